@@ -1,0 +1,128 @@
+//! The contract between the engine and a kind of node. A kind is a `Kind` constant in a file of its own under `kinds/`;
+//! the engine knows it only by this table entry, and a kind knows the engine only by `NodeCtx`.
+
+use crate::base::value::Values;
+use crate::engine::params::ParamSpec;
+use crate::engine::worker::NodeCtx;
+
+/// What an artifact is. A port accepts exactly one type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Type {
+    /// `rows.jsonl`: prompts with id, class, text.
+    Prompts,
+    /// `rows.jsonl`: conversations (messages) to train on.
+    Conversations,
+    /// `rows.jsonl`: chosen and rejected answers.
+    Pairs,
+    /// `rows.jsonl`: prompts with the responses a model gave.
+    Completions,
+    /// `rows.jsonl`: per-sample scores behind metrics.
+    Scores,
+    /// A Hugging Face model folder.
+    Model,
+    /// A PEFT adapter folder.
+    Adapter,
+    /// `metrics.json`: named values with n and interval.
+    Metrics,
+}
+
+impl Type {
+    pub fn word(self) -> &'static str {
+        match self {
+            Type::Prompts => "prompts",
+            Type::Conversations => "conversations",
+            Type::Pairs => "pairs",
+            Type::Completions => "completions",
+            Type::Scores => "scores",
+            Type::Model => "model",
+            Type::Adapter => "adapter",
+            Type::Metrics => "metrics",
+        }
+    }
+}
+
+/// A typed input of a kind.
+pub struct Port {
+    pub name: &'static str,
+    pub ty: Type,
+    pub required: bool,
+    pub doc: &'static str,
+}
+
+/// A typed output. A recipe refers to it as `node.output`, or as `node` where it is the kind's first.
+pub struct Output {
+    pub name: &'static str,
+    pub ty: Type,
+    pub doc: &'static str,
+}
+
+/// How many threads a node can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cpu {
+    One,
+    /// As many as are free; the result does not depend on the number.
+    All,
+}
+
+/// Something a kind finds wrong with parameters that have the right types.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// Dotted path inside the node, as `reward.harmful`.
+    pub path: String,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+pub struct Kind {
+    /// The word in `kind = "…"`.
+    pub name: &'static str,
+    /// Raised whenever the same parameters and inputs would give other bytes.
+    pub revision: u32,
+    /// One line for the list.
+    pub summary: &'static str,
+    /// Paragraphs for `pipe kinds NAME`.
+    pub about: &'static str,
+    /// A TOML node that uses it.
+    pub example: &'static str,
+    pub inputs: &'static [Port],
+    pub outputs: &'static [Output],
+    /// Identity parameters: `<Params as ParamSet>::specs`.
+    pub params: fn() -> Vec<ParamSpec>,
+    /// Execution parameters, never in a key: `<Exec as ParamSet>::specs`.
+    pub exec: fn() -> Vec<ParamSpec>,
+    /// Checks beyond types; gets identity and execution values, all present and well typed.
+    pub check: fn(&Values) -> Vec<Problem>,
+    pub cpu: Cpu,
+    /// Left out of `pipe kinds`: for the engine's own tests.
+    pub hidden: bool,
+    pub run: fn(&mut NodeCtx) -> anyhow::Result<()>,
+}
+
+impl Kind {
+    pub fn port(&self, name: &str) -> Option<&Port> {
+        self.inputs.iter().find(|p| p.name == name)
+    }
+
+    pub fn output(&self, name: &str) -> Option<&Output> {
+        self.outputs.iter().find(|o| o.name == name)
+    }
+}
+
+/// Nothing to check beyond types.
+pub fn no_check(_: &Values) -> Vec<Problem> {
+    vec![]
+}
+
+/// The table of kinds, in the order `pipe kinds` lists them.
+#[derive(Clone, Copy)]
+pub struct Registry(pub &'static [&'static Kind]);
+
+impl Registry {
+    pub fn get(&self, name: &str) -> Option<&'static Kind> {
+        self.0.iter().copied().find(|k| k.name == name)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().filter(|k| !k.hidden).map(|k| k.name)
+    }
+}
