@@ -1,4 +1,6 @@
-//! What every layer may use: plain values, named randomness, diagnostics, text. Knows nothing of recipes, nodes or models.
+//! What every layer may use: plain values, named randomness, row schemas, text. Knows nothing of nodes or models.
 
+pub mod response;
 pub mod rng;
+pub mod rows;
 pub mod value;

@@ -15,7 +15,11 @@ impl Seed {
     /// The child of this name.
     pub fn child(self, name: &str) -> Seed {
         let digest = blake3::hash(name.as_bytes());
-        let word = u64::from_le_bytes(digest.as_bytes()[..8].try_into().expect("a digest has 32 bytes"));
+        let word = u64::from_le_bytes(
+            digest.as_bytes()[..8]
+                .try_into()
+                .expect("a digest has 32 bytes"),
+        );
         Seed(mix(self.0.rotate_left(17) ^ word))
     }
 

@@ -33,7 +33,10 @@ impl Value {
                 format!("[{}]", items.join(", "))
             }
             Value::Table(map) => {
-                let items: Vec<String> = map.iter().map(|(k, v)| format!("{}: {}", quote(k), v.canon())).collect();
+                let items: Vec<String> = map
+                    .iter()
+                    .map(|(k, v)| format!("{}: {}", quote(k), v.canon()))
+                    .collect();
                 format!("{{{}}}", items.join(", "))
             }
         }
@@ -54,7 +57,10 @@ impl Value {
 
 /// Shortest text that reads back as the same float; -0 is 0.
 fn canon_float(f: f64) -> String {
-    assert!(f.is_finite(), "a parameter value is finite: the recipe refuses NaN and infinities");
+    assert!(
+        f.is_finite(),
+        "a parameter value is finite: the recipe refuses NaN and infinities"
+    );
     let f = if f == 0.0 { 0.0 } else { f };
     format!("{f:?}")
 }

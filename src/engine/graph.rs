@@ -111,7 +111,8 @@ fn stable_order(nodes: &[Node]) -> Vec<usize> {
             users[edge.node.0].push(i);
         }
     }
-    let mut ready: std::collections::BTreeSet<usize> = (0..nodes.len()).filter(|i| waits[*i] == 0).collect();
+    let mut ready: std::collections::BTreeSet<usize> =
+        (0..nodes.len()).filter(|i| waits[*i] == 0).collect();
     let mut order = vec![];
     while let Some(i) = ready.pop_first() {
         order.push(i);
@@ -122,20 +123,34 @@ fn stable_order(nodes: &[Node]) -> Vec<usize> {
             }
         }
     }
-    assert_eq!(order.len(), nodes.len(), "a graph without a cycle has an order");
+    assert_eq!(
+        order.len(),
+        nodes.len(),
+        "a graph without a cycle has an order"
+    );
     order
 }
 
 fn find_cycle(graph: &DiGraph<usize, ()>, nodes: &[Node]) -> Option<Vec<String>> {
-    let component = petgraph::algo::tarjan_scc(graph).into_iter().find(|c| c.len() > 1 || graph.contains_edge(c[0], c[0]))?;
+    let component = petgraph::algo::tarjan_scc(graph)
+        .into_iter()
+        .find(|c| c.len() > 1 || graph.contains_edge(c[0], c[0]))?;
     let inside: std::collections::BTreeSet<usize> = component.iter().map(|i| graph[*i]).collect();
     // Walk from the first declared node along the smallest edge inside the component until a node repeats.
     let mut path = vec![*inside.first()?];
     loop {
         let here = path[path.len() - 1];
-        let next = nodes[here].inputs.values().map(|e| e.node.0).find(|n| inside.contains(n))?;
+        let next = nodes[here]
+            .inputs
+            .values()
+            .map(|e| e.node.0)
+            .find(|n| inside.contains(n))?;
         if let Some(start) = path.iter().position(|n| *n == next) {
-            let mut names: Vec<String> = path[start..].iter().rev().map(|n| nodes[*n].name.clone()).collect();
+            let mut names: Vec<String> = path[start..]
+                .iter()
+                .rev()
+                .map(|n| nodes[*n].name.clone())
+                .collect();
             names.push(names[0].clone());
             return Some(names);
         }

@@ -31,7 +31,14 @@ impl Ty {
             Ty::Int => "an integer".into(),
             Ty::Float => "a number".into(),
             Ty::Str => "a string".into(),
-            Ty::Choice(words) => format!("one of {}", words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", ")),
+            Ty::Choice(words) => format!(
+                "one of {}",
+                words
+                    .iter()
+                    .map(|w| format!("`{w}`"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
             Ty::List(of) => format!("an array, each item {}", of.describe()),
             Ty::Map(of) => format!("a table, each value {}", of.describe()),
             Ty::Path => "a path".into(),
@@ -265,11 +272,18 @@ impl<T: ParamValue> ParamValue for BTreeMap<String, T> {
     }
     fn read(value: Option<&Value>) -> Result<Self, String> {
         match value {
-            Some(Value::Table(map)) => map.iter().map(|(k, v)| Ok((k.clone(), T::read(Some(v))?))).collect(),
+            Some(Value::Table(map)) => map
+                .iter()
+                .map(|(k, v)| Ok((k.clone(), T::read(Some(v))?)))
+                .collect(),
             _ => Err("expected a table".into()),
         }
     }
     fn write(&self) -> Option<Value> {
-        Some(Value::Table(self.iter().filter_map(|(k, v)| Some((k.clone(), v.write()?))).collect()))
+        Some(Value::Table(
+            self.iter()
+                .filter_map(|(k, v)| Some((k.clone(), v.write()?)))
+                .collect(),
+        ))
     }
 }

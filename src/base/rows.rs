@@ -1,0 +1,195 @@
+//! Rows of the JSONL artifacts: prompts, conversations, completions, scores; and metrics. One struct a schema, an id a row.
+//!
+//! An artifact folder holds `rows.jsonl` (one JSON object a line, no blank lines) or `metrics.json`. Field order is the
+//! order of declaration, so equal rows are equal bytes.
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::fmt::Write as _;
+use std::path::Path;
+
+pub const ROWS: &str = "rows.jsonl";
+pub const METRICS: &str = "metrics.json";
+
+/// What a prompt asks for, which decides its reward and how it is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PromptClass {
+    Harmful,
+    Harmless,
+    /// Sounds harmful, is not.
+    Ambiguous,
+}
+
+impl PromptClass {
+    pub const ALL: [PromptClass; 3] = [
+        PromptClass::Harmful,
+        PromptClass::Harmless,
+        PromptClass::Ambiguous,
+    ];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            PromptClass::Harmful => "harmful",
+            PromptClass::Harmless => "harmless",
+            PromptClass::Ambiguous => "ambiguous",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prompt {
+    /// Unique in its artifact.
+    pub id: String,
+    pub class: PromptClass,
+    /// The user's message.
+    pub prompt: String,
+    /// Where the row came from: `world`, or a file's name.
+    pub source: String,
+    /// Finer label of the source: a disguise of the world, a type of XSTest.
+    pub category: String,
+    /// Steps a reader needs to see what is asked; 1 is plain, 0 unknown.
+    pub difficulty: u32,
+    /// Ground truth, for prompts of the built-in world.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truth: Option<Truth>,
+}
+
+/// What the built-in world knows of a prompt of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Truth {
+    pub harmful: bool,
+    /// Code words and references of the disguise, as (alias, meaning), in the order a reader resolves them.
+    pub aliases: Vec<(String, String)>,
+    /// The deciding facts, as (thing, what it is), in the order of the rule.
+    pub facts: Vec<(String, String)>,
+    /// The words of the right procedure, one per slot.
+    pub procedure: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    pub role: String,
+    pub content: String,
+}
+
+impl Message {
+    pub fn new(role: &str, content: &str) -> Message {
+        Message {
+            role: role.into(),
+            content: content.into(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Conversation {
+    pub id: String,
+    /// The prompt it answers, where there is one.
+    pub prompt_id: String,
+    pub source: String,
+    pub messages: Vec<Message>,
+}
+
+/// One response of a model to one prompt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Completion {
+    /// `<prompt id>#<sample>`.
+    pub id: String,
+    pub sample: u32,
+    #[serde(flatten)]
+    pub prompt: CompletedPrompt,
+    /// The text after the assistant header, think tags included, end-of-turn token excluded.
+    pub response: String,
+    pub tokens: u32,
+    /// False where the response ran into the length limit.
+    pub finished: bool,
+}
+
+/// The prompt a completion answers, carried along so that a judge needs nothing else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CompletedPrompt {
+    pub prompt_id: String,
+    pub class: PromptClass,
+    pub prompt: String,
+    pub source: String,
+    pub category: String,
+    pub difficulty: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truth: Option<Truth>,
+}
+
+impl From<Prompt> for CompletedPrompt {
+    fn from(p: Prompt) -> Self {
+        CompletedPrompt {
+            prompt_id: p.id,
+            class: p.class,
+            prompt: p.prompt,
+            source: p.source,
+            category: p.category,
+            difficulty: p.difficulty,
+            truth: p.truth,
+        }
+    }
+}
+
+/// A named value with its sample size and 95 % interval, and the file of per-sample values behind it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metric {
+    pub name: String,
+    pub value: f64,
+    pub n: usize,
+    /// 95 % interval; absent where none can be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<(f64, f64)>,
+    /// `share`, `words`, `tokens`, `nats`, …; decides how a table prints it.
+    pub unit: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    pub metrics: Vec<Metric>,
+}
+
+/// Writes rows as JSONL into `folder/rows.jsonl`.
+pub fn write_rows<T: Serialize>(folder: &Path, rows: &[T]) -> Result<()> {
+    let mut text = String::new();
+    for row in rows {
+        writeln!(text, "{}", serde_json::to_string(row)?)?;
+    }
+    let path = folder.join(ROWS);
+    std::fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))
+}
+
+/// Reads `folder/rows.jsonl`; an error names the line.
+pub fn read_rows<T: DeserializeOwned>(folder: &Path) -> Result<Vec<T>> {
+    let path = folder.join(ROWS);
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("failed to read {}", path.display()))?;
+    let mut rows = vec![];
+    for (i, line) in text.lines().enumerate() {
+        rows.push(
+            serde_json::from_str(line)
+                .with_context(|| format!("{} line {}", path.display(), i + 1))?,
+        );
+    }
+    if rows.is_empty() {
+        bail!("{} has no rows", path.display());
+    }
+    Ok(rows)
+}
+
+pub fn write_metrics(folder: &Path, metrics: Vec<Metric>) -> Result<()> {
+    let path = folder.join(METRICS);
+    let text = serde_json::to_string_pretty(&Metrics { metrics })? + "\n";
+    std::fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))
+}
+
+pub fn read_metrics(folder: &Path) -> Result<Vec<Metric>> {
+    let path = folder.join(METRICS);
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("failed to read {}", path.display()))?;
+    let metrics: Metrics = serde_json::from_str(&text)
+        .with_context(|| format!("failed to parse {}", path.display()))?;
+    Ok(metrics.metrics)
+}
