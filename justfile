@@ -1,0 +1,13 @@
+# Short names for what one types often.
+check:
+    cargo fmt --check && cargo clippy --release --all-targets -- -D warnings && cargo test --release
+test PATTERN:
+    cargo test --release {{PATTERN}}
+tars *ARGS:
+    cargo run --release -- run recipes/tars.toml {{ARGS}}
+bench NAME:
+    cargo bench --bench {{NAME}}
+bless:
+    PIPE_BLESS=1 cargo test --release
+loc:
+    find src -name '*.rs' | xargs wc -l | sort -n | tail -n 40

@@ -1,0 +1,55 @@
+//! The table of scorers. A scorer maps (prompt, response) to a number in [0, 1]; RL rewards and evals use the same ones.
+//! A new scorer is one file here and its line in `ALL`.
+
+mod format;
+pub mod refusal;
+mod safety;
+mod task;
+
+use crate::base::rows::{CompletedPrompt, Prompt, PromptClass, Truth};
+use anyhow::{Context, Result};
+
+/// A response to be scored, with what is known of its prompt.
+#[derive(Clone, Copy)]
+pub struct Judged<'a> {
+    pub prompt_id: &'a str,
+    pub class: PromptClass,
+    pub truth: Option<&'a Truth>,
+    pub response: &'a str,
+}
+
+impl<'a> Judged<'a> {
+    pub fn of_prompt(prompt: &'a Prompt, response: &'a str) -> Judged<'a> {
+        Judged { prompt_id: &prompt.id, class: prompt.class, truth: prompt.truth.as_ref(), response }
+    }
+
+    pub fn of_completed(prompt: &'a CompletedPrompt, response: &'a str) -> Judged<'a> {
+        Judged { prompt_id: &prompt.prompt_id, class: prompt.class, truth: prompt.truth.as_ref(), response }
+    }
+
+    /// What the world's judges need; other prompts have none.
+    pub fn world_truth(&self) -> Result<&'a Truth> {
+        self.truth.context("the judges of the built-in world score only its own prompts, and this row has no `truth`")
+    }
+}
+
+/// Named constants of the scorers, from the recipe.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// A safety score at or above this counts as 1.
+    pub safety_snap: f64,
+}
+
+pub struct Scorer {
+    /// The word in a reward expression.
+    pub name: &'static str,
+    /// One line for `pipe kinds --scorers`.
+    pub summary: &'static str,
+    pub score: fn(&Judged, &Settings) -> Result<f64>,
+}
+
+pub const ALL: &[&Scorer] = &[&format::SCORER, &safety::SCORER, &task::SCORER, &refusal::SCORER];
+
+pub fn get(name: &str) -> Option<&'static Scorer> {
+    ALL.iter().copied().find(|s| s.name == name)
+}
