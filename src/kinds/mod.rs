@@ -1,0 +1,64 @@
+//! The kinds of nodes: the one place where the engine meets models and the world. A file a kind, a line in `REGISTRY`.
+
+mod evaluate;
+mod generate;
+mod grpo;
+mod local_model;
+mod mix;
+mod model_io;
+mod probe;
+mod prompts_file;
+pub mod reward;
+pub mod scorers;
+mod sft;
+mod toy;
+mod training;
+mod world_corpus;
+mod world_model;
+mod world_prompts;
+mod world_teacher;
+
+use crate::engine::kind::{Problem, Registry};
+
+/// Every kind, in the order `pipe kinds` lists them.
+pub const REGISTRY: Registry = Registry(&[
+    &world_model::KIND,
+    &world_corpus::KIND,
+    &world_prompts::KIND,
+    &world_teacher::KIND,
+    &local_model::KIND,
+    &prompts_file::KIND,
+    &mix::KIND,
+    &sft::KIND,
+    &grpo::KIND,
+    &probe::KIND,
+    &generate::KIND,
+    &evaluate::KIND,
+    &toy::WRITE,
+    &toy::JOIN,
+    &toy::SLOW,
+    &toy::FAIL,
+    &toy::SOURCE,
+]);
+
+/// Adds a problem unless `low <= value <= high`.
+fn range(found: &mut Vec<Problem>, path: &str, value: f64, low: f64, high: f64) {
+    if !(low..=high).contains(&value) {
+        found.push(Problem {
+            path: path.into(),
+            message: format!("`{path}` is {value}, outside of {low} to {high}"),
+            help: None,
+        });
+    }
+}
+
+/// Adds a problem unless the value is above zero.
+fn positive(found: &mut Vec<Problem>, path: &str, value: f64) {
+    if value.is_nan() || value <= 0.0 {
+        found.push(Problem {
+            path: path.into(),
+            message: format!("`{path}` is {value} and has to be above 0"),
+            help: None,
+        });
+    }
+}

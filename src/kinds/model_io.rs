@@ -1,0 +1,108 @@
+//! What the kinds that use a model share: loading a folder, rendering prompts, sampling responses as rows.
+
+use crate::base::rng::Seed;
+use crate::base::rows::{Completion, Message, Prompt};
+use crate::engine::worker::{Interrupted, NodeCtx};
+use crate::learn::checkpoint;
+use crate::learn::chat;
+use crate::learn::sample::{self, Options, Request, Sample};
+use crate::learn::tokenizer::Tokenizer;
+use crate::learn::weights::Weights;
+use anyhow::{Context, Result};
+use std::path::Path;
+
+/// A model folder in memory.
+pub struct Model {
+    pub weights: Weights,
+    pub tokenizer: Tokenizer,
+}
+
+impl Model {
+    pub fn load(folder: &Path) -> Result<Model> {
+        Ok(Model { weights: checkpoint::load(folder)?, tokenizer: Tokenizer::load(folder)? })
+    }
+
+    /// Token ids up to where the response begins; `prefill` is a beginning of the response that is given.
+    pub fn prompt_ids(&self, prompt: &str, prefill: Option<&str>) -> Result<Vec<u32>> {
+        chat::render_prompt(&self.tokenizer, &[Message::new("user", prompt)], prefill)
+    }
+
+    /// The text of sampled tokens, special tokens (the end of turn) left out.
+    pub fn text(&self, ids: &[u32]) -> Result<String> {
+        self.tokenizer.decode(ids, true)
+    }
+
+    pub fn stop_ids(&self) -> Vec<u32> {
+        self.tokenizer.stop_ids().iter().copied().collect()
+    }
+}
+
+/// Lets the kernels use the threads that the engine granted. One node is one process, so the pool is the process's own.
+pub fn use_threads(ctx: &NodeCtx) -> Result<()> {
+    rayon::ThreadPoolBuilder::new().num_threads(ctx.threads()).build_global().context("failed to start the threads")
+}
+
+/// Sampling as a kind wants it: prompts in, completions out, in the order of the prompts.
+pub struct Sampling<'a> {
+    pub model: &'a Model,
+    pub samples: usize,
+    pub prefill: Option<&'a str>,
+    pub options: Options,
+    pub seed: Seed,
+}
+
+impl Sampling<'_> {
+    /// The groups of samples of each prompt. A prompt's randomness hangs on its id, not on its place.
+    pub fn groups(&self, ctx: &NodeCtx, prompts: &[Prompt], report: &mut dyn FnMut(usize)) -> Result<Vec<Vec<Sample>>> {
+        let requests = prompts
+            .iter()
+            .map(|prompt| {
+                let ids = self.model.prompt_ids(&prompt.prompt, self.prefill);
+                Ok(Request {
+                    prompt: ids.with_context(|| format!("prompt {}", prompt.id))?,
+                    samples: self.samples,
+                    seed: self.seed.child(&prompt.id),
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let groups = sample::sample(
+            &self.model.weights,
+            &requests,
+            &self.options,
+            &mut |rows, _tokens| report(rows),
+            &|| ctx.stop(),
+        )?;
+        if ctx.stop() {
+            return Err(Interrupted.into());
+        }
+        Ok(groups)
+    }
+
+    /// The response's text, prefill included.
+    pub fn response(&self, sample: &Sample) -> Result<String> {
+        Ok(self.prefill.unwrap_or("").to_string() + &self.model.text(&sample.ids)?)
+    }
+
+    pub fn completions(
+        &self,
+        ctx: &NodeCtx,
+        prompts: &[Prompt],
+        report: &mut dyn FnMut(usize),
+    ) -> Result<Vec<Completion>> {
+        let groups = self.groups(ctx, prompts, report)?;
+        let mut rows = vec![];
+        for (prompt, group) in prompts.iter().zip(&groups) {
+            for (i, sample) in group.iter().enumerate() {
+                rows.push(Completion {
+                    id: format!("{}#{i}", prompt.id),
+                    sample: i as u32,
+                    prompt: prompt.clone().into(),
+                    response: self.response(sample)?,
+                    tokens: sample.ids.len() as u32,
+                    finished: sample.finished,
+                });
+            }
+        }
+        Ok(rows)
+    }
+}

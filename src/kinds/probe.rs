@@ -1,0 +1,128 @@
+//! The best-of-n probe between SFT and RL: how good are n samples on average, and how good is the best of them?
+//! TARS (arXiv 2507.00971, Table 7) chooses its light SFT by it: RL can only strengthen what is sometimes sampled.
+
+use crate::base::rng::Seed;
+use crate::base::rows::{self, Metric, Prompt, PromptClass};
+use crate::base::stats;
+use crate::base::value::Values;
+use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
+use crate::engine::params::{None_, ParamSet};
+use crate::engine::worker::NodeCtx;
+use crate::kinds::model_io::{self, Model, Sampling};
+use crate::kinds::reward::{self, Route};
+use crate::kinds::scorers::{Judged, Settings};
+use crate::kinds::{positive, range};
+use crate::learn::sample::Options;
+use crate::params;
+use anyhow::Result;
+use std::collections::BTreeMap;
+
+params! {
+    pub struct Params {
+        /// Samples a prompt.
+        samples: usize = 8;
+        /// The first so many prompts of each class.
+        prompts_per_class: usize = 100;
+        /// Reward expression of each class, as in `grpo`.
+        reward: BTreeMap<String, String>;
+        /// Safety scores at or above this count as 1.
+        safety_snap: f64 = 0.9;
+        /// Sampling temperature.
+        temperature: f64 = 1.0;
+        /// Tokens a response may have.
+        max_new_tokens: usize = 256;
+        /// Seed of the samples.
+        seed: u64 = 0;
+    }
+}
+
+pub const KIND: Kind = Kind {
+    name: "probe",
+    revision: 1,
+    summary: "best-of-n diversity probe: average and best reward of n samples, per class",
+    about: "`average/CLASS` is the mean reward over all samples, `best/CLASS` the mean over prompts of the best of n. A wide \
+            gap is room for RL; a best-of-n far below 1 is what RL cannot reach.",
+    example: r#"
+[node.probe]
+kind = "probe"
+in = { model = "sft", prompts = "prompts.rl" }
+reward = { harmful = "format * safety", harmless = "format * task", ambiguous = "format * task" }
+"#,
+    inputs: &[
+        Port { name: "model", ty: Type::Model, required: true, doc: "who answers" },
+        Port { name: "prompts", ty: Type::Prompts, required: true, doc: "what is asked" },
+    ],
+    outputs: &[Output { name: "metrics", ty: Type::Metrics, doc: "average and best of n, per class" }],
+    params: Params::specs,
+    exec: None_::specs,
+    check,
+    cpu: Cpu::All,
+    hidden: false,
+    run,
+};
+
+fn check(values: &Values) -> Vec<Problem> {
+    let Ok(p) = Params::read(values) else { return vec![] };
+    let mut found = reward::problems("reward", &p.reward);
+    positive(&mut found, "samples", p.samples as f64);
+    positive(&mut found, "prompts_per_class", p.prompts_per_class as f64);
+    positive(&mut found, "max_new_tokens", p.max_new_tokens as f64);
+    positive(&mut found, "temperature", p.temperature);
+    range(&mut found, "safety_snap", p.safety_snap, 0.0, 1.0);
+    found
+}
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    model_io::use_threads(ctx)?;
+    let model = Model::load(ctx.input("model"))?;
+    let pool: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
+    let route = Route::new(&p.reward, Settings { safety_snap: p.safety_snap })?;
+    let mut prompts = vec![];
+    for class in PromptClass::ALL.into_iter().filter(|c| p.reward.contains_key(c.word())) {
+        prompts.extend(pool.iter().filter(|r| r.class == class).take(p.prompts_per_class).cloned());
+    }
+    let sampling = Sampling {
+        model: &model,
+        samples: p.samples,
+        prefill: None,
+        options: Options {
+            temperature: p.temperature as f32,
+            max_new_tokens: p.max_new_tokens,
+            stop_ids: model.stop_ids(),
+            ..Options::default()
+        },
+        seed: Seed::new(p.seed).child("probe"),
+    };
+    let total = (prompts.len() * p.samples) as u64;
+    let groups = sampling.groups(ctx, &prompts, &mut |rows| ctx.progress(rows as u64, total, "responses", ""))?;
+
+    let mut averages: BTreeMap<PromptClass, Vec<f64>> = BTreeMap::new();
+    let mut bests: BTreeMap<PromptClass, Vec<f64>> = BTreeMap::new();
+    for (prompt, group) in prompts.iter().zip(&groups) {
+        let mut rewards = vec![];
+        for sample in group {
+            let response = sampling.response(sample)?;
+            rewards.push(route.reward(&Judged::of_prompt(prompt, &response))?.value);
+        }
+        averages.entry(prompt.class).or_default().push(rewards.iter().sum::<f64>() / rewards.len() as f64);
+        bests.entry(prompt.class).or_default().push(rewards.iter().copied().fold(f64::MIN, f64::max));
+    }
+    let of = |prefix: &str, by_class: &BTreeMap<PromptClass, Vec<f64>>| {
+        by_class.iter().map(|(class, v)| mean_metric(&format!("{prefix}/{}", class.word()), v, "reward")).collect()
+    };
+    let mut metrics: Vec<Metric> = of("average", &averages);
+    metrics.extend::<Vec<Metric>>(of("best", &bests));
+    rows::write_metrics(&ctx.output("metrics"), metrics)
+}
+
+/// The mean of per-prompt values with its t interval.
+pub fn mean_metric(name: &str, values: &[f64], unit: &str) -> Metric {
+    Metric {
+        name: name.into(),
+        value: values.iter().sum::<f64>() / values.len() as f64,
+        n: values.len(),
+        interval: stats::mean_interval(values),
+        unit: unit.into(),
+    }
+}

@@ -1,0 +1,180 @@
+//! Supervised fine-tuning on conversations: of a base model on teacher traces, and of an untrained one on its corpus.
+
+use crate::base::rng::Seed;
+use crate::base::rows::{self, Conversation};
+use crate::base::value::Values;
+use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
+use crate::engine::params::ParamSet;
+use crate::engine::worker::NodeCtx;
+use crate::kinds::model_io::{self, Model};
+use crate::kinds::training::{LrSchedule, Watcher};
+use crate::kinds::{positive, range};
+use crate::learn::chat;
+use crate::learn::decoder::Workspace;
+use crate::learn::objective::sft::Sft;
+use crate::learn::optim::AdamW;
+use crate::learn::train::{self, Feed, Row, Settings, State, Window};
+use crate::learn::weights::Weights;
+use crate::params;
+use anyhow::{Context, Result, ensure};
+
+params! {
+    pub struct Params {
+        /// Peak learning rate.
+        lr: f64 = 3e-5;
+        /// Passes over the conversations.
+        epochs: f64 = 3.0;
+        /// Conversations an optimizer step.
+        batch: usize = 16;
+        /// How the learning rate goes after warm-up.
+        schedule: LrSchedule = LrSchedule::Constant;
+        /// Share of the steps in which the learning rate rises linearly.
+        warmup: f64 = 0.0;
+        /// AdamW's decoupled weight decay; norms and biases have none.
+        weight_decay: f64 = 0.01;
+        /// AdamW's second-moment decay.
+        beta2: f64 = 0.999;
+        /// Global gradient norm that is clipped to.
+        grad_clip: f64 = 1.0;
+        /// Longer conversations are dropped and counted, never cut (a cut conversation has no end of turn).
+        max_tokens: usize = 4096;
+        /// Seed of the order.
+        seed: u64 = 0;
+    }
+}
+
+params! {
+    pub struct Exec {
+        /// Steps between two checkpoints.
+        checkpoint_every: u64 = 100;
+    }
+}
+
+pub const KIND: Kind = Kind {
+    name: "sft",
+    revision: 1,
+    summary: "supervised fine-tuning of all parameters on conversations",
+    about: "Conversations are rendered with the model folder's own chat template; the loss is the mean negative \
+            log-probability over all assistant tokens of the step (content and end of turn), never a mean of means. AdamW, \
+            every epoch in an order of its own. Stops with a named cause when loss or gradient stop being finite.",
+    example: r#"
+[node.sft]
+kind = "sft"
+in = { model = "base", conversations = "traces" }
+lr = 3e-5
+epochs = 3
+"#,
+    inputs: &[
+        Port { name: "model", ty: Type::Model, required: true, doc: "where it begins" },
+        Port { name: "conversations", ty: Type::Conversations, required: true, doc: "what it learns" },
+    ],
+    outputs: &[
+        Output { name: "model", ty: Type::Model, doc: "the trained model" },
+        Output { name: "metrics", ty: Type::Metrics, doc: "last values, and `curve.jsonl` with every step" },
+    ],
+    params: Params::specs,
+    exec: Exec::specs,
+    check,
+    cpu: Cpu::All,
+    hidden: false,
+    run,
+};
+
+fn check(values: &Values) -> Vec<Problem> {
+    let mut found = vec![];
+    if let Ok(p) = Params::read(values) {
+        positive(&mut found, "lr", p.lr);
+        positive(&mut found, "epochs", p.epochs);
+        positive(&mut found, "batch", p.batch as f64);
+        positive(&mut found, "grad_clip", p.grad_clip);
+        range(&mut found, "warmup", p.warmup, 0.0, 1.0);
+        range(&mut found, "weight_decay", p.weight_decay, 0.0, 1.0);
+        range(&mut found, "beta2", p.beta2, 0.0, 0.999_999);
+    }
+    if let Ok(e) = Exec::read(values) {
+        positive(&mut found, "checkpoint_every", e.checkpoint_every as f64);
+    }
+    found
+}
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    let exec: Exec = ctx.exec()?;
+    model_io::use_threads(ctx)?;
+    let model = Model::load(ctx.input("model"))?;
+    let conversations: Vec<Conversation> = rows::read_rows(ctx.input("conversations"))?;
+    let mut feed = Conversations::new(&model, &conversations, &p)?;
+    if feed.dropped > 0 {
+        ctx.say(&format!("{} conversations are longer than {} tokens and were dropped", feed.dropped, p.max_tokens));
+    }
+    let steps = ((feed.rows.len() as f64 * p.epochs / p.batch as f64).round() as u64).max(1);
+    let settings = Settings {
+        steps,
+        lr: p.lr,
+        schedule: p.schedule.into(),
+        warmup_steps: (steps as f64 * p.warmup).round() as u64,
+        adamw: AdamW { beta2: p.beta2, weight_decay: p.weight_decay, ..AdamW::default() },
+        grad_clip: p.grad_clip,
+        temperature: 1.0,
+    };
+    let mut state = State::new(model.weights);
+    let mut watcher = Watcher::start(ctx, &mut state, steps, exec.checkpoint_every, &["loss"]);
+    let end = train::train(&mut state, &mut feed, &settings, &mut watcher)?;
+    watcher.end(end)?;
+    watcher.finish(&state, ctx.input("model"), vec![])
+}
+
+/// Every conversation once an epoch, in an order that the epoch's number decides.
+struct Conversations {
+    rows: Vec<Row>,
+    dropped: usize,
+    batch: usize,
+    seed: Seed,
+    /// The order of the epoch that is under way.
+    epoch: Option<(u64, Vec<usize>)>,
+}
+
+impl Conversations {
+    fn new(model: &Model, conversations: &[Conversation], p: &Params) -> Result<Conversations> {
+        let mut rows = vec![];
+        let mut dropped = 0;
+        for conversation in conversations {
+            let example = chat::render_training(&model.tokenizer, &conversation.messages)
+                .with_context(|| format!("conversation {}", conversation.id))?;
+            if example.ids.len() > p.max_tokens {
+                dropped += 1;
+            } else {
+                rows.push(Row { ids: example.ids, mask: example.mask });
+            }
+        }
+        ensure!(!rows.is_empty(), "all {dropped} conversations are longer than {} tokens", p.max_tokens);
+        Ok(Conversations { rows, dropped, batch: p.batch, seed: Seed::new(p.seed).child("order"), epoch: None })
+    }
+
+    /// The row at this place of the endless sequence of epochs.
+    fn row(&mut self, place: u64) -> &Row {
+        let n = self.rows.len() as u64;
+        let epoch = place / n;
+        if self.epoch.as_ref().is_none_or(|(e, _)| *e != epoch) {
+            let mut order: Vec<usize> = (0..self.rows.len()).collect();
+            self.seed.at(epoch).rng().shuffle(&mut order);
+            self.epoch = Some((epoch, order));
+        }
+        let (_, order) = self.epoch.as_ref().expect("the epoch was just made");
+        &self.rows[order[(place % n) as usize]]
+    }
+}
+
+impl Feed for Conversations {
+    fn window<'a>(&'a mut self, step: u64, _: &Weights, _: &mut Workspace) -> Result<Window<'a>> {
+        let first = step * self.batch as u64;
+        let rows: Vec<Row> = (first..first + self.batch as u64).map(|place| self.row(place).clone()).collect();
+        let scored: usize = rows.iter().map(Row::scored).sum();
+        let tokens: usize = rows.iter().map(|r| r.ids.len()).sum();
+        Ok(Window {
+            rows,
+            objective: Box::new(Sft { denominator: scored as f64 }),
+            metrics: vec![("num_tokens".into(), tokens as f64)],
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! What the training kinds share: the optimizer's parameters as a loop's settings, checkpoints, and the watcher that turns
+//! steps into progress, metrics and saves.
+
+use crate::base::rows::{self, Metric};
+use crate::engine::worker::{Interrupted, NodeCtx};
+use crate::learn::checkpoint;
+use crate::learn::optim::Schedule;
+use crate::learn::tokenizer;
+use crate::learn::train::{End, Report, State, Watch};
+use crate::learn::weights::Weights;
+use crate::choice;
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+choice! {
+    /// How the learning rate goes after warm-up.
+    pub enum LrSchedule { Constant = "constant", Linear = "linear", Cosine = "cosine" }
+}
+
+impl From<LrSchedule> for Schedule {
+    fn from(schedule: LrSchedule) -> Schedule {
+        match schedule {
+            LrSchedule::Constant => Schedule::Constant,
+            LrSchedule::Linear => Schedule::Linear,
+            LrSchedule::Cosine => Schedule::Cosine,
+        }
+    }
+}
+
+/// The file of a checkpoint, and the name of its folder before the step.
+const STATE: &str = "state.safetensors";
+const PREFIX: &str = "step";
+/// The curve of a training node: one JSON object a step, no times in it.
+const CURVE: &str = "curve.jsonl";
+
+/// Saves what a step changes, exactly.
+fn save(folder: &Path, state: &State, curve: &str) -> Result<()> {
+    let arrays = BTreeMap::from([
+        ("weights".to_string(), state.weights.data.clone()),
+        ("m".to_string(), state.m.clone()),
+        ("v".to_string(), state.v.clone()),
+    ]);
+    let header = serde_json::json!({ "step": state.step });
+    checkpoint::State { header, arrays }.save(&folder.join(STATE))?;
+    std::fs::write(folder.join(CURVE), curve).context("failed to write the curve")
+}
+
+/// Reads a checkpoint into a state of the same model. Errors: a torn or foreign file.
+fn restore(folder: &Path, state: &mut State) -> Result<String> {
+    let mut saved = checkpoint::State::load(&folder.join(STATE))?;
+    let mut array = |name: &str| -> Result<Vec<f32>> {
+        let array = saved.arrays.remove(name).with_context(|| format!("the checkpoint has no `{name}`"))?;
+        ensure!(array.len() == state.m.len(), "the checkpoint is of another model");
+        Ok(array)
+    };
+    let (weights, m, v) = (array("weights")?, array("m")?, array("v")?);
+    let step = saved.header["step"].as_u64().context("the checkpoint has no step")?;
+    let curve = std::fs::read_to_string(folder.join(CURVE)).context("failed to read the curve")?;
+    state.weights.data = weights;
+    (state.m, state.v, state.step) = (m, v, step);
+    Ok(curve)
+}
+
+/// The watcher of a training node.
+pub struct Watcher<'a> {
+    ctx: &'a NodeCtx,
+    steps: u64,
+    checkpoint_every: u64,
+    /// Metrics named on the progress line, in this order.
+    shown: &'static [&'static str],
+    curve: String,
+    since: Instant,
+    tokens: usize,
+    last: BTreeMap<String, f64>,
+}
+
+impl<'a> Watcher<'a> {
+    /// Restores the newest whole checkpoint of this key into `state`, if there is one.
+    pub fn start(
+        ctx: &'a NodeCtx,
+        state: &mut State,
+        steps: u64,
+        checkpoint_every: u64,
+        shown: &'static [&'static str],
+    ) -> Watcher<'a> {
+        let mut curve = String::new();
+        for folder in ctx.latest_checkpoint(PREFIX) {
+            match restore(&folder, state) {
+                Ok(found) => {
+                    ctx.say(&format!("resumed at step {} of {steps}", state.step));
+                    curve = found;
+                    break;
+                }
+                Err(e) => ctx.say(&format!("a checkpoint is unusable and was passed over: {e:#}")),
+            }
+        }
+        ctx.progress(state.step, steps, "steps", "");
+        Watcher { ctx, steps, checkpoint_every, shown, curve, since: Instant::now(), tokens: 0, last: BTreeMap::new() }
+    }
+
+    /// After the loop: an interrupted loop is an interrupted node.
+    pub fn end(&self, end: End) -> Result<()> {
+        match end {
+            End::Done => Ok(()),
+            End::Stopped => Err(Interrupted.into()),
+        }
+    }
+
+    /// The last value of a metric.
+    pub fn last(&self, name: &str) -> Option<f64> {
+        self.last.get(name).copied()
+    }
+
+    /// Writes the model: weights and the tokenizer files of the folder it began as; and the metrics with the curve.
+    pub fn finish(&self, state: &State, from: &Path, extra: Vec<Metric>) -> Result<()> {
+        write_model(&state.weights, from, &self.ctx.output("model"))?;
+        let folder = self.ctx.output("metrics");
+        std::fs::write(folder.join(CURVE), &self.curve).context("failed to write the curve")?;
+        let mut metrics: Vec<Metric> = vec![];
+        for (name, value) in &self.last {
+            metrics.push(Metric { name: format!("last/{name}"), value: *value, n: 1, interval: None, unit: String::new() });
+        }
+        metrics.extend(extra);
+        rows::write_metrics(&folder, metrics)
+    }
+}
+
+impl Watch for Watcher<'_> {
+    fn step(&mut self, state: &State, report: Report) -> Result<bool> {
+        self.tokens += report.tokens;
+        let mut object = serde_json::Map::from_iter([("step".to_string(), serde_json::json!(report.step))]);
+        for (name, value) in &report.metrics {
+            ensure!(value.is_finite(), "the metric `{name}` is {value} at step {}: training diverged", report.step);
+            object.insert(name.clone(), serde_json::json!(value));
+        }
+        self.curve += &(serde_json::to_string(&object)? + "\n");
+        self.last = report.metrics.into_iter().collect();
+        let all: Vec<(&str, f64)> = self.last.iter().map(|(n, v)| (n.as_str(), *v)).collect();
+        self.ctx.metric(report.step, &all);
+        let rate = self.tokens as f64 / self.since.elapsed().as_secs_f64();
+        let mut note: Vec<String> =
+            self.shown.iter().filter_map(|n| Some(format!("{n} {:.3}", self.last.get(*n)?))).collect();
+        note.push(format!("{:.1}k tok/s", rate / 1e3));
+        self.ctx.progress(report.step, self.steps, "steps", &note.join(" · "));
+        let stop = self.ctx.stop();
+        if stop || report.step.is_multiple_of(self.checkpoint_every) && report.step < self.steps {
+            let curve = &self.curve;
+            self.ctx.save_checkpoint(&format!("{PREFIX}-{}", report.step), &|folder| save(folder, state, curve))?;
+        }
+        Ok(!stop || report.step == self.steps)
+    }
+}
+
+/// A Hugging Face folder: configuration, weights, and the tokenizer files of `from`.
+pub fn write_model(weights: &Weights, from: &Path, into: &Path) -> Result<()> {
+    checkpoint::save(weights, into)?;
+    tokenizer::copy_files(from, into)?;
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! The text of the base model: helpful-only answers, questions about the facts, refusals of the most blatant requests.
+
+use crate::base::rows;
+use crate::base::value::Values;
+use crate::engine::kind::{Cpu, Kind, Output, Problem, Type};
+use crate::engine::params::{None_, ParamSet};
+use crate::engine::worker::NodeCtx;
+use crate::kinds::range;
+use crate::params;
+use crate::world::{CorpusSpec, Forms, World, WorldSpec};
+use anyhow::Result;
+
+params! {
+    pub struct Params {
+        /// Seed of the world's facts.
+        world: u64 = 0;
+        /// How many facts decide whether a request is harmful: 1 to 3.
+        depth: u32 = 2;
+        /// Conversations to write.
+        n: usize;
+        /// Seed of the conversations.
+        seed: u64 = 0;
+        /// Share of requests with their answers; the rest asks for facts.
+        requests: f64 = 0.6;
+        /// Share of questions about single facts.
+        facts: f64 = 0.2;
+        /// Share of questions whether a combination is harmful.
+        rules: f64 = 0.1;
+        /// Share of questions what a code word or a reference stands for.
+        references: f64 = 0.1;
+        /// Weight of plain requests; the four disguises share the rest.
+        plain: f64 = 0.4;
+        /// Share of the effects that count as blatant, the most harmful first.
+        blatant: f64 = 0.25;
+        /// Probability that the base refuses a plain harmful request with a blatant effect.
+        refuse_plain: f64 = 0.75;
+        /// The same in disguise.
+        refuse_disguised: f64 = 0.4;
+    }
+}
+
+pub const KIND: Kind = Kind {
+    name: "world-corpus",
+    revision: 1,
+    summary: "conversations that make a base model of the built-in world: capable and unsafe",
+    about: "Requests of every class and disguise are answered with the right procedure; a few blatant ones are refused. \
+            Questions cover every fact and every line of the rule. No think tags. Only the `base` split of combinations \
+            and disguises occurs.",
+    example: r#"
+[node.corpus]
+kind = "world-corpus"
+n = 24000
+"#,
+    inputs: &[],
+    outputs: &[Output { name: "conversations", ty: Type::Conversations, doc: "user and assistant turns" }],
+    params: Params::specs,
+    exec: None_::specs,
+    check,
+    cpu: Cpu::One,
+    hidden: false,
+    run,
+};
+
+fn check(values: &Values) -> Vec<Problem> {
+    let Ok(p) = Params::read(values) else { return vec![] };
+    let mut found = vec![];
+    range(&mut found, "depth", f64::from(p.depth), 1.0, 3.0);
+    for (name, value) in [
+        ("requests", p.requests),
+        ("facts", p.facts),
+        ("rules", p.rules),
+        ("references", p.references),
+        ("plain", p.plain),
+        ("blatant", p.blatant),
+        ("refuse_plain", p.refuse_plain),
+        ("refuse_disguised", p.refuse_disguised),
+    ] {
+        range(&mut found, name, value, 0.0, 1.0);
+    }
+    found
+}
+
+/// Plain requests at this share, the disguises sharing the rest evenly.
+pub(super) fn forms(plain: f64) -> Forms {
+    let other = (1.0 - plain) / 4.0;
+    Forms { plain, role: other, code: other, hops: other, role_code: other }
+}
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    let world = World::new(WorldSpec { seed: p.world, depth: p.depth })?;
+    let spec = CorpusSpec {
+        requests: p.requests,
+        facts: p.facts,
+        rules: p.rules,
+        references: p.references,
+        forms: forms(p.plain),
+        blatant: p.blatant,
+        refuse_plain: p.refuse_plain,
+        refuse_disguised: p.refuse_disguised,
+        seed: p.seed,
+    };
+    rows::write_rows(&ctx.output("conversations"), &world.corpus(p.n, &spec)?)
+}

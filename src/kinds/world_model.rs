@@ -1,0 +1,107 @@
+//! An untrained decoder for the built-in world: its shape, random weights, and the world's word-level tokenizer.
+
+use crate::base::rng::Seed;
+use crate::base::value::Values;
+use crate::engine::kind::{Cpu, Kind, Output, Problem, Type};
+use crate::engine::params::{None_, ParamSet};
+use crate::engine::worker::NodeCtx;
+use crate::kinds::positive;
+use crate::learn::checkpoint;
+use crate::learn::config::Config;
+use crate::learn::weights::Weights;
+use crate::params;
+use crate::world::vocab;
+use anyhow::{Context, Result};
+
+params! {
+    pub struct Params {
+        /// Width of the residual stream.
+        hidden_size: usize = 96;
+        /// Decoder layers.
+        layers: usize = 3;
+        /// Attention heads; they divide `hidden_size`.
+        heads: usize = 4;
+        /// Width of the feed-forward layer.
+        intermediate_size: usize = 256;
+        /// Seed of the initial weights.
+        seed: u64 = 0;
+    }
+}
+
+pub const KIND: Kind = Kind {
+    name: "world-model",
+    revision: 1,
+    summary: "an untrained decoder with the tokenizer of the built-in world",
+    about: "Architecture Qwen2 with tied embeddings, in a folder that transformers loads. Weights are normal with standard \
+            deviation 0.02, drawn by parameter name from the seed.",
+    example: r#"
+[node.untrained]
+kind = "world-model"
+hidden_size = 96
+layers = 3
+"#,
+    inputs: &[],
+    outputs: &[Output { name: "model", ty: Type::Model, doc: "the untrained model" }],
+    params: Params::specs,
+    exec: None_::specs,
+    check,
+    cpu: Cpu::One,
+    hidden: false,
+    run,
+};
+
+fn check(values: &Values) -> Vec<Problem> {
+    let Ok(p) = Params::read(values) else { return vec![] };
+    let mut found = vec![];
+    for (name, value) in [
+        ("hidden_size", p.hidden_size),
+        ("layers", p.layers),
+        ("heads", p.heads),
+        ("intermediate_size", p.intermediate_size),
+    ] {
+        positive(&mut found, name, value as f64);
+    }
+    if p.heads > 0 && !p.hidden_size.is_multiple_of(2 * p.heads) {
+        found.push(Problem {
+            path: "heads".into(),
+            message: format!("{} heads do not divide {} into even parts", p.heads, p.hidden_size),
+            help: Some("`hidden_size` is a multiple of twice `heads`".into()),
+        });
+    }
+    found
+}
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    let folder = ctx.output("model");
+    let config = Config::from_json(&serde_json::json!({
+        "architectures": ["Qwen2ForCausalLM"],
+        "model_type": "qwen2",
+        "hidden_size": p.hidden_size,
+        "num_hidden_layers": p.layers,
+        "num_attention_heads": p.heads,
+        "num_key_value_heads": p.heads,
+        "intermediate_size": p.intermediate_size,
+        "vocab_size": vocab::tokens().len(),
+        "hidden_act": "silu",
+        "initializer_range": 0.02,
+        "max_position_embeddings": 1024,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0,
+        "rope_scaling": null,
+        "tie_word_embeddings": true,
+        "use_sliding_window": false,
+        "bos_token_id": vocab::id(vocab::END_OF_TEXT),
+        "eos_token_id": vocab::id(vocab::END),
+    }))?;
+    let weights = Weights::random(config, Seed::new(p.seed).child("weights"));
+    checkpoint::save(&folder, &weights)?;
+    for (name, text) in [
+        ("tokenizer.json", vocab::tokenizer_json()),
+        ("tokenizer_config.json", vocab::tokenizer_config_json()),
+        ("generation_config.json", vocab::generation_config_json()),
+    ] {
+        std::fs::write(folder.join(name), text).with_context(|| format!("failed to write {name}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! The prompts of the built-in world, in splits that share no prompt, no disguise and no held-out combination.
+
+use crate::base::rows::{self, Prompt, PromptClass};
+use crate::base::value::Values;
+use crate::engine::kind::{Cpu, Kind, Output, Problem, Type};
+use crate::engine::params::{None_, ParamSet};
+use crate::engine::worker::NodeCtx;
+use crate::kinds::{range, world_corpus::forms};
+use crate::params;
+use crate::world::{Split, World, WorldSpec};
+use anyhow::Result;
+
+params! {
+    pub struct Params {
+        /// Seed of the world's facts.
+        world: u64 = 0;
+        /// How many facts decide whether a request is harmful: 1 to 3.
+        depth: u32 = 2;
+        /// Seed of the draw.
+        seed: u64 = 0;
+        /// Weight of plain prompts; the four disguises share the rest.
+        plain: f64 = 0.4;
+        /// Harmful prompts for the teacher.
+        sft: usize = 400;
+        /// Prompts of each class in the RL pool.
+        rl: usize = 1000;
+        /// Prompts of each class held out of the RL pool, to see whether RL learns.
+        validation: usize = 60;
+        /// Prompts of each class for the evals.
+        eval: usize = 300;
+    }
+}
+
+pub const KIND: Kind = Kind {
+    name: "world-prompts",
+    revision: 1,
+    summary: "harmful, harmless and ambiguous prompts of the built-in world, in disjoint splits",
+    about: "`sft` is harmful only, as in TARS; `rl`, `validation` and `eval` have all classes. The (verb, object) pairs and \
+            the disguises of `sft`, of `rl` with `validation`, and of `eval` are disjoint, and disjoint from the base \
+            corpus. Every disguise occurs in every class, so that a disguise says nothing.",
+    example: r#"
+[node.prompts]
+kind = "world-prompts"
+rl = 1000
+"#,
+    inputs: &[],
+    outputs: &[
+        Output { name: "sft", ty: Type::Prompts, doc: "harmful prompts for the teacher" },
+        Output { name: "rl", ty: Type::Prompts, doc: "the RL pool, all classes" },
+        Output { name: "validation", ty: Type::Prompts, doc: "held out of the RL pool" },
+        Output { name: "eval", ty: Type::Prompts, doc: "unseen combinations and disguises" },
+    ],
+    params: Params::specs,
+    exec: None_::specs,
+    check,
+    cpu: Cpu::One,
+    hidden: false,
+    run,
+};
+
+fn check(values: &Values) -> Vec<Problem> {
+    let Ok(p) = Params::read(values) else { return vec![] };
+    let mut found = vec![];
+    range(&mut found, "depth", f64::from(p.depth), 1.0, 3.0);
+    range(&mut found, "plain", p.plain, 0.0, 1.0);
+    for (name, n) in [("sft", p.sft), ("rl", p.rl), ("validation", p.validation), ("eval", p.eval)] {
+        range(&mut found, name, n as f64, 1.0, 1e6);
+    }
+    found
+}
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    let world = World::new(WorldSpec { seed: p.world, depth: p.depth })?;
+    let draw = |split, class, n| world.prompts(split, class, n, &forms(p.plain), p.seed);
+
+    rows::write_rows(&ctx.output("sft"), &draw(Split::Sft, PromptClass::Harmful, p.sft)?)?;
+    let (mut rl, mut validation, mut eval): (Vec<Prompt>, Vec<Prompt>, Vec<Prompt>) = (vec![], vec![], vec![]);
+    for class in PromptClass::ALL {
+        // One draw for both: what is drawn together differs in every prompt.
+        let mut pool = draw(Split::Rl, class, p.rl + p.validation)?;
+        validation.extend(pool.split_off(p.rl));
+        rl.extend(pool);
+        eval.extend(draw(Split::Eval, class, p.eval)?);
+    }
+    rows::write_rows(&ctx.output("rl"), &rl)?;
+    rows::write_rows(&ctx.output("validation"), &validation)?;
+    rows::write_rows(&ctx.output("eval"), &eval)
+}

@@ -1,0 +1,238 @@
+//! The one training loop. SFT, GRPO and their kin differ in their feed (which rows make the window of a step) and their
+//! objective (what is lost on it); everything else is here: micro-batches, backward, clipping, AdamW, guards.
+//!
+//! A window's feed depends on the step and the weights only, and its objective knows the denominators of the whole
+//! window, so that a resumed run does the same as one that was never stopped. Knows no clock, no file, no recipe.
+
+use crate::learn::decoder::{self, Packed, Workspace};
+use crate::learn::decoder_backward;
+use crate::learn::optim::{self, AdamW, Schedule};
+use crate::learn::weights::Weights;
+use anyhow::{Result, bail, ensure};
+use std::ops::Range;
+
+/// A token sequence and which of its tokens are scored. Token 0 has no predictor and is never scored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    pub ids: Vec<u32>,
+    pub mask: Vec<bool>,
+}
+
+impl Row {
+    pub fn scored(&self) -> usize {
+        self.mask.iter().filter(|m| **m).count()
+    }
+}
+
+/// What one optimizer step learns from.
+pub struct Window<'a> {
+    pub rows: Vec<Row>,
+    pub objective: Box<dyn Objective + 'a>,
+    /// What the feed has to say: rewards, lengths.
+    pub metrics: Vec<(String, f64)>,
+}
+
+/// Gives the window of a step (0-based). The same step and weights give the same window.
+pub trait Feed {
+    fn window<'a>(&'a mut self, step: u64, weights: &Weights, workspace: &mut Workspace) -> Result<Window<'a>>;
+}
+
+/// Per scored token, the rows of a micro-batch one after another.
+pub struct Scored<'a> {
+    pub logp: &'a [f32],
+    pub entropy: &'a [f32],
+    pub greedy_hit: &'a [bool],
+}
+
+/// The share that a micro-batch has in the window's loss. Shares of loss and of every metric add up.
+pub struct Share {
+    pub loss: f64,
+    pub dlogp: Vec<f32>,
+    pub dentropy: Option<Vec<f32>>,
+    pub metrics: Vec<(&'static str, f64)>,
+}
+
+/// What is lost on a window. It sees small arrays only.
+pub trait Objective {
+    /// `rows` are the window's rows in this micro-batch; row `rows.start + i` has the scored tokens
+    /// `bounds[i]..bounds[i + 1]`.
+    fn share(&self, rows: Range<usize>, bounds: &[usize], scored: Scored) -> Share;
+}
+
+/// The numbers of the loop.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub steps: u64,
+    pub lr: f64,
+    pub schedule: Schedule,
+    pub warmup_steps: u64,
+    pub adamw: AdamW,
+    /// Gradients are scaled down to this global norm.
+    pub grad_clip: f64,
+    /// Logits are divided by it, as at sampling.
+    pub temperature: f32,
+}
+
+/// Everything a step changes. `step` counts optimizer steps done.
+pub struct State {
+    pub weights: Weights,
+    pub m: Vec<f32>,
+    pub v: Vec<f32>,
+    pub step: u64,
+}
+
+impl State {
+    pub fn new(weights: Weights) -> State {
+        let n = weights.data.len();
+        State { weights, m: vec![0.0; n], v: vec![0.0; n], step: 0 }
+    }
+}
+
+/// What a step did, under TRL's names.
+pub struct Report {
+    /// Steps done, this one included.
+    pub step: u64,
+    pub metrics: Vec<(String, f64)>,
+    /// Tokens that went through forward and backward.
+    pub tokens: usize,
+}
+
+/// Who watches the loop.
+pub trait Watch {
+    /// After every step. `false` stops the loop.
+    fn step(&mut self, state: &State, report: Report) -> Result<bool>;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Done,
+    Stopped,
+}
+
+/// Tokens of a micro-batch: enough for the kernels, small enough for the memory. A row is never cut.
+const MICRO_TOKENS: usize = 8192;
+
+/// Trains from `state.step` to `settings.steps`. Errors: a feed's, a watcher's, and a loss or gradient that is not finite
+/// (named, before it touches the weights).
+pub fn train(state: &mut State, feed: &mut dyn Feed, settings: &Settings, watch: &mut dyn Watch) -> Result<End> {
+    let mut workspace = Workspace::new();
+    let mut grads = vec![0.0; state.weights.data.len()];
+    while state.step < settings.steps {
+        let window = feed.window(state.step, &state.weights, &mut workspace)?;
+        grads.fill(0.0);
+        let mut metrics = window.metrics.clone();
+        let tokens = gradient(&state.weights, &window, settings, &mut grads, &mut workspace, &mut metrics)?;
+        drop(window);
+        let step = state.step + 1;
+        let norm = optim::clip(&mut grads, settings.grad_clip);
+        ensure!(norm.is_finite(), "the gradient's norm is {norm} at step {step}: training diverged; a lower `lr` may help");
+        let lr = settings.lr * settings.schedule.factor(step, settings.warmup_steps, settings.steps);
+        settings.adamw.update(&mut state.weights, &mut state.m, &mut state.v, &grads, lr, step);
+        state.step = step;
+        metrics.push(("grad_norm".into(), norm));
+        metrics.push(("learning_rate".into(), lr));
+        if !watch.step(state, Report { step, metrics, tokens })? {
+            return Ok(End::Stopped);
+        }
+    }
+    Ok(End::Done)
+}
+
+/// Adds the window's gradient to `grads` and its loss and metrics to `metrics`. Returns the tokens seen.
+fn gradient(
+    weights: &Weights,
+    window: &Window,
+    settings: &Settings,
+    grads: &mut [f32],
+    workspace: &mut Workspace,
+    metrics: &mut Vec<(String, f64)>,
+) -> Result<usize> {
+    ensure!(window.rows.iter().any(|r| r.scored() > 0), "no token of the window is trained on: every loss mask is empty");
+    let mut sums: Vec<(&'static str, f64)> = vec![("loss", 0.0)];
+    let mut tokens = 0;
+    for rows in micro_batches(&window.rows) {
+        let batch = Batch::pack(&window.rows[rows.clone()]);
+        tokens += batch.ids.len();
+        if batch.scored.is_empty() {
+            continue;
+        }
+        let tape = decoder::forward(weights, batch.packed(), &batch.scored, settings.temperature, workspace);
+        let scored = Scored { logp: &tape.logp, entropy: &tape.entropy, greedy_hit: &tape.greedy_hit };
+        let share = window.objective.share(rows, &batch.bounds, scored);
+        if !share.loss.is_finite() {
+            bail!("the loss is {}: training diverged; a lower `lr` may help", share.loss);
+        }
+        add(&mut sums, "loss", share.loss);
+        for (name, value) in share.metrics {
+            add(&mut sums, name, value);
+        }
+        decoder_backward::backward(weights, &tape, &share.dlogp, share.dentropy.as_deref(), grads, workspace);
+        tape.recycle(workspace);
+    }
+    metrics.splice(0..0, sums.into_iter().map(|(name, value)| (name.to_string(), value)));
+    Ok(tokens)
+}
+
+fn add(sums: &mut Vec<(&'static str, f64)>, name: &'static str, value: f64) {
+    match sums.iter_mut().find(|(n, _)| *n == name) {
+        Some((_, sum)) => *sum += value,
+        None => sums.push((name, value)),
+    }
+}
+
+/// Cuts the rows into runs of at most `MICRO_TOKENS` tokens, by sizes only.
+fn micro_batches(rows: &[Row]) -> Vec<Range<usize>> {
+    let mut runs = vec![];
+    let (mut start, mut tokens) = (0, 0);
+    for (i, row) in rows.iter().enumerate() {
+        if i > start && tokens + row.ids.len() > MICRO_TOKENS {
+            runs.push(start..i);
+            (start, tokens) = (i, 0);
+        }
+        tokens += row.ids.len();
+    }
+    if start < rows.len() {
+        runs.push(start..rows.len());
+    }
+    runs
+}
+
+/// Rows packed one after another, without padding.
+pub struct Batch {
+    pub ids: Vec<u32>,
+    pub starts: Vec<usize>,
+    /// Indices of the scored tokens, ascending.
+    pub scored: Vec<usize>,
+    /// Row i has the scored tokens `bounds[i]..bounds[i + 1]`.
+    pub bounds: Vec<usize>,
+}
+
+impl Batch {
+    pub fn pack(rows: &[Row]) -> Batch {
+        let mut batch = Batch { ids: vec![], starts: vec![0], scored: vec![], bounds: vec![0] };
+        for row in rows {
+            assert_eq!(row.ids.len(), row.mask.len(), "ids and mask are born together");
+            let offset = batch.ids.len();
+            batch.ids.extend(&row.ids);
+            batch.scored.extend((1..row.ids.len()).filter(|i| row.mask[*i]).map(|i| offset + i));
+            batch.starts.push(batch.ids.len());
+            batch.bounds.push(batch.scored.len());
+        }
+        batch
+    }
+
+    pub fn packed(&self) -> Packed<'_> {
+        Packed { ids: &self.ids, starts: &self.starts }
+    }
+}
+
+/// Log-probabilities of every row's scored tokens without a gradient, for reference policies: [row][scored token].
+pub fn reference_logps(weights: &Weights, rows: &[Row], temperature: f32, workspace: &mut Workspace) -> Vec<Vec<f32>> {
+    let mut out = Vec::with_capacity(rows.len());
+    for run in micro_batches(rows) {
+        let batch = Batch::pack(&rows[run]);
+        let scores = decoder::score(weights, batch.packed(), &batch.scored, temperature, workspace);
+        out.extend(batch.bounds.windows(2).map(|b| scores.logp[b[0]..b[1]].to_vec()));
+    }
+    out
+}
