@@ -1,1 +1,1 @@
-
+mod learn_golden;
