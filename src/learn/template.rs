@@ -1,0 +1,233 @@
+//! Chat templates: messages to the text that a model was trained on, as transformers renders them (Jinja2 with
+//! `trim_blocks`, `lstrip_blocks`, loop controls and its own `tojson`), and which part of that text an assistant wrote.
+//!
+//! `{% generation %}` (transformers' assistant tracker) becomes a call block whose result is wrapped in two private-use
+//! characters; they are taken out of the text again and leave the spans. Knows nothing of ids.
+
+use crate::learn::json;
+use anyhow::{Result, anyhow, bail};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Kwargs;
+use minijinja::{Environment, Error, ErrorKind, State};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::ops::Range;
+
+/// What `strftime_now` says, in every run: some templates print the date, and a prompt must not change overnight. It
+/// is the date that Llama 3.2's own template falls back to.
+pub const TODAY: (u32, u32, u32) = (2024, 7, 26);
+
+const NAME: &str = "chat template";
+const OPEN: char = '\u{10f8e0}';
+const CLOSE: char = '\u{10f8e1}';
+const GENERATION: &str = "__generation";
+
+pub struct Template {
+    env: Environment<'static>,
+    /// True where the source marks what the assistant wrote.
+    marked: bool,
+    /// `bos_token`, `eos_token`, …, visible in the template.
+    tokens: BTreeMap<String, String>,
+}
+
+/// What goes into a template.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialogue<'a> {
+    /// Objects with `role` and `content`, and what else the template knows (`tool_calls`).
+    pub messages: &'a [Value],
+    pub tools: Option<&'a Value>,
+    /// Ends with the header of a turn for the assistant to write.
+    pub add_generation_prompt: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rendered {
+    pub text: String,
+    /// Bytes that an assistant wrote; `None` where the template does not mark them.
+    pub assistant: Option<Vec<Range<usize>>>,
+}
+
+impl Template {
+    /// Fails on a syntax error, with the template's line.
+    pub fn new(source: &str, tokens: BTreeMap<String, String>) -> Result<Template> {
+        let (source, marked) = rewrite_generation(source);
+        let mut env = environment();
+        env.add_template_owned(NAME, source).map_err(plain)?;
+        Ok(Template {
+            env,
+            marked,
+            tokens,
+        })
+    }
+
+    /// Fails with the template's own message (`raise_exception`) and line.
+    pub fn render(&self, dialogue: Dialogue) -> Result<Rendered> {
+        let mut variables = serde_json::Map::new();
+        for (name, text) in &self.tokens {
+            variables.insert(name.clone(), Value::from(text.as_str()));
+        }
+        variables.insert("messages".into(), Value::from(dialogue.messages));
+        let tools = dialogue.tools.cloned().unwrap_or(Value::Null);
+        variables.insert("tools".into(), tools);
+        variables.insert("documents".into(), Value::Null);
+        variables.insert(
+            "add_generation_prompt".into(),
+            dialogue.add_generation_prompt.into(),
+        );
+        let variables = Value::Object(variables);
+        if self.marked && variables.to_string().contains([OPEN, CLOSE]) {
+            bail!("a message holds U+10F8E0 or U+10F8E1, which mark the assistant's text here");
+        }
+        let template = self.env.get_template(NAME).map_err(plain)?;
+        let text = template.render(json::value(&variables)).map_err(plain)?;
+        if self.marked {
+            take_marks(&text)
+        } else {
+            Ok(Rendered {
+                text,
+                assistant: None,
+            })
+        }
+    }
+}
+
+fn environment() -> Environment<'static> {
+    let mut env = Environment::new();
+    let syntax = SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build()
+        .expect("the default delimiters are valid");
+    env.set_syntax(syntax);
+    env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    env.add_filter("tojson", to_json);
+    env.add_function("raise_exception", |message: String| {
+        Err::<String, _>(Error::new(ErrorKind::InvalidOperation, message))
+    });
+    env.add_function("strftime_now", strftime);
+    env.add_function(GENERATION, |state: &mut State, kwargs: Kwargs| {
+        let caller: minijinja::Value = kwargs.get("caller")?;
+        let text = caller.call(state, &[])?;
+        Ok::<_, Error>(format!("{OPEN}{text}{CLOSE}"))
+    });
+    env
+}
+
+/// The message and the line, without the crate's own wording around a template's exception.
+fn plain(error: Error) -> anyhow::Error {
+    let message = match (error.kind(), error.detail()) {
+        (ErrorKind::InvalidOperation, Some(detail)) => detail.to_string(),
+        (kind, Some(detail)) => format!("{kind}: {detail}"),
+        (kind, None) => kind.to_string(),
+    };
+    match error.line() {
+        Some(line) => anyhow!("chat template line {line}: {message}"),
+        None => anyhow!("chat template: {message}"),
+    }
+}
+
+/// Turns the generation tags into a call block on the same lines; true where there were any.
+fn rewrite_generation(source: &str) -> (String, bool) {
+    let (mut out, mut rest, mut marked) = (String::new(), source, false);
+    while let Some(at) = rest.find("{%") {
+        let (before, tag) = rest.split_at(at + 2);
+        out.push_str(before);
+        rest = tag;
+        let Some(end) = tag.find("%}") else { break };
+        let is_sign = |c: char| c == '-' || c == '+';
+        let body = &tag[..end];
+        let (left, body) = body.split_at(body.len() - body.trim_start_matches(is_sign).len());
+        let word = body.trim_end_matches(is_sign);
+        let right = &body[word.len()..];
+        let replacement = match word.trim() {
+            "generation" => format!("call {GENERATION}()"),
+            "endgeneration" => "endcall".to_string(),
+            _ => continue,
+        };
+        marked = true;
+        // Line breaks inside the tag stay, so that errors name the template's own lines.
+        let breaks = "\n".repeat(word.matches('\n').count());
+        write!(out, "{left} {replacement}{breaks} {right}").expect("a string takes every write");
+        rest = &tag[end..];
+    }
+    out.push_str(rest);
+    (out, marked)
+}
+
+fn take_marks(text: &str) -> Result<Rendered> {
+    let (mut out, mut spans, mut open) = (String::with_capacity(text.len()), vec![], None);
+    for c in text.chars() {
+        match (c, open) {
+            (OPEN, None) => open = Some(out.len()),
+            (CLOSE, Some(start)) => {
+                spans.push(start..out.len());
+                open = None;
+            }
+            (OPEN | CLOSE, _) => bail!("chat template: generation blocks are nested"),
+            _ => out.push(c),
+        }
+    }
+    Ok(Rendered {
+        text: out,
+        assistant: Some(spans),
+    })
+}
+
+fn to_json(value: minijinja::Value, kwargs: Kwargs) -> Result<String, Error> {
+    let indent: Option<usize> = kwargs.get("indent")?;
+    let sort_keys: Option<bool> = kwargs.get("sort_keys")?;
+    let ascii: Option<bool> = kwargs.get("ensure_ascii")?;
+    kwargs.assert_all_used()?;
+    if ascii == Some(true) {
+        let message = "tojson(ensure_ascii=true) is not supported";
+        return Err(Error::new(ErrorKind::InvalidOperation, message));
+    }
+    json::dumps(&value, indent, sort_keys.unwrap_or(false))
+}
+
+fn strftime(format: String) -> Result<String, Error> {
+    const MONTHS: [&str; 12] = [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ];
+    let (year, month, day) = TODAY;
+    let name = MONTHS[month as usize - 1];
+    let mut out = String::new();
+    let mut chars = format.chars();
+    while let Some(c) = chars.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('Y') => out += &year.to_string(),
+            Some('y') => out += &format!("{:02}", year % 100),
+            Some('m') => out += &format!("{month:02}"),
+            Some('d') => out += &format!("{day:02}"),
+            Some('B') => out += name,
+            Some('b') => out += &name[..3],
+            Some('H' | 'M' | 'S') => out += "00",
+            Some('%') => out.push('%'),
+            other => {
+                let sign: String = other.into_iter().collect();
+                return Err(Error::new(
+                    ErrorKind::InvalidOperation,
+                    format!("strftime_now does not know %{sign}"),
+                ));
+            }
+        }
+    }
+    Ok(out)
+}

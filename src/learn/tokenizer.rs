@@ -1,0 +1,302 @@
+//! A model folder's tokenizer: text to ids and back, its special tokens, its chat template and where a turn ends.
+//!
+//! Reads `tokenizer.json`, `tokenizer_config.json`, `generation_config.json` and the template files beside them, as
+//! transformers lays them out. Knows nothing of models or masks.
+
+use crate::learn::template::Template;
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::Path;
+use tokenizers::{PostProcessor, PostProcessorWrapper};
+
+/// The files that make up a tokenizer; `copy_files` takes those that are there. `generation_config.json` is one of
+/// them because the stop tokens are written there.
+pub const FILES: [&str; 10] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+];
+
+/// Names of `tokenizer_config.json` that hold one special token each.
+const NAMED: [&str; 7] = [
+    "bos_token",
+    "eos_token",
+    "pad_token",
+    "unk_token",
+    "sep_token",
+    "cls_token",
+    "mask_token",
+];
+
+pub struct Tokenizer {
+    /// Without its post-processor, which may trim offsets; encoding with special tokens applies it by hand.
+    inner: tokenizers::Tokenizer,
+    post: Option<PostProcessorWrapper>,
+    /// `eos_token` and its kin, by name.
+    named: BTreeMap<String, String>,
+    stop_ids: BTreeSet<u32>,
+    template: Option<Template>,
+    /// For messages.
+    folder: String,
+}
+
+/// Ids of a text with the bytes of the text that each of them covers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Encoded {
+    pub ids: Vec<u32>,
+    pub offsets: Vec<Range<usize>>,
+}
+
+impl Tokenizer {
+    /// Fails where the folder has no `tokenizer.json`, a file is not what it should be, or no token ends a turn.
+    pub fn load(folder: &Path) -> Result<Tokenizer> {
+        let path = folder.join("tokenizer.json");
+        if !path.is_file() {
+            bail!(
+                "{} has no tokenizer.json: is it a model folder?",
+                folder.display()
+            );
+        }
+        let mut inner = tokenizers::Tokenizer::from_file(&path)
+            .map_err(|e| anyhow!("failed to read {}: {e}", path.display()))?;
+        // A saved length limit belongs to whoever saved it; here every text is encoded whole.
+        inner.with_padding(None);
+        inner
+            .with_truncation(None)
+            .map_err(|e| anyhow!("failed to lift the length limit of {}: {e}", path.display()))?;
+        let post = inner.get_post_processor().cloned();
+        inner.with_post_processor(None::<PostProcessorWrapper>);
+
+        let config = read_json(&folder.join("tokenizer_config.json"))?.unwrap_or(Value::Null);
+        let generation = read_json(&folder.join("generation_config.json"))?.unwrap_or(Value::Null);
+        let named = named_tokens(&config);
+        let stop_ids = stop_ids(folder, &inner, &named, &generation)?;
+        let template = match template_source(folder, &config)? {
+            Some(source) => Some(
+                Template::new(&source, named.clone())
+                    .with_context(|| format!("chat template of {}", folder.display()))?,
+            ),
+            None => None,
+        };
+        let folder = folder.display().to_string();
+        Ok(Tokenizer {
+            inner,
+            post,
+            named,
+            stop_ids,
+            template,
+            folder,
+        })
+    }
+
+    /// Ids of the text as it stands: special tokens written in it are recognised, none are added.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(self.encode_offsets(text)?.ids)
+    }
+
+    /// As `encode`, with the bytes that each token covers.
+    pub fn encode_offsets(&self, text: &str) -> Result<Encoded> {
+        let encoding = self.encoding(text)?;
+        Ok(Encoded {
+            ids: encoding.get_ids().to_vec(),
+            offsets: encoding.get_offsets().iter().map(|&(a, b)| a..b).collect(),
+        })
+    }
+
+    /// As `encode`, with what the tokenizer adds by itself (a BOS, say). Not for rendered chats: they carry their own.
+    pub fn encode_with_special(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self.encoding(text)?;
+        let encoding = match &self.post {
+            Some(post) => post
+                .process(encoding, None, true)
+                .map_err(|e| anyhow!("failed to add special tokens: {e}"))?,
+            None => encoding,
+        };
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Bytes that are no UTF-8 come out as the replacement character.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        self.inner
+            .decode(ids, skip_special)
+            .map_err(|e| anyhow!("failed to decode {} tokens: {e}", ids.len()))
+    }
+
+    /// Entries, added tokens included. A model may have more rows than this.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// `bos_token`, `eos_token`, `pad_token`, … as the folder names them.
+    pub fn named_token(&self, name: &str) -> Option<&str> {
+        self.named.get(name).map(String::as_str)
+    }
+
+    /// Every token that ends a turn: the list of `generation_config.json` and the tokenizer's own `eos_token`. Never
+    /// empty.
+    pub fn stop_ids(&self) -> &BTreeSet<u32> {
+        &self.stop_ids
+    }
+
+    /// The texts of the stop tokens.
+    pub fn stop_texts(&self) -> Vec<String> {
+        let texts = self.stop_ids.iter().map(|&id| self.inner.id_to_token(id));
+        texts.flatten().collect()
+    }
+
+    pub fn template(&self) -> Result<&Template> {
+        self.template.as_ref().with_context(|| {
+            format!(
+                "{} has no chat template (tokenizer_config.json, chat_template.jinja or chat_template.json)",
+                self.folder
+            )
+        })
+    }
+
+    /// The same tokenizer under another template, such as one with `{% generation %}` tags.
+    pub fn with_template(mut self, source: &str) -> Result<Tokenizer> {
+        self.template = Some(Template::new(source, self.named.clone())?);
+        Ok(self)
+    }
+
+    fn encoding(&self, text: &str) -> Result<tokenizers::Encoding> {
+        self.inner
+            .encode(text, false)
+            .map_err(|e| anyhow!("failed to encode a text of {} bytes: {e}", text.len()))
+    }
+}
+
+/// Copies the tokenizer's files byte for byte and returns their names. `to` exists.
+pub fn copy_files(from: &Path, to: &Path) -> Result<Vec<&'static str>> {
+    let mut copied = vec![];
+    for name in FILES {
+        let path = from.join(name);
+        if path.is_file() {
+            let bytes = std::fs::read(&path)
+                .with_context(|| format!("failed to read {}", path.display()))?;
+            let target = to.join(name);
+            std::fs::write(&target, bytes)
+                .with_context(|| format!("failed to write {}", target.display()))?;
+            copied.push(name);
+        }
+    }
+    if !copied.contains(&"tokenizer.json") {
+        bail!(
+            "{} has no tokenizer.json: is it a model folder?",
+            from.display()
+        );
+    }
+    Ok(copied)
+}
+
+/// `None` where the file is absent.
+fn read_json(path: &Path) -> Result<Option<Value>> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("failed to read {}", path.display()))?;
+    let value = serde_json::from_str(&text)
+        .with_context(|| format!("{} is not valid JSON", path.display()))?;
+    Ok(Some(value))
+}
+
+/// A token is a string or an object with `content`.
+fn named_tokens(config: &Value) -> BTreeMap<String, String> {
+    let mut named = BTreeMap::new();
+    for name in NAMED {
+        let value = &config[name];
+        if let Some(text) = value.as_str().or_else(|| value["content"].as_str()) {
+            named.insert(name.to_string(), text.to_string());
+        }
+    }
+    named
+}
+
+fn stop_ids(
+    folder: &Path,
+    inner: &tokenizers::Tokenizer,
+    named: &BTreeMap<String, String>,
+    generation: &Value,
+) -> Result<BTreeSet<u32>> {
+    let mut ids = BTreeSet::new();
+    if let Some(eos) = named.get("eos_token") {
+        let id = inner.token_to_id(eos).with_context(|| {
+            format!(
+                "{}: eos_token {eos:?} is not in the vocabulary",
+                folder.display()
+            )
+        })?;
+        ids.insert(id);
+    }
+    let declared = match &generation["eos_token_id"] {
+        Value::Null => &[],
+        Value::Array(list) => list.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    for value in declared {
+        let id = value
+            .as_u64()
+            .and_then(|id| u32::try_from(id).ok())
+            .with_context(|| {
+                format!(
+                    "{}: eos_token_id of generation_config.json holds {value}, not a token id",
+                    folder.display()
+                )
+            })?;
+        ids.insert(id);
+    }
+    if ids.is_empty() {
+        bail!(
+            "{} names no token that ends a turn: tokenizer_config.json has no eos_token and generation_config.json no eos_token_id",
+            folder.display()
+        );
+    }
+    Ok(ids)
+}
+
+/// The file beside the config wins over the entry in it, as in transformers.
+fn template_source(folder: &Path, config: &Value) -> Result<Option<String>> {
+    let jinja = folder.join("chat_template.jinja");
+    if jinja.is_file() {
+        let text = std::fs::read_to_string(&jinja)
+            .with_context(|| format!("failed to read {}", jinja.display()))?;
+        return Ok(Some(text));
+    }
+    let beside = read_json(&folder.join("chat_template.json"))?.unwrap_or(Value::Null);
+    for holder in [&beside, config] {
+        match &holder["chat_template"] {
+            Value::Null => {}
+            Value::String(text) => return Ok(Some(text.clone())),
+            Value::Array(list) => {
+                // Older folders hold several named templates.
+                let default = list.iter().find(|t| t["name"] == "default");
+                match default.and_then(|t| t["template"].as_str()) {
+                    Some(text) => return Ok(Some(text.to_string())),
+                    None => bail!(
+                        "{}: none of its chat templates is named default",
+                        folder.display()
+                    ),
+                }
+            }
+            other => bail!(
+                "{}: chat_template is neither a text nor a list: {other}",
+                folder.display()
+            ),
+        }
+    }
+    Ok(None)
+}
