@@ -1,6 +1,9 @@
 //! What every layer may use: plain values, named randomness, row schemas, text. Knows nothing of nodes or models.
 
+pub mod diag;
 pub mod response;
 pub mod rng;
 pub mod rows;
+pub mod stats;
+pub mod text;
 pub mod value;

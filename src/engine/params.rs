@@ -31,18 +31,17 @@ impl Ty {
             Ty::Int => "an integer".into(),
             Ty::Float => "a number".into(),
             Ty::Str => "a string".into(),
-            Ty::Choice(words) => format!(
-                "one of {}",
-                words
-                    .iter()
-                    .map(|w| format!("`{w}`"))
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            ),
+            Ty::Choice(words) => Ty::describe_words(words),
             Ty::List(of) => format!("an array, each item {}", of.describe()),
             Ty::Map(of) => format!("a table, each value {}", of.describe()),
             Ty::Path => "a path".into(),
         }
+    }
+
+    /// The same for the words of a choice.
+    pub fn describe_words(words: &[&str]) -> String {
+        let words: Vec<String> = words.iter().map(|w| format!("`{w}`")).collect();
+        format!("one of {}", words.join(", "))
     }
 }
 
@@ -58,6 +57,8 @@ pub struct ParamSpec {
     pub ty: Ty,
     pub default: Default,
     pub doc: &'static str,
+    /// Whether a value of the right shape fits the field's own type: a `u32` is not every integer.
+    pub fits: fn(&Value) -> Result<(), String>,
 }
 
 /// A type that can stand in a `params!` block.
@@ -118,6 +119,7 @@ macro_rules! params {
                     ty: <$ty as $crate::engine::params::ParamValue>::ty(),
                     default: $crate::params!(@default $($ty, $default)?),
                     doc: concat!($($doc),+),
+                    fits: |value| <$ty as $crate::engine::params::ParamValue>::read(Some(value)).map(|_| ()),
                 } ),* ]
             }
 

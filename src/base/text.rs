@@ -1,0 +1,129 @@
+//! Small pieces of text for people: near names, durations, sizes, counts, and how wide a string is on a terminal.
+//! Knows no terminal and no clock.
+
+/// The candidate nearest to a name that is probably misspelt; the first of several equally near. Nearness is the
+/// restricted Damerau–Levenshtein distance (insert, delete, replace, swap neighbours), case ignored, and a third of the
+/// longer name may differ.
+pub fn did_you_mean<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    let mut best: Option<(usize, &str)> = None;
+    for candidate in candidates {
+        let longer = name.chars().count().max(candidate.chars().count());
+        let distance = edit_distance(&name.to_lowercase(), &candidate.to_lowercase());
+        let near = distance <= longer.div_ceil(3) && distance < longer;
+        if near && best.is_none_or(|(least, _)| distance < least) {
+            best = Some((distance, candidate));
+        }
+    }
+    best.map(|(_, candidate)| candidate.to_string())
+}
+
+/// A duration in the two largest units that matter: `12 ms`, `0.8 s`, `42 s`, `4 m 12 s`, `2 h 5 m`, `3 d 4 h`.
+pub fn duration(seconds: f64) -> String {
+    assert!(
+        seconds.is_finite() && seconds >= 0.0,
+        "a duration is finite and not negative"
+    );
+    if seconds == 0.0 {
+        return "0 s".into();
+    }
+    if seconds < 0.0995 {
+        return format!("{} ms", (seconds * 1e3).round().max(1.0));
+    }
+    if (seconds * 10.0).round() < 100.0 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = seconds.round() as u64;
+    let (days, hours) = (whole / 86_400, whole / 3600 % 24);
+    let (minutes, rest) = (whole / 60 % 60, whole % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{rest} s"),
+        (0, 0, _) => format!("{minutes} m {rest} s"),
+        (0, _, _) => format!("{hours} h {minutes} m"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+/// A size in decimal units: `512 B`, `1.5 kB`, `3.1 GB`.
+pub fn bytes(count: u64) -> String {
+    if count < 1000 {
+        return format!("{count} B");
+    }
+    let mut size = count as f64 / 1e3;
+    let mut units = ["kB", "MB", "GB", "TB", "PB", "EB"].into_iter();
+    let mut unit = units.next().expect("there are units");
+    // 999.95 would print as 1000.0, so the next unit begins there.
+    while size >= 999.95 {
+        size /= 1e3;
+        unit = units.next().expect("a u64 is below 19 EB");
+    }
+    format!("{size:.1} {unit}")
+}
+
+/// `1 node`, `2 nodes`, `1,200 rows`.
+pub fn count(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", thousands(n), if n == 1 { one } else { many })
+}
+
+/// `1234567` as `1,234,567`.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Names in backticks, as in a list of what there is.
+pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<String> = names.into_iter().map(|n| format!("`{n}`")).collect();
+    names.join(", ")
+}
+
+/// Terminal columns of a text without control characters.
+pub fn width(text: &str) -> usize {
+    text.chars().map(char_width).sum()
+}
+
+/// Terminal columns of a character: 0 for what combines with the one before, 2 for what East Asian Width (UAX #11)
+/// calls wide and for pictographs. Blocks, not single code points: good for tables, not for text layout.
+pub fn char_width(c: char) -> usize {
+    match c as u32 {
+        0x0300..=0x036f | 0x1ab0..=0x1aff | 0x1dc0..=0x1dff | 0x20d0..=0x20ff => 0,
+        0x200b..=0x200f | 0x2060..=0x2064 | 0xfe00..=0xfe0f | 0xfe20..=0xfe2f | 0xfeff => 0,
+        0x1100..=0x115f | 0x2e80..=0x303e | 0x3041..=0xa4cf | 0xa960..=0xa97f => 2,
+        0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f | 0xff00..=0xff60 => 2,
+        0xffe0..=0xffe6 | 0x1f300..=0x1f64f | 0x1f680..=0x1f6ff | 0x1f900..=0x1faff => 2,
+        0x20000..=0x3fffd => 2,
+        _ => 1,
+    }
+}
+
+fn edit_distance(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.chars().collect();
+    let b: Vec<char> = b.chars().collect();
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for (i, row) in rows.iter_mut().enumerate() {
+        row[0] = i;
+    }
+    for (j, cell) in rows[0].iter_mut().enumerate() {
+        *cell = j;
+    }
+    for i in 1..=a.len() {
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            rows[i][j] = least;
+        }
+    }
+    rows[a.len()][b.len()]
+}

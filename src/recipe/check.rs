@@ -1,0 +1,155 @@
+//! One written value against the shape a kind declares for it. Knows no graph.
+
+use crate::base::diag::{Diag, Diags, Place};
+use crate::base::text::did_you_mean;
+use crate::base::value::Value;
+use crate::engine::params::{ParamSpec, Ty};
+use crate::recipe::layer::Layer;
+use crate::recipe::tree::{Entry, Item, Shape};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where relative paths start.
+pub struct Folders<'a> {
+    pub layers: &'a [Layer],
+    /// The folder of `--set`, and where the layers' own folders start.
+    pub cwd: &'a Path,
+}
+
+impl Folders<'_> {
+    fn absolute(&self, path: &str, written: &Place) -> std::io::Result<PathBuf> {
+        let here = |l: &&Layer| Arc::ptr_eq(&l.source, &written.source);
+        let folder = match self.layers.iter().find(here) {
+            Some(layer) => self.cwd.join(&layer.folder),
+            None => self.cwd.into(),
+        };
+        std::path::absolute(folder.join(path))
+    }
+}
+
+/// The value of a parameter, `None` where it was wrong and is reported.
+pub fn param(
+    spec: &ParamSpec,
+    entry: &Entry,
+    folders: &Folders,
+    diags: &mut Diags,
+) -> Option<Value> {
+    let mut reading = Reading { folders, diags };
+    let value = reading.value(&spec.ty, &entry.item, spec.name)?;
+    if let Err(problem) = (spec.fits)(&value) {
+        let diag = Diag::at(&entry.item.at, format!("`{}`: {problem}", spec.name));
+        diags.push(with_origin(diag, &entry.item));
+        return None;
+    }
+    Some(value)
+}
+
+/// `name` expects something else.
+pub fn wrong(what: &str, name: &str, item: &Item) -> Diag {
+    let message = format!("`{name}` expects {what}, got {}", item.type_name());
+    with_origin(Diag::at(&item.at, message), item)
+}
+
+fn with_origin(diag: Diag, item: &Item) -> Diag {
+    match &item.from {
+        Some(place) => diag.related(place, "the value is written here"),
+        None => diag,
+    }
+}
+
+struct Reading<'a> {
+    folders: &'a Folders<'a>,
+    diags: &'a mut Diags,
+}
+
+impl Reading<'_> {
+    fn value(&mut self, ty: &Ty, item: &Item, name: &str) -> Option<Value> {
+        match (ty, &item.shape) {
+            (_, Shape::Bad) => None,
+            (Ty::Bool, Shape::Bool(b)) => Some(Value::Bool(*b)),
+            (Ty::Int, Shape::Int(i)) => Some(Value::Int(*i)),
+            (Ty::Float, Shape::Float(f)) => Some(Value::Float(*f)),
+            (Ty::Float, Shape::Int(i)) => self.whole(*i, item, name),
+            (Ty::Str, Shape::Str(s)) => Some(Value::Str(s.clone())),
+            (Ty::Choice(words), Shape::Str(s)) => self.choice(words, s, item, name),
+            (Ty::Path, Shape::Str(s)) => self.path(s, item),
+            (Ty::List(of), Shape::List(items)) => self.list(of, items, name),
+            (Ty::Map(of), Shape::Table(table)) => {
+                // Every value is read before any is given up, so that all errors show.
+                let read = |e: &Entry| {
+                    let value = self.value(of, &e.item, &format!("{name}.{}", e.key));
+                    value.map(|v| (e.key.clone(), v))
+                };
+                let pairs: Vec<_> = table.entries.iter().map(read).collect();
+                Some(Value::Table(pairs.into_iter().collect::<Option<_>>()?))
+            }
+            _ => self.mismatch(ty, item, name),
+        }
+    }
+
+    fn list(&mut self, of: &Ty, items: &[Item], name: &str) -> Option<Value> {
+        let read = |(i, item)| self.value(of, item, &format!("{name}[{i}]"));
+        let values: Vec<_> = items.iter().enumerate().map(read).collect();
+        Some(Value::List(values.into_iter().collect::<Option<_>>()?))
+    }
+
+    fn mismatch(&mut self, ty: &Ty, item: &Item, name: &str) -> Option<Value> {
+        let diag = wrong(&ty.describe(), name, item);
+        self.diags.push(match (ty, &item.shape) {
+            (Ty::Int, Shape::Float(f)) if f.fract() == 0.0 && f.abs() < 1e15 => {
+                diag.help(format!("write `{f:.0}`"))
+            }
+            (Ty::Int | Ty::Float, Shape::Str(s)) if s.parse::<f64>().is_ok() => {
+                diag.help("write it without quotes")
+            }
+            (Ty::Bool, Shape::Str(s)) if s == "true" || s == "false" => {
+                diag.help("write it without quotes")
+            }
+            (Ty::List(_), _) => diag.help("an array is written `[a, b]`"),
+            _ => diag,
+        });
+        None
+    }
+
+    fn whole(&mut self, i: i64, item: &Item, name: &str) -> Option<Value> {
+        let float = i as f64;
+        // Beyond 2^53 a float would be another number than the one written.
+        if float as i128 != i128::from(i) {
+            let message = format!("`{name}`: no float is exactly {i}");
+            self.diags
+                .push(with_origin(Diag::at(&item.at, message), item));
+            return None;
+        }
+        Some(Value::Float(float))
+    }
+
+    fn choice(&mut self, words: &[&str], word: &str, item: &Item, name: &str) -> Option<Value> {
+        if words.contains(&word) {
+            return Some(Value::Str(word.into()));
+        }
+        let what = Ty::describe_words(words);
+        let message = format!("`{name}` expects {what}, got `{word}`");
+        let near = did_you_mean(word, words.iter().copied());
+        let diag = Diag::at(&item.at, message).suggest(near);
+        self.diags.push(with_origin(diag, item));
+        None
+    }
+
+    fn path(&mut self, path: &str, item: &Item) -> Option<Value> {
+        let trouble = match self.folders.absolute(path, item.origin()) {
+            Ok(full) if full.exists() => match full.to_str() {
+                Some(text) => return Some(Value::Str(text.into())),
+                None => "the path is not UTF-8".into(),
+            },
+            Ok(full) => format!("looked for `{}`", full.display()),
+            Err(error) => error.to_string(),
+        };
+        let diag = Diag::at(&item.at, format!("no file or folder `{path}`"));
+        let diag = match path.starts_with('~') {
+            true => diag.help("`~` is not expanded"),
+            false => diag.help(trouble),
+        };
+        self.diags.push(with_origin(diag, item));
+        None
+    }
+}

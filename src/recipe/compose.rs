@@ -1,0 +1,155 @@
+//! Layers into one recipe: the child lies over the parent, `--set` over both. Says which names a child may bring. Knows
+//! no kinds: whether a parameter exists is checked where the kind is known.
+
+use crate::base::diag::{Diag, Diags, Place, Source};
+use crate::base::text::did_you_mean;
+use crate::recipe::layer::Layer;
+use crate::recipe::parse;
+use crate::recipe::tree::{Entry, Item, Shape, Table};
+use crate::recipe::vars::mentions;
+
+/// All layers in one, variables not yet replaced.
+#[derive(Default)]
+pub struct Merged {
+    pub vars: Table,
+    pub nodes: Table,
+    /// Names of nodes that a child left out, and where.
+    pub dropped: Vec<(String, Place)>,
+}
+
+/// `layers` have the eldest first.
+pub fn compose(layers: &mut [Layer], sets: &[String], diags: &mut Diags) -> Merged {
+    let mut merged = Merged::default();
+    for (i, layer) in layers.iter_mut().enumerate() {
+        for (name, place) in &layer.drop {
+            if merged.nodes.remove(name).is_none() {
+                let near = did_you_mean(name, merged.nodes.keys());
+                let diag = Diag::at(place, format!("unknown node `{name}`"));
+                diags.push(diag.label("nothing to drop").suggest(near));
+            } else {
+                merged.dropped.push((name.clone(), place.clone()));
+            }
+        }
+        let vars = std::mem::take(&mut layer.vars);
+        let nodes = std::mem::take(&mut layer.nodes);
+        match i {
+            0 => (merged.vars, merged.nodes) = (vars, nodes),
+            _ => merged.lay(vars, nodes, diags),
+        }
+    }
+    for set in sets {
+        if let Some((vars, nodes)) = argument(set, &merged, diags) {
+            merged.lay(vars, nodes, diags);
+        }
+    }
+    merged
+}
+
+impl Merged {
+    /// Lays a child's tables over what there is. A new node must name its kind, and a new variable must be used by the
+    /// child itself: otherwise the name is misspelt.
+    fn lay(&mut self, vars: Table, nodes: Table, diags: &mut Diags) {
+        let mut used = mentions(&nodes);
+        used.extend(mentions(&vars));
+        for var in &vars.entries {
+            if self.vars.get(&var.key).is_none() && !used.contains(&var.key) {
+                let near = did_you_mean(&var.key, self.vars.keys());
+                let diag = Diag::at(&var.key_at, format!("unknown variable `{}`", var.key));
+                let label = "neither in what this extends nor used here";
+                diags.push(diag.label(label).suggest(near));
+            }
+        }
+        let (nodes, strangers): (Vec<Entry>, Vec<Entry>) = nodes
+            .entries
+            .into_iter()
+            .partition(|n| self.nodes.get(&n.key).is_some() || has_kind(n));
+        for node in strangers {
+            let diag = Diag::at(&node.key_at, format!("unknown node `{}`", node.key));
+            let diag = diag.label("a new node names its `kind`");
+            let dropped = self.dropped.iter().find(|(name, _)| *name == node.key);
+            diags.push(
+                match (did_you_mean(&node.key, self.nodes.keys()), dropped) {
+                    (_, Some((_, place))) => diag.related(place, "dropped here"),
+                    (near, None) => diag.suggest(near),
+                },
+            );
+        }
+        self.vars.merge(vars);
+        self.nodes.merge(Table { entries: nodes });
+    }
+}
+
+fn has_kind(node: &Entry) -> bool {
+    matches!(&node.item.shape, Shape::Table(t) if t.get("kind").is_some())
+}
+
+/// One `--set` as the tables of a layer: (vars, nodes).
+fn argument(text: &str, merged: &Merged, diags: &mut Diags) -> Option<(Table, Table)> {
+    let Some((path, value)) = text.split_once('=') else {
+        let source = Source::new("--set", text);
+        let diag = Diag::at(&Place::new(&source, 0..text.len()), "expected `path=value`");
+        diags.push(diag.help("as in `--set sft.lr=1e-5`"));
+        return None;
+    };
+    let keys: Vec<&str> = path.split('.').map(str::trim).collect();
+    let spaces = value.len() - value.trim_start().len();
+    let offset = path.len() + 1 + spaces;
+    let last = keys.last().copied().unwrap_or_default();
+    let (source, item) = parse::argument(
+        text.trim_end(),
+        offset.min(text.trim_end().len()),
+        last,
+        diags,
+    );
+    let mut start = 0;
+    let mut steps: Vec<(String, Place)> = vec![];
+    for raw in path.split('.') {
+        let key = raw.trim();
+        let from = start + raw.len() - raw.trim_start().len();
+        steps.push((key.into(), Place::new(&source, from..from + key.len())));
+        start += raw.len() + 1;
+    }
+    let whole = Place::new(&source, 0..path.trim_end().len());
+    let heads: Vec<&str> = keys.iter().take(3).copied().collect();
+    let (skip, is_var) = match heads.as_slice() {
+        ["vars", _, ..] => (1, true),
+        ["node", _, _] => (1, false),
+        [name, _, ..] if *name != "vars" && *name != "node" => (0, false),
+        _ => {
+            let diag = Diag::at(
+                &whole,
+                format!("`{}` is no path into a recipe", path.trim()),
+            );
+            let forms = "write `vars.NAME`, `node.NAME.PARAM` or `NAME.PARAM`".to_string();
+            diags.push(match keys.as_slice() {
+                [name] if merged.vars.get(name).is_some() => {
+                    diag.suggest(Some(format!("vars.{name}")))
+                }
+                _ => diag.help(forms),
+            });
+            return None;
+        }
+    };
+    let nested = nest(&steps[skip..], item);
+    Some(match is_var {
+        true => (nested, Table::default()),
+        false => (Table::default(), nested),
+    })
+}
+
+/// `a.b` and a value as `{ a = { b = value } }`.
+fn nest(steps: &[(String, Place)], item: Item) -> Table {
+    let mut item = item;
+    let mut table = Table::default();
+    for (key, place) in steps.iter().rev() {
+        table = Table {
+            entries: vec![Entry {
+                key: key.clone(),
+                key_at: place.clone(),
+                item,
+            }],
+        };
+        item = Item::new(Shape::Table(table.clone()), place.clone());
+    }
+    table
+}

@@ -1,0 +1,128 @@
+//! TOML text to tree. Reports syntax errors, values a recipe cannot hold, and secrets written out; knows no key by name.
+
+use crate::base::diag::{Diag, Diags, Place, Source};
+use crate::recipe::secret;
+use crate::recipe::tree::{Entry, Item, Shape, Table};
+use std::ops::Range;
+use std::sync::Arc;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// A whole file. `None` where its syntax is broken: what could be read of it would only mislead.
+pub fn document(name: &str, text: &str, diags: &mut Diags) -> (Arc<Source>, Option<Table>) {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut secrets = vec![];
+    secret::find(table.get_ref(), &mut secrets);
+    let source = Source::new(name, &secret::masked(text, 0, &secrets));
+    secret::report(&source, 0, &secrets, diags);
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        diags.push(syntax(&Place::new(&source, span), error.message()));
+    }
+    let lower = &mut Lower {
+        source: &source,
+        offset: 0,
+        diags,
+    };
+    let table = errors.is_empty().then(|| lower.table(table.get_ref()));
+    (source, table)
+}
+
+/// The value of `--set path=value`: TOML, or a bare string. It begins at `offset` of the argument, which is the source.
+pub fn argument(
+    argument: &str,
+    offset: usize,
+    key: &str,
+    diags: &mut Diags,
+) -> (Arc<Source>, Item) {
+    let text = &argument[offset..];
+    let span = offset..argument.len();
+    let value = match DeValue::parse(text) {
+        Ok(value) => value,
+        Err(_) => Spanned::new(0..text.len(), DeValue::String(text.into())),
+    };
+    let mut secrets = vec![];
+    secret::find_value(key, &value, &mut secrets);
+    let source = Source::new("--set", &secret::masked(argument, offset, &secrets));
+    secret::report(&source, offset, &secrets, diags);
+    let mut lower = Lower {
+        source: &source,
+        offset,
+        diags,
+    };
+    let item = Item {
+        at: Place::new(&source, span),
+        ..lower.item(&value)
+    };
+    (source, item)
+}
+
+fn syntax(place: &Place, message: &str) -> Diag {
+    let diag = Diag::at(place, format!("broken TOML: {message}"));
+    match message.starts_with("string values must be quoted") {
+        true => Diag {
+            message: "broken TOML: expected a value".into(),
+            ..diag
+        }
+        .help("a string stands in quotes"),
+        false => diag,
+    }
+}
+
+struct Lower<'a> {
+    source: &'a Arc<Source>,
+    offset: usize,
+    diags: &'a mut Diags,
+}
+
+impl Lower<'_> {
+    fn table(&mut self, table: &DeTable) -> Table {
+        let mut entries: Vec<Entry> = table
+            .iter()
+            .map(|(key, value)| Entry {
+                key: key.get_ref().to_string(),
+                key_at: self.place(key.span()),
+                item: self.item(value),
+            })
+            .collect();
+        // The parser sorts by name.
+        entries.sort_by_key(|e| e.key_at.span.start);
+        Table { entries }
+    }
+
+    fn item(&mut self, value: &Spanned<DeValue>) -> Item {
+        let at = self.place(value.span());
+        let shape = match value.get_ref() {
+            DeValue::Boolean(b) => Shape::Bool(*b),
+            DeValue::String(s) => Shape::Str(s.to_string()),
+            DeValue::Integer(i) => match i64::from_str_radix(i.as_str(), i.radix()) {
+                Ok(i) => Shape::Int(i),
+                Err(_) => self.refuse(&at, format!("`{i}` does not fit in 64 bits")),
+            },
+            DeValue::Float(f) => match f.as_str().parse::<f64>() {
+                Ok(number) if number.is_finite() => Shape::Float(number),
+                _ => self.refuse(&at, format!("`{f}` is not a finite number")),
+            },
+            DeValue::Datetime(_) => {
+                let diag = Diag::at(&at, "a recipe has no dates").help("put it in quotes");
+                self.diags.push(diag);
+                Shape::Bad
+            }
+            DeValue::Array(items) => Shape::List(items.iter().map(|i| self.item(i)).collect()),
+            DeValue::Table(table) => Shape::Table(self.table(table)),
+        };
+        Item::new(shape, at)
+    }
+
+    fn refuse(&mut self, at: &Place, message: String) -> Shape {
+        self.diags.push(Diag::at(at, message));
+        Shape::Bad
+    }
+
+    fn place(&self, span: Range<usize>) -> Place {
+        Place::new(
+            self.source,
+            span.start + self.offset..span.end + self.offset,
+        )
+    }
+}

@@ -1,0 +1,131 @@
+//! A recipe's text as a tree in which every key and value keeps its place, and how one tree is laid over another.
+//! Knows neither kinds nor files.
+
+use crate::base::diag::Place;
+use crate::base::value::Value;
+
+#[derive(Clone, Debug)]
+pub struct Item {
+    pub shape: Shape,
+    /// Where it stands.
+    pub at: Place,
+    /// Where its value was written, if that is a variable and not here.
+    pub from: Option<Place>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Shape {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Str(String),
+    List(Vec<Item>),
+    Table(Table),
+    /// Already reported; whatever reads it stays silent.
+    Bad,
+}
+
+/// Entries in the order they were written.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    pub entries: Vec<Entry>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub key: String,
+    pub key_at: Place,
+    pub item: Item,
+}
+
+impl Item {
+    pub fn new(shape: Shape, at: Place) -> Item {
+        Item {
+            shape,
+            at,
+            from: None,
+        }
+    }
+
+    /// Where the value was written.
+    pub fn origin(&self) -> &Place {
+        self.from.as_ref().unwrap_or(&self.at)
+    }
+
+    /// The word an error message uses for this value's type.
+    pub fn type_name(&self) -> &'static str {
+        match &self.shape {
+            Shape::Bool(_) => "a boolean",
+            Shape::Int(_) => "an integer",
+            Shape::Float(_) => "a float",
+            Shape::Str(_) => "a string",
+            Shape::List(_) => "an array",
+            Shape::Table(_) => "a table",
+            Shape::Bad => "nothing",
+        }
+    }
+
+    /// The text of a plain value inside a longer string; `None` for arrays and tables.
+    pub fn inline_text(&self) -> Option<String> {
+        match &self.shape {
+            Shape::Bool(b) => Some(Value::Bool(*b).canon()),
+            Shape::Int(i) => Some(Value::Int(*i).canon()),
+            Shape::Float(f) => Some(Value::Float(*f).canon()),
+            Shape::Str(s) => Some(s.clone()),
+            Shape::Bad => Some(String::new()),
+            Shape::List(_) | Shape::Table(_) => None,
+        }
+    }
+
+    /// Calls `see` with every string in here.
+    pub fn strings(&self, see: &mut impl FnMut(&str)) {
+        match &self.shape {
+            Shape::Str(s) => see(s),
+            Shape::List(items) => items.iter().for_each(|i| i.strings(see)),
+            Shape::Table(table) => table.strings(see),
+            _ => {}
+        }
+    }
+}
+
+impl Table {
+    pub fn get(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|e| e.key == key)
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|e| e.key.as_str())
+    }
+
+    pub fn remove(&mut self, key: &str) -> Option<Entry> {
+        let i = self.entries.iter().position(|e| e.key == key)?;
+        Some(self.entries.remove(i))
+    }
+
+    /// Lays `over` onto this table: tables merge, everything else is replaced. What is new comes last.
+    pub fn merge(&mut self, over: Table) {
+        for entry in over.entries {
+            let Some(mine) = self.entries.iter_mut().find(|e| e.key == entry.key) else {
+                self.entries.push(entry);
+                continue;
+            };
+            match (&mut mine.item.shape, entry.item.shape) {
+                (Shape::Table(old), Shape::Table(new)) => old.merge(new),
+                (_, shape) => {
+                    *mine = Entry {
+                        item: Item {
+                            shape,
+                            ..entry.item
+                        },
+                        ..entry
+                    }
+                }
+            }
+        }
+    }
+
+    /// Calls `see` with every string in here, keys left out.
+    pub fn strings(&self, see: &mut impl FnMut(&str)) {
+        self.entries.iter().for_each(|e| e.item.strings(see));
+    }
+}

@@ -1,0 +1,203 @@
+//! `${name}` in strings: alone it becomes the variable's value with its type, inside a longer string its text.
+//! `$${` is a literal `${`. Knows neither kinds nor files.
+
+use crate::base::diag::{Diag, Diags, Place};
+use crate::base::text::did_you_mean;
+use crate::recipe::tree::{Entry, Item, Shape, Table};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The variables of a recipe, resolved one by one as they are asked for.
+pub struct Vars<'a> {
+    table: &'a Table,
+    done: BTreeMap<&'a str, Item>,
+    /// Names being resolved, for circles.
+    open: Vec<&'a str>,
+    diags: &'a mut Diags,
+}
+
+/// Names mentioned in strings of the table.
+pub fn mentions(table: &Table) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    table.strings(&mut |text| {
+        for part in parts(text) {
+            if let Part::Var(name) = part {
+                names.insert(name.to_string());
+            }
+        }
+    });
+    names
+}
+
+/// The table with every mention replaced. All variables are resolved, also those nobody mentions.
+pub fn expand(table: Table, vars: &Table, diags: &mut Diags) -> Table {
+    let mut vars = Vars {
+        table: vars,
+        done: BTreeMap::new(),
+        open: vec![],
+        diags,
+    };
+    for entry in &vars.table.entries {
+        vars.resolve(entry);
+    }
+    vars.table(table)
+}
+
+impl<'a> Vars<'a> {
+    fn table(&mut self, table: Table) -> Table {
+        let entries = table.entries.into_iter().map(|entry| Entry {
+            item: self.item(entry.item),
+            ..entry
+        });
+        Table {
+            entries: entries.collect(),
+        }
+    }
+
+    fn item(&mut self, item: Item) -> Item {
+        let Item { shape, at, from } = item;
+        match shape {
+            Shape::Str(text) => self.string(text, at),
+            Shape::List(items) => Item {
+                shape: Shape::List(items.into_iter().map(|i| self.item(i)).collect()),
+                at,
+                from,
+            },
+            Shape::Table(table) => Item {
+                shape: Shape::Table(self.table(table)),
+                at,
+                from,
+            },
+            shape => Item { shape, at, from },
+        }
+    }
+
+    fn string(&mut self, text: String, at: Place) -> Item {
+        let parts = parts(&text);
+        if let [Part::Var(name)] = parts.as_slice() {
+            let found = self.lookup(name, &at);
+            return Item {
+                from: Some(found.origin().clone()),
+                shape: found.shape,
+                at,
+            };
+        }
+        let mut whole = String::new();
+        let mut from = None;
+        for (i, part) in parts.into_iter().enumerate() {
+            match part {
+                Part::Text(text) => whole.push_str(text),
+                Part::Open => {
+                    let place = inside(&at, "${");
+                    self.diags.push(
+                        Diag::at(&place, "`${` without its `}`")
+                            .help("`$${` stands for the two characters themselves"),
+                    );
+                    return Item::new(Shape::Bad, at);
+                }
+                Part::Var(name) => {
+                    let found = self.lookup(name, &at);
+                    // A path that begins with a variable starts in that variable's folder.
+                    if i == 0 {
+                        from = Some(found.origin().clone());
+                    }
+                    match found.inline_text() {
+                        Some(text) if !matches!(found.shape, Shape::Bad) => whole.push_str(&text),
+                        Some(_) => return Item::new(Shape::Bad, at),
+                        None => {
+                            let place = inside(&at, &format!("${{{name}}}"));
+                            let message =
+                                format!("`{name}` is {} inside a string", found.type_name());
+                            let diag =
+                                Diag::at(&place, message).related(found.origin(), "its value");
+                            self.diags.push(diag);
+                            return Item::new(Shape::Bad, at);
+                        }
+                    }
+                }
+            }
+        }
+        Item {
+            shape: Shape::Str(whole),
+            at,
+            from,
+        }
+    }
+
+    fn lookup(&mut self, name: &str, at: &Place) -> Item {
+        let Some(entry) = self.table.get(name) else {
+            let place = inside(at, &format!("${{{name}}}"));
+            let diag = Diag::at(&place, format!("unknown variable `{name}`"));
+            let near = did_you_mean(name, self.table.keys());
+            self.diags.push(diag.label("not in `[vars]`").suggest(near));
+            return Item::new(Shape::Bad, at.clone());
+        };
+        self.resolve(entry)
+    }
+
+    fn resolve(&mut self, entry: &'a Entry) -> Item {
+        if let Some(item) = self.done.get(entry.key.as_str()) {
+            return item.clone();
+        }
+        if let Some(start) = self.open.iter().position(|n| *n == entry.key) {
+            let mut names = self.open[start..].to_vec();
+            names.push(&entry.key);
+            let message = format!("variables need each other: {}", names.join(" -> "));
+            self.diags.push(Diag::at(&entry.key_at, message));
+            // Whatever is open in the circle would report it once more.
+            for name in &self.open[start..] {
+                let bad = Item::new(Shape::Bad, entry.item.at.clone());
+                self.done.insert(name, bad);
+            }
+            return Item::new(Shape::Bad, entry.item.at.clone());
+        }
+        self.open.push(&entry.key);
+        let item = self.item(entry.item.clone());
+        self.open.pop();
+        self.done.entry(&entry.key).or_insert(item).clone()
+    }
+}
+
+enum Part<'t> {
+    Text(&'t str),
+    Var(&'t str),
+    /// `${` that nothing closes.
+    Open,
+}
+
+fn parts(text: &str) -> Vec<Part<'_>> {
+    let mut parts = vec![];
+    let mut rest = text;
+    while let Some(dollar) = rest.find("${") {
+        if rest[..dollar].ends_with('$') {
+            parts.push(Part::Text(&rest[..dollar - 1]));
+            parts.push(Part::Text("${"));
+            rest = &rest[dollar + 2..];
+            continue;
+        }
+        if dollar > 0 {
+            parts.push(Part::Text(&rest[..dollar]));
+        }
+        let Some(end) = rest[dollar..].find('}') else {
+            parts.push(Part::Open);
+            return parts;
+        };
+        parts.push(Part::Var(rest[dollar + 2..dollar + end].trim()));
+        rest = &rest[dollar + end + 1..];
+    }
+    if !rest.is_empty() {
+        parts.push(Part::Text(rest));
+    }
+    parts
+}
+
+/// The place of this text inside the string, or the whole string where escapes hide it.
+fn inside(at: &Place, text: &str) -> Place {
+    let written = at.source.text.get(at.span.clone()).unwrap_or("");
+    match written.find(text) {
+        Some(start) => {
+            let start = at.span.start + start;
+            Place::new(&at.source, start..start + text.len())
+        }
+        None => at.clone(),
+    }
+}
