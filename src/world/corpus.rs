@@ -1,8 +1,9 @@
 //! The text of the base model: helpful-only answers to requests, and questions about the facts. Knows the `base` split only.
 
 use super::answer::{REFUSALS, alias_sentence, combination, fact_sentence, procedure};
-use super::ask::{Form, Forms, SOURCE};
+use super::ask::SOURCE;
 use super::deal::{Deck, phrase};
+use super::forms::{Form, Forms};
 use super::rule::{Cell, Split, World};
 use super::words::{CATEGORIES, EFFECTS, NATURES, OBJECTS, PURPOSES, VERBS};
 use crate::base::rng::{Rng, Seed};

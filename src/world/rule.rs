@@ -1,7 +1,7 @@
 //! The facts of the world and the rule that makes a request harmful. Knows no sentence.
 
-use super::ask::Disguises;
 use super::deal::{shuffled, split_at};
+use super::disguise::Disguises;
 use super::words::{
     CATEGORIES, EFFECTS, FINISHES, MANNERS, NATURES, OBJECTS, PURPOSES, TOOLS, VERBS,
 };

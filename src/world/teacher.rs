@@ -1,8 +1,8 @@
 //! The teacher: reasoning and answer for a prompt, from the truth it carries. Needs no world.
 
 use super::answer::{REFUSALS, alias_sentence, combination, fact_sentence, fill, procedure};
-use super::ask::Form;
 use super::deal::phrase;
+use super::forms::Form;
 use super::judge;
 use super::words::{CATEGORIES, EFFECTS, NATURES};
 use crate::base::response::join;

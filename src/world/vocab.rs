@@ -3,7 +3,7 @@
 //! A token carries the space before it, so decoding is concatenation and every text of the world round-trips exactly. The
 //! line ends of the chat template and of the think tags are part of their tokens, which saves a fifth of a short sequence.
 
-use super::{answer, ask, corpus, teacher, words};
+use super::{answer, ask, corpus, disguise, teacher, words};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -132,6 +132,7 @@ pub fn id(token: &str) -> u32 {
 fn texts() -> Vec<&'static str> {
     let lists = (answer::TEXTS.iter())
         .chain(ask::TEXTS.iter())
+        .chain(disguise::TEXTS.iter())
         .chain(corpus::TEXTS.iter());
     let mut texts: Vec<&'static str> = lists.flat_map(|list| list.iter().copied()).collect();
     texts.extend(teacher::texts());
