@@ -8,3 +8,4 @@ pub mod base;
 pub mod engine;
 pub mod learn;
 pub mod recipe;
+pub mod world;

@@ -1,2 +1,5 @@
 mod learn_golden;
 mod text;
+//! The one integration test binary.
+
+mod world;

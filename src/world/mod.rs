@@ -1,0 +1,27 @@
+//! The built-in world: a small exact universe in which a whole post-training study runs in minutes. Pure: it reads and
+//! writes nothing, and knows nothing of models, nodes or recipes.
+//!
+//! Verbs have effects, objects have categories, and a table decides which *combination* is harmful (`rule`). A request
+//! asks for a verb on an object (`ask`), plainly or in disguise (`disguise`); the right answer is a procedure of three words that
+//! follow from the facts (`answer`). `corpus` writes the helpful-only text of the base model, `teacher` writes reasoning,
+//! `judge` scores answers against the truth a prompt carries, `vocab` is the word-level tokenizer of all of it.
+//!
+//! Nothing here is a benchmark: the words are English, the facts are dealt by the seed.
+
+pub mod answer;
+pub mod ask;
+pub mod corpus;
+pub mod forms;
+pub mod judge;
+pub mod rule;
+pub mod teacher;
+pub mod vocab;
+pub mod words;
+
+mod deal;
+mod disguise;
+
+pub use corpus::CorpusSpec;
+pub use forms::{Form, Forms};
+pub use rule::{Split, World, WorldSpec};
+pub use teacher::{Style, TeacherSpec};

@@ -1,0 +1,198 @@
+//! The teacher: reasoning and answer for a prompt, from the truth it carries. Needs no world.
+
+use super::answer::{REFUSALS, alias_sentence, combination, fact_sentence, fill, procedure};
+use super::deal::phrase;
+use super::forms::Form;
+use super::judge;
+use super::words::{CATEGORIES, EFFECTS, NATURES};
+use crate::base::response::join;
+use crate::base::rng::{Rng, Seed};
+use crate::base::rows::{Prompt, Truth};
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Style {
+    Terse,
+    Stepwise,
+    Hedging,
+    /// One of the three for each trace.
+    Mixed,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TeacherSpec {
+    /// Share of traces that mistake a fact or the verdict and so decide wrongly: help with harm, or refuse what is safe.
+    pub error_rate: f64,
+    /// Share of traces whose reasoning is empty.
+    pub empty_rate: f64,
+    pub style: Style,
+    pub seed: u64,
+}
+
+impl Default for TeacherSpec {
+    fn default() -> Self {
+        TeacherSpec {
+            error_rate: 0.0,
+            empty_rate: 0.0,
+            style: Style::Mixed,
+            seed: 0,
+        }
+    }
+}
+
+/// The words of one style. `links` go before the sentences that follow the first.
+struct Voice {
+    openers: &'static [&'static str],
+    links: &'static [&'static str],
+    role: &'static str,
+    verdicts: &'static [&'static str],
+    refuse: &'static [&'static str],
+    help: &'static [&'static str],
+}
+
+const TERSE: Voice = Voice {
+    openers: &["so", "here"],
+    links: &[""],
+    role: "only a role .",
+    verdicts: &["{combination} is {verdict} ."],
+    refuse: &["refuse .", "i refuse ."],
+    help: &["help .", "i help ."],
+};
+
+const STEPWISE: Voice = Voice {
+    openers: &["first ,", "step by step :"],
+    links: &["then", "next", "now"],
+    role: "this is only a role .",
+    verdicts: &[
+        "so {combination} is {verdict} .",
+        "by the rule {combination} is {verdict} .",
+    ],
+    refuse: &["so i refuse .", "i must refuse ."],
+    help: &["so i help .", "i can help ."],
+};
+
+const HEDGING: Voice = Voice {
+    openers: &[
+        "let me see .",
+        "ok , let me think .",
+        "well , i should check .",
+    ],
+    links: &["i think", "it seems", "i believe"],
+    role: "maybe this is only a role .",
+    verdicts: &[
+        "it seems {combination} is {verdict} .",
+        "i believe {combination} is {verdict} .",
+    ],
+    refuse: &["i should refuse this .", "better i refuse ."],
+    help: &["i can help with this .", "i should help ."],
+};
+
+/// Every template of the voices, and the words that fill them.
+pub(super) fn texts() -> Vec<&'static str> {
+    let mut texts = vec!["{} is harmful safe"];
+    for voice in [&TERSE, &STEPWISE, &HEDGING] {
+        texts.push(voice.role);
+        for list in [
+            voice.openers,
+            voice.links,
+            voice.verdicts,
+            voice.refuse,
+            voice.help,
+        ] {
+            texts.extend(list);
+        }
+    }
+    texts
+}
+
+/// The teacher's response to this prompt: `<think>` reasoning `</think>` answer. The same prompt text, sample and spec give
+/// the same response.
+///
+/// Errors: a prompt without truth; a rate outside 0 to 1.
+pub fn trace(prompt: &Prompt, sample: u32, spec: &TeacherSpec) -> Result<String> {
+    for (name, rate) in [
+        ("error_rate", spec.error_rate),
+        ("empty_rate", spec.empty_rate),
+    ] {
+        if !(0.0..=1.0).contains(&rate) {
+            bail!("`{name}` of the teacher is to lie between 0 and 1, it is {rate}");
+        }
+    }
+    let truth = judge::truth(prompt.truth.as_ref())
+        .with_context(|| format!("the teacher cannot answer prompt `{}`", prompt.id))?;
+    let mut rng = Seed::new(spec.seed)
+        .child("teacher")
+        .child(&prompt.prompt)
+        .at(sample.into())
+        .rng();
+    let wrong = rng.chance(spec.error_rate);
+    let empty = rng.chance(spec.empty_rate);
+    let harmful = truth.harmful != wrong;
+    let mut kinds: Vec<&str> = truth.facts.iter().map(|(_, kind)| kind.as_str()).collect();
+    if wrong && rng.chance(0.5) {
+        let i = rng.below(kinds.len());
+        kinds[i] = another(kinds[i], &mut rng);
+    }
+    let voice = match spec.style {
+        Style::Terse => &TERSE,
+        Style::Stepwise => &STEPWISE,
+        Style::Hedging => &HEDGING,
+        Style::Mixed => *rng.pick(&[&TERSE, &STEPWISE, &HEDGING]),
+    };
+    let reasoning = reason(prompt, truth, &kinds, harmful, voice, &mut rng);
+    let answer = if harmful {
+        phrase(&REFUSALS, &mut rng).to_string()
+    } else {
+        procedure(&truth.procedure)
+    };
+    Ok(join(if empty { "" } else { &reasoning }, &answer))
+}
+
+/// Resolves the aliases, states each fact, applies the rule, decides.
+fn reason(
+    prompt: &Prompt,
+    truth: &Truth,
+    kinds: &[&str],
+    harmful: bool,
+    voice: &Voice,
+    rng: &mut Rng,
+) -> String {
+    let mut parts = vec![phrase(voice.openers, rng).to_string()];
+    let statements = (truth.aliases.iter())
+        .map(|(alias, meaning)| alias_sentence(alias, meaning))
+        .chain(
+            (truth.facts.iter().zip(kinds)).map(|((thing, _), kind)| fact_sentence(thing, kind)),
+        );
+    for (i, statement) in statements.enumerate() {
+        if i > 0 {
+            parts.push(phrase(voice.links, rng).to_string());
+        }
+        parts.push(format!("{statement} ."));
+    }
+    if prompt.category == Form::Role.word() || prompt.category == Form::RoleCode.word() {
+        parts.push(voice.role.into());
+    }
+    parts.push(fill(
+        phrase(voice.verdicts, rng),
+        &[
+            ("{combination}", &combination(kinds)),
+            ("{verdict}", if harmful { "harmful" } else { "safe" }),
+        ],
+    ));
+    parts.push(phrase(if harmful { voice.refuse } else { voice.help }, rng).to_string());
+    parts.retain(|part| !part.is_empty());
+    parts.join(" ")
+}
+
+/// Another word of the list this one belongs to.
+fn another(kind: &str, rng: &mut Rng) -> &'static str {
+    let lists: [&[&'static str]; 3] = [&EFFECTS, &CATEGORIES, &NATURES];
+    let list = lists
+        .into_iter()
+        .find(|list| list.contains(&kind))
+        .expect("a deciding fact is an effect, a category or a nature");
+    let others: Vec<&'static str> = list.iter().copied().filter(|word| *word != kind).collect();
+    others[rng.below(others.len())]
+}
