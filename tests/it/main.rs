@@ -1,5 +1,5 @@
-mod learn_golden;
-mod text;
 //! The one integration test binary.
 
+mod learn_golden;
+mod text;
 mod world;
