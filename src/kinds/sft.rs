@@ -11,8 +11,8 @@ use crate::kinds::training::{LrSchedule, Watcher};
 use crate::kinds::{positive, range};
 use crate::learn::chat;
 use crate::learn::decoder::Workspace;
-use crate::learn::objective::sft::Sft;
-use crate::learn::optim::AdamW;
+use crate::learn::objective::sft::SftWindow;
+use crate::learn::optim::{AdamW, Schedule};
 use crate::learn::train::{self, Feed, Row, Settings, State, Window};
 use crate::learn::weights::Weights;
 use crate::params;
@@ -109,11 +109,13 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     }
     let steps = ((feed.rows.len() as f64 * p.epochs / p.batch as f64).round() as u64).max(1);
     let settings = Settings {
-        steps,
-        lr: p.lr,
-        schedule: p.schedule.into(),
-        warmup_steps: (steps as f64 * p.warmup).round() as u64,
-        adamw: AdamW { beta2: p.beta2, weight_decay: p.weight_decay, ..AdamW::default() },
+        schedule: Schedule {
+            shape: p.schedule.into(),
+            lr: p.lr,
+            warmup: (steps as f64 * p.warmup).round() as u64,
+            steps,
+        },
+        adamw: AdamW { beta2: p.beta2, decay: p.weight_decay, ..AdamW::default() },
         grad_clip: p.grad_clip,
         temperature: 1.0,
     };
@@ -173,7 +175,7 @@ impl Feed for Conversations {
         let tokens: usize = rows.iter().map(|r| r.ids.len()).sum();
         Ok(Window {
             rows,
-            objective: Box::new(Sft { denominator: scored as f64 }),
+            objective: Box::new(SftWindow::new(scored)),
             metrics: vec![("num_tokens".into(), tokens as f64)],
         })
     }

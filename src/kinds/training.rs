@@ -4,7 +4,7 @@
 use crate::base::rows::{self, Metric};
 use crate::engine::worker::{Interrupted, NodeCtx};
 use crate::learn::checkpoint;
-use crate::learn::optim::Schedule;
+use crate::learn::optim::{Moments, Shape};
 use crate::learn::tokenizer;
 use crate::learn::train::{End, Report, State, Watch};
 use crate::learn::weights::Weights;
@@ -19,12 +19,12 @@ choice! {
     pub enum LrSchedule { Constant = "constant", Linear = "linear", Cosine = "cosine" }
 }
 
-impl From<LrSchedule> for Schedule {
-    fn from(schedule: LrSchedule) -> Schedule {
+impl From<LrSchedule> for Shape {
+    fn from(schedule: LrSchedule) -> Shape {
         match schedule {
-            LrSchedule::Constant => Schedule::Constant,
-            LrSchedule::Linear => Schedule::Linear,
-            LrSchedule::Cosine => Schedule::Cosine,
+            LrSchedule::Constant => Shape::Constant,
+            LrSchedule::Linear => Shape::Linear,
+            LrSchedule::Cosine => Shape::Cosine,
         }
     }
 }
@@ -39,10 +39,10 @@ const CURVE: &str = "curve.jsonl";
 fn save(folder: &Path, state: &State, curve: &str) -> Result<()> {
     let arrays = BTreeMap::from([
         ("weights".to_string(), state.weights.data.clone()),
-        ("m".to_string(), state.m.clone()),
-        ("v".to_string(), state.v.clone()),
+        ("m".to_string(), state.moments.first.clone()),
+        ("v".to_string(), state.moments.second.clone()),
     ]);
-    let header = serde_json::json!({ "step": state.step });
+    let header = serde_json::json!({ "step": state.step() });
     checkpoint::State { header, arrays }.save(&folder.join(STATE))?;
     std::fs::write(folder.join(CURVE), curve).context("failed to write the curve")
 }
@@ -52,14 +52,14 @@ fn restore(folder: &Path, state: &mut State) -> Result<String> {
     let mut saved = checkpoint::State::load(&folder.join(STATE))?;
     let mut array = |name: &str| -> Result<Vec<f32>> {
         let array = saved.arrays.remove(name).with_context(|| format!("the checkpoint has no `{name}`"))?;
-        ensure!(array.len() == state.m.len(), "the checkpoint is of another model");
+        ensure!(array.len() == state.weights.data.len(), "the checkpoint is of another model");
         Ok(array)
     };
     let (weights, m, v) = (array("weights")?, array("m")?, array("v")?);
     let step = saved.header["step"].as_u64().context("the checkpoint has no step")?;
     let curve = std::fs::read_to_string(folder.join(CURVE)).context("failed to read the curve")?;
     state.weights.data = weights;
-    (state.m, state.v, state.step) = (m, v, step);
+    state.moments = Moments { first: m, second: v, updates: step };
     Ok(curve)
 }
 
@@ -89,14 +89,14 @@ impl<'a> Watcher<'a> {
         for folder in ctx.latest_checkpoint(PREFIX) {
             match restore(&folder, state) {
                 Ok(found) => {
-                    ctx.say(&format!("resumed at step {} of {steps}", state.step));
+                    ctx.say(&format!("resumed at step {} of {steps}", state.step()));
                     curve = found;
                     break;
                 }
                 Err(e) => ctx.say(&format!("a checkpoint is unusable and was passed over: {e:#}")),
             }
         }
-        ctx.progress(state.step, steps, "steps", "");
+        ctx.progress(state.step(), steps, "steps", "");
         Watcher { ctx, steps, checkpoint_every, shown, curve, since: Instant::now(), tokens: 0, last: BTreeMap::new() }
     }
 

@@ -6,9 +6,10 @@
 
 use crate::learn::decoder::{self, Packed, Workspace};
 use crate::learn::decoder_backward;
-use crate::learn::optim::{self, AdamW, Schedule};
+use crate::learn::objective::{Objective, Scored};
+use crate::learn::optim::{self, AdamW, Moments, Schedule};
 use crate::learn::weights::Weights;
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use std::ops::Range;
 
 /// A token sequence and which of its tokens are scored. Token 0 has no predictor and is never scored.
@@ -34,38 +35,19 @@ pub struct Window<'a> {
 
 /// Gives the window of a step (0-based). The same step and weights give the same window.
 pub trait Feed {
-    fn window<'a>(&'a mut self, step: u64, weights: &Weights, workspace: &mut Workspace) -> Result<Window<'a>>;
-}
-
-/// Per scored token, the rows of a micro-batch one after another.
-pub struct Scored<'a> {
-    pub logp: &'a [f32],
-    pub entropy: &'a [f32],
-    pub greedy_hit: &'a [bool],
-}
-
-/// The share that a micro-batch has in the window's loss. Shares of loss and of every metric add up.
-pub struct Share {
-    pub loss: f64,
-    pub dlogp: Vec<f32>,
-    pub dentropy: Option<Vec<f32>>,
-    pub metrics: Vec<(&'static str, f64)>,
-}
-
-/// What is lost on a window. It sees small arrays only.
-pub trait Objective {
-    /// `rows` are the window's rows in this micro-batch; row `rows.start + i` has the scored tokens
-    /// `bounds[i]..bounds[i + 1]`.
-    fn share(&self, rows: Range<usize>, bounds: &[usize], scored: Scored) -> Share;
+    fn window<'a>(
+        &'a mut self,
+        step: u64,
+        weights: &Weights,
+        workspace: &mut Workspace,
+    ) -> Result<Window<'a>>;
 }
 
 /// The numbers of the loop.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub steps: u64,
-    pub lr: f64,
+    /// How many steps there are, and the learning rate of each.
     pub schedule: Schedule,
-    pub warmup_steps: u64,
     pub adamw: AdamW,
     /// Gradients are scaled down to this global norm.
     pub grad_clip: f64,
@@ -73,18 +55,21 @@ pub struct Settings {
     pub temperature: f32,
 }
 
-/// Everything a step changes. `step` counts optimizer steps done.
+/// Everything a step changes.
 pub struct State {
     pub weights: Weights,
-    pub m: Vec<f32>,
-    pub v: Vec<f32>,
-    pub step: u64,
+    pub moments: Moments,
 }
 
 impl State {
     pub fn new(weights: Weights) -> State {
-        let n = weights.data.len();
-        State { weights, m: vec![0.0; n], v: vec![0.0; n], step: 0 }
+        let moments = Moments::zeros(&weights.layout);
+        State { weights, moments }
+    }
+
+    /// Optimizer steps done.
+    pub fn step(&self) -> u64 {
+        self.moments.updates
     }
 }
 
@@ -112,76 +97,115 @@ pub enum End {
 /// Tokens of a micro-batch: enough for the kernels, small enough for the memory. A row is never cut.
 const MICRO_TOKENS: usize = 8192;
 
-/// Trains from `state.step` to `settings.steps`. Errors: a feed's, a watcher's, and a loss or gradient that is not finite
+/// Trains from `state.step()` to the schedule's last step. Errors: a feed's, a watcher's, and a loss or gradient that is not finite
 /// (named, before it touches the weights).
-pub fn train(state: &mut State, feed: &mut dyn Feed, settings: &Settings, watch: &mut dyn Watch) -> Result<End> {
+pub fn train(
+    state: &mut State,
+    feed: &mut dyn Feed,
+    settings: &Settings,
+    watch: &mut dyn Watch,
+) -> Result<End> {
     let mut workspace = Workspace::new();
     let mut grads = vec![0.0; state.weights.data.len()];
-    while state.step < settings.steps {
-        let window = feed.window(state.step, &state.weights, &mut workspace)?;
+    while state.step() < settings.schedule.steps {
+        let mut window = feed.window(state.step(), &state.weights, &mut workspace)?;
         grads.fill(0.0);
-        let mut metrics = window.metrics.clone();
-        let tokens = gradient(&state.weights, &window, settings, &mut grads, &mut workspace, &mut metrics)?;
+        let (loss, tokens) = gradient(
+            &state.weights,
+            &mut window,
+            settings,
+            &mut grads,
+            &mut workspace,
+        )?;
+        let mut metrics = vec![("loss".to_string(), loss)];
+        metrics.extend(
+            window
+                .objective
+                .metrics()
+                .into_iter()
+                .map(|(name, value)| (name.to_string(), value)),
+        );
+        metrics.append(&mut window.metrics);
         drop(window);
-        let step = state.step + 1;
+        let step = state.step() + 1;
         let norm = optim::clip(&mut grads, settings.grad_clip);
-        ensure!(norm.is_finite(), "the gradient's norm is {norm} at step {step}: training diverged; a lower `lr` may help");
-        let lr = settings.lr * settings.schedule.factor(step, settings.warmup_steps, settings.steps);
-        settings.adamw.update(&mut state.weights, &mut state.m, &mut state.v, &grads, lr, step);
-        state.step = step;
+        ensure!(
+            norm.is_finite(),
+            "the gradient's norm is {norm} at step {step}: training diverged; a lower `lr` may help"
+        );
+        let lr = settings.schedule.at(step);
+        settings
+            .adamw
+            .update(&mut state.weights, &grads, &mut state.moments, lr);
         metrics.push(("grad_norm".into(), norm));
         metrics.push(("learning_rate".into(), lr));
-        if !watch.step(state, Report { step, metrics, tokens })? {
+        if !watch.step(
+            state,
+            Report {
+                step,
+                metrics,
+                tokens,
+            },
+        )? {
             return Ok(End::Stopped);
         }
     }
     Ok(End::Done)
 }
 
-/// Adds the window's gradient to `grads` and its loss and metrics to `metrics`. Returns the tokens seen.
+/// Adds the window's gradient to `grads`. Returns the loss and the tokens seen.
 fn gradient(
     weights: &Weights,
-    window: &Window,
+    window: &mut Window,
     settings: &Settings,
     grads: &mut [f32],
     workspace: &mut Workspace,
-    metrics: &mut Vec<(String, f64)>,
-) -> Result<usize> {
-    ensure!(window.rows.iter().any(|r| r.scored() > 0), "no token of the window is trained on: every loss mask is empty");
-    let mut sums: Vec<(&'static str, f64)> = vec![("loss", 0.0)];
-    let mut tokens = 0;
+) -> Result<(f64, usize)> {
+    ensure!(
+        window.rows.iter().any(|r| r.scored() > 0),
+        "no token of the window is trained on: every loss mask is empty"
+    );
+    let (mut loss, mut tokens) = (0.0, 0);
     for rows in micro_batches(&window.rows) {
         let batch = Batch::pack(&window.rows[rows.clone()]);
         tokens += batch.ids.len();
         if batch.scored.is_empty() {
             continue;
         }
-        let tape = decoder::forward(weights, batch.packed(), &batch.scored, settings.temperature, workspace);
-        let scored = Scored { logp: &tape.logp, entropy: &tape.entropy, greedy_hit: &tape.greedy_hit };
+        let tape = decoder::forward(
+            weights,
+            batch.packed(),
+            &batch.scored,
+            settings.temperature,
+            workspace,
+        );
+        let scored = Scored {
+            logp: &tape.logp,
+            entropy: &tape.entropy,
+            greedy_hit: &tape.greedy_hit,
+        };
         let share = window.objective.share(rows, &batch.bounds, scored);
-        if !share.loss.is_finite() {
-            bail!("the loss is {}: training diverged; a lower `lr` may help", share.loss);
-        }
-        add(&mut sums, "loss", share.loss);
-        for (name, value) in share.metrics {
-            add(&mut sums, name, value);
-        }
-        decoder_backward::backward(weights, &tape, &share.dlogp, share.dentropy.as_deref(), grads, workspace);
+        ensure!(
+            share.loss.is_finite(),
+            "the loss is {}: training diverged; a lower `lr` may help",
+            share.loss
+        );
+        loss += share.loss;
+        decoder_backward::backward(
+            weights,
+            &tape,
+            &share.dlogp,
+            share.dentropy.as_deref(),
+            grads,
+            workspace,
+        );
         tape.recycle(workspace);
     }
-    metrics.splice(0..0, sums.into_iter().map(|(name, value)| (name.to_string(), value)));
-    Ok(tokens)
-}
-
-fn add(sums: &mut Vec<(&'static str, f64)>, name: &'static str, value: f64) {
-    match sums.iter_mut().find(|(n, _)| *n == name) {
-        Some((_, sum)) => *sum += value,
-        None => sums.push((name, value)),
-    }
+    Ok((loss, tokens))
 }
 
 /// Cuts the rows into runs of at most `MICRO_TOKENS` tokens, by sizes only.
-fn micro_batches(rows: &[Row]) -> Vec<Range<usize>> {
+pub fn micro_batches(rows: &[Row]) -> Vec<Range<usize>> {
     let mut runs = vec![];
     let (mut start, mut tokens) = (0, 0);
     for (i, row) in rows.iter().enumerate() {
@@ -209,12 +233,25 @@ pub struct Batch {
 
 impl Batch {
     pub fn pack(rows: &[Row]) -> Batch {
-        let mut batch = Batch { ids: vec![], starts: vec![0], scored: vec![], bounds: vec![0] };
+        let mut batch = Batch {
+            ids: vec![],
+            starts: vec![0],
+            scored: vec![],
+            bounds: vec![0],
+        };
         for row in rows {
-            assert_eq!(row.ids.len(), row.mask.len(), "ids and mask are born together");
+            assert_eq!(
+                row.ids.len(),
+                row.mask.len(),
+                "ids and mask are born together"
+            );
             let offset = batch.ids.len();
             batch.ids.extend(&row.ids);
-            batch.scored.extend((1..row.ids.len()).filter(|i| row.mask[*i]).map(|i| offset + i));
+            batch.scored.extend(
+                (1..row.ids.len())
+                    .filter(|i| row.mask[*i])
+                    .map(|i| offset + i),
+            );
             batch.starts.push(batch.ids.len());
             batch.bounds.push(batch.scored.len());
         }
@@ -222,17 +259,36 @@ impl Batch {
     }
 
     pub fn packed(&self) -> Packed<'_> {
-        Packed { ids: &self.ids, starts: &self.starts }
+        Packed {
+            ids: &self.ids,
+            starts: &self.starts,
+        }
     }
 }
 
 /// Log-probabilities of every row's scored tokens without a gradient, for reference policies: [row][scored token].
-pub fn reference_logps(weights: &Weights, rows: &[Row], temperature: f32, workspace: &mut Workspace) -> Vec<Vec<f32>> {
+pub fn reference_logps(
+    weights: &Weights,
+    rows: &[Row],
+    temperature: f32,
+    workspace: &mut Workspace,
+) -> Vec<Vec<f32>> {
     let mut out = Vec::with_capacity(rows.len());
     for run in micro_batches(rows) {
         let batch = Batch::pack(&rows[run]);
-        let scores = decoder::score(weights, batch.packed(), &batch.scored, temperature, workspace);
-        out.extend(batch.bounds.windows(2).map(|b| scores.logp[b[0]..b[1]].to_vec()));
+        let scores = decoder::score(
+            weights,
+            batch.packed(),
+            &batch.scored,
+            temperature,
+            workspace,
+        );
+        out.extend(
+            batch
+                .bounds
+                .windows(2)
+                .map(|b| scores.logp[b[0]..b[1]].to_vec()),
+        );
     }
     out
 }

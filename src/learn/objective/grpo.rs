@@ -6,7 +6,8 @@
 //! -dual A (Ye et al. 2020). GSPO (Zheng et al. 2025) has one w per row, exp(mean_t(logp - old)). The loss is a weighted
 //! sum of l (see `Aggregation`) minus `entropy` times the mean entropy of all tokens.
 
-use super::Outcome;
+use super::{Objective, Outcome, Scored};
+use std::ops::Range;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aggregation {
@@ -370,4 +371,39 @@ fn check(options: &Options, rows: Rows) {
         options.beta == 0.0 || rows.reference.is_some(),
         "a KL term needs reference log-probabilities"
     );
+}
+
+/// GRPO's loss of one window whose rollouts come from the live weights.
+pub struct GrpoWindow {
+    pub options: Options,
+    pub window: Window,
+    /// One per row.
+    pub advantages: Vec<f32>,
+    /// Log-probabilities under the reference, [row][scored token]; None where `beta` is 0.
+    pub reference: Option<Vec<Vec<f32>>>,
+    pub sums: Sums,
+}
+
+impl Objective for GrpoWindow {
+    fn share(&mut self, rows: Range<usize>, bounds: &[usize], scored: Scored) -> Outcome<()> {
+        let reference = self
+            .reference
+            .as_ref()
+            .map(|all| all[rows.clone()].concat());
+        let batch = Rows {
+            starts: bounds,
+            advantages: &self.advantages[rows],
+            logp: scored.logp,
+            old: None,
+            reference: reference.as_deref(),
+            entropy: scored.entropy,
+        };
+        let (outcome, sums) = grpo(&self.options, batch, self.window).part();
+        self.sums.merge(&sums);
+        outcome
+    }
+
+    fn metrics(&self) -> Vec<(&'static str, f64)> {
+        self.sums.named()
+    }
 }

@@ -7,6 +7,8 @@ pub mod advantage;
 pub mod grpo;
 pub mod sft;
 
+use std::ops::Range;
+
 /// What an objective returns for one micro-batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome<M> {
@@ -17,4 +19,43 @@ pub struct Outcome<M> {
     /// dL/dentropy of each scored token, where the objective rewards entropy.
     pub dentropy: Option<Vec<f32>>,
     pub metrics: M,
+}
+
+/// Per scored token, the rows of a micro-batch one after another.
+pub struct Scored<'a> {
+    pub logp: &'a [f32],
+    pub entropy: &'a [f32],
+    pub greedy_hit: &'a [bool],
+}
+
+/// What is lost on the window of one optimizer step. It knows the window's denominators and gathers its metrics as the
+/// micro-batches pass.
+pub trait Objective {
+    /// `rows` are the window's rows in this micro-batch; row `rows.start + i` has the scored tokens
+    /// `bounds[i]..bounds[i + 1]`.
+    fn share(&mut self, rows: Range<usize>, bounds: &[usize], scored: Scored) -> Outcome<()>;
+
+    /// Over the whole window, once every row has passed.
+    fn metrics(&self) -> Vec<(&'static str, f64)>;
+}
+
+impl<M> Outcome<M> {
+    /// The outcome without its metrics, and those.
+    fn part(self) -> (Outcome<()>, M) {
+        let Outcome {
+            loss,
+            dlogp,
+            dentropy,
+            metrics,
+        } = self;
+        (
+            Outcome {
+                loss,
+                dlogp,
+                dentropy,
+                metrics: (),
+            },
+            metrics,
+        )
+    }
 }

@@ -1,6 +1,7 @@
 //! Supervised loss: L = -sum(logp) / T, with T the trained tokens of the whole optimizer window.
 
-use super::Outcome;
+use super::{Objective, Outcome, Scored};
+use std::ops::Range;
 
 /// Sums over trained tokens; those of micro-batches add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -26,7 +27,6 @@ impl Sums {
         }
         let n = self.tokens as f64;
         vec![
-            ("loss", -self.logp / n),
             ("entropy", self.entropy / n),
             ("mean_token_accuracy", self.hits as f64 / n),
         ]
@@ -50,5 +50,34 @@ pub fn sft(logp: &[f32], entropy: &[f32], hits: &[bool], window: usize) -> Outco
             entropy: entropy.iter().map(|&x| f64::from(x)).sum(),
             hits: hits.iter().filter(|&&hit| hit).count(),
         },
+    }
+}
+
+/// The supervised loss of one window.
+pub struct SftWindow {
+    tokens: usize,
+    sums: Sums,
+}
+
+impl SftWindow {
+    /// `tokens` are trained on in the window, at least 1.
+    pub fn new(tokens: usize) -> SftWindow {
+        SftWindow {
+            tokens,
+            sums: Sums::default(),
+        }
+    }
+}
+
+impl Objective for SftWindow {
+    fn share(&mut self, _: Range<usize>, _: &[usize], scored: Scored) -> Outcome<()> {
+        let (outcome, sums) =
+            sft(scored.logp, scored.entropy, scored.greedy_hit, self.tokens).part();
+        self.sums.merge(&sums);
+        outcome
+    }
+
+    fn metrics(&self) -> Vec<(&'static str, f64)> {
+        self.sums.named()
     }
 }

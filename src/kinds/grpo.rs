@@ -1,0 +1,404 @@
+//! Reinforcement learning by GRPO with declared rewards: the third stage of TARS (arXiv 2507.00971).
+//!
+//! Per step: a batch of prompts, a group of rollouts each from the live weights, a reward per rollout by the route of the
+//! prompt's class, advantages within the group, one update. So it is strictly on-policy: the ratio is 1 and the clip does
+//! not bind; it is there for the day of several updates a rollout. Departures from the released TARS code: the token mean
+//! is over the whole step, not summed over micro-batches; a group without variance has advantage exactly 0.
+
+use crate::base::rng::Seed;
+use crate::base::rows::{self, Metric, Prompt, PromptClass};
+use crate::base::value::Values;
+use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
+use crate::engine::params::ParamSet;
+use crate::engine::worker::NodeCtx;
+use crate::kinds::model_io::{self, Model, Sampling};
+use crate::kinds::probe::mean_metric;
+use crate::kinds::reward::{self, Route};
+use crate::kinds::scorers::{Judged, Settings as ScorerSettings};
+use crate::kinds::training::{LrSchedule, Watcher};
+use crate::kinds::{positive, range};
+use crate::learn::decoder::Workspace;
+use crate::learn::objective::advantage::{self, Scale};
+use crate::learn::objective::grpo::{self, GrpoWindow};
+use crate::learn::optim::{AdamW, Schedule};
+use crate::learn::sample::{Options as SampleOptions, Sample};
+use crate::learn::train::{self, Feed, Row, Settings, State, Window};
+use crate::learn::weights::Weights;
+use crate::{choice, params};
+use anyhow::{Result, ensure};
+use std::collections::BTreeMap;
+
+choice! {
+    /// How token losses become one number.
+    pub enum Aggregation {
+        TokenMean = "token-mean",
+        SequenceMean = "sequence-mean",
+        DrGrpo = "dr-grpo",
+    }
+}
+choice! {
+    /// Estimator of the KL to the reference.
+    pub enum Kl { K1 = "k1", K2 = "k2", K3 = "k3" }
+}
+choice! {
+    /// What advantages are divided by.
+    pub enum AdvantageScale { Group = "group", Batch = "batch", None = "none" }
+}
+choice! {
+    /// What happens to rollouts that ran into the length limit.
+    pub enum Truncated { Penalise = "penalise", Score = "score", Mask = "mask" }
+}
+
+params! {
+    pub struct Params {
+        /// Reward expression of each prompt class, over scorers: `{ harmful = "format * safety", … }`.
+        reward: BTreeMap<String, String>;
+        /// Safety scores at or above this count as 1.
+        safety_snap: f64 = 0.9;
+        /// Optimizer steps.
+        steps: u64;
+        /// Prompts a step.
+        batch: usize = 32;
+        /// Rollouts a prompt.
+        group: usize = 8;
+        /// Sampling temperature; the trainer's logits are divided by it too.
+        temperature: f64 = 0.6;
+        /// Tokens a rollout may have.
+        max_new_tokens: usize = 4096;
+        /// Rollouts that ran into the limit: reward 0 (`penalise`, as in the TARS release), scored as they are (`score`), or
+        /// left out of groups and loss (`mask`).
+        truncated: Truncated = Truncated::Penalise;
+        /// Learning rate.
+        lr: f64 = 1e-6;
+        /// How the learning rate goes after warm-up.
+        schedule: LrSchedule = LrSchedule::Constant;
+        /// Steps in which the learning rate rises linearly.
+        warmup_steps: u64 = 0;
+        /// AdamW's decoupled weight decay; norms and biases have none.
+        weight_decay: f64 = 0.01;
+        /// Global gradient norm that is clipped to.
+        grad_clip: f64 = 1.0;
+        /// The ratio is clipped to 1 - clip_low …
+        clip_low: f64 = 0.2;
+        /// … and 1 + clip_high.
+        clip_high: f64 = 0.2;
+        /// Weight of the KL to the model it began as; 0 needs no reference.
+        kl_coefficient: f64 = 1e-3;
+        /// Estimator of that KL.
+        kl: Kl = Kl::K3;
+        /// Weight of the entropy bonus.
+        entropy_coefficient: f64 = 1e-3;
+        /// How token losses become one number.
+        aggregation: Aggregation = Aggregation::TokenMean;
+        /// What advantages are divided by.
+        advantage_scale: AdvantageScale = AdvantageScale::Group;
+        /// Added to that divisor.
+        advantage_epsilon: f64 = 1e-6;
+        /// Samples a prompt when the held-out prompts are scored before and after.
+        validation_samples: usize = 4;
+        /// Seed of the order of prompts and of the rollouts.
+        seed: u64 = 0;
+    }
+}
+
+params! {
+    pub struct Exec {
+        /// Steps between two checkpoints.
+        checkpoint_every: u64 = 10;
+    }
+}
+
+pub const KIND: Kind = Kind {
+    name: "grpo",
+    revision: 1,
+    summary: "reinforcement learning by GRPO, rewards routed by prompt class",
+    about: "A reward is an expression over scorers, one for each prompt class. With held-out prompts on the port \
+            `validation` the mean reward before and after training is reported with its interval, so that one sees \
+            whether RL learned. Metrics have TRL's names. The defaults are those of the TARS release.",
+    example: r#"
+[node.rl]
+kind = "grpo"
+in = { model = "sft", prompts = "mix", validation = "prompts.validation" }
+reward = { harmful = "format * safety", harmless = "format * task", ambiguous = "format * task" }
+steps = 60
+"#,
+    inputs: &[
+        Port { name: "model", ty: Type::Model, required: true, doc: "where it begins, and the reference of the KL" },
+        Port { name: "prompts", ty: Type::Prompts, required: true, doc: "what is asked; every epoch in its own order" },
+        Port { name: "validation", ty: Type::Prompts, required: false, doc: "held-out prompts, scored before and after" },
+    ],
+    outputs: &[
+        Output { name: "model", ty: Type::Model, doc: "the trained model" },
+        Output { name: "metrics", ty: Type::Metrics, doc: "held-out reward, last values, `curve.jsonl` with every step" },
+    ],
+    params: Params::specs,
+    exec: Exec::specs,
+    check,
+    cpu: Cpu::All,
+    hidden: false,
+    run,
+};
+
+fn check(values: &Values) -> Vec<Problem> {
+    let mut found = vec![];
+    if let Ok(p) = Params::read(values) {
+        found.extend(reward::problems("reward", &p.reward));
+        range(&mut found, "safety_snap", p.safety_snap, 0.0, 1.0);
+        range(&mut found, "clip_low", p.clip_low, 0.0, 1.0);
+        range(&mut found, "clip_high", p.clip_high, 0.0, 100.0);
+        range(&mut found, "kl_coefficient", p.kl_coefficient, 0.0, 100.0);
+        range(&mut found, "entropy_coefficient", p.entropy_coefficient, 0.0, 100.0);
+        range(&mut found, "weight_decay", p.weight_decay, 0.0, 1.0);
+        positive(&mut found, "lr", p.lr);
+        positive(&mut found, "temperature", p.temperature);
+        positive(&mut found, "grad_clip", p.grad_clip);
+        positive(&mut found, "advantage_epsilon", p.advantage_epsilon);
+        for (name, n) in [
+            ("steps", p.steps as usize),
+            ("batch", p.batch),
+            ("max_new_tokens", p.max_new_tokens),
+            ("validation_samples", p.validation_samples),
+        ] {
+            positive(&mut found, name, n as f64);
+        }
+        if p.group < 2 {
+            found.push(Problem {
+                path: "group".into(),
+                message: format!("a group of {} has no advantage to compare", p.group),
+                help: Some("at least 2 rollouts a prompt".into()),
+            });
+        }
+    }
+    if let Ok(e) = Exec::read(values) {
+        positive(&mut found, "checkpoint_every", e.checkpoint_every as f64);
+    }
+    found
+}
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    let exec: Exec = ctx.exec()?;
+    model_io::use_threads(ctx)?;
+    let model = Model::load(ctx.input("model"))?;
+    let route = Route::new(&p.reward, ScorerSettings { safety_snap: p.safety_snap })?;
+    let prompts: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
+    for class in PromptClass::ALL {
+        ensure!(
+            p.reward.contains_key(class.word()) || prompts.iter().all(|r| r.class != class),
+            "there are {} prompts and the reward table has no entry for them",
+            class.word()
+        );
+    }
+    let validation: Vec<Prompt> = ctx.input_opt("validation").map(rows::read_rows).transpose()?.unwrap_or_default();
+    let mut metrics = vec![];
+    if !validation.is_empty() {
+        metrics.extend(held_out("before", ctx, &model, &route, &validation, &p)?);
+    }
+
+    let mut state = State::new(model.weights.clone());
+    let mut watcher = Watcher::start(ctx, &mut state, p.steps, exec.checkpoint_every, &["reward", "kl"]);
+    let mut feed = Rollouts { ctx, reference: &model, route: &route, prompts: &prompts, p: &p };
+    let end = train::train(&mut state, &mut feed, &settings(&p), &mut watcher)?;
+    watcher.end(end)?;
+
+    if !validation.is_empty() {
+        let trained = Model { weights: state.weights.clone(), tokenizer: model.tokenizer.clone() };
+        metrics.extend(held_out("after", ctx, &trained, &route, &validation, &p)?);
+    }
+    watcher.finish(&state, ctx.input("model"), metrics)
+}
+
+fn settings(p: &Params) -> Settings {
+    Settings {
+        schedule: Schedule { shape: p.schedule.into(), lr: p.lr, warmup: p.warmup_steps, steps: p.steps },
+        adamw: AdamW { decay: p.weight_decay, ..AdamW::default() },
+        grad_clip: p.grad_clip,
+        temperature: p.temperature as f32,
+    }
+}
+
+fn sampling<'a>(model: &'a Model, p: &Params, samples: usize, seed: Seed) -> Sampling<'a> {
+    Sampling {
+        model,
+        samples,
+        prefill: None,
+        options: SampleOptions {
+            temperature: p.temperature as f32,
+            max_new_tokens: p.max_new_tokens,
+            stop_ids: model.stop_ids(),
+            ..SampleOptions::default()
+        },
+        seed,
+    }
+}
+
+/// Mean reward on held-out prompts, over all and by class: one observation a prompt.
+fn held_out(
+    when: &str,
+    ctx: &NodeCtx,
+    model: &Model,
+    route: &Route,
+    prompts: &[Prompt],
+    p: &Params,
+) -> Result<Vec<Metric>> {
+    let seed = Seed::new(p.seed).child("validation").child(when);
+    let sampling = sampling(model, p, p.validation_samples, seed);
+    let groups = sampling.groups(ctx, prompts, &mut |_| {})?;
+    let mut means: Vec<(PromptClass, f64)> = vec![];
+    for (prompt, group) in prompts.iter().zip(&groups) {
+        let mut sum = 0.0;
+        for sample in group {
+            let response = sampling.response(sample)?;
+            sum += route.reward(&Judged::of_prompt(prompt, &response))?.value;
+        }
+        means.push((prompt.class, sum / group.len() as f64));
+    }
+    let all: Vec<f64> = means.iter().map(|(_, m)| *m).collect();
+    let mut metrics = vec![mean_metric(&format!("held_out_reward/{when}"), &all, "reward")];
+    for class in PromptClass::ALL {
+        let of_class: Vec<f64> = means.iter().filter(|(c, _)| *c == class).map(|(_, m)| *m).collect();
+        if !of_class.is_empty() {
+            metrics.push(mean_metric(&format!("held_out_reward/{when}/{}", class.word()), &of_class, "reward"));
+        }
+    }
+    Ok(metrics)
+}
+
+/// The feed: prompts of the step, rollouts of the live weights, rewards, advantages.
+struct Rollouts<'r> {
+    ctx: &'r NodeCtx,
+    /// Where training began: the reference of the KL, and the tokenizer.
+    reference: &'r Model,
+    route: &'r Route,
+    prompts: &'r [Prompt],
+    p: &'r Params,
+}
+
+/// A rollout with what came of it.
+struct Rollout {
+    row: Row,
+    reward: f64,
+    /// Whether its tokens are trained on.
+    trained: bool,
+    scores: BTreeMap<&'static str, f64>,
+}
+
+impl Feed for Rollouts<'_> {
+    fn window<'a>(&'a mut self, step: u64, weights: &Weights, workspace: &mut Workspace) -> Result<Window<'a>> {
+        let p = self.p;
+        let batch = self.batch(step);
+        let live = Model { weights: weights.clone(), tokenizer: self.reference.tokenizer.clone() };
+        let seed = Seed::new(p.seed).child("rollouts").at(step);
+        let sampling = sampling(&live, p, p.group, seed);
+        let groups = sampling.groups(self.ctx, &batch, &mut |_| {})?;
+
+        let mut rollouts = vec![];
+        for (prompt, group) in batch.iter().zip(&groups) {
+            let prompt_ids = live.prompt_ids(&prompt.prompt, None)?;
+            for sample in group {
+                rollouts.push(self.rollout(prompt, &prompt_ids, sample, &sampling)?);
+            }
+        }
+        let rewards: Vec<Option<f64>> = rollouts.iter().map(|r| r.trained.then_some(r.reward)).collect();
+        let scale = match p.advantage_scale {
+            AdvantageScale::Group => Scale::Group,
+            AdvantageScale::Batch => Scale::Batch,
+            AdvantageScale::None => Scale::None,
+        };
+        let advantages = advantage::advantages(&rewards, p.group, scale, p.advantage_epsilon)?;
+        let metrics = metrics(&batch, &rollouts, &groups, p.group);
+        let rows: Vec<Row> = rollouts.into_iter().map(|r| r.row).collect();
+        let reference = (p.kl_coefficient > 0.0)
+            .then(|| train::reference_logps(&self.reference.weights, &rows, p.temperature as f32, workspace));
+        let window = grpo::Window {
+            rows: rows.len(),
+            tokens: rows.iter().map(Row::scored).sum(),
+            micro_batches: train::micro_batches(&rows).len(),
+            max_length: p.max_new_tokens,
+        };
+        let objective = GrpoWindow { options: options(p), window, advantages, reference, sums: Default::default() };
+        Ok(Window { rows, objective: Box::new(objective), metrics })
+    }
+}
+
+impl Rollouts<'_> {
+    /// The prompts of a step: every epoch in an order that its number decides; an incomplete last batch is dropped.
+    fn batch(&self, step: u64) -> Vec<Prompt> {
+        let size = self.p.batch.min(self.prompts.len());
+        let batches = (self.prompts.len() / size) as u64;
+        let mut order: Vec<usize> = (0..self.prompts.len()).collect();
+        Seed::new(self.p.seed).child("order").at(step / batches).rng().shuffle(&mut order);
+        let first = (step % batches) as usize * size;
+        order[first..first + size].iter().map(|i| self.prompts[*i].clone()).collect()
+    }
+
+    fn rollout(&self, prompt: &Prompt, prompt_ids: &[u32], sample: &Sample, sampling: &Sampling) -> Result<Rollout> {
+        let response = sampling.response(sample)?;
+        let reward = self.route.reward(&Judged::of_prompt(prompt, &response))?;
+        let trained = sample.finished || self.p.truncated != Truncated::Mask;
+        let mut ids = prompt_ids.to_vec();
+        ids.extend(&sample.ids);
+        let mask = (0..ids.len()).map(|i| trained && i >= prompt_ids.len()).collect();
+        let penalised = !sample.finished && self.p.truncated == Truncated::Penalise;
+        let value = if penalised { 0.0 } else { reward.value };
+        Ok(Rollout { row: Row { ids, mask }, reward: value, trained, scores: reward.scores })
+    }
+}
+
+fn options(p: &Params) -> grpo::Options {
+    grpo::Options {
+        aggregation: match p.aggregation {
+            Aggregation::TokenMean => grpo::Aggregation::Dapo,
+            Aggregation::SequenceMean => grpo::Aggregation::Grpo,
+            Aggregation::DrGrpo => grpo::Aggregation::DrGrpo,
+        },
+        clip_low: p.clip_low,
+        clip_high: p.clip_high,
+        kl: match p.kl {
+            Kl::K1 => grpo::Kl::K1,
+            Kl::K2 => grpo::Kl::K2,
+            Kl::K3 => grpo::Kl::K3,
+        },
+        beta: p.kl_coefficient,
+        entropy: p.entropy_coefficient,
+        ..grpo::Options::default()
+    }
+}
+
+/// TRL's names where TRL has one.
+fn metrics(batch: &[Prompt], rollouts: &[Rollout], groups: &[Vec<Sample>], group: usize) -> Vec<(String, f64)> {
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let rewards: Vec<f64> = rollouts.iter().map(|r| r.reward).collect();
+    let average = mean(&rewards);
+    let spread = mean(&rewards.iter().map(|r| (r - average).powi(2)).collect::<Vec<_>>()).sqrt();
+    let flat = rewards.chunks(group).filter(|g| g.iter().all(|r| r == &g[0])).count();
+    let lengths: Vec<f64> = groups.iter().flatten().map(|s| s.ids.len() as f64).collect();
+    let cut: Vec<f64> = groups.iter().flatten().map(|s| f64::from(!s.finished)).collect();
+    let mut out = vec![
+        ("reward".to_string(), average),
+        ("reward_std".to_string(), spread),
+        ("frac_reward_zero_std".to_string(), flat as f64 / groups.len() as f64),
+        ("completions/mean_length".to_string(), mean(&lengths)),
+        ("completions/min_length".to_string(), lengths.iter().copied().fold(f64::MAX, f64::min)),
+        ("completions/max_length".to_string(), lengths.iter().copied().fold(0.0, f64::max)),
+        ("completions/clipped_ratio".to_string(), mean(&cut)),
+        ("num_tokens".to_string(), rollouts.iter().map(|r| r.row.ids.len() as f64).sum()),
+    ];
+    for class in PromptClass::ALL {
+        let of_class: Vec<f64> = batch
+            .iter()
+            .zip(rewards.chunks(group))
+            .filter(|(prompt, _)| prompt.class == class)
+            .flat_map(|(_, group)| group.iter().copied())
+            .collect();
+        if !of_class.is_empty() {
+            out.push((format!("reward/{}", class.word()), mean(&of_class)));
+        }
+    }
+    let mut by_scorer: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for (name, score) in rollouts.iter().flat_map(|r| &r.scores) {
+        by_scorer.entry(name).or_default().push(*score);
+    }
+    out.extend(by_scorer.iter().map(|(name, scores)| (format!("rewards/{name}/mean"), mean(scores))));
+    out
+}
