@@ -1,1 +1,2 @@
 mod text;
+mod learn_golden;

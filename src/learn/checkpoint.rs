@@ -1,0 +1,262 @@
+//! Hugging Face folders in and out, and exact training state.
+//!
+//! Reads `model.safetensors` or shards with an index (f32, bf16, f16); writes f32 with the same bytes for the same
+//! weights. Errors name the file and the tensor. Knows no training loop: a state is named flat arrays and a header.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use rayon::prelude::*;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use serde_json::Value;
+
+use crate::learn::config::{Config, Head};
+use crate::learn::weights::Weights;
+
+/// Weights of a Hugging Face folder (`config.json`, `model.safetensors` or `model.safetensors.index.json`).
+///
+/// Errors: an unreadable, truncated or unsupported file; a tensor that is missing, has another shape or another type
+/// than f32, bf16, f16; tensors the decoder does not know, listed.
+pub fn load(folder: &Path) -> Result<Weights> {
+    let config = load_config(folder)?;
+    let mut weights = Weights::zeros(config);
+    let files = tensor_files(folder)?;
+    let mut found = BTreeSet::new();
+    let mut unexpected = Vec::new();
+    let mut spare_head = None;
+    for file in files {
+        let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let tensors = SafeTensors::deserialize(&bytes)
+            .with_context(|| format!("{} is no whole safetensors file", file.display()))?;
+        let mut names = tensors.names();
+        names.sort_unstable();
+        for name in names {
+            let tensor = tensors
+                .tensor(name)
+                .with_context(|| format!("{}: tensor {name}", file.display()))?;
+            let place = || format!("{}: tensor {name}", file.display());
+            if let Some(param) = weights.layout.clone().param(name) {
+                ensure!(
+                    tensor.shape() == param.shape,
+                    "{} has shape {:?}, the config asks for {:?}",
+                    place(),
+                    tensor.shape(),
+                    param.shape
+                );
+                read_floats(&tensor, &mut weights.data[param.range.clone()]).with_context(place)?;
+                ensure!(found.insert(name.to_owned()), "{} occurs twice", place());
+            } else if name == "lm_head.weight" && weights.config.head == Head::Tied {
+                let mut table = vec![0.0; tensor.shape().iter().product()];
+                read_floats(&tensor, &mut table).with_context(place)?;
+                spare_head = Some((table, file.clone()));
+            } else if !ignorable(name) {
+                unexpected.push(name.to_owned());
+            }
+        }
+    }
+    let missing: Vec<&str> = weights
+        .layout
+        .params
+        .iter()
+        .map(|param| param.name.as_str())
+        .filter(|name| !found.contains(*name))
+        .collect();
+    ensure!(
+        missing.is_empty(),
+        "{}: missing tensors: {}",
+        folder.display(),
+        missing.join(", ")
+    );
+    ensure!(
+        unexpected.is_empty(),
+        "{}: tensors this decoder does not know: {}",
+        folder.display(),
+        unexpected.join(", ")
+    );
+    if let Some((table, file)) = spare_head {
+        ensure!(
+            table == weights.embed(),
+            "{}: lm_head.weight differs from the embeddings although the config ties them",
+            file.display()
+        );
+    }
+    Ok(weights)
+}
+
+/// The config of a Hugging Face folder.
+pub fn load_config(folder: &Path) -> Result<Config> {
+    let path = folder.join("config.json");
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let value: Value = serde_json::from_str(&text)
+        .with_context(|| format!("{} is not valid JSON", path.display()))?;
+    Config::from_json(&value).with_context(|| format!("in {}", path.display()))
+}
+
+/// Writes `config.json` and `model.safetensors` (f32) into an existing folder. Equal weights give equal bytes.
+pub fn save(weights: &Weights, folder: &Path) -> Result<()> {
+    let path = folder.join("config.json");
+    let mut text =
+        serde_json::to_string_pretty(&weights.config.to_json()).context("config to JSON")?;
+    text.push('\n');
+    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    let tensors: BTreeMap<&str, (&[usize], &[f32])> = weights
+        .layout
+        .params
+        .iter()
+        .map(|param| {
+            let data = &weights.data[param.range.clone()];
+            (param.name.as_str(), (param.shape.as_slice(), data))
+        })
+        .collect();
+    write_tensors(
+        &folder.join("model.safetensors"),
+        &tensors,
+        ("format", "pt"),
+    )
+}
+
+/// An exact training state: named flat arrays (weights, moments) and a header.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    pub header: Value,
+    pub arrays: BTreeMap<String, Vec<f32>>,
+}
+
+impl State {
+    /// Writes one file. Equal states give equal bytes.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let shapes: Vec<[usize; 1]> = self.arrays.values().map(|a| [a.len()]).collect();
+        let tensors = self
+            .arrays
+            .iter()
+            .zip(&shapes)
+            .map(|((name, data), shape)| (name.as_str(), (&shape[..], data.as_slice())))
+            .collect();
+        write_tensors(path, &tensors, ("state", &self.header.to_string()))
+    }
+
+    /// Errors: an unreadable or truncated file, or one that is not a state.
+    pub fn load(path: &Path) -> Result<State> {
+        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let broken = || format!("{} is no whole safetensors file", path.display());
+        let tensors = SafeTensors::deserialize(&bytes).with_context(broken)?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).with_context(broken)?;
+        let header = metadata
+            .metadata()
+            .as_ref()
+            .and_then(|map| map.get("state"))
+            .with_context(|| format!("{} holds no training state", path.display()))?;
+        let header = serde_json::from_str(header)
+            .with_context(|| format!("{}: the header is not JSON", path.display()))?;
+        let mut arrays = BTreeMap::new();
+        for (name, tensor) in tensors.tensors() {
+            let mut data = vec![0.0; tensor.shape().iter().product()];
+            read_floats(&tensor, &mut data)
+                .with_context(|| format!("{}: array {name}", path.display()))?;
+            arrays.insert(name, data);
+        }
+        Ok(State { header, arrays })
+    }
+}
+
+fn tensor_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let single = folder.join("model.safetensors");
+    let index = folder.join("model.safetensors.index.json");
+    if single.exists() {
+        return Ok(vec![single]);
+    }
+    if !index.exists() {
+        bail!(
+            "{} holds neither model.safetensors nor model.safetensors.index.json",
+            folder.display()
+        );
+    }
+    let text =
+        fs::read_to_string(&index).with_context(|| format!("cannot read {}", index.display()))?;
+    let value: Value = serde_json::from_str(&text)
+        .with_context(|| format!("{} is not valid JSON", index.display()))?;
+    let map = value
+        .get("weight_map")
+        .and_then(Value::as_object)
+        .with_context(|| format!("{} has no weight_map", index.display()))?;
+    let mut files = BTreeSet::new();
+    for (name, file) in map {
+        let file = file
+            .as_str()
+            .with_context(|| format!("{}: the shard of {name} is not a name", index.display()))?;
+        // A shard lies beside its index; a path could lead anywhere.
+        ensure!(
+            Path::new(file).file_name().is_some_and(|own| own == file),
+            "{}: the shard {file} is not a plain file name",
+            index.display()
+        );
+        files.insert(folder.join(file));
+    }
+    Ok(files.into_iter().collect())
+}
+
+/// Buffers that old checkpoints carry and nobody trains.
+fn ignorable(name: &str) -> bool {
+    name.ends_with("rotary_emb.inv_freq")
+}
+
+fn read_floats(tensor: &TensorView, out: &mut [f32]) -> Result<()> {
+    const PART: usize = 1 << 16;
+    let width = match tensor.dtype() {
+        Dtype::F32 => 4,
+        Dtype::BF16 | Dtype::F16 => 2,
+        other => bail!("type {other:?} is not supported: only F32, BF16 and F16"),
+    };
+    let dtype = tensor.dtype();
+    out.par_chunks_mut(PART)
+        .zip(tensor.data().par_chunks(PART * width))
+        .for_each(|(out, bytes)| {
+            for (x, raw) in out.iter_mut().zip(bytes.chunks_exact(width)) {
+                *x = match dtype {
+                    Dtype::F32 => f32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]),
+                    // bf16 is the upper half of an f32.
+                    Dtype::BF16 => f32::from_bits(u32::from_le_bytes([0, 0, raw[0], raw[1]])),
+                    _ => half(u16::from_le_bytes([raw[0], raw[1]])),
+                };
+            }
+        });
+    Ok(())
+}
+
+/// IEEE half precision to f32.
+fn half(bits: u16) -> f32 {
+    let sign = u32::from(bits >> 15) << 31;
+    let exponent = u32::from(bits >> 10) & 0x1f;
+    let fraction = u32::from(bits) & 0x3ff;
+    match exponent {
+        // Zero and subnormals count in units of 2^-24.
+        0 => f32::from_bits(sign | (fraction as f32 / 16_777_216.0).to_bits()),
+        0x1f => f32::from_bits(sign | 0x7f80_0000 | (fraction << 13)),
+        _ => f32::from_bits(sign | ((exponent + 112) << 23) | (fraction << 13)),
+    }
+}
+
+fn write_tensors(
+    path: &Path,
+    tensors: &BTreeMap<&str, (&[usize], &[f32])>,
+    (key, value): (&str, &str),
+) -> Result<()> {
+    let mut views = Vec::with_capacity(tensors.len());
+    let bytes: Vec<Vec<u8>> = tensors
+        .values()
+        .map(|(_, data)| data.iter().flat_map(|x| x.to_le_bytes()).collect())
+        .collect();
+    for ((name, (shape, _)), bytes) in tensors.iter().zip(&bytes) {
+        let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes)
+            .with_context(|| format!("tensor {name} of {}", path.display()))?;
+        views.push((*name, view));
+    }
+    // One entry only, so the order of the map cannot show in the bytes.
+    let metadata = [(key.to_owned(), value.to_owned())].into_iter().collect();
+    let file = serialize(views, Some(metadata))
+        .with_context(|| format!("cannot lay out {}", path.display()))?;
+    fs::write(path, file).with_context(|| format!("cannot write {}", path.display()))
+}

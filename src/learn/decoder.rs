@@ -1,0 +1,529 @@
+//! The decoder on packed sequences: embeddings to log-probabilities, keeping what the backward pass needs.
+//!
+//! Sequences lie one after another without padding; positions restart and attention ends at every boundary. Work is
+//! cut into blocks of rows (or heads of a sequence) by sizes alone. Knows no objective and no optimizer; the backward
+//! pass is in `decoder_backward`.
+
+use rayon::prelude::*;
+
+use crate::learn::config::Head;
+use crate::learn::head;
+use crate::learn::kernels::attention::{self, Heads};
+use crate::learn::kernels::gemm::{Mat, product};
+use crate::learn::kernels::rope::{self, Rope, Turn};
+use crate::learn::kernels::rows::{Shared, blocks, scratch, span};
+use crate::learn::kernels::{norm, simd, swiglu};
+use crate::learn::weights::{LayerView, Weights};
+
+/// Rows of one block of work.
+pub const ROWS: usize = 256;
+
+/// Buffers that live from step to step. One per training loop; it does not change results.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    free: Vec<Vec<f32>>,
+    rope: Rope,
+}
+
+impl Workspace {
+    pub fn new() -> Workspace {
+        Workspace::default()
+    }
+
+    /// A buffer of this length with arbitrary contents.
+    pub fn take(&mut self, len: usize) -> Vec<f32> {
+        let fits = (0..self.free.len())
+            .filter(|&i| self.free[i].capacity() >= len)
+            .min_by_key(|&i| self.free[i].capacity());
+        let mut buffer = match fits {
+            Some(i) => self.free.swap_remove(i),
+            None => Vec::with_capacity(len),
+        };
+        buffer.resize(len, 0.0);
+        buffer
+    }
+
+    pub fn give(&mut self, buffer: Vec<f32>) {
+        if buffer.capacity() > 0 {
+            self.free.push(buffer);
+        }
+    }
+
+    pub(super) fn rope(&self) -> &Rope {
+        &self.rope
+    }
+}
+
+/// Token sequences one after another.
+#[derive(Clone, Copy, Debug)]
+pub struct Packed<'a> {
+    pub ids: &'a [u32],
+    /// S + 1 bounds: sequence s is `ids[starts[s]..starts[s + 1]]`.
+    pub starts: &'a [usize],
+}
+
+impl Packed<'_> {
+    /// Positions within the own sequence.
+    ///
+    /// Panics where the bounds are no partition of the tokens or an id is outside the vocabulary.
+    fn positions(&self, vocabulary: usize) -> Vec<u32> {
+        assert!(
+            self.starts.first() == Some(&0) && self.starts.last() == Some(&self.ids.len()),
+            "the bounds of packed sequences run from 0 to the number of tokens"
+        );
+        assert!(
+            self.ids.iter().all(|&id| (id as usize) < vocabulary),
+            "token ids lie inside the vocabulary"
+        );
+        let mut positions = Vec::with_capacity(self.ids.len());
+        for bounds in self.starts.windows(2) {
+            assert!(bounds[0] <= bounds[1], "the bounds of sequences ascend");
+            positions.extend(0..(bounds[1] - bounds[0]) as u32);
+        }
+        positions
+    }
+}
+
+/// What one block keeps of a forward pass.
+#[derive(Debug, Default)]
+pub(super) struct LayerTape {
+    /// r of the first norm, per row.
+    pub scales_in: Vec<f32>,
+    /// q and k before norm and rotation [rows, q + 2 kv], where the model norms them.
+    pub raw: Option<Vec<f32>>,
+    /// q, k (rotated), v [rows, q + 2 kv].
+    pub qkv: Vec<f32>,
+    /// Output of attention [rows, q].
+    pub mixed: Vec<f32>,
+    /// Log-sum-exp of attention [heads, rows].
+    pub lse: Vec<f32>,
+    /// Hidden state between attention and MLP [rows, hidden].
+    pub middle: Vec<f32>,
+    pub scales_post: Vec<f32>,
+    /// [rows, 2 intermediate].
+    pub gate_up: Vec<f32>,
+}
+
+/// A forward pass: its results, and what `backward` needs.
+#[derive(Debug)]
+pub struct Tape {
+    /// Log-probability of each scored token under softmax(logits / temperature), in nats.
+    pub logp: Vec<f32>,
+    /// Entropy of the distribution each scored token was drawn from, in nats.
+    pub entropy: Vec<f32>,
+    /// Whether the scored token is the most probable one.
+    pub greedy_hit: Vec<bool>,
+    pub(super) ids: Vec<u32>,
+    pub(super) starts: Vec<usize>,
+    pub(super) positions: Vec<u32>,
+    pub(super) layers: Vec<LayerTape>,
+    /// Embeddings, then the output of every block (before the final norm) [rows, hidden].
+    pub(super) hidden: Vec<Vec<f32>>,
+    pub(super) head: head::HeadTape,
+}
+
+impl Tape {
+    /// Hands the buffers back for the next step.
+    pub fn recycle(self, workspace: &mut Workspace) {
+        for layer in self.layers {
+            layer.recycle(workspace);
+        }
+        for buffer in self.hidden {
+            workspace.give(buffer);
+        }
+        self.head.recycle(workspace);
+    }
+
+    pub fn tokens(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Hidden state i [rows, hidden]: 0 the embeddings, i the output of block i, before the final norm.
+    pub fn hidden(&self, i: usize) -> &[f32] {
+        &self.hidden[i]
+    }
+}
+
+/// Results without what a backward pass would need.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    pub logp: Vec<f32>,
+    pub entropy: Vec<f32>,
+    pub greedy_hit: Vec<bool>,
+}
+
+/// Log-probabilities of the tokens `scored` (ascending indices into `ids`; none is the first of its sequence) at this
+/// temperature. Token i is predicted by the row of token i - 1.
+///
+/// Panics where the bounds, ids or scored indices break these rules: they are made by this program.
+pub fn forward(
+    weights: &Weights,
+    batch: Packed,
+    scored: &[usize],
+    temperature: f32,
+    workspace: &mut Workspace,
+) -> Tape {
+    let run = Run::new(weights, batch, workspace);
+    let mut hidden = vec![run.embed(workspace)];
+    let mut layers = Vec::with_capacity(weights.config.layers);
+    for layer in 0..weights.config.layers {
+        let mut tape = LayerTape::new(weights, batch.ids.len(), workspace);
+        let mut out = workspace.take(hidden[layer].len());
+        run.layer(layer, &hidden[layer], &mut tape, &mut out, workspace);
+        layers.push(tape);
+        hidden.push(out);
+    }
+    let request = head::Request::new(batch, scored, temperature);
+    let (scores, head) = head::forward(weights, &hidden[weights.config.layers], request, workspace);
+    Tape {
+        logp: scores.logp,
+        entropy: scores.entropy,
+        greedy_hit: scores.greedy_hit,
+        ids: batch.ids.to_vec(),
+        starts: batch.starts.to_vec(),
+        positions: run.positions,
+        layers,
+        hidden,
+        head,
+    }
+}
+
+/// As `forward`, keeping nothing: for reference and old log-probabilities.
+pub fn score(
+    weights: &Weights,
+    batch: Packed,
+    scored: &[usize],
+    temperature: f32,
+    workspace: &mut Workspace,
+) -> Scores {
+    let last = last_hidden(weights, batch, workspace, |_, _| {});
+    let request = head::Request::new(batch, scored, temperature);
+    let (scores, tape) = head::forward(weights, &last, request, workspace);
+    tape.recycle(workspace);
+    workspace.give(last);
+    scores
+}
+
+/// Hidden states as transformers counts them, each [tokens, hidden]: 0 the embeddings, i the output of block i, the
+/// last one after the final norm.
+pub fn hidden_states(weights: &Weights, batch: Packed, workspace: &mut Workspace) -> Vec<Vec<f32>> {
+    let mut states = Vec::new();
+    let last = last_hidden(weights, batch, workspace, |layer, h| {
+        if layer < weights.config.layers {
+            states.push(h.to_vec());
+        }
+    });
+    states.push(normed(weights, &last));
+    workspace.give(last);
+    states
+}
+
+/// Output of the last block before the final norm [tokens, hidden].
+pub fn hidden_before_norm(weights: &Weights, batch: Packed, workspace: &mut Workspace) -> Vec<f32> {
+    last_hidden(weights, batch, workspace, |_, _| {})
+}
+
+/// The head on these rows: logits [rows, vocabulary], or label scores [rows, labels] of a sequence classifier.
+pub fn logits_at(
+    weights: &Weights,
+    batch: Packed,
+    rows: &[usize],
+    workspace: &mut Workspace,
+) -> Vec<f32> {
+    let d = weights.config.hidden_size;
+    let last = last_hidden(weights, batch, workspace, |_, _| {});
+    let mut picked = Vec::with_capacity(rows.len() * d);
+    for &row in rows {
+        picked.extend_from_slice(&last[row * d..(row + 1) * d]);
+    }
+    workspace.give(last);
+    head::logits(weights, &normed(weights, &picked))
+}
+
+/// Logits of every token [tokens, vocabulary]: for tests and small inputs.
+pub fn logits(weights: &Weights, batch: Packed, workspace: &mut Workspace) -> Vec<f32> {
+    let rows: Vec<usize> = (0..batch.ids.len()).collect();
+    logits_at(weights, batch, &rows, workspace)
+}
+
+/// Rows after the final norm.
+pub fn normed(weights: &Weights, rows: &[f32]) -> Vec<f32> {
+    let mut out = vec![0.0; rows.len()];
+    let mut scales = vec![0.0; rows.len() / weights.config.hidden_size];
+    let eps = weights.config.rms_norm_eps as f32;
+    norm::forward(rows, weights.final_norm(), eps, &mut out, &mut scales);
+    out
+}
+
+/// Rows of token embeddings.
+pub fn embed(weights: &Weights, ids: &[u32], out: &mut [f32]) {
+    let d = weights.config.hidden_size;
+    let table = weights.embed();
+    for (row, &id) in out.chunks_exact_mut(d).zip(ids) {
+        row.copy_from_slice(&table[id as usize * d..(id as usize + 1) * d]);
+    }
+}
+
+/// First half of a block on a block of rows: norm, q/k/v with bias, head norms, rotation. Shapes: `h` [rows, hidden],
+/// `qkv` [rows, q + 2 kv], `scales` [rows], `raw` as `qkv` (before head norms and rotation) where it is kept.
+pub fn project(
+    weights: &Weights,
+    view: LayerView,
+    h: &[f32],
+    turn: Turn,
+    qkv: &mut [f32],
+    scales: &mut [f32],
+    raw: Option<&mut [f32]>,
+) {
+    let config = &weights.config;
+    let (d, w, rows) = (config.hidden_size, config.qkv_width(), scales.len());
+    let eps = config.rms_norm_eps as f32;
+    scratch(h.len(), |x| {
+        norm::forward(h, view.input_norm, eps, x, scales);
+        let matrix = Mat::rows(view.qkv, d).t();
+        product((rows, w, d), 1.0, Mat::rows(x, d), matrix, qkv, w, false);
+    });
+    if let Some(bias) = view.qkv_bias {
+        simd::vector(
+            #[inline(always)]
+            || {
+                for row in qkv.chunks_exact_mut(w) {
+                    simd::add(row, bias);
+                }
+            },
+        );
+    }
+    if let Some(raw) = raw {
+        raw.copy_from_slice(qkv);
+    }
+    let keys = config.q_width();
+    let with_eps = |weight: Option<_>| weight.map(|weight| (weight, eps));
+    rope::forward(qkv, turn, 0, config.heads, with_eps(view.q_norm));
+    rope::forward(qkv, turn, keys, config.kv_heads, with_eps(view.k_norm));
+}
+
+/// Second half of a block on a block of rows: output projection, residual, norm, SwiGLU, residual. Shapes: `h`,
+/// `middle`, `out` [rows, hidden], `mixed` [rows, q], `gate_up` [rows, 2 intermediate], `scales` [rows].
+#[allow(clippy::too_many_arguments)]
+pub fn finish(
+    weights: &Weights,
+    view: LayerView,
+    h: &[f32],
+    mixed: &[f32],
+    middle: &mut [f32],
+    scales: &mut [f32],
+    gate_up: &mut [f32],
+    out: &mut [f32],
+) {
+    let config = &weights.config;
+    let (d, f, q, rows) = (
+        config.hidden_size,
+        config.intermediate_size,
+        config.q_width(),
+        scales.len(),
+    );
+    middle.copy_from_slice(h);
+    let matrix = Mat::rows(view.o, q).t();
+    product(
+        (rows, d, q),
+        1.0,
+        Mat::rows(mixed, q),
+        matrix,
+        middle,
+        d,
+        true,
+    );
+    scratch(h.len(), |x| {
+        norm::forward(
+            middle,
+            view.post_norm,
+            config.rms_norm_eps as f32,
+            x,
+            scales,
+        );
+        let matrix = Mat::rows(view.gate_up, d).t();
+        product(
+            (rows, 2 * f, d),
+            1.0,
+            Mat::rows(x, d),
+            matrix,
+            gate_up,
+            2 * f,
+            false,
+        );
+    });
+    out.copy_from_slice(middle);
+    scratch(rows * f, |act| {
+        swiglu::forward(gate_up, act, f);
+        let matrix = Mat::rows(view.down, f).t();
+        product((rows, d, f), 1.0, Mat::rows(act, f), matrix, out, d, true);
+    });
+}
+
+pub(super) fn heads(weights: &Weights) -> Heads {
+    Heads {
+        heads: weights.config.heads,
+        kv_heads: weights.config.kv_heads,
+        dim: weights.config.head_dim,
+    }
+}
+
+/// Every (sequence, key/value head) of a batch, in parallel.
+pub(super) fn each_head(
+    starts: &[usize],
+    kv_heads: usize,
+    work: impl Fn(std::ops::Range<usize>, usize) + Sync + Send,
+) {
+    let items = (starts.len() - 1) * kv_heads;
+    (0..items).into_par_iter().for_each(|item| {
+        let (s, kv) = (item / kv_heads, item % kv_heads);
+        work(starts[s]..starts[s + 1], kv);
+    });
+}
+
+impl LayerTape {
+    fn new(weights: &Weights, rows: usize, workspace: &mut Workspace) -> LayerTape {
+        let config = &weights.config;
+        let qkv = rows * config.qkv_width();
+        LayerTape {
+            scales_in: workspace.take(rows),
+            raw: config.qk_norm().then(|| workspace.take(qkv)),
+            qkv: workspace.take(qkv),
+            mixed: workspace.take(rows * config.q_width()),
+            lse: workspace.take(rows * config.heads),
+            middle: workspace.take(rows * config.hidden_size),
+            scales_post: workspace.take(rows),
+            gate_up: workspace.take(rows * 2 * config.intermediate_size),
+        }
+    }
+
+    fn recycle(self, workspace: &mut Workspace) {
+        if let Some(raw) = self.raw {
+            workspace.give(raw);
+        }
+        for buffer in [
+            self.scales_in,
+            self.qkv,
+            self.mixed,
+            self.lse,
+            self.middle,
+            self.scales_post,
+            self.gate_up,
+        ] {
+            workspace.give(buffer);
+        }
+    }
+}
+
+/// One pass over a batch.
+struct Run<'a> {
+    weights: &'a Weights,
+    batch: Packed<'a>,
+    positions: Vec<u32>,
+}
+
+impl<'a> Run<'a> {
+    fn new(weights: &'a Weights, batch: Packed<'a>, workspace: &mut Workspace) -> Run<'a> {
+        let positions = batch.positions(weights.config.vocab_size);
+        let longest = positions.iter().max().map_or(0, |&p| p as usize + 1);
+        workspace.rope.reach(&weights.config, longest);
+        Run {
+            weights,
+            batch,
+            positions,
+        }
+    }
+
+    fn embed(&self, workspace: &mut Workspace) -> Vec<f32> {
+        let d = self.weights.config.hidden_size;
+        let mut out = workspace.take(self.batch.ids.len() * d);
+        embed(self.weights, self.batch.ids, &mut out);
+        out
+    }
+
+    fn layer(
+        &self,
+        layer: usize,
+        h: &[f32],
+        tape: &mut LayerTape,
+        out: &mut [f32],
+        workspace: &Workspace,
+    ) {
+        let config = &self.weights.config;
+        let view = self.weights.layer(layer);
+        let (d, w, f) = (
+            config.hidden_size,
+            config.qkv_width(),
+            config.intermediate_size,
+        );
+        let rows = self.positions.len();
+        let (qkv, scales) = (Shared::new(&mut tape.qkv), Shared::new(&mut tape.scales_in));
+        let raw = tape.raw.as_mut().map(|raw| Shared::new(raw));
+        blocks(rows, ROWS, |_, r| {
+            let turn = Turn {
+                rope: &workspace.rope,
+                positions: &self.positions[r.clone()],
+                head_dim: config.head_dim,
+                stride: w,
+            };
+            let h = &h[span(&r, d)];
+            // SAFETY: blocks of rows are disjoint.
+            unsafe {
+                let raw = raw.map(|raw| raw.slice(span(&r, w)));
+                let (qkv, scales) = (qkv.slice(span(&r, w)), scales.slice(r));
+                project(self.weights, view, h, turn, qkv, scales, raw);
+            }
+        });
+        let (mixed, lse) = (Shared::new(&mut tape.mixed), Shared::new(&mut tape.lse));
+        let shape = heads(self.weights);
+        each_head(self.batch.starts, config.kv_heads, |sequence, kv| {
+            // SAFETY: every (sequence, head) has its own columns of its own rows.
+            unsafe { attention::forward(shape, &tape.qkv, sequence, kv, mixed, lse) }
+        });
+        let q = config.q_width();
+        let (middle, scales) = (
+            Shared::new(&mut tape.middle),
+            Shared::new(&mut tape.scales_post),
+        );
+        let (gate_up, out) = (Shared::new(&mut tape.gate_up), Shared::new(out));
+        blocks(rows, ROWS, |_, r| {
+            let (h, mixed) = (&h[span(&r, d)], &tape.mixed[span(&r, q)]);
+            // SAFETY: blocks of rows are disjoint.
+            unsafe {
+                let (middle, out) = (middle.slice(span(&r, d)), out.slice(span(&r, d)));
+                let (gate_up, scales) = (gate_up.slice(span(&r, 2 * f)), scales.slice(r));
+                finish(self.weights, view, h, mixed, middle, scales, gate_up, out);
+            }
+        });
+    }
+}
+
+/// The output of the last block; `look` sees the embeddings (0) and the output of every block on the way.
+fn last_hidden(
+    weights: &Weights,
+    batch: Packed,
+    workspace: &mut Workspace,
+    mut look: impl FnMut(usize, &[f32]),
+) -> Vec<f32> {
+    let run = Run::new(weights, batch, workspace);
+    let mut h = run.embed(workspace);
+    let mut out = workspace.take(h.len());
+    let mut tape = LayerTape::new(weights, batch.ids.len(), workspace);
+    look(0, &h);
+    for layer in 0..weights.config.layers {
+        run.layer(layer, &h, &mut tape, &mut out, workspace);
+        std::mem::swap(&mut h, &mut out);
+        look(layer + 1, &h);
+    }
+    tape.recycle(workspace);
+    workspace.give(out);
+    h
+}
+
+/// Panics where the model has no language head.
+pub(super) fn expect_language_head(weights: &Weights) {
+    assert!(
+        !matches!(weights.config.head, Head::Score { .. }),
+        "log-probabilities need a language head"
+    );
+}
