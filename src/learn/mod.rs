@@ -11,6 +11,7 @@ pub mod json;
 pub mod kernels;
 pub mod objective;
 pub mod optim;
+pub mod sample;
 pub mod template;
 pub mod tokenizer;
 pub mod weights;

@@ -1,2 +1,3 @@
-mod text;
 mod learn_golden;
+mod sampler;
+mod text;
