@@ -54,6 +54,10 @@ impl Golden {
         &self.entry(name).1
     }
 
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
     pub fn shape(&self, name: &str) -> &[usize] {
         &self.entry(name).0
     }

@@ -3,3 +3,6 @@
 mod learn_golden;
 mod text;
 mod world;
+mod learn_golden;
+mod sampler;
+mod text;

@@ -1,0 +1,331 @@
+//! The sampler: completions of prompts, many rows at a time.
+//!
+//! Every thread of rayon's current pool keeps a set of rows and takes each through the whole decoder, one token a step;
+//! a row that ends leaves and the next sample enters. A prompt is computed once and shared by its samples. A sample's
+//! bits depend on its prompt, its seed, its number and the options alone: not on other rows, `batch_rows` or threads.
+
+pub mod choose;
+mod decode;
+mod panels;
+
+use crate::base::rng::Seed;
+use crate::learn::weights::Weights;
+use anyhow::{Result, ensure};
+use choose::Choice;
+use decode::{Buffers, Cache, Decoder};
+use rayon::prelude::*;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+/// Samples of one prompt.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Never empty.
+    pub prompt: Vec<u32>,
+    pub samples: usize,
+    /// Token t of sample s is drawn with `seed.at(s).at(t)`.
+    pub seed: Seed,
+}
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub choice: Choice,
+    pub max_new_tokens: usize,
+    pub stop_ids: BTreeSet<u32>,
+    /// Rows in flight over all threads: memory, not results.
+    pub batch_rows: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The stop token included.
+    pub ids: Vec<u32>,
+    /// Log-probability of each id under the temperature, over the whole vocabulary (see `Choice::pick`).
+    pub logps: Vec<f32>,
+    /// False where `max_new_tokens` ended it.
+    pub finished: bool,
+}
+
+/// The error of a run that `stop` ended.
+#[derive(Debug)]
+pub struct Stopped;
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("sampling was stopped")
+    }
+}
+impl std::error::Error for Stopped {}
+
+/// Numbers of logits a thread holds at once.
+const LOGITS: usize = 1 << 20;
+
+/// Samples of every request, in the order of requests and sample numbers. `on_progress` gets (finished samples, tokens)
+/// so far, from whichever thread made a step; `stop` is asked before every step.
+///
+/// Errors: `Stopped`; an empty prompt or a token outside the vocabulary; options out of range; a model without a
+/// language head.
+pub fn sample(
+    weights: &Weights,
+    requests: &[Request],
+    options: &Options,
+    on_progress: &mut (dyn FnMut(usize, usize) + Send),
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Result<Vec<Vec<Sample>>> {
+    check(weights, requests, options)?;
+    let longest = requests.iter().map(|r| r.prompt.len()).max().unwrap_or(0);
+    let total: usize = requests.iter().map(|r| r.samples).sum();
+    let decoder = Decoder::new(weights, longest + options.max_new_tokens)?;
+    let threads = rayon::current_num_threads().min(options.batch_rows);
+    let shared = Shared {
+        decoder: &decoder,
+        requests,
+        options,
+        queue: Mutex::new((0, 0)),
+        prompts: requests.iter().map(|_| Mutex::new(None)).collect(),
+        progress: Mutex::new((0, 0, on_progress)),
+        stop,
+    };
+    let width = options.batch_rows.min(total).div_ceil(threads);
+    let parts: Vec<Vec<Done>> = (0..threads)
+        .into_par_iter()
+        .with_max_len(1)
+        .map(|_| shared.work(width))
+        .collect::<Result<_, Stopped>>()?;
+    let mut all: Vec<Done> = parts.into_iter().flatten().collect();
+    all.sort_by_key(|done| (done.request, done.number));
+    let mut samples: Vec<Vec<Sample>> = requests.iter().map(|_| vec![]).collect();
+    for done in all {
+        samples[done.request].push(done.sample);
+    }
+    Ok(samples)
+}
+
+fn check(weights: &Weights, requests: &[Request], options: &Options) -> Result<()> {
+    options.choice.check()?;
+    ensure!(options.max_new_tokens > 0, "max_new_tokens is zero");
+    ensure!(options.batch_rows > 0, "batch_rows is zero");
+    let vocabulary = weights.config.vocab_size;
+    for (i, request) in requests.iter().enumerate() {
+        ensure!(!request.prompt.is_empty(), "prompt {i} has no tokens");
+        if let Some(id) = request.prompt.iter().find(|&&id| id as usize >= vocabulary) {
+            anyhow::bail!("prompt {i} holds token {id}, the model knows {vocabulary}");
+        }
+    }
+    Ok(())
+}
+
+/// A prompt's keys and values and the logits after it.
+struct Prompt {
+    cache: Cache,
+    logits: Vec<f32>,
+}
+
+struct Done {
+    request: usize,
+    number: usize,
+    sample: Sample,
+}
+
+/// A sample under way.
+struct Row {
+    request: usize,
+    number: usize,
+    prompt: Arc<Prompt>,
+    own: Cache,
+    /// Prompt and own tokens, kept where a penalty asks for them.
+    seen: Vec<u32>,
+    sample: Sample,
+}
+
+/// (samples of it still to start, the prompt), there while samples remain.
+type Slot = Mutex<Option<(usize, Arc<Prompt>)>>;
+
+struct Shared<'a> {
+    decoder: &'a Decoder<'a>,
+    requests: &'a [Request],
+    options: &'a Options,
+    /// The next (request, sample) to start.
+    queue: Mutex<(usize, usize)>,
+    prompts: Vec<Slot>,
+    progress: Mutex<(usize, usize, &'a mut (dyn FnMut(usize, usize) + Send))>,
+    stop: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Shared<'_> {
+    /// One thread's share, with at most `width` rows at a time.
+    fn work(&self, width: usize) -> Result<Vec<Done>, Stopped> {
+        let mut buffers = Buffers::default();
+        let (mut rows, mut done, mut free): (Vec<Row>, Vec<Done>, Vec<Cache>) = Default::default();
+        let mut logits = vec![];
+        loop {
+            if (self.stop)() {
+                return Err(Stopped);
+            }
+            let mut started = 0;
+            while rows.len() < width
+                && let Some((request, number)) = self.next()
+            {
+                let prompt = self.prompt(request, &mut buffers);
+                let own = free
+                    .pop()
+                    .unwrap_or_else(|| self.decoder.cache(self.options.max_new_tokens));
+                let mut row = Row::new(self, request, number, prompt, own);
+                logits.clear();
+                logits.extend_from_slice(&row.prompt.logits);
+                self.choose(&mut row, &mut logits);
+                started += 1;
+                rows.push(row);
+            }
+            let ended = self.retire(&mut rows, &mut done, &mut free);
+            self.report(ended, started);
+            if rows.is_empty() {
+                match started {
+                    0 => return Ok(done),
+                    _ => continue,
+                }
+            }
+            self.step(&mut rows, &mut buffers, &mut logits);
+            let advanced = rows.len();
+            let ended = self.retire(&mut rows, &mut done, &mut free);
+            self.report(ended, advanced);
+        }
+    }
+
+    fn next(&self) -> Option<(usize, usize)> {
+        let mut queue = self
+            .queue
+            .lock()
+            .expect("no thread panics while it holds the queue");
+        while queue.0 < self.requests.len() {
+            if queue.1 < self.requests[queue.0].samples {
+                queue.1 += 1;
+                return Some((queue.0, queue.1 - 1));
+            }
+            *queue = (queue.0 + 1, 0);
+        }
+        None
+    }
+
+    /// The prompt of a sample that starts: computed by whoever comes first, let go by whoever comes last.
+    fn prompt(&self, request: usize, buffers: &mut Buffers) -> Arc<Prompt> {
+        let mut slot = self.prompts[request]
+            .lock()
+            .expect("no thread panics while it computes a prompt");
+        let Request {
+            prompt, samples, ..
+        } = &self.requests[request];
+        let (left, shared) = slot.take().unwrap_or_else(|| {
+            let mut cache = self.decoder.cache(prompt.len());
+            let mut logits = vec![0.0; self.decoder.vocabulary()];
+            self.decoder
+                .prefill(prompt, &mut cache, buffers, &mut logits);
+            (*samples, Arc::new(Prompt { cache, logits }))
+        });
+        if left > 1 {
+            *slot = Some((left - 1, Arc::clone(&shared)));
+        }
+        shared
+    }
+
+    fn step(&self, rows: &mut [Row], buffers: &mut Buffers, logits: &mut Vec<f32>) {
+        let mut inputs: Vec<_> = rows
+            .iter_mut()
+            .map(|row| {
+                let last = *row.sample.ids.last().expect("a row has its first token");
+                (last, &row.prompt.cache, &mut row.own)
+            })
+            .collect();
+        self.decoder.step(&mut inputs, buffers);
+        let v = self.decoder.vocabulary();
+        let chunk = (LOGITS / v).max(1);
+        for (i, rows) in rows.chunks_mut(chunk).enumerate() {
+            let first = i * chunk;
+            logits.resize(rows.len() * v, 0.0);
+            self.decoder
+                .logits(first..first + rows.len(), buffers, logits);
+            for (row, logits) in rows.iter_mut().zip(logits.chunks_exact_mut(v)) {
+                self.choose(row, logits);
+            }
+        }
+    }
+
+    /// Draws the row's next token.
+    fn choose(&self, row: &mut Row, logits: &mut [f32]) {
+        let Options {
+            choice, stop_ids, ..
+        } = self.options;
+        let position = row.sample.ids.len() as u64;
+        let seed = self.requests[row.request].seed;
+        let unit = seed.at(row.number as u64).at(position).unit();
+        let (token, logp) = choice.pick(logits, &row.seen, unit);
+        row.sample.ids.push(token);
+        row.sample.logps.push(logp);
+        row.sample.finished = stop_ids.contains(&token);
+        if choice.penalises() {
+            row.seen.push(token);
+        }
+    }
+
+    /// Moves ended rows to `done` and returns how many.
+    fn retire(&self, rows: &mut Vec<Row>, done: &mut Vec<Done>, free: &mut Vec<Cache>) -> usize {
+        let before = done.len();
+        let mut i = 0;
+        while i < rows.len() {
+            let sample = &rows[i].sample;
+            if !sample.finished && sample.ids.len() < self.options.max_new_tokens {
+                i += 1;
+                continue;
+            }
+            let row = rows.swap_remove(i);
+            free.push(row.own);
+            done.push(Done {
+                request: row.request,
+                number: row.number,
+                sample: row.sample,
+            });
+        }
+        done.len() - before
+    }
+
+    fn report(&self, ended: usize, tokens: usize) {
+        if tokens > 0 {
+            let mut progress = self
+                .progress
+                .lock()
+                .expect("a progress report does not panic");
+            progress.0 += ended;
+            progress.1 += tokens;
+            let (done, tokens) = (progress.0, progress.1);
+            (progress.2)(done, tokens);
+        }
+    }
+}
+
+impl Row {
+    fn new(
+        shared: &Shared,
+        request: usize,
+        number: usize,
+        prompt: Arc<Prompt>,
+        mut own: Cache,
+    ) -> Row {
+        own.len = 0;
+        let seen = match shared.options.choice.penalises() {
+            true => shared.requests[request].prompt.clone(),
+            false => vec![],
+        };
+        Row {
+            request,
+            number,
+            prompt,
+            own,
+            seen,
+            sample: Sample {
+                ids: vec![],
+                logps: vec![],
+                finished: false,
+            },
+        }
+    }
+}
