@@ -9,3 +9,4 @@ pub mod engine;
 pub mod learn;
 pub mod recipe;
 pub mod world;
+pub mod kinds;

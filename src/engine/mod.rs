@@ -1,6 +1,31 @@
 //! Runs a graph of typed nodes with content-hashed caching. Knows neither recipes nor models: it is tested on toy kinds.
+//!
+//! In reading order: what a node is (`kind`, `params`, `graph`), what makes two nodes the same (`key`, `sources`), where
+//! artifacts live (`objects`, `store`, `attempt`, `commit`), what has to run and why (`plan`, `history`, `why`), running
+//! it (`exec`, `process`, `worker`, `checkpoint`) and what happened (`event`, `journal`).
 
-pub mod graph;
 pub mod kind;
 pub mod params;
+
+pub mod graph;
+pub mod key;
+pub mod sources;
+
+pub mod attempt;
+pub mod commit;
+pub mod objects;
+pub mod store;
+
+pub mod history;
+pub mod plan;
+pub mod why;
+
+pub mod checkpoint;
+pub mod exec;
+pub mod failure;
+pub mod process;
 pub mod worker;
+
+pub mod clock;
+pub mod event;
+pub mod journal;

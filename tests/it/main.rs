@@ -6,3 +6,4 @@ mod world;
 mod learn_golden;
 mod sampler;
 mod text;
+mod engine;

@@ -1,0 +1,180 @@
+//! One execution of a key: its folder, what the worker is told, what earlier attempts left. Nothing in here is an
+//! artifact: a folder under `attempts/` is only ever read by attempts of the same key, and removed after the commit.
+
+use crate::base::value::Values;
+use crate::engine::clock;
+use crate::engine::key::Key;
+use crate::engine::store::{Artifact, Store, names};
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// `attempt.json`: everything a worker knows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Spec {
+    pub key: Key,
+    pub kind: String,
+    pub revision: u32,
+    pub node: String,
+    /// TOML, which unlike our JSON reader returns every float exactly as it was.
+    pub params: String,
+    pub exec: String,
+    /// Type word by port.
+    pub inputs: BTreeMap<String, String>,
+    pub outputs: Vec<String>,
+    pub threads: usize,
+    /// Folders of earlier attempts of this key, newest first.
+    pub earlier: Vec<PathBuf>,
+    /// The process that waits for the worker.
+    pub engine: i32,
+    pub started_ms: u64,
+}
+
+/// Seconds and memory of one worker, in `logs/usage.json`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Usage {
+    pub seconds: f64,
+    pub cpu_seconds: f64,
+    pub peak_bytes: u64,
+}
+
+/// How far a worker had come, in `logs/progress.json` and in each checkpoint.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Progress {
+    pub done: u64,
+    pub total: u64,
+    pub unit: String,
+    pub note: String,
+}
+
+impl Progress {
+    /// Between 0 and 1, where the total is known.
+    pub fn fraction(&self) -> Option<f64> {
+        (self.total > 0).then(|| (self.done as f64 / self.total as f64).min(1.0))
+    }
+}
+
+/// The folder of an attempt.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    pub dir: PathBuf,
+}
+
+impl Attempt {
+    /// A fresh folder, with its inputs laid out.
+    pub fn create(store: &Store, spec: &Spec, inputs: &[(&str, &Artifact)]) -> Result<Attempt> {
+        let dir = store
+            .attempts()
+            .join(format!("{}-{}", spec.key.short(), clock::unique()));
+        let made = || format!("creating attempt {}", dir.display());
+        fs::create_dir(&dir).with_context(made)?;
+        let attempt = Attempt { dir: dir.clone() };
+        for name in &spec.outputs {
+            fs::create_dir_all(attempt.output(name)).with_context(made)?;
+        }
+        for part in ["in", "out", "resume", "logs"] {
+            fs::create_dir_all(dir.join(part)).with_context(made)?;
+        }
+        for (port, artifact) in inputs {
+            store
+                .objects()
+                .link(&artifact.files, &attempt.input(port))?;
+        }
+        let text = serde_json::to_vec_pretty(spec).with_context(made)?;
+        fs::write(dir.join("attempt.json"), text).with_context(made)?;
+        Ok(attempt)
+    }
+
+    /// All attempts of a key, newest first.
+    pub fn of(store: &Store, key: &Key) -> Result<Vec<Attempt>> {
+        let prefix = format!("{}-", key.short());
+        let mut found: Vec<Attempt> = names(&store.attempts())?
+            .into_iter()
+            .filter(|name| name.starts_with(&prefix))
+            .map(|name| Attempt {
+                dir: store.attempts().join(name),
+            })
+            .filter(|attempt| attempt.spec().is_ok_and(|spec| spec.key == *key))
+            .collect();
+        found.reverse();
+        Ok(found)
+    }
+
+    pub fn spec(&self) -> Result<Spec> {
+        let path = self.dir.join("attempt.json");
+        let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        serde_json::from_slice(&bytes).with_context(|| format!("reading {}", path.display()))
+    }
+
+    pub fn name(&self) -> String {
+        self.dir
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    }
+
+    pub fn output(&self, name: &str) -> PathBuf {
+        self.dir.join("out").join(name)
+    }
+
+    pub fn input(&self, port: &str) -> PathBuf {
+        self.dir.join("in").join(port)
+    }
+
+    pub fn resume(&self) -> PathBuf {
+        self.dir.join("resume")
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.dir.join("logs")
+    }
+
+    /// Whether a later attempt has anything to gain from it.
+    pub fn resumable(&self) -> bool {
+        names(&self.resume()).is_ok_and(|n| n.iter().any(|n| !n.ends_with(".tmp")))
+    }
+
+    /// How far a later attempt starts: the progress at the last checkpoint, else the last progress seen, which is right
+    /// for journals.
+    pub fn fraction(&self) -> Option<f64> {
+        let read = |path: PathBuf| -> Option<Progress> {
+            serde_json::from_slice(&fs::read(path).ok()?).ok()
+        };
+        let checkpoints = crate::engine::checkpoint::found(&[self.resume()], "");
+        let progress = match checkpoints.first() {
+            Some(newest) => newest.progress.clone(),
+            None => read(self.logs().join("progress.json"))?,
+        };
+        progress.fraction()
+    }
+
+    pub fn usage(&self) -> Usage {
+        fs::read(self.logs().join("usage.json"))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default()
+    }
+
+    pub fn remove(&self) -> std::io::Result<()> {
+        fs::remove_dir_all(&self.dir)
+    }
+}
+
+pub fn write_values(values: &Values) -> Result<String> {
+    toml::to_string(values).context("writing parameters")
+}
+
+pub fn read_values(text: &str) -> Result<Values> {
+    toml::from_str(text).context("reading parameters")
+}
+
+/// The last lines of a text file, for messages.
+pub fn tail(path: &Path, lines: usize) -> String {
+    let text = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}

@@ -1,0 +1,170 @@
+//! Everything that can happen in a run, as data: the terminal, the journal and every report are readers of this.
+
+use crate::engine::key::{Digest, Key};
+use crate::engine::plan::Reason;
+use crate::engine::store::Cost;
+use crate::engine::worker::Metric;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Event {
+    /// First of all. `nodes` in graph order, as planned before anything ran.
+    RunStarted {
+        run: String,
+        threads: usize,
+        nodes: Vec<PlannedNode>,
+    },
+    /// Emitted for every change of a node's state, and for nothing else.
+    State {
+        node: String,
+        state: State,
+    },
+    Progress {
+        node: String,
+        done: u64,
+        total: u64,
+        unit: String,
+        note: String,
+    },
+    Metric {
+        node: String,
+        #[serde(flatten)]
+        metric: Metric,
+    },
+    Log {
+        node: String,
+        text: String,
+    },
+    Committed {
+        node: String,
+        key: Key,
+        /// Digest by output.
+        outputs: BTreeMap<String, Digest>,
+        cost: Cost,
+        /// A forced node gave the bytes of its earlier record.
+        reproduced: bool,
+    },
+    /// A node gave other bytes than its earlier record. That record is in quarantine; what was made from it reruns.
+    NotReproducible {
+        node: String,
+        key: Key,
+        outputs: Vec<String>,
+    },
+    /// Last of all; without it the run did not end by itself.
+    RunEnded {
+        end: End,
+        seconds: f64,
+        counts: Counts,
+    },
+}
+
+impl Event {
+    /// Worth a red line even when the run goes on.
+    pub fn is_error(&self) -> bool {
+        matches!(
+            self,
+            Event::NotReproducible { .. }
+                | Event::State {
+                    state: State::Failed { .. },
+                    ..
+                }
+        )
+    }
+
+    pub fn node(&self) -> Option<&str> {
+        match self {
+            Event::RunStarted { .. } | Event::RunEnded { .. } => None,
+            Event::State { node, .. }
+            | Event::Progress { node, .. }
+            | Event::Metric { node, .. }
+            | Event::Log { node, .. }
+            | Event::Committed { node, .. }
+            | Event::NotReproducible { node, .. } => Some(node),
+        }
+    }
+}
+
+/// A line of the plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedNode {
+    pub node: String,
+    pub kind: String,
+    /// `hit`, `run`, `resume` or `maybe`.
+    pub verdict: String,
+    pub reasons: Vec<Reason>,
+    pub key: Option<Key>,
+    /// From the nearest earlier record.
+    pub expected_seconds: Option<f64>,
+}
+
+/// Where a node is. Changed in one function of `exec`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum State {
+    /// The content of some input is not known yet.
+    Waiting,
+    /// Has to be executed and waits for cpu. `resumed`: the fraction done by earlier attempts.
+    Ready {
+        key: Key,
+        reasons: Vec<Reason>,
+        resumable: bool,
+        resumed: Option<f64>,
+    },
+    /// Someone else executes this key: another process, or a twin in this graph. Their record will do.
+    Held {
+        key: Key,
+    },
+    Running {
+        attempt: String,
+        threads: usize,
+    },
+    /// There was a record. `saved_seconds`: what it took to make.
+    Hit {
+        key: Key,
+        saved_seconds: f64,
+    },
+    Done {
+        key: Key,
+    },
+    /// `tail`: the last lines of stderr.
+    Failed {
+        message: String,
+        tail: String,
+    },
+    /// `because`: the node that failed.
+    Skipped {
+        because: String,
+    },
+    /// Stopped on request, or never started because of the request; what it had saved is kept.
+    Interrupted,
+}
+
+impl State {
+    /// Nothing will change it any more in this run.
+    pub fn is_final(&self) -> bool {
+        !matches!(
+            self,
+            State::Waiting | State::Ready { .. } | State::Held { .. } | State::Running { .. }
+        )
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    Whole,
+    Failed,
+    Environment,
+    Interrupted,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    pub hit: usize,
+    pub done: usize,
+    pub failed: usize,
+    pub skipped: usize,
+    pub interrupted: usize,
+}

@@ -1,0 +1,160 @@
+//! A run on disk: what was asked (`run.json`, recipes, `plan.json`) and what happened (`events.jsonl`), readable back
+//! whatever killed the writer. Times of events live here.
+
+use crate::engine::clock;
+use crate::engine::event::{Event, PlannedNode};
+use crate::engine::store::{Store, names};
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+
+const PROGRESS_EVERY_MS: u64 = 1000;
+
+/// `run.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    pub id: String,
+    pub started_ms: u64,
+    pub version: String,
+    pub recipes: Vec<String>,
+    /// Empty: everything.
+    pub targets: Vec<String>,
+}
+
+/// An event and its time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stamped {
+    /// Milliseconds since 1970.
+    pub at: u64,
+    pub event: Event,
+}
+
+/// A run read back.
+pub struct Run {
+    pub info: RunInfo,
+    /// Name and text.
+    pub recipes: Vec<(String, String)>,
+    pub plan: Vec<PlannedNode>,
+    pub events: Vec<Stamped>,
+}
+
+/// The writer. After a write failed it stays silent and says so at the end: a full disk must not end a run that can
+/// still commit.
+pub struct Journal {
+    file: File,
+    progress_at: BTreeMap<String, u64>,
+    trouble: Option<String>,
+}
+
+impl Journal {
+    pub fn create(
+        store: &Store,
+        info: &RunInfo,
+        recipes: &[(String, String)],
+        plan: &[PlannedNode],
+    ) -> Result<Journal> {
+        let dir = store.runs().join(&info.id);
+        let shown = || format!("creating run {}", dir.display());
+        fs::create_dir_all(dir.join("recipes")).with_context(shown)?;
+        fs::write(dir.join("run.json"), serde_json::to_vec_pretty(info)?).with_context(shown)?;
+        fs::write(dir.join("plan.json"), serde_json::to_vec_pretty(plan)?).with_context(shown)?;
+        for (i, (_, text)) in recipes.iter().enumerate() {
+            fs::write(dir.join("recipes").join(format!("{i:03}.toml")), text)
+                .with_context(shown)?;
+        }
+        let file = File::options()
+            .create_new(true)
+            .append(true)
+            .open(dir.join("events.jsonl"))
+            .with_context(shown)?;
+        Ok(Journal {
+            file,
+            progress_at: BTreeMap::new(),
+            trouble: None,
+        })
+    }
+
+    pub fn write(&mut self, event: &Event) {
+        let at = clock::now_ms();
+        if let Event::Progress {
+            node, done, total, ..
+        } = event
+        {
+            let last = self.progress_at.get(node).copied().unwrap_or_default();
+            if at < last + PROGRESS_EVERY_MS && done != total {
+                return;
+            }
+            self.progress_at.insert(node.clone(), at);
+        }
+        if self.trouble.is_some() {
+            return;
+        }
+        let stamped = Stamped {
+            at,
+            event: event.clone(),
+        };
+        let mut line = serde_json::to_string(&stamped).expect("an event always has a JSON form");
+        line.push('\n');
+        let mut written = self.file.write_all(line.as_bytes());
+        if let Event::RunEnded { .. } = event {
+            written = written.and_then(|()| self.file.sync_all());
+        }
+        if let Err(error) = written {
+            self.trouble = Some(format!("the journal of this run is cut short: {error}"));
+        }
+    }
+
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+}
+
+/// Ids of all runs, oldest first.
+pub fn runs(store: &Store) -> Result<Vec<String>> {
+    names(&store.runs())
+}
+
+pub fn read(store: &Store, id: &str) -> Result<Run> {
+    let dir = store.runs().join(id);
+    let info: RunInfo = json(dir.join("run.json"))?;
+    let mut recipes = vec![];
+    for (i, name) in info.recipes.iter().enumerate() {
+        let path = dir.join("recipes").join(format!("{i:03}.toml"));
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        recipes.push((name.clone(), text));
+    }
+    let path = dir.join("events.jsonl");
+    let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    let events = parse(&text).with_context(|| format!("reading {}", path.display()))?;
+    Ok(Run {
+        recipes,
+        plan: json(dir.join("plan.json"))?,
+        events,
+        info,
+    })
+}
+
+/// A line without its end is the torn tail of a killed run and is dropped; a bad line before that is an error.
+fn parse(bytes: &[u8]) -> Result<Vec<Stamped>> {
+    let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
+    let mut events = vec![];
+    for (i, line) in bytes[..whole].split(|b| *b == b'\n').enumerate() {
+        if line.is_empty() {
+            continue;
+        }
+        match serde_json::from_slice(line) {
+            Ok(event) => events.push(event),
+            Err(error) => bail!("line {}: {error}", i + 1),
+        }
+    }
+    Ok(events)
+}
+
+fn json<T: serde::de::DeserializeOwned>(path: PathBuf) -> Result<T> {
+    let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    serde_json::from_slice(&bytes).with_context(|| format!("reading {}", path.display()))
+}

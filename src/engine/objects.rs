@@ -1,0 +1,242 @@
+//! Blobs and folders of blobs: hashing, putting files into `objects/`, laying them out again. Knows no nodes.
+
+use crate::engine::clock;
+use crate::engine::key::Digest;
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+const TREE: &str = "pipe tree v1";
+
+/// A file of a committed folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blob {
+    /// Relative, `/` between the parts.
+    pub path: String,
+    pub size: u64,
+    pub exec: bool,
+    pub digest: Digest,
+}
+
+/// The digest of a folder: over its files' paths, exec bits, sizes and digests, sorted by path.
+pub fn tree_digest(blobs: &[Blob]) -> Digest {
+    let mut hasher = blake3::Hasher::new_derive_key(TREE);
+    for blob in blobs {
+        hasher.update(&(blob.path.len() as u64).to_le_bytes());
+        hasher.update(blob.path.as_bytes());
+        hasher.update(&[u8::from(blob.exec)]);
+        hasher.update(&blob.size.to_le_bytes());
+        hasher.update(blob.digest.as_str().as_bytes());
+    }
+    Digest::new(hasher.finalize())
+}
+
+/// The files below a folder, sorted by relative path. Links are followed only where `follow` says so; otherwise they
+/// are an error, like everything that is neither a file nor a folder.
+pub fn walk(root: &Path, follow: bool) -> Result<Vec<(String, PathBuf)>> {
+    let mut found = vec![];
+    walk_into(root, String::new(), follow, 0, &mut found)?;
+    found.sort();
+    Ok(found)
+}
+
+/// blake3 of a file's bytes.
+pub fn hash_file(path: &Path) -> io::Result<Digest> {
+    let mut file = File::open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let n = file.read(&mut buffer)?;
+        if n == 0 {
+            return Ok(Digest::new(hasher.finalize()));
+        }
+        hasher.update(&buffer[..n]);
+    }
+}
+
+/// The folder of blobs. `tmp` and `quarantine` are its neighbours on the same file system.
+pub struct Objects {
+    root: PathBuf,
+    quarantine: PathBuf,
+}
+
+impl Objects {
+    pub fn new(store: &Path) -> Objects {
+        Objects {
+            root: store.join("objects"),
+            quarantine: store.join("quarantine"),
+        }
+    }
+
+    pub fn path(&self, digest: &Digest) -> PathBuf {
+        self.root.join(digest.shard()).join(digest.as_str())
+    }
+
+    /// Present, with the right number of bytes.
+    pub fn has(&self, blob: &Blob) -> bool {
+        fs::metadata(self.path(&blob.digest)).is_ok_and(|m| m.is_file() && m.len() == blob.size)
+    }
+
+    /// Whether the bytes are those of its name.
+    pub fn verify(&self, blob: &Blob) -> Result<bool> {
+        if !self.has(blob) {
+            return Ok(false);
+        }
+        let path = self.path(&blob.digest);
+        let digest = hash_file(&path).with_context(|| format!("reading {}", path.display()))?;
+        Ok(digest == blob.digest)
+    }
+
+    /// Moves whatever lies under this name out of the way; nothing if there is nothing.
+    pub fn quarantine(&self, digest: &Digest) -> Result<()> {
+        let aside = self
+            .quarantine
+            .join(format!("{digest}-{}", clock::unique()));
+        match fs::rename(self.path(digest), &aside) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.with_context(|| format!("moving object {digest} to quarantine")),
+        }
+    }
+
+    /// Takes a file into the store: fsynced, read-only, linked under its digest, directory fsynced. The file keeps its
+    /// old name as well; nobody may write to it afterwards.
+    pub fn take(&self, file: &Path, relative: &str) -> Result<Blob> {
+        let shown = || format!("storing `{relative}`");
+        let before = fs::metadata(file).with_context(shown)?;
+        let digest = hash_file(file).with_context(shown)?;
+        let handle = File::open(file).with_context(shown)?;
+        handle.sync_all().with_context(shown)?;
+        fs::set_permissions(file, fs::Permissions::from_mode(0o444)).with_context(shown)?;
+        let after = fs::metadata(file).with_context(shown)?;
+        ensure!(
+            before.len() == after.len()
+                && before.mtime_nsec() == after.mtime_nsec()
+                && before.mtime() == after.mtime(),
+            "`{relative}` was written to while it was being stored"
+        );
+        let blob = Blob {
+            path: relative.to_string(),
+            size: after.len(),
+            exec: before.permissions().mode() & 0o111 != 0,
+            digest,
+        };
+        let target = self.path(&blob.digest);
+        let shard = target.parent().expect("an object lies in a shard folder");
+        fs::create_dir_all(shard).with_context(shown)?;
+        if target.exists() && !self.has(&blob) {
+            self.quarantine(&blob.digest)?;
+        }
+        match fs::hard_link(file, &target) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other.with_context(shown)?,
+        }
+        sync_dir(shard).with_context(shown)?;
+        Ok(blob)
+    }
+
+    /// Lays a committed folder out as links to its blobs, which are read-only.
+    pub fn link(&self, blobs: &[Blob], into: &Path) -> Result<()> {
+        fs::create_dir_all(into).with_context(|| format!("creating {}", into.display()))?;
+        for blob in blobs {
+            let at = into.join(&blob.path);
+            if let Some(parent) = at.parent() {
+                fs::create_dir_all(parent)
+                    .with_context(|| format!("creating {}", parent.display()))?;
+            }
+            std::os::unix::fs::symlink(self.path(&blob.digest), &at)
+                .with_context(|| format!("linking {}", at.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Copies a committed folder out of the store, writable, with its exec bits.
+    pub fn copy(&self, blobs: &[Blob], into: &Path) -> Result<()> {
+        fs::create_dir_all(into).with_context(|| format!("creating {}", into.display()))?;
+        for blob in blobs {
+            let at = into.join(&blob.path);
+            if let Some(parent) = at.parent() {
+                fs::create_dir_all(parent)
+                    .with_context(|| format!("creating {}", parent.display()))?;
+            }
+            fs::copy(self.path(&blob.digest), &at)
+                .with_context(|| format!("writing {}", at.display()))?;
+            let mode = if blob.exec { 0o755 } else { 0o644 };
+            fs::set_permissions(&at, fs::Permissions::from_mode(mode))
+                .with_context(|| format!("writing {}", at.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes a file appear under its final name, whole and durable, unless the name is taken: then false. `tmp` is a folder
+/// on the same file system.
+pub fn write_new(tmp: &Path, target: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let draft = tmp.join(clock::unique());
+    let linked = write_synced(&draft, bytes).and_then(|()| match fs::hard_link(&draft, target) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        other => other.map(|()| true),
+    });
+    let _ = fs::remove_file(&draft); // A leftover draft is only litter; the error that matters is in `linked`.
+    if let (Ok(true), Some(dir)) = (&linked, target.parent()) {
+        sync_dir(dir)?;
+    }
+    linked
+}
+
+/// Makes a file appear under its final name, whole, replacing what was there. Not fsynced: for what can be rebuilt.
+pub fn replace(tmp: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = tmp.join(clock::unique());
+    fs::write(&draft, bytes)?;
+    fs::rename(&draft, target)
+}
+
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn walk_into(
+    dir: &Path,
+    prefix: String,
+    follow: bool,
+    depth: usize,
+    found: &mut Vec<(String, PathBuf)>,
+) -> Result<()> {
+    ensure!(
+        depth < 64,
+        "{} is too deep, or links to itself",
+        dir.display()
+    );
+    let entries = fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("reading {}", dir.display()))?;
+        let path = entry.path();
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else {
+            bail!("{} has a name that is not UTF-8", path.display());
+        };
+        let relative = format!("{prefix}{name}");
+        let meta = if follow {
+            fs::metadata(&path)
+        } else {
+            fs::symlink_metadata(&path)
+        };
+        let meta = meta.with_context(|| format!("reading {}", path.display()))?;
+        if meta.is_dir() {
+            walk_into(&path, format!("{relative}/"), follow, depth + 1, found)?;
+        } else if meta.is_file() {
+            found.push((relative, path));
+        } else {
+            bail!("`{relative}` is neither a file nor a folder");
+        }
+    }
+    Ok(())
+}

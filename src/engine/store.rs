@@ -1,0 +1,366 @@
+//! The folder that keeps everything: its layout, its format version, records, hints, locks. Small immutable files are
+//! the truth; the hints and the memo can be deleted at any time.
+//!
+//! ```text
+//! format                       the version of this layout
+//! objects/ab/DIGEST            blobs, read-only
+//! actions/ab/KEY.json          records: the only commit point, create-only
+//! plans/ab/PLANKEY             hint: the key this place of a graph had last
+//! attempts/KEY12-UNIQUE/       out/NAME/ in/PORT/ resume/ logs/ attempt.json
+//! runs/ID/                     recipes, plan.json, events.jsonl
+//! locks/KEY                    flock of whoever executes this key; the file itself means nothing
+//! memo/sources.json            digests of source files
+//! quarantine/ tmp/
+//! ```
+
+use crate::engine::clock;
+use crate::engine::failure::Failure;
+use crate::engine::key::{Key, PlanKey};
+use crate::engine::objects::{self, Blob, Objects};
+use crate::engine::sources::Sources;
+use anyhow::{Context, Result, anyhow, bail};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+/// The layout this binary reads and writes.
+pub const FORMAT: u32 = 1;
+
+const FOLDERS: [&str; 9] = [
+    "objects",
+    "actions",
+    "plans",
+    "attempts",
+    "runs",
+    "locks",
+    "memo",
+    "quarantine",
+    "tmp",
+];
+
+/// What a committed node left.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub key: Key,
+    pub kind: String,
+    /// The text whose hash is the key.
+    pub manifest: String,
+    pub outputs: BTreeMap<String, Artifact>,
+    pub cost: Cost,
+    pub provenance: Provenance,
+    /// stderr, metrics and the worker's words; not identity.
+    pub logs: Vec<Blob>,
+}
+
+/// A committed output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// `Type::word`.
+    #[serde(rename = "type")]
+    pub ty: String,
+    pub digest: crate::engine::key::Digest,
+    /// Sorted by path.
+    pub files: Vec<Blob>,
+}
+
+/// What it took, all attempts together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    pub seconds: f64,
+    pub cpu_seconds: f64,
+    /// Highest resident memory of a worker.
+    pub peak_bytes: u64,
+    /// Of the attempt that was committed; milliseconds since 1970.
+    pub started_ms: u64,
+    pub threads: usize,
+    pub attempts: usize,
+}
+
+/// Who made it; for people, never in a key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    pub recipe: String,
+    pub node: String,
+    pub run: String,
+    pub version: String,
+}
+
+/// What the store knows of a key.
+pub enum Lookup {
+    Absent,
+    Whole(Box<Record>),
+    /// There is a record, but the record or these files of it cannot be used.
+    Damaged(Vec<String>),
+}
+
+pub struct Store {
+    root: PathBuf,
+    objects: Objects,
+    sources: Mutex<Sources>,
+}
+
+impl Store {
+    /// Opens a store, making one where there is nothing yet.
+    pub fn open(root: &Path) -> Result<Store, Failure> {
+        let root = absolute(root)?;
+        if !root.join("format").exists() {
+            found(&root).with_context(|| format!("cannot make a store at {}", root.display()))?;
+        }
+        check_format(&root)?;
+        Ok(Store {
+            objects: Objects::new(&root),
+            sources: Mutex::new(Sources::open(root.join("memo/sources.json"))),
+            root,
+        })
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    pub fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    pub fn attempts(&self) -> PathBuf {
+        self.root.join("attempts")
+    }
+
+    pub fn runs(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    pub fn sources(&self) -> MutexGuard<'_, Sources> {
+        self.sources
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Makes the folders and proves that the store can be written to.
+    pub fn prepare(&self) -> Result<(), Failure> {
+        let probe = || -> Result<()> {
+            for folder in FOLDERS {
+                fs::create_dir_all(self.root.join(folder))?;
+            }
+            let file = self.tmp().join(clock::unique());
+            fs::write(&file, b"writable?")?;
+            fs::remove_file(&file)?;
+            Ok(())
+        };
+        probe()
+            .with_context(|| format!("cannot write to the store at {}", self.root.display()))
+            .map_err(Failure::Environment)
+    }
+
+    pub fn lookup(&self, key: &Key) -> Lookup {
+        let record = match self.record(key) {
+            Ok(None) => return Lookup::Absent,
+            Err(error) => return Lookup::Damaged(vec![format!("{error:#}")]),
+            Ok(Some(record)) => record,
+        };
+        let missing: Vec<String> = record
+            .outputs
+            .iter()
+            .flat_map(|(name, artifact)| artifact.files.iter().map(move |f| (name, f)))
+            .filter(|(_, file)| !self.objects.has(file))
+            .map(|(name, file)| format!("{name}/{}", file.path))
+            .collect();
+        if missing.is_empty() {
+            Lookup::Whole(Box::new(record))
+        } else {
+            Lookup::Damaged(missing)
+        }
+    }
+
+    /// The record of a key, whatever the state of its files.
+    pub fn record(&self, key: &Key) -> Result<Option<Record>> {
+        let path = self.record_path(key);
+        let bytes = match fs::read(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.with_context(|| format!("reading record {}", key.short()))?,
+        };
+        let record: Record = serde_json::from_slice(&bytes)
+            .with_context(|| format!("record {} is not readable", key.short()))?;
+        if record.key != *key {
+            bail!("record {} is about another key", key.short());
+        }
+        Ok(Some(record))
+    }
+
+    /// All readable records, by key.
+    pub fn records(&self) -> Result<Vec<Record>> {
+        let mut keys = vec![];
+        for shard in names(&self.root.join("actions"))? {
+            for name in names(&self.root.join("actions").join(shard))? {
+                keys.extend(name.strip_suffix(".json").and_then(Key::parse));
+            }
+        }
+        keys.sort();
+        Ok(keys
+            .iter()
+            .filter_map(|key| self.record(key).ok().flatten())
+            .collect())
+    }
+
+    /// Create-only: false where a record of this key exists already. Everything it names is durable by now.
+    pub fn add_record(&self, record: &Record) -> Result<bool> {
+        let shown = || format!("writing record {}", record.key.short());
+        let path = self.record_path(&record.key);
+        let shard = path.parent().expect("a record lies in a shard folder");
+        fs::create_dir_all(shard).with_context(shown)?;
+        objects::sync_dir(&self.root.join("actions")).with_context(shown)?;
+        let text = serde_json::to_vec_pretty(record).with_context(shown)?;
+        objects::write_new(&self.tmp(), &path, &text).with_context(shown)
+    }
+
+    /// Takes a record back: it is kept in `quarantine/` for whoever wants to look.
+    pub fn retire_record(&self, key: &Key) -> Result<()> {
+        let aside = self
+            .root
+            .join("quarantine")
+            .join(format!("{key}-{}.json", clock::unique()));
+        fs::rename(self.record_path(key), aside)
+            .with_context(|| format!("moving record {} to quarantine", key.short()))
+    }
+
+    /// Removes what cannot be used of a damaged key, so that executing it again restores it.
+    pub fn quarantine_damage(&self, key: &Key) -> Result<()> {
+        let Ok(Some(record)) = self.record(key) else {
+            return self.retire_record(key);
+        };
+        for file in record.outputs.values().flat_map(|a| &a.files) {
+            if !self.objects.has(file) {
+                self.objects.quarantine(&file.digest)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Re-hashes everything a record names; what differs is quarantined, so the next plan sees it missing. Returns the
+    /// damaged files as `output/path`.
+    pub fn verify(&self, record: &Record) -> Result<Vec<String>> {
+        let mut damaged = vec![];
+        for (name, artifact) in &record.outputs {
+            for file in &artifact.files {
+                if !self.objects.verify(file)? {
+                    self.objects.quarantine(&file.digest)?;
+                    damaged.push(format!("{name}/{}", file.path));
+                }
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// The key this place had last, if it is still written down.
+    pub fn hint(&self, plan: &PlanKey) -> Option<Key> {
+        Key::parse(fs::read_to_string(self.hint_path(plan)).ok()?.trim())
+    }
+
+    /// Remembers a hint. Losing one costs nothing, so failures are ignored.
+    pub fn remember(&self, plan: &PlanKey, key: &Key) {
+        if self.hint(plan).as_ref() == Some(key) {
+            return;
+        }
+        let path = self.hint_path(plan);
+        let parent = path.parent().expect("a hint lies in a shard folder");
+        let _ = fs::create_dir_all(parent)
+            .and_then(|()| objects::replace(&self.tmp(), &path, key.as_str().as_bytes()));
+    }
+
+    /// The lock of a key, or nothing while someone else holds it. It is held as long as the file, or a copy of its
+    /// descriptor in a worker, is open.
+    pub fn try_lock(&self, key: &Key) -> Result<Option<File>> {
+        let path = self.root.join("locks").join(key.as_str());
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .read(true)
+            .open(&path)
+            .with_context(|| format!("opening lock {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(e)) => {
+                Err(e).with_context(|| format!("locking {}", path.display()))
+            }
+        }
+    }
+
+    fn record_path(&self, key: &Key) -> PathBuf {
+        self.root
+            .join("actions")
+            .join(key.shard())
+            .join(format!("{key}.json"))
+    }
+
+    fn hint_path(&self, plan: &PlanKey) -> PathBuf {
+        self.root
+            .join("plans")
+            .join(plan.shard())
+            .join(plan.as_str())
+    }
+}
+
+/// Names in a folder, sorted; none where there is no folder.
+pub fn names(dir: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        other => other.with_context(|| format!("reading {}", dir.display()))?,
+    };
+    let mut names = vec![];
+    for entry in entries {
+        let entry = entry.with_context(|| format!("reading {}", dir.display()))?;
+        names.extend(entry.file_name().into_string());
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn absolute(root: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(root)
+        .with_context(|| format!("the store path {} is not usable", root.display()))
+        .map_err(Failure::Environment)
+}
+
+/// Turns an empty or absent folder into a store. Two engines may do this at once.
+fn found(root: &Path) -> Result<()> {
+    fs::create_dir_all(root)?;
+    let strangers: Vec<String> = names(root)?
+        .into_iter()
+        .filter(|n| !n.starts_with(".format-") && n != "format")
+        .collect();
+    if !strangers.is_empty() && !root.join("format").exists() {
+        bail!("the folder is not empty and is not a store");
+    }
+    let draft = root.join(format!(".format-{}", clock::unique()));
+    fs::write(&draft, format!("{FORMAT}\n"))?;
+    let linked = fs::hard_link(&draft, root.join("format"));
+    fs::remove_file(&draft)?;
+    match linked {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn check_format(root: &Path) -> Result<(), Failure> {
+    let shown = format!("the store at {}", root.display());
+    let text = fs::read_to_string(root.join("format"))
+        .with_context(|| format!("{shown} has no readable format file"))?;
+    let format: u32 = text
+        .trim()
+        .parse()
+        .map_err(|_| anyhow!("{shown} has an unreadable format file: {:?}", text.trim()))?;
+    if format > FORMAT {
+        return Err(Failure::Environment(anyhow!(
+            "{shown} has format {format}, made by a newer version; this one reads up to {FORMAT}"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Why a node runs or does not, as data for `pipe why`.
+
+use crate::engine::graph::{Graph, NodeId};
+use crate::engine::history::{History, changes};
+use crate::engine::key::{Digest, Key};
+use crate::engine::plan::{Judge, Planned, Reason, Verdict, Wanted};
+use crate::engine::store::{Provenance, Record, Store};
+use anyhow::Result;
+
+pub struct Why {
+    pub planned: Planned,
+    /// The record the reasons compare with, or the record that is the hit.
+    pub record: Option<Made>,
+    /// For inputs that changed, what changed above them: from the nearest cause to the root.
+    pub causes: Vec<Cause>,
+}
+
+/// A record in a sentence: when, by whom, at what price.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Made {
+    pub key: Key,
+    pub provenance: Provenance,
+    pub started_ms: u64,
+    /// What a hit saves.
+    pub seconds: f64,
+}
+
+/// A node above, and why its output is not what it was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cause {
+    pub node: String,
+    pub reasons: Vec<Reason>,
+    /// Nothing above it changed: this is where it began.
+    pub root: bool,
+}
+
+pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<Why> {
+    let wanted = Wanted {
+        only: vec![id],
+        fresh: wanted.fresh.clone(),
+    };
+    let judge = Judge::new(store, graph, &wanted)?;
+    let mut plan = judge.plan()?.nodes;
+    let mut causes = vec![];
+    let at = plan
+        .iter()
+        .position(|p| p.id == id)
+        .expect("a plan holds what was asked for");
+    for above in graph.closure(&[id]).into_iter().rev().filter(|n| *n != id) {
+        let planned = plan
+            .iter()
+            .find(|p| p.id == above)
+            .expect("a plan holds what a node needs");
+        if matters(graph, id, above, &plan[at], &plan) && !planned.verdict.reasons().is_empty() {
+            let reasons = planned.verdict.reasons().to_vec();
+            let root = !reasons.iter().any(|r| matches!(r, Reason::Input { .. }));
+            causes.push(Cause {
+                node: graph.node(above).name.clone(),
+                reasons,
+                root,
+            });
+        }
+    }
+    if causes.is_empty() {
+        trace(judge.history()?, plan[at].verdict.reasons(), &mut causes);
+    }
+    let planned = plan.swap_remove(at);
+    let record = match (&planned.verdict, &planned.compared) {
+        (Verdict::Hit(record), _) => Some(made(record)),
+        (_, Some(key)) => store.record(key)?.as_ref().map(made),
+        (_, None) => None,
+    };
+    Ok(Why {
+        planned,
+        record,
+        causes,
+    })
+}
+
+/// Only a node that waits for others is explained by what they do.
+fn matters(graph: &Graph, id: NodeId, above: NodeId, planned: &Planned, plan: &[Planned]) -> bool {
+    let Verdict::Maybe { after } = &planned.verdict else {
+        return false;
+    };
+    // Below a node that is certainly reused, what its own inputs do has no effect.
+    let mut open = after.clone();
+    let mut seen = vec![id];
+    while let Some(next) = open.pop() {
+        if next == above {
+            return true;
+        }
+        if seen.contains(&next) {
+            continue;
+        }
+        seen.push(next);
+        if let Some(Verdict::Maybe { .. }) = plan.iter().find(|p| p.id == next).map(|p| &p.verdict)
+        {
+            open.extend(graph.node(next).inputs.values().map(|e| e.node));
+        }
+    }
+    false
+}
+
+/// Follows changed inputs upwards through the records that made the old and the new content.
+fn trace(history: &History, reasons: &[Reason], causes: &mut Vec<Cause>) {
+    for reason in reasons {
+        let Reason::Input {
+            was: Some(was),
+            now: Some(now),
+            ..
+        } = reason
+        else {
+            continue;
+        };
+        let maker = |digest: &str| history.maker(&Digest::parse(digest)?);
+        let (Some(old), Some(new)) = (maker(was), maker(now)) else {
+            continue;
+        };
+        let reasons = changes(&old.manifest, &new.manifest);
+        let node = new.provenance.node.clone();
+        if causes.iter().any(|c| c.node == node) {
+            continue;
+        }
+        let root = !reasons.iter().any(|r| matches!(r, Reason::Input { .. }));
+        causes.push(Cause {
+            node,
+            reasons: reasons.clone(),
+            root,
+        });
+        trace(history, &reasons, causes);
+    }
+}
+
+fn made(record: &Record) -> Made {
+    Made {
+        key: record.key.clone(),
+        provenance: record.provenance.clone(),
+        started_ms: record.cost.started_ms,
+        seconds: record.cost.seconds,
+    }
+}

@@ -1,0 +1,294 @@
+//! Hidden kinds for the engine's own tests: milliseconds instead of models. Their outputs are texts under the type
+//! `prompts`.
+
+use crate::engine::kind::{Cpu, Kind, Output, Port, Type, no_check};
+use crate::engine::params::ParamSet;
+use crate::engine::worker::{Interrupted, NodeCtx};
+use crate::params;
+use anyhow::{Context, Result, bail, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const FILE: &str = "text.txt";
+
+params! {
+    pub struct WriteParams {
+        /// What to write.
+        text: String;
+        /// Only the first characters of it are written.
+        keep: Option<usize>;
+        /// A number that changes nothing.
+        weight: f64 = 1.0;
+    }
+}
+
+params! {
+    pub struct WriteExec {
+        /// Changes nothing.
+        color: String = "green".into();
+        /// Where a secret is, which must not end up anywhere.
+        secret_env: Option<String>;
+        /// Appends the time of day, which makes the node not reproducible.
+        drift: bool = false;
+        /// Waits before it writes, in milliseconds.
+        wait_ms: u64 = 0;
+        /// A file outside the store that gets a line per execution.
+        count: Option<String>;
+    }
+}
+
+pub const WRITE: Kind = Kind {
+    name: "toy-write",
+    summary: "writes its text",
+    params: WriteParams::specs,
+    exec: WriteExec::specs,
+    run: write,
+    ..TOY
+};
+
+params! {
+    pub struct JoinParams {
+        /// Between the texts.
+        separator: String = " ".into();
+    }
+}
+
+params! {
+    pub struct CountExec {
+        /// A file outside the store that gets a line per execution.
+        count: Option<String>;
+    }
+}
+
+pub const JOIN: Kind = Kind {
+    name: "toy-join",
+    summary: "joins the texts of its inputs",
+    inputs: &[
+        Port {
+            name: "a",
+            ty: Type::Prompts,
+            required: true,
+            doc: "The first text.",
+        },
+        Port {
+            name: "b",
+            ty: Type::Prompts,
+            required: false,
+            doc: "The second text.",
+        },
+    ],
+    params: JoinParams::specs,
+    exec: CountExec::specs,
+    run: join,
+    ..TOY
+};
+
+params! {
+    pub struct SlowParams {
+        /// How many ticks.
+        ticks: u64 = 10;
+        /// Start of the chained sum.
+        seed: u64 = 0;
+    }
+}
+
+params! {
+    pub struct SlowExec {
+        /// Length of a tick.
+        tick_ms: u64 = 10;
+        /// Kills itself at this tick, on the first attempt only.
+        die_at: Option<u64>;
+        /// A file outside the store that gets a line per tick.
+        count: Option<String>;
+    }
+}
+
+pub const SLOW: Kind = Kind {
+    name: "toy-slow",
+    summary: "ticks, with checkpoints",
+    cpu: Cpu::All,
+    params: SlowParams::specs,
+    exec: SlowExec::specs,
+    run: slow,
+    ..TOY
+};
+
+params! {
+    pub struct FailParams {
+        /// `error`, `panic`, `nothing` (no output) or `exit`.
+        how: String = "error".into();
+    }
+}
+
+pub const FAIL: Kind = Kind {
+    name: "toy-fail",
+    summary: "fails",
+    params: FailParams::specs,
+    run: fail,
+    ..TOY
+};
+
+params! {
+    pub struct SourceParams {
+        /// A file or folder.
+        from: PathBuf;
+        /// More of them.
+        more: Vec<PathBuf> = vec![];
+    }
+}
+
+pub const SOURCE: Kind = Kind {
+    name: "toy-source",
+    summary: "copies the text of a file, or counts the files of a folder",
+    params: SourceParams::specs,
+    run: source,
+    ..TOY
+};
+
+const TOY: Kind = Kind {
+    name: "",
+    revision: 1,
+    summary: "",
+    about: "For the tests of the engine.",
+    example: "",
+    inputs: &[],
+    outputs: &[Output {
+        name: "out",
+        ty: Type::Prompts,
+        doc: "A text.",
+    }],
+    params: crate::engine::params::None_::specs,
+    exec: crate::engine::params::None_::specs,
+    check: no_check,
+    cpu: Cpu::One,
+    hidden: true,
+    run: fail,
+};
+
+fn write(ctx: &mut NodeCtx) -> Result<()> {
+    let (params, exec) = (ctx.params::<WriteParams>()?, ctx.exec::<WriteExec>()?);
+    count(exec.count.as_deref(), "write")?;
+    std::thread::sleep(Duration::from_millis(exec.wait_ms));
+    let keep = params.keep.unwrap_or(usize::MAX);
+    let mut text: String = params.text.chars().take(keep).collect();
+    if exec.drift {
+        text.push_str(&crate::engine::clock::unique());
+    }
+    if let Some(name) = &exec.secret_env {
+        ctx.say(&format!(
+            "the secret has {} characters",
+            ctx.secret(name)?.len()
+        ));
+    }
+    ctx.say("writing");
+    put(ctx, &text)
+}
+
+fn join(ctx: &mut NodeCtx) -> Result<()> {
+    let params = ctx.params::<JoinParams>()?;
+    count(ctx.exec::<CountExec>()?.count.as_deref(), "join")?;
+    let mut texts = vec![get(ctx.input("a"))?];
+    if let Some(b) = ctx.input_opt("b") {
+        texts.push(get(b)?);
+    }
+    ensure!(
+        ctx.input_type("a") == Some(Type::Prompts),
+        "port `a` has the type of its kind"
+    );
+    put(ctx, &texts.join(&params.separator))
+}
+
+/// A chained sum, so that a resumed run gives the right result only if it resumed from the right place.
+fn slow(ctx: &mut NodeCtx) -> Result<()> {
+    let (params, exec) = (ctx.params::<SlowParams>()?, ctx.exec::<SlowExec>()?);
+    let (mut tick, mut sum) = (0, params.seed);
+    for checkpoint in ctx.latest_checkpoint("tick") {
+        if let Some(state) = read_state(&checkpoint.path) {
+            (tick, sum) = state;
+            break;
+        }
+        ctx.say(&format!("checkpoint `{}` is unreadable", checkpoint.name));
+    }
+    ctx.say(&format!(
+        "starting at {tick} of {} with {} threads",
+        params.ticks,
+        ctx.threads()
+    ));
+    while tick < params.ticks {
+        std::thread::sleep(Duration::from_millis(exec.tick_ms));
+        tick += 1;
+        sum = sum.wrapping_mul(31).wrapping_add(tick);
+        count(exec.count.as_deref(), &tick.to_string())?;
+        ctx.metric(tick, &[("sum", (sum % 1000) as f64)])?;
+        ctx.progress(tick, params.ticks, "ticks", "");
+        if tick % 2 == 0 || ctx.stop() {
+            let state = format!("{tick} {sum}");
+            ctx.save_checkpoint(&format!("tick-{tick:06}"), &|dir| {
+                Ok(fs::write(dir.join("state"), &state)?)
+            })?;
+        }
+        if exec.die_at == Some(tick) && ctx.earlier().is_empty() {
+            rustix::process::kill_process(
+                rustix::process::getpid(),
+                rustix::process::Signal::KILL,
+            )?;
+        }
+        if ctx.stop() && tick < params.ticks {
+            return Err(Interrupted.into());
+        }
+    }
+    put(ctx, &sum.to_string())
+}
+
+fn fail(ctx: &mut NodeCtx) -> Result<()> {
+    match ctx.params::<FailParams>()?.how.as_str() {
+        "panic" => panic!("as asked"),
+        "nothing" => Ok(()),
+        "exit" => {
+            eprintln!("last words");
+            std::process::exit(3)
+        }
+        _ => bail!("as asked"),
+    }
+}
+
+fn source(ctx: &mut NodeCtx) -> Result<()> {
+    let from = ctx.source("from")?;
+    let params = ctx.params::<SourceParams>()?;
+    let mut text = if from.is_dir() {
+        fs::read_dir(&from)
+            .context("reading the folder")?
+            .count()
+            .to_string()
+    } else {
+        fs::read_to_string(&from).context("reading the file")?
+    };
+    for path in params.more {
+        text.push_str(&fs::read_to_string(path).context("reading another file")?);
+    }
+    put(ctx, &text)
+}
+
+fn read_state(dir: &Path) -> Option<(u64, u64)> {
+    let text = fs::read_to_string(dir.join("state")).ok()?;
+    let (tick, sum) = text.split_once(' ')?;
+    Some((tick.parse().ok()?, sum.parse().ok()?))
+}
+
+fn count(file: Option<&str>, line: &str) -> Result<()> {
+    use std::io::Write;
+    if let Some(path) = file {
+        let mut file = fs::File::options().create(true).append(true).open(path)?;
+        file.write_all(format!("{line}\n").as_bytes())?;
+    }
+    Ok(())
+}
+
+fn get(dir: &Path) -> Result<String> {
+    fs::read_to_string(dir.join(FILE)).context("reading the text")
+}
+
+fn put(ctx: &NodeCtx, text: &str) -> Result<()> {
+    fs::write(ctx.output("out").join(FILE), text).context("writing the text")
+}

@@ -1,0 +1,991 @@
+//! The engine on toy kinds, with real worker processes: what reruns, what resumes, what is never committed.
+
+use pipe::base::value::{Value, Values};
+use pipe::engine::attempt::Attempt;
+use pipe::engine::event::{End, Event, State};
+use pipe::engine::exec::{self, Outcome, Settings, Stop};
+use pipe::engine::failure::Failure;
+use pipe::engine::graph::{Edge, Graph, Node, NodeId};
+use pipe::engine::journal;
+use pipe::engine::kind::Kind;
+use pipe::engine::params::Default as ParamDefault;
+use pipe::engine::plan::{self, Reason, Verdict, Wanted};
+use pipe::engine::store::{Record, Store};
+use pipe::engine::why;
+use pipe::kinds;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use tempfile::TempDir;
+
+#[test]
+fn a_second_run_is_all_hits() {
+    let space = Space::new();
+    let spec = [
+        write("hello", "hello"),
+        write("world", "world"),
+        join("both", "hello", Some("world")),
+    ];
+    let first = space.run(&spec);
+    assert_eq!(first.states(), ["done", "done", "done"]);
+    assert_eq!(first.text("both"), "hello world");
+    let second = space.run(&spec);
+    assert_eq!(second.states(), ["hit", "hit", "hit"]);
+    assert_eq!(second.text("both"), "hello world");
+}
+
+#[test]
+fn a_changed_parameter_reruns_the_node_and_what_hangs_below_and_names_the_field() {
+    let space = Space::new();
+    let spec = |a: &str| {
+        [
+            write("a", a),
+            write("b", "same"),
+            join("ab", "a", Some("b")),
+        ]
+    };
+    space.run(&spec("one"));
+    let plan = space.plan(&spec("two"));
+    assert_eq!(plan.words(), ["run", "hit", "maybe"]);
+    let reason = Reason::Param {
+        name: "text".into(),
+        old: Some("\"one\"".into()),
+        new: Some("\"two\"".into()),
+    };
+    assert_eq!(plan.reasons("a"), vec![reason]);
+    let ran = space.run(&spec("two"));
+    assert_eq!(ran.states(), ["done", "hit", "done"]);
+    let below = ran.ready_reasons("ab");
+    assert!(
+        matches!(&below[..], [Reason::Input { port, was: Some(w), now: Some(n) }] if port == "a" && w != n),
+        "{below:?}"
+    );
+}
+
+#[test]
+fn a_parameter_that_is_added_or_removed_is_named() {
+    let space = Space::new();
+    space.run(&[write("a", "text").with("keep", 2)]);
+    let reasons = space.plan(&[write("a", "text")]).reasons("a");
+    assert_eq!(
+        reasons,
+        vec![Reason::Param {
+            name: "keep".into(),
+            old: Some("2".into()),
+            new: None
+        }]
+    );
+}
+
+#[test]
+fn equal_bytes_from_above_stop_the_rerun() {
+    let space = Space::new();
+    let spec = |text: &str| [write("a", text).with("keep", 3), join("below", "a", None)];
+    space.run(&spec("abcd"));
+    assert_eq!(space.plan(&spec("abcX")).words(), ["run", "maybe"]);
+    assert_eq!(space.run(&spec("abcX")).states(), ["done", "hit"]);
+}
+
+#[test]
+fn names_and_places_and_execution_parameters_are_not_identity() {
+    let space = Space::new();
+    let (one, other) = (
+        space.file("one.txt", "data"),
+        space.dir.path().join("deep/other.txt"),
+    );
+    let spec = |suffix: &str, path: &Path, color: &str| {
+        let w = format!("w{suffix}");
+        [
+            write(&w, "x").exec("color", color),
+            toy(&kinds::toy::SOURCE, &format!("s{suffix}")).with("from", path.to_str().unwrap()),
+            join(&format!("j{suffix}"), &w, None),
+        ]
+    };
+    assert_eq!(space.run(&spec("", &one, "green")).states(), ["done"; 3]);
+    std::fs::create_dir(other.parent().unwrap()).unwrap();
+    std::fs::rename(&one, &other).unwrap();
+    assert_eq!(space.run(&spec("2", &other, "red")).states(), ["hit"; 3]);
+}
+
+#[test]
+fn a_changed_source_is_seen_even_right_after_it_was_read() {
+    let space = Space::new();
+    let path = space.file("data.txt", "aaaa");
+    let spec = [toy(&kinds::toy::SOURCE, "s").with("from", path.to_str().unwrap())];
+    space.run(&spec);
+    space.file("data.txt", "bbbb");
+    let plan = space.plan(&spec);
+    assert_eq!(
+        plan.reasons("s"),
+        vec![Reason::Source {
+            name: "from".into()
+        }]
+    );
+    assert_eq!(space.run(&spec).text("s"), "bbbb");
+}
+
+#[test]
+fn a_folder_and_a_list_of_paths_are_identified_by_their_contents() {
+    let space = Space::new();
+    let folder = space.dir.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("a"), "1").unwrap();
+    let more = space.file("more", "m");
+    let list = Value::List(vec![Value::Str(more.to_str().unwrap().into())]);
+    let spec = [toy(&kinds::toy::SOURCE, "s")
+        .with("from", folder.to_str().unwrap())
+        .with("more", list)];
+    assert_eq!(space.run(&spec).text("s"), "1m");
+    assert_eq!(space.run(&spec).states(), ["hit"]);
+    std::fs::rename(folder.join("a"), folder.join("b")).unwrap();
+    assert_eq!(space.run(&spec).states(), ["done"]);
+    space.file("more", "n");
+    assert_eq!(space.run(&spec).text("s"), "1n");
+}
+
+#[test]
+fn integers_and_floats_are_different_and_floats_reach_the_worker_exactly() {
+    let space = Space::new();
+    space.run(&[write("a", "x").with("weight", 0.1 + 0.2)]);
+    let record = &space.store().records().unwrap()[0];
+    assert!(
+        record
+            .manifest
+            .contains("param weight = 0.30000000000000004\n"),
+        "{}",
+        record.manifest
+    );
+    assert_eq!(
+        space.run(&[write("a", "x").with("weight", 0.3)]).states(),
+        ["done"]
+    );
+    let values: Values = BTreeMap::from([("w".to_string(), Value::Float(0.1 + 0.2))]);
+    let text = pipe::engine::attempt::write_values(&values).unwrap();
+    assert_eq!(pipe::engine::attempt::read_values(&text).unwrap(), values);
+}
+
+#[test]
+fn a_failure_skips_what_hangs_below_by_name_and_nothing_else() {
+    let space = Space::new();
+    let mut below = join("below", "bad", Some("good"));
+    below.inputs.insert("a", "bad".into());
+    let ran = space.run(&[
+        toy(&kinds::toy::FAIL, "bad"),
+        write("good", "g"),
+        below,
+        join("lowest", "below", None),
+        join("apart", "good", None),
+    ]);
+    assert_eq!(
+        ran.states(),
+        ["failed", "done", "skipped bad", "skipped bad", "done"]
+    );
+    let Some(Failure::Nodes(failed)) = ran.outcome.failure() else {
+        panic!("a failed node fails the run");
+    };
+    assert_eq!(failed, [("bad".to_string(), "as asked".to_string())]);
+    assert_eq!(Failure::Nodes(failed).exit_code(), 1);
+}
+
+#[test]
+fn a_panic_an_exit_and_an_empty_output_are_failures_with_their_reason() {
+    let space = Space::new();
+    let how = |name: &str| toy(&kinds::toy::FAIL, name).with("how", name);
+    let ran = space.run(&[how("panic"), how("exit"), how("nothing")]);
+    let failed = |name: &str| match &ran.outcome.find(name).unwrap().state {
+        State::Failed { message, tail } => (message.clone(), tail.clone()),
+        other => panic!("{name} is {other:?}"),
+    };
+    assert_eq!(failed("panic").0, "the worker panicked");
+    assert!(failed("panic").1.contains("as asked"));
+    assert_eq!(
+        failed("exit"),
+        (
+            "the worker ended with exit status 3".into(),
+            "last words".into()
+        )
+    );
+    assert_eq!(failed("nothing").0, "output `out` is empty");
+    assert!(space.store().records().unwrap().is_empty());
+}
+
+#[test]
+fn a_killed_worker_is_named_and_its_work_is_continued() {
+    let space = Space::new();
+    let ticks = space.dir.path().join("ticks");
+    let slow = |name: &str| toy(&kinds::toy::SLOW, name).with("ticks", 8);
+    let dying = [slow("slow")
+        .exec("die_at", 5)
+        .exec("count", ticks.to_str().unwrap())];
+    let first = space.run(&dying);
+    let State::Failed { message, .. } = &first.outcome.nodes[0].state else {
+        panic!("{:?}", first.outcome.nodes[0].state);
+    };
+    assert_eq!(
+        message,
+        "the worker was killed by SIGKILL (out of memory, or by hand)"
+    );
+
+    let planned = &space.plan(&dying).plan.nodes[0];
+    assert!(
+        matches!(planned.verdict, Verdict::Resume { fraction: Some(f), .. } if f == 0.5),
+        "{:?}",
+        planned.verdict
+    );
+    let second = space.run(&dying);
+    assert_eq!(second.states(), ["done"]);
+    // Tick 5 was lost with the worker, 1 to 4 were not repeated.
+    assert_eq!(lines(&ticks), ["1", "2", "3", "4", "5", "5", "6", "7", "8"]);
+    let record = second.record("slow");
+    assert_eq!(record.cost.attempts, 2);
+    assert_eq!(
+        metric_steps(&space.store(), record),
+        (1..=8).collect::<Vec<u64>>()
+    );
+    assert!(
+        Attempt::of(&space.store(), &record.key).unwrap().is_empty(),
+        "attempts go after the commit"
+    );
+
+    let calm = Space::new();
+    let undisturbed = calm.run(&[slow("slow")]);
+    assert_eq!(undisturbed.record("slow").outputs, record.outputs);
+    assert_eq!(undisturbed.record("slow").key, record.key);
+}
+
+#[test]
+fn an_unreadable_checkpoint_falls_back_to_the_one_before() {
+    let space = Space::new();
+    let spec = [toy(&kinds::toy::SLOW, "slow")
+        .with("ticks", 8)
+        .exec("die_at", 7)];
+    space.run(&spec);
+    let store = space.store();
+    let key = space.plan(&spec).plan.nodes[0].key().unwrap();
+    let attempt = Attempt::of(&store, &key).unwrap().remove(0);
+    assert_eq!(
+        pipe::engine::store::names(&attempt.resume()).unwrap(),
+        ["tick-000004", "tick-000006"],
+        "two are kept"
+    );
+    std::fs::write(attempt.resume().join("tick-000006/state"), "garbage").unwrap();
+    let ran = space.run(&spec);
+    assert!(ran.said("slow", "checkpoint `tick-000006` is unreadable"));
+    assert!(ran.said("slow", "starting at 4 of 8 with"));
+    let undisturbed = Space::new()
+        .run(&[toy(&kinds::toy::SLOW, "slow").with("ticks", 8)])
+        .text("slow");
+    assert_eq!(ran.text("slow"), undisturbed);
+}
+
+#[test]
+fn a_stopped_run_is_interrupted_and_continues_where_it_was() {
+    let space = Space::new();
+    let ticks = space.dir.path().join("ticks");
+    let spec = [
+        toy(&kinds::toy::SLOW, "slow")
+            .with("ticks", 40)
+            .exec("count", ticks.to_str().unwrap()),
+        join("below", "slow", None),
+    ];
+    let stop = Stop::default();
+    let asked = stop.clone();
+    let first = space.run_with(
+        &spec,
+        |settings| settings.stop = stop,
+        |event| {
+            if matches!(event, Event::Progress { .. }) && asked.requests() == 0 {
+                asked.request();
+            }
+        },
+    );
+    assert_eq!(first.states(), ["interrupted", "interrupted"]);
+    assert_eq!(first.outcome.failure().map(|f| f.exit_code()), Some(130));
+    assert!(lines(&ticks).len() < 40, "it stopped on the way");
+    let second = space.run(&spec);
+    assert_eq!(second.states(), ["done", "done"]);
+    let expected: Vec<String> = (1..=40).map(|t| t.to_string()).collect();
+    assert_eq!(lines(&ticks), expected, "no tick is lost or repeated");
+}
+
+#[test]
+fn two_engines_on_one_store_execute_each_node_once() {
+    let space = Space::new();
+    let (writes, joins) = (
+        space.dir.path().join("writes"),
+        space.dir.path().join("joins"),
+    );
+    let mut spec = vec![];
+    for i in 0..4 {
+        let name = format!("w{i}");
+        let writer = write(&name, &name).exec("wait_ms", 30);
+        spec.push(writer.exec("count", writes.to_str().unwrap()));
+        spec.push(join(&format!("j{i}"), &name, None).exec("count", joins.to_str().unwrap()));
+    }
+    let (one, two) = std::thread::scope(|scope| {
+        let one = scope.spawn(|| space.run(&spec).states());
+        let two = scope.spawn(|| space.run(&spec).states());
+        (one.join().unwrap(), two.join().unwrap())
+    });
+    assert_eq!((lines(&writes).len(), lines(&joins).len()), (4, 4));
+    for (a, b) in one.iter().zip(&two) {
+        assert!(
+            matches!((a.as_str(), b.as_str()), ("done", "hit") | ("hit", "done")),
+            "{a} and {b}"
+        );
+    }
+}
+
+#[test]
+fn twins_in_one_graph_are_executed_once() {
+    let space = Space::new();
+    let writes = space.dir.path().join("writes");
+    let twin = |name: &str| {
+        write(name, "same")
+            .exec("wait_ms", 20)
+            .exec("count", writes.to_str().unwrap())
+    };
+    let ran = space.run(&[twin("a"), twin("b")]);
+    assert_eq!(lines(&writes).len(), 1);
+    assert_eq!(ran.states(), ["done", "hit"]);
+}
+
+#[test]
+fn a_missing_object_is_a_miss_and_comes_back() {
+    let space = Space::new();
+    let spec = [write("a", "text"), join("below", "a", None)];
+    let first = space.run(&spec);
+    let blob = first.record("a").outputs["out"].files[0].clone();
+    let object = space.store().objects().path(&blob.digest);
+    std::fs::remove_file(&object).unwrap();
+    let plan = space.plan(&spec);
+    // `join` of one text gives the same bytes, so its artifact lost the same object.
+    assert_eq!(
+        plan.reasons("a"),
+        vec![Reason::Missing {
+            what: vec!["out/text.txt".into()]
+        }]
+    );
+    let second = space.run(&spec);
+    assert_eq!(second.states(), ["done", "hit"]);
+    assert_eq!(std::fs::read_to_string(object).unwrap(), "text");
+    assert_eq!(
+        second.record("a").provenance.run,
+        first.outcome.run,
+        "the first record stays"
+    );
+}
+
+#[test]
+fn verify_finds_a_flipped_byte_and_the_next_run_heals_it() {
+    let space = Space::new();
+    let spec = [write("a", "text")];
+    let record = space.run(&spec).record("a").clone();
+    let store = space.store();
+    assert!(store.verify(&record).unwrap().is_empty());
+    let object = store.objects().path(&record.outputs["out"].files[0].digest);
+    let mode: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    assert!(
+        std::fs::metadata(&object).unwrap().permissions().readonly(),
+        "objects are read-only"
+    );
+    std::fs::set_permissions(&object, mode).unwrap();
+    std::fs::write(&object, "teXt").unwrap();
+    assert_eq!(store.verify(&record).unwrap(), ["out/text.txt"]);
+    assert_eq!(quarantined(&space).len(), 1);
+    assert_eq!(space.run(&spec).states(), ["done"]);
+    assert_eq!(std::fs::read_to_string(object).unwrap(), "text");
+}
+
+#[test]
+fn an_object_of_the_wrong_size_is_quarantined_by_the_run() {
+    let space = Space::new();
+    let spec = [write("a", "text")];
+    let record = space.run(&spec).record("a").clone();
+    let object = space
+        .store()
+        .objects()
+        .path(&record.outputs["out"].files[0].digest);
+    std::fs::remove_file(&object).unwrap();
+    std::fs::write(&object, "te").unwrap();
+    assert_eq!(space.run(&spec).text("a"), "text");
+    assert_eq!(quarantined(&space).len(), 1);
+}
+
+#[test]
+fn an_unreadable_record_is_a_miss_and_is_replaced() {
+    let space = Space::new();
+    let spec = [write("a", "text")];
+    let key = space.run(&spec).record("a").key.clone();
+    let path = space
+        .root()
+        .join("actions")
+        .join(key.shard())
+        .join(format!("{key}.json"));
+    std::fs::write(&path, "{").unwrap();
+    assert!(matches!(
+        &space.plan(&spec).reasons("a")[..],
+        [Reason::Missing { .. }]
+    ));
+    assert_eq!(space.run(&spec).states(), ["done"]);
+    assert_eq!(space.run(&spec).states(), ["hit"]);
+}
+
+#[test]
+fn a_record_is_create_only() {
+    let space = Space::new();
+    let mut record = space.run(&[write("a", "text")]).record("a").clone();
+    record.provenance.node = "usurper".into();
+    assert!(!space.store().add_record(&record).unwrap());
+    let kept = space.store().record(&record.key).unwrap().unwrap();
+    assert_eq!(kept.provenance.node, "a");
+}
+
+#[test]
+fn a_forced_node_that_gives_the_same_bytes_is_reproduced() {
+    let space = Space::new();
+    let spec = [write("a", "text"), join("below", "a", None)];
+    let first = space.run(&spec);
+    let again = space.run_fresh(&spec, "a");
+    assert_eq!(again.states(), ["done", "hit"]);
+    assert_eq!(again.ready_reasons("a"), vec![Reason::Forced]);
+    assert!(again.events.iter().any(|e| matches!(
+        e,
+        Event::Committed {
+            reproduced: true,
+            ..
+        }
+    )));
+    assert_eq!(again.record("a").provenance.run, first.outcome.run);
+}
+
+#[test]
+fn a_forced_node_that_gives_other_bytes_is_reported_and_takes_the_place() {
+    let space = Space::new();
+    let spec = [
+        write("a", "text").exec("drift", true),
+        join("below", "a", None),
+    ];
+    let first = space.run(&spec);
+    let again = space.run_fresh(&spec, "a");
+    assert_eq!(again.states(), ["done", "done"]);
+    let told = again
+        .events
+        .iter()
+        .find(|e| matches!(e, Event::NotReproducible { .. }))
+        .unwrap();
+    assert!(told.is_error());
+    assert_ne!(again.text("a"), first.text("a"));
+    assert_eq!(quarantined(&space).len(), 1);
+    assert_eq!(space.run(&spec).states(), ["hit", "hit"]);
+}
+
+#[test]
+fn only_the_wanted_nodes_and_what_they_need_run() {
+    let space = Space::new();
+    let graph = graph(&[
+        write("a", "a"),
+        write("b", "b"),
+        join("j", "a", None),
+        join("k", "b", None),
+    ]);
+    let wanted = Wanted {
+        only: vec![graph.find("k").unwrap()],
+        ..Wanted::default()
+    };
+    let ran = space.run_graph(&graph, &wanted, |_| {}, |_| {});
+    let names: Vec<&str> = ran.outcome.nodes.iter().map(|n| n.name.as_str()).collect();
+    assert_eq!(names, ["b", "k"]);
+    assert_eq!(ran.states(), ["done", "done"]);
+}
+
+#[test]
+fn why_names_the_root_and_explains_hits() {
+    let space = Space::new();
+    let spec = |text: &str| {
+        graph(&[
+            write("a", text),
+            join("b", "a", None),
+            join("c", "b", None).with("separator", "-"),
+        ])
+    };
+    let (old, new) = (spec("one"), spec("two"));
+    space.run_graph(
+        &old,
+        &Wanted::default(),
+        |s| s.recipes = vec![("first.toml".into(), "x".into())],
+        |_| {},
+    );
+    let store = space.store();
+    let c = new.find("c").unwrap();
+
+    let hit = why::why(&store, &old, c, &Wanted::default()).unwrap();
+    assert!(matches!(hit.planned.verdict, Verdict::Hit(_)));
+    let made = hit.record.unwrap();
+    assert_eq!(
+        (
+            made.provenance.recipe.as_str(),
+            made.provenance.node.as_str()
+        ),
+        ("first.toml", "c")
+    );
+    assert!(made.seconds > 0.0 && made.started_ms > 0);
+
+    let maybe = why::why(&store, &new, c, &Wanted::default()).unwrap();
+    assert!(matches!(maybe.planned.verdict, Verdict::Maybe { .. }));
+    let [cause] = &maybe.causes[..] else {
+        panic!("{:?}", maybe.causes)
+    };
+    assert!(cause.root && cause.node == "a");
+    assert!(matches!(&cause.reasons[..], [Reason::Param { name, .. }] if name == "text"));
+
+    // Once everything above has run, the cause is found in the records.
+    let only = Wanted {
+        only: vec![new.find("b").unwrap()],
+        ..Wanted::default()
+    };
+    space.run_graph(&new, &only, |_| {}, |_| {});
+    let run = why::why(&store, &new, c, &Wanted::default()).unwrap();
+    assert!(matches!(&run.planned.verdict.reasons(), [Reason::Input { port, .. }] if port == "a"));
+    let root = run
+        .causes
+        .iter()
+        .find(|c| c.root)
+        .expect("a cascade has a root");
+    assert_eq!(root.node, "a");
+    assert!(matches!(&root.reasons[..], [Reason::Param { name, .. }] if name == "text"));
+}
+
+#[test]
+fn what_plan_says_is_what_run_does() {
+    let space = Space::new();
+    let spec = |x: &str, sep: &str| {
+        [
+            write("x", x),
+            write("y", "y"),
+            join("j", "x", Some("y")).with("separator", sep),
+            join("k", "j", None),
+        ]
+    };
+    for (x, sep) in [("1", " "), ("1", " "), ("2", " "), ("2", "+"), ("1", " ")] {
+        let words = space.plan(&spec(x, sep)).words();
+        let states = space.run(&spec(x, sep)).states();
+        for (word, state) in words.iter().zip(&states) {
+            let agrees = match word.as_str() {
+                "hit" => state == "hit",
+                "run" => state == "done",
+                _ => state == "hit" || state == "done",
+            };
+            assert!(agrees, "{word} became {state} at {x:?} {sep:?}");
+        }
+    }
+}
+
+#[test]
+fn a_run_reads_back_and_a_torn_tail_is_tolerated() {
+    let space = Space::new();
+    let spec = [write("a", "a"), join("b", "a", None)];
+    let recipes = vec![("one.toml".to_string(), "# text".to_string())];
+    let ran = space.run_with(&spec, |s| s.recipes = recipes.clone(), |_| {});
+    let store = space.store();
+    let read = journal::read(&store, &ran.outcome.run).unwrap();
+    assert_eq!(read.recipes, recipes);
+    let events: Vec<Event> = read.events.into_iter().map(|s| s.event).collect();
+    assert_eq!(events, ran.events);
+    assert!(
+        matches!(events.last(), Some(Event::RunEnded { end: End::Whole, counts, .. }) if counts.done == 2)
+    );
+
+    let path = store.runs().join(&ran.outcome.run).join("events.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, &text[..text.len() - 9]).unwrap();
+    let torn = journal::read(&store, &ran.outcome.run).unwrap();
+    assert_eq!(torn.events.len(), events.len() - 1);
+    std::fs::write(&path, format!("garbage\n{text}")).unwrap();
+    assert!(
+        journal::read(&store, &ran.outcome.run).is_err(),
+        "only the tail may be torn"
+    );
+}
+
+#[test]
+fn secrets_reach_the_worker_and_no_file() {
+    let space = Space::new();
+    // PATH is in every environment; the canary is a name that only this test's engine process could pass on.
+    let name = "CARGO_MANIFEST_DIR";
+    let canary = std::env::var(name).expect("cargo sets it for tests");
+    let ran = space.run(&[write("a", "x").exec("secret_env", name)]);
+    assert_eq!(ran.states(), ["done"]);
+    assert!(ran.said("a", &format!("the secret has {} characters", canary.len())));
+    for path in files(&space.root()) {
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(
+            !text.contains(&format!("\"{canary}\"")),
+            "{} holds the secret",
+            path.display()
+        );
+    }
+    let bare = space.run(&[write("a", "y").exec("secret_env", "NO_SUCH_VARIABLE_HERE")]);
+    assert_eq!(bare.states(), ["failed"]);
+}
+
+#[test]
+fn a_store_of_a_newer_format_is_refused() {
+    let space = Space::new();
+    space.run(&[write("a", "x")]);
+    std::fs::write(space.root().join("format"), "999\n").unwrap();
+    let Err(failure) = Store::open(&space.root()) else {
+        panic!("it was opened")
+    };
+    assert_eq!(failure.exit_code(), 3);
+    assert!(
+        failure
+            .to_string()
+            .contains("has format 999, made by a newer version"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn a_folder_that_is_no_store_and_a_file_are_refused() {
+    let space = Space::new();
+    space.file("precious.txt", "x");
+    let Err(failure) = Store::open(space.dir.path()) else {
+        panic!("it was opened")
+    };
+    assert!(
+        failure.to_string().contains("not empty and is not a store"),
+        "{failure}"
+    );
+    let Err(failure) = Store::open(&space.dir.path().join("precious.txt")) else {
+        panic!("it was opened")
+    };
+    assert_eq!(failure.exit_code(), 3);
+}
+
+#[test]
+fn cpu_tokens_are_shared_evenly_and_never_exceeded() {
+    let space = Space::new();
+    let slow = |name: &str, seed: i64| {
+        toy(&kinds::toy::SLOW, name)
+            .with("ticks", 5)
+            .with("seed", seed)
+    };
+    let spec = [
+        slow("s1", 1),
+        slow("s2", 2),
+        write("w1", "1"),
+        write("w2", "2"),
+    ];
+    let most = Mutex::new((0, 0));
+    let mut now: BTreeMap<String, usize> = BTreeMap::new();
+    let ran = space.run_with(
+        &spec,
+        |s| s.threads = 4,
+        |event| {
+            if let Event::State { node, state } = event {
+                match state {
+                    State::Running { threads, .. } => now.insert(node.clone(), *threads),
+                    _ => now.remove(node),
+                };
+                let mut most = most.lock().unwrap();
+                *most = (most.0.max(now.values().sum()), most.1.max(now.len()));
+            }
+        },
+    );
+    assert_eq!(ran.states(), ["done"; 4]);
+    assert_eq!(*most.lock().unwrap(), (4, 4));
+}
+
+/// A toy node before it is a `Node`: inputs by name.
+#[derive(Clone)]
+struct Toy {
+    kind: &'static Kind,
+    name: String,
+    params: Values,
+    exec: Values,
+    inputs: BTreeMap<&'static str, String>,
+}
+
+impl Toy {
+    fn with(mut self, param: &str, value: impl IntoValue) -> Toy {
+        self.params.insert(param.into(), value.value());
+        self
+    }
+
+    fn exec(mut self, param: &str, value: impl IntoValue) -> Toy {
+        self.exec.insert(param.into(), value.value());
+        self
+    }
+}
+
+trait IntoValue {
+    fn value(self) -> Value;
+}
+impl IntoValue for &str {
+    fn value(self) -> Value {
+        Value::Str(self.into())
+    }
+}
+impl IntoValue for i64 {
+    fn value(self) -> Value {
+        Value::Int(self)
+    }
+}
+impl IntoValue for f64 {
+    fn value(self) -> Value {
+        Value::Float(self)
+    }
+}
+impl IntoValue for bool {
+    fn value(self) -> Value {
+        Value::Bool(self)
+    }
+}
+impl IntoValue for Value {
+    fn value(self) -> Value {
+        self
+    }
+}
+
+fn toy(kind: &'static Kind, name: &str) -> Toy {
+    let defaults = |specs: Vec<pipe::engine::params::ParamSpec>| {
+        let mut values = Values::new();
+        for spec in specs {
+            if let ParamDefault::Value(value) = spec.default {
+                values.insert(spec.name.to_string(), value);
+            }
+        }
+        values
+    };
+    Toy {
+        kind,
+        name: name.into(),
+        params: defaults((kind.params)()),
+        exec: defaults((kind.exec)()),
+        inputs: BTreeMap::new(),
+    }
+}
+
+fn write(name: &str, text: &str) -> Toy {
+    toy(&kinds::toy::WRITE, name).with("text", text)
+}
+
+fn join(name: &str, a: &str, b: Option<&str>) -> Toy {
+    let mut toy = toy(&kinds::toy::JOIN, name);
+    toy.inputs.insert("a", a.into());
+    if let Some(b) = b {
+        toy.inputs.insert("b", b.into());
+    }
+    toy
+}
+
+fn graph(toys: &[Toy]) -> Graph {
+    let place = |name: &String| NodeId(toys.iter().position(|t| t.name == *name).unwrap());
+    let nodes = toys.iter().map(|t| Node {
+        name: t.name.clone(),
+        kind: t.kind,
+        params: t.params.clone(),
+        exec: t.exec.clone(),
+        inputs: t
+            .inputs
+            .iter()
+            .map(|(p, n)| {
+                (
+                    *p,
+                    Edge {
+                        node: place(n),
+                        output: "out",
+                    },
+                )
+            })
+            .collect(),
+    });
+    Graph::new(nodes.collect()).unwrap()
+}
+
+/// A store in a folder of its own.
+struct Space {
+    dir: TempDir,
+}
+
+impl Space {
+    fn new() -> Space {
+        Space {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("store")
+    }
+
+    fn store(&self) -> Store {
+        Store::open(&self.root()).unwrap()
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn plan(&self, toys: &[Toy]) -> Planned {
+        let graph = graph(toys);
+        let plan = plan::plan(&self.store(), &graph, &Wanted::default()).unwrap();
+        Planned { plan, graph }
+    }
+
+    fn run(&self, toys: &[Toy]) -> Ran {
+        self.run_with(toys, |_| {}, |_| {})
+    }
+
+    fn run_fresh(&self, toys: &[Toy], node: &str) -> Ran {
+        let graph = graph(toys);
+        let wanted = Wanted {
+            fresh: [graph.find(node).unwrap()].into(),
+            ..Wanted::default()
+        };
+        self.run_graph(&graph, &wanted, |_| {}, |_| {})
+    }
+
+    fn run_with(
+        &self,
+        toys: &[Toy],
+        set: impl FnOnce(&mut Settings),
+        hear: impl FnMut(&Event),
+    ) -> Ran {
+        self.run_graph(&graph(toys), &Wanted::default(), set, hear)
+    }
+
+    fn run_graph(
+        &self,
+        graph: &Graph,
+        wanted: &Wanted,
+        set: impl FnOnce(&mut Settings),
+        mut hear: impl FnMut(&Event),
+    ) -> Ran {
+        let mut settings = Settings::new().unwrap();
+        settings.program = env!("CARGO_BIN_EXE_pipe").into();
+        settings.threads = 2;
+        set(&mut settings);
+        let mut events = vec![];
+        let outcome = exec::run(&self.store(), graph, wanted, &settings, &mut |event| {
+            hear(event);
+            events.push(event.clone());
+        });
+        Ran {
+            outcome: outcome.unwrap(),
+            events,
+            root: self.root(),
+        }
+    }
+}
+
+struct Planned {
+    plan: plan::Plan,
+    graph: Graph,
+}
+
+impl Planned {
+    fn words(&self) -> Vec<String> {
+        self.plan
+            .nodes
+            .iter()
+            .map(|p| p.verdict.word().to_string())
+            .collect()
+    }
+
+    fn reasons(&self, node: &str) -> Vec<Reason> {
+        let id = self.graph.find(node).unwrap();
+        self.plan.find(id).unwrap().verdict.reasons().to_vec()
+    }
+}
+
+struct Ran {
+    outcome: Outcome,
+    events: Vec<Event>,
+    root: PathBuf,
+}
+
+impl Ran {
+    fn states(&self) -> Vec<String> {
+        let word = |state: &State| match state {
+            State::Hit { .. } => "hit".to_string(),
+            State::Done { .. } => "done".into(),
+            State::Failed { .. } => "failed".into(),
+            State::Skipped { because } => format!("skipped {because}"),
+            State::Interrupted => "interrupted".into(),
+            other => panic!("{other:?} is not final"),
+        };
+        self.outcome.nodes.iter().map(|n| word(&n.state)).collect()
+    }
+
+    fn record(&self, node: &str) -> &Record {
+        let end = self.outcome.find(node).unwrap();
+        end.record
+            .as_ref()
+            .unwrap_or_else(|| panic!("{node} is {:?}", end.state))
+    }
+
+    fn text(&self, node: &str) -> String {
+        let store = Store::open(&self.root).unwrap();
+        let blob = &self.record(node).outputs["out"].files[0];
+        std::fs::read_to_string(store.objects().path(&blob.digest)).unwrap()
+    }
+
+    fn ready_reasons(&self, name: &str) -> Vec<Reason> {
+        let mut found = self.events.iter().filter_map(|event| match event {
+            Event::State {
+                node,
+                state: State::Ready { reasons, .. },
+            } if node == name => Some(reasons.clone()),
+            _ => None,
+        });
+        found.next().unwrap()
+    }
+
+    fn said(&self, name: &str, start: &str) -> bool {
+        self.events.iter().any(
+            |e| matches!(e, Event::Log { node, text } if node == name && text.starts_with(start)),
+        )
+    }
+}
+
+fn metric_steps(store: &Store, record: &Record) -> Vec<u64> {
+    let blob = record
+        .logs
+        .iter()
+        .find(|b| b.path == "metrics.jsonl")
+        .unwrap();
+    let text = std::fs::read_to_string(store.objects().path(&blob.digest)).unwrap();
+    let step = |line: &str| {
+        serde_json::from_str::<serde_json::Value>(line).unwrap()["step"]
+            .as_u64()
+            .unwrap()
+    };
+    text.lines().map(step).collect()
+}
+
+fn quarantined(space: &Space) -> Vec<String> {
+    pipe::engine::store::names(&space.root().join("quarantine")).unwrap()
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(str::to_string).collect()
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = vec![];
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
