@@ -1,1 +1,2 @@
-
+mod base;
+mod recipe;
