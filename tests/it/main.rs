@@ -1,2 +1,3 @@
 mod base;
 mod recipe;
+mod table;
