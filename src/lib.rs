@@ -10,3 +10,4 @@ pub mod learn;
 pub mod recipe;
 pub mod world;
 pub mod kinds;
+pub mod report;

@@ -191,10 +191,14 @@ impl Diag {
         serde_json::to_value(shown).expect("a diagnostic always has a JSON form")
     }
 
-    fn order(&self) -> (&str, usize, usize, &str) {
+    /// By file and position; texts of one name, as several arguments, stay together.
+    fn order(&self) -> (&str, &str, usize, usize, &str) {
         match &self.place {
-            Some(p) => (&p.source.name, p.span.start, p.span.end, &self.message),
-            None => ("", 0, 0, &self.message),
+            Some(Place { source, span }) => {
+                let (name, text) = (&source.name, &source.text);
+                (name, text, span.start, span.end, &self.message)
+            }
+            None => ("", "", 0, 0, &self.message),
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod resolve;
 pub mod secret;
 pub mod tree;
 pub mod vars;
+pub mod wire;
 pub mod write;
 
 use crate::base::diag::{Diag, Diags};

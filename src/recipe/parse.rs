@@ -57,16 +57,19 @@ pub fn argument(
     (source, item)
 }
 
+/// The parser guesses what a bare word was to become; a recipe's author mostly forgot the quotes.
 fn syntax(place: &Place, message: &str) -> Diag {
-    let diag = Diag::at(place, format!("broken TOML: {message}"));
-    match message.starts_with("string values must be quoted") {
-        true => Diag {
-            message: "broken TOML: expected a value".into(),
-            ..diag
-        }
-        .help("a string stands in quotes"),
-        false => diag,
+    let guesses = [
+        "string values must be quoted",
+        "invalid float",
+        "invalid boolean",
+    ];
+    let written = place.source.text.get(place.span.clone()).unwrap_or("");
+    let bare = !written.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
+    if bare && guesses.iter().any(|guess| message.starts_with(guess)) {
+        return Diag::at(place, "broken TOML: expected a value").help("a string stands in quotes");
     }
+    Diag::at(place, format!("broken TOML: {message}"))
 }
 
 struct Lower<'a> {

@@ -1,15 +1,15 @@
-//! Named tables to typed nodes: kinds, parameters with defaults written out, edges. Every error of every node is
+//! Named tables to typed nodes: kinds, and parameters with defaults written out; the edges are `wire`'s. Every error of every node is
 //! reported in one pass; knows no kind by name.
 
 use crate::base::diag::{Diag, Diags, Place};
 use crate::base::text::{did_you_mean, listed};
-use crate::base::value::Values;
-use crate::engine::graph::{Cycle, Edge, Graph, Node, NodeId};
-use crate::engine::kind::{Kind, Output, Port, Registry, Type};
+use crate::base::value::{Value, Values};
+use crate::engine::graph::{Graph, Node};
+use crate::engine::kind::{Kind, Registry};
 use crate::engine::params::{Default, ParamSpec};
 use crate::recipe::check::{self, Folders};
-use crate::recipe::tree::{Entry, Item, Shape, Table};
-use std::collections::BTreeMap;
+use crate::recipe::tree::{Entry, Shape, Table};
+use crate::recipe::wire::{self, Wiring};
 
 /// Keys of a node that are no parameters.
 const OWN: [&str; 3] = ["kind", "in", "description"];
@@ -21,11 +21,14 @@ pub struct Resolver<'a> {
 }
 
 /// A node whose kind is known.
-struct Draft<'a> {
-    entry: &'a Entry,
-    table: &'a Table,
-    kind: &'static Kind,
+pub struct Draft<'a> {
+    pub entry: &'a Entry,
+    pub table: &'a Table,
+    pub kind: &'static Kind,
 }
+
+/// It is wrong and the reader is told.
+struct Reported;
 
 impl Resolver<'_> {
     /// `None` where anything is wrong.
@@ -35,6 +38,11 @@ impl Resolver<'_> {
             .iter()
             .filter_map(|e| self.draft(e, diags))
             .collect();
+        let wiring = Wiring {
+            drafts: &drafts,
+            nodes,
+            dropped: self.dropped,
+        };
         let mut built = vec![];
         for draft in &drafts {
             let (params, exec) = self.params(draft, diags);
@@ -43,13 +51,13 @@ impl Resolver<'_> {
                 kind: draft.kind,
                 params,
                 exec,
-                inputs: self.inputs(draft, &drafts, nodes, diags),
+                inputs: wiring.inputs(draft, diags),
             });
         }
         match Graph::new(built) {
             Ok(graph) => diags.is_empty().then_some(graph),
             Err(cycle) => {
-                diags.push(circle(&cycle, nodes));
+                diags.push(wire::circle(&cycle, nodes));
                 None
             }
         }
@@ -92,7 +100,7 @@ impl Resolver<'_> {
     /// (identity, execution), defaults written out.
     fn params(&self, draft: &Draft, diags: &mut Diags) -> (Values, Values) {
         let (identity, exec) = ((draft.kind.params)(), (draft.kind.exec)());
-        let before = diags.len();
+        let mut sound = true;
         for entry in &draft.table.entries {
             let known = |specs: &[ParamSpec]| specs.iter().any(|s| s.name == entry.key);
             if !OWN.contains(&entry.key.as_str()) && !known(&identity) && !known(&exec) {
@@ -102,172 +110,51 @@ impl Resolver<'_> {
         let mut read = |specs: &[ParamSpec]| {
             let mut values = Values::new();
             for spec in specs {
-                if let Some(value) = self.param(draft, spec, diags) {
-                    values.insert(spec.name.into(), value);
+                match self.param(draft, spec, diags) {
+                    Ok(Some(value)) => {
+                        values.insert(spec.name.into(), value);
+                    }
+                    Ok(None) => {}
+                    Err(Reported) => sound = false,
                 }
             }
             values
         };
         let values = (read(&identity), read(&exec));
-        // A kind's own checks may rely on types, so they wait until these are right.
-        if diags.len() == before {
+        // A kind's own checks may rely on presence and types, so they wait until these are right.
+        if sound {
             own_checks(draft, &values, diags);
         }
         values
     }
 
+    /// `None` where the parameter is optional and absent.
     fn param(
         &self,
         draft: &Draft,
         spec: &ParamSpec,
         diags: &mut Diags,
-    ) -> Option<crate::base::value::Value> {
+    ) -> Result<Option<Value>, Reported> {
         match (draft.table.get(spec.name), &spec.default) {
-            (Some(entry), _) => check::param(spec, entry, self.folders, diags),
-            (None, Default::Value(value)) => Some(value.clone()),
-            (None, Default::Absent) => None,
+            (Some(entry), _) => check::param(spec, entry, self.folders, diags)
+                .map(Some)
+                .ok_or(Reported),
+            (None, Default::Value(value)) => Ok(Some(value.clone())),
+            (None, Default::Absent) => Ok(None),
             (None, Default::Required) => {
                 let (name, kind) = (&draft.entry.key, draft.kind.name);
-                let diag = Diag::at(
-                    &draft.entry.key_at,
-                    format!("node `{name}` lacks `{}`", spec.name),
-                );
+                let message = format!("node `{name}` lacks `{}`", spec.name);
                 let label = format!("`{kind}` needs it, {}", spec.ty.describe());
+                let help = format!("`{}`: {}", spec.name, spec.doc.trim());
                 diags.push(
-                    diag.label(label)
-                        .help(format!("`{}`: {}", spec.name, spec.doc.trim())),
+                    Diag::at(&draft.entry.key_at, message)
+                        .label(label)
+                        .help(help),
                 );
-                None
+                Err(Reported)
             }
         }
     }
-
-    fn inputs(
-        &self,
-        draft: &Draft,
-        drafts: &[Draft],
-        nodes: &Table,
-        diags: &mut Diags,
-    ) -> BTreeMap<&'static str, Edge> {
-        let mut inputs = BTreeMap::new();
-        let empty = Table::default();
-        let written = match draft.table.get("in").map(|e| &e.item) {
-            None => &empty,
-            Some(Item {
-                shape: Shape::Table(table),
-                ..
-            }) => table,
-            Some(Item {
-                shape: Shape::Bad, ..
-            }) => return inputs,
-            Some(item) => {
-                let diag = check::wrong("a table of ports", "in", item);
-                diags.push(diag.help("write `in = { port = \"node\" }`"));
-                return inputs;
-            }
-        };
-        for entry in &written.entries {
-            match draft.kind.port(&entry.key) {
-                Some(port) => {
-                    if let Some(edge) = self.edge(port, entry, drafts, nodes, diags) {
-                        inputs.insert(port.name, edge);
-                    }
-                }
-                None => diags.push(unknown_port(draft, entry)),
-            }
-        }
-        for port in draft.kind.inputs {
-            if port.required && written.get(port.name).is_none() {
-                let message = format!("node `{}` lacks the input `{}`", draft.entry.key, port.name);
-                let label = format!("`{}` needs {}", draft.kind.name, phrase(port.ty));
-                let diag = Diag::at(&draft.entry.key_at, message).label(label);
-                diags.push(diag.help(format!("write `in = {{ {} = \"node\" }}`", port.name)));
-            }
-        }
-        inputs
-    }
-
-    fn edge(
-        &self,
-        port: &Port,
-        entry: &Entry,
-        drafts: &[Draft],
-        nodes: &Table,
-        diags: &mut Diags,
-    ) -> Option<Edge> {
-        let text = match &entry.item.shape {
-            Shape::Str(text) => text,
-            Shape::Bad => return None,
-            _ => {
-                diags.push(check::wrong("the name of a node", &entry.key, &entry.item));
-                return None;
-            }
-        };
-        let at = &entry.item.at;
-        let (name, output) = match text.split_once('.') {
-            Some((name, output)) => (name, Some(output)),
-            None => (text.as_str(), None),
-        };
-        if nodes.get(name).is_none() {
-            let diag = Diag::at(at, format!("unknown node `{name}`"));
-            let dropped = self.dropped.iter().find(|(dropped, _)| dropped == name);
-            diags.push(match dropped {
-                Some((_, place)) => diag.related(place, "dropped here"),
-                None => diag.suggest(did_you_mean(name, nodes.keys())),
-            });
-            return None;
-        }
-        // A node whose kind is unknown is reported at its own place.
-        let place = drafts.iter().position(|d| d.entry.key == name)?;
-        let output = find_output(drafts[place].kind, name, output, at, diags)?;
-        if output.ty != port.ty {
-            let (takes, gives) = (phrase(port.ty), phrase(output.ty));
-            let message = format!("port `{}` takes {takes}, `{text}` gives {gives}", port.name);
-            let fitting: Vec<&str> = drafts
-                .iter()
-                .filter(|d| d.kind.outputs.first().is_some_and(|o| o.ty == port.ty))
-                .map(|d| d.entry.key.as_str())
-                .collect();
-            let diag = Diag::at(at, message);
-            diags.push(match fitting.is_empty() {
-                true => diag,
-                false => diag.help(format!("nodes that give {takes}: {}", listed(fitting))),
-            });
-            return None;
-        }
-        Some(Edge {
-            node: NodeId(place),
-            output: output.name,
-        })
-    }
-}
-
-fn find_output(
-    kind: &'static Kind,
-    name: &str,
-    output: Option<&str>,
-    at: &Place,
-    diags: &mut Diags,
-) -> Option<&'static Output> {
-    let found = match output {
-        Some(output) => kind.output(output),
-        None => kind.outputs.first(),
-    };
-    if found.is_none() {
-        let message = match output {
-            Some(output) => format!("`{name}` has no output `{output}`"),
-            None => format!("`{name}` has no output"),
-        };
-        let diag = Diag::at(at, message);
-        diags.push(match kind.outputs.is_empty() {
-            true => diag,
-            false => diag.help(format!(
-                "outputs: {}",
-                listed(kind.outputs.iter().map(|o| o.name))
-            )),
-        });
-    }
-    found
 }
 
 fn unknown_param(draft: &Draft, entry: &Entry, identity: &[ParamSpec], exec: &[ParamSpec]) -> Diag {
@@ -290,17 +177,6 @@ fn unknown_param(draft: &Draft, entry: &Entry, identity: &[ParamSpec], exec: &[P
     let names = identity.iter().chain(exec).map(|s| s.name);
     let ports = kind.inputs.iter().map(|p| p.name);
     diag.suggest(did_you_mean(key, names.chain(own).chain(ports)))
-}
-
-fn unknown_port(draft: &Draft, entry: &Entry) -> Diag {
-    let (key, kind) = (&entry.key, draft.kind);
-    let diag = Diag::at(&entry.key_at, format!("unknown input `{key}`"));
-    let diag = diag.label(format!("not a port of `{}`", kind.name));
-    let ports = || kind.inputs.iter().map(|p| p.name);
-    match did_you_mean(key, ports()) {
-        None if !kind.inputs.is_empty() => diag.help(format!("ports: {}", listed(ports()))),
-        near => diag.suggest(near),
-    }
 }
 
 fn own_checks(draft: &Draft, (identity, exec): &(Values, Values), diags: &mut Diags) {
@@ -343,32 +219,4 @@ fn locate<'d>(draft: &'d Draft, path: &str) -> &'d Place {
         };
     }
     place
-}
-
-/// At the edge from the first node of the circle to the second.
-fn circle(Cycle(names): &Cycle, nodes: &Table) -> Diag {
-    let message = format!("nodes need each other: {}", names.join(" -> "));
-    let edge = nodes.get(&names[1]).and_then(|user| {
-        let Shape::Table(table) = &user.item.shape else {
-            return None;
-        };
-        let Shape::Table(ports) = &table.get("in")?.item.shape else {
-            return None;
-        };
-        let refers = |e: &&Entry| matches!(&e.item.shape, Shape::Str(s) if s.split('.').next() == Some(&names[0]));
-        ports.entries.iter().find(refers).map(|e| &e.item.at)
-    });
-    match edge {
-        Some(place) => Diag::at(place, message),
-        None => Diag::plain(message),
-    }
-}
-
-/// As in "takes {}".
-fn phrase(ty: Type) -> String {
-    match ty {
-        Type::Model => "a model".into(),
-        Type::Adapter => "an adapter".into(),
-        ty => ty.word().into(),
-    }
 }

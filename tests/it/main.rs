@@ -7,3 +7,6 @@ mod learn_golden;
 mod sampler;
 mod text;
 mod engine;
+mod base;
+mod recipe;
+mod table;

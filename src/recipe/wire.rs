@@ -1,0 +1,176 @@
+//! The edges of a recipe: what stands in `in`, against the ports and outputs of the kinds. Knows no parameters.
+
+use crate::base::diag::{Diag, Diags, Place};
+use crate::base::text::{did_you_mean, listed};
+use crate::engine::graph::{Cycle, Edge, NodeId};
+use crate::engine::kind::{Kind, Output, Port, Type};
+use crate::recipe::check;
+use crate::recipe::resolve::Draft;
+use crate::recipe::tree::{Entry, Item, Shape, Table};
+use std::collections::BTreeMap;
+
+pub struct Wiring<'a> {
+    /// Nodes whose kind is known; an edge's `NodeId` is a place in here.
+    pub drafts: &'a [Draft<'a>],
+    /// All nodes.
+    pub nodes: &'a Table,
+    pub dropped: &'a [(String, Place)],
+}
+
+impl Wiring<'_> {
+    /// The edges of a node by port; what is wrong is left out and reported.
+    pub fn inputs(&self, draft: &Draft, diags: &mut Diags) -> BTreeMap<&'static str, Edge> {
+        let mut inputs = BTreeMap::new();
+        let empty = Table::default();
+        let written = match draft.table.get("in").map(|e| &e.item) {
+            None => &empty,
+            Some(Item {
+                shape: Shape::Table(table),
+                ..
+            }) => table,
+            Some(Item {
+                shape: Shape::Bad, ..
+            }) => return inputs,
+            Some(item) => {
+                let diag = check::wrong("a table of ports", "in", item);
+                diags.push(diag.help("write `in = { port = \"node\" }`"));
+                return inputs;
+            }
+        };
+        for entry in &written.entries {
+            match draft.kind.port(&entry.key) {
+                Some(port) => {
+                    if let Some(edge) = self.edge(draft, port, entry, diags) {
+                        inputs.insert(port.name, edge);
+                    }
+                }
+                None => diags.push(unknown_port(draft, entry)),
+            }
+        }
+        for port in draft.kind.inputs {
+            if port.required && written.get(port.name).is_none() {
+                let message = format!("node `{}` lacks the input `{}`", draft.entry.key, port.name);
+                let label = format!("`{}` needs {}", draft.kind.name, phrase(port.ty));
+                let diag = Diag::at(&draft.entry.key_at, message).label(label);
+                diags.push(diag.help(format!("write `in = {{ {} = \"node\" }}`", port.name)));
+            }
+        }
+        inputs
+    }
+
+    fn edge(&self, draft: &Draft, port: &Port, entry: &Entry, diags: &mut Diags) -> Option<Edge> {
+        let text = match &entry.item.shape {
+            Shape::Str(text) => text,
+            Shape::Bad => return None,
+            _ => {
+                diags.push(check::wrong("the name of a node", &entry.key, &entry.item));
+                return None;
+            }
+        };
+        let at = &entry.item.at;
+        let (name, output) = match text.split_once('.') {
+            Some((name, output)) => (name, Some(output)),
+            None => (text.as_str(), None),
+        };
+        if self.nodes.get(name).is_none() {
+            let diag = Diag::at(at, format!("unknown node `{name}`"));
+            let dropped = self.dropped.iter().find(|(dropped, _)| dropped == name);
+            diags.push(match dropped {
+                Some((_, place)) => diag.related(place, "dropped here"),
+                None => diag.suggest(did_you_mean(name, self.nodes.keys())),
+            });
+            return None;
+        }
+        // A node whose kind is unknown is reported at its own place.
+        let place = self.drafts.iter().position(|d| d.entry.key == name)?;
+        let output = find_output(self.drafts[place].kind, name, output, at, diags)?;
+        if output.ty != port.ty {
+            let (takes, gives) = (phrase(port.ty), phrase(output.ty));
+            let message = format!("port `{}` takes {takes}, `{text}` gives {gives}", port.name);
+            let fitting: Vec<&str> = self
+                .drafts
+                .iter()
+                .filter(|d| d.entry.key != draft.entry.key)
+                .filter(|d| d.kind.outputs.first().is_some_and(|o| o.ty == port.ty))
+                .map(|d| d.entry.key.as_str())
+                .collect();
+            let diag = Diag::at(at, message);
+            diags.push(match fitting.is_empty() {
+                true => diag,
+                false => diag.help(format!("nodes that give {takes}: {}", listed(fitting))),
+            });
+            return None;
+        }
+        Some(Edge {
+            node: NodeId(place),
+            output: output.name,
+        })
+    }
+}
+
+/// At the edge from the first node of the circle to the second.
+pub fn circle(Cycle(names): &Cycle, nodes: &Table) -> Diag {
+    let message = format!("nodes need each other: {}", names.join(" -> "));
+    let edge = nodes.get(&names[1]).and_then(|user| {
+        let Shape::Table(table) = &user.item.shape else {
+            return None;
+        };
+        let Shape::Table(ports) = &table.get("in")?.item.shape else {
+            return None;
+        };
+        let refers = |e: &&Entry| matches!(&e.item.shape, Shape::Str(s) if s.split('.').next() == Some(&names[0]));
+        ports.entries.iter().find(refers).map(|e| &e.item.at)
+    });
+    match edge {
+        Some(place) => Diag::at(place, message),
+        None => Diag::plain(message),
+    }
+}
+
+fn find_output(
+    kind: &'static Kind,
+    name: &str,
+    output: Option<&str>,
+    at: &Place,
+    diags: &mut Diags,
+) -> Option<&'static Output> {
+    let found = match output {
+        Some(output) => kind.output(output),
+        None => kind.outputs.first(),
+    };
+    if found.is_none() {
+        let message = match output {
+            Some(output) => format!("`{name}` has no output `{output}`"),
+            None => format!("`{name}` has no output"),
+        };
+        let diag = Diag::at(at, message);
+        diags.push(match kind.outputs.is_empty() {
+            true => diag,
+            false => diag.help(format!(
+                "outputs: {}",
+                listed(kind.outputs.iter().map(|o| o.name))
+            )),
+        });
+    }
+    found
+}
+
+fn unknown_port(draft: &Draft, entry: &Entry) -> Diag {
+    let (key, kind) = (&entry.key, draft.kind);
+    let diag = Diag::at(&entry.key_at, format!("unknown input `{key}`"));
+    let diag = diag.label(format!("not a port of `{}`", kind.name));
+    let ports = || kind.inputs.iter().map(|p| p.name);
+    match did_you_mean(key, ports()) {
+        None if !kind.inputs.is_empty() => diag.help(format!("ports: {}", listed(ports()))),
+        near => diag.suggest(near),
+    }
+}
+
+/// As in "takes {}".
+fn phrase(ty: Type) -> String {
+    match ty {
+        Type::Model => "a model".into(),
+        Type::Adapter => "an adapter".into(),
+        ty => ty.word().into(),
+    }
+}

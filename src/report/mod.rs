@@ -1,0 +1,3 @@
+//! What people read of recipes and runs. Knows neither kinds nor models, and prints nothing itself.
+
+pub mod table;

@@ -1,0 +1,238 @@
+//! Ports, outputs and circles.
+
+use crate::recipe::check;
+
+#[test]
+fn an_unknown_port_is_suggested() {
+    check(
+        r#"
+[node.base]
+kind = "base"
+[node.mix]
+kind = "data"
+rows = 10
+[node.t]
+kind = "tune"
+in = { modell = "base", data = "mix", xyz = "mix" }
+steps = 5
+=====
+error: node `t` lacks the input `model`
+ --> r.toml:6:7
+  |
+6 | [node.t]
+  |       ^ `tune` needs a model
+  = help: write `in = { model = "node" }`
+
+error: unknown input `modell`
+ --> r.toml:8:8
+  |
+8 | in = { modell = "base", data = "mix", xyz = "mix" }
+  |        ^^^^^^ not a port of `tune`
+  = help: did you mean `model`?
+
+error: unknown input `xyz`
+ --> r.toml:8:39
+  |
+8 | in = { modell = "base", data = "mix", xyz = "mix" }
+  |                                       ^^^ not a port of `tune`
+  = help: ports: `model`, `data`, `reference`
+"#,
+    );
+}
+
+#[test]
+fn in_is_a_table_of_names() {
+    check(
+        r#"
+[node.base]
+kind = "base"
+[node.mix]
+kind = "data"
+rows = 10
+[node.t]
+kind = "tune"
+in = "base"
+steps = 5
+[node.s]
+kind = "sink"
+in = { model = 3 }
+=====
+error: `in` expects a table of ports, got a string
+ --> r.toml:8:6
+  |
+8 | in = "base"
+  |      ^^^^^^
+  = help: write `in = { port = "node" }`
+
+error: `model` expects the name of a node, got an integer
+  --> r.toml:12:16
+   |
+12 | in = { model = 3 }
+   |                ^
+"#,
+    );
+}
+
+#[test]
+fn an_unknown_node_is_suggested() {
+    check(
+        r#"
+[node.base]
+kind = "base"
+[node.mix]
+kind = "data"
+rows = 10
+[node.t]
+kind = "tune"
+in = { model = "base", data = "mixx" }
+steps = 5
+=====
+error: unknown node `mixx`
+ --> r.toml:8:31
+  |
+8 | in = { model = "base", data = "mixx" }
+  |                               ^^^^^^
+  = help: did you mean `mix`?
+"#,
+    );
+}
+
+#[test]
+fn an_unknown_output_lists_the_outputs() {
+    check(
+        r#"
+[node.base]
+kind = "base"
+[node.mix]
+kind = "data"
+rows = 10
+[node.t]
+kind = "tune"
+in = { model = "base", data = "mix" }
+steps = 5
+[node.s]
+kind = "sink"
+in = { model = "t.weights" }
+[node.s2]
+kind = "sink"
+in = { model = "s" }
+=====
+error: `t` has no output `weights`
+  --> r.toml:12:16
+   |
+12 | in = { model = "t.weights" }
+   |                ^^^^^^^^^^^
+   = help: outputs: `model`, `log`
+
+error: `s` has no output
+  --> r.toml:15:16
+   |
+15 | in = { model = "s" }
+   |                ^^^
+"#,
+    );
+}
+
+#[test]
+fn a_port_takes_one_type() {
+    check(
+        r#"
+[node.base]
+kind = "base"
+[node.mix]
+kind = "data"
+rows = 10
+[node.t]
+kind = "tune"
+in = { model = "mix", data = "mix.held" }
+steps = 5
+=====
+error: port `model` takes a model, `mix` gives prompts
+ --> r.toml:8:16
+  |
+8 | in = { model = "mix", data = "mix.held" }
+  |                ^^^^^
+  = help: nodes that give a model: `base`
+"#,
+    );
+}
+
+#[test]
+fn a_missing_input_is_explained() {
+    check(
+        r#"
+[node.base]
+kind = "base"
+[node.mix]
+kind = "data"
+rows = 10
+[node.t]
+kind = "tune"
+steps = 5
+=====
+error: node `t` lacks the input `data`
+ --> r.toml:6:7
+  |
+6 | [node.t]
+  |       ^ `tune` needs prompts
+  = help: write `in = { data = "node" }`
+
+error: node `t` lacks the input `model`
+ --> r.toml:6:7
+  |
+6 | [node.t]
+  |       ^ `tune` needs a model
+  = help: write `in = { model = "node" }`
+"#,
+    );
+}
+
+#[test]
+fn a_node_that_feeds_itself_is_a_circle() {
+    check(
+        r#"
+[node.base]
+kind = "base"
+[node.mix]
+kind = "data"
+rows = 10
+[node.t]
+kind = "tune"
+in = { model = "t", data = "mix" }
+steps = 5
+=====
+error: nodes need each other: t -> t
+ --> r.toml:8:16
+  |
+8 | in = { model = "t", data = "mix" }
+  |                ^^^
+"#,
+    );
+}
+
+#[test]
+fn a_circle_is_shown_as_a_path() {
+    check(
+        r#"
+[node.base]
+kind = "base"
+[node.mix]
+kind = "data"
+rows = 10
+[node.a]
+kind = "tune"
+in = { model = "b.model", data = "mix" }
+steps = 5
+[node.b]
+kind = "tune"
+in = { model = "a", data = "mix" }
+steps = 5
+=====
+error: nodes need each other: b -> a -> b
+ --> r.toml:8:16
+  |
+8 | in = { model = "b.model", data = "mix" }
+  |                ^^^^^^^^^
+"#,
+    );
+}
