@@ -5,9 +5,15 @@
 //! declared in reading order, and an import points down only (`tests/it/layers.rs` holds that).
 
 pub mod base;
+
 pub mod engine;
-pub mod learn;
-pub mod recipe;
+
 pub mod world;
+
+pub mod learn;
+
+pub mod recipe;
+
 pub mod kinds;
+
 pub mod report;

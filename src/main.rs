@@ -3,7 +3,7 @@ fn main() {
     if args.next().is_some_and(|verb| verb == "worker")
         && let Some(dir) = args.next()
     {
-        let registry = pipe::kinds::ALL;
+        let registry = pipe::kinds::REGISTRY;
         std::process::exit(pipe::engine::worker::main(&registry, dir.as_ref()));
     }
 }

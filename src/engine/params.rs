@@ -73,6 +73,8 @@ pub trait ParamValue: Sized {
 pub trait ParamSet: Sized {
     fn specs() -> Vec<ParamSpec>;
     fn read(values: &Values) -> Result<Self, String>;
+    /// The values that read back as this block.
+    fn write(&self) -> Values;
 }
 
 /// For kinds without a block of one class.
@@ -83,6 +85,9 @@ impl ParamSet for None_ {
     }
     fn read(_: &Values) -> Result<Self, String> {
         Ok(None_)
+    }
+    fn write(&self) -> Values {
+        Values::new()
     }
 }
 
@@ -126,6 +131,15 @@ macro_rules! params {
             fn read(values: &$crate::base::value::Values) -> Result<Self, String> {
                 Ok($name { $( $field: <$ty as $crate::engine::params::ParamValue>::read(values.get(stringify!($field)))
                     .map_err(|e| format!("`{}`: {e}", stringify!($field)))?, )* })
+            }
+
+            fn write(&self) -> $crate::base::value::Values {
+                let mut values = $crate::base::value::Values::new();
+                $(
+                    let value = $crate::engine::params::ParamValue::write(&self.$field);
+                    values.extend(value.map(|v| (stringify!($field).to_string(), v)));
+                )*
+                values
             }
         }
     };

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Exit status of a worker that stopped because it was asked to, with its state saved.
@@ -77,9 +77,15 @@ pub struct NodeCtx {
     stop: Arc<AtomicBool>,
     started: Instant,
     metrics: File,
+    live: Mutex<Live>,
+}
+
+/// What was reported last; behind a lock, so that a kind may report from whichever thread made progress.
+#[derive(Default)]
+struct Live {
     progress: Progress,
-    progress_sent: Option<Instant>,
-    progress_written: Option<Instant>,
+    sent: Option<Instant>,
+    written: Option<Instant>,
 }
 
 impl NodeCtx {
@@ -155,28 +161,25 @@ impl NodeCtx {
     }
 
     /// Cheap: sent about ten times a second, and always at the end. `total` 0: not known.
-    pub fn progress(&mut self, done: u64, total: u64, unit: &str, note: &str) {
-        self.progress = Progress {
+    pub fn progress(&self, done: u64, total: u64, unit: &str, note: &str) {
+        let mut live = self.live();
+        live.progress = Progress {
             done,
             total,
             unit: unit.into(),
             note: note.into(),
         };
         let last = total > 0 && done >= total;
-        if !last
-            && self
-                .progress_sent
-                .is_some_and(|t| t.elapsed() < PROGRESS_EVERY)
-        {
+        if !last && live.sent.is_some_and(|t| t.elapsed() < PROGRESS_EVERY) {
             return;
         }
-        self.progress_sent = Some(Instant::now());
+        live.sent = Some(Instant::now());
         let Progress {
             done,
             total,
             unit,
             note,
-        } = self.progress.clone();
+        } = live.progress.clone();
         send(&Message::Progress {
             done,
             total,
@@ -184,19 +187,19 @@ impl NodeCtx {
             note,
         });
         if last
-            || self
-                .progress_written
+            || live
+                .written
                 .is_none_or(|t| t.elapsed() >= PROGRESS_FILE_EVERY)
         {
-            self.progress_written = Some(Instant::now());
+            live.written = Some(Instant::now());
             // Only a plan's "73 %" is lost with it.
-            let _ = serde_json::to_vec(&self.progress)
+            let _ = serde_json::to_vec(&live.progress)
                 .map(|bytes| std::fs::write(self.attempt.logs().join("progress.json"), bytes));
         }
     }
 
     /// Kept in the record's logs and shown live.
-    pub fn metric(&mut self, step: u64, values: &[(&str, f64)]) -> Result<()> {
+    pub fn metric(&self, step: u64, values: &[(&str, f64)]) -> Result<()> {
         let values = values
             .iter()
             .filter(|(_, v)| v.is_finite())
@@ -205,7 +208,7 @@ impl NodeCtx {
         let metric = Metric { step, values };
         let mut line = serde_json::to_string(&metric).context("writing a metric")?;
         line.push('\n');
-        self.metrics
+        (&self.metrics)
             .write_all(line.as_bytes())
             .context("writing a metric")?;
         send(&Message::Metric(metric));
@@ -225,7 +228,7 @@ impl NodeCtx {
             &self.resume,
             &self.earlier,
             name,
-            self.progress.clone(),
+            self.live().progress.clone(),
             write,
         )?;
         self.write_usage()
@@ -237,6 +240,12 @@ impl NodeCtx {
         let mut dirs = vec![self.resume.clone()];
         dirs.extend(self.earlier.iter().cloned());
         checkpoint::found(&dirs, prefix)
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn open(dir: &Path, stop: Arc<AtomicBool>) -> Result<NodeCtx> {
@@ -268,9 +277,7 @@ impl NodeCtx {
             stop,
             started: Instant::now(),
             metrics,
-            progress: Progress::default(),
-            progress_sent: None,
-            progress_written: None,
+            live: Mutex::default(),
             attempt,
             spec,
         })

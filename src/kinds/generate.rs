@@ -9,6 +9,7 @@ use crate::engine::worker::NodeCtx;
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::{positive, range};
 use crate::learn::sample::Options;
+use crate::learn::sample::choose::Choice;
 use crate::params;
 use anyhow::Result;
 
@@ -52,10 +53,24 @@ in = { model = "rl", prompts = "prompts.eval" }
 temperature = 0.7
 "#,
     inputs: &[
-        Port { name: "model", ty: Type::Model, required: true, doc: "who answers" },
-        Port { name: "prompts", ty: Type::Prompts, required: true, doc: "what is asked" },
+        Port {
+            name: "model",
+            ty: Type::Model,
+            required: true,
+            doc: "who answers",
+        },
+        Port {
+            name: "prompts",
+            ty: Type::Prompts,
+            required: true,
+            doc: "what is asked",
+        },
     ],
-    outputs: &[Output { name: "completions", ty: Type::Completions, doc: "in the order of the prompts" }],
+    outputs: &[Output {
+        name: "completions",
+        ty: Type::Completions,
+        doc: "in the order of the prompts",
+    }],
     params: Params::specs,
     exec: Exec::specs,
     check,
@@ -92,12 +107,12 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         samples: p.samples,
         prefill: p.prefill.as_deref(),
         options: Options {
-            temperature: p.temperature as f32,
-            top_p: p.top_p as f32,
-            top_k: p.top_k,
-            max_new_tokens: p.max_new_tokens,
-            stop_ids: model.stop_ids(),
-            ..Options::default()
+            choice: Choice {
+                top_p: p.top_p as f32,
+                top_k: p.top_k,
+                ..Choice::plain(p.temperature as f32)
+            },
+            ..model.options(p.temperature, p.max_new_tokens)
         },
         seed: Seed::new(p.seed).child("generate"),
     };
@@ -118,6 +133,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
 
 /// Rows that an earlier attempt finished: whole prompts only, since it saves between prompts.
 fn saved(ctx: &NodeCtx) -> Vec<Completion> {
-    let found = ctx.latest_checkpoint(SAVED).into_iter().find_map(|folder| rows::read_rows(&folder).ok());
+    let found = ctx
+        .latest_checkpoint(SAVED)
+        .into_iter()
+        .find_map(|saved| rows::read_rows(&saved.path).ok());
     found.unwrap_or_default()
 }

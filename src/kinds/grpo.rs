@@ -21,12 +21,13 @@ use crate::learn::decoder::Workspace;
 use crate::learn::objective::advantage::{self, Scale};
 use crate::learn::objective::grpo::{self, GrpoWindow};
 use crate::learn::optim::{AdamW, Schedule};
-use crate::learn::sample::{Options as SampleOptions, Sample};
+use crate::learn::sample::Sample;
 use crate::learn::train::{self, Feed, Row, Settings, State, Window};
 use crate::learn::weights::Weights;
 use crate::{choice, params};
 use anyhow::{Result, ensure};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 choice! {
     /// How token losses become one number.
@@ -123,13 +124,36 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
 steps = 60
 "#,
     inputs: &[
-        Port { name: "model", ty: Type::Model, required: true, doc: "where it begins, and the reference of the KL" },
-        Port { name: "prompts", ty: Type::Prompts, required: true, doc: "what is asked; every epoch in its own order" },
-        Port { name: "validation", ty: Type::Prompts, required: false, doc: "held-out prompts, scored before and after" },
+        Port {
+            name: "model",
+            ty: Type::Model,
+            required: true,
+            doc: "where it begins, and the reference of the KL",
+        },
+        Port {
+            name: "prompts",
+            ty: Type::Prompts,
+            required: true,
+            doc: "what is asked; every epoch in its own order",
+        },
+        Port {
+            name: "validation",
+            ty: Type::Prompts,
+            required: false,
+            doc: "held-out prompts, scored before and after",
+        },
     ],
     outputs: &[
-        Output { name: "model", ty: Type::Model, doc: "the trained model" },
-        Output { name: "metrics", ty: Type::Metrics, doc: "held-out reward, last values, `curve.jsonl` with every step" },
+        Output {
+            name: "model",
+            ty: Type::Model,
+            doc: "the trained model",
+        },
+        Output {
+            name: "metrics",
+            ty: Type::Metrics,
+            doc: "held-out reward, last values, `curve.jsonl` with every step",
+        },
     ],
     params: Params::specs,
     exec: Exec::specs,
@@ -147,7 +171,13 @@ fn check(values: &Values) -> Vec<Problem> {
         range(&mut found, "clip_low", p.clip_low, 0.0, 1.0);
         range(&mut found, "clip_high", p.clip_high, 0.0, 100.0);
         range(&mut found, "kl_coefficient", p.kl_coefficient, 0.0, 100.0);
-        range(&mut found, "entropy_coefficient", p.entropy_coefficient, 0.0, 100.0);
+        range(
+            &mut found,
+            "entropy_coefficient",
+            p.entropy_coefficient,
+            0.0,
+            100.0,
+        );
         range(&mut found, "weight_decay", p.weight_decay, 0.0, 1.0);
         positive(&mut found, "lr", p.lr);
         positive(&mut found, "temperature", p.temperature);
@@ -180,7 +210,12 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let exec: Exec = ctx.exec()?;
     model_io::use_threads(ctx)?;
     let model = Model::load(ctx.input("model"))?;
-    let route = Route::new(&p.reward, ScorerSettings { safety_snap: p.safety_snap })?;
+    let route = Route::new(
+        &p.reward,
+        ScorerSettings {
+            safety_snap: p.safety_snap,
+        },
+    )?;
     let prompts: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
     for class in PromptClass::ALL {
         ensure!(
@@ -189,20 +224,39 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             class.word()
         );
     }
-    let validation: Vec<Prompt> = ctx.input_opt("validation").map(rows::read_rows).transpose()?.unwrap_or_default();
+    let validation: Vec<Prompt> = ctx
+        .input_opt("validation")
+        .map(rows::read_rows)
+        .transpose()?
+        .unwrap_or_default();
     let mut metrics = vec![];
     if !validation.is_empty() {
         metrics.extend(held_out("before", ctx, &model, &route, &validation, &p)?);
     }
 
     let mut state = State::new(model.weights.clone());
-    let mut watcher = Watcher::start(ctx, &mut state, p.steps, exec.checkpoint_every, &["reward", "kl"]);
-    let mut feed = Rollouts { ctx, reference: &model, route: &route, prompts: &prompts, p: &p };
+    let mut watcher = Watcher::start(
+        ctx,
+        &mut state,
+        p.steps,
+        exec.checkpoint_every,
+        &["reward", "kl"],
+    );
+    let mut feed = Rollouts {
+        ctx,
+        reference: &model,
+        route: &route,
+        prompts: &prompts,
+        p: &p,
+    };
     let end = train::train(&mut state, &mut feed, &settings(&p), &mut watcher)?;
     watcher.end(end)?;
 
     if !validation.is_empty() {
-        let trained = Model { weights: state.weights.clone(), tokenizer: model.tokenizer.clone() };
+        let trained = Model {
+            weights: state.weights.clone(),
+            tokenizer: Rc::clone(&model.tokenizer),
+        };
         metrics.extend(held_out("after", ctx, &trained, &route, &validation, &p)?);
     }
     watcher.finish(&state, ctx.input("model"), metrics)
@@ -210,8 +264,16 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
 
 fn settings(p: &Params) -> Settings {
     Settings {
-        schedule: Schedule { shape: p.schedule.into(), lr: p.lr, warmup: p.warmup_steps, steps: p.steps },
-        adamw: AdamW { decay: p.weight_decay, ..AdamW::default() },
+        schedule: Schedule {
+            shape: p.schedule.into(),
+            lr: p.lr,
+            warmup: p.warmup_steps,
+            steps: p.steps,
+        },
+        adamw: AdamW {
+            decay: p.weight_decay,
+            ..AdamW::default()
+        },
         grad_clip: p.grad_clip,
         temperature: p.temperature as f32,
     }
@@ -222,12 +284,7 @@ fn sampling<'a>(model: &'a Model, p: &Params, samples: usize, seed: Seed) -> Sam
         model,
         samples,
         prefill: None,
-        options: SampleOptions {
-            temperature: p.temperature as f32,
-            max_new_tokens: p.max_new_tokens,
-            stop_ids: model.stop_ids(),
-            ..SampleOptions::default()
-        },
+        options: model.options(p.temperature, p.max_new_tokens),
         seed,
     }
 }
@@ -254,11 +311,23 @@ fn held_out(
         means.push((prompt.class, sum / group.len() as f64));
     }
     let all: Vec<f64> = means.iter().map(|(_, m)| *m).collect();
-    let mut metrics = vec![mean_metric(&format!("held_out_reward/{when}"), &all, "reward")];
+    let mut metrics = vec![mean_metric(
+        &format!("held_out_reward/{when}"),
+        &all,
+        "reward",
+    )];
     for class in PromptClass::ALL {
-        let of_class: Vec<f64> = means.iter().filter(|(c, _)| *c == class).map(|(_, m)| *m).collect();
+        let of_class: Vec<f64> = means
+            .iter()
+            .filter(|(c, _)| *c == class)
+            .map(|(_, m)| *m)
+            .collect();
         if !of_class.is_empty() {
-            metrics.push(mean_metric(&format!("held_out_reward/{when}/{}", class.word()), &of_class, "reward"));
+            metrics.push(mean_metric(
+                &format!("held_out_reward/{when}/{}", class.word()),
+                &of_class,
+                "reward",
+            ));
         }
     }
     Ok(metrics)
@@ -284,10 +353,18 @@ struct Rollout {
 }
 
 impl Feed for Rollouts<'_> {
-    fn window<'a>(&'a mut self, step: u64, weights: &Weights, workspace: &mut Workspace) -> Result<Window<'a>> {
+    fn window<'a>(
+        &'a mut self,
+        step: u64,
+        weights: &Weights,
+        workspace: &mut Workspace,
+    ) -> Result<Window<'a>> {
         let p = self.p;
         let batch = self.batch(step);
-        let live = Model { weights: weights.clone(), tokenizer: self.reference.tokenizer.clone() };
+        let live = Model {
+            weights: weights.clone(),
+            tokenizer: Rc::clone(&self.reference.tokenizer),
+        };
         let seed = Seed::new(p.seed).child("rollouts").at(step);
         let sampling = sampling(&live, p, p.group, seed);
         let groups = sampling.groups(self.ctx, &batch, &mut |_| {})?;
@@ -299,7 +376,10 @@ impl Feed for Rollouts<'_> {
                 rollouts.push(self.rollout(prompt, &prompt_ids, sample, &sampling)?);
             }
         }
-        let rewards: Vec<Option<f64>> = rollouts.iter().map(|r| r.trained.then_some(r.reward)).collect();
+        let rewards: Vec<Option<f64>> = rollouts
+            .iter()
+            .map(|r| r.trained.then_some(r.reward))
+            .collect();
         let scale = match p.advantage_scale {
             AdvantageScale::Group => Scale::Group,
             AdvantageScale::Batch => Scale::Batch,
@@ -308,16 +388,32 @@ impl Feed for Rollouts<'_> {
         let advantages = advantage::advantages(&rewards, p.group, scale, p.advantage_epsilon)?;
         let metrics = metrics(&batch, &rollouts, &groups, p.group);
         let rows: Vec<Row> = rollouts.into_iter().map(|r| r.row).collect();
-        let reference = (p.kl_coefficient > 0.0)
-            .then(|| train::reference_logps(&self.reference.weights, &rows, p.temperature as f32, workspace));
+        let reference = (p.kl_coefficient > 0.0).then(|| {
+            train::reference_logps(
+                &self.reference.weights,
+                &rows,
+                p.temperature as f32,
+                workspace,
+            )
+        });
         let window = grpo::Window {
             rows: rows.len(),
             tokens: rows.iter().map(Row::scored).sum(),
             micro_batches: train::micro_batches(&rows).len(),
             max_length: p.max_new_tokens,
         };
-        let objective = GrpoWindow { options: options(p), window, advantages, reference, sums: Default::default() };
-        Ok(Window { rows, objective: Box::new(objective), metrics })
+        let objective = GrpoWindow {
+            options: options(p),
+            window,
+            advantages,
+            reference,
+            sums: Default::default(),
+        };
+        Ok(Window {
+            rows,
+            objective: Box::new(objective),
+            metrics,
+        })
     }
 }
 
@@ -327,21 +423,41 @@ impl Rollouts<'_> {
         let size = self.p.batch.min(self.prompts.len());
         let batches = (self.prompts.len() / size) as u64;
         let mut order: Vec<usize> = (0..self.prompts.len()).collect();
-        Seed::new(self.p.seed).child("order").at(step / batches).rng().shuffle(&mut order);
+        Seed::new(self.p.seed)
+            .child("order")
+            .at(step / batches)
+            .rng()
+            .shuffle(&mut order);
         let first = (step % batches) as usize * size;
-        order[first..first + size].iter().map(|i| self.prompts[*i].clone()).collect()
+        order[first..first + size]
+            .iter()
+            .map(|i| self.prompts[*i].clone())
+            .collect()
     }
 
-    fn rollout(&self, prompt: &Prompt, prompt_ids: &[u32], sample: &Sample, sampling: &Sampling) -> Result<Rollout> {
+    fn rollout(
+        &self,
+        prompt: &Prompt,
+        prompt_ids: &[u32],
+        sample: &Sample,
+        sampling: &Sampling,
+    ) -> Result<Rollout> {
         let response = sampling.response(sample)?;
         let reward = self.route.reward(&Judged::of_prompt(prompt, &response))?;
         let trained = sample.finished || self.p.truncated != Truncated::Mask;
         let mut ids = prompt_ids.to_vec();
         ids.extend(&sample.ids);
-        let mask = (0..ids.len()).map(|i| trained && i >= prompt_ids.len()).collect();
+        let mask = (0..ids.len())
+            .map(|i| trained && i >= prompt_ids.len())
+            .collect();
         let penalised = !sample.finished && self.p.truncated == Truncated::Penalise;
         let value = if penalised { 0.0 } else { reward.value };
-        Ok(Rollout { row: Row { ids, mask }, reward: value, trained, scores: reward.scores })
+        Ok(Rollout {
+            row: Row { ids, mask },
+            reward: value,
+            trained,
+            scores: reward.scores,
+        })
     }
 }
 
@@ -366,23 +482,57 @@ fn options(p: &Params) -> grpo::Options {
 }
 
 /// TRL's names where TRL has one.
-fn metrics(batch: &[Prompt], rollouts: &[Rollout], groups: &[Vec<Sample>], group: usize) -> Vec<(String, f64)> {
+fn metrics(
+    batch: &[Prompt],
+    rollouts: &[Rollout],
+    groups: &[Vec<Sample>],
+    group: usize,
+) -> Vec<(String, f64)> {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let rewards: Vec<f64> = rollouts.iter().map(|r| r.reward).collect();
     let average = mean(&rewards);
-    let spread = mean(&rewards.iter().map(|r| (r - average).powi(2)).collect::<Vec<_>>()).sqrt();
-    let flat = rewards.chunks(group).filter(|g| g.iter().all(|r| r == &g[0])).count();
-    let lengths: Vec<f64> = groups.iter().flatten().map(|s| s.ids.len() as f64).collect();
-    let cut: Vec<f64> = groups.iter().flatten().map(|s| f64::from(!s.finished)).collect();
+    let spread = mean(
+        &rewards
+            .iter()
+            .map(|r| (r - average).powi(2))
+            .collect::<Vec<_>>(),
+    )
+    .sqrt();
+    let flat = rewards
+        .chunks(group)
+        .filter(|g| g.iter().all(|r| r == &g[0]))
+        .count();
+    let lengths: Vec<f64> = groups
+        .iter()
+        .flatten()
+        .map(|s| s.ids.len() as f64)
+        .collect();
+    let cut: Vec<f64> = groups
+        .iter()
+        .flatten()
+        .map(|s| f64::from(!s.finished))
+        .collect();
     let mut out = vec![
         ("reward".to_string(), average),
         ("reward_std".to_string(), spread),
-        ("frac_reward_zero_std".to_string(), flat as f64 / groups.len() as f64),
+        (
+            "frac_reward_zero_std".to_string(),
+            flat as f64 / groups.len() as f64,
+        ),
         ("completions/mean_length".to_string(), mean(&lengths)),
-        ("completions/min_length".to_string(), lengths.iter().copied().fold(f64::MAX, f64::min)),
-        ("completions/max_length".to_string(), lengths.iter().copied().fold(0.0, f64::max)),
+        (
+            "completions/min_length".to_string(),
+            lengths.iter().copied().fold(f64::MAX, f64::min),
+        ),
+        (
+            "completions/max_length".to_string(),
+            lengths.iter().copied().fold(0.0, f64::max),
+        ),
         ("completions/clipped_ratio".to_string(), mean(&cut)),
-        ("num_tokens".to_string(), rollouts.iter().map(|r| r.row.ids.len() as f64).sum()),
+        (
+            "num_tokens".to_string(),
+            rollouts.iter().map(|r| r.row.ids.len() as f64).sum(),
+        ),
     ];
     for class in PromptClass::ALL {
         let of_class: Vec<f64> = batch
@@ -399,6 +549,10 @@ fn metrics(batch: &[Prompt], rollouts: &[Rollout], groups: &[Vec<Sample>], group
     for (name, score) in rollouts.iter().flat_map(|r| &r.scores) {
         by_scorer.entry(name).or_default().push(*score);
     }
-    out.extend(by_scorer.iter().map(|(name, scores)| (format!("rewards/{name}/mean"), mean(scores))));
+    out.extend(
+        by_scorer
+            .iter()
+            .map(|(name, scores)| (format!("rewards/{name}/mean"), mean(scores))),
+    );
     out
 }

@@ -29,7 +29,11 @@ kind = "local-model"
 path = "models/Qwen2.5-0.5B-Instruct"
 "#,
     inputs: &[],
-    outputs: &[Output { name: "model", ty: Type::Model, doc: "the folder's model files" }],
+    outputs: &[Output {
+        name: "model",
+        ty: Type::Model,
+        doc: "the folder's model files",
+    }],
     params: Params::specs,
     exec: None_::specs,
     check: no_check,
@@ -39,12 +43,13 @@ path = "models/Qwen2.5-0.5B-Instruct"
 };
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
-    let from = ctx.source("path");
+    let from = ctx.params::<Params>()?.path;
     let into = ctx.output("model");
     let weights = checkpoint::load(&from)?;
     Tokenizer::load(&from)?.template()?;
     ctx.say(&format!("{} parameters", weights.data.len()));
-    let entries = std::fs::read_dir(&from).with_context(|| format!("failed to read {}", from.display()))?;
+    let entries =
+        std::fs::read_dir(&from).with_context(|| format!("failed to read {}", from.display()))?;
     let mut names: Vec<String> = vec![];
     for entry in entries {
         names.push(entry?.file_name().to_string_lossy().into_owned());
@@ -57,10 +62,14 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
 }
 
 fn is_model_file(name: &str) -> bool {
-    let text = [".json", ".jinja", ".model"].iter().any(|end| name.ends_with(end));
+    let text = [".json", ".jinja", ".model"]
+        .iter()
+        .any(|end| name.ends_with(end));
     text || name == "merges.txt" || name.ends_with(".safetensors") && !name.starts_with("adapter_")
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    std::fs::copy(from, to).map(drop).with_context(|| format!("failed to copy {}", from.display()))
+    std::fs::copy(from, to)
+        .map(drop)
+        .with_context(|| format!("failed to copy {}", from.display()))
 }

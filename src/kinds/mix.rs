@@ -40,8 +40,17 @@ in = { prompts = "prompts.rl" }
 lambda = 0.5
 total = 2000
 "#,
-    inputs: &[Port { name: "prompts", ty: Type::Prompts, required: true, doc: "the pool, all classes" }],
-    outputs: &[Output { name: "prompts", ty: Type::Prompts, doc: "the mix" }],
+    inputs: &[Port {
+        name: "prompts",
+        ty: Type::Prompts,
+        required: true,
+        doc: "the pool, all classes",
+    }],
+    outputs: &[Output {
+        name: "prompts",
+        ty: Type::Prompts,
+        doc: "the mix",
+    }],
     params: Params::specs,
     exec: None_::specs,
     check,
@@ -51,12 +60,18 @@ total = 2000
 };
 
 fn check(values: &Values) -> Vec<Problem> {
-    let Ok(p) = Params::read(values) else { return vec![] };
+    let Ok(p) = Params::read(values) else {
+        return vec![];
+    };
     let mut found = vec![];
     range(&mut found, "lambda", p.lambda, 0.0, 1.0);
     range(&mut found, "ambiguous_share", p.ambiguous_share, 0.0, 1.0);
     if p.total == 0 {
-        found.push(Problem { path: "total".into(), message: "a mix needs at least one prompt".into(), help: None });
+        found.push(Problem {
+            path: "total".into(),
+            message: "a mix needs at least one prompt".into(),
+            help: None,
+        });
     }
     found
 }
@@ -85,7 +100,10 @@ pub fn mix(pool: &[Prompt], p: &Params) -> Result<Vec<Prompt>> {
         seed = seed.child(&format!("lambda {:?}", p.lambda));
     }
     let mut mixed = vec![];
-    for (class, n) in PromptClass::ALL.into_iter().zip(counts(p.total, p.lambda, p.ambiguous_share)) {
+    for (class, n) in PromptClass::ALL
+        .into_iter()
+        .zip(counts(p.total, p.lambda, p.ambiguous_share))
+    {
         let mut of_class: Vec<&Prompt> = pool.iter().filter(|row| row.class == class).collect();
         ensure!(
             of_class.len() >= n,

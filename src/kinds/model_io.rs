@@ -3,23 +3,31 @@
 use crate::base::rng::Seed;
 use crate::base::rows::{Completion, Message, Prompt};
 use crate::engine::worker::{Interrupted, NodeCtx};
-use crate::learn::checkpoint;
 use crate::learn::chat;
+use crate::learn::checkpoint;
+use crate::learn::sample::choose::Choice;
 use crate::learn::sample::{self, Options, Request, Sample};
 use crate::learn::tokenizer::Tokenizer;
 use crate::learn::weights::Weights;
 use anyhow::{Context, Result};
 use std::path::Path;
+use std::rc::Rc;
+
+/// Rows that are sampled at the same time: memory, not results.
+const BATCH_ROWS: usize = 256;
 
 /// A model folder in memory.
 pub struct Model {
     pub weights: Weights,
-    pub tokenizer: Tokenizer,
+    pub tokenizer: Rc<Tokenizer>,
 }
 
 impl Model {
     pub fn load(folder: &Path) -> Result<Model> {
-        Ok(Model { weights: checkpoint::load(folder)?, tokenizer: Tokenizer::load(folder)? })
+        Ok(Model {
+            weights: checkpoint::load(folder)?,
+            tokenizer: Rc::new(Tokenizer::load(folder)?),
+        })
     }
 
     /// Token ids up to where the response begins; `prefill` is a beginning of the response that is given.
@@ -32,14 +40,23 @@ impl Model {
         self.tokenizer.decode(ids, true)
     }
 
-    pub fn stop_ids(&self) -> Vec<u32> {
-        self.tokenizer.stop_ids().iter().copied().collect()
+    /// Plain sampling at this temperature, ended by the model's own stop tokens.
+    pub fn options(&self, temperature: f64, max_new_tokens: usize) -> Options {
+        Options {
+            choice: Choice::plain(temperature as f32),
+            max_new_tokens,
+            stop_ids: self.tokenizer.stop_ids().clone(),
+            batch_rows: BATCH_ROWS,
+        }
     }
 }
 
 /// Lets the kernels use the threads that the engine granted. One node is one process, so the pool is the process's own.
 pub fn use_threads(ctx: &NodeCtx) -> Result<()> {
-    rayon::ThreadPoolBuilder::new().num_threads(ctx.threads()).build_global().context("failed to start the threads")
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(ctx.threads())
+        .build_global()
+        .context("failed to start the threads")
 }
 
 /// Sampling as a kind wants it: prompts in, completions out, in the order of the prompts.
@@ -53,7 +70,12 @@ pub struct Sampling<'a> {
 
 impl Sampling<'_> {
     /// The groups of samples of each prompt. A prompt's randomness hangs on its id, not on its place.
-    pub fn groups(&self, ctx: &NodeCtx, prompts: &[Prompt], report: &mut dyn FnMut(usize)) -> Result<Vec<Vec<Sample>>> {
+    pub fn groups(
+        &self,
+        ctx: &NodeCtx,
+        prompts: &[Prompt],
+        report: &mut (dyn FnMut(usize) + Send),
+    ) -> Result<Vec<Vec<Sample>>> {
         let requests = prompts
             .iter()
             .map(|prompt| {
@@ -87,7 +109,7 @@ impl Sampling<'_> {
         &self,
         ctx: &NodeCtx,
         prompts: &[Prompt],
-        report: &mut dyn FnMut(usize),
+        report: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Vec<Completion>> {
         let groups = self.groups(ctx, prompts, report)?;
         let mut rows = vec![];

@@ -12,7 +12,6 @@ use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::{Judged, Settings};
 use crate::kinds::{positive, range};
-use crate::learn::sample::Options;
 use crate::params;
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -49,10 +48,24 @@ in = { model = "sft", prompts = "prompts.rl" }
 reward = { harmful = "format * safety", harmless = "format * task", ambiguous = "format * task" }
 "#,
     inputs: &[
-        Port { name: "model", ty: Type::Model, required: true, doc: "who answers" },
-        Port { name: "prompts", ty: Type::Prompts, required: true, doc: "what is asked" },
+        Port {
+            name: "model",
+            ty: Type::Model,
+            required: true,
+            doc: "who answers",
+        },
+        Port {
+            name: "prompts",
+            ty: Type::Prompts,
+            required: true,
+            doc: "what is asked",
+        },
     ],
-    outputs: &[Output { name: "metrics", ty: Type::Metrics, doc: "average and best of n, per class" }],
+    outputs: &[Output {
+        name: "metrics",
+        ty: Type::Metrics,
+        doc: "average and best of n, per class",
+    }],
     params: Params::specs,
     exec: None_::specs,
     check,
@@ -62,7 +75,9 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
 };
 
 fn check(values: &Values) -> Vec<Problem> {
-    let Ok(p) = Params::read(values) else { return vec![] };
+    let Ok(p) = Params::read(values) else {
+        return vec![];
+    };
     let mut found = reward::problems("reward", &p.reward);
     positive(&mut found, "samples", p.samples as f64);
     positive(&mut found, "prompts_per_class", p.prompts_per_class as f64);
@@ -77,25 +92,35 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     model_io::use_threads(ctx)?;
     let model = Model::load(ctx.input("model"))?;
     let pool: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
-    let route = Route::new(&p.reward, Settings { safety_snap: p.safety_snap })?;
+    let route = Route::new(
+        &p.reward,
+        Settings {
+            safety_snap: p.safety_snap,
+        },
+    )?;
     let mut prompts = vec![];
-    for class in PromptClass::ALL.into_iter().filter(|c| p.reward.contains_key(c.word())) {
-        prompts.extend(pool.iter().filter(|r| r.class == class).take(p.prompts_per_class).cloned());
+    for class in PromptClass::ALL
+        .into_iter()
+        .filter(|c| p.reward.contains_key(c.word()))
+    {
+        prompts.extend(
+            pool.iter()
+                .filter(|r| r.class == class)
+                .take(p.prompts_per_class)
+                .cloned(),
+        );
     }
     let sampling = Sampling {
         model: &model,
         samples: p.samples,
         prefill: None,
-        options: Options {
-            temperature: p.temperature as f32,
-            max_new_tokens: p.max_new_tokens,
-            stop_ids: model.stop_ids(),
-            ..Options::default()
-        },
+        options: model.options(p.temperature, p.max_new_tokens),
         seed: Seed::new(p.seed).child("probe"),
     };
     let total = (prompts.len() * p.samples) as u64;
-    let groups = sampling.groups(ctx, &prompts, &mut |rows| ctx.progress(rows as u64, total, "responses", ""))?;
+    let groups = sampling.groups(ctx, &prompts, &mut |rows| {
+        ctx.progress(rows as u64, total, "responses", "")
+    })?;
 
     let mut averages: BTreeMap<PromptClass, Vec<f64>> = BTreeMap::new();
     let mut bests: BTreeMap<PromptClass, Vec<f64>> = BTreeMap::new();
@@ -105,11 +130,20 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             let response = sampling.response(sample)?;
             rewards.push(route.reward(&Judged::of_prompt(prompt, &response))?.value);
         }
-        averages.entry(prompt.class).or_default().push(rewards.iter().sum::<f64>() / rewards.len() as f64);
-        bests.entry(prompt.class).or_default().push(rewards.iter().copied().fold(f64::MIN, f64::max));
+        averages
+            .entry(prompt.class)
+            .or_default()
+            .push(rewards.iter().sum::<f64>() / rewards.len() as f64);
+        bests
+            .entry(prompt.class)
+            .or_default()
+            .push(rewards.iter().copied().fold(f64::MIN, f64::max));
     }
     let of = |prefix: &str, by_class: &BTreeMap<PromptClass, Vec<f64>>| {
-        by_class.iter().map(|(class, v)| mean_metric(&format!("{prefix}/{}", class.word()), v, "reward")).collect()
+        by_class
+            .iter()
+            .map(|(class, v)| mean_metric(&format!("{prefix}/{}", class.word()), v, "reward"))
+            .collect()
     };
     let mut metrics: Vec<Metric> = of("average", &averages);
     metrics.extend::<Vec<Metric>>(of("best", &bests));

@@ -61,7 +61,11 @@ path = "xstest_prompts.csv"
 harmful = ["unsafe"]
 "#,
     inputs: &[],
-    outputs: &[Output { name: "prompts", ty: Type::Prompts, doc: "one row a prompt, in the file's order" }],
+    outputs: &[Output {
+        name: "prompts",
+        ty: Type::Prompts,
+        doc: "one row a prompt, in the file's order",
+    }],
     params: Params::specs,
     exec: None_::specs,
     check: no_check,
@@ -70,14 +74,22 @@ harmful = ["unsafe"]
     run,
 };
 
-const PROMPT_COLUMNS: &[&str] =
-    &["prompt", "goal", "Behavior", "forbidden_prompt", "Goal", "instruction", "question", "turns"];
+const PROMPT_COLUMNS: &[&str] = &[
+    "prompt",
+    "goal",
+    "Behavior",
+    "forbidden_prompt",
+    "Goal",
+    "instruction",
+    "question",
+    "turns",
+];
 const ID_COLUMNS: &[&str] = &["id", "BehaviorID", "question_id", "index"];
 const CATEGORY_COLUMNS: &[&str] = &["type", "category", "SemanticCategory"];
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
-    let prompts = import(&ctx.source("path"), &p)?;
+    let prompts = import(&p.path, &p)?;
     ctx.say(&format!("{} prompts", prompts.len()));
     rows::write_rows(&ctx.output("prompts"), &prompts)
 }
@@ -88,9 +100,15 @@ pub fn import(path: &Path, p: &Params) -> Result<Vec<Prompt>> {
     ensure!(!table.rows.is_empty(), "{} has no rows", path.display());
     let prompt_column = match &p.column {
         Some(name) => table.column(name)?,
-        None => PROMPT_COLUMNS.iter().find_map(|c| table.find(c)).with_context(|| {
-            format!("no column looks like a prompt; name it with `column`. The columns are {}", table.names())
-        })?,
+        None => PROMPT_COLUMNS
+            .iter()
+            .find_map(|c| table.find(c))
+            .with_context(|| {
+                format!(
+                    "no column looks like a prompt; name it with `column`. The columns are {}",
+                    table.names()
+                )
+            })?,
     };
     let id_column = match &p.id_column {
         Some(name) => Some(table.column(name)?),
@@ -100,26 +118,54 @@ pub fn import(path: &Path, p: &Params) -> Result<Vec<Prompt>> {
         Some(name) => Some(table.column(name)?),
         None => CATEGORY_COLUMNS.iter().find_map(|c| table.find(c)),
     };
-    let label_column = if p.harmful.is_empty() { None } else { Some(table.column(&p.label_column)?) };
-    let source = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let label_column = if p.harmful.is_empty() {
+        None
+    } else {
+        Some(table.column(&p.label_column)?)
+    };
+    let source = path
+        .file_stem()
+        .map(|s| s.to_string_lossy().into_owned())
+        .unwrap_or_default();
 
     let mut seen = BTreeSet::new();
     let mut prompts = vec![];
     let mut labels_seen = BTreeSet::new();
-    for (i, row) in table.rows.iter().enumerate().take(p.limit.unwrap_or(usize::MAX)) {
+    for (i, row) in table
+        .rows
+        .iter()
+        .enumerate()
+        .take(p.limit.unwrap_or(usize::MAX))
+    {
         let number = i + 1;
         let prompt = row[prompt_column].clone();
-        ensure!(!prompt.trim().is_empty(), "{} row {number}: the prompt is empty", path.display());
+        ensure!(
+            !prompt.trim().is_empty(),
+            "{} row {number}: the prompt is empty",
+            path.display()
+        );
         let id = id_column.map_or_else(|| number.to_string(), |c| row[c].clone());
-        ensure!(!id.is_empty(), "{} row {number}: the id is empty", path.display());
-        ensure!(seen.insert(id.clone()), "{} row {number}: the id `{id}` occurs twice", path.display());
+        ensure!(
+            !id.is_empty(),
+            "{} row {number}: the id is empty",
+            path.display()
+        );
+        ensure!(
+            seen.insert(id.clone()),
+            "{} row {number}: the id `{id}` occurs twice",
+            path.display()
+        );
         let harmful = label_column.is_some_and(|c| {
             labels_seen.insert(row[c].clone());
             p.harmful.contains(&row[c])
         });
         prompts.push(Prompt {
             id,
-            class: if harmful { PromptClass::Harmful } else { p.class.into() },
+            class: if harmful {
+                PromptClass::Harmful
+            } else {
+                p.class.into()
+            },
             prompt,
             source: source.clone(),
             category: category_column.map(|c| row[c].clone()).unwrap_or_default(),
@@ -127,9 +173,16 @@ pub fn import(path: &Path, p: &Params) -> Result<Vec<Prompt>> {
             truth: None,
         });
     }
-    if let Some(label) = p.harmful.iter().find(|l| p.limit.is_none() && !labels_seen.contains(*l)) {
+    if let Some(label) = p
+        .harmful
+        .iter()
+        .find(|l| p.limit.is_none() && !labels_seen.contains(*l))
+    {
         let labels: Vec<&str> = labels_seen.iter().map(String::as_str).collect();
-        bail!("no row has the label `{label}` that `harmful` names; the labels are {}", labels.join(", "));
+        bail!(
+            "no row has the label `{label}` that `harmful` names; the labels are {}",
+            labels.join(", ")
+        );
     }
     Ok(prompts)
 }
@@ -148,7 +201,9 @@ impl Table {
     fn column(&self, name: &str) -> Result<usize> {
         self.find(name).with_context(|| {
             let near = did_you_mean(name, self.columns.iter().map(String::as_str));
-            let near = near.map(|n| format!(", did you mean `{n}`?")).unwrap_or_default();
+            let near = near
+                .map(|n| format!(", did you mean `{n}`?"))
+                .unwrap_or_default();
             format!("no column `{name}`{near} The columns are {}", self.names())
         })
     }
@@ -173,13 +228,25 @@ fn read_table(path: &Path) -> Result<Table> {
 }
 
 fn read_separated(text: &str, delimiter: u8) -> Result<Table> {
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(text.as_bytes());
-    let columns: Vec<String> = reader.headers().context("the header row")?.iter().map(String::from).collect();
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .from_reader(text.as_bytes());
+    let columns: Vec<String> = reader
+        .headers()
+        .context("the header row")?
+        .iter()
+        .map(String::from)
+        .collect();
     let mut rows = vec![];
     for (i, record) in reader.records().enumerate() {
         let record = record.map_err(|e| match e.kind() {
-            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                anyhow::anyhow!("row {}: {len} fields where the header has {expected_len}", i + 1)
+            csv::ErrorKind::UnequalLengths {
+                expected_len, len, ..
+            } => {
+                anyhow::anyhow!(
+                    "row {}: {len} fields where the header has {expected_len}",
+                    i + 1
+                )
             }
             _ => anyhow::anyhow!("row {}: {e}", i + 1),
         })?;
@@ -191,15 +258,27 @@ fn read_separated(text: &str, delimiter: u8) -> Result<Table> {
 fn read_jsonl(text: &str) -> Result<Table> {
     let mut columns: Vec<String> = vec![];
     let mut objects = vec![];
-    for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+    for (i, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, l)| !l.trim().is_empty())
+    {
         let object: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(line).with_context(|| format!("row {}", i + 1))?;
-        for key in object.keys().filter(|k| !columns.contains(k)).cloned().collect::<Vec<_>>() {
+        for key in object
+            .keys()
+            .filter(|k| !columns.contains(k))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
             columns.push(key);
         }
         objects.push(object);
     }
-    let rows = objects.iter().map(|o| columns.iter().map(|c| cell(o.get(c))).collect()).collect();
+    let rows = objects
+        .iter()
+        .map(|o| columns.iter().map(|c| cell(o.get(c))).collect())
+        .collect();
     Ok(Table { columns, rows })
 }
 

@@ -106,7 +106,10 @@ impl Route {
         for class in PromptClass::ALL {
             if let Some(text) = table.get(class.word()) {
                 let expr = Expr::parse(text).map_err(anyhow::Error::msg);
-                by_class.insert(class, expr.with_context(|| format!("reward of `{}`", class.word()))?);
+                by_class.insert(
+                    class,
+                    expr.with_context(|| format!("reward of `{}`", class.word()))?,
+                );
             }
         }
         Ok(Route { by_class, settings })
@@ -115,10 +118,9 @@ impl Route {
     /// The reward of one response. A class without a route, or a value that is not finite, is an error.
     pub fn reward(&self, judged: &Judged) -> Result<Reward> {
         let class = judged.class;
-        let expr = self
-            .by_class
-            .get(&class)
-            .with_context(|| format!("the reward table has no entry for class `{}`", class.word()))?;
+        let expr = self.by_class.get(&class).with_context(|| {
+            format!("the reward table has no entry for class `{}`", class.word())
+        })?;
         let mut scores = BTreeMap::new();
         let mut by_name = BTreeMap::new();
         for name in expr.scorers() {
@@ -129,7 +131,11 @@ impl Route {
             by_name.insert(name, score);
         }
         let value = expr.eval(&by_name);
-        ensure!(value.is_finite(), "the reward of prompt {} is {value}", judged.prompt_id);
+        ensure!(
+            value.is_finite(),
+            "the reward of prompt {} is {value}",
+            judged.prompt_id
+        );
         Ok(Reward { value, scores })
     }
 }
@@ -149,9 +155,17 @@ pub fn problems(path: &str, table: &BTreeMap<String, String>) -> Vec<Problem> {
             continue;
         }
         match Expr::parse(text) {
-            Err(message) => found.push(Problem { path, message, help: None }),
+            Err(message) => found.push(Problem {
+                path,
+                message,
+                help: None,
+            }),
             Ok(expr) => {
-                for name in expr.scorers().into_iter().filter(|n| scorers::get(n).is_none()) {
+                for name in expr
+                    .scorers()
+                    .into_iter()
+                    .filter(|n| scorers::get(n).is_none())
+                {
                     let names: Vec<&str> = scorers::ALL.iter().map(|s: &&Scorer| s.name).collect();
                     let help = match did_you_mean(name, names.iter().copied()) {
                         Some(near) => format!("did you mean `{near}`?"),
@@ -170,7 +184,11 @@ pub fn problems(path: &str, table: &BTreeMap<String, String>) -> Vec<Problem> {
 }
 
 fn quoted(words: &[&str]) -> String {
-    words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", ")
+    words
+        .iter()
+        .map(|w| format!("`{w}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 struct Parser<'a> {
@@ -194,7 +212,11 @@ impl Parser<'_> {
     }
 
     fn expect(&mut self, c: char) -> Result<(), String> {
-        if self.eat(c) { Ok(()) } else { Err(format!("expected `{c}` at character {}", self.at + 1)) }
+        if self.eat(c) {
+            Ok(())
+        } else {
+            Err(format!("expected `{c}` at character {}", self.at + 1))
+        }
     }
 
     fn sum(&mut self) -> Result<Expr, String> {
@@ -247,8 +269,12 @@ impl Parser<'_> {
 
     fn number(&mut self) -> Result<Expr, String> {
         let rest = &self.text[self.at..];
-        let len = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let number = rest[..len].parse().map_err(|_| format!("`{}` is not a number", &rest[..len]))?;
+        let len = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
+        let number = rest[..len]
+            .parse()
+            .map_err(|_| format!("`{}` is not a number", &rest[..len]))?;
         self.at += len;
         Ok(Expr::Number(number))
     }

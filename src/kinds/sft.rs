@@ -65,12 +65,30 @@ lr = 3e-5
 epochs = 3
 "#,
     inputs: &[
-        Port { name: "model", ty: Type::Model, required: true, doc: "where it begins" },
-        Port { name: "conversations", ty: Type::Conversations, required: true, doc: "what it learns" },
+        Port {
+            name: "model",
+            ty: Type::Model,
+            required: true,
+            doc: "where it begins",
+        },
+        Port {
+            name: "conversations",
+            ty: Type::Conversations,
+            required: true,
+            doc: "what it learns",
+        },
     ],
     outputs: &[
-        Output { name: "model", ty: Type::Model, doc: "the trained model" },
-        Output { name: "metrics", ty: Type::Metrics, doc: "last values, and `curve.jsonl` with every step" },
+        Output {
+            name: "model",
+            ty: Type::Model,
+            doc: "the trained model",
+        },
+        Output {
+            name: "metrics",
+            ty: Type::Metrics,
+            doc: "last values, and `curve.jsonl` with every step",
+        },
     ],
     params: Params::specs,
     exec: Exec::specs,
@@ -105,7 +123,10 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let conversations: Vec<Conversation> = rows::read_rows(ctx.input("conversations"))?;
     let mut feed = Conversations::new(&model, &conversations, &p)?;
     if feed.dropped > 0 {
-        ctx.say(&format!("{} conversations are longer than {} tokens and were dropped", feed.dropped, p.max_tokens));
+        ctx.say(&format!(
+            "{} conversations are longer than {} tokens and were dropped",
+            feed.dropped, p.max_tokens
+        ));
     }
     let steps = ((feed.rows.len() as f64 * p.epochs / p.batch as f64).round() as u64).max(1);
     let settings = Settings {
@@ -115,7 +136,11 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             warmup: (steps as f64 * p.warmup).round() as u64,
             steps,
         },
-        adamw: AdamW { beta2: p.beta2, decay: p.weight_decay, ..AdamW::default() },
+        adamw: AdamW {
+            beta2: p.beta2,
+            decay: p.weight_decay,
+            ..AdamW::default()
+        },
         grad_clip: p.grad_clip,
         temperature: 1.0,
     };
@@ -146,11 +171,24 @@ impl Conversations {
             if example.ids.len() > p.max_tokens {
                 dropped += 1;
             } else {
-                rows.push(Row { ids: example.ids, mask: example.mask });
+                rows.push(Row {
+                    ids: example.ids,
+                    mask: example.mask,
+                });
             }
         }
-        ensure!(!rows.is_empty(), "all {dropped} conversations are longer than {} tokens", p.max_tokens);
-        Ok(Conversations { rows, dropped, batch: p.batch, seed: Seed::new(p.seed).child("order"), epoch: None })
+        ensure!(
+            !rows.is_empty(),
+            "all {dropped} conversations are longer than {} tokens",
+            p.max_tokens
+        );
+        Ok(Conversations {
+            rows,
+            dropped,
+            batch: p.batch,
+            seed: Seed::new(p.seed).child("order"),
+            epoch: None,
+        })
     }
 
     /// The row at this place of the endless sequence of epochs.
@@ -170,7 +208,9 @@ impl Conversations {
 impl Feed for Conversations {
     fn window<'a>(&'a mut self, step: u64, _: &Weights, _: &mut Workspace) -> Result<Window<'a>> {
         let first = step * self.batch as u64;
-        let rows: Vec<Row> = (first..first + self.batch as u64).map(|place| self.row(place).clone()).collect();
+        let rows: Vec<Row> = (first..first + self.batch as u64)
+            .map(|place| self.row(place).clone())
+            .collect();
         let scored: usize = rows.iter().map(Row::scored).sum();
         let tokens: usize = rows.iter().map(|r| r.ids.len()).sum();
         Ok(Window {

@@ -2,13 +2,13 @@
 //! steps into progress, metrics and saves.
 
 use crate::base::rows::{self, Metric};
+use crate::choice;
 use crate::engine::worker::{Interrupted, NodeCtx};
 use crate::learn::checkpoint;
 use crate::learn::optim::{Moments, Shape};
 use crate::learn::tokenizer;
 use crate::learn::train::{End, Report, State, Watch};
 use crate::learn::weights::Weights;
-use crate::choice;
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -51,15 +51,27 @@ fn save(folder: &Path, state: &State, curve: &str) -> Result<()> {
 fn restore(folder: &Path, state: &mut State) -> Result<String> {
     let mut saved = checkpoint::State::load(&folder.join(STATE))?;
     let mut array = |name: &str| -> Result<Vec<f32>> {
-        let array = saved.arrays.remove(name).with_context(|| format!("the checkpoint has no `{name}`"))?;
-        ensure!(array.len() == state.weights.data.len(), "the checkpoint is of another model");
+        let array = saved
+            .arrays
+            .remove(name)
+            .with_context(|| format!("the checkpoint has no `{name}`"))?;
+        ensure!(
+            array.len() == state.weights.data.len(),
+            "the checkpoint is of another model"
+        );
         Ok(array)
     };
     let (weights, m, v) = (array("weights")?, array("m")?, array("v")?);
-    let step = saved.header["step"].as_u64().context("the checkpoint has no step")?;
+    let step = saved.header["step"]
+        .as_u64()
+        .context("the checkpoint has no step")?;
     let curve = std::fs::read_to_string(folder.join(CURVE)).context("failed to read the curve")?;
     state.weights.data = weights;
-    state.moments = Moments { first: m, second: v, updates: step };
+    state.moments = Moments {
+        first: m,
+        second: v,
+        updates: step,
+    };
     Ok(curve)
 }
 
@@ -86,18 +98,29 @@ impl<'a> Watcher<'a> {
         shown: &'static [&'static str],
     ) -> Watcher<'a> {
         let mut curve = String::new();
-        for folder in ctx.latest_checkpoint(PREFIX) {
-            match restore(&folder, state) {
+        for saved in ctx.latest_checkpoint(PREFIX) {
+            match restore(&saved.path, state) {
                 Ok(found) => {
                     ctx.say(&format!("resumed at step {} of {steps}", state.step()));
                     curve = found;
                     break;
                 }
-                Err(e) => ctx.say(&format!("a checkpoint is unusable and was passed over: {e:#}")),
+                Err(e) => ctx.say(&format!(
+                    "a checkpoint is unusable and was passed over: {e:#}"
+                )),
             }
         }
         ctx.progress(state.step(), steps, "steps", "");
-        Watcher { ctx, steps, checkpoint_every, shown, curve, since: Instant::now(), tokens: 0, last: BTreeMap::new() }
+        Watcher {
+            ctx,
+            steps,
+            checkpoint_every,
+            shown,
+            curve,
+            since: Instant::now(),
+            tokens: 0,
+            last: BTreeMap::new(),
+        }
     }
 
     /// After the loop: an interrupted loop is an interrupted node.
@@ -108,11 +131,6 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// The last value of a metric.
-    pub fn last(&self, name: &str) -> Option<f64> {
-        self.last.get(name).copied()
-    }
-
     /// Writes the model: weights and the tokenizer files of the folder it began as; and the metrics with the curve.
     pub fn finish(&self, state: &State, from: &Path, extra: Vec<Metric>) -> Result<()> {
         write_model(&state.weights, from, &self.ctx.output("model"))?;
@@ -120,7 +138,13 @@ impl<'a> Watcher<'a> {
         std::fs::write(folder.join(CURVE), &self.curve).context("failed to write the curve")?;
         let mut metrics: Vec<Metric> = vec![];
         for (name, value) in &self.last {
-            metrics.push(Metric { name: format!("last/{name}"), value: *value, n: 1, interval: None, unit: String::new() });
+            metrics.push(Metric {
+                name: format!("last/{name}"),
+                value: *value,
+                n: 1,
+                interval: None,
+                unit: String::new(),
+            });
         }
         metrics.extend(extra);
         rows::write_metrics(&folder, metrics)
@@ -130,24 +154,36 @@ impl<'a> Watcher<'a> {
 impl Watch for Watcher<'_> {
     fn step(&mut self, state: &State, report: Report) -> Result<bool> {
         self.tokens += report.tokens;
-        let mut object = serde_json::Map::from_iter([("step".to_string(), serde_json::json!(report.step))]);
+        let mut object =
+            serde_json::Map::from_iter([("step".to_string(), serde_json::json!(report.step))]);
         for (name, value) in &report.metrics {
-            ensure!(value.is_finite(), "the metric `{name}` is {value} at step {}: training diverged", report.step);
+            ensure!(
+                value.is_finite(),
+                "the metric `{name}` is {value} at step {}: training diverged",
+                report.step
+            );
             object.insert(name.clone(), serde_json::json!(value));
         }
         self.curve += &(serde_json::to_string(&object)? + "\n");
         self.last = report.metrics.into_iter().collect();
         let all: Vec<(&str, f64)> = self.last.iter().map(|(n, v)| (n.as_str(), *v)).collect();
-        self.ctx.metric(report.step, &all);
+        self.ctx.metric(report.step, &all)?;
         let rate = self.tokens as f64 / self.since.elapsed().as_secs_f64();
-        let mut note: Vec<String> =
-            self.shown.iter().filter_map(|n| Some(format!("{n} {:.3}", self.last.get(*n)?))).collect();
+        let mut note: Vec<String> = self
+            .shown
+            .iter()
+            .filter_map(|n| Some(format!("{n} {:.3}", self.last.get(*n)?)))
+            .collect();
         note.push(format!("{:.1}k tok/s", rate / 1e3));
-        self.ctx.progress(report.step, self.steps, "steps", &note.join(" · "));
+        self.ctx
+            .progress(report.step, self.steps, "steps", &note.join(" · "));
         let stop = self.ctx.stop();
         if stop || report.step.is_multiple_of(self.checkpoint_every) && report.step < self.steps {
             let curve = &self.curve;
-            self.ctx.save_checkpoint(&format!("{PREFIX}-{}", report.step), &|folder| save(folder, state, curve))?;
+            self.ctx
+                .save_checkpoint(&format!("{PREFIX}-{}", report.step), &|folder| {
+                    save(folder, state, curve)
+                })?;
         }
         Ok(!stop || report.step == self.steps)
     }

@@ -52,7 +52,11 @@ kind = "world-corpus"
 n = 24000
 "#,
     inputs: &[],
-    outputs: &[Output { name: "conversations", ty: Type::Conversations, doc: "user and assistant turns" }],
+    outputs: &[Output {
+        name: "conversations",
+        ty: Type::Conversations,
+        doc: "user and assistant turns",
+    }],
     params: Params::specs,
     exec: None_::specs,
     check,
@@ -62,7 +66,9 @@ n = 24000
 };
 
 fn check(values: &Values) -> Vec<Problem> {
-    let Ok(p) = Params::read(values) else { return vec![] };
+    let Ok(p) = Params::read(values) else {
+        return vec![];
+    };
     let mut found = vec![];
     range(&mut found, "depth", f64::from(p.depth), 1.0, 3.0);
     for (name, value) in [
@@ -83,12 +89,21 @@ fn check(values: &Values) -> Vec<Problem> {
 /// Plain requests at this share, the disguises sharing the rest evenly.
 pub(super) fn forms(plain: f64) -> Forms {
     let other = (1.0 - plain) / 4.0;
-    Forms { plain, role: other, code: other, hops: other, role_code: other }
+    Forms {
+        plain,
+        role: other,
+        code: other,
+        hops: other,
+        role_code: other,
+    }
 }
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
-    let world = World::new(WorldSpec { seed: p.world, depth: p.depth })?;
+    let world = World::new(WorldSpec {
+        seed: p.world,
+        depth: p.depth,
+    })?;
     let spec = CorpusSpec {
         requests: p.requests,
         facts: p.facts,

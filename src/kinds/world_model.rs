@@ -41,7 +41,11 @@ hidden_size = 96
 layers = 3
 "#,
     inputs: &[],
-    outputs: &[Output { name: "model", ty: Type::Model, doc: "the untrained model" }],
+    outputs: &[Output {
+        name: "model",
+        ty: Type::Model,
+        doc: "the untrained model",
+    }],
     params: Params::specs,
     exec: None_::specs,
     check,
@@ -51,7 +55,9 @@ layers = 3
 };
 
 fn check(values: &Values) -> Vec<Problem> {
-    let Ok(p) = Params::read(values) else { return vec![] };
+    let Ok(p) = Params::read(values) else {
+        return vec![];
+    };
     let mut found = vec![];
     for (name, value) in [
         ("hidden_size", p.hidden_size),
@@ -64,7 +70,10 @@ fn check(values: &Values) -> Vec<Problem> {
     if p.heads > 0 && !p.hidden_size.is_multiple_of(2 * p.heads) {
         found.push(Problem {
             path: "heads".into(),
-            message: format!("{} heads do not divide {} into even parts", p.heads, p.hidden_size),
+            message: format!(
+                "{} heads do not divide {} into even parts",
+                p.heads, p.hidden_size
+            ),
             help: Some("`hidden_size` is a multiple of twice `heads`".into()),
         });
     }
@@ -95,13 +104,14 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         "eos_token_id": vocab::id(vocab::END),
     }))?;
     let weights = Weights::random(config, Seed::new(p.seed).child("weights"));
-    checkpoint::save(&folder, &weights)?;
+    checkpoint::save(&weights, &folder)?;
     for (name, text) in [
         ("tokenizer.json", vocab::tokenizer_json()),
         ("tokenizer_config.json", vocab::tokenizer_config_json()),
         ("generation_config.json", vocab::generation_config_json()),
     ] {
-        std::fs::write(folder.join(name), text).with_context(|| format!("failed to write {name}"))?;
+        std::fs::write(folder.join(name), text)
+            .with_context(|| format!("failed to write {name}"))?;
     }
     Ok(())
 }

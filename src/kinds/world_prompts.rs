@@ -45,10 +45,26 @@ rl = 1000
 "#,
     inputs: &[],
     outputs: &[
-        Output { name: "sft", ty: Type::Prompts, doc: "harmful prompts for the teacher" },
-        Output { name: "rl", ty: Type::Prompts, doc: "the RL pool, all classes" },
-        Output { name: "validation", ty: Type::Prompts, doc: "held out of the RL pool" },
-        Output { name: "eval", ty: Type::Prompts, doc: "unseen combinations and disguises" },
+        Output {
+            name: "sft",
+            ty: Type::Prompts,
+            doc: "harmful prompts for the teacher",
+        },
+        Output {
+            name: "rl",
+            ty: Type::Prompts,
+            doc: "the RL pool, all classes",
+        },
+        Output {
+            name: "validation",
+            ty: Type::Prompts,
+            doc: "held out of the RL pool",
+        },
+        Output {
+            name: "eval",
+            ty: Type::Prompts,
+            doc: "unseen combinations and disguises",
+        },
     ],
     params: Params::specs,
     exec: None_::specs,
@@ -59,11 +75,18 @@ rl = 1000
 };
 
 fn check(values: &Values) -> Vec<Problem> {
-    let Ok(p) = Params::read(values) else { return vec![] };
+    let Ok(p) = Params::read(values) else {
+        return vec![];
+    };
     let mut found = vec![];
     range(&mut found, "depth", f64::from(p.depth), 1.0, 3.0);
     range(&mut found, "plain", p.plain, 0.0, 1.0);
-    for (name, n) in [("sft", p.sft), ("rl", p.rl), ("validation", p.validation), ("eval", p.eval)] {
+    for (name, n) in [
+        ("sft", p.sft),
+        ("rl", p.rl),
+        ("validation", p.validation),
+        ("eval", p.eval),
+    ] {
         range(&mut found, name, n as f64, 1.0, 1e6);
     }
     found
@@ -71,11 +94,18 @@ fn check(values: &Values) -> Vec<Problem> {
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
-    let world = World::new(WorldSpec { seed: p.world, depth: p.depth })?;
+    let world = World::new(WorldSpec {
+        seed: p.world,
+        depth: p.depth,
+    })?;
     let draw = |split, class, n| world.prompts(split, class, n, &forms(p.plain), p.seed);
 
-    rows::write_rows(&ctx.output("sft"), &draw(Split::Sft, PromptClass::Harmful, p.sft)?)?;
-    let (mut rl, mut validation, mut eval): (Vec<Prompt>, Vec<Prompt>, Vec<Prompt>) = (vec![], vec![], vec![]);
+    rows::write_rows(
+        &ctx.output("sft"),
+        &draw(Split::Sft, PromptClass::Harmful, p.sft)?,
+    )?;
+    let (mut rl, mut validation, mut eval): (Vec<Prompt>, Vec<Prompt>, Vec<Prompt>) =
+        (vec![], vec![], vec![]);
     for class in PromptClass::ALL {
         // One draw for both: what is drawn together differs in every prompt.
         let mut pool = draw(Split::Rl, class, p.rl + p.validation)?;

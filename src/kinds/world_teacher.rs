@@ -44,10 +44,23 @@ kind = "world-teacher"
 in = { prompts = "prompts.sft" }
 samples = 4
 "#,
-    inputs: &[Port { name: "prompts", ty: Type::Prompts, required: true, doc: "prompts of the built-in world" }],
+    inputs: &[Port {
+        name: "prompts",
+        ty: Type::Prompts,
+        required: true,
+        doc: "prompts of the built-in world",
+    }],
     outputs: &[
-        Output { name: "conversations", ty: Type::Conversations, doc: "one conversation a kept trace" },
-        Output { name: "metrics", ty: Type::Metrics, doc: "how many were asked for, how many were kept" },
+        Output {
+            name: "conversations",
+            ty: Type::Conversations,
+            doc: "one conversation a kept trace",
+        },
+        Output {
+            name: "metrics",
+            ty: Type::Metrics,
+            doc: "how many were asked for, how many were kept",
+        },
     ],
     params: Params::specs,
     exec: None_::specs,
@@ -58,7 +71,9 @@ samples = 4
 };
 
 fn check(values: &Values) -> Vec<Problem> {
-    let Ok(p) = Params::read(values) else { return vec![] };
+    let Ok(p) = Params::read(values) else {
+        return vec![];
+    };
     let mut found = vec![];
     positive(&mut found, "samples", f64::from(p.samples));
     range(&mut found, "error_rate", p.error_rate, 0.0, 1.0);
@@ -91,13 +106,19 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
                 id: format!("{}#{sample}", prompt.id),
                 prompt_id: prompt.id.clone(),
                 source: "world-teacher".into(),
-                messages: vec![Message::new("user", &prompt.prompt), Message::new("assistant", &text)],
+                messages: vec![
+                    Message::new("user", &prompt.prompt),
+                    Message::new("assistant", &text),
+                ],
             });
         }
     }
     let asked = prompts.len() * p.samples as usize;
     let kept = conversations.len();
-    ensure!(kept > 0, "all {asked} traces have empty reasoning, nothing is left to train on");
+    ensure!(
+        kept > 0,
+        "all {asked} traces have empty reasoning, nothing is left to train on"
+    );
     ctx.say(&format!("{kept} of {asked} traces have reasoning"));
     rows::write_rows(&ctx.output("conversations"), &conversations)?;
     let metric = Metric {

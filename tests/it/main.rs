@@ -1,12 +1,10 @@
 //! The one integration test binary.
 
+mod base;
+mod engine;
 mod learn_golden;
+mod recipe;
+mod sampler;
+mod table;
 mod text;
 mod world;
-mod learn_golden;
-mod sampler;
-mod text;
-mod engine;
-mod base;
-mod recipe;
-mod table;

@@ -20,11 +20,21 @@ pub struct Judged<'a> {
 
 impl<'a> Judged<'a> {
     pub fn of_prompt(prompt: &'a Prompt, response: &'a str) -> Judged<'a> {
-        Judged { prompt_id: &prompt.id, class: prompt.class, truth: prompt.truth.as_ref(), response }
+        Judged {
+            prompt_id: &prompt.id,
+            class: prompt.class,
+            truth: prompt.truth.as_ref(),
+            response,
+        }
     }
 
     pub fn of_completed(prompt: &'a CompletedPrompt, response: &'a str) -> Judged<'a> {
-        Judged { prompt_id: &prompt.prompt_id, class: prompt.class, truth: prompt.truth.as_ref(), response }
+        Judged {
+            prompt_id: &prompt.prompt_id,
+            class: prompt.class,
+            truth: prompt.truth.as_ref(),
+            response,
+        }
     }
 
     /// What the world's judges need; other prompts have none.
@@ -48,7 +58,12 @@ pub struct Scorer {
     pub score: fn(&Judged, &Settings) -> Result<f64>,
 }
 
-pub const ALL: &[&Scorer] = &[&format::SCORER, &safety::SCORER, &task::SCORER, &refusal::SCORER];
+pub const ALL: &[&Scorer] = &[
+    &format::SCORER,
+    &safety::SCORER,
+    &task::SCORER,
+    &refusal::SCORER,
+];
 
 pub fn get(name: &str) -> Option<&'static Scorer> {
     ALL.iter().copied().find(|s| s.name == name)
