@@ -40,12 +40,18 @@ impl History {
             .max_by_key(|r| r.cost.started_ms)
     }
 
-    /// The newest record with an output of this content.
-    pub fn maker(&self, digest: &Digest) -> Option<&Record> {
+    /// Who made an output of this content: of this kind and name where there is one, the newest.
+    pub fn maker(&self, digest: &Digest, kind: &str, node: &str) -> Option<&Record> {
         self.records
             .iter()
             .filter(|r| r.outputs.values().any(|a| a.digest == *digest))
-            .max_by_key(|r| r.cost.started_ms)
+            .min_by_key(|r| {
+                (
+                    r.kind != kind,
+                    r.provenance.node != node,
+                    std::cmp::Reverse(r.cost.started_ms),
+                )
+            })
     }
 }
 

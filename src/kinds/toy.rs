@@ -18,6 +18,8 @@ params! {
         text: String;
         /// Only the first characters of it are written.
         keep: Option<usize>;
+        /// How often it is written.
+        repeat: usize = 1;
         /// A number that changes nothing.
         weight: f64 = 1.0;
     }
@@ -171,7 +173,8 @@ fn write(ctx: &mut NodeCtx) -> Result<()> {
     count(exec.count.as_deref(), "write")?;
     std::thread::sleep(Duration::from_millis(exec.wait_ms));
     let keep = params.keep.unwrap_or(usize::MAX);
-    let mut text: String = params.text.chars().take(keep).collect();
+    let text: String = params.text.chars().take(keep).collect();
+    let mut text = text.repeat(params.repeat);
     if exec.drift {
         text.push_str(&crate::engine::clock::unique());
     }
