@@ -158,6 +158,11 @@ impl Attempt {
             .unwrap_or_default()
     }
 
+    /// Half an output is of no use to anyone, and may be what fills the disk. Journals and checkpoints stay.
+    pub fn drop_outputs(&self) {
+        let _ = fs::remove_dir_all(self.dir.join("out")); // What stays is litter until the commit.
+    }
+
     pub fn remove(&self) -> std::io::Result<()> {
         fs::remove_dir_all(&self.dir)
     }

@@ -440,6 +440,7 @@ impl<'a> Exec<'a> {
         } else {
             Attempt::of(self.store, &key)?
         };
+        earlier.iter().for_each(Attempt::drop_outputs);
         let (attempt, spec) = self.attempt(id, &key, tokens, &earlier)?;
         let secrets = named_secrets(&self.graph.node(id).exec);
         let sender = self.sender.clone();
@@ -678,6 +679,7 @@ impl<'a> Exec<'a> {
     fn end_badly(&mut self, id: NodeId, status: Option<ExitStatus>, message: String) {
         let running = self.running.remove(&id).expect("only a running node ends");
         self.free += running.tokens;
+        running.attempt.drop_outputs();
         let asked = self.stopping.is_some();
         let code = status.and_then(|s| s.code());
         // A worker that was asked to stop may die of the request before it can listen to it.

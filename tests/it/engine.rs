@@ -834,7 +834,7 @@ fn a_full_or_read_only_disk_is_an_environment_failure_and_loses_nothing() {
     assert!(
         output.status.success(),
         "{}",
-        String::from_utf8_lossy(&output.stdout)
+        String::from_utf8_lossy(&output.stderr)
     );
 }
 
