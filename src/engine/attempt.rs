@@ -4,7 +4,8 @@
 use crate::base::value::Values;
 use crate::engine::clock;
 use crate::engine::key::Key;
-use crate::engine::store::{Artifact, Store, names};
+use crate::engine::record::Artifact;
+use crate::engine::store::{Store, names};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -8,7 +8,8 @@
 use crate::engine::attempt::{Attempt, Spec};
 use crate::engine::key::{Digest, Manifest};
 use crate::engine::objects;
-use crate::engine::store::{Artifact, Cost, Lookup, Provenance, Record, Store};
+use crate::engine::record::{Artifact, Cost, Provenance, Record};
+use crate::engine::store::{Lookup, Store};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;

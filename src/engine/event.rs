@@ -2,7 +2,7 @@
 
 use crate::engine::key::{Digest, Key};
 use crate::engine::plan::Reason;
-use crate::engine::store::Cost;
+use crate::engine::record::Cost;
 use crate::engine::worker::Metric;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -2,7 +2,8 @@
 
 use crate::engine::key::{Digest, facts};
 use crate::engine::plan::Reason;
-use crate::engine::store::{Record, Store};
+use crate::engine::record::Record;
+use crate::engine::store::Store;
 use anyhow::Result;
 use std::collections::BTreeSet;
 

@@ -4,7 +4,8 @@ use crate::engine::graph::{Graph, NodeId};
 use crate::engine::history::{History, changes};
 use crate::engine::key::{Digest, Key};
 use crate::engine::plan::{Judge, Planned, Reason, Verdict, Wanted};
-use crate::engine::store::{Provenance, Record, Store};
+use crate::engine::record::{Provenance, Record};
+use crate::engine::store::Store;
 use anyhow::Result;
 
 pub struct Why {
