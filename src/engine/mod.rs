@@ -1,7 +1,7 @@
 //! Runs a graph of typed nodes with content-hashed caching. Knows neither recipes nor models: it is tested on toy kinds.
 //!
 //! In reading order: what a node is (`kind`, `params`, `graph`), what makes two nodes the same (`key`, `sources`), where
-//! artifacts live (`objects`, `record`, `store`, `attempt`, `commit`), what has to run and why (`plan`, `history`, `why`), running
+//! artifacts live (`objects`, `record`, `store`, `attempt`, `commit`), what has to run and why (`plan`, `verdict`, `history`, `why`), running
 //! it (`exec`, `process`, `worker`, `session`, `checkpoint`) and what happened (`event`, `journal`).
 
 pub mod kind;
@@ -19,6 +19,7 @@ pub mod store;
 
 pub mod history;
 pub mod plan;
+pub mod verdict;
 pub mod why;
 
 pub mod checkpoint;

@@ -3,9 +3,10 @@
 use crate::engine::graph::{Graph, NodeId};
 use crate::engine::history::{History, changes};
 use crate::engine::key::{Digest, Key};
-use crate::engine::plan::{Judge, Planned, Reason, Verdict, Wanted};
+use crate::engine::plan::{Judge, Planned, Wanted};
 use crate::engine::record::{Provenance, Record};
 use crate::engine::store::Store;
+use crate::engine::verdict::{Reason, Verdict};
 use anyhow::Result;
 
 pub struct Why {

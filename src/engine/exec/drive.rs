@@ -5,9 +5,10 @@ use crate::engine::event::{Counts, End, Event, State};
 use crate::engine::failure::Failure;
 use crate::engine::graph::NodeId;
 use crate::engine::kind::Cpu;
-use crate::engine::plan::{self, Verdict};
+use crate::engine::plan::{self, Planned};
 use crate::engine::process::Worker;
 use crate::engine::record::Record;
+use crate::engine::verdict::Verdict;
 use std::time::{Duration, Instant};
 
 /// A worker that was asked to stop has this long to save its state.
@@ -83,9 +84,13 @@ impl Exec<'_> {
     }
 
     fn judge(&mut self, id: NodeId) {
-        let planned = match self.judge.judge(id, &self.known) {
-            Ok(planned) => planned,
-            Err(error) => return self.give_up(id, &error),
+        let settled = |p: &Planned| !matches!(p.verdict, Verdict::Maybe { .. });
+        let planned = match self.planned.remove(&id).filter(settled) {
+            Some(planned) => planned,
+            None => match self.judge.judge(id, &self.known) {
+                Ok(planned) => planned,
+                Err(error) => return self.give_up(id, &error),
+            },
         };
         let manifest = planned
             .manifest

@@ -12,7 +12,7 @@ use crate::engine::failure::Failure;
 use crate::engine::graph::{Graph, NodeId};
 use crate::engine::journal::{Journal, RunInfo};
 use crate::engine::key::{Key, Manifest};
-use crate::engine::plan::{Judge, Outputs, Wanted};
+use crate::engine::plan::{Judge, Outputs, Planned, Wanted};
 use crate::engine::process::{Heard, Worker};
 use crate::engine::record::Record;
 use crate::engine::store::Store;
@@ -137,7 +137,8 @@ pub fn run(
     let started = Instant::now();
     store.prepare()?;
     let judge = Judge::new(store, graph, wanted)?;
-    let lines: Vec<_> = judge.plan()?.nodes.iter().map(|p| p.line(graph)).collect();
+    let plan = judge.plan()?;
+    let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
     let info = RunInfo {
         id: clock::unique(),
         started_ms: clock::now_ms(),
@@ -170,6 +171,7 @@ pub fn run(
                 .iter()
                 .map(|id| (*id, State::Waiting))
                 .collect(),
+            planned: plan.nodes.into_iter().map(|p| (p.id, p)).collect(),
             ready: BTreeMap::new(),
             running: BTreeMap::new(),
             known: BTreeMap::new(),
@@ -235,6 +237,8 @@ struct Exec<'a> {
     run: String,
     sender: mpsc::Sender<News>,
     states: BTreeMap<NodeId, State>,
+    /// Verdicts from before the run, until they are used.
+    planned: BTreeMap<NodeId, Planned>,
     ready: BTreeMap<NodeId, Ready>,
     running: BTreeMap<NodeId, Running>,
     known: BTreeMap<NodeId, Outputs>,
