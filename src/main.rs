@@ -1,3 +1,5 @@
+//! The binary: so far only the hidden verb with which the engine starts its workers.
+
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     if args[1] == "worker" { std::process::exit(pipe::engine::worker::main(&pipe::kinds::REGISTRY, args[2].as_ref())); }
