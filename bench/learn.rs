@@ -64,10 +64,22 @@ fn main() {
     }
     println!(
         "{:6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>10} {:>8} {:>8} {:>8}",
-        "shape", "params", "fwd ms", "bwd ms", "adamw ms", "step ms", "tok/s", "GFLOP/s", "peak", "of peak"
+        "shape",
+        "params",
+        "fwd ms",
+        "bwd ms",
+        "adamw ms",
+        "step ms",
+        "tok/s",
+        "GFLOP/s",
+        "peak",
+        "of peak"
     );
     let results: Vec<Value> = SHAPES.iter().map(measure).collect();
-    println!("{}", json!({"threads": rayon::current_num_threads(), "results": results}));
+    println!(
+        "{}",
+        json!({"threads": rayon::current_num_threads(), "results": results})
+    );
 }
 
 fn measure(shape: &Shape) -> Value {

@@ -1,0 +1,373 @@
+//! GRPO and its variants on the log-probabilities of sampled tokens.
+//!
+//! Per token, with w = exp(logp - old), A the advantage of its row and d = reference - logp:
+//!   l = -min(min(w, delta) A, clip(w, 1 - low, 1 + high) A) + beta k(d)
+//! where k is k1 = -d, k2 = d^2 / 2 or k3 = exp(d) - d - 1 (Schulman), and for A < 0 the policy term is at most
+//! -dual A (Ye et al. 2020). GSPO (Zheng et al. 2025) has one w per row, exp(mean_t(logp - old)). The loss is a weighted
+//! sum of l (see `Aggregation`) minus `entropy` times the mean entropy of all tokens.
+
+use super::Outcome;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregation {
+    /// Mean over rows of the mean over a row's tokens.
+    Grpo,
+    /// Mean over the tokens of the micro-batch, then over micro-batches: depends on how a window is split.
+    Bnpo,
+    /// Mean over all tokens of the window (DAPO; verl's token-mean).
+    Dapo,
+    /// Sum over tokens by rows times `max_length` (Dr. GRPO).
+    DrGrpo,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kl {
+    K1,
+    K2,
+    K3,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ratio {
+    Token,
+    /// One ratio per row (GSPO).
+    Sequence,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    pub aggregation: Aggregation,
+    pub ratio: Ratio,
+    /// Clip range 1 - `clip_low` ..= 1 + `clip_high`.
+    pub clip_low: f64,
+    pub clip_high: f64,
+    /// Upper bound of the unclipped ratio.
+    pub delta: Option<f64>,
+    /// Dual clip, above 1.
+    pub dual_clip: Option<f64>,
+    pub kl: Kl,
+    /// Coefficient of the KL term; 0 needs no reference.
+    pub beta: f64,
+    /// Multiplies the KL term by the ratio.
+    pub kl_times_ratio: bool,
+    /// logp - old and d are cut to +- this (verl: 20). No gradient flows where it binds.
+    pub log_clamp: Option<f64>,
+    /// The KL term is cut to +- this (verl: 10). No gradient flows where it binds.
+    pub kl_clamp: Option<f64>,
+    /// Coefficient of the mean entropy.
+    pub entropy: f64,
+}
+
+impl Default for Options {
+    /// Token mean, clip 0.2, k3, no KL, no entropy term.
+    fn default() -> Options {
+        Options {
+            aggregation: Aggregation::Dapo,
+            ratio: Ratio::Token,
+            clip_low: 0.2,
+            clip_high: 0.2,
+            delta: None,
+            dual_clip: None,
+            kl: Kl::K3,
+            beta: 0.0,
+            kl_times_ratio: false,
+            log_clamp: None,
+            kl_clamp: None,
+            entropy: 0.0,
+        }
+    }
+}
+
+/// Denominators over the whole optimizer window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Rows, those without trained tokens included.
+    pub rows: usize,
+    pub tokens: usize,
+    pub micro_batches: usize,
+    /// The longest completion allowed, for `Aggregation::DrGrpo`.
+    pub max_length: usize,
+}
+
+/// One micro-batch. Row i's tokens are `starts[i]..starts[i + 1]` of the arrays; a row may be empty.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// N + 1 bounds.
+    pub starts: &'a [usize],
+    /// N numbers.
+    pub advantages: &'a [f32],
+    pub logp: &'a [f32],
+    /// Log-probabilities under the weights that sampled. None: the live ones (ratio 1, gradient not 0).
+    pub old: Option<&'a [f32]>,
+    /// Needed where `beta` is not 0.
+    pub reference: Option<&'a [f32]>,
+    pub entropy: &'a [f32],
+}
+
+/// Sums over tokens and rows; those of micro-batches add up.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sums {
+    pub tokens: usize,
+    pub entropy: f64,
+    /// The KL term before `beta`; None without a reference.
+    pub kl: Option<f64>,
+    /// Tokens where a clamp of the log-ratio or the KL term stopped the gradient.
+    pub clamped: usize,
+    pub ratio: f64,
+    /// Clip counts and what they are counted over (tokens, or rows for `Ratio::Sequence`).
+    pub counted: usize,
+    pub low: usize,
+    pub high: usize,
+    /// Smallest low and largest high fraction of a row that has tokens.
+    pub low_min: Option<f64>,
+    pub high_max: Option<f64>,
+}
+
+impl Sums {
+    pub fn merge(&mut self, other: &Sums) {
+        let both = |a: Option<f64>, b: Option<f64>, pick: fn(f64, f64) -> f64| match (a, b) {
+            (Some(a), Some(b)) => Some(pick(a, b)),
+            (a, b) => a.or(b),
+        };
+        self.tokens += other.tokens;
+        self.entropy += other.entropy;
+        self.kl = both(self.kl, other.kl, |a, b| a + b);
+        self.clamped += other.clamped;
+        self.ratio += other.ratio;
+        self.counted += other.counted;
+        self.low += other.low;
+        self.high += other.high;
+        self.low_min = both(self.low_min, other.low_min, f64::min);
+        self.high_max = both(self.high_max, other.high_max, f64::max);
+    }
+
+    /// Means under TRL's names (and `ratio/mean`, `clamped`); empty without tokens.
+    pub fn named(&self) -> Vec<(&'static str, f64)> {
+        if self.tokens == 0 {
+            return Vec::new();
+        }
+        let (tokens, counted) = (self.tokens as f64, self.counted as f64);
+        let mut list = vec![
+            ("entropy", self.entropy / tokens),
+            ("ratio/mean", self.ratio / tokens),
+            ("clamped", self.clamped as f64 / tokens),
+            ("clip_ratio/low_mean", self.low as f64 / counted),
+            ("clip_ratio/high_mean", self.high as f64 / counted),
+            (
+                "clip_ratio/region_mean",
+                (self.low + self.high) as f64 / counted,
+            ),
+            ("clip_ratio/low_min", self.low_min.unwrap_or(0.0)),
+            ("clip_ratio/high_max", self.high_max.unwrap_or(0.0)),
+        ];
+        if let Some(kl) = self.kl {
+            list.push(("kl", kl / tokens));
+        }
+        list
+    }
+}
+
+pub fn grpo(options: &Options, rows: Rows, window: Window) -> Outcome<Sums> {
+    check(options, rows);
+    let mut outcome = Outcome {
+        loss: 0.0,
+        dlogp: vec![0.0; rows.logp.len()],
+        dentropy: None,
+        metrics: Sums {
+            kl: rows.reference.map(|_| 0.0),
+            ..Sums::default()
+        },
+    };
+    for i in 0..rows.advantages.len() {
+        let range = rows.starts[i]..rows.starts[i + 1];
+        if !range.is_empty() {
+            row(options, rows, window, i, range, &mut outcome);
+        }
+    }
+    if options.entropy != 0.0 {
+        let weight = options.entropy / window.tokens as f64;
+        outcome.loss -= weight * outcome.metrics.entropy;
+        outcome.dentropy = Some(vec![-weight as f32; rows.logp.len()]);
+    }
+    outcome
+}
+
+/// Adds one row's loss, gradients and counts.
+fn row(
+    options: &Options,
+    rows: Rows,
+    window: Window,
+    i: usize,
+    range: std::ops::Range<usize>,
+    outcome: &mut Outcome<Sums>,
+) {
+    let length = range.len() as f64;
+    let weight = match options.aggregation {
+        Aggregation::Grpo => 1.0 / (window.rows as f64 * length),
+        Aggregation::Bnpo => 1.0 / (rows.logp.len() as f64 * window.micro_batches as f64),
+        Aggregation::Dapo => 1.0 / window.tokens as f64,
+        Aggregation::DrGrpo => 1.0 / (window.rows as f64 * window.max_length as f64),
+    };
+    let advantage = f64::from(rows.advantages[i]);
+    let gaps: Vec<Clamped> = range
+        .clone()
+        .map(|t| {
+            let old = rows.old.map_or(rows.logp[t], |old| old[t]);
+            Clamped::new(f64::from(rows.logp[t]) - f64::from(old), options.log_clamp)
+        })
+        .collect();
+    let shared = gaps.iter().map(|gap| gap.value).sum::<f64>() / length;
+    let (mut low, mut high) = (0, 0);
+    // dL/d(log of the row's ratio), for a ratio shared by the row.
+    let mut dshared = 0.0;
+    for (t, gap) in range.clone().zip(&gaps) {
+        let log_ratio = match options.ratio {
+            Ratio::Token => gap.value,
+            Ratio::Sequence => shared,
+        };
+        let ratio = log_ratio.exp();
+        let policy = policy_term(options, ratio, advantage);
+        let kl = kl_term(options, rows, t);
+        let sums = &mut outcome.metrics;
+        let mut loss = policy.value;
+        let mut dratio = policy.slope;
+        let mut dlogp = 0.0;
+        if let Some(kl) = &kl {
+            let times = if options.kl_times_ratio { ratio } else { 1.0 };
+            loss += options.beta * kl.value * times;
+            dlogp += options.beta * kl.slope * times;
+            if options.kl_times_ratio {
+                dratio += options.beta * kl.value;
+            }
+            // TRL logs the term as it enters the loss.
+            sums.kl = sums.kl.map(|sum| sum + kl.value * times);
+        }
+        let dlog = dratio * ratio;
+        match options.ratio {
+            Ratio::Token => dlogp += dlog * gap.slope,
+            Ratio::Sequence => dshared += dlog,
+        }
+        outcome.loss += weight * loss;
+        outcome.dlogp[t] = (weight * dlogp) as f32;
+        sums.tokens += 1;
+        sums.entropy += f64::from(rows.entropy[t]);
+        sums.ratio += ratio;
+        let kl_bound = kl.is_some_and(|kl| kl.clamped);
+        sums.clamped += usize::from(gap.slope == 0.0 || kl_bound);
+        low += usize::from(ratio < 1.0 - options.clip_low && advantage < 0.0);
+        high += usize::from(ratio > 1.0 + options.clip_high && advantage > 0.0);
+    }
+    if options.ratio == Ratio::Sequence {
+        for (t, gap) in range.zip(&gaps) {
+            outcome.dlogp[t] += (weight * dshared * gap.slope / length) as f32;
+        }
+        (low, high) = (low.min(1), high.min(1));
+    }
+    let counted = match options.ratio {
+        Ratio::Token => gaps.len(),
+        Ratio::Sequence => 1,
+    };
+    count(&mut outcome.metrics, low, high, counted);
+}
+
+fn count(sums: &mut Sums, low: usize, high: usize, counted: usize) {
+    sums.low += low;
+    sums.high += high;
+    sums.counted += counted;
+    let (low, high) = (low as f64 / counted as f64, high as f64 / counted as f64);
+    sums.low_min = Some(sums.low_min.map_or(low, |least| least.min(low)));
+    sums.high_max = Some(sums.high_max.map_or(high, |most| most.max(high)));
+}
+
+/// A number cut to +- a bound; `slope` is 0 where the bound holds it.
+struct Clamped {
+    value: f64,
+    slope: f64,
+}
+
+impl Clamped {
+    fn new(x: f64, bound: Option<f64>) -> Clamped {
+        match bound {
+            Some(bound) if x.abs() > bound => Clamped {
+                value: bound.copysign(x),
+                slope: 0.0,
+            },
+            _ => Clamped {
+                value: x,
+                slope: 1.0,
+            },
+        }
+    }
+}
+
+/// A loss term and its slope.
+struct Term {
+    value: f64,
+    slope: f64,
+    clamped: bool,
+}
+
+/// The policy term and its slope by the ratio.
+fn policy_term(options: &Options, ratio: f64, advantage: f64) -> Term {
+    let (bound, own) = match options.delta {
+        Some(delta) if ratio > delta => (delta, 0.0),
+        _ => (ratio, 1.0),
+    };
+    let clipped = ratio.clamp(1.0 - options.clip_low, 1.0 + options.clip_high);
+    let (free, cut) = (bound * advantage, clipped * advantage);
+    let inside = f64::from(u8::from(clipped == ratio));
+    let (mut gain, mut slope) = if free <= cut {
+        (free, own * advantage)
+    } else {
+        (cut, inside * advantage)
+    };
+    if let Some(dual) = options.dual_clip
+        && advantage < 0.0
+        && gain < dual * advantage
+    {
+        (gain, slope) = (dual * advantage, 0.0);
+    }
+    Term {
+        value: -gain,
+        slope: -slope,
+        clamped: false,
+    }
+}
+
+/// The KL term and its slope by logp.
+fn kl_term(options: &Options, rows: Rows, t: usize) -> Option<Term> {
+    let reference = rows.reference?;
+    let gap = f64::from(reference[t]) - f64::from(rows.logp[t]);
+    let d = Clamped::new(gap, options.log_clamp);
+    let (value, slope) = match options.kl {
+        Kl::K1 => (-d.value, 1.0),
+        Kl::K2 => (d.value * d.value / 2.0, -d.value),
+        Kl::K3 => (d.value.exp_m1() - d.value, -d.value.exp_m1()),
+    };
+    let cut = Clamped::new(value, options.kl_clamp);
+    Some(Term {
+        value: cut.value,
+        slope: slope * d.slope * cut.slope,
+        clamped: d.slope * cut.slope == 0.0,
+    })
+}
+
+fn check(options: &Options, rows: Rows) {
+    let n = rows.logp.len();
+    assert!(
+        rows.starts.len() == rows.advantages.len() + 1
+            && rows.starts.first() == Some(&0)
+            && rows.starts.last() == Some(&n),
+        "the bounds of rows run from 0 to the number of tokens"
+    );
+    assert!(
+        rows.entropy.len() == n
+            && rows.old.is_none_or(|old| old.len() == n)
+            && rows.reference.is_none_or(|reference| reference.len() == n),
+        "one number per token"
+    );
+    assert!(
+        options.beta == 0.0 || rows.reference.is_some(),
+        "a KL term needs reference log-probabilities"
+    );
+}
