@@ -237,13 +237,18 @@ pub fn logits_at(
         picked.extend_from_slice(&last[row * d..(row + 1) * d]);
     }
     workspace.give(last);
-    head::logits(weights, &normed(weights, &picked))
+    head_logits(weights, &picked)
 }
 
 /// Logits of every token [tokens, vocabulary]: for tests and small inputs.
 pub fn logits(weights: &Weights, batch: Packed, workspace: &mut Workspace) -> Vec<f32> {
     let rows: Vec<usize> = (0..batch.ids.len()).collect();
     logits_at(weights, batch, &rows, workspace)
+}
+
+/// The final norm and the head on rows of the last block's output: logits [rows, vocabulary] or label scores.
+pub fn head_logits(weights: &Weights, rows: &[f32]) -> Vec<f32> {
+    head::logits(weights, &normed(weights, rows))
 }
 
 /// Rows after the final norm.

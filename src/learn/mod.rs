@@ -1,4 +1,30 @@
 //! The learning core: decoders, their gradients, objectives and the optimizer. Knows no store, recipe or clock.
+//!
+//! One optimizer step, with sequences packed one after another and no padding anywhere:
+//!
+//! ```ignore
+//! let mut weights = checkpoint::load(folder)?;            // or Weights::random(config, seed)
+//! let mut workspace = Workspace::new();                   // kept from step to step
+//! let mut moments = Moments::zeros(&weights.layout);
+//! let mut grads = vec![0.0; weights.layout.len()];        // flat, as the weights
+//!
+//! grads.fill(0.0);
+//! for micro in window {                                   // scored: indices of the tokens that are trained
+//!     let batch = Packed { ids: &micro.ids, starts: &micro.starts };
+//!     let tape = decoder::forward(&weights, batch, &micro.scored, temperature, &mut workspace);
+//!     let out = sft(&tape.logp, &tape.entropy, &tape.greedy_hit, tokens_of_the_window);
+//!     backward(&weights, &tape, &out.dlogp, out.dentropy.as_deref(), &mut grads, &mut workspace);
+//!     tape.recycle(&mut workspace);
+//! }
+//! let grad_norm = clip(&mut grads, 1.0);
+//! AdamW::default().update(&mut weights, &grads, &mut moments, schedule.at(step));
+//! ```
+//!
+//! `decoder::score` gives log-probabilities without a tape (reference and old policies), `decoder::logits_at` logits or
+//! reward scores of chosen rows, `decoder::hidden_states` every layer. A sampler with a cache is made of
+//! `decoder::embed`, `decoder::project`, own attention, `decoder::finish` and `decoder::head_logits`, which take blocks
+//! of rows. Work runs in rayon's current pool; no byte depends on the number of its threads.
+
 pub mod checkpoint;
 pub mod config;
 pub mod decoder;

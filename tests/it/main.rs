@@ -1,1 +1,2 @@
 mod learn_golden;
+mod numerics;
