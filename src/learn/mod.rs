@@ -22,9 +22,10 @@
 //!
 //! `decoder::score` gives log-probabilities without a tape (reference and old policies), `decoder::logits_at` logits or
 //! reward scores of chosen rows, `decoder::hidden_states` every layer. A sampler with a cache is made of
-//! `decoder::embed`, `decoder::project`, own attention, `decoder::finish` and `decoder::head_logits`, which take blocks
-//! of rows. Work runs in rayon's current pool; no byte depends on the number of its threads.
+//! `decoder::embed`, `block::project`, own attention, `block::finish` and `decoder::head_logits`, which take blocks of
+//! rows. Work runs in rayon's current pool; no byte depends on the number of its threads.
 
+pub mod block;
 pub mod checkpoint;
 pub mod config;
 pub mod decoder;

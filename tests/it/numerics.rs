@@ -531,3 +531,28 @@ fn a_training_state_survives_the_disk_bit_for_bit() {
     let error = format!("{:#}", State::load(&path).expect_err("refused"));
     assert!(error.contains("state.safetensors"), "{error}");
 }
+
+#[test]
+fn four_thousand_tokens_fit_and_their_beginning_is_that_of_a_short_sequence() {
+    let weights = weights(Family::Llama, Head::Untied);
+    let sample = sample(&[4096]);
+    let ids = &sample.sequences[0];
+    let mut workspace = Workspace::new();
+    let mut tape_of = |n: usize| {
+        let (starts, scored) = ([0, n], (1..n).collect::<Vec<_>>());
+        let batch = Packed {
+            ids: &ids[..n],
+            starts: &starts,
+        };
+        decoder::forward(&weights, batch, &scored, 1.0, &mut workspace)
+    };
+    let (long, short) = (tape_of(4096), tape_of(100));
+    for (a, b) in long.logp.iter().zip(&short.logp) {
+        assert!((a - b).abs() < 1e-4, "{a} {b}");
+    }
+    let mut grads = vec![0.0; weights.layout.len()];
+    let dlogp = &sample.dlogp[0];
+    backward(&weights, &long, dlogp, None, &mut grads, &mut workspace);
+    let norm = optim::norm(&grads);
+    assert!(norm.is_finite() && norm > 0.0);
+}
