@@ -8,9 +8,11 @@ fn main() {
     println!("{}", l.warnings.render(false));
     let store = pipe::engine::store::Store::open(args[2].as_ref()).unwrap();
     let mut s = pipe::engine::exec::Settings::new().unwrap(); s.stop = pipe::engine::exec::Stop::on_signals().unwrap();
+    let only: Vec<_> = std::env::var("ONLY").ok().iter().flat_map(|o| o.split(',').map(|n| l.graph.find(n).unwrap()).collect::<Vec<_>>()).collect();
+    let wanted = pipe::engine::plan::Wanted { only, ..Default::default() };
     let t0 = std::time::Instant::now();
     let mut last = std::collections::BTreeMap::new();
-    let out = pipe::engine::exec::run(&store, &l.graph, &Default::default(), &s, &mut |e| {
+    let out = pipe::engine::exec::run(&store, &l.graph, &wanted, &s, &mut |e| {
         use pipe::engine::event::Event::*;
         match e { Progress { node, .. } => { let t = t0.elapsed().as_secs(); if last.get(node) != Some(&(t / 20)) { last.insert(node.clone(), t / 20); println!("{t} {}", serde_json::to_string(e).unwrap()); } } Metric { .. } => {}, State { .. } | Log { .. } => println!("{} {}", t0.elapsed().as_secs(), serde_json::to_string(e).unwrap().chars().take(300).collect::<String>()), _ => {} }
     }).unwrap();
