@@ -194,11 +194,10 @@ fn filters(texts: &[String]) -> Result<Vec<(&str, &str)>, Error> {
 }
 
 fn is(row: &Map<String, Value>, field: &str, value: &str) -> bool {
-    match row.get(field) {
-        Some(Value::String(s)) => s == value,
-        Some(other) => other.to_string() == value,
-        None => false,
-    }
+    let text = row
+        .get(field)
+        .map(|v| v.as_str().map_or_else(|| v.to_string(), String::from));
+    text.as_deref() == Some(value)
 }
 
 /// A row for reading: texts first, in the order one reads them, then everything else on one line.
