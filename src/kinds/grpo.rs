@@ -12,7 +12,6 @@ use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::model_io::{self, Model, Sampling};
-use crate::kinds::probe::mean_metric;
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::{Judged, Settings as ScorerSettings};
 use crate::kinds::training::{LrSchedule, Watcher};
@@ -311,10 +310,9 @@ fn held_out(
         means.push((prompt.class, sum / group.len() as f64));
     }
     let all: Vec<f64> = means.iter().map(|(_, m)| *m).collect();
-    let mut metrics = vec![mean_metric(
+    let mut metrics = vec![reward::mean_metric(
         &format!("held_out_reward/{when}"),
         &all,
-        "reward",
     )];
     for class in PromptClass::ALL {
         let of_class: Vec<f64> = means
@@ -323,10 +321,9 @@ fn held_out(
             .map(|(_, m)| *m)
             .collect();
         if !of_class.is_empty() {
-            metrics.push(mean_metric(
+            metrics.push(reward::mean_metric(
                 &format!("held_out_reward/{when}/{}", class.word()),
                 &of_class,
-                "reward",
             ));
         }
     }

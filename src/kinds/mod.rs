@@ -1,17 +1,17 @@
 //! The kinds of nodes: the one place where the engine meets models and the world. A file a kind, a line in `REGISTRY`.
 
-mod evaluate;
+pub mod evaluate;
 mod generate;
 mod grpo;
 mod local_model;
-mod mix;
+pub mod mix;
 mod model_io;
 mod probe;
-mod prompts_file;
+pub mod prompts_file;
 pub mod reward;
 pub mod scorers;
 mod sft;
-mod toy;
+pub mod toy;
 mod training;
 mod world_corpus;
 mod world_model;
