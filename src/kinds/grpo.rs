@@ -248,15 +248,16 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         prompts: &prompts,
         p: &p,
     };
-    let end = train::train(&mut state, &mut feed, &settings(&p), &mut watcher)?;
-    watcher.end(end)?;
+    let end = train::train(&mut state, &mut feed, &settings(&p), &mut watcher);
+    watcher.end(&state, end)?;
 
     if !validation.is_empty() {
         let trained = Model {
             weights: state.weights.clone(),
             tokenizer: Rc::clone(&model.tokenizer),
         };
-        metrics.extend(held_out("after", ctx, &trained, &route, &validation, &p)?);
+        let after = held_out("after", ctx, &trained, &route, &validation, &p);
+        metrics.extend(after.or_else(|error| watcher.end(&state, Err(error)).map(|()| vec![]))?);
     }
     watcher.finish(&state, ctx.input("model"), metrics)
 }
