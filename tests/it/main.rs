@@ -2,6 +2,7 @@
 
 mod base;
 mod engine;
+mod layers;
 mod learn_golden;
 mod numerics;
 mod recipe;
