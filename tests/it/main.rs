@@ -7,6 +7,8 @@ mod learn_golden;
 mod numerics;
 mod recipe;
 mod sampler;
+mod study;
 mod table;
 mod text;
+mod training;
 mod world;
