@@ -211,9 +211,7 @@ impl Table {
     fn column(&self, name: &str) -> Result<usize> {
         self.find(name).with_context(|| {
             let near = did_you_mean(name, self.columns.iter().map(String::as_str));
-            let near = near
-                .map(|n| format!(", did you mean `{n}`?"))
-                .unwrap_or_default();
+            let near = near.map_or(".".into(), |n| format!(", did you mean `{n}`?"));
             format!("no column `{name}`{near} The columns are {}", self.names())
         })
     }

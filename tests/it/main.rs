@@ -2,9 +2,12 @@
 
 mod base;
 mod engine;
+mod kinds;
 mod layers;
 mod learn_golden;
+mod local;
 mod numerics;
+mod prompts_file;
 mod recipe;
 mod sampler;
 mod study;
