@@ -2,6 +2,7 @@
 
 mod base;
 mod engine;
+mod golden;
 mod kinds;
 mod layers;
 mod learn_golden;
