@@ -108,6 +108,53 @@ fn no_source_file_holds_what_the_house_forbids() {
 }
 
 #[test]
+fn what_lies_below_the_engine_has_no_clock_and_no_environment() {
+    let forbidden: &[(&str, &[&str])] = &[
+        (
+            "base",
+            &["std::time", "std::env", "std::process", "std::net"],
+        ),
+        (
+            "learn",
+            &["std::time", "std::env", "std::process", "std::net"],
+        ),
+        (
+            "world",
+            &[
+                "std::time",
+                "std::env",
+                "std::process",
+                "std::net",
+                "std::fs",
+                "std::path",
+            ],
+        ),
+        (
+            "recipe",
+            &["std::time", "std::env", "std::process", "std::net"],
+        ),
+        ("kinds", &["SystemTime", "std::env", "std::net"]),
+    ];
+    let mut wrong = vec![];
+    for file in sources() {
+        let words = forbidden.iter().find(|(layer, _)| *layer == file.layer());
+        // The toys are for the engine's own tests: they die by hand and look at what they were given.
+        if file.name == "kinds/toy.rs" {
+            continue;
+        }
+        for (number, line) in file.text.lines().enumerate() {
+            let code = without_comment(line);
+            for word in words.iter().flat_map(|(_, words)| *words) {
+                if code.contains(word) {
+                    wrong.push(format!("{}:{}: {word}", file.name, number + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
 fn an_expectation_has_words() {
     let mut wrong = vec![];
     for file in sources() {

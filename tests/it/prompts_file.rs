@@ -155,7 +155,13 @@ fn labels_decide_the_class() {
 fn a_bad_file_is_an_error_that_names_the_row_or_the_column() {
     let column = |name: &str| vec![("column", Value::Str(name.into()))];
     let harmful = |label: &str| vec![("harmful", list(&[label]))];
-    let table: Vec<(&str, &str, Vec<(&str, Value)>, &str)> = vec![
+    type Case = (
+        &'static str,
+        &'static str,
+        Vec<(&'static str, Value)>,
+        &'static str,
+    );
+    let table: Vec<Case> = vec![
         ("a.csv", "", vec![], "the file is empty"),
         ("a.jsonl", " \n", vec![], "the file is empty"),
         ("a.csv", "id,prompt\n", vec![], "has no rows"),
