@@ -14,6 +14,7 @@ mod sft;
 pub mod toy;
 mod training;
 mod world_corpus;
+mod world_knowledge;
 mod world_model;
 mod world_prompts;
 mod world_teacher;
@@ -26,6 +27,7 @@ pub const REGISTRY: Registry = Registry(&[
     &world_corpus::KIND,
     &world_prompts::KIND,
     &world_teacher::KIND,
+    &world_knowledge::KIND,
     &local_model::KIND,
     &prompts_file::KIND,
     &mix::KIND,
