@@ -1,9 +1,7 @@
-fn main() {
-    let mut args = std::env::args_os().skip(1);
-    if args.next().is_some_and(|verb| verb == "worker")
-        && let Some(dir) = args.next()
-    {
-        let registry = pipe::kinds::REGISTRY;
-        std::process::exit(pipe::engine::worker::main(&registry, dir.as_ref()));
-    }
+//! The program `pipe`; everything it does is in `pipe::cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(pipe::cli::main())
 }
