@@ -1,6 +1,6 @@
 //! Speed of the sampler: new tokens per second on three shapes of model, all rows running to the limit.
 //!
-//! `cargo bench --bench sample`, threads as in RAYON_NUM_THREADS. The last line is JSON.
+//! `cargo bench --bench sample [SHAPE]`, threads as in RAYON_NUM_THREADS. The last line is JSON.
 
 use pipe::base::rng::Seed;
 use pipe::learn::config::{Config, Family, Head, RopeScaling};
@@ -79,7 +79,11 @@ const SHAPES: [Shape; 4] = [
 
 fn main() {
     let mut results = serde_json::Map::new();
+    let only = std::env::args().skip(1).find(|a| !a.starts_with('-'));
     for shape in SHAPES {
+        if only.as_ref().is_some_and(|only| only != shape.name) {
+            continue;
+        }
         let weights = Weights::random(config(&shape), Seed::new(1));
         let mut rng = Seed::new(2).rng();
         let requests: Vec<Request> = (0..shape.prompts)

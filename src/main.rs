@@ -1,7 +1,5 @@
-//! The program `pipe`; everything it does is in `pipe::cli`.
+//! The binary: the command line's words in, an exit status out.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    ExitCode::from(pipe::cli::main())
+fn main() {
+    std::process::exit(pipe::cli::main());
 }

@@ -1,44 +1,55 @@
-//! `pipe check`.
+//! `pipe check`: is the recipe right?
 
-use crate::base::text::count;
-use crate::cli::args::RecipeArgs;
-use crate::cli::{Done, Trouble};
+use super::{Error, Outcome, RecipeArgs, colour, print, print_json, study};
 use serde_json::json;
 
-/// Reads a recipe and says everything that is wrong with it
+/// Check a recipe: everything that is wrong with it, at once, with line and caret.
 ///
-/// Nothing is run and no store is touched; files that the recipe names have to be there.
+/// Reads the recipe and what it extends; needs no store, no network, no GPU. Files that it names have to exist.
+///
+/// Example: pipe check recipes/tars.toml --set vars.lambda=0.3
 #[derive(clap::Args)]
-#[command(after_help = "Examples:
-  pipe check study.toml
-  pipe check study.toml --set node.sft.lr=1e-4
-  pipe check study.toml --json")]
+#[command(verbatim_doc_comment)]
 pub struct Check {
     #[command(flatten)]
     recipe: RecipeArgs,
-    /// Diagnostics as JSON, on stdout
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    /// Print the recipe with everything resolved: nothing extended, no variables, defaults written out
+    #[arg(long)]
+    resolved: bool,
 }
 
-impl Check {
-    pub fn run(&self) -> Result<Done, Trouble> {
-        match (self.recipe.try_load()?, self.json) {
-            (Ok(loaded), false) => {
-                let nodes = loaded.graph.nodes().len() as u64;
-                Ok(Done::ok(format!("ok: {}\n", count(nodes, "node", "nodes"))))
-            }
-            (Ok(loaded), true) => Ok(Done::json(&json!({
-                "ok": true,
-                "name": loaded.name,
-                "nodes": loaded.graph.nodes().iter().map(|n| &n.name).collect::<Vec<_>>(),
-                "diagnostics": loaded.warnings.json(),
-            }))),
-            (Err(diags), false) => Err(Trouble::Recipe(diags)),
-            (Err(diags), true) => Ok(Done {
-                code: 2,
-                ..Done::json(&json!({ "ok": false, "diagnostics": diags.json() }))
-            }),
+pub fn run(args: &Check) -> Outcome {
+    let loaded = match study::load(&args.recipe) {
+        Err(Error::Author(diags)) if args.json => {
+            print_json(&json!({ "ok": false, "diagnostics": diags.json() }));
+            return Err(Error::Author(diags));
         }
+        other => other?,
+    };
+    if args.json {
+        let nodes: Vec<_> = loaded
+            .graph
+            .nodes()
+            .iter()
+            .map(|n| json!({ "node": n.name, "kind": n.kind.name }))
+            .collect();
+        print_json(&json!({
+            "ok": true, "name": loaded.name, "nodes": nodes, "diagnostics": loaded.warnings.json(),
+        }));
+        return Ok(());
     }
+    eprint!("{}", loaded.warnings.render(colour()));
+    if args.resolved {
+        print(&loaded.resolved_text);
+    } else {
+        print(&format!(
+            "ok: `{}` has {} nodes\n",
+            loaded.name,
+            loaded.graph.nodes().len()
+        ));
+    }
+    Ok(())
 }

@@ -1,41 +1,28 @@
-//! The command line: arguments, printing and exit codes. How anything is done is not known here. A file a verb.
+//! The command line: arguments, exit codes, printing. Every verb is a file; how anything is done is other rooms' business.
 
-mod args;
 mod check;
+mod export;
+mod kinds;
+mod ls;
 mod plan;
 mod run;
+mod show;
+mod study;
+mod why;
 
 use crate::base::diag::Diags;
 use crate::engine::failure::Failure;
-use crate::engine::worker;
-use crate::kinds::REGISTRY;
-use clap::{Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
-const CODES: &str = "\
-Exit codes:
-  0    everything asked for is there
-  1    a node failed, or what was asked for is not made yet
-  2    the recipe or the arguments are wrong
-  3    the store or the machine is unusable
-  130  interrupted; the next run goes on from what was saved
+const AFTER: &str = "Exit status: 0 done, 1 a node failed, 2 the recipe or the arguments are wrong, 3 the store or the \
+machine cannot be used, 130 interrupted.\n\nThe store is `--store`, else the environment variable PIPE_STORE, else `cache` in the \
+current folder.\n\nExample: pipe run recipes/tars.toml";
 
-The store is the folder given by --store, else by the environment variable PIPE_STORE, else `cache` here.";
-
-const START: &str = "\
-A recipe (TOML) describes a study as nodes: data, models, training, evaluation. Every node has a key made of what it \
-is; a node with an artifact under its key is not run again.
-
-  pipe check study.toml           is the recipe right?
-  pipe plan study.toml            what would run, why, and how long?
-  pipe run study.toml             run it, then the table of results
-  pipe show study.toml            the table again, nothing is run
-  pipe show study.toml answers    rows of an artifact, readable";
-
-/// Runs studies of LLM post-training from a recipe, and only what is not made yet.
+/// A declarative engine for LLM post-training studies: one TOML recipe is a graph of nodes that run once and are kept.
 #[derive(Parser)]
-#[command(name = "pipe", version, long_about = START, after_help = CODES, max_term_width = 110)]
+#[command(name = "pipe", version, after_help = AFTER, max_term_width = 110)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -46,110 +33,145 @@ enum Verb {
     Check(check::Check),
     Plan(plan::Plan),
     Run(run::Run),
-    /// What the engine starts for every node.
+    Why(why::Why),
+    Show(show::Show),
+    Ls(ls::Ls),
+    Export(export::Export),
+    Kinds(kinds::Kinds),
+    /// Print a completion script for a shell.
+    ///
+    /// Example: pipe completions bash > ~/.local/share/bash-completion/completions/pipe
+    Completions {
+        shell: clap_complete::Shell,
+    },
+    /// Runs one attempt; started by `run`.
     #[command(hide = true)]
     Worker {
-        dir: PathBuf,
+        attempt: PathBuf,
     },
 }
 
-/// What a verb has to say on stdout, and how it ended.
-struct Done {
-    text: String,
-    code: u8,
+/// A recipe, with changes for this command only.
+#[derive(Args)]
+struct RecipeArgs {
+    /// The recipe's TOML file
+    recipe: PathBuf,
+    /// Change a value for this command: `vars.NAME=VALUE`, `NODE.PARAM=VALUE`. May be repeated
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
 }
 
-impl Done {
-    fn ok(text: impl Into<String>) -> Done {
-        Done {
-            text: text.into(),
-            code: 0,
-        }
-    }
-
-    fn json(value: &impl serde::Serialize) -> Done {
-        let text = serde_json::to_string_pretty(value).expect("what is shown has a JSON form");
-        Done::ok(text + "\n")
-    }
+#[derive(Args)]
+struct StoreArgs {
+    /// Folder of the store [default: $PIPE_STORE, else `cache`]
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
 }
 
-/// Why a verb could not do what it was asked to.
-enum Trouble {
-    /// The arguments are wrong.
-    Arguments(String),
-    /// The recipe is wrong.
-    Recipe(Diags),
-    /// It is not made yet.
-    Absent(String),
+/// Why a command did not succeed.
+enum Error {
+    /// The recipe's author has to change something.
+    Author(Diags),
+    /// The command line's author has.
+    Usage(String),
     Failure(Failure),
+    /// The world failed while a result was being read or printed.
+    World(anyhow::Error),
 }
 
-impl From<Failure> for Trouble {
-    fn from(failure: Failure) -> Trouble {
-        Trouble::Failure(failure)
+impl From<anyhow::Error> for Error {
+    fn from(error: anyhow::Error) -> Error {
+        Error::World(error)
     }
 }
 
-impl From<anyhow::Error> for Trouble {
-    fn from(error: anyhow::Error) -> Trouble {
-        Trouble::Failure(Failure::Environment(error))
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        Error::Failure(failure)
     }
 }
 
-/// Reads the arguments, does what they say, and returns the exit code.
-pub fn main() -> u8 {
-    let verb = match Cli::try_parse() {
-        Ok(cli) => cli.verb,
-        Err(error) => {
-            let _ = error.print(); // Nobody is left to be told.
-            return u8::try_from(error.exit_code()).unwrap_or(2);
+impl From<Diags> for Error {
+    fn from(diags: Diags) -> Error {
+        Error::Author(diags)
+    }
+}
+
+type Outcome = Result<(), Error>;
+
+/// Runs the command line and returns the process's exit status.
+pub fn main() -> i32 {
+    let outcome = match Cli::parse().verb {
+        Verb::Check(args) => check::run(&args),
+        Verb::Plan(args) => plan::run(&args),
+        Verb::Run(args) => run::run(&args),
+        Verb::Why(args) => why::run(&args),
+        Verb::Show(args) => show::run(&args),
+        Verb::Ls(args) => ls::run(&args),
+        Verb::Export(args) => export::run(&args),
+        Verb::Kinds(args) => kinds::run(&args),
+        Verb::Completions { shell } => {
+            let mut script = vec![];
+            clap_complete::generate(shell, &mut Cli::command(), "pipe", &mut script);
+            print(&String::from_utf8_lossy(&script));
+            Ok(())
+        }
+        Verb::Worker { attempt } => {
+            return crate::engine::worker::main(&crate::kinds::REGISTRY, &attempt);
         }
     };
-    let done = match verb {
-        Verb::Check(verb) => verb.run(),
-        Verb::Plan(verb) => verb.run(),
-        Verb::Run(verb) => verb.run(),
-        Verb::Worker { dir } => {
-            return u8::try_from(worker::main(&REGISTRY, &dir)).unwrap_or(1);
-        }
-    };
-    match done {
-        Ok(done) => {
-            // A reader that went away, as `| head` does, has what it wanted.
-            let _ = std::io::stdout().write_all(done.text.as_bytes());
-            done.code
-        }
-        Err(trouble) => explain(trouble),
+    match outcome {
+        Ok(()) => 0,
+        Err(error) => explain(&error),
     }
 }
 
-fn explain(trouble: Trouble) -> u8 {
-    match trouble {
-        Trouble::Arguments(message) => {
-            aside(&format!("error: {message}\n"));
+/// Prints the error and returns its exit status.
+fn explain(error: &Error) -> i32 {
+    match error {
+        Error::Author(diags) => {
+            eprint!("{}", diags.render(colour()));
             2
         }
-        Trouble::Recipe(diags) => {
-            aside(&diags.render(colour(&std::io::stderr())));
+        Error::Usage(message) => {
+            eprintln!("error: {message}");
             2
         }
-        Trouble::Absent(message) => {
-            aside(&format!("error: {message}\n"));
-            1
+        Error::Failure(failure) => {
+            eprintln!("error: {failure}");
+            i32::from(failure.exit_code())
         }
-        Trouble::Failure(failure) => {
-            aside(&format!("error: {failure}\n"));
-            failure.exit_code()
+        Error::World(error) => {
+            eprintln!("error: {error:#}");
+            3
         }
     }
 }
 
-/// On stderr: what is not the answer.
-fn aside(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes()); // As in `main`.
+/// Writes to stdout. A reader that went away (`| head`) ends the process quietly.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .is_err()
+    {
+        std::process::exit(0);
+    }
 }
 
-/// Whether to colour what goes to this stream. See <https://no-color.org>.
-fn colour(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && args::environment("NO_COLOR").is_none_or(|v| v.is_empty())
+/// Prints a value as JSON.
+fn print_json(value: &serde_json::Value) {
+    print(&format!("{value:#}\n"));
+}
+
+/// Whether stderr shows colours.
+fn colour() -> bool {
+    std::io::stderr().is_terminal() && environment("NO_COLOR").is_none()
+}
+
+/// The one place where the environment is read.
+#[allow(clippy::disallowed_methods)]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -1,153 +1,109 @@
-//! `pipe plan`.
+//! `pipe plan`: what would run, and why.
 
-use crate::base::text::{count, duration};
-use crate::cli::args::{PartArgs, RecipeArgs, StoreArgs};
-use crate::cli::{Done, Trouble};
-use crate::engine::graph::Graph;
-use crate::engine::plan::{self, Planned, Verdict};
-use crate::engine::store::Store;
+use super::{Outcome, RecipeArgs, StoreArgs, colour, print, print_json, study};
+use crate::base::text::duration;
+use crate::engine::plan;
+use crate::engine::verdict::Verdict;
 use crate::report::table::{Table, left, right};
 use crate::report::words;
 use serde_json::json;
 
-/// Shows what a run would do, node by node, and why; runs nothing
+/// Say what `run` would do, node by node, without running anything.
 ///
-/// HIT: the artifact is there. RUN: it has to be made. RESUME: an interrupted attempt has come this far. MAYBE: depends
-/// on the bytes that the nodes before it give.
+/// HIT: the artifact is there. RUN: it has to be made, with the reason. RESUME: an earlier attempt left work to go on
+/// from. MAYBE: it depends on the bytes that a node above will give. Times are those of the nearest earlier record.
+///
+/// Example: pipe plan recipes/tars.toml --set vars.lambda=0.3
 #[derive(clap::Args)]
-#[command(after_help = "Examples:
-  pipe plan study.toml
-  pipe plan study.toml --set vars.seed=1 --only rl-eval
-  pipe plan study.toml --fresh sft")]
+#[command(verbatim_doc_comment)]
 pub struct Plan {
     #[command(flatten)]
     recipe: RecipeArgs,
     #[command(flatten)]
-    part: PartArgs,
-    #[command(flatten)]
     store: StoreArgs,
-    /// The plan as JSON
+    /// Only this node and what it needs. May be repeated
+    #[arg(long, value_name = "NODE")]
+    only: Vec<String>,
+    /// As if this node had no record. May be repeated
+    #[arg(long, value_name = "NODE")]
+    fresh: Vec<String>,
+    /// Print the plan as JSON
     #[arg(long)]
     json: bool,
 }
 
-impl Plan {
-    pub fn run(&self) -> Result<Done, Trouble> {
-        let loaded = self.recipe.load()?;
-        let wanted = self.part.wanted(&loaded.graph)?;
-        let store = self.store.open()?;
-        let plan = plan::plan(&store, &loaded.graph, &wanted)?;
-        if self.json {
-            return Ok(Done::json(&as_json(&plan, &loaded.graph, &store)));
-        }
-        let columns = [
-            left("verdict"),
-            left("node"),
-            left("kind"),
-            right("expected"),
-            left("why"),
-        ];
-        let mut table = Table::new(columns);
-        for planned in &plan.nodes {
-            let node = loaded.graph.node(planned.id);
-            let expected = match (&planned.verdict, planned.expected_seconds) {
-                (Verdict::Hit(_), _) => String::new(),
-                (_, Some(seconds)) => duration(seconds),
-                (_, None) => "?".into(),
-            };
-            table.push([
-                verdict(&planned.verdict),
-                node.name.clone(),
-                node.kind.name.into(),
-                expected,
-                why(planned, &loaded.graph),
-            ]);
-        }
-        Ok(Done::ok(format!("{}\n{}\n", table.render(), totals(&plan))))
+pub fn run(args: &Plan) -> Outcome {
+    let loaded = study::load(&args.recipe)?;
+    let store = study::open(&args.store)?;
+    let graph = &loaded.graph;
+    let wanted = study::wanted(graph, &args.only, &args.fresh)?;
+    let plan = plan::plan(&store, graph, &wanted)?;
+    if args.json {
+        let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
+        print_json(&json!({ "recipe": loaded.name, "store": store.root(), "nodes": lines }));
+        return Ok(());
     }
-}
-
-/// As in `RESUME 73 %`.
-pub fn verdict(verdict: &Verdict) -> String {
-    let word = verdict.word().to_uppercase();
-    match verdict {
-        Verdict::Resume {
-            fraction: Some(fraction),
-            ..
-        } => format!("{word} {:.0} %", fraction * 100.0),
-        _ => word,
-    }
-}
-
-fn why(planned: &Planned, graph: &Graph) -> String {
-    match &planned.verdict {
-        Verdict::Maybe { after } => {
-            let names: Vec<&str> = after
-                .iter()
-                .map(|id| graph.node(*id).name.as_str())
-                .collect();
-            format!("after {}", names.join(", "))
-        }
-        verdict => words::reasons(verdict.reasons()),
-    }
-}
-
-fn totals(plan: &plan::Plan) -> String {
-    let mut parts = vec![];
-    for (word, said) in [
-        ("hit", "to reuse"),
-        ("run", "to run"),
-        ("resume", "to resume"),
-        ("maybe", "undecided"),
-    ] {
-        let n = plan
-            .nodes
-            .iter()
-            .filter(|p| p.verdict.word() == word)
-            .count();
-        if n > 0 {
-            parts.push(format!("{n} {said}"));
-        }
-    }
-    let open = plan
-        .nodes
-        .iter()
-        .filter(|p| !matches!(p.verdict, Verdict::Hit(_)));
-    let (known, unknown): (Vec<_>, Vec<_>) = open.partition(|p| p.expected_seconds.is_some());
-    let seconds: f64 = known.iter().filter_map(|p| p.expected_seconds).sum();
-    let time = match (known.len(), unknown.len()) {
-        (0, 0) => "nothing to do".into(),
-        (0, _) => "time not known".into(),
-        (_, 0) => format!("about {} if all of it runs", duration(seconds)),
-        (_, n) => format!(
-            "at least {} ({n} of unknown time) if all of it runs",
-            duration(seconds)
-        ),
-    };
-    let nodes = count(plan.nodes.len() as u64, "node", "nodes");
-    format!("{nodes}: {}; {time}", parts.join(", "))
-}
-
-fn as_json(plan: &plan::Plan, graph: &Graph, store: &Store) -> serde_json::Value {
-    let nodes: Vec<_> = plan
-        .nodes
-        .iter()
-        .map(|planned| {
-            let mut line = json!(planned.line(graph));
-            match &planned.verdict {
-                Verdict::Maybe { after } => {
-                    let names: Vec<&str> = after
-                        .iter()
-                        .map(|id| graph.node(*id).name.as_str())
-                        .collect();
-                    line["after"] = json!(names);
-                }
-                Verdict::Resume { fraction, .. } => line["fraction"] = json!(fraction),
-                Verdict::Hit(_) | Verdict::Run(_) => {}
+    eprint!("{}", loaded.warnings.render(colour()));
+    let mut table = Table::new([
+        left(""),
+        left("node"),
+        left("kind"),
+        right("expected"),
+        left("why"),
+    ]);
+    let (mut hits, mut seconds, mut unknown) = (0, 0.0, 0);
+    for planned in &plan.nodes {
+        let node = graph.node(planned.id);
+        let mut fraction = None;
+        let why = match &planned.verdict {
+            Verdict::Hit(_) => String::new(),
+            Verdict::Maybe { after } => {
+                let names: Vec<String> = after
+                    .iter()
+                    .map(|id| format!("`{}`", graph.node(*id).name))
+                    .collect();
+                format!("depends on what {} gives", names.join(", "))
             }
-            line["why"] = json!(why(planned, graph));
-            line
-        })
-        .collect();
-    json!({ "store": store.root(), "nodes": nodes })
+            Verdict::Resume {
+                reasons,
+                fraction: done,
+            } => {
+                fraction = *done;
+                words::reasons(reasons)
+            }
+            Verdict::Run(reasons) => words::reasons(reasons),
+        };
+        let hit = matches!(planned.verdict, Verdict::Hit(_));
+        hits += usize::from(hit);
+        if !hit {
+            unknown += usize::from(planned.expected_seconds.is_none());
+            seconds += planned.expected_seconds.unwrap_or(0.0);
+        }
+        let expected = if hit {
+            String::new()
+        } else {
+            words::maybe_duration(planned.expected_seconds)
+        };
+        let verdict = words::verdict(planned.verdict.word(), fraction);
+        table.push([
+            verdict,
+            node.name.clone(),
+            node.kind.name.to_string(),
+            expected,
+            why,
+        ]);
+    }
+    print(&table.render());
+    let total = plan.nodes.len();
+    let known = if unknown > 0 {
+        format!(", {unknown} of unknown length")
+    } else {
+        String::new()
+    };
+    print(&format!(
+        "{hits} of {total} are hits; {} to run or decide, expected {}{known}\n",
+        total - hits,
+        duration(seconds)
+    ));
+    Ok(())
 }

@@ -1,109 +1,115 @@
-//! `pipe run`.
+//! `pipe run`: makes what is missing, shows it live, ends with the study's table.
 
-use crate::cli::args::{PartArgs, RecipeArgs, StoreArgs};
-use crate::cli::{Done, Trouble, aside, colour};
-use crate::engine::event::Event;
-use crate::engine::exec::{self, Outcome, Settings, Stop};
-use crate::engine::store::Store;
-use crate::recipe::Loaded;
-use crate::report::progress::{Progress, Style};
-use crate::report::summary::{Part, Ran, Summary};
+use super::{Outcome, RecipeArgs, StoreArgs, colour, print, print_json, study};
+use crate::base::text::duration;
+use crate::engine::event::State;
+use crate::engine::exec::{self, Settings, Stop};
+use crate::report::progress::{Progress, View};
+use crate::report::summary::{self, Item};
+use serde_json::json;
 use std::io::IsTerminal;
-use std::num::NonZeroUsize;
+use std::time::Instant;
 
-/// Runs what is not made yet, then shows the table of results
+/// Run a study: make what is missing, reuse what is there, end with the table.
 ///
-/// Progress goes to stderr, the summary to stdout. Ctrl-C lets the nodes save their state, a second Ctrl-C kills them;
-/// either way the next run goes on from what was saved.
+/// Every node runs in a process of its own. Ctrl-C lets the nodes save their state and stops; a second Ctrl-C kills
+/// them. The same command later goes on where it stopped. Progress goes to stderr, results to stdout.
+///
+/// Example: pipe run recipes/tars.toml --set vars.lambda=0.3 --only rl-eval
 #[derive(clap::Args)]
-#[command(after_help = "Examples:
-  pipe run study.toml
-  pipe run study.toml --only sft-eval --threads 8
-  pipe run study.toml --set vars.seed=1 --json > result.json")]
+#[command(verbatim_doc_comment)]
 pub struct Run {
     #[command(flatten)]
     recipe: RecipeArgs,
     #[command(flatten)]
-    part: PartArgs,
-    #[command(flatten)]
     store: StoreArgs,
-    /// Threads that all nodes together may use; all cores if not given. Results do not depend on it
+    /// Only this node and what it needs. May be repeated
+    #[arg(long, value_name = "NODE")]
+    only: Vec<String>,
+    /// Run this node although there is a record. May be repeated
+    #[arg(long, value_name = "NODE")]
+    fresh: Vec<String>,
+    /// Threads that all nodes together may use [default: all cores]
     #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
-    /// The summary as JSON
-    #[arg(long)]
-    json: bool,
-    /// No progress, only what goes wrong
+    threads: Option<std::num::NonZeroUsize>,
+    /// Show failures only
     #[arg(long, short)]
     quiet: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
 }
 
-impl Run {
-    pub fn run(&self) -> Result<Done, Trouble> {
-        let loaded = self.recipe.load()?;
-        let wanted = self.part.wanted(&loaded.graph)?;
-        let store = self.store.open()?;
-        let mut settings = Settings::new()?;
-        settings.threads = self.threads.map_or(settings.threads, NonZeroUsize::get);
-        settings.stop = Stop::on_signals()?;
-        settings.recipes = vec![(loaded.name.clone(), loaded.resolved_text.clone())];
-        let mut progress = Progress::new(self.style());
-        let mut seconds = 0.0;
-        let outcome = exec::run(&store, &loaded.graph, &wanted, &settings, &mut |event| {
-            if let Event::RunEnded { seconds: took, .. } = event {
-                seconds = *took;
-            }
-            progress.hear(event);
-        })?;
-        let kept = store.runs().join(&outcome.run);
-        let summary = summary(&store, &loaded, &outcome, seconds)?;
-        let code = outcome.failure().map_or(0, |failure| {
-            aside(&format!("error: {failure}\n"));
-            failure.exit_code()
-        });
-        if self.json {
-            return Ok(Done {
-                code,
-                ..Done::json(&summary.json(&store))
-            });
-        }
-        Ok(Done {
-            text: format!("\n{}run kept at {}\n", summary.text(), kept.display()),
-            code,
+pub fn run(args: &Run) -> Outcome {
+    let started = Instant::now();
+    let loaded = study::load(&args.recipe)?;
+    eprint!("{}", loaded.warnings.render(colour()));
+    let store = study::open(&args.store)?;
+    let graph = &loaded.graph;
+    let wanted = study::wanted(graph, &args.only, &args.fresh)?;
+    let mut settings = Settings::new()?;
+    settings.threads = args.threads.map_or(settings.threads, usize::from);
+    settings.stop = Stop::on_signals()?;
+    settings.recipes = vec![(loaded.name.clone(), loaded.resolved_text.clone())];
+
+    let view = match (args.quiet, std::io::stderr().is_terminal()) {
+        (true, _) => View::Quiet,
+        (false, true) => View::Terminal,
+        (false, false) => View::Plain,
+    };
+    let mut progress = Progress::new(view);
+    let outcome = exec::run(&store, graph, &wanted, &settings, &mut |event| {
+        progress.hear(event)
+    })?;
+
+    let items: Vec<Item> = outcome
+        .nodes
+        .iter()
+        .filter_map(|n| {
+            let record = n.record.as_ref()?;
+            Some(Item {
+                node: &n.name,
+                record,
+                hit: matches!(n.state, State::Hit { .. }),
+            })
         })
-    }
-
-    fn style(&self) -> Style {
-        let stderr = std::io::stderr();
-        match (self.quiet, stderr.is_terminal()) {
-            (true, _) => Style::Quiet,
-            (_, true) => Style::Live {
-                colour: colour(&stderr),
-            },
-            _ => Style::Lines,
+        .collect();
+    let wall = started.elapsed().as_secs_f64();
+    let failure = outcome.failure();
+    if args.json {
+        print_json(&json!({
+            "recipe": loaded.name,
+            "run": outcome.run,
+            "store": store.root(),
+            "ok": failure.is_none(),
+            "seconds": wall,
+            "states": outcome.nodes.iter().map(|n| json!({ "node": n.name, "state": n.state })).collect::<Vec<_>>(),
+            "nodes": summary::json(&store, &items)?,
+        }));
+    } else {
+        let ran = items.iter().any(|i| !i.hit);
+        print(&format!("\n{}", summary::text(&store, &items)?));
+        if ran {
+            print(&format!("{}\n", summary::costs(&items)));
         }
+        print(&totals(&items, outcome.nodes.len(), wall));
+        print(&format!(
+            "run {} in {}\n",
+            outcome.run,
+            store.root().display()
+        ));
     }
+    failure.map_or(Ok(()), |f| Err(f.into()))
 }
 
-fn summary(
-    store: &Store,
-    loaded: &Loaded,
-    outcome: &Outcome,
-    seconds: f64,
-) -> Result<Summary, Trouble> {
-    let mut parts = vec![];
-    for end in &outcome.nodes {
-        let kind = loaded.graph.node(end.id).kind.name;
-        let mut part = Part::new(store, &end.name, kind, end.record.clone())?.ended(&end.state);
-        part.description = loaded.notes.get(&end.name).cloned();
-        parts.push(part);
-    }
-    Ok(Summary {
-        recipe: loaded.name.clone(),
-        parts,
-        ran: Some(Ran {
-            id: outcome.run.clone(),
-            seconds,
-        }),
-    })
+fn totals(items: &[Item], nodes: usize, wall: f64) -> String {
+    let hits: Vec<&Item> = items.iter().filter(|i| i.hit).collect();
+    let saved: f64 = hits.iter().map(|i| i.record.cost.seconds).sum();
+    let ran = items.len() - hits.len();
+    format!(
+        "{nodes} nodes: {} hits (saved {}), {ran} ran; {} in all\n",
+        hits.len(),
+        duration(saved),
+        duration(wall)
+    )
 }

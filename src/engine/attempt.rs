@@ -4,7 +4,8 @@
 use crate::base::value::Values;
 use crate::engine::clock;
 use crate::engine::key::Key;
-use crate::engine::store::{Artifact, Store, names};
+use crate::engine::record::Artifact;
+use crate::engine::store::{Store, names};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -156,6 +157,11 @@ impl Attempt {
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default()
+    }
+
+    /// Half an output is of no use to anyone, and may be what fills the disk. Journals and checkpoints stay.
+    pub fn drop_outputs(&self) {
+        let _ = fs::remove_dir_all(self.dir.join("out")); // What stays is litter until the commit.
     }
 
     pub fn remove(&self) -> std::io::Result<()> {

@@ -8,7 +8,8 @@
 use crate::engine::attempt::{Attempt, Spec};
 use crate::engine::key::{Digest, Manifest};
 use crate::engine::objects;
-use crate::engine::store::{Artifact, Cost, Lookup, Provenance, Record, Store};
+use crate::engine::record::{Artifact, Cost, Provenance, Record};
+use crate::engine::store::{Lookup, Store};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;
@@ -87,6 +88,11 @@ fn store_record(
     merge_metrics(delivery)?;
     let mut logs = vec![];
     for (relative, path) in objects::walk(&delivery.attempt.logs(), false)? {
+        // Progress and usage have served; most nodes say nothing on stderr.
+        let kept = !matches!(relative.as_str(), "progress.json" | "usage.json");
+        if !kept || fs::metadata(&path).is_ok_and(|m| m.len() == 0) {
+            continue;
+        }
         logs.push(store.objects().take(&path, &relative)?);
     }
     objects::sync_dir(&store.root().join("objects")).context("syncing objects")?;

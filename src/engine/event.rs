@@ -1,8 +1,8 @@
 //! Everything that can happen in a run, as data: the terminal, the journal and every report are readers of this.
 
 use crate::engine::key::{Digest, Key};
-use crate::engine::plan::Reason;
-use crate::engine::store::Cost;
+use crate::engine::record::Cost;
+use crate::engine::verdict::Reason;
 use crate::engine::worker::Metric;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

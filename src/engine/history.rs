@@ -1,8 +1,9 @@
 //! The records that exist, read once, for explaining: which earlier record is nearest to a node, and who made a digest.
 
 use crate::engine::key::{Digest, facts};
-use crate::engine::plan::Reason;
-use crate::engine::store::{Record, Store};
+use crate::engine::record::Record;
+use crate::engine::store::Store;
+use crate::engine::verdict::Reason;
 use anyhow::Result;
 use std::collections::BTreeSet;
 
@@ -20,16 +21,18 @@ impl History {
     /// The record to compare a node with: of its kind, of its name where there is one, with the fewest differing facts,
     /// the newest. `manifest` may lack inputs that are not known yet.
     pub fn nearest(&self, kind: &str, node: &str, manifest: &str) -> Option<&Record> {
-        self.records
-            .iter()
-            .filter(|r| r.kind == kind)
-            .min_by_key(|r| {
-                (
-                    r.provenance.node != node,
-                    changes(&r.manifest, manifest).len(),
-                    std::cmp::Reverse(r.cost.started_ms),
-                )
-            })
+        let all = || self.records.iter().filter(|r| r.kind == kind);
+        let distance = |r: &&Record| {
+            (
+                changes(&r.manifest, manifest).len(),
+                std::cmp::Reverse(r.cost.started_ms),
+            )
+        };
+        // The name first, and not as a part of the distance: comparing every node with every record is quadratic.
+        all()
+            .filter(|r| r.provenance.node == node)
+            .min_by_key(distance)
+            .or_else(|| all().min_by_key(distance))
     }
 
     /// The newest record of a node of this name.
@@ -40,12 +43,18 @@ impl History {
             .max_by_key(|r| r.cost.started_ms)
     }
 
-    /// The newest record with an output of this content.
-    pub fn maker(&self, digest: &Digest) -> Option<&Record> {
+    /// Who made an output of this content: of this kind and name where there is one, the newest.
+    pub fn maker(&self, digest: &Digest, kind: &str, node: &str) -> Option<&Record> {
         self.records
             .iter()
             .filter(|r| r.outputs.values().any(|a| a.digest == *digest))
-            .max_by_key(|r| r.cost.started_ms)
+            .min_by_key(|r| {
+                (
+                    r.kind != kind,
+                    r.provenance.node != node,
+                    std::cmp::Reverse(r.cost.started_ms),
+                )
+            })
     }
 }
 

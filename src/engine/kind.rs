@@ -27,6 +27,17 @@ pub enum Type {
 }
 
 impl Type {
+    pub const ALL: [Type; 8] = [
+        Type::Prompts,
+        Type::Conversations,
+        Type::Pairs,
+        Type::Completions,
+        Type::Scores,
+        Type::Model,
+        Type::Adapter,
+        Type::Metrics,
+    ];
+
     pub fn word(self) -> &'static str {
         match self {
             Type::Prompts => "prompts",

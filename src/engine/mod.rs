@@ -1,8 +1,8 @@
 //! Runs a graph of typed nodes with content-hashed caching. Knows neither recipes nor models: it is tested on toy kinds.
 //!
 //! In reading order: what a node is (`kind`, `params`, `graph`), what makes two nodes the same (`key`, `sources`), where
-//! artifacts live (`objects`, `store`, `attempt`, `commit`), what has to run and why (`plan`, `history`, `why`), running
-//! it (`exec`, `process`, `worker`, `checkpoint`) and what happened (`event`, `journal`).
+//! artifacts live (`objects`, `record`, `store`, `attempt`, `commit`), what has to run and why (`plan`, `verdict`, `history`, `why`), running
+//! it (`exec`, `process`, `worker`, `session`, `checkpoint`) and what happened (`event`, `journal`).
 
 pub mod kind;
 pub mod params;
@@ -14,16 +14,19 @@ pub mod sources;
 pub mod attempt;
 pub mod commit;
 pub mod objects;
+pub mod record;
 pub mod store;
 
 pub mod history;
 pub mod plan;
+pub mod verdict;
 pub mod why;
 
 pub mod checkpoint;
 pub mod exec;
 pub mod failure;
 pub mod process;
+pub mod session;
 pub mod worker;
 
 pub mod clock;

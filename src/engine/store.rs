@@ -16,11 +16,10 @@
 use crate::engine::clock;
 use crate::engine::failure::Failure;
 use crate::engine::key::{Key, PlanKey};
-use crate::engine::objects::{self, Blob, Objects};
+use crate::engine::objects::{self, Objects};
+use crate::engine::record::Record;
 use crate::engine::sources::Sources;
 use anyhow::{Context, Result, anyhow, bail};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -40,53 +39,6 @@ const FOLDERS: [&str; 9] = [
     "quarantine",
     "tmp",
 ];
-
-/// What a committed node left.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
-    pub key: Key,
-    pub kind: String,
-    /// The text whose hash is the key.
-    pub manifest: String,
-    pub outputs: BTreeMap<String, Artifact>,
-    pub cost: Cost,
-    pub provenance: Provenance,
-    /// stderr, metrics and the worker's words; not identity.
-    pub logs: Vec<Blob>,
-}
-
-/// A committed output.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Artifact {
-    /// `Type::word`.
-    #[serde(rename = "type")]
-    pub ty: String,
-    pub digest: crate::engine::key::Digest,
-    /// Sorted by path.
-    pub files: Vec<Blob>,
-}
-
-/// What it took, all attempts together.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Cost {
-    pub seconds: f64,
-    pub cpu_seconds: f64,
-    /// Highest resident memory of a worker.
-    pub peak_bytes: u64,
-    /// Of the attempt that was committed; milliseconds since 1970.
-    pub started_ms: u64,
-    pub threads: usize,
-    pub attempts: usize,
-}
-
-/// Who made it; for people, never in a key.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Provenance {
-    pub recipe: String,
-    pub node: String,
-    pub run: String,
-    pub version: String,
-}
 
 /// What the store knows of a key.
 pub enum Lookup {

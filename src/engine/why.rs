@@ -3,8 +3,10 @@
 use crate::engine::graph::{Graph, NodeId};
 use crate::engine::history::{History, changes};
 use crate::engine::key::{Digest, Key};
-use crate::engine::plan::{Judge, Planned, Reason, Verdict, Wanted};
-use crate::engine::store::{Provenance, Record, Store};
+use crate::engine::plan::{Judge, Planned, Wanted};
+use crate::engine::record::{Provenance, Record};
+use crate::engine::store::Store;
+use crate::engine::verdict::{Reason, Verdict};
 use anyhow::Result;
 
 pub struct Why {
@@ -62,7 +64,8 @@ pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<
         }
     }
     if causes.is_empty() {
-        trace(judge.history()?, plan[at].verdict.reasons(), &mut causes);
+        let reasons = plan[at].verdict.reasons();
+        trace(graph, judge.history()?, id, reasons, &mut causes);
     }
     let planned = plan.swap_remove(at);
     let record = match (&planned.verdict, &planned.compared) {
@@ -102,32 +105,42 @@ fn matters(graph: &Graph, id: NodeId, above: NodeId, planned: &Planned, plan: &[
 }
 
 /// Follows changed inputs upwards through the records that made the old and the new content.
-fn trace(history: &History, reasons: &[Reason], causes: &mut Vec<Cause>) {
+fn trace(
+    graph: &Graph,
+    history: &History,
+    id: NodeId,
+    reasons: &[Reason],
+    causes: &mut Vec<Cause>,
+) {
     for reason in reasons {
         let Reason::Input {
+            port,
             was: Some(was),
             now: Some(now),
-            ..
         } = reason
         else {
             continue;
         };
-        let maker = |digest: &str| history.maker(&Digest::parse(digest)?);
+        let Some(edge) = graph.node(id).inputs.get(port.as_str()) else {
+            continue;
+        };
+        let above = graph.node(edge.node);
+        let maker =
+            |digest: &str| history.maker(&Digest::parse(digest)?, above.kind.name, &above.name);
         let (Some(old), Some(new)) = (maker(was), maker(now)) else {
             continue;
         };
-        let reasons = changes(&old.manifest, &new.manifest);
-        let node = new.provenance.node.clone();
-        if causes.iter().any(|c| c.node == node) {
+        if causes.iter().any(|c| c.node == above.name) {
             continue;
         }
+        let reasons = changes(&old.manifest, &new.manifest);
         let root = !reasons.iter().any(|r| matches!(r, Reason::Input { .. }));
         causes.push(Cause {
-            node,
+            node: above.name.clone(),
             reasons: reasons.clone(),
             root,
         });
-        trace(history, &reasons, causes);
+        trace(graph, history, edge.node, &reasons, causes);
     }
 }
 

@@ -1,13 +1,13 @@
 //! The worker's side: what a kind's `run` may ask for and report. A worker is a process of its own that knows only its
 //! attempt folder; it talks to the engine in JSON lines on stdout. Its stdin is the lock of the key and is never read.
 
-use crate::base::value::Values;
+use crate::base::value::{Value, Values};
 use crate::engine::attempt::{self, Attempt, Progress, Spec, Usage};
-use crate::engine::checkpoint::{self, Checkpoint};
+use crate::engine::checkpoint;
 use crate::engine::kind::{Registry, Type};
 use crate::engine::params::ParamSet;
+use crate::engine::session;
 use anyhow::{Context, Result, anyhow};
-use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -76,13 +76,12 @@ pub struct NodeCtx {
     earlier: Vec<PathBuf>,
     stop: Arc<AtomicBool>,
     started: Instant,
-    metrics: File,
-    live: Mutex<Live>,
+    reports: Mutex<Reports>,
 }
 
-/// What was reported last; behind a lock, so that a kind may report from whichever thread made progress.
-#[derive(Default)]
-struct Live {
+/// What was reported so far. Behind a lock, so that a kind may report from any of its threads.
+struct Reports {
+    metrics: File,
     progress: Progress,
     sent: Option<Instant>,
     written: Option<Instant>,
@@ -111,14 +110,14 @@ impl NodeCtx {
     /// What the connected input is.
     pub fn input_type(&self, port: &str) -> Option<Type> {
         let word = self.spec.inputs.get(port)?;
-        TYPES.into_iter().find(|ty| ty.word() == word)
+        Type::ALL.into_iter().find(|ty| ty.word() == word)
     }
 
     /// Where a path parameter lies; its content is what the key says.
-    pub fn source(&self, param: &str) -> Result<PathBuf> {
+    pub fn source(&self, param: &str) -> PathBuf {
         match self.params.get(param) {
-            Some(crate::base::value::Value::Str(path)) => Ok(PathBuf::from(path)),
-            _ => Err(anyhow!("parameter `{param}` is not a path")),
+            Some(Value::Str(path)) => PathBuf::from(path),
+            _ => panic!("`{param}` is a required path parameter of this kind"),
         }
     }
 
@@ -155,64 +154,58 @@ impl NodeCtx {
         self.stop.clone()
     }
 
-    /// A secret that an execution parameter names: the value of this environment variable.
+    /// A secret that an execution parameter names: the value of this environment variable, which the engine let through.
+    #[allow(clippy::disallowed_methods)]
     pub fn secret(&self, name: &str) -> Result<String> {
         std::env::var(name).map_err(|_| anyhow!("the environment variable `{name}` is not set"))
     }
 
     /// Cheap: sent about ten times a second, and always at the end. `total` 0: not known.
     pub fn progress(&self, done: u64, total: u64, unit: &str, note: &str) {
-        let mut live = self.live();
-        live.progress = Progress {
+        let mut reports = self.reports();
+        reports.progress = Progress {
             done,
             total,
             unit: unit.into(),
             note: note.into(),
         };
         let last = total > 0 && done >= total;
-        if !last && live.sent.is_some_and(|t| t.elapsed() < PROGRESS_EVERY) {
+        if !last && reports.sent.is_some_and(|t| t.elapsed() < PROGRESS_EVERY) {
             return;
         }
-        live.sent = Some(Instant::now());
-        let Progress {
-            done,
-            total,
-            unit,
-            note,
-        } = live.progress.clone();
+        reports.sent = Some(Instant::now());
         send(&Message::Progress {
             done,
             total,
-            unit,
-            note,
+            unit: unit.into(),
+            note: note.into(),
         });
-        if last
-            || live
-                .written
-                .is_none_or(|t| t.elapsed() >= PROGRESS_FILE_EVERY)
-        {
-            live.written = Some(Instant::now());
+        let due = |t: Instant| t.elapsed() >= PROGRESS_FILE_EVERY;
+        if last || reports.written.is_none_or(due) {
+            reports.written = Some(Instant::now());
             // Only a plan's "73 %" is lost with it.
-            let _ = serde_json::to_vec(&live.progress)
+            let _ = serde_json::to_vec(&reports.progress)
                 .map(|bytes| std::fs::write(self.attempt.logs().join("progress.json"), bytes));
         }
     }
 
-    /// Kept in the record's logs and shown live.
-    pub fn metric(&self, step: u64, values: &[(&str, f64)]) -> Result<()> {
+    /// Kept in the record's logs and shown live. What is not finite is left out.
+    pub fn metric(&self, step: u64, values: &[(&str, f64)]) {
         let values = values
             .iter()
             .filter(|(_, v)| v.is_finite())
             .map(|(name, v)| (name.to_string(), *v))
             .collect();
         let metric = Metric { step, values };
-        let mut line = serde_json::to_string(&metric).context("writing a metric")?;
+        let mut line = serde_json::to_string(&metric).expect("a metric always has a JSON form");
         line.push('\n');
-        (&self.metrics)
-            .write_all(line.as_bytes())
-            .context("writing a metric")?;
+        if let Err(error) = self.reports().metrics.write_all(line.as_bytes()) {
+            // A curve with a hole is no reason to lose the node; a full disk will be noticed by its outputs.
+            self.say(&format!(
+                "the metrics of step {step} could not be kept: {error}"
+            ));
+        }
         send(&Message::Metric(metric));
-        Ok(())
     }
 
     pub fn say(&self, text: &str) {
@@ -224,28 +217,18 @@ impl NodeCtx {
     /// Writes a checkpoint that is whole or absent, whenever the process dies. The last two of a family (the name up to
     /// its last `-`) are kept.
     pub fn save_checkpoint(&self, name: &str, write: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
-        checkpoint::save(
-            &self.resume,
-            &self.earlier,
-            name,
-            self.live().progress.clone(),
-            write,
-        )?;
+        let progress = self.reports().progress.clone();
+        checkpoint::save(&self.resume, &self.earlier, name, progress, write)?;
         self.write_usage()
     }
 
     /// Whole checkpoints of this and all earlier attempts whose name begins with `prefix`, newest first: where one turns
     /// out to be unreadable, take the next.
-    pub fn latest_checkpoint(&self, prefix: &str) -> Vec<Checkpoint> {
+    pub fn latest_checkpoint(&self, prefix: &str) -> Vec<PathBuf> {
         let mut dirs = vec![self.resume.clone()];
         dirs.extend(self.earlier.iter().cloned());
-        checkpoint::found(&dirs, prefix)
-    }
-
-    fn live(&self) -> MutexGuard<'_, Live> {
-        self.live
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        let found = checkpoint::found(&dirs, prefix);
+        found.into_iter().map(|c| c.path).collect()
     }
 
     fn open(dir: &Path, stop: Arc<AtomicBool>) -> Result<NodeCtx> {
@@ -276,17 +259,27 @@ impl NodeCtx {
             earlier,
             stop,
             started: Instant::now(),
-            metrics,
-            live: Mutex::default(),
+            reports: Mutex::new(Reports {
+                metrics,
+                progress: Progress::default(),
+                sent: None,
+                written: None,
+            }),
             attempt,
             spec,
         })
     }
 
+    fn reports(&self) -> MutexGuard<'_, Reports> {
+        self.reports
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     fn write_usage(&self) -> Result<()> {
         let usage = Usage {
             seconds: self.started.elapsed().as_secs_f64(),
-            ..process_usage()
+            ..session::usage()
         };
         let text = serde_json::to_vec(&usage).context("writing usage")?;
         std::fs::write(self.attempt.logs().join("usage.json"), text).context("writing usage")
@@ -295,7 +288,7 @@ impl NodeCtx {
 
 /// The hidden verb `worker DIR`: runs one attempt and returns the process's exit status.
 pub fn main(registry: &Registry, dir: &Path) -> i32 {
-    let outcome = detach(dir).and_then(|stop| {
+    let outcome = session::detach(dir).and_then(|stop| {
         let mut ctx = NodeCtx::open(dir, stop)?;
         let kind = registry
             .get(&ctx.spec.kind)
@@ -313,7 +306,7 @@ pub fn main(registry: &Registry, dir: &Path) -> i32 {
         Ok(()) => 0,
         Err(error) if error.is::<Interrupted>() => EXIT_INTERRUPTED,
         Err(error) => {
-            let environment = error.chain().any(is_environment);
+            let environment = error.chain().any(session::is_environment);
             send(&Message::Failed {
                 error: format!("{error:#}"),
                 environment,
@@ -323,80 +316,10 @@ pub fn main(registry: &Registry, dir: &Path) -> i32 {
     }
 }
 
-const TYPES: [Type; 8] = [
-    Type::Prompts,
-    Type::Conversations,
-    Type::Pairs,
-    Type::Completions,
-    Type::Scores,
-    Type::Model,
-    Type::Adapter,
-    Type::Metrics,
-];
-
-/// A session of its own, so that a Ctrl-C in the terminal reaches only the engine; and no life after the engine's.
-fn detach(dir: &Path) -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        signal_hook::flag::register(signal, stop.clone()).context("installing a signal handler")?;
-    }
-    // Fails only for the leader of a group, which is a worker started by hand from a shell.
-    let _ = rustix::process::setsid();
-    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
-        .context("asking for a signal when the engine dies")?;
-    let engine = Attempt {
-        dir: dir.to_path_buf(),
-    }
-    .spec()?
-    .engine;
-    // The engine may have died before the line above.
-    if rustix::process::getppid().map(Pid::as_raw_pid) != Some(engine) {
-        stop.store(true, Ordering::Relaxed);
-    }
-    Ok(stop)
-}
-
 fn send(message: &Message) {
     let mut line = serde_json::to_string(message).expect("a message always has a JSON form");
     line.push('\n');
     // An engine that is gone hears nothing; its death signal stops this worker.
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
-}
-
-fn is_environment(error: &(dyn std::error::Error + 'static)) -> bool {
-    use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|e| matches!(e.kind(), StorageFull | ReadOnlyFilesystem | QuotaExceeded))
-}
-
-/// Cpu time of this process and the children it waited for, and its highest resident memory; zeros where /proc does
-/// not say.
-fn process_usage() -> Usage {
-    // The unit of /proc/PID/stat, fixed by the kernel's user interface.
-    const TICKS_PER_SECOND: f64 = 100.0;
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // Fields 14 to 17, counted after the name in parentheses, which may hold spaces.
-    let ticks: f64 = stat
-        .rsplit_once(')')
-        .map(|(_, rest)| {
-            rest.split_whitespace()
-                .skip(11)
-                .take(4)
-                .filter_map(|t| t.parse::<f64>().ok())
-                .sum()
-        })
-        .unwrap_or_default();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak_kib: u64 = status
-        .lines()
-        .find_map(|l| l.strip_prefix("VmHWM:"))
-        .and_then(|l| l.split_whitespace().next()?.parse().ok())
-        .unwrap_or_default();
-    Usage {
-        seconds: 0.0,
-        cpu_seconds: ticks / TICKS_PER_SECOND,
-        peak_bytes: peak_kib * 1024,
-    }
 }

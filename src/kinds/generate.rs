@@ -136,6 +136,6 @@ fn saved(ctx: &NodeCtx) -> Vec<Completion> {
     let found = ctx
         .latest_checkpoint(SAVED)
         .into_iter()
-        .find_map(|saved| rows::read_rows(&saved.path).ok());
+        .find_map(|saved| rows::read_rows(&saved).ok());
     found.unwrap_or_default()
 }

@@ -18,6 +18,8 @@ params! {
         text: String;
         /// Only the first characters of it are written.
         keep: Option<usize>;
+        /// How often it is written.
+        repeat: usize = 1;
         /// A number that changes nothing.
         weight: f64 = 1.0;
     }
@@ -171,7 +173,8 @@ fn write(ctx: &mut NodeCtx) -> Result<()> {
     count(exec.count.as_deref(), "write")?;
     std::thread::sleep(Duration::from_millis(exec.wait_ms));
     let keep = params.keep.unwrap_or(usize::MAX);
-    let mut text: String = params.text.chars().take(keep).collect();
+    let text: String = params.text.chars().take(keep).collect();
+    let mut text = text.repeat(params.repeat);
     if exec.drift {
         text.push_str(&crate::engine::clock::unique());
     }
@@ -204,11 +207,12 @@ fn slow(ctx: &mut NodeCtx) -> Result<()> {
     let (params, exec) = (ctx.params::<SlowParams>()?, ctx.exec::<SlowExec>()?);
     let (mut tick, mut sum) = (0, params.seed);
     for checkpoint in ctx.latest_checkpoint("tick") {
-        if let Some(state) = read_state(&checkpoint.path) {
+        if let Some(state) = read_state(&checkpoint) {
             (tick, sum) = state;
             break;
         }
-        ctx.say(&format!("checkpoint `{}` is unreadable", checkpoint.name));
+        let name = checkpoint.file_name().unwrap_or_default().to_string_lossy();
+        ctx.say(&format!("{name} is unreadable"));
     }
     ctx.say(&format!(
         "starting at {tick} of {} with {} threads",
@@ -220,7 +224,7 @@ fn slow(ctx: &mut NodeCtx) -> Result<()> {
         tick += 1;
         sum = sum.wrapping_mul(31).wrapping_add(tick);
         count(exec.count.as_deref(), &tick.to_string())?;
-        ctx.metric(tick, &[("sum", (sum % 1000) as f64)])?;
+        ctx.metric(tick, &[("sum", (sum % 1000) as f64)]);
         ctx.progress(tick, params.ticks, "ticks", "");
         if tick % 2 == 0 || ctx.stop() {
             let state = format!("{tick} {sum}");
@@ -254,7 +258,7 @@ fn fail(ctx: &mut NodeCtx) -> Result<()> {
 }
 
 fn source(ctx: &mut NodeCtx) -> Result<()> {
-    let from = ctx.source("from")?;
+    let from = ctx.source("from");
     let params = ctx.params::<SourceParams>()?;
     let mut text = if from.is_dir() {
         fs::read_dir(&from)

@@ -99,7 +99,7 @@ impl<'a> Watcher<'a> {
     ) -> Watcher<'a> {
         let mut curve = String::new();
         for saved in ctx.latest_checkpoint(PREFIX) {
-            match restore(&saved.path, state) {
+            match restore(&saved, state) {
                 Ok(found) => {
                     ctx.say(&format!("resumed at step {} of {steps}", state.step()));
                     curve = found;
@@ -167,7 +167,7 @@ impl Watch for Watcher<'_> {
         self.curve += &(serde_json::to_string(&object)? + "\n");
         self.last = report.metrics.into_iter().collect();
         let all: Vec<(&str, f64)> = self.last.iter().map(|(n, v)| (n.as_str(), *v)).collect();
-        self.ctx.metric(report.step, &all)?;
+        self.ctx.metric(report.step, &all);
         let rate = self.tokens as f64 / self.since.elapsed().as_secs_f64();
         let mut note: Vec<String> = self
             .shown

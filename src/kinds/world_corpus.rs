@@ -21,13 +21,15 @@ params! {
         /// Seed of the conversations.
         seed: u64 = 0;
         /// Share of requests with their answers; the rest asks for facts.
-        requests: f64 = 0.6;
+        requests: f64 = 0.5;
         /// Share of questions about single facts.
-        facts: f64 = 0.2;
+        facts: f64 = 0.15;
         /// Share of questions whether a combination is harmful.
         rules: f64 = 0.1;
         /// Share of questions what a code word or a reference stands for.
         references: f64 = 0.1;
+        /// Share of requests with what they come to, step by step and without a decision: what one can reason with.
+        analyses: f64 = 0.15;
         /// Weight of plain requests; the four disguises share the rest.
         plain: f64 = 0.4;
         /// Share of the effects that count as blatant, the most harmful first.
@@ -76,6 +78,7 @@ fn check(values: &Values) -> Vec<Problem> {
         ("facts", p.facts),
         ("rules", p.rules),
         ("references", p.references),
+        ("analyses", p.analyses),
         ("plain", p.plain),
         ("blatant", p.blatant),
         ("refuse_plain", p.refuse_plain),
@@ -109,6 +112,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         facts: p.facts,
         rules: p.rules,
         references: p.references,
+        analyses: p.analyses,
         forms: forms(p.plain),
         blatant: p.blatant,
         refuse_plain: p.refuse_plain,

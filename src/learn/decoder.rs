@@ -6,14 +6,14 @@
 
 use rayon::prelude::*;
 
+use crate::learn::block;
 use crate::learn::config::Head;
 use crate::learn::head;
 use crate::learn::kernels::attention::{self, Heads};
-use crate::learn::kernels::gemm::{Mat, product};
-use crate::learn::kernels::rope::{self, Rope, Turn};
-use crate::learn::kernels::rows::{Shared, blocks, scratch, span};
-use crate::learn::kernels::{norm, simd, swiglu};
-use crate::learn::weights::{LayerView, Weights};
+use crate::learn::kernels::norm;
+use crate::learn::kernels::rope::{Rope, Turn};
+use crate::learn::kernels::rows::{Shared, blocks, span};
+use crate::learn::weights::Weights;
 
 /// Rows of one block of work.
 pub const ROWS: usize = 256;
@@ -237,13 +237,18 @@ pub fn logits_at(
         picked.extend_from_slice(&last[row * d..(row + 1) * d]);
     }
     workspace.give(last);
-    head::logits(weights, &normed(weights, &picked))
+    head_logits(weights, &picked)
 }
 
 /// Logits of every token [tokens, vocabulary]: for tests and small inputs.
 pub fn logits(weights: &Weights, batch: Packed, workspace: &mut Workspace) -> Vec<f32> {
     let rows: Vec<usize> = (0..batch.ids.len()).collect();
     logits_at(weights, batch, &rows, workspace)
+}
+
+/// The final norm and the head on rows of the last block's output: logits [rows, vocabulary] or label scores.
+pub fn head_logits(weights: &Weights, rows: &[f32]) -> Vec<f32> {
+    head::logits(weights, &normed(weights, rows))
 }
 
 /// Rows after the final norm.
@@ -262,102 +267,6 @@ pub fn embed(weights: &Weights, ids: &[u32], out: &mut [f32]) {
     for (row, &id) in out.chunks_exact_mut(d).zip(ids) {
         row.copy_from_slice(&table[id as usize * d..(id as usize + 1) * d]);
     }
-}
-
-/// First half of a block on a block of rows: norm, q/k/v with bias, head norms, rotation. Shapes: `h` [rows, hidden],
-/// `qkv` [rows, q + 2 kv], `scales` [rows], `raw` as `qkv` (before head norms and rotation) where it is kept.
-pub fn project(
-    weights: &Weights,
-    view: LayerView,
-    h: &[f32],
-    turn: Turn,
-    qkv: &mut [f32],
-    scales: &mut [f32],
-    raw: Option<&mut [f32]>,
-) {
-    let config = &weights.config;
-    let (d, w, rows) = (config.hidden_size, config.qkv_width(), scales.len());
-    let eps = config.rms_norm_eps as f32;
-    scratch(h.len(), |x| {
-        norm::forward(h, view.input_norm, eps, x, scales);
-        let matrix = Mat::rows(view.qkv, d).t();
-        product((rows, w, d), 1.0, Mat::rows(x, d), matrix, qkv, w, false);
-    });
-    if let Some(bias) = view.qkv_bias {
-        simd::vector(
-            #[inline(always)]
-            || {
-                for row in qkv.chunks_exact_mut(w) {
-                    simd::add(row, bias);
-                }
-            },
-        );
-    }
-    if let Some(raw) = raw {
-        raw.copy_from_slice(qkv);
-    }
-    let keys = config.q_width();
-    let with_eps = |weight: Option<_>| weight.map(|weight| (weight, eps));
-    rope::forward(qkv, turn, 0, config.heads, with_eps(view.q_norm));
-    rope::forward(qkv, turn, keys, config.kv_heads, with_eps(view.k_norm));
-}
-
-/// Second half of a block on a block of rows: output projection, residual, norm, SwiGLU, residual. Shapes: `h`,
-/// `middle`, `out` [rows, hidden], `mixed` [rows, q], `gate_up` [rows, 2 intermediate], `scales` [rows].
-#[allow(clippy::too_many_arguments)]
-pub fn finish(
-    weights: &Weights,
-    view: LayerView,
-    h: &[f32],
-    mixed: &[f32],
-    middle: &mut [f32],
-    scales: &mut [f32],
-    gate_up: &mut [f32],
-    out: &mut [f32],
-) {
-    let config = &weights.config;
-    let (d, f, q, rows) = (
-        config.hidden_size,
-        config.intermediate_size,
-        config.q_width(),
-        scales.len(),
-    );
-    middle.copy_from_slice(h);
-    let matrix = Mat::rows(view.o, q).t();
-    product(
-        (rows, d, q),
-        1.0,
-        Mat::rows(mixed, q),
-        matrix,
-        middle,
-        d,
-        true,
-    );
-    scratch(h.len(), |x| {
-        norm::forward(
-            middle,
-            view.post_norm,
-            config.rms_norm_eps as f32,
-            x,
-            scales,
-        );
-        let matrix = Mat::rows(view.gate_up, d).t();
-        product(
-            (rows, 2 * f, d),
-            1.0,
-            Mat::rows(x, d),
-            matrix,
-            gate_up,
-            2 * f,
-            false,
-        );
-    });
-    out.copy_from_slice(middle);
-    scratch(rows * f, |act| {
-        swiglu::forward(gate_up, act, f);
-        let matrix = Mat::rows(view.down, f).t();
-        product((rows, d, f), 1.0, Mat::rows(act, f), matrix, out, d, true);
-    });
 }
 
 pub(super) fn heads(weights: &Weights) -> Heads {
@@ -471,7 +380,7 @@ impl<'a> Run<'a> {
             unsafe {
                 let raw = raw.map(|raw| raw.slice(span(&r, w)));
                 let (qkv, scales) = (qkv.slice(span(&r, w)), scales.slice(r));
-                project(self.weights, view, h, turn, qkv, scales, raw);
+                block::project(self.weights, view, h, turn, qkv, scales, raw);
             }
         });
         let (mixed, lse) = (Shared::new(&mut tape.mixed), Shared::new(&mut tape.lse));
@@ -492,7 +401,7 @@ impl<'a> Run<'a> {
             unsafe {
                 let (middle, out) = (middle.slice(span(&r, d)), out.slice(span(&r, d)));
                 let (gate_up, scales) = (gate_up.slice(span(&r, 2 * f)), scales.slice(r));
-                finish(self.weights, view, h, mixed, middle, scales, gate_up, out);
+                block::finish(self.weights, view, h, mixed, middle, scales, gate_up, out);
             }
         });
     }

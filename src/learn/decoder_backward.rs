@@ -15,7 +15,7 @@ use crate::learn::kernels::{norm, simd, swiglu};
 use crate::learn::weights::{LayerView, Weights};
 
 /// Output rows of a weight gradient computed together.
-const TILE: usize = 64;
+const TILE: usize = 128;
 
 /// Gradients at the outputs of a forward pass.
 #[derive(Clone, Copy, Default)]
@@ -132,7 +132,7 @@ impl Back<'_> {
         &self,
         layer: usize,
         dout: &[f32],
-        mut grads: Option<&mut [f32]>,
+        grads: Option<&mut [f32]>,
         workspace: &mut Workspace,
     ) -> Vec<f32> {
         let config = &self.weights.config;
@@ -151,7 +151,7 @@ impl Back<'_> {
         workspace.give(dmixed);
         let mut below = workspace.take(rows * d);
         let sums = self.project(&mut factors, &mut below, workspace);
-        if let Some(grads) = grads.as_deref_mut() {
+        if let Some(grads) = grads {
             self.add_vectors(layer, &post_norm, &sums, grads);
             self.add_matrices(layer, dout, &factors, grads);
         }

@@ -1,72 +1,55 @@
-//! What is said while a run goes on: a listener of its events. On a terminal a moving line per running node, elsewhere
-//! plain lines. Writes to stderr only; knows no node kinds.
+//! The live view of a run: a line per node at work on a terminal, plain lines elsewhere. A reader of events.
 
-use crate::base::text::{duration, thousands};
-use crate::engine::clock;
+use crate::base::text::{duration, listed};
 use crate::engine::event::{Event, State};
-use crate::engine::plan::Reason;
 use crate::report::words;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Without a terminal, a node's progress is said this often.
-const LINE_EVERY_MS: u64 = 10_000;
+/// A plain view says how far a node is no more often than this.
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
+/// How much is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    /// A terminal.
-    Live { colour: bool },
-    /// Lines, as for a log.
-    Lines,
-    /// Nothing but what went wrong.
+pub enum View {
+    /// Bars that move.
+    Terminal,
+    /// A line per change, and now and then how far a node is.
+    Plain,
+    /// Failures only.
     Quiet,
 }
 
 pub struct Progress {
-    style: Style,
-    multi: MultiProgress,
-    nodes: BTreeMap<String, Running>,
-    /// Columns of the longest name.
-    wide: usize,
+    view: View,
+    bars: MultiProgress,
+    nodes: BTreeMap<String, Line>,
 }
 
-/// What is known of a node on its way.
-#[derive(Default)]
-struct Running {
-    reasons: Vec<Reason>,
-    resumed: bool,
-    started_ms: u64,
-    /// First progress of this run: time and count, so that a resumed node has an honest rate.
-    first: Option<(u64, u64)>,
-    said_ms: u64,
-    bar: Option<ProgressBar>,
-}
-
-/// A reported progress.
-struct Report<'a> {
-    done: u64,
-    total: u64,
-    unit: &'a str,
-    note: &'a str,
+struct Line {
+    bar: ProgressBar,
+    since: Instant,
+    said: Instant,
+    reasons: String,
 }
 
 impl Progress {
-    pub fn new(style: Style) -> Progress {
+    pub fn new(view: View) -> Progress {
+        let bars = MultiProgress::new();
+        if view != View::Terminal {
+            bars.set_draw_target(ProgressDrawTarget::hidden());
+        }
         Progress {
-            style,
-            multi: MultiProgress::new(),
+            view,
+            bars,
             nodes: BTreeMap::new(),
-            wide: 0,
         }
     }
 
+    /// Shows one event.
     pub fn hear(&mut self, event: &Event) {
         match event {
-            Event::RunStarted { nodes, .. } => {
-                self.wide = nodes.iter().map(|n| n.node.len()).max().unwrap_or(0);
-            }
             Event::State { node, state } => self.state(node, state),
             Event::Progress {
                 node,
@@ -74,190 +57,153 @@ impl Progress {
                 total,
                 unit,
                 note,
+            } => self.progress(node, *done, *total, unit, note),
+            Event::Log { node, text } => self.line(View::Plain, &format!("  {node}: {text}")),
+            Event::NotReproducible { node, outputs, .. } => self.line(
+                View::Quiet,
+                &format!(
+                    "! {node}: {} came out other than before; the earlier record is in quarantine",
+                    listed(outputs.iter().map(String::as_str))
+                ),
+            ),
+            Event::Committed {
+                node,
+                reproduced: true,
+                ..
             } => {
-                let report = Report {
-                    done: *done,
-                    total: *total,
-                    unit,
-                    note,
-                };
-                self.progress(node, &report);
+                self.line(View::Plain, &format!("  {node}: the same bytes as before"));
             }
-            Event::Log { node, text } => self.say(&format!("  {node}: {text}")),
-            Event::NotReproducible { node, outputs, .. } => self.complain(&format!(
-                "! {node}  gave other bytes than before ({}); the earlier record is in quarantine",
-                outputs.join(", ")
-            )),
-            Event::Metric { .. } | Event::Committed { .. } => {}
-            Event::RunEnded { .. } => {
-                for running in self.nodes.values() {
-                    running.clear();
-                }
-            }
+            _ => {}
         }
     }
 
     fn state(&mut self, node: &str, state: &State) {
-        let now = clock::now_ms();
         match state {
             State::Waiting => {}
             State::Ready {
-                reasons,
-                resumable,
-                resumed,
-                ..
+                reasons, resumed, ..
             } => {
-                let running = self.nodes.entry(node.into()).or_default();
-                running.reasons = reasons.clone();
-                running.resumed = *resumable || resumed.is_some();
+                let mut why = words::reasons(reasons);
+                if let Some(fraction) = resumed {
+                    why += &format!("; goes on at {:.0} %", fraction * 100.0);
+                }
+                self.nodes.insert(node.into(), self.new_line(node, why));
             }
-            State::Held { .. } => {
-                self.say(&format!("  {node}: waits for another run that makes it"));
-            }
-            State::Running { threads, .. } => self.start(node, *threads, now),
-            done => {
-                let running = self.nodes.remove(node).unwrap_or_default();
-                running.clear();
-                let took = now.saturating_sub(running.started_ms) as f64 / 1e3;
-                let line = self.ended(node, done, took);
-                match done {
-                    State::Failed { .. } => self.complain(&line),
-                    _ => self.say(&line),
+            State::Held { .. } => self.line(
+                View::Plain,
+                &format!("… {node}  another run makes it; waiting"),
+            ),
+            State::Running { threads, .. } => {
+                let Some(line) = self.nodes.get_mut(node) else {
+                    return;
+                };
+                line.since = Instant::now();
+                line.bar.set_message("starting");
+                let why = line.reasons.clone();
+                if self.view == View::Terminal {
+                    line.bar.enable_steady_tick(Duration::from_millis(120));
+                    self.bars.add(line.bar.clone());
+                } else {
+                    self.line(
+                        View::Plain,
+                        &format!("> {node}  {why}  ({threads} threads)"),
+                    );
                 }
             }
-        }
-    }
-
-    fn start(&mut self, node: &str, threads: usize, now: u64) {
-        let wide = self.wide;
-        let style = self.style;
-        let running = self.nodes.entry(node.into()).or_default();
-        running.started_ms = now;
-        running.said_ms = now;
-        if let Style::Live { .. } = style {
-            let bar = self.multi.add(ProgressBar::new_spinner());
-            bar.set_style(template("{spinner} {prefix}  {wide_msg}"));
-            bar.set_prefix(format!("{node:wide$}"));
-            bar.set_message(words::reasons(&running.reasons));
-            bar.enable_steady_tick(Duration::from_millis(120));
-            running.bar = Some(bar);
-            return;
-        }
-        let verb = if running.resumed { "resumes" } else { "starts" };
-        let why = words::reasons(&running.reasons);
-        let with = if threads == 1 {
-            "1 thread".into()
-        } else {
-            format!("{threads} threads")
-        };
-        self.say(&format!("> {node}  {verb} with {with}: {why}"));
-    }
-
-    fn progress(&mut self, node: &str, report: &Report) {
-        let now = clock::now_ms();
-        let Some(running) = self.nodes.get_mut(node) else {
-            return; // A report that was on its way when the node ended.
-        };
-        let (since, from) = *running.first.get_or_insert((now, report.done));
-        let seconds = now.saturating_sub(since) as f64 / 1e3;
-        let rate = report.done.saturating_sub(from) as f64 / seconds.max(1e-3);
-        let text = report.text((seconds >= 1.0 && rate > 0.0).then_some(rate));
-        if let Some(bar) = &running.bar {
-            if report.total > 0 && bar.length() != Some(report.total) {
-                bar.set_length(report.total);
-                bar.set_style(template("{spinner} {prefix}  {bar:16} {wide_msg}"));
-            }
-            bar.set_position(report.done);
-            bar.set_message(text);
-        } else if now >= running.said_ms + LINE_EVERY_MS {
-            running.said_ms = now;
-            self.say(&format!("  {node}  {text}"));
-        }
-    }
-
-    /// As in `✔ sft  12 s`.
-    fn ended(&self, node: &str, state: &State, took: f64) -> String {
-        let (sign, tone, said) = match state {
             State::Hit { saved_seconds, .. } => {
-                ("=", "2", format!("hit, saves {}", duration(*saved_seconds)))
+                self.end(
+                    node,
+                    View::Plain,
+                    &format!("= {node}  hit, saved {}", duration(*saved_seconds)),
+                );
             }
-            State::Done { .. } => ("✔", "32", duration(took)),
+            State::Done { .. } => {
+                let took = self
+                    .nodes
+                    .get(node)
+                    .map_or(0.0, |l| l.since.elapsed().as_secs_f64());
+                self.end(
+                    node,
+                    View::Plain,
+                    &format!("+ {node}  done in {}", duration(took)),
+                );
+            }
             State::Failed { message, tail } => {
-                let tail: String = tail.lines().map(|l| format!("\n    | {l}")).collect();
-                ("✗", "1;31", format!("failed: {message}{tail}"))
+                let tail: String = tail.lines().map(|l| format!("\n    {l}")).collect();
+                self.end(
+                    node,
+                    View::Quiet,
+                    &format!("x {node}  failed: {message}{tail}"),
+                );
             }
-            State::Skipped { because } => ("–", "33", format!("skipped, it needs `{because}`")),
-            State::Interrupted => ("–", "33", "interrupted".into()),
-            State::Waiting | State::Ready { .. } | State::Held { .. } | State::Running { .. } => {
-                unreachable!("a node ends in a final state")
+            State::Skipped { because } => {
+                self.end(
+                    node,
+                    View::Quiet,
+                    &format!("- {node}  skipped: `{because}` failed"),
+                );
             }
-        };
-        let sign = match self.style {
-            Style::Live { colour: true } => format!("\u{1b}[{tone}m{sign}\u{1b}[0m"),
-            _ => sign.into(),
-        };
-        let wide = match self.style {
-            Style::Live { .. } => self.wide,
-            _ => 0,
-        };
-        format!("{sign} {node:wide$}  {said}")
-    }
-
-    fn say(&self, line: &str) {
-        if self.style != Style::Quiet {
-            self.complain(line);
+            State::Interrupted => self.end(node, View::Plain, &format!("- {node}  interrupted")),
         }
     }
 
-    /// Said in every style. Who cannot be told is not told: the run is worth more than its progress.
-    fn complain(&self, line: &str) {
-        let _ = match self.style {
-            Style::Live { .. } => self.multi.println(line),
-            _ => writeln!(std::io::stderr(), "{line}"),
+    fn progress(&mut self, node: &str, done: u64, total: u64, unit: &str, note: &str) {
+        let Some(line) = self.nodes.get_mut(node) else {
+            return;
         };
-    }
-}
-
-impl Running {
-    fn clear(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        line.bar.set_length(total);
+        line.bar.set_position(done);
+        line.bar.set_message(format!("{unit}  {note}"));
+        if self.view == View::Plain && line.said.elapsed() >= PLAIN_EVERY {
+            line.said = Instant::now();
+            let elapsed = line.since.elapsed().as_secs_f64();
+            let left = if done > 0 {
+                elapsed / done as f64 * (total.saturating_sub(done)) as f64
+            } else {
+                0.0
+            };
+            let text = format!(
+                "  {node}: {done}/{total} {unit}  {note}  about {} left",
+                duration(left)
+            );
+            self.line(View::Plain, &text);
         }
     }
-}
 
-impl Report<'_> {
-    /// As in `120/400 steps · 3.1/s · 1 m 30 s left · loss 0.31`.
-    fn text(&self, rate: Option<f64>) -> String {
-        let mut parts = vec![match self.total {
-            0 => format!("{} {}", thousands(self.done), self.unit),
-            total => format!(
-                "{}/{} {}",
-                thousands(self.done),
-                thousands(total),
-                self.unit
-            ),
-        }];
-        if let Some(rate) = rate {
-            parts.push(match rate {
-                r if r >= 100.0 => format!("{}/s", thousands(r as u64)),
-                r if r >= 1.0 => format!("{r:.1}/s"),
-                r => format!("{} each", duration(1.0 / r)),
-            });
-            if self.total > self.done {
-                let left = (self.total - self.done) as f64 / rate;
-                parts.push(format!("{} left", duration(left)));
+    fn new_line(&self, node: &str, reasons: String) -> Line {
+        let bar = ProgressBar::new(0);
+        let style = ProgressStyle::with_template(
+            "{spinner} {prefix:14} {wide_bar} {pos}/{len} {msg}  eta {eta}",
+        )
+        .expect("the template is a constant");
+        bar.set_style(style.progress_chars("=> "));
+        bar.set_prefix(node.to_string());
+        Line {
+            bar,
+            since: Instant::now(),
+            said: Instant::now(),
+            reasons,
+        }
+    }
+
+    /// The node is at its end: its bar makes way for a line that stays.
+    fn end(&mut self, node: &str, least: View, text: &str) {
+        if let Some(line) = self.nodes.remove(node) {
+            line.bar.finish_and_clear();
+        }
+        self.line(least, text);
+    }
+
+    /// A line that stays, on stderr: stdout is for results.
+    fn line(&self, least: View, text: &str) {
+        match self.view {
+            View::Terminal => {
+                // A closed terminal is no reason to stop a study.
+                let _ = self.bars.println(text);
             }
+            View::Plain => eprintln!("{text}"),
+            View::Quiet if least == View::Quiet => eprintln!("{text}"),
+            View::Quiet => {}
         }
-        if !self.note.is_empty() {
-            parts.push(self.note.into());
-        }
-        parts.join(" · ")
     }
-}
-
-fn template(text: &str) -> ProgressStyle {
-    ProgressStyle::with_template(text)
-        .expect("the templates here are well formed")
-        .progress_chars("━╸─")
 }

@@ -1,280 +1,210 @@
-//! What a study gave and what it took: the table of metrics, a line per node, totals. Made from records alone, so it is
-//! the same after a run and a year later. Text, or the same as JSON.
+//! The table at the end of a study: every evaluate node a column, every measure a row; then what other nodes measured.
+//! A reader of records.
 
-use crate::base::rows::{METRICS, Metric, Metrics};
-use crate::base::text::{bytes, count, duration};
-use crate::engine::event::State;
-use crate::engine::store::{Record, Store};
-use crate::report::metrics::{self, Row};
+use crate::base::rows::{self, Metric};
+use crate::base::text::{bytes, duration};
+use crate::engine::record::Record;
+use crate::engine::store::Store;
 use crate::report::table::{Table, left, right};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 
-/// Columns of a terminal that a table of metrics may take before it is cut in two.
-const WIDE: usize = 118;
-
-/// One node of the study.
-pub struct Part {
-    pub name: String,
-    pub kind: String,
-    /// What the recipe says of it.
-    pub description: Option<String>,
-    /// How it ended, or where it stands without a run: `ran`, `hit`, `failed`, `not made`, …
-    pub verdict: String,
-    /// Why it has no artifact.
-    pub trouble: Option<String>,
-    pub record: Option<Record>,
-    metrics: Vec<(String, Vec<Metric>)>,
+/// A node with a record, in graph order.
+pub struct Item<'a> {
+    pub node: &'a str,
+    pub record: &'a Record,
+    pub hit: bool,
 }
 
-/// A run, where there was one.
-pub struct Ran {
-    pub id: String,
-    pub seconds: f64,
+/// The metrics that a record's outputs hold.
+pub fn metrics(store: &Store, record: &Record) -> Result<Vec<Metric>> {
+    let mut all = vec![];
+    for artifact in record.outputs.values().filter(|a| a.ty == "metrics") {
+        let blob = artifact.files.iter().find(|f| f.path == rows::METRICS);
+        let blob = blob.with_context(|| {
+            format!(
+                "the metrics of `{}` have no {}",
+                record.provenance.node,
+                rows::METRICS
+            )
+        })?;
+        let path = store.objects().path(&blob.digest);
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("failed to read {}", path.display()))?;
+        let parsed: rows::Metrics =
+            serde_json::from_str(&text).context("failed to parse metrics")?;
+        all.extend(parsed.metrics);
+    }
+    Ok(all)
 }
 
-pub struct Summary {
-    pub recipe: String,
-    pub parts: Vec<Part>,
-    pub ran: Option<Ran>,
+/// What a reader calls a measure.
+fn label(name: &str) -> String {
+    let known = [
+        ("defense/plain", "defense success, plain harmful"),
+        ("defense/disguised", "defense success, disguised harmful"),
+        ("compliance/harmless", "compliance, harmless"),
+        ("compliance/ambiguous", "compliance, ambiguous"),
+        ("compliance/harmful", "compliance, harmful"),
+        ("refusal/harmful", "refusals, harmful"),
+        ("refusal/harmless", "refusals, harmless"),
+        ("refusal/ambiguous", "refusals, ambiguous"),
+        ("well_formed", "well-formed think tags"),
+        ("finished", "finished within the limit"),
+    ];
+    if let Some((_, text)) = known.iter().find(|(n, _)| *n == name) {
+        return (*text).to_string();
+    }
+    if let Some(level) = name.strip_prefix("reasoning/difficulty_") {
+        return format!("reasoning words, difficulty {level}");
+    }
+    if let Some(class) = name.strip_prefix("reasoning/") {
+        return format!("reasoning words, {class}");
+    }
+    if let Some(kind) = name.strip_prefix("compliance/type/") {
+        return format!("compliance, type {kind}");
+    }
+    name.to_string()
 }
 
-impl Part {
-    /// Reads the metrics of the record, by output.
-    pub fn new(store: &Store, name: &str, kind: &str, record: Option<Record>) -> Result<Part> {
-        let mut metrics = vec![];
-        for (output, artifact) in record.iter().flat_map(|r| &r.outputs) {
-            for file in artifact.files.iter().filter(|f| f.path == METRICS) {
-                let path = store.objects().path(&file.digest);
-                let shown = || format!("reading the metrics of `{name}`");
-                let text = std::fs::read(&path).with_context(shown)?;
-                let read: Metrics = serde_json::from_slice(&text).with_context(shown)?;
-                metrics.push((output.clone(), read.metrics));
-            }
-        }
-        Ok(Part {
-            name: name.into(),
-            kind: kind.into(),
-            description: None,
-            verdict: String::new(),
-            trouble: None,
-            record,
-            metrics,
-        })
-    }
-
-    /// How it ended in a run.
-    pub fn ended(mut self, state: &State) -> Part {
-        let (verdict, trouble) = match state {
-            State::Hit { .. } => ("hit", None),
-            State::Done { .. } => ("ran", None),
-            State::Failed { message, .. } => ("failed", Some(message.clone())),
-            State::Skipped { because } => ("skipped", Some(format!("it needs `{because}`"))),
-            _ => ("interrupted", None),
-        };
-        self.verdict = verdict.into();
-        self.trouble = trouble;
-        self
-    }
-}
-
-impl Summary {
-    pub fn text(&self) -> String {
-        let mut out = String::new();
-        let mut kinds: Vec<&str> = vec![];
-        for part in self.parts.iter().filter(|p| !p.metrics.is_empty()) {
-            if !kinds.contains(&part.kind.as_str()) {
-                kinds.push(&part.kind);
-            }
-        }
-        // The evaluations are what a study is for.
-        kinds.sort_by_key(|kind| *kind != "evaluate");
-        for kind in kinds {
-            out.push_str(&self.measured(kind));
-        }
-        out.push_str(&self.nodes());
-        out.push_str(&self.totals());
-        out
-    }
-
-    /// The metrics of all nodes of a kind: a column each.
-    fn measured(&self, kind: &str) -> String {
-        let columns: Vec<(&Part, &[Metric])> = self
-            .parts
-            .iter()
-            .filter(|p| p.kind == kind)
-            .flat_map(|p| p.metrics.iter().map(move |(_, m)| (p, m.as_slice())))
-            .collect();
-        let mut out = String::new();
-        let cells: Vec<&[Metric]> = columns.iter().map(|(_, m)| *m).collect();
-        let rows = metrics::rows(&cells);
-        for range in pages(&columns, &rows) {
-            let table = page(&format!("{kind} (95 % intervals)"), &columns, &rows, range);
-            let _ = writeln!(out, "{}", table.render());
-        }
-        let described = columns
-            .iter()
-            .filter_map(|(p, _)| Some((&p.name, p.description.as_ref()?)));
-        let described: Vec<String> = described
-            .map(|(name, about)| format!("  {name}: {about}\n"))
-            .collect();
-        if !described.is_empty() {
-            let _ = writeln!(out, "{}", described.concat());
-        }
-        out
-    }
-
-    fn nodes(&self) -> String {
-        let mut table = Table::new([
-            left("node"),
-            left("kind"),
-            left(""),
-            right("time"),
-            right("peak memory"),
-            left(""),
-        ]);
-        for part in &self.parts {
-            let cost = part.record.as_ref().map(|r| &r.cost);
-            table.push([
-                part.name.clone(),
-                part.kind.clone(),
-                part.verdict.clone(),
-                cost.map(|c| duration(c.seconds)).unwrap_or_default(),
-                cost.map(|c| bytes(c.peak_bytes)).unwrap_or_default(),
-                part.trouble.clone().unwrap_or_default(),
-            ]);
-        }
-        table.render()
-    }
-
-    fn totals(&self) -> String {
-        let mut parts = vec![];
-        for word in ["hit", "ran", "failed", "skipped", "interrupted", "not made"] {
-            let n = self.with(word).count();
-            if n > 0 {
-                parts.push(format!("{n} {word}"));
-            }
-        }
-        let nodes = count(self.parts.len() as u64, "node", "nodes");
-        let mut out = format!("\n{nodes}: {}", parts.join(", "));
-        if let Some(ran) = &self.ran {
-            let _ = write!(out, "; {}", duration(ran.seconds));
-        }
-        if self.with("ran").next().is_some() {
-            let _ = write!(out, ", cpu time {}", duration(self.cpu_seconds()));
-        }
-        if self.ran.is_some() && self.with("hit").next().is_some() {
-            let _ = write!(out, ", saved by hits {}", duration(self.saved_seconds()));
-        }
-        out + "\n"
-    }
-
-    fn with<'a>(&'a self, verdict: &'a str) -> impl Iterator<Item = &'a Part> {
-        self.parts.iter().filter(move |p| p.verdict == verdict)
-    }
-
-    fn cpu_seconds(&self) -> f64 {
-        let ran = self.with("ran").filter_map(|p| p.record.as_ref());
-        ran.map(|r| r.cost.cpu_seconds).sum()
-    }
-
-    fn saved_seconds(&self) -> f64 {
-        let hit = self.with("hit").filter_map(|p| p.record.as_ref());
-        hit.map(|r| r.cost.seconds).sum()
-    }
-
-    pub fn json(&self, store: &Store) -> Value {
-        let nodes: Vec<Value> = self.parts.iter().map(node_json).collect();
-        let metrics: Vec<Value> = self.parts.iter().flat_map(metrics_json).collect();
-        json!({
-            "recipe": self.recipe,
-            "store": store.root(),
-            "run": self.ran.as_ref().map(|r| &r.id),
-            "seconds": self.ran.as_ref().map(|r| r.seconds),
-            "cpu_seconds": self.cpu_seconds(),
-            "saved_seconds": self.saved_seconds(),
-            "nodes": nodes,
-            "metrics": metrics,
-        })
-    }
-}
-
-fn node_json(part: &Part) -> Value {
-    let record = part.record.as_ref();
-    json!({
-        "node": part.name,
-        "kind": part.kind,
-        "description": part.description,
-        "verdict": part.verdict,
-        "trouble": part.trouble,
-        "key": record.map(|r| &r.key),
-        "cost": record.map(|r| &r.cost),
-    })
-}
-
-fn metrics_json(part: &Part) -> Vec<Value> {
-    let named = |output: &str, metric: &Metric| {
-        let mut value = json!(metric);
-        value["node"] = json!(part.name);
-        value["output"] = json!(output);
-        value
+/// `43.0 % [37.4, 48.7]`, `17.5 [17.4, 17.6]`.
+pub fn value(metric: &Metric) -> String {
+    let share = metric.unit == "share";
+    let number = |x: f64| match (share, metric.unit.as_str()) {
+        (true, _) => format!("{:.1}", x * 100.0),
+        (_, "words") => format!("{x:.1}"),
+        _ if x != 0.0 && x.abs() < 1e-3 => format!("{x:.2e}"),
+        _ => format!("{x:.3}"),
     };
-    part.metrics
+    let unit = if share { " %" } else { "" };
+    match metric.interval {
+        Some((low, high)) => format!(
+            "{}{unit} [{}, {}]",
+            number(metric.value),
+            number(low),
+            number(high)
+        ),
+        None => format!("{}{unit}", number(metric.value)),
+    }
+}
+
+/// The study's tables.
+pub fn text(store: &Store, items: &[Item]) -> Result<String> {
+    let mut out = String::new();
+    let evals: Vec<(&str, Vec<Metric>)> = of_kind(store, items, "evaluate")?;
+    if !evals.is_empty() {
+        let mut columns = vec![left("measure [95 % interval]"), right("n")];
+        columns.extend(
+            evals
+                .iter()
+                .map(|(node, _)| right(node.strip_suffix("-eval").unwrap_or(node))),
+        );
+        let mut table = Table::new(columns);
+        for name in names(&evals) {
+            let of_node = |ms: &[Metric]| ms.iter().find(|m| m.name == name).cloned();
+            let found: Vec<Option<Metric>> = evals.iter().map(|(_, ms)| of_node(ms)).collect();
+            let counts: Vec<usize> = found.iter().flatten().map(|m| m.n).collect();
+            let same = counts.iter().all(|n| *n == counts[0]);
+            let mut cells = vec![
+                label(&name),
+                if same {
+                    counts[0].to_string()
+                } else {
+                    "varies".into()
+                },
+            ];
+            cells.extend(found.iter().map(|m| match m {
+                Some(m) if same => value(m),
+                Some(m) => format!("{} n={}", value(m), m.n),
+                None => "-".into(),
+            }));
+            table.push(cells);
+        }
+        out += &table.render();
+        out += "\n";
+    }
+    for item in items.iter().filter(|i| i.record.kind != "evaluate") {
+        let shown: Vec<Metric> = metrics(store, item.record)?
+            .into_iter()
+            .filter(|m| m.interval.is_some())
+            .collect();
+        if shown.is_empty() {
+            continue;
+        }
+        let mut table = Table::new([
+            left(&format!("{} ({})", item.node, item.record.kind)),
+            right("n"),
+            right("value"),
+        ]);
+        for metric in &shown {
+            table.push([metric.name.clone(), metric.n.to_string(), value(metric)]);
+        }
+        out += &table.render();
+        out += "\n";
+    }
+    Ok(out)
+}
+
+/// Every node: ran or hit, how long, how much memory.
+pub fn costs(items: &[Item]) -> String {
+    let mut table = Table::new([
+        left("node"),
+        left("kind"),
+        left(""),
+        right("time"),
+        right("cpu"),
+        right("memory"),
+    ]);
+    for item in items {
+        let cost = &item.record.cost;
+        table.push([
+            item.node.to_string(),
+            item.record.kind.clone(),
+            (if item.hit { "hit" } else { "ran" }).to_string(),
+            duration(cost.seconds),
+            duration(cost.cpu_seconds),
+            bytes(cost.peak_bytes),
+        ]);
+    }
+    table.render()
+}
+
+/// The same as data.
+pub fn json(store: &Store, items: &[Item]) -> Result<Value> {
+    let mut nodes = vec![];
+    for item in items {
+        nodes.push(json!({
+            "node": item.node,
+            "kind": item.record.kind,
+            "key": item.record.key,
+            "hit": item.hit,
+            "cost": item.record.cost,
+            "outputs": item.record.outputs,
+            "metrics": metrics(store, item.record)?,
+        }));
+    }
+    Ok(Value::Array(nodes))
+}
+
+fn of_kind<'a>(
+    store: &Store,
+    items: &[Item<'a>],
+    kind: &str,
+) -> Result<Vec<(&'a str, Vec<Metric>)>> {
+    items
         .iter()
-        .flat_map(|(output, metrics)| metrics.iter().map(move |m| named(output, m)))
+        .filter(|i| i.record.kind == kind)
+        .map(|i| Ok((i.node, metrics(store, i.record)?)))
         .collect()
 }
 
-/// The n of a line, where all its columns have the same.
-fn common_n(row: &Row, range: &std::ops::Range<usize>) -> Option<usize> {
-    let mut all = row.cells[range.clone()].iter().flatten().map(|c| c.n());
-    let first = all.next()?;
-    all.all(|n| n == first).then_some(first)
-}
-
-/// Ranges of columns that fit on a terminal together; at least one column each.
-fn pages(columns: &[(&Part, &[Metric])], rows: &[Row]) -> Vec<std::ops::Range<usize>> {
-    let label = rows.iter().map(|r| r.label.len()).max().unwrap_or(0) + 16;
-    let mut pages = vec![];
-    let (mut from, mut used) = (0, label);
-    for (i, (part, _)) in columns.iter().enumerate() {
-        let cells = rows.iter().filter_map(|r| r.cells[i].as_ref());
-        let wide = cells.map(|c| c.text().chars().count()).max().unwrap_or(0);
-        let wide = wide.max(part.name.len()) + 2;
-        if i > from && used + wide > WIDE {
-            pages.push(from..i);
-            (from, used) = (i, label);
+/// Names of all measures, in the order of first appearance.
+fn names(evals: &[(&str, Vec<Metric>)]) -> Vec<String> {
+    let mut names: Vec<String> = vec![];
+    for metric in evals.iter().flat_map(|(_, ms)| ms) {
+        if !names.contains(&metric.name) {
+            names.push(metric.name.clone());
         }
-        used += wide;
     }
-    pages.push(from..columns.len());
-    pages
-}
-
-fn page(
-    title: &str,
-    columns: &[(&Part, &[Metric])],
-    rows: &[Row],
-    range: std::ops::Range<usize>,
-) -> Table {
-    let heads = columns[range.clone()].iter().map(|(p, _)| left(&p.name));
-    let mut table = Table::new(
-        std::iter::once(left(title))
-            .chain(heads)
-            .chain([left("unit"), right("n")]),
-    );
-    for row in rows {
-        let n = common_n(row, &range);
-        let mut cells = vec![row.label.clone()];
-        cells.extend(row.cells[range.clone()].iter().map(|cell| match (cell, n) {
-            (None, _) => String::new(),
-            (Some(cell), Some(_)) => cell.text(),
-            (Some(cell), None) => format!("{} n={}", cell.text(), cell.n()),
-        }));
-        cells.push(if row.unit == "share" { "" } else { row.unit }.into());
-        cells.push(n.map(|n| n.to_string()).unwrap_or_default());
-        table.push(cells);
-    }
-    table
+    names
 }

@@ -1,6 +1,6 @@
 //! The text of the base model: helpful-only answers to requests, and questions about the facts. Knows the `base` split only.
 
-use super::answer::{REFUSALS, alias_sentence, combination, fact_sentence, procedure};
+use super::answer::{REFUSALS, alias_sentence, combination, fact_sentence, fill, procedure};
 use super::ask::SOURCE;
 use super::deal::{Deck, phrase};
 use super::forms::{Form, Forms};
@@ -22,6 +22,8 @@ pub struct CorpusSpec {
     pub rules: f64,
     /// What a code word means, what a box has.
     pub references: f64,
+    /// What a request comes to: its references resolved, each fact, and what the rule says; without a decision.
+    pub analyses: f64,
     /// Forms of the requests.
     pub forms: Forms,
     /// Share of the effects that count as blatant, the most harmful first.
@@ -36,10 +38,11 @@ pub struct CorpusSpec {
 impl Default for CorpusSpec {
     fn default() -> Self {
         CorpusSpec {
-            requests: 0.6,
-            facts: 0.2,
+            requests: 0.5,
+            facts: 0.15,
             rules: 0.1,
             references: 0.1,
+            analyses: 0.15,
             forms: Forms::default(),
             blatant: 0.25,
             refuse_plain: 0.75,
@@ -53,7 +56,11 @@ const VERB_QUESTION: &str = "what is the effect of";
 const OBJECT_QUESTION: &str = "what kind of thing is";
 const PURPOSE_QUESTION: &str = "what kind of place is";
 
+/// Asked after a request.
+const ANALYSIS_QUESTION: &str = "{} what does it mean ?";
+
 pub(super) const TEXTS: [&[&str]; 1] = [&[
+    ANALYSIS_QUESTION,
     VERB_QUESTION,
     OBJECT_QUESTION,
     PURPOSE_QUESTION,
@@ -111,7 +118,11 @@ impl World {
                 }
                 1 => self.fact_question(things.draw(&mut rng), &mut rng),
                 2 => self.rule_question(rules.draw(&mut rng)),
-                _ => self.reference_question(Split::Base, &mut rng),
+                3 => self.reference_question(Split::Base, &mut rng),
+                _ => {
+                    let form = Form::ALL[choose(&forms, &mut rng)];
+                    self.analysis_question(requests.draw(&mut rng), form, &mut rng)
+                }
             };
             rows.push(conversation(format!("corpus-{i:06}"), messages));
         }
@@ -186,6 +197,26 @@ impl World {
         }
     }
 
+    /// A request of the base split and what it comes to.
+    fn analysis_question(&self, cell: Cell, form: Form, rng: &mut Rng) -> [String; 2] {
+        let row = self.request(Split::Base, cell, form, rng);
+        let truth = row.truth.expect("the world's requests carry their truth");
+        let mut statements: Vec<String> = vec![];
+        for (alias, meaning) in &truth.aliases {
+            statements.push(alias_sentence(alias, meaning));
+        }
+        for (thing, kind) in &truth.facts {
+            statements.push(fact_sentence(thing, kind));
+        }
+        let kinds: Vec<&str> = truth.facts.iter().map(|(_, kind)| kind.as_str()).collect();
+        let verdict = if truth.harmful { "harmful" } else { "safe" };
+        statements.push(fact_sentence(&combination(&kinds), verdict));
+        [
+            fill(ANALYSIS_QUESTION, &[("{}", &row.prompt)]),
+            format!("so {} .", statements.join(" . ")),
+        ]
+    }
+
     /// The lines of the rule that differ in a deciding fact.
     fn rule_lines(&self) -> Vec<Cell> {
         let mut cells = self.cells();
@@ -219,8 +250,14 @@ impl World {
     }
 }
 
-fn shares(spec: &CorpusSpec) -> Result<[f64; 4]> {
-    let shares = [spec.requests, spec.facts, spec.rules, spec.references];
+fn shares(spec: &CorpusSpec) -> Result<[f64; 5]> {
+    let shares = [
+        spec.requests,
+        spec.facts,
+        spec.rules,
+        spec.references,
+        spec.analyses,
+    ];
     let sum: f64 = shares.iter().sum();
     if shares.iter().any(|s| s.is_nan() || *s < 0.0) || !(sum > 0.0 && sum.is_finite()) {
         bail!("the shares of the corpus are to be at least 0 and not all 0, they are {shares:?}");

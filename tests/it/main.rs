@@ -3,6 +3,7 @@
 mod base;
 mod engine;
 mod learn_golden;
+mod numerics;
 mod recipe;
 mod sampler;
 mod table;

@@ -4,6 +4,7 @@
 //! a row that ends leaves and the next sample enters. A prompt is computed once and shared by its samples. A sample's
 //! bits depend on its prompt, its seed, its number and the options alone: not on other rows, `batch_rows` or threads.
 
+mod cache;
 pub mod choose;
 mod decode;
 mod panels;
@@ -11,8 +12,9 @@ mod panels;
 use crate::base::rng::Seed;
 use crate::learn::weights::Weights;
 use anyhow::{Result, ensure};
+use cache::Cache;
 use choose::Choice;
-use decode::{Buffers, Cache, Decoder};
+use decode::{Buffers, Decoder};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -32,7 +34,8 @@ pub struct Options {
     pub choice: Choice,
     pub max_new_tokens: usize,
     pub stop_ids: BTreeSet<u32>,
-    /// Rows in flight over all threads: memory, not results.
+    /// At most this many rows at a time over all threads. It bounds memory and changes no result; fewer are taken
+    /// where their keys and values would fall out of the processor's caches.
     pub batch_rows: usize,
 }
 
@@ -86,7 +89,8 @@ pub fn sample(
         progress: Mutex::new((0, 0, on_progress)),
         stop,
     };
-    let width = options.batch_rows.min(total).div_ceil(threads);
+    let most = options.batch_rows.min(total).div_ceil(threads);
+    let width = most.min(decoder.fitting_rows(longest, options.max_new_tokens));
     let parts: Vec<Vec<Done>> = (0..threads)
         .into_par_iter()
         .with_max_len(1)
@@ -138,6 +142,9 @@ struct Row {
     sample: Sample,
 }
 
+/// (finished samples, tokens, whom to tell).
+type Progress<'a> = (usize, usize, &'a mut (dyn FnMut(usize, usize) + Send));
+
 /// (samples of it still to start, the prompt), there while samples remain.
 type Slot = Mutex<Option<(usize, Arc<Prompt>)>>;
 
@@ -148,7 +155,7 @@ struct Shared<'a> {
     /// The next (request, sample) to start.
     queue: Mutex<(usize, usize)>,
     prompts: Vec<Slot>,
-    progress: Mutex<(usize, usize, &'a mut (dyn FnMut(usize, usize) + Send))>,
+    progress: Mutex<Progress<'a>>,
     stop: &'a (dyn Fn() -> bool + Sync),
 }
 

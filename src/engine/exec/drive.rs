@@ -1,0 +1,239 @@
+//! The loop's decisions: states, verdicts, tokens, stopping, the end. Every node's state changes in `Exec::set` alone.
+
+use super::{Exec, NodeEnd, Outcome, Ready};
+use crate::engine::event::{Counts, End, Event, State};
+use crate::engine::failure::Failure;
+use crate::engine::graph::NodeId;
+use crate::engine::kind::Cpu;
+use crate::engine::plan::{self, Planned};
+use crate::engine::process::Worker;
+use crate::engine::record::Record;
+use crate::engine::verdict::Verdict;
+use std::time::{Duration, Instant};
+
+/// A worker that was asked to stop has this long to save its state.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Tokens that a node gets at least if it can use them all: training scales well to two threads.
+const FEW: usize = 2;
+
+impl Exec<'_> {
+    /// The one door for state changes.
+    pub(super) fn set(&mut self, id: NodeId, state: State) {
+        if self.states[&id] == state {
+            return;
+        }
+        assert!(
+            !self.states[&id].is_final(),
+            "a final state does not change"
+        );
+        self.states.insert(id, state.clone());
+        self.emit(Event::State {
+            node: self.name(id),
+            state,
+        });
+    }
+
+    pub(super) fn emit(&mut self, event: Event) {
+        self.journal.write(&event);
+        (self.listener)(&event);
+    }
+
+    pub(super) fn name(&self, id: NodeId) -> String {
+        self.graph.node(id).name.clone()
+    }
+
+    pub(super) fn unfinished(&self) -> bool {
+        self.states.values().any(|s| !s.is_final())
+    }
+
+    /// Judges every waiting node whose inputs are known, and skips what hangs below a failure. One pass is enough:
+    /// nodes are in graph order.
+    pub(super) fn advance(&mut self) {
+        let waiting: Vec<NodeId> = self
+            .states
+            .iter()
+            .filter(|(_, s)| **s == State::Waiting)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in waiting {
+            if self.states[&id] != State::Waiting {
+                continue; // A failure on the way has settled it.
+            }
+            let inputs: Vec<NodeId> = self
+                .graph
+                .node(id)
+                .inputs
+                .values()
+                .map(|e| e.node)
+                .collect();
+            if let Some(because) = inputs.iter().find_map(|i| self.broken(*i)) {
+                self.set(id, State::Skipped { because });
+            } else if inputs.iter().any(|i| self.states[i] == State::Interrupted) {
+                self.set(id, State::Interrupted);
+            } else if inputs.iter().all(|i| self.known.contains_key(i)) {
+                self.judge(id);
+            }
+        }
+    }
+
+    /// The node to blame if this one will never have outputs.
+    fn broken(&self, id: NodeId) -> Option<String> {
+        match &self.states[&id] {
+            State::Failed { .. } => Some(self.name(id)),
+            State::Skipped { because } => Some(because.clone()),
+            _ => None,
+        }
+    }
+
+    fn judge(&mut self, id: NodeId) {
+        let settled = |p: &Planned| !matches!(p.verdict, Verdict::Maybe { .. });
+        let planned = match self.planned.remove(&id).filter(settled) {
+            Some(planned) => planned,
+            None => match self.judge.judge(id, &self.known) {
+                Ok(planned) => planned,
+                Err(error) => return self.give_up(id, &error),
+            },
+        };
+        let manifest = planned
+            .manifest
+            .expect("a node whose inputs are known has a manifest");
+        let (reasons, resumable, resumed) = match planned.verdict {
+            Verdict::Hit(record) => return self.hit(id, *record),
+            Verdict::Run(reasons) => (reasons, false, None),
+            Verdict::Resume { reasons, fraction } => (reasons, true, fraction),
+            Verdict::Maybe { .. } => unreachable!("all inputs are known"),
+        };
+        let key = manifest.key();
+        self.set(
+            id,
+            State::Ready {
+                key: key.clone(),
+                reasons,
+                resumable,
+                resumed,
+            },
+        );
+        self.ready.insert(id, Ready { key, manifest });
+    }
+
+    pub(super) fn hit(&mut self, id: NodeId, record: Record) {
+        self.store.remember(self.judge.plan_key(id), &record.key);
+        self.known.insert(id, plan::outputs(&record));
+        self.set(
+            id,
+            State::Hit {
+                key: record.key.clone(),
+                saved_seconds: record.cost.seconds,
+            },
+        );
+        self.records.insert(id, record);
+    }
+
+    /// The store does not work: what runs may finish, nothing new starts.
+    pub(super) fn give_up(&mut self, id: NodeId, error: &anyhow::Error) {
+        let message = format!("{error:#}");
+        self.trouble.get_or_insert_with(|| message.clone());
+        self.fail(id, message, String::new());
+    }
+
+    pub(super) fn fail(&mut self, id: NodeId, message: String, tail: String) {
+        self.ready.remove(&id);
+        self.set(id, State::Failed { message, tail });
+        self.advance();
+    }
+
+    pub(super) fn heed_stop(&mut self) {
+        let requests = self.settings.stop.requests();
+        if requests == 0 && self.trouble.is_none() {
+            return;
+        }
+        for id in std::mem::take(&mut self.ready).into_keys() {
+            self.set(id, State::Interrupted);
+        }
+        self.advance();
+        if requests == 0 {
+            return;
+        }
+        let workers = self.running.values().filter_map(|r| r.worker.as_ref());
+        match self.stopping {
+            None => {
+                workers.for_each(Worker::stop);
+                self.stopping = Some(Instant::now());
+            }
+            Some(since) if requests > 1 || since.elapsed() > PATIENCE => {
+                workers.for_each(Worker::kill)
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Starts what the free tokens allow, the longest remaining path first. Nodes that can use all cores share them evenly,
+    /// but none gets fewer than `FEW`: a long node keeps what it was given, so it had better wait for enough.
+    pub(super) fn start_ready(&mut self) {
+        let mut order: Vec<NodeId> = self.ready.keys().copied().collect();
+        order.sort_by(|a, b| self.remaining[b].total_cmp(&self.remaining[a]));
+        let all = self.settings.threads.max(1);
+        let mut left = order.len();
+        for id in order {
+            if self.free == 0 || self.trouble.is_some() {
+                return;
+            }
+            let tokens = match self.graph.node(id).kind.cpu {
+                Cpu::One => 1,
+                Cpu::All => (self.free / left).max(FEW.min(all)),
+            };
+            left -= 1;
+            if tokens > self.free {
+                continue;
+            }
+            if let Err(error) = self.start(id, tokens) {
+                self.give_up(id, &error);
+            }
+        }
+    }
+
+    pub(super) fn finish(mut self, started: Instant) -> Outcome {
+        self.store.sources().save(&self.store.tmp());
+        let mut counts = Counts::default();
+        for state in self.states.values() {
+            match state {
+                State::Hit { .. } => counts.hit += 1,
+                State::Done { .. } => counts.done += 1,
+                State::Failed { .. } => counts.failed += 1,
+                State::Skipped { .. } => counts.skipped += 1,
+                State::Interrupted => counts.interrupted += 1,
+                _ => unreachable!("a run ends when every node has"),
+            }
+        }
+        let nodes = std::mem::take(&mut self.states)
+            .into_iter()
+            .map(|(id, state)| NodeEnd {
+                id,
+                name: self.name(id),
+                state,
+                record: self.records.remove(&id),
+            })
+            .collect();
+        let mut outcome = Outcome {
+            run: self.run.clone(),
+            nodes,
+            trouble: self.trouble.take(),
+        };
+        let end = match outcome.failure() {
+            None => End::Whole,
+            Some(Failure::Nodes(_)) => End::Failed,
+            Some(Failure::Environment(_)) => End::Environment,
+            Some(Failure::Interrupted) => End::Interrupted,
+        };
+        self.emit(Event::RunEnded {
+            end,
+            seconds: started.elapsed().as_secs_f64(),
+            counts,
+        });
+        if outcome.trouble.is_none() {
+            outcome.trouble = self.journal.trouble().map(str::to_string);
+        }
+        outcome
+    }
+}

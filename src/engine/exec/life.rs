@@ -1,0 +1,308 @@
+//! The life of one executed node: lock, attempt, worker, commit, and what becomes of it when it does not end well.
+
+use super::secrets::named_secrets;
+use super::{Exec, News, Running};
+use crate::engine::attempt::{self, Attempt, Spec};
+use crate::engine::clock;
+use crate::engine::commit::{self, CommitError, Committed, Delivery, Versus};
+use crate::engine::event::{Event, State};
+use crate::engine::graph::{Node, NodeId};
+use crate::engine::key::Key;
+use crate::engine::plan;
+use crate::engine::process::{self, Heard};
+use crate::engine::record::Provenance;
+use crate::engine::store::Lookup;
+use crate::engine::worker::{EXIT_INTERRUPTED, Message};
+use anyhow::Result;
+use std::process::ExitStatus;
+use std::thread::Scope;
+
+impl<'a> Exec<'a> {
+    pub(super) fn start(&mut self, id: NodeId, tokens: usize) -> Result<()> {
+        let key = self.ready[&id].key.clone();
+        let twin = self.running.values().any(|r| r.key == key);
+        let Some(lock) = (if twin {
+            None
+        } else {
+            self.store.try_lock(&key)?
+        }) else {
+            self.set(id, State::Held { key });
+            return Ok(());
+        };
+        let forced = self.judge.forced(id) && !self.made.contains(&key);
+        if !forced && let Lookup::Whole(record) = self.store.lookup(&key) {
+            // Someone was faster while this node waited.
+            self.ready.remove(&id);
+            self.hit(id, *record);
+            self.advance();
+            return Ok(());
+        }
+        if matches!(self.store.lookup(&key), Lookup::Damaged(_)) {
+            self.store.quarantine_damage(&key)?;
+        }
+        let earlier = if forced {
+            vec![]
+        } else {
+            Attempt::of(self.store, &key)?
+        };
+        earlier.iter().for_each(Attempt::drop_outputs);
+        let (attempt, spec) = self.attempt(id, &key, tokens, &earlier)?;
+        let secrets = named_secrets(&self.graph.node(id).exec);
+        let sender = self.sender.clone();
+        let hear = move |heard| {
+            let _ = sender.send(News::Heard(id, heard)); // The loop ends before this only when it panics.
+        };
+        let worker = process::start(
+            &self.settings.program,
+            &attempt.dir,
+            &lock,
+            tokens,
+            &secrets,
+            hear,
+        )?;
+        let ready = self
+            .ready
+            .remove(&id)
+            .expect("only a ready node is started");
+        self.set(
+            id,
+            State::Running {
+                attempt: attempt.name(),
+                threads: tokens,
+            },
+        );
+        self.free -= tokens;
+        let running = Running {
+            key,
+            tokens,
+            manifest: ready.manifest,
+            attempt,
+            spec,
+            earlier,
+            worker: Some(worker),
+            complaint: None,
+            _lock: lock,
+        };
+        self.running.insert(id, running);
+        Ok(())
+    }
+
+    fn attempt(
+        &self,
+        id: NodeId,
+        key: &Key,
+        threads: usize,
+        earlier: &[Attempt],
+    ) -> Result<(Attempt, Spec)> {
+        let node = self.graph.node(id);
+        let mut inputs = vec![];
+        for (port, edge) in &node.inputs {
+            let artifact = &self.records[&edge.node].outputs[edge.output];
+            inputs.push((*port, artifact));
+        }
+        let spec = Spec {
+            key: key.clone(),
+            kind: node.kind.name.to_string(),
+            revision: node.kind.revision,
+            node: node.name.clone(),
+            params: attempt::write_values(&node.params)?,
+            exec: attempt::write_values(&node.exec)?,
+            inputs: inputs
+                .iter()
+                .map(|(port, a)| (port.to_string(), a.ty.clone()))
+                .collect(),
+            outputs: node
+                .kind
+                .outputs
+                .iter()
+                .map(|o| o.name.to_string())
+                .collect(),
+            threads,
+            earlier: earlier.iter().map(|a| a.dir.clone()).collect(),
+            engine: std::process::id() as i32,
+            started_ms: clock::now_ms(),
+        };
+        Ok((Attempt::create(self.store, &spec, &inputs)?, spec))
+    }
+
+    pub(super) fn hear<'scope>(&mut self, news: News, scope: &'scope Scope<'scope, '_>)
+    where
+        'a: 'scope,
+    {
+        match news {
+            News::Heard(id, Heard::Message(message)) => self.hear_message(id, message),
+            News::Heard(id, Heard::Ended) => self.hear_end(id, scope),
+            News::Committed(id, committed) => self.hear_commit(id, *committed),
+        }
+    }
+
+    fn hear_message(&mut self, id: NodeId, message: Message) {
+        let node = self.name(id);
+        let event = match message {
+            Message::Progress {
+                done,
+                total,
+                unit,
+                note,
+            } => Event::Progress {
+                node,
+                done,
+                total,
+                unit,
+                note,
+            },
+            Message::Metric(metric) => Event::Metric { node, metric },
+            Message::Say { text } => Event::Log { node, text },
+            Message::Failed { error, environment } => {
+                if let Some(running) = self.running.get_mut(&id) {
+                    running.complaint = Some((error, environment));
+                }
+                return;
+            }
+        };
+        self.emit(event);
+    }
+
+    fn hear_end<'scope>(&mut self, id: NodeId, scope: &'scope Scope<'scope, '_>)
+    where
+        'a: 'scope,
+    {
+        let running = self
+            .running
+            .get_mut(&id)
+            .expect("only a running worker ends");
+        let worker = running.worker.take().expect("a worker ends once");
+        let status = match worker.end() {
+            Ok(status) => status,
+            Err(error) => return self.end_badly(id, None, format!("{error:#}")),
+        };
+        if !status.success() {
+            return self.end_badly(id, Some(status), process::describe(status));
+        }
+        let node = self.graph.node(id);
+        match plan::sources(self.store, node) {
+            Ok(now) if now == *self.judge.sources(id) => {}
+            Ok(_) => {
+                return self.end_badly(id, None, "a source file changed while the node ran".into());
+            }
+            Err(error) => return self.end_badly(id, None, format!("{error:#}")),
+        }
+        self.commit(id, node, scope);
+    }
+
+    /// On a thread of its own: hashing a model takes a while, and other workers want to be heard.
+    fn commit<'scope>(&mut self, id: NodeId, node: &'a Node, scope: &'scope Scope<'scope, '_>)
+    where
+        'a: 'scope,
+    {
+        let running = &self.running[&id];
+        let first = self.settings.recipes.first().map(|(name, _)| name.clone());
+        let provenance = Provenance {
+            recipe: self
+                .settings
+                .origins
+                .get(&node.name)
+                .cloned()
+                .or(first)
+                .unwrap_or_default(),
+            node: node.name.clone(),
+            run: self.run.clone(),
+            version: self.settings.version.clone(),
+        };
+        let (attempt, spec) = (running.attempt.clone(), running.spec.clone());
+        let (manifest, earlier) = (running.manifest.clone(), running.earlier.clone());
+        let forced = self.judge.forced(id);
+        let (store, sender) = (self.store, self.sender.clone());
+        scope.spawn(move || {
+            let delivery = Delivery {
+                attempt: &attempt,
+                earlier: &earlier,
+                spec: &spec,
+                manifest: &manifest,
+                types: node
+                    .kind
+                    .outputs
+                    .iter()
+                    .map(|o| (o.name, o.ty.word()))
+                    .collect(),
+                provenance,
+                forced,
+            };
+            let committed = commit::commit(store, &delivery);
+            let _ = sender.send(News::Committed(id, Box::new(committed))); // As above.
+        });
+    }
+
+    fn hear_commit(&mut self, id: NodeId, committed: Result<Committed, CommitError>) {
+        let committed = match committed {
+            Ok(committed) => committed,
+            Err(CommitError::Outputs(message)) => return self.end_badly(id, None, message),
+            Err(CommitError::Store(error)) => {
+                self.trouble.get_or_insert_with(|| format!("{error:#}"));
+                return self.end_badly(id, None, format!("{error:#}"));
+            }
+        };
+        let running = self
+            .running
+            .remove(&id)
+            .expect("only a running node is committed");
+        self.free += running.tokens;
+        self.sweep(&running.key);
+        let (node, record) = (self.name(id), committed.record);
+        let key = record.key.clone();
+        if let Versus::Different(outputs) = &committed.versus {
+            let outputs = outputs.clone();
+            self.emit(Event::NotReproducible {
+                node: node.clone(),
+                key: key.clone(),
+                outputs,
+            });
+        }
+        self.made.insert(key.clone());
+        self.store.remember(self.judge.plan_key(id), &key);
+        self.known.insert(id, plan::outputs(&record));
+        self.emit(Event::Committed {
+            node,
+            key: key.clone(),
+            outputs: plan::outputs(&record),
+            cost: record.cost.clone(),
+            reproduced: committed.versus == Versus::Same,
+        });
+        self.records.insert(id, record);
+        self.set(id, State::Done { key });
+        self.advance();
+    }
+
+    /// Attempts of a committed key have served. Still under its lock, so none of them is alive; what cannot be removed
+    /// is litter.
+    fn sweep(&self, key: &Key) {
+        for attempt in Attempt::of(self.store, key).unwrap_or_default() {
+            let _ = attempt.remove();
+        }
+    }
+
+    fn end_badly(&mut self, id: NodeId, status: Option<ExitStatus>, message: String) {
+        let running = self.running.remove(&id).expect("only a running node ends");
+        self.free += running.tokens;
+        running.attempt.drop_outputs();
+        let asked = self.stopping.is_some();
+        let code = status.and_then(|s| s.code());
+        // A worker that was asked to stop may die of the request before it can listen to it.
+        if code == Some(EXIT_INTERRUPTED) || (asked && status.is_some() && code.is_none()) {
+            self.set(id, State::Interrupted);
+            return self.advance();
+        }
+        let tail = attempt::tail(&running.attempt.logs().join("stderr.txt"), 20);
+        let message = match running.complaint {
+            Some((error, environment)) => {
+                if environment {
+                    self.trouble
+                        .get_or_insert_with(|| format!("node `{}`: {error}", running.spec.node));
+                }
+                error
+            }
+            None => message,
+        };
+        self.fail(id, message, tail);
+    }
+}

@@ -1,0 +1,272 @@
+//! Runs a plan: cpu tokens, locks, workers, commits. `drive` decides, `life` is what happens to one node. The verdicts come from `plan::Judge`, node by node as inputs become known.
+
+mod drive;
+mod life;
+mod secrets;
+
+use crate::engine::attempt::{Attempt, Spec};
+use crate::engine::clock;
+use crate::engine::commit::{CommitError, Committed};
+use crate::engine::event::{Event, State};
+use crate::engine::failure::Failure;
+use crate::engine::graph::{Graph, NodeId};
+use crate::engine::journal::{Journal, RunInfo};
+use crate::engine::key::{Key, Manifest};
+use crate::engine::plan::{Judge, Outputs, Plan, Planned, Wanted};
+use crate::engine::process::{Heard, Worker};
+use crate::engine::record::Record;
+use crate::engine::store::Store;
+use anyhow::{Context, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often locks of others and the stop request are looked at.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How to run; nothing of this is in a key.
+pub struct Settings {
+    /// Cpu tokens.
+    pub threads: usize,
+    /// The binary whose verb `worker` is `worker::main`.
+    pub program: PathBuf,
+    pub stop: Stop,
+    /// Name and text of the recipes, kept with the run.
+    pub recipes: Vec<(String, String)>,
+    /// Which recipe a node came from, for its record; the first recipe where it is not said.
+    pub origins: BTreeMap<String, String>,
+    /// Of the binary, for the records.
+    pub version: String,
+}
+
+impl Settings {
+    /// All cores, this binary.
+    pub fn new() -> Result<Settings, Failure> {
+        let program = std::env::current_exe().context("finding the path of this binary")?;
+        Ok(Settings {
+            threads: thread::available_parallelism().map_or(1, usize::from),
+            program,
+            stop: Stop::default(),
+            recipes: vec![],
+            origins: BTreeMap::new(),
+            version: env!("CARGO_PKG_VERSION").to_string(),
+        })
+    }
+}
+
+/// A request to stop. The first asks the workers to save their state, the second kills them.
+#[derive(Clone, Default)]
+pub struct Stop(Arc<AtomicUsize>);
+
+impl Stop {
+    pub fn request(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn requests(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// One that Ctrl-C and SIGTERM request, from now on.
+    pub fn on_signals() -> Result<Stop> {
+        let stop = Stop::default();
+        let heard = stop.clone();
+        let wanted = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
+        let mut signals =
+            signal_hook::iterator::Signals::new(wanted).context("installing signal handlers")?;
+        thread::spawn(move || signals.forever().for_each(|_| heard.request()));
+        Ok(stop)
+    }
+}
+
+/// How every node ended.
+pub struct Outcome {
+    /// Id of the run in the store.
+    pub run: String,
+    /// By node, in graph order: its final state, its record where it has one.
+    pub nodes: Vec<NodeEnd>,
+    /// What became unusable on the way: the disk is full, say.
+    pub trouble: Option<String>,
+}
+
+pub struct NodeEnd {
+    pub id: NodeId,
+    pub name: String,
+    pub state: State,
+    pub record: Option<Record>,
+}
+
+impl Outcome {
+    /// The worst that happened.
+    pub fn failure(&self) -> Option<Failure> {
+        if let Some(trouble) = &self.trouble {
+            return Some(Failure::Environment(anyhow::anyhow!("{trouble}")));
+        }
+        let failed: Vec<(String, String)> = self
+            .nodes
+            .iter()
+            .filter_map(|n| match &n.state {
+                State::Failed { message, .. } => Some((n.name.clone(), message.clone())),
+                _ => None,
+            })
+            .collect();
+        if self.nodes.iter().any(|n| n.state == State::Interrupted) {
+            return Some(Failure::Interrupted);
+        }
+        (!failed.is_empty()).then_some(Failure::Nodes(failed))
+    }
+
+    pub fn find(&self, name: &str) -> Option<&NodeEnd> {
+        self.nodes.iter().find(|n| n.name == name)
+    }
+}
+
+/// Plans and runs. `Err`: nothing could be started. What happened to the nodes is in the outcome.
+pub fn run(
+    store: &Store,
+    graph: &Graph,
+    wanted: &Wanted,
+    settings: &Settings,
+    listener: &mut dyn FnMut(&Event),
+) -> Result<Outcome, Failure> {
+    let started = Instant::now();
+    store.prepare()?;
+    let judge = Judge::new(store, graph, wanted)?;
+    let plan = judge.plan()?;
+    let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
+    let info = RunInfo {
+        id: clock::unique(),
+        started_ms: clock::now_ms(),
+        version: settings.version.clone(),
+        recipes: settings
+            .recipes
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect(),
+        targets: wanted
+            .only
+            .iter()
+            .map(|id| graph.node(*id).name.clone())
+            .collect(),
+    };
+    let journal = Journal::create(store, &info, &settings.recipes, &lines)?;
+    thread::scope(|scope| {
+        let (sender, news) = mpsc::channel();
+        let mut exec = Exec {
+            store,
+            graph,
+            settings,
+            judge: &judge,
+            listener,
+            journal,
+            run: info.id.clone(),
+            sender,
+            states: judge
+                .selected()
+                .iter()
+                .map(|id| (*id, State::Waiting))
+                .collect(),
+            remaining: remaining(graph, &plan),
+            planned: plan.nodes.into_iter().map(|p| (p.id, p)).collect(),
+            ready: BTreeMap::new(),
+            running: BTreeMap::new(),
+            known: BTreeMap::new(),
+            records: BTreeMap::new(),
+            made: BTreeSet::new(),
+            free: settings.threads.max(1),
+            trouble: None,
+            stopping: None,
+        };
+        exec.emit(Event::RunStarted {
+            run: info.id,
+            threads: settings.threads.max(1),
+            nodes: lines,
+        });
+        exec.advance();
+        while exec.unfinished() {
+            exec.heed_stop();
+            exec.start_ready();
+            match news.recv_timeout(TICK) {
+                Ok(news) => exec.hear(news, scope),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => unreachable!("exec holds a sender itself"),
+            }
+        }
+        Ok(exec.finish(started))
+    })
+}
+
+/// The longest path from each node to the end, by the costs of earlier records; what never ran counts as a second, so
+/// that among unknowns the deeper path is the longer one.
+fn remaining(graph: &Graph, plan: &Plan) -> BTreeMap<NodeId, f64> {
+    const UNKNOWN: f64 = 1.0;
+    let mut longest: BTreeMap<NodeId, f64> = BTreeMap::new();
+    for planned in plan.nodes.iter().rev() {
+        let own = planned.expected_seconds.unwrap_or(UNKNOWN);
+        let below = longest.get(&planned.id).copied().unwrap_or(0.0);
+        let path = own + below;
+        longest.insert(planned.id, path);
+        for edge in graph.node(planned.id).inputs.values() {
+            let above = longest.entry(edge.node).or_insert(0.0);
+            *above = above.max(path);
+        }
+    }
+    longest
+}
+
+/// News from the threads that watch workers and commit.
+enum News {
+    Heard(NodeId, Heard),
+    Committed(NodeId, Box<Result<Committed, CommitError>>),
+}
+
+/// A node that has to be executed.
+struct Ready {
+    key: Key,
+    manifest: Manifest,
+}
+
+/// A node whose worker runs, or whose outputs are being committed.
+struct Running {
+    key: Key,
+    tokens: usize,
+    manifest: Manifest,
+    attempt: Attempt,
+    spec: Spec,
+    earlier: Vec<Attempt>,
+    worker: Option<Worker>,
+    /// What the worker said before it failed.
+    complaint: Option<(String, bool)>,
+    /// Held until the record is there.
+    _lock: File,
+}
+
+struct Exec<'a> {
+    store: &'a Store,
+    graph: &'a Graph,
+    settings: &'a Settings,
+    judge: &'a Judge<'a>,
+    listener: &'a mut dyn FnMut(&Event),
+    journal: Journal,
+    run: String,
+    sender: mpsc::Sender<News>,
+    states: BTreeMap<NodeId, State>,
+    /// Length of the longest path from the start of a node to the end of the run, in expected seconds.
+    remaining: BTreeMap<NodeId, f64>,
+    /// Verdicts from before the run, until they are used.
+    planned: BTreeMap<NodeId, Planned>,
+    ready: BTreeMap<NodeId, Ready>,
+    running: BTreeMap<NodeId, Running>,
+    known: BTreeMap<NodeId, Outputs>,
+    records: BTreeMap<NodeId, Record>,
+    /// Keys executed in this run: a forced twin is satisfied by them.
+    made: BTreeSet<Key>,
+    free: usize,
+    trouble: Option<String>,
+    stopping: Option<Instant>,
+}
