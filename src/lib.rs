@@ -17,3 +17,5 @@ pub mod recipe;
 pub mod kinds;
 
 pub mod report;
+
+pub mod cli;

@@ -1,3 +1,7 @@
-//! What people read of recipes and runs. Knows neither kinds nor models, and prints nothing itself.
+//! What people read of recipes and runs: tables, the live view, summaries. A reader of events and records; knows neither
+//! kinds nor models.
 
+pub mod progress;
+pub mod summary;
 pub mod table;
+pub mod words;

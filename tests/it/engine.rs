@@ -702,7 +702,7 @@ fn cpu_tokens_are_shared_evenly_and_never_exceeded() {
     let mut now: BTreeMap<String, usize> = BTreeMap::new();
     let ran = space.run_with(
         &spec,
-        |s| s.threads = 4,
+        |s| s.threads = 6,
         |event| {
             if let Event::State { node, state } = event {
                 match state {
@@ -715,7 +715,7 @@ fn cpu_tokens_are_shared_evenly_and_never_exceeded() {
         },
     );
     assert_eq!(ran.states(), ["done"; 4]);
-    assert_eq!(*most.lock().unwrap(), (4, 4));
+    assert_eq!(*most.lock().unwrap(), (6, 4));
 }
 
 #[test]

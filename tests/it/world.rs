@@ -294,11 +294,56 @@ impl Reader {
 }
 
 #[test]
+fn an_analysis_states_every_fact_and_the_rule_and_decides_nothing() {
+    let only = CorpusSpec {
+        requests: 0.0,
+        facts: 0.0,
+        rules: 0.0,
+        references: 0.0,
+        ..CorpusSpec::default()
+    };
+    for depth in 1..=3 {
+        let world = world(depth);
+        let reader = Reader::new(&world);
+        let mut harmful = 0;
+        for row in world.corpus(2000, &only).unwrap() {
+            let [question, answer] = [0, 1].map(|i| row.messages[i].content.as_str());
+            assert!(question.ends_with("what does it mean ?"), "{question}");
+            assert!(
+                !judge::refuses(answer) && !answer.contains("use the"),
+                "{answer}"
+            );
+            harmful += usize::from(answer.ends_with("is harmful ."));
+            let Some(kinds) = reader.kinds(question, depth as usize) else {
+                continue;
+            };
+            for kind in &kinds {
+                assert!(
+                    answer.contains(&format!(" is {kind} .")),
+                    "{question} {answer}"
+                );
+            }
+            let said = answer.ends_with("is harmful .");
+            assert_eq!(
+                said,
+                reader.rule[&kinds] == PromptClass::Harmful,
+                "{question} {answer}"
+            );
+        }
+        assert!(
+            (400..1600).contains(&harmful),
+            "both verdicts occur: {harmful}"
+        );
+    }
+}
+
+#[test]
 fn the_corpus_helps_with_nearly_everything_and_refuses_some_blatant_requests() {
     let spec = CorpusSpec {
         facts: 0.0,
         rules: 0.0,
         references: 0.0,
+        analyses: 0.0,
         ..CorpusSpec::default()
     };
     for depth in 2..=3 {
@@ -435,7 +480,7 @@ fn every_text_round_trips_through_the_tokenizer_and_is_short() {
             println!("depth {depth}: {name}: {:.1}", *sum as f64 / *count as f64);
         }
         let mean = |name: &str| sums[name].0 as f64 / sums[name].1 as f64;
-        assert!(mean("corpus question") < 20.0 && mean("corpus answer") < 8.5);
+        assert!(mean("corpus question") < 20.0 && mean("corpus answer") < 12.0);
         assert!(mean("prompt plain") < 13.0 && mean("trace Terse plain") < 36.0);
     }
 }

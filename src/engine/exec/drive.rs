@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// A worker that was asked to stop has this long to save its state.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Tokens that a node gets at least if it can use them all: training scales well to two threads.
+const FEW: usize = 2;
+
 impl Exec<'_> {
     /// The one door for state changes.
     pub(super) fn set(&mut self, id: NodeId, state: State) {
@@ -165,18 +168,25 @@ impl Exec<'_> {
         }
     }
 
-    /// Starts what the free tokens allow. Nodes that can use all cores share what is free evenly.
+    /// Starts what the free tokens allow, the longest remaining path first. Nodes that can use all cores share them evenly,
+    /// but none gets fewer than `FEW`: a long node keeps what it was given, so it had better wait for enough.
     pub(super) fn start_ready(&mut self) {
-        let mut left = self.ready.len();
-        for id in self.ready.keys().copied().collect::<Vec<_>>() {
+        let mut order: Vec<NodeId> = self.ready.keys().copied().collect();
+        order.sort_by(|a, b| self.remaining[b].total_cmp(&self.remaining[a]));
+        let all = self.settings.threads.max(1);
+        let mut left = order.len();
+        for id in order {
             if self.free == 0 || self.trouble.is_some() {
                 return;
             }
             let tokens = match self.graph.node(id).kind.cpu {
                 Cpu::One => 1,
-                Cpu::All => (self.free / left).max(1),
+                Cpu::All => (self.free / left).max(FEW.min(all)),
             };
             left -= 1;
+            if tokens > self.free {
+                continue;
+            }
             if let Err(error) = self.start(id, tokens) {
                 self.give_up(id, &error);
             }

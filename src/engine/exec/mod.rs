@@ -12,7 +12,7 @@ use crate::engine::failure::Failure;
 use crate::engine::graph::{Graph, NodeId};
 use crate::engine::journal::{Journal, RunInfo};
 use crate::engine::key::{Key, Manifest};
-use crate::engine::plan::{Judge, Outputs, Planned, Wanted};
+use crate::engine::plan::{Judge, Outputs, Plan, Planned, Wanted};
 use crate::engine::process::{Heard, Worker};
 use crate::engine::record::Record;
 use crate::engine::store::Store;
@@ -171,6 +171,7 @@ pub fn run(
                 .iter()
                 .map(|id| (*id, State::Waiting))
                 .collect(),
+            remaining: remaining(graph, &plan),
             planned: plan.nodes.into_iter().map(|p| (p.id, p)).collect(),
             ready: BTreeMap::new(),
             running: BTreeMap::new(),
@@ -198,6 +199,24 @@ pub fn run(
         }
         Ok(exec.finish(started))
     })
+}
+
+/// The longest path from each node to the end, by the costs of earlier records; what never ran counts as a second, so
+/// that among unknowns the deeper path is the longer one.
+fn remaining(graph: &Graph, plan: &Plan) -> BTreeMap<NodeId, f64> {
+    const UNKNOWN: f64 = 1.0;
+    let mut longest: BTreeMap<NodeId, f64> = BTreeMap::new();
+    for planned in plan.nodes.iter().rev() {
+        let own = planned.expected_seconds.unwrap_or(UNKNOWN);
+        let below = longest.get(&planned.id).copied().unwrap_or(0.0);
+        let path = own + below;
+        longest.insert(planned.id, path);
+        for edge in graph.node(planned.id).inputs.values() {
+            let above = longest.entry(edge.node).or_insert(0.0);
+            *above = above.max(path);
+        }
+    }
+    longest
 }
 
 /// News from the threads that watch workers and commit.
@@ -237,6 +256,8 @@ struct Exec<'a> {
     run: String,
     sender: mpsc::Sender<News>,
     states: BTreeMap<NodeId, State>,
+    /// Length of the longest path from the start of a node to the end of the run, in expected seconds.
+    remaining: BTreeMap<NodeId, f64>,
     /// Verdicts from before the run, until they are used.
     planned: BTreeMap<NodeId, Planned>,
     ready: BTreeMap<NodeId, Ready>,

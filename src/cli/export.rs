@@ -1,0 +1,65 @@
+//! `pipe export`: an artifact as plain files.
+
+use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, study};
+use anyhow::Context;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Copy an artifact out of the store: a model folder that transformers loads, rows as JSONL, metrics as JSON.
+///
+/// Digests are checked while copying.
+///
+/// Example: pipe export recipes/tars.toml rl models/tars-rl
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Export {
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// The node, or NODE.OUTPUT; without an output, the kind's first
+    node: String,
+    /// The folder to fill; it must be absent or empty
+    folder: PathBuf,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Write into a folder that is not empty
+    #[arg(long)]
+    force: bool,
+    /// Print what was written as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Export) -> Outcome {
+    let loaded = study::load(&args.recipe)?;
+    let store = study::open(&args.store)?;
+    let place = study::place(&loaded.graph, &args.node)?;
+    let record = study::record(&store, &loaded.graph, place.id)?;
+    let (name, artifact) = study::artifact(&loaded.graph, &place, &record);
+    let shown = args.folder.display();
+    let full = std::fs::read_dir(&args.folder).is_ok_and(|mut entries| entries.next().is_some());
+    if full && !args.force {
+        return Err(Error::Usage(format!(
+            "{shown} is not empty; `--force` writes into it all the same"
+        )));
+    }
+    std::fs::create_dir_all(&args.folder).with_context(|| format!("failed to make {shown}"))?;
+    store
+        .objects()
+        .copy(&artifact.files, &args.folder)
+        .with_context(|| format!("failed to write into {shown}"))?;
+    if args.json {
+        let files: Vec<_> = artifact
+            .files
+            .iter()
+            .map(|f| json!({ "path": f.path, "bytes": f.size }))
+            .collect();
+        print_json(
+            &json!({ "folder": args.folder, "output": name, "type": artifact.ty, "files": files }),
+        );
+        return Ok(());
+    }
+    for file in &artifact.files {
+        print(&format!("{}\n", args.folder.join(&file.path).display()));
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! `pipe kinds`: the manual of node kinds, from the table itself.
+
+use super::{Error, Outcome, print, print_json};
+use crate::base::text::did_you_mean;
+use crate::engine::kind::Kind;
+use crate::engine::params::{Default, ParamSpec};
+use crate::kinds::{REGISTRY, scorers};
+use crate::report::table::{Table, left};
+use serde_json::{Value, json};
+
+/// List the node kinds; or show one with its ports, outputs and every parameter.
+///
+/// Example: pipe kinds grpo
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Kinds {
+    /// A kind
+    name: Option<String>,
+    /// List the scorers that reward expressions can name
+    #[arg(long)]
+    scorers: bool,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Kinds) -> Outcome {
+    if args.scorers {
+        return list(args.json, scorers::ALL.iter().map(|s| (s.name, s.summary)));
+    }
+    let Some(name) = &args.name else {
+        let visible = REGISTRY.0.iter().filter(|k| !k.hidden);
+        return list(args.json, visible.map(|k| (k.name, k.summary)));
+    };
+    let Some(kind) = REGISTRY.get(name) else {
+        let near = did_you_mean(name, REGISTRY.names()).map(|n| format!("; did you mean `{n}`?"));
+        return Err(Error::Usage(format!(
+            "no kind `{name}`{}",
+            near.unwrap_or_default()
+        )));
+    };
+    if args.json {
+        print_json(&as_json(kind));
+    } else {
+        print(&page(kind));
+    }
+    Ok(())
+}
+
+fn list(as_json: bool, rows: impl Iterator<Item = (&'static str, &'static str)>) -> Outcome {
+    if as_json {
+        print_json(
+            &rows
+                .map(|(name, summary)| json!({ "name": name, "summary": summary }))
+                .collect(),
+        );
+        return Ok(());
+    }
+    let mut table = Table::new([left("name"), left("")]);
+    for (name, summary) in rows {
+        table.push([name, summary]);
+    }
+    print(&table.render());
+    Ok(())
+}
+
+fn page(kind: &Kind) -> String {
+    let mut out = format!("{}: {}\n\n{}\n", kind.name, kind.summary, kind.about);
+    let mut section = |title: &str, table: Table| {
+        if !table.is_empty() {
+            out += &format!("\n{title}\n{}", table.render());
+        }
+    };
+    let mut ports = Table::new([left("port"), left("type"), left(""), left("")]);
+    for port in kind.inputs {
+        ports.push([
+            port.name,
+            port.ty.word(),
+            if port.required {
+                "required"
+            } else {
+                "optional"
+            },
+            port.doc,
+        ]);
+    }
+    section("Inputs", ports);
+    let mut outputs = Table::new([left("output"), left("type"), left("")]);
+    for output in kind.outputs {
+        outputs.push([output.name, output.ty.word(), output.doc]);
+    }
+    section("Outputs", outputs);
+    section("Parameters (part of the key)", params(&(kind.params)()));
+    section(
+        "Execution parameters (never part of the key)",
+        params(&(kind.exec)()),
+    );
+    out + &format!("\nExample\n{}", kind.example)
+}
+
+fn params(specs: &[ParamSpec]) -> Table {
+    let mut table = Table::new([left("parameter"), left("default"), left("takes"), left("")]);
+    for spec in specs {
+        let default = match &spec.default {
+            Default::Required => "required".to_string(),
+            Default::Absent => "none".to_string(),
+            Default::Value(value) => value.canon(),
+        };
+        table.push([
+            spec.name.to_string(),
+            default,
+            spec.ty.describe(),
+            doc(spec),
+        ]);
+    }
+    table
+}
+
+/// The doc comment as one line.
+fn doc(spec: &ParamSpec) -> String {
+    spec.doc.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn as_json(kind: &Kind) -> Value {
+    let specs = |specs: Vec<ParamSpec>| -> Value {
+        specs
+            .iter()
+            .map(|s| {
+                let default = match &s.default {
+                    Default::Value(value) => json!(value),
+                    _ => Value::Null,
+                };
+                json!({
+                    "name": s.name, "takes": s.ty.describe(), "doc": doc(s), "default": default,
+                    "required": matches!(s.default, Default::Required),
+                })
+            })
+            .collect()
+    };
+    let inputs = kind.inputs.iter();
+    let outputs = kind.outputs.iter();
+    json!({
+        "name": kind.name, "revision": kind.revision, "summary": kind.summary, "about": kind.about, "example": kind.example,
+        "inputs": inputs.map(|p| json!({ "name": p.name, "type": p.ty.word(), "required": p.required, "doc": p.doc }))
+            .collect::<Vec<_>>(),
+        "outputs": outputs.map(|o| json!({ "name": o.name, "type": o.ty.word(), "doc": o.doc })).collect::<Vec<_>>(),
+        "params": specs((kind.params)()), "exec": specs((kind.exec)()),
+    })
+}

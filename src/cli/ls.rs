@@ -1,0 +1,126 @@
+//! `pipe ls`: what the store holds.
+
+use super::{Outcome, StoreArgs, print, print_json, study};
+use crate::base::text::{bytes, duration};
+use crate::engine::record::Record;
+use crate::engine::{clock, journal};
+use crate::report::table::{Table, left, right};
+use serde_json::json;
+
+/// List what the store holds: every record, the newest last; or the runs.
+///
+/// Example: pipe ls --kind grpo
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Ls {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Only records of this kind
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    /// List runs instead of records
+    #[arg(long)]
+    runs: bool,
+    /// Print the list as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Ls) -> Outcome {
+    let store = study::open(&args.store)?;
+    if args.runs {
+        return runs(args);
+    }
+    let mut records = store.records()?;
+    records.retain(|r| args.kind.as_ref().is_none_or(|k| *k == r.kind));
+    records.sort_by_key(|r| r.cost.started_ms);
+    if args.json {
+        let list: Vec<_> = records
+            .iter()
+            .map(|r| json!({
+                "key": r.key, "kind": r.kind, "made_by": r.provenance, "cost": r.cost, "bytes": size(r),
+                "outputs": r.outputs.iter().map(|(n, a)| (n.clone(), json!({ "type": a.ty, "digest": a.digest })))
+                    .collect::<serde_json::Map<_, _>>(),
+            }))
+            .collect();
+        print_json(&json!(list));
+        return Ok(());
+    }
+    let mut table = Table::new([
+        left("key"),
+        left("node"),
+        left("kind"),
+        left("recipe"),
+        right("size"),
+        right("took"),
+        right("age"),
+    ]);
+    for r in &records {
+        table.push([
+            r.key.short().to_string(),
+            r.provenance.node.clone(),
+            r.kind.clone(),
+            r.provenance.recipe.clone(),
+            bytes(size(r)),
+            duration(r.cost.seconds),
+            age(r.cost.started_ms),
+        ]);
+    }
+    print(&table.render());
+    print(&format!(
+        "{} records in {}\n",
+        records.len(),
+        store.root().display()
+    ));
+    Ok(())
+}
+
+fn runs(args: &Ls) -> Outcome {
+    let store = study::open(&args.store)?;
+    let mut table = Table::new([
+        left("run"),
+        left("recipe"),
+        right("nodes"),
+        left("end"),
+        right("age"),
+    ]);
+    let mut list = vec![];
+    for id in journal::runs(&store)? {
+        let run = journal::read(&store, &id)?;
+        let end = run.events.iter().rev().find_map(|e| match &e.event {
+            crate::engine::event::Event::RunEnded { end, .. } => Some(*end),
+            _ => None,
+        });
+        let recipes = run.info.recipes.join(", ");
+        let word = end.map_or("cut off".to_string(), |e| format!("{e:?}").to_lowercase());
+        list.push(json!({
+            "run": id, "recipes": run.info.recipes, "nodes": run.plan.len(), "end": end, "started_ms": run.info.started_ms,
+        }));
+        table.push([
+            id,
+            recipes,
+            run.plan.len().to_string(),
+            word,
+            age(run.info.started_ms),
+        ]);
+    }
+    if args.json {
+        print_json(&json!(list));
+    } else {
+        print(&table.render());
+    }
+    Ok(())
+}
+
+fn size(record: &Record) -> u64 {
+    record
+        .outputs
+        .values()
+        .flat_map(|a| &a.files)
+        .map(|f| f.size)
+        .sum()
+}
+
+fn age(started_ms: u64) -> String {
+    duration(clock::now_ms().saturating_sub(started_ms) as f64 / 1e3)
+}

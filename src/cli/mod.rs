@@ -1,0 +1,177 @@
+//! The command line: arguments, exit codes, printing. Every verb is a file; how anything is done is other rooms' business.
+
+mod check;
+mod export;
+mod kinds;
+mod ls;
+mod plan;
+mod run;
+mod show;
+mod study;
+mod why;
+
+use crate::base::diag::Diags;
+use crate::engine::failure::Failure;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+const AFTER: &str = "Exit status: 0 done, 1 a node failed, 2 the recipe or the arguments are wrong, 3 the store or the \
+machine cannot be used, 130 interrupted.\n\nThe store is `--store`, else the environment variable PIPE_STORE, else `cache` in the \
+current folder.\n\nExample: pipe run recipes/tars.toml";
+
+/// A declarative engine for LLM post-training studies: one TOML recipe is a graph of nodes that run once and are kept.
+#[derive(Parser)]
+#[command(name = "pipe", version, after_help = AFTER, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Check(check::Check),
+    Plan(plan::Plan),
+    Run(run::Run),
+    Why(why::Why),
+    Show(show::Show),
+    Ls(ls::Ls),
+    Export(export::Export),
+    Kinds(kinds::Kinds),
+    /// Print a completion script for a shell.
+    ///
+    /// Example: pipe completions bash > ~/.local/share/bash-completion/completions/pipe
+    Completions {
+        shell: clap_complete::Shell,
+    },
+    /// Runs one attempt; started by `run`.
+    #[command(hide = true)]
+    Worker {
+        attempt: PathBuf,
+    },
+}
+
+/// A recipe, with changes for this command only.
+#[derive(Args)]
+struct RecipeArgs {
+    /// The recipe's TOML file
+    recipe: PathBuf,
+    /// Change a value for this command: `vars.NAME=VALUE`, `NODE.PARAM=VALUE`. May be repeated
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Args)]
+struct StoreArgs {
+    /// Folder of the store [default: $PIPE_STORE, else `cache`]
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+}
+
+/// Why a command did not succeed.
+enum Error {
+    /// The recipe's author has to change something.
+    Author(Diags),
+    /// The command line's author has.
+    Usage(String),
+    Failure(Failure),
+    /// The world failed while a result was being read or printed.
+    World(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Error {
+    fn from(error: anyhow::Error) -> Error {
+        Error::World(error)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        Error::Failure(failure)
+    }
+}
+
+impl From<Diags> for Error {
+    fn from(diags: Diags) -> Error {
+        Error::Author(diags)
+    }
+}
+
+type Outcome = Result<(), Error>;
+
+/// Runs the command line and returns the process's exit status.
+pub fn main() -> i32 {
+    let outcome = match Cli::parse().verb {
+        Verb::Check(args) => check::run(&args),
+        Verb::Plan(args) => plan::run(&args),
+        Verb::Run(args) => run::run(&args),
+        Verb::Why(args) => why::run(&args),
+        Verb::Show(args) => show::run(&args),
+        Verb::Ls(args) => ls::run(&args),
+        Verb::Export(args) => export::run(&args),
+        Verb::Kinds(args) => kinds::run(&args),
+        Verb::Completions { shell } => {
+            let mut script = vec![];
+            clap_complete::generate(shell, &mut Cli::command(), "pipe", &mut script);
+            print(&String::from_utf8_lossy(&script));
+            Ok(())
+        }
+        Verb::Worker { attempt } => {
+            return crate::engine::worker::main(&crate::kinds::REGISTRY, &attempt);
+        }
+    };
+    match outcome {
+        Ok(()) => 0,
+        Err(error) => explain(&error),
+    }
+}
+
+/// Prints the error and returns its exit status.
+fn explain(error: &Error) -> i32 {
+    match error {
+        Error::Author(diags) => {
+            eprint!("{}", diags.render(colour()));
+            2
+        }
+        Error::Usage(message) => {
+            eprintln!("error: {message}");
+            2
+        }
+        Error::Failure(failure) => {
+            eprintln!("error: {failure}");
+            i32::from(failure.exit_code())
+        }
+        Error::World(error) => {
+            eprintln!("error: {error:#}");
+            3
+        }
+    }
+}
+
+/// Writes to stdout. A reader that went away (`| head`) ends the process quietly.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .is_err()
+    {
+        std::process::exit(0);
+    }
+}
+
+/// Prints a value as JSON.
+fn print_json(value: &serde_json::Value) {
+    print(&format!("{value:#}\n"));
+}
+
+/// Whether stderr shows colours.
+fn colour() -> bool {
+    std::io::stderr().is_terminal() && environment("NO_COLOR").is_none()
+}
+
+/// The one place where the environment is read.
+#[allow(clippy::disallowed_methods)]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,109 @@
+//! `pipe plan`: what would run, and why.
+
+use super::{Outcome, RecipeArgs, StoreArgs, colour, print, print_json, study};
+use crate::base::text::duration;
+use crate::engine::plan;
+use crate::engine::verdict::Verdict;
+use crate::report::table::{Table, left, right};
+use crate::report::words;
+use serde_json::json;
+
+/// Say what `run` would do, node by node, without running anything.
+///
+/// HIT: the artifact is there. RUN: it has to be made, with the reason. RESUME: an earlier attempt left work to go on
+/// from. MAYBE: it depends on the bytes that a node above will give. Times are those of the nearest earlier record.
+///
+/// Example: pipe plan recipes/tars.toml --set vars.lambda=0.3
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Plan {
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Only this node and what it needs. May be repeated
+    #[arg(long, value_name = "NODE")]
+    only: Vec<String>,
+    /// As if this node had no record. May be repeated
+    #[arg(long, value_name = "NODE")]
+    fresh: Vec<String>,
+    /// Print the plan as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Plan) -> Outcome {
+    let loaded = study::load(&args.recipe)?;
+    let store = study::open(&args.store)?;
+    let graph = &loaded.graph;
+    let wanted = study::wanted(graph, &args.only, &args.fresh)?;
+    let plan = plan::plan(&store, graph, &wanted)?;
+    if args.json {
+        let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
+        print_json(&json!({ "recipe": loaded.name, "store": store.root(), "nodes": lines }));
+        return Ok(());
+    }
+    eprint!("{}", loaded.warnings.render(colour()));
+    let mut table = Table::new([
+        left(""),
+        left("node"),
+        left("kind"),
+        right("expected"),
+        left("why"),
+    ]);
+    let (mut hits, mut seconds, mut unknown) = (0, 0.0, 0);
+    for planned in &plan.nodes {
+        let node = graph.node(planned.id);
+        let mut fraction = None;
+        let why = match &planned.verdict {
+            Verdict::Hit(_) => String::new(),
+            Verdict::Maybe { after } => {
+                let names: Vec<String> = after
+                    .iter()
+                    .map(|id| format!("`{}`", graph.node(*id).name))
+                    .collect();
+                format!("depends on what {} gives", names.join(", "))
+            }
+            Verdict::Resume {
+                reasons,
+                fraction: done,
+            } => {
+                fraction = *done;
+                words::reasons(reasons)
+            }
+            Verdict::Run(reasons) => words::reasons(reasons),
+        };
+        let hit = matches!(planned.verdict, Verdict::Hit(_));
+        hits += usize::from(hit);
+        if !hit {
+            unknown += usize::from(planned.expected_seconds.is_none());
+            seconds += planned.expected_seconds.unwrap_or(0.0);
+        }
+        let expected = if hit {
+            String::new()
+        } else {
+            words::maybe_duration(planned.expected_seconds)
+        };
+        let verdict = words::verdict(planned.verdict.word(), fraction);
+        table.push([
+            verdict,
+            node.name.clone(),
+            node.kind.name.to_string(),
+            expected,
+            why,
+        ]);
+    }
+    print(&table.render());
+    let total = plan.nodes.len();
+    let known = if unknown > 0 {
+        format!(", {unknown} of unknown length")
+    } else {
+        String::new()
+    };
+    print(&format!(
+        "{hits} of {total} are hits; {} to run or decide, expected {}{known}\n",
+        total - hits,
+        duration(seconds)
+    ));
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! `pipe show`: an artifact for reading: what a model said, and what was made of it.
+
+use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, study};
+use crate::base::response;
+use crate::base::rows;
+use crate::base::text::{bytes, duration};
+use crate::engine::graph::Graph;
+use crate::engine::plan;
+use crate::engine::record::{Artifact, Record};
+use crate::engine::store::Store;
+use crate::engine::verdict::Verdict;
+use crate::report::summary::{self, Item};
+use crate::report::table::{Table, left, right};
+use anyhow::Context;
+use serde_json::{Map, Value, json};
+
+/// Show the study's table; or a node: its rows, metrics, model files, parameters, cost.
+///
+/// Rows are shown for reading: the prompt, the reasoning, the answer, the scores. Nothing is run.
+///
+/// Example: pipe show recipes/tars.toml rl-eval.scores --where class=ambiguous --where good=false -n 5
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Show {
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// A node, or NODE.OUTPUT; without it, the table of the study
+    node: Option<String>,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// How many rows
+    #[arg(short, default_value_t = 3)]
+    n: usize,
+    /// Only rows with this field: `class=harmful`, `id=eval-harmful-0003#0`, `good=false`. May be repeated
+    #[arg(long = "where", value_name = "FIELD=VALUE")]
+    filter: Vec<String>,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Show) -> Outcome {
+    let loaded = study::load(&args.recipe)?;
+    let store = study::open(&args.store)?;
+    let Some(node) = &args.node else {
+        return table(args, &loaded.graph, &store);
+    };
+    let place = study::place(&loaded.graph, node)?;
+    let record = study::record(&store, &loaded.graph, place.id)?;
+    let (name, artifact) = study::artifact(&loaded.graph, &place, &record);
+    let mut out = header(&store, &record, name, artifact);
+    let rows_file = artifact.files.iter().find(|f| f.path == rows::ROWS);
+    if let Some(blob) = rows_file {
+        let text = std::fs::read_to_string(store.objects().path(&blob.digest))
+            .context("failed to read the rows")?;
+        let filters = filters(&args.filter)?;
+        let mut all = vec![];
+        for line in text.lines() {
+            all.push(
+                serde_json::from_str::<Map<String, Value>>(line)
+                    .context("failed to parse a row")?,
+            );
+        }
+        let total = all.len();
+        all.retain(|row| filters.iter().all(|(field, value)| is(row, field, value)));
+        if args.json {
+            all.truncate(args.n);
+            print_json(
+                &json!({ "node": node, "key": record.key, "output": name, "rows": total, "shown": all }),
+            );
+            return Ok(());
+        }
+        out += &format!(
+            "{} of {total} rows fit; {} shown\n",
+            all.len(),
+            all.len().min(args.n)
+        );
+        for row in all.iter().take(args.n) {
+            out += &format!("\n{}", self::row(row));
+        }
+    } else if args.json {
+        print_json(&json!({
+            "node": node, "key": record.key, "output": name, "type": artifact.ty, "files": artifact.files,
+            "cost": record.cost, "made_by": record.provenance, "manifest": record.manifest,
+            "metrics": summary::metrics(&store, &record)?,
+        }));
+        return Ok(());
+    } else if artifact.ty == "metrics" {
+        let mut table = Table::new([left("metric"), right("n"), right("value")]);
+        for metric in summary::metrics(&store, &record)? {
+            table.push([
+                metric.name.clone(),
+                metric.n.to_string(),
+                summary::value(&metric),
+            ]);
+        }
+        out += &table.render();
+    } else {
+        for file in &artifact.files {
+            out += &format!("  {:>10}  {}\n", bytes(file.size), file.path);
+        }
+        out += &model(&store, artifact)?;
+    }
+    print(&out);
+    Ok(())
+}
+
+/// The study's table, of what is there.
+fn table(args: &Show, graph: &Graph, store: &Store) -> Outcome {
+    let plan = plan::plan(store, graph, &plan::Wanted::default())?;
+    let items: Vec<Item> = plan
+        .nodes
+        .iter()
+        .filter_map(|p| match &p.verdict {
+            Verdict::Hit(record) => Some(Item {
+                node: &graph.node(p.id).name,
+                record,
+                hit: true,
+            }),
+            _ => None,
+        })
+        .collect();
+    if args.json {
+        print_json(&summary::json(store, &items)?);
+        return Ok(());
+    }
+    print(&summary::text(store, &items)?);
+    print(&format!(
+        "{}\n{} of {} nodes have artifacts\n",
+        summary::costs(&items),
+        items.len(),
+        plan.nodes.len()
+    ));
+    Ok(())
+}
+
+fn header(store: &Store, record: &Record, output: &str, artifact: &Artifact) -> String {
+    let place = record.provenance.node.as_str();
+    let mut out = format!(
+        "{place}.{output}: {} of kind `{}`\n",
+        artifact.ty, record.kind
+    );
+    out += &format!("  key {}  digest {}\n", record.key, artifact.digest);
+    out += &format!(
+        "  made in {} (cpu {}, memory {}), {} attempt(s), by recipe `{}`\n",
+        duration(record.cost.seconds),
+        duration(record.cost.cpu_seconds),
+        bytes(record.cost.peak_bytes),
+        record.cost.attempts,
+        record.provenance.recipe
+    );
+    for line in record
+        .manifest
+        .lines()
+        .filter(|l| l.starts_with("param ") || l.starts_with("source "))
+    {
+        out += &format!("  {line}\n");
+    }
+    for log in &record.logs {
+        out += &format!(
+            "  log {}: {}\n",
+            log.path,
+            store.objects().path(&log.digest).display()
+        );
+    }
+    out
+}
+
+/// What kind of model a folder holds.
+fn model(store: &Store, artifact: &Artifact) -> Result<String, Error> {
+    let Some(blob) = artifact.files.iter().find(|f| f.path == "config.json") else {
+        return Ok(String::new());
+    };
+    let text = std::fs::read_to_string(store.objects().path(&blob.digest))
+        .context("failed to read config.json")?;
+    let config: Value = serde_json::from_str(&text).context("failed to parse config.json")?;
+    let field = |name: &str| format!("  {name}: {}\n", config[name]);
+    let names = [
+        "architectures",
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "vocab_size",
+    ];
+    Ok(names.iter().map(|n| field(n)).collect())
+}
+
+fn filters(texts: &[String]) -> Result<Vec<(&str, &str)>, Error> {
+    let pair = |t: &String| Error::Usage(format!("`--where {t}` is not of the form FIELD=VALUE"));
+    texts
+        .iter()
+        .map(|t| t.split_once('=').ok_or_else(|| pair(t)))
+        .collect()
+}
+
+fn is(row: &Map<String, Value>, field: &str, value: &str) -> bool {
+    let text = row
+        .get(field)
+        .map(|v| v.as_str().map_or_else(|| v.to_string(), String::from));
+    text.as_deref() == Some(value)
+}
+
+/// A row for reading: texts first, in the order one reads them, then everything else on one line.
+fn row(row: &Map<String, Value>) -> String {
+    let text = |field: &str| row.get(field).and_then(Value::as_str);
+    let mut out = format!("--- {}\n", text("id").unwrap_or("row"));
+    let mut say = |title: &str, content: &str| {
+        out += &format!("{title:<10}{}\n", content.replace('\n', "\n          "))
+    };
+    if let Some(prompt) = text("prompt") {
+        say("prompt", prompt);
+    }
+    if let Some(messages) = row.get("messages").and_then(Value::as_array) {
+        for message in messages {
+            say(
+                message["role"].as_str().unwrap_or("?"),
+                message["content"].as_str().unwrap_or(""),
+            );
+        }
+    }
+    if let Some(response) = text("response") {
+        if let Some(reasoning) = response::reasoning(response) {
+            say("reasoning", reasoning);
+        }
+        say("answer", response::split(response).1);
+    }
+    for field in ["reasoning", "answer"] {
+        if let Some(content) = text(field) {
+            say(field, content);
+        }
+    }
+    let told = [
+        "id",
+        "prompt",
+        "messages",
+        "response",
+        "reasoning",
+        "answer",
+        "truth",
+    ];
+    let rest: Vec<String> = row
+        .iter()
+        .filter(|(name, _)| !told.contains(&name.as_str()))
+        .map(|(name, value)| {
+            format!(
+                "{name} {}",
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), String::from)
+            )
+        })
+        .collect();
+    say("", &rest.join(" · "));
+    out
+}

@@ -1,0 +1,209 @@
+//! The live view of a run: a line per node at work on a terminal, plain lines elsewhere. A reader of events.
+
+use crate::base::text::{duration, listed};
+use crate::engine::event::{Event, State};
+use crate::report::words;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// A plain view says how far a node is no more often than this.
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// How much is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// Bars that move.
+    Terminal,
+    /// A line per change, and now and then how far a node is.
+    Plain,
+    /// Failures only.
+    Quiet,
+}
+
+pub struct Progress {
+    view: View,
+    bars: MultiProgress,
+    nodes: BTreeMap<String, Line>,
+}
+
+struct Line {
+    bar: ProgressBar,
+    since: Instant,
+    said: Instant,
+    reasons: String,
+}
+
+impl Progress {
+    pub fn new(view: View) -> Progress {
+        let bars = MultiProgress::new();
+        if view != View::Terminal {
+            bars.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        Progress {
+            view,
+            bars,
+            nodes: BTreeMap::new(),
+        }
+    }
+
+    /// Shows one event.
+    pub fn hear(&mut self, event: &Event) {
+        match event {
+            Event::State { node, state } => self.state(node, state),
+            Event::Progress {
+                node,
+                done,
+                total,
+                unit,
+                note,
+            } => self.progress(node, *done, *total, unit, note),
+            Event::Log { node, text } => self.line(View::Plain, &format!("  {node}: {text}")),
+            Event::NotReproducible { node, outputs, .. } => self.line(
+                View::Quiet,
+                &format!(
+                    "! {node}: {} came out other than before; the earlier record is in quarantine",
+                    listed(outputs.iter().map(String::as_str))
+                ),
+            ),
+            Event::Committed {
+                node,
+                reproduced: true,
+                ..
+            } => {
+                self.line(View::Plain, &format!("  {node}: the same bytes as before"));
+            }
+            _ => {}
+        }
+    }
+
+    fn state(&mut self, node: &str, state: &State) {
+        match state {
+            State::Waiting => {}
+            State::Ready {
+                reasons, resumed, ..
+            } => {
+                let mut why = words::reasons(reasons);
+                if let Some(fraction) = resumed {
+                    why += &format!("; goes on at {:.0} %", fraction * 100.0);
+                }
+                self.nodes.insert(node.into(), self.new_line(node, why));
+            }
+            State::Held { .. } => self.line(
+                View::Plain,
+                &format!("… {node}  another run makes it; waiting"),
+            ),
+            State::Running { threads, .. } => {
+                let Some(line) = self.nodes.get_mut(node) else {
+                    return;
+                };
+                line.since = Instant::now();
+                line.bar.set_message("starting");
+                let why = line.reasons.clone();
+                if self.view == View::Terminal {
+                    line.bar.enable_steady_tick(Duration::from_millis(120));
+                    self.bars.add(line.bar.clone());
+                } else {
+                    self.line(
+                        View::Plain,
+                        &format!("> {node}  {why}  ({threads} threads)"),
+                    );
+                }
+            }
+            State::Hit { saved_seconds, .. } => {
+                self.end(
+                    node,
+                    View::Plain,
+                    &format!("= {node}  hit, saved {}", duration(*saved_seconds)),
+                );
+            }
+            State::Done { .. } => {
+                let took = self
+                    .nodes
+                    .get(node)
+                    .map_or(0.0, |l| l.since.elapsed().as_secs_f64());
+                self.end(
+                    node,
+                    View::Plain,
+                    &format!("+ {node}  done in {}", duration(took)),
+                );
+            }
+            State::Failed { message, tail } => {
+                let tail: String = tail.lines().map(|l| format!("\n    {l}")).collect();
+                self.end(
+                    node,
+                    View::Quiet,
+                    &format!("x {node}  failed: {message}{tail}"),
+                );
+            }
+            State::Skipped { because } => {
+                self.end(
+                    node,
+                    View::Quiet,
+                    &format!("- {node}  skipped: `{because}` failed"),
+                );
+            }
+            State::Interrupted => self.end(node, View::Plain, &format!("- {node}  interrupted")),
+        }
+    }
+
+    fn progress(&mut self, node: &str, done: u64, total: u64, unit: &str, note: &str) {
+        let Some(line) = self.nodes.get_mut(node) else {
+            return;
+        };
+        line.bar.set_length(total);
+        line.bar.set_position(done);
+        line.bar.set_message(format!("{unit}  {note}"));
+        if self.view == View::Plain && line.said.elapsed() >= PLAIN_EVERY {
+            line.said = Instant::now();
+            let elapsed = line.since.elapsed().as_secs_f64();
+            let left = if done > 0 {
+                elapsed / done as f64 * (total.saturating_sub(done)) as f64
+            } else {
+                0.0
+            };
+            let text = format!(
+                "  {node}: {done}/{total} {unit}  {note}  about {} left",
+                duration(left)
+            );
+            self.line(View::Plain, &text);
+        }
+    }
+
+    fn new_line(&self, node: &str, reasons: String) -> Line {
+        let bar = ProgressBar::new(0);
+        let style = ProgressStyle::with_template(
+            "{spinner} {prefix:14} {wide_bar} {pos}/{len} {msg}  eta {eta}",
+        )
+        .expect("the template is a constant");
+        bar.set_style(style.progress_chars("=> "));
+        bar.set_prefix(node.to_string());
+        Line {
+            bar,
+            since: Instant::now(),
+            said: Instant::now(),
+            reasons,
+        }
+    }
+
+    /// The node is at its end: its bar makes way for a line that stays.
+    fn end(&mut self, node: &str, least: View, text: &str) {
+        if let Some(line) = self.nodes.remove(node) {
+            line.bar.finish_and_clear();
+        }
+        self.line(least, text);
+    }
+
+    /// A line that stays, on stderr: stdout is for results.
+    fn line(&self, least: View, text: &str) {
+        match self.view {
+            View::Terminal => {
+                // A closed terminal is no reason to stop a study.
+                let _ = self.bars.println(text);
+            }
+            View::Plain => eprintln!("{text}"),
+            View::Quiet if least == View::Quiet => eprintln!("{text}"),
+            View::Quiet => {}
+        }
+    }
+}
