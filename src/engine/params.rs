@@ -91,7 +91,8 @@ impl ParamSet for None_ {
     }
 }
 
-/// Declares a block. Every field has a doc comment; `= value` is its default; without one the recipe must give it.
+/// Declares a block. Every field has a doc comment; `= value` is its default; without one the recipe must give it, unless it is an
+/// `Option`, which is then absent.
 ///
 /// ```ignore
 /// params! {
@@ -105,7 +106,12 @@ impl ParamSet for None_ {
 /// ```
 #[macro_export]
 macro_rules! params {
-    (@default) => { $crate::engine::params::Default::Required };
+    (@default $ty:ty) => {
+        match <$ty as $crate::engine::params::ParamValue>::OPTIONAL {
+            true => $crate::engine::params::Default::Absent,
+            false => $crate::engine::params::Default::Required,
+        }
+    };
     (@default $ty:ty, $default:expr) => {{
         let value: $ty = $default;
         match <$ty as $crate::engine::params::ParamValue>::write(&value) {
@@ -122,7 +128,7 @@ macro_rules! params {
                 vec![ $( $crate::engine::params::ParamSpec {
                     name: stringify!($field),
                     ty: <$ty as $crate::engine::params::ParamValue>::ty(),
-                    default: $crate::params!(@default $($ty, $default)?),
+                    default: $crate::params!(@default $ty $(, $default)?),
                     doc: concat!($($doc),+),
                     fits: |value| <$ty as $crate::engine::params::ParamValue>::read(Some(value)).map(|_| ()),
                 } ),* ]
