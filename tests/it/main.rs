@@ -1,6 +1,7 @@
 //! The one integration test binary.
 
 mod base;
+mod cli;
 mod engine;
 mod learn_golden;
 mod numerics;
