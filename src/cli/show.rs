@@ -226,14 +226,10 @@ fn known(rows: &[Map<String, Value>], filters: &[(&str, &str)]) -> Result<(), Er
 }
 
 fn is(row: &Map<String, Value>, field: &str, value: &str) -> bool {
-    match row.get(field) {
-        Some(Value::String(s)) => s == value,
-        Some(other) => {
-            let shown = other.to_string();
-            shown == value
-        }
-        None => false,
-    }
+    let text = row
+        .get(field)
+        .map(|v| v.as_str().map_or_else(|| v.to_string(), String::from));
+    text.as_deref() == Some(value)
 }
 
 /// A row for reading: texts first, in the order one reads them, then everything else on one line.

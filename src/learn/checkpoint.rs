@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use rayon::prelude::*;
+use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde_json::Value;
 
@@ -203,40 +203,19 @@ fn ignorable(name: &str) -> bool {
     name.ends_with("rotary_emb.inv_freq")
 }
 
+/// The tensor as f32, whatever it is stored as: candle knows the types.
 fn read_floats(tensor: &TensorView, out: &mut [f32]) -> Result<()> {
-    const PART: usize = 1 << 16;
-    let width = match tensor.dtype() {
-        Dtype::F32 => 4,
-        Dtype::BF16 | Dtype::F16 => 2,
+    let dtype = match tensor.dtype() {
+        Dtype::F32 => DType::F32,
+        Dtype::BF16 => DType::BF16,
+        Dtype::F16 => DType::F16,
         other => bail!("type {other:?} is not supported: only F32, BF16 and F16"),
     };
-    let dtype = tensor.dtype();
-    out.par_chunks_mut(PART)
-        .zip(tensor.data().par_chunks(PART * width))
-        .for_each(|(out, bytes)| {
-            for (x, raw) in out.iter_mut().zip(bytes.chunks_exact(width)) {
-                *x = match dtype {
-                    Dtype::F32 => f32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]),
-                    // bf16 is the upper half of an f32.
-                    Dtype::BF16 => f32::from_bits(u32::from_le_bytes([0, 0, raw[0], raw[1]])),
-                    _ => half(u16::from_le_bytes([raw[0], raw[1]])),
-                };
-            }
-        });
+    let floats = Tensor::from_raw_buffer(tensor.data(), dtype, tensor.shape(), &Device::Cpu)
+        .and_then(|t| t.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>())
+        .context("reading its numbers")?;
+    out.copy_from_slice(&floats);
     Ok(())
-}
-
-/// IEEE half precision to f32.
-fn half(bits: u16) -> f32 {
-    let sign = u32::from(bits >> 15) << 31;
-    let exponent = u32::from(bits >> 10) & 0x1f;
-    let fraction = u32::from(bits) & 0x3ff;
-    match exponent {
-        // Zero and subnormals count in units of 2^-24.
-        0 => f32::from_bits(sign | (fraction as f32 / 16_777_216.0).to_bits()),
-        0x1f => f32::from_bits(sign | 0x7f80_0000 | (fraction << 13)),
-        _ => f32::from_bits(sign | ((exponent + 112) << 23) | (fraction << 13)),
-    }
 }
 
 fn write_tensors(
