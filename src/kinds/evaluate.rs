@@ -245,15 +245,17 @@ fn share<'a>(
 ) -> Option<Metric> {
     let means = by_prompt(rows, |s| f64::from(property(s)));
     let n = means.len();
-    let value = means.iter().sum::<f64>() / n as f64;
+    if n == 0 {
+        return None;
+    }
     let interval = if means.iter().all(|m| *m == 0.0 || *m == 1.0) {
         Some(stats::wilson(means.iter().sum::<f64>() as usize, n))
     } else {
         stats::mean_interval(&means).map(|(low, high)| (low.max(0.0), high.min(1.0)))
     };
-    (n > 0).then(|| Metric {
+    Some(Metric {
         name: name.into(),
-        value,
+        value: means.iter().sum::<f64>() / n as f64,
         n,
         interval,
         unit: "share".into(),

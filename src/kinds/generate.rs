@@ -93,7 +93,7 @@ fn check(values: &Values) -> Vec<Problem> {
     found
 }
 
-/// Name of the saved rows under the attempt's resume folder.
+/// Name of the saved rows under the attempt's resume folder, before their number.
 const SAVED: &str = "rows";
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
@@ -126,7 +126,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             ctx.progress((before + rows) as u64, total, "responses", "");
         })?;
         done.extend(more);
-        ctx.save_checkpoint(SAVED, &|folder| rows::write_rows(folder, &done))?;
+        let name = format!("{SAVED}-{}", done.len());
+        ctx.save_checkpoint(&name, &|folder| rows::write_rows(folder, &done))?;
     }
     rows::write_rows(&ctx.output("completions"), &done)
 }

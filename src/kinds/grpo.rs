@@ -12,7 +12,6 @@ use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::model_io::{self, Model, Sampling};
-use crate::kinds::probe::mean_metric;
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::{Judged, Settings as ScorerSettings};
 use crate::kinds::training::{LrSchedule, Watcher};
@@ -249,15 +248,16 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         prompts: &prompts,
         p: &p,
     };
-    let end = train::train(&mut state, &mut feed, &settings(&p), &mut watcher)?;
-    watcher.end(end)?;
+    let end = train::train(&mut state, &mut feed, &settings(&p), &mut watcher);
+    watcher.end(&state, end)?;
 
     if !validation.is_empty() {
         let trained = Model {
             weights: state.weights.clone(),
             tokenizer: Rc::clone(&model.tokenizer),
         };
-        metrics.extend(held_out("after", ctx, &trained, &route, &validation, &p)?);
+        let after = held_out("after", ctx, &trained, &route, &validation, &p);
+        metrics.extend(after.or_else(|error| watcher.end(&state, Err(error)).map(|()| vec![]))?);
     }
     watcher.finish(&state, ctx.input("model"), metrics)
 }
@@ -311,10 +311,9 @@ fn held_out(
         means.push((prompt.class, sum / group.len() as f64));
     }
     let all: Vec<f64> = means.iter().map(|(_, m)| *m).collect();
-    let mut metrics = vec![mean_metric(
+    let mut metrics = vec![reward::mean_metric(
         &format!("held_out_reward/{when}"),
         &all,
-        "reward",
     )];
     for class in PromptClass::ALL {
         let of_class: Vec<f64> = means
@@ -323,10 +322,9 @@ fn held_out(
             .map(|(_, m)| *m)
             .collect();
         if !of_class.is_empty() {
-            metrics.push(mean_metric(
+            metrics.push(reward::mean_metric(
                 &format!("held_out_reward/{when}/{}", class.word()),
                 &of_class,
-                "reward",
             ));
         }
     }

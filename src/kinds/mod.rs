@@ -1,22 +1,22 @@
 //! The kinds of nodes: the one place where the engine meets models and the world. A file a kind, a line in `REGISTRY`.
 
 pub mod evaluate;
-pub mod generate;
-pub mod grpo;
-pub mod local_model;
+mod generate;
+mod grpo;
+mod local_model;
 pub mod mix;
-pub mod model_io;
-pub mod probe;
+mod model_io;
+mod probe;
 pub mod prompts_file;
 pub mod reward;
 pub mod scorers;
-pub mod sft;
+mod sft;
 pub mod toy;
-pub mod training;
-pub mod world_corpus;
-pub mod world_model;
-pub mod world_prompts;
-pub mod world_teacher;
+mod training;
+mod world_corpus;
+mod world_model;
+mod world_prompts;
+mod world_teacher;
 
 use crate::engine::kind::{Problem, Registry};
 

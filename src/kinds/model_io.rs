@@ -6,7 +6,7 @@ use crate::engine::worker::{Interrupted, NodeCtx};
 use crate::learn::chat;
 use crate::learn::checkpoint;
 use crate::learn::sample::choose::Choice;
-use crate::learn::sample::{self, Options, Request, Sample};
+use crate::learn::sample::{self, Options, Request, Sample, Stopped};
 use crate::learn::tokenizer::Tokenizer;
 use crate::learn::weights::Weights;
 use anyhow::{Context, Result};
@@ -93,11 +93,11 @@ impl Sampling<'_> {
             &self.options,
             &mut |rows, _tokens| report(rows),
             &|| ctx.stop(),
-        )?;
-        if ctx.stop() {
-            return Err(Interrupted.into());
+        );
+        match groups {
+            Err(error) if error.is::<Stopped>() => Err(Interrupted.into()),
+            groups => groups,
         }
-        Ok(groups)
     }
 
     /// The response's text, prefill included.

@@ -3,7 +3,6 @@
 
 use crate::base::rng::Seed;
 use crate::base::rows::{self, Metric, Prompt, PromptClass};
-use crate::base::stats;
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
@@ -142,21 +141,10 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let of = |prefix: &str, by_class: &BTreeMap<PromptClass, Vec<f64>>| {
         by_class
             .iter()
-            .map(|(class, v)| mean_metric(&format!("{prefix}/{}", class.word()), v, "reward"))
+            .map(|(class, v)| reward::mean_metric(&format!("{prefix}/{}", class.word()), v))
             .collect()
     };
     let mut metrics: Vec<Metric> = of("average", &averages);
     metrics.extend::<Vec<Metric>>(of("best", &bests));
     rows::write_metrics(&ctx.output("metrics"), metrics)
-}
-
-/// The mean of per-prompt values with its t interval.
-pub fn mean_metric(name: &str, values: &[f64], unit: &str) -> Metric {
-    Metric {
-        name: name.into(),
-        value: values.iter().sum::<f64>() / values.len() as f64,
-        n: values.len(),
-        interval: stats::mean_interval(values),
-        unit: unit.into(),
-    }
 }

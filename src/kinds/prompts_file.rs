@@ -2,9 +2,11 @@
 
 use crate::base::rows::{self, Prompt, PromptClass};
 use crate::base::text::did_you_mean;
-use crate::engine::kind::{Cpu, Kind, Output, Type, no_check};
+use crate::base::value::Values;
+use crate::engine::kind::{Cpu, Kind, Output, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
+use crate::kinds::positive;
 use crate::{choice, params};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
@@ -68,7 +70,7 @@ harmful = ["unsafe"]
     }],
     params: Params::specs,
     exec: None_::specs,
-    check: no_check,
+    check,
     cpu: Cpu::One,
     hidden: false,
     run,
@@ -86,6 +88,14 @@ const PROMPT_COLUMNS: &[&str] = &[
 ];
 const ID_COLUMNS: &[&str] = &["id", "BehaviorID", "question_id", "index"];
 const CATEGORY_COLUMNS: &[&str] = &["type", "category", "SemanticCategory"];
+
+fn check(values: &Values) -> Vec<Problem> {
+    let mut found = vec![];
+    if let Some(limit) = Params::read(values).ok().and_then(|p| p.limit) {
+        positive(&mut found, "limit", limit as f64);
+    }
+    found
+}
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
@@ -201,9 +211,7 @@ impl Table {
     fn column(&self, name: &str) -> Result<usize> {
         self.find(name).with_context(|| {
             let near = did_you_mean(name, self.columns.iter().map(String::as_str));
-            let near = near
-                .map(|n| format!(", did you mean `{n}`?"))
-                .unwrap_or_default();
+            let near = near.map_or(".".into(), |n| format!(", did you mean `{n}`?"));
             format!("no column `{name}`{near} The columns are {}", self.names())
         })
     }
@@ -258,11 +266,7 @@ fn read_separated(text: &str, delimiter: u8) -> Result<Table> {
 fn read_jsonl(text: &str) -> Result<Table> {
     let mut columns: Vec<String> = vec![];
     let mut objects = vec![];
-    for (i, line) in text
-        .lines()
-        .enumerate()
-        .filter(|(_, l)| !l.trim().is_empty())
-    {
+    for (i, line) in text.lines().filter(|l| !l.trim().is_empty()).enumerate() {
         let object: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(line).with_context(|| format!("row {}", i + 1))?;
         for key in object

@@ -6,7 +6,8 @@
 //! Grammar: `sum = product (('+' | '-') product)*`, `product = unary (('*' | '/') unary)*`,
 //! `unary = '-' unary | atom`, `atom = number | scorer | ('min' | 'max') '(' sum ',' sum ')' | '(' sum ')'`.
 
-use crate::base::rows::PromptClass;
+use crate::base::rows::{Metric, PromptClass};
+use crate::base::stats;
 use crate::base::text::did_you_mean;
 use crate::engine::kind::Problem;
 use crate::kinds::scorers::{self, Judged, Scorer, Settings};
@@ -137,6 +138,17 @@ impl Route {
             judged.prompt_id
         );
         Ok(Reward { value, scores })
+    }
+}
+
+/// The mean of rewards, one a prompt, with its t interval.
+pub fn mean_metric(name: &str, rewards: &[f64]) -> Metric {
+    Metric {
+        name: name.into(),
+        value: rewards.iter().sum::<f64>() / rewards.len() as f64,
+        n: rewards.len(),
+        interval: stats::mean_interval(rewards),
+        unit: "reward".into(),
     }
 }
 

@@ -146,8 +146,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     };
     let mut state = State::new(model.weights);
     let mut watcher = Watcher::start(ctx, &mut state, steps, exec.checkpoint_every, &["loss"]);
-    let end = train::train(&mut state, &mut feed, &settings, &mut watcher)?;
-    watcher.end(end)?;
+    let end = train::train(&mut state, &mut feed, &settings, &mut watcher);
+    watcher.end(&state, end)?;
     watcher.finish(&state, ctx.input("model"), vec![])
 }
 

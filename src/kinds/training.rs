@@ -47,8 +47,11 @@ fn save(folder: &Path, state: &State, curve: &str) -> Result<()> {
     std::fs::write(folder.join(CURVE), curve).context("failed to write the curve")
 }
 
+/// A curve as text, and the values of its last step.
+type Curve = (String, BTreeMap<String, f64>);
+
 /// Reads a checkpoint into a state of the same model. Errors: a torn or foreign file.
-fn restore(folder: &Path, state: &mut State) -> Result<String> {
+fn restore(folder: &Path, state: &mut State) -> Result<Curve> {
     let mut saved = checkpoint::State::load(&folder.join(STATE))?;
     let mut array = |name: &str| -> Result<Vec<f32>> {
         let array = saved
@@ -66,13 +69,20 @@ fn restore(folder: &Path, state: &mut State) -> Result<String> {
         .as_u64()
         .context("the checkpoint has no step")?;
     let curve = std::fs::read_to_string(folder.join(CURVE)).context("failed to read the curve")?;
+    let line = curve.lines().last().context("the curve is empty")?;
+    let mut last: BTreeMap<String, f64> =
+        serde_json::from_str(line).context("the curve's last line")?;
+    ensure!(
+        last.remove("step") == Some(step as f64),
+        "the curve does not end at step {step}"
+    );
     state.weights.data = weights;
     state.moments = Moments {
         first: m,
         second: v,
         updates: step,
     };
-    Ok(curve)
+    Ok((curve, last))
 }
 
 /// The watcher of a training node.
@@ -98,11 +108,12 @@ impl<'a> Watcher<'a> {
         shown: &'static [&'static str],
     ) -> Watcher<'a> {
         let mut curve = String::new();
+        let mut last = BTreeMap::new();
         for saved in ctx.latest_checkpoint(PREFIX) {
             match restore(&saved, state) {
                 Ok(found) => {
                     ctx.say(&format!("resumed at step {} of {steps}", state.step()));
-                    curve = found;
+                    (curve, last) = found;
                     break;
                 }
                 Err(e) => ctx.say(&format!(
@@ -119,16 +130,29 @@ impl<'a> Watcher<'a> {
             curve,
             since: Instant::now(),
             tokens: 0,
-            last: BTreeMap::new(),
+            last,
         }
     }
 
-    /// After the loop: an interrupted loop is an interrupted node.
-    pub fn end(&self, end: End) -> Result<()> {
+    /// After the loop: an interrupted loop is an interrupted node. A feed that was interrupted on its way to a step has
+    /// the steps before it saved.
+    pub fn end(&self, state: &State, end: Result<End>) -> Result<()> {
         match end {
-            End::Done => Ok(()),
-            End::Stopped => Err(Interrupted.into()),
+            Ok(End::Done) => Ok(()),
+            Ok(End::Stopped) => Err(Interrupted.into()),
+            Err(error) => {
+                if error.is::<Interrupted>() && state.step() > 0 {
+                    self.save(state)?;
+                }
+                Err(error)
+            }
         }
+    }
+
+    fn save(&self, state: &State) -> Result<()> {
+        let name = format!("{PREFIX}-{}", state.step());
+        self.ctx
+            .save_checkpoint(&name, &|folder| save(folder, state, &self.curve))
     }
 
     /// Writes the model: weights and the tokenizer files of the folder it began as; and the metrics with the curve.
@@ -179,11 +203,7 @@ impl Watch for Watcher<'_> {
             .progress(report.step, self.steps, "steps", &note.join(" · "));
         let stop = self.ctx.stop();
         if stop || report.step.is_multiple_of(self.checkpoint_every) && report.step < self.steps {
-            let curve = &self.curve;
-            self.ctx
-                .save_checkpoint(&format!("{PREFIX}-{}", report.step), &|folder| {
-                    save(folder, state, curve)
-                })?;
+            self.save(state)?;
         }
         Ok(!stop || report.step == self.steps)
     }

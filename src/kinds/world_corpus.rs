@@ -89,18 +89,6 @@ fn check(values: &Values) -> Vec<Problem> {
     found
 }
 
-/// Plain requests at this share, the disguises sharing the rest evenly.
-pub(super) fn forms(plain: f64) -> Forms {
-    let other = (1.0 - plain) / 4.0;
-    Forms {
-        plain,
-        role: other,
-        code: other,
-        hops: other,
-        role_code: other,
-    }
-}
-
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let world = World::new(WorldSpec {
@@ -113,7 +101,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         rules: p.rules,
         references: p.references,
         analyses: p.analyses,
-        forms: forms(p.plain),
+        forms: Forms::with_plain(p.plain),
         blatant: p.blatant,
         refuse_plain: p.refuse_plain,
         refuse_disguised: p.refuse_disguised,

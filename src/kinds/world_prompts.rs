@@ -5,9 +5,9 @@ use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Output, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
-use crate::kinds::{range, world_corpus::forms};
+use crate::kinds::range;
 use crate::params;
-use crate::world::{Split, World, WorldSpec};
+use crate::world::{Forms, Split, World, WorldSpec};
 use anyhow::Result;
 
 params! {
@@ -98,7 +98,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         seed: p.world,
         depth: p.depth,
     })?;
-    let draw = |split, class, n| world.prompts(split, class, n, &forms(p.plain), p.seed);
+    let draw =
+        |split, class, n| world.prompts(split, class, n, &Forms::with_plain(p.plain), p.seed);
 
     rows::write_rows(
         &ctx.output("sft"),

@@ -56,6 +56,18 @@ impl Default for Forms {
 }
 
 impl Forms {
+    /// Plain requests at this share, the four disguises sharing the rest evenly.
+    pub fn with_plain(plain: f64) -> Forms {
+        let other = (1.0 - plain) / 4.0;
+        Forms {
+            plain,
+            role: other,
+            code: other,
+            hops: other,
+            role_code: other,
+        }
+    }
+
     pub const PLAIN: Forms = Forms {
         plain: 1.0,
         role: 0.0,

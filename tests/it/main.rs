@@ -2,10 +2,17 @@
 
 mod base;
 mod engine;
+mod golden;
+mod kinds;
+mod layers;
 mod learn_golden;
+mod local;
 mod numerics;
+mod prompts_file;
 mod recipe;
 mod sampler;
+mod study;
 mod table;
 mod text;
+mod training;
 mod world;

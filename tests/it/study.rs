@@ -1,0 +1,217 @@
+//! A study in a folder of its own: recipe text run through the real engine with real worker processes, and its artifacts.
+
+use pipe::base::rows::{self, Metric};
+use pipe::engine::event::{Event, State};
+use pipe::engine::exec::{self, Outcome, Settings};
+use pipe::engine::graph::Graph;
+use pipe::engine::plan::Wanted;
+use pipe::engine::record::Record;
+use pipe::engine::store::Store;
+use pipe::kinds::REGISTRY;
+use pipe::recipe::{self, Overrides};
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use tempfile::TempDir;
+
+pub struct Study {
+    pub dir: Rc<TempDir>,
+}
+
+impl Study {
+    pub fn new() -> Study {
+        Study {
+            dir: Rc::new(tempfile::tempdir().unwrap()),
+        }
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.dir.path().join("store")
+    }
+
+    /// Writes a file beside the recipe; a relative path of a recipe finds it.
+    pub fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    pub fn graph(&self, recipe: &str) -> Graph {
+        let overrides = Overrides {
+            sets: vec![],
+            cwd: self.dir.path().to_path_buf(),
+        };
+        match recipe::from_text("study.toml", recipe, &overrides, &REGISTRY) {
+            Ok(loaded) => loaded.graph,
+            Err(diags) => panic!("{}", diags.render(false)),
+        }
+    }
+
+    /// Runs it on two threads; every node has to end well.
+    pub fn run(&self, recipe: &str) -> Ran {
+        let ran = self.try_run(recipe);
+        for end in &ran.outcome.nodes {
+            assert!(
+                end.record.is_some(),
+                "{} ended as {:?}",
+                end.name,
+                end.state
+            );
+        }
+        ran
+    }
+
+    pub fn try_run(&self, recipe: &str) -> Ran {
+        self.run_with(recipe, |_| {}, |_| {})
+    }
+
+    pub fn run_with(
+        &self,
+        recipe: &str,
+        set: impl FnOnce(&mut Settings),
+        hear: impl FnMut(&Event),
+    ) -> Ran {
+        let mut ran = run_in(&self.store(), &self.graph(recipe), set, hear);
+        ran.dir = Some(self.dir.clone());
+        ran
+    }
+}
+
+pub fn run_in(
+    root: &Path,
+    graph: &Graph,
+    set: impl FnOnce(&mut Settings),
+    mut hear: impl FnMut(&Event),
+) -> Ran {
+    let mut settings = Settings::new().unwrap();
+    settings.program = env!("CARGO_BIN_EXE_pipe").into();
+    settings.threads = 2;
+    set(&mut settings);
+    let store = Store::open(root).unwrap();
+    let mut said = vec![];
+    let outcome = exec::run(&store, graph, &Wanted::default(), &settings, &mut |event| {
+        hear(event);
+        if let Event::Log { node, text } = event {
+            said.push((node.clone(), text.clone()));
+        }
+    });
+    Ran {
+        outcome: outcome.unwrap(),
+        said,
+        root: root.to_path_buf(),
+        dir: None,
+    }
+}
+
+pub struct Ran {
+    pub outcome: Outcome,
+    /// (node, words) of the workers.
+    pub said: Vec<(String, String)>,
+    root: PathBuf,
+    /// Keeps the folder as long as somebody may read from it.
+    dir: Option<Rc<TempDir>>,
+}
+
+impl Ran {
+    pub fn state(&self, node: &str) -> &State {
+        &self.outcome.find(node).unwrap().state
+    }
+
+    /// The message of a failed node.
+    pub fn failure(&self, node: &str) -> String {
+        match self.state(node) {
+            State::Failed { message, .. } => message.clone(),
+            other => panic!("{node} is {other:?}"),
+        }
+    }
+
+    pub fn record(&self, node: &str) -> &Record {
+        let end = self.outcome.find(node).unwrap();
+        end.record
+            .as_ref()
+            .unwrap_or_else(|| panic!("{node} is {:?}", end.state))
+    }
+
+    /// Output to digest.
+    pub fn digests(&self, node: &str) -> BTreeMap<String, String> {
+        let outputs = &self.record(node).outputs;
+        let digest = |(name, artifact): (&String, &pipe::engine::record::Artifact)| {
+            (name.clone(), artifact.digest.to_string())
+        };
+        outputs.iter().map(digest).collect()
+    }
+
+    pub fn bytes(&self, node: &str, output: &str, file: &str) -> Vec<u8> {
+        let files = &self.record(node).outputs[output].files;
+        let blob = files.iter().find(|b| b.path == file).unwrap();
+        let store = Store::open(&self.root).unwrap();
+        std::fs::read(store.objects().path(&blob.digest)).unwrap()
+    }
+
+    pub fn text(&self, node: &str, output: &str, file: &str) -> String {
+        String::from_utf8(self.bytes(node, output, file)).unwrap()
+    }
+
+    pub fn rows<T: serde::de::DeserializeOwned>(&self, node: &str, output: &str) -> Vec<T> {
+        let text = self.text(node, output, rows::ROWS);
+        text.lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect()
+    }
+
+    pub fn metric(&self, node: &str, name: &str) -> Metric {
+        let text = self.text(node, "metrics", rows::METRICS);
+        let all: rows::Metrics = serde_json::from_str(&text).unwrap();
+        let mut found = all.metrics.into_iter().filter(|m| m.name == name);
+        found
+            .next()
+            .unwrap_or_else(|| panic!("no {name} in {text}"))
+    }
+
+    /// The steps of a training node.
+    pub fn curve(&self, node: &str) -> Vec<Json> {
+        let text = self.text(node, "metrics", "curve.jsonl");
+        text.lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect()
+    }
+
+    pub fn said(&self, node: &str, words: &str) -> bool {
+        self.said
+            .iter()
+            .any(|(n, w)| n == node && w.contains(words))
+    }
+
+    /// Copies an artifact out of the store, so that it can be changed.
+    pub fn export(&self, node: &str, output: &str, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for blob in &self.record(node).outputs[output].files {
+            std::fs::write(to.join(&blob.path), self.bytes(node, output, &blob.path)).unwrap();
+        }
+    }
+}
+
+/// A folder that the environment names, or its place beside the repository; nothing, with a word, where it is absent.
+pub fn data(variable: &str, default: &str) -> Option<PathBuf> {
+    let path = match std::env::var_os(variable) {
+        Some(dir) => PathBuf::from(dir),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join(default),
+    };
+    if path.is_dir() {
+        return Some(path);
+    }
+    eprintln!("skipped: {} is not there", path.display());
+    None
+}
+
+/// Beside the repository: `xstest/`, `xstest_completions/`, …
+pub fn data_dir() -> Option<PathBuf> {
+    data("PIPE_DATA_DIR", "../shared/data")
+}
+
+/// Beside the repository: `models/`, …
+pub fn reference_dir() -> Option<PathBuf> {
+    data("PIPE_REFERENCE_DIR", "../shared/reference/public")
+}

@@ -1,0 +1,571 @@
+//! Training and sampling kinds on a tiny world, through the engine with worker processes: exactness, resumption, learning,
+//! and how they fail.
+
+use crate::study::{Ran, Study, run_in};
+use pipe::base::rows::{Completion, Conversation};
+use pipe::engine::event::{Event, State};
+use pipe::engine::exec::Stop;
+use pipe::kinds::REGISTRY;
+use pipe::learn::chat;
+use pipe::learn::tokenizer::Tokenizer;
+use pipe::recipe::{self, Overrides};
+use serde_json::Value as Json;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A model that has seen nothing, and what it can learn from.
+const WORLD: &str = r#"
+[node.untrained]
+kind = "world-model"
+hidden_size = 32
+layers = 1
+heads = 2
+intermediate_size = 64
+[node.prompts]
+kind = "world-prompts"
+sft = 60
+rl = 40
+validation = 20
+eval = 20
+[node.traces]
+kind = "world-teacher"
+in = { prompts = "prompts.sft" }
+samples = 4
+[node.mix]
+kind = "mix"
+in = { prompts = "prompts.rl" }
+total = 48
+"#;
+
+/// A model that reasons now and then: what RL starts from. Some 85 steps.
+const REASONER: &str = r#"
+[node.reasoner]
+kind = "sft"
+in = { model = "untrained", conversations = "traces" }
+lr = 1e-2
+batch = 16
+epochs = 6
+checkpoint_every = 1
+"#;
+
+/// RL from the reasoner, with what its recipe has to say besides.
+fn rl(reward: &str, extra: &str) -> String {
+    format!(
+        r#"
+[node.rl]
+kind = "grpo"
+in = {{ model = "reasoner", prompts = "mix", validation = "prompts.validation" }}
+reward = {{ harmful = "{reward}", harmless = "{reward}", ambiguous = "{reward}" }}
+temperature = 1.0
+max_new_tokens = 60
+{extra}
+"#
+    )
+}
+
+/// WORLD, REASONER and a short RL.
+fn chain(extra: &str) -> String {
+    let short = "steps = 8\nbatch = 4\ngroup = 4\nlr = 1e-3\nvalidation_samples = 1\n";
+    [WORLD, REASONER, &rl("format", &format!("{short}{extra}"))].concat()
+}
+
+#[test]
+fn sft_and_grpo_give_the_same_bytes_on_one_thread_and_on_two() {
+    let run = |threads| {
+        let study = Study::new();
+        let ran = study.run_with(&chain(""), |s| s.threads = threads, |_| {});
+        [ran.digests("reasoner"), ran.digests("rl")]
+    };
+    assert_eq!(run(1), run(2));
+}
+
+#[test]
+fn training_that_is_killed_again_and_again_ends_in_the_same_bytes() {
+    let recipe = chain("checkpoint_every = 2");
+    let calm = Study::new().run(&recipe);
+    let study = Study::new();
+    for (node, moment) in [("reasoner", 2), ("reasoner", 40), ("rl", 1), ("rl", 5)] {
+        let ran = killed_at(&study, &recipe, node, moment);
+        assert!(
+            ran.failure(node).contains("killed by SIGKILL"),
+            "{}",
+            ran.failure(node)
+        );
+    }
+    let ran = study.run(&recipe);
+    for node in ["reasoner", "rl"] {
+        assert_eq!(ran.digests(node), calm.digests(node), "{node}");
+    }
+    assert_eq!(ran.record("rl").cost.attempts, 3);
+    assert!(ran.said("rl", "resumed at step 4 of 8") || ran.said("rl", "resumed at step 6 of 8"));
+}
+
+#[test]
+fn training_whose_engine_is_killed_ends_in_the_same_bytes() {
+    const STORE: &str = "PIPE_TEST_TRAINING_OF_KILLED_ENGINE";
+    let recipe = chain("checkpoint_every = 2");
+    let study = Study::new();
+    if let Some(root) = std::env::var_os(STORE) {
+        // The child: an engine that will be killed.
+        run_in(Path::new(&root), &study.graph(&recipe), |_| {}, |_| {});
+        return;
+    }
+    let calm = Study::new().run(&recipe);
+    for family in ["step-2", "step-30", "step-4"] {
+        let mut engine = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "training::training_whose_engine_is_killed_ends_in_the_same_bytes",
+                "--exact",
+            ])
+            .env(STORE, study.store())
+            .spawn()
+            .unwrap();
+        let start = Instant::now();
+        // `step-4` is reached by the second node, `step-2` and `step-30` by the first.
+        while !checkpoints(&study).iter().any(|c| c.ends_with(family)) {
+            assert!(start.elapsed().as_secs() < 60, "{family} never came");
+            if engine.try_wait().unwrap().is_some() {
+                break;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        engine.kill().unwrap();
+        engine.wait().unwrap();
+    }
+    let ran = study.run(&recipe);
+    for node in ["reasoner", "rl"] {
+        assert_eq!(ran.digests(node), calm.digests(node), "{node}");
+    }
+    assert!(ran.record("reasoner").cost.attempts > 1);
+}
+
+#[test]
+fn a_torn_checkpoint_falls_back_to_the_one_before() {
+    let recipe = [WORLD, REASONER].concat();
+    let calm = Study::new().run(&recipe);
+    let tear: [fn(&Path); 3] = [
+        |folder| {
+            let path = folder.join("state.safetensors");
+            let bytes = std::fs::read(&path).unwrap();
+            std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+        },
+        |folder| std::fs::write(folder.join("curve.jsonl"), "{\"step\":1}\n").unwrap(),
+        |folder| std::fs::remove_file(folder.join("state.safetensors")).unwrap(),
+    ];
+    for tear in tear {
+        let study = Study::new();
+        killed_at(&study, &recipe, "reasoner", 9);
+        let mut kept = checkpoints(&study);
+        kept.sort_by_key(|path| step_of(path));
+        // Two, and a third where the kill came before the oldest was dropped.
+        assert!((2..=3).contains(&kept.len()), "{kept:?}");
+        let (newest, before) = (kept.pop().unwrap(), kept.pop().unwrap());
+        tear(&newest);
+        let ran = study.run(&recipe);
+        assert!(ran.said("reasoner", "a checkpoint is unusable and was passed over"));
+        let resumed = format!("resumed at step {} of", step_of(&before));
+        assert!(ran.said("reasoner", &resumed), "{:?}", ran.said);
+        assert_eq!(ran.digests("reasoner"), calm.digests("reasoner"));
+    }
+}
+
+#[test]
+fn a_stop_is_an_interruption_that_keeps_every_step() {
+    // No checkpoint is due on the way, so what is kept was saved because of the stop.
+    // Scoring the held-out prompts is long, so that a stop after the last step still finds somebody to stop.
+    let recipe = chain("checkpoint_every = 1000")
+        .replace("validation_samples = 1", "validation_samples = 8");
+    let calm = Study::new().run(&recipe);
+    let study = Study::new();
+    let mut reached = 0;
+    for moment in [2, 4, 8] {
+        let stop = Stop::default();
+        let asked = stop.clone();
+        let ran = study.run_with(
+            &recipe,
+            |s| s.stop = stop,
+            |event| {
+                if let Event::Metric { node, metric } = event
+                    && node == "rl"
+                {
+                    reached = metric.step;
+                    if reached >= moment && asked.requests() == 0 {
+                        asked.request();
+                    }
+                }
+            },
+        );
+        assert_eq!(*ran.state("rl"), State::Interrupted, "{:?}", ran.said);
+        let newest = checkpoints(&study).iter().map(|p| step_of(p)).max();
+        assert_eq!(newest, Some(reached), "no step is lost");
+    }
+    let ran = study.run(&recipe);
+    assert!(ran.said("rl", "resumed at step 8 of 8"));
+    assert_eq!(ran.digests("rl"), calm.digests("rl"));
+}
+
+#[test]
+fn the_loss_falls_on_two_hundred_conversations() {
+    let recipe = format!(
+        r#"{WORLD}
+[node.corpus]
+kind = "world-corpus"
+n = 200
+[node.base]
+kind = "sft"
+in = {{ model = "untrained", conversations = "corpus" }}
+lr = 1e-2
+epochs = 8
+"#
+    );
+    let curve = Study::new().run(&recipe).curve("base");
+    assert_eq!(
+        curve.len(),
+        100,
+        "200 conversations in batches of 16, 8 times"
+    );
+    let loss = |steps: &[Json]| {
+        steps
+            .iter()
+            .map(|s| s["loss"].as_f64().unwrap())
+            .sum::<f64>()
+            / steps.len() as f64
+    };
+    let (first, last) = (loss(&curve[..5]), loss(&curve[95..]));
+    assert!(last < 0.5 * first, "{first} fell to {last} only");
+}
+
+#[test]
+fn eight_examples_are_learned_by_heart() {
+    let recipe = r#"
+[node.untrained]
+kind = "world-model"
+hidden_size = 32
+layers = 2
+heads = 2
+intermediate_size = 64
+[node.prompts]
+kind = "world-prompts"
+sft = 8
+[node.traces]
+kind = "world-teacher"
+in = { prompts = "prompts.sft" }
+samples = 1
+empty_rate = 0.0
+[node.heart]
+kind = "sft"
+in = { model = "untrained", conversations = "traces" }
+lr = 1e-2
+batch = 8
+epochs = 150
+"#;
+    let ran = Study::new().run(recipe);
+    assert_eq!(ran.rows::<Conversation>("traces", "conversations").len(), 8);
+    let accuracy = ran.metric("heart", "last/mean_token_accuracy").value;
+    assert!(accuracy > 0.9, "{accuracy}");
+}
+
+#[test]
+fn grpo_is_on_policy_at_every_step_and_at_the_reference_at_the_first() {
+    let curve = Study::new()
+        .run(&chain("truncated = \"score\""))
+        .curve("rl");
+    assert_eq!(curve.len(), 8);
+    let value = |step: &Json, name: &str| {
+        step[name]
+            .as_f64()
+            .unwrap_or_else(|| panic!("no {name} in {step}"))
+    };
+    assert_eq!(value(&curve[0], "kl"), 0.0);
+    assert!(value(&curve[7], "kl") > 0.0, "it moved");
+    for step in &curve {
+        assert_eq!(value(step, "ratio/mean"), 1.0);
+        for name in ["clip_ratio/low_mean", "clip_ratio/high_mean"] {
+            assert_eq!(value(step, name), 0.0);
+        }
+        let flat = value(step, "frac_reward_zero_std");
+        assert!((0.0..=1.0).contains(&flat) && (flat * 4.0).fract() == 0.0);
+        assert_eq!(value(step, "reward"), value(step, "rewards/format/mean"));
+    }
+    let flat: f64 = curve.iter().map(|s| value(s, "frac_reward_zero_std")).sum();
+    assert!(flat < 8.0, "some group has a spread");
+}
+
+#[test]
+fn groups_without_a_spread_are_counted_and_teach_nothing() {
+    let short = "steps = 2\nbatch = 4\ngroup = 4\nlr = 1e-3\nkl_coefficient = 0.0\nentropy_coefficient = 0.0\n";
+    let recipe = [
+        WORLD,
+        REASONER,
+        &rl(
+            "0.5",
+            &format!("{short}weight_decay = 0.0\ntruncated = \"score\""),
+        ),
+    ]
+    .concat();
+    let ran = Study::new().run(&recipe);
+    for step in ran.curve("rl") {
+        assert_eq!(step["frac_reward_zero_std"], 1.0);
+        assert_eq!(step["reward"], 0.5);
+        assert_eq!(step["grad_norm"], 0.0);
+    }
+    assert_eq!(
+        ran.bytes("rl", "model", "model.safetensors"),
+        ran.bytes("reasoner", "model", "model.safetensors")
+    );
+}
+
+#[test]
+fn a_group_of_one_is_refused_before_anything_runs() {
+    let recipe = [WORLD, REASONER, &rl("format", "steps = 2\ngroup = 1")].concat();
+    let overrides = Overrides {
+        sets: vec![],
+        cwd: PathBuf::from("."),
+    };
+    let Err(diags) = recipe::from_text("study.toml", &recipe, &overrides, &REGISTRY) else {
+        panic!("a group of one has no advantage");
+    };
+    let text = diags.render(false);
+    assert!(
+        text.contains("a group of 1 has no advantage to compare"),
+        "{text}"
+    );
+    assert!(text.contains("at least 2 rollouts a prompt"), "{text}");
+}
+
+#[test]
+fn rl_raises_what_it_is_rewarded_for_beyond_the_interval() {
+    let settings = "steps = 20\nbatch = 8\ngroup = 8\nlr = 3e-3";
+    let ran = Study::new().run(&[WORLD, REASONER, &rl("format", settings)].concat());
+    let before = ran.metric("rl", "held_out_reward/before");
+    let after = ran.metric("rl", "held_out_reward/after");
+    let (high, low) = (before.interval.unwrap().1, after.interval.unwrap().0);
+    assert!(low > high + 0.1, "{before:?}, then {after:?}");
+    assert_eq!(after.n, 60, "one observation a held-out prompt");
+}
+
+#[test]
+fn masking_every_rollout_leaves_nothing_to_learn_and_says_so() {
+    let settings = "steps = 2\nbatch = 4\ngroup = 2\ntruncated = \"mask\"";
+    let recipe = [WORLD, REASONER, &rl("format", settings)]
+        .concat()
+        .replace("max_new_tokens = 60", "max_new_tokens = 2");
+    let failure = Study::new().try_run(&recipe).failure("rl");
+    assert!(failure.contains("every loss mask is empty"), "{failure}");
+}
+
+#[test]
+fn training_that_diverges_names_the_cause_and_keeps_its_checkpoint() {
+    let study = Study::new();
+    let recipe = [WORLD, REASONER].concat().replace("lr = 1e-2", "lr = 1e38");
+    let failure = study.try_run(&recipe).failure("reasoner");
+    assert!(failure.contains("training diverged"), "{failure}");
+    assert!(failure.contains("a lower `lr` may help"), "{failure}");
+    let kept = checkpoints(&study);
+    assert!(!kept.is_empty(), "the step before is kept");
+    assert!(kept.iter().all(|c| c.join("state.safetensors").is_file()));
+}
+
+#[test]
+fn a_template_that_fails_names_the_conversation() {
+    let study = Study::new();
+    let folder = broken_model(&study, |folder| {
+        edit_json(&folder.join("tokenizer_config.json"), |config| {
+            config["chat_template"] = "{{ raise_exception('not like this') }}".into();
+        });
+    });
+    let recipe = format!(
+        "{WORLD}\n[node.local]\nkind = \"local-model\"\npath = '{}'\n{}",
+        folder.display(),
+        REASONER.replace("untrained", "local")
+    );
+    let failure = study.try_run(&recipe).failure("reasoner");
+    assert!(failure.contains("conversation "), "{failure}");
+    assert!(failure.contains("not like this"), "{failure}");
+}
+
+#[test]
+fn conversations_that_are_too_long_are_dropped_and_counted() {
+    let study = Study::new();
+    let ran = study.run(WORLD);
+    let folder = study.dir.path().join("model");
+    ran.export("untrained", "model", &folder);
+    let tokenizer = Tokenizer::load(&folder).unwrap();
+    let rows: Vec<Conversation> = ran.rows("traces", "conversations");
+    let lengths: Vec<usize> = rows
+        .iter()
+        .map(|c| {
+            chat::render_training(&tokenizer, &c.messages)
+                .unwrap()
+                .ids
+                .len()
+        })
+        .collect();
+    let mut sorted = lengths.clone();
+    sorted.sort_unstable();
+    let limit = sorted[sorted.len() / 2];
+    let dropped = lengths.iter().filter(|l| **l > limit).count();
+    assert!(dropped > 0, "the lengths differ");
+    let with = |limit: usize| {
+        let node = REASONER.replace("epochs = 6", "epochs = 1");
+        format!("{WORLD}{node}max_tokens = {limit}\n")
+    };
+    let ran = study.run(&with(limit));
+    let words = format!("{dropped} conversations are longer than {limit} tokens and were dropped");
+    assert!(ran.said("reasoner", &words), "{:?}", ran.said);
+    let steps = ((lengths.len() - dropped) as f64 / 16.0).round() as usize;
+    assert_eq!(ran.curve("reasoner").len(), steps);
+    let failure = study.try_run(&with(3)).failure("reasoner");
+    let words = format!("all {} conversations are longer than 3 tokens", rows.len());
+    assert!(failure.contains(&words), "{failure}");
+}
+
+#[test]
+fn generate_gives_the_same_bytes_however_it_is_saved_cut_and_threaded() {
+    let recipe = |save_every: usize| {
+        format!(
+            r#"{WORLD}
+[node.answers]
+kind = "generate"
+in = {{ model = "untrained", prompts = "prompts.eval" }}
+samples = 3
+max_new_tokens = 80
+save_every = {save_every}
+"#
+        )
+    };
+    let calm = Study::new().run_with(&recipe(512), |s| s.threads = 1, |_| {});
+    let rows: Vec<Completion> = calm.rows("answers", "completions");
+    assert_eq!(rows.len(), 180);
+    let whole: std::collections::BTreeSet<&str> =
+        rows.iter().map(|r| r.response.as_str()).collect();
+    assert!(whole.len() > 100, "the samples differ");
+
+    let study = Study::new();
+    for pass in 0..2 {
+        let mut done = false;
+        let ran = study.run_with(
+            &recipe(1),
+            |_| {},
+            |event| {
+                let more = checkpoints(&study).len() > 2 * pass + 1;
+                if matches!(event, Event::Progress { node, .. } if node == "answers")
+                    && !done
+                    && more
+                {
+                    done = kill_worker_of(&study, "answers");
+                }
+            },
+        );
+        assert!(done, "there was a moment to kill it");
+        assert!(ran.failure("answers").contains("SIGKILL"));
+    }
+    let saved = checkpoints(&study);
+    assert!(saved.iter().any(|c| step_of(c) > 0), "{saved:?}");
+    let ran = study.run(&recipe(7));
+    assert_eq!(ran.record("answers").cost.attempts, 3);
+    assert_eq!(ran.digests("answers"), calm.digests("answers"));
+}
+
+#[test]
+fn a_stopped_generate_is_interrupted_and_continues() {
+    let recipe = format!(
+        "{WORLD}\n[node.answers]\nkind = \"generate\"\nin = {{ model = \"untrained\", prompts = \"prompts.rl\" }}\n\
+         samples = 8\nmax_new_tokens = 200\nsave_every = 8\n"
+    );
+    let study = Study::new();
+    let stop = Stop::default();
+    let asked = stop.clone();
+    let ran = study.run_with(
+        &recipe,
+        |s| s.stop = stop,
+        |event| {
+            let begun = matches!(event, Event::Progress { node, done, .. } if node == "answers" && *done > 0);
+            if begun && asked.requests() == 0 {
+                asked.request();
+            }
+        },
+    );
+    assert_eq!(*ran.state("answers"), State::Interrupted);
+    assert_eq!(
+        study.run(&recipe).digests("answers"),
+        Study::new().run(&recipe).digests("answers")
+    );
+}
+
+/// Runs until the node has made so many steps, then kills its worker.
+fn killed_at(study: &Study, recipe: &str, node: &str, moment: u64) -> Ran {
+    let mut killed = false;
+    let ran = study.run_with(
+        recipe,
+        |_| {},
+        |event| {
+            let now = matches!(event, Event::Metric { node: n, metric } if n == node && metric.step >= moment);
+            if now && !killed {
+                killed = kill_worker_of(study, node);
+            }
+        },
+    );
+    assert!(killed, "{node} never came to step {moment}");
+    ran
+}
+
+/// Kills the worker process that has an attempt of this node in this study's store. False where there is none.
+fn kill_worker_of(study: &Study, node: &str) -> bool {
+    for entry in std::fs::read_dir("/proc").unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(line) = std::fs::read(path.join("cmdline")) else {
+            continue;
+        };
+        let words: Vec<&[u8]> = line.split(|b| *b == 0).collect();
+        let [_, verb, dir, ..] = words.as_slice() else {
+            continue;
+        };
+        let dir = PathBuf::from(String::from_utf8_lossy(dir).into_owned());
+        if *verb != b"worker" || !dir.starts_with(study.store()) {
+            continue;
+        }
+        let spec: Json =
+            serde_json::from_slice(&std::fs::read(dir.join("attempt.json")).unwrap()).unwrap();
+        if spec["node"] == node {
+            let pid = path.file_name().unwrap().to_str().unwrap();
+            let status = Command::new("kill").args(["-KILL", pid]).status().unwrap();
+            return status.success();
+        }
+    }
+    false
+}
+
+/// The whole checkpoints of all attempts.
+fn checkpoints(study: &Study) -> Vec<PathBuf> {
+    let mut found = vec![];
+    let list = |dir: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.map(|e| e.path()).collect()
+    };
+    for attempt in list(&study.store().join("attempts")) {
+        let saved = list(&attempt.join("resume"));
+        found.extend(saved.into_iter().filter(|p| p.extension().is_none()));
+    }
+    found
+}
+
+fn step_of(checkpoint: &Path) -> u64 {
+    let name = checkpoint.file_name().unwrap().to_str().unwrap();
+    name.rsplit('-').next().unwrap().parse().unwrap()
+}
+
+/// The tiny model as a folder, after something was done to it.
+fn broken_model(study: &Study, harm: impl FnOnce(&Path)) -> PathBuf {
+    let folder = study.dir.path().join("broken");
+    study.run(WORLD).export("untrained", "model", &folder);
+    harm(&folder);
+    folder
+}
+
+fn edit_json(path: &Path, edit: impl FnOnce(&mut Json)) {
+    let mut value: Json = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    edit(&mut value);
+    std::fs::write(path, serde_json::to_vec(&value).unwrap()).unwrap();
+}
