@@ -10,6 +10,7 @@ mod local;
 mod numerics;
 mod prompts_file;
 mod recipe;
+mod report;
 mod sampler;
 mod study;
 mod table;
