@@ -1,6 +1,6 @@
 //! The live view of a run: a line per node at work on a terminal, plain lines elsewhere. A reader of events.
 
-use crate::base::text::{count, duration, listed};
+use crate::base::text::{count, duration, listed, thousands};
 use crate::engine::event::{Event, State};
 use crate::report::words;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -22,6 +22,10 @@ pub enum View {
     Quiet,
 }
 
+/// What is wider than the terminal is cut: a line that wraps would not be drawn over.
+const SPINNER: &str = "{spinner} {prefix:14} {wide_msg}";
+const BAR: &str = "{spinner} {prefix:14} {bar:16} {human_pos}/{human_len} {wide_msg}";
+
 pub struct Progress {
     view: View,
     bars: MultiProgress,
@@ -32,6 +36,8 @@ struct Line {
     bar: ProgressBar,
     since: Instant,
     said: Instant,
+    /// When progress was first heard, and where it stood: a resumed node does not begin at 0.
+    first: Option<(Instant, u64)>,
     reasons: String,
 }
 
@@ -167,37 +173,41 @@ impl Progress {
         let Some(line) = self.nodes.get_mut(node) else {
             return;
         };
-        line.bar.set_length(total);
+        let (at, from) = *line.first.get_or_insert((Instant::now(), done));
+        let pace = pace(done.saturating_sub(from), total.saturating_sub(done), at);
+        let mut parts = vec![unit.to_string(), note.to_string(), pace];
+        parts.retain(|p| !p.is_empty());
+        let told = parts.join(" · ");
+        if total > 0 && line.bar.length() != Some(total) {
+            line.bar.set_style(style(BAR));
+            line.bar.set_length(total);
+        }
         line.bar.set_position(done);
-        line.bar.set_message(format!("{unit}  {note}"));
+        if total == 0 {
+            line.bar.set_message(format!("{} {told}", thousands(done)));
+        } else {
+            line.bar.set_message(told.clone());
+        }
         if self.view == View::Plain && line.said.elapsed() >= PLAIN_EVERY {
             line.said = Instant::now();
-            let elapsed = line.since.elapsed().as_secs_f64();
-            let left = if done > 0 {
-                elapsed / done as f64 * (total.saturating_sub(done)) as f64
-            } else {
-                0.0
+            let count = match total {
+                0 => thousands(done),
+                total => format!("{}/{}", thousands(done), thousands(total)),
             };
-            let text = format!(
-                "  {node}: {done}/{total} {unit}  {note}  about {} left",
-                duration(left)
-            );
-            self.line(View::Plain, &text);
+            self.line(View::Plain, &format!("  {node}: {count} {told}"));
         }
     }
 
     fn new_line(&self, node: &str, reasons: String) -> Line {
-        let bar = ProgressBar::new(0);
-        let style = ProgressStyle::with_template(
-            "{spinner} {prefix:14} {wide_bar} {pos}/{len} {msg}  eta {eta}",
-        )
-        .expect("the template is a constant");
-        bar.set_style(style.progress_chars("=> "));
+        // Hidden until it is added to the others; only a terminal does that.
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        bar.set_style(style(SPINNER));
         bar.set_prefix(node.to_string());
         Line {
             bar,
             since: Instant::now(),
             said: Instant::now(),
+            first: None,
             reasons,
         }
     }
@@ -226,4 +236,28 @@ impl Progress {
 /// `eprintln!` would panic where nobody reads any more, and that is no reason to stop a study.
 fn write(text: &str) {
     let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
+/// Rate and time left by what was done since `at`; nothing until that can be told.
+fn pace(done: u64, left: u64, at: Instant) -> String {
+    let seconds = at.elapsed().as_secs_f64();
+    if done == 0 || seconds < 1.0 {
+        return String::new();
+    }
+    let each = seconds / done as f64;
+    let rate = match 1.0 / each {
+        r if r >= 100.0 => format!("{}/s", thousands(r as u64)),
+        r if r >= 1.0 => format!("{r:.1}/s"),
+        _ => format!("{} each", duration(each)),
+    };
+    match left {
+        0 => rate,
+        left => format!("{rate} · {} left", duration(each * left as f64)),
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .expect("the templates are constants")
+        .progress_chars("=> ")
 }
