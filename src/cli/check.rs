@@ -1,6 +1,7 @@
 //! `pipe check`: is the recipe right?
 
-use super::{Error, Outcome, RecipeArgs, colour, print, print_json, study};
+use super::{Error, Outcome, RecipeArgs, colour, complain, print, print_json, study};
+use crate::base::text::count;
 use serde_json::json;
 
 /// Check a recipe: everything that is wrong with it, at once, with line and caret.
@@ -25,7 +26,7 @@ pub fn run(args: &Check) -> Outcome {
     let loaded = match study::load(&args.recipe) {
         Err(Error::Author(diags)) if args.json => {
             print_json(&json!({ "ok": false, "diagnostics": diags.json() }));
-            return Err(Error::Author(diags));
+            return Err(Error::Told(2));
         }
         other => other?,
     };
@@ -41,14 +42,14 @@ pub fn run(args: &Check) -> Outcome {
         }));
         return Ok(());
     }
-    eprint!("{}", loaded.warnings.render(colour()));
+    complain(&loaded.warnings.render(colour()));
     if args.resolved {
         print(&loaded.resolved_text);
     } else {
         print(&format!(
-            "ok: `{}` has {} nodes\n",
+            "ok: `{}` has {}\n",
             loaded.name,
-            loaded.graph.nodes().len()
+            count(loaded.graph.nodes().len() as u64, "node", "nodes")
         ));
     }
     Ok(())

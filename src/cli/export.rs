@@ -1,13 +1,14 @@
 //! `pipe export`: an artifact as plain files.
 
 use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, study};
-use anyhow::Context;
+use crate::base::text::listed;
+use anyhow::{Context, anyhow};
 use serde_json::json;
 use std::path::PathBuf;
 
 /// Copy an artifact out of the store: a model folder that transformers loads, rows as JSONL, metrics as JSON.
 ///
-/// Digests are checked while copying.
+/// Digests are checked before copying.
 ///
 /// Example: pipe export recipes/tars.toml rl models/tars-rl
 #[derive(clap::Args)]
@@ -36,10 +37,20 @@ pub fn run(args: &Export) -> Outcome {
     let record = study::record(&store, &loaded.graph, place.id)?;
     let (name, artifact) = study::artifact(&loaded.graph, &place, &record);
     let shown = args.folder.display();
+    if args.folder.exists() && !args.folder.is_dir() {
+        return Err(Error::Usage(format!("{shown} is not a folder")));
+    }
     let full = std::fs::read_dir(&args.folder).is_ok_and(|mut entries| entries.next().is_some());
     if full && !args.force {
         return Err(Error::Usage(format!(
             "{shown} is not empty; `--force` writes into it all the same"
+        )));
+    }
+    let damaged = store.verify(&record)?;
+    if !damaged.is_empty() {
+        return Err(Error::World(anyhow!(
+            "the artifact is damaged and was moved to quarantine: {}; `pipe run` makes it again",
+            listed(damaged.iter().map(String::as_str))
         )));
     }
     std::fs::create_dir_all(&args.folder).with_context(|| format!("failed to make {shown}"))?;

@@ -33,11 +33,11 @@ pub fn run(args: &Kinds) -> Outcome {
         return list(args.json, visible.map(|k| (k.name, k.summary)));
     };
     let Some(kind) = REGISTRY.get(name) else {
-        let near = did_you_mean(name, REGISTRY.names()).map(|n| format!("; did you mean `{n}`?"));
-        return Err(Error::Usage(format!(
-            "no kind `{name}`{}",
-            near.unwrap_or_default()
-        )));
+        let near = did_you_mean(name, REGISTRY.names())
+            .map_or("`pipe kinds` lists them".into(), |n| {
+                format!("did you mean `{n}`?")
+            });
+        return Err(Error::Usage(format!("no kind `{name}`; {near}")));
     };
     if args.json {
         print_json(&as_json(kind));

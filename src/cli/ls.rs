@@ -1,7 +1,7 @@
 //! `pipe ls`: what the store holds.
 
 use super::{Outcome, StoreArgs, print, print_json, study};
-use crate::base::text::{bytes, duration};
+use crate::base::text::{bytes, count, duration};
 use crate::engine::record::Record;
 use crate::engine::{clock, journal};
 use crate::report::table::{Table, left, right};
@@ -68,8 +68,8 @@ pub fn run(args: &Ls) -> Outcome {
     }
     print(&table.render());
     print(&format!(
-        "{} records in {}\n",
-        records.len(),
+        "{} in {}\n",
+        count(records.len() as u64, "record", "records"),
         store.root().display()
     ));
     Ok(())

@@ -77,6 +77,8 @@ enum Error {
     Failure(Failure),
     /// The world failed while a result was being read or printed.
     World(anyhow::Error),
+    /// The reader was told already; what is left is the exit status.
+    Told(i32),
 }
 
 impl From<anyhow::Error> for Error {
@@ -130,34 +132,40 @@ pub fn main() -> i32 {
 fn explain(error: &Error) -> i32 {
     match error {
         Error::Author(diags) => {
-            eprint!("{}", diags.render(colour()));
+            complain(&diags.render(colour()));
             2
         }
         Error::Usage(message) => {
-            eprintln!("error: {message}");
+            complain(&format!("error: {message}\n"));
             2
         }
         Error::Failure(failure) => {
-            eprintln!("error: {failure}");
+            complain(&format!("error: {failure}\n"));
             i32::from(failure.exit_code())
         }
         Error::World(error) => {
-            eprintln!("error: {error:#}");
+            complain(&format!("error: {error:#}\n"));
             3
         }
+        Error::Told(status) => *status,
     }
 }
 
-/// Writes to stdout. A reader that went away (`| head`) ends the process quietly.
+/// Writes to stdout. A reader that went away (`| head`) is no error; a disk that is full is.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    if out
-        .write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .is_err()
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if let Err(error) = written
+        && error.kind() != std::io::ErrorKind::BrokenPipe
     {
-        std::process::exit(0);
+        complain(&format!("error: cannot write the result: {error}\n"));
+        std::process::exit(3);
     }
+}
+
+/// Writes to stderr, whether anybody reads it or not: `eprint!` would panic.
+fn complain(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// Prints a value as JSON.

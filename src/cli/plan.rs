@@ -1,6 +1,6 @@
 //! `pipe plan`: what would run, and why.
 
-use super::{Outcome, RecipeArgs, StoreArgs, colour, print, print_json, study};
+use super::{Outcome, RecipeArgs, StoreArgs, colour, complain, print, print_json, study};
 use crate::base::text::duration;
 use crate::engine::plan;
 use crate::engine::verdict::Verdict;
@@ -43,7 +43,7 @@ pub fn run(args: &Plan) -> Outcome {
         print_json(&json!({ "recipe": loaded.name, "store": store.root(), "nodes": lines }));
         return Ok(());
     }
-    eprint!("{}", loaded.warnings.render(colour()));
+    complain(&loaded.warnings.render(colour()));
     let mut table = Table::new([
         left(""),
         left("node"),
@@ -62,7 +62,8 @@ pub fn run(args: &Plan) -> Outcome {
                     .iter()
                     .map(|id| format!("`{}`", graph.node(*id).name))
                     .collect();
-                format!("depends on what {} gives", names.join(", "))
+                let give = if names.len() == 1 { "gives" } else { "give" };
+                format!("depends on what {} {give}", names.join(", "))
             }
             Verdict::Resume {
                 reasons,
@@ -95,15 +96,16 @@ pub fn run(args: &Plan) -> Outcome {
     }
     print(&table.render());
     let total = plan.nodes.len();
-    let known = if unknown > 0 {
-        format!(", {unknown} of unknown length")
-    } else {
-        String::new()
+    let left = total - hits;
+    let rest = match (left, unknown) {
+        (0, _) => "nothing to run".to_string(),
+        (_, 0) => format!("{left} to run or decide, expected {}", duration(seconds)),
+        (_, all) if all == left => format!("{left} to run or decide, of unknown length"),
+        _ => format!(
+            "{left} to run or decide, expected {} and {unknown} of unknown length",
+            duration(seconds)
+        ),
     };
-    print(&format!(
-        "{hits} of {total} are hits; {} to run or decide, expected {}{known}\n",
-        total - hits,
-        duration(seconds)
-    ));
+    print(&format!("{hits} of {total} are hits; {rest}\n"));
     Ok(())
 }

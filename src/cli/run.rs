@@ -1,14 +1,15 @@
 //! `pipe run`: makes what is missing, shows it live, ends with the study's table.
 
-use super::{Outcome, RecipeArgs, StoreArgs, colour, print, print_json, study};
-use crate::base::text::duration;
+use super::{Error, Outcome, RecipeArgs, StoreArgs, colour, complain, print, print_json, study};
+use crate::base::text::{count, duration};
 use crate::engine::event::State;
-use crate::engine::exec::{self, Settings, Stop};
+use crate::engine::exec::{self, Outcome as Ended, Settings, Stop};
+use crate::engine::failure::Failure;
 use crate::report::progress::{Progress, View};
 use crate::report::summary::{self, Item};
 use serde_json::json;
 use std::io::IsTerminal;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Run a study: make what is missing, reuse what is there, end with the table.
 ///
@@ -43,7 +44,7 @@ pub struct Run {
 pub fn run(args: &Run) -> Outcome {
     let started = Instant::now();
     let loaded = study::load(&args.recipe)?;
-    eprint!("{}", loaded.warnings.render(colour()));
+    complain(&loaded.warnings.render(colour()));
     let store = study::open(&args.store)?;
     let graph = &loaded.graph;
     let wanted = study::wanted(graph, &args.only, &args.fresh)?;
@@ -58,6 +59,7 @@ pub fn run(args: &Run) -> Outcome {
         (false, false) => View::Plain,
     };
     let mut progress = Progress::new(view);
+    announce_stop(settings.stop.clone(), progress.voice());
     let outcome = exec::run(&store, graph, &wanted, &settings, &mut |event| {
         progress.hear(event)
     })?;
@@ -93,24 +95,60 @@ pub fn run(args: &Run) -> Outcome {
         if ran {
             print(&format!("{}\n", summary::costs(&items)));
         }
-        print(&totals(&items, outcome.nodes.len(), wall));
+        print(&totals(&outcome, &items, wall));
         print(&format!(
             "run {} in {}\n",
             outcome.run,
             store.root().display()
         ));
     }
-    failure.map_or(Ok(()), |f| Err(f.into()))
+    match failure {
+        None => Ok(()),
+        Some(Failure::Interrupted) => {
+            complain("interrupted; the same command goes on where it stopped\n");
+            Err(Error::Told(i32::from(Failure::Interrupted.exit_code())))
+        }
+        Some(failure) => Err(failure.into()),
+    }
 }
 
-fn totals(items: &[Item], nodes: usize, wall: f64) -> String {
+/// Says at once that a Ctrl-C was heard: saving the state of a large model takes a while.
+fn announce_stop(stop: Stop, say: impl Fn(&str) + Send + 'static) {
+    std::thread::spawn(move || {
+        while stop.requests() == 0 {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        say("stopping: the nodes at work save their state; Ctrl-C again kills them");
+    });
+}
+
+fn totals(ended: &Ended, items: &[Item], wall: f64) -> String {
     let hits: Vec<&Item> = items.iter().filter(|i| i.hit).collect();
     let saved: f64 = hits.iter().map(|i| i.record.cost.seconds).sum();
     let ran = items.len() - hits.len();
+    let mut parts = match hits.len() {
+        0 => vec![],
+        n => vec![format!(
+            "{} (saved {})",
+            count(n as u64, "hit", "hits"),
+            duration(saved)
+        )],
+    };
+    let of_state = |is: fn(&State) -> bool| ended.nodes.iter().filter(|n| is(&n.state)).count();
+    for (n, word) in [
+        (ran, "ran"),
+        (of_state(|s| matches!(s, State::Failed { .. })), "failed"),
+        (of_state(|s| matches!(s, State::Skipped { .. })), "skipped"),
+        (of_state(|s| *s == State::Interrupted), "interrupted"),
+    ] {
+        if n > 0 {
+            parts.push(format!("{n} {word}"));
+        }
+    }
     format!(
-        "{nodes} nodes: {} hits (saved {}), {ran} ran; {} in all\n",
-        hits.len(),
-        duration(saved),
+        "{}: {}; {} in all\n",
+        count(ended.nodes.len() as u64, "node", "nodes"),
+        parts.join(", "),
         duration(wall)
     )
 }

@@ -3,7 +3,7 @@
 use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, study};
 use crate::base::response;
 use crate::base::rows;
-use crate::base::text::{bytes, duration};
+use crate::base::text::{bytes, count, did_you_mean, duration, listed};
 use crate::engine::plan;
 use crate::engine::record::{Artifact, Record};
 use crate::engine::store::Store;
@@ -14,6 +14,7 @@ use crate::report::table::{Table, left, right};
 use crate::report::{metrics, model};
 use anyhow::Context;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 /// A longer text is not shown.
 const MOST_TEXT: u64 = 4096;
@@ -65,6 +66,7 @@ pub fn run(args: &Show) -> Outcome {
                     .context("failed to parse a row")?,
             );
         }
+        known(&all, &filters)?;
         let total = all.len();
         all.retain(|row| filters.iter().all(|(field, value)| is(row, field, value)));
         if args.json {
@@ -147,13 +149,22 @@ fn header(store: &Store, record: &Record, output: &str, artifact: &Artifact) -> 
         "{place}.{output}: {} of kind `{}`\n",
         artifact.ty, record.kind
     );
+    let others: Vec<&str> = record
+        .outputs
+        .keys()
+        .map(String::as_str)
+        .filter(|name| *name != output)
+        .collect();
+    if !others.is_empty() {
+        out += &format!("  other outputs: {}\n", listed(others));
+    }
     out += &format!("  key {}  digest {}\n", record.key, artifact.digest);
     out += &format!(
-        "  made in {} (cpu {}, memory {}), {} attempt(s), by recipe `{}`\n",
+        "  made in {} (cpu {}, memory {}), {}, by recipe `{}`\n",
         duration(record.cost.seconds),
         duration(record.cost.cpu_seconds),
         bytes(record.cost.peak_bytes),
-        record.cost.attempts,
+        count(record.cost.attempts as u64, "attempt", "attempts"),
         record.provenance.recipe
     );
     for line in record
@@ -192,6 +203,27 @@ fn filters(texts: &[String]) -> Result<Vec<(&str, &str)>, Error> {
         .iter()
         .map(|t| t.split_once('=').ok_or_else(|| pair(t)))
         .collect()
+}
+
+/// A field that no row has is a slip of the hand, not a question without answers.
+fn known(rows: &[Map<String, Value>], filters: &[(&str, &str)]) -> Result<(), Error> {
+    let names: BTreeSet<&str> = rows
+        .iter()
+        .flat_map(Map::keys)
+        .map(String::as_str)
+        .collect();
+    for (field, _) in filters {
+        if !names.is_empty() && !names.contains(field) {
+            let near = did_you_mean(field, names.iter().copied()).map_or_else(
+                || format!("fields: {}", listed(names.iter().copied())),
+                |n| format!("did you mean `{n}`?"),
+            );
+            return Err(Error::Usage(format!(
+                "no row has a field `{field}`; {near}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn is(row: &Map<String, Value>, field: &str, value: &str) -> bool {

@@ -19,7 +19,7 @@ use crate::engine::key::{Key, PlanKey};
 use crate::engine::objects::{self, Objects};
 use crate::engine::record::Record;
 use crate::engine::sources::Sources;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -283,6 +283,10 @@ fn absolute(root: &Path) -> Result<PathBuf, Failure> {
 
 /// Turns an empty or absent folder into a store. Two engines may do this at once.
 fn found(root: &Path) -> Result<()> {
+    ensure!(
+        !root.exists() || root.is_dir(),
+        "it is a file, not a folder"
+    );
     fs::create_dir_all(root)?;
     let strangers: Vec<String> = names(root)?
         .into_iter()

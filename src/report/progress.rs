@@ -1,10 +1,11 @@
 //! The live view of a run: a line per node at work on a terminal, plain lines elsewhere. A reader of events.
 
-use crate::base::text::{duration, listed, thousands};
+use crate::base::text::{count, duration, listed, thousands};
 use crate::engine::event::{Event, State};
 use crate::report::words;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// A plain view says how far a node is no more often than this.
@@ -50,6 +51,18 @@ impl Progress {
             view,
             bars,
             nodes: BTreeMap::new(),
+        }
+    }
+
+    /// Says a line from elsewhere than an event, unless the view is quiet.
+    pub fn voice(&self) -> impl Fn(&str) + Send + 'static {
+        let (view, bars) = (self.view, self.bars.clone());
+        move |text| match view {
+            View::Terminal => {
+                let _ = bars.println(text); // As in `write`.
+            }
+            View::Plain => write(text),
+            View::Quiet => {}
         }
     }
 
@@ -112,7 +125,10 @@ impl Progress {
                 } else {
                     self.line(
                         View::Plain,
-                        &format!("> {node}  {why}  ({threads} threads)"),
+                        &format!(
+                            "> {node}  {why}  ({})",
+                            count(*threads as u64, "thread", "threads")
+                        ),
                     );
                 }
             }
@@ -208,11 +224,10 @@ impl Progress {
     fn line(&self, least: View, text: &str) {
         match self.view {
             View::Terminal => {
-                // A closed terminal is no reason to stop a study.
-                let _ = self.bars.println(text);
+                let _ = self.bars.println(text); // As in `write`.
             }
-            View::Plain => eprintln!("{text}"),
-            View::Quiet if least == View::Quiet => eprintln!("{text}"),
+            View::Plain => write(text),
+            View::Quiet if least == View::Quiet => write(text),
             View::Quiet => {}
         }
     }
@@ -240,4 +255,9 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .expect("the templates are constants")
         .progress_chars("=> ")
+}
+
+/// `eprintln!` would panic where nobody reads any more, and that is no reason to stop a study.
+fn write(text: &str) {
+    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }

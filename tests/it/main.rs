@@ -1,6 +1,7 @@
 //! The one integration test binary.
 
 mod base;
+mod cli;
 mod engine;
 mod golden;
 mod kinds;

@@ -1,0 +1,95 @@
+//! The manual: help of every verb, kinds, completions.
+
+use super::Space;
+
+const VERBS: [&str; 9] = [
+    "check",
+    "plan",
+    "run",
+    "why",
+    "show",
+    "ls",
+    "export",
+    "kinds",
+    "completions",
+];
+
+#[test]
+fn every_verb_has_help_with_an_example() {
+    let space = Space::new();
+    let overview = space.pipe(&["--help"]).ok().out;
+    for verb in VERBS {
+        assert!(overview.contains(&format!("  {verb} ")), "{overview}");
+        let help = space.pipe(&[verb, "--help"]).ok().out;
+        assert!(help.contains(&format!("Example: pipe {verb}")), "{help}");
+    }
+    assert!(!overview.contains("worker"), "{overview}");
+    assert!(overview.contains("130 interrupted"), "{overview}");
+    assert!(space.pipe(&["--version"]).ok().out.starts_with("pipe "));
+}
+
+#[test]
+fn a_wrong_word_on_the_command_line_is_exit_2_with_a_tip() {
+    let space = Space::new();
+    let said = space.pipe(&["rum", "r.toml"]).ends(2);
+    assert!(said.err.contains("'run'"), "{}", said.err);
+    let said = space.pipe(&["run"]).ends(2);
+    assert!(said.err.contains("<RECIPE>"), "{}", said.err);
+    space.pipe(&[]).ends(2);
+}
+
+#[test]
+fn kinds_are_listed_and_each_has_a_page_with_an_example_that_checks() {
+    let space = Space::new();
+    let list = space.pipe(&["kinds"]).ok().out;
+    assert!(!list.contains("toy-"), "{list}");
+    let json = space.pipe(&["kinds", "--json"]).ok().json();
+    let names: Vec<&str> = json
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|k| k["name"].as_str().unwrap())
+        .collect();
+    assert!(names.contains(&"grpo") && names.len() >= 10, "{names:?}");
+    for name in names {
+        assert!(list.contains(name), "{list}");
+        let page = space.pipe(&["kinds", name]).ok().out;
+        assert!(page.starts_with(&format!("{name}: ")), "{page}");
+        assert!(page.contains("\nExample\n"), "{page}");
+        assert!(page.contains(&format!("kind = \"{name}\"")), "{page}");
+        let json = space.pipe(&["kinds", name, "--json"]).ok().json();
+        assert_eq!(json["name"], name);
+        for param in json["params"].as_array().unwrap() {
+            assert!(!param["doc"].as_str().unwrap().is_empty(), "{param}");
+            assert!(page.contains(param["name"].as_str().unwrap()), "{page}");
+        }
+    }
+    let said = space.pipe(&["kinds", "grop"]).ends(2);
+    assert_eq!(said.err, "error: no kind `grop`; did you mean `grpo`?\n");
+    let said = space.pipe(&["kinds", "nothing-like-it"]).ends(2);
+    assert!(said.err.contains("`pipe kinds`"), "{}", said.err);
+}
+
+#[test]
+fn scorers_are_listed() {
+    let space = Space::new();
+    let list = space.pipe(&["kinds", "--scorers"]).ok().out;
+    for name in ["format", "safety", "task", "refusal"] {
+        assert!(list.contains(name), "{list}");
+    }
+    let json = space.pipe(&["kinds", "--scorers", "--json"]).ok().json();
+    assert!(json[0]["summary"].is_string());
+}
+
+#[test]
+fn completions_are_made_for_the_usual_shells() {
+    let space = Space::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = space.pipe(&["completions", shell]).ok().out;
+        assert!(
+            script.contains("pipe") && script.contains("export"),
+            "{script}"
+        );
+    }
+    space.pipe(&["completions", "cmd.exe"]).ends(2);
+}
