@@ -117,7 +117,7 @@ impl Progress {
                     return;
                 };
                 line.since = Instant::now();
-                line.bar.set_message("starting");
+                line.bar.set_message(line.reasons.clone());
                 let why = line.reasons.clone();
                 if self.view == View::Terminal {
                     line.bar.enable_steady_tick(Duration::from_millis(120));
