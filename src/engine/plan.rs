@@ -235,8 +235,10 @@ impl<'a> Judge<'a> {
                     .history()?
                     .nearest(node.kind.name, &node.name, manifest.text());
                 planned.expected_seconds = nearest.map(|r| r.cost.seconds);
-                planned.compared = nearest.map(|r| r.key.clone());
-                self.against(node, nearest, &manifest)?
+                // Another node of the same kind says how long it may take, but is no reason for anything.
+                let own = nearest.filter(|r| r.provenance.node == node.name);
+                planned.compared = own.map(|r| r.key.clone());
+                self.against(node, own, &manifest)?
             }
         };
         planned.manifest = Some(manifest);
@@ -261,11 +263,11 @@ impl<'a> Judge<'a> {
     fn against(
         &self,
         node: &Node,
-        nearest: Option<&Record>,
+        earlier: Option<&Record>,
         new: &Manifest,
     ) -> Result<Vec<Reason>> {
-        if let Some(nearest) = nearest {
-            return Ok(changes(&nearest.manifest, new.text()));
+        if let Some(earlier) = earlier {
+            return Ok(changes(&earlier.manifest, new.text()));
         }
         Ok(match self.history()?.named(&node.name) {
             Some(other) => {

@@ -90,7 +90,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         })
         .collect::<Result<Vec<_>>>()?;
     let options = model.options(0.0, MAX_NEW_TOKENS);
-    let answers = sample::sample(&model.weights, &requests, &options, &mut |_, _| {}, &|| ctx.stop());
+    let answers = sample::sample(&model.weights, &requests, &options, &mut |_, _| {}, &|| {
+        ctx.stop()
+    });
     let answers = match answers {
         Err(e) if e.is::<sample::Stopped>() => return Err(Interrupted.into()),
         other => other?,

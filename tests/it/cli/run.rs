@@ -237,3 +237,17 @@ fn why_names_the_parameter_the_source_and_the_root() {
         "error: the recipe has no node `kk`; did you mean `k`?\n"
     );
 }
+
+#[test]
+fn a_node_that_never_ran_is_not_explained_by_another_of_its_kind() {
+    let space = Space::with(GREETING);
+    let only = ["run", "r.toml", "-q", "--only", "hello"];
+    space.pipe(&only).ok();
+    let plan = space.pipe(&["plan", "r.toml"]).ok().out;
+    let line = plan.lines().find(|l| l.contains(" who ")).unwrap();
+    assert!(line.ends_with("never run"), "{plan}");
+    assert_eq!(
+        space.pipe(&["why", "r.toml", "who"]).ok().out,
+        "`who` runs:\n  never run\n"
+    );
+}
