@@ -290,7 +290,8 @@ fn found(root: &Path) -> Result<()> {
     fs::create_dir_all(root)?;
     let strangers: Vec<String> = names(root)?
         .into_iter()
-        .filter(|n| !n.starts_with(".format-") && n != "format")
+        // A `.gitignore` may keep an empty store's folder in a repository; our own drafts begin with a dot as well.
+        .filter(|n| !n.starts_with('.') && n != "format")
         .collect();
     if !strangers.is_empty() && !root.join("format").exists() {
         bail!("the folder is not empty and is not a store");

@@ -117,7 +117,7 @@ impl Progress {
                     return;
                 };
                 line.since = Instant::now();
-                line.bar.set_message("starting");
+                line.bar.set_message(line.reasons.clone());
                 let why = line.reasons.clone();
                 if self.view == View::Terminal {
                     line.bar.enable_steady_tick(Duration::from_millis(120));
@@ -233,11 +233,6 @@ impl Progress {
     }
 }
 
-/// `eprintln!` would panic where nobody reads any more, and that is no reason to stop a study.
-fn write(text: &str) {
-    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
-}
-
 /// Rate and time left by what was done since `at`; nothing until that can be told.
 fn pace(done: u64, left: u64, at: Instant) -> String {
     let seconds = at.elapsed().as_secs_f64();
@@ -260,4 +255,9 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .expect("the templates are constants")
         .progress_chars("=> ")
+}
+
+/// `eprintln!` would panic where nobody reads any more, and that is no reason to stop a study.
+fn write(text: &str) {
+    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }

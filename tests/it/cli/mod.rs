@@ -3,6 +3,7 @@
 
 mod check;
 mod interrupt;
+mod looking;
 mod manual;
 mod reading;
 mod run;
