@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 /// A plain view says how far a node is no more often than this.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
+/// A node that has not said how much there is to do.
+const UNCOUNTED: &str = "{spinner} {prefix:14} {wide_msg}";
+const COUNTED: &str = "{spinner} {prefix:14} {bar:20} {wide_msg}";
+
 /// How much is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
@@ -32,7 +36,38 @@ struct Line {
     bar: ProgressBar,
     since: Instant,
     said: Instant,
+    /// Where the count began and when: a resumed node does not begin at zero.
+    first: Option<(u64, Instant)>,
     reasons: String,
+}
+
+impl Line {
+    /// `40/125 steps · 6.2/s · loss 1.1 · about 13 s left`.
+    fn told(&mut self, done: u64, total: u64, unit: &str, note: &str) -> String {
+        let (began, since) = *self.first.get_or_insert_with(|| (done, Instant::now()));
+        let mut parts = vec![match total {
+            0 => format!("{done} {unit}"),
+            _ => format!("{done}/{total} {unit}"),
+        }];
+        let rate = done.saturating_sub(began) as f64 / since.elapsed().as_secs_f64().max(1e-3);
+        if rate > 0.0 {
+            parts.push(match rate {
+                r if r >= 10.0 => format!("{r:.0}/s"),
+                r if r >= 1.0 => format!("{r:.1}/s"),
+                r => format!("{} each", duration(1.0 / r)),
+            });
+        }
+        if !note.is_empty() {
+            parts.push(note.to_string());
+        }
+        if rate > 0.0 && total > done {
+            parts.push(format!(
+                "about {} left",
+                duration((total - done) as f64 / rate)
+            ));
+        }
+        parts.join(" · ")
+    }
 }
 
 impl Progress {
@@ -111,11 +146,11 @@ impl Progress {
                     return;
                 };
                 line.since = Instant::now();
-                line.bar.set_message("starting");
                 let why = line.reasons.clone();
                 if self.view == View::Terminal {
-                    line.bar.enable_steady_tick(Duration::from_millis(120));
                     self.bars.add(line.bar.clone());
+                    line.bar.set_message(format!("starting: {why}"));
+                    line.bar.enable_steady_tick(Duration::from_millis(120));
                 } else {
                     self.line(
                         View::Plain,
@@ -167,37 +202,31 @@ impl Progress {
         let Some(line) = self.nodes.get_mut(node) else {
             return;
         };
-        line.bar.set_length(total);
-        line.bar.set_position(done);
-        line.bar.set_message(format!("{unit}  {note}"));
+        let text = line.told(done, total, unit, note);
+        if total > 0 && line.bar.length().is_none() {
+            line.bar.set_style(style(COUNTED));
+        }
+        if total > 0 {
+            line.bar.set_length(total);
+            line.bar.set_position(done);
+        }
+        line.bar.set_message(text.clone());
         if self.view == View::Plain && line.said.elapsed() >= PLAIN_EVERY {
             line.said = Instant::now();
-            let elapsed = line.since.elapsed().as_secs_f64();
-            let left = if done > 0 {
-                elapsed / done as f64 * (total.saturating_sub(done)) as f64
-            } else {
-                0.0
-            };
-            let text = format!(
-                "  {node}: {done}/{total} {unit}  {note}  about {} left",
-                duration(left)
-            );
-            self.line(View::Plain, &text);
+            self.line(View::Plain, &format!("  {node}: {text}"));
         }
     }
 
+    /// Not drawn before the node runs: a bar outside of `bars` would leave its traces on the terminal.
     fn new_line(&self, node: &str, reasons: String) -> Line {
-        let bar = ProgressBar::new(0);
-        let style = ProgressStyle::with_template(
-            "{spinner} {prefix:14} {wide_bar} {pos}/{len} {msg}  eta {eta}",
-        )
-        .expect("the template is a constant");
-        bar.set_style(style.progress_chars("=> "));
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        bar.set_style(style(UNCOUNTED));
         bar.set_prefix(node.to_string());
         Line {
             bar,
             since: Instant::now(),
             said: Instant::now(),
+            first: None,
             reasons,
         }
     }
@@ -226,4 +255,10 @@ impl Progress {
 /// `eprintln!` would panic where nobody reads any more, and that is no reason to stop a study.
 fn write(text: &str) {
     let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .expect("the template is a constant")
+        .progress_chars("━╸─")
 }
