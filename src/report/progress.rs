@@ -13,7 +13,7 @@ const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// A node that has not said how much there is to do.
 const UNCOUNTED: &str = "{spinner} {prefix:14} {wide_msg}";
-const COUNTED: &str = "{spinner} {prefix:14} {bar:20} {wide_msg}";
+const COUNTED: &str = "{spinner} {prefix:14} {bar:12} {wide_msg}";
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ struct Line {
 }
 
 impl Line {
-    /// `40/125 steps · 6.2/s · loss 1.1 · about 13 s left`.
+    /// `40/125 steps · 13 s left · 6.2/s · loss 1.1`: what a narrow terminal cuts off comes last.
     fn told(&mut self, done: u64, total: u64, unit: &str, note: &str) -> String {
         let (began, since) = *self.first.get_or_insert_with(|| (done, Instant::now()));
         let mut parts = vec![match total {
@@ -50,6 +50,9 @@ impl Line {
             _ => format!("{done}/{total} {unit}"),
         }];
         let rate = done.saturating_sub(began) as f64 / since.elapsed().as_secs_f64().max(1e-3);
+        if rate > 0.0 && total > done {
+            parts.push(format!("{} left", duration((total - done) as f64 / rate)));
+        }
         if rate > 0.0 {
             parts.push(match rate {
                 r if r >= 10.0 => format!("{r:.0}/s"),
@@ -59,12 +62,6 @@ impl Line {
         }
         if !note.is_empty() {
             parts.push(note.to_string());
-        }
-        if rate > 0.0 && total > done {
-            parts.push(format!(
-                "about {} left",
-                duration((total - done) as f64 / rate)
-            ));
         }
         parts.join(" · ")
     }
