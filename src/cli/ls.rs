@@ -27,7 +27,7 @@ pub struct Ls {
 }
 
 pub fn run(args: &Ls) -> Outcome {
-    let store = study::open(&args.store)?;
+    let store = study::open_existing(&args.store)?;
     if args.runs {
         return runs(args);
     }
@@ -76,7 +76,7 @@ pub fn run(args: &Ls) -> Outcome {
 }
 
 fn runs(args: &Ls) -> Outcome {
-    let store = study::open(&args.store)?;
+    let store = study::open_existing(&args.store)?;
     let mut table = Table::new([
         left("run"),
         left("recipe"),

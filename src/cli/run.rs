@@ -73,6 +73,7 @@ pub fn run(args: &Run) -> Outcome {
                 node: &n.name,
                 record,
                 hit: matches!(n.state, State::Hit { .. }),
+                about: loaded.notes.get(&n.name).map(String::as_str),
             })
         })
         .collect();

@@ -4,16 +4,20 @@ use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, study};
 use crate::base::response;
 use crate::base::rows;
 use crate::base::text::{bytes, count, did_you_mean, duration, listed};
-use crate::engine::graph::Graph;
 use crate::engine::plan;
 use crate::engine::record::{Artifact, Record};
 use crate::engine::store::Store;
 use crate::engine::verdict::Verdict;
+use crate::recipe::Loaded;
 use crate::report::summary::{self, Item};
 use crate::report::table::{Table, left, right};
+use crate::report::{metrics, model};
 use anyhow::Context;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
+
+/// A longer text is not shown.
+const MOST_TEXT: u64 = 4096;
 
 /// Show the study's table; or a node: its rows, metrics, model files, parameters, cost.
 ///
@@ -44,7 +48,7 @@ pub fn run(args: &Show) -> Outcome {
     let loaded = study::load(&args.recipe)?;
     let store = study::open(&args.store)?;
     let Some(node) = &args.node else {
-        return table(args, &loaded.graph, &store);
+        return table(args, &loaded, &store);
     };
     let place = study::place(&loaded.graph, node)?;
     let record = study::record(&store, &loaded.graph, place.id)?;
@@ -93,7 +97,7 @@ pub fn run(args: &Show) -> Outcome {
             table.push([
                 metric.name.clone(),
                 metric.n.to_string(),
-                summary::value(&metric),
+                metrics::value(&metric),
             ]);
         }
         out += &table.render();
@@ -101,14 +105,16 @@ pub fn run(args: &Show) -> Outcome {
         for file in &artifact.files {
             out += &format!("  {:>10}  {}\n", bytes(file.size), file.path);
         }
-        out += &model(&store, artifact)?;
+        out += &model::about(&store, artifact)?;
+        out += &texts(&store, artifact)?;
     }
     print(&out);
     Ok(())
 }
 
 /// The study's table, of what is there.
-fn table(args: &Show, graph: &Graph, store: &Store) -> Outcome {
+fn table(args: &Show, loaded: &Loaded, store: &Store) -> Outcome {
+    let graph = &loaded.graph;
     let plan = plan::plan(store, graph, &plan::Wanted::default())?;
     let items: Vec<Item> = plan
         .nodes
@@ -118,6 +124,7 @@ fn table(args: &Show, graph: &Graph, store: &Store) -> Outcome {
                 node: &graph.node(p.id).name,
                 record,
                 hit: true,
+                about: loaded.notes.get(&graph.node(p.id).name).map(String::as_str),
             }),
             _ => None,
         })
@@ -177,23 +184,17 @@ fn header(store: &Store, record: &Record, output: &str, artifact: &Artifact) -> 
     out
 }
 
-/// What kind of model a folder holds.
-fn model(store: &Store, artifact: &Artifact) -> Result<String, Error> {
-    let Some(blob) = artifact.files.iter().find(|f| f.path == "config.json") else {
+/// A small text file for reading, where that is all there is.
+fn texts(store: &Store, artifact: &Artifact) -> Result<String, Error> {
+    let [blob] = artifact.files.as_slice() else {
         return Ok(String::new());
     };
-    let text = std::fs::read_to_string(store.objects().path(&blob.digest))
-        .context("failed to read config.json")?;
-    let config: Value = serde_json::from_str(&text).context("failed to parse config.json")?;
-    let field = |name: &str| format!("  {name}: {}\n", config[name]);
-    let names = [
-        "architectures",
-        "hidden_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "vocab_size",
-    ];
-    Ok(names.iter().map(|n| field(n)).collect())
+    if blob.size > MOST_TEXT {
+        return Ok(String::new());
+    }
+    let bytes = std::fs::read(store.objects().path(&blob.digest))
+        .with_context(|| format!("failed to read {}", blob.path))?;
+    Ok(String::from_utf8(bytes).map_or_else(|_| String::new(), |text| format!("\n{text}\n")))
 }
 
 fn filters(texts: &[String]) -> Result<Vec<(&str, &str)>, Error> {

@@ -2,10 +2,11 @@
 
 use super::{Error, RecipeArgs, StoreArgs, environment};
 use crate::base::text::did_you_mean;
+use crate::engine::attempt::Attempt;
 use crate::engine::graph::{Graph, NodeId};
 use crate::engine::plan::Wanted;
 use crate::engine::record::Record;
-use crate::engine::store::Store;
+use crate::engine::store::{Lookup, Store};
 use crate::engine::verdict::Verdict;
 use crate::engine::{plan, record};
 use crate::kinds::REGISTRY;
@@ -23,13 +24,24 @@ pub fn load(args: &RecipeArgs) -> Result<Loaded, Error> {
 }
 
 pub fn open(args: &StoreArgs) -> Result<Store, Error> {
-    let folder = args
-        .store
-        .clone()
-        .or_else(|| environment("PIPE_STORE").map(PathBuf::from));
-    Ok(Store::open(
-        &folder.unwrap_or_else(|| PathBuf::from("cache")),
-    )?)
+    Ok(Store::open(&folder(args))?)
+}
+
+/// For who only looks: nothing is made where there is no store.
+pub fn open_existing(args: &StoreArgs) -> Result<Store, Error> {
+    let folder = folder(args);
+    if !folder.join("format").exists() {
+        let message = format!("there is no store at {}", folder.display());
+        return Err(Error::World(anyhow::anyhow!(message)));
+    }
+    Ok(Store::open(&folder)?)
+}
+
+fn folder(args: &StoreArgs) -> PathBuf {
+    let named = args.store.clone();
+    named
+        .or_else(|| environment("PIPE_STORE").map(PathBuf::from))
+        .unwrap_or_else(|| PathBuf::from("cache"))
 }
 
 /// The node of this name, or an error with the nearest one.
@@ -88,20 +100,36 @@ pub fn place(graph: &Graph, text: &str) -> Result<Place, Error> {
     })
 }
 
-/// The record of a node that is a hit now.
+/// The record of a node that is a hit now; or the one that this place of the graph had, where a node above lost its own.
 pub fn record(store: &Store, graph: &Graph, id: NodeId) -> Result<Record, Error> {
     let wanted = Wanted {
         only: vec![id],
         ..Wanted::default()
     };
     let plan = plan::plan(store, graph, &wanted)?;
-    match plan.find(id).map(|p| &p.verdict) {
-        Some(Verdict::Hit(record)) => Ok((**record).clone()),
-        _ => Err(Error::Usage(format!(
-            "`{}` has no artifact for this recipe as it stands; `pipe run` makes it, `pipe why` says what changed",
-            graph.node(id).name
-        ))),
+    let planned = plan.find(id).expect("a plan holds what was asked for");
+    match &planned.verdict {
+        Verdict::Hit(record) => return Ok((**record).clone()),
+        Verdict::Maybe { .. } => {
+            // The plan key is over everything above, so the hint is of these parameters and sources.
+            if let Some(key) = store.hint(&planned.plan_key)
+                && let Lookup::Whole(record) = store.lookup(&key)
+            {
+                return Ok(*record);
+            }
+        }
+        Verdict::Run(_) | Verdict::Resume { .. } => {}
     }
+    let mut message = format!(
+        "`{}` has no artifact for this recipe as it stands; `pipe run` makes it, `pipe why` says what changed",
+        graph.node(id).name
+    );
+    let attempts = planned.key().map(|key| Attempt::of(store, &key));
+    if let Some(last) = attempts.transpose()?.unwrap_or_default().first() {
+        let logs = last.logs();
+        message += &format!("; an attempt that did not end well left {}", logs.display());
+    }
+    Err(Error::Usage(message))
 }
 
 /// The artifact that is meant: the named output, or the kind's first.

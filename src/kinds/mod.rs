@@ -1,22 +1,23 @@
 //! The kinds of nodes: the one place where the engine meets models and the world. A file a kind, a line in `REGISTRY`.
 
 pub mod evaluate;
-mod generate;
-mod grpo;
-mod local_model;
+pub mod generate;
+pub mod grpo;
+pub mod local_model;
 pub mod mix;
-mod model_io;
-mod probe;
+pub mod model_io;
+pub mod probe;
 pub mod prompts_file;
 pub mod reward;
 pub mod scorers;
-mod sft;
+pub mod sft;
 pub mod toy;
-mod training;
-mod world_corpus;
-mod world_model;
-mod world_prompts;
-mod world_teacher;
+pub mod training;
+pub mod world_corpus;
+pub mod world_knowledge;
+pub mod world_model;
+pub mod world_prompts;
+pub mod world_teacher;
 
 use crate::engine::kind::{Problem, Registry};
 
@@ -26,6 +27,7 @@ pub const REGISTRY: Registry = Registry(&[
     &world_corpus::KIND,
     &world_prompts::KIND,
     &world_teacher::KIND,
+    &world_knowledge::KIND,
     &local_model::KIND,
     &prompts_file::KIND,
     &mix::KIND,

@@ -95,7 +95,7 @@ pub enum End {
 }
 
 /// Tokens of a micro-batch: enough for the kernels, small enough for the memory. A row is never cut.
-const MICRO_TOKENS: usize = 8192;
+const MICRO_TOKENS: usize = 2048;
 
 /// Trains from `state.step()` to the schedule's last step. Errors: a feed's, a watcher's, and a loss or gradient that is not finite
 /// (named, before it touches the weights).

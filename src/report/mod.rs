@@ -1,6 +1,8 @@
 //! What people read of recipes and runs: tables, the live view, summaries. A reader of events and records; knows neither
 //! kinds nor models.
 
+pub mod metrics;
+pub mod model;
 pub mod progress;
 pub mod summary;
 pub mod table;

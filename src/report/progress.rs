@@ -1,6 +1,6 @@
 //! The live view of a run: a line per node at work on a terminal, plain lines elsewhere. A reader of events.
 
-use crate::base::text::{count, duration, listed};
+use crate::base::text::{count, duration, listed, thousands};
 use crate::engine::event::{Event, State};
 use crate::report::words;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,10 +10,6 @@ use std::time::{Duration, Instant};
 
 /// A plain view says how far a node is no more often than this.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
-
-/// A node that has not said how much there is to do.
-const UNCOUNTED: &str = "{spinner} {prefix:14} {wide_msg}";
-const COUNTED: &str = "{spinner} {prefix:14} {bar:12} {wide_msg}";
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +22,10 @@ pub enum View {
     Quiet,
 }
 
+/// What is wider than the terminal is cut: a line that wraps would not be drawn over.
+const SPINNER: &str = "{spinner} {prefix:14} {wide_msg}";
+const BAR: &str = "{spinner} {prefix:14} {bar:16} {human_pos}/{human_len} {wide_msg}";
+
 pub struct Progress {
     view: View,
     bars: MultiProgress,
@@ -36,35 +36,9 @@ struct Line {
     bar: ProgressBar,
     since: Instant,
     said: Instant,
-    /// Where the count began and when: a resumed node does not begin at zero.
-    first: Option<(u64, Instant)>,
+    /// When progress was first heard, and where it stood: a resumed node does not begin at 0.
+    first: Option<(Instant, u64)>,
     reasons: String,
-}
-
-impl Line {
-    /// `40/125 steps · 13 s left · 6.2/s · loss 1.1`: what a narrow terminal cuts off comes last.
-    fn told(&mut self, done: u64, total: u64, unit: &str, note: &str) -> String {
-        let (began, since) = *self.first.get_or_insert_with(|| (done, Instant::now()));
-        let mut parts = vec![match total {
-            0 => format!("{done} {unit}"),
-            _ => format!("{done}/{total} {unit}"),
-        }];
-        let rate = done.saturating_sub(began) as f64 / since.elapsed().as_secs_f64().max(1e-3);
-        if rate > 0.0 && total > done {
-            parts.push(format!("{} left", duration((total - done) as f64 / rate)));
-        }
-        if rate > 0.0 {
-            parts.push(match rate {
-                r if r >= 10.0 => format!("{r:.0}/s"),
-                r if r >= 1.0 => format!("{r:.1}/s"),
-                r => format!("{} each", duration(1.0 / r)),
-            });
-        }
-        if !note.is_empty() {
-            parts.push(note.to_string());
-        }
-        parts.join(" · ")
-    }
 }
 
 impl Progress {
@@ -143,11 +117,11 @@ impl Progress {
                     return;
                 };
                 line.since = Instant::now();
+                line.bar.set_message("starting");
                 let why = line.reasons.clone();
                 if self.view == View::Terminal {
-                    self.bars.add(line.bar.clone());
-                    line.bar.set_message(format!("starting: {why}"));
                     line.bar.enable_steady_tick(Duration::from_millis(120));
+                    self.bars.add(line.bar.clone());
                 } else {
                     self.line(
                         View::Plain,
@@ -199,25 +173,36 @@ impl Progress {
         let Some(line) = self.nodes.get_mut(node) else {
             return;
         };
-        let text = line.told(done, total, unit, note);
-        if total > 0 && line.bar.length().is_none() {
-            line.bar.set_style(style(COUNTED));
-        }
-        if total > 0 {
+        let (at, from) = *line.first.get_or_insert((Instant::now(), done));
+        let pace = pace(done.saturating_sub(from), total.saturating_sub(done), at);
+        // What a narrow terminal cuts off comes last.
+        let mut parts = vec![unit.to_string(), pace, note.to_string()];
+        parts.retain(|p| !p.is_empty());
+        let told = parts.join(" · ");
+        if total > 0 && line.bar.length() != Some(total) {
+            line.bar.set_style(style(BAR));
             line.bar.set_length(total);
-            line.bar.set_position(done);
         }
-        line.bar.set_message(text.clone());
+        line.bar.set_position(done);
+        if total == 0 {
+            line.bar.set_message(format!("{} {told}", thousands(done)));
+        } else {
+            line.bar.set_message(told.clone());
+        }
         if self.view == View::Plain && line.said.elapsed() >= PLAIN_EVERY {
             line.said = Instant::now();
-            self.line(View::Plain, &format!("  {node}: {text}"));
+            let count = match total {
+                0 => thousands(done),
+                total => format!("{}/{}", thousands(done), thousands(total)),
+            };
+            self.line(View::Plain, &format!("  {node}: {count} {told}"));
         }
     }
 
-    /// Not drawn before the node runs: a bar outside of `bars` would leave its traces on the terminal.
     fn new_line(&self, node: &str, reasons: String) -> Line {
+        // Hidden until it is added to the others; only a terminal does that.
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        bar.set_style(style(UNCOUNTED));
+        bar.set_style(style(SPINNER));
         bar.set_prefix(node.to_string());
         Line {
             bar,
@@ -254,8 +239,26 @@ fn write(text: &str) {
     let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
+/// Rate and time left by what was done since `at`; nothing until that can be told.
+fn pace(done: u64, left: u64, at: Instant) -> String {
+    let seconds = at.elapsed().as_secs_f64();
+    if done == 0 || seconds < 1.0 {
+        return String::new();
+    }
+    let each = seconds / done as f64;
+    let rate = match 1.0 / each {
+        r if r >= 100.0 => format!("{}/s", thousands(r as u64)),
+        r if r >= 1.0 => format!("{r:.1}/s"),
+        _ => format!("{} each", duration(each)),
+    };
+    match left {
+        0 => rate,
+        left => format!("{rate} · {} left", duration(each * left as f64)),
+    }
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
-        .expect("the template is a constant")
-        .progress_chars("━╸─")
+        .expect("the templates are constants")
+        .progress_chars("=> ")
 }

@@ -1,133 +1,61 @@
 //! The table at the end of a study: every evaluate node a column, every measure a row; then what other nodes measured.
 //! A reader of records.
 
-use crate::base::rows::{self, Metric};
-use crate::base::text::{bytes, duration};
+use crate::base::rows::{METRICS, Metric, Metrics};
+use crate::base::text::{bytes, duration, width};
 use crate::engine::record::Record;
 use crate::engine::store::Store;
+use crate::report::metrics::{Row, rows};
 use crate::report::table::{Table, left, right};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use std::ops::Range;
+
+/// Columns of text that a table of evaluations takes at most, where it can be cut.
+const WIDE: usize = 120;
 
 /// A node with a record, in graph order.
 pub struct Item<'a> {
     pub node: &'a str,
     pub record: &'a Record,
     pub hit: bool,
+    /// What the recipe says of the node.
+    pub about: Option<&'a str>,
 }
 
 /// The metrics that a record's outputs hold.
 pub fn metrics(store: &Store, record: &Record) -> Result<Vec<Metric>> {
     let mut all = vec![];
     for artifact in record.outputs.values().filter(|a| a.ty == "metrics") {
-        let blob = artifact.files.iter().find(|f| f.path == rows::METRICS);
+        let blob = artifact.files.iter().find(|f| f.path == METRICS);
         let blob = blob.with_context(|| {
             format!(
                 "the metrics of `{}` have no {}",
-                record.provenance.node,
-                rows::METRICS
+                record.provenance.node, METRICS
             )
         })?;
         let path = store.objects().path(&blob.digest);
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("failed to read {}", path.display()))?;
-        let parsed: rows::Metrics =
-            serde_json::from_str(&text).context("failed to parse metrics")?;
+        let parsed: Metrics = serde_json::from_str(&text).context("failed to parse metrics")?;
         all.extend(parsed.metrics);
     }
     Ok(all)
 }
 
-/// What a reader calls a measure.
-fn label(name: &str) -> String {
-    let known = [
-        ("defense/plain", "defense success, plain harmful"),
-        ("defense/disguised", "defense success, disguised harmful"),
-        ("compliance/harmless", "compliance, harmless"),
-        ("compliance/ambiguous", "compliance, ambiguous"),
-        ("compliance/harmful", "compliance, harmful"),
-        ("refusal/harmful", "refusals, harmful"),
-        ("refusal/harmless", "refusals, harmless"),
-        ("refusal/ambiguous", "refusals, ambiguous"),
-        ("well_formed", "well-formed think tags"),
-        ("finished", "finished within the limit"),
-    ];
-    if let Some((_, text)) = known.iter().find(|(n, _)| *n == name) {
-        return (*text).to_string();
-    }
-    if let Some(level) = name.strip_prefix("reasoning/difficulty_") {
-        return format!("reasoning words, difficulty {level}");
-    }
-    if let Some(class) = name.strip_prefix("reasoning/") {
-        return format!("reasoning words, {class}");
-    }
-    if let Some(kind) = name.strip_prefix("compliance/type/") {
-        return format!("compliance, type {kind}");
-    }
-    name.to_string()
-}
-
-/// `43.0 % [37.4, 48.7]`, `17.5 [17.4, 17.6]`.
-pub fn value(metric: &Metric) -> String {
-    let share = metric.unit == "share";
-    let number = |x: f64| match (share, metric.unit.as_str()) {
-        (true, _) => format!("{:.1}", x * 100.0),
-        (_, "words") => format!("{x:.1}"),
-        _ if x != 0.0 && x.abs() < 1e-3 => format!("{x:.2e}"),
-        _ => format!("{x:.3}"),
-    };
-    let unit = if share { " %" } else { "" };
-    match metric.interval {
-        Some((low, high)) => format!(
-            "{}{unit} [{}, {}]",
-            number(metric.value),
-            number(low),
-            number(high)
-        ),
-        None => format!("{}{unit}", number(metric.value)),
-    }
-}
-
-/// The study's tables.
+/// The study's tables: a column for every evaluation, then what other nodes measured.
 pub fn text(store: &Store, items: &[Item]) -> Result<String> {
     let mut out = String::new();
-    let evals: Vec<(&str, Vec<Metric>)> = of_kind(store, items, "evaluate")?;
-    if !evals.is_empty() {
-        let mut columns = vec![left("measure [95 % interval]"), right("n")];
-        columns.extend(
-            evals
-                .iter()
-                .map(|(node, _)| right(node.strip_suffix("-eval").unwrap_or(node))),
-        );
-        let mut table = Table::new(columns);
-        for name in names(&evals) {
-            let of_node = |ms: &[Metric]| ms.iter().find(|m| m.name == name).cloned();
-            let found: Vec<Option<Metric>> = evals.iter().map(|(_, ms)| of_node(ms)).collect();
-            let counts: Vec<usize> = found.iter().flatten().map(|m| m.n).collect();
-            let same = counts.iter().all(|n| *n == counts[0]);
-            let mut cells = vec![
-                label(&name),
-                if same {
-                    counts[0].to_string()
-                } else {
-                    "varies".into()
-                },
-            ];
-            cells.extend(found.iter().map(|m| match m {
-                Some(m) if same => value(m),
-                Some(m) => format!("{} n={}", value(m), m.n),
-                None => "-".into(),
-            }));
-            table.push(cells);
-        }
-        out += &table.render();
-        out += "\n";
+    let (evals, others): (Vec<&Item>, Vec<&Item>) =
+        items.iter().partition(|i| i.record.kind == "evaluate");
+    let mut columns = vec![];
+    for item in evals {
+        columns.push((item, metrics(store, item.record)?));
     }
-    for item in items.iter().filter(|i| i.record.kind != "evaluate") {
-        let shown: Vec<Metric> = metrics(store, item.record)?
-            .into_iter()
-            .filter(|m| m.interval.is_some())
-            .collect();
+    out += &evaluations(&columns);
+    for item in others {
+        let mut shown = metrics(store, item.record)?;
+        shown.retain(|m| m.interval.is_some());
         if shown.is_empty() {
             continue;
         }
@@ -136,8 +64,11 @@ pub fn text(store: &Store, items: &[Item]) -> Result<String> {
             right("n"),
             right("value"),
         ]);
-        for metric in &shown {
-            table.push([metric.name.clone(), metric.n.to_string(), value(metric)]);
+        for row in rows(&[&shown]) {
+            let cell = row.cells[0]
+                .as_ref()
+                .expect("the only column has every row");
+            table.push([row.label, cell.n().to_string(), cell.text()]);
         }
         out += &table.render();
         out += "\n";
@@ -176,6 +107,7 @@ pub fn json(store: &Store, items: &[Item]) -> Result<Value> {
         nodes.push(json!({
             "node": item.node,
             "kind": item.record.kind,
+            "description": item.about,
             "key": item.record.key,
             "hit": item.hit,
             "cost": item.record.cost,
@@ -186,25 +118,64 @@ pub fn json(store: &Store, items: &[Item]) -> Result<Value> {
     Ok(Value::Array(nodes))
 }
 
-fn of_kind<'a>(
-    store: &Store,
-    items: &[Item<'a>],
-    kind: &str,
-) -> Result<Vec<(&'a str, Vec<Metric>)>> {
-    items
-        .iter()
-        .filter(|i| i.record.kind == kind)
-        .map(|i| Ok((i.node, metrics(store, i.record)?)))
-        .collect()
+/// As many tables as the columns need to stay readable, then what the recipe says of them.
+fn evaluations(columns: &[(&Item, Vec<Metric>)]) -> String {
+    let mut out = String::new();
+    let measured: Vec<&[Metric]> = columns.iter().map(|(_, m)| m.as_slice()).collect();
+    let rows = rows(&measured);
+    for page in pages(columns, &rows) {
+        let mut heads = vec![left("measure [95 % interval]"), right("n")];
+        heads.extend(columns[page.clone()].iter().map(|(i, _)| right(head(i))));
+        let mut table = Table::new(heads);
+        for row in &rows {
+            let n = row.n(page.clone());
+            let counts = n.map_or_else(|| "varies".into(), |n| n.to_string());
+            let mut cells = vec![row.label.clone(), counts];
+            cells.extend(row.cells[page.clone()].iter().map(|cell| match (cell, n) {
+                (None, _) => "-".into(),
+                (Some(cell), Some(_)) => cell.text(),
+                (Some(cell), None) => format!("{} n={}", cell.text(), cell.n()),
+            }));
+            if row.cells[page.clone()].iter().any(Option::is_some) {
+                table.push(cells);
+            }
+        }
+        out += &table.render();
+        out += "\n";
+    }
+    let told = columns.iter().filter_map(|(i, _)| Some((i, i.about?)));
+    let told: String = told
+        .map(|(item, about)| format!("{}: {about}\n", head(item)))
+        .collect();
+    match told.is_empty() {
+        true => out,
+        false => out + &told + "\n",
+    }
 }
 
-/// Names of all measures, in the order of first appearance.
-fn names(evals: &[(&str, Vec<Metric>)]) -> Vec<String> {
-    let mut names: Vec<String> = vec![];
-    for metric in evals.iter().flat_map(|(_, ms)| ms) {
-        if !names.contains(&metric.name) {
-            names.push(metric.name.clone());
+/// The title of an evaluation's column.
+fn head<'a>(item: &Item<'a>) -> &'a str {
+    item.node.strip_suffix("-eval").unwrap_or(item.node)
+}
+
+/// Ranges of columns that fit side by side; a range has at least one.
+fn pages(columns: &[(&Item, Vec<Metric>)], rows: &[Row]) -> Vec<Range<usize>> {
+    let label = rows.iter().map(|r| width(&r.label)).max().unwrap_or(0);
+    let before = label.max(width("measure [95 % interval]")) + 2 + width("varies");
+    let mut pages = vec![];
+    let (mut from, mut used) = (0, before);
+    for (i, (item, _)) in columns.iter().enumerate() {
+        let cells = rows.iter().filter_map(|r| r.cells[i].as_ref());
+        let widest = cells.map(|c| width(&c.text())).max().unwrap_or(0);
+        let wide = 2 + widest.max(width(head(item)));
+        if i > from && used + wide > WIDE {
+            pages.push(from..i);
+            (from, used) = (i, before);
         }
+        used += wide;
     }
-    names
+    if from < columns.len() {
+        pages.push(from..columns.len());
+    }
+    pages
 }

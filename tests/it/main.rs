@@ -11,6 +11,7 @@ mod local;
 mod numerics;
 mod prompts_file;
 mod recipe;
+mod report;
 mod sampler;
 mod study;
 mod table;

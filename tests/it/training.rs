@@ -346,6 +346,124 @@ fn rl_raises_what_it_is_rewarded_for_beyond_the_interval() {
 }
 
 #[test]
+fn every_choice_of_grpo_is_a_computation_of_its_own() {
+    let study = Study::new();
+    let settings = "steps = 3\nbatch = 4\ngroup = 4\nlr = 1e-3\nkl_coefficient = 0.1\n";
+    let mut recipe = [WORLD, REASONER].concat();
+    let choices = [
+        "truncated = \"penalise\"",
+        "aggregation = \"sequence-mean\"",
+        "aggregation = \"dr-grpo\"",
+        "advantage_scale = \"batch\"",
+        "advantage_scale = \"none\"",
+        "kl = \"k1\"",
+        "kl = \"k2\"",
+        "kl_coefficient = 0.0",
+        "entropy_coefficient = 0.0",
+        "truncated = \"score\"",
+        "truncated = \"mask\"",
+        "temperature = 0.9",
+        "warmup_steps = 2",
+        "seed = 1",
+    ];
+    for (i, choice) in choices.iter().enumerate() {
+        let name = choice.split(' ').next().unwrap();
+        let others: Vec<&str> = settings.lines().filter(|l| !l.starts_with(name)).collect();
+        // Without held-out prompts; few tokens, so that some rollouts are cut.
+        let node = rl("format", &format!("{}\n{choice}", others.join("\n")))
+            .replace("[node.rl]", &format!("[node.rl-{i}]"))
+            .replace(", validation = \"prompts.validation\"", "")
+            .replace("max_new_tokens = 60", "max_new_tokens = 40");
+        let node = match name {
+            "temperature" => node.replacen("temperature = 1.0\n", "", 1),
+            _ => node,
+        };
+        recipe.push_str(&node);
+    }
+    let ran = study.run(&recipe);
+    let mut models = std::collections::BTreeMap::new();
+    for (i, choice) in choices.iter().enumerate() {
+        let digest = ran.digests(&format!("rl-{i}")).remove("model").unwrap();
+        if let Some(twin) = models.insert(digest, choice) {
+            panic!("{choice} gives what {twin} gives");
+        }
+    }
+    assert!(
+        ran.curve("rl-0")
+            .iter()
+            .any(|s| s["completions/clipped_ratio"].as_f64() > Some(0.0))
+    );
+}
+
+#[test]
+fn a_class_without_a_reward_is_named_before_the_first_step() {
+    let node = rl("format", "steps = 2").replace("harmless = \"format\", ", "");
+    let failure = Study::new()
+        .try_run(&[WORLD, REASONER, &node].concat())
+        .failure("rl");
+    let words = "there are harmless prompts and the reward table has no entry for them";
+    assert!(failure.contains(words), "{failure}");
+}
+
+#[test]
+fn the_probe_sees_room_between_the_average_and_the_best() {
+    let probe = |samples| {
+        format!(
+            "[node.probe-{samples}]\nkind = \"probe\"\nin = {{ model = \"reasoner\", prompts = \"prompts.validation\" }}\n\
+             reward = {{ harmful = \"format\", ambiguous = \"format\" }}\nsamples = {samples}\nmax_new_tokens = 60\n\
+             prompts_per_class = 15\n"
+        )
+    };
+    let recipe = [WORLD, REASONER, &probe(8), &probe(1)].concat();
+    let ran = Study::new().run(&recipe);
+    for class in ["harmful", "ambiguous"] {
+        let of = |node: &str, what: &str| ran.metric(node, &format!("{what}/{class}"));
+        let (average, best) = (of("probe-8", "average"), of("probe-8", "best"));
+        assert_eq!(
+            (average.n, best.n),
+            (15, 15),
+            "the first so many of a class"
+        );
+        assert!(best.value > average.value + 0.1, "{average:?} {best:?}");
+        assert_eq!(of("probe-1", "average").value, of("probe-1", "best").value);
+    }
+    let text = ran.text("probe-8", "metrics", "metrics.json");
+    assert!(
+        !text.contains("harmless"),
+        "a class without a reward is not asked"
+    );
+}
+
+#[test]
+fn traces_without_reasoning_are_dropped_and_counted() {
+    let study = Study::new();
+    let ran = study.run(WORLD);
+    let kept = ran.metric("traces", "kept");
+    let rows: Vec<Conversation> = ran.rows("traces", "conversations");
+    assert_eq!(kept.n, 240);
+    assert_eq!(kept.value, rows.len() as f64 / 240.0);
+    assert!(
+        (0.8..1.0).contains(&kept.value),
+        "about a tenth is empty: {kept:?}"
+    );
+    for row in &rows {
+        let text = &row.messages[1].content;
+        assert!(
+            !pipe::base::response::reasoning(text).unwrap().is_empty(),
+            "{}",
+            row.id
+        );
+        assert!(row.id.starts_with(&format!("{}#", row.prompt_id)));
+    }
+    let empty = WORLD.replace("samples = 4", "samples = 4\nempty_rate = 1.0");
+    let failure = study.try_run(&empty).failure("traces");
+    assert!(
+        failure.contains("all 240 traces have empty reasoning"),
+        "{failure}"
+    );
+}
+
+#[test]
 fn masking_every_rollout_leaves_nothing_to_learn_and_says_so() {
     let settings = "steps = 2\nbatch = 4\ngroup = 2\ntruncated = \"mask\"";
     let recipe = [WORLD, REASONER, &rl("format", settings)]
@@ -358,7 +476,7 @@ fn masking_every_rollout_leaves_nothing_to_learn_and_says_so() {
 #[test]
 fn training_that_diverges_names_the_cause_and_keeps_its_checkpoint() {
     let study = Study::new();
-    let recipe = [WORLD, REASONER].concat().replace("lr = 1e-2", "lr = 1e38");
+    let recipe = [WORLD, REASONER].concat().replace("lr = 1e-2", "lr = 1e6");
     let failure = study.try_run(&recipe).failure("reasoner");
     assert!(failure.contains("training diverged"), "{failure}");
     assert!(failure.contains("a lower `lr` may help"), "{failure}");

@@ -1,0 +1,121 @@
+//! Does a model know the facts it is to reason with? Questions about single facts, lines of the rule and references,
+//! answered greedily. Where a model does not know them, reasoning cannot pay.
+
+use crate::base::rng::Seed;
+use crate::base::rows::{self, Metric};
+use crate::base::stats;
+use crate::base::value::Values;
+use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
+use crate::engine::params::{None_, ParamSet};
+use crate::engine::worker::{Interrupted, NodeCtx};
+use crate::kinds::model_io::{self, Model};
+use crate::kinds::{positive, range};
+use crate::learn::sample::{self, Request};
+use crate::params;
+use crate::world::{World, WorldSpec, judge};
+use anyhow::Result;
+
+params! {
+    pub struct Params {
+        /// Seed of the world's facts.
+        world: u64 = 0;
+        /// How many facts decide whether a request is harmful: 1 to 3.
+        depth: u32 = 2;
+        /// Questions, a third of them of each sort.
+        n: usize = 600;
+        /// Seed of the questions.
+        seed: u64 = 0;
+    }
+}
+
+pub const KIND: Kind = Kind {
+    name: "world-knowledge",
+    revision: 1,
+    summary: "asks a model for the facts of the built-in world: single facts, the rule, references",
+    about: "The most likely answer is compared with the right one. References use disguises that no training split has.",
+    example: r#"
+[node.base-knowledge]
+kind = "world-knowledge"
+in = { model = "base" }
+"#,
+    inputs: &[Port {
+        name: "model",
+        ty: Type::Model,
+        required: true,
+        doc: "who is asked",
+    }],
+    outputs: &[Output {
+        name: "metrics",
+        ty: Type::Metrics,
+        doc: "share of right answers by sort of question",
+    }],
+    params: Params::specs,
+    exec: None_::specs,
+    check,
+    cpu: Cpu::One,
+    hidden: false,
+    run,
+};
+
+fn check(values: &Values) -> Vec<Problem> {
+    let Ok(p) = Params::read(values) else {
+        return vec![];
+    };
+    let mut found = vec![];
+    range(&mut found, "depth", f64::from(p.depth), 1.0, 3.0);
+    positive(&mut found, "n", p.n as f64);
+    found
+}
+
+/// Tokens an answer may have; the longest right one has fewer.
+const MAX_NEW_TOKENS: usize = 24;
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    model_io::use_threads(ctx)?;
+    let model = Model::load(ctx.input("model"))?;
+    let world = World::new(WorldSpec {
+        seed: p.world,
+        depth: p.depth,
+    })?;
+    let questions = world.knowledge(p.n, p.seed);
+    let requests = questions
+        .iter()
+        .map(|q| {
+            Ok(Request {
+                prompt: model.prompt_ids(&q.messages[0].content, None)?,
+                samples: 1,
+                seed: Seed::new(p.seed),
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let options = model.options(0.0, MAX_NEW_TOKENS);
+    let answers = sample::sample(&model.weights, &requests, &options, &mut |_, _| {}, &|| {
+        ctx.stop()
+    });
+    let answers = match answers {
+        Err(e) if e.is::<sample::Stopped>() => return Err(Interrupted.into()),
+        other => other?,
+    };
+    let mut metrics = vec![];
+    for sort in ["fact", "rule", "reference"] {
+        let (mut right, mut asked) = (0, 0);
+        for (question, group) in questions.iter().zip(&answers) {
+            if question.id.starts_with(sort) {
+                let answer = model.text(&group[0].ids)?;
+                asked += 1;
+                right += usize::from(judge::knows(&question.messages[1].content, &answer));
+            }
+        }
+        if asked > 0 {
+            metrics.push(Metric {
+                name: format!("knows/{sort}"),
+                value: right as f64 / asked as f64,
+                n: asked,
+                interval: Some(stats::wilson(right, asked)),
+                unit: "share".into(),
+            });
+        }
+    }
+    rows::write_metrics(&ctx.output("metrics"), metrics)
+}

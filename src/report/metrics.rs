@@ -1,0 +1,142 @@
+//! Metrics for people: what a reader calls them, values with their intervals, and which of them stand on one line. Knows
+//! metrics by name and unit, not who measured them.
+
+use crate::base::rows::Metric;
+use std::collections::BTreeMap;
+
+/// Whole names, and what a reader sees instead.
+const NAMES: &[(&str, &str)] = &[
+    ("defense/plain", "defense success, plain harmful"),
+    ("defense/disguised", "defense success, disguised harmful"),
+    ("held_out_reward", "held-out reward, all"),
+    ("kept", "traces kept"),
+    ("well_formed", "well-formed think tags"),
+    ("finished", "finished within the limit"),
+];
+
+/// Beginnings of names; what follows is shown after a comma.
+const GROUPS: &[(&str, &str)] = &[
+    ("compliance/type/", "compliance, type"),
+    ("compliance/", "compliance,"),
+    ("refusal/", "refusals,"),
+    ("reasoning/difficulty_", "reasoning words, difficulty"),
+    ("reasoning/", "reasoning words,"),
+    ("held_out_reward/", "held-out reward,"),
+    ("average/", "average of the samples,"),
+    ("best/", "best of the samples,"),
+];
+
+const BEFORE: &str = "/before";
+const AFTER: &str = "/after";
+
+/// As in `refusals, harmless`; a name without a label is shown as it is.
+pub fn label(name: &str) -> String {
+    if let Some((_, label)) = NAMES.iter().find(|(whole, _)| *whole == name) {
+        return (*label).into();
+    }
+    let group = GROUPS
+        .iter()
+        .find_map(|(start, label)| Some((label, name.strip_prefix(start)?)));
+    group.map_or_else(|| name.into(), |(label, rest)| format!("{label} {rest}"))
+}
+
+/// `43.0 % [37.4, 48.7]`, `17.5 [17.4, 17.6]`.
+pub fn value(metric: &Metric) -> String {
+    let share = metric.unit == "share";
+    let number = |x: f64| match (share, metric.unit.as_str()) {
+        (true, _) => format!("{:.1}", x * 100.0),
+        (_, "words") => format!("{x:.1}"),
+        _ if x != 0.0 && x.abs() < 1e-3 => format!("{x:.2e}"),
+        _ => format!("{x:.3}"),
+    };
+    let unit = if share { " %" } else { "" };
+    let interval = metric.interval.map_or(String::new(), |(low, high)| {
+        format!(" [{}, {}]", number(low), number(high))
+    });
+    format!("{}{unit}{interval}", number(metric.value))
+}
+
+/// What is measured, and its value in every column that has it.
+pub struct Row<'a> {
+    pub label: String,
+    pub cells: Vec<Option<Cell<'a>>>,
+}
+
+/// One value; or two, where something was measured before and after.
+pub struct Cell<'a> {
+    pub before: Option<&'a Metric>,
+    pub metric: &'a Metric,
+}
+
+impl Cell<'_> {
+    pub fn n(&self) -> usize {
+        self.metric.n
+    }
+
+    /// As in `0.312 [0.290, 0.334] -> 0.871 [0.850, 0.892]`.
+    pub fn text(&self) -> String {
+        match self.before {
+            Some(before) => format!("{} -> {}", value(before), value(self.metric)),
+            None => value(self.metric),
+        }
+    }
+}
+
+impl Row<'_> {
+    /// The n of all these columns, where they have the same.
+    pub fn n(&self, columns: std::ops::Range<usize>) -> Option<usize> {
+        let mut all = self.cells[columns].iter().flatten().map(Cell::n);
+        let first = all.next()?;
+        all.all(|n| n == first).then_some(first)
+    }
+}
+
+/// Rows over columns of metrics, in the metrics' own order; what an earlier column lacks comes after what it follows.
+/// `NAME/before…` and `NAME/after…` are one row.
+pub fn rows<'a>(columns: &[&'a [Metric]]) -> Vec<Row<'a>> {
+    let mut order: Vec<String> = vec![];
+    let mut found: BTreeMap<String, Vec<Option<Cell<'a>>>> = BTreeMap::new();
+    for (i, metrics) in columns.iter().enumerate() {
+        let mut place = 0;
+        for (name, cell) in metrics.iter().filter_map(|m| cell(m, metrics)) {
+            match order.iter().position(|known| *known == name) {
+                Some(at) => place = at + 1,
+                None => {
+                    order.insert(place, name.clone());
+                    place += 1;
+                }
+            }
+            let cells = found
+                .entry(name)
+                .or_insert_with(|| columns.iter().map(|_| None).collect());
+            cells[i] = Some(cell);
+        }
+    }
+    order
+        .into_iter()
+        .map(|name| Row {
+            label: label(&name),
+            cells: found
+                .remove(&name)
+                .expect("every name in the order was found"),
+        })
+        .collect()
+}
+
+/// The row a metric belongs to; none for a `before` that is shown with its `after`.
+fn cell<'a>(metric: &'a Metric, all: &'a [Metric]) -> Option<(String, Cell<'a>)> {
+    let named = |name: String| all.iter().find(|m| m.name == name);
+    let name = &metric.name;
+    if name.contains(BEFORE) && named(name.replacen(BEFORE, AFTER, 1)).is_some() {
+        return None;
+    }
+    let before = match name.contains(AFTER) {
+        true => named(name.replacen(AFTER, BEFORE, 1)),
+        false => None,
+    };
+    let row = match before {
+        Some(_) => name.replacen(AFTER, "", 1),
+        None => name.clone(),
+    };
+    Some((row, Cell { before, metric }))
+}

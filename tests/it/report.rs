@@ -1,0 +1,220 @@
+//! What people read of metrics and models: labels, values, tables of a study, parameter counts.
+
+use pipe::base::rows::{self, METRICS, Metric};
+use pipe::engine::key::Key;
+use pipe::engine::record::{Artifact, Cost, Provenance, Record};
+use pipe::engine::store::Store;
+use pipe::report::metrics::{label, rows as lines, value};
+use pipe::report::model;
+use pipe::report::summary::{self, Item};
+use std::collections::BTreeMap;
+use tempfile::TempDir;
+
+#[test]
+fn known_measures_have_labels_and_others_keep_their_names() {
+    let labels = [
+        ("defense/plain", "defense success, plain harmful"),
+        ("compliance/ambiguous", "compliance, ambiguous"),
+        ("compliance/type/homonyms", "compliance, type homonyms"),
+        ("refusal/harmless", "refusals, harmless"),
+        ("reasoning/difficulty_3", "reasoning words, difficulty 3"),
+        ("reasoning/harmful", "reasoning words, harmful"),
+        ("my/own", "my/own"),
+    ];
+    for (name, expected) in labels {
+        assert_eq!(label(name), expected);
+    }
+}
+
+#[test]
+fn a_value_is_shown_in_its_unit_with_its_interval() {
+    let with = |unit: &str, v: f64, interval| {
+        let mut m = metric("m", v, 9, unit);
+        m.interval = interval;
+        value(&m)
+    };
+    assert_eq!(
+        with("share", 0.43, Some((0.374, 0.4871))),
+        "43.0 % [37.4, 48.7]"
+    );
+    assert_eq!(with("share", 1.0, None), "100.0 %");
+    assert_eq!(
+        with("words", 17.46, Some((17.4, 17.55))),
+        "17.5 [17.4, 17.6]"
+    );
+    assert_eq!(with("reward", 0.25, None), "0.250");
+    assert_eq!(with("nats", 0.00012, None), "1.20e-4");
+}
+
+#[test]
+fn before_and_after_are_one_line() {
+    let metrics = [
+        metric("held_out_reward/before", 0.2, 10, "reward"),
+        metric("held_out_reward/before/harmful", 0.1, 5, "reward"),
+        metric("held_out_reward/after", 0.8, 10, "reward"),
+        metric("held_out_reward/after/harmful", 0.9, 5, "reward"),
+        metric("alone/before", 1.0, 2, "reward"),
+    ];
+    let lines = lines(&[&metrics]);
+    let told: Vec<(String, String)> = lines
+        .iter()
+        .map(|l| (l.label.clone(), l.cells[0].as_ref().unwrap().text()))
+        .collect();
+    let told: Vec<(&str, &str)> = told.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            ("held-out reward, all", "0.200 -> 0.800"),
+            ("held-out reward, harmful", "0.100 -> 0.900"),
+            ("alone/before", "1.000"),
+        ]
+    );
+}
+
+#[test]
+fn lines_keep_the_order_of_the_metrics_over_columns_that_lack_some() {
+    let of =
+        |names: &[&str]| -> Vec<Metric> { names.iter().map(|n| metric(n, 1.0, 1, "x")).collect() };
+    let (one, two) = (of(&["a", "c"]), of(&["a", "b", "c", "d"]));
+    let lines = lines(&[&one, &two]);
+    let labels: Vec<&str> = lines.iter().map(|l| l.label.as_str()).collect();
+    assert_eq!(labels, ["a", "b", "c", "d"]);
+    assert!(lines[1].cells[0].is_none() && lines[1].cells[1].is_some());
+}
+
+#[test]
+fn evaluations_are_columns_and_the_rest_follows() {
+    let space = Space::new();
+    let share = |v: f64, n| metric("defense/plain", v, n, "share");
+    let mut reward = metric("held_out_reward/after", 0.5, 7, "reward");
+    reward.interval = Some((0.25, 0.75));
+    let records = [
+        space.record("evaluate", vec![share(0.5, 40)]),
+        space.record("evaluate", vec![share(0.25, 20)]),
+        space.record("grpo", vec![reward, metric("loss", 0.1, 1, "nats")]),
+    ];
+    let names = ["base-eval", "rl-eval", "rl"];
+    let items = items(&names, &records);
+    let text = summary::text(&space.store, &items).unwrap();
+    assert_eq!(
+        text,
+        "\
+measure [95 % interval]              n         base           rl
+defense success, plain harmful  varies  50.0 % n=40  25.0 % n=20
+
+base: about base-eval
+rl: about rl-eval
+
+rl (grpo)               n                 value
+held-out reward, after  7  0.500 [0.250, 0.750]
+
+"
+    );
+    let json = summary::json(&space.store, &items).unwrap();
+    assert_eq!(json[1]["metrics"][0]["value"], 0.25);
+    assert_eq!(json[1]["description"], "about rl-eval");
+}
+
+#[test]
+fn a_table_that_is_too_wide_is_cut_between_columns() {
+    let space = Space::new();
+    let mut share = metric("defense/plain", 0.5, 40, "share");
+    share.interval = Some((0.374, 0.626));
+    let records: Vec<Record> = (0..9)
+        .map(|_| space.record("evaluate", vec![share.clone()]))
+        .collect();
+    let names: Vec<String> = (0..9).map(|i| format!("n{i}-eval")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let text = summary::text(&space.store, &items(&names, &records)).unwrap();
+    assert_eq!(text.matches("measure [95 % interval]").count(), 3, "{text}");
+    assert!(text.lines().all(|l| l.len() <= 120), "{text}");
+    for i in 0..9 {
+        let heads = text.lines().filter(|l| l.starts_with("measure"));
+        let all: String = heads.collect();
+        assert_eq!(all.matches(&format!("n{i}")).count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn parameters_are_counted_from_the_headers_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.safetensors");
+    let header = r#"{"__metadata__":{"format":"pt"},
+        "a":{"dtype":"F32","shape":[3,5],"data_offsets":[0,60]},
+        "b":{"dtype":"BF16","shape":[7],"data_offsets":[60,74]},
+        "c":{"dtype":"F32","shape":[],"data_offsets":[74,78]}}"#;
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    std::fs::write(&path, &bytes).unwrap();
+    let counts = model::parameters(&path).unwrap();
+    assert_eq!(
+        counts,
+        BTreeMap::from([("BF16".into(), 7), ("F32".into(), 16)])
+    );
+    std::fs::write(&path, &bytes[..20]).unwrap();
+    assert!(model::parameters(&path).is_err(), "a torn header");
+    std::fs::write(&path, [0xff; 40]).unwrap();
+    assert!(model::parameters(&path).is_err(), "not a header at all");
+}
+
+/// A store with records of metrics.
+struct Space {
+    dir: TempDir,
+    store: Store,
+}
+
+impl Space {
+    fn new() -> Space {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        store.prepare().unwrap();
+        Space { dir, store }
+    }
+
+    fn record(&self, kind: &str, metrics: Vec<Metric>) -> Record {
+        let folder = tempfile::tempdir_in(self.dir.path()).unwrap();
+        rows::write_metrics(folder.path(), metrics).unwrap();
+        let file = folder.path().join(METRICS);
+        let blob = self.store.objects().take(&file, METRICS).unwrap();
+        let artifact = Artifact {
+            ty: "metrics".into(),
+            digest: blob.digest.clone(),
+            files: vec![blob],
+        };
+        Record {
+            key: Key::parse(&"ab".repeat(32)).unwrap(),
+            kind: kind.into(),
+            manifest: format!("kind = {kind}\n"),
+            outputs: BTreeMap::from([("metrics".into(), artifact)]),
+            cost: Cost::default(),
+            provenance: Provenance::default(),
+            logs: vec![],
+        }
+    }
+}
+
+fn items<'a>(names: &[&'a str], records: &'a [Record]) -> Vec<Item<'a>> {
+    let told = |name: &str| match name {
+        "base-eval" => Some("about base-eval"),
+        "rl-eval" => Some("about rl-eval"),
+        _ => None,
+    };
+    let both = names.iter().zip(records);
+    both.map(|(node, record)| Item {
+        node,
+        record,
+        hit: false,
+        about: told(node),
+    })
+    .collect()
+}
+
+fn metric(name: &str, value: f64, n: usize, unit: &str) -> Metric {
+    Metric {
+        name: name.into(),
+        value,
+        n,
+        interval: None,
+        unit: unit.into(),
+    }
+}
