@@ -1,7 +1,7 @@
 //! `pipe kinds`: the manual of node kinds, from the table itself.
 
 use super::{Error, Outcome, print, print_json};
-use crate::base::text::did_you_mean;
+use crate::base::text::{did_you_mean, width};
 use crate::engine::kind::Kind;
 use crate::engine::params::{Default, ParamSpec};
 use crate::kinds::{REGISTRY, scorers};
@@ -65,10 +65,15 @@ fn list(as_json: bool, rows: impl Iterator<Item = (&'static str, &'static str)>)
 }
 
 fn page(kind: &Kind) -> String {
-    let mut out = format!("{}: {}\n\n{}\n", kind.name, kind.summary, kind.about);
-    let mut section = |title: &str, table: Table| {
-        if !table.is_empty() {
-            out += &format!("\n{title}\n{}", table.render());
+    let mut out = format!(
+        "{}: {}\n\n{}",
+        kind.name,
+        kind.summary,
+        wrapped(kind.about, 0)
+    );
+    let mut section = |title: &str, text: String| {
+        if !text.is_empty() {
+            out += &format!("\n{title}\n{text}");
         }
     };
     let mut ports = Table::new([left("port"), left("type"), left(""), left("")]);
@@ -84,12 +89,12 @@ fn page(kind: &Kind) -> String {
             port.doc,
         ]);
     }
-    section("Inputs", ports);
+    section("Inputs", rendered(&ports));
     let mut outputs = Table::new([left("output"), left("type"), left("")]);
     for output in kind.outputs {
         outputs.push([output.name, output.ty.word(), output.doc]);
     }
-    section("Outputs", outputs);
+    section("Outputs", rendered(&outputs));
     section("Parameters (part of the key)", params(&(kind.params)()));
     section(
         "Execution parameters (never part of the key)",
@@ -98,22 +103,44 @@ fn page(kind: &Kind) -> String {
     out + &format!("\nExample\n{}", kind.example)
 }
 
-fn params(specs: &[ParamSpec]) -> Table {
-    let mut table = Table::new([left("parameter"), left("default"), left("takes"), left("")]);
+fn rendered(table: &Table) -> String {
+    match table.is_empty() {
+        true => String::new(),
+        false => table.render(),
+    }
+}
+
+/// A line with name, shape and default, and the explanation below it.
+fn params(specs: &[ParamSpec]) -> String {
+    let mut out = String::new();
     for spec in specs {
         let default = match &spec.default {
             Default::Required => "required".to_string(),
-            Default::Absent => "none".to_string(),
-            Default::Value(value) => value.canon(),
+            Default::Absent => "absent by default".to_string(),
+            Default::Value(value) => format!("default {}", value.canon()),
         };
-        table.push([
-            spec.name.to_string(),
-            default,
-            spec.ty.describe(),
-            doc(spec),
-        ]);
+        out += &format!("  {}: {}, {default}\n", spec.name, spec.ty.describe());
+        out += &wrapped(&doc(spec), 6);
     }
-    table
+    out
+}
+
+/// Lines of at most 100 columns, each ended by a newline.
+fn wrapped(text: &str, indent: usize) -> String {
+    let space = " ".repeat(indent);
+    let mut lines = vec![space.clone()];
+    for word in text.split_whitespace() {
+        let last = lines.last_mut().expect("there is a first line");
+        if width(last) > indent && width(last) + 1 + width(word) > 100 {
+            lines.push(format!("{space}{word}"));
+        } else {
+            if width(last) > indent {
+                last.push(' ');
+            }
+            last.push_str(word);
+        }
+    }
+    lines.join("\n") + "\n"
 }
 
 /// The doc comment as one line.

@@ -141,6 +141,11 @@ fn explain(error: &Error) -> i32 {
         }
         Error::Failure(failure) => {
             complain(&format!("error: {failure}\n"));
+            if failure.to_string().contains("No space left") {
+                complain(
+                    "make room, then the same command goes on; nothing that was finished is lost\n",
+                );
+            }
             i32::from(failure.exit_code())
         }
         Error::World(error) => {

@@ -109,29 +109,30 @@ pub fn import(path: &Path, p: &Params) -> Result<Vec<Prompt>> {
     let table = read_table(path).with_context(|| format!("failed to read {}", path.display()))?;
     ensure!(!table.rows.is_empty(), "{} has no rows", path.display());
     let prompt_column = match &p.column {
-        Some(name) => table.column(name)?,
+        Some(name) => table.column("column", name)?,
         None => PROMPT_COLUMNS
             .iter()
             .find_map(|c| table.find(c))
             .with_context(|| {
                 format!(
-                    "no column looks like a prompt; name it with `column`. The columns are {}",
-                    table.names()
+                    "no column looks like a prompt; name it with `column`. The columns are {} (in {})",
+                    table.names(),
+                    path.display()
                 )
             })?,
     };
     let id_column = match &p.id_column {
-        Some(name) => Some(table.column(name)?),
+        Some(name) => Some(table.column("id_column", name)?),
         None => ID_COLUMNS.iter().find_map(|c| table.find(c)),
     };
     let category_column = match &p.category_column {
-        Some(name) => Some(table.column(name)?),
+        Some(name) => Some(table.column("category_column", name)?),
         None => CATEGORY_COLUMNS.iter().find_map(|c| table.find(c)),
     };
     let label_column = if p.harmful.is_empty() {
         None
     } else {
-        Some(table.column(&p.label_column)?)
+        Some(table.column("label_column", &p.label_column)?)
     };
     let source = path
         .file_stem()
@@ -208,11 +209,13 @@ impl Table {
         self.columns.iter().position(|c| c == name)
     }
 
-    fn column(&self, name: &str) -> Result<usize> {
+    /// The column that this parameter names.
+    fn column(&self, param: &str, name: &str) -> Result<usize> {
         self.find(name).with_context(|| {
             let near = did_you_mean(name, self.columns.iter().map(String::as_str));
             let near = near.map_or(".".into(), |n| format!(", did you mean `{n}`?"));
-            format!("no column `{name}`{near} The columns are {}", self.names())
+            let names = self.names();
+            format!("no column `{name}`{near} The columns are {names}; `{param}` says which")
         })
     }
 
@@ -252,8 +255,11 @@ fn read_separated(text: &str, delimiter: u8) -> Result<Table> {
                 expected_len, len, ..
             } => {
                 anyhow::anyhow!(
-                    "row {}: {len} fields where the header has {expected_len}",
-                    i + 1
+                    "row {}: {len} fields where the header has {expected_len}{}",
+                    i + 1,
+                    e.position().map_or(String::new(), |p| {
+                        format!(" (line {}; is a quote or a comma missing?)", p.line())
+                    })
                 )
             }
             _ => anyhow::anyhow!("row {}: {e}", i + 1),
@@ -267,8 +273,11 @@ fn read_jsonl(text: &str) -> Result<Table> {
     let mut columns: Vec<String> = vec![];
     let mut objects = vec![];
     for (i, line) in text.lines().filter(|l| !l.trim().is_empty()).enumerate() {
-        let object: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(line).with_context(|| format!("row {}", i + 1))?;
+        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line)
+            .map_err(|e| {
+                let column = e.column();
+                anyhow::anyhow!("row {}: not a JSON object (column {column})", i + 1)
+            })?;
         for key in object
             .keys()
             .filter(|k| !columns.contains(k))

@@ -83,7 +83,7 @@ impl Tokenizer {
         let template = match template_source(folder, &config)? {
             Some(source) => Some(
                 Template::new(&source, named.clone())
-                    .with_context(|| format!("chat template of {}", folder.display()))?,
+                    .with_context(|| format!("in {}", folder.display()))?,
             ),
             None => None,
         };

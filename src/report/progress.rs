@@ -175,7 +175,8 @@ impl Progress {
         };
         let (at, from) = *line.first.get_or_insert((Instant::now(), done));
         let pace = pace(done.saturating_sub(from), total.saturating_sub(done), at);
-        let mut parts = vec![unit.to_string(), note.to_string(), pace];
+        // What a narrow terminal cuts off comes last.
+        let mut parts = vec![unit.to_string(), pace, note.to_string()];
         parts.retain(|p| !p.is_empty());
         let told = parts.join(" · ");
         if total > 0 && line.bar.length() != Some(total) {

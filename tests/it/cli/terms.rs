@@ -127,3 +127,19 @@ fn nothing_is_coloured_unless_it_is_a_terminal_that_wants_colour() {
         "{plain}"
     );
 }
+
+#[test]
+fn a_result_that_cannot_be_written_is_exit_3() {
+    let space = Space::new();
+    let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else {
+        println!("skipped: there is no /dev/full here");
+        return;
+    };
+    let output = space.command(&["kinds"]).stdout(full).output().unwrap();
+    let said = Said::new(output).ends(3);
+    assert!(
+        said.err.starts_with("error: cannot write the result: "),
+        "{}",
+        said.err
+    );
+}
