@@ -103,7 +103,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let model = Model::load(ctx.input("model"))?;
     let prompts: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
     let sampling = Sampling {
-        model: &model,
+        weights: &model.weights,
+        tokenizer: &model.tokenizer,
         samples: p.samples,
         prefill: p.prefill.as_deref(),
         options: Options {
@@ -112,7 +113,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
                 top_k: p.top_k,
                 ..Choice::plain(p.temperature as f32)
             },
-            ..model.options(p.temperature, p.max_new_tokens)
+            ..model_io::plain(&model.tokenizer, p.temperature, p.max_new_tokens)
         },
         seed: Seed::new(p.seed).child("generate"),
     };

@@ -11,7 +11,6 @@ use crate::learn::tokenizer::Tokenizer;
 use crate::learn::weights::Weights;
 use anyhow::{Context, Result};
 use std::path::Path;
-use std::rc::Rc;
 
 /// Rows that are sampled at the same time: memory, not results.
 const BATCH_ROWS: usize = 256;
@@ -19,35 +18,35 @@ const BATCH_ROWS: usize = 256;
 /// A model folder in memory.
 pub struct Model {
     pub weights: Weights,
-    pub tokenizer: Rc<Tokenizer>,
+    pub tokenizer: Tokenizer,
 }
 
 impl Model {
     pub fn load(folder: &Path) -> Result<Model> {
         Ok(Model {
             weights: checkpoint::load(folder)?,
-            tokenizer: Rc::new(Tokenizer::load(folder)?),
+            tokenizer: Tokenizer::load(folder)?,
         })
     }
+}
 
-    /// Token ids up to where the response begins; `prefill` is a beginning of the response that is given.
-    pub fn prompt_ids(&self, prompt: &str, prefill: Option<&str>) -> Result<Vec<u32>> {
-        chat::render_prompt(&self.tokenizer, &[Message::new("user", prompt)], prefill)
-    }
+/// Token ids up to where the response begins; `prefill` is a beginning of the response that is given.
+pub fn prompt_ids(tokenizer: &Tokenizer, prompt: &str, prefill: Option<&str>) -> Result<Vec<u32>> {
+    chat::render_prompt(tokenizer, &[Message::new("user", prompt)], prefill)
+}
 
-    /// The text of sampled tokens, special tokens (the end of turn) left out.
-    pub fn text(&self, ids: &[u32]) -> Result<String> {
-        self.tokenizer.decode(ids, true)
-    }
+/// The text of sampled tokens, special tokens (the end of turn) left out.
+pub fn text(tokenizer: &Tokenizer, ids: &[u32]) -> Result<String> {
+    tokenizer.decode(ids, true)
+}
 
-    /// Plain sampling at this temperature, ended by the model's own stop tokens.
-    pub fn options(&self, temperature: f64, max_new_tokens: usize) -> Options {
-        Options {
-            choice: Choice::plain(temperature as f32),
-            max_new_tokens,
-            stop_ids: self.tokenizer.stop_ids().clone(),
-            batch_rows: BATCH_ROWS,
-        }
+/// Plain sampling at this temperature, ended by the model's own stop tokens.
+pub fn plain(tokenizer: &Tokenizer, temperature: f64, max_new_tokens: usize) -> Options {
+    Options {
+        choice: Choice::plain(temperature as f32),
+        max_new_tokens,
+        stop_ids: tokenizer.stop_ids().clone(),
+        batch_rows: BATCH_ROWS,
     }
 }
 
@@ -61,7 +60,8 @@ pub fn use_threads(ctx: &NodeCtx) -> Result<()> {
 
 /// Sampling as a kind wants it: prompts in, completions out, in the order of the prompts.
 pub struct Sampling<'a> {
-    pub model: &'a Model,
+    pub weights: &'a Weights,
+    pub tokenizer: &'a Tokenizer,
     pub samples: usize,
     pub prefill: Option<&'a str>,
     pub options: Options,
@@ -79,7 +79,7 @@ impl Sampling<'_> {
         let requests = prompts
             .iter()
             .map(|prompt| {
-                let ids = self.model.prompt_ids(&prompt.prompt, self.prefill);
+                let ids = prompt_ids(self.tokenizer, &prompt.prompt, self.prefill);
                 Ok(Request {
                     prompt: ids.with_context(|| format!("prompt {}", prompt.id))?,
                     samples: self.samples,
@@ -88,7 +88,7 @@ impl Sampling<'_> {
             })
             .collect::<Result<Vec<_>>>()?;
         let groups = sample::sample(
-            &self.model.weights,
+            self.weights,
             &requests,
             &self.options,
             &mut |rows, _tokens| report(rows),
@@ -102,7 +102,7 @@ impl Sampling<'_> {
 
     /// The response's text, prefill included.
     pub fn response(&self, sample: &Sample) -> Result<String> {
-        Ok(self.prefill.unwrap_or("").to_string() + &self.model.text(&sample.ids)?)
+        Ok(self.prefill.unwrap_or("").to_string() + &text(self.tokenizer, &sample.ids)?)
     }
 
     pub fn completions(

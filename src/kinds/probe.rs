@@ -110,10 +110,11 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         );
     }
     let sampling = Sampling {
-        model: &model,
+        weights: &model.weights,
+        tokenizer: &model.tokenizer,
         samples: p.samples,
         prefill: None,
-        options: model.options(p.temperature, p.max_new_tokens),
+        options: model_io::plain(&model.tokenizer, p.temperature, p.max_new_tokens),
         seed: Seed::new(p.seed).child("probe"),
     };
     let total = (prompts.len() * p.samples) as u64;

@@ -8,7 +8,7 @@ use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::positive;
 use crate::{choice, params};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -132,7 +132,8 @@ pub fn import(path: &Path, p: &Params) -> Result<Vec<Prompt>> {
     let label_column = if p.harmful.is_empty() {
         None
     } else {
-        Some(table.column("label_column", &p.label_column)?)
+        let column = table.column("label_column", &p.label_column);
+        Some(column.map_err(|e| anyhow!("{e}; a file without labels takes `harmful = []`"))?)
     };
     let source = path
         .file_stem()
@@ -227,7 +228,7 @@ impl Table {
 fn read_table(path: &Path) -> Result<Table> {
     let bytes = std::fs::read(path)?;
     let text = std::str::from_utf8(&bytes)
-        .map_err(|e| anyhow::anyhow!("byte {} is not UTF-8", e.valid_up_to()))?
+        .map_err(|e| anyhow!("byte {} is not UTF-8", e.valid_up_to()))?
         .trim_start_matches('\u{feff}');
     ensure!(!text.trim().is_empty(), "the file is empty");
     match path.extension().and_then(|e| e.to_str()) {
@@ -254,7 +255,7 @@ fn read_separated(text: &str, delimiter: u8) -> Result<Table> {
             csv::ErrorKind::UnequalLengths {
                 expected_len, len, ..
             } => {
-                anyhow::anyhow!(
+                anyhow!(
                     "row {}: {len} fields where the header has {expected_len}{}",
                     i + 1,
                     e.position().map_or(String::new(), |p| {
@@ -262,7 +263,7 @@ fn read_separated(text: &str, delimiter: u8) -> Result<Table> {
                     })
                 )
             }
-            _ => anyhow::anyhow!("row {}: {e}", i + 1),
+            _ => anyhow!("row {}: {e}", i + 1),
         })?;
         rows.push(record.iter().map(String::from).collect());
     }
@@ -276,7 +277,7 @@ fn read_jsonl(text: &str) -> Result<Table> {
         let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line)
             .map_err(|e| {
                 let column = e.column();
-                anyhow::anyhow!("row {}: not a JSON object (column {column})", i + 1)
+                anyhow!("row {}: not a JSON object (column {column})", i + 1)
             })?;
         for key in object
             .keys()

@@ -83,13 +83,13 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         .iter()
         .map(|q| {
             Ok(Request {
-                prompt: model.prompt_ids(&q.messages[0].content, None)?,
+                prompt: model_io::prompt_ids(&model.tokenizer, &q.messages[0].content, None)?,
                 samples: 1,
                 seed: Seed::new(p.seed),
             })
         })
         .collect::<Result<Vec<_>>>()?;
-    let options = model.options(0.0, MAX_NEW_TOKENS);
+    let options = model_io::plain(&model.tokenizer, 0.0, MAX_NEW_TOKENS);
     let answers = sample::sample(&model.weights, &requests, &options, &mut |_, _| {}, &|| {
         ctx.stop()
     });
@@ -102,7 +102,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         let (mut right, mut asked) = (0, 0);
         for (question, group) in questions.iter().zip(&answers) {
             if question.id.starts_with(sort) {
-                let answer = model.text(&group[0].ids)?;
+                let answer = model_io::text(&model.tokenizer, &group[0].ids)?;
                 asked += 1;
                 right += usize::from(judge::knows(&question.messages[1].content, &answer));
             }

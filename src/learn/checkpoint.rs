@@ -28,8 +28,12 @@ pub fn load(folder: &Path) -> Result<Weights> {
     let mut spare_head = None;
     for file in files {
         let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let tensors = SafeTensors::deserialize(&bytes)
-            .with_context(|| format!("{} is no whole safetensors file", file.display()))?;
+        let tensors = SafeTensors::deserialize(&bytes).with_context(|| {
+            format!(
+                "{} is no whole safetensors file; was it copied or downloaded to its end?",
+                file.display()
+            )
+        })?;
         let mut names = tensors.names();
         names.sort_unstable();
         for name in names {
@@ -88,6 +92,16 @@ pub fn load(folder: &Path) -> Result<Weights> {
 /// The config of a Hugging Face folder.
 pub fn load_config(folder: &Path) -> Result<Config> {
     let path = folder.join("config.json");
+    ensure!(
+        path.is_file(),
+        "{} has no config.json: {}",
+        folder.display(),
+        if folder.join("adapter_config.json").is_file() {
+            "it is an adapter, not a whole model"
+        } else {
+            "is it a model folder?"
+        }
+    );
     let text =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let value: Value = serde_json::from_str(&text)

@@ -5,6 +5,8 @@
 //! not bind; it is there for the day of several updates a rollout. Departures from the released TARS code: the token mean
 //! is over the whole step, not summed over micro-batches; a group without variance has advantage exactly 0.
 
+mod rollouts;
+
 use crate::base::rng::Seed;
 use crate::base::rows::{self, Metric, Prompt, PromptClass};
 use crate::base::value::Values;
@@ -16,17 +18,14 @@ use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::{Judged, Settings as ScorerSettings};
 use crate::kinds::training::{LrSchedule, Watcher};
 use crate::kinds::{positive, range};
-use crate::learn::decoder::Workspace;
-use crate::learn::objective::advantage::{self, Scale};
-use crate::learn::objective::grpo::{self, GrpoWindow};
 use crate::learn::optim::{AdamW, Schedule};
-use crate::learn::sample::Sample;
-use crate::learn::train::{self, Feed, Row, Settings, State, Window};
+use crate::learn::tokenizer::Tokenizer;
+use crate::learn::train::{self, Settings, State};
 use crate::learn::weights::Weights;
 use crate::{choice, params};
 use anyhow::{Result, ensure};
+use rollouts::Rollouts;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 choice! {
     /// How token losses become one number.
@@ -228,9 +227,17 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         .map(rows::read_rows)
         .transpose()?
         .unwrap_or_default();
+    let seed = |when: &str| Seed::new(p.seed).child("validation").child(when);
     let mut metrics = vec![];
     if !validation.is_empty() {
-        metrics.extend(held_out("before", ctx, &model, &route, &validation, &p)?);
+        let before = sampling(
+            &model.weights,
+            &model.tokenizer,
+            &p,
+            p.validation_samples,
+            seed("before"),
+        );
+        metrics.extend(held_out("before", ctx, &before, &route, &validation)?);
     }
 
     let mut state = State::new(model.weights.clone());
@@ -252,11 +259,14 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     watcher.end(&state, end)?;
 
     if !validation.is_empty() {
-        let trained = Model {
-            weights: state.weights.clone(),
-            tokenizer: Rc::clone(&model.tokenizer),
-        };
-        let after = held_out("after", ctx, &trained, &route, &validation, &p);
+        let after = sampling(
+            &state.weights,
+            &model.tokenizer,
+            &p,
+            p.validation_samples,
+            seed("after"),
+        );
+        let after = held_out("after", ctx, &after, &route, &validation);
         metrics.extend(after.or_else(|error| watcher.end(&state, Err(error)).map(|()| vec![]))?);
     }
     watcher.finish(&state, ctx.input("model"), metrics)
@@ -279,12 +289,19 @@ fn settings(p: &Params) -> Settings {
     }
 }
 
-fn sampling<'a>(model: &'a Model, p: &Params, samples: usize, seed: Seed) -> Sampling<'a> {
+fn sampling<'a>(
+    weights: &'a Weights,
+    tokenizer: &'a Tokenizer,
+    p: &Params,
+    samples: usize,
+    seed: Seed,
+) -> Sampling<'a> {
     Sampling {
-        model,
+        weights,
+        tokenizer,
         samples,
         prefill: None,
-        options: model.options(p.temperature, p.max_new_tokens),
+        options: model_io::plain(tokenizer, p.temperature, p.max_new_tokens),
         seed,
     }
 }
@@ -293,13 +310,10 @@ fn sampling<'a>(model: &'a Model, p: &Params, samples: usize, seed: Seed) -> Sam
 fn held_out(
     when: &str,
     ctx: &NodeCtx,
-    model: &Model,
+    sampling: &Sampling,
     route: &Route,
     prompts: &[Prompt],
-    p: &Params,
 ) -> Result<Vec<Metric>> {
-    let seed = Seed::new(p.seed).child("validation").child(when);
-    let sampling = sampling(model, p, p.validation_samples, seed);
     let groups = sampling.groups(ctx, prompts, &mut |_| {})?;
     let mut means: Vec<(PromptClass, f64)> = vec![];
     for (prompt, group) in prompts.iter().zip(&groups) {
@@ -329,228 +343,4 @@ fn held_out(
         }
     }
     Ok(metrics)
-}
-
-/// The feed: prompts of the step, rollouts of the live weights, rewards, advantages.
-struct Rollouts<'r> {
-    ctx: &'r NodeCtx,
-    /// Where training began: the reference of the KL, and the tokenizer.
-    reference: &'r Model,
-    route: &'r Route,
-    prompts: &'r [Prompt],
-    p: &'r Params,
-}
-
-/// A rollout with what came of it.
-struct Rollout {
-    row: Row,
-    reward: f64,
-    /// Whether its tokens are trained on.
-    trained: bool,
-    scores: BTreeMap<&'static str, f64>,
-}
-
-impl Feed for Rollouts<'_> {
-    fn window<'a>(
-        &'a mut self,
-        step: u64,
-        weights: &Weights,
-        workspace: &mut Workspace,
-    ) -> Result<Window<'a>> {
-        let p = self.p;
-        let batch = self.batch(step);
-        let live = Model {
-            weights: weights.clone(),
-            tokenizer: Rc::clone(&self.reference.tokenizer),
-        };
-        let seed = Seed::new(p.seed).child("rollouts").at(step);
-        let sampling = sampling(&live, p, p.group, seed);
-        let groups = sampling.groups(self.ctx, &batch, &mut |_| {})?;
-
-        let mut rollouts = vec![];
-        for (prompt, group) in batch.iter().zip(&groups) {
-            let prompt_ids = live.prompt_ids(&prompt.prompt, None)?;
-            for sample in group {
-                rollouts.push(self.rollout(prompt, &prompt_ids, sample, &sampling)?);
-            }
-        }
-        let rewards: Vec<Option<f64>> = rollouts
-            .iter()
-            .map(|r| r.trained.then_some(r.reward))
-            .collect();
-        let scale = match p.advantage_scale {
-            AdvantageScale::Group => Scale::Group,
-            AdvantageScale::Batch => Scale::Batch,
-            AdvantageScale::None => Scale::None,
-        };
-        let advantages = advantage::advantages(&rewards, p.group, scale, p.advantage_epsilon)?;
-        let metrics = metrics(&batch, &rollouts, &groups, p.group);
-        let rows: Vec<Row> = rollouts.into_iter().map(|r| r.row).collect();
-        let reference = (p.kl_coefficient > 0.0).then(|| {
-            train::reference_logps(
-                &self.reference.weights,
-                &rows,
-                p.temperature as f32,
-                workspace,
-            )
-        });
-        let window = grpo::Window {
-            rows: rows.len(),
-            tokens: rows.iter().map(Row::scored).sum(),
-            micro_batches: train::micro_batches(&rows).len(),
-            max_length: p.max_new_tokens,
-        };
-        let objective = GrpoWindow {
-            options: options(p),
-            window,
-            advantages,
-            reference,
-            sums: Default::default(),
-        };
-        Ok(Window {
-            rows,
-            objective: Box::new(objective),
-            metrics,
-        })
-    }
-}
-
-impl Rollouts<'_> {
-    /// The prompts of a step: every epoch in an order that its number decides; an incomplete last batch is dropped.
-    fn batch(&self, step: u64) -> Vec<Prompt> {
-        let size = self.p.batch.min(self.prompts.len());
-        let batches = (self.prompts.len() / size) as u64;
-        let mut order: Vec<usize> = (0..self.prompts.len()).collect();
-        Seed::new(self.p.seed)
-            .child("order")
-            .at(step / batches)
-            .rng()
-            .shuffle(&mut order);
-        let first = (step % batches) as usize * size;
-        order[first..first + size]
-            .iter()
-            .map(|i| self.prompts[*i].clone())
-            .collect()
-    }
-
-    fn rollout(
-        &self,
-        prompt: &Prompt,
-        prompt_ids: &[u32],
-        sample: &Sample,
-        sampling: &Sampling,
-    ) -> Result<Rollout> {
-        let response = sampling.response(sample)?;
-        let reward = self.route.reward(&Judged::of_prompt(prompt, &response))?;
-        let trained = sample.finished || self.p.truncated != Truncated::Mask;
-        let mut ids = prompt_ids.to_vec();
-        ids.extend(&sample.ids);
-        let mask = (0..ids.len())
-            .map(|i| trained && i >= prompt_ids.len())
-            .collect();
-        let penalised = !sample.finished && self.p.truncated == Truncated::Penalise;
-        let value = if penalised { 0.0 } else { reward.value };
-        Ok(Rollout {
-            row: Row { ids, mask },
-            reward: value,
-            trained,
-            scores: reward.scores,
-        })
-    }
-}
-
-fn options(p: &Params) -> grpo::Options {
-    grpo::Options {
-        aggregation: match p.aggregation {
-            Aggregation::TokenMean => grpo::Aggregation::Dapo,
-            Aggregation::SequenceMean => grpo::Aggregation::Grpo,
-            Aggregation::DrGrpo => grpo::Aggregation::DrGrpo,
-        },
-        clip_low: p.clip_low,
-        clip_high: p.clip_high,
-        kl: match p.kl {
-            Kl::K1 => grpo::Kl::K1,
-            Kl::K2 => grpo::Kl::K2,
-            Kl::K3 => grpo::Kl::K3,
-        },
-        beta: p.kl_coefficient,
-        entropy: p.entropy_coefficient,
-        ..grpo::Options::default()
-    }
-}
-
-/// TRL's names where TRL has one.
-fn metrics(
-    batch: &[Prompt],
-    rollouts: &[Rollout],
-    groups: &[Vec<Sample>],
-    group: usize,
-) -> Vec<(String, f64)> {
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    let rewards: Vec<f64> = rollouts.iter().map(|r| r.reward).collect();
-    let average = mean(&rewards);
-    let spread = mean(
-        &rewards
-            .iter()
-            .map(|r| (r - average).powi(2))
-            .collect::<Vec<_>>(),
-    )
-    .sqrt();
-    let flat = rewards
-        .chunks(group)
-        .filter(|g| g.iter().all(|r| r == &g[0]))
-        .count();
-    let lengths: Vec<f64> = groups
-        .iter()
-        .flatten()
-        .map(|s| s.ids.len() as f64)
-        .collect();
-    let cut: Vec<f64> = groups
-        .iter()
-        .flatten()
-        .map(|s| f64::from(!s.finished))
-        .collect();
-    let mut out = vec![
-        ("reward".to_string(), average),
-        ("reward_std".to_string(), spread),
-        (
-            "frac_reward_zero_std".to_string(),
-            flat as f64 / groups.len() as f64,
-        ),
-        ("completions/mean_length".to_string(), mean(&lengths)),
-        (
-            "completions/min_length".to_string(),
-            lengths.iter().copied().fold(f64::MAX, f64::min),
-        ),
-        (
-            "completions/max_length".to_string(),
-            lengths.iter().copied().fold(0.0, f64::max),
-        ),
-        ("completions/clipped_ratio".to_string(), mean(&cut)),
-        (
-            "num_tokens".to_string(),
-            rollouts.iter().map(|r| r.row.ids.len() as f64).sum(),
-        ),
-    ];
-    for class in PromptClass::ALL {
-        let of_class: Vec<f64> = batch
-            .iter()
-            .zip(rewards.chunks(group))
-            .filter(|(prompt, _)| prompt.class == class)
-            .flat_map(|(_, group)| group.iter().copied())
-            .collect();
-        if !of_class.is_empty() {
-            out.push((format!("reward/{}", class.word()), mean(&of_class)));
-        }
-    }
-    let mut by_scorer: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for (name, score) in rollouts.iter().flat_map(|r| &r.scores) {
-        by_scorer.entry(name).or_default().push(*score);
-    }
-    out.extend(
-        by_scorer
-            .iter()
-            .map(|(name, scores)| (format!("rewards/{name}/mean"), mean(scores))),
-    );
-    out
 }
