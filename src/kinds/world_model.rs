@@ -32,7 +32,8 @@ pub const KIND: Kind = Kind {
     name: "world-model",
     revision: 1,
     summary: "an untrained decoder with the tokenizer of the built-in world",
-    about: "Architecture Qwen2 with tied embeddings, in a folder that transformers loads. Weights are normal with standard \
+    about: "Architecture Llama with tied embeddings, in a folder that transformers loads. (Not Qwen2: for that one transformers 5 puts \
+            a tokenizer of its own in the place of the folder's.) Weights are normal with standard \
             deviation 0.02, drawn by parameter name from the seed.",
     example: r#"
 [node.untrained]
@@ -84,8 +85,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let folder = ctx.output("model");
     let config = Config::from_json(&serde_json::json!({
-        "architectures": ["Qwen2ForCausalLM"],
-        "model_type": "qwen2",
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
         "hidden_size": p.hidden_size,
         "num_hidden_layers": p.layers,
         "num_attention_heads": p.heads,
@@ -99,7 +100,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         "rope_theta": 10000.0,
         "rope_scaling": null,
         "tie_word_embeddings": true,
-        "use_sliding_window": false,
+        "attention_bias": false,
+        "mlp_bias": false,
         "bos_token_id": vocab::id(vocab::END_OF_TEXT),
         "eos_token_id": vocab::id(vocab::END),
     }))?;

@@ -83,7 +83,7 @@ fn a_model_tells_its_shape_and_its_parameters() {
     let (count, kind) = told.expect(&shown).split_once(' ').unwrap();
     assert_eq!(kind, "(F32)");
     let count: u64 = count.replace(',', "").parse().unwrap();
-    // Embedding; attention with biases on q, k and v; gate, up and down; three norms. The head is the embedding.
-    let expected = 16 * vocab + 4 * 16 * 16 + 3 * 16 + 3 * 16 * 16 + 3 * 16;
+    // Embedding; q, k, v and o; gate, up and down; three norms. The head is the embedding.
+    let expected = 16 * vocab + 4 * 16 * 16 + 3 * 16 * 16 + 3 * 16;
     assert_eq!(count, expected, "{shown}");
 }
