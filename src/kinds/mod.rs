@@ -4,10 +4,12 @@ pub mod evaluate;
 pub mod generate;
 pub mod grpo;
 pub mod local_model;
+pub mod lora;
 pub mod mix;
 pub mod model_io;
 pub mod probe;
 pub mod prompts_file;
+pub mod rerouting;
 pub mod reward;
 pub mod scorers;
 pub mod sft;
@@ -33,6 +35,7 @@ pub const REGISTRY: Registry = Registry(&[
     &mix::KIND,
     &sft::KIND,
     &grpo::KIND,
+    &rerouting::KIND,
     &probe::KIND,
     &generate::KIND,
     &evaluate::KIND,

@@ -5,7 +5,9 @@ use crate::base::rows::{self, Metric};
 use crate::choice;
 use crate::engine::worker::{Interrupted, NodeCtx};
 use crate::learn::checkpoint;
+use crate::learn::decoder::Keep;
 use crate::learn::optim::{Moments, Shape};
+use crate::learn::peft;
 use crate::learn::tokenizer;
 use crate::learn::train::{End, Report, State, Watch};
 use crate::learn::weights::Weights;
@@ -29,21 +31,33 @@ impl From<LrSchedule> for Shape {
     }
 }
 
+/// What a forward pass keeps.
+pub fn keep(recompute: bool) -> Keep {
+    match recompute {
+        true => Keep::States,
+        false => Keep::All,
+    }
+}
+
 /// The file of a checkpoint, and the name of its folder before the step.
 const STATE: &str = "state.safetensors";
 const PREFIX: &str = "step";
 /// The curve of a training node: one JSON object a step, no times in it.
 const CURVE: &str = "curve.jsonl";
 
-/// Saves what a step changes, exactly.
+/// Saves what a step changes, exactly: all weights, or the adapter that is trained on them.
 fn save(folder: &Path, state: &State, curve: &str) -> Result<()> {
+    let trained = match &state.adapter {
+        Some(adapter) => ("adapter", &adapter.data[..]),
+        None => ("weights", &state.weights.data[..]),
+    };
     let arrays = BTreeMap::from([
-        ("weights".to_string(), state.weights.data.clone()),
-        ("m".to_string(), state.moments.first.clone()),
-        ("v".to_string(), state.moments.second.clone()),
+        trained,
+        ("m", &state.moments.first[..]),
+        ("v", &state.moments.second[..]),
     ]);
     let header = serde_json::json!({ "step": state.step() });
-    checkpoint::State { header, arrays }.save(&folder.join(STATE))?;
+    checkpoint::save_state(&folder.join(STATE), &header, &arrays)?;
     std::fs::write(folder.join(CURVE), curve).context("failed to write the curve")
 }
 
@@ -59,12 +73,16 @@ fn restore(folder: &Path, state: &mut State) -> Result<Curve> {
             .remove(name)
             .with_context(|| format!("the checkpoint has no `{name}`"))?;
         ensure!(
-            array.len() == state.weights.data.len(),
+            array.len() == state.net().trained(),
             "the checkpoint is of another model"
         );
         Ok(array)
     };
-    let (weights, m, v) = (array("weights")?, array("m")?, array("v")?);
+    let trained = match state.adapter {
+        Some(_) => "adapter",
+        None => "weights",
+    };
+    let (trained, m, v) = (array(trained)?, array("m")?, array("v")?);
     let step = saved.header["step"]
         .as_u64()
         .context("the checkpoint has no step")?;
@@ -76,7 +94,7 @@ fn restore(folder: &Path, state: &mut State) -> Result<Curve> {
         last.remove("step") == Some(step as f64),
         "the curve does not end at step {step}"
     );
-    state.weights.data = weights;
+    *state.trained() = trained;
     state.moments = Moments {
         first: m,
         second: v,
@@ -155,9 +173,13 @@ impl<'a> Watcher<'a> {
             .save_checkpoint(&name, &|folder| save(folder, state, &self.curve))
     }
 
-    /// Writes the model: weights and the tokenizer files of the folder it began as; and the metrics with the curve.
+    /// Writes the model (with its adapter folded in, and that by itself) with the tokenizer files of the folder it began
+    /// as; and the metrics with the curve.
     pub fn finish(&self, state: &State, from: &Path, extra: Vec<Metric>) -> Result<()> {
-        write_model(&state.weights, from, &self.ctx.output("model"))?;
+        write_model(&state.net().merged(), from, &self.ctx.output("model"))?;
+        if let Some(adapter) = &state.adapter {
+            peft::save(adapter, &self.ctx.output("adapter"))?;
+        }
         let folder = self.ctx.output("metrics");
         std::fs::write(folder.join(CURVE), &self.curve).context("failed to write the curve")?;
         let mut metrics: Vec<Metric> = vec![];

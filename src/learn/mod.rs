@@ -31,11 +31,14 @@ pub mod tokenizer;
 
 pub mod chat;
 
+pub mod adapter;
 pub mod config;
 pub mod kernels;
 pub mod weights;
 
 pub mod checkpoint;
+pub mod peft;
+pub mod tensors;
 
 pub mod block;
 pub mod decoder;

@@ -4,8 +4,10 @@
 //! A window's feed depends on the step and the weights only, and its objective knows the denominators of the whole
 //! window, so that a resumed run does the same as one that was never stopped. Knows no clock, no file, no recipe.
 
-use crate::learn::decoder::{self, Packed, Workspace};
-use crate::learn::decoder_backward;
+use crate::learn::adapter::{Adapter, Net};
+use crate::learn::decoder::{self, Keep, Packed, Workspace};
+use crate::learn::decoder_backward::{self, Upstream};
+use crate::learn::objective::rerouting::{StateObjective, States};
 use crate::learn::objective::{Objective, Scored};
 use crate::learn::optim::{self, AdamW, Moments, Schedule};
 use crate::learn::weights::Weights;
@@ -28,17 +30,34 @@ impl Row {
 /// What one optimizer step learns from.
 pub struct Window<'a> {
     pub rows: Vec<Row>,
-    pub objective: Box<dyn Objective + 'a>,
+    pub goal: Goal<'a>,
     /// What the feed has to say: rewards, lengths.
     pub metrics: Vec<(String, f64)>,
 }
 
-/// Gives the window of a step (0-based). The same step and weights give the same window.
+/// What the objective looks at.
+pub enum Goal<'a> {
+    /// Log-probabilities of the scored tokens.
+    Logp(Box<dyn Objective + 'a>),
+    /// Hidden states of all tokens, with the adapter on and off.
+    States(Box<dyn StateObjective + 'a>),
+}
+
+impl Goal<'_> {
+    fn metrics(&self) -> Vec<(&'static str, f64)> {
+        match self {
+            Goal::Logp(objective) => objective.metrics(),
+            Goal::States(objective) => objective.metrics(),
+        }
+    }
+}
+
+/// Gives the window of a step (0-based). The same step and model give the same window.
 pub trait Feed {
     fn window<'a>(
         &'a mut self,
         step: u64,
-        weights: &Weights,
+        net: Net,
         workspace: &mut Workspace,
     ) -> Result<Window<'a>>;
 }
@@ -53,18 +72,58 @@ pub struct Settings {
     pub grad_clip: f64,
     /// Logits are divided by it, as at sampling.
     pub temperature: f32,
+    /// Time against memory; no bit of the result.
+    pub keep: Keep,
 }
 
-/// Everything a step changes.
+/// Everything a step changes, and the frozen weights where an adapter is what is trained.
 pub struct State {
     pub weights: Weights,
+    pub adapter: Option<Adapter>,
     pub moments: Moments,
 }
 
 impl State {
+    /// Trains all weights.
     pub fn new(weights: Weights) -> State {
-        let moments = Moments::zeros(&weights.layout);
-        State { weights, moments }
+        let moments = Moments::zeros(weights.data.len());
+        State {
+            weights,
+            adapter: None,
+            moments,
+        }
+    }
+
+    /// Trains the adapter on frozen weights.
+    pub fn with_adapter(weights: Weights, adapter: Adapter) -> State {
+        let moments = Moments::zeros(adapter.data.len());
+        State {
+            weights,
+            adapter: Some(adapter),
+            moments,
+        }
+    }
+
+    pub fn net(&self) -> Net<'_> {
+        Net {
+            weights: &self.weights,
+            adapter: self.adapter.as_ref(),
+        }
+    }
+
+    /// The numbers that are trained.
+    pub fn trained(&mut self) -> &mut Vec<f32> {
+        match &mut self.adapter {
+            Some(adapter) => &mut adapter.data,
+            None => &mut self.weights.data,
+        }
+    }
+
+    fn update(&mut self, rule: &AdamW, grads: &[f32], lr: f64) {
+        match &mut self.adapter {
+            Some(adapter) => rule.update(adapter, grads, &mut self.moments, lr),
+            None => rule.update(&mut self.weights, grads, &mut self.moments, lr),
+        }
     }
 
     /// Optimizer steps done.
@@ -106,12 +165,12 @@ pub fn train(
     watch: &mut dyn Watch,
 ) -> Result<End> {
     let mut workspace = Workspace::new();
-    let mut grads = vec![0.0; state.weights.data.len()];
+    let mut grads = vec![0.0; state.net().trained()];
     while state.step() < settings.schedule.steps {
-        let mut window = feed.window(state.step(), &state.weights, &mut workspace)?;
+        let mut window = feed.window(state.step(), state.net(), &mut workspace)?;
         grads.fill(0.0);
         let (loss, tokens) = gradient(
-            &state.weights,
+            state.net(),
             &mut window,
             settings,
             &mut grads,
@@ -120,7 +179,7 @@ pub fn train(
         let mut metrics = vec![("loss".to_string(), loss)];
         metrics.extend(
             window
-                .objective
+                .goal
                 .metrics()
                 .into_iter()
                 .map(|(name, value)| (name.to_string(), value)),
@@ -134,9 +193,7 @@ pub fn train(
             "the gradient's norm is {norm} at step {step}: training diverged; a lower `lr` may help"
         );
         let lr = settings.schedule.at(step);
-        settings
-            .adamw
-            .update(&mut state.weights, &grads, &mut state.moments, lr);
+        state.update(&settings.adamw, &grads, lr);
         metrics.push(("grad_norm".into(), norm));
         metrics.push(("learning_rate".into(), lr));
         if !watch.step(
@@ -155,7 +212,7 @@ pub fn train(
 
 /// Adds the window's gradient to `grads`. Returns the loss and the tokens seen.
 fn gradient(
-    weights: &Weights,
+    net: Net,
     window: &mut Window,
     settings: &Settings,
     grads: &mut [f32],
@@ -169,39 +226,104 @@ fn gradient(
     for rows in micro_batches(&window.rows) {
         let batch = Batch::pack(&window.rows[rows.clone()]);
         tokens += batch.ids.len();
-        if batch.scored.is_empty() {
-            continue;
-        }
-        let tape = decoder::forward(
-            weights,
-            batch.packed(),
-            &batch.scored,
-            settings.temperature,
-            workspace,
-        );
-        let scored = Scored {
-            logp: &tape.logp,
-            entropy: &tape.entropy,
-            greedy_hit: &tape.greedy_hit,
+        let share = match &mut window.goal {
+            Goal::Logp(_) if batch.scored.is_empty() => continue,
+            Goal::Logp(objective) => logp_share(
+                net,
+                objective.as_mut(),
+                rows,
+                &batch,
+                settings,
+                grads,
+                workspace,
+            ),
+            Goal::States(objective) => state_share(
+                net,
+                objective.as_mut(),
+                rows,
+                &batch,
+                settings,
+                grads,
+                workspace,
+            ),
         };
-        let share = window.objective.share(rows, &batch.bounds, scored);
         ensure!(
-            share.loss.is_finite(),
-            "the loss is {}: training diverged; a lower `lr` may help",
-            share.loss
+            share.is_finite(),
+            "the loss is {share}: training diverged; a lower `lr` may help"
         );
-        loss += share.loss;
-        decoder_backward::backward(
-            weights,
-            &tape,
-            &share.dlogp,
-            share.dentropy.as_deref(),
-            grads,
-            workspace,
-        );
-        tape.recycle(workspace);
+        loss += share;
     }
     Ok((loss, tokens))
+}
+
+/// The loss of a micro-batch by its log-probabilities; its gradient is added where the loss is finite.
+fn logp_share(
+    net: Net,
+    objective: &mut dyn Objective,
+    rows: Range<usize>,
+    batch: &Batch,
+    settings: &Settings,
+    grads: &mut [f32],
+    workspace: &mut Workspace,
+) -> f64 {
+    let tape = decoder::forward_keeping(
+        net,
+        batch.packed(),
+        &batch.scored,
+        settings.temperature,
+        settings.keep,
+        workspace,
+    );
+    let scored = Scored {
+        logp: &tape.logp,
+        entropy: &tape.entropy,
+        greedy_hit: &tape.greedy_hit,
+    };
+    let share = objective.share(rows, &batch.bounds, scored);
+    if share.loss.is_finite() {
+        let dentropy = share.dentropy.as_deref();
+        decoder_backward::backward(net, &tape, &share.dlogp, dentropy, grads, workspace);
+    }
+    tape.recycle(workspace);
+    share.loss
+}
+
+/// The same by its hidden states.
+fn state_share(
+    net: Net,
+    objective: &mut dyn StateObjective,
+    rows: Range<usize>,
+    batch: &Batch,
+    settings: &Settings,
+    grads: &mut [f32],
+    workspace: &mut Workspace,
+) -> f64 {
+    let layers = net.config().layers;
+    let frozen = decoder::hidden_states(net.frozen(), batch.packed(), workspace);
+    let tape = decoder::forward_keeping(net, batch.packed(), &[], 1.0, settings.keep, workspace);
+    let normed = decoder::normed(net.weights, tape.hidden(layers));
+    let mut live: Vec<&[f32]> = (0..layers).map(|i| tape.hidden(i)).collect();
+    live.push(&normed);
+    let states = States {
+        live: &live,
+        frozen: &frozen,
+        width: net.config().hidden_size,
+    };
+    let share = objective.share(rows, &batch.starts, &states);
+    if share.loss.is_finite() {
+        let dhidden: Vec<Option<&[f32]>> = share.dstates[..layers]
+            .iter()
+            .map(|d| Some(&d[..]))
+            .collect();
+        let upstream = Upstream {
+            dhidden: &dhidden,
+            dnormed: Some(&share.dstates[layers]),
+            ..Upstream::default()
+        };
+        decoder_backward::backward_upstream(net, &tape, upstream, grads, workspace);
+    }
+    tape.recycle(workspace);
+    share.loss
 }
 
 /// Cuts the rows into runs of at most `MICRO_TOKENS` tokens, by sizes only.
@@ -267,22 +389,17 @@ impl Batch {
 }
 
 /// Log-probabilities of every row's scored tokens without a gradient, for reference policies: [row][scored token].
-pub fn reference_logps(
-    weights: &Weights,
+pub fn reference_logps<'a>(
+    net: impl Into<Net<'a>>,
     rows: &[Row],
     temperature: f32,
     workspace: &mut Workspace,
 ) -> Vec<Vec<f32>> {
+    let net = net.into();
     let mut out = Vec::with_capacity(rows.len());
     for run in micro_batches(rows) {
         let batch = Batch::pack(&rows[run]);
-        let scores = decoder::score(
-            weights,
-            batch.packed(),
-            &batch.scored,
-            temperature,
-            workspace,
-        );
+        let scores = decoder::score(net, batch.packed(), &batch.scored, temperature, workspace);
         out.extend(
             batch
                 .bounds

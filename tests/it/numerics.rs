@@ -194,7 +194,7 @@ fn bytes_after_training_do_not_depend_on_the_number_of_threads() {
             .expect("a pool");
         pool.install(|| {
             let mut weights = weights(Family::Qwen3, Head::Tied);
-            let mut moments = Moments::zeros(&weights.layout);
+            let mut moments = Moments::zeros(weights.layout.len());
             for _ in 0..3 {
                 let mut grads = gradient(&weights, &sample, &[&[0, 1, 2], &[3, 4, 5, 6]]);
                 optim::clip(&mut grads, 1.0);
@@ -515,17 +515,16 @@ fn a_training_state_survives_the_disk_bit_for_bit() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("state.safetensors");
     let odd = vec![f32::MIN_POSITIVE / 8.0, -0.0, 1.0 / 3.0, f32::MAX];
-    let state = State {
-        header: json!({"step": 7, "updates": 7, "text": "naïve"}),
-        arrays: [("weights".into(), odd.clone()), ("first".into(), vec![0.5])].into(),
-    };
-    state.save(&path).expect("saved");
+    let header = json!({"step": 7, "updates": 7, "text": "naïve"});
+    let arrays = [("weights", &odd[..]), ("first", &[0.5])].into();
+    checkpoint::save_state(&path, &header, &arrays).expect("saved");
     let again = State::load(&path).expect("loaded");
-    assert_eq!(again, state);
+    assert_eq!(again.header, header);
+    assert_eq!(again.arrays["first"], [0.5]);
     let bits = |list: &[f32]| list.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&again.arrays["weights"]), bits(&odd));
     let bytes = std::fs::read(&path).expect("bytes");
-    state.save(&path).expect("saved");
+    checkpoint::save_state(&path, &header, &arrays).expect("saved");
     assert_eq!(std::fs::read(&path).expect("bytes"), bytes);
     std::fs::write(&path, &bytes[..20]).expect("written");
     let error = format!("{:#}", State::load(&path).expect_err("refused"));

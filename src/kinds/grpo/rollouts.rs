@@ -4,14 +4,16 @@ use super::{AdvantageScale, Aggregation, Kl, Params, Truncated, sampling};
 use crate::base::rng::Seed;
 use crate::base::rows::{Prompt, PromptClass};
 use crate::engine::worker::NodeCtx;
-use crate::kinds::model_io::{self, Model, Sampling};
+use crate::kinds::model_io::{self, Sampling};
 use crate::kinds::reward::Route;
 use crate::kinds::scorers::Judged;
+use crate::learn::adapter::Net;
 use crate::learn::decoder::Workspace;
 use crate::learn::objective::advantage::{self, Scale};
 use crate::learn::objective::grpo::{self, GrpoWindow};
 use crate::learn::sample::Sample;
-use crate::learn::train::{self, Feed, Row, Window};
+use crate::learn::tokenizer::Tokenizer;
+use crate::learn::train::{self, Feed, Goal, Row, Window};
 use crate::learn::weights::Weights;
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -19,8 +21,9 @@ use std::collections::BTreeMap;
 /// The feed: prompts of the step, rollouts of the live weights, rewards, advantages.
 pub struct Rollouts<'r> {
     pub ctx: &'r NodeCtx,
-    /// Where training began: the reference of the KL, and the tokenizer.
-    pub reference: &'r Model,
+    pub tokenizer: &'r Tokenizer,
+    /// Where training began, for the KL; None: the frozen weights below the adapter.
+    pub reference: Option<&'r Weights>,
     pub route: &'r Route,
     pub prompts: &'r [Prompt],
     pub p: &'r Params,
@@ -39,14 +42,14 @@ impl Feed for Rollouts<'_> {
     fn window<'a>(
         &'a mut self,
         step: u64,
-        weights: &Weights,
+        net: Net,
         workspace: &mut Workspace,
     ) -> Result<Window<'a>> {
         let p = self.p;
         let batch = self.batch(step);
-        let tokenizer = &self.reference.tokenizer;
+        let tokenizer = self.tokenizer;
         let seed = Seed::new(p.seed).child("rollouts").at(step);
-        let sampling = sampling(weights, tokenizer, p, p.group, seed);
+        let sampling = sampling(net, tokenizer, p, p.group, seed);
         let groups = sampling.groups(self.ctx, &batch, &mut |_| {})?;
 
         let mut rollouts = vec![];
@@ -70,7 +73,7 @@ impl Feed for Rollouts<'_> {
         let rows: Vec<Row> = rollouts.into_iter().map(|r| r.row).collect();
         let reference = (p.kl_coefficient > 0.0).then(|| {
             train::reference_logps(
-                &self.reference.weights,
+                self.reference.map_or(net.frozen(), Net::from),
                 &rows,
                 p.temperature as f32,
                 workspace,
@@ -91,7 +94,7 @@ impl Feed for Rollouts<'_> {
         };
         Ok(Window {
             rows,
-            objective: Box::new(objective),
+            goal: Goal::Logp(Box::new(objective)),
             metrics,
         })
     }

@@ -5,6 +5,7 @@
 
 pub mod advantage;
 pub mod grpo;
+pub mod rerouting;
 pub mod sft;
 
 use std::ops::Range;
