@@ -1,13 +1,13 @@
 //! Supervised fine-tuning on conversations: of a base model on teacher traces, and of an untrained one on its corpus.
 
 use crate::base::rng::Seed;
-use crate::base::rows::{self, Conversation};
+use crate::base::rows::{self, Conversation, Metric};
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::model_io::{self, Model};
-use crate::kinds::training::{LrSchedule, Watcher};
+use crate::kinds::training::{Guards, LrSchedule, Watcher};
 use crate::kinds::{positive, range};
 use crate::learn::chat;
 use crate::learn::decoder::Workspace;
@@ -52,11 +52,12 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "sft",
-    revision: 1,
+    revision: 2,
     summary: "supervised fine-tuning of all parameters on conversations",
     about: "Conversations are rendered with the model folder's own chat template; the loss is the mean negative \
             log-probability over all assistant tokens of the step (content and end of turn), never a mean of means. AdamW, \
-            every epoch in an order of its own. Stops with a named cause when loss or gradient stop being finite.",
+            every epoch in an order of its own. Fails with a named cause, and keeps the last good checkpoint, when loss or \
+            gradient stop being finite or the gradient explodes.",
     example: r#"
 [node.sft]
 kind = "sft"
@@ -87,11 +88,11 @@ epochs = 3
         Output {
             name: "metrics",
             ty: Type::Metrics,
-            doc: "last values, and `curve.jsonl` with every step",
+            doc: "last values, conversations dropped; every step in `curve.jsonl` and in an event file for TensorBoard",
         },
     ],
     params: Params::specs,
-    exec: Exec::specs,
+    exec: Guards::and::<Exec>,
     check,
     cpu: Cpu::All,
     hidden: false,
@@ -112,6 +113,7 @@ fn check(values: &Values) -> Vec<Problem> {
     if let Ok(e) = Exec::read(values) {
         positive(&mut found, "checkpoint_every", e.checkpoint_every as f64);
     }
+    found.extend(Guards::problems(values));
     found
 }
 
@@ -145,10 +147,19 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         temperature: 1.0,
     };
     let mut state = State::new(model.weights);
-    let mut watcher = Watcher::start(ctx, &mut state, steps, exec.checkpoint_every, &["loss"]);
+    let limits = ctx.exec::<Guards>()?.limits();
+    let every = exec.checkpoint_every;
+    let mut watcher = Watcher::start(ctx, &mut state, steps, every, limits, &["loss"])?;
     let end = train::train(&mut state, &mut feed, &settings, &mut watcher);
     watcher.end(&state, end)?;
-    watcher.finish(&state, ctx.input("model"), vec![])
+    let dropped = Metric {
+        name: "truncation/dropped".into(),
+        value: feed.dropped as f64,
+        n: conversations.len(),
+        interval: None,
+        unit: "conversations".into(),
+    };
+    watcher.finish(&state, ctx.input("model"), vec![dropped])
 }
 
 /// Every conversation once an epoch, in an order that the epoch's number decides.

@@ -42,6 +42,7 @@ pub mod decoder;
 pub mod decoder_backward;
 mod head;
 
+pub mod guard;
 pub mod objective;
 pub mod optim;
 pub mod train;

@@ -6,6 +6,7 @@
 
 use crate::learn::decoder::{self, Packed, Workspace};
 use crate::learn::decoder_backward;
+use crate::learn::guard;
 use crate::learn::objective::{Objective, Scored};
 use crate::learn::optim::{self, AdamW, Moments, Schedule};
 use crate::learn::weights::Weights;
@@ -84,6 +85,11 @@ pub struct Report {
 
 /// Who watches the loop.
 pub trait Watch {
+    /// Before every update, with the metrics of the step that is under way. An error leaves the weights as they are.
+    fn check(&mut self, _step: u64, _metrics: &[(String, f64)]) -> Result<()> {
+        Ok(())
+    }
+
     /// After every step. `false` stops the loop.
     fn step(&mut self, state: &State, report: Report) -> Result<bool>;
 }
@@ -97,8 +103,8 @@ pub enum End {
 /// Tokens of a micro-batch: enough for the kernels, small enough for the memory. A row is never cut.
 const MICRO_TOKENS: usize = 2048;
 
-/// Trains from `state.step()` to the schedule's last step. Errors: a feed's, a watcher's, and a loss or gradient that is not finite
-/// (named, before it touches the weights).
+/// Trains from `state.step()` to the schedule's last step. Errors: a feed's, a watcher's, and `guard::Tripped` for a loss or gradient
+/// that is not finite, before it touches the weights.
 pub fn train(
     state: &mut State,
     feed: &mut dyn Feed,
@@ -128,17 +134,16 @@ pub fn train(
         metrics.append(&mut window.metrics);
         drop(window);
         let step = state.step() + 1;
+        guard::finite(step, "loss", loss)?;
         let norm = optim::clip(&mut grads, settings.grad_clip);
-        ensure!(
-            norm.is_finite(),
-            "the gradient's norm is {norm} at step {step}: training diverged; a lower `lr` may help"
-        );
+        guard::finite(step, "grad_norm", norm)?;
         let lr = settings.schedule.at(step);
+        metrics.push(("grad_norm".into(), norm));
+        metrics.push(("learning_rate".into(), lr));
+        watch.check(step, &metrics)?;
         settings
             .adamw
             .update(&mut state.weights, &grads, &mut state.moments, lr);
-        metrics.push(("grad_norm".into(), norm));
-        metrics.push(("learning_rate".into(), lr));
         if !watch.step(
             state,
             Report {
@@ -185,11 +190,6 @@ fn gradient(
             greedy_hit: &tape.greedy_hit,
         };
         let share = window.objective.share(rows, &batch.bounds, scored);
-        ensure!(
-            share.loss.is_finite(),
-            "the loss is {}: training diverged; a lower `lr` may help",
-            share.loss
-        );
         loss += share.loss;
         decoder_backward::backward(
             weights,

@@ -16,7 +16,7 @@ use crate::engine::worker::NodeCtx;
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::{Judged, Settings as ScorerSettings};
-use crate::kinds::training::{LrSchedule, Watcher};
+use crate::kinds::training::{Guards, LrSchedule, RolloutGuards, Watcher};
 use crate::kinds::{positive, range};
 use crate::learn::optim::{AdamW, Schedule};
 use crate::learn::tokenizer::Tokenizer;
@@ -109,11 +109,13 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "grpo",
-    revision: 1,
+    revision: 2,
     summary: "reinforcement learning by GRPO, rewards routed by prompt class",
     about: "A reward is an expression over scorers, one for each prompt class. With held-out prompts on the port \
             `validation` the mean reward before and after training is reported with its interval, so that one sees \
-            whether RL learned. Metrics have TRL's names. The defaults are those of the TARS release.",
+            whether RL learned. Metrics have TRL's names. The defaults are those of the TARS release. Fails with a named \
+            cause, and keeps the last good checkpoint, when something stops being finite, the gradient explodes, the \
+            entropy collapses or the reward is dead.",
     example: r#"
 [node.rl]
 kind = "grpo"
@@ -150,11 +152,11 @@ steps = 60
         Output {
             name: "metrics",
             ty: Type::Metrics,
-            doc: "held-out reward, last values, `curve.jsonl` with every step",
+            doc: "held-out reward, last values; every step in `curve.jsonl` and in an event file for TensorBoard",
         },
     ],
     params: Params::specs,
-    exec: Exec::specs,
+    exec: RolloutGuards::and::<Exec>,
     check,
     cpu: Cpu::All,
     hidden: false,
@@ -200,6 +202,7 @@ fn check(values: &Values) -> Vec<Problem> {
     if let Ok(e) = Exec::read(values) {
         positive(&mut found, "checkpoint_every", e.checkpoint_every as f64);
     }
+    found.extend(Guards::problems(values));
     found
 }
 
@@ -241,13 +244,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     }
 
     let mut state = State::new(model.weights.clone());
-    let mut watcher = Watcher::start(
-        ctx,
-        &mut state,
-        p.steps,
-        exec.checkpoint_every,
-        &["reward", "kl"],
-    );
+    let limits = ctx.exec::<RolloutGuards>()?.limits(&ctx.exec()?);
+    let (every, shown) = (exec.checkpoint_every, &["reward", "kl"]);
+    let mut watcher = Watcher::start(ctx, &mut state, p.steps, every, limits, shown)?;
     let mut feed = Rollouts {
         ctx,
         reference: &model,
