@@ -4,6 +4,7 @@ use super::{FAMILIES, tiny, weights};
 use pipe::learn::checkpoint::{self, State};
 use pipe::learn::config::{Config, Family, Head, RopeScaling};
 use pipe::learn::weights::Weights;
+use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -300,6 +301,29 @@ fn a_spare_head_is_the_embeddings_or_an_error() {
     let loaded = tie(&untied).expect("the same table twice");
     assert_eq!(loaded.config.head, Head::Tied);
     assert_eq!(loaded.embed(), untied.embed());
+}
+
+#[test]
+fn a_tensor_of_another_type_is_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let weights = saved(folder.path());
+    let path = folder.path().join("model.safetensors");
+    let norm = weights.param("model.norm.weight").expect("a norm");
+    let bytes: Vec<u8> = norm
+        .iter()
+        .flat_map(|x| f64::from(*x).to_le_bytes())
+        .collect();
+    let shape = vec![norm.len()];
+    let view = TensorView::new(Dtype::F64, shape, &bytes).expect("a tensor");
+    let file = serialize([("model.norm.weight", view)], None).expect("a file");
+    std::fs::write(&path, file).expect("written");
+    let error = format!(
+        "{:#}",
+        checkpoint::load(folder.path()).expect_err("refused")
+    );
+    for word in ["model.norm.weight", "F64", "only F32, BF16 and F16"] {
+        assert!(error.contains(word), "{word} in: {error}");
+    }
 }
 
 #[test]

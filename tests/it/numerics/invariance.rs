@@ -76,7 +76,7 @@ fn a_row_does_not_see_what_lies_beside_it() {
                 .sum();
             let together = scores(company);
             for (i, logp) in alone.logp.iter().enumerate() {
-                let close = |a: f32, b: f32| f64::from((a - b).abs()) < CLOSE * 10.0;
+                let close = |a: f32, b: f32| f64::from((a - b).abs() / b.abs().max(1.0)) < CLOSE;
                 assert!(
                     close(together.logp[before + i], *logp),
                     "{family:?} {company:?}"
