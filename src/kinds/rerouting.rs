@@ -9,7 +9,7 @@ use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::lora::Lora;
 use crate::kinds::model_io::{self, Model};
-use crate::kinds::training::{self, LrSchedule, Watcher};
+use crate::kinds::training::{self, Guards, LrSchedule, Watcher};
 use crate::kinds::{positive, range};
 use crate::learn::adapter::{Adapter, Net};
 use crate::learn::chat;
@@ -66,6 +66,7 @@ params! {
         /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
         recompute: bool = false;
     }
+    with { guards: Guards }
 }
 
 pub const KIND: Kind = Kind {
@@ -117,7 +118,7 @@ layers = [2]
         Output {
             name: "metrics",
             ty: Type::Metrics,
-            doc: "last values, and `curve.jsonl` with every step",
+            doc: "last values; every step in `curve.jsonl` and in an event file for TensorBoard",
             only_with: None,
         },
     ],
@@ -152,6 +153,7 @@ fn check(values: &Values) -> Vec<Problem> {
     if let Ok(e) = Exec::read(values) {
         positive(&mut found, "checkpoint_every", e.checkpoint_every as f64);
     }
+    found.extend(Guards::problems(values));
     found
 }
 
@@ -200,8 +202,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         temperature: 1.0,
         keep: training::keep(exec.recompute),
     };
+    let (every, limits) = (exec.checkpoint_every, exec.guards.limits());
     let shown = &["reroute", "retain"];
-    let mut watcher = Watcher::start(ctx, &mut state, p.steps, exec.checkpoint_every, shown);
+    let mut watcher = Watcher::start(ctx, &mut state, p.steps, every, limits, shown)?;
     let end = train::train(&mut state, &mut feed, &settings, &mut watcher);
     watcher.end(&state, end)?;
     state.weights = model.weights;

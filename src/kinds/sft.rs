@@ -1,14 +1,14 @@
 //! Supervised fine-tuning on conversations: of a base model on teacher traces, and of an untrained one on its corpus.
 
 use crate::base::rng::Seed;
-use crate::base::rows::{self, Conversation};
+use crate::base::rows::{self, Conversation, Metric};
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::lora::{self, Lora};
 use crate::kinds::model_io::{self, Model};
-use crate::kinds::training::{self, LrSchedule, Watcher};
+use crate::kinds::training::{self, Guards, LrSchedule, Watcher};
 use crate::kinds::{positive, range};
 use crate::learn::adapter::Net;
 use crate::learn::chat;
@@ -52,6 +52,7 @@ params! {
         /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
         recompute: bool = false;
     }
+    with { guards: Guards }
 }
 
 pub const KIND: Kind = Kind {
@@ -60,7 +61,8 @@ pub const KIND: Kind = Kind {
     summary: "supervised fine-tuning on conversations, of all parameters or of an adapter",
     about: "Conversations are rendered with the model folder's own chat template; the loss is the mean negative \
             log-probability over all assistant tokens of the step (content and end of turn), never a mean of means. AdamW, \
-            every epoch in an order of its own. Stops with a named cause when loss or gradient stop being finite.",
+            every epoch in an order of its own. Fails with a named cause, and keeps the last good checkpoint, when loss or \
+            gradient stop being finite or the gradient explodes.",
     example: r#"
 [node.sft]
 kind = "sft"
@@ -92,7 +94,7 @@ epochs = 3
         Output {
             name: "metrics",
             ty: Type::Metrics,
-            doc: "last values, and `curve.jsonl` with every step",
+            doc: "last values, conversations dropped; every step in `curve.jsonl` and in an event file for TensorBoard",
             only_with: None,
         },
         lora::ADAPTER,
@@ -120,6 +122,7 @@ fn check(values: &Values) -> Vec<Problem> {
     if let Ok(e) = Exec::read(values) {
         positive(&mut found, "checkpoint_every", e.checkpoint_every as f64);
     }
+    found.extend(Guards::problems(values));
     found
 }
 
@@ -154,10 +157,19 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         keep: training::keep(exec.recompute),
     };
     let mut state = p.lora.state(model.weights, Seed::new(p.seed));
-    let mut watcher = Watcher::start(ctx, &mut state, steps, exec.checkpoint_every, &["loss"]);
+    let limits = exec.guards.limits();
+    let every = exec.checkpoint_every;
+    let mut watcher = Watcher::start(ctx, &mut state, steps, every, limits, &["loss"])?;
     let end = train::train(&mut state, &mut feed, &settings, &mut watcher);
     watcher.end(&state, end)?;
-    watcher.finish(&state, ctx.input("model"), vec![])
+    let dropped = Metric {
+        name: "truncation/dropped".into(),
+        value: feed.dropped as f64,
+        n: conversations.len(),
+        interval: None,
+        unit: "conversations".into(),
+    };
+    watcher.finish(&state, ctx.input("model"), vec![dropped])
 }
 
 /// Every conversation once an epoch, in an order that the epoch's number decides.

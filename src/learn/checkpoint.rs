@@ -55,6 +55,12 @@ pub fn load(folder: &Path) -> Result<Weights> {
         .filter(|name| !found.contains(*name))
         .collect();
     ensure!(
+        missing != ["lm_head.weight"],
+        "{}: lm_head.weight is missing although the config does not tie it to the embeddings; a model that ties them says \
+         tie_word_embeddings = true in its config.json, any other folder is not whole",
+        folder.display()
+    );
+    ensure!(
         missing.is_empty(),
         "{}: missing tensors: {}",
         folder.display(),
@@ -69,7 +75,8 @@ pub fn load(folder: &Path) -> Result<Weights> {
     if let Some((table, file)) = spare_head {
         ensure!(
             table == weights.embed(),
-            "{}: lm_head.weight differs from the embeddings although the config ties them",
+            "{}: lm_head.weight differs from the embeddings although the config ties them; a model with a head of its own \
+             says tie_word_embeddings = false in its config.json",
             file.display()
         );
     }

@@ -7,6 +7,7 @@
 use crate::learn::adapter::{Adapter, Net};
 use crate::learn::decoder::{self, Keep, Packed, Workspace};
 use crate::learn::decoder_backward::{self, Upstream};
+use crate::learn::guard;
 use crate::learn::objective::rerouting::{StateObjective, States};
 use crate::learn::objective::{Objective, Scored};
 use crate::learn::optim::{self, AdamW, Moments, Schedule};
@@ -112,7 +113,15 @@ impl State {
     }
 
     /// The numbers that are trained.
-    pub fn trained(&mut self) -> &mut Vec<f32> {
+    pub fn trained(&self) -> &[f32] {
+        match &self.adapter {
+            Some(adapter) => &adapter.data,
+            None => &self.weights.data,
+        }
+    }
+
+    /// The same, to be replaced by those of a checkpoint.
+    pub fn trained_mut(&mut self) -> &mut Vec<f32> {
         match &mut self.adapter {
             Some(adapter) => &mut adapter.data,
             None => &mut self.weights.data,
@@ -143,6 +152,11 @@ pub struct Report {
 
 /// Who watches the loop.
 pub trait Watch {
+    /// Before every update, with the metrics of the step that is under way. An error leaves the weights as they are.
+    fn check(&mut self, _step: u64, _metrics: &[(String, f64)]) -> Result<()> {
+        Ok(())
+    }
+
     /// After every step. `false` stops the loop.
     fn step(&mut self, state: &State, report: Report) -> Result<bool>;
 }
@@ -156,8 +170,8 @@ pub enum End {
 /// Tokens of a micro-batch: enough for the kernels, small enough for the memory. A row is never cut.
 const MICRO_TOKENS: usize = 2048;
 
-/// Trains from `state.step()` to the schedule's last step. Errors: a feed's, a watcher's, and a loss or gradient that is not finite
-/// (named, before it touches the weights).
+/// Trains from `state.step()` to the schedule's last step. Errors: a feed's, a watcher's, and `guard::Tripped` for a loss or gradient
+/// that is not finite, before it touches the weights.
 pub fn train(
     state: &mut State,
     feed: &mut dyn Feed,
@@ -187,15 +201,14 @@ pub fn train(
         metrics.append(&mut window.metrics);
         drop(window);
         let step = state.step() + 1;
+        guard::finite(step, "loss", loss)?;
         let norm = optim::clip(&mut grads, settings.grad_clip);
-        ensure!(
-            norm.is_finite(),
-            "the gradient's norm is {norm} at step {step}: training diverged; a lower `lr` may help"
-        );
+        guard::finite(step, "grad_norm", norm)?;
         let lr = settings.schedule.at(step);
-        state.update(&settings.adamw, &grads, lr);
         metrics.push(("grad_norm".into(), norm));
         metrics.push(("learning_rate".into(), lr));
+        watch.check(step, &metrics)?;
+        state.update(&settings.adamw, &grads, lr);
         if !watch.step(
             state,
             Report {
@@ -247,10 +260,6 @@ fn gradient(
                 workspace,
             ),
         };
-        ensure!(
-            share.is_finite(),
-            "the loss is {share}: training diverged; a lower `lr` may help"
-        );
         loss += share;
     }
     Ok((loss, tokens))

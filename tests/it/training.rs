@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A model that has seen nothing, and what it can learn from.
-const WORLD: &str = r#"
+pub const WORLD: &str = r#"
 [node.untrained]
 kind = "world-model"
 hidden_size = 32
@@ -39,7 +39,7 @@ total = 48
 "#;
 
 /// A model that reasons now and then: what RL starts from. Some 85 steps.
-const REASONER: &str = r#"
+pub const REASONER: &str = r#"
 [node.reasoner]
 kind = "sft"
 in = { model = "untrained", conversations = "traces" }
@@ -50,7 +50,7 @@ checkpoint_every = 1
 "#;
 
 /// RL from the reasoner, with what its recipe has to say besides.
-fn rl(reward: &str, extra: &str) -> String {
+pub fn rl(reward: &str, extra: &str) -> String {
     format!(
         r#"
 [node.rl]
@@ -488,6 +488,7 @@ fn training_that_diverges_names_the_cause_and_keeps_its_checkpoint() {
     let failure = study.try_run(&recipe).failure("reasoner");
     assert!(failure.contains("training diverged"), "{failure}");
     assert!(failure.contains("a lower `lr` may help"), "{failure}");
+    assert!(failure.starts_with("not finite: `"), "{failure}");
     let kept = checkpoints(&study);
     assert!(!kept.is_empty(), "the step before is kept");
     assert!(kept.iter().all(|c| c.join("state.safetensors").is_file()));
@@ -540,6 +541,8 @@ fn conversations_that_are_too_long_are_dropped_and_counted() {
     let ran = study.run(&with(limit));
     let words = format!("{dropped} conversations are longer than {limit} tokens and were dropped");
     assert!(ran.said("reasoner", &words), "{:?}", ran.said);
+    let metric = ran.metric("reasoner", "truncation/dropped");
+    assert_eq!((metric.value, metric.n), (dropped as f64, rows.len()));
     let steps = ((lengths.len() - dropped) as f64 / 16.0).round() as usize;
     assert_eq!(ran.curve("reasoner").len(), steps);
     let failure = study.try_run(&with(3)).failure("reasoner");
@@ -621,7 +624,7 @@ fn a_stopped_generate_is_interrupted_and_continues() {
 }
 
 /// Runs until the node has made so many steps, then kills its worker.
-fn killed_at(study: &Study, recipe: &str, node: &str, moment: u64) -> Ran {
+pub fn killed_at(study: &Study, recipe: &str, node: &str, moment: u64) -> Ran {
     let mut killed = false;
     let ran = study.run_with(
         recipe,
@@ -664,7 +667,7 @@ fn kill_worker_of(study: &Study, node: &str) -> bool {
 }
 
 /// The whole checkpoints of all attempts.
-fn checkpoints(study: &Study) -> Vec<PathBuf> {
+pub fn checkpoints(study: &Study) -> Vec<PathBuf> {
     let mut found = vec![];
     let list = |dir: &Path| -> Vec<PathBuf> {
         let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
@@ -677,7 +680,7 @@ fn checkpoints(study: &Study) -> Vec<PathBuf> {
     found
 }
 
-fn step_of(checkpoint: &Path) -> u64 {
+pub fn step_of(checkpoint: &Path) -> u64 {
     let name = checkpoint.file_name().unwrap().to_str().unwrap();
     name.rsplit('-').next().unwrap().parse().unwrap()
 }

@@ -17,7 +17,7 @@ use crate::kinds::lora::{self, Lora};
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::{Judged, Settings as ScorerSettings};
-use crate::kinds::training::{self, LrSchedule, Watcher};
+use crate::kinds::training::{self, Guards, LrSchedule, RolloutGuards, Watcher};
 use crate::kinds::{positive, range};
 use crate::learn::adapter::Net;
 use crate::learn::optim::{AdamW, Schedule};
@@ -109,6 +109,7 @@ params! {
         /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
         recompute: bool = false;
     }
+    with { guards: Guards, rollout_guards: RolloutGuards }
 }
 
 pub const KIND: Kind = Kind {
@@ -117,7 +118,9 @@ pub const KIND: Kind = Kind {
     summary: "reinforcement learning by GRPO, rewards routed by prompt class",
     about: "A reward is an expression over scorers, one for each prompt class. With held-out prompts on the port \
             `validation` the mean reward before and after training is reported with its interval, so that one sees \
-            whether RL learned. Metrics have TRL's names. The defaults are those of the TARS release.",
+            whether RL learned. Metrics have TRL's names. The defaults are those of the TARS release. Fails with a named \
+            cause, and keeps the last good checkpoint, when something stops being finite, the gradient explodes, the \
+            entropy collapses or the reward is dead.",
     example: r#"
 [node.rl]
 kind = "grpo"
@@ -155,7 +158,7 @@ steps = 60
         Output {
             name: "metrics",
             ty: Type::Metrics,
-            doc: "held-out reward, last values, `curve.jsonl` with every step",
+            doc: "held-out reward, last values; every step in `curve.jsonl` and in an event file for TensorBoard",
             only_with: None,
         },
         lora::ADAPTER,
@@ -208,6 +211,7 @@ fn check(values: &Values) -> Vec<Problem> {
     if let Ok(e) = Exec::read(values) {
         positive(&mut found, "checkpoint_every", e.checkpoint_every as f64);
     }
+    found.extend(Guards::problems(values));
     found
 }
 
@@ -252,13 +256,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let copied = p.kl_coefficient > 0.0 && p.lora.lora_rank == 0;
     let reference = copied.then(|| weights.clone());
     let mut state = p.lora.state(weights, Seed::new(p.seed));
-    let mut watcher = Watcher::start(
-        ctx,
-        &mut state,
-        p.steps,
-        exec.checkpoint_every,
-        &["reward", "kl"],
-    );
+    let limits = exec.rollout_guards.limits(&exec.guards);
+    let (every, shown) = (exec.checkpoint_every, &["reward", "kl"]);
+    let mut watcher = Watcher::start(ctx, &mut state, p.steps, every, limits, shown)?;
     let mut feed = Rollouts {
         ctx,
         tokenizer: &tokenizer,
