@@ -1,11 +1,13 @@
 //! The kinds of nodes: the one place where the engine meets models and the world. A file a kind, a line in `REGISTRY`.
 
+pub mod dpo;
 pub mod evaluate;
 pub mod generate;
 pub mod grpo;
 pub mod local_model;
 pub mod mix;
 pub mod model_io;
+pub mod preferences;
 pub mod probe;
 pub mod prompts_file;
 pub mod reward;
@@ -33,6 +35,8 @@ pub const REGISTRY: Registry = Registry(&[
     &mix::KIND,
     &sft::KIND,
     &grpo::KIND,
+    &preferences::KIND,
+    &dpo::KIND,
     &probe::KIND,
     &generate::KIND,
     &evaluate::KIND,

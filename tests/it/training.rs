@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A model that has seen nothing, and what it can learn from.
-const WORLD: &str = r#"
+pub const WORLD: &str = r#"
 [node.untrained]
 kind = "world-model"
 hidden_size = 32
@@ -39,7 +39,7 @@ total = 48
 "#;
 
 /// A model that reasons now and then: what RL starts from. Some 85 steps.
-const REASONER: &str = r#"
+pub const REASONER: &str = r#"
 [node.reasoner]
 kind = "sft"
 in = { model = "untrained", conversations = "traces" }
@@ -621,7 +621,7 @@ fn a_stopped_generate_is_interrupted_and_continues() {
 }
 
 /// Runs until the node has made so many steps, then kills its worker.
-fn killed_at(study: &Study, recipe: &str, node: &str, moment: u64) -> Ran {
+pub fn killed_at(study: &Study, recipe: &str, node: &str, moment: u64) -> Ran {
     let mut killed = false;
     let ran = study.run_with(
         recipe,
@@ -664,7 +664,7 @@ fn kill_worker_of(study: &Study, node: &str) -> bool {
 }
 
 /// The whole checkpoints of all attempts.
-fn checkpoints(study: &Study) -> Vec<PathBuf> {
+pub fn checkpoints(study: &Study) -> Vec<PathBuf> {
     let mut found = vec![];
     let list = |dir: &Path| -> Vec<PathBuf> {
         let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
@@ -677,7 +677,7 @@ fn checkpoints(study: &Study) -> Vec<PathBuf> {
     found
 }
 
-fn step_of(checkpoint: &Path) -> u64 {
+pub fn step_of(checkpoint: &Path) -> u64 {
     let name = checkpoint.file_name().unwrap().to_str().unwrap();
     name.rsplit('-').next().unwrap().parse().unwrap()
 }
