@@ -1,5 +1,6 @@
 //! The kinds of nodes: the one place where the engine meets models and the world. A file a kind, a line in `REGISTRY`.
 
+pub mod dpo;
 pub mod evaluate;
 pub mod generate;
 pub mod grpo;
@@ -7,6 +8,7 @@ pub mod local_model;
 pub mod lora;
 pub mod mix;
 pub mod model_io;
+pub mod preferences;
 pub mod probe;
 pub mod prompts_file;
 pub mod rerouting;
@@ -35,6 +37,8 @@ pub const REGISTRY: Registry = Registry(&[
     &mix::KIND,
     &sft::KIND,
     &grpo::KIND,
+    &preferences::KIND,
+    &dpo::KIND,
     &rerouting::KIND,
     &probe::KIND,
     &generate::KIND,

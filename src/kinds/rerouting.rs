@@ -9,7 +9,7 @@ use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::lora::Lora;
 use crate::kinds::model_io::{self, Model};
-use crate::kinds::training::{self, Guards, LrSchedule, Watcher};
+use crate::kinds::training::{self, Epochs, Guards, LrSchedule, Watcher};
 use crate::kinds::{positive, range};
 use crate::learn::adapter::{Adapter, Net};
 use crate::learn::chat;
@@ -168,13 +168,15 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         last <= blocks,
         "`layers` names block {last}, the model has {blocks}"
     );
-    let rows = |port: &str| -> Result<Vec<Row>> {
+    let set = |port: &str| -> Result<(Vec<Row>, Epochs)> {
         let read: Vec<Completion> = rows::read_rows(ctx.input(port))?;
-        rows_of(&model.tokenizer, &read, p.max_tokens, port, ctx)
+        let rows = rows_of(&model.tokenizer, &read, p.max_tokens, port, ctx)?;
+        let epochs = Epochs::new(rows.len(), Seed::new(p.seed).child("order").child(port));
+        Ok((rows, epochs))
     };
     let mut feed = Sets {
-        harmful: rows("harmful")?,
-        retain: rows("retain")?,
+        harmful: set("harmful")?,
+        retain: set("retain")?,
         p: &p,
     };
     let adapter = Adapter::new(
@@ -256,37 +258,23 @@ fn rows_of(
     Ok(rows)
 }
 
-/// Both sets, each in an endless sequence of shuffled epochs.
+/// Both sets, every completion of each once an epoch.
 struct Sets<'a> {
-    harmful: Vec<Row>,
-    retain: Vec<Row>,
+    harmful: (Vec<Row>, Epochs),
+    retain: (Vec<Row>, Epochs),
     p: &'a Params,
 }
 
-impl Sets<'_> {
-    fn batch(&self, set: &[Row], name: &str, step: u64) -> Vec<Row> {
-        let (n, size) = (set.len() as u64, self.p.batch as u64);
-        let seed = Seed::new(self.p.seed).child("order").child(name);
-        let mut epoch = None;
-        let mut rows = vec![];
-        for place in step * size..(step + 1) * size {
-            if epoch.as_ref().is_none_or(|(e, _)| *e != place / n) {
-                let mut order: Vec<usize> = (0..set.len()).collect();
-                seed.at(place / n).rng().shuffle(&mut order);
-                epoch = Some((place / n, order));
-            }
-            let (_, order) = epoch.as_ref().expect("the epoch was just made");
-            rows.push(set[order[(place % n) as usize]].clone());
-        }
-        rows
-    }
+fn batch((rows, epochs): &mut (Vec<Row>, Epochs), size: usize, step: u64) -> Vec<Row> {
+    let places = step * size as u64..(step + 1) * size as u64;
+    places.map(|place| rows[epochs.at(place)].clone()).collect()
 }
 
 impl Feed for Sets<'_> {
     fn window<'a>(&'a mut self, step: u64, _: Net, _: &mut Workspace) -> Result<Window<'a>> {
-        let mut rows = self.batch(&self.harmful, "harmful", step);
+        let mut rows = batch(&mut self.harmful, self.p.batch, step);
         let harmful_rows = rows.len();
-        rows.extend(self.batch(&self.retain, "retain", step));
+        rows.extend(batch(&mut self.retain, self.p.batch, step));
         let tokens = |rows: &[Row]| rows.iter().map(|r| r.ids.len()).sum::<usize>();
         let objective = Rerouting {
             layers: self.p.layers.clone(),

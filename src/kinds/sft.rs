@@ -8,7 +8,7 @@ use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::lora::{self, Lora};
 use crate::kinds::model_io::{self, Model};
-use crate::kinds::training::{self, Guards, LrSchedule, Watcher};
+use crate::kinds::training::{self, Epochs, Guards, LrSchedule, Watcher};
 use crate::kinds::{positive, range};
 use crate::learn::adapter::Net;
 use crate::learn::chat;
@@ -172,14 +172,12 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     watcher.finish(&state, ctx.input("model"), vec![dropped])
 }
 
-/// Every conversation once an epoch, in an order that the epoch's number decides.
+/// Conversations as rows, every one once an epoch.
 struct Conversations {
     rows: Vec<Row>,
     dropped: usize,
     batch: usize,
-    seed: Seed,
-    /// The order of the epoch that is under way.
-    epoch: Option<(u64, Vec<usize>)>,
+    epochs: Epochs,
 }
 
 impl Conversations {
@@ -204,25 +202,11 @@ impl Conversations {
             p.max_tokens
         );
         Ok(Conversations {
+            epochs: Epochs::new(rows.len(), Seed::new(p.seed).child("order")),
             rows,
             dropped,
             batch: p.batch,
-            seed: Seed::new(p.seed).child("order"),
-            epoch: None,
         })
-    }
-
-    /// The row at this place of the endless sequence of epochs.
-    fn row(&mut self, place: u64) -> &Row {
-        let n = self.rows.len() as u64;
-        let epoch = place / n;
-        if self.epoch.as_ref().is_none_or(|(e, _)| *e != epoch) {
-            let mut order: Vec<usize> = (0..self.rows.len()).collect();
-            self.seed.at(epoch).rng().shuffle(&mut order);
-            self.epoch = Some((epoch, order));
-        }
-        let (_, order) = self.epoch.as_ref().expect("the epoch was just made");
-        &self.rows[order[(place % n) as usize]]
     }
 }
 
@@ -230,7 +214,7 @@ impl Feed for Conversations {
     fn window<'a>(&'a mut self, step: u64, _: Net, _: &mut Workspace) -> Result<Window<'a>> {
         let first = step * self.batch as u64;
         let rows: Vec<Row> = (first..first + self.batch as u64)
-            .map(|place| self.row(place).clone())
+            .map(|place| self.rows[self.epochs.at(place)].clone())
             .collect();
         let scored: usize = rows.iter().map(Row::scored).sum();
         let tokens: usize = rows.iter().map(|r| r.ids.len()).sum();

@@ -4,6 +4,7 @@
 mod curve;
 mod guards;
 
+use crate::base::rng::Seed;
 use crate::base::rows::{self, Metric};
 use crate::choice;
 use crate::engine::worker::{Interrupted, NodeCtx};
@@ -261,6 +262,39 @@ impl Watch for Watcher<'_> {
             self.save(state)?;
         }
         Ok(!stop || report.step == self.steps)
+    }
+}
+
+/// The endless sequence of epochs over n things: everything once an epoch, in an order that the epoch's number decides.
+pub struct Epochs {
+    n: usize,
+    seed: Seed,
+    /// The order of the epoch that is under way.
+    current: Option<(u64, Vec<usize>)>,
+}
+
+impl Epochs {
+    /// `n` is at least 1.
+    pub fn new(n: usize, seed: Seed) -> Epochs {
+        Epochs {
+            n,
+            seed,
+            current: None,
+        }
+    }
+
+    /// Which thing stands at this place of the sequence.
+    pub fn at(&mut self, place: u64) -> usize {
+        let (epoch, place) = (place / self.n as u64, place % self.n as u64);
+        let (_, order) = match self.current.take() {
+            Some(current) if current.0 == epoch => self.current.insert(current),
+            _ => {
+                let mut order: Vec<usize> = (0..self.n).collect();
+                self.seed.at(epoch).rng().shuffle(&mut order);
+                self.current.insert((epoch, order))
+            }
+        };
+        order[place as usize]
     }
 }
 

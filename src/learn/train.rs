@@ -45,6 +45,14 @@ pub enum Goal<'a> {
 }
 
 impl Goal<'_> {
+    /// Rows that stay in one micro-batch.
+    fn unit(&self) -> usize {
+        match self {
+            Goal::Logp(objective) => objective.unit(),
+            Goal::States(_) => 1,
+        }
+    }
+
     fn metrics(&self) -> Vec<(&'static str, f64)> {
         match self {
             Goal::Logp(objective) => objective.metrics(),
@@ -167,7 +175,7 @@ pub enum End {
     Stopped,
 }
 
-/// Tokens of a micro-batch: enough for the kernels, small enough for the memory. A row is never cut.
+/// Tokens of a micro-batch: enough for the kernels, small enough for the memory. A unit of rows is never cut.
 const MICRO_TOKENS: usize = 2048;
 
 /// Trains from `state.step()` to the schedule's last step. Errors: a feed's, a watcher's, and `guard::Tripped` for a loss or gradient
@@ -236,7 +244,7 @@ fn gradient(
         "no token of the window is trained on: every loss mask is empty"
     );
     let (mut loss, mut tokens) = (0.0, 0);
-    for rows in micro_batches(&window.rows) {
+    for rows in micro_batches(&window.rows, window.goal.unit()) {
         let batch = Batch::pack(&window.rows[rows.clone()]);
         tokens += batch.ids.len();
         let share = match &mut window.goal {
@@ -335,16 +343,18 @@ fn state_share(
     share.loss
 }
 
-/// Cuts the rows into runs of at most `MICRO_TOKENS` tokens, by sizes only.
-pub fn micro_batches(rows: &[Row]) -> Vec<Range<usize>> {
+/// Cuts the rows into runs of at most `MICRO_TOKENS` tokens, by sizes only. Rows of a unit (`unit` rows each) stay
+/// together, whatever their length.
+pub fn micro_batches(rows: &[Row], unit: usize) -> Vec<Range<usize>> {
     let mut runs = vec![];
     let (mut start, mut tokens) = (0, 0);
-    for (i, row) in rows.iter().enumerate() {
-        if i > start && tokens + row.ids.len() > MICRO_TOKENS {
-            runs.push(start..i);
-            (start, tokens) = (i, 0);
+    for (i, rows) in rows.chunks(unit).enumerate() {
+        let more: usize = rows.iter().map(|row| row.ids.len()).sum();
+        if i * unit > start && tokens + more > MICRO_TOKENS {
+            runs.push(start..i * unit);
+            (start, tokens) = (i * unit, 0);
         }
-        tokens += row.ids.len();
+        tokens += more;
     }
     if start < rows.len() {
         runs.push(start..rows.len());
@@ -406,7 +416,7 @@ pub fn reference_logps<'a>(
 ) -> Vec<Vec<f32>> {
     let net = net.into();
     let mut out = Vec::with_capacity(rows.len());
-    for run in micro_batches(rows) {
+    for run in micro_batches(rows, 1) {
         let batch = Batch::pack(&rows[run]);
         let scores = decoder::score(net, batch.packed(), &batch.scored, temperature, workspace);
         out.extend(

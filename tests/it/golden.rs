@@ -291,7 +291,7 @@ fn read(text: &str) -> Pins {
         .collect()
 }
 
-fn recipes(folder: &Path) -> Vec<PathBuf> {
+pub fn recipes(folder: &Path) -> Vec<PathBuf> {
     let mut found = vec![];
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

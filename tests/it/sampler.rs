@@ -1,7 +1,8 @@
 //! The sampler against transformers' greedy runs and logits processors, against the trainer's forward pass, and
 //! against itself: alone or in company, on one thread or more.
 
-use crate::learn_golden::{Golden, reference};
+use crate::reference::Golden;
+use crate::study::reference_dir;
 use pipe::base::rng::Seed;
 use pipe::learn::checkpoint;
 use pipe::learn::config::{Config, Family, Head, RopeScaling};
@@ -94,7 +95,7 @@ fn ids(value: &Value) -> Vec<u32> {
 
 #[test]
 fn greedy_runs_are_those_of_transformers() {
-    let Some(root) = reference() else { return };
+    let Some(root) = reference_dir() else { return };
     let mut seen = 0;
     for entry in std::fs::read_dir(root.join("forward")).unwrap() {
         let path = entry.unwrap().path();
@@ -138,7 +139,7 @@ fn greedy_runs_are_those_of_transformers() {
 
 #[test]
 fn processors_leave_what_those_of_transformers_leave() {
-    let Some(root) = reference() else { return };
+    let Some(root) = reference_dir() else { return };
     let mut seen = 0;
     for entry in std::fs::read_dir(root.join("forward")).unwrap() {
         let path = entry.unwrap().path();

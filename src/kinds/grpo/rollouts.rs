@@ -82,7 +82,7 @@ impl Feed for Rollouts<'_> {
         let window = grpo::Window {
             rows: rows.len(),
             tokens: rows.iter().map(Row::scored).sum(),
-            micro_batches: train::micro_batches(&rows).len(),
+            micro_batches: train::micro_batches(&rows, 1).len(),
             max_length: p.max_new_tokens,
         };
         let objective = GrpoWindow {
