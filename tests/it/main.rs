@@ -8,6 +8,7 @@ mod guards;
 mod kinds;
 mod layers;
 mod local;
+mod lora;
 mod numerics;
 mod preferences;
 mod prompts_file;

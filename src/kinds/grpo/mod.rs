@@ -281,7 +281,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         let after = held_out("after", ctx, &after, &route, &validation);
         metrics.extend(after.or_else(|error| watcher.end(&state, Err(error)).map(|()| vec![]))?);
     }
-    watcher.finish(&state, ctx.input("model"), metrics)
+    watcher.finish(state, ctx.input("model"), metrics)
 }
 
 fn settings(p: &Params, exec: &Exec) -> Settings {
