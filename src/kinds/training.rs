@@ -43,7 +43,7 @@ fn save(folder: &Path, state: &State, curve: &str) -> Result<()> {
         ("m".to_string(), state.moments.first.clone()),
         ("v".to_string(), state.moments.second.clone()),
     ]);
-    let header = serde_json::json!({ "step": state.step() });
+    let header = serde_json::json!({ "step": state.step(), "skipped": state.skipped });
     checkpoint::State { header, arrays }.save(&folder.join(STATE))?;
     std::fs::write(folder.join(CURVE), curve).context("failed to write the curve")
 }
@@ -66,9 +66,14 @@ fn restore(folder: &Path, state: &mut State) -> Result<Curve> {
         Ok(array)
     };
     let (weights, m, v) = (array("weights")?, array("m")?, array("v")?);
-    let step = saved.header["step"]
-        .as_u64()
-        .context("the checkpoint has no step")?;
+    let number = |name: &str| {
+        let number = saved.header[name].as_u64();
+        number.with_context(|| format!("the checkpoint has no `{name}`"))
+    };
+    let (step, skipped) = (number("step")?, number("skipped")?);
+    let updates = step
+        .checked_sub(skipped)
+        .context("the checkpoint skipped more steps than it made")?;
     let curve = std::fs::read_to_string(folder.join(CURVE)).context("failed to read the curve")?;
     let line = curve.lines().last().context("the curve is empty")?;
     let mut last: BTreeMap<String, f64> =
@@ -81,8 +86,9 @@ fn restore(folder: &Path, state: &mut State) -> Result<Curve> {
     state.moments = Moments {
         first: m,
         second: v,
-        updates: step,
+        updates,
     };
+    state.skipped = skipped;
     Ok((curve, last))
 }
 
@@ -91,6 +97,8 @@ pub struct Watcher<'a> {
     ctx: &'a NodeCtx,
     steps: u64,
     checkpoint_every: u64,
+    /// Steps that are saved together or not at all.
+    unit: u64,
     /// Metrics named on the progress line, in this order.
     shown: &'static [&'static str],
     curve: String,
@@ -127,12 +135,20 @@ impl<'a> Watcher<'a> {
             ctx,
             steps,
             checkpoint_every,
+            unit: 1,
             shown,
             curve,
             since: Instant::now(),
             tokens: 0,
             last,
         }
+    }
+
+    /// So many steps share what their feed keeps in memory (rollouts, say), so that only whole units are saved; a stop waits
+    /// for the end of one.
+    pub fn in_units(mut self, steps: u64) -> Self {
+        self.unit = steps;
+        self
     }
 
     /// After the loop: an interrupted loop is an interrupted node. A feed that was interrupted on its way to a step has
@@ -202,8 +218,14 @@ impl Watch for Watcher<'_> {
         note.push(format!("{:.1}k tok/s", rate / 1e3));
         self.ctx
             .progress(report.step, self.steps, "steps", &note.join(" · "));
+        if !report.step.is_multiple_of(self.unit) {
+            return Ok(true);
+        }
         let stop = self.ctx.stop();
-        if stop || report.step.is_multiple_of(self.checkpoint_every) && report.step < self.steps {
+        // Whether a multiple of `checkpoint_every` was passed since the unit before.
+        let every = self.checkpoint_every;
+        let due = report.step / every > (report.step - self.unit) / every;
+        if stop || due && report.step < self.steps {
             self.save(state)?;
         }
         Ok(!stop || report.step == self.steps)

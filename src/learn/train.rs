@@ -27,6 +27,7 @@ impl Row {
 
 /// What one optimizer step learns from.
 pub struct Window<'a> {
+    /// None at all: there is nothing to learn from in this step. It counts, and changes no weight.
     pub rows: Vec<Row>,
     pub objective: Box<dyn Objective + 'a>,
     /// What the feed has to say: rewards, lengths.
@@ -59,17 +60,23 @@ pub struct Settings {
 pub struct State {
     pub weights: Weights,
     pub moments: Moments,
+    /// Steps that had nothing to learn from and changed nothing.
+    pub skipped: u64,
 }
 
 impl State {
     pub fn new(weights: Weights) -> State {
         let moments = Moments::zeros(&weights.layout);
-        State { weights, moments }
+        State {
+            weights,
+            moments,
+            skipped: 0,
+        }
     }
 
-    /// Optimizer steps done.
+    /// Optimizer steps done, those that were skipped included.
     pub fn step(&self) -> u64 {
-        self.moments.updates
+        self.moments.updates + self.skipped
     }
 }
 
@@ -109,6 +116,21 @@ pub fn train(
     let mut grads = vec![0.0; state.weights.data.len()];
     while state.step() < settings.schedule.steps {
         let mut window = feed.window(state.step(), &state.weights, &mut workspace)?;
+        if window.rows.is_empty() {
+            let mut metrics = std::mem::take(&mut window.metrics);
+            drop(window);
+            state.skipped += 1;
+            metrics.push(("skipped_updates".into(), state.skipped as f64));
+            let report = Report {
+                step: state.step(),
+                metrics,
+                tokens: 0,
+            };
+            match watch.step(state, report)? {
+                true => continue,
+                false => return Ok(End::Stopped),
+            }
+        }
         grads.fill(0.0);
         let (loss, tokens) = gradient(
             &state.weights,

@@ -8,6 +8,7 @@ mod kinds;
 mod layers;
 mod local;
 mod numerics;
+mod policy;
 mod preferences;
 mod prompts_file;
 mod recipe;

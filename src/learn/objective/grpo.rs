@@ -2,9 +2,14 @@
 //!
 //! Per token, with w = exp(logp - old), A the advantage of its row and d = reference - logp:
 //!   l = -min(min(w, delta) A, clip(w, 1 - low, 1 + high) A) + beta k(d)
-//! where k is k1 = -d, k2 = d^2 / 2 or k3 = exp(d) - d - 1 (Schulman), and for A < 0 the policy term is at most
-//! -dual A (Ye et al. 2020). GSPO (Zheng et al. 2025) has one w per row, exp(mean_t(logp - old)). The loss is a weighted
-//! sum of l (see `Aggregation`) minus `entropy` times the mean entropy of all tokens.
+//! (GRPO, Shao et al. 2024, eq. 3), where k is k1 = -d, k2 = d^2 / 2 or k3 = exp(d) - d - 1 (Schulman 2020), and for A < 0
+//! the policy term is at most -dual A (Ye et al. 2020). GSPO (Zheng et al. 2025) has one w per row,
+//! exp(mean_t(logp - old)). The loss is a weighted sum of l (see `Aggregation`) minus `entropy` times the mean entropy of
+//! all tokens. With beta 0 here, the KL can be taken off the reward instead: r - beta sum_t k(d) (`kl_sum`), as PPO for
+//! language models does (Stiennon et al. 2020; verl's `use_kl_in_reward`).
+//!
+//! Departures: means over tokens cover the whole window unless the aggregation says otherwise; the KL's mean is the
+//! aggregation's too, where verl averages it over the micro-batch's tokens.
 
 use super::{Objective, Outcome, Scored};
 use std::ops::Range;
@@ -19,6 +24,11 @@ pub enum Aggregation {
     Dapo,
     /// Sum over tokens by rows times `max_length` (Dr. GRPO).
     DrGrpo,
+    /// Mean over rows of the sum over a row's tokens (verl's seq-mean-token-sum).
+    SequenceSum,
+    /// Mean over the tokens of the micro-batch, summed over micro-batches, entropy included: what the TARS release does,
+    /// whose loss and gradient grow with the number of micro-batches.
+    MicroSum,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +112,8 @@ pub struct Rows<'a> {
     pub old: Option<&'a [f32]>,
     /// Needed where `beta` is not 0.
     pub reference: Option<&'a [f32]>,
+    /// What the sampler reported; only measured.
+    pub sampler: Option<&'a [f32]>,
     pub entropy: &'a [f32],
 }
 
@@ -122,6 +134,69 @@ pub struct Sums {
     /// Smallest low and largest high fraction of a row that has tokens.
     pub low_min: Option<f64>,
     pub high_max: Option<f64>,
+    pub mismatch: Option<Mismatch>,
+}
+
+/// How far the trainer's log-probabilities, at the weights that sampled, are from those the sampler reported.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mismatch {
+    pub tokens: usize,
+    /// Of |trainer - sampler|.
+    pub difference: f64,
+    pub difference_max: f64,
+    /// Of exp(trainer - sampler).
+    pub ratio: f64,
+    pub ratio_min: f64,
+    pub ratio_max: f64,
+    /// Of exp |trainer - sampler| (NeMo-RL's token_mult_prob_error).
+    pub factor: f64,
+    /// Of k3 with d = sampler - trainer (NeMo-RL's gen_kl_error).
+    pub kl: f64,
+}
+
+impl Mismatch {
+    fn token(trainer: f32, sampler: f32) -> Mismatch {
+        let gap = f64::from(trainer) - f64::from(sampler);
+        Mismatch {
+            tokens: 1,
+            difference: gap.abs(),
+            difference_max: gap.abs(),
+            ratio: gap.exp(),
+            ratio_min: gap.exp(),
+            ratio_max: gap.exp(),
+            factor: gap.abs().exp(),
+            kl: (-gap).exp_m1() + gap,
+        }
+    }
+
+    fn and(self, other: Mismatch) -> Mismatch {
+        Mismatch {
+            tokens: self.tokens + other.tokens,
+            difference: self.difference + other.difference,
+            difference_max: self.difference_max.max(other.difference_max),
+            ratio: self.ratio + other.ratio,
+            ratio_min: self.ratio_min.min(other.ratio_min),
+            ratio_max: self.ratio_max.max(other.ratio_max),
+            factor: self.factor + other.factor,
+            kl: self.kl + other.kl,
+        }
+    }
+
+    fn named(&self) -> [(&'static str, f64); 7] {
+        let n = self.tokens as f64;
+        [
+            (
+                "sampling/sampling_logp_difference/mean",
+                self.difference / n,
+            ),
+            ("sampling/sampling_logp_difference/max", self.difference_max),
+            ("sampling/importance_sampling_ratio/min", self.ratio_min),
+            ("sampling/importance_sampling_ratio/mean", self.ratio / n),
+            ("sampling/importance_sampling_ratio/max", self.ratio_max),
+            ("sampling/token_mult_prob_error", self.factor / n),
+            ("sampling/gen_kl_error", self.kl / n),
+        ]
+    }
 }
 
 impl Sums {
@@ -140,6 +215,10 @@ impl Sums {
         self.high += other.high;
         self.low_min = both(self.low_min, other.low_min, f64::min);
         self.high_max = both(self.high_max, other.high_max, f64::max);
+        self.mismatch = match (self.mismatch, other.mismatch) {
+            (Some(a), Some(b)) => Some(a.and(b)),
+            (a, b) => a.or(b),
+        };
     }
 
     /// Means under TRL's names (and `ratio/mean`, `clamped`); empty without tokens.
@@ -164,6 +243,7 @@ impl Sums {
         if let Some(kl) = self.kl {
             list.push(("kl", kl / tokens));
         }
+        list.extend(self.mismatch.iter().flat_map(Mismatch::named));
         list
     }
 }
@@ -185,8 +265,12 @@ pub fn grpo(options: &Options, rows: Rows, window: Window) -> Outcome<Sums> {
             row(options, rows, window, i, range, &mut outcome);
         }
     }
-    if options.entropy != 0.0 {
-        let weight = options.entropy / window.tokens as f64;
+    if options.entropy != 0.0 && !rows.logp.is_empty() {
+        let tokens = match options.aggregation {
+            Aggregation::MicroSum => rows.logp.len(),
+            _ => window.tokens,
+        };
+        let weight = options.entropy / tokens as f64;
         outcome.loss -= weight * outcome.metrics.entropy;
         outcome.dentropy = Some(vec![-weight as f32; rows.logp.len()]);
     }
@@ -208,6 +292,8 @@ fn row(
         Aggregation::Bnpo => 1.0 / (rows.logp.len() as f64 * window.micro_batches as f64),
         Aggregation::Dapo => 1.0 / window.tokens as f64,
         Aggregation::DrGrpo => 1.0 / (window.rows as f64 * window.max_length as f64),
+        Aggregation::SequenceSum => 1.0 / window.rows as f64,
+        Aggregation::MicroSum => 1.0 / rows.logp.len() as f64,
     };
     let advantage = f64::from(rows.advantages[i]);
     let gaps: Vec<Clamped> = range
@@ -253,6 +339,11 @@ fn row(
         sums.tokens += 1;
         sums.entropy += f64::from(rows.entropy[t]);
         sums.ratio += ratio;
+        if let Some(sampler) = rows.sampler {
+            let trainer = rows.old.map_or(rows.logp[t], |old| old[t]);
+            let token = Mismatch::token(trainer, sampler[t]);
+            sums.mismatch = Some(sums.mismatch.map_or(token, |sum| sum.and(token)));
+        }
         let kl_bound = kl.is_some_and(|kl| kl.clamped);
         sums.clamped += usize::from(gap.slope == 0.0 || kl_bound);
         low += usize::from(ratio < 1.0 - options.clip_low && advantage < 0.0);
@@ -335,22 +426,31 @@ fn policy_term(options: &Options, ratio: f64, advantage: f64) -> Term {
     }
 }
 
-/// The KL term and its slope by logp.
+/// The KL of a row to the reference by the options' estimator, summed over its tokens: what is taken off a reward.
+pub fn kl_sum(options: &Options, logp: &[f32], reference: &[f32]) -> f64 {
+    assert_eq!(logp.len(), reference.len(), "one number per token");
+    let tokens = logp.iter().zip(reference);
+    tokens.map(|(&l, &r)| kl_of(options, l, r).value).sum()
+}
+
 fn kl_term(options: &Options, rows: Rows, t: usize) -> Option<Term> {
-    let reference = rows.reference?;
-    let gap = f64::from(reference[t]) - f64::from(rows.logp[t]);
-    let d = Clamped::new(gap, options.log_clamp);
+    Some(kl_of(options, rows.logp[t], rows.reference?[t]))
+}
+
+/// The KL term and its slope by logp.
+fn kl_of(options: &Options, logp: f32, reference: f32) -> Term {
+    let d = Clamped::new(f64::from(reference) - f64::from(logp), options.log_clamp);
     let (value, slope) = match options.kl {
         Kl::K1 => (-d.value, 1.0),
         Kl::K2 => (d.value * d.value / 2.0, -d.value),
         Kl::K3 => (d.value.exp_m1() - d.value, -d.value.exp_m1()),
     };
     let cut = Clamped::new(value, options.kl_clamp);
-    Some(Term {
+    Term {
         value: cut.value,
         slope: slope * d.slope * cut.slope,
         clamped: d.slope * cut.slope == 0.0,
-    })
+    }
 }
 
 fn check(options: &Options, rows: Rows) {
@@ -364,7 +464,8 @@ fn check(options: &Options, rows: Rows) {
     assert!(
         rows.entropy.len() == n
             && rows.old.is_none_or(|old| old.len() == n)
-            && rows.reference.is_none_or(|reference| reference.len() == n),
+            && rows.reference.is_none_or(|reference| reference.len() == n)
+            && rows.sampler.is_none_or(|sampler| sampler.len() == n),
         "one number per token"
     );
     assert!(
@@ -373,29 +474,36 @@ fn check(options: &Options, rows: Rows) {
     );
 }
 
-/// GRPO's loss of one window whose rollouts come from the live weights.
+/// One number per scored token: [row][scored token].
+pub type PerToken = Vec<Vec<f32>>;
+
+/// GRPO's loss of one window of rollouts.
 pub struct GrpoWindow {
     pub options: Options,
     pub window: Window,
     /// One per row.
     pub advantages: Vec<f32>,
-    /// Log-probabilities under the reference, [row][scored token]; None where `beta` is 0.
-    pub reference: Option<Vec<Vec<f32>>>,
+    /// Log-probabilities under the weights that sampled; None where those are the live ones.
+    pub old: Option<PerToken>,
+    /// Under the reference; None where no KL is wanted.
+    pub reference: Option<PerToken>,
+    /// As the sampler reported them.
+    pub sampler: Option<PerToken>,
     pub sums: Sums,
 }
 
 impl Objective for GrpoWindow {
     fn share(&mut self, rows: Range<usize>, bounds: &[usize], scored: Scored) -> Outcome<()> {
-        let reference = self
-            .reference
-            .as_ref()
-            .map(|all| all[rows.clone()].concat());
+        let of_rows = |all: &Option<PerToken>| all.as_ref().map(|all| all[rows.clone()].concat());
+        let (old, reference) = (of_rows(&self.old), of_rows(&self.reference));
+        let sampler = of_rows(&self.sampler);
         let batch = Rows {
             starts: bounds,
-            advantages: &self.advantages[rows],
+            advantages: &self.advantages[rows.clone()],
             logp: scored.logp,
-            old: None,
+            old: old.as_deref(),
             reference: reference.as_deref(),
+            sampler: sampler.as_deref(),
             entropy: scored.entropy,
         };
         let (outcome, sums) = grpo(&self.options, batch, self.window).part();
