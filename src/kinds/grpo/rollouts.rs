@@ -99,7 +99,7 @@ impl Feed for Rollouts<'_> {
 }
 
 impl Rollouts<'_> {
-    /// The rollouts of these weights.
+    /// The rollouts of these weights, with what they are worth.
     fn sample(&self, number: u64, weights: &Weights, workspace: &mut Workspace) -> Result<Batch> {
         let p = self.p;
         let prompts = self.prompts_of(number);
@@ -114,29 +114,20 @@ impl Rollouts<'_> {
                 rollouts.push(self.rollout(prompt, &prompt_ids, sample, &sampling)?);
             }
         }
-        let temperature = p.temperature as f32;
-        let frozen = &self.reference.weights;
         if p.kl_in == KlIn::Reward && p.kl_coefficient > 0.0 {
-            let rows: Vec<Row> = rollouts.iter().map(|r| r.row.clone()).collect();
-            let reference = train::reference_logps(frozen, &rows, temperature, workspace);
-            for (rollout, reference) in rollouts.iter_mut().zip(reference) {
-                // A masked rollout has no scored token and no reward to take from.
-                if !reference.is_empty() {
-                    let kl = grpo::kl_sum(&options(p), &rollout.sampler, &reference);
-                    rollout.kl_penalty = Some(p.kl_coefficient * kl);
-                }
-                rollout.reference = reference;
-            }
+            self.penalise(&mut rollouts, workspace);
         }
         let compared: Vec<Option<f64>> = rollouts
             .iter()
             .map(|r| Some(r.reward? - r.kl_penalty.unwrap_or(0.0)))
             .collect();
         let advantages = advantage::advantages(&compared, p.group, scale(p), p.advantage_epsilon)?;
-        let drop = p.zero_variance == ZeroVariance::Drop;
         let dropped: Vec<bool> = compared
             .chunks(p.group)
-            .flat_map(|group| vec![drop && advantage::flat(group); group.len()])
+            .flat_map(|group| {
+                let drop = p.zero_variance == ZeroVariance::Drop && advantage::flat(group);
+                vec![drop; group.len()]
+            })
             .collect();
         for (rollout, dropped) in rollouts.iter_mut().zip(&dropped) {
             if *dropped {
@@ -153,7 +144,36 @@ impl Rollouts<'_> {
             .zip(advantages)
             .filter(|_| stays.next().unwrap_or(false))
             .collect();
-        let (rollouts, advantages): (Vec<Rollout>, Vec<f32>) = kept.into_iter().unzip();
+        let (rollouts, advantages) = kept.into_iter().unzip();
+        Ok(self.batch_of(rollouts, advantages, metrics, weights, workspace))
+    }
+
+    /// Takes the KL to the reference off the rewards, by the sampler's log-probabilities.
+    fn penalise(&self, rollouts: &mut [Rollout], workspace: &mut Workspace) {
+        let rows: Vec<Row> = rollouts.iter().map(|r| r.row.clone()).collect();
+        let frozen = &self.reference.weights;
+        let temperature = self.p.temperature as f32;
+        let reference = train::reference_logps(frozen, &rows, temperature, workspace);
+        for (rollout, reference) in rollouts.iter_mut().zip(reference) {
+            // A masked rollout has no scored token and no reward to take from.
+            if !reference.is_empty() {
+                let kl = grpo::kl_sum(&options(self.p), &rollout.sampler, &reference);
+                rollout.kl_penalty = Some(self.p.kl_coefficient * kl);
+            }
+            rollout.reference = reference;
+        }
+    }
+
+    /// Adds the log-probabilities that the objective compares with.
+    fn batch_of(
+        &self,
+        rollouts: Vec<Rollout>,
+        advantages: Vec<f32>,
+        metrics: Vec<(String, f64)>,
+        weights: &Weights,
+        workspace: &mut Workspace,
+    ) -> Batch {
+        let p = self.p;
         let of_trained = |list: fn(&Rollout) -> &Vec<f32>| -> PerToken {
             let own = |r: &Rollout| match r.row.scored() {
                 0 => vec![],
@@ -164,21 +184,22 @@ impl Rollouts<'_> {
         let sampler = of_trained(|r| &r.sampler);
         let penalised = of_trained(|r| &r.reference);
         let rows: Vec<Row> = rollouts.into_iter().map(|r| r.row).collect();
-        let mut score = |weights| train::reference_logps(weights, &rows, temperature, workspace);
+        let mut score =
+            |weights| train::reference_logps(weights, &rows, p.temperature as f32, workspace);
         let old = (p.updates > 1).then(|| score(weights));
         let reference = match p.kl_in {
             _ if p.kl_coefficient == 0.0 => None,
-            KlIn::Loss => Some(score(frozen)),
+            KlIn::Loss => Some(score(&self.reference.weights)),
             KlIn::Reward => Some(penalised),
         };
-        Ok(Batch {
+        Batch {
             rows,
             advantages,
             old,
             reference,
             sampler,
             metrics,
-        })
+        }
     }
 
     /// The prompts of a step: every epoch in an order that its number decides; an incomplete last batch is dropped.
@@ -208,14 +229,11 @@ impl Rollouts<'_> {
         let response = sampling.response(sample)?;
         let scored = self.route.score(&Judged::of_prompt(prompt, &response))?;
         let unscorable = scored.value.is_none();
-        let mut reward = self.p.value(scored.value, &prompt.id)?;
-        if !sample.finished {
-            match self.p.truncated {
-                Truncated::Penalise => reward = Some(0.0),
-                Truncated::Score => {}
-                Truncated::Mask => reward = None,
-            }
-        }
+        let reward = match self.p.truncated {
+            Truncated::Penalise if !sample.finished => Some(0.0),
+            Truncated::Mask if !sample.finished => None,
+            _ => self.p.value(scored.value, &prompt.id)?,
+        };
         let mut ids = prompt_ids.to_vec();
         ids.extend(&sample.ids);
         let mask = (0..ids.len())

@@ -11,8 +11,15 @@
 //! Departures: means over tokens cover the whole window unless the aggregation says otherwise; the KL's mean is the
 //! aggregation's too, where verl averages it over the micro-batch's tokens.
 
+mod sums;
+mod terms;
+
+pub use sums::{Mismatch, Sums};
+pub use terms::kl_sum;
+
 use super::{Objective, Outcome, Scored};
 use std::ops::Range;
+use terms::{Clamped, kl_of, policy_term};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aggregation {
@@ -117,137 +124,6 @@ pub struct Rows<'a> {
     pub entropy: &'a [f32],
 }
 
-/// Sums over tokens and rows; those of micro-batches add up.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Sums {
-    pub tokens: usize,
-    pub entropy: f64,
-    /// The KL term before `beta`; None without a reference.
-    pub kl: Option<f64>,
-    /// Tokens where a clamp of the log-ratio or the KL term stopped the gradient.
-    pub clamped: usize,
-    pub ratio: f64,
-    /// Clip counts and what they are counted over (tokens, or rows for `Ratio::Sequence`).
-    pub counted: usize,
-    pub low: usize,
-    pub high: usize,
-    /// Smallest low and largest high fraction of a row that has tokens.
-    pub low_min: Option<f64>,
-    pub high_max: Option<f64>,
-    pub mismatch: Option<Mismatch>,
-}
-
-/// How far the trainer's log-probabilities, at the weights that sampled, are from those the sampler reported.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Mismatch {
-    pub tokens: usize,
-    /// Of |trainer - sampler|.
-    pub difference: f64,
-    pub difference_max: f64,
-    /// Of exp(trainer - sampler).
-    pub ratio: f64,
-    pub ratio_min: f64,
-    pub ratio_max: f64,
-    /// Of exp |trainer - sampler| (NeMo-RL's token_mult_prob_error).
-    pub factor: f64,
-    /// Of k3 with d = sampler - trainer (NeMo-RL's gen_kl_error).
-    pub kl: f64,
-}
-
-impl Mismatch {
-    fn token(trainer: f32, sampler: f32) -> Mismatch {
-        let gap = f64::from(trainer) - f64::from(sampler);
-        Mismatch {
-            tokens: 1,
-            difference: gap.abs(),
-            difference_max: gap.abs(),
-            ratio: gap.exp(),
-            ratio_min: gap.exp(),
-            ratio_max: gap.exp(),
-            factor: gap.abs().exp(),
-            kl: (-gap).exp_m1() + gap,
-        }
-    }
-
-    fn and(self, other: Mismatch) -> Mismatch {
-        Mismatch {
-            tokens: self.tokens + other.tokens,
-            difference: self.difference + other.difference,
-            difference_max: self.difference_max.max(other.difference_max),
-            ratio: self.ratio + other.ratio,
-            ratio_min: self.ratio_min.min(other.ratio_min),
-            ratio_max: self.ratio_max.max(other.ratio_max),
-            factor: self.factor + other.factor,
-            kl: self.kl + other.kl,
-        }
-    }
-
-    fn named(&self) -> [(&'static str, f64); 7] {
-        let n = self.tokens as f64;
-        [
-            (
-                "sampling/sampling_logp_difference/mean",
-                self.difference / n,
-            ),
-            ("sampling/sampling_logp_difference/max", self.difference_max),
-            ("sampling/importance_sampling_ratio/min", self.ratio_min),
-            ("sampling/importance_sampling_ratio/mean", self.ratio / n),
-            ("sampling/importance_sampling_ratio/max", self.ratio_max),
-            ("sampling/token_mult_prob_error", self.factor / n),
-            ("sampling/gen_kl_error", self.kl / n),
-        ]
-    }
-}
-
-impl Sums {
-    pub fn merge(&mut self, other: &Sums) {
-        let both = |a: Option<f64>, b: Option<f64>, pick: fn(f64, f64) -> f64| match (a, b) {
-            (Some(a), Some(b)) => Some(pick(a, b)),
-            (a, b) => a.or(b),
-        };
-        self.tokens += other.tokens;
-        self.entropy += other.entropy;
-        self.kl = both(self.kl, other.kl, |a, b| a + b);
-        self.clamped += other.clamped;
-        self.ratio += other.ratio;
-        self.counted += other.counted;
-        self.low += other.low;
-        self.high += other.high;
-        self.low_min = both(self.low_min, other.low_min, f64::min);
-        self.high_max = both(self.high_max, other.high_max, f64::max);
-        self.mismatch = match (self.mismatch, other.mismatch) {
-            (Some(a), Some(b)) => Some(a.and(b)),
-            (a, b) => a.or(b),
-        };
-    }
-
-    /// Means under TRL's names (and `ratio/mean`, `clamped`); empty without tokens.
-    pub fn named(&self) -> Vec<(&'static str, f64)> {
-        if self.tokens == 0 {
-            return Vec::new();
-        }
-        let (tokens, counted) = (self.tokens as f64, self.counted as f64);
-        let mut list = vec![
-            ("entropy", self.entropy / tokens),
-            ("ratio/mean", self.ratio / tokens),
-            ("clamped", self.clamped as f64 / tokens),
-            ("clip_ratio/low_mean", self.low as f64 / counted),
-            ("clip_ratio/high_mean", self.high as f64 / counted),
-            (
-                "clip_ratio/region_mean",
-                (self.low + self.high) as f64 / counted,
-            ),
-            ("clip_ratio/low_min", self.low_min.unwrap_or(0.0)),
-            ("clip_ratio/high_max", self.high_max.unwrap_or(0.0)),
-        ];
-        if let Some(kl) = self.kl {
-            list.push(("kl", kl / tokens));
-        }
-        list.extend(self.mismatch.iter().flat_map(Mismatch::named));
-        list
-    }
-}
-
 pub fn grpo(options: &Options, rows: Rows, window: Window) -> Outcome<Sums> {
     check(options, rows);
     let mut outcome = Outcome {
@@ -283,7 +159,7 @@ fn row(
     rows: Rows,
     window: Window,
     i: usize,
-    range: std::ops::Range<usize>,
+    range: Range<usize>,
     outcome: &mut Outcome<Sums>,
 ) {
     let length = range.len() as f64;
@@ -314,7 +190,8 @@ fn row(
         };
         let ratio = log_ratio.exp();
         let policy = policy_term(options, ratio, advantage);
-        let kl = kl_term(options, rows, t);
+        let reference = rows.reference.map(|reference| reference[t]);
+        let kl = reference.map(|reference| kl_of(options, rows.logp[t], reference));
         let sums = &mut outcome.metrics;
         let mut loss = policy.value;
         let mut dratio = policy.slope;
@@ -359,98 +236,7 @@ fn row(
         Ratio::Token => gaps.len(),
         Ratio::Sequence => 1,
     };
-    count(&mut outcome.metrics, low, high, counted);
-}
-
-fn count(sums: &mut Sums, low: usize, high: usize, counted: usize) {
-    sums.low += low;
-    sums.high += high;
-    sums.counted += counted;
-    let (low, high) = (low as f64 / counted as f64, high as f64 / counted as f64);
-    sums.low_min = Some(sums.low_min.map_or(low, |least| least.min(low)));
-    sums.high_max = Some(sums.high_max.map_or(high, |most| most.max(high)));
-}
-
-/// A number cut to +- a bound; `slope` is 0 where the bound holds it.
-struct Clamped {
-    value: f64,
-    slope: f64,
-}
-
-impl Clamped {
-    fn new(x: f64, bound: Option<f64>) -> Clamped {
-        match bound {
-            Some(bound) if x.abs() > bound => Clamped {
-                value: bound.copysign(x),
-                slope: 0.0,
-            },
-            _ => Clamped {
-                value: x,
-                slope: 1.0,
-            },
-        }
-    }
-}
-
-/// A loss term and its slope.
-struct Term {
-    value: f64,
-    slope: f64,
-    clamped: bool,
-}
-
-/// The policy term and its slope by the ratio.
-fn policy_term(options: &Options, ratio: f64, advantage: f64) -> Term {
-    let (bound, own) = match options.delta {
-        Some(delta) if ratio > delta => (delta, 0.0),
-        _ => (ratio, 1.0),
-    };
-    let clipped = ratio.clamp(1.0 - options.clip_low, 1.0 + options.clip_high);
-    let (free, cut) = (bound * advantage, clipped * advantage);
-    let inside = f64::from(u8::from(clipped == ratio));
-    let (mut gain, mut slope) = if free <= cut {
-        (free, own * advantage)
-    } else {
-        (cut, inside * advantage)
-    };
-    if let Some(dual) = options.dual_clip
-        && advantage < 0.0
-        && gain < dual * advantage
-    {
-        (gain, slope) = (dual * advantage, 0.0);
-    }
-    Term {
-        value: -gain,
-        slope: -slope,
-        clamped: false,
-    }
-}
-
-/// The KL of a row to the reference by the options' estimator, summed over its tokens: what is taken off a reward.
-pub fn kl_sum(options: &Options, logp: &[f32], reference: &[f32]) -> f64 {
-    assert_eq!(logp.len(), reference.len(), "one number per token");
-    let tokens = logp.iter().zip(reference);
-    tokens.map(|(&l, &r)| kl_of(options, l, r).value).sum()
-}
-
-fn kl_term(options: &Options, rows: Rows, t: usize) -> Option<Term> {
-    Some(kl_of(options, rows.logp[t], rows.reference?[t]))
-}
-
-/// The KL term and its slope by logp.
-fn kl_of(options: &Options, logp: f32, reference: f32) -> Term {
-    let d = Clamped::new(f64::from(reference) - f64::from(logp), options.log_clamp);
-    let (value, slope) = match options.kl {
-        Kl::K1 => (-d.value, 1.0),
-        Kl::K2 => (d.value * d.value / 2.0, -d.value),
-        Kl::K3 => (d.value.exp_m1() - d.value, -d.value.exp_m1()),
-    };
-    let cut = Clamped::new(value, options.kl_clamp);
-    Term {
-        value: cut.value,
-        slope: slope * d.slope * cut.slope,
-        clamped: d.slope * cut.slope == 0.0,
-    }
+    outcome.metrics.count(low, high, counted);
 }
 
 fn check(options: &Options, rows: Rows) {
