@@ -117,7 +117,7 @@ fn measure(shape: &Shape) -> Value {
     let dlogp = vec![-1.0 / scored.len() as f32; scored.len()];
     let mut workspace = Workspace::new();
     let mut grads = vec![0.0f32; weights.layout.len()];
-    let mut moments = Moments::zeros(&weights.layout);
+    let mut moments = Moments::zeros(weights.layout.len());
     let rule = AdamW::default();
     let (mut forwards, mut backwards, mut updates, mut steps) = (vec![], vec![], vec![], vec![]);
     let (mut peaks, mut shares) = (vec![], vec![]);

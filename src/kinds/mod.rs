@@ -5,11 +5,13 @@ pub mod evaluate;
 pub mod generate;
 pub mod grpo;
 pub mod local_model;
+pub mod lora;
 pub mod mix;
 pub mod model_io;
 pub mod preferences;
 pub mod probe;
 pub mod prompts_file;
+pub mod rerouting;
 pub mod reward;
 pub mod scorers;
 pub mod sft;
@@ -37,6 +39,7 @@ pub const REGISTRY: Registry = Registry(&[
     &grpo::KIND,
     &preferences::KIND,
     &dpo::KIND,
+    &rerouting::KIND,
     &probe::KIND,
     &generate::KIND,
     &evaluate::KIND,

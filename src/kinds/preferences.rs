@@ -57,11 +57,13 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
             name: "pairs",
             ty: Type::Pairs,
             doc: "in the order of the prompts, the widest gap of a prompt first",
+            only_with: None,
         },
         Output {
             name: "metrics",
             ty: Type::Metrics,
             doc: "what was kept and dropped, and how far the scores are apart",
+            only_with: None,
         },
     ],
     params: Params::specs,

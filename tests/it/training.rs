@@ -50,7 +50,7 @@ checkpoint_every = 1
 "#;
 
 /// RL from the reasoner, with what its recipe has to say besides.
-fn rl(reward: &str, extra: &str) -> String {
+pub fn rl(reward: &str, extra: &str) -> String {
     format!(
         r#"
 [node.rl]
@@ -600,6 +600,7 @@ fn training_that_diverges_names_the_cause_and_keeps_its_checkpoint() {
     let failure = study.try_run(&recipe).failure("reasoner");
     assert!(failure.contains("training diverged"), "{failure}");
     assert!(failure.contains("a lower `lr` may help"), "{failure}");
+    assert!(failure.starts_with("not finite: `"), "{failure}");
     let kept = checkpoints(&study);
     assert!(!kept.is_empty(), "the step before is kept");
     assert!(kept.iter().all(|c| c.join("state.safetensors").is_file()));
@@ -652,6 +653,8 @@ fn conversations_that_are_too_long_are_dropped_and_counted() {
     let ran = study.run(&with(limit));
     let words = format!("{dropped} conversations are longer than {limit} tokens and were dropped");
     assert!(ran.said("reasoner", &words), "{:?}", ran.said);
+    let metric = ran.metric("reasoner", "truncation/dropped");
+    assert_eq!((metric.value, metric.n), (dropped as f64, rows.len()));
     let steps = ((lengths.len() - dropped) as f64 / 16.0).round() as usize;
     assert_eq!(ran.curve("reasoner").len(), steps);
     let failure = study.try_run(&with(3)).failure("reasoner");

@@ -13,14 +13,15 @@ use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::lora::{self, Lora};
 use crate::kinds::model_io::{self, Model};
-use crate::kinds::training::{Epochs, LrSchedule, Watcher};
+use crate::kinds::training::{self, Epochs, Guards, LrSchedule, Watcher};
 use crate::kinds::{positive, range};
+use crate::learn::adapter::Net;
 use crate::learn::decoder::Workspace;
 use crate::learn::objective::dpo::{self, DpoWindow};
 use crate::learn::optim::{AdamW, Schedule};
-use crate::learn::train::{self, Feed, Row, Settings, State, Window};
-use crate::learn::weights::Weights;
+use crate::learn::train::{self, Feed, Goal, Row, Settings, Window};
 use crate::{choice, params};
 use anyhow::Result;
 use dataset::{Dataset, reference};
@@ -72,19 +73,23 @@ params! {
         /// Seed of the order.
         seed: u64 = 0;
     }
+    with { lora: Lora }
 }
 
 params! {
     pub struct Exec {
         /// Steps between two checkpoints.
         checkpoint_every: u64 = 100;
+        /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
+        recompute: bool = false;
     }
+    with { guards: Guards }
 }
 
 pub const KIND: Kind = Kind {
     name: "dpo",
     revision: 1,
-    summary: "direct preference optimisation (DPO, cDPO, robust, IPO, RPO) of all parameters on pairs of answers",
+    summary: "direct preference optimisation (DPO, cDPO, robust, IPO, RPO) on pairs of answers",
     about: "The reference is the model it begins as; its log-probabilities are computed once. At step 1 the margins are 0 and \
             the loss of a pair is ln 2 (sigmoid). Metrics have TRL's names; watch `logps/chosen`, which DPO alone lets \
             fall. Pairs with an empty answer and pairs that are too long are named, dropped and counted. The defaults are \
@@ -116,12 +121,15 @@ nll_coefficient = 3.0
             name: "model",
             ty: Type::Model,
             doc: "the trained model",
+            only_with: None,
         },
         Output {
             name: "metrics",
             ty: Type::Metrics,
-            doc: "last values, dropped pairs, and `curve.jsonl` with every step",
+            doc: "last values, dropped pairs; every step in `curve.jsonl` and in an event file for TensorBoard",
+            only_with: None,
         },
+        lora::ADAPTER,
     ],
     params: Params::specs,
     exec: Exec::specs,
@@ -134,6 +142,7 @@ nll_coefficient = 3.0
 fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
     if let Ok(p) = Params::read(values) {
+        p.lora.problems(&mut found);
         positive(&mut found, "beta", p.beta);
         positive(&mut found, "lr", p.lr);
         positive(&mut found, "epochs", p.epochs);
@@ -155,6 +164,7 @@ fn check(values: &Values) -> Vec<Problem> {
     if let Ok(e) = Exec::read(values) {
         positive(&mut found, "checkpoint_every", e.checkpoint_every as f64);
     }
+    found.extend(Guards::problems(values));
     found
 }
 
@@ -182,15 +192,12 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         },
         grad_clip: p.grad_clip,
         temperature: 1.0,
+        keep: training::keep(exec.recompute),
     };
-    let mut state = State::new(model.weights);
-    let mut watcher = Watcher::start(
-        ctx,
-        &mut state,
-        steps,
-        exec.checkpoint_every,
-        &["loss", "rewards/margins"],
-    );
+    let mut state = p.lora.state(model.weights, Seed::new(p.seed));
+    let (every, limits) = (exec.checkpoint_every, exec.guards.limits());
+    let shown = &["loss", "rewards/margins"];
+    let mut watcher = Watcher::start(ctx, &mut state, steps, every, limits, shown)?;
     let mut feed = PairFeed {
         rows: &dataset.rows,
         reference: &reference,
@@ -231,7 +238,7 @@ struct PairFeed<'r> {
 }
 
 impl Feed for PairFeed<'_> {
-    fn window<'a>(&'a mut self, step: u64, _: &Weights, _: &mut Workspace) -> Result<Window<'a>> {
+    fn window<'a>(&'a mut self, step: u64, _: Net, _: &mut Workspace) -> Result<Window<'a>> {
         let places = step * self.batch..(step + 1) * self.batch;
         let picked: Vec<usize> = places.map(|place| self.epochs.at(place)).collect();
         let rows_of = |pair: &usize| [2 * pair, 2 * pair + 1];
@@ -257,7 +264,7 @@ impl Feed for PairFeed<'_> {
         };
         Ok(Window {
             rows,
-            objective: Box::new(objective),
+            goal: Goal::Logp(Box::new(objective)),
             metrics: vec![("num_tokens".into(), tokens as f64)],
         })
     }

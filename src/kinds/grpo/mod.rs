@@ -17,15 +17,16 @@ use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::lora::{self, Lora};
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::{Judged, Settings as ScorerSettings};
-use crate::kinds::training::{LrSchedule, Watcher};
+use crate::kinds::training::{self, Guards, LrSchedule, RolloutGuards, Watcher};
 use crate::kinds::{positive, range};
+use crate::learn::adapter::Net;
 use crate::learn::optim::{AdamW, Schedule};
 use crate::learn::tokenizer::Tokenizer;
-use crate::learn::train::{self, Settings, State};
-use crate::learn::weights::Weights;
+use crate::learn::train::{self, Settings};
 use crate::{choice, params};
 use anyhow::{Result, bail, ensure};
 use rollouts::Rollouts;
@@ -150,13 +151,17 @@ params! {
         /// Seed of the order of prompts and of the rollouts.
         seed: u64 = 0;
     }
+    with { lora: Lora }
 }
 
 params! {
     pub struct Exec {
         /// Steps between two checkpoints.
         checkpoint_every: u64 = 10;
+        /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
+        recompute: bool = false;
     }
+    with { guards: Guards, rollout_guards: RolloutGuards }
 }
 
 pub const KIND: Kind = Kind {
@@ -165,7 +170,9 @@ pub const KIND: Kind = Kind {
     summary: "reinforcement learning by GRPO, rewards routed by prompt class",
     about: "A reward is an expression over scorers, one for each prompt class. With held-out prompts on the port \
             `validation` the mean reward before and after training is reported with its interval, so that one sees \
-            whether RL learned. Metrics have TRL's names. The defaults are those of the TARS release.",
+            whether RL learned. Metrics have TRL's names. The defaults are those of the TARS release. Fails with a named \
+            cause, and keeps the last good checkpoint, when something stops being finite, the gradient explodes, the \
+            entropy collapses or the reward is dead.",
     example: r#"
 [node.rl]
 kind = "grpo"
@@ -198,12 +205,15 @@ steps = 60
             name: "model",
             ty: Type::Model,
             doc: "the trained model",
+            only_with: None,
         },
         Output {
             name: "metrics",
             ty: Type::Metrics,
-            doc: "held-out reward, last values, `curve.jsonl` with every step",
+            doc: "held-out reward, last values; every step in `curve.jsonl` and in an event file for TensorBoard",
+            only_with: None,
         },
+        lora::ADAPTER,
     ],
     params: Params::specs,
     exec: Exec::specs,
@@ -216,6 +226,7 @@ steps = 60
 fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
     if let Ok(p) = Params::read(values) {
+        p.lora.problems(&mut found);
         found.extend(reward::problems("reward", &p.reward));
         range(&mut found, "safety_snap", p.safety_snap, 0.0, 1.0);
         range(&mut found, "clip_low", p.clip_low, 0.0, 1.0);
@@ -272,6 +283,7 @@ fn check(values: &Values) -> Vec<Problem> {
     if let Ok(e) = Exec::read(values) {
         positive(&mut found, "checkpoint_every", e.checkpoint_every as f64);
     }
+    found.extend(Guards::problems(values));
     found
 }
 
@@ -279,7 +291,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let exec: Exec = ctx.exec()?;
     model_io::use_threads(ctx)?;
-    let model = Model::load(ctx.input("model"))?;
+    let Model { weights, tokenizer } = Model::load(ctx.input("model"))?;
     let route = Route::new(
         &p.reward,
         ScorerSettings {
@@ -303,8 +315,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let mut metrics = vec![];
     if !validation.is_empty() {
         let before = sampling(
-            &model.weights,
-            &model.tokenizer,
+            (&weights).into(),
+            &tokenizer,
             &p,
             p.validation_samples,
             seed("before"),
@@ -312,30 +324,30 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         metrics.extend(held_out("before", ctx, &before, &route, &validation, &p)?);
     }
 
-    let mut state = State::new(model.weights.clone());
-    let mut watcher = Watcher::start(
-        ctx,
-        &mut state,
-        p.steps,
-        exec.checkpoint_every,
-        &["reward", "kl"],
-    )
-    .in_units(p.updates);
+    // An adapter's reference is the same weights with the adapter off; weights that move need a real copy.
+    let copied = p.kl_coefficient > 0.0 && p.lora.lora_rank == 0;
+    let reference = copied.then(|| weights.clone());
+    let mut state = p.lora.state(weights, Seed::new(p.seed));
+    let limits = exec.rollout_guards.limits(&exec.guards);
+    let (every, shown) = (exec.checkpoint_every, &["reward", "kl"]);
+    let mut watcher =
+        Watcher::start(ctx, &mut state, p.steps, every, limits, shown)?.in_units(p.updates);
     let mut feed = Rollouts {
         ctx,
-        reference: &model,
+        tokenizer: &tokenizer,
+        reference: reference.as_ref(),
         route: &route,
         prompts: &prompts,
         p: &p,
         batch: None,
     };
-    let end = train::train(&mut state, &mut feed, &settings(&p), &mut watcher);
+    let end = train::train(&mut state, &mut feed, &settings(&p, &exec), &mut watcher);
     watcher.end(&state, end)?;
 
     if !validation.is_empty() {
         let after = sampling(
-            &state.weights,
-            &model.tokenizer,
+            state.net(),
+            &tokenizer,
             &p,
             p.validation_samples,
             seed("after"),
@@ -360,7 +372,7 @@ impl Params {
     }
 }
 
-fn settings(p: &Params) -> Settings {
+fn settings(p: &Params, exec: &Exec) -> Settings {
     Settings {
         schedule: Schedule {
             shape: p.schedule.into(),
@@ -374,18 +386,19 @@ fn settings(p: &Params) -> Settings {
         },
         grad_clip: p.grad_clip,
         temperature: p.temperature as f32,
+        keep: training::keep(exec.recompute),
     }
 }
 
 fn sampling<'a>(
-    weights: &'a Weights,
+    net: Net<'a>,
     tokenizer: &'a Tokenizer,
     p: &Params,
     samples: usize,
     seed: Seed,
 ) -> Sampling<'a> {
     Sampling {
-        weights,
+        net,
         tokenizer,
         samples,
         prefill: None,

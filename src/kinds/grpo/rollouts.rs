@@ -6,14 +6,16 @@ use super::{Advantage, Aggregation, Kl, KlIn, Params, Ratio, Truncated, ZeroVari
 use crate::base::rng::Seed;
 use crate::base::rows::{Prompt, PromptClass};
 use crate::engine::worker::NodeCtx;
-use crate::kinds::model_io::{self, Model, Sampling};
+use crate::kinds::model_io::{self, Sampling};
 use crate::kinds::reward::Route;
 use crate::kinds::scorers::Judged;
+use crate::learn::adapter::Net;
 use crate::learn::decoder::Workspace;
 use crate::learn::objective::advantage::{self, Scale};
 use crate::learn::objective::grpo::{self, GrpoWindow, PerToken};
 use crate::learn::sample::Sample;
-use crate::learn::train::{self, Feed, Row, Window};
+use crate::learn::tokenizer::Tokenizer;
+use crate::learn::train::{self, Feed, Goal, Row, Window};
 use crate::learn::weights::Weights;
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -21,8 +23,9 @@ use std::collections::BTreeMap;
 /// The feed: prompts of the step, rollouts of the live weights, rewards, advantages.
 pub struct Rollouts<'r> {
     pub ctx: &'r NodeCtx,
-    /// Where training began: the reference of the KL, and the tokenizer.
-    pub reference: &'r Model,
+    pub tokenizer: &'r Tokenizer,
+    /// Where training began, for the KL; None: the frozen weights below the adapter.
+    pub reference: Option<&'r Weights>,
     pub route: &'r Route,
     pub prompts: &'r [Prompt],
     pub p: &'r Params,
@@ -62,11 +65,11 @@ impl Feed for Rollouts<'_> {
     fn window<'a>(
         &'a mut self,
         step: u64,
-        weights: &Weights,
+        net: Net,
         workspace: &mut Workspace,
     ) -> Result<Window<'a>> {
         if step.is_multiple_of(self.p.updates) {
-            let batch = self.sample(step / self.p.updates, weights, workspace)?;
+            let batch = self.sample(step / self.p.updates, net, workspace)?;
             self.batch = Some(batch);
         }
         // Checkpoints lie between rollouts (`Watcher::in_units`), so that no update finds its rollouts gone.
@@ -92,7 +95,7 @@ impl Feed for Rollouts<'_> {
         };
         Ok(Window {
             rows,
-            objective: Box::new(objective),
+            goal: Goal::Logp(Box::new(objective)),
             metrics: batch.metrics.clone(),
         })
     }
@@ -100,12 +103,12 @@ impl Feed for Rollouts<'_> {
 
 impl Rollouts<'_> {
     /// The rollouts of these weights, with what they are worth.
-    fn sample(&self, number: u64, weights: &Weights, workspace: &mut Workspace) -> Result<Batch> {
+    fn sample(&self, number: u64, net: Net, workspace: &mut Workspace) -> Result<Batch> {
         let p = self.p;
         let prompts = self.prompts_of(number);
-        let tokenizer = &self.reference.tokenizer;
+        let tokenizer = self.tokenizer;
         let seed = Seed::new(p.seed).child("rollouts").at(number);
-        let sampling = sampling(weights, tokenizer, p, p.group, seed);
+        let sampling = sampling(net, tokenizer, p, p.group, seed);
         let groups = sampling.groups(self.ctx, &prompts, &mut |_| {})?;
         let mut rollouts = vec![];
         for (prompt, group) in prompts.iter().zip(&groups) {
@@ -115,7 +118,7 @@ impl Rollouts<'_> {
             }
         }
         if p.kl_in == KlIn::Reward && p.kl_coefficient > 0.0 {
-            self.penalise(&mut rollouts, workspace);
+            self.penalise(&mut rollouts, self.frozen(net), workspace);
         }
         let compared: Vec<Option<f64>> = rollouts
             .iter()
@@ -145,13 +148,17 @@ impl Rollouts<'_> {
             .filter(|_| stays.next().unwrap_or(false))
             .collect();
         let (rollouts, advantages) = kept.into_iter().unzip();
-        Ok(self.batch_of(rollouts, advantages, metrics, weights, workspace))
+        Ok(self.batch_of(rollouts, advantages, metrics, net, workspace))
+    }
+
+    /// The reference: the weights that training began with, or those below the adapter.
+    fn frozen<'n>(&'n self, net: Net<'n>) -> Net<'n> {
+        self.reference.map_or(net.frozen(), Net::from)
     }
 
     /// Takes the KL to the reference off the rewards, by the sampler's log-probabilities.
-    fn penalise(&self, rollouts: &mut [Rollout], workspace: &mut Workspace) {
+    fn penalise(&self, rollouts: &mut [Rollout], frozen: Net, workspace: &mut Workspace) {
         let rows: Vec<Row> = rollouts.iter().map(|r| r.row.clone()).collect();
-        let frozen = &self.reference.weights;
         let temperature = self.p.temperature as f32;
         let reference = train::reference_logps(frozen, &rows, temperature, workspace);
         for (rollout, reference) in rollouts.iter_mut().zip(reference) {
@@ -170,7 +177,7 @@ impl Rollouts<'_> {
         rollouts: Vec<Rollout>,
         advantages: Vec<f32>,
         metrics: Vec<(String, f64)>,
-        weights: &Weights,
+        net: Net,
         workspace: &mut Workspace,
     ) -> Batch {
         let p = self.p;
@@ -185,11 +192,11 @@ impl Rollouts<'_> {
         let penalised = of_trained(|r| &r.reference);
         let rows: Vec<Row> = rollouts.into_iter().map(|r| r.row).collect();
         let mut score =
-            |weights| train::reference_logps(weights, &rows, p.temperature as f32, workspace);
-        let old = (p.updates > 1).then(|| score(weights));
+            |net: Net| train::reference_logps(net, &rows, p.temperature as f32, workspace);
+        let old = (p.updates > 1).then(|| score(net));
         let reference = match p.kl_in {
             _ if p.kl_coefficient == 0.0 => None,
-            KlIn::Loss => Some(score(&self.reference.weights)),
+            KlIn::Loss => Some(score(self.frozen(net))),
             KlIn::Reward => Some(penalised),
         };
         Batch {

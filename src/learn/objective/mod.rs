@@ -6,6 +6,7 @@
 pub mod advantage;
 pub mod dpo;
 pub mod grpo;
+pub mod rerouting;
 pub mod sft;
 
 use std::ops::Range;

@@ -2,6 +2,7 @@
 //!
 //! A row's numbers depend on its own tokens only. Knows nothing of requests or of choosing tokens.
 
+use crate::learn::adapter::Net;
 use crate::learn::config::Head;
 use crate::learn::kernels::rope::{self, Rope, Turn};
 use crate::learn::kernels::simd::{LANES, vector};
@@ -41,7 +42,8 @@ pub struct Buffers {
 
 impl<'a> Decoder<'a> {
     /// `length` is the longest sequence that will be decoded. Fails where the model has no language head.
-    pub fn new(weights: &'a Weights, length: usize) -> Result<Decoder<'a>> {
+    pub fn new(net: Net<'a>, length: usize) -> Result<Decoder<'a>> {
+        let weights = net.weights;
         let config = &weights.config;
         ensure!(
             !matches!(config.head, Head::Score { .. }),
@@ -50,12 +52,13 @@ impl<'a> Decoder<'a> {
         let (d, f) = (config.hidden_size, config.intermediate_size);
         let layers = (0..config.layers)
             .map(|layer| {
-                let view = weights.layer(layer);
+                let bias = weights.layer(layer).qkv_bias;
+                let own = net.matrices(layer);
                 Layer {
-                    qkv: Panels::new(view.qkv, config.qkv_width(), view.qkv_bias),
-                    o: Panels::new(view.o, d, None),
-                    gate_up: Panels::new(view.gate_up, 2 * f, None),
-                    down: Panels::new(view.down, d, None),
+                    qkv: Panels::new(&own.qkv, config.qkv_width(), bias),
+                    o: Panels::new(&own.o, d, None),
+                    gate_up: Panels::new(&own.gate_up, 2 * f, None),
+                    down: Panels::new(&own.down, d, None),
                 }
             })
             .collect();

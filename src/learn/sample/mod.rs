@@ -10,6 +10,7 @@ mod decode;
 mod panels;
 
 use crate::base::rng::Seed;
+use crate::learn::adapter::Net;
 use crate::learn::weights::Weights;
 use anyhow::{Result, ensure};
 use cache::Cache;
@@ -68,17 +69,18 @@ const LOGITS: usize = 1 << 20;
 ///
 /// Errors: `Stopped`; an empty prompt or a token outside the vocabulary; options out of range; a model without a
 /// language head.
-pub fn sample(
-    weights: &Weights,
+pub fn sample<'n>(
+    net: impl Into<Net<'n>>,
     requests: &[Request],
     options: &Options,
     on_progress: &mut (dyn FnMut(usize, usize) + Send),
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<Vec<Sample>>> {
-    check(weights, requests, options)?;
+    let net = net.into();
+    check(net.weights, requests, options)?;
     let longest = requests.iter().map(|r| r.prompt.len()).max().unwrap_or(0);
     let total: usize = requests.iter().map(|r| r.samples).sum();
-    let decoder = Decoder::new(weights, longest + options.max_new_tokens)?;
+    let decoder = Decoder::new(net, longest + options.max_new_tokens)?;
     let threads = rayon::current_num_threads().min(options.batch_rows);
     let shared = Shared {
         decoder: &decoder,

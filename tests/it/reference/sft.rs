@@ -75,7 +75,7 @@ fn five_steps_of_adamw_agree_with_torch() {
     let json = &golden.json;
     for (name, case) in json["cases"].as_object().expect("cases") {
         let mut weights = start.clone();
-        let mut moments = Moments::zeros(&weights.layout);
+        let mut moments = Moments::zeros(weights.layout.len());
         let rule = AdamW {
             beta1: number(&json["betas"][0]),
             beta2: number(&json["betas"][1]),
