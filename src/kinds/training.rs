@@ -67,7 +67,7 @@ fn save(folder: &Path, state: &State, curve: &Curve) -> Result<()> {
         ("m", &state.moments.first[..]),
         ("v", &state.moments.second[..]),
     ]);
-    let header = serde_json::json!({ "step": state.step() });
+    let header = serde_json::json!({ "step": state.step(), "skipped": state.skipped });
     checkpoint::save_state(&folder.join(STATE), &header, &arrays)?;
     curve.save(folder)
 }
@@ -87,16 +87,22 @@ fn restore(folder: &Path, state: &mut State) -> Result<Curve> {
         Ok(array)
     };
     let (trained, m, v) = (array(part(state))?, array("m")?, array("v")?);
-    let step = saved.header["step"]
-        .as_u64()
-        .context("the checkpoint has no step")?;
+    let number = |name: &str| {
+        let number = saved.header[name].as_u64();
+        number.with_context(|| format!("the checkpoint has no `{name}`"))
+    };
+    let (step, skipped) = (number("step")?, number("skipped")?);
+    let updates = step
+        .checked_sub(skipped)
+        .context("the checkpoint skipped more steps than it made")?;
     let curve = Curve::load(folder, step)?;
     *state.trained_mut() = trained;
     state.moments = Moments {
         first: m,
         second: v,
-        updates: step,
+        updates,
     };
+    state.skipped = skipped;
     Ok(curve)
 }
 
@@ -105,6 +111,8 @@ pub struct Watcher<'a> {
     ctx: &'a NodeCtx,
     steps: u64,
     checkpoint_every: u64,
+    /// Steps that are saved together or not at all.
+    unit: u64,
     /// Metrics named on the progress line, in this order.
     shown: &'static [&'static str],
     curve: Curve,
@@ -148,12 +156,20 @@ impl<'a> Watcher<'a> {
             ctx,
             steps,
             checkpoint_every,
+            unit: 1,
             shown,
             curve,
             guard,
             since: Instant::now(),
             tokens: 0,
         })
+    }
+
+    /// So many steps share what their feed keeps in memory (rollouts, say), so that only whole units are saved; a stop waits
+    /// for the end of one.
+    pub fn in_units(mut self, steps: u64) -> Self {
+        self.unit = steps;
+        self
     }
 
     /// After the loop: an interrupted loop is an interrupted node. A feed that was interrupted on its way to a step has
@@ -198,7 +214,11 @@ impl<'a> Watcher<'a> {
         })
     }
 
+    /// Nothing in the middle of a unit: nobody could go on from there.
     fn save(&self, state: &State) -> Result<()> {
+        if !state.step().is_multiple_of(self.unit) && state.step() < self.steps {
+            return Ok(());
+        }
         let family = match self.guard.suspicious() {
             true => SUSPECT,
             false => PREFIX,
@@ -258,8 +278,14 @@ impl Watch for Watcher<'_> {
         note.push(format!("{:.1}k tok/s", rate / 1e3));
         self.ctx
             .progress(report.step, self.steps, "steps", &note.join(" · "));
+        if !report.step.is_multiple_of(self.unit) {
+            return Ok(true);
+        }
         let stop = self.ctx.stop();
-        if stop || report.step.is_multiple_of(self.checkpoint_every) && report.step < self.steps {
+        // Whether a multiple of `checkpoint_every` was passed since the unit before.
+        let every = self.checkpoint_every;
+        let due = report.step / every > (report.step - self.unit) / every;
+        if stop || due && report.step < self.steps {
             self.save(state)?;
         }
         Ok(!stop || report.step == self.steps)

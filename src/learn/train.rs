@@ -30,6 +30,7 @@ impl Row {
 
 /// What one optimizer step learns from.
 pub struct Window<'a> {
+    /// None at all: there is nothing to learn from in this step. It counts, and changes no weight.
     pub rows: Vec<Row>,
     pub goal: Goal<'a>,
     /// What the feed has to say: rewards, lengths.
@@ -90,6 +91,8 @@ pub struct State {
     pub weights: Weights,
     pub adapter: Option<Adapter>,
     pub moments: Moments,
+    /// Steps that had nothing to learn from and changed nothing.
+    pub skipped: u64,
 }
 
 impl State {
@@ -100,6 +103,7 @@ impl State {
             weights,
             adapter: None,
             moments,
+            skipped: 0,
         }
     }
 
@@ -110,6 +114,7 @@ impl State {
             weights,
             adapter: Some(adapter),
             moments,
+            skipped: 0,
         }
     }
 
@@ -143,9 +148,9 @@ impl State {
         }
     }
 
-    /// Optimizer steps done.
+    /// Optimizer steps done, those that were skipped included.
     pub fn step(&self) -> u64 {
-        self.moments.updates
+        self.moments.updates + self.skipped
     }
 }
 
@@ -190,6 +195,23 @@ pub fn train(
     let mut grads = vec![0.0; state.net().trained()];
     while state.step() < settings.schedule.steps {
         let mut window = feed.window(state.step(), state.net(), &mut workspace)?;
+        if window.rows.is_empty() {
+            let mut metrics = std::mem::take(&mut window.metrics);
+            drop(window);
+            metrics.push(("skipped_updates".into(), (state.skipped + 1) as f64));
+            let step = state.step() + 1;
+            watch.check(step, &metrics)?;
+            state.skipped += 1;
+            let report = Report {
+                step,
+                metrics,
+                tokens: 0,
+            };
+            match watch.step(state, report)? {
+                true => continue,
+                false => return Ok(End::Stopped),
+            }
+        }
         grads.fill(0.0);
         let (loss, tokens) = gradient(
             state.net(),

@@ -10,6 +10,7 @@ mod layers;
 mod local;
 mod lora;
 mod numerics;
+mod policy;
 mod preferences;
 mod prompts_file;
 mod recipe;

@@ -13,6 +13,9 @@ use std::path::Path;
 const LINES: &str = "curve.jsonl";
 const STEP: &str = "step";
 
+/// A step's number and its metrics.
+pub type Step = (u64, Vec<(String, f64)>);
+
 /// The metrics of every step so far.
 #[derive(Default)]
 pub struct Curve {
@@ -44,7 +47,7 @@ impl Curve {
     }
 
     /// Step by step.
-    pub fn steps(&self) -> Result<Vec<(u64, Vec<(String, f64)>)>> {
+    pub fn steps(&self) -> Result<Vec<Step>> {
         let lines = self.text.lines();
         lines
             .map(|line| {

@@ -63,7 +63,7 @@ fn options_of(name: &str, options: &Value) -> Options {
     if name.starts_with("verl") {
         let clip = number("clip").expect("clip");
         return Options {
-            aggregation: Aggregation::Dapo,
+            aggregation: Aggregation::MicroSum,
             clip_low: clip,
             clip_high: clip,
             dual_clip: number("dual_clip"),
@@ -148,6 +148,7 @@ fn run_case(
             logp: &logp,
             old: (!name.ends_with("on_policy")).then_some(&old),
             reference: (options.beta != 0.0).then_some(&reference),
+            sampler: None,
             entropy: &entropy,
         };
         let outcome = grpo::grpo(&options, micro, window);
