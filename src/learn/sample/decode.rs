@@ -2,14 +2,15 @@
 //!
 //! A row's numbers depend on its own tokens only. Knows nothing of requests or of choosing tokens.
 
-use crate::learn::config::Head;
+use crate::learn::config::{Config, Head};
 use crate::learn::kernels::rope::{self, Rope, Turn};
-use crate::learn::kernels::simd::{LANES, vector};
+use crate::learn::kernels::simd::LANES;
 use crate::learn::kernels::{norm, swiglu};
 use crate::learn::sample::cache::{Cache, exponentials};
 use crate::learn::sample::panels::{Into, Panels};
 use crate::learn::weights::Weights;
 use anyhow::{Result, ensure};
+use pulp::{Arch, Simd, WithSimd};
 
 /// The weights laid out for decoding. Holds a second copy of every matrix.
 pub struct Decoder<'a> {
@@ -218,41 +219,74 @@ impl<'a> Decoder<'a> {
         scores: &mut Vec<f32>,
     ) {
         let config = &self.weights.config;
-        let (dim, group) = (config.head_dim, config.heads / config.kv_heads);
-        let scale = 1.0 / (dim as f32).sqrt();
         let total: usize = seen.iter().map(|&(_, n)| n).sum();
         // Room for the last block of every part to run over.
-        scores.resize(total + seen.len() * LANES, 0.0);
-        let heads = qkv.chunks_exact(dim).zip(mixed.chunks_exact_mut(dim));
-        for (head, (query, out)) in heads.enumerate() {
-            let kv = layer * config.kv_heads + head / group;
-            let scores = &mut *scores;
-            vector(
-                #[inline(always)]
-                move || {
-                    let mut at = 0;
-                    for &(cache, n) in seen {
-                        cache.score(kv, query, n, scale, &mut scores[at..]);
-                        at += n;
-                    }
-                    let inverse = 1.0 / exponentials(&mut scores[..total]);
-                    out.fill(0.0);
-                    let mut at = 0;
-                    for &(cache, n) in seen {
-                        cache.gather(kv, &scores[at..at + n], out);
-                        at += n;
-                    }
-                    for x in out {
-                        *x *= inverse;
-                    }
-                },
-            );
+        let stride = total + LANES;
+        scores.resize(config.heads * stride + 2 * mixed.len(), 0.0);
+        let (scores, sums) = scores.split_at_mut(config.heads * stride);
+        Arch::new().dispatch(Attend {
+            scale: 1.0 / (config.head_dim as f32).sqrt(),
+            layer,
+            seen,
+            total,
+            queries: &qkv[..mixed.len()],
+            out: mixed,
+            scores,
+            sums,
+        });
+    }
+}
+
+struct Attend<'a> {
+    scale: f32,
+    layer: usize,
+    seen: &'a [(&'a Cache, usize)],
+    total: usize,
+    queries: &'a [f32],
+    out: &'a mut [f32],
+    /// [heads, total + LANES].
+    scores: &'a mut [f32],
+    /// [2, heads, head_dim].
+    sums: &'a mut [f32],
+}
+
+impl WithSimd for Attend<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let stride = self.total + LANES;
+        let mut at = 0;
+        for &(cache, n) in self.seen {
+            let scores = (&mut self.scores[at..], stride);
+            cache.score(simd, self.layer, self.queries, n, self.scale, scores);
+            at += n;
+        }
+        let heads = self.scores.len() / stride;
+        let dim = self.out.len() / heads;
+        for row in self.scores.chunks_exact_mut(stride) {
+            // The padding keeps the sum until the end.
+            row[stride - 1] = exponentials(&mut row[..self.total]);
+        }
+        self.out.fill(0.0);
+        let mut at = 0;
+        for &(cache, n) in self.seen {
+            let p = (&self.scores[at..], stride);
+            cache.gather(simd, self.layer, n, p, self.sums, self.out);
+            at += n;
+        }
+        let rows = self.scores.chunks_exact(stride);
+        for (out, row) in self.out.chunks_exact_mut(dim).zip(rows) {
+            let inverse = 1.0 / row[stride - 1];
+            for x in out {
+                *x *= inverse;
+            }
         }
     }
 }
 
 impl Buffers {
-    fn size(&mut self, config: &crate::learn::config::Config, rows: usize) {
+    fn size(&mut self, config: &Config, rows: usize) {
         let (d, f) = (config.hidden_size, config.intermediate_size);
         self.x.resize(rows * d, 0.0);
         self.normed.resize(rows * d, 0.0);

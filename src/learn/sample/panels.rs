@@ -3,6 +3,7 @@
 //!
 //! So a row's result has the same bits whatever the number of rows it is computed with, which `gemm` does not promise.
 
+use crate::learn::kernels::simd::prefetch;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -199,17 +200,4 @@ fn write<S: Simd, const VECTORS: usize>(
             Into::Add => simd.add_f32s(*to, sum),
         };
     }
-}
-
-/// Asks for the cache line at an address, which may lie outside of any array.
-#[inline(always)]
-fn prefetch(address: *const f32) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing and faults nowhere.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }
