@@ -32,9 +32,10 @@ pub fn exp(x: f32) -> f32 {
     let p = p.mul_add(r, 1.0 / 6.0);
     let p = p.mul_add(r, 0.5);
     let p = p.mul_add(r * r, r) + 1.0;
-    // n is at most 128, so the exponent is built as n - 1 and doubled.
-    let bits = ((n as i32) + 126) << 23;
-    p * f32::from_bits(bits as u32) * 2.0
+    // The low bits of `shifted` count n from those of ROUND. n is at most 128, so the exponent is built as n - 1 and
+    // doubled.
+    let n = shifted.to_bits().wrapping_sub(ROUND.to_bits());
+    p * f32::from_bits(n.wrapping_add(126) << 23) * 2.0
 }
 
 #[inline(always)]

@@ -3,7 +3,7 @@
 //! Keys lie in blocks of positions, each transposed, so that the scores of a block are computed side by side. The
 //! functions marked `inline(always)` are meant to be called where the instruction set is chosen already.
 
-use crate::learn::kernels::simd::{LANES, exp, fold, max, prefetch};
+use crate::learn::kernels::simd::{LANES, prefetch};
 use pulp::Simd;
 
 /// Keys and values of one sequence, or of one part of it, for every layer. What a row reads in a layer is contiguous, in
@@ -238,24 +238,4 @@ fn gather_part<S: Simd, const VECTORS: usize>(
     for v in 0..VECTORS {
         (even[v], odd[v]) = (sums[0][v], sums[1][v]);
     }
-}
-
-/// Replaces scores by exp(score - largest) and returns their sum.
-#[inline(always)]
-pub fn exponentials(scores: &mut [f32]) -> f32 {
-    let top = max(scores);
-    let mut sums = [0.0f32; LANES];
-    let (body, tail) = scores.as_chunks_mut::<LANES>();
-    for z in body {
-        for i in 0..LANES {
-            z[i] = exp(z[i] - top);
-            sums[i] += z[i];
-        }
-    }
-    let mut sum = fold(sums);
-    for z in tail {
-        *z = exp(*z - top);
-        sum += *z;
-    }
-    sum
 }

@@ -3,9 +3,12 @@
 //!
 //! So a row's result has the same bits whatever the number of rows it is computed with, which `gemm` does not promise.
 
+use crate::learn::kernels::rows::Shared;
 use crate::learn::kernels::simd::prefetch;
+use crate::learn::sample::team::Team;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Output columns of a panel.
 const WIDTH: usize = 16;
@@ -47,26 +50,33 @@ impl Panels {
         }
     }
 
-    /// `out` [rows, outputs] from `x` [rows, inputs].
-    pub fn apply(&self, x: &[f32], out: &mut [f32], into: Into) {
+    /// `out` [rows, outputs] from `x` [rows, inputs]. The team shares the panels, not the sums.
+    pub fn apply(&self, team: &Team, x: &[f32], out: &mut [f32], into: Into) {
         let rows = out.len() / self.outputs;
         assert!(
             x.len() == rows * self.inputs && out.len() == rows * self.outputs,
             "the rows of a product fit its matrix"
         );
-        Arch::new().dispatch(Apply {
-            panels: self,
-            x,
-            out,
-            into,
+        let (panels, parts) = (self.outputs.div_ceil(WIDTH), team.parts());
+        let out = Shared::new(out);
+        team.each(&|part| {
+            Arch::new().dispatch(Apply {
+                panels: self,
+                part: part * panels / parts..(part + 1) * panels / parts,
+                x,
+                out,
+                into,
+            })
         });
     }
 }
 
 struct Apply<'a> {
     panels: &'a Panels,
+    /// The panels to multiply with.
+    part: Range<usize>,
     x: &'a [f32],
-    out: &'a mut [f32],
+    out: Shared<'a>,
     into: Into,
 }
 
@@ -97,12 +107,13 @@ impl WithSimd for Apply<'_> {
 
 impl Apply<'_> {
     #[inline(always)]
-    fn run<S: Simd, const VECTORS: usize, const ROWS: usize>(mut self, simd: S) {
+    fn run<S: Simd, const VECTORS: usize, const ROWS: usize>(self, simd: S) {
         let k = self.panels.inputs;
         let rows = self.x.len() / k;
         // Tiles of even heights: a low one at the end would leave the arithmetic waiting for its few sums.
         let tiles = rows.div_ceil(ROWS);
-        for (i, panel) in self.panels.data.chunks_exact(WIDTH * k).enumerate() {
+        for i in self.part.clone() {
+            let panel = &self.panels.data[i * WIDTH * k..(i + 1) * WIDTH * k];
             let mut next = panel.as_ptr_range().end;
             for tile in 0..tiles {
                 let rows = tile * rows / tiles..(tile + 1) * rows / tiles;
@@ -133,7 +144,7 @@ impl Apply<'_> {
     /// One panel, number `index`, with `ROWS` rows from `row` on.
     #[inline(always)]
     fn tile<S: Simd, const VECTORS: usize, const ROWS: usize>(
-        &mut self,
+        &self,
         simd: S,
         panel: &[f32],
         index: usize,
@@ -164,7 +175,8 @@ impl Apply<'_> {
         let bias = self.panels.bias.as_ref().map(|b| &b[columns.clone()]);
         for (r, sums) in sums.iter().enumerate() {
             let at = (row + r) * n;
-            let out = &mut self.out[at + columns.start..at + columns.end];
+            // SAFETY: no other thread has these panels.
+            let out = unsafe { self.out.slice(at + columns.start..at + columns.end) };
             if out.len() == WIDTH {
                 write::<S, VECTORS>(simd, out, sums, bias, self.into);
                 continue;
