@@ -42,6 +42,8 @@ pub mod decoder;
 pub mod decoder_backward;
 mod head;
 
+pub mod device;
+
 pub mod objective;
 pub mod optim;
 pub mod train;
