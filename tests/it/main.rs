@@ -2,6 +2,7 @@
 
 mod base;
 mod cli;
+mod device;
 mod engine;
 mod golden;
 mod guards;

@@ -179,6 +179,8 @@ fn the_objective_of_a_window_does_not_see_how_it_is_cut() {
                 max_length: 64,
             },
             advantages: order.iter().map(|&i| advantages[i]).collect(),
+            old: None,
+            sampler: None,
             reference: Some(order.iter().map(|&i| reference[i].clone()).collect()),
             sums: Default::default(),
         })
