@@ -125,18 +125,23 @@ fn plan_keys() -> Pins {
     // Stands for a model and a file of prompts: a plan reads what they hold, not what it means.
     study.file("model/config.json", "{}\n");
     let model = study.file("model/model.safetensors", "weights\n");
+    let adapter = study.file("adapter/adapter_config.json", "{}\n");
+    let adapter = adapter.parent().unwrap();
     let prompts = study.file("asks.csv", "prompt,label\nhello,safe\nharm,unsafe\n");
     let mut pins = Pins::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
     for path in recipes(&root) {
         let text = std::fs::read_to_string(&path).unwrap();
         let mut sets = vec![];
-        if text.contains("\nmodel = \"MODEL_FOLDER\"") {
+        if text.contains("_FOLDER\"") {
             sets.push(format!(
                 "vars.model='{}'",
                 model.parent().unwrap().display()
             ));
             sets.push(format!("vars.prompts='{}'", prompts.display()));
+        }
+        if text.contains("\"ADAPTER_FOLDER\"") {
+            sets.push(format!("vars.adapter='{}'", adapter.display()));
         }
         let overrides = Overrides {
             sets,
