@@ -26,7 +26,7 @@ struct Shape {
 
 /// The built-in world's rollouts, and the two models that transformers' `generate` was timed on (64 prompts of 32
 /// tokens, 64 new ones, nothing shared).
-const SHAPES: [Shape; 4] = [
+const SHAPES: [Shape; 5] = [
     Shape {
         name: "d96",
         vocabulary: 400,
@@ -70,6 +70,18 @@ const SHAPES: [Shape; 4] = [
         layers: 4,
         heads: 4,
         ff: 384,
+        prompts: 1,
+        samples: 1,
+        prompt_tokens: 32,
+        new_tokens: 64,
+    },
+    Shape {
+        name: "d256 one row",
+        vocabulary: 2048,
+        d: 256,
+        layers: 6,
+        heads: 8,
+        ff: 768,
         prompts: 1,
         samples: 1,
         prompt_tokens: 32,

@@ -4,8 +4,10 @@ pub mod dpo;
 pub mod evaluate;
 pub mod generate;
 pub mod grpo;
+pub mod local_adapter;
 pub mod local_model;
 pub mod lora;
+pub mod merge;
 pub mod mix;
 pub mod model_io;
 pub mod preferences;
@@ -33,6 +35,8 @@ pub const REGISTRY: Registry = Registry(&[
     &world_teacher::KIND,
     &world_knowledge::KIND,
     &local_model::KIND,
+    &local_adapter::KIND,
+    &merge::KIND,
     &prompts_file::KIND,
     &mix::KIND,
     &sft::KIND,

@@ -54,6 +54,9 @@ params! {
         rank: usize = 16;
         /// Their scale is lora_alpha / rank.
         lora_alpha: f64 = 16.0;
+        /// Standard deviation of the adapters' B at the beginning. At 0 both terms have no slope at all: the release leaves
+        /// that point by dropout, which is not here.
+        initial_sd: f64 = 0.01;
         /// Seed of the order and of the adapter.
         seed: u64 = 0;
     }
@@ -75,7 +78,8 @@ pub const KIND: Kind = Kind {
     summary: "circuit breakers: an adapter that reroutes the representations of harmful text",
     about: "Trains adapters on all linear layers up to the last rerouted block, so that hidden states of harmful completions lose \
             their direction while those of the retain set stay (Zou et al. 2024). The model with its adapter off is the \
-            frozen one. Loss and schedule are the release's, except that padding does not count in the retain mean.",
+            frozen one. Loss and schedule are the release's, except that padding does not count in the retain mean and \
+            that the adapters begin with a little noise instead of dropout.",
     example: r#"
 [node.breaker]
 kind = "rerouting"
@@ -148,6 +152,7 @@ fn check(values: &Values) -> Vec<Problem> {
         positive(&mut found, "grad_clip", p.grad_clip);
         positive(&mut found, "rank", p.rank as f64);
         positive(&mut found, "lora_alpha", p.lora_alpha);
+        positive(&mut found, "initial_sd", p.initial_sd);
         range(&mut found, "weight_decay", p.weight_decay, 0.0, 1.0);
     }
     if let Ok(e) = Exec::read(values) {
@@ -179,11 +184,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         retain: set("retain")?,
         p: &p,
     };
-    let adapter = Adapter::new(
-        &model.weights.config,
-        &lora(&p).options(0..last),
-        Seed::new(p.seed).child("lora"),
-    );
+    let (config, seed) = (&model.weights.config, Seed::new(p.seed).child("lora"));
+    let mut adapter = Adapter::new(config, &lora(&p).options(0..last), seed);
+    adapter.stir(p.initial_sd, seed);
     let trained = match p.drop_later_blocks {
         true => model.weights.first_blocks(last),
         false => model.weights.clone(),
@@ -210,7 +213,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let end = train::train(&mut state, &mut feed, &settings, &mut watcher);
     watcher.end(&state, end)?;
     state.weights = model.weights;
-    watcher.finish(&state, ctx.input("model"), vec![])
+    watcher.finish(state, ctx.input("model"), vec![])
 }
 
 /// All linear layers.

@@ -169,7 +169,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         interval: None,
         unit: "conversations".into(),
     };
-    watcher.finish(&state, ctx.input("model"), vec![dropped])
+    watcher.finish(state, ctx.input("model"), vec![dropped])
 }
 
 /// Conversations as rows, every one once an epoch.

@@ -230,16 +230,17 @@ impl<'a> Watcher<'a> {
 
     /// Writes the model (with its adapter folded in, and that by itself) with the tokenizer files of the folder it began
     /// as; and the metrics with the curve.
-    pub fn finish(&self, state: &State, from: &Path, extra: Vec<Metric>) -> Result<()> {
+    pub fn finish(&self, mut state: State, from: &Path, extra: Vec<Metric>) -> Result<()> {
         ensure!(
             state.trained().iter().all(|w| w.is_finite()),
             "not finite: a weight after the last step, {}: training diverged; a lower `lr` may help",
             state.step()
         );
-        write_model(&state.net().merged(), from, &self.ctx.output("model"))?;
         if let Some(adapter) = &state.adapter {
             peft::save(adapter, &self.ctx.output("adapter"))?;
+            adapter.merge_into(&mut state.weights);
         }
+        write_model(&state.weights, from, &self.ctx.output("model"))?;
         let folder = self.ctx.output("metrics");
         self.curve.save(&folder)?;
         let mut metrics: Vec<Metric> = vec![];

@@ -122,6 +122,19 @@ impl Adapter {
         adapter
     }
 
+    /// Draws B from a normal distribution instead of leaving it zero: for objectives that have no slope where the adapter
+    /// changes nothing.
+    pub fn stir(&mut self, sd: f64, seed: Seed) {
+        for param in self
+            .params
+            .iter()
+            .filter(|p| p.name.ends_with("lora_B.weight"))
+        {
+            let mut rng = seed.child(&param.name).rng();
+            self.data[param.range.clone()].fill_with(|| (sd * rng.normal()) as f32);
+        }
+    }
+
     /// The sites that `chosen` picks, with numbers all zero; `options` gives rank and scale.
     pub fn zeros(
         config: &Config,
@@ -203,27 +216,26 @@ impl Adapter {
         pairs
     }
 
-    /// The weights with W + scale B A in place of W.
+    /// W + scale B A in place of W.
     ///
     /// Panics where the adapter has blocks or shapes that the weights lack.
-    pub fn merged(&self, weights: &Weights) -> Weights {
-        let mut merged = weights.clone();
+    pub fn merge_into(&self, weights: &mut Weights) {
+        let layout = weights.layout.clone();
         for (block, sites) in self.sites.iter().enumerate() {
             let pairs = self.pairs(block);
-            for (linear, _) in Linear::ALL
-                .iter()
-                .zip(sites)
-                .filter(|(_, site)| site.is_some())
-            {
+            for (linear, _) in Linear::ALL.iter().zip(sites).filter(|(_, s)| s.is_some()) {
                 let pair = pairs.get(*linear).expect("a site has a pair");
                 let name = format!("{}.weight", linear.path(block));
-                let param = weights
-                    .layout
-                    .param(&name)
-                    .expect("an adapter fits its weights");
-                pair.fold(&mut merged.data[param.range.clone()]);
+                let param = layout.param(&name).expect("an adapter fits its weights");
+                pair.fold(&mut weights.data[param.range.clone()]);
             }
         }
+    }
+
+    /// The same, the weights left as they are.
+    pub fn merged(&self, weights: &Weights) -> Weights {
+        let mut merged = weights.clone();
+        self.merge_into(&mut merged);
         merged
     }
 }
@@ -387,14 +399,6 @@ impl<'a> Net<'a> {
             o: fold(view.o, &[Linear::O]),
             gate_up: fold(view.gate_up, &[Linear::Gate, Linear::Up]),
             down: fold(view.down, &[Linear::Down]),
-        }
-    }
-
-    /// Weights that compute the same without an adapter.
-    pub fn merged(&self) -> Cow<'a, Weights> {
-        match self.adapter {
-            Some(adapter) => Cow::Owned(adapter.merged(self.weights)),
-            None => Cow::Borrowed(self.weights),
         }
     }
 }

@@ -67,7 +67,7 @@ impl Packed<'_> {
     /// Positions within the own sequence.
     ///
     /// Panics where the bounds are no partition of the tokens or an id is outside the vocabulary.
-    fn positions(&self, vocabulary: usize) -> Vec<u32> {
+    pub(super) fn positions(&self, vocabulary: usize) -> Vec<u32> {
         assert!(
             self.starts.first() == Some(&0) && self.starts.last() == Some(&self.ids.len()),
             "the bounds of packed sequences run from 0 to the number of tokens"

@@ -20,10 +20,10 @@ const TILE: usize = 128;
 /// Which log-probabilities are wanted.
 pub(super) struct Request {
     /// Rows whose logits predict.
-    rows: Vec<usize>,
+    pub rows: Vec<usize>,
     /// The token each of them should predict.
-    targets: Vec<u32>,
-    temperature: f32,
+    pub targets: Vec<u32>,
+    pub temperature: f32,
 }
 
 impl Request {

@@ -45,6 +45,8 @@ pub mod decoder;
 pub mod decoder_backward;
 mod head;
 
+pub mod device;
+
 pub mod guard;
 pub mod objective;
 pub mod optim;

@@ -2,12 +2,14 @@
 
 mod base;
 mod cli;
+mod device;
 mod engine;
 mod golden;
 mod guards;
 mod kinds;
 mod layers;
 mod local;
+mod lora;
 mod numerics;
 mod policy;
 mod preferences;

@@ -273,13 +273,20 @@ fn a_sample_has_the_same_bits_alone_and_in_company_and_on_any_threads() {
                 "{batch_rows} rows"
             );
         }
-        for threads in [1, 2, 3] {
+        for threads in [1, 2, 3, 5] {
             let pool = rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)
                 .build()
                 .unwrap();
             let there = pool.install(|| run(&weights, &requests, &options));
             assert_eq!(there, together, "{threads} threads");
+            // With a thread or more to spare for every row they share the work.
+            let few = Options {
+                batch_rows: (threads / 2).max(1),
+                ..options.clone()
+            };
+            let there = pool.install(|| run(&weights, &requests[..7], &few));
+            assert_eq!(there, together[..7], "few rows on {threads} threads");
         }
         for (request, samples) in requests.iter().zip(&together) {
             let alone = run(&weights, std::slice::from_ref(request), &options);

@@ -207,7 +207,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     };
     let end = train::train(&mut state, &mut feed, &settings, &mut watcher);
     watcher.end(&state, end)?;
-    watcher.finish(&state, ctx.input("model"), dataset.metrics(pairs.len()))
+    watcher.finish(state, ctx.input("model"), dataset.metrics(pairs.len()))
 }
 
 fn options(p: &Params) -> dpo::Options {

@@ -355,7 +355,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         let after = held_out("after", ctx, &after, &route, &validation, &p);
         metrics.extend(after.or_else(|error| watcher.end(&state, Err(error)).map(|()| vec![]))?);
     }
-    watcher.finish(&state, ctx.input("model"), metrics)
+    watcher.finish(state, ctx.input("model"), metrics)
 }
 
 impl Params {

@@ -2,8 +2,8 @@
 //!
 //! They are execution parameters: they decide whether a run ends well, never how it ends. So a run that they stopped has
 //! the same key under other guards, and goes on from its last checkpoint; and a hit does not ask under which it was made.
-//! The defaults are far from every healthy run that was seen (norms within 4 medians, entropies above 0.06 nats) and may
-//! be loosened at no cost.
+//! The defaults are far from a healthy run: in `recipes/tars.toml` norms stay within 4 medians, the policy's entropy above
+//! 0.18 nats, and at most 0.81 of a step's groups have no spread.
 
 use crate::base::value::Values;
 use crate::engine::kind::Problem;

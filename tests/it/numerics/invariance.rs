@@ -4,7 +4,7 @@
 //! Sums over rows are f32, so another cut adds them in another order: bounds are 1e-6 of the norm of the gradient, some
 //! ten roundings. That the sums themselves are right is held by f64 (`kernels`).
 
-use super::{FAMILIES, gradient, random, relative, run, sample, weights};
+use super::{FAMILIES, gradient, random, relative, run, sample, starts, weights};
 use pipe::learn::decoder::{self, Packed, Workspace};
 use pipe::learn::decoder_backward::backward;
 use pipe::learn::objective::grpo::{self, Aggregation, GrpoWindow, Options};
@@ -87,6 +87,27 @@ fn a_row_does_not_see_what_lies_beside_it() {
     }
 }
 
+#[test]
+fn a_reference_has_the_bits_of_the_policy_that_it_is_a_copy_of() {
+    let sample = sample(&[33, 1, 7, 300]);
+    for (family, head) in FAMILIES {
+        let weights = weights(family, head);
+        let ids = sample.sequences.concat();
+        let starts = starts(&[33, 1, 7, 300]);
+        let scored: Vec<usize> = (1..ids.len()).filter(|i| !starts.contains(i)).collect();
+        let batch = Packed {
+            ids: &ids,
+            starts: &starts,
+        };
+        let mut workspace = Workspace::new();
+        let tape = decoder::forward(&weights, batch, &scored, 0.6, &mut workspace);
+        let scores = decoder::score(&weights, batch, &scored, 0.6, &mut workspace);
+        let bits = |list: &[f32]| list.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&scores.logp), bits(&tape.logp), "{family:?}");
+        assert_eq!(bits(&scores.entropy), bits(&tape.entropy), "{family:?}");
+    }
+}
+
 /// The loss, the metrics and the gradient of a window whose micro-batches are these.
 fn window(
     weights: &Weights,
@@ -158,6 +179,8 @@ fn the_objective_of_a_window_does_not_see_how_it_is_cut() {
                 max_length: 64,
             },
             advantages: order.iter().map(|&i| advantages[i]).collect(),
+            old: None,
+            sampler: None,
             reference: Some(order.iter().map(|&i| reference[i].clone()).collect()),
             sums: Default::default(),
         })

@@ -19,7 +19,7 @@ use pipe::learn::optim::{self, AdamW, Moments, Schedule, Shape};
 use pipe::learn::weights::{Role, Weights};
 use serde_json::{Value, json};
 
-fn tiny(family: Family, head: Head) -> Config {
+pub fn tiny(family: Family, head: Head) -> Config {
     Config {
         family,
         head,
@@ -41,7 +41,7 @@ fn tiny(family: Family, head: Head) -> Config {
     }
 }
 
-const FAMILIES: [(Family, Head); 4] = [
+pub const FAMILIES: [(Family, Head); 4] = [
     (Family::Qwen2, Head::Tied),
     (Family::Qwen3, Head::Tied),
     (Family::Llama, Head::Untied),
@@ -49,7 +49,7 @@ const FAMILIES: [(Family, Head); 4] = [
 ];
 
 /// Random weights whose norms and biases are not trivial either.
-fn weights(family: Family, head: Head) -> Weights {
+pub fn weights(family: Family, head: Head) -> Weights {
     let mut weights = Weights::random(tiny(family, head), Seed::new(3));
     let layout = weights.layout.clone();
     let mut rng = Seed::new(4).rng();
@@ -138,7 +138,7 @@ fn random(n: usize, seed: u64) -> Vec<f32> {
     (0..n).map(|_| rng.normal() as f32).collect()
 }
 
-fn relative(a: &[f32], b: &[f32]) -> f64 {
+pub fn relative(a: &[f32], b: &[f32]) -> f64 {
     let difference: Vec<f32> = a.iter().zip(b).map(|(a, b)| a - b).collect();
     optim::norm(&difference) / optim::norm(b)
 }

@@ -189,7 +189,7 @@ fn every_recorded_preference_loss_and_gradient_agrees() {
             &mut grads,
             &mut workspace,
         );
-        gradients.check(&weights, &grads, &golden, name);
+        gradients.check(&weights.layout.params, &grads, &golden, name);
     }
     for parity in [summed, losses, rewards, named] {
         parity.report();

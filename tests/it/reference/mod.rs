@@ -7,10 +7,12 @@ mod dpo;
 mod forward;
 mod gcg;
 mod grpo;
+mod lora;
+mod rerouting;
 mod sft;
 
 use crate::study::reference_dir;
-use pipe::learn::weights::Weights;
+use pipe::learn::weights::Param;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use serde_json::Value;
@@ -152,15 +154,16 @@ impl Gradients {
         }
     }
 
-    pub fn check(&mut self, weights: &Weights, grads: &[f32], golden: &Golden, case: &str) {
+    pub fn check(&mut self, params: &[Param], grads: &[f32], golden: &Golden, case: &str) {
         let names = golden.json["params"].as_array().expect("params");
         let norms = golden.get(&format!("{case}.grad_norm"));
         let probes = golden.get(&format!("{case}.grad_probe"));
         let total = norms.iter().map(|n| n * n).sum::<f64>().sqrt();
-        assert_eq!(names.len(), weights.layout.params.len());
+        assert_eq!(names.len(), params.len());
         for (i, name) in names.iter().enumerate() {
-            let name = name.as_str().expect("a name");
-            let param = weights.layout.param(name).expect(name);
+            // PEFT names the adapter in memory, not in its files.
+            let name = name.as_str().expect("a name").replace(".default.", ".");
+            let param = params.iter().find(|p| p.name == name).expect(&name);
             let part = grads[param.range.clone()].iter().map(|&g| f64::from(g));
             let norm = part.clone().map(|g| g * g).sum::<f64>().sqrt();
             let probe: f64 = part.enumerate().map(|(i, g)| g * (i as f64).cos()).sum();
@@ -221,16 +224,16 @@ fn pack(ids: &[f64], mask: &[f64], width: usize) -> (Vec<u32>, Vec<usize>) {
 /// Who checks a file of the set. A name that ends in `/` is a folder.
 const CLAIMS: &[(&str, &str)] = &[
     ("tokenizer/", "text"),
-    ("models/lora/", "adapters"),
-    ("models/rr_lora/", "adapters"),
+    ("models/lora/", "reference/lora, reference/rerouting"),
+    ("models/rr_lora/", "reference/lora, reference/rerouting"),
     ("models/", "reference/forward"),
     ("forward/", "reference/forward, sampler"),
     ("losses/sft.", "reference/sft"),
     ("losses/adamw.", "reference/sft"),
     ("losses/dpo.", "reference/dpo"),
     ("losses/grpo.", "reference/grpo"),
-    ("losses/rr.", "representation rerouting"),
-    ("lora.", "adapters"),
+    ("losses/rr.", "reference/rerouting"),
+    ("lora.", "reference/lora"),
     ("reward.", "reference/forward"),
     ("gcg.", "reference/gcg"),
     ("analysis.", "not the learning core"),

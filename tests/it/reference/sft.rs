@@ -11,7 +11,7 @@ use pipe::learn::weights::Role;
 use serde_json::Value;
 
 /// The SFT batch packed: ids, bounds, scored tokens.
-fn sft_batch(golden: &Golden) -> (Vec<u32>, Vec<usize>, Vec<usize>) {
+pub(super) fn sft_batch(golden: &Golden) -> (Vec<u32>, Vec<usize>, Vec<usize>) {
     let width = golden.shape("ids")[1];
     let (ids, starts) = pack(golden.get("ids"), golden.get("attention_mask"), width);
     let (mask, _) = pack(golden.get("loss_mask"), golden.get("attention_mask"), width);
@@ -47,7 +47,7 @@ fn supervised_loss_and_every_gradient_agree_with_trl() {
         &mut workspace,
     );
     let mut gradients = Gradients::new("SFT");
-    gradients.check(&weights, &grads, &golden, "sft");
+    gradients.check(&weights.layout.params, &grads, &golden, "sft");
     loss.report();
     gradients.report();
 }
