@@ -7,7 +7,7 @@ use crate::base::stats;
 use crate::learn::objective::advantage;
 use std::collections::BTreeMap;
 
-/// `groups` are the rollouts of each prompt; `compared` are the values that advantages compare, in the same order.
+/// `group` rollouts a prompt, one prompt after another; `compared` are the values that advantages compare, in this order.
 pub fn metrics(rollouts: &[Rollout], compared: &[Option<f64>], group: usize) -> Vec<(String, f64)> {
     let mut out: Vec<(String, f64)> = vec![];
     let mut put = |name: &str, value: f64| out.push((name.to_string(), value));
