@@ -70,7 +70,7 @@ fn an_event_file_can_be_read_while_the_node_runs_and_does_not_show_that_it_was_r
             let Event::Metric { node, metric } = event else {
                 return;
             };
-            if node != "reasoner" || metric.step % 10 != 0 {
+            if node != "reasoner" || !metric.step.is_multiple_of(10) {
                 return;
             }
             for bytes in under_way(&study) {

@@ -11,7 +11,10 @@ use std::path::Path;
 
 /// One object a step.
 const LINES: &str = "curve.jsonl";
-const STEP: &str = "step";
+const NUMBER: &str = "step";
+
+/// A step's number and its metrics.
+pub type Step = (u64, Vec<(String, f64)>);
 
 /// A step's number and its metrics.
 pub type Step = (u64, Vec<(String, f64)>);
@@ -53,7 +56,7 @@ impl Curve {
             .map(|line| {
                 let object: Map<String, Value> =
                     serde_json::from_str(line).context("a line of the curve is not JSON")?;
-                let step = object.get(STEP).and_then(Value::as_u64);
+                let step = object.get(NUMBER).and_then(Value::as_u64);
                 let step = step.context("a line of the curve has no step")?;
                 let values = values(&object).map(|(n, v)| (n.to_string(), v)).collect();
                 Ok((step, values))
@@ -78,7 +81,7 @@ impl Curve {
 
     /// Adds a step.
     pub fn push(&mut self, step: u64, metrics: &[(String, f64)]) -> Result<()> {
-        let mut object = Map::from_iter([(STEP.to_string(), json!(step))]);
+        let mut object = Map::from_iter([(NUMBER.to_string(), json!(step))]);
         object.extend(metrics.iter().map(|(n, v)| (n.clone(), json!(v))));
         self.text += &(serde_json::to_string(&object)? + "\n");
         self.last = metrics.iter().cloned().collect();
@@ -97,6 +100,6 @@ impl Curve {
 fn values(object: &Map<String, Value>) -> impl Iterator<Item = (&str, f64)> {
     object
         .iter()
-        .filter(|(name, _)| *name != STEP)
+        .filter(|(name, _)| *name != NUMBER)
         .filter_map(|(name, value)| Some((name.as_str(), value.as_f64()?)))
 }

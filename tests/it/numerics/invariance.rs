@@ -194,7 +194,12 @@ fn the_objective_of_a_window_does_not_see_how_it_is_cut() {
     ];
     let straight: Vec<usize> = (0..8).collect();
     for (which, make) in objectives.iter().enumerate() {
-        let whole = window(&weights, &rows, make(&straight), &[0..8]);
+        let whole = window(
+            &weights,
+            &rows,
+            make(&straight),
+            std::slice::from_ref(&(0..8)),
+        );
         let cuts: [(&[usize], &[Range<usize>]); 3] = [
             (&straight, &[0..1, 1..2, 2..3, 3..4, 4..5, 5..6, 6..7, 7..8]),
             (&straight, &[0..3, 3..4, 4..8]),

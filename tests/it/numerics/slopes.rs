@@ -89,3 +89,25 @@ pub fn wide(x: &[f32]) -> Vec<f64> {
 pub fn pulled(pull: &[f32], x: &[f32]) -> f64 {
     reference::dot(&wide(pull), &wide(x))
 }
+
+#[test]
+fn a_gradient_that_is_off_in_one_place_is_seen() {
+    let x = [0.5f32, -1.5, 2.0];
+    let square = |x: &[Vec<f64>]| reference::dot(&x[0], &x[0]);
+    let check = |gradient: &[f32]| {
+        Case {
+            name: "a square".into(),
+            inputs: &[&x],
+            loss: &square,
+            value: pulled(&x, &x),
+            gradients: &[gradient],
+            places: PLACES,
+        }
+        .check();
+    };
+    check(&[1.0, -3.0, 4.0]);
+    for wrong in [[1.0, -3.0, 4.001], [1.0, 3.0, 4.0], [0.0, -3.0, 4.0]] {
+        let seen = std::panic::catch_unwind(|| check(&wrong));
+        assert!(seen.is_err(), "{wrong:?}");
+    }
+}
