@@ -83,6 +83,15 @@ def set_up_python():
     mark.write_text(wanted)
 
 
+def enter_venv():
+    """Starts the calling script again inside the virtual environment, unless it runs there already."""
+    if Path(sys.prefix).resolve() == VENV:
+        return
+    set_up_python()
+    sys.stdout.flush()
+    os.execve(PYTHON, [str(PYTHON), *sys.argv], environment(os.cpu_count()))
+
+
 def set_up_rust():
     """Builds our side and returns its path."""
     build = ["cargo", "build", "--release", "--bench", "side", "--message-format=json-render-diagnostics"]
@@ -202,7 +211,7 @@ class Neighbours:
         ticks = os.sysconf("SC_CLK_TCK")
         first = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
         user, nice, system, _idle, _iowait, irq, softirq, steal = (int(n) / ticks for n in first[:8])
-        own = sum(os.times()[:2]) + sum(side.cpu_seconds() for side in self.sides)
+        own = sum(os.times()[:4]) + sum(side.cpu_seconds() for side in self.sides)
         return user + nice + system + irq + softirq + steal - own
 
     def share(self):

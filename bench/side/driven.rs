@@ -84,7 +84,11 @@ struct Clock<'c> {
 impl Watch for Clock<'_> {
     fn step(&mut self, _: &State, report: Report) -> Result<bool> {
         let seconds = self.start.get().elapsed().as_secs_f64();
-        turns::answer(json!({"seconds": seconds, "tokens": report.tokens}));
+        let mut reply = json!({"seconds": seconds, "tokens": report.tokens});
+        for (name, value) in report.metrics {
+            reply[name] = json!(value);
+        }
+        turns::answer(reply);
         Ok(true)
     }
 }

@@ -12,6 +12,7 @@ use pipe::learn::train::{self, Feed, Row, Window};
 use pipe::learn::weights::Weights;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::time::Instant;
 
 #[derive(Deserialize)]
 pub struct Work {
@@ -52,7 +53,9 @@ impl Feed for Rollouts {
         let Work {
             group, new, beta, ..
         } = self.work;
+        let start = Instant::now();
         let groups = rollouts(weights, &self.prompts, group, new, Seed::new(step))?;
+        let rollout = start.elapsed().as_secs_f64();
         let (mut rows, mut rewards) = (vec![], vec![]);
         for (prompt, samples) in self.prompts.iter().zip(&groups) {
             for sample in samples {
@@ -84,7 +87,7 @@ impl Feed for Rollouts {
         Ok(Window {
             rows,
             objective: Box::new(objective),
-            metrics: vec![],
+            metrics: vec![("rollout".into(), rollout)],
         })
     }
 }
