@@ -6,7 +6,7 @@ test PATTERN:
 tars *ARGS:
     cargo run --release -- run recipes/tars.toml {{ARGS}}
 bench NAME:
-    cargo bench --bench {{NAME}}
+    bench/{{NAME}}
 bless:
     PIPE_BLESS=1 cargo test --release
 loc:

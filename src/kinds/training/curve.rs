@@ -16,9 +16,6 @@ const NUMBER: &str = "step";
 /// A step's number and its metrics.
 pub type Step = (u64, Vec<(String, f64)>);
 
-/// A step's number and its metrics.
-pub type Step = (u64, Vec<(String, f64)>);
-
 /// The metrics of every step so far.
 #[derive(Default)]
 pub struct Curve {

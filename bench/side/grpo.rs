@@ -1,0 +1,105 @@
+//! A step of GRPO as the node kind `grpo` takes it: rollouts, rewards, advantages, the reference where the KL has a
+//! weight, gradient, update.
+
+use crate::rollout::rollouts;
+use crate::{driven, turns, work};
+use anyhow::{Result, bail};
+use pipe::base::rng::Seed;
+use pipe::learn::adapter::Net;
+use pipe::learn::decoder::Workspace;
+use pipe::learn::objective::advantage::{Scale, advantages};
+use pipe::learn::objective::grpo::{self, GrpoWindow, Options};
+use pipe::learn::train::{self, Feed, Goal, Row, State, Window};
+use pipe::learn::weights::Weights;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::time::Instant;
+
+#[derive(Deserialize)]
+pub struct Work {
+    config: Value,
+    prompts: usize,
+    group: usize,
+    prompt: usize,
+    new: usize,
+    beta: f64,
+}
+
+pub fn serve(work: Work) -> Result<()> {
+    let weights = work::weights(&work.config)?;
+    let mut feed = Rollouts {
+        prompts: work::ids(work.prompts, work.prompt, weights.config.vocab_size),
+        reference: weights.clone(),
+        work,
+    };
+    turns::ready(json!({"parameters": weights.layout.len()}));
+    driven::steps(
+        State::new(weights),
+        &driven::settings(),
+        &mut feed,
+        &mut |unit| bail!("no unit is called {unit}"),
+    )
+}
+
+struct Rollouts {
+    work: Work,
+    prompts: Vec<Vec<u32>>,
+    reference: Weights,
+}
+
+impl Feed for Rollouts {
+    fn window<'a>(
+        &'a mut self,
+        step: u64,
+        net: Net,
+        workspace: &mut Workspace,
+    ) -> Result<Window<'a>> {
+        let Work {
+            group, new, beta, ..
+        } = self.work;
+        let start = Instant::now();
+        let groups = rollouts(net, &self.prompts, group, new, Seed::new(step))?;
+        let rollout = start.elapsed().as_secs_f64();
+        let (mut rows, mut rewards, mut sampler) = (vec![], vec![], vec![]);
+        for (prompt, samples) in self.prompts.iter().zip(&groups) {
+            for sample in samples {
+                sampler.push(sample.logps.clone());
+                rewards.push(Some(reward(&sample.ids)));
+                let ids = [prompt.as_slice(), &sample.ids].concat();
+                let mask = (0..ids.len()).map(|i| i >= prompt.len()).collect();
+                rows.push(Row { ids, mask });
+            }
+        }
+        let advantages = advantages(&rewards, group, Scale::Group, 1e-4)?;
+        let reference =
+            (beta > 0.0).then(|| train::reference_logps(&self.reference, &rows, 1.0, workspace));
+        let window = grpo::Window {
+            rows: rows.len(),
+            tokens: rows.iter().map(Row::scored).sum(),
+            micro_batches: train::micro_batches(&rows, 1).len(),
+            max_length: new,
+        };
+        let objective = GrpoWindow {
+            options: Options {
+                beta,
+                ..Options::default()
+            },
+            window,
+            advantages,
+            old: None,
+            reference,
+            sampler: Some(sampler),
+            sums: Default::default(),
+        };
+        Ok(Window {
+            rows,
+            goal: Goal::Logp(Box::new(objective)),
+            metrics: vec![("rollout".into(), rollout)],
+        })
+    }
+}
+
+/// The share of even ids: costs nothing and differs between rollouts.
+fn reward(ids: &[u32]) -> f64 {
+    ids.iter().filter(|id| **id % 2 == 0).count() as f64 / ids.len() as f64
+}
