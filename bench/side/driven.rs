@@ -2,10 +2,10 @@
 
 use crate::turns;
 use anyhow::{Result, bail};
-use pipe::learn::decoder::Workspace;
+use pipe::learn::adapter::Net;
+use pipe::learn::decoder::{Keep, Workspace};
 use pipe::learn::optim::{AdamW, Schedule, Shape};
 use pipe::learn::train::{self, Feed, Report, Settings, State, Watch, Window};
-use pipe::learn::weights::Weights;
 use serde_json::json;
 use std::cell::Cell;
 use std::time::Instant;
@@ -22,12 +22,14 @@ pub fn settings() -> Settings {
         adamw: AdamW::default(),
         grad_clip: 1.0,
         temperature: 1.0,
+        keep: Keep::All,
     }
 }
 
 /// Takes a step of `feed` for every `go`, and hands any other unit to `other`, until the input ends.
 pub fn steps(
-    weights: Weights,
+    mut state: State,
+    settings: &Settings,
     feed: &mut dyn Feed,
     other: &mut dyn FnMut(&str) -> Result<()>,
 ) -> Result<()> {
@@ -37,11 +39,10 @@ pub fn steps(
         other,
         start: &start,
     };
-    let mut state = State::new(weights);
     match train::train(
         &mut state,
         &mut asked,
-        &settings(),
+        settings,
         &mut Clock { start: &start },
     ) {
         Err(error) if error.is::<Closed>() => Ok(()),
@@ -61,7 +62,7 @@ impl Feed for Asked<'_> {
     fn window<'a>(
         &'a mut self,
         step: u64,
-        weights: &Weights,
+        net: Net,
         workspace: &mut Workspace,
     ) -> Result<Window<'a>> {
         loop {
@@ -72,7 +73,7 @@ impl Feed for Asked<'_> {
             }
         }
         self.start.set(Instant::now());
-        self.feed.window(step, weights, workspace)
+        self.feed.window(step, net, workspace)
     }
 }
 

@@ -5,10 +5,11 @@ use crate::rollout::rollouts;
 use crate::{driven, turns, work};
 use anyhow::{Result, bail};
 use pipe::base::rng::Seed;
+use pipe::learn::adapter::Net;
 use pipe::learn::decoder::Workspace;
 use pipe::learn::objective::advantage::{Scale, advantages};
 use pipe::learn::objective::grpo::{self, GrpoWindow, Options};
-use pipe::learn::train::{self, Feed, Row, Window};
+use pipe::learn::train::{self, Feed, Goal, Row, State, Window};
 use pipe::learn::weights::Weights;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -32,9 +33,12 @@ pub fn serve(work: Work) -> Result<()> {
         work,
     };
     turns::ready(json!({"parameters": weights.layout.len()}));
-    driven::steps(weights, &mut feed, &mut |unit| {
-        bail!("no unit is called {unit}")
-    })
+    driven::steps(
+        State::new(weights),
+        &driven::settings(),
+        &mut feed,
+        &mut |unit| bail!("no unit is called {unit}"),
+    )
 }
 
 struct Rollouts {
@@ -47,18 +51,19 @@ impl Feed for Rollouts {
     fn window<'a>(
         &'a mut self,
         step: u64,
-        weights: &Weights,
+        net: Net,
         workspace: &mut Workspace,
     ) -> Result<Window<'a>> {
         let Work {
             group, new, beta, ..
         } = self.work;
         let start = Instant::now();
-        let groups = rollouts(weights, &self.prompts, group, new, Seed::new(step))?;
+        let groups = rollouts(net, &self.prompts, group, new, Seed::new(step))?;
         let rollout = start.elapsed().as_secs_f64();
-        let (mut rows, mut rewards) = (vec![], vec![]);
+        let (mut rows, mut rewards, mut sampler) = (vec![], vec![], vec![]);
         for (prompt, samples) in self.prompts.iter().zip(&groups) {
             for sample in samples {
+                sampler.push(sample.logps.clone());
                 rewards.push(Some(reward(&sample.ids)));
                 let ids = [prompt.as_slice(), &sample.ids].concat();
                 let mask = (0..ids.len()).map(|i| i >= prompt.len()).collect();
@@ -71,7 +76,7 @@ impl Feed for Rollouts {
         let window = grpo::Window {
             rows: rows.len(),
             tokens: rows.iter().map(Row::scored).sum(),
-            micro_batches: train::micro_batches(&rows).len(),
+            micro_batches: train::micro_batches(&rows, 1).len(),
             max_length: new,
         };
         let objective = GrpoWindow {
@@ -81,12 +86,14 @@ impl Feed for Rollouts {
             },
             window,
             advantages,
+            old: None,
             reference,
+            sampler: Some(sampler),
             sums: Default::default(),
         };
         Ok(Window {
             rows,
-            objective: Box::new(objective),
+            goal: Goal::Logp(Box::new(objective)),
             metrics: vec![("rollout".into(), rollout)],
         })
     }

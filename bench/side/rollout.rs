@@ -3,9 +3,9 @@
 use crate::{turns, work};
 use anyhow::Result;
 use pipe::base::rng::Seed;
+use pipe::learn::adapter::Net;
 use pipe::learn::sample::choose::Choice;
 use pipe::learn::sample::{self, Options, Request, Sample};
-use pipe::learn::weights::Weights;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -25,14 +25,14 @@ pub fn serve(work: Work) -> Result<()> {
     let mut turn = 0;
     while turns::asked().is_some() {
         turn += 1;
-        turns::timed(|| rollouts(&weights, &prompts, 1, work.new, Seed::new(turn)))?;
+        turns::timed(|| rollouts((&weights).into(), &prompts, 1, work.new, Seed::new(turn)))?;
     }
     Ok(())
 }
 
 /// `samples` completions of every prompt, each of `new` tokens.
 pub fn rollouts(
-    weights: &Weights,
+    net: Net,
     prompts: &[Vec<u32>],
     samples: usize,
     new: usize,
@@ -53,5 +53,5 @@ pub fn rollouts(
         stop_ids: BTreeSet::new(),
         batch_rows: 256,
     };
-    sample::sample(weights, &requests, &options, &mut |_, _| {}, &|| false)
+    sample::sample(net, &requests, &options, &mut |_, _| {}, &|| false)
 }

@@ -5,11 +5,12 @@
 
 use crate::{driven, peak, turns, work};
 use anyhow::Result;
+use pipe::learn::adapter::Net;
 use pipe::learn::decoder::{self, Workspace};
 use pipe::learn::decoder_backward::backward;
 use pipe::learn::objective::sft::{SftWindow, sft};
 use pipe::learn::optim::{Moments, clip};
-use pipe::learn::train::{Batch, Feed, Row, Window};
+use pipe::learn::train::{Batch, Feed, Goal, Row, State, Window};
 use pipe::learn::weights::Weights;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -27,13 +28,18 @@ pub fn serve(work: Work) -> Result<()> {
     let mut feed = Same::new(&work, &weights);
     let mut phases = Phases::new(weights.clone(), Batch::pack(&feed.rows));
     turns::ready(json!({"parameters": weights.layout.len()}));
-    driven::steps(weights, &mut feed, &mut |unit| match unit {
-        "phases" => {
-            phases.step();
-            Ok(())
-        }
-        unit => peak::serve(unit),
-    })
+    driven::steps(
+        State::new(weights),
+        &driven::settings(),
+        &mut feed,
+        &mut |unit| match unit {
+            "phases" => {
+                phases.step();
+                Ok(())
+            }
+            unit => peak::serve(unit),
+        },
+    )
 }
 
 /// The same rows at every step, each token of them trained on.
@@ -55,12 +61,12 @@ impl Same {
 }
 
 impl Feed for Same {
-    fn window<'a>(&'a mut self, _: u64, _: &Weights, _: &mut Workspace) -> Result<Window<'a>> {
+    fn window<'a>(&'a mut self, _: u64, _: Net, _: &mut Workspace) -> Result<Window<'a>> {
         // Token 0 of a row has no predictor.
         let tokens = self.rows.iter().map(|row| row.ids.len() - 1).sum();
         Ok(Window {
             rows: self.rows.clone(),
-            objective: Box::new(SftWindow::new(tokens)),
+            goal: Goal::Logp(Box::new(SftWindow::new(tokens))),
             metrics: vec![],
         })
     }
@@ -80,7 +86,7 @@ impl Phases {
             batch,
             workspace: Workspace::new(),
             grads: vec![0.0; weights.layout.len()],
-            moments: Moments::zeros(&weights.layout),
+            moments: Moments::zeros(weights.layout.len()),
             weights,
         }
     }

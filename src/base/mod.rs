@@ -5,5 +5,6 @@ pub mod response;
 pub mod rng;
 pub mod rows;
 pub mod stats;
+pub mod tensorboard;
 pub mod text;
 pub mod value;

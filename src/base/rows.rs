@@ -1,4 +1,4 @@
-//! Rows of the JSONL artifacts: prompts, conversations, completions, scores; and metrics. One struct a schema, an id a row.
+//! Rows of the JSONL artifacts: prompts, conversations, completions, pairs, scores; and metrics. One struct a schema, an id a row.
 //!
 //! An artifact folder holds `rows.jsonl` (one JSON object a line, no blank lines) or `metrics.json`. Field order is the
 //! order of declaration, so equal rows are equal bytes.
@@ -131,6 +131,22 @@ impl From<Prompt> for CompletedPrompt {
             truth: p.truth,
         }
     }
+}
+
+/// Two responses to one prompt, the better one and the worse one: what DPO learns from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pair {
+    /// `<prompt id>#<chosen sample>-<rejected sample>`.
+    pub id: String,
+    #[serde(flatten)]
+    pub prompt: CompletedPrompt,
+    pub chosen: String,
+    pub rejected: String,
+    pub chosen_score: f64,
+    pub rejected_score: f64,
+    /// False where the response ran into the length limit: no end of turn belongs to it.
+    pub chosen_finished: bool,
+    pub rejected_finished: bool,
 }
 
 /// A named value with its sample size and 95 % interval, and the file of per-sample values behind it.

@@ -101,6 +101,10 @@ pub fn run(args: &Show) -> Outcome {
             ]);
         }
         out += &table.render();
+        let others = artifact.files.iter().filter(|f| f.path != rows::METRICS);
+        for file in others {
+            out += &format!("  {:>10}  {}\n", bytes(file.size), file.path);
+        }
     } else {
         for file in &artifact.files {
             out += &format!("  {:>10}  {}\n", bytes(file.size), file.path);

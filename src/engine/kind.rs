@@ -65,6 +65,16 @@ pub struct Output {
     pub name: &'static str,
     pub ty: Type,
     pub doc: &'static str,
+    /// None: every node of the kind delivers it.
+    pub only_with: Option<OnlyWith>,
+}
+
+/// For which parameters an output is delivered.
+pub struct OnlyWith {
+    /// Reads identity parameters.
+    pub given: fn(&Values) -> bool,
+    /// Which parameter to set, for the one who asks for it in vain.
+    pub hint: &'static str,
 }
 
 /// How many threads a node can use.
@@ -112,6 +122,12 @@ pub struct Kind {
 impl Kind {
     pub fn port(&self, name: &str) -> Option<&Port> {
         self.inputs.iter().find(|p| p.name == name)
+    }
+
+    /// What a node with these identity parameters delivers.
+    pub fn delivered<'a>(&'a self, params: &'a Values) -> impl Iterator<Item = &'a Output> {
+        let given = |o: &&Output| o.only_with.as_ref().is_none_or(|w| (w.given)(params));
+        self.outputs.iter().filter(given)
     }
 
     pub fn output(&self, name: &str) -> Option<&Output> {

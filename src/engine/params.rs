@@ -77,6 +77,15 @@ pub trait ParamSet: Sized {
     fn write(&self) -> Values;
 }
 
+/// What a block is where a recipe says nothing of it.
+pub fn defaults<P: ParamSet>() -> Values {
+    let value = |spec: ParamSpec| match spec.default {
+        Default::Value(value) => Some((spec.name.to_string(), value)),
+        Default::Required | Default::Absent => None,
+    };
+    P::specs().into_iter().filter_map(value).collect()
+}
+
 /// For kinds without a block of one class.
 pub struct None_;
 impl ParamSet for None_ {
@@ -102,8 +111,11 @@ impl ParamSet for None_ {
 ///         /// Seed of the data order.
 ///         seed: u64 = 0;
 ///     }
+///     with { lora: Lora }
 /// }
 /// ```
+///
+/// `with` takes over the fields of other blocks, which several kinds share: in a recipe they stand beside the own ones.
 #[macro_export]
 macro_rules! params {
     (@default $ty:ty) => {
@@ -119,24 +131,30 @@ macro_rules! params {
             None => $crate::engine::params::Default::Absent,
         }
     }};
-    ( pub struct $name:ident { $( $(#[doc = $doc:literal])+ $field:ident : $ty:ty $(= $default:expr)? ; )* } ) => {
+    ( pub struct $name:ident { $( $(#[doc = $doc:literal])+ $field:ident : $ty:ty $(= $default:expr)? ; )* }
+      $( with { $( $part:ident : $set:ty ),+ $(,)? } )? ) => {
         #[derive(Clone, Debug)]
-        pub struct $name { $( $(#[doc = $doc])+ pub $field: $ty, )* }
+        pub struct $name { $( $(#[doc = $doc])+ pub $field: $ty, )* $( $( pub $part: $set, )+ )? }
 
         impl $crate::engine::params::ParamSet for $name {
             fn specs() -> Vec<$crate::engine::params::ParamSpec> {
-                vec![ $( $crate::engine::params::ParamSpec {
+                let own = vec![ $( $crate::engine::params::ParamSpec {
                     name: stringify!($field),
                     ty: <$ty as $crate::engine::params::ParamValue>::ty(),
                     default: $crate::params!(@default $ty $(, $default)?),
                     doc: concat!($($doc),+),
                     fits: |value| <$ty as $crate::engine::params::ParamValue>::read(Some(value)).map(|_| ()),
-                } ),* ]
+                } ),* ];
+                own.into_iter()
+                    $( $( .chain(<$set as $crate::engine::params::ParamSet>::specs()) )+ )?
+                    .collect()
             }
 
             fn read(values: &$crate::base::value::Values) -> Result<Self, String> {
                 Ok($name { $( $field: <$ty as $crate::engine::params::ParamValue>::read(values.get(stringify!($field)))
-                    .map_err(|e| format!("`{}`: {e}", stringify!($field)))?, )* })
+                    .map_err(|e| format!("`{}`: {e}", stringify!($field)))?, )*
+                    $( $( $part: <$set as $crate::engine::params::ParamSet>::read(values)?, )+ )?
+                })
             }
 
             fn write(&self) -> $crate::base::value::Values {
@@ -145,6 +163,7 @@ macro_rules! params {
                     let value = $crate::engine::params::ParamValue::write(&self.$field);
                     values.extend(value.map(|v| (stringify!($field).to_string(), v)));
                 )*
+                $( $( values.extend($crate::engine::params::ParamSet::write(&self.$part)); )+ )?
                 values
             }
         }

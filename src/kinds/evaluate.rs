@@ -52,11 +52,13 @@ judge = "world"
             name: "metrics",
             ty: Type::Metrics,
             doc: "the measures",
+            only_with: None,
         },
         Output {
             name: "scores",
             ty: Type::Scores,
             doc: "one row a completion: what the judge said of it",
+            only_with: None,
         },
     ],
     params: Params::specs,

@@ -70,6 +70,7 @@ temperature = 0.7
         name: "completions",
         ty: Type::Completions,
         doc: "in the order of the prompts",
+        only_with: None,
     }],
     params: Params::specs,
     exec: Exec::specs,
@@ -103,7 +104,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let model = Model::load(ctx.input("model"))?;
     let prompts: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
     let sampling = Sampling {
-        weights: &model.weights,
+        net: (&model.weights).into(),
         tokenizer: &model.tokenizer,
         samples: p.samples,
         prefill: p.prefill.as_deref(),

@@ -33,6 +33,7 @@ path = "models/Qwen2.5-0.5B-Instruct"
         name: "model",
         ty: Type::Model,
         doc: "the folder's model files",
+        only_with: None,
     }],
     params: Params::specs,
     exec: None_::specs,

@@ -50,6 +50,7 @@ total = 2000
         name: "prompts",
         ty: Type::Prompts,
         doc: "the mix",
+        only_with: None,
     }],
     params: Params::specs,
     exec: None_::specs,

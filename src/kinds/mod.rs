@@ -1,13 +1,19 @@
 //! The kinds of nodes: the one place where the engine meets models and the world. A file a kind, a line in `REGISTRY`.
 
+pub mod dpo;
 pub mod evaluate;
 pub mod generate;
 pub mod grpo;
+pub mod local_adapter;
 pub mod local_model;
+pub mod lora;
+pub mod merge;
 pub mod mix;
 pub mod model_io;
+pub mod preferences;
 pub mod probe;
 pub mod prompts_file;
+pub mod rerouting;
 pub mod reward;
 pub mod scorers;
 pub mod sft;
@@ -29,10 +35,15 @@ pub const REGISTRY: Registry = Registry(&[
     &world_teacher::KIND,
     &world_knowledge::KIND,
     &local_model::KIND,
+    &local_adapter::KIND,
+    &merge::KIND,
     &prompts_file::KIND,
     &mix::KIND,
     &sft::KIND,
     &grpo::KIND,
+    &preferences::KIND,
+    &dpo::KIND,
+    &rerouting::KIND,
     &probe::KIND,
     &generate::KIND,
     &evaluate::KIND,

@@ -3,6 +3,7 @@
 use crate::base::rng::Seed;
 use crate::base::rows::{Completion, Message, Prompt};
 use crate::engine::worker::{Interrupted, NodeCtx};
+use crate::learn::adapter::Net;
 use crate::learn::chat;
 use crate::learn::checkpoint;
 use crate::learn::sample::choose::Choice;
@@ -60,7 +61,7 @@ pub fn use_threads(ctx: &NodeCtx) -> Result<()> {
 
 /// Sampling as a kind wants it: prompts in, completions out, in the order of the prompts.
 pub struct Sampling<'a> {
-    pub weights: &'a Weights,
+    pub net: Net<'a>,
     pub tokenizer: &'a Tokenizer,
     pub samples: usize,
     pub prefill: Option<&'a str>,
@@ -88,7 +89,7 @@ impl Sampling<'_> {
             })
             .collect::<Result<Vec<_>>>()?;
         let groups = sample::sample(
-            self.weights,
+            self.net,
             &requests,
             &self.options,
             &mut |rows, _tokens| report(rows),

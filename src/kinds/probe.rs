@@ -64,6 +64,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
         name: "metrics",
         ty: Type::Metrics,
         doc: "average and best of n, per class",
+        only_with: None,
     }],
     params: Params::specs,
     exec: None_::specs,
@@ -110,7 +111,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         );
     }
     let sampling = Sampling {
-        weights: &model.weights,
+        net: (&model.weights).into(),
         tokenizer: &model.tokenizer,
         samples: p.samples,
         prefill: None,

@@ -67,6 +67,7 @@ harmful = ["unsafe"]
         name: "prompts",
         ty: Type::Prompts,
         doc: "one row a prompt, in the file's order",
+        only_with: None,
     }],
     params: Params::specs,
     exec: None_::specs,

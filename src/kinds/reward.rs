@@ -11,7 +11,7 @@ use crate::base::stats;
 use crate::base::text::did_you_mean;
 use crate::engine::kind::Problem;
 use crate::kinds::scorers::{self, Judged, Scorer, Settings};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 
 /// A parsed reward expression.
@@ -67,13 +67,14 @@ impl Expr {
         out
     }
 
-    fn eval(&self, scores: &BTreeMap<&str, f64>) -> f64 {
-        match self {
+    /// None where a scorer that is asked had no score.
+    fn eval(&self, scores: &BTreeMap<&str, f64>) -> Option<f64> {
+        Some(match self {
             Expr::Number(x) => *x,
-            Expr::Scorer(name) => scores[name.as_str()],
-            Expr::Neg(a) => -a.eval(scores),
+            Expr::Scorer(name) => *scores.get(name.as_str())?,
+            Expr::Neg(a) => -a.eval(scores)?,
             Expr::Binary(op, a, b) => {
-                let (a, b) = (a.eval(scores), b.eval(scores));
+                let (a, b) = (a.eval(scores)?, b.eval(scores)?);
                 match op {
                     Op::Add => a + b,
                     Op::Sub => a - b,
@@ -83,7 +84,7 @@ impl Expr {
                     Op::Max => a.max(b),
                 }
             }
-        }
+        })
     }
 }
 
@@ -97,6 +98,14 @@ pub struct Route {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reward {
     pub value: f64,
+    pub scores: BTreeMap<&'static str, f64>,
+}
+
+/// The same of a response that may be unscorable: a scorer had no score for it, or the expression has no finite value
+/// (`1 / format`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    pub value: Option<f64>,
     pub scores: BTreeMap<&'static str, f64>,
 }
 
@@ -116,28 +125,36 @@ impl Route {
         Ok(Route { by_class, settings })
     }
 
-    /// The reward of one response. A class without a route, or a value that is not finite, is an error.
+    /// The reward of one response. A class without a route, or a response that is unscorable, is an error.
     pub fn reward(&self, judged: &Judged) -> Result<Reward> {
+        let Scored { value, scores } = self.score(judged)?;
+        let value = value.with_context(|| {
+            format!(
+                "the reward of prompt {} is no number: a scorer has no score for the response, or the expression has no \
+                 finite value",
+                judged.prompt_id
+            )
+        })?;
+        Ok(Reward { value, scores })
+    }
+
+    /// As `reward`, for who has a use for responses that are unscorable.
+    pub fn score(&self, judged: &Judged) -> Result<Scored> {
         let class = judged.class;
         let expr = self.by_class.get(&class).with_context(|| {
             format!("the reward table has no entry for class `{}`", class.word())
         })?;
         let mut scores = BTreeMap::new();
-        let mut by_name = BTreeMap::new();
         for name in expr.scorers() {
             let scorer = scorers::get(name).with_context(|| format!("no scorer `{name}`"))?;
             let score = (scorer.score)(judged, &self.settings)
                 .with_context(|| format!("scorer `{name}` on prompt {}", judged.prompt_id))?;
-            scores.insert(scorer.name, score);
-            by_name.insert(name, score);
+            if let Some(score) = score {
+                scores.insert(scorer.name, score);
+            }
         }
-        let value = expr.eval(&by_name);
-        ensure!(
-            value.is_finite(),
-            "the reward of prompt {} is {value}",
-            judged.prompt_id
-        );
-        Ok(Reward { value, scores })
+        let value = expr.eval(&scores).filter(|value| value.is_finite());
+        Ok(Scored { value, scores })
     }
 }
 

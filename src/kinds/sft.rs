@@ -1,20 +1,21 @@
 //! Supervised fine-tuning on conversations: of a base model on teacher traces, and of an untrained one on its corpus.
 
 use crate::base::rng::Seed;
-use crate::base::rows::{self, Conversation};
+use crate::base::rows::{self, Conversation, Metric};
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::lora::{self, Lora};
 use crate::kinds::model_io::{self, Model};
-use crate::kinds::training::{LrSchedule, Watcher};
+use crate::kinds::training::{self, Epochs, Guards, LrSchedule, Watcher};
 use crate::kinds::{positive, range};
+use crate::learn::adapter::Net;
 use crate::learn::chat;
 use crate::learn::decoder::Workspace;
 use crate::learn::objective::sft::SftWindow;
 use crate::learn::optim::{AdamW, Schedule};
-use crate::learn::train::{self, Feed, Row, Settings, State, Window};
-use crate::learn::weights::Weights;
+use crate::learn::train::{self, Feed, Goal, Row, Settings, Window};
 use crate::params;
 use anyhow::{Context, Result, ensure};
 
@@ -41,22 +42,27 @@ params! {
         /// Seed of the order.
         seed: u64 = 0;
     }
+    with { lora: Lora }
 }
 
 params! {
     pub struct Exec {
         /// Steps between two checkpoints.
         checkpoint_every: u64 = 100;
+        /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
+        recompute: bool = false;
     }
+    with { guards: Guards }
 }
 
 pub const KIND: Kind = Kind {
     name: "sft",
-    revision: 1,
-    summary: "supervised fine-tuning of all parameters on conversations",
+    revision: 2,
+    summary: "supervised fine-tuning on conversations, of all parameters or of an adapter",
     about: "Conversations are rendered with the model folder's own chat template; the loss is the mean negative \
             log-probability over all assistant tokens of the step (content and end of turn), never a mean of means. AdamW, \
-            every epoch in an order of its own. Stops with a named cause when loss or gradient stop being finite.",
+            every epoch in an order of its own. Fails with a named cause, and keeps the last good checkpoint, when loss or \
+            gradient stop being finite or the gradient explodes.",
     example: r#"
 [node.sft]
 kind = "sft"
@@ -83,12 +89,15 @@ epochs = 3
             name: "model",
             ty: Type::Model,
             doc: "the trained model",
+            only_with: None,
         },
         Output {
             name: "metrics",
             ty: Type::Metrics,
-            doc: "last values, and `curve.jsonl` with every step",
+            doc: "last values, conversations dropped; every step in `curve.jsonl` and in an event file for TensorBoard",
+            only_with: None,
         },
+        lora::ADAPTER,
     ],
     params: Params::specs,
     exec: Exec::specs,
@@ -101,6 +110,7 @@ epochs = 3
 fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
     if let Ok(p) = Params::read(values) {
+        p.lora.problems(&mut found);
         positive(&mut found, "lr", p.lr);
         positive(&mut found, "epochs", p.epochs);
         positive(&mut found, "batch", p.batch as f64);
@@ -112,6 +122,7 @@ fn check(values: &Values) -> Vec<Problem> {
     if let Ok(e) = Exec::read(values) {
         positive(&mut found, "checkpoint_every", e.checkpoint_every as f64);
     }
+    found.extend(Guards::problems(values));
     found
 }
 
@@ -143,22 +154,30 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         },
         grad_clip: p.grad_clip,
         temperature: 1.0,
+        keep: training::keep(exec.recompute),
     };
-    let mut state = State::new(model.weights);
-    let mut watcher = Watcher::start(ctx, &mut state, steps, exec.checkpoint_every, &["loss"]);
+    let mut state = p.lora.state(model.weights, Seed::new(p.seed));
+    let limits = exec.guards.limits();
+    let every = exec.checkpoint_every;
+    let mut watcher = Watcher::start(ctx, &mut state, steps, every, limits, &["loss"])?;
     let end = train::train(&mut state, &mut feed, &settings, &mut watcher);
     watcher.end(&state, end)?;
-    watcher.finish(&state, ctx.input("model"), vec![])
+    let dropped = Metric {
+        name: "truncation/dropped".into(),
+        value: feed.dropped as f64,
+        n: conversations.len(),
+        interval: None,
+        unit: "conversations".into(),
+    };
+    watcher.finish(state, ctx.input("model"), vec![dropped])
 }
 
-/// Every conversation once an epoch, in an order that the epoch's number decides.
+/// Conversations as rows, every one once an epoch.
 struct Conversations {
     rows: Vec<Row>,
     dropped: usize,
     batch: usize,
-    seed: Seed,
-    /// The order of the epoch that is under way.
-    epoch: Option<(u64, Vec<usize>)>,
+    epochs: Epochs,
 }
 
 impl Conversations {
@@ -183,39 +202,25 @@ impl Conversations {
             p.max_tokens
         );
         Ok(Conversations {
+            epochs: Epochs::new(rows.len(), Seed::new(p.seed).child("order")),
             rows,
             dropped,
             batch: p.batch,
-            seed: Seed::new(p.seed).child("order"),
-            epoch: None,
         })
-    }
-
-    /// The row at this place of the endless sequence of epochs.
-    fn row(&mut self, place: u64) -> &Row {
-        let n = self.rows.len() as u64;
-        let epoch = place / n;
-        if self.epoch.as_ref().is_none_or(|(e, _)| *e != epoch) {
-            let mut order: Vec<usize> = (0..self.rows.len()).collect();
-            self.seed.at(epoch).rng().shuffle(&mut order);
-            self.epoch = Some((epoch, order));
-        }
-        let (_, order) = self.epoch.as_ref().expect("the epoch was just made");
-        &self.rows[order[(place % n) as usize]]
     }
 }
 
 impl Feed for Conversations {
-    fn window<'a>(&'a mut self, step: u64, _: &Weights, _: &mut Workspace) -> Result<Window<'a>> {
+    fn window<'a>(&'a mut self, step: u64, _: Net, _: &mut Workspace) -> Result<Window<'a>> {
         let first = step * self.batch as u64;
         let rows: Vec<Row> = (first..first + self.batch as u64)
-            .map(|place| self.row(place).clone())
+            .map(|place| self.rows[self.epochs.at(place)].clone())
             .collect();
         let scored: usize = rows.iter().map(Row::scored).sum();
         let tokens: usize = rows.iter().map(|r| r.ids.len()).sum();
         Ok(Window {
             rows,
-            objective: Box::new(SftWindow::new(scored)),
+            goal: Goal::Logp(Box::new(SftWindow::new(scored))),
             metrics: vec![("num_tokens".into(), tokens as f64)],
         })
     }

@@ -159,6 +159,7 @@ const TOY: Kind = Kind {
         name: "out",
         ty: Type::Prompts,
         doc: "A text.",
+        only_with: None,
     }],
     params: crate::engine::params::None_::specs,
     exec: crate::engine::params::None_::specs,

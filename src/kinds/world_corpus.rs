@@ -58,6 +58,7 @@ n = 24000
         name: "conversations",
         ty: Type::Conversations,
         doc: "user and assistant turns",
+        only_with: None,
     }],
     params: Params::specs,
     exec: None_::specs,

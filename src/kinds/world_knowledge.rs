@@ -48,6 +48,7 @@ in = { model = "base" }
         name: "metrics",
         ty: Type::Metrics,
         doc: "share of right answers by sort of question",
+        only_with: None,
     }],
     params: Params::specs,
     exec: None_::specs,

@@ -46,6 +46,7 @@ layers = 3
         name: "model",
         ty: Type::Model,
         doc: "the untrained model",
+        only_with: None,
     }],
     params: Params::specs,
     exec: None_::specs,

@@ -55,11 +55,13 @@ samples = 4
             name: "conversations",
             ty: Type::Conversations,
             doc: "one conversation a kept trace",
+            only_with: None,
         },
         Output {
             name: "metrics",
             ty: Type::Metrics,
             doc: "how many were asked for, how many were kept",
+            only_with: None,
         },
     ],
     params: Params::specs,

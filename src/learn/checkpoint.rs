@@ -8,11 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use candle_core::{DType, Device, Tensor};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde_json::Value;
 
 use crate::learn::config::{Config, Head};
+use crate::learn::tensors::{self, TensorFile, Tensors};
 use crate::learn::weights::Weights;
 
 /// Weights of a Hugging Face folder (`config.json`, `model.safetensors` or `model.safetensors.index.json`).
@@ -27,39 +26,27 @@ pub fn load(folder: &Path) -> Result<Weights> {
     let mut unexpected = Vec::new();
     let mut spare_head = None;
     for file in files {
-        let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let tensors = SafeTensors::deserialize(&bytes).with_context(|| {
-            format!(
-                "{} is no whole safetensors file; was it copied or downloaded to its end?",
-                file.display()
-            )
-        })?;
-        let mut names = tensors.names();
-        names.sort_unstable();
-        for name in names {
-            let tensor = tensors
-                .tensor(name)
-                .with_context(|| format!("{}: tensor {name}", file.display()))?;
+        let mut tensors = TensorFile::open(&file)?;
+        for name in tensors.names() {
             let place = || format!("{}: tensor {name}", file.display());
-            if let Some(param) = weights.layout.clone().param(name) {
+            if let Some(param) = weights.layout.clone().param(&name) {
                 ensure!(
-                    tensor.shape() == param.shape,
+                    tensors.shape(&name) == param.shape,
                     "{} has shape {:?}, the config asks for {:?}",
                     place(),
-                    tensor.shape(),
+                    tensors.shape(&name),
                     param.shape
                 );
-                read_floats(&tensor, &mut weights.data[param.range.clone()]).with_context(place)?;
-                ensure!(found.insert(name.to_owned()), "{} occurs twice", place());
+                tensors.read(&name, &mut weights.data[param.range.clone()])?;
+                ensure!(found.insert(name.clone()), "{} occurs twice", place());
             } else if name == "lm_head.weight" && weights.config.head == Head::Tied {
-                let mut table = vec![0.0; tensor.shape().iter().product()];
-                read_floats(&tensor, &mut table).with_context(place)?;
-                spare_head = Some((table, file.clone()));
-            } else if !ignorable(name) {
-                unexpected.push(name.to_owned());
+                spare_head = Some((tensors.array(&name)?, file.clone()));
+            } else if !ignorable(&name) {
+                unexpected.push(name);
             }
         }
     }
+    unexpected.sort();
     let missing: Vec<&str> = weights
         .layout
         .params
@@ -67,6 +54,12 @@ pub fn load(folder: &Path) -> Result<Weights> {
         .map(|param| param.name.as_str())
         .filter(|name| !found.contains(*name))
         .collect();
+    ensure!(
+        missing != ["lm_head.weight"],
+        "{}: lm_head.weight is missing although the config does not tie it to the embeddings; a model that ties them says \
+         tie_word_embeddings = true in its config.json, any other folder is not whole",
+        folder.display()
+    );
     ensure!(
         missing.is_empty(),
         "{}: missing tensors: {}",
@@ -82,7 +75,8 @@ pub fn load(folder: &Path) -> Result<Weights> {
     if let Some((table, file)) = spare_head {
         ensure!(
             table == weights.embed(),
-            "{}: lm_head.weight differs from the embeddings although the config ties them",
+            "{}: lm_head.weight differs from the embeddings although the config ties them; a model with a head of its own \
+             says tie_word_embeddings = false in its config.json",
             file.display()
         );
     }
@@ -116,7 +110,7 @@ pub fn save(weights: &Weights, folder: &Path) -> Result<()> {
         serde_json::to_string_pretty(&weights.config.to_json()).context("config to JSON")?;
     text.push('\n');
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    let tensors: BTreeMap<&str, (&[usize], &[f32])> = weights
+    let all: Tensors = weights
         .layout
         .params
         .iter()
@@ -125,11 +119,7 @@ pub fn save(weights: &Weights, folder: &Path) -> Result<()> {
             (param.name.as_str(), (param.shape.as_slice(), data))
         })
         .collect();
-    write_tensors(
-        &folder.join("model.safetensors"),
-        &tensors,
-        ("format", "pt"),
-    )
+    tensors::write(&folder.join("model.safetensors"), &all, ("format", "pt"))
 }
 
 /// An exact training state: named flat arrays (weights, moments) and a header.
@@ -139,37 +129,29 @@ pub struct State {
     pub arrays: BTreeMap<String, Vec<f32>>,
 }
 
-impl State {
-    /// Writes one file. Equal states give equal bytes.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let shapes: Vec<[usize; 1]> = self.arrays.values().map(|a| [a.len()]).collect();
-        let tensors = self
-            .arrays
-            .iter()
-            .zip(&shapes)
-            .map(|((name, data), shape)| (name.as_str(), (&shape[..], data.as_slice())))
-            .collect();
-        write_tensors(path, &tensors, ("state", &self.header.to_string()))
-    }
+/// Writes one file. Equal states give equal bytes.
+pub fn save_state(path: &Path, header: &Value, arrays: &BTreeMap<&str, &[f32]>) -> Result<()> {
+    let shapes: Vec<[usize; 1]> = arrays.values().map(|a| [a.len()]).collect();
+    let all = arrays
+        .iter()
+        .zip(&shapes)
+        .map(|((name, data), shape)| (*name, (&shape[..], *data)))
+        .collect();
+    tensors::write(path, &all, ("state", &header.to_string()))
+}
 
+impl State {
     /// Errors: an unreadable or truncated file, or one that is not a state.
     pub fn load(path: &Path) -> Result<State> {
-        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let broken = || format!("{} is no whole safetensors file", path.display());
-        let tensors = SafeTensors::deserialize(&bytes).with_context(broken)?;
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).with_context(broken)?;
-        let header = metadata
-            .metadata()
-            .as_ref()
-            .and_then(|map| map.get("state"))
+        let mut file = TensorFile::open(path)?;
+        let header = file
+            .note("state")
             .with_context(|| format!("{} holds no training state", path.display()))?;
         let header = serde_json::from_str(header)
             .with_context(|| format!("{}: the header is not JSON", path.display()))?;
         let mut arrays = BTreeMap::new();
-        for (name, tensor) in tensors.tensors() {
-            let mut data = vec![0.0; tensor.shape().iter().product()];
-            read_floats(&tensor, &mut data)
-                .with_context(|| format!("{}: array {name}", path.display()))?;
+        for name in file.names() {
+            let data = file.array(&name)?;
             arrays.insert(name, data);
         }
         Ok(State { header, arrays })
@@ -215,41 +197,4 @@ fn tensor_files(folder: &Path) -> Result<Vec<PathBuf>> {
 /// Buffers that old checkpoints carry and nobody trains.
 fn ignorable(name: &str) -> bool {
     name.ends_with("rotary_emb.inv_freq")
-}
-
-/// The tensor as f32, whatever it is stored as: candle knows the types.
-fn read_floats(tensor: &TensorView, out: &mut [f32]) -> Result<()> {
-    let dtype = match tensor.dtype() {
-        Dtype::F32 => DType::F32,
-        Dtype::BF16 => DType::BF16,
-        Dtype::F16 => DType::F16,
-        other => bail!("type {other:?} is not supported: only F32, BF16 and F16"),
-    };
-    let floats = Tensor::from_raw_buffer(tensor.data(), dtype, tensor.shape(), &Device::Cpu)
-        .and_then(|t| t.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>())
-        .context("reading its numbers")?;
-    out.copy_from_slice(&floats);
-    Ok(())
-}
-
-fn write_tensors(
-    path: &Path,
-    tensors: &BTreeMap<&str, (&[usize], &[f32])>,
-    (key, value): (&str, &str),
-) -> Result<()> {
-    let mut views = Vec::with_capacity(tensors.len());
-    let bytes: Vec<Vec<u8>> = tensors
-        .values()
-        .map(|(_, data)| data.iter().flat_map(|x| x.to_le_bytes()).collect())
-        .collect();
-    for ((name, (shape, _)), bytes) in tensors.iter().zip(&bytes) {
-        let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes)
-            .with_context(|| format!("tensor {name} of {}", path.display()))?;
-        views.push((*name, view));
-    }
-    // One entry only, so the order of the map cannot show in the bytes.
-    let metadata = [(key.to_owned(), value.to_owned())].into_iter().collect();
-    let file = serialize(views, Some(metadata))
-        .with_context(|| format!("cannot lay out {}", path.display()))?;
-    fs::write(path, file).with_context(|| format!("cannot write {}", path.display()))
 }

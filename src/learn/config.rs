@@ -259,6 +259,10 @@ fn architecture(object: &Map<String, Value>) -> Result<(Family, bool)> {
 }
 
 fn refuse_unsupported(object: &Map<String, Value>, family: Family) -> Result<()> {
+    ensure!(
+        present(object, "quantization_config").is_none(),
+        "config: the weights are quantised (quantization_config); use the model's folder in bf16, f16 or f32"
+    );
     let activation = present(object, "hidden_act").context("config key hidden_act is absent")?;
     ensure!(
         activation == "silu",
@@ -297,7 +301,8 @@ fn refuse_unsupported(object: &Map<String, Value>, family: Family) -> Result<()>
     if let (Some(window), true) = (window, switched_on) {
         ensure!(
             reach.is_some_and(|reach| window >= reach),
-            "sliding_window {window} is in use: not supported"
+            "sliding_window {window} is in use: not supported; it computes the same without one up to {window} tokens, so set \
+             max_position_embeddings to at most that to say that no text will be longer"
         );
     }
     Ok(())
@@ -325,35 +330,54 @@ fn head(object: &Map<String, Value>, scored: bool) -> Result<Head> {
     Ok(if tied { Head::Tied } else { Head::Untied })
 }
 
-/// Both spellings: `rope_theta` + `rope_scaling` (transformers 4) and `rope_parameters` (transformers 5).
+/// Both spellings: `rope_theta` + `rope_scaling` (transformers 4) and `rope_parameters` (transformers 5). A file may have
+/// both where they agree.
 fn rope(object: &Map<String, Value>) -> Result<(f64, RopeScaling)> {
     let parameters = nested(object, "rope_parameters")?;
     let scaling = nested(object, "rope_scaling")?;
-    let theta = match parameters.and_then(|p| present(p, "rope_theta")) {
-        Some(theta) => Some(theta),
-        None => present(object, "rope_theta"),
-    };
-    let theta = theta
-        .context("config has no rope_theta (neither at the top nor in rope_parameters)")?
+    let inner = parameters.and_then(|p| present(p, "rope_theta"));
+    let outer = present(object, "rope_theta");
+    if let (Some(inner), Some(outer)) = (inner, outer) {
+        ensure!(
+            inner.as_f64() == outer.as_f64(),
+            "config: rope_theta is {outer} at the top and {inner} in rope_parameters; take out the wrong one"
+        );
+    }
+    let theta = inner
+        .or(outer)
+        .context(
+            "config has no rope_theta (neither at the top nor in rope_parameters); the original config.json of the model \
+             has it",
+        )?
         .as_f64()
         .context("config key rope_theta is not a number")?;
-    let Some(table) = parameters.or(scaling) else {
-        return Ok((theta, RopeScaling::None));
-    };
+    let bands =
+        |table: Option<&Map<String, Value>>| table.map_or(Ok(RopeScaling::None), rope_scaling);
+    let (first, second) = (bands(parameters)?, bands(scaling)?);
+    ensure!(
+        parameters.is_none() || scaling.is_none() || first == second,
+        "config: rope_parameters and rope_scaling disagree; take out the wrong one"
+    );
+    let chosen = if parameters.is_some() { first } else { second };
+    Ok((theta, chosen))
+}
+
+fn rope_scaling(table: &Map<String, Value>) -> Result<RopeScaling> {
     let kind = present(table, "rope_type").or_else(|| present(table, "type"));
-    let kind = kind.context("config: the rope table has no rope_type")?;
+    let kind = kind.context(
+        "config: the rope table has no rope_type; the original config.json of the model has it",
+    )?;
     match kind.as_str() {
-        Some("default") => Ok((theta, RopeScaling::None)),
-        Some("llama3") => Ok((
-            theta,
-            RopeScaling::Llama3 {
-                factor: number(table, "factor")?,
-                low_freq_factor: number(table, "low_freq_factor")?,
-                high_freq_factor: number(table, "high_freq_factor")?,
-                original_max_position_embeddings: size(table, "original_max_position_embeddings")?,
-            },
-        )),
-        _ => bail!("rope type {kind} is not supported: only default and llama3"),
+        Some("default") => Ok(RopeScaling::None),
+        Some("llama3") => Ok(RopeScaling::Llama3 {
+            factor: number(table, "factor")?,
+            low_freq_factor: number(table, "low_freq_factor")?,
+            high_freq_factor: number(table, "high_freq_factor")?,
+            original_max_position_embeddings: size(table, "original_max_position_embeddings")?,
+        }),
+        _ => bail!(
+            "rope type {kind} is not supported: only default and llama3; a model whose own context is long enough needs none"
+        ),
     }
 }
 

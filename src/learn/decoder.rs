@@ -6,14 +6,15 @@
 
 use rayon::prelude::*;
 
+use crate::learn::adapter::Net;
 use crate::learn::block;
-use crate::learn::config::Head;
+use crate::learn::config::{Config, Head};
 use crate::learn::head;
 use crate::learn::kernels::attention::{self, Heads};
 use crate::learn::kernels::norm;
 use crate::learn::kernels::rope::{Rope, Turn};
 use crate::learn::kernels::rows::{Shared, blocks, span};
-use crate::learn::weights::Weights;
+use crate::learn::weights::{LayerView, Weights};
 
 /// Rows of one block of work.
 pub const ROWS: usize = 256;
@@ -66,7 +67,7 @@ impl Packed<'_> {
     /// Positions within the own sequence.
     ///
     /// Panics where the bounds are no partition of the tokens or an id is outside the vocabulary.
-    fn positions(&self, vocabulary: usize) -> Vec<u32> {
+    pub(super) fn positions(&self, vocabulary: usize) -> Vec<u32> {
         assert!(
             self.starts.first() == Some(&0) && self.starts.last() == Some(&self.ids.len()),
             "the bounds of packed sequences run from 0 to the number of tokens"
@@ -104,6 +105,17 @@ pub(super) struct LayerTape {
     pub gate_up: Vec<f32>,
 }
 
+/// How much of a forward pass is kept. It changes time and memory, not one bit of a gradient.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// All that the backward pass reads.
+    #[default]
+    All,
+    /// The hidden state before each block; the backward pass computes the block again: about a third more time, and the
+    /// memory of one block instead of all (activation checkpointing, Chen et al. 2016).
+    States,
+}
+
 /// A forward pass: its results, and what `backward` needs.
 #[derive(Debug)]
 pub struct Tape {
@@ -116,7 +128,8 @@ pub struct Tape {
     pub(super) ids: Vec<u32>,
     pub(super) starts: Vec<usize>,
     pub(super) positions: Vec<u32>,
-    pub(super) layers: Vec<LayerTape>,
+    /// What each block keeps; None where the backward pass computes it again (`Keep::States`).
+    pub(super) layers: Vec<Option<LayerTape>>,
     /// Embeddings, then the output of every block (before the final norm) [rows, hidden].
     pub(super) hidden: Vec<Vec<f32>>,
     pub(super) head: head::HeadTape,
@@ -125,7 +138,7 @@ pub struct Tape {
 impl Tape {
     /// Hands the buffers back for the next step.
     pub fn recycle(self, workspace: &mut Workspace) {
-        for layer in self.layers {
+        for layer in self.layers.into_iter().flatten() {
             layer.recycle(workspace);
         }
         for buffer in self.hidden {
@@ -156,25 +169,51 @@ pub struct Scores {
 /// temperature. Token i is predicted by the row of token i - 1.
 ///
 /// Panics where the bounds, ids or scored indices break these rules: they are made by this program.
-pub fn forward(
-    weights: &Weights,
+pub fn forward<'a>(
+    net: impl Into<Net<'a>>,
     batch: Packed,
     scored: &[usize],
     temperature: f32,
     workspace: &mut Workspace,
 ) -> Tape {
-    let run = Run::new(weights, batch, workspace);
+    forward_keeping(net, batch, scored, temperature, Keep::All, workspace)
+}
+
+/// As `forward`, with a say in what is kept.
+pub fn forward_keeping<'a>(
+    net: impl Into<Net<'a>>,
+    batch: Packed,
+    scored: &[usize],
+    temperature: f32,
+    keep: Keep,
+    workspace: &mut Workspace,
+) -> Tape {
+    let net = net.into();
+    let config = net.config();
+    let run = Run::new(net, batch, workspace);
     let mut hidden = vec![run.embed(workspace)];
-    let mut layers = Vec::with_capacity(weights.config.layers);
-    for layer in 0..weights.config.layers {
-        let mut tape = LayerTape::new(weights, batch.ids.len(), workspace);
+    let mut layers = Vec::with_capacity(config.layers);
+    let mut shared =
+        (keep == Keep::States).then(|| LayerTape::new(config, batch.ids.len(), workspace));
+    for layer in 0..config.layers {
         let mut out = workspace.take(hidden[layer].len());
-        run.layer(layer, &hidden[layer], &mut tape, &mut out, workspace);
-        layers.push(tape);
+        let mut own = match keep {
+            Keep::All => Some(LayerTape::new(config, batch.ids.len(), workspace)),
+            Keep::States => None,
+        };
+        let tape = own
+            .as_mut()
+            .or(shared.as_mut())
+            .expect("a block writes to a tape");
+        run.layer(layer, &hidden[layer], tape, Some(&mut out), workspace);
+        layers.push(own);
         hidden.push(out);
     }
+    if let Some(shared) = shared {
+        shared.recycle(workspace);
+    }
     let request = head::Request::new(batch, scored, temperature);
-    let (scores, head) = head::forward(weights, &hidden[weights.config.layers], request, workspace);
+    let (scores, head) = head::forward(net.weights, &hidden[config.layers], request, workspace);
     Tape {
         logp: scores.logp,
         entropy: scores.entropy,
@@ -189,16 +228,17 @@ pub fn forward(
 }
 
 /// As `forward`, keeping nothing: for reference and old log-probabilities.
-pub fn score(
-    weights: &Weights,
+pub fn score<'a>(
+    net: impl Into<Net<'a>>,
     batch: Packed,
     scored: &[usize],
     temperature: f32,
     workspace: &mut Workspace,
 ) -> Scores {
-    let last = last_hidden(weights, batch, workspace, |_, _| {});
+    let net = net.into();
+    let last = last_hidden(net, batch, workspace, |_, _| {});
     let request = head::Request::new(batch, scored, temperature);
-    let (scores, tape) = head::forward(weights, &last, request, workspace);
+    let (scores, tape) = head::forward(net.weights, &last, request, workspace);
     tape.recycle(workspace);
     workspace.give(last);
     scores
@@ -206,44 +246,54 @@ pub fn score(
 
 /// Hidden states as transformers counts them, each [tokens, hidden]: 0 the embeddings, i the output of block i, the
 /// last one after the final norm.
-pub fn hidden_states(weights: &Weights, batch: Packed, workspace: &mut Workspace) -> Vec<Vec<f32>> {
+pub fn hidden_states<'a>(
+    net: impl Into<Net<'a>>,
+    batch: Packed,
+    workspace: &mut Workspace,
+) -> Vec<Vec<f32>> {
+    let net = net.into();
     let mut states = Vec::new();
-    let last = last_hidden(weights, batch, workspace, |layer, h| {
-        if layer < weights.config.layers {
+    let last = last_hidden(net, batch, workspace, |layer, h| {
+        if layer < net.config().layers {
             states.push(h.to_vec());
         }
     });
-    states.push(normed(weights, &last));
+    states.push(normed(net.weights, &last));
     workspace.give(last);
     states
 }
 
 /// Output of the last block before the final norm [tokens, hidden].
-pub fn hidden_before_norm(weights: &Weights, batch: Packed, workspace: &mut Workspace) -> Vec<f32> {
-    last_hidden(weights, batch, workspace, |_, _| {})
+pub fn hidden_before_norm<'a>(
+    net: impl Into<Net<'a>>,
+    batch: Packed,
+    workspace: &mut Workspace,
+) -> Vec<f32> {
+    last_hidden(net.into(), batch, workspace, |_, _| {})
 }
 
 /// The head on these rows: logits [rows, vocabulary], or label scores [rows, labels] of a sequence classifier.
-pub fn logits_at(
-    weights: &Weights,
+pub fn logits_at<'a>(
+    net: impl Into<Net<'a>>,
     batch: Packed,
     rows: &[usize],
     workspace: &mut Workspace,
 ) -> Vec<f32> {
-    let d = weights.config.hidden_size;
-    let last = last_hidden(weights, batch, workspace, |_, _| {});
+    let net = net.into();
+    let d = net.config().hidden_size;
+    let last = last_hidden(net, batch, workspace, |_, _| {});
     let mut picked = Vec::with_capacity(rows.len() * d);
     for &row in rows {
         picked.extend_from_slice(&last[row * d..(row + 1) * d]);
     }
     workspace.give(last);
-    head_logits(weights, &picked)
+    head_logits(net.weights, &picked)
 }
 
 /// Logits of every token [tokens, vocabulary]: for tests and small inputs.
-pub fn logits(weights: &Weights, batch: Packed, workspace: &mut Workspace) -> Vec<f32> {
+pub fn logits<'a>(net: impl Into<Net<'a>>, batch: Packed, workspace: &mut Workspace) -> Vec<f32> {
     let rows: Vec<usize> = (0..batch.ids.len()).collect();
-    logits_at(weights, batch, &rows, workspace)
+    logits_at(net, batch, &rows, workspace)
 }
 
 /// The final norm and the head on rows of the last block's output: logits [rows, vocabulary] or label scores.
@@ -269,11 +319,11 @@ pub fn embed(weights: &Weights, ids: &[u32], out: &mut [f32]) {
     }
 }
 
-pub(super) fn heads(weights: &Weights) -> Heads {
+pub(super) fn heads(config: &Config) -> Heads {
     Heads {
-        heads: weights.config.heads,
-        kv_heads: weights.config.kv_heads,
-        dim: weights.config.head_dim,
+        heads: config.heads,
+        kv_heads: config.kv_heads,
+        dim: config.head_dim,
     }
 }
 
@@ -291,8 +341,7 @@ pub(super) fn each_head(
 }
 
 impl LayerTape {
-    fn new(weights: &Weights, rows: usize, workspace: &mut Workspace) -> LayerTape {
-        let config = &weights.config;
+    pub(super) fn new(config: &Config, rows: usize, workspace: &mut Workspace) -> LayerTape {
         let qkv = rows * config.qkv_width();
         LayerTape {
             scales_in: workspace.take(rows),
@@ -306,7 +355,7 @@ impl LayerTape {
         }
     }
 
-    fn recycle(self, workspace: &mut Workspace) {
+    pub(super) fn recycle(self, workspace: &mut Workspace) {
         if let Some(raw) = self.raw {
             workspace.give(raw);
         }
@@ -326,27 +375,27 @@ impl LayerTape {
 
 /// One pass over a batch.
 struct Run<'a> {
-    weights: &'a Weights,
+    net: Net<'a>,
     batch: Packed<'a>,
     positions: Vec<u32>,
 }
 
 impl<'a> Run<'a> {
-    fn new(weights: &'a Weights, batch: Packed<'a>, workspace: &mut Workspace) -> Run<'a> {
-        let positions = batch.positions(weights.config.vocab_size);
+    fn new(net: Net<'a>, batch: Packed<'a>, workspace: &mut Workspace) -> Run<'a> {
+        let positions = batch.positions(net.config().vocab_size);
         let longest = positions.iter().max().map_or(0, |&p| p as usize + 1);
-        workspace.rope.reach(&weights.config, longest);
+        workspace.rope.reach(net.config(), longest);
         Run {
-            weights,
+            net,
             batch,
             positions,
         }
     }
 
     fn embed(&self, workspace: &mut Workspace) -> Vec<f32> {
-        let d = self.weights.config.hidden_size;
+        let d = self.net.config().hidden_size;
         let mut out = workspace.take(self.batch.ids.len() * d);
-        embed(self.weights, self.batch.ids, &mut out);
+        embed(self.net.weights, self.batch.ids, &mut out);
         out
     }
 
@@ -355,22 +404,49 @@ impl<'a> Run<'a> {
         layer: usize,
         h: &[f32],
         tape: &mut LayerTape,
-        out: &mut [f32],
+        out: Option<&mut [f32]>,
         workspace: &Workspace,
     ) {
-        let config = &self.weights.config;
-        let view = self.weights.layer(layer);
-        let (d, w, f) = (
-            config.hidden_size,
-            config.qkv_width(),
-            config.intermediate_size,
-        );
-        let rows = self.positions.len();
+        let pass = Pass {
+            config: self.net.config(),
+            view: self.net.layer(layer),
+            starts: self.batch.starts,
+            positions: &self.positions,
+        };
+        pass.run(h, tape, out, workspace.rope());
+    }
+}
+
+/// One block on a batch.
+pub(super) struct Pass<'a> {
+    pub config: &'a Config,
+    pub view: LayerView<'a>,
+    pub starts: &'a [usize],
+    pub positions: &'a [u32],
+}
+
+impl Pass<'_> {
+    /// Fills `tape` from the block's input `h` [rows, hidden]; `out` is left out where only the tape is wanted.
+    pub fn run(&self, h: &[f32], tape: &mut LayerTape, out: Option<&mut [f32]>, rope: &Rope) {
+        self.project(h, tape, rope);
+        let (mixed, lse) = (Shared::new(&mut tape.mixed), Shared::new(&mut tape.lse));
+        let shape = heads(self.config);
+        each_head(self.starts, shape.kv_heads, |sequence, kv| {
+            // SAFETY: every (sequence, head) has its own columns of its own rows.
+            unsafe { attention::forward(shape, &tape.qkv, sequence, kv, mixed, lse) }
+        });
+        self.finish(h, tape, out);
+    }
+
+    /// Norm, q/k/v, rotation.
+    fn project(&self, h: &[f32], tape: &mut LayerTape, rope: &Rope) {
+        let config = self.config;
+        let (d, w) = (config.hidden_size, config.qkv_width());
         let (qkv, scales) = (Shared::new(&mut tape.qkv), Shared::new(&mut tape.scales_in));
         let raw = tape.raw.as_mut().map(|raw| Shared::new(raw));
-        blocks(rows, ROWS, |_, r| {
+        blocks(self.positions.len(), ROWS, |_, r| {
             let turn = Turn {
-                rope: &workspace.rope,
+                rope,
                 positions: &self.positions[r.clone()],
                 head_dim: config.head_dim,
                 stride: w,
@@ -380,28 +456,34 @@ impl<'a> Run<'a> {
             unsafe {
                 let raw = raw.map(|raw| raw.slice(span(&r, w)));
                 let (qkv, scales) = (qkv.slice(span(&r, w)), scales.slice(r));
-                block::project(self.weights, view, h, turn, qkv, scales, raw);
+                block::project(config, self.view, h, turn, qkv, scales, raw);
             }
         });
-        let (mixed, lse) = (Shared::new(&mut tape.mixed), Shared::new(&mut tape.lse));
-        let shape = heads(self.weights);
-        each_head(self.batch.starts, config.kv_heads, |sequence, kv| {
-            // SAFETY: every (sequence, head) has its own columns of its own rows.
-            unsafe { attention::forward(shape, &tape.qkv, sequence, kv, mixed, lse) }
-        });
-        let q = config.q_width();
+    }
+
+    /// Output projection and MLP.
+    fn finish(&self, h: &[f32], tape: &mut LayerTape, out: Option<&mut [f32]>) {
+        let config = self.config;
+        let (d, f, q) = (
+            config.hidden_size,
+            config.intermediate_size,
+            config.q_width(),
+        );
+        let mixed = &tape.mixed;
         let (middle, scales) = (
             Shared::new(&mut tape.middle),
             Shared::new(&mut tape.scales_post),
         );
-        let (gate_up, out) = (Shared::new(&mut tape.gate_up), Shared::new(out));
-        blocks(rows, ROWS, |_, r| {
-            let (h, mixed) = (&h[span(&r, d)], &tape.mixed[span(&r, q)]);
+        let gate_up = Shared::new(&mut tape.gate_up);
+        let out = out.map(Shared::new);
+        blocks(self.positions.len(), ROWS, |_, r| {
+            let (h, mixed) = (&h[span(&r, d)], &mixed[span(&r, q)]);
             // SAFETY: blocks of rows are disjoint.
             unsafe {
-                let (middle, out) = (middle.slice(span(&r, d)), out.slice(span(&r, d)));
+                let middle = middle.slice(span(&r, d));
+                let out = out.map(|out| out.slice(span(&r, d)));
                 let (gate_up, scales) = (gate_up.slice(span(&r, 2 * f)), scales.slice(r));
-                block::finish(self.weights, view, h, mixed, middle, scales, gate_up, out);
+                block::finish(config, self.view, h, mixed, middle, scales, gate_up, out);
             }
         });
     }
@@ -409,18 +491,18 @@ impl<'a> Run<'a> {
 
 /// The output of the last block; `look` sees the embeddings (0) and the output of every block on the way.
 fn last_hidden(
-    weights: &Weights,
+    net: Net,
     batch: Packed,
     workspace: &mut Workspace,
     mut look: impl FnMut(usize, &[f32]),
 ) -> Vec<f32> {
-    let run = Run::new(weights, batch, workspace);
+    let run = Run::new(net, batch, workspace);
     let mut h = run.embed(workspace);
     let mut out = workspace.take(h.len());
-    let mut tape = LayerTape::new(weights, batch.ids.len(), workspace);
+    let mut tape = LayerTape::new(net.config(), batch.ids.len(), workspace);
     look(0, &h);
-    for layer in 0..weights.config.layers {
-        run.layer(layer, &h, &mut tape, &mut out, workspace);
+    for layer in 0..net.config().layers {
+        run.layer(layer, &h, &mut tape, Some(&mut out), workspace);
         std::mem::swap(&mut h, &mut out);
         look(layer + 1, &h);
     }

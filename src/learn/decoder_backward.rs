@@ -5,7 +5,8 @@
 
 use rayon::prelude::*;
 
-use crate::learn::decoder::{LayerTape, ROWS, Tape, Workspace, each_head, heads};
+use crate::learn::adapter::{Adapter, Linear, Net, Site};
+use crate::learn::decoder::{LayerTape, Pass, ROWS, Tape, Workspace, each_head, heads};
 use crate::learn::head;
 use crate::learn::kernels::attention::{self, Kept};
 use crate::learn::kernels::gemm::{Mat, product};
@@ -26,11 +27,14 @@ pub struct Upstream<'a> {
     /// dL/d(hidden state i) [tokens, hidden] as `Tape::hidden` counts them: for representation methods. Empty, or one
     /// entry per state.
     pub dhidden: &'a [Option<&'a [f32]>],
+    /// dL/d(last hidden state after the final norm) [tokens, hidden].
+    pub dnormed: Option<&'a [f32]>,
 }
 
-/// Adds dL/dparameter to `grads` (`weights.layout`), given dL/dlogp and dL/dentropy of each scored token.
-pub fn backward(
-    weights: &Weights,
+/// Adds dL/d(what is trained) to `grads`, given dL/dlogp and dL/dentropy of each scored token. `grads` has the layout of
+/// the weights, or of the adapter where there is one: frozen weights cost nothing.
+pub fn backward<'a>(
+    net: impl Into<Net<'a>>,
     tape: &Tape,
     dlogp: &[f32],
     dentropy: Option<&[f32]>,
@@ -40,11 +44,35 @@ pub fn backward(
     let upstream = Upstream {
         dlogp,
         dentropy,
-        dhidden: &[],
+        ..Upstream::default()
     };
-    let dembed = backward_from(weights, tape, upstream, Some(&mut *grads), workspace);
-    let d = weights.config.hidden_size;
-    let table = &mut grads[weights.layout.embed.clone()];
+    backward_upstream(net, tape, upstream, grads, workspace);
+}
+
+/// As `backward`, from gradients at any output of the forward pass.
+pub fn backward_upstream<'a>(
+    net: impl Into<Net<'a>>,
+    tape: &Tape,
+    upstream: Upstream,
+    grads: &mut [f32],
+    workspace: &mut Workspace,
+) {
+    let net = net.into();
+    if let Some(adapter) = net.adapter {
+        let dh = descend(
+            net,
+            tape,
+            upstream,
+            Some(grads),
+            adapter.first_block(),
+            workspace,
+        );
+        workspace.give(dh);
+        return;
+    }
+    let dembed = descend(net, tape, upstream, Some(&mut *grads), 0, workspace);
+    let d = net.config().hidden_size;
+    let table = &mut grads[net.weights.layout.embed.clone()];
     for (row, &id) in dembed.chunks_exact(d).zip(&tape.ids) {
         let at = id as usize * d;
         simd::vector(
@@ -57,20 +85,30 @@ pub fn backward(
 
 /// The general form: returns dL/d(embedding rows) [tokens, hidden] and does not add it to the table's gradient.
 /// Without `grads` no parameter gradient is computed.
-pub fn backward_from(
-    weights: &Weights,
+pub fn backward_from<'a>(
+    net: impl Into<Net<'a>>,
+    tape: &Tape,
+    upstream: Upstream,
+    grads: Option<&mut [f32]>,
+    workspace: &mut Workspace,
+) -> Vec<f32> {
+    descend(net.into(), tape, upstream, grads, 0, workspace)
+}
+
+/// Back through the blocks down to block `lowest`. Returns the gradient at its input.
+fn descend(
+    net: Net,
     tape: &Tape,
     upstream: Upstream,
     mut grads: Option<&mut [f32]>,
+    lowest: usize,
     workspace: &mut Workspace,
 ) -> Vec<f32> {
-    let layers = weights.config.layers;
+    let layers = net.config().layers;
     let given = |i: usize| upstream.dhidden.get(i).copied().flatten();
     assert!(
-        grads
-            .as_ref()
-            .is_none_or(|g| g.len() == weights.layout.len()),
-        "gradients have the layout of the weights"
+        grads.as_ref().is_none_or(|g| g.len() == net.trained()),
+        "gradients have the layout of what is trained"
     );
     assert!(
         upstream.dlogp.len() == tape.head.scored()
@@ -79,37 +117,99 @@ pub fn backward_from(
                 .is_none_or(|e| e.len() == tape.head.scored()),
         "one gradient per scored token"
     );
+    let last = &tape.hidden[layers];
     let mut dh = head::backward(
-        weights,
+        net.weights,
         &tape.head,
-        &tape.hidden[layers],
+        last,
         upstream.dlogp,
         upstream.dentropy,
-        grads.as_deref_mut(),
+        grads.as_deref_mut().filter(|_| net.adapter.is_none()),
         workspace,
     );
-    for layer in (0..layers).rev() {
+    if let Some(dnormed) = upstream.dnormed {
+        let grads = grads.as_deref_mut().filter(|_| net.adapter.is_none());
+        through_final_norm(net.weights, last, dnormed, &mut dh, grads);
+    }
+    for layer in (lowest..layers).rev() {
         if let Some(extra) = given(layer + 1) {
             simd::add(&mut dh, extra);
         }
-        let back = Back {
-            weights,
-            view: weights.layer(layer),
-            tape,
-            kept: &tape.layers[layer],
-            h: &tape.hidden[layer],
-        };
-        let below = back.layer(layer, &dh, grads.as_deref_mut(), workspace);
+        let below = block(net, tape, layer, &dh, grads.as_deref_mut(), workspace);
         workspace.give(std::mem::replace(&mut dh, below));
     }
-    if let Some(extra) = given(0) {
+    if let Some(extra) = given(lowest) {
         simd::add(&mut dh, extra);
     }
     dh
 }
 
+/// From the gradient of a block's output to that of its input.
+fn block(
+    net: Net,
+    tape: &Tape,
+    layer: usize,
+    dout: &[f32],
+    grads: Option<&mut [f32]>,
+    workspace: &mut Workspace,
+) -> Vec<f32> {
+    let view = net.layer(layer);
+    let h = &tape.hidden[layer];
+    let again = tape.layers[layer].is_none().then(|| {
+        let mut kept = LayerTape::new(net.config(), tape.tokens(), workspace);
+        let pass = Pass {
+            config: net.config(),
+            view,
+            starts: &tape.starts,
+            positions: &tape.positions,
+        };
+        pass.run(h, &mut kept, None, workspace.rope());
+        kept
+    });
+    let back = Back {
+        net,
+        view,
+        tape,
+        kept: tape.layers[layer]
+            .as_ref()
+            .or(again.as_ref())
+            .expect("a block is kept or was computed again"),
+        h,
+    };
+    let below = back.layer(layer, dout, grads, workspace);
+    if let Some(again) = again {
+        again.recycle(workspace);
+    }
+    below
+}
+
+/// dh += the gradient of the last hidden state, from that of its normed form.
+fn through_final_norm(
+    weights: &Weights,
+    last: &[f32],
+    dnormed: &[f32],
+    dh: &mut [f32],
+    grads: Option<&mut [f32]>,
+) {
+    let (d, eps) = (
+        weights.config.hidden_size,
+        weights.config.rms_norm_eps as f32,
+    );
+    let mut spare = vec![0.0; d];
+    let dw = match grads {
+        Some(grads) => &mut grads[weights.layout.final_norm.clone()],
+        None => &mut spare,
+    };
+    let weight = weights.final_norm();
+    let rows = last.chunks_exact(d).zip(dnormed.chunks_exact(d));
+    for ((x, dy), dx) in rows.zip(dh.chunks_exact_mut(d)) {
+        let scale = norm::scale(x, eps);
+        norm::backward(x, weight, &[scale], dy, dx, dw);
+    }
+}
+
 struct Back<'a> {
-    weights: &'a Weights,
+    net: Net<'a>,
     view: LayerView<'a>,
     tape: &'a Tape,
     kept: &'a LayerTape,
@@ -135,7 +235,7 @@ impl Back<'_> {
         grads: Option<&mut [f32]>,
         workspace: &mut Workspace,
     ) -> Vec<f32> {
-        let config = &self.weights.config;
+        let config = self.net.config();
         let (rows, d) = (self.tape.tokens(), config.hidden_size);
         let mut factors = Factors {
             act: workspace.take(rows * config.intermediate_size),
@@ -151,9 +251,15 @@ impl Back<'_> {
         workspace.give(dmixed);
         let mut below = workspace.take(rows * d);
         let sums = self.project(&mut factors, &mut below, workspace);
-        if let Some(grads) = grads {
-            self.add_vectors(layer, &post_norm, &sums, grads);
-            self.add_matrices(layer, dout, &factors, grads);
+        match (grads, self.net.adapter) {
+            (Some(grads), None) => {
+                self.add_vectors(layer, &post_norm, &sums, grads);
+                self.add_matrices(layer, dout, &factors, grads);
+            }
+            (Some(grads), Some(adapter)) => {
+                self.add_pairs(adapter, layer, dout, &factors, grads, workspace);
+            }
+            (None, _) => {}
         }
         for buffer in [
             factors.act,
@@ -171,7 +277,7 @@ impl Back<'_> {
     /// Back through the MLP, its norm and the output projection. Returns the gradient of the norm's weight, block by
     /// block of rows.
     fn mlp(&self, dout: &[f32], factors: &mut Factors, dmixed: &mut [f32]) -> Vec<f32> {
-        let config = &self.weights.config;
+        let config = self.net.config();
         let (d, f, q) = (
             config.hidden_size,
             config.intermediate_size,
@@ -208,6 +314,7 @@ impl Back<'_> {
             scratch(n * f, |dact| {
                 let down = Mat::rows(self.view.down, f);
                 product((n, f, d), 1.0, Mat::rows(dout, d), down, dact, f, false);
+                self.back_pair(Linear::Down, dout, d, n, dact);
                 let gate_up = &self.kept.gate_up[span(&r, 2 * f)];
                 swiglu::backward(gate_up, dact, dgate_up, act, f);
             });
@@ -217,16 +324,26 @@ impl Back<'_> {
                 let matrix = Mat::rows(self.view.gate_up, d);
                 let rows = Mat::rows(dgate_up, 2 * f);
                 product((n, d, 2 * f), 1.0, rows, matrix, dpost, d, false);
+                self.back_pair(Linear::Gate, dgate_up, 2 * f, n, dpost);
+                self.back_pair(Linear::Up, &dgate_up[f..], 2 * f, n, dpost);
                 norm::backward(middle, self.view.post_norm, scales, dpost, dmiddle, dnorm);
             });
             let o = Mat::rows(self.view.o, q);
             product((n, q, d), 1.0, Mat::rows(dmiddle, d), o, dmixed, q, false);
+            self.back_pair(Linear::O, dmiddle, d, n, dmixed);
         });
         dnorm
     }
 
+    /// dx += the part of a linear layer's input gradient that goes through its adapter.
+    fn back_pair(&self, linear: Linear, dy: &[f32], stride: usize, rows: usize, dx: &mut [f32]) {
+        if let Some(pair) = self.view.adapter.get(linear) {
+            pair.backward(dy, stride, rows, dx);
+        }
+    }
+
     fn attention(&self, dmixed: &[f32], dqkv: &mut [f32]) {
-        let shape = heads(self.weights);
+        let shape = heads(self.net.config());
         let kept = Kept {
             qkv: &self.kept.qkv,
             out: &self.kept.mixed,
@@ -243,7 +360,7 @@ impl Back<'_> {
     /// Back through rotation, head norms, the q/k/v projection and the first norm. Returns the gradients of the first
     /// norm's weight, the biases and the two head norms, side by side, block by block of rows.
     fn project(&self, factors: &mut Factors, below: &mut [f32], workspace: &Workspace) -> Vec<f32> {
-        let config = &self.weights.config;
+        let config = self.net.config();
         let (d, w) = (config.hidden_size, config.qkv_width());
         let rows = self.tape.tokens();
         let width = self.sums_width();
@@ -280,6 +397,10 @@ impl Back<'_> {
                 let matrix = Mat::rows(self.view.qkv, d);
                 let size = (r.len(), d, w);
                 product(size, 1.0, Mat::rows(dqkv, w), matrix, dinput, d, false);
+                let (q, kv) = (config.q_width(), config.kv_width());
+                self.back_pair(Linear::Q, dqkv, w, r.len(), dinput);
+                self.back_pair(Linear::K, &dqkv[q..], w, r.len(), dinput);
+                self.back_pair(Linear::V, &dqkv[q + kv..], w, r.len(), dinput);
                 norm::backward(h, self.view.input_norm, scales, dinput, below, dnorm);
             });
         });
@@ -288,7 +409,7 @@ impl Back<'_> {
 
     /// Rotation and head norms backward, in place; sums of biases and head norms.
     fn unturn(&self, dqkv: &mut [f32], turn: Turn, r: std::ops::Range<usize>, sums: &mut [f32]) {
-        let config = &self.weights.config;
+        let config = self.net.config();
         let (w, q, kv) = (config.qkv_width(), config.q_width(), config.kv_width());
         rope::backward(dqkv, turn, 0, config.heads);
         rope::backward(dqkv, turn, q, config.kv_heads);
@@ -320,13 +441,13 @@ impl Back<'_> {
 
     fn sums_width(&self) -> usize {
         let norms = self.view.q_norm.map_or(0, <[f32]>::len) * 2;
-        self.weights.config.hidden_size + self.bias_width() + norms
+        self.net.config().hidden_size + self.bias_width() + norms
     }
 
     /// Adds up norms and biases over the blocks of rows.
     fn add_vectors(&self, layer: usize, post_norm: &[f32], sums: &[f32], grads: &mut [f32]) {
-        let spans = &self.weights.layout.layers[layer];
-        let d = self.weights.config.hidden_size;
+        let spans = &self.net.weights.layout.layers[layer];
+        let d = self.net.config().hidden_size;
         for part in post_norm.chunks_exact(d) {
             simd::add(&mut grads[spans.post_norm.clone()], part);
         }
@@ -347,8 +468,8 @@ impl Back<'_> {
 
     /// dW += dy^T x of the four matrices of the block, tile by tile of output rows.
     fn add_matrices(&self, layer: usize, dout: &[f32], factors: &Factors, grads: &mut [f32]) {
-        let config = &self.weights.config;
-        let spans = &self.weights.layout.layers[layer];
+        let config = self.net.config();
+        let spans = &self.net.weights.layout.layers[layer];
         let (d, f, q) = (
             config.hidden_size,
             config.intermediate_size,
@@ -395,5 +516,82 @@ impl Back<'_> {
                 true,
             );
         });
+    }
+
+    /// dB += dy^T (scale A x) and dA += (scale B^T dy)^T x of every adapted linear layer of the block.
+    fn add_pairs(
+        &self,
+        adapter: &Adapter,
+        layer: usize,
+        dout: &[f32],
+        factors: &Factors,
+        grads: &mut [f32],
+        workspace: &mut Workspace,
+    ) {
+        let (rows, rank) = (self.tape.tokens(), adapter.rank);
+        let sites: Vec<(Linear, &Site)> = Linear::ALL
+            .into_iter()
+            .zip(&adapter.sites[layer])
+            .filter_map(|(linear, site)| Some((linear, site.as_ref()?)))
+            .collect();
+        // Of every site: scale A x, then scale B^T dy, each [rows, rank].
+        let mut inner = workspace.take(2 * sites.len() * rows * rank);
+        let all = Shared::new(&mut inner);
+        blocks(rows, ROWS, |_, r| {
+            for (i, &(linear, _)) in sites.iter().enumerate() {
+                let pair = self.view.adapter.get(linear).expect("a site has a pair");
+                let (dy, stride, x, width) = self.factor(linear, dout, factors);
+                let at = |half: usize| {
+                    let first = (2 * i + half) * rows * rank;
+                    first + r.start * rank..first + r.end * rank
+                };
+                // SAFETY: blocks of rows are disjoint, and so are the halves of the sites.
+                let (u, du) = unsafe { (all.slice(at(0)), all.slice(at(1))) };
+                pair.down(&x[span(&r, width)], r.len(), u);
+                pair.up(&dy[r.start * stride..], stride, r.len(), du);
+            }
+        });
+        let grads = Shared::new(grads);
+        (0..2 * sites.len()).into_par_iter().for_each(|item| {
+            let (linear, site) = sites[item / 2];
+            let (dy, stride, x, width) = self.factor(linear, dout, factors);
+            let part = Mat::rows(&inner[item * rows * rank..(item + 1) * rows * rank], rank);
+            // SAFETY: A and B of the sites are disjoint.
+            match item % 2 {
+                0 => unsafe {
+                    let out = site.b.len() / rank;
+                    let to = grads.slice(site.b.clone());
+                    let dy = Mat::rows(dy, stride).t();
+                    product((out, rank, rows), 1.0, dy, part, to, rank, true);
+                },
+                _ => unsafe {
+                    let to = grads.slice(site.a.clone());
+                    let x = Mat::rows(x, width);
+                    product((rank, width, rows), 1.0, part.t(), x, to, width, true);
+                },
+            }
+        });
+        workspace.give(inner);
+    }
+
+    /// Of a linear layer: the gradient of its output with the numbers from row to row, and its input [rows, width].
+    fn factor<'f>(
+        &'f self,
+        linear: Linear,
+        dout: &'f [f32],
+        factors: &'f Factors,
+    ) -> (&'f [f32], usize, &'f [f32], usize) {
+        let config = self.net.config();
+        let (d, f) = (config.hidden_size, config.intermediate_size);
+        let (w, q, kv) = (config.qkv_width(), config.q_width(), config.kv_width());
+        match linear {
+            Linear::Q => (&factors.dqkv, w, &factors.input, d),
+            Linear::K => (&factors.dqkv[q..], w, &factors.input, d),
+            Linear::V => (&factors.dqkv[q + kv..], w, &factors.input, d),
+            Linear::O => (&factors.dmiddle, d, &self.kept.mixed, q),
+            Linear::Gate => (&factors.dgate_up, 2 * f, &factors.post, d),
+            Linear::Up => (&factors.dgate_up[f..], 2 * f, &factors.post, d),
+            Linear::Down => (dout, d, &factors.act, f),
+        }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! The backward pass computes the logits of a chunk again. Knows nothing of the blocks below.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::learn::config::Head;
@@ -18,10 +20,10 @@ const TILE: usize = 128;
 /// Which log-probabilities are wanted.
 pub(super) struct Request {
     /// Rows whose logits predict.
-    rows: Vec<usize>,
+    pub rows: Vec<usize>,
     /// The token each of them should predict.
-    targets: Vec<u32>,
-    temperature: f32,
+    pub targets: Vec<u32>,
+    pub temperature: f32,
 }
 
 impl Request {
@@ -154,46 +156,50 @@ pub(super) fn backward(
         tape.scored(),
     );
     let mut dx = workspace.take(n * d);
-    let chunk = backward_rows(v);
-    for first in (0..n).step_by(chunk) {
-        let r = first..(first + chunk).min(n);
-        let mut dz = workspace.take(r.len() * v);
-        let (dz_all, dx_all) = (Shared::new(&mut dz), Shared::new(&mut dx));
-        blocks(r.len(), forward_rows(v), |_, b| {
-            let at = first + b.start..first + b.end;
-            // SAFETY: blocks of rows are disjoint.
-            let (dz, dx) = unsafe { (dz_all.slice(span(&b, v)), dx_all.slice(span(&at, d))) };
-            let x = Mat::rows(&tape.normed[span(&at, d)], d);
-            let table = Mat::rows(weights.head(), d);
-            let scale = tape.inverse_temperature;
-            product((b.len(), v, d), scale, x, table.t(), dz, v, false);
-            for (i, z) in at.clone().zip(dz.chunks_exact_mut(v)) {
-                let dentropy = dentropy.map_or(0.0, |list| list[i]);
-                let target = tape.targets[i] as usize;
-                softmax::backward(z, tape.stats[i], target, dlogp[i], dentropy);
-            }
-            product(
-                (b.len(), d, v),
-                scale,
-                Mat::rows(dz, v),
-                table,
-                dx,
-                d,
-                false,
-            );
-        });
-        if let Some(grads) = grads.as_deref_mut() {
-            let head = Shared::new(&mut grads[weights.layout.head.clone()]);
-            let x = Mat::rows(&tape.normed[span(&r, d)], d);
-            blocks(v, TILE, |_, words| {
-                // SAFETY: tiles are disjoint.
-                let out = unsafe { head.slice(span(&words, d)) };
-                let dz = Mat::rows(&dz[words.start..], v).t();
-                let size = (words.len(), d, r.len());
-                product(size, tape.inverse_temperature, dz, x, out, d, true);
-            });
+    let dx_all = Shared::new(&mut dx);
+    // dz [rows, v] and dx [rows, d] of a block of scored tokens.
+    let block = |at: Range<usize>, dz: &mut [f32]| {
+        // SAFETY: blocks of rows are disjoint.
+        let dx = unsafe { dx_all.slice(span(&at, d)) };
+        let x = Mat::rows(&tape.normed[span(&at, d)], d);
+        let table = Mat::rows(weights.head(), d);
+        let scale = tape.inverse_temperature;
+        product((at.len(), v, d), scale, x, table.t(), dz, v, false);
+        for (i, z) in at.clone().zip(dz.chunks_exact_mut(v)) {
+            let dentropy = dentropy.map_or(0.0, |list| list[i]);
+            let target = tape.targets[i] as usize;
+            softmax::backward(z, tape.stats[i], target, dlogp[i], dentropy);
         }
-        workspace.give(dz);
+        let dz = Mat::rows(dz, v);
+        product((at.len(), d, v), scale, dz, table, dx, d, false);
+    };
+    match grads.as_deref_mut() {
+        None => blocks(n, forward_rows(v), |_, at| {
+            scratch(at.len() * v, |dz| block(at, dz));
+        }),
+        Some(grads) => {
+            let head = Shared::new(&mut grads[weights.layout.head.clone()]);
+            let chunk = backward_rows(v);
+            let mut dz = workspace.take(chunk.min(n) * v);
+            for first in (0..n).step_by(chunk) {
+                let r = first..(first + chunk).min(n);
+                let all = Shared::new(&mut dz);
+                blocks(r.len(), forward_rows(v), |_, b| {
+                    // SAFETY: blocks of rows are disjoint.
+                    let dz = unsafe { all.slice(span(&b, v)) };
+                    block(first + b.start..first + b.end, dz);
+                });
+                let x = Mat::rows(&tape.normed[span(&r, d)], d);
+                blocks(v, TILE, |_, words| {
+                    // SAFETY: tiles are disjoint.
+                    let out = unsafe { head.slice(span(&words, d)) };
+                    let dz = Mat::rows(&dz[words.start..], v).t();
+                    let size = (words.len(), d, r.len());
+                    product(size, tape.inverse_temperature, dz, x, out, d, true);
+                });
+            }
+            workspace.give(dz);
+        }
     }
     let mut dh = workspace.take(last.len());
     dh.fill(0.0);

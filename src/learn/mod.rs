@@ -6,7 +6,7 @@
 //! ```ignore
 //! let mut weights = checkpoint::load(folder)?;            // or Weights::random(config, seed)
 //! let mut workspace = Workspace::new();                   // kept from step to step
-//! let mut moments = Moments::zeros(&weights.layout);
+//! let mut moments = Moments::zeros(weights.layout.len());
 //! let mut grads = vec![0.0; weights.layout.len()];        // flat, as the weights
 //!
 //! grads.fill(0.0);
@@ -31,17 +31,23 @@ pub mod tokenizer;
 
 pub mod chat;
 
+pub mod adapter;
 pub mod config;
 pub mod kernels;
 pub mod weights;
 
 pub mod checkpoint;
+pub mod peft;
+pub mod tensors;
 
 pub mod block;
 pub mod decoder;
 pub mod decoder_backward;
 mod head;
 
+pub mod device;
+
+pub mod guard;
 pub mod objective;
 pub mod optim;
 pub mod train;

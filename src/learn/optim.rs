@@ -1,15 +1,33 @@
 //! AdamW on flat arrays, clipping by the global norm, and learning-rate schedules as functions of the step.
 //!
-//! Sums run in f64 over chunks cut by size alone. Knows the layout of the weights, no training loop.
+//! Sums run in f64 over chunks cut by size alone. Knows named parts of an array, no training loop.
 
 use rayon::prelude::*;
 
+use crate::learn::adapter::Adapter;
 use crate::learn::kernels::simd::vector;
-use crate::learn::weights::{Layout, Role, Weights};
+use crate::learn::weights::{Param, Role, Weights};
 
 const CHUNK: usize = 1 << 14;
 
-/// First and second moments with the layout of the weights, and the number of updates behind them.
+/// What an optimizer changes: named parts of one flat array.
+pub trait Parameters {
+    fn parts(&mut self) -> (&[Param], &mut [f32]);
+}
+
+impl Parameters for Weights {
+    fn parts(&mut self) -> (&[Param], &mut [f32]) {
+        (&self.layout.params, &mut self.data)
+    }
+}
+
+impl Parameters for Adapter {
+    fn parts(&mut self) -> (&[Param], &mut [f32]) {
+        (&self.params, &mut self.data)
+    }
+}
+
+/// First and second moments, each as long as what is trained, and the number of updates behind them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moments {
     pub first: Vec<f32>,
@@ -18,10 +36,10 @@ pub struct Moments {
 }
 
 impl Moments {
-    pub fn zeros(layout: &Layout) -> Moments {
+    pub fn zeros(len: usize) -> Moments {
         Moments {
-            first: vec![0.0; layout.len()],
-            second: vec![0.0; layout.len()],
+            first: vec![0.0; len],
+            second: vec![0.0; len],
             updates: 0,
         }
     }
@@ -54,11 +72,18 @@ impl Default for AdamW {
 
 impl AdamW {
     /// One update with learning rate `lr`.
-    pub fn update(&self, weights: &mut Weights, grads: &[f32], moments: &mut Moments, lr: f64) {
-        let len = weights.layout.len();
+    pub fn update(
+        &self,
+        trained: &mut impl Parameters,
+        grads: &[f32],
+        moments: &mut Moments,
+        lr: f64,
+    ) {
+        let (params, data) = trained.parts();
+        let len = data.len();
         assert!(
             grads.len() == len && moments.first.len() == len && moments.second.len() == len,
-            "gradients and moments have the layout of the weights"
+            "gradients and moments have the layout of what is trained"
         );
         moments.updates += 1;
         let corrected = |beta: f64| 1.0 - beta.powf(moments.updates as f64);
@@ -73,7 +98,7 @@ impl AdamW {
             keep: 1.0,
         };
         let kept = (1.0 - lr * self.decay) as f32;
-        for param in &weights.layout.params {
+        for param in params {
             let at = param.range.clone();
             let rate = Rate {
                 keep: if self.no_decay.contains(&param.role) {
@@ -83,7 +108,7 @@ impl AdamW {
                 },
                 ..rate
             };
-            weights.data[at.clone()]
+            data[at.clone()]
                 .par_chunks_mut(CHUNK)
                 .zip(grads[at.clone()].par_chunks(CHUNK))
                 .zip(moments.first[at.clone()].par_chunks_mut(CHUNK))

@@ -4,8 +4,11 @@
 //! A window's feed depends on the step and the weights only, and its objective knows the denominators of the whole
 //! window, so that a resumed run does the same as one that was never stopped. Knows no clock, no file, no recipe.
 
-use crate::learn::decoder::{self, Packed, Workspace};
-use crate::learn::decoder_backward;
+use crate::learn::adapter::{Adapter, Net};
+use crate::learn::decoder::{self, Keep, Packed, Workspace};
+use crate::learn::decoder_backward::{self, Upstream};
+use crate::learn::guard;
+use crate::learn::objective::rerouting::{StateObjective, States};
 use crate::learn::objective::{Objective, Scored};
 use crate::learn::optim::{self, AdamW, Moments, Schedule};
 use crate::learn::weights::Weights;
@@ -27,18 +30,44 @@ impl Row {
 
 /// What one optimizer step learns from.
 pub struct Window<'a> {
+    /// None at all: there is nothing to learn from in this step. It counts, and changes no weight.
     pub rows: Vec<Row>,
-    pub objective: Box<dyn Objective + 'a>,
+    pub goal: Goal<'a>,
     /// What the feed has to say: rewards, lengths.
     pub metrics: Vec<(String, f64)>,
 }
 
-/// Gives the window of a step (0-based). The same step and weights give the same window.
+/// What the objective looks at.
+pub enum Goal<'a> {
+    /// Log-probabilities of the scored tokens.
+    Logp(Box<dyn Objective + 'a>),
+    /// Hidden states of all tokens, with the adapter on and off.
+    States(Box<dyn StateObjective + 'a>),
+}
+
+impl Goal<'_> {
+    /// Rows that stay in one micro-batch.
+    fn unit(&self) -> usize {
+        match self {
+            Goal::Logp(objective) => objective.unit(),
+            Goal::States(_) => 1,
+        }
+    }
+
+    fn metrics(&self) -> Vec<(&'static str, f64)> {
+        match self {
+            Goal::Logp(objective) => objective.metrics(),
+            Goal::States(objective) => objective.metrics(),
+        }
+    }
+}
+
+/// Gives the window of a step (0-based). The same step and model give the same window.
 pub trait Feed {
     fn window<'a>(
         &'a mut self,
         step: u64,
-        weights: &Weights,
+        net: Net,
         workspace: &mut Workspace,
     ) -> Result<Window<'a>>;
 }
@@ -53,23 +82,75 @@ pub struct Settings {
     pub grad_clip: f64,
     /// Logits are divided by it, as at sampling.
     pub temperature: f32,
+    /// Time against memory; no bit of the result.
+    pub keep: Keep,
 }
 
-/// Everything a step changes.
+/// Everything a step changes, and the frozen weights where an adapter is what is trained.
 pub struct State {
     pub weights: Weights,
+    pub adapter: Option<Adapter>,
     pub moments: Moments,
+    /// Steps that had nothing to learn from and changed nothing.
+    pub skipped: u64,
 }
 
 impl State {
+    /// Trains all weights.
     pub fn new(weights: Weights) -> State {
-        let moments = Moments::zeros(&weights.layout);
-        State { weights, moments }
+        let moments = Moments::zeros(weights.data.len());
+        State {
+            weights,
+            adapter: None,
+            moments,
+            skipped: 0,
+        }
     }
 
-    /// Optimizer steps done.
+    /// Trains the adapter on frozen weights.
+    pub fn with_adapter(weights: Weights, adapter: Adapter) -> State {
+        let moments = Moments::zeros(adapter.data.len());
+        State {
+            weights,
+            adapter: Some(adapter),
+            moments,
+            skipped: 0,
+        }
+    }
+
+    pub fn net(&self) -> Net<'_> {
+        Net {
+            weights: &self.weights,
+            adapter: self.adapter.as_ref(),
+        }
+    }
+
+    /// The numbers that are trained.
+    pub fn trained(&self) -> &[f32] {
+        match &self.adapter {
+            Some(adapter) => &adapter.data,
+            None => &self.weights.data,
+        }
+    }
+
+    /// The same, to be replaced by those of a checkpoint.
+    pub fn trained_mut(&mut self) -> &mut Vec<f32> {
+        match &mut self.adapter {
+            Some(adapter) => &mut adapter.data,
+            None => &mut self.weights.data,
+        }
+    }
+
+    fn update(&mut self, rule: &AdamW, grads: &[f32], lr: f64) {
+        match &mut self.adapter {
+            Some(adapter) => rule.update(adapter, grads, &mut self.moments, lr),
+            None => rule.update(&mut self.weights, grads, &mut self.moments, lr),
+        }
+    }
+
+    /// Optimizer steps done, those that were skipped included.
     pub fn step(&self) -> u64 {
-        self.moments.updates
+        self.moments.updates + self.skipped
     }
 }
 
@@ -84,6 +165,11 @@ pub struct Report {
 
 /// Who watches the loop.
 pub trait Watch {
+    /// Before every update, with the metrics of the step that is under way. An error leaves the weights as they are.
+    fn check(&mut self, _step: u64, _metrics: &[(String, f64)]) -> Result<()> {
+        Ok(())
+    }
+
     /// After every step. `false` stops the loop.
     fn step(&mut self, state: &State, report: Report) -> Result<bool>;
 }
@@ -94,11 +180,11 @@ pub enum End {
     Stopped,
 }
 
-/// Tokens of a micro-batch: enough for the kernels, small enough for the memory. A row is never cut.
+/// Tokens of a micro-batch: enough for the kernels, small enough for the memory. A unit of rows is never cut.
 const MICRO_TOKENS: usize = 2048;
 
-/// Trains from `state.step()` to the schedule's last step. Errors: a feed's, a watcher's, and a loss or gradient that is not finite
-/// (named, before it touches the weights).
+/// Trains from `state.step()` to the schedule's last step. Errors: a feed's, a watcher's, and `guard::Tripped` for a loss or gradient
+/// that is not finite, before it touches the weights.
 pub fn train(
     state: &mut State,
     feed: &mut dyn Feed,
@@ -106,12 +192,29 @@ pub fn train(
     watch: &mut dyn Watch,
 ) -> Result<End> {
     let mut workspace = Workspace::new();
-    let mut grads = vec![0.0; state.weights.data.len()];
+    let mut grads = vec![0.0; state.net().trained()];
     while state.step() < settings.schedule.steps {
-        let mut window = feed.window(state.step(), &state.weights, &mut workspace)?;
+        let mut window = feed.window(state.step(), state.net(), &mut workspace)?;
+        if window.rows.is_empty() {
+            let mut metrics = std::mem::take(&mut window.metrics);
+            drop(window);
+            metrics.push(("skipped_updates".into(), (state.skipped + 1) as f64));
+            let step = state.step() + 1;
+            watch.check(step, &metrics)?;
+            state.skipped += 1;
+            let report = Report {
+                step,
+                metrics,
+                tokens: 0,
+            };
+            match watch.step(state, report)? {
+                true => continue,
+                false => return Ok(End::Stopped),
+            }
+        }
         grads.fill(0.0);
         let (loss, tokens) = gradient(
-            &state.weights,
+            state.net(),
             &mut window,
             settings,
             &mut grads,
@@ -120,7 +223,7 @@ pub fn train(
         let mut metrics = vec![("loss".to_string(), loss)];
         metrics.extend(
             window
-                .objective
+                .goal
                 .metrics()
                 .into_iter()
                 .map(|(name, value)| (name.to_string(), value)),
@@ -128,17 +231,14 @@ pub fn train(
         metrics.append(&mut window.metrics);
         drop(window);
         let step = state.step() + 1;
+        guard::finite(step, "loss", loss)?;
         let norm = optim::clip(&mut grads, settings.grad_clip);
-        ensure!(
-            norm.is_finite(),
-            "the gradient's norm is {norm} at step {step}: training diverged; a lower `lr` may help"
-        );
+        guard::finite(step, "grad_norm", norm)?;
         let lr = settings.schedule.at(step);
-        settings
-            .adamw
-            .update(&mut state.weights, &grads, &mut state.moments, lr);
         metrics.push(("grad_norm".into(), norm));
         metrics.push(("learning_rate".into(), lr));
+        watch.check(step, &metrics)?;
+        state.update(&settings.adamw, &grads, lr);
         if !watch.step(
             state,
             Report {
@@ -155,7 +255,7 @@ pub fn train(
 
 /// Adds the window's gradient to `grads`. Returns the loss and the tokens seen.
 fn gradient(
-    weights: &Weights,
+    net: Net,
     window: &mut Window,
     settings: &Settings,
     grads: &mut [f32],
@@ -166,54 +266,117 @@ fn gradient(
         "no token of the window is trained on: every loss mask is empty"
     );
     let (mut loss, mut tokens) = (0.0, 0);
-    for rows in micro_batches(&window.rows) {
+    for rows in micro_batches(&window.rows, window.goal.unit()) {
         let batch = Batch::pack(&window.rows[rows.clone()]);
         tokens += batch.ids.len();
-        if batch.scored.is_empty() {
-            continue;
-        }
-        let tape = decoder::forward(
-            weights,
-            batch.packed(),
-            &batch.scored,
-            settings.temperature,
-            workspace,
-        );
-        let scored = Scored {
-            logp: &tape.logp,
-            entropy: &tape.entropy,
-            greedy_hit: &tape.greedy_hit,
+        let share = match &mut window.goal {
+            Goal::Logp(_) if batch.scored.is_empty() => continue,
+            Goal::Logp(objective) => logp_share(
+                net,
+                objective.as_mut(),
+                rows,
+                &batch,
+                settings,
+                grads,
+                workspace,
+            ),
+            Goal::States(objective) => state_share(
+                net,
+                objective.as_mut(),
+                rows,
+                &batch,
+                settings,
+                grads,
+                workspace,
+            ),
         };
-        let share = window.objective.share(rows, &batch.bounds, scored);
-        ensure!(
-            share.loss.is_finite(),
-            "the loss is {}: training diverged; a lower `lr` may help",
-            share.loss
-        );
-        loss += share.loss;
-        decoder_backward::backward(
-            weights,
-            &tape,
-            &share.dlogp,
-            share.dentropy.as_deref(),
-            grads,
-            workspace,
-        );
-        tape.recycle(workspace);
+        loss += share;
     }
     Ok((loss, tokens))
 }
 
-/// Cuts the rows into runs of at most `MICRO_TOKENS` tokens, by sizes only.
-pub fn micro_batches(rows: &[Row]) -> Vec<Range<usize>> {
+/// The loss of a micro-batch by its log-probabilities; its gradient is added where the loss is finite.
+fn logp_share(
+    net: Net,
+    objective: &mut dyn Objective,
+    rows: Range<usize>,
+    batch: &Batch,
+    settings: &Settings,
+    grads: &mut [f32],
+    workspace: &mut Workspace,
+) -> f64 {
+    let tape = decoder::forward_keeping(
+        net,
+        batch.packed(),
+        &batch.scored,
+        settings.temperature,
+        settings.keep,
+        workspace,
+    );
+    let scored = Scored {
+        logp: &tape.logp,
+        entropy: &tape.entropy,
+        greedy_hit: &tape.greedy_hit,
+    };
+    let share = objective.share(rows, &batch.bounds, scored);
+    if share.loss.is_finite() {
+        let dentropy = share.dentropy.as_deref();
+        decoder_backward::backward(net, &tape, &share.dlogp, dentropy, grads, workspace);
+    }
+    tape.recycle(workspace);
+    share.loss
+}
+
+/// The same by its hidden states.
+fn state_share(
+    net: Net,
+    objective: &mut dyn StateObjective,
+    rows: Range<usize>,
+    batch: &Batch,
+    settings: &Settings,
+    grads: &mut [f32],
+    workspace: &mut Workspace,
+) -> f64 {
+    let layers = net.config().layers;
+    let frozen = decoder::hidden_states(net.frozen(), batch.packed(), workspace);
+    let tape = decoder::forward_keeping(net, batch.packed(), &[], 1.0, settings.keep, workspace);
+    let normed = decoder::normed(net.weights, tape.hidden(layers));
+    let mut live: Vec<&[f32]> = (0..layers).map(|i| tape.hidden(i)).collect();
+    live.push(&normed);
+    let states = States {
+        live: &live,
+        frozen: &frozen,
+        width: net.config().hidden_size,
+    };
+    let share = objective.share(rows, &batch.starts, &states);
+    if share.loss.is_finite() {
+        let dhidden: Vec<Option<&[f32]>> = share.dstates[..layers]
+            .iter()
+            .map(|d| Some(&d[..]))
+            .collect();
+        let upstream = Upstream {
+            dhidden: &dhidden,
+            dnormed: Some(&share.dstates[layers]),
+            ..Upstream::default()
+        };
+        decoder_backward::backward_upstream(net, &tape, upstream, grads, workspace);
+    }
+    tape.recycle(workspace);
+    share.loss
+}
+
+/// Cuts the rows into runs of at most `MICRO_TOKENS` tokens, by sizes only. Rows of a unit (`unit` rows each) stay
+/// together, whatever their length.
+pub fn micro_batches(rows: &[Row], unit: usize) -> Vec<Range<usize>> {
     let mut runs = vec![];
     let (mut start, mut tokens) = (0, 0);
-    for (i, row) in rows.iter().enumerate() {
-        if i > start && tokens + row.ids.len() > MICRO_TOKENS {
-            runs.push(start..i);
-            (start, tokens) = (i, 0);
+    for (i, rows) in rows.chunks(unit).enumerate() {
+        let more: usize = rows.iter().map(|row| row.ids.len()).sum();
+        if i * unit > start && tokens + more > MICRO_TOKENS {
+            runs.push(start..i * unit);
+            (start, tokens) = (i * unit, 0);
         }
-        tokens += row.ids.len();
+        tokens += more;
     }
     if start < rows.len() {
         runs.push(start..rows.len());
@@ -267,22 +430,17 @@ impl Batch {
 }
 
 /// Log-probabilities of every row's scored tokens without a gradient, for reference policies: [row][scored token].
-pub fn reference_logps(
-    weights: &Weights,
+pub fn reference_logps<'a>(
+    net: impl Into<Net<'a>>,
     rows: &[Row],
     temperature: f32,
     workspace: &mut Workspace,
 ) -> Vec<Vec<f32>> {
+    let net = net.into();
     let mut out = Vec::with_capacity(rows.len());
-    for run in micro_batches(rows) {
+    for run in micro_batches(rows, 1) {
         let batch = Batch::pack(&rows[run]);
-        let scores = decoder::score(
-            weights,
-            batch.packed(),
-            &batch.scored,
-            temperature,
-            workspace,
-        );
+        let scores = decoder::score(net, batch.packed(), &batch.scored, temperature, workspace);
         out.extend(
             batch
                 .bounds

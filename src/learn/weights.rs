@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::base::rng::Seed;
+use crate::learn::adapter::Pairs;
 use crate::learn::config::{Config, Head};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +124,8 @@ pub struct LayerView<'a> {
     pub post_norm: &'a [f32],
     pub gate_up: &'a [f32],
     pub down: &'a [f32],
+    /// Adapters on the linear layers, where there are any.
+    pub adapter: Pairs<'a>,
 }
 
 #[derive(Clone, Debug)]
@@ -170,6 +173,26 @@ impl Weights {
         weights
     }
 
+    /// The same model with its first `layers` blocks only: what representation methods train when they look at no later
+    /// block. The final norm follows the last block that is left.
+    pub fn first_blocks(&self, layers: usize) -> Weights {
+        assert!(
+            layers <= self.config.layers,
+            "a model has no more blocks than it has"
+        );
+        let mut less = Weights::zeros(Config {
+            layers,
+            ..self.config.clone()
+        });
+        for param in &less.layout.clone().params {
+            let own = self
+                .param(&param.name)
+                .expect("the shorter model's names are the model's");
+            less.data[param.range.clone()].copy_from_slice(own);
+        }
+        less
+    }
+
     pub fn embed(&self) -> &[f32] {
         &self.data[self.layout.embed.clone()]
     }
@@ -200,6 +223,7 @@ impl Weights {
             post_norm: at(&spans.post_norm),
             gate_up: at(&spans.gate_up),
             down: at(&spans.down),
+            adapter: Pairs::default(),
         }
     }
 }

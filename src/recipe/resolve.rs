@@ -54,6 +54,9 @@ impl Resolver<'_> {
                 inputs: wiring.inputs(draft, diags),
             });
         }
+        for (draft, node) in drafts.iter().zip(&built) {
+            wire::undelivered(draft, node, &built, diags);
+        }
         match Graph::new(built) {
             Ok(graph) => diags.is_empty().then_some(graph),
             Err(cycle) => {

@@ -2,7 +2,7 @@
 
 use crate::base::diag::{Diag, Diags, Place};
 use crate::base::text::{did_you_mean, listed};
-use crate::engine::graph::{Cycle, Edge, NodeId};
+use crate::engine::graph::{Cycle, Edge, Node, NodeId};
 use crate::engine::kind::{Kind, Output, Port, Type};
 use crate::recipe::check;
 use crate::recipe::resolve::Draft;
@@ -105,6 +105,26 @@ impl Wiring<'_> {
             node: NodeId(place),
             output: output.name,
         })
+    }
+}
+
+/// Reports the edges of a node to outputs that the other node's parameters rule out.
+pub fn undelivered(draft: &Draft, node: &Node, nodes: &[Node], diags: &mut Diags) {
+    let Some(Shape::Table(written)) = draft.table.get("in").map(|e| &e.item.shape) else {
+        return;
+    };
+    for (port, edge) in &node.inputs {
+        let from = &nodes[edge.node.0];
+        let only = from
+            .kind
+            .output(edge.output)
+            .and_then(|o| o.only_with.as_ref());
+        if let (Some(only), Some(entry)) = (only, written.get(port))
+            && !(only.given)(&from.params)
+        {
+            let message = format!("`{}` gives no `{}` as it is set", from.name, edge.output);
+            diags.push(Diag::at(&entry.item.at, message).help(only.hint));
+        }
     }
 }
 

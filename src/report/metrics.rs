@@ -10,6 +10,7 @@ const NAMES: &[(&str, &str)] = &[
     ("defense/disguised", "defense success, disguised harmful"),
     ("held_out_reward", "held-out reward, all"),
     ("kept", "traces kept"),
+    ("truncation/dropped", "conversations dropped as too long"),
     ("well_formed", "well-formed think tags"),
     ("finished", "finished within the limit"),
 ];

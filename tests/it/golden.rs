@@ -8,6 +8,9 @@ use pipe::engine::plan::{Judge, Wanted};
 use pipe::engine::store::Store;
 use pipe::kinds::REGISTRY;
 use pipe::kinds::evaluate::{self, Judge as By};
+use pipe::kinds::preferences::{self, Truncated};
+use pipe::kinds::reward::Route;
+use pipe::kinds::scorers::Settings;
 use pipe::recipe::{self, Overrides};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -217,6 +220,19 @@ fn measures() -> Pins {
         pin("scores", serde_json::to_string(&scores).unwrap());
         pin("metrics", serde_json::to_string(&metrics).unwrap());
     }
+    let reward = "0.5 * format + 0.5 * refusal".to_string();
+    let table = PromptClass::ALL.map(|class| (class.word().to_string(), reward.clone()));
+    let route = Route::new(&BTreeMap::from(table), Settings { safety_snap: 0.9 }).unwrap();
+    let mut sorted = completions;
+    sorted.sort_by_key(|c| c.prompt.prompt_id.clone());
+    let made = preferences::pairs(&sorted, &route, Truncated::Penalise).unwrap();
+    assert!(!made.pairs.is_empty());
+    let revision = REGISTRY.get("preference-pairs").unwrap().revision;
+    let text = serde_json::to_string(&made.pairs).unwrap();
+    pins.insert(
+        format!("output preference-pairs r{revision} of reward: pairs"),
+        blake3::hash(text.as_bytes()).to_hex().to_string(),
+    );
     pins
 }
 
@@ -291,7 +307,7 @@ fn read(text: &str) -> Pins {
         .collect()
 }
 
-fn recipes(folder: &Path) -> Vec<PathBuf> {
+pub fn recipes(folder: &Path) -> Vec<PathBuf> {
     let mut found = vec![];
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -86,23 +86,24 @@ fn defaults_have_the_type_they_are_declared_with() {
 #[test]
 fn every_kind_is_shown_by_a_recipe_that_ships() {
     let mut used = BTreeSet::new();
-    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes")).unwrap() {
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+    for path in crate::golden::recipes(&recipes) {
         let overrides = Overrides {
             sets: vec![],
             cwd: std::env::temp_dir(),
         };
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|e| e != "toml") {
-            continue;
-        }
         let text = std::fs::read_to_string(&path).unwrap();
         // The recipe of a local model has stand-ins for its files; the words of its nodes are all this test asks for.
         let table: toml::Table = toml::from_str(&text).unwrap();
         for node in table["node"].as_table().unwrap().values() {
-            used.insert(node["kind"].as_str().unwrap().to_string());
+            // A node of the parent that is changed has no kind of its own.
+            if let Some(kind) = node.get("kind") {
+                used.insert(kind.as_str().unwrap().to_string());
+            }
         }
-        if !text.contains("MODEL_FOLDER") {
-            assert!(recipe::load(&path, &overrides, &REGISTRY).is_ok());
+        if !text.contains("_FOLDER\"") {
+            let loaded = recipe::load(&path, &overrides, &REGISTRY);
+            assert!(loaded.is_ok(), "{}", path.display());
         }
     }
     let shipped: BTreeSet<String> = REGISTRY.names().map(String::from).collect();
@@ -126,6 +127,13 @@ fn checks_name_the_parameter_that_is_out_of_range() {
         ("grpo", "temperature", Value::Float(0.0)),
         ("grpo", "safety_snap", Value::Float(1.5)),
         ("grpo", "checkpoint_every", Value::Int(0)),
+        ("grpo", "updates", Value::Int(0)),
+        ("grpo", "dual_clip", Value::Float(0.5)),
+        ("grpo", "kl_clamp", Value::Float(0.0)),
+        ("dpo", "beta", Value::Float(0.0)),
+        ("dpo", "label_smoothing", Value::Float(0.1)),
+        ("dpo", "nll_coefficient", Value::Float(-1.0)),
+        ("preference-pairs", "safety_snap", Value::Float(1.5)),
         ("probe", "samples", Value::Int(0)),
         ("generate", "top_p", Value::Float(0.0)),
         ("generate", "temperature", Value::Float(-1.0)),
@@ -425,7 +433,7 @@ fn the_format_scorer_asks_for_each_tag_once_and_in_order() {
     let settings = Settings { safety_snap: 0.9 };
     for (response, expected) in table {
         let score = (format.score)(&judged(PromptClass::Harmless, response), &settings);
-        assert_eq!(score.unwrap(), expected, "{response:?}");
+        assert_eq!(score.unwrap(), Some(expected), "{response:?}");
     }
 }
 
@@ -443,7 +451,8 @@ fn scorers_have_names_of_their_own_that_expressions_can_say() {
             &judged(PromptClass::Harmless, "use the hammer gently then wash ."),
             &Settings { safety_snap: 0.9 },
         );
-        assert!((0.0..=1.0).contains(&whole.unwrap()), "{}", scorer.name);
+        let whole = whole.unwrap().expect("a score");
+        assert!((0.0..=1.0).contains(&whole), "{}", scorer.name);
     }
 }
 

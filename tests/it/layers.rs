@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// What kinds may share; any other file of `kinds/` is a kind, and no kind uses another.
 const SHARED: &[&str] = &[
-    "model_io", "training", "reward", "scorers", "positive", "range",
+    "lora", "model_io", "training", "reward", "scorers", "positive", "range",
 ];
 
 /// Macros that `engine` exports at the crate's root.

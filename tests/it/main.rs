@@ -2,19 +2,25 @@
 
 mod base;
 mod cli;
+mod device;
 mod engine;
 mod golden;
+mod guards;
 mod kinds;
 mod layers;
-mod learn_golden;
 mod local;
+mod lora;
 mod numerics;
+mod policy;
+mod preferences;
 mod prompts_file;
 mod recipe;
+mod reference;
 mod report;
 mod sampler;
 mod study;
 mod table;
+mod tensorboard;
 mod text;
 mod training;
 mod world;

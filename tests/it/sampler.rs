@@ -1,7 +1,8 @@
 //! The sampler against transformers' greedy runs and logits processors, against the trainer's forward pass, and
 //! against itself: alone or in company, on one thread or more.
 
-use crate::learn_golden::{Golden, reference};
+use crate::reference::Golden;
+use crate::study::reference_dir;
 use pipe::base::rng::Seed;
 use pipe::learn::checkpoint;
 use pipe::learn::config::{Config, Family, Head, RopeScaling};
@@ -94,7 +95,7 @@ fn ids(value: &Value) -> Vec<u32> {
 
 #[test]
 fn greedy_runs_are_those_of_transformers() {
-    let Some(root) = reference() else { return };
+    let Some(root) = reference_dir() else { return };
     let mut seen = 0;
     for entry in std::fs::read_dir(root.join("forward")).unwrap() {
         let path = entry.unwrap().path();
@@ -138,7 +139,7 @@ fn greedy_runs_are_those_of_transformers() {
 
 #[test]
 fn processors_leave_what_those_of_transformers_leave() {
-    let Some(root) = reference() else { return };
+    let Some(root) = reference_dir() else { return };
     let mut seen = 0;
     for entry in std::fs::read_dir(root.join("forward")).unwrap() {
         let path = entry.unwrap().path();
@@ -272,13 +273,20 @@ fn a_sample_has_the_same_bits_alone_and_in_company_and_on_any_threads() {
                 "{batch_rows} rows"
             );
         }
-        for threads in [1, 2, 3] {
+        for threads in [1, 2, 3, 5] {
             let pool = rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)
                 .build()
                 .unwrap();
             let there = pool.install(|| run(&weights, &requests, &options));
             assert_eq!(there, together, "{threads} threads");
+            // With a thread or more to spare for every row they share the work.
+            let few = Options {
+                batch_rows: (threads / 2).max(1),
+                ..options.clone()
+            };
+            let there = pool.install(|| run(&weights, &requests[..7], &few));
+            assert_eq!(there, together[..7], "few rows on {threads} threads");
         }
         for (request, samples) in requests.iter().zip(&together) {
             let alone = run(&weights, std::slice::from_ref(request), &options);

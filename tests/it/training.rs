@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A model that has seen nothing, and what it can learn from.
-const WORLD: &str = r#"
+pub const WORLD: &str = r#"
 [node.untrained]
 kind = "world-model"
 hidden_size = 32
@@ -39,7 +39,7 @@ total = 48
 "#;
 
 /// A model that reasons now and then: what RL starts from. Some 85 steps.
-const REASONER: &str = r#"
+pub const REASONER: &str = r#"
 [node.reasoner]
 kind = "sft"
 in = { model = "untrained", conversations = "traces" }
@@ -50,7 +50,7 @@ checkpoint_every = 1
 "#;
 
 /// RL from the reasoner, with what its recipe has to say besides.
-fn rl(reward: &str, extra: &str) -> String {
+pub fn rl(reward: &str, extra: &str) -> String {
     format!(
         r#"
 [node.rl]
@@ -295,6 +295,16 @@ fn grpo_is_on_policy_at_every_step_and_at_the_reference_at_the_first() {
         let flat = value(step, "frac_reward_zero_std");
         assert!((0.0..=1.0).contains(&flat) && (flat * 4.0).fract() == 0.0);
         assert_eq!(value(step, "reward"), value(step, "rewards/format/mean"));
+        assert_eq!(value(step, "reward_std"), value(step, "rewards/format/std"));
+        // The sampler's numbers are the trainer's, at the same weights.
+        assert!(value(step, "sampling/sampling_logp_difference/max") < 1e-4);
+        let ratio = |what: &str| value(step, &format!("sampling/importance_sampling_ratio/{what}"));
+        assert!((ratio("min") - 1.0).abs() < 1e-4 && (ratio("max") - 1.0).abs() < 1e-4);
+        let length = |what: &str| value(step, &format!("completions/{what}"));
+        assert!(length("max_terminated_length") <= length("max_length"));
+        assert!(length("min_terminated_length") >= length("min_length"));
+        assert_eq!(value(step, "frac_unscorable"), 0.0);
+        assert_eq!(value(step, "frac_trained"), 1.0);
     }
     let flat: f64 = curve.iter().map(|s| value(s, "frac_reward_zero_std")).sum();
     assert!(flat < 8.0, "some group has a spread");
@@ -362,8 +372,23 @@ fn every_choice_of_grpo_is_a_computation_of_its_own() {
         "truncated = \"penalise\"",
         "aggregation = \"sequence-mean\"",
         "aggregation = \"dr-grpo\"",
-        "advantage_scale = \"batch\"",
-        "advantage_scale = \"none\"",
+        "aggregation = \"sequence-sum\"",
+        // So many rollouts that there are several micro-batches.
+        "batch = 16\naggregation = \"token-mean\"",
+        "batch = 16\naggregation = \"bnpo\"",
+        "batch = 16\naggregation = \"token-mean-micro-sum\"",
+        "advantage = \"batch\"",
+        "advantage = \"none\"",
+        "advantage = \"rloo\"",
+        "zero_variance = \"drop\"",
+        "kl_in = \"reward\"",
+        "kl_times_ratio = true",
+        "kl_clamp = 1e-6",
+        "updates = 3",
+        "updates = 3\nratio = \"sequence\"",
+        "updates = 3\nclip_low = 0.001\nclip_high = 0.001",
+        "updates = 3\ndelta = 1.001",
+        "updates = 3\ndual_clip = 1.0",
         "kl = \"k1\"",
         "kl = \"k2\"",
         "kl_coefficient = 0.0",
@@ -472,13 +497,100 @@ fn traces_without_reasoning_are_dropped_and_counted() {
 }
 
 #[test]
-fn masking_every_rollout_leaves_nothing_to_learn_and_says_so() {
-    let settings = "steps = 2\nbatch = 4\ngroup = 2\ntruncated = \"mask\"";
-    let recipe = [WORLD, REASONER, &rl("format", settings)]
-        .concat()
-        .replace("max_new_tokens = 60", "max_new_tokens = 2");
-    let failure = Study::new().try_run(&recipe).failure("rl");
-    assert!(failure.contains("every loss mask is empty"), "{failure}");
+fn steps_that_nothing_is_left_of_are_counted_and_change_nothing() {
+    const STEPS: usize = 12;
+    let settings =
+        "steps = 12\nbatch = 4\ngroup = 2\nvalidation_samples = 1\ncheckpoint_every = 1\n";
+    let masked = [
+        WORLD,
+        REASONER,
+        &rl("format", &format!("{settings}truncated = \"mask\"")),
+    ]
+    .concat()
+    .replace("max_new_tokens = 60", "max_new_tokens = 2");
+    let dropped = rl(
+        "0.5",
+        &format!("{settings}truncated = \"score\"\nzero_variance = \"drop\""),
+    );
+    let dropped = [WORLD, REASONER, &dropped].concat();
+    for (recipe, kill) in [(masked, false), (dropped, true)] {
+        let study = Study::new();
+        if kill {
+            // A checkpoint remembers what was skipped.
+            killed_at(&study, &recipe, "rl", 1);
+        }
+        let ran = study.run(&recipe);
+        let curve = ran.curve("rl");
+        assert_eq!(curve.len(), STEPS);
+        for (i, step) in curve.iter().enumerate() {
+            assert_eq!(step["step"], i + 1);
+            assert_eq!(step["skipped_updates"], (i + 1) as f64);
+            assert_eq!(step["frac_trained"], 0.0);
+            assert_eq!(step["frac_reward_zero_std"], 1.0);
+        }
+        assert_eq!(
+            ran.bytes("rl", "model", "model.safetensors"),
+            ran.bytes("reasoner", "model", "model.safetensors")
+        );
+    }
+}
+
+#[test]
+fn what_becomes_of_the_unscorable_is_said_in_the_recipe() {
+    let short = "steps = 2\nbatch = 4\ngroup = 4\nlr = 1e-3\nvalidation_samples = 1\n";
+    // No number where the tags are missing.
+    let of = |choice: &str| {
+        let node = rl(
+            "2 - 1 / format",
+            &format!("{short}{choice}\ntruncated = \"score\""),
+        );
+        [WORLD, REASONER, &node].concat()
+    };
+    let study = Study::new();
+    let failure = study.try_run(&of("")).failure("rl");
+    assert!(
+        failure.contains("`unscorable` says what becomes of such ones"),
+        "{failure}"
+    );
+    let mut rewards = vec![];
+    for choice in ["zero", "mask"] {
+        let ran = study.run(&of(&format!("unscorable = \"{choice}\"")));
+        let first = &ran.curve("rl")[0];
+        let value = |name: &str| first[name].as_f64().unwrap();
+        let lost = value("frac_unscorable");
+        assert!(lost > 0.0 && lost < 1.0, "{first}");
+        let trained = if choice == "mask" { 1.0 - lost } else { 1.0 };
+        assert_eq!(value("frac_trained"), trained, "{first}");
+        rewards.push((value("reward"), lost));
+    }
+    // What has a score has reward 1.
+    assert_eq!(rewards[1].0, 1.0);
+    assert!((rewards[0].0 - (1.0 - rewards[0].1)).abs() < 1e-12);
+}
+
+#[test]
+fn several_updates_share_their_rollouts_and_survive_a_kill_between_them() {
+    let recipe = chain("updates = 3\ncheckpoint_every = 2").replace("steps = 8", "steps = 9");
+    let calm = Study::new().run(&recipe);
+    let curve = calm.curve("rl");
+    let value = |step: usize, name: &str| curve[step][name].as_f64().unwrap();
+    for step in 0..9 {
+        // The first update on rollouts is on policy, up to the rounding of another packing; the next ones are not.
+        let off = (value(step, "ratio/mean") - 1.0).abs();
+        assert_eq!(off > 1e-5, step % 3 != 0, "step {step}: {off}");
+        let same = value(step, "reward") == value(step - step % 3, "reward");
+        assert!(same, "rollouts of step {step}");
+    }
+    assert_eq!(calm.digests("rl"), {
+        let study = Study::new();
+        for moment in [2, 5] {
+            killed_at(&study, &recipe, "rl", moment);
+        }
+        let ran = study.run(&recipe);
+        let resumed = |step: u64| ran.said("rl", &format!("resumed at step {step} of 9"));
+        assert!(resumed(3) || resumed(6), "{:?}", ran.said);
+        ran.digests("rl")
+    });
 }
 
 #[test]
@@ -488,6 +600,7 @@ fn training_that_diverges_names_the_cause_and_keeps_its_checkpoint() {
     let failure = study.try_run(&recipe).failure("reasoner");
     assert!(failure.contains("training diverged"), "{failure}");
     assert!(failure.contains("a lower `lr` may help"), "{failure}");
+    assert!(failure.starts_with("not finite: `"), "{failure}");
     let kept = checkpoints(&study);
     assert!(!kept.is_empty(), "the step before is kept");
     assert!(kept.iter().all(|c| c.join("state.safetensors").is_file()));
@@ -540,6 +653,8 @@ fn conversations_that_are_too_long_are_dropped_and_counted() {
     let ran = study.run(&with(limit));
     let words = format!("{dropped} conversations are longer than {limit} tokens and were dropped");
     assert!(ran.said("reasoner", &words), "{:?}", ran.said);
+    let metric = ran.metric("reasoner", "truncation/dropped");
+    assert_eq!((metric.value, metric.n), (dropped as f64, rows.len()));
     let steps = ((lengths.len() - dropped) as f64 / 16.0).round() as usize;
     assert_eq!(ran.curve("reasoner").len(), steps);
     let failure = study.try_run(&with(3)).failure("reasoner");
@@ -621,7 +736,7 @@ fn a_stopped_generate_is_interrupted_and_continues() {
 }
 
 /// Runs until the node has made so many steps, then kills its worker.
-fn killed_at(study: &Study, recipe: &str, node: &str, moment: u64) -> Ran {
+pub fn killed_at(study: &Study, recipe: &str, node: &str, moment: u64) -> Ran {
     let mut killed = false;
     let ran = study.run_with(
         recipe,
@@ -664,7 +779,7 @@ fn kill_worker_of(study: &Study, node: &str) -> bool {
 }
 
 /// The whole checkpoints of all attempts.
-fn checkpoints(study: &Study) -> Vec<PathBuf> {
+pub fn checkpoints(study: &Study) -> Vec<PathBuf> {
     let mut found = vec![];
     let list = |dir: &Path| -> Vec<PathBuf> {
         let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
@@ -677,7 +792,7 @@ fn checkpoints(study: &Study) -> Vec<PathBuf> {
     found
 }
 
-fn step_of(checkpoint: &Path) -> u64 {
+pub fn step_of(checkpoint: &Path) -> u64 {
     let name = checkpoint.file_name().unwrap().to_str().unwrap();
     name.rsplit('-').next().unwrap().parse().unwrap()
 }

@@ -113,8 +113,7 @@ impl<'a> Exec<'a> {
                 .collect(),
             outputs: node
                 .kind
-                .outputs
-                .iter()
+                .delivered(&node.params)
                 .map(|o| o.name.to_string())
                 .collect(),
             threads,
@@ -221,8 +220,7 @@ impl<'a> Exec<'a> {
                 manifest: &manifest,
                 types: node
                     .kind
-                    .outputs
-                    .iter()
+                    .delivered(&node.params)
                     .map(|o| (o.name, o.ty.word()))
                     .collect(),
                 provenance,

@@ -1,29 +1,34 @@
 //! Reinforcement learning by GRPO with declared rewards: the third stage of TARS (arXiv 2507.00971).
 //!
 //! Per step: a batch of prompts, a group of rollouts each from the live weights, a reward per rollout by the route of the
-//! prompt's class, advantages within the group, one update. So it is strictly on-policy: the ratio is 1 and the clip does
-//! not bind; it is there for the day of several updates a rollout. Departures from the released TARS code: the token mean
-//! is over the whole step, not summed over micro-batches; a group without variance has advantage exactly 0.
+//! prompt's class, advantages within the group, one update. With `updates` 1 it is strictly on-policy, as TARS is: the
+//! ratio is 1 and no clip binds; with more, each update sees the whole batch again and the ratio is to the weights that
+//! sampled. Departures from the released TARS code: the token mean is over the whole step, not summed over micro-batches
+//! (`token-mean-micro-sum` is the release); a group without variance has advantage exactly 0; no clamp on the KL unless
+//! `kl_clamp` (10 in the release) says so.
 
+mod measures;
 mod rollouts;
 
 use crate::base::rng::Seed;
 use crate::base::rows::{self, Metric, Prompt, PromptClass};
+use crate::base::stats;
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::lora::{self, Lora};
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::{Judged, Settings as ScorerSettings};
-use crate::kinds::training::{LrSchedule, Watcher};
+use crate::kinds::training::{self, Guards, LrSchedule, RolloutGuards, Watcher};
 use crate::kinds::{positive, range};
+use crate::learn::adapter::Net;
 use crate::learn::optim::{AdamW, Schedule};
 use crate::learn::tokenizer::Tokenizer;
-use crate::learn::train::{self, Settings, State};
-use crate::learn::weights::Weights;
+use crate::learn::train::{self, Settings};
 use crate::{choice, params};
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use rollouts::Rollouts;
 use std::collections::BTreeMap;
 
@@ -32,16 +37,35 @@ choice! {
     pub enum Aggregation {
         TokenMean = "token-mean",
         SequenceMean = "sequence-mean",
+        SequenceSum = "sequence-sum",
         DrGrpo = "dr-grpo",
+        Bnpo = "bnpo",
+        MicroSum = "token-mean-micro-sum",
     }
+}
+choice! {
+    /// What is clipped: each token's ratio, or one a rollout (GSPO).
+    pub enum Ratio { Token = "token", Sequence = "sequence" }
 }
 choice! {
     /// Estimator of the KL to the reference.
     pub enum Kl { K1 = "k1", K2 = "k2", K3 = "k3" }
 }
 choice! {
-    /// What advantages are divided by.
-    pub enum AdvantageScale { Group = "group", Batch = "batch", None = "none" }
+    /// Where the KL acts.
+    pub enum KlIn { Loss = "loss", Reward = "reward" }
+}
+choice! {
+    /// How a reward becomes an advantage.
+    pub enum Advantage { Group = "group", Batch = "batch", None = "none", Rloo = "rloo" }
+}
+choice! {
+    /// What happens to groups whose rewards are all the same.
+    pub enum ZeroVariance { Keep = "keep", Drop = "drop" }
+}
+choice! {
+    /// What happens to rollouts whose reward is no number.
+    pub enum Unscorable { Fail = "fail", Zero = "zero", Mask = "mask" }
 }
 choice! {
     /// What happens to rollouts that ran into the length limit.
@@ -65,8 +89,17 @@ params! {
         /// Tokens a rollout may have.
         max_new_tokens: usize = 4096;
         /// Rollouts that ran into the limit: reward 0 (`penalise`, as in the TARS release), scored as they are (`score`), or
-        /// left out of groups and loss (`mask`).
+        /// left out of groups and loss (`mask`). Counted as `completions/clipped_ratio`.
         truncated: Truncated = Truncated::Penalise;
+        /// Rollouts whose reward is no number, because a scorer had no score or the expression has no finite value: an error
+        /// (`fail`), reward 0 (`zero`), or left out of groups and loss (`mask`). Counted as `frac_unscorable`.
+        unscorable: Unscorable = Unscorable::Fail;
+        /// Groups whose rewards are all the same have advantage 0: they stay, for the KL, the entropy and the denominators
+        /// (`keep`), or leave the step (`drop`). Counted as `frac_reward_zero_std`. A step that nothing is left of is
+        /// skipped and counted.
+        zero_variance: ZeroVariance = ZeroVariance::Keep;
+        /// Optimizer steps on the same rollouts, each on all of them. With 1 the ratio is 1 and no clip binds.
+        updates: u64 = 1;
         /// Learning rate.
         lr: f64 = 1e-6;
         /// How the learning rate goes after warm-up.
@@ -77,20 +110,40 @@ params! {
         weight_decay: f64 = 0.01;
         /// Global gradient norm that is clipped to.
         grad_clip: f64 = 1.0;
+        /// The ratio of each token (`token`), or of the whole rollout, its tokens' geometric mean (`sequence`: GSPO).
+        ratio: Ratio = Ratio::Token;
         /// The ratio is clipped to 1 - clip_low …
         clip_low: f64 = 0.2;
-        /// … and 1 + clip_high.
+        /// … and 1 + clip_high (DAPO: 0.28).
         clip_high: f64 = 0.2;
+        /// Dual clip: where the advantage is negative, the loss is at most -dual_clip times it (verl: 3).
+        dual_clip: Option<f64> = None;
+        /// Upper bound of the ratio before the minimum with the clipped one (two-sided clipping; TRL's `delta`).
+        delta: Option<f64> = None;
         /// Weight of the KL to the model it began as; 0 needs no reference.
         kl_coefficient: f64 = 1e-3;
-        /// Estimator of that KL.
+        /// Estimator of that KL: k1 = -d, k2 = d²/2, k3 = exp(d) - d - 1, with d the reference's log-ratio. k1 in the loss has
+        /// no gradient on average.
         kl: Kl = Kl::K3;
+        /// A term of the loss (`loss`), or taken off the reward before advantages, summed over the rollout's tokens by the
+        /// sampler's own log-probabilities (`reward`).
+        kl_in: KlIn = KlIn::Loss;
+        /// Multiplies the KL term by the ratio (TRL's `use_bias_correction_kl`).
+        kl_times_ratio: bool = false;
+        /// The KL of a token is cut to ± this (TARS release: 10). Where it binds there is no gradient; counted as `clamped`.
+        kl_clamp: Option<f64> = None;
+        /// Log-ratios are cut to ± this (TARS release: 20). Where it binds there is no gradient; counted as `clamped`.
+        log_ratio_clamp: Option<f64> = None;
         /// Weight of the entropy bonus.
         entropy_coefficient: f64 = 1e-3;
-        /// How token losses become one number.
+        /// How token losses become one number: mean over the step's tokens (`token-mean`; TRL's dapo), over rollouts of the
+        /// mean over their tokens (`sequence-mean`; TRL's grpo) or of their sum (`sequence-sum`), sum over rollouts times
+        /// `max_new_tokens` (`dr-grpo`), mean over a micro-batch's tokens and then over micro-batches (`bnpo`) or summed over
+        /// them (`token-mean-micro-sum`; the TARS release).
         aggregation: Aggregation = Aggregation::TokenMean;
-        /// What advantages are divided by.
-        advantage_scale: AdvantageScale = AdvantageScale::Group;
+        /// Reward minus its group's mean, over the standard deviation of the group (`group`), of the step (`batch`), or not
+        /// divided (`none`; Dr. GRPO); or minus the mean of the group's other rewards (`rloo`).
+        advantage: Advantage = Advantage::Group;
         /// Added to that divisor.
         advantage_epsilon: f64 = 1e-6;
         /// Samples a prompt when the held-out prompts are scored before and after.
@@ -98,22 +151,28 @@ params! {
         /// Seed of the order of prompts and of the rollouts.
         seed: u64 = 0;
     }
+    with { lora: Lora }
 }
 
 params! {
     pub struct Exec {
         /// Steps between two checkpoints.
         checkpoint_every: u64 = 10;
+        /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
+        recompute: bool = false;
     }
+    with { guards: Guards, rollout_guards: RolloutGuards }
 }
 
 pub const KIND: Kind = Kind {
     name: "grpo",
-    revision: 1,
+    revision: 2,
     summary: "reinforcement learning by GRPO, rewards routed by prompt class",
     about: "A reward is an expression over scorers, one for each prompt class. With held-out prompts on the port \
             `validation` the mean reward before and after training is reported with its interval, so that one sees \
-            whether RL learned. Metrics have TRL's names. The defaults are those of the TARS release.",
+            whether RL learned. Metrics have TRL's names. The defaults are those of the TARS release. Fails with a named \
+            cause, and keeps the last good checkpoint, when something stops being finite, the gradient explodes, the \
+            entropy collapses or the reward is dead.",
     example: r#"
 [node.rl]
 kind = "grpo"
@@ -146,12 +205,15 @@ steps = 60
             name: "model",
             ty: Type::Model,
             doc: "the trained model",
+            only_with: None,
         },
         Output {
             name: "metrics",
             ty: Type::Metrics,
-            doc: "held-out reward, last values, `curve.jsonl` with every step",
+            doc: "held-out reward, last values; every step in `curve.jsonl` and in an event file for TensorBoard",
+            only_with: None,
         },
+        lora::ADAPTER,
     ],
     params: Params::specs,
     exec: Exec::specs,
@@ -164,6 +226,7 @@ steps = 60
 fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
     if let Ok(p) = Params::read(values) {
+        p.lora.problems(&mut found);
         found.extend(reward::problems("reward", &p.reward));
         range(&mut found, "safety_snap", p.safety_snap, 0.0, 1.0);
         range(&mut found, "clip_low", p.clip_low, 0.0, 1.0);
@@ -181,8 +244,28 @@ fn check(values: &Values) -> Vec<Problem> {
         positive(&mut found, "temperature", p.temperature);
         positive(&mut found, "grad_clip", p.grad_clip);
         positive(&mut found, "advantage_epsilon", p.advantage_epsilon);
+        for (name, bound) in [
+            ("delta", p.delta),
+            ("kl_clamp", p.kl_clamp),
+            ("log_ratio_clamp", p.log_ratio_clamp),
+        ] {
+            bound
+                .into_iter()
+                .for_each(|x| positive(&mut found, name, x));
+        }
+        if let Some(dual) = p.dual_clip {
+            range(&mut found, "dual_clip", dual, 1.0, f64::MAX);
+        }
+        if p.kl_in == KlIn::Reward && p.kl_times_ratio {
+            found.push(Problem {
+                path: "kl_times_ratio".into(),
+                message: "the KL is taken off the reward, where no ratio multiplies it".into(),
+                help: None,
+            });
+        }
         for (name, n) in [
             ("steps", p.steps as usize),
+            ("updates", p.updates as usize),
             ("batch", p.batch),
             ("max_new_tokens", p.max_new_tokens),
             ("validation_samples", p.validation_samples),
@@ -200,6 +283,7 @@ fn check(values: &Values) -> Vec<Problem> {
     if let Ok(e) = Exec::read(values) {
         positive(&mut found, "checkpoint_every", e.checkpoint_every as f64);
     }
+    found.extend(Guards::problems(values));
     found
 }
 
@@ -207,7 +291,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let exec: Exec = ctx.exec()?;
     model_io::use_threads(ctx)?;
-    let model = Model::load(ctx.input("model"))?;
+    let Model { weights, tokenizer } = Model::load(ctx.input("model"))?;
     let route = Route::new(
         &p.reward,
         ScorerSettings {
@@ -231,48 +315,64 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let mut metrics = vec![];
     if !validation.is_empty() {
         let before = sampling(
-            &model.weights,
-            &model.tokenizer,
+            (&weights).into(),
+            &tokenizer,
             &p,
             p.validation_samples,
             seed("before"),
         );
-        metrics.extend(held_out("before", ctx, &before, &route, &validation)?);
+        metrics.extend(held_out("before", ctx, &before, &route, &validation, &p)?);
     }
 
-    let mut state = State::new(model.weights.clone());
-    let mut watcher = Watcher::start(
-        ctx,
-        &mut state,
-        p.steps,
-        exec.checkpoint_every,
-        &["reward", "kl"],
-    );
+    // An adapter's reference is the same weights with the adapter off; weights that move need a real copy.
+    let copied = p.kl_coefficient > 0.0 && p.lora.lora_rank == 0;
+    let reference = copied.then(|| weights.clone());
+    let mut state = p.lora.state(weights, Seed::new(p.seed));
+    let limits = exec.rollout_guards.limits(&exec.guards);
+    let (every, shown) = (exec.checkpoint_every, &["reward", "kl"]);
+    let mut watcher =
+        Watcher::start(ctx, &mut state, p.steps, every, limits, shown)?.in_units(p.updates);
     let mut feed = Rollouts {
         ctx,
-        reference: &model,
+        tokenizer: &tokenizer,
+        reference: reference.as_ref(),
         route: &route,
         prompts: &prompts,
         p: &p,
+        batch: None,
     };
-    let end = train::train(&mut state, &mut feed, &settings(&p), &mut watcher);
+    let end = train::train(&mut state, &mut feed, &settings(&p, &exec), &mut watcher);
     watcher.end(&state, end)?;
 
     if !validation.is_empty() {
         let after = sampling(
-            &state.weights,
-            &model.tokenizer,
+            state.net(),
+            &tokenizer,
             &p,
             p.validation_samples,
             seed("after"),
         );
-        let after = held_out("after", ctx, &after, &route, &validation);
+        let after = held_out("after", ctx, &after, &route, &validation, &p);
         metrics.extend(after.or_else(|error| watcher.end(&state, Err(error)).map(|()| vec![]))?);
     }
-    watcher.finish(&state, ctx.input("model"), metrics)
+    watcher.finish(state, ctx.input("model"), metrics)
 }
 
-fn settings(p: &Params) -> Settings {
+impl Params {
+    /// What an unscorable response counts.
+    fn value(&self, reward: Option<f64>, prompt: &str) -> Result<Option<f64>> {
+        match self.unscorable {
+            _ if reward.is_some() => Ok(reward),
+            Unscorable::Zero => Ok(Some(0.0)),
+            Unscorable::Mask => Ok(None),
+            Unscorable::Fail => bail!(
+                "the reward of a response to prompt {prompt} is no number; `unscorable` says what becomes of such ones"
+            ),
+        }
+    }
+}
+
+fn settings(p: &Params, exec: &Exec) -> Settings {
     Settings {
         schedule: Schedule {
             shape: p.schedule.into(),
@@ -286,18 +386,19 @@ fn settings(p: &Params) -> Settings {
         },
         grad_clip: p.grad_clip,
         temperature: p.temperature as f32,
+        keep: training::keep(exec.recompute),
     }
 }
 
 fn sampling<'a>(
-    weights: &'a Weights,
+    net: Net<'a>,
     tokenizer: &'a Tokenizer,
     p: &Params,
     samples: usize,
     seed: Seed,
 ) -> Sampling<'a> {
     Sampling {
-        weights,
+        net,
         tokenizer,
         samples,
         prefill: None,
@@ -313,17 +414,23 @@ fn held_out(
     sampling: &Sampling,
     route: &Route,
     prompts: &[Prompt],
+    p: &Params,
 ) -> Result<Vec<Metric>> {
     let groups = sampling.groups(ctx, prompts, &mut |_| {})?;
     let mut means: Vec<(PromptClass, f64)> = vec![];
     for (prompt, group) in prompts.iter().zip(&groups) {
-        let mut sum = 0.0;
+        let mut rewards = vec![];
         for sample in group {
             let response = sampling.response(sample)?;
-            sum += route.reward(&Judged::of_prompt(prompt, &response))?.value;
+            let scored = route.score(&Judged::of_prompt(prompt, &response))?;
+            rewards.extend(p.value(scored.value, &prompt.id)?);
         }
-        means.push((prompt.class, sum / group.len() as f64));
+        means.extend(stats::mean(&rewards).map(|mean| (prompt.class, mean)));
     }
+    ensure!(
+        !means.is_empty(),
+        "no response to a held-out prompt has a reward that is a number"
+    );
     let all: Vec<f64> = means.iter().map(|(_, m)| *m).collect();
     let mut metrics = vec![reward::mean_metric(
         &format!("held_out_reward/{when}"),

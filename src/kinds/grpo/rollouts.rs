@@ -1,17 +1,21 @@
-//! The feed of GRPO: prompts of a step, rollouts of the live weights, rewards, advantages, and what they measure.
+//! The feed of GRPO: prompts of a step, rollouts of the live weights, rewards, advantages; and the same rollouts again for
+//! every further update on them.
 
-use super::{AdvantageScale, Aggregation, Kl, Params, Truncated, sampling};
+use super::measures::metrics;
+use super::{Advantage, Aggregation, Kl, KlIn, Params, Ratio, Truncated, ZeroVariance, sampling};
 use crate::base::rng::Seed;
 use crate::base::rows::{Prompt, PromptClass};
 use crate::engine::worker::NodeCtx;
-use crate::kinds::model_io::{self, Model, Sampling};
+use crate::kinds::model_io::{self, Sampling};
 use crate::kinds::reward::Route;
 use crate::kinds::scorers::Judged;
+use crate::learn::adapter::Net;
 use crate::learn::decoder::Workspace;
 use crate::learn::objective::advantage::{self, Scale};
-use crate::learn::objective::grpo::{self, GrpoWindow};
+use crate::learn::objective::grpo::{self, GrpoWindow, PerToken};
 use crate::learn::sample::Sample;
-use crate::learn::train::{self, Feed, Row, Window};
+use crate::learn::tokenizer::Tokenizer;
+use crate::learn::train::{self, Feed, Goal, Row, Window};
 use crate::learn::weights::Weights;
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -19,96 +23,203 @@ use std::collections::BTreeMap;
 /// The feed: prompts of the step, rollouts of the live weights, rewards, advantages.
 pub struct Rollouts<'r> {
     pub ctx: &'r NodeCtx,
-    /// Where training began: the reference of the KL, and the tokenizer.
-    pub reference: &'r Model,
+    pub tokenizer: &'r Tokenizer,
+    /// Where training began, for the KL; None: the frozen weights below the adapter.
+    pub reference: Option<&'r Weights>,
     pub route: &'r Route,
     pub prompts: &'r [Prompt],
     pub p: &'r Params,
+    /// What the updates under way learn from.
+    pub batch: Option<Batch>,
 }
 
 /// A rollout with what came of it.
-struct Rollout {
-    row: Row,
-    reward: f64,
-    /// Whether its tokens are trained on.
-    trained: bool,
-    scores: BTreeMap<&'static str, f64>,
+pub struct Rollout {
+    pub class: PromptClass,
+    pub row: Row,
+    /// The sampler's log-probability of each token.
+    pub sampler: Vec<f32>,
+    pub finished: bool,
+    /// None: it has no score, or none that counts.
+    pub reward: Option<f64>,
+    /// A scorer had no score for it.
+    pub unscorable: bool,
+    /// What the KL to the reference takes off the reward, and the reference's log-probability of each token; where it does.
+    pub kl_penalty: Option<f64>,
+    pub reference: Vec<f32>,
+    pub scores: BTreeMap<&'static str, f64>,
+}
+
+/// The rollouts of a step, ready to be learned from.
+pub struct Batch {
+    rows: Vec<Row>,
+    advantages: Vec<f32>,
+    /// Under the weights that sampled; None where there is one update only, so that those are the live ones.
+    old: Option<PerToken>,
+    reference: Option<PerToken>,
+    sampler: PerToken,
+    metrics: Vec<(String, f64)>,
 }
 
 impl Feed for Rollouts<'_> {
     fn window<'a>(
         &'a mut self,
         step: u64,
-        weights: &Weights,
+        net: Net,
         workspace: &mut Workspace,
     ) -> Result<Window<'a>> {
-        let p = self.p;
-        let batch = self.batch(step);
-        let tokenizer = &self.reference.tokenizer;
-        let seed = Seed::new(p.seed).child("rollouts").at(step);
-        let sampling = sampling(weights, tokenizer, p, p.group, seed);
-        let groups = sampling.groups(self.ctx, &batch, &mut |_| {})?;
-
-        let mut rollouts = vec![];
-        for (prompt, group) in batch.iter().zip(&groups) {
-            let prompt_ids = model_io::prompt_ids(tokenizer, &prompt.prompt, None)?;
-            for sample in group {
-                rollouts.push(self.rollout(prompt, &prompt_ids, sample, &sampling)?);
-            }
+        if step.is_multiple_of(self.p.updates) {
+            let batch = self.sample(step / self.p.updates, net, workspace)?;
+            self.batch = Some(batch);
         }
-        let rewards: Vec<Option<f64>> = rollouts
-            .iter()
-            .map(|r| r.trained.then_some(r.reward))
-            .collect();
-        let scale = match p.advantage_scale {
-            AdvantageScale::Group => Scale::Group,
-            AdvantageScale::Batch => Scale::Batch,
-            AdvantageScale::None => Scale::None,
-        };
-        let advantages = advantage::advantages(&rewards, p.group, scale, p.advantage_epsilon)?;
-        let metrics = metrics(&batch, &rollouts, &groups, p.group);
-        let rows: Vec<Row> = rollouts.into_iter().map(|r| r.row).collect();
-        let reference = (p.kl_coefficient > 0.0).then(|| {
-            train::reference_logps(
-                &self.reference.weights,
-                &rows,
-                p.temperature as f32,
-                workspace,
-            )
-        });
+        // Checkpoints lie between rollouts (`Watcher::in_units`), so that no update finds its rollouts gone.
+        let batch = self
+            .batch
+            .as_ref()
+            .expect("training resumes where rollouts begin");
+        let rows = batch.rows.clone();
         let window = grpo::Window {
             rows: rows.len(),
             tokens: rows.iter().map(Row::scored).sum(),
-            micro_batches: train::micro_batches(&rows).len(),
-            max_length: p.max_new_tokens,
+            micro_batches: train::micro_batches(&rows, 1).len(),
+            max_length: self.p.max_new_tokens,
         };
         let objective = GrpoWindow {
-            options: options(p),
+            options: options(self.p),
             window,
-            advantages,
-            reference,
+            advantages: batch.advantages.clone(),
+            old: batch.old.clone(),
+            reference: batch.reference.clone(),
+            sampler: Some(batch.sampler.clone()),
             sums: Default::default(),
         };
         Ok(Window {
             rows,
-            objective: Box::new(objective),
-            metrics,
+            goal: Goal::Logp(Box::new(objective)),
+            metrics: batch.metrics.clone(),
         })
     }
 }
 
 impl Rollouts<'_> {
+    /// The rollouts of these weights, with what they are worth.
+    fn sample(&self, number: u64, net: Net, workspace: &mut Workspace) -> Result<Batch> {
+        let p = self.p;
+        let prompts = self.prompts_of(number);
+        let tokenizer = self.tokenizer;
+        let seed = Seed::new(p.seed).child("rollouts").at(number);
+        let sampling = sampling(net, tokenizer, p, p.group, seed);
+        let groups = sampling.groups(self.ctx, &prompts, &mut |_| {})?;
+        let mut rollouts = vec![];
+        for (prompt, group) in prompts.iter().zip(&groups) {
+            let prompt_ids = model_io::prompt_ids(tokenizer, &prompt.prompt, None)?;
+            for sample in group {
+                rollouts.push(self.rollout(prompt, &prompt_ids, sample, &sampling)?);
+            }
+        }
+        if p.kl_in == KlIn::Reward && p.kl_coefficient > 0.0 {
+            self.penalise(&mut rollouts, self.frozen(net), workspace);
+        }
+        let compared: Vec<Option<f64>> = rollouts
+            .iter()
+            .map(|r| Some(r.reward? - r.kl_penalty.unwrap_or(0.0)))
+            .collect();
+        let advantages = advantage::advantages(&compared, p.group, scale(p), p.advantage_epsilon)?;
+        let dropped: Vec<bool> = compared
+            .chunks(p.group)
+            .flat_map(|group| {
+                let drop = p.zero_variance == ZeroVariance::Drop && advantage::flat(group);
+                vec![drop; group.len()]
+            })
+            .collect();
+        for (rollout, dropped) in rollouts.iter_mut().zip(&dropped) {
+            if *dropped {
+                rollout.row.mask.fill(false);
+            }
+        }
+        let metrics = metrics(&rollouts, &compared, p.group);
+        // A masked rollout stays, since it counts where rows are counted; a dropped one is as if never asked. Where no
+        // token is left, nothing stays and the step is skipped.
+        let any = rollouts.iter().any(|r| r.row.scored() > 0);
+        let mut stays = dropped.iter().map(|dropped| any && !dropped);
+        let kept: Vec<(Rollout, f32)> = rollouts
+            .into_iter()
+            .zip(advantages)
+            .filter(|_| stays.next().unwrap_or(false))
+            .collect();
+        let (rollouts, advantages) = kept.into_iter().unzip();
+        Ok(self.batch_of(rollouts, advantages, metrics, net, workspace))
+    }
+
+    /// The reference: the weights that training began with, or those below the adapter.
+    fn frozen<'n>(&'n self, net: Net<'n>) -> Net<'n> {
+        self.reference.map_or(net.frozen(), Net::from)
+    }
+
+    /// Takes the KL to the reference off the rewards, by the sampler's log-probabilities.
+    fn penalise(&self, rollouts: &mut [Rollout], frozen: Net, workspace: &mut Workspace) {
+        let rows: Vec<Row> = rollouts.iter().map(|r| r.row.clone()).collect();
+        let temperature = self.p.temperature as f32;
+        let reference = train::reference_logps(frozen, &rows, temperature, workspace);
+        for (rollout, reference) in rollouts.iter_mut().zip(reference) {
+            // A masked rollout has no scored token and no reward to take from.
+            if !reference.is_empty() {
+                let kl = grpo::kl_sum(&options(self.p), &rollout.sampler, &reference);
+                rollout.kl_penalty = Some(self.p.kl_coefficient * kl);
+            }
+            rollout.reference = reference;
+        }
+    }
+
+    /// Adds the log-probabilities that the objective compares with.
+    fn batch_of(
+        &self,
+        rollouts: Vec<Rollout>,
+        advantages: Vec<f32>,
+        metrics: Vec<(String, f64)>,
+        net: Net,
+        workspace: &mut Workspace,
+    ) -> Batch {
+        let p = self.p;
+        let of_trained = |list: fn(&Rollout) -> &Vec<f32>| -> PerToken {
+            let own = |r: &Rollout| match r.row.scored() {
+                0 => vec![],
+                _ => list(r).clone(),
+            };
+            rollouts.iter().map(own).collect()
+        };
+        let sampler = of_trained(|r| &r.sampler);
+        let penalised = of_trained(|r| &r.reference);
+        let rows: Vec<Row> = rollouts.into_iter().map(|r| r.row).collect();
+        let mut score =
+            |net: Net| train::reference_logps(net, &rows, p.temperature as f32, workspace);
+        let old = (p.updates > 1).then(|| score(net));
+        let reference = match p.kl_in {
+            _ if p.kl_coefficient == 0.0 => None,
+            KlIn::Loss => Some(score(self.frozen(net))),
+            KlIn::Reward => Some(penalised),
+        };
+        Batch {
+            rows,
+            advantages,
+            old,
+            reference,
+            sampler,
+            metrics,
+        }
+    }
+
     /// The prompts of a step: every epoch in an order that its number decides; an incomplete last batch is dropped.
-    fn batch(&self, step: u64) -> Vec<Prompt> {
+    fn prompts_of(&self, number: u64) -> Vec<Prompt> {
         let size = self.p.batch.min(self.prompts.len());
         let batches = (self.prompts.len() / size) as u64;
         let mut order: Vec<usize> = (0..self.prompts.len()).collect();
         Seed::new(self.p.seed)
             .child("order")
-            .at(step / batches)
+            .at(number / batches)
             .rng()
             .shuffle(&mut order);
-        let first = (step % batches) as usize * size;
+        let first = (number % batches) as usize * size;
         order[first..first + size]
             .iter()
             .map(|i| self.prompts[*i].clone())
@@ -123,21 +234,38 @@ impl Rollouts<'_> {
         sampling: &Sampling,
     ) -> Result<Rollout> {
         let response = sampling.response(sample)?;
-        let reward = self.route.reward(&Judged::of_prompt(prompt, &response))?;
-        let trained = sample.finished || self.p.truncated != Truncated::Mask;
+        let scored = self.route.score(&Judged::of_prompt(prompt, &response))?;
+        let unscorable = scored.value.is_none();
+        let reward = match self.p.truncated {
+            Truncated::Penalise if !sample.finished => Some(0.0),
+            Truncated::Mask if !sample.finished => None,
+            _ => self.p.value(scored.value, &prompt.id)?,
+        };
         let mut ids = prompt_ids.to_vec();
         ids.extend(&sample.ids);
         let mask = (0..ids.len())
-            .map(|i| trained && i >= prompt_ids.len())
+            .map(|i| reward.is_some() && i >= prompt_ids.len())
             .collect();
-        let penalised = !sample.finished && self.p.truncated == Truncated::Penalise;
-        let value = if penalised { 0.0 } else { reward.value };
         Ok(Rollout {
+            class: prompt.class,
             row: Row { ids, mask },
-            reward: value,
-            trained,
-            scores: reward.scores,
+            sampler: sample.logps.clone(),
+            finished: sample.finished,
+            reward,
+            unscorable,
+            kl_penalty: None,
+            reference: vec![],
+            scores: scored.scores,
         })
+    }
+}
+
+fn scale(p: &Params) -> Scale {
+    match p.advantage {
+        Advantage::Group => Scale::Group,
+        Advantage::Batch => Scale::Batch,
+        Advantage::None => Scale::None,
+        Advantage::Rloo => Scale::LeaveOneOut,
     }
 }
 
@@ -146,93 +274,32 @@ fn options(p: &Params) -> grpo::Options {
         aggregation: match p.aggregation {
             Aggregation::TokenMean => grpo::Aggregation::Dapo,
             Aggregation::SequenceMean => grpo::Aggregation::Grpo,
+            Aggregation::SequenceSum => grpo::Aggregation::SequenceSum,
             Aggregation::DrGrpo => grpo::Aggregation::DrGrpo,
+            Aggregation::Bnpo => grpo::Aggregation::Bnpo,
+            Aggregation::MicroSum => grpo::Aggregation::MicroSum,
+        },
+        ratio: match p.ratio {
+            Ratio::Token => grpo::Ratio::Token,
+            Ratio::Sequence => grpo::Ratio::Sequence,
         },
         clip_low: p.clip_low,
         clip_high: p.clip_high,
+        delta: p.delta,
+        dual_clip: p.dual_clip,
         kl: match p.kl {
             Kl::K1 => grpo::Kl::K1,
             Kl::K2 => grpo::Kl::K2,
             Kl::K3 => grpo::Kl::K3,
         },
-        beta: p.kl_coefficient,
+        // Taken off the reward it is only measured here.
+        beta: match p.kl_in {
+            KlIn::Loss => p.kl_coefficient,
+            KlIn::Reward => 0.0,
+        },
+        kl_times_ratio: p.kl_times_ratio,
+        log_clamp: p.log_ratio_clamp,
+        kl_clamp: p.kl_clamp,
         entropy: p.entropy_coefficient,
-        ..grpo::Options::default()
     }
-}
-
-/// TRL's names where TRL has one.
-fn metrics(
-    batch: &[Prompt],
-    rollouts: &[Rollout],
-    groups: &[Vec<Sample>],
-    group: usize,
-) -> Vec<(String, f64)> {
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    let rewards: Vec<f64> = rollouts.iter().map(|r| r.reward).collect();
-    let average = mean(&rewards);
-    let spread = mean(
-        &rewards
-            .iter()
-            .map(|r| (r - average).powi(2))
-            .collect::<Vec<_>>(),
-    )
-    .sqrt();
-    let flat = rewards
-        .chunks(group)
-        .filter(|g| g.iter().all(|r| r == &g[0]))
-        .count();
-    let lengths: Vec<f64> = groups
-        .iter()
-        .flatten()
-        .map(|s| s.ids.len() as f64)
-        .collect();
-    let cut: Vec<f64> = groups
-        .iter()
-        .flatten()
-        .map(|s| f64::from(!s.finished))
-        .collect();
-    let mut out = vec![
-        ("reward".to_string(), average),
-        ("reward_std".to_string(), spread),
-        (
-            "frac_reward_zero_std".to_string(),
-            flat as f64 / groups.len() as f64,
-        ),
-        ("completions/mean_length".to_string(), mean(&lengths)),
-        (
-            "completions/min_length".to_string(),
-            lengths.iter().copied().fold(f64::MAX, f64::min),
-        ),
-        (
-            "completions/max_length".to_string(),
-            lengths.iter().copied().fold(0.0, f64::max),
-        ),
-        ("completions/clipped_ratio".to_string(), mean(&cut)),
-        (
-            "num_tokens".to_string(),
-            rollouts.iter().map(|r| r.row.ids.len() as f64).sum(),
-        ),
-    ];
-    for class in PromptClass::ALL {
-        let of_class: Vec<f64> = batch
-            .iter()
-            .zip(rewards.chunks(group))
-            .filter(|(prompt, _)| prompt.class == class)
-            .flat_map(|(_, group)| group.iter().copied())
-            .collect();
-        if !of_class.is_empty() {
-            out.push((format!("reward/{}", class.word()), mean(&of_class)));
-        }
-    }
-    let mut by_scorer: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for (name, score) in rollouts.iter().flat_map(|r| &r.scores) {
-        by_scorer.entry(name).or_default().push(*score);
-    }
-    out.extend(
-        by_scorer
-            .iter()
-            .map(|(name, scores)| (format!("rewards/{name}/mean"), mean(scores))),
-    );
-    out
 }

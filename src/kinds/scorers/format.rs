@@ -6,5 +6,5 @@ use crate::base::response;
 pub const SCORER: Scorer = Scorer {
     name: "format",
     summary: "1 if `<think>` and `</think>` each occur exactly once, in that order, else 0",
-    score: |judged: &Judged, _| Ok(f64::from(response::well_formed(judged.response))),
+    score: |judged: &Judged, _| Ok(Some(f64::from(response::well_formed(judged.response)))),
 };

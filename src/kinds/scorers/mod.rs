@@ -55,7 +55,9 @@ pub struct Scorer {
     pub name: &'static str,
     /// One line for `pipe kinds --scorers`.
     pub summary: &'static str,
-    pub score: fn(&Judged, &Settings) -> Result<f64>,
+    /// None where it can say nothing of a response; what becomes of such a sample is a parameter of who asks. An error is
+    /// a judge that cannot work at all.
+    pub score: fn(&Judged, &Settings) -> Result<Option<f64>>,
 }
 
 pub const ALL: &[&Scorer] = &[

@@ -9,6 +9,6 @@ pub const SCORER: Scorer = Scorer {
     summary: "share of the right procedure that the answer gives; 0 for a refusal",
     score: |judged: &Judged, _| {
         let (_, answer) = response::split(judged.response);
-        judge::task(judged.truth, answer)
+        judge::task(judged.truth, answer).map(Some)
     },
 };

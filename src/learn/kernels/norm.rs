@@ -9,11 +9,17 @@ pub fn forward(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32], scales: &mut 
         #[inline(always)]
         move || {
             for ((x, y), r) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)).zip(scales) {
-                *r = 1.0 / (dot(x, x) / d as f32 + eps).sqrt();
+                *r = scale(x, eps);
                 write(x, weight, *r, y);
             }
         },
     );
+}
+
+/// r of one row.
+#[inline(always)]
+pub fn scale(x: &[f32], eps: f32) -> f32 {
+    1.0 / (dot(x, x) / x.len() as f32 + eps).sqrt()
 }
 
 /// The same rows again, from the scales kept by `forward`.

@@ -32,9 +32,10 @@ pub fn exp(x: f32) -> f32 {
     let p = p.mul_add(r, 1.0 / 6.0);
     let p = p.mul_add(r, 0.5);
     let p = p.mul_add(r * r, r) + 1.0;
-    // n is at most 128, so the exponent is built as n - 1 and doubled.
-    let bits = ((n as i32) + 126) << 23;
-    p * f32::from_bits(bits as u32) * 2.0
+    // The low bits of `shifted` count n from those of ROUND. n is at most 128, so the exponent is built as n - 1 and
+    // doubled.
+    let n = shifted.to_bits().wrapping_sub(ROUND.to_bits());
+    p * f32::from_bits(n.wrapping_add(126) << 23) * 2.0
 }
 
 #[inline(always)]
@@ -95,4 +96,17 @@ pub fn add(out: &mut [f32], a: &[f32]) {
     for (o, x) in out.iter_mut().zip(a) {
         *o += x;
     }
+}
+
+/// Asks for the cache line at an address, which may lie outside of any array.
+#[inline(always)]
+pub fn prefetch(address: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing and faults nowhere.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }

@@ -1,4 +1,8 @@
-//! Advantages of grouped samples: reward minus the mean of its group, over a standard deviation (Shao et al. 2024).
+//! Advantages of grouped samples: reward minus the mean of its group, over a standard deviation (GRPO, Shao et al. 2024,
+//! section 4.1.2), or minus the mean of the others (RLOO, Ahmadian et al. 2024, eq. 8).
+//!
+//! Departures: standard deviations are unbiased, as in TRL and verl; what is unscorable takes no part, where TRL counts it
+//! as a reward of NaN in sums that skip it.
 
 use anyhow::{Result, ensure};
 
@@ -10,10 +14,12 @@ pub enum Scale {
     Batch,
     /// Not divided (Dr. GRPO, Liu et al. 2025).
     None,
+    /// Not divided, and the mean is that of the other samples: n / (n - 1) times the same with the whole mean.
+    LeaveOneOut,
 }
 
-/// One advantage per reward; rewards lie group by group. Standard deviations are unbiased (n - 1). A group whose
-/// rewards are equal gets exactly 0; a reward of None (unscorable) takes no part and gets 0.
+/// One advantage per reward; rewards lie group by group. A group whose rewards are equal, or of which only one is known,
+/// gets exactly 0; a reward of None (unscorable) takes no part in any mean and gets 0.
 ///
 /// Errors: groups of one sample, rewards that fill no whole groups, a reward that is not finite.
 pub fn advantages(
@@ -39,13 +45,13 @@ pub fn advantages(
     let mut out = Vec::with_capacity(rewards.len());
     for rewards in rewards.chunks_exact(group) {
         let (mean, own) = moments(rewards);
-        let mut known = rewards.iter().flatten();
-        let first = known.next();
-        let flat = known.all(|r| Some(r) == first);
+        let flat = flat(rewards);
+        let known = rewards.iter().flatten().count() as f64;
         let divisor = match scale {
             Scale::Group => own + eps,
             Scale::Batch => all + eps,
             Scale::None => 1.0,
+            Scale::LeaveOneOut => (known - 1.0) / known,
         };
         out.extend(rewards.iter().map(|reward| match reward {
             Some(r) if !flat => ((r - mean) / divisor) as f32,
@@ -53,6 +59,13 @@ pub fn advantages(
         }));
     }
     Ok(out)
+}
+
+/// Whether the known rewards of a group are all the same, so that it teaches nothing.
+pub fn flat(rewards: &[Option<f64>]) -> bool {
+    let mut known = rewards.iter().flatten();
+    let first = known.next();
+    known.all(|reward| Some(reward) == first)
 }
 
 /// Mean and unbiased standard deviation of the known rewards; zeros where they are undefined.

@@ -4,7 +4,9 @@
 //! passed in, so losses and gradients of micro-batches add up to those of the window. Knows no decoder.
 
 pub mod advantage;
+pub mod dpo;
 pub mod grpo;
+pub mod rerouting;
 pub mod sft;
 
 use std::ops::Range;
@@ -31,6 +33,11 @@ pub struct Scored<'a> {
 /// What is lost on the window of one optimizer step. It knows the window's denominators and gathers its metrics as the
 /// micro-batches pass.
 pub trait Objective {
+    /// So many consecutive rows belong together: they come in one micro-batch.
+    fn unit(&self) -> usize {
+        1
+    }
+
     /// `rows` are the window's rows in this micro-batch; row `rows.start + i` has the scored tokens
     /// `bounds[i]..bounds[i + 1]`.
     fn share(&mut self, rows: Range<usize>, bounds: &[usize], scored: Scored) -> Outcome<()>;

@@ -1,16 +1,18 @@
-//! Keys and values of decoded tokens, and one query against them.
+//! Keys and values of decoded tokens, and one row's queries against them.
 //!
 //! Keys lie in blocks of positions, each transposed, so that the scores of a block are computed side by side. The
-//! functions marked `inline(always)` are meant to be called inside `simd::vector`.
+//! functions marked `inline(always)` are meant to be called where the instruction set is chosen already.
 
-use crate::learn::kernels::simd::{LANES, exp, fold, max};
+use crate::learn::kernels::simd::{LANES, prefetch};
+use pulp::Simd;
 
-/// Keys and values of one sequence, or of one part of it, for every block.
+/// Keys and values of one sequence, or of one part of it, for every layer. What a row reads in a layer is contiguous, in
+/// the order in which it is read: these numbers come from far, and an even stream of them comes fastest.
 #[derive(Clone, Debug)]
 pub struct Cache {
-    /// [layers, kv_heads, capacity / LANES, head_dim, LANES].
+    /// [layers, capacity / LANES, kv_heads, head_dim, LANES].
     keys: Vec<f32>,
-    /// [layers, kv_heads, capacity, head_dim].
+    /// [layers, capacity / LANES, kv_heads, LANES, head_dim].
     values: Vec<f32>,
     capacity: usize,
     kv_heads: usize,
@@ -32,129 +34,208 @@ impl Cache {
         }
     }
 
+    /// Numbers of one head in a block of positions.
+    fn block(&self) -> usize {
+        self.head_dim * LANES
+    }
+
+    /// Where a layer begins in `keys` and in `values`.
+    fn layer(&self, layer: usize) -> usize {
+        layer * self.capacity * self.kv_heads * self.head_dim
+    }
+
     /// Stores one position of a layer; `line` has its keys, then its values.
     pub fn put(&mut self, layer: usize, position: usize, line: &[f32]) {
         assert!(position < self.capacity, "a cache has room for every token");
-        let dim = self.head_dim;
+        let (dim, block) = (self.head_dim, self.block());
         let (keys, values) = line.split_at(self.kv_heads * dim);
-        for kv in 0..self.kv_heads {
-            let base = (layer * self.kv_heads + kv) * dim * self.capacity;
-            let block = base + position / LANES * dim * LANES;
-            let lines = self.keys[block..block + dim * LANES].chunks_exact_mut(LANES);
-            for (line, &key) in lines.zip(&keys[kv * dim..(kv + 1) * dim]) {
-                line[position % LANES] = key;
+        let lane = position % LANES;
+        let first = self.layer(layer) + position / LANES * self.kv_heads * block;
+        let blocks = first..first + self.kv_heads * block;
+        let heads = self.keys[blocks.clone()].chunks_exact_mut(block);
+        for (head, keys) in heads.zip(keys.chunks_exact(dim)) {
+            for (line, &key) in head.chunks_exact_mut(LANES).zip(keys) {
+                line[lane] = key;
             }
-            let at = base + position * dim;
-            self.values[at..at + dim].copy_from_slice(&values[kv * dim..(kv + 1) * dim]);
+        }
+        let heads = self.values[blocks].chunks_exact_mut(block);
+        for (head, values) in heads.zip(values.chunks_exact(dim)) {
+            head[lane * dim..(lane + 1) * dim].copy_from_slice(values);
         }
     }
 
-    /// `kv` counts key/value heads through all layers. scores = scale q·k for the first `n` positions; up to `LANES` - 1 numbers after them are overwritten.
+    /// scores[head] = scale q·k for the first `n` positions and all query heads; the rows of scores are `stride` apart,
+    /// and up to `LANES` - 1 numbers after the `n` are overwritten. Every score is one sum over the head in its order.
     #[inline(always)]
-    pub fn score(&self, kv: usize, query: &[f32], n: usize, scale: f32, scores: &mut [f32]) {
-        let block = query.len() * LANES;
-        let base = kv * query.len() * self.capacity;
-        let keys = &self.keys[base..base + n.div_ceil(LANES) * block];
-        let mut pairs = keys.chunks_exact(2 * block);
-        let mut scores = scores.chunks_exact_mut(LANES);
-        // Two blocks at once keep more sums under way.
-        for pair in &mut pairs {
-            let (left, right) = pair.split_at(block);
-            let (left, right) = (left.as_chunks::<LANES>().0, right.as_chunks::<LANES>().0);
-            let (mut first, mut second) = ([0.0f32; LANES], [0.0f32; LANES]);
-            for ((&q, left), right) in query.iter().zip(left).zip(right) {
-                for i in 0..LANES {
-                    first[i] = q.mul_add(left[i], first[i]);
-                    second[i] = q.mul_add(right[i], second[i]);
-                }
-            }
-            for sums in [first, second] {
-                let out = scores.next().expect("scores have room for whole blocks");
-                for (out, sum) in out.iter_mut().zip(sums) {
-                    *out = sum * scale;
-                }
-            }
+    pub fn score<S: Simd>(
+        &self,
+        simd: S,
+        layer: usize,
+        queries: &[f32],
+        n: usize,
+        scale: f32,
+        (scores, stride): (&mut [f32], usize),
+    ) {
+        match S::F32_LANES {
+            16 => self.scores::<S, 1>(simd, layer, queries, n, scale, (scores, stride)),
+            8 => self.scores::<S, 2>(simd, layer, queries, n, scale, (scores, stride)),
+            4 => self.scores::<S, 4>(simd, layer, queries, n, scale, (scores, stride)),
+            _ => self.scores::<S, LANES>(simd, layer, queries, n, scale, (scores, stride)),
         }
-        for last in pairs.remainder().chunks_exact(block) {
-            let mut sums = [0.0f32; LANES];
-            for (&q, line) in query.iter().zip(last.as_chunks::<LANES>().0) {
-                for i in 0..LANES {
-                    sums[i] = q.mul_add(line[i], sums[i]);
+    }
+
+    #[inline(always)]
+    fn scores<S: Simd, const VECTORS: usize>(
+        &self,
+        simd: S,
+        layer: usize,
+        queries: &[f32],
+        n: usize,
+        scale: f32,
+        (scores, stride): (&mut [f32], usize),
+    ) {
+        let dim = self.head_dim;
+        let group = queries.len() / dim / self.kv_heads;
+        let heads = self.keys[self.layer(layer)..].chunks_exact(self.block());
+        let count = n.div_ceil(LANES) * self.kv_heads;
+        for (i, keys) in heads.take(count).enumerate() {
+            let (block, kv) = (i / self.kv_heads, i % self.kv_heads);
+            let ahead = keys.as_ptr().wrapping_add(AHEAD);
+            let keys = S::as_simd_f32s(keys).0;
+            for head in kv * group..(kv + 1) * group {
+                let query = &queries[head * dim..(head + 1) * dim];
+                let mut sums = [simd.splat_f32s(0.0); VECTORS];
+                for (j, &q) in query.iter().enumerate() {
+                    let line = &keys[j * VECTORS..(j + 1) * VECTORS];
+                    prefetch(ahead.wrapping_add(j * LANES));
+                    let q = simd.splat_f32s(q);
+                    for v in 0..VECTORS {
+                        sums[v] = simd.mul_add_f32s(q, line[v], sums[v]);
+                    }
                 }
-            }
-            let out = scores.next().expect("scores have room for whole blocks");
-            for (out, sum) in out.iter_mut().zip(sums) {
-                *out = sum * scale;
+                let at = head * stride + block * LANES;
+                let out = S::as_mut_simd_f32s(&mut scores[at..at + LANES]).0;
+                for v in 0..VECTORS {
+                    out[v] = simd.mul_f32s(sums[v], simd.splat_f32s(scale));
+                }
             }
         }
     }
 
-    /// out += sum_t p_t v_t over the first positions.
+    /// out[head] += sum_t p_t v_t over the first `n` positions, for all query heads; the rows of `p` are `stride` apart.
+    /// Sums over even and over odd positions are kept in `sums` [2, out.len()] and added at the end.
     #[inline(always)]
-    pub fn gather(&self, kv: usize, p: &[f32], out: &mut [f32]) {
-        let dim = out.len();
-        let base = kv * dim * self.capacity;
-        let values = &self.values[base..base + p.len() * dim];
-        let mut first = 0;
-        while first + 32 <= dim {
-            gather_part::<32>(values, p, first, out);
-            first += 32;
+    pub fn gather<S: Simd>(
+        &self,
+        simd: S,
+        layer: usize,
+        n: usize,
+        (p, stride): (&[f32], usize),
+        sums: &mut [f32],
+        out: &mut [f32],
+    ) {
+        let dim = self.head_dim;
+        let group = out.len() / dim / self.kv_heads;
+        sums.fill(0.0);
+        let (even, odd) = sums.split_at_mut(out.len());
+        let heads = self.values[self.layer(layer)..].chunks_exact(self.block());
+        let count = n.div_ceil(LANES) * self.kv_heads;
+        for (i, values) in heads.take(count).enumerate() {
+            let (block, kv) = (i / self.kv_heads, i % self.kv_heads);
+            let seen = (n - block * LANES).min(LANES);
+            for head in kv * group..(kv + 1) * group {
+                let at = head * stride + block * LANES;
+                let p = &p[at..at + seen];
+                let sums = (
+                    &mut even[head * dim..][..dim],
+                    &mut odd[head * dim..][..dim],
+                );
+                gather_block(simd, values, p, sums);
+            }
         }
-        if first + 16 <= dim {
-            gather_part::<16>(values, p, first, out);
-            first += 16;
-        }
-        if first + 8 <= dim {
-            gather_part::<8>(values, p, first, out);
-            first += 8;
-        }
-        for i in first..dim {
-            gather_part::<1>(values, p, i, out);
+        for ((out, even), odd) in out.iter_mut().zip(even).zip(odd) {
+            *out += *even + *odd;
         }
     }
 }
 
-/// `N` columns of `out += p values`: sums over even and odd positions apart, then together.
+/// Numbers between what is read and what is asked for meanwhile.
+const AHEAD: usize = 1024;
+
+/// One block of values: adds its even and its odd positions to their sums.
 #[inline(always)]
-fn gather_part<const N: usize>(values: &[f32], p: &[f32], first: usize, out: &mut [f32]) {
-    let dim = out.len();
-    let (mut even, mut odd) = ([0.0f32; N], [0.0f32; N]);
-    let (pairs, last) = p.as_chunks::<2>();
-    for (p, lines) in pairs.iter().zip(values.chunks_exact(2 * dim)) {
-        let a = &lines[first..first + N];
-        let b = &lines[dim + first..dim + first + N];
-        for i in 0..N {
-            even[i] = p[0].mul_add(a[i], even[i]);
-            odd[i] = p[1].mul_add(b[i], odd[i]);
+fn gather_block<S: Simd>(
+    simd: S,
+    values: &[f32],
+    p: &[f32],
+    (even, odd): (&mut [f32], &mut [f32]),
+) {
+    let dim = even.len();
+    let mut first = 0;
+    while first + 4 * S::F32_LANES <= dim {
+        let columns = first..first + 4 * S::F32_LANES;
+        let sums = (&mut even[columns.clone()], &mut odd[columns]);
+        gather_part::<S, 4>(simd, values, (dim, first), p, sums);
+        first += 4 * S::F32_LANES;
+    }
+    while first + S::F32_LANES <= dim {
+        let columns = first..first + S::F32_LANES;
+        let sums = (&mut even[columns.clone()], &mut odd[columns]);
+        gather_part::<S, 1>(simd, values, (dim, first), p, sums);
+        first += S::F32_LANES;
+    }
+    for i in first..dim {
+        for (t, &p) in p.iter().enumerate() {
+            let sum = if t % 2 == 0 {
+                &mut even[i]
+            } else {
+                &mut odd[i]
+            };
+            *sum = p.mul_add(values[t * dim + i], *sum);
+        }
+    }
+}
+
+/// `VECTORS` vectors of columns from `first` on.
+#[inline(always)]
+fn gather_part<S: Simd, const VECTORS: usize>(
+    simd: S,
+    values: &[f32],
+    (dim, first): (usize, usize),
+    p: &[f32],
+    (even, odd): (&mut [f32], &mut [f32]),
+) {
+    let (even, odd) = (S::as_mut_simd_f32s(even).0, S::as_mut_simd_f32s(odd).0);
+    let mut sums: [[S::f32s; VECTORS]; 2] = [
+        std::array::from_fn(|v| even[v]),
+        std::array::from_fn(|v| odd[v]),
+    ];
+    let width = VECTORS * S::F32_LANES;
+    let ahead = values.as_ptr().wrapping_add(AHEAD);
+    let (whole_pairs, last) = p.as_chunks::<2>();
+    let whole = whole_pairs.len();
+    let pairs = values.chunks_exact(2 * dim).zip(whole_pairs);
+    for (pair, (lines, p)) in pairs.enumerate() {
+        for half in 0..2 {
+            let at = half * dim + first;
+            let line = S::as_simd_f32s(&lines[at..at + width]).0;
+            let p = simd.splat_f32s(p[half]);
+            for v in 0..VECTORS {
+                sums[half][v] = simd.mul_add_f32s(p, line[v], sums[half][v]);
+            }
+            for i in (0..width).step_by(LANES) {
+                prefetch(ahead.wrapping_add(2 * pair * dim + at + i));
+            }
         }
     }
     if let [p] = last {
-        let line = &values[values.len() - dim + first..][..N];
-        for i in 0..N {
-            even[i] = p.mul_add(line[i], even[i]);
+        let line = &values[(whole * 2) * dim + first..][..width];
+        let (p, line) = (simd.splat_f32s(*p), S::as_simd_f32s(line).0);
+        for v in 0..VECTORS {
+            sums[0][v] = simd.mul_add_f32s(p, line[v], sums[0][v]);
         }
     }
-    for (i, out) in out[first..first + N].iter_mut().enumerate() {
-        *out += even[i] + odd[i];
+    for v in 0..VECTORS {
+        (even[v], odd[v]) = (sums[0][v], sums[1][v]);
     }
-}
-
-/// Replaces scores by exp(score - largest) and returns their sum.
-#[inline(always)]
-pub fn exponentials(scores: &mut [f32]) -> f32 {
-    let top = max(scores);
-    let mut sums = [0.0f32; LANES];
-    let (body, tail) = scores.as_chunks_mut::<LANES>();
-    for z in body {
-        for i in 0..LANES {
-            z[i] = exp(z[i] - top);
-            sums[i] += z[i];
-        }
-    }
-    let mut sum = fold(sums);
-    for z in tail {
-        *z = exp(*z - top);
-        sum += *z;
-    }
-    sum
 }

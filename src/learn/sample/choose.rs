@@ -172,17 +172,23 @@ fn draw(logits: &[f32], scale: f32, lse: f32, unit: f64) -> usize {
         left -= sums[block];
         block += 1;
     }
-    let mut chosen = None;
-    for (i, &z) in logits.iter().enumerate().skip(block * BLOCK) {
-        let w = f64::from(weight(z, scale, lse));
-        if w > 0.0 {
-            chosen = Some(i);
-            if left < w {
-                break;
+    let chosen = vector(
+        #[inline(always)]
+        || {
+            let mut chosen = None;
+            for (i, &z) in logits.iter().enumerate().skip(block * BLOCK) {
+                let w = f64::from(weight(z, scale, lse));
+                if w > 0.0 {
+                    chosen = Some(i);
+                    if left < w {
+                        break;
+                    }
+                    left -= w;
+                }
             }
-            left -= w;
-        }
-    }
+            chosen
+        },
+    );
     // Rounding may walk past the end of a last block without weight.
     chosen.unwrap_or_else(|| first_max(logits))
 }

@@ -1,15 +1,20 @@
-//! One token a row through the whole decoder on the calling thread, with the keys and values of what came before.
+//! One token a row through the whole decoder, with the keys and values of what came before. A team of threads may share
+//! the products; the rest is the calling thread's.
 //!
 //! A row's numbers depend on its own tokens only. Knows nothing of requests or of choosing tokens.
 
-use crate::learn::config::Head;
+use crate::learn::adapter::Net;
+use crate::learn::config::{Config, Head};
 use crate::learn::kernels::rope::{self, Rope, Turn};
-use crate::learn::kernels::simd::{LANES, vector};
+use crate::learn::kernels::simd::LANES;
 use crate::learn::kernels::{norm, swiglu};
-use crate::learn::sample::cache::{Cache, exponentials};
+use crate::learn::sample::attend::Attend;
+use crate::learn::sample::cache::Cache;
 use crate::learn::sample::panels::{Into, Panels};
+use crate::learn::sample::team::Team;
 use crate::learn::weights::Weights;
 use anyhow::{Result, ensure};
+use pulp::Arch;
 
 /// The weights laid out for decoding. Holds a second copy of every matrix.
 pub struct Decoder<'a> {
@@ -26,9 +31,9 @@ struct Layer {
     down: Panels,
 }
 
-/// Buffers of one thread, that grow to the largest number of rows.
-#[derive(Default)]
-pub struct Buffers {
+/// A thread's helpers, and its buffers, that grow to the largest number of rows.
+pub struct Buffers<'a> {
+    team: &'a Team<'a>,
     x: Vec<f32>,
     normed: Vec<f32>,
     scales: Vec<f32>,
@@ -41,7 +46,8 @@ pub struct Buffers {
 
 impl<'a> Decoder<'a> {
     /// `length` is the longest sequence that will be decoded. Fails where the model has no language head.
-    pub fn new(weights: &'a Weights, length: usize) -> Result<Decoder<'a>> {
+    pub fn new(net: Net<'a>, length: usize) -> Result<Decoder<'a>> {
+        let weights = net.weights;
         let config = &weights.config;
         ensure!(
             !matches!(config.head, Head::Score { .. }),
@@ -50,12 +56,13 @@ impl<'a> Decoder<'a> {
         let (d, f) = (config.hidden_size, config.intermediate_size);
         let layers = (0..config.layers)
             .map(|layer| {
-                let view = weights.layer(layer);
+                let bias = weights.layer(layer).qkv_bias;
+                let own = net.matrices(layer);
                 Layer {
-                    qkv: Panels::new(view.qkv, config.qkv_width(), view.qkv_bias),
-                    o: Panels::new(view.o, d, None),
-                    gate_up: Panels::new(view.gate_up, 2 * f, None),
-                    down: Panels::new(view.down, d, None),
+                    qkv: Panels::new(&own.qkv, config.qkv_width(), bias),
+                    o: Panels::new(&own.o, d, None),
+                    gate_up: Panels::new(&own.gate_up, 2 * f, None),
+                    down: Panels::new(&own.down, d, None),
                 }
             })
             .collect();
@@ -98,7 +105,8 @@ impl<'a> Decoder<'a> {
         logits: &mut [f32],
     ) {
         let positions: Vec<u32> = (0..prompt.len() as u32).collect();
-        self.run(prompt, &positions, buffers, |decoder, layer, buffers| {
+        let last = prompt.len() - 1;
+        self.run(prompt, &positions, 1, buffers, |decoder, layer, buffers| {
             let (w, q) = (
                 decoder.weights.config.qkv_width(),
                 decoder.weights.config.q_width(),
@@ -109,14 +117,14 @@ impl<'a> Decoder<'a> {
                 .zip(buffers.mixed.chunks_exact_mut(q));
             for (position, (qkv, mixed)) in rows.enumerate() {
                 cache.put(layer, position, &qkv[q..]);
+                if layer + 1 == decoder.layers.len() && position < last {
+                    continue;
+                }
                 let seen = [(&*cache, position + 1)];
                 decoder.attend(layer, &seen, qkv, mixed, &mut buffers.scores);
             }
         });
         cache.len = prompt.len();
-        let d = self.weights.config.hidden_size;
-        let last = (prompt.len() - 1) * d..prompt.len() * d;
-        buffers.x.copy_within(last, 0);
         self.logits(0..1, buffers, logits);
     }
 
@@ -128,21 +136,27 @@ impl<'a> Decoder<'a> {
             .iter()
             .map(|row| (row.1.len + row.2.len) as u32)
             .collect();
-        self.run(&tokens, &positions, buffers, |decoder, layer, buffers| {
-            let (w, q) = (
-                decoder.weights.config.qkv_width(),
-                decoder.weights.config.q_width(),
-            );
-            let lines = buffers
-                .qkv
-                .chunks_exact(w)
-                .zip(buffers.mixed.chunks_exact_mut(q));
-            for ((_, prompt, own), (qkv, mixed)) in rows.iter_mut().zip(lines) {
-                own.put(layer, own.len, &qkv[q..]);
-                let seen = [(*prompt, prompt.len), (&**own, own.len + 1)];
-                decoder.attend(layer, &seen, qkv, mixed, &mut buffers.scores);
-            }
-        });
+        self.run(
+            &tokens,
+            &positions,
+            rows.len(),
+            buffers,
+            |decoder, layer, buffers| {
+                let (w, q) = (
+                    decoder.weights.config.qkv_width(),
+                    decoder.weights.config.q_width(),
+                );
+                let lines = buffers
+                    .qkv
+                    .chunks_exact(w)
+                    .zip(buffers.mixed.chunks_exact_mut(q));
+                for ((_, prompt, own), (qkv, mixed)) in rows.iter_mut().zip(lines) {
+                    own.put(layer, own.len, &qkv[q..]);
+                    let seen = [(*prompt, prompt.len), (&**own, own.len + 1)];
+                    decoder.attend(layer, &seen, qkv, mixed, &mut buffers.scores);
+                }
+            },
+        );
         for (_, _, own) in rows {
             own.len += 1;
         }
@@ -159,16 +173,22 @@ impl<'a> Decoder<'a> {
             &mut buffers.normed[..n * d],
             &mut buffers.scales[..n],
         );
-        self.head
-            .apply(&buffers.normed[..n * d], logits, Into::Replace);
+        self.head.apply(
+            buffers.team,
+            &buffers.normed[..n * d],
+            logits,
+            Into::Replace,
+        );
     }
 
     /// All blocks for these tokens; `mix` does the attention of a layer, from `qkv` to `mixed`. Leaves the hidden
-    /// state before the final norm in `buffers.x`.
+    /// state before the final norm of the last `kept` tokens in `buffers.x`: of the others nobody asks for more than
+    /// the last layer's keys and values.
     fn run(
         &self,
         tokens: &[u32],
         positions: &[u32],
+        kept: usize,
         buffers: &mut Buffers,
         mut mix: impl FnMut(&Decoder, usize, &mut Buffers),
     ) {
@@ -187,7 +207,9 @@ impl<'a> Decoder<'a> {
             let view = self.weights.layer(i);
             let b = &mut *buffers;
             norm::forward(&b.x, view.input_norm, eps, &mut b.normed, &mut b.scales);
-            layer.qkv.apply(&b.normed, &mut b.qkv, Into::Replace);
+            layer
+                .qkv
+                .apply(b.team, &b.normed, &mut b.qkv, Into::Replace);
             let turn = Turn {
                 rope: &self.rope,
                 positions,
@@ -198,13 +220,16 @@ impl<'a> Decoder<'a> {
             rope::forward(&mut b.qkv, turn, 0, config.heads, q);
             rope::forward(&mut b.qkv, turn, config.q_width(), config.kv_heads, k);
             mix(self, i, b);
-            layer.o.apply(&b.mixed, &mut b.x, Into::Add);
+            if i + 1 == self.layers.len() {
+                b.keep_last(config, kept);
+            }
+            layer.o.apply(b.team, &b.mixed, &mut b.x, Into::Add);
             norm::forward(&b.x, view.post_norm, eps, &mut b.normed, &mut b.scales);
             layer
                 .gate_up
-                .apply(&b.normed, &mut b.gate_up, Into::Replace);
+                .apply(b.team, &b.normed, &mut b.gate_up, Into::Replace);
             swiglu::forward(&b.gate_up, &mut b.act, f);
-            layer.down.apply(&b.act, &mut b.x, Into::Add);
+            layer.down.apply(b.team, &b.act, &mut b.x, Into::Add);
         }
     }
 
@@ -218,41 +243,40 @@ impl<'a> Decoder<'a> {
         scores: &mut Vec<f32>,
     ) {
         let config = &self.weights.config;
-        let (dim, group) = (config.head_dim, config.heads / config.kv_heads);
-        let scale = 1.0 / (dim as f32).sqrt();
         let total: usize = seen.iter().map(|&(_, n)| n).sum();
         // Room for the last block of every part to run over.
-        scores.resize(total + seen.len() * LANES, 0.0);
-        let heads = qkv.chunks_exact(dim).zip(mixed.chunks_exact_mut(dim));
-        for (head, (query, out)) in heads.enumerate() {
-            let kv = layer * config.kv_heads + head / group;
-            let scores = &mut *scores;
-            vector(
-                #[inline(always)]
-                move || {
-                    let mut at = 0;
-                    for &(cache, n) in seen {
-                        cache.score(kv, query, n, scale, &mut scores[at..]);
-                        at += n;
-                    }
-                    let inverse = 1.0 / exponentials(&mut scores[..total]);
-                    out.fill(0.0);
-                    let mut at = 0;
-                    for &(cache, n) in seen {
-                        cache.gather(kv, &scores[at..at + n], out);
-                        at += n;
-                    }
-                    for x in out {
-                        *x *= inverse;
-                    }
-                },
-            );
-        }
+        let stride = total + LANES;
+        scores.resize(config.heads * stride + 2 * mixed.len(), 0.0);
+        let (scores, sums) = scores.split_at_mut(config.heads * stride);
+        Arch::new().dispatch(Attend {
+            scale: 1.0 / (config.head_dim as f32).sqrt(),
+            layer,
+            seen,
+            total,
+            queries: &qkv[..mixed.len()],
+            out: mixed,
+            scores,
+            sums,
+        });
     }
 }
 
-impl Buffers {
-    fn size(&mut self, config: &crate::learn::config::Config, rows: usize) {
+impl<'a> Buffers<'a> {
+    pub fn new(team: &'a Team<'a>) -> Buffers<'a> {
+        Buffers {
+            team,
+            x: vec![],
+            normed: vec![],
+            scales: vec![],
+            qkv: vec![],
+            mixed: vec![],
+            gate_up: vec![],
+            act: vec![],
+            scores: vec![],
+        }
+    }
+
+    fn size(&mut self, config: &Config, rows: usize) {
         let (d, f) = (config.hidden_size, config.intermediate_size);
         self.x.resize(rows * d, 0.0);
         self.normed.resize(rows * d, 0.0);
@@ -261,5 +285,19 @@ impl Buffers {
         self.mixed.resize(rows * config.q_width(), 0.0);
         self.gate_up.resize(rows * 2 * f, 0.0);
         self.act.resize(rows * f, 0.0);
+    }
+
+    /// Leaves the last rows of what is needed after the attention.
+    fn keep_last(&mut self, config: &Config, rows: usize) {
+        for (data, width) in [
+            (&mut self.x, config.hidden_size),
+            (&mut self.mixed, config.q_width()),
+        ] {
+            data.drain(..data.len() - rows * width);
+        }
+        self.normed.truncate(rows * config.hidden_size);
+        self.scales.truncate(rows);
+        self.gate_up.truncate(rows * 2 * config.intermediate_size);
+        self.act.truncate(rows * config.intermediate_size);
     }
 }

@@ -1,15 +1,19 @@
 //! The sampler: completions of prompts, many rows at a time.
 //!
 //! Every thread of rayon's current pool keeps a set of rows and takes each through the whole decoder, one token a step;
-//! a row that ends leaves and the next sample enters. A prompt is computed once and shared by its samples. A sample's
+//! a row that ends leaves and the next sample enters. Where there are two threads or more for every row, they share
+//! the work of the rows instead. A prompt is computed once and shared by its samples. A sample's
 //! bits depend on its prompt, its seed, its number and the options alone: not on other rows, `batch_rows` or threads.
 
+mod attend;
 mod cache;
 pub mod choose;
 mod decode;
 mod panels;
+mod team;
 
 use crate::base::rng::Seed;
+use crate::learn::adapter::Net;
 use crate::learn::weights::Weights;
 use anyhow::{Result, ensure};
 use cache::Cache;
@@ -18,6 +22,7 @@ use decode::{Buffers, Decoder};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use team::{Team, lead};
 
 /// Samples of one prompt.
 #[derive(Clone, Debug)]
@@ -68,18 +73,20 @@ const LOGITS: usize = 1 << 20;
 ///
 /// Errors: `Stopped`; an empty prompt or a token outside the vocabulary; options out of range; a model without a
 /// language head.
-pub fn sample(
-    weights: &Weights,
+pub fn sample<'n>(
+    net: impl Into<Net<'n>>,
     requests: &[Request],
     options: &Options,
     on_progress: &mut (dyn FnMut(usize, usize) + Send),
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<Vec<Sample>>> {
-    check(weights, requests, options)?;
+    let net = net.into();
+    check(net.weights, requests, options)?;
     let longest = requests.iter().map(|r| r.prompt.len()).max().unwrap_or(0);
     let total: usize = requests.iter().map(|r| r.samples).sum();
-    let decoder = Decoder::new(weights, longest + options.max_new_tokens)?;
-    let threads = rayon::current_num_threads().min(options.batch_rows);
+    let decoder = Decoder::new(net, longest + options.max_new_tokens)?;
+    let threads = rayon::current_num_threads();
+    let rows = options.batch_rows.min(total);
     let shared = Shared {
         decoder: &decoder,
         requests,
@@ -89,13 +96,18 @@ pub fn sample(
         progress: Mutex::new((0, 0, on_progress)),
         stop,
     };
-    let most = options.batch_rows.min(total).div_ceil(threads);
-    let width = most.min(decoder.fitting_rows(longest, options.max_new_tokens));
-    let parts: Vec<Vec<Done>> = (0..threads)
-        .into_par_iter()
-        .with_max_len(1)
-        .map(|_| shared.work(width))
-        .collect::<Result<_, Stopped>>()?;
+    let parts: Vec<Vec<Done>> = if 2 * rows <= threads {
+        vec![lead(threads, |team| shared.work(team, rows))?]
+    } else {
+        let fitting = decoder.fitting_rows(longest, options.max_new_tokens);
+        let threads = threads.min(rows);
+        let width = rows.div_ceil(threads).min(fitting);
+        (0..threads)
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|_| shared.work(&Team::alone(), width))
+            .collect::<Result<_, Stopped>>()?
+    };
     let mut all: Vec<Done> = parts.into_iter().flatten().collect();
     all.sort_by_key(|done| (done.request, done.number));
     let mut samples: Vec<Vec<Sample>> = requests.iter().map(|_| vec![]).collect();
@@ -160,9 +172,9 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    /// One thread's share, with at most `width` rows at a time.
-    fn work(&self, width: usize) -> Result<Vec<Done>, Stopped> {
-        let mut buffers = Buffers::default();
+    /// One team's share, with at most `width` rows at a time.
+    fn work(&self, team: &Team, width: usize) -> Result<Vec<Done>, Stopped> {
+        let mut buffers = Buffers::new(team);
         let (mut rows, mut done, mut free): (Vec<Row>, Vec<Done>, Vec<Cache>) = Default::default();
         let mut logits = vec![];
         loop {

@@ -106,7 +106,12 @@ const fn port(name: &'static str, ty: Type, required: bool) -> Port {
 }
 
 const fn output(name: &'static str, ty: Type) -> Output {
-    Output { name, ty, doc: "" }
+    Output {
+        name,
+        ty,
+        doc: "",
+        only_with: None,
+    }
 }
 
 static DATA: Kind = Kind {

@@ -2,12 +2,24 @@
 //!
 //! Per token, with w = exp(logp - old), A the advantage of its row and d = reference - logp:
 //!   l = -min(min(w, delta) A, clip(w, 1 - low, 1 + high) A) + beta k(d)
-//! where k is k1 = -d, k2 = d^2 / 2 or k3 = exp(d) - d - 1 (Schulman), and for A < 0 the policy term is at most
-//! -dual A (Ye et al. 2020). GSPO (Zheng et al. 2025) has one w per row, exp(mean_t(logp - old)). The loss is a weighted
-//! sum of l (see `Aggregation`) minus `entropy` times the mean entropy of all tokens.
+//! (GRPO, Shao et al. 2024, eq. 3), where k is k1 = -d, k2 = d^2 / 2 or k3 = exp(d) - d - 1 (Schulman 2020), and for A < 0
+//! the policy term is at most -dual A (Ye et al. 2020). GSPO (Zheng et al. 2025) has one w per row,
+//! exp(mean_t(logp - old)). The loss is a weighted sum of l (see `Aggregation`) minus `entropy` times the mean entropy of
+//! all tokens. With beta 0 here, the KL can be taken off the reward instead: r - beta sum_t k(d) (`kl_sum`), as PPO for
+//! language models does (Stiennon et al. 2020; verl's `use_kl_in_reward`).
+//!
+//! Departures: means over tokens cover the whole window unless the aggregation says otherwise; the KL's mean is the
+//! aggregation's too, where verl averages it over the micro-batch's tokens.
+
+mod sums;
+mod terms;
+
+pub use sums::{Mismatch, Sums};
+pub use terms::kl_sum;
 
 use super::{Objective, Outcome, Scored};
 use std::ops::Range;
+use terms::{Clamped, kl_of, policy_term};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aggregation {
@@ -19,6 +31,11 @@ pub enum Aggregation {
     Dapo,
     /// Sum over tokens by rows times `max_length` (Dr. GRPO).
     DrGrpo,
+    /// Mean over rows of the sum over a row's tokens (verl's seq-mean-token-sum).
+    SequenceSum,
+    /// Mean over the tokens of the micro-batch, summed over micro-batches, entropy included: what the TARS release does,
+    /// whose loss and gradient grow with the number of micro-batches.
+    MicroSum,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,70 +119,9 @@ pub struct Rows<'a> {
     pub old: Option<&'a [f32]>,
     /// Needed where `beta` is not 0.
     pub reference: Option<&'a [f32]>,
+    /// What the sampler reported; only measured.
+    pub sampler: Option<&'a [f32]>,
     pub entropy: &'a [f32],
-}
-
-/// Sums over tokens and rows; those of micro-batches add up.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Sums {
-    pub tokens: usize,
-    pub entropy: f64,
-    /// The KL term before `beta`; None without a reference.
-    pub kl: Option<f64>,
-    /// Tokens where a clamp of the log-ratio or the KL term stopped the gradient.
-    pub clamped: usize,
-    pub ratio: f64,
-    /// Clip counts and what they are counted over (tokens, or rows for `Ratio::Sequence`).
-    pub counted: usize,
-    pub low: usize,
-    pub high: usize,
-    /// Smallest low and largest high fraction of a row that has tokens.
-    pub low_min: Option<f64>,
-    pub high_max: Option<f64>,
-}
-
-impl Sums {
-    pub fn merge(&mut self, other: &Sums) {
-        let both = |a: Option<f64>, b: Option<f64>, pick: fn(f64, f64) -> f64| match (a, b) {
-            (Some(a), Some(b)) => Some(pick(a, b)),
-            (a, b) => a.or(b),
-        };
-        self.tokens += other.tokens;
-        self.entropy += other.entropy;
-        self.kl = both(self.kl, other.kl, |a, b| a + b);
-        self.clamped += other.clamped;
-        self.ratio += other.ratio;
-        self.counted += other.counted;
-        self.low += other.low;
-        self.high += other.high;
-        self.low_min = both(self.low_min, other.low_min, f64::min);
-        self.high_max = both(self.high_max, other.high_max, f64::max);
-    }
-
-    /// Means under TRL's names (and `ratio/mean`, `clamped`); empty without tokens.
-    pub fn named(&self) -> Vec<(&'static str, f64)> {
-        if self.tokens == 0 {
-            return Vec::new();
-        }
-        let (tokens, counted) = (self.tokens as f64, self.counted as f64);
-        let mut list = vec![
-            ("entropy", self.entropy / tokens),
-            ("ratio/mean", self.ratio / tokens),
-            ("clamped", self.clamped as f64 / tokens),
-            ("clip_ratio/low_mean", self.low as f64 / counted),
-            ("clip_ratio/high_mean", self.high as f64 / counted),
-            (
-                "clip_ratio/region_mean",
-                (self.low + self.high) as f64 / counted,
-            ),
-            ("clip_ratio/low_min", self.low_min.unwrap_or(0.0)),
-            ("clip_ratio/high_max", self.high_max.unwrap_or(0.0)),
-        ];
-        if let Some(kl) = self.kl {
-            list.push(("kl", kl / tokens));
-        }
-        list
-    }
 }
 
 pub fn grpo(options: &Options, rows: Rows, window: Window) -> Outcome<Sums> {
@@ -185,8 +141,12 @@ pub fn grpo(options: &Options, rows: Rows, window: Window) -> Outcome<Sums> {
             row(options, rows, window, i, range, &mut outcome);
         }
     }
-    if options.entropy != 0.0 {
-        let weight = options.entropy / window.tokens as f64;
+    if options.entropy != 0.0 && !rows.logp.is_empty() {
+        let tokens = match options.aggregation {
+            Aggregation::MicroSum => rows.logp.len(),
+            _ => window.tokens,
+        };
+        let weight = options.entropy / tokens as f64;
         outcome.loss -= weight * outcome.metrics.entropy;
         outcome.dentropy = Some(vec![-weight as f32; rows.logp.len()]);
     }
@@ -199,7 +159,7 @@ fn row(
     rows: Rows,
     window: Window,
     i: usize,
-    range: std::ops::Range<usize>,
+    range: Range<usize>,
     outcome: &mut Outcome<Sums>,
 ) {
     let length = range.len() as f64;
@@ -208,6 +168,8 @@ fn row(
         Aggregation::Bnpo => 1.0 / (rows.logp.len() as f64 * window.micro_batches as f64),
         Aggregation::Dapo => 1.0 / window.tokens as f64,
         Aggregation::DrGrpo => 1.0 / (window.rows as f64 * window.max_length as f64),
+        Aggregation::SequenceSum => 1.0 / window.rows as f64,
+        Aggregation::MicroSum => 1.0 / rows.logp.len() as f64,
     };
     let advantage = f64::from(rows.advantages[i]);
     let gaps: Vec<Clamped> = range
@@ -228,7 +190,8 @@ fn row(
         };
         let ratio = log_ratio.exp();
         let policy = policy_term(options, ratio, advantage);
-        let kl = kl_term(options, rows, t);
+        let reference = rows.reference.map(|reference| reference[t]);
+        let kl = reference.map(|reference| kl_of(options, rows.logp[t], reference));
         let sums = &mut outcome.metrics;
         let mut loss = policy.value;
         let mut dratio = policy.slope;
@@ -253,6 +216,11 @@ fn row(
         sums.tokens += 1;
         sums.entropy += f64::from(rows.entropy[t]);
         sums.ratio += ratio;
+        if let Some(sampler) = rows.sampler {
+            let trainer = rows.old.map_or(rows.logp[t], |old| old[t]);
+            let token = Mismatch::token(trainer, sampler[t]);
+            sums.mismatch = Some(sums.mismatch.map_or(token, |sum| sum.and(token)));
+        }
         let kl_bound = kl.is_some_and(|kl| kl.clamped);
         sums.clamped += usize::from(gap.slope == 0.0 || kl_bound);
         low += usize::from(ratio < 1.0 - options.clip_low && advantage < 0.0);
@@ -268,89 +236,7 @@ fn row(
         Ratio::Token => gaps.len(),
         Ratio::Sequence => 1,
     };
-    count(&mut outcome.metrics, low, high, counted);
-}
-
-fn count(sums: &mut Sums, low: usize, high: usize, counted: usize) {
-    sums.low += low;
-    sums.high += high;
-    sums.counted += counted;
-    let (low, high) = (low as f64 / counted as f64, high as f64 / counted as f64);
-    sums.low_min = Some(sums.low_min.map_or(low, |least| least.min(low)));
-    sums.high_max = Some(sums.high_max.map_or(high, |most| most.max(high)));
-}
-
-/// A number cut to +- a bound; `slope` is 0 where the bound holds it.
-struct Clamped {
-    value: f64,
-    slope: f64,
-}
-
-impl Clamped {
-    fn new(x: f64, bound: Option<f64>) -> Clamped {
-        match bound {
-            Some(bound) if x.abs() > bound => Clamped {
-                value: bound.copysign(x),
-                slope: 0.0,
-            },
-            _ => Clamped {
-                value: x,
-                slope: 1.0,
-            },
-        }
-    }
-}
-
-/// A loss term and its slope.
-struct Term {
-    value: f64,
-    slope: f64,
-    clamped: bool,
-}
-
-/// The policy term and its slope by the ratio.
-fn policy_term(options: &Options, ratio: f64, advantage: f64) -> Term {
-    let (bound, own) = match options.delta {
-        Some(delta) if ratio > delta => (delta, 0.0),
-        _ => (ratio, 1.0),
-    };
-    let clipped = ratio.clamp(1.0 - options.clip_low, 1.0 + options.clip_high);
-    let (free, cut) = (bound * advantage, clipped * advantage);
-    let inside = f64::from(u8::from(clipped == ratio));
-    let (mut gain, mut slope) = if free <= cut {
-        (free, own * advantage)
-    } else {
-        (cut, inside * advantage)
-    };
-    if let Some(dual) = options.dual_clip
-        && advantage < 0.0
-        && gain < dual * advantage
-    {
-        (gain, slope) = (dual * advantage, 0.0);
-    }
-    Term {
-        value: -gain,
-        slope: -slope,
-        clamped: false,
-    }
-}
-
-/// The KL term and its slope by logp.
-fn kl_term(options: &Options, rows: Rows, t: usize) -> Option<Term> {
-    let reference = rows.reference?;
-    let gap = f64::from(reference[t]) - f64::from(rows.logp[t]);
-    let d = Clamped::new(gap, options.log_clamp);
-    let (value, slope) = match options.kl {
-        Kl::K1 => (-d.value, 1.0),
-        Kl::K2 => (d.value * d.value / 2.0, -d.value),
-        Kl::K3 => (d.value.exp_m1() - d.value, -d.value.exp_m1()),
-    };
-    let cut = Clamped::new(value, options.kl_clamp);
-    Some(Term {
-        value: cut.value,
-        slope: slope * d.slope * cut.slope,
-        clamped: d.slope * cut.slope == 0.0,
-    })
+    outcome.metrics.count(low, high, counted);
 }
 
 fn check(options: &Options, rows: Rows) {
@@ -364,7 +250,8 @@ fn check(options: &Options, rows: Rows) {
     assert!(
         rows.entropy.len() == n
             && rows.old.is_none_or(|old| old.len() == n)
-            && rows.reference.is_none_or(|reference| reference.len() == n),
+            && rows.reference.is_none_or(|reference| reference.len() == n)
+            && rows.sampler.is_none_or(|sampler| sampler.len() == n),
         "one number per token"
     );
     assert!(
@@ -373,29 +260,36 @@ fn check(options: &Options, rows: Rows) {
     );
 }
 
-/// GRPO's loss of one window whose rollouts come from the live weights.
+/// One number per scored token: [row][scored token].
+pub type PerToken = Vec<Vec<f32>>;
+
+/// GRPO's loss of one window of rollouts.
 pub struct GrpoWindow {
     pub options: Options,
     pub window: Window,
     /// One per row.
     pub advantages: Vec<f32>,
-    /// Log-probabilities under the reference, [row][scored token]; None where `beta` is 0.
-    pub reference: Option<Vec<Vec<f32>>>,
+    /// Log-probabilities under the weights that sampled; None where those are the live ones.
+    pub old: Option<PerToken>,
+    /// Under the reference; None where no KL is wanted.
+    pub reference: Option<PerToken>,
+    /// As the sampler reported them.
+    pub sampler: Option<PerToken>,
     pub sums: Sums,
 }
 
 impl Objective for GrpoWindow {
     fn share(&mut self, rows: Range<usize>, bounds: &[usize], scored: Scored) -> Outcome<()> {
-        let reference = self
-            .reference
-            .as_ref()
-            .map(|all| all[rows.clone()].concat());
+        let of_rows = |all: &Option<PerToken>| all.as_ref().map(|all| all[rows.clone()].concat());
+        let (old, reference) = (of_rows(&self.old), of_rows(&self.reference));
+        let sampler = of_rows(&self.sampler);
         let batch = Rows {
             starts: bounds,
-            advantages: &self.advantages[rows],
+            advantages: &self.advantages[rows.clone()],
             logp: scored.logp,
-            old: None,
+            old: old.as_deref(),
             reference: reference.as_deref(),
+            sampler: sampler.as_deref(),
             entropy: scored.entropy,
         };
         let (outcome, sums) = grpo(&self.options, batch, self.window).part();

@@ -1,0 +1,139 @@
+//! Pairs as rows of token ids, and their log-probabilities under the reference.
+
+use crate::base::rows::{Message, Metric, Pair};
+use crate::engine::worker::{Interrupted, NodeCtx};
+use crate::learn::chat;
+use crate::learn::decoder::Workspace;
+use crate::learn::tokenizer::Tokenizer;
+use crate::learn::train::{self, Row};
+use crate::learn::weights::Weights;
+use anyhow::{Context, Result, ensure};
+
+/// Pairs as rows, chosen and rejected by turns, and the ids of those left out.
+pub struct Dataset {
+    pub rows: Vec<Row>,
+    long: Vec<String>,
+    empty: Vec<String>,
+}
+
+impl Dataset {
+    pub fn new(tokenizer: &Tokenizer, pairs: &[Pair], max_tokens: usize) -> Result<Dataset> {
+        let mut dataset = Dataset {
+            rows: vec![],
+            long: vec![],
+            empty: vec![],
+        };
+        for pair in pairs {
+            if pair.chosen.trim().is_empty() || pair.rejected.trim().is_empty() {
+                dataset.empty.push(pair.id.clone());
+                continue;
+            }
+            let row = |answer: &str, finished: bool| {
+                row(tokenizer, &pair.prompt.prompt, answer, finished)
+                    .with_context(|| format!("pair {}", pair.id))
+            };
+            let chosen = row(&pair.chosen, pair.chosen_finished)?;
+            let rejected = row(&pair.rejected, pair.rejected_finished)?;
+            if chosen.ids.len().max(rejected.ids.len()) > max_tokens {
+                dataset.long.push(pair.id.clone());
+                continue;
+            }
+            dataset.rows.extend([chosen, rejected]);
+        }
+        ensure!(
+            !dataset.rows.is_empty(),
+            "no pair is left: {} are longer than {max_tokens} tokens, {} have an empty answer",
+            dataset.long.len(),
+            dataset.empty.len()
+        );
+        Ok(dataset)
+    }
+
+    pub fn say(&self, ctx: &NodeCtx, max_tokens: usize) {
+        let long = format!("are longer than {max_tokens} tokens");
+        for (ids, why) in [
+            (&self.long, long.as_str()),
+            (&self.empty, "have an empty answer"),
+        ] {
+            if !ids.is_empty() {
+                let named: Vec<&str> = ids.iter().take(5).map(String::as_str).collect();
+                let more = if ids.len() > named.len() { ", …" } else { "" };
+                ctx.say(&format!(
+                    "{} pairs {why} and were dropped: {}{more}",
+                    ids.len(),
+                    named.join(", ")
+                ));
+            }
+        }
+    }
+
+    pub fn metrics(&self, pairs: usize) -> Vec<Metric> {
+        let count = |name: &str, value: usize| Metric {
+            name: name.into(),
+            value: value as f64,
+            n: pairs,
+            interval: None,
+            unit: "pairs".into(),
+        };
+        vec![
+            count("pairs/trained", self.rows.len() / 2),
+            count("pairs/too_long", self.long.len()),
+            count("pairs/empty", self.empty.len()),
+        ]
+    }
+}
+
+/// The prompt with one answer, the answer scored. One that ran into its length limit has no end of turn.
+fn row(tokenizer: &Tokenizer, prompt: &str, answer: &str, finished: bool) -> Result<Row> {
+    let messages = [
+        Message::new("user", prompt),
+        Message::new("assistant", answer),
+    ];
+    let mut example = chat::render_training(tokenizer, &messages)?;
+    let last = example.mask.iter().rposition(|&scored| scored);
+    if let Some(last) = last.filter(|_| !finished)
+        && tokenizer.stop_ids().contains(&example.ids[last])
+    {
+        example.ids.truncate(last);
+        example.mask.truncate(last);
+    }
+    Ok(Row {
+        ids: example.ids,
+        mask: example.mask,
+    })
+}
+
+/// Rows whose reference is computed between two questions whether to stop.
+const CHUNK: usize = 64;
+/// The checkpoint that keeps the reference, and its file.
+const KEPT: &str = "reference-0";
+const SUMS: &str = "sums.json";
+
+/// Summed log-probability of every row under the model that training begins as: computed once a node, whatever interrupts it.
+pub fn reference(ctx: &NodeCtx, weights: &Weights, rows: &[Row]) -> Result<Vec<f64>> {
+    for saved in ctx.latest_checkpoint(KEPT) {
+        let text = std::fs::read_to_string(saved.join(SUMS)).unwrap_or_default();
+        if let Ok(sums) = serde_json::from_str::<Vec<f64>>(&text)
+            && sums.len() == rows.len()
+        {
+            ctx.say("the reference's log-probabilities are those of an earlier attempt");
+            return Ok(sums);
+        }
+    }
+    let mut workspace = Workspace::new();
+    let mut sums: Vec<f64> = vec![];
+    for rows_now in rows.chunks(CHUNK) {
+        if ctx.stop() {
+            return Err(Interrupted.into());
+        }
+        let logps = train::reference_logps(weights, rows_now, 1.0, &mut workspace);
+        let sum = |row: &Vec<f32>| row.iter().map(|&x| f64::from(x)).sum::<f64>();
+        sums.extend(logps.iter().map(sum));
+        ctx.progress(sums.len() as u64, rows.len() as u64, "reference rows", "");
+    }
+    let text = serde_json::to_string(&sums)?;
+    ctx.save_checkpoint(KEPT, &|folder| {
+        std::fs::write(folder.join(SUMS), &text).context("failed to write the reference")
+    })?;
+    Ok(sums)
+}

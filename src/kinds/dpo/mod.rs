@@ -1,0 +1,271 @@
+//! Preference optimisation on pairs of answers: DPO and its kin (`learn/objective/dpo.rs` has the formulas).
+//!
+//! The reference is the model it begins as. Its log-probabilities are computed once, before the first step, and kept with
+//! the resume state, so that training holds one model. The defaults are those of TARS's DPO baseline (arXiv 2507.00971):
+//! RPO with beta 0.01 and weight 3, learning rate 3e-4, batch 16, 3 epochs. Whether that baseline trained all parameters
+//! is not published; the RPO paper's own learning rate is 7e-7.
+
+mod dataset;
+
+use crate::base::rng::Seed;
+use crate::base::rows::{self, Pair};
+use crate::base::value::Values;
+use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
+use crate::engine::params::ParamSet;
+use crate::engine::worker::NodeCtx;
+use crate::kinds::lora::{self, Lora};
+use crate::kinds::model_io::{self, Model};
+use crate::kinds::training::{self, Epochs, Guards, LrSchedule, Watcher};
+use crate::kinds::{positive, range};
+use crate::learn::adapter::Net;
+use crate::learn::decoder::Workspace;
+use crate::learn::objective::dpo::{self, DpoWindow};
+use crate::learn::optim::{AdamW, Schedule};
+use crate::learn::train::{self, Feed, Goal, Row, Settings, Window};
+use crate::{choice, params};
+use anyhow::Result;
+use dataset::{Dataset, reference};
+
+choice! {
+    /// What a pair loses.
+    pub enum Loss {
+        Sigmoid = "sigmoid",
+        Cdpo = "cdpo",
+        Robust = "robust",
+        Ipo = "ipo",
+        SigmoidNorm = "sigmoid-norm",
+    }
+}
+choice! {
+    /// Over what the chosen answers' negative log-probability is a mean.
+    pub enum NllMean { Pair = "pair", Token = "token" }
+}
+
+params! {
+    pub struct Params {
+        /// `sigmoid` is DPO, `cdpo` and `robust` assume wrong labels, `ipo` regresses to a margin, `sigmoid-norm` compares
+        /// log-probabilities per token.
+        loss: Loss = Loss::Sigmoid;
+        /// How strongly the reference holds: rewards are beta times the log-ratio to it.
+        beta: f64 = 0.01;
+        /// Share of pairs whose label is taken to be wrong; `cdpo` and `robust` only.
+        label_smoothing: f64 = 0.0;
+        /// Weight of the chosen answers' negative log-probability per token: above 0, sigmoid is RPO.
+        nll_coefficient: f64 = 3.0;
+        /// Mean over a pair's tokens and then over pairs (`pair`), or over all tokens of the step (`token`).
+        nll_mean: NllMean = NllMean::Pair;
+        /// Peak learning rate.
+        lr: f64 = 3e-4;
+        /// Passes over the pairs.
+        epochs: f64 = 3.0;
+        /// Pairs an optimizer step.
+        batch: usize = 16;
+        /// How the learning rate goes after warm-up.
+        schedule: LrSchedule = LrSchedule::Constant;
+        /// Share of the steps in which the learning rate rises linearly.
+        warmup: f64 = 0.0;
+        /// AdamW's decoupled weight decay; norms and biases have none.
+        weight_decay: f64 = 0.01;
+        /// Global gradient norm that is clipped to.
+        grad_clip: f64 = 1.0;
+        /// Pairs with an answer that is longer, prompt included, are dropped and counted, never cut.
+        max_tokens: usize = 4096;
+        /// Seed of the order.
+        seed: u64 = 0;
+    }
+    with { lora: Lora }
+}
+
+params! {
+    pub struct Exec {
+        /// Steps between two checkpoints.
+        checkpoint_every: u64 = 100;
+        /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
+        recompute: bool = false;
+    }
+    with { guards: Guards }
+}
+
+pub const KIND: Kind = Kind {
+    name: "dpo",
+    revision: 1,
+    summary: "direct preference optimisation (DPO, cDPO, robust, IPO, RPO) on pairs of answers",
+    about: "The reference is the model it begins as; its log-probabilities are computed once. At step 1 the margins are 0 and \
+            the loss of a pair is ln 2 (sigmoid). Metrics have TRL's names; watch `logps/chosen`, which DPO alone lets \
+            fall. Pairs with an empty answer and pairs that are too long are named, dropped and counted. The defaults are \
+            those of TARS's DPO baseline, which is RPO: beta 0.01, weight 3 of the chosen answers' negative \
+            log-probability. A response that ran into its length limit is learned without an end of turn.",
+    example: r#"
+[node.dpo]
+kind = "dpo"
+in = { model = "sft", pairs = "pairs" }
+beta = 0.01
+nll_coefficient = 3.0
+"#,
+    inputs: &[
+        Port {
+            name: "model",
+            ty: Type::Model,
+            required: true,
+            doc: "where it begins, and the reference",
+        },
+        Port {
+            name: "pairs",
+            ty: Type::Pairs,
+            required: true,
+            doc: "chosen and rejected answers",
+        },
+    ],
+    outputs: &[
+        Output {
+            name: "model",
+            ty: Type::Model,
+            doc: "the trained model",
+            only_with: None,
+        },
+        Output {
+            name: "metrics",
+            ty: Type::Metrics,
+            doc: "last values, dropped pairs; every step in `curve.jsonl` and in an event file for TensorBoard",
+            only_with: None,
+        },
+        lora::ADAPTER,
+    ],
+    params: Params::specs,
+    exec: Exec::specs,
+    check,
+    cpu: Cpu::All,
+    hidden: false,
+    run,
+};
+
+fn check(values: &Values) -> Vec<Problem> {
+    let mut found = vec![];
+    if let Ok(p) = Params::read(values) {
+        p.lora.problems(&mut found);
+        positive(&mut found, "beta", p.beta);
+        positive(&mut found, "lr", p.lr);
+        positive(&mut found, "epochs", p.epochs);
+        positive(&mut found, "batch", p.batch as f64);
+        positive(&mut found, "grad_clip", p.grad_clip);
+        range(&mut found, "warmup", p.warmup, 0.0, 1.0);
+        range(&mut found, "weight_decay", p.weight_decay, 0.0, 1.0);
+        let smoothing = p.label_smoothing;
+        range(&mut found, "nll_coefficient", p.nll_coefficient, 0.0, 1e6);
+        range(&mut found, "label_smoothing", smoothing, 0.0, 0.499);
+        if smoothing != 0.0 && !matches!(p.loss, Loss::Cdpo | Loss::Robust) {
+            found.push(Problem {
+                path: "label_smoothing".into(),
+                message: "only `cdpo` and `robust` smooth labels: here it would do nothing".into(),
+                help: Some("loss = \"cdpo\" is the sigmoid loss with smoothed labels".into()),
+            });
+        }
+    }
+    if let Ok(e) = Exec::read(values) {
+        positive(&mut found, "checkpoint_every", e.checkpoint_every as f64);
+    }
+    found.extend(Guards::problems(values));
+    found
+}
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    let exec: Exec = ctx.exec()?;
+    model_io::use_threads(ctx)?;
+    let model = Model::load(ctx.input("model"))?;
+    let pairs: Vec<Pair> = rows::read_rows(ctx.input("pairs"))?;
+    let dataset = Dataset::new(&model.tokenizer, &pairs, p.max_tokens)?;
+    dataset.say(ctx, p.max_tokens);
+    let reference = reference(ctx, &model.weights, &dataset.rows)?;
+    let n = dataset.rows.len() / 2;
+    let steps = ((n as f64 * p.epochs / p.batch as f64).round() as u64).max(1);
+    let settings = Settings {
+        schedule: Schedule {
+            shape: p.schedule.into(),
+            lr: p.lr,
+            warmup: (steps as f64 * p.warmup).round() as u64,
+            steps,
+        },
+        adamw: AdamW {
+            decay: p.weight_decay,
+            ..AdamW::default()
+        },
+        grad_clip: p.grad_clip,
+        temperature: 1.0,
+        keep: training::keep(exec.recompute),
+    };
+    let mut state = p.lora.state(model.weights, Seed::new(p.seed));
+    let (every, limits) = (exec.checkpoint_every, exec.guards.limits());
+    let shown = &["loss", "rewards/margins"];
+    let mut watcher = Watcher::start(ctx, &mut state, steps, every, limits, shown)?;
+    let mut feed = PairFeed {
+        rows: &dataset.rows,
+        reference: &reference,
+        options: options(&p),
+        batch: p.batch as u64,
+        epochs: Epochs::new(n, Seed::new(p.seed).child("order")),
+    };
+    let end = train::train(&mut state, &mut feed, &settings, &mut watcher);
+    watcher.end(&state, end)?;
+    watcher.finish(state, ctx.input("model"), dataset.metrics(pairs.len()))
+}
+
+fn options(p: &Params) -> dpo::Options {
+    dpo::Options {
+        loss: match p.loss {
+            Loss::Sigmoid => dpo::Loss::Sigmoid,
+            Loss::Cdpo => dpo::Loss::Cdpo(p.label_smoothing),
+            Loss::Robust => dpo::Loss::Robust(p.label_smoothing),
+            Loss::Ipo => dpo::Loss::Ipo,
+            Loss::SigmoidNorm => dpo::Loss::SigmoidNorm,
+        },
+        beta: p.beta,
+        nll: p.nll_coefficient,
+        anchor: match p.nll_mean {
+            NllMean::Pair => dpo::Anchor::Pair,
+            NllMean::Token => dpo::Anchor::Token,
+        },
+    }
+}
+
+/// Every pair once an epoch.
+struct PairFeed<'r> {
+    rows: &'r [Row],
+    reference: &'r [f64],
+    options: dpo::Options,
+    batch: u64,
+    epochs: Epochs,
+}
+
+impl Feed for PairFeed<'_> {
+    fn window<'a>(&'a mut self, step: u64, _: Net, _: &mut Workspace) -> Result<Window<'a>> {
+        let places = step * self.batch..(step + 1) * self.batch;
+        let picked: Vec<usize> = places.map(|place| self.epochs.at(place)).collect();
+        let rows_of = |pair: &usize| [2 * pair, 2 * pair + 1];
+        let rows: Vec<Row> = picked
+            .iter()
+            .flat_map(rows_of)
+            .map(|i| self.rows[i].clone())
+            .collect();
+        let reference = picked
+            .iter()
+            .flat_map(rows_of)
+            .map(|i| self.reference[i])
+            .collect();
+        let tokens: usize = rows.iter().map(|row| row.ids.len()).sum();
+        let objective = DpoWindow {
+            options: self.options,
+            window: dpo::Window {
+                pairs: picked.len(),
+                chosen_tokens: rows.iter().step_by(2).map(Row::scored).sum(),
+            },
+            reference,
+            sums: Default::default(),
+        };
+        Ok(Window {
+            rows,
+            goal: Goal::Logp(Box::new(objective)),
+            metrics: vec![("num_tokens".into(), tokens as f64)],
+        })
+    }
+}

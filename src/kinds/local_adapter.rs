@@ -1,0 +1,63 @@
+//! An adapter from a PEFT folder on this machine.
+
+use crate::engine::kind::{Cpu, Kind, Output, Port, Type, no_check};
+use crate::engine::params::{None_, ParamSet};
+use crate::engine::worker::NodeCtx;
+use crate::learn::checkpoint;
+use crate::learn::peft;
+use crate::params;
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+
+params! {
+    pub struct Params {
+        /// The folder: adapter_config.json and adapter_model.safetensors.
+        path: PathBuf;
+    }
+}
+
+pub const KIND: Kind = Kind {
+    name: "local-adapter",
+    revision: 1,
+    summary: "imports a PEFT folder of low-rank adapters (LoRA) for a model",
+    about: "Identity is the content of the folder, not its path. The adapter is checked against the model (layers, shapes, \
+            rank) and written anew under PEFT's names. What PEFT can do and the decoder cannot (DoRA, biases, ranks by \
+            pattern, saved modules) is an error by name.",
+    example: r#"
+[node.adapter]
+kind = "local-adapter"
+in = { model = "base" }
+path = "adapters/safe-lora"
+"#,
+    inputs: &[Port {
+        name: "model",
+        ty: Type::Model,
+        required: true,
+        doc: "the model it was trained on",
+    }],
+    outputs: &[Output {
+        name: "adapter",
+        ty: Type::Adapter,
+        doc: "the adapter as a PEFT folder",
+        only_with: None,
+    }],
+    params: Params::specs,
+    exec: None_::specs,
+    check: no_check,
+    cpu: Cpu::One,
+    hidden: false,
+    run,
+};
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let from = ctx.params::<Params>()?.path;
+    let config = checkpoint::load_config(ctx.input("model"))?;
+    let adapter = peft::load(&from, &config)
+        .with_context(|| format!("failed to read the adapter in {}", from.display()))?;
+    ctx.say(&format!(
+        "{} parameters, rank {}",
+        adapter.data.len(),
+        adapter.rank
+    ));
+    peft::save(&adapter, &ctx.output("adapter"))
+}

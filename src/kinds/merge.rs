@@ -1,0 +1,56 @@
+//! A model with an adapter folded in.
+
+use crate::engine::kind::{Cpu, Kind, Output, Port, Type, no_check};
+use crate::engine::params::{None_, ParamSet};
+use crate::engine::worker::NodeCtx;
+use crate::kinds::{model_io, training};
+use crate::learn::{checkpoint, peft};
+use anyhow::Result;
+
+pub const KIND: Kind = Kind {
+    name: "merge",
+    revision: 1,
+    summary: "folds an adapter into its model: W + scale B A",
+    about: "The result is a whole Hugging Face folder in f32, with the tokenizer files of the model. Training kinds do this by \
+            themselves; it is for adapters that come from elsewhere.",
+    example: r#"
+[node.tuned]
+kind = "merge"
+in = { model = "base", adapter = "adapter" }
+"#,
+    inputs: &[
+        Port {
+            name: "model",
+            ty: Type::Model,
+            required: true,
+            doc: "the model that the adapter was trained on",
+        },
+        Port {
+            name: "adapter",
+            ty: Type::Adapter,
+            required: true,
+            doc: "the adapter",
+        },
+    ],
+    outputs: &[Output {
+        name: "model",
+        ty: Type::Model,
+        doc: "the model with the adapter folded in",
+        only_with: None,
+    }],
+    params: None_::specs,
+    exec: None_::specs,
+    check: no_check,
+    cpu: Cpu::All,
+    hidden: false,
+    run,
+};
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    model_io::use_threads(ctx)?;
+    let from = ctx.input("model");
+    let mut weights = checkpoint::load(from)?;
+    let adapter = peft::load(ctx.input("adapter"), &weights.config)?;
+    adapter.merge_into(&mut weights);
+    training::write_model(&weights, from, &ctx.output("model"))
+}

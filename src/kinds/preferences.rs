@@ -1,0 +1,213 @@
+//! Preference pairs from scored completions: best against worst, second best against second worst, and so on.
+//!
+//! TARS (arXiv 2507.00971) makes the data of its DPO baseline so: 8 responses a prompt, ranked by the same reward as RL, 4
+//! pairs. Which of the 8 stand against each other is not published; the order here is a choice. Apart from `generate`, so
+//! that another reward never samples again and a teacher's responses serve as well.
+
+use crate::base::rows::{self, Completion, Metric, Pair, PromptClass};
+use crate::base::value::Values;
+use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
+use crate::engine::params::{None_, ParamSet};
+use crate::engine::worker::NodeCtx;
+use crate::kinds::range;
+use crate::kinds::reward::{self, Route};
+use crate::kinds::scorers::{Judged, Settings};
+use crate::{choice, params};
+use anyhow::{Result, ensure};
+use std::collections::BTreeMap;
+
+choice! {
+    /// What happens to responses that ran into the length limit.
+    pub enum Truncated { Penalise = "penalise", Score = "score", Drop = "drop" }
+}
+
+params! {
+    pub struct Params {
+        /// Reward expression of each prompt class, as in `grpo`.
+        reward: BTreeMap<String, String>;
+        /// Safety scores at or above this count as 1.
+        safety_snap: f64 = 0.9;
+        /// Responses that ran into the length limit: score 0 (`penalise`), scored as they are (`score`), or left out
+        /// (`drop`).
+        truncated: Truncated = Truncated::Penalise;
+    }
+}
+
+pub const KIND: Kind = Kind {
+    name: "preference-pairs",
+    revision: 1,
+    summary: "ranks the responses to a prompt by a reward and pairs best with worst",
+    about: "The k responses to a prompt are ranked by the reward of its class; the best is paired with the worst, the second \
+            best with the second worst: k / 2 pairs (with 8 samples of `generate`, the 4 of the TARS baseline). Pairs of \
+            equal score are dropped and counted. A response without a score is left out of the ranking and counted.",
+    example: r#"
+[node.pairs]
+kind = "preference-pairs"
+in = { completions = "answers" }
+reward = { harmful = "format * safety", harmless = "format * task", ambiguous = "format * task" }
+"#,
+    inputs: &[Port {
+        name: "completions",
+        ty: Type::Completions,
+        required: true,
+        doc: "several responses a prompt, those of a prompt one after another",
+    }],
+    outputs: &[
+        Output {
+            name: "pairs",
+            ty: Type::Pairs,
+            doc: "in the order of the prompts, the widest gap of a prompt first",
+            only_with: None,
+        },
+        Output {
+            name: "metrics",
+            ty: Type::Metrics,
+            doc: "what was kept and dropped, and how far the scores are apart",
+            only_with: None,
+        },
+    ],
+    params: Params::specs,
+    exec: None_::specs,
+    check,
+    cpu: Cpu::One,
+    hidden: false,
+    run,
+};
+
+fn check(values: &Values) -> Vec<Problem> {
+    let Ok(p) = Params::read(values) else {
+        return vec![];
+    };
+    let mut found = reward::problems("reward", &p.reward);
+    range(&mut found, "safety_snap", p.safety_snap, 0.0, 1.0);
+    found
+}
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    let route = Route::new(
+        &p.reward,
+        Settings {
+            safety_snap: p.safety_snap,
+        },
+    )?;
+    let completions: Vec<Completion> = rows::read_rows(ctx.input("completions"))?;
+    let made = pairs(&completions, &route, p.truncated)?;
+    ctx.say(&format!(
+        "{} pairs of {} prompts; {} pairs of equal score were dropped, {} of {} responses have no score",
+        made.pairs.len(),
+        made.prompts,
+        made.equal,
+        made.unscorable,
+        completions.len()
+    ));
+    ensure!(
+        !made.pairs.is_empty(),
+        "no pair is left: {} pairs are of equal score, and {} of {} responses have no score",
+        made.equal,
+        made.unscorable,
+        completions.len()
+    );
+    rows::write_rows(&ctx.output("pairs"), &made.pairs)?;
+    rows::write_metrics(&ctx.output("metrics"), metrics(&made, completions.len()))
+}
+
+/// Pairs, and what was left out on the way to them.
+pub struct Made {
+    pub pairs: Vec<Pair>,
+    pub prompts: usize,
+    /// Pairs dropped because their scores are equal.
+    pub equal: usize,
+    /// Responses that ran into the length limit.
+    pub truncated: usize,
+    /// Responses without a score.
+    pub unscorable: usize,
+}
+
+pub fn pairs(completions: &[Completion], route: &Route, truncated: Truncated) -> Result<Made> {
+    let mut made = Made {
+        pairs: vec![],
+        prompts: 0,
+        equal: 0,
+        truncated: 0,
+        unscorable: 0,
+    };
+    for group in completions.chunk_by(|a, b| a.prompt.prompt_id == b.prompt.prompt_id) {
+        made.prompts += 1;
+        let mut ranked: Vec<(f64, &Completion)> = vec![];
+        for completion in group {
+            made.truncated += usize::from(!completion.finished);
+            let judged = Judged::of_completed(&completion.prompt, &completion.response);
+            let score = match truncated {
+                _ if completion.finished => route.score(&judged)?.value,
+                Truncated::Score => route.score(&judged)?.value,
+                Truncated::Penalise => Some(0.0),
+                Truncated::Drop => continue,
+            };
+            match score {
+                Some(score) => ranked.push((score, completion)),
+                None => made.unscorable += 1,
+            }
+        }
+        // Stable: equal scores stay in the order of the samples.
+        ranked.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        for i in 0..ranked.len() / 2 {
+            let (chosen, rejected) = (ranked[i], ranked[ranked.len() - 1 - i]);
+            if chosen.0 > rejected.0 {
+                made.pairs.push(pair(chosen, rejected));
+            } else {
+                made.equal += 1;
+            }
+        }
+    }
+    Ok(made)
+}
+
+fn pair((best, chosen): (f64, &Completion), (worst, rejected): (f64, &Completion)) -> Pair {
+    Pair {
+        id: format!(
+            "{}#{}-{}",
+            chosen.prompt.prompt_id, chosen.sample, rejected.sample
+        ),
+        prompt: chosen.prompt.clone(),
+        chosen: chosen.response.clone(),
+        rejected: rejected.response.clone(),
+        chosen_score: best,
+        rejected_score: worst,
+        chosen_finished: chosen.finished,
+        rejected_finished: rejected.finished,
+    }
+}
+
+fn metrics(made: &Made, completions: usize) -> Vec<Metric> {
+    let share = |name: &str, count: usize, n: usize| Metric {
+        name: name.into(),
+        value: count as f64 / n.max(1) as f64,
+        n,
+        interval: None,
+        unit: "share".into(),
+    };
+    let ranked = made.pairs.len() + made.equal;
+    let mut list = vec![
+        share("kept", made.pairs.len(), ranked),
+        share("equal_scores", made.equal, ranked),
+        share("truncated", made.truncated, completions),
+        share("unscorable", made.unscorable, completions),
+    ];
+    let gaps = |class: Option<PromptClass>| -> Vec<f64> {
+        let of_class = |pair: &&Pair| class.is_none_or(|class| pair.prompt.class == class);
+        let gap = |pair: &Pair| pair.chosen_score - pair.rejected_score;
+        made.pairs.iter().filter(of_class).map(gap).collect()
+    };
+    list.push(reward::mean_metric("score_gap", &gaps(None)));
+    for class in PromptClass::ALL {
+        let of_class = gaps(Some(class));
+        if !of_class.is_empty() {
+            list.push(reward::mean_metric(
+                &format!("score_gap/{}", class.word()),
+                &of_class,
+            ));
+        }
+    }
+    list
+}

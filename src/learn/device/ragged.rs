@@ -1,0 +1,209 @@
+//! Packed sequences of different lengths as padded groups of similar ones, which batched products need.
+//!
+//! Rows travel by gathers in both directions: no two ever write one place, so the order of sums is fixed. Padding lies on
+//! the right, where a causal mask hides it from every real query. Knows no weights.
+
+use candle_core::{Device, Result, Tensor};
+
+use crate::learn::config::Config;
+use crate::learn::decoder::Packed;
+use crate::learn::kernels::rope::{self, Rope};
+
+/// Queries whose scores are held at once, per head and sequence.
+pub const QUERIES: usize = 512;
+
+/// What lives from step to step, and how much memory a step may use. It does not change results beyond rounding.
+#[derive(Debug)]
+pub struct Workspace {
+    pub(super) logits_at_once: usize,
+    table: Option<Table>,
+}
+
+impl Default for Workspace {
+    /// 128 MB of logits.
+    fn default() -> Workspace {
+        Workspace::new(1 << 25)
+    }
+}
+
+/// Cosines and sines of the positions 0..`len` on the device, each [len, head_dim / 2].
+#[derive(Debug)]
+struct Table {
+    frequencies: Vec<f32>,
+    len: usize,
+    cos: Tensor,
+    sin: Tensor,
+}
+
+impl Workspace {
+    /// The head holds that many logits (numbers, not rows) at once; a row is never cut.
+    pub fn new(logits_at_once: usize) -> Workspace {
+        Workspace {
+            logits_at_once,
+            table: None,
+        }
+    }
+
+    fn table(&mut self, config: &Config, len: usize, device: &Device) -> Result<&Table> {
+        let frequencies = rope::frequencies(config);
+        let kept = self.table.take().filter(|table| {
+            table.frequencies == frequencies
+                && table.len >= len
+                && table.cos.device().same_device(device)
+        });
+        let table = match kept {
+            Some(table) => table,
+            None => {
+                let len = len.next_power_of_two();
+                let mut rope = Rope::default();
+                rope.reach(config, len);
+                let shape = (len, config.head_dim / 2);
+                Table {
+                    frequencies,
+                    len,
+                    cos: Tensor::from_vec(rope.cos, shape, device)?,
+                    sin: Tensor::from_vec(rope.sin, shape, device)?,
+                }
+            }
+        };
+        Ok(self.table.insert(table))
+    }
+}
+
+/// Sequences of similar length.
+#[derive(Debug)]
+pub struct Group {
+    pub sequences: usize,
+    pub longest: usize,
+    /// The packed row of every padded row [sequences * longest]; padding shows some row of its own sequence.
+    pub pick: Tensor,
+    /// 1 for a real row, 0 for padding [sequences * longest, 1].
+    pub real: Tensor,
+}
+
+impl Group {
+    /// Heads `first..first + heads` of padded rows [sequences * longest, ..] as [sequences, heads, longest, dim].
+    pub fn by_head(&self, rows: &Tensor, first: usize, heads: usize, dim: usize) -> Result<Tensor> {
+        rows.reshape((self.sequences, self.longest, (), dim))?
+            .narrow(2, first, heads)?
+            .transpose(1, 2)?
+            .contiguous()
+    }
+
+    /// The way back: [sequences, heads, longest, dim], its first two dimensions cut in any way, to padded rows
+    /// [sequences * longest, heads * dim].
+    pub fn to_rows(&self, by_head: &Tensor, heads: usize, dim: usize) -> Result<Tensor> {
+        let (s, t) = (self.sequences, self.longest);
+        by_head
+            .reshape((s, heads, t, dim))?
+            .transpose(1, 2)?
+            .reshape((s * t, heads * dim))
+    }
+}
+
+/// One batch as the device sees it.
+#[derive(Debug)]
+pub struct Ragged {
+    pub rows: usize,
+    /// Token ids [rows].
+    pub ids: Tensor,
+    /// Of every row's position [rows, 1, head_dim / 2].
+    pub cos: Tensor,
+    pub sin: Tensor,
+    pub groups: Vec<Group>,
+    /// Where each packed row lies among the padded rows of all groups [rows].
+    pub place: Tensor,
+    /// For the queries `QUERIES * i ..` of the longest sequence: 0 where a key is seen, -inf where not [queries, keys].
+    masks: Vec<Tensor>,
+}
+
+impl Ragged {
+    pub fn new(
+        batch: Packed,
+        config: &Config,
+        workspace: &mut Workspace,
+        device: &Device,
+    ) -> Result<Ragged> {
+        let positions = batch.positions(config.vocab_size);
+        let rows = positions.len();
+        let longest = positions.iter().max().map_or(0, |&p| p as usize + 1);
+        let table = workspace.table(config, longest, device)?;
+        let at = Tensor::from_vec(positions, rows, device)?;
+        let (cos, sin) = (
+            table.cos.index_select(&at, 0)?.unsqueeze(1)?,
+            table.sin.index_select(&at, 0)?.unsqueeze(1)?,
+        );
+        let mut groups = Vec::new();
+        let mut place = vec![0u32; rows];
+        let mut padded = 0;
+        for group in similar(batch.starts) {
+            let longest = batch.starts[group[0] + 1] - batch.starts[group[0]];
+            let (mut pick, mut real) = (Vec::new(), Vec::new());
+            for &s in &group {
+                let (start, end) = (batch.starts[s], batch.starts[s + 1]);
+                for i in 0..longest {
+                    let row = (start + i).min(end - 1);
+                    pick.push(row as u32);
+                    real.push(if start + i < end { 1.0f32 } else { 0.0 });
+                    if start + i < end {
+                        place[row] = (padded + pick.len() - 1) as u32;
+                    }
+                }
+            }
+            let n = pick.len();
+            padded += n;
+            groups.push(Group {
+                sequences: group.len(),
+                longest,
+                pick: Tensor::from_vec(pick, n, device)?,
+                real: Tensor::from_vec(real, (n, 1), device)?,
+            });
+        }
+        Ok(Ragged {
+            rows,
+            ids: Tensor::from_slice(batch.ids, rows, device)?,
+            cos,
+            sin,
+            groups,
+            place: Tensor::from_vec(place, rows, device)?,
+            masks: masks(longest, device)?,
+        })
+    }
+
+    /// The mask of `n` queries from `first` (a multiple of `QUERIES`) on: [n, first + n].
+    pub fn mask(&self, first: usize, n: usize) -> Result<Tensor> {
+        self.masks[first / QUERIES]
+            .narrow(0, 0, n)?
+            .narrow(1, 0, first + n)
+    }
+}
+
+/// Sequences from long to short, cut into groups whose shortest is at least half of the longest: at most half of the
+/// padded rows are padding, and there are few groups. Empty sequences are left out.
+fn similar(starts: &[usize]) -> Vec<Vec<usize>> {
+    let length = |s: usize| starts[s + 1] - starts[s];
+    let mut order: Vec<usize> = (0..starts.len() - 1).filter(|&s| length(s) > 0).collect();
+    order.sort_by_key(|&s| (std::cmp::Reverse(length(s)), s));
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for s in order {
+        match groups.last_mut() {
+            Some(group) if 2 * length(s) >= length(group[0]) => group.push(s),
+            _ => groups.push(vec![s]),
+        }
+    }
+    groups
+}
+
+fn masks(longest: usize, device: &Device) -> Result<Vec<Tensor>> {
+    let mut masks = Vec::new();
+    for first in (0..longest).step_by(QUERIES) {
+        let n = QUERIES.min(longest - first);
+        let seen = first + n;
+        let mut mask = vec![0.0f32; n * seen];
+        for (i, row) in mask.chunks_exact_mut(seen).enumerate() {
+            row[first + i + 1..].fill(f32::NEG_INFINITY);
+        }
+        masks.push(Tensor::from_vec(mask, (n, seen), device)?);
+    }
+    Ok(masks)
+}

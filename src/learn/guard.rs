@@ -1,0 +1,228 @@
+//! Guards: what stops a run that has gone wrong, with a named cause and its numbers, before the step touches the weights.
+//!
+//! A guard sees the metrics of every step and nothing else, so it can be brought up to date from a curve: a resumed run
+//! stops where one that was never interrupted would have. What counts as wrong:
+//!
+//! - **not finite**: the loss, the gradient's norm or any metric is NaN or infinite. Cannot be switched off.
+//! - **exploding gradient**: norm > `grad_norm` max(m, 1), with m the median norm of the last 64 steps, at least 16 of
+//!   them. Clipping hides such a step from the loss, not from Adam's moments. The 1 is there because steps of RL that have
+//!   nothing to say have norms near 0, and the first that has would be a thousand medians.
+//! - **entropy collapse**: the mean entropy of the policy is below `entropy` nats for `entropy_steps` steps in a row. Such
+//!   a policy says one thing only, so its rollouts have nothing to compare.
+//! - **dead reward**: every group of rollouts got one reward, for `flat_steps` steps in a row, so there is no advantage and
+//!   nothing to learn. A run that did learn and now gets at least its best reward everywhere has not died, it has arrived:
+//!   those steps do not count.
+//!
+//! Zero switches a guard off. Knows no files, no parameters' names beyond those in its advice, and no optimizer.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+/// Norms that the median is taken over, and how many it takes at least.
+const WINDOW: usize = 64;
+const ENOUGH: usize = 16;
+
+/// When a run is stopped; 0 is never.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// In medians.
+    pub grad_norm: f64,
+    /// In nats.
+    pub entropy: f64,
+    pub entropy_steps: u64,
+    pub flat_steps: u64,
+}
+
+/// Why a run was stopped.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cause {
+    NotFinite {
+        what: String,
+        value: f64,
+    },
+    ExplodingGradient {
+        norm: f64,
+        median: f64,
+        factor: f64,
+    },
+    EntropyCollapse {
+        entropy: f64,
+        floor: f64,
+        steps: u64,
+    },
+    DeadReward {
+        reward: f64,
+        steps: u64,
+    },
+}
+
+/// The error of a run that a guard stopped: the weights are those before this step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tripped {
+    pub step: u64,
+    pub cause: Cause,
+}
+
+impl Tripped {
+    /// States of fewer steps than this gave no reason for complaint.
+    pub fn good_before(&self) -> u64 {
+        match &self.cause {
+            Cause::NotFinite { .. } => self.step - 1,
+            Cause::ExplodingGradient { .. } => self.step,
+            // The weights of `n` steps are measured in step n + 1.
+            Cause::EntropyCollapse { steps, .. } | Cause::DeadReward { steps, .. } => {
+                self.step - steps
+            }
+        }
+    }
+
+    /// Whether the weights themselves give nothing finite, so that nobody could go on from them.
+    pub fn broken(&self) -> bool {
+        matches!(self.cause, Cause::NotFinite { .. })
+    }
+}
+
+impl fmt::Display for Tripped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let step = self.step;
+        match &self.cause {
+            Cause::NotFinite { what, value } => write!(
+                f,
+                "not finite: `{what}` is {value} at step {step}: training diverged; a lower `lr` may help"
+            ),
+            Cause::ExplodingGradient {
+                norm,
+                median,
+                factor,
+            } => write!(
+                f,
+                "exploding gradient: its norm is {norm:.4} at step {step}, beyond {factor} times the median {median:.4} \
+                 of the steps before; try a lower `lr` or a longer warm-up, or raise `guard_grad_norm` (0 is off)"
+            ),
+            Cause::EntropyCollapse {
+                entropy,
+                floor,
+                steps,
+            } => write!(
+                f,
+                "entropy collapse: the policy's mean entropy is {entropy:.3e} nats at step {step}, below {floor:.3e} for \
+                 {steps} steps in a row; try a lower `lr`, more `entropy_coefficient` or `kl_coefficient`, or lower \
+                 `guard_entropy` (0 is off)"
+            ),
+            Cause::DeadReward { reward, steps } => write!(
+                f,
+                "dead reward: no group of rollouts had two different rewards for {steps} steps in a row, up to step \
+                 {step} (mean reward {reward:.4}), so there is nothing to learn; look at the rollouts with a `probe`, give \
+                 a reward that they can earn in part, or raise `guard_flat_steps` (0 is off)"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Tripped {}
+
+/// An error unless the number is one.
+pub fn finite(step: u64, what: &str, value: f64) -> Result<(), Tripped> {
+    if value.is_finite() {
+        return Ok(());
+    }
+    let what = what.to_string();
+    Err(Tripped {
+        step,
+        cause: Cause::NotFinite { what, value },
+    })
+}
+
+/// The guards of one run.
+#[derive(Clone, Debug, Default)]
+pub struct Guard {
+    limits: Limits,
+    /// Of the last steps, oldest first.
+    norms: VecDeque<f64>,
+    /// Steps in a row below the entropy's floor.
+    low: u64,
+    /// Steps in a row without a spread that count.
+    flat: u64,
+    /// Whether some group ever had a spread, and the best mean reward of a step.
+    lively: bool,
+    best: Option<f64>,
+}
+
+impl Guard {
+    pub fn new(limits: Limits) -> Guard {
+        Guard {
+            limits,
+            ..Guard::default()
+        }
+    }
+
+    /// Whether some metric has been wrong for a while, not yet for long enough to stop.
+    pub fn suspicious(&self) -> bool {
+        self.low > 0 || self.flat > 0
+    }
+
+    /// The metrics of a step, before its update. Sees each step once.
+    pub fn check(&mut self, step: u64, metrics: &[(String, f64)]) -> Result<(), Tripped> {
+        for (name, value) in metrics {
+            finite(step, name, *value)?;
+        }
+        let value = |name: &str| metrics.iter().find(|(n, _)| n == name).map(|(_, v)| *v);
+        // All of them are asked, so that each has seen the step.
+        let causes = [
+            value("grad_norm").and_then(|norm| self.exploding(norm)),
+            value("entropy").and_then(|entropy| self.collapsing(entropy)),
+            value("frac_reward_zero_std")
+                .zip(value("reward"))
+                .and_then(|(flat, reward)| self.dying(flat, reward)),
+        ];
+        match causes.into_iter().flatten().next() {
+            Some(cause) => Err(Tripped { step, cause }),
+            None => Ok(()),
+        }
+    }
+
+    fn exploding(&mut self, norm: f64) -> Option<Cause> {
+        let factor = self.limits.grad_norm;
+        let median = (self.norms.len() >= ENOUGH).then(|| median(&self.norms));
+        self.norms.push_back(norm);
+        if self.norms.len() > WINDOW {
+            self.norms.pop_front();
+        }
+        let median = median.filter(|m| factor > 0.0 && norm > factor * m.max(1.0))?;
+        Some(Cause::ExplodingGradient {
+            norm,
+            median,
+            factor,
+        })
+    }
+
+    fn collapsing(&mut self, entropy: f64) -> Option<Cause> {
+        let (floor, most) = (self.limits.entropy, self.limits.entropy_steps);
+        self.low = if entropy < floor { self.low + 1 } else { 0 };
+        (most > 0 && self.low >= most).then_some(Cause::EntropyCollapse {
+            entropy,
+            floor,
+            steps: self.low,
+        })
+    }
+
+    fn dying(&mut self, flat: f64, reward: f64) -> Option<Cause> {
+        let most = self.limits.flat_steps;
+        let arrived = self.lively && self.best.is_some_and(|best| reward >= best);
+        self.lively |= flat < 1.0;
+        self.best = Some(self.best.map_or(reward, |best| best.max(reward)));
+        let counts = most > 0 && flat >= 1.0 && !arrived;
+        self.flat = if counts { self.flat + 1 } else { 0 };
+        (most > 0 && self.flat >= most).then_some(Cause::DeadReward {
+            reward,
+            steps: self.flat,
+        })
+    }
+}
+
+fn median(numbers: &VecDeque<f64>) -> f64 {
+    let mut sorted: Vec<f64> = numbers.iter().copied().collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let n = sorted.len();
+    (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0
+}
