@@ -59,6 +59,7 @@ impl Tape {
 
     /// Hidden state i [rows, hidden]: 0 the embeddings, i the output of block i, before the final norm.
     pub fn hidden(&self, i: usize) -> &Tensor {
+        assert!(i <= self.layers.len(), "a state per block and one");
         self.layers.get(i).map_or(&self.last, |layer| &layer.h)
     }
 }
