@@ -284,6 +284,7 @@ fn gradients_at_hidden_states_and_embeddings_are_those_of_the_kernels() {
         dlogp: &case.dlogp,
         dentropy: case.dentropy.as_deref(),
         dhidden: &dhidden,
+        ..Upstream::default()
     };
     let (batch, t) = (case.packed(), case.temperature);
     let mut workspace = decoder::Workspace::new();

@@ -193,12 +193,15 @@ impl Ran {
     }
 }
 
-/// A folder that the environment names, or its place beside the repository; nothing, with a word, where it is absent.
+/// A folder that the environment names, which has to be there, or its place beside the repository; nothing, with a word,
+/// where that is absent.
 pub fn data(variable: &str, default: &str) -> Option<PathBuf> {
-    let path = match std::env::var_os(variable) {
-        Some(dir) => PathBuf::from(dir),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join(default),
-    };
+    if let Some(dir) = std::env::var_os(variable) {
+        let path = PathBuf::from(dir);
+        assert!(path.is_dir(), "{variable} is {}, no folder", path.display());
+        return Some(path);
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(default);
     if path.is_dir() {
         return Some(path);
     }

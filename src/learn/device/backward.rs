@@ -44,6 +44,10 @@ pub fn backward_from(
         upstream.dlogp.len() == scored && upstream.dentropy.is_none_or(|e| e.len() == scored),
         "one gradient per scored token"
     );
+    assert!(
+        upstream.dnormed.is_none(),
+        "gradients at the normed state are the kernels' alone"
+    );
     let shape = (tape.tokens(), weights.config.hidden_size);
     let given = |i: usize, dh: Tensor| match upstream.dhidden.get(i).copied().flatten() {
         Some(extra) => dh + Tensor::from_slice(extra, shape, &weights.device)?,
