@@ -16,8 +16,11 @@ use crate::learn::kernels::rope::{Rope, Turn};
 use crate::learn::kernels::rows::{Shared, blocks, span};
 use crate::learn::weights::{LayerView, Weights};
 
-/// Rows of one block of work.
-pub const ROWS: usize = 256;
+/// Rows of one block of work. A product lays out its matrix anew for every block, so blocks are long; but a block's own
+/// rows should stay in the processor's second cache.
+pub(super) fn block_rows(config: &Config) -> usize {
+    if config.hidden_size <= 128 { 512 } else { 256 }
+}
 
 /// Buffers that live from step to step. One per training loop; it does not change results.
 #[derive(Debug, Default)]
@@ -213,7 +216,13 @@ pub fn forward_keeping<'a>(
         shared.recycle(workspace);
     }
     let request = head::Request::new(batch, scored, temperature);
-    let (scores, head) = head::forward(net.weights, &hidden[config.layers], request, workspace);
+    let (scores, head) = head::forward(
+        net.weights,
+        &hidden[config.layers],
+        request,
+        keep == Keep::All,
+        workspace,
+    );
     Tape {
         logp: scores.logp,
         entropy: scores.entropy,
@@ -238,7 +247,7 @@ pub fn score<'a>(
     let net = net.into();
     let last = last_hidden(net, batch, workspace, |_, _| {});
     let request = head::Request::new(batch, scored, temperature);
-    let (scores, tape) = head::forward(net.weights, &last, request, workspace);
+    let (scores, tape) = head::forward(net.weights, &last, request, false, workspace);
     tape.recycle(workspace);
     workspace.give(last);
     scores
@@ -444,7 +453,7 @@ impl Pass<'_> {
         let (d, w) = (config.hidden_size, config.qkv_width());
         let (qkv, scales) = (Shared::new(&mut tape.qkv), Shared::new(&mut tape.scales_in));
         let raw = tape.raw.as_mut().map(|raw| Shared::new(raw));
-        blocks(self.positions.len(), ROWS, |_, r| {
+        blocks(self.positions.len(), block_rows(config), |_, r| {
             let turn = Turn {
                 rope,
                 positions: &self.positions[r.clone()],
@@ -476,7 +485,7 @@ impl Pass<'_> {
         );
         let gate_up = Shared::new(&mut tape.gate_up);
         let out = out.map(Shared::new);
-        blocks(self.positions.len(), ROWS, |_, r| {
+        blocks(self.positions.len(), block_rows(config), |_, r| {
             let (h, mixed) = (&h[span(&r, d)], &mixed[span(&r, q)]);
             // SAFETY: blocks of rows are disjoint.
             unsafe {

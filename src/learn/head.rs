@@ -1,6 +1,6 @@
 //! The language head on the scored rows, in chunks: logits of a large vocabulary are never held whole.
 //!
-//! The backward pass computes the logits of a chunk again. Knows nothing of the blocks below.
+//! The backward pass computes the logits of a chunk again, unless they were few enough to keep. Knows nothing of the blocks below.
 
 use std::ops::Range;
 
@@ -13,6 +13,9 @@ use crate::learn::kernels::norm;
 use crate::learn::kernels::rows::{Shared, blocks, scratch, span};
 use crate::learn::kernels::softmax::{self, RowStats};
 use crate::learn::weights::Weights;
+
+/// Logits that are kept at most: 32 MB.
+const KEPT: usize = 1 << 23;
 
 /// Rows of the head's weight gradient computed together.
 const TILE: usize = 128;
@@ -59,12 +62,18 @@ pub(super) struct HeadTape {
     normed: Vec<f32>,
     scales: Vec<f32>,
     stats: Vec<RowStats>,
+    /// Logits [scored, vocabulary], where they are few: for a larger batch or vocabulary the backward pass computes them
+    /// again, and they are never held whole.
+    logits: Option<Vec<f32>>,
 }
 
 impl HeadTape {
     pub fn recycle(self, workspace: &mut Workspace) {
         workspace.give(self.normed);
         workspace.give(self.scales);
+        if let Some(logits) = self.logits {
+            workspace.give(logits);
+        }
     }
 
     pub fn scored(&self) -> usize {
@@ -76,6 +85,7 @@ pub(super) fn forward(
     weights: &Weights,
     last: &[f32],
     request: Request,
+    keep: bool,
     workspace: &mut Workspace,
 ) -> (Scores, HeadTape) {
     expect_language_head(weights);
@@ -86,6 +96,7 @@ pub(super) fn forward(
         normed: workspace.take(n * d),
         scales: workspace.take(n),
         stats: vec![RowStats::default(); n],
+        logits: (keep && n * v <= KEPT).then(|| workspace.take(n * v)),
         rows: request.rows,
         targets: request.targets,
     };
@@ -93,6 +104,7 @@ pub(super) fn forward(
     let eps = weights.config.rms_norm_eps as f32;
     let size = forward_rows(v);
     let (normed, scales) = (Shared::new(&mut tape.normed), Shared::new(&mut tape.scales));
+    let kept = tape.logits.as_mut().map(|all| Shared::new(all));
     let (rows, targets, inverse) = (&tape.rows, &tape.targets, tape.inverse_temperature);
     let parts = tape
         .stats
@@ -108,22 +120,20 @@ pub(super) fn forward(
             }
             norm::forward(picked, weights.final_norm(), eps, x, scales);
         });
-        scratch(r.len() * v, |z| {
+        let mut score = |z: &mut [f32]| {
             let table = Mat::rows(weights.head(), d).t();
-            product(
-                (r.len(), v, d),
-                inverse,
-                Mat::rows(x, d),
-                table,
-                z,
-                v,
-                false,
-            );
+            let size = (r.len(), v, d);
+            product(size, inverse, Mat::rows(x, d), table, z, v, false);
             for (i, z) in z.chunks_exact(v).enumerate() {
                 stats[i] = softmax::stats(z);
                 logp[i] = z[targets[r.start + i] as usize] - stats[i].lse;
             }
-        });
+        };
+        match kept {
+            // SAFETY: as above.
+            Some(all) => score(unsafe { all.slice(span(&r, v)) }),
+            None => scratch(r.len() * v, score),
+        }
     });
     let scores = Scores {
         entropy: tape.stats.iter().map(|s| s.entropy).collect(),
@@ -164,7 +174,10 @@ pub(super) fn backward(
         let x = Mat::rows(&tape.normed[span(&at, d)], d);
         let table = Mat::rows(weights.head(), d);
         let scale = tape.inverse_temperature;
-        product((at.len(), v, d), scale, x, table.t(), dz, v, false);
+        match &tape.logits {
+            Some(all) => dz.copy_from_slice(&all[span(&at, v)]),
+            None => product((at.len(), v, d), scale, x, table.t(), dz, v, false),
+        }
         for (i, z) in at.clone().zip(dz.chunks_exact_mut(v)) {
             let dentropy = dentropy.map_or(0.0, |list| list[i]);
             let target = tape.targets[i] as usize;

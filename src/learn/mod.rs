@@ -41,6 +41,7 @@ pub mod peft;
 pub mod tensors;
 
 pub mod block;
+mod block_backward;
 pub mod decoder;
 pub mod decoder_backward;
 mod head;
