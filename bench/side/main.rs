@@ -24,6 +24,7 @@ fn main() -> Result<()> {
         eprintln!("the scripts in bench/ start this side: see bench/README.md");
         return Ok(());
     };
+    pipe::base::memory::keep_freed();
     match what.as_str() {
         "train" => train::serve(serde_json::from_str(work)?),
         "rollout" => rollout::serve(serde_json::from_str(work)?),

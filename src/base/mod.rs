@@ -1,7 +1,7 @@
 //! What every layer may use: plain values, named randomness, row schemas, text. Knows nothing of nodes or models.
 
 pub mod diag;
-mod memory;
+pub mod memory;
 pub mod response;
 pub mod rng;
 pub mod rows;

@@ -119,6 +119,7 @@ pub fn main() -> i32 {
             Ok(())
         }
         Verb::Worker { attempt } => {
+            crate::base::memory::keep_freed();
             return crate::engine::worker::main(&crate::kinds::REGISTRY, &attempt);
         }
     };
