@@ -5,12 +5,13 @@
 
 use crate::learn::adapter::{Adapter, Linear, Net, Site};
 use crate::learn::config::Config;
-use crate::learn::decoder::{LayerTape, Tape, Workspace, block_rows, each_head, heads};
+use crate::learn::decoder::{Tape, Workspace};
 use crate::learn::kernels::attention::{self, Kept};
 use crate::learn::kernels::gemm::{Mat, product};
 use crate::learn::kernels::rope::{self, Turn};
 use crate::learn::kernels::rows::{Shared, blocks, scratch, span};
 use crate::learn::kernels::{norm, simd, swiglu};
+use crate::learn::pass::{LayerTape, block_rows, each_head, heads};
 use crate::learn::weights::LayerView;
 use rayon::prelude::*;
 

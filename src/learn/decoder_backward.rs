@@ -5,9 +5,10 @@
 
 use crate::learn::adapter::Net;
 use crate::learn::block_backward::Back;
-use crate::learn::decoder::{LayerTape, Pass, Tape, Workspace};
+use crate::learn::decoder::{Tape, Workspace};
 use crate::learn::head;
 use crate::learn::kernels::{norm, simd};
+use crate::learn::pass::{LayerTape, Pass};
 use crate::learn::weights::Weights;
 
 /// Gradients at the outputs of a forward pass.

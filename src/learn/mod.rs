@@ -45,6 +45,7 @@ mod block_backward;
 pub mod decoder;
 pub mod decoder_backward;
 mod head;
+mod pass;
 
 pub mod device;
 
