@@ -4,6 +4,7 @@
 pub mod metrics;
 pub mod model;
 pub mod progress;
+pub mod side;
 pub mod summary;
 pub mod table;
 pub mod words;

@@ -1,0 +1,54 @@
+//! What a recipe says it expects of another, as data: written in `[[claim]]`, answered by `report::verdicts`.
+
+use std::collections::BTreeMap;
+
+/// By axis of `[matrix]`, the value's text: which variant of a recipe.
+pub type Axes = BTreeMap<String, String>;
+
+/// An expectation: it holds if all its conditions do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// In words.
+    pub about: String,
+    /// The recipe it is compared with, as a path that can be opened.
+    pub against: std::path::PathBuf,
+    /// Only variants of the own recipe with these values.
+    pub at: Axes,
+    /// Only variants of the other recipe with these values.
+    pub against_at: Axes,
+    /// At least one.
+    pub conditions: Vec<Condition>,
+}
+
+/// One metric of one node, against the same metric of a node of the other recipe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition {
+    pub metric: String,
+    /// The evaluation in the own recipe.
+    pub node: String,
+    /// The evaluation in the other.
+    pub against_node: String,
+    pub expect: Expect,
+    /// `lower` and `higher`: by at least this; `within`: the difference is at most this in size. In the metric's unit, a
+    /// share as a fraction.
+    pub by: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    Lower,
+    Higher,
+    Within,
+}
+
+impl Expect {
+    pub const ALL: [Expect; 3] = [Expect::Lower, Expect::Higher, Expect::Within];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Expect::Lower => "lower",
+            Expect::Higher => "higher",
+            Expect::Within => "within",
+        }
+    }
+}
