@@ -1,7 +1,6 @@
 //! One recipe under one choice of its axes, with what the store holds of it: what is compared, tabulated and reported.
 
 use crate::base::claim::{Axes, Claim};
-use crate::base::text::listed;
 use crate::engine::graph::{Graph, NodeId};
 use crate::engine::record::Record;
 use std::collections::BTreeMap;
