@@ -28,11 +28,7 @@ impl Side {
             return self.recipe.clone();
         }
         let axes: Vec<String> = self.axes.iter().map(|(a, v)| format!("{a}={v}")).collect();
-        format!(
-            "{} {}",
-            self.recipe,
-            listed(axes.iter().map(String::as_str))
-        )
+        format!("{} {}", self.recipe, axes.join(", "))
     }
 
     pub fn record(&self, node: &str) -> Option<&Record> {
