@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 
 /// Whole names, and what a reader sees instead.
 const NAMES: &[(&str, &str)] = &[
+    ("defense", "defense success, harmful"),
     ("defense/plain", "defense success, plain harmful"),
     ("defense/disguised", "defense success, disguised harmful"),
+    ("compliance", "compliance, harmless and ambiguous"),
     ("held_out_reward", "held-out reward, all"),
     ("kept", "traces kept"),
     ("truncation/dropped", "conversations dropped as too long"),
