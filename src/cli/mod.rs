@@ -1,23 +1,26 @@
 //! The command line: arguments, exit codes, printing. Every verb is a file; how anything is done is other rooms' business.
 
 mod check;
+mod diff;
 mod export;
 mod kinds;
 mod ls;
+mod past;
 mod plan;
 mod run;
 mod show;
 mod study;
+mod table;
 mod why;
 
 use crate::base::diag::Diags;
 use crate::engine::failure::Failure;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
-const AFTER: &str = "Exit status: 0 done, 1 a node failed, 2 the recipe or the arguments are wrong, 3 the store or the \
-machine cannot be used, 130 interrupted.\n\nThe store is `--store`, else the environment variable PIPE_STORE, else `cache` in the \
+const AFTER: &str = "Exit status: 0 done, 1 a node failed (of `diff`: something differs), 2 the recipe or the arguments are \
+wrong, 3 the store or the machine cannot be used, 130 interrupted.\n\nThe store is `--store`, else the environment variable PIPE_STORE, else `cache` in the \
 current folder.\n\nExample: pipe run recipes/tars.toml";
 
 /// A declarative engine for LLM post-training studies: one TOML recipe is a graph of nodes that run once and are kept.
@@ -35,6 +38,8 @@ enum Verb {
     Run(run::Run),
     Why(why::Why),
     Show(show::Show),
+    Diff(diff::Diff),
+    Table(table::Table),
     Ls(ls::Ls),
     Export(export::Export),
     Kinds(kinds::Kinds),
@@ -55,10 +60,30 @@ enum Verb {
 #[derive(Args)]
 struct RecipeArgs {
     /// The recipe's TOML file
+    #[arg(value_hint = ValueHint::FilePath)]
     recipe: PathBuf,
+    #[command(flatten)]
+    changes: Changes,
+}
+
+/// Recipes that are one study, with changes for this command only.
+#[derive(Args)]
+struct RecipesArgs {
+    /// The recipes' TOML files; what they share is one node
+    #[arg(required = true, value_name = "RECIPE", value_hint = ValueHint::FilePath)]
+    recipes: Vec<PathBuf>,
+    #[command(flatten)]
+    changes: Changes,
+}
+
+#[derive(Args)]
+struct Changes {
     /// Change a value for this command: `vars.NAME=VALUE`, `NODE.PARAM=VALUE`. May be repeated
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
+    /// An axis for this command, over that of `[matrix]`: `seed=0,1,2`, `rl.lr=1e-4,2e-4`. May be repeated
+    #[arg(long, value_name = "AXIS=VALUES")]
+    matrix: Vec<String>,
 }
 
 #[derive(Args)]
@@ -83,7 +108,10 @@ enum Error {
 
 impl From<anyhow::Error> for Error {
     fn from(error: anyhow::Error) -> Error {
-        Error::World(error)
+        match error.downcast::<Diags>() {
+            Ok(diags) => Error::Author(diags),
+            Err(error) => Error::World(error),
+        }
     }
 }
 
@@ -109,6 +137,8 @@ pub fn main() -> i32 {
         Verb::Run(args) => run::run(&args),
         Verb::Why(args) => why::run(&args),
         Verb::Show(args) => show::run(&args),
+        Verb::Diff(args) => diff::run(&args),
+        Verb::Table(args) => table::run(&args),
         Verb::Ls(args) => ls::run(&args),
         Verb::Export(args) => export::run(&args),
         Verb::Kinds(args) => kinds::run(&args),
