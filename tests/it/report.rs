@@ -4,7 +4,7 @@ use pipe::base::rows::{self, METRICS, Metric};
 use pipe::engine::key::Key;
 use pipe::engine::record::{Artifact, Cost, Provenance, Record};
 use pipe::engine::store::Store;
-use pipe::report::metrics::{label, rows as lines, value};
+use pipe::report::metrics::{difference, label, rows as lines, value};
 use pipe::report::model;
 use pipe::report::summary::{self, Item};
 use std::collections::BTreeMap;
@@ -13,7 +13,9 @@ use tempfile::TempDir;
 #[test]
 fn known_measures_have_labels_and_others_keep_their_names() {
     let labels = [
+        ("defense", "defense success, harmful"),
         ("defense/plain", "defense success, plain harmful"),
+        ("compliance", "compliance, harmless and ambiguous"),
         ("compliance/ambiguous", "compliance, ambiguous"),
         ("compliance/type/homonyms", "compliance, type homonyms"),
         ("refusal/harmless", "refusals, harmless"),
@@ -44,6 +46,29 @@ fn a_value_is_shown_in_its_unit_with_its_interval() {
     );
     assert_eq!(with("reward", 0.25, None), "0.250");
     assert_eq!(with("nats", 0.00012, None), "1.20e-4");
+}
+
+#[test]
+fn a_difference_has_its_sign_and_is_in_points() {
+    let cases = [
+        (
+            "share",
+            -0.0331,
+            Some((-0.061, -0.0004)),
+            "-3.3 points [-6.1, 0.0]",
+        ),
+        (
+            "share",
+            0.015,
+            Some((-0.0004, 0.03)),
+            "+1.5 points [0.0, +3.0]",
+        ),
+        ("words", 1.5, None, "+1.5"),
+        ("words", -0.0, None, "0.0"),
+    ];
+    for (unit, d, interval, expected) in cases {
+        assert_eq!(difference(unit, d, interval), expected);
+    }
 }
 
 #[test]

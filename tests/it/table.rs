@@ -29,6 +29,15 @@ fn a_table_without_titles_has_no_title_line() {
 }
 
 #[test]
+fn a_markdown_table_keeps_its_titles_and_escapes_bars() {
+    let table = Table::new([left("a|b"), right("")]).row(["x|y", "1"]);
+    assert_eq!(
+        table.markdown(),
+        "| a\\|b |  |\n| --- | ---: |\n| x\\|y | 1 |\n"
+    );
+}
+
+#[test]
 #[should_panic(expected = "a row has a cell for every column")]
 fn a_row_of_the_wrong_length_is_our_own_mistake() {
     Table::new([left("a")]).push(["1", "2"]);

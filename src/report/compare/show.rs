@@ -8,8 +8,11 @@ use crate::report::metrics;
 use crate::report::page::Page;
 use crate::report::table::{Table, left, right};
 
-/// Seeds of a table of their own, where there are several.
+/// More seeds than this are not shown one by one.
 const NAMED_SEEDS: usize = 5;
+
+/// From so many measures on, some are expected to stand out by chance.
+const MANY: usize = 10;
 
 pub fn page(c: &Comparison) -> Page {
     let mut page = Page::default();
@@ -48,16 +51,16 @@ fn title(c: &Comparison, first: &str, second: &str) -> String {
 /// What the sides are called: as short as tells them apart.
 fn heads(c: &Comparison) -> (String, String) {
     let (a, b) = (&c.first, &c.second);
+    let last = |file: &str| file.rsplit('/').next().unwrap_or_default().to_string();
     let pairs = [
-        (&a.recipe, &b.recipe),
-        (&a.label, &b.label),
-        (&c.pairs[0].0, &c.pairs[0].1),
-        (&a.file, &b.file),
+        (a.recipe.clone(), b.recipe.clone()),
+        (a.label.clone(), b.label.clone()),
+        c.pairs[0].clone(),
+        (last(&a.file), last(&b.file)),
+        (a.file.clone(), b.file.clone()),
     ];
     let found = pairs.into_iter().find(|(x, y)| x != y);
-    found.map_or(("first".into(), "second".into()), |(x, y)| {
-        (x.clone(), y.clone())
-    })
+    found.unwrap_or(("first".into(), "second".into()))
 }
 
 fn changed(page: &mut Page, s: &Structure, (first, second): (&str, &str)) {
@@ -137,6 +140,12 @@ fn measured(page: &mut Page, e: &Evaluation, (first, second): (&str, &str)) {
         }
     }
     page.table(table);
+    let several = e.metrics.iter().filter(|m| m.numbers.is_some()).count();
+    if several >= MANY {
+        page.line(format!(
+            "{several} measures: by chance alone about one in twenty is not within noise"
+        ));
+    }
     seeds(page, e);
     for metric in &e.metrics {
         if let Some(why) = &metric.refused {

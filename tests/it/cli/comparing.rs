@@ -1,0 +1,241 @@
+//! `diff` and `table`: on the smallest study that measures something, and on texts.
+
+use super::{GREETING, Space};
+
+/// An untrained model answers and is judged: cheap, and every prompt has its value.
+const SMALL: &str = r#"
+name = "small"
+[vars]
+seed = 0
+[node.prompts]
+kind = "world-prompts"
+sft = 12
+rl = 12
+validation = 6
+eval = 4
+[node.model]
+kind = "world-model"
+hidden_size = 16
+layers = 1
+heads = 2
+intermediate_size = 16
+seed = "${seed}"
+[node.answers]
+kind = "generate"
+in = { model = "model", prompts = "prompts.eval" }
+max_new_tokens = 4
+[node.eval]
+kind = "evaluate"
+in = { completions = "answers" }
+"#;
+
+/// With a claim that holds whatever the models say: 12 prompts differ by 100 points at most.
+const WIDE: &str = r#"
+extends = "small.toml"
+name = "wide"
+[[claim]]
+about = "width changes nothing beyond all bounds"
+against = "small.toml"
+node = "eval"
+expect = [{ metric = "defense", is = "within", by = 1.0 }]
+[node.model]
+hidden_size = 32
+"#;
+
+fn small() -> Space {
+    let space = Space::new();
+    space.file("small.toml", SMALL);
+    space.file("wide.toml", WIDE);
+    space
+}
+
+#[test]
+fn a_diff_says_what_was_changed_and_what_came_of_it() {
+    let space = small();
+    let both = ["small.toml", "wide.toml", "--matrix", "seed=0,1"];
+    space.pipe(&[&["run", "-q"][..], &both].concat()).ok();
+    let said = space.pipe(&[&["diff"][..], &both].concat()).ends(1);
+    let starts = "small -> wide, 2 seeds\n\nchanged\n  model (world-model): hidden_size: 16 -> 32\n\
+                  they part at model; below, with other inputs only: answers, eval\n\neval\n\
+                  intervals over 2 seeds (paired, Student's t)\n";
+    assert!(said.out.starts_with(starts), "{}", said.out);
+    let line = |word: &str| said.out.lines().find(|l| l.starts_with(word)).unwrap();
+    assert!(
+        line("defense success, harmful").contains(" 4 "),
+        "{}",
+        said.out
+    );
+    assert!(
+        line("compliance, harmless and ambiguous").contains(" 8 "),
+        "{}",
+        said.out
+    );
+    assert!(
+        line("1 node shared, which saves").contains(" s"),
+        "{}",
+        said.out
+    );
+    assert!(line("wide").contains("reproduced"), "{}", said.out);
+    let json = space
+        .pipe(&[&["diff", "--json"][..], &both].concat())
+        .ends(1)
+        .json();
+    assert_eq!(json["same"], false);
+    assert_eq!(json["comparisons"][0]["evaluations"][0]["seeds"], 2);
+    assert_eq!(json["claims"][0]["seeds"], 2);
+    assert_eq!(json["claims"][0]["verdict"], "reproduced");
+    let md = space.pipe(&[&["diff", "--md", "--metric", "defense"][..], &both].concat());
+    assert!(
+        md.out.contains("| defense success, harmful | 4 |"),
+        "{}",
+        md.out
+    );
+    assert!(!md.out.contains("| finished"), "{}", md.out);
+    // The same recipe against itself; and its variants against each other.
+    let alike = space.pipe(&["diff", "small.toml", "small.toml"]).ok();
+    assert_eq!(
+        alike.out,
+        "first -> second\n\nnothing differs\n".replace("\n\n", "\n")
+    );
+    let args = "diff small.toml small.toml --matrix seed=0,1 --at seed=0 --against-at seed=1";
+    let seeds = space.pipe(&args.split(' ').collect::<Vec<_>>()).ends(1);
+    assert!(
+        seeds.out.starts_with("small seed=0 -> small seed=1\n"),
+        "{}",
+        seeds.out
+    );
+}
+
+#[test]
+fn runs_are_compared_by_what_they_left() {
+    let space = small();
+    let run = |args: &[&str]| {
+        let json = space
+            .pipe(&[&["run", "--json"][..], args].concat())
+            .ok()
+            .json();
+        json["run"].as_str().unwrap().to_string()
+    };
+    let before = run(&["small.toml"]);
+    let after = run(&["small.toml", "--set", "model.hidden_size=32"]);
+    let again = run(&["small.toml"]);
+    let said = space.pipe(&["diff", &before, &after]).ends(1);
+    assert!(
+        said.out.starts_with(&format!("{before} -> {after}\n")),
+        "{}",
+        said.out
+    );
+    assert!(
+        said.out
+            .contains("model (world-model): hidden_size: 16 -> 32\n"),
+        "{}",
+        said.out
+    );
+    assert!(
+        said.out.contains("\ndefense success, harmful"),
+        "{}",
+        said.out
+    );
+    space.pipe(&["diff", &before, &again]).ok();
+    // A run against the recipe as it stands, and by the beginning of its id.
+    space.pipe(&["diff", "small.toml", &again]).ok();
+    space.pipe(&["diff", &after, "small.toml"]).ends(1);
+    let common: String = before
+        .chars()
+        .zip(after.chars())
+        .take_while(|(a, b)| a == b)
+        .map(|(a, _)| a)
+        .collect();
+    let said = space.pipe(&["diff", &common, "small.toml"]).ends(2);
+    assert!(
+        said.err.contains(&format!("runs begin with `{common}`")),
+        "{}",
+        said.err
+    );
+    let said = space.pipe(&["diff", "nothing.toml", "small.toml"]).ends(2);
+    assert!(
+        said.err.contains("`nothing.toml` is no file, and no run"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn a_diff_needs_no_artifacts_and_no_measures() {
+    let space = small();
+    space.file("r.toml", GREETING);
+    space.file(
+        "moon.toml",
+        "extends = \"r.toml\"\n[vars]\nwho = \"moon\"\n",
+    );
+    let said = space.pipe(&["diff", "r.toml", "moon.toml"]).ends(3);
+    assert_eq!(said.err, "error: there is no store at cache\n");
+    space.pipe(&["run", "-q", "r.toml"]).ok();
+    let said = space.pipe(&["diff", "r.toml", "moon.toml"]).ends(1);
+    assert!(
+        said.out
+            .contains("who (toy-write): text: \"world\" -> \"moon\""),
+        "{}",
+        said.out
+    );
+    assert!(
+        said.out
+            .contains("only moon: nothing; 2 without an artifact\n"),
+        "{}",
+        said.out
+    );
+    let said = space.pipe(&["diff", "small.toml", "wide.toml"]).ends(1);
+    let missing =
+        "not compared: `small` has no artifact of `eval`: pipe run small.toml --only eval";
+    assert!(said.out.contains(missing), "{}", said.out);
+    assert!(said.out.contains("not answered"), "{}", said.out);
+    for (args, word) in [
+        (
+            &["--pair", "eval"][..],
+            "`eval` is not of the form --pair NODE=NODE",
+        ),
+        (&["--pair", "evil=eval"][..], "did you mean `eval`?"),
+        (
+            &["--at", "size=3"][..],
+            "`small` has no variant with `size=3`",
+        ),
+    ] {
+        let said = space
+            .pipe(&[&["diff", "small.toml", "wide.toml"][..], args].concat())
+            .ends(2);
+        assert!(said.err.contains(word), "{}", said.err);
+    }
+}
+
+#[test]
+fn a_table_has_the_formats_of_papers() {
+    let space = small();
+    let both = ["small.toml", "wide.toml", "--matrix", "seed=0,1"];
+    space.pipe(&[&["run", "-q"][..], &both].concat()).ok();
+    let table = |args: &[&str]| space.pipe(&[&["table"][..], &both, args].concat());
+    let text = table(&[]).ok().out;
+    let rows: Vec<&str> = text.lines().take(3).collect();
+    assert!(
+        rows[0].starts_with("recipe  evaluation  seeds  defense success, harmful, %"),
+        "{text}"
+    );
+    assert!(
+        rows[0].ends_with("compliance, harmless and ambiguous, %"),
+        "{text}"
+    );
+    assert!(rows[1].starts_with("small   eval            2 "), "{text}");
+    assert!(rows[2].starts_with("wide    eval            2 "), "{text}");
+    let csv = table(&["--csv", "--metric", "finished"]).ok().out;
+    assert!(csv.starts_with("recipe,axes,evaluation,metric,unit,mean,low,high,over,seeds,n\nsmall,,eval,finished,share,"), "{csv}");
+    assert!(
+        csv.lines().count() == 3 && csv.ends_with(",seeds,2,12\n"),
+        "{csv}"
+    );
+    assert!(table(&["--latex"]).ok().out.contains("\\toprule"));
+    assert!(table(&["--md"]).ok().out.starts_with("| recipe |"));
+    let json = table(&["--json", "--node", "eval"]).ok().json();
+    assert_eq!(json["rows"][1]["recipe"], "wide");
+    let said = table(&["--metric", "defence"]).ends(2);
+    assert!(said.err.contains("did you mean `defense`?"), "{}", said.err);
+    table(&["--csv", "--md"]).ends(2);
+}
