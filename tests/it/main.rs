@@ -1,10 +1,13 @@
 //! The one integration test binary.
 
 mod base;
+mod claims;
 mod cli;
+mod compare;
 mod device;
 mod engine;
 mod golden;
+mod grid;
 mod guards;
 mod kinds;
 mod layers;
@@ -18,6 +21,8 @@ mod recipe;
 mod reference;
 mod report;
 mod sampler;
+mod sides;
+mod statistics;
 mod study;
 mod table;
 mod tensorboard;

@@ -2,12 +2,14 @@
 
 use super::Space;
 
-const VERBS: [&str; 9] = [
+const VERBS: [&str; 11] = [
     "check",
     "plan",
     "run",
     "why",
     "show",
+    "diff",
+    "table",
     "ls",
     "export",
     "kinds",
