@@ -137,6 +137,8 @@ fn a_difference_has_means_an_interval_and_a_test() {
     near(high, 0.2 + 1.96 * 0.06, 0.011);
     let graded = [(0.5, 1.0), (0.25, 0.0)];
     assert_eq!(difference(&graded, true, Seed::new(3), 100).p, None);
+    // Numbers that happen to be 0 and 1 are no outcomes.
+    assert_eq!(difference(&pairs, false, Seed::new(3), 100).p, None);
 }
 
 #[test]

@@ -98,7 +98,7 @@ pub struct Difference {
     pub standard_error: Option<f64>,
     /// Of the resampled differences.
     pub share_not_positive: Option<f64>,
-    /// McNemar's, where every value is 0 or 1.
+    /// McNemar's, of shares whose every value is 0 or 1.
     pub p: Option<f64>,
 }
 
@@ -128,7 +128,7 @@ pub fn difference(pairs: &[(f64, f64)], shares: bool, seed: Seed, resamples: usi
         interval,
         standard_error: varies.then_some(boot.standard_error),
         share_not_positive: varies.then_some(boot.share_not_positive),
-        p: binary(pairs).then(|| discordant(pairs)),
+        p: (shares && binary(pairs)).then(|| discordant(pairs)),
     }
 }
 

@@ -61,7 +61,7 @@ pub struct Numbers {
     /// Prompts in pairs, of the seed that has fewest.
     pub pairs: usize,
     pub seeds: usize,
-    /// McNemar's exact p, of one seed with values 0 and 1.
+    /// McNemar's exact p, of one seed and shares with values 0 and 1.
     pub p: Option<f64>,
     pub each: Vec<Each>,
 }

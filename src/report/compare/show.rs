@@ -186,6 +186,7 @@ fn word(n: &Numbers) -> &'static str {
         (true, true, _) => "higher",
         (true, false, _) => "lower",
         (false, _, Some(_)) => "within noise",
+        (false, _, None) if n.difference == 0.0 => "no pair differs",
         (false, _, None) => "noise not known",
     }
 }
