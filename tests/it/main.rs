@@ -6,6 +6,7 @@ mod device;
 mod engine;
 mod golden;
 mod guards;
+mod identity;
 mod kinds;
 mod layers;
 mod local;
