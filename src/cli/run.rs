@@ -7,6 +7,7 @@ use crate::engine::exec::{self, Outcome as Ended, Settings, Stop};
 use crate::engine::failure::Failure;
 use crate::report::progress::{Progress, View};
 use crate::report::summary::{self, Item};
+use crate::report::words;
 use serde_json::json;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -125,13 +126,14 @@ fn announce_stop(stop: Stop, say: impl Fn(&str) + Send + 'static) {
 fn totals(ended: &Ended, items: &[Item], wall: f64) -> String {
     let hits: Vec<&Item> = items.iter().filter(|i| i.hit).collect();
     let saved: f64 = hits.iter().map(|i| i.record.cost.seconds).sum();
+    let paid: f64 = hits.iter().map(|i| i.record.cost.dollars).sum();
     let ran = items.len() - hits.len();
     let mut parts = match hits.len() {
         0 => vec![],
         n => vec![format!(
             "{} (saved {})",
             count(n as u64, "hit", "hits"),
-            duration(saved)
+            words::cost(saved, paid)
         )],
     };
     let of_state = |is: fn(&State) -> bool| ended.nodes.iter().filter(|n| is(&n.state)).count();

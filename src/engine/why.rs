@@ -25,6 +25,7 @@ pub struct Made {
     pub started_ms: u64,
     /// What a hit saves.
     pub seconds: f64,
+    pub dollars: f64,
 }
 
 /// A node above, and why its output is not what it was.
@@ -150,5 +151,6 @@ fn made(record: &Record) -> Made {
         provenance: record.provenance.clone(),
         started_ms: record.cost.started_ms,
         seconds: record.cost.seconds,
+        dollars: record.cost.dollars,
     }
 }

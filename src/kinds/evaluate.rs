@@ -66,6 +66,7 @@ judge = "world"
     check: no_check,
     cpu: Cpu::One,
     hidden: false,
+    tokens: None,
     run,
 };
 

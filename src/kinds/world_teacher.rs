@@ -69,6 +69,7 @@ samples = 4
     check,
     cpu: Cpu::One,
     hidden: false,
+    tokens: None,
     run,
 };
 

@@ -6,6 +6,7 @@ pub mod compose;
 pub mod layer;
 pub mod parse;
 pub mod resolve;
+pub mod schema;
 pub mod secret;
 pub mod tree;
 pub mod vars;
