@@ -4,25 +4,23 @@ use super::{Error, Outcome, RecipeArgs, colour_out, print, print_json, study};
 use crate::base::text::{listed, thousands};
 use crate::base::tokens::{Shown, Tokens};
 use crate::engine::clock;
-use crate::engine::graph::NodeId;
+use crate::engine::graph::{Graph, NodeId};
 use crate::engine::kind::Look;
 use crate::engine::store::Store;
 use crate::kinds::REGISTRY;
-use crate::recipe::Loaded;
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub fn run(
-    loaded: &Loaded,
+    graph: &Graph,
     store: &Store,
     recipe: &RecipeArgs,
     name: &str,
     most: usize,
     as_json: bool,
 ) -> Outcome {
-    let graph = &loaded.graph;
     let id = study::node(graph, name)?;
     let node = graph.node(id);
     let Some(tokens) = node.kind.tokens else {
@@ -36,7 +34,7 @@ pub fn run(
     let folder = Folder(store.tmp().join(clock::unique()));
     let look = Look {
         params: &node.params,
-        inputs: inputs(loaded, store, recipe, id, &folder)?,
+        inputs: inputs(graph, store, recipe, id, &folder)?,
         most,
     };
     let tokens = tokens(&look).with_context(|| format!("node `{name}`"))?;
@@ -59,13 +57,12 @@ impl Drop for Folder {
 
 /// The inputs' artifacts, laid out as the node would find them.
 fn inputs(
-    loaded: &Loaded,
+    graph: &Graph,
     store: &Store,
     recipe: &RecipeArgs,
     id: NodeId,
     folder: &Folder,
 ) -> Result<BTreeMap<&'static str, PathBuf>, Error> {
-    let graph = &loaded.graph;
     let mut inputs = BTreeMap::new();
     let mut missing: Vec<&str> = vec![];
     for (port, edge) in &graph.node(id).inputs {
@@ -86,13 +83,24 @@ fn inputs(
     }
     missing.dedup();
     let only: Vec<String> = missing.iter().map(|n| format!(" --only {n}")).collect();
-    let set: Vec<String> = recipe.set.iter().map(|s| format!(" --set '{s}'")).collect();
+    let changes = &recipe.changes;
+    let set: Vec<String> = changes
+        .set
+        .iter()
+        .map(|s| format!(" --set '{s}'"))
+        .collect();
+    let axes: Vec<String> = changes
+        .matrix
+        .iter()
+        .map(|m| format!(" --matrix '{m}'"))
+        .collect();
     Err(Error::Usage(format!(
-        "`{}` takes in what is not made yet: {}; make it with `pipe run {}{}{}`",
+        "`{}` takes in what is not made yet: {}; make it with `pipe run {}{}{}{}`",
         graph.node(id).name,
         listed(missing.iter().copied()),
         recipe.recipe.display(),
         set.concat(),
+        axes.concat(),
         only.concat()
     )))
 }

@@ -28,6 +28,14 @@ pub fn schema(registry: &Registry) -> Value {
     definitions.insert("node".into(), node(&kinds));
     definitions.insert("whole-node".into(), whole_node(&kinds));
     definitions.insert("claim".into(), claim());
+    // `[matrix.rl]` holds axes of the node `rl`.
+    definitions.insert(
+        "axis".into(),
+        json!({
+            "type": ["array", "object"], "minItems": 1, "additionalProperties": { "$ref": "#/definitions/axis" },
+            "description": "The values of an axis.",
+        }),
+    );
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "A recipe of `pipe`",
@@ -293,17 +301,19 @@ fn matrix() -> Value {
                 "type": "array", "items": { "type": "array", "items": { "type": "string" }, "minItems": 2 },
                 "description": "Axes that go together, value by value, instead of in every combination.",
             },
-            "include": { "type": "array", "items": values, "description": "Variants to add." },
+            "include": { "type": "array", "items": values, "description": "Variants to add; each names every axis." },
             "exclude": { "type": "array", "items": values, "description": "Variants to leave out: those with all of these values." },
-            "max": { "type": "integer", "minimum": 1, "description": "More variants than this are an error." },
+            "max": { "type": "integer", "minimum": 1, "description": "More variants than this are an error. Default 64." },
         },
-        "additionalProperties": { "type": "array", "minItems": 1, "description": "The values of an axis." },
+        "additionalProperties": { "$ref": "#/definitions/axis" },
     })
 }
 
 fn claim() -> Value {
     let words: Vec<&str> = Expect::ALL.iter().map(|e| e.word()).collect();
     let at = |whose: &str| json!({ "type": "object", "description": format!("Only variants of {whose} with these values, by axis.") });
+    let node = || json!({ "type": "string", "description": "The evaluation in this recipe." });
+    let other = || json!({ "type": "string", "description": "The evaluation in the other recipe; absent: of the same name." });
     let condition = json!({
         "type": "object",
         "properties": {
@@ -313,6 +323,8 @@ fn claim() -> Value {
                 "type": "number", "minimum": 0,
                 "description": "At least by this much; `within`: at most. In the metric's unit, a share as a fraction.",
             },
+            "node": node(),
+            "against_node": other(),
         },
         "required": ["metric", "is"],
         "additionalProperties": false,
@@ -322,13 +334,13 @@ fn claim() -> Value {
         "properties": {
             "about": { "type": "string", "description": "The claim in words." },
             "against": { "type": "string", "description": "The recipe it is compared with, a path from here." },
-            "node": { "type": "string", "description": "The evaluation in this recipe." },
-            "against_node": { "type": "string", "description": "The evaluation in the other recipe; absent: of the same name." },
+            "node": node(),
+            "against_node": other(),
             "at": at("this recipe"),
             "against_at": at("the other recipe"),
             "expect": { "type": "array", "items": condition, "minItems": 1, "description": "It holds if all of these do." },
         },
-        "required": ["about", "against", "node", "expect"],
+        "required": ["about", "against", "expect"],
         "additionalProperties": false,
     })
 }

@@ -60,12 +60,12 @@ fn where_a_recipe_and_its_files_lie_is_in_no_key() {
             ground.study.file(&format!("{home}/{name}"), content);
         }
         let overrides = Overrides {
-            sets: vec![],
             cwd: ground.study.dir.path().into(),
+            ..Overrides::default()
         };
         let path = PathBuf::from(home).join("variants/child.toml");
         let loaded = recipe::load(&path, &overrides, &REGISTRY);
-        ground.keys_of(&loaded.unwrap_or_else(|diags| panic!("{}", diags.render(false))))
+        ground.keys_of(&loaded.unwrap_or_else(|diags| panic!("{}", diags.render(false)))[0])
     };
     let here = lay("here", "prompt\nwhat ?\n");
     assert_eq!(here.len(), 3);
@@ -248,10 +248,12 @@ impl Ground {
     /// Or what is wrong with it.
     fn load(&self, recipe: &str) -> Result<Loaded, String> {
         let overrides = Overrides {
-            sets: vec![],
             cwd: self.study.dir.path().into(),
+            ..Overrides::default()
         };
-        recipe::from_text("r.toml", recipe, &overrides, &REGISTRY).map_err(|d| d.render(false))
+        let mut loaded = recipe::from_text("r.toml", recipe, &overrides, &REGISTRY)
+            .map_err(|d| d.render(false))?;
+        Ok(loaded.remove(0))
     }
 
     /// Plan key by node.

@@ -7,6 +7,7 @@ mod looking;
 mod manual;
 mod reading;
 mod run;
+mod several;
 mod terms;
 
 use serde_json::Value;
