@@ -2,11 +2,10 @@
 
 use super::{Outcome, RecipeArgs, StoreArgs, print, print_json, study};
 use crate::base::text::duration;
+use crate::engine::clock;
 use crate::engine::graph::{Graph, NodeId};
-use crate::engine::record::Record;
 use crate::engine::verdict::Verdict;
 use crate::engine::why::{self, Made, Why as Explained};
-use crate::engine::{clock, key};
 use crate::report::words;
 use serde_json::json;
 
@@ -52,6 +51,7 @@ pub fn run(args: &Why) -> Outcome {
             "manifest": manifest,
             "record": why.record.as_ref().map(|r| json!({
                 "key": r.key, "made_by": r.provenance, "started_ms": r.started_ms, "seconds": r.seconds, "dollars": r.dollars,
+                "inputs": r.inputs,
             })),
             "causes": why.causes.iter().map(|c| json!({
                 "node": c.node, "reasons": c.reasons, "root": c.root,
@@ -77,7 +77,13 @@ pub fn run(args: &Why) -> Outcome {
 
 fn answer(graph: &Graph, id: NodeId, why: &Explained) -> String {
     let name = &graph.node(id).name;
-    let compared = |made: &Made| format!("compared with the record made {}\n", origin(made));
+    let compared = |made: &Made| {
+        let took = words::cost(made.seconds, made.dollars);
+        format!(
+            "compared with the record made {}, in {took}\n",
+            origin(made)
+        )
+    };
     let compared = why.record.as_ref().map(compared).unwrap_or_default();
     match &why.planned.verdict {
         Verdict::Hit(record) => {
@@ -85,8 +91,9 @@ fn answer(graph: &Graph, id: NodeId, why: &Explained) -> String {
             if let Some(made) = &why.record {
                 let saves = words::cost(made.seconds, made.dollars);
                 out += &format!("  made {}; a hit saves {saves}\n", origin(made));
+                out += &made_from(graph, id, made);
             }
-            out + &made_from(graph, id, record)
+            out
         }
         Verdict::Maybe { after } => {
             let names: Vec<String> = after
@@ -102,12 +109,12 @@ fn answer(graph: &Graph, id: NodeId, why: &Explained) -> String {
                     fraction: Some(f), ..
                 } => {
                     format!(
-                        "`{name}` goes on at {:.0} % of what an attempt did not end:\n",
+                        "`{name}` goes on at {:.0} %, an attempt did not end:\n",
                         f * 100.0
                     )
                 }
                 Verdict::Resume { .. } => {
-                    format!("`{name}` goes on where an attempt did not end:\n")
+                    format!("`{name}` goes on, an attempt did not end:\n")
                 }
                 _ => format!("`{name}` runs:\n"),
             };
@@ -123,32 +130,26 @@ fn answer(graph: &Graph, id: NodeId, why: &Explained) -> String {
 fn origin(made: &Made) -> String {
     let age = clock::now_ms().saturating_sub(made.started_ms) as f64 / 1e3;
     format!(
-        "{} ago by node `{}` of `{}`, in {}",
+        "{} ago by node `{}` of `{}`",
         duration(age),
         made.provenance.node,
-        made.provenance.recipe,
-        words::cost(made.seconds, made.dollars)
+        made.provenance.recipe
     )
 }
 
 /// The inputs and files that a record was made from, by what they held.
-fn made_from(graph: &Graph, id: NodeId, record: &Record) -> String {
-    let facts = key::facts(&record.manifest);
+fn made_from(graph: &Graph, id: NodeId, made: &Made) -> String {
+    let short = |content: &str| content.chars().take(12).collect::<String>();
     let mut out = String::new();
-    for (port, edge) in &graph.node(id).inputs {
-        let content = facts.get(format!("input {port}").as_str());
-        let digest = content
-            .and_then(|c| c.split_once(' '))
-            .map_or("", |(_, d)| d);
-        let short = digest.get(..12).unwrap_or(digest);
-        let from = &graph.node(edge.node).name;
-        out += &format!("  from {from}.{} on `{port}`: {short}\n", edge.output);
+    for (port, digest) in &made.inputs {
+        let edge = graph.node(id).inputs.get(port.as_str());
+        let from = edge.map_or(String::new(), |e| {
+            format!("{}.{} ", graph.node(e.node).name, e.output)
+        });
+        out += &format!("  from {from}on `{port}`: {}\n", short(digest));
     }
-    for (fact, content) in facts {
-        if let Some(name) = fact.strip_prefix("source ") {
-            let short = content.get(..12).unwrap_or(content);
-            out += &format!("  from the files of `{name}`: {short}\n");
-        }
+    for (name, content) in &made.sources {
+        out += &format!("  from the files of `{name}`: {}\n", short(content));
     }
     out
 }
