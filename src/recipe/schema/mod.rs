@@ -5,7 +5,8 @@
 //! `kind`; nothing in it can fail. What a node is judged by hangs on its kind, in `if` and `then`, which taplo does not
 //! walk but whose errors name one key and one reason. `oneOf` would serve the first and spoil the second.
 
-use crate::base::claim::Expect;
+mod sides;
+
 use crate::base::value::Value as Param;
 use crate::engine::kind::{Kind, Registry};
 use crate::engine::params::{Default, ParamSpec, Ty};
@@ -27,15 +28,8 @@ pub fn schema(registry: &Registry) -> Value {
     }
     definitions.insert("node".into(), node(&kinds));
     definitions.insert("whole-node".into(), whole_node(&kinds));
-    definitions.insert("claim".into(), claim());
-    // `[matrix.rl]` holds axes of the node `rl`.
-    definitions.insert(
-        "axis".into(),
-        json!({
-            "type": ["array", "object"], "minItems": 1, "additionalProperties": { "$ref": "#/definitions/axis" },
-            "description": "The values of an axis.",
-        }),
-    );
+    definitions.insert("claim".into(), sides::claim());
+    definitions.insert("axis".into(), sides::axis());
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "A recipe of `pipe`",
@@ -49,21 +43,21 @@ pub fn schema(registry: &Registry) -> Value {
                 "description": "Nodes of the parent that this recipe leaves out.",
             },
             "vars": { "type": "object", "description": "Variables: `${NAME}` stands for the value, with its type; `--set vars.NAME=…` changes it." },
-            "matrix": matrix(),
+            "matrix": sides::matrix(),
             "claim": {
                 "type": "array", "items": { "$ref": "#/definitions/claim" },
                 "description": "What this recipe is expected to show against another.",
             },
             "node": {
                 "type": "object", "description": "The nodes of the study, by name.",
-                "propertyNames": { "pattern": NODE_NAME },
-                "additionalProperties": { "$ref": "#/definitions/node" },
+                "patternProperties": { NODE_NAME: { "$ref": "#/definitions/node" } },
+                "additionalProperties": only("a name of `a`-`z`, `0`-`9`, `_` and `-`"),
             },
         },
-        "additionalProperties": false,
+        "additionalProperties": only("a key of a recipe"),
         // A child may say of a node only what it changes.
         "if": { "required": ["extends"] },
-        "else": { "properties": { "node": { "additionalProperties": { "$ref": "#/definitions/whole-node" } } } },
+        "else": { "properties": { "node": { "patternProperties": { NODE_NAME: { "$ref": "#/definitions/whole-node" } } } } },
         "definitions": definitions,
     })
 }
@@ -113,7 +107,7 @@ fn node(kinds: &[&Kind]) -> Value {
     let mut judge = json!({
         "if": { "required": ["kind"] },
         "then": { "properties": { "kind": word(&names) } },
-        "else": { "properties": any, "additionalProperties": false },
+        "else": { "properties": any, "additionalProperties": only("a parameter of some kind") },
     });
     for kind in kinds.iter().rev() {
         judge = json!({
@@ -194,7 +188,8 @@ fn of_kind(kind: &Kind) -> Value {
     properties.insert("kind".into(), json!(true));
     properties.insert("description".into(), json!({ "type": "string" }));
     let inputs = or_variable(json!({
-        "type": "object", "properties": ports, "additionalProperties": false,
+        "type": "object", "properties": ports,
+        "additionalProperties": only(&format!("an input of `{}`", kind.name)),
     }));
     properties.insert("in".into(), inputs);
     for spec in specs(kind) {
@@ -210,7 +205,8 @@ fn of_kind(kind: &Kind) -> Value {
         properties.insert(spec.name.into(), shape);
     }
     json!({
-        "description": kind.summary, "properties": properties, "additionalProperties": false,
+        "description": kind.summary, "properties": properties,
+        "additionalProperties": only(&format!("a parameter of `{}`", kind.name)),
     })
 }
 
@@ -231,6 +227,12 @@ fn whole_node(kinds: &[&Kind]) -> Value {
         judge = json!({ "if": is(kind), "then": then, "else": judge });
     }
     judge
+}
+
+/// For a key that nobody knows. Nothing has this value, so the complaint stands at the key and reads `"a parameter of `sft`"
+/// was expected`; a plain `false` would underline the whole table.
+fn only(what: &str) -> Value {
+    json!({ "const": what })
 }
 
 fn is(kind: &Kind) -> Value {
@@ -288,59 +290,4 @@ fn or_variable(mut shape: Value) -> Value {
 
 fn word(words: &[&str]) -> Value {
     json!({ "type": "string", "if": { "not": { "pattern": WITH_VARIABLE } }, "then": { "enum": words } })
-}
-
-fn matrix() -> Value {
-    let values = json!({ "type": "object", "description": "Values by axis." });
-    json!({
-        "type": "object",
-        "description": "Axes, each a variable's name or a quoted path as \"rl.lr\", with the values it takes: one variant of the \
-                        recipe for every combination. Only nodes that mention an axis, and what hangs below them, are made anew.",
-        "properties": {
-            "zip": {
-                "type": "array", "items": { "type": "array", "items": { "type": "string" }, "minItems": 2 },
-                "description": "Axes that go together, value by value, instead of in every combination.",
-            },
-            "include": { "type": "array", "items": values, "description": "Variants to add; each names every axis." },
-            "exclude": { "type": "array", "items": values, "description": "Variants to leave out: those with all of these values." },
-            "max": { "type": "integer", "minimum": 1, "description": "More variants than this are an error. Default 64." },
-        },
-        "additionalProperties": { "$ref": "#/definitions/axis" },
-    })
-}
-
-fn claim() -> Value {
-    let words: Vec<&str> = Expect::ALL.iter().map(|e| e.word()).collect();
-    let at = |whose: &str| json!({ "type": "object", "description": format!("Only variants of {whose} with these values, by axis.") });
-    let node = || json!({ "type": "string", "description": "The evaluation in this recipe." });
-    let other = || json!({ "type": "string", "description": "The evaluation in the other recipe; absent: of the same name." });
-    let condition = json!({
-        "type": "object",
-        "properties": {
-            "metric": { "type": "string", "description": "A metric of the evaluation." },
-            "is": { "enum": words, "description": "Lower or higher than in the other recipe, or within a distance of it." },
-            "by": {
-                "type": "number", "minimum": 0,
-                "description": "At least by this much; `within`: at most. In the metric's unit, a share as a fraction.",
-            },
-            "node": node(),
-            "against_node": other(),
-        },
-        "required": ["metric", "is"],
-        "additionalProperties": false,
-    });
-    json!({
-        "type": "object",
-        "properties": {
-            "about": { "type": "string", "description": "The claim in words." },
-            "against": { "type": "string", "description": "The recipe it is compared with, a path from here." },
-            "node": node(),
-            "against_node": other(),
-            "at": at("this recipe"),
-            "against_at": at("the other recipe"),
-            "expect": { "type": "array", "items": condition, "minItems": 1, "description": "It holds if all of these do." },
-        },
-        "required": ["about", "against", "expect"],
-        "additionalProperties": false,
-    })
 }
