@@ -5,17 +5,20 @@ mod diff;
 mod export;
 mod kinds;
 mod ls;
+mod man;
 mod past;
 mod plan;
 mod run;
+mod schema;
 mod show;
 mod study;
 mod table;
+mod tokens;
 mod why;
 
 use crate::base::diag::Diags;
 use crate::engine::failure::Failure;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueHint};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -43,12 +46,9 @@ enum Verb {
     Ls(ls::Ls),
     Export(export::Export),
     Kinds(kinds::Kinds),
-    /// Print a completion script for a shell.
-    ///
-    /// Example: pipe completions bash > ~/.local/share/bash-completion/completions/pipe
-    Completions {
-        shell: clap_complete::Shell,
-    },
+    Schema(schema::Schema),
+    Man(man::Man),
+    Completions(man::Completions),
     /// Runs one attempt; started by `run`.
     #[command(hide = true)]
     Worker {
@@ -89,7 +89,7 @@ struct Changes {
 #[derive(Args)]
 struct StoreArgs {
     /// Folder of the store [default: $PIPE_STORE, else `cache`]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     store: Option<PathBuf>,
 }
 
@@ -142,12 +142,9 @@ pub fn main() -> i32 {
         Verb::Ls(args) => ls::run(&args),
         Verb::Export(args) => export::run(&args),
         Verb::Kinds(args) => kinds::run(&args),
-        Verb::Completions { shell } => {
-            let mut script = vec![];
-            clap_complete::generate(shell, &mut Cli::command(), "pipe", &mut script);
-            print(&String::from_utf8_lossy(&script));
-            Ok(())
-        }
+        Verb::Schema(args) => schema::run(&args),
+        Verb::Man(args) => man::run(&args),
+        Verb::Completions(args) => man::complete(&args),
         Verb::Worker { attempt } => {
             crate::base::memory::keep_freed();
             return crate::engine::worker::main(&crate::kinds::REGISTRY, &attempt);
@@ -212,6 +209,11 @@ fn print_json(value: &serde_json::Value) {
 /// Whether stderr shows colours.
 fn colour() -> bool {
     std::io::stderr().is_terminal() && environment("NO_COLOR").is_none()
+}
+
+/// Whether stdout does.
+fn colour_out() -> bool {
+    std::io::stdout().is_terminal() && environment("NO_COLOR").is_none()
 }
 
 /// The one place where the environment is read.
