@@ -37,6 +37,7 @@ fn graphs_part_at_a_parameter_and_what_hangs_below_is_a_consequence() {
         nodes: 3,
         seconds: 15.5,
         cpu_seconds: 31.0,
+        dollars: 0.25,
         peak_bytes: 1_000_000,
         unknown: 0,
     };
@@ -471,8 +472,8 @@ reasoning words, harmful  20     12.0   13.5                           +1.5  noi
 
 cost
 1 node shared, which saves 1.0 s
-  only base: 3 nodes, 16 s (cpu 31 s), at most 1.0 MB
-  only wide: 3 nodes, 16 s (cpu 31 s), at most 1.0 MB
+  only base: 3 nodes, 16 s, $0.25 (cpu 31 s), at most 1.0 MB
+  only wide: 3 nodes, 16 s, $0.25 (cpu 31 s), at most 1.0 MB
 "
     );
     let md = show::page(&found).markdown();

@@ -160,6 +160,11 @@ impl Space {
                 cost: Cost {
                     seconds: seconds(node.kind.name),
                     cpu_seconds: 2.0 * seconds(node.kind.name),
+                    dollars: if node.kind.name == "generate" {
+                        0.25
+                    } else {
+                        0.0
+                    },
                     peak_bytes: 1_000_000,
                     ..Cost::default()
                 },

@@ -68,6 +68,7 @@ pub struct Costs {
     pub nodes: usize,
     pub seconds: f64,
     pub cpu_seconds: f64,
+    pub dollars: f64,
     /// The highest of any.
     pub peak_bytes: u64,
     /// Nodes without an artifact, whose cost is not known.
@@ -234,6 +235,7 @@ fn own(sides: &[&Side], others: &[&Side]) -> Costs {
         costs.nodes += 1;
         costs.seconds += record.cost.seconds;
         costs.cpu_seconds += record.cost.cpu_seconds;
+        costs.dollars += record.cost.dollars;
         costs.peak_bytes = costs.peak_bytes.max(record.cost.peak_bytes);
     }
     costs

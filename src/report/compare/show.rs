@@ -4,9 +4,9 @@ use crate::base::text::{bytes, count, duration};
 use crate::report::compare::measures::{Compared, Evaluation, Numbers, Over};
 use crate::report::compare::structure::{Change, Lone, Structure};
 use crate::report::compare::{Comparison, Costs};
-use crate::report::metrics;
 use crate::report::page::Page;
 use crate::report::table::{Table, left, right};
+use crate::report::{metrics, words};
 
 /// More seeds than this are not shown one by one.
 const NAMED_SEEDS: usize = 5;
@@ -253,7 +253,10 @@ fn shared(s: &Structure) -> String {
     let nodes = count(s.shared.len() as u64, "node", "nodes");
     match s.shared.is_empty() {
         true => "nothing is shared".into(),
-        false => format!("{nodes} shared, which saves {}", duration(s.shared_seconds)),
+        false => {
+            let saved = words::cost(s.shared_seconds, s.shared_dollars);
+            format!("{nodes} shared, which saves {saved}")
+        }
     }
 }
 
@@ -267,7 +270,7 @@ fn cost(costs: &Costs) -> String {
         0 => format!("nothing{unknown}"),
         _ => format!(
             "{nodes}, {} (cpu {}), at most {}{unknown}",
-            duration(costs.seconds),
+            words::cost(costs.seconds, costs.dollars),
             duration(costs.cpu_seconds),
             bytes(costs.peak_bytes)
         ),

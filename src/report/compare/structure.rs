@@ -23,6 +23,7 @@ pub struct Structure {
     pub shared: Vec<String>,
     /// What the shared artifacts took, which the second side does not pay again.
     pub shared_seconds: f64,
+    pub shared_dollars: f64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -80,7 +81,9 @@ pub fn structure(a: &Side, b: &Side) -> Structure {
         if one_artifact || (changes.is_empty() && inputs_same && !both) {
             same.insert(id);
             out.shared.push(node.name.clone());
-            out.shared_seconds += keys.0.or(keys.1).map_or(0.0, |r| r.cost.seconds);
+            let cost = keys.0.or(keys.1).map(|r| &r.cost);
+            out.shared_seconds += cost.map_or(0.0, |c| c.seconds);
+            out.shared_dollars += cost.map_or(0.0, |c| c.dollars);
         } else if changes.is_empty() {
             out.below.push(node.name.clone());
         } else {

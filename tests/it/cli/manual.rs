@@ -2,7 +2,7 @@
 
 use super::Space;
 
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 13] = [
     "check",
     "plan",
     "run",
