@@ -1,15 +1,18 @@
 //! The command line: arguments, exit codes, printing. Every verb is a file; how anything is done is other rooms' business.
 
 mod check;
+mod diff;
 mod export;
 mod kinds;
 mod ls;
 mod man;
+mod past;
 mod plan;
 mod run;
 mod schema;
 mod show;
 mod study;
+mod table;
 mod tokens;
 mod why;
 
@@ -19,8 +22,8 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
-const AFTER: &str = "Exit status: 0 done, 1 a node failed, 2 the recipe or the arguments are wrong, 3 the store or the \
-machine cannot be used, 130 interrupted.\n\nThe store is `--store`, else the environment variable PIPE_STORE, else `cache` in the \
+const AFTER: &str = "Exit status: 0 done, 1 a node failed (of `diff`: something differs), 2 the recipe or the arguments are \
+wrong, 3 the store or the machine cannot be used, 130 interrupted.\n\nThe store is `--store`, else the environment variable PIPE_STORE, else `cache` in the \
 current folder.\n\nExample: pipe run recipes/tars.toml";
 
 /// A declarative engine for LLM post-training studies: one TOML recipe is a graph of nodes that run once and are kept.
@@ -38,6 +41,8 @@ enum Verb {
     Run(run::Run),
     Why(why::Why),
     Show(show::Show),
+    Diff(diff::Diff),
+    Table(table::Table),
     Ls(ls::Ls),
     Export(export::Export),
     Kinds(kinds::Kinds),
@@ -103,7 +108,10 @@ enum Error {
 
 impl From<anyhow::Error> for Error {
     fn from(error: anyhow::Error) -> Error {
-        Error::World(error)
+        match error.downcast::<Diags>() {
+            Ok(diags) => Error::Author(diags),
+            Err(error) => Error::World(error),
+        }
     }
 }
 
@@ -129,6 +137,8 @@ pub fn main() -> i32 {
         Verb::Run(args) => run::run(&args),
         Verb::Why(args) => why::run(&args),
         Verb::Show(args) => show::run(&args),
+        Verb::Diff(args) => diff::run(&args),
+        Verb::Table(args) => table::run(&args),
         Verb::Ls(args) => ls::run(&args),
         Verb::Export(args) => export::run(&args),
         Verb::Kinds(args) => kinds::run(&args),

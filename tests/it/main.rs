@@ -1,10 +1,13 @@
 //! The one integration test binary.
 
 mod base;
+mod claims;
 mod cli;
+mod compare;
 mod device;
 mod engine;
 mod golden;
+mod grid;
 mod guards;
 mod identity;
 mod kinds;
@@ -20,6 +23,8 @@ mod reference;
 mod report;
 mod sampler;
 mod schema;
+mod sides;
+mod statistics;
 mod study;
 mod table;
 mod tensorboard;

@@ -2,12 +2,14 @@
 
 use super::Space;
 
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 13] = [
     "check",
     "plan",
     "run",
     "why",
     "show",
+    "diff",
+    "table",
     "ls",
     "export",
     "kinds",
