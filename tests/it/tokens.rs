@@ -99,7 +99,7 @@ fn pairs_show_the_chosen_and_the_rejected_answer() {
         id: id.into(),
         prompt: CompletedPrompt::from(prompt(id, "use the hammer")),
         chosen: chosen.into(),
-        rejected: "wash".into(),
+        rejected: "sorry .".into(),
         chosen_score: 1.0,
         rejected_score: 0.0,
         chosen_finished: true,
@@ -130,7 +130,7 @@ fn pairs_show_the_chosen_and_the_rejected_answer() {
         "its end of turn is trained"
     );
     // It ran into its length limit: no end of turn.
-    assert_eq!(trained(&tokens, 1).trim(), "wash");
+    assert_eq!(trained(&tokens, 1).trim(), "sorry .");
     assert_eq!(tokens.examples, 4, "two pairs are left");
     let dropped: Vec<(&str, usize)> = tokens
         .dropped
@@ -194,10 +194,10 @@ fn prompts_end_where_the_model_begins() {
 #[test]
 fn both_sets_of_a_rerouting_are_shown_with_what_was_too_long() {
     let inputs = Inputs::new();
-    let harmful = inputs.rows("harmful", &[completion("h", "use the hammer firmly")]);
+    let harmful = inputs.rows("harmful", &[completion("h", "sorry , i cannot")]);
     let retain = [
-        completion("r", "wash"),
-        completion("l", &"wash ".repeat(60)),
+        completion("r", "sorry ."),
+        completion("l", &"sorry . ".repeat(30)),
     ];
     let retain = inputs.rows("retain", &retain);
     let params = [
@@ -211,6 +211,6 @@ fn both_sets_of_a_rerouting_are_shown_with_what_was_too_long() {
     );
     let ids: Vec<&str> = tokens.shown.iter().map(|s| s.id.as_str()).collect();
     assert_eq!(ids, ["h#0, harmful", "r#0, retain"]);
-    assert!(trained(&tokens, 0).starts_with("use the hammer firmly"));
+    assert!(trained(&tokens, 0).starts_with("sorry , i cannot"));
     assert_eq!(tokens.dropped, [("longer than 40 tokens".to_string(), 1)]);
 }

@@ -118,7 +118,7 @@ fn node(kinds: &[&Kind]) -> Value {
     }
     let mut node = json!({ "type": "object", "properties": offered });
     node.as_object_mut()
-        .expect("written above")
+        .expect("the schema of a node is a table")
         .extend(judge.as_object().cloned().unwrap_or_default());
     node
 }
