@@ -5,6 +5,7 @@ mod export;
 mod kinds;
 mod ls;
 mod plan;
+mod report;
 mod run;
 mod show;
 mod study;
@@ -35,6 +36,7 @@ enum Verb {
     Run(run::Run),
     Why(why::Why),
     Show(show::Show),
+    Report(report::Report),
     Ls(ls::Ls),
     Export(export::Export),
     Kinds(kinds::Kinds),
@@ -109,6 +111,7 @@ pub fn main() -> i32 {
         Verb::Run(args) => run::run(&args),
         Verb::Why(args) => why::run(&args),
         Verb::Show(args) => show::run(&args),
+        Verb::Report(args) => report::run(&args),
         Verb::Ls(args) => ls::run(&args),
         Verb::Export(args) => export::run(&args),
         Verb::Kinds(args) => kinds::run(&args),

@@ -3,6 +3,7 @@
 
 pub mod metrics;
 pub mod model;
+pub mod page;
 pub mod progress;
 pub mod side;
 pub mod summary;
