@@ -5,7 +5,7 @@ use crate::engine::plan::{self, Wanted};
 use crate::engine::verdict::Verdict;
 use crate::kinds::REGISTRY;
 use crate::recipe::{self, Overrides};
-use crate::report::page::{self, Page, Source};
+use crate::report::html::{self, Page, Source};
 use crate::report::side::Side;
 use anyhow::Context;
 use serde_json::json;

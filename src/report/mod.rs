@@ -1,9 +1,9 @@
 //! What people read of recipes and runs: tables, the live view, summaries. A reader of events and records; knows neither
 //! kinds nor models.
 
+pub mod html;
 pub mod metrics;
 pub mod model;
-pub mod page;
 pub mod progress;
 pub mod side;
 pub mod summary;

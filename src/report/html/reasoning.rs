@@ -2,11 +2,11 @@
 
 use crate::base::rows::Metric;
 use crate::base::stats;
-use crate::report::page::Styles;
-use crate::report::page::frontier::bars;
-use crate::report::page::plot::{Axis, Chart, Mark, Series};
-use crate::report::page::samples::{Row, Rows};
-use crate::report::page::series::{Estimate, Method, over_seeds};
+use crate::report::html::Styles;
+use crate::report::html::frontier::bars;
+use crate::report::html::plot::{Axis, Chart, Mark, Series};
+use crate::report::html::samples::{Row, Rows};
+use crate::report::html::series::{Estimate, Method, over_seeds};
 use serde::Serialize;
 use std::collections::BTreeMap;
 

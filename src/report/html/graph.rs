@@ -2,8 +2,8 @@
 //! the first; a node's variants under other choices of axes are one box.
 
 use crate::base::text::duration;
-use crate::report::page::legend::escape;
-use crate::report::page::study::Study;
+use crate::report::html::legend::escape;
+use crate::report::html::study::Study;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

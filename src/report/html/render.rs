@@ -1,6 +1,6 @@
 //! The page as text: the template with the data, the pictures, the style and the script put into it.
 
-use crate::report::page::{Page, legend};
+use crate::report::html::{Page, legend};
 use anyhow::{Context, Result};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
@@ -13,7 +13,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// One file that refers to no other.
-pub fn html(page: &Page) -> Result<String> {
+pub fn page(page: &Page) -> Result<String> {
     let mut env = Environment::new();
     let mut syntax = SyntaxConfig::builder();
     syntax.trim_blocks(true).lstrip_blocks(true);

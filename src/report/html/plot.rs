@@ -3,7 +3,7 @@
 //! Drawn four times as large as shown, because the drawing library counts in whole pixels. In a page the colours become
 //! CSS variables, so that they follow the reader's theme; a figure of its own keeps readable fixed ones.
 
-use crate::report::page::legend;
+use crate::report::html::legend;
 use anyhow::{Result, anyhow};
 use plotters::chart::ChartContext;
 use plotters::coord::Shift;

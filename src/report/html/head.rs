@@ -2,8 +2,8 @@
 //! were made by their records; there is no clock.
 
 use crate::base::text::{count, duration, listed};
-use crate::report::page::Source;
-use crate::report::page::study::Study;
+use crate::report::html::Source;
+use crate::report::html::study::Study;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -86,7 +86,7 @@ pub fn head(study: &Study, sources: &[Source]) -> Head {
 }
 
 fn recipes(study: &Study, sources: &[Source]) -> Vec<Recipe> {
-    let one = |recipe: &crate::report::page::study::Recipe| {
+    let one = |recipe: &crate::report::html::study::Recipe| {
         let sides = || recipe.sides.iter().map(|s| &study.sides[*s].axes);
         let mut axes: Vec<(&str, Vec<&str>)> = vec![];
         for (axis, value) in sides().flatten() {
@@ -112,7 +112,7 @@ fn recipes(study: &Study, sources: &[Source]) -> Vec<Recipe> {
 
 /// A shared node is said to be missing once.
 fn missing(study: &Study) -> Vec<Missing> {
-    let of = |(at, recipe): (usize, &crate::report::page::study::Recipe)| {
+    let of = |(at, recipe): (usize, &crate::report::html::study::Recipe)| {
         let own = study
             .items
             .iter()

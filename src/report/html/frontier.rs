@@ -1,10 +1,10 @@
 //! Defense success against compliance: a line over λ for every method that has several, a point for the others.
 
 use crate::base::text::count;
-use crate::report::page::Styles;
-use crate::report::page::plot::{Axis, Chart, Mark, Series};
-use crate::report::page::series::{Estimate, Method, estimate};
-use crate::report::page::study::Study;
+use crate::report::html::Styles;
+use crate::report::html::plot::{Axis, Chart, Mark, Series};
+use crate::report::html::series::{Estimate, Method, estimate};
+use crate::report::html::study::Study;
 use serde::Serialize;
 
 /// Names of the two metrics.

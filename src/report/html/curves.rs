@@ -1,10 +1,10 @@
 //! Training curves from the `curve.jsonl` of training nodes: a chart a quantity, a line a method, thin lines its seeds.
 
 use crate::engine::store::Store;
-use crate::report::page::plot::{Axis, Chart, Mark, Series};
-use crate::report::page::series::{Method, methods};
-use crate::report::page::study::{Item, Study};
-use crate::report::page::{Styles, read};
+use crate::report::html::plot::{Axis, Chart, Mark, Series};
+use crate::report::html::series::{Method, methods};
+use crate::report::html::study::{Item, Study};
+use crate::report::html::{Styles, read};
 use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::{Map, Value};

@@ -5,7 +5,7 @@ use crate::base::claim::Axes;
 use crate::base::rows::Metric;
 use crate::base::stats;
 use crate::report::metrics;
-use crate::report::page::study::{Item, Study};
+use crate::report::html::study::{Item, Study};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 

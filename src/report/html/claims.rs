@@ -1,6 +1,6 @@
 //! What the recipes claim of each other, and what the numbers say to it.
 
-use crate::report::page::study::Study;
+use crate::report::html::study::Study;
 use serde::Serialize;
 
 #[derive(Serialize)]

@@ -2,8 +2,8 @@
 //! were resolved.
 
 use crate::base::text::{bytes, duration};
-use crate::report::page::graph::Group;
-use crate::report::page::study::{Item, Study};
+use crate::report::html::graph::Group;
+use crate::report::html::study::{Item, Study};
 use serde::Serialize;
 
 /// Of one group of the graph.

@@ -3,9 +3,9 @@
 
 use crate::base::rows::{PromptClass, ROWS};
 use crate::engine::store::Store;
-use crate::report::page::read;
-use crate::report::page::series::Method;
-use crate::report::page::study::Study;
+use crate::report::html::read;
+use crate::report::html::series::Method;
+use crate::report::html::study::Study;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
