@@ -1,29 +1,30 @@
-//! `pipe check`: is the recipe right?
+//! `pipe check`: are the recipes right?
 
-use super::{Error, Outcome, RecipeArgs, colour, complain, print, print_json, study};
+use super::{Error, Outcome, RecipesArgs, colour, complain, print, print_json, study};
 use crate::base::text::count;
+use crate::recipe::study::Study;
 use serde_json::json;
 
-/// Check a recipe: everything that is wrong with it, at once, with line and caret.
+/// Check recipes: everything that is wrong with them, at once, with line and caret.
 ///
-/// Reads the recipe and what it extends; needs no store, no network, no GPU. Files that it names have to exist.
+/// Reads the recipes and what they extend; needs no store, no network, no GPU. Files that they name have to exist.
 ///
 /// Example: pipe check recipes/tars.toml --set vars.lambda=0.3
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Check {
     #[command(flatten)]
-    recipe: RecipeArgs,
+    recipes: RecipesArgs,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
-    /// Print the recipe with everything resolved: nothing extended, no variables, defaults written out
+    /// Print every variant with everything resolved: nothing extended, no variables, defaults written out
     #[arg(long)]
     resolved: bool,
 }
 
 pub fn run(args: &Check) -> Outcome {
-    let loaded = match study::load(&args.recipe) {
+    let study = match study::load_all(&args.recipes.recipes, &args.recipes.changes) {
         Err(Error::Author(diags)) if args.json => {
             print_json(&json!({ "ok": false, "diagnostics": diags.json() }));
             return Err(Error::Told(2));
@@ -31,26 +32,61 @@ pub fn run(args: &Check) -> Outcome {
         other => other?,
     };
     if args.json {
-        let nodes: Vec<_> = loaded
-            .graph
-            .nodes()
-            .iter()
-            .map(|n| json!({ "node": n.name, "kind": n.kind.name }))
-            .collect();
+        let variants = study.variants.iter().map(|v| {
+            let nodes = v.loaded.graph.nodes().iter();
+            let nodes: Vec<_> = nodes
+                .map(|n| json!({ "node": n.name, "kind": n.kind.name }))
+                .collect();
+            json!({
+                "name": v.loaded.name, "file": v.file, "axes": v.axes(), "nodes": nodes,
+                "claims": v.loaded.claims.len(),
+            })
+        });
         print_json(&json!({
-            "ok": true, "name": loaded.name, "nodes": nodes, "diagnostics": loaded.warnings.json(),
+            "ok": true, "recipes": variants.collect::<Vec<_>>(), "nodes": study.graph.nodes().len(),
+            "diagnostics": study.warnings.json(),
         }));
         return Ok(());
     }
-    complain(&loaded.warnings.render(colour()));
-    if args.resolved {
-        print(&loaded.resolved_text);
-    } else {
-        print(&format!(
-            "ok: `{}` has {}\n",
-            loaded.name,
-            count(loaded.graph.nodes().len() as u64, "node", "nodes")
-        ));
+    complain(&study.warnings.render(colour()));
+    match args.resolved {
+        true => print(&resolved(&study)),
+        false => print(&counts(&study)),
     }
     Ok(())
+}
+
+fn resolved(study: &Study) -> String {
+    let texts: Vec<String> = study
+        .variants
+        .iter()
+        .map(|v| match study.variants.len() {
+            1 => v.loaded.resolved_text.clone(),
+            _ => format!("# --- {}\n\n{}", v.label(), v.loaded.resolved_text),
+        })
+        .collect();
+    texts.join("\n")
+}
+
+/// A line a recipe, and how much of it is one.
+fn counts(study: &Study) -> String {
+    let nodes = |n: usize| count(n as u64, "node", "nodes");
+    let mut out = String::new();
+    for name in study.names() {
+        let own = study.variants.iter().filter(|v| v.loaded.name == name);
+        let sizes: Vec<usize> = own.map(|v| v.places.len()).collect();
+        let variants = match sizes.len() {
+            1 => String::new(),
+            n => format!(" in each of {n} variants"),
+        };
+        out += &format!("ok: `{name}` has {}{variants}\n", nodes(sizes[0]));
+    }
+    if study.variants.len() > 1 {
+        out += &format!(
+            "together {}, {} of them distinct\n",
+            nodes(study.counted_apart()),
+            study.graph.nodes().len()
+        );
+    }
+    out
 }

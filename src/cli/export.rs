@@ -31,11 +31,11 @@ pub struct Export {
 }
 
 pub fn run(args: &Export) -> Outcome {
-    let loaded = study::load(&args.recipe)?;
+    let study = study::load(&args.recipe)?;
     let store = study::open(&args.store)?;
-    let place = study::place(&loaded.graph, &args.node)?;
-    let record = study::record(&store, &loaded.graph, place.id)?;
-    let (name, artifact) = study::artifact(&loaded.graph, &place, &record);
+    let place = study::place(&study.graph, &args.node)?;
+    let record = study::record(&store, &study.graph, place.id)?;
+    let (name, artifact) = study::artifact(&study.graph, &place, &record);
     let shown = args.folder.display();
     if args.folder.exists() && !args.folder.is_dir() {
         return Err(Error::Usage(format!("{shown} is not a folder")));

@@ -13,7 +13,7 @@ mod why;
 
 use crate::base::diag::Diags;
 use crate::engine::failure::Failure;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -57,10 +57,30 @@ enum Verb {
 #[derive(Args)]
 struct RecipeArgs {
     /// The recipe's TOML file
+    #[arg(value_hint = ValueHint::FilePath)]
     recipe: PathBuf,
+    #[command(flatten)]
+    changes: Changes,
+}
+
+/// Recipes that are one study, with changes for this command only.
+#[derive(Args)]
+struct RecipesArgs {
+    /// The recipes' TOML files; what they share is one node
+    #[arg(required = true, value_name = "RECIPE", value_hint = ValueHint::FilePath)]
+    recipes: Vec<PathBuf>,
+    #[command(flatten)]
+    changes: Changes,
+}
+
+#[derive(Args)]
+struct Changes {
     /// Change a value for this command: `vars.NAME=VALUE`, `NODE.PARAM=VALUE`. May be repeated
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
+    /// An axis for this command, over that of `[matrix]`: `seed=0,1,2`, `rl.lr=1e-4,2e-4`. May be repeated
+    #[arg(long, value_name = "AXIS=VALUES")]
+    matrix: Vec<String>,
 }
 
 #[derive(Args)]

@@ -1,6 +1,6 @@
 //! `pipe plan`: what would run, and why.
 
-use super::{Outcome, RecipeArgs, StoreArgs, colour, complain, print, print_json, study};
+use super::{Outcome, RecipesArgs, StoreArgs, colour, complain, print, print_json, study};
 use crate::base::text::duration;
 use crate::engine::plan;
 use crate::engine::verdict::Verdict;
@@ -18,10 +18,10 @@ use serde_json::json;
 #[command(verbatim_doc_comment)]
 pub struct Plan {
     #[command(flatten)]
-    recipe: RecipeArgs,
+    recipes: RecipesArgs,
     #[command(flatten)]
     store: StoreArgs,
-    /// Only this node and what it needs. May be repeated
+    /// Only this node and what it needs; a name that several variants have is all of them. May be repeated
     #[arg(long, value_name = "NODE")]
     only: Vec<String>,
     /// As if this node had no record. May be repeated
@@ -33,17 +33,17 @@ pub struct Plan {
 }
 
 pub fn run(args: &Plan) -> Outcome {
-    let loaded = study::load(&args.recipe)?;
+    let study = study::load_all(&args.recipes.recipes, &args.recipes.changes)?;
     let store = study::open(&args.store)?;
-    let graph = &loaded.graph;
+    let graph = &study.graph;
     let wanted = study::wanted(graph, &args.only, &args.fresh)?;
     let plan = plan::plan(&store, graph, &wanted)?;
     if args.json {
         let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
-        print_json(&json!({ "recipe": loaded.name, "store": store.root(), "nodes": lines }));
+        print_json(&json!({ "recipes": study.names(), "store": store.root(), "nodes": lines }));
         return Ok(());
     }
-    complain(&loaded.warnings.render(colour()));
+    complain(&study.warnings.render(colour()));
     let mut table = Table::new([
         left(""),
         left("node"),

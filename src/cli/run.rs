@@ -1,10 +1,11 @@
 //! `pipe run`: makes what is missing, shows it live, ends with the study's table.
 
-use super::{Error, Outcome, RecipeArgs, StoreArgs, colour, complain, print, print_json, study};
+use super::{Error, Outcome, RecipesArgs, StoreArgs, colour, complain, print, print_json, study};
 use crate::base::text::{count, duration};
 use crate::engine::event::State;
 use crate::engine::exec::{self, Outcome as Ended, Settings, Stop};
 use crate::engine::failure::Failure;
+use crate::recipe::study::Study;
 use crate::report::progress::{Progress, View};
 use crate::report::summary::{self, Item};
 use serde_json::json;
@@ -13,18 +14,21 @@ use std::time::{Duration, Instant};
 
 /// Run a study: make what is missing, reuse what is there, end with the table.
 ///
+/// Several recipes, and the variants of a `[matrix]`, are one graph: what they share runs once.
+///
 /// Every node runs in a process of its own. Ctrl-C lets the nodes save their state and stops; a second Ctrl-C kills
 /// them. The same command later goes on where it stopped. Progress goes to stderr, results to stdout.
 ///
 /// Example: pipe run recipes/tars.toml --set vars.lambda=0.3 --only rl-eval
+/// Example: pipe run recipes/tars.toml recipes/ablations/*.toml --matrix seed=0,1,2
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Run {
     #[command(flatten)]
-    recipe: RecipeArgs,
+    recipes: RecipesArgs,
     #[command(flatten)]
     store: StoreArgs,
-    /// Only this node and what it needs. May be repeated
+    /// Only this node and what it needs; a name that several variants have is all of them. May be repeated
     #[arg(long, value_name = "NODE")]
     only: Vec<String>,
     /// Run this node although there is a record. May be repeated
@@ -43,15 +47,19 @@ pub struct Run {
 
 pub fn run(args: &Run) -> Outcome {
     let started = Instant::now();
-    let loaded = study::load(&args.recipe)?;
-    complain(&loaded.warnings.render(colour()));
+    let study = study::load_all(&args.recipes.recipes, &args.recipes.changes)?;
+    complain(&study.warnings.render(colour()));
     let store = study::open(&args.store)?;
-    let graph = &loaded.graph;
+    let graph = &study.graph;
     let wanted = study::wanted(graph, &args.only, &args.fresh)?;
     let mut settings = Settings::new()?;
     settings.threads = args.threads.map_or(settings.threads, usize::from);
     settings.stop = Stop::on_signals()?;
-    settings.recipes = vec![(loaded.name.clone(), loaded.resolved_text.clone())];
+    let texts = study.variants.iter();
+    settings.recipes = texts
+        .map(|v| (v.label(), v.loaded.resolved_text.clone()))
+        .collect();
+    settings.origins = study.origins();
 
     let view = match (args.quiet, std::io::stderr().is_terminal()) {
         (true, _) => View::Quiet,
@@ -64,6 +72,7 @@ pub fn run(args: &Run) -> Outcome {
         progress.hear(event)
     })?;
 
+    let notes = study.notes();
     let items: Vec<Item> = outcome
         .nodes
         .iter()
@@ -73,19 +82,21 @@ pub fn run(args: &Run) -> Outcome {
                 node: &n.name,
                 record,
                 hit: matches!(n.state, State::Hit { .. }),
-                about: loaded.notes.get(&n.name).map(String::as_str),
+                about: notes.get(&n.name).map(String::as_str),
             })
         })
         .collect();
+    let sharing = sharing(&study, &outcome);
     let wall = started.elapsed().as_secs_f64();
     let failure = outcome.failure();
     if args.json {
         print_json(&json!({
-            "recipe": loaded.name,
+            "recipes": study.names(),
             "run": outcome.run,
             "store": store.root(),
             "ok": failure.is_none(),
             "seconds": wall,
+            "shared": sharing.map(|s| json!({ "nodes": s.nodes, "seconds": s.seconds })),
             "states": outcome.nodes.iter().map(|n| json!({ "node": n.name, "state": n.state })).collect::<Vec<_>>(),
             "nodes": summary::json(&store, &items)?,
         }));
@@ -96,6 +107,15 @@ pub fn run(args: &Run) -> Outcome {
             print(&format!("{}\n", summary::costs(&items)));
         }
         print(&totals(&outcome, &items, wall));
+        if let Some(shared) = sharing {
+            print(&format!(
+                "{} of {} in {} are shared (saved {})\n",
+                shared.nodes,
+                count(study.counted_apart() as u64, "node", "nodes"),
+                count(study.variants.len() as u64, "variant", "variants"),
+                duration(shared.seconds)
+            ));
+        }
         print(&format!(
             "run {} in {}\n",
             outcome.run,
@@ -110,6 +130,31 @@ pub fn run(args: &Run) -> Outcome {
         }
         Some(failure) => Err(failure.into()),
     }
+}
+
+/// What several variants have in common.
+#[derive(Clone, Copy)]
+struct Sharing {
+    /// Nodes that would have been made once more.
+    nodes: usize,
+    /// What they would have taken.
+    seconds: f64,
+}
+
+/// Nothing for a single variant.
+fn sharing(study: &Study, ended: &Ended) -> Option<Sharing> {
+    let mut shared = Sharing {
+        nodes: 0,
+        seconds: 0.0,
+    };
+    for end in &ended.nodes {
+        let users = study.variants.iter();
+        let again = users.filter(|v| v.places.contains(&end.id)).count() - 1;
+        shared.nodes += again;
+        let cost = end.record.as_ref().map_or(0.0, |r| r.cost.seconds);
+        shared.seconds += again as f64 * cost;
+    }
+    (study.variants.len() > 1).then_some(shared)
 }
 
 /// Says at once that a Ctrl-C was heard: saving the state of a large model takes a while.

@@ -8,7 +8,7 @@ use crate::engine::plan;
 use crate::engine::record::{Artifact, Record};
 use crate::engine::store::Store;
 use crate::engine::verdict::Verdict;
-use crate::recipe::Loaded;
+use crate::recipe::study::Study;
 use crate::report::summary::{self, Item};
 use crate::report::table::{Table, left, right};
 use crate::report::{metrics, model};
@@ -45,14 +45,14 @@ pub struct Show {
 }
 
 pub fn run(args: &Show) -> Outcome {
-    let loaded = study::load(&args.recipe)?;
+    let study = study::load(&args.recipe)?;
     let store = study::open(&args.store)?;
     let Some(node) = &args.node else {
-        return table(args, &loaded, &store);
+        return table(args, &study, &store);
     };
-    let place = study::place(&loaded.graph, node)?;
-    let record = study::record(&store, &loaded.graph, place.id)?;
-    let (name, artifact) = study::artifact(&loaded.graph, &place, &record);
+    let place = study::place(&study.graph, node)?;
+    let record = study::record(&store, &study.graph, place.id)?;
+    let (name, artifact) = study::artifact(&study.graph, &place, &record);
     let mut out = header(&store, &record, name, artifact);
     let rows_file = artifact.files.iter().find(|f| f.path == rows::ROWS);
     if let Some(blob) = rows_file {
@@ -117,9 +117,10 @@ pub fn run(args: &Show) -> Outcome {
 }
 
 /// The study's table, of what is there.
-fn table(args: &Show, loaded: &Loaded, store: &Store) -> Outcome {
-    let graph = &loaded.graph;
+fn table(args: &Show, study: &Study, store: &Store) -> Outcome {
+    let graph = &study.graph;
     let plan = plan::plan(store, graph, &plan::Wanted::default())?;
+    let notes = study.notes();
     let items: Vec<Item> = plan
         .nodes
         .iter()
@@ -128,7 +129,7 @@ fn table(args: &Show, loaded: &Loaded, store: &Store) -> Outcome {
                 node: &graph.node(p.id).name,
                 record,
                 hit: true,
-                about: loaded.notes.get(&graph.node(p.id).name).map(String::as_str),
+                about: notes.get(&graph.node(p.id).name).map(String::as_str),
             }),
             _ => None,
         })

@@ -1,26 +1,60 @@
-//! What the verbs share: a loaded recipe, an open store, nodes by name.
+//! What the verbs share: loaded recipes, an open store, nodes by name.
 
-use super::{Error, RecipeArgs, StoreArgs, environment};
-use crate::base::text::did_you_mean;
+use super::{Changes, Error, RecipeArgs, StoreArgs, environment};
+use crate::base::text::{did_you_mean, listed};
 use crate::engine::attempt::Attempt;
 use crate::engine::graph::{Graph, NodeId};
-use crate::engine::plan::Wanted;
+use crate::engine::plan::{Planned, Wanted};
 use crate::engine::record::Record;
 use crate::engine::store::{Lookup, Store};
 use crate::engine::verdict::Verdict;
 use crate::engine::{plan, record};
 use crate::kinds::REGISTRY;
-use crate::recipe::{self, Loaded, Overrides};
+use crate::recipe::Overrides;
+use crate::recipe::study::{Study, Variant};
+use crate::report::side::Side;
 use anyhow::Context;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub fn load(args: &RecipeArgs) -> Result<Loaded, Error> {
+pub fn load(args: &RecipeArgs) -> Result<Study, Error> {
+    load_all(std::slice::from_ref(&args.recipe), &args.changes)
+}
+
+pub fn load_all(recipes: &[PathBuf], changes: &Changes) -> Result<Study, Error> {
     let cwd = std::env::current_dir().context("failed to find the current folder")?;
     let overrides = Overrides {
-        sets: args.set.clone(),
+        sets: changes.set.clone(),
+        matrix: changes.matrix.clone(),
         cwd,
     };
-    Ok(recipe::load(&args.recipe, &overrides, &REGISTRY)?)
+    Ok(Study::load(recipes, &overrides, &REGISTRY)?)
+}
+
+/// The variants with the records that they have now; one whose node above lost its own keeps the record of its place.
+pub fn sides(store: &Store, study: Study) -> Result<Vec<Side>, Error> {
+    let plan = plan::plan(store, &study.graph, &Wanted::default())?;
+    let mut records = BTreeMap::new();
+    for planned in &plan.nodes {
+        if let Some(record) = kept(store, planned) {
+            records.insert(planned.id, record);
+        }
+    }
+    let side = |variant: Variant| {
+        let own = variant.loaded.graph.ids().zip(&variant.places);
+        Side {
+            records: own
+                .filter_map(|(id, place)| Some((id, records.get(place)?.clone())))
+                .collect(),
+            recipe: variant.loaded.name,
+            file: variant.file,
+            axes: variant.loaded.axes,
+            graph: variant.loaded.graph,
+            notes: variant.loaded.notes,
+            claims: variant.loaded.claims,
+        }
+    };
+    Ok(study.variants.into_iter().map(side).collect())
 }
 
 pub fn open(args: &StoreArgs) -> Result<Store, Error> {
@@ -46,18 +80,39 @@ fn folder(args: &StoreArgs) -> PathBuf {
 
 /// The node of this name, or an error with the nearest one.
 pub fn node(graph: &Graph, name: &str) -> Result<NodeId, Error> {
-    graph.find(name).ok_or_else(|| {
+    match nodes_called(graph, name)?.as_slice() {
+        [id] => Ok(*id),
+        several => {
+            let names = several.iter().map(|id| graph.node(*id).name.as_str());
+            Err(Error::Usage(format!(
+                "`{name}` is {} nodes here: {}",
+                several.len(),
+                listed(names)
+            )))
+        }
+    }
+}
+
+/// The node of this name, or all that their own recipes call so.
+fn nodes_called(graph: &Graph, name: &str) -> Result<Vec<NodeId>, Error> {
+    let found = match graph.find(name) {
+        Some(id) => vec![id],
+        None => graph.namesakes(name),
+    };
+    if found.is_empty() {
         let names = graph.nodes().iter().map(|n| n.name.as_str());
         let near = did_you_mean(name, names).map(|n| format!("; did you mean `{n}`?"));
-        Error::Usage(format!(
-            "the recipe has no node `{name}`{}",
+        return Err(Error::Usage(format!(
+            "there is no node `{name}`{}",
             near.unwrap_or_default()
-        ))
-    })
+        )));
+    }
+    Ok(found)
 }
 
 pub fn nodes(graph: &Graph, names: &[String]) -> Result<Vec<NodeId>, Error> {
-    names.iter().map(|name| node(graph, name)).collect()
+    let found: Result<Vec<_>, Error> = names.iter().map(|n| nodes_called(graph, n)).collect();
+    Ok(found?.into_iter().flatten().collect())
 }
 
 pub fn wanted(graph: &Graph, only: &[String], fresh: &[String]) -> Result<Wanted, Error> {
@@ -75,9 +130,11 @@ pub struct Place {
 }
 
 pub fn place(graph: &Graph, text: &str) -> Result<Place, Error> {
-    let (name, output) = match text.split_once('.') {
-        Some((name, output)) => (name, Some(output)),
-        None => (text, None),
+    // A node of a variant may have dots in its name: `rl@lambda=0.3`.
+    let whole = graph.find(text).is_some();
+    let (name, output) = match text.rsplit_once('.') {
+        Some((name, output)) if !whole => (name, Some(output)),
+        _ => (text, None),
     };
     let id = node(graph, name)?;
     if let Some(output) = output {
@@ -108,17 +165,8 @@ pub fn record(store: &Store, graph: &Graph, id: NodeId) -> Result<Record, Error>
     };
     let plan = plan::plan(store, graph, &wanted)?;
     let planned = plan.find(id).expect("a plan holds what was asked for");
-    match &planned.verdict {
-        Verdict::Hit(record) => return Ok((**record).clone()),
-        Verdict::Maybe { .. } => {
-            // The plan key is over everything above, so the hint is of these parameters and sources.
-            if let Some(key) = store.hint(&planned.plan_key)
-                && let Lookup::Whole(record) = store.lookup(&key)
-            {
-                return Ok(*record);
-            }
-        }
-        Verdict::Run(_) | Verdict::Resume { .. } => {}
+    if let Some(record) = kept(store, planned) {
+        return Ok(record);
     }
     let mut message = format!(
         "`{}` has no artifact for this recipe as it stands; `pipe run` makes it, `pipe why` says what changed",
@@ -130,6 +178,18 @@ pub fn record(store: &Store, graph: &Graph, id: NodeId) -> Result<Record, Error>
         message += &format!("; an attempt that did not end well left {}", logs.display());
     }
     Err(Error::Usage(message))
+}
+
+fn kept(store: &Store, planned: &Planned) -> Option<Record> {
+    match &planned.verdict {
+        Verdict::Hit(record) => Some((**record).clone()),
+        // The plan key is over everything above, so the hint is of these parameters and sources.
+        Verdict::Maybe { .. } => match store.lookup(&store.hint(&planned.plan_key)?) {
+            Lookup::Whole(record) => Some(*record),
+            _ => None,
+        },
+        Verdict::Run(_) | Verdict::Resume { .. } => None,
+    }
 }
 
 /// The artifact that is meant: the named output, or the kind's first.

@@ -31,9 +31,9 @@ pub struct Why {
 }
 
 pub fn run(args: &Why) -> Outcome {
-    let loaded = study::load(&args.recipe)?;
+    let study = study::load(&args.recipe)?;
     let store = study::open(&args.store)?;
-    let graph = &loaded.graph;
+    let graph = &study.graph;
     let id = study::node(graph, &args.node)?;
     let why = why::why(&store, graph, id, &Wanted::default())?;
     let manifest = why.planned.manifest.as_ref().map(|m| m.text());

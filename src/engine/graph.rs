@@ -17,7 +17,7 @@ pub struct Edge {
 }
 
 pub struct Node {
-    /// The name in the recipe; for people only, never in a key.
+    /// The name in the recipe; for people only, never in a key. In a union of graphs, `NAME@MARKS` where namesakes exist.
     pub name: String,
     pub kind: &'static Kind,
     /// Identity parameters, defaults written out; `Ty::Path` values are absolute paths.
@@ -26,6 +26,13 @@ pub struct Node {
     pub exec: Values,
     /// By port name.
     pub inputs: BTreeMap<&'static str, Edge>,
+}
+
+impl Node {
+    /// The name in its own recipe.
+    pub fn plain_name(&self) -> &str {
+        self.name.split('@').next().unwrap_or(&self.name)
+    }
 }
 
 /// Nodes in topological order: an edge points to a smaller id. Made by `Graph::new`, which is the only door.
@@ -83,6 +90,13 @@ impl Graph {
 
     pub fn find(&self, name: &str) -> Option<NodeId> {
         self.nodes.iter().position(|n| n.name == name).map(NodeId)
+    }
+
+    /// All nodes that their own recipes call so.
+    pub fn namesakes(&self, name: &str) -> Vec<NodeId> {
+        self.ids()
+            .filter(|id| self.node(*id).plain_name() == name)
+            .collect()
     }
 
     /// The node and everything it needs, in order.

@@ -1,6 +1,6 @@
 //! Runs a graph of typed nodes with content-hashed caching. Knows neither recipes nor models: it is tested on toy kinds.
 //!
-//! In reading order: what a node is (`kind`, `params`, `graph`), what makes two nodes the same (`key`, `sources`), where
+//! In reading order: what a node is (`kind`, `params`, `graph`, `union`), what makes two nodes the same (`key`, `sources`), where
 //! artifacts live (`objects`, `record`, `store`, `attempt`, `commit`), what has to run and why (`plan`, `verdict`, `history`, `why`), running
 //! it (`exec`, `process`, `worker`, `session`, `checkpoint`) and what happened (`event`, `journal`).
 
@@ -10,6 +10,7 @@ pub mod params;
 pub mod graph;
 pub mod key;
 pub mod sources;
+pub mod union;
 
 pub mod attempt;
 pub mod commit;

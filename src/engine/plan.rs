@@ -231,12 +231,12 @@ impl<'a> Judge<'a> {
                 vec![Reason::Missing { what }]
             }
             Lookup::Absent => {
-                let nearest = self
-                    .history()?
-                    .nearest(node.kind.name, &node.name, manifest.text());
+                let nearest =
+                    self.history()?
+                        .nearest(node.kind.name, node.plain_name(), manifest.text());
                 planned.expected_seconds = nearest.map(|r| r.cost.seconds);
                 // Another node of the same kind says how long it may take, but is no reason for anything.
-                let own = nearest.filter(|r| r.provenance.node == node.name);
+                let own = nearest.filter(|r| r.provenance.node == node.plain_name());
                 planned.compared = own.map(|r| r.key.clone());
                 self.against(node, own, &manifest)?
             }
@@ -269,7 +269,7 @@ impl<'a> Judge<'a> {
         if let Some(earlier) = earlier {
             return Ok(changes(&earlier.manifest, new.text()));
         }
-        Ok(match self.history()?.named(&node.name) {
+        Ok(match self.history()?.named(node.plain_name()) {
             Some(other) => {
                 vec![Reason::Kind {
                     old: other.kind.clone(),
@@ -289,7 +289,7 @@ impl<'a> Judge<'a> {
         }
         let nearest = self
             .history()?
-            .nearest(node.kind.name, &node.name, manifest.text());
+            .nearest(node.kind.name, node.plain_name(), manifest.text());
         Ok(nearest.map(|r| r.cost.seconds))
     }
 }

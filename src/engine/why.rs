@@ -125,8 +125,9 @@ fn trace(
             continue;
         };
         let above = graph.node(edge.node);
-        let maker =
-            |digest: &str| history.maker(&Digest::parse(digest)?, above.kind.name, &above.name);
+        let maker = |digest: &str| {
+            history.maker(&Digest::parse(digest)?, above.kind.name, above.plain_name())
+        };
         let (Some(old), Some(new)) = (maker(was), maker(now)) else {
             continue;
         };

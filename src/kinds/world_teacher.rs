@@ -27,6 +27,8 @@ params! {
         empty_rate: f64 = 0.1;
         /// How the reasoning is written; `mixed` varies by trace.
         style: Style = Style::Mixed;
+        /// `false`: the answers of the same traces alone, without think tags, as for a model that is not to reason.
+        reasoning: bool = true;
         /// Seed of the traces.
         seed: u64 = 0;
     }
@@ -104,13 +106,17 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             if response::reasoning(&text).is_none_or(str::is_empty) {
                 continue;
             }
+            let text = match p.reasoning {
+                true => text.as_str(),
+                false => response::split(&text).1,
+            };
             conversations.push(Conversation {
                 id: format!("{}#{sample}", prompt.id),
                 prompt_id: prompt.id.clone(),
                 source: "world-teacher".into(),
                 messages: vec![
                     Message::new("user", &prompt.prompt),
-                    Message::new("assistant", &text),
+                    Message::new("assistant", text),
                 ],
             });
         }

@@ -4,15 +4,17 @@
 use crate::base::diag::{Diag, Diags, Place, Source};
 use crate::base::text::did_you_mean;
 use crate::recipe::layer::Layer;
+use crate::recipe::matrix::{Axis, Choice};
 use crate::recipe::parse;
 use crate::recipe::tree::{Entry, Item, Shape, Table};
 use crate::recipe::vars::mentions;
 
 /// All layers in one, variables not yet replaced.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Merged {
     pub vars: Table,
     pub nodes: Table,
+    pub matrix: Table,
     /// Names of nodes that a child left out, and where.
     pub dropped: Vec<(String, Place)>,
 }
@@ -30,6 +32,7 @@ pub fn compose(layers: &mut [Layer], sets: &[String], diags: &mut Diags) -> Merg
                 merged.dropped.push((name.clone(), place.clone()));
             }
         }
+        merged.matrix.merge(std::mem::take(&mut layer.matrix));
         let vars = std::mem::take(&mut layer.vars);
         let nodes = std::mem::take(&mut layer.nodes);
         match i {
@@ -85,22 +88,36 @@ fn has_kind(node: &Entry) -> bool {
 
 /// One `--set` as the tables of a layer: (vars, nodes).
 fn argument(text: &str, merged: &Merged, diags: &mut Diags) -> Option<(Table, Table)> {
+    let (steps, item, whole) = flag("--set", "as in `--set sft.lr=1e-5`", text, diags)?;
+    let path: Vec<&str> = steps.iter().map(|(key, _)| key.as_str()).collect();
+    if let [name] = path.as_slice() {
+        let diag = Diag::at(&whole, format!("`{name}` is no path into a recipe"));
+        diags.push(match merged.vars.get(name).is_some() {
+            true => diag.suggest(Some(format!("vars.{name}"))),
+            false => diag.help(FORMS),
+        });
+        return None;
+    }
+    inside(&steps, item, &whole, diags)
+}
+
+const FORMS: &str = "write `vars.NAME`, `node.NAME.PARAM` or `NAME.PARAM`";
+
+/// `path=value` of the command line: the steps of the path, the value, the place of the whole path.
+type Flag = (Vec<(String, Place)>, Item, Place);
+
+fn flag(name: &str, example: &str, text: &str, diags: &mut Diags) -> Option<Flag> {
     let Some((path, value)) = text.split_once('=') else {
-        let source = Source::new("--set", text);
+        let source = Source::new(name, text);
         let diag = Diag::at(&Place::new(&source, 0..text.len()), "expected `path=value`");
-        diags.push(diag.help("as in `--set sft.lr=1e-5`"));
+        diags.push(diag.help(example));
         return None;
     };
-    let keys: Vec<&str> = path.split('.').map(str::trim).collect();
     let spaces = value.len() - value.trim_start().len();
     let offset = path.len() + 1 + spaces;
-    let last = keys.last().copied().unwrap_or_default();
-    let (source, item) = parse::argument(
-        text.trim_end(),
-        offset.min(text.trim_end().len()),
-        last,
-        diags,
-    );
+    let last = path.rsplit('.').next().unwrap_or_default().trim();
+    let end = text.trim_end();
+    let (source, item) = parse::argument(name, end, offset.min(end.len()), last, diags);
     let mut start = 0;
     let mut steps: Vec<(String, Place)> = vec![];
     for raw in path.split('.') {
@@ -109,24 +126,25 @@ fn argument(text: &str, merged: &Merged, diags: &mut Diags) -> Option<(Table, Ta
         steps.push((key.into(), Place::new(&source, from..from + key.len())));
         start += raw.len() + 1;
     }
-    let whole = Place::new(&source, 0..path.trim_end().len());
-    let heads: Vec<&str> = keys.iter().take(3).copied().collect();
+    Some((steps, item, Place::new(&source, 0..path.trim_end().len())))
+}
+
+/// A value at the end of a path into a recipe, as the tables of a layer: (vars, nodes).
+fn inside(
+    steps: &[(String, Place)],
+    item: Item,
+    whole: &Place,
+    diags: &mut Diags,
+) -> Option<(Table, Table)> {
+    let heads: Vec<&str> = steps.iter().take(3).map(|(key, _)| key.as_str()).collect();
     let (skip, is_var) = match heads.as_slice() {
         ["vars", _, ..] => (1, true),
         ["node", _, _] => (1, false),
         [name, _, ..] if *name != "vars" && *name != "node" => (0, false),
         _ => {
-            let diag = Diag::at(
-                &whole,
-                format!("`{}` is no path into a recipe", path.trim()),
-            );
-            let forms = "write `vars.NAME`, `node.NAME.PARAM` or `NAME.PARAM`".to_string();
-            diags.push(match keys.as_slice() {
-                [name] if merged.vars.get(name).is_some() => {
-                    diag.suggest(Some(format!("vars.{name}")))
-                }
-                _ => diag.help(forms),
-            });
+            let path: Vec<&str> = steps.iter().map(|(key, _)| key.as_str()).collect();
+            let message = format!("`{}` is no path into a recipe", path.join("."));
+            diags.push(Diag::at(whole, message).help(FORMS));
             return None;
         }
     };
@@ -135,6 +153,68 @@ fn argument(text: &str, merged: &Merged, diags: &mut Diags) -> Option<(Table, Ta
         true => (nested, Table::default()),
         false => (Table::default(), nested),
     })
+}
+
+/// The axes of `--matrix axis=[values]` or `axis=a,b`.
+pub fn axes(flags: &[String], diags: &mut Diags) -> Vec<Axis> {
+    let mut axes = vec![];
+    for text in flags {
+        let example = "as in `--matrix seed=0,1,2`";
+        let (path, values) = text.split_once('=').unwrap_or((text, ""));
+        // A list without its brackets is how a shell likes it.
+        let text = match values.trim_start().starts_with('[') || !text.contains('=') {
+            true => text.clone(),
+            false => format!("{path}=[{values}]"),
+        };
+        let Some((steps, item, whole)) = flag("--matrix", example, &text, diags) else {
+            continue;
+        };
+        let path: Vec<&str> = steps.iter().map(|(key, _)| key.as_str()).collect();
+        let values = match item.shape {
+            Shape::List(items) => items,
+            // Words without quotes.
+            Shape::Str(words) => words
+                .trim_matches(['[', ']'])
+                .split(',')
+                .map(|word| Item::new(Shape::Str(word.trim().into()), item.at.clone()))
+                .collect(),
+            _ => vec![],
+        };
+        axes.push(Axis {
+            path: path.join("."),
+            at: whole,
+            values,
+        });
+    }
+    axes
+}
+
+impl Merged {
+    /// The recipe with these values of its axes.
+    pub fn choose(mut self, choice: &Choice, axes: &[Axis], diags: &mut Diags) -> Merged {
+        for (path, item) in &choice.values {
+            let at = axes.iter().find(|a| a.path == *path).map(|a| &a.at);
+            let at = at.unwrap_or(&item.at);
+            let mut steps: Vec<(String, Place)> = path
+                .split('.')
+                .map(|key| (key.into(), at.clone()))
+                .collect();
+            if let [(name, _)] = steps.as_slice() {
+                if self.vars.get(name).is_none() {
+                    let near = did_you_mean(name, self.vars.keys());
+                    let diag = Diag::at(at, format!("unknown variable `{name}`"));
+                    let label = "an axis is a variable of `[vars]`, or `NODE.PARAM`";
+                    diags.push(diag.label(label).suggest(near));
+                    continue;
+                }
+                steps.insert(0, ("vars".into(), at.clone()));
+            }
+            if let Some((vars, nodes)) = inside(&steps, item.clone(), at, diags) {
+                self.lay(vars, nodes, diags);
+            }
+        }
+        self
+    }
 }
 
 /// `a.b` and a value as `{ a = { b = value } }`.

@@ -7,7 +7,16 @@ use crate::recipe::tree::{Entry, Item, Shape, Table};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const KEYS: [&str; 6] = ["name", "description", "extends", "drop", "vars", "node"];
+const KEYS: [&str; 8] = [
+    "name",
+    "description",
+    "extends",
+    "drop",
+    "vars",
+    "matrix",
+    "claim",
+    "node",
+];
 
 /// What one file, or the command line, says.
 pub struct Layer {
@@ -21,6 +30,9 @@ pub struct Layer {
     pub extends: Option<(String, Place)>,
     pub drop: Vec<(String, Place)>,
     pub vars: Table,
+    pub matrix: Table,
+    /// As they were written; not inherited.
+    pub claims: Vec<Item>,
     pub nodes: Table,
 }
 
@@ -97,6 +109,8 @@ pub fn layer(
         extends: None,
         drop: vec![],
         vars: Table::default(),
+        matrix: Table::default(),
+        claims: vec![],
         nodes: Table::default(),
     };
     for entry in table?.entries {
@@ -123,10 +137,13 @@ impl Layer {
                         .collect(),
                 }
             }
-            "matrix" | "claim" => diags.push(Diag::at(
-                &entry.key_at,
-                format!("`{}` is not supported yet", entry.key),
-            )),
+            "matrix" => self.matrix = table(entry, diags),
+            "claim" => match entry.item.shape {
+                Shape::List(items) => self.claims = items,
+                _ => {
+                    expected("an array of tables", &entry.item, "claim", diags);
+                }
+            },
             key => {
                 let diag = Diag::at(&entry.key_at, format!("unknown key `{key}`"));
                 diags.push(

@@ -1,23 +1,28 @@
-//! Recipe text to graph: parsed with places, extended, overridden, variables replaced, checked against the kinds. All
+//! Recipe text to graph: parsed with places, extended, overridden, multiplied by its axes, variables replaced, checked against the kinds. All
 //! errors come at once. Reads recipe files only; knows no kind by name, no terminal, no network.
 
 pub mod check;
+pub mod claims;
 pub mod compose;
 pub mod layer;
+pub mod matrix;
 pub mod parse;
 pub mod resolve;
 pub mod secret;
+pub mod study;
 pub mod tree;
 pub mod vars;
 pub mod wire;
 pub mod write;
 
+use crate::base::claim::{Axes, Claim};
 use crate::base::diag::{Diag, Diags};
 use crate::engine::graph::Graph;
 use crate::engine::kind::Registry;
 use crate::recipe::check::Folders;
 use crate::recipe::compose::Merged;
 use crate::recipe::layer::Layer;
+use crate::recipe::matrix::Axis;
 use crate::recipe::tree::{Shape, Table};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -27,28 +32,36 @@ use std::path::{Path, PathBuf};
 pub struct Overrides {
     /// `path=value`, applied in order.
     pub sets: Vec<String>,
+    /// `axis=[values]`, over the axes of `[matrix]`.
+    pub matrix: Vec<String>,
     /// Where relative paths of the command line start: the recipe's own and those in `sets`.
     pub cwd: PathBuf,
 }
 
+/// A recipe under one choice of its axes.
 pub struct Loaded {
     pub graph: Graph,
     /// The recipe's `name`, or its file's stem. A parent's name is not inherited, nor is its description.
     pub name: String,
     pub description: Option<String>,
+    /// What was chosen; empty without a `[matrix]`.
+    pub axes: Axes,
+    /// What it expects of others.
+    pub claims: Vec<Claim>,
     /// Descriptions of nodes, by node.
     pub notes: BTreeMap<String, String>,
     /// Every file that was read, the eldest first.
     pub files: Vec<(PathBuf, String)>,
     /// (node, parameter) to `file:line`, for everything that is no default; a variable's value has the variable's line.
     pub origins: BTreeMap<(String, String), String>,
-    /// The graph as one recipe: nothing extended, no variables, defaults written out, paths absolute.
+    /// The graph as one recipe: nothing extended, no variables, no axes, defaults written out, paths absolute.
     pub resolved_text: String,
+    /// Of the whole recipe, with its first choice.
     pub warnings: Diags,
 }
 
-/// Loads a recipe file and all it extends.
-pub fn load(path: &Path, overrides: &Overrides, registry: &Registry) -> Result<Loaded, Diags> {
+/// Loads a recipe file and all it extends: one for every choice of `[matrix]`, at least one.
+pub fn load(path: &Path, overrides: &Overrides, registry: &Registry) -> Result<Vec<Loaded>, Diags> {
     let mut diags = Diags::default();
     let layers = layer::chain(path, &overrides.cwd, &mut diags);
     finish(layers, overrides, registry, diags)
@@ -60,7 +73,7 @@ pub fn from_text(
     text: &str,
     overrides: &Overrides,
     registry: &Registry,
-) -> Result<Loaded, Diags> {
+) -> Result<Vec<Loaded>, Diags> {
     let mut diags = Diags::default();
     let youngest = layer::layer(name, text, PathBuf::new(), None, &mut diags);
     let layers = layer::elders(youngest, &overrides.cwd, &mut diags);
@@ -72,52 +85,106 @@ fn finish(
     overrides: &Overrides,
     registry: &Registry,
     mut diags: Diags,
-) -> Result<Loaded, Diags> {
+) -> Result<Vec<Loaded>, Diags> {
     // A missing or broken file would make everything that hangs on it look wrong.
     if layers.first().is_none_or(|eldest| eldest.extends.is_some()) {
         return Err(diags.finish());
     }
-    let warnings = unused_vars(&layers);
+    let mut warnings = Some(unused_vars(&layers));
     let merged = compose::compose(&mut layers, &overrides.sets, &mut diags);
-    let Merged {
-        vars,
-        nodes,
-        dropped,
-    } = merged;
-    let nodes = vars::expand(nodes, &vars, &mut diags);
-    if nodes.entries.is_empty() && diags.is_empty() {
-        diags.push(Diag::plain("the recipe has no nodes"));
-    }
-    let folders = Folders {
+    let over = compose::axes(&overrides.matrix, &mut diags);
+    let axes = matrix::axes(&merged.matrix, over, &mut diags);
+    set_axes(&axes, &overrides.sets, &mut diags);
+    let choices = matrix::choices(&merged.matrix, &axes, &mut diags);
+    let recipe = Recipe {
         layers: &layers,
-        cwd: &overrides.cwd,
-    };
-    let resolver = resolve::Resolver {
+        overrides,
         registry,
-        folders: &folders,
-        dropped: &dropped,
+        axes: &axes,
     };
-    let Some(graph) = resolver.graph(&nodes, &mut diags) else {
-        return Err(diags.finish());
-    };
-    let youngest = &layers[layers.len() - 1];
-    let stem = Path::new(&youngest.source.name).file_stem();
-    let stem = stem.map_or_else(|| "recipe".into(), |s| s.to_string_lossy().into_owned());
-    let name = youngest.name.clone().unwrap_or(stem);
-    let notes = notes(&nodes);
-    Ok(Loaded {
-        resolved_text: write::text(&name, youngest.description.as_deref(), &graph, &notes),
-        name,
-        description: youngest.description.clone(),
-        notes,
-        files: layers
-            .iter()
-            .map(|l| (PathBuf::from(&l.source.name), l.source.text.clone()))
-            .collect(),
-        origins: origins(&nodes),
-        graph,
-        warnings: warnings.finish(),
-    })
+    let mut loaded = vec![];
+    for choice in &choices {
+        let chosen = merged.clone().choose(choice, &axes, &mut diags);
+        if let Some(mut one) = recipe.choice(choice.axes(), chosen, &mut diags) {
+            one.warnings = warnings.take().unwrap_or_default().finish();
+            loaded.push(one);
+        }
+    }
+    match diags.is_empty() {
+        true => Ok(loaded),
+        false => Err(diags.finish()),
+    }
+}
+
+/// A value that is set for this command and varied by an axis would be silently lost.
+fn set_axes(axes: &[Axis], sets: &[String], diags: &mut Diags) {
+    for set in sets {
+        let path = set.split('=').next().unwrap_or_default().trim();
+        let path = path.strip_prefix("node.").unwrap_or(path);
+        let path = path.strip_prefix("vars.").unwrap_or(path);
+        if let Some(axis) = axes.iter().find(|a| a.path == path) {
+            let message = format!("`{path}` is an axis of `[matrix]`, so `--set` cannot fix it");
+            let help = format!("write `--matrix {path}=VALUE`");
+            diags.push(Diag::at(&axis.at, message).help(help));
+        }
+    }
+}
+
+/// What is the same for every choice.
+struct Recipe<'a> {
+    layers: &'a [Layer],
+    overrides: &'a Overrides,
+    registry: &'a Registry,
+    axes: &'a [Axis],
+}
+
+impl Recipe<'_> {
+    /// `None` where anything is wrong.
+    fn choice(&self, chosen: Axes, merged: Merged, diags: &mut Diags) -> Option<Loaded> {
+        let nodes = vars::expand(merged.nodes, &merged.vars, diags);
+        if nodes.entries.is_empty() && diags.is_empty() {
+            diags.push(Diag::plain("the recipe has no nodes"));
+        }
+        let folders = Folders {
+            layers: self.layers,
+            cwd: &self.overrides.cwd,
+        };
+        let resolver = resolve::Resolver {
+            registry: self.registry,
+            folders: &folders,
+            dropped: &merged.dropped,
+        };
+        let graph = resolver.graph(&nodes, diags);
+        let youngest = &self.layers[self.layers.len() - 1];
+        let names: Vec<&str> = nodes.entries.iter().map(|e| e.key.as_str()).collect();
+        let known = claims::Known {
+            folder: &self.overrides.cwd.join(&youngest.folder),
+            nodes: &names,
+            axes: &self.axes.iter().map(|a| a.path.clone()).collect::<Vec<_>>(),
+        };
+        let claims = claims::claims(&youngest.claims, &known, diags);
+        let graph = graph?;
+        let stem = Path::new(&youngest.source.name).file_stem();
+        let stem = stem.map_or_else(|| "recipe".into(), |s| s.to_string_lossy().into_owned());
+        let name = youngest.name.clone().unwrap_or(stem);
+        let notes = notes(&nodes);
+        Some(Loaded {
+            resolved_text: write::text(&name, youngest.description.as_deref(), &graph, &notes),
+            name,
+            description: youngest.description.clone(),
+            axes: chosen,
+            claims,
+            notes,
+            files: self
+                .layers
+                .iter()
+                .map(|l| (PathBuf::from(&l.source.name), l.source.text.clone()))
+                .collect(),
+            origins: origins(&nodes),
+            graph,
+            warnings: Diags::default(),
+        })
+    }
 }
 
 /// Variables that no text of the whole chain mentions.

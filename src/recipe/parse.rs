@@ -28,8 +28,10 @@ pub fn document(name: &str, text: &str, diags: &mut Diags) -> (Arc<Source>, Opti
     (source, table)
 }
 
-/// The value of `--set path=value`: TOML, or a bare string. It begins at `offset` of the argument, which is the source.
+/// The value of `--set path=value` (or of another flag): TOML, or a bare string. It begins at `offset` of the argument,
+/// which is the source.
 pub fn argument(
+    flag: &str,
     argument: &str,
     offset: usize,
     key: &str,
@@ -43,7 +45,7 @@ pub fn argument(
     };
     let mut secrets = vec![];
     secret::find_value(key, &value, &mut secrets);
-    let source = Source::new("--set", &secret::masked(argument, offset, &secrets));
+    let source = Source::new(flag, &secret::masked(argument, offset, &secrets));
     secret::report(&source, offset, &secrets, diags);
     let mut lower = Lower {
         source: &source,

@@ -125,7 +125,7 @@ fn evaluations(columns: &[(&Item, Vec<Metric>)]) -> String {
     let rows = rows(&measured);
     for page in pages(columns, &rows) {
         let mut heads = vec![left("measure [95 % interval]"), right("n")];
-        heads.extend(columns[page.clone()].iter().map(|(i, _)| right(head(i))));
+        heads.extend(columns[page.clone()].iter().map(|(i, _)| right(&head(i))));
         let mut table = Table::new(heads);
         for row in &rows {
             let n = row.n(page.clone());
@@ -153,9 +153,13 @@ fn evaluations(columns: &[(&Item, Vec<Metric>)]) -> String {
     }
 }
 
-/// The title of an evaluation's column.
-fn head<'a>(item: &Item<'a>) -> &'a str {
-    item.node.strip_suffix("-eval").unwrap_or(item.node)
+/// The title of an evaluation's column: `rl` for `rl-eval`, `rl@tars` for `rl-eval@tars`.
+fn head(item: &Item) -> String {
+    let (name, marks) = match item.node.split_once('@') {
+        Some((name, marks)) => (name, format!("@{marks}")),
+        None => (item.node, String::new()),
+    };
+    format!("{}{marks}", name.strip_suffix("-eval").unwrap_or(name))
 }
 
 /// Ranges of columns that fit side by side; a range has at least one.
@@ -167,7 +171,7 @@ fn pages(columns: &[(&Item, Vec<Metric>)], rows: &[Row]) -> Vec<Range<usize>> {
     for (i, (item, _)) in columns.iter().enumerate() {
         let cells = rows.iter().filter_map(|r| r.cells[i].as_ref());
         let widest = cells.map(|c| width(&c.text())).max().unwrap_or(0);
-        let wide = 2 + widest.max(width(head(item)));
+        let wide = 2 + widest.max(width(&head(item)));
         if i > from && used + wide > WIDE {
             pages.push(from..i);
             (from, used) = (i, before);

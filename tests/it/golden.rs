@@ -6,6 +6,7 @@ use crate::study::Study;
 use pipe::base::rows::{Completion, Prompt, PromptClass, Truth};
 use pipe::engine::plan::{Judge, Wanted};
 use pipe::engine::store::Store;
+use pipe::engine::union::{Part, union};
 use pipe::kinds::REGISTRY;
 use pipe::kinds::evaluate::{self, Judge as By};
 use pipe::kinds::preferences::{self, Truncated};
@@ -145,14 +146,21 @@ fn plan_keys() -> Pins {
         }
         let overrides = Overrides {
             sets,
+            matrix: vec![],
             cwd: root.clone(),
         };
         let loaded = recipe::load(&path, &overrides, &REGISTRY)
             .unwrap_or_else(|diags| panic!("{}", diags.render(false)));
-        let judge = Judge::new(&store, &loaded.graph, &Wanted::default()).unwrap();
+        let parts = loaded.iter().map(|variant| Part {
+            recipe: &variant.name,
+            axes: &variant.axes,
+            graph: &variant.graph,
+        });
+        let graph = union(&parts.collect::<Vec<_>>()).graph;
+        let judge = Judge::new(&store, &graph, &Wanted::default()).unwrap();
         let name = path.strip_prefix(&root).unwrap().with_extension("");
-        for id in loaded.graph.ids() {
-            let node = loaded.graph.node(id);
+        for id in graph.ids() {
+            let node = graph.node(id);
             pins.insert(
                 format!("plan {} {}: {}", name.display(), node.name, node.kind.name),
                 judge.plan_key(id).to_string(),

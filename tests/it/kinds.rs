@@ -90,6 +90,7 @@ fn every_kind_is_shown_by_a_recipe_that_ships() {
     for path in crate::golden::recipes(&recipes) {
         let overrides = Overrides {
             sets: vec![],
+            matrix: vec![],
             cwd: std::env::temp_dir(),
         };
         let text = std::fs::read_to_string(&path).unwrap();

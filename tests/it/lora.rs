@@ -24,6 +24,7 @@ fn chain(extra: &str) -> String {
 fn diagnosis(recipe: &str) -> String {
     let overrides = Overrides {
         sets: vec![],
+        matrix: vec![],
         cwd: ".".into(),
     };
     match recipe::from_text("study.toml", recipe, &overrides, &REGISTRY) {

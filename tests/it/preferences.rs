@@ -392,6 +392,7 @@ fn pairs_that_are_too_long_are_named_and_counted() {
 fn smoothing_that_would_do_nothing_is_refused() {
     let overrides = Overrides {
         sets: vec![],
+        matrix: vec![],
         cwd: ".".into(),
     };
     let recipe = chain(4, "label_smoothing = 0.1");

@@ -41,10 +41,11 @@ impl Study {
     pub fn graph(&self, recipe: &str) -> Graph {
         let overrides = Overrides {
             sets: vec![],
+            matrix: vec![],
             cwd: self.dir.path().to_path_buf(),
         };
         match recipe::from_text("study.toml", recipe, &overrides, &REGISTRY) {
-            Ok(loaded) => loaded.graph,
+            Ok(mut loaded) => loaded.remove(0).graph,
             Err(diags) => panic!("{}", diags.render(false)),
         }
     }

@@ -339,6 +339,7 @@ fn a_group_of_one_is_refused_before_anything_runs() {
     let recipe = [WORLD, REASONER, &rl("format", "steps = 2\ngroup = 1")].concat();
     let overrides = Overrides {
         sets: vec![],
+        matrix: vec![],
         cwd: PathBuf::from("."),
     };
     let Err(diags) = recipe::from_text("study.toml", &recipe, &overrides, &REGISTRY) else {

@@ -204,7 +204,7 @@ impl<'a> Exec<'a> {
                 .cloned()
                 .or(first)
                 .unwrap_or_default(),
-            node: node.name.clone(),
+            node: node.plain_name().to_string(),
             run: self.run.clone(),
             version: self.settings.version.clone(),
         };

@@ -167,10 +167,12 @@ impl Files {
     fn load(&self, name: &str, sets: &[&str]) -> Result<Loaded, String> {
         let overrides = Overrides {
             sets: sets.iter().map(|s| s.to_string()).collect(),
+            matrix: vec![],
             cwd: self.folder.path().into(),
         };
         let root = format!("{}/", self.folder.path().display());
         load(Path::new(name), &overrides, &KINDS)
+            .map(|mut loaded| loaded.remove(0))
             .map_err(|diags| diags.render(false).replace(&root, "/ROOT/"))
     }
 }
@@ -178,9 +180,12 @@ impl Files {
 fn read(text: &str, sets: &[&str]) -> Result<Loaded, String> {
     let overrides = Overrides {
         sets: sets.iter().map(|s| s.to_string()).collect(),
+        matrix: vec![],
         cwd: PathBuf::from("/nowhere"),
     };
-    from_text("r.toml", text, &overrides, &KINDS).map_err(|diags| diags.render(false))
+    from_text("r.toml", text, &overrides, &KINDS)
+        .map(|mut loaded| loaded.remove(0))
+        .map_err(|diags| diags.render(false))
 }
 
 /// The recipe is refused with exactly this text.

@@ -1,0 +1,268 @@
+//! `[[claim]]`: what a recipe expects of another, from text to `base::claim::Claim`. Knows no metric by name; whether the
+//! other recipe has the node is seen where both are there.
+
+use crate::base::claim::{Axes, Claim, Condition, Expect};
+use crate::base::diag::{Diag, Diags, Place};
+use crate::base::text::{did_you_mean, listed};
+use crate::recipe::check::wrong;
+use crate::recipe::matrix;
+use crate::recipe::tree::{Entry, Item, Shape, Table};
+use std::path::Path;
+
+const KEYS: [&str; 7] = [
+    "about",
+    "against",
+    "at",
+    "against_at",
+    "node",
+    "against_node",
+    "expect",
+];
+const CONDITION: [&str; 5] = ["metric", "is", "by", "node", "against_node"];
+
+/// What the rest of the recipe gives a claim to be checked against.
+pub struct Known<'a> {
+    /// Relative paths start here.
+    pub folder: &'a Path,
+    pub nodes: &'a [&'a str],
+    pub axes: &'a [String],
+}
+
+/// The claims of a file; what is wrong is left out and reported.
+pub fn claims(items: &[Item], known: &Known, diags: &mut Diags) -> Vec<Claim> {
+    items
+        .iter()
+        .filter_map(|item| match &item.shape {
+            Shape::Table(table) => Reading {
+                table,
+                at: &item.at,
+                known,
+                diags,
+            }
+            .claim(),
+            _ => {
+                diags.push(wrong("a table", "claim", item).help("a claim is written `[[claim]]`"));
+                None
+            }
+        })
+        .collect()
+}
+
+struct Reading<'a, 'd> {
+    table: &'a Table,
+    at: &'a Place,
+    known: &'a Known<'a>,
+    diags: &'d mut Diags,
+}
+
+impl Reading<'_, '_> {
+    fn claim(mut self) -> Option<Claim> {
+        strangers(self.table, &KEYS, "a claim", self.diags);
+        let about = self.string("about");
+        let against = self.against();
+        let (at, against_at) = (self.axes("at", true), self.axes("against_at", false));
+        let node = self.optional("node");
+        let other = self.optional("against_node");
+        let conditions = self.conditions(node.as_deref(), other.as_deref());
+        Some(Claim {
+            about: about?,
+            against: against?,
+            at,
+            against_at,
+            conditions: conditions?,
+        })
+    }
+
+    fn lack(&mut self, key: &str) {
+        let at = self.table.entries.first().map_or(self.at, |e| &e.key_at);
+        let message = format!("the claim lacks `{key}`");
+        self.diags.push(Diag::at(at, message).help(match key {
+            "about" => "write in words what is expected",
+            "against" => "write the path of the recipe it is compared with",
+            _ => "write `expect = [{ metric = \"defense\", is = \"lower\" }]`",
+        }));
+    }
+
+    fn string(&mut self, key: &str) -> Option<String> {
+        if self.table.get(key).is_none() {
+            self.lack(key);
+        }
+        self.optional(key)
+    }
+
+    fn optional(&mut self, key: &str) -> Option<String> {
+        text(self.table.get(key)?, self.diags)
+    }
+
+    fn against(&mut self) -> Option<std::path::PathBuf> {
+        let written = self.string("against")?;
+        let path = self.known.folder.join(&written);
+        if !path.is_file() {
+            let at = &self.table.get("against")?.item.at;
+            let diag = Diag::at(at, format!("no recipe `{written}`"));
+            self.diags
+                .push(diag.help(format!("looked for `{}`", path.display())));
+            return None;
+        }
+        Some(path)
+    }
+
+    fn axes(&mut self, key: &str, own: bool) -> Axes {
+        let Some(entry) = self.table.get(key) else {
+            return Axes::new();
+        };
+        let Shape::Table(table) = &entry.item.shape else {
+            let diag = wrong("a table of axes", key, &entry.item);
+            self.diags
+                .push(diag.help(format!("write `{key} = {{ lambda = 0.9 }}`")));
+            return Axes::new();
+        };
+        let mut axes = Axes::new();
+        for entry in &table.entries {
+            if own && !self.known.axes.contains(&entry.key) {
+                let message = format!("`{}` is no axis of `[matrix]`", entry.key);
+                let near = did_you_mean(&entry.key, self.known.axes.iter().map(String::as_str));
+                self.diags
+                    .push(Diag::at(&entry.key_at, message).suggest(near));
+            }
+            axes.insert(entry.key.clone(), matrix::text(&entry.item));
+        }
+        axes
+    }
+
+    fn conditions(&mut self, node: Option<&str>, other: Option<&str>) -> Option<Vec<Condition>> {
+        let Some(entry) = self.table.get("expect") else {
+            self.lack("expect");
+            return None;
+        };
+        let Shape::List(items) = &entry.item.shape else {
+            let diag = wrong("an array of conditions", "expect", &entry.item);
+            self.diags
+                .push(diag.help("as in `expect = [{ metric = \"defense\", is = \"lower\" }]`"));
+            return None;
+        };
+        if items.is_empty() {
+            let diag = Diag::at(&entry.item.at, "a claim without conditions expects nothing");
+            self.diags.push(diag);
+            return None;
+        }
+        items
+            .iter()
+            .map(|item| self.condition(item, node, other))
+            .collect()
+    }
+
+    fn condition(
+        &mut self,
+        item: &Item,
+        node: Option<&str>,
+        other: Option<&str>,
+    ) -> Option<Condition> {
+        let Shape::Table(table) = &item.shape else {
+            self.diags.push(wrong("a table", "expect", item));
+            return None;
+        };
+        strangers(table, &CONDITION, "a condition", self.diags);
+        let mut read = |key: &str| table.get(key).and_then(|e| text(e, self.diags));
+        let (metric, word) = (read("metric"), read("is"));
+        let own = read("node").or_else(|| node.map(String::from));
+        let against = read("against_node").or_else(|| other.map(String::from));
+        for key in ["metric", "is"] {
+            if table.get(key).is_none() {
+                let message = format!("the condition lacks `{key}`");
+                self.diags.push(Diag::at(&item.at, message));
+            }
+        }
+        let node = self.node(own, table, &item.at);
+        let expect = self.expect(word?, table);
+        let by = self.by(table, expect, &item.at);
+        let (node, metric) = (node?, metric?);
+        Some(Condition {
+            metric,
+            against_node: against.unwrap_or_else(|| node.clone()),
+            node,
+            expect: expect?,
+            by: by?,
+        })
+    }
+
+    fn node(&mut self, name: Option<String>, table: &Table, at: &Place) -> Option<String> {
+        let Some(name) = name else {
+            let diag = Diag::at(at, "the condition says of no node");
+            self.diags
+                .push(diag.help("write `node = \"rl-eval\"` in the claim"));
+            return None;
+        };
+        if self.known.nodes.contains(&name.as_str()) {
+            return Some(name);
+        }
+        let written = table.get("node").or_else(|| self.table.get("node"));
+        let at = written.map_or(at, |e| &e.item.at);
+        let near = did_you_mean(&name, self.known.nodes.iter().copied());
+        let diag = Diag::at(at, format!("unknown node `{name}`"));
+        self.diags.push(diag.suggest(near));
+        None
+    }
+
+    fn expect(&mut self, word: String, table: &Table) -> Option<Expect> {
+        let found = Expect::ALL.into_iter().find(|e| e.word() == word);
+        if found.is_none() {
+            let words = || Expect::ALL.into_iter().map(Expect::word);
+            let at = &table.get("is")?.item.at;
+            let message = format!("`is` expects one of {}, got `{word}`", listed(words()));
+            let near = did_you_mean(&word, words());
+            self.diags.push(Diag::at(at, message).suggest(near));
+        }
+        found
+    }
+
+    fn by(&mut self, table: &Table, expect: Option<Expect>, at: &Place) -> Option<f64> {
+        let Some(entry) = table.get("by") else {
+            if expect == Some(Expect::Within) {
+                let diag = Diag::at(at, "`within` needs `by`, the largest difference");
+                self.diags
+                    .push(diag.help("5 points of a share are `by = 0.05`"));
+                return None;
+            }
+            return Some(0.0);
+        };
+        let number = match entry.item.shape {
+            Shape::Float(f) => f,
+            Shape::Int(i) => i as f64,
+            _ => {
+                self.diags.push(wrong("a number", "by", &entry.item));
+                return None;
+            }
+        };
+        if number < 0.0 {
+            self.diags
+                .push(Diag::at(&entry.item.at, "`by` is a size, at least 0"));
+            return None;
+        }
+        Some(number)
+    }
+}
+
+fn text(entry: &Entry, diags: &mut Diags) -> Option<String> {
+    match &entry.item.shape {
+        Shape::Str(text) => Some(text.clone()),
+        Shape::Bad => None,
+        _ => {
+            diags.push(wrong("a string", &entry.key, &entry.item));
+            None
+        }
+    }
+}
+
+fn strangers(table: &Table, keys: &[&str], of: &str, diags: &mut Diags) {
+    for entry in &table.entries {
+        if !keys.contains(&entry.key.as_str()) {
+            let diag = Diag::at(&entry.key_at, format!("unknown key `{}`", entry.key));
+            let near = did_you_mean(&entry.key, keys.iter().copied());
+            diags.push(match near {
+                None => diag.help(format!("keys of {of}: {}", listed(keys.iter().copied()))),
+                near => diag.label(format!("not a key of {of}")).suggest(near),
+            });
+        }
+    }
+}

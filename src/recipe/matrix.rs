@@ -1,0 +1,337 @@
+//! `[matrix]`: axes over variables and parameters, and the choices of values they make. Knows no kinds; what an axis
+//! changes is laid over the recipe as `--set` would.
+//!
+//! | key | what |
+//! |---|---|
+//! | `seed = [0, 1]`, `rl.lr = [1e-4, 2e-4]` | an axis: a variable, or a parameter of a node |
+//! | `zip = [["a", "b"]]` | axes of one length that go together; all else is multiplied |
+//! | `exclude = [{ a = 1 }]` | choices that agree with the table are left out |
+//! | `include = [{ a = 5, b = 6 }]` | a choice more; it names every axis |
+//! | `max = 100` | more choices than this are an error (64 where nothing is said) |
+
+use crate::base::claim::Axes;
+use crate::base::diag::{Diag, Diags, Place};
+use crate::base::text::{did_you_mean, listed};
+use crate::recipe::tree::{Entry, Item, Shape, Table};
+use std::collections::BTreeSet;
+
+const RESERVED: [&str; 4] = ["zip", "include", "exclude", "max"];
+
+/// Choices that nobody meant to make are usually a slip of the hand.
+const MOST: usize = 64;
+
+pub struct Axis {
+    /// `seed`, or `rl.lr`.
+    pub path: String,
+    pub at: Place,
+    pub values: Vec<Item>,
+}
+
+/// One value of every axis, in the order of the axes.
+#[derive(Clone, Default)]
+pub struct Choice {
+    pub values: Vec<(String, Item)>,
+}
+
+impl Choice {
+    pub fn axes(&self) -> Axes {
+        self.values
+            .iter()
+            .map(|(path, item)| (path.clone(), text(item)))
+            .collect()
+    }
+}
+
+/// The value of an axis as people write it.
+pub fn text(item: &Item) -> String {
+    match &item.shape {
+        Shape::List(items) => {
+            let items: Vec<String> = items.iter().map(text).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Shape::Table(table) => {
+            let entries = table.entries.iter();
+            let entries: Vec<String> = entries
+                .map(|e| format!("{}: {}", e.key, text(&e.item)))
+                .collect();
+            format!("{{{}}}", entries.join(" "))
+        }
+        _ => item.inline_text().unwrap_or_default(),
+    }
+}
+
+/// The axes of a matrix; `over`, from the command line, replace those of the same path.
+pub fn axes(matrix: &Table, over: Vec<Axis>, diags: &mut Diags) -> Vec<Axis> {
+    let mut axes = vec![];
+    for entry in &matrix.entries {
+        if !RESERVED.contains(&entry.key.as_str()) {
+            collect(&entry.key, entry, &mut axes, diags);
+        }
+    }
+    for axis in over {
+        single(&axis, diags);
+        match axes.iter_mut().find(|a| a.path == axis.path) {
+            Some(old) => *old = axis,
+            None => axes.push(axis),
+        }
+    }
+    axes
+}
+
+/// All choices of a matrix; a single empty one where there are no axes.
+pub fn choices(matrix: &Table, axes: &[Axis], diags: &mut Diags) -> Vec<Choice> {
+    let groups = groups(matrix, axes, diags);
+    let mut choices = product(axes, &groups);
+    let excluded = tables(matrix, "exclude", diags);
+    for table in &excluded {
+        known(table, axes, diags);
+    }
+    choices.retain(|choice| !excluded.iter().any(|table| agrees(choice, table)));
+    for table in tables(matrix, "include", diags) {
+        choices.extend(included(table, axes, diags));
+    }
+    cap(matrix, &choices, diags);
+    if choices.is_empty() && diags.is_empty() {
+        let at = matrix.entries.first().map(|e| &e.key_at);
+        let message = "`[matrix]` excludes every choice";
+        diags.push(at.map_or_else(|| Diag::plain(message), |at| Diag::at(at, message)));
+    }
+    choices
+}
+
+/// Axes in a table are parameters of a node: `rl.lr = [...]`.
+fn collect(path: &str, entry: &Entry, axes: &mut Vec<Axis>, diags: &mut Diags) {
+    match &entry.item.shape {
+        Shape::List(values) => {
+            let axis = Axis {
+                path: path.into(),
+                at: entry.key_at.clone(),
+                values: values.clone(),
+            };
+            single(&axis, diags);
+            axes.push(axis);
+        }
+        Shape::Table(table) => {
+            for below in &table.entries {
+                collect(&format!("{path}.{}", below.key), below, axes, diags);
+            }
+        }
+        Shape::Bad => {}
+        _ => {
+            let message = format!(
+                "the axis `{path}` expects an array of values, got {}",
+                entry.item.type_name()
+            );
+            let help = format!("write `{path} = [{}]`", text(&entry.item));
+            diags.push(Diag::at(&entry.item.at, message).help(help));
+        }
+    }
+}
+
+/// An axis has values, and each once.
+fn single(axis: &Axis, diags: &mut Diags) {
+    let mut seen = BTreeSet::new();
+    for value in &axis.values {
+        if !seen.insert(text(value)) {
+            let message = format!("`{}` has the value {} twice", axis.path, text(value));
+            diags.push(Diag::at(&value.at, message));
+        }
+    }
+    if axis.values.is_empty() {
+        let message = format!("the axis `{}` has no values", axis.path);
+        diags.push(Diag::at(&axis.at, message));
+    }
+}
+
+/// Indices of axes that go together; an axis that is not zipped is a group of its own.
+fn groups(matrix: &Table, axes: &[Axis], diags: &mut Diags) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = vec![];
+    let mut zipped = BTreeSet::new();
+    if let Some(entry) = matrix.get("zip") {
+        let Shape::List(lists) = &entry.item.shape else {
+            return expected("an array of arrays of axes", entry, diags);
+        };
+        for list in lists {
+            let Shape::List(names) = &list.shape else {
+                return expected("an array of arrays of axes", entry, diags);
+            };
+            let mut group = vec![];
+            for name in names {
+                let Shape::Str(word) = &name.shape else {
+                    return expected("names of axes", entry, diags);
+                };
+                match axes.iter().position(|a| a.path == *word) {
+                    Some(i) if zipped.insert(i) => group.push(i),
+                    Some(_) => {
+                        let message = format!("the axis `{word}` is zipped twice");
+                        diags.push(Diag::at(&name.at, message));
+                    }
+                    None => diags.push(unknown(word, &name.at, axes)),
+                }
+            }
+            let lengths: BTreeSet<usize> = group.iter().map(|i| axes[*i].values.len()).collect();
+            if lengths.len() > 1 {
+                let told = group.iter().map(|i| {
+                    let axis = &axes[*i];
+                    format!("`{}` has {}", axis.path, axis.values.len())
+                });
+                let told: Vec<String> = told.collect();
+                let diag = Diag::at(&list.at, "zipped axes are of different lengths");
+                diags.push(diag.help(told.join(", ")));
+                continue;
+            }
+            groups.push(group);
+        }
+    }
+    groups.extend(
+        (0..axes.len())
+            .filter(|i| !zipped.contains(i))
+            .map(|i| vec![i]),
+    );
+    groups.retain(|group| !group.is_empty());
+    // In the order of the axes, so that the last one varies fastest.
+    groups.sort();
+    groups
+}
+
+fn product(axes: &[Axis], groups: &[Vec<usize>]) -> Vec<Choice> {
+    let mut choices = vec![vec![None; axes.len()]];
+    for group in groups {
+        let length = axes[group[0]].values.len();
+        choices = choices
+            .into_iter()
+            .flat_map(|choice| {
+                (0..length).map(move |value| {
+                    let mut choice = choice.clone();
+                    group.iter().for_each(|axis| choice[*axis] = Some(value));
+                    choice
+                })
+            })
+            .collect();
+    }
+    let named = |(axis, value): (&Axis, Option<usize>)| {
+        Some((axis.path.clone(), axis.values.get(value?)?.clone()))
+    };
+    choices
+        .into_iter()
+        .map(|choice| Choice {
+            values: axes.iter().zip(choice).filter_map(named).collect(),
+        })
+        .collect()
+}
+
+fn included(table: &Table, axes: &[Axis], diags: &mut Diags) -> Option<Choice> {
+    known(table, axes, diags);
+    let mut values = vec![];
+    for axis in axes {
+        match leaf(table, &axis.path) {
+            Some(item) => values.push((axis.path.clone(), item.clone())),
+            None => {
+                let at = table.entries.first().map_or(&axis.at, |e| &e.key_at);
+                let message = format!("`include` lacks a value for `{}`", axis.path);
+                diags.push(Diag::at(at, message).help("a choice names every axis"));
+                return None;
+            }
+        }
+    }
+    Some(Choice { values })
+}
+
+/// Whether the choice has every value of the table.
+fn agrees(choice: &Choice, table: &Table) -> bool {
+    let mut leaves = vec![];
+    flatten("", table, &mut leaves);
+    !leaves.is_empty()
+        && leaves.iter().all(|(path, item)| {
+            let own = choice.values.iter().find(|(axis, _)| axis == path);
+            own.is_some_and(|(_, value)| text(value) == text(item))
+        })
+}
+
+fn flatten<'t>(before: &str, table: &'t Table, leaves: &mut Vec<(String, &'t Item)>) {
+    for entry in &table.entries {
+        let path = match before {
+            "" => entry.key.clone(),
+            before => format!("{before}.{}", entry.key),
+        };
+        match &entry.item.shape {
+            Shape::Table(below) => flatten(&path, below, leaves),
+            _ => leaves.push((path, &entry.item)),
+        }
+    }
+}
+
+fn leaf<'t>(table: &'t Table, path: &str) -> Option<&'t Item> {
+    let mut leaves = vec![];
+    flatten("", table, &mut leaves);
+    leaves.into_iter().find(|(p, _)| p == path).map(|(_, i)| i)
+}
+
+fn known(table: &Table, axes: &[Axis], diags: &mut Diags) {
+    let mut leaves = vec![];
+    flatten("", table, &mut leaves);
+    for (path, item) in leaves {
+        if !axes.iter().any(|a| a.path == path) {
+            diags.push(unknown(&path, &item.at, axes));
+        }
+    }
+}
+
+fn unknown(path: &str, at: &Place, axes: &[Axis]) -> Diag {
+    let names = || axes.iter().map(|a| a.path.as_str());
+    let diag = Diag::at(at, format!("`{path}` is no axis of `[matrix]`"));
+    match did_you_mean(path, names()) {
+        None if !axes.is_empty() => diag.help(format!("axes: {}", listed(names()))),
+        near => diag.suggest(near),
+    }
+}
+
+fn tables<'t>(matrix: &'t Table, key: &str, diags: &mut Diags) -> Vec<&'t Table> {
+    let Some(entry) = matrix.get(key) else {
+        return vec![];
+    };
+    let Shape::List(items) = &entry.item.shape else {
+        return expected("an array of tables", entry, diags);
+    };
+    let mut tables = vec![];
+    for item in items {
+        match &item.shape {
+            Shape::Table(table) => tables.push(table),
+            _ => return expected("an array of tables", entry, diags),
+        }
+    }
+    tables
+}
+
+fn cap(matrix: &Table, choices: &[Choice], diags: &mut Diags) {
+    let most = match matrix.get("max") {
+        None => MOST,
+        Some(entry) => match &entry.item.shape {
+            Shape::Int(n) if *n > 0 => usize::try_from(*n).unwrap_or(usize::MAX),
+            _ => return expected("a positive integer", entry, diags),
+        },
+    };
+    if choices.len() > most {
+        let message = format!(
+            "`[matrix]` makes {} choices, more than {most}",
+            choices.len()
+        );
+        let diag = matrix
+            .entries
+            .first()
+            .map_or_else(|| Diag::plain(&message), |e| Diag::at(&e.key_at, &message));
+        diags.push(diag.help(format!(
+            "if they are meant, write `max = {}` in `[matrix]`",
+            choices.len()
+        )));
+    }
+}
+
+fn expected<T: Default>(what: &str, entry: &Entry, diags: &mut Diags) -> T {
+    if !matches!(entry.item.shape, Shape::Bad) {
+        let got = entry.item.type_name();
+        let message = format!("`{}` expects {what}, got {got}", entry.key);
+        diags.push(Diag::at(&entry.item.at, message));
+    }
+    T::default()
+}

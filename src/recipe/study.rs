@@ -1,0 +1,158 @@
+//! Several recipe files, each under every choice of its axes, as one graph. Knows no store.
+
+use crate::base::claim::Axes;
+use crate::base::diag::{Diag, Diags};
+use crate::engine::graph::{Graph, NodeId};
+use crate::engine::kind::Registry;
+use crate::engine::union::{Part, union};
+use crate::recipe::{Loaded, Overrides, load};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// One recipe under one choice of its axes.
+pub struct Variant {
+    pub file: PathBuf,
+    pub loaded: Loaded,
+    /// By node of the own graph: where it is in the study's.
+    pub places: Vec<NodeId>,
+}
+
+pub struct Study {
+    /// Of all variants, every node once.
+    pub graph: Graph,
+    /// In the order of the files, then of the choices.
+    pub variants: Vec<Variant>,
+    pub warnings: Diags,
+}
+
+impl Variant {
+    pub fn axes(&self) -> &Axes {
+        &self.loaded.axes
+    }
+
+    /// `tars`, `lambda-sweep lambda=0.3, seed=1`.
+    pub fn label(&self) -> String {
+        let axes: Vec<String> = self
+            .axes()
+            .iter()
+            .map(|(a, v)| format!("{a}={v}"))
+            .collect();
+        match axes.is_empty() {
+            true => self.loaded.name.clone(),
+            false => format!("{} {}", self.loaded.name, axes.join(", ")),
+        }
+    }
+}
+
+impl Study {
+    /// Loads the files; a file that is named twice counts once. Two recipes of one name are an error, as nobody could
+    /// tell their nodes apart.
+    pub fn load(
+        files: &[PathBuf],
+        overrides: &Overrides,
+        registry: &Registry,
+    ) -> Result<Study, Diags> {
+        let mut diags = Diags::default();
+        let mut warnings = Diags::default();
+        let mut read = vec![];
+        let mut seen = BTreeSet::new();
+        let mut names: BTreeMap<String, &Path> = BTreeMap::new();
+        for file in files {
+            let full = overrides.cwd.join(file);
+            if !seen.insert(full.canonicalize().unwrap_or(full)) {
+                continue;
+            }
+            match load(file, overrides, registry) {
+                Err(errors) => diags.extend(errors),
+                Ok(loaded) => {
+                    if let Some(first) = names.insert(loaded[0].name.clone(), file) {
+                        let message = format!(
+                            "{} and {} are both called `{}`",
+                            first.display(),
+                            file.display(),
+                            loaded[0].name
+                        );
+                        diags.push(Diag::plain(message).help("give one of them another `name`"));
+                    }
+                    read.extend(loaded.into_iter().map(|l| (file.clone(), l)));
+                }
+            }
+        }
+        if !diags.is_empty() {
+            return Err(diags.finish());
+        }
+        let parts: Vec<Part> = read
+            .iter()
+            .map(|(_, loaded)| Part {
+                recipe: &loaded.name,
+                axes: &loaded.axes,
+                graph: &loaded.graph,
+            })
+            .collect();
+        let united = union(&parts);
+        let variants = read.into_iter().zip(united.places);
+        let variants = variants
+            .map(|((file, mut loaded), places)| {
+                warnings.extend(std::mem::take(&mut loaded.warnings));
+                Variant {
+                    file,
+                    loaded,
+                    places,
+                }
+            })
+            .collect();
+        Ok(Study {
+            graph: united.graph,
+            variants,
+            warnings: warnings.finish(),
+        })
+    }
+
+    /// The recipes' names, each once.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self
+            .variants
+            .iter()
+            .map(|v| v.loaded.name.as_str())
+            .collect();
+        names.dedup();
+        names
+    }
+
+    /// Descriptions of the study's nodes: of the first recipe that has one.
+    pub fn notes(&self) -> BTreeMap<String, String> {
+        let mut notes = BTreeMap::new();
+        for variant in &self.variants {
+            for (own, place) in variant.loaded.graph.ids().zip(&variant.places) {
+                if let Some(note) = variant
+                    .loaded
+                    .notes
+                    .get(&variant.loaded.graph.node(own).name)
+                {
+                    let name = self.graph.node(*place).name.clone();
+                    notes.entry(name).or_insert_with(|| note.clone());
+                }
+            }
+        }
+        notes
+    }
+
+    /// By node of the study: the recipe it came from, the first of them.
+    pub fn origins(&self) -> BTreeMap<String, String> {
+        let mut origins = BTreeMap::new();
+        for variant in &self.variants {
+            for place in &variant.places {
+                let name = self.graph.node(*place).name.clone();
+                origins
+                    .entry(name)
+                    .or_insert_with(|| variant.loaded.name.clone());
+            }
+        }
+        origins
+    }
+
+    /// How many nodes the variants have, each counted for itself.
+    pub fn counted_apart(&self) -> usize {
+        self.variants.iter().map(|v| v.places.len()).sum()
+    }
+}
