@@ -1,12 +1,8 @@
 //! `pipe report`: recipes as one page to read, its figures as files, or the data behind it.
 
-use super::{Error, Outcome, StoreArgs, colour, complain, print, print_json, study};
-use crate::engine::plan::{self, Wanted};
-use crate::engine::verdict::Verdict;
-use crate::kinds::REGISTRY;
-use crate::recipe::{self, Overrides};
+use super::{Changes, Error, Outcome, StoreArgs, colour, complain, print, print_json, study};
+use crate::recipe::study::Study;
 use crate::report::html::{self, Page, Source};
-use crate::report::side::Side;
 use anyhow::Context;
 use serde_json::json;
 use std::path::PathBuf;
@@ -24,9 +20,8 @@ pub struct Report {
     /// The recipes' TOML files
     #[arg(required = true, value_name = "RECIPE")]
     recipes: Vec<PathBuf>,
-    /// Change a value of every recipe for this command: `vars.NAME=VALUE`, `NODE.PARAM=VALUE`. May be repeated
-    #[arg(long, value_name = "PATH=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    changes: Changes,
     #[command(flatten)]
     store: StoreArgs,
     /// The page to write [default: report.html, unless --figures or --json asks for something else]
@@ -36,7 +31,7 @@ pub struct Report {
     #[arg(long, value_name = "DIR")]
     figures: Option<PathBuf>,
     /// Prompts whose answers the page carries
-    #[arg(long, value_name = "N", default_value_t = page::SAMPLES)]
+    #[arg(long, value_name = "N", default_value_t = html::SAMPLES)]
     samples: usize,
     /// Print the data behind the page as JSON
     #[arg(long)]
@@ -45,35 +40,10 @@ pub struct Report {
 
 pub fn run(args: &Report) -> Outcome {
     let store = study::open_existing(&args.store)?;
-    let cwd = std::env::current_dir().context("failed to find the current folder")?;
-    let overrides = Overrides {
-        sets: args.set.clone(),
-        cwd,
-    };
-    let (mut sides, mut sources) = (vec![], vec![]);
-    for file in &args.recipes {
-        let loaded = recipe::load(file, &overrides, &REGISTRY)?;
-        complain(&loaded.warnings.render(colour()));
-        let plan = plan::plan(&store, &loaded.graph, &Wanted::default())?;
-        let records = plan.nodes.iter().filter_map(|p| match &p.verdict {
-            Verdict::Hit(record) => Some((p.id, (**record).clone())),
-            _ => None,
-        });
-        sources.push(Source {
-            recipe: loaded.name.clone(),
-            about: loaded.description.clone(),
-            text: loaded.resolved_text.clone(),
-        });
-        sides.push(Side {
-            recipe: loaded.name,
-            file: file.clone(),
-            axes: Default::default(),
-            records: records.collect(),
-            graph: loaded.graph,
-            notes: loaded.notes,
-            claims: vec![],
-        });
-    }
+    let study = study::load_all(&args.recipes, &args.changes)?;
+    complain(&study.warnings.render(colour()));
+    let sources = sources(&study);
+    let sides = study::sides(&store, study)?;
     if sides.iter().all(|s| s.records.is_empty()) {
         let commands: Vec<String> = args
             .recipes
@@ -104,7 +74,7 @@ pub fn run(args: &Report) -> Outcome {
     }
     let default = (args.figures.is_none() && !args.json).then(|| PathBuf::from("report.html"));
     if let Some(file) = args.output.clone().or(default) {
-        write(&file, &page::render::html(&page)?)?;
+        write(&file, &html::render::page(&page)?)?;
         wrote.push(file);
     }
     if args.json {
@@ -121,6 +91,22 @@ pub fn run(args: &Report) -> Outcome {
         ));
     }
     Ok(())
+}
+
+/// A recipe's words, under the first choice of its axes.
+fn sources(study: &Study) -> Vec<Source> {
+    let mut sources: Vec<Source> = vec![];
+    for variant in &study.variants {
+        let loaded = &variant.loaded;
+        if !sources.iter().any(|s| s.recipe == loaded.name) {
+            sources.push(Source {
+                recipe: loaded.name.clone(),
+                about: loaded.description.clone(),
+                text: loaded.resolved_text.clone(),
+            });
+        }
+    }
+    sources
 }
 
 fn write(file: &std::path::Path, text: &str) -> Result<(), Error> {

@@ -15,6 +15,7 @@ pub const FILE: &str = "curve.jsonl";
 /// Points a line has at most; each is the mean of its steps.
 const MOST_POINTS: u64 = 100;
 
+const RL_TITLE: &str = "Reinforcement learning";
 /// What RL is watched by, and how a reader calls it.
 const RL: &[(&str, &str)] = &[
     ("reward", "reward"),
@@ -39,6 +40,8 @@ pub struct Curves {
 pub struct Group {
     pub title: String,
     pub charts: Vec<Chart>,
+    /// Several quantities of the same lines, which share a legend.
+    pub shared: bool,
     /// Steps behind a point, at most.
     pub steps: u64,
     pub seeds: usize,
@@ -64,7 +67,7 @@ pub fn curves(store: &Store, study: &Study, styles: &mut Styles) -> Result<Curve
             };
             let item = &study.items[variant.items[0]];
             let (title, quantities) = match first.contains_key("reward") {
-                true => ("reinforcement learning".to_string(), RL),
+                true => (RL_TITLE.to_string(), RL),
                 false => (format!("{} ({})", item.name, item.node.kind.name), OTHERS),
             };
             let line = Method {
@@ -126,7 +129,7 @@ fn group(
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .collect();
-    let slug = match title == "reinforcement learning" {
+    let slug = match title == RL_TITLE {
         true => "rl",
         false => slug.trim_matches('-'),
     };
@@ -143,7 +146,7 @@ fn group(
         if !series.is_empty() {
             charts.push(Chart {
                 name: format!("curve-{slug}-{}", name.replace('/', "-")),
-                title: format!("{label}, {title}"),
+                title: format!("{label}: {title}"),
                 x: Axis::new("step").with(0.0),
                 y: Axis::new(label),
                 rows: vec![],
@@ -152,6 +155,7 @@ fn group(
         }
     }
     Group {
+        shared: title == RL_TITLE,
         title,
         charts,
         steps: wide,

@@ -1,8 +1,8 @@
 //! The table of evaluations: a row a measure, a column a method, each value with its interval.
 
-use crate::report::metrics::label;
 use crate::report::html::series::{Estimate, Method, estimate};
 use crate::report::html::study::Study;
+use crate::report::metrics::label;
 use serde::Serialize;
 use std::collections::BTreeSet;
 

@@ -203,7 +203,7 @@ impl Chart {
             .light_line_style(TRANSPARENT)
             .label_style(font.into_font().color(&legend::ink()))
             .axis_desc_style(font.into_font().color(&legend::ink()))
-            .set_all_tick_mark_size(0)
+            .set_all_tick_mark_size(5 * FINE)
             .x_labels(ticks_x)
             .y_labels(ticks_y)
             .x_label_formatter(&format_x)

@@ -4,8 +4,8 @@
 use crate::base::claim::Axes;
 use crate::base::rows::Metric;
 use crate::base::stats;
-use crate::report::metrics;
 use crate::report::html::study::{Item, Study};
+use crate::report::metrics;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
