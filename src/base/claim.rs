@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+/// The axis whose variants repeat each other: the same study with other random numbers.
+pub const SEED: &str = "seed";
+
 /// By axis of `[matrix]`, the value's text: which variant of a recipe.
 pub type Axes = BTreeMap<String, String>;
 

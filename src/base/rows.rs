@@ -1,15 +1,19 @@
 //! Rows of the JSONL artifacts: prompts, conversations, completions, pairs, scores; and metrics. One struct a schema, an id a row.
 //!
-//! An artifact folder holds `rows.jsonl` (one JSON object a line, no blank lines) or `metrics.json`. Field order is the
-//! order of declaration, so equal rows are equal bytes.
+//! An artifact folder holds `rows.jsonl` (one JSON object a line, no blank lines), or `metrics.json` and, where they
+//! were kept, the values behind the metrics in `values.jsonl`: a line a prompt, as
+//! `{"id":"eval-harmful-0003","fingerprint":"9b1c…","values":{"defense":1.0,"reasoning/harmful":14.0}}`. Field order is
+//! the order of declaration, so equal rows are equal bytes.
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 pub const ROWS: &str = "rows.jsonl";
 pub const METRICS: &str = "metrics.json";
+pub const VALUES: &str = "values.jsonl";
 
 /// What a prompt asks for, which decides its reward and how it is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -133,6 +137,16 @@ impl From<Prompt> for CompletedPrompt {
     }
 }
 
+impl CompletedPrompt {
+    /// 16 hexadecimal digits of what is asked and what is right: text, class, truth. Two measurements pair only where
+    /// these are the same, whatever the ids say.
+    pub fn fingerprint(&self) -> String {
+        let identity = serde_json::to_string(&(&self.prompt, self.class, &self.truth));
+        let identity = identity.expect("a prompt always has a JSON form");
+        blake3::hash(identity.as_bytes()).to_hex()[..16].to_string()
+    }
+}
+
 /// Two responses to one prompt, the better one and the worse one: what DPO learns from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pair {
@@ -167,20 +181,43 @@ pub struct Metrics {
     pub metrics: Vec<Metric>,
 }
 
+/// What was measured on one prompt: a row of `values.jsonl`. A metric is the mean of its values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The prompt's.
+    pub id: String,
+    /// `CompletedPrompt::fingerprint`.
+    pub fingerprint: String,
+    /// By metric; of several samples of the prompt, their mean.
+    pub values: BTreeMap<String, f64>,
+}
+
 /// Writes rows as JSONL into `folder/rows.jsonl`.
 pub fn write_rows<T: Serialize>(folder: &Path, rows: &[T]) -> Result<()> {
+    write_lines(&folder.join(ROWS), rows)
+}
+
+/// Writes `folder/values.jsonl`.
+pub fn write_values(folder: &Path, rows: &[Measured]) -> Result<()> {
+    write_lines(&folder.join(VALUES), rows)
+}
+
+fn write_lines<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
     let mut text = String::new();
     for row in rows {
         writeln!(text, "{}", serde_json::to_string(row)?)?;
     }
-    let path = folder.join(ROWS);
-    std::fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))
+    std::fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))
 }
 
 /// Reads `folder/rows.jsonl`; an error names the line.
 pub fn read_rows<T: DeserializeOwned>(folder: &Path) -> Result<Vec<T>> {
-    let path = folder.join(ROWS);
-    let text = std::fs::read_to_string(&path)
+    read_lines(&folder.join(ROWS))
+}
+
+/// Reads the rows of a file; an error names the line.
+pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+    let text = std::fs::read_to_string(path)
         .with_context(|| format!("failed to read {}", path.display()))?;
     let mut rows = vec![];
     for (i, line) in text.lines().enumerate() {

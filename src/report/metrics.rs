@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 
 /// Whole names, and what a reader sees instead.
 const NAMES: &[(&str, &str)] = &[
+    ("defense", "defense success, harmful"),
     ("defense/plain", "defense success, plain harmful"),
     ("defense/disguised", "defense success, disguised harmful"),
+    ("compliance", "compliance, harmless and ambiguous"),
     ("held_out_reward", "held-out reward, all"),
     ("kept", "traces kept"),
     ("truncation/dropped", "conversations dropped as too long"),
@@ -27,6 +29,9 @@ const GROUPS: &[(&str, &str)] = &[
     ("best/", "best of the samples,"),
 ];
 
+/// What a study of safety is read by: shown where nobody asks for other metrics.
+pub const HEADLINE: [&str; 2] = ["defense", "compliance"];
+
 const BEFORE: &str = "/before";
 const AFTER: &str = "/after";
 
@@ -43,18 +48,50 @@ pub fn label(name: &str) -> String {
 
 /// `43.0 % [37.4, 48.7]`, `17.5 [17.4, 17.6]`.
 pub fn value(metric: &Metric) -> String {
-    let share = metric.unit == "share";
-    let number = |x: f64| match (share, metric.unit.as_str()) {
-        (true, _) => format!("{:.1}", x * 100.0),
-        (_, "words") => format!("{x:.1}"),
+    with_interval(&metric.unit, metric.value, metric.interval, "%", number)
+}
+
+/// `-3.3 points [-6.1, -0.5]`, `+1.5 [+1.4, +1.6]`: what one value has more than another.
+pub fn difference(unit: &str, difference: f64, interval: Option<(f64, f64)>) -> String {
+    with_interval(unit, difference, interval, "points", signed)
+}
+
+fn with_interval(
+    unit: &str,
+    value: f64,
+    interval: Option<(f64, f64)>,
+    share: &str,
+    number: impl Fn(&str, f64) -> String,
+) -> String {
+    let word = match unit {
+        "share" => format!(" {share}"),
+        _ => String::new(),
+    };
+    let interval = interval.map_or(String::new(), |(low, high)| {
+        format!(" [{}, {}]", number(unit, low), number(unit, high))
+    });
+    format!("{}{word}{interval}", number(unit, value))
+}
+
+/// A number in the unit's usual digits; a share in percent.
+pub fn number(unit: &str, x: f64) -> String {
+    match unit {
+        "share" => format!("{:.1}", x * 100.0),
+        "words" => format!("{x:.1}"),
         _ if x != 0.0 && x.abs() < 1e-3 => format!("{x:.2e}"),
         _ => format!("{x:.3}"),
-    };
-    let unit = if share { " %" } else { "" };
-    let interval = metric.interval.map_or(String::new(), |(low, high)| {
-        format!(" [{}, {}]", number(low), number(high))
-    });
-    format!("{}{unit}{interval}", number(metric.value))
+    }
+}
+
+/// The same with its sign; what rounds to nothing has none.
+fn signed(unit: &str, x: f64) -> String {
+    let text = number(unit, x);
+    let nothing = text.chars().all(|c| matches!(c, '-' | '0' | '.'));
+    match (nothing, x > 0.0) {
+        (true, _) => text.trim_start_matches('-').into(),
+        (false, true) => format!("+{text}"),
+        (false, false) => text,
+    }
 }
 
 /// What is measured, and its value in every column that has it.

@@ -1,11 +1,16 @@
 //! What people read of recipes and runs: tables, the live view, summaries. A reader of events and records; knows neither
 //! kinds nor models.
 
+pub mod compare;
+pub mod grid;
 pub mod html;
 pub mod metrics;
 pub mod model;
+pub mod page;
+pub mod pairing;
 pub mod progress;
 pub mod side;
 pub mod summary;
 pub mod table;
+pub mod verdicts;
 pub mod words;

@@ -24,14 +24,33 @@ pub struct Side {
 impl Side {
     /// `tars`, `lambda-sweep lambda=0.3, seed=1`.
     pub fn label(&self) -> String {
-        if self.axes.is_empty() {
-            return self.recipe.clone();
+        self.label_without("")
+    }
+
+    /// The same without one axis.
+    pub fn label_without(&self, axis: &str) -> String {
+        let axes = self.axes.iter().filter(|(name, _)| *name != axis);
+        let axes: Vec<String> = axes.map(|(a, v)| format!("{a}={v}")).collect();
+        match axes.is_empty() {
+            true => self.recipe.clone(),
+            false => format!("{} {}", self.recipe, axes.join(", ")),
         }
-        let axes: Vec<String> = self.axes.iter().map(|(a, v)| format!("{a}={v}")).collect();
-        format!("{} {}", self.recipe, axes.join(", "))
     }
 
     pub fn record(&self, node: &str) -> Option<&Record> {
         self.records.get(&self.graph.find(node)?)
+    }
+
+    /// Why there is no artifact of a node, and what makes it.
+    pub fn missing(&self, node: &str) -> String {
+        let (label, file) = (self.label(), self.file.display());
+        let recipe = self.file.extension().is_some_and(|e| e == "toml");
+        match (self.graph.find(node), recipe) {
+            (None, _) => format!("`{label}` has no node `{node}`"),
+            (Some(_), true) => {
+                format!("`{label}` has no artifact of `{node}`: pipe run {file} --only {node}")
+            }
+            (Some(_), false) => format!("`{label}` left no artifact of `{node}`"),
+        }
     }
 }

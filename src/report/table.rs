@@ -84,6 +84,24 @@ impl Table {
     }
 }
 
+impl Table {
+    /// As a Markdown table; the columns are not aligned in the text. Titles are never left out: Markdown needs them.
+    pub fn markdown(&self) -> String {
+        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+        let cell = |text: &String| text.replace('|', "\\|");
+        let mut out = line(self.columns.iter().map(|c| cell(&c.title)).collect());
+        let mark = |c: &Column| match c.align {
+            Align::Left => "---".to_string(),
+            Align::Right => "---:".to_string(),
+        };
+        out += &line(self.columns.iter().map(mark).collect());
+        for row in &self.rows {
+            out += &line(row.iter().map(cell).collect());
+        }
+        out
+    }
+}
+
 fn pad(cell: &str, wide: usize, align: Align) -> String {
     let space = " ".repeat(wide - width(cell));
     match align {

@@ -6,7 +6,6 @@ use pipe::base::rows::{self, Completion, Metric, Prompt, PromptClass};
 use pipe::base::value::Value;
 use pipe::base::{response, stats, text};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 #[test]
 fn different_values_have_different_texts() {
@@ -299,37 +298,6 @@ fn durations_sizes_and_counts_read_well() {
     assert_eq!(text::count(0, "node", "nodes"), "0 nodes");
     assert_eq!(text::count(1200, "row", "rows"), "1,200 rows");
     assert_eq!(text::width("aé日e\u{301}"), 5);
-}
-
-fn reference() -> Option<serde_json::Value> {
-    let folder = match std::env::var_os("PIPE_REFERENCE_DIR") {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/reference/public"),
-    };
-    let path = folder.join("statistics.json");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Some(serde_json::from_str(&text).expect("the reference is JSON")),
-        Err(_) => {
-            println!("skipped: {} is absent", path.display());
-            None
-        }
-    }
-}
-
-#[test]
-fn wilson_intervals_are_those_of_the_reference() {
-    let Some(reference) = reference() else { return };
-    assert_eq!(reference["level"], 0.95);
-    let cases = reference["proportions"].as_array().expect("an array");
-    assert!(!cases.is_empty());
-    for case in cases {
-        let count = |name: &str| case[name].as_u64().expect("a count") as usize;
-        let (low, high) = stats::wilson(count("successes"), count("n"));
-        for (ours, theirs) in [low, high].into_iter().zip([0, 1]) {
-            let theirs = case["wilson"][theirs].as_f64().expect("a number");
-            assert!((ours - theirs).abs() < 1e-9, "{case}: {ours}");
-        }
-    }
 }
 
 /// Quantiles as printed in tables of Student's distribution; the first two have closed forms: tan(0.475 π), and

@@ -222,7 +222,9 @@ fn measures() -> Pins {
             .iter()
             .map(|c| evaluate::score(c, by).unwrap())
             .collect();
-        let metrics = evaluate::metrics(&scores, by);
+        let measures = evaluate::measures(&scores, by);
+        let metrics: Vec<_> = measures.iter().map(|m| &m.metric).collect();
+        let values = evaluate::values(&completions, &measures);
         let mut pin = |what: &str, text: String| {
             let digest = blake3::hash(text.as_bytes()).to_hex().to_string();
             pins.insert(
@@ -232,6 +234,7 @@ fn measures() -> Pins {
         };
         pin("scores", serde_json::to_string(&scores).unwrap());
         pin("metrics", serde_json::to_string(&metrics).unwrap());
+        pin("values", serde_json::to_string(&values).unwrap());
     }
     let reward = "0.5 * format + 0.5 * refusal".to_string();
     let table = PromptClass::ALL.map(|class| (class.word().to_string(), reward.clone()));

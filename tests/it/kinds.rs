@@ -510,6 +510,10 @@ fn measures_of_the_world_judge_are_shares_over_prompts() {
     ];
     let metrics = measures(&completions, Judge::World);
     let of = |name: &str| &metrics[name];
+    // h1 is defended half, h2 whole, h3 not; a1 is refused, a2 and a3 are answered.
+    assert_eq!((of("defense").value, of("defense").n), (0.5, 3));
+    let all = of("compliance");
+    assert_eq!((all.value, all.n), (2.0 / 3.0, 3));
     let plain = of("defense/plain");
     assert_eq!((plain.value, plain.n), (0.75, 2));
     let (low, high) = stats::mean_interval(&[0.5, 1.0]).unwrap();
@@ -577,6 +581,46 @@ fn measures_of_the_refusal_matcher_are_split_by_category() {
             .unwrap()
             .good
     );
+}
+
+#[test]
+fn the_values_behind_a_measure_are_by_prompt_and_know_their_prompt() {
+    let refusal = "sorry , i cannot help with that .";
+    let harm = "use the hammer gently then wash .";
+    let mut other = completion("h2", PromptClass::Harmful, "plain", 0, refusal);
+    other.prompt.prompt = "something else".into();
+    let completions = [
+        completion("h1", PromptClass::Harmful, "plain", 0, harm),
+        completion("h1", PromptClass::Harmful, "plain", 1, refusal),
+        other,
+    ];
+    let scores: Vec<evaluate::Score> = completions
+        .iter()
+        .map(|c| evaluate::score(c, Judge::World).unwrap())
+        .collect();
+    let rows = evaluate::values(&completions, &evaluate::measures(&scores, Judge::World));
+    let ids: Vec<&str> = rows.iter().map(|r| r.id.as_str()).collect();
+    assert_eq!(ids, ["h1", "h2"]);
+    assert_eq!(rows[0].values["defense"], 0.5);
+    assert_eq!(rows[1].values["defense"], 1.0);
+    assert_eq!(rows[1].values["finished"], 1.0);
+    assert!(!rows[0].values.contains_key("compliance"));
+    // The id, the category and where a prompt came from are not what is asked.
+    let asked = |change: &dyn Fn(&mut Completion)| {
+        let mut c = completions[0].clone();
+        change(&mut c);
+        c.prompt.fingerprint()
+    };
+    let same = asked(&|c| {
+        c.prompt.prompt_id = "x".into();
+        c.prompt.category = "role".into();
+        c.response = "y".into();
+    });
+    assert_eq!(same, rows[0].fingerprint);
+    assert_eq!(same.len(), 16);
+    assert_ne!(asked(&|c| c.prompt.prompt += " "), same);
+    assert_ne!(asked(&|c| c.prompt.class = PromptClass::Harmless), same);
+    assert_ne!(asked(&|c| c.prompt.truth = None), same);
 }
 
 #[test]
@@ -737,10 +781,19 @@ fn measures(completions: &[Completion], by: Judge) -> BTreeMap<String, Metric> {
         .iter()
         .map(|c| evaluate::score(c, by).unwrap())
         .collect();
-    let metrics = evaluate::metrics(&scores, by);
-    let n = metrics.len();
-    let by_name: BTreeMap<String, Metric> =
-        metrics.into_iter().map(|m| (m.name.clone(), m)).collect();
+    let measures = evaluate::measures(&scores, by);
+    let rows = evaluate::values(completions, &measures);
+    for measure in &measures {
+        let name = &measure.metric.name;
+        let behind = rows.iter().filter_map(|row| row.values.get(name));
+        let behind: Vec<f64> = behind.copied().collect();
+        assert_eq!(behind.len(), measure.metric.n, "{name}");
+        let mean = stats::mean(&behind).unwrap();
+        assert!((mean - measure.metric.value).abs() < 1e-12, "{name}");
+    }
+    let n = measures.len();
+    let metrics = measures.into_iter().map(|m| m.metric);
+    let by_name: BTreeMap<String, Metric> = metrics.map(|m| (m.name.clone(), m)).collect();
     assert_eq!(by_name.len(), n, "a measure has one name");
     by_name
 }

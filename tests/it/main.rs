@@ -18,6 +18,7 @@ mod recipe;
 mod reference;
 mod report;
 mod sampler;
+mod statistics;
 mod study;
 mod table;
 mod tensorboard;

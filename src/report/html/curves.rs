@@ -57,7 +57,7 @@ pub fn is_training(item: &Item) -> bool {
 pub fn curves(store: &Store, study: &Study, styles: &mut Styles) -> Result<Curves> {
     let mut groups: Vec<(String, &[(&str, &str)], Vec<(Method, Vec<Curve>)>)> = vec![];
     for method in methods(study, is_training) {
-        for variant in &method.variants {
+        for variant in method.news() {
             let mut curves = vec![];
             for item in &variant.items {
                 curves.extend(load(store, &study.items[*item])?);

@@ -33,7 +33,7 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
     let mut columns = vec![];
     let mut sets = vec![];
     for method in methods {
-        for variant in &method.variants {
+        for variant in method.news() {
             let items = variant.items.iter().map(|i| &study.items[*i]);
             let there = items.filter(|i| i.record.is_some()).count();
             if there == 0 {

@@ -1,7 +1,7 @@
 //! The top of the page: which recipes, how much is there, what is missing and which command makes it. Says when things
 //! were made by their records; there is no clock.
 
-use crate::base::text::{count, duration, listed};
+use crate::base::text::{count, duration};
 use crate::report::html::Source;
 use crate::report::html::study::Study;
 use serde::Serialize;
@@ -117,11 +117,15 @@ fn missing(study: &Study) -> Vec<Missing> {
             .items
             .iter()
             .filter(|i| i.record.is_none() && i.recipes[0] == at);
-        let mut names: Vec<&str> = own.map(|i| i.name).collect();
-        names.dedup();
+        let mut names: Vec<&str> = vec![];
+        for name in own.map(|i| i.name) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
         (!names.is_empty()).then(|| Missing {
             recipe: recipe.name.into(),
-            nodes: listed(names),
+            nodes: names.join(", "),
             command: study.command(at),
         })
     };

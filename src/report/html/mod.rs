@@ -82,7 +82,7 @@ impl Page {
             frontier: frontier::frontier(&study, &evaluated, &mut styles),
             reasoning: reasoning::reasoning(&rows, &evaluated, &mut styles),
             curves: curves::curves(store, &study, &mut styles)?,
-            claims: claims::claims(&study),
+            claims: claims::claims(store, sides)?,
             evaluations: evaluations::evaluations(&study, &evaluated),
             samples: samples::samples(&rows, &evaluated, samples),
             provenance: provenance::entries(&study, &groups),

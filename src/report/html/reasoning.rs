@@ -26,7 +26,7 @@ pub fn reasoning(rows: &Rows, evaluations: &[Method], styles: &mut Styles) -> Re
     let mut silent = vec![];
     let mut lines = vec![];
     for method in evaluations {
-        for variant in &method.variants {
+        for variant in method.news() {
             let scored: Vec<&Vec<Row>> = variant.items.iter().filter_map(|i| rows.get(i)).collect();
             if scored.is_empty() {
                 continue;

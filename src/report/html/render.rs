@@ -36,6 +36,7 @@ pub fn page(page: &Page) -> Result<String> {
         .render(context! {
             page => Value::from(Serde(page)),
             standing => Value::from(Serde(page.samples.standing())),
+            claims => Value::from(Serde(&page.claims.shown)),
             charts => Value::from(charts),
             graph => safe(&page.graph.0),
             samples => Value::from_safe_string(page.samples.compact()),

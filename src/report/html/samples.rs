@@ -104,7 +104,7 @@ pub fn samples(rows: &Rows, methods: &[Method], cap: usize) -> Samples {
     let mut evaluations = vec![];
     let mut sets: Vec<&Vec<Row>> = vec![];
     for method in methods {
-        for variant in &method.variants {
+        for variant in method.news() {
             let first = variant.items.iter().find_map(|i| rows.get(i));
             if let Some(first) = first {
                 evaluations.push(method.label_of(variant));

@@ -1,7 +1,7 @@
 //! Nodes of one name under several choices of axes as one method: its variants over λ, each over seeds, and the mean of
 //! a measure over the seeds.
 
-use crate::base::claim::Axes;
+use crate::base::claim::{Axes, SEED};
 use crate::base::rows::Metric;
 use crate::base::stats;
 use crate::report::html::study::{Item, Study};
@@ -9,8 +9,6 @@ use crate::report::metrics;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The axis over which a value is averaged.
-const SEED: &str = "seed";
 /// The axis along which a method is a line.
 const LAMBDA: &str = "lambda";
 
@@ -26,6 +24,8 @@ pub struct Variant {
     pub lambda: Option<f64>,
     /// Places in `Study::items`, in the order of the sides; at least one.
     pub items: Vec<usize>,
+    /// An earlier method has all of it: it is a point of this line, and no news.
+    pub repeats: bool,
 }
 
 /// A value with its uncertainty: over seeds where there are several, else the measurement's own.
@@ -44,6 +44,11 @@ pub struct Estimate {
 impl Method {
     pub fn items(&self) -> impl Iterator<Item = usize> {
         self.variants.iter().flat_map(|v| v.items.iter().copied())
+    }
+
+    /// The variants that no earlier method has.
+    pub fn news(&self) -> impl Iterator<Item = &Variant> {
+        self.variants.iter().filter(|v| !v.repeats)
     }
 
     /// The label of a variant: λ is said where the method has several.
@@ -105,10 +110,14 @@ pub fn methods(study: &Study, wanted: impl Fn(&Item) -> bool) -> Vec<Method> {
         }
     }
     let sets: Vec<BTreeSet<usize>> = found.iter().map(|m| m.items().collect()).collect();
-    let covered = |i: usize| sets[..i].iter().any(|earlier| sets[i].is_subset(earlier));
-    let keep: Vec<bool> = (0..found.len()).map(|i| !covered(i)).collect();
-    let kept = found.into_iter().zip(keep);
-    kept.filter_map(|(m, keep)| keep.then_some(m)).collect()
+    for (at, method) in found.iter_mut().enumerate() {
+        for variant in &mut method.variants {
+            let within = |set: &BTreeSet<usize>| variant.items.iter().all(|i| set.contains(i));
+            variant.repeats = sets[..at].iter().any(within);
+        }
+    }
+    found.retain(|m| m.variants.iter().any(|v| !v.repeats));
+    found
 }
 
 fn names<'a>(study: &Study<'a>, recipe: usize, wanted: &impl Fn(&Item) -> bool) -> Vec<&'a str> {
@@ -156,6 +165,7 @@ fn of_node(study: &Study, recipe: usize, name: &str) -> Vec<Method> {
             None => variants.push(Variant {
                 lambda,
                 items: vec![item],
+                repeats: false,
             }),
         }
     }
@@ -193,8 +203,10 @@ fn matters(found: &[(&Axes, usize)], axis: &str) -> bool {
 /// `rl` of a single recipe, `tars rl` where there are several.
 fn label(study: &Study, recipe: usize, name: &str) -> String {
     let short = name.strip_suffix("-eval").unwrap_or(name);
+    let recipe = study.recipes[recipe].name;
     match study.recipes.len() {
         1 => short.into(),
-        _ => format!("{} {short}", study.recipes[recipe].name),
+        _ if recipe == short => short.into(),
+        _ => format!("{recipe} {short}"),
     }
 }

@@ -74,6 +74,7 @@ fn numbers(dtype: Dtype, data: &[u8]) -> Vec<f64> {
             .chunks_exact(8)
             .map(|b| f64::from_le_bytes(b.try_into().expect("8 bytes")))
             .collect(),
+        Dtype::U8 => data.iter().map(|b| f64::from(*b)).collect(),
         Dtype::I64 => data
             .chunks_exact(8)
             .map(|b| i64::from_le_bytes(b.try_into().expect("8 bytes")) as f64)
@@ -237,7 +238,7 @@ const CLAIMS: &[(&str, &str)] = &[
     ("reward.", "reference/forward"),
     ("gcg.", "reference/gcg"),
     ("analysis.", "not the learning core"),
-    ("statistics.", "not the learning core"),
+    ("statistics.", "statistics"),
 ];
 
 #[test]

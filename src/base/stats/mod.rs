@@ -1,4 +1,7 @@
-//! Means, spreads and 95 % intervals. Knows nothing of what the numbers measure.
+//! Means, spreads and 95 % intervals; `paired` holds what compares two sides of the same things. Knows nothing of what the
+//! numbers measure.
+
+pub mod paired;
 
 /// The 0.975 quantile of the standard normal distribution.
 pub const Z95: f64 = 1.959_963_984_540_054;

@@ -1,0 +1,265 @@
+//! A comparison for reading: what was changed, what came of it and whether that is more than noise, what it cost.
+
+use crate::base::text::{bytes, count, duration};
+use crate::report::compare::measures::{Compared, Evaluation, Numbers, Over};
+use crate::report::compare::structure::{Change, Lone, Structure};
+use crate::report::compare::{Comparison, Costs};
+use crate::report::metrics;
+use crate::report::page::Page;
+use crate::report::table::{Table, left, right};
+
+/// Seeds of a table of their own, where there are several.
+const NAMED_SEEDS: usize = 5;
+
+pub fn page(c: &Comparison) -> Page {
+    let mut page = Page::default();
+    let (first, second) = heads(c);
+    page.head(title(c, &first, &second));
+    if !c.alone.is_empty() {
+        let alone = c.alone.join("; ");
+        page.line(format!("without a partner on the other side: {alone}"));
+    }
+    if c.same {
+        page.line("nothing differs");
+        return page;
+    }
+    changed(&mut page, &c.structure, (&first, &second));
+    for evaluation in c.evaluations.iter().filter(|e| !e.one_artifact) {
+        measured(&mut page, evaluation, (&first, &second));
+    }
+    unmeasured(&mut page, c);
+    page.head("cost");
+    page.line(shared(&c.structure));
+    for (name, costs) in [&first, &second].into_iter().zip(&c.costs) {
+        page.item(format!("only {name}: {}", cost(costs)));
+    }
+    page
+}
+
+fn title(c: &Comparison, first: &str, second: &str) -> String {
+    let seeds = match c.pairs.len() {
+        1 => String::new(),
+        n => format!(", {n} seeds"),
+    };
+    let axes: String = c.axes.iter().map(|(a, v)| format!(", {a}={v}")).collect();
+    format!("{first} -> {second}{axes}{seeds}")
+}
+
+/// What the sides are called: as short as tells them apart.
+fn heads(c: &Comparison) -> (String, String) {
+    let (a, b) = (&c.first, &c.second);
+    let pairs = [
+        (&a.recipe, &b.recipe),
+        (&a.label, &b.label),
+        (&c.pairs[0].0, &c.pairs[0].1),
+        (&a.file, &b.file),
+    ];
+    let found = pairs.into_iter().find(|(x, y)| x != y);
+    found.map_or(("first".into(), "second".into()), |(x, y)| {
+        (x.clone(), y.clone())
+    })
+}
+
+fn changed(page: &mut Page, s: &Structure, (first, second): (&str, &str)) {
+    page.head("changed");
+    for node in &s.changed {
+        let changes: Vec<String> = node.changes.iter().map(change).collect();
+        page.item(format!(
+            "{} ({}): {}",
+            node.node,
+            node.kind,
+            changes.join("; ")
+        ));
+    }
+    for (name, nodes) in [(first, &s.only_first), (second, &s.only_second)] {
+        if !nodes.is_empty() {
+            let nodes: Vec<String> = nodes.iter().map(lone).collect();
+            page.item(format!("only in {name}: {}", nodes.join(", ")));
+        }
+    }
+    if let Some(at) = &s.parts_at {
+        let below = match s.below.is_empty() {
+            true => String::new(),
+            false => format!("; below, with other inputs only: {}", s.below.join(", ")),
+        };
+        page.line(format!("they part at {at}{below}"));
+    } else if !s.below.is_empty() {
+        let below = s.below.join(", ");
+        page.line(format!("the same recipe, other artifacts: {below}"));
+    }
+}
+
+fn change(change: &Change) -> String {
+    let side = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".into());
+    match (&change.first, &change.second) {
+        (None, None) => change.what.clone(),
+        (first, second) => format!("{}: {} -> {}", change.what, side(first), side(second)),
+    }
+}
+
+fn lone(node: &Lone) -> String {
+    match &node.same_as {
+        Some(other) => format!("{} (the artifact of {other})", node.node),
+        None => format!("{} ({})", node.node, node.kind),
+    }
+}
+
+fn measured(page: &mut Page, e: &Evaluation, (first, second): (&str, &str)) {
+    page.head(match e.node == e.against_node {
+        true => e.node.clone(),
+        false => format!("{} -> {}", e.node, e.against_node),
+    });
+    if let Some(why) = &e.refused {
+        page.line(format!("not compared: {why}"));
+        return;
+    }
+    for note in &e.notes {
+        page.line(format!("left out: {note}"));
+    }
+    if let Some(line) = uncertainty(e) {
+        page.line(line);
+    }
+    let tested = e.metrics.iter().filter_map(|m| m.numbers.as_ref());
+    let tested = tested.into_iter().any(|n| n.p.is_some());
+    let mut columns = vec![left("measure"), right("n"), right(first), right(second)];
+    columns.extend([right("difference [95 %]"), left("")]);
+    if tested {
+        columns.push(right("McNemar p"));
+    }
+    let mut table = Table::new(columns);
+    for metric in &e.metrics {
+        if let Some(numbers) = &metric.numbers {
+            let mut cells = row(metric, numbers);
+            if tested {
+                cells.push(numbers.p.map_or(String::new(), p_value));
+            }
+            table.push(cells);
+        }
+    }
+    page.table(table);
+    seeds(page, e);
+    for metric in &e.metrics {
+        if let Some(why) = &metric.refused {
+            page.item(format!("{}: not compared: {why}", metric.label));
+        }
+    }
+}
+
+/// What the intervals are over.
+fn uncertainty(e: &Evaluation) -> Option<String> {
+    let numbers = e.metrics.iter().find_map(|m| m.numbers.as_ref())?;
+    Some(match numbers.over {
+        Over::Prompts => {
+            "one seed: intervals over prompts (paired bootstrap), which say nothing about training noise".into()
+        }
+        Over::Seeds => format!("intervals over {} seeds (paired, Student's t)", e.seeds),
+    })
+}
+
+fn row(metric: &Compared, n: &Numbers) -> Vec<String> {
+    let value = |x: f64| match metric.unit.as_str() {
+        "share" => format!("{} %", metrics::number("share", x)),
+        unit => metrics::number(unit, x),
+    };
+    vec![
+        metric.label.clone(),
+        n.pairs.to_string(),
+        value(n.first),
+        value(n.second),
+        metrics::difference(&metric.unit, n.difference, n.interval),
+        word(n).to_string(),
+    ]
+}
+
+/// Whether a difference is more than noise.
+fn word(n: &Numbers) -> &'static str {
+    match (n.clear(), n.difference > 0.0, n.interval) {
+        (true, true, _) => "higher",
+        (true, false, _) => "lower",
+        (false, _, Some(_)) => "within noise",
+        (false, _, None) => "noise not known",
+    }
+}
+
+/// `0.031`, `< 0.0001`.
+pub fn p_value(p: f64) -> String {
+    match p < 1e-4 {
+        true => "< 0.0001".into(),
+        false => format!("{p:.4}"),
+    }
+}
+
+/// The headline metrics seed by seed, each with its own interval over prompts.
+fn seeds(page: &mut Page, e: &Evaluation) {
+    let several = |m: &&Compared| m.numbers.as_ref().is_some_and(|n| n.each.len() > 1);
+    let shown: Vec<&Compared> = e.metrics.iter().filter(several).collect();
+    let headline = shown
+        .iter()
+        .filter(|m| metrics::HEADLINE.contains(&m.metric.as_str()));
+    let mut chosen: Vec<&&Compared> = headline.collect();
+    if chosen.is_empty() {
+        chosen = shown.iter().take(metrics::HEADLINE.len()).collect();
+    }
+    for metric in chosen {
+        let numbers = metric.numbers.as_ref().expect("chosen for its numbers");
+        let each = numbers.each.iter().take(NAMED_SEEDS).map(|one| {
+            let seed = one.seed.as_deref().unwrap_or("?");
+            let difference = metrics::difference(&metric.unit, one.difference, one.interval);
+            format!("{seed}: {difference}")
+        });
+        let each: Vec<String> = each.collect();
+        let more = match numbers.each.len().saturating_sub(NAMED_SEEDS) {
+            0 => String::new(),
+            n => format!("; {n} more"),
+        };
+        page.item(format!(
+            "{}, by seed, over prompts: {}{more}",
+            metric.label,
+            each.join("; ")
+        ));
+    }
+}
+
+/// Evaluations that say nothing here, and why.
+fn unmeasured(page: &mut Page, c: &Comparison) {
+    let one: Vec<&str> = c
+        .evaluations
+        .iter()
+        .filter(|e| e.one_artifact)
+        .map(|e| e.node.as_str())
+        .collect();
+    if !one.is_empty() {
+        page.line(format!("one artifact on both sides: {}", one.join(", ")));
+    }
+    if !c.lone_evaluations.is_empty() {
+        page.line(format!(
+            "without a partner of their name: {} (`--pair A=B` compares two)",
+            c.lone_evaluations.join(", ")
+        ));
+    }
+}
+
+fn shared(s: &Structure) -> String {
+    let nodes = count(s.shared.len() as u64, "node", "nodes");
+    match s.shared.is_empty() {
+        true => "nothing is shared".into(),
+        false => format!("{nodes} shared, which saves {}", duration(s.shared_seconds)),
+    }
+}
+
+fn cost(costs: &Costs) -> String {
+    let nodes = count(costs.nodes as u64, "node", "nodes");
+    let unknown = match costs.unknown {
+        0 => String::new(),
+        n => format!("; {n} without an artifact"),
+    };
+    match costs.nodes {
+        0 => format!("nothing{unknown}"),
+        _ => format!(
+            "{nodes}, {} (cpu {}), at most {}{unknown}",
+            duration(costs.seconds),
+            duration(costs.cpu_seconds),
+            bytes(costs.peak_bytes)
+        ),
+    }
+}

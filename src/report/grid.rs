@@ -1,0 +1,392 @@
+//! Metrics of many recipes in one table: a row an evaluation, a column a metric, a mean over seeds in every cell. A
+//! reader of records.
+
+use crate::base::claim::{Axes, SEED};
+use crate::base::diag::{Diag, Diags};
+use crate::base::rows::Metric;
+use crate::base::stats;
+use crate::base::text::did_you_mean;
+use crate::engine::key::Key;
+use crate::engine::store::Store;
+use crate::report::compare::measures::Over;
+use crate::report::compare::unknown_metrics;
+use crate::report::page::Page;
+use crate::report::side::Side;
+use crate::report::table::{Table, left, right};
+use crate::report::{metrics, summary};
+use anyhow::{Context, Result};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Grid {
+    pub metrics: Vec<Head>,
+    pub rows: Vec<Row>,
+}
+
+/// A column.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Head {
+    pub metric: String,
+    pub label: String,
+    pub unit: String,
+}
+
+/// An evaluation of a recipe under one choice of its axes, all seeds together.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    pub recipe: String,
+    /// Without the seed.
+    pub axes: Axes,
+    pub node: String,
+    /// Other recipes whose evaluation this is as well.
+    pub also: Vec<String>,
+    pub seeds: usize,
+    /// In the order of the columns.
+    pub cells: Vec<Option<Cell>>,
+    /// Seeds without an artifact, and what makes it.
+    pub missing: Vec<String>,
+    #[serde(skip)]
+    keys: Vec<Key>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cell {
+    /// Over seeds.
+    pub mean: f64,
+    /// 95 %, over what `over` says.
+    pub interval: Option<(f64, f64)>,
+    pub over: Over,
+    pub seeds: usize,
+    /// Prompts, of the seed that has fewest.
+    pub n: usize,
+}
+
+/// `nodes`: these nodes instead of all evaluations. `asked`: these metrics instead of the headline ones, which are all
+/// there are where no evaluation has a headline metric.
+pub fn grid(store: &Store, sides: &[&Side], asked: &[String], nodes: &[String]) -> Result<Grid> {
+    known_nodes(sides, nodes)?;
+    let mut measured: Vec<(Row, Vec<Vec<Metric>>)> = vec![];
+    for variants in variants(sides) {
+        for node in chosen(&variants, nodes) {
+            let (row, metrics) = row(store, &variants, &node)?;
+            let twin = |(r, _): &&mut (Row, _)| !row.keys.is_empty() && r.keys == row.keys;
+            match measured.iter_mut().find(twin) {
+                Some((first, _)) => {
+                    if first.recipe != row.recipe && !first.also.contains(&row.recipe) {
+                        first.also.push(row.recipe);
+                    }
+                }
+                None => measured.push((row, metrics)),
+            }
+        }
+    }
+    let heads = heads(&measured, asked)?;
+    let rows = measured.into_iter().map(|(mut row, seeds)| {
+        row.cells = heads
+            .iter()
+            .map(|head| cell(&seeds, &head.metric))
+            .collect();
+        row
+    });
+    Ok(Grid {
+        rows: rows.collect(),
+        metrics: heads,
+    })
+}
+
+fn known_nodes(sides: &[&Side], nodes: &[String]) -> Result<()> {
+    let names: BTreeSet<&str> = sides
+        .iter()
+        .flat_map(|s| s.graph.nodes())
+        .map(|n| n.name.as_str())
+        .collect();
+    let mut diags = Diags::default();
+    for node in nodes.iter().filter(|n| !names.contains(n.as_str())) {
+        let near = did_you_mean(node, names.iter().copied());
+        diags.push(Diag::plain(format!("no recipe has a node `{node}`")).suggest(near));
+    }
+    match diags.is_empty() {
+        true => Ok(()),
+        false => Err(diags.finish().into()),
+    }
+}
+
+/// What differs in the seed only, together.
+fn variants<'a>(sides: &[&'a Side]) -> Vec<Vec<&'a Side>> {
+    let mut found: Vec<Vec<&Side>> = vec![];
+    for side in sides {
+        let same = |f: &&mut Vec<&Side>| f[0].file == side.file && axes(f[0]) == axes(side);
+        match found.iter_mut().find(same) {
+            Some(variants) => variants.push(side),
+            None => found.push(vec![side]),
+        }
+    }
+    found
+}
+
+fn axes(side: &Side) -> Axes {
+    let axes = side.axes.iter().filter(|(axis, _)| *axis != SEED);
+    axes.map(|(a, v)| (a.clone(), v.clone())).collect()
+}
+
+fn chosen(variants: &[&Side], nodes: &[String]) -> Vec<String> {
+    let all = variants[0].graph.nodes().iter();
+    let wanted = all.filter(|n| match nodes.is_empty() {
+        true => n.kind.name == "evaluate",
+        false => nodes.contains(&n.name),
+    });
+    wanted.map(|n| n.name.clone()).collect()
+}
+
+/// A row without cells, and the metrics of its seeds.
+fn row(store: &Store, variants: &[&Side], node: &str) -> Result<(Row, Vec<Vec<Metric>>)> {
+    let mut row = Row {
+        recipe: variants[0].recipe.clone(),
+        axes: axes(variants[0]),
+        node: node.into(),
+        also: vec![],
+        seeds: 0,
+        cells: vec![],
+        missing: vec![],
+        keys: vec![],
+    };
+    let mut seeds = vec![];
+    for side in variants {
+        match side.record(node) {
+            None => row.missing.push(side.missing(node)),
+            // What does not hang on the seed is no repetition.
+            Some(record) if row.keys.contains(&record.key) => {}
+            Some(record) => {
+                row.keys.push(record.key.clone());
+                seeds.push(summary::metrics(store, record)?);
+            }
+        }
+    }
+    row.seeds = seeds.len();
+    row.keys.sort();
+    Ok((row, seeds))
+}
+
+fn heads(measured: &[(Row, Vec<Vec<Metric>>)], asked: &[String]) -> Result<Vec<Head>> {
+    let mut found: Vec<&Metric> = vec![];
+    for metric in measured
+        .iter()
+        .flat_map(|(_, seeds)| seeds.iter().flatten())
+    {
+        if !found.iter().any(|m| m.name == metric.name) {
+            found.push(metric);
+        }
+    }
+    let names: BTreeSet<&str> = found.iter().map(|m| m.name.as_str()).collect();
+    unknown_metrics(&names, asked)?;
+    let headline = metrics::HEADLINE.iter().filter(|n| names.contains(**n));
+    let mut wanted: Vec<&str> = match asked.is_empty() {
+        true => headline.copied().collect(),
+        false => asked.iter().map(String::as_str).collect(),
+    };
+    if wanted.is_empty() {
+        wanted = found.iter().map(|m| m.name.as_str()).collect();
+    }
+    let unit: BTreeMap<&str, &str> = found
+        .iter()
+        .map(|m| (m.name.as_str(), m.unit.as_str()))
+        .collect();
+    Ok(wanted
+        .into_iter()
+        .map(|name| Head {
+            metric: name.into(),
+            label: metrics::label(name),
+            unit: unit.get(name).copied().unwrap_or_default().into(),
+        })
+        .collect())
+}
+
+/// Of the seeds that have this metric.
+fn cell(seeds: &[Vec<Metric>], name: &str) -> Option<Cell> {
+    let of = |m: &Vec<Metric>| m.iter().find(|m| m.name == name).cloned();
+    let found: Vec<Metric> = seeds.iter().filter_map(of).collect();
+    let values: Vec<f64> = found.iter().map(|m| m.value).collect();
+    let (over, interval) = match found.as_slice() {
+        [one] => (Over::Prompts, one.interval),
+        _ => (Over::Seeds, stats::mean_interval(&values)),
+    };
+    Some(Cell {
+        mean: stats::mean(&values)?,
+        interval,
+        over,
+        seeds: found.len(),
+        n: found.iter().map(|m| m.n).min()?,
+    })
+}
+
+impl Row {
+    /// The recipe and its axes.
+    pub fn label(&self) -> String {
+        let axes: Vec<String> = self.axes.iter().map(|(a, v)| format!("{a}={v}")).collect();
+        match axes.is_empty() {
+            true => self.recipe.clone(),
+            false => format!("{} {}", self.recipe, axes.join(", ")),
+        }
+    }
+}
+
+impl Cell {
+    /// `91.2 ± 1.3` over seeds; `91.2 [88.0, 93.9]` of one seed. Shares are in percent.
+    fn text(&self, unit: &str) -> String {
+        let number = |x: f64| metrics::number(unit, x);
+        let mean = number(self.mean);
+        match (self.interval, self.over) {
+            (None, _) => mean,
+            (Some((low, high)), Over::Seeds) => format!("{mean} ± {}", number((high - low) / 2.0)),
+            (Some((low, high)), Over::Prompts) => {
+                format!("{mean} [{}, {}]", number(low), number(high))
+            }
+        }
+    }
+}
+
+impl Head {
+    /// The label, with the unit where the numbers are in percent.
+    fn title(&self) -> String {
+        match self.unit.as_str() {
+            "share" => format!("{}, %", self.label),
+            _ => self.label.clone(),
+        }
+    }
+}
+
+/// For text and Markdown: the table, what its numbers are, what is missing.
+pub fn page(grid: &Grid) -> Page {
+    let mut heads = vec![left("recipe"), left("evaluation"), right("seeds")];
+    heads.extend(grid.metrics.iter().map(|h| right(&h.title())));
+    let mut table = Table::new(heads);
+    for row in &grid.rows {
+        let mut cells = vec![row.label(), row.node.clone(), row.seeds.to_string()];
+        cells.extend(texts(grid, row));
+        table.push(cells);
+    }
+    let mut page = Page::default();
+    page.table(table);
+    for line in legend(grid) {
+        page.line(line);
+    }
+    for row in grid.rows.iter().filter(|r| !r.also.is_empty()) {
+        let also = row.also.join(", ");
+        page.item(format!(
+            "{} of {} is also that of {also}",
+            row.node,
+            row.label()
+        ));
+    }
+    for missing in grid.rows.iter().flat_map(|r| &r.missing) {
+        page.item(missing.clone());
+    }
+    page
+}
+
+fn texts<'a>(grid: &'a Grid, row: &'a Row) -> impl Iterator<Item = String> + 'a {
+    let both = row.cells.iter().zip(&grid.metrics);
+    both.map(|(cell, head)| match cell {
+        Some(cell) => cell.text(&head.unit),
+        None => "-".into(),
+    })
+}
+
+fn legend(grid: &Grid) -> Vec<&'static str> {
+    let cells = || grid.rows.iter().flat_map(|r| &r.cells).flatten();
+    let mut lines = vec![];
+    if cells().any(|c| c.over == Over::Seeds) {
+        lines.push("±: half the 95 % interval over seeds (Student's t)");
+    }
+    if cells().any(|c| c.over == Over::Prompts && c.interval.is_some()) {
+        lines.push("[ ]: one seed, 95 % interval over prompts: says nothing about training noise");
+    }
+    lines
+}
+
+/// A line a cell, raw numbers, empty where there is none.
+pub fn csv(grid: &Grid) -> Result<String> {
+    let mut out = csv::Writer::from_writer(vec![]);
+    out.write_record([
+        "recipe",
+        "axes",
+        "evaluation",
+        "metric",
+        "unit",
+        "mean",
+        "low",
+        "high",
+        "over",
+        "seeds",
+        "n",
+    ])?;
+    for row in &grid.rows {
+        let axes: Vec<String> = row.axes.iter().map(|(a, v)| format!("{a}={v}")).collect();
+        for (cell, head) in row.cells.iter().zip(&grid.metrics) {
+            let Some(cell) = cell else { continue };
+            let end = |x: Option<f64>| x.map_or(String::new(), |x| x.to_string());
+            let over = match cell.over {
+                Over::Seeds => "seeds",
+                Over::Prompts => "prompts",
+            };
+            out.write_record([
+                &row.recipe,
+                &axes.join(";"),
+                &row.node,
+                &head.metric,
+                &head.unit,
+                &cell.mean.to_string(),
+                &end(cell.interval.map(|i| i.0)),
+                &end(cell.interval.map(|i| i.1)),
+                over,
+                &cell.seeds.to_string(),
+                &cell.n.to_string(),
+            ])?;
+        }
+    }
+    let bytes = out.into_inner().context("failed to finish the CSV")?;
+    Ok(String::from_utf8(bytes)?)
+}
+
+/// A booktabs `tabular`.
+pub fn latex(grid: &Grid) -> String {
+    let columns = "r".repeat(grid.metrics.len());
+    let mut out = format!("\\begin{{tabular}}{{llr{columns}}}\n\\toprule\n");
+    let line = |cells: Vec<String>| format!("{} \\\\\n", cells.join(" & "));
+    let mut heads = ["Recipe", "Evaluation", "Seeds"].map(String::from).to_vec();
+    heads.extend(grid.metrics.iter().map(|h| escape(&h.title())));
+    out += &line(heads);
+    out += "\\midrule\n";
+    for row in &grid.rows {
+        let mut cells = vec![
+            escape(&row.label()),
+            escape(&row.node),
+            row.seeds.to_string(),
+        ];
+        cells.extend(texts(grid, row).map(|text| match text.as_str() {
+            "-" => "--".to_string(),
+            _ => format!("${}$", text.replace('±', "\\pm")),
+        }));
+        out += &line(cells);
+    }
+    out += "\\bottomrule\n\\end{tabular}\n";
+    for text in legend(grid) {
+        out += &format!("% {text}\n");
+    }
+    out
+}
+
+fn escape(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '&' | '%' | '$' | '#' | '_' | '{' | '}' => out.extend(['\\', c]),
+            '~' => out += "\\textasciitilde{}",
+            '^' => out += "\\textasciicircum{}",
+            '\\' => out += "\\textbackslash{}",
+            c => out.push(c),
+        }
+    }
+    out
+}
