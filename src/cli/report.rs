@@ -38,28 +38,31 @@ pub struct Report {
     json: bool,
 }
 
+impl Report {
+    fn nothing(&self) -> String {
+        let recipes: Vec<String> = self
+            .recipes
+            .iter()
+            .map(|r| r.display().to_string())
+            .collect();
+        format!(
+            "there is nothing to report yet; `pipe run {}` makes it",
+            recipes.join(" ")
+        )
+    }
+}
+
 pub fn run(args: &Report) -> Outcome {
-    let store = study::open_existing(&args.store)?;
+    let store = study::open_existing(&args.store).map_err(|error| match error {
+        Error::World(error) => Error::World(error.context(args.nothing())),
+        other => other,
+    })?;
     let study = study::load_all(&args.recipes, &args.changes)?;
     complain(&study.warnings.render(colour()));
     let sources = sources(&study);
     let sides = study::sides(&store, study)?;
     if sides.iter().all(|s| s.records.is_empty()) {
-        let commands: Vec<String> = args
-            .recipes
-            .iter()
-            .map(|r| format!("`pipe run {}`", r.display()))
-            .collect();
-        return Err(Error::Usage(format!(
-            "the store at {} has nothing of {} yet; {} makes it",
-            store.root().display(),
-            if args.recipes.len() == 1 {
-                "this recipe"
-            } else {
-                "these recipes"
-            },
-            commands.join(", ")
-        )));
+        return Err(Error::Usage(args.nothing()));
     }
     let page = Page::gather(&store, &sides, &sources, args.samples)?;
     let mut wrote = vec![];

@@ -6,6 +6,7 @@ mod device;
 mod engine;
 mod golden;
 mod guards;
+mod html;
 mod kinds;
 mod layers;
 mod local;

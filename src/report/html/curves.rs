@@ -12,8 +12,10 @@ use std::collections::BTreeMap;
 
 pub const FILE: &str = "curve.jsonl";
 
-/// Points a line has at most; each is the mean of its steps.
+/// Points a line has at most; each is the mean of its steps. Among many lines fewer, as what moves less is easier to follow.
 const MOST_POINTS: u64 = 100;
+const MOST_AMONG_MANY: u64 = 40;
+const MANY: usize = 6;
 
 const RL_TITLE: &str = "Reinforcement learning";
 /// What RL is watched by, and how a reader calls it.
@@ -68,6 +70,7 @@ pub fn curves(store: &Store, study: &Study, styles: &mut Styles) -> Result<Curve
             let item = &study.items[variant.items[0]];
             let (title, quantities) = match first.contains_key("reward") {
                 true => (RL_TITLE.to_string(), RL),
+                false if item.name == item.node.kind.name => (item.name.to_string(), OTHERS),
                 false => (format!("{} ({})", item.name, item.node.kind.name), OTHERS),
             };
             let line = Method {
@@ -124,7 +127,11 @@ fn group(
         .flat_map(|(_, curves)| curves)
         .flat_map(BTreeMap::values);
     let last = steps.filter_map(|points| points.last()).map(|p| p.0).max();
-    let wide = last.unwrap_or(0).div_ceil(MOST_POINTS).max(1);
+    let most = match lines.len() {
+        n if n > MANY => MOST_AMONG_MANY,
+        _ => MOST_POINTS,
+    };
+    let wide = last.unwrap_or(0).div_ceil(most).max(1);
     let slug: String = title
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
@@ -155,7 +162,7 @@ fn group(
         }
     }
     Group {
-        shared: title == RL_TITLE,
+        shared: charts.len() > 1,
         title,
         charts,
         steps: wide,

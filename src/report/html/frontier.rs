@@ -71,7 +71,7 @@ pub fn frontier(study: &Study, evaluations: &[Method], styles: &mut Styles) -> F
         let line = marks.len() > 1;
         if !line {
             // A single λ says nothing.
-            marks[0].note = None;
+            marks[0].note = Some(method.label.clone());
         }
         all.push(Series {
             label: method.label.clone(),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-const BOX: (i32, i32) = (152, 40);
+const BOX: (i32, i32) = (160, 40);
 const GAP: (i32, i32) = (34, 12);
 const BAND_TITLE: i32 = 26;
 const EDGE: i32 = 10;
@@ -16,7 +16,7 @@ const EDGE: i32 = 10;
 const LETTERS: usize = 20;
 /// For a file of its own, where no page gives the colours.
 const STYLE: &str = "<style>text{font:13px sans-serif;fill:#222}.small{font-size:11px;fill:#555}.band{font-weight:bold}\
-    .n rect{fill:#fff;stroke:#666}.n.missing rect{stroke-dasharray:4 3;stroke:#b3261e}.e{fill:none;stroke:#aaa}\
+    .n rect{fill:#fff;stroke:#666}.n.missing rect{stroke-dasharray:4 3;stroke:#b3261e}.e{fill:none;stroke:#aaa}.far{opacity:.35}\
     .lane{fill:#f5f5f4}</style>";
 
 /// One box: the same node of the same recipes under all choices of axes.
@@ -212,10 +212,15 @@ fn content(layout: &Layout, groups: &[Group], links: bool) -> String {
                 layout.corners[*parent].1 + BOX.1 / 2,
             );
             let (x2, y2) = (layout.corners[i].0, layout.corners[i].1 + BOX.1 / 2);
+            let far = if groups[*parent].band == group.band {
+                ""
+            } else {
+                " far"
+            };
             let bend = ((x2 - x1) / 2).clamp(16, 60);
             let _ = writeln!(
                 out,
-                "<path class=\"e\" data-from=\"{parent}\" data-to=\"{i}\" d=\"M{x1} {y1}C{} {y1} {} {y2} {x2} {y2}\"/>",
+                "<path class=\"e{far}\" data-from=\"{parent}\" data-to=\"{i}\" d=\"M{x1} {y1}C{} {y1} {} {y2} {x2} {y2}\"/>",
                 x1 + bend,
                 x2 - bend
             );
@@ -243,9 +248,9 @@ fn node((x, y): (i32, i32), group: &Group) -> String {
     };
     let shared = match group.recipes.len() {
         1 => String::new(),
-        n => format!(" · in {n}"),
+        n => format!("in {n}"),
     };
-    let second = format!("{} · {}{shared}", group.kind, group.state());
+    let second = format!("{} · {}", group.kind, group.state());
     let told = format!(
         "{}{times}: {}, {}; used by {}",
         group.name,
@@ -255,14 +260,20 @@ fn node((x, y): (i32, i32), group: &Group) -> String {
     );
     format!(
         "<g class=\"{class}\"><title>{}</title><rect x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" rx=\"5\"/>\
-         <text x=\"{tx}\" y=\"{}\">{}{times}</text><text class=\"small\" x=\"{tx}\" y=\"{}\">{}</text></g>",
+         <text x=\"{tx}\" y=\"{}\">{}{times}</text><text class=\"small\" x=\"{tx}\" y=\"{}\">{}</text>\
+         <text class=\"small\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{shared}</text></g>",
         escape(&told),
         BOX.0,
         BOX.1,
         y + 17,
-        escape(&short(&group.name, LETTERS - times.chars().count())),
+        escape(&short(
+            &group.name,
+            LETTERS - times.chars().count() - shared.len()
+        )),
         y + 32,
-        escape(&short(&second, LETTERS + 5)),
+        escape(&short(&second, LETTERS + 6)),
+        x + BOX.0 - 8,
+        y + 16,
         tx = x + 9,
     )
 }

@@ -40,6 +40,11 @@ pub fn colour(style: usize) -> RGBColor {
     RGBColor(r, g, b + dash(style) as u8)
 }
 
+/// The same without a dash.
+pub fn plain(style: usize) -> RGBColor {
+    colour(style % COLOURS.len())
+}
+
 fn dash(style: usize) -> usize {
     style / COLOURS.len() % DASHES.len()
 }
@@ -74,7 +79,7 @@ pub fn themed(svg: &str) -> String {
 /// A picture with the colours it was drawn in.
 pub fn fixed(svg: &str) -> String {
     recoloured(svg, |place| match place {
-        Place::Style(style) => hex(colour(style % COLOURS.len())),
+        Place::Style(style) => hex(plain(style)),
         Place::Ink => hex(INK),
         Place::Axis => hex(AXIS),
         Place::Grid => hex(GRID),

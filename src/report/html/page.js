@@ -39,10 +39,12 @@
   const distinct = (i) => [...new Set(data.prompts.map((p) => p[i]))].filter((v) => v !== "");
   options("f-class", distinct(1));
   options("f-category", distinct(2).sort());
-  const boxes = data.evaluations.map((name) => {
+  // Of many evaluations, the first few.
+  const few = data.evaluations.length > 8 ? 4 : 8;
+  const boxes = data.evaluations.map((name, i) => {
     const label = make("label"), box = make("input");
     box.type = "checkbox";
-    box.checked = true;
+    box.checked = i < few;
     label.append(box, " " + name);
     get("f-by").append(label, " ");
     return box;
@@ -91,6 +93,12 @@
   get("filters").hidden = count.hidden = false;
   get("filters").addEventListener("input", filter);
   get("filters").addEventListener("submit", (event) => event.preventDefault());
+  const tick = (all) => () => {
+    boxes.forEach((box) => { box.checked = all; });
+    filter();
+  };
+  get("f-every").addEventListener("click", tick(true));
+  get("f-no").addEventListener("click", tick(false));
   more.addEventListener("click", grow);
   filter();
 })();

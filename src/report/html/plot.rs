@@ -100,9 +100,17 @@ impl Chart {
     /// Width and height as shown.
     fn size(&self) -> (i32, i32) {
         match self.rows.len() {
+            0 if self.noted() => (600, 430),
             0 => (520, 330),
             rows => (520, 60 + rows as i32 * self.row_height()),
         }
+    }
+
+    fn noted(&self) -> bool {
+        self.series
+            .iter()
+            .flat_map(|s| &s.marks)
+            .any(|m| m.note.is_some())
     }
 
     fn row_height(&self) -> i32 {
@@ -188,7 +196,7 @@ impl Chart {
             _ => (longest as i32 * 7 + 14).clamp(58, 200),
         };
         let mut chart = ChartBuilder::on(root)
-            .margin_top(8 * FINE)
+            .margin_top(12 * FINE)
             .margin_right(18 * FINE)
             .x_label_area_size(44 * FINE)
             .y_label_area_size(left * FINE)
@@ -218,9 +226,42 @@ impl Chart {
         for (i, series) in self.series.iter().enumerate() {
             self.series(i, series, &mut chart)?;
         }
-        let mut notes = vec![];
-        for mark in self.series.iter().flat_map(|s| &s.marks) {
-            note(mark, root, &chart, &mut notes)?;
+        self.notes(root, &chart)
+    }
+
+    /// Writes the marks' notes where there is room, those of lines first; a note without room is left out.
+    fn notes<'a>(&self, root: &Area<'a>, chart: &Context<'a>) -> Painted<'a> {
+        let at = |m: &Mark| chart.backend_coord(&(m.x, m.y));
+        let marks = || {
+            self.series
+                .iter()
+                .flat_map(|s| s.marks.iter().map(move |m| (s.line, m)))
+        };
+        let mut taken: Vec<Room> = marks().map(|(_, m)| Room::around(at(m), 6)).collect();
+        let (across, down) = chart.plotting_area().get_pixel_range();
+        let inside = Room {
+            left: across.start,
+            right: across.end + 16 * FINE,
+            top: down.start - 10 * FINE,
+            bottom: down.end,
+        };
+        let style = ("sans-serif", f64::from((TEXT - 2) * FINE) * 1.24)
+            .into_font()
+            .color(&legend::ink())
+            .pos(Pos::new(HPos::Left, VPos::Center));
+        for first in [true, false] {
+            for (_, mark) in marks().filter(|(line, _)| *line == first) {
+                let Some(text) = &mark.note else {
+                    continue;
+                };
+                let wide = text.chars().count() as i32 * 25 * FINE / 4;
+                let rooms = Room::beside(at(mark), wide, 13 * FINE);
+                let free = |r: &Room| r.within(&inside) && !taken.iter().any(|t| t.meets(r));
+                if let Some(room) = rooms.into_iter().find(free) {
+                    root.draw_text(text, &style, (room.left, (room.top + room.bottom) / 2))?;
+                    taken.push(room);
+                }
+            }
         }
         Ok(())
     }
@@ -252,7 +293,9 @@ impl Chart {
         }
         for mark in &series.marks {
             let y = mark.y + shift;
-            let thin = colour.mix(0.7).stroke_width(FINE as u32 * 3 / 2);
+            let thin = legend::plain(series.style)
+                .mix(0.7)
+                .stroke_width(FINE as u32 * 3 / 2);
             if let Some((low, high)) = mark.x_interval {
                 chart.draw_series([PathElement::new([(low, y), (high, y)], thin)])?;
             }
@@ -307,27 +350,61 @@ fn ends(value: f64, interval: Option<(f64, f64)>) -> [f64; 3] {
     [low, value, high]
 }
 
-/// Writes a mark's note beside it, unless another note is there already.
-fn note<'a>(
-    mark: &Mark,
-    root: &Area<'a>,
-    chart: &Context<'a>,
-    taken: &mut Vec<(i32, i32)>,
-) -> Painted<'a> {
-    let Some(text) = &mark.note else {
-        return Ok(());
-    };
-    let (x, y) = chart.backend_coord(&(mark.x, mark.y));
-    let near = |(a, b): &(i32, i32)| (a - x).abs() < 34 * FINE && (b - y).abs() < 13 * FINE;
-    if taken.iter().any(near) {
-        return Ok(());
+/// A rectangle of the picture, in drawn pixels.
+struct Room {
+    left: i32,
+    right: i32,
+    top: i32,
+    bottom: i32,
+}
+
+impl Room {
+    fn around((x, y): (i32, i32), radius: i32) -> Room {
+        let r = radius * FINE;
+        Room {
+            left: x - r,
+            right: x + r,
+            top: y - r,
+            bottom: y + r,
+        }
     }
-    taken.push((x, y));
-    let style = ("sans-serif", f64::from((TEXT - 2) * FINE) * 1.24)
-        .into_font()
-        .color(&legend::ink())
-        .pos(Pos::new(HPos::Left, VPos::Bottom));
-    root.draw_text(text, &style, (x + 7 * FINE, y - 3 * FINE))
+
+    /// Where a text of this size can stand at a mark, the best first.
+    fn beside((x, y): (i32, i32), wide: i32, high: i32) -> Vec<Room> {
+        let (right, left, middle) = (x + 8 * FINE, x - 8 * FINE - wide, x - wide / 2);
+        let (above, below) = (y - 12 * FINE, y + 12 * FINE);
+        let at = [
+            (right, y),
+            (left, y),
+            (right, above),
+            (right, below),
+            (left, above),
+            (left, below),
+            (middle, above - 2 * FINE),
+            (middle, below + 2 * FINE),
+        ];
+        let room = |(left, y): (i32, i32)| Room {
+            left,
+            right: left + wide,
+            top: y - high / 2,
+            bottom: y + high / 2,
+        };
+        at.map(room).into()
+    }
+
+    fn meets(&self, other: &Room) -> bool {
+        self.left < other.right
+            && other.left < self.right
+            && self.top < other.bottom
+            && other.top < self.bottom
+    }
+
+    fn within(&self, other: &Room) -> bool {
+        self.left >= other.left
+            && self.right <= other.right
+            && self.top >= other.top
+            && self.bottom <= other.bottom
+    }
 }
 
 impl Axis {
