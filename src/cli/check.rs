@@ -33,17 +33,17 @@ pub fn run(args: &Check) -> Outcome {
     };
     if args.json {
         let variants = study.variants.iter().map(|v| {
-            let nodes = v.loaded.graph.nodes().iter();
-            let nodes: Vec<_> = nodes
-                .map(|n| json!({ "node": n.name, "kind": n.kind.name }))
-                .collect();
             json!({
-                "name": v.loaded.name, "file": v.file, "axes": v.axes(), "nodes": nodes,
+                "name": v.loaded.name, "file": v.file, "axes": v.axes(), "nodes": v.places.len(),
                 "claims": v.loaded.claims.len(),
             })
         });
+        let nodes = study.graph.nodes().iter();
+        let nodes: Vec<_> = nodes
+            .map(|n| json!({ "node": n.name, "kind": n.kind.name }))
+            .collect();
         print_json(&json!({
-            "ok": true, "recipes": variants.collect::<Vec<_>>(), "nodes": study.graph.nodes().len(),
+            "ok": true, "recipes": variants.collect::<Vec<_>>(), "nodes": nodes,
             "diagnostics": study.warnings.json(),
         }));
         return Ok(());

@@ -106,7 +106,7 @@ pub fn run(args: &Run) -> Outcome {
         if ran {
             print(&format!("{}\n", summary::costs(&items)));
         }
-        print(&totals(&outcome, &items, wall));
+        print(&totals(&outcome, &items, wall, settings.threads));
         if let Some(shared) = sharing {
             print(&format!(
                 "{} of {} in {} are shared (saved {})\n",
@@ -167,7 +167,7 @@ fn announce_stop(stop: Stop, say: impl Fn(&str) + Send + 'static) {
     });
 }
 
-fn totals(ended: &Ended, items: &[Item], wall: f64) -> String {
+fn totals(ended: &Ended, items: &[Item], wall: f64, threads: usize) -> String {
     let hits: Vec<&Item> = items.iter().filter(|i| i.hit).collect();
     let saved: f64 = hits.iter().map(|i| i.record.cost.seconds).sum();
     let ran = items.len() - hits.len();
@@ -191,9 +191,31 @@ fn totals(ended: &Ended, items: &[Item], wall: f64) -> String {
         }
     }
     format!(
-        "{}: {}; {} in all\n",
+        "{}: {}; {} in all{}\n",
         count(ended.nodes.len() as u64, "node", "nodes"),
         parts.join(", "),
-        duration(wall)
+        duration(wall),
+        busy(items, wall, threads)
+    )
+}
+
+/// How much of the threads the nodes that ran had been given, where that says something.
+fn busy(items: &[Item], wall: f64, threads: usize) -> String {
+    const LONG: f64 = 60.0;
+    // A node that was resumed spent a part of its seconds in earlier runs.
+    let whole = |i: &&Item| !i.hit && i.record.cost.attempts == 1;
+    let ran: Vec<&Item> = items.iter().filter(whole).collect();
+    if wall < LONG || ran.len() < items.iter().filter(|i| !i.hit).count() {
+        return String::new();
+    }
+    let given: f64 = ran
+        .iter()
+        .map(|i| i.record.cost.seconds * i.record.cost.threads as f64)
+        .sum();
+    let threads = threads.max(1);
+    format!(
+        ", {} busy {:.0} % of it",
+        count(threads as u64, "thread", "threads"),
+        100.0 * given / (wall * threads as f64)
     )
 }

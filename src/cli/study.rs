@@ -103,7 +103,7 @@ fn nodes_called(graph: &Graph, name: &str) -> Result<Vec<NodeId>, Error> {
         let names = graph.nodes().iter().map(|n| n.name.as_str());
         let near = did_you_mean(name, names).map(|n| format!("; did you mean `{n}`?"));
         return Err(Error::Usage(format!(
-            "there is no node `{name}`{}",
+            "the recipe has no node `{name}`{}",
             near.unwrap_or_default()
         )));
     }

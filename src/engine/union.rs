@@ -92,55 +92,57 @@ fn identity(node: &Node, inputs: &BTreeMap<&'static str, Edge>) -> String {
     text
 }
 
-/// A name for every node of the union, all different.
+/// A name for every node of the union, all different: plain where that is enough, with axes where these are, and with the
+/// recipe where they are not.
 fn names(parts: &[Part], occurrences: &[Vec<Occurrence>]) -> Vec<String> {
-    let several = parts
-        .iter()
-        .map(|p| p.recipe)
-        .collect::<BTreeSet<_>>()
-        .len()
-        > 1;
-    let mut holders: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
-    for (id, all) in occurrences.iter().enumerate() {
-        for o in all {
-            holders.entry(&o.name).or_default().insert(id);
+    let plain = |all: &Vec<Occurrence>| all[0].name.clone();
+    let axes = |all: &Vec<Occurrence>| marked(&all[0].name, &telling_axes(parts, all));
+    let whole = |all: &Vec<Occurrence>| {
+        let recipe = parts[all[0].part].recipe.to_string();
+        let marks: Vec<String> = std::iter::once(recipe)
+            .chain(telling_axes(parts, all))
+            .collect();
+        marked(&all[0].name, &marks)
+    };
+    let mut names: Vec<String> = occurrences.iter().map(plain).collect();
+    for fuller in [&axes as &dyn Fn(&Vec<Occurrence>) -> String, &whole] {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for name in &names {
+            *counts.entry(name.clone()).or_default() += 1;
+        }
+        for (name, all) in names.iter_mut().zip(occurrences) {
+            if counts[name.as_str()] > 1 {
+                *name = fuller(all);
+            }
         }
     }
+    // Two values of an axis may differ and still give one text.
     let mut taken: BTreeSet<String> = BTreeSet::new();
-    let mut names = vec![];
-    for (id, all) in occurrences.iter().enumerate() {
-        let first = &all[0];
-        let mut name = first.name.clone();
-        if holders[first.name.as_str()].len() > 1 {
-            let mut marks = vec![];
-            let recipe = parts[first.part].recipe;
-            if several {
-                marks.push(recipe.to_string());
-            }
-            let inside = |o: &&Occurrence| parts[o.part].recipe == recipe;
-            let own: Vec<&Axes> = all
-                .iter()
-                .filter(inside)
-                .map(|o| parts[o.part].axes)
-                .collect();
-            marks.extend(telling_axes(parts, recipe, &own));
-            name = match marks.is_empty() {
-                true => name,
-                false => format!("{name}@{}", marks.join(",")),
-            };
-        }
-        // Two values of an axis may differ and still give one text.
+    for (id, name) in names.iter_mut().enumerate() {
         if !taken.insert(name.clone()) {
-            name = format!("{name}#{id}");
+            *name = format!("{name}#{id}");
             taken.insert(name.clone());
         }
-        names.push(name);
     }
     names
 }
 
-/// Axes of which a node has only some of the recipe's values, as `lambda=0.3`.
-fn telling_axes(parts: &[Part], recipe: &str, own: &[&Axes]) -> Vec<String> {
+fn marked(name: &str, marks: &[String]) -> String {
+    match marks.is_empty() {
+        true => name.to_string(),
+        false => format!("{name}@{}", marks.join(",")),
+    }
+}
+
+/// Axes of which a node has only some of its recipe's values, as `lambda=0.3`.
+fn telling_axes(parts: &[Part], all: &[Occurrence]) -> Vec<String> {
+    let recipe = parts[all[0].part].recipe;
+    let inside = |o: &&Occurrence| parts[o.part].recipe == recipe;
+    let own: Vec<&Axes> = all
+        .iter()
+        .filter(inside)
+        .map(|o| parts[o.part].axes)
+        .collect();
     let mut marks = vec![];
     for axis in own[0].keys() {
         let all = parts.iter().filter(|p| p.recipe == recipe);

@@ -719,6 +719,33 @@ fn cpu_tokens_are_shared_evenly_and_never_exceeded() {
 }
 
 #[test]
+fn long_nodes_get_a_core_each_while_there_is_one_for_every_core() {
+    let space = Space::new();
+    let spec = [1, 2, 3].map(|seed| {
+        toy(&kinds::toy::SLOW, &format!("s{seed}"))
+            .with("ticks", 5)
+            .with("seed", seed)
+    });
+    let mut given = vec![];
+    let ran = space.run_with(
+        &spec,
+        |s| s.threads = 2,
+        |event| {
+            if let Event::State {
+                state: State::Running { threads, .. },
+                ..
+            } = event
+            {
+                given.push(*threads);
+            }
+        },
+    );
+    assert_eq!(ran.states(), ["done"; 3]);
+    // The last one is alone and waits for both.
+    assert_eq!(given, [1, 1, 2]);
+}
+
+#[test]
 fn a_killed_engine_leaves_a_store_that_the_next_run_continues() {
     const STORE: &str = "PIPE_TEST_STORE_OF_KILLED_ENGINE";
     let spec = |ticks: &Path| {

@@ -17,6 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Tokens that a node gets at least if it can use them all: training scales well to two threads.
 const FEW: usize = 2;
 
+/// Ready nodes whose remaining paths are at least this share of the longest are alike: where there is one for every core,
+/// a core each is the better use, as nothing waits for a second thread.
+const ALIKE: f64 = 0.75;
+
 impl Exec<'_> {
     /// The one door for state changes.
     pub(super) fn set(&mut self, id: NodeId, state: State) {
@@ -169,11 +173,20 @@ impl Exec<'_> {
     }
 
     /// Starts what the free tokens allow, the longest remaining path first. Nodes that can use all cores share them evenly,
-    /// but none gets fewer than `FEW`: a long node keeps what it was given, so it had better wait for enough.
+    /// but none gets fewer than `FEW`: a long node keeps what it was given, so it had better wait for enough. Unless many
+    /// long ones are ready: then a token each.
     pub(super) fn start_ready(&mut self) {
         let mut order: Vec<NodeId> = self.ready.keys().copied().collect();
         order.sort_by(|a, b| self.remaining[b].total_cmp(&self.remaining[a]));
         let all = self.settings.threads.max(1);
+        let longest = order.first().map_or(0.0, |id| self.remaining[id]);
+        let long = |id: &&NodeId| {
+            self.graph.node(**id).kind.cpu == Cpu::All && self.remaining[*id] >= ALIKE * longest
+        };
+        let few = match order.iter().filter(long).count() >= all {
+            true => 1,
+            false => FEW.min(all),
+        };
         let mut left = order.len();
         for id in order {
             if self.free == 0 || self.trouble.is_some() {
@@ -181,7 +194,7 @@ impl Exec<'_> {
             }
             let tokens = match self.graph.node(id).kind.cpu {
                 Cpu::One => 1,
-                Cpu::All => (self.free / left).max(FEW.min(all)),
+                Cpu::All => (self.free / left).max(few),
             };
             left -= 1;
             if tokens > self.free {

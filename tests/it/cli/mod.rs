@@ -8,6 +8,7 @@ mod manual;
 mod reading;
 mod reporting;
 mod run;
+mod several;
 mod terms;
 
 use serde_json::Value;

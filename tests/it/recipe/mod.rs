@@ -1,8 +1,10 @@
 //! Recipes: every error as its reader sees it, what may lie over what, and what a resolved recipe is. On kinds of its
 //! own, which are here.
 
+mod claims;
 mod edges;
 mod layers;
+mod matrix;
 mod params;
 mod resolved;
 mod text;
@@ -186,6 +188,16 @@ fn read(text: &str, sets: &[&str]) -> Result<Loaded, String> {
     from_text("r.toml", text, &overrides, &KINDS)
         .map(|mut loaded| loaded.remove(0))
         .map_err(|diags| diags.render(false))
+}
+
+/// Every variant of a text.
+fn variants(text: &str, matrix: &[&str]) -> Result<Vec<Loaded>, String> {
+    let overrides = Overrides {
+        sets: vec![],
+        matrix: matrix.iter().map(|s| s.to_string()).collect(),
+        cwd: PathBuf::from("/nowhere"),
+    };
+    from_text("r.toml", text, &overrides, &KINDS).map_err(|diags| diags.render(false))
 }
 
 /// The recipe is refused with exactly this text.

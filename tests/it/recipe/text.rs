@@ -52,30 +52,6 @@ error: unknown key `nmae`
 }
 
 #[test]
-fn matrix_and_claim_are_not_supported_yet() {
-    check(
-        r#"
-[matrix]
-seed = [0, 1]
-[[claim]]
-metric = "dsr"
-=====
-error: `matrix` is not supported yet
- --> r.toml:1:2
-  |
-1 | [matrix]
-  |  ^^^^^^
-
-error: `claim` is not supported yet
- --> r.toml:3:3
-  |
-3 | [[claim]]
-  |   ^^^^^
-"#,
-    );
-}
-
-#[test]
 fn top_level_keys_have_types() {
     check(
         r#"

@@ -1,0 +1,119 @@
+//! `[[claim]]`: what is read of one, and what is wrong with one.
+
+use super::{Files, KINDS};
+use pipe::base::claim::{Axes, Expect};
+use pipe::recipe::{Loaded, Overrides, load};
+use std::path::Path;
+
+const PARENT: &str = r#"
+[vars]
+rows = 1
+[node.data]
+kind = "data"
+rows = "${rows}"
+[node.base]
+kind = "base"
+[node.tune]
+kind = "tune"
+in = { model = "base", data = "data" }
+steps = 3
+"#;
+
+fn child(claim: &str) -> Result<Vec<Loaded>, String> {
+    let text = format!("extends = \"../parent.toml\"\n[matrix]\nrows = [1, 2]\n{claim}\n");
+    let files = Files::new(&[("parent.toml", PARENT), ("below/child.toml", &text)]);
+    let overrides = Overrides {
+        cwd: files.folder.path().into(),
+        ..Overrides::default()
+    };
+    load(Path::new("below/child.toml"), &overrides, &KINDS).map_err(|d| d.render(false))
+}
+
+#[test]
+fn a_claim_is_read_with_its_defaults() {
+    let text = r#"
+[[claim]]
+about = "more rows defend better"
+against = "../parent.toml"
+at = { rows = 2 }
+against_at = { rows = 1 }
+node = "tune"
+expect = [
+    { metric = "defense", is = "higher" },
+    { metric = "compliance", is = "within", by = 0.05, node = "data", against_node = "base" },
+]
+"#;
+    let loaded = child(text).unwrap();
+    assert_eq!(loaded.len(), 2);
+    let [claim] = loaded[1].claims.as_slice() else {
+        panic!("one claim");
+    };
+    assert_eq!(claim.about, "more rows defend better");
+    assert!(
+        claim.against.ends_with("below/../parent.toml"),
+        "{:?}",
+        claim.against
+    );
+    assert_eq!(claim.at, Axes::from([("rows".into(), "2".into())]));
+    assert_eq!(claim.against_at, Axes::from([("rows".into(), "1".into())]));
+    let [first, second] = claim.conditions.as_slice() else {
+        panic!("two conditions");
+    };
+    assert_eq!((&*first.node, &*first.against_node), ("tune", "tune"));
+    assert_eq!((first.expect, first.by), (Expect::Higher, 0.0));
+    assert_eq!((&*second.node, &*second.against_node), ("data", "base"));
+    assert_eq!((second.expect, second.by), (Expect::Within, 0.05));
+}
+
+#[test]
+fn claims_are_not_inherited() {
+    let claim = "[[claim]]\nabout = \"x\"\nagainst = \"parent.toml\"\nnode = \"tune\"\nexpect = [{ metric = \"m\", is = \"lower\" }]\n";
+    let files = Files::new(&[
+        ("parent.toml", &format!("{claim}{PARENT}")),
+        ("child.toml", "extends = \"parent.toml\"\n"),
+    ]);
+    for (name, claims) in [("parent.toml", 1), ("child.toml", 0)] {
+        assert_eq!(
+            files.load(name, &[]).unwrap().claims.len(),
+            claims,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_claim_is_said() {
+    let right = "about = \"x\"\nagainst = \"../parent.toml\"\nnode = \"tune\"\nexpect = [{ metric = \"m\", is = \"lower\" }]\n";
+    assert!(child(&format!("[[claim]]\n{right}")).is_ok());
+    for (old, new, said) in [
+        ("about", "abuot", "did you mean `about`?"),
+        ("about = \"x\"", "", "the claim lacks `about`"),
+        ("../parent.toml", "parent.toml", "no recipe `parent.toml`"),
+        ("\"tune\"", "\"tun\"", "did you mean `tune`?"),
+        ("node = \"tune\"", "", "the condition says of no node"),
+        ("\"lower\"", "\"lowr\"", "did you mean `lower`?"),
+        ("\"lower\"", "\"within\"", "`within` needs `by`"),
+        (
+            "\"lower\"",
+            "\"lower\", by = -1",
+            "`by` is a size, at least 0",
+        ),
+        (
+            "\"lower\"",
+            "\"lower\", by = \"a\"",
+            "`by` expects a number, got a string",
+        ),
+        ("metric = \"m\", ", "", "the condition lacks `metric`"),
+        (
+            "[{ metric = \"m\", is = \"lower\" }]",
+            "[]",
+            "a claim without conditions",
+        ),
+        ("node", "at = { row = 1 }\nnode", "did you mean `rows`?"),
+    ] {
+        let claim = format!("[[claim]]\n{}", right.replacen(old, new, 1));
+        let shown = child(&claim).err().unwrap_or_default();
+        assert!(shown.contains(said), "{claim}\n{shown}");
+        assert!(shown.contains("--> below/child.toml:"), "{claim}\n{shown}");
+    }
+}
