@@ -61,19 +61,18 @@ pub fn entries(study: &Study, groups: &[Group]) -> Vec<Entry> {
 
 fn variant(study: &Study, item: &Item, group: &Group) -> Variant {
     let side = &study.sides[item.side];
-    let axes: Vec<String> = side
-        .axes
-        .iter()
-        .map(|(a, v)| format!("{a} = {v}"))
-        .collect();
+    // What tells the group's variants apart.
+    let differs = |axis: &String| {
+        let of = |i: &usize| study.sides[study.items[*i].side].axes.get(axis);
+        group.items.iter().any(|i| of(i) != side.axes.get(axis))
+    };
+    let axes = side.axes.iter().filter(|(a, _)| differs(a));
+    let axes: Vec<String> = axes.map(|(a, v)| format!("{a} = {v}")).collect();
     let graph = &side.graph;
     let inputs = item.node.inputs.iter();
     let outputs = item.record.into_iter().flat_map(|r| &r.outputs);
     Variant {
-        title: match group.items.len() {
-            1 => String::new(),
-            _ => axes.join(", "),
-        },
+        title: axes.join(", "),
         key: item.record.map(|r| r.key.to_string()),
         revision: item.node.kind.revision,
         params: params(item),
