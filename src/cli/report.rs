@@ -2,7 +2,7 @@
 
 use super::{Changes, Error, Outcome, StoreArgs, colour, complain, print, print_json, study};
 use crate::recipe::study::Study;
-use crate::report::html::{self, Page, Source};
+use crate::report::html::{self, Options, Page, Source};
 use anyhow::Context;
 use serde_json::json;
 use std::path::PathBuf;
@@ -39,6 +39,19 @@ pub struct Report {
 }
 
 impl Report {
+    fn options(&self) -> Options {
+        let named = |flag: &str, values: &[String]| -> Vec<String> {
+            let pairs = values.iter().map(|v| [flag.to_string(), v.clone()]);
+            pairs.flatten().collect()
+        };
+        let mut changes = named("--set", &self.changes.set);
+        changes.extend(named("--matrix", &self.changes.matrix));
+        Options {
+            samples: self.samples,
+            changes,
+        }
+    }
+
     fn nothing(&self) -> String {
         let recipes: Vec<String> = self
             .recipes
@@ -64,7 +77,7 @@ pub fn run(args: &Report) -> Outcome {
     if sides.iter().all(|s| s.records.is_empty()) {
         return Err(Error::Usage(args.nothing()));
     }
-    let page = Page::gather(&store, &sides, &sources, args.samples)?;
+    let page = Page::gather(&store, &sides, &sources, &args.options())?;
     let mut wrote = vec![];
     if let Some(folder) = &args.figures {
         std::fs::create_dir_all(folder)

@@ -1,7 +1,8 @@
 //! Training curves from the `curve.jsonl` of training nodes: a chart a quantity, a line a method, thin lines its seeds.
 
 use crate::engine::store::Store;
-use crate::report::html::plot::{Axis, Chart, Mark, Series};
+use crate::report::html::axis::Axis;
+use crate::report::html::plot::{Chart, Mark, Series};
 use crate::report::html::series::{Method, methods};
 use crate::report::html::study::{Item, Study};
 use crate::report::html::{Styles, read};

@@ -2,7 +2,8 @@
 
 use crate::base::text::count;
 use crate::report::html::Styles;
-use crate::report::html::plot::{Axis, Chart, Mark, Series};
+use crate::report::html::axis::Axis;
+use crate::report::html::plot::{Chart, Mark, Series};
 use crate::report::html::series::{Estimate, Method, estimate};
 use crate::report::html::study::Study;
 use serde::Serialize;

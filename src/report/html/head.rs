@@ -37,7 +37,7 @@ pub struct Missing {
     pub command: String,
 }
 
-pub fn head(study: &Study, sources: &[Source]) -> Head {
+pub fn head(study: &Study, sources: &[Source], changes: &[String]) -> Head {
     let records: Vec<_> = study.items.iter().filter_map(|i| i.record).collect();
     let names: Vec<&str> = study.recipes.iter().map(|r| r.name).collect();
     let times = records.iter().map(|r| r.cost.started_ms).filter(|t| *t > 0);
@@ -81,7 +81,7 @@ pub fn head(study: &Study, sources: &[Source]) -> Head {
             [] => None,
         },
         versions,
-        missing: missing(study),
+        missing: missing(study, changes),
     }
 }
 
@@ -111,7 +111,8 @@ fn recipes(study: &Study, sources: &[Source]) -> Vec<Recipe> {
 }
 
 /// A shared node is said to be missing once.
-fn missing(study: &Study) -> Vec<Missing> {
+fn missing(study: &Study, changes: &[String]) -> Vec<Missing> {
+    let changes: String = changes.iter().map(|c| format!(" {}", quoted(c))).collect();
     let of = |(at, recipe): (usize, &crate::report::html::study::Recipe)| {
         let own = study
             .items
@@ -126,10 +127,19 @@ fn missing(study: &Study) -> Vec<Missing> {
         (!names.is_empty()).then(|| Missing {
             recipe: recipe.name.into(),
             nodes: names.join(", "),
-            command: study.command(at),
+            command: format!("pipe run {}{changes}", recipe.file.display()),
         })
     };
     study.recipes.iter().enumerate().filter_map(of).collect()
+}
+
+/// A word of a command, as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,/".contains(c);
+    match word.chars().all(plain) {
+        true => word.into(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
 }
 
 /// The day of a time in milliseconds since 1970, UTC, in the calendar of today's leap years.

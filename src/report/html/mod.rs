@@ -1,6 +1,7 @@
 //! `pipe report` as one HTML file that needs nothing but itself, and the same figures as files. Gathers from sides and
 //! the store, a file a section; knows no kinds, no clock and no network, so the same store gives the same bytes.
 
+pub mod axis;
 pub mod claims;
 pub mod curves;
 pub mod evaluations;
@@ -12,6 +13,7 @@ pub mod plot;
 pub mod provenance;
 pub mod reasoning;
 pub mod render;
+pub mod room;
 pub mod samples;
 pub mod series;
 pub mod study;
@@ -35,6 +37,14 @@ use serde::Serialize;
 
 /// Prompts whose answers the page carries, where the reader says no other number.
 pub const SAMPLES: usize = 200;
+
+/// What the reader asks for.
+pub struct Options {
+    /// Prompts whose answers the page carries.
+    pub samples: usize,
+    /// What the command line changed in the recipes, as it was written; a command that is named has it as well.
+    pub changes: Vec<String>,
+}
 
 /// A recipe's own words.
 #[derive(Clone, Debug, Serialize)]
@@ -65,12 +75,12 @@ pub struct Page {
 }
 
 impl Page {
-    /// Reads what the sides have. `samples`: prompts whose answers are carried.
+    /// Reads what the sides have.
     pub fn gather(
         store: &Store,
         sides: &[Side],
         sources: &[Source],
-        samples: usize,
+        options: &Options,
     ) -> Result<Page> {
         let study = Study::new(store, sides)?;
         let groups = graph::groups(&study);
@@ -78,13 +88,13 @@ impl Page {
         let rows = samples::rows(store, &study, &evaluated)?;
         let mut styles = Styles::default();
         Ok(Page {
-            head: head::head(&study, sources),
+            head: head::head(&study, sources, &options.changes),
             frontier: frontier::frontier(&study, &evaluated, &mut styles),
             reasoning: reasoning::reasoning(&rows, &evaluated, &mut styles),
             curves: curves::curves(store, &study, &mut styles)?,
             claims: claims::claims(store, sides)?,
             evaluations: evaluations::evaluations(&study, &evaluated),
-            samples: samples::samples(&rows, &evaluated, samples),
+            samples: samples::samples(&rows, &evaluated, options.samples),
             provenance: provenance::entries(&study, &groups),
             sources: sources.to_vec(),
             graph: (

@@ -3,7 +3,9 @@
 //! Drawn four times as large as shown, because the drawing library counts in whole pixels. In a page the colours become
 //! CSS variables, so that they follow the reader's theme; a figure of its own keeps readable fixed ones.
 
+use crate::report::html::axis::Axis;
 use crate::report::html::legend;
+use crate::report::html::room::Room;
 use anyhow::{Result, anyhow};
 use plotters::chart::ChartContext;
 use plotters::coord::Shift;
@@ -27,46 +29,6 @@ pub struct Chart {
     /// Rows from top to bottom in place of numbers on the y axis; a mark's `y` is the row's place.
     pub rows: Vec<String>,
     pub series: Vec<Series>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct Axis {
-    pub label: String,
-    /// Shares are shown in percent.
-    pub share: bool,
-    /// Where the axis may not begin later or end earlier.
-    pub holds: Option<(f64, f64)>,
-    /// Whole numbers only.
-    pub whole: bool,
-}
-
-impl Axis {
-    pub fn new(label: &str) -> Axis {
-        Axis {
-            label: label.into(),
-            share: false,
-            holds: None,
-            whole: false,
-        }
-    }
-
-    pub fn share(label: &str) -> Axis {
-        Axis {
-            share: true,
-            ..Axis::new(label)
-        }
-    }
-
-    /// The axis has this value on it.
-    pub fn with(mut self, value: f64) -> Axis {
-        self.holds = Some((value, value));
-        self
-    }
-
-    pub fn whole(mut self) -> Axis {
-        self.whole = true;
-        self
-    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -348,113 +310,4 @@ type Painted<'a> =
 fn ends(value: f64, interval: Option<(f64, f64)>) -> [f64; 3] {
     let (low, high) = interval.unwrap_or((value, value));
     [low, value, high]
-}
-
-/// A rectangle of the picture, in drawn pixels.
-struct Room {
-    left: i32,
-    right: i32,
-    top: i32,
-    bottom: i32,
-}
-
-impl Room {
-    fn around((x, y): (i32, i32), radius: i32) -> Room {
-        let r = radius * FINE;
-        Room {
-            left: x - r,
-            right: x + r,
-            top: y - r,
-            bottom: y + r,
-        }
-    }
-
-    /// Where a text of this size can stand at a mark, the best first.
-    fn beside((x, y): (i32, i32), wide: i32, high: i32) -> Vec<Room> {
-        let (right, left, middle) = (x + 8 * FINE, x - 8 * FINE - wide, x - wide / 2);
-        let (above, below) = (y - 12 * FINE, y + 12 * FINE);
-        let at = [
-            (right, y),
-            (left, y),
-            (right, above),
-            (right, below),
-            (left, above),
-            (left, below),
-            (middle, above - 2 * FINE),
-            (middle, below + 2 * FINE),
-        ];
-        let room = |(left, y): (i32, i32)| Room {
-            left,
-            right: left + wide,
-            top: y - high / 2,
-            bottom: y + high / 2,
-        };
-        at.map(room).into()
-    }
-
-    fn meets(&self, other: &Room) -> bool {
-        self.left < other.right
-            && other.left < self.right
-            && self.top < other.bottom
-            && other.top < self.bottom
-    }
-
-    fn within(&self, other: &Room) -> bool {
-        self.left >= other.left
-            && self.right <= other.right
-            && self.top >= other.top
-            && self.bottom <= other.bottom
-    }
-}
-
-impl Axis {
-    fn range(&self, values: impl Iterator<Item = f64>) -> Range<f64> {
-        let held = self.holds.into_iter().flat_map(|(low, high)| [low, high]);
-        let all: Vec<f64> = values.chain(held).filter(|v| v.is_finite()).collect();
-        let low = all.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        if low > high {
-            return 0.0..1.0;
-        }
-        let air = match high - low {
-            0.0 => 0.5_f64.max(low.abs() * 0.1),
-            wide => wide * 0.05,
-        };
-        // An axis that is held at 0 begins there.
-        let from = if self.holds == Some((low, low)) {
-            low
-        } else {
-            low - air
-        };
-        let range = from..high + air;
-        match self.share {
-            true => range.start.max(-0.01)..range.end.min(1.01),
-            false => range,
-        }
-    }
-
-    /// How many labels at most: whole numbers have no others between them.
-    fn ticks(&self, range: &Range<f64>, most: usize) -> usize {
-        match self.whole {
-            true => most.min((range.end - range.start) as usize + 1),
-            false => most,
-        }
-    }
-
-    fn tick(&self, value: f64) -> String {
-        // What is 0 but for rounding.
-        let value = if value.abs() < 1e-12 { 0.0 } else { value };
-        if self.share {
-            let percent = value * 100.0;
-            return match (percent - percent.round()).abs() < 1e-6 {
-                true => format!("{percent:.0} %"),
-                false => format!("{percent:.1} %"),
-            };
-        }
-        if value.abs() >= 10_000.0 {
-            return format!("{:.0}k", value / 1000.0);
-        }
-        let text = format!("{value:.4}");
-        text.trim_end_matches('0').trim_end_matches('.').to_string()
-    }
 }

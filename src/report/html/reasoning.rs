@@ -3,8 +3,9 @@
 use crate::base::rows::Metric;
 use crate::base::stats;
 use crate::report::html::Styles;
+use crate::report::html::axis::Axis;
 use crate::report::html::frontier::bars;
-use crate::report::html::plot::{Axis, Chart, Mark, Series};
+use crate::report::html::plot::{Chart, Mark, Series};
 use crate::report::html::samples::{Row, Rows};
 use crate::report::html::series::{Estimate, Method, over_seeds};
 use serde::Serialize;

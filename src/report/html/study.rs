@@ -90,11 +90,6 @@ impl<'a> Study<'a> {
         found.expect("every side is of a recipe")
     }
 
-    /// The command that makes what a recipe lacks.
-    pub fn command(&self, recipe: usize) -> String {
-        format!("pipe run {}", self.recipes[recipe].file.display())
-    }
-
     /// What the nearest node of this kind above an item says of a parameter.
     pub fn above(&self, item: usize, kind: &str, param: &str) -> Option<f64> {
         let item = &self.items[item];

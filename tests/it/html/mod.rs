@@ -11,7 +11,7 @@ use pipe::engine::record::{Artifact, Cost, Provenance, Record};
 use pipe::engine::store::Store;
 use pipe::kinds::REGISTRY;
 use pipe::recipe::{self, Loaded, Overrides};
-use pipe::report::html::{Page, Source, render};
+use pipe::report::html::{Options, Page, Source, render};
 use pipe::report::side::Side;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -260,7 +260,10 @@ fn what_is_missing_is_named_with_the_command_that_makes_it() {
     let missing = &page.head.missing;
     assert_eq!(missing.len(), 1);
     assert_eq!(missing[0].nodes, "rl, rl-answers, rl-eval");
-    assert_eq!(missing[0].command, "pipe run small.toml");
+    assert_eq!(
+        missing[0].command,
+        r"pipe run small.toml --set 'vars.name=it'\''s here'"
+    );
     assert_eq!(page.frontier.points.len(), 1, "what is there is shown");
     let html = render::page(&page).unwrap();
     assert!(html.contains("pipe run small.toml") && html.contains("class=\"n missing\""));
@@ -326,7 +329,11 @@ impl Study {
     }
 
     fn gather(&self, samples: usize) -> Page {
-        Page::gather(&self.store, &self.sides, &self.sources, samples).unwrap()
+        let options = Options {
+            samples,
+            changes: vec!["--set".into(), "vars.name=it's here".into()],
+        };
+        Page::gather(&self.store, &self.sides, &self.sources, &options).unwrap()
     }
 
     fn html(&self) -> String {
@@ -457,7 +464,7 @@ fn scores(reasoning: Option<&str>) -> String {
             };
             let row = json!({
                 "id": format!("{class}-{i}#0"), "prompt_id": format!("{class}-{i}"), "class": class,
-                "category": ["plain", "code"][i], "difficulty": i + 1, "prompt": format!("please {class} {i} ?"),
+                "category": (["plain", "code"][i]), "difficulty": i + 1, "prompt": format!("please {class} {i} ?"),
                 "reasoning": reasoning.map(|r| r.repeat(2 + i)), "answer": answer, "finished": true,
                 "well_formed": reasoning.is_some(), "refused": false, "moderation": 0.5, "good": reasoning.is_some() || i == 0,
             });
