@@ -3,7 +3,7 @@
 use crate::engine::store::Store;
 use crate::report::html::axis::Axis;
 use crate::report::html::plot::{Chart, Mark, Series};
-use crate::report::html::series::{Method, methods};
+use crate::report::html::series::methods;
 use crate::report::html::study::{Item, Study};
 use crate::report::html::{Styles, read};
 use anyhow::{Context, Result};
@@ -20,14 +20,14 @@ const MANY: usize = 6;
 
 const RL_TITLE: &str = "Reinforcement learning";
 /// What RL is watched by, and how a reader calls it.
-const RL: &[(&str, &str)] = &[
+const RL: Quantities = &[
     ("reward", "reward"),
     ("kl", "KL to the reference, nats a token"),
     ("entropy", "entropy, nats a token"),
     ("completions/mean_length", "completion length, tokens"),
 ];
 /// What other training is watched by.
-const OTHERS: &[(&str, &str)] = &[
+const OTHERS: Quantities = &[
     ("loss", "loss"),
     ("rewards/margins", "reward margin"),
     ("rewards/accuracies", "share of pairs ranked right"),
@@ -52,13 +52,17 @@ pub struct Group {
 
 /// By quantity, (step, value).
 type Curve = BTreeMap<String, Vec<(u64, f64)>>;
+/// A metric's name, and what a reader calls it.
+type Quantities = &'static [(&'static str, &'static str)];
+/// A label, and the curves of its seeds.
+type Line = (String, Vec<Curve>);
 
 pub fn is_training(item: &Item) -> bool {
     item.file("metrics", FILE).is_some()
 }
 
 pub fn curves(store: &Store, study: &Study, styles: &mut Styles) -> Result<Curves> {
-    let mut groups: Vec<(String, &[(&str, &str)], Vec<(Method, Vec<Curve>)>)> = vec![];
+    let mut groups: Vec<(String, Quantities, Vec<Line>)> = vec![];
     for method in methods(study, is_training) {
         for variant in method.news() {
             let mut curves = vec![];
@@ -74,10 +78,7 @@ pub fn curves(store: &Store, study: &Study, styles: &mut Styles) -> Result<Curve
                 false if item.name == item.node.kind.name => (item.name.to_string(), OTHERS),
                 false => (format!("{} ({})", item.name, item.node.kind.name), OTHERS),
             };
-            let line = Method {
-                label: method.label_of(variant),
-                variants: vec![],
-            };
+            let line = method.label_of(variant);
             match groups.iter_mut().find(|g| g.0 == title) {
                 Some(group) => group.2.push((line, curves)),
                 None => groups.push((title, quantities, vec![(line, curves)])),
@@ -117,12 +118,7 @@ fn load(store: &Store, item: &Item) -> Result<Option<Curve>> {
     Ok(Some(curve))
 }
 
-fn group(
-    title: String,
-    quantities: &[(&str, &str)],
-    lines: &[(Method, Vec<Curve>)],
-    styles: &mut Styles,
-) -> Group {
+fn group(title: String, quantities: Quantities, lines: &[Line], styles: &mut Styles) -> Group {
     let steps = lines
         .iter()
         .flat_map(|(_, curves)| curves)
@@ -144,11 +140,11 @@ fn group(
     let mut charts = vec![];
     for (name, label) in quantities {
         let mut series = vec![];
-        for (method, curves) in lines {
+        for (name_of_line, curves) in lines {
             let seeds = curves.iter().filter_map(|c| c.get(*name));
             let seeds: Vec<Vec<(f64, f64)>> = seeds.map(|points| thin(points, wide)).collect();
             if !seeds.is_empty() {
-                series.push(line(&method.label, styles.of(&method.label), seeds));
+                series.push(line(name_of_line, styles.of(name_of_line), seeds));
             }
         }
         if !series.is_empty() {
