@@ -9,4 +9,5 @@ pub mod rows;
 pub mod stats;
 pub mod tensorboard;
 pub mod text;
+pub mod tokens;
 pub mod value;

@@ -46,6 +46,15 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// An amount of money: `$12.50`, `$0.0031`.
+pub fn dollars(amount: f64) -> String {
+    match amount {
+        0.0 => "$0".into(),
+        _ if amount < 0.1 => format!("${amount:.4}"),
+        _ => format!("${amount:.2}"),
+    }
+}
+
 /// A size in decimal units: `512 B`, `1.5 kB`, `3.1 GB`.
 pub fn bytes(count: u64) -> String {
     if count < 1000 {

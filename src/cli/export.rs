@@ -19,6 +19,7 @@ pub struct Export {
     /// The node, or NODE.OUTPUT; without an output, the kind's first
     node: String,
     /// The folder to fill; it must be absent or empty
+    #[arg(value_hint = clap::ValueHint::DirPath)]
     folder: PathBuf,
     #[command(flatten)]
     store: StoreArgs,

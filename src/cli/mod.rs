@@ -1,24 +1,30 @@
 //! The command line: arguments, exit codes, printing. Every verb is a file; how anything is done is other rooms' business.
 
 mod check;
+mod diff;
 mod export;
 mod kinds;
 mod ls;
+mod man;
+mod past;
 mod plan;
 mod report;
 mod run;
+mod schema;
 mod show;
 mod study;
+mod table;
+mod tokens;
 mod why;
 
 use crate::base::diag::Diags;
 use crate::engine::failure::Failure;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueHint};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
-const AFTER: &str = "Exit status: 0 done, 1 a node failed, 2 the recipe or the arguments are wrong, 3 the store or the \
-machine cannot be used, 130 interrupted.\n\nThe store is `--store`, else the environment variable PIPE_STORE, else `cache` in the \
+const AFTER: &str = "Exit status: 0 done, 1 a node failed (of `diff`: something differs), 2 the recipe or the arguments are \
+wrong, 3 the store or the machine cannot be used, 130 interrupted.\n\nThe store is `--store`, else the environment variable PIPE_STORE, else `cache` in the \
 current folder.\n\nExample: pipe run recipes/tars.toml";
 
 /// A declarative engine for LLM post-training studies: one TOML recipe is a graph of nodes that run once and are kept.
@@ -37,15 +43,14 @@ enum Verb {
     Why(why::Why),
     Show(show::Show),
     Report(report::Report),
+    Diff(diff::Diff),
+    Table(table::Table),
     Ls(ls::Ls),
     Export(export::Export),
     Kinds(kinds::Kinds),
-    /// Print a completion script for a shell.
-    ///
-    /// Example: pipe completions bash > ~/.local/share/bash-completion/completions/pipe
-    Completions {
-        shell: clap_complete::Shell,
-    },
+    Schema(schema::Schema),
+    Man(man::Man),
+    Completions(man::Completions),
     /// Runs one attempt; started by `run`.
     #[command(hide = true)]
     Worker {
@@ -86,7 +91,7 @@ struct Changes {
 #[derive(Args)]
 struct StoreArgs {
     /// Folder of the store [default: $PIPE_STORE, else `cache`]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     store: Option<PathBuf>,
 }
 
@@ -105,7 +110,10 @@ enum Error {
 
 impl From<anyhow::Error> for Error {
     fn from(error: anyhow::Error) -> Error {
-        Error::World(error)
+        match error.downcast::<Diags>() {
+            Ok(diags) => Error::Author(diags),
+            Err(error) => Error::World(error),
+        }
     }
 }
 
@@ -132,15 +140,14 @@ pub fn main() -> i32 {
         Verb::Why(args) => why::run(&args),
         Verb::Show(args) => show::run(&args),
         Verb::Report(args) => report::run(&args),
+        Verb::Diff(args) => diff::run(&args),
+        Verb::Table(args) => table::run(&args),
         Verb::Ls(args) => ls::run(&args),
         Verb::Export(args) => export::run(&args),
         Verb::Kinds(args) => kinds::run(&args),
-        Verb::Completions { shell } => {
-            let mut script = vec![];
-            clap_complete::generate(shell, &mut Cli::command(), "pipe", &mut script);
-            print(&String::from_utf8_lossy(&script));
-            Ok(())
-        }
+        Verb::Schema(args) => schema::run(&args),
+        Verb::Man(args) => man::run(&args),
+        Verb::Completions(args) => man::complete(&args),
         Verb::Worker { attempt } => {
             crate::base::memory::keep_freed();
             return crate::engine::worker::main(&crate::kinds::REGISTRY, &attempt);
@@ -205,6 +212,11 @@ fn print_json(value: &serde_json::Value) {
 /// Whether stderr shows colours.
 fn colour() -> bool {
     std::io::stderr().is_terminal() && environment("NO_COLOR").is_none()
+}
+
+/// Whether stdout does.
+fn colour_out() -> bool {
+    std::io::stdout().is_terminal() && environment("NO_COLOR").is_none()
 }
 
 /// The one place where the environment is read.

@@ -1,7 +1,6 @@
 //! `pipe plan`: what would run, and why.
 
 use super::{Outcome, RecipesArgs, StoreArgs, colour, complain, print, print_json, study};
-use crate::base::text::duration;
 use crate::engine::plan;
 use crate::engine::verdict::Verdict;
 use crate::report::table::{Table, left, right};
@@ -11,7 +10,8 @@ use serde_json::json;
 /// Say what `run` would do, node by node, without running anything.
 ///
 /// HIT: the artifact is there. RUN: it has to be made, with the reason. RESUME: an earlier attempt left work to go on
-/// from. MAYBE: it depends on the bytes that a node above will give. Times are those of the nearest earlier record.
+/// from, so far done. MAYBE: it depends on the bytes that a node above will give. Time and money are those of the
+/// nearest earlier record; where a node goes on, what is left of them.
 ///
 /// Example: pipe plan recipes/tars.toml --set vars.lambda=0.3
 #[derive(clap::Args)]
@@ -51,7 +51,7 @@ pub fn run(args: &Plan) -> Outcome {
         right("expected"),
         left("why"),
     ]);
-    let (mut hits, mut seconds, mut unknown) = (0, 0.0, 0);
+    let (mut hits, mut seconds, mut paid, mut unknown) = (0, 0.0, 0.0, 0);
     for planned in &plan.nodes {
         let node = graph.node(planned.id);
         let mut fraction = None;
@@ -70,21 +70,20 @@ pub fn run(args: &Plan) -> Outcome {
                 fraction: done,
             } => {
                 fraction = *done;
-                words::reasons(reasons)
+                words::resumed(reasons)
             }
             Verdict::Run(reasons) => words::reasons(reasons),
         };
         let hit = matches!(planned.verdict, Verdict::Hit(_));
         hits += usize::from(hit);
         if !hit {
-            unknown += usize::from(planned.expected_seconds.is_none());
-            seconds += planned.expected_seconds.unwrap_or(0.0);
+            unknown += usize::from(planned.expected.is_none());
+            let expected = planned.expected.unwrap_or_default();
+            seconds += expected.seconds;
+            paid += expected.dollars;
         }
-        let expected = if hit {
-            String::new()
-        } else {
-            words::maybe_duration(planned.expected_seconds)
-        };
+        let expected = planned.expected.filter(|_| !hit);
+        let expected = expected.map_or(String::new(), |e| words::cost(e.seconds, e.dollars));
         let verdict = words::verdict(planned.verdict.word(), fraction);
         table.push([
             verdict,
@@ -99,11 +98,14 @@ pub fn run(args: &Plan) -> Outcome {
     let left = total - hits;
     let rest = match (left, unknown) {
         (0, _) => "nothing to run".to_string(),
-        (_, 0) => format!("{left} to run or decide, expected {}", duration(seconds)),
+        (_, 0) => format!(
+            "{left} to run or decide, expected {}",
+            words::cost(seconds, paid)
+        ),
         (_, all) if all == left => format!("{left} to run or decide, of unknown length"),
         _ => format!(
             "{left} to run or decide, expected {} and {unknown} of unknown length",
-            duration(seconds)
+            words::cost(seconds, paid)
         ),
     };
     print(&format!("{hits} of {total} are hits; {rest}\n"));

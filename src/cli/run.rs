@@ -8,6 +8,7 @@ use crate::engine::failure::Failure;
 use crate::recipe::study::Study;
 use crate::report::progress::{Progress, View};
 use crate::report::summary::{self, Item};
+use crate::report::words;
 use serde_json::json;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -113,7 +114,7 @@ pub fn run(args: &Run) -> Outcome {
                 shared.nodes,
                 count(study.counted_apart() as u64, "node", "nodes"),
                 count(study.variants.len() as u64, "variant", "variants"),
-                duration(shared.seconds)
+                words::cost(shared.seconds, shared.dollars)
             ));
         }
         print(&format!(
@@ -139,6 +140,7 @@ struct Sharing {
     nodes: usize,
     /// What they would have taken.
     seconds: f64,
+    dollars: f64,
 }
 
 /// Nothing for a single variant.
@@ -146,13 +148,16 @@ fn sharing(study: &Study, ended: &Ended) -> Option<Sharing> {
     let mut shared = Sharing {
         nodes: 0,
         seconds: 0.0,
+        dollars: 0.0,
     };
     for end in &ended.nodes {
         let users = study.variants.iter();
         let again = users.filter(|v| v.places.contains(&end.id)).count() - 1;
         shared.nodes += again;
-        let cost = end.record.as_ref().map_or(0.0, |r| r.cost.seconds);
-        shared.seconds += again as f64 * cost;
+        if let Some(record) = &end.record {
+            shared.seconds += again as f64 * record.cost.seconds;
+            shared.dollars += again as f64 * record.cost.dollars;
+        }
     }
     (study.variants.len() > 1).then_some(shared)
 }
@@ -170,13 +175,14 @@ fn announce_stop(stop: Stop, say: impl Fn(&str) + Send + 'static) {
 fn totals(ended: &Ended, items: &[Item], wall: f64, threads: usize) -> String {
     let hits: Vec<&Item> = items.iter().filter(|i| i.hit).collect();
     let saved: f64 = hits.iter().map(|i| i.record.cost.seconds).sum();
+    let paid: f64 = hits.iter().map(|i| i.record.cost.dollars).sum();
     let ran = items.len() - hits.len();
     let mut parts = match hits.len() {
         0 => vec![],
         n => vec![format!(
             "{} (saved {})",
             count(n as u64, "hit", "hits"),
-            duration(saved)
+            words::cost(saved, paid)
         )],
     };
     let of_state = |is: fn(&State) -> bool| ended.nodes.iter().filter(|n| is(&n.state)).count();

@@ -1,6 +1,6 @@
 //! `pipe show`: an artifact for reading: what a model said, and what was made of it.
 
-use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, study};
+use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, study, tokens};
 use crate::base::response;
 use crate::base::rows;
 use crate::base::text::{bytes, count, did_you_mean, duration, listed};
@@ -11,7 +11,7 @@ use crate::engine::verdict::Verdict;
 use crate::recipe::study::Study;
 use crate::report::summary::{self, Item};
 use crate::report::table::{Table, left, right};
-use crate::report::{metrics, model};
+use crate::report::{metrics, model, words};
 use anyhow::Context;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -24,6 +24,7 @@ const MOST_TEXT: u64 = 4096;
 /// Rows are shown for reading: the prompt, the reasoning, the answer, the scores. Nothing is run.
 ///
 /// Example: pipe show recipes/tars.toml rl-eval.scores --where class=ambiguous --where good=false -n 5
+/// Example: pipe show recipes/tars.toml sft --tokens -n 1
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Show {
@@ -33,6 +34,10 @@ pub struct Show {
     node: Option<String>,
     #[command(flatten)]
     store: StoreArgs,
+    /// What the node will be trained on or asked, token by token, with what is trained in colour. It need not have run,
+    /// but what it takes in must have
+    #[arg(long, requires = "node", conflicts_with = "filter")]
+    tokens: bool,
     /// How many rows
     #[arg(short, default_value_t = 3)]
     n: usize,
@@ -50,6 +55,9 @@ pub fn run(args: &Show) -> Outcome {
     let Some(node) = &args.node else {
         return table(args, &study, &store);
     };
+    if args.tokens {
+        return tokens::run(&study.graph, &store, &args.recipe, node, args.n, args.json);
+    }
     let place = study::place(&study.graph, node)?;
     let record = study::record(&store, &study.graph, place.id)?;
     let (name, artifact) = study::artifact(&study.graph, &place, &record);
@@ -166,7 +174,7 @@ fn header(store: &Store, record: &Record, output: &str, artifact: &Artifact) -> 
     out += &format!("  key {}  digest {}\n", record.key, artifact.digest);
     out += &format!(
         "  made in {} (cpu {}, memory {}), {}, by recipe `{}`\n",
-        duration(record.cost.seconds),
+        words::cost(record.cost.seconds, record.cost.dollars),
         duration(record.cost.cpu_seconds),
         bytes(record.cost.peak_bytes),
         count(record.cost.attempts as u64, "attempt", "attempts"),

@@ -2,17 +2,20 @@
 
 use super::{Outcome, RecipeArgs, StoreArgs, print, print_json, study};
 use crate::base::text::duration;
-use crate::engine::plan::Wanted;
+use crate::engine::clock;
+use crate::engine::graph::{Graph, NodeId};
 use crate::engine::verdict::Verdict;
-use crate::engine::{clock, why};
+use crate::engine::why::{self, Made, Why as Explained};
 use crate::report::words;
 use serde_json::json;
 
-/// Explain a node: which parameter, input, file or revision makes it run; or who made its artifact, and what a hit saves.
+/// Explain a node: which parameter, input, file or revision makes it run, and where that began; or who made its artifact,
+/// when, from what, and what a hit saves.
 ///
-/// Compares the node's manifest (the text whose hash is its key) with that of the nearest earlier record.
+/// Compares the node's manifest (the text whose hash is its key) with that of the nearest earlier record. Where inputs
+/// changed, the cause is followed upwards to its root.
 ///
-/// Example: pipe why recipes/tars.toml rl
+/// Example: pipe why recipes/tars.toml rl --set vars.lambda=0.3
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Why {
@@ -22,6 +25,9 @@ pub struct Why {
     node: String,
     #[command(flatten)]
     store: StoreArgs,
+    /// As `run --fresh` would see it: as if this node had no record. May be repeated
+    #[arg(long, value_name = "NODE")]
+    fresh: Vec<String>,
     /// Print the manifest too: all that makes the key
     #[arg(long)]
     manifest: bool,
@@ -35,7 +41,8 @@ pub fn run(args: &Why) -> Outcome {
     let store = study::open(&args.store)?;
     let graph = &study.graph;
     let id = study::node(graph, &args.node)?;
-    let why = why::why(&store, graph, id, &Wanted::default())?;
+    let wanted = study::wanted(graph, &[], &args.fresh)?;
+    let why = why::why(&store, graph, id, &wanted)?;
     let manifest = why.planned.manifest.as_ref().map(|m| m.text());
     if args.json {
         print_json(&json!({
@@ -43,7 +50,8 @@ pub fn run(args: &Why) -> Outcome {
             "planned": why.planned.line(graph),
             "manifest": manifest,
             "record": why.record.as_ref().map(|r| json!({
-                "key": r.key, "made_by": r.provenance, "started_ms": r.started_ms, "seconds": r.seconds,
+                "key": r.key, "made_by": r.provenance, "started_ms": r.started_ms, "seconds": r.seconds, "dollars": r.dollars,
+                "inputs": r.inputs,
             })),
             "causes": why.causes.iter().map(|c| json!({
                 "node": c.node, "reasons": c.reasons, "root": c.root,
@@ -51,43 +59,7 @@ pub fn run(args: &Why) -> Outcome {
         }));
         return Ok(());
     }
-    let mut out = String::new();
-    let made = why.record.as_ref().map(|r| {
-        let age = clock::now_ms().saturating_sub(r.started_ms) as f64 / 1e3;
-        format!(
-            "made {} ago by node `{}` of `{}`, in {}",
-            duration(age),
-            r.provenance.node,
-            r.provenance.recipe,
-            duration(r.seconds)
-        )
-    });
-    match &why.planned.verdict {
-        Verdict::Hit(record) => {
-            out += &format!("`{}` is a hit: key {}\n", args.node, record.key.short());
-            out += &made.map(|m| format!("  {m}\n")).unwrap_or_default();
-        }
-        Verdict::Maybe { after } => {
-            let names: Vec<String> = after
-                .iter()
-                .map(|a| format!("`{}`", graph.node(*a).name))
-                .collect();
-            out += &format!(
-                "`{}` may run: that depends on the bytes {} will give\n",
-                args.node,
-                names.join(", ")
-            );
-        }
-        verdict => {
-            out += &format!("`{}` runs:\n", args.node);
-            for reason in verdict.reasons() {
-                out += &format!("  {}\n", words::reason(reason));
-            }
-            out += &made
-                .map(|m| format!("compared with the record {m}\n"))
-                .unwrap_or_default();
-        }
-    }
+    let mut out = answer(graph, id, &why);
     for cause in &why.causes {
         let root = if cause.root { " (the root)" } else { "" };
         out += &format!(
@@ -101,4 +73,83 @@ pub fn run(args: &Why) -> Outcome {
     }
     print(&out);
     Ok(())
+}
+
+fn answer(graph: &Graph, id: NodeId, why: &Explained) -> String {
+    let name = &graph.node(id).name;
+    let compared = |made: &Made| {
+        let took = words::cost(made.seconds, made.dollars);
+        format!(
+            "compared with the record made {}, in {took}\n",
+            origin(made)
+        )
+    };
+    let compared = why.record.as_ref().map(compared).unwrap_or_default();
+    match &why.planned.verdict {
+        Verdict::Hit(record) => {
+            let mut out = format!("`{name}` is a hit: key {}\n", record.key.short());
+            if let Some(made) = &why.record {
+                let saves = words::cost(made.seconds, made.dollars);
+                out += &format!("  made {}; a hit saves {saves}\n", origin(made));
+                out += &made_from(graph, id, made);
+            }
+            out
+        }
+        Verdict::Maybe { after } => {
+            let names: Vec<String> = after
+                .iter()
+                .map(|a| format!("`{}`", graph.node(*a).name))
+                .collect();
+            let names = names.join(", ");
+            format!("`{name}` may run: that depends on the bytes {names} will give\n")
+        }
+        verdict => {
+            let mut out = match verdict {
+                Verdict::Resume {
+                    fraction: Some(f), ..
+                } => {
+                    format!(
+                        "`{name}` goes on at {:.0} %, an attempt did not end:\n",
+                        f * 100.0
+                    )
+                }
+                Verdict::Resume { .. } => {
+                    format!("`{name}` goes on, an attempt did not end:\n")
+                }
+                _ => format!("`{name}` runs:\n"),
+            };
+            for reason in verdict.reasons() {
+                out += &format!("  {}\n", words::reason_in_full(reason));
+            }
+            out + &compared
+        }
+    }
+}
+
+/// When and by whom.
+fn origin(made: &Made) -> String {
+    let age = clock::now_ms().saturating_sub(made.started_ms) as f64 / 1e3;
+    format!(
+        "{} ago by node `{}` of `{}`",
+        duration(age),
+        made.provenance.node,
+        made.provenance.recipe
+    )
+}
+
+/// The inputs and files that a record was made from, by what they held.
+fn made_from(graph: &Graph, id: NodeId, made: &Made) -> String {
+    let short = |content: &str| content.chars().take(12).collect::<String>();
+    let mut out = String::new();
+    for (port, digest) in &made.inputs {
+        let edge = graph.node(id).inputs.get(port.as_str());
+        let from = edge.map_or(String::new(), |e| {
+            format!("{}.{} ", graph.node(e.node).name, e.output)
+        });
+        out += &format!("  from {from}on `{port}`: {}\n", short(digest));
+    }
+    for (name, content) in &made.sources {
+        out += &format!("  from the files of `{name}`: {}\n", short(content));
+    }
+    out
 }

@@ -33,11 +33,13 @@ pub struct Spec {
     pub started_ms: u64,
 }
 
-/// Seconds and memory of one worker, in `logs/usage.json`.
+/// Seconds, money and memory of one worker, in `logs/usage.json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Usage {
     pub seconds: f64,
     pub cpu_seconds: f64,
+    #[serde(default)]
+    pub dollars: f64,
     pub peak_bytes: u64,
 }
 

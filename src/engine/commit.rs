@@ -173,6 +173,7 @@ fn cost(delivery: &Delivery) -> Cost {
         let usage = attempt.usage();
         cost.seconds += usage.seconds;
         cost.cpu_seconds += usage.cpu_seconds;
+        cost.dollars += usage.dollars;
         cost.peak_bytes = cost.peak_bytes.max(usage.peak_bytes);
     }
     cost

@@ -95,8 +95,11 @@ pub struct PlannedNode {
     pub verdict: String,
     pub reasons: Vec<Reason>,
     pub key: Option<Key>,
-    /// From the nearest earlier record.
+    /// From the nearest earlier record; what is left of it where an attempt goes on.
     pub expected_seconds: Option<f64>,
+    /// The same of what was paid.
+    #[serde(default)]
+    pub expected_dollars: Option<f64>,
 }
 
 /// Where a node is. Changed in one function of `exec`.

@@ -1,9 +1,13 @@
 //! The contract between the engine and a kind of node. A kind is a `Kind` constant in a file of its own under `kinds/`;
 //! the engine knows it only by this table entry, and a kind knows the engine only by `NodeCtx`.
 
+use crate::base::tokens::Tokens;
 use crate::base::value::Values;
-use crate::engine::params::ParamSpec;
+use crate::engine::params::{ParamSet, ParamSpec};
 use crate::engine::worker::NodeCtx;
+use anyhow::{Result, anyhow};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// What an artifact is. A port accepts exactly one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,7 +120,30 @@ pub struct Kind {
     pub cpu: Cpu,
     /// Left out of `pipe kinds`: for the engine's own tests.
     pub hidden: bool,
-    pub run: fn(&mut NodeCtx) -> anyhow::Result<()>,
+    /// What its model will be trained on or asked, made by the functions that `run` uses; for kinds that have a model.
+    pub tokens: Option<fn(&Look) -> Result<Tokens>>,
+    pub run: fn(&mut NodeCtx) -> Result<()>,
+}
+
+/// A node before it runs: parameters, and the folders of its inputs.
+pub struct Look<'a> {
+    pub params: &'a Values,
+    pub inputs: BTreeMap<&'static str, PathBuf>,
+    /// Examples wanted in full.
+    pub most: usize,
+}
+
+impl Look<'_> {
+    pub fn params<P: ParamSet>(&self) -> Result<P> {
+        P::read(self.params).map_err(|e| anyhow!("parameter {e}"))
+    }
+
+    /// Folder of a required input.
+    pub fn input(&self, port: &str) -> &Path {
+        self.inputs
+            .get(port)
+            .unwrap_or_else(|| panic!("`{port}` is a required port of this kind"))
+    }
 }
 
 impl Kind {

@@ -7,7 +7,7 @@ use crate::engine::event::PlannedNode;
 use crate::engine::graph::{Graph, Node, NodeId};
 use crate::engine::history::{History, changes};
 use crate::engine::key::{self, Digest, Key, Manifest, PlanKey};
-use crate::engine::record::Record;
+use crate::engine::record::{Cost, Record};
 use crate::engine::store::{Lookup, Store};
 use crate::engine::verdict::{Reason, Verdict};
 use anyhow::{Context, Result};
@@ -33,8 +33,33 @@ pub struct Planned {
     pub verdict: Verdict,
     /// The key of the earlier record that the reasons compare with.
     pub compared: Option<Key>,
-    /// From that record.
-    pub expected_seconds: Option<f64>,
+    /// Seconds and dollars of the nearest earlier record; of what is left, where an attempt goes on from a known place.
+    pub expected: Option<Expected>,
+}
+
+/// What a node is expected to take.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Expected {
+    pub seconds: f64,
+    pub dollars: f64,
+}
+
+impl Expected {
+    fn of(cost: &Cost) -> Expected {
+        Expected {
+            seconds: cost.seconds,
+            dollars: cost.dollars,
+        }
+    }
+
+    /// Of what is left when this share is done.
+    fn after(self, fraction: f64) -> Expected {
+        let left = (1.0 - fraction).clamp(0.0, 1.0);
+        Expected {
+            seconds: self.seconds * left,
+            dollars: self.dollars * left,
+        }
+    }
 }
 
 impl Planned {
@@ -50,7 +75,8 @@ impl Planned {
             verdict: self.verdict.word().to_string(),
             reasons: self.verdict.reasons().to_vec(),
             key: self.key(),
-            expected_seconds: self.expected_seconds,
+            expected_seconds: self.expected.map(|e| e.seconds),
+            expected_dollars: self.expected.map(|e| e.dollars),
         }
     }
 }
@@ -177,7 +203,7 @@ impl<'a> Judge<'a> {
         }
         let manifest = Manifest::new(node.kind, &node.params, &self.sources[&id], &inputs);
         if !after.is_empty() {
-            let seconds = self.expected(node, id, &manifest)?;
+            let expected = self.expected(node, id, &manifest)?;
             return Ok(Planned {
                 id,
                 plan_key: self.plan_keys[&id].clone(),
@@ -186,7 +212,7 @@ impl<'a> Judge<'a> {
                     after: after.into_iter().collect(),
                 },
                 compared: None,
-                expected_seconds: seconds,
+                expected,
             });
         }
         self.decide(id, node, manifest)
@@ -209,32 +235,32 @@ impl<'a> Judge<'a> {
             manifest: None,
             verdict: Verdict::Run(vec![Reason::NeverRun]),
             compared: None,
-            expected_seconds: None,
+            expected: None,
         };
         let reasons = match lookup {
             Lookup::Whole(record) if !self.forced(id) => {
-                planned.expected_seconds = Some(0.0);
+                planned.expected = Some(Expected::default());
                 planned.compared = Some(key);
                 planned.verdict = Verdict::Hit(record);
                 planned.manifest = Some(manifest);
                 return Ok(planned);
             }
             Lookup::Whole(record) => {
-                planned.expected_seconds = Some(record.cost.seconds);
+                planned.expected = Some(Expected::of(&record.cost));
                 planned.compared = Some(key.clone());
                 vec![Reason::Forced]
             }
             Lookup::Damaged(what) => {
                 planned.compared = Some(key.clone());
                 let record = self.store.record(&key).ok().flatten();
-                planned.expected_seconds = record.map(|r| r.cost.seconds);
+                planned.expected = record.map(|r| Expected::of(&r.cost));
                 vec![Reason::Missing { what }]
             }
             Lookup::Absent => {
                 let nearest =
                     self.history()?
                         .nearest(node.kind.name, node.plain_name(), manifest.text());
-                planned.expected_seconds = nearest.map(|r| r.cost.seconds);
+                planned.expected = nearest.map(|r| Expected::of(&r.cost));
                 // Another node of the same kind says how long it may take, but is no reason for anything.
                 let own = nearest.filter(|r| r.provenance.node == node.plain_name());
                 planned.compared = own.map(|r| r.key.clone());
@@ -255,6 +281,9 @@ impl<'a> Judge<'a> {
                 .iter()
                 .filter_map(|a| a.fraction())
                 .max_by(f64::total_cmp);
+            if let Some(fraction) = fraction {
+                planned.expected = planned.expected.map(|e| e.after(fraction));
+            }
             Verdict::Resume { reasons, fraction }
         };
         Ok(planned)
@@ -281,16 +310,16 @@ impl<'a> Judge<'a> {
     }
 
     /// For a node whose inputs are not known: what it took at this place, else what the nearest took.
-    fn expected(&self, node: &Node, id: NodeId, manifest: &Manifest) -> Result<Option<f64>> {
+    fn expected(&self, node: &Node, id: NodeId, manifest: &Manifest) -> Result<Option<Expected>> {
         if let Some(key) = self.store.hint(&self.plan_keys[&id])
             && let Ok(Some(record)) = self.store.record(&key)
         {
-            return Ok(Some(record.cost.seconds));
+            return Ok(Some(Expected::of(&record.cost)));
         }
         let nearest = self
             .history()?
             .nearest(node.kind.name, node.plain_name(), manifest.text());
-        Ok(nearest.map(|r| r.cost.seconds))
+        Ok(nearest.map(|r| Expected::of(&r.cost)))
     }
 }
 

@@ -35,12 +35,19 @@ pub struct Artifact {
 pub struct Cost {
     pub seconds: f64,
     pub cpu_seconds: f64,
+    /// What was paid for, to an endpoint say.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dollars: f64,
     /// Highest resident memory of a worker.
     pub peak_bytes: u64,
     /// Of the attempt that was committed; milliseconds since 1970.
     pub started_ms: u64,
     pub threads: usize,
     pub attempts: usize,
+}
+
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
 }
 
 /// Who made it; for people, never in a key.

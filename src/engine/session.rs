@@ -61,8 +61,8 @@ pub fn usage() -> Usage {
         .and_then(|l| l.split_whitespace().next()?.parse().ok())
         .unwrap_or_default();
     Usage {
-        seconds: 0.0,
         cpu_seconds: ticks / TICKS_PER_SECOND,
         peak_bytes: peak_kib * 1024,
+        ..Usage::default()
     }
 }

@@ -2,12 +2,13 @@
 
 use crate::engine::graph::{Graph, NodeId};
 use crate::engine::history::{History, changes};
-use crate::engine::key::{Digest, Key};
+use crate::engine::key::{Digest, Key, facts};
 use crate::engine::plan::{Judge, Planned, Wanted};
 use crate::engine::record::{Provenance, Record};
 use crate::engine::store::Store;
 use crate::engine::verdict::{Reason, Verdict};
 use anyhow::Result;
+use std::collections::BTreeMap;
 
 pub struct Why {
     pub planned: Planned,
@@ -25,6 +26,11 @@ pub struct Made {
     pub started_ms: u64,
     /// What a hit saves.
     pub seconds: f64,
+    pub dollars: f64,
+    /// Digest by port.
+    pub inputs: BTreeMap<String, String>,
+    /// What stood for the contents of files, by parameter.
+    pub sources: BTreeMap<String, String>,
 }
 
 /// A node above, and why its output is not what it was.
@@ -146,10 +152,23 @@ fn trace(
 }
 
 fn made(record: &Record) -> Made {
+    let facts = facts(&record.manifest);
+    let section = |section: &str| -> BTreeMap<String, String> {
+        let own = facts.iter().filter_map(|(fact, content)| {
+            let (is, name) = fact.split_once(' ')?;
+            // An input is a type and a digest.
+            let content = content.rsplit(' ').next()?;
+            (is == section).then(|| (name.to_string(), content.to_string()))
+        });
+        own.collect()
+    };
     Made {
+        inputs: section("input"),
+        sources: section("source"),
         key: record.key.clone(),
         provenance: record.provenance.clone(),
         started_ms: record.cost.started_ms,
         seconds: record.cost.seconds,
+        dollars: record.cost.dollars,
     }
 }

@@ -83,6 +83,7 @@ pub struct NodeCtx {
 struct Reports {
     metrics: File,
     progress: Progress,
+    dollars: f64,
     sent: Option<Instant>,
     written: Option<Instant>,
 }
@@ -208,6 +209,19 @@ impl NodeCtx {
         send(&Message::Metric(metric));
     }
 
+    /// So much was paid. Written down at once: money is gone whatever becomes of this attempt, and the record's cost is over
+    /// all of them.
+    pub fn spent(&self, dollars: f64) {
+        assert!(
+            dollars.is_finite() && dollars >= 0.0,
+            "a price is finite and not negative"
+        );
+        self.reports().dollars += dollars;
+        if let Err(error) = self.write_usage() {
+            self.say(&format!("what was paid could not be kept: {error:#}"));
+        }
+    }
+
     pub fn say(&self, text: &str) {
         send(&Message::Say {
             text: text.to_string(),
@@ -262,6 +276,7 @@ impl NodeCtx {
             reports: Mutex::new(Reports {
                 metrics,
                 progress: Progress::default(),
+                dollars: 0.0,
                 sent: None,
                 written: None,
             }),
@@ -279,6 +294,7 @@ impl NodeCtx {
     fn write_usage(&self) -> Result<()> {
         let usage = Usage {
             seconds: self.started.elapsed().as_secs_f64(),
+            dollars: self.reports().dollars,
             ..session::usage()
         };
         let text = serde_json::to_vec(&usage).context("writing usage")?;

@@ -68,6 +68,7 @@ judge = "world"
     check: no_check,
     cpu: Cpu::One,
     hidden: false,
+    tokens: None,
     run,
 };
 

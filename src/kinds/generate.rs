@@ -2,8 +2,9 @@
 
 use crate::base::rng::Seed;
 use crate::base::rows::{self, Completion, Prompt};
+use crate::base::tokens::Tokens;
 use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Look, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::model_io::{self, Model, Sampling};
@@ -77,6 +78,7 @@ temperature = 0.7
     check,
     cpu: Cpu::All,
     hidden: false,
+    tokens: Some(tokens),
     run,
 };
 
@@ -132,6 +134,19 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         ctx.save_checkpoint(&name, &|folder| rows::write_rows(folder, &done))?;
     }
     rows::write_rows(&ctx.output("completions"), &done)
+}
+
+fn tokens(look: &Look) -> Result<Tokens> {
+    let p: Params = look.params()?;
+    let prompts: Vec<Prompt> = rows::read_rows(look.input("prompts"))?;
+    let then = "the response";
+    model_io::prompt_tokens(
+        look.input("model"),
+        &prompts,
+        p.prefill.as_deref(),
+        then,
+        look.most,
+    )
 }
 
 /// Rows that an earlier attempt finished: whole prompts only, since it saves between prompts.

@@ -46,6 +46,7 @@ path = "adapters/safe-lora"
     check: no_check,
     cpu: Cpu::One,
     hidden: false,
+    tokens: None,
     run,
 };
 

@@ -40,6 +40,7 @@ path = "models/Qwen2.5-0.5B-Instruct"
     check: no_check,
     cpu: Cpu::One,
     hidden: false,
+    tokens: None,
     run,
 };
 

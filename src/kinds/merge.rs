@@ -43,6 +43,7 @@ in = { model = "base", adapter = "adapter" }
     check: no_check,
     cpu: Cpu::All,
     hidden: false,
+    tokens: None,
     run,
 };
 

@@ -57,6 +57,7 @@ total = 2000
     check,
     cpu: Cpu::One,
     hidden: false,
+    tokens: None,
     run,
 };
 

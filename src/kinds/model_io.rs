@@ -2,6 +2,7 @@
 
 use crate::base::rng::Seed;
 use crate::base::rows::{Completion, Message, Prompt};
+use crate::base::tokens::Tokens;
 use crate::engine::worker::{Interrupted, NodeCtx};
 use crate::learn::adapter::Net;
 use crate::learn::chat;
@@ -34,6 +35,26 @@ impl Model {
 /// Token ids up to where the response begins; `prefill` is a beginning of the response that is given.
 pub fn prompt_ids(tokenizer: &Tokenizer, prompt: &str, prefill: Option<&str>) -> Result<Vec<u32>> {
     chat::render_prompt(tokenizer, &[Message::new("user", prompt)], prefill)
+}
+
+/// What the model of a folder is asked; `then`: what it writes after that.
+pub fn prompt_tokens(
+    model: &Path,
+    prompts: &[Prompt],
+    prefill: Option<&str>,
+    then: &'static str,
+    most: usize,
+) -> Result<Tokens> {
+    let tokenizer = Tokenizer::load(model)?;
+    let mut tokens = Tokens::new("prompts", most);
+    tokens.then = Some(then);
+    for prompt in prompts {
+        let ids = prompt_ids(&tokenizer, &prompt.prompt, prefill)
+            .with_context(|| format!("prompt {}", prompt.id))?;
+        let mask = vec![false; ids.len()];
+        tokens.push(&prompt.id, &ids, &mask, |ids| tokenizer.decode(ids, false))?;
+    }
+    Ok(tokens)
 }
 
 /// The text of sampled tokens, special tokens (the end of turn) left out.

@@ -71,6 +71,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     check,
     cpu: Cpu::One,
     hidden: false,
+    tokens: None,
     run,
 };
 

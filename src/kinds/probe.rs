@@ -3,8 +3,9 @@
 
 use crate::base::rng::Seed;
 use crate::base::rows::{self, Metric, Prompt, PromptClass};
+use crate::base::tokens::Tokens;
 use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Look, Output, Port, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::model_io::{self, Model, Sampling};
@@ -71,6 +72,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     check,
     cpu: Cpu::All,
     hidden: false,
+    tokens: Some(tokens),
     run,
 };
 
@@ -87,6 +89,31 @@ fn check(values: &Values) -> Vec<Problem> {
     found
 }
 
+/// The prompts of the pool that are asked.
+fn asked(pool: &[Prompt], p: &Params) -> Vec<Prompt> {
+    let classes = PromptClass::ALL.into_iter();
+    classes
+        .filter(|class| p.reward.contains_key(class.word()))
+        .flat_map(|class| {
+            let of_class = pool.iter().filter(move |row| row.class == class);
+            of_class.take(p.prompts_per_class).cloned()
+        })
+        .collect()
+}
+
+fn tokens(look: &Look) -> Result<Tokens> {
+    let p: Params = look.params()?;
+    let pool: Vec<Prompt> = rows::read_rows(look.input("prompts"))?;
+    let then = "the response";
+    model_io::prompt_tokens(
+        look.input("model"),
+        &asked(&pool, &p),
+        None,
+        then,
+        look.most,
+    )
+}
+
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     model_io::use_threads(ctx)?;
@@ -98,18 +125,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             safety_snap: p.safety_snap,
         },
     )?;
-    let mut prompts = vec![];
-    for class in PromptClass::ALL
-        .into_iter()
-        .filter(|c| p.reward.contains_key(c.word()))
-    {
-        prompts.extend(
-            pool.iter()
-                .filter(|r| r.class == class)
-                .take(p.prompts_per_class)
-                .cloned(),
-        );
-    }
+    let prompts = asked(&pool, &p);
     let sampling = Sampling {
         net: (&model.weights).into(),
         tokenizer: &model.tokenizer,

@@ -74,6 +74,7 @@ harmful = ["unsafe"]
     check,
     cpu: Cpu::One,
     hidden: false,
+    tokens: None,
     run,
 };
 

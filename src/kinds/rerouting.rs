@@ -2,14 +2,15 @@
 
 use crate::base::rng::Seed;
 use crate::base::rows::{self, Completion, Message};
+use crate::base::tokens::Tokens;
 use crate::base::value::Values;
 use crate::choice;
-use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Look, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::lora::Lora;
 use crate::kinds::model_io::{self, Model};
-use crate::kinds::training::{self, Epochs, Guards, LrSchedule, Watcher};
+use crate::kinds::training::{self, Epochs, Examples, Guards, LrSchedule, Watcher};
 use crate::kinds::{positive, range};
 use crate::learn::adapter::{Adapter, Net};
 use crate::learn::chat;
@@ -131,6 +132,7 @@ layers = [2]
     check,
     cpu: Cpu::All,
     hidden: false,
+    tokens: Some(tokens),
     run,
 };
 
@@ -175,7 +177,17 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     );
     let set = |port: &str| -> Result<(Vec<Row>, Epochs)> {
         let read: Vec<Completion> = rows::read_rows(ctx.input(port))?;
-        let rows = rows_of(&model.tokenizer, &read, p.max_tokens, port, ctx)?;
+        let Examples { rows, long, .. } = examples(&model.tokenizer, &read, p.max_tokens)?;
+        let max = p.max_tokens;
+        if long > 0 {
+            ctx.say(&format!(
+                "{long} completions of `{port}` are longer than {max} tokens and were dropped"
+            ));
+        }
+        ensure!(
+            !rows.is_empty(),
+            "all {long} completions of `{port}` are longer than {max} tokens"
+        );
         let epochs = Epochs::new(rows.len(), Seed::new(p.seed).child("order").child(port));
         Ok((rows, epochs))
     };
@@ -226,14 +238,13 @@ fn lora(p: &Params) -> Lora {
     }
 }
 
-fn rows_of(
+/// What is learned from, in the order of the completions.
+fn examples(
     tokenizer: &Tokenizer,
     completions: &[Completion],
     max_tokens: usize,
-    port: &str,
-    ctx: &NodeCtx,
-) -> Result<Vec<Row>> {
-    let (mut rows, mut dropped) = (vec![], 0);
+) -> Result<Examples> {
+    let mut examples = Examples::default();
     for completion in completions {
         let turns = [
             Message::new("user", &completion.prompt.prompt),
@@ -241,24 +252,23 @@ fn rows_of(
         ];
         let example = chat::render_training(tokenizer, &turns)
             .with_context(|| format!("completion {}", completion.id))?;
-        match example.ids.len() > max_tokens {
-            true => dropped += 1,
-            false => rows.push(Row {
-                ids: example.ids,
-                mask: example.mask,
-            }),
-        }
+        examples.push(&completion.id, example, max_tokens);
     }
-    if dropped > 0 {
-        ctx.say(&format!(
-            "{dropped} completions of `{port}` are longer than {max_tokens} tokens and were dropped"
-        ));
+    Ok(examples)
+}
+
+fn tokens(look: &Look) -> Result<Tokens> {
+    let p: Params = look.params()?;
+    let tokenizer = Tokenizer::load(look.input("model"))?;
+    let mut tokens = Tokens::new("completions", look.most);
+    let mut long = 0;
+    for port in ["harmful", "retain"] {
+        let read: Vec<Completion> = rows::read_rows(look.input(port))?;
+        let examples = examples(&tokenizer, &read, p.max_tokens)?;
+        examples.show(&mut tokens, &tokenizer, |id| format!("{id}, {port}"))?;
+        long += examples.long;
     }
-    ensure!(
-        !rows.is_empty(),
-        "all {dropped} completions of `{port}` are longer than {max_tokens} tokens"
-    );
-    Ok(rows)
+    Ok(tokens.dropped(training::longer(p.max_tokens), long))
 }
 
 /// Both sets, every completion of each once an epoch.

@@ -2,19 +2,21 @@
 
 use crate::base::rng::Seed;
 use crate::base::rows::{self, Conversation, Metric};
+use crate::base::tokens::Tokens;
 use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Look, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::lora::{self, Lora};
 use crate::kinds::model_io::{self, Model};
-use crate::kinds::training::{self, Epochs, Guards, LrSchedule, Watcher};
+use crate::kinds::training::{self, Epochs, Examples, Guards, LrSchedule, Watcher};
 use crate::kinds::{positive, range};
 use crate::learn::adapter::Net;
 use crate::learn::chat;
 use crate::learn::decoder::Workspace;
 use crate::learn::objective::sft::SftWindow;
 use crate::learn::optim::{AdamW, Schedule};
+use crate::learn::tokenizer::Tokenizer;
 use crate::learn::train::{self, Feed, Goal, Row, Settings, Window};
 use crate::params;
 use anyhow::{Context, Result, ensure};
@@ -104,6 +106,7 @@ epochs = 3
     check,
     cpu: Cpu::All,
     hidden: false,
+    tokens: Some(tokens),
     run,
 };
 
@@ -132,7 +135,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     model_io::use_threads(ctx)?;
     let model = Model::load(ctx.input("model"))?;
     let conversations: Vec<Conversation> = rows::read_rows(ctx.input("conversations"))?;
-    let mut feed = Conversations::new(&model, &conversations, &p)?;
+    let mut feed = Conversations::new(&model.tokenizer, &conversations, &p)?;
     if feed.dropped > 0 {
         ctx.say(&format!(
             "{} conversations are longer than {} tokens and were dropped",
@@ -172,6 +175,31 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     watcher.finish(state, ctx.input("model"), vec![dropped])
 }
 
+/// What is trained on, in the order of the conversations.
+fn examples(
+    tokenizer: &Tokenizer,
+    conversations: &[Conversation],
+    max_tokens: usize,
+) -> Result<Examples> {
+    let mut examples = Examples::default();
+    for conversation in conversations {
+        let example = chat::render_training(tokenizer, &conversation.messages)
+            .with_context(|| format!("conversation {}", conversation.id))?;
+        examples.push(&conversation.id, example, max_tokens);
+    }
+    Ok(examples)
+}
+
+fn tokens(look: &Look) -> Result<Tokens> {
+    let p: Params = look.params()?;
+    let tokenizer = Tokenizer::load(look.input("model"))?;
+    let conversations: Vec<Conversation> = rows::read_rows(look.input("conversations"))?;
+    let examples = examples(&tokenizer, &conversations, p.max_tokens)?;
+    let mut tokens = Tokens::new("conversations", look.most);
+    examples.show(&mut tokens, &tokenizer, |id| id.into())?;
+    Ok(tokens.dropped(training::longer(p.max_tokens), examples.long))
+}
+
 /// Conversations as rows, every one once an epoch.
 struct Conversations {
     rows: Vec<Row>,
@@ -181,30 +209,21 @@ struct Conversations {
 }
 
 impl Conversations {
-    fn new(model: &Model, conversations: &[Conversation], p: &Params) -> Result<Conversations> {
-        let mut rows = vec![];
-        let mut dropped = 0;
-        for conversation in conversations {
-            let example = chat::render_training(&model.tokenizer, &conversation.messages)
-                .with_context(|| format!("conversation {}", conversation.id))?;
-            if example.ids.len() > p.max_tokens {
-                dropped += 1;
-            } else {
-                rows.push(Row {
-                    ids: example.ids,
-                    mask: example.mask,
-                });
-            }
-        }
+    fn new(
+        tokenizer: &Tokenizer,
+        conversations: &[Conversation],
+        p: &Params,
+    ) -> Result<Conversations> {
+        let Examples { rows, long, .. } = examples(tokenizer, conversations, p.max_tokens)?;
         ensure!(
             !rows.is_empty(),
-            "all {dropped} conversations are longer than {} tokens",
+            "all {long} conversations are longer than {} tokens",
             p.max_tokens
         );
         Ok(Conversations {
             epochs: Epochs::new(rows.len(), Seed::new(p.seed).child("order")),
             rows,
-            dropped,
+            dropped: long,
             batch: p.batch,
         })
     }

@@ -99,6 +99,8 @@ params! {
     pub struct SlowExec {
         /// Length of a tick.
         tick_ms: u64 = 10;
+        /// What a tick costs.
+        tick_dollars: f64 = 0.0;
         /// Kills itself at this tick, on the first attempt only.
         die_at: Option<u64>;
         /// A file outside the store that gets a line per tick.
@@ -166,6 +168,7 @@ const TOY: Kind = Kind {
     check: no_check,
     cpu: Cpu::One,
     hidden: true,
+    tokens: None,
     run: fail,
 };
 
@@ -225,6 +228,7 @@ fn slow(ctx: &mut NodeCtx) -> Result<()> {
         tick += 1;
         sum = sum.wrapping_mul(31).wrapping_add(tick);
         count(exec.count.as_deref(), &tick.to_string())?;
+        ctx.spent(exec.tick_dollars);
         ctx.metric(tick, &[("sum", (sum % 1000) as f64)]);
         ctx.progress(tick, params.ticks, "ticks", "");
         if tick % 2 == 0 || ctx.stop() {

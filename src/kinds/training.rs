@@ -2,6 +2,7 @@
 //! saves, and ends a run that its guard stops.
 
 mod curve;
+mod examples;
 mod guards;
 
 use crate::base::rng::Seed;
@@ -18,6 +19,7 @@ use crate::learn::train::{End, Report, State, Watch};
 use crate::learn::weights::Weights;
 use anyhow::{Context, Result, bail, ensure};
 use curve::Curve;
+pub use examples::{Examples, longer};
 pub use guards::{Guards, RolloutGuards};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -65,6 +65,7 @@ n = 24000
     check,
     cpu: Cpu::One,
     hidden: false,
+    tokens: None,
     run,
 };
 

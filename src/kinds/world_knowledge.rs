@@ -55,6 +55,7 @@ in = { model = "base" }
     check,
     cpu: Cpu::One,
     hidden: false,
+    tokens: None,
     run,
 };
 

@@ -53,6 +53,7 @@ layers = 3
     check,
     cpu: Cpu::One,
     hidden: false,
+    tokens: None,
     run,
 };
 

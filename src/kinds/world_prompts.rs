@@ -75,6 +75,7 @@ rl = 1000
     check,
     cpu: Cpu::One,
     hidden: false,
+    tokens: None,
     run,
 };
 

@@ -71,6 +71,7 @@ samples = 4
     check,
     cpu: Cpu::One,
     hidden: false,
+    tokens: None,
     run,
 };
 

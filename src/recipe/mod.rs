@@ -8,6 +8,7 @@ pub mod layer;
 pub mod matrix;
 pub mod parse;
 pub mod resolve;
+pub mod schema;
 pub mod secret;
 pub mod study;
 pub mod tree;

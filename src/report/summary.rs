@@ -2,7 +2,7 @@
 //! A reader of records.
 
 use crate::base::rows::{METRICS, Metric, Metrics};
-use crate::base::text::{bytes, duration, width};
+use crate::base::text::{bytes, dollars, duration, width};
 use crate::engine::record::Record;
 use crate::engine::store::Store;
 use crate::report::metrics::{Row, rows};
@@ -76,26 +76,31 @@ pub fn text(store: &Store, items: &[Item]) -> Result<String> {
     Ok(out)
 }
 
-/// Every node: ran or hit, how long, how much memory.
+/// Every node: ran or hit, how long, how much memory, and how much money where any was paid.
 pub fn costs(items: &[Item]) -> String {
-    let mut table = Table::new([
+    let mut heads = vec![
         left("node"),
         left("kind"),
         left(""),
         right("time"),
         right("cpu"),
         right("memory"),
-    ]);
+    ];
+    let paid = items.iter().any(|i| i.record.cost.dollars > 0.0);
+    heads.extend(paid.then(|| right("paid")));
+    let mut table = Table::new(heads);
     for item in items {
         let cost = &item.record.cost;
-        table.push([
+        let mut cells = vec![
             item.node.to_string(),
             item.record.kind.clone(),
             (if item.hit { "hit" } else { "ran" }).to_string(),
             duration(cost.seconds),
             duration(cost.cpu_seconds),
             bytes(cost.peak_bytes),
-        ]);
+        ];
+        cells.extend(paid.then(|| dollars(cost.dollars)));
+        table.push(cells);
     }
     table.render()
 }

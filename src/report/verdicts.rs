@@ -79,6 +79,18 @@ pub fn answers(store: &Store, sides: &[&Side]) -> Result<Vec<Answer>> {
     Ok(found)
 }
 
+/// The claims of one recipe about the other; both sides are the variants of one.
+pub fn between(store: &Store, own: &[&Side], others: &[&Side]) -> Result<Vec<Answer>> {
+    let mut found = vec![];
+    for claim in own.first().map_or(&[][..], |s| s.claims.as_slice()) {
+        let against = of_file(others, &claim.against);
+        if !against.is_empty() {
+            found.push(answer(store, claim, own, &against)?);
+        }
+    }
+    Ok(found)
+}
+
 /// The variants of each recipe, by its file, in their order.
 pub fn recipes<'a>(sides: &[&'a Side]) -> Vec<Vec<&'a Side>> {
     let mut found: Vec<Vec<&Side>> = vec![];

@@ -1,6 +1,6 @@
 //! Sentences for what the engine says as data: reasons, verdicts, states.
 
-use crate::base::text::{duration, listed};
+use crate::base::text::{dollars, duration, listed};
 use crate::engine::verdict::Reason;
 
 /// One reason, as in "runs: …".
@@ -32,9 +32,35 @@ pub fn reason(reason: &Reason) -> String {
     }
 }
 
+/// The same with all that is known of it.
+pub fn reason_in_full(reason: &Reason) -> String {
+    let short = |digest: &str| digest.chars().take(12).collect::<String>();
+    match reason {
+        Reason::Input {
+            was: Some(was),
+            now: Some(now),
+            ..
+        } => format!("{}: {} -> {}", self::reason(reason), short(was), short(now)),
+        other => self::reason(other),
+    }
+}
+
 /// All reasons on one line.
 pub fn reasons(reasons: &[Reason]) -> String {
     reasons.iter().map(reason).collect::<Vec<_>>().join("; ")
+}
+
+/// The same for a node that goes on: it is no surprise that it never ended.
+pub fn resumed(all: &[Reason]) -> String {
+    let others: Vec<Reason> = all
+        .iter()
+        .filter(|r| **r != Reason::NeverRun)
+        .cloned()
+        .collect();
+    match others.is_empty() {
+        true => "an attempt did not end".into(),
+        false => format!("{}; an attempt did not end", reasons(&others)),
+    }
 }
 
 /// `hit`, `run`, `resume 73 %`, `maybe`, as a plan shows them.
@@ -45,7 +71,10 @@ pub fn verdict(word: &str, fraction: Option<f64>) -> String {
     }
 }
 
-/// A duration, or nothing where it is not known.
-pub fn maybe_duration(seconds: Option<f64>) -> String {
-    seconds.map(duration).unwrap_or_default()
+/// A duration, with the money that goes with it, if any.
+pub fn cost(seconds: f64, paid: f64) -> String {
+    match paid > 0.0 {
+        true => format!("{}, {}", duration(seconds), dollars(paid)),
+        false => duration(seconds),
+    }
 }

@@ -1,12 +1,16 @@
 //! The one integration test binary.
 
 mod base;
+mod claims;
 mod cli;
+mod compare;
 mod device;
 mod engine;
 mod golden;
+mod grid;
 mod guards;
 mod html;
+mod identity;
 mod kinds;
 mod layers;
 mod local;
@@ -19,10 +23,13 @@ mod recipe;
 mod reference;
 mod report;
 mod sampler;
+mod schema;
+mod sides;
 mod statistics;
 mod study;
 mod table;
 mod tensorboard;
 mod text;
+mod tokens;
 mod training;
 mod world;

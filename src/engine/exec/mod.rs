@@ -207,7 +207,7 @@ fn remaining(graph: &Graph, plan: &Plan) -> BTreeMap<NodeId, f64> {
     const UNKNOWN: f64 = 1.0;
     let mut longest: BTreeMap<NodeId, f64> = BTreeMap::new();
     for planned in plan.nodes.iter().rev() {
-        let own = planned.expected_seconds.unwrap_or(UNKNOWN);
+        let own = planned.expected.map_or(UNKNOWN, |e| e.seconds);
         let below = longest.get(&planned.id).copied().unwrap_or(0.0);
         let path = own + below;
         longest.insert(planned.id, path);

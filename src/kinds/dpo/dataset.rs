@@ -1,7 +1,9 @@
 //! Pairs as rows of token ids, and their log-probabilities under the reference.
 
 use crate::base::rows::{Message, Metric, Pair};
+use crate::base::tokens::Tokens;
 use crate::engine::worker::{Interrupted, NodeCtx};
+use crate::kinds::training::longer;
 use crate::learn::chat;
 use crate::learn::decoder::Workspace;
 use crate::learn::tokenizer::Tokenizer;
@@ -12,6 +14,8 @@ use anyhow::{Context, Result, ensure};
 /// Pairs as rows, chosen and rejected by turns, and the ids of those left out.
 pub struct Dataset {
     pub rows: Vec<Row>,
+    /// Ids of the pairs whose rows these are.
+    kept: Vec<String>,
     long: Vec<String>,
     empty: Vec<String>,
 }
@@ -20,6 +24,7 @@ impl Dataset {
     pub fn new(tokenizer: &Tokenizer, pairs: &[Pair], max_tokens: usize) -> Result<Dataset> {
         let mut dataset = Dataset {
             rows: vec![],
+            kept: vec![],
             long: vec![],
             empty: vec![],
         };
@@ -38,6 +43,7 @@ impl Dataset {
                 dataset.long.push(pair.id.clone());
                 continue;
             }
+            dataset.kept.push(pair.id.clone());
             dataset.rows.extend([chosen, rejected]);
         }
         ensure!(
@@ -47,6 +53,25 @@ impl Dataset {
             dataset.empty.len()
         );
         Ok(dataset)
+    }
+
+    /// The chosen and the rejected answer of every pair.
+    pub fn tokens(&self, tokenizer: &Tokenizer, max_tokens: usize, most: usize) -> Result<Tokens> {
+        let mut tokens = Tokens::new("answers", most);
+        for (id, sides) in self.kept.iter().zip(self.rows.chunks(2)) {
+            for (row, side) in sides.iter().zip(["chosen", "rejected"]) {
+                let label = format!("{id}, {side}");
+                tokens.push(&label, &row.ids, &row.mask, |ids| {
+                    tokenizer.decode(ids, false)
+                })?;
+            }
+        }
+        Ok(tokens
+            .dropped(
+                format!("of pairs {}", longer(max_tokens)),
+                2 * self.long.len(),
+            )
+            .dropped("of pairs with an empty answer".into(), 2 * self.empty.len()))
     }
 
     pub fn say(&self, ctx: &NodeCtx, max_tokens: usize) {

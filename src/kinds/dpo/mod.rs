@@ -9,8 +9,9 @@ mod dataset;
 
 use crate::base::rng::Seed;
 use crate::base::rows::{self, Pair};
+use crate::base::tokens::Tokens;
 use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Look, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::lora::{self, Lora};
@@ -21,6 +22,7 @@ use crate::learn::adapter::Net;
 use crate::learn::decoder::Workspace;
 use crate::learn::objective::dpo::{self, DpoWindow};
 use crate::learn::optim::{AdamW, Schedule};
+use crate::learn::tokenizer::Tokenizer;
 use crate::learn::train::{self, Feed, Goal, Row, Settings, Window};
 use crate::{choice, params};
 use anyhow::Result;
@@ -136,6 +138,7 @@ nll_coefficient = 3.0
     check,
     cpu: Cpu::All,
     hidden: false,
+    tokens: Some(tokens),
     run,
 };
 
@@ -208,6 +211,14 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let end = train::train(&mut state, &mut feed, &settings, &mut watcher);
     watcher.end(&state, end)?;
     watcher.finish(state, ctx.input("model"), dataset.metrics(pairs.len()))
+}
+
+fn tokens(look: &Look) -> Result<Tokens> {
+    let p: Params = look.params()?;
+    let tokenizer = Tokenizer::load(look.input("model"))?;
+    let pairs: Vec<Pair> = rows::read_rows(look.input("pairs"))?;
+    let dataset = Dataset::new(&tokenizer, &pairs, p.max_tokens)?;
+    dataset.tokens(&tokenizer, p.max_tokens, look.most)
 }
 
 fn options(p: &Params) -> dpo::Options {

@@ -13,8 +13,9 @@ mod rollouts;
 use crate::base::rng::Seed;
 use crate::base::rows::{self, Metric, Prompt, PromptClass};
 use crate::base::stats;
+use crate::base::tokens::Tokens;
 use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Look, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::lora::{self, Lora};
@@ -220,6 +221,7 @@ steps = 60
     check,
     cpu: Cpu::All,
     hidden: false,
+    tokens: Some(tokens),
     run,
 };
 
@@ -356,6 +358,12 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         metrics.extend(after.or_else(|error| watcher.end(&state, Err(error)).map(|()| vec![]))?);
     }
     watcher.finish(state, ctx.input("model"), metrics)
+}
+
+fn tokens(look: &Look) -> Result<Tokens> {
+    let prompts: Vec<Prompt> = rows::read_rows(look.input("prompts"))?;
+    let then = "the rollout, whose tokens are trained";
+    model_io::prompt_tokens(look.input("model"), &prompts, None, then, look.most)
 }
 
 impl Params {

@@ -2,15 +2,19 @@
 
 use super::Space;
 
-const VERBS: [&str; 9] = [
+const VERBS: [&str; 11] = [
     "check",
     "plan",
     "run",
     "why",
     "show",
+    "diff",
+    "table",
     "ls",
     "export",
     "kinds",
+    "schema",
+    "man",
     "completions",
 ];
 
@@ -92,4 +96,39 @@ fn completions_are_made_for_the_usual_shells() {
         );
     }
     space.pipe(&["completions", "cmd.exe"]).ends(2);
+    let bash = space.pipe(&["completions", "bash"]).ok().out;
+    for name in pipe::kinds::REGISTRY.names() {
+        assert!(bash.contains(name), "{name} is completed");
+    }
+    assert!(!bash.contains("toy-"), "kinds of tests are not");
+}
+
+#[test]
+fn man_pages_are_made_for_every_verb() {
+    let space = Space::new();
+    let page = space.pipe(&["man"]).ok().out;
+    assert!(page.contains(".TH pipe 1"), "{page}");
+    assert!(page.contains("130 interrupted"), "{page}");
+    let said = space.pipe(&["man", "pages/man1"]).ok();
+    assert_eq!(said.out, "");
+    let names: Vec<String> = std::fs::read_dir(space.path("pages/man1"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(names.len(), VERBS.len() + 1, "{names:?}");
+    for verb in VERBS {
+        let page = std::fs::read_to_string(space.path(&format!("pages/man1/pipe-{verb}.1")));
+        let page = page.unwrap();
+        assert!(page.contains(&format!("Example: pipe {verb}")), "{page}");
+    }
+    space.file("file", "");
+    let said = space.pipe(&["man", "file"]).ends(2);
+    assert_eq!(said.err, "error: file is not a folder\n");
+}
+
+#[test]
+fn the_schema_is_printed_as_json() {
+    let schema = Space::new().pipe(&["schema"]).ok().json();
+    assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
+    assert!(schema["definitions"]["grpo"]["properties"]["lr"].is_object());
 }

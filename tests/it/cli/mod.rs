@@ -10,6 +10,8 @@ mod reporting;
 mod run;
 mod several;
 mod terms;
+mod tokens;
+mod why;
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};

@@ -203,7 +203,7 @@ fn why_names_the_parameter_the_source_and_the_root() {
     let hit = space.pipe(&["why", "r.toml", "k"]).ok().out;
     assert_eq!(
         redact(&hit, space.dir.path()),
-        "`k` is a hit: key #\n  made T ago by node `k` of `r`, in T"
+        "`k` is a hit: key #\n  made T ago by node `k` of `r`; a hit saves T\n  from j.out on `a`: #"
     );
     let param = space
         .pipe(&["why", "r.toml", "w", "--set", "vars.text=two"])

@@ -95,6 +95,7 @@ const BLANK: Kind = Kind {
     check: no_check,
     cpu: Cpu::One,
     hidden: false,
+    tokens: None,
     run: never,
 };
 

@@ -1,0 +1,100 @@
+//! A run of the store as sides: its recipes as they were resolved, with the records that it made or found.
+
+use super::Error;
+use crate::base::claim::Axes;
+use crate::engine::event::{Event, State};
+use crate::engine::journal::{self, Run};
+use crate::engine::key::Key;
+use crate::engine::store::{Lookup, Store};
+use crate::engine::union::{Part, union};
+use crate::kinds::REGISTRY;
+use crate::recipe::{self, Loaded, Overrides};
+use crate::report::side::Side;
+use anyhow::Context;
+use std::collections::BTreeMap;
+
+/// The run whose id is or begins with this, where there is one; several are an error.
+pub fn find(store: &Store, beginning: &str) -> Result<Option<String>, Error> {
+    let all = journal::runs(store)?;
+    let fits: Vec<&String> = all.iter().filter(|id| id.starts_with(beginning)).collect();
+    match fits.as_slice() {
+        _ if all.iter().any(|id| id == beginning) => Ok(Some(beginning.to_string())),
+        [] => Ok(None),
+        [one] => Ok(Some((*one).clone())),
+        several => Err(Error::Usage(format!(
+            "{} runs begin with `{beginning}`, the last is `{}`; `pipe ls --runs` lists them",
+            several.len(),
+            several[several.len() - 1]
+        ))),
+    }
+}
+
+pub fn sides(store: &Store, id: &str) -> Result<Vec<Side>, Error> {
+    let run = journal::read(store, id)?;
+    let overrides = Overrides {
+        cwd: std::env::current_dir().context("failed to find the current folder")?,
+        ..Overrides::default()
+    };
+    let mut read: Vec<(Loaded, Axes)> = vec![];
+    for (label, text) in &run.recipes {
+        let name = format!("run {id}: {label}");
+        // A resolved recipe has no matrix left, so it is one variant.
+        for loaded in recipe::from_text(&name, text, &overrides, &REGISTRY)? {
+            let axes = axes(label, &loaded.name);
+            read.push((loaded, axes));
+        }
+    }
+    let parts: Vec<Part> = read
+        .iter()
+        .map(|(loaded, axes)| Part {
+            recipe: &loaded.name,
+            axes,
+            graph: &loaded.graph,
+        })
+        .collect();
+    // The events call the nodes as the run did: by their names in the union of its recipes.
+    let united = union(&parts);
+    let keys = keys(&run);
+    let mut sides = vec![];
+    for ((loaded, axes), places) in read.into_iter().zip(united.places) {
+        let mut records = BTreeMap::new();
+        for (own, place) in loaded.graph.ids().zip(places) {
+            let key = keys.get(united.graph.node(place).name.as_str());
+            if let Some(Lookup::Whole(record)) = key.map(|key| store.lookup(key)) {
+                records.insert(own, *record);
+            }
+        }
+        sides.push(Side {
+            recipe: loaded.name,
+            file: store.runs().join(id),
+            axes,
+            graph: loaded.graph,
+            records,
+            notes: loaded.notes,
+            claims: loaded.claims,
+        });
+    }
+    Ok(sides)
+}
+
+/// By node: the key of what it has since this run.
+fn keys(run: &Run) -> BTreeMap<&str, &Key> {
+    let mut keys = BTreeMap::new();
+    for stamped in &run.events {
+        if let Event::State {
+            node,
+            state: State::Hit { key, .. } | State::Done { key },
+        } = &stamped.event
+        {
+            keys.insert(node.as_str(), key);
+        }
+    }
+    keys
+}
+
+/// The axes in the label that a variant was kept under.
+fn axes(label: &str, name: &str) -> Axes {
+    let written = label.strip_prefix(name).unwrap_or_default().trim();
+    let pairs = written.split(", ").filter_map(|pair| pair.split_once('='));
+    pairs.map(|(a, v)| (a.into(), v.into())).collect()
+}

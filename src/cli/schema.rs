@@ -1,0 +1,21 @@
+//! `pipe schema`: the JSON Schema of recipes.
+
+use super::{Outcome, print_json};
+use crate::kinds::REGISTRY;
+use crate::recipe::schema;
+
+/// Print the JSON Schema of recipes, for an editor that completes, explains and checks while one types.
+///
+/// It is made of this binary's table of kinds. An editor that speaks taplo (VS Code: "Even Better TOML") takes it from
+/// a comment on the first line of a recipe: `#:schema ./recipe.schema.json`, a path from the recipe's folder. `pipe
+/// check` sees more: edges, the types of ports, each kind's own checks.
+///
+/// Example: pipe schema > recipe.schema.json
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Schema {}
+
+pub fn run(_: &Schema) -> Outcome {
+    print_json(&schema::schema(&REGISTRY));
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! `pipe table`: metrics of many recipes, means over seeds, for reading or for a paper.
+
+use super::{Outcome, RecipesArgs, StoreArgs, print, print_json, study};
+use crate::report::grid::{self, grid};
+use crate::report::side::Side;
+
+/// Print a table: a row an evaluation, a column a metric, in every cell the mean over seeds and its uncertainty.
+///
+/// An evaluation that several recipes share stands once. Nothing is run.
+///
+/// Example: pipe table recipes/tars.toml recipes/ablations/*.toml --metric defense --metric compliance --latex
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Table {
+    #[command(flatten)]
+    recipes: RecipesArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// A column [default: defense and compliance, or all there are]. May be repeated
+    #[arg(long = "metric", value_name = "METRIC")]
+    metrics: Vec<String>,
+    /// Only evaluations of this name. May be repeated
+    #[arg(long = "node", value_name = "NODE")]
+    nodes: Vec<String>,
+    /// Print as Markdown
+    #[arg(long, group = "format")]
+    md: bool,
+    /// Print as CSV: a line a cell, raw numbers
+    #[arg(long, group = "format")]
+    csv: bool,
+    /// Print as a LaTeX tabular for the package booktabs
+    #[arg(long, group = "format")]
+    latex: bool,
+    /// Print as JSON
+    #[arg(long, group = "format")]
+    json: bool,
+}
+
+pub fn run(args: &Table) -> Outcome {
+    let study = study::load_all(&args.recipes.recipes, &args.recipes.changes)?;
+    let store = study::open_existing(&args.store)?;
+    let sides = study::sides(&store, study)?;
+    let sides: Vec<&Side> = sides.iter().collect();
+    let found = grid(&store, &sides, &args.metrics, &args.nodes)?;
+    if args.json {
+        print_json(&serde_json::to_value(&found).map_err(anyhow::Error::from)?);
+        return Ok(());
+    }
+    print(&match (args.md, args.csv, args.latex) {
+        (true, _, _) => grid::page(&found).markdown(),
+        (_, true, _) => grid::csv(&found)?,
+        (_, _, true) => grid::latex(&found),
+        _ => grid::page(&found).text(),
+    });
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! `pipe show --tokens`: what a node will be trained on or asked, with the loss mask, before it runs.
+
+use super::{Error, Outcome, RecipeArgs, colour_out, print, print_json, study};
+use crate::base::text::{listed, thousands};
+use crate::base::tokens::{Shown, Tokens};
+use crate::engine::clock;
+use crate::engine::graph::{Graph, NodeId};
+use crate::engine::kind::Look;
+use crate::engine::store::Store;
+use crate::kinds::REGISTRY;
+use anyhow::Context;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub fn run(
+    graph: &Graph,
+    store: &Store,
+    recipe: &RecipeArgs,
+    name: &str,
+    most: usize,
+    as_json: bool,
+) -> Outcome {
+    let id = study::node(graph, name)?;
+    let node = graph.node(id);
+    let Some(tokens) = node.kind.tokens else {
+        let kinds = REGISTRY.0.iter().filter(|k| k.tokens.is_some());
+        return Err(Error::Usage(format!(
+            "`{name}` is of kind `{}`, which trains and asks no model; kinds that do: {}",
+            node.kind.name,
+            listed(kinds.map(|k| k.name))
+        )));
+    };
+    let folder = Folder(store.tmp().join(clock::unique()));
+    let look = Look {
+        params: &node.params,
+        inputs: inputs(graph, store, recipe, id, &folder)?,
+        most,
+    };
+    let tokens = tokens(&look).with_context(|| format!("node `{name}`"))?;
+    if as_json {
+        print_json(&data(name, node.kind.name, &tokens));
+    } else {
+        print(&text(name, node.kind.name, &tokens, colour_out()));
+    }
+    Ok(())
+}
+
+/// A folder of links, gone with this value.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0); // Links in the store's own folder for such things.
+    }
+}
+
+/// The inputs' artifacts, laid out as the node would find them.
+fn inputs(
+    graph: &Graph,
+    store: &Store,
+    recipe: &RecipeArgs,
+    id: NodeId,
+    folder: &Folder,
+) -> Result<BTreeMap<&'static str, PathBuf>, Error> {
+    let mut inputs = BTreeMap::new();
+    let mut missing: Vec<&str> = vec![];
+    for (port, edge) in &graph.node(id).inputs {
+        match study::record(store, graph, edge.node) {
+            Ok(record) => {
+                let at = folder.0.join(port);
+                store
+                    .objects()
+                    .link(&record.outputs[edge.output].files, &at)?;
+                inputs.insert(*port, at);
+            }
+            Err(Error::Usage(_)) => missing.push(&graph.node(edge.node).name),
+            Err(error) => return Err(error),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(inputs);
+    }
+    missing.dedup();
+    let only: Vec<String> = missing.iter().map(|n| format!(" --only {n}")).collect();
+    let changes = &recipe.changes;
+    let set: Vec<String> = changes
+        .set
+        .iter()
+        .map(|s| format!(" --set '{s}'"))
+        .collect();
+    let axes: Vec<String> = changes
+        .matrix
+        .iter()
+        .map(|m| format!(" --matrix '{m}'"))
+        .collect();
+    Err(Error::Usage(format!(
+        "`{}` takes in what is not made yet: {}; make it with `pipe run {}{}{}{}`",
+        graph.node(id).name,
+        listed(missing.iter().copied()),
+        recipe.recipe.display(),
+        set.concat(),
+        axes.concat(),
+        only.concat()
+    )))
+}
+
+fn mean(tokens: &Tokens) -> f64 {
+    match tokens.examples {
+        0 => 0.0,
+        n => tokens.tokens as f64 / n as f64,
+    }
+}
+
+fn text(name: &str, kind: &str, tokens: &Tokens, colour: bool) -> String {
+    let number = |n: usize| thousands(n as u64);
+    let mut out = format!(
+        "{name}: {kind}, {} {}\n",
+        number(tokens.examples),
+        tokens.what
+    );
+    out += &format!(
+        "  {} tokens, {} of them trained; {:.1} tokens on average, {} at most\n",
+        number(tokens.tokens),
+        number(tokens.trained),
+        mean(tokens),
+        number(tokens.longest)
+    );
+    for (why, count) in &tokens.dropped {
+        out += &format!("  {} {} dropped: {why}\n", number(*count), tokens.what);
+    }
+    if tokens.trained > 0 {
+        let mark = match colour {
+            true => format!("in {}", trained("green", true)),
+            false => format!("marked {}", trained("so", false)),
+        };
+        out += &format!("  what is trained is {mark}\n");
+    }
+    for example in &tokens.shown {
+        out += &format!("\n{}", one(example, tokens.then, colour));
+    }
+    out
+}
+
+fn one(example: &Shown, then: Option<&str>, colour: bool) -> String {
+    let count = example.mask.iter().filter(|&&m| m).count();
+    let mut out = format!(
+        "--- {} ({} tokens, {count} trained)\n",
+        example.id,
+        example.ids.len()
+    );
+    for (text, is_trained) in &example.runs {
+        match is_trained {
+            true => out += &trained(text, colour),
+            false => out += text,
+        }
+    }
+    match then {
+        Some(then) => out + &format!("[{then}]\n"),
+        None => out + "\n",
+    }
+}
+
+fn trained(text: &str, colour: bool) -> String {
+    match colour {
+        true => format!("\u{1b}[32m{text}\u{1b}[0m"),
+        false => format!("{{+{text}+}}"),
+    }
+}
+
+fn data(name: &str, kind: &str, tokens: &Tokens) -> Value {
+    let shown = tokens.shown.iter().map(|example| {
+        let runs = example.runs.iter();
+        let runs: Vec<Value> = runs
+            .map(|(text, trained)| json!({ "text": text, "trained": trained }))
+            .collect();
+        json!({ "id": example.id, "ids": example.ids, "trained": example.mask, "runs": runs })
+    });
+    let dropped = tokens.dropped.iter();
+    let dropped: Vec<Value> = dropped
+        .map(|(why, count)| json!({ "why": why, "count": count }))
+        .collect();
+    json!({
+        "node": name, "kind": kind, "what": tokens.what, "examples": tokens.examples, "tokens": tokens.tokens,
+        "trained": tokens.trained, "mean_tokens": mean(tokens), "longest": tokens.longest, "dropped": dropped,
+        "then": tokens.then, "shown": shown.collect::<Vec<_>>(),
+    })
+}

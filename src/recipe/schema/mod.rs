@@ -1,0 +1,293 @@
+//! The JSON Schema of recipes, for editors: made of the table of kinds, so it cannot fall behind. Draft 7, which taplo
+//! reads. Says less than `pipe check`: no edge, no type of a port, no check of a kind's own.
+//!
+//! A node is described twice. What an editor offers is the union over all kinds, which taplo walks without looking at
+//! `kind`; nothing in it can fail. What a node is judged by hangs on its kind, in `if` and `then`, which taplo does not
+//! walk but whose errors name one key and one reason. `oneOf` would serve the first and spoil the second.
+
+mod sides;
+
+use crate::base::value::Value as Param;
+use crate::engine::kind::{Kind, Registry};
+use crate::engine::params::{Default, ParamSpec, Ty};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// A string that is a variable and nothing else, in the place of a value of another type.
+const VARIABLE: &str = r"^\$\{[^}]*\}$";
+/// A string with a variable in it.
+const WITH_VARIABLE: &str = r"\$\{";
+const NODE_NAME: &str = "^[a-z0-9_-]+$";
+
+/// The schema as one document.
+pub fn schema(registry: &Registry) -> Value {
+    let kinds: Vec<&Kind> = registry.0.iter().copied().filter(|k| !k.hidden).collect();
+    let mut definitions = Map::new();
+    for kind in &kinds {
+        definitions.insert(kind.name.into(), of_kind(kind));
+    }
+    definitions.insert("node".into(), node(&kinds));
+    definitions.insert("whole-node".into(), whole_node(&kinds));
+    definitions.insert("claim".into(), sides::claim());
+    definitions.insert("axis".into(), sides::axis());
+    json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "A recipe of `pipe`",
+        "type": "object",
+        "properties": {
+            "name": { "type": "string", "description": "Name of the study; else the file's." },
+            "description": { "type": "string", "description": "What the study is for." },
+            "extends": { "type": "string", "description": "One parent recipe, a path from here: tables merge, arrays replace, this file wins." },
+            "drop": {
+                "type": "array", "items": { "type": "string" },
+                "description": "Nodes of the parent that this recipe leaves out.",
+            },
+            "vars": { "type": "object", "description": "Variables: `${NAME}` stands for the value, with its type; `--set vars.NAME=…` changes it." },
+            "matrix": sides::matrix(),
+            "claim": {
+                "type": "array", "items": { "$ref": "#/definitions/claim" },
+                "description": "What this recipe is expected to show against another.",
+            },
+            "node": {
+                "type": "object", "description": "The nodes of the study, by name.",
+                "patternProperties": { NODE_NAME: { "$ref": "#/definitions/node" } },
+                "additionalProperties": only("a name of `a`-`z`, `0`-`9`, `_` and `-`"),
+            },
+        },
+        "additionalProperties": only("a key of a recipe"),
+        // A child may say of a node only what it changes.
+        "if": { "required": ["extends"] },
+        "else": { "properties": { "node": { "patternProperties": { NODE_NAME: { "$ref": "#/definitions/whole-node" } } } } },
+        "definitions": definitions,
+    })
+}
+
+/// What is offered, and the judge that the kind decides on.
+fn node(kinds: &[&Kind]) -> Value {
+    let names: Vec<&str> = kinds.iter().map(|k| k.name).collect();
+    let kind_docs: Vec<String> = kinds
+        .iter()
+        .map(|k| format!("`{}`: {}", k.name, k.summary))
+        .collect();
+    let mut offered = Map::new();
+    offered.insert(
+        "kind".into(),
+        offer(
+            &format!("What the node does.\n\n{}", kind_docs.join("\n\n")),
+            vec![json!({ "enum": names })],
+        ),
+    );
+    let ports: Map<String, Value> = union(kinds.iter().flat_map(|kind| {
+        kind.inputs
+            .iter()
+            .map(|port| (port.name, kind.name, port_doc(port.ty.word(), port.doc)))
+    }))
+    .into_iter()
+    .map(|(name, doc)| {
+        (
+            name.to_string(),
+            offer(&doc, vec![json!({ "type": "string" })]),
+        )
+    })
+    .collect();
+    offered.insert(
+        "in".into(),
+        offer(
+            "Inputs: port to `node`, or to `node.output`.",
+            vec![json!({ "type": "object", "properties": ports })],
+        ),
+    );
+    offered.insert(
+        "description".into(),
+        offer("What the node is for.", vec![json!({ "type": "string" })]),
+    );
+    offered.extend(offered_params(kinds));
+    let any: Map<String, Value> = offered.keys().map(|k| (k.clone(), json!(true))).collect();
+    // Without a kind (a child that changes a node) every kind's words are right.
+    let mut judge = json!({
+        "if": { "required": ["kind"] },
+        "then": { "properties": { "kind": word(&names) } },
+        "else": { "properties": any, "additionalProperties": only("a parameter of some kind") },
+    });
+    for kind in kinds.iter().rev() {
+        judge = json!({
+            "if": is(kind),
+            "then": { "$ref": format!("#/definitions/{}", kind.name) },
+            "else": judge,
+        });
+    }
+    let mut node = json!({ "type": "object", "properties": offered });
+    node.as_object_mut()
+        .expect("written above")
+        .extend(judge.as_object().cloned().unwrap_or_default());
+    node
+}
+
+/// The parameters of all kinds: one entry a name.
+fn offered_params(kinds: &[&Kind]) -> BTreeMap<String, Value> {
+    let specs: Vec<(&str, ParamSpec)> = kinds
+        .iter()
+        .flat_map(|kind| specs(kind).into_iter().map(|spec| (kind.name, spec)))
+        .collect();
+    let docs = union(specs.iter().map(|(kind, s)| (s.name, *kind, doc(s))));
+    docs.into_iter()
+        .map(|(name, doc)| {
+            let mut shapes: Vec<Value> = vec![];
+            for (_, spec) in specs.iter().filter(|(_, s)| s.name == name) {
+                let shape = plain(&spec.ty);
+                if !shapes.contains(&shape) {
+                    shapes.push(shape);
+                }
+            }
+            (name.to_string(), offer(&doc, shapes))
+        })
+        .collect()
+}
+
+/// The words for one name: the kinds that say the same stand together.
+fn union<'a>(all: impl Iterator<Item = (&'a str, &'a str, String)>) -> BTreeMap<&'a str, String> {
+    let mut said: BTreeMap<&str, Vec<(String, Vec<&str>)>> = BTreeMap::new();
+    for (name, kind, doc) in all {
+        let docs = said.entry(name).or_default();
+        match docs.iter_mut().find(|(known, _)| *known == doc) {
+            Some((_, kinds)) => kinds.push(kind),
+            None => docs.push((doc, vec![kind])),
+        }
+    }
+    said.into_iter()
+        .map(|(name, docs)| {
+            let lines: Vec<String> = docs
+                .into_iter()
+                .map(|(doc, kinds)| format!("{}: {doc}", kinds.join(", ")))
+                .collect();
+            (name, lines.join("\n\n"))
+        })
+        .collect()
+}
+
+/// Offered and never wrong.
+fn offer(description: &str, mut shapes: Vec<Value>) -> Value {
+    shapes.push(json!({ "x-taplo": { "hidden": true } }));
+    json!({ "description": description, "anyOf": shapes })
+}
+
+/// What a node of this kind may say.
+fn of_kind(kind: &Kind) -> Value {
+    let ports: Map<String, Value> = kind
+        .inputs
+        .iter()
+        .map(|port| {
+            let doc = port_doc(port.ty.word(), port.doc);
+            (
+                port.name.into(),
+                json!({ "type": "string", "description": doc }),
+            )
+        })
+        .collect();
+    let mut properties = Map::new();
+    properties.insert("kind".into(), json!(true));
+    properties.insert("description".into(), json!({ "type": "string" }));
+    let inputs = or_variable(json!({
+        "type": "object", "properties": ports,
+        "additionalProperties": only(&format!("an input of `{}`", kind.name)),
+    }));
+    properties.insert("in".into(), inputs);
+    for spec in specs(kind) {
+        let mut shape = strict(&spec.ty);
+        // As in `u64`: the field's own type says which integers it takes.
+        if spec.ty == Ty::Int && (spec.fits)(&Param::Int(-1)).is_err() {
+            shape["minimum"] = json!(0);
+        }
+        shape["description"] = json!(doc(&spec));
+        if let Default::Value(value) = &spec.default {
+            shape["default"] = json!(value);
+        }
+        properties.insert(spec.name.into(), shape);
+    }
+    json!({
+        "description": kind.summary, "properties": properties,
+        "additionalProperties": only(&format!("a parameter of `{}`", kind.name)),
+    })
+}
+
+/// What a node of a recipe without a parent has to say.
+fn whole_node(kinds: &[&Kind]) -> Value {
+    let mut judge = json!({ "required": ["kind"] });
+    for kind in kinds.iter().rev() {
+        let ports = kind.inputs.iter().filter(|p| p.required).map(|p| p.name);
+        let ports: Vec<&str> = ports.collect();
+        let required = specs(kind)
+            .into_iter()
+            .filter(|s| matches!(s.default, Default::Required));
+        let mut required: Vec<&str> = required.map(|s| s.name).collect();
+        if !ports.is_empty() {
+            required.push("in");
+        }
+        let then = json!({ "required": required, "properties": { "in": { "required": ports } } });
+        judge = json!({ "if": is(kind), "then": then, "else": judge });
+    }
+    judge
+}
+
+/// For a key that nobody knows. Nothing has this value, so the complaint stands at the key and reads `"a parameter of `sft`"
+/// was expected`; a plain `false` would underline the whole table.
+fn only(what: &str) -> Value {
+    json!({ "const": what })
+}
+
+fn is(kind: &Kind) -> Value {
+    json!({ "required": ["kind"], "properties": { "kind": { "const": kind.name } } })
+}
+
+fn specs(kind: &Kind) -> Vec<ParamSpec> {
+    (kind.params)().into_iter().chain((kind.exec)()).collect()
+}
+
+fn port_doc(ty: &str, doc: &str) -> String {
+    format!("{doc} ({ty})")
+}
+
+/// The doc comment as one line, with the default and what that means for the key.
+fn doc(spec: &ParamSpec) -> String {
+    let words: Vec<&str> = spec.doc.split_whitespace().collect();
+    let default = match &spec.default {
+        Default::Required => "Required.".to_string(),
+        Default::Absent => "Absent by default.".to_string(),
+        Default::Value(value) => format!("Default {}.", value.canon()),
+    };
+    format!("{} {default}", words.join(" "))
+}
+
+/// A value's shape, for an editor that completes it.
+fn plain(ty: &Ty) -> Value {
+    match ty {
+        Ty::Bool => json!({ "type": "boolean" }),
+        Ty::Int => json!({ "type": "integer" }),
+        Ty::Float => json!({ "type": "number" }),
+        Ty::Str | Ty::Path => json!({ "type": "string" }),
+        Ty::Choice(words) => json!({ "enum": words }),
+        Ty::List(of) => json!({ "type": "array", "items": plain(of) }),
+        Ty::Map(of) => json!({ "type": "object", "additionalProperties": plain(of) }),
+    }
+}
+
+/// The same for judging it.
+fn strict(ty: &Ty) -> Value {
+    match ty {
+        Ty::Str | Ty::Path => plain(ty),
+        Ty::Choice(words) => word(words),
+        Ty::List(of) => or_variable(json!({ "type": "array", "items": strict(of) })),
+        Ty::Map(of) => or_variable(json!({ "type": "object", "additionalProperties": strict(of) })),
+        Ty::Bool | Ty::Int | Ty::Float => or_variable(plain(ty)),
+    }
+}
+
+fn or_variable(mut shape: Value) -> Value {
+    shape["type"] = json!([shape["type"], "string"]);
+    shape["pattern"] = json!(VARIABLE);
+    shape
+}
+
+fn word(words: &[&str]) -> Value {
+    json!({ "type": "string", "if": { "not": { "pattern": WITH_VARIABLE } }, "then": { "enum": words } })
+}

@@ -1,0 +1,67 @@
+//! `[matrix]` and `[[claim]]` in the schema: what `recipe::matrix` and `recipe::claims` read.
+
+use crate::base::claim::Expect;
+use serde_json::{Value, json};
+
+/// Values; or, as in `[matrix.rl]`, axes of the node `rl`.
+pub fn axis() -> Value {
+    json!({
+        "type": ["array", "object"], "minItems": 1, "additionalProperties": { "$ref": "#/definitions/axis" },
+        "description": "The values of an axis.",
+    })
+}
+
+pub fn matrix() -> Value {
+    let values = json!({ "type": "object", "description": "Values by axis." });
+    json!({
+        "type": "object",
+        "description": "Axes, each a variable's name or a quoted path as \"rl.lr\", with the values it takes: one variant of the \
+                        recipe for every combination. Only nodes that mention an axis, and what hangs below them, are made anew.",
+        "properties": {
+            "zip": {
+                "type": "array", "items": { "type": "array", "items": { "type": "string" }, "minItems": 2 },
+                "description": "Axes that go together, value by value, instead of in every combination.",
+            },
+            "include": { "type": "array", "items": values, "description": "Variants to add; each names every axis." },
+            "exclude": { "type": "array", "items": values, "description": "Variants to leave out: those with all of these values." },
+            "max": { "type": "integer", "minimum": 1, "description": "More variants than this are an error. Default 64." },
+        },
+        "additionalProperties": { "$ref": "#/definitions/axis" },
+    })
+}
+
+pub fn claim() -> Value {
+    let words: Vec<&str> = Expect::ALL.iter().map(|e| e.word()).collect();
+    let at = |whose: &str| json!({ "type": "object", "description": format!("Only variants of {whose} with these values, by axis.") });
+    let node = || json!({ "type": "string", "description": "The evaluation in this recipe." });
+    let other = || json!({ "type": "string", "description": "The evaluation in the other recipe; absent: of the same name." });
+    let condition = json!({
+        "type": "object",
+        "properties": {
+            "metric": { "type": "string", "description": "A metric of the evaluation." },
+            "is": { "enum": words, "description": "Lower or higher than in the other recipe, or within a distance of it." },
+            "by": {
+                "type": "number", "minimum": 0,
+                "description": "At least by this much; `within`: at most. In the metric's unit, a share as a fraction.",
+            },
+            "node": node(),
+            "against_node": other(),
+        },
+        "required": ["metric", "is"],
+        "additionalProperties": super::only("a key of a condition"),
+    });
+    json!({
+        "type": "object",
+        "properties": {
+            "about": { "type": "string", "description": "The claim in words." },
+            "against": { "type": "string", "description": "The recipe it is compared with, a path from here." },
+            "node": node(),
+            "against_node": other(),
+            "at": at("this recipe"),
+            "against_at": at("the other recipe"),
+            "expect": { "type": "array", "items": condition, "minItems": 1, "description": "It holds if all of these do." },
+        },
+        "required": ["about", "against", "expect"],
+        "additionalProperties": super::only("a key of a claim"),
+    })
+}

@@ -1,0 +1,161 @@
+//! Tables over seeds: cells, what is shared, what is missing, the formats.
+
+use crate::sides::{Rows, Space, defense, first, refs};
+use pipe::base::claim::Axes;
+use pipe::report::compare::measures::Over;
+use pipe::report::grid::{Grid, csv, grid, latex, page};
+use pipe::report::side::Side;
+
+fn of(space: &Space, sides: &[&Side], metrics: &[&str], nodes: &[&str]) -> Grid {
+    let own = |names: &[&str]| -> Vec<String> { names.iter().map(|n| n.to_string()).collect() };
+    grid(&space.store, sides, &own(metrics), &own(nodes)).unwrap_or_else(|e| panic!("{e:#}"))
+}
+
+/// 0.5, 0.6, 0.7 by seed.
+fn by_seed(_: &str, axes: &Axes) -> Option<Rows> {
+    let seed = axes.get("seed").map_or(0, |s| s.parse().unwrap());
+    Some(defense(&first(5 + seed, 10)))
+}
+
+#[test]
+fn a_cell_is_a_mean_over_seeds_and_half_its_interval() {
+    let space = Space::new();
+    let wide = space.sides("wide.toml", &["seed=0,1,2"], by_seed);
+    let base = space.sides("base.toml", &[], by_seed);
+    let all: Vec<&Side> = base.iter().chain(&wide).collect();
+    let g = of(&space, &all, &[], &[]);
+    let cell = g.rows[1].cells[0].as_ref().unwrap();
+    assert_eq!((cell.over, cell.seeds, cell.n), (Over::Seeds, 3, 10));
+    assert!((cell.mean - 0.6).abs() < 1e-12);
+    // 4.302653 · 0.1 / sqrt(3) = 0.248414
+    let (low, high) = cell.interval.unwrap();
+    assert!((low - 0.351_586).abs() < 1e-5 && (high - 0.848_414).abs() < 1e-5);
+    let one = g.rows[0].cells[0].as_ref().unwrap();
+    assert_eq!(
+        (one.over, one.interval),
+        (Over::Prompts, Some((0.25, 0.75)))
+    );
+    assert_eq!(
+        page(&g).text(),
+        "\
+recipe  evaluation  seeds  defense success, harmful, %
+base    eval            1            50.0 [25.0, 75.0]
+wide    eval            3                  60.0 ± 24.8
+
+±: half the 95 % interval over seeds (Student's t)
+[ ]: one seed, 95 % interval over prompts: says nothing about training noise
+"
+    );
+    assert_eq!(
+        csv(&g).unwrap().lines().collect::<Vec<_>>(),
+        [
+            "recipe,axes,evaluation,metric,unit,mean,low,high,over,seeds,n".to_string(),
+            "base,,eval,defense,share,0.5,0.25,0.75,prompts,1,10".to_string(),
+            format!(
+                "wide,,eval,defense,share,{},{low},{high},seeds,3,10",
+                cell.mean
+            ),
+        ]
+    );
+    assert_eq!(
+        latex(&g),
+        "\
+\\begin{tabular}{llrr}
+\\toprule
+Recipe & Evaluation & Seeds & defense success, harmful, \\% \\\\
+\\midrule
+base & eval & 1 & $50.0 [25.0, 75.0]$ \\\\
+wide & eval & 3 & $60.0 \\pm 24.8$ \\\\
+\\bottomrule
+\\end{tabular}
+% ±: half the 95 % interval over seeds (Student's t)
+% [ ]: one seed, 95 % interval over prompts: says nothing about training noise
+"
+    );
+    let md = page(&g).markdown();
+    assert!(md.contains("| wide | eval | 3 | 60.0 ± 24.8 |\n"), "{md}");
+    let json = serde_json::to_value(&g).unwrap();
+    assert_eq!(json["rows"][1]["cells"][0]["seeds"], 3);
+    assert_eq!(json["metrics"][0]["metric"], "defense");
+}
+
+#[test]
+fn variants_are_rows_and_seeds_are_not() {
+    let space = Space::new();
+    space.file(
+        "under_score.toml",
+        "extends = \"base.toml\"\n[matrix]\nmodel.hidden_size = [16, 32]\n",
+    );
+    let sweep = space.sides("under_score.toml", &["seed=0,1"], by_seed);
+    let g = of(&space, &refs(&sweep), &[], &[]);
+    let rows: Vec<_> = g.rows.iter().map(|r| (r.label(), r.seeds)).collect();
+    assert_eq!(
+        rows,
+        [
+            ("under_score model.hidden_size=16".to_string(), 2),
+            ("under_score model.hidden_size=32".to_string(), 2),
+        ]
+    );
+    let tex = latex(&g);
+    assert!(
+        tex.contains("under\\_score model.hidden\\_size=16 & eval"),
+        "{tex}"
+    );
+}
+
+#[test]
+fn an_evaluation_of_several_recipes_stands_once_and_a_missing_one_is_named() {
+    let space = Space::new();
+    space.file(
+        "more.toml",
+        "extends = \"base.toml\"\n[node.more-answers]\nkind = \"generate\"\n\
+         in = { model = \"model\", prompts = \"prompts.validation\" }\n\
+         [node.more-eval]\nkind = \"evaluate\"\nin = { completions = \"more-answers\" }\n",
+    );
+    let base = space.sides("base.toml", &[], by_seed);
+    let more = space.sides("more.toml", &[], |node, axes| match node {
+        "more-eval" => None,
+        _ => by_seed(node, axes),
+    });
+    let all: Vec<&Side> = base.iter().chain(&more).collect();
+    let g = of(&space, &all, &["defense"], &[]);
+    let rows: Vec<_> = g
+        .rows
+        .iter()
+        .map(|r| (r.recipe.as_str(), r.node.as_str()))
+        .collect();
+    assert_eq!(rows, [("base", "eval"), ("more", "more-eval")]);
+    assert_eq!(g.rows[0].also, ["more"]);
+    assert!(g.rows[1].cells[0].is_none() && g.rows[1].seeds == 0);
+    let text = page(&g).text();
+    assert!(
+        text.contains("  eval of base is also that of more\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("`more` has no artifact of `more-eval`: pipe run "),
+        "{text}"
+    );
+    assert!(csv(&g).unwrap().lines().count() == 2);
+    let only = of(&space, &all, &[], &["more-eval"]);
+    assert_eq!(only.rows.len(), 1);
+}
+
+#[test]
+fn names_that_are_not_there_are_errors_with_a_tip() {
+    let space = Space::new();
+    let base = space.sides("base.toml", &[], by_seed);
+    let told = |metrics: &[&str], nodes: &[&str]| {
+        let own = |names: &[&str]| -> Vec<String> { names.iter().map(|n| n.to_string()).collect() };
+        let found = grid(&space.store, &refs(&base), &own(metrics), &own(nodes));
+        found.unwrap_err().to_string()
+    };
+    let said = told(&["defnse"], &[]);
+    assert!(said.contains("nothing here measures `defnse`"), "{said}");
+    assert!(said.contains("did you mean `defense`?"), "{said}");
+    let said = told(&["xyz"], &[]);
+    assert!(said.contains("there is `defense`"), "{said}");
+    let said = told(&[], &["evaal"]);
+    assert!(said.contains("no recipe has a node `evaal`"), "{said}");
+    assert!(said.contains("did you mean `eval`?"), "{said}");
+}

@@ -1,0 +1,604 @@
+//! What is identity and what is not, for every kind in the table: how a recipe is written, what its nodes are called, where
+//! it lies and how it is executed change no plan key; every identity parameter changes the keys of its node and of what
+//! hangs below it, and no other. Then the same with real executions.
+
+use crate::study::Study;
+use pipe::base::value::Value;
+use pipe::engine::kind::{Kind, Type};
+use pipe::engine::params::{ParamSpec, Ty};
+use pipe::engine::plan::{Judge, Wanted};
+use pipe::engine::store::Store;
+use pipe::kinds::REGISTRY;
+use pipe::recipe::{self, Loaded, Overrides};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use toml::Table;
+
+#[test]
+fn how_a_recipe_is_written_is_in_no_key() {
+    let ground = Ground::new();
+    let tars = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/tars.toml");
+    let mut recipes = vec![("tars".to_string(), std::fs::read_to_string(tars).unwrap())];
+    for kind in REGISTRY.0 {
+        recipes.push((kind.name.into(), text(&bed(kind))));
+    }
+    for (name, original) in recipes {
+        let before = ground.keys(&original);
+        let table: Table = toml::from_str(&original).unwrap();
+        assert!(before.len() >= 7, "{name}: {} nodes", before.len());
+        for (form, rewritten) in forms(&table) {
+            assert_ne!(rewritten, original, "{name}, {form}: nothing was changed");
+            assert_eq!(ground.keys(&rewritten), before, "{name}, {form}");
+        }
+        let (renamed, names) = renamed(&table);
+        let expected: BTreeMap<String, String> = before
+            .iter()
+            .map(|(node, key)| (names[node].clone(), key.clone()))
+            .collect();
+        assert_eq!(ground.keys(&renamed), expected, "{name}, renamed");
+        // Defaults written out and variables replaced: the recipe of a run folder is the same study.
+        let loaded = ground.load(&original).unwrap();
+        assert_eq!(ground.keys(&loaded.resolved_text), before, "{name}");
+    }
+}
+
+#[test]
+fn where_a_recipe_and_its_files_lie_is_in_no_key() {
+    let ground = Ground::new();
+    let parent = "[node.file]\nkind = \"prompts-file\"\npath = \"data/asks.csv\"\n\
+                  [node.pool]\nkind = \"mix\"\nin = { prompts = \"file\" }\ntotal = 1\n";
+    let child = "extends = \"../base.toml\"\n[node.pool]\nlambda = 0.0\n\
+                 [node.model]\nkind = \"local-model\"\npath = \"../models/tiny\"\n";
+    let lay = |home: &str, asks: &str| {
+        let files = [
+            ("base.toml", parent),
+            ("variants/child.toml", child),
+            ("data/asks.csv", asks),
+            ("models/tiny/config.json", "{}"),
+        ];
+        for (name, content) in files {
+            ground.study.file(&format!("{home}/{name}"), content);
+        }
+        let overrides = Overrides {
+            cwd: ground.study.dir.path().into(),
+            ..Overrides::default()
+        };
+        let path = PathBuf::from(home).join("variants/child.toml");
+        let loaded = recipe::load(&path, &overrides, &REGISTRY);
+        ground.keys_of(&loaded.unwrap_or_else(|diags| panic!("{}", diags.render(false)))[0])
+    };
+    let here = lay("here", "prompt\nwhat ?\n");
+    assert_eq!(here.len(), 3);
+    assert_eq!(lay("far/away/from here", "prompt\nwhat ?\n"), here);
+    // The same path with another content is another study, in the node that reads it and below.
+    let changed = lay("here", "prompt\nwhy ?\n");
+    assert_eq!(different(&here, &changed), names(["file", "pool"]));
+}
+
+#[test]
+fn no_execution_field_is_in_a_key() {
+    let ground = Ground::new();
+    let mut seen = 0;
+    for kind in REGISTRY.0 {
+        let bed = bed(kind);
+        let before = ground.keys(&text(&bed));
+        for spec in (kind.exec)() {
+            let variants = ground.variants(kind, &spec, &bed);
+            for (value, changed) in &variants {
+                let place = format!("{} {} = {}", kind.name, spec.name, value.canon());
+                assert_eq!(ground.keys_of(changed), before, "{place}");
+                let node = changed.graph.find("it").unwrap();
+                let exec = &changed.graph.node(node).exec;
+                assert_eq!(exec.get(spec.name), Some(value), "{place} got there");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen} execution fields");
+}
+
+#[test]
+fn every_identity_field_is_in_the_key_of_its_node_and_of_what_hangs_below() {
+    let ground = Ground::new();
+    let mut seen = 0;
+    for kind in REGISTRY.0 {
+        for spec in (kind.params)() {
+            let mut bed = bed(kind);
+            for (k, name, base) in BESIDE {
+                if (*k, *name) == (kind.name, spec.name) {
+                    node(&mut bed).extend(toml::from_str::<Table>(base).unwrap());
+                }
+            }
+            let original = ground.load(&text(&bed)).unwrap();
+            let before = ground.keys_of(&original);
+            let below = below(&original, "it");
+            let ends = |ty: Type| matches!(ty, Type::Scores | Type::Metrics);
+            let last = kind.outputs.iter().all(|o| ends(o.ty));
+            assert!(last || below.len() >= 2, "{} has descendants", kind.name);
+            assert!(below.len() + 1 < before.len(), "and others beside it");
+            let mut keys = BTreeSet::from([before["it"].clone()]);
+            for (value, changed) in ground.variants(kind, &spec, &bed) {
+                let place = format!("{} {} = {}", kind.name, spec.name, value.canon());
+                let after = ground.keys_of(&changed);
+                assert_eq!(different(&before, &after), below, "{place}");
+                assert!(keys.insert(after["it"].clone()), "{place}: a key twice");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "{seen} identity fields");
+}
+
+/// Nodes of every toy kind that counts its executions, and a source; each counts in a file of its name.
+const TOYS: &str = r#"
+[node.w]
+kind = "toy-write"
+text = "one two"
+count = "DIR/w"
+[node.v]
+kind = "toy-write"
+text = "beside"
+count = "DIR/v"
+[node.slow]
+kind = "toy-slow"
+ticks = 2
+tick_ms = 1
+count = "DIR/slow"
+[node.s]
+kind = "toy-source"
+from = "data.txt"
+[node.j]
+kind = "toy-join"
+in = { a = "w", b = "v" }
+count = "DIR/j"
+[node.k]
+kind = "toy-join"
+in = { a = "s", b = "slow" }
+count = "DIR/k"
+[node.end]
+kind = "toy-join"
+in = { a = "j", b = "k" }
+count = "DIR/end"
+"#;
+
+#[test]
+fn exactly_what_changed_is_executed_again() {
+    let study = Study::new();
+    study.file("data.txt", "from a file");
+    study.file("moved/data.txt", "from a file");
+    study.file("other.txt", "another text");
+    let base = TOYS.replace("DIR", study.dir.path().to_str().unwrap());
+    let set = |node: &str, line: &str| {
+        let mut table: Table = toml::from_str(&base).unwrap();
+        let node = table["node"][node].as_table_mut().unwrap();
+        node.extend(toml::from_str::<Table>(line).unwrap());
+        text(&table)
+    };
+    let executed = |recipe: &str| -> BTreeSet<String> {
+        let count = |name: &str| {
+            let text = std::fs::read_to_string(study.dir.path().join(name));
+            text.unwrap_or_default().lines().count()
+        };
+        let nodes = ["w", "v", "slow", "j", "k", "end"];
+        let before = nodes.map(count);
+        study.run(recipe);
+        let after = nodes.map(count);
+        let ran = nodes.iter().zip(before.iter().zip(after));
+        ran.filter(|(_, (before, after))| *before < after)
+            .map(|(name, _)| name.to_string())
+            .collect()
+    };
+    assert_eq!(executed(&base), names(["w", "v", "slow", "j", "k", "end"]));
+
+    let table: Table = toml::from_str(&base).unwrap();
+    for (form, rewritten) in forms(&table) {
+        assert_eq!(executed(&rewritten), names([]), "{form}");
+    }
+    assert_eq!(executed(&renamed(&table).0), names([]), "renamed");
+    for (node, line) in [
+        ("w", "color = \"red\""),
+        ("w", "wait_ms = 1"),
+        ("slow", "tick_ms = 2"),
+        ("slow", "die_at = 1"),
+        ("s", "from = \"moved/data.txt\""),
+    ] {
+        assert_eq!(executed(&set(node, line)), names([]), "{node} {line}");
+    }
+
+    let cases: [(&str, &str, &[&str]); 8] = [
+        ("w", "text = \"three\"", &["w", "j", "end"]),
+        ("w", "repeat = 2", &["w", "j", "end"]),
+        ("w", "keep = 3", &["w", "j", "end"]),
+        // Another key and the same bytes: what hangs below has its inputs already.
+        ("w", "weight = 2.0", &["w"]),
+        ("j", "separator = \"-\"", &["j", "end"]),
+        ("slow", "ticks = 3", &["slow", "k", "end"]),
+        ("slow", "seed = 1", &["slow", "k", "end"]),
+        ("s", "from = \"other.txt\"", &["k", "end"]),
+    ];
+    for (node, line, expected) in cases {
+        let expected: BTreeSet<String> = expected.iter().map(|n| n.to_string()).collect();
+        let changed = set(node, line);
+        assert_eq!(executed(&changed), expected, "{node} {line}");
+        assert_eq!(executed(&changed), names([]), "{node} {line}, again");
+    }
+    assert_eq!(executed(&base), names([]), "what was is still there");
+}
+
+/// A store that nothing runs in, and files for path parameters.
+struct Ground {
+    study: Study,
+    store: Store,
+}
+
+/// Two files of different content, for path parameters: the one of a bed, and another.
+const FILES: [&str; 2] = ["one.csv", "other.csv"];
+
+impl Ground {
+    fn new() -> Ground {
+        let study = Study::new();
+        for name in FILES {
+            study.file(name, format!("prompt\n{name} ?\n"));
+        }
+        let store = Store::open(&study.store()).unwrap();
+        store.prepare().unwrap();
+        Ground { study, store }
+    }
+
+    /// Or what is wrong with it.
+    fn load(&self, recipe: &str) -> Result<Loaded, String> {
+        let overrides = Overrides {
+            cwd: self.study.dir.path().into(),
+            ..Overrides::default()
+        };
+        let mut loaded = recipe::from_text("r.toml", recipe, &overrides, &REGISTRY)
+            .map_err(|d| d.render(false))?;
+        Ok(loaded.remove(0))
+    }
+
+    /// Plan key by node.
+    fn keys(&self, recipe: &str) -> BTreeMap<String, String> {
+        let loaded = self.load(recipe);
+        self.keys_of(&loaded.unwrap_or_else(|diags| panic!("{diags}\nin\n{recipe}")))
+    }
+
+    fn keys_of(&self, loaded: &Loaded) -> BTreeMap<String, String> {
+        let graph = &loaded.graph;
+        let judge = Judge::new(&self.store, graph, &Wanted::default()).unwrap();
+        graph
+            .ids()
+            .map(|id| (graph.node(id).name.clone(), judge.plan_key(id).to_string()))
+            .collect()
+    }
+
+    /// The bed with other values of a field of its node, as far as the kind takes them: at least one, and every word of a
+    /// choice.
+    fn variants(&self, kind: &Kind, spec: &ParamSpec, bed: &Table) -> Vec<(Value, Loaded)> {
+        let place = format!("{} {}", kind.name, spec.name);
+        let original = self.load(&text(bed)).unwrap_or_else(|d| panic!("{d}"));
+        let id = original.graph.find("it").unwrap();
+        let it = original.graph.node(id);
+        let now = it.params.get(spec.name).or(it.exec.get(spec.name));
+        let by_hand = BY_HAND.iter().filter(|(name, _)| *name == spec.name);
+        let mut tried: Vec<toml::Value> = by_hand
+            .map(|(_, value)| {
+                toml::from_str::<Table>(&format!("v = {value}")).unwrap()["v"].clone()
+            })
+            .collect();
+        let generated = others(&spec.ty, now);
+        tried.extend(generated.iter().map(|v| toml::Value::try_from(v).unwrap()));
+        let mut usable: Vec<(Value, Loaded)> = vec![];
+        let mut refused = String::new();
+        for value in tried {
+            let mut changed = bed.clone();
+            node(&mut changed).insert(spec.name.into(), value);
+            match self.load(&text(&changed)) {
+                Ok(loaded) => {
+                    let it = loaded.graph.node(loaded.graph.find("it").unwrap());
+                    let value = it.params.get(spec.name).or(it.exec.get(spec.name));
+                    let value = value.unwrap().clone();
+                    if Some(&value) != now && usable.iter().all(|(v, _)| *v != value) {
+                        usable.push((value, loaded));
+                    }
+                }
+                Err(diags) => refused += &diags,
+            }
+        }
+        let least = match spec.ty {
+            Ty::Choice(words) => words.len() - 1,
+            _ => 1,
+        };
+        assert!(
+            usable.len() >= least,
+            "{place} has too few values:\n{refused}"
+        );
+        usable
+    }
+}
+
+/// Values that only a person knows to be right, by field.
+const BY_HAND: &[(&str, &str)] = &[
+    (
+        "reward",
+        "{ harmful = \"format\", harmless = \"1\", ambiguous = \"1\" }",
+    ),
+    ("reward", "{ harmful = \"refusal\" }"),
+];
+
+/// What has to stand beside a field, so that the kind takes another value of it: (kind, field, lines of the node).
+const BESIDE: &[(&str, &str, &str)] = &[("dpo", "label_smoothing", "loss = \"cdpo\"")];
+
+/// Other values of the type.
+fn others(ty: &Ty, now: Option<&Value>) -> Vec<Value> {
+    let text = |ty: &Ty| match ty {
+        Ty::Path => FILES[1].to_string(),
+        _ => "x".to_string(),
+    };
+    match (ty, now) {
+        (Ty::Bool, Some(Value::Bool(b))) => vec![Value::Bool(!b)],
+        (Ty::Bool, _) => vec![Value::Bool(true)],
+        (Ty::Int, Some(Value::Int(i))) => [i + 1, i - 1, i * 2].map(Value::Int).into(),
+        (Ty::Int, _) => [1, 7].map(Value::Int).into(),
+        (Ty::Float, Some(Value::Float(f))) => [f / 2.0, f + 0.125].map(Value::Float).into(),
+        (Ty::Float, _) => [0.5, 2.0].map(Value::Float).into(),
+        (Ty::Str, Some(Value::Str(s))) => vec![Value::Str(format!("{s}x"))],
+        (Ty::Choice(words), now) => words
+            .iter()
+            .map(|w| Value::Str(w.to_string()))
+            .filter(|w| Some(w) != now)
+            .collect(),
+        (Ty::Str | Ty::Path, _) => vec![Value::Str(text(ty))],
+        (Ty::List(of), now) => {
+            let items = match now {
+                Some(Value::List(items)) => items.clone(),
+                _ => vec![],
+            };
+            let longer = others(of, items.last()).into_iter().map(|more| {
+                let mut longer = items.clone();
+                longer.push(more);
+                Value::List(longer)
+            });
+            let shorter = items
+                .split_last()
+                .map(|(_, rest)| Value::List(rest.to_vec()));
+            longer.chain(shorter).collect()
+        }
+        (Ty::Map(of), now) => {
+            let map = match now {
+                Some(Value::Table(map)) => map.clone(),
+                _ => BTreeMap::new(),
+            };
+            let (name, first) = map
+                .first_key_value()
+                .map_or(("x".into(), None), |(k, v)| (k.clone(), Some(v)));
+            let changed = others(of, first).into_iter().map(|other| {
+                let mut changed = map.clone();
+                changed.insert(name.clone(), other);
+                Value::Table(changed)
+            });
+            changed.collect()
+        }
+    }
+}
+
+/// A graph around a kind: `it`, with parents on every port, a sibling with the same ones, and descendants of every output
+/// that some kind takes.
+fn bed(kind: &Kind) -> Table {
+    let mut recipe: Table = toml::from_str(GARDEN).unwrap();
+    let mut it = example(kind);
+    let ports = kind.inputs.iter();
+    let edges: Table = ports
+        .map(|port| (port.name.to_string(), giver(port.ty).into()))
+        .collect();
+    if !edges.is_empty() {
+        it.insert("in".into(), edges.into());
+    }
+    for spec in (kind.params)() {
+        let file = || toml::Value::from(FILES[0]);
+        match spec.ty {
+            Ty::Path => drop(it.insert(spec.name.into(), file())),
+            Ty::List(of) if *of == Ty::Path => {
+                it.insert(spec.name.into(), vec![file()].into());
+            }
+            _ => {}
+        }
+    }
+    let nodes = recipe["node"].as_table_mut().unwrap();
+    nodes.insert("sibling".into(), it.clone().into());
+    nodes.insert("it".into(), it.into());
+    for output in kind.outputs.iter().filter(|o| o.only_with.is_none()) {
+        let (below, lower) = (
+            format!("below-{}", output.name),
+            format!("lower-{}", output.name),
+        );
+        let from = format!("it.{}", output.name);
+        if let Some(taker) = taker(output.ty, &from) {
+            let kind = REGISTRY.get(taker["kind"].as_str().unwrap()).unwrap();
+            nodes.extend(self::taker(kind.outputs[0].ty, &below).map(|t| (lower, t.into())));
+            nodes.insert(below, taker.into());
+        }
+    }
+    recipe
+}
+
+/// A node that gives each type.
+const GARDEN: &str = r#"
+[node.g-model]
+kind = "world-model"
+[node.g-prompts]
+kind = "world-prompts"
+[node.g-conversations]
+kind = "world-corpus"
+n = 10
+[node.g-completions]
+kind = "generate"
+in = { model = "g-model", prompts = "g-prompts.eval" }
+[node.g-pairs]
+kind = "preference-pairs"
+in = { completions = "g-completions" }
+reward = { harmful = "format" }
+[node.g-adapter]
+kind = "sft"
+in = { model = "g-model", conversations = "g-conversations" }
+lora_rank = 2
+"#;
+
+fn giver(ty: Type) -> &'static str {
+    match ty {
+        Type::Model => "g-model",
+        Type::Prompts => "g-prompts.eval",
+        Type::Conversations => "g-conversations",
+        Type::Completions => "g-completions",
+        Type::Pairs => "g-pairs",
+        Type::Adapter => "g-adapter.adapter",
+        Type::Scores | Type::Metrics => panic!("the garden gives no {}", ty.word()),
+    }
+}
+
+fn taker(ty: Type, from: &str) -> Option<Table> {
+    let node = match ty {
+        Type::Model => {
+            "kind = \"generate\"\nin = { model = \"FROM\", prompts = \"g-prompts.eval\" }"
+        }
+        Type::Prompts => "kind = \"mix\"\nin = { prompts = \"FROM\" }\ntotal = 2",
+        Type::Conversations => {
+            "kind = \"sft\"\nin = { model = \"g-model\", conversations = \"FROM\" }"
+        }
+        Type::Completions => "kind = \"evaluate\"\nin = { completions = \"FROM\" }",
+        Type::Pairs => "kind = \"dpo\"\nin = { model = \"g-model\", pairs = \"FROM\" }",
+        Type::Adapter => "kind = \"merge\"\nin = { model = \"g-model\", adapter = \"FROM\" }",
+        Type::Scores | Type::Metrics => return None,
+    };
+    Some(toml::from_str(&node.replace("FROM", from)).unwrap())
+}
+
+/// The node of a kind's example; toy kinds have none and get what they require.
+fn example(kind: &Kind) -> Table {
+    if kind.hidden {
+        let mut table = Table::from_iter([("kind".to_string(), kind.name.into())]);
+        if kind.name == "toy-write" {
+            table.insert("text".into(), "hello".into());
+        }
+        return table;
+    }
+    let table: Table = toml::from_str(kind.example).unwrap();
+    let nodes = table["node"].as_table().unwrap();
+    nodes.values().next().unwrap().as_table().unwrap().clone()
+}
+
+/// The node under test.
+fn node(bed: &mut Table) -> &mut Table {
+    bed["node"]["it"].as_table_mut().unwrap()
+}
+
+fn text(table: &Table) -> String {
+    toml::to_string(table).unwrap()
+}
+
+/// The same recipe in other words: what was done to it, and its text.
+fn forms(table: &Table) -> Vec<(&'static str, String)> {
+    let plain = text(table);
+    let mut described = table.clone();
+    described.insert("name".into(), "another-name".into());
+    described.insert("description".into(), "Another\ndescription.".into());
+    for (_, node) in described["node"].as_table_mut().unwrap() {
+        let words = toml::Value::from("What this node is for.");
+        node.as_table_mut()
+            .unwrap()
+            .insert("description".into(), words);
+    }
+    let one_a_line = |(key, value): (&String, &toml::Value)| format!("{key} = {value}\n");
+    let mut dotted = leaves("", table);
+    let in_order = dotted.concat();
+    dotted.reverse();
+    vec![
+        (
+            "comments",
+            plain.lines().map(|l| format!("# x\n{l} # y\n")).collect(),
+        ),
+        (
+            "white space",
+            plain
+                .lines()
+                .map(|l| format!("\t {l} \t\r\n\r\n"))
+                .collect(),
+        ),
+        ("described", text(&described)),
+        ("inline tables", table.iter().map(one_a_line).collect()),
+        ("dotted keys", in_order),
+        ("dotted keys from the last to the first", dotted.concat()),
+    ]
+}
+
+/// Every value that is no table, as a line with its whole path.
+fn leaves(path: &str, table: &Table) -> Vec<String> {
+    let lines = table.iter().map(|(key, value)| {
+        let bare = key
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        let key = if bare {
+            key.clone()
+        } else {
+            format!("{key:?}")
+        };
+        match value {
+            toml::Value::Table(inner) => leaves(&format!("{path}{key}."), inner),
+            value => vec![format!("{path}{key} = {value}\n")],
+        }
+    });
+    lines.flatten().collect()
+}
+
+/// Every node under another name, in another order; and the new name of each.
+fn renamed(table: &Table) -> (String, BTreeMap<String, String>) {
+    let nodes = table["node"].as_table().unwrap();
+    let names: BTreeMap<String, String> = nodes
+        .keys()
+        .rev()
+        .enumerate()
+        .map(|(i, name)| (name.clone(), format!("node-{i}")))
+        .collect();
+    let mut all = Table::new();
+    for (name, node) in nodes {
+        let mut node = node.as_table().unwrap().clone();
+        if let Some(edges) = node.get_mut("in") {
+            for (_, edge) in edges.as_table_mut().unwrap() {
+                let place = edge.as_str().unwrap();
+                let (from, output) = place
+                    .split_once('.')
+                    .map_or((place, None), |(f, o)| (f, Some(o)));
+                let output = output.map_or(String::new(), |o| format!(".{o}"));
+                *edge = format!("{}{output}", names[from]).into();
+            }
+        }
+        all.insert(names[name].clone(), node.into());
+    }
+    let mut renamed = table.clone();
+    renamed.insert("node".into(), all.into());
+    (text(&renamed), names)
+}
+
+/// A node and all that hangs on it.
+fn below(loaded: &Loaded, name: &str) -> BTreeSet<String> {
+    let graph = &loaded.graph;
+    let top = graph.find(name).unwrap();
+    graph
+        .ids()
+        .filter(|id| graph.closure(&[*id]).contains(&top))
+        .map(|id| graph.node(id).name.clone())
+        .collect()
+}
+
+/// Nodes whose keys differ; both have the same nodes.
+fn different(a: &BTreeMap<String, String>, b: &BTreeMap<String, String>) -> BTreeSet<String> {
+    assert_eq!(a.len(), b.len());
+    let other = |(name, key): &(&String, &String)| b[*name] != **key;
+    a.iter()
+        .filter(other)
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+fn names<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
+    names.map(String::from).into()
+}
