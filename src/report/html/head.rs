@@ -1,7 +1,7 @@
 //! The top of the page: which recipes, how much is there, what is missing and which command makes it. Says when things
 //! were made by their records; there is no clock.
 
-use crate::base::text::{count, duration};
+use crate::base::text::{count, dollars, duration};
 use crate::report::html::Source;
 use crate::report::html::study::Study;
 use serde::Serialize;
@@ -55,6 +55,11 @@ pub fn head(study: &Study, sources: &[Source], changes: &[String]) -> Head {
     versions.sort();
     versions.dedup();
     let seconds = records.iter().map(|r| r.cost.seconds).sum();
+    let paid: f64 = records.iter().map(|r| r.cost.dollars).sum();
+    let paid = match paid > 0.0 {
+        true => format!(" and cost {}", dollars(paid)),
+        false => String::new(),
+    };
     Head {
         title: match names.as_slice() {
             [one] => format!("Study {one}"),
@@ -70,7 +75,7 @@ pub fn head(study: &Study, sources: &[Source], changes: &[String]) -> Head {
             .iter()
             .any(|i| i.node.kind.name.starts_with("world-")),
         totals: format!(
-            "{}, {} with artifacts; they took {} to make",
+            "{}, {} with artifacts; they took {} to make{paid}",
             count(study.items.len() as u64, "node", "nodes"),
             records.len(),
             duration(seconds)

@@ -1,7 +1,8 @@
 //! Where everything comes from: key, parameters, inputs, outputs, cost and maker of every node, and the recipes as they
 //! were resolved.
 
-use crate::base::text::{bytes, duration};
+use crate::base::text::{bytes, dollars, duration};
+use crate::engine::record::Record;
 use crate::report::html::graph::Group;
 use crate::report::html::study::{Item, Study};
 use serde::Serialize;
@@ -92,14 +93,7 @@ fn variant(study: &Study, item: &Item, group: &Group) -> Variant {
                 size: bytes(artifact.files.iter().map(|f| f.size).sum()),
             })
             .collect(),
-        cost: item.record.map(|r| {
-            format!(
-                "{} (cpu {}, memory {})",
-                duration(r.cost.seconds),
-                duration(r.cost.cpu_seconds),
-                bytes(r.cost.peak_bytes)
-            )
-        }),
+        cost: item.record.map(cost),
         made_by: item.record.map(|r| {
             let made = &r.provenance;
             format!(
@@ -108,6 +102,20 @@ fn variant(study: &Study, item: &Item, group: &Group) -> Variant {
             )
         }),
     }
+}
+
+fn cost(record: &Record) -> String {
+    let cost = &record.cost;
+    let paid = match cost.dollars > 0.0 {
+        true => format!(", {}", dollars(cost.dollars)),
+        false => String::new(),
+    };
+    format!(
+        "{} (cpu {}, memory {}){paid}",
+        duration(cost.seconds),
+        duration(cost.cpu_seconds),
+        bytes(cost.peak_bytes)
+    )
 }
 
 /// As in the text whose hash is the key; of what is missing, as in the recipe.
