@@ -1,6 +1,7 @@
 //! The command line: arguments, exit codes, printing. Every verb is a file; how anything is done is other rooms' business.
 
 mod check;
+mod claims;
 mod diff;
 mod export;
 mod kinds;
@@ -8,6 +9,7 @@ mod ls;
 mod man;
 mod past;
 mod plan;
+mod report;
 mod run;
 mod schema;
 mod show;
@@ -41,8 +43,10 @@ enum Verb {
     Run(run::Run),
     Why(why::Why),
     Show(show::Show),
+    Report(report::Report),
     Diff(diff::Diff),
     Table(table::Table),
+    Claims(claims::Claims),
     Ls(ls::Ls),
     Export(export::Export),
     Kinds(kinds::Kinds),
@@ -137,8 +141,10 @@ pub fn main() -> i32 {
         Verb::Run(args) => run::run(&args),
         Verb::Why(args) => why::run(&args),
         Verb::Show(args) => show::run(&args),
+        Verb::Report(args) => report::run(&args),
         Verb::Diff(args) => diff::run(&args),
         Verb::Table(args) => table::run(&args),
+        Verb::Claims(args) => claims::run(&args),
         Verb::Ls(args) => ls::run(&args),
         Verb::Export(args) => export::run(&args),
         Verb::Kinds(args) => kinds::run(&args),

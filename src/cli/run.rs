@@ -5,9 +5,12 @@ use crate::base::text::{count, duration};
 use crate::engine::event::State;
 use crate::engine::exec::{self, Outcome as Ended, Settings, Stop};
 use crate::engine::failure::Failure;
+use crate::engine::store::Store;
 use crate::recipe::study::Study;
 use crate::report::progress::{Progress, View};
+use crate::report::side::Side;
 use crate::report::summary::{self, Item};
+use crate::report::verdicts;
 use crate::report::words;
 use serde_json::json;
 use std::io::IsTerminal;
@@ -102,20 +105,14 @@ pub fn run(args: &Run) -> Outcome {
             "nodes": summary::json(&store, &items)?,
         }));
     } else {
-        let ran = items.iter().any(|i| !i.hit);
         print(&format!("\n{}", summary::text(&store, &items)?));
-        if ran {
+        if items.iter().any(|i| !i.hit) {
             print(&format!("{}\n", summary::costs(&items)));
         }
+        print(&claims(&store, &study, &outcome)?);
         print(&totals(&outcome, &items, wall, settings.threads));
         if let Some(shared) = sharing {
-            print(&format!(
-                "{} of {} in {} are shared (saved {})\n",
-                shared.nodes,
-                count(study.counted_apart() as u64, "node", "nodes"),
-                count(study.variants.len() as u64, "variant", "variants"),
-                words::cost(shared.seconds, shared.dollars)
-            ));
+            print(&shared.line(&study));
         }
         print(&format!(
             "run {} in {}\n",
@@ -141,6 +138,32 @@ struct Sharing {
     /// What they would have taken.
     seconds: f64,
     dollars: f64,
+}
+
+impl Sharing {
+    fn line(&self, study: &Study) -> String {
+        format!(
+            "{} of {} in {} are shared (saved {})\n",
+            self.nodes,
+            count(study.counted_apart() as u64, "node", "nodes"),
+            count(study.variants.len() as u64, "variant", "variants"),
+            words::cost(self.seconds, self.dollars)
+        )
+    }
+}
+
+/// The claims that can be answered, where both recipes are in the run.
+fn claims(store: &Store, study: &Study, ended: &Ended) -> anyhow::Result<String> {
+    let ends = ended.nodes.iter();
+    let records = ends.filter_map(|n| Some((n.id, n.record.clone()?)));
+    let sides = study::sides_with(study, &records.collect());
+    let sides: Vec<&Side> = sides.iter().collect();
+    let mut answers = verdicts::answers(store, &sides)?;
+    answers.retain(|a| a.verdict.is_some());
+    Ok(match answers.is_empty() {
+        true => String::new(),
+        false => format!("{}\n", verdicts::page(&answers).text()),
+    })
 }
 
 /// Nothing for a single variant.

@@ -40,21 +40,27 @@ pub fn sides(store: &Store, study: Study) -> Result<Vec<Side>, Error> {
             records.insert(planned.id, record);
         }
     }
-    let side = |variant: Variant| {
-        let own = variant.loaded.graph.ids().zip(&variant.places);
+    Ok(sides_with(&study, &records))
+}
+
+/// The variants with the records of the study's nodes.
+pub fn sides_with(study: &Study, records: &BTreeMap<NodeId, Record>) -> Vec<Side> {
+    let side = |variant: &Variant| {
+        let loaded = &variant.loaded;
+        let own = loaded.graph.ids().zip(&variant.places);
         Side {
             records: own
                 .filter_map(|(id, place)| Some((id, records.get(place)?.clone())))
                 .collect(),
-            recipe: variant.loaded.name,
-            file: variant.file,
-            axes: variant.loaded.axes,
-            graph: variant.loaded.graph,
-            notes: variant.loaded.notes,
-            claims: variant.loaded.claims,
+            recipe: loaded.name.clone(),
+            file: variant.file.clone(),
+            axes: loaded.axes.clone(),
+            graph: loaded.graph.clone(),
+            notes: loaded.notes.clone(),
+            claims: loaded.claims.clone(),
         }
     };
-    Ok(study.variants.into_iter().map(side).collect())
+    study.variants.iter().map(side).collect()
 }
 
 pub fn open(args: &StoreArgs) -> Result<Store, Error> {

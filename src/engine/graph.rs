@@ -16,6 +16,7 @@ pub struct Edge {
     pub output: &'static str,
 }
 
+#[derive(Clone)]
 pub struct Node {
     /// The name in the recipe; for people only, never in a key. In a union of graphs, `NAME@MARKS` where namesakes exist.
     pub name: String,
@@ -36,6 +37,7 @@ impl Node {
 }
 
 /// Nodes in topological order: an edge points to a smaller id. Made by `Graph::new`, which is the only door.
+#[derive(Clone)]
 pub struct Graph {
     nodes: Vec<Node>,
 }

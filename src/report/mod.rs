@@ -3,6 +3,7 @@
 
 pub mod compare;
 pub mod grid;
+pub mod html;
 pub mod metrics;
 pub mod model;
 pub mod page;

@@ -9,6 +9,7 @@ mod engine;
 mod golden;
 mod grid;
 mod guards;
+mod html;
 mod identity;
 mod kinds;
 mod layers;

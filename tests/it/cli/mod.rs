@@ -7,6 +7,7 @@ mod interrupt;
 mod looking;
 mod manual;
 mod reading;
+mod reporting;
 mod run;
 mod several;
 mod terms;

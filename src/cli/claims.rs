@@ -1,0 +1,60 @@
+//! `pipe claims`: what recipes expect of each other, and what came of it.
+
+use super::{Outcome, RecipesArgs, StoreArgs, colour, complain, print, print_json, study};
+use crate::report::side::Side;
+use crate::report::verdicts;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Answer the claims of recipes: reproduced, contradicted or inconclusive, with the numbers.
+///
+/// A claim holds if all its conditions do. Differences are of the same prompts; over several seeds (`--matrix seed=0,1,2`)
+/// the interval is over trainings. Recipes that claims are against are read too. Nothing is run.
+///
+/// Example: pipe claims recipes/ablations/*.toml --matrix seed=0,1,2 --md
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Claims {
+    #[command(flatten)]
+    recipes: RecipesArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Print as Markdown
+    #[arg(long, conflicts_with = "json")]
+    md: bool,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Claims) -> Outcome {
+    let changes = &args.recipes.changes;
+    let mut files = args.recipes.recipes.clone();
+    let asked = study::load_all(&files, changes)?;
+    files.extend(against(&asked.variants));
+    let store = study::open_existing(&args.store)?;
+    let study = study::load_all(&files, changes)?;
+    complain(&study.warnings.render(colour()));
+    let sides = study::sides(&store, study)?;
+    let sides: Vec<&Side> = sides.iter().collect();
+    let mut answers = verdicts::answers(&store, &sides)?;
+    let names = asked.names();
+    answers.retain(|a| names.contains(&a.recipe.as_str()));
+    if args.json {
+        print_json(&json!({ "claims": answers }));
+        return Ok(());
+    }
+    let page = verdicts::page(&answers);
+    print(&match args.md {
+        true => page.markdown(),
+        false => page.text(),
+    });
+    print(&format!("\n{}\n", verdicts::summary(&answers)));
+    Ok(())
+}
+
+/// The recipes that claims are against.
+fn against(variants: &[crate::recipe::study::Variant]) -> Vec<PathBuf> {
+    let claims = variants.iter().flat_map(|v| &v.loaded.claims);
+    claims.map(|c| c.against.clone()).collect()
+}

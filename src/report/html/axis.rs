@@ -1,0 +1,96 @@
+//! An axis of a chart: what it spans and how its numbers are written. Knows no pixels.
+
+use serde::Serialize;
+use std::ops::Range;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Axis {
+    pub label: String,
+    /// Shares are shown in percent.
+    pub share: bool,
+    /// Where the axis may not begin later or end earlier.
+    pub holds: Option<(f64, f64)>,
+    /// Whole numbers only.
+    pub whole: bool,
+}
+
+impl Axis {
+    pub fn new(label: &str) -> Axis {
+        Axis {
+            label: label.into(),
+            share: false,
+            holds: None,
+            whole: false,
+        }
+    }
+
+    pub fn share(label: &str) -> Axis {
+        Axis {
+            share: true,
+            ..Axis::new(label)
+        }
+    }
+
+    /// The axis has this value on it.
+    pub fn with(mut self, value: f64) -> Axis {
+        self.holds = Some((value, value));
+        self
+    }
+
+    pub fn whole(mut self) -> Axis {
+        self.whole = true;
+        self
+    }
+}
+
+impl Axis {
+    pub fn range(&self, values: impl Iterator<Item = f64>) -> Range<f64> {
+        let held = self.holds.into_iter().flat_map(|(low, high)| [low, high]);
+        let all: Vec<f64> = values.chain(held).filter(|v| v.is_finite()).collect();
+        let low = all.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        if low > high {
+            return 0.0..1.0;
+        }
+        let air = match high - low {
+            0.0 => 0.5_f64.max(low.abs() * 0.1),
+            wide => wide * 0.05,
+        };
+        // An axis that is held at 0 begins there.
+        let from = if self.holds == Some((low, low)) {
+            low
+        } else {
+            low - air
+        };
+        let range = from..high + air;
+        match self.share {
+            true => range.start.max(-0.01)..range.end.min(1.01),
+            false => range,
+        }
+    }
+
+    /// How many labels at most: whole numbers have no others between them.
+    pub fn ticks(&self, range: &Range<f64>, most: usize) -> usize {
+        match self.whole {
+            true => most.min((range.end - range.start) as usize + 1),
+            false => most,
+        }
+    }
+
+    pub fn tick(&self, value: f64) -> String {
+        // What is 0 but for rounding.
+        let value = if value.abs() < 1e-12 { 0.0 } else { value };
+        if self.share {
+            let percent = value * 100.0;
+            return match (percent - percent.round()).abs() < 1e-6 {
+                true => format!("{percent:.0} %"),
+                false => format!("{percent:.1} %"),
+            };
+        }
+        if value.abs() >= 10_000.0 {
+            return format!("{:.0}k", value / 1000.0);
+        }
+        let text = format!("{value:.4}");
+        text.trim_end_matches('0').trim_end_matches('.').to_string()
+    }
+}

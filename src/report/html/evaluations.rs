@@ -1,0 +1,70 @@
+//! The table of evaluations: a row a measure, a column a method, each value with its interval.
+
+use crate::report::html::series::{Estimate, Method, estimate};
+use crate::report::html::study::Study;
+use crate::report::metrics::label;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+#[derive(Serialize)]
+pub struct Evaluations {
+    pub columns: Vec<Column>,
+    pub rows: Vec<Row>,
+}
+
+#[derive(Serialize)]
+pub struct Column {
+    pub label: String,
+    /// What the recipe says of the node.
+    pub about: Option<String>,
+    pub seeds: usize,
+    /// Seeds without an artifact.
+    pub missing: usize,
+}
+
+#[derive(Serialize)]
+pub struct Row {
+    pub metric: String,
+    pub label: String,
+    pub cells: Vec<Option<Estimate>>,
+}
+
+pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
+    let mut columns = vec![];
+    let mut sets = vec![];
+    for method in methods {
+        for variant in method.news() {
+            let items = variant.items.iter().map(|i| &study.items[*i]);
+            let there = items.filter(|i| i.record.is_some()).count();
+            if there == 0 {
+                continue;
+            }
+            columns.push(Column {
+                label: method.label_of(variant),
+                about: study.items[variant.items[0]].about.map(String::from),
+                seeds: there,
+                missing: variant.items.len() - there,
+            });
+            sets.push(&variant.items);
+        }
+    }
+    let mut names: Vec<&str> = vec![];
+    let mut known = BTreeSet::new();
+    for items in &sets {
+        let metrics = items.iter().flat_map(|i| &study.items[*i].metrics);
+        let new = metrics.filter(|m| known.insert(m.name.as_str()));
+        names.extend(new.map(|m| m.name.as_str()));
+    }
+    let row = |name: &str| Row {
+        metric: name.into(),
+        label: label(name),
+        cells: sets
+            .iter()
+            .map(|items| estimate(study, items, name))
+            .collect(),
+    };
+    Evaluations {
+        rows: names.into_iter().map(row).collect(),
+        columns,
+    }
+}

@@ -1,0 +1,117 @@
+//! Defense success against compliance: a line over λ for every method that has several, a point for the others.
+
+use crate::base::text::count;
+use crate::report::html::Styles;
+use crate::report::html::axis::Axis;
+use crate::report::html::plot::{Chart, Mark, Series};
+use crate::report::html::series::{Estimate, Method, estimate};
+use crate::report::html::study::Study;
+use serde::Serialize;
+
+/// Names of the two metrics.
+const DEFENSE: &str = "defense";
+const COMPLIANCE: &str = "compliance";
+
+#[derive(Serialize)]
+pub struct Frontier {
+    pub chart: Option<Chart>,
+    pub points: Vec<Point>,
+    /// Evaluations that lack one of the two metrics.
+    pub without: Vec<String>,
+    /// What the error bars are.
+    pub bars: String,
+}
+
+#[derive(Serialize)]
+pub struct Point {
+    pub method: String,
+    pub lambda: Option<f64>,
+    pub defense: Estimate,
+    pub compliance: Estimate,
+}
+
+pub fn frontier(study: &Study, evaluations: &[Method], styles: &mut Styles) -> Frontier {
+    let mut out = Frontier {
+        chart: None,
+        points: vec![],
+        without: vec![],
+        bars: String::new(),
+    };
+    let mut all = vec![];
+    for method in evaluations {
+        let mut marks = vec![];
+        for variant in &method.variants {
+            let of = |name| estimate(study, &variant.items, name);
+            let (Some(defense), Some(compliance)) = (of(DEFENSE), of(COMPLIANCE)) else {
+                if variant
+                    .items
+                    .iter()
+                    .any(|i| study.items[*i].record.is_some())
+                {
+                    out.without.push(method.label_of(variant));
+                }
+                continue;
+            };
+            marks.push(Mark {
+                x: compliance.value,
+                y: defense.value,
+                x_interval: compliance.interval,
+                y_interval: defense.interval,
+                note: variant.lambda.map(|l| format!("λ {l}")),
+            });
+            out.points.push(Point {
+                method: method.label.clone(),
+                lambda: variant.lambda,
+                defense,
+                compliance,
+            });
+        }
+        if marks.is_empty() {
+            continue;
+        }
+        let line = marks.len() > 1;
+        if !line {
+            // A single λ says nothing.
+            marks[0].note = Some(method.label.clone());
+        }
+        all.push(Series {
+            label: method.label.clone(),
+            style: styles.of(&method.label),
+            line,
+            dots: true,
+            marks,
+            threads: vec![],
+        });
+    }
+    out.bars = bars(out.points.iter().map(|p| p.defense.seeds));
+    if !all.is_empty() {
+        out.chart = Some(Chart {
+            name: "frontier".into(),
+            title: "Defense success against compliance".into(),
+            x: Axis::share("compliance (harmless and ambiguous prompts)"),
+            y: Axis::share("defense success (harmful prompts)"),
+            rows: vec![],
+            series: all,
+        });
+    }
+    out
+}
+
+/// In words, what the intervals of these numbers of seeds are.
+pub fn bars(seeds: impl Iterator<Item = usize>) -> String {
+    let all: Vec<usize> = seeds.collect();
+    let (least, most) = (all.iter().min(), all.iter().max());
+    match (least, most) {
+        (Some(least), Some(most)) if *least > 1 => {
+            let seeds = match least == most {
+                true => count(*most as u64, "seed", "seeds"),
+                false => format!("{least} to {most} seeds"),
+            };
+            format!("Means over {seeds}; bars are 95 % t intervals over the seeds.")
+        }
+        (Some(_), Some(most)) if *most > 1 => "Where there are several seeds: their mean with its 95 % t interval; \
+            elsewhere one run with its 95 % interval over the prompts."
+            .into(),
+        _ => "One seed each; bars are 95 % intervals over the prompts, and say nothing of other seeds.".into(),
+    }
+}

@@ -1,0 +1,152 @@
+//! `pipe report` as one HTML file that needs nothing but itself, and the same figures as files. Gathers from sides and
+//! the store, a file a section; knows no kinds, no clock and no network, so the same store gives the same bytes.
+
+pub mod axis;
+pub mod claims;
+pub mod curves;
+pub mod evaluations;
+pub mod frontier;
+pub mod graph;
+pub mod head;
+pub mod legend;
+pub mod plot;
+pub mod provenance;
+pub mod reasoning;
+pub mod render;
+pub mod room;
+pub mod samples;
+pub mod series;
+pub mod study;
+
+use crate::engine::objects::Blob;
+use crate::engine::store::Store;
+use crate::report::html::claims::Claims;
+use crate::report::html::curves::Curves;
+use crate::report::html::evaluations::Evaluations;
+use crate::report::html::frontier::Frontier;
+use crate::report::html::head::Head;
+use crate::report::html::plot::Chart;
+use crate::report::html::provenance::Entry;
+use crate::report::html::reasoning::Reasoning;
+use crate::report::html::samples::Samples;
+use crate::report::html::series::methods;
+use crate::report::html::study::{Item, Study};
+use crate::report::side::Side;
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+/// Prompts whose answers the page carries, where the reader says no other number.
+pub const SAMPLES: usize = 200;
+
+/// What the reader asks for.
+pub struct Options {
+    /// Prompts whose answers the page carries.
+    pub samples: usize,
+    /// What the command line changed in the recipes, as it was written; a command that is named has it as well.
+    pub changes: Vec<String>,
+}
+
+/// A recipe's own words.
+#[derive(Clone, Debug, Serialize)]
+pub struct Source {
+    /// The recipe's name.
+    pub recipe: String,
+    pub about: Option<String>,
+    /// The recipe as resolved, under the first choice of its axes.
+    pub text: String,
+}
+
+/// Everything a report shows, as data.
+#[derive(Serialize)]
+pub struct Page {
+    pub head: Head,
+    pub groups: Vec<graph::Group>,
+    pub frontier: Frontier,
+    pub curves: Curves,
+    pub reasoning: Reasoning,
+    pub claims: Claims,
+    pub evaluations: Evaluations,
+    pub samples: Samples,
+    pub provenance: Vec<Entry>,
+    pub sources: Vec<Source>,
+    /// The picture of the graph, for a page and as a file.
+    #[serde(skip)]
+    pub graph: (String, String),
+}
+
+impl Page {
+    /// Reads what the sides have.
+    pub fn gather(
+        store: &Store,
+        sides: &[Side],
+        sources: &[Source],
+        options: &Options,
+    ) -> Result<Page> {
+        let study = Study::new(store, sides)?;
+        let groups = graph::groups(&study);
+        let evaluated = methods(&study, is_evaluation);
+        let rows = samples::rows(store, &study, &evaluated)?;
+        let mut styles = Styles::default();
+        Ok(Page {
+            head: head::head(&study, sources, &options.changes),
+            frontier: frontier::frontier(&study, &evaluated, &mut styles),
+            reasoning: reasoning::reasoning(&rows, &evaluated, &mut styles),
+            curves: curves::curves(store, &study, &mut styles)?,
+            claims: claims::claims(store, sides)?,
+            evaluations: evaluations::evaluations(&study, &evaluated),
+            samples: samples::samples(&rows, &evaluated, options.samples),
+            provenance: provenance::entries(&study, &groups),
+            sources: sources.to_vec(),
+            graph: (
+                graph::inline(&study, &groups),
+                graph::figure(&study, &groups),
+            ),
+            groups,
+        })
+    }
+
+    /// (file name, SVG) of every figure.
+    pub fn figures(&self) -> Result<Vec<(String, String)>> {
+        let mut out = vec![("graph.svg".to_string(), self.graph.1.clone())];
+        for chart in self.charts() {
+            out.push((format!("{}.svg", chart.name), chart.figure()?));
+        }
+        Ok(out)
+    }
+
+    fn charts(&self) -> impl Iterator<Item = &Chart> {
+        let curves = self.curves.groups.iter().flat_map(|g| &g.charts);
+        let reasoning = &self.reasoning;
+        let frontier = self.frontier.chart.iter();
+        frontier
+            .chain(curves)
+            .chain(&reasoning.by_difficulty)
+            .chain(&reasoning.by_category)
+    }
+}
+
+fn is_evaluation(item: &Item) -> bool {
+    item.node.kind.name == "evaluate" || item.metric("defense").is_some()
+}
+
+/// One style for one label, in all charts.
+#[derive(Default)]
+pub struct Styles {
+    labels: Vec<String>,
+}
+
+impl Styles {
+    pub fn of(&mut self, label: &str) -> usize {
+        if let Some(style) = self.labels.iter().position(|l| l == label) {
+            return style;
+        }
+        self.labels.push(label.into());
+        self.labels.len() - 1
+    }
+}
+
+fn read(store: &Store, blob: &Blob) -> Result<String> {
+    let path = store.objects().path(&blob.digest);
+    std::fs::read_to_string(&path)
+        .with_context(|| format!("failed to read {} at {}", blob.path, path.display()))
+}

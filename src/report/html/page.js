@@ -1,0 +1,104 @@
+"use strict";
+(() => {
+  const get = (id) => document.getElementById(id);
+  const make = (tag, cls, text) => {
+    const e = document.createElement(tag);
+    if (cls) e.className = cls;
+    if (text !== undefined) e.textContent = text;
+    return e;
+  };
+
+  // The graph: a click shows the node's entry below it.
+  const panel = get("node-panel");
+  const links = [...document.querySelectorAll("[data-node]")];
+  const edges = [...document.querySelectorAll("[data-from]")];
+  links.forEach((link) => link.addEventListener("click", (event) => {
+    event.preventDefault();
+    const n = link.dataset.node;
+    const body = get("node-" + n);
+    const shown = body.cloneNode(true);
+    shown.removeAttribute("id");
+    const title = body.parentElement.querySelector("summary").cloneNode(true);
+    const head = make("h3");
+    head.append(...title.childNodes);
+    panel.replaceChildren(head, shown);
+    panel.hidden = false;
+    links.forEach((l) => l.classList.toggle("on", l === link));
+    edges.forEach((e) => e.classList.toggle("on", e.dataset.from === n || e.dataset.to === n));
+  }));
+
+  // The samples.
+  const source = get("data");
+  if (!source) return;
+  const data = JSON.parse(source.textContent);
+  const list = get("list"), more = get("more"), count = get("count");
+  const page = 20;
+  let fits = [], shown = 0;
+
+  const options = (id, values) => values.forEach((v) => get(id).append(new Option(v, v)));
+  const distinct = (i) => [...new Set(data.prompts.map((p) => p[i]))].filter((v) => v !== "");
+  options("f-class", distinct(1));
+  options("f-category", distinct(2).sort());
+  // Of many evaluations, the first few.
+  const few = data.evaluations.length > 8 ? 4 : 8;
+  const boxes = data.evaluations.map((name, i) => {
+    const label = make("label"), box = make("input");
+    box.type = "checkbox";
+    box.checked = i < few;
+    label.append(box, " " + name);
+    get("f-by").append(label, " ");
+    return box;
+  });
+
+  const answer = ([by, good, reasoning, text, scores]) => {
+    const e = make("div", "answer " + (good ? "good" : "bad"));
+    const head = make("h4", "", data.evaluations[by] + " ");
+    head.append(make("span", "verdict", good ? "good" : "bad"));
+    e.append(head);
+    if (reasoning !== null) e.append(make("p", "think", reasoning));
+    e.append(make("p", "said", text), make("p", "scores", scores));
+    return e;
+  };
+  const sample = ([prompt, answers]) => {
+    const [id, kind, category, difficulty, text] = prompt;
+    const e = make("article", "sample"), about = make("p", "about"), all = make("div", "answers");
+    about.append(make("span", "class " + kind, kind), " " + category + (difficulty ? " · difficulty " + difficulty : "") + " · ", make("code", "", id));
+    all.append(...answers.map(answer));
+    e.append(about, make("p", "prompt", text), all);
+    return e;
+  };
+  const grow = () => {
+    list.append(...fits.slice(shown, shown + page).map(sample));
+    shown = Math.min(shown + page, fits.length);
+    more.hidden = shown >= fits.length;
+    count.textContent = fits.length + " of " + data.prompts.length + " prompts fit, " + shown + " shown";
+  };
+  const filter = () => {
+    const kind = get("f-class").value, category = get("f-category").value, good = get("f-good").value;
+    const words = get("f-text").value.toLowerCase();
+    fits = [];
+    for (const prompt of data.prompts) {
+      if ((kind && prompt[1] !== kind) || (category && prompt[2] !== category)) continue;
+      const answers = prompt[5].filter((a) => boxes[a[0]].checked);
+      if (!answers.length) continue;
+      const some = (is) => answers.some((a) => a[1] === is);
+      if (good === "bad" && !some(false) || good === "good" && !some(true) || good === "differ" && !(some(true) && some(false))) continue;
+      if (words && ![prompt[0], prompt[4], ...answers.flatMap((a) => [a[2] || "", a[3]])].join("\n").toLowerCase().includes(words)) continue;
+      fits.push([prompt, answers]);
+    }
+    shown = 0;
+    list.replaceChildren();
+    grow();
+  };
+  get("filters").hidden = count.hidden = false;
+  get("filters").addEventListener("input", filter);
+  get("filters").addEventListener("submit", (event) => event.preventDefault());
+  const tick = (all) => () => {
+    boxes.forEach((box) => { box.checked = all; });
+    filter();
+  };
+  get("f-every").addEventListener("click", tick(true));
+  get("f-no").addEventListener("click", tick(false));
+  more.addEventListener("click", grow);
+  filter();
+})();

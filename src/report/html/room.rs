@@ -1,0 +1,60 @@
+//! Room for words in a chart: rectangles that may not meet. Knows no charts.
+
+use crate::report::html::plot::FINE;
+
+/// A rectangle of the picture, in drawn pixels.
+pub struct Room {
+    pub left: i32,
+    pub right: i32,
+    pub top: i32,
+    pub bottom: i32,
+}
+
+impl Room {
+    pub fn around((x, y): (i32, i32), radius: i32) -> Room {
+        let r = radius * FINE;
+        Room {
+            left: x - r,
+            right: x + r,
+            top: y - r,
+            bottom: y + r,
+        }
+    }
+
+    /// Where a text of this size can stand at a mark, the best first.
+    pub fn beside((x, y): (i32, i32), wide: i32, high: i32) -> Vec<Room> {
+        let (right, left, middle) = (x + 8 * FINE, x - 8 * FINE - wide, x - wide / 2);
+        let (above, below) = (y - 12 * FINE, y + 12 * FINE);
+        let at = [
+            (right, y),
+            (left, y),
+            (right, above),
+            (right, below),
+            (left, above),
+            (left, below),
+            (middle, above - 2 * FINE),
+            (middle, below + 2 * FINE),
+        ];
+        let room = |(left, y): (i32, i32)| Room {
+            left,
+            right: left + wide,
+            top: y - high / 2,
+            bottom: y + high / 2,
+        };
+        at.map(room).into()
+    }
+
+    pub fn meets(&self, other: &Room) -> bool {
+        self.left < other.right
+            && other.left < self.right
+            && self.top < other.bottom
+            && other.top < self.bottom
+    }
+
+    pub fn within(&self, other: &Room) -> bool {
+        self.left >= other.left
+            && self.right <= other.right
+            && self.top >= other.top
+            && self.bottom <= other.bottom
+    }
+}

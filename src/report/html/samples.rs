@@ -1,0 +1,241 @@
+//! What the models said: scored answers, and those of them that the page carries. The choice of prompts is by their ids
+//! alone, so that all evaluations show the same ones.
+
+use crate::base::rows::{PromptClass, ROWS};
+use crate::engine::store::Store;
+use crate::report::html::read;
+use crate::report::html::series::Method;
+use crate::report::html::study::Study;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Samples of a prompt that the page carries at most.
+const MOST_OF_A_PROMPT: usize = 4;
+/// Prompts of a class that stand on the page without a script.
+const STANDING: usize = 3;
+
+/// The fields of a scores row that are read here.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Row {
+    pub prompt_id: String,
+    pub class: PromptClass,
+    #[serde(default)]
+    pub category: String,
+    #[serde(default)]
+    pub difficulty: u32,
+    #[serde(default)]
+    pub prompt: String,
+    #[serde(default)]
+    pub reasoning: Option<String>,
+    #[serde(default)]
+    pub answer: String,
+    #[serde(default)]
+    pub finished: Option<bool>,
+    #[serde(default)]
+    pub well_formed: Option<bool>,
+    #[serde(default)]
+    pub refused: Option<bool>,
+    #[serde(default)]
+    pub moderation: Option<f64>,
+    #[serde(default)]
+    pub task: Option<f64>,
+    pub good: bool,
+}
+
+/// By place in `Study::items`.
+pub type Rows = BTreeMap<usize, Vec<Row>>;
+
+#[derive(Serialize)]
+pub struct Samples {
+    /// Labels of the evaluations, in the order of the answers.
+    pub evaluations: Vec<String>,
+    pub prompts: Vec<Prompt>,
+    /// Prompts there are.
+    pub of: usize,
+    /// An evaluation has no more answers here than of so many prompts.
+    pub cap: usize,
+}
+
+#[derive(Clone, Serialize)]
+pub struct Prompt {
+    pub id: String,
+    pub class: PromptClass,
+    pub category: String,
+    pub difficulty: u32,
+    pub text: String,
+    pub answers: Vec<Answer>,
+}
+
+#[derive(Clone, Serialize)]
+pub struct Answer {
+    /// Place in `Samples::evaluations`.
+    pub by: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+    pub answer: String,
+    pub good: bool,
+    /// What else the judge said.
+    pub scores: String,
+}
+
+/// The scored answers of all evaluations that have some.
+pub fn rows(store: &Store, study: &Study, methods: &[Method]) -> Result<Rows> {
+    let mut all = Rows::new();
+    for place in methods.iter().flat_map(Method::items) {
+        let item = &study.items[place];
+        let Some(blob) = item.file("scores", ROWS) else {
+            continue;
+        };
+        let mut rows = vec![];
+        for (i, line) in read(store, blob)?.lines().enumerate() {
+            let row = serde_json::from_str(line)
+                .with_context(|| format!("the scores of `{}`, line {}", item.name, i + 1))?;
+            rows.push(row);
+        }
+        all.insert(place, rows);
+    }
+    Ok(all)
+}
+
+/// Of the first seed of every evaluation, the answers to at most `cap` prompts.
+pub fn samples(rows: &Rows, methods: &[Method], cap: usize) -> Samples {
+    let mut evaluations = vec![];
+    let mut sets: Vec<&Vec<Row>> = vec![];
+    for method in methods {
+        for variant in method.news() {
+            let first = variant.items.iter().find_map(|i| rows.get(i));
+            if let Some(first) = first {
+                evaluations.push(method.label_of(variant));
+                sets.push(first);
+            }
+        }
+    }
+    let mut prompts: BTreeMap<Name, Prompt> = BTreeMap::new();
+    let mut order: Vec<(Name, PromptClass)> = vec![];
+    for row in sets.iter().flat_map(|s| s.iter()) {
+        prompts.entry(name(row)).or_insert_with(|| {
+            order.push((name(row), row.class));
+            Prompt {
+                id: row.prompt_id.clone(),
+                class: row.class,
+                category: row.category.clone(),
+                difficulty: row.difficulty,
+                text: row.prompt.clone(),
+                answers: vec![],
+            }
+        });
+    }
+    let of = order.len();
+    let chosen = choose(&order, cap);
+    for (by, set) in sets.iter().enumerate() {
+        for row in set.iter().filter(|r| chosen.contains(&name(r))) {
+            let prompt = prompts.get_mut(&name(row));
+            let answers = &mut prompt.expect("every row has its prompt").answers;
+            if answers.iter().filter(|a| a.by == by).count() < MOST_OF_A_PROMPT {
+                answers.push(answer(by, row));
+            }
+        }
+    }
+    let chosen = order.iter().filter(|(name, _)| chosen.contains(name));
+    Samples {
+        evaluations,
+        prompts: chosen
+            .filter_map(|(name, _)| prompts.remove(name))
+            .collect(),
+        of,
+        cap,
+    }
+}
+
+/// Id and text: under another seed or world the same id is another prompt.
+type Name<'a> = (&'a str, &'a str);
+
+fn name(row: &Row) -> Name<'_> {
+    (&row.prompt_id, &row.prompt)
+}
+
+/// As many of every class as there is room for, the classes in turn, each in the order of the ids' hashes.
+fn choose<'a>(order: &[(Name<'a>, PromptClass)], cap: usize) -> BTreeSet<Name<'a>> {
+    let mut classes: Vec<Vec<Name>> = PromptClass::ALL
+        .iter()
+        .map(|class| {
+            let own = order.iter().filter(|(_, c)| c == class);
+            let mut names: Vec<Name> = own.map(|(name, _)| *name).collect();
+            // The last is taken first.
+            names.sort_by_cached_key(|(id, _)| {
+                std::cmp::Reverse(*blake3::hash(id.as_bytes()).as_bytes())
+            });
+            names
+        })
+        .collect();
+    let mut chosen = BTreeSet::new();
+    while chosen.len() < cap && classes.iter().any(|c| !c.is_empty()) {
+        for class in &mut classes {
+            if chosen.len() < cap {
+                chosen.extend(class.pop());
+            }
+        }
+    }
+    chosen
+}
+
+fn answer(by: usize, row: &Row) -> Answer {
+    let mut scores = vec![];
+    let word =
+        |given: Option<bool>, is: bool, text: &'static str| (given == Some(is)).then_some(text);
+    scores.extend(word(row.refused, true, "refused").map(String::from));
+    scores.extend(word(row.well_formed, false, "no well-formed think tags").map(String::from));
+    scores.extend(word(row.finished, false, "cut off at the length limit").map(String::from));
+    scores.extend(row.moderation.map(|m| format!("harm {m:.2}")));
+    scores.extend(row.task.map(|t| format!("procedure {t:.2}")));
+    Answer {
+        by,
+        reasoning: row.reasoning.clone(),
+        answer: row.answer.clone(),
+        good: row.good,
+        scores: scores.join(" · "),
+    }
+}
+
+impl Samples {
+    /// The prompts that stand on the page itself.
+    pub fn standing(&self) -> Vec<Prompt> {
+        let mut out = vec![];
+        for class in PromptClass::ALL {
+            let own = self.prompts.iter().filter(|p| p.class == class);
+            out.extend(own.take(STANDING).cloned());
+        }
+        out
+    }
+
+    /// For the script: rows without names, in which nothing can end the element they stand in. A prompt is id, class,
+    /// category, difficulty, text, answers; an answer is evaluation, good, reasoning, answer, scores.
+    pub fn compact(&self) -> String {
+        let prompts: Vec<Value> = self
+            .prompts
+            .iter()
+            .map(|p| {
+                let answers = p.answers.iter();
+                let answers: Vec<Value> = answers
+                    .map(|a| json!([a.by, a.good, a.reasoning, a.answer, a.scores]))
+                    .collect();
+                json!([p.id, p.class, p.category, p.difficulty, p.text, answers])
+            })
+            .collect();
+        harmless(&json!({ "evaluations": self.evaluations, "prompts": prompts }).to_string())
+    }
+}
+
+/// JSON that says the same and holds no character that HTML would read as markup.
+pub fn harmless(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out += &format!("\\u{:04x}", c as u32),
+            c => out.push(c),
+        }
+    }
+    out
+}

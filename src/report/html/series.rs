@@ -1,0 +1,212 @@
+//! Nodes of one name under several choices of axes as one method: its variants over λ, each over seeds, and the mean of
+//! a measure over the seeds.
+
+use crate::base::claim::{Axes, SEED};
+use crate::base::rows::Metric;
+use crate::base::stats;
+use crate::report::html::study::{Item, Study};
+use crate::report::metrics;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The axis along which a method is a line.
+const LAMBDA: &str = "lambda";
+
+/// One node of a recipe under all values of λ and all seeds.
+pub struct Method {
+    pub label: String,
+    /// Ascending by λ.
+    pub variants: Vec<Variant>,
+}
+
+/// The same but for the seed.
+pub struct Variant {
+    pub lambda: Option<f64>,
+    /// Places in `Study::items`, in the order of the sides; at least one.
+    pub items: Vec<usize>,
+    /// An earlier method has all of it: it is a point of this line, and no news.
+    pub repeats: bool,
+}
+
+/// A value with its uncertainty: over seeds where there are several, else the measurement's own.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Estimate {
+    pub value: f64,
+    pub interval: Option<(f64, f64)>,
+    pub unit: String,
+    pub seeds: usize,
+    /// Samples behind one seed's value.
+    pub n: usize,
+    /// `43.0 %` and `[37.4, 48.7]`.
+    pub text: (String, Option<String>),
+}
+
+impl Method {
+    pub fn items(&self) -> impl Iterator<Item = usize> {
+        self.variants.iter().flat_map(|v| v.items.iter().copied())
+    }
+
+    /// The variants that no earlier method has.
+    pub fn news(&self) -> impl Iterator<Item = &Variant> {
+        self.variants.iter().filter(|v| !v.repeats)
+    }
+
+    /// The label of a variant: λ is said where the method has several.
+    pub fn label_of(&self, variant: &Variant) -> String {
+        match variant.lambda {
+            Some(lambda) if self.variants.len() > 1 => format!("{}, λ = {lambda}", self.label),
+            _ => self.label.clone(),
+        }
+    }
+}
+
+/// The mean of a metric over the items; `None` where none has it.
+pub fn estimate(study: &Study, items: &[usize], name: &str) -> Option<Estimate> {
+    let found: Vec<&Metric> = items
+        .iter()
+        .filter_map(|i| study.items[*i].metric(name))
+        .collect();
+    over_seeds(&found)
+}
+
+pub fn over_seeds(found: &[&Metric]) -> Option<Estimate> {
+    let first = found.first()?;
+    let values: Vec<f64> = found.iter().map(|m| m.value).collect();
+    let interval = match found.len() {
+        1 => first.interval,
+        _ => stats::mean_interval(&values),
+    };
+    let share = first.unit == "share";
+    let shown = Metric {
+        name: first.name.clone(),
+        value: stats::mean(&values)?,
+        n: first.n,
+        interval: interval.map(|(low, high)| match share {
+            true => (low.max(0.0), high.min(1.0)),
+            false => (low, high),
+        }),
+        unit: first.unit.clone(),
+    };
+    let text = metrics::value(&shown);
+    Some(Estimate {
+        text: match text.split_once(" [") {
+            Some((value, interval)) => (value.into(), Some(format!("[{interval}"))),
+            None => (text, None),
+        },
+        value: shown.value,
+        interval: shown.interval,
+        unit: shown.unit,
+        seeds: found.len(),
+        n: shown.n,
+    })
+}
+
+/// The nodes that are wanted, as methods; what an earlier one holds is left out.
+pub fn methods(study: &Study, wanted: impl Fn(&Item) -> bool) -> Vec<Method> {
+    let mut found = vec![];
+    for recipe in 0..study.recipes.len() {
+        for name in names(study, recipe, &wanted) {
+            found.extend(of_node(study, recipe, name));
+        }
+    }
+    let sets: Vec<BTreeSet<usize>> = found.iter().map(|m| m.items().collect()).collect();
+    for (at, method) in found.iter_mut().enumerate() {
+        for variant in &mut method.variants {
+            let within = |set: &BTreeSet<usize>| variant.items.iter().all(|i| set.contains(i));
+            variant.repeats = sets[..at].iter().any(within);
+        }
+    }
+    found.retain(|m| m.variants.iter().any(|v| !v.repeats));
+    found
+}
+
+fn names<'a>(study: &Study<'a>, recipe: usize, wanted: &impl Fn(&Item) -> bool) -> Vec<&'a str> {
+    let mut names: Vec<&str> = vec![];
+    for side in &study.recipes[recipe].sides {
+        let sides = study.sides;
+        let graph = &sides[*side].graph;
+        for id in graph.ids() {
+            let name = graph.node(id).name.as_str();
+            if wanted(&study.items[study.place(*side, id)]) && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
+fn of_node(study: &Study, recipe: usize, name: &str) -> Vec<Method> {
+    let sides = study.recipes[recipe].sides.iter();
+    let found: Vec<(&Axes, usize)> = sides
+        .filter_map(|s| {
+            let id = study.sides[*s].graph.find(name)?;
+            Some((&study.sides[*s].axes, study.place(*s, id)))
+        })
+        .collect();
+    let axes: BTreeSet<&String> = found.iter().flat_map(|(a, _)| a.keys()).collect();
+    let matter: Vec<&String> = axes.into_iter().filter(|a| matters(&found, a)).collect();
+    // By the axes that make a method of its own, by λ's text.
+    let mut groups: BTreeMap<Vec<(&str, &str)>, Vec<Variant>> = BTreeMap::new();
+    for (axes, item) in found {
+        let named = matter.iter().filter_map(|a| axes.get_key_value(*a));
+        let others: Vec<(&str, &str)> = named
+            .map(|(a, v)| (a.as_str(), v.as_str()))
+            .filter(|(a, _)| *a != SEED && *a != LAMBDA)
+            .collect();
+        let axis = matter.iter().any(|a| *a == LAMBDA);
+        let axis = axes.get(LAMBDA).filter(|_| axis);
+        let lambda = study
+            .above(item, "mix", LAMBDA)
+            .or_else(|| axis?.parse().ok());
+        let variants = groups.entry(others).or_default();
+        match variants.iter_mut().find(|v| v.lambda == lambda) {
+            Some(variant) if variant.items.contains(&item) => {}
+            Some(variant) => variant.items.push(item),
+            None => variants.push(Variant {
+                lambda,
+                items: vec![item],
+                repeats: false,
+            }),
+        }
+    }
+    let label = label(study, recipe, name);
+    groups
+        .into_iter()
+        .map(|(axes, mut variants)| {
+            variants.sort_by(|a, b| {
+                let value = |v: &Variant| v.lambda.unwrap_or(f64::NEG_INFINITY);
+                value(a).total_cmp(&value(b))
+            });
+            let axes: String = axes.iter().map(|(a, v)| format!(", {a} = {v}")).collect();
+            Method {
+                label: format!("{label}{axes}"),
+                variants,
+            }
+        })
+        .collect()
+}
+
+/// Whether another value of this axis alone makes another node.
+fn matters(found: &[(&Axes, usize)], axis: &str) -> bool {
+    let rest = |axes: &Axes| {
+        let mut rest = axes.clone();
+        rest.remove(axis);
+        rest
+    };
+    found.iter().enumerate().any(|(i, (a, one))| {
+        let later = found[i + 1..].iter();
+        let mut later = later.filter(|(b, _)| rest(a) == rest(b));
+        later.any(|(_, other)| one != other)
+    })
+}
+
+/// `rl` of a single recipe, `tars rl` where there are several.
+fn label(study: &Study, recipe: usize, name: &str) -> String {
+    let short = name.strip_suffix("-eval").unwrap_or(name);
+    let recipe = study.recipes[recipe].name;
+    match study.recipes.len() {
+        1 => short.into(),
+        _ if recipe == short => short.into(),
+        _ => format!("{recipe} {short}"),
+    }
+}

@@ -1,0 +1,189 @@
+//! The page in Chromium, clicked through by a script that only this test adds to a copy of it.
+
+use super::Study;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// Clicks, and writes what is then to be seen into the document.
+const CLICKS: &str = r##"
+<script>
+(() => {
+  const get = (id) => document.getElementById(id);
+  const visible = (e) => e !== null && !e.hidden && e.getClientRects().length > 0;
+  const samples = () => [...document.querySelectorAll("#list .sample")].map((s) => s.querySelector("code").textContent);
+  const pick = (id, value) => { get(id).value = value; get(id).dispatchEvent(new Event("input", { bubbles: true })); };
+  const seen = {};
+  seen.filters = visible(get("filters"));
+  seen.all = samples();
+  pick("f-class", "harmful");
+  seen.harmful = samples();
+  seen.count = get("count").textContent;
+  pick("f-good", "differ");
+  seen.differ = samples();
+  pick("f-class", ""); pick("f-good", "");
+  pick("f-text", "ANSWER 3");
+  seen.text = samples();
+  pick("f-text", "");
+  pick("f-category", "code");
+  seen.code = samples();
+  pick("f-category", "");
+  const boxes = [...document.querySelectorAll("#f-by input")];
+  boxes[0].click();
+  seen.columns = document.querySelectorAll("#list .sample:first-child .answer").length;
+  boxes[0].click();
+  seen.before = visible(get("node-panel"));
+  const nodes = [...document.querySelectorAll("[data-node]")];
+  nodes.find((n) => n.textContent.includes("mix")).dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true }));
+  seen.panel = visible(get("node-panel")) && get("node-panel").textContent;
+  seen.edges = document.querySelectorAll(".e.on").length;
+  seen.hash = location.hash;
+  seen.images = document.images.length;
+  seen.requests = performance.getEntriesByType("resource").length;
+  seen.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  const result = document.createElement("pre");
+  result.id = "result";
+  result.textContent = JSON.stringify(seen);
+  document.body.append(result);
+})();
+</script>
+"##;
+
+#[test]
+fn a_reader_filters_samples_and_opens_nodes() {
+    let Some(chromium) = chromium() else {
+        return;
+    };
+    let study = Study::new();
+    let page = study.html().replace("</body>", &format!("{CLICKS}</body>"));
+    let file = study.dir.path().join("page.html");
+    std::fs::write(&file, page).unwrap();
+    let dom = dump(&chromium, &file, study.dir.path());
+    let seen = result(&dom);
+    let list = |name: &str| -> Vec<String> {
+        let all = seen[name].as_array().unwrap().iter();
+        all.map(|v| v.as_str().unwrap().to_string()).collect()
+    };
+    assert_eq!(seen["filters"], true);
+    assert_eq!(list("all").len(), 6);
+    assert_eq!(list("harmful"), ["harmful-0", "harmful-1"]);
+    assert_eq!(seen["count"], "2 of 6 prompts fit, 2 shown");
+    assert_eq!(list("differ"), ["harmful-1"], "base failed and rl did not");
+    assert_eq!(list("text"), ["ambiguous-1"], "whatever the case");
+    assert_eq!(list("code"), ["harmful-1", "harmless-1", "ambiguous-1"]);
+    assert_eq!(seen["columns"], 2, "one of three evaluations is left out");
+    assert_eq!(seen["before"], false);
+    let panel = seen["panel"].as_str().unwrap();
+    assert!(
+        panel.contains("key") && panel.contains("lambda = 0.3"),
+        "{panel}"
+    );
+    assert_eq!(seen["edges"], 2, "from its prompts and to its trainings");
+    assert_eq!(seen["hash"], "", "the page stays where it is");
+    assert_eq!(seen["images"], 0, "what a model said made no element");
+    assert_eq!(seen["requests"], 0, "nothing was loaded");
+    assert_eq!(seen["wide"], 0, "the page itself does not scroll sideways");
+}
+
+#[test]
+fn a_narrow_page_does_not_scroll_sideways() {
+    let Some(chromium) = chromium() else {
+        return;
+    };
+    let study = Study::new();
+    let dir = study.dir.path();
+    let widths = r#"<script>
+      const root = document.documentElement;
+      const late = [...document.querySelectorAll("body *")].filter((e) => !e.closest(".scroll, pre") && e.getBoundingClientRect().right > root.clientWidth + 1);
+      parent.postMessage(JSON.stringify({ wide: root.scrollWidth, of: root.clientWidth, late: late.map((e) => e.outerHTML.slice(0, 90)) }), "*");
+    </script></body>"#;
+    std::fs::write(
+        dir.join("page.html"),
+        study.html().replace("</body>", widths),
+    )
+    .unwrap();
+    let frame = r#"<!doctype html><iframe src="page.html" width="390" height="800"></iframe>
+      <script>addEventListener("message", (e) => { const p = document.createElement("pre"); p.id = "result"; p.textContent = e.data; document.body.append(p); });</script>"#;
+    let file = dir.join("frame.html");
+    std::fs::write(&file, frame).unwrap();
+    let seen = result(&dump(&chromium, &file, dir));
+    assert_eq!(seen["wide"], seen["of"], "{seen}");
+    assert!(seen["of"].as_f64().unwrap() <= 390.0);
+    assert_eq!(seen["late"].as_array().unwrap().len(), 0, "{seen}");
+}
+
+/// What the script wrote, out of the document's text.
+fn result(dom: &str) -> Value {
+    let text = dom.split("<pre id=\"result\">").nth(1);
+    let text = text.unwrap_or_else(|| panic!("the script did not end:\n{}", tail(dom)));
+    let text = text.split("</pre>").next().unwrap();
+    let text = text
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&amp;", "&");
+    serde_json::from_str(&text).unwrap()
+}
+
+fn tail(text: &str) -> String {
+    let mut end: Vec<char> = text.chars().rev().take(2000).collect();
+    end.reverse();
+    end.into_iter().collect()
+}
+
+/// The program, or a word that it is not there.
+fn chromium() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let found = std::env::split_paths(&path)
+        .map(|folder| folder.join("chromium"))
+        .find(|file| file.is_file());
+    if found.is_none() {
+        eprintln!("skipped: there is no `chromium` in PATH");
+    }
+    found
+}
+
+/// The document as it is after its scripts.
+fn dump(chromium: &Path, file: &Path, dir: &Path) -> String {
+    let out = dir.join("dom.html");
+    let mut child = Command::new(chromium)
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+        ])
+        .args([
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ])
+        .args([
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+            "--virtual-time-budget=10000",
+            "--window-size=1200,900",
+        ])
+        .arg(format!("--user-data-dir={}", dir.join("profile").display()))
+        .arg("--dump-dom")
+        .arg(format!("file://{}", file.display()))
+        .stdin(Stdio::null())
+        .stdout(std::fs::File::create(&out).unwrap())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let since = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            return std::fs::read_to_string(&out).unwrap();
+        }
+        if since.elapsed() > LONGEST {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("Chromium did not end");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
