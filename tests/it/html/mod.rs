@@ -287,6 +287,9 @@ fn one_node_of_two_recipes_is_one_box_in_the_band_of_the_first() {
     assert!(study.html().contains("used by small, second"));
 }
 
+/// Name and type, and its files.
+type Output<'a> = (&'a str, Vec<(&'a str, String)>);
+
 /// Sides of `RECIPE` with records whose artifacts are written by hand.
 struct Study {
     dir: TempDir,
@@ -364,45 +367,36 @@ impl Study {
         let node = loaded.graph.node(id);
         let number = |axis: &str| loaded.axes[axis].parse::<f64>().unwrap();
         let (lambda, seed) = (number("lambda"), number("seed"));
-        let (outputs, hangs_on): (Vec<(&str, &str, Vec<(&str, String)>)>, String) =
-            match node.name.as_str() {
-                "base-eval" => (
-                    vec![
-                        (
-                            "metrics",
-                            "metrics",
-                            vec![(METRICS, measured(0.25, 0.75, Some((0.2, 0.3))))],
-                        ),
-                        ("scores", "scores", vec![(ROWS, scores(None))]),
-                    ],
-                    String::new(),
-                ),
-                "rl-eval" => (
-                    vec![
-                        (
-                            "metrics",
-                            "metrics",
-                            vec![(METRICS, measured(lambda + 0.1 * seed, 1.0 - lambda, None))],
-                        ),
-                        ("scores", "scores", vec![(ROWS, scores(Some("so ")))]),
-                    ],
-                    format!("{lambda} {seed}"),
-                ),
-                "rl" => (
-                    vec![(
-                        "metrics",
-                        "metrics",
-                        vec![
-                            (METRICS, r#"{"metrics":[]}"#.into()),
-                            ("curve.jsonl", curve(seed)),
-                        ],
-                    )],
-                    format!("{lambda} {seed}"),
-                ),
-                "rl-answers" => (vec![], format!("{lambda} {seed}")),
-                "mix" => (vec![], format!("{lambda}")),
-                _ => (vec![], String::new()),
-            };
+        let made = |defense, compliance, interval| {
+            vec![(METRICS, measured(defense, compliance, interval))]
+        };
+        let both = format!("{lambda} {seed}");
+        let (outputs, hangs_on): (Vec<Output>, String) = match node.name.as_str() {
+            "base-eval" => (
+                vec![
+                    ("metrics", made(0.25, 0.75, Some((0.2, 0.3)))),
+                    ("scores", vec![(ROWS, scores(None))]),
+                ],
+                String::new(),
+            ),
+            "rl-eval" => (
+                vec![
+                    ("metrics", made(lambda + 0.1 * seed, 1.0 - lambda, None)),
+                    ("scores", vec![(ROWS, scores(Some("so ")))]),
+                ],
+                both,
+            ),
+            "rl" => {
+                let none = (METRICS, r#"{"metrics":[]}"#.to_string());
+                (
+                    vec![("metrics", vec![none, ("curve.jsonl", curve(seed))])],
+                    both,
+                )
+            }
+            "rl-answers" => (vec![], both),
+            "mix" => (vec![], lambda.to_string()),
+            _ => (vec![], String::new()),
+        };
         let key = blake3::hash(format!("{} {hangs_on}", node.name).as_bytes());
         let outputs = outputs.into_iter();
         Record {
@@ -410,7 +404,7 @@ impl Study {
             kind: node.kind.name.into(),
             manifest: format!("kind = {}\nparam seed = 3\n", node.kind.name),
             outputs: outputs
-                .map(|(name, ty, files)| (name.to_string(), self.artifact(ty, &files)))
+                .map(|(ty, files)| (ty.to_string(), self.artifact(ty, &files)))
                 .collect(),
             cost: Cost {
                 seconds: 1.5,
