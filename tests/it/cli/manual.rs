@@ -2,12 +2,13 @@
 
 use super::Space;
 
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 14] = [
     "check",
     "plan",
     "run",
     "why",
     "show",
+    "report",
     "diff",
     "table",
     "ls",
