@@ -133,7 +133,9 @@ pub fn run(args: &Run) -> Outcome {
 /// What several variants have in common.
 #[derive(Clone, Copy)]
 struct Sharing {
-    /// Nodes that would have been made once more.
+    /// Nodes of this run, counted in every variant for itself.
+    apart: usize,
+    /// Those that would have been made once more.
     nodes: usize,
     /// What they would have taken.
     seconds: f64,
@@ -145,7 +147,7 @@ impl Sharing {
         format!(
             "{} of {} in {} are shared (saved {})\n",
             self.nodes,
-            count(study.counted_apart() as u64, "node", "nodes"),
+            count(self.apart as u64, "node", "nodes"),
             count(study.variants.len() as u64, "variant", "variants"),
             words::cost(self.seconds, self.dollars)
         )
@@ -169,13 +171,16 @@ fn claims(store: &Store, study: &Study, ended: &Ended) -> anyhow::Result<String>
 /// Nothing for a single variant.
 fn sharing(study: &Study, ended: &Ended) -> Option<Sharing> {
     let mut shared = Sharing {
+        apart: 0,
         nodes: 0,
         seconds: 0.0,
         dollars: 0.0,
     };
     for end in &ended.nodes {
-        let users = study.variants.iter();
-        let again = users.filter(|v| v.places.contains(&end.id)).count() - 1;
+        let places = study.variants.iter().flat_map(|v| &v.places);
+        let users = places.filter(|place| **place == end.id).count();
+        let again = users - 1;
+        shared.apart += users;
         shared.nodes += again;
         if let Some(record) = &end.record {
             shared.seconds += again as f64 * record.cost.seconds;

@@ -78,7 +78,12 @@ fn a_name_that_several_variants_have_is_all_of_them_for_only_and_an_error_for_on
     assert_eq!(names, ["who@who=sun", "who@who=moon", "who@who=mars"]);
     assert_eq!(
         run.json()["shared"]["nodes"],
-        2,
+        0,
+        "`hello` is not in this run"
+    );
+    let all = space.pipe(&[&args[..], &["--json"]].concat()).ok().json();
+    assert_eq!(
+        all["shared"]["nodes"], 2,
         "`hello` would have been made twice more"
     );
     let one = ["show", "r.toml", "who@who=mars", "--matrix", "who=sun,mars"];

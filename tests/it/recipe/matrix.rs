@@ -230,7 +230,7 @@ seed = 0
 sed = [1]
 [node.base]
 kind = "base"
-description = "${seed}"
+description = "seed ${seed}"
 =====
 error: unknown variable `sed`
  --> r.toml:4:1
