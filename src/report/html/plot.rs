@@ -199,7 +199,18 @@ impl Chart {
                 .iter()
                 .flat_map(|s| s.marks.iter().map(move |m| (s.line, m)))
         };
-        let mut taken: Vec<Room> = marks().map(|(_, m)| Room::around(at(m), 6)).collect();
+        let place = |x: f64, y: f64| chart.backend_coord(&(x, y));
+        let mut taken: Vec<Room> = vec![];
+        for (_, m) in marks() {
+            taken.push(Room::around(at(m), 6));
+            let across = m
+                .x_interval
+                .map(|(low, high)| (place(low, m.y), place(high, m.y)));
+            let along = m
+                .y_interval
+                .map(|(low, high)| (place(m.x, high), place(m.x, low)));
+            taken.extend(across.into_iter().chain(along).map(Room::of_line));
+        }
         let (across, down) = chart.plotting_area().get_pixel_range();
         let inside = Room {
             left: across.start,

@@ -21,17 +21,27 @@ impl Room {
         }
     }
 
+    /// Of a line between its left or upper end and the other.
+    pub fn of_line((from, to): ((i32, i32), (i32, i32))) -> Room {
+        Room {
+            left: from.0 - FINE,
+            right: to.0 + FINE,
+            top: from.1 - FINE,
+            bottom: to.1 + FINE,
+        }
+    }
+
     /// Where a text of this size can stand at a mark, the best first.
     pub fn beside((x, y): (i32, i32), wide: i32, high: i32) -> Vec<Room> {
         let (right, left, middle) = (x + 8 * FINE, x - 8 * FINE - wide, x - wide / 2);
-        let (above, below) = (y - 12 * FINE, y + 12 * FINE);
+        let (above, below) = (y - 10 * FINE, y + 10 * FINE);
         let at = [
+            (right, above),
+            (left, above),
+            (right, below),
+            (left, below),
             (right, y),
             (left, y),
-            (right, above),
-            (right, below),
-            (left, above),
-            (left, below),
             (middle, above - 2 * FINE),
             (middle, below + 2 * FINE),
         ];

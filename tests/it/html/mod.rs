@@ -23,6 +23,9 @@ const HOSTILE: &str = "</script><script>alert('1')</script><img src=x onerror=al
 const RECIPE: &str = r#"
 name = "small"
 description = "two <b>evaluations</b>"
+[vars]
+lambda = 0.5
+seed = 0
 [matrix]
 lambda = [0.7, 0.3]
 seed = [0, 1]
@@ -303,7 +306,7 @@ impl Study {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("store")).unwrap();
         store.prepare().unwrap();
-        let text = RECIPE.replace("HOSTILE", &HOSTILE.replace('\'', "`").replace('"', "`"));
+        let text = RECIPE.replace("HOSTILE", &HOSTILE.replace(['\'', '"'], "`"));
         let overrides = Overrides {
             cwd: dir.path().to_path_buf(),
             ..Overrides::default()
