@@ -230,17 +230,21 @@ pub fn together(conditions: impl IntoIterator<Item = Verdict>) -> Verdict {
     all
 }
 
-/// A table of the answers, and what is to be said of those without one.
+/// The verdicts, the numbers behind them, and what is to be said of claims without an answer.
 pub fn page(answers: &[Answer]) -> Page {
     let mut page = Page::default();
     if answers.is_empty() {
         return page;
     }
     page.head("claims");
-    let mut table = Table::new([
+    let mut claims = Table::new([
+        left("verdict"),
         left("recipe"),
-        left("claim"),
         right("seeds"),
+        left("claim"),
+    ]);
+    let mut numbers = Table::new([
+        left("recipe"),
         left("condition"),
         right("own"),
         right("other"),
@@ -248,9 +252,23 @@ pub fn page(answers: &[Answer]) -> Page {
         left("verdict"),
     ]);
     for answer in answers {
-        rows(&mut table, answer);
+        let seeds = match answer.verdict {
+            Some(_) => answer.seeds.to_string(),
+            None => String::new(),
+        };
+        claims.push([
+            answer.verdict.map_or("not answered", Verdict::word),
+            &answer.recipe,
+            &seeds,
+            &answer.about,
+        ]);
+        for one in &answer.conditions {
+            let recipe = std::iter::once(answer.recipe.clone());
+            numbers.push(recipe.chain(condition(one)));
+        }
     }
-    page.table(table);
+    page.table(claims);
+    page.table(numbers);
     for answer in answers {
         let about = format!("{}: {}", answer.recipe, answer.about);
         if let Some(why) = &answer.unanswered {
@@ -267,27 +285,6 @@ pub fn page(answers: &[Answer]) -> Page {
         page.line("one seed: the interval is over prompts and says nothing about training noise");
     }
     page
-}
-
-/// A line a condition; the first begins with the claim, and its verdict where there are several conditions.
-fn rows(table: &mut Table, answer: &Answer) {
-    let verdict = answer.verdict.map_or("not answered", Verdict::word);
-    let seeds = match answer.verdict {
-        Some(_) => answer.seeds.to_string(),
-        None => String::new(),
-    };
-    let head = [answer.recipe.clone(), answer.about.clone(), seeds];
-    let empty = [String::new(), String::new(), String::new()];
-    match answer.conditions.as_slice() {
-        [one] if answer.verdict.is_some() => table.push(head.into_iter().chain(condition(one))),
-        several => {
-            let rest = [const { String::new() }; 4].into_iter();
-            table.push(head.into_iter().chain(rest).chain([verdict.to_string()]));
-            for one in several {
-                table.push(empty.clone().into_iter().chain(condition(one)));
-            }
-        }
-    }
 }
 
 /// What was expected, both values, the difference, the verdict.

@@ -140,12 +140,15 @@ fn a_table_of_claims_reads_line_by_line() {
         page(&said).text(),
         "\
 claims
-recipe  claim           seeds  condition                                                own    other              difference [95 %]  verdict
-wide    falls               1  defense success, harmful lower                         0.0 %  100.0 %  -100.0 points [-100.0, -96.3]  reproduced
-wide    both                1                                                                                                        contradicted
-                               defense success, harmful higher by 2.0 points          0.0 %  100.0 %  -100.0 points [-100.0, -96.3]  contradicted
-                               compliance, harmless and ambiguous within 5.0 points  75.0 %   75.0 %        0.0 points [-1.8, +1.8]  reproduced
-wide    no such metric                                                                                                               not answered
+verdict       recipe  seeds  claim
+reproduced    wide        1  falls
+contradicted  wide        1  both
+not answered  wide           no such metric
+
+recipe  condition                                                own    other              difference [95 %]  verdict
+wide    defense success, harmful lower                         0.0 %  100.0 %  -100.0 points [-100.0, -96.3]  reproduced
+wide    defense success, harmful higher by 2.0 points          0.0 %  100.0 %  -100.0 points [-100.0, -96.3]  contradicted
+wide    compliance, harmless and ambiguous within 5.0 points  75.0 %   75.0 %        0.0 points [-1.8, +1.8]  reproduced
 
   wide: no such metric: not answered: `eval` measures no `complience`; did you mean `compliance`?
 one seed: the interval is over prompts and says nothing about training noise

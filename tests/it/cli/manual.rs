@@ -4,6 +4,7 @@ use super::Space;
 
 const VERBS: [&str; 14] = [
     "check",
+    "claims",
     "plan",
     "run",
     "why",
