@@ -2,7 +2,7 @@
 
 use super::Space;
 
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 15] = [
     "check",
     "claims",
     "plan",
