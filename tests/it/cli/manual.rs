@@ -2,7 +2,7 @@
 
 use super::Space;
 
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 15] = [
     "check",
     "plan",
     "run",
@@ -11,6 +11,7 @@ const VERBS: [&str; 14] = [
     "report",
     "diff",
     "table",
+    "claims",
     "ls",
     "export",
     "kinds",
