@@ -12,6 +12,7 @@ const VERBS: [&str; 15] = [
     "report",
     "diff",
     "table",
+    "claims",
     "ls",
     "export",
     "kinds",
