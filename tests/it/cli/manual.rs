@@ -12,7 +12,6 @@ const VERBS: [&str; 15] = [
     "report",
     "diff",
     "table",
-    "claims",
     "ls",
     "export",
     "kinds",
