@@ -211,6 +211,11 @@ impl Chart {
                 .map(|(low, high)| (place(m.x, high), place(m.x, low)));
             taken.extend(across.into_iter().chain(along).map(Room::of_line));
         }
+        for series in self.series.iter().filter(|s| s.line) {
+            for ends in series.marks.windows(2) {
+                taken.extend(Room::along(at(&ends[0]), at(&ends[1])));
+            }
+        }
         let (across, down) = chart.plotting_area().get_pixel_range();
         let inside = Room {
             left: across.start,

@@ -31,6 +31,17 @@ impl Room {
         }
     }
 
+    /// Of a line at any angle: small squares one beside the other.
+    pub fn along(from: (i32, i32), to: (i32, i32)) -> Vec<Room> {
+        const SIDE: i32 = 2;
+        let (wide, high) = (to.0 - from.0, to.1 - from.1);
+        let steps = (wide.abs().max(high.abs()) / (2 * SIDE * FINE)).max(1);
+        (0..=steps)
+            .map(|i| (from.0 + wide * i / steps, from.1 + high * i / steps))
+            .map(|point| Room::around(point, SIDE))
+            .collect()
+    }
+
     /// Where a text of this size can stand at a mark, the best first.
     pub fn beside((x, y): (i32, i32), wide: i32, high: i32) -> Vec<Room> {
         let (right, left, middle) = (x + 8 * FINE, x - 8 * FINE - wide, x - wide / 2);
