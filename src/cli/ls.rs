@@ -91,7 +91,7 @@ fn runs(args: &Ls) -> Outcome {
             crate::engine::event::Event::RunEnded { end, .. } => Some(*end),
             _ => None,
         });
-        let recipes = run.info.recipes.join(", ");
+        let recipes = few(&run.info.recipes);
         let word = end.map_or("cut off".to_string(), |e| format!("{e:?}").to_lowercase());
         list.push(json!({
             "run": id, "recipes": run.info.recipes, "nodes": run.plan.len(), "end": end, "started_ms": run.info.started_ms,
@@ -123,4 +123,13 @@ fn size(record: &Record) -> u64 {
 
 fn age(started_ms: u64) -> String {
     duration(clock::now_ms().saturating_sub(started_ms) as f64 / 1e3)
+}
+
+/// The first of many names, and how many more there are.
+fn few(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    match names.len() {
+        n if n <= SHOWN => names.join(", "),
+        n => format!("{} and {} more", names[..SHOWN].join(", "), n - SHOWN),
+    }
 }

@@ -17,7 +17,11 @@ const MANY: usize = 10;
 pub fn page(c: &Comparison) -> Page {
     let mut page = Page::default();
     let (first, second) = heads(c);
-    page.head(title(c, &first, &second));
+    // The same recipe twice needs no names for its sides.
+    page.head(match c.same && first == "first" {
+        true => title(c, &c.first.label, &c.second.label),
+        false => title(c, &first, &second),
+    });
     if !c.alone.is_empty() {
         let alone = c.alone.join("; ");
         page.line(format!("without a partner on the other side: {alone}"));
