@@ -278,7 +278,14 @@ fn compared(name: &str, pairs: &[Sides]) -> Compared {
             }
         }
     }
-    out.numbers = Some(over_seeds(each));
+    let mut numbers = over_seeds(each);
+    if out.unit == "share" {
+        // Student's t knows no bounds; shares do.
+        numbers.interval = numbers
+            .interval
+            .map(|(low, high)| (low.max(-1.0), high.min(1.0)));
+    }
+    out.numbers = Some(numbers);
     out
 }
 

@@ -36,7 +36,7 @@ pub fn page(c: &Comparison) -> Page {
     }
     unmeasured(&mut page, c);
     page.head("cost");
-    page.line(shared(&c.structure));
+    page.line(shared(&c.structure, c.pairs.len()));
     for (name, costs) in [&first, &second].into_iter().zip(&c.costs) {
         page.item(format!("only {name}: {}", cost(costs)));
     }
@@ -253,13 +253,16 @@ fn unmeasured(page: &mut Page, c: &Comparison) {
     }
 }
 
-fn shared(s: &Structure) -> String {
+fn shared(s: &Structure, seeds: usize) -> String {
     let nodes = count(s.shared.len() as u64, "node", "nodes");
     match s.shared.is_empty() {
         true => "nothing is shared".into(),
         false => {
             let saved = words::cost(s.shared_seconds, s.shared_dollars);
-            format!("{nodes} shared, which saves {saved}")
+            match seeds {
+                1 => format!("{nodes} shared, which saves {saved}"),
+                _ => format!("{nodes} shared in every seed, which saves {saved} in the first"),
+            }
         }
     }
 }

@@ -71,7 +71,7 @@ fn a_diff_says_what_was_changed_and_what_came_of_it() {
         said.out
     );
     assert!(
-        line("1 node shared, which saves").contains(" s"),
+        line("1 node shared in every seed, which saves").contains(" s"),
         "{}",
         said.out
     );
