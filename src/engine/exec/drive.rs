@@ -17,8 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Tokens that a node gets at least if it can use them all: training scales well to two threads.
 const FEW: usize = 2;
 
-/// Ready nodes whose remaining paths are at least this share of the longest are alike: where there is one for every core,
-/// a core each is the better use, as nothing waits for a second thread.
+/// Nodes whose remaining paths are at least this share of the longest ready one's are alike: where one is ready or running
+/// for every core, a core each is the better use, as nothing waits for a second thread.
 const ALIKE: f64 = 0.75;
 
 impl Exec<'_> {
@@ -183,7 +183,8 @@ impl Exec<'_> {
         let long = |id: &&NodeId| {
             self.graph.node(**id).kind.cpu == Cpu::All && self.remaining[*id] >= ALIKE * longest
         };
-        let few = match order.iter().filter(long).count() >= all {
+        let alike = order.iter().chain(self.running.keys()).filter(long);
+        let few = match alike.count() >= all {
             true => 1,
             false => FEW.min(all),
         };
