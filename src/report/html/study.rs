@@ -90,17 +90,17 @@ impl<'a> Study<'a> {
         found.expect("every side is of a recipe")
     }
 
-    /// What the nearest node of this kind above an item says of a parameter.
+    /// What the nodes of this kind above an item say of a parameter, where they agree.
     pub fn above(&self, item: usize, kind: &str, param: &str) -> Option<f64> {
         let item = &self.items[item];
         let graph: &Graph = &self.sides[item.side].graph;
-        let mut above = graph.closure(&[item.id]);
-        above.reverse();
-        let found = above.iter().map(|id| graph.node(*id));
-        let value = found
+        let above = graph.closure(&[item.id]).into_iter();
+        let mut said = above
+            .map(|id| graph.node(id))
             .filter(|n| n.kind.name == kind)
-            .find_map(|n| n.params.get(param))?;
-        value.canon().parse().ok()
+            .filter_map(|n| n.params.get(param)?.canon().parse().ok());
+        let first: f64 = said.next()?;
+        said.all(|other| other == first).then_some(first)
     }
 }
 
