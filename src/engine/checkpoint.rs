@@ -2,6 +2,7 @@
 //! folder that was renamed into place after everything in it was fsynced; `checkpoint.json` in it says when it was made.
 
 use crate::engine::attempt::Progress;
+use crate::engine::fault;
 use crate::engine::objects;
 use crate::engine::store::names;
 use anyhow::{Context, Result};
@@ -78,12 +79,15 @@ pub fn save(
     write(&draft).with_context(shown)?;
     let mark = serde_json::to_vec(&Mark { sequence, progress }).with_context(shown)?;
     fs::write(draft.join(MARK), mark).with_context(shown)?;
+    fault::point("checkpoint-drafted").with_context(shown)?;
     sync_tree(&draft).with_context(shown)?;
     let place = resume.join(name);
     if place.exists() {
         fs::remove_dir_all(&place).with_context(shown)?;
     }
+    fault::point("checkpoint-synced").with_context(shown)?;
     fs::rename(&draft, &place).with_context(shown)?;
+    fault::point("checkpoint-placed").with_context(shown)?;
     objects::sync_dir(resume).with_context(shown)?;
     let own = found(&[resume.to_path_buf()], family);
     for old in own

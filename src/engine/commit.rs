@@ -6,6 +6,7 @@
 //! which makes it not reproducible and is reported as such.
 
 use crate::engine::attempt::{Attempt, Spec};
+use crate::engine::fault;
 use crate::engine::key::{Digest, Manifest};
 use crate::engine::objects;
 use crate::engine::record::{Artifact, Cost, Provenance, Record};
@@ -54,6 +55,8 @@ pub struct Delivery<'a> {
 }
 
 pub fn commit(store: &Store, delivery: &Delivery) -> Result<Committed, CommitError> {
+    let _shared = store.sharing().map_err(CommitError::Store)?;
+    place("commit-begin").map_err(CommitError::Store)?;
     let mut outputs = BTreeMap::new();
     for (name, ty) in &delivery.types {
         let dir = delivery.attempt.output(name);
@@ -77,7 +80,12 @@ pub fn commit(store: &Store, delivery: &Delivery) -> Result<Committed, CommitErr
             },
         );
     }
+    place("outputs-stored").map_err(CommitError::Store)?;
     store_record(store, delivery, outputs).map_err(CommitError::Store)
+}
+
+fn place(name: &'static str) -> Result<()> {
+    fault::point(name).with_context(|| format!("committing ({name})"))
 }
 
 fn store_record(
@@ -95,7 +103,9 @@ fn store_record(
         }
         logs.push(store.objects().take(&path, &relative)?);
     }
+    place("logs-stored")?;
     objects::sync_dir(&store.root().join("objects")).context("syncing objects")?;
+    place("objects-synced")?;
     let record = Record {
         key: delivery.spec.key.clone(),
         kind: delivery.spec.kind.clone(),

@@ -3,6 +3,7 @@
 
 use crate::engine::clock;
 use crate::engine::event::{Event, PlannedNode};
+use crate::engine::fault;
 use crate::engine::store::{Store, names};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 const PROGRESS_EVERY_MS: u64 = 1000;
+const ALIVE: &str = "alive";
 
 /// `run.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +47,8 @@ pub struct Run {
 /// still commit.
 pub struct Journal {
     file: File,
+    /// Locked as long as this engine lives: who finds it free knows that the run is over.
+    _alive: File,
     progress_at: BTreeMap<String, u64>,
     trouble: Option<String>,
 }
@@ -65,6 +69,9 @@ impl Journal {
             fs::write(dir.join("recipes").join(format!("{i:03}.toml")), text)
                 .with_context(shown)?;
         }
+        fault::point("run-made").with_context(shown)?;
+        let alive = File::create_new(dir.join(ALIVE)).with_context(shown)?;
+        alive.try_lock().with_context(shown)?;
         let file = File::options()
             .create_new(true)
             .append(true)
@@ -72,6 +79,7 @@ impl Journal {
             .with_context(shown)?;
         Ok(Journal {
             file,
+            _alive: alive,
             progress_at: BTreeMap::new(),
             trouble: None,
         })
@@ -115,6 +123,12 @@ impl Journal {
 /// Ids of all runs, oldest first.
 pub fn runs(store: &Store) -> Result<Vec<String>> {
     names(&store.runs())
+}
+
+/// Whether the engine of this run still lives: it holds a lock as long as it does.
+pub fn alive(store: &Store, id: &str) -> bool {
+    File::open(store.runs().join(id).join(ALIVE))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
 }
 
 pub fn read(store: &Store, id: &str) -> Result<Run> {

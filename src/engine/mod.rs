@@ -26,6 +26,7 @@ pub mod why;
 pub mod checkpoint;
 pub mod exec;
 pub mod failure;
+pub mod fault;
 pub mod process;
 pub mod session;
 pub mod worker;

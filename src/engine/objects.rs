@@ -1,6 +1,7 @@
 //! Blobs and folders of blobs: hashing, putting files into `objects/`, laying them out again. Knows no nodes.
 
 use crate::engine::clock;
+use crate::engine::fault;
 use crate::engine::key::Digest;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -107,8 +108,10 @@ impl Objects {
         let shown = || format!("storing `{relative}`");
         let before = fs::metadata(file).with_context(shown)?;
         let digest = hash_file(file).with_context(shown)?;
+        fault::point("object-hashed").with_context(shown)?;
         let handle = File::open(file).with_context(shown)?;
         handle.sync_all().with_context(shown)?;
+        fault::point("object-synced").with_context(shown)?;
         fs::set_permissions(file, fs::Permissions::from_mode(0o444)).with_context(shown)?;
         let after = fs::metadata(file).with_context(shown)?;
         ensure!(
@@ -133,6 +136,7 @@ impl Objects {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             other => other.with_context(shown)?,
         }
+        fault::point("object-linked").with_context(shown)?;
         sync_dir(shard).with_context(shown)?;
         Ok(blob)
     }
@@ -175,12 +179,14 @@ impl Objects {
 /// on the same file system.
 pub fn write_new(tmp: &Path, target: &Path, bytes: &[u8]) -> io::Result<bool> {
     let draft = tmp.join(clock::unique());
-    let linked = write_synced(&draft, bytes).and_then(|()| match fs::hard_link(&draft, target) {
+    let written = write_synced(&draft, bytes).and_then(|()| fault::point("record-drafted"));
+    let linked = written.and_then(|()| match fs::hard_link(&draft, target) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         other => other.map(|()| true),
     });
     let _ = fs::remove_file(&draft); // A leftover draft is only litter; the error that matters is in `linked`.
     if let (Ok(true), Some(dir)) = (&linked, target.parent()) {
+        fault::point("record-linked")?;
         sync_dir(dir)?;
     }
     linked

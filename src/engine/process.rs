@@ -17,7 +17,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 /// What a worker may see of the environment, apart from the secrets its node names.
-const ENVIRONMENT: [&str; 12] = [
+const ENVIRONMENT: [&str; 14] = [
     "PATH",
     "HOME",
     "USER",
@@ -30,6 +30,8 @@ const ENVIRONMENT: [&str; 12] = [
     "SSL_CERT_DIR",
     "RUST_BACKTRACE",
     "TZ",
+    "PIPE_FAULT",
+    "PIPE_FAULT_TRACE",
 ];
 
 /// How long a worker's last words may take after its end; only a process that escaped its group makes us wait.

@@ -15,6 +15,7 @@
 
 use crate::engine::clock;
 use crate::engine::failure::Failure;
+use crate::engine::fault;
 use crate::engine::key::{Key, PlanKey};
 use crate::engine::objects::{self, Objects};
 use crate::engine::record::Record;
@@ -169,6 +170,7 @@ impl Store {
         fs::create_dir_all(shard).with_context(shown)?;
         objects::sync_dir(&self.root.join("actions")).with_context(shown)?;
         let text = serde_json::to_vec_pretty(record).with_context(shown)?;
+        fault::point("record-ready").with_context(shown)?;
         objects::write_new(&self.tmp(), &path, &text).with_context(shown)
     }
 
@@ -178,6 +180,7 @@ impl Store {
             .root
             .join("quarantine")
             .join(format!("{key}-{}.json", clock::unique()));
+        fault::point("record-retire")?;
         fs::rename(self.record_path(key), aside)
             .with_context(|| format!("moving record {} to quarantine", key.short()))
     }
@@ -220,6 +223,9 @@ impl Store {
         if self.hint(plan).as_ref() == Some(key) {
             return;
         }
+        if fault::point("hint").is_err() {
+            return;
+        }
         let path = self.hint_path(plan);
         let parent = path.parent().expect("a hint lies in a shard folder");
         let _ = fs::create_dir_all(parent)
@@ -229,20 +235,34 @@ impl Store {
     /// The lock of a key, or nothing while someone else holds it. It is held as long as the file, or a copy of its
     /// descriptor in a worker, is open.
     pub fn try_lock(&self, key: &Key) -> Result<Option<File>> {
+        let file = self.open_lock(key.as_str())?;
         let path = self.root.join("locks").join(key.as_str());
-        let file = File::options()
+        exclusive(&file, &path).map(|got| got.then_some(file))
+    }
+
+    /// Held while blobs are counted on that no record or run protects yet: while a commit goes on, while hits are decided. As long
+    /// as anyone holds it, `alone` is refused.
+    pub fn sharing(&self) -> Result<File> {
+        let file = self.open_lock("sweep")?;
+        file.lock_shared()
+            .context("sharing the store with other engines")?;
+        Ok(file)
+    }
+
+    /// For whoever removes blobs: nothing while somebody is `sharing`.
+    pub fn alone(&self) -> Result<Option<File>> {
+        let file = self.open_lock("sweep")?;
+        exclusive(&file, &self.root.join("locks/sweep")).map(|got| got.then_some(file))
+    }
+
+    fn open_lock(&self, name: &str) -> Result<File> {
+        let path = self.root.join("locks").join(name);
+        File::options()
             .create(true)
             .append(true)
             .read(true)
             .open(&path)
-            .with_context(|| format!("opening lock {}", path.display()))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(e)) => {
-                Err(e).with_context(|| format!("locking {}", path.display()))
-            }
-        }
+            .with_context(|| format!("opening lock {}", path.display()))
     }
 
     fn record_path(&self, key: &Key) -> PathBuf {
@@ -257,6 +277,20 @@ impl Store {
             .join("plans")
             .join(plan.shard())
             .join(plan.as_str())
+    }
+}
+
+/// Takes a lock, or says that somebody else has it.
+fn exclusive(file: &File, path: &Path) -> Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(fs::TryLockError::WouldBlock) => Ok(false),
+        Err(fs::TryLockError::Error(e)) => Err(e).with_context(|| {
+            format!(
+                "locking {}; the file system of a store must support locks",
+                path.display()
+            )
+        }),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::engine::attempt::{self, Attempt, Spec};
 use crate::engine::clock;
 use crate::engine::commit::{self, CommitError, Committed, Delivery, Versus};
 use crate::engine::event::{Event, State};
+use crate::engine::fault;
 use crate::engine::graph::{Node, NodeId};
 use crate::engine::key::Key;
 use crate::engine::plan;
@@ -47,6 +48,7 @@ impl<'a> Exec<'a> {
         };
         earlier.iter().for_each(Attempt::drop_outputs);
         let (attempt, spec) = self.attempt(id, &key, tokens, &earlier)?;
+        fault::point("attempt-made")?;
         let secrets = named_secrets(&self.graph.node(id).exec);
         let sender = self.sender.clone();
         let hear = move |heard| {
@@ -245,7 +247,9 @@ impl<'a> Exec<'a> {
             .remove(&id)
             .expect("only a running node is committed");
         self.free += running.tokens;
+        let _ = fault::point("committed"); // Only death matters here: the record is there.
         self.sweep(&running.key);
+        let _ = fault::point("swept");
         let (node, record) = (self.name(id), committed.record);
         let key = record.key.clone();
         if let Versus::Different(outputs) = &committed.versus {
