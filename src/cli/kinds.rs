@@ -26,11 +26,11 @@ pub struct Kinds {
 
 pub fn run(args: &Kinds) -> Outcome {
     if args.scorers {
-        return list(args.json, scorers::ALL.iter().map(|s| (s.name, s.summary)));
+        return list(args.json, "scorers", scorers::ALL.iter().map(|s| (s.name, s.summary)));
     }
     let Some(name) = &args.name else {
         let visible = REGISTRY.0.iter().filter(|k| !k.hidden);
-        return list(args.json, visible.map(|k| (k.name, k.summary)));
+        return list(args.json, "kinds", visible.map(|k| (k.name, k.summary)));
     };
     let Some(kind) = REGISTRY.get(name) else {
         let near = did_you_mean(name, REGISTRY.names())
@@ -47,13 +47,14 @@ pub fn run(args: &Kinds) -> Outcome {
     Ok(())
 }
 
-fn list(as_json: bool, rows: impl Iterator<Item = (&'static str, &'static str)>) -> Outcome {
+fn list(
+    as_json: bool,
+    what: &str,
+    rows: impl Iterator<Item = (&'static str, &'static str)>,
+) -> Outcome {
     if as_json {
-        print_json(
-            &rows
-                .map(|(name, summary)| json!({ "name": name, "summary": summary }))
-                .collect(),
-        );
+        let rows = rows.map(|(name, summary)| json!({ "name": name, "summary": summary }));
+        print_json(&json!({ what: rows.collect::<Vec<_>>() }));
         return Ok(());
     }
     let mut table = Table::new([left("name"), left("")]);

@@ -1,6 +1,6 @@
 //! `pipe ls`: what the store holds.
 
-use super::{Outcome, StoreArgs, print, print_json, study};
+use super::{Outcome, StoreArgs, past, print, print_json, study};
 use crate::base::text::{bytes, count, duration};
 use crate::engine::record::Record;
 use crate::engine::{clock, journal};
@@ -43,7 +43,7 @@ pub fn run(args: &Ls) -> Outcome {
                     .collect::<serde_json::Map<_, _>>(),
             }))
             .collect();
-        print_json(&json!(list));
+        print_json(&json!({ "records": list }));
         return Ok(());
     }
     let mut table = Table::new([
@@ -85,29 +85,34 @@ fn runs(args: &Ls) -> Outcome {
         right("age"),
     ]);
     let mut list = vec![];
+    let mut unreadable = 0;
     for id in journal::runs(&store)? {
-        let run = journal::read(&store, &id)?;
-        let end = run.events.iter().rev().find_map(|e| match &e.event {
-            crate::engine::event::Event::RunEnded { end, .. } => Some(*end),
-            _ => None,
-        });
-        let recipes = few(&run.info.recipes);
-        let word = end.map_or("cut off".to_string(), |e| format!("{e:?}").to_lowercase());
+        // One whose files are damaged is no reason to hide the others.
+        let Ok(run) = past::look(&store, &id) else {
+            unreadable += 1;
+            continue;
+        };
+        let end = run.view.ended.as_ref().map(|ended| ended.end);
         list.push(json!({
-            "run": id, "recipes": run.info.recipes, "nodes": run.plan.len(), "end": end, "started_ms": run.info.started_ms,
+            "run": id, "recipes": run.info.recipes, "nodes": run.view.nodes.len(), "end": end, "state": run.word(),
+            "started_ms": run.info.started_ms, "unreadable_lines": run.unreadable,
         }));
         table.push([
             id,
-            recipes,
-            run.plan.len().to_string(),
-            word,
+            few(&run.info.recipes),
+            run.view.nodes.len().to_string(),
+            run.word().to_string(),
             age(run.info.started_ms),
         ]);
     }
     if args.json {
-        print_json(&json!(list));
+        print_json(&json!({ "runs": list }));
     } else {
         print(&table.render());
+        if unreadable > 0 {
+            let runs = count(unreadable, "run", "runs");
+            print(&format!("{runs} could not be read\n"));
+        }
     }
     Ok(())
 }

@@ -2,9 +2,11 @@
 
 mod check;
 mod claims;
+mod detach;
 mod diff;
 mod export;
 mod kinds;
+mod logs;
 mod ls;
 mod man;
 mod past;
@@ -13,6 +15,8 @@ mod report;
 mod run;
 mod schema;
 mod show;
+mod status;
+mod stop;
 mod study;
 mod table;
 mod tokens;
@@ -24,8 +28,14 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
+/// Members of every document that `--json` prints; held by a test.
+const JSON: &str = include_str!("json.md");
+
+/// Raised when a documented member changes its meaning or goes; new members do not raise it.
+const JSON_SCHEMA: u32 = 1;
+
 const AFTER: &str = "Exit status: 0 done, 1 a node failed (of `diff`: something differs), 2 the recipe or the arguments are \
-wrong, 3 the store or the machine cannot be used, 130 interrupted.\n\nThe store is `--store`, else the environment variable PIPE_STORE, else `cache` in the \
+wrong, 3 the store or the machine cannot be used, 130 interrupted.\n\n`pipe help json` documents what `--json` prints. The store is `--store`, else the environment variable PIPE_STORE, else `cache` in the \
 current folder.\n\nExample: pipe run recipes/tars.toml";
 
 /// A declarative engine for LLM post-training studies: one TOML recipe is a graph of nodes that run once and are kept.
@@ -41,6 +51,9 @@ enum Verb {
     Check(check::Check),
     Plan(plan::Plan),
     Run(run::Run),
+    Status(status::Status),
+    Logs(logs::Logs),
+    Stop(stop::Stop),
     Why(why::Why),
     Show(show::Show),
     Report(report::Report),
@@ -53,6 +66,9 @@ enum Verb {
     Schema(schema::Schema),
     Man(man::Man),
     Completions(man::Completions),
+    /// What `--json` prints.
+    #[command(hide = true, before_long_help = JSON)]
+    Json,
     /// Runs one attempt; started by `run`.
     #[command(hide = true)]
     Worker {
@@ -139,6 +155,13 @@ pub fn main() -> i32 {
         Verb::Check(args) => check::run(&args),
         Verb::Plan(args) => plan::run(&args),
         Verb::Run(args) => run::run(&args),
+        Verb::Status(args) => status::run(&args),
+        Verb::Logs(args) => logs::run(&args),
+        Verb::Stop(args) => stop::run(&args),
+        Verb::Json => {
+            print(JSON);
+            Ok(())
+        }
         Verb::Why(args) => why::run(&args),
         Verb::Show(args) => show::run(&args),
         Verb::Report(args) => report::run(&args),
@@ -207,9 +230,17 @@ fn complain(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// Prints a value as JSON.
+/// Prints an object as JSON, with the version of its shape as the first member.
 fn print_json(value: &serde_json::Value) {
-    print(&format!("{value:#}\n"));
+    print(&format!("{:#}\n", versioned(value)));
+}
+
+fn versioned(value: &serde_json::Value) -> serde_json::Value {
+    let members = value.as_object().expect("what is printed as JSON is an object");
+    let mut all = serde_json::Map::new();
+    all.insert("schema".into(), JSON_SCHEMA.into());
+    all.extend(members.clone());
+    serde_json::Value::Object(all)
 }
 
 /// Whether stderr shows colours.

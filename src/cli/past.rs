@@ -1,15 +1,17 @@
-//! A run of the store as sides: its recipes as they were resolved, with the records that it made or found.
+//! Runs of the store: found by name, looked at as their events tell them, and as sides (their recipes as they were resolved, with the
+//! records that they made or found).
 
 use super::Error;
 use crate::base::claim::Axes;
-use crate::engine::event::{Event, State};
-use crate::engine::journal::{self, Run};
+use crate::engine::event::{End, Event, State};
+use crate::engine::journal::{self, Run, RunInfo};
 use crate::engine::key::Key;
 use crate::engine::store::{Lookup, Store};
 use crate::engine::union::{Part, union};
 use crate::kinds::REGISTRY;
 use crate::recipe::{self, Loaded, Overrides};
 use crate::report::side::Side;
+use crate::report::view::RunView;
 use anyhow::Context;
 use std::collections::BTreeMap;
 
@@ -26,6 +28,70 @@ pub fn find(store: &Store, beginning: &str) -> Result<Option<String>, Error> {
             several.len(),
             several[several.len() - 1]
         ))),
+    }
+}
+
+/// The same, where there has to be one. `last` is the newest.
+pub fn one(store: &Store, name: &str) -> Result<String, Error> {
+    let found = match name {
+        "last" => journal::runs(store)?.pop(),
+        name => find(store, name)?,
+    };
+    found.ok_or_else(|| {
+        Error::Usage(format!(
+            "there is no run `{name}`; `pipe ls --runs` lists them"
+        ))
+    })
+}
+
+/// A run as it is now.
+pub struct Kept {
+    pub id: String,
+    pub info: RunInfo,
+    pub view: RunView,
+    pub alive: bool,
+    /// Lines of its journal that could not be read.
+    pub unreadable: usize,
+}
+
+pub fn look(store: &Store, id: &str) -> anyhow::Result<Kept> {
+    // Asked first: a run that ends in between has written its end by the time that is read.
+    let alive = journal::alive(store, id);
+    let (events, unreadable) = journal::events(store, id)?;
+    Ok(Kept {
+        id: id.to_string(),
+        info: journal::info(store, id)?,
+        view: RunView::replay(&events),
+        alive,
+        unreadable,
+    })
+}
+
+impl Kept {
+    /// `running`, how it ended, or `cut off`.
+    pub fn word(&self) -> &'static str {
+        match &self.view.ended {
+            Some(ended) => match ended.end {
+                End::Whole => "whole",
+                End::Failed => "failed",
+                End::Environment => "environment",
+                End::Interrupted => "interrupted",
+            },
+            None if self.alive => "running",
+            None => "cut off",
+        }
+    }
+
+    /// Seconds left, and whether that is all; nothing of what does not run.
+    pub fn left(&self, now: u64) -> Option<(f64, bool)> {
+        (self.alive && self.view.ended.is_none()).then(|| self.view.left(now))
+    }
+
+    /// The node that made this key in this run.
+    pub fn made(&self, key: &Key) -> Option<String> {
+        let made = |state: &State| matches!(state, State::Done { key: own } if own == key);
+        let node = self.view.nodes.iter().find(|n| made(&n.state));
+        node.map(|n| n.name.clone())
     }
 }
 

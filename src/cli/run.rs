@@ -1,10 +1,12 @@
 //! `pipe run`: makes what is missing, shows it live, ends with the study's table.
 
-use super::{Error, Outcome, RecipesArgs, StoreArgs, colour, complain, print, print_json, study};
-use crate::base::text::{count, duration};
+use super::{
+    Error, Outcome, RecipesArgs, StoreArgs, colour, complain, detach, print, print_json, study,
+};
+use crate::base::text::{count, duration, listed};
 use crate::engine::event::State;
-use crate::engine::exec::{self, Outcome as Ended, Settings, Stop};
-use crate::engine::failure::Failure;
+use crate::engine::exec::{self, Orphans, Outcome as Ended, Settings, Stop};
+use crate::engine::failure::{Failure, Retries};
 use crate::engine::store::Store;
 use crate::recipe::study::Study;
 use crate::report::progress::{Progress, View};
@@ -21,7 +23,8 @@ use std::time::{Duration, Instant};
 /// Several recipes, and the variants of a `[matrix]`, are one graph: what they share runs once.
 ///
 /// Every node runs in a process of its own. Ctrl-C lets the nodes save their state and stops; a second Ctrl-C kills
-/// them. The same command later goes on where it stopped. Progress goes to stderr, results to stdout.
+/// them. The same command later goes on where it stopped. Progress goes to stderr, results to stdout. After a failure
+/// everything that does not depend on it still runs.
 ///
 /// Example: pipe run recipes/tars.toml --set vars.lambda=0.3 --only rl-eval
 /// Example: pipe run recipes/tars.toml recipes/ablations/*.toml --matrix seed=0,1,2
@@ -41,6 +44,32 @@ pub struct Run {
     /// Threads that all nodes together may use [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<std::num::NonZeroUsize>,
+    /// Nodes that may run at once [default: as many as the threads allow]
+    #[arg(long, value_name = "N")]
+    jobs: Option<std::num::NonZeroUsize>,
+    /// Memory that the nodes that run at once are expected to take at most, by earlier records: `12GB`, `8GiB` [default: what is
+    /// free now]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    memory: Option<u64>,
+    /// How often a node is tried again after a failure that may pass
+    #[arg(long, value_name = "N", default_value_t = Retries::default().most)]
+    retries: usize,
+    /// Start nothing new after a failure
+    #[arg(long)]
+    fail_fast: bool,
+    /// After a failure go on with what does not depend on it; this is what happens anyway
+    #[arg(long, conflicts_with = "fail_fast")]
+    keep_going: bool,
+    /// What to do with workers that a killed run left behind and that still hold a node: `kill` them when they have had 20 s to save
+    /// their state, or `wait` for them
+    #[arg(long, value_name = "WHAT", default_value = "kill", value_parser = ["wait", "kill"])]
+    orphans: String,
+    /// Run in the background: print the run's id and return once it has begun
+    #[arg(long, short)]
+    detach: bool,
+    /// Begin under this id, which `--detach` has announced
+    #[arg(long, value_name = "ID", hide = true)]
+    as_run: Option<String>,
     /// Show failures only
     #[arg(long, short)]
     quiet: bool,
@@ -51,19 +80,18 @@ pub struct Run {
 
 pub fn run(args: &Run) -> Outcome {
     let started = Instant::now();
+    if args.as_run.is_some() {
+        detach::leave_terminal();
+    }
     let study = study::load_all(&args.recipes.recipes, &args.recipes.changes)?;
     complain(&study.warnings.render(colour()));
     let store = study::open(&args.store)?;
     let graph = &study.graph;
     let wanted = study::wanted(graph, &args.only, &args.fresh)?;
-    let mut settings = Settings::new()?;
-    settings.threads = args.threads.map_or(settings.threads, usize::from);
-    settings.stop = Stop::on_signals()?;
-    let texts = study.variants.iter();
-    settings.recipes = texts
-        .map(|v| (v.label(), v.loaded.resolved_text.clone()))
-        .collect();
-    settings.origins = study.origins();
+    if args.detach && args.as_run.is_none() {
+        return detach::start(&store, args.json);
+    }
+    let settings = settings(args, &study)?;
 
     let view = match (args.quiet, std::io::stderr().is_terminal()) {
         (true, _) => View::Quiet,
@@ -111,6 +139,7 @@ pub fn run(args: &Run) -> Outcome {
         }
         print(&claims(&store, &study, &outcome)?);
         print(&totals(&outcome, &items, wall, settings.threads));
+        print(&consequences(&outcome));
         if let Some(shared) = sharing {
             print(&shared.line(&study));
         }
@@ -128,6 +157,48 @@ pub fn run(args: &Run) -> Outcome {
         }
         Some(failure) => Err(failure.into()),
     }
+}
+
+fn settings(args: &Run, study: &Study) -> Result<Settings, Error> {
+    let mut settings = Settings::new()?;
+    settings.threads = args.threads.map_or(settings.threads, usize::from);
+    settings.jobs = args.jobs.map(usize::from);
+    settings.memory = args.memory.or(settings.memory);
+    settings.retries.most = args.retries;
+    settings.fail_fast = args.fail_fast;
+    if args.orphans == "wait" {
+        settings.orphans = Orphans { patience: None };
+    }
+    settings.run = args.as_run.clone();
+    settings.stop = Stop::on_signals()?;
+    let texts = study.variants.iter();
+    settings.recipes = texts
+        .map(|v| (v.label(), v.loaded.resolved_text.clone()))
+        .collect();
+    settings.origins = study.origins();
+    Ok(settings)
+}
+
+/// `12GB`, `512MiB`, `1000000`.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" | "k" => 1_000,
+        "mb" | "m" => 1_000_000,
+        "gb" | "g" => 1_000_000_000,
+        "tb" | "t" => 1_000_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return Err("a size is a number with kB, MB, GB, TB or KiB, MiB, GiB, TiB".into()),
+    };
+    let number: f64 = digits.trim().parse().map_err(|_| "a size begins with a number".to_string())?;
+    if !number.is_finite() || number < 0.0 {
+        return Err("a size is not negative".into());
+    }
+    Ok((number * unit as f64) as u64)
 }
 
 /// What several variants have in common.
@@ -231,6 +302,23 @@ fn totals(ended: &Ended, items: &[Item], wall: f64, threads: usize) -> String {
         duration(wall),
         busy(items, wall, threads)
     )
+}
+
+/// What each failure has cost: the nodes that were skipped because of it.
+fn consequences(ended: &Ended) -> String {
+    let mut out = String::new();
+    for failed in &ended.nodes {
+        let State::Failed { message, .. } = &failed.state else {
+            continue;
+        };
+        out += &format!("`{}` failed: {message}\n", failed.name);
+        let skipped = ended.nodes.iter().filter(|n| matches!(&n.state, State::Skipped { because } if *because == failed.name));
+        let skipped: Vec<&str> = skipped.map(|n| n.name.as_str()).collect();
+        if !skipped.is_empty() {
+            out += &format!("skipped because `{}` failed: {}\n", failed.name, listed(skipped));
+        }
+    }
+    out
 }
 
 /// How much of the threads the nodes that ran had been given, where that says something.

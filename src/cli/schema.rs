@@ -1,6 +1,6 @@
 //! `pipe schema`: the JSON Schema of recipes.
 
-use super::{Outcome, print_json};
+use super::{Outcome, print};
 use crate::kinds::REGISTRY;
 use crate::recipe::schema;
 
@@ -16,6 +16,6 @@ use crate::recipe::schema;
 pub struct Schema {}
 
 pub fn run(_: &Schema) -> Outcome {
-    print_json(&schema::schema(&REGISTRY));
+    print(&format!("{:#}\n", schema::schema(&REGISTRY)));
     Ok(())
 }

@@ -143,7 +143,7 @@ fn table(args: &Show, study: &Study, store: &Store) -> Outcome {
         })
         .collect();
     if args.json {
-        print_json(&summary::json(store, &items)?);
+        print_json(&json!({ "nodes": summary::json(store, &items)? }));
         return Ok(());
     }
     print(&summary::text(store, &items)?);

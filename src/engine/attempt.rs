@@ -6,11 +6,15 @@ use crate::engine::clock;
 use crate::engine::key::Key;
 use crate::engine::record::Artifact;
 use crate::engine::store::{Store, names};
+use crate::engine::system::Process;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// Who the worker is.
+const WORKER: &str = "worker.json";
 
 /// `attempt.json`: everything a worker knows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +34,12 @@ pub struct Spec {
     pub earlier: Vec<PathBuf>,
     /// The process that waits for the worker.
     pub engine: i32,
+    /// Who that is, for whoever comes later and from elsewhere; absent in attempts of older versions.
+    #[serde(default)]
+    pub engine_process: Option<Process>,
+    /// The run that made this attempt.
+    #[serde(default)]
+    pub run: String,
     pub started_ms: u64,
 }
 
@@ -109,6 +119,17 @@ impl Attempt {
         let path = self.dir.join("attempt.json");
         let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         serde_json::from_slice(&bytes).with_context(|| format!("reading {}", path.display()))
+    }
+
+    /// Who the worker is, written by itself when it starts.
+    pub fn worker(&self) -> Option<Process> {
+        serde_json::from_slice(&fs::read(self.dir.join(WORKER)).ok()?).ok()
+    }
+
+    /// The worker says who it is.
+    pub fn sign(&self) -> Result<()> {
+        let own = Process::own().context("finding out who this process is")?;
+        fs::write(self.dir.join(WORKER), serde_json::to_vec(&own)?).context("writing worker.json")
     }
 
     pub fn name(&self) -> String {

@@ -1,5 +1,7 @@
 //! Everything that can happen in a run, as data: the terminal, the journal and every report are readers of this.
 
+use crate::engine::failure::Class;
+use crate::engine::holder::Holder;
 use crate::engine::key::{Digest, Key};
 use crate::engine::record::Cost;
 use crate::engine::verdict::Reason;
@@ -52,6 +54,25 @@ pub enum Event {
         key: Key,
         outputs: Vec<String>,
     },
+    /// A node failed in a way that may not come again: it will be tried once more, after a pause. `attempt`: the number of tries so far.
+    Retry {
+        node: String,
+        class: Class,
+        message: String,
+        attempt: usize,
+        pause_seconds: f64,
+    },
+    /// A key that this run needs is held by the worker of an engine that is gone.
+    Orphan {
+        node: String,
+        holder: Holder,
+        deed: Deed,
+    },
+    /// A running node has said nothing for much longer than it used to.
+    Silent {
+        node: String,
+        seconds: f64,
+    },
     /// Last of all; without it the run did not end by itself.
     RunEnded {
         end: End,
@@ -81,9 +102,24 @@ impl Event {
             | Event::Metric { node, .. }
             | Event::Log { node, .. }
             | Event::Committed { node, .. }
-            | Event::NotReproducible { node, .. } => Some(node),
+            | Event::NotReproducible { node, .. }
+            | Event::Retry { node, .. }
+            | Event::Orphan { node, .. }
+            | Event::Silent { node, .. } => Some(node),
         }
     }
+}
+
+/// What became of an orphan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deed {
+    /// It was seen, and is left alone to save its state.
+    Seen,
+    /// It ended by itself.
+    Ended,
+    /// It was killed, after it had had its time.
+    Killed,
 }
 
 /// A line of the plan.
@@ -116,8 +152,11 @@ pub enum State {
         resumed: Option<f64>,
     },
     /// Someone else executes this key: another process, or a twin in this graph. Their record will do.
+    /// `by`: who that is, where it can be told and is no twin.
     Held {
         key: Key,
+        #[serde(default)]
+        by: Option<Holder>,
     },
     Running {
         attempt: String,
@@ -131,12 +170,16 @@ pub enum State {
     Done {
         key: Key,
     },
-    /// `tail`: the last lines of stderr.
+    /// `tail`: the last lines of stderr. `peak_bytes`: the highest resident memory of its worker.
     Failed {
         message: String,
         tail: String,
+        #[serde(default)]
+        class: Class,
+        #[serde(default)]
+        peak_bytes: Option<u64>,
     },
-    /// `because`: the node that failed.
+    /// `because`: the node that failed; one above, or any where the run was to end at the first failure.
     Skipped {
         because: String,
     },

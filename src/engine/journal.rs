@@ -5,14 +5,16 @@ use crate::engine::clock;
 use crate::engine::event::{Event, PlannedNode};
 use crate::engine::fault;
 use crate::engine::store::{Store, names};
-use anyhow::{Context, Result, bail};
+use crate::engine::system::Process;
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-const PROGRESS_EVERY_MS: u64 = 1000;
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 const ALIVE: &str = "alive";
 
 /// `run.json`.
@@ -24,6 +26,9 @@ pub struct RunInfo {
     pub recipes: Vec<String>,
     /// Empty: everything.
     pub targets: Vec<String>,
+    /// Who runs it; absent in runs of older versions.
+    #[serde(default)]
+    pub engine: Option<Process>,
 }
 
 /// An event and its time.
@@ -41,6 +46,8 @@ pub struct Run {
     pub recipes: Vec<(String, String)>,
     pub plan: Vec<PlannedNode>,
     pub events: Vec<Stamped>,
+    /// Lines of `events.jsonl` that could not be read: damaged, or of a newer version.
+    pub unreadable: usize,
 }
 
 /// The writer. After a write failed it stays silent and says so at the end: a full disk must not end a run that can
@@ -49,7 +56,7 @@ pub struct Journal {
     file: File,
     /// Locked as long as this engine lives: who finds it free knows that the run is over.
     _alive: File,
-    progress_at: BTreeMap<String, u64>,
+    progress_at: BTreeMap<String, Instant>,
     trouble: Option<String>,
 }
 
@@ -86,22 +93,22 @@ impl Journal {
     }
 
     pub fn write(&mut self, event: &Event) {
-        let at = clock::now_ms();
         if let Event::Progress {
             node, done, total, ..
         } = event
         {
-            let last = self.progress_at.get(node).copied().unwrap_or_default();
-            if at < last + PROGRESS_EVERY_MS && done != total {
+            // Not the clock of the events' times, which may jump back and would hold progress up for as long.
+            let last = self.progress_at.get(node);
+            if last.is_some_and(|at| at.elapsed() < PROGRESS_EVERY) && done != total {
                 return;
             }
-            self.progress_at.insert(node.clone(), at);
+            self.progress_at.insert(node.clone(), Instant::now());
         }
         if self.trouble.is_some() {
             return;
         }
         let stamped = Stamped {
-            at,
+            at: clock::now_ms(),
             event: event.clone(),
         };
         let mut line = serde_json::to_string(&stamped).expect("an event always has a JSON form");
@@ -120,9 +127,28 @@ impl Journal {
     }
 }
 
-/// Ids of all runs, oldest first.
+/// Ids of all runs, oldest first. A folder in which no run has begun yet is none.
 pub fn runs(store: &Store) -> Result<Vec<String>> {
-    names(&store.runs())
+    let mut ids = names(&store.runs())?;
+    ids.retain(|id| store.runs().join(id).join("run.json").exists());
+    Ok(ids)
+}
+
+/// What was asked of a run.
+pub fn info(store: &Store, id: &str) -> Result<RunInfo> {
+    json(store.runs().join(id).join("run.json"))
+}
+
+/// The folder of a run that may not have begun yet.
+pub fn folder(store: &Store, id: &str) -> PathBuf {
+    store.runs().join(id)
+}
+
+/// Events and the number of unreadable lines, of a run that may be going on.
+pub fn events(store: &Store, id: &str) -> Result<(Vec<Stamped>, usize)> {
+    let path = store.runs().join(id).join("events.jsonl");
+    let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(parse(&text))
 }
 
 /// Whether the engine of this run still lives: it holds a lock as long as it does.
@@ -141,31 +167,29 @@ pub fn read(store: &Store, id: &str) -> Result<Run> {
             fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         recipes.push((name.clone(), text));
     }
-    let path = dir.join("events.jsonl");
-    let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    let events = parse(&text).with_context(|| format!("reading {}", path.display()))?;
+    let (events, unreadable) = events(store, id)?;
     Ok(Run {
         recipes,
         plan: json(dir.join("plan.json"))?,
         events,
+        unreadable,
         info,
     })
 }
 
-/// A line without its end is the torn tail of a killed run and is dropped; a bad line before that is an error.
-fn parse(bytes: &[u8]) -> Result<Vec<Stamped>> {
+/// A line without its end is the torn tail of a killed run and is dropped; another bad line is counted and passed over: the rest
+/// of a run does not become untrue by it.
+fn parse(bytes: &[u8]) -> (Vec<Stamped>, usize) {
     let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
-    let mut events = vec![];
-    for (i, line) in bytes[..whole].split(|b| *b == b'\n').enumerate() {
-        if line.is_empty() {
-            continue;
-        }
+    let lines = bytes[..whole].split(|b| *b == b'\n');
+    let (mut events, mut unreadable) = (vec![], 0);
+    for line in lines.filter(|l| !l.is_empty()) {
         match serde_json::from_slice(line) {
             Ok(event) => events.push(event),
-            Err(error) => bail!("line {}: {error}", i + 1),
+            Err(_) => unreadable += 1,
         }
     }
-    Ok(events)
+    (events, unreadable)
 }
 
 fn json<T: serde::de::DeserializeOwned>(path: PathBuf) -> Result<T> {

@@ -2,7 +2,7 @@
 //!
 //! In reading order: what a node is (`kind`, `params`, `graph`, `union`), what makes two nodes the same (`key`, `sources`), where
 //! artifacts live (`objects`, `record`, `store`, `attempt`, `commit`), what has to run and why (`plan`, `verdict`, `history`, `why`), running
-//! it (`exec`, `process`, `worker`, `session`, `checkpoint`) and what happened (`event`, `journal`).
+//! it (`exec`, `process`, `worker`, `session`, `checkpoint`, `failure`, `holder`, `system`) and what happened (`event`, `journal`).
 
 pub mod kind;
 pub mod params;
@@ -27,8 +27,11 @@ pub mod checkpoint;
 pub mod exec;
 pub mod failure;
 pub mod fault;
+pub mod holder;
 pub mod process;
+pub mod pulse;
 pub mod session;
+pub mod system;
 pub mod worker;
 
 pub mod clock;

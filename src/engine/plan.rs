@@ -42,6 +42,8 @@ pub struct Planned {
 pub struct Expected {
     pub seconds: f64,
     pub dollars: f64,
+    /// Highest resident memory.
+    pub peak_bytes: u64,
 }
 
 impl Expected {
@@ -49,6 +51,7 @@ impl Expected {
         Expected {
             seconds: cost.seconds,
             dollars: cost.dollars,
+            peak_bytes: cost.peak_bytes,
         }
     }
 
@@ -58,6 +61,7 @@ impl Expected {
         Expected {
             seconds: self.seconds * left,
             dollars: self.dollars * left,
+            ..self
         }
     }
 }

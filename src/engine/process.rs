@@ -1,9 +1,10 @@
 //! One worker process: starting it, hearing it, stopping it. Unaware of graphs, keys and records.
 //!
 //! The key's lock is the worker's stdin: it is held as long as the worker lives, even if the engine does not. The worker
-//! leads a session of its own; when it ends, whatever it left running in its group is killed before anyone looks at the
-//! outputs, so that nobody can still write to them.
+//! leads a session of its own; when it ends, whatever it left running in its group or anywhere else is killed before anyone
+//! looks at the outputs, so that nobody can still write to them.
 
+use crate::engine::system::{memory, strays};
 use crate::engine::worker::Message;
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
@@ -45,7 +46,7 @@ pub struct Worker {
 /// What comes from a worker.
 pub enum Heard {
     Message(Message),
-    /// The process has ended and its group is gone; nothing follows.
+    /// The process has ended and all that it started is gone; nothing follows.
     Ended,
 }
 
@@ -69,7 +70,8 @@ pub fn start(
     }
     command
         .env("RAYON_NUM_THREADS", threads.to_string())
-        .envs(secrets);
+        .envs(secrets)
+        .env(strays::MARK, dir);
     let mut child = command
         .stdin(Stdio::from(
             lock.try_clone().context("handing over the lock")?,
@@ -85,9 +87,9 @@ pub fn start(
         listen(stdout, listener);
         let _ = silent.send(()); // Nobody waits any more: the worker is long gone.
     });
-    let pid = pid(&child);
+    let (pid, dir) = (pid(&child), dir.to_path_buf());
     std::thread::spawn(move || {
-        await_end(pid);
+        await_end(pid, &dir);
         let _ = silence.recv_timeout(LAST_WORDS);
         hear(Heard::Ended);
     });
@@ -107,40 +109,32 @@ impl Worker {
         let _ = rustix::process::kill_process_group(pid, Signal::KILL);
     }
 
-    /// After `Heard::Ended`.
-    pub fn end(mut self) -> Result<ExitStatus> {
-        self.child.wait().context("waiting for the worker")
+    /// The most it had resident so far.
+    pub fn peak(&self) -> Option<u64> {
+        memory::peak(self.child.id() as i32)
     }
-}
 
-/// `was killed by SIGKILL`, `panicked (exit status 101)`.
-pub fn describe(status: ExitStatus) -> String {
-    if let Some(signal) = status.signal() {
-        let name = match signal {
-            1 => "SIGHUP",
-            2 => "SIGINT",
-            4 => "SIGILL",
-            6 => "SIGABRT",
-            7 => "SIGBUS",
-            8 => "SIGFPE",
-            9 => "SIGKILL",
-            11 => "SIGSEGV",
-            15 => "SIGTERM",
-            24 => "SIGXCPU",
-            25 => "SIGXFSZ",
-            _ => return format!("the worker was killed by signal {signal}"),
-        };
-        let hint = if signal == 9 {
-            " (out of memory, or by hand)"
-        } else {
-            ""
-        };
-        return format!("the worker was killed by {name}{hint}");
-    }
-    match status.code() {
-        Some(101) => "the worker panicked".to_string(),
-        Some(code) => format!("the worker ended with exit status {code}"),
-        None => "the worker ended without an exit status".to_string(),
+    /// After `Heard::Ended`: how it ended, and its highest resident memory where the kernel can tell it from the engine's own.
+    pub fn end(self) -> Result<(ExitStatus, Option<u64>)> {
+        let mut status = 0;
+        // SAFETY: a plain structure of numbers, for which zeros are a value.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        loop {
+            // SAFETY: both places are ours and live as long as the call.
+            let waited = unsafe { libc::wait4(self.child.id() as i32, &mut status, 0, &mut usage) };
+            if waited >= 0 {
+                break;
+            }
+            let error = std::io::Error::last_os_error();
+            if error.kind() != std::io::ErrorKind::Interrupted {
+                return Err(error).context("waiting for the worker");
+            }
+        }
+        let peak = usage.ru_maxrss as u64 * 1024;
+        // A new process begins with the number of the one that started it.
+        let own = memory::peak(std::process::id() as i32);
+        let told = own.is_some_and(|own| peak > own).then_some(peak);
+        Ok((ExitStatus::from_raw(status), told))
     }
 }
 
@@ -163,10 +157,11 @@ fn listen(stdout: impl Read, hear: impl Fn(Heard)) {
 }
 
 /// Waits without reaping, so that the group's id cannot be anyone else's when the group is killed.
-fn await_end(pid: Pid) {
+fn await_end(pid: Pid, attempt: &Path) {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     while let Err(rustix::io::Errno::INTR) = rustix::process::waitid(WaitId::Pid(pid), options) {}
     let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+    strays::kill_left_by_child(attempt);
 }
 
 fn pid(child: &Child) -> Pid {

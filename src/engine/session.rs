@@ -17,11 +17,11 @@ pub fn detach(dir: &Path) -> Result<Arc<AtomicBool>> {
     let _ = rustix::process::setsid();
     rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
         .context("asking for a signal when the engine dies")?;
-    let engine = Attempt {
+    let attempt = Attempt {
         dir: dir.to_path_buf(),
-    }
-    .spec()?
-    .engine;
+    };
+    attempt.sign()?;
+    let engine = attempt.spec()?.engine;
     // The engine may have died before the line above.
     if rustix::process::getppid().map(Pid::as_raw_pid) != Some(engine) {
         stop.store(true, Ordering::Relaxed);

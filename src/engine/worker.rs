@@ -4,6 +4,7 @@
 use crate::base::value::{Value, Values};
 use crate::engine::attempt::{self, Attempt, Progress, Spec, Usage};
 use crate::engine::checkpoint;
+use crate::engine::failure::Class;
 use crate::engine::kind::{Registry, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::session;
@@ -21,6 +22,8 @@ use std::time::{Duration, Instant};
 pub const EXIT_INTERRUPTED: i32 = 75;
 /// Exit status of a worker that failed and said why.
 pub const EXIT_FAILED: i32 = 1;
+/// Exit status of a worker that failed in a way that may pass.
+pub const EXIT_TRANSIENT: i32 = 69;
 
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 const PROGRESS_FILE_EVERY: Duration = Duration::from_secs(1);
@@ -36,6 +39,18 @@ impl std::fmt::Display for Interrupted {
 }
 impl std::error::Error for Interrupted {}
 
+/// Returned by `run`, or anywhere below it, when the same may go well in a while: an endpoint that is busy, a connection that broke.
+/// What was paid for and saved is kept for the next try.
+#[derive(Debug)]
+pub struct Transient(pub anyhow::Error);
+
+impl std::fmt::Display for Transient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
+impl std::error::Error for Transient {}
+
 /// A line a worker sends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
@@ -50,10 +65,9 @@ pub enum Message {
     Say {
         text: String,
     },
-    /// `environment`: the disk is full or read-only, which is nobody's recipe.
     Failed {
         error: String,
-        environment: bool,
+        class: Class,
     },
 }
 
@@ -322,12 +336,20 @@ pub fn main(registry: &Registry, dir: &Path) -> i32 {
         Ok(()) => 0,
         Err(error) if error.is::<Interrupted>() => EXIT_INTERRUPTED,
         Err(error) => {
-            let environment = error.chain().any(session::is_environment);
+            // The disk is nobody's recipe, and no busy endpoint either.
+            let class = match &error {
+                e if e.chain().any(session::is_environment) => Class::Environment,
+                e if e.chain().any(|cause| cause.is::<Transient>()) => Class::Transient,
+                _ => Class::Error,
+            };
             send(&Message::Failed {
                 error: format!("{error:#}"),
-                environment,
+                class,
             });
-            EXIT_FAILED
+            match class {
+                Class::Transient => EXIT_TRANSIENT,
+                _ => EXIT_FAILED,
+            }
         }
     }
 }

@@ -3,9 +3,9 @@
 
 use crate::engine::kind::{Cpu, Kind, Output, Port, Type, no_check};
 use crate::engine::params::ParamSet;
-use crate::engine::worker::{Interrupted, NodeCtx};
+use crate::engine::worker::{Interrupted, NodeCtx, Transient};
 use crate::params;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,6 +35,9 @@ params! {
         drift: bool = false;
         /// Waits before it writes, in milliseconds.
         wait_ms: u64 = 0;
+        /// Leaves a process behind, in a session of its own, that goes on writing to the output: `marked` as any child is, or
+        /// `bare` of its environment.
+        stray: Option<String>;
         /// A file outside the store that gets a line per execution.
         count: Option<String>;
     }
@@ -103,6 +106,8 @@ params! {
         tick_dollars: f64 = 0.0;
         /// Kills itself at this tick, on the first attempt only.
         die_at: Option<u64>;
+        /// Does not stop when it is asked to, and writes to its output at every tick.
+        stubborn: bool = false;
         /// A file outside the store that gets a line per tick.
         count: Option<String>;
     }
@@ -120,8 +125,17 @@ pub const SLOW: Kind = Kind {
 
 params! {
     pub struct FailParams {
-        /// `error`, `panic`, `nothing` (no output) or `exit`.
+        /// `error`, `panic`, `nothing` (no output), `exit`, `transient` or `allocate` (more than there is).
         how: String = "error".into();
+    }
+}
+
+params! {
+    pub struct FailExec {
+        /// A file outside the store that gets a line per execution.
+        count: Option<String>;
+        /// Transient failures end when that file has so many lines.
+        heals_at: usize = 0;
     }
 }
 
@@ -129,6 +143,7 @@ pub const FAIL: Kind = Kind {
     name: "toy-fail",
     summary: "fails",
     params: FailParams::specs,
+    exec: FailExec::specs,
     run: fail,
     ..TOY
 };
@@ -189,7 +204,34 @@ fn write(ctx: &mut NodeCtx) -> Result<()> {
         ));
     }
     ctx.say("writing");
-    put(ctx, &text)
+    put(ctx, &text)?;
+    match exec.stray {
+        Some(how) => leave_stray(ctx, &how),
+        None => Ok(()),
+    }
+}
+
+/// Returns when the stray has begun to write. It ends by itself once its file has no name any more.
+fn leave_stray(ctx: &NodeCtx, how: &str) -> Result<()> {
+    let file = ctx.output("out").join(FILE);
+    let before = fs::metadata(&file)?.len();
+    let script = r#"exec 3>>"$1"; while [ -e "$1" ]; do printf late >&3; sleep 0.005; done"#;
+    let stray = match how {
+        "bare" => "exec env -i",
+        _ => "exec",
+    };
+    // The shell in between ends at once, so that the stray has no parent any more.
+    let between =
+        format!("({stray} setsid sh -c \"$0\" stray \"$1\" </dev/null >/dev/null 2>&1 &)");
+    std::process::Command::new("sh")
+        .args(["-c", &between, script])
+        .arg(&file)
+        .status()
+        .context("starting a shell")?;
+    while fs::metadata(&file)?.len() == before {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 fn join(ctx: &mut NodeCtx) -> Result<()> {
@@ -237,13 +279,16 @@ fn slow(ctx: &mut NodeCtx) -> Result<()> {
                 Ok(fs::write(dir.join("state"), &state)?)
             })?;
         }
+        if exec.stubborn {
+            put(ctx, &format!("half done: {tick}"))?;
+        }
         if exec.die_at == Some(tick) && ctx.earlier().is_empty() {
             rustix::process::kill_process(
                 rustix::process::getpid(),
                 rustix::process::Signal::KILL,
             )?;
         }
-        if ctx.stop() && tick < params.ticks {
+        if ctx.stop() && !exec.stubborn && tick < params.ticks {
             return Err(Interrupted.into());
         }
     }
@@ -254,6 +299,20 @@ fn fail(ctx: &mut NodeCtx) -> Result<()> {
     match ctx.params::<FailParams>()?.how.as_str() {
         "panic" => panic!("as asked"),
         "nothing" => Ok(()),
+        "transient" => {
+            let exec = ctx.exec::<FailExec>()?;
+            count(exec.count.as_deref(), "try")?;
+            let tries = fs::read_to_string(exec.count.unwrap_or_default()).unwrap_or_default();
+            match tries.lines().count() < exec.heals_at {
+                true => Err(Transient(anyhow!("busy")).into()),
+                false => put(ctx, "healed"),
+            }
+        }
+        "allocate" => {
+            let mut bytes: Vec<u8> = vec![];
+            bytes.reserve_exact(1 << 46);
+            Ok(())
+        }
         "exit" => {
             eprintln!("last words");
             std::process::exit(3)

@@ -12,5 +12,7 @@ pub mod progress;
 pub mod side;
 pub mod summary;
 pub mod table;
+pub mod telling;
 pub mod verdicts;
+pub mod view;
 pub mod words;

@@ -109,12 +109,12 @@ fn no_source_file_holds_what_the_house_forbids() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// A literal that begins with a folder of some machine; `/proc` and `/dev` belong to the system.
+/// A literal that begins with a folder of some machine; `/proc`, `/sys` and `/dev` belong to the system.
 fn machine_path(code: &str) -> Option<&str> {
     code.split("\"/").skip(1).find(|rest| {
         let folder = rest.split(|c: char| !c.is_ascii_alphanumeric()).next();
         let next = rest[folder.unwrap_or("").len()..].chars().next();
-        next == Some('/') && !matches!(folder, Some("proc" | "dev"))
+        next == Some('/') && !matches!(folder, Some("proc" | "dev" | "sys"))
     })
 }
 

@@ -5,6 +5,7 @@ mod claims;
 mod cli;
 mod compare;
 mod device;
+mod drive;
 mod engine;
 mod golden;
 mod grid;

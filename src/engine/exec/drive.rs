@@ -1,10 +1,9 @@
-//! The loop's decisions: states, verdicts, tokens, stopping, the end. Every node's state changes in `Exec::set` alone.
+//! The loop's decisions: states, verdicts, stopping, the end. Every node's state changes in `Exec::set` alone.
 
 use super::{Exec, NodeEnd, Outcome, Ready};
 use crate::engine::event::{Counts, End, Event, State};
-use crate::engine::failure::Failure;
+use crate::engine::failure::{Class, Failure};
 use crate::engine::graph::NodeId;
-use crate::engine::kind::Cpu;
 use crate::engine::plan::{self, Planned};
 use crate::engine::process::Worker;
 use crate::engine::record::Record;
@@ -13,13 +12,6 @@ use std::time::{Duration, Instant};
 
 /// A worker that was asked to stop has this long to save its state.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Tokens that a node gets at least if it can use them all: training scales well to two threads.
-const FEW: usize = 2;
-
-/// Nodes whose remaining paths are at least this share of the longest ready one's are alike: where one is ready or running
-/// for every core, a core each is the better use, as nothing waits for a second thread.
-const ALIKE: f64 = 0.75;
 
 impl Exec<'_> {
     /// The one door for state changes.
@@ -72,6 +64,8 @@ impl Exec<'_> {
                 .map(|e| e.node)
                 .collect();
             if let Some(because) = inputs.iter().find_map(|i| self.broken(*i)) {
+                self.set(id, State::Skipped { because });
+            } else if let Some(because) = self.halted.clone() {
                 self.set(id, State::Skipped { because });
             } else if inputs.iter().any(|i| self.states[i] == State::Interrupted) {
                 self.set(id, State::Interrupted);
@@ -138,12 +132,26 @@ impl Exec<'_> {
     pub(super) fn give_up(&mut self, id: NodeId, error: &anyhow::Error) {
         let message = format!("{error:#}");
         self.trouble.get_or_insert_with(|| message.clone());
-        self.fail(id, message, String::new());
+        let failed = State::Failed {
+            message,
+            tail: String::new(),
+            class: Class::Environment,
+            peak_bytes: None,
+        };
+        self.fail(id, failed);
     }
 
-    pub(super) fn fail(&mut self, id: NodeId, message: String, tail: String) {
+    pub(super) fn fail(&mut self, id: NodeId, failed: State) {
         self.ready.remove(&id);
-        self.set(id, State::Failed { message, tail });
+        self.set(id, failed);
+        if self.settings.fail_fast {
+            let because = self.name(id);
+            self.halted.get_or_insert(because.clone());
+            for other in std::mem::take(&mut self.ready).into_keys() {
+                let because = because.clone();
+                self.set(other, State::Skipped { because });
+            }
+        }
         self.advance();
     }
 
@@ -169,41 +177,6 @@ impl Exec<'_> {
                 workers.for_each(Worker::kill)
             }
             Some(_) => {}
-        }
-    }
-
-    /// Starts what the free tokens allow, the longest remaining path first. Nodes that can use all cores share them evenly,
-    /// but none gets fewer than `FEW`: a long node keeps what it was given, so it had better wait for enough. Unless many
-    /// long ones are ready: then a token each.
-    pub(super) fn start_ready(&mut self) {
-        let mut order: Vec<NodeId> = self.ready.keys().copied().collect();
-        order.sort_by(|a, b| self.remaining[b].total_cmp(&self.remaining[a]));
-        let all = self.settings.threads.max(1);
-        let longest = order.first().map_or(0.0, |id| self.remaining[id]);
-        let long = |id: &&NodeId| {
-            self.graph.node(**id).kind.cpu == Cpu::All && self.remaining[*id] >= ALIKE * longest
-        };
-        let alike = order.iter().chain(self.running.keys()).filter(long);
-        let few = match alike.count() >= all {
-            true => 1,
-            false => FEW.min(all),
-        };
-        let mut left = order.len();
-        for id in order {
-            if self.free == 0 || self.trouble.is_some() {
-                return;
-            }
-            let tokens = match self.graph.node(id).kind.cpu {
-                Cpu::One => 1,
-                Cpu::All => (self.free / left).max(few),
-            };
-            left -= 1;
-            if tokens > self.free {
-                continue;
-            }
-            if let Err(error) = self.start(id, tokens) {
-                self.give_up(id, &error);
-            }
         }
     }
 

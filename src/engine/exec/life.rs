@@ -1,21 +1,24 @@
 //! The life of one executed node: lock, attempt, worker, commit, and what becomes of it when it does not end well.
 
 use super::secrets::named_secrets;
+use super::watch::Watch;
 use super::{Exec, News, Running};
 use crate::engine::attempt::{self, Attempt, Spec};
 use crate::engine::clock;
 use crate::engine::commit::{self, CommitError, Committed, Delivery, Versus};
 use crate::engine::event::{Event, State};
+use crate::engine::failure::Class;
 use crate::engine::fault;
 use crate::engine::graph::{Node, NodeId};
 use crate::engine::key::Key;
+use crate::engine::objects;
 use crate::engine::plan;
 use crate::engine::process::{self, Heard};
 use crate::engine::record::Provenance;
 use crate::engine::store::Lookup;
-use crate::engine::worker::{EXIT_INTERRUPTED, Message};
+use crate::engine::system::{Process, strays, writers};
+use crate::engine::worker::Message;
 use anyhow::Result;
-use std::process::ExitStatus;
 use std::thread::Scope;
 
 impl<'a> Exec<'a> {
@@ -27,9 +30,10 @@ impl<'a> Exec<'a> {
         } else {
             self.store.try_lock(&key)?
         }) else {
-            self.set(id, State::Held { key });
+            self.wait_for_holder(id, key, twin);
             return Ok(());
         };
+        self.got_lock(id);
         let forced = self.judge.forced(id) && !self.made.contains(&key);
         if !forced && let Lookup::Whole(record) = self.store.lookup(&key) {
             // Someone was faster while this node waited.
@@ -46,7 +50,11 @@ impl<'a> Exec<'a> {
         } else {
             Attempt::of(self.store, &key)?
         };
-        earlier.iter().for_each(Attempt::drop_outputs);
+        for attempt in &earlier {
+            // We have the lock, so whoever still belongs to these attempts works for nobody, and might write to what we read.
+            strays::kill_everywhere(&attempt.dir);
+            attempt.drop_outputs();
+        }
         let (attempt, spec) = self.attempt(id, &key, tokens, &earlier)?;
         fault::point("attempt-made")?;
         let secrets = named_secrets(&self.graph.node(id).exec);
@@ -82,6 +90,7 @@ impl<'a> Exec<'a> {
             spec,
             earlier,
             worker: Some(worker),
+            watch: Watch::new(),
             complaint: None,
             _lock: lock,
         };
@@ -121,6 +130,8 @@ impl<'a> Exec<'a> {
             threads,
             earlier: earlier.iter().map(|a| a.dir.clone()).collect(),
             engine: std::process::id() as i32,
+            engine_process: Process::own(),
+            run: self.run.clone(),
             started_ms: clock::now_ms(),
         };
         Ok((Attempt::create(self.store, &spec, &inputs)?, spec))
@@ -139,6 +150,9 @@ impl<'a> Exec<'a> {
 
     fn hear_message(&mut self, id: NodeId, message: Message) {
         let node = self.name(id);
+        if let Some(running) = self.running.get_mut(&id) {
+            running.watch.beat();
+        }
         let event = match message {
             Message::Progress {
                 done,
@@ -154,9 +168,9 @@ impl<'a> Exec<'a> {
             },
             Message::Metric(metric) => Event::Metric { node, metric },
             Message::Say { text } => Event::Log { node, text },
-            Message::Failed { error, environment } => {
+            Message::Failed { error, class } => {
                 if let Some(running) = self.running.get_mut(&id) {
-                    running.complaint = Some((error, environment));
+                    running.complaint = Some((error, class));
                 }
                 return;
             }
@@ -174,19 +188,27 @@ impl<'a> Exec<'a> {
             .expect("only a running worker ends");
         let worker = running.worker.take().expect("a worker ends once");
         let status = match worker.end() {
-            Ok(status) => status,
-            Err(error) => return self.end_badly(id, None, format!("{error:#}")),
+            Ok((status, peak)) => {
+                running.watch.at_end(peak);
+                status
+            }
+            Err(error) => return self.end_badly(id, Class::Environment, format!("{error:#}")),
         };
         if !status.success() {
-            return self.end_badly(id, Some(status), process::describe(status));
+            // A worker that died between two looks told its memory with its last checkpoint.
+            let told = running.attempt.usage().peak_bytes;
+            running.watch.at_end(Some(told));
+            let (class, message) = self.judge_end(id, status);
+            return self.end_badly(id, class, message);
         }
         let node = self.graph.node(id);
         match plan::sources(self.store, node) {
             Ok(now) if now == *self.judge.sources(id) => {}
             Ok(_) => {
-                return self.end_badly(id, None, "a source file changed while the node ran".into());
+                let message = "a source file changed while the node ran".into();
+                return self.end_badly(id, Class::Error, message);
             }
-            Err(error) => return self.end_badly(id, None, format!("{error:#}")),
+            Err(error) => return self.end_badly(id, Class::Error, format!("{error:#}")),
         }
         self.commit(id, node, scope);
     }
@@ -228,7 +250,7 @@ impl<'a> Exec<'a> {
                 provenance,
                 forced,
             };
-            let committed = commit::commit(store, &delivery);
+            let committed = at_rest(&delivery).and_then(|()| commit::commit(store, &delivery));
             let _ = sender.send(News::Committed(id, Box::new(committed))); // As above.
         });
     }
@@ -236,10 +258,11 @@ impl<'a> Exec<'a> {
     fn hear_commit(&mut self, id: NodeId, committed: Result<Committed, CommitError>) {
         let committed = match committed {
             Ok(committed) => committed,
-            Err(CommitError::Outputs(message)) => return self.end_badly(id, None, message),
+            Err(CommitError::Outputs(message)) => {
+                return self.end_badly(id, Class::LostOutputs, message);
+            }
             Err(CommitError::Store(error)) => {
-                self.trouble.get_or_insert_with(|| format!("{error:#}"));
-                return self.end_badly(id, None, format!("{error:#}"));
+                return self.end_badly(id, Class::Environment, format!("{error:#}"));
             }
         };
         let running = self
@@ -283,28 +306,43 @@ impl<'a> Exec<'a> {
         }
     }
 
-    fn end_badly(&mut self, id: NodeId, status: Option<ExitStatus>, message: String) {
+    fn end_badly(&mut self, id: NodeId, class: Class, message: String) {
         let running = self.running.remove(&id).expect("only a running node ends");
         self.free += running.tokens;
         running.attempt.drop_outputs();
-        let asked = self.stopping.is_some();
-        let code = status.and_then(|s| s.code());
-        // A worker that was asked to stop may die of the request before it can listen to it.
-        if code == Some(EXIT_INTERRUPTED) || (asked && status.is_some() && code.is_none()) {
+        if class == Class::Interrupted {
             self.set(id, State::Interrupted);
             return self.advance();
         }
+        if class == Class::Environment {
+            self.trouble
+                .get_or_insert_with(|| format!("node `{}`: {message}", running.spec.node));
+        }
+        if self.try_again(id, &running, class, &message) {
+            return;
+        }
         let tail = attempt::tail(&running.attempt.logs().join("stderr.txt"), 20);
-        let message = match running.complaint {
-            Some((error, environment)) => {
-                if environment {
-                    self.trouble
-                        .get_or_insert_with(|| format!("node `{}`: {error}", running.spec.node));
-                }
-                error
-            }
-            None => message,
+        let failed = State::Failed {
+            message,
+            tail,
+            class,
+            peak_bytes: Some(running.watch.peak()).filter(|peak| *peak > 0),
         };
-        self.fail(id, message, tail);
+        self.fail(id, failed);
+    }
+}
+
+/// Nobody may be able to write to the outputs any more: what is hashed now is to be what is kept.
+fn at_rest(delivery: &Delivery) -> Result<(), CommitError> {
+    let out = delivery.attempt.dir.join("out");
+    let lost = |error: anyhow::Error| CommitError::Outputs(format!("{error:#}"));
+    let files = objects::walk(&out, false).map_err(lost)?;
+    let paths: Vec<_> = files.into_iter().map(|(_, path)| path).collect();
+    match writers::of(&out, &paths).as_slice() {
+        [] => Ok(()),
+        writers => Err(CommitError::Outputs(format!(
+            "its outputs are not at rest: {}",
+            writers.join(", ")
+        ))),
     }
 }

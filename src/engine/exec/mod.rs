@@ -1,14 +1,19 @@
-//! Runs a plan: cpu tokens, locks, workers, commits. `drive` decides, `life` is what happens to one node. The verdicts come from `plan::Judge`, node by node as inputs become known.
+//! Runs a plan: tokens, locks, workers, commits. `drive` decides, `tokens` says who starts next, `life` is what happens to one node,
+//! `watch` looks after those that run, `held` after keys that somebody else has. The verdicts come from `plan::Judge`, node by node as
+//! inputs become known.
 
 mod drive;
+mod held;
 mod life;
 mod secrets;
+mod tokens;
+mod watch;
 
 use crate::engine::attempt::{Attempt, Spec};
 use crate::engine::clock;
 use crate::engine::commit::{CommitError, Committed};
 use crate::engine::event::{Event, State};
-use crate::engine::failure::Failure;
+use crate::engine::failure::{Class, Failure, Retries};
 use crate::engine::graph::{Graph, NodeId};
 use crate::engine::journal::{Journal, RunInfo};
 use crate::engine::key::{Key, Manifest};
@@ -16,6 +21,7 @@ use crate::engine::plan::{Judge, Outputs, Plan, Planned, Wanted};
 use crate::engine::process::{Heard, Worker};
 use crate::engine::record::Record;
 use crate::engine::store::Store;
+use crate::engine::system::{self, Process};
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -33,6 +39,17 @@ const TICK: Duration = Duration::from_millis(50);
 pub struct Settings {
     /// Cpu tokens.
     pub threads: usize,
+    /// Nodes that run at once, at most.
+    pub jobs: Option<usize>,
+    /// Bytes that the nodes that run at once may be expected to take; a node alone always runs.
+    pub memory: Option<u64>,
+    /// Which failures are tried again, and how often.
+    pub retries: Retries,
+    /// After a failure nothing new starts, whether it depends on what failed or not.
+    pub fail_fast: bool,
+    pub orphans: Orphans,
+    /// The id of the run, where it was promised to somebody.
+    pub run: Option<String>,
     /// The binary whose verb `worker` is `worker::main`.
     pub program: PathBuf,
     pub stop: Stop,
@@ -50,12 +67,33 @@ impl Settings {
         let program = std::env::current_exe().context("finding the path of this binary")?;
         Ok(Settings {
             threads: thread::available_parallelism().map_or(1, usize::from),
+            jobs: None,
+            memory: system::memory::available(),
+            retries: Retries::default(),
+            fail_fast: false,
+            orphans: Orphans::default(),
+            run: None,
             program,
             stop: Stop::default(),
             recipes: vec![],
             origins: BTreeMap::new(),
             version: env!("CARGO_PKG_VERSION").to_string(),
         })
+    }
+}
+
+/// What becomes of workers whose engine is gone and which hold a key that this run needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Orphans {
+    /// They have this long to save their state, then they are killed; none: they are waited for, however long it takes.
+    pub patience: Option<Duration>,
+}
+
+impl Default for Orphans {
+    fn default() -> Orphans {
+        Orphans {
+            patience: Some(Duration::from_secs(20)),
+        }
     }
 }
 
@@ -139,8 +177,9 @@ pub fn run(
     let judge = Judge::new(store, graph, wanted)?;
     let plan = judge.plan()?;
     let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
+    system::strays::adopt();
     let info = RunInfo {
-        id: clock::unique(),
+        id: settings.run.clone().unwrap_or_else(clock::unique),
         started_ms: clock::now_ms(),
         version: settings.version.clone(),
         recipes: settings
@@ -153,6 +192,7 @@ pub fn run(
             .iter()
             .map(|id| graph.node(*id).name.clone())
             .collect(),
+        engine: Process::own(),
     };
     let journal = Journal::create(store, &info, &settings.recipes, &lines)?;
     thread::scope(|scope| {
@@ -172,6 +212,7 @@ pub fn run(
                 .map(|id| (*id, State::Waiting))
                 .collect(),
             remaining: remaining(graph, &plan),
+            peaks: peaks(&plan),
             planned: plan.nodes.into_iter().map(|p| (p.id, p)).collect(),
             ready: BTreeMap::new(),
             running: BTreeMap::new(),
@@ -179,6 +220,11 @@ pub fn run(
             records: BTreeMap::new(),
             made: BTreeSet::new(),
             free: settings.threads.max(1),
+            later: BTreeMap::new(),
+            tries: BTreeMap::new(),
+            held: BTreeMap::new(),
+            looked: started,
+            halted: None,
             trouble: None,
             stopping: None,
         };
@@ -190,6 +236,7 @@ pub fn run(
         exec.advance();
         while exec.unfinished() {
             exec.heed_stop();
+            exec.look_after();
             exec.start_ready();
             match news.recv_timeout(TICK) {
                 Ok(news) => exec.hear(news, scope),
@@ -219,6 +266,13 @@ fn remaining(graph: &Graph, plan: &Plan) -> BTreeMap<NodeId, f64> {
     longest
 }
 
+/// What nodes are expected to take of the memory at most, by the nearest earlier records.
+fn peaks(plan: &Plan) -> BTreeMap<NodeId, u64> {
+    let expected = plan.nodes.iter();
+    let expected = expected.filter_map(|p| Some((p.id, p.expected?.peak_bytes)));
+    expected.collect()
+}
+
 /// News from the threads that watch workers and commit.
 enum News {
     Heard(NodeId, Heard),
@@ -240,8 +294,9 @@ struct Running {
     spec: Spec,
     earlier: Vec<Attempt>,
     worker: Option<Worker>,
+    watch: watch::Watch,
     /// What the worker said before it failed.
-    complaint: Option<(String, bool)>,
+    complaint: Option<(String, Class)>,
     /// Held until the record is there.
     _lock: File,
 }
@@ -267,6 +322,16 @@ struct Exec<'a> {
     /// Keys executed in this run: a forced twin is satisfied by them.
     made: BTreeSet<Key>,
     free: usize,
+    peaks: BTreeMap<NodeId, u64>,
+    /// Nodes that wait for another try, until then.
+    later: BTreeMap<NodeId, Instant>,
+    /// How often a node was tried again, by class.
+    tries: BTreeMap<(NodeId, &'static str), usize>,
+    held: BTreeMap<NodeId, held::Held>,
+    /// When running nodes were looked at last.
+    looked: Instant,
+    /// The failure after which nothing new starts.
+    halted: Option<String>,
     trouble: Option<String>,
     stopping: Option<Instant>,
 }

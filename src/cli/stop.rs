@@ -1,0 +1,48 @@
+//! `pipe stop`: asks the engine of a run to stop, from wherever it was started.
+
+use super::{Error, Outcome, StoreArgs, past, print, print_json, study};
+use crate::engine::journal;
+use rustix::process::Signal;
+use serde_json::json;
+
+/// Ask a run to stop, as Ctrl-C does: its nodes save their state. Once more, and they are killed.
+///
+/// Only on the machine where it runs. The same `pipe run` later goes on where it stopped.
+///
+/// Example: pipe stop last
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Stop {
+    /// The run: its id, the beginning of it, or `last`
+    run: String,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Stop) -> Outcome {
+    let store = study::open_existing(&args.store)?;
+    let id = past::one(&store, &args.run)?;
+    let alive = journal::alive(&store, &id);
+    let engine = journal::info(&store, &id)?.engine;
+    if let Some(engine) = engine.as_ref().filter(|e| alive && !e.is_of_here()) {
+        return Err(Error::Usage(format!(
+            "run `{id}` is process {} of another machine, {}",
+            engine.pid, engine.host
+        )));
+    }
+    // Its number may be another's by now: whom the signal reaches is decided by the start time as well.
+    let asked = alive && engine.is_some_and(|engine| engine.signal(Signal::TERM));
+    if args.json {
+        print_json(&json!({ "run": id, "was_running": alive, "asked": asked }));
+    } else if asked {
+        print(&format!(
+            "asked run {id} to stop; the nodes at work save their state; once more kills them\n"
+        ));
+    } else {
+        print(&format!("run {id} does not run\n"));
+    }
+    Ok(())
+}

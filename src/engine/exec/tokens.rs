@@ -1,0 +1,76 @@
+//! Who starts next: tokens of cpu, memory and the number of nodes at once.
+
+use super::Exec;
+use crate::engine::graph::NodeId;
+use crate::engine::kind::Cpu;
+use std::time::Instant;
+
+/// Tokens that a node gets at least if it can use them all: training scales well to two threads.
+const FEW: usize = 2;
+
+/// Nodes whose remaining paths are at least this share of the longest ready one's are alike: where one is ready or running
+/// for every core, a core each is the better use, as nothing waits for a second thread.
+const ALIKE: f64 = 0.75;
+
+impl Exec<'_> {
+    /// Starts what the free tokens allow, the longest remaining path first. Nodes that can use all cores share them evenly,
+    /// but none gets fewer than `FEW`: a long node keeps what it was given, so it had better wait for enough. Unless many
+    /// long ones are ready: then a token each.
+    pub(super) fn start_ready(&mut self) {
+        let now = Instant::now();
+        self.later.retain(|_, until| *until > now);
+        let mut order: Vec<NodeId> = self.ready.keys().copied().collect();
+        order.retain(|id| !self.later.contains_key(id));
+        order.sort_by(|a, b| self.remaining[b].total_cmp(&self.remaining[a]));
+        let all = self.settings.threads.max(1);
+        let longest = order.first().map_or(0.0, |id| self.remaining[id]);
+        let long = |id: &&NodeId| {
+            self.graph.node(**id).kind.cpu == Cpu::All && self.remaining[*id] >= ALIKE * longest
+        };
+        let alike = order.iter().chain(self.running.keys()).filter(long);
+        let few = match alike.count() >= all {
+            true => 1,
+            false => FEW.min(all),
+        };
+        let mut left = order.len();
+        for id in order {
+            if self.free == 0 || self.trouble.is_some() {
+                return;
+            }
+            let tokens = match self.graph.node(id).kind.cpu {
+                Cpu::One => 1,
+                Cpu::All => (self.free / left).max(few),
+            };
+            left -= 1;
+            if tokens > self.free || !self.has_room(id) {
+                continue;
+            }
+            if let Err(error) = self.start(id, tokens) {
+                self.give_up(id, &error);
+            }
+        }
+    }
+
+    /// Whether a node may run beside those that do. One that is alone may always, so none waits for ever.
+    fn has_room(&self, id: NodeId) -> bool {
+        if self.running.is_empty() {
+            return true;
+        }
+        if self
+            .settings
+            .jobs
+            .is_some_and(|most| self.running.len() >= most)
+        {
+            return false;
+        }
+        let expected = |id: &NodeId| self.peaks.get(id).copied().unwrap_or_default();
+        // A node that has grown beyond what was expected counts as what it is.
+        let taken = self
+            .running
+            .iter()
+            .map(|(id, r)| expected(id).max(r.watch.peak()));
+        let taken: u64 = taken.sum();
+        let wanted = expected(&id);
+        wanted == 0 || self.settings.memory.is_none_or(|all| taken + wanted <= all)
+    }
+}

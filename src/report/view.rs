@@ -1,0 +1,258 @@
+//! A run as its events tell it: where every node is, how far, since when. The same for a run that goes on, one that ended and one that
+//! was cut off; fed live or from `events.jsonl`. Knows no clock: the time comes with each event.
+
+use crate::engine::event::{Counts, End, Event, PlannedNode, State};
+use crate::engine::failure::Class;
+use crate::engine::journal::Stamped;
+use crate::engine::pulse::Pulse;
+use crate::report::words;
+use std::collections::BTreeMap;
+
+/// Folded from events. Times are milliseconds of one clock, whichever it is.
+#[derive(Default)]
+pub struct RunView {
+    pub run: String,
+    pub threads: usize,
+    /// In graph order.
+    pub nodes: Vec<NodeView>,
+    places: BTreeMap<String, usize>,
+    pub ended: Option<Ended>,
+    pub began: u64,
+    /// The time of the last event.
+    pub last: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    pub end: End,
+    pub seconds: f64,
+    pub counts: Counts,
+}
+
+pub struct NodeView {
+    pub name: String,
+    pub kind: String,
+    pub expected_seconds: Option<f64>,
+    pub state: State,
+    /// When it came to this state.
+    pub since: u64,
+    /// When it began to run, the last time it did.
+    pub running_since: Option<u64>,
+    /// Why it runs, in words.
+    pub why: String,
+    pub progress: Option<Reported>,
+    /// When progress was first heard in this attempt, and where it stood: a resumed node does not begin at 0.
+    first: Option<(u64, u64)>,
+    pulse: Option<Pulse>,
+    /// What went wrong on the way and was tried again.
+    pub retries: Vec<(Class, String)>,
+}
+
+/// What a node said last of how far it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reported {
+    pub done: u64,
+    /// 0: not known.
+    pub total: u64,
+    pub unit: String,
+    pub note: String,
+}
+
+impl RunView {
+    /// A run that is kept.
+    pub fn replay(events: &[Stamped]) -> RunView {
+        let mut view = RunView::default();
+        for stamped in events {
+            view.hear(stamped.at, &stamped.event);
+        }
+        view
+    }
+
+    pub fn hear(&mut self, at: u64, event: &Event) {
+        self.last = at;
+        match event {
+            Event::RunStarted {
+                run,
+                threads,
+                nodes,
+            } => {
+                self.run = run.clone();
+                self.threads = *threads;
+                self.began = at;
+                for planned in nodes {
+                    self.places.insert(planned.node.clone(), self.nodes.len());
+                    self.nodes.push(NodeView::new(planned, at));
+                }
+            }
+            Event::RunEnded {
+                end,
+                seconds,
+                counts,
+            } => {
+                self.ended = Some(Ended {
+                    end: *end,
+                    seconds: *seconds,
+                    counts: counts.clone(),
+                });
+            }
+            other => {
+                let place = other.node().and_then(|name| self.places.get(name));
+                if let Some(place) = place {
+                    self.nodes[*place].hear(at, other);
+                }
+            }
+        }
+    }
+
+    pub fn node(&self, name: &str) -> Option<&NodeView> {
+        self.places.get(name).map(|place| &self.nodes[*place])
+    }
+
+    pub fn count(&self, is: fn(&State) -> bool) -> usize {
+        self.nodes.iter().filter(|n| is(&n.state)).count()
+    }
+
+    /// About how many seconds are left, and whether every node's share of them is known.
+    pub fn left(&self, now: u64) -> (f64, bool) {
+        let (mut all, mut longest, mut known) = (0.0, 0.0_f64, true);
+        let open = self.nodes.iter().filter(|n| !n.state.is_final());
+        for node in open {
+            match node.left(now) {
+                Some(left) => {
+                    all += left;
+                    longest = longest.max(left);
+                }
+                None => known = false,
+            }
+        }
+        let at_once = self.count(|s| matches!(s, State::Running { .. })).max(1);
+        (longest.max(all / at_once as f64), known)
+    }
+}
+
+impl NodeView {
+    fn new(planned: &PlannedNode, at: u64) -> NodeView {
+        NodeView {
+            name: planned.node.clone(),
+            kind: planned.kind.clone(),
+            expected_seconds: planned.expected_seconds,
+            state: State::Waiting,
+            since: at,
+            running_since: None,
+            why: String::new(),
+            progress: None,
+            first: None,
+            pulse: None,
+            retries: vec![],
+        }
+    }
+
+    fn hear(&mut self, at: u64, event: &Event) {
+        match event {
+            Event::State { state, .. } => self.enter(at, state),
+            Event::Progress {
+                done,
+                total,
+                unit,
+                note,
+                ..
+            } => {
+                self.first.get_or_insert((at, *done));
+                self.progress = Some(Reported {
+                    done: *done,
+                    total: *total,
+                    unit: unit.clone(),
+                    note: note.clone(),
+                });
+                self.beat(at);
+            }
+            Event::Metric { .. } | Event::Log { .. } => self.beat(at),
+            Event::Retry { class, message, .. } => self.retries.push((*class, message.clone())),
+            _ => {}
+        }
+    }
+
+    fn enter(&mut self, at: u64, state: &State) {
+        match state {
+            State::Ready {
+                reasons, resumed, ..
+            } => {
+                self.why = words::reasons(reasons);
+                if self.why.is_empty() {
+                    self.why = "once more".into();
+                }
+                if let Some(fraction) = resumed {
+                    self.why += &format!("; goes on at {:.0} %", fraction * 100.0);
+                }
+            }
+            State::Running { .. } => {
+                self.running_since = Some(at);
+                self.pulse = Some(Pulse::new(seconds(at)));
+                (self.progress, self.first) = (None, None);
+            }
+            _ => {}
+        }
+        self.state = state.clone();
+        self.since = at;
+    }
+
+    fn beat(&mut self, at: u64) {
+        if let Some(pulse) = &mut self.pulse {
+            pulse.beat(seconds(at));
+        }
+    }
+
+    /// How long it runs, or ran.
+    pub fn ran(&self, now: u64) -> Option<f64> {
+        let until = if self.state.is_final() {
+            self.since
+        } else {
+            now
+        };
+        Some(seconds(until.saturating_sub(self.running_since?)))
+    }
+
+    /// For how long a running node has said nothing, where that is unusual.
+    pub fn silent(&self, now: u64) -> Option<f64> {
+        match self.state {
+            State::Running { .. } => self.pulse?.silent(seconds(now)),
+            _ => None,
+        }
+    }
+
+    /// Between 0 and 1, where the total is known.
+    pub fn fraction(&self) -> Option<f64> {
+        let progress = self.progress.as_ref().filter(|p| p.total > 0)?;
+        Some((progress.done as f64 / progress.total as f64).min(1.0))
+    }
+
+    /// Seconds that one unit takes, by what was done since progress was first heard; nothing until that can be told.
+    pub fn pace(&self, now: u64) -> Option<f64> {
+        let (at, from) = self.first?;
+        let done = self.progress.as_ref()?.done.saturating_sub(from);
+        let since = seconds(now.saturating_sub(at));
+        (done > 0 && since >= 1.0).then(|| since / done as f64)
+    }
+
+    /// Seconds until it is done: by its pace, else by earlier records.
+    pub fn left(&self, now: u64) -> Option<f64> {
+        match &self.state {
+            state if state.is_final() => Some(0.0),
+            State::Running { .. } => {
+                let progress = self.progress.as_ref().filter(|p| p.total > 0);
+                let by_pace = progress
+                    .zip(self.pace(now))
+                    .map(|(p, each)| each * p.total.saturating_sub(p.done) as f64);
+                by_pace.or_else(|| {
+                    let ran = self.ran(now).unwrap_or_default();
+                    self.expected_seconds.map(|e| (e - ran).max(0.0))
+                })
+            }
+            _ => self.expected_seconds,
+        }
+    }
+}
+
+fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1e3
+}

@@ -1,0 +1,236 @@
+//! How a node failed: the class, the cause in words, and whether it is tried again.
+
+use super::{fail, failed, retries, slow, text};
+use crate::engine::{Space, join, lines, write};
+use pipe::engine::event::State;
+use pipe::engine::exec::Settings;
+use pipe::engine::failure::{Class, Evidence, Retries, classify};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+const GIB: u64 = 1 << 30;
+
+fn soon(settings: &mut Settings) {
+    settings.retries.pause = Duration::from_millis(1);
+}
+
+#[test]
+fn a_transient_failure_is_tried_again_until_it_heals() {
+    let space = Space::new();
+    let count = space.dir.path().join("count");
+    let spec = |heals_at: i64| {
+        [
+            fail("busy", "transient")
+                .exec("count", text(&count))
+                .exec("heals_at", heals_at),
+            join("below", "busy", None),
+        ]
+    };
+    let ran = space.run_with(&spec(3), soon, |_| {});
+    assert_eq!(ran.states(), ["done", "done"]);
+    assert_eq!(
+        retries(&ran),
+        [
+            (Class::Transient, "busy".into()),
+            (Class::Transient, "busy".into())
+        ]
+    );
+    assert_eq!(lines(&count).len(), 3);
+    assert_eq!(ran.record("busy").cost.attempts, 3);
+}
+
+#[test]
+fn tries_are_bounded_and_can_be_forbidden() {
+    for most in [0, 2] {
+        let space = Space::new();
+        let count = space.dir.path().join("count");
+        let spec = [fail("busy", "transient")
+            .exec("count", text(&count))
+            .exec("heals_at", 99)];
+        let set = |s: &mut Settings| {
+            soon(s);
+            s.retries.most = most;
+        };
+        let ran = space.run_with(&spec, set, |_| {});
+        assert_eq!(failed(&ran, "busy"), (Class::Transient, "busy".into()));
+        assert_eq!(lines(&count).len(), most + 1);
+    }
+}
+
+#[test]
+fn a_worker_killed_from_outside_goes_on_once_from_its_checkpoint() {
+    let space = Space::new();
+    let ticks = space.dir.path().join("ticks");
+    let spec = |die_at: i64| {
+        [slow("slow", 8)
+            .exec("die_at", die_at)
+            .exec("count", text(&ticks))]
+    };
+    let ran = space.run_with(&spec(5), soon, |_| {});
+    assert_eq!(ran.states(), ["done"]);
+    let [(Class::Killed, message)] = &retries(&ran)[..] else {
+        panic!("{:?}", retries(&ran));
+    };
+    assert!(
+        message.starts_with("the worker was killed by SIGKILL; its peak was "),
+        "{message}"
+    );
+    assert_eq!(lines(&ticks), ["1", "2", "3", "4", "5", "5", "6", "7", "8"]);
+    // Without a checkpoint there is nothing that was interrupted by accident alone.
+    let bare = Space::new();
+    let ran = bare.run_with(&spec(1), soon, |_| {});
+    assert_eq!(failed(&ran, "slow").0, Class::Killed);
+}
+
+#[test]
+fn an_allocation_that_fails_is_out_of_memory_and_not_tried_again() {
+    let space = Space::new();
+    let ran = space.run_with(&[fail("large", "allocate")], soon, |_| {});
+    let State::Failed {
+        class,
+        message,
+        tail,
+        peak_bytes,
+    } = &ran.outcome.nodes[0].state
+    else {
+        panic!("it failed");
+    };
+    assert_eq!(*class, Class::OutOfMemory);
+    assert!(
+        message.starts_with("out of memory: peak ") && message.ends_with("; an allocation failed"),
+        "{message}"
+    );
+    assert!(
+        tail.contains("memory allocation of 70368744177664 bytes failed"),
+        "{tail}"
+    );
+    assert!(peak_bytes.is_some_and(|peak| peak > 1 << 20));
+    assert_eq!(retries(&ran), []);
+}
+
+#[test]
+fn the_end_of_a_worker_is_classed_by_what_was_seen() {
+    let killed = Evidence {
+        status: Some(ExitStatus::from_raw(libc::SIGKILL)),
+        peak: Some(11 * GIB),
+        free: Some((8 * GIB, 16 * GIB)),
+        ..Evidence::default()
+    };
+    let (class, words) = classify(&killed);
+    assert_eq!(
+        (class, words.as_str()),
+        (
+            Class::Killed,
+            "the worker was killed by SIGKILL; its peak was 11.8 GB"
+        )
+    );
+    let by_kernel = Evidence {
+        kernel_killed: true,
+        ..killed
+    };
+    let (class, words) = classify(&by_kernel);
+    assert_eq!(class, Class::OutOfMemory);
+    assert_eq!(
+        words,
+        "out of memory: peak 11.8 GB; the kernel killed the worker"
+    );
+    let starved = Evidence {
+        kernel_killed: false,
+        free: Some((GIB / 4, 16 * GIB)),
+        ..by_kernel
+    };
+    assert_eq!(classify(&starved).0, Class::OutOfMemory);
+    let small = Evidence {
+        peak: Some(GIB),
+        ..starved
+    };
+    assert_eq!(
+        classify(&small).0,
+        Class::Killed,
+        "somebody else had the memory"
+    );
+
+    let ended = |raw: i32| Evidence {
+        status: Some(ExitStatus::from_raw(raw)),
+        ..Evidence::default()
+    };
+    for (raw, class) in [
+        (libc::SIGTERM, Class::Killed),
+        (libc::SIGSEGV, Class::Error),
+        (libc::SIGABRT, Class::Error),
+        (101 << 8, Class::Error),
+        (75 << 8, Class::Interrupted),
+    ] {
+        assert_eq!(classify(&ended(raw)).0, class, "{raw}");
+    }
+    let asked = Evidence {
+        asked: true,
+        ..ended(libc::SIGTERM)
+    };
+    assert_eq!(classify(&asked).0, Class::Interrupted);
+    let said = ("CUDA_ERROR_OUT_OF_MEMORY".to_string(), Class::Error);
+    let device = Evidence {
+        complaint: Some(&said),
+        ..ended(1 << 8)
+    };
+    assert_eq!(classify(&device).0, Class::OutOfMemory);
+}
+
+#[test]
+fn pauses_double_up_to_a_bound_and_differ_between_nodes() {
+    let retries = Retries {
+        most: 20,
+        pause: Duration::from_secs(1),
+    };
+    let pause = |before, salt| {
+        retries
+            .pause(Class::Transient, before, false, salt)
+            .unwrap()
+            .as_secs_f64()
+    };
+    for before in 0..20 {
+        let middle = 2f64.powi(before as i32).min(120.0);
+        for salt in ["a", "b", "c"] {
+            let p = pause(before, salt);
+            assert!(
+                (0.75 * middle..=1.25 * middle).contains(&p),
+                "{before} {salt} {p}"
+            );
+        }
+    }
+    assert!(pause(3, "a") != pause(3, "b"));
+    for class in [
+        Class::Error,
+        Class::OutOfMemory,
+        Class::Environment,
+        Class::LostOutputs,
+    ] {
+        assert_eq!(retries.pause(class, 0, true, ""), None, "{class:?}");
+    }
+    assert_eq!(retries.pause(Class::Killed, 1, true, ""), None, "once");
+}
+
+#[test]
+fn the_first_failure_can_end_a_run_and_is_named() {
+    let space = Space::new();
+    let spec = [
+        fail("bad", "error"),
+        write("other", "x"),
+        join("below", "other", None),
+    ];
+    let one = |s: &mut Settings| s.threads = 1;
+    let keep = space.run_with(&spec, one, |_| {});
+    assert_eq!(keep.states(), ["failed", "done", "done"]);
+    let fast = Space::new().run_with(
+        &spec,
+        |s| {
+            one(s);
+            s.fail_fast = true;
+        },
+        |_| {},
+    );
+    assert_eq!(fast.states()[0], "failed");
+    assert_eq!(fast.states()[2], "skipped bad", "{:?}", fast.states());
+    assert_eq!(fast.outcome.failure().map(|f| f.exit_code()), Some(1));
+}

@@ -1,0 +1,177 @@
+//! A run read back gives the view that was live, whatever was lost of its journal; and what is called silence.
+
+use super::{fail, slow};
+use crate::engine::{Space, join, write};
+use pipe::engine::event::{Event, State};
+use pipe::engine::journal;
+use pipe::engine::pulse::Pulse;
+use pipe::report::telling::Telling;
+use pipe::report::view::RunView;
+
+/// Durations become `T`; lines about progress, of which a journal keeps fewer, go.
+fn lasting(lines: Vec<String>) -> Vec<String> {
+    let kept = lines.into_iter().filter(|l| !l.starts_with("  slow: "));
+    kept.map(|line| line.split(" in ").next().unwrap_or_default().to_string())
+        .collect()
+}
+
+fn finals(view: &RunView) -> Vec<(String, State)> {
+    view.nodes
+        .iter()
+        .map(|n| (n.name.clone(), n.state.clone()))
+        .collect()
+}
+
+#[test]
+fn a_replayed_run_says_what_was_said_live() {
+    let space = Space::new();
+    let spec = [
+        slow("slow", 6).exec("die_at", 3),
+        join("below", "slow", None),
+        fail("bad", "error"),
+        join("lost", "bad", None),
+        write("fine", "x"),
+    ];
+    space.run(&[write("fine", "x")]);
+    let (mut live, mut said, mut at) = (Telling::default(), vec![], 0);
+    let ran = space.run_with(
+        &spec,
+        |s| s.retries.pause = std::time::Duration::from_millis(1),
+        |event| {
+            at += 1;
+            said.extend(live.hear(at, event).map(|line| line.text));
+        },
+    );
+    let run = journal::read(&space.store(), &ran.outcome.run).unwrap();
+    let replayed = RunView::replay(&run.events);
+    assert_eq!(finals(&replayed), finals(&live.view));
+    assert_eq!(replayed.ended, live.view.ended);
+    assert!(replayed.ended.is_some());
+    let again: Vec<String> = Telling::replay(&run.events)
+        .into_iter()
+        .map(|l| l.text)
+        .collect();
+    let (said, again) = (lasting(said), lasting(again));
+    assert_eq!(said, again);
+    for line in [
+        "= fine  hit, saved",
+        "+ below  done",
+        "x bad  failed: as asked",
+        "- lost  skipped: `bad` failed",
+        "~ slow  killed: ",
+    ] {
+        assert!(
+            said.iter().any(|l| l.starts_with(line)),
+            "{line} in {said:#?}"
+        );
+    }
+    assert_eq!(replayed.node("slow").unwrap().retries.len(), 1);
+}
+
+#[test]
+fn a_damaged_line_costs_no_more_than_itself() {
+    let space = Space::new();
+    let ran = space.run(&[write("a", "x"), join("b", "a", None)]);
+    let path = space
+        .store()
+        .runs()
+        .join(&ran.outcome.run)
+        .join("events.jsonl");
+    let bytes = std::fs::read(&path).unwrap();
+    let whole = RunView::replay(
+        &journal::read(&space.store(), &ran.outcome.run)
+            .unwrap()
+            .events,
+    );
+    let starts: Vec<usize> = std::iter::once(0)
+        .chain(
+            bytes
+                .iter()
+                .enumerate()
+                .filter(|(_, b)| **b == b'\n')
+                .map(|(i, _)| i + 1),
+        )
+        .collect();
+    for start in &starts[1..starts.len() - 1] {
+        let mut damaged = bytes.clone();
+        damaged[*start] ^= 0x80;
+        std::fs::write(&path, damaged).unwrap();
+        let run = journal::read(&space.store(), &ran.outcome.run).unwrap();
+        assert_eq!(run.unreadable, 1);
+        let view = RunView::replay(&run.events);
+        assert_eq!(view.nodes.len(), whole.nodes.len());
+    }
+}
+
+#[test]
+fn silence_is_a_multiple_of_the_usual_distance_and_at_least_a_minute() {
+    let mut pulse = Pulse::new(0.0);
+    assert_eq!(pulse.silent(59.0), None);
+    assert_eq!(pulse.silent(61.0), Some(61.0));
+    for i in 1..=50 {
+        pulse.beat(f64::from(i) * 20.0);
+    }
+    assert_eq!(pulse.silent(1000.0 + 199.0), None);
+    assert_eq!(pulse.silent(1000.0 + 201.0), Some(201.0));
+    let mut quick = Pulse::new(0.0);
+    (1..=50).for_each(|i| quick.beat(f64::from(i) * 0.1));
+    assert_eq!(quick.silent(64.0), None);
+    assert!(quick.silent(66.0).is_some());
+}
+
+#[test]
+fn a_view_knows_what_is_left_and_who_is_silent() {
+    let planned = |node: &str, expected: Option<f64>| pipe::engine::event::PlannedNode {
+        node: node.into(),
+        kind: "toy-slow".into(),
+        verdict: "run".into(),
+        reasons: vec![],
+        key: None,
+        expected_seconds: expected,
+        expected_dollars: None,
+    };
+    let mut view = RunView::default();
+    let nodes = vec![
+        planned("a", Some(100.0)),
+        planned("b", Some(50.0)),
+        planned("c", None),
+    ];
+    view.hear(
+        0,
+        &Event::RunStarted {
+            run: "r".into(),
+            threads: 2,
+            nodes,
+        },
+    );
+    let running = |node: &str| Event::State {
+        node: node.into(),
+        state: State::Running {
+            attempt: "x".into(),
+            threads: 1,
+        },
+    };
+    view.hear(1000, &running("a"));
+    // Before it reports, what is left is what earlier records say.
+    assert_eq!(view.node("a").unwrap().left(11_000), Some(90.0));
+    let progress = |done| Event::Progress {
+        node: "a".into(),
+        done,
+        total: 100,
+        unit: "ticks".into(),
+        note: String::new(),
+    };
+    view.hear(1000, &progress(20));
+    view.hear(11_000, &progress(30));
+    // Ten ticks in ten seconds; it began at tick 20.
+    assert_eq!(view.node("a").unwrap().left(11_000), Some(70.0));
+    assert_eq!(view.left(11_000), (120.0, false), "c is of unknown length");
+    assert_eq!(view.node("a").unwrap().silent(12_000), None);
+    let long = view.node("a").unwrap().silent(200_000).unwrap();
+    assert_eq!(long, 189.0);
+    assert_eq!(
+        view.node("b").unwrap().silent(200_000),
+        None,
+        "it does not run"
+    );
+}
