@@ -63,7 +63,7 @@ pub fn run(args: &Run) -> Outcome {
     settings.stop = Stop::on_signals()?;
     let texts = study.variants.iter();
     settings.recipes = texts
-        .map(|v| (v.label(), v.loaded.resolved_text.clone()))
+        .map(|v| (v.label(), v.loaded.resolved_text()))
         .collect();
     settings.origins = study.origins();
 

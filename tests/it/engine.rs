@@ -977,8 +977,8 @@ fn graph(toys: &[Toy]) -> Graph {
     let nodes = toys.iter().map(|t| Node {
         name: t.name.clone(),
         kind: t.kind,
-        params: t.params.clone(),
-        exec: t.exec.clone(),
+        params: std::sync::Arc::new(t.params.clone()),
+        exec: std::sync::Arc::new(t.exec.clone()),
         inputs: t
             .inputs
             .iter()
