@@ -8,6 +8,8 @@ import struct
 
 import blake3
 
+MISSING = "its object is missing"
+
 
 def records(store):
     """By key: the record, or a text that says what is wrong with the file."""
@@ -21,11 +23,14 @@ def records(store):
     return found
 
 
-def broken(store, logs=True):
-    """Everything that is wrong with records and objects, as sentences; none in a sound store."""
+def broken(store, logs=True, due=None):
+    """Everything that is wrong with records and objects, as sentences; none in a sound store. `logs`: those of records count as well.
+    `due`: the keys whose files have to be there, all where it is not given; what others name may have been swept."""
     wrong = []
     for key, record in records(store).items():
-        wrong += [f"record {key[:12]} {what}" for what in flaws(store, key, record, logs)]
+        for what in flaws(store, key, record, logs):
+            if due is None or key in due or not what.endswith(MISSING):
+                wrong.append(f"record {key[:12]} {what}")
     for path in sorted((store / "objects").glob("*/*")):
         try:
             right = blake3.digest(path.read_bytes()) == path.name
@@ -64,7 +69,7 @@ def flaw(store, shown, blob):
     try:
         data = (store / "objects" / digest[:2] / digest).read_bytes()
     except OSError:
-        yield f"{shown}: its object is missing"
+        yield f"{shown}: {MISSING}"
         return
     if len(data) != blob["size"] or blake3.digest(data) != digest:
         yield f"{shown}: its object has other bytes"

@@ -7,23 +7,30 @@ Owns their shapes. Toy kinds are hidden kinds of `pipe` for its own tests: milli
 WIDTH, EVERY = 16, 4
 
 
-def study(counts, joined=" "):
-    """A small study of every toy shape: texts, nodes with checkpoints, chains and fans. Every node counts its executions into a file
-    of its name under `counts`. Returns the recipe and the ticks of the slow nodes."""
+def study(counts, source, more=False):
+    """A small study of every toy shape: texts, a source file, nodes with checkpoints, chains and fans; and `more`, if asked for: nodes that take in
+    every output of it. Every node but that of the file counts its executions into a file of its name under `counts`. Returns the recipe and the ticks of
+    the slow nodes."""
     ticks = {"s0": 6, "s1": 5, "s2": 4}
     nodes = {
         # Long enough to be hashed as a tree.
         "w0": {"kind": "toy-write", "text": "alpha beta", "repeat": 500},
         "w1": {"kind": "toy-write", "text": "gamma"},
         "w2": {"kind": "toy-write", "text": "delta"},
+        "f0": {"kind": "toy-source", "from": str(source)},
         **{name: {"kind": "toy-slow", "ticks": n, "seed": n, "tick_ms": 4} for name, n in ticks.items()},
-        "j0": {"kind": "toy-join", "separator": joined, "in": {"a": "w0", "b": "s0"}},
-        "j1": {"kind": "toy-join", "separator": joined, "in": {"a": "w1", "b": "w2"}},
-        "j2": {"kind": "toy-join", "separator": joined, "in": {"a": "j0", "b": "j1"}},
-        "j3": {"kind": "toy-join", "separator": joined, "in": {"a": "s1", "b": "j2"}},
+        "j0": {"kind": "toy-join", "in": {"a": "w0", "b": "s0"}},
+        "j1": {"kind": "toy-join", "in": {"a": "w1", "b": "w2"}},
+        "j2": {"kind": "toy-join", "in": {"a": "j0", "b": "j1"}},
+        "j4": {"kind": "toy-join", "in": {"a": "f0", "b": "w1"}},
+        "j3": {"kind": "toy-join", "in": {"a": "s1", "b": "j2"}},
     }
+    if more:
+        for i, (a, b) in enumerate([("w0", "s0"), ("w1", "w2"), ("j0", "j1"), ("s1", "j2"), ("j3", "s2"), ("j4", "f0")]):
+            nodes[f"v{i}"] = {"kind": "toy-join", "separator": "+", "in": {"a": a, "b": b}}
     for name, node in nodes.items():
-        node["count"] = str(counts / name)
+        if node["kind"] != "toy-source":
+            node["count"] = str(counts / name)
     return "".join(map(written, nodes.items())), ticks
 
 
