@@ -26,7 +26,11 @@ pub struct Kinds {
 
 pub fn run(args: &Kinds) -> Outcome {
     if args.scorers {
-        return list(args.json, "scorers", scorers::ALL.iter().map(|s| (s.name, s.summary)));
+        return list(
+            args.json,
+            "scorers",
+            scorers::ALL.iter().map(|s| (s.name, s.summary)),
+        );
     }
     let Some(name) = &args.name else {
         let visible = REGISTRY.0.iter().filter(|k| !k.hidden);

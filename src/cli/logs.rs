@@ -105,7 +105,10 @@ fn place(store: &Store, args: &Logs) -> Result<(String, String), Error> {
         let names = run.view.nodes.iter().map(|n| n.name.as_str());
         let near = did_you_mean(node, names).map(|n| format!("; did you mean `{n}`?"));
         let near = near.unwrap_or_default();
-        return Err(Error::Usage(format!("run `{}` has no node `{node}`{near}", run.id)));
+        return Err(Error::Usage(format!(
+            "run `{}` has no node `{node}`{near}",
+            run.id
+        )));
     };
     if let State::Hit { key, .. } = &seen.state
         && let Ok(Some(record)) = store.record(key)
@@ -263,7 +266,11 @@ impl Tail {
         });
         self.offset += read.unwrap_or_default() as u64;
         self.begun.extend(more);
-        let whole = self.begun.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
+        let whole = self
+            .begun
+            .iter()
+            .rposition(|b| *b == b'\n')
+            .map_or(0, |i| i + 1);
         let lines: Vec<u8> = self.begun.drain(..whole).collect();
         let text = String::from_utf8_lossy(&lines).into_owned();
         text.lines().map(str::to_string).collect()

@@ -236,7 +236,9 @@ fn print_json(value: &serde_json::Value) {
 }
 
 fn versioned(value: &serde_json::Value) -> serde_json::Value {
-    let members = value.as_object().expect("what is printed as JSON is an object");
+    let members = value
+        .as_object()
+        .expect("what is printed as JSON is an object");
     let mut all = serde_json::Map::new();
     all.insert("schema".into(), JSON_SCHEMA.into());
     all.extend(members.clone());

@@ -50,7 +50,9 @@ pub fn run(args: &Status) -> Outcome {
         let alive = journal::alive(&store, id);
         ended += usize::from(!alive);
         // One whose files are damaged is no reason to say nothing of the others.
-        if (alive || ended <= RECENT) && let Ok(run) = past::look(&store, id) {
+        if (alive || ended <= RECENT)
+            && let Ok(run) = past::look(&store, id)
+        {
             shown.push(run);
         }
     }
@@ -94,7 +96,12 @@ fn list(runs: &[Kept], now: u64) -> String {
 }
 
 fn page(run: &Kept, now: u64) -> String {
-    let mut head = format!("run {}: {}, begun {} ago", run.id, run.word(), age(run, now));
+    let mut head = format!(
+        "run {}: {}, begun {} ago",
+        run.id,
+        run.word(),
+        age(run, now)
+    );
     let remaining = remaining(run, now);
     if !remaining.is_empty() {
         head += &format!(", {remaining} left");
@@ -113,7 +120,9 @@ fn page(run: &Kept, now: u64) -> String {
         table.push([
             node.name.clone(),
             state(run, node).to_string(),
-            counted(node).filter(|_| node.running_since.is_some()).unwrap_or_default(),
+            counted(node)
+                .filter(|_| node.running_since.is_some())
+                .unwrap_or_default(),
             node.ran(at).map(duration).unwrap_or_default(),
             match &node.state {
                 _ if !run.alive => String::new(),
@@ -136,7 +145,10 @@ fn about(run: &Kept, node: &NodeView, now: u64) -> String {
     let mut parts = vec![];
     match &node.state {
         State::Running { .. } if run.alive => {
-            parts.extend(node.silent(now).map(|s| format!("silent for {}", duration(s))));
+            parts.extend(
+                node.silent(now)
+                    .map(|s| format!("silent for {}", duration(s))),
+            );
             parts.push(told(node, now));
         }
         State::Held { by, .. } if run.alive => {
@@ -150,7 +162,10 @@ fn about(run: &Kept, node: &NodeView, now: u64) -> String {
         _ => {}
     }
     if !node.retries.is_empty() {
-        parts.push(format!("tried again {}", count(node.retries.len() as u64, "time", "times")));
+        parts.push(format!(
+            "tried again {}",
+            count(node.retries.len() as u64, "time", "times")
+        ));
     }
     parts.retain(|p| !p.is_empty());
     parts.join(" · ")

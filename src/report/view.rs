@@ -1,7 +1,7 @@
 //! A run as its events tell it: where every node is, how far, since when. The same for a run that goes on, one that ended and one that
 //! was cut off; fed live or from `events.jsonl`. Knows no clock: the time comes with each event.
 
-use crate::engine::event::{Counts, End, Event, PlannedNode, State};
+use crate::engine::event::{Counts, End, Event, State};
 use crate::engine::failure::Class;
 use crate::engine::journal::Stamped;
 use crate::engine::pulse::Pulse;
@@ -81,7 +81,9 @@ impl RunView {
                 self.began = at;
                 for planned in nodes {
                     self.places.insert(planned.node.clone(), self.nodes.len());
-                    self.nodes.push(NodeView::new(planned, at));
+                    let (kind, expected) = (&planned.kind, planned.expected_seconds);
+                    self.nodes
+                        .push(NodeView::new(&planned.node, kind, expected, at));
                 }
             }
             Event::RunEnded {
@@ -96,12 +98,22 @@ impl RunView {
                 });
             }
             other => {
-                let place = other.node().and_then(|name| self.places.get(name));
-                if let Some(place) = place {
-                    self.nodes[*place].hear(at, other);
+                if let Some(name) = other.node() {
+                    let place = self.place(at, name);
+                    self.nodes[place].hear(at, other);
                 }
             }
         }
+    }
+
+    /// Of a node that the first event did not name, a new one: the journal may have lost that line.
+    fn place(&mut self, at: u64, name: &str) -> usize {
+        if let Some(place) = self.places.get(name) {
+            return *place;
+        }
+        self.places.insert(name.to_string(), self.nodes.len());
+        self.nodes.push(NodeView::new(name, "", None, at));
+        self.nodes.len() - 1
     }
 
     pub fn node(&self, name: &str) -> Option<&NodeView> {
@@ -131,11 +143,11 @@ impl RunView {
 }
 
 impl NodeView {
-    fn new(planned: &PlannedNode, at: u64) -> NodeView {
+    fn new(name: &str, kind: &str, expected_seconds: Option<f64>, at: u64) -> NodeView {
         NodeView {
-            name: planned.node.clone(),
-            kind: planned.kind.clone(),
-            expected_seconds: planned.expected_seconds,
+            name: name.to_string(),
+            kind: kind.to_string(),
+            expected_seconds,
             state: State::Waiting,
             since: at,
             running_since: None,

@@ -84,7 +84,7 @@ fn a_killed_worker_is_a_failure_with_a_cause_and_the_next_run_goes_on() {
         "r.toml",
         &text.replace("ticks = 40", "ticks = 40\ndie_at = 9"),
     );
-    let said = space.pipe(&["run", "r.toml"]).ends(1);
+    let said = space.pipe(&["run", "r.toml", "--retries", "0"]).ends(1);
     assert!(said.err.contains("x slow  failed: "), "{}", said.err);
     assert!(
         said.err.contains("SIGKILL") || said.err.contains("killed"),

@@ -44,7 +44,7 @@ fn a_node_is_shown_though_a_record_above_it_is_lost() {
     let space = Space::with(GREETING);
     space.pipe(&["run", "r.toml"]).ok();
     let records = space.pipe(&["ls", "--json"]).ok().json();
-    let hello = records.as_array().unwrap().iter();
+    let hello = records["records"].as_array().unwrap().iter();
     let hello = hello.filter(|r| r["made_by"]["node"] == "hello");
     let keys: Vec<&str> = hello.map(|r| r["key"].as_str().unwrap()).collect();
     let [key] = keys[..] else {

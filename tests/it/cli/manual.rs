@@ -2,11 +2,14 @@
 
 use super::Space;
 
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 18] = [
     "check",
     "claims",
     "plan",
     "run",
+    "status",
+    "logs",
+    "stop",
     "why",
     "show",
     "report",
@@ -50,7 +53,7 @@ fn kinds_are_listed_and_each_has_a_page_with_an_example_that_checks() {
     let list = space.pipe(&["kinds"]).ok().out;
     assert!(!list.contains("toy-"), "{list}");
     let json = space.pipe(&["kinds", "--json"]).ok().json();
-    let names: Vec<&str> = json
+    let names: Vec<&str> = json["kinds"]
         .as_array()
         .unwrap()
         .iter()
@@ -84,7 +87,7 @@ fn scorers_are_listed() {
         assert!(list.contains(name), "{list}");
     }
     let json = space.pipe(&["kinds", "--scorers", "--json"]).ok().json();
-    assert!(json[0]["summary"].is_string());
+    assert!(json["scorers"][0]["summary"].is_string());
 }
 
 #[test]

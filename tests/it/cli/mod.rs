@@ -1,9 +1,11 @@
 //! The command line as its user meets it: the binary is run in a folder with recipes, and what it prints and returns is
 //! judged. On toy kinds and the cheap kinds of the built-in world.
 
+mod background;
 mod check;
 mod comparing;
 mod interrupt;
+mod json;
 mod looking;
 mod manual;
 mod reading;
@@ -77,7 +79,7 @@ impl Space {
     /// The digest of a node's first output, by `ls --json`.
     fn digest(&self, node: &str) -> String {
         let records = self.pipe(&["ls", "--json"]).ok().json();
-        let record = records.as_array().unwrap().iter();
+        let record = records["records"].as_array().unwrap().iter();
         let mut found = record.filter(|r| r["made_by"]["node"] == node);
         let record = found.next().expect("the node has a record");
         assert!(found.next().is_none(), "`{node}` has one record");

@@ -76,7 +76,7 @@ fn rows_metrics_models_and_the_study_are_shown() {
     assert!(table.contains("well-formed think tags"), "{table}");
     assert!(table.contains("4 of 4 nodes have artifacts\n"), "{table}");
     let json = space.pipe(&["show", "r.toml", "--json"]).ok().json();
-    assert_eq!(json.as_array().unwrap().len(), 4);
+    assert_eq!(json["nodes"].as_array().unwrap().len(), 4);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn ls_lists_records_and_runs() {
     assert!(joins.contains("1 record in "), "{joins}");
     assert!(joins.contains("greeting"), "{joins}");
     let json = space.pipe(&["ls", "--json"]).ok().json();
-    assert_eq!(json.as_array().unwrap().len(), 3);
+    assert_eq!(json["records"].as_array().unwrap().len(), 3);
     let runs = space.pipe(&["ls", "--runs"]).ok().out;
     let ends: Vec<&str> = runs
         .lines()
@@ -141,8 +141,8 @@ fn ls_lists_records_and_runs() {
         .collect();
     assert_eq!(ends, ["whole", "failed"], "{runs}");
     let json = space.pipe(&["ls", "--runs", "--json"]).ok().json();
-    assert_eq!(json[1]["end"], "failed");
-    assert_eq!(json[0]["nodes"], 3);
+    assert_eq!(json["runs"][1]["end"], "failed");
+    assert_eq!(json["runs"][0]["nodes"], 3);
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn a_damaged_artifact_is_not_exported() {
     space.pipe(&["run", "r.toml", "--quiet"]).ok();
     let digest = {
         let records = space.pipe(&["ls", "--json"]).ok().json();
-        let both = records.as_array().unwrap().iter();
+        let both = records["records"].as_array().unwrap().iter();
         let both = both
             .clone()
             .find(|r| r["made_by"]["node"] == "both")

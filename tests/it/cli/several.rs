@@ -43,7 +43,7 @@ fn what_recipes_share_is_one_node_and_runs_once() {
         assert!(again.out.contains("3 nodes: 3 hits"), "{}", again.out);
     }
     let records = space.pipe(&["ls", "--json"]).ok().json();
-    let mut made: Vec<(String, String)> = records
+    let mut made: Vec<(String, String)> = records["records"]
         .as_array()
         .unwrap()
         .iter()

@@ -17,7 +17,7 @@ fn made() -> Space {
 
 fn record(space: &Space, node: &str) -> (std::path::PathBuf, Value) {
     let list = space.pipe(&["ls", "--json"]).ok().json();
-    let found = list
+    let found = list["records"]
         .as_array()
         .unwrap()
         .iter()

@@ -186,7 +186,7 @@ fn a_stray_in_a_session_of_its_own_dies_before_the_outputs_are_looked_at() {
     let record = ran.record("a");
     assert!(ran.text("a").starts_with("textlate"), "it did write before");
     assert!(
-        space.store().verify(record).unwrap().is_empty(),
+        space.store().verify(&record).unwrap().is_empty(),
         "the bytes are those of the digest"
     );
 }
