@@ -15,7 +15,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Print what a node of a run said and what its worker wrote to stderr.
+/// Print what a node of a run said and what its process wrote to stderr.
 ///
 /// Without a run it is the newest one that has such a node. Of a node that was a hit, the run that made it speaks.
 ///

@@ -32,14 +32,20 @@ pub fn find(store: &Store, key: &Key) -> Option<Holder> {
     let worker = attempt.worker();
     // An engine elsewhere shows that it lives by the lock of its run alone.
     let gone = engine.lives() == Some(false) && !journal::alive(store, &spec.run);
+    // The lock may be another engine's, which has taken it just now and made no attempt yet.
+    let works = || {
+        let worker = worker.as_ref().is_some_and(|w| w.lives() == Some(true));
+        worker || !strays::marked(&attempt.dir).is_empty()
+    };
+    let orphan = gone && works();
     Some(Holder {
         run: spec.run,
         node: spec.node,
         attempt: attempt.name(),
         host: engine.host.clone(),
-        pid: worker.map_or(engine.pid, |w| w.pid),
+        pid: worker.as_ref().map_or(engine.pid, |w| w.pid),
         since_ms: spec.started_ms,
-        orphan: gone,
+        orphan,
     })
 }
 

@@ -74,7 +74,11 @@ fn a_detached_run_is_seen_stopped_and_gone_on_with() {
 fn what_is_wrong_with_a_detached_run_is_said_at_once() {
     let space = Space::with("[node.x]\nkind = \"toy-wrote\"\n");
     let said = space.pipe(&["run", "r.toml", "--detach"]).ends(2);
-    assert!(said.err.contains("toy-write"), "{}", said.err);
+    assert!(
+        said.err.contains("unknown kind `toy-wrote`"),
+        "{}",
+        said.err
+    );
     assert!(
         !space.path("cache").exists(),
         "there is no run and no store"

@@ -176,7 +176,9 @@ fn money_is_kept_over_attempts_and_expected_for_what_is_left() {
         before.contains("2 to run or decide, expected ") && before.contains(", $5.00\n"),
         "{before}"
     );
-    space.pipe(&["run", "r.toml", "-q"]).ends(1);
+    space
+        .pipe(&["run", "r.toml", "-q", "--retries", "0"])
+        .ends(1);
     // It died in its fifth tick and goes on from the checkpoint after the fourth.
     let plan = space.pipe(&["plan", "r.toml"]).ok().out;
     let line = plan.lines().find(|l| l.contains("slow")).unwrap();

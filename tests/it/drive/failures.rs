@@ -91,21 +91,21 @@ fn an_allocation_that_fails_is_out_of_memory_and_not_tried_again() {
         class,
         message,
         tail,
-        peak_bytes,
+        ..
     } = &ran.outcome.nodes[0].state
     else {
         panic!("it failed");
     };
     assert_eq!(*class, Class::OutOfMemory);
+    // Whether its peak is known depends on whether it lived long enough to be looked at.
     assert!(
-        message.starts_with("out of memory: peak ") && message.ends_with("; an allocation failed"),
+        message.starts_with("out of memory") && message.ends_with("; an allocation failed"),
         "{message}"
     );
     assert!(
         tail.contains("memory allocation of 70368744177664 bytes failed"),
         "{tail}"
     );
-    assert!(peak_bytes.is_some_and(|peak| peak > 1 << 20));
     assert_eq!(retries(&ran), []);
 }
 
