@@ -17,6 +17,9 @@ const PREFIXES: [(&str, usize); 5] = [
     ("AIza", 24),
 ];
 
+/// No shorter string is one.
+const SHORTEST: usize = 16;
+
 /// The spans of all strings in the table that look like a secret.
 pub fn find(table: &DeTable, spans: &mut Vec<Range<usize>>) {
     for (key, value) in table.iter() {
@@ -68,6 +71,9 @@ pub fn report(source: &Arc<Source>, offset: usize, spans: &[Range<usize>], diags
 }
 
 fn looks_secret(key: &str, value: &str) -> bool {
+    if value.len() < SHORTEST {
+        return false;
+    }
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     let known = value.split_whitespace().any(|word| {
         PREFIXES.iter().any(|(prefix, rest)| {
