@@ -1,17 +1,20 @@
 //! A run on disk: what was asked (`run.json`, recipes, `plan.json`) and what happened (`events.jsonl`), readable back
 //! whatever killed the writer. Times of events live here.
 
+use crate::base::bounded;
 use crate::engine::clock;
 use crate::engine::event::{Event, PlannedNode};
 use crate::engine::fault;
 use crate::engine::store::{Store, names};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 
+/// Larger than the events of any run.
+const MOST: u64 = 1 << 30;
 const PROGRESS_EVERY_MS: u64 = 1000;
 const ALIVE: &str = "alive";
 
@@ -127,11 +130,15 @@ pub fn runs(store: &Store) -> Result<Vec<String>> {
 
 /// Whether the engine of this run still lives: it holds a lock as long as it does.
 pub fn alive(store: &Store, id: &str) -> bool {
+    if !bounded::is_name(id) {
+        return false;
+    }
     File::open(store.runs().join(id).join(ALIVE))
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
 }
 
 pub fn read(store: &Store, id: &str) -> Result<Run> {
+    ensure!(bounded::is_name(id), "{id:?} is no run");
     let dir = store.runs().join(id);
     let info: RunInfo = json(dir.join("run.json"))?;
     let mut recipes = vec![];
@@ -142,7 +149,7 @@ pub fn read(store: &Store, id: &str) -> Result<Run> {
         recipes.push((name.clone(), text));
     }
     let path = dir.join("events.jsonl");
-    let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    let text = bounded::read(&path, MOST).with_context(|| format!("reading {}", path.display()))?;
     let events = parse(&text).with_context(|| format!("reading {}", path.display()))?;
     Ok(Run {
         recipes,
@@ -153,7 +160,7 @@ pub fn read(store: &Store, id: &str) -> Result<Run> {
 }
 
 /// A line without its end is the torn tail of a killed run and is dropped; a bad line before that is an error.
-fn parse(bytes: &[u8]) -> Result<Vec<Stamped>> {
+pub fn parse(bytes: &[u8]) -> Result<Vec<Stamped>> {
     let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
     let mut events = vec![];
     for (i, line) in bytes[..whole].split(|b| *b == b'\n').enumerate() {
@@ -169,6 +176,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<Stamped>> {
 }
 
 fn json<T: serde::de::DeserializeOwned>(path: PathBuf) -> Result<T> {
-    let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    let bytes =
+        bounded::read(&path, MOST).with_context(|| format!("reading {}", path.display()))?;
     serde_json::from_slice(&bytes).with_context(|| format!("reading {}", path.display()))
 }

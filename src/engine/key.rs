@@ -15,7 +15,8 @@
 use crate::base::value::{Value, Values};
 use crate::engine::kind::{Kind, Type};
 use crate::engine::params::Ty;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
 const ACTION: &str = "pipe action v1";
@@ -24,9 +25,18 @@ const PLAN: &str = "pipe plan v1";
 macro_rules! hex_name {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
         #[serde(transparent)]
         pub struct $name(String);
+
+        // It becomes part of a path, so what is no hash is refused where it is read.
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                let named = $name::parse(&text);
+                named.ok_or_else(|| D::Error::custom("a hash is 64 hexadecimal digits"))
+            }
+        }
 
         impl $name {
             pub fn new(hash: blake3::Hash) -> $name {

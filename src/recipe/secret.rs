@@ -46,7 +46,9 @@ pub fn masked<'t>(text: &'t str, offset: usize, spans: &mut [Range<usize>]) -> C
     let mut out = String::with_capacity(text.len());
     let mut done = 0;
     for span in spans {
-        let (from, to) = (span.start + offset + 1, span.end + offset - 1);
+        // A bare word of the command line has no quotes, so these may be the middle of a character.
+        let from = text.ceil_char_boundary(span.start + offset + 1);
+        let to = text.floor_char_boundary(span.end + offset - 1);
         out.push_str(&text[done..from]);
         for c in text[from..to].chars() {
             match c {

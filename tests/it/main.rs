@@ -6,6 +6,7 @@ mod cli;
 mod compare;
 mod device;
 mod engine;
+mod fuzz;
 mod golden;
 mod grid;
 mod guards;
