@@ -163,7 +163,7 @@ impl Exec<'_> {
 
     pub(super) fn hit(&mut self, id: NodeId, brief: Brief) {
         let plan_key = self.judge.plan_key(id);
-        if self.judge.index().hint(plan_key).as_ref() != Some(&brief.key) {
+        if !self.judge.index().remembers(plan_key, &brief.key) {
             self.store.remember(plan_key, &brief.key);
         }
         self.known.insert(id, plan::outputs(&brief));
@@ -253,10 +253,9 @@ impl Exec<'_> {
     pub(super) fn finish(mut self, started: Instant) -> Outcome {
         self.store.sources().save(&self.store.tmp());
         self.store.seen().save(&self.store.tmp());
-        if !self.made.is_empty() {
-            let mut index = Index::open(self.store);
-            index.refresh();
-            index.save();
+        match self.made.is_empty() {
+            true => self.judge.index().save(),
+            false => Index::open(self.store).refreshed().save(),
         }
         let mut counts = Counts::default();
         for state in self.states.values() {
