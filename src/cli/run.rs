@@ -71,6 +71,11 @@ pub fn run(args: &Run) -> Outcome {
         .map(|v| (v.label(), v.loaded.resolved_text()))
         .collect();
     settings.origins = study.origins();
+    let first = args.recipes.recipes.first();
+    let folder = first.and_then(|recipe| recipe.parent());
+    if let Some(folder) = folder.filter(|f| !f.as_os_str().is_empty()) {
+        settings.workspace = folder.to_path_buf();
+    }
 
     let view = match (args.quiet, std::io::stderr().is_terminal()) {
         (true, _) => View::Quiet,

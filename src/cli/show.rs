@@ -1,6 +1,6 @@
 //! `pipe show`: an artifact for reading: what a model said, and what was made of it.
 
-use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, study, tokens};
+use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, provenance, study, tokens};
 use crate::base::response;
 use crate::base::rows;
 use crate::base::text::{bytes, count, did_you_mean, duration, listed};
@@ -38,6 +38,9 @@ pub struct Show {
     /// but what it takes in must have
     #[arg(long, requires = "node", conflicts_with = "filter")]
     tokens: bool,
+    /// How the artifact came to be: binary, commit, processor, threads, times, memory, money, and all that is in its key
+    #[arg(long, requires = "node", conflicts_with_all = ["filter", "tokens"])]
+    provenance: bool,
     /// How many rows
     #[arg(short, default_value_t = 3)]
     n: usize,
@@ -60,6 +63,13 @@ pub fn run(args: &Show) -> Outcome {
     }
     let place = study::place(&study.graph, node)?;
     let record = study::record(&store, &study.graph, place.id)?;
+    if args.provenance {
+        match args.json {
+            true => print_json(&provenance::data(&record)),
+            false => print(&provenance::page(&record)),
+        }
+        return Ok(());
+    }
     let (name, artifact) = study::artifact(&study.graph, &place, &record);
     let mut out = header(&store, &record, name, artifact);
     let rows_file = artifact.files.iter().find(|f| f.path == rows::ROWS);

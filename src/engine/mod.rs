@@ -16,6 +16,7 @@ pub mod attempt;
 pub mod commit;
 pub mod index;
 pub mod objects;
+pub mod origin;
 pub mod record;
 pub mod store;
 

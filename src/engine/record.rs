@@ -89,4 +89,21 @@ pub struct Provenance {
     pub node: String,
     pub run: String,
     pub version: String,
+    #[serde(default)]
+    pub origin: Origin,
+}
+
+/// Of which binary, workspace and processor. Empty in records of before it was kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The first digits of the digest of the binary.
+    pub build: String,
+    /// Of the repository that the recipe lies in.
+    pub commit: Option<String>,
+    /// Whether tracked files of it differed from that commit.
+    pub dirty: Option<bool>,
+    pub cpu: String,
+    pub features: Vec<String>,
+    /// Operating system and architecture.
+    pub system: String,
 }

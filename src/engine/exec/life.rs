@@ -10,6 +10,7 @@ use crate::engine::fault;
 use crate::engine::graph::{Node, NodeId};
 use crate::engine::index::Brief;
 use crate::engine::key::Key;
+use crate::engine::origin;
 use crate::engine::plan;
 use crate::engine::process::{self, Heard};
 use crate::engine::record::{Artifact, Provenance};
@@ -55,6 +56,9 @@ impl<'a> Exec<'a> {
             Attempt::of(self.store, &key)?
         };
         earlier.iter().for_each(Attempt::drop_outputs);
+        let settings = self.settings;
+        self.origin
+            .get_or_insert_with(|| origin::of(&settings.program, &settings.workspace));
         let (attempt, spec) = self.attempt(id, &key, tokens, &earlier, &inputs)?;
         fault::point("attempt-made")?;
         let secrets = named_secrets(&self.graph.node(id).exec);
@@ -234,6 +238,7 @@ impl<'a> Exec<'a> {
             node: node.plain_name().to_string(),
             run: self.run.clone(),
             version: self.settings.version.clone(),
+            origin: self.origin.clone().unwrap_or_default(),
         };
         let (attempt, spec) = (running.attempt.clone(), running.spec.clone());
         let (manifest, earlier) = (running.manifest.clone(), running.earlier.clone());

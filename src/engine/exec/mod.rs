@@ -15,6 +15,7 @@ use crate::engine::journal::{Journal, RunInfo};
 use crate::engine::key::{Key, Manifest};
 use crate::engine::plan::{Judge, Outputs, Plan, Planned, Wanted};
 use crate::engine::process::{Heard, Worker};
+use crate::engine::record::Origin;
 use crate::engine::store::Store;
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +43,8 @@ pub struct Settings {
     pub origins: BTreeMap<String, String>,
     /// Of the binary, for the records.
     pub version: String,
+    /// Folder of the recipe: the state of its repository goes into the records.
+    pub workspace: PathBuf,
 }
 
 impl Settings {
@@ -55,6 +58,7 @@ impl Settings {
             recipes: vec![],
             origins: BTreeMap::new(),
             version: env!("CARGO_PKG_VERSION").to_string(),
+            workspace: PathBuf::from("."),
         })
     }
 }
@@ -180,6 +184,7 @@ pub fn run(
             made: BTreeSet::new(),
             free: settings.threads.max(1),
             trouble: None,
+            origin: None,
             stopping: None,
         };
         exec.emit(Event::RunStarted {
@@ -269,5 +274,7 @@ struct Exec<'a> {
     made: BTreeSet<Key>,
     free: usize,
     trouble: Option<String>,
+    /// Asked for when the first node starts.
+    origin: Option<Origin>,
     stopping: Option<Instant>,
 }
