@@ -57,8 +57,15 @@ impl Exec<'_> {
 
     /// Judges every waiting node whose inputs are known, and skips what hangs below a failure. Nodes are in graph order, so one
     /// pass is enough, unless a node sends another one above it back.
+    ///
+    /// From deciding that a record will do until that is written down for all to see, nobody may remove its blobs.
     pub(super) fn advance(&mut self) {
+        let shared = self.store.sharing();
         while self.pass() {}
+        self.journal.flush();
+        if let Err(error) = shared {
+            self.trouble.get_or_insert_with(|| format!("{error:#}"));
+        }
     }
 
     /// Whether a node was sent back.

@@ -140,6 +140,8 @@ pub fn run(
 ) -> Result<Outcome, Failure> {
     let started = Instant::now();
     store.prepare()?;
+    // Until the plan is written down, nobody may remove the blobs that it counts on.
+    let shared = store.sharing()?;
     let judge = Judge::new(store, graph, wanted)?;
     let plan = judge.plan()?;
     let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
@@ -192,6 +194,8 @@ pub fn run(
             threads: settings.threads.max(1),
             nodes: lines,
         });
+        exec.journal.flush();
+        drop(shared);
         exec.advance();
         while exec.unfinished() {
             exec.heed_stop();
