@@ -9,6 +9,7 @@ mod ls;
 mod man;
 mod past;
 mod plan;
+mod provenance;
 mod report;
 mod run;
 mod schema;

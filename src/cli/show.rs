@@ -1,6 +1,6 @@
 //! `pipe show`: an artifact for reading: what a model said, and what was made of it.
 
-use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, study, tokens};
+use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, provenance, study, tokens};
 use crate::base::response;
 use crate::base::rows;
 use crate::base::text::{bytes, count, did_you_mean, duration, listed};
@@ -38,6 +38,9 @@ pub struct Show {
     /// but what it takes in must have
     #[arg(long, requires = "node", conflicts_with = "filter")]
     tokens: bool,
+    /// How the artifact came to be: binary, commit, processor, threads, times, memory, money, and all that is in its key
+    #[arg(long, requires = "node", conflicts_with_all = ["filter", "tokens"])]
+    provenance: bool,
     /// How many rows
     #[arg(short, default_value_t = 3)]
     n: usize,
@@ -60,12 +63,18 @@ pub fn run(args: &Show) -> Outcome {
     }
     let place = study::place(&study.graph, node)?;
     let record = study::record(&store, &study.graph, place.id)?;
+    if args.provenance {
+        match args.json {
+            true => print_json(&provenance::data(&record)),
+            false => print(&provenance::page(&record)),
+        }
+        return Ok(());
+    }
     let (name, artifact) = study::artifact(&study.graph, &place, &record);
     let mut out = header(&store, &record, name, artifact);
     let rows_file = artifact.files.iter().find(|f| f.path == rows::ROWS);
     if let Some(blob) = rows_file {
-        let text = std::fs::read_to_string(store.objects().path(&blob.digest))
-            .context("failed to read the rows")?;
+        let text = store.objects().read_text(blob)?;
         let filters = filters(&args.filter)?;
         let mut all = vec![];
         for line in text.lines() {
@@ -133,9 +142,9 @@ fn table(args: &Show, study: &Study, store: &Store) -> Outcome {
         .nodes
         .iter()
         .filter_map(|p| match &p.verdict {
-            Verdict::Hit(record) => Some(Item {
+            Verdict::Hit(brief) => Some(Item {
                 node: &graph.node(p.id).name,
-                record,
+                brief,
                 hit: true,
                 about: notes.get(&graph.node(p.id).name).map(String::as_str),
             }),
@@ -205,8 +214,7 @@ fn texts(store: &Store, artifact: &Artifact) -> Result<String, Error> {
     if blob.size > MOST_TEXT {
         return Ok(String::new());
     }
-    let bytes = std::fs::read(store.objects().path(&blob.digest))
-        .with_context(|| format!("failed to read {}", blob.path))?;
+    let bytes = store.objects().read(blob)?;
     Ok(String::from_utf8(bytes).map_or_else(|_| String::new(), |text| format!("\n{text}\n")))
 }
 

@@ -214,7 +214,7 @@ fn a_row_that_does_not_fit_is_named_by_its_line() {
     std::fs::write(&path, text).unwrap();
     let error = rows::read_rows::<Prompt>(folder.path()).unwrap_err();
     assert!(
-        format!("{error:#}").contains("rows.jsonl line 2"),
+        format!("{error:#}").contains("rows.jsonl: line 2"),
         "{error:#}"
     );
     std::fs::write(&path, "").unwrap();

@@ -10,11 +10,12 @@ use crate::engine::commit::{CommitError, Committed};
 use crate::engine::event::{Event, State};
 use crate::engine::failure::Failure;
 use crate::engine::graph::{Graph, NodeId};
+use crate::engine::index::Brief;
 use crate::engine::journal::{Journal, RunInfo};
 use crate::engine::key::{Key, Manifest};
 use crate::engine::plan::{Judge, Outputs, Plan, Planned, Wanted};
 use crate::engine::process::{Heard, Worker};
-use crate::engine::record::Record;
+use crate::engine::record::Origin;
 use crate::engine::store::Store;
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +43,8 @@ pub struct Settings {
     pub origins: BTreeMap<String, String>,
     /// Of the binary, for the records.
     pub version: String,
+    /// Folder of the recipe: the state of its repository goes into the records.
+    pub workspace: PathBuf,
 }
 
 impl Settings {
@@ -55,6 +58,7 @@ impl Settings {
             recipes: vec![],
             origins: BTreeMap::new(),
             version: env!("CARGO_PKG_VERSION").to_string(),
+            workspace: PathBuf::from("."),
         })
     }
 }
@@ -88,7 +92,7 @@ impl Stop {
 pub struct Outcome {
     /// Id of the run in the store.
     pub run: String,
-    /// By node, in graph order: its final state, its record where it has one.
+    /// By node, in graph order: its final state, what its record says where it has one.
     pub nodes: Vec<NodeEnd>,
     /// What became unusable on the way: the disk is full, say.
     pub trouble: Option<String>,
@@ -98,7 +102,7 @@ pub struct NodeEnd {
     pub id: NodeId,
     pub name: String,
     pub state: State,
-    pub record: Option<Record>,
+    pub brief: Option<Brief>,
 }
 
 impl Outcome {
@@ -136,6 +140,8 @@ pub fn run(
 ) -> Result<Outcome, Failure> {
     let started = Instant::now();
     store.prepare()?;
+    // Until the plan is written down, nobody may remove the blobs that it counts on.
+    let shared = store.sharing()?;
     let judge = Judge::new(store, graph, wanted)?;
     let plan = judge.plan()?;
     let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
@@ -154,7 +160,7 @@ pub fn run(
             .map(|id| graph.node(*id).name.clone())
             .collect(),
     };
-    let journal = Journal::create(store, &info, &settings.recipes, &lines)?;
+    let journal = Journal::create(store, &info, &settings.recipes)?;
     thread::scope(|scope| {
         let (sender, news) = mpsc::channel();
         let mut exec = Exec {
@@ -176,10 +182,11 @@ pub fn run(
             ready: BTreeMap::new(),
             running: BTreeMap::new(),
             known: BTreeMap::new(),
-            records: BTreeMap::new(),
+            briefs: BTreeMap::new(),
             made: BTreeSet::new(),
             free: settings.threads.max(1),
             trouble: None,
+            origin: None,
             stopping: None,
         };
         exec.emit(Event::RunStarted {
@@ -187,10 +194,13 @@ pub fn run(
             threads: settings.threads.max(1),
             nodes: lines,
         });
+        exec.journal.flush();
+        drop(shared);
         exec.advance();
         while exec.unfinished() {
             exec.heed_stop();
             exec.start_ready();
+            exec.journal.flush();
             match news.recv_timeout(TICK) {
                 Ok(news) => exec.hear(news, scope),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -263,10 +273,12 @@ struct Exec<'a> {
     ready: BTreeMap<NodeId, Ready>,
     running: BTreeMap<NodeId, Running>,
     known: BTreeMap<NodeId, Outputs>,
-    records: BTreeMap<NodeId, Record>,
+    briefs: BTreeMap<NodeId, Brief>,
     /// Keys executed in this run: a forced twin is satisfied by them.
     made: BTreeSet<Key>,
     free: usize,
     trouble: Option<String>,
+    /// Asked for when the first node starts.
+    origin: Option<Origin>,
     stopping: Option<Instant>,
 }
