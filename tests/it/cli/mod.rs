@@ -2,6 +2,7 @@
 //! judged. On toy kinds and the cheap kinds of the built-in world.
 
 mod check;
+mod clock;
 mod comparing;
 mod interrupt;
 mod keys;
