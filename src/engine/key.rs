@@ -117,6 +117,11 @@ impl Manifest {
         Manifest { text }
     }
 
+    /// One that was written down.
+    pub fn from_text(text: &str) -> Manifest {
+        Manifest { text: text.into() }
+    }
+
     pub fn text(&self) -> &str {
         &self.text
     }

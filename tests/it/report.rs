@@ -214,6 +214,8 @@ impl Space {
             cost: Cost::default(),
             provenance: Provenance::default(),
             logs: vec![],
+            accepted: None,
+            adopted: None,
         }
     }
 }

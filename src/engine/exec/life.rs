@@ -227,6 +227,7 @@ impl<'a> Exec<'a> {
                     .collect(),
                 provenance,
                 forced,
+                adopted: None,
             };
             let committed = commit::commit(store, &delivery);
             let _ = sender.send(News::Committed(id, Box::new(committed))); // As above.

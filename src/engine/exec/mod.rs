@@ -11,6 +11,7 @@ use crate::engine::event::{Event, State};
 use crate::engine::failure::Failure;
 use crate::engine::graph::{Graph, NodeId};
 use crate::engine::journal::{Journal, RunInfo};
+use crate::engine::keep::workspaces;
 use crate::engine::key::{Key, Manifest};
 use crate::engine::plan::{Judge, Outputs, Plan, Planned, Wanted};
 use crate::engine::process::{Heard, Worker};
@@ -42,6 +43,8 @@ pub struct Settings {
     pub origins: BTreeMap<String, String>,
     /// Of the binary, for the records.
     pub version: String,
+    /// The folder that the run is called in: what it made is kept for as long as the folder is there.
+    pub workspace: Option<PathBuf>,
 }
 
 impl Settings {
@@ -55,6 +58,7 @@ impl Settings {
             recipes: vec![],
             origins: BTreeMap::new(),
             version: env!("CARGO_PKG_VERSION").to_string(),
+            workspace: None,
         })
     }
 }
@@ -153,7 +157,11 @@ pub fn run(
             .iter()
             .map(|id| graph.node(*id).name.clone())
             .collect(),
+        workspace: settings.workspace.clone(),
     };
+    if let Some(folder) = &settings.workspace {
+        workspaces::register(store, folder)?;
+    }
     let journal = Journal::create(store, &info, &settings.recipes, &lines)?;
     thread::scope(|scope| {
         let (sender, news) = mpsc::channel();
