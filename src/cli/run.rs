@@ -1,6 +1,8 @@
 //! `pipe run`: makes what is missing, shows it live, ends with the study's table.
 
-use super::{Error, Outcome, RecipesArgs, StoreArgs, colour, complain, print, print_json, study};
+use super::{
+    Error, Outcome, RecipesArgs, StoreArgs, colour, complain, gc, print, print_json, study,
+};
 use crate::base::text::{count, duration};
 use crate::engine::event::State;
 use crate::engine::exec::{self, Outcome as Ended, Settings, Stop};
@@ -64,6 +66,9 @@ pub fn run(args: &Run) -> Outcome {
         .map(|v| (v.label(), v.loaded.resolved_text.clone()))
         .collect();
     settings.origins = study.origins();
+    settings.workspace = std::env::current_dir()
+        .and_then(|folder| folder.canonicalize())
+        .ok();
 
     let view = match (args.quiet, std::io::stderr().is_terminal()) {
         (true, _) => View::Quiet,
@@ -93,6 +98,14 @@ pub fn run(args: &Run) -> Outcome {
     let sharing = sharing(&study, &outcome);
     let wall = started.elapsed().as_secs_f64();
     let failure = outcome.failure();
+    let made = outcome
+        .nodes
+        .iter()
+        .any(|n| matches!(n.state, State::Done { .. }));
+    let collected = match failure.is_none() && made {
+        true => gc::after_run(&store)?,
+        false => None,
+    };
     if args.json {
         print_json(&json!({
             "recipes": study.names(),
@@ -103,6 +116,7 @@ pub fn run(args: &Run) -> Outcome {
             "shared": sharing.map(|s| json!({ "nodes": s.nodes, "seconds": s.seconds })),
             "states": outcome.nodes.iter().map(|n| json!({ "node": n.name, "state": n.state })).collect::<Vec<_>>(),
             "nodes": summary::json(&store, &items)?,
+            "collected": collected.as_ref().map(|(cap, swept)| gc::collected_json(*cap, swept)),
         }));
     } else {
         print(&format!("\n{}", summary::text(&store, &items)?));
@@ -119,6 +133,9 @@ pub fn run(args: &Run) -> Outcome {
             outcome.run,
             store.root().display()
         ));
+        if let Some((cap, swept)) = &collected {
+            print(&gc::collected(*cap, swept));
+        }
     }
     match failure {
         None => Ok(()),

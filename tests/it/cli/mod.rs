@@ -4,6 +4,7 @@
 mod check;
 mod comparing;
 mod interrupt;
+mod keeping;
 mod looking;
 mod manual;
 mod reading;
