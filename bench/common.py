@@ -225,7 +225,11 @@ def numbers(replies, key="seconds"):
 
 def pairs(over, under, key="seconds"):
     """Pair by pair: how many times longer `over` took."""
-    return [a[key] / b[key] for a, b in zip(over, under)]
+    return pairs_of(numbers(over, key), numbers(under, key))
+
+
+def pairs_of(over, under):
+    return [a / b for a, b in zip(over, under)]
 
 
 Figure = collections.namedtuple("Figure", "name values unit")

@@ -10,12 +10,12 @@ use crate::engine::commit::{CommitError, Committed};
 use crate::engine::event::{Event, State};
 use crate::engine::failure::Failure;
 use crate::engine::graph::{Graph, NodeId};
+use crate::engine::index::Brief;
 use crate::engine::journal::{Journal, RunInfo};
 use crate::engine::keep::workspaces;
 use crate::engine::key::{Key, Manifest};
 use crate::engine::plan::{Judge, Outputs, Plan, Planned, Wanted};
 use crate::engine::process::{Heard, Worker};
-use crate::engine::record::Record;
 use crate::engine::store::Store;
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -92,7 +92,7 @@ impl Stop {
 pub struct Outcome {
     /// Id of the run in the store.
     pub run: String,
-    /// By node, in graph order: its final state, its record where it has one.
+    /// By node, in graph order: its final state, what its record says where it has one.
     pub nodes: Vec<NodeEnd>,
     /// What became unusable on the way: the disk is full, say.
     pub trouble: Option<String>,
@@ -102,7 +102,7 @@ pub struct NodeEnd {
     pub id: NodeId,
     pub name: String,
     pub state: State,
-    pub record: Option<Record>,
+    pub brief: Option<Brief>,
 }
 
 impl Outcome {
@@ -140,6 +140,8 @@ pub fn run(
 ) -> Result<Outcome, Failure> {
     let started = Instant::now();
     store.prepare()?;
+    // What is a hit stays one: nothing is evicted before the journal names it.
+    let shared = store.sharing()?;
     let judge = Judge::new(store, graph, wanted)?;
     let plan = judge.plan()?;
     let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
@@ -162,7 +164,7 @@ pub fn run(
     if let Some(folder) = &settings.workspace {
         workspaces::register(store, folder)?;
     }
-    let journal = Journal::create(store, &info, &settings.recipes, &lines)?;
+    let journal = Journal::create(store, &info, &settings.recipes)?;
     thread::scope(|scope| {
         let (sender, news) = mpsc::channel();
         let mut exec = Exec {
@@ -184,7 +186,7 @@ pub fn run(
             ready: BTreeMap::new(),
             running: BTreeMap::new(),
             known: BTreeMap::new(),
-            records: BTreeMap::new(),
+            briefs: BTreeMap::new(),
             made: BTreeSet::new(),
             free: settings.threads.max(1),
             trouble: None,
@@ -196,9 +198,11 @@ pub fn run(
             nodes: lines,
         });
         exec.advance();
+        drop(shared);
         while exec.unfinished() {
             exec.heed_stop();
             exec.start_ready();
+            exec.journal.flush();
             match news.recv_timeout(TICK) {
                 Ok(news) => exec.hear(news, scope),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -271,7 +275,7 @@ struct Exec<'a> {
     ready: BTreeMap<NodeId, Ready>,
     running: BTreeMap<NodeId, Running>,
     known: BTreeMap<NodeId, Outputs>,
-    records: BTreeMap<NodeId, Record>,
+    briefs: BTreeMap<NodeId, Brief>,
     /// Keys executed in this run: a forced twin is satisfied by them.
     made: BTreeSet<Key>,
     free: usize,

@@ -7,16 +7,13 @@ use crate::engine::keep::holdings::Holdings;
 use crate::engine::key::{Digest, Key};
 use crate::engine::objects;
 use crate::engine::record::Record;
-use crate::engine::store::Store;
+use crate::engine::store::{EVICTED, Store};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-
-/// How the mark's name ends.
-pub const ENDING: &str = ".evicted";
 
 /// The mark: `actions/ab/KEY.evicted`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -102,6 +99,6 @@ impl Store {
         self.root()
             .join("actions")
             .join(key.shard())
-            .join(format!("{key}{ENDING}"))
+            .join(format!("{key}.{EVICTED}"))
     }
 }

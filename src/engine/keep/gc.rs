@@ -5,7 +5,7 @@
 
 use crate::engine::attempt::Attempt;
 use crate::engine::keep::holdings::{Found, Held, Holdings, Stamp, blobs, changed_ms};
-use crate::engine::keep::roots::{Roots, Rules, Watch, Why, locked};
+use crate::engine::keep::roots::{Roots, Rules, Watch, Why, keys_of, locked};
 use crate::engine::keep::sizes;
 use crate::engine::key::{Digest, Key};
 use crate::engine::store::{Store, names};
@@ -376,7 +376,11 @@ fn useless_attempts(store: &Store, holdings: &Holdings, policy: &Policy) -> Resu
             continue;
         };
         let key = attempt.spec().ok().map(|spec| spec.key);
-        if key.as_ref().is_some_and(|key| locked(store, key)) {
+        let maybe = match &key {
+            Some(key) => vec![key.clone()],
+            None => keys_of(store, &name)?,
+        };
+        if maybe.iter().any(|key| locked(store, key)) {
             continue;
         }
         let why = match &key {

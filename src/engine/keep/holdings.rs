@@ -2,11 +2,11 @@
 //! every portion.
 
 use crate::engine::clock;
-use crate::engine::keep::evict::{self, Evicted};
+use crate::engine::keep::evict::Evicted;
 use crate::engine::key::{Digest, Key};
 use crate::engine::objects::Blob;
 use crate::engine::record::Record;
-use crate::engine::store::{Store, names};
+use crate::engine::store::{EVICTED, Store, names};
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -77,7 +77,7 @@ impl Holdings {
                 let Some(stamp) = Stamp::of(&folder.join(&name))? else {
                     continue; // Taken back between the list and now.
                 };
-                if let Some(key) = name.strip_suffix(evict::ENDING) {
+                if let Some(key) = name.strip_suffix(&format!(".{EVICTED}")) {
                     marks.insert(key.to_string(), stamp);
                 } else if let Some(key) = name.strip_suffix(".json").and_then(Key::parse) {
                     keys.push((key, stamp));

@@ -137,21 +137,15 @@ impl Watch {
 
 impl Past {
     fn read(dir: &Path) -> Result<Past> {
-        let mut keys = BTreeSet::new();
-        let mut events = vec![];
-        for file in ["plan.json", "events.jsonl"] {
-            let path = dir.join(file);
-            let bytes = match fs::read(&path) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => vec![],
-                other => other.with_context(|| format!("reading {}", path.display()))?,
-            };
-            keys.extend(words(&bytes).filter_map(Key::parse));
-            events = bytes;
-        }
+        let path = dir.join("events.jsonl");
+        let events = match fs::read(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => vec![],
+            other => other.with_context(|| format!("reading {}", path.display()))?,
+        };
         let info = fs::read(dir.join("run.json")).ok();
         Ok(Past {
             info: info.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
-            keys,
+            keys: words(&events).filter_map(Key::parse).collect(),
             whole: ended_whole(&events),
         })
     }
@@ -227,6 +221,14 @@ fn attempts(store: &Store, roots: &mut Roots) -> Result<()> {
         inputs(&attempt.dir.join("in"), &mut roots.blobs);
     }
     Ok(())
+}
+
+/// The keys that an attempt may be of, by its name: for one whose `attempt.json` is not there yet. Its lock was taken first.
+pub fn keys_of(store: &Store, attempt: &str) -> Result<Vec<Key>> {
+    let short = attempt.split('-').next().unwrap_or(attempt);
+    let locks = names(&store.root().join("locks"))?.into_iter();
+    let fits = locks.filter(|lock| lock.starts_with(short));
+    Ok(fits.filter_map(|lock| Key::parse(&lock)).collect())
 }
 
 /// Whether somebody executes this key.

@@ -5,7 +5,7 @@ use crate::engine::clock;
 use crate::engine::fault;
 use crate::engine::keep::gc::{self, Item, Policy, What};
 use crate::engine::keep::holdings::{Holdings, blob};
-use crate::engine::keep::roots::{Roots, Watch};
+use crate::engine::keep::roots::{Roots, Watch, keys_of};
 use crate::engine::key::Key;
 use crate::engine::store::Store;
 use anyhow::{Context, Result};
@@ -170,13 +170,18 @@ impl Sweep<'_> {
 
     /// Under the lock of its key, so that nobody is in it.
     fn attempt(&self, dir: &Path, key: Option<&Key>) -> Result<bool> {
-        let _lock = match key {
-            None => None,
-            Some(key) => match self.store.try_lock(key)? {
-                None => return Ok(false),
-                some => some,
-            },
+        let name = dir.file_name().unwrap_or_default().to_string_lossy();
+        let keys = match key {
+            Some(key) => vec![key.clone()],
+            None => keys_of(self.store, &name)?,
         };
+        let mut locks = vec![];
+        for key in &keys {
+            match self.store.try_lock(key)? {
+                None => return Ok(false),
+                Some(lock) => locks.push(lock),
+            }
+        }
         remove(dir)
     }
 }

@@ -354,10 +354,9 @@ fn runs(store: &Store, checked: &mut Checked) -> Result<()> {
             then: String::new(),
             quarantined: true,
         };
-        let head = ["run.json", "plan.json"];
-        if let Some(file) = head.iter().find(|file| !is_json(&dir.join(file))) {
+        if !is_json(&dir.join("run.json")) {
             aside(store, &dir, &format!("run-{id}"))?;
-            bad.problem = format!("`{file}` is not readable");
+            bad.problem = "`run.json` is not readable".into();
             bad.then = "it is no longer listed; what it made is still there".into();
             checked.bad.push(bad);
             continue;

@@ -203,10 +203,10 @@ fn a_pin_keeps_its_artifacts_until_it_is_taken_back() {
     );
     let pins = space.pipe(&["ls", "--pins", "--json"]).ok().json();
     assert_eq!(pins[0]["nodes"][0]["node"], "both");
-    space.pipe(&["gc", "--runs", "0", "--apply"]).ok();
-    assert!(space.object("both").exists() && !space.object("who").exists());
     let said = space.pipe(&["pin", "r.toml", "--name", "paper"]).ends(2);
     assert!(said.err.contains("there is a pin `paper`"), "{}", said.err);
+    space.pipe(&["gc", "--runs", "0", "--apply"]).ok();
+    assert!(space.object("both").exists() && !space.object("who").exists());
     let said = space.pipe(&["unpin", "papr"]).ends(2);
     assert_eq!(
         said.err,

@@ -40,15 +40,15 @@ fn weights_go_before_data_and_cheap_bytes_before_dear_ones() {
 #[test]
 fn a_dollar_counts_like_half_an_hour() {
     let space = Space::new();
-    let paid = space.record("paid", 0.0, &[("out", "prompts", &text(1000))]);
-    space.record("slow", 1000.0, &[("out", "prompts", &text(1000))]);
-    let path = record_path(&space, &paid.key);
-    let json = std::fs::read_to_string(&path).unwrap();
-    let dear = json.replace("\"seconds\": 0.0,", "\"seconds\": 0.0, \"dollars\": 1.0,");
-    assert_ne!(json, dear);
-    std::fs::write(&path, dear).unwrap();
+    let mut paid = space.record("paid", 0.0, &[("out", "prompts", &text(1000))]);
+    space.store.retire_record(&paid.key).unwrap();
+    paid.cost.dollars = 1.0;
+    assert!(space.store.add_record(&paid).unwrap());
+    for (node, seconds) in [("less", 1700.0), ("more", 1900.0)] {
+        space.record(node, seconds, &[("out", "prompts", &text(1000))]);
+    }
     let items = space.propose(&all()).items;
-    assert_eq!(lines(&items), ["data slow", "data paid"]);
+    assert_eq!(lines(&items), ["data less", "data paid", "data more"]);
     assert_eq!(items[1].dollars, 1.0);
 }
 

@@ -9,7 +9,7 @@ mod roots;
 mod verify;
 
 use pipe::engine::clock;
-use pipe::engine::event::{Counts, End, Event, PlannedNode, State};
+use pipe::engine::event::{Counts, End, Event, State};
 use pipe::engine::journal::{Journal, RunInfo};
 use pipe::engine::keep::gc::{Item, Policy, Proposal, What, propose};
 use pipe::engine::keep::sweep::{Swept, sweep};
@@ -96,8 +96,7 @@ impl Space {
             workspace: workspace.map(Path::to_path_buf),
         };
         let recipes = [(recipe.to_string(), String::new())];
-        let plan: Vec<PlannedNode> = vec![];
-        let mut journal = Journal::create(&self.store, &info, &recipes, &plan).unwrap();
+        let mut journal = Journal::create(&self.store, &info, &recipes).unwrap();
         for record in records {
             journal.write(&Event::State {
                 node: record.provenance.node.clone(),
@@ -106,6 +105,7 @@ impl Space {
                 },
             });
         }
+        journal.flush();
         journal
     }
 
@@ -178,10 +178,13 @@ fn lines(items: &[Item]) -> Vec<String> {
     items.iter().map(line).collect()
 }
 
+/// Another text of this length every time.
 fn text(len: usize) -> String {
     static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     let n = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    format!("{n:0len$}")
+    let mut text = format!("{n:06}").repeat(len / 6 + 1);
+    text.truncate(len);
+    text
 }
 
 fn key_of(record: &Record) -> Key {

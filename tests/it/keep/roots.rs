@@ -157,7 +157,8 @@ fn what_a_worker_reads_stays_though_its_engine_is_gone() {
     });
     let spec: pipe::engine::attempt::Spec = serde_json::from_value(spec).unwrap();
     let attempt =
-        pipe::engine::attempt::Attempt::create(&space.store, &spec, &[("in", artifact)]).unwrap();
+        pipe::engine::attempt::Attempt::create(&space.store, &spec, &[("in", artifact.clone())])
+            .unwrap();
     let lock = space.store.try_lock(&spec.key).unwrap();
     assert!(space.collect(&later(100 * DAY)).gone.is_empty());
     assert!(attempt.dir.exists() && space.has(&made[0], "out"));
