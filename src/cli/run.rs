@@ -105,7 +105,10 @@ pub fn run(args: &Run) -> Outcome {
         .iter()
         .any(|n| matches!(n.state, State::Done { .. }));
     let collected = match failure.is_none() && made {
-        true => gc::after_run(&store)?,
+        true => gc::after_run(&store).unwrap_or_else(|error| {
+            complain(&format!("cannot keep the store under its cap: {error:#}\n"));
+            None
+        }),
         false => None,
     };
     if args.json {

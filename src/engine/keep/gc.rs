@@ -448,7 +448,7 @@ fn plain(what: What, name: String, why: &'static str, bytes: u64, age_ms: u64) -
 }
 
 /// Since anything directly in an attempt's folders changed.
-fn newest(attempt: &Attempt, now_ms: u64) -> Option<u64> {
+pub(super) fn newest(attempt: &Attempt, now_ms: u64) -> Option<u64> {
     let parts = [attempt.dir.clone(), attempt.resume(), attempt.logs()];
     parts.iter().filter_map(|p| age(p, now_ms)).min()
 }

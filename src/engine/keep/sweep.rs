@@ -1,12 +1,13 @@
 //! Carries a proposal out, portion by portion. Every portion is done alone, after looking again at what has to stay; between two of
 //! them runs commit and decide.
 
+use crate::engine::attempt::Attempt;
 use crate::engine::clock;
 use crate::engine::fault;
 use crate::engine::keep::gc::{self, Item, Policy, What};
 use crate::engine::keep::holdings::{Holdings, blob};
 use crate::engine::keep::roots::{Roots, Watch, keys_of};
-use crate::engine::key::Key;
+use crate::engine::key::{Digest, Key};
 use crate::engine::store::Store;
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +67,7 @@ pub fn sweep(
             policy,
             holdings: &holdings,
             roots: &roots,
+            named: holdings.named(),
         };
         sweep.portion(portion, &mut swept)?;
     }
@@ -90,6 +92,8 @@ struct Sweep<'a> {
     policy: &'a Policy,
     holdings: &'a Holdings,
     roots: &'a Roots,
+    /// Blobs that a record names.
+    named: BTreeSet<Digest>,
 }
 
 impl Sweep<'_> {
@@ -115,9 +119,8 @@ impl Sweep<'_> {
         fault::point("evict-marked")?;
         let root = |key: &Key| self.roots.why(key).is_some();
         let needed = self.holdings.needed(&going, root);
-        let named = self.holdings.named();
         for mut item in items {
-            item.bytes = match &item.what {
+            let freed = match &item.what {
                 What::Record { key, outputs } => {
                     let held = self.holdings.get(key).expect("what may go is there");
                     let mut freed = 0;
@@ -126,19 +129,25 @@ impl Sweep<'_> {
                             freed += self.store.drop_blob(&blob.digest)?;
                         }
                     }
-                    freed
+                    Some(freed)
                 }
-                What::Blob(digest) if named.contains(digest) => 0,
-                What::Blob(digest) => self.store.drop_blob(digest)?,
+                What::Blob(digest) => Some(self.store.drop_blob(digest)?),
                 What::Draft(path) | What::Quarantined(path) => {
-                    remove(path)?.then_some(item.bytes).unwrap_or_default()
+                    remove(path)?;
+                    Some(item.bytes)
                 }
-                What::Attempt { dir, key } => self
-                    .attempt(dir, key.as_ref())?
-                    .then_some(item.bytes)
-                    .unwrap_or_default(),
+                What::Attempt { dir, key } => {
+                    let went = self.attempt(dir, key.as_ref(), item.age_ms)?;
+                    went.then_some(item.bytes)
+                }
             };
-            swept.gone.push(item);
+            match freed {
+                None => swept.spared.push(item),
+                Some(freed) => {
+                    item.bytes = freed;
+                    swept.gone.push(item);
+                }
+            }
         }
         Ok(())
     }
@@ -159,6 +168,7 @@ impl Sweep<'_> {
                 };
                 blob(self.store, digest.clone()).is_some_and(|b| !young(b.changed_ms))
                     && !self.roots.needs_blob(digest)
+                    && !self.named.contains(digest)
             }
             What::Attempt { dir, .. } => {
                 let name = dir.file_name().unwrap_or_default().to_string_lossy();
@@ -168,8 +178,9 @@ impl Sweep<'_> {
         }
     }
 
-    /// Under the lock of its key, so that nobody is in it.
-    fn attempt(&self, dir: &Path, key: Option<&Key>) -> Result<bool> {
+    /// Under the lock of its key, so that nobody is in it; and only if it is the one that was proposed, untouched since: names of
+    /// attempts come again.
+    fn attempt(&self, dir: &Path, key: Option<&Key>, age_ms: u64) -> Result<bool> {
         let name = dir.file_name().unwrap_or_default().to_string_lossy();
         let keys = match key {
             Some(key) => vec![key.clone()],
@@ -182,21 +193,27 @@ impl Sweep<'_> {
                 Some(lock) => locks.push(lock),
             }
         }
-        remove(dir)
+        let attempt = Attempt {
+            dir: dir.to_path_buf(),
+        };
+        let untouched = gc::newest(&attempt, self.policy.now_ms).is_some_and(|now| now >= age_ms);
+        if untouched {
+            remove(dir)?;
+        }
+        Ok(untouched)
     }
 }
 
-/// False where it is gone already.
-fn remove(path: &Path) -> Result<bool> {
+/// Nothing where it is gone already.
+fn remove(path: &Path) -> Result<()> {
     let Ok(meta) = fs::symlink_metadata(path) else {
-        return Ok(false);
+        return Ok(());
     };
     let removed = match meta.is_dir() {
         true => fs::remove_dir_all(path),
         false => fs::remove_file(path),
     };
-    removed.with_context(|| format!("removing {}", path.display()))?;
-    Ok(true)
+    removed.with_context(|| format!("removing {}", path.display()))
 }
 
 /// Who holds a lock on this file, as far as the system says.

@@ -210,6 +210,38 @@ fn attempts_go_when_they_are_of_no_use_and_nobody_is_in_them() {
 }
 
 #[test]
+fn an_attempt_that_is_being_made_is_known_by_its_lock() {
+    let space = Space::new();
+    let made = attempt(&space, &key("made"));
+    std::fs::remove_file(made.dir.join("attempt.json")).unwrap();
+    let lock = space.store.try_lock(&key("made")).unwrap();
+    assert!(space.propose(&later(2 * HOUR)).items.is_empty());
+    drop(lock);
+    let items = space.propose(&later(2 * HOUR)).items;
+    assert_eq!(items.len(), 1);
+    let lock = space.store.try_lock(&key("made")).unwrap();
+    let swept = sweep::sweep(&space.store, &later(2 * HOUR), items, Duration::ZERO).unwrap();
+    assert_eq!((swept.gone.len(), swept.spared.len()), (0, 1));
+    drop(lock);
+    assert_eq!(space.collect(&later(2 * HOUR)).gone.len(), 1);
+    assert!(!made.dir.exists());
+}
+
+#[test]
+fn an_attempt_that_changed_since_the_proposal_is_another_one() {
+    let space = Space::new();
+    let old = attempt(&space, &key("a"));
+    let policy = later(2 * HOUR);
+    let items = space.propose(&policy).items;
+    assert_eq!(items.len(), 1);
+    std::thread::sleep(Duration::from_millis(20));
+    std::fs::create_dir(old.resume().join("step-1")).unwrap();
+    let swept = sweep::sweep(&space.store, &policy, items, Duration::ZERO).unwrap();
+    assert_eq!((swept.gone.len(), swept.spared.len()), (0, 1));
+    assert!(old.resumable());
+}
+
+#[test]
 fn an_attempt_of_a_kept_key_stays_however_old() {
     let space = Space::new();
     let wanted = attempt(&space, &key("wanted"));
