@@ -33,6 +33,7 @@ impl<'a> Exec<'a> {
             return Ok(());
         };
         let forced = self.judge.forced(id) && !self.made.contains(&key);
+        let shared = self.store.sharing()?;
         match self.store.lookup(&key) {
             Lookup::Whole(record) if !forced => {
                 // Someone was faster while this node waited.
@@ -44,6 +45,7 @@ impl<'a> Exec<'a> {
             Lookup::Damaged(_) => self.store.quarantine_damage(&key)?,
             Lookup::Whole(_) | Lookup::Evicted(_) | Lookup::Absent => {}
         }
+        drop(shared);
         let Some(inputs) = self.inputs(id)? else {
             self.ready.remove(&id);
             self.set(id, State::Waiting);
@@ -257,6 +259,7 @@ impl<'a> Exec<'a> {
                     .collect(),
                 provenance,
                 forced,
+                adopted: None,
             };
             let committed = commit::commit(store, &delivery);
             let _ = sender.send(News::Committed(id, Box::new(committed))); // As above.

@@ -6,6 +6,7 @@ mod clock;
 mod comparing;
 mod interrupt;
 mod keys;
+mod keeping;
 mod looking;
 mod manual;
 mod reading;
