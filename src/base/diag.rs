@@ -1,17 +1,26 @@
 //! What is wrong with a text somebody wrote, and where: messages with a place, collected, and shown all at once as text
 //! with a caret or as JSON. Knows neither recipes nor a terminal.
 
-use crate::base::text::char_width;
+use crate::base::text::{char_width, count, did_you_mean};
 use serde::Serialize;
+use std::cmp::Ordering;
 use std::fmt::Write as _;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+/// Errors that are shown in full; of the others it is said how many there are.
+pub const SHOWN: usize = 50;
+
+/// Longest part of a line of source, of a message, a label or a help that is shown, in characters.
+const WIDEST: usize = 2_000;
 
 /// A text and what to call it.
 #[derive(Debug)]
 pub struct Source {
     pub name: String,
     pub text: String,
+    /// Where the lines begin; found when a position is first asked for.
+    lines: OnceLock<Vec<usize>>,
 }
 
 /// A part of a text, in bytes.
@@ -46,19 +55,29 @@ pub struct Diag {
 pub struct Diags(Vec<Diag>);
 
 impl Source {
-    pub fn new(name: &str, text: &str) -> Arc<Source> {
+    pub fn new(name: &str, text: impl Into<String>) -> Arc<Source> {
         Arc::new(Source {
             name: name.into(),
             text: text.into(),
+            lines: OnceLock::new(),
         })
     }
 
     /// Line and column of a byte, both from 1; the column counts characters, as editors do.
     pub fn position(&self, byte: usize) -> (usize, usize) {
-        let before = &self.text[..self.boundary(byte)];
-        let line_start = before.rfind('\n').map_or(0, |i| i + 1);
-        let line = before.matches('\n').count() + 1;
-        (line, before[line_start..].chars().count() + 1)
+        let byte = self.boundary(byte);
+        let (line, start) = self.line(byte);
+        (line, self.text[start..byte].chars().count() + 1)
+    }
+
+    /// The line of a byte, from 1, and where it begins.
+    fn line(&self, byte: usize) -> (usize, usize) {
+        let starts = self.lines.get_or_init(|| {
+            let ends = self.text.match_indices('\n').map(|(end, _)| end + 1);
+            std::iter::once(0).chain(ends).collect()
+        });
+        let line = starts.partition_point(|start| *start <= byte);
+        (line, starts[line - 1])
     }
 
     /// The nearest place at or before this byte where a character begins.
@@ -79,9 +98,19 @@ impl Place {
         }
     }
 
+    fn order(&self, other: &Place) -> Ordering {
+        let (one, two) = (&self.source, &other.source);
+        let texts = match Arc::ptr_eq(one, two) {
+            true => Ordering::Equal,
+            false => (&one.name, &one.text).cmp(&(&two.name, &two.text)),
+        };
+        let (one, two) = (&self.span, &other.span);
+        texts.then_with(|| (one.start, one.end).cmp(&(two.start, two.end)))
+    }
+
     /// `file:line`.
     pub fn file_line(&self) -> String {
-        let (line, _) = self.source.position(self.span.start);
+        let (line, _) = self.source.line(self.span.start);
         format!("{}:{line}", self.source.name)
     }
 }
@@ -141,9 +170,9 @@ impl Diag {
             Level::Error => ("error", "1;31"),
             Level::Warning => ("warning", "1;33"),
         };
-        let message = paint.tint("1", &format!(": {}", self.message));
+        let message = paint.tint("1", &format!(": {}", clip(&self.message)));
         let mut out = format!("{}{message}\n", paint.tint(tone, word));
-        let last_line = |place: &Place| place.source.position(place.span.start).0;
+        let last_line = |place: &Place| place.source.line(place.span.start).0;
         let lines = self.place.iter().chain(self.related.iter().map(|r| &r.0));
         let gutter = lines
             .map(last_line)
@@ -165,6 +194,7 @@ impl Diag {
         }
         if let Some(help) = &self.help {
             let pad = " ".repeat(gutter);
+            let help = clip(help);
             let _ = writeln!(out, "{pad} {} help: {help}", paint.tint("1;34", "="));
         }
         out
@@ -192,14 +222,14 @@ impl Diag {
     }
 
     /// By file and position; texts of one name, as several arguments, stay together.
-    fn order(&self) -> (&str, &str, usize, usize, &str) {
-        match &self.place {
-            Some(Place { source, span }) => {
-                let (name, text) = (&source.name, &source.text);
-                (name, text, span.start, span.end, &self.message)
-            }
-            None => ("", "", 0, 0, &self.message),
-        }
+    fn order(&self, other: &Diag) -> Ordering {
+        let places = match (&self.place, &other.place) {
+            (None, None) => Ordering::Equal,
+            (None, Some(_)) => Ordering::Less,
+            (Some(_), None) => Ordering::Greater,
+            (Some(one), Some(two)) => one.order(two),
+        };
+        places.then_with(|| self.message.cmp(&other.message))
     }
 }
 
@@ -226,15 +256,37 @@ impl Diags {
 
     /// Sorted by file and position, each thing once.
     pub fn finish(mut self) -> Diags {
-        self.0.sort_by(|a, b| a.order().cmp(&b.order()));
-        self.0.dedup_by(|a, b| a.order() == b.order());
+        self.0.sort_by(Diag::order);
+        self.0.dedup_by(|a, b| a.order(b).is_eq());
         self
     }
 
-    /// All of them, an empty line between two.
+    /// The name that is nearest to a misspelt one. Only while little is wrong: every search goes over all names, and who has
+    /// a thousand errors has another trouble than their spelling.
+    pub fn near<'a>(
+        &self,
+        name: &str,
+        candidates: impl IntoIterator<Item = &'a str>,
+    ) -> Option<String> {
+        match self.0.len() < 2 * SHOWN {
+            true => did_you_mean(name, candidates),
+            false => None,
+        }
+    }
+
+    /// The first of them, an empty line between two, and how many more there are.
     pub fn render(&self, colour: bool) -> String {
-        let shown: Vec<String> = self.0.iter().map(|d| d.render(colour)).collect();
-        shown.join("\n")
+        let shown = self.0.iter().take(SHOWN).map(|d| d.render(colour));
+        let mut parts: Vec<String> = shown.collect();
+        if let Some(rest) = self.0.get(SHOWN..).filter(|rest| !rest.is_empty()) {
+            let errors = rest.iter().any(|d| d.level == Level::Error);
+            let (one, many) = match errors {
+                true => ("more error", "more errors"),
+                false => ("more warning", "more warnings"),
+            };
+            parts.push(format!("and {}\n", count(rest.len() as u64, one, many)));
+        }
+        parts.join("\n")
     }
 
     pub fn json(&self) -> serde_json::Value {
@@ -328,16 +380,17 @@ fn snippet(
     let source = &place.source;
     let start = source.boundary(place.span.start);
     let (line, column) = source.position(start);
-    let line_start = source.text[..start].rfind('\n').map_or(0, |i| i + 1);
+    let (_, line_start) = source.line(start);
     let text = source.text[line_start..].lines().next().unwrap_or("");
     let from = (start - line_start).min(text.len());
     let to = source.boundary(place.span.end).saturating_sub(line_start);
     let to = to.clamp(from, text.len());
+    let (text, from, to) = window(text, from, to);
     let (before, _) = spread(&text[..from]);
     let marks = spread(&text[from..to]).1.max(1);
     let label = match label {
         "" => String::new(),
-        label => format!(" {label}"),
+        label => format!(" {}", clip(label)),
     };
     let marked = format!("{}{label}", mark.to_string().repeat(marks));
     let pad = " ".repeat(gutter);
@@ -353,6 +406,23 @@ fn snippet(
     let _ = writeln!(out, "{number} {bar} {}", spread(text).0);
     let blank = " ".repeat(spread(&before).1);
     let _ = writeln!(out, "{pad} {bar} {blank}{}", paint.tint(tone, &marked));
+}
+
+/// The part of a line around a place in it, and the place in that part: all of it but in lines that no screen shows.
+fn window(text: &str, from: usize, to: usize) -> (&str, usize, usize) {
+    if text.len() <= WIDEST {
+        return (text, from, to);
+    }
+    let first = text.floor_char_boundary(from.saturating_sub(WIDEST / 4));
+    let last = text.floor_char_boundary((first + WIDEST).min(text.len()));
+    (&text[first..last], from - first, to.min(last) - first)
+}
+
+fn clip(text: &str) -> std::borrow::Cow<'_, str> {
+    match text.char_indices().nth(WIDEST) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
 }
 
 /// The text as shown (a tab is four spaces, other control characters are `?`) and its terminal columns.

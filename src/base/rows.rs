@@ -5,7 +5,7 @@
 //! `{"id":"eval-harmful-0003","fingerprint":"9b1c…","values":{"defense":1.0,"reasoning/harmful":14.0}}`. Field order is
 //! the order of declaration, so equal rows are equal bytes.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -217,18 +217,18 @@ pub fn read_rows<T: DeserializeOwned>(folder: &Path) -> Result<Vec<T>> {
 
 /// Reads the rows of a file; an error names the line.
 pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("failed to read {}", path.display()))?;
+    let text = std::fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
+    parse_lines(&text).with_context(|| path.display().to_string())
+}
+
+/// The same from the bytes of a file.
+pub fn parse_lines<T: DeserializeOwned>(text: &[u8]) -> Result<Vec<T>> {
+    let text = std::str::from_utf8(text).context("it is not UTF-8")?;
     let mut rows = vec![];
     for (i, line) in text.lines().enumerate() {
-        rows.push(
-            serde_json::from_str(line)
-                .with_context(|| format!("{} line {}", path.display(), i + 1))?,
-        );
+        rows.push(serde_json::from_str(line).with_context(|| format!("line {}", i + 1))?);
     }
-    if rows.is_empty() {
-        bail!("{} has no rows", path.display());
-    }
+    ensure!(!rows.is_empty(), "it has no rows");
     Ok(rows)
 }
 

@@ -1,6 +1,12 @@
 //! Small pieces of text for people: near names, durations, sizes, counts, and how wide a string is on a terminal.
 //! Knows no terminal and no clock.
 
+/// Names of a list that are written out.
+const LISTED: usize = 100;
+
+/// A longer name is no slip of the fingers, and comparing costs the product of two lengths.
+const LONGEST_NAME: usize = 100;
+
 /// The candidate nearest to a name that is probably misspelt; the first of several equally near. Nearness is the
 /// restricted Damerau–Levenshtein distance (insert, delete, replace, swap neighbours), case ignored, and a third of the
 /// longer name may differ.
@@ -8,10 +14,23 @@ pub fn did_you_mean<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
+    if name.chars().nth(LONGEST_NAME).is_some() {
+        return None;
+    }
+    let written = name.chars().count();
+    let lower: Vec<char> = name.to_lowercase().chars().collect();
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {
-        let longer = name.chars().count().max(candidate.chars().count());
-        let distance = edit_distance(&name.to_lowercase(), &candidate.to_lowercase());
+        if candidate.len() > 4 * LONGEST_NAME {
+            continue;
+        }
+        let longer = written.max(candidate.chars().count());
+        let other: Vec<char> = candidate.to_lowercase().chars().collect();
+        // No distance is less than what the lengths differ by.
+        if lower.len().abs_diff(other.len()) > longer.div_ceil(3) {
+            continue;
+        }
+        let distance = edit_distance(&lower, &other);
         let near = distance <= longer.div_ceil(3) && distance < longer;
         if near && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, candidate));
@@ -89,10 +108,19 @@ pub fn thousands(n: u64) -> String {
     text
 }
 
-/// Names in backticks, as in a list of what there is.
+/// Names in backticks, as in a list of what there is; of a long list its beginning.
 pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let names: Vec<String> = names.into_iter().map(|n| format!("`{n}`")).collect();
-    names.join(", ")
+    let mut names = names.into_iter();
+    let mut list: Vec<String> = names
+        .by_ref()
+        .take(LISTED)
+        .map(|n| format!("`{n}`"))
+        .collect();
+    match names.count() {
+        0 => {}
+        more => list.push(format!("{} more", thousands(more as u64))),
+    }
+    list.join(", ")
 }
 
 /// Terminal columns of a text without control characters.
@@ -114,9 +142,7 @@ pub fn char_width(c: char) -> usize {
     }
 }
 
-fn edit_distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().collect();
-    let b: Vec<char> = b.chars().collect();
+fn edit_distance(a: &[char], b: &[char]) -> usize {
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
     for (i, row) in rows.iter_mut().enumerate() {
         row[0] = i;

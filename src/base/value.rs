@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -23,21 +24,37 @@ pub type Values = BTreeMap<String, Value>;
 impl Value {
     /// The one-line text that identifies this value: equal values have equal texts, different values different ones.
     pub fn canon(&self) -> String {
+        let mut text = String::new();
+        self.write_canon(&mut text);
+        text
+    }
+
+    /// Appends it.
+    pub fn write_canon(&self, text: &mut String) {
         match self {
-            Value::Bool(b) => b.to_string(),
-            Value::Int(i) => i.to_string(),
-            Value::Float(f) => canon_float(*f),
-            Value::Str(s) => quote(s),
+            Value::Bool(b) => text.push_str(if *b { "true" } else { "false" }),
+            Value::Int(i) => {
+                let _ = write!(text, "{i}");
+            }
+            Value::Float(f) => canon_float(*f, text),
+            Value::Str(s) => quote(s, text),
             Value::List(items) => {
-                let items: Vec<String> = items.iter().map(Value::canon).collect();
-                format!("[{}]", items.join(", "))
+                text.push('[');
+                for (i, item) in items.iter().enumerate() {
+                    text.push_str(if i > 0 { ", " } else { "" });
+                    item.write_canon(text);
+                }
+                text.push(']');
             }
             Value::Table(map) => {
-                let items: Vec<String> = map
-                    .iter()
-                    .map(|(k, v)| format!("{}: {}", quote(k), v.canon()))
-                    .collect();
-                format!("{{{}}}", items.join(", "))
+                text.push('{');
+                for (i, (key, value)) in map.iter().enumerate() {
+                    text.push_str(if i > 0 { ", " } else { "" });
+                    quote(key, text);
+                    text.push_str(": ");
+                    value.write_canon(text);
+                }
+                text.push('}');
             }
         }
     }
@@ -56,15 +73,22 @@ impl Value {
 }
 
 /// Shortest text that reads back as the same float; -0 is 0.
-fn canon_float(f: f64) -> String {
+fn canon_float(f: f64, text: &mut String) {
     assert!(
         f.is_finite(),
         "a parameter value is finite: the recipe refuses NaN and infinities"
     );
     let f = if f == 0.0 { 0.0 } else { f };
-    format!("{f:?}")
+    let _ = write!(text, "{f:?}");
 }
 
-fn quote(s: &str) -> String {
-    serde_json::to_string(s).expect("a string always has a JSON form")
+fn quote(s: &str, text: &mut String) {
+    let plain = |b: u8| b >= 0x20 && b != b'"' && b != b'\\' && b != 0x7f;
+    if s.bytes().all(plain) {
+        text.push('"');
+        text.push_str(s);
+        text.push('"');
+        return;
+    }
+    text.push_str(&serde_json::to_string(s).expect("a string always has a JSON form"));
 }

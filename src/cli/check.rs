@@ -61,8 +61,8 @@ fn resolved(study: &Study) -> String {
         .variants
         .iter()
         .map(|v| match study.variants.len() {
-            1 => v.loaded.resolved_text.clone(),
-            _ => format!("# --- {}\n\n{}", v.label(), v.loaded.resolved_text),
+            1 => v.loaded.resolved_text(),
+            _ => format!("# --- {}\n\n{}", v.label(), v.loaded.resolved_text()),
         })
         .collect();
     texts.join("\n")

@@ -60,7 +60,9 @@ pub fn sides(store: &Store, id: &str) -> Result<Vec<Side>, Error> {
         let mut records = BTreeMap::new();
         for (own, place) in loaded.graph.ids().zip(places) {
             let key = keys.get(united.graph.node(place).name.as_str());
-            if let Some(Lookup::Whole(record)) = key.map(|key| store.lookup(key)) {
+            if let Some(Lookup::Whole(record) | Lookup::Evicted(record)) =
+                key.map(|key| store.lookup(key))
+            {
                 records.insert(own, *record);
             }
         }

@@ -118,7 +118,7 @@ fn sources(study: &Study) -> Vec<Source> {
             sources.push(Source {
                 recipe: loaded.name.clone(),
                 about: loaded.description.clone(),
-                text: loaded.resolved_text.clone(),
+                text: loaded.resolved_text(),
             });
         }
     }

@@ -5,6 +5,7 @@ use crate::base::text::{count, duration};
 use crate::engine::event::State;
 use crate::engine::exec::{self, Outcome as Ended, Settings, Stop};
 use crate::engine::failure::Failure;
+use crate::engine::graph::NodeId;
 use crate::engine::store::Store;
 use crate::recipe::study::Study;
 use crate::report::progress::{Progress, View};
@@ -13,6 +14,7 @@ use crate::report::summary::{self, Item};
 use crate::report::verdicts;
 use crate::report::words;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -61,7 +63,7 @@ pub fn run(args: &Run) -> Outcome {
     settings.stop = Stop::on_signals()?;
     let texts = study.variants.iter();
     settings.recipes = texts
-        .map(|v| (v.label(), v.loaded.resolved_text.clone()))
+        .map(|v| (v.label(), v.loaded.resolved_text()))
         .collect();
     settings.origins = study.origins();
 
@@ -81,10 +83,10 @@ pub fn run(args: &Run) -> Outcome {
         .nodes
         .iter()
         .filter_map(|n| {
-            let record = n.record.as_ref()?;
+            let brief = n.brief.as_ref()?;
             Some(Item {
                 node: &n.name,
-                record,
+                brief,
                 hit: matches!(n.state, State::Hit { .. }),
                 about: notes.get(&n.name).map(String::as_str),
             })
@@ -156,8 +158,11 @@ impl Sharing {
 
 /// The claims that can be answered, where both recipes are in the run.
 fn claims(store: &Store, study: &Study, ended: &Ended) -> anyhow::Result<String> {
+    if study.variants.iter().all(|v| v.loaded.claims.is_empty()) {
+        return Ok(String::new());
+    }
     let ends = ended.nodes.iter();
-    let records = ends.filter_map(|n| Some((n.id, n.record.clone()?)));
+    let records = ends.filter_map(|n| Some((n.id, store.record(&n.brief.as_ref()?.key).ok()??)));
     let sides = study::sides_with(study, &records.collect());
     let sides: Vec<&Side> = sides.iter().collect();
     let mut answers = verdicts::answers(store, &sides)?;
@@ -170,24 +175,30 @@ fn claims(store: &Store, study: &Study, ended: &Ended) -> anyhow::Result<String>
 
 /// Nothing for a single variant.
 fn sharing(study: &Study, ended: &Ended) -> Option<Sharing> {
+    if study.variants.len() < 2 {
+        return None;
+    }
     let mut shared = Sharing {
         apart: 0,
         nodes: 0,
         seconds: 0.0,
         dollars: 0.0,
     };
+    let mut uses: BTreeMap<NodeId, usize> = BTreeMap::new();
+    for place in study.variants.iter().flat_map(|v| &v.places) {
+        *uses.entry(*place).or_default() += 1;
+    }
     for end in &ended.nodes {
-        let places = study.variants.iter().flat_map(|v| &v.places);
-        let users = places.filter(|place| **place == end.id).count();
+        let users = uses[&end.id];
         let again = users - 1;
         shared.apart += users;
         shared.nodes += again;
-        if let Some(record) = &end.record {
-            shared.seconds += again as f64 * record.cost.seconds;
-            shared.dollars += again as f64 * record.cost.dollars;
+        if let Some(brief) = &end.brief {
+            shared.seconds += again as f64 * brief.cost.seconds;
+            shared.dollars += again as f64 * brief.cost.dollars;
         }
     }
-    (study.variants.len() > 1).then_some(shared)
+    Some(shared)
 }
 
 /// Says at once that a Ctrl-C was heard: saving the state of a large model takes a while.
@@ -202,8 +213,8 @@ fn announce_stop(stop: Stop, say: impl Fn(&str) + Send + 'static) {
 
 fn totals(ended: &Ended, items: &[Item], wall: f64, threads: usize) -> String {
     let hits: Vec<&Item> = items.iter().filter(|i| i.hit).collect();
-    let saved: f64 = hits.iter().map(|i| i.record.cost.seconds).sum();
-    let paid: f64 = hits.iter().map(|i| i.record.cost.dollars).sum();
+    let saved: f64 = hits.iter().map(|i| i.brief.cost.seconds).sum();
+    let paid: f64 = hits.iter().map(|i| i.brief.cost.dollars).sum();
     let ran = items.len() - hits.len();
     let mut parts = match hits.len() {
         0 => vec![],
@@ -237,14 +248,14 @@ fn totals(ended: &Ended, items: &[Item], wall: f64, threads: usize) -> String {
 fn busy(items: &[Item], wall: f64, threads: usize) -> String {
     const LONG: f64 = 60.0;
     // A node that was resumed spent a part of its seconds in earlier runs.
-    let whole = |i: &&Item| !i.hit && i.record.cost.attempts == 1;
+    let whole = |i: &&Item| !i.hit && i.brief.cost.attempts == 1;
     let ran: Vec<&Item> = items.iter().filter(whole).collect();
     if wall < LONG || ran.len() < items.iter().filter(|i| !i.hit).count() {
         return String::new();
     }
     let given: f64 = ran
         .iter()
-        .map(|i| i.record.cost.seconds * i.record.cost.threads as f64)
+        .map(|i| i.brief.cost.seconds * i.brief.cost.threads as f64)
         .sum();
     let threads = threads.max(1);
     format!(

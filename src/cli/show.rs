@@ -64,8 +64,7 @@ pub fn run(args: &Show) -> Outcome {
     let mut out = header(&store, &record, name, artifact);
     let rows_file = artifact.files.iter().find(|f| f.path == rows::ROWS);
     if let Some(blob) = rows_file {
-        let text = std::fs::read_to_string(store.objects().path(&blob.digest))
-            .context("failed to read the rows")?;
+        let text = store.objects().read_text(blob)?;
         let filters = filters(&args.filter)?;
         let mut all = vec![];
         for line in text.lines() {
@@ -133,9 +132,9 @@ fn table(args: &Show, study: &Study, store: &Store) -> Outcome {
         .nodes
         .iter()
         .filter_map(|p| match &p.verdict {
-            Verdict::Hit(record) => Some(Item {
+            Verdict::Hit(brief) => Some(Item {
                 node: &graph.node(p.id).name,
-                record,
+                brief,
                 hit: true,
                 about: notes.get(&graph.node(p.id).name).map(String::as_str),
             }),
@@ -205,8 +204,7 @@ fn texts(store: &Store, artifact: &Artifact) -> Result<String, Error> {
     if blob.size > MOST_TEXT {
         return Ok(String::new());
     }
-    let bytes = std::fs::read(store.objects().path(&blob.digest))
-        .with_context(|| format!("failed to read {}", blob.path))?;
+    let bytes = store.objects().read(blob)?;
     Ok(String::from_utf8(bytes).map_or_else(|_| String::new(), |text| format!("\n{text}\n")))
 }
 

@@ -188,11 +188,11 @@ pub fn record(store: &Store, graph: &Graph, id: NodeId) -> Result<Record, Error>
 
 fn kept(store: &Store, planned: &Planned) -> Option<Record> {
     match &planned.verdict {
-        Verdict::Hit(record) => Some((**record).clone()),
+        Verdict::Hit(brief) => store.record(&brief.key).ok().flatten(),
         // The plan key is over everything above, so the hint is of these parameters and sources.
         Verdict::Maybe { .. } => match store.lookup(&store.hint(&planned.plan_key)?) {
-            Lookup::Whole(record) => Some(*record),
-            _ => None,
+            Lookup::Whole(record) | Lookup::Evicted(record) => Some(*record),
+            Lookup::Absent | Lookup::Damaged(_) => None,
         },
         Verdict::Run(_) | Verdict::Resume { .. } => None,
     }

@@ -2,7 +2,6 @@
 //! artifact: a folder under `attempts/` is only ever read by attempts of the same key, and removed after the commit.
 
 use crate::base::value::Values;
-use crate::engine::clock;
 use crate::engine::key::Key;
 use crate::engine::record::Artifact;
 use crate::engine::store::{Store, names};
@@ -67,12 +66,9 @@ pub struct Attempt {
 
 impl Attempt {
     /// A fresh folder, with its inputs laid out.
-    pub fn create(store: &Store, spec: &Spec, inputs: &[(&str, &Artifact)]) -> Result<Attempt> {
-        let dir = store
-            .attempts()
-            .join(format!("{}-{}", spec.key.short(), clock::unique()));
+    pub fn create(store: &Store, spec: &Spec, inputs: &[(&str, Artifact)]) -> Result<Attempt> {
+        let dir = next(store, &spec.key)?;
         let made = || format!("creating attempt {}", dir.display());
-        fs::create_dir(&dir).with_context(made)?;
         let attempt = Attempt { dir: dir.clone() };
         for name in &spec.outputs {
             fs::create_dir_all(attempt.output(name)).with_context(made)?;
@@ -92,17 +88,16 @@ impl Attempt {
 
     /// All attempts of a key, newest first.
     pub fn of(store: &Store, key: &Key) -> Result<Vec<Attempt>> {
-        let prefix = format!("{}-", key.short());
-        let mut found: Vec<Attempt> = names(&store.attempts())?
+        let mut found: Vec<(u64, Attempt)> = numbered(store, key)?
             .into_iter()
-            .filter(|name| name.starts_with(&prefix))
-            .map(|name| Attempt {
-                dir: store.attempts().join(name),
+            .map(|(number, name)| {
+                let dir = store.attempts().join(name);
+                (number, Attempt { dir })
             })
-            .filter(|attempt| attempt.spec().is_ok_and(|spec| spec.key == *key))
+            .filter(|(_, attempt)| attempt.spec().is_ok_and(|spec| spec.key == *key))
             .collect();
-        found.reverse();
-        Ok(found)
+        found.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+        Ok(found.into_iter().map(|(_, attempt)| attempt).collect())
     }
 
     pub fn spec(&self) -> Result<Spec> {
@@ -169,6 +164,34 @@ impl Attempt {
     pub fn remove(&self) -> std::io::Result<()> {
         fs::remove_dir_all(&self.dir)
     }
+}
+
+/// A fresh folder. Numbers and not times say which attempt came later: the clock may have been set back.
+fn next(store: &Store, key: &Key) -> Result<PathBuf> {
+    let last = numbered(store, key)?.into_iter().map(|(n, _)| n).max();
+    for number in last.unwrap_or(0) + 1.. {
+        let dir = store.attempts().join(format!("{}-{number}", key.short()));
+        match fs::create_dir(&dir) {
+            // Another key with the same first digits took it.
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            other => {
+                other.with_context(|| format!("creating attempt {}", dir.display()))?;
+                return Ok(dir);
+            }
+        }
+    }
+    unreachable!("numbers do not end")
+}
+
+/// Folders that are called like attempts of this key, with their numbers.
+fn numbered(store: &Store, key: &Key) -> Result<Vec<(u64, String)>> {
+    let number = |name: String| {
+        let (short, number) = name.split_once('-')?;
+        // Whatever has no number is older than what has one.
+        (short == key.short()).then(|| (number.parse().unwrap_or(0), name.clone()))
+    };
+    let all = names(&store.attempts())?;
+    Ok(all.into_iter().filter_map(number).collect())
 }
 
 pub fn write_values(values: &Values) -> Result<String> {

@@ -1,9 +1,10 @@
 //! Checkpoints inside `resume/` folders: whole or absent, newest first over all attempts of a key. A checkpoint is a
-//! folder that was renamed into place after everything in it was fsynced; `checkpoint.json` in it says when it was made.
+//! folder that was renamed into place after everything in it was fsynced; `checkpoint.json` in it says when it was made and what
+//! it holds, so that one whose bytes have changed is not gone on from.
 
 use crate::engine::attempt::Progress;
 use crate::engine::fault;
-use crate::engine::objects;
+use crate::engine::objects::{self, Blob};
 use crate::engine::store::names;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -23,12 +24,26 @@ pub struct Checkpoint {
     pub sequence: u64,
     /// What had been reported when it was made.
     pub progress: Progress,
+    files: Vec<Blob>,
+}
+
+impl Checkpoint {
+    /// Whether it still holds what was written.
+    pub fn sound(&self) -> bool {
+        let holds = |file: &Blob| {
+            let read = objects::hash_file(&self.path.join(&file.path));
+            read.is_ok_and(|digest| digest == file.digest)
+        };
+        self.files.iter().all(holds)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
 struct Mark {
     sequence: u64,
     progress: Progress,
+    #[serde(default)]
+    files: Vec<Blob>,
 }
 
 /// Whole checkpoints whose name begins with `prefix`, newest first.
@@ -50,6 +65,7 @@ pub fn found(resume_dirs: &[PathBuf], prefix: &str) -> Vec<Checkpoint> {
                 path,
                 sequence: mark.sequence,
                 progress: mark.progress,
+                files: mark.files,
             })
         })
         .collect();
@@ -77,7 +93,13 @@ pub fn save(
     }
     fs::create_dir(&draft).with_context(shown)?;
     write(&draft).with_context(shown)?;
-    let mark = serde_json::to_vec(&Mark { sequence, progress }).with_context(shown)?;
+    let files = objects::contents(&draft).with_context(shown)?;
+    let mark = Mark {
+        sequence,
+        progress,
+        files,
+    };
+    let mark = serde_json::to_vec(&mark).with_context(shown)?;
     fs::write(draft.join(MARK), mark).with_context(shown)?;
     fault::point("checkpoint-drafted").with_context(shown)?;
     sync_tree(&draft).with_context(shown)?;

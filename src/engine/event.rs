@@ -145,7 +145,7 @@ pub enum State {
 }
 
 impl State {
-    /// Nothing will change it any more in this run.
+    /// Nothing will change it any more in this run, but for a hit whose bytes turn out to be needed and gone.
     pub fn is_final(&self) -> bool {
         !matches!(
             self,

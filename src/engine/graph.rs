@@ -3,7 +3,9 @@
 use crate::base::value::Values;
 use crate::engine::kind::Kind;
 use petgraph::graph::DiGraph;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::Arc;
 
 /// A node's place in `Graph::nodes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,9 +24,9 @@ pub struct Node {
     pub name: String,
     pub kind: &'static Kind,
     /// Identity parameters, defaults written out; `Ty::Path` values are absolute paths.
-    pub params: Values,
+    pub params: Arc<Values>,
     /// Execution parameters, defaults written out.
-    pub exec: Values,
+    pub exec: Arc<Values>,
     /// By port name.
     pub inputs: BTreeMap<&'static str, Edge>,
 }
@@ -40,6 +42,8 @@ impl Node {
 #[derive(Clone)]
 pub struct Graph {
     nodes: Vec<Node>,
+    /// All nodes in the order of their names.
+    by_name: Vec<NodeId>,
 }
 
 /// Names of the nodes on a cycle, first repeated at the end.
@@ -49,33 +53,32 @@ pub struct Cycle(pub Vec<String>);
 impl Graph {
     /// Sorts the nodes topologically (ties by the given order) and remaps the edges.
     pub fn new(nodes: Vec<Node>) -> Result<Graph, Cycle> {
-        let mut graph: DiGraph<usize, ()> = DiGraph::new();
-        let ids: Vec<_> = (0..nodes.len()).map(|i| graph.add_node(i)).collect();
-        for (i, node) in nodes.iter().enumerate() {
-            for edge in node.inputs.values() {
-                graph.add_edge(ids[edge.node.0], ids[i], ());
+        Graph::sorted(nodes).map(|(graph, _)| graph)
+    }
+
+    /// The same, and where each of the given nodes is now.
+    pub fn sorted(mut nodes: Vec<Node>) -> Result<(Graph, Vec<NodeId>), Cycle> {
+        let order = stable_order(&nodes);
+        if order.len() < nodes.len() {
+            return Err(Cycle(cycle(&nodes)));
+        }
+        let mut places = vec![NodeId(0); nodes.len()];
+        for (new, old) in order.iter().enumerate() {
+            places[*old] = NodeId(new);
+        }
+        for node in &mut nodes {
+            for edge in node.inputs.values_mut() {
+                edge.node = places[edge.node.0];
             }
         }
-        if let Some(cycle) = find_cycle(&graph, &nodes) {
-            return Err(Cycle(cycle));
-        }
-        let order = stable_order(&nodes);
-        let mut place = vec![0; nodes.len()];
-        for (new, old) in order.iter().enumerate() {
-            place[*old] = new;
-        }
         let mut slots: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
-        let nodes = order
+        let nodes: Vec<Node> = order
             .iter()
-            .map(|old| {
-                let mut node = slots[*old].take().expect("an order names each node once");
-                for edge in node.inputs.values_mut() {
-                    edge.node = NodeId(place[edge.node.0]);
-                }
-                node
-            })
+            .map(|old| slots[*old].take().expect("an order names each node once"))
             .collect();
-        Ok(Graph { nodes })
+        let mut by_name: Vec<NodeId> = (0..nodes.len()).map(NodeId).collect();
+        by_name.sort_by(|a, b| nodes[a.0].name.cmp(&nodes[b.0].name));
+        Ok((Graph { nodes, by_name }, places))
     }
 
     pub fn nodes(&self) -> &[Node] {
@@ -91,14 +94,30 @@ impl Graph {
     }
 
     pub fn find(&self, name: &str) -> Option<NodeId> {
-        self.nodes.iter().position(|n| n.name == name).map(NodeId)
+        let id = self.from_name(name).next()?;
+        (self.node(id).name == name).then_some(id)
     }
 
     /// All nodes that their own recipes call so.
     pub fn namesakes(&self, name: &str) -> Vec<NodeId> {
-        self.ids()
+        let prefix = format!("{name}@");
+        let bare = self.from_name(name);
+        let bare = bare.take_while(|id| self.node(*id).name == name);
+        let marked = self.from_name(&prefix);
+        let marked = marked.take_while(|id| self.node(*id).name.starts_with(&prefix));
+        let all = bare.chain(marked);
+        let mut found: Vec<NodeId> = all
             .filter(|id| self.node(*id).plain_name() == name)
-            .collect()
+            .collect();
+        found.sort();
+        found
+    }
+
+    /// The nodes by their names, from the first that is not before this one.
+    fn from_name(&self, name: &str) -> impl Iterator<Item = NodeId> {
+        let before = |id: &NodeId| self.node(*id).name.as_str() < name;
+        let start = self.by_name.partition_point(before);
+        self.by_name[start..].iter().copied()
     }
 
     /// The node and everything it needs, in order.
@@ -118,7 +137,7 @@ impl Graph {
     }
 }
 
-/// Kahn's algorithm that always takes the earliest declared node that is ready.
+/// Kahn's algorithm that always takes the earliest declared node that is ready. Nodes of a cycle, and below one, are left out.
 fn stable_order(nodes: &[Node]) -> Vec<usize> {
     let mut waits: Vec<usize> = nodes.iter().map(|n| n.inputs.len()).collect();
     let mut users: Vec<Vec<usize>> = vec![vec![]; nodes.len()];
@@ -127,48 +146,50 @@ fn stable_order(nodes: &[Node]) -> Vec<usize> {
             users[edge.node.0].push(i);
         }
     }
-    let mut ready: std::collections::BTreeSet<usize> =
-        (0..nodes.len()).filter(|i| waits[*i] == 0).collect();
-    let mut order = vec![];
-    while let Some(i) = ready.pop_first() {
+    let first = (0..nodes.len()).filter(|i| waits[*i] == 0).map(Reverse);
+    let mut ready: BinaryHeap<Reverse<usize>> = first.collect();
+    let mut order = Vec::with_capacity(nodes.len());
+    while let Some(Reverse(i)) = ready.pop() {
         order.push(i);
         for user in &users[i] {
             waits[*user] -= 1;
             if waits[*user] == 0 {
-                ready.insert(*user);
+                ready.push(Reverse(*user));
             }
         }
     }
-    assert_eq!(
-        order.len(),
-        nodes.len(),
-        "a graph without a cycle has an order"
-    );
     order
 }
 
-fn find_cycle(graph: &DiGraph<usize, ()>, nodes: &[Node]) -> Option<Vec<String>> {
-    let component = petgraph::algo::tarjan_scc(graph)
+/// The names on the first cycle, the first repeated at the end.
+fn cycle(nodes: &[Node]) -> Vec<String> {
+    let mut graph: DiGraph<usize, ()> = DiGraph::new();
+    let ids: Vec<_> = (0..nodes.len()).map(|i| graph.add_node(i)).collect();
+    for (i, node) in nodes.iter().enumerate() {
+        for edge in node.inputs.values() {
+            graph.add_edge(ids[edge.node.0], ids[i], ());
+        }
+    }
+    let component = petgraph::algo::tarjan_scc(&graph)
         .into_iter()
-        .find(|c| c.len() > 1 || graph.contains_edge(c[0], c[0]))?;
-    let inside: std::collections::BTreeSet<usize> = component.iter().map(|i| graph[*i]).collect();
+        .find(|c| c.len() > 1 || graph.contains_edge(c[0], c[0]))
+        .expect("a graph without an order has a cycle");
+    let inside: BTreeSet<usize> = component.iter().map(|i| graph[*i]).collect();
     // Walk from the first declared node along the smallest edge inside the component until a node repeats.
-    let mut path = vec![*inside.first()?];
+    let mut path: Vec<usize> = inside.first().copied().into_iter().collect();
+    let mut steps = vec![None; nodes.len()];
     loop {
         let here = path[path.len() - 1];
-        let next = nodes[here]
-            .inputs
-            .values()
-            .map(|e| e.node.0)
-            .find(|n| inside.contains(n))?;
-        if let Some(start) = path.iter().position(|n| *n == next) {
-            let mut names: Vec<String> = path[start..]
-                .iter()
-                .rev()
-                .map(|n| nodes[*n].name.clone())
-                .collect();
+        steps[here] = Some(path.len() - 1);
+        let mut inputs = nodes[here].inputs.values().map(|e| e.node.0);
+        let next = inputs
+            .find(|n| inside.contains(n))
+            .expect("every node of a cycle has one of it above");
+        if let Some(start) = steps[next] {
+            let names = path[start..].iter().rev();
+            let mut names: Vec<String> = names.map(|n| nodes[*n].name.clone()).collect();
             names.push(names[0].clone());
-            return Some(names);
+            return names;
         }
         path.push(next);
     }

@@ -1,60 +1,84 @@
-//! The records that exist, read once, for explaining: which earlier record is nearest to a node, and who made a digest.
+//! The records that exist, for explaining: which earlier record is nearest to a node, and who made a digest. Manifests are read
+//! when they are compared.
 
-use crate::engine::key::{Digest, facts};
+use crate::engine::index::Brief;
+use crate::engine::key::{Digest, Key, facts};
 use crate::engine::record::Record;
 use crate::engine::store::Store;
 use crate::engine::verdict::Reason;
-use anyhow::Result;
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
-pub struct History {
-    records: Vec<Record>,
+/// So many records of a name are compared with a node, the newest: a sweep leaves thousands.
+const COMPARED: usize = 64;
+
+pub struct History<'a> {
+    store: &'a Store,
+    briefs: Vec<Brief>,
+    /// Places in `briefs`, newest first.
+    by_node: BTreeMap<String, Vec<usize>>,
+    newest: BTreeMap<String, usize>,
+    read: RefCell<BTreeMap<Key, Option<Rc<Record>>>>,
 }
 
-impl History {
-    pub fn read(store: &Store) -> Result<History> {
-        Ok(History {
-            records: store.records()?,
-        })
+impl<'a> History<'a> {
+    pub fn new(store: &'a Store, briefs: Vec<Brief>) -> History<'a> {
+        let mut order: Vec<usize> = (0..briefs.len()).collect();
+        order.sort_by_key(|i| std::cmp::Reverse(briefs[*i].cost.started_ms));
+        let mut by_node: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut newest = BTreeMap::new();
+        for i in order {
+            let brief: &Brief = &briefs[i];
+            by_node.entry(brief.node.clone()).or_default().push(i);
+            newest.entry(brief.kind.clone()).or_insert(i);
+        }
+        History {
+            store,
+            briefs,
+            by_node,
+            newest,
+            read: RefCell::default(),
+        }
     }
 
-    /// The record to compare a node with: of its kind, of its name where there is one, with the fewest differing facts,
-    /// the newest. `manifest` may lack inputs that are not known yet.
-    pub fn nearest(&self, kind: &str, node: &str, manifest: &str) -> Option<&Record> {
-        let all = || self.records.iter().filter(|r| r.kind == kind);
-        let distance = |r: &&Record| {
-            (
-                changes(&r.manifest, manifest).len(),
-                std::cmp::Reverse(r.cost.started_ms),
-            )
-        };
-        // The name first, and not as a part of the distance: comparing every node with every record is quadratic.
-        all()
-            .filter(|r| r.provenance.node == node)
-            .min_by_key(distance)
-            .or_else(|| all().min_by_key(distance))
+    /// The record to compare a node with: of its kind and name, with the fewest differing facts, the newest. `manifest` may lack
+    /// inputs that are not known yet.
+    pub fn nearest(&self, kind: &str, node: &str, manifest: &str) -> Option<Rc<Record>> {
+        let namesakes = self.by_node.get(node)?.iter();
+        let alike = namesakes.filter(|i| self.briefs[**i].kind == kind);
+        let records = alike
+            .take(COMPARED)
+            .filter_map(|i| self.record(&self.briefs[*i].key));
+        // Of equals the first, which is the newest.
+        records.min_by_key(|r| changes(&r.manifest, manifest).len())
+    }
+
+    /// The newest record of this kind.
+    pub fn newest(&self, kind: &str) -> Option<&Brief> {
+        self.newest.get(kind).map(|i| &self.briefs[*i])
     }
 
     /// The newest record of a node of this name.
-    pub fn named(&self, node: &str) -> Option<&Record> {
-        self.records
-            .iter()
-            .filter(|r| r.provenance.node == node)
-            .max_by_key(|r| r.cost.started_ms)
+    pub fn named(&self, node: &str) -> Option<&Brief> {
+        self.by_node.get(node).map(|all| &self.briefs[all[0]])
     }
 
     /// Who made an output of this content: of this kind and name where there is one, the newest.
-    pub fn maker(&self, digest: &Digest, kind: &str, node: &str) -> Option<&Record> {
-        self.records
-            .iter()
-            .filter(|r| r.outputs.values().any(|a| a.digest == *digest))
-            .min_by_key(|r| {
-                (
-                    r.kind != kind,
-                    r.provenance.node != node,
-                    std::cmp::Reverse(r.cost.started_ms),
-                )
-            })
+    pub fn maker(&self, digest: &Digest, kind: &str, node: &str) -> Option<Rc<Record>> {
+        let made = |b: &&Brief| b.outputs.iter().any(|o| o.digest == *digest);
+        let nearest = |b: &&Brief| {
+            let newest = std::cmp::Reverse(b.cost.started_ms);
+            (b.kind != kind, b.node != node, newest)
+        };
+        let brief = self.briefs.iter().filter(made).min_by_key(nearest)?;
+        self.record(&brief.key)
+    }
+
+    fn record(&self, key: &Key) -> Option<Rc<Record>> {
+        let mut read = self.read.borrow_mut();
+        let load = || self.store.record(key).ok().flatten().map(Rc::new);
+        read.entry(key.clone()).or_insert_with(load).clone()
     }
 }
 

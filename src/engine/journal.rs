@@ -1,4 +1,4 @@
-//! A run on disk: what was asked (`run.json`, recipes, `plan.json`) and what happened (`events.jsonl`), readable back
+//! A run on disk: what was asked (`run.json`, recipes) and what happened (`events.jsonl`), readable back
 //! whatever killed the writer. Times of events live here.
 
 use crate::engine::clock;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 const PROGRESS_EVERY_MS: u64 = 1000;
@@ -24,6 +24,12 @@ pub struct RunInfo {
     pub recipes: Vec<String>,
     /// Empty: everything.
     pub targets: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    at: u64,
+    event: &'a Event,
 }
 
 /// An event and its time.
@@ -46,7 +52,7 @@ pub struct Run {
 /// The writer. After a write failed it stays silent and says so at the end: a full disk must not end a run that can
 /// still commit.
 pub struct Journal {
-    file: File,
+    file: BufWriter<File>,
     /// Locked as long as this engine lives: who finds it free knows that the run is over.
     _alive: File,
     progress_at: BTreeMap<String, u64>,
@@ -54,17 +60,11 @@ pub struct Journal {
 }
 
 impl Journal {
-    pub fn create(
-        store: &Store,
-        info: &RunInfo,
-        recipes: &[(String, String)],
-        plan: &[PlannedNode],
-    ) -> Result<Journal> {
+    pub fn create(store: &Store, info: &RunInfo, recipes: &[(String, String)]) -> Result<Journal> {
         let dir = store.runs().join(&info.id);
         let shown = || format!("creating run {}", dir.display());
         fs::create_dir_all(dir.join("recipes")).with_context(shown)?;
         fs::write(dir.join("run.json"), serde_json::to_vec_pretty(info)?).with_context(shown)?;
-        fs::write(dir.join("plan.json"), serde_json::to_vec_pretty(plan)?).with_context(shown)?;
         for (i, (_, text)) in recipes.iter().enumerate() {
             fs::write(dir.join("recipes").join(format!("{i:03}.toml")), text)
                 .with_context(shown)?;
@@ -78,7 +78,7 @@ impl Journal {
             .open(dir.join("events.jsonl"))
             .with_context(shown)?;
         Ok(Journal {
-            file,
+            file: BufWriter::new(file),
             _alive: alive,
             progress_at: BTreeMap::new(),
             trouble: None,
@@ -100,18 +100,29 @@ impl Journal {
         if self.trouble.is_some() {
             return;
         }
-        let stamped = Stamped {
-            at,
-            event: event.clone(),
-        };
-        let mut line = serde_json::to_string(&stamped).expect("an event always has a JSON form");
-        line.push('\n');
-        let mut written = self.file.write_all(line.as_bytes());
+        let line = serde_json::to_writer(&mut self.file, &Line { at, event });
+        self.note(line.map_err(Into::into));
+        let end = self.file.write_all(b"\n");
+        self.note(end);
         if let Event::RunEnded { .. } = event {
-            written = written.and_then(|()| self.file.sync_all());
+            self.flush();
+            let synced = self.file.get_ref().sync_all();
+            self.note(synced);
         }
+    }
+
+    /// Makes everything so far readable for others: many events come at once, so writing each by itself would be slow.
+    pub fn flush(&mut self) {
+        if self.trouble.is_none() {
+            let written = self.file.flush();
+            self.note(written);
+        }
+    }
+
+    fn note(&mut self, written: std::io::Result<()>) {
         if let Err(error) = written {
-            self.trouble = Some(format!("the journal of this run is cut short: {error}"));
+            let cut = || format!("the journal of this run is cut short: {error}");
+            self.trouble.get_or_insert_with(cut);
         }
     }
 
@@ -144,9 +155,14 @@ pub fn read(store: &Store, id: &str) -> Result<Run> {
     let path = dir.join("events.jsonl");
     let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
     let events = parse(&text).with_context(|| format!("reading {}", path.display()))?;
+    // First of all events; a run that died before it had no plan.
+    let plan = events.iter().find_map(|e| match &e.event {
+        Event::RunStarted { nodes, .. } => Some(nodes.clone()),
+        _ => None,
+    });
     Ok(Run {
         recipes,
-        plan: json(dir.join("plan.json"))?,
+        plan: plan.unwrap_or_default(),
         events,
         info,
     })

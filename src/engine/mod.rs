@@ -1,7 +1,7 @@
 //! Runs a graph of typed nodes with content-hashed caching. Knows neither recipes nor models: it is tested on toy kinds.
 //!
 //! In reading order: what a node is (`kind`, `params`, `graph`, `union`), what makes two nodes the same (`key`, `sources`), where
-//! artifacts live (`objects`, `record`, `store`, `attempt`, `commit`), what has to run and why (`plan`, `verdict`, `history`, `why`), running
+//! artifacts live (`objects`, `record`, `store`, `index`, `attempt`, `commit`), what has to run and why (`plan`, `verdict`, `history`, `why`), running
 //! it (`exec`, `process`, `worker`, `session`, `checkpoint`) and what happened (`event`, `journal`).
 
 pub mod kind;
@@ -14,6 +14,7 @@ pub mod union;
 
 pub mod attempt;
 pub mod commit;
+pub mod index;
 pub mod objects;
 pub mod record;
 pub mod store;

@@ -44,17 +44,45 @@ pub fn walk(root: &Path, follow: bool) -> Result<Vec<(String, PathBuf)>> {
     Ok(found)
 }
 
-/// blake3 of a file's bytes.
+/// The files below a folder with their digests, sorted by path. Links are an error.
+pub fn contents(root: &Path) -> Result<Vec<Blob>> {
+    let blob = |(relative, path): (String, PathBuf)| {
+        let shown = || format!("reading `{relative}`");
+        let meta = fs::metadata(&path).with_context(shown)?;
+        let digest = hash_file(&path).with_context(shown)?;
+        Ok(Blob {
+            size: meta.len(),
+            exec: meta.permissions().mode() & 0o111 != 0,
+            digest,
+            path: relative,
+        })
+    };
+    walk(root, false)?.into_iter().map(blob).collect()
+}
+
+/// blake3 of a file's bytes; large files by all threads. Read and not mapped: a file that is cut meanwhile must not kill us.
 pub fn hash_file(path: &Path) -> io::Result<Digest> {
+    const PIECE: usize = 1 << 18;
+    const LARGE: usize = 1 << 22;
     let mut file = File::open(path)?;
+    let large = file.metadata()?.len() > LARGE as u64;
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 1 << 18];
+    let mut buffer = vec![0; if large { LARGE } else { PIECE }];
     loop {
-        let n = file.read(&mut buffer)?;
-        if n == 0 {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match file.read(&mut buffer[filled..])? {
+                0 => break,
+                n => filled += n,
+            }
+        }
+        match large {
+            true => hasher.update_rayon(&buffer[..filled]),
+            false => hasher.update(&buffer[..filled]),
+        };
+        if filled < buffer.len() {
             return Ok(Digest::new(hasher.finalize()));
         }
-        hasher.update(&buffer[..n]);
     }
 }
 
@@ -89,6 +117,25 @@ impl Objects {
         let path = self.path(&blob.digest);
         let digest = hash_file(&path).with_context(|| format!("reading {}", path.display()))?;
         Ok(digest == blob.digest)
+    }
+
+    /// Its bytes, for as long as they are those that were stored.
+    pub fn read(&self, blob: &Blob) -> Result<Vec<u8>> {
+        let path = self.path(&blob.digest);
+        let bytes = fs::read(&path)
+            .with_context(|| format!("reading `{}` at {}", blob.path, path.display()))?;
+        ensure!(
+            Digest::new(blake3::hash(&bytes)) == blob.digest,
+            "`{}` at {} is not what was stored; `pipe verify` puts it aside, and the next run makes it again",
+            blob.path,
+            path.display()
+        );
+        Ok(bytes)
+    }
+
+    pub fn read_text(&self, blob: &Blob) -> Result<String> {
+        let text = String::from_utf8(self.read(blob)?);
+        text.with_context(|| format!("`{}` is not a text", blob.path))
     }
 
     /// Moves whatever lies under this name out of the way; nothing if there is nothing.
@@ -170,6 +217,12 @@ impl Objects {
             let mode = if blob.exec { 0o755 } else { 0o644 };
             fs::set_permissions(&at, fs::Permissions::from_mode(mode))
                 .with_context(|| format!("writing {}", at.display()))?;
+            let digest = hash_file(&at).with_context(|| format!("reading {}", at.display()))?;
+            ensure!(
+                digest == blob.digest,
+                "`{}` is not what was stored; `pipe verify` puts it aside, and the next run makes it again",
+                blob.path
+            );
         }
         Ok(())
     }

@@ -4,14 +4,16 @@
 use crate::base::value::Value;
 use crate::engine::attempt::Attempt;
 use crate::engine::event::PlannedNode;
-use crate::engine::graph::{Graph, Node, NodeId};
+use crate::engine::graph::{Edge, Graph, Node, NodeId};
 use crate::engine::history::{History, changes};
+use crate::engine::index::{Brief, Index};
 use crate::engine::key::{self, Digest, Key, Manifest, PlanKey};
+use crate::engine::kind::Kind;
 use crate::engine::record::{Cost, Record};
 use crate::engine::store::{Lookup, Store};
 use crate::engine::verdict::{Reason, Verdict};
 use anyhow::{Context, Result};
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -88,8 +90,20 @@ pub struct Plan {
 
 impl Plan {
     pub fn find(&self, id: NodeId) -> Option<&Planned> {
-        self.nodes.iter().find(|p| p.id == id)
+        Some(&self.nodes[self.place(id)?])
     }
+
+    fn place(&self, id: NodeId) -> Option<usize> {
+        self.nodes.binary_search_by_key(&id, |p| p.id).ok()
+    }
+}
+
+/// What the store has of a key.
+enum Found {
+    Absent,
+    Whole(Brief),
+    Evicted(Brief),
+    Damaged(Vec<String>),
 }
 
 /// Digest by output.
@@ -107,10 +121,16 @@ pub struct Judge<'a> {
     fresh: BTreeSet<NodeId>,
     selected: Vec<NodeId>,
     plan_keys: BTreeMap<NodeId, PlanKey>,
-    /// By node, by parameter: what stands for the contents of its paths. Read once, so that a plan is of one moment.
+    /// By node, by parameter: what stands for the contents of its paths; only nodes that have any. Read once, so that a plan is
+    /// of one moment.
     sources: BTreeMap<NodeId, BTreeMap<String, String>>,
-    history: OnceCell<History>,
+    /// Nodes whose blobs are needed: an evicted record of theirs is no hit.
+    needed: RefCell<BTreeSet<NodeId>>,
+    index: RefCell<Index<'a>>,
+    history: OnceCell<History<'a>>,
 }
+
+static NOTHING: BTreeMap<String, String> = BTreeMap::new();
 
 impl<'a> Judge<'a> {
     pub fn new(store: &'a Store, graph: &'a Graph, wanted: &Wanted) -> Result<Judge<'a>> {
@@ -126,24 +146,35 @@ impl<'a> Judge<'a> {
             selected,
             plan_keys: BTreeMap::new(),
             sources: BTreeMap::new(),
+            // Who names a node wants its artifact.
+            needed: RefCell::new(wanted.only.iter().copied().collect()),
+            index: RefCell::new(Index::open(store)),
             history: OnceCell::new(),
         };
+        let mut with_paths: BTreeMap<&str, bool> = BTreeMap::new();
         for id in judge.selected.clone() {
             let node = graph.node(id);
-            let sources = sources(store, node).with_context(|| format!("node `{}`", node.name))?;
+            let looks = with_paths
+                .entry(node.kind.name)
+                .or_insert_with(|| has_paths(node.kind));
+            if *looks {
+                let sources =
+                    sources(store, node).with_context(|| format!("node `{}`", node.name))?;
+                judge.sources.insert(id, sources);
+            }
+            let plan_key =
+                |edge: &Edge| format!("plan:{}.{}", judge.plan_keys[&edge.node], edge.output);
             let inputs = node
                 .inputs
                 .iter()
-                .map(|(port, edge)| {
-                    (
-                        *port,
-                        format!("plan:{}.{}", judge.plan_keys[&edge.node], edge.output),
-                    )
-                })
-                .collect();
-            let manifest = Manifest::new(node.kind, &node.params, &sources, &inputs);
+                .map(|(port, edge)| (*port, plan_key(edge)));
+            let manifest = Manifest::new(
+                node.kind,
+                &node.params,
+                judge.sources(id),
+                &inputs.collect(),
+            );
             judge.plan_keys.insert(id, manifest.plan_key());
-            judge.sources.insert(id, sources);
         }
         store.sources().save(&store.tmp());
         Ok(judge)
@@ -164,20 +195,59 @@ impl<'a> Judge<'a> {
 
     /// The contents that the node's path parameters had when the plan was made.
     pub fn sources(&self, id: NodeId) -> &BTreeMap<String, String> {
-        &self.sources[&id]
+        self.sources.get(&id).unwrap_or(&NOTHING)
+    }
+
+    pub fn index(&self) -> RefMut<'_, Index<'a>> {
+        self.index.borrow_mut()
+    }
+
+    /// From now on an evicted or damaged artifact of this node is a reason to run it.
+    pub fn need(&self, id: NodeId) {
+        self.needed.borrow_mut().insert(id);
     }
 
     pub fn plan(&self) -> Result<Plan> {
         let mut known: BTreeMap<NodeId, Outputs> = BTreeMap::new();
-        let mut nodes = vec![];
+        let mut nodes = Vec::with_capacity(self.selected.len());
         for id in &self.selected {
             let planned = self.judge(*id, &known)?;
-            if let Verdict::Hit(record) = &planned.verdict {
-                known.insert(*id, outputs(record));
+            if let Verdict::Hit(brief) = &planned.verdict {
+                known.insert(*id, outputs(brief));
             }
             nodes.push(planned);
         }
-        Ok(Plan { nodes })
+        let mut plan = Plan { nodes };
+        self.rebuild_what_is_needed(&mut plan, &known)?;
+        self.index().save();
+        Ok(plan)
+    }
+
+    /// What runs needs the bytes of its inputs: those that were evicted are made again, and so on upwards. Whether a node that may
+    /// run needs them is seen when it is decided.
+    fn rebuild_what_is_needed(
+        &self,
+        plan: &mut Plan,
+        known: &BTreeMap<NodeId, Outputs>,
+    ) -> Result<()> {
+        for at in (0..plan.nodes.len()).rev() {
+            if !matches!(
+                plan.nodes[at].verdict,
+                Verdict::Run(_) | Verdict::Resume { .. }
+            ) {
+                continue;
+            }
+            for edge in self.graph.node(plan.nodes[at].id).inputs.values() {
+                let above = plan
+                    .place(edge.node)
+                    .expect("a plan holds what a node needs");
+                if matches!(&plan.nodes[above].verdict, Verdict::Hit(brief) if brief.evicted) {
+                    self.need(edge.node);
+                    plan.nodes[above] = self.judge(edge.node, known)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// `known`: the outputs of the nodes that have theirs.
@@ -201,9 +271,9 @@ impl<'a> Judge<'a> {
                 }
             }
         }
-        let manifest = Manifest::new(node.kind, &node.params, &self.sources[&id], &inputs);
+        let manifest = Manifest::new(node.kind, &node.params, self.sources(id), &inputs);
         if !after.is_empty() {
-            let expected = self.expected(node, id, &manifest)?;
+            let expected = self.expected(node, id, &manifest);
             return Ok(Planned {
                 id,
                 plan_key: self.plan_keys[&id].clone(),
@@ -218,17 +288,36 @@ impl<'a> Judge<'a> {
         self.decide(id, node, manifest)
     }
 
-    pub fn history(&self) -> Result<&History> {
-        if let Some(history) = self.history.get() {
-            return Ok(history);
+    pub fn history(&self) -> &History<'a> {
+        let read = || History::new(self.store, self.index().briefs());
+        self.history.get_or_init(read)
+    }
+
+    /// What the store has, by the index; whose blobs are needed is looked at itself.
+    fn find(&self, id: NodeId, key: &Key) -> Found {
+        if !self.needed.borrow().contains(&id) {
+            let mut index = self.index();
+            if let Some(mut brief) = index.brief(key) {
+                let whole = index.whole(&brief);
+                if whole || brief.evicted {
+                    brief.evicted = !whole;
+                    return match whole {
+                        true => Found::Whole(brief),
+                        false => Found::Evicted(brief),
+                    };
+                }
+            }
         }
-        let history = History::read(self.store)?;
-        Ok(self.history.get_or_init(|| history))
+        match self.store.lookup(key) {
+            Lookup::Absent => Found::Absent,
+            Lookup::Whole(record) => Found::Whole(Brief::of(&record, false)),
+            Lookup::Evicted(record) => Found::Evicted(Brief::of(&record, true)),
+            Lookup::Damaged(what) => Found::Damaged(what),
+        }
     }
 
     fn decide(&self, id: NodeId, node: &Node, manifest: Manifest) -> Result<Planned> {
         let key = manifest.key();
-        let lookup = self.store.lookup(&key);
         let mut planned = Planned {
             id,
             plan_key: self.plan_keys[&id].clone(),
@@ -237,34 +326,35 @@ impl<'a> Judge<'a> {
             compared: None,
             expected: None,
         };
-        let reasons = match lookup {
-            Lookup::Whole(record) if !self.forced(id) => {
+        let found = self.find(id, &key);
+        if let Found::Whole(brief) | Found::Evicted(brief) = &found {
+            planned.expected = Some(Expected::of(&brief.cost));
+            planned.compared = Some(key.clone());
+        }
+        let reasons = match found {
+            Found::Whole(_) | Found::Evicted(_) if self.forced(id) => vec![Reason::Forced],
+            Found::Evicted(_) if self.needed.borrow().contains(&id) => vec![Reason::Evicted],
+            Found::Whole(brief) | Found::Evicted(brief) => {
                 planned.expected = Some(Expected::default());
-                planned.compared = Some(key);
-                planned.verdict = Verdict::Hit(record);
+                planned.verdict = Verdict::Hit(Box::new(brief));
                 planned.manifest = Some(manifest);
                 return Ok(planned);
             }
-            Lookup::Whole(record) => {
-                planned.expected = Some(Expected::of(&record.cost));
-                planned.compared = Some(key.clone());
-                vec![Reason::Forced]
-            }
-            Lookup::Damaged(what) => {
+            Found::Damaged(what) => {
                 planned.compared = Some(key.clone());
                 let record = self.store.record(&key).ok().flatten();
                 planned.expected = record.map(|r| Expected::of(&r.cost));
                 vec![Reason::Missing { what }]
             }
-            Lookup::Absent => {
-                let nearest =
-                    self.history()?
-                        .nearest(node.kind.name, node.plain_name(), manifest.text());
-                planned.expected = nearest.map(|r| Expected::of(&r.cost));
+            Found::Absent => {
+                let history = self.history();
+                let own = history.nearest(node.kind.name, node.plain_name(), manifest.text());
                 // Another node of the same kind says how long it may take, but is no reason for anything.
-                let own = nearest.filter(|r| r.provenance.node == node.plain_name());
-                planned.compared = own.map(|r| r.key.clone());
-                self.against(node, own, &manifest)?
+                let alike = || history.newest(node.kind.name).map(|b| b.cost.clone());
+                let cost = own.as_ref().map(|r| r.cost.clone()).or_else(alike);
+                planned.expected = cost.map(|c| Expected::of(&c));
+                planned.compared = own.as_ref().map(|r| r.key.clone());
+                self.against(node, own.as_deref(), &manifest)
             }
         };
         planned.manifest = Some(manifest);
@@ -289,16 +379,11 @@ impl<'a> Judge<'a> {
         Ok(planned)
     }
 
-    fn against(
-        &self,
-        node: &Node,
-        earlier: Option<&Record>,
-        new: &Manifest,
-    ) -> Result<Vec<Reason>> {
+    fn against(&self, node: &Node, earlier: Option<&Record>, new: &Manifest) -> Vec<Reason> {
         if let Some(earlier) = earlier {
-            return Ok(changes(&earlier.manifest, new.text()));
+            return changes(&earlier.manifest, new.text());
         }
-        Ok(match self.history()?.named(node.plain_name()) {
+        match self.history().named(node.plain_name()) {
             Some(other) => {
                 vec![Reason::Kind {
                     old: other.kind.clone(),
@@ -306,29 +391,35 @@ impl<'a> Judge<'a> {
                 }]
             }
             None => vec![Reason::NeverRun],
-        })
+        }
     }
 
     /// For a node whose inputs are not known: what it took at this place, else what the nearest took.
-    fn expected(&self, node: &Node, id: NodeId, manifest: &Manifest) -> Result<Option<Expected>> {
-        if let Some(key) = self.store.hint(&self.plan_keys[&id])
-            && let Ok(Some(record)) = self.store.record(&key)
-        {
-            return Ok(Some(Expected::of(&record.cost)));
+    fn expected(&self, node: &Node, id: NodeId, manifest: &Manifest) -> Option<Expected> {
+        let hinted = self.index().hint(&self.plan_keys[&id]);
+        if let Some(brief) = hinted.and_then(|key| self.index().brief(&key)) {
+            return Some(Expected::of(&brief.cost));
         }
-        let nearest = self
-            .history()?
-            .nearest(node.kind.name, node.plain_name(), manifest.text());
-        Ok(nearest.map(|r| Expected::of(&r.cost)))
+        let history = self.history();
+        let own = history.nearest(node.kind.name, node.plain_name(), manifest.text());
+        let alike = || {
+            history
+                .newest(node.kind.name)
+                .map(|b| Expected::of(&b.cost))
+        };
+        own.map(|r| Expected::of(&r.cost)).or_else(alike)
     }
 }
 
-pub fn outputs(record: &Record) -> Outputs {
-    record
-        .outputs
+pub fn outputs(brief: &Brief) -> Outputs {
+    let named = brief.outputs.iter();
+    named.map(|o| (o.name.clone(), o.digest.clone())).collect()
+}
+
+fn has_paths(kind: &Kind) -> bool {
+    (kind.params)()
         .iter()
-        .map(|(name, a)| (name.clone(), a.digest.clone()))
-        .collect()
+        .any(|spec| key::holds_paths(&spec.ty))
 }
 
 /// By parameter that holds paths: what stands for their contents, as it is now.

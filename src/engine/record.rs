@@ -1,7 +1,11 @@
 //! What a committed node left: the shape of `actions/ab/KEY.json`. Part of the store's format.
+//!
+//! The last member of the file, `seal`, is the blake3 of the text without it: a record whose bytes have changed is noticed when it
+//! is read. Records of before there were seals have none.
 
 use crate::engine::key::{Digest, Key};
 use crate::engine::objects::Blob;
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -18,6 +22,34 @@ pub struct Record {
     /// stderr, metrics and the worker's words; not identity.
     pub logs: Vec<Blob>,
 }
+
+impl Record {
+    /// As it lies in the store.
+    pub fn to_text(&self) -> Result<String> {
+        let text = serde_json::to_string_pretty(self).context("writing a record")?;
+        let seal = blake3::hash(text.as_bytes()).to_hex();
+        let open = text
+            .strip_suffix(END)
+            .expect("a pretty object ends with its brace");
+        Ok(format!("{open}{SEAL}{seal}\"{END}"))
+    }
+
+    /// Refuses what is not a record, and one that is not as it was written.
+    pub fn from_text(text: &str) -> Result<Record> {
+        if let Some((open, rest)) = text.rsplit_once(SEAL) {
+            let seal = rest.strip_suffix(END).and_then(|s| s.strip_suffix('"'));
+            let written = blake3::hash(format!("{open}{END}").as_bytes());
+            ensure!(
+                seal == Some(written.to_hex().as_str()),
+                "it is not as it was written: its seal does not fit"
+            );
+        }
+        Ok(serde_json::from_str(text)?)
+    }
+}
+
+const SEAL: &str = ",\n  \"seal\": \"";
+const END: &str = "\n}";
 
 /// A committed output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,4 +1,5 @@
-//! Content digests of files and folders outside the store, with a memo so that an unchanged file is read once.
+//! Content digests of files and folders, with a memo so that an unchanged file is read once. Used for what lies outside the
+//! store, and for objects that serve as inputs.
 //!
 //! The memo believes a file unchanged by (device, inode, size, mtime, ctime). A file modified just before its entry was
 //! recorded could change again without a trace in its times, so such entries are not believed (git's racy rule).
@@ -7,6 +8,7 @@ use crate::engine::clock;
 use crate::engine::key::Digest;
 use crate::engine::objects::{self, Blob};
 use anyhow::{Context, Result, ensure};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,10 +18,13 @@ use std::path::{Path, PathBuf};
 /// Coarser than the clock of any file system we expect.
 const RACY_NS: i128 = 2_000_000_000;
 
-/// The memo: rebuildable, so a missing or unreadable file is an empty memo.
+/// A memo with more entries than this is begun anew: files come and go, and nobody tells it.
+const MOST: usize = 100_000;
+
+/// The memo: rebuildable, so a missing or unreadable file is an empty memo. Read when it is first asked.
 pub struct Sources {
     file: PathBuf,
-    entries: BTreeMap<String, Entry>,
+    entries: Option<BTreeMap<String, Entry>>,
     changed: bool,
 }
 
@@ -32,15 +37,19 @@ struct Entry {
     digest: Digest,
 }
 
+impl Entry {
+    fn tells_of(&self, meta: &fs::Metadata) -> bool {
+        let (mtime_ns, ctime_ns) = times(meta);
+        (self.size, self.mtime_ns, self.ctime_ns) == (meta.len(), mtime_ns, ctime_ns)
+            && self.recorded_ns - mtime_ns.max(ctime_ns) > RACY_NS
+    }
+}
+
 impl Sources {
     pub fn open(file: PathBuf) -> Sources {
-        let entries = fs::read(&file)
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default();
         Sources {
             file,
-            entries,
+            entries: None,
             changed: false,
         }
     }
@@ -53,18 +62,26 @@ impl Sources {
         }
         let files = objects::walk(path, true)?;
         ensure!(!files.is_empty(), "{} holds no file", path.display());
-        let mut blobs = vec![];
-        for (relative, path) in files {
-            let (meta, digest) = self.file_digest(&path)?;
-            let exec = meta.permissions().mode() & 0o111 != 0;
-            blobs.push(Blob {
-                path: relative,
+        let paths: Vec<&Path> = files.iter().map(|(_, path)| path.as_path()).collect();
+        let digests = self.digests(&paths)?;
+        let blobs = files
+            .iter()
+            .zip(digests)
+            .map(|((relative, _), (meta, digest))| Blob {
+                path: relative.clone(),
                 size: meta.len(),
-                exec,
+                exec: meta.permissions().mode() & 0o111 != 0,
                 digest,
             });
-        }
-        Ok(format!("tree:{}", objects::tree_digest(&blobs)))
+        Ok(format!(
+            "tree:{}",
+            objects::tree_digest(&blobs.collect::<Vec<_>>())
+        ))
+    }
+
+    /// blake3 of a file's bytes.
+    pub fn digest(&mut self, path: &Path) -> Result<Digest> {
+        Ok(self.file_digest(path)?.1)
     }
 
     /// Writes the memo if it learned something. A store that cannot be written keeps its old memo.
@@ -72,46 +89,87 @@ impl Sources {
         if !self.changed {
             return;
         }
-        if let Ok(bytes) = serde_json::to_vec(&self.entries) {
+        let entries = self.entries();
+        if entries.len() > MOST {
+            entries.clear();
+        }
+        if let Ok(bytes) = serde_json::to_vec(entries) {
             self.changed = objects::replace(tmp, &self.file, &bytes).is_err();
         }
     }
 
     fn file_digest(&mut self, path: &Path) -> Result<(fs::Metadata, Digest)> {
-        let shown = || format!("reading {}", path.display());
-        let meta = fs::metadata(path).with_context(shown)?;
-        ensure!(
-            meta.is_file(),
-            "{} is neither a file nor a folder",
-            path.display()
-        );
-        let name = format!("{}:{}", meta.dev(), meta.ino());
-        let (mtime_ns, ctime_ns) = times(&meta);
-        if let Some(entry) = self.entries.get(&name)
-            && (entry.size, entry.mtime_ns, entry.ctime_ns) == (meta.len(), mtime_ns, ctime_ns)
-            && entry.recorded_ns - mtime_ns.max(ctime_ns) > RACY_NS
-        {
-            return Ok((meta, entry.digest.clone()));
-        }
-        let recorded_ns = clock::now_ns();
-        let digest = objects::hash_file(path).with_context(shown)?;
-        let after = fs::metadata(path).with_context(shown)?;
-        ensure!(
-            times(&after) == (mtime_ns, ctime_ns) && after.len() == meta.len(),
-            "{} was written to while it was being read",
-            path.display()
-        );
-        let entry = Entry {
-            size: meta.len(),
-            mtime_ns,
-            ctime_ns,
-            recorded_ns,
-            digest: digest.clone(),
-        };
-        self.entries.insert(name, entry);
-        self.changed = true;
-        Ok((meta, digest))
+        let mut all = self.digests(&[path])?;
+        Ok(all.pop().expect("a digest for every path"))
     }
+
+    /// What is not known is read, several files at once.
+    fn digests(&mut self, paths: &[&Path]) -> Result<Vec<(fs::Metadata, Digest)>> {
+        let entries = self.entries();
+        let look = |path: &&Path| -> Result<(fs::Metadata, Option<Digest>)> {
+            let meta = fs::metadata(path).with_context(|| format!("reading {}", path.display()))?;
+            ensure!(
+                meta.is_file(),
+                "{} is neither a file nor a folder",
+                path.display()
+            );
+            let entry = entries.get(&name(&meta)).filter(|e| e.tells_of(&meta));
+            let known = entry.map(|e| e.digest.clone());
+            Ok((meta, known))
+        };
+        let looked: Vec<_> = paths.iter().map(look).collect::<Result<_>>()?;
+        let recorded_ns = clock::now_ns();
+        let read: Vec<Digest> = paths
+            .par_iter()
+            .zip(&looked)
+            .map(|(path, (meta, known))| match known {
+                Some(digest) => Ok(digest.clone()),
+                None => read_whole(path, meta),
+            })
+            .collect::<Result<_>>()?;
+        let mut found = vec![];
+        for ((meta, known), digest) in looked.into_iter().zip(read) {
+            if known.is_none() {
+                let (mtime_ns, ctime_ns) = times(&meta);
+                let entry = Entry {
+                    size: meta.len(),
+                    mtime_ns,
+                    ctime_ns,
+                    recorded_ns,
+                    digest: digest.clone(),
+                };
+                self.entries().insert(name(&meta), entry);
+                self.changed = true;
+            }
+            found.push((meta, digest));
+        }
+        Ok(found)
+    }
+
+    fn entries(&mut self) -> &mut BTreeMap<String, Entry> {
+        self.entries.get_or_insert_with(|| {
+            fs::read(&self.file)
+                .ok()
+                .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+                .unwrap_or_default()
+        })
+    }
+}
+
+fn read_whole(path: &Path, before: &fs::Metadata) -> Result<Digest> {
+    let shown = || format!("reading {}", path.display());
+    let digest = objects::hash_file(path).with_context(shown)?;
+    let after = fs::metadata(path).with_context(shown)?;
+    ensure!(
+        times(&after) == times(before) && after.len() == before.len(),
+        "{} was written to while it was being read",
+        path.display()
+    );
+    Ok(digest)
+}
+
+fn name(meta: &fs::Metadata) -> String {
+    format!("{}:{}", meta.dev(), meta.ino())
 }
 
 fn times(meta: &fs::Metadata) -> (i128, i128) {

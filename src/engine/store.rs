@@ -6,10 +6,10 @@
 //! objects/ab/DIGEST            blobs, read-only
 //! actions/ab/KEY.json          records: the only commit point, create-only
 //! plans/ab/PLANKEY             hint: the key this place of a graph had last
-//! attempts/KEY12-UNIQUE/       out/NAME/ in/PORT/ resume/ logs/ attempt.json
-//! runs/ID/                     recipes, plan.json, events.jsonl
+//! attempts/KEY12-N/            out/NAME/ in/PORT/ resume/ logs/ attempt.json
+//! runs/ID/                     recipes, events.jsonl
 //! locks/KEY                    flock of whoever executes this key; the file itself means nothing
-//! memo/sources.json            digests of source files
+//! memo/                        digests of source files and of used objects, the index: all rebuildable
 //! quarantine/ tmp/
 //! ```
 
@@ -18,7 +18,7 @@ use crate::engine::failure::Failure;
 use crate::engine::fault;
 use crate::engine::key::{Key, PlanKey};
 use crate::engine::objects::{self, Objects};
-use crate::engine::record::Record;
+use crate::engine::record::{Artifact, Record};
 use crate::engine::sources::Sources;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::fs::{self, File};
@@ -41,10 +41,15 @@ const FOLDERS: [&str; 9] = [
     "tmp",
 ];
 
+/// Ending of the mark beside a record whose blobs were removed to make room.
+pub const EVICTED: &str = "evicted";
+
 /// What the store knows of a key.
 pub enum Lookup {
     Absent,
     Whole(Box<Record>),
+    /// Its blobs were removed to make room; its digests still stand.
+    Evicted(Box<Record>),
     /// There is a record, but the record or these files of it cannot be used.
     Damaged(Vec<String>),
 }
@@ -53,6 +58,7 @@ pub struct Store {
     root: PathBuf,
     objects: Objects,
     sources: Mutex<Sources>,
+    seen: Mutex<Sources>,
 }
 
 impl Store {
@@ -66,6 +72,7 @@ impl Store {
         Ok(Store {
             objects: Objects::new(&root),
             sources: Mutex::new(Sources::open(root.join("memo/sources.json"))),
+            seen: Mutex::new(Sources::open(root.join("memo/objects.json"))),
             root,
         })
     }
@@ -90,8 +97,16 @@ impl Store {
         self.root.join("runs")
     }
 
+    /// Digests of files outside the store, by the files' times.
     pub fn sources(&self) -> MutexGuard<'_, Sources> {
         self.sources
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The same for objects that were used as inputs.
+    pub fn seen(&self) -> MutexGuard<'_, Sources> {
+        self.seen
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -127,19 +142,26 @@ impl Store {
             .collect();
         if missing.is_empty() {
             Lookup::Whole(Box::new(record))
+        } else if self.is_evicted(key) {
+            Lookup::Evicted(Box::new(record))
         } else {
             Lookup::Damaged(missing)
         }
     }
 
+    /// Whether the key's blobs were removed to make room.
+    pub fn is_evicted(&self, key: &Key) -> bool {
+        self.record_path(key).with_extension(EVICTED).exists()
+    }
+
     /// The record of a key, whatever the state of its files.
     pub fn record(&self, key: &Key) -> Result<Option<Record>> {
         let path = self.record_path(key);
-        let bytes = match fs::read(&path) {
+        let text = match fs::read_to_string(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.with_context(|| format!("reading record {}", key.short()))?,
         };
-        let record: Record = serde_json::from_slice(&bytes)
+        let record = Record::from_text(&text)
             .with_context(|| format!("record {} is not readable", key.short()))?;
         if record.key != *key {
             bail!("record {} is about another key", key.short());
@@ -169,9 +191,9 @@ impl Store {
         let shard = path.parent().expect("a record lies in a shard folder");
         fs::create_dir_all(shard).with_context(shown)?;
         objects::sync_dir(&self.root.join("actions")).with_context(shown)?;
-        let text = serde_json::to_vec_pretty(record).with_context(shown)?;
+        let text = record.to_text().with_context(shown)?;
         fault::point("record-ready").with_context(shown)?;
-        objects::write_new(&self.tmp(), &path, &text).with_context(shown)
+        objects::write_new(&self.tmp(), &path, text.as_bytes()).with_context(shown)
     }
 
     /// Takes a record back: it is kept in `quarantine/` for whoever wants to look.
@@ -196,6 +218,22 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Whether every byte of an artifact is what it was when it was committed. Files whose times have not changed since they were
+    /// last read are believed. What is not sound is quarantined.
+    pub fn sound(&self, artifact: &Artifact) -> Result<bool> {
+        let mut sound = true;
+        for file in &artifact.files {
+            if self.objects.has(file)
+                && self.seen().digest(&self.objects.path(&file.digest))? == file.digest
+            {
+                continue;
+            }
+            self.objects.quarantine(&file.digest)?;
+            sound = false;
+        }
+        Ok(sound)
     }
 
     /// Re-hashes everything a record names; what differs is quarantined, so the next plan sees it missing. Returns the

@@ -4,6 +4,7 @@
 use crate::base::claim::Axes;
 use crate::engine::graph::{Edge, Graph, Node, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 pub struct Part<'a> {
     pub recipe: &'a str,
@@ -18,9 +19,9 @@ pub struct Union {
 }
 
 /// Where a node of the union came from.
-struct Occurrence {
+struct Occurrence<'a> {
     part: usize,
-    name: String,
+    name: &'a str,
 }
 
 /// Nodes are the same if kind, identity parameters and inputs are; execution parameters are those of the first. A name
@@ -28,37 +29,31 @@ struct Occurrence {
 pub fn union(parts: &[Part]) -> Union {
     let mut merged: Vec<Node> = vec![];
     let mut occurrences: Vec<Vec<Occurrence>> = vec![];
-    let mut known: BTreeMap<String, NodeId> = BTreeMap::new();
+    let mut known: BTreeMap<[u8; 32], NodeId> = BTreeMap::new();
     let mut places = vec![];
+    let mut text = String::new();
     for (part, from) in parts.iter().enumerate() {
-        let mut own: Vec<NodeId> = vec![];
+        let mut own: Vec<NodeId> = Vec::with_capacity(from.graph.nodes().len());
         for node in from.graph.nodes() {
-            let inputs: BTreeMap<&'static str, Edge> = node
-                .inputs
-                .iter()
-                .map(|(port, edge)| {
-                    let place = Edge {
-                        node: own[edge.node.0],
-                        output: edge.output,
-                    };
-                    (*port, place)
-                })
-                .collect();
-            let id = *known.entry(identity(node, &inputs)).or_insert_with(|| {
+            let mut inputs = node.inputs.clone();
+            for edge in inputs.values_mut() {
+                edge.node = own[edge.node.0];
+            }
+            identity(&mut text, node, &inputs);
+            let hash = *blake3::hash(text.as_bytes()).as_bytes();
+            let id = *known.entry(hash).or_insert_with(|| {
                 merged.push(Node {
-                    name: node.name.clone(),
+                    name: String::new(),
                     kind: node.kind,
                     params: node.params.clone(),
                     exec: node.exec.clone(),
                     inputs,
                 });
-                occurrences.push(vec![]);
+                occurrences.push(Vec::with_capacity(1));
                 NodeId(merged.len() - 1)
             });
-            occurrences[id.0].push(Occurrence {
-                part,
-                name: node.name.clone(),
-            });
+            let name = &node.name;
+            occurrences[id.0].push(Occurrence { part, name });
             own.push(id);
         }
         places.push(own);
@@ -66,65 +61,66 @@ pub fn union(parts: &[Part]) -> Union {
     for (node, name) in merged.iter_mut().zip(names(parts, &occurrences)) {
         node.name = name;
     }
-    let names: Vec<String> = merged.iter().map(|n| n.name.clone()).collect();
-    let graph = Graph::new(merged).expect("parts have no cycles, and merging equals adds none");
-    let place = |id: &NodeId| {
-        graph
-            .find(&names[id.0])
-            .expect("a union keeps every node by its name")
-    };
-    let places = places.iter().map(|own| own.iter().map(place).collect());
-    Union {
-        places: places.collect(),
-        graph,
+    let (graph, moved) =
+        Graph::sorted(merged).expect("parts have no cycles, and merging equals adds none");
+    for id in places.iter_mut().flatten() {
+        *id = moved[id.0];
     }
+    Union { graph, places }
 }
 
 /// What makes two nodes of different graphs one.
-fn identity(node: &Node, inputs: &BTreeMap<&'static str, Edge>) -> String {
-    let mut text = format!("{}\n", node.kind.name);
-    for (name, value) in &node.params {
-        text += &format!("{name} = {}\n", value.canon());
+fn identity(text: &mut String, node: &Node, inputs: &BTreeMap<&'static str, Edge>) {
+    text.clear();
+    text.push_str(node.kind.name);
+    for (name, value) in node.params.iter() {
+        text.push('\n');
+        text.push_str(name);
+        text.push_str(" = ");
+        value.write_canon(text);
     }
     for (port, edge) in inputs {
-        text += &format!("in {port} = {} {}\n", edge.node.0, edge.output);
+        let _ = write!(text, "\nin {port} = {} {}", edge.node.0, edge.output);
     }
-    text
 }
 
 /// A name for every node of the union, all different: plain where that is enough, with axes where these are, and with the
 /// recipe where they are not.
 fn names(parts: &[Part], occurrences: &[Vec<Occurrence>]) -> Vec<String> {
-    let plain = |all: &Vec<Occurrence>| all[0].name.clone();
-    let axes = |all: &Vec<Occurrence>| marked(&all[0].name, &telling_axes(parts, all));
+    let telling = Telling::new(parts);
+    let axes = |all: &Vec<Occurrence>| marked(all[0].name, &telling.axes(all));
     let whole = |all: &Vec<Occurrence>| {
         let recipe = parts[all[0].part].recipe.to_string();
-        let marks: Vec<String> = std::iter::once(recipe)
-            .chain(telling_axes(parts, all))
-            .collect();
-        marked(&all[0].name, &marks)
+        let marks: Vec<String> = std::iter::once(recipe).chain(telling.axes(all)).collect();
+        marked(all[0].name, &marks)
     };
-    let mut names: Vec<String> = occurrences.iter().map(plain).collect();
+    let plain = occurrences.iter().map(|all| all[0].name.to_string());
+    let mut names: Vec<String> = plain.collect();
     for fuller in [&axes as &dyn Fn(&Vec<Occurrence>) -> String, &whole] {
-        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for name in &names {
-            *counts.entry(name.clone()).or_default() += 1;
-        }
-        for (name, all) in names.iter_mut().zip(occurrences) {
-            if counts[name.as_str()] > 1 {
-                *name = fuller(all);
-            }
+        for id in namesakes(&names) {
+            names[id] = fuller(&occurrences[id]);
         }
     }
     // Two values of an axis may differ and still give one text.
-    let mut taken: BTreeSet<String> = BTreeSet::new();
-    for (id, name) in names.iter_mut().enumerate() {
-        if !taken.insert(name.clone()) {
-            *name = format!("{name}#{id}");
-            taken.insert(name.clone());
+    let again = namesakes(&names);
+    if !again.is_empty() {
+        let mut taken: BTreeSet<String> = BTreeSet::new();
+        for (id, name) in names.iter_mut().enumerate() {
+            if !taken.insert(name.clone()) {
+                *name = format!("{name}#{id}");
+                taken.insert(name.clone());
+            }
         }
     }
     names
+}
+
+/// Where the names are that are not unique.
+fn namesakes(names: &[String]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..names.len()).collect();
+    order.sort_by(|a, b| names[*a].cmp(&names[*b]));
+    let groups = order.chunk_by(|a, b| names[*a] == names[*b]);
+    groups.filter(|g| g.len() > 1).flatten().copied().collect()
 }
 
 fn marked(name: &str, marks: &[String]) -> String {
@@ -134,24 +130,43 @@ fn marked(name: &str, marks: &[String]) -> String {
     }
 }
 
-/// Axes of which a node has only some of its recipe's values, as `lambda=0.3`.
-fn telling_axes(parts: &[Part], all: &[Occurrence]) -> Vec<String> {
-    let recipe = parts[all[0].part].recipe;
-    let inside = |o: &&Occurrence| parts[o.part].recipe == recipe;
-    let own: Vec<&Axes> = all
-        .iter()
-        .filter(inside)
-        .map(|o| parts[o.part].axes)
-        .collect();
-    let mut marks = vec![];
-    for axis in own[0].keys() {
-        let all = parts.iter().filter(|p| p.recipe == recipe);
-        let all: BTreeSet<&String> = all.filter_map(|p| p.axes.get(axis)).collect();
-        let here: BTreeSet<&String> = own.iter().filter_map(|a| a.get(axis)).collect();
-        if here.len() < all.len() {
-            let values: Vec<&str> = here.into_iter().map(String::as_str).collect();
-            marks.push(format!("{axis}={}", values.join("|")));
+/// What tells the variants of a recipe apart.
+struct Telling<'a> {
+    parts: &'a [Part<'a>],
+    /// By recipe and axis: how many values it has.
+    values: BTreeMap<(&'a str, &'a str), usize>,
+}
+
+impl<'a> Telling<'a> {
+    fn new(parts: &'a [Part<'a>]) -> Telling<'a> {
+        let mut values: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+        for part in parts {
+            for (axis, value) in part.axes {
+                let all = values.entry((part.recipe, axis)).or_default();
+                all.insert(value);
+            }
         }
+        let values = values.into_iter().map(|(axis, all)| (axis, all.len()));
+        let values = values.collect();
+        Telling { parts, values }
     }
-    marks
+
+    /// Axes of which a node has only some of its recipe's values, as `lambda=0.3`.
+    fn axes(&self, all: &[Occurrence]) -> Vec<String> {
+        let recipe = self.parts[all[0].part].recipe;
+        let parts = all.iter().map(|o| &self.parts[o.part]);
+        let own: Vec<&Axes> = parts
+            .filter(|p| p.recipe == recipe)
+            .map(|p| p.axes)
+            .collect();
+        let mut marks = vec![];
+        for axis in own[0].keys() {
+            let here: BTreeSet<&String> = own.iter().filter_map(|a| a.get(axis)).collect();
+            if here.len() < self.values[&(recipe, axis.as_str())] {
+                let values: Vec<&str> = here.into_iter().map(String::as_str).collect();
+                marks.push(format!("{axis}={}", values.join("|")));
+            }
+        }
+        marks
+    }
 }

@@ -1,13 +1,13 @@
 //! What is to be done with a node, and why, as data: said by `plan`, carried by events, shown by whoever likes.
 
 use crate::engine::graph::NodeId;
-use crate::engine::record::Record;
+use crate::engine::index::Brief;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// The record is there and whole.
-    Hit(Box<Record>),
+    /// The record is there; its blobs are too, or were evicted and nothing needs them.
+    Hit(Box<Brief>),
     Run(Vec<Reason>),
     /// To be run, and an earlier attempt left something. `fraction`: how far it had come, where that is known.
     Resume {
@@ -73,6 +73,8 @@ pub enum Reason {
     Output {
         name: String,
     },
+    /// The record is there, its blobs were removed to make room, and they are needed.
+    Evicted,
     /// The record is there, these parts of its artifact are not.
     Missing {
         what: Vec<String>,

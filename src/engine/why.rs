@@ -71,11 +71,11 @@ pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<
     }
     if causes.is_empty() {
         let reasons = plan[at].verdict.reasons();
-        trace(graph, judge.history()?, id, reasons, &mut causes);
+        trace(graph, judge.history(), id, reasons, &mut causes);
     }
     let planned = plan.swap_remove(at);
     let record = match (&planned.verdict, &planned.compared) {
-        (Verdict::Hit(record), _) => Some(made(record)),
+        (Verdict::Hit(brief), _) => store.record(&brief.key)?.as_ref().map(made),
         (_, Some(key)) => store.record(key)?.as_ref().map(made),
         (_, None) => None,
     };

@@ -236,13 +236,23 @@ impl NodeCtx {
         self.write_usage()
     }
 
-    /// Whole checkpoints of this and all earlier attempts whose name begins with `prefix`, newest first: where one turns
-    /// out to be unreadable, take the next.
-    pub fn latest_checkpoint(&self, prefix: &str) -> Vec<PathBuf> {
+    /// Whole checkpoints of this and all earlier attempts whose name begins with `prefix`, newest first, each looked at when its
+    /// turn comes: where one turns out to be unreadable, take the next.
+    pub fn latest_checkpoint(&self, prefix: &str) -> impl Iterator<Item = PathBuf> {
         let mut dirs = vec![self.resume.clone()];
         dirs.extend(self.earlier.iter().cloned());
-        let found = checkpoint::found(&dirs, prefix);
-        found.into_iter().map(|c| c.path).collect()
+        let found = checkpoint::found(&dirs, prefix).into_iter();
+        let sound = found.filter(|checkpoint| {
+            let sound = checkpoint.sound();
+            if !sound {
+                self.say(&format!(
+                    "checkpoint {} does not hold what was written; it is not used",
+                    checkpoint.name
+                ));
+            }
+            sound
+        });
+        sound.map(|checkpoint| checkpoint.path)
     }
 
     fn open(dir: &Path, stop: Arc<AtomicBool>) -> Result<NodeCtx> {

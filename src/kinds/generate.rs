@@ -153,7 +153,6 @@ fn tokens(look: &Look) -> Result<Tokens> {
 fn saved(ctx: &NodeCtx) -> Vec<Completion> {
     let found = ctx
         .latest_checkpoint(SAVED)
-        .into_iter()
         .find_map(|saved| rows::read_rows(&saved).ok());
     found.unwrap_or_default()
 }

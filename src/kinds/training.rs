@@ -204,8 +204,8 @@ impl<'a> Watcher<'a> {
             let step: u64 = name.strip_prefix('-')?.parse().ok()?;
             (step < tripped.good_before()).then_some(step)
         };
-        let kept = self.ctx.latest_checkpoint(PREFIX);
-        Ok(match kept.iter().find_map(|p| Some((before(p)?, p))) {
+        let mut kept = self.ctx.latest_checkpoint(PREFIX);
+        Ok(match kept.find_map(|p| Some((before(&p)?, p))) {
             Some((step, path)) => format!(
                 "The last good checkpoint, of step {step}, is kept in {}",
                 path.display()

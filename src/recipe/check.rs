@@ -80,7 +80,7 @@ impl Reading<'_> {
                     let value = self.value(of, &e.item, &format!("{name}.{}", e.key));
                     value.map(|v| (e.key.clone(), v))
                 };
-                let pairs: Vec<_> = table.entries.iter().map(read).collect();
+                let pairs: Vec<_> = table.entries().iter().map(read).collect();
                 Some(Value::Table(pairs.into_iter().collect::<Option<_>>()?))
             }
             _ => self.mismatch(ty, item, name),

@@ -24,7 +24,7 @@ const CONDITION: [&str; 5] = ["metric", "is", "by", "node", "against_node"];
 pub struct Known<'a> {
     /// Relative paths start here.
     pub folder: &'a Path,
-    pub nodes: &'a [&'a str],
+    pub nodes: &'a Table,
     pub axes: &'a [String],
 }
 
@@ -74,7 +74,7 @@ impl Reading<'_, '_> {
     }
 
     fn lack(&mut self, key: &str) {
-        let at = self.table.entries.first().map_or(self.at, |e| &e.key_at);
+        let at = self.table.entries().first().map_or(self.at, |e| &e.key_at);
         let message = format!("the claim lacks `{key}`");
         self.diags.push(Diag::at(at, message).help(match key {
             "about" => "write in words what is expected",
@@ -118,7 +118,7 @@ impl Reading<'_, '_> {
             return Axes::new();
         };
         let mut axes = Axes::new();
-        for entry in &table.entries {
+        for entry in table.entries() {
             if own && !self.known.axes.contains(&entry.key) {
                 let message = format!("`{}` is no axis of `[matrix]`", entry.key);
                 let near = did_you_mean(&entry.key, self.known.axes.iter().map(String::as_str));
@@ -193,12 +193,12 @@ impl Reading<'_, '_> {
                 .push(diag.help("write `node = \"rl-eval\"` in the claim"));
             return None;
         };
-        if self.known.nodes.contains(&name.as_str()) {
+        if self.known.nodes.get(&name).is_some() {
             return Some(name);
         }
         let written = table.get("node").or_else(|| self.table.get("node"));
         let at = written.map_or(at, |e| &e.item.at);
-        let near = did_you_mean(&name, self.known.nodes.iter().copied());
+        let near = self.diags.near(&name, self.known.nodes.keys());
         let diag = Diag::at(at, format!("unknown node `{name}`"));
         self.diags.push(diag.suggest(near));
         None
@@ -255,7 +255,7 @@ fn text(entry: &Entry, diags: &mut Diags) -> Option<String> {
 }
 
 fn strangers(table: &Table, keys: &[&str], of: &str, diags: &mut Diags) {
-    for entry in &table.entries {
+    for entry in table.entries() {
         if !keys.contains(&entry.key.as_str()) {
             let diag = Diag::at(&entry.key_at, format!("unknown key `{}`", entry.key));
             let near = did_you_mean(&entry.key, keys.iter().copied());

@@ -8,6 +8,7 @@ use crate::recipe::matrix::{Axis, Choice};
 use crate::recipe::parse;
 use crate::recipe::tree::{Entry, Item, Shape, Table};
 use crate::recipe::vars::mentions;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All layers in one, variables not yet replaced.
 #[derive(Clone, Default)]
@@ -16,22 +17,14 @@ pub struct Merged {
     pub nodes: Table,
     pub matrix: Table,
     /// Names of nodes that a child left out, and where.
-    pub dropped: Vec<(String, Place)>,
+    pub dropped: BTreeMap<String, Place>,
 }
 
 /// `layers` have the eldest first.
 pub fn compose(layers: &mut [Layer], sets: &[String], diags: &mut Diags) -> Merged {
     let mut merged = Merged::default();
     for (i, layer) in layers.iter_mut().enumerate() {
-        for (name, place) in &layer.drop {
-            if merged.nodes.remove(name).is_none() {
-                let near = did_you_mean(name, merged.nodes.keys());
-                let diag = Diag::at(place, format!("unknown node `{name}`"));
-                diags.push(diag.label("nothing to drop").suggest(near));
-            } else {
-                merged.dropped.push((name.clone(), place.clone()));
-            }
-        }
+        merged.drop_nodes(&layer.drop, diags);
         merged.matrix.merge(std::mem::take(&mut layer.matrix));
         let vars = std::mem::take(&mut layer.vars);
         let nodes = std::mem::take(&mut layer.nodes);
@@ -49,36 +42,51 @@ pub fn compose(layers: &mut [Layer], sets: &[String], diags: &mut Diags) -> Merg
 }
 
 impl Merged {
+    fn drop_nodes(&mut self, names: &[(String, Place)], diags: &mut Diags) {
+        let mut gone = BTreeSet::new();
+        for (name, place) in names {
+            if self.nodes.get(name).is_some() && gone.insert(name.as_str()) {
+                self.dropped.insert(name.clone(), place.clone());
+            } else {
+                let left = self.nodes.keys().filter(|key| !gone.contains(key));
+                let near = diags.near(name, left);
+                let diag = Diag::at(place, format!("unknown node `{name}`"));
+                diags.push(diag.label("nothing to drop").suggest(near));
+            }
+        }
+        if !gone.is_empty() {
+            self.nodes.retain(|e| !gone.contains(e.key.as_str()));
+        }
+    }
+
     /// Lays a child's tables over what there is. A new node must name its kind, and a new variable must be used by the
     /// child itself: otherwise the name is misspelt.
     fn lay(&mut self, vars: Table, nodes: Table, diags: &mut Diags) {
-        let mut used = mentions(&nodes);
-        used.extend(mentions(&vars));
-        for var in &vars.entries {
+        let mut used = BTreeSet::new();
+        mentions(&nodes, &mut used);
+        mentions(&vars, &mut used);
+        for var in vars.entries() {
             if self.vars.get(&var.key).is_none() && !used.contains(&var.key) {
-                let near = did_you_mean(&var.key, self.vars.keys());
+                let near = diags.near(&var.key, self.vars.keys());
                 let diag = Diag::at(&var.key_at, format!("unknown variable `{}`", var.key));
                 let label = "neither in what this extends nor used here";
                 diags.push(diag.label(label).suggest(near));
             }
         }
         let (nodes, strangers): (Vec<Entry>, Vec<Entry>) = nodes
-            .entries
+            .into_entries()
             .into_iter()
             .partition(|n| self.nodes.get(&n.key).is_some() || has_kind(n));
         for node in strangers {
             let diag = Diag::at(&node.key_at, format!("unknown node `{}`", node.key));
             let diag = diag.label("a new node names its `kind`");
-            let dropped = self.dropped.iter().find(|(name, _)| *name == node.key);
-            diags.push(
-                match (did_you_mean(&node.key, self.nodes.keys()), dropped) {
-                    (_, Some((_, place))) => diag.related(place, "dropped here"),
-                    (near, None) => diag.suggest(near),
-                },
-            );
+            diags.push(match self.dropped.get(&node.key) {
+                Some(place) => diag.related(place, "dropped here"),
+                None => diag.suggest(diags.near(&node.key, self.nodes.keys())),
+            });
         }
         self.vars.merge(vars);
-        self.nodes.merge(Table { entries: nodes });
+        self.nodes.merge(Table::new(nodes));
     }
 }
 
@@ -220,16 +228,16 @@ impl Merged {
 /// `a.b` and a value as `{ a = { b = value } }`.
 fn nest(steps: &[(String, Place)], item: Item) -> Table {
     let mut item = item;
-    let mut table = Table::default();
     for (key, place) in steps.iter().rev() {
-        table = Table {
-            entries: vec![Entry {
-                key: key.clone(),
-                key_at: place.clone(),
-                item,
-            }],
+        let entry = Entry {
+            key: key.clone(),
+            key_at: place.clone(),
+            item,
         };
-        item = Item::new(Shape::Table(table.clone()), place.clone());
+        item = Item::new(Shape::Table(Table::new(vec![entry])), place.clone());
     }
-    table
+    match item.shape {
+        Shape::Table(table) => table,
+        _ => Table::default(),
+    }
 }

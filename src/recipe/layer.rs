@@ -113,7 +113,7 @@ pub fn layer(
         claims: vec![],
         nodes: Table::default(),
     };
-    for entry in table?.entries {
+    for entry in table?.into_entries() {
         layer.take(entry, diags);
     }
     Some(layer)
@@ -128,14 +128,9 @@ impl Layer {
             "drop" => self.drop = strings(&entry, diags),
             "vars" => self.vars = table(entry, diags),
             "node" => {
-                let nodes = table(entry, diags);
-                self.nodes = Table {
-                    entries: nodes
-                        .entries
-                        .into_iter()
-                        .filter(|n| is_node(n, diags))
-                        .collect(),
-                }
+                let mut nodes = table(entry, diags);
+                nodes.retain(|n| is_node(n, diags));
+                self.nodes = nodes;
             }
             "matrix" => self.matrix = table(entry, diags),
             "claim" => match entry.item.shape {

@@ -20,6 +20,9 @@ const RESERVED: [&str; 4] = ["zip", "include", "exclude", "max"];
 /// Choices that nobody meant to make are usually a slip of the hand.
 const MOST: usize = 64;
 
+/// More combinations than this are not even made.
+const LARGEST: usize = 10_000;
+
 pub struct Axis {
     /// `seed`, or `rl.lr`.
     pub path: String,
@@ -50,7 +53,7 @@ pub fn text(item: &Item) -> String {
             format!("[{}]", items.join(" "))
         }
         Shape::Table(table) => {
-            let entries = table.entries.iter();
+            let entries = table.entries().iter();
             let entries: Vec<String> = entries
                 .map(|e| format!("{}: {}", e.key, text(&e.item)))
                 .collect();
@@ -63,7 +66,7 @@ pub fn text(item: &Item) -> String {
 /// The axes of a matrix; `over`, from the command line, replace those of the same path.
 pub fn axes(matrix: &Table, over: Vec<Axis>, diags: &mut Diags) -> Vec<Axis> {
     let mut axes = vec![];
-    for entry in &matrix.entries {
+    for entry in matrix.entries() {
         if !RESERVED.contains(&entry.key.as_str()) {
             collect(&entry.key, entry, &mut axes, diags);
         }
@@ -81,20 +84,27 @@ pub fn axes(matrix: &Table, over: Vec<Axis>, diags: &mut Diags) -> Vec<Axis> {
 /// All choices of a matrix; a single empty one where there are no axes.
 pub fn choices(matrix: &Table, axes: &[Axis], diags: &mut Diags) -> Vec<Choice> {
     let groups = groups(matrix, axes, diags);
-    let mut choices = product(axes, &groups);
-    let excluded = tables(matrix, "exclude", diags);
-    for table in &excluded {
-        known(table, axes, diags);
+    let sizes = groups.iter().map(|group| axes[group[0]].values.len());
+    if sizes.fold(1, usize::saturating_mul) > LARGEST {
+        let message = format!("`[matrix]` makes more than {LARGEST} combinations");
+        diags.push(at_matrix(matrix, &message).help("axes that go together are named in `zip`"));
+        return vec![];
     }
-    choices.retain(|choice| !excluded.iter().any(|table| agrees(choice, table)));
+    let mut choices = product(axes, &groups);
+    let excluded: Vec<_> = tables(matrix, "exclude", diags)
+        .into_iter()
+        .map(|table| {
+            known(table, axes, diags);
+            leaves(table)
+        })
+        .collect();
+    choices.retain(|choice| !excluded.iter().any(|leaves| agrees(choice, leaves)));
     for table in tables(matrix, "include", diags) {
         choices.extend(included(table, axes, diags));
     }
-    cap(matrix, &choices, diags);
+    cap(matrix, &mut choices, diags);
     if choices.is_empty() && diags.is_empty() {
-        let at = matrix.entries.first().map(|e| &e.key_at);
-        let message = "`[matrix]` excludes every choice";
-        diags.push(at.map_or_else(|| Diag::plain(message), |at| Diag::at(at, message)));
+        diags.push(at_matrix(matrix, "`[matrix]` excludes every choice"));
     }
     choices
 }
@@ -112,7 +122,7 @@ fn collect(path: &str, entry: &Entry, axes: &mut Vec<Axis>, diags: &mut Diags) {
             axes.push(axis);
         }
         Shape::Table(table) => {
-            for below in &table.entries {
+            for below in table.entries() {
                 collect(&format!("{path}.{}", below.key), below, axes, diags);
             }
         }
@@ -227,7 +237,7 @@ fn included(table: &Table, axes: &[Axis], diags: &mut Diags) -> Option<Choice> {
         match leaf(table, &axis.path) {
             Some(item) => values.push((axis.path.clone(), item.clone())),
             None => {
-                let at = table.entries.first().map_or(&axis.at, |e| &e.key_at);
+                let at = table.entries().first().map_or(&axis.at, |e| &e.key_at);
                 let message = format!("`include` lacks a value for `{}`", axis.path);
                 diags.push(Diag::at(at, message).help("a choice names every axis"));
                 return None;
@@ -237,10 +247,8 @@ fn included(table: &Table, axes: &[Axis], diags: &mut Diags) -> Option<Choice> {
     Some(Choice { values })
 }
 
-/// Whether the choice has every value of the table.
-fn agrees(choice: &Choice, table: &Table) -> bool {
-    let mut leaves = vec![];
-    flatten("", table, &mut leaves);
+/// Whether the choice has every value of the table with these leaves.
+fn agrees(choice: &Choice, leaves: &[(String, &Item)]) -> bool {
     !leaves.is_empty()
         && leaves.iter().all(|(path, item)| {
             let own = choice.values.iter().find(|(axis, _)| axis == path);
@@ -248,8 +256,14 @@ fn agrees(choice: &Choice, table: &Table) -> bool {
         })
 }
 
+fn leaves(table: &Table) -> Vec<(String, &Item)> {
+    let mut leaves = vec![];
+    flatten("", table, &mut leaves);
+    leaves
+}
+
 fn flatten<'t>(before: &str, table: &'t Table, leaves: &mut Vec<(String, &'t Item)>) {
-    for entry in &table.entries {
+    for entry in table.entries() {
         let path = match before {
             "" => entry.key.clone(),
             before => format!("{before}.{}", entry.key),
@@ -262,15 +276,12 @@ fn flatten<'t>(before: &str, table: &'t Table, leaves: &mut Vec<(String, &'t Ite
 }
 
 fn leaf<'t>(table: &'t Table, path: &str) -> Option<&'t Item> {
-    let mut leaves = vec![];
-    flatten("", table, &mut leaves);
-    leaves.into_iter().find(|(p, _)| p == path).map(|(_, i)| i)
+    let found = leaves(table).into_iter().find(|(p, _)| p == path);
+    found.map(|(_, item)| item)
 }
 
 fn known(table: &Table, axes: &[Axis], diags: &mut Diags) {
-    let mut leaves = vec![];
-    flatten("", table, &mut leaves);
-    for (path, item) in leaves {
+    for (path, item) in leaves(table) {
         if !axes.iter().any(|a| a.path == path) {
             diags.push(unknown(&path, &item.at, axes));
         }
@@ -303,7 +314,7 @@ fn tables<'t>(matrix: &'t Table, key: &str, diags: &mut Diags) -> Vec<&'t Table>
     tables
 }
 
-fn cap(matrix: &Table, choices: &[Choice], diags: &mut Diags) {
+fn cap(matrix: &Table, choices: &mut Vec<Choice>, diags: &mut Diags) {
     let most = match matrix.get("max") {
         None => MOST,
         Some(entry) => match &entry.item.shape {
@@ -316,14 +327,19 @@ fn cap(matrix: &Table, choices: &[Choice], diags: &mut Diags) {
             "`[matrix]` makes {} choices, more than {most}",
             choices.len()
         );
-        let diag = matrix
-            .entries
-            .first()
-            .map_or_else(|| Diag::plain(&message), |e| Diag::at(&e.key_at, &message));
-        diags.push(diag.help(format!(
+        diags.push(at_matrix(matrix, &message).help(format!(
             "if they are meant, write `max = {}` in `[matrix]`",
             choices.len()
         )));
+        // One of them shows what else is wrong.
+        choices.truncate(1);
+    }
+}
+
+fn at_matrix(matrix: &Table, message: &str) -> Diag {
+    match matrix.entries().first() {
+        Some(entry) => Diag::at(&entry.key_at, message),
+        None => Diag::plain(message),
     }
 }
 

@@ -17,16 +17,17 @@ pub mod wire;
 pub mod write;
 
 use crate::base::claim::{Axes, Claim};
-use crate::base::diag::{Diag, Diags};
+use crate::base::diag::{Diag, Diags, Place, Source};
 use crate::engine::graph::Graph;
 use crate::engine::kind::Registry;
 use crate::recipe::check::Folders;
 use crate::recipe::compose::Merged;
 use crate::recipe::layer::Layer;
 use crate::recipe::matrix::Axis;
-use crate::recipe::tree::{Shape, Table};
+use crate::recipe::tree::{Entry, Shape, Table};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What the command line adds.
 #[derive(Clone, Debug, Default)]
@@ -52,13 +53,25 @@ pub struct Loaded {
     /// Descriptions of nodes, by node.
     pub notes: BTreeMap<String, String>,
     /// Every file that was read, the eldest first.
-    pub files: Vec<(PathBuf, String)>,
-    /// (node, parameter) to `file:line`, for everything that is no default; a variable's value has the variable's line.
-    pub origins: BTreeMap<(String, String), String>,
-    /// The graph as one recipe: nothing extended, no variables, no axes, defaults written out, paths absolute.
-    pub resolved_text: String,
+    pub files: Vec<Arc<Source>>,
+    origins: Vec<(String, Vec<(String, Place)>)>,
     /// Of the whole recipe, with its first choice.
     pub warnings: Diags,
+}
+
+impl Loaded {
+    /// Where a parameter was written, as `file:line`; a variable's value has the variable's line. `None` for a default.
+    pub fn origin(&self, node: &str, param: &str) -> Option<String> {
+        let (_, params) = self.origins.iter().find(|(name, _)| name == node)?;
+        let (_, place) = params.iter().find(|(name, _)| name == param)?;
+        Some(place.file_line())
+    }
+
+    /// The graph as one recipe: nothing extended, no variables, no axes, defaults written out, paths absolute.
+    pub fn resolved_text(&self) -> String {
+        let description = self.description.as_deref();
+        write::text(&self.name, description, &self.graph, &self.notes)
+    }
 }
 
 /// Loads a recipe file and all it extends: one for every choice of `[matrix]`, at least one.
@@ -92,7 +105,7 @@ fn finish(
         return Err(diags.finish());
     }
     let mut warnings = Some(unused_vars(&layers));
-    let merged = compose::compose(&mut layers, &overrides.sets, &mut diags);
+    let mut merged = compose::compose(&mut layers, &overrides.sets, &mut diags);
     let over = compose::axes(&overrides.matrix, &mut diags);
     let axes = matrix::axes(&merged.matrix, over, &mut diags);
     set_axes(&axes, &overrides.sets, &mut diags);
@@ -104,8 +117,12 @@ fn finish(
         axes: &axes,
     };
     let mut loaded = vec![];
-    for choice in &choices {
-        let chosen = merged.clone().choose(choice, &axes, &mut diags);
+    for (i, choice) in choices.iter().enumerate() {
+        let recipe_of_all = match i + 1 == choices.len() {
+            true => std::mem::take(&mut merged),
+            false => merged.clone(),
+        };
+        let chosen = recipe_of_all.choose(choice, &axes, &mut diags);
         if let Some(mut one) = recipe.choice(choice.axes(), chosen, &mut diags) {
             one.warnings = warnings.take().unwrap_or_default().finish();
             loaded.push(one);
@@ -143,7 +160,7 @@ impl Recipe<'_> {
     /// `None` where anything is wrong.
     fn choice(&self, chosen: Axes, merged: Merged, diags: &mut Diags) -> Option<Loaded> {
         let nodes = vars::expand(merged.nodes, &merged.vars, diags);
-        if nodes.entries.is_empty() && diags.is_empty() {
+        if nodes.entries().is_empty() && diags.is_empty() {
             diags.push(Diag::plain("the recipe has no nodes"));
         }
         let folders = Folders {
@@ -157,10 +174,9 @@ impl Recipe<'_> {
         };
         let graph = resolver.graph(&nodes, diags);
         let youngest = &self.layers[self.layers.len() - 1];
-        let names: Vec<&str> = nodes.entries.iter().map(|e| e.key.as_str()).collect();
         let known = claims::Known {
             folder: &self.overrides.cwd.join(&youngest.folder),
-            nodes: &names,
+            nodes: &nodes,
             axes: &self.axes.iter().map(|a| a.path.clone()).collect::<Vec<_>>(),
         };
         let claims = claims::claims(&youngest.claims, &known, diags);
@@ -170,18 +186,13 @@ impl Recipe<'_> {
         let name = youngest.name.clone().unwrap_or(stem);
         let notes = notes(&nodes);
         Some(Loaded {
-            resolved_text: write::text(&name, youngest.description.as_deref(), &graph, &notes),
             name,
             description: youngest.description.clone(),
             axes: chosen,
             claims,
             notes,
-            files: self
-                .layers
-                .iter()
-                .map(|l| (PathBuf::from(&l.source.name), l.source.text.clone()))
-                .collect(),
-            origins: origins(&nodes),
+            files: self.layers.iter().map(|l| l.source.clone()).collect(),
+            origins: origins(nodes),
             graph,
             warnings: Diags::default(),
         })
@@ -192,11 +203,11 @@ impl Recipe<'_> {
 fn unused_vars(layers: &[Layer]) -> Diags {
     let mut used = BTreeSet::new();
     for layer in layers {
-        used.extend(vars::mentions(&layer.nodes));
-        used.extend(vars::mentions(&layer.vars));
+        vars::mentions(&layer.nodes, &mut used);
+        vars::mentions(&layer.vars, &mut used);
     }
     let mut warnings = Diags::default();
-    for entry in layers.iter().flat_map(|l| &l.vars.entries) {
+    for entry in layers.iter().flat_map(|l| l.vars.entries()) {
         if !used.contains(&entry.key) {
             let message = format!("variable `{}` is never used", entry.key);
             warnings.push(Diag::at(&entry.key_at, message).warning());
@@ -205,23 +216,21 @@ fn unused_vars(layers: &[Layer]) -> Diags {
     warnings
 }
 
-fn origins(nodes: &Table) -> BTreeMap<(String, String), String> {
-    let mut origins = BTreeMap::new();
-    for node in &nodes.entries {
-        let Shape::Table(table) = &node.item.shape else {
-            continue;
-        };
-        for param in &table.entries {
-            let place = param.item.origin().file_line();
-            origins.insert((node.key.clone(), param.key.clone()), place);
+fn origins(nodes: Table) -> Vec<(String, Vec<(String, Place)>)> {
+    let written = |Entry { key, item, .. }| (key, item.from.unwrap_or(item.at));
+    let of_node = |node: Entry| match node.item.shape {
+        Shape::Table(table) => {
+            let params = table.into_entries().into_iter().map(written);
+            (node.key, params.collect())
         }
-    }
-    origins
+        _ => (node.key, vec![]),
+    };
+    nodes.into_entries().into_iter().map(of_node).collect()
 }
 
 fn notes(nodes: &Table) -> BTreeMap<String, String> {
     let mut notes = BTreeMap::new();
-    for node in &nodes.entries {
+    for node in nodes.entries() {
         if let Shape::Table(table) = &node.item.shape
             && let Some(note) = table.get("description")
             && let Shape::Str(text) = &note.item.shape

@@ -13,7 +13,7 @@ pub fn document(name: &str, text: &str, diags: &mut Diags) -> (Arc<Source>, Opti
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut secrets = vec![];
     secret::find(table.get_ref(), &mut secrets);
-    let source = Source::new(name, &secret::masked(text, 0, &secrets));
+    let source = Source::new(name, secret::masked(text, 0, &mut secrets));
     secret::report(&source, 0, &secrets, diags);
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
@@ -45,7 +45,7 @@ pub fn argument(
     };
     let mut secrets = vec![];
     secret::find_value(key, &value, &mut secrets);
-    let source = Source::new(flag, &secret::masked(argument, offset, &secrets));
+    let source = Source::new(flag, secret::masked(argument, offset, &mut secrets));
     secret::report(&source, offset, &secrets, diags);
     let mut lower = Lower {
         source: &source,
@@ -92,7 +92,7 @@ impl Lower<'_> {
             .collect();
         // The parser sorts by name.
         entries.sort_by_key(|e| e.key_at.span.start);
-        Table { entries }
+        Table::new(entries)
     }
 
     fn item(&mut self, value: &Spanned<DeValue>) -> Item {

@@ -5,11 +5,13 @@ use crate::base::diag::{Diag, Diags, Place};
 use crate::base::text::{did_you_mean, listed};
 use crate::base::value::{Value, Values};
 use crate::engine::graph::{Graph, Node};
-use crate::engine::kind::{Kind, Registry};
+use crate::engine::kind::{Kind, Problem, Registry, no_check};
 use crate::engine::params::{Default, ParamSpec};
 use crate::recipe::check::{self, Folders};
 use crate::recipe::tree::{Entry, Shape, Table};
 use crate::recipe::wire::{self, Wiring};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Keys of a node that are no parameters.
 const OWN: [&str; 3] = ["kind", "in", "description"];
@@ -17,7 +19,7 @@ const OWN: [&str; 3] = ["kind", "in", "description"];
 pub struct Resolver<'a> {
     pub registry: &'a Registry,
     pub folders: &'a Folders<'a>,
-    pub dropped: &'a [(String, Place)],
+    pub dropped: &'a BTreeMap<String, Place>,
 }
 
 /// A node whose kind is known.
@@ -27,25 +29,71 @@ pub struct Draft<'a> {
     pub kind: &'static Kind,
 }
 
+/// The parameters of a kind: (identity, execution).
+struct Shapes(Block, Block);
+
+struct Block {
+    specs: Vec<ParamSpec>,
+    /// What a node is that says nothing of these; absent where it has to.
+    unsaid: Option<Arc<Values>>,
+}
+
+impl Shapes {
+    fn of(kind: &Kind) -> Shapes {
+        Shapes(Block::of((kind.params)()), Block::of((kind.exec)()))
+    }
+}
+
+impl Block {
+    fn of(specs: Vec<ParamSpec>) -> Block {
+        let mut values = Values::new();
+        let mut needed = false;
+        for spec in &specs {
+            match &spec.default {
+                Default::Required => needed = true,
+                Default::Absent => {}
+                Default::Value(value) => {
+                    values.insert(spec.name.into(), value.clone());
+                }
+            }
+        }
+        let unsaid = (!needed).then(|| Arc::new(values));
+        Block { specs, unsaid }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.specs.iter().any(|s| s.name == name)
+    }
+}
+
 /// It is wrong and the reader is told.
 struct Reported;
 
 impl Resolver<'_> {
     /// `None` where anything is wrong.
     pub fn graph(&self, nodes: &Table, diags: &mut Diags) -> Option<Graph> {
-        let drafts: Vec<Draft> = nodes
-            .entries
-            .iter()
-            .filter_map(|e| self.draft(e, diags))
-            .collect();
+        let mut drafts = vec![];
+        let mut places = vec![None; nodes.entries().len()];
+        for (place, entry) in places.iter_mut().zip(nodes.entries()) {
+            if let Some(draft) = self.draft(entry, diags) {
+                *place = Some(drafts.len());
+                drafts.push(draft);
+            }
+        }
+        let mut shapes: BTreeMap<&str, Shapes> = BTreeMap::new();
+        for draft in &drafts {
+            let kind = draft.kind;
+            shapes.entry(kind.name).or_insert_with(|| Shapes::of(kind));
+        }
         let wiring = Wiring {
             drafts: &drafts,
             nodes,
+            places: &places,
             dropped: self.dropped,
         };
-        let mut built = vec![];
+        let mut built = Vec::with_capacity(drafts.len());
         for draft in &drafts {
-            let (params, exec) = self.params(draft, diags);
+            let (params, exec) = self.params(draft, &shapes[draft.kind.name], diags);
             built.push(Node {
                 name: draft.entry.key.clone(),
                 kind: draft.kind,
@@ -101,34 +149,47 @@ impl Resolver<'_> {
     }
 
     /// (identity, execution), defaults written out.
-    fn params(&self, draft: &Draft, diags: &mut Diags) -> (Values, Values) {
-        let (identity, exec) = ((draft.kind.params)(), (draft.kind.exec)());
-        let mut sound = true;
-        for entry in &draft.table.entries {
-            let known = |specs: &[ParamSpec]| specs.iter().any(|s| s.name == entry.key);
-            if !OWN.contains(&entry.key.as_str()) && !known(&identity) && !known(&exec) {
-                diags.push(unknown_param(draft, entry, &identity, &exec));
+    fn params(
+        &self,
+        draft: &Draft,
+        Shapes(identity, exec): &Shapes,
+        diags: &mut Diags,
+    ) -> (Arc<Values>, Arc<Values>) {
+        for entry in draft.table.entries() {
+            let key = entry.key.as_str();
+            if !OWN.contains(&key) && !identity.has(key) && !exec.has(key) {
+                diags.push(unknown_param(draft, entry, &identity.specs, &exec.specs));
             }
         }
-        let mut read = |specs: &[ParamSpec]| {
-            let mut values = Values::new();
-            for spec in specs {
-                match self.param(draft, spec, diags) {
-                    Ok(Some(value)) => {
-                        values.insert(spec.name.into(), value);
-                    }
-                    Ok(None) => {}
-                    Err(Reported) => sound = false,
-                }
-            }
-            values
-        };
-        let values = (read(&identity), read(&exec));
+        let (identity, sound) = self.block(draft, identity, diags);
+        let (exec, exec_sound) = self.block(draft, exec, diags);
+        let plain = std::ptr::fn_addr_eq(draft.kind.check, no_check as fn(&Values) -> Vec<Problem>);
         // A kind's own checks may rely on presence and types, so they wait until these are right.
-        if sound {
-            own_checks(draft, &values, diags);
+        if sound && exec_sound && !plain {
+            own_checks(draft, &identity, &exec, diags);
         }
-        values
+        (identity, exec)
+    }
+
+    /// The values, and whether they are right.
+    fn block(&self, draft: &Draft, block: &Block, diags: &mut Diags) -> (Arc<Values>, bool) {
+        if let Some(unsaid) = &block.unsaid
+            && !draft.table.keys().any(|key| block.has(key))
+        {
+            return (unsaid.clone(), true);
+        }
+        let mut sound = true;
+        let mut values = Values::new();
+        for spec in &block.specs {
+            match self.param(draft, spec, diags) {
+                Ok(Some(value)) => {
+                    values.insert(spec.name.into(), value);
+                }
+                Ok(None) => {}
+                Err(Reported) => sound = false,
+            }
+        }
+        (Arc::new(values), sound)
     }
 
     /// `None` where the parameter is optional and absent.
@@ -167,7 +228,7 @@ fn unknown_param(draft: &Draft, entry: &Entry, identity: &[ParamSpec], exec: &[P
         Diag::at(&entry.key_at, message).label(format!("not a parameter of `{}`", kind.name));
     // A child may have changed the kind of a node whose parameters the parent wrote.
     if let Some(k) = draft.table.get("kind")
-        && !std::sync::Arc::ptr_eq(&k.key_at.source, &entry.key_at.source)
+        && !Arc::ptr_eq(&k.key_at.source, &entry.key_at.source)
     {
         diag = diag.related(&k.item.at, "the kind is named here");
     }
@@ -182,7 +243,7 @@ fn unknown_param(draft: &Draft, entry: &Entry, identity: &[ParamSpec], exec: &[P
     diag.suggest(did_you_mean(key, names.chain(own).chain(ports)))
 }
 
-fn own_checks(draft: &Draft, (identity, exec): &(Values, Values), diags: &mut Diags) {
+fn own_checks(draft: &Draft, identity: &Values, exec: &Values, diags: &mut Diags) {
     let mut all = identity.clone();
     all.extend(exec.clone());
     for problem in (draft.kind.check)(&all) {

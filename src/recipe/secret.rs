@@ -2,6 +2,7 @@
 //! secret is blanked in every line that is shown.
 
 use crate::base::diag::{Diag, Diags, Place, Source};
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 use toml::Spanned;
@@ -33,21 +34,27 @@ pub fn find_value(key: &str, value: &Spanned<DeValue>, spans: &mut Vec<Range<usi
     }
 }
 
-/// The text with the inside of these spans blanked, byte for byte, so that places stay right.
-pub fn masked(text: &str, offset: usize, spans: &[Range<usize>]) -> String {
-    let inside = |byte: usize| {
-        spans
-            .iter()
-            .any(|s| (s.start + offset + 1..s.end + offset - 1).contains(&byte))
-    };
-    let mut out = String::new();
-    for (i, c) in text.char_indices() {
-        match c != '\n' && inside(i) {
-            true => out.push_str(&"*".repeat(c.len_utf8())),
-            false => out.push(c),
-        }
+/// The text with the inside of these spans blanked, byte for byte, so that places stay right. Sorts the spans.
+pub fn masked<'t>(text: &'t str, offset: usize, spans: &mut [Range<usize>]) -> Cow<'t, str> {
+    if spans.is_empty() {
+        return text.into();
     }
-    out
+    spans.sort_by_key(|span| span.start);
+    let mut out = String::with_capacity(text.len());
+    let mut done = 0;
+    for span in spans {
+        let (from, to) = (span.start + offset + 1, span.end + offset - 1);
+        out.push_str(&text[done..from]);
+        for c in text[from..to].chars() {
+            match c {
+                '\n' => out.push('\n'),
+                c => out.extend(std::iter::repeat_n('*', c.len_utf8())),
+            }
+        }
+        done = to;
+    }
+    out.push_str(&text[done..]);
+    out.into()
 }
 
 pub fn report(source: &Arc<Source>, offset: usize, spans: &[Range<usize>], diags: &mut Diags) {
@@ -68,7 +75,7 @@ fn looks_secret(key: &str, value: &str) -> bool {
                 .is_some_and(|tail| tail.len() >= *rest && tail.chars().all(plain))
         })
     });
-    known || (names_a_secret(key) && looks_random(value))
+    known || (looks_random(value) && names_a_secret(key))
 }
 
 fn names_a_secret(key: &str) -> bool {

@@ -3,6 +3,10 @@
 
 use crate::base::diag::Place;
 use crate::base::value::Value;
+use std::cell::OnceCell;
+
+/// A table of more entries is searched by an index of its names.
+const SMALL: usize = 16;
 
 #[derive(Clone, Debug)]
 pub struct Item {
@@ -25,10 +29,12 @@ pub enum Shape {
     Bad,
 }
 
-/// Entries in the order they were written.
+/// Entries in the order they were written, each key once.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    pub entries: Vec<Entry>,
+    entries: Vec<Entry>,
+    /// Their places in the order of their keys; made by the first search of a large table.
+    by_key: OnceCell<Box<[u32]>>,
 }
 
 #[derive(Clone, Debug)]
@@ -89,26 +95,59 @@ impl Item {
 }
 
 impl Table {
+    pub fn new(entries: Vec<Entry>) -> Table {
+        let by_key = OnceCell::new();
+        Table { entries, by_key }
+    }
+
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub fn into_entries(self) -> Vec<Entry> {
+        self.entries
+    }
+
     pub fn get(&self, key: &str) -> Option<&Entry> {
-        self.entries.iter().find(|e| e.key == key)
+        Some(&self.entries[self.find(key)?])
+    }
+
+    /// Where the key is among the entries.
+    pub fn find(&self, key: &str) -> Option<usize> {
+        if self.entries.len() <= SMALL {
+            return self.entries.iter().position(|e| e.key == key);
+        }
+        let key_of = |place: &u32| self.entries[*place as usize].key.as_str();
+        let by_key = self.by_key.get_or_init(|| {
+            let count = u32::try_from(self.entries.len()).expect("a recipe's text is bounded");
+            let mut places: Box<[u32]> = (0..count).collect();
+            places.sort_by(|a, b| key_of(a).cmp(key_of(b)));
+            places
+        });
+        let found = by_key.binary_search_by(|place| key_of(place).cmp(key));
+        Some(by_key[found.ok()?] as usize)
     }
 
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|e| e.key.as_str())
     }
 
-    pub fn remove(&mut self, key: &str) -> Option<Entry> {
-        let i = self.entries.iter().position(|e| e.key == key)?;
-        Some(self.entries.remove(i))
+    /// Keeps the entries that `wanted` says yes to.
+    pub fn retain(&mut self, wanted: impl FnMut(&Entry) -> bool) {
+        self.by_key.take();
+        self.entries.retain(wanted);
     }
 
     /// Lays `over` onto this table: tables merge, everything else is replaced. What is new comes last.
     pub fn merge(&mut self, over: Table) {
-        for entry in over.entries {
-            let Some(mine) = self.entries.iter_mut().find(|e| e.key == entry.key) else {
+        let places: Vec<Option<usize>> = over.keys().map(|key| self.find(key)).collect();
+        self.by_key.take();
+        for (entry, place) in over.entries.into_iter().zip(places) {
+            let Some(place) = place else {
                 self.entries.push(entry);
                 continue;
             };
+            let mine = &mut self.entries[place];
             match (&mut mine.item.shape, entry.item.shape) {
                 (Shape::Table(old), Shape::Table(new)) => old.merge(new),
                 (_, shape) => {

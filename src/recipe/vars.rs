@@ -2,7 +2,6 @@
 //! `$${` is a literal `${`. Knows neither kinds nor files.
 
 use crate::base::diag::{Diag, Diags, Place};
-use crate::base::text::did_you_mean;
 use crate::recipe::tree::{Entry, Item, Shape, Table};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,17 +14,17 @@ pub struct Vars<'a> {
     diags: &'a mut Diags,
 }
 
-/// Names mentioned in strings of the table.
-pub fn mentions(table: &Table) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
+/// Adds the names mentioned in strings of the table.
+pub fn mentions(table: &Table, names: &mut BTreeSet<String>) {
     table.strings(&mut |text| {
         for part in parts(text) {
-            if let Part::Var(name) = part {
+            if let Part::Var(name) = part
+                && !names.contains(name)
+            {
                 names.insert(name.to_string());
             }
         }
     });
-    names
 }
 
 /// The table with every mention replaced. All variables are resolved, also those nobody mentions.
@@ -36,7 +35,7 @@ pub fn expand(table: Table, vars: &Table, diags: &mut Diags) -> Table {
         open: vec![],
         diags,
     };
-    for entry in &vars.table.entries {
+    for entry in vars.table.entries() {
         vars.resolve(entry);
     }
     vars.table(table)
@@ -44,13 +43,11 @@ pub fn expand(table: Table, vars: &Table, diags: &mut Diags) -> Table {
 
 impl<'a> Vars<'a> {
     fn table(&mut self, table: Table) -> Table {
-        let entries = table.entries.into_iter().map(|entry| Entry {
+        let entries = table.into_entries().into_iter().map(|entry| Entry {
             item: self.item(entry.item),
             ..entry
         });
-        Table {
-            entries: entries.collect(),
-        }
+        Table::new(entries.collect())
     }
 
     fn item(&mut self, item: Item) -> Item {
@@ -72,6 +69,9 @@ impl<'a> Vars<'a> {
     }
 
     fn string(&mut self, text: String, at: Place) -> Item {
+        if !text.contains("${") {
+            return Item::new(Shape::Str(text), at);
+        }
         let parts = parts(&text);
         if let [Part::Var(name)] = parts.as_slice() {
             let found = self.lookup(name, &at);
@@ -127,7 +127,7 @@ impl<'a> Vars<'a> {
         let Some(entry) = self.table.get(name) else {
             let place = inside(at, &format!("${{{name}}}"));
             let diag = Diag::at(&place, format!("unknown variable `{name}`"));
-            let near = did_you_mean(name, self.table.keys());
+            let near = self.diags.near(name, self.table.keys());
             self.diags.push(diag.label("not in `[vars]`").suggest(near));
             return Item::new(Shape::Bad, at.clone());
         };

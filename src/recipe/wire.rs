@@ -14,8 +14,13 @@ pub struct Wiring<'a> {
     pub drafts: &'a [Draft<'a>],
     /// All nodes.
     pub nodes: &'a Table,
-    pub dropped: &'a [(String, Place)],
+    /// By place in `nodes`: the place in `drafts`.
+    pub places: &'a [Option<usize>],
+    pub dropped: &'a BTreeMap<String, Place>,
 }
+
+/// Nodes that are offered in the place of one that does not fit.
+const OFFERED: usize = 20;
 
 impl Wiring<'_> {
     /// The edges of a node by port; what is wrong is left out and reported.
@@ -37,7 +42,7 @@ impl Wiring<'_> {
                 return inputs;
             }
         };
-        for entry in &written.entries {
+        for entry in written.entries() {
             match draft.kind.port(&entry.key) {
                 Some(port) => {
                     if let Some(edge) = self.edge(draft, port, entry, diags) {
@@ -72,17 +77,16 @@ impl Wiring<'_> {
             Some((name, output)) => (name, Some(output)),
             None => (text.as_str(), None),
         };
-        if self.nodes.get(name).is_none() {
+        let Some(node) = self.nodes.find(name) else {
             let diag = Diag::at(at, format!("unknown node `{name}`"));
-            let dropped = self.dropped.iter().find(|(dropped, _)| dropped == name);
-            diags.push(match dropped {
-                Some((_, place)) => diag.related(place, "dropped here"),
-                None => diag.suggest(did_you_mean(name, self.nodes.keys())),
+            diags.push(match self.dropped.get(name) {
+                Some(place) => diag.related(place, "dropped here"),
+                None => diag.suggest(diags.near(name, self.nodes.keys())),
             });
             return None;
-        }
+        };
         // A node whose kind is unknown is reported at its own place.
-        let place = self.drafts.iter().position(|d| d.entry.key == name)?;
+        let place = self.places[node]?;
         let output = find_output(self.drafts[place].kind, name, output, at, diags)?;
         if output.ty != port.ty {
             let (takes, gives) = (phrase(port.ty), phrase(output.ty));
@@ -93,6 +97,7 @@ impl Wiring<'_> {
                 .filter(|d| d.entry.key != draft.entry.key)
                 .filter(|d| d.kind.outputs.first().is_some_and(|o| o.ty == port.ty))
                 .map(|d| d.entry.key.as_str())
+                .take(OFFERED)
                 .collect();
             let diag = Diag::at(at, message);
             diags.push(match fitting.is_empty() {
@@ -139,7 +144,7 @@ pub fn circle(Cycle(names): &Cycle, nodes: &Table) -> Diag {
             return None;
         };
         let refers = |e: &&Entry| matches!(&e.item.shape, Shape::Str(s) if s.split('.').next() == Some(&names[0]));
-        ports.entries.iter().find(refers).map(|e| &e.item.at)
+        ports.entries().iter().find(refers).map(|e| &e.item.at)
     });
     match edge {
         Some(place) => Diag::at(place, message),

@@ -13,71 +13,81 @@ pub fn text(
     graph: &Graph,
     notes: &BTreeMap<String, String>,
 ) -> String {
-    let mut out = format!("name = {}\n", basic(name));
+    let mut out = String::from("name = ");
+    basic(&mut out, name);
     if let Some(description) = description {
-        line(&mut out, "description", &basic(description));
+        out.push_str("\ndescription = ");
+        basic(&mut out, description);
     }
+    out.push('\n');
     for node in graph.nodes() {
-        let _ = writeln!(out, "\n[node.{}]", node.name);
+        let _ = write!(out, "\n[node.{}]", node.name);
         if let Some(note) = notes.get(&node.name) {
-            line(&mut out, "description", &quoted(note));
+            out.push_str("\ndescription = ");
+            quoted(&mut out, note);
         }
-        line(&mut out, "kind", &quoted(node.kind.name));
+        let _ = write!(out, "\nkind = \"{}\"", node.kind.name);
         if !node.inputs.is_empty() {
-            let ports: Vec<String> = node
-                .inputs
-                .iter()
-                .map(|(port, edge)| {
-                    let from = &graph.node(edge.node).name;
-                    format!("{port} = {}", quoted(&format!("{from}.{}", edge.output)))
-                })
-                .collect();
-            line(&mut out, "in", &format!("{{ {} }}", ports.join(", ")));
+            out.push_str("\nin = { ");
+            for (i, (port, edge)) in node.inputs.iter().enumerate() {
+                out.push_str(if i > 0 { ", " } else { "" });
+                let from = &graph.node(edge.node).name;
+                let _ = write!(out, "{port} = \"{from}.{}\"", edge.output);
+            }
+            out.push_str(" }");
         }
         values(&mut out, &node.params);
         values(&mut out, &node.exec);
+        out.push('\n');
     }
     out
 }
 
 fn values(out: &mut String, values: &Values) {
     for (name, value) in values {
-        line(out, name, &toml(value));
+        let _ = write!(out, "\n{name} = ");
+        toml(out, value);
     }
 }
 
-fn line(out: &mut String, key: &str, value: &str) {
-    let _ = writeln!(out, "{key} = {value}");
-}
-
-fn toml(value: &Value) -> String {
+fn toml(out: &mut String, value: &Value) {
     match value {
         // Shortest text that reads back as the same float.
-        Value::Bool(_) | Value::Int(_) | Value::Float(_) => value.canon(),
-        Value::Str(s) => quoted(s),
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) => value.write_canon(out),
+        Value::Str(s) => quoted(out, s),
         Value::List(items) => {
-            let items: Vec<String> = items.iter().map(toml).collect();
-            format!("[{}]", items.join(", "))
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                out.push_str(if i > 0 { ", " } else { "" });
+                toml(out, item);
+            }
+            out.push(']');
         }
-        Value::Table(map) if map.is_empty() => "{}".into(),
+        Value::Table(map) if map.is_empty() => out.push_str("{}"),
         Value::Table(map) => {
-            let items: Vec<String> = map
-                .iter()
-                .map(|(k, v)| format!("{} = {}", basic(k), toml(v)))
-                .collect();
-            format!("{{ {} }}", items.join(", "))
+            out.push_str("{ ");
+            for (i, (key, value)) in map.iter().enumerate() {
+                out.push_str(if i > 0 { ", " } else { "" });
+                basic(out, key);
+                out.push_str(" = ");
+                toml(out, value);
+            }
+            out.push_str(" }");
         }
     }
 }
 
 /// A string where variables are replaced.
-fn quoted(text: &str) -> String {
-    basic(&text.replace("${", "$${"))
+fn quoted(out: &mut String, text: &str) {
+    match text.contains("${") {
+        true => basic(out, &text.replace("${", "$${")),
+        false => basic(out, text),
+    }
 }
 
 /// A basic string on one line.
-fn basic(text: &str) -> String {
-    let mut out = String::from("\"");
+fn basic(out: &mut String, text: &str) {
+    out.push('"');
     for c in text.chars() {
         match c {
             '"' => out.push_str("\\\""),
@@ -91,5 +101,4 @@ fn basic(text: &str) -> String {
         }
     }
     out.push('"');
-    out
 }

@@ -30,8 +30,7 @@ const MOST_HEADER: u64 = 100_000_000;
 pub fn about(store: &Store, artifact: &Artifact) -> Result<String> {
     let mut out = String::new();
     if let Some(blob) = artifact.files.iter().find(|f| f.path == "config.json") {
-        let text = std::fs::read(store.objects().path(&blob.digest))
-            .context("failed to read config.json")?;
+        let text = store.objects().read(blob)?;
         let config: Map<String, Value> =
             serde_json::from_slice(&text).context("failed to parse config.json")?;
         for name in FIELDS {

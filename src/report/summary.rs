@@ -3,6 +3,7 @@
 
 use crate::base::rows::{METRICS, Metric, Metrics};
 use crate::base::text::{bytes, dollars, duration, width};
+use crate::engine::index::Brief;
 use crate::engine::record::Record;
 use crate::engine::store::Store;
 use crate::report::metrics::{Row, rows};
@@ -17,10 +18,25 @@ const WIDE: usize = 120;
 /// A node with a record, in graph order.
 pub struct Item<'a> {
     pub node: &'a str,
-    pub record: &'a Record,
+    pub brief: &'a Brief,
     pub hit: bool,
     /// What the recipe says of the node.
     pub about: Option<&'a str>,
+}
+
+impl Item<'_> {
+    /// Read only where there are any: a table of thousands of hits is made from what the index says.
+    fn metrics(&self, store: &Store) -> Result<Vec<Metric>> {
+        match self.brief.has("metrics") {
+            true => metrics(store, &self.record(store)?),
+            false => Ok(vec![]),
+        }
+    }
+
+    fn record(&self, store: &Store) -> Result<Record> {
+        let record = store.record(&self.brief.key)?;
+        record.with_context(|| format!("the record of `{}` is gone", self.node))
+    }
 }
 
 /// The metrics that a record's outputs hold.
@@ -34,10 +50,8 @@ pub fn metrics(store: &Store, record: &Record) -> Result<Vec<Metric>> {
                 record.provenance.node, METRICS
             )
         })?;
-        let path = store.objects().path(&blob.digest);
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("failed to read {}", path.display()))?;
-        let parsed: Metrics = serde_json::from_str(&text).context("failed to parse metrics")?;
+        let text = store.objects().read(blob)?;
+        let parsed: Metrics = serde_json::from_slice(&text).context("failed to parse metrics")?;
         all.extend(parsed.metrics);
     }
     Ok(all)
@@ -47,20 +61,20 @@ pub fn metrics(store: &Store, record: &Record) -> Result<Vec<Metric>> {
 pub fn text(store: &Store, items: &[Item]) -> Result<String> {
     let mut out = String::new();
     let (evals, others): (Vec<&Item>, Vec<&Item>) =
-        items.iter().partition(|i| i.record.kind == "evaluate");
+        items.iter().partition(|i| i.brief.kind == "evaluate");
     let mut columns = vec![];
     for item in evals {
-        columns.push((item, metrics(store, item.record)?));
+        columns.push((item, item.metrics(store)?));
     }
     out += &evaluations(&columns);
     for item in others {
-        let mut shown = metrics(store, item.record)?;
+        let mut shown = item.metrics(store)?;
         shown.retain(|m| m.interval.is_some());
         if shown.is_empty() {
             continue;
         }
         let mut table = Table::new([
-            left(&format!("{} ({})", item.node, item.record.kind)),
+            left(&format!("{} ({})", item.node, item.brief.kind)),
             right("n"),
             right("value"),
         ]);
@@ -86,14 +100,14 @@ pub fn costs(items: &[Item]) -> String {
         right("cpu"),
         right("memory"),
     ];
-    let paid = items.iter().any(|i| i.record.cost.dollars > 0.0);
+    let paid = items.iter().any(|i| i.brief.cost.dollars > 0.0);
     heads.extend(paid.then(|| right("paid")));
     let mut table = Table::new(heads);
     for item in items {
-        let cost = &item.record.cost;
+        let cost = &item.brief.cost;
         let mut cells = vec![
             item.node.to_string(),
-            item.record.kind.clone(),
+            item.brief.kind.clone(),
             (if item.hit { "hit" } else { "ran" }).to_string(),
             duration(cost.seconds),
             duration(cost.cpu_seconds),
@@ -111,13 +125,13 @@ pub fn json(store: &Store, items: &[Item]) -> Result<Value> {
     for item in items {
         nodes.push(json!({
             "node": item.node,
-            "kind": item.record.kind,
+            "kind": item.brief.kind,
             "description": item.about,
-            "key": item.record.key,
+            "key": item.brief.key,
             "hit": item.hit,
-            "cost": item.record.cost,
-            "outputs": item.record.outputs,
-            "metrics": metrics(store, item.record)?,
+            "cost": item.brief.cost,
+            "outputs": item.record(store)?.outputs,
+            "metrics": item.metrics(store)?,
         }));
     }
     Ok(Value::Array(nodes))

@@ -23,6 +23,7 @@ pub fn reason(reason: &Reason) -> String {
         Reason::Revision { old, new } => format!("the kind's revision: {old} -> {new}"),
         Reason::Kind { old, new } => format!("the node's kind: {old} -> {new}"),
         Reason::Output { name } => format!("the kind's output `{name}` changed"),
+        Reason::Evicted => "its bytes were removed to make room, and are needed".into(),
         Reason::Missing { what } => {
             format!(
                 "its artifact is gone or damaged: {}",

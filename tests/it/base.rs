@@ -1,6 +1,6 @@
 //! The floor everything stands on: values, named randomness, responses, rows, text, statistics, diagnostics.
 
-use pipe::base::diag::{Diag, Diags, Place, Source};
+use pipe::base::diag::{Diag, Diags, Place, SHOWN, Source};
 use pipe::base::rng::Seed;
 use pipe::base::rows::{self, Completion, Metric, Prompt, PromptClass};
 use pipe::base::value::Value;
@@ -214,7 +214,7 @@ fn a_row_that_does_not_fit_is_named_by_its_line() {
     std::fs::write(&path, text).unwrap();
     let error = rows::read_rows::<Prompt>(folder.path()).unwrap_err();
     assert!(
-        format!("{error:#}").contains("rows.jsonl line 2"),
+        format!("{error:#}").contains("rows.jsonl: line 2"),
         "{error:#}"
     );
     std::fs::write(&path, "").unwrap();
@@ -378,6 +378,25 @@ error: third
   | ^
 ";
     assert_eq!(shown, expected);
+}
+
+#[test]
+fn as_many_as_are_shown_have_no_last_line() {
+    let source = Source::new("f", "x");
+    let shown = |count: usize, level: fn(Diag) -> Diag| {
+        let mut diags = Diags::default();
+        for i in 0..count {
+            diags.push(level(Diag::at(
+                &Place::new(&source, 0..1),
+                format!("{i:03}"),
+            )));
+        }
+        let shown = diags.finish().render(false);
+        shown.lines().last().unwrap().to_string()
+    };
+    assert_eq!(shown(SHOWN, |d| d), "  | ^");
+    assert_eq!(shown(SHOWN + 1, |d| d), "and 1 more error");
+    assert_eq!(shown(SHOWN + 2, Diag::warning), "and 2 more warnings");
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn how_a_recipe_is_written_is_in_no_key() {
         assert_eq!(ground.keys(&renamed), expected, "{name}, renamed");
         // Defaults written out and variables replaced: the recipe of a run folder is the same study.
         let loaded = ground.load(&original).unwrap();
-        assert_eq!(ground.keys(&loaded.resolved_text), before, "{name}");
+        assert_eq!(ground.keys(&loaded.resolved_text()), before, "{name}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! What people read of metrics and models: labels, values, tables of a study, parameter counts.
 
 use pipe::base::rows::{self, METRICS, Metric};
+use pipe::engine::index::Brief;
 use pipe::engine::key::Key;
 use pipe::engine::record::{Artifact, Cost, Provenance, Record};
 use pipe::engine::store::Store;
@@ -113,13 +114,13 @@ fn evaluations_are_columns_and_the_rest_follows() {
     let share = |v: f64, n| metric("defense/plain", v, n, "share");
     let mut reward = metric("held_out_reward/after", 0.5, 7, "reward");
     reward.interval = Some((0.25, 0.75));
-    let records = [
-        space.record("evaluate", vec![share(0.5, 40)]),
-        space.record("evaluate", vec![share(0.25, 20)]),
-        space.record("grpo", vec![reward, metric("loss", 0.1, 1, "nats")]),
+    let briefs = [
+        space.brief("evaluate", vec![share(0.5, 40)]),
+        space.brief("evaluate", vec![share(0.25, 20)]),
+        space.brief("grpo", vec![reward, metric("loss", 0.1, 1, "nats")]),
     ];
     let names = ["base-eval", "rl-eval", "rl"];
-    let items = items(&names, &records);
+    let items = items(&names, &briefs);
     let text = summary::text(&space.store, &items).unwrap();
     assert_eq!(
         text,
@@ -145,12 +146,12 @@ fn a_table_that_is_too_wide_is_cut_between_columns() {
     let space = Space::new();
     let mut share = metric("defense/plain", 0.5, 40, "share");
     share.interval = Some((0.374, 0.626));
-    let records: Vec<Record> = (0..9)
-        .map(|_| space.record("evaluate", vec![share.clone()]))
+    let briefs: Vec<Brief> = (0..9)
+        .map(|_| space.brief("evaluate", vec![share.clone()]))
         .collect();
     let names: Vec<String> = (0..9).map(|i| format!("n{i}-eval")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let text = summary::text(&space.store, &items(&names, &records)).unwrap();
+    let text = summary::text(&space.store, &items(&names, &briefs)).unwrap();
     assert_eq!(text.matches("measure [95 % interval]").count(), 3, "{text}");
     assert!(text.lines().all(|l| l.len() <= 120), "{text}");
     for i in 0..9 {
@@ -196,7 +197,8 @@ impl Space {
         Space { dir, store }
     }
 
-    fn record(&self, kind: &str, metrics: Vec<Metric>) -> Record {
+    /// Of a node of this kind, with a record in the store.
+    fn brief(&self, kind: &str, metrics: Vec<Metric>) -> Brief {
         let folder = tempfile::tempdir_in(self.dir.path()).unwrap();
         rows::write_metrics(folder.path(), metrics).unwrap();
         let file = folder.path().join(METRICS);
@@ -206,28 +208,36 @@ impl Space {
             digest: blob.digest.clone(),
             files: vec![blob],
         };
-        Record {
-            key: Key::parse(&"ab".repeat(32)).unwrap(),
+        let manifest = format!("kind = {kind}\n{}\n", blob_names(&artifact));
+        let record = Record {
+            key: Key::new(blake3::hash(manifest.as_bytes())),
             kind: kind.into(),
-            manifest: format!("kind = {kind}\n"),
+            manifest,
             outputs: BTreeMap::from([("metrics".into(), artifact)]),
             cost: Cost::default(),
             provenance: Provenance::default(),
             logs: vec![],
-        }
+        };
+        self.store.add_record(&record).unwrap();
+        Brief::of(&record, false)
     }
 }
 
-fn items<'a>(names: &[&'a str], records: &'a [Record]) -> Vec<Item<'a>> {
+fn blob_names(artifact: &Artifact) -> String {
+    let names = artifact.files.iter().map(|f| f.digest.to_string());
+    names.collect()
+}
+
+fn items<'a>(names: &[&'a str], briefs: &'a [Brief]) -> Vec<Item<'a>> {
     let told = |name: &str| match name {
         "base-eval" => Some("about base-eval"),
         "rl-eval" => Some("about rl-eval"),
         _ => None,
     };
-    let both = names.iter().zip(records);
-    both.map(|(node, record)| Item {
+    let both = names.iter().zip(briefs);
+    both.map(|(node, brief)| Item {
         node,
-        record,
+        brief,
         hit: false,
         about: told(node),
     })

@@ -54,12 +54,7 @@ impl Study {
     pub fn run(&self, recipe: &str) -> Ran {
         let ran = self.try_run(recipe);
         for end in &ran.outcome.nodes {
-            assert!(
-                end.record.is_some(),
-                "{} ended as {:?}",
-                end.name,
-                end.state
-            );
+            assert!(end.brief.is_some(), "{} ended as {:?}", end.name, end.state);
         }
         ran
     }
@@ -128,11 +123,14 @@ impl Ran {
         }
     }
 
-    pub fn record(&self, node: &str) -> &Record {
+    pub fn record(&self, node: &str) -> Record {
         let end = self.outcome.find(node).unwrap();
-        end.record
-            .as_ref()
+        let brief = end.brief.as_ref();
+        let key = &brief
             .unwrap_or_else(|| panic!("{node} is {:?}", end.state))
+            .key;
+        let store = Store::open(&self.root).unwrap();
+        store.record(key).unwrap().unwrap()
     }
 
     /// Output to digest.

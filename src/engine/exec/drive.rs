@@ -4,10 +4,10 @@ use super::{Exec, NodeEnd, Outcome, Ready};
 use crate::engine::event::{Counts, End, Event, State};
 use crate::engine::failure::Failure;
 use crate::engine::graph::NodeId;
+use crate::engine::index::{Brief, Index};
 use crate::engine::kind::Cpu;
 use crate::engine::plan::{self, Planned};
 use crate::engine::process::Worker;
-use crate::engine::record::Record;
 use crate::engine::verdict::Verdict;
 use std::time::{Duration, Instant};
 
@@ -28,8 +28,12 @@ impl Exec<'_> {
             return;
         }
         assert!(
-            !self.states[&id].is_final(),
-            "a final state does not change"
+            !self.states[&id].is_final()
+                || matches!(
+                    (&self.states[&id], &state),
+                    (State::Hit { .. }, State::Waiting)
+                ),
+            "a final state does not change, but for a hit whose bytes are needed and gone"
         );
         self.states.insert(id, state.clone());
         self.emit(Event::State {
@@ -51,9 +55,15 @@ impl Exec<'_> {
         self.states.values().any(|s| !s.is_final())
     }
 
-    /// Judges every waiting node whose inputs are known, and skips what hangs below a failure. One pass is enough:
-    /// nodes are in graph order.
+    /// Judges every waiting node whose inputs are known, and skips what hangs below a failure. Nodes are in graph order, so one
+    /// pass is enough, unless a node sends another one above it back.
     pub(super) fn advance(&mut self) {
+        while self.pass() {}
+    }
+
+    /// Whether a node was sent back.
+    fn pass(&mut self) -> bool {
+        let mut sent_back = false;
         let waiting: Vec<NodeId> = self
             .states
             .iter()
@@ -76,9 +86,10 @@ impl Exec<'_> {
             } else if inputs.iter().any(|i| self.states[i] == State::Interrupted) {
                 self.set(id, State::Interrupted);
             } else if inputs.iter().all(|i| self.known.contains_key(i)) {
-                self.judge(id);
+                sent_back |= self.judge(id);
             }
         }
+        sent_back
     }
 
     /// The node to blame if this one will never have outputs.
@@ -90,24 +101,43 @@ impl Exec<'_> {
         }
     }
 
-    fn judge(&mut self, id: NodeId) {
+    /// Whether nodes above it were sent back, because it runs and their bytes are gone.
+    fn judge(&mut self, id: NodeId) -> bool {
         let settled = |p: &Planned| !matches!(p.verdict, Verdict::Maybe { .. });
         let planned = match self.planned.remove(&id).filter(settled) {
             Some(planned) => planned,
             None => match self.judge.judge(id, &self.known) {
                 Ok(planned) => planned,
-                Err(error) => return self.give_up(id, &error),
+                Err(error) => {
+                    self.give_up(id, &error);
+                    return false;
+                }
             },
         };
-        let manifest = planned
-            .manifest
-            .expect("a node whose inputs are known has a manifest");
         let (reasons, resumable, resumed) = match planned.verdict {
-            Verdict::Hit(record) => return self.hit(id, *record),
+            Verdict::Hit(brief) => {
+                self.hit(id, *brief);
+                return false;
+            }
             Verdict::Run(reasons) => (reasons, false, None),
             Verdict::Resume { reasons, fraction } => (reasons, true, fraction),
             Verdict::Maybe { .. } => unreachable!("all inputs are known"),
         };
+        let evicted: Vec<NodeId> = self
+            .graph
+            .node(id)
+            .inputs
+            .values()
+            .map(|edge| edge.node)
+            .filter(|above| self.briefs[above].evicted)
+            .collect();
+        if !evicted.is_empty() {
+            evicted.into_iter().for_each(|above| self.send_back(above));
+            return true;
+        }
+        let manifest = planned
+            .manifest
+            .expect("a node whose inputs are known has a manifest");
         let key = manifest.key();
         self.set(
             id,
@@ -119,19 +149,32 @@ impl Exec<'_> {
             },
         );
         self.ready.insert(id, Ready { key, manifest });
+        false
     }
 
-    pub(super) fn hit(&mut self, id: NodeId, record: Record) {
-        self.store.remember(self.judge.plan_key(id), &record.key);
-        self.known.insert(id, plan::outputs(&record));
+    /// A hit whose bytes are needed and gone: it is decided anew, and will run.
+    pub(super) fn send_back(&mut self, id: NodeId) {
+        if self.known.remove(&id).is_some() {
+            self.briefs.remove(&id);
+            self.judge.need(id);
+            self.set(id, State::Waiting);
+        }
+    }
+
+    pub(super) fn hit(&mut self, id: NodeId, brief: Brief) {
+        let plan_key = self.judge.plan_key(id);
+        if self.judge.index().hint(plan_key).as_ref() != Some(&brief.key) {
+            self.store.remember(plan_key, &brief.key);
+        }
+        self.known.insert(id, plan::outputs(&brief));
         self.set(
             id,
             State::Hit {
-                key: record.key.clone(),
-                saved_seconds: record.cost.seconds,
+                key: brief.key.clone(),
+                saved_seconds: brief.cost.seconds,
             },
         );
-        self.records.insert(id, record);
+        self.briefs.insert(id, brief);
     }
 
     /// The store does not work: what runs may finish, nothing new starts.
@@ -209,6 +252,12 @@ impl Exec<'_> {
 
     pub(super) fn finish(mut self, started: Instant) -> Outcome {
         self.store.sources().save(&self.store.tmp());
+        self.store.seen().save(&self.store.tmp());
+        if !self.made.is_empty() {
+            let mut index = Index::open(self.store);
+            index.refresh();
+            index.save();
+        }
         let mut counts = Counts::default();
         for state in self.states.values() {
             match state {
@@ -226,7 +275,7 @@ impl Exec<'_> {
                 id,
                 name: self.name(id),
                 state,
-                record: self.records.remove(&id),
+                brief: self.briefs.remove(&id),
             })
             .collect();
         let mut outcome = Outcome {

@@ -8,10 +8,11 @@ use crate::engine::commit::{self, CommitError, Committed, Delivery, Versus};
 use crate::engine::event::{Event, State};
 use crate::engine::fault;
 use crate::engine::graph::{Node, NodeId};
+use crate::engine::index::Brief;
 use crate::engine::key::Key;
 use crate::engine::plan;
 use crate::engine::process::{self, Heard};
-use crate::engine::record::Provenance;
+use crate::engine::record::{Artifact, Provenance};
 use crate::engine::store::Lookup;
 use crate::engine::worker::{EXIT_INTERRUPTED, Message};
 use anyhow::Result;
@@ -31,23 +32,30 @@ impl<'a> Exec<'a> {
             return Ok(());
         };
         let forced = self.judge.forced(id) && !self.made.contains(&key);
-        if !forced && let Lookup::Whole(record) = self.store.lookup(&key) {
-            // Someone was faster while this node waited.
+        match self.store.lookup(&key) {
+            Lookup::Whole(record) if !forced => {
+                // Someone was faster while this node waited.
+                self.ready.remove(&id);
+                self.hit(id, Brief::of(&record, false));
+                self.advance();
+                return Ok(());
+            }
+            Lookup::Damaged(_) => self.store.quarantine_damage(&key)?,
+            Lookup::Whole(_) | Lookup::Evicted(_) | Lookup::Absent => {}
+        }
+        let Some(inputs) = self.inputs(id)? else {
             self.ready.remove(&id);
-            self.hit(id, *record);
+            self.set(id, State::Waiting);
             self.advance();
             return Ok(());
-        }
-        if matches!(self.store.lookup(&key), Lookup::Damaged(_)) {
-            self.store.quarantine_damage(&key)?;
-        }
+        };
         let earlier = if forced {
             vec![]
         } else {
             Attempt::of(self.store, &key)?
         };
         earlier.iter().for_each(Attempt::drop_outputs);
-        let (attempt, spec) = self.attempt(id, &key, tokens, &earlier)?;
+        let (attempt, spec) = self.attempt(id, &key, tokens, &earlier, &inputs)?;
         fault::point("attempt-made")?;
         let secrets = named_secrets(&self.graph.node(id).exec);
         let sender = self.sender.clone();
@@ -89,19 +97,36 @@ impl<'a> Exec<'a> {
         Ok(())
     }
 
+    /// The artifacts that a node is made from, by port, their bytes looked at. Nothing where some are gone or are not what they
+    /// were: then the nodes that make them have been sent back.
+    fn inputs(&mut self, id: NodeId) -> Result<Option<Vec<(&'static str, Artifact)>>> {
+        let mut inputs = vec![];
+        let mut whole = true;
+        for (port, edge) in self.graph.node(id).inputs.clone() {
+            // Another node may have sent the one above back since this one was ready.
+            let key = self.briefs.get(&edge.node).map(|b| b.key.clone());
+            let record = key.and_then(|key| self.store.record(&key).ok().flatten());
+            let artifact = record.and_then(|mut r| r.outputs.remove(edge.output));
+            match artifact {
+                Some(artifact) if self.store.sound(&artifact)? => inputs.push((port, artifact)),
+                _ => {
+                    self.send_back(edge.node);
+                    whole = false;
+                }
+            }
+        }
+        Ok(whole.then_some(inputs))
+    }
+
     fn attempt(
         &self,
         id: NodeId,
         key: &Key,
         threads: usize,
         earlier: &[Attempt],
+        inputs: &[(&'static str, Artifact)],
     ) -> Result<(Attempt, Spec)> {
         let node = self.graph.node(id);
-        let mut inputs = vec![];
-        for (port, edge) in &node.inputs {
-            let artifact = &self.records[&edge.node].outputs[edge.output];
-            inputs.push((*port, artifact));
-        }
         let spec = Spec {
             key: key.clone(),
             kind: node.kind.name.to_string(),
@@ -123,7 +148,7 @@ impl<'a> Exec<'a> {
             engine: std::process::id() as i32,
             started_ms: clock::now_ms(),
         };
-        Ok((Attempt::create(self.store, &spec, &inputs)?, spec))
+        Ok((Attempt::create(self.store, &spec, inputs)?, spec))
     }
 
     pub(super) fn hear<'scope>(&mut self, news: News, scope: &'scope Scope<'scope, '_>)
@@ -262,15 +287,16 @@ impl<'a> Exec<'a> {
         }
         self.made.insert(key.clone());
         self.store.remember(self.judge.plan_key(id), &key);
-        self.known.insert(id, plan::outputs(&record));
+        let brief = Brief::of(&record, false);
+        self.known.insert(id, plan::outputs(&brief));
         self.emit(Event::Committed {
             node,
             key: key.clone(),
-            outputs: plan::outputs(&record),
+            outputs: plan::outputs(&brief),
             cost: record.cost.clone(),
             reproduced: committed.versus == Versus::Same,
         });
-        self.records.insert(id, record);
+        self.briefs.insert(id, brief);
         self.set(id, State::Done { key });
         self.advance();
     }

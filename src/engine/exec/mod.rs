@@ -10,11 +10,11 @@ use crate::engine::commit::{CommitError, Committed};
 use crate::engine::event::{Event, State};
 use crate::engine::failure::Failure;
 use crate::engine::graph::{Graph, NodeId};
+use crate::engine::index::Brief;
 use crate::engine::journal::{Journal, RunInfo};
 use crate::engine::key::{Key, Manifest};
 use crate::engine::plan::{Judge, Outputs, Plan, Planned, Wanted};
 use crate::engine::process::{Heard, Worker};
-use crate::engine::record::Record;
 use crate::engine::store::Store;
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,7 +88,7 @@ impl Stop {
 pub struct Outcome {
     /// Id of the run in the store.
     pub run: String,
-    /// By node, in graph order: its final state, its record where it has one.
+    /// By node, in graph order: its final state, what its record says where it has one.
     pub nodes: Vec<NodeEnd>,
     /// What became unusable on the way: the disk is full, say.
     pub trouble: Option<String>,
@@ -98,7 +98,7 @@ pub struct NodeEnd {
     pub id: NodeId,
     pub name: String,
     pub state: State,
-    pub record: Option<Record>,
+    pub brief: Option<Brief>,
 }
 
 impl Outcome {
@@ -154,7 +154,7 @@ pub fn run(
             .map(|id| graph.node(*id).name.clone())
             .collect(),
     };
-    let journal = Journal::create(store, &info, &settings.recipes, &lines)?;
+    let journal = Journal::create(store, &info, &settings.recipes)?;
     thread::scope(|scope| {
         let (sender, news) = mpsc::channel();
         let mut exec = Exec {
@@ -176,7 +176,7 @@ pub fn run(
             ready: BTreeMap::new(),
             running: BTreeMap::new(),
             known: BTreeMap::new(),
-            records: BTreeMap::new(),
+            briefs: BTreeMap::new(),
             made: BTreeSet::new(),
             free: settings.threads.max(1),
             trouble: None,
@@ -191,6 +191,7 @@ pub fn run(
         while exec.unfinished() {
             exec.heed_stop();
             exec.start_ready();
+            exec.journal.flush();
             match news.recv_timeout(TICK) {
                 Ok(news) => exec.hear(news, scope),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -263,7 +264,7 @@ struct Exec<'a> {
     ready: BTreeMap<NodeId, Ready>,
     running: BTreeMap<NodeId, Running>,
     known: BTreeMap<NodeId, Outputs>,
-    records: BTreeMap<NodeId, Record>,
+    briefs: BTreeMap<NodeId, Brief>,
     /// Keys executed in this run: a forced twin is satisfied by them.
     made: BTreeSet<Key>,
     free: usize,

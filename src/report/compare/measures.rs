@@ -184,14 +184,14 @@ fn read(store: &Store, record: &Record) -> Result<Reading> {
     };
     let metrics = record.outputs.values().filter(|a| a.ty == "metrics");
     for file in metrics.flat_map(|a| &a.files) {
-        let path = store.objects().path(&file.digest);
+        let bytes = || store.objects().read(file);
         let of = || format!("{} of `{}`", file.path, record.provenance.node);
         if file.path == METRICS {
-            let text = std::fs::read(&path).with_context(of)?;
-            let parsed: Metrics = serde_json::from_slice(&text).with_context(of)?;
+            let parsed: Metrics =
+                serde_json::from_slice(&bytes().with_context(of)?).with_context(of)?;
             reading.metrics.extend(parsed.metrics);
         } else if file.path == VALUES {
-            reading.values = Some(rows::read_lines(&path).with_context(of)?);
+            reading.values = Some(rows::parse_lines(&bytes().with_context(of)?).with_context(of)?);
         }
     }
     Ok(reading)

@@ -32,7 +32,7 @@ use crate::report::html::samples::Samples;
 use crate::report::html::series::methods;
 use crate::report::html::study::{Item, Study};
 use crate::report::side::Side;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 
 /// Prompts whose answers the page carries, where the reader says no other number.
@@ -146,7 +146,5 @@ impl Styles {
 }
 
 fn read(store: &Store, blob: &Blob) -> Result<String> {
-    let path = store.objects().path(&blob.digest);
-    std::fs::read_to_string(&path)
-        .with_context(|| format!("failed to read {} at {}", blob.path, path.display()))
+    store.objects().read_text(blob)
 }

@@ -318,7 +318,7 @@ impl Study {
         let sources = vec![Source {
             recipe: "small".into(),
             about: loaded[0].description.clone(),
-            text: loaded[0].resolved_text.clone(),
+            text: loaded[0].resolved_text(),
         }];
         let mut study = Study {
             dir,

@@ -3,6 +3,7 @@
 
 mod claims;
 mod edges;
+mod large;
 mod layers;
 mod matrix;
 mod params;

@@ -75,8 +75,8 @@ fn a_resolved_recipe_reads_back_as_the_same_graph() {
         ("x", ""),
     ]);
     let first = accepted(files.load("r.toml", &[]));
-    let second = accepted(read(&first.resolved_text, &[]));
-    assert_eq!(second.resolved_text, first.resolved_text);
+    let second = accepted(read(&first.resolved_text(), &[]));
+    assert_eq!(second.resolved_text(), first.resolved_text());
     assert_eq!(second.name, "n ${x}");
     assert_eq!(second.notes["sft"], "why \"this\"");
     assert_eq!(first.graph.nodes().len(), 3);

@@ -1,0 +1,279 @@
+//! What the store's folders hold, packed in one file, so that a plan of thousands of hits reads one file instead of
+//! thousands. Derived: whatever is in doubt is read again from `actions/`, `objects/` and `plans/`, and the file may be
+//! deleted at any time.
+//!
+//! Each of the three folders has 256 shards. A shard is believed as long as its folder has the modification time that it had
+//! when it was read; a folder changed so shortly before that its time could stay the same is read again. Only shards that are
+//! asked for are looked at.
+//!
+//! ```text
+//! index = magic, table, check of the table, shards
+//! table = 3 x 256 x (mtime, read at, offset, length, check of the shard)
+//! ```
+
+mod brief;
+mod pack;
+mod scan;
+
+pub use brief::{Brief, Lump, Part};
+
+use crate::engine::clock;
+use crate::engine::key::{Key, PlanKey};
+use crate::engine::objects;
+use crate::engine::store::Store;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
+
+const MAGIC: &[u8; 12] = b"pipe index 1";
+const SHARDS: usize = 256;
+const ENTRY: usize = 40;
+const TABLE: usize = 3 * SHARDS * ENTRY;
+
+/// As for source files: coarser than the clock of any file system we expect.
+const RACY_NS: i64 = 2_000_000_000;
+
+/// The sharded folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Folder {
+    Actions,
+    Objects,
+    Plans,
+}
+
+impl Folder {
+    const ALL: [Folder; 3] = [Folder::Actions, Folder::Objects, Folder::Plans];
+
+    fn word(self) -> &'static str {
+        match self {
+            Folder::Actions => "actions",
+            Folder::Objects => "objects",
+            Folder::Plans => "plans",
+        }
+    }
+}
+
+type Place = (Folder, usize);
+
+/// What is known of a shard: its entries, packed (`brief` for actions, sorted digests with sizes for objects, sorted pairs for plans).
+struct Shard {
+    mtime: i64,
+    read_at: i64,
+    bytes: Vec<u8>,
+}
+
+/// A view of the store as it was when each shard was first asked for.
+pub struct Index<'a> {
+    store: &'a Store,
+    /// The packed file and its table, where they can be used.
+    packed: Option<(File, Vec<u8>)>,
+    shards: BTreeMap<Place, Shard>,
+    /// Some shard was read from its folder.
+    changed: bool,
+}
+
+impl<'a> Index<'a> {
+    pub fn open(store: &'a Store) -> Index<'a> {
+        Index {
+            store,
+            packed: open_packed(&path(store)),
+            shards: BTreeMap::new(),
+            changed: false,
+        }
+    }
+
+    /// The record of a key, without its manifest and file names. An unreadable record is absent here.
+    pub fn brief(&mut self, key: &Key) -> Option<Brief> {
+        let raw = pack::raw(key.as_str())?;
+        let bytes = self.shard((Folder::Actions, usize::from(raw[0])));
+        brief::find(bytes, &raw)
+    }
+
+    /// Whether every blob of its outputs lies in the store with its size; the bytes are looked at where a blob is used.
+    pub fn whole(&mut self, brief: &Brief) -> bool {
+        let mut blobs = brief.outputs.iter().flat_map(|o| &o.blobs);
+        blobs.all(|lump| self.has(lump))
+    }
+
+    fn has(&mut self, (raw, size): &Lump) -> bool {
+        let bytes = self.shard((Folder::Objects, usize::from(raw[0])));
+        pack::search(bytes, 40, raw).is_some_and(|entry| entry[32..] == size.to_le_bytes())
+    }
+
+    /// The key that this place had last, if it is still written down.
+    pub fn hint(&mut self, plan: &PlanKey) -> Option<Key> {
+        let raw = pack::raw(plan.as_str())?;
+        let bytes = self.shard((Folder::Plans, usize::from(raw[0])));
+        let pair = pack::search(bytes, 64, &raw)?;
+        Key::parse(&pack::hex(&pair[32..]))
+    }
+
+    /// All records, by key.
+    pub fn briefs(&mut self) -> Vec<Brief> {
+        let mut all = vec![];
+        for n in 0..SHARDS {
+            all.extend(brief::all(self.shard((Folder::Actions, n))));
+        }
+        all.sort_by(|a, b| a.key.cmp(&b.key));
+        all
+    }
+
+    /// Looks at every shard, so that the next one who opens the index finds it up to date.
+    pub fn refresh(&mut self) {
+        for folder in Folder::ALL {
+            for n in 0..SHARDS {
+                self.shard((folder, n));
+            }
+        }
+    }
+
+    /// Writes the packed file if a shard was read from its folder. It only saves time, so a store that cannot be written to is
+    /// no error.
+    pub fn save(&mut self) {
+        if !self.changed {
+            return;
+        }
+        let mut table = Vec::with_capacity(TABLE);
+        let mut blobs: Vec<u8> = vec![];
+        let start = (MAGIC.len() + TABLE + 32) as u64;
+        for folder in Folder::ALL {
+            for n in 0..SHARDS {
+                let place = (folder, n);
+                let old;
+                let (mtime, read_at, bytes) = match self.shards.get(&place) {
+                    Some(shard) => (shard.mtime, shard.read_at, &shard.bytes),
+                    None => {
+                        let entry = self.entry(place);
+                        old = entry
+                            .and_then(|e| self.packed_shard(&e))
+                            .unwrap_or_default();
+                        match entry {
+                            Some(e) => (e.mtime, e.read_at, &old),
+                            None => (0, 0, &old),
+                        }
+                    }
+                };
+                let row = Entry {
+                    mtime,
+                    read_at,
+                    offset: start + blobs.len() as u64,
+                    length: bytes.len() as u64,
+                    check: check(bytes),
+                };
+                row.write(&mut table);
+                blobs.extend(bytes);
+            }
+        }
+        let mut file = MAGIC.to_vec();
+        file.extend(&table);
+        file.extend(blake3::hash(&table).as_bytes());
+        file.extend(blobs);
+        self.changed = objects::replace(&self.store.tmp(), &path(self.store), &file).is_err();
+    }
+
+    fn shard(&mut self, place: Place) -> &[u8] {
+        if !self.shards.contains_key(&place) {
+            let shard = self.load(place);
+            self.shards.insert(place, shard);
+        }
+        &self.shards[&place].bytes
+    }
+
+    fn load(&mut self, place: Place) -> Shard {
+        let dir = scan::dir(self.store, place);
+        let Ok(meta) = fs::metadata(&dir) else {
+            return Shard {
+                mtime: 0,
+                read_at: 0,
+                bytes: vec![],
+            };
+        };
+        let mtime = meta.mtime() * 1_000_000_000 + meta.mtime_nsec();
+        let entry = self.entry(place);
+        let old = entry.and_then(|e| self.packed_shard(&e));
+        if let (Some(entry), Some(bytes)) = (entry, &old)
+            && entry.mtime == mtime
+            && entry.read_at - mtime > RACY_NS
+        {
+            return Shard {
+                mtime,
+                read_at: entry.read_at,
+                bytes: bytes.clone(),
+            };
+        }
+        self.changed = true;
+        let read_at = i64::try_from(clock::now_ns()).unwrap_or_default();
+        Shard {
+            mtime,
+            read_at,
+            bytes: scan::read(self.store, place, &old.unwrap_or_default()),
+        }
+    }
+
+    fn entry(&self, (folder, n): Place) -> Option<Entry> {
+        let (_, table) = self.packed.as_ref()?;
+        let at = (folder as usize * SHARDS + n) * ENTRY;
+        Entry::read(&table[at..at + ENTRY])
+    }
+
+    /// Nothing where the bytes are not those that were written.
+    fn packed_shard(&self, entry: &Entry) -> Option<Vec<u8>> {
+        let (file, _) = self.packed.as_ref()?;
+        if entry.offset.checked_add(entry.length)? > file.metadata().ok()?.len() {
+            return None;
+        }
+        let mut bytes = vec![0; usize::try_from(entry.length).ok()?];
+        file.read_exact_at(&mut bytes, entry.offset).ok()?;
+        (check(&bytes) == entry.check).then_some(bytes)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    mtime: i64,
+    read_at: i64,
+    offset: u64,
+    length: u64,
+    check: u64,
+}
+
+impl Entry {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend(self.mtime.to_le_bytes());
+        out.extend(self.read_at.to_le_bytes());
+        for number in [self.offset, self.length, self.check] {
+            out.extend(number.to_le_bytes());
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Option<Entry> {
+        let mut unpack = pack::Unpack(bytes);
+        Some(Entry {
+            mtime: unpack.u64()? as i64,
+            read_at: unpack.u64()? as i64,
+            offset: unpack.u64()?,
+            length: unpack.u64()?,
+            check: unpack.u64()?,
+        })
+    }
+}
+
+fn check(bytes: &[u8]) -> u64 {
+    let hash = blake3::hash(bytes);
+    pack::Unpack(hash.as_bytes()).u64().unwrap_or_default()
+}
+
+fn path(store: &Store) -> PathBuf {
+    store.root().join("memo/index")
+}
+
+fn open_packed(path: &PathBuf) -> Option<(File, Vec<u8>)> {
+    let file = File::open(path).ok()?;
+    let mut head = vec![0; MAGIC.len() + TABLE + 32];
+    file.read_exact_at(&mut head, 0).ok()?;
+    let table = head[MAGIC.len()..MAGIC.len() + TABLE].to_vec();
+    let fits =
+        head.starts_with(MAGIC) && head[MAGIC.len() + TABLE..] == *blake3::hash(&table).as_bytes();
+    fits.then_some((file, table))
+}
