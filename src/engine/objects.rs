@@ -280,6 +280,15 @@ pub fn write_new(tmp: &Path, target: &Path, bytes: &[u8]) -> io::Result<bool> {
     linked
 }
 
+/// Makes a file appear under its final name, whole and durable, replacing what was there.
+pub fn put(tmp: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = tmp.join(clock::unique());
+    write_synced(&draft, bytes)?;
+    fault::point("put-drafted")?;
+    fs::rename(&draft, target)?;
+    target.parent().map_or(Ok(()), sync_dir)
+}
+
 /// Makes a file appear under its final name, whole, replacing what was there. Not fsynced: for what can be rebuilt.
 pub fn replace(tmp: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
     let draft = tmp.join(clock::unique());

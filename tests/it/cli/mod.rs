@@ -5,6 +5,7 @@ mod check;
 mod clock;
 mod comparing;
 mod interrupt;
+mod keeping;
 mod keys;
 mod looking;
 mod manual;
