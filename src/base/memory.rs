@@ -1,8 +1,11 @@
 //! Large allocations ask the system for huge pages: weights, gradients and activations are read from end to end, and with
 //! pages of 4 KiB much of that time goes to page faults and address translation (a training step of 6 M parameters took
 //! 12 % longer). Where the system has no such pages, or gives none, nothing changes.
+//!
+//! Every thread's allocations are counted, so that a test can hold what is read from outside to a bound.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 
 /// Smaller allocations are left alone.
 const LARGE: usize = 1 << 17;
@@ -43,6 +46,7 @@ fn advise(start: *mut u8, size: usize) {
 // SAFETY: every call is the system allocator's.
 unsafe impl GlobalAlloc for HugePages {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
         // SAFETY: the caller's promise is passed on.
         let start = unsafe { System.alloc(layout) };
         advise(start, layout.size());
@@ -50,6 +54,7 @@ unsafe impl GlobalAlloc for HugePages {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
         // SAFETY: as above.
         let start = unsafe { System.alloc_zeroed(layout) };
         advise(start, layout.size());
@@ -57,6 +62,7 @@ unsafe impl GlobalAlloc for HugePages {
     }
 
     unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size as isize - layout.size() as isize);
         // SAFETY: as above.
         let start = unsafe { System.realloc(old, layout, size) };
         advise(start, size);
@@ -64,7 +70,30 @@ unsafe impl GlobalAlloc for HugePages {
     }
 
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
         // SAFETY: as above.
         unsafe { System.dealloc(start, layout) }
     }
+}
+
+thread_local! {
+    /// What this thread took and has not given back, and the most of it so far. Below zero where it gave back what another took.
+    static LIVE: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(bytes: isize) {
+    let live = LIVE.get() + bytes;
+    LIVE.set(live);
+    if live > PEAK.get() {
+        PEAK.set(live);
+    }
+}
+
+/// What it returns, and the most bytes that this thread had taken for it at once.
+pub fn peak<T>(run: impl FnOnce() -> T) -> (T, usize) {
+    let before = LIVE.get();
+    PEAK.set(before);
+    let result = run();
+    (result, usize::try_from(PEAK.get() - before).unwrap_or(0))
 }

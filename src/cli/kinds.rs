@@ -19,12 +19,19 @@ pub struct Kinds {
     /// List the scorers that reward expressions can name
     #[arg(long)]
     scorers: bool,
+    /// What is in the key of a node of each kind and what is not, as a Markdown table
+    #[arg(long, conflicts_with_all = ["name", "scorers", "json"])]
+    keys: bool,
     /// Print as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Kinds) -> Outcome {
+    if args.keys {
+        print(&keys());
+        return Ok(());
+    }
     if args.scorers {
         return list(
             args.json,
@@ -67,6 +74,32 @@ fn list(
     }
     print(&table.render());
     Ok(())
+}
+
+/// A row a kind, from the tables that the keys are made by.
+pub fn keys() -> String {
+    let names = |specs: Vec<ParamSpec>| {
+        let all: Vec<String> = specs.iter().map(|s| format!("`{}`", s.name)).collect();
+        all.join(" ")
+    };
+    let mut out = String::from("| kind | in the key | never in the key |\n|---|---|---|\n");
+    for kind in REGISTRY.0.iter().filter(|k| !k.hidden) {
+        let ports: Vec<String> = kind
+            .inputs
+            .iter()
+            .map(|p| format!("*{}*", p.name))
+            .collect();
+        let within = [ports.join(" "), names((kind.params)())];
+        let within: Vec<String> = within.into_iter().filter(|t| !t.is_empty()).collect();
+        out += &format!(
+            "| {} {} | {} | {} |\n",
+            kind.name,
+            kind.revision,
+            within.join(" "),
+            names((kind.exec)())
+        );
+    }
+    out
 }
 
 fn page(kind: &Kind) -> String {

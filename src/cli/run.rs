@@ -1,7 +1,7 @@
 //! `pipe run`: makes what is missing, shows it live, ends with the study's table.
 
 use super::{
-    Error, Outcome, RecipesArgs, StoreArgs, colour, complain, detach, print, print_json, study,
+    Error, Outcome, RecipesArgs, StoreArgs, colour, complain, detach, gc, print, print_json, study,
 };
 use crate::base::text::{count, duration, listed};
 use crate::engine::event::State;
@@ -18,6 +18,7 @@ use crate::report::words;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
 /// Run a study: make what is missing, reuse what is there, end with the table.
@@ -85,7 +86,11 @@ pub fn run(args: &Run) -> Outcome {
     if args.as_run.is_some() {
         detach::leave_terminal();
     }
-    let study = study::load_all(&args.recipes.recipes, &args.recipes.changes)?;
+    // Freeing thousands of nodes one by one, right before the process ends, takes longer than planning them.
+    let study = ManuallyDrop::new(study::load_all(
+        &args.recipes.recipes,
+        &args.recipes.changes,
+    )?);
     complain(&study.warnings.render(colour()));
     let store = study::open(&args.store)?;
     let graph = &study.graph;
@@ -105,6 +110,7 @@ pub fn run(args: &Run) -> Outcome {
     let outcome = exec::run(&store, graph, &wanted, &settings, &mut |event| {
         progress.hear(event)
     })?;
+    let outcome = ManuallyDrop::new(outcome);
 
     let notes = study.notes();
     let items: Vec<Item> = outcome
@@ -123,6 +129,17 @@ pub fn run(args: &Run) -> Outcome {
     let sharing = sharing(&study, &outcome);
     let wall = started.elapsed().as_secs_f64();
     let failure = outcome.failure();
+    let made = outcome
+        .nodes
+        .iter()
+        .any(|n| matches!(n.state, State::Done { .. }));
+    let collected = match failure.is_none() && made {
+        true => gc::after_run(&store).unwrap_or_else(|error| {
+            complain(&format!("cannot keep the store under its cap: {error:#}\n"));
+            None
+        }),
+        false => None,
+    };
     if args.json {
         print_json(&json!({
             "recipes": study.names(),
@@ -133,6 +150,7 @@ pub fn run(args: &Run) -> Outcome {
             "shared": sharing.map(|s| json!({ "nodes": s.nodes, "seconds": s.seconds })),
             "states": outcome.nodes.iter().map(|n| json!({ "node": n.name, "state": n.state })).collect::<Vec<_>>(),
             "nodes": summary::json(&store, &items)?,
+            "collected": collected.as_ref().map(|(cap, swept)| gc::collected_json(*cap, swept)),
         }));
     } else {
         print(&format!("\n{}", summary::text(&store, &items)?));
@@ -150,6 +168,9 @@ pub fn run(args: &Run) -> Outcome {
             outcome.run,
             store.root().display()
         ));
+        if let Some((cap, swept)) = &collected {
+            print(&gc::collected(*cap, swept));
+        }
     }
     match failure {
         None => Ok(()),
@@ -178,6 +199,9 @@ fn settings(args: &Run, study: &Study) -> Result<Settings, Error> {
         .map(|v| (v.label(), v.loaded.resolved_text()))
         .collect();
     settings.origins = study.origins();
+    settings.workspace = std::env::current_dir()
+        .and_then(|folder| folder.canonicalize())
+        .ok();
     Ok(settings)
 }
 

@@ -1,6 +1,6 @@
 //! `pipe show`: an artifact for reading: what a model said, and what was made of it.
 
-use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, study, tokens};
+use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, provenance, study, tokens};
 use crate::base::response;
 use crate::base::rows;
 use crate::base::text::{bytes, count, did_you_mean, duration, listed};
@@ -38,6 +38,9 @@ pub struct Show {
     /// but what it takes in must have
     #[arg(long, requires = "node", conflicts_with = "filter")]
     tokens: bool,
+    /// How the artifact came to be: binary, commit, processor, threads, times, memory, money, and all that is in its key
+    #[arg(long, requires = "node", conflicts_with_all = ["filter", "tokens"])]
+    provenance: bool,
     /// How many rows
     #[arg(short, default_value_t = 3)]
     n: usize,
@@ -60,6 +63,13 @@ pub fn run(args: &Show) -> Outcome {
     }
     let place = study::place(&study.graph, node)?;
     let record = study::record(&store, &study.graph, place.id)?;
+    if args.provenance {
+        match args.json {
+            true => print_json(&provenance::data(&record)),
+            false => print(&provenance::page(&record)),
+        }
+        return Ok(());
+    }
     let (name, artifact) = study::artifact(&study.graph, &place, &record);
     let mut out = header(&store, &record, name, artifact);
     let rows_file = artifact.files.iter().find(|f| f.path == rows::ROWS);
@@ -94,7 +104,7 @@ pub fn run(args: &Show) -> Outcome {
     } else if args.json {
         print_json(&json!({
             "node": node, "key": record.key, "output": name, "type": artifact.ty, "files": artifact.files,
-            "cost": record.cost, "made_by": record.provenance, "manifest": record.manifest,
+            "cost": record.cost, "made_by": record.provenance, "accepted": record.accepted, "adopted": record.adopted, "manifest": record.manifest,
             "metrics": summary::metrics(&store, &record)?,
         }));
         return Ok(());
@@ -179,6 +189,7 @@ fn header(store: &Store, record: &Record, output: &str, artifact: &Artifact) -> 
         count(record.cost.attempts as u64, "attempt", "attempts"),
         record.provenance.recipe
     );
+    out += &origin(record);
     for line in record
         .manifest
         .lines()
@@ -192,6 +203,26 @@ fn header(store: &Store, record: &Record, output: &str, artifact: &Artifact) -> 
             log.path,
             store.objects().path(&log.digest).display()
         );
+    }
+    out
+}
+
+/// Where the artifact of a record came from that nobody executed.
+fn origin(record: &Record) -> String {
+    let mut out = String::new();
+    if let Some(accepted) = &record.accepted {
+        out += &format!(
+            "  accepted from {}: {}\n",
+            accepted.from.short(),
+            accepted.reason
+        );
+        for change in &accepted.changes {
+            out += &format!("    although {}\n", words::reason_in_full(change));
+        }
+    }
+    if let Some(adopted) = &record.adopted {
+        let from: Vec<&str> = adopted.from.values().map(String::as_str).collect();
+        out += &format!("  adopted from {}: {}\n", listed(from), adopted.reason);
     }
     out
 }

@@ -1,12 +1,13 @@
 //! One execution of a key: its folder, what the worker is told, what earlier attempts left. Nothing in here is an
 //! artifact: a folder under `attempts/` is only ever read by attempts of the same key, and removed after the commit.
 
+use crate::base::bounded;
 use crate::base::value::Values;
 use crate::engine::key::Key;
 use crate::engine::record::Artifact;
 use crate::engine::store::{Store, names};
 use crate::engine::system::Process;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,6 +15,9 @@ use std::path::{Path, PathBuf};
 
 /// Who the worker is.
 const WORKER: &str = "worker.json";
+
+/// Larger than any `attempt.json`.
+const MOST: u64 = 64 << 20;
 
 /// `attempt.json`: everything a worker knows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -112,8 +116,24 @@ impl Attempt {
 
     pub fn spec(&self) -> Result<Spec> {
         let path = self.dir.join("attempt.json");
-        let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-        serde_json::from_slice(&bytes).with_context(|| format!("reading {}", path.display()))
+        let read = || -> Result<Spec> {
+            let bytes = bounded::read(&path, MOST)?;
+            let spec: Spec = serde_json::from_slice(&bytes)?;
+            for name in spec.inputs.keys().chain(&spec.outputs) {
+                ensure!(bounded::is_name(name), "{name:?} is no name of a folder");
+            }
+            for earlier in &spec.earlier {
+                let beside = earlier.parent() == self.dir.parent();
+                let named = earlier.file_name().and_then(|n| n.to_str());
+                ensure!(
+                    beside && named.is_some_and(bounded::is_name),
+                    "{} is no attempt beside this one",
+                    earlier.display()
+                );
+            }
+            Ok(spec)
+        };
+        read().with_context(|| format!("reading {}", path.display()))
     }
 
     /// Who the worker is, written by itself when it starts.

@@ -2,10 +2,9 @@
 
 use crate::base::value::Values;
 use crate::engine::kind::Kind;
-use petgraph::graph::DiGraph;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use std::sync::Arc;
+use std::collections::BinaryHeap;
+use std::sync::{Arc, OnceLock};
 
 /// A node's place in `Graph::nodes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,8 +26,84 @@ pub struct Node {
     pub params: Arc<Values>,
     /// Execution parameters, defaults written out.
     pub exec: Arc<Values>,
-    /// By port name.
-    pub inputs: BTreeMap<&'static str, Edge>,
+    pub inputs: Inputs,
+}
+
+/// Edges by port, in the order of the ports' names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Inputs(Vec<(&'static str, Edge)>);
+
+impl Inputs {
+    pub fn insert(&mut self, port: &'static str, edge: Edge) {
+        match self.0.binary_search_by(|(name, _)| (*name).cmp(port)) {
+            Ok(at) => self.0[at].1 = edge,
+            Err(at) => {
+                // Most nodes have one input or two.
+                self.0.reserve_exact(1);
+                self.0.insert(at, (port, edge));
+            }
+        }
+    }
+
+    pub fn get(&self, port: &str) -> Option<&Edge> {
+        self.iter().find(|(name, _)| **name == port).map(|(_, e)| e)
+    }
+
+    pub fn iter(&self) -> Entries<'_> {
+        self.0.iter().map(|(port, edge)| (port, edge))
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &&'static str> {
+        self.0.iter().map(|(port, _)| port)
+    }
+
+    pub fn values(&self) -> impl Iterator<Item = &Edge> {
+        self.0.iter().map(|(_, edge)| edge)
+    }
+
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Edge> {
+        self.0.iter_mut().map(|(_, edge)| edge)
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+type Entries<'a> = std::iter::Map<
+    std::slice::Iter<'a, (&'static str, Edge)>,
+    fn(&'a (&'static str, Edge)) -> (&'a &'static str, &'a Edge),
+>;
+
+impl<'a> IntoIterator for &'a Inputs {
+    type Item = (&'a &'static str, &'a Edge);
+    type IntoIter = Entries<'a>;
+
+    fn into_iter(self) -> Entries<'a> {
+        self.iter()
+    }
+}
+
+impl std::ops::Index<&str> for Inputs {
+    type Output = Edge;
+
+    fn index(&self, port: &str) -> &Edge {
+        self.get(port).expect("the port is connected")
+    }
+}
+
+impl FromIterator<(&'static str, Edge)> for Inputs {
+    fn from_iter<I: IntoIterator<Item = (&'static str, Edge)>>(all: I) -> Inputs {
+        let mut inputs = Inputs::default();
+        for (port, edge) in all {
+            inputs.insert(port, edge);
+        }
+        inputs
+    }
 }
 
 impl Node {
@@ -42,8 +117,8 @@ impl Node {
 #[derive(Clone)]
 pub struct Graph {
     nodes: Vec<Node>,
-    /// All nodes in the order of their names.
-    by_name: Vec<NodeId>,
+    /// All nodes in the order of their names; made by the first search.
+    by_name: OnceLock<Box<[NodeId]>>,
 }
 
 /// Names of the nodes on a cycle, first repeated at the end.
@@ -58,9 +133,15 @@ impl Graph {
 
     /// The same, and where each of the given nodes is now.
     pub fn sorted(mut nodes: Vec<Node>) -> Result<(Graph, Vec<NodeId>), Cycle> {
+        let by_name = OnceLock::new();
+        let mut edges = nodes.iter().enumerate();
+        if edges.all(|(id, node)| node.inputs.values().all(|e| e.node.0 < id)) {
+            let places = (0..nodes.len()).map(NodeId).collect();
+            return Ok((Graph { nodes, by_name }, places));
+        }
         let order = stable_order(&nodes);
         if order.len() < nodes.len() {
-            return Err(Cycle(cycle(&nodes)));
+            return Err(Cycle(cycle(&nodes, &order)));
         }
         let mut places = vec![NodeId(0); nodes.len()];
         for (new, old) in order.iter().enumerate() {
@@ -72,12 +153,10 @@ impl Graph {
             }
         }
         let mut slots: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
-        let nodes: Vec<Node> = order
+        let nodes = order
             .iter()
             .map(|old| slots[*old].take().expect("an order names each node once"))
             .collect();
-        let mut by_name: Vec<NodeId> = (0..nodes.len()).map(NodeId).collect();
-        by_name.sort_by(|a, b| nodes[a.0].name.cmp(&nodes[b.0].name));
         Ok((Graph { nodes, by_name }, places))
     }
 
@@ -116,8 +195,13 @@ impl Graph {
     /// The nodes by their names, from the first that is not before this one.
     fn from_name(&self, name: &str) -> impl Iterator<Item = NodeId> {
         let before = |id: &NodeId| self.node(*id).name.as_str() < name;
-        let start = self.by_name.partition_point(before);
-        self.by_name[start..].iter().copied()
+        let by_name = self.by_name.get_or_init(|| {
+            let mut ids: Box<[NodeId]> = self.ids().collect();
+            ids.sort_by(|a, b| self.node(*a).name.cmp(&self.node(*b).name));
+            ids
+        });
+        let start = by_name.partition_point(before);
+        by_name[start..].iter().copied()
     }
 
     /// The node and everything it needs, in order.
@@ -161,36 +245,36 @@ fn stable_order(nodes: &[Node]) -> Vec<usize> {
     order
 }
 
-/// The names on the first cycle, the first repeated at the end.
-fn cycle(nodes: &[Node]) -> Vec<String> {
-    let mut graph: DiGraph<usize, ()> = DiGraph::new();
-    let ids: Vec<_> = (0..nodes.len()).map(|i| graph.add_node(i)).collect();
-    for (i, node) in nodes.iter().enumerate() {
-        for edge in node.inputs.values() {
-            graph.add_edge(ids[edge.node.0], ids[i], ());
-        }
+/// The names on a cycle, the first repeated at the end, where `order` has not all nodes: those of the cycle that the walk
+/// up from the first such node comes into.
+fn cycle(nodes: &[Node], order: &[usize]) -> Vec<String> {
+    let mut left = vec![true; nodes.len()];
+    for ordered in order {
+        left[*ordered] = false;
     }
-    let component = petgraph::algo::tarjan_scc(&graph)
-        .into_iter()
-        .find(|c| c.len() > 1 || graph.contains_edge(c[0], c[0]))
-        .expect("a graph without an order has a cycle");
-    let inside: BTreeSet<usize> = component.iter().map(|i| graph[*i]).collect();
-    // Walk from the first declared node along the smallest edge inside the component until a node repeats.
-    let mut path: Vec<usize> = inside.first().copied().into_iter().collect();
-    let mut steps = vec![None; nodes.len()];
-    loop {
-        let here = path[path.len() - 1];
-        steps[here] = Some(path.len() - 1);
-        let mut inputs = nodes[here].inputs.values().map(|e| e.node.0);
-        let next = inputs
-            .find(|n| inside.contains(n))
-            .expect("every node of a cycle has one of it above");
-        if let Some(start) = steps[next] {
-            let names = path[start..].iter().rev();
-            let mut names: Vec<String> = names.map(|n| nodes[*n].name.clone()).collect();
-            names.push(names[0].clone());
-            return names;
-        }
-        path.push(next);
+    // Whoever is left waits for an input that is left.
+    let above = |node: usize| {
+        let mut inputs = nodes[node].inputs.values().map(|e| e.node.0);
+        inputs
+            .find(|n| left[*n])
+            .expect("a node that is left waits")
+    };
+    let mut here = left.iter().position(|l| *l).expect("a node is left");
+    let mut seen = vec![false; nodes.len()];
+    while !seen[here] {
+        seen[here] = true;
+        here = above(here);
     }
+    let mut circle = vec![here];
+    let mut next = above(here);
+    while next != here {
+        circle.push(next);
+        next = above(next);
+    }
+    let first = (0..circle.len()).min_by_key(|i| circle[*i]).unwrap_or(0);
+    circle.rotate_left(first);
+    let names = circle.iter().rev();
+    let mut names: Vec<String> = names.map(|n| nodes[*n].name.clone()).collect();
+    names.push(names[0].clone());
+    names
 }

@@ -1,12 +1,13 @@
 //! A run on disk: what was asked (`run.json`, recipes) and what happened (`events.jsonl`), readable back
 //! whatever killed the writer. Times of events live here.
 
+use crate::base::bounded;
 use crate::engine::clock;
 use crate::engine::event::{Event, PlannedNode};
 use crate::engine::fault;
 use crate::engine::store::{Store, names};
 use crate::engine::system::Process;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,6 +15,8 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+/// Larger than the events of any run.
+const MOST: u64 = 1 << 30;
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 const ALIVE: &str = "alive";
 
@@ -29,6 +32,9 @@ pub struct RunInfo {
     /// Who runs it; absent in runs of older versions.
     #[serde(default)]
     pub engine: Option<Process>,
+    /// The folder it was called in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -149,6 +155,7 @@ pub fn runs(store: &Store) -> Result<Vec<String>> {
 
 /// What was asked of a run.
 pub fn info(store: &Store, id: &str) -> Result<RunInfo> {
+    ensure!(bounded::is_name(id), "{id:?} is no run");
     json(store.runs().join(id).join("run.json"))
 }
 
@@ -159,23 +166,26 @@ pub fn folder(store: &Store, id: &str) -> PathBuf {
 
 /// Events and the number of unreadable lines, of a run that may be going on.
 pub fn events(store: &Store, id: &str) -> Result<(Vec<Stamped>, usize)> {
+    ensure!(bounded::is_name(id), "{id:?} is no run");
     let path = store.runs().join(id).join("events.jsonl");
-    match fs::read(&path) {
-        // Killed before it began to write.
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok((vec![], 0)),
-        read => Ok(parse(
-            &read.with_context(|| format!("reading {}", path.display()))?,
-        )),
+    if !path.exists() {
+        return Ok((vec![], 0)); // Killed before it began to write.
     }
+    let text = bounded::read(&path, MOST).with_context(|| format!("reading {}", path.display()))?;
+    Ok(parse(&text))
 }
 
 /// Whether the engine of this run still lives: it holds a lock as long as it does.
 pub fn alive(store: &Store, id: &str) -> bool {
+    if !bounded::is_name(id) {
+        return false;
+    }
     File::open(store.runs().join(id).join(ALIVE))
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
 }
 
 pub fn read(store: &Store, id: &str) -> Result<Run> {
+    ensure!(bounded::is_name(id), "{id:?} is no run");
     let dir = store.runs().join(id);
     let info: RunInfo = json(dir.join("run.json"))?;
     let mut recipes = vec![];
@@ -201,8 +211,8 @@ pub fn read(store: &Store, id: &str) -> Result<Run> {
 }
 
 /// A line without its end is the torn tail of a killed run and is dropped; another bad line is counted and passed over: the rest
-/// of a run does not become untrue by it.
-fn parse(bytes: &[u8]) -> (Vec<Stamped>, usize) {
+/// of a run does not become untrue by it. Returns how many there were.
+pub fn parse(bytes: &[u8]) -> (Vec<Stamped>, usize) {
     let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
     let lines = bytes[..whole].split(|b| *b == b'\n');
     let (mut events, mut unreadable) = (vec![], 0);
@@ -216,6 +226,7 @@ fn parse(bytes: &[u8]) -> (Vec<Stamped>, usize) {
 }
 
 fn json<T: serde::de::DeserializeOwned>(path: PathBuf) -> Result<T> {
-    let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    let bytes =
+        bounded::read(&path, MOST).with_context(|| format!("reading {}", path.display()))?;
     serde_json::from_slice(&bytes).with_context(|| format!("reading {}", path.display()))
 }

@@ -15,7 +15,8 @@
 use crate::base::value::{Value, Values};
 use crate::engine::kind::{Kind, Type};
 use crate::engine::params::Ty;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
 const ACTION: &str = "pipe action v1";
@@ -24,9 +25,18 @@ const PLAN: &str = "pipe plan v1";
 macro_rules! hex_name {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
         #[serde(transparent)]
         pub struct $name(String);
+
+        // It becomes part of a path, so what is no hash is refused where it is read.
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                let named = $name::parse(&text);
+                named.ok_or_else(|| D::Error::custom("a hash is 64 hexadecimal digits"))
+            }
+        }
 
         impl $name {
             pub fn new(hash: blake3::Hash) -> $name {
@@ -78,43 +88,105 @@ pub struct Manifest {
     text: String,
 }
 
+/// A manifest without its inputs, which are known last: what stands before them and after them.
+pub struct Stem {
+    kind: &'static Kind,
+    before: String,
+    after: String,
+}
+
+impl Stem {
+    /// `sources`: by parameter, what stands for the contents of its paths.
+    pub fn new(kind: &'static Kind, params: &Values, sources: &BTreeMap<String, String>) -> Stem {
+        let mut before = Lines::default();
+        before.line("kind", "", |text| text.push_str(kind.name));
+        before.line("revision", "", |text| {
+            text.push_str(&kind.revision.to_string())
+        });
+        for (name, value) in params {
+            if !sources.contains_key(name) {
+                before.line("param", name, |text| value.write_canon(text));
+            }
+        }
+        for (name, value) in sources {
+            before.line("source", name, |text| text.push_str(value));
+        }
+        let mut outputs: Vec<(&str, Type)> = kind.outputs.iter().map(|o| (o.name, o.ty)).collect();
+        outputs.sort();
+        let mut after = Lines::default();
+        for (name, ty) in outputs {
+            after.line("output", name, |text| text.push_str(ty.word()));
+        }
+        Stem {
+            kind,
+            before: before.text,
+            after: after.text,
+        }
+    }
+
+    /// `inputs`: by port, in order, what stands for the content of the input.
+    pub fn with<'c>(&self, inputs: impl Iterator<Item = (&'static str, &'c str)>) -> Manifest {
+        let mut lines = Lines {
+            text: String::with_capacity(self.before.len() + self.after.len() + 128),
+        };
+        lines.text.push_str(&self.before);
+        for (port, content) in inputs {
+            let port = self
+                .kind
+                .port(port)
+                .expect("a resolved node has only ports of its kind");
+            lines.line("input", port.name, |text| {
+                text.push_str(port.ty.word());
+                text.push(' ');
+                text.push_str(content);
+            });
+        }
+        lines.text.push_str(&self.after);
+        Manifest { text: lines.text }
+    }
+}
+
+#[derive(Default)]
+struct Lines {
+    text: String,
+}
+
+impl Lines {
+    fn line(&mut self, section: &str, name: &str, value: impl FnOnce(&mut String)) {
+        let text = &mut self.text;
+        let start = text.len();
+        text.push_str(section);
+        if !name.is_empty() {
+            text.push(' ');
+            text.push_str(name);
+        }
+        text.push_str(" = ");
+        value(text);
+        assert!(
+            !text[start..].contains('\n') && !name.contains(' '),
+            "a manifest has one line per fact"
+        );
+        text.push('\n');
+    }
+}
+
 impl Manifest {
-    /// `sources`: by parameter, what stands for the contents of its paths; `inputs`: by port, what stands for the
-    /// content of the input.
+    /// `inputs`: by port, what stands for the content of the input.
     pub fn new(
-        kind: &Kind,
+        kind: &'static Kind,
         params: &Values,
         sources: &BTreeMap<String, String>,
         inputs: &BTreeMap<&'static str, String>,
     ) -> Manifest {
-        let mut text = format!("kind = {}\nrevision = {}\n", kind.name, kind.revision);
-        let mut line = |section: &str, name: &str, value: &str| {
-            assert!(
-                !value.contains('\n') && !name.contains([' ', '\n']),
-                "a manifest has one line per fact"
-            );
-            text.push_str(&format!("{section} {name} = {value}\n"));
-        };
-        for (name, value) in params {
-            if !sources.contains_key(name) {
-                line("param", name, &value.canon());
-            }
-        }
-        for (name, value) in sources {
-            line("source", name, value);
-        }
-        for (port, content) in inputs {
-            let ty = kind
-                .port(port)
-                .expect("a resolved node has only ports of its kind")
-                .ty;
-            line("input", port, &format!("{} {content}", ty.word()));
-        }
-        let outputs: BTreeMap<&str, Type> = kind.outputs.iter().map(|o| (o.name, o.ty)).collect();
-        for (name, ty) in outputs {
-            line("output", name, ty.word());
-        }
-        Manifest { text }
+        let inputs = inputs
+            .iter()
+            .map(|(port, content)| (*port, content.as_str()));
+        Stem::new(kind, params, sources).with(inputs)
+    }
+
+    /// One that was written down.
+    pub fn from_text(text: &str) -> Manifest {
+        Manifest { text: text.into() }
     }
 
     pub fn text(&self) -> &str {

@@ -1,10 +1,12 @@
 //! Blobs and folders of blobs: hashing, putting files into `objects/`, laying them out again. Knows no nodes.
 
+use crate::base::bounded;
 use crate::engine::clock;
 use crate::engine::fault;
 use crate::engine::key::Digest;
 use anyhow::{Context, Result, bail, ensure};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -15,11 +17,22 @@ const TREE: &str = "pipe tree v1";
 /// A file of a committed folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blob {
-    /// Relative, `/` between the parts.
+    /// Relative, `/` between the parts, and never out of the folder.
+    #[serde(deserialize_with = "inner_path")]
     pub path: String,
     pub size: u64,
     pub exec: bool,
     pub digest: Digest,
+}
+
+fn inner_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let path = String::deserialize(deserializer)?;
+    match bounded::is_inner(&path) {
+        true => Ok(path),
+        false => Err(D::Error::custom(format!(
+            "{path:?} is no path inside an artifact"
+        ))),
+    }
 }
 
 /// The digest of a folder: over its files' paths, exec bits, sizes and digests, sorted by path.
@@ -39,6 +52,11 @@ pub fn tree_digest(blobs: &[Blob]) -> Digest {
 /// are an error, like everything that is neither a file nor a folder.
 pub fn walk(root: &Path, follow: bool) -> Result<Vec<(String, PathBuf)>> {
     let mut found = vec![];
+    if !follow {
+        let meta = fs::symlink_metadata(root);
+        let meta = meta.with_context(|| format!("reading {}", root.display()))?;
+        ensure!(meta.is_dir(), "{} is a link, not a folder", root.display());
+    }
     walk_into(root, String::new(), follow, 0, &mut found)?;
     found.sort();
     Ok(found)
@@ -192,11 +210,7 @@ impl Objects {
     pub fn link(&self, blobs: &[Blob], into: &Path) -> Result<()> {
         fs::create_dir_all(into).with_context(|| format!("creating {}", into.display()))?;
         for blob in blobs {
-            let at = into.join(&blob.path);
-            if let Some(parent) = at.parent() {
-                fs::create_dir_all(parent)
-                    .with_context(|| format!("creating {}", parent.display()))?;
-            }
+            let at = place(into, blob)?;
             std::os::unix::fs::symlink(self.path(&blob.digest), &at)
                 .with_context(|| format!("linking {}", at.display()))?;
         }
@@ -207,11 +221,7 @@ impl Objects {
     pub fn copy(&self, blobs: &[Blob], into: &Path) -> Result<()> {
         fs::create_dir_all(into).with_context(|| format!("creating {}", into.display()))?;
         for blob in blobs {
-            let at = into.join(&blob.path);
-            if let Some(parent) = at.parent() {
-                fs::create_dir_all(parent)
-                    .with_context(|| format!("creating {}", parent.display()))?;
-            }
+            let at = place(into, blob)?;
             fs::copy(self.path(&blob.digest), &at)
                 .with_context(|| format!("writing {}", at.display()))?;
             let mode = if blob.exec { 0o755 } else { 0o644 };
@@ -226,6 +236,31 @@ impl Objects {
         }
         Ok(())
     }
+}
+
+/// Where a blob goes below a folder, the folders on the way made. Nothing on the way may be a link, which could lead anywhere.
+fn place(into: &Path, blob: &Blob) -> Result<PathBuf> {
+    let path = &blob.path;
+    ensure!(
+        bounded::is_inner(path),
+        "{path:?} is no path inside an artifact"
+    );
+    let mut at = into.to_path_buf();
+    for part in path.split('/') {
+        if at != into {
+            match fs::create_dir(&at) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                other => other.with_context(|| format!("creating {}", at.display()))?,
+            }
+        }
+        at.push(part);
+        ensure!(
+            !at.is_symlink(),
+            "{} is a link: it may lead anywhere",
+            at.display()
+        );
+    }
+    Ok(at)
 }
 
 /// Makes a file appear under its final name, whole and durable, unless the name is taken: then false. `tmp` is a folder
@@ -243,6 +278,15 @@ pub fn write_new(tmp: &Path, target: &Path, bytes: &[u8]) -> io::Result<bool> {
         sync_dir(dir)?;
     }
     linked
+}
+
+/// Makes a file appear under its final name, whole and durable, replacing what was there.
+pub fn put(tmp: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = tmp.join(clock::unique());
+    write_synced(&draft, bytes)?;
+    fault::point("put-drafted")?;
+    fs::rename(&draft, target)?;
+    target.parent().map_or(Ok(()), sync_dir)
 }
 
 /// Makes a file appear under its final name, whole, replacing what was there. Not fsynced: for what can be rebuilt.
@@ -283,6 +327,11 @@ fn walk_into(
             bail!("{} has a name that is not UTF-8", path.display());
         };
         let relative = format!("{prefix}{name}");
+        // What is stored is laid out again, and maybe on another system.
+        ensure!(
+            follow || bounded::is_inner(&relative),
+            "{relative:?} cannot be the name of a stored file"
+        );
         let meta = if follow {
             fs::metadata(&path)
         } else {

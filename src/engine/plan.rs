@@ -7,7 +7,7 @@ use crate::engine::event::PlannedNode;
 use crate::engine::graph::{Edge, Graph, Node, NodeId};
 use crate::engine::history::{History, changes};
 use crate::engine::index::{Brief, Index};
-use crate::engine::key::{self, Digest, Key, Manifest, PlanKey};
+use crate::engine::key::{self, Digest, Key, Manifest, PlanKey, Stem};
 use crate::engine::kind::Kind;
 use crate::engine::record::{Cost, Record};
 use crate::engine::store::{Lookup, Store};
@@ -30,8 +30,9 @@ pub struct Wanted {
 pub struct Planned {
     pub id: NodeId,
     pub plan_key: PlanKey,
-    /// Known as soon as the content of every input is.
+    /// Known as soon as the content of every input is, as is the key, which is its hash.
     pub manifest: Option<Manifest>,
+    pub key: Option<Key>,
     pub verdict: Verdict,
     /// The key of the earlier record that the reasons compare with.
     pub compared: Option<Key>,
@@ -70,7 +71,7 @@ impl Expected {
 
 impl Planned {
     pub fn key(&self) -> Option<Key> {
-        self.manifest.as_ref().map(Manifest::key)
+        self.key.clone()
     }
 
     pub fn line(&self, graph: &Graph) -> PlannedNode {
@@ -80,7 +81,7 @@ impl Planned {
             kind: node.kind.name.to_string(),
             verdict: self.verdict.word().to_string(),
             reasons: self.verdict.reasons().to_vec(),
-            key: self.key(),
+            key: self.key.clone(),
             expected_seconds: self.expected.map(|e| e.seconds),
             expected_dollars: self.expected.map(|e| e.dollars),
         }
@@ -124,7 +125,7 @@ pub struct Judge<'a> {
     graph: &'a Graph,
     fresh: BTreeSet<NodeId>,
     selected: Vec<NodeId>,
-    plan_keys: BTreeMap<NodeId, PlanKey>,
+    stems: BTreeMap<NodeId, (Stem, PlanKey)>,
     /// By node, by parameter: what stands for the contents of its paths; only nodes that have any. Read once, so that a plan is
     /// of one moment.
     sources: BTreeMap<NodeId, BTreeMap<String, String>>,
@@ -148,7 +149,7 @@ impl<'a> Judge<'a> {
             graph,
             fresh: wanted.fresh.clone(),
             selected,
-            plan_keys: BTreeMap::new(),
+            stems: BTreeMap::new(),
             sources: BTreeMap::new(),
             // Who names a node wants its artifact.
             needed: RefCell::new(wanted.only.iter().copied().collect()),
@@ -166,19 +167,19 @@ impl<'a> Judge<'a> {
                     sources(store, node).with_context(|| format!("node `{}`", node.name))?;
                 judge.sources.insert(id, sources);
             }
+            let stem = Stem::new(node.kind, &node.params, judge.sources(id));
             let plan_key =
-                |edge: &Edge| format!("plan:{}.{}", judge.plan_keys[&edge.node], edge.output);
-            let inputs = node
+                |edge: &Edge| format!("plan:{}.{}", judge.plan_key(edge.node), edge.output);
+            let inputs: Vec<(&'static str, String)> = node
                 .inputs
                 .iter()
-                .map(|(port, edge)| (*port, plan_key(edge)));
-            let manifest = Manifest::new(
-                node.kind,
-                &node.params,
-                judge.sources(id),
-                &inputs.collect(),
-            );
-            judge.plan_keys.insert(id, manifest.plan_key());
+                .map(|(port, edge)| (*port, plan_key(edge)))
+                .collect();
+            let inputs = inputs
+                .iter()
+                .map(|(port, content)| (*port, content.as_str()));
+            let plan_key = stem.with(inputs).plan_key();
+            judge.stems.insert(id, (stem, plan_key));
         }
         store.sources().save(&store.tmp());
         Ok(judge)
@@ -194,7 +195,7 @@ impl<'a> Judge<'a> {
     }
 
     pub fn plan_key(&self, id: NodeId) -> &PlanKey {
-        &self.plan_keys[&id]
+        &self.stems[&id].1
     }
 
     /// The contents that the node's path parameters had when the plan was made.
@@ -257,7 +258,7 @@ impl<'a> Judge<'a> {
     /// `known`: the outputs of the nodes that have theirs.
     pub fn judge(&self, id: NodeId, known: &BTreeMap<NodeId, Outputs>) -> Result<Planned> {
         let node = self.graph.node(id);
-        let mut inputs = BTreeMap::new();
+        let mut inputs = vec![];
         let mut after = BTreeSet::new();
         for (port, edge) in &node.inputs {
             match known.get(&edge.node) {
@@ -268,20 +269,21 @@ impl<'a> Judge<'a> {
                             node.name
                         )
                     })?;
-                    inputs.insert(*port, digest.to_string());
+                    inputs.push((*port, digest.as_str()));
                 }
                 None => {
                     after.insert(edge.node);
                 }
             }
         }
-        let manifest = Manifest::new(node.kind, &node.params, self.sources(id), &inputs);
+        let manifest = self.stems[&id].0.with(inputs.into_iter());
         if !after.is_empty() {
             let expected = self.expected(node, id, &manifest);
             return Ok(Planned {
                 id,
-                plan_key: self.plan_keys[&id].clone(),
+                plan_key: self.stems[&id].1.clone(),
                 manifest: None,
+                key: None,
                 verdict: Verdict::Maybe {
                     after: after.into_iter().collect(),
                 },
@@ -324,8 +326,9 @@ impl<'a> Judge<'a> {
         let key = manifest.key();
         let mut planned = Planned {
             id,
-            plan_key: self.plan_keys[&id].clone(),
-            manifest: None,
+            plan_key: self.stems[&id].1.clone(),
+            manifest: Some(manifest),
+            key: Some(key.clone()),
             verdict: Verdict::Run(vec![Reason::NeverRun]),
             compared: None,
             expected: None,
@@ -341,7 +344,6 @@ impl<'a> Judge<'a> {
             Found::Whole(brief) | Found::Evicted(brief) => {
                 planned.expected = Some(Expected::default());
                 planned.verdict = Verdict::Hit(Box::new(brief));
-                planned.manifest = Some(manifest);
                 return Ok(planned);
             }
             Found::Damaged(what) => {
@@ -351,17 +353,17 @@ impl<'a> Judge<'a> {
                 vec![Reason::Missing { what }]
             }
             Found::Absent => {
+                let text = planned.manifest.as_ref().map_or("", Manifest::text);
                 let history = self.history();
-                let own = history.nearest(node.kind.name, node.plain_name(), manifest.text());
+                let own = history.nearest(node.kind.name, node.plain_name(), text);
                 // Another node of the same kind says how long it may take, but is no reason for anything.
                 let alike = || history.newest(node.kind.name).map(|b| b.cost.clone());
                 let cost = own.as_ref().map(|r| r.cost.clone()).or_else(alike);
                 planned.expected = cost.map(|c| Expected::of(&c));
                 planned.compared = own.as_ref().map(|r| r.key.clone());
-                self.against(node, own.as_deref(), &manifest)
+                self.against(node, own.as_deref(), text)
             }
         };
-        planned.manifest = Some(manifest);
         let attempts = if self.forced(id) {
             vec![]
         } else {
@@ -383,9 +385,9 @@ impl<'a> Judge<'a> {
         Ok(planned)
     }
 
-    fn against(&self, node: &Node, earlier: Option<&Record>, new: &Manifest) -> Vec<Reason> {
+    fn against(&self, node: &Node, earlier: Option<&Record>, new: &str) -> Vec<Reason> {
         if let Some(earlier) = earlier {
-            return changes(&earlier.manifest, new.text());
+            return changes(&earlier.manifest, new);
         }
         match self.history().named(node.plain_name()) {
             Some(other) => {
@@ -400,7 +402,7 @@ impl<'a> Judge<'a> {
 
     /// For a node whose inputs are not known: what it took at this place, else what the nearest took.
     fn expected(&self, node: &Node, id: NodeId, manifest: &Manifest) -> Option<Expected> {
-        let hinted = self.index().hint(&self.plan_keys[&id]);
+        let hinted = self.index().hint(&self.stems[&id].1);
         if let Some(brief) = hinted.and_then(|key| self.index().brief(&key)) {
             return Some(Expected::of(&brief.cost));
         }

@@ -5,11 +5,15 @@
 //! format                       the version of this layout
 //! objects/ab/DIGEST            blobs, read-only
 //! actions/ab/KEY.json          records: the only commit point, create-only
+//! actions/ab/KEY.evicted       the blobs of this record were removed on purpose
 //! plans/ab/PLANKEY             hint: the key this place of a graph had last
 //! attempts/KEY12-N/            out/NAME/ in/PORT/ resume/ logs/ attempt.json
 //! runs/ID/                     recipes, events.jsonl
 //! locks/KEY                    flock of whoever executes this key; the file itself means nothing
 //! memo/                        digests of source files and of used objects, the index: all rebuildable
+//! pins/NAME.json               records to be kept, named by somebody
+//! workspaces/ID.json           folders that runs were called in
+//! settings.toml                the cap
 //! quarantine/ tmp/
 //! ```
 
@@ -29,7 +33,7 @@ use std::sync::{Mutex, MutexGuard};
 /// The layout this binary reads and writes.
 pub const FORMAT: u32 = 1;
 
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 11] = [
     "objects",
     "actions",
     "plans",
@@ -37,8 +41,10 @@ const FOLDERS: [&str; 9] = [
     "runs",
     "locks",
     "memo",
+    "pins",
     "quarantine",
     "tmp",
+    "workspaces",
 ];
 
 /// Ending of the mark beside a record whose blobs were removed to make room.

@@ -2,9 +2,10 @@
 //! Knows that a part has a recipe's name and axes, for telling namesakes apart; not what either means.
 
 use crate::base::claim::Axes;
-use crate::engine::graph::{Edge, Graph, Node, NodeId};
+use crate::base::value::Value;
+use crate::engine::graph::{Graph, Inputs, Node, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 pub struct Part<'a> {
     pub recipe: &'a str,
@@ -29,9 +30,9 @@ struct Occurrence<'a> {
 pub fn union(parts: &[Part]) -> Union {
     let mut merged: Vec<Node> = vec![];
     let mut occurrences: Vec<Vec<Occurrence>> = vec![];
-    let mut known: BTreeMap<[u8; 32], NodeId> = BTreeMap::new();
+    // By the hash of what they are; those of one hash stand together.
+    let mut known: BTreeSet<(u64, usize)> = BTreeSet::new();
     let mut places = vec![];
-    let mut text = String::new();
     for (part, from) in parts.iter().enumerate() {
         let mut own: Vec<NodeId> = Vec::with_capacity(from.graph.nodes().len());
         for node in from.graph.nodes() {
@@ -39,9 +40,13 @@ pub fn union(parts: &[Part]) -> Union {
             for edge in inputs.values_mut() {
                 edge.node = own[edge.node.0];
             }
-            identity(&mut text, node, &inputs);
-            let hash = *blake3::hash(text.as_bytes()).as_bytes();
-            let id = *known.entry(hash).or_insert_with(|| {
+            let hash = hash(node, &inputs);
+            let equals = known.range((hash, 0)..=(hash, usize::MAX));
+            let mut equals = equals.map(|(_, id)| *id);
+            let id = equals.find(|id| same(&merged[*id], node, &inputs));
+            let id = NodeId(id.unwrap_or(merged.len()));
+            if id.0 == merged.len() {
+                known.insert((hash, id.0));
                 merged.push(Node {
                     name: String::new(),
                     kind: node.kind,
@@ -50,8 +55,7 @@ pub fn union(parts: &[Part]) -> Union {
                     inputs,
                 });
                 occurrences.push(Vec::with_capacity(1));
-                NodeId(merged.len() - 1)
-            });
+            }
             let name = &node.name;
             occurrences[id.0].push(Occurrence { part, name });
             own.push(id);
@@ -70,18 +74,26 @@ pub fn union(parts: &[Part]) -> Union {
 }
 
 /// What makes two nodes of different graphs one.
-fn identity(text: &mut String, node: &Node, inputs: &BTreeMap<&'static str, Edge>) {
-    text.clear();
-    text.push_str(node.kind.name);
+fn same(known: &Node, node: &Node, inputs: &Inputs) -> bool {
+    known.kind.name == node.kind.name && known.params == node.params && known.inputs == *inputs
+}
+
+/// Equal for nodes that are the same.
+fn hash(node: &Node, inputs: &Inputs) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    node.kind.name.hash(&mut hasher);
     for (name, value) in node.params.iter() {
-        text.push('\n');
-        text.push_str(name);
-        text.push_str(" = ");
-        value.write_canon(text);
+        name.hash(&mut hasher);
+        match value {
+            Value::Str(text) => text.hash(&mut hasher),
+            Value::Int(i) => i.hash(&mut hasher),
+            value => value.canon().hash(&mut hasher),
+        }
     }
     for (port, edge) in inputs {
-        let _ = write!(text, "\nin {port} = {} {}", edge.node.0, edge.output);
+        (port, edge.node, edge.output).hash(&mut hasher);
     }
+    hasher.finish()
 }
 
 /// A name for every node of the union, all different: plain where that is enough, with axes where these are, and with the

@@ -1,5 +1,6 @@
 //! Prompts from a file of somebody else's: CSV, TSV or JSONL, with the column names that public sets use.
 
+use crate::base::bounded;
 use crate::base::rows::{self, Prompt, PromptClass};
 use crate::base::text::did_you_mean;
 use crate::base::value::Values;
@@ -201,8 +202,12 @@ pub fn import(path: &Path, p: &Params) -> Result<Vec<Prompt>> {
     Ok(prompts)
 }
 
+/// The largest file, in bytes, and how many columns it may have: every row has a cell for each.
+const MOST_BYTES: u64 = 1 << 30;
+const MOST_COLUMNS: usize = 1000;
+
 /// A file as text cells.
-struct Table {
+pub struct Table {
     columns: Vec<String>,
     rows: Vec<Vec<String>>,
 }
@@ -228,8 +233,13 @@ impl Table {
 }
 
 fn read_table(path: &Path) -> Result<Table> {
-    let bytes = std::fs::read(path)?;
-    let text = std::str::from_utf8(&bytes)
+    let bytes = bounded::read(path, MOST_BYTES)?;
+    table(path, &bytes)
+}
+
+/// The rows of a file of this name.
+pub fn table(path: &Path, bytes: &[u8]) -> Result<Table> {
+    let text = std::str::from_utf8(bytes)
         .map_err(|e| anyhow!("byte {} is not UTF-8", e.valid_up_to()))?
         .trim_start_matches('\u{feff}');
     ensure!(!text.trim().is_empty(), "the file is empty");
@@ -251,6 +261,10 @@ fn read_separated(text: &str, delimiter: u8) -> Result<Table> {
         .iter()
         .map(String::from)
         .collect();
+    ensure!(
+        columns.len() <= MOST_COLUMNS,
+        "more than {MOST_COLUMNS} columns"
+    );
     let mut rows = vec![];
     for (i, record) in reader.records().enumerate() {
         let record = record.map_err(|e| match e.kind() {
@@ -274,6 +288,7 @@ fn read_separated(text: &str, delimiter: u8) -> Result<Table> {
 
 fn read_jsonl(text: &str) -> Result<Table> {
     let mut columns: Vec<String> = vec![];
+    let mut known = BTreeSet::new();
     let mut objects = vec![];
     for (i, line) in text.lines().filter(|l| !l.trim().is_empty()).enumerate() {
         let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line)
@@ -281,14 +296,16 @@ fn read_jsonl(text: &str) -> Result<Table> {
                 let column = e.column();
                 anyhow!("row {}: not a JSON object (column {column})", i + 1)
             })?;
-        for key in object
-            .keys()
-            .filter(|k| !columns.contains(k))
-            .cloned()
-            .collect::<Vec<_>>()
-        {
-            columns.push(key);
+        for key in object.keys() {
+            if known.insert(key.clone()) {
+                columns.push(key.clone());
+            }
         }
+        ensure!(
+            columns.len() <= MOST_COLUMNS,
+            "row {}: more than {MOST_COLUMNS} different keys",
+            i + 1
+        );
         objects.push(object);
     }
     let rows = objects

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::base::bounded::{self, MOST_CONFIG};
 use crate::learn::config::{Config, Head};
 use crate::learn::tensors::{self, TensorFile, Tensors};
 use crate::learn::weights::Weights;
@@ -20,8 +21,9 @@ use crate::learn::weights::Weights;
 /// than f32, bf16, f16; tensors the decoder does not know, listed.
 pub fn load(folder: &Path) -> Result<Weights> {
     let config = load_config(folder)?;
-    let mut weights = Weights::zeros(config);
     let files = tensor_files(folder)?;
+    fits(&config, &files)?;
+    let mut weights = Weights::zeros(config);
     let mut found = BTreeSet::new();
     let mut unexpected = Vec::new();
     let mut spare_head = None;
@@ -96,8 +98,8 @@ pub fn load_config(folder: &Path) -> Result<Config> {
             "is it a model folder?"
         }
     );
-    let text =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = bounded::read_text(&path, MOST_CONFIG)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     let value: Value = serde_json::from_str(&text)
         .with_context(|| format!("{} is not valid JSON", path.display()))?;
     Config::from_json(&value).with_context(|| format!("in {}", path.display()))
@@ -158,6 +160,25 @@ impl State {
     }
 }
 
+/// So many parameters need no file that is as large.
+const SMALL: u128 = 1 << 24;
+
+/// Before memory is taken for it: a number takes more than a byte of a file.
+fn fits(config: &Config, files: &[PathBuf]) -> Result<()> {
+    let mut bytes = 0;
+    for file in files {
+        let meta = fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?;
+        bytes += u128::from(meta.len());
+    }
+    let asked = config.parameters();
+    ensure!(
+        asked <= bytes.max(SMALL),
+        "the config asks for {asked} parameters, and the tensors of the folder have {bytes} bytes: the folder is not whole, or \
+         its config is another model's"
+    );
+    Ok(())
+}
+
 fn tensor_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let single = folder.join("model.safetensors");
     let index = folder.join("model.safetensors.index.json");
@@ -170,8 +191,8 @@ fn tensor_files(folder: &Path) -> Result<Vec<PathBuf>> {
             folder.display()
         );
     }
-    let text =
-        fs::read_to_string(&index).with_context(|| format!("cannot read {}", index.display()))?;
+    let text = bounded::read_text(&index, MOST_CONFIG)
+        .with_context(|| format!("cannot read {}", index.display()))?;
     let value: Value = serde_json::from_str(&text)
         .with_context(|| format!("{} is not valid JSON", index.display()))?;
     let map = value
@@ -185,7 +206,7 @@ fn tensor_files(folder: &Path) -> Result<Vec<PathBuf>> {
             .with_context(|| format!("{}: the shard of {name} is not a name", index.display()))?;
         // A shard lies beside its index; a path could lead anywhere.
         ensure!(
-            Path::new(file).file_name().is_some_and(|own| own == file),
+            bounded::is_name(file),
             "{}: the shard {file} is not a plain file name",
             index.display()
         );

@@ -85,6 +85,21 @@ impl Config {
         self.q_width() + 2 * self.kv_width()
     }
 
+    /// Parameters of its matrices; norms and biases are left out.
+    pub fn parameters(&self) -> u128 {
+        let wide = |n: usize| n as u128;
+        let d = wide(self.hidden_size);
+        let (q, kv) = (wide(self.q_width()), wide(self.kv_width()));
+        let block = d * (2 * q + 2 * kv) + 3 * d * wide(self.intermediate_size);
+        let table = d * wide(self.vocab_size);
+        let head = match self.head {
+            Head::Tied => 0,
+            Head::Untied => table,
+            Head::Score { labels } => d * wide(labels),
+        };
+        table + head + wide(self.layers) * block
+    }
+
     /// Reads a `config.json`.
     ///
     /// Errors: an architecture, activation, rope type, bias or window this decoder does not compute; a key that
@@ -136,8 +151,28 @@ impl Config {
         Ok(config)
     }
 
-    /// Errors where the sizes contradict each other.
+    /// Errors where the sizes contradict each other, or are beyond any model.
     pub fn check(&self) -> Result<()> {
+        let sizes = [
+            ("vocab_size", self.vocab_size, 1 << 24),
+            ("hidden_size", self.hidden_size, 1 << 20),
+            ("intermediate_size", self.intermediate_size, 1 << 22),
+            ("num_hidden_layers", self.layers, 10_000),
+            ("num_attention_heads", self.heads, 1 << 16),
+            ("num_key_value_heads", self.kv_heads, 1 << 16),
+            ("head_dim", self.head_dim, 1 << 16),
+            (
+                "max_position_embeddings",
+                self.max_position_embeddings,
+                1 << 32,
+            ),
+        ];
+        for (name, size, most) in sizes {
+            ensure!(size <= most, "config: {name} {size} is above {most}");
+        }
+        if let Head::Score { labels } = self.head {
+            ensure!(labels <= 1 << 20, "config: {labels} labels are too many");
+        }
         ensure!(
             self.heads.is_multiple_of(self.kv_heads),
             "config: num_attention_heads {} is not a multiple of num_key_value_heads {}",

@@ -2,7 +2,12 @@
 //! what Python's `json.dumps(value, ensure_ascii=False)` writes.
 
 use minijinja::value::ValueKind;
-use minijinja::{Error, Value};
+use minijinja::{Error, ErrorKind, Value};
+
+/// Deeper than any message.
+const DEEPEST: usize = 200;
+/// Spaces of one level.
+const WIDEST: usize = 64;
 
 /// The template's view of a JSON value; object keys keep their order.
 pub fn value(json: &serde_json::Value) -> Value {
@@ -28,8 +33,19 @@ pub fn value(json: &serde_json::Value) -> Value {
 }
 
 /// `json.dumps(value, ensure_ascii=False, indent=indent, sort_keys=sort_keys)`. Fails where an iterator does.
-pub fn dumps(value: &Value, indent: Option<usize>, sort_keys: bool) -> Result<String, Error> {
+/// Every item is paid for first.
+pub fn dumps(
+    value: &Value,
+    indent: Option<usize>,
+    sort_keys: bool,
+    pay: &dyn Fn() -> Result<(), Error>,
+) -> Result<String, Error> {
+    if indent.is_some_and(|width| width > WIDEST) {
+        let message = "tojson: the indent is too wide";
+        return Err(Error::new(ErrorKind::InvalidOperation, message));
+    }
     let mut writer = Writer {
+        pay,
         out: String::new(),
         indent,
         sort_keys,
@@ -38,14 +54,20 @@ pub fn dumps(value: &Value, indent: Option<usize>, sort_keys: bool) -> Result<St
     Ok(writer.out)
 }
 
-struct Writer {
+struct Writer<'a> {
+    pay: &'a dyn Fn() -> Result<(), Error>,
     out: String,
     indent: Option<usize>,
     sort_keys: bool,
 }
 
-impl Writer {
+impl Writer<'_> {
     fn write(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
+        (self.pay)()?;
+        if depth > DEEPEST {
+            let message = "tojson: the value is nested too deep";
+            return Err(Error::new(ErrorKind::InvalidOperation, message));
+        }
         match value.kind() {
             ValueKind::Undefined | ValueKind::None => self.out.push_str("null"),
             ValueKind::Number if !value.is_integer() => {

@@ -10,12 +10,18 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
+use crate::base::bounded::{self, MOST_CONFIG};
 use crate::learn::adapter::{Adapter, Linear, Options};
 use crate::learn::config::Config;
 use crate::learn::tensors::{self, TensorFile, Tensors};
 
 const CONFIG: &str = "adapter_config.json";
 const TENSORS: &str = "adapter_model.safetensors";
+
+/// No linear layer is as wide.
+const MOST_RANK: u64 = 1 << 16;
+/// So many numbers need no file that is as large.
+const SMALL: u64 = 1 << 24;
 
 /// Settings that must be off or empty: each changes what an adapter computes.
 const OFF: [&str; 17] = [
@@ -55,6 +61,18 @@ pub fn load(folder: &Path, config: &Config) -> Result<Adapter> {
             config.layers
         );
     }
+    let length = fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let width = |(_, linear): &(usize, Linear)| {
+        let (out, inner) = linear.shape(config);
+        (out + inner) as u128
+    };
+    let asked = options.rank as u128 * sites.iter().map(width).sum::<u128>();
+    ensure!(
+        asked <= u128::from(length.len().max(SMALL)),
+        "{}: the model and r = {} ask for {asked} numbers, more than the file has",
+        path.display(),
+        options.rank
+    );
     let mut adapter = Adapter::zeros(config, &options, |block, linear| {
         sites.contains(&(block, linear))
     });
@@ -97,8 +115,8 @@ pub fn save(adapter: &Adapter, folder: &Path) -> Result<()> {
 }
 
 fn read_config(path: &Path) -> Result<Options> {
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = bounded::read_text(path, MOST_CONFIG)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     let json: Value = serde_json::from_str(&text)
         .with_context(|| format!("{} is not valid JSON", path.display()))?;
     options(&json).with_context(|| format!("in {}", path.display()))
@@ -127,6 +145,7 @@ fn options(json: &Value) -> Result<Options> {
     );
     let rank = json["r"].as_u64().filter(|r| *r > 0);
     let rank = rank.with_context(|| format!("`r` is {}, not a rank", json["r"]))?;
+    ensure!(rank <= MOST_RANK, "`r` is {rank}, above {MOST_RANK}");
     let alpha = json["lora_alpha"].as_f64();
     Ok(Options {
         rank: rank as usize,

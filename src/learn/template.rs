@@ -3,9 +3,12 @@
 //!
 //! `{% generation %}` (transformers' assistant tracker) becomes a call block whose result is wrapped in two private-use
 //! characters; they are taken out of the text again and leave the spans. Knows nothing of ids.
+//!
+//! A template comes with a model, so it is a program of somebody else: it has bounded steps and memory and reads no file.
 
+use crate::base::text::bytes;
 use crate::learn::json;
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, State};
@@ -13,10 +16,23 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::panic::resume_unwind;
+use std::thread;
 
 /// What `strftime_now` says, in every run: some templates print the date, and a prompt must not change overnight. It
 /// is the date that Llama 3.2's own template falls back to.
 pub const TODAY: (u32, u32, u32) = (2024, 7, 26);
+
+/// The largest template, in bytes; those of well-known models have ten thousand.
+pub const MOST_SOURCE: usize = 1 << 20;
+/// Steps that one rendering may take, each an instruction or 64 bytes of text that it makes: a conversation of a thousand turns
+/// takes a hundred thousand. What goes in may be gone over so many times more.
+pub const MOST_STEPS: u64 = 500_000;
+const TIMES: u64 = 32;
+/// So that the deepest value that so many steps can nest can be walked.
+const STACK: usize = 512 << 20;
+/// Longest tag that may be a `generation` tag.
+const LONGEST_TAG: usize = 1000;
 
 const NAME: &str = "chat template";
 const OPEN: char = '\u{10f8e0}';
@@ -51,6 +67,11 @@ pub struct Rendered {
 impl Template {
     /// Fails on a syntax error, with the template's line.
     pub fn new(source: &str, tokens: BTreeMap<String, String>) -> Result<Template> {
+        ensure!(
+            source.len() <= MOST_SOURCE,
+            "the chat template is larger than {}",
+            bytes(MOST_SOURCE as u64)
+        );
         let (source, marked) = rewrite_generation(source);
         let mut env = environment();
         env.add_template_owned(NAME, source).map_err(plain)?;
@@ -79,8 +100,7 @@ impl Template {
         if self.marked && variables.to_string().contains([OPEN, CLOSE]) {
             bail!("a message holds U+10F8E0 or U+10F8E1, which mark the assistant's text here");
         }
-        let template = self.env.get_template(NAME).map_err(plain)?;
-        let text = template.render(json::value(&variables)).map_err(plain)?;
+        let text = self.text(&variables)?;
         if self.marked {
             take_marks(&text)
         } else {
@@ -90,6 +110,32 @@ impl Template {
             })
         }
     }
+
+    fn text(&self, variables: &Value) -> Result<String> {
+        let mut env = self.env.clone();
+        env.set_fuel(Some(MOST_STEPS + TIMES * weight(variables) as u64 / 64));
+        let (env, variables) = (&env, json::value(variables));
+        let render = move || {
+            let template = env.get_template(NAME).map_err(plain)?;
+            template.render(variables).map_err(plain)
+        };
+        thread::scope(|scope| {
+            let thread = thread::Builder::new().stack_size(STACK);
+            let thread = thread.spawn_scoped(scope, render);
+            let thread = thread.context("failed to start a thread for a chat template")?;
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        })
+    }
+}
+
+fn weight(value: &Value) -> usize {
+    let inside: usize = match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(weight).sum(),
+        Value::Object(entries) => entries.iter().map(|(k, v)| k.len() + weight(v)).sum(),
+        _ => 0,
+    };
+    size_of::<Value>() + inside
 }
 
 fn environment() -> Environment<'static> {
@@ -119,6 +165,7 @@ fn environment() -> Environment<'static> {
 fn plain(error: Error) -> anyhow::Error {
     let message = match (error.kind(), error.detail()) {
         (ErrorKind::InvalidOperation, Some(detail)) => detail.to_string(),
+        (ErrorKind::OutOfFuel, _) => "it takes too many steps or makes too much text".to_string(),
         (kind, Some(detail)) => format!("{kind}: {detail}"),
         (kind, None) => kind.to_string(),
     };
@@ -135,7 +182,10 @@ fn rewrite_generation(source: &str) -> (String, bool) {
         let (before, tag) = rest.split_at(at + 2);
         out.push_str(before);
         rest = tag;
-        let Some(end) = tag.find("%}") else { break };
+        let near = &tag[..tag.floor_char_boundary(LONGEST_TAG)];
+        let Some(end) = near.find("%}") else {
+            continue;
+        };
         let is_sign = |c: char| c == '-' || c == '+';
         let body = &tag[..end];
         let (left, body) = body.split_at(body.len() - body.trim_start_matches(is_sign).len());
@@ -175,7 +225,7 @@ fn take_marks(text: &str) -> Result<Rendered> {
     })
 }
 
-fn to_json(value: minijinja::Value, kwargs: Kwargs) -> Result<String, Error> {
+fn to_json(state: &State, value: minijinja::Value, kwargs: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = kwargs.get("indent")?;
     let sort_keys: Option<bool> = kwargs.get("sort_keys")?;
     let ascii: Option<bool> = kwargs.get("ensure_ascii")?;
@@ -184,7 +234,8 @@ fn to_json(value: minijinja::Value, kwargs: Kwargs) -> Result<String, Error> {
         let message = "tojson(ensure_ascii=true) is not supported";
         return Err(Error::new(ErrorKind::InvalidOperation, message));
     }
-    json::dumps(&value, indent, sort_keys.unwrap_or(false))
+    let pay = || state.consume_fuel(1);
+    json::dumps(&value, indent, sort_keys.unwrap_or(false), &pay)
 }
 
 fn strftime(format: String) -> Result<String, Error> {

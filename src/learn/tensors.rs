@@ -15,7 +15,7 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 /// Numbers that are converted together.
 const PIECE: usize = 1 << 18;
 /// A header of more bytes is no header.
-const MAX_HEADER: u64 = 100 << 20;
+pub const MAX_HEADER: u64 = 32 << 20;
 
 /// An open file whose header was read and fits the file's length.
 pub struct TensorFile {
@@ -40,9 +40,14 @@ impl TensorFile {
         let mut size = [0; 8];
         file.read_exact(&mut size).with_context(broken)?;
         let size = u64::from_le_bytes(size);
-        if size > MAX_HEADER.min(length.saturating_sub(8)) {
+        if size > length.saturating_sub(8) {
             bail!("{}", broken());
         }
+        ensure!(
+            size <= MAX_HEADER,
+            "{}: a header of {size} bytes, more than {MAX_HEADER}",
+            path.display()
+        );
         let mut header = vec![0; size as usize];
         file.read_exact(&mut header).with_context(broken)?;
         let metadata: Metadata = serde_json::from_slice(&header).with_context(broken)?;

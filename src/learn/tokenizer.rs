@@ -3,6 +3,7 @@
 //! Reads `tokenizer.json`, `tokenizer_config.json`, `generation_config.json` and the template files beside them, as
 //! transformers lays them out. Knows nothing of models or masks.
 
+use crate::base::bounded::{self, MOST_CONFIG};
 use crate::learn::template::Template;
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
@@ -25,6 +26,9 @@ pub const FILES: [&str; 10] = [
     "chat_template.json",
     "generation_config.json",
 ];
+
+/// The largest `tokenizer.json`; that of a vocabulary of 260,000 has 34 MB.
+const MOST: u64 = 256 << 20;
 
 /// Names of `tokenizer_config.json` that hold one special token each.
 const NAMED: [&str; 7] = [
@@ -66,8 +70,13 @@ impl Tokenizer {
                 folder.display()
             );
         }
-        let mut inner = tokenizers::Tokenizer::from_file(&path)
+        let text = bounded::read(&path, MOST)
+            .with_context(|| format!("failed to read {}", path.display()))?;
+        serde_json::from_slice::<serde::de::IgnoredAny>(&text)
+            .with_context(|| format!("{} is not valid JSON", path.display()))?;
+        let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(&text))
             .map_err(|e| anyhow!("failed to read {}: {e}", path.display()))?;
+        drop(text);
         // A saved length limit belongs to whoever saved it; here every text is encoded whole.
         inner.with_padding(None);
         inner
@@ -116,8 +125,7 @@ impl Tokenizer {
     pub fn encode_with_special(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self.encoding(text)?;
         let encoding = match &self.post {
-            Some(post) => post
-                .process(encoding, None, true)
+            Some(post) => guarded(|| post.process(encoding, None, true))
                 .map_err(|e| anyhow!("failed to add special tokens: {e}"))?,
             None => encoding,
         };
@@ -126,8 +134,7 @@ impl Tokenizer {
 
     /// Bytes that are no UTF-8 come out as the replacement character.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        self.inner
-            .decode(ids, skip_special)
+        guarded(|| self.inner.decode(ids, skip_special))
             .map_err(|e| anyhow!("failed to decode {} tokens: {e}", ids.len()))
     }
 
@@ -173,10 +180,15 @@ impl Tokenizer {
     }
 
     fn encoding(&self, text: &str) -> Result<tokenizers::Encoding> {
-        self.inner
-            .encode(text, false)
+        guarded(|| self.inner.encode(text, false))
             .map_err(|e| anyhow!("failed to encode a text of {} bytes: {e}", text.len()))
     }
+}
+
+/// The crate takes a file at its word: one whose parts contradict each other may only show in a panic.
+fn guarded<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err("its tokenizer.json contradicts itself".into()))
 }
 
 /// Copies the tokenizer's files byte for byte and returns their names. `to` exists.
@@ -207,9 +219,9 @@ fn read_json(path: &Path) -> Result<Option<Value>> {
     if !path.is_file() {
         return Ok(None);
     }
-    let text = std::fs::read_to_string(path)
+    let text = bounded::read(path, MOST_CONFIG)
         .with_context(|| format!("failed to read {}", path.display()))?;
-    let value = serde_json::from_str(&text)
+    let value = serde_json::from_slice(&text)
         .with_context(|| format!("{} is not valid JSON", path.display()))?;
     Ok(Some(value))
 }
@@ -272,7 +284,7 @@ fn stop_ids(
 fn template_source(folder: &Path, config: &Value) -> Result<Option<String>> {
     let jinja = folder.join("chat_template.jinja");
     if jinja.is_file() {
-        let text = std::fs::read_to_string(&jinja)
+        let text = bounded::read_text(&jinja, MOST_CONFIG)
             .with_context(|| format!("failed to read {}", jinja.display()))?;
         return Ok(Some(text));
     }

@@ -109,6 +109,9 @@ fn argument(text: &str, merged: &Merged, diags: &mut Diags) -> Option<(Table, Ta
     inside(&steps, item, &whole, diags)
 }
 
+/// As deep as TOML itself goes.
+const DEEPEST: usize = 80;
+
 const FORMS: &str = "write `vars.NAME`, `node.NAME.PARAM` or `NAME.PARAM`";
 
 /// `path=value` of the command line: the steps of the path, the value, the place of the whole path.
@@ -144,6 +147,11 @@ fn inside(
     whole: &Place,
     diags: &mut Diags,
 ) -> Option<(Table, Table)> {
+    if steps.len() > DEEPEST {
+        let message = format!("a path into a recipe has no more than {DEEPEST} steps");
+        diags.push(Diag::at(whole, message).help(FORMS));
+        return None;
+    }
     let heads: Vec<&str> = steps.iter().take(3).map(|(key, _)| key.as_str()).collect();
     let (skip, is_var) = match heads.as_slice() {
         ["vars", _, ..] => (1, true),

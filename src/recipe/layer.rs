@@ -1,5 +1,6 @@
 //! One file of a recipe: its top-level keys, and the chain of files it extends. Reads recipe files and nothing else.
 
+use crate::base::bounded;
 use crate::base::diag::{Diag, Diags, Place, Source};
 use crate::base::text::did_you_mean;
 use crate::recipe::parse;
@@ -17,6 +18,9 @@ const KEYS: [&str; 8] = [
     "claim",
     "node",
 ];
+
+/// The largest text of a recipe, in bytes: ten thousand nodes are less than one million.
+pub const MOST_TEXT: u64 = 16 << 20;
 
 /// What one file, or the command line, says.
 pub struct Layer {
@@ -40,7 +44,7 @@ pub struct Layer {
 /// at `cwd`, and so do the folders of the layers.
 pub fn chain(path: &Path, cwd: &Path, diags: &mut Diags) -> Vec<Layer> {
     let name = path.display().to_string();
-    match std::fs::read_to_string(cwd.join(path)) {
+    match bounded::read_text(&cwd.join(path), MOST_TEXT) {
         Ok(text) => {
             let folder = parent_folder(path);
             let youngest = layer(&name, &text, folder, Some(path.into()), diags);
@@ -74,7 +78,7 @@ pub fn elders(youngest: Option<Layer>, cwd: &Path, diags: &mut Diags) -> Vec<Lay
             break;
         }
         let name = tidy(&path).display().to_string();
-        let text = match std::fs::read_to_string(cwd.join(&path)) {
+        let text = match bounded::read_text(&cwd.join(&path), MOST_TEXT) {
             Ok(text) => text,
             Err(error) => {
                 let message = format!("failed to read `{name}`: {error}");

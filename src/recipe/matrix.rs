@@ -22,6 +22,7 @@ const MOST: usize = 64;
 
 /// More combinations than this are not even made.
 const LARGEST: usize = 10_000;
+const MOST_AXES: usize = 100;
 
 pub struct Axis {
     /// `seed`, or `rl.lr`.
@@ -83,6 +84,11 @@ pub fn axes(matrix: &Table, over: Vec<Axis>, diags: &mut Diags) -> Vec<Axis> {
 
 /// All choices of a matrix; a single empty one where there are no axes.
 pub fn choices(matrix: &Table, axes: &[Axis], diags: &mut Diags) -> Vec<Choice> {
+    if axes.len() > MOST_AXES {
+        let message = format!("`[matrix]` has more than {MOST_AXES} axes");
+        diags.push(at_matrix(matrix, &message));
+        return vec![];
+    }
     let groups = groups(matrix, axes, diags);
     let sizes = groups.iter().map(|group| axes[group[0]].values.len());
     if sizes.fold(1, usize::saturating_mul) > LARGEST {

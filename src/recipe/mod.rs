@@ -89,6 +89,10 @@ pub fn from_text(
     registry: &Registry,
 ) -> Result<Vec<Loaded>, Diags> {
     let mut diags = Diags::default();
+    if text.len() as u64 > layer::MOST_TEXT {
+        let most = crate::base::text::bytes(layer::MOST_TEXT);
+        return Err(Diag::plain(format!("`{name}` is larger than {most}")).into());
+    }
     let youngest = layer::layer(name, text, PathBuf::new(), None, &mut diags);
     let layers = layer::elders(youngest, &overrides.cwd, &mut diags);
     finish(layers, overrides, registry, diags)
@@ -159,7 +163,8 @@ struct Recipe<'a> {
 impl Recipe<'_> {
     /// `None` where anything is wrong.
     fn choice(&self, chosen: Axes, merged: Merged, diags: &mut Diags) -> Option<Loaded> {
-        let nodes = vars::expand(merged.nodes, &merged.vars, diags);
+        let mut nodes = merged.nodes;
+        vars::expand(&mut nodes, &merged.vars, diags);
         if nodes.entries().is_empty() && diags.is_empty() {
             diags.push(Diag::plain("the recipe has no nodes"));
         }

@@ -24,7 +24,7 @@ pub fn document(name: &str, text: &str, diags: &mut Diags) -> (Arc<Source>, Opti
         offset: 0,
         diags,
     };
-    let table = errors.is_empty().then(|| lower.table(table.get_ref()));
+    let table = errors.is_empty().then(|| lower.table(table.into_inner()));
     (source, table)
 }
 
@@ -54,7 +54,7 @@ pub fn argument(
     };
     let item = Item {
         at: Place::new(&source, span),
-        ..lower.item(&value)
+        ..lower.item(value)
     };
     (source, item)
 }
@@ -81,25 +81,23 @@ struct Lower<'a> {
 }
 
 impl Lower<'_> {
-    fn table(&mut self, table: &DeTable) -> Table {
-        let mut entries: Vec<Entry> = table
-            .iter()
-            .map(|(key, value)| Entry {
-                key: key.get_ref().to_string(),
-                key_at: self.place(key.span()),
-                item: self.item(value),
-            })
-            .collect();
+    fn table(&mut self, table: DeTable) -> Table {
+        let entries = table.into_iter().map(|(key, value)| Entry {
+            key_at: self.place(key.span()),
+            key: key.into_inner().into_owned(),
+            item: self.item(value),
+        });
+        let mut entries: Vec<Entry> = entries.collect();
         // The parser sorts by name.
-        entries.sort_by_key(|e| e.key_at.span.start);
+        entries.sort_unstable_by_key(|e| e.key_at.span.start);
         Table::new(entries)
     }
 
-    fn item(&mut self, value: &Spanned<DeValue>) -> Item {
+    fn item(&mut self, value: Spanned<DeValue>) -> Item {
         let at = self.place(value.span());
-        let shape = match value.get_ref() {
-            DeValue::Boolean(b) => Shape::Bool(*b),
-            DeValue::String(s) => Shape::Str(s.to_string()),
+        let shape = match value.into_inner() {
+            DeValue::Boolean(b) => Shape::Bool(b),
+            DeValue::String(s) => Shape::Str(s.into_owned()),
             DeValue::Integer(i) => match i64::from_str_radix(i.as_str(), i.radix()) {
                 Ok(i) => Shape::Int(i),
                 Err(_) => self.refuse(&at, format!("`{i}` does not fit in 64 bits")),
@@ -113,7 +111,7 @@ impl Lower<'_> {
                 self.diags.push(diag);
                 Shape::Bad
             }
-            DeValue::Array(items) => Shape::List(items.iter().map(|i| self.item(i)).collect()),
+            DeValue::Array(items) => Shape::List(items.into_iter().map(|i| self.item(i)).collect()),
             DeValue::Table(table) => Shape::Table(self.table(table)),
         };
         Item::new(shape, at)

@@ -17,6 +17,9 @@ const PREFIXES: [(&str, usize); 5] = [
     ("AIza", 24),
 ];
 
+/// No shorter string is one.
+const SHORTEST: usize = 16;
+
 /// The spans of all strings in the table that look like a secret.
 pub fn find(table: &DeTable, spans: &mut Vec<Range<usize>>) {
     for (key, value) in table.iter() {
@@ -43,7 +46,9 @@ pub fn masked<'t>(text: &'t str, offset: usize, spans: &mut [Range<usize>]) -> C
     let mut out = String::with_capacity(text.len());
     let mut done = 0;
     for span in spans {
-        let (from, to) = (span.start + offset + 1, span.end + offset - 1);
+        // A bare word of the command line has no quotes, so these may be the middle of a character.
+        let from = text.ceil_char_boundary(span.start + offset + 1);
+        let to = text.floor_char_boundary(span.end + offset - 1);
         out.push_str(&text[done..from]);
         for c in text[from..to].chars() {
             match c {
@@ -68,6 +73,9 @@ pub fn report(source: &Arc<Source>, offset: usize, spans: &[Range<usize>], diags
 }
 
 fn looks_secret(key: &str, value: &str) -> bool {
+    if value.len() < SHORTEST {
+        return false;
+    }
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     let known = value.split_whitespace().any(|word| {
         PREFIXES.iter().any(|(prefix, rest)| {

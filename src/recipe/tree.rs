@@ -83,6 +83,20 @@ impl Item {
         }
     }
 
+    /// The memory that a copy takes, about.
+    pub fn weight(&self) -> usize {
+        size_of::<Item>()
+            + match &self.shape {
+                Shape::Str(text) => text.len(),
+                Shape::List(items) => items.iter().map(Item::weight).sum(),
+                Shape::Table(table) => {
+                    let entries = table.entries.iter();
+                    entries.map(|e| e.key.len() + e.item.weight()).sum()
+                }
+                _ => 0,
+            }
+    }
+
     /// Calls `see` with every string in here.
     pub fn strings(&self, see: &mut impl FnMut(&str)) {
         match &self.shape {
@@ -102,6 +116,11 @@ impl Table {
 
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The values; keys stay as they are.
+    pub fn items_mut(&mut self) -> impl Iterator<Item = &mut Item> {
+        self.entries.iter_mut().map(|e| &mut e.item)
     }
 
     pub fn into_entries(self) -> Vec<Entry> {

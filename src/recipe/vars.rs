@@ -5,10 +5,19 @@ use crate::base::diag::{Diag, Diags, Place};
 use crate::recipe::tree::{Entry, Item, Shape, Table};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// All that stands in the place of variables, in bytes: a few lines of variables made of variables could ask for more memory
+/// than there is.
+const MOST: usize = 64 << 20;
+
+/// Variables that lead to one another.
+const DEEPEST: usize = 100;
+
 /// The variables of a recipe, resolved one by one as they are asked for.
 pub struct Vars<'a> {
     table: &'a Table,
     done: BTreeMap<&'a str, Item>,
+    /// What mentions may still be replaced by, in bytes.
+    left: usize,
     /// Names being resolved, for circles.
     open: Vec<&'a str>,
     diags: &'a mut Diags,
@@ -17,6 +26,9 @@ pub struct Vars<'a> {
 /// Adds the names mentioned in strings of the table.
 pub fn mentions(table: &Table, names: &mut BTreeSet<String>) {
     table.strings(&mut |text| {
+        if !text.contains('$') {
+            return;
+        }
         for part in parts(text) {
             if let Part::Var(name) = part
                 && !names.contains(name)
@@ -27,51 +39,40 @@ pub fn mentions(table: &Table, names: &mut BTreeSet<String>) {
     });
 }
 
-/// The table with every mention replaced. All variables are resolved, also those nobody mentions.
-pub fn expand(table: Table, vars: &Table, diags: &mut Diags) -> Table {
+/// Replaces every mention in the table. All variables are resolved, also those nobody mentions.
+pub fn expand(table: &mut Table, vars: &Table, diags: &mut Diags) {
     let mut vars = Vars {
         table: vars,
         done: BTreeMap::new(),
+        left: MOST,
         open: vec![],
         diags,
     };
     for entry in vars.table.entries() {
         vars.resolve(entry);
     }
-    vars.table(table)
+    vars.items(table);
 }
 
 impl<'a> Vars<'a> {
-    fn table(&mut self, table: Table) -> Table {
-        let entries = table.into_entries().into_iter().map(|entry| Entry {
-            item: self.item(entry.item),
-            ..entry
-        });
-        Table::new(entries.collect())
+    fn items(&mut self, table: &mut Table) {
+        table.items_mut().for_each(|item| self.item(item));
     }
 
-    fn item(&mut self, item: Item) -> Item {
-        let Item { shape, at, from } = item;
-        match shape {
-            Shape::Str(text) => self.string(text, at),
-            Shape::List(items) => Item {
-                shape: Shape::List(items.into_iter().map(|i| self.item(i)).collect()),
-                at,
-                from,
-            },
-            Shape::Table(table) => Item {
-                shape: Shape::Table(self.table(table)),
-                at,
-                from,
-            },
-            shape => Item { shape, at, from },
+    fn item(&mut self, item: &mut Item) {
+        match &mut item.shape {
+            Shape::Str(text) => {
+                if text.contains('$') {
+                    *item = self.string(std::mem::take(text), item.at.clone());
+                }
+            }
+            Shape::List(items) => items.iter_mut().for_each(|item| self.item(item)),
+            Shape::Table(table) => self.items(table),
+            _ => {}
         }
     }
 
     fn string(&mut self, text: String, at: Place) -> Item {
-        if !text.contains("${") {
-            return Item::new(Shape::Str(text), at);
-        }
         let parts = parts(&text);
         if let [Part::Var(name)] = parts.as_slice() {
             let found = self.lookup(name, &at);
@@ -134,9 +135,32 @@ impl<'a> Vars<'a> {
         self.resolve(entry)
     }
 
+    /// Once a variable.
+    fn refuse(&mut self, entry: &'a Entry, message: String) -> Item {
+        let bad = Item::new(Shape::Bad, entry.item.at.clone());
+        self.diags.push(Diag::at(&entry.key_at, message));
+        self.done.insert(&entry.key, bad.clone());
+        bad
+    }
+
     fn resolve(&mut self, entry: &'a Entry) -> Item {
         if let Some(item) = self.done.get(entry.key.as_str()) {
-            return item.clone();
+            let weight = match item.shape {
+                Shape::Bad => 0,
+                _ => item.weight(),
+            };
+            if let Some(left) = self.left.checked_sub(weight) {
+                self.left = left;
+                return item.clone();
+            }
+            return self.refuse(
+                entry,
+                format!("variables stand for more than {} MiB", MOST >> 20),
+            );
+        }
+        if self.open.len() > DEEPEST {
+            let message = format!("variables lead to one another over more than {DEEPEST} steps");
+            return self.refuse(entry, message);
         }
         if let Some(start) = self.open.iter().position(|n| *n == entry.key) {
             let mut names = self.open[start..].to_vec();
@@ -151,7 +175,8 @@ impl<'a> Vars<'a> {
             return Item::new(Shape::Bad, entry.item.at.clone());
         }
         self.open.push(&entry.key);
-        let item = self.item(entry.item.clone());
+        let mut item = entry.item.clone();
+        self.item(&mut item);
         self.open.pop();
         self.done.entry(&entry.key).or_insert(item).clone()
     }

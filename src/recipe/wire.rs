@@ -2,7 +2,7 @@
 
 use crate::base::diag::{Diag, Diags, Place};
 use crate::base::text::{did_you_mean, listed};
-use crate::engine::graph::{Cycle, Edge, Node, NodeId};
+use crate::engine::graph::{Cycle, Edge, Inputs, Node, NodeId};
 use crate::engine::kind::{Kind, Output, Port, Type};
 use crate::recipe::check;
 use crate::recipe::resolve::Draft;
@@ -24,8 +24,8 @@ const OFFERED: usize = 20;
 
 impl Wiring<'_> {
     /// The edges of a node by port; what is wrong is left out and reported.
-    pub fn inputs(&self, draft: &Draft, diags: &mut Diags) -> BTreeMap<&'static str, Edge> {
-        let mut inputs = BTreeMap::new();
+    pub fn inputs(&self, draft: &Draft, diags: &mut Diags) -> Inputs {
+        let mut inputs = Inputs::default();
         let empty = Table::default();
         let written = match draft.table.get("in").map(|e| &e.item) {
             None => &empty,

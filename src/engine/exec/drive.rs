@@ -49,8 +49,15 @@ impl Exec<'_> {
 
     /// Judges every waiting node whose inputs are known, and skips what hangs below a failure. Nodes are in graph order, so one
     /// pass is enough, unless a node sends another one above it back.
+    ///
+    /// From deciding that a record will do until that is written down for all to see, nobody may remove its blobs.
     pub(super) fn advance(&mut self) {
+        let shared = self.store.sharing();
         while self.pass() {}
+        self.journal.flush();
+        if let Err(error) = shared {
+            self.trouble.get_or_insert_with(|| format!("{error:#}"));
+        }
     }
 
     /// Whether a node was sent back.
@@ -157,7 +164,7 @@ impl Exec<'_> {
 
     pub(super) fn hit(&mut self, id: NodeId, brief: Brief) {
         let plan_key = self.judge.plan_key(id);
-        if self.judge.index().hint(plan_key).as_ref() != Some(&brief.key) {
+        if !self.judge.index().remembers(plan_key, &brief.key) {
             self.store.remember(plan_key, &brief.key);
         }
         self.known.insert(id, plan::outputs(&brief));
@@ -226,10 +233,9 @@ impl Exec<'_> {
     pub(super) fn finish(mut self, started: Instant) -> Outcome {
         self.store.sources().save(&self.store.tmp());
         self.store.seen().save(&self.store.tmp());
-        if !self.made.is_empty() {
-            let mut index = Index::open(self.store);
-            index.refresh();
-            index.save();
+        match self.made.is_empty() {
+            true => self.judge.index().save(),
+            false => Index::open(self.store).refreshed().save(),
         }
         let mut counts = Counts::default();
         for state in self.states.values() {

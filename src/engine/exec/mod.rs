@@ -17,9 +17,11 @@ use crate::engine::failure::{Class, Failure, Retries};
 use crate::engine::graph::{Graph, NodeId};
 use crate::engine::index::Brief;
 use crate::engine::journal::{Journal, RunInfo};
+use crate::engine::keep::workspaces;
 use crate::engine::key::{Key, Manifest};
 use crate::engine::plan::{Judge, Outputs, Plan, Planned, Wanted};
 use crate::engine::process::{Heard, Worker};
+use crate::engine::record::Origin;
 use crate::engine::store::Store;
 use crate::engine::system::{self, Process};
 use anyhow::{Context, Result};
@@ -59,6 +61,8 @@ pub struct Settings {
     pub origins: BTreeMap<String, String>,
     /// Of the binary, for the records.
     pub version: String,
+    /// The folder that the run is called in: what it made is kept for as long as the folder is there.
+    pub workspace: Option<PathBuf>,
 }
 
 impl Settings {
@@ -78,6 +82,7 @@ impl Settings {
             recipes: vec![],
             origins: BTreeMap::new(),
             version: env!("CARGO_PKG_VERSION").to_string(),
+            workspace: None,
         })
     }
 }
@@ -174,6 +179,8 @@ pub fn run(
 ) -> Result<Outcome, Failure> {
     let started = Instant::now();
     store.prepare()?;
+    // Until the plan is written down, nobody may remove the blobs that it counts on.
+    let shared = store.sharing()?;
     let judge = Judge::new(store, graph, wanted)?;
     let plan = judge.plan()?;
     let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
@@ -193,7 +200,11 @@ pub fn run(
             .map(|id| graph.node(*id).name.clone())
             .collect(),
         engine: Process::own(),
+        workspace: settings.workspace.clone(),
     };
+    if let Some(folder) = &settings.workspace {
+        workspaces::register(store, folder)?;
+    }
     let journal = Journal::create(store, &info, &settings.recipes)?;
     thread::scope(|scope| {
         let (sender, news) = mpsc::channel();
@@ -226,6 +237,7 @@ pub fn run(
             looked: started,
             halted: None,
             trouble: None,
+            origin: None,
             stopping: None,
         };
         exec.emit(Event::RunStarted {
@@ -233,7 +245,9 @@ pub fn run(
             threads: settings.threads.max(1),
             nodes: lines,
         });
+        exec.journal.flush();
         exec.advance();
+        drop(shared);
         while exec.unfinished() {
             exec.heed_stop();
             exec.look_after();
@@ -334,5 +348,7 @@ struct Exec<'a> {
     /// The failure after which nothing new starts.
     halted: Option<String>,
     trouble: Option<String>,
+    /// Asked for when the first node starts.
+    origin: Option<Origin>,
     stopping: Option<Instant>,
 }

@@ -109,6 +109,15 @@ impl<'a> Index<'a> {
         Key::parse(&pack::hex(&pair[32..]))
     }
 
+    /// Whether the key that this place had last is this one.
+    pub fn remembers(&mut self, plan: &PlanKey, key: &Key) -> bool {
+        let (Some(plan), Some(key)) = (pack::raw(plan.as_str()), pack::raw(key.as_str())) else {
+            return false;
+        };
+        let bytes = self.shard((Folder::Plans, usize::from(plan[0])));
+        pack::search(bytes, 64, &plan).is_some_and(|pair| pair[32..] == key)
+    }
+
     /// All records, by key.
     pub fn briefs(&mut self) -> Vec<Brief> {
         let mut all = vec![];
@@ -120,12 +129,13 @@ impl<'a> Index<'a> {
     }
 
     /// Looks at every shard, so that the next one who opens the index finds it up to date.
-    pub fn refresh(&mut self) {
+    pub fn refreshed(mut self) -> Index<'a> {
         for folder in Folder::ALL {
             for n in 0..SHARDS {
                 self.shard((folder, n));
             }
         }
+        self
     }
 
     /// Writes the packed file if a shard was read from its folder. It only saves time, so a store that cannot be written to is

@@ -96,6 +96,7 @@ fn every_verb_prints_the_documented_members() {
     check("report", &["report", "r.toml"], 0);
     check("ls", &["ls"], 0);
     check("ls --runs", &["ls", "--runs"], 0);
+    check("ls --pins", &["ls", "--pins"], 0);
     check("export", &["export", "r.toml", "both", "there"], 0);
     check("kinds", &["kinds"], 0);
     check("kinds --scorers", &["kinds", "--scorers"], 0);

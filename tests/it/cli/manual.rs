@@ -2,7 +2,7 @@
 
 use super::Space;
 
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 24] = [
     "check",
     "claims",
     "plan",
@@ -17,6 +17,12 @@ const VERBS: [&str; 18] = [
     "table",
     "ls",
     "export",
+    "accept",
+    "adopt",
+    "pin",
+    "unpin",
+    "gc",
+    "verify",
     "kinds",
     "schema",
     "man",

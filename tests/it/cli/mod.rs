@@ -3,9 +3,12 @@
 
 mod background;
 mod check;
+mod clock;
 mod comparing;
 mod interrupt;
 mod json;
+mod keeping;
+mod keys;
 mod looking;
 mod manual;
 mod reading;

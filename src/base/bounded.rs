@@ -1,0 +1,64 @@
+//! What comes from outside, within bounds: files that are read whole, and names that become parts of a path. Knows no format.
+
+use crate::base::text;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// A configuration of a model, an adapter or a tokenizer, or the index of its shards.
+pub const MOST_CONFIG: u64 = 16 << 20;
+
+/// The bytes of a file that has no more than `most`.
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut bytes = vec![];
+    // A file may grow, and a pipe has no length.
+    if length <= most {
+        file.take(most + 1).read_to_end(&mut bytes)?;
+    }
+    if length.max(bytes.len() as u64) > most {
+        let most = text::bytes(most);
+        return Err(io::Error::other(format!("the file is larger than {most}")));
+    }
+    Ok(bytes)
+}
+
+/// The same as text.
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    let invalid = |e: std::string::FromUtf8Error| {
+        let at = e.utf8_error().valid_up_to();
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("byte {at} is not UTF-8"),
+        )
+    };
+    String::from_utf8(read(path, most)?).map_err(invalid)
+}
+
+/// Whether a relative path, `/` between its parts, stays below the folder that it is joined to, and names the same file on every
+/// system.
+pub fn is_inner(path: &str) -> bool {
+    path.len() <= LONGEST && path.split('/').all(is_name)
+}
+
+/// Longest relative path, in bytes.
+const LONGEST: usize = 1024;
+
+/// Whether this is one part of such a path.
+pub fn is_name(name: &str) -> bool {
+    let refused = |c: char| c.is_control() || "/\\:*?\"<>|".contains(c);
+    let dots = name.chars().all(|c| c == '.');
+    !dots && !name.contains(refused) && !name.ends_with(['.', ' ']) && !is_device(name)
+}
+
+/// Names that are devices where the file is copied to a system that has them, whatever follows the dot.
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default();
+    let stem = stem.trim_end().to_ascii_uppercase();
+    let numbered = |device: &str| {
+        let number = stem.strip_prefix(device);
+        number.is_some_and(|n| n.len() == 1 && n.as_bytes()[0].is_ascii_digit())
+    };
+    ["CON", "PRN", "AUX", "NUL"].contains(&stem.as_str()) || numbered("COM") || numbered("LPT")
+}
