@@ -10,6 +10,7 @@ use crate::engine::keep::vouch::{self, Refusal, Voucher};
 use crate::engine::objects;
 use crate::engine::record::{Adopted, Provenance, Record};
 use crate::engine::store::Store;
+use crate::engine::system::Process;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,6 +52,8 @@ pub fn adopt(
         threads: 0,
         earlier: vec![],
         engine: std::process::id() as i32,
+        engine_process: Process::own(),
+        run: String::new(),
         started_ms: clock::now_ms(),
     };
     let attempt = Attempt::create(store, &spec, &[])?;

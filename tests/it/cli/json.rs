@@ -97,11 +97,26 @@ fn every_verb_prints_the_documented_members() {
     check("ls", &["ls"], 0);
     check("ls --runs", &["ls", "--runs"], 0);
     check("ls --pins", &["ls", "--pins"], 0);
+    check("ls --size", &["ls", "--size"], 0);
+    check("verify", &["verify"], 0);
+    check("gc", &["gc"], 0);
+    check("pin", &["pin", "r.toml", "--name", "kept"], 0);
+    check("unpin", &["unpin", "kept"], 0);
+    let changed = [
+        "accept",
+        "r.toml",
+        "who",
+        "--set",
+        "vars.who=moon",
+        "--reason",
+        "same",
+    ];
+    check("accept", &changed, 0);
     check("export", &["export", "r.toml", "both", "there"], 0);
     check("kinds", &["kinds"], 0);
     check("kinds --scorers", &["kinds", "--scorers"], 0);
     check("kinds NAME", &["kinds", "mix"], 0);
-    // Lines instead of one document, and one that needs rows.
+    // Lines instead of one document, and two that need rows and files.
     let lines = space
         .pipe(&["logs", "hello", "--follow", "--json"])
         .ok()
@@ -111,7 +126,8 @@ fn every_verb_prints_the_documented_members() {
         let value: Value = serde_json::from_str(line).unwrap();
         hold(&all["logs --follow"], &value, "logs --follow");
     }
-    held.extend(["logs --follow".to_string(), "show --rows".to_string()]);
+    let elsewhere = ["logs --follow", "show --rows", "adopt"].map(String::from);
+    held.extend(elsewhere);
     let sections: BTreeSet<String> = all.keys().cloned().collect();
     assert_eq!(held, sections, "every section is held by this test");
 }

@@ -67,7 +67,7 @@ fn gc_says_what_it_would_remove_and_removes_it_when_told() {
     let marked = list.lines().filter(|l| l.ends_with("  evicted")).count();
     assert_eq!(marked, 3, "{list}");
     let records = space.pipe(&["ls", "--json"]).ok().json();
-    assert_eq!(records[0]["evicted"]["outputs"][0], "out");
+    assert_eq!(records["records"][0]["evicted"]["outputs"][0], "out");
     space.pipe(&["verify", "--all"]).ok();
     assert!(
         space
@@ -345,7 +345,7 @@ fn what_cannot_be_accepted_is_refused_with_the_reason() {
         said.err
     );
     let records = space.pipe(&["ls", "--json"]).ok().json();
-    let key = records[0]["key"].as_str().unwrap();
+    let key = records["records"][0]["key"].as_str().unwrap();
     let said = space
         .pipe(&[
             "accept",

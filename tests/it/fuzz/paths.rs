@@ -249,6 +249,8 @@ fn a_worker_is_sent_nowhere_else() {
         threads: 1,
         earlier: vec![at.path().join("attempts/abababababab-1")],
         engine: 1,
+        engine_process: None,
+        run: String::new(),
         started_ms: 0,
     };
     let attempt = Attempt { dir: dir.clone() };

@@ -114,6 +114,8 @@ fn deliver(space: &Space, text: &str, versus: Versus) -> Record {
         threads: 1,
         earlier: vec![],
         engine: 0,
+        engine_process: None,
+        run: String::new(),
         started_ms: 0,
     };
     let attempt = Attempt::create(&space.store, &spec, &[]).unwrap();

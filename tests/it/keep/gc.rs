@@ -249,7 +249,10 @@ fn an_attempt_of_a_kept_key_stays_however_old() {
     let mut run = space.run("r", None, &[]);
     run.write(&pipe::engine::event::Event::State {
         node: "wanted".into(),
-        state: pipe::engine::event::State::Held { key: key("wanted") },
+        state: pipe::engine::event::State::Held {
+            key: key("wanted"),
+            by: None,
+        },
     });
     drop(run);
     assert!(space.propose(&later(100 * DAY)).items.is_empty());
@@ -385,6 +388,8 @@ fn attempt(space: &Space, key: &Key) -> Attempt {
         threads: 1,
         earlier: vec![],
         engine: 0,
+        engine_process: None,
+        run: String::new(),
         started_ms: clock::now_ms(),
     };
     Attempt::create(&space.store, &spec, &[]).unwrap()
