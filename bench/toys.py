@@ -1,7 +1,9 @@
-"""Recipes of toy nodes, and the same graphs as ninja files.
+"""Recipes of toy nodes, the same graphs as ninja files, and the binary that runs them.
 
 Owns their shapes. Toy kinds are hidden kinds of `pipe` for its own tests: milliseconds instead of models.
 """
+
+import shutil
 
 # How wide the large graph is, and how often a node of it joins two.
 WIDTH, EVERY = 16, 4
@@ -74,3 +76,10 @@ def ninja(n):
         names = [f"out/n{up}" for up in above] or ["seed"]
         out.append(f"build out/n{i}: copy {' '.join(names)}\n  first = {names[0]}\n")
     return "\n".join(out)
+
+
+def taken(pipe, folder):
+    """A copy of the binary, so that a build on the way changes nothing."""
+    if not pipe.exists():
+        raise SystemExit(f"{pipe} is not there; build it first: cargo build --release")
+    return shutil.copy2(pipe, folder / "pipe")

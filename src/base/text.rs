@@ -90,6 +90,52 @@ pub fn bytes(count: u64) -> String {
     format!("{size:.1} {unit}")
 }
 
+/// A size as people write it: `512`, `1.5 kB`, `200GB`, `64GiB`; nothing where it is none.
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let (number, unit) = split_unit(text)?;
+    let scale: f64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" => 1e3,
+        "m" | "mb" => 1e6,
+        "g" | "gb" => 1e9,
+        "t" | "tb" => 1e12,
+        "kib" => 1024.0,
+        "mib" => 1_048_576.0,
+        "gib" => 1_073_741_824.0,
+        "tib" => 1_099_511_627_776.0,
+        _ => return None,
+    };
+    let size = number * scale;
+    (size <= 1e18).then_some(size.round() as u64)
+}
+
+/// A length of time in seconds: `90s`, `15m`, `12h`, `30d`, `4w`; nothing where it is none.
+pub fn parse_duration(text: &str) -> Option<f64> {
+    let (number, unit) = split_unit(text)?;
+    let scale = match unit {
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        "w" => 604_800.0,
+        _ => return None,
+    };
+    let seconds = number * scale;
+    (seconds <= 1e11).then_some(seconds)
+}
+
+/// A number that is not negative, and the letters behind it.
+fn split_unit(text: &str) -> Option<(f64, &str)> {
+    let text = text.trim();
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let number: f64 = text[..end].parse().ok()?;
+    number
+        .is_finite()
+        .then_some((number, text[end..].trim_start()))
+}
+
 /// `1 node`, `2 nodes`, `1,200 rows`.
 pub fn count(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", thousands(n), if n == 1 { one } else { many })

@@ -1,15 +1,17 @@
 //! `pipe ls`: what the store holds.
 
-use super::{Outcome, StoreArgs, print, print_json, study};
+use super::{Outcome, StoreArgs, pin, print, print_json, size, study};
 use crate::base::text::{bytes, count, duration};
+use crate::engine::keep::vouch::vouched;
 use crate::engine::record::Record;
 use crate::engine::{clock, journal};
 use crate::report::table::{Table, left, right};
 use serde_json::json;
 
-/// List what the store holds: every record, the newest last; or the runs.
+/// List what the store holds: every record, the newest last; or the runs, the pins, or where the bytes are.
 ///
 /// Example: pipe ls --kind grpo
+/// Example: pipe ls --size
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Ls {
@@ -19,8 +21,14 @@ pub struct Ls {
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
     /// List runs instead of records
-    #[arg(long)]
+    #[arg(long, group = "what")]
     runs: bool,
+    /// List pins instead of records
+    #[arg(long, group = "what")]
+    pins: bool,
+    /// List bytes: by record (its own, and what it shares with others), kind, type and folder, and what `gc` would free
+    #[arg(long, group = "what")]
+    size: bool,
     /// Print the list as JSON
     #[arg(long)]
     json: bool,
@@ -31,6 +39,12 @@ pub fn run(args: &Ls) -> Outcome {
     if args.runs {
         return runs(args);
     }
+    if args.pins {
+        return pin::list(&store, args.json);
+    }
+    if args.size {
+        return size::list(&store, args.kind.as_deref(), args.json);
+    }
     let mut records = store.records()?;
     records.retain(|r| args.kind.as_ref().is_none_or(|k| *k == r.kind));
     records.sort_by_key(|r| r.cost.started_ms);
@@ -38,7 +52,8 @@ pub fn run(args: &Ls) -> Outcome {
         let list: Vec<_> = records
             .iter()
             .map(|r| json!({
-                "key": r.key, "kind": r.kind, "made_by": r.provenance, "cost": r.cost, "bytes": size(r),
+                "key": r.key, "kind": r.kind, "made_by": r.provenance, "cost": r.cost, "bytes": bytes_of(r),
+                "accepted": r.accepted, "adopted": r.adopted, "evicted": store.evicted(&r.key),
                 "outputs": r.outputs.iter().map(|(n, a)| (n.clone(), json!({ "type": a.ty, "digest": a.digest })))
                     .collect::<serde_json::Map<_, _>>(),
             }))
@@ -54,6 +69,7 @@ pub fn run(args: &Ls) -> Outcome {
         right("size"),
         right("took"),
         right("age"),
+        left(""),
     ]);
     for r in &records {
         table.push([
@@ -61,9 +77,10 @@ pub fn run(args: &Ls) -> Outcome {
             r.provenance.node.clone(),
             r.kind.clone(),
             r.provenance.recipe.clone(),
-            bytes(size(r)),
+            bytes(bytes_of(r)),
             duration(r.cost.seconds),
             age(r.cost.started_ms),
+            mark(r, store.evicted(&r.key).is_some()),
         ]);
     }
     print(&table.render());
@@ -112,7 +129,15 @@ fn runs(args: &Ls) -> Outcome {
     Ok(())
 }
 
-fn size(record: &Record) -> u64 {
+/// What is unusual about a record.
+pub(super) fn mark(record: &Record, evicted: bool) -> String {
+    let vouched = vouched(record).map(|v| v.how);
+    let evicted = evicted.then_some("evicted");
+    let words: Vec<&str> = vouched.into_iter().chain(evicted).collect();
+    words.join(", ")
+}
+
+fn bytes_of(record: &Record) -> u64 {
     record
         .outputs
         .values()

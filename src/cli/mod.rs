@@ -1,22 +1,28 @@
 //! The command line: arguments, exit codes, printing. Every verb is a file; how anything is done is other rooms' business.
 
+mod accept;
+mod adopt;
 mod check;
 mod claims;
 mod diff;
 mod export;
+mod gc;
 mod kinds;
 mod ls;
 mod man;
 mod past;
+mod pin;
 mod plan;
 mod provenance;
 mod report;
 mod run;
 mod schema;
 mod show;
+mod size;
 mod study;
 mod table;
 mod tokens;
+mod verify;
 mod why;
 
 use crate::base::diag::Diags;
@@ -50,6 +56,12 @@ enum Verb {
     Claims(claims::Claims),
     Ls(ls::Ls),
     Export(export::Export),
+    Accept(accept::Accept),
+    Adopt(adopt::Adopt),
+    Pin(pin::Pin),
+    Unpin(pin::Unpin),
+    Gc(gc::Gc),
+    Verify(verify::Verify),
     Kinds(kinds::Kinds),
     Schema(schema::Schema),
     Man(man::Man),
@@ -148,6 +160,12 @@ pub fn main() -> i32 {
         Verb::Claims(args) => claims::run(&args),
         Verb::Ls(args) => ls::run(&args),
         Verb::Export(args) => export::run(&args),
+        Verb::Accept(args) => accept::run(&args),
+        Verb::Adopt(args) => adopt::run(&args),
+        Verb::Pin(args) => pin::run(&args),
+        Verb::Unpin(args) => pin::take_back(&args),
+        Verb::Gc(args) => gc::run(&args),
+        Verb::Verify(args) => verify::run(&args),
         Verb::Kinds(args) => kinds::run(&args),
         Verb::Schema(args) => schema::run(&args),
         Verb::Man(args) => man::run(&args),

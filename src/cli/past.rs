@@ -79,6 +79,13 @@ pub fn sides(store: &Store, id: &str) -> Result<Vec<Side>, Error> {
     Ok(sides)
 }
 
+/// By node, under its name in the run: the key of what it has since.
+pub fn nodes(store: &Store, id: &str) -> Result<BTreeMap<String, Key>, Error> {
+    let run = journal::read(store, id)?;
+    let own = keys(&run).into_iter();
+    Ok(own.map(|(node, key)| (node.into(), key.clone())).collect())
+}
+
 /// By node: the key of what it has since this run.
 fn keys(run: &Run) -> BTreeMap<&str, &Key> {
     let mut keys = BTreeMap::new();

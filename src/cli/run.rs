@@ -1,6 +1,8 @@
 //! `pipe run`: makes what is missing, shows it live, ends with the study's table.
 
-use super::{Error, Outcome, RecipesArgs, StoreArgs, colour, complain, print, print_json, study};
+use super::{
+    Error, Outcome, RecipesArgs, StoreArgs, colour, complain, gc, print, print_json, study,
+};
 use crate::base::text::{count, duration};
 use crate::engine::event::State;
 use crate::engine::exec::{self, Outcome as Ended, Settings, Stop};
@@ -71,11 +73,9 @@ pub fn run(args: &Run) -> Outcome {
         .map(|v| (v.label(), v.loaded.resolved_text()))
         .collect();
     settings.origins = study.origins();
-    let first = args.recipes.recipes.first();
-    let folder = first.and_then(|recipe| recipe.parent());
-    if let Some(folder) = folder.filter(|f| !f.as_os_str().is_empty()) {
-        settings.workspace = folder.to_path_buf();
-    }
+    settings.workspace = std::env::current_dir()
+        .and_then(|folder| folder.canonicalize())
+        .ok();
 
     let view = match (args.quiet, std::io::stderr().is_terminal()) {
         (true, _) => View::Quiet,
@@ -106,6 +106,17 @@ pub fn run(args: &Run) -> Outcome {
     let sharing = sharing(&study, &outcome);
     let wall = started.elapsed().as_secs_f64();
     let failure = outcome.failure();
+    let made = outcome
+        .nodes
+        .iter()
+        .any(|n| matches!(n.state, State::Done { .. }));
+    let collected = match failure.is_none() && made {
+        true => gc::after_run(&store).unwrap_or_else(|error| {
+            complain(&format!("cannot keep the store under its cap: {error:#}\n"));
+            None
+        }),
+        false => None,
+    };
     if args.json {
         print_json(&json!({
             "recipes": study.names(),
@@ -116,6 +127,7 @@ pub fn run(args: &Run) -> Outcome {
             "shared": sharing.map(|s| json!({ "nodes": s.nodes, "seconds": s.seconds })),
             "states": outcome.nodes.iter().map(|n| json!({ "node": n.name, "state": n.state })).collect::<Vec<_>>(),
             "nodes": summary::json(&store, &items)?,
+            "collected": collected.as_ref().map(|(cap, swept)| gc::collected_json(*cap, swept)),
         }));
     } else {
         print(&format!("\n{}", summary::text(&store, &items)?));
@@ -132,6 +144,9 @@ pub fn run(args: &Run) -> Outcome {
             outcome.run,
             store.root().display()
         ));
+        if let Some((cap, swept)) = &collected {
+            print(&gc::collected(*cap, swept));
+        }
     }
     match failure {
         None => Ok(()),

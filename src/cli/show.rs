@@ -104,7 +104,7 @@ pub fn run(args: &Show) -> Outcome {
     } else if args.json {
         print_json(&json!({
             "node": node, "key": record.key, "output": name, "type": artifact.ty, "files": artifact.files,
-            "cost": record.cost, "made_by": record.provenance, "manifest": record.manifest,
+            "cost": record.cost, "made_by": record.provenance, "accepted": record.accepted, "adopted": record.adopted, "manifest": record.manifest,
             "metrics": summary::metrics(&store, &record)?,
         }));
         return Ok(());
@@ -189,6 +189,7 @@ fn header(store: &Store, record: &Record, output: &str, artifact: &Artifact) -> 
         count(record.cost.attempts as u64, "attempt", "attempts"),
         record.provenance.recipe
     );
+    out += &origin(record);
     for line in record
         .manifest
         .lines()
@@ -202,6 +203,26 @@ fn header(store: &Store, record: &Record, output: &str, artifact: &Artifact) -> 
             log.path,
             store.objects().path(&log.digest).display()
         );
+    }
+    out
+}
+
+/// Where the artifact of a record came from that nobody executed.
+fn origin(record: &Record) -> String {
+    let mut out = String::new();
+    if let Some(accepted) = &record.accepted {
+        out += &format!(
+            "  accepted from {}: {}\n",
+            accepted.from.short(),
+            accepted.reason
+        );
+        for change in &accepted.changes {
+            out += &format!("    although {}\n", words::reason_in_full(change));
+        }
+    }
+    if let Some(adopted) = &record.adopted {
+        let from: Vec<&str> = adopted.from.values().map(String::as_str).collect();
+        out += &format!("  adopted from {}: {}\n", listed(from), adopted.reason);
     }
     out
 }

@@ -53,6 +53,8 @@ pub fn run(args: &Why) -> Outcome {
                 "key": r.key, "made_by": r.provenance, "started_ms": r.started_ms, "seconds": r.seconds, "dollars": r.dollars,
                 "inputs": r.inputs,
             })),
+            "vouched": why.vouched,
+            "rests_on": why.rests_on.iter().map(|(node, v)| json!({ "node": node, "vouched": v })).collect::<Vec<_>>(),
             "causes": why.causes.iter().map(|c| json!({
                 "node": c.node, "reasons": c.reasons, "root": c.root,
             })).collect::<Vec<_>>(),
@@ -67,6 +69,15 @@ pub fn run(args: &Why) -> Outcome {
             cause.node,
             words::reasons(&cause.reasons)
         );
+    }
+    if let Some(vouched) = &why.vouched {
+        out += &format!(
+            "its artifact was not made by running it: {}\n",
+            words::vouched(vouched)
+        );
+    }
+    for (node, vouched) in &why.rests_on {
+        out += &format!("it rests on `{node}`, {}\n", words::vouched(vouched));
     }
     if let (true, Some(text)) = (args.manifest, manifest) {
         out += &format!("\n{text}");

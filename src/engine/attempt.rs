@@ -90,6 +90,15 @@ impl Attempt {
         Ok(attempt)
     }
 
+    /// Every folder under `attempts/`, whatever it is about.
+    pub fn all(store: &Store) -> Result<Vec<Attempt>> {
+        let names = names(&store.attempts())?.into_iter();
+        let attempt = |name| Attempt {
+            dir: store.attempts().join(name),
+        };
+        Ok(names.map(attempt).collect())
+    }
+
     /// All attempts of a key, newest first.
     pub fn of(store: &Store, key: &Key) -> Result<Vec<Attempt>> {
         let mut found: Vec<(u64, Attempt)> = numbered(store, key)?

@@ -1,5 +1,6 @@
 //! The only place of the engine that asks for the time. Times go into events, records and folder names, never into data.
 
+use crate::engine::fault;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,6 +15,7 @@ pub fn now_ns() -> i128 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_nanos() as i128)
+        + fault::clock_shift()
 }
 
 /// `20260131-235959` (UTC).

@@ -9,7 +9,7 @@ use crate::engine::attempt::{Attempt, Spec};
 use crate::engine::fault;
 use crate::engine::key::{Digest, Manifest};
 use crate::engine::objects;
-use crate::engine::record::{Artifact, Cost, Provenance, Record};
+use crate::engine::record::{Adopted, Artifact, Cost, Provenance, Record};
 use crate::engine::store::{Lookup, Store};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
@@ -52,6 +52,8 @@ pub struct Delivery<'a> {
     pub types: BTreeMap<&'static str, &'static str>,
     pub provenance: Provenance,
     pub forced: bool,
+    /// Of a delivery that no worker made.
+    pub adopted: Option<Adopted>,
 }
 
 pub fn commit(store: &Store, delivery: &Delivery) -> Result<Committed, CommitError> {
@@ -114,14 +116,23 @@ fn store_record(
         cost: cost(delivery),
         provenance: delivery.provenance.clone(),
         logs,
+        accepted: None,
+        adopted: delivery.adopted.clone(),
     };
+    let committed = add(store, record, delivery.forced)?;
+    // The objects are back before the mark goes.
+    store.unevict(&committed.record.key)?;
+    Ok(committed)
+}
+
+fn add(store: &Store, record: Record, forced: bool) -> Result<Committed> {
     if store.add_record(&record)? {
         return Ok(Committed {
             record,
             versus: Versus::Nothing,
         });
     }
-    settle(store, record, delivery.forced)
+    settle(store, record, forced)
 }
 
 /// There is a record already.

@@ -3,7 +3,8 @@
 //!
 //! `PIPE_FAULT=PLACE[#N]=kill|full|wait` acts at the N-th pass of a place (the first where N is not given) in every process that
 //! inherits it, `full` from the N-th pass on. `PIPE_FAULT_TRACE=FILE` appends the name of every place passed, so that a proof can
-//! list them all first and then strike at each. Without these variables a place costs one load of a flag.
+//! list them all first and then strike at each. `PIPE_CLOCK_SHIFT=SECONDS` sets the clock of a process forward or, negative, back.
+//! Without these variables a place costs one load of a flag.
 
 use std::io::{self, Write};
 use std::sync::{Mutex, OnceLock};
@@ -68,6 +69,16 @@ impl Orders {
             _ => Ok(()),
         }
     }
+}
+
+/// By how much the clock of this process is wrong, in nanoseconds.
+#[allow(clippy::disallowed_methods)] // As below.
+pub fn clock_shift() -> i128 {
+    static SHIFT: OnceLock<i128> = OnceLock::new();
+    *SHIFT.get_or_init(|| {
+        let seconds = std::env::var("PIPE_CLOCK_SHIFT").ok();
+        seconds.and_then(|s| s.parse::<i128>().ok()).unwrap_or(0) * 1_000_000_000
+    })
 }
 
 #[allow(clippy::disallowed_methods)] // Orders to a proof's process, no setting of a node.

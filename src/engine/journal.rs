@@ -27,6 +27,9 @@ pub struct RunInfo {
     pub recipes: Vec<String>,
     /// Empty: everything.
     pub targets: Vec<String>,
+    /// The folder it was called in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<PathBuf>,
 }
 
 #[derive(Serialize)]

@@ -184,6 +184,11 @@ impl Manifest {
         Stem::new(kind, params, sources).with(inputs)
     }
 
+    /// One that was written down.
+    pub fn from_text(text: &str) -> Manifest {
+        Manifest { text: text.into() }
+    }
+
     pub fn text(&self) -> &str {
         &self.text
     }

@@ -2,7 +2,7 @@
 //!
 //! In reading order: what a node is (`kind`, `params`, `graph`, `union`), what makes two nodes the same (`key`, `sources`), where
 //! artifacts live (`objects`, `record`, `store`, `index`, `attempt`, `commit`), what has to run and why (`plan`, `verdict`, `history`, `why`), running
-//! it (`exec`, `process`, `worker`, `session`, `checkpoint`) and what happened (`event`, `journal`).
+//! it (`exec`, `process`, `worker`, `session`, `checkpoint`), what happened (`event`, `journal`) and the care of what is there (`keep`).
 
 pub mod kind;
 pub mod params;
@@ -36,3 +36,5 @@ pub mod worker;
 pub mod clock;
 pub mod event;
 pub mod journal;
+
+pub mod keep;

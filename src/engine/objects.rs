@@ -5,11 +5,12 @@ use crate::engine::clock;
 use crate::engine::fault;
 use crate::engine::key::Digest;
 use anyhow::{Context, Result, bail, ensure};
+use rayon::prelude::*;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 const TREE: &str = "pipe tree v1";
@@ -83,24 +84,26 @@ pub fn hash_file(path: &Path) -> io::Result<Digest> {
     const PIECE: usize = 1 << 18;
     const LARGE: usize = 1 << 22;
     let mut file = File::open(path)?;
-    let large = file.metadata()?.len() > LARGE as u64;
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; if large { LARGE } else { PIECE }];
+    let size = file.metadata()?.len();
+    if size > LARGE as u64 {
+        let mut buffer = vec![0; LARGE];
+        let mut at = 0;
+        while at < size {
+            let wanted = usize::try_from(size - at).map_or(LARGE, |left| left.min(LARGE));
+            let pieces = buffer[..wanted].par_chunks_mut(PIECE).enumerate();
+            pieces.try_for_each(|(i, piece)| file.read_exact_at(piece, at + (i * PIECE) as u64))?;
+            hasher.update_rayon(&buffer[..wanted]);
+            at += wanted as u64;
+        }
+        return Ok(Digest::new(hasher.finalize()));
+    }
+    let mut buffer = vec![0; PIECE];
     loop {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match file.read(&mut buffer[filled..])? {
-                0 => break,
-                n => filled += n,
-            }
-        }
-        match large {
-            true => hasher.update_rayon(&buffer[..filled]),
-            false => hasher.update(&buffer[..filled]),
+        match file.read(&mut buffer)? {
+            0 => return Ok(Digest::new(hasher.finalize())),
+            n => hasher.update(&buffer[..n]),
         };
-        if filled < buffer.len() {
-            return Ok(Digest::new(hasher.finalize()));
-        }
     }
 }
 
@@ -278,6 +281,15 @@ pub fn write_new(tmp: &Path, target: &Path, bytes: &[u8]) -> io::Result<bool> {
         sync_dir(dir)?;
     }
     linked
+}
+
+/// Makes a file appear under its final name, whole and durable, replacing what was there.
+pub fn put(tmp: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = tmp.join(clock::unique());
+    write_synced(&draft, bytes)?;
+    fault::point("put-drafted")?;
+    fs::rename(&draft, target)?;
+    target.parent().map_or(Ok(()), sync_dir)
 }
 
 /// Makes a file appear under its final name, whole, replacing what was there. Not fsynced: for what can be rebuilt.

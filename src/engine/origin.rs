@@ -8,9 +8,10 @@ use std::process::{Command, Stdio};
 /// Digits of the binary's digest that are kept.
 const SHORT: usize = 12;
 
-/// `program`: the worker's binary; `workspace`: the folder of the recipe, whose repository's state is asked of `git` where there
-/// is one.
-pub fn of(program: &Path, workspace: &Path) -> Origin {
+/// `program`: the worker's binary; `workspace`: the folder that the run is called in, whose repository's state is asked of `git`
+/// where there is one.
+pub fn of(program: &Path, workspace: Option<&Path>) -> Origin {
+    let workspace = workspace.unwrap_or(Path::new("."));
     let build = objects::hash_file(program).map(|d| d.as_str()[..SHORT].to_string());
     let commit = git(workspace, &["rev-parse", "HEAD"]);
     let changes = commit.as_ref().and_then(|_| {

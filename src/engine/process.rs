@@ -17,7 +17,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 /// What a worker may see of the environment, apart from the secrets its node names.
-const ENVIRONMENT: [&str; 14] = [
+const ENVIRONMENT: [&str; 15] = [
     "PATH",
     "HOME",
     "USER",
@@ -32,6 +32,7 @@ const ENVIRONMENT: [&str; 14] = [
     "TZ",
     "PIPE_FAULT",
     "PIPE_FAULT_TRACE",
+    "PIPE_CLOCK_SHIFT",
 ];
 
 /// How long a worker's last words may take after its end; only a process that escaped its group makes us wait.

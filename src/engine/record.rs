@@ -5,6 +5,7 @@
 
 use crate::engine::key::{Digest, Key};
 use crate::engine::objects::Blob;
+use crate::engine::verdict::Reason;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -21,6 +22,32 @@ pub struct Record {
     pub provenance: Provenance,
     /// stderr, metrics and the worker's words; not identity.
     pub logs: Vec<Blob>,
+    /// Nobody executed this key: somebody answers for these outputs of another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Accepted>,
+    /// Nobody executed this key here: somebody answers for files that were made elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<Adopted>,
+}
+
+/// The outputs of an earlier record, said to be right for this key as well.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The record that the outputs and their cost are of.
+    pub from: Key,
+    pub reason: String,
+    pub at_ms: u64,
+    /// What differs between the two keys: what was said to be harmless.
+    pub changes: Vec<Reason>,
+}
+
+/// Files that were made elsewhere, said to be what this key gives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Adopted {
+    /// Where they were copied from, by output.
+    pub from: BTreeMap<String, String>,
+    pub reason: String,
+    pub at_ms: u64,
 }
 
 impl Record {
@@ -98,7 +125,7 @@ pub struct Provenance {
 pub struct Origin {
     /// The first digits of the digest of the binary.
     pub build: String,
-    /// Of the repository that the recipe lies in.
+    /// Of the repository that the run was called in.
     pub commit: Option<String>,
     /// Whether tracked files of it differed from that commit.
     pub dirty: Option<bool>,

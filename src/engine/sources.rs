@@ -93,8 +93,9 @@ impl Sources {
         if entries.len() > MOST {
             entries.clear();
         }
-        if let Ok(bytes) = serde_json::to_vec(entries) {
-            self.changed = objects::replace(tmp, &self.file, &bytes).is_err();
+        if let Ok(text) = serde_json::to_string(entries) {
+            let sealed = format!("{}\n{text}", blake3::hash(text.as_bytes()));
+            self.changed = objects::replace(tmp, &self.file, sealed.as_bytes()).is_err();
         }
     }
 
@@ -119,9 +120,11 @@ impl Sources {
         };
         let looked: Vec<_> = paths.iter().map(look).collect::<Result<_>>()?;
         let recorded_ns = clock::now_ns();
+        // One by one, or threads would be given neighbours, and the last one the only large file.
         let read: Vec<Digest> = paths
             .par_iter()
             .zip(&looked)
+            .with_max_len(1)
             .map(|(path, (meta, known))| match known {
                 Some(digest) => Ok(digest.clone()),
                 None => read_whole(path, meta),
@@ -148,12 +151,18 @@ impl Sources {
 
     fn entries(&mut self) -> &mut BTreeMap<String, Entry> {
         self.entries.get_or_insert_with(|| {
-            fs::read(&self.file)
-                .ok()
-                .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-                .unwrap_or_default()
+            let sealed = fs::read_to_string(&self.file).unwrap_or_default();
+            unsealed(&sealed).unwrap_or_default()
         })
     }
+}
+
+/// Nothing where the file is not as it was written: a wrong digest would be believed.
+fn unsealed(text: &str) -> Option<BTreeMap<String, Entry>> {
+    let (seal, text) = text.split_once('\n')?;
+    let written = blake3::hash(text.as_bytes());
+    let entries = || serde_json::from_str(text).ok();
+    (seal == written.to_hex().as_str()).then(entries).flatten()
 }
 
 fn read_whole(path: &Path, before: &fs::Metadata) -> Result<Digest> {

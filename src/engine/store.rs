@@ -5,11 +5,15 @@
 //! format                       the version of this layout
 //! objects/ab/DIGEST            blobs, read-only
 //! actions/ab/KEY.json          records: the only commit point, create-only
+//! actions/ab/KEY.evicted       the blobs of this record were removed on purpose
 //! plans/ab/PLANKEY             hint: the key this place of a graph had last
 //! attempts/KEY12-N/            out/NAME/ in/PORT/ resume/ logs/ attempt.json
 //! runs/ID/                     recipes, events.jsonl
 //! locks/KEY                    flock of whoever executes this key; the file itself means nothing
 //! memo/                        digests of source files and of used objects, the index: all rebuildable
+//! pins/NAME.json               records to be kept, named by somebody
+//! workspaces/ID.json           folders that runs were called in
+//! settings.toml                the cap
 //! quarantine/ tmp/
 //! ```
 
@@ -25,11 +29,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 /// The layout this binary reads and writes.
 pub const FORMAT: u32 = 1;
 
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 11] = [
     "objects",
     "actions",
     "plans",
@@ -37,8 +42,10 @@ const FOLDERS: [&str; 9] = [
     "runs",
     "locks",
     "memo",
+    "pins",
     "quarantine",
     "tmp",
+    "workspaces",
 ];
 
 /// Ending of the mark beside a record whose blobs were removed to make room.
@@ -120,11 +127,24 @@ impl Store {
             let file = self.tmp().join(clock::unique());
             fs::write(&file, b"writable?")?;
             fs::remove_file(&file)?;
+            self.clear_drafts();
             Ok(())
         };
         probe()
             .with_context(|| format!("cannot write to the store at {}", self.root.display()))
             .map_err(Failure::Environment)
+    }
+
+    /// Drafts of engines that were killed. A draft is written and placed within moments; what cannot be removed is litter.
+    fn clear_drafts(&self) {
+        const OLD: Duration = Duration::from_secs(600);
+        let drafts = fs::read_dir(self.tmp()).into_iter().flatten().flatten();
+        for draft in drafts {
+            let changed = draft.metadata().and_then(|m| m.modified());
+            if changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > OLD)) {
+                let _ = fs::remove_file(draft.path());
+            }
+        }
     }
 
     pub fn lookup(&self, key: &Key) -> Lookup {
@@ -283,7 +303,7 @@ impl Store {
     pub fn sharing(&self) -> Result<File> {
         let file = self.open_lock("sweep")?;
         file.lock_shared()
-            .context("sharing the store with other engines")?;
+            .context("locking the store; its file system must support locks")?;
         Ok(file)
     }
 
@@ -367,6 +387,9 @@ fn found(root: &Path) -> Result<()> {
         .collect();
     if !strangers.is_empty() && !root.join("format").exists() {
         bail!("the folder is not empty and is not a store");
+    }
+    for folder in FOLDERS {
+        fs::create_dir_all(root.join(folder))?;
     }
     let draft = root.join(format!(".format-{}", clock::unique()));
     fs::write(&draft, format!("{FORMAT}\n"))?;

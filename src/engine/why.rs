@@ -2,6 +2,7 @@
 
 use crate::engine::graph::{Graph, NodeId};
 use crate::engine::history::{History, changes};
+use crate::engine::keep::vouch::{self, Vouched};
 use crate::engine::key::{Digest, Key, facts};
 use crate::engine::plan::{Judge, Planned, Wanted};
 use crate::engine::record::{Provenance, Record};
@@ -16,6 +17,10 @@ pub struct Why {
     pub record: Option<Made>,
     /// For inputs that changed, what changed above them: from the nearest cause to the root.
     pub causes: Vec<Cause>,
+    /// Nobody executed the node's own record.
+    pub vouched: Option<Vouched>,
+    /// Nor those of these nodes above it, the nearest first.
+    pub rests_on: Vec<(String, Vouched)>,
 }
 
 /// A record in a sentence: when, by whom, at what price.
@@ -73,6 +78,8 @@ pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<
         let reasons = plan[at].verdict.reasons();
         trace(graph, judge.history(), id, reasons, &mut causes);
     }
+    let rests_on = vouch::above(store, graph, id, &plan);
+    let own = plan[at].key().and_then(|key| store.record(&key).ok()?);
     let planned = plan.swap_remove(at);
     let record = match (&planned.verdict, &planned.compared) {
         (Verdict::Hit(brief), _) => store.record(&brief.key)?.as_ref().map(made),
@@ -83,6 +90,8 @@ pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<
         planned,
         record,
         causes,
+        vouched: own.as_ref().and_then(vouch::vouched),
+        rests_on,
     })
 }
 

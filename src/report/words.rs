@@ -1,6 +1,7 @@
 //! Sentences for what the engine says as data: reasons, verdicts, states.
 
 use crate::base::text::{dollars, duration, listed};
+use crate::engine::keep::vouch::Vouched;
 use crate::engine::verdict::Reason;
 
 /// One reason, as in "runs: …".
@@ -44,6 +45,11 @@ pub fn reason_in_full(reason: &Reason) -> String {
         } => format!("{}: {} -> {}", self::reason(reason), short(was), short(now)),
         other => self::reason(other),
     }
+}
+
+/// That nobody executed a record, and why that is right: `accepted: only the log changed`.
+pub fn vouched(vouched: &Vouched) -> String {
+    format!("{}: {}", vouched.how, vouched.reason)
 }
 
 /// All reasons on one line.

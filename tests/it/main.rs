@@ -12,6 +12,7 @@ mod grid;
 mod guards;
 mod html;
 mod identity;
+mod keep;
 mod kinds;
 mod layers;
 mod local;

@@ -217,6 +217,8 @@ impl Space {
             cost: Cost::default(),
             provenance: Provenance::default(),
             logs: vec![],
+            accepted: None,
+            adopted: None,
         };
         self.store.add_record(&record).unwrap();
         Brief::of(&record, false)

@@ -170,6 +170,8 @@ impl Space {
                 },
                 provenance: Provenance::default(),
                 logs: vec![],
+                accepted: None,
+                adopted: None,
             };
             side.records.insert(id, record);
         }

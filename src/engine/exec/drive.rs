@@ -1,14 +1,17 @@
 //! The loop's decisions: states, verdicts, tokens, stopping, the end. Every node's state changes in `Exec::set` alone.
 
 use super::{Exec, NodeEnd, Outcome, Ready};
+use crate::engine::attempt::Attempt;
 use crate::engine::event::{Counts, End, Event, State};
 use crate::engine::failure::Failure;
 use crate::engine::graph::NodeId;
 use crate::engine::index::{Brief, Index};
+use crate::engine::key::Key;
 use crate::engine::kind::Cpu;
 use crate::engine::plan::{self, Planned};
 use crate::engine::process::Worker;
 use crate::engine::verdict::Verdict;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// A worker that was asked to stop has this long to save its state.
@@ -257,7 +260,21 @@ impl Exec<'_> {
         }
     }
 
+    /// An engine that died between a record and the removal of its attempts left them.
+    fn sweep_leftovers(&self) {
+        let keys: BTreeSet<&Key> = self.briefs.values().map(|b| &b.key).collect();
+        for attempt in Attempt::all(self.store).unwrap_or_default() {
+            let Ok(spec) = attempt.spec() else { continue };
+            if keys.contains(&spec.key)
+                && let Ok(Some(_lock)) = self.store.try_lock(&spec.key)
+            {
+                let _ = attempt.remove(); // What stays is litter.
+            }
+        }
+    }
+
     pub(super) fn finish(mut self, started: Instant) -> Outcome {
+        self.sweep_leftovers();
         self.store.sources().save(&self.store.tmp());
         self.store.seen().save(&self.store.tmp());
         match self.made.is_empty() {

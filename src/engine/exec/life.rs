@@ -33,6 +33,7 @@ impl<'a> Exec<'a> {
             return Ok(());
         };
         let forced = self.judge.forced(id) && !self.made.contains(&key);
+        let shared = self.store.sharing()?;
         match self.store.lookup(&key) {
             Lookup::Whole(record) if !forced => {
                 // Someone was faster while this node waited.
@@ -44,6 +45,7 @@ impl<'a> Exec<'a> {
             Lookup::Damaged(_) => self.store.quarantine_damage(&key)?,
             Lookup::Whole(_) | Lookup::Evicted(_) | Lookup::Absent => {}
         }
+        drop(shared);
         let Some(inputs) = self.inputs(id)? else {
             self.ready.remove(&id);
             self.set(id, State::Waiting);
@@ -58,7 +60,7 @@ impl<'a> Exec<'a> {
         earlier.iter().for_each(Attempt::drop_outputs);
         let settings = self.settings;
         self.origin
-            .get_or_insert_with(|| origin::of(&settings.program, &settings.workspace));
+            .get_or_insert_with(|| origin::of(&settings.program, settings.workspace.as_deref()));
         let (attempt, spec) = self.attempt(id, &key, tokens, &earlier, &inputs)?;
         fault::point("attempt-made")?;
         let secrets = named_secrets(&self.graph.node(id).exec);
@@ -106,13 +108,14 @@ impl<'a> Exec<'a> {
     fn inputs(&mut self, id: NodeId) -> Result<Option<Vec<(&'static str, Artifact)>>> {
         let mut inputs = vec![];
         let mut whole = true;
-        for (port, edge) in self.graph.node(id).inputs.clone() {
+        let graph = self.graph;
+        for (port, edge) in &graph.node(id).inputs {
             // Another node may have sent the one above back since this one was ready.
             let key = self.briefs.get(&edge.node).map(|b| b.key.clone());
             let record = key.and_then(|key| self.store.record(&key).ok().flatten());
             let artifact = record.and_then(|mut r| r.outputs.remove(edge.output));
             match artifact {
-                Some(artifact) if self.store.sound(&artifact)? => inputs.push((port, artifact)),
+                Some(artifact) if self.store.sound(&artifact)? => inputs.push((*port, artifact)),
                 _ => {
                     self.send_back(edge.node);
                     whole = false;
@@ -257,6 +260,7 @@ impl<'a> Exec<'a> {
                     .collect(),
                 provenance,
                 forced,
+                adopted: None,
             };
             let committed = commit::commit(store, &delivery);
             let _ = sender.send(News::Committed(id, Box::new(committed))); // As above.

@@ -12,6 +12,7 @@ use crate::engine::failure::Failure;
 use crate::engine::graph::{Graph, NodeId};
 use crate::engine::index::Brief;
 use crate::engine::journal::{Journal, RunInfo};
+use crate::engine::keep::workspaces;
 use crate::engine::key::{Key, Manifest};
 use crate::engine::plan::{Judge, Outputs, Plan, Planned, Wanted};
 use crate::engine::process::{Heard, Worker};
@@ -43,8 +44,8 @@ pub struct Settings {
     pub origins: BTreeMap<String, String>,
     /// Of the binary, for the records.
     pub version: String,
-    /// Folder of the recipe: the state of its repository goes into the records.
-    pub workspace: PathBuf,
+    /// The folder that the run is called in: what it made is kept for as long as the folder is there.
+    pub workspace: Option<PathBuf>,
 }
 
 impl Settings {
@@ -58,7 +59,7 @@ impl Settings {
             recipes: vec![],
             origins: BTreeMap::new(),
             version: env!("CARGO_PKG_VERSION").to_string(),
-            workspace: PathBuf::from("."),
+            workspace: None,
         })
     }
 }
@@ -159,7 +160,11 @@ pub fn run(
             .iter()
             .map(|id| graph.node(*id).name.clone())
             .collect(),
+        workspace: settings.workspace.clone(),
     };
+    if let Some(folder) = &settings.workspace {
+        workspaces::register(store, folder)?;
+    }
     let journal = Journal::create(store, &info, &settings.recipes)?;
     thread::scope(|scope| {
         let (sender, news) = mpsc::channel();
@@ -195,8 +200,8 @@ pub fn run(
             nodes: lines,
         });
         exec.journal.flush();
-        drop(shared);
         exec.advance();
+        drop(shared);
         while exec.unfinished() {
             exec.heed_stop();
             exec.start_ready();

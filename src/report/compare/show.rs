@@ -84,6 +84,11 @@ fn changed(page: &mut Page, s: &Structure, (first, second): (&str, &str)) {
             page.item(format!("only in {name}: {}", nodes.join(", ")));
         }
     }
+    for (name, nodes) in [first, second].into_iter().zip(&s.vouched) {
+        for (node, vouched) in nodes {
+            page.item(format!("in {name}, {node} was {}", words::vouched(vouched)));
+        }
+    }
     if let Some(at) = &s.parts_at {
         let below = match s.below.is_empty() {
             true => String::new(),

@@ -3,6 +3,7 @@
 use crate::base::value::Value;
 use crate::engine::graph::{Graph, Node, NodeId};
 use crate::engine::history::changes;
+use crate::engine::keep::vouch::{Vouched, vouched};
 use crate::engine::key::{Key, holds_paths};
 use crate::engine::verdict::Reason;
 use crate::report::side::Side;
@@ -24,6 +25,8 @@ pub struct Structure {
     /// What the shared artifacts took, which the second side does not pay again.
     pub shared_seconds: f64,
     pub shared_dollars: f64,
+    /// Artifacts that nobody made by running their node, first and second.
+    pub vouched: [Vec<(String, Vouched)>; 2],
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -59,10 +62,18 @@ impl Structure {
     }
 }
 
+fn on_word(side: &Side) -> Vec<(String, Vouched)> {
+    let records = side.records.iter();
+    let named = records
+        .filter_map(|(id, record)| Some((side.graph.node(*id).name.clone(), vouched(record)?)));
+    named.collect()
+}
+
 pub fn structure(a: &Side, b: &Side) -> Structure {
     let mut out = Structure {
         only_first: lone(a, b),
         only_second: lone(b, a),
+        vouched: [on_word(a), on_word(b)],
         ..Structure::default()
     };
     let mut same: BTreeSet<NodeId> = BTreeSet::new();

@@ -2,7 +2,7 @@
 
 use super::Space;
 
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 21] = [
     "check",
     "claims",
     "plan",
@@ -14,6 +14,12 @@ const VERBS: [&str; 15] = [
     "table",
     "ls",
     "export",
+    "accept",
+    "adopt",
+    "pin",
+    "unpin",
+    "gc",
+    "verify",
     "kinds",
     "schema",
     "man",

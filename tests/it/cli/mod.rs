@@ -2,8 +2,10 @@
 //! judged. On toy kinds and the cheap kinds of the built-in world.
 
 mod check;
+mod clock;
 mod comparing;
 mod interrupt;
+mod keeping;
 mod keys;
 mod looking;
 mod manual;

@@ -115,6 +115,8 @@ fn a_record_that_names_a_strange_path_is_damaged() {
         .into(),
         cost: Default::default(),
         provenance: Default::default(),
+        accepted: None,
+        adopted: None,
         logs: vec![],
     };
     assert!(store.add_record(&record).expect("it can be written"));

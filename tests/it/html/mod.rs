@@ -419,6 +419,8 @@ impl Study {
                 ..Provenance::default()
             },
             logs: vec![],
+            accepted: None,
+            adopted: None,
         }
     }
 

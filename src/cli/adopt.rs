@@ -1,0 +1,86 @@
+//! `pipe adopt`: files that were made elsewhere as the artifact of a node.
+
+use super::accept::{recipe, refused, said};
+use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, study};
+use crate::base::text::bytes;
+use crate::engine::keep::adopt;
+use crate::engine::keep::vouch::Voucher;
+use clap::ValueHint;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Adopt files that were made elsewhere, by another trainer say, as the artifact of a node: they are copied into the store under
+/// the node's key, and nothing is executed.
+///
+/// They are checked for the shape of their type: rows that parse, a model folder with its config and whole safetensors. Links are
+/// refused. The record says where they came from and why; `why`, `show`, `diff` and `ls` show it, also for the nodes below. `gc`
+/// never evicts what was adopted: it cannot be made again.
+///
+/// Example: pipe adopt recipes/tars.toml sft checkpoints/sft-final --reason "trained with TRL on the cluster"
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Adopt {
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// The node
+    node: String,
+    /// A file or folder: the kind's first output
+    #[arg(value_hint = ValueHint::AnyPath)]
+    path: PathBuf,
+    /// Why that is right; kept with the record
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Another output of the node. May be repeated
+    #[arg(long, value_name = "NAME=PATH")]
+    output: Vec<String>,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Print the record as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Adopt) -> Outcome {
+    let reason = said(&args.reason)?;
+    let study = study::load(&args.recipe)?;
+    let store = study::open(&args.store)?;
+    let id = study::node(&study.graph, &args.node)?;
+    let node = study.graph.node(id);
+    let first = node.kind.outputs[0].name.to_string();
+    let mut paths = BTreeMap::from([(first, args.path.clone())]);
+    for text in &args.output {
+        let (name, path) = text.split_once('=').ok_or_else(|| {
+            Error::Usage(format!("`--output {text}` is not of the form NAME=PATH"))
+        })?;
+        if paths.insert(name.into(), path.into()).is_some() {
+            return Err(Error::Usage(format!("output `{name}` is given twice")));
+        }
+    }
+    let recipe = recipe(&study, &node.name);
+    let voucher = Voucher {
+        reason,
+        recipe: &recipe,
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let record = adopt::adopt(&store, &study.graph, id, &paths, &voucher).map_err(refused)?;
+    if args.json {
+        print_json(&json!({ "node": node.name, "record": record }));
+        return Ok(());
+    }
+    print(&format!(
+        "`{}` is adopted: key {}\n",
+        node.name,
+        record.key.short()
+    ));
+    for (name, artifact) in &record.outputs {
+        for file in &artifact.files {
+            print(&format!(
+                "  {:>10}  {name}/{}\n",
+                bytes(file.size),
+                file.path
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! `pipe ls --size`: where the bytes of a store are.
+
+use super::{Outcome, print, print_json};
+use crate::base::text::bytes;
+use crate::engine::clock;
+use crate::engine::keep::gc::{self, Policy};
+use crate::engine::keep::holdings::{self, Held, Holdings};
+use crate::engine::keep::roots::LAST_RUNS;
+use crate::engine::keep::{settings, sizes};
+use crate::engine::key::Digest;
+use crate::engine::store::Store;
+use crate::report::table::{Table, left, right};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A record and its bytes that are there, each blob once.
+struct Line<'a> {
+    held: &'a Held,
+    /// Blobs that no other record names.
+    own: u64,
+    shared: u64,
+}
+
+/// `kind`: only records of this kind.
+pub(super) fn list(store: &Store, kind: Option<&str>, as_json: bool) -> Outcome {
+    let mut holdings = Holdings::default();
+    holdings.refresh(store)?;
+    let found = holdings::blobs(store)?.into_iter();
+    let there: BTreeMap<Digest, u64> = found.map(|b| (b.digest, b.size)).collect();
+    let mut lines = lines(&holdings, &there);
+    lines.retain(|l| kind.is_none_or(|kind| l.held.record.kind == kind));
+    lines.sort_by_key(|l| {
+        (
+            std::cmp::Reverse(l.own + l.shared),
+            l.held.record.key.clone(),
+        )
+    });
+    let by_kind = grouped(&lines, &there, |held, _| held.record.kind.clone());
+    let by_type = grouped(&lines, &there, |_, ty| ty.to_string());
+    let folders = sizes::folders(store)?;
+    let cap = settings::read(store)?.cap;
+    let policy = Policy {
+        now_ms: clock::now_ms(),
+        cap: None,
+        runs: LAST_RUNS,
+        older_than_ms: 0,
+    };
+    let free = gc::propose(store, &policy)?.bytes();
+    let total: u64 = folders.iter().map(|f| f.bytes).sum();
+    if as_json {
+        let records: Vec<Value> = lines.iter().map(line).collect();
+        let folders = folders
+            .iter()
+            .map(|f| json!({ "folder": f.name, "files": f.files, "bytes": f.bytes }));
+        print_json(&json!({
+            "store": store.root(), "bytes": total, "cap": cap, "free_with_gc": free, "records": records,
+            "kinds": by_kind, "types": by_type, "folders": folders.collect::<Vec<_>>(),
+        }));
+        return Ok(());
+    }
+    let mut table = Table::new([
+        left("key"),
+        left("node"),
+        left("kind"),
+        right("own"),
+        right("shared"),
+        left(""),
+    ]);
+    for l in &lines {
+        let record = &l.held.record;
+        table.push([
+            record.key.short().to_string(),
+            record.provenance.node.clone(),
+            record.kind.clone(),
+            bytes(l.own),
+            bytes(l.shared),
+            super::ls::mark(record, l.held.evicted.is_some()),
+        ]);
+    }
+    let mut out = table.render();
+    for (title, groups) in [("kind", by_kind), ("type", by_type)] {
+        let mut table = Table::new([left(title), right("size")]);
+        for (name, size) in groups {
+            table.push([name, bytes(size)]);
+        }
+        out += &format!("\n{}", table.render());
+    }
+    let mut table = Table::new([left("folder"), right("files"), right("size")]);
+    for folder in folders.iter().filter(|f| f.files > 0) {
+        table.push([
+            folder.name.clone(),
+            folder.files.to_string(),
+            bytes(folder.bytes),
+        ]);
+    }
+    out += &format!("\n{}", table.render());
+    let cap = cap.map_or(String::new(), |cap| format!(", its cap is {}", bytes(cap)));
+    out += &format!(
+        "{} in {}{cap}; `pipe gc --cap none` would free {}\n",
+        bytes(total),
+        store.root().display(),
+        bytes(free)
+    );
+    print(&out);
+    Ok(())
+}
+
+/// The blobs of a record that are there, each once, with its type; logs are of none.
+fn blobs<'a>(held: &'a Held, there: &BTreeMap<Digest, u64>) -> BTreeMap<&'a Digest, &'a str> {
+    let outputs = held.record.outputs.values();
+    let outputs = outputs.flat_map(|a| a.files.iter().map(|b| (&b.digest, a.ty.as_str())));
+    let logs = held.record.logs.iter().map(|b| (&b.digest, "log"));
+    let all = outputs.chain(logs);
+    all.filter(|(digest, _)| there.contains_key(*digest))
+        .collect()
+}
+
+fn lines<'a>(holdings: &'a Holdings, there: &BTreeMap<Digest, u64>) -> Vec<Line<'a>> {
+    let mut users: BTreeMap<&Digest, u64> = BTreeMap::new();
+    for held in holdings.all() {
+        for digest in blobs(held, there).into_keys() {
+            *users.entry(digest).or_default() += 1;
+        }
+    }
+    let line = |held: &'a Held| {
+        let (mut own, mut shared) = (0, 0);
+        for digest in blobs(held, there).into_keys() {
+            match users[digest] {
+                1 => own += there[digest],
+                _ => shared += there[digest],
+            }
+        }
+        Line { held, own, shared }
+    };
+    holdings.all().map(line).collect()
+}
+
+/// Bytes by a word; a blob counts once in each group.
+fn grouped(
+    lines: &[Line],
+    there: &BTreeMap<Digest, u64>,
+    word: impl Fn(&Held, &str) -> String,
+) -> BTreeMap<String, u64> {
+    let mut seen = BTreeSet::new();
+    let mut groups: BTreeMap<String, u64> = BTreeMap::new();
+    for l in lines {
+        for (digest, ty) in blobs(l.held, there) {
+            let group = word(l.held, ty);
+            if seen.insert((group.clone(), digest)) {
+                *groups.entry(group).or_default() += there[digest];
+            }
+        }
+    }
+    groups
+}
+
+fn line(l: &Line) -> Value {
+    let record = &l.held.record;
+    json!({
+        "key": record.key, "node": record.provenance.node, "recipe": record.provenance.recipe, "kind": record.kind,
+        "own_bytes": l.own, "shared_bytes": l.shared, "evicted": l.held.evicted,
+    })
+}

@@ -1,0 +1,117 @@
+//! `pipe verify`: whether the store still holds what it held.
+
+use super::{Error, Outcome, StoreArgs, print, print_json, study};
+use crate::base::text::{bytes, count};
+use crate::engine::keep::verify::{self, Bad, Checked, Sample};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+/// Check the store: records against their keys, blobs against their digests, checkpoints, journals, pins.
+///
+/// Records, and that every blob is there with its size, are always checked; of the blobs, a sample is read and hashed, another one
+/// every time. What is bad is moved to quarantine and named with the nodes it touches; the next run that needs it makes it again.
+///
+/// Exit status: 0 all is well, 1 something was bad.
+///
+/// Example: pipe verify --all
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Verify {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Which part of the blobs to read, as `5%` or `0.05`
+    #[arg(
+        long,
+        value_name = "SHARE",
+        default_value = "5%",
+        conflicts_with = "all"
+    )]
+    sample: String,
+    /// Read all of them
+    #[arg(long)]
+    all: bool,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Verify) -> Outcome {
+    let sample = match args.all {
+        true => Sample::All,
+        false => Sample::Share(share(&args.sample)?),
+    };
+    let store = study::open_existing(&args.store)?;
+    // Draws nothing where stderr is no terminal.
+    let bar = ProgressBar::new(0);
+    let style = ProgressStyle::with_template("reading {wide_bar} {bytes} of {total_bytes}");
+    bar.set_style(style.expect("the template is well formed"));
+    let checked = verify::verify(&store, sample, &|done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    })?;
+    bar.finish_and_clear();
+    if args.json {
+        print_json(&json!({
+            "store": store.root(), "ok": checked.bad.is_empty(), "records": checked.records, "blobs": checked.blobs,
+            "hashed": checked.hashed, "hashed_bytes": checked.hashed_bytes, "checkpoints": checked.checkpoints,
+            "runs": checked.runs, "pins": checked.pins,
+            "bad": checked.bad.iter().map(|b| json!({
+                "what": b.what, "name": b.name, "problem": b.problem, "touched": b.touched, "then": b.then,
+                "quarantined": b.quarantined,
+            })).collect::<Vec<_>>(),
+        }));
+    } else {
+        print(&text(&checked));
+    }
+    match checked.bad.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Told(1)),
+    }
+}
+
+fn text(checked: &Checked) -> String {
+    let mut out = String::new();
+    for bad in &checked.bad {
+        out += &one(bad);
+    }
+    let looked = format!(
+        "{}, {} ({} read, {}), {}, {}, {}",
+        count(checked.records, "record", "records"),
+        count(checked.blobs, "blob", "blobs"),
+        checked.hashed,
+        bytes(checked.hashed_bytes),
+        count(checked.checkpoints, "checkpoint", "checkpoints"),
+        count(checked.runs, "run", "runs"),
+        count(checked.pins, "pin", "pins")
+    );
+    let end = match checked.bad.len() as u64 {
+        0 => "all is well".to_string(),
+        n => format!("{} bad", count(n, "thing is", "things are")),
+    };
+    out + &format!("{looked}: {end}\n")
+}
+
+fn one(bad: &Bad) -> String {
+    let mut out = format!("{} {}: {}\n", bad.what, bad.name, bad.problem);
+    if !bad.touched.is_empty() {
+        out += &format!("  touches {}\n", bad.touched.join(", "));
+    }
+    let moved = match bad.quarantined {
+        true => "moved to quarantine; ",
+        false => "",
+    };
+    out + &format!("  {moved}{}\n", bad.then)
+}
+
+fn share(text: &str) -> Result<f64, Error> {
+    let number = match text.strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map(|p| p / 100.0),
+        None => text.parse::<f64>(),
+    };
+    let share = number.ok().filter(|s| (0.0..=1.0).contains(s));
+    share.ok_or_else(|| {
+        Error::Usage(format!(
+            "`--sample {text}` is not a share, as `5%` or `0.05`"
+        ))
+    })
+}

@@ -1,0 +1,278 @@
+//! What `verify` finds: one flipped, cut or missing byte anywhere, named with what it touches.
+
+use super::{Space, all, whole};
+use pipe::engine::attempt::{Attempt, Progress, Spec};
+use pipe::engine::checkpoint;
+use pipe::engine::journal;
+use pipe::engine::keep::pins;
+use pipe::engine::keep::verify::{Bad, Checked, Sample, verify};
+use pipe::engine::key::Key;
+use pipe::engine::record::Record;
+use pipe::engine::store::Lookup;
+use std::path::{Path, PathBuf};
+
+impl Space {
+    fn verify(&self) -> Checked {
+        verify(&self.store, Sample::All, &|_, _| {}).unwrap()
+    }
+
+    /// The only thing that is bad; asked again, nothing is.
+    fn bad(&self) -> Bad {
+        let mut found = self.verify().bad;
+        assert_eq!(found.len(), 1, "{found:?}");
+        let bad = found.remove(0);
+        if bad.quarantined {
+            let again = self.verify().bad;
+            let left = again.iter().filter(|b| !b.problem.contains("missing"));
+            assert_eq!(left.count(), 0, "{again:?}");
+        }
+        bad
+    }
+
+    fn object(&self, record: &Record) -> PathBuf {
+        self.store
+            .objects()
+            .path(&record.outputs["out"].files[0].digest)
+    }
+
+    fn record_file(&self, key: &Key) -> PathBuf {
+        let actions = self.store.root().join("actions");
+        actions.join(key.shard()).join(format!("{key}.json"))
+    }
+}
+
+/// Writes over a file that is read-only.
+fn damage(path: &Path, how: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = std::fs::read(path).unwrap();
+    how(&mut bytes);
+    std::fs::remove_file(path).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn flip(bytes: &mut [u8], at: usize) {
+    bytes[at] ^= 1;
+}
+
+#[test]
+fn a_store_that_is_whole_is_well_and_everything_was_looked_at() {
+    let space = Space::new();
+    let record = space.record("a", 1.0, &[("out", "model", "weights")]);
+    space.ended("r", None, &[&record]);
+    let checked = space.verify();
+    assert!(checked.bad.is_empty(), "{:?}", checked.bad);
+    assert_eq!((checked.records, checked.blobs, checked.hashed), (1, 2, 2));
+    assert_eq!(checked.runs, 1);
+    let none = verify(&space.store, Sample::Share(0.0), &|_, _| {}).unwrap();
+    assert_eq!((none.blobs, none.hashed), (2, 0));
+}
+
+#[test]
+fn a_sample_is_another_one_every_time() {
+    let space = Space::new();
+    for i in 0..40 {
+        space.blob(&format!("blob {i}"));
+    }
+    let counts: Vec<u64> = (0..20)
+        .map(|_| {
+            verify(&space.store, Sample::Share(0.5), &|_, _| {})
+                .unwrap()
+                .hashed
+        })
+        .collect();
+    assert!(counts.iter().all(|n| (1..40).contains(n)), "{counts:?}");
+    assert!(counts.iter().any(|n| *n != counts[0]), "{counts:?}");
+}
+
+#[test]
+fn a_flipped_byte_of_a_blob_is_found_and_named() {
+    let space = Space::new();
+    let record = space.record("sft", 1.0, &[("out", "model", "weights")]);
+    damage(&space.object(&record), |bytes| flip(bytes, 3));
+    let bad = space.bad();
+    assert_eq!(bad.what, "object");
+    assert_eq!(bad.touched, ["`sft` of `study`"]);
+    assert_eq!(
+        bad.then,
+        "the next run that needs it makes `sft` of `study` again"
+    );
+    assert!(matches!(
+        space.store.lookup(&record.key),
+        Lookup::Damaged(_)
+    ));
+}
+
+#[test]
+fn a_cut_and_a_missing_blob_are_found_without_reading() {
+    let space = Space::new();
+    let (cut, missing) = (
+        space.record("cut", 1.0, &[("out", "model", "weights one")]),
+        space.record("missing", 1.0, &[("out", "model", "weights two")]),
+    );
+    damage(&space.object(&cut), |bytes| bytes.truncate(4));
+    std::fs::remove_file(space.object(&missing)).unwrap();
+    let found = verify(&space.store, Sample::Share(0.0), &|_, _| {})
+        .unwrap()
+        .bad;
+    let mut said: Vec<(&str, bool)> = found
+        .iter()
+        .map(|b| (b.problem.as_str(), b.quarantined))
+        .collect();
+    said.sort();
+    assert_eq!(
+        said,
+        [
+            ("it has 4 bytes instead of 11", true),
+            ("it is missing", false)
+        ]
+    );
+}
+
+#[test]
+fn what_was_evicted_is_not_missing_but_what_stays_of_it_is() {
+    let space = Space::new();
+    let outputs = [
+        ("out", "model", "weights"),
+        ("metrics", "metrics", "numbers"),
+    ];
+    let record = space.record("eval", 1.0, &outputs);
+    space.collect(&all());
+    assert!(!space.has(&record, "out"));
+    assert!(space.verify().bad.is_empty());
+    let metrics = &record.outputs["metrics"].files[0];
+    std::fs::remove_file(space.store.objects().path(&metrics.digest)).unwrap();
+    assert_eq!(space.bad().problem, "it is missing");
+}
+
+#[test]
+fn a_damaged_log_makes_nothing_again() {
+    let space = Space::new();
+    let record = space.record("a", 1.0, &[("out", "model", "weights")]);
+    damage(
+        &space.store.objects().path(&record.logs[0].digest),
+        |bytes| flip(bytes, 0),
+    );
+    let bad = space.bad();
+    assert_eq!(bad.then, "it was a log, so nothing is made again");
+    assert!(matches!(space.store.lookup(&record.key), Lookup::Whole(_)));
+}
+
+#[test]
+fn every_byte_of_a_record_that_matters_is_checked() {
+    let json = |space: &Space, record: &Record, from: &str, to: &str| {
+        damage(&space.record_file(&record.key), |bytes| {
+            let text = String::from_utf8(bytes.clone()).unwrap();
+            let changed = text.replacen(from, to, 1);
+            assert_ne!(text, changed, "{from}");
+            *bytes = changed.into_bytes();
+        });
+    };
+    let cases: [(&str, &str, &str); 4] = [
+        ("param node", "param mode", "manifest"),
+        (
+            "\"path\": \"file\"",
+            "\"path\": \"fill\"",
+            "not that of its files",
+        ),
+        ("\"outputs\": {", "\"outputs\": [", "not readable"),
+        ("\"size\": 7", "\"size\": 8", "not that of its files"),
+    ];
+    for (from, to, problem) in cases {
+        let space = Space::new();
+        let record = space.record("a", 1.0, &[("out", "model", "weights")]);
+        json(&space, &record, from, to);
+        let bad = space.bad();
+        assert_eq!(bad.what, "record");
+        assert!(
+            bad.quarantined && !bad.problem.is_empty(),
+            "{problem}: {bad:?}"
+        );
+        assert!(matches!(space.store.lookup(&record.key), Lookup::Absent));
+        assert!(
+            space.has(&record, "out"),
+            "its blobs stay for whoever repairs it"
+        );
+    }
+}
+
+#[test]
+fn a_path_that_leaves_its_folder_is_found() {
+    for path in ["../out", "/out", "a/../../b", "", "."] {
+        let space = Space::new();
+        let mut record = space.record("a", 1.0, &[("out", "model", "weights")]);
+        let artifact = record.outputs.get_mut("out").unwrap();
+        artifact.files[0].path = path.into();
+        artifact.digest = pipe::engine::objects::tree_digest(&artifact.files);
+        let problem = pipe::engine::keep::verify::form(&record);
+        assert!(problem.is_some_and(|p| p.contains("outside")), "{path:?}");
+    }
+}
+
+#[test]
+fn a_checkpoint_that_is_not_whole_is_found() {
+    let space = Space::new();
+    let spec: Spec = serde_json::from_value(serde_json::json!({
+        "key": "a".repeat(64), "kind": "toy", "revision": 1, "node": "slow", "params": "", "exec": "", "inputs": {},
+        "outputs": [], "threads": 1, "earlier": [], "engine": 0, "started_ms": 0,
+    }))
+    .unwrap();
+    let attempt = Attempt::create(&space.store, &spec, &[]).unwrap();
+    for name in ["step-1", "step-2"] {
+        let write = |dir: &Path| Ok(std::fs::write(dir.join("state"), name)?);
+        checkpoint::save(&attempt.resume(), &[], name, Progress::default(), &write).unwrap();
+    }
+    assert_eq!(space.verify().checkpoints, 2);
+    std::fs::write(attempt.resume().join("step-2/checkpoint.json"), "{").unwrap();
+    let lock = space.store.try_lock(&spec.key).unwrap();
+    assert!(space.verify().bad.is_empty(), "somebody is in it");
+    drop(lock);
+    let bad = space.bad();
+    assert_eq!(
+        (bad.what, bad.touched),
+        ("checkpoint", vec!["`slow`".to_string()])
+    );
+    assert!(attempt.resume().join("step-1").exists() && !attempt.resume().join("step-2").exists());
+    std::fs::write(attempt.dir.join("attempt.json"), "{").unwrap();
+    assert_eq!(space.bad().what, "attempt");
+}
+
+#[test]
+fn a_damaged_journal_keeps_its_good_lines_and_a_torn_tail_is_no_damage() {
+    let space = Space::new();
+    let record = space.record("a", 1.0, &[("out", "model", "weights")]);
+    let mut run = space.run("r", None, &[&record, &record]);
+    assert_eq!(space.verify().runs, 0, "it lives");
+    run.write(&whole());
+    drop(run);
+    let id = journal::runs(&space.store).unwrap().remove(0);
+    let events = space.store.runs().join(&id).join("events.jsonl");
+    damage(&events, |bytes| bytes.extend_from_slice(b"{\"at\":1,"));
+    assert!(space.verify().bad.is_empty(), "a torn tail");
+    damage(&events, |bytes| bytes[0] = b'#');
+    let bad = space.bad();
+    assert_eq!((bad.what, bad.name.as_str()), ("run", id.as_str()));
+    assert_eq!(bad.problem, "1 line of its journal cannot be read");
+    assert_eq!(journal::read(&space.store, &id).unwrap().events.len(), 2);
+    damage(&space.store.runs().join(&id).join("run.json"), |bytes| {
+        bytes.truncate(5)
+    });
+    assert_eq!(space.bad().problem, "`run.json` is not readable");
+    assert!(journal::runs(&space.store).unwrap().is_empty());
+}
+
+#[test]
+fn pins_are_checked_and_stay_where_they_are() {
+    let space = Space::new();
+    let key = Key::new(blake3::hash(b"nothing"));
+    let node = pins::Pinned {
+        node: "rl".into(),
+        key,
+    };
+    pins::add(&space.store, &pins::new("lost", "r.toml", "", vec![node])).unwrap();
+    let bad = space.bad();
+    assert_eq!((bad.what, bad.touched), ("pin", vec!["`rl`".to_string()]));
+    assert_eq!(bad.then, "the next run that needs it makes `rl` again");
+    space.file("pins/lost.json", "{");
+    let bad = space.bad();
+    assert!(bad.then.contains("pipe unpin lost"), "{bad:?}");
+    assert!(space.store.root().join("pins/lost.json").exists());
+}
