@@ -2,10 +2,14 @@
 //! pages of 4 KiB much of that time goes to page faults and address translation (a training step of 6 M parameters took
 //! 12 % longer). Where the system has no such pages, or gives none, nothing changes.
 //!
-//! Every thread's allocations are counted, so that a test can hold what is read from outside to a bound.
+//! Every thread's allocations are counted, so that a computation that somebody else wrote (a chat template) can be held to a
+//! bound, and so can, in tests, whatever is read from outside.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Smaller allocations are left alone.
 const LARGE: usize = 1 << 17;
@@ -77,23 +81,127 @@ unsafe impl GlobalAlloc for HugePages {
 }
 
 thread_local! {
-    /// What this thread took and has not given back, and the most of it so far. Below zero where it gave back what another took.
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
+    static ACCOUNT: Account = const {
+        Account {
+            live: Cell::new(0),
+            peak: Cell::new(0),
+            most: Cell::new(isize::MAX),
+            alarm: Cell::new(std::ptr::null()),
+        }
+    };
+}
+
+/// What a thread took and has not given back; below zero where it gave back what another took.
+struct Account {
+    live: Cell<isize>,
+    peak: Cell<isize>,
+    most: Cell<isize>,
+    /// Who waits for this thread; only while there is a `most`.
+    alarm: Cell<*const Alarm>,
 }
 
 fn count(bytes: isize) {
-    let live = LIVE.get() + bytes;
-    LIVE.set(live);
-    if live > PEAK.get() {
-        PEAK.set(live);
-    }
+    ACCOUNT.with(|account| {
+        let live = account.live.get() + bytes;
+        account.live.set(live);
+        if live > account.peak.get() {
+            account.peak.set(live);
+        }
+        if live > account.most.get() {
+            account.most.set(isize::MAX);
+            // SAFETY: whoever set `most` keeps the alarm as long as this thread lives.
+            unsafe { &*account.alarm.get() }.ring(Ring::Memory);
+            // An allocation cannot fail without ending the process, but it need not return.
+            loop {
+                std::thread::sleep(Duration::from_secs(3600));
+            }
+        }
+    });
 }
 
 /// What it returns, and the most bytes that this thread had taken for it at once.
 pub fn peak<T>(run: impl FnOnce() -> T) -> (T, usize) {
-    let before = LIVE.get();
-    PEAK.set(before);
+    let before = ACCOUNT.with(|account| {
+        account.peak.set(account.live.get());
+        account.live.get()
+    });
     let result = run();
-    (result, usize::try_from(PEAK.get() - before).unwrap_or(0))
+    let peak = ACCOUNT.with(|account| account.peak.get());
+    (result, usize::try_from(peak - before).unwrap_or(0))
+}
+
+/// What a computation may take.
+#[derive(Clone, Copy)]
+pub struct Bounds {
+    pub memory: usize,
+    pub stack: usize,
+    /// Only for what would else never end: no result may depend on it.
+    pub time: Duration,
+}
+
+/// What it took too much of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Exceeded {
+    Memory,
+    Time,
+}
+
+/// Runs it on a thread of its own. One that goes beyond its bounds is left alone until the process ends. A panic goes on here.
+pub fn bounded<T: Send + 'static>(
+    bounds: Bounds,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<Result<T, Exceeded>> {
+    let shared = Arc::new((Alarm::default(), Mutex::new(None)));
+    let own = shared.clone();
+    let thread = std::thread::Builder::new().stack_size(bounds.stack);
+    let thread = thread.spawn(move || {
+        ACCOUNT.with(|account| {
+            account.alarm.set(&own.0);
+            let most = isize::try_from(bounds.memory).unwrap_or(isize::MAX);
+            account.most.set(account.live.get().saturating_add(most));
+        });
+        let result = catch_unwind(AssertUnwindSafe(run));
+        ACCOUNT.with(|account| account.most.set(isize::MAX));
+        *own.1.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        own.0.ring(Ring::Ended);
+    })?;
+    match shared.0.wait(bounds.time) {
+        Some(Ring::Memory) => return Ok(Err(Exceeded::Memory)),
+        None => return Ok(Err(Exceeded::Time)),
+        Some(Ring::Ended) => {}
+    }
+    let _ = thread.join(); // It has caught its own panic.
+    let mut result = shared.1.lock().unwrap_or_else(PoisonError::into_inner);
+    match result.take().expect("a thread that ended left its result") {
+        Ok(result) => Ok(Ok(result)),
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Ring {
+    Ended,
+    Memory,
+}
+
+/// Rings without allocating.
+#[derive(Default)]
+struct Alarm {
+    rung: Mutex<Option<Ring>>,
+    changed: Condvar,
+}
+
+impl Alarm {
+    fn ring(&self, ring: Ring) {
+        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = Some(ring);
+        self.changed.notify_all();
+    }
+
+    /// Nothing where it did not ring in time.
+    fn wait(&self, time: Duration) -> Option<Ring> {
+        let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(rung, time, |r| r.is_none());
+        let (rung, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *rung
+    }
 }

@@ -88,6 +88,15 @@ impl<'a> IntoIterator for &'a Inputs {
     }
 }
 
+impl IntoIterator for Inputs {
+    type Item = (&'static str, Edge);
+    type IntoIter = std::vec::IntoIter<(&'static str, Edge)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl std::ops::Index<&str> for Inputs {
     type Output = Edge;
 
@@ -173,16 +182,16 @@ impl Graph {
     }
 
     pub fn find(&self, name: &str) -> Option<NodeId> {
-        let id = self.from_name(name).next()?;
+        let id = self.beginning_at(name).next()?;
         (self.node(id).name == name).then_some(id)
     }
 
     /// All nodes that their own recipes call so.
     pub fn namesakes(&self, name: &str) -> Vec<NodeId> {
         let prefix = format!("{name}@");
-        let bare = self.from_name(name);
+        let bare = self.beginning_at(name);
         let bare = bare.take_while(|id| self.node(*id).name == name);
-        let marked = self.from_name(&prefix);
+        let marked = self.beginning_at(&prefix);
         let marked = marked.take_while(|id| self.node(*id).name.starts_with(&prefix));
         let all = bare.chain(marked);
         let mut found: Vec<NodeId> = all
@@ -193,7 +202,7 @@ impl Graph {
     }
 
     /// The nodes by their names, from the first that is not before this one.
-    fn from_name(&self, name: &str) -> impl Iterator<Item = NodeId> {
+    fn beginning_at(&self, name: &str) -> impl Iterator<Item = NodeId> {
         let before = |id: &NodeId| self.node(*id).name.as_str() < name;
         let by_name = self.by_name.get_or_init(|| {
             let mut ids: Box<[NodeId]> = self.ids().collect();

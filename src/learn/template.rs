@@ -6,6 +6,7 @@
 //!
 //! A template comes with a model, so it is a program of somebody else: it has bounded steps and memory and reads no file.
 
+use crate::base::memory::{self, Bounds, Exceeded};
 use crate::base::text::bytes;
 use crate::learn::json;
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -16,8 +17,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
-use std::panic::resume_unwind;
-use std::thread;
+use std::time::Duration;
 
 /// What `strftime_now` says, in every run: some templates print the date, and a prompt must not change overnight. It
 /// is the date that Llama 3.2's own template falls back to.
@@ -29,6 +29,9 @@ pub const MOST_SOURCE: usize = 1 << 20;
 /// takes a hundred thousand. What goes in may be gone over so many times more.
 pub const MOST_STEPS: u64 = 500_000;
 const TIMES: u64 = 32;
+/// Lists that are made of lists cost it no steps, so memory and time have bounds of their own.
+pub const MOST_MEMORY: usize = 128 << 20;
+const MOST_TIME: Duration = Duration::from_secs(60);
 /// So that the deepest value that so many steps can nest can be walked.
 const STACK: usize = 512 << 20;
 /// Longest tag that may be a `generation` tag.
@@ -112,19 +115,30 @@ impl Template {
     }
 
     fn text(&self, variables: &Value) -> Result<String> {
+        let weight = weight(variables);
         let mut env = self.env.clone();
-        env.set_fuel(Some(MOST_STEPS + TIMES * weight(variables) as u64 / 64));
-        let (env, variables) = (&env, json::value(variables));
+        env.set_fuel(Some(MOST_STEPS + TIMES * weight as u64 / 64));
+        let variables = json::value(variables);
+        let bounds = Bounds {
+            memory: MOST_MEMORY + 2 * TIMES as usize * weight,
+            stack: STACK,
+            time: MOST_TIME,
+        };
         let render = move || {
             let template = env.get_template(NAME).map_err(plain)?;
             template.render(variables).map_err(plain)
         };
-        thread::scope(|scope| {
-            let thread = thread::Builder::new().stack_size(STACK);
-            let thread = thread.spawn_scoped(scope, render);
-            let thread = thread.context("failed to start a thread for a chat template")?;
-            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
-        })
+        let rendered = memory::bounded(bounds, render);
+        match rendered.context("failed to start a thread for a chat template")? {
+            Ok(text) => text,
+            Err(Exceeded::Memory) => {
+                bail!(
+                    "chat template: it takes more than {}",
+                    bytes(bounds.memory as u64)
+                )
+            }
+            Err(Exceeded::Time) => bail!("chat template: it does not end"),
+        }
     }
 }
 

@@ -73,7 +73,7 @@ impl Tokenizer {
         let text = bounded::read(&path, MOST)
             .with_context(|| format!("failed to read {}", path.display()))?;
         serde_json::from_slice::<serde::de::IgnoredAny>(&text)
-            .with_context(|| format!("{} is not valid JSON", path.display()))?;
+            .with_context(|| format!("failed to read {}", path.display()))?;
         let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(&text))
             .map_err(|e| anyhow!("failed to read {}: {e}", path.display()))?;
         drop(text);

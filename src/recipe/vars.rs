@@ -61,10 +61,8 @@ impl<'a> Vars<'a> {
 
     fn item(&mut self, item: &mut Item) {
         match &mut item.shape {
-            Shape::Str(text) => {
-                if text.contains('$') {
-                    *item = self.string(std::mem::take(text), item.at.clone());
-                }
+            Shape::Str(text) if text.contains('$') => {
+                *item = self.string(std::mem::take(text), item.at.clone());
             }
             Shape::List(items) => items.iter_mut().for_each(|item| self.item(item)),
             Shape::Table(table) => self.items(table),

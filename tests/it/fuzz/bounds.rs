@@ -1,7 +1,7 @@
 //! The bounds that are stated: what is beyond one is refused by a plain sentence, before it costs memory or time.
 
 use pipe::base::bounded;
-use pipe::base::memory;
+use pipe::base::memory::{self, Bounds, Exceeded};
 use pipe::base::text::did_you_mean;
 use pipe::kinds::{REGISTRY, prompts_file};
 use pipe::learn::config::Config;
@@ -10,7 +10,9 @@ use pipe::recipe::layer::MOST_TEXT;
 use pipe::recipe::{Overrides, from_text};
 use serde_json::json;
 use std::fmt::Write;
+use std::hint::black_box;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const NODE: &str = "[node.w]\nkind = \"toy-write\"\ntext = \"x\"\n";
 
@@ -189,9 +191,25 @@ fn columns_of_a_table() {
 }
 
 #[test]
-fn memory_of_a_thread() {
-    let ((), peak) = memory::peak(|| drop(std::hint::black_box(vec![1u8; 1 << 20])));
+fn memory_and_time_of_a_computation() {
+    let bounds = |memory, millis| Bounds {
+        memory,
+        stack: 1 << 20,
+        time: Duration::from_millis(millis),
+    };
+    let grow = || black_box((0..1_000_000u64).collect::<Vec<_>>()).len();
+    let ran = |bounds| memory::bounded(bounds, grow).expect("there are threads");
+    assert_eq!(ran(bounds(16 << 20, 60_000)), Ok(1_000_000));
+    assert_eq!(ran(bounds(1 << 20, 60_000)), Err(Exceeded::Memory));
+    let ever = || std::thread::sleep(Duration::from_secs(3600));
+    let ran = memory::bounded(bounds(1 << 20, 10), ever);
+    assert_eq!(ran.expect("there are threads"), Err(Exceeded::Time));
+    let panics = || {
+        memory::bounded(bounds(1 << 20, 60_000), || -> usize {
+            panic!("on purpose")
+        })
+    };
+    assert!(std::panic::catch_unwind(panics).is_err(), "a panic goes on");
+    let ((), peak) = memory::peak(|| drop(black_box(vec![1u8; 1 << 20])));
     assert!((1 << 20..2 << 20).contains(&peak), "{peak}");
-    let ((), peak) = memory::peak(|| ());
-    assert_eq!(peak, 0);
 }

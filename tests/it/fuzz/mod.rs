@@ -93,8 +93,11 @@ fn a_mark_of_a_checkpoint() {
 
 /// Feeds all seeds of a surface and as many changes of them.
 fn feed(name: &str, changes: usize) {
-    let times = std::env::var("PIPE_FUZZ").ok();
-    let times: usize = times.map_or(1, |t| t.parse().expect("PIPE_FUZZ is a number"));
+    let times = std::env::var_os("PIPE_FUZZ").map(|times| {
+        let times = times.to_str().and_then(|t| t.parse().ok());
+        times.expect("PIPE_FUZZ is a number")
+    });
+    let times: usize = times.unwrap_or(1);
     let changes = changes * times;
     let surface = surfaces::ALL.iter().find(|s| s.name == name);
     let Surface { run, .. } = *surface.expect("the surface is in the table");

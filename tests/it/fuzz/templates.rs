@@ -39,13 +39,13 @@ fn memory_is_bounded() {
     let doubled = "{% set n = namespace(x='x') %}{% for i in range(40) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}";
     refused(doubled, "it takes too many steps");
     let listed = "{% set n = namespace(x=[1]) %}{% for i in range(40) %}{% set n.x = n.x + n.x %}{% endfor %}{{ n.x }}";
-    refused(listed, "it takes too many steps");
+    refused(listed, "it takes more than");
     refused("{{ ([1] * 90000000) | tojson }}", "it takes too many steps");
     refused(
         "{{ ('x' * 100000).replace('x', 'y' * 100000) }}",
         "it takes too many steps",
     );
-    refused("{{ 'x'.center(1000000000) }}", "");
+    refused("{{ 'x'.center(1000000000) }}", "center");
     refused("{{ 'x' * 90000000 }}", "it takes too many steps");
     refused(
         "{{ messages | tojson(indent=1000000000) }}",
