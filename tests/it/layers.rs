@@ -161,7 +161,8 @@ fn what_lies_below_the_engine_has_no_clock_and_no_environment() {
             continue;
         }
         for (number, line) in file.text.lines().enumerate() {
-            let code = without_comment(line);
+            // A length of time is no clock.
+            let code = without_comment(line).replace("std::time::Duration", "");
             for word in words.iter().flat_map(|(_, words)| *words) {
                 if code.contains(word) {
                     wrong.push(format!("{}:{}: {word}", file.name, number + 1));

@@ -453,7 +453,7 @@ fn what_is_no_artifact_is_not_adopted() {
     space.pipe(&["run", "r.toml", "-q", "--only", "who"]).ok();
     for (path, words) in [
         ("nothing", "cannot read nothing"),
-        ("bad.jsonl", "rows.jsonl line 1"),
+        ("bad.jsonl", "rows.jsonl: line 1"),
         ("empty", "rows.jsonl"),
         ("linked", "links are not followed"),
         ("link.jsonl", "is a link"),
