@@ -30,6 +30,16 @@ impl Exec<'_> {
                 ),
             "a final state does not change, but for a hit whose bytes are needed and gone"
         );
+        match (self.states[&id].is_final(), state.is_final()) {
+            (false, true) => self.open -= 1,
+            (true, false) => self.open += 1,
+            _ => {}
+        }
+        if state.is_final() {
+            self.due.extend(self.users.get(&id).into_iter().flatten());
+        } else if state == State::Waiting {
+            self.due.insert(id);
+        }
         self.states.insert(id, state.clone());
         self.emit(Event::State {
             node: self.name(id),
@@ -46,54 +56,35 @@ impl Exec<'_> {
         self.graph.node(id).name.clone()
     }
 
-    pub(super) fn unfinished(&self) -> bool {
-        self.states.values().any(|s| !s.is_final())
-    }
-
-    /// Judges every waiting node whose inputs are known, and skips what hangs below a failure. Nodes are in graph order, so one
-    /// pass is enough, unless a node sends another one above it back.
+    /// Judges waiting nodes whose inputs are known by now, and skips what hangs below a failure. A node may send others above it
+    /// back; these are looked at next.
     ///
     /// From deciding that a record will do until that is written down for all to see, nobody may remove its blobs.
     pub(super) fn advance(&mut self) {
         let shared = self.store.sharing();
-        while self.pass() {}
+        while let Some(id) = self.due.pop_first() {
+            if self.states[&id] == State::Waiting {
+                self.look_at(id);
+            }
+        }
         self.journal.flush();
         if let Err(error) = shared {
             self.trouble.get_or_insert_with(|| format!("{error:#}"));
         }
     }
 
-    /// Whether a node was sent back.
-    fn pass(&mut self) -> bool {
-        let mut sent_back = false;
-        let waiting: Vec<NodeId> = self
-            .states
-            .iter()
-            .filter(|(_, s)| **s == State::Waiting)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in waiting {
-            if self.states[&id] != State::Waiting {
-                continue; // A failure on the way has settled it.
-            }
-            let inputs: Vec<NodeId> = self
-                .graph
-                .node(id)
-                .inputs
-                .values()
-                .map(|e| e.node)
-                .collect();
-            if let Some(because) = inputs.iter().find_map(|i| self.broken(*i)) {
-                self.set(id, State::Skipped { because });
-            } else if let Some(because) = self.halted.clone() {
-                self.set(id, State::Skipped { because });
-            } else if inputs.iter().any(|i| self.states[i] == State::Interrupted) {
-                self.set(id, State::Interrupted);
-            } else if inputs.iter().all(|i| self.known.contains_key(i)) {
-                sent_back |= self.judge(id);
-            }
+    fn look_at(&mut self, id: NodeId) {
+        let graph = self.graph;
+        let inputs = || graph.node(id).inputs.values().map(|edge| edge.node);
+        if let Some(because) = inputs().find_map(|i| self.broken(i)) {
+            self.set(id, State::Skipped { because });
+        } else if let Some(because) = self.halted.clone() {
+            self.set(id, State::Skipped { because });
+        } else if inputs().any(|i| self.states[&i] == State::Interrupted) {
+            self.set(id, State::Interrupted);
+        } else if inputs().all(|i| self.known.contains_key(&i)) {
+            self.judge(id);
         }
-        sent_back
     }
 
     /// The node to blame if this one will never have outputs.
@@ -105,24 +96,18 @@ impl Exec<'_> {
         }
     }
 
-    /// Whether nodes above it were sent back, because it runs and their bytes are gone.
-    fn judge(&mut self, id: NodeId) -> bool {
+    /// Where it runs and bytes of its inputs are gone, the nodes that make them are sent back, and it goes on waiting.
+    fn judge(&mut self, id: NodeId) {
         let settled = |p: &Planned| !matches!(p.verdict, Verdict::Maybe { .. });
         let planned = match self.planned.remove(&id).filter(settled) {
             Some(planned) => planned,
             None => match self.judge.judge(id, &self.known) {
                 Ok(planned) => planned,
-                Err(error) => {
-                    self.give_up(id, &error);
-                    return false;
-                }
+                Err(error) => return self.give_up(id, &error),
             },
         };
         let (reasons, resumable, resumed) = match planned.verdict {
-            Verdict::Hit(brief) => {
-                self.hit(id, *brief);
-                return false;
-            }
+            Verdict::Hit(brief) => return self.hit(id, *brief),
             Verdict::Run(reasons) => (reasons, false, None),
             Verdict::Resume { reasons, fraction } => (reasons, true, fraction),
             Verdict::Maybe { .. } => unreachable!("all inputs are known"),
@@ -136,8 +121,7 @@ impl Exec<'_> {
             .filter(|above| self.briefs[above].evicted)
             .collect();
         if !evicted.is_empty() {
-            evicted.into_iter().for_each(|above| self.send_back(above));
-            return true;
+            return evicted.into_iter().for_each(|above| self.send_back(above));
         }
         let manifest = planned
             .manifest
@@ -152,8 +136,8 @@ impl Exec<'_> {
                 resumed,
             },
         );
-        self.ready.insert(id, Ready { key, manifest });
-        false
+        let ready = Ready { key, manifest };
+        self.ready.insert(id, self.remaining[&id], ready);
     }
 
     /// A hit whose bytes are needed and gone: it is decided anew, and will run.
@@ -195,15 +179,18 @@ impl Exec<'_> {
     }
 
     pub(super) fn fail(&mut self, id: NodeId, failed: State) {
-        self.ready.remove(&id);
+        self.ready.remove(id);
         self.set(id, failed);
         if self.settings.fail_fast {
             let because = self.name(id);
             self.halted.get_or_insert(because.clone());
-            for other in std::mem::take(&mut self.ready).into_keys() {
+            for other in self.ready.take() {
                 let because = because.clone();
                 self.set(other, State::Skipped { because });
             }
+            let all = self.states.iter();
+            let waiting = all.filter(|(_, state)| **state == State::Waiting);
+            self.due.extend(waiting.map(|(id, _)| *id));
         }
         self.advance();
     }
@@ -213,7 +200,7 @@ impl Exec<'_> {
         if requests == 0 && self.trouble.is_none() {
             return;
         }
-        for id in std::mem::take(&mut self.ready).into_keys() {
+        for id in self.ready.take() {
             self.set(id, State::Interrupted);
         }
         self.advance();

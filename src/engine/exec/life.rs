@@ -25,7 +25,8 @@ use std::thread::Scope;
 
 impl<'a> Exec<'a> {
     pub(super) fn start(&mut self, id: NodeId, tokens: usize) -> Result<()> {
-        let key = self.ready[&id].key.clone();
+        let waiting = self.ready.get(id);
+        let key = waiting.expect("only a ready node is started").key.clone();
         let twin = self.running.values().any(|r| r.key == key);
         let Some(lock) = (if twin {
             None
@@ -41,7 +42,7 @@ impl<'a> Exec<'a> {
         match self.store.lookup(&key) {
             Lookup::Whole(record) if !forced => {
                 // Someone was faster while this node waited.
-                self.ready.remove(&id);
+                self.ready.remove(id);
                 self.hit(id, Brief::of(&record, false));
                 self.advance();
                 return Ok(());
@@ -51,7 +52,7 @@ impl<'a> Exec<'a> {
         }
         drop(shared);
         let Some(inputs) = self.inputs(id)? else {
-            self.ready.remove(&id);
+            self.ready.remove(id);
             self.set(id, State::Waiting);
             self.advance();
             return Ok(());
@@ -84,10 +85,7 @@ impl<'a> Exec<'a> {
             &secrets,
             hear,
         )?;
-        let ready = self
-            .ready
-            .remove(&id)
-            .expect("only a ready node is started");
+        let ready = self.ready.remove(id).expect("only a ready node is started");
         self.set(
             id,
             State::Running {

@@ -5,6 +5,7 @@
 mod drive;
 mod held;
 mod life;
+mod queue;
 mod secrets;
 mod tokens;
 mod watch;
@@ -225,7 +226,10 @@ pub fn run(
             remaining: remaining(graph, &plan),
             peaks: peaks(&plan),
             planned: plan.nodes.into_iter().map(|p| (p.id, p)).collect(),
-            ready: BTreeMap::new(),
+            ready: queue::Queue::default(),
+            due: judge.selected().iter().copied().collect(),
+            open: judge.selected().len(),
+            users: users(graph, judge.selected()),
             running: BTreeMap::new(),
             known: BTreeMap::new(),
             briefs: BTreeMap::new(),
@@ -248,7 +252,7 @@ pub fn run(
         exec.journal.flush();
         exec.advance();
         drop(shared);
-        while exec.unfinished() {
+        while exec.open > 0 {
             exec.heed_stop();
             exec.look_after();
             exec.start_ready();
@@ -279,6 +283,17 @@ fn remaining(graph: &Graph, plan: &Plan) -> BTreeMap<NodeId, f64> {
         }
     }
     longest
+}
+
+/// By node, the selected nodes that it is an input of.
+fn users(graph: &Graph, selected: &[NodeId]) -> BTreeMap<NodeId, Vec<NodeId>> {
+    let mut users: BTreeMap<NodeId, Vec<NodeId>> = BTreeMap::new();
+    for id in selected {
+        for edge in graph.node(*id).inputs.values() {
+            users.entry(edge.node).or_default().push(*id);
+        }
+    }
+    users
 }
 
 /// What nodes are expected to take of the memory at most, by the nearest earlier records.
@@ -330,7 +345,12 @@ struct Exec<'a> {
     remaining: BTreeMap<NodeId, f64>,
     /// Verdicts from before the run, until they are used.
     planned: BTreeMap<NodeId, Planned>,
-    ready: BTreeMap<NodeId, Ready>,
+    ready: queue::Queue,
+    /// Waiting nodes to be looked at: something above them has ended.
+    due: BTreeSet<NodeId>,
+    /// Nodes whose state is not final.
+    open: usize,
+    users: BTreeMap<NodeId, Vec<NodeId>>,
     running: BTreeMap<NodeId, Running>,
     known: BTreeMap<NodeId, Outputs>,
     briefs: BTreeMap<NodeId, Brief>,

@@ -12,16 +12,26 @@ const FEW: usize = 2;
 /// for every core, a core each is the better use, as nothing waits for a second thread.
 const ALIKE: f64 = 0.75;
 
+/// So many of the ready nodes are looked at in one round.
+const WINDOW: usize = 64;
+
 impl Exec<'_> {
     /// Starts what the free tokens allow, the longest remaining path first. Nodes that can use all cores share them evenly,
     /// but none gets fewer than `FEW`: a long node keeps what it was given, so it had better wait for enough. Unless many
     /// long ones are ready: then a token each.
     pub(super) fn start_ready(&mut self) {
+        if self.free == 0 || self.ready.len() == 0 {
+            return;
+        }
         let now = Instant::now();
         self.later.retain(|_, until| *until > now);
-        let mut order: Vec<NodeId> = self.ready.keys().copied().collect();
-        order.retain(|id| !self.later.contains_key(id));
-        order.sort_by(|a, b| self.remaining[b].total_cmp(&self.remaining[a]));
+        let due = |id: &NodeId| !self.later.contains_key(id);
+        let order: Vec<NodeId> = self
+            .ready
+            .longest_first()
+            .filter(due)
+            .take(WINDOW)
+            .collect();
         let all = self.settings.threads.max(1);
         let longest = order.first().map_or(0.0, |id| self.remaining[id]);
         let long = |id: &&NodeId| {

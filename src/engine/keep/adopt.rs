@@ -26,7 +26,7 @@ pub fn adopt(
 ) -> Result<Record, Refusal> {
     let node = graph.node(id);
     let types = vouch::types(graph, id);
-    for name in types.keys().filter(|name| !paths.contains_key(**name)) {
+    if let Some(name) = types.keys().find(|name| !paths.contains_key(**name)) {
         return Err(Refusal::No(format!(
             "`{}` delivers `{name}` as well: `--output {name}=PATH`",
             node.name
