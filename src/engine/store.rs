@@ -388,17 +388,18 @@ fn found(root: &Path) -> Result<()> {
     if !strangers.is_empty() && !root.join("format").exists() {
         bail!("the folder is not empty and is not a store");
     }
-    for folder in FOLDERS {
-        fs::create_dir_all(root.join(folder))?;
-    }
     let draft = root.join(format!(".format-{}", clock::unique()));
     fs::write(&draft, format!("{FORMAT}\n"))?;
     let linked = fs::hard_link(&draft, root.join("format"));
     fs::remove_file(&draft)?;
     match linked {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => Ok(other?),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        other => other?,
     }
+    for folder in FOLDERS {
+        fs::create_dir_all(root.join(folder))?;
+    }
+    Ok(())
 }
 
 fn check_format(root: &Path) -> Result<(), Failure> {

@@ -511,7 +511,8 @@ fn a_model_folder_is_checked_before_it_is_adopted() {
         )
     };
     let weights = std::fs::read(space.path("out/model.safetensors")).unwrap();
-    let cases: [(&str, &dyn Fn(&PathBuf), &str); 4] = [
+    type Change<'a> = &'a dyn Fn(&PathBuf);
+    let cases: [(&str, Change, &str); 4] = [
         (
             "no-config",
             &|dir| std::fs::remove_file(dir.join("config.json")).unwrap(),
