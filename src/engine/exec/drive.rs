@@ -10,7 +10,7 @@ use crate::engine::key::Key;
 use crate::engine::plan::{self, Planned};
 use crate::engine::process::Worker;
 use crate::engine::verdict::Verdict;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// A worker that was asked to stop has this long to save its state.
@@ -222,12 +222,19 @@ impl Exec<'_> {
 
     /// An engine that died between a record and the removal of its attempts left them.
     fn sweep_leftovers(&self) {
-        let keys: BTreeSet<&Key> = self.briefs.values().map(|b| &b.key).collect();
+        let keys: BTreeMap<&str, &Key> = self
+            .briefs
+            .values()
+            .map(|b| (b.key.short(), &b.key))
+            .collect();
         for attempt in Attempt::all(self.store).unwrap_or_default() {
-            let Ok(spec) = attempt.spec() else { continue };
-            if keys.contains(&spec.key)
-                && let Ok(Some(_lock)) = self.store.try_lock(&spec.key)
-            {
+            let name = attempt.name();
+            let Some(key) = name.split('-').next().and_then(|short| keys.get(short)) else {
+                continue;
+            };
+            // One that says nothing died while it was made, which happens under the lock of its key.
+            let anothers = attempt.spec().is_ok_and(|spec| spec.key != **key);
+            if !anothers && let Ok(Some(_lock)) = self.store.try_lock(key) {
                 let _ = attempt.remove(); // What stays is litter.
             }
         }

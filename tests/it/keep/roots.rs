@@ -83,10 +83,7 @@ fn a_workspace_is_written_down_once_an_hour() {
         panic!("one workspace");
     };
     workspaces::register(&space.store, space.dir.path()).unwrap();
-    assert_eq!(
-        workspaces::all(&space.store).unwrap(),
-        std::slice::from_ref(&first)
-    );
+    assert_eq!(workspaces::all(&space.store).unwrap(), vec![first.clone()]);
 }
 
 #[test]
