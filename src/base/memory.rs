@@ -34,6 +34,22 @@ pub fn keep_freed() {
     }
 }
 
+/// Asks for huge pages for what will soon be taken in small pieces: a page fault for every 4 KiB costs more than filling them. Needs
+/// `keep_freed`; a few dozen megabytes at most.
+pub fn expect(size: usize) {
+    const PIECE: usize = 16 << 20;
+    let mut pieces: Vec<Vec<u8>> = vec![];
+    let mut left = size.min(4 * PIECE);
+    while left > 0 {
+        let mut piece = vec![];
+        if piece.try_reserve_exact(left.min(PIECE)).is_err() {
+            return;
+        }
+        pieces.push(std::hint::black_box(piece));
+        left -= left.min(PIECE);
+    }
+}
+
 /// Asks for huge pages wherever one fits in this allocation or in its neighbours.
 fn advise(start: *mut u8, size: usize) {
     #[cfg(target_os = "linux")]

@@ -164,6 +164,7 @@ type Outcome = Result<(), Error>;
 
 /// Runs the command line and returns the process's exit status.
 pub fn main() -> i32 {
+    crate::base::memory::keep_freed();
     let outcome = match Cli::parse().verb {
         Verb::Check(args) => check::run(&args),
         Verb::Plan(args) => plan::run(&args),
@@ -194,7 +195,6 @@ pub fn main() -> i32 {
         Verb::Man(args) => man::run(&args),
         Verb::Completions(args) => man::complete(&args),
         Verb::Worker { attempt } => {
-            crate::base::memory::keep_freed();
             return crate::engine::worker::main(&crate::kinds::REGISTRY, &attempt);
         }
     };

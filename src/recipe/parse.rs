@@ -1,6 +1,7 @@
 //! TOML text to tree. Reports syntax errors, values a recipe cannot hold, and secrets written out; knows no key by name.
 
 use crate::base::diag::{Diag, Diags, Place, Source};
+use crate::base::memory;
 use crate::recipe::secret;
 use crate::recipe::tree::{Entry, Item, Shape, Table};
 use std::ops::Range;
@@ -8,8 +9,15 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+/// A text of so many bytes is a large one, and what is made of it takes about so many times its length.
+const LARGE: usize = 1 << 15;
+const TIMES: usize = 128;
+
 /// A whole file. `None` where its syntax is broken: what could be read of it would only mislead.
 pub fn document(name: &str, text: &str, diags: &mut Diags) -> (Arc<Source>, Option<Table>) {
+    if text.len() > LARGE {
+        memory::expect(TIMES * text.len());
+    }
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut secrets = vec![];
     secret::find(table.get_ref(), &mut secrets);
@@ -88,7 +96,7 @@ impl Lower<'_> {
             item: self.item(value),
         });
         let mut entries: Vec<Entry> = entries.collect();
-        // The parser sorts by name.
+        // A table may be continued further down.
         entries.sort_unstable_by_key(|e| e.key_at.span.start);
         Table::new(entries)
     }

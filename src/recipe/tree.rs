@@ -4,6 +4,7 @@
 use crate::base::diag::Place;
 use crate::base::value::Value;
 use std::cell::OnceCell;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// A table of more entries is searched by an index of its names.
 const SMALL: usize = 16;
@@ -33,7 +34,8 @@ pub enum Shape {
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     entries: Vec<Entry>,
-    /// Their places in the order of their keys; made by the first search of a large table.
+    /// By the hash of a key: its place and one, or, where another key has that slot, a slot later; zero is free. Made by the first
+    /// search of a large table.
     by_key: OnceCell<Box<[u32]>>,
 }
 
@@ -136,15 +138,15 @@ impl Table {
         if self.entries.len() <= SMALL {
             return self.entries.iter().position(|e| e.key == key);
         }
-        let key_of = |place: &u32| self.entries[*place as usize].key.as_str();
-        let by_key = self.by_key.get_or_init(|| {
-            let count = u32::try_from(self.entries.len()).expect("a recipe's text is bounded");
-            let mut places: Box<[u32]> = (0..count).collect();
-            places.sort_by(|a, b| key_of(a).cmp(key_of(b)));
-            places
-        });
-        let found = by_key.binary_search_by(|place| key_of(place).cmp(key));
-        Some(by_key[found.ok()?] as usize)
+        let slots = self.by_key.get_or_init(|| slots(&self.entries));
+        let mut slot = hash(key);
+        loop {
+            let place = slots[slot % slots.len()].checked_sub(1)? as usize;
+            if self.entries[place].key == key {
+                return Some(place);
+            }
+            slot = slot.wrapping_add(1);
+        }
     }
 
     pub fn keys(&self) -> impl Iterator<Item = &str> {
@@ -186,4 +188,24 @@ impl Table {
     pub fn strings(&self, see: &mut impl FnMut(&str)) {
         self.entries.iter().for_each(|e| e.item.strings(see));
     }
+}
+
+/// Half of them free at least, and a power of two.
+fn slots(entries: &[Entry]) -> Box<[u32]> {
+    let mut slots = vec![0; 2 * entries.len().next_power_of_two()];
+    let count = slots.len();
+    for (place, entry) in entries.iter().enumerate() {
+        let mut slot = hash(&entry.key);
+        while slots[slot % count] != 0 {
+            slot = slot.wrapping_add(1);
+        }
+        slots[slot % count] = u32::try_from(place + 1).expect("a recipe's text is bounded");
+    }
+    slots.into()
+}
+
+fn hash(key: &str) -> usize {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish() as usize
 }
