@@ -21,15 +21,18 @@ use crate::engine::clock;
 use crate::engine::key::{Key, PlanKey};
 use crate::engine::objects;
 use crate::engine::store::Store;
+use memmap2::Mmap;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 const MAGIC: &[u8; 12] = b"pipe index 1";
 const SHARDS: usize = 256;
 const ENTRY: usize = 40;
 const TABLE: usize = 3 * SHARDS * ENTRY;
+const HEAD: usize = MAGIC.len() + TABLE + 32;
 
 /// As for source files: coarser than the clock of any file system we expect.
 const RACY_NS: i64 = 2_000_000_000;
@@ -56,18 +59,26 @@ impl Folder {
 
 type Place = (Folder, usize);
 
+/// Where a shard's entries lie.
+enum Bytes {
+    /// In the packed file.
+    Packed(Range<usize>),
+    /// Read from the folder.
+    Read(Vec<u8>),
+}
+
 /// What is known of a shard: its entries, packed (`brief` for actions, sorted digests with sizes for objects, sorted pairs for plans).
 struct Shard {
     mtime: i64,
     read_at: i64,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 /// A view of the store as it was when each shard was first asked for.
 pub struct Index<'a> {
     store: &'a Store,
-    /// The packed file and its table, where they can be used.
-    packed: Option<(File, Vec<u8>)>,
+    /// The packed file, where its table can be used.
+    packed: Option<Mmap>,
     shards: BTreeMap<Place, Shard>,
     /// Some shard was read from its folder.
     changed: bool,
@@ -146,23 +157,18 @@ impl<'a> Index<'a> {
         }
         let mut table = Vec::with_capacity(TABLE);
         let mut blobs: Vec<u8> = vec![];
-        let start = (MAGIC.len() + TABLE + 32) as u64;
+        let start = HEAD as u64;
         for folder in Folder::ALL {
             for n in 0..SHARDS {
                 let place = (folder, n);
-                let old;
-                let (mtime, read_at, bytes) = match self.shards.get(&place) {
-                    Some(shard) => (shard.mtime, shard.read_at, &shard.bytes),
-                    None => {
-                        let entry = self.entry(place);
-                        old = entry
-                            .and_then(|e| self.packed_shard(&e))
-                            .unwrap_or_default();
-                        match entry {
-                            Some(e) => (e.mtime, e.read_at, &old),
-                            None => (0, 0, &old),
-                        }
+                let known = self.shards.get(&place);
+                let (mtime, read_at, bytes) = match (known, self.entry(place)) {
+                    (Some(shard), _) => (shard.mtime, shard.read_at, self.bytes(shard)),
+                    (None, Some(entry)) => {
+                        let range = self.packed_shard(&entry).unwrap_or(0..0);
+                        (entry.mtime, entry.read_at, self.packed_bytes(range))
                     }
+                    (None, None) => (0, 0, [].as_slice()),
                 };
                 let row = Entry {
                     mtime,
@@ -187,7 +193,19 @@ impl<'a> Index<'a> {
             let shard = self.load(place);
             self.shards.insert(place, shard);
         }
-        &self.shards[&place].bytes
+        self.bytes(&self.shards[&place])
+    }
+
+    fn bytes<'s>(&'s self, shard: &'s Shard) -> &'s [u8] {
+        match &shard.bytes {
+            Bytes::Packed(range) => self.packed_bytes(range.clone()),
+            Bytes::Read(bytes) => bytes,
+        }
+    }
+
+    fn packed_bytes(&self, range: Range<usize>) -> &[u8] {
+        let packed = self.packed.as_ref();
+        packed.and_then(|p| p.get(range)).unwrap_or_default()
     }
 
     fn load(&mut self, place: Place) -> Shard {
@@ -196,46 +214,43 @@ impl<'a> Index<'a> {
             return Shard {
                 mtime: 0,
                 read_at: 0,
-                bytes: vec![],
+                bytes: Bytes::Read(vec![]),
             };
         };
         let mtime = meta.mtime() * 1_000_000_000 + meta.mtime_nsec();
         let entry = self.entry(place);
         let old = entry.and_then(|e| self.packed_shard(&e));
-        if let (Some(entry), Some(bytes)) = (entry, &old)
+        if let (Some(entry), Some(range)) = (entry, &old)
             && entry.mtime == mtime
             && entry.read_at - mtime > RACY_NS
         {
             return Shard {
                 mtime,
                 read_at: entry.read_at,
-                bytes: bytes.clone(),
+                bytes: Bytes::Packed(range.clone()),
             };
         }
         self.changed = true;
         let read_at = i64::try_from(clock::now_ns()).unwrap_or_default();
+        let old = self.packed_bytes(old.unwrap_or(0..0));
         Shard {
             mtime,
             read_at,
-            bytes: scan::read(self.store, place, &old.unwrap_or_default()),
+            bytes: Bytes::Read(scan::read(self.store, place, old)),
         }
     }
 
     fn entry(&self, (folder, n): Place) -> Option<Entry> {
-        let (_, table) = self.packed.as_ref()?;
-        let at = (folder as usize * SHARDS + n) * ENTRY;
-        Entry::read(&table[at..at + ENTRY])
+        let at = MAGIC.len() + (folder as usize * SHARDS + n) * ENTRY;
+        Entry::read(self.packed.as_ref()?.get(at..at + ENTRY)?)
     }
 
     /// Nothing where the bytes are not those that were written.
-    fn packed_shard(&self, entry: &Entry) -> Option<Vec<u8>> {
-        let (file, _) = self.packed.as_ref()?;
-        if entry.offset.checked_add(entry.length)? > file.metadata().ok()?.len() {
-            return None;
-        }
-        let mut bytes = vec![0; usize::try_from(entry.length).ok()?];
-        file.read_exact_at(&mut bytes, entry.offset).ok()?;
-        (check(&bytes) == entry.check).then_some(bytes)
+    fn packed_shard(&self, entry: &Entry) -> Option<Range<usize>> {
+        let start = usize::try_from(entry.offset).ok()?;
+        let end = start.checked_add(usize::try_from(entry.length).ok()?)?;
+        let bytes = self.packed.as_ref()?.get(start..end)?;
+        (check(bytes) == entry.check).then_some(start..end)
     }
 }
 
@@ -278,12 +293,13 @@ fn path(store: &Store) -> PathBuf {
     store.root().join("memo/index")
 }
 
-fn open_packed(path: &PathBuf) -> Option<(File, Vec<u8>)> {
+fn open_packed(path: &PathBuf) -> Option<Mmap> {
     let file = File::open(path).ok()?;
-    let mut head = vec![0; MAGIC.len() + TABLE + 32];
-    file.read_exact_at(&mut head, 0).ok()?;
-    let table = head[MAGIC.len()..MAGIC.len() + TABLE].to_vec();
-    let fits =
-        head.starts_with(MAGIC) && head[MAGIC.len() + TABLE..] == *blake3::hash(&table).as_bytes();
-    fits.then_some((file, table))
+    // SAFETY: the file is never written to, only replaced by another one, so the pages do not change. Who cuts it by hand ends
+    // this process, and loses nothing: nothing is written from here but a new index.
+    let map = unsafe { Mmap::map(&file) }.ok()?;
+    let table = map.get(MAGIC.len()..MAGIC.len() + TABLE)?;
+    let fits = map.starts_with(MAGIC)
+        && map.get(MAGIC.len() + TABLE..HEAD)? == blake3::hash(table).as_bytes();
+    fits.then_some(map)
 }
