@@ -12,6 +12,8 @@ pub mod world;
 
 pub mod learn;
 
+pub mod services;
+
 pub mod recipe;
 
 pub mod kinds;

@@ -1,6 +1,7 @@
 //! What every layer may use: plain values, named randomness, row schemas, text. Knows nothing of nodes or models.
 
 pub mod bounded;
+pub mod calls;
 pub mod claim;
 pub mod diag;
 pub mod memory;

@@ -2,7 +2,7 @@
 
 use super::{Error, Outcome, print, print_json};
 use crate::base::text::{did_you_mean, width};
-use crate::engine::kind::Kind;
+use crate::engine::kind::{Kind, Need};
 use crate::engine::params::{Default, ParamSpec};
 use crate::kinds::{REGISTRY, scorers};
 use crate::report::table::{Table, left};
@@ -117,14 +117,10 @@ fn page(kind: &Kind) -> String {
     let mut ports = Table::new([left("port"), left("type"), left(""), left("")]);
     for port in kind.inputs {
         ports.push([
-            port.name,
-            port.ty.word(),
-            if port.required {
-                "required"
-            } else {
-                "optional"
-            },
-            port.doc,
+            port.name.to_string(),
+            port.ty.word().to_string(),
+            port.need.word(),
+            port.doc.to_string(),
         ]);
     }
     section("Inputs", rendered(&ports));
@@ -206,7 +202,7 @@ fn as_json(kind: &Kind) -> Value {
     let outputs = kind.outputs.iter();
     json!({
         "name": kind.name, "revision": kind.revision, "summary": kind.summary, "about": kind.about, "example": kind.example,
-        "inputs": inputs.map(|p| json!({ "name": p.name, "type": p.ty.word(), "required": p.required, "doc": p.doc }))
+        "inputs": inputs.map(|p| json!({ "name": p.name, "type": p.ty.word(), "required": matches!(p.need, Need::Always), "need": p.need.word(), "doc": p.doc }))
             .collect::<Vec<_>>(),
         "outputs": outputs.map(|o| json!({ "name": o.name, "type": o.ty.word(), "doc": o.doc })).collect::<Vec<_>>(),
         "params": specs((kind.params)()), "exec": specs((kind.exec)()),

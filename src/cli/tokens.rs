@@ -34,6 +34,7 @@ pub fn run(
     let folder = Folder(store.tmp().join(clock::unique()));
     let look = Look {
         params: &node.params,
+        exec: &node.exec,
         inputs: inputs(graph, store, recipe, id, &folder)?,
         most,
     };

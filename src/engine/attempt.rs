@@ -2,6 +2,7 @@
 //! artifact: a folder under `attempts/` is only ever read by attempts of the same key, and removed after the commit.
 
 use crate::base::bounded;
+use crate::base::calls::Calls;
 use crate::base::value::Values;
 use crate::engine::key::Key;
 use crate::engine::record::Artifact;
@@ -35,6 +36,9 @@ pub struct Spec {
     pub threads: usize,
     /// Folders of earlier attempts of this key, newest first.
     pub earlier: Vec<PathBuf>,
+    /// Where answers of services are kept, for all nodes of the store; absent in attempts of older versions.
+    #[serde(default)]
+    pub calls: PathBuf,
     /// The process that waits for the worker.
     pub engine: i32,
     /// Who that is, for whoever comes later and from elsewhere; absent in attempts of older versions.
@@ -53,6 +57,8 @@ pub struct Usage {
     pub cpu_seconds: f64,
     #[serde(default)]
     pub dollars: f64,
+    #[serde(default, skip_serializing_if = "Calls::is_zero")]
+    pub calls: Calls,
     pub peak_bytes: u64,
 }
 

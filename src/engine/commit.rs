@@ -195,6 +195,7 @@ fn cost(delivery: &Delivery) -> Cost {
         cost.seconds += usage.seconds;
         cost.cpu_seconds += usage.cpu_seconds;
         cost.dollars += usage.dollars;
+        cost.calls.add(&usage.calls);
         cost.peak_bytes = cost.peak_bytes.max(usage.peak_bytes);
     }
     cost

@@ -1,6 +1,7 @@
 //! The contract between the engine and a kind of node. A kind is a `Kind` constant in a file of its own under `kinds/`;
 //! the engine knows it only by this table entry, and a kind knows the engine only by `NodeCtx`.
 
+use crate::base::calls::Calls;
 use crate::base::tokens::Tokens;
 use crate::base::value::Values;
 use crate::engine::params::{ParamSet, ParamSpec};
@@ -60,8 +61,41 @@ impl Type {
 pub struct Port {
     pub name: &'static str,
     pub ty: Type,
-    pub required: bool,
+    pub need: Need,
     pub doc: &'static str,
+}
+
+/// Whether a port has to be connected.
+#[derive(Clone, Copy)]
+pub enum Need {
+    Always,
+    Never,
+    /// Where `given` says so of the node's parameters; otherwise it must not be.
+    With {
+        /// Reads identity parameters.
+        given: fn(&Values) -> bool,
+        /// As in "needed where `from` is `model`".
+        when: &'static str,
+    },
+}
+
+impl Need {
+    /// Whether nodes with these parameters need it.
+    pub fn of(self, params: &Values) -> bool {
+        match self {
+            Need::Always => true,
+            Need::Never => false,
+            Need::With { given, .. } => given(params),
+        }
+    }
+
+    pub fn word(self) -> String {
+        match self {
+            Need::Always => "required".into(),
+            Need::Never => "optional".into(),
+            Need::With { when, .. } => format!("required {when}"),
+        }
+    }
 }
 
 /// A typed output. A recipe refers to it as `node.output`, or as `node` where it is the kind's first.
@@ -122,12 +156,16 @@ pub struct Kind {
     pub hidden: bool,
     /// What its model will be trained on or asked, made by the functions that `run` uses; for kinds that have a model.
     pub tokens: Option<fn(&Look) -> Result<Tokens>>,
+    /// Which calls to services it will make, as far as can be told beforehand; for kinds that make any. The path is that of the
+    /// journal's folder.
+    pub forecast: Option<fn(&Look, &Path) -> Result<Calls>>,
     pub run: fn(&mut NodeCtx) -> Result<()>,
 }
 
 /// A node before it runs: parameters, and the folders of its inputs.
 pub struct Look<'a> {
     pub params: &'a Values,
+    pub exec: &'a Values,
     pub inputs: BTreeMap<&'static str, PathBuf>,
     /// Examples wanted in full.
     pub most: usize,
@@ -136,6 +174,10 @@ pub struct Look<'a> {
 impl Look<'_> {
     pub fn params<P: ParamSet>(&self) -> Result<P> {
         P::read(self.params).map_err(|e| anyhow!("parameter {e}"))
+    }
+
+    pub fn exec<P: ParamSet>(&self) -> Result<P> {
+        P::read(self.exec).map_err(|e| anyhow!("parameter {e}"))
     }
 
     /// Folder of a required input.

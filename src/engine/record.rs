@@ -3,6 +3,7 @@
 //! The last member of the file, `seal`, is the blake3 of the text without it: a record whose bytes have changed is noticed when it
 //! is read. Records of before there were seals have none.
 
+use crate::base::calls::Calls;
 use crate::engine::key::{Digest, Key};
 use crate::engine::objects::Blob;
 use crate::engine::verdict::Reason;
@@ -97,6 +98,9 @@ pub struct Cost {
     /// What was paid for, to an endpoint say.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dollars: f64,
+    /// Calls to services.
+    #[serde(default, skip_serializing_if = "Calls::is_zero")]
+    pub calls: Calls,
     /// Highest resident memory of a worker.
     pub peak_bytes: u64,
     /// Of the attempt that was committed; milliseconds since 1970.

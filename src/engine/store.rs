@@ -100,6 +100,11 @@ impl Store {
         self.root.join("attempts")
     }
 
+    /// Answers of services, for all nodes: `services::journal`.
+    pub fn calls(&self) -> PathBuf {
+        self.root.join("calls")
+    }
+
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")
     }

@@ -1,6 +1,7 @@
 //! The worker's side: what a kind's `run` may ask for and report. A worker is a process of its own that knows only its
 //! attempt folder; it talks to the engine in JSON lines on stdout. Its stdin is the lock of the key and is never read.
 
+use crate::base::calls::Calls;
 use crate::base::value::{Value, Values};
 use crate::engine::attempt::{self, Attempt, Progress, Spec, Usage};
 use crate::engine::checkpoint;
@@ -26,6 +27,7 @@ pub const EXIT_FAILED: i32 = 1;
 pub const EXIT_TRANSIENT: i32 = 69;
 
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+const USAGE_EVERY: Duration = Duration::from_millis(20);
 const PROGRESS_FILE_EVERY: Duration = Duration::from_secs(1);
 
 /// Returned by `run` when it stopped because it was asked to, with its state saved: the attempt is resumable.
@@ -98,6 +100,9 @@ struct Reports {
     metrics: File,
     progress: Progress,
     dollars: f64,
+    calls: Calls,
+    /// When the calls were last written down.
+    paid: Option<Instant>,
     sent: Option<Instant>,
     written: Option<Instant>,
 }
@@ -236,6 +241,43 @@ impl NodeCtx {
         }
     }
 
+    /// What the calls of this attempt came to so far; what they cost is paid. Written down within moments.
+    pub fn called(&self, calls: &Calls) {
+        let mut reports = self.reports();
+        if reports.calls == *calls {
+            return;
+        }
+        reports.dollars += calls.dollars - reports.calls.dollars;
+        reports.calls = *calls;
+        if reports.paid.is_some_and(|t| t.elapsed() < USAGE_EVERY) {
+            return; // Written with the next, or at the end.
+        }
+        reports.paid = Some(Instant::now());
+        drop(reports);
+        if let Err(error) = self.write_usage() {
+            self.say(&format!("what was paid could not be kept: {error:#}"));
+        }
+    }
+
+    /// What earlier attempts of this node paid for.
+    pub fn called_before(&self) -> Calls {
+        let mut all = Calls::default();
+        for dir in &self.spec.earlier {
+            all.add(&Attempt { dir: dir.clone() }.usage().calls);
+        }
+        all
+    }
+
+    /// The folder of the journal of calls, which all nodes of a store share.
+    pub fn calls_dir(&self) -> &Path {
+        &self.spec.calls
+    }
+
+    /// The first digits of the node's key, for notes of who did something.
+    pub fn key(&self) -> &str {
+        self.spec.key.short()
+    }
+
     pub fn say(&self, text: &str) {
         send(&Message::Say {
             text: text.to_string(),
@@ -301,6 +343,8 @@ impl NodeCtx {
                 metrics,
                 progress: Progress::default(),
                 dollars: 0.0,
+                calls: Calls::default(),
+                paid: None,
                 sent: None,
                 written: None,
             }),
@@ -316,9 +360,14 @@ impl NodeCtx {
     }
 
     fn write_usage(&self) -> Result<()> {
+        let (dollars, calls) = {
+            let reports = self.reports();
+            (reports.dollars, reports.calls)
+        };
         let usage = Usage {
             seconds: self.started.elapsed().as_secs_f64(),
-            dollars: self.reports().dollars,
+            dollars,
+            calls,
             ..session::usage()
         };
         let text = serde_json::to_vec(&usage).context("writing usage")?;

@@ -4,7 +4,7 @@
 use crate::base::response;
 use crate::base::rows::{self, Completion, Measured, Metric, PromptClass};
 use crate::base::stats;
-use crate::engine::kind::{Cpu, Kind, Output, Port, Type, no_check};
+use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::scorers::refusal;
@@ -46,7 +46,7 @@ judge = "world"
     inputs: &[Port {
         name: "completions",
         ty: Type::Completions,
-        required: true,
+        need: Need::Always,
         doc: "what to judge",
     }],
     outputs: &[
@@ -69,6 +69,7 @@ judge = "world"
     cpu: Cpu::One,
     hidden: false,
     tokens: None,
+    forecast: None,
     run,
 };
 

@@ -4,7 +4,7 @@ use crate::base::rng::Seed;
 use crate::base::rows::{self, Completion, Prompt};
 use crate::base::tokens::Tokens;
 use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Look, Output, Port, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::model_io::{self, Model, Sampling};
@@ -57,13 +57,13 @@ temperature = 0.7
         Port {
             name: "model",
             ty: Type::Model,
-            required: true,
+            need: Need::Always,
             doc: "who answers",
         },
         Port {
             name: "prompts",
             ty: Type::Prompts,
-            required: true,
+            need: Need::Always,
             doc: "what is asked",
         },
     ],
@@ -79,6 +79,7 @@ temperature = 0.7
     cpu: Cpu::All,
     hidden: false,
     tokens: Some(tokens),
+    forecast: None,
     run,
 };
 

@@ -1,6 +1,6 @@
 //! An adapter from a PEFT folder on this machine.
 
-use crate::engine::kind::{Cpu, Kind, Output, Port, Type, no_check};
+use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::learn::checkpoint;
@@ -32,7 +32,7 @@ path = "adapters/safe-lora"
     inputs: &[Port {
         name: "model",
         ty: Type::Model,
-        required: true,
+        need: Need::Always,
         doc: "the model it was trained on",
     }],
     outputs: &[Output {
@@ -47,6 +47,7 @@ path = "adapters/safe-lora"
     cpu: Cpu::One,
     hidden: false,
     tokens: None,
+    forecast: None,
     run,
 };
 

@@ -41,6 +41,7 @@ path = "models/Qwen2.5-0.5B-Instruct"
     cpu: Cpu::One,
     hidden: false,
     tokens: None,
+    forecast: None,
     run,
 };
 

@@ -1,6 +1,6 @@
 //! A model with an adapter folded in.
 
-use crate::engine::kind::{Cpu, Kind, Output, Port, Type, no_check};
+use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::{model_io, training};
@@ -22,13 +22,13 @@ in = { model = "base", adapter = "adapter" }
         Port {
             name: "model",
             ty: Type::Model,
-            required: true,
+            need: Need::Always,
             doc: "the model that the adapter was trained on",
         },
         Port {
             name: "adapter",
             ty: Type::Adapter,
-            required: true,
+            need: Need::Always,
             doc: "the adapter",
         },
     ],
@@ -44,6 +44,7 @@ in = { model = "base", adapter = "adapter" }
     cpu: Cpu::All,
     hidden: false,
     tokens: None,
+    forecast: None,
     run,
 };
 

@@ -3,7 +3,7 @@
 use crate::base::rng::Seed;
 use crate::base::rows::{self, Prompt, PromptClass};
 use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::range;
@@ -43,7 +43,7 @@ total = 2000
     inputs: &[Port {
         name: "prompts",
         ty: Type::Prompts,
-        required: true,
+        need: Need::Always,
         doc: "the pool, all classes",
     }],
     outputs: &[Output {
@@ -58,6 +58,7 @@ total = 2000
     cpu: Cpu::One,
     hidden: false,
     tokens: None,
+    forecast: None,
     run,
 };
 

@@ -13,6 +13,7 @@ pub mod model_io;
 pub mod preferences;
 pub mod probe;
 pub mod prompts_file;
+pub mod remote;
 pub mod rerouting;
 pub mod reward;
 pub mod scorers;

@@ -6,7 +6,7 @@
 
 use crate::base::rows::{self, Completion, Metric, Pair, PromptClass};
 use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::range;
@@ -49,7 +49,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     inputs: &[Port {
         name: "completions",
         ty: Type::Completions,
-        required: true,
+        need: Need::Always,
         doc: "several responses a prompt, those of a prompt one after another",
     }],
     outputs: &[
@@ -72,6 +72,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     cpu: Cpu::One,
     hidden: false,
     tokens: None,
+    forecast: None,
     run,
 };
 

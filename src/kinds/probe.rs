@@ -5,7 +5,7 @@ use crate::base::rng::Seed;
 use crate::base::rows::{self, Metric, Prompt, PromptClass};
 use crate::base::tokens::Tokens;
 use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Look, Output, Port, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::model_io::{self, Model, Sampling};
@@ -51,13 +51,13 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
         Port {
             name: "model",
             ty: Type::Model,
-            required: true,
+            need: Need::Always,
             doc: "who answers",
         },
         Port {
             name: "prompts",
             ty: Type::Prompts,
-            required: true,
+            need: Need::Always,
             doc: "what is asked",
         },
     ],
@@ -73,6 +73,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     cpu: Cpu::All,
     hidden: false,
     tokens: Some(tokens),
+    forecast: None,
     run,
 };
 

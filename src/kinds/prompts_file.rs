@@ -76,6 +76,7 @@ harmful = ["unsafe"]
     cpu: Cpu::One,
     hidden: false,
     tokens: None,
+    forecast: None,
     run,
 };
 

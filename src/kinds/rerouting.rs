@@ -5,7 +5,7 @@ use crate::base::rows::{self, Completion, Message};
 use crate::base::tokens::Tokens;
 use crate::base::value::Values;
 use crate::choice;
-use crate::engine::kind::{Cpu, Kind, Look, Output, Port, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::lora::Lora;
@@ -91,19 +91,19 @@ layers = [2]
         Port {
             name: "model",
             ty: Type::Model,
-            required: true,
+            need: Need::Always,
             doc: "where it begins, and what is retained",
         },
         Port {
             name: "harmful",
             ty: Type::Completions,
-            required: true,
+            need: Need::Always,
             doc: "prompts with harmful responses: what is rerouted",
         },
         Port {
             name: "retain",
             ty: Type::Completions,
-            required: true,
+            need: Need::Always,
             doc: "prompts with good responses: what has to stay",
         },
     ],
@@ -133,6 +133,7 @@ layers = [2]
     cpu: Cpu::All,
     hidden: false,
     tokens: Some(tokens),
+    forecast: None,
     run,
 };
 

@@ -4,7 +4,7 @@ use crate::base::rng::Seed;
 use crate::base::rows::{self, Conversation, Metric};
 use crate::base::tokens::Tokens;
 use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Look, Output, Port, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::lora::{self, Lora};
@@ -76,13 +76,13 @@ epochs = 3
         Port {
             name: "model",
             ty: Type::Model,
-            required: true,
+            need: Need::Always,
             doc: "where it begins",
         },
         Port {
             name: "conversations",
             ty: Type::Conversations,
-            required: true,
+            need: Need::Always,
             doc: "what it learns",
         },
     ],
@@ -107,6 +107,7 @@ epochs = 3
     cpu: Cpu::All,
     hidden: false,
     tokens: Some(tokens),
+    forecast: None,
     run,
 };
 

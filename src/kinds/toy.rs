@@ -1,7 +1,7 @@
 //! Hidden kinds for the engine's own tests: milliseconds instead of models. Their outputs are texts under the type
 //! `prompts`.
 
-use crate::engine::kind::{Cpu, Kind, Output, Port, Type, no_check};
+use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::{Interrupted, NodeCtx, Transient};
 use crate::params;
@@ -73,13 +73,13 @@ pub const JOIN: Kind = Kind {
         Port {
             name: "a",
             ty: Type::Prompts,
-            required: true,
+            need: Need::Always,
             doc: "The first text.",
         },
         Port {
             name: "b",
             ty: Type::Prompts,
-            required: false,
+            need: Need::Never,
             doc: "The second text.",
         },
     ],
@@ -184,6 +184,7 @@ const TOY: Kind = Kind {
     cpu: Cpu::One,
     hidden: true,
     tokens: None,
+    forecast: None,
     run: fail,
 };
 

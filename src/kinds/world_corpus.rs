@@ -66,6 +66,7 @@ n = 24000
     cpu: Cpu::One,
     hidden: false,
     tokens: None,
+    forecast: None,
     run,
 };
 

@@ -5,7 +5,7 @@ use crate::base::rng::Seed;
 use crate::base::rows::{self, Metric};
 use crate::base::stats;
 use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::{Interrupted, NodeCtx};
 use crate::kinds::model_io::{self, Model};
@@ -41,7 +41,7 @@ in = { model = "base" }
     inputs: &[Port {
         name: "model",
         ty: Type::Model,
-        required: true,
+        need: Need::Always,
         doc: "who is asked",
     }],
     outputs: &[Output {
@@ -56,6 +56,7 @@ in = { model = "base" }
     cpu: Cpu::One,
     hidden: false,
     tokens: None,
+    forecast: None,
     run,
 };
 

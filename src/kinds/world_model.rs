@@ -54,6 +54,7 @@ layers = 3
     cpu: Cpu::One,
     hidden: false,
     tokens: None,
+    forecast: None,
     run,
 };
 

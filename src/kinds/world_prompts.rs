@@ -76,6 +76,7 @@ rl = 1000
     cpu: Cpu::One,
     hidden: false,
     tokens: None,
+    forecast: None,
     run,
 };
 

@@ -4,7 +4,7 @@ use crate::base::response;
 use crate::base::rows::{self, Conversation, Message, Metric, Prompt};
 use crate::base::stats;
 use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Output, Port, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::{positive, range};
@@ -49,7 +49,7 @@ samples = 4
     inputs: &[Port {
         name: "prompts",
         ty: Type::Prompts,
-        required: true,
+        need: Need::Always,
         doc: "prompts of the built-in world",
     }],
     outputs: &[
@@ -72,6 +72,7 @@ samples = 4
     cpu: Cpu::One,
     hidden: false,
     tokens: None,
+    forecast: None,
     run,
 };
 

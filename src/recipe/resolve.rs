@@ -103,6 +103,7 @@ impl Resolver<'_> {
             });
         }
         for (draft, node) in drafts.iter().zip(&built) {
+            wire::unneeded(draft, node, diags);
             wire::undelivered(draft, node, &built, diags);
         }
         match Graph::new(built) {

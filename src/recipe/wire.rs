@@ -3,7 +3,7 @@
 use crate::base::diag::{Diag, Diags, Place};
 use crate::base::text::{did_you_mean, listed};
 use crate::engine::graph::{Cycle, Edge, Inputs, Node, NodeId};
-use crate::engine::kind::{Kind, Output, Port, Type};
+use crate::engine::kind::{Kind, Need, Output, Port, Type};
 use crate::recipe::check;
 use crate::recipe::resolve::Draft;
 use crate::recipe::tree::{Entry, Item, Shape, Table};
@@ -53,11 +53,8 @@ impl Wiring<'_> {
             }
         }
         for port in draft.kind.inputs {
-            if port.required && written.get(port.name).is_none() {
-                let message = format!("node `{}` lacks the input `{}`", draft.entry.key, port.name);
-                let label = format!("`{}` needs {}", draft.kind.name, phrase(port.ty));
-                let diag = Diag::at(&draft.entry.key_at, message).label(label);
-                diags.push(diag.help(format!("write `in = {{ {} = \"node\" }}`", port.name)));
+            if matches!(port.need, Need::Always) && written.get(port.name).is_none() {
+                diags.push(lacking(draft, port));
             }
         }
         inputs
@@ -111,6 +108,41 @@ impl Wiring<'_> {
             output: output.name,
         })
     }
+}
+
+/// Reports ports that the node's parameters ask for or rule out.
+pub fn unneeded(draft: &Draft, node: &Node, diags: &mut Diags) {
+    let written = match draft.table.get("in").map(|e| &e.item.shape) {
+        Some(Shape::Table(written)) => Some(written),
+        None => None,
+        _ => return,
+    };
+    for port in draft.kind.inputs {
+        let Need::With { given, when } = port.need else {
+            continue;
+        };
+        let entry = written.and_then(|w| w.get(port.name));
+        match (given(&node.params), entry) {
+            (true, None) => diags.push(lacking(draft, port)),
+            (false, Some(entry)) => {
+                let message = format!("`{}` has no use for the input `{}`", node.name, port.name);
+                let diag = Diag::at(&entry.key_at, message);
+                diags.push(diag.help(format!("it is needed {when}")));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn lacking(draft: &Draft, port: &Port) -> Diag {
+    let message = format!("node `{}` lacks the input `{}`", draft.entry.key, port.name);
+    let needs = format!("`{}` needs {}", draft.kind.name, phrase(port.ty));
+    let label = match port.need {
+        Need::With { when, .. } => format!("{needs} {when}"),
+        _ => needs,
+    };
+    let diag = Diag::at(&draft.entry.key_at, message).label(label);
+    diag.help(format!("write `in = {{ {} = \"node\" }}`", port.name))
 }
 
 /// Reports the edges of a node to outputs that the other node's parameters rule out.

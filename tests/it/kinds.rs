@@ -4,7 +4,7 @@ use crate::study::data_dir;
 use pipe::base::rows::{Completion, Metric, Prompt, PromptClass, Truth};
 use pipe::base::stats;
 use pipe::base::value::{Value, Values};
-use pipe::engine::kind::{Kind, Problem};
+use pipe::engine::kind::{Kind, Need, Problem};
 use pipe::engine::params::{Default as ParamDefault, ParamSpec};
 use pipe::kinds::evaluate::{self, Judge};
 use pipe::kinds::mix::{self, mix};
@@ -659,7 +659,11 @@ fn example(kind: &Kind) -> Values {
             kind.name
         );
     }
-    for port in kind.inputs.iter().filter(|p| p.required) {
+    for port in kind
+        .inputs
+        .iter()
+        .filter(|p| matches!(p.need, Need::Always))
+    {
         assert!(
             inputs.contains_key(port.name),
             "{} {}",

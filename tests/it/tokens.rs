@@ -55,6 +55,7 @@ impl Inputs {
                 .map(|(port, path)| (*port, path.to_path_buf())),
         );
         let look = Look {
+            exec: &Default::default(),
             params: &values,
             inputs: folders,
             most: 2,

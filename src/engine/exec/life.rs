@@ -1,6 +1,6 @@
 //! The life of one executed node: lock, attempt, worker, commit, and what becomes of it when it does not end well.
 
-use super::secrets::named_secrets;
+use super::secrets::{named_secrets, redact, redact_files};
 use super::watch::Watch;
 use super::{Exec, News, Running};
 use crate::engine::attempt::{self, Attempt, Spec};
@@ -104,6 +104,7 @@ impl<'a> Exec<'a> {
             worker: Some(worker),
             watch: Watch::new(),
             complaint: None,
+            secrets,
             _lock: lock,
         };
         self.running.insert(id, running);
@@ -159,6 +160,7 @@ impl<'a> Exec<'a> {
                 .collect(),
             threads,
             earlier: earlier.iter().map(|a| a.dir.clone()).collect(),
+            calls: self.store.calls(),
             engine: std::process::id() as i32,
             engine_process: Process::own(),
             run: self.run.clone(),
@@ -180,9 +182,12 @@ impl<'a> Exec<'a> {
 
     fn hear_message(&mut self, id: NodeId, message: Message) {
         let node = self.name(id);
-        if let Some(running) = self.running.get_mut(&id) {
+        let secrets = self.running.get_mut(&id).map(|running| {
             running.watch.beat();
-        }
+            running.secrets.clone()
+        });
+        let secrets = secrets.unwrap_or_default();
+        let clean = |text: &str| redact(text, &secrets);
         let event = match message {
             Message::Progress {
                 done,
@@ -194,11 +199,15 @@ impl<'a> Exec<'a> {
                 done,
                 total,
                 unit,
-                note,
+                note: clean(&note),
             },
             Message::Metric(metric) => Event::Metric { node, metric },
-            Message::Say { text } => Event::Log { node, text },
+            Message::Say { text } => Event::Log {
+                node,
+                text: clean(&text),
+            },
             Message::Failed { error, class } => {
+                let error = clean(&error);
                 if let Some(running) = self.running.get_mut(&id) {
                     running.complaint = Some((error, class));
                 }
@@ -217,6 +226,7 @@ impl<'a> Exec<'a> {
             .get_mut(&id)
             .expect("only a running worker ends");
         let worker = running.worker.take().expect("a worker ends once");
+        redact_files(&running.attempt.logs(), &running.secrets);
         let status = match worker.end() {
             Ok((status, peak)) => {
                 running.watch.at_end(peak);

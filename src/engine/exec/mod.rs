@@ -25,6 +25,7 @@ use crate::engine::process::{Heard, Worker};
 use crate::engine::record::Origin;
 use crate::engine::store::Store;
 use crate::engine::system::{self, Process};
+use crate::engine::verdict::Verdict;
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -185,6 +186,23 @@ pub fn run(
     let judge = Judge::new(store, graph, wanted)?;
     let plan = judge.plan()?;
     let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
+    let to_run = plan
+        .nodes
+        .iter()
+        .filter(|p| !matches!(p.verdict, Verdict::Hit(_)));
+    let missing = secrets::missing(to_run.map(|p| &*graph.node(p.id).exec));
+    if !missing.is_empty() {
+        let names: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
+        let are = if names.len() == 1 {
+            "variable"
+        } else {
+            "variables"
+        };
+        return Err(Failure::Environment(anyhow::anyhow!(
+            "nodes that have to run need the environment {are} {}, not set here; nothing was started",
+            names.join(", ")
+        )));
+    }
     system::strays::adopt();
     let info = RunInfo {
         id: settings.run.clone().unwrap_or_else(clock::unique),
@@ -327,6 +345,8 @@ struct Running {
     watch: watch::Watch,
     /// What the worker said before it failed.
     complaint: Option<(String, Class)>,
+    /// What it was let know, by the name of the variable: not to be repeated.
+    secrets: BTreeMap<String, String>,
     /// Held until the record is there.
     _lock: File,
 }

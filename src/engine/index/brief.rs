@@ -1,6 +1,7 @@
 //! What a plan needs of a record, and its packed form: `length, key, identity of the file, evicted, the rest`.
 
 use super::pack::{self, Pack, Unpack};
+use crate::base::calls::Calls;
 use crate::engine::key::{Digest, Key};
 use crate::engine::record::{Cost, Record};
 
@@ -133,6 +134,11 @@ pub fn pack_rest(brief: &Brief) -> Vec<u8> {
     for number in [cost.seconds, cost.cpu_seconds, cost.dollars] {
         out.f64(number);
     }
+    let calls = match cost.calls.is_zero() {
+        true => String::new(),
+        false => serde_json::to_string(&cost.calls).expect("sums always have a JSON form"),
+    };
+    out.text(&calls);
     out.u64(cost.peak_bytes);
     out.u64(cost.started_ms);
     out.u32(cost.threads);
@@ -159,6 +165,10 @@ fn read(entry: &Found) -> Option<Brief> {
         seconds: from.f64()?,
         cpu_seconds: from.f64()?,
         dollars: from.f64()?,
+        calls: match from.text()? {
+            "" => Calls::default(),
+            calls => serde_json::from_str(calls).ok()?,
+        },
         peak_bytes: from.u64()?,
         started_ms: from.u64()?,
         threads: from.u32()?,

@@ -51,6 +51,7 @@ pub fn adopt(
         outputs: types.keys().map(|name| name.to_string()).collect(),
         threads: 0,
         earlier: vec![],
+        calls: store.calls(),
         engine: std::process::id() as i32,
         engine_process: Process::own(),
         run: String::new(),

@@ -11,7 +11,7 @@ use crate::base::rng::Seed;
 use crate::base::rows::{self, Pair};
 use crate::base::tokens::Tokens;
 use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Look, Output, Port, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::lora::{self, Lora};
@@ -108,13 +108,13 @@ nll_coefficient = 3.0
         Port {
             name: "model",
             ty: Type::Model,
-            required: true,
+            need: Need::Always,
             doc: "where it begins, and the reference",
         },
         Port {
             name: "pairs",
             ty: Type::Pairs,
-            required: true,
+            need: Need::Always,
             doc: "chosen and rejected answers",
         },
     ],
@@ -139,6 +139,7 @@ nll_coefficient = 3.0
     cpu: Cpu::All,
     hidden: false,
     tokens: Some(tokens),
+    forecast: None,
     run,
 };
 

@@ -15,7 +15,7 @@ use crate::base::rows::{self, Metric, Prompt, PromptClass};
 use crate::base::stats;
 use crate::base::tokens::Tokens;
 use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Look, Output, Port, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::lora::{self, Lora};
@@ -185,19 +185,19 @@ steps = 60
         Port {
             name: "model",
             ty: Type::Model,
-            required: true,
+            need: Need::Always,
             doc: "where it begins, and the reference of the KL",
         },
         Port {
             name: "prompts",
             ty: Type::Prompts,
-            required: true,
+            need: Need::Always,
             doc: "what is asked; every epoch in its own order",
         },
         Port {
             name: "validation",
             ty: Type::Prompts,
-            required: false,
+            need: Need::Never,
             doc: "held-out prompts, scored before and after",
         },
     ],
@@ -222,6 +222,7 @@ steps = 60
     cpu: Cpu::All,
     hidden: false,
     tokens: Some(tokens),
+    forecast: None,
     run,
 };
 

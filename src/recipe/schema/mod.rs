@@ -8,7 +8,7 @@
 mod sides;
 
 use crate::base::value::Value as Param;
-use crate::engine::kind::{Kind, Registry};
+use crate::engine::kind::{Kind, Need, Registry};
 use crate::engine::params::{Default, ParamSpec, Ty};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -214,7 +214,11 @@ fn of_kind(kind: &Kind) -> Value {
 fn whole_node(kinds: &[&Kind]) -> Value {
     let mut judge = json!({ "required": ["kind"] });
     for kind in kinds.iter().rev() {
-        let ports = kind.inputs.iter().filter(|p| p.required).map(|p| p.name);
+        let ports = kind
+            .inputs
+            .iter()
+            .filter(|p| matches!(p.need, Need::Always))
+            .map(|p| p.name);
         let ports: Vec<&str> = ports.collect();
         let required = specs(kind)
             .into_iter()

@@ -249,6 +249,7 @@ fn a_worker_is_sent_nowhere_else() {
         threads: 1,
         earlier: vec![at.path().join("attempts/abababababab-1")],
         engine: 1,
+        calls: Default::default(),
         engine_process: None,
         run: String::new(),
         started_ms: 0,

@@ -117,6 +117,7 @@ fn deliver(space: &Space, text: &str, versus: Versus) -> Record {
         threads: 1,
         earlier: vec![],
         engine: 0,
+        calls: Default::default(),
         engine_process: None,
         run: String::new(),
         started_ms: 0,

@@ -388,6 +388,7 @@ fn attempt(space: &Space, key: &Key) -> Attempt {
         threads: 1,
         earlier: vec![],
         engine: 0,
+        calls: Default::default(),
         engine_process: None,
         run: String::new(),
         started_ms: clock::now_ms(),

@@ -12,7 +12,7 @@ mod text;
 mod values;
 
 use pipe::base::value::{Value, Values};
-use pipe::engine::kind::{Cpu, Kind, Output, Port, Problem, Registry, Type, no_check};
+use pipe::engine::kind::{Cpu, Kind, Need, Output, Port, Problem, Registry, Type, no_check};
 use pipe::engine::params::{None_, ParamSet};
 use pipe::engine::worker::NodeCtx;
 use pipe::recipe::{Loaded, Overrides, from_text, load};
@@ -97,6 +97,7 @@ const BLANK: Kind = Kind {
     cpu: Cpu::One,
     hidden: false,
     tokens: None,
+    forecast: None,
     run: never,
 };
 
@@ -104,7 +105,7 @@ const fn port(name: &'static str, ty: Type, required: bool) -> Port {
     Port {
         name,
         ty,
-        required,
+        need: if required { Need::Always } else { Need::Never },
         doc: "",
     }
 }

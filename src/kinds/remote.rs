@@ -1,0 +1,265 @@
+//! What the kinds that ask services share: the execution parameters of an endpoint, the way from a node to a client, and how errors
+//! of services become errors of nodes. Knows no wire format.
+
+use crate::base::calls::Calls;
+use crate::base::text::dollars;
+use crate::base::value::Values;
+use crate::engine::kind::Problem;
+use crate::engine::params::ParamSet;
+use crate::engine::worker::{Interrupted, NodeCtx, Transient};
+use crate::kinds::positive;
+use crate::services::budget::Amount;
+use crate::services::chat::Dialect;
+use crate::services::client::{Client, Ear};
+use crate::services::endpoint::{Endpoint, Limits, Prices, Secret};
+use crate::services::fault::Stopped;
+use crate::services::protocol::Protocol;
+use crate::{choice, params};
+use anyhow::{Context, Result, anyhow};
+use std::time::Duration;
+
+choice! {
+    /// Which fields a server takes.
+    pub enum Server {
+        Plain = "plain",
+        OpenAi = "openai",
+        OpenAiReasoning = "openai-reasoning",
+        Vllm = "vllm",
+        LlamaCpp = "llama.cpp",
+    }
+}
+
+impl Server {
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Server::Plain => Dialect::Plain,
+            Server::OpenAi => Dialect::OpenAi,
+            Server::OpenAiReasoning => Dialect::OpenAiReasoning,
+            Server::Vllm => Dialect::Vllm,
+            Server::LlamaCpp => Dialect::LlamaCpp,
+        }
+    }
+}
+
+params! {
+    pub struct Service {
+        /// Where the service is, up to and with its version: `"https://api.deepseek.com/v1"`, `"http://localhost:8000/v1"`.
+        url: Option<String> = None;
+        /// Name of the environment variable that holds the key; none: no key is sent.
+        key_env: Option<String> = None;
+        /// Which fields the server takes: `plain` (OpenAI's older ones, which most servers know), `openai`, `openai-reasoning`
+        /// (no temperature), `vllm` (SGLang too), `llama.cpp`. The last two also take `top_k`.
+        server: Server = Server::Plain;
+        /// Fields that the server does not take and that are not sent, as `["seed"]`.
+        omit: Vec<String> = vec![];
+        /// Requests in flight.
+        concurrency: usize = 16;
+        /// Samples of one prompt that one request asks for, by `n`.
+        samples_per_request: usize = 1;
+        /// Requests a minute, of all processes that use this store, host and key together.
+        requests_per_minute: Option<f64> = None;
+        /// The same for tokens, of requests and answers.
+        tokens_per_minute: Option<f64> = None;
+        /// For one request, from sending to the last byte of the answer.
+        timeout_seconds: f64 = 600.0;
+        /// Tries beyond the first of a request that fails in a passing way; pauses are doubled from one second to a minute.
+        /// Beyond these the node fails, and is tried again by the engine.
+        request_retries: u32 = 8;
+        /// Dollars for a million tokens of requests …
+        price_prompt: f64 = 0.0;
+        /// … of requests that the service had cached …
+        price_cached: Option<f64> = None;
+        /// … and of answers, reasoning included.
+        price_completion: f64 = 0.0;
+        /// Dollars that this node may spend at these prices, over all its attempts. No request leaves that could exceed them at
+        /// its most; the node then fails, and what was answered is kept.
+        budget_dollars: Option<f64> = None;
+        /// The same in tokens.
+        budget_tokens: Option<u64> = None;
+    }
+}
+
+impl Service {
+    /// Beyond types. `needed`: whether the node asks anybody.
+    pub fn problems(&self, needed: bool) -> Vec<Problem> {
+        let mut found = vec![];
+        match &self.url {
+            None if needed => found.push(Problem {
+                path: "url".into(),
+                message: "the node asks a service, and `url` does not say where it is".into(),
+                help: Some("as `url = \"http://localhost:8000/v1\"`".into()),
+            }),
+            None => {}
+            Some(url) => found.extend(Endpoint::problem(url).map(|message| Problem {
+                path: "url".into(),
+                message,
+                help: None,
+            })),
+        }
+        positive(&mut found, "concurrency", self.concurrency as f64);
+        positive(
+            &mut found,
+            "samples_per_request",
+            self.samples_per_request as f64,
+        );
+        positive(&mut found, "timeout_seconds", self.timeout_seconds);
+        for (path, value) in [
+            ("requests_per_minute", self.requests_per_minute),
+            ("tokens_per_minute", self.tokens_per_minute),
+        ] {
+            if let Some(value) = value {
+                positive(&mut found, path, value);
+            }
+        }
+        for (path, value) in [
+            ("price_prompt", Some(self.price_prompt)),
+            ("price_cached", self.price_cached),
+            ("price_completion", Some(self.price_completion)),
+            ("budget_dollars", self.budget_dollars),
+        ] {
+            if value.is_some_and(|v| !v.is_finite() || v < 0.0) {
+                found.push(Problem {
+                    path: path.into(),
+                    message: format!("`{path}` is below zero or no number"),
+                    help: None,
+                });
+            }
+        }
+        let free = self.price_prompt == 0.0 && self.price_completion == 0.0;
+        if self.budget_dollars.is_some() && free {
+            found.push(Problem {
+                path: "budget_dollars".into(),
+                message: "a budget in dollars needs prices".into(),
+                help: Some(
+                    "set `price_prompt` and `price_completion`, dollars a million tokens".into(),
+                ),
+            });
+        }
+        found
+    }
+
+    /// Without the key: for forecasts.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            concurrency: self.concurrency,
+            requests_per_minute: self.requests_per_minute,
+            tokens_per_minute: self.tokens_per_minute,
+            timeout: Duration::try_from_secs_f64(self.timeout_seconds).unwrap_or(Duration::MAX),
+            retries: self.request_retries,
+            prices: Prices {
+                prompt: self.price_prompt,
+                cached: self.price_cached,
+                completion: self.price_completion,
+            },
+            limits: Limits {
+                dollars: self.budget_dollars,
+                tokens: self.budget_tokens,
+            },
+            ..Endpoint::at(self.url.as_deref().unwrap_or_default())
+        }
+    }
+
+    /// A client of this service, for this node.
+    pub fn client<P: Protocol>(&self, ctx: &NodeCtx, protocol: P) -> Result<Client<P>> {
+        let key = self.key_env.as_deref().map(|name| secret(ctx, name));
+        let endpoint = Endpoint {
+            key: key.transpose()?,
+            ..self.endpoint()
+        };
+        client(ctx, protocol, endpoint)
+    }
+}
+
+/// The key in a variable that the node names.
+pub fn secret(ctx: &NodeCtx, name: &str) -> Result<Secret> {
+    Ok(Secret::new(name, ctx.secret(name)?))
+}
+
+/// A client for this node: with its journal, and what earlier attempts spent counted.
+pub fn client<P: Protocol>(ctx: &NodeCtx, protocol: P, endpoint: Endpoint) -> Result<Client<P>> {
+    let before = ctx.called_before();
+    let spent = Amount {
+        dollars: before.dollars,
+        tokens: before.tokens(),
+    };
+    let host = endpoint.host();
+    Client::new(protocol, endpoint, ctx.calls_dir(), ctx.key(), spent)
+        .with_context(|| format!("preparing to ask {host}"))
+}
+
+/// `values` are those of a node that asks a service if `needed` says so.
+pub fn problems(values: &Values, needed: bool) -> Vec<Problem> {
+    Service::read(values).map_or(vec![], |service| service.problems(needed))
+}
+
+/// Tells a node how its calls go.
+pub struct NodeEar<'a> {
+    pub ctx: &'a NodeCtx,
+    /// What is counted, as `answers`.
+    pub unit: &'static str,
+    /// Calls of other clients of the node, or of earlier rounds.
+    pub others: Calls,
+    /// Whether this is the node's progress, or only a part of something else.
+    pub shown: bool,
+}
+
+impl<'a> NodeEar<'a> {
+    pub fn new(ctx: &'a NodeCtx, unit: &'static str) -> NodeEar<'a> {
+        NodeEar {
+            ctx,
+            unit,
+            others: Calls::default(),
+            shown: true,
+        }
+    }
+}
+
+impl Ear for NodeEar<'_> {
+    fn stop(&self) -> bool {
+        self.ctx.stop()
+    }
+
+    fn progress(&mut self, done: usize, total: usize, calls: &Calls) {
+        let mut all = self.others;
+        all.add(calls);
+        self.ctx.called(&all);
+        if self.shown {
+            self.ctx
+                .progress(done as u64, total as u64, self.unit, &note(&all));
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        self.ctx.say(text);
+    }
+}
+
+/// `12 from the journal, 3 retries, $0.42`.
+fn note(calls: &Calls) -> String {
+    let mut parts = vec![];
+    let mut part = |n: u64, what: &str| {
+        if n > 0 {
+            parts.push(format!("{n} {what}"));
+        }
+    };
+    part(calls.reused, "from the journal");
+    part(calls.retries, "retries");
+    part(calls.rejected, "rejected");
+    if calls.dollars > 0.0 {
+        parts.push(dollars(calls.dollars));
+    }
+    parts.join(", ")
+}
+
+/// What becomes of a node whose calls stopped.
+pub fn stopped(stopped: Stopped) -> anyhow::Error {
+    match stopped {
+        Stopped::Asked => Interrupted.into(),
+        Stopped::Unreachable(told) => Transient(anyhow!(told)).into(),
+        Stopped::Denied(told) => anyhow!(told),
+        Stopped::Budget(told) => anyhow!(
+            "{told}; every answer so far is kept: raise the budget and run again to go on from there"
+        ),
+        Stopped::Journal(error) => error,
+    }
+}

@@ -1,0 +1,240 @@
+//! Chat and plain completions of servers that speak OpenAI's API (`/chat/completions`, `/completions`): vLLM, SGLang, llama.cpp,
+//! Ollama, DeepSeek, OpenAI and others.
+//!
+//! Every sampling field is sent with its value, neutral or not: servers fill what is missing from the model's
+//! `generation_config.json`, and say nothing of it. What differs between servers is a `Dialect`; it is not part of a call's identity.
+
+mod read;
+
+use crate::base::rows::Message;
+use crate::services::protocol::{Protocol, Reply, Usage, estimate};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// Which fields a server takes, and what they are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// The common ground: OpenAI's older fields (DeepSeek, Together, Ollama, …).
+    Plain,
+    /// OpenAI: `max_completion_tokens`.
+    OpenAi,
+    /// OpenAI's reasoning models: no sampling fields but the limit and the seed.
+    OpenAiReasoning,
+    /// vLLM and SGLang: also `top_k` (-1: all), `min_p`, `repetition_penalty`.
+    Vllm,
+    /// llama.cpp: also `top_k` (0: all), `min_p`, `typical_p`, `repeat_penalty`.
+    LlamaCpp,
+}
+
+/// How answers are drawn. All of it is identity.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampling {
+    pub temperature: f64,
+    pub top_p: f64,
+    /// 0: all.
+    pub top_k: u64,
+    /// Tokens of an answer, reasoning included.
+    pub max_tokens: u64,
+    /// Sample i is asked for with seed + i.
+    pub seed: u64,
+    pub stop: Vec<String>,
+    /// Further fields of the body, as `reasoning_effort`.
+    pub extra: Map<String, Value>,
+    /// Log-probabilities of the answer's tokens, and their ids where the server knows how (vLLM).
+    pub logprobs: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// For the server's own chat template.
+    Chat(Vec<Message>),
+    /// Ready text, continued as it is.
+    Text(String),
+}
+
+/// One answer to be had.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ask {
+    pub input: Input,
+    pub sample: u32,
+}
+
+/// One answer, as it was given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// What came apart from the content (`reasoning_content`, `reasoning`), or before it in think tags; absent where the model did
+    /// not reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+    pub content: String,
+    /// `stop`, `length`, `content_filter`, or whatever else the server says.
+    pub stop: String,
+    /// A refusal that the service told apart from the content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    /// Of this answer; of several in one reply, their mean.
+    pub tokens: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logps: Option<Vec<f64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_ids: Option<Vec<u32>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<String>,
+}
+
+impl Answer {
+    /// Whether it came to its own end.
+    pub fn finished(&self) -> bool {
+        self.stop != "length"
+    }
+}
+
+/// A model behind an endpoint, asked with one kind of input.
+#[derive(Clone, Debug)]
+pub struct Chat {
+    /// Its name there; identity.
+    pub model: String,
+    pub sampling: Sampling,
+    pub plain: bool,
+    pub dialect: Dialect,
+    /// Samples of a prompt that may go in one request.
+    pub per_request: usize,
+    /// Fields that this server does not take.
+    pub omit: Vec<String>,
+}
+
+impl Chat {
+    fn messages(&self, input: &Input) -> Value {
+        match input {
+            Input::Chat(messages) => json!(messages),
+            Input::Text(text) => json!(text),
+        }
+    }
+
+    /// Fields beyond OpenAI's own, neutral where the recipe says nothing of them.
+    fn add_dialect(&self, body: &mut Map<String, Value>) {
+        let top_k = self.sampling.top_k;
+        let more = match self.dialect {
+            Dialect::Plain | Dialect::OpenAi | Dialect::OpenAiReasoning => return,
+            Dialect::Vllm => json!({
+                "top_k": if top_k == 0 { json!(-1) } else { json!(top_k) },
+                "min_p": 0.0, "repetition_penalty": 1.0,
+            }),
+            Dialect::LlamaCpp => json!({
+                "top_k": top_k, "min_p": 0.0, "typical_p": 1.0, "repeat_penalty": 1.0,
+            }),
+        };
+        if let Value::Object(more) = more {
+            body.extend(more);
+        }
+        if self.dialect == Dialect::Vllm && self.sampling.logprobs {
+            body.insert("return_token_ids".into(), json!(true));
+        }
+    }
+}
+
+impl Protocol for Chat {
+    type Ask = Ask;
+    type Answer = Answer;
+
+    fn api(&self) -> &'static str {
+        match self.plain {
+            true => "completions",
+            false => "chat",
+        }
+    }
+
+    fn path(&self) -> &'static str {
+        match self.plain {
+            true => "/completions",
+            false => "/chat/completions",
+        }
+    }
+
+    fn identity(&self, ask: &Ask) -> Value {
+        let s = &self.sampling;
+        json!({
+            "model": self.model,
+            "input": self.messages(&ask.input),
+            "temperature": s.temperature,
+            "top_p": s.top_p,
+            "top_k": s.top_k,
+            "max_tokens": s.max_tokens,
+            "seed": s.seed,
+            "stop": s.stop,
+            "extra": s.extra,
+            "logprobs": s.logprobs,
+        })
+    }
+
+    fn sample(&self, ask: &Ask) -> u32 {
+        ask.sample
+    }
+
+    fn most(&self) -> usize {
+        self.per_request.max(1)
+    }
+
+    /// Samples of one prompt whose numbers follow each other: the seed is that of the first.
+    fn together(&self, first: &Ask, next: &Ask) -> bool {
+        let near =
+            (first.sample..first.sample.saturating_add(self.most() as u32)).contains(&next.sample);
+        near && first.input == next.input
+    }
+
+    fn body(&self, asks: &[&Ask]) -> Value {
+        let s = &self.sampling;
+        let first = asks[0];
+        let mut body = Map::new();
+        let mut set = |name: &str, value: Value| drop(body.insert(name.into(), value));
+        set("model", json!(self.model));
+        let input = if self.plain { "prompt" } else { "messages" };
+        set(input, self.messages(&first.input));
+        let limit = match self.dialect {
+            Dialect::OpenAi | Dialect::OpenAiReasoning if !self.plain => "max_completion_tokens",
+            _ => "max_tokens",
+        };
+        set(limit, json!(s.max_tokens));
+        set("n", json!(asks.len()));
+        set("stream", json!(false));
+        set(
+            "seed",
+            json!(s.seed.wrapping_add(u64::from(first.sample)) & (i64::MAX as u64)),
+        );
+        if self.dialect != Dialect::OpenAiReasoning {
+            set("temperature", json!(s.temperature));
+            set("top_p", json!(s.top_p));
+            set("presence_penalty", json!(0.0));
+            set("frequency_penalty", json!(0.0));
+        }
+        if !s.stop.is_empty() {
+            set("stop", json!(s.stop));
+        }
+        if s.logprobs {
+            // Plain completions count alternatives, chat says whether.
+            set("logprobs", if self.plain { json!(1) } else { json!(true) });
+        }
+        self.add_dialect(&mut body);
+        body.extend(s.extra.clone());
+        body.retain(|name, _| !self.omit.contains(name));
+        Value::Object(body)
+    }
+
+    fn read(&self, asks: &[&Ask], body: &Value) -> Result<Reply<Answer>, String> {
+        read::reply(body, asks.len(), self.plain, self.sampling.max_tokens)
+    }
+
+    fn bound(&self, asks: &[&Ask]) -> Usage {
+        let prompt = match &asks[0].input {
+            Input::Text(text) => estimate(text),
+            // A few more for the template around each.
+            Input::Chat(messages) => messages.iter().map(|m| estimate(&m.content) + 8).sum(),
+        };
+        Usage {
+            prompt,
+            completion: self.sampling.max_tokens * asks.len() as u64,
+            estimated: true,
+            ..Usage::default()
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The journal of calls: every answer that was paid for, kept for all nodes and recipes of a store.
+//!
+//! Layout of the folder:
+//!
+//!     <unique>.calls   segments, appended to by one process at a time, a line an answer
+//!     claims           byte-range locks: who is making which call right now
+//!     pace/            limits that processes share (`services::pace`)
+//!
+//! A line is `KEY CHECK JSON`: 32 hexadecimal digits of the call's key, 16 of a blake3 over key and JSON, the entry. An answer is
+//! durable before it is used: a thread of its own appends whatever has gathered and syncs once for all of it. Lines that do not
+//! check are as if they were not there; a torn tail is cut off by the next process that appends to the segment. Nothing else is
+//! ever changed or removed: the folder is the truth, and what is in memory is read from it.
+
+pub mod claims;
+mod segment;
+mod writer;
+
+use crate::services::protocol::canonical;
+use anyhow::{Context, Result};
+use segment::Segment;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use writer::Writer;
+
+/// What a call is: a blake3 over what is asked and the number of the sample, cut to 128 bits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallKey(pub [u8; 16]);
+
+impl CallKey {
+    /// `identity`: all that decides the answer, as the protocol tells it.
+    pub fn of(api: &str, identity: &Value, sample: u32) -> CallKey {
+        let text = format!("pipe call 1\n{api}\n{sample}\n{}", canonical(identity));
+        let hash = blake3::hash(text.as_bytes());
+        CallKey(hash.as_bytes()[..16].try_into().expect("16 of 32 bytes"))
+    }
+
+    pub fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn from_hex(text: &[u8]) -> Option<CallKey> {
+        let mut key = [0; 16];
+        for (byte, pair) in key.iter_mut().zip(text.chunks_exact(2)) {
+            let digit = |c: u8| (c as char).to_digit(16).map(|d| d as u8);
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        (text.len() == 32).then_some(CallKey(key))
+    }
+}
+
+impl std::fmt::Debug for CallKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.hex())
+    }
+}
+
+/// What is kept of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    pub api: String,
+    pub sample: u32,
+    /// What was asked; for people, and for whoever wants to check the key.
+    pub asked: Value,
+    pub answer: Value,
+    /// What the service said it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<String>,
+    pub host: String,
+    #[serde(default)]
+    pub prompt_tokens: u64,
+    #[serde(default)]
+    pub completion_tokens: u64,
+    /// At the prices of the recipe that paid for it.
+    #[serde(default)]
+    pub dollars: f64,
+    /// From request to reply; tries before the last are not in it.
+    pub seconds: f64,
+    pub at_ms: u64,
+    /// The node that asked first: its key, cut short.
+    pub by: String,
+}
+
+/// Where an entry lies.
+#[derive(Clone, Copy)]
+struct Place {
+    segment: u32,
+    offset: u64,
+    length: u32,
+}
+
+pub struct Journal {
+    dir: PathBuf,
+    segments: Vec<Segment>,
+    index: BTreeMap<CallKey, Place>,
+    /// Lines that were no entry.
+    damaged: u64,
+    writer: Option<Writer>,
+    /// Keys whose entry turned out to be damaged, so that a refresh does not bring them back.
+    lost: BTreeSet<CallKey>,
+}
+
+impl Journal {
+    /// Reads what is there; a folder that is not there is an empty journal.
+    pub fn open(dir: &Path) -> Result<Journal> {
+        let mut journal = Journal {
+            dir: dir.to_path_buf(),
+            segments: vec![],
+            index: BTreeMap::new(),
+            damaged: 0,
+            writer: None,
+            lost: BTreeSet::new(),
+        };
+        journal.refresh()?;
+        Ok(journal)
+    }
+
+    /// Reads what others have appended since.
+    pub fn refresh(&mut self) -> Result<()> {
+        self.discover()?;
+        for (number, segment) in self.segments.iter_mut().enumerate() {
+            let found = segment.advance()?;
+            self.damaged += found.damaged;
+            for (key, offset, length) in found.lines {
+                let place = Place {
+                    segment: number as u32,
+                    offset,
+                    length,
+                };
+                // The first answer stays the answer.
+                match self.lost.remove(&key) {
+                    true => drop(self.index.insert(key, place)),
+                    false => drop(self.index.entry(key).or_insert(place)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn discover(&mut self) -> Result<()> {
+        let listed = match std::fs::read_dir(&self.dir) {
+            Ok(listed) => listed,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(e).with_context(|| format!("reading {}", self.dir.display())),
+        };
+        let mut names = vec![];
+        for entry in listed {
+            let path = entry.context("reading the folder of calls")?.path();
+            if path.extension().is_some_and(|e| e == segment::EXTENSION) {
+                names.push(path);
+            }
+        }
+        names.sort();
+        for path in names {
+            if self.segments.iter().all(|s| s.path() != path) {
+                self.segments.push(Segment::open(&path)?);
+            }
+        }
+        Ok(())
+    }
+
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Lines that were no entry, torn tails of living writers aside.
+    pub fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
+    pub fn has(&self, key: &CallKey) -> bool {
+        self.index.contains_key(key)
+    }
+
+    /// The entry of a call; none where it was never made, or its line does not check.
+    pub fn find(&mut self, key: &CallKey) -> Result<Option<Entry>> {
+        let Some(place) = self.index.get(key).copied() else {
+            return Ok(None);
+        };
+        let entry = self.segments[place.segment as usize].read(key, place.offset, place.length)?;
+        if entry.is_none() {
+            self.index.remove(key);
+            self.lost.insert(*key);
+            self.damaged += 1;
+        }
+        Ok(entry)
+    }
+
+    /// Every entry that checks, in the order of the segments.
+    pub fn each(&mut self, see: &mut dyn FnMut(&CallKey, Entry)) -> Result<()> {
+        let keys: Vec<CallKey> = self.index.keys().copied().collect();
+        for key in keys {
+            if let Some(entry) = self.find(&key)? {
+                see(&key, entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// The door for new entries; opened by the first who has one.
+    pub fn writer(&mut self) -> Result<&Writer> {
+        if self.writer.is_none() {
+            self.writer = Some(Writer::open(&self.dir)?);
+        }
+        Ok(self.writer.as_ref().expect("just opened"))
+    }
+}
