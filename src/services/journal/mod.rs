@@ -198,7 +198,7 @@ impl Journal {
         if self.writer.is_none() {
             self.writer = Some(Writer::open(&self.dir)?);
         }
-        Ok(self.writer.as_ref().expect("just opened"))
+        Ok(self.writer.as_ref().expect("it was just opened"))
     }
 }
 
