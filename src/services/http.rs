@@ -193,18 +193,13 @@ fn bearer(secret: &Secret) -> Result<HeaderValue> {
     })
 }
 
-/// The complaint about a certificate, if that is what it is.
+/// The complaint about a certificate, if that is what it is. Errors of input and output hide theirs, one within the other.
 fn untrusted(error: &(dyn Error + 'static)) -> Option<String> {
-    let inner = error
-        .downcast_ref::<std::io::Error>()
-        .and_then(|e| e.get_ref());
-    let inner = inner.map(|e| e as &(dyn Error + 'static));
-    [Some(error), inner].into_iter().flatten().find_map(|e| {
-        match e.downcast_ref::<rustls::Error>()? {
-            e @ rustls::Error::InvalidCertificate(_) => Some(e.to_string()),
-            _ => None,
-        }
-    })
+    if let Some(error @ rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+        return Some(error.to_string());
+    }
+    let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
+    untrusted(inner)
 }
 
 /// Servers say it in one of several places.

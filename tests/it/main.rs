@@ -27,6 +27,7 @@ mod reference;
 mod report;
 mod sampler;
 mod schema;
+mod services;
 mod sides;
 mod statistics;
 mod study;

@@ -161,8 +161,10 @@ impl<P: Protocol> Flight<'_, P> {
                     &told,
                     ear,
                 );
-                // Busy with others it is not this request's fault.
-                request.tries = request.tries.min(self.endpoint.retries);
+                // Busy with others, it is there; this one was unlucky.
+                if !again {
+                    request.tries = 1;
+                }
                 self.try_again(request, pause.max(wish));
             }
             Fault::Passing(_) if again => self.try_again(request, pause),

@@ -24,7 +24,7 @@ use anyhow::{Context, Result};
 use segment::Segment;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 use writer::Writer;
@@ -88,7 +88,7 @@ pub struct Entry {
 }
 
 /// Where an entry lies.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct Place {
     segment: u32,
     offset: u64,
@@ -116,8 +116,8 @@ pub struct Journal {
     /// Bytes of a segment that gets no more.
     full: u64,
     listed: Option<Listed>,
-    /// Keys whose entry turned out to be damaged, so that a refresh does not bring them back.
-    lost: BTreeSet<CallKey>,
+    /// Further lines of keys in the index, for the case that the first turns out to be damaged.
+    others: BTreeMap<CallKey, VecDeque<Place>>,
 }
 
 impl Journal {
@@ -136,7 +136,7 @@ impl Journal {
             writer: None,
             full,
             listed: None,
-            lost: BTreeSet::new(),
+            others: BTreeMap::new(),
         };
         journal.refresh()?;
         Ok(journal)
@@ -155,9 +155,8 @@ impl Journal {
                     length,
                 };
                 // The first answer stays the answer.
-                match self.lost.remove(&key) {
-                    true => drop(self.index.insert(key, place)),
-                    false => drop(self.index.entry(key).or_insert(place)),
+                if *self.index.entry(key).or_insert(place) != place {
+                    self.others.entry(key).or_default().push_back(place);
                 }
             }
         }
@@ -213,16 +212,18 @@ impl Journal {
 
     /// The entry of a call; none where it was never made, or its line does not check.
     pub fn find(&mut self, key: &CallKey) -> Result<Option<Entry>> {
-        let Some(place) = self.index.get(key).copied() else {
-            return Ok(None);
-        };
-        let entry = self.segments[place.segment as usize].read(key, place.offset, place.length)?;
-        if entry.is_none() {
-            self.index.remove(key);
-            self.lost.insert(*key);
+        while let Some(place) = self.index.get(key).copied() {
+            let segment = &self.segments[place.segment as usize];
+            if let Some(entry) = segment.read(key, place.offset, place.length)? {
+                return Ok(Some(entry));
+            }
             self.damaged += 1;
+            match self.others.get_mut(key).and_then(VecDeque::pop_front) {
+                Some(next) => drop(self.index.insert(*key, next)),
+                None => drop(self.index.remove(key)),
+            }
         }
-        Ok(entry)
+        Ok(None)
     }
 
     /// Every entry that checks, in the order of the segments.
