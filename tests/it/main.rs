@@ -32,6 +32,7 @@ mod sides;
 mod statistics;
 mod study;
 mod table;
+mod teacher;
 mod tensorboard;
 mod text;
 mod tokens;
