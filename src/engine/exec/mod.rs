@@ -10,6 +10,7 @@ mod secrets;
 mod tokens;
 mod watch;
 
+use crate::base::text::listed;
 use crate::engine::attempt::{Attempt, Spec};
 use crate::engine::clock;
 use crate::engine::commit::{CommitError, Committed};
@@ -186,21 +187,11 @@ pub fn run(
     let judge = Judge::new(store, graph, wanted)?;
     let plan = judge.plan()?;
     let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
-    let to_run = plan
-        .nodes
-        .iter()
-        .filter(|p| !matches!(p.verdict, Verdict::Hit(_)));
-    let missing = secrets::missing(to_run.map(|p| &*graph.node(p.id).exec));
+    let missing = missing_variables(graph, &plan);
     if !missing.is_empty() {
-        let names: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
-        let are = if names.len() == 1 {
-            "variable"
-        } else {
-            "variables"
-        };
         return Err(Failure::Environment(anyhow::anyhow!(
-            "nodes that have to run need the environment {are} {}, not set here; nothing was started",
-            names.join(", ")
+            "{}\nnothing was started",
+            needed_variables(&missing)
         )));
     }
     system::strays::adopt();
@@ -283,6 +274,27 @@ pub fn run(
         }
         Ok(exec.finish(started))
     })
+}
+
+/// By node that has to run, the environment variables that it names and that are not set here.
+pub fn missing_variables(graph: &Graph, plan: &Plan) -> BTreeMap<String, BTreeSet<String>> {
+    let to_run = plan.nodes.iter();
+    let to_run = to_run.filter(|p| !matches!(p.verdict, Verdict::Hit(_)));
+    let missing = to_run.map(|p| {
+        let node = graph.node(p.id);
+        (node.name.clone(), secrets::missing(&node.exec))
+    });
+    missing.filter(|(_, names)| !names.is_empty()).collect()
+}
+
+/// The same for people, a line a node.
+pub fn needed_variables(missing: &BTreeMap<String, BTreeSet<String>>) -> String {
+    let mut out = "nodes that have to run need environment variables that are not set here:".into();
+    for (node, names) in missing {
+        let names = listed(names.iter().map(String::as_str));
+        out = format!("{out}\n  {node}: {names}");
+    }
+    out
 }
 
 /// The longest path from each node to the end, by the costs of earlier records; what never ran counts as a second, so

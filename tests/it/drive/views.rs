@@ -130,6 +130,7 @@ fn a_view_knows_what_is_left_and_who_is_silent() {
         key: None,
         expected_seconds: expected,
         expected_dollars: None,
+        expected_calls: None,
     };
     let mut view = RunView::default();
     let nodes = vec![
