@@ -108,6 +108,15 @@ pub struct Completion {
     pub tokens: u32,
     /// False where the response ran into the length limit.
     pub finished: bool,
+    /// Log-probability of each token under the model that sampled, where it was asked for and is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logps: Option<Vec<f64>>,
+    /// Their ids, in the vocabulary of that model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_ids: Option<Vec<u32>>,
+    /// What an endpoint said it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<String>,
 }
 
 /// The prompt a completion answers, carried along so that a judge needs nothing else.

@@ -66,7 +66,7 @@ judge = "world"
     params: Params::specs,
     exec: None_::specs,
     check: no_check,
-    cpu: Cpu::One,
+    cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
     forecast: None,

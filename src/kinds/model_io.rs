@@ -127,10 +127,12 @@ impl Sampling<'_> {
         Ok(self.prefill.unwrap_or("").to_string() + &text(self.tokenizer, &sample.ids)?)
     }
 
+    /// `logprobs`: the rows hold every token's id and log-probability.
     pub fn completions(
         &self,
         ctx: &NodeCtx,
         prompts: &[Prompt],
+        logprobs: bool,
         report: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Vec<Completion>> {
         let groups = self.groups(ctx, prompts, report)?;
@@ -144,6 +146,9 @@ impl Sampling<'_> {
                     response: self.response(sample)?,
                     tokens: sample.ids.len() as u32,
                     finished: sample.finished,
+                    logps: logprobs.then(|| sample.logps.iter().map(|l| f64::from(*l)).collect()),
+                    token_ids: logprobs.then(|| sample.ids.clone()),
+                    served: None,
                 });
             }
         }

@@ -31,6 +31,8 @@ impl Http {
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT.min(endpoint.timeout))
             .timeout(endpoint.timeout)
+            // Servers close what is idle for five seconds, and a request that meets that is lost.
+            .pool_idle_timeout(Duration::from_secs(4))
             .pool_max_idle_per_host(endpoint.concurrency)
             .tcp_nodelay(true);
         // A machine without any certificates can still talk to its own servers.
@@ -55,7 +57,11 @@ impl Http {
     /// The body of a reply with status 200. Everything told is free of the key.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Fault> {
         let bytes = serde_json::to_vec(body).expect("JSON always has a text");
-        let request = self.client.post(format!("{}{path}", self.url));
+        let url = match path {
+            "" => self.url.clone(),
+            path => format!("{}/{path}", self.url),
+        };
+        let request = self.client.post(url);
         let request = request.header(CONTENT_TYPE, "application/json").body(bytes);
         let request = match &self.key {
             Some((_, bearer)) => request.header(AUTHORIZATION, bearer),

@@ -38,7 +38,7 @@ impl Protocol for Moderation {
     }
 
     fn path(&self) -> &'static str {
-        "/moderations"
+        "moderations"
     }
 
     fn identity(&self, text: &String) -> Value {

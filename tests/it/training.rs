@@ -29,7 +29,7 @@ rl = 40
 validation = 20
 eval = 20
 [node.traces]
-kind = "world-teacher"
+kind = "teacher"
 in = { prompts = "prompts.sft" }
 samples = 4
 [node.mix]
@@ -257,7 +257,7 @@ intermediate_size = 64
 kind = "world-prompts"
 sft = 8
 [node.traces]
-kind = "world-teacher"
+kind = "teacher"
 in = { prompts = "prompts.sft" }
 samples = 1
 empty_rate = 0.0

@@ -122,10 +122,14 @@ fn logps(choice: &Value) -> Option<Vec<f64>> {
     tokens.iter().map(Value::as_f64).collect()
 }
 
+/// vLLM's list of ids, or llama.cpp's beside each log-probability.
 fn token_ids(choice: &Value) -> Option<Vec<u32>> {
-    let ids = choice.get("token_ids")?.as_array()?;
     let id = |v: &Value| u32::try_from(v.as_u64()?).ok();
-    ids.iter().map(id).collect()
+    if let Some(ids) = choice.get("token_ids").and_then(Value::as_array) {
+        return ids.iter().map(id).collect();
+    }
+    let tokens = choice.get("logprobs")?.get("content")?.as_array()?;
+    tokens.iter().map(|t| id(t.get("id")?)).collect()
 }
 
 fn usage(body: &Value) -> Option<Usage> {

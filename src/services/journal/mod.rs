@@ -6,14 +6,18 @@
 //!     claims           byte-range locks: who is making which call right now
 //!     pace/            limits that processes share (`services::pace`)
 //!
-//! A line is `KEY CHECK JSON`: 32 hexadecimal digits of the call's key, 16 of a blake3 over key and JSON, the entry. An answer is
-//! durable before it is used: a thread of its own appends whatever has gathered and syncs once for all of it. Lines that do not
-//! check are as if they were not there; a torn tail is cut off by the next process that appends to the segment. Nothing else is
-//! ever changed or removed: the folder is the truth, and what is in memory is read from it.
+//! A line is `KEY CHECK JSON`: 32 hexadecimal digits of the call's key, 16 of a blake3 over key and JSON, the entry. An empty one
+//! follows, so that a line's end that turns into another byte does not cost the next line. An answer is durable before it is
+//! used: a thread of its own appends whatever has gathered and syncs once for all of it. Lines that do not check are as if they
+//! were not there; a torn tail is cut off by the next process that appends to the segment. Nothing else is ever changed or
+//! removed: the folder is the truth, and what is in memory is read from it.
 
 pub mod claims;
 mod segment;
+mod verify;
 mod writer;
+
+pub use verify::{BadLine, Verified, verify};
 
 use crate::services::protocol::canonical;
 use anyhow::{Context, Result};
@@ -139,20 +143,7 @@ impl Journal {
     }
 
     fn discover(&mut self) -> Result<()> {
-        let listed = match std::fs::read_dir(&self.dir) {
-            Ok(listed) => listed,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(e).with_context(|| format!("reading {}", self.dir.display())),
-        };
-        let mut names = vec![];
-        for entry in listed {
-            let path = entry.context("reading the folder of calls")?.path();
-            if path.extension().is_some_and(|e| e == segment::EXTENSION) {
-                names.push(path);
-            }
-        }
-        names.sort();
-        for path in names {
+        for path in files(&self.dir)? {
             if self.segments.iter().all(|s| s.path() != path) {
                 self.segments.push(Segment::open(&path)?);
             }
@@ -207,6 +198,24 @@ impl Journal {
         if self.writer.is_none() {
             self.writer = Some(Writer::open(&self.dir)?);
         }
-        Ok(self.writer.as_ref().expect("just opened"))
+        Ok(self.writer.as_ref().expect("it was just opened"))
     }
+}
+
+/// The segments, in the order of their names; none where there is no folder.
+fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let listed = match std::fs::read_dir(dir) {
+        Ok(listed) => listed,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(e) => return Err(e).with_context(|| format!("reading {}", dir.display())),
+    };
+    let mut paths = vec![];
+    for entry in listed {
+        let path = entry.context("reading the folder of calls")?.path();
+        if path.extension().is_some_and(|e| e == segment::EXTENSION) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
 }
