@@ -148,7 +148,9 @@ pub fn run(args: &Run) -> Outcome {
             "ok": failure.is_none(),
             "seconds": wall,
             "shared": sharing.map(|s| json!({ "nodes": s.nodes, "seconds": s.seconds })),
-            "states": outcome.nodes.iter().map(|n| json!({ "node": n.name, "state": n.state })).collect::<Vec<_>>(),
+            "states": outcome.nodes.iter().map(|n| json!({
+                "node": n.name, "state": n.state, "calls": Some(&n.calls).filter(|calls| !calls.is_zero()),
+            })).collect::<Vec<_>>(),
             "nodes": summary::json(&store, &items)?,
             "collected": collected.as_ref().map(|(cap, swept)| gc::collected_json(*cap, swept)),
         }));
@@ -156,6 +158,11 @@ pub fn run(args: &Run) -> Outcome {
         print(&format!("\n{}", summary::text(&store, &items)?));
         if items.iter().any(|i| !i.hit) {
             print(&format!("{}\n", summary::costs(&items)));
+        }
+        let asked = outcome.nodes.iter().map(|n| (n.name.as_str(), &n.calls));
+        let asked = summary::calls(asked);
+        if !asked.is_empty() {
+            print(&format!("{asked}\n"));
         }
         print(&claims(&store, &study, &outcome)?);
         print(&totals(&outcome, &items, wall, settings.threads));

@@ -30,6 +30,10 @@ pub enum Event {
         total: u64,
         unit: String,
         note: String,
+        /// How many of them this attempt had to ask others for: the rest was there at once and says nothing of its pace. Absent
+        /// where it made all of them itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        made: Option<u64>,
     },
     Metric {
         node: String,

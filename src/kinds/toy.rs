@@ -396,6 +396,7 @@ fn asking(params: &AskParams, service: &Service, words: Option<&Path>) -> Result
             logprobs: false,
         },
         plain: false,
+        rendered: false,
         dialect: service.server.dialect(),
         per_request: service.samples_per_request,
         omit: service.omit.clone(),

@@ -1,7 +1,7 @@
 //! Sentences for what the engine says as data: reasons, verdicts, states.
 
 use crate::base::calls::Calls;
-use crate::base::text::{count, dollars, duration, listed, thousands, tokens};
+use crate::base::text::{bytes, count, dollars, duration, listed, thousands, tokens};
 use crate::engine::forecast::{By, ExpectedCalls, Sum};
 use crate::engine::keep::vouch::Vouched;
 use crate::engine::verdict::Reason;
@@ -109,6 +109,12 @@ pub fn calls(calls: &Calls) -> Option<String> {
         out += &format!("; {} each, {slowest} at most", duration(latency));
     }
     Some(out)
+}
+
+/// What the journal of calls holds.
+pub fn answers_kept(answers: u64, size: u64) -> String {
+    let answers = count(answers, "answer", "answers");
+    format!("answers of services are kept: {answers}, {}\n", bytes(size))
 }
 
 /// The same in short, as one side of a comparison: `1,600 calls, 4.1 M tokens, $3.20`.

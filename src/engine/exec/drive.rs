@@ -266,6 +266,7 @@ impl Exec<'_> {
                 name: self.name(id),
                 state,
                 brief: self.briefs.remove(&id),
+                calls: self.called.remove(&id).unwrap_or_default(),
             })
             .collect();
         let mut outcome = Outcome {

@@ -183,7 +183,7 @@ impl<'a> Exec<'a> {
     fn hear_message(&mut self, id: NodeId, message: Message) {
         let node = self.name(id);
         let secrets = self.running.get_mut(&id).map(|running| {
-            running.watch.beat();
+            running.watch.hear(&message);
             running.secrets.clone()
         });
         let secrets = secrets.unwrap_or_default();
@@ -194,12 +194,14 @@ impl<'a> Exec<'a> {
                 total,
                 unit,
                 note,
+                made,
             } => Event::Progress {
                 node,
                 done,
                 total,
                 unit,
                 note: clean(&note),
+                made,
             },
             Message::Metric(metric) => Event::Metric { node, metric },
             Message::Say { text } => Event::Log {
@@ -227,6 +229,10 @@ impl<'a> Exec<'a> {
             .expect("only a running worker ends");
         let worker = running.worker.take().expect("a worker ends once");
         redact_files(&running.attempt.logs(), &running.secrets);
+        let calls = running.attempt.usage().calls;
+        if !calls.is_zero() {
+            self.called.entry(id).or_default().follow(&calls);
+        }
         let status = match worker.end() {
             Ok((status, peak)) => {
                 running.watch.at_end(peak);

@@ -10,6 +10,7 @@ mod secrets;
 mod tokens;
 mod watch;
 
+use crate::base::calls::Calls;
 use crate::base::text::listed;
 use crate::engine::attempt::{Attempt, Spec};
 use crate::engine::clock;
@@ -145,6 +146,8 @@ pub struct NodeEnd {
     pub name: String,
     pub state: State,
     pub brief: Option<Brief>,
+    /// Its calls to services in this run, whatever became of it.
+    pub calls: Calls,
 }
 
 impl Outcome {
@@ -245,6 +248,7 @@ pub fn run(
             made: BTreeSet::new(),
             free: settings.threads.max(1),
             later: BTreeMap::new(),
+            called: BTreeMap::new(),
             tries: BTreeMap::new(),
             held: BTreeMap::new(),
             looked: started,
@@ -392,6 +396,8 @@ struct Exec<'a> {
     peaks: BTreeMap<NodeId, u64>,
     /// Nodes that wait for another try, until then.
     later: BTreeMap<NodeId, Instant>,
+    /// What the ended attempts of this run asked.
+    called: BTreeMap<NodeId, Calls>,
     /// How often a node was tried again, by class.
     tries: BTreeMap<(NodeId, &'static str), usize>,
     held: BTreeMap<NodeId, held::Held>,
