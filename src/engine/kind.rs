@@ -70,7 +70,7 @@ pub struct Port {
 pub enum Need {
     Always,
     Never,
-    /// Where `given` says so of the node's parameters; otherwise it must not be.
+    /// Where `given` says so of the node's parameters.
     With {
         /// Reads identity parameters.
         given: fn(&Values) -> bool,

@@ -10,7 +10,7 @@ use crate::kinds::remote::{self, NodeEar, Server, Service};
 use crate::learn::chat;
 use crate::learn::tokenizer::Tokenizer;
 use crate::services::chat::{Answer, Ask, Chat, Input, Sampling};
-use crate::services::client::{self, Outcome};
+use crate::services::client::{self, Client, Fetched, Outcome};
 use crate::services::journal::Journal;
 use crate::{choice, params};
 use anyhow::{Context, Result, ensure};
@@ -166,11 +166,31 @@ impl Asking {
         Ok(Asking { chat, asks })
     }
 
-    /// The outcomes, in the order of the asks.
-    pub fn ask(self, ctx: &NodeCtx, service: &Service) -> Result<Vec<Outcome<Answer>>> {
+    /// Asks, and waits for every outcome. `prompts` and `samples` as at `new`. Errors: besides those of the service, an answer that
+    /// it would not give where `rejected` is `Fail`.
+    pub fn ask(
+        self,
+        ctx: &NodeCtx,
+        service: &Service,
+        (prompts, samples): (&[Prompt], usize),
+        rejected: Rejected,
+    ) -> Result<Answered> {
         let mut client = service.client(ctx, self.chat)?;
         let mut ear = NodeEar::new(ctx, "answers");
-        client.all(&self.asks, &mut ear).map_err(remote::stopped)
+        let fetched = client
+            .fetch(&self.asks, &mut ear)
+            .map_err(remote::stopped)?;
+        let first = fetched.rejected().next();
+        ensure!(
+            rejected != Rejected::Fail || first.is_none(),
+            "{} of {} requests were not answered, the first for prompt {}: {}; `rejected = \"drop\"` leaves them out, and \
+             every other answer is kept",
+            fetched.rejected().count(),
+            fetched.len(),
+            first.map_or("", |(i, _)| &prompts[i / samples].id),
+            first.map_or(String::new(), |(_, rejection)| rejection.to_string()),
+        );
+        Ok(Answered { client, fetched })
     }
 
     /// Which calls would be made.
@@ -213,24 +233,21 @@ pub fn response(answer: &Answer, prefill: Option<&str>) -> String {
     }
 }
 
-/// An error where the node is to fail for what the service would not answer; `prompts` as they were asked, `samples` each.
-pub fn refuse_rejected(
-    outcomes: &[Outcome<Answer>],
-    prompts: &[Prompt],
-    samples: usize,
-    rejected: Rejected,
-) -> Result<()> {
-    let failed = outcomes.iter().enumerate();
-    let mut failed = failed.filter_map(|(i, outcome)| Some((i, outcome.as_ref().err()?)));
-    let count = failed.clone().count();
-    let first = failed.next();
-    ensure!(
-        rejected != Rejected::Fail || first.is_none(),
-        "{count} of {} requests were not answered, the first for prompt {}: {}; `rejected = \"drop\"` leaves them out, and \
-         every other answer is kept",
-        outcomes.len(),
-        first.map_or("", |(i, _)| &prompts[i / samples].id),
-        first.map_or(String::new(), |(_, rejection)| rejection.to_string()),
-    );
-    Ok(())
+/// Outcomes that are read from the journal one by one: as many as were asked for would not fit in memory.
+pub struct Answered {
+    client: Client<Chat>,
+    fetched: Fetched,
+}
+
+impl Answered {
+    /// In the order of the asks.
+    pub fn each(
+        &mut self,
+        mut see: impl FnMut(usize, Outcome<Answer>) -> Result<()>,
+    ) -> Result<()> {
+        for i in 0..self.fetched.len() {
+            see(i, self.client.answer(&self.fetched, i)?)?;
+        }
+        Ok(())
+    }
 }

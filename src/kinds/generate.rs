@@ -3,7 +3,7 @@
 
 use crate::base::calls::Calls;
 use crate::base::rng::Seed;
-use crate::base::rows::{self, Completion, Prompt};
+use crate::base::rows::{self, Completion, Prompt, RowWriter};
 use crate::base::tokens::Tokens;
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
@@ -136,10 +136,10 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let exec: Exec = ctx.exec()?;
     let prompts: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
-    let rows = match p.served.served {
-        None => in_process(ctx, &p, &exec, &prompts)?,
-        Some(_) => at_endpoint(ctx, &p, &exec, &prompts)?,
-    };
+    if p.served.served.is_some() {
+        return at_endpoint(ctx, &p, &exec, &prompts);
+    }
+    let rows = in_process(ctx, &p, &exec, &prompts)?;
     rows::write_rows(&ctx.output("completions"), &rows)
 }
 
@@ -208,20 +208,14 @@ fn forecast(look: &Look, calls: &Path) -> Result<Calls> {
     Asking::new(&p.served, &service, &draw, &prompts)?.forecast(&service, calls)
 }
 
-fn at_endpoint(
-    ctx: &NodeCtx,
-    p: &Params,
-    exec: &Exec,
-    prompts: &[Prompt],
-) -> Result<Vec<Completion>> {
+fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Result<()> {
     let draw = draw(p, ctx.input_opt("template"));
     let asking = Asking::new(&p.served, &exec.service, &draw, prompts)?;
-    let outcomes = asking.ask(ctx, &exec.service)?;
     let rejected = p.served.rejected();
-    answers::refuse_rejected(&outcomes, prompts, p.samples, rejected)?;
-    let mut rows = vec![];
+    let mut answered = asking.ask(ctx, &exec.service, (prompts, p.samples), rejected)?;
+    let mut rows = RowWriter::create(&ctx.output("completions"))?;
     let mut left_out = 0;
-    for (i, outcome) in outcomes.into_iter().enumerate() {
+    answered.each(|i, outcome| {
         let (prompt, sample) = (&prompts[i / p.samples], i % p.samples);
         let row = Completion {
             id: format!("{}#{sample}", prompt.id),
@@ -235,7 +229,7 @@ fn at_endpoint(
             served: None,
         };
         match outcome {
-            Ok(answer) => rows.push(Completion {
+            Ok(answer) => rows.push(&Completion {
                 response: answers::response(&answer, p.prefill.as_deref()),
                 tokens: answer.tokens as u32,
                 finished: answer.finished(),
@@ -244,17 +238,21 @@ fn at_endpoint(
                 served: answer.served,
                 ..row
             }),
-            Err(_) if rejected == Rejected::Empty => rows.push(row),
-            Err(_) => left_out += 1,
+            Err(_) if rejected == Rejected::Empty => rows.push(&row),
+            Err(_) => {
+                left_out += 1;
+                Ok(())
+            }
         }
-    }
+    })?;
     if left_out > 0 {
         ctx.say(&format!(
             "{left_out} responses are left out: the service would not give them"
         ));
     }
-    ensure!(!rows.is_empty(), "the service would not answer any prompt");
-    Ok(rows)
+    let rows = rows.finish()?;
+    ensure!(rows > 0, "the service would not answer any prompt");
+    Ok(())
 }
 
 fn tokens(look: &Look) -> Result<Tokens> {

@@ -2,11 +2,12 @@
 
 use super::{Params, reasons};
 use crate::base::response;
-use crate::base::rows::{Conversation, Message, Metric, Prompt};
+use crate::base::rows::{Conversation, Message, Metric, Prompt, RowWriter};
 use crate::base::stats;
 use anyhow::{Result, ensure};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// What a teacher wrote for a prompt.
 pub struct Trace {
@@ -84,83 +85,110 @@ impl Reason {
 }
 
 /// A row of `removed`: a conversation, and why it is not used.
-#[derive(Debug, PartialEq, Serialize)]
-pub struct Removed {
+#[derive(Serialize)]
+struct Removed<'a> {
     #[serde(flatten)]
     conversation: Conversation,
     reason: &'static str,
     /// What the service said, where it would not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    told: Option<String>,
+    told: Option<&'a str>,
 }
 
-pub struct Kept {
-    pub conversations: Vec<Conversation>,
-    pub removed: Vec<Removed>,
+/// Writes traces where they belong as they come.
+pub struct Sieve<'a> {
+    p: &'a Params,
+    conversations: RowWriter,
+    removed: RowWriter,
+    /// Texts of the prompt that is under way, which come one after another.
+    seen: (String, BTreeSet<String>),
     counts: BTreeMap<Reason, usize>,
 }
 
-/// `overlapping`: prompts that were not asked because an eval holds them.
-pub fn sift(traces: Vec<Trace>, overlapping: &[Prompt], p: &Params) -> Kept {
-    let mut kept = Kept {
-        conversations: vec![],
-        removed: vec![],
-        counts: BTreeMap::new(),
-    };
-    for prompt in overlapping {
-        for sample in 0..p.samples {
-            let trace = Trace::new(prompt, sample, "", String::new(), true);
-            kept.remove(&trace, Reason::Overlap, "", None);
-        }
+impl<'a> Sieve<'a> {
+    pub fn create(conversations: &Path, removed: &Path, p: &'a Params) -> Result<Sieve<'a>> {
+        Ok(Sieve {
+            p,
+            conversations: RowWriter::create(conversations)?,
+            removed: RowWriter::create(removed)?,
+            seen: Default::default(),
+            counts: BTreeMap::new(),
+        })
     }
-    let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
-    for trace in traces {
+
+    /// Prompts that were not asked because an eval holds them.
+    pub fn overlap(&mut self, prompts: &[Prompt]) -> Result<()> {
+        for prompt in prompts {
+            for sample in 0..self.p.samples {
+                let trace = Trace::new(prompt, sample, "", String::new(), true);
+                self.remove(&trace, Reason::Overlap, "", None)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn push(&mut self, trace: &Trace) -> Result<()> {
         let text = match &trace.text {
             Ok(text) => text,
-            Err(told) => {
-                kept.remove(&trace, Reason::Rejected, "", Some(told));
-                continue;
+            Err(told) => return self.remove(trace, Reason::Rejected, "", Some(told)),
+        };
+        if self.seen.0 != trace.prompt_id {
+            self.seen = (trace.prompt_id.clone(), BTreeSet::new());
+        }
+        let seen = &mut self.seen.1;
+        let reason = match () {
+            () if self.p.drop_unfinished && !trace.finished => Reason::Unfinished,
+            () if !reasons(text) => Reason::Empty,
+            () if self.p.drop_duplicates && !seen.insert(normal(text)) => Reason::Duplicate,
+            () => {
+                let used = match self.p.reasoning {
+                    true => text.as_str(),
+                    false => response::split(text).1,
+                };
+                return self.conversations.push(&trace.conversation(used));
             }
         };
-        let used = match p.reasoning {
-            true => text.as_str(),
-            false => response::split(text).1,
-        };
-        let mut fresh = || seen.insert((trace.prompt_id.clone(), normal(text)));
-        let reason = match () {
-            () if p.drop_unfinished && !trace.finished => Some(Reason::Unfinished),
-            () if !reasons(text) => Some(Reason::Empty),
-            () if p.drop_duplicates && !fresh() => Some(Reason::Duplicate),
-            () => None,
-        };
-        match reason {
-            Some(reason) => kept.remove(&trace, reason, text, None),
-            None => kept.conversations.push(trace.conversation(used)),
-        }
+        self.remove(trace, reason, text, None)
     }
-    kept
-}
 
-impl Kept {
-    fn remove(&mut self, trace: &Trace, reason: Reason, text: &str, told: Option<&String>) {
+    fn remove(
+        &mut self,
+        trace: &Trace,
+        reason: Reason,
+        text: &str,
+        told: Option<&str>,
+    ) -> Result<()> {
         *self.counts.entry(reason).or_default() += 1;
-        self.removed.push(Removed {
+        self.removed.push(&Removed {
             conversation: trace.conversation(text),
             reason: reason.word(),
-            told: told.cloned(),
-        });
+            told,
+        })
     }
 
+    pub fn finish(self) -> Result<Sifted> {
+        Ok(Sifted {
+            kept: self.conversations.finish()?,
+            removed: self.removed.finish()?,
+            counts: self.counts,
+        })
+    }
+}
+
+/// How many came through.
+pub struct Sifted {
+    kept: usize,
+    removed: usize,
+    counts: BTreeMap<Reason, usize>,
+}
+
+impl Sifted {
     fn all(&self) -> usize {
-        self.conversations.len() + self.removed.len()
+        self.kept + self.removed
     }
 
     pub fn told(&self) -> String {
-        let mut told = format!(
-            "{} of {} traces are kept",
-            self.conversations.len(),
-            self.all()
-        );
+        let mut told = format!("{} of {} traces are kept", self.kept, self.all());
         for (reason, count) in &self.counts {
             told += &format!(", {count} {}", reason.word());
         }
@@ -168,11 +196,8 @@ impl Kept {
     }
 
     pub fn ensure_some(&self) -> Result<()> {
-        ensure!(
-            !self.conversations.is_empty(),
-            "nothing is left to train on: {}",
-            self.told()
-        );
+        let none = || format!("nothing is left to train on: {}", self.told());
+        ensure!(self.kept > 0, none());
         Ok(())
     }
 
@@ -186,7 +211,7 @@ impl Kept {
             unit: "share".into(),
         };
         let count = |reason: &Reason| self.counts.get(reason).copied().unwrap_or(0);
-        let mut metrics = vec![share("kept", self.conversations.len())];
+        let mut metrics = vec![share("kept", self.kept)];
         let reasons = Reason::ALL.iter();
         metrics.extend(reasons.map(|r| share(&format!("removed/{}", r.word()), count(r))));
         metrics

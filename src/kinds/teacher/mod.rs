@@ -23,7 +23,7 @@ use crate::learn::sample::choose::Choice;
 use crate::world::{self, TeacherSpec, teacher};
 use crate::{choice, params};
 use anyhow::Result;
-use keep::Trace;
+use keep::{Sieve, Trace};
 use std::path::Path;
 
 choice! {
@@ -224,20 +224,20 @@ fn forecast(look: &Look, calls: &Path) -> Result<Calls> {
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let (asked, overlapping) = prompts(ctx.input("prompts"), ctx.input_opt("exclude"))?;
-    let traces = match p.from {
-        From::World => from_world(&asked, &p)?,
-        From::Endpoint => from_endpoint(ctx, &asked, &p)?,
-        From::Model => from_model(ctx, &asked, &p)?,
-    };
-    let kept = keep::sift(traces, &overlapping, &p);
-    ctx.say(&kept.told());
-    kept.ensure_some()?;
-    rows::write_rows(&ctx.output("conversations"), &kept.conversations)?;
-    rows::write_rows(&ctx.output("removed"), &kept.removed)?;
-    rows::write_metrics(&ctx.output("metrics"), kept.metrics())
+    let mut sieve = Sieve::create(&ctx.output("conversations"), &ctx.output("removed"), &p)?;
+    sieve.overlap(&overlapping)?;
+    match p.from {
+        From::World => from_world(&asked, &p, &mut sieve)?,
+        From::Endpoint => from_endpoint(ctx, &asked, &p, &mut sieve)?,
+        From::Model => from_model(ctx, &asked, &p, &mut sieve)?,
+    }
+    let sifted = sieve.finish()?;
+    ctx.say(&sifted.told());
+    sifted.ensure_some()?;
+    rows::write_metrics(&ctx.output("metrics"), sifted.metrics())
 }
 
-fn from_world(prompts: &[Prompt], p: &Params) -> Result<Vec<Trace>> {
+fn from_world(prompts: &[Prompt], p: &Params, sieve: &mut Sieve) -> Result<()> {
     let spec = TeacherSpec {
         error_rate: p.error_rate,
         empty_rate: p.empty_rate,
@@ -249,37 +249,36 @@ fn from_world(prompts: &[Prompt], p: &Params) -> Result<Vec<Trace>> {
         },
         seed: p.seed,
     };
-    let mut traces = vec![];
     for prompt in prompts {
         for sample in 0..p.samples {
             let text = teacher::trace(prompt, sample, &spec)?;
-            traces.push(Trace::new(prompt, sample, "world-teacher", text, true));
+            sieve.push(&Trace::new(prompt, sample, "world-teacher", text, true))?;
         }
     }
-    Ok(traces)
+    Ok(())
 }
 
-fn from_endpoint(ctx: &NodeCtx, prompts: &[Prompt], p: &Params) -> Result<Vec<Trace>> {
+fn from_endpoint(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) -> Result<()> {
     let service: Service = ctx.exec()?;
-    let outcomes = Asking::new(&p.served, &service, &draw(p), prompts)?.ask(ctx, &service)?;
     let samples = p.samples as usize;
-    answers::refuse_rejected(&outcomes, prompts, samples, p.served.rejected())?;
+    let asking = Asking::new(&p.served, &service, &draw(p), prompts)?;
+    let rejected = p.served.rejected();
+    let mut answered = asking.ask(ctx, &service, (prompts, samples), rejected)?;
     let named = p.served.served.clone().unwrap_or_default();
-    let traces = outcomes.into_iter().enumerate().map(|(i, outcome)| {
+    answered.each(|i, outcome| {
         let (prompt, sample) = (&prompts[i / samples], (i % samples) as u32);
-        match outcome {
+        sieve.push(&match outcome {
             Ok(answer) => {
                 let source = answer.served.as_deref().unwrap_or(&named);
                 let text = answers::response(&answer, None);
                 Trace::new(prompt, sample, source, text, answer.finished())
             }
             Err(rejection) => Trace::rejected(prompt, sample, &named, &rejection.to_string()),
-        }
-    });
-    Ok(traces.collect())
+        })
+    })
 }
 
-fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params) -> Result<Vec<Trace>> {
+fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) -> Result<()> {
     model_io::use_threads(ctx)?;
     let model = Model::load(ctx.input("model"))?;
     let sampling = Sampling {
@@ -300,11 +299,12 @@ fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params) -> Result<Vec<Trace
     let completions = sampling.completions(ctx, prompts, false, &mut |rows| {
         ctx.progress(rows as u64, total, "traces", "");
     })?;
-    let traces = completions.into_iter().enumerate().map(|(i, row)| {
+    for (i, row) in completions.into_iter().enumerate() {
         let prompt = &prompts[i / p.samples as usize];
-        Trace::new(prompt, row.sample, "model", row.response, row.finished)
-    });
-    Ok(traces.collect())
+        let trace = Trace::new(prompt, row.sample, "model", row.response, row.finished);
+        sieve.push(&trace)?;
+    }
+    Ok(())
 }
 
 /// The reasoning of a trace, if there is any to learn from.

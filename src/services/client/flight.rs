@@ -1,6 +1,6 @@
 //! The requests of one `Client::all` while they are under way. All that changes is changed between two awaits of one loop.
 
-use super::{Ear, Outcome, find};
+use super::Ear;
 use crate::base::calls::Calls;
 use crate::services::budget::{Amount, Budget, Leave};
 use crate::services::endpoint::{Endpoint, LONGEST_PAUSE};
@@ -13,7 +13,7 @@ use crate::services::protocol::{Protocol, Reply, Usage};
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a request to stop can go unnoticed.
@@ -43,8 +43,8 @@ struct Landed<A> {
     seconds: f64,
 }
 
-/// Answers that are durable, or the reason why not.
-type Kept<A> = (Vec<usize>, Vec<A>, anyhow::Result<()>);
+/// How many answers are durable, or the reason why not.
+type Kept = (usize, anyhow::Result<()>);
 
 pub struct Flight<'a, P: Protocol> {
     protocol: &'a P,
@@ -58,13 +58,13 @@ pub struct Flight<'a, P: Protocol> {
     calls: &'a mut Calls,
     asks: &'a [P::Ask],
     keys: &'a [CallKey],
-    answers: &'a mut [Option<Outcome<P::Answer>>],
+    rejected: &'a mut BTreeMap<CallKey, Rejection>,
     fresh: VecDeque<usize>,
     /// Asks that another process makes, until they are looked at again.
     contested: Vec<(Instant, usize)>,
     again: Vec<Request>,
     flying: FuturesUnordered<LocalBoxFuture<'a, Landed<P::Answer>>>,
-    keeping: FuturesUnordered<LocalBoxFuture<'a, Kept<P::Answer>>>,
+    keeping: FuturesUnordered<LocalBoxFuture<'a, Kept>>,
     /// Nothing leaves before: the service asked for patience.
     quiet_until: Instant,
     /// Requests in flight that are allowed now: halved when the service is busy, one more with every answer.
@@ -82,10 +82,10 @@ impl<'a, P: Protocol> Flight<'a, P> {
         endpoint: &'a Endpoint,
         (http, pace, claims, by): (&'a Http, &'a Pace, &'a Claims, &'a str),
         (journal, budget, calls): (&'a mut Journal, &'a mut Budget, &'a mut Calls),
-        (asks, keys, answers): (
+        (asks, keys, rejected): (
             &'a [P::Ask],
             &'a [CallKey],
-            &'a mut [Option<Outcome<P::Answer>>],
+            &'a mut BTreeMap<CallKey, Rejection>,
         ),
     ) -> Flight<'a, P> {
         Flight {
@@ -100,7 +100,7 @@ impl<'a, P: Protocol> Flight<'a, P> {
             calls,
             asks,
             keys,
-            answers,
+            rejected,
             fresh: VecDeque::new(),
             contested: vec![],
             again: vec![],
@@ -241,17 +241,12 @@ impl<'a, P: Protocol> Flight<'a, P> {
         };
         // Whoever held the claim before has written down what came of it.
         self.journal.refresh()?;
-        if let Some(answer) = find::<P>(self.journal, key)? {
+        if self.journal.find(key)?.is_some() {
             self.calls.reused += 1;
-            self.settle(ask, Ok(answer));
+            self.done += 1;
             return Ok(None);
         }
         Ok(Some(claim))
-    }
-
-    fn settle(&mut self, ask: usize, outcome: Outcome<P::Answer>) {
-        self.answers[ask] = Some(outcome);
-        self.done += 1;
     }
 
     fn refs(&self, asks: &[usize]) -> Vec<&'a P::Ask> {
@@ -367,17 +362,13 @@ impl<'a, P: Protocol> Flight<'a, P> {
                 all = all.and(one);
             }
             drop(request.claims);
-            (request.asks, reply.answers, all)
+            (n, all)
         }));
     }
 
-    fn kept(&mut self, (asks, answers, durable): Kept<P::Answer>) {
+    fn kept(&mut self, (answers, durable): Kept) {
         match durable {
-            Ok(()) => {
-                for (ask, answer) in asks.into_iter().zip(answers) {
-                    self.settle(ask, Ok(answer));
-                }
-            }
+            Ok(()) => self.done += answers,
             Err(error) => self.end(Stopped::Journal(error)),
         }
     }
@@ -451,8 +442,10 @@ impl<'a, P: Protocol> Flight<'a, P> {
     fn reject(&mut self, request: &Request, status: u16, told: &str) {
         for ask in &request.asks {
             self.calls.rejected += 1;
+            self.done += 1;
             let told = told.to_string();
-            self.settle(*ask, Err(Rejection { status, told }));
+            let rejection = Rejection { status, told };
+            self.rejected.insert(self.keys[*ask], rejection);
         }
     }
 
