@@ -176,7 +176,7 @@ fn inputs(store: &Store, graph: &Graph, plan: &Plan, id: NodeId) -> Result<(Inpu
 }
 
 /// Whether an execution parameter says where a service is.
-fn names_service(exec: &Values) -> bool {
+pub fn names_service(exec: &Values) -> bool {
     exec.iter().any(|(name, value)| is_url(name, value))
 }
 

@@ -3,6 +3,7 @@
 use super::secrets::{named_secrets, redact, redact_files};
 use super::watch::Watch;
 use super::{Exec, News, Running};
+use crate::base::calls::Calls;
 use crate::engine::attempt::{self, Attempt, Spec};
 use crate::engine::clock;
 use crate::engine::commit::{self, CommitError, Committed, Delivery, Versus};
@@ -104,6 +105,8 @@ impl<'a> Exec<'a> {
             worker: Some(worker),
             watch: Watch::new(),
             complaint: None,
+            told_to_stop: false,
+            calls: Calls::default(),
             secrets,
             _lock: lock,
         };

@@ -1,10 +1,11 @@
 //! Runs a plan: tokens, locks, workers, commits. `drive` decides, `tokens` says who starts next, `life` is what happens to one node,
-//! `watch` looks after those that run, `held` after keys that somebody else has. The verdicts come from `plan::Judge`, node by node as
+//! `watch` looks after those that run, `limit` after what they ask of services, `held` after keys that somebody else has. The verdicts come from `plan::Judge`, node by node as
 //! inputs become known.
 
 mod drive;
 mod held;
 mod life;
+mod limit;
 mod queue;
 mod secrets;
 mod tokens;
@@ -29,6 +30,7 @@ use crate::engine::store::Store;
 use crate::engine::system::{self, Process};
 use crate::engine::verdict::Verdict;
 use anyhow::{Context, Result};
+pub use limit::Limit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::PathBuf;
@@ -37,6 +39,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// A worker that was asked to stop has this long to save its state.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often locks of others and the stop request are looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -54,6 +59,8 @@ pub struct Settings {
     /// After a failure nothing new starts, whether it depends on what failed or not.
     pub fail_fast: bool,
     pub orphans: Orphans,
+    /// What may be asked of services.
+    pub limit: Limit,
     /// The id of the run, where it was promised to somebody.
     pub run: Option<String>,
     /// The binary whose verb `worker` is `worker::main`.
@@ -80,6 +87,7 @@ impl Settings {
             retries: Retries::default(),
             fail_fast: false,
             orphans: Orphans::default(),
+            limit: Limit::default(),
             run: None,
             program,
             stop: Stop::default(),
@@ -139,6 +147,8 @@ pub struct Outcome {
     pub nodes: Vec<NodeEnd>,
     /// What became unusable on the way: the disk is full, say.
     pub trouble: Option<String>,
+    /// What was spent when the limit of the run was reached, where nodes were stopped for it.
+    pub limited: Option<String>,
 }
 
 pub struct NodeEnd {
@@ -164,6 +174,9 @@ impl Outcome {
                 _ => None,
             })
             .collect();
+        if let Some(told) = &self.limited {
+            return Some(Failure::Limit(told.clone()));
+        }
         if self.nodes.iter().any(|n| n.state == State::Interrupted) {
             return Some(Failure::Interrupted);
         }
@@ -256,6 +269,7 @@ pub fn run(
             trouble: None,
             origin: None,
             stopping: None,
+            limited: limit::Limited::default(),
         };
         exec.emit(Event::RunStarted {
             run: info.id,
@@ -267,6 +281,7 @@ pub fn run(
         drop(shared);
         while exec.open > 0 {
             exec.heed_stop();
+            exec.heed_limit();
             exec.look_after();
             exec.start_ready();
             exec.journal.flush();
@@ -361,6 +376,10 @@ struct Running {
     watch: watch::Watch,
     /// What the worker said before it failed.
     complaint: Option<(String, Class)>,
+    /// The limit of the run was reached.
+    told_to_stop: bool,
+    /// What it has asked so far, where there is a limit.
+    calls: Calls,
     /// What it was let know, by the name of the variable: not to be repeated.
     secrets: BTreeMap<String, String>,
     /// Held until the record is there.
@@ -409,4 +428,5 @@ struct Exec<'a> {
     /// Asked for when the first node starts.
     origin: Option<Origin>,
     stopping: Option<Instant>,
+    limited: limit::Limited,
 }

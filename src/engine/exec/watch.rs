@@ -111,7 +111,7 @@ impl Exec<'_> {
             status: Some(status),
             complaint: running.complaint.as_ref(),
             tail: &tail,
-            asked: self.stopping.is_some(),
+            asked: self.stopping.is_some() || running.told_to_stop,
             kernel_killed: died && Kills::now().since(&watch.kills),
             peak: Some(watch.peak).filter(|peak| *peak > 0),
             free: watch.free.zip(memory::total()),

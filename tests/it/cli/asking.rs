@@ -306,6 +306,69 @@ fn what_a_node_paid_before_it_failed_is_told() {
     assert_eq!(endpoint.requests(), 6);
 }
 
+/// Twenty words, each asked twice at 100 ms, two at a time, $0.02 an answer.
+#[test]
+fn a_run_stops_at_its_limit_and_goes_on_with_more() {
+    let endpoint = Endpoint::new(100);
+    let words: Vec<String> = (0..20).map(|i| format!("word{i}")).collect();
+    let recipe = endpoint
+        .recipe()
+        .replace("one two three", &words.join(" "))
+        .replace("samples = 2", "samples = 2\nconcurrency = 2");
+    // A second asker, which waits for the first, and a node that asks nobody.
+    let more = format!(
+        "[node.slow]\nkind = \"toy-slow\"\nticks = 100\n[node.later]\nkind = \"toy-ask\"\n\
+         in = {{ words = \"end\" }}\nurl = \"http://127.0.0.1:{}/v1\"\n",
+        endpoint.port
+    );
+    let space = Space::with(&(recipe + &more));
+    let run = |limit: &[&str]| space.pipe(&[&["run", "r.toml"], limit].concat());
+    // Nothing can be told before the words are there, so it is stopped on the way.
+    for (limit, told) in [
+        (["--max-usd", "0.10"], "$0.10 are spent, in "),
+        (["--max-calls", "20"], "of 20 are made, for $"),
+    ] {
+        let before = endpoint.requests();
+        let said = match before {
+            0 => run(&limit).ends(1),
+            // The plan knows what is left by now.
+            _ => {
+                let said = run(&limit).ends(2);
+                assert!(said.err.contains("nothing was started"), "{}", said.err);
+                run(&["--max-usd", "5"]).ok()
+            }
+        };
+        if before == 0 {
+            assert!(said.err.contains(told), "{}", said.err);
+            assert!(said.err.contains("asker: the limit of the run is reached"));
+            let states: Vec<&str> = said
+                .out
+                .lines()
+                .filter(|l| l.contains("interrupted"))
+                .collect();
+            assert!(states[0].contains("2 ran, 3 interrupted"), "{}", said.out);
+            // What was in flight when it was noticed came as well.
+            let asked = endpoint.requests();
+            assert!((5..15).contains(&asked), "{asked} requests");
+        }
+    }
+    assert_eq!(
+        endpoint.requests(),
+        40 + 20,
+        "no answer was asked for twice"
+    );
+    let fresh = ["--fresh", "asker", "--max-calls", "0"];
+    run(&fresh).ok();
+    let said = run(&["--set", "asker.samples=3", "--max-calls", "19"]).ends(2);
+    assert!(
+        said.err.contains("may make 20 calls for up to $0.8")
+            && said.err.contains("`--max-calls` is 19"),
+        "{}",
+        said.err
+    );
+    run(&["--max-usd", "-1"]).ends(2);
+}
+
 #[test]
 fn the_journal_can_be_read() {
     let endpoint = Endpoint::new(0);
