@@ -50,6 +50,14 @@ impl Calls {
         self.slowest_seconds = self.slowest_seconds.max(other.slowest_seconds);
     }
 
+    /// Adds those of a later attempt at the same: what it found in the journal and this one had put there counts once.
+    pub fn follow(&mut self, later: &Calls) {
+        let of_others = later.reused.saturating_sub(self.made);
+        let reused = self.reused.max(of_others);
+        self.add(later);
+        self.reused = reused;
+    }
+
     pub fn tokens(&self) -> u64 {
         self.prompt_tokens + self.completion_tokens
     }

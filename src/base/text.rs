@@ -154,6 +154,22 @@ pub fn thousands(n: u64) -> String {
     text
 }
 
+/// A number of tokens, to two figures or three: `950 tokens`, `12 k tokens`, `4.1 M tokens`.
+pub fn tokens(n: u64) -> String {
+    let short = |scale: f64, unit: &str| match n as f64 / scale {
+        // 9.95 would print as 10.0.
+        small if small < 9.95 => format!("{small:.1} {unit}"),
+        large => format!("{large:.0} {unit}"),
+    };
+    let number = match n {
+        0..1_000 => n.to_string(),
+        1_000..999_500 => short(1e3, "k"),
+        999_500..999_500_000 => short(1e6, "M"),
+        _ => short(1e9, "G"),
+    };
+    format!("{number} {}", if n == 1 { "token" } else { "tokens" })
+}
+
 /// Names in backticks, as in a list of what there is; of a long list its beginning.
 pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut names = names.into_iter();

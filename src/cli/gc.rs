@@ -6,10 +6,12 @@ use crate::engine::clock;
 use crate::engine::keep::gc::{self, Item, Policy, Proposal, SECONDS_PER_DOLLAR, Tier, What};
 use crate::engine::keep::roots::LAST_RUNS;
 use crate::engine::keep::settings::{self, Settings};
+use crate::engine::keep::sizes;
 use crate::engine::keep::sweep::{self, Busy, Swept};
 use crate::engine::store::Store;
 use crate::report::table::{Table, left, right};
 use crate::report::words;
+use crate::services::journal::Journal;
 use anyhow::anyhow;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -22,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Say what could be removed from the store, why, and what it would take to make it again; with `--apply`, remove it.
 ///
 /// Records, metrics, scores and the journals of runs always stay, so `diff`, `why` and `report` go on working: what goes is the
-/// bytes of artifacts, and a run that needs them makes them again.
+/// bytes of artifacts, and a run that needs them makes them again. Answers of services, which were paid for, always stay.
 ///
 /// What pins, the last runs of every recipe and folder, and whatever is at work need stays. The rest goes in this order: litter;
 /// checkpoints that nobody went on with for a month; weights; other data. Inside a tier, what is cheapest to make again per byte
@@ -80,10 +82,11 @@ pub fn run(args: &Gc) -> Outcome {
         }
         false => None,
     };
+    let answers = Journal::open(&store.calls())?.len() as u64;
     if args.json {
-        print_json(&answer(&store, cap, &proposal, swept.as_ref()));
+        print_json(&answer(&store, cap, &proposal, swept.as_ref(), answers));
     } else {
-        print(&text(&store, args, cap, &proposal, swept.as_ref()));
+        print(&text(&store, args, cap, &proposal, swept.as_ref(), answers));
     }
     match swept.and_then(|s| s.busy) {
         Some(busy) => Err(Error::World(anyhow!(in_use(&busy)))),
@@ -140,6 +143,7 @@ fn text(
     cap: Option<u64>,
     proposal: &Proposal,
     swept: Option<&Swept>,
+    answers: u64,
 ) -> String {
     let items = swept.map_or(&proposal.items, |s| &s.gone);
     let mut out = match items.is_empty() {
@@ -179,6 +183,9 @@ fn text(
         None if items.is_empty() => "nothing to remove\n".to_string(),
         None => format!("{} would go; `--apply` removes it\n", bytes(total)),
     };
+    if answers > 0 {
+        out += &words::answers_kept(answers, sizes::below(&store.calls()));
+    }
     let left = proposal.held_bytes - swept.map_or(0, |_| total).min(proposal.held_bytes);
     out += &format!("{} holds {}", store.root().display(), bytes(left));
     if let Some(cap) = cap {
@@ -284,7 +291,13 @@ fn sums(items: &[Item]) -> BTreeMap<Tier, Sum> {
     sums
 }
 
-fn answer(store: &Store, cap: Option<u64>, proposal: &Proposal, swept: Option<&Swept>) -> Value {
+fn answer(
+    store: &Store,
+    cap: Option<u64>,
+    proposal: &Proposal,
+    swept: Option<&Swept>,
+    answers: u64,
+) -> Value {
     let items = swept.map_or(&proposal.items, |s| &s.gone);
     let tiers = sums(items).into_iter().map(|(tier, sum)| {
         json!({
@@ -310,6 +323,7 @@ fn answer(store: &Store, cap: Option<u64>, proposal: &Proposal, swept: Option<&S
         "left": swept.and_then(|s| s.busy.as_ref()).map_or(0, |b| b.left),
         "kept": kept.collect::<Vec<_>>(),
         "careful": proposal.careful,
+        "calls": json!({ "answers": answers, "bytes": sizes::below(&store.calls()) }),
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod accept;
 mod adopt;
+mod calls;
 mod check;
 mod claims;
 mod detach;
@@ -68,6 +69,7 @@ enum Verb {
     Table(table::Table),
     Claims(claims::Claims),
     Ls(ls::Ls),
+    Calls(calls::Calls),
     Export(export::Export),
     Accept(accept::Accept),
     Adopt(adopt::Adopt),
@@ -183,6 +185,7 @@ pub fn main() -> i32 {
         Verb::Table(args) => table::run(&args),
         Verb::Claims(args) => claims::run(&args),
         Verb::Ls(args) => ls::run(&args),
+        Verb::Calls(args) => calls::run(&args),
         Verb::Export(args) => export::run(&args),
         Verb::Accept(args) => accept::run(&args),
         Verb::Adopt(args) => adopt::run(&args),

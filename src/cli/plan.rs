@@ -1,6 +1,8 @@
 //! `pipe plan`: what would run, and why.
 
 use super::{Outcome, RecipesArgs, StoreArgs, colour, complain, print, print_json, study};
+use crate::engine::exec;
+use crate::engine::forecast;
 use crate::engine::plan;
 use crate::engine::verdict::Verdict;
 use crate::report::table::{Table, left, right};
@@ -11,7 +13,8 @@ use serde_json::json;
 ///
 /// HIT: the artifact is there. RUN: it has to be made, with the reason. RESUME: an earlier attempt left work to go on
 /// from, so far done. MAYBE: it depends on the bytes that a node above will give. Time and money are those of the
-/// nearest earlier record; where a node goes on, what is left of them.
+/// nearest earlier record; where a node goes on, what is left of them. Of a node that asks a service, the calls that it will make at
+/// most are told once its inputs are there: answers that the journal has are not asked for again.
 ///
 /// Example: pipe plan recipes/tars.toml --set vars.lambda=0.3
 #[derive(clap::Args)]
@@ -37,13 +40,20 @@ pub fn run(args: &Plan) -> Outcome {
     let store = study::open(&args.store)?;
     let graph = &study.graph;
     let wanted = study::wanted(graph, &args.only, &args.fresh)?;
-    let plan = plan::plan(&store, graph, &wanted)?;
+    let mut plan = plan::plan(&store, graph, &wanted)?;
+    forecast::tell(&store, graph, &mut plan)?;
+    let missing = exec::missing_variables(graph, &plan);
     if args.json {
         let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
-        print_json(&json!({ "recipes": study.names(), "store": store.root(), "nodes": lines }));
+        print_json(&json!({
+            "recipes": study.names(), "store": store.root(), "nodes": lines, "missing_variables": missing,
+        }));
         return Ok(());
     }
     complain(&study.warnings.render(colour()));
+    if !missing.is_empty() {
+        complain(&format!("warning: {}\n", exec::needed_variables(&missing)));
+    }
     let mut table = Table::new([
         left(""),
         left("node"),
@@ -94,6 +104,14 @@ pub fn run(args: &Plan) -> Outcome {
         ]);
     }
     print(&table.render());
+    for planned in &plan.nodes {
+        if let Some(calls) = &planned.calls {
+            let node = &graph.node(planned.id).name;
+            print(&format!("{node}: {}\n", words::expected_calls(calls)));
+        }
+    }
+    let asked = words::expected_sum(&forecast::sum(&plan));
+    let asked = asked.map_or(String::new(), |told| format!("\n{told}"));
     let total = plan.nodes.len();
     let left = total - hits;
     let rest = match (left, unknown) {
@@ -108,6 +126,6 @@ pub fn run(args: &Plan) -> Outcome {
             words::cost(seconds, paid)
         ),
     };
-    print(&format!("{hits} of {total} are hits; {rest}\n"));
+    print(&format!("{hits} of {total} are hits; {rest}{asked}\n"));
     Ok(())
 }

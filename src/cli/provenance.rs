@@ -4,6 +4,7 @@ use crate::base::text::{bytes, dollars, duration};
 use crate::engine::clock;
 use crate::engine::key::facts;
 use crate::engine::record::Record;
+use crate::report::words;
 use serde_json::{Value, json};
 
 /// A line a fact.
@@ -29,6 +30,9 @@ pub fn page(record: &Record) -> String {
         ("peak memory", bytes(cost.peak_bytes)),
         ("paid", dollars(cost.dollars)),
     ];
+    if let Some(calls) = words::calls(&cost.calls) {
+        lines.push(("calls", calls));
+    }
     for (name, artifact) in &record.outputs {
         lines.push((
             "output",

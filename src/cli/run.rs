@@ -3,11 +3,13 @@
 use super::{
     Error, Outcome, RecipesArgs, StoreArgs, colour, complain, detach, gc, print, print_json, study,
 };
-use crate::base::text::{count, duration, listed};
+use crate::base::text::{count, dollars, duration, listed, thousands};
 use crate::engine::event::State;
-use crate::engine::exec::{self, Orphans, Outcome as Ended, Settings, Stop};
+use crate::engine::exec::{self, Limit, Orphans, Outcome as Ended, Settings, Stop};
 use crate::engine::failure::{Failure, Retries};
-use crate::engine::graph::NodeId;
+use crate::engine::forecast::{self, By};
+use crate::engine::graph::{Graph, NodeId};
+use crate::engine::plan::{self, Wanted};
 use crate::engine::store::Store;
 use crate::recipe::study::Study;
 use crate::report::progress::{Progress, View};
@@ -63,6 +65,13 @@ pub struct Run {
     /// After a failure go on with what does not depend on it; this is what happens anyway
     #[arg(long, conflicts_with = "fail_fast")]
     keep_going: bool,
+    /// Dollars that all nodes together may pay to services, at the prices of the recipe: nothing starts where the plan may cost more,
+    /// and when they are spent the nodes that ask are stopped as by Ctrl-C. What is in flight then is still paid, and kept
+    #[arg(long, value_name = "USD", value_parser = amount)]
+    max_usd: Option<f64>,
+    /// The same for calls; answers from the journal do not count
+    #[arg(long, value_name = "N")]
+    max_calls: Option<u64>,
     /// What to do with workers that a killed run left behind and that still hold a node: `kill` them when they have had 20 s to save
     /// their state, or `wait` for them
     #[arg(long, value_name = "WHAT", default_value = "kill", value_parser = ["wait", "kill"])]
@@ -98,6 +107,7 @@ pub fn run(args: &Run) -> Outcome {
     if args.detach && args.as_run.is_none() {
         return detach::start(&store, args.json);
     }
+    within_limit(args, &store, graph, &wanted)?;
     let settings = settings(args, &study)?;
 
     let view = match (args.quiet, std::io::stderr().is_terminal()) {
@@ -148,7 +158,9 @@ pub fn run(args: &Run) -> Outcome {
             "ok": failure.is_none(),
             "seconds": wall,
             "shared": sharing.map(|s| json!({ "nodes": s.nodes, "seconds": s.seconds })),
-            "states": outcome.nodes.iter().map(|n| json!({ "node": n.name, "state": n.state })).collect::<Vec<_>>(),
+            "states": outcome.nodes.iter().map(|n| json!({
+                "node": n.name, "state": n.state, "calls": Some(&n.calls).filter(|calls| !calls.is_zero()),
+            })).collect::<Vec<_>>(),
             "nodes": summary::json(&store, &items)?,
             "collected": collected.as_ref().map(|(cap, swept)| gc::collected_json(*cap, swept)),
         }));
@@ -156,6 +168,11 @@ pub fn run(args: &Run) -> Outcome {
         print(&format!("\n{}", summary::text(&store, &items)?));
         if items.iter().any(|i| !i.hit) {
             print(&format!("{}\n", summary::costs(&items)));
+        }
+        let asked = outcome.nodes.iter().map(|n| (n.name.as_str(), &n.calls));
+        let asked = summary::calls(asked);
+        if !asked.is_empty() {
+            print(&format!("{asked}\n"));
         }
         print(&claims(&store, &study, &outcome)?);
         print(&totals(&outcome, &items, wall, settings.threads));
@@ -178,7 +195,42 @@ pub fn run(args: &Run) -> Outcome {
             complain("interrupted; the same command goes on where it stopped\n");
             Err(Error::Told(i32::from(Failure::Interrupted.exit_code())))
         }
+        Some(failure @ Failure::Limit(_)) => {
+            complain(&format!(
+                "{failure}; every answer is kept, and the same command with more goes on\n"
+            ));
+            Err(Error::Told(i32::from(failure.exit_code())))
+        }
         Some(failure) => Err(failure.into()),
+    }
+}
+
+/// Refuses a plan that may ask for more than the run may, where that can be told.
+fn within_limit(args: &Run, store: &Store, graph: &Graph, wanted: &Wanted) -> Result<(), Error> {
+    if args.max_usd.is_none() && args.max_calls.is_none() {
+        return Ok(());
+    }
+    let mut plan = plan::plan(store, graph, wanted)?;
+    forecast::tell(store, graph, &mut plan)?;
+    let (mut make, mut paid) = (0, 0.0);
+    for calls in plan.nodes.iter().filter_map(|p| p.calls.as_ref()) {
+        if calls.by == By::Forecast {
+            make += calls.make;
+            paid += calls.dollars;
+        }
+    }
+    let dear = args.max_usd.filter(|limit| paid > *limit);
+    let dear = dear.map(|limit| format!("`--max-usd` is {}", dollars(limit)));
+    let many = args.max_calls.filter(|limit| make > *limit);
+    let many = many.map(|limit| format!("`--max-calls` is {}", thousands(limit)));
+    match dear.or(many) {
+        None => Ok(()),
+        Some(limit) => Err(Error::Usage(format!(
+            "the plan may make {} for up to {}, and {limit}; nothing was started. Allow as much, ask for less, or give the nodes \
+             a `budget_dollars` or `budget_tokens`, which stops before it is exceeded",
+            count(make, "call", "calls"),
+            dollars(paid)
+        ))),
     }
 }
 
@@ -189,6 +241,10 @@ fn settings(args: &Run, study: &Study) -> Result<Settings, Error> {
     settings.memory = args.memory.or(settings.memory);
     settings.retries.most = args.retries;
     settings.fail_fast = args.fail_fast;
+    settings.limit = Limit {
+        dollars: args.max_usd,
+        calls: args.max_calls,
+    };
     if args.orphans == "wait" {
         settings.orphans = Orphans { patience: None };
     }
@@ -203,6 +259,13 @@ fn settings(args: &Run, study: &Study) -> Result<Settings, Error> {
         .and_then(|folder| folder.canonicalize())
         .ok();
     Ok(settings)
+}
+
+/// `5`, `0.50`, `$5`.
+fn amount(text: &str) -> Result<f64, String> {
+    let number = text.strip_prefix('$').unwrap_or(text).parse::<f64>();
+    let number = number.ok().filter(|n| n.is_finite() && *n >= 0.0);
+    number.ok_or_else(|| "an amount of dollars is a number that is not negative".into())
 }
 
 /// `12GB`, `512MiB`, `1000000`.

@@ -156,8 +156,14 @@ fn table(args: &Show, study: &Study, store: &Store) -> Outcome {
         return Ok(());
     }
     print(&summary::text(store, &items)?);
+    let asked = items.iter().map(|i| (i.node, &i.brief.cost.calls));
+    let asked = summary::calls(asked);
+    let asked = match asked.is_empty() {
+        true => asked,
+        false => asked + "\n",
+    };
     print(&format!(
-        "{}\n{} of {} nodes have artifacts\n",
+        "{}\n{asked}{} of {} nodes have artifacts\n",
         summary::costs(&items),
         items.len(),
         plan.nodes.len()
@@ -189,6 +195,9 @@ fn header(store: &Store, record: &Record, output: &str, artifact: &Artifact) -> 
         count(record.cost.attempts as u64, "attempt", "attempts"),
         record.provenance.recipe
     );
+    if let Some(calls) = words::calls(&record.cost.calls) {
+        out += &format!("  asked services: {calls}\n");
+    }
     out += &origin(record);
     for line in record
         .manifest

@@ -10,6 +10,8 @@ use crate::engine::keep::{settings, sizes};
 use crate::engine::key::Digest;
 use crate::engine::store::Store;
 use crate::report::table::{Table, left, right};
+use crate::report::words;
+use crate::services::journal::Journal;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,6 +49,8 @@ pub(super) fn list(store: &Store, kind: Option<&str>, as_json: bool) -> Outcome 
     };
     let free = gc::propose(store, &policy)?.bytes();
     let total: u64 = folders.iter().map(|f| f.bytes).sum();
+    let answers = Journal::open(&store.calls())?.len();
+    let kept = sizes::below(&store.calls());
     if as_json {
         let records: Vec<Value> = lines.iter().map(line).collect();
         let folders = folders
@@ -55,6 +59,7 @@ pub(super) fn list(store: &Store, kind: Option<&str>, as_json: bool) -> Outcome 
         print_json(&json!({
             "store": store.root(), "bytes": total, "cap": cap, "free_with_gc": free, "records": records,
             "kinds": by_kind, "types": by_type, "folders": folders.collect::<Vec<_>>(),
+            "calls": json!({ "answers": answers, "bytes": kept }),
         }));
         return Ok(());
     }
@@ -94,6 +99,9 @@ pub(super) fn list(store: &Store, kind: Option<&str>, as_json: bool) -> Outcome 
         ]);
     }
     out += &format!("\n{}", table.render());
+    if answers > 0 {
+        out += &words::answers_kept(answers as u64, kept);
+    }
     let cap = cap.map_or(String::new(), |cap| format!(", its cap is {}", bytes(cap)));
     out += &format!(
         "{} in {}{cap}; `pipe gc --cap none` would free {}\n",

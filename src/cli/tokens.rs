@@ -3,9 +3,9 @@
 use super::{Error, Outcome, RecipeArgs, colour_out, print, print_json, study};
 use crate::base::text::{listed, thousands};
 use crate::base::tokens::{Shown, Tokens};
-use crate::engine::clock;
 use crate::engine::graph::{Graph, NodeId};
 use crate::engine::kind::Look;
+use crate::engine::layout::Layout;
 use crate::engine::store::Store;
 use crate::kinds::REGISTRY;
 use anyhow::Context;
@@ -31,11 +31,11 @@ pub fn run(
             listed(kinds.map(|k| k.name))
         )));
     };
-    let folder = Folder(store.tmp().join(clock::unique()));
+    let layout = Layout::new(store);
     let look = Look {
         params: &node.params,
         exec: &node.exec,
-        inputs: inputs(graph, store, recipe, id, &folder)?,
+        inputs: inputs(graph, store, recipe, id, &layout)?,
         most,
     };
     let tokens = tokens(&look).with_context(|| format!("node `{name}`"))?;
@@ -47,32 +47,20 @@ pub fn run(
     Ok(())
 }
 
-/// A folder of links, gone with this value.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0); // Links in the store's own folder for such things.
-    }
-}
-
 /// The inputs' artifacts, laid out as the node would find them.
 fn inputs(
     graph: &Graph,
     store: &Store,
     recipe: &RecipeArgs,
     id: NodeId,
-    folder: &Folder,
+    layout: &Layout,
 ) -> Result<BTreeMap<&'static str, PathBuf>, Error> {
     let mut inputs = BTreeMap::new();
     let mut missing: Vec<&str> = vec![];
     for (port, edge) in &graph.node(id).inputs {
         match study::record(store, graph, edge.node) {
             Ok(record) => {
-                let at = folder.0.join(port);
-                store
-                    .objects()
-                    .link(&record.outputs[edge.output].files, &at)?;
+                let at = layout.add(port, &record.outputs[edge.output])?;
                 inputs.insert(*port, at);
             }
             Err(Error::Usage(_)) => missing.push(&graph.node(edge.node).name),

@@ -3,13 +3,16 @@
 use super::{Error, Outcome, StoreArgs, print, print_json, study};
 use crate::base::text::{bytes, count};
 use crate::engine::keep::verify::{self, Bad, Checked, Sample};
+use crate::services::journal;
+use crate::services::journal::Verified;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-/// Check the store: records against their keys, blobs against their digests, checkpoints, journals, pins.
+/// Check the store: records against their keys, blobs against their digests, checkpoints, journals, pins, answers of services.
 ///
 /// Records, and that every blob is there with its size, are always checked; of the blobs, a sample is read and hashed, another one
 /// every time. What is bad is moved to quarantine and named with the nodes it touches; the next run that needs it makes it again.
+/// Lines of the journal of calls are only named: an answer whose line is damaged is asked for again.
 ///
 /// Exit status: 0 all is well, 1 something was bad.
 ///
@@ -45,23 +48,25 @@ pub fn run(args: &Verify) -> Outcome {
     let bar = ProgressBar::new(0);
     let style = ProgressStyle::with_template("reading {wide_bar} {bytes} of {total_bytes}");
     bar.set_style(style.expect("the template is well formed"));
-    let checked = verify::verify(&store, sample, &|done, total| {
+    let mut checked = verify::verify(&store, sample, &|done, total| {
         bar.set_length(total);
         bar.set_position(done);
     })?;
     bar.finish_and_clear();
+    let calls = journal::verify(&store.calls())?;
+    checked.bad.extend(damaged(&calls));
     if args.json {
         print_json(&json!({
             "store": store.root(), "ok": checked.bad.is_empty(), "records": checked.records, "blobs": checked.blobs,
             "hashed": checked.hashed, "hashed_bytes": checked.hashed_bytes, "checkpoints": checked.checkpoints,
-            "runs": checked.runs, "pins": checked.pins,
+            "runs": checked.runs, "pins": checked.pins, "answers": calls.entries, "torn_answers": calls.torn,
             "bad": checked.bad.iter().map(|b| json!({
                 "what": b.what, "name": b.name, "problem": b.problem, "touched": b.touched, "then": b.then,
                 "quarantined": b.quarantined,
             })).collect::<Vec<_>>(),
         }));
     } else {
-        print(&text(&checked));
+        print(&text(&checked, &calls));
     }
     match checked.bad.is_empty() {
         true => Ok(()),
@@ -69,13 +74,34 @@ pub fn run(args: &Verify) -> Outcome {
     }
 }
 
-fn text(checked: &Checked) -> String {
+/// Half a line at the end is none: the process that wrote it died, and nobody was given that answer.
+fn damaged(calls: &Verified) -> impl Iterator<Item = Bad> {
+    let lines = calls.bad.iter().filter(|line| !line.torn);
+    lines.map(|line| Bad {
+        what: "answer",
+        name: format!("{}, byte {}", line.segment, line.offset),
+        problem: line.problem.into(),
+        touched: vec![],
+        then: "it is asked for again when a node needs it; the line stays where it is".into(),
+        quarantined: false,
+    })
+}
+
+fn text(checked: &Checked, calls: &Verified) -> String {
     let mut out = String::new();
     for bad in &checked.bad {
         out += &one(bad);
     }
+    let answers = match calls.entries + calls.torn {
+        0 => String::new(),
+        _ => format!(", {}", count(calls.entries, "answer", "answers")),
+    };
+    let answers = match calls.torn {
+        0 => answers,
+        n => format!("{answers} and {}", count(n, "torn end", "torn ends")),
+    };
     let looked = format!(
-        "{}, {} ({} read, {}), {}, {}, {}",
+        "{}, {} ({} read, {}), {}, {}, {}{answers}",
         count(checked.records, "record", "records"),
         count(checked.blobs, "blob", "blobs"),
         checked.hashed,

@@ -190,12 +190,13 @@ fn cost(delivery: &Delivery) -> Cost {
         attempts: 1 + delivery.earlier.len(),
         ..Cost::default()
     };
-    for attempt in std::iter::once(delivery.attempt).chain(delivery.earlier) {
+    // The oldest first.
+    for attempt in delivery.earlier.iter().rev().chain([delivery.attempt]) {
         let usage = attempt.usage();
         cost.seconds += usage.seconds;
         cost.cpu_seconds += usage.cpu_seconds;
         cost.dollars += usage.dollars;
-        cost.calls.add(&usage.calls);
+        cost.calls.follow(&usage.calls);
         cost.peak_bytes = cost.peak_bytes.max(usage.peak_bytes);
     }
     cost

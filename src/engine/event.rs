@@ -1,6 +1,7 @@
 //! Everything that can happen in a run, as data: the terminal, the journal and every report are readers of this.
 
 use crate::engine::failure::Class;
+use crate::engine::forecast::ExpectedCalls;
 use crate::engine::holder::Holder;
 use crate::engine::key::{Digest, Key};
 use crate::engine::record::Cost;
@@ -29,6 +30,10 @@ pub enum Event {
         total: u64,
         unit: String,
         note: String,
+        /// How many of them this attempt had to ask others for: the rest was there at once and says nothing of its pace. Absent
+        /// where it made all of them itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        made: Option<u64>,
     },
     Metric {
         node: String,
@@ -136,6 +141,9 @@ pub struct PlannedNode {
     /// The same of what was paid.
     #[serde(default)]
     pub expected_dollars: Option<f64>,
+    /// Its calls to services, where it makes any and somebody asked for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_calls: Option<ExpectedCalls>,
 }
 
 /// Where a node is. Changed in one function of `exec`.

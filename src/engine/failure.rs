@@ -16,12 +16,14 @@ pub enum Failure {
     Environment(anyhow::Error),
     /// Asked to stop; the attempts are resumable.
     Interrupted,
+    /// What the run was allowed to ask of services is used up; the same as above, and what was spent in words.
+    Limit(String),
 }
 
 impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
-            Failure::Nodes(_) => 1,
+            Failure::Nodes(_) | Failure::Limit(_) => 1,
             Failure::Environment(_) => 3,
             Failure::Interrupted => 130,
         }
@@ -37,6 +39,7 @@ impl std::fmt::Display for Failure {
             }
             Failure::Environment(error) => write!(f, "{error:#}"),
             Failure::Interrupted => f.write_str("interrupted"),
+            Failure::Limit(told) => write!(f, "the limit of this run is reached: {told}"),
         }
     }
 }

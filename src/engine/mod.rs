@@ -1,7 +1,7 @@
 //! Runs a graph of typed nodes with content-hashed caching. Knows neither recipes nor models: it is tested on toy kinds.
 //!
 //! In reading order: what a node is (`kind`, `params`, `graph`, `union`), what makes two nodes the same (`key`, `sources`), where
-//! artifacts live (`objects`, `record`, `store`, `index`, `attempt`, `commit`), what has to run and why (`plan`, `verdict`, `history`, `why`), running
+//! artifacts live (`objects`, `record`, `store`, `index`, `attempt`, `commit`), what has to run and why (`plan`, `verdict`, `history`, `why`), which calls it will make (`forecast`), running
 //! it (`exec`, `process`, `worker`, `session`, `checkpoint`, `failure`, `holder`, `system`), what happened (`event`, `journal`) and the
 //! care of what is there (`keep`).
 
@@ -21,7 +21,9 @@ pub mod origin;
 pub mod record;
 pub mod store;
 
+pub mod forecast;
 pub mod history;
+pub mod layout;
 pub mod plan;
 pub mod verdict;
 pub mod why;

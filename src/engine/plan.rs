@@ -1,9 +1,11 @@
 //! What would run, and why. `exec` asks the same question of the same function once the inputs of a node are known, so
 //! a plan and a run cannot disagree.
 
+use crate::base::calls::Calls;
 use crate::base::value::Value;
 use crate::engine::attempt::Attempt;
 use crate::engine::event::PlannedNode;
+use crate::engine::forecast::ExpectedCalls;
 use crate::engine::graph::{Edge, Graph, Node, NodeId};
 use crate::engine::history::{History, changes};
 use crate::engine::index::{Brief, Index};
@@ -38,6 +40,8 @@ pub struct Planned {
     pub compared: Option<Key>,
     /// Seconds and dollars of the nearest earlier record; of what is left, where an attempt goes on from a known place.
     pub expected: Option<Expected>,
+    /// Its calls to services; only after `forecast::tell`, and for nodes that make any.
+    pub calls: Option<ExpectedCalls>,
 }
 
 /// What a node is expected to take.
@@ -47,6 +51,8 @@ pub struct Expected {
     pub dollars: f64,
     /// Highest resident memory.
     pub peak_bytes: u64,
+    /// Of an earlier record of the same node; those of others say nothing.
+    pub calls: Calls,
 }
 
 impl Expected {
@@ -55,6 +61,15 @@ impl Expected {
             seconds: cost.seconds,
             dollars: cost.dollars,
             peak_bytes: cost.peak_bytes,
+            calls: cost.calls,
+        }
+    }
+
+    /// By another node of the same kind.
+    fn alike(cost: &Cost) -> Expected {
+        Expected {
+            calls: Calls::default(),
+            ..Expected::of(cost)
         }
     }
 
@@ -84,6 +99,7 @@ impl Planned {
             key: self.key.clone(),
             expected_seconds: self.expected.map(|e| e.seconds),
             expected_dollars: self.expected.map(|e| e.dollars),
+            expected_calls: self.calls.clone(),
         }
     }
 }
@@ -289,6 +305,7 @@ impl<'a> Judge<'a> {
                 },
                 compared: None,
                 expected,
+                calls: None,
             });
         }
         self.decide(id, node, manifest)
@@ -332,6 +349,7 @@ impl<'a> Judge<'a> {
             verdict: Verdict::Run(vec![Reason::NeverRun]),
             compared: None,
             expected: None,
+            calls: None,
         };
         let found = self.find(id, &key);
         if let Found::Whole(brief) | Found::Evicted(brief) = &found {
@@ -357,9 +375,9 @@ impl<'a> Judge<'a> {
                 let history = self.history();
                 let own = history.nearest(node.kind.name, node.plain_name(), text);
                 // Another node of the same kind says how long it may take, but is no reason for anything.
-                let alike = || history.newest(node.kind.name).map(|b| b.cost.clone());
-                let cost = own.as_ref().map(|r| r.cost.clone()).or_else(alike);
-                planned.expected = cost.map(|c| Expected::of(&c));
+                let alike = || history.newest(node.kind.name);
+                let alike = || alike().map(|b| Expected::alike(&b.cost));
+                planned.expected = own.as_ref().map(|r| Expected::of(&r.cost)).or_else(alike);
                 planned.compared = own.as_ref().map(|r| r.key.clone());
                 self.against(node, own.as_deref(), text)
             }
@@ -411,7 +429,7 @@ impl<'a> Judge<'a> {
         let alike = || {
             history
                 .newest(node.kind.name)
-                .map(|b| Expected::of(&b.cost))
+                .map(|b| Expected::alike(&b.cost))
         };
         own.map(|r| Expected::of(&r.cost)).or_else(alike)
     }

@@ -62,6 +62,9 @@ pub enum Message {
         total: u64,
         unit: String,
         note: String,
+        /// As in the event.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        made: Option<u64>,
     },
     Metric(Metric),
     Say {
@@ -182,6 +185,15 @@ impl NodeCtx {
 
     /// Cheap: sent about ten times a second, and always at the end. `total` 0: not known.
     pub fn progress(&self, done: u64, total: u64, unit: &str, note: &str) {
+        self.report(done, total, unit, note, None);
+    }
+
+    /// The same for what others are asked for. `made`: of what is done, what was not there at once; its pace is the node's.
+    pub fn answered(&self, (done, total): (u64, u64), unit: &str, note: &str, made: u64) {
+        self.report(done, total, unit, note, Some(made));
+    }
+
+    fn report(&self, done: u64, total: u64, unit: &str, note: &str, made: Option<u64>) {
         let mut reports = self.reports();
         reports.progress = Progress {
             done,
@@ -199,6 +211,7 @@ impl NodeCtx {
             total,
             unit: unit.into(),
             note: note.into(),
+            made,
         });
         let due = |t: Instant| t.elapsed() >= PROGRESS_FILE_EVERY;
         if last || reports.written.is_none_or(due) {

@@ -54,6 +54,7 @@ pub const REGISTRY: Registry = Registry(&[
     &toy::SLOW,
     &toy::FAIL,
     &toy::SOURCE,
+    &toy::ASK,
 ]);
 
 /// Adds a problem unless `low <= value <= high`.

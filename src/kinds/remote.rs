@@ -224,8 +224,9 @@ impl Ear for NodeEar<'_> {
         all.add(calls);
         self.ctx.called(&all);
         if self.shown {
-            self.ctx
-                .progress(done as u64, total as u64, self.unit, &note(&all));
+            let counted = (done as u64, total as u64);
+            let made = all.made + all.rejected;
+            self.ctx.answered(counted, self.unit, &note(&all), made);
         }
     }
 

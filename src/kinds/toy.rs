@@ -1,10 +1,16 @@
 //! Hidden kinds for the engine's own tests: milliseconds instead of models. Their outputs are texts under the type
 //! `prompts`.
 
-use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use crate::base::calls::Calls;
+use crate::base::rows::Message;
+use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type, no_check};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::{Interrupted, NodeCtx, Transient};
+use crate::kinds::remote::{self, NodeEar, Service};
 use crate::params;
+use crate::services::chat::{Ask, Chat, Input, Sampling};
+use crate::services::client;
+use crate::services::journal::Journal;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -162,6 +168,42 @@ pub const SOURCE: Kind = Kind {
     summary: "copies the text of a file, or counts the files of a folder",
     params: SourceParams::specs,
     run: source,
+    ..TOY
+};
+
+params! {
+    pub struct AskParams {
+        /// What is asked, each by itself; the words of the input are asked as well.
+        prompts: Vec<String> = vec![];
+        /// Answers to each.
+        samples: u32 = 1;
+        /// Tokens of an answer.
+        max_tokens: u64 = 16;
+    }
+}
+
+params! {
+    pub struct AskExec {
+        /// Another variable that has to be set.
+        other_env: Option<String>;
+    }
+    with { service: Service }
+}
+
+pub const ASK: Kind = Kind {
+    name: "toy-ask",
+    summary: "asks a service, and writes its answers",
+    inputs: &[Port {
+        name: "words",
+        ty: Type::Prompts,
+        need: Need::Never,
+        doc: "A text whose words are asked.",
+    }],
+    params: AskParams::specs,
+    exec: AskExec::specs,
+    check: |values| remote::problems(values, true),
+    forecast: Some(ask_forecast),
+    run: ask,
     ..TOY
 };
 
@@ -337,6 +379,64 @@ fn source(ctx: &mut NodeCtx) -> Result<()> {
         text.push_str(&fs::read_to_string(path).context("reading another file")?);
     }
     put(ctx, &text)
+}
+
+/// The model, and what it is asked.
+fn asking(params: &AskParams, service: &Service, words: Option<&Path>) -> Result<(Chat, Vec<Ask>)> {
+    let chat = Chat {
+        model: "toy".into(),
+        sampling: Sampling {
+            temperature: 1.0,
+            top_p: 1.0,
+            top_k: 0,
+            max_tokens: params.max_tokens,
+            seed: 0,
+            stop: vec![],
+            extra: serde_json::Map::new(),
+            logprobs: false,
+        },
+        plain: false,
+        rendered: false,
+        dialect: service.server.dialect(),
+        per_request: service.samples_per_request,
+        omit: service.omit.clone(),
+    };
+    let words = words.map(get).transpose()?.unwrap_or_default();
+    let words = words.split_whitespace().map(String::from);
+    let mut asks = vec![];
+    for prompt in params.prompts.iter().cloned().chain(words) {
+        for sample in 0..params.samples {
+            let input = Input::Chat(vec![Message::new("user", &prompt)]);
+            asks.push(Ask { input, sample });
+        }
+    }
+    Ok((chat, asks))
+}
+
+fn ask_forecast(look: &Look, calls: &Path) -> Result<Calls> {
+    let (params, exec) = (look.params::<AskParams>()?, look.exec::<AskExec>()?);
+    let words = look.inputs.get("words").map(PathBuf::as_path);
+    let (chat, asks) = asking(&params, &exec.service, words)?;
+    let endpoint = exec.service.endpoint();
+    Ok(client::forecast(
+        &chat,
+        &endpoint,
+        &Journal::open(calls)?,
+        &asks,
+    ))
+}
+
+fn ask(ctx: &mut NodeCtx) -> Result<()> {
+    let (params, exec) = (ctx.params::<AskParams>()?, ctx.exec::<AskExec>()?);
+    let (chat, asks) = asking(&params, &exec.service, ctx.input_opt("words"))?;
+    let mut client = exec.service.client(ctx, chat)?;
+    let mut ear = NodeEar::new(ctx, "answers");
+    let answers = client.all(&asks, &mut ear).map_err(remote::stopped)?;
+    let texts = answers.iter().map(|answer| match answer {
+        Ok(answer) => answer.content.as_str(),
+        Err(_) => "rejected",
+    });
+    put(ctx, &texts.collect::<Vec<_>>().join(" "))
 }
 
 fn read_state(dir: &Path) -> Option<(u64, u64)> {

@@ -1,8 +1,9 @@
 //! The table at the end of a study: every evaluate node a column, every measure a row; then what other nodes measured.
 //! A reader of records.
 
+use crate::base::calls::Calls;
 use crate::base::rows::{METRICS, Metric, Metrics};
-use crate::base::text::{bytes, dollars, duration, width};
+use crate::base::text::{bytes, dollars, duration, thousands, width};
 use crate::engine::index::Brief;
 use crate::engine::record::Record;
 use crate::engine::store::Store;
@@ -119,7 +120,47 @@ pub fn costs(items: &[Item]) -> String {
     table.render()
 }
 
-/// The same as data.
+/// Whom nodes asked and what it came to: a row a node, and their sum. Empty where nobody asked.
+pub fn calls<'a>(of: impl IntoIterator<Item = (&'a str, &'a Calls)>) -> String {
+    let asked = of.into_iter().filter(|(_, calls)| !calls.is_zero());
+    let mut rows: Vec<(&str, Calls)> = asked.map(|(node, calls)| (node, *calls)).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    if rows.len() > 1 {
+        let mut sum = Calls::default();
+        rows.iter().for_each(|(_, calls)| sum.add(calls));
+        rows.push(("in total", sum));
+    }
+    let mut table = Table::new([
+        left("asked services"),
+        right("calls"),
+        right("from the journal"),
+        right("retries"),
+        right("rejected"),
+        right("tokens"),
+        right("paid"),
+        right("latency"),
+        right("slowest"),
+    ]);
+    for (node, calls) in rows {
+        let latency = calls.latency();
+        table.push([
+            node.to_string(),
+            thousands(calls.made),
+            thousands(calls.reused),
+            thousands(calls.retries),
+            thousands(calls.rejected),
+            thousands(calls.tokens()),
+            dollars(calls.dollars),
+            latency.map(duration).unwrap_or_default(),
+            latency.map_or(String::new(), |_| duration(calls.slowest_seconds)),
+        ]);
+    }
+    table.render()
+}
+
+/// The nodes as data.
 pub fn json(store: &Store, items: &[Item]) -> Result<Value> {
     let mut nodes = vec![];
     for item in items {

@@ -41,7 +41,7 @@ pub struct NodeView {
     /// Why it runs, in words.
     pub why: String,
     pub progress: Option<Reported>,
-    /// When progress was first heard in this attempt, and where it stood: a resumed node does not begin at 0.
+    /// When progress was first heard in this attempt, and what it had made: a resumed node does not begin at 0.
     first: Option<(u64, u64)>,
     pulse: Option<Pulse>,
     /// What went wrong on the way and was tried again.
@@ -56,6 +56,8 @@ pub struct Reported {
     pub total: u64,
     pub unit: String,
     pub note: String,
+    /// What its pace is of: all that is done, or what others had to be asked for.
+    pub made: u64,
 }
 
 impl RunView {
@@ -167,16 +169,23 @@ impl NodeView {
                 total,
                 unit,
                 note,
+                made,
                 ..
             } => {
-                self.first.get_or_insert((at, *done));
+                let own = made.unwrap_or(*done);
+                self.first.get_or_insert((at, own));
+                let last = self.progress.as_ref().map(|p| (p.done, p.made));
                 self.progress = Some(Reported {
                     done: *done,
                     total: *total,
                     unit: unit.clone(),
                     note: note.clone(),
+                    made: own,
                 });
-                self.beat(at);
+                // Who waits for others' answers says so again and again.
+                if made.is_none() || last != Some((*done, own)) {
+                    self.beat(at);
+                }
             }
             Event::Metric { .. } | Event::Log { .. } => self.beat(at),
             Event::Retry { class, message, .. } => self.retries.push((*class, message.clone())),
@@ -238,12 +247,12 @@ impl NodeView {
         Some((progress.done as f64 / progress.total as f64).min(1.0))
     }
 
-    /// Seconds that one unit takes, by what was done since progress was first heard; nothing until that can be told.
+    /// Seconds that one unit takes, by what was made since progress was first heard; nothing until that can be told.
     pub fn pace(&self, now: u64) -> Option<f64> {
         let (at, from) = self.first?;
-        let done = self.progress.as_ref()?.done.saturating_sub(from);
+        let made = self.progress.as_ref()?.made.saturating_sub(from);
         let since = seconds(now.saturating_sub(at));
-        (done > 0 && since >= 1.0).then(|| since / done as f64)
+        (made > 0 && since >= 1.0).then(|| since / made as f64)
     }
 
     /// Seconds until it is done: by its pace, else by earlier records.

@@ -1,6 +1,8 @@
 //! Sentences for what the engine says as data: reasons, verdicts, states.
 
-use crate::base::text::{dollars, duration, listed};
+use crate::base::calls::Calls;
+use crate::base::text::{bytes, count, dollars, duration, listed, thousands, tokens};
+use crate::engine::forecast::{By, ExpectedCalls, Sum};
 use crate::engine::keep::vouch::Vouched;
 use crate::engine::verdict::Reason;
 
@@ -84,4 +86,120 @@ pub fn cost(seconds: f64, paid: f64) -> String {
         true => format!("{}, {}", duration(seconds), dollars(paid)),
         false => duration(seconds),
     }
+}
+
+/// What calls came to: `1,600 calls and 400 from the journal, 12 retries, 3 rejected, 4.1 M tokens, $3.20; 1.2 s each, 14 s at most`.
+/// Nothing where there were none.
+pub fn calls(calls: &Calls) -> Option<String> {
+    if calls.is_zero() {
+        return None;
+    }
+    let mut parts = vec![answers(calls.made, calls.reused)];
+    let counted = [
+        (calls.retries, "retry", "retries"),
+        (calls.rejected, "rejected", "rejected"),
+    ];
+    for (n, one, many) in counted.into_iter().filter(|(n, ..)| *n > 0) {
+        parts.push(count(n, one, many));
+    }
+    parts.extend(spent(calls.tokens(), calls.dollars));
+    let mut out = parts.join(", ");
+    if let Some(latency) = calls.latency() {
+        let slowest = duration(calls.slowest_seconds);
+        out += &format!("; {} each, {slowest} at most", duration(latency));
+    }
+    Some(out)
+}
+
+/// What the journal of calls holds.
+pub fn answers_kept(answers: u64, size: u64) -> String {
+    let answers = count(answers, "answer", "answers");
+    format!("answers of services are kept: {answers}, {}\n", bytes(size))
+}
+
+/// The same in short, as one side of a comparison: `1,600 calls, 4.1 M tokens, $3.20`.
+pub fn calls_made(calls: &Calls) -> String {
+    let mut parts = vec![answers(calls.made, calls.reused)];
+    parts.extend(spent(calls.tokens(), calls.dollars));
+    parts.join(", ")
+}
+
+fn answers(made: u64, reused: u64) -> String {
+    let made = count(made, "call", "calls");
+    match reused {
+        0 => made,
+        n => format!("{made} and {} from the journal", thousands(n)),
+    }
+}
+
+fn spent(n: u64, paid: f64) -> Vec<String> {
+    let mut parts = vec![];
+    if n > 0 {
+        parts.push(tokens(n));
+    }
+    if paid > 0.0 {
+        parts.push(dollars(paid));
+    }
+    parts
+}
+
+/// What a node is expected to ask: `up to 1,600 calls, 4.1 M tokens, $3.20; 400 more are in the journal`.
+pub fn expected_calls(calls: &ExpectedCalls) -> String {
+    let until = match (&calls.problem, calls.after.as_slice()) {
+        (Some(problem), _) => format!("cannot be told: {problem}"),
+        (None, after) => {
+            let are = if after.len() == 1 { "is" } else { "are" };
+            let names = listed(after.iter().map(String::as_str));
+            format!("unknown until {names} {are} made")
+        }
+    };
+    match calls.by {
+        By::Nothing => format!("calls {until}"),
+        By::Record => {
+            let before = Calls {
+                made: calls.make,
+                reused: calls.in_journal,
+                prompt_tokens: calls.tokens,
+                dollars: calls.dollars,
+                ..Calls::default()
+            };
+            format!("calls {until}; before, {}", calls_made(&before))
+        }
+        By::Forecast => at_most(calls.make, calls.in_journal, calls.tokens, calls.dollars),
+    }
+}
+
+fn at_most(make: u64, in_journal: u64, n: u64, paid: f64) -> String {
+    if make == 0 {
+        let answers = count(in_journal, "answer is", "answers are");
+        return format!("no calls, {answers} in the journal");
+    }
+    let mut parts = vec![format!("up to {}", count(make, "call", "calls"))];
+    parts.extend(spent(n, paid));
+    let more = match in_journal {
+        0 => String::new(),
+        1 => "; 1 more is in the journal".into(),
+        n => format!("; {} more are in the journal", thousands(n)),
+    };
+    parts.join(", ") + &more
+}
+
+/// The same of a whole plan; nothing where nobody asks.
+pub fn expected_sum(sum: &Sum) -> Option<String> {
+    if *sum == Sum::default() {
+        return None;
+    }
+    let mut parts = vec![];
+    if sum.make + sum.in_journal > 0 {
+        parts.push(at_most(sum.make, sum.in_journal, sum.tokens, sum.dollars));
+    }
+    if sum.as_before > 0 {
+        let nodes = count(sum.as_before as u64, "node", "nodes");
+        parts.push(format!("{nodes} of it by what came before"));
+    }
+    if sum.unknown > 0 {
+        let nodes = count(sum.unknown as u64, "node", "nodes");
+        parts.push(format!("calls of {nodes} unknown yet"));
+    }
+    Some(parts.join("; "))
 }

@@ -38,6 +38,7 @@ fn graphs_part_at_a_parameter_and_what_hangs_below_is_a_consequence() {
         seconds: 15.5,
         cpu_seconds: 31.0,
         dollars: 0.25,
+        calls: Default::default(),
         peak_bytes: 1_000_000,
         unknown: 0,
     };

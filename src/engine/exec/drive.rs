@@ -1,6 +1,6 @@
 //! The loop's decisions: states, verdicts, stopping, the end. Every node's state changes in `Exec::set` alone.
 
-use super::{Exec, NodeEnd, Outcome, Ready};
+use super::{Exec, NodeEnd, Outcome, PATIENCE, Ready};
 use crate::engine::attempt::Attempt;
 use crate::engine::event::{Counts, End, Event, State};
 use crate::engine::failure::{Class, Failure};
@@ -11,10 +11,7 @@ use crate::engine::plan::{self, Planned};
 use crate::engine::process::Worker;
 use crate::engine::verdict::Verdict;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
-
-/// A worker that was asked to stop has this long to save its state.
-const PATIENCE: Duration = Duration::from_secs(20);
+use std::time::Instant;
 
 impl Exec<'_> {
     /// The one door for state changes.
@@ -266,18 +263,24 @@ impl Exec<'_> {
                 name: self.name(id),
                 state,
                 brief: self.briefs.remove(&id),
+                calls: self.called.remove(&id).unwrap_or_default(),
             })
             .collect();
         let mut outcome = Outcome {
             run: self.run.clone(),
             nodes,
             trouble: self.trouble.take(),
+            limited: None,
         };
+        let cut = outcome.nodes.iter().any(|n| n.state == State::Interrupted);
+        if cut && self.settings.stop.requests() == 0 {
+            outcome.limited = self.limited.reached.take().map(|(_, told)| told);
+        }
         let end = match outcome.failure() {
             None => End::Whole,
             Some(Failure::Nodes(_)) => End::Failed,
             Some(Failure::Environment(_)) => End::Environment,
-            Some(Failure::Interrupted) => End::Interrupted,
+            Some(Failure::Interrupted | Failure::Limit(_)) => End::Interrupted,
         };
         self.emit(Event::RunEnded {
             end,

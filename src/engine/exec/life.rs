@@ -3,6 +3,7 @@
 use super::secrets::{named_secrets, redact, redact_files};
 use super::watch::Watch;
 use super::{Exec, News, Running};
+use crate::base::calls::Calls;
 use crate::engine::attempt::{self, Attempt, Spec};
 use crate::engine::clock;
 use crate::engine::commit::{self, CommitError, Committed, Delivery, Versus};
@@ -104,6 +105,8 @@ impl<'a> Exec<'a> {
             worker: Some(worker),
             watch: Watch::new(),
             complaint: None,
+            told_to_stop: false,
+            calls: Calls::default(),
             secrets,
             _lock: lock,
         };
@@ -183,7 +186,7 @@ impl<'a> Exec<'a> {
     fn hear_message(&mut self, id: NodeId, message: Message) {
         let node = self.name(id);
         let secrets = self.running.get_mut(&id).map(|running| {
-            running.watch.beat();
+            running.watch.hear(&message);
             running.secrets.clone()
         });
         let secrets = secrets.unwrap_or_default();
@@ -194,12 +197,14 @@ impl<'a> Exec<'a> {
                 total,
                 unit,
                 note,
+                made,
             } => Event::Progress {
                 node,
                 done,
                 total,
                 unit,
                 note: clean(&note),
+                made,
             },
             Message::Metric(metric) => Event::Metric { node, metric },
             Message::Say { text } => Event::Log {
@@ -227,6 +232,10 @@ impl<'a> Exec<'a> {
             .expect("only a running worker ends");
         let worker = running.worker.take().expect("a worker ends once");
         redact_files(&running.attempt.logs(), &running.secrets);
+        let calls = running.attempt.usage().calls;
+        if !calls.is_zero() {
+            self.called.entry(id).or_default().follow(&calls);
+        }
         let status = match worker.end() {
             Ok((status, peak)) => {
                 running.watch.at_end(peak);

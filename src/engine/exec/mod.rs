@@ -1,15 +1,18 @@
 //! Runs a plan: tokens, locks, workers, commits. `drive` decides, `tokens` says who starts next, `life` is what happens to one node,
-//! `watch` looks after those that run, `held` after keys that somebody else has. The verdicts come from `plan::Judge`, node by node as
+//! `watch` looks after those that run, `limit` after what they ask of services, `held` after keys that somebody else has. The verdicts come from `plan::Judge`, node by node as
 //! inputs become known.
 
 mod drive;
 mod held;
 mod life;
+mod limit;
 mod queue;
 mod secrets;
 mod tokens;
 mod watch;
 
+use crate::base::calls::Calls;
+use crate::base::text::listed;
 use crate::engine::attempt::{Attempt, Spec};
 use crate::engine::clock;
 use crate::engine::commit::{CommitError, Committed};
@@ -27,6 +30,7 @@ use crate::engine::store::Store;
 use crate::engine::system::{self, Process};
 use crate::engine::verdict::Verdict;
 use anyhow::{Context, Result};
+pub use limit::Limit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::PathBuf;
@@ -35,6 +39,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// A worker that was asked to stop has this long to save its state.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often locks of others and the stop request are looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -52,6 +59,8 @@ pub struct Settings {
     /// After a failure nothing new starts, whether it depends on what failed or not.
     pub fail_fast: bool,
     pub orphans: Orphans,
+    /// What may be asked of services.
+    pub limit: Limit,
     /// The id of the run, where it was promised to somebody.
     pub run: Option<String>,
     /// The binary whose verb `worker` is `worker::main`.
@@ -78,6 +87,7 @@ impl Settings {
             retries: Retries::default(),
             fail_fast: false,
             orphans: Orphans::default(),
+            limit: Limit::default(),
             run: None,
             program,
             stop: Stop::default(),
@@ -137,6 +147,8 @@ pub struct Outcome {
     pub nodes: Vec<NodeEnd>,
     /// What became unusable on the way: the disk is full, say.
     pub trouble: Option<String>,
+    /// What was spent when the limit of the run was reached, where nodes were stopped for it.
+    pub limited: Option<String>,
 }
 
 pub struct NodeEnd {
@@ -144,6 +156,8 @@ pub struct NodeEnd {
     pub name: String,
     pub state: State,
     pub brief: Option<Brief>,
+    /// Its calls to services in this run, whatever became of it.
+    pub calls: Calls,
 }
 
 impl Outcome {
@@ -160,6 +174,9 @@ impl Outcome {
                 _ => None,
             })
             .collect();
+        if let Some(told) = &self.limited {
+            return Some(Failure::Limit(told.clone()));
+        }
         if self.nodes.iter().any(|n| n.state == State::Interrupted) {
             return Some(Failure::Interrupted);
         }
@@ -186,21 +203,11 @@ pub fn run(
     let judge = Judge::new(store, graph, wanted)?;
     let plan = judge.plan()?;
     let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
-    let to_run = plan
-        .nodes
-        .iter()
-        .filter(|p| !matches!(p.verdict, Verdict::Hit(_)));
-    let missing = secrets::missing(to_run.map(|p| &*graph.node(p.id).exec));
+    let missing = missing_variables(graph, &plan);
     if !missing.is_empty() {
-        let names: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
-        let are = if names.len() == 1 {
-            "variable"
-        } else {
-            "variables"
-        };
         return Err(Failure::Environment(anyhow::anyhow!(
-            "nodes that have to run need the environment {are} {}, not set here; nothing was started",
-            names.join(", ")
+            "{}\nnothing was started",
+            needed_variables(&missing)
         )));
     }
     system::strays::adopt();
@@ -254,6 +261,7 @@ pub fn run(
             made: BTreeSet::new(),
             free: settings.threads.max(1),
             later: BTreeMap::new(),
+            called: BTreeMap::new(),
             tries: BTreeMap::new(),
             held: BTreeMap::new(),
             looked: started,
@@ -261,6 +269,7 @@ pub fn run(
             trouble: None,
             origin: None,
             stopping: None,
+            limited: limit::Limited::default(),
         };
         exec.emit(Event::RunStarted {
             run: info.id,
@@ -272,6 +281,7 @@ pub fn run(
         drop(shared);
         while exec.open > 0 {
             exec.heed_stop();
+            exec.heed_limit();
             exec.look_after();
             exec.start_ready();
             exec.journal.flush();
@@ -283,6 +293,27 @@ pub fn run(
         }
         Ok(exec.finish(started))
     })
+}
+
+/// By node that has to run, the environment variables that it names and that are not set here.
+pub fn missing_variables(graph: &Graph, plan: &Plan) -> BTreeMap<String, BTreeSet<String>> {
+    let to_run = plan.nodes.iter();
+    let to_run = to_run.filter(|p| !matches!(p.verdict, Verdict::Hit(_)));
+    let missing = to_run.map(|p| {
+        let node = graph.node(p.id);
+        (node.name.clone(), secrets::missing(&node.exec))
+    });
+    missing.filter(|(_, names)| !names.is_empty()).collect()
+}
+
+/// The same for people, a line a node.
+pub fn needed_variables(missing: &BTreeMap<String, BTreeSet<String>>) -> String {
+    let mut out = "nodes that have to run need environment variables that are not set here:".into();
+    for (node, names) in missing {
+        let names = listed(names.iter().map(String::as_str));
+        out = format!("{out}\n  {node}: {names}");
+    }
+    out
 }
 
 /// The longest path from each node to the end, by the costs of earlier records; what never ran counts as a second, so
@@ -345,6 +376,10 @@ struct Running {
     watch: watch::Watch,
     /// What the worker said before it failed.
     complaint: Option<(String, Class)>,
+    /// The limit of the run was reached.
+    told_to_stop: bool,
+    /// What it has asked so far, where there is a limit.
+    calls: Calls,
     /// What it was let know, by the name of the variable: not to be repeated.
     secrets: BTreeMap<String, String>,
     /// Held until the record is there.
@@ -380,6 +415,8 @@ struct Exec<'a> {
     peaks: BTreeMap<NodeId, u64>,
     /// Nodes that wait for another try, until then.
     later: BTreeMap<NodeId, Instant>,
+    /// What the ended attempts of this run asked.
+    called: BTreeMap<NodeId, Calls>,
     /// How often a node was tried again, by class.
     tries: BTreeMap<(NodeId, &'static str), usize>,
     held: BTreeMap<NodeId, held::Held>,
@@ -391,4 +428,5 @@ struct Exec<'a> {
     /// Asked for when the first node starts.
     origin: Option<Origin>,
     stopping: Option<Instant>,
+    limited: limit::Limited,
 }

@@ -51,13 +51,11 @@ pub fn redact_files(folder: &Path, secrets: &BTreeMap<String, String>) {
     }
 }
 
-/// Variables that nodes name and that are not set, each once.
-pub fn missing<'a>(exec: impl Iterator<Item = &'a Values>) -> BTreeSet<String> {
+/// Variables that a node names and that are not set, each once.
+pub fn missing(exec: &Values) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for values in exec {
-        for (param, value) in values {
-            name_secrets(param, value, &mut names);
-        }
+    for (param, value) in exec {
+        name_secrets(param, value, &mut names);
     }
     names.retain(|name| value(name).is_none_or(|v| v.trim().is_empty()));
     names

@@ -7,6 +7,7 @@ use crate::engine::failure::{self, Class, Evidence};
 use crate::engine::graph::NodeId;
 use crate::engine::pulse::Pulse;
 use crate::engine::system::memory::{self, Kills};
+use crate::engine::worker::Message;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Watch {
     since: Instant,
     pulse: Pulse,
+    /// How many answers of others it had.
+    answers: Option<(u64, u64)>,
     /// When its silence is said again.
     next: f64,
     peak: u64,
@@ -29,6 +32,7 @@ impl Watch {
         Watch {
             since: Instant::now(),
             pulse: Pulse::new(0.0),
+            answers: None,
             next: 0.0,
             peak: 0,
             free: None,
@@ -36,7 +40,17 @@ impl Watch {
         }
     }
 
-    pub(super) fn beat(&mut self) {
+    /// A node that waits for others' answers tells again and again that it does: that is no sign of life of theirs.
+    pub(super) fn hear(&mut self, message: &Message) {
+        if let Message::Progress {
+            done,
+            made: Some(made),
+            ..
+        } = message
+            && self.answers.replace((*done, *made)) == Some((*done, *made))
+        {
+            return;
+        }
         self.pulse.beat(self.since.elapsed().as_secs_f64());
         self.next = 0.0;
     }
@@ -97,7 +111,7 @@ impl Exec<'_> {
             status: Some(status),
             complaint: running.complaint.as_ref(),
             tail: &tail,
-            asked: self.stopping.is_some(),
+            asked: self.stopping.is_some() || running.told_to_stop,
             kernel_killed: died && Kills::now().since(&watch.kills),
             peak: Some(watch.peak).filter(|peak| *peak > 0),
             free: watch.free.zip(memory::total()),

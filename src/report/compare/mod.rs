@@ -5,6 +5,7 @@ pub mod measures;
 pub mod show;
 pub mod structure;
 
+use crate::base::calls::Calls;
 use crate::base::claim::{Axes, SEED};
 use crate::base::diag::{Diag, Diags};
 use crate::base::rows::VALUES;
@@ -52,6 +53,16 @@ pub struct Comparison {
     pub lone_evaluations: Vec<String>,
     /// Of what the other does not have, first and second.
     pub costs: [Costs; 2],
+    /// Nodes of the first pair that asked services on some side, where their records differ.
+    pub called: Vec<Called>,
+}
+
+/// What a node asked on each side; nothing where that side has no record of it, or it asked nobody.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Called {
+    pub node: String,
+    pub first: Option<Calls>,
+    pub second: Option<Calls>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -69,6 +80,7 @@ pub struct Costs {
     pub seconds: f64,
     pub cpu_seconds: f64,
     pub dollars: f64,
+    pub calls: Calls,
     /// The highest of any.
     pub peak_bytes: u64,
     /// Nodes without an artifact, whose cost is not known.
@@ -134,6 +146,7 @@ fn of_group(store: &Store, group: &Group, asked: &Asked) -> Result<Comparison> {
         evaluations,
         lone_evaluations,
         costs: costs(group),
+        called: called(a, b),
     })
 }
 
@@ -210,6 +223,37 @@ pub fn unknown_metrics(all: &BTreeSet<&str>, asked: &[String]) -> Result<()> {
     }
 }
 
+fn called(a: &Side, b: &Side) -> Vec<Called> {
+    let of = |side: &Side, name: &str| {
+        let id = side.graph.find(name)?;
+        let record = side.records.get(&id)?;
+        Some((record.key.clone(), record.cost.calls))
+    };
+    let names = |side: &Side| -> Vec<String> {
+        let ids = side.records.keys();
+        ids.map(|id| side.graph.node(*id).name.clone()).collect()
+    };
+    let mut all = names(a);
+    all.extend(names(b).into_iter().filter(|n| a.graph.find(n).is_none()));
+    let mut found = vec![];
+    for node in all {
+        let (first, second) = (of(a, &node), of(b, &node));
+        if first == second {
+            continue;
+        }
+        let asked = |side: Option<(Key, Calls)>| side.map(|s| s.1).filter(|c| !c.is_zero());
+        let (first, second) = (asked(first), asked(second));
+        if first.is_some() || second.is_some() {
+            found.push(Called {
+                node,
+                first,
+                second,
+            });
+        }
+    }
+    found
+}
+
 /// What each side has that no paired variant of the other has, every artifact once.
 fn costs(group: &Group) -> [Costs; 2] {
     let first: Vec<&Side> = group.pairs.iter().map(|p| p.0).collect();
@@ -236,6 +280,7 @@ fn own(sides: &[&Side], others: &[&Side]) -> Costs {
         costs.seconds += record.cost.seconds;
         costs.cpu_seconds += record.cost.cpu_seconds;
         costs.dollars += record.cost.dollars;
+        costs.calls.add(&record.cost.calls);
         costs.peak_bytes = costs.peak_bytes.max(record.cost.peak_bytes);
     }
     costs

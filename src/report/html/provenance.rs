@@ -5,6 +5,7 @@ use crate::base::text::{bytes, dollars, duration};
 use crate::engine::record::Record;
 use crate::report::html::graph::Group;
 use crate::report::html::study::{Item, Study};
+use crate::report::words;
 use serde::Serialize;
 
 /// Of one group of the graph.
@@ -110,8 +111,10 @@ fn cost(record: &Record) -> String {
         true => format!(", {}", dollars(cost.dollars)),
         false => String::new(),
     };
+    let asked = words::calls(&cost.calls);
+    let asked = asked.map_or(String::new(), |calls| format!("; asked services: {calls}"));
     format!(
-        "{} (cpu {}, memory {}){paid}",
+        "{} (cpu {}, memory {}){paid}{asked}",
         duration(cost.seconds),
         duration(cost.cpu_seconds),
         bytes(cost.peak_bytes)

@@ -210,6 +210,11 @@ impl Journal {
         self.index.contains_key(key)
     }
 
+    /// Of every entry, in no order that means anything.
+    pub fn keys(&self) -> impl Iterator<Item = &CallKey> {
+        self.index.keys()
+    }
+
     /// The entry of a call; none where it was never made, or its line does not check.
     pub fn find(&mut self, key: &CallKey) -> Result<Option<Entry>> {
         while let Some(place) = self.index.get(key).copied() {
@@ -226,12 +231,18 @@ impl Journal {
         Ok(None)
     }
 
-    /// Every entry that checks, in the order of the segments.
-    pub fn each(&mut self, see: &mut dyn FnMut(&CallKey, Entry)) -> Result<()> {
-        let keys: Vec<CallKey> = self.index.keys().copied().collect();
-        for key in keys {
+    /// Every entry that checks, in the order of the segments, until `see` says that it is enough.
+    pub fn each(&mut self, see: &mut dyn FnMut(&CallKey, Entry) -> bool) -> Result<()> {
+        let mut places: Vec<(u32, u64, CallKey)> = vec![];
+        for (key, place) in &self.index {
+            places.push((place.segment, place.offset, *key));
+        }
+        places.sort_unstable();
+        for (_, _, key) in places {
             if let Some(entry) = self.find(&key)? {
-                see(&key, entry);
+                if !see(&key, entry) {
+                    break;
+                }
             }
         }
         Ok(())

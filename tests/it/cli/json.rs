@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// By section: member paths, and whether each is always there.
-fn documented() -> BTreeMap<String, Vec<(String, bool)>> {
+pub(super) fn documented() -> BTreeMap<String, Vec<(String, bool)>> {
     let text = Space::new().pipe(&["help", "json"]).ok().out;
     let mut sections: BTreeMap<String, Vec<(String, bool)>> = BTreeMap::new();
     let mut section = String::new();
@@ -38,7 +38,7 @@ fn under<'a>(value: &'a Value, path: &str) -> Vec<&'a Value> {
     }
 }
 
-fn hold(members: &[(String, bool)], value: &Value, what: &str) {
+pub(super) fn hold(members: &[(String, bool)], value: &Value, what: &str) {
     let top = |path: &str| path.split("[]").next().unwrap().to_string();
     let listed: BTreeSet<String> = members.iter().map(|(path, _)| top(path)).collect();
     let object = value.as_object().unwrap();
@@ -100,6 +100,7 @@ fn every_verb_prints_the_documented_members() {
     check("ls --size", &["ls", "--size"], 0);
     check("verify", &["verify"], 0);
     check("gc", &["gc"], 0);
+    check("calls", &["calls"], 0);
     check("pin", &["pin", "r.toml", "--name", "kept"], 0);
     check("unpin", &["unpin", "kept"], 0);
     let changed = [
@@ -126,7 +127,14 @@ fn every_verb_prints_the_documented_members() {
         let value: Value = serde_json::from_str(line).unwrap();
         hold(&all["logs --follow"], &value, "logs --follow");
     }
-    let elsewhere = ["logs --follow", "show --rows", "adopt"].map(String::from);
+    let elsewhere = [
+        "logs --follow",
+        "show --rows",
+        "adopt",
+        "calls --list",
+        "calls show",
+    ]
+    .map(String::from);
     held.extend(elsewhere);
     let sections: BTreeSet<String> = all.keys().cloned().collect();
     assert_eq!(held, sections, "every section is held by this test");

@@ -1,6 +1,7 @@
 //! The command line as its user meets it: the binary is run in a folder with recipes, and what it prints and returns is
 //! judged. On toy kinds and the cheap kinds of the built-in world.
 
+mod asking;
 mod background;
 mod check;
 mod clock;

@@ -120,6 +120,44 @@ fn silence_is_a_multiple_of_the_usual_distance_and_at_least_a_minute() {
     assert!(quick.silent(66.0).is_some());
 }
 
+/// Nine hundred of a thousand answers were in the journal; ten a second are made.
+#[test]
+fn the_pace_of_a_node_that_asks_is_that_of_the_answers_it_made() {
+    let mut view = RunView::default();
+    let running = Event::State {
+        node: "asker".into(),
+        state: State::Running {
+            attempt: "x".into(),
+            threads: 1,
+        },
+    };
+    view.hear(0, &running);
+    let answers = |done, made| Event::Progress {
+        node: "asker".into(),
+        done,
+        total: 1000,
+        unit: "answers".into(),
+        note: String::new(),
+        made: Some(made),
+    };
+    view.hear(1000, &answers(0, 0));
+    view.hear(1100, &answers(900, 0));
+    let asker = |view: &RunView, at| {
+        let node = view.node("asker").unwrap();
+        (node.pace(at), node.left(at))
+    };
+    assert_eq!(asker(&view, 3000), (None, None), "none were made yet");
+    view.hear(3000, &answers(920, 20));
+    assert_eq!(asker(&view, 3000), (Some(0.1), Some(8.0)));
+    // A pause of the service makes it slower, and repeating itself is no sign of life.
+    view.hear(5000, &answers(920, 20));
+    assert_eq!(asker(&view, 5000), (Some(0.2), Some(16.0)));
+    view.hear(90_000, &answers(920, 20));
+    assert_eq!(view.node("asker").unwrap().silent(90_000), Some(87.0));
+    view.hear(91_000, &answers(921, 21));
+    assert_eq!(view.node("asker").unwrap().silent(92_000), None);
+}
+
 #[test]
 fn a_view_knows_what_is_left_and_who_is_silent() {
     let planned = |node: &str, expected: Option<f64>| pipe::engine::event::PlannedNode {
@@ -130,6 +168,7 @@ fn a_view_knows_what_is_left_and_who_is_silent() {
         key: None,
         expected_seconds: expected,
         expected_dollars: None,
+        expected_calls: None,
     };
     let mut view = RunView::default();
     let nodes = vec![
@@ -161,6 +200,7 @@ fn a_view_knows_what_is_left_and_who_is_silent() {
         total: 100,
         unit: "ticks".into(),
         note: String::new(),
+        made: None,
     };
     view.hear(1000, &progress(20));
     view.hear(11_000, &progress(30));
