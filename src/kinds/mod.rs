@@ -1,5 +1,7 @@
 //! The kinds of nodes: the one place where the engine meets models and the world. A file a kind, a line in `REGISTRY`.
 
+pub mod agreement;
+pub mod completions_file;
 pub mod dpo;
 pub mod evaluate;
 pub mod generate;
@@ -7,6 +9,7 @@ pub mod grpo;
 pub mod local_adapter;
 pub mod local_model;
 pub mod lora;
+pub mod measure;
 pub mod merge;
 pub mod mix;
 pub mod model_io;
@@ -18,6 +21,7 @@ pub mod rerouting;
 pub mod reward;
 pub mod scorers;
 pub mod sft;
+pub mod table_file;
 pub mod toy;
 pub mod training;
 pub mod world_corpus;
@@ -39,6 +43,7 @@ pub const REGISTRY: Registry = Registry(&[
     &local_adapter::KIND,
     &merge::KIND,
     &prompts_file::KIND,
+    &completions_file::KIND,
     &mix::KIND,
     &sft::KIND,
     &grpo::KIND,
@@ -48,6 +53,7 @@ pub const REGISTRY: Registry = Registry(&[
     &probe::KIND,
     &generate::KIND,
     &evaluate::KIND,
+    &agreement::KIND,
     &toy::WRITE,
     &toy::JOIN,
     &toy::SLOW,
