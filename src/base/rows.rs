@@ -10,7 +10,9 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
 
 pub const ROWS: &str = "rows.jsonl";
 pub const METRICS: &str = "metrics.json";
@@ -109,6 +111,15 @@ pub struct Completion {
     pub tokens: u32,
     /// False where the response ran into the length limit.
     pub finished: bool,
+    /// Log-probability of each token under the model that sampled, where it was asked for and is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logps: Option<Vec<f64>>,
+    /// Their ids, in the vocabulary of that model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_ids: Option<Vec<u32>>,
+    /// What an endpoint said it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<String>,
 }
 
 /// The prompt a completion answers, carried along so that a judge needs nothing else.
@@ -279,6 +290,40 @@ pub struct Measured {
 /// Writes rows as JSONL into `folder/rows.jsonl`.
 pub fn write_rows<T: Serialize>(folder: &Path, rows: &[T]) -> Result<()> {
     write_lines(&folder.join(ROWS), rows)
+}
+
+/// Writes `folder/rows.jsonl` row by row, for who does not hold them all.
+pub struct RowWriter {
+    path: PathBuf,
+    file: BufWriter<File>,
+    rows: usize,
+}
+
+impl RowWriter {
+    pub fn create(folder: &Path) -> Result<RowWriter> {
+        let path = folder.join(ROWS);
+        let file = File::create(&path);
+        let file = file.with_context(|| format!("failed to create {}", path.display()))?;
+        Ok(RowWriter {
+            path,
+            file: BufWriter::new(file),
+            rows: 0,
+        })
+    }
+
+    pub fn push<T: Serialize>(&mut self, row: &T) -> Result<()> {
+        let line = serde_json::to_string(row)? + "\n";
+        self.rows += 1;
+        let written = self.file.write_all(line.as_bytes());
+        written.with_context(|| format!("failed to write {}", self.path.display()))
+    }
+
+    /// How many rows there are.
+    pub fn finish(mut self) -> Result<usize> {
+        let written = self.file.flush();
+        written.with_context(|| format!("failed to write {}", self.path.display()))?;
+        Ok(self.rows)
+    }
 }
 
 /// Writes `folder/values.jsonl`.

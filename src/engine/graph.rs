@@ -2,8 +2,10 @@
 
 use crate::base::value::Values;
 use crate::engine::kind::Kind;
+use petgraph::algo::kosaraju_scc;
+use petgraph::graph::DiGraph;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::{Arc, OnceLock};
 
 /// A node's place in `Graph::nodes`.
@@ -130,18 +132,18 @@ pub struct Graph {
     by_name: OnceLock<Box<[NodeId]>>,
 }
 
-/// Names of the nodes on a cycle, first repeated at the end.
+/// Names of the nodes on a cycle, first repeated at the end; of each knot of nodes that need each other, one.
 #[derive(Debug, PartialEq)]
-pub struct Cycle(pub Vec<String>);
+pub struct Cycles(pub Vec<Vec<String>>);
 
 impl Graph {
     /// Sorts the nodes topologically (ties by the given order) and remaps the edges.
-    pub fn new(nodes: Vec<Node>) -> Result<Graph, Cycle> {
+    pub fn new(nodes: Vec<Node>) -> Result<Graph, Cycles> {
         Graph::sorted(nodes).map(|(graph, _)| graph)
     }
 
     /// The same, and where each of the given nodes is now.
-    pub fn sorted(mut nodes: Vec<Node>) -> Result<(Graph, Vec<NodeId>), Cycle> {
+    pub fn sorted(mut nodes: Vec<Node>) -> Result<(Graph, Vec<NodeId>), Cycles> {
         let by_name = OnceLock::new();
         let mut edges = nodes.iter().enumerate();
         if edges.all(|(id, node)| node.inputs.values().all(|e| e.node.0 < id)) {
@@ -150,7 +152,7 @@ impl Graph {
         }
         let order = stable_order(&nodes);
         if order.len() < nodes.len() {
-            return Err(Cycle(cycle(&nodes, &order)));
+            return Err(cycles(&nodes));
         }
         let mut places = vec![NodeId(0); nodes.len()];
         for (new, old) in order.iter().enumerate() {
@@ -254,24 +256,40 @@ fn stable_order(nodes: &[Node]) -> Vec<usize> {
     order
 }
 
-/// The names on a cycle, the first repeated at the end, where `order` has not all nodes: those of the cycle that the walk
-/// up from the first such node comes into.
-fn cycle(nodes: &[Node], order: &[usize]) -> Vec<String> {
-    let mut left = vec![true; nodes.len()];
-    for ordered in order {
-        left[*ordered] = false;
+/// A cycle in every strongly connected part, those whose first node is declared first before others.
+fn cycles(nodes: &[Node]) -> Cycles {
+    let mut graph: DiGraph<(), ()> = DiGraph::with_capacity(nodes.len(), nodes.len());
+    for _ in nodes {
+        graph.add_node(());
     }
-    // Whoever is left waits for an input that is left.
+    for (user, node) in nodes.iter().enumerate() {
+        for edge in node.inputs.values() {
+            let (from, to) = (edge.node.0 as u32, user as u32);
+            graph.add_edge(from.into(), to.into(), ());
+        }
+    }
+    // Not Tarjan's algorithm, which is recursive: a recipe may be ten thousand nodes deep.
+    let parts = kosaraju_scc(&graph).into_iter();
+    let parts = parts.map(|part| part.into_iter().map(|n| n.index()).collect::<BTreeSet<_>>());
+    let itself = |n: usize| nodes[n].inputs.values().any(|e| e.node.0 == n);
+    let mut parts: Vec<BTreeSet<usize>> = parts
+        .filter(|part| part.len() > 1 || part.first().is_some_and(|n| itself(*n)))
+        .collect();
+    parts.sort();
+    Cycles(parts.iter().map(|part| cycle(nodes, part)).collect())
+}
+
+/// The names on a cycle, the first repeated at the end: the one that the walk up from the first node of the part comes into.
+fn cycle(nodes: &[Node], part: &BTreeSet<usize>) -> Vec<String> {
     let above = |node: usize| {
         let mut inputs = nodes[node].inputs.values().map(|e| e.node.0);
         inputs
-            .find(|n| left[*n])
-            .expect("a node that is left waits")
+            .find(|n| part.contains(n))
+            .expect("every node of such a part needs another of it")
     };
-    let mut here = left.iter().position(|l| *l).expect("a node is left");
-    let mut seen = vec![false; nodes.len()];
-    while !seen[here] {
-        seen[here] = true;
+    let mut here = *part.first().expect("a part is not empty");
+    let mut seen = BTreeSet::new();
+    while seen.insert(here) {
         here = above(here);
     }
     let mut circle = vec![here];

@@ -70,7 +70,7 @@ pub struct Port {
 pub enum Need {
     Always,
     Never,
-    /// Where `given` says so of the node's parameters; otherwise it must not be.
+    /// Where `given` says so of the node's parameters.
     With {
         /// Reads identity parameters.
         given: fn(&Values) -> bool,
@@ -118,6 +118,8 @@ pub struct OnlyWith {
 /// How many threads a node can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cpu {
+    /// It waits for others: services, mostly.
+    None,
     One,
     /// As many as are free; the result does not depend on the number.
     All,
@@ -151,7 +153,8 @@ pub struct Kind {
     pub exec: fn() -> Vec<ParamSpec>,
     /// Checks beyond types; gets identity and execution values, all present and well typed.
     pub check: fn(&Values) -> Vec<Problem>,
-    pub cpu: Cpu,
+    /// Reads identity parameters.
+    pub cpu: fn(&Values) -> Cpu,
     /// Left out of `pipe kinds`: for the engine's own tests.
     pub hidden: bool,
     /// What its model will be trained on or asked, made by the functions that `run` uses; for kinds that have a model.

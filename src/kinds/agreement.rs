@@ -77,7 +77,7 @@ in = { a = "published.scores", b = "matched.scores" }
     params: Params::specs,
     exec: None_::specs,
     check: no_check,
-    cpu: Cpu::One,
+    cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
     forecast: None,

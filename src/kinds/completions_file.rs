@@ -89,7 +89,7 @@ label_column = "final_label"
     params: Params::specs,
     exec: None_::specs,
     check,
-    cpu: Cpu::One,
+    cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
     forecast: None,
@@ -253,6 +253,9 @@ pub fn import(path: &Path, p: &Params) -> Result<Imported> {
             },
             tokens: 0,
             finished: true,
+            logps: None,
+            token_ids: None,
+            served: None,
         };
         *sample += 1;
         scores.extend(columns.label.map(|c| labelled(&completion, &row[c], p)));

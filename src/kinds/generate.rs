@@ -1,18 +1,23 @@
-//! Samples completions of a model for prompts.
+//! Samples completions for prompts, of a model folder in this process or of a model behind an endpoint: an eval is the same recipe
+//! for a model that is too large for this machine.
 
+use crate::base::calls::Calls;
 use crate::base::rng::Seed;
-use crate::base::rows::{self, Completion, Prompt};
+use crate::base::rows::{self, Completion, Prompt, RowWriter};
 use crate::base::tokens::Tokens;
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::answers::{self, Asking, Draw, Rejected, Served};
 use crate::kinds::model_io::{self, Model, Sampling};
+use crate::kinds::remote::Service;
 use crate::kinds::{positive, range};
 use crate::learn::sample::Options;
 use crate::learn::sample::choose::Choice;
 use crate::params;
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use std::path::Path;
 
 params! {
     pub struct Params {
@@ -28,9 +33,12 @@ params! {
         max_new_tokens: usize = 256;
         /// A beginning that every response is given, such as `"<think>\n"` to force reasoning.
         prefill: Option<String> = None;
-        /// Seed of the samples.
+        /// `true`: the log-probability of every token is kept in the rows, and of an endpoint the ids where it gives them.
+        logprobs: Option<bool> = None;
+        /// Seed of the samples; an endpoint is sent seed + i for sample i of a prompt.
         seed: u64 = 0;
     }
+    with { served: Served }
 }
 
 params! {
@@ -38,6 +46,7 @@ params! {
         /// Prompts between two saves of what is done.
         save_every: usize = 512;
     }
+    with { service: Service }
 }
 
 pub const KIND: Kind = Kind {
@@ -46,7 +55,10 @@ pub const KIND: Kind = Kind {
     summary: "samples completions of a model for prompts",
     about: "Prompts are rendered with the model folder's own chat template. A row's randomness is counted by (seed, prompt \
             id, sample, position): it does not depend on the other rows. Settings of generation_config.json are not \
-            applied, only its end-of-turn tokens. An interrupted node keeps what it had.",
+            applied, only its end-of-turn tokens. An interrupted node keeps what it had. With `served` the model is behind \
+            an endpoint: every sampling field is sent, so that none is filled in from its generation_config.json, and its \
+            answers are kept in the store's journal the moment they arrive. Reasoning that it gives apart comes back in \
+            think tags.",
     example: r#"
 [node.answers]
 kind = "generate"
@@ -57,8 +69,17 @@ temperature = 0.7
         Port {
             name: "model",
             ty: Type::Model,
-            need: Need::Always,
+            need: Need::With {
+                given: |values| matches!(Params::read(values), Ok(p) if p.served.served.is_none()),
+                when: "unless `served` names a model at an endpoint",
+            },
             doc: "who answers",
+        },
+        Port {
+            name: "template",
+            ty: Type::Model,
+            need: Need::Never,
+            doc: "whose chat template renders the prompts for the `completions` of an endpoint",
         },
         Port {
             name: "prompts",
@@ -76,10 +97,10 @@ temperature = 0.7
     params: Params::specs,
     exec: Exec::specs,
     check,
-    cpu: Cpu::All,
+    cpu,
     hidden: false,
     tokens: Some(tokens),
-    forecast: None,
+    forecast: Some(forecast),
     run,
 };
 
@@ -90,6 +111,10 @@ fn check(values: &Values) -> Vec<Problem> {
         positive(&mut found, "max_new_tokens", p.max_new_tokens as f64);
         range(&mut found, "temperature", p.temperature, 0.0, 100.0);
         range(&mut found, "top_p", p.top_p, f64::MIN_POSITIVE, 1.0);
+        if let Ok(service) = Service::read(values) {
+            let prefill = p.prefill.is_some();
+            found.extend(p.served.problems(&service, p.top_k, prefill));
+        }
     }
     if let Ok(e) = Exec::read(values) {
         positive(&mut found, "save_every", e.save_every as f64);
@@ -100,12 +125,32 @@ fn check(values: &Values) -> Vec<Problem> {
 /// Name of the saved rows under the attempt's resume folder, before their number.
 const SAVED: &str = "rows";
 
+fn cpu(values: &Values) -> Cpu {
+    match Params::read(values) {
+        Ok(p) if p.served.served.is_some() => Cpu::None,
+        _ => Cpu::All,
+    }
+}
+
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let exec: Exec = ctx.exec()?;
+    let prompts: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
+    if p.served.served.is_some() {
+        return at_endpoint(ctx, &p, &exec, &prompts);
+    }
+    let rows = in_process(ctx, &p, &exec, &prompts)?;
+    rows::write_rows(&ctx.output("completions"), &rows)
+}
+
+fn in_process(
+    ctx: &NodeCtx,
+    p: &Params,
+    exec: &Exec,
+    prompts: &[Prompt],
+) -> Result<Vec<Completion>> {
     model_io::use_threads(ctx)?;
     let model = Model::load(ctx.input("model"))?;
-    let prompts: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
     let sampling = Sampling {
         net: (&model.weights).into(),
         tokenizer: &model.tokenizer,
@@ -127,27 +172,97 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         let start = done.len() / p.samples;
         let end = (start + exec.save_every).min(prompts.len());
         let before = done.len();
-        let more = sampling.completions(ctx, &prompts[start..end], &mut |rows| {
+        let part = &prompts[start..end];
+        let more = sampling.completions(ctx, part, p.logprobs == Some(true), &mut |rows| {
             ctx.progress((before + rows) as u64, total, "responses", "");
         })?;
         done.extend(more);
         let name = format!("{SAVED}-{}", done.len());
         ctx.save_checkpoint(&name, &|folder| rows::write_rows(folder, &done))?;
     }
-    rows::write_rows(&ctx.output("completions"), &done)
+    Ok(done)
+}
+
+fn draw<'a>(p: &'a Params, template: Option<&'a Path>) -> Draw<'a> {
+    Draw {
+        samples: p.samples,
+        temperature: p.temperature,
+        top_p: p.top_p,
+        top_k: p.top_k,
+        max_new_tokens: p.max_new_tokens,
+        prefill: p.prefill.as_deref(),
+        logprobs: p.logprobs == Some(true),
+        seed: p.seed,
+        template,
+    }
+}
+
+fn forecast(look: &Look, calls: &Path) -> Result<Calls> {
+    let p: Params = look.params()?;
+    if p.served.served.is_none() {
+        return Ok(Calls::default());
+    }
+    let service: Service = look.exec()?;
+    let prompts: Vec<Prompt> = rows::read_rows(look.input("prompts"))?;
+    let draw = draw(&p, look.inputs.get("template").map(|p| p.as_path()));
+    Asking::new(&p.served, &service, &draw, &prompts)?.forecast(&service, calls)
+}
+
+fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Result<()> {
+    let draw = draw(p, ctx.input_opt("template"));
+    let asking = Asking::new(&p.served, &exec.service, &draw, prompts)?;
+    let rejected = p.served.rejected();
+    let mut answered = asking.ask(ctx, &exec.service, (prompts, p.samples), rejected)?;
+    let mut rows = RowWriter::create(&ctx.output("completions"))?;
+    let mut left_out = 0;
+    answered.each(|i, outcome| {
+        let (prompt, sample) = (&prompts[i / p.samples], i % p.samples);
+        let row = Completion {
+            id: format!("{}#{sample}", prompt.id),
+            sample: sample as u32,
+            prompt: prompt.clone().into(),
+            response: String::new(),
+            tokens: 0,
+            finished: true,
+            logps: None,
+            token_ids: None,
+            served: None,
+        };
+        match outcome {
+            Ok(answer) => rows.push(&Completion {
+                response: answers::response(&answer, p.prefill.as_deref()),
+                tokens: answer.tokens as u32,
+                finished: answer.finished(),
+                logps: answer.logps,
+                token_ids: answer.token_ids,
+                served: answer.served,
+                ..row
+            }),
+            Err(_) if rejected == Rejected::Empty => rows.push(&row),
+            Err(_) => {
+                left_out += 1;
+                Ok(())
+            }
+        }
+    })?;
+    if left_out > 0 {
+        ctx.say(&format!(
+            "{left_out} responses are left out: the service would not give them"
+        ));
+    }
+    let rows = rows.finish()?;
+    ensure!(rows > 0, "the service would not answer any prompt");
+    Ok(())
 }
 
 fn tokens(look: &Look) -> Result<Tokens> {
     let p: Params = look.params()?;
     let prompts: Vec<Prompt> = rows::read_rows(look.input("prompts"))?;
     let then = "the response";
-    model_io::prompt_tokens(
-        look.input("model"),
-        &prompts,
-        p.prefill.as_deref(),
-        then,
-        look.most,
-    )
+    let model = look.inputs.get("model").or(look.inputs.get("template"));
+    let model =
+        model.context("the model is behind an endpoint, and its tokens are not known here")?;
+    model_io::prompt_tokens(model, &prompts, p.prefill.as_deref(), then, look.most)
 }
 
 /// Rows that an earlier attempt finished: whole prompts only, since it saves between prompts.

@@ -44,7 +44,7 @@ path = "adapters/safe-lora"
     params: Params::specs,
     exec: None_::specs,
     check: no_check,
-    cpu: Cpu::One,
+    cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
     forecast: None,

@@ -38,7 +38,7 @@ path = "models/Qwen2.5-0.5B-Instruct"
     params: Params::specs,
     exec: None_::specs,
     check: no_check,
-    cpu: Cpu::One,
+    cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
     forecast: None,

@@ -41,7 +41,7 @@ in = { model = "base", adapter = "adapter" }
     params: None_::specs,
     exec: None_::specs,
     check: no_check,
-    cpu: Cpu::All,
+    cpu: |_| Cpu::All,
     hidden: false,
     tokens: None,
     forecast: None,

@@ -55,7 +55,7 @@ total = 2000
     params: Params::specs,
     exec: None_::specs,
     check,
-    cpu: Cpu::One,
+    cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
     forecast: None,

@@ -1,6 +1,7 @@
 //! The kinds of nodes: the one place where the engine meets models and the world. A file a kind, a line in `REGISTRY`.
 
 pub mod agreement;
+pub mod answers;
 pub mod completions_file;
 pub mod dpo;
 pub mod evaluate;
@@ -22,13 +23,13 @@ pub mod reward;
 pub mod scorers;
 pub mod sft;
 pub mod table_file;
+pub mod teacher;
 pub mod toy;
 pub mod training;
 pub mod world_corpus;
 pub mod world_knowledge;
 pub mod world_model;
 pub mod world_prompts;
-pub mod world_teacher;
 
 use crate::engine::kind::{Problem, Registry};
 
@@ -37,8 +38,8 @@ pub const REGISTRY: Registry = Registry(&[
     &world_model::KIND,
     &world_corpus::KIND,
     &world_prompts::KIND,
-    &world_teacher::KIND,
     &world_knowledge::KIND,
+    &teacher::KIND,
     &local_model::KIND,
     &local_adapter::KIND,
     &merge::KIND,

@@ -133,10 +133,12 @@ impl Sampling<'_> {
         groups.iter().map(of).collect()
     }
 
+    /// `logprobs`: the rows hold every token's id and log-probability.
     pub fn completions(
         &self,
         ctx: &NodeCtx,
         prompts: &[Prompt],
+        logprobs: bool,
         report: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Vec<Completion>> {
         let groups = self.groups(ctx, prompts, report)?;
@@ -150,6 +152,9 @@ impl Sampling<'_> {
                     response: self.response(sample)?,
                     tokens: sample.ids.len() as u32,
                     finished: sample.finished,
+                    logps: logprobs.then(|| sample.logps.iter().map(|l| f64::from(*l)).collect()),
+                    token_ids: logprobs.then(|| sample.ids.clone()),
+                    served: None,
                 });
             }
         }

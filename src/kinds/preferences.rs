@@ -76,7 +76,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     params: Params::specs,
     exec: JudgeServices::specs,
     check,
-    cpu: Cpu::One,
+    cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
     forecast: Some(forecast),

@@ -72,7 +72,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     params: Params::specs,
     exec: JudgeServices::specs,
     check,
-    cpu: Cpu::All,
+    cpu: |_| Cpu::All,
     hidden: false,
     tokens: Some(tokens),
     forecast: None,

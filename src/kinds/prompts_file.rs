@@ -59,7 +59,7 @@ harmful = ["unsafe"]
     params: Params::specs,
     exec: None_::specs,
     check,
-    cpu: Cpu::One,
+    cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
     forecast: None,

@@ -130,7 +130,7 @@ layers = [2]
     params: Params::specs,
     exec: Exec::specs,
     check,
-    cpu: Cpu::All,
+    cpu: |_| Cpu::All,
     hidden: false,
     tokens: Some(tokens),
     forecast: None,

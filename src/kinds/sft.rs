@@ -104,7 +104,7 @@ epochs = 3
     params: Params::specs,
     exec: Exec::specs,
     check,
-    cpu: Cpu::All,
+    cpu: |_| Cpu::All,
     hidden: false,
     tokens: Some(tokens),
     forecast: None,

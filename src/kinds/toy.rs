@@ -116,7 +116,7 @@ params! {
 pub const SLOW: Kind = Kind {
     name: "toy-slow",
     summary: "ticks, with checkpoints",
-    cpu: Cpu::All,
+    cpu: |_| Cpu::All,
     params: SlowParams::specs,
     exec: SlowExec::specs,
     run: slow,
@@ -181,7 +181,7 @@ const TOY: Kind = Kind {
     params: crate::engine::params::None_::specs,
     exec: crate::engine::params::None_::specs,
     check: no_check,
-    cpu: Cpu::One,
+    cpu: |_| Cpu::One,
     hidden: true,
     tokens: None,
     forecast: None,

@@ -53,7 +53,7 @@ in = { model = "base" }
     params: Params::specs,
     exec: None_::specs,
     check,
-    cpu: Cpu::One,
+    cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
     forecast: None,

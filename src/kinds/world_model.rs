@@ -51,7 +51,7 @@ layers = 3
     params: Params::specs,
     exec: None_::specs,
     check,
-    cpu: Cpu::One,
+    cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
     forecast: None,

@@ -73,7 +73,7 @@ rl = 1000
     params: Params::specs,
     exec: None_::specs,
     check,
-    cpu: Cpu::One,
+    cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
     forecast: None,

@@ -72,14 +72,22 @@ pub fn render_prompt<M: Serialize>(
     messages: &[M],
     prefill: Option<&str>,
 ) -> Result<Vec<u32>> {
+    tokenizer.encode(&prompt_text(tokenizer, messages, prefill)?)
+}
+
+/// The same as text, special tokens written out: for a server that continues text.
+pub fn prompt_text<M: Serialize>(
+    tokenizer: &Tokenizer,
+    messages: &[M],
+    prefill: Option<&str>,
+) -> Result<String> {
     let messages = values(messages)?;
     let dialogue = Dialogue {
         messages: &messages,
         tools: None,
         add_generation_prompt: true,
     };
-    let text = tokenizer.template()?.render(dialogue)?.text + prefill.unwrap_or("");
-    tokenizer.encode(&text)
+    Ok(tokenizer.template()?.render(dialogue)?.text + prefill.unwrap_or(""))
 }
 
 /// Ids and mask of any dialogue; the mask may be empty.

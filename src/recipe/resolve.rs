@@ -4,7 +4,7 @@
 use crate::base::diag::{Diag, Diags, Place};
 use crate::base::text::{did_you_mean, listed};
 use crate::base::value::{Value, Values};
-use crate::engine::graph::{Graph, Node};
+use crate::engine::graph::{Cycles, Graph, Node};
 use crate::engine::kind::{Kind, Problem, Registry, no_check};
 use crate::engine::params::{Default, ParamSpec};
 use crate::recipe::check::{self, Folders};
@@ -103,13 +103,15 @@ impl Resolver<'_> {
             });
         }
         for (draft, node) in drafts.iter().zip(&built) {
-            wire::unneeded(draft, node, diags);
+            wire::needed(draft, node, diags);
             wire::undelivered(draft, node, &built, diags);
         }
         match Graph::new(built) {
             Ok(graph) => diags.is_empty().then_some(graph),
-            Err(cycle) => {
-                diags.push(wire::circle(&cycle, nodes));
+            Err(Cycles(all)) => {
+                for cycle in &all {
+                    diags.push(wire::circle(cycle, nodes));
+                }
                 None
             }
         }

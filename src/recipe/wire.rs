@@ -2,7 +2,7 @@
 
 use crate::base::diag::{Diag, Diags, Place};
 use crate::base::text::{did_you_mean, listed};
-use crate::engine::graph::{Cycle, Edge, Inputs, Node, NodeId};
+use crate::engine::graph::{Edge, Inputs, Node, NodeId};
 use crate::engine::kind::{Kind, Need, Output, Port, Type};
 use crate::recipe::check;
 use crate::recipe::resolve::Draft;
@@ -110,26 +110,18 @@ impl Wiring<'_> {
     }
 }
 
-/// Reports ports that the node's parameters ask for or rule out.
-pub fn unneeded(draft: &Draft, node: &Node, diags: &mut Diags) {
+/// Reports ports that the node's parameters ask for.
+pub fn needed(draft: &Draft, node: &Node, diags: &mut Diags) {
     let written = match draft.table.get("in").map(|e| &e.item.shape) {
         Some(Shape::Table(written)) => Some(written),
         None => None,
         _ => return,
     };
     for port in draft.kind.inputs {
-        let Need::With { given, when } = port.need else {
-            continue;
-        };
-        let entry = written.and_then(|w| w.get(port.name));
-        match (given(&node.params), entry) {
-            (true, None) => diags.push(lacking(draft, port)),
-            (false, Some(entry)) => {
-                let message = format!("`{}` has no use for the input `{}`", node.name, port.name);
-                let diag = Diag::at(&entry.key_at, message);
-                diags.push(diag.help(format!("it is needed {when}")));
-            }
-            _ => {}
+        let conditional = matches!(port.need, Need::With { .. });
+        let there = written.is_some_and(|w| w.get(port.name).is_some());
+        if conditional && !there && port.need.of(&node.params) {
+            diags.push(lacking(draft, port));
         }
     }
 }
@@ -166,7 +158,7 @@ pub fn undelivered(draft: &Draft, node: &Node, nodes: &[Node], diags: &mut Diags
 }
 
 /// At the edge from the first node of the circle to the second.
-pub fn circle(Cycle(names): &Cycle, nodes: &Table) -> Diag {
+pub fn circle(names: &[String], nodes: &Table) -> Diag {
     let message = format!("nodes need each other: {}", names.join(" -> "));
     let edge = nodes.get(&names[1]).and_then(|user| {
         let Shape::Table(table) = &user.item.shape else {

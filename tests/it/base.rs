@@ -199,6 +199,9 @@ fn rows_read_back_as_they_were_written() {
         response: "r".into(),
         tokens: 1,
         finished: true,
+        logps: None,
+        token_ids: None,
+        served: None,
     };
     rows::write_rows(folder.path(), std::slice::from_ref(&completion)).unwrap();
     let back = rows::read_rows::<Completion>(folder.path()).unwrap();

@@ -654,8 +654,29 @@ fn secrets_reach_the_worker_that_names_them_and_no_file() {
         let text = String::from_utf8_lossy(&bytes);
         assert!(!text.contains(canary), "{} holds it", path.display());
     }
-    let bare = space.run(&[write("a", "y").exec("secret_env", "NO_SUCH_VARIABLE_HERE")]);
-    assert_eq!(bare.states(), ["failed"]);
+}
+
+#[test]
+fn a_variable_that_is_not_set_stops_everything_before_it_begins() {
+    let space = Space::new();
+    let graph = graph(&[
+        write("plain", "x"),
+        write("a", "y").exec("secret_env", "NO_SUCH_VARIABLE_HERE"),
+        write("b", "z").exec("secret_env", "NOR_THIS_ONE"),
+    ]);
+    let store = Store::open(&space.root()).unwrap();
+    let mut settings = Settings::new().unwrap();
+    settings.program = env!("CARGO_BIN_EXE_pipe").into();
+    let ran = exec::run(&store, &graph, &Wanted::default(), &settings, &mut |_| {});
+    let failure = ran.err().expect("it is not to run");
+    assert_eq!(failure.exit_code(), 3);
+    let told = failure.to_string();
+    assert!(
+        told.contains("`NOR_THIS_ONE`, `NO_SUCH_VARIABLE_HERE`"),
+        "{told}"
+    );
+    let records = files(&space.root().join("actions"));
+    assert!(records.is_empty(), "something ran: {records:?}");
 }
 
 #[test]

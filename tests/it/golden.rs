@@ -38,7 +38,7 @@ validation = 4
 eval = 6
 seed = 3
 [node.traces]
-kind = "world-teacher"
+kind = "teacher"
 in = { prompts = "prompts.sft" }
 seed = 3
 [node.mix]
@@ -300,6 +300,9 @@ fn completion(i: usize, class: PromptClass, response: &str) -> Completion {
         response: response.into(),
         tokens: 9,
         finished: i != 4,
+        logps: None,
+        token_ids: None,
+        served: None,
     }
 }
 

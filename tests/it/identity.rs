@@ -83,7 +83,7 @@ fn no_execution_field_is_in_a_key() {
         let bed = bed(kind);
         let before = ground.keys(&text(&bed));
         for spec in (kind.exec)() {
-            let variants = ground.variants(kind, &spec, &bed);
+            let variants = ground.variants(kind, &spec, &beside(kind, &spec, &bed));
             for (value, changed) in &variants {
                 let place = format!("{} {} = {}", kind.name, spec.name, value.canon());
                 assert_eq!(ground.keys_of(changed), before, "{place}");
@@ -103,12 +103,7 @@ fn every_identity_field_is_in_the_key_of_its_node_and_of_what_hangs_below() {
     let mut seen = 0;
     for kind in REGISTRY.0 {
         for spec in (kind.params)() {
-            let mut bed = bed(kind);
-            for (k, name, base) in BESIDE {
-                if (*k, *name) == (kind.name, spec.name) {
-                    node(&mut bed).extend(toml::from_str::<Table>(base).unwrap());
-                }
-            }
+            let bed = beside(kind, &spec, &bed(kind));
             let original = ground.load(&text(&bed)).unwrap();
             let before = ground.keys_of(&original);
             let below = below(&original, "it");
@@ -292,6 +287,12 @@ impl Ground {
         for value in tried {
             let mut changed = bed.clone();
             node(&mut changed).insert(spec.name.into(), value);
+            for (_, _, other) in BUT
+                .iter()
+                .filter(|(k, n, _)| (*k, *n) == (kind.name, spec.name))
+            {
+                node(&mut changed).remove(*other);
+            }
             match self.load(&text(&changed)) {
                 Ok(loaded) => {
                     let it = loaded.graph.node(loaded.graph.find("it").unwrap());
@@ -323,10 +324,30 @@ const BY_HAND: &[(&str, &str)] = &[
         "{ harmful = \"format\", harmless = \"1\", ambiguous = \"1\" }",
     ),
     ("reward", "{ harmful = \"refusal\" }"),
+    ("extra_body", "'{ \"reasoning_effort\": \"low\" }'"),
+    ("url", "\"http://localhost:1/v1\""),
 ];
 
 /// What has to stand beside a field, so that the kind takes another value of it: (kind, field, lines of the node).
-const BESIDE: &[(&str, &str, &str)] = &[("dpo", "label_smoothing", "loss = \"cdpo\"")];
+const BESIDE: &[(&str, &str, &str)] = &[
+    ("dpo", "label_smoothing", "loss = \"cdpo\""),
+    ("generate", "served", "url = \"http://localhost/v1\""),
+    ("generate", "budget_dollars", "price_prompt = 1.0"),
+];
+
+/// The bed with what a field needs beside it.
+fn beside(kind: &Kind, spec: &ParamSpec, bed: &Table) -> Table {
+    let mut bed = bed.clone();
+    for (k, name, base) in BESIDE {
+        if (*k, *name) == (kind.name, spec.name) {
+            node(&mut bed).extend(toml::from_str::<Table>(base).unwrap());
+        }
+    }
+    bed
+}
+
+/// Another field that is given up where a field has another value than in the example.
+const BUT: &[(&str, &str, &str)] = &[("teacher", "from", "served")];
 
 /// Other values of the type.
 fn others(ty: &Ty, now: Option<&Value>) -> Vec<Value> {

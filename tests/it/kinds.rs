@@ -146,7 +146,7 @@ fn checks_name_the_parameter_that_is_out_of_range() {
         ("world-model", "heads", Value::Int(5)),
         ("world-corpus", "depth", Value::Int(4)),
         ("world-prompts", "rl", Value::Int(0)),
-        ("world-teacher", "error_rate", Value::Float(1.5)),
+        ("teacher", "error_rate", Value::Float(1.5)),
         ("prompts-file", "limit", Value::Int(0)),
     ];
     for (kind, name, value) in cases {
@@ -788,6 +788,9 @@ fn completion(
         response: response.into(),
         tokens: 5,
         finished: true,
+        logps: None,
+        token_ids: None,
+        served: None,
     }
 }
 

@@ -71,7 +71,7 @@ path = '{}'
 kind = "world-prompts"
 sft = 4
 [node.traces]
-kind = "world-teacher"
+kind = "teacher"
 in = {{ prompts = "prompts.sft" }}
 samples = 1
 empty_rate = 0.0

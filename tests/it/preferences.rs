@@ -54,6 +54,9 @@ fn response(prompt: &str, sample: u32, response: &str, finished: bool) -> Comple
         response: response.into(),
         tokens: 3,
         finished,
+        logps: None,
+        token_ids: None,
+        served: None,
     }
 }
 

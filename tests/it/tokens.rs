@@ -84,6 +84,9 @@ fn completion(id: &str, response: &str) -> Completion {
         response: response.into(),
         tokens: 1,
         finished: true,
+        logps: None,
+        token_ids: None,
+        served: None,
     }
 }
 

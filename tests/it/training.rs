@@ -29,7 +29,7 @@ rl = 40
 validation = 20
 eval = 20
 [node.traces]
-kind = "world-teacher"
+kind = "teacher"
 in = { prompts = "prompts.sft" }
 samples = 4
 [node.mix]
@@ -257,7 +257,7 @@ intermediate_size = 64
 kind = "world-prompts"
 sft = 8
 [node.traces]
-kind = "world-teacher"
+kind = "teacher"
 in = { prompts = "prompts.sft" }
 samples = 1
 empty_rate = 0.0
@@ -492,7 +492,7 @@ fn traces_without_reasoning_are_dropped_and_counted() {
     let empty = WORLD.replace("samples = 4", "samples = 4\nempty_rate = 1.0");
     let failure = study.try_run(&empty).failure("traces");
     assert!(
-        failure.contains("all 240 traces have empty reasoning"),
+        failure.contains("nothing is left to train on: 0 of 240 traces are kept, 240 empty"),
         "{failure}"
     );
 }

@@ -70,7 +70,7 @@ impl<'a> Exec<'a> {
         let settings = self.settings;
         self.origin
             .get_or_insert_with(|| origin::of(&settings.program, settings.workspace.as_deref()));
-        let (attempt, spec) = self.attempt(id, &key, tokens, &earlier, &inputs)?;
+        let (attempt, spec) = self.attempt(id, &key, tokens.max(1), &earlier, &inputs)?;
         fault::point("attempt-made")?;
         let secrets = named_secrets(&self.graph.node(id).exec);
         let sender = self.sender.clone();
@@ -81,7 +81,7 @@ impl<'a> Exec<'a> {
             &self.settings.program,
             &attempt.dir,
             &lock,
-            tokens,
+            tokens.max(1),
             &secrets,
             hear,
         )?;

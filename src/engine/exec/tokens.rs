@@ -20,7 +20,7 @@ impl Exec<'_> {
     /// but none gets fewer than `FEW`: a long node keeps what it was given, so it had better wait for enough. Unless many
     /// long ones are ready: then a token each.
     pub(super) fn start_ready(&mut self) {
-        if self.free == 0 || self.ready.len() == 0 {
+        if self.ready.len() == 0 {
             return;
         }
         let now = Instant::now();
@@ -34,9 +34,8 @@ impl Exec<'_> {
             .collect();
         let all = self.settings.threads.max(1);
         let longest = order.first().map_or(0.0, |id| self.remaining[id]);
-        let long = |id: &&NodeId| {
-            self.graph.node(**id).kind.cpu == Cpu::All && self.remaining[*id] >= ALIKE * longest
-        };
+        let long =
+            |id: &&NodeId| self.cpu(**id) == Cpu::All && self.remaining[*id] >= ALIKE * longest;
         let alike = order.iter().chain(self.running.keys()).filter(long);
         let few = match alike.count() >= all {
             true => 1,
@@ -44,10 +43,11 @@ impl Exec<'_> {
         };
         let mut left = order.len();
         for id in order {
-            if self.free == 0 || self.trouble.is_some() {
+            if self.trouble.is_some() {
                 return;
             }
-            let tokens = match self.graph.node(id).kind.cpu {
+            let tokens = match self.cpu(id) {
+                Cpu::None => 0,
                 Cpu::One => 1,
                 Cpu::All => (self.free / left).max(few),
             };
@@ -59,6 +59,11 @@ impl Exec<'_> {
                 self.give_up(id, &error);
             }
         }
+    }
+
+    fn cpu(&self, id: NodeId) -> Cpu {
+        let node = self.graph.node(id);
+        (node.kind.cpu)(&node.params)
     }
 
     /// Whether a node may run beside those that do. One that is alone may always, so none waits for ever.

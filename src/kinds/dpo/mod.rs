@@ -136,7 +136,7 @@ nll_coefficient = 3.0
     params: Params::specs,
     exec: Exec::specs,
     check,
-    cpu: Cpu::All,
+    cpu: |_| Cpu::All,
     hidden: false,
     tokens: Some(tokens),
     forecast: None,

@@ -109,7 +109,7 @@ judge = "world"
     params: Params::specs,
     exec: JudgeServices::specs,
     check,
-    cpu: Cpu::One,
+    cpu,
     hidden: false,
     tokens: None,
     forecast: Some(forecast),
@@ -126,6 +126,14 @@ fn check(values: &Values) -> Vec<Problem> {
         range(&mut found, "judge_threshold", threshold, 0.0, 1.0);
     }
     found
+}
+
+/// A judge at a service is waited for.
+fn cpu(values: &Values) -> Cpu {
+    match Params::read(values) {
+        Ok(p) if p.judge.scorer().is_some() => Cpu::None,
+        _ => Cpu::One,
+    }
 }
 
 /// Moderation without a snap: the threshold says where it counts.

@@ -220,7 +220,7 @@ steps = 60
     params: Params::specs,
     exec: Exec::specs,
     check,
-    cpu: Cpu::All,
+    cpu: |_| Cpu::All,
     hidden: false,
     tokens: Some(tokens),
     forecast: None,

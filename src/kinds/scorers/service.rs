@@ -354,6 +354,8 @@ pub fn chat(judging: &Judging, services: &JudgeServices, plain: bool, max_tokens
             logprobs: false,
         },
         plain,
+        // A judge's template leaves the first special token to the server.
+        rendered: false,
         dialect: services.judge_server.dialect(),
         per_request: 1,
         omit: services.judge_omit.clone(),

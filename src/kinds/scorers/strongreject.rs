@@ -148,7 +148,7 @@ fn sole_number(text: &str) -> Option<u32> {
     let word = |c: char| !(c.is_alphanumeric() || matches!(c, '.' | '-' | '–'));
     let mut found = None;
     for word in text.split(word) {
-        let word = word.trim_matches(['.', '-', '–']);
+        let word = word.trim_end_matches(['.', '-', '–']);
         if !word.contains(|c: char| c.is_ascii_digit()) {
             continue;
         }

@@ -7,7 +7,7 @@
 mod read;
 
 use crate::base::rows::Message;
-use crate::services::protocol::{Protocol, Reply, Usage, estimate};
+use crate::services::protocol::{Protocol, Reply, Usage, at_most, estimate};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -35,7 +35,7 @@ pub struct Sampling {
     pub top_k: u64,
     /// Tokens of an answer, reasoning included.
     pub max_tokens: u64,
-    /// Sample i is asked for with seed + i.
+    /// Of the first sample of every prompt; see `seed`.
     pub seed: u64,
     pub stop: Vec<String>,
     /// Further fields of the body, as `reasoning_effort`.
@@ -95,7 +95,10 @@ pub struct Chat {
     /// Its name there; identity.
     pub model: String,
     pub sampling: Sampling,
+    /// Text is continued (`/completions`), not messages answered (`/chat/completions`).
     pub plain: bool,
+    /// The text was made with a chat template, which writes every special token itself.
+    pub rendered: bool,
     pub dialect: Dialect,
     /// Samples of a prompt that may go in one request.
     pub per_request: usize,
@@ -111,6 +114,16 @@ impl Chat {
         }
     }
 
+    /// Of a request for `n` answers, each as long as it may be.
+    fn usage_of(&self, prompt: u64, n: usize) -> Usage {
+        Usage {
+            prompt,
+            completion: self.sampling.max_tokens * n as u64,
+            estimated: true,
+            ..Usage::default()
+        }
+    }
+
     /// Fields beyond OpenAI's own, neutral where the recipe says nothing of them.
     fn add_dialect(&self, body: &mut Map<String, Value>) {
         let top_k = self.sampling.top_k;
@@ -121,11 +134,15 @@ impl Chat {
                 "min_p": 0.0, "repetition_penalty": 1.0,
             }),
             Dialect::LlamaCpp => json!({
-                "top_k": top_k, "min_p": 0.0, "typical_p": 1.0, "repeat_penalty": 1.0,
+                "top_k": top_k, "min_p": 0.0, "typical_p": 1.0, "repeat_penalty": 1.0, "top_n_sigma": -1.0,
+                "xtc_probability": 0.0, "dry_multiplier": 0.0, "dynatemp_range": 0.0, "mirostat": 0,
             }),
         };
         if let Value::Object(more) = more {
             body.extend(more);
+        }
+        if self.dialect == Dialect::Vllm && self.rendered {
+            body.insert("add_special_tokens".into(), json!(false));
         }
         if self.dialect == Dialect::Vllm && self.sampling.logprobs {
             body.insert("return_token_ids".into(), json!(true));
@@ -146,8 +163,8 @@ impl Protocol for Chat {
 
     fn path(&self) -> &'static str {
         match self.plain {
-            true => "/completions",
-            false => "/chat/completions",
+            true => "completions",
+            false => "chat/completions",
         }
     }
 
@@ -197,10 +214,7 @@ impl Protocol for Chat {
         set(limit, json!(s.max_tokens));
         set("n", json!(asks.len()));
         set("stream", json!(false));
-        set(
-            "seed",
-            json!(s.seed.wrapping_add(u64::from(first.sample)) & (i64::MAX as u64)),
-        );
+        set("seed", json!(seed(s.seed, first.sample)));
         if self.dialect != Dialect::OpenAiReasoning {
             set("temperature", json!(s.temperature));
             set("top_p", json!(s.top_p));
@@ -211,8 +225,14 @@ impl Protocol for Chat {
             set("stop", json!(s.stop));
         }
         if s.logprobs {
-            // Plain completions count alternatives, chat says whether.
-            set("logprobs", if self.plain { json!(1) } else { json!(true) });
+            // Plain completions count alternatives, chat says whether; llama.cpp gives none where no alternative is asked for.
+            match self.plain {
+                true => set("logprobs", json!(1)),
+                false => {
+                    set("logprobs", json!(true));
+                    set("top_logprobs", json!(1));
+                }
+            }
         }
         self.add_dialect(&mut body);
         body.extend(s.extra.clone());
@@ -221,20 +241,51 @@ impl Protocol for Chat {
     }
 
     fn read(&self, asks: &[&Ask], body: &Value) -> Result<Reply<Answer>, String> {
-        read::reply(body, asks.len(), self.plain, self.sampling.max_tokens)
+        let mut reply = read::reply(body, asks.len(), self.plain, self.sampling.max_tokens)?;
+        // llama.cpp counts the tokens of the first choice only.
+        if self.dialect == Dialect::LlamaCpp && asks.len() > 1 {
+            if let Some(usage) = &mut reply.usage {
+                usage.completion *= asks.len() as u64;
+                usage.estimated = true;
+            }
+            for answer in reply.answers.iter_mut().flatten() {
+                answer.tokens *= asks.len() as u64;
+            }
+        }
+        Ok(reply)
+    }
+
+    fn usage(&self, body: &Value) -> Option<Usage> {
+        read::usage(body)
     }
 
     fn bound(&self, asks: &[&Ask]) -> Usage {
+        // What a template puts around messages and before them, as a system message of its own.
+        let prompt = match &asks[0].input {
+            Input::Text(text) => at_most(text) + 8,
+            Input::Chat(messages) => {
+                messages
+                    .iter()
+                    .map(|m| at_most(&m.content) + 16)
+                    .sum::<u64>()
+                    + 128
+            }
+        };
+        self.usage_of(prompt, asks.len())
+    }
+
+    fn expected(&self, asks: &[&Ask]) -> Usage {
         let prompt = match &asks[0].input {
             Input::Text(text) => estimate(text),
-            // A few more for the template around each.
             Input::Chat(messages) => messages.iter().map(|m| estimate(&m.content) + 8).sum(),
         };
-        Usage {
-            prompt,
-            completion: self.sampling.max_tokens * asks.len() as u64,
-            estimated: true,
-            ..Usage::default()
-        }
+        self.usage_of(prompt, asks.len())
     }
+}
+
+/// The seed that a sample is asked for with. Servers draw choice i of a request by its seed + i, so those of a prompt follow each
+/// other; those of neighbouring node seeds lie far apart, or their samples would be the same. 31 bits: all servers take these.
+pub fn seed(seed: u64, sample: u32) -> u64 {
+    let first = seed.wrapping_mul(1_000_003);
+    first.wrapping_add(u64::from(sample)) & 0x7fff_ffff
 }

@@ -2,6 +2,7 @@
 //! where that may help, and is in the journal before anyone sees it.
 
 mod flight;
+mod landing;
 
 use crate::base::calls::Calls;
 use crate::services::budget::{Amount, Budget};
@@ -9,12 +10,12 @@ use crate::services::endpoint::Endpoint;
 use crate::services::fault::{Rejection, Stopped};
 use crate::services::http::Http;
 use crate::services::journal::claims::Claims;
-use crate::services::journal::{CallKey, Entry, Journal};
+use crate::services::journal::{CallKey, Journal};
 use crate::services::pace::Pace;
 use crate::services::protocol::Protocol;
 use anyhow::{Context, Result};
 use flight::Flight;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Who hears how it goes, and may say that it is enough.
@@ -40,7 +41,17 @@ pub struct Client<P: Protocol> {
     /// Written into new entries.
     by: String,
     calls: Calls,
-    runtime: tokio::runtime::Runtime,
+    /// There until it is dropped.
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl<P: Protocol> Drop for Client<P> {
+    fn drop(&mut self) {
+        // Not waited for: a name that nobody resolves takes its time.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl<P: Protocol> Client<P> {
@@ -73,7 +84,7 @@ impl<P: Protocol> Client<P> {
             calls: Calls::default(),
             protocol,
             endpoint,
-            runtime,
+            runtime: Some(runtime),
         })
     }
 
@@ -92,60 +103,89 @@ impl<P: Protocol> Client<P> {
         asks: &[P::Ask],
         ear: &mut dyn Ear,
     ) -> Result<Vec<Outcome<P::Answer>>, Stopped> {
+        let fetched = self.fetch(asks, ear)?;
+        let each = (0..asks.len()).map(|i| self.answer(&fetched, i));
+        each.collect::<Result<_>>().map_err(Stopped::Journal)
+    }
+
+    /// The same without holding the answers: they lie in the journal, where `answer` finds them.
+    pub fn fetch(&mut self, asks: &[P::Ask], ear: &mut dyn Ear) -> Result<Fetched, Stopped> {
         let keys: Vec<CallKey> = asks.iter().map(|ask| key(&self.protocol, ask)).collect();
-        // Equal asks are one call.
-        let mut first: BTreeMap<CallKey, usize> = BTreeMap::new();
-        for (i, key) in keys.iter().enumerate() {
-            first.entry(*key).or_insert(i);
-        }
-        let mut answers: Vec<Option<Outcome<P::Answer>>> = vec![];
-        answers.resize_with(asks.len(), || None);
+        let mut rejected = BTreeMap::new();
         self.journal.refresh().map_err(Stopped::Journal)?;
+        // Equal asks are one call.
+        let mut seen = BTreeSet::new();
         let mut missing = vec![];
         for (i, key) in keys.iter().enumerate() {
-            if first[key] != i {
+            if !seen.insert(*key) {
                 continue;
             }
-            match find::<P>(&mut self.journal, key).map_err(Stopped::Journal)? {
-                Some(answer) => {
-                    self.calls.reused += 1;
-                    answers[i] = Some(Ok(answer));
-                }
+            match self.journal.find(key).map_err(Stopped::Journal)? {
+                Some(_) => self.calls.reused += 1,
                 None => missing.push(i),
             }
         }
-        let repeats = asks.len() - first.len();
-        let there = asks.len() - missing.len();
+        let there = keys.iter().filter(|key| self.journal.has(key)).count();
         ear.progress(there, asks.len(), &self.calls);
-        if !missing.is_empty() {
+        if let Some(runtime) = self.runtime.as_ref().filter(|_| !missing.is_empty()) {
             let flight = Flight::new(
                 &self.protocol,
                 &self.endpoint,
                 (&self.http, &self.pace, &self.claims, &self.by),
                 (&mut self.journal, &mut self.budget, &mut self.calls),
-                (asks, &keys, &mut answers),
+                (asks, &keys, &mut rejected),
             );
-            self.runtime
-                .block_on(flight.fly(missing, there, &mut *ear))?;
-        }
-        let mut copies: Vec<(usize, Outcome<P::Answer>)> = Vec::with_capacity(repeats);
-        for (i, key) in keys.iter().enumerate() {
-            if first[key] != i {
-                let original = answers[first[key]].clone();
-                copies.push((i, original.expect("every first ask has its outcome")));
-            }
-        }
-        for (i, copy) in copies {
-            answers[i] = Some(copy);
+            runtime.block_on(flight.fly(missing, there, &mut *ear))?;
+            self.journal.refresh().map_err(Stopped::Journal)?;
         }
         ear.progress(asks.len(), asks.len(), &self.calls);
-        let answers = answers.into_iter();
-        let answers = answers.map(|a| a.expect("every ask has its outcome"));
-        Ok(answers.collect())
+        Ok(Fetched { keys, rejected })
+    }
+
+    /// The outcome of ask `i` of those that were fetched.
+    pub fn answer(&mut self, fetched: &Fetched, i: usize) -> Result<Outcome<P::Answer>> {
+        let key = &fetched.keys[i];
+        if let Some(rejection) = fetched.rejected.get(key) {
+            return Ok(Err(rejection.clone()));
+        }
+        let entry = self.journal.find(key)?.with_context(|| {
+            let key = key.hex();
+            format!("the answer to call {key} was in the journal and is there no more")
+        })?;
+        let answer = serde_json::from_value(entry.answer);
+        answer
+            .with_context(|| {
+                let key = key.hex();
+                format!("the journal's answer to call {key} has another shape")
+            })
+            .map(Ok)
     }
 }
 
-/// What is known of asks before anything is asked: for forecasts. `reused`: those that the journal has.
+/// Calls that came to an end: answers that are in the journal, and requests that were not answered.
+pub struct Fetched {
+    keys: Vec<CallKey>,
+    rejected: BTreeMap<CallKey, Rejection>,
+}
+
+impl Fetched {
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Asks that were not answered, in their order.
+    pub fn rejected(&self) -> impl Iterator<Item = (usize, &Rejection)> {
+        let each = self.keys.iter().enumerate();
+        each.filter_map(|(i, key)| Some((i, self.rejected.get(key)?)))
+    }
+}
+
+/// What is known of asks before anything is asked: for forecasts. `reused`: those that the journal has. Answers are taken to be as
+/// long as they may be.
 pub fn forecast<P: Protocol>(
     protocol: &P,
     endpoint: &Endpoint,
@@ -153,7 +193,7 @@ pub fn forecast<P: Protocol>(
     asks: &[P::Ask],
 ) -> Calls {
     let mut calls = Calls::default();
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for ask in asks {
         let key = key(protocol, ask);
         if !seen.insert(key) {
@@ -163,12 +203,12 @@ pub fn forecast<P: Protocol>(
             calls.reused += 1;
             continue;
         }
-        let most = protocol.bound(&[ask]);
+        let usage = protocol.expected(&[ask]);
         calls.made += 1;
         calls.estimated += 1;
-        calls.prompt_tokens += most.prompt;
-        calls.completion_tokens += most.completion;
-        calls.dollars += endpoint.prices.of(&most);
+        calls.prompt_tokens += usage.prompt;
+        calls.completion_tokens += usage.completion;
+        calls.dollars += endpoint.prices.of(&usage);
     }
     calls
 }
@@ -179,19 +219,4 @@ fn key<P: Protocol>(protocol: &P, ask: &P::Ask) -> CallKey {
         &protocol.identity(ask),
         protocol.sample(ask),
     )
-}
-
-fn find<P: Protocol>(journal: &mut Journal, key: &CallKey) -> Result<Option<P::Answer>> {
-    let Some(Entry { answer, .. }) = journal.find(key)? else {
-        return Ok(None);
-    };
-    let answer = serde_json::from_value(answer);
-    answer
-        .with_context(|| {
-            format!(
-                "the journal's answer to call {} has another shape",
-                key.hex()
-            )
-        })
-        .map(Some)
 }

@@ -6,14 +6,18 @@
 //!     claims           byte-range locks: who is making which call right now
 //!     pace/            limits that processes share (`services::pace`)
 //!
-//! A line is `KEY CHECK JSON`: 32 hexadecimal digits of the call's key, 16 of a blake3 over key and JSON, the entry. An answer is
-//! durable before it is used: a thread of its own appends whatever has gathered and syncs once for all of it. Lines that do not
-//! check are as if they were not there; a torn tail is cut off by the next process that appends to the segment. Nothing else is
-//! ever changed or removed: the folder is the truth, and what is in memory is read from it.
+//! A line is `KEY CHECK JSON`: 32 hexadecimal digits of the call's key, 16 of a blake3 over key and JSON, the entry. An empty one
+//! follows, so that a line's end that turns into another byte does not cost the next line. An answer is durable before it is
+//! used: a thread of its own appends whatever has gathered and syncs once for all of it. Lines that do not check are as if they
+//! were not there; a torn tail is cut off by the next process that appends to the segment. Nothing else is ever changed or
+//! removed: the folder is the truth, and what is in memory is read from it.
 
 pub mod claims;
 mod segment;
+mod verify;
 mod writer;
+
+pub use verify::{BadLine, Verified, verify};
 
 use crate::services::protocol::canonical;
 use anyhow::{Context, Result};
@@ -22,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 use writer::Writer;
 
 /// What a call is: a blake3 over what is asked and the number of the sample, cut to 128 bits.
@@ -90,6 +95,17 @@ struct Place {
     length: u32,
 }
 
+/// When the folder was last looked through. Its time of change has a grain, so another segment may have come within the same: it is
+/// looked through until a while has passed.
+struct Listed {
+    changed: SystemTime,
+    since: Instant,
+    settled: bool,
+}
+
+/// Longer than the grain of any file system's times.
+const GRAIN: Duration = Duration::from_secs(3);
+
 pub struct Journal {
     dir: PathBuf,
     segments: Vec<Segment>,
@@ -97,6 +113,9 @@ pub struct Journal {
     /// Lines that were no entry.
     damaged: u64,
     writer: Option<Writer>,
+    /// Bytes of a segment that gets no more.
+    full: u64,
+    listed: Option<Listed>,
     /// Keys whose entry turned out to be damaged, so that a refresh does not bring them back.
     lost: BTreeSet<CallKey>,
 }
@@ -104,12 +123,19 @@ pub struct Journal {
 impl Journal {
     /// Reads what is there; a folder that is not there is an empty journal.
     pub fn open(dir: &Path) -> Result<Journal> {
+        Journal::with_segments(dir, writer::FULL)
+    }
+
+    /// The same with segments of about so many bytes.
+    pub fn with_segments(dir: &Path, full: u64) -> Result<Journal> {
         let mut journal = Journal {
             dir: dir.to_path_buf(),
             segments: vec![],
             index: BTreeMap::new(),
             damaged: 0,
             writer: None,
+            full,
+            listed: None,
             lost: BTreeSet::new(),
         };
         journal.refresh()?;
@@ -138,21 +164,29 @@ impl Journal {
         Ok(())
     }
 
+    /// Segments that were not known. Called for every call, so it looks at the folder's time first.
     fn discover(&mut self) -> Result<()> {
-        let listed = match std::fs::read_dir(&self.dir) {
-            Ok(listed) => listed,
+        let changed = match std::fs::metadata(&self.dir).and_then(|m| m.modified()) {
+            Ok(changed) => changed,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(e) => return Err(e).with_context(|| format!("reading {}", self.dir.display())),
         };
-        let mut names = vec![];
-        for entry in listed {
-            let path = entry.context("reading the folder of calls")?.path();
-            if path.extension().is_some_and(|e| e == segment::EXTENSION) {
-                names.push(path);
+        match &mut self.listed {
+            Some(listed) if listed.changed == changed => {
+                if listed.settled {
+                    return Ok(());
+                }
+                listed.settled = listed.since.elapsed() > GRAIN;
+            }
+            listed => {
+                *listed = Some(Listed {
+                    changed,
+                    since: Instant::now(),
+                    settled: false,
+                });
             }
         }
-        names.sort();
-        for path in names {
+        for path in files(&self.dir)? {
             if self.segments.iter().all(|s| s.path() != path) {
                 self.segments.push(Segment::open(&path)?);
             }
@@ -205,8 +239,26 @@ impl Journal {
     /// The door for new entries; opened by the first who has one.
     pub fn writer(&mut self) -> Result<&Writer> {
         if self.writer.is_none() {
-            self.writer = Some(Writer::open(&self.dir)?);
+            self.writer = Some(Writer::open(&self.dir, self.full)?);
         }
-        Ok(self.writer.as_ref().expect("just opened"))
+        Ok(self.writer.as_ref().expect("it was just opened"))
     }
+}
+
+/// The segments, in the order of their names; none where there is no folder.
+fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let listed = match std::fs::read_dir(dir) {
+        Ok(listed) => listed,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(e) => return Err(e).with_context(|| format!("reading {}", dir.display())),
+    };
+    let mut paths = vec![];
+    for entry in listed {
+        let path = entry.context("reading the folder of calls")?.path();
+        if path.extension().is_some_and(|e| e == segment::EXTENSION) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
 }

@@ -52,7 +52,8 @@ impl Segment {
         if length <= self.known {
             return Ok(found);
         }
-        let mut reader = BufReader::with_capacity(1 << 20, &self.file);
+        let more = (length - self.known).min(1 << 20) as usize;
+        let mut reader = BufReader::with_capacity(more, &self.file);
         reader
             .seek(SeekFrom::Start(self.known))
             .with_context(shown)?;
@@ -65,6 +66,7 @@ impl Segment {
             }
             match head(&line).filter(|_| read <= LONGEST) {
                 Some((key, _)) => found.lines.push((key, self.known, read as u32 - 1)),
+                None if read == 1 => {} // One lies between any two.
                 None => found.damaged += 1,
             }
             self.known += read as u64;
@@ -96,7 +98,7 @@ fn check(key: &str, json: &[u8]) -> String {
 }
 
 /// A line without its end, if it is as it was written.
-fn parse(line: &[u8]) -> Option<(CallKey, Entry)> {
+pub fn parse(line: &[u8]) -> Option<(CallKey, Entry)> {
     let (key, written) = head(line)?;
     let json = line.get(HEAD..)?;
     if check(&key.hex(), json).as_bytes() != written {
@@ -105,13 +107,13 @@ fn parse(line: &[u8]) -> Option<(CallKey, Entry)> {
     Some((key, serde_json::from_slice(json).ok()?))
 }
 
-/// An entry as a line, with its end.
+/// An entry as a line, with its end and an empty one.
 pub fn line(key: &CallKey, entry: &Entry) -> Vec<u8> {
     let key = key.hex();
     let json = serde_json::to_vec(entry).expect("an entry always has a JSON form");
     let mut line = format!("{key} {} ", check(&key, &json)).into_bytes();
     line.extend(json);
-    line.push(b'\n');
+    line.extend(b"\n\n");
     line
 }
 

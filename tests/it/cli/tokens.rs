@@ -11,7 +11,7 @@ rl = 4
 validation = 2
 eval = 2
 [node.traces]
-kind = "world-teacher"
+kind = "teacher"
 in = { prompts = "prompts.sft" }
 samples = 2
 [node.model]

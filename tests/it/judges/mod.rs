@@ -197,5 +197,8 @@ fn completion(id: &str, class: PromptClass, prompt: &str, response: &str) -> Com
         response: response.into(),
         tokens: 0,
         finished: true,
+        logps: None,
+        token_ids: None,
+        served: None,
     }
 }

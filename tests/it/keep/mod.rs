@@ -8,9 +8,10 @@ mod race;
 mod roots;
 mod verify;
 
+use crate::engine::wait_until;
 use pipe::engine::clock;
 use pipe::engine::event::{Counts, End, Event, State};
-use pipe::engine::journal::{Journal, RunInfo};
+use pipe::engine::journal::{self, Journal, RunInfo, Stamped};
 use pipe::engine::keep::gc::{Item, Policy, Proposal, What, propose};
 use pipe::engine::keep::sweep::{Swept, sweep};
 use pipe::engine::key::{Key, Manifest};
@@ -116,6 +117,18 @@ impl Space {
     }
 
     fn propose(&self, policy: &Policy) -> Proposal {
+        // A process that another test starts has the locks of all, for the moment until it is another program.
+        for id in journal::runs(&self.store).unwrap() {
+            let ended = |s: &Stamped| matches!(s.event, Event::RunEnded { .. });
+            if journal::events(&self.store, &id)
+                .unwrap()
+                .0
+                .iter()
+                .any(ended)
+            {
+                wait_until(|| !journal::alive(&self.store, &id));
+            }
+        }
         propose(&self.store, policy).unwrap()
     }
 

@@ -236,3 +236,42 @@ error: nodes need each other: b -> a -> b
 "#,
     );
 }
+
+#[test]
+fn every_circle_is_shown_and_what_hangs_below_one_is_none() {
+    check(
+        r#"
+[node.mix]
+kind = "data"
+rows = 10
+[node.a]
+kind = "tune"
+in = { model = "b", data = "mix" }
+steps = 5
+[node.b]
+kind = "tune"
+in = { model = "a", data = "mix" }
+steps = 5
+[node.below]
+kind = "tune"
+in = { model = "a", data = "mix" }
+steps = 5
+[node.itself]
+kind = "tune"
+in = { model = "itself", data = "mix" }
+steps = 5
+=====
+error: nodes need each other: b -> a -> b
+ --> r.toml:6:16
+  |
+6 | in = { model = "b", data = "mix" }
+  |                ^^^
+
+error: nodes need each other: itself -> itself
+  --> r.toml:18:16
+   |
+18 | in = { model = "itself", data = "mix" }
+   |                ^^^^^^^^
+"#,
+    );
+}

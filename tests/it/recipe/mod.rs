@@ -94,7 +94,7 @@ const BLANK: Kind = Kind {
     params: None_::specs,
     exec: None_::specs,
     check: no_check,
-    cpu: Cpu::One,
+    cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
     forecast: None,

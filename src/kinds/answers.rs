@@ -1,0 +1,253 @@
+//! Answers of a model behind an endpoint, for the kinds that ask one (`teacher`, `generate`): the parameters that say who and how,
+//! and prompts turned into calls. The in-process counterpart is `model_io`.
+
+use crate::base::calls::Calls;
+use crate::base::response;
+use crate::base::rows::{Message, Prompt};
+use crate::engine::kind::Problem;
+use crate::engine::worker::NodeCtx;
+use crate::kinds::remote::{self, NodeEar, Server, Service};
+use crate::learn::chat;
+use crate::learn::tokenizer::Tokenizer;
+use crate::services::chat::{Answer, Ask, Chat, Input, Sampling};
+use crate::services::client::{self, Client, Fetched, Outcome};
+use crate::services::journal::Journal;
+use crate::{choice, params};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Map, Value};
+use std::path::Path;
+
+choice! {
+    /// How an endpoint is asked.
+    pub enum Api { Chat = "chat", Completions = "completions" }
+}
+choice! {
+    /// What becomes of prompts that a service will not answer (status 400, 413, 422, or no answer while others get theirs).
+    pub enum Rejected { Fail = "fail", Drop = "drop", Empty = "empty" }
+}
+
+params! {
+    pub struct Served {
+        /// The model's name at the endpoint, as `"deepseek-reasoner"`. With it in the key, not the address: give models that
+        /// are not the same different names.
+        served: Option<String> = None;
+        /// `chat` (where absent): the server renders messages with its own template. `completions`: it continues text, which
+        /// is the bare prompt, or the prompt in the chat template of the folder at the port `template`.
+        api: Option<Api> = None;
+        /// A system message before the prompt.
+        system: Option<String> = None;
+        /// Further fields of every request, a JSON object as text: `'{"reasoning_effort": "low"}'`.
+        extra_body: Option<String> = None;
+        /// Prompts that the service will not answer: the node fails (`fail`, also where absent), they are left out (`drop`), or
+        /// they have an empty answer (`empty`; a provider's filter in front of the model counts as part of it).
+        rejected: Option<Rejected> = None;
+    }
+}
+
+impl Served {
+    pub fn api(&self) -> Api {
+        self.api.unwrap_or(Api::Chat)
+    }
+
+    pub fn rejected(&self) -> Rejected {
+        self.rejected.unwrap_or(Rejected::Fail)
+    }
+
+    fn extra(&self) -> Result<Map<String, Value>> {
+        let Some(text) = &self.extra_body else {
+            return Ok(Map::new());
+        };
+        let extra: Value = serde_json::from_str(text).context("`extra_body` is no JSON")?;
+        match extra {
+            Value::Object(map) => Ok(map),
+            _ => anyhow::bail!("`extra_body` is no JSON object"),
+        }
+    }
+
+    /// Beyond types. `top_k`, `prefill`: of the kind that asks.
+    pub fn problems(&self, service: &Service, top_k: usize, prefill: bool) -> Vec<Problem> {
+        let mut found = service.problems(self.served.is_some());
+        let mut problem = |path: &str, message: String, help: &str| {
+            found.push(Problem {
+                path: path.into(),
+                message,
+                help: (!help.is_empty()).then(|| help.to_string()),
+            });
+        };
+        if let Err(error) = self.extra() {
+            problem(
+                "extra_body",
+                format!("{error:#}"),
+                "as '{\"reasoning_effort\": \"low\"}'",
+            );
+        }
+        if self.served.is_none() {
+            return found;
+        }
+        let takes_top_k = matches!(service.server, Server::Vllm | Server::LlamaCpp);
+        if top_k > 0 && !takes_top_k {
+            problem(
+                "top_k",
+                "this server is not known to take `top_k`".into(),
+                "`server = \"vllm\"` and `\"llama.cpp\"` do; `extra_body` sends any field",
+            );
+        }
+        if prefill && self.api() == Api::Chat {
+            problem(
+                "prefill",
+                "a chat endpoint does not continue an answer".into(),
+                "`api = \"completions\"` does, with the model's folder at the port `template`",
+            );
+        }
+        if self.system.is_some() && self.api() == Api::Completions {
+            problem("system", "completions have no system message".into(), "");
+        }
+        found
+    }
+}
+
+/// How the kind that asks wants its answers drawn.
+pub struct Draw<'a> {
+    pub samples: usize,
+    pub temperature: f64,
+    pub top_p: f64,
+    pub top_k: usize,
+    pub max_new_tokens: usize,
+    pub prefill: Option<&'a str>,
+    pub logprobs: bool,
+    pub seed: u64,
+    /// Model folder whose chat template renders the prompts, for `completions`.
+    pub template: Option<&'a Path>,
+}
+
+/// A model behind an endpoint, and what it is asked: `draw.samples` asks a prompt, in the order of the prompts.
+pub struct Asking {
+    chat: Chat,
+    asks: Vec<Ask>,
+}
+
+impl Asking {
+    pub fn new(
+        served: &Served,
+        service: &Service,
+        draw: &Draw,
+        prompts: &[Prompt],
+    ) -> Result<Asking> {
+        let plain = served.api() == Api::Completions;
+        let model = served.served.clone();
+        let tokenizer = draw.template.map(Tokenizer::load).transpose()?;
+        let chat = Chat {
+            model: model.context("`served` does not say which model is asked")?,
+            sampling: Sampling {
+                temperature: draw.temperature,
+                top_p: draw.top_p,
+                top_k: draw.top_k as u64,
+                max_tokens: draw.max_new_tokens as u64,
+                seed: draw.seed,
+                stop: vec![],
+                extra: served.extra()?,
+                logprobs: draw.logprobs,
+            },
+            plain,
+            rendered: tokenizer.is_some(),
+            dialect: service.server.dialect(),
+            per_request: service.samples_per_request,
+            omit: service.omit.clone(),
+        };
+        let mut asks = Vec::with_capacity(prompts.len() * draw.samples);
+        for prompt in prompts {
+            let input = input(served, draw, tokenizer.as_ref(), &prompt.prompt)
+                .with_context(|| format!("prompt {}", prompt.id))?;
+            asks.extend((0..draw.samples as u32).map(|sample| Ask {
+                input: input.clone(),
+                sample,
+            }));
+        }
+        Ok(Asking { chat, asks })
+    }
+
+    /// Asks, and waits for every outcome. `prompts` and `samples` as at `new`. Errors: besides those of the service, an answer that
+    /// it would not give where `rejected` is `Fail`.
+    pub fn ask(
+        self,
+        ctx: &NodeCtx,
+        service: &Service,
+        (prompts, samples): (&[Prompt], usize),
+        rejected: Rejected,
+    ) -> Result<Answered> {
+        let mut client = service.client(ctx, self.chat)?;
+        let mut ear = NodeEar::new(ctx, "answers");
+        let fetched = client
+            .fetch(&self.asks, &mut ear)
+            .map_err(remote::stopped)?;
+        let first = fetched.rejected().next();
+        ensure!(
+            rejected != Rejected::Fail || first.is_none(),
+            "{} of {} requests were not answered, the first for prompt {}: {}; `rejected = \"drop\"` leaves them out, and \
+             every other answer is kept",
+            fetched.rejected().count(),
+            fetched.len(),
+            first.map_or("", |(i, _)| &prompts[i / samples].id),
+            first.map_or(String::new(), |(_, rejection)| rejection.to_string()),
+        );
+        Ok(Answered { client, fetched })
+    }
+
+    /// Which calls would be made.
+    pub fn forecast(&self, service: &Service, calls: &Path) -> Result<Calls> {
+        let journal = Journal::open(calls)?;
+        let endpoint = service.endpoint();
+        Ok(client::forecast(
+            &self.chat, &endpoint, &journal, &self.asks,
+        ))
+    }
+}
+
+fn input(
+    served: &Served,
+    draw: &Draw,
+    tokenizer: Option<&Tokenizer>,
+    prompt: &str,
+) -> Result<Input> {
+    let mut messages = vec![];
+    messages.extend(served.system.iter().map(|s| Message::new("system", s)));
+    messages.push(Message::new("user", prompt));
+    Ok(match (served.api(), tokenizer) {
+        (Api::Chat, _) => Input::Chat(messages),
+        (Api::Completions, Some(tokenizer)) => {
+            Input::Text(chat::prompt_text(tokenizer, &messages, draw.prefill)?)
+        }
+        (Api::Completions, None) => Input::Text(prompt.to_string() + draw.prefill.unwrap_or("")),
+    })
+}
+
+/// An answer as the response of a model: reasoning, where there is any, in think tags before the answer.
+pub fn response(answer: &Answer, prefill: Option<&str>) -> String {
+    let content = match (&answer.refusal, answer.content.is_empty()) {
+        (Some(refusal), true) => refusal,
+        _ => &answer.content,
+    };
+    match &answer.reasoning {
+        Some(reasoning) => response::join(reasoning, content),
+        None => prefill.unwrap_or("").to_string() + content,
+    }
+}
+
+/// Outcomes that are read from the journal one by one: as many as were asked for would not fit in memory.
+pub struct Answered {
+    client: Client<Chat>,
+    fetched: Fetched,
+}
+
+impl Answered {
+    /// In the order of the asks.
+    pub fn each(
+        &mut self,
+        mut see: impl FnMut(usize, Outcome<Answer>) -> Result<()>,
+    ) -> Result<()> {
+        for i in 0..self.fetched.len() {
+            see(i, self.client.answer(&self.fetched, i)?)?;
+        }
+        Ok(())
+    }
+}

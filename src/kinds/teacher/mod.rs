@@ -1,0 +1,313 @@
+//! Teacher traces: reasoning and answer for every prompt, several times. The teacher is the built-in world's, a model behind an
+//! endpoint, or a model folder; what is kept is decided in the same way for all three.
+//!
+//! TARS (arXiv 2507.00971) takes four traces of DeepSeek-R1 a harmful prompt and removes those with empty reasoning: left in, RL
+//! learns to skip reasoning altogether. It does not filter for safety, and neither does this.
+
+mod keep;
+
+use crate::base::calls::Calls;
+use crate::base::response;
+use crate::base::rng::Seed;
+use crate::base::rows::{self, Prompt};
+use crate::base::value::Values;
+use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
+use crate::engine::params::ParamSet;
+use crate::engine::worker::NodeCtx;
+use crate::kinds::answers::{self, Asking, Draw, Rejected, Served};
+use crate::kinds::model_io::{self, Model, Sampling};
+use crate::kinds::remote::Service;
+use crate::kinds::{positive, range};
+use crate::learn::sample::Options;
+use crate::learn::sample::choose::Choice;
+use crate::world::{self, TeacherSpec, teacher};
+use crate::{choice, params};
+use anyhow::Result;
+use keep::{Sieve, Trace};
+use std::path::Path;
+
+choice! {
+    /// Who the teacher is.
+    pub enum From { World = "world", Endpoint = "endpoint", Model = "model" }
+}
+choice! {
+    /// How the world's teacher writes.
+    pub enum Style { Terse = "terse", Stepwise = "stepwise", Hedging = "hedging", Mixed = "mixed" }
+}
+
+params! {
+    pub struct Params {
+        /// The teacher: of the built-in world (`world`), the model `served` at `url` (`endpoint`), or the one at the port
+        /// `model` (`model`).
+        from: From = From::World;
+        /// Traces a prompt.
+        samples: u32 = 4;
+        /// `false`: the answers of the same traces alone, without think tags, as for a model that is not to reason.
+        reasoning: bool = true;
+        /// Traces with the same text as an earlier one of their prompt are removed.
+        drop_duplicates: bool = true;
+        /// Traces that ran into the length limit are removed.
+        drop_unfinished: bool = true;
+        /// Seed of the traces; an endpoint is sent seed + i for trace i of a prompt.
+        seed: u64 = 0;
+        /// `endpoint` and `model`: sampling temperature. DeepSeek recommends 0.6 for R1; what TARS used is not published.
+        temperature: f64 = 0.6;
+        /// `endpoint` and `model`: nucleus.
+        top_p: f64 = 0.95;
+        /// `endpoint` and `model`: tokens of a trace, reasoning included.
+        max_new_tokens: usize = 8192;
+        /// `world`: share of traces that decide wrongly.
+        error_rate: f64 = 0.1;
+        /// `world`: share of traces with empty reasoning.
+        empty_rate: f64 = 0.1;
+        /// `world`: how the reasoning is written; `mixed` varies by trace.
+        style: Style = Style::Mixed;
+    }
+    with { served: Served }
+}
+
+pub const KIND: Kind = Kind {
+    name: "teacher",
+    revision: 1,
+    summary: "n traces of reasoning and answer a prompt, from the built-in teacher, an endpoint or a model",
+    about: "Traces with empty reasoning are removed, as are duplicates, unfinished ones, and those of prompts that the prompts \
+            at the port `exclude` hold (lower-cased, white space and a last full stop aside): what is evaluated is not \
+            taught. The output `removed` holds them with the reason. Traces are not filtered for safety. The world's teacher \
+            knows the facts of the world and writes them down in varied words: what the aliases stand for, what each thing \
+            is, whether the combination is harmful; then it refuses or helps. Answers of an endpoint are kept in the store's \
+            journal the moment they arrive: asked again, by this node or any other, they cost nothing.",
+    example: r#"
+[node.traces]
+kind = "teacher"
+in = { prompts = "prompts.sft", exclude = "prompts.eval" }
+from = "endpoint"
+served = "deepseek-reasoner"
+url = "https://api.deepseek.com/v1"
+key_env = "DEEPSEEK_API_KEY"
+samples = 4
+price_prompt = 0.55
+price_completion = 2.19
+budget_dollars = 20.0
+"#,
+    inputs: &[
+        Port {
+            name: "prompts",
+            ty: Type::Prompts,
+            need: Need::Always,
+            doc: "what is asked",
+        },
+        Port {
+            name: "model",
+            ty: Type::Model,
+            need: Need::With {
+                given: |values| matches!(Params::read(values), Ok(p) if p.from == From::Model),
+                when: "where `from` is `model`",
+            },
+            doc: "the teacher",
+        },
+        Port {
+            name: "exclude",
+            ty: Type::Prompts,
+            need: Need::Never,
+            doc: "prompts of evals, which are not asked",
+        },
+    ],
+    outputs: &[
+        Output {
+            name: "conversations",
+            ty: Type::Conversations,
+            doc: "one conversation a kept trace",
+            only_with: None,
+        },
+        Output {
+            name: "metrics",
+            ty: Type::Metrics,
+            doc: "shares of the traces that were kept and removed, by reason",
+            only_with: None,
+        },
+        Output {
+            name: "removed",
+            ty: Type::Conversations,
+            doc: "the traces that were removed, each with its `reason`",
+            only_with: None,
+        },
+    ],
+    params: Params::specs,
+    exec: Service::specs,
+    check,
+    cpu,
+    hidden: false,
+    tokens: None,
+    forecast: Some(forecast),
+    run,
+};
+
+fn check(values: &Values) -> Vec<Problem> {
+    let (Ok(p), Ok(service)) = (Params::read(values), Service::read(values)) else {
+        return vec![];
+    };
+    let mut found = vec![];
+    positive(&mut found, "samples", f64::from(p.samples));
+    positive(&mut found, "max_new_tokens", p.max_new_tokens as f64);
+    range(&mut found, "temperature", p.temperature, 0.0, 100.0);
+    range(&mut found, "top_p", p.top_p, f64::MIN_POSITIVE, 1.0);
+    range(&mut found, "error_rate", p.error_rate, 0.0, 1.0);
+    range(&mut found, "empty_rate", p.empty_rate, 0.0, 1.0);
+    found.extend(p.served.problems(&service, 0, false));
+    match (p.from, &p.served.served) {
+        (From::Endpoint, None) => found.push(Problem {
+            path: "served".into(),
+            message: "`from` is `endpoint`, and `served` does not say which model is asked".into(),
+            help: Some("its name there, as `served = \"deepseek-reasoner\"`".into()),
+        }),
+        (From::World | From::Model, Some(_)) => found.push(Problem {
+            path: "served".into(),
+            message: "only an `endpoint` has a model that is called so".into(),
+            help: Some("set `from = \"endpoint\"`".into()),
+        }),
+        _ => {}
+    }
+    if p.served.rejected == Some(Rejected::Empty) {
+        found.push(Problem {
+            path: "rejected".into(),
+            message: "an empty answer teaches nothing".into(),
+            help: Some("`drop` leaves it out".into()),
+        });
+    }
+    found
+}
+
+fn cpu(values: &Values) -> Cpu {
+    match Params::read(values).map(|p| p.from) {
+        Ok(From::Endpoint) => Cpu::None,
+        Ok(From::Model) => Cpu::All,
+        _ => Cpu::One,
+    }
+}
+
+/// The prompts that are asked, and those that an eval holds.
+fn prompts(folder: &Path, exclude: Option<&Path>) -> Result<(Vec<Prompt>, Vec<Prompt>)> {
+    let all: Vec<Prompt> = rows::read_rows(folder)?;
+    let Some(exclude) = exclude else {
+        return Ok((all, vec![]));
+    };
+    let excluded: Vec<Prompt> = rows::read_rows(exclude)?;
+    let held = excluded.iter().map(|p| keep::normal(&p.prompt)).collect();
+    Ok(keep::apart(all, &held))
+}
+
+fn draw(p: &Params) -> Draw<'static> {
+    Draw {
+        samples: p.samples as usize,
+        temperature: p.temperature,
+        top_p: p.top_p,
+        top_k: 0,
+        max_new_tokens: p.max_new_tokens,
+        prefill: None,
+        logprobs: false,
+        seed: p.seed,
+        template: None,
+    }
+}
+
+fn forecast(look: &Look, calls: &Path) -> Result<Calls> {
+    let p: Params = look.params()?;
+    if p.from != From::Endpoint {
+        return Ok(Calls::default());
+    }
+    let service: Service = look.exec()?;
+    let exclude = look.inputs.get("exclude").map(|p| p.as_path());
+    let (asked, _) = prompts(look.input("prompts"), exclude)?;
+    Asking::new(&p.served, &service, &draw(&p), &asked)?.forecast(&service, calls)
+}
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    let (asked, overlapping) = prompts(ctx.input("prompts"), ctx.input_opt("exclude"))?;
+    let mut sieve = Sieve::create(&ctx.output("conversations"), &ctx.output("removed"), &p)?;
+    sieve.overlap(&overlapping)?;
+    match p.from {
+        From::World => from_world(&asked, &p, &mut sieve)?,
+        From::Endpoint => from_endpoint(ctx, &asked, &p, &mut sieve)?,
+        From::Model => from_model(ctx, &asked, &p, &mut sieve)?,
+    }
+    let sifted = sieve.finish()?;
+    ctx.say(&sifted.told());
+    sifted.ensure_some()?;
+    rows::write_metrics(&ctx.output("metrics"), sifted.metrics())
+}
+
+fn from_world(prompts: &[Prompt], p: &Params, sieve: &mut Sieve) -> Result<()> {
+    let spec = TeacherSpec {
+        error_rate: p.error_rate,
+        empty_rate: p.empty_rate,
+        style: match p.style {
+            Style::Terse => world::Style::Terse,
+            Style::Stepwise => world::Style::Stepwise,
+            Style::Hedging => world::Style::Hedging,
+            Style::Mixed => world::Style::Mixed,
+        },
+        seed: p.seed,
+    };
+    for prompt in prompts {
+        for sample in 0..p.samples {
+            let text = teacher::trace(prompt, sample, &spec)?;
+            sieve.push(&Trace::new(prompt, sample, "world-teacher", text, true))?;
+        }
+    }
+    Ok(())
+}
+
+fn from_endpoint(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) -> Result<()> {
+    let service: Service = ctx.exec()?;
+    let samples = p.samples as usize;
+    let asking = Asking::new(&p.served, &service, &draw(p), prompts)?;
+    let rejected = p.served.rejected();
+    let mut answered = asking.ask(ctx, &service, (prompts, samples), rejected)?;
+    let named = p.served.served.clone().unwrap_or_default();
+    answered.each(|i, outcome| {
+        let (prompt, sample) = (&prompts[i / samples], (i % samples) as u32);
+        sieve.push(&match outcome {
+            Ok(answer) => {
+                let source = answer.served.as_deref().unwrap_or(&named);
+                let text = answers::response(&answer, None);
+                Trace::new(prompt, sample, source, text, answer.finished())
+            }
+            Err(rejection) => Trace::rejected(prompt, sample, &named, &rejection.to_string()),
+        })
+    })
+}
+
+fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) -> Result<()> {
+    model_io::use_threads(ctx)?;
+    let model = Model::load(ctx.input("model"))?;
+    let sampling = Sampling {
+        net: (&model.weights).into(),
+        tokenizer: &model.tokenizer,
+        samples: p.samples as usize,
+        prefill: None,
+        options: Options {
+            choice: Choice {
+                top_p: p.top_p as f32,
+                ..Choice::plain(p.temperature as f32)
+            },
+            ..model_io::plain(&model.tokenizer, p.temperature, p.max_new_tokens)
+        },
+        seed: Seed::new(p.seed).child("teacher"),
+    };
+    let total = (prompts.len() * p.samples as usize) as u64;
+    let completions = sampling.completions(ctx, prompts, false, &mut |rows| {
+        ctx.progress(rows as u64, total, "traces", "");
+    })?;
+    for (i, row) in completions.into_iter().enumerate() {
+        let prompt = &prompts[i / p.samples as usize];
+        let trace = Trace::new(prompt, row.sample, "model", row.response, row.finished);
+        sieve.push(&trace)?;
+    }
+    Ok(())
+}
+
+/// The reasoning of a trace, if there is any to learn from.
+fn reasons(text: &str) -> bool {
+    response::reasoning(text).is_some_and(|reasoning| !reasoning.is_empty())
+}
