@@ -76,7 +76,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     params: Params::specs,
     exec: JudgeServices::specs,
     check,
-    cpu: |_| Cpu::One,
+    cpu,
     hidden: false,
     tokens: None,
     forecast: Some(forecast),
@@ -90,6 +90,14 @@ fn check(values: &Values) -> Vec<Problem> {
     let mut found = reward::node_problems(values, &p.reward);
     range(&mut found, "safety_snap", p.safety_snap, 0.0, 1.0);
     found
+}
+
+/// Judges at services are waited for.
+fn cpu(values: &Values) -> Cpu {
+    match Params::read(values) {
+        Ok(p) if reward::asks(&p.reward) => Cpu::None,
+        _ => Cpu::One,
+    }
 }
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {

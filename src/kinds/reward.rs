@@ -310,6 +310,15 @@ pub fn mean_metric(name: &str, rewards: &[f64]) -> Metric {
     }
 }
 
+/// Whether a scorer of this reward table asks a service.
+pub fn asks(table: &BTreeMap<String, String>) -> bool {
+    let exprs = table.values().filter_map(|text| Expr::parse(text).ok());
+    exprs.into_iter().any(|expr| {
+        let mut named = expr.scorers().into_iter().filter_map(scorers::get);
+        named.any(|scorer| scorer.service().is_some())
+    })
+}
+
 /// What is wrong with a node's reward table `reward`, and with the services that its scorers ask.
 pub fn node_problems(values: &Values, table: &BTreeMap<String, String>) -> Vec<Problem> {
     let mut found = problems("reward", table);

@@ -142,12 +142,14 @@ fn rejected(rejection: &Rejection) -> Verdict {
 }
 
 /// What became of the responses that a scorer was asked about.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
     pub asked: usize,
     pub unscorable: usize,
     /// Responses whose prompt or answer held control strings.
     pub controlled: usize,
+    /// How many were judged by which model, as the service calls it: aliases move.
+    pub served: BTreeMap<String, usize>,
 }
 
 /// The services of a node's scorers, by the scorers' names.
@@ -203,6 +205,9 @@ impl Panel {
         tally.asked += verdicts.len();
         tally.unscorable += verdicts.iter().filter(|v| v.score.is_none()).count();
         tally.controlled += verdicts.iter().filter(|v| v.controls > 0).count();
+        for served in verdicts.iter().filter_map(|v| v.served.as_ref()) {
+            *tally.served.entry(served.clone()).or_default() += 1;
+        }
         Ok(verdicts)
     }
 
@@ -214,9 +219,15 @@ impl Panel {
     /// A line a scorer, for the log.
     pub fn told(&self) -> Vec<String> {
         let line = |(name, t): (&&str, &Tally)| {
+            let served = t.served.iter().map(|(model, n)| format!("{n} by {model}"));
+            let served: Vec<String> = served.collect();
+            let served = match served.is_empty() {
+                true => String::new(),
+                false => format!(" ({})", served.join(", ")),
+            };
             format!(
-                "`{name}` judged {} answers: {} unscorable; in {} prompt or answer held control strings, which it saw \
-                 neutralised",
+                "`{name}` judged {} answers{served}: {} unscorable; in {} prompt or answer held control strings, which it \
+                 saw neutralised",
                 t.asked, t.unscorable, t.controlled
             )
         };

@@ -85,7 +85,13 @@ fn moderation_sees_answers_in_batches_and_nothing_else() {
             "{all}"
         );
     }
-    assert_eq!(panel.tallies()["moderation"].asked, 9);
+    let tally = &panel.tallies()["moderation"];
+    assert_eq!((tally.asked, tally.served["moderation-2025"]), (9, 8));
+    let told = panel.told().remove(0);
+    assert!(
+        told.contains("judged 9 answers (8 by moderation-2025): 0 unscorable"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -312,7 +318,7 @@ fn what_cannot_be_read_has_no_reward_and_is_counted() {
     ];
     let scored = route.score_all(&rows, &mut Quiet).unwrap();
     assert_eq!((scored[0].value, scored[1].value), (Some(0.75), None));
-    let tally = route.panel().tallies()["strongreject"];
+    let tally = &route.panel().tallies()["strongreject"];
     assert_eq!((tally.asked, tally.unscorable), (2, 1));
     let error = scored[1].clone().reward(&rows[1]).unwrap_err().to_string();
     assert!(
