@@ -13,6 +13,7 @@ mod grid;
 mod guards;
 mod html;
 mod identity;
+mod judges;
 mod keep;
 mod kinds;
 mod layers;
