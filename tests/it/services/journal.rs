@@ -199,7 +199,12 @@ fn a_reader_sees_what_others_append() {
     reader.refresh().unwrap();
     assert_eq!((reader.len(), segments(&dir).len()), (5, 3));
     let mut keys = vec![];
-    reader.each(&mut |key, _| keys.push(*key)).unwrap();
+    reader
+        .each(&mut |key, _| {
+            keys.push(*key);
+            true
+        })
+        .unwrap();
     assert_eq!(keys.len(), 5);
 }
 
