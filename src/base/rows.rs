@@ -5,6 +5,7 @@
 //! `{"id":"eval-harmful-0003","fingerprint":"9b1c…","values":{"defense":1.0,"reasoning/harmful":14.0}}`. Field order is
 //! the order of declaration, so equal rows are equal bytes.
 
+use crate::base::response;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
@@ -155,6 +156,89 @@ impl CompletedPrompt {
         let identity = serde_json::to_string(&(&self.prompt, self.class, &self.truth));
         let identity = identity.expect("a prompt always has a JSON form");
         blake3::hash(identity.as_bytes()).to_hex()[..16].to_string()
+    }
+}
+
+/// What a judge said of one completion.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    pub id: String,
+    pub prompt_id: String,
+    pub class: PromptClass,
+    pub category: String,
+    pub difficulty: u32,
+    pub prompt: String,
+    /// Absent where the response has no think block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+    pub answer: String,
+    pub finished: bool,
+    pub well_formed: bool,
+    pub refused: bool,
+    /// Harm delivered by the answer, in [0, 1]; world judge and moderation only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moderation: Option<f64>,
+    /// Share of the right procedure; world judge only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<f64>,
+    /// Harmful prompts: the attack failed. Others: the request was answered. False where the judge said nothing.
+    pub good: bool,
+    /// The judge's own number, in [0, 1] and in the judge's own direction; absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// Whether the judge said anything that can be read; of judges that may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scorable: Option<bool>,
+    /// The label of a person, as it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// What the judge said, cut short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<String>,
+    /// The model that judged, as its service calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<String>,
+}
+
+impl Score {
+    /// Before anybody judged: what is to be seen of the completion itself.
+    pub fn unjudged(completion: &Completion) -> Score {
+        let c = &completion.prompt;
+        let (_, answer) = response::split(&completion.response);
+        Score {
+            id: completion.id.clone(),
+            prompt_id: c.prompt_id.clone(),
+            class: c.class,
+            category: c.category.clone(),
+            difficulty: c.difficulty,
+            prompt: c.prompt.clone(),
+            reasoning: response::reasoning(&completion.response).map(String::from),
+            answer: answer.to_string(),
+            finished: completion.finished,
+            well_formed: response::well_formed(&completion.response),
+            refused: false,
+            moderation: None,
+            task: None,
+            good: false,
+            score: None,
+            scorable: None,
+            label: None,
+            words: None,
+            served: None,
+        }
+    }
+
+    /// Whether the judge said anything of it.
+    pub fn scored(&self) -> bool {
+        self.scorable != Some(false)
+    }
+
+    /// 16 hexadecimal digits of what was judged: prompt, class, reasoning, answer. The scores of two judges pair only where
+    /// these are the same, whatever the ids say.
+    pub fn fingerprint(&self) -> String {
+        let judged = (&self.prompt, self.class, &self.reasoning, &self.answer);
+        let judged = serde_json::to_string(&judged).expect("a row always has a JSON form");
+        blake3::hash(judged.as_bytes()).to_hex()[..16].to_string()
     }
 }
 

@@ -1,6 +1,8 @@
 //! The kinds of nodes: the one place where the engine meets models and the world. A file a kind, a line in `REGISTRY`.
 
+pub mod agreement;
 pub mod answers;
+pub mod completions_file;
 pub mod dpo;
 pub mod evaluate;
 pub mod generate;
@@ -8,6 +10,7 @@ pub mod grpo;
 pub mod local_adapter;
 pub mod local_model;
 pub mod lora;
+pub mod measure;
 pub mod merge;
 pub mod mix;
 pub mod model_io;
@@ -19,6 +22,7 @@ pub mod rerouting;
 pub mod reward;
 pub mod scorers;
 pub mod sft;
+pub mod table_file;
 pub mod teacher;
 pub mod toy;
 pub mod training;
@@ -40,6 +44,7 @@ pub const REGISTRY: Registry = Registry(&[
     &local_adapter::KIND,
     &merge::KIND,
     &prompts_file::KIND,
+    &completions_file::KIND,
     &mix::KIND,
     &sft::KIND,
     &grpo::KIND,
@@ -49,6 +54,7 @@ pub const REGISTRY: Registry = Registry(&[
     &probe::KIND,
     &generate::KIND,
     &evaluate::KIND,
+    &agreement::KIND,
     &toy::WRITE,
     &toy::JOIN,
     &toy::SLOW,

@@ -127,6 +127,12 @@ impl Sampling<'_> {
         Ok(self.prefill.unwrap_or("").to_string() + &text(self.tokenizer, &sample.ids)?)
     }
 
+    /// The texts of groups of samples.
+    pub fn responses(&self, groups: &[Vec<Sample>]) -> Result<Vec<Vec<String>>> {
+        let of = |group: &Vec<Sample>| group.iter().map(|s| self.response(s)).collect();
+        groups.iter().map(of).collect()
+    }
+
     /// `logprobs`: the rows hold every token's id and log-probability.
     pub fn completions(
         &self,

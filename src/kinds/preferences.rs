@@ -4,17 +4,23 @@
 //! pairs. Which of the 8 stand against each other is not published; the order here is a choice. Apart from `generate`, so
 //! that another reward never samples again and a teacher's responses serve as well.
 
+use crate::base::calls::Calls;
 use crate::base::rows::{self, Completion, Metric, Pair, PromptClass};
 use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Problem, Type};
-use crate::engine::params::{None_, ParamSet};
+use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
+use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::range;
+use crate::kinds::remote::NodeEar;
 use crate::kinds::reward::{self, Route};
+use crate::kinds::scorers::service::{JudgeServices, Judging};
 use crate::kinds::scorers::{Judged, Settings};
+use crate::services::client::Ear;
+use crate::services::journal::Journal;
 use crate::{choice, params};
 use anyhow::{Result, ensure};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 choice! {
     /// What happens to responses that ran into the length limit.
@@ -31,6 +37,7 @@ params! {
         /// (`drop`).
         truncated: Truncated = Truncated::Penalise;
     }
+    with { judging: Judging }
 }
 
 pub const KIND: Kind = Kind {
@@ -67,12 +74,12 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
         },
     ],
     params: Params::specs,
-    exec: None_::specs,
+    exec: JudgeServices::specs,
     check,
-    cpu: |_| Cpu::One,
+    cpu,
     hidden: false,
     tokens: None,
-    forecast: None,
+    forecast: Some(forecast),
     run,
 };
 
@@ -80,21 +87,29 @@ fn check(values: &Values) -> Vec<Problem> {
     let Ok(p) = Params::read(values) else {
         return vec![];
     };
-    let mut found = reward::problems("reward", &p.reward);
+    let mut found = reward::node_problems(values, &p.reward);
     range(&mut found, "safety_snap", p.safety_snap, 0.0, 1.0);
     found
 }
 
+/// Judges at services are waited for.
+fn cpu(values: &Values) -> Cpu {
+    match Params::read(values) {
+        Ok(p) if reward::asks(&p.reward) => Cpu::None,
+        _ => Cpu::One,
+    }
+}
+
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
-    let route = Route::new(
-        &p.reward,
-        Settings {
-            safety_snap: p.safety_snap,
-        },
-    )?;
+    let snap = Settings {
+        safety_snap: p.safety_snap,
+    };
+    let mut route = Route::of_node(ctx, &p.reward, snap, &p.judging)?;
     let completions: Vec<Completion> = rows::read_rows(ctx.input("completions"))?;
-    let made = pairs(&completions, &route, p.truncated)?;
+    let mut ear = NodeEar::new(ctx, "responses");
+    let made = pairs(&completions, &mut route, p.truncated, &mut ear)?;
+    route.tell(ctx);
     ctx.say(&format!(
         "{} pairs of {} prompts; {} pairs of equal score were dropped, {} of {} responses have no score",
         made.pairs.len(),
@@ -114,6 +129,30 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     rows::write_metrics(&ctx.output("metrics"), metrics(&made, completions.len()))
 }
 
+fn forecast(look: &Look, journal: &Path) -> Result<Calls> {
+    let p: Params = look.params()?;
+    let snap = Settings {
+        safety_snap: p.safety_snap,
+    };
+    let route = Route::new(&p.reward, snap)?;
+    let completions: Vec<Completion> = rows::read_rows(look.input("completions"))?;
+    let journal = Journal::open(journal)?;
+    let judged = judged(&completions, p.truncated);
+    route.forecast(&p.judging, &look.exec()?, &journal, &judged)
+}
+
+/// What is to be scored, in its order: nothing else is asked about.
+fn judged(completions: &[Completion], truncated: Truncated) -> Vec<Judged<'_>> {
+    let wanted = completions.iter().filter(|c| wanted(c, truncated));
+    wanted
+        .map(|c| Judged::of_completed(&c.prompt, &c.response))
+        .collect()
+}
+
+fn wanted(completion: &Completion, truncated: Truncated) -> bool {
+    completion.finished || truncated == Truncated::Score
+}
+
 /// Pairs, and what was left out on the way to them.
 pub struct Made {
     pub pairs: Vec<Pair>,
@@ -126,7 +165,12 @@ pub struct Made {
     pub unscorable: usize,
 }
 
-pub fn pairs(completions: &[Completion], route: &Route, truncated: Truncated) -> Result<Made> {
+pub fn pairs(
+    completions: &[Completion],
+    route: &mut Route,
+    truncated: Truncated,
+    ear: &mut dyn Ear,
+) -> Result<Made> {
     let mut made = Made {
         pairs: vec![],
         prompts: 0,
@@ -134,17 +178,17 @@ pub fn pairs(completions: &[Completion], route: &Route, truncated: Truncated) ->
         truncated: 0,
         unscorable: 0,
     };
+    let judged = judged(completions, truncated);
+    let mut scored = route.score_all(&judged, ear)?.into_iter();
     for group in completions.chunk_by(|a, b| a.prompt.prompt_id == b.prompt.prompt_id) {
         made.prompts += 1;
         let mut ranked: Vec<(f64, &Completion)> = vec![];
         for completion in group {
             made.truncated += usize::from(!completion.finished);
-            let judged = Judged::of_completed(&completion.prompt, &completion.response);
             let score = match truncated {
-                _ if completion.finished => route.score(&judged)?.value,
-                Truncated::Score => route.score(&judged)?.value,
+                _ if wanted(completion, truncated) => scored.next().and_then(|s| s.value),
                 Truncated::Penalise => Some(0.0),
-                Truncated::Drop => continue,
+                Truncated::Drop | Truncated::Score => continue,
             };
             match score {
                 Some(score) => ranked.push((score, completion)),

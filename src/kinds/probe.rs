@@ -6,10 +6,11 @@ use crate::base::rows::{self, Metric, Prompt, PromptClass};
 use crate::base::tokens::Tokens;
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
-use crate::engine::params::{None_, ParamSet};
+use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::reward::{self, Route};
+use crate::kinds::scorers::service::{JudgeServices, Judging};
 use crate::kinds::scorers::{Judged, Settings};
 use crate::kinds::{positive, range};
 use crate::params;
@@ -33,6 +34,7 @@ params! {
         /// Seed of the samples.
         seed: u64 = 0;
     }
+    with { judging: Judging }
 }
 
 pub const KIND: Kind = Kind {
@@ -68,7 +70,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
         only_with: None,
     }],
     params: Params::specs,
-    exec: None_::specs,
+    exec: JudgeServices::specs,
     check,
     cpu: |_| Cpu::All,
     hidden: false,
@@ -81,7 +83,7 @@ fn check(values: &Values) -> Vec<Problem> {
     let Ok(p) = Params::read(values) else {
         return vec![];
     };
-    let mut found = reward::problems("reward", &p.reward);
+    let mut found = reward::node_problems(values, &p.reward);
     positive(&mut found, "samples", p.samples as f64);
     positive(&mut found, "prompts_per_class", p.prompts_per_class as f64);
     positive(&mut found, "max_new_tokens", p.max_new_tokens as f64);
@@ -120,12 +122,10 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     model_io::use_threads(ctx)?;
     let model = Model::load(ctx.input("model"))?;
     let pool: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
-    let route = Route::new(
-        &p.reward,
-        Settings {
-            safety_snap: p.safety_snap,
-        },
-    )?;
+    let snap = Settings {
+        safety_snap: p.safety_snap,
+    };
+    let mut route = Route::of_node(ctx, &p.reward, snap, &p.judging)?;
     let prompts = asked(&pool, &p);
     let sampling = Sampling {
         net: (&model.weights).into(),
@@ -142,12 +142,18 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
 
     let mut averages: BTreeMap<PromptClass, Vec<f64>> = BTreeMap::new();
     let mut bests: BTreeMap<PromptClass, Vec<f64>> = BTreeMap::new();
-    for (prompt, group) in prompts.iter().zip(&groups) {
-        let mut rewards = vec![];
-        for sample in group {
-            let response = sampling.response(sample)?;
-            rewards.push(route.reward(&Judged::of_prompt(prompt, &response))?.value);
-        }
+    let responses = sampling.responses(&groups)?;
+    let judged: Vec<Judged> = prompts
+        .iter()
+        .zip(&responses)
+        .flat_map(|(prompt, group)| group.iter().map(|r| Judged::of_prompt(prompt, r)))
+        .collect();
+    let scored = route.score_all(&judged, &mut reward::ear(ctx))?;
+    let rewards = judged.iter().zip(scored);
+    let rewards = rewards.map(|(judged, scored)| Ok(scored.reward(judged)?.value));
+    let rewards: Vec<f64> = rewards.collect::<Result<_>>()?;
+    route.tell(ctx);
+    for (prompt, rewards) in prompts.iter().zip(rewards.chunks(p.samples)) {
         averages
             .entry(prompt.class)
             .or_default()

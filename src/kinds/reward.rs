@@ -6,13 +6,21 @@
 //! Grammar: `sum = product (('+' | '-') product)*`, `product = unary (('*' | '/') unary)*`,
 //! `unary = '-' unary | atom`, `atom = number | scorer | ('min' | 'max') '(' sum ',' sum ')' | '(' sum ')'`.
 
+use crate::base::calls::Calls;
 use crate::base::rows::{Metric, PromptClass};
 use crate::base::stats;
 use crate::base::text::did_you_mean;
+use crate::base::value::Values;
 use crate::engine::kind::Problem;
-use crate::kinds::scorers::{self, Judged, Scorer, Settings};
-use anyhow::{Context, Result};
-use std::collections::BTreeMap;
+use crate::engine::worker::NodeCtx;
+use crate::kinds::remote::NodeEar;
+use crate::kinds::scorers::panel::{Account, Panel};
+use crate::kinds::scorers::service::{self, JudgeServices, Judging};
+use crate::kinds::scorers::{self, How, Judged, Scorer, Settings};
+use crate::services::client::Ear;
+use crate::services::journal::Journal;
+use anyhow::{Context, Result, bail};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A parsed reward expression.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +76,7 @@ impl Expr {
     }
 
     /// None where a scorer that is asked had no score.
-    fn eval(&self, scores: &BTreeMap<&str, f64>) -> Option<f64> {
+    fn eval(&self, scores: &BTreeMap<&'static str, f64>) -> Option<f64> {
         Some(match self {
             Expr::Number(x) => *x,
             Expr::Scorer(name) => *scores.get(name.as_str())?,
@@ -88,10 +96,11 @@ impl Expr {
     }
 }
 
-/// From prompt class to expression, with the scorers' settings.
+/// From prompt class to expression, with the scorers' settings and the services that they ask.
 pub struct Route {
     by_class: BTreeMap<PromptClass, Expr>,
     settings: Settings,
+    panel: Panel,
 }
 
 /// A reward and the scores it was made of.
@@ -110,7 +119,7 @@ pub struct Scored {
 }
 
 impl Route {
-    /// `table` is the recipe's `reward` table, already checked by `problems`.
+    /// `table` is the recipe's `reward` table, already checked by `problems`. Its scorers ask no service.
     pub fn new(table: &BTreeMap<String, String>, settings: Settings) -> Result<Route> {
         let mut by_class = BTreeMap::new();
         for class in PromptClass::ALL {
@@ -122,40 +131,172 @@ impl Route {
                 );
             }
         }
-        Ok(Route { by_class, settings })
+        Ok(Route {
+            by_class,
+            settings,
+            panel: Panel::default(),
+        })
     }
 
-    /// The reward of one response. A class without a route, or a response that is unscorable, is an error.
-    pub fn reward(&self, judged: &Judged) -> Result<Reward> {
-        let Scored { value, scores } = self.score(judged)?;
-        let value = value.with_context(|| {
-            format!(
+    /// The same with a client for each service that its scorers ask.
+    pub fn asking(
+        mut self,
+        judging: &Judging,
+        services: &JudgeServices,
+        account: &Account,
+    ) -> Result<Route> {
+        let names = self.scorers();
+        let names = names.iter().map(|s| s.name);
+        self.panel = Panel::open(names, judging, services, &self.settings, account)?;
+        Ok(self)
+    }
+
+    /// For a node: the clients live as long as the route.
+    pub fn of_node(
+        ctx: &NodeCtx,
+        table: &BTreeMap<String, String>,
+        settings: Settings,
+        judging: &Judging,
+    ) -> Result<Route> {
+        let services: JudgeServices = ctx.exec()?;
+        Route::new(table, settings)?.asking(judging, &services, &Account::of(ctx))
+    }
+
+    /// The scorers of all classes, each once, in the order of the table.
+    fn scorers(&self) -> Vec<&'static Scorer> {
+        let named: BTreeSet<&str> = self.by_class.values().flat_map(Expr::scorers).collect();
+        let all = scorers::ALL.iter().copied();
+        all.filter(|s| named.contains(s.name)).collect()
+    }
+
+    /// The reward of one response, by scorers that ask no service. A class without a route, or a response that is unscorable,
+    /// is an error.
+    pub fn reward(&mut self, judged: &Judged) -> Result<Reward> {
+        let scored = self.score_all(&[*judged], &mut Deaf)?.remove(0);
+        scored.reward(judged)
+    }
+
+    /// The scores of responses and what the route makes of them, in their order. A scorer sees only the responses whose route
+    /// names it; one that asks a service is asked about all of these at once.
+    pub fn score_all(&mut self, rows: &[Judged], ear: &mut dyn Ear) -> Result<Vec<Scored>> {
+        let mut scores: Vec<BTreeMap<&'static str, f64>> = vec![BTreeMap::new(); rows.len()];
+        for judged in rows {
+            self.expr(judged.class)?;
+        }
+        for scorer in self.scorers() {
+            let name = scorer.name;
+            let mut wanted: Vec<usize> = vec![];
+            for (i, judged) in rows.iter().enumerate() {
+                if self.expr(judged.class)?.scorers().contains(&name) {
+                    wanted.push(i);
+                }
+            }
+            match scorer.how {
+                How::Text(score) => {
+                    for i in wanted {
+                        let score = score(&rows[i], &self.settings).with_context(|| {
+                            format!("scorer `{name}` on prompt {}", rows[i].prompt_id)
+                        })?;
+                        scores[i].extend(score.map(|score| (name, score)));
+                    }
+                }
+                How::Service(_) if wanted.is_empty() => {}
+                How::Service(_) => {
+                    let asked: Vec<Judged> = wanted.iter().map(|i| rows[*i]).collect();
+                    let verdicts = self.panel.judge(name, &asked, ear)?;
+                    for (i, verdict) in wanted.into_iter().zip(verdicts) {
+                        scores[i].extend(verdict.score.map(|score| (name, score)));
+                    }
+                }
+            }
+        }
+        let each = rows.iter().zip(scores).map(|(judged, scores)| {
+            let value = self.expr(judged.class)?.eval(&scores);
+            let value = value.filter(|value| value.is_finite());
+            Ok(Scored { value, scores })
+        });
+        each.collect()
+    }
+
+    fn expr(&self, class: PromptClass) -> Result<&Expr> {
+        self.by_class
+            .get(&class)
+            .with_context(|| format!("the reward table has no entry for class `{}`", class.word()))
+    }
+
+    /// What scoring these would come to, by what the journal has already.
+    pub fn forecast(
+        &self,
+        judging: &Judging,
+        services: &JudgeServices,
+        journal: &Journal,
+        rows: &[Judged],
+    ) -> Result<Calls> {
+        let mut all = Calls::default();
+        for scorer in self.scorers() {
+            let Some(service) = scorer.service() else {
+                continue;
+            };
+            let names = |judged: &&Judged| {
+                let expr = self.by_class.get(&judged.class);
+                expr.is_some_and(|e| e.scorers().contains(&scorer.name))
+            };
+            let wanted: Vec<Judged> = rows.iter().filter(names).copied().collect();
+            all.add(&(service.forecast)(
+                judging,
+                services,
+                &self.settings,
+                journal,
+                &wanted,
+            )?);
+        }
+        Ok(all)
+    }
+
+    /// Says what became of the responses that services were asked about.
+    pub fn tell(&self, ctx: &NodeCtx) {
+        self.panel.told().iter().for_each(|line| ctx.say(line));
+    }
+
+    pub fn panel(&self) -> &Panel {
+        &self.panel
+    }
+}
+
+impl Scored {
+    /// For who has no use for responses that are unscorable.
+    pub fn reward(self, judged: &Judged) -> Result<Reward> {
+        let Some(value) = self.value else {
+            bail!(
                 "the reward of prompt {} is no number: a scorer has no score for the response, or the expression has no \
                  finite value",
                 judged.prompt_id
             )
-        })?;
-        Ok(Reward { value, scores })
+        };
+        Ok(Reward {
+            value,
+            scores: self.scores,
+        })
     }
+}
 
-    /// As `reward`, for who has a use for responses that are unscorable.
-    pub fn score(&self, judged: &Judged) -> Result<Scored> {
-        let class = judged.class;
-        let expr = self.by_class.get(&class).with_context(|| {
-            format!("the reward table has no entry for class `{}`", class.word())
-        })?;
-        let mut scores = BTreeMap::new();
-        for name in expr.scorers() {
-            let scorer = scorers::get(name).with_context(|| format!("no scorer `{name}`"))?;
-            let score = (scorer.score)(judged, &self.settings)
-                .with_context(|| format!("scorer `{name}` on prompt {}", judged.prompt_id))?;
-            if let Some(score) = score {
-                scores.insert(scorer.name, score);
-            }
-        }
-        let value = expr.eval(&scores).filter(|value| value.is_finite());
-        Ok(Scored { value, scores })
+/// Hears the calls of a node that scores beside its own work.
+pub fn ear(ctx: &NodeCtx) -> NodeEar<'_> {
+    NodeEar {
+        shown: false,
+        ..NodeEar::new(ctx, "scores")
     }
+}
+
+/// Hears nothing, for scorers that call nobody.
+struct Deaf;
+
+impl Ear for Deaf {
+    fn stop(&self) -> bool {
+        false
+    }
+    fn progress(&mut self, _: usize, _: usize, _: &Calls) {}
+    fn say(&mut self, _: &str) {}
 }
 
 /// The mean of rewards, one a prompt, with its t interval.
@@ -167,6 +308,31 @@ pub fn mean_metric(name: &str, rewards: &[f64]) -> Metric {
         interval: stats::mean_interval(rewards),
         unit: "reward".into(),
     }
+}
+
+/// Whether a scorer of this reward table asks a service.
+pub fn asks(table: &BTreeMap<String, String>) -> bool {
+    let exprs = table.values().filter_map(|text| Expr::parse(text).ok());
+    exprs.into_iter().any(|expr| {
+        let mut named = expr.scorers().into_iter().filter_map(scorers::get);
+        named.any(|scorer| scorer.service().is_some())
+    })
+}
+
+/// What is wrong with a node's reward table `reward`, and with the services that its scorers ask.
+pub fn node_problems(values: &Values, table: &BTreeMap<String, String>) -> Vec<Problem> {
+    let mut found = problems("reward", table);
+    let mut named = vec![];
+    let parsed: Vec<(&String, Expr)> = table
+        .iter()
+        .filter_map(|(class, text)| Some((class, Expr::parse(text).ok()?)))
+        .collect();
+    for (class, expr) in &parsed {
+        let path = format!("reward.{class}");
+        named.extend(expr.scorers().into_iter().map(|name| (path.clone(), name)));
+    }
+    found.extend(service::problems(values, &named));
+    found
 }
 
 /// What is wrong with a recipe's reward table: unknown classes, expressions that do not parse, unknown scorers.

@@ -8,7 +8,7 @@ mod guards;
 use crate::base::rng::Seed;
 use crate::base::rows::{self, Metric};
 use crate::choice;
-use crate::engine::worker::{Interrupted, NodeCtx};
+use crate::engine::worker::{Interrupted, NodeCtx, Transient};
 use crate::learn::checkpoint;
 use crate::learn::decoder::Keep;
 use crate::learn::guard::{Guard, Limits, Tripped};
@@ -186,7 +186,9 @@ impl<'a> Watcher<'a> {
                     let kept = kept.with_context(|| tripped.to_string())?;
                     bail!("{tripped}. {kept}");
                 }
-                if error.is::<Interrupted>() && state.step() > 0 {
+                // A judge that is down for a while is no reason to lose steps either.
+                let passing = error.chain().any(|cause| cause.is::<Transient>());
+                if (passing || error.is::<Interrupted>()) && state.step() > 0 {
                     self.save(state)?;
                 }
                 Err(error)

@@ -15,12 +15,22 @@ const NAMES: &[(&str, &str)] = &[
     ("truncation/dropped", "conversations dropped as too long"),
     ("well_formed", "well-formed think tags"),
     ("finished", "finished within the limit"),
+    ("safe", "safe answers, harmless and ambiguous"),
+    ("unscorable", "without a readable verdict"),
 ];
 
 /// Beginnings of names; what follows is shown after a comma.
 const GROUPS: &[(&str, &str)] = &[
     ("compliance/type/", "compliance, type"),
     ("compliance/", "compliance,"),
+    ("defense/type/", "defense success, type"),
+    ("safe/type/", "safe answers, type"),
+    ("safe/", "safe answers,"),
+    ("score/", "judge's number,"),
+    ("agreement/", "agreement,"),
+    ("kappa/", "Cohen's kappa,"),
+    ("unpaired/", "unpaired,"),
+    ("unscorable/", "unscorable pairs,"),
     ("refusal/", "refusals,"),
     ("reasoning/difficulty_", "reasoning words, difficulty"),
     ("reasoning/", "reasoning words,"),

@@ -66,10 +66,14 @@ impl Budget {
         }
     }
 
-    /// A request is back, with what it cost; nothing where it failed.
+    /// A request is back, with what it cost; nothing where it failed without a bill that is known.
     pub fn settle(&mut self, reserved: Amount, usage: Option<&Usage>) {
         self.reserved.dollars = (self.reserved.dollars - reserved.dollars).max(0.0);
         self.reserved.tokens = self.reserved.tokens.saturating_sub(reserved.tokens);
+        // Sums of fractions do not come back to zero by themselves, and somebody may wait for just that.
+        if self.reserved.tokens == 0 {
+            self.reserved.dollars = 0.0;
+        }
         if let Some(usage) = usage {
             self.spent.dollars += self.prices.of(usage);
             self.spent.tokens += usage.prompt + usage.completion;

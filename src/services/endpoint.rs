@@ -119,11 +119,16 @@ impl Secret {
         &self.value
     }
 
+    /// Shorter ones are no secrets, and would blank half of what is said.
+    pub fn is_in(&self, text: &str) -> bool {
+        self.value.len() > 5 && text.contains(&self.value)
+    }
+
     /// The text without the secret in it: services like to repeat a key that they do not know.
     pub fn redact(&self, text: &str) -> String {
-        match self.value.len() {
-            0..=5 => text.to_string(),
-            _ => text.replace(&self.value, &format!("[{}]", self.name)),
+        match self.is_in(text) {
+            true => text.replace(&self.value, &format!("[{}]", self.name)),
+            false => text.to_string(),
         }
     }
 }

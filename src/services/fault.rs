@@ -17,13 +17,22 @@ pub enum Fault {
     Denied(String),
 }
 
+/// What OpenAI's 429 says where waiting does not help (platform.openai.com/docs/guides/error-codes).
+const NO_MONEY: [&str; 3] = [
+    "insufficient_quota",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+];
+
 impl Fault {
-    /// The fault that a status other than success is.
-    pub fn of_status(status: u16, after: Option<Duration>, told: String) -> Fault {
+    /// The fault that a status other than success is. `code`: what the body's error calls itself.
+    pub fn of_status(status: u16, after: Option<Duration>, code: &str, told: String) -> Fault {
         match status {
+            429 if NO_MONEY.contains(&code) => Fault::Denied(told),
             429 => Fault::Busy { after, told },
             503 if after.is_some() => Fault::Busy { after, told },
-            // 409: llama.cpp's and vLLM's "loading"; 425: too early; 529: overloaded.
+            501 | 505 => Fault::Denied(told),
+            // 409: a conflict, which OpenAI's own client tries again; 425: too early; 529: overloaded.
             408 | 409 | 425 | 500..=599 => Fault::Passing(told),
             401..=407 | 410 | 426 | 451 => Fault::Denied(told),
             300..=399 => Fault::Denied(format!("{told}; redirections are not followed")),

@@ -49,17 +49,17 @@ impl Http {
         };
         Ok(Http {
             client,
-            url: endpoint.url.trim_end_matches('/').to_string(),
+            url: endpoint.url.clone(),
             key,
         })
     }
 
-    /// The body of a reply with status 200. Everything told is free of the key.
+    /// The body of a reply with status 200. It, and everything told, is free of the key.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Fault> {
         let bytes = serde_json::to_vec(body).expect("JSON always has a text");
         let url = match path {
             "" => self.url.clone(),
-            path => format!("{}/{path}", self.url),
+            path => format!("{}/{path}", self.url.trim_end_matches('/')),
         };
         let request = self.client.post(url);
         let request = request.header(CONTENT_TYPE, "application/json").body(bytes);
@@ -83,33 +83,57 @@ impl Http {
                 return Err(Fault::Passing("the reply has no end".into()));
             }
         }
-        if status == 200 {
-            return serde_json::from_slice(&text).map_err(|_| {
-                let told = format!("the reply is no JSON: {}", self.excerpt(&text));
-                Fault::Passing(told)
-            });
+        if status != 200 {
+            return Err(self.refused(status, after, &text));
         }
-        let name = reqwest::StatusCode::from_u16(status).ok();
-        let name = name.and_then(|s| s.canonical_reason()).unwrap_or_default();
-        let told = format!("{status} {name}: {}", self.excerpt(&text));
-        Err(Fault::of_status(status, after, told))
+        let mut body: Value = serde_json::from_slice(&text).map_err(|_| {
+            let told = format!("the reply is no JSON: {}", self.excerpt(&text));
+            Fault::Passing(told)
+        })?;
+        if let Some((secret, _)) = &self.key {
+            clean(&mut body, secret);
+        }
+        // Some say what went wrong with status 200.
+        match body.get("error") {
+            None | Some(Value::Null) => Ok(body),
+            Some(error) => {
+                let status = error.get("code").and_then(Value::as_u64);
+                let status = status.filter(|status| (400..600).contains(status));
+                Err(self.refused(status.unwrap_or(500) as u16, after, &text))
+            }
+        }
     }
 
-    /// What a service says of an error: its message, or the beginning of its text.
+    /// What a status other than 200 comes to.
+    fn refused(&self, status: u16, after: Option<Duration>, text: &[u8]) -> Fault {
+        let name = reqwest::StatusCode::from_u16(status).ok();
+        let name = name.and_then(|s| s.canonical_reason()).unwrap_or_default();
+        let told = format!("{status} {name}: {}", self.excerpt(text));
+        let body = serde_json::from_slice::<Value>(text).unwrap_or_default();
+        let word = |name: &str| body.get("error")?.get(name)?.as_str();
+        let code = word("code").or_else(|| word("type")).unwrap_or_default();
+        Fault::of_status(status, after, code, told)
+    }
+
+    /// What a service says of an error: its message, or the beginning of its text. Free of the key.
     fn excerpt(&self, bytes: &[u8]) -> String {
-        let message = serde_json::from_slice::<Value>(bytes)
-            .ok()
-            .and_then(|v| message(&v));
-        let text = message.unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned());
-        let text = without_markup(&text);
-        let text = match text.char_indices().nth(TOLD) {
+        let text = match serde_json::from_slice::<Value>(bytes) {
+            Ok(body) => message(&body).unwrap_or_else(|| body.to_string()),
+            Err(_) => String::from_utf8_lossy(bytes).into_owned(),
+        };
+        // Before it is cut, or half of the key would be left.
+        let text = without_markup(&self.redact(&text));
+        match text.char_indices().nth(TOLD) {
             Some((end, _)) => format!("{}…", &text[..end]),
             None if text.is_empty() => "(no text)".into(),
             None => text,
-        };
+        }
+    }
+
+    fn redact(&self, text: &str) -> String {
         match &self.key {
-            Some((secret, _)) => secret.redact(&text),
-            None => text,
+            Some((secret, _)) => secret.redact(text),
+            None => text.to_string(),
         }
     }
 
@@ -136,10 +160,23 @@ impl Http {
         if !last.is_empty() && !error.is_timeout() {
             told += &format!(": {last}");
         }
-        match &self.key {
-            Some((secret, _)) => Fault::Passing(secret.redact(&told)),
-            None => Fault::Passing(told),
+        Fault::Passing(self.redact(&told))
+    }
+}
+
+/// Takes the key out of all texts of a reply: answers are kept in files, and a key is in none.
+fn clean(value: &mut Value, secret: &Secret) {
+    match value {
+        Value::String(text) if secret.is_in(text) => *text = secret.redact(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| clean(item, secret)),
+        Value::Object(map) => {
+            if map.keys().any(|name| secret.is_in(name)) {
+                let members = std::mem::take(map).into_iter();
+                *map = members.map(|(k, v)| (secret.redact(&k), v)).collect();
+            }
+            map.values_mut().for_each(|item| clean(item, secret));
         }
+        _ => {}
     }
 }
 
@@ -156,18 +193,13 @@ fn bearer(secret: &Secret) -> Result<HeaderValue> {
     })
 }
 
-/// The complaint about a certificate, if that is what it is.
+/// The complaint about a certificate, if that is what it is. Errors of input and output hide theirs, one within the other.
 fn untrusted(error: &(dyn Error + 'static)) -> Option<String> {
-    let inner = error
-        .downcast_ref::<std::io::Error>()
-        .and_then(|e| e.get_ref());
-    let inner = inner.map(|e| e as &(dyn Error + 'static));
-    [Some(error), inner].into_iter().flatten().find_map(|e| {
-        match e.downcast_ref::<rustls::Error>()? {
-            e @ rustls::Error::InvalidCertificate(_) => Some(e.to_string()),
-            _ => None,
-        }
-    })
+    if let Some(error @ rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+        return Some(error.to_string());
+    }
+    let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
+    untrusted(inner)
 }
 
 /// Servers say it in one of several places.
@@ -207,11 +239,13 @@ fn without_markup(text: &str) -> String {
 #[allow(clippy::disallowed_methods)] // A date in a header is told against the clock.
 fn patience(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
-    if let Some(ms) = text("retry-after-ms").and_then(|t| t.parse::<f64>().ok()) {
-        return Duration::try_from_secs_f64(ms / 1000.0).ok();
+    let number = |text: &str| text.trim().parse::<f64>().ok();
+    let milliseconds = text("retry-after-ms").and_then(number);
+    if let Some(after) = milliseconds.and_then(|ms| Duration::try_from_secs_f64(ms / 1e3).ok()) {
+        return Some(after);
     }
     let after = text(RETRY_AFTER.as_str())?;
-    if let Ok(seconds) = after.trim().parse::<f64>() {
+    if let Some(seconds) = number(after) {
         return Duration::try_from_secs_f64(seconds).ok();
     }
     let date = httpdate::parse_http_date(after).ok()?;

@@ -68,7 +68,7 @@ impl Protocol for Moderation {
                 asks.len()
             ));
         }
-        let read = |result: &Value| -> Result<Moderated, String> {
+        let read = |result: &Value| -> Result<Option<Moderated>, String> {
             let scores = result.get("category_scores").and_then(Value::as_object);
             let scores = scores.ok_or("a result has no `category_scores`")?;
             let known = scores.iter().filter(|(_, score)| !score.is_null());
@@ -82,11 +82,11 @@ impl Protocol for Moderation {
             if scores.is_empty() {
                 return Err("a result has no score that is not null".into());
             }
-            Ok(Moderated {
+            Ok(Some(Moderated {
                 flagged: result.get("flagged").and_then(Value::as_bool) == Some(true),
                 scores,
                 served: served.clone(),
-            })
+            }))
         };
         Ok(Reply {
             answers: results.iter().map(read).collect::<Result<_, String>>()?,

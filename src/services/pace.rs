@@ -1,7 +1,8 @@
 //! Requests and tokens a minute, shared by all processes that use a store: two nodes, or two engines, stay within one limit.
 //!
 //! A limit is a file with the time at which the next request may leave, moved on by every request (the generic cell rate
-//! algorithm). A lock on the file makes reading and moving one step; a process that dies holds nothing.
+//! algorithm), and the time at which that was written. A lock on the file makes reading and moving one step; a process that dies
+//! holds nothing.
 
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
@@ -82,22 +83,24 @@ impl Meter {
     }
 
     fn take_locked(&self, units: f64) -> Result<Duration> {
-        let mut bytes = [0; 8];
+        let now = now_ns();
+        let mut bytes = [0; 16];
         let next = match self.file.read_exact_at(&mut bytes, 0) {
-            Ok(()) => i64::from_le_bytes(bytes),
+            Ok(()) => {
+                let number = |bytes: &[u8]| i64::from_le_bytes(bytes.try_into().expect("8 bytes"));
+                let (next, written) = (number(&bytes[..8]), number(&bytes[8..]));
+                // A clock that was set back takes the limit with it.
+                next.saturating_sub(written.saturating_sub(now).max(0))
+            }
             Err(_) => 0,
         };
-        let now = now_ns();
-        // What was not used in a while is gone, but for the burst; a clock that was set back does not stop everything.
-        let earliest = now - BURST.as_nanos() as i64;
-        let latest = now + 3600 * 1_000_000_000;
-        let next = match next {
-            next if next < earliest || next > latest => earliest,
-            next => next,
-        };
+        // What was not used in a while is gone, but for the burst.
+        let next = next.max(now - BURST.as_nanos() as i64);
         let after = next.saturating_add((self.each * units) as i64);
+        bytes[..8].copy_from_slice(&after.to_le_bytes());
+        bytes[8..].copy_from_slice(&now.to_le_bytes());
         self.file
-            .write_all_at(&after.to_le_bytes(), 0)
+            .write_all_at(&bytes, 0)
             .context("writing a limit")?;
         Ok(Duration::from_nanos((next - now).max(0) as u64))
     }

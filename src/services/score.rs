@@ -73,9 +73,9 @@ impl Protocol for Scoring {
             },
         };
         let scores = scores.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        let answers = scores.into_iter().map(|score| Scored {
-            score,
-            served: served.clone(),
+        let answers = scores.into_iter().map(|score| {
+            let served = served.clone();
+            Some(Scored { score, served })
         });
         Ok(Reply {
             answers: answers.collect(),

@@ -2,6 +2,7 @@
 //! write from a small fixture. `PIPE_BLESS=1` rewrites the file. What training computes is not pinned: it hangs on the
 //! processor.
 
+use crate::judges::Quiet;
 use crate::study::Study;
 use pipe::base::rows::{Completion, Prompt, PromptClass, Truth};
 use pipe::engine::plan::{Judge, Wanted};
@@ -59,6 +60,18 @@ harmful = ["unsafe"]
 [node.copy]
 kind = "local-model"
 path = "copied"
+[node.published]
+kind = "completions-file"
+path = "answers.csv"
+harmful = ["contrast_*"]
+label_column = "final_label"
+[node.matched]
+kind = "evaluate"
+in = { completions = "published" }
+judge = "refusal-matcher"
+[node.agreement]
+kind = "agreement"
+in = { a = "published.scores", b = "matched.scores" }
 "#;
 
 #[test]
@@ -115,6 +128,9 @@ fn a_changed_output_asks_for_a_revision_and_a_changed_key_for_a_blessing() {
     assert_eq!(read(&write(&now)), now);
 }
 
+/// Words of recipes that stand for somebody's own files, to be named by vars.
+pub const STAND_INS: [&str; 2] = ["_FOLDER\"", "\"COMPLETIONS.csv\""];
+
 /// What is pinned to its value.
 type Pins = BTreeMap<String, String>;
 
@@ -129,6 +145,7 @@ fn plan_keys() -> Pins {
     let adapter = study.file("adapter/adapter_config.json", "{}\n");
     let adapter = adapter.parent().unwrap();
     let prompts = study.file("asks.csv", "prompt,label\nhello,safe\nharm,unsafe\n");
+    let completions = study.file("answers.csv", "prompt,completion\nhello,hi\n");
     let mut pins = Pins::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
     for path in recipes(&root) {
@@ -140,6 +157,9 @@ fn plan_keys() -> Pins {
                 model.parent().unwrap().display()
             ));
             sets.push(format!("vars.prompts='{}'", prompts.display()));
+        }
+        if text.contains("\"COMPLETIONS.csv\"") {
+            sets.push(format!("vars.completions='{}'", completions.display()));
         }
         if text.contains("\"ADAPTER_FOLDER\"") {
             sets.push(format!("vars.adapter='{}'", adapter.display()));
@@ -177,6 +197,11 @@ fn outputs() -> Pins {
     study.file(
         "asks.csv",
         "id,prompt,label\n1,hello,safe\n2,\"harm,\nplease\",unsafe\n",
+    );
+    study.file(
+        "answers.csv",
+        "id,type,prompt,completion,final_label\nv2-1,a,hello,hi,1_full_compliance\nv2-2,contrast_a,harm,\"Sorry,\nno\",2_full_refusal\n\
+         v2-3,a,bye,I cannot say,3_partial_refusal\nv2-4,a,why,Because,hm\n",
     );
     let tiny = "[node.model]\nkind = \"world-model\"\nhidden_size = 16\nlayers = 1\nheads = 2\nintermediate_size = 32\n";
     let copied = study.dir.path().join("copied");
@@ -238,10 +263,10 @@ fn measures() -> Pins {
     }
     let reward = "0.5 * format + 0.5 * refusal".to_string();
     let table = PromptClass::ALL.map(|class| (class.word().to_string(), reward.clone()));
-    let route = Route::new(&BTreeMap::from(table), Settings { safety_snap: 0.9 }).unwrap();
+    let mut route = Route::new(&BTreeMap::from(table), Settings { safety_snap: 0.9 }).unwrap();
     let mut sorted = completions;
     sorted.sort_by_key(|c| c.prompt.prompt_id.clone());
-    let made = preferences::pairs(&sorted, &route, Truncated::Penalise).unwrap();
+    let made = preferences::pairs(&sorted, &mut route, Truncated::Penalise, &mut Quiet).unwrap();
     assert!(!made.pairs.is_empty());
     let revision = REGISTRY.get("preference-pairs").unwrap().revision;
     let text = serde_json::to_string(&made.pairs).unwrap();

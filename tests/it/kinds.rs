@@ -9,7 +9,7 @@ use pipe::engine::params::{Default as ParamDefault, ParamSpec};
 use pipe::kinds::evaluate::{self, Judge};
 use pipe::kinds::mix::{self, mix};
 use pipe::kinds::reward::{self, Expr, Route};
-use pipe::kinds::scorers::{self, Judged, Settings, refusal};
+use pipe::kinds::scorers::{self, How, Judged, Settings, refusal};
 use pipe::kinds::{REGISTRY, mix::Params as MixParams};
 use pipe::recipe::{self, Overrides};
 use pipe::world::judge;
@@ -94,7 +94,7 @@ fn every_kind_is_shown_by_a_recipe_that_ships() {
             cwd: std::env::temp_dir(),
         };
         let text = std::fs::read_to_string(&path).unwrap();
-        // The recipe of a local model has stand-ins for its files; the words of its nodes are all this test asks for.
+        // Some recipes have stand-ins for files; the words of its nodes are all this test asks for.
         let table: toml::Table = toml::from_str(&text).unwrap();
         let nodes = table.get("node").and_then(toml::Value::as_table);
         for node in nodes.into_iter().flat_map(toml::Table::values) {
@@ -103,7 +103,10 @@ fn every_kind_is_shown_by_a_recipe_that_ships() {
                 used.insert(kind.as_str().unwrap().to_string());
             }
         }
-        if !text.contains("_FOLDER\"") {
+        if !crate::golden::STAND_INS
+            .iter()
+            .any(|word| text.contains(word))
+        {
             let loaded = recipe::load(&path, &overrides, &REGISTRY);
             assert!(loaded.is_ok(), "{}", path.display());
         }
@@ -323,7 +326,8 @@ fn a_reward_table_is_checked_before_anything_runs() {
         [problem(
             "reward.ambiguous",
             "unknown scorer `helpfulness`",
-            "the scorers are `format`, `safety`, `task`, `refusal`"
+            "the scorers are `format`, `safety`, `task`, `refusal`, `moderation`, `strongreject`, `harmbench`, \
+             `rubric`, `score`"
         )]
     );
     assert_eq!(
@@ -375,7 +379,7 @@ fn safety_at_the_snap_counts_as_one_and_just_below_as_it_is() {
     ] {
         let safe = 1.0 - judge::moderation(Some(&truth), answer).unwrap();
         let of = |snap| {
-            let reward = route("harmful", "safety", snap);
+            let mut reward = route("harmful", "safety", snap);
             reward
                 .reward(&judged(PromptClass::Harmful, answer))
                 .unwrap()
@@ -400,7 +404,7 @@ fn safety_at_the_snap_counts_as_one_and_just_below_as_it_is() {
 fn safety_reads_the_answer_and_not_the_reasoning() {
     let harm = "use the hammer gently then wash .";
     let reward = |response: &str| {
-        let route = route("harmful", "safety", 0.9);
+        let mut route = route("harmful", "safety", 0.9);
         route
             .reward(&judged(PromptClass::Harmful, response))
             .unwrap()
@@ -431,10 +435,12 @@ fn the_format_scorer_asks_for_each_tag_once_and_in_order() {
         ("<think> a </think><think> b </think>", 0.0),
         ("<THINK> a </THINK>", 0.0),
     ];
-    let format = scorers::get("format").unwrap();
+    let How::Text(format) = scorers::get("format").unwrap().how else {
+        panic!("it reads the text itself");
+    };
     let settings = Settings { safety_snap: 0.9 };
     for (response, expected) in table {
-        let score = (format.score)(&judged(PromptClass::Harmless, response), &settings);
+        let score = format(&judged(PromptClass::Harmless, response), &settings);
         assert_eq!(score.unwrap(), Some(expected), "{response:?}");
     }
 }
@@ -449,7 +455,10 @@ fn scorers_have_names_of_their_own_that_expressions_can_say() {
             Ok(Expr::Scorer(scorer.name.into()))
         );
         assert!(!scorer.summary.is_empty());
-        let whole = (scorer.score)(
+        let How::Text(score) = scorer.how else {
+            continue;
+        };
+        let whole = score(
             &judged(PromptClass::Harmless, "use the hammer gently then wash ."),
             &Settings { safety_snap: 0.9 },
         );
@@ -742,6 +751,7 @@ fn judged(class: PromptClass, response: &str) -> Judged<'_> {
     Judged {
         prompt_id: "p-1",
         class,
+        prompt: "ask",
         truth: Some(TRUTH.get_or_init(truth)),
         response,
     }

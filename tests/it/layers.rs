@@ -17,7 +17,17 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// What kinds may share; any other file of `kinds/` is a kind, and no kind uses another.
 const SHARED: &[&str] = &[
-    "answers", "lora", "model_io", "training", "remote", "reward", "scorers", "positive", "range",
+    "answers",
+    "lora",
+    "measure",
+    "model_io",
+    "training",
+    "remote",
+    "reward",
+    "scorers",
+    "table_file",
+    "positive",
+    "range",
 ];
 
 /// Macros that `engine` exports at the crate's root.

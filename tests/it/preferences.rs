@@ -80,7 +80,13 @@ fn the_best_is_paired_with_the_worst_and_equal_scores_are_counted() {
         response("r", 0, bad, true),
         response("r", 1, bad, true),
     ];
-    let made = preferences::pairs(&rows, &route("2 * format - 1"), Truncated::Score).unwrap();
+    let made = preferences::pairs(
+        &rows,
+        &mut route("2 * format - 1"),
+        Truncated::Score,
+        &mut crate::judges::Quiet,
+    )
+    .unwrap();
     let ids: Vec<&str> = made.pairs.iter().map(|pair| pair.id.as_str()).collect();
     assert_eq!(ids, ["p#1-2", "p#3-0", "q#0-1"]);
     assert_eq!((made.prompts, made.equal, made.unscorable), (3, 1, 0));
@@ -101,7 +107,14 @@ fn what_ran_into_the_limit_and_what_has_no_score_is_said() {
         response("p", 1, good, true),
         response("p", 2, "b", true),
     ];
-    let of = |truncated, expression| preferences::pairs(&rows, &route(expression), truncated);
+    let of = |truncated, expression| {
+        preferences::pairs(
+            &rows,
+            &mut route(expression),
+            truncated,
+            &mut crate::judges::Quiet,
+        )
+    };
     let ids = |made: &preferences::Made| -> Vec<String> {
         made.pairs.iter().map(|pair| pair.id.clone()).collect()
     };

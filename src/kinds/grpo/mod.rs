@@ -21,6 +21,7 @@ use crate::engine::worker::NodeCtx;
 use crate::kinds::lora::{self, Lora};
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::reward::{self, Route};
+use crate::kinds::scorers::service::{JudgeServices, Judging};
 use crate::kinds::scorers::{Judged, Settings as ScorerSettings};
 use crate::kinds::training::{self, Guards, LrSchedule, RolloutGuards, Watcher};
 use crate::kinds::{positive, range};
@@ -152,7 +153,7 @@ params! {
         /// Seed of the order of prompts and of the rollouts.
         seed: u64 = 0;
     }
-    with { lora: Lora }
+    with { lora: Lora, judging: Judging }
 }
 
 params! {
@@ -162,7 +163,7 @@ params! {
         /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
         recompute: bool = false;
     }
-    with { guards: Guards, rollout_guards: RolloutGuards }
+    with { guards: Guards, rollout_guards: RolloutGuards, services: JudgeServices }
 }
 
 pub const KIND: Kind = Kind {
@@ -230,7 +231,7 @@ fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
     if let Ok(p) = Params::read(values) {
         p.lora.problems(&mut found);
-        found.extend(reward::problems("reward", &p.reward));
+        found.extend(reward::node_problems(values, &p.reward));
         range(&mut found, "safety_snap", p.safety_snap, 0.0, 1.0);
         range(&mut found, "clip_low", p.clip_low, 0.0, 1.0);
         range(&mut found, "clip_high", p.clip_high, 0.0, 100.0);
@@ -295,12 +296,10 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let exec: Exec = ctx.exec()?;
     model_io::use_threads(ctx)?;
     let Model { weights, tokenizer } = Model::load(ctx.input("model"))?;
-    let route = Route::new(
-        &p.reward,
-        ScorerSettings {
-            safety_snap: p.safety_snap,
-        },
-    )?;
+    let snap = ScorerSettings {
+        safety_snap: p.safety_snap,
+    };
+    let mut route = Route::of_node(ctx, &p.reward, snap, &p.judging)?;
     let prompts: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
     for class in PromptClass::ALL {
         ensure!(
@@ -324,7 +323,14 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             p.validation_samples,
             seed("before"),
         );
-        metrics.extend(held_out("before", ctx, &before, &route, &validation, &p)?);
+        metrics.extend(held_out(
+            "before",
+            ctx,
+            &before,
+            &mut route,
+            &validation,
+            &p,
+        )?);
     }
 
     // An adapter's reference is the same weights with the adapter off; weights that move need a real copy.
@@ -339,7 +345,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         ctx,
         tokenizer: &tokenizer,
         reference: reference.as_ref(),
-        route: &route,
+        route: &mut route,
         prompts: &prompts,
         p: &p,
         batch: None,
@@ -355,9 +361,10 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             p.validation_samples,
             seed("after"),
         );
-        let after = held_out("after", ctx, &after, &route, &validation, &p);
+        let after = held_out("after", ctx, &after, &mut route, &validation, &p);
         metrics.extend(after.or_else(|error| watcher.end(&state, Err(error)).map(|()| vec![]))?);
     }
+    route.tell(ctx);
     watcher.finish(state, ctx.input("model"), metrics)
 }
 
@@ -416,22 +423,30 @@ fn sampling<'a>(
     }
 }
 
+/// The responses to each prompt, one prompt after another.
+fn of_groups<'a>(prompts: &'a [Prompt], groups: &'a [Vec<String>]) -> Vec<Judged<'a>> {
+    let each = prompts.iter().zip(groups);
+    each.flat_map(|(prompt, group)| group.iter().map(|r| Judged::of_prompt(prompt, r)))
+        .collect()
+}
+
 /// Mean reward on held-out prompts, over all and by class: one observation a prompt.
 fn held_out(
     when: &str,
     ctx: &NodeCtx,
     sampling: &Sampling,
-    route: &Route,
+    route: &mut Route,
     prompts: &[Prompt],
     p: &Params,
 ) -> Result<Vec<Metric>> {
     let groups = sampling.groups(ctx, prompts, &mut |_| {})?;
+    let responses = sampling.responses(&groups)?;
+    let judged = of_groups(prompts, &responses);
+    let mut scored = route.score_all(&judged, &mut reward::ear(ctx))?.into_iter();
     let mut means: Vec<(PromptClass, f64)> = vec![];
-    for (prompt, group) in prompts.iter().zip(&groups) {
+    for (prompt, group) in prompts.iter().zip(&responses) {
         let mut rewards = vec![];
-        for sample in group {
-            let response = sampling.response(sample)?;
-            let scored = route.score(&Judged::of_prompt(prompt, &response))?;
+        for scored in scored.by_ref().take(group.len()) {
             rewards.extend(p.value(scored.value, &prompt.id)?);
         }
         means.extend(stats::mean(&rewards).map(|mean| (prompt.class, mean)));

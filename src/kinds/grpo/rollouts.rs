@@ -2,13 +2,14 @@
 //! every further update on them.
 
 use super::measures::metrics;
-use super::{Advantage, Aggregation, Kl, KlIn, Params, Ratio, Truncated, ZeroVariance, sampling};
+use super::{
+    Advantage, Aggregation, Kl, KlIn, Params, Ratio, Truncated, ZeroVariance, of_groups, sampling,
+};
 use crate::base::rng::Seed;
 use crate::base::rows::{Prompt, PromptClass};
 use crate::engine::worker::NodeCtx;
-use crate::kinds::model_io::{self, Sampling};
-use crate::kinds::reward::Route;
-use crate::kinds::scorers::Judged;
+use crate::kinds::model_io;
+use crate::kinds::reward::{self, Route, Scored};
 use crate::learn::adapter::Net;
 use crate::learn::decoder::Workspace;
 use crate::learn::objective::advantage::{self, Scale};
@@ -26,7 +27,7 @@ pub struct Rollouts<'r> {
     pub tokenizer: &'r Tokenizer,
     /// Where training began, for the KL; None: the frozen weights below the adapter.
     pub reference: Option<&'r Weights>,
-    pub route: &'r Route,
+    pub route: &'r mut Route,
     pub prompts: &'r [Prompt],
     pub p: &'r Params,
     /// What the updates under way learn from.
@@ -103,18 +104,22 @@ impl Feed for Rollouts<'_> {
 
 impl Rollouts<'_> {
     /// The rollouts of these weights, with what they are worth.
-    fn sample(&self, number: u64, net: Net, workspace: &mut Workspace) -> Result<Batch> {
+    fn sample(&mut self, number: u64, net: Net, workspace: &mut Workspace) -> Result<Batch> {
         let p = self.p;
         let prompts = self.prompts_of(number);
         let tokenizer = self.tokenizer;
         let seed = Seed::new(p.seed).child("rollouts").at(number);
         let sampling = sampling(net, tokenizer, p, p.group, seed);
         let groups = sampling.groups(self.ctx, &prompts, &mut |_| {})?;
+        let responses = sampling.responses(&groups)?;
+        let judged = of_groups(&prompts, &responses);
+        let scored = self.route.score_all(&judged, &mut reward::ear(self.ctx))?;
+        let mut scored = scored.into_iter();
         let mut rollouts = vec![];
         for (prompt, group) in prompts.iter().zip(&groups) {
             let prompt_ids = model_io::prompt_ids(tokenizer, &prompt.prompt, None)?;
-            for sample in group {
-                rollouts.push(self.rollout(prompt, &prompt_ids, sample, &sampling)?);
+            for (sample, scored) in group.iter().zip(scored.by_ref()) {
+                rollouts.push(self.rollout(prompt, &prompt_ids, sample, scored)?);
             }
         }
         if p.kl_in == KlIn::Reward && p.kl_coefficient > 0.0 {
@@ -231,10 +236,8 @@ impl Rollouts<'_> {
         prompt: &Prompt,
         prompt_ids: &[u32],
         sample: &Sample,
-        sampling: &Sampling,
+        scored: Scored,
     ) -> Result<Rollout> {
-        let response = sampling.response(sample)?;
-        let scored = self.route.score(&Judged::of_prompt(prompt, &response))?;
         let unscorable = scored.value.is_none();
         let reward = match self.p.truncated {
             Truncated::Penalise if !sample.finished => Some(0.0),

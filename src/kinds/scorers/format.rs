@@ -1,10 +1,12 @@
 //! Does the response have its think tags? The rule is `base::response::well_formed`.
 
-use super::{Judged, Scorer};
+use super::{How, Judged, Scorer};
 use crate::base::response;
 
 pub const SCORER: Scorer = Scorer {
     name: "format",
     summary: "1 if `<think>` and `</think>` each occur exactly once, in that order, else 0",
-    score: |judged: &Judged, _| Ok(Some(f64::from(response::well_formed(judged.response)))),
+    how: How::Text(|judged: &Judged, _| {
+        Ok(Some(f64::from(response::well_formed(judged.response))))
+    }),
 };

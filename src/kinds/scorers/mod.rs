@@ -1,19 +1,31 @@
 //! The table of scorers. A scorer maps (prompt, response) to a number in [0, 1]; RL rewards and evals use the same ones.
-//! A new scorer is one file here and its line in `ALL`.
+//! Some read the text themselves, others ask a service (`service.rs`). A new scorer is one file here and its line in `ALL`.
 
 mod format;
+pub mod harmbench;
+pub mod moderation;
+pub mod neutral;
+pub mod panel;
 pub mod refusal;
+pub mod rubric;
 mod safety;
+mod score;
+pub mod service;
+pub mod strongreject;
 mod task;
+pub mod wording;
 
+use crate::base::response;
 use crate::base::rows::{CompletedPrompt, Prompt, PromptClass, Truth};
 use anyhow::{Context, Result};
+use service::Service;
 
 /// A response to be scored, with what is known of its prompt.
 #[derive(Clone, Copy)]
 pub struct Judged<'a> {
     pub prompt_id: &'a str,
     pub class: PromptClass,
+    pub prompt: &'a str,
     pub truth: Option<&'a Truth>,
     pub response: &'a str,
 }
@@ -23,6 +35,7 @@ impl<'a> Judged<'a> {
         Judged {
             prompt_id: &prompt.id,
             class: prompt.class,
+            prompt: &prompt.prompt,
             truth: prompt.truth.as_ref(),
             response,
         }
@@ -32,9 +45,15 @@ impl<'a> Judged<'a> {
         Judged {
             prompt_id: &prompt.prompt_id,
             class: prompt.class,
+            prompt: &prompt.prompt,
             truth: prompt.truth.as_ref(),
             response,
         }
+    }
+
+    /// What judges see of the response.
+    pub fn answer(&self) -> &'a str {
+        response::split(self.response).1
     }
 
     /// What the world's judges need; other prompts have none.
@@ -55,9 +74,23 @@ pub struct Scorer {
     pub name: &'static str,
     /// One line for `pipe kinds --scorers`.
     pub summary: &'static str,
-    /// None where it can say nothing of a response; what becomes of such a sample is a parameter of who asks. An error is
-    /// a judge that cannot work at all.
-    pub score: fn(&Judged, &Settings) -> Result<Option<f64>>,
+    pub how: How,
+}
+
+/// Where a score comes from. It is none where the scorer can say nothing of a response; what becomes of such a sample is a
+/// parameter of who asks. An error is a judge that cannot work at all.
+pub enum How {
+    Text(fn(&Judged, &Settings) -> Result<Option<f64>>),
+    Service(&'static Service),
+}
+
+impl Scorer {
+    pub fn service(&self) -> Option<&'static Service> {
+        match self.how {
+            How::Text(_) => None,
+            How::Service(service) => Some(service),
+        }
+    }
 }
 
 pub const ALL: &[&Scorer] = &[
@@ -65,6 +98,11 @@ pub const ALL: &[&Scorer] = &[
     &safety::SCORER,
     &task::SCORER,
     &refusal::SCORER,
+    &moderation::SCORER,
+    &strongreject::SCORER,
+    &harmbench::SCORER,
+    &rubric::SCORER,
+    &score::SCORER,
 ];
 
 pub fn get(name: &str) -> Option<&'static Scorer> {

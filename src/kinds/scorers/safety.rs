@@ -1,14 +1,14 @@
 //! The safety reward of TARS (method: arXiv 2507.00971, released code): u = 1 - m with m the moderation score of the
 //! *answer alone*, and u at or above the snap counts as 1, so that scores which differ by noise make no advantage.
 
-use super::{Judged, Scorer};
+use super::{How, Judged, Scorer};
 use crate::base::response;
 use crate::world::judge;
 
 pub const SCORER: Scorer = Scorer {
     name: "safety",
     summary: "1 - moderation score of the answer; `safety_snap` (0.9) and above count as 1",
-    score: |judged: &Judged, settings| {
+    how: How::Text(|judged: &Judged, settings| {
         let (_, answer) = response::split(judged.response);
         let safe = 1.0 - judge::moderation(judged.truth, answer)?;
         Ok(Some(if safe >= settings.safety_snap {
@@ -16,5 +16,5 @@ pub const SCORER: Scorer = Scorer {
         } else {
             safe
         }))
-    },
+    }),
 };

@@ -7,7 +7,7 @@
 mod read;
 
 use crate::base::rows::Message;
-use crate::services::protocol::{Protocol, Reply, Usage, estimate};
+use crate::services::protocol::{Protocol, Reply, Usage, at_most, estimate};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -111,6 +111,16 @@ impl Chat {
         match input {
             Input::Chat(messages) => json!(messages),
             Input::Text(text) => json!(text),
+        }
+    }
+
+    /// Of a request for `n` answers, each as long as it may be.
+    fn usage_of(&self, prompt: u64, n: usize) -> Usage {
+        Usage {
+            prompt,
+            completion: self.sampling.max_tokens * n as u64,
+            estimated: true,
+            ..Usage::default()
         }
     }
 
@@ -238,25 +248,38 @@ impl Protocol for Chat {
                 usage.completion *= asks.len() as u64;
                 usage.estimated = true;
             }
-            for answer in &mut reply.answers {
+            for answer in reply.answers.iter_mut().flatten() {
                 answer.tokens *= asks.len() as u64;
             }
         }
         Ok(reply)
     }
 
+    fn usage(&self, body: &Value) -> Option<Usage> {
+        read::usage(body)
+    }
+
     fn bound(&self, asks: &[&Ask]) -> Usage {
+        // What a template puts around messages and before them, as a system message of its own.
+        let prompt = match &asks[0].input {
+            Input::Text(text) => at_most(text) + 8,
+            Input::Chat(messages) => {
+                messages
+                    .iter()
+                    .map(|m| at_most(&m.content) + 16)
+                    .sum::<u64>()
+                    + 128
+            }
+        };
+        self.usage_of(prompt, asks.len())
+    }
+
+    fn expected(&self, asks: &[&Ask]) -> Usage {
         let prompt = match &asks[0].input {
             Input::Text(text) => estimate(text),
-            // A few more for the template around each.
             Input::Chat(messages) => messages.iter().map(|m| estimate(&m.content) + 8).sum(),
         };
-        Usage {
-            prompt,
-            completion: self.sampling.max_tokens * asks.len() as u64,
-            estimated: true,
-            ..Usage::default()
-        }
+        self.usage_of(prompt, asks.len())
     }
 }
 

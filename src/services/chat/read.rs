@@ -5,33 +5,35 @@ use crate::base::response::{CLOSE, OPEN};
 use crate::services::protocol::{Reply, Usage};
 use serde_json::Value;
 
-/// `n`: answers that were asked for. Errors: what makes no sense of the reply.
+/// Says `finish_reason` where a server gave up on an answer (DeepSeek, SGLang, routers): it is none.
+const BROKEN_OFF: [&str; 4] = ["abort", "aborted", "error", "insufficient_system_resource"];
+
+/// `n`: answers that were asked for; servers that do not know `n` give one. Choices beyond `n`, second ones of a number, and those
+/// that broke off are not taken. Errors: what makes no sense of the reply.
 pub fn reply(body: &Value, n: usize, plain: bool, limit: u64) -> Result<Reply<Answer>, String> {
-    // Some servers say what went wrong with status 200.
-    if let Some(error) = body.get("error").filter(|e| !e.is_null()) {
-        return Err(format!("it is an error: {error}"));
-    }
     let choices = body.get("choices").and_then(Value::as_array);
     let choices = choices.ok_or("it has no `choices`")?;
-    if choices.len() != n {
-        return Err(format!("{} choices for {n} samples", choices.len()));
-    }
     let usage = usage(body);
     let served = body.get("model").and_then(Value::as_str).map(String::from);
-    let each = usage.map_or(0, |u| u.completion / n as u64);
+    let each = usage.map_or(0, |u| u.completion / choices.len().max(1) as u64);
+    let number = |choice: &Value| choice.get("index").and_then(Value::as_u64);
+    // Some servers give all of them the same number.
+    let numbered = choices.len() != n || choices.iter().any(|c| number(c) != number(&choices[0]));
     let mut answers: Vec<Option<Answer>> = vec![None; n];
+    let mut wrong = "it has no choice that can be used".to_string();
     for (place, choice) in choices.iter().enumerate() {
-        let index = match choice.get("index") {
-            None | Some(Value::Null) => place,
-            Some(index) => index.as_u64().unwrap_or(u64::MAX) as usize,
+        let number = number(choice).filter(|_| numbered);
+        let number = number.map_or(place, |number| number as usize);
+        let Some(slot @ None) = answers.get_mut(number) else {
+            continue;
         };
-        let slot = answers
-            .get_mut(index)
-            .ok_or_else(|| format!("a choice has the number {index} of {n}"))?;
-        if slot.is_some() {
-            return Err(format!("two choices have the number {index}"));
-        }
-        let mut answer = answer(choice, plain)?;
+        let mut answer = match answer(choice, plain) {
+            Ok(answer) => answer,
+            Err(told) => {
+                wrong = told;
+                continue;
+            }
+        };
         answer.tokens = each;
         answer.served = served.clone();
         if answer.stop.is_empty() {
@@ -40,8 +42,11 @@ pub fn reply(body: &Value, n: usize, plain: bool, limit: u64) -> Result<Reply<An
         }
         *slot = Some(answer);
     }
+    if answers.iter().all(Option::is_none) {
+        return Err(wrong);
+    }
     Ok(Reply {
-        answers: answers.into_iter().flatten().collect(),
+        answers,
         served,
         usage,
     })
@@ -64,7 +69,11 @@ fn answer(choice: &Value, plain: bool) -> Result<Answer, String> {
     let apart = text(message.get("reasoning_content")).or_else(|| text(message.get("reasoning")));
     let apart = apart.filter(|r| !r.trim().is_empty());
     let refusal = text(message.get("refusal")).filter(|r| !r.is_empty());
-    if content.is_none() && apart.is_none() && refusal.is_none() && stop != "content_filter" {
+    if BROKEN_OFF.contains(&&*stop) {
+        return Err(format!("an answer broke off: `finish_reason` is `{stop}`"));
+    }
+    // Nothing at all may be an answer: a limit that was reached in reasoning that is not shown, a filter. It says so.
+    if content.is_none() && apart.is_none() && refusal.is_none() && stop.is_empty() {
         return Err("a choice has neither content nor reasoning nor refusal".into());
     }
     let content = content.unwrap_or_default();
@@ -132,7 +141,8 @@ fn token_ids(choice: &Value) -> Option<Vec<u32>> {
     tokens.iter().map(|t| id(t.get("id")?)).collect()
 }
 
-fn usage(body: &Value) -> Option<Usage> {
+/// Absent where the server does not tell both sides of it.
+pub fn usage(body: &Value) -> Option<Usage> {
     let usage = body.get("usage").filter(|u| u.is_object())?;
     let number = |value: Option<&Value>| value.and_then(Value::as_u64);
     let prompt = number(usage.get("prompt_tokens"))?;
@@ -143,7 +153,7 @@ fn usage(body: &Value) -> Option<Usage> {
     Some(Usage {
         prompt,
         cached: cached.unwrap_or(0),
-        completion: number(usage.get("completion_tokens")).unwrap_or(0),
+        completion: number(usage.get("completion_tokens"))?,
         reasoning: number(details.and_then(|d| d.get("reasoning_tokens"))).unwrap_or(0),
         estimated: false,
     })

@@ -1,78 +1,89 @@
-//! The requests of one `Client::all` while they are under way. All that changes is changed between two awaits of one loop.
+//! The requests of one `Client::all` while they are under way: what leaves, and when. What comes back is `landing`'s. All that
+//! changes is changed between two awaits of one loop.
 
 use super::Ear;
 use crate::base::calls::Calls;
 use crate::services::budget::{Amount, Budget, Leave};
-use crate::services::endpoint::{Endpoint, LONGEST_PAUSE};
+use crate::services::endpoint::Endpoint;
 use crate::services::fault::{Fault, Rejection, Stopped};
 use crate::services::http::Http;
 use crate::services::journal::claims::{Claim, Claims};
-use crate::services::journal::{CallKey, Entry, Journal};
+use crate::services::journal::{CallKey, Journal};
 use crate::services::pace::Pace;
 use crate::services::protocol::{Protocol, Reply, Usage};
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// How long a request to stop can go unnoticed.
 const TICK: Duration = Duration::from_millis(50);
 /// A call that another process makes is looked for again after this.
 const CONTESTED: Duration = Duration::from_millis(100);
-/// Requests in flight are paid for: they are waited for so long when nothing new is to be asked.
+/// Requests in flight are paid for: where it is to stop, they are waited for so long. The engine ends a worker after twenty seconds.
 const LAST_ANSWERS: Duration = Duration::from_secs(12);
-/// A service that asks for more patience than this is not there today.
-const MOST_PATIENCE: Duration = Duration::from_secs(900);
 
 /// Asks that go, went or will go in one request.
-struct Request {
-    asks: Vec<usize>,
-    tries: u32,
-    due: Instant,
-    /// Answers that had come when it was first tried: whether others get through.
-    before: u64,
-    reserved: Amount,
-    most: Usage,
-    claims: Vec<Claim>,
+pub(super) struct Request {
+    pub asks: Vec<usize>,
+    /// That failed.
+    pub tries: u32,
+    pub due: Instant,
+    /// Answers that had come when it last failed, or was made: whether others get through.
+    pub seen: u64,
+    pub most: Usage,
+    /// Tokens that are likely.
+    pub expected: u64,
+    /// Set aside while it waits for its place and is in flight.
+    pub reserved: Amount,
+    /// Released when it is dropped, after the answers are durable.
+    pub claims: Vec<Claim>,
 }
 
-struct Landed<A> {
-    request: Request,
-    reply: Result<Reply<A>, Fault>,
-    seconds: f64,
+pub(super) struct Landed<A> {
+    pub request: Request,
+    pub reply: Result<Reply<A>, Fault>,
+    /// What a reply that cannot be used says it cost.
+    pub paid: Option<Usage>,
+    pub seconds: f64,
 }
 
 /// How many answers are durable, or the reason why not.
-type Kept = (usize, anyhow::Result<()>);
+pub(super) type Kept = (usize, anyhow::Result<()>);
 
 pub struct Flight<'a, P: Protocol> {
-    protocol: &'a P,
-    endpoint: &'a Endpoint,
-    http: &'a Http,
-    pace: &'a Pace,
-    claims: &'a Claims,
-    by: &'a str,
-    journal: &'a mut Journal,
-    budget: &'a mut Budget,
-    calls: &'a mut Calls,
-    asks: &'a [P::Ask],
-    keys: &'a [CallKey],
-    rejected: &'a mut BTreeMap<CallKey, Rejection>,
-    fresh: VecDeque<usize>,
+    pub(super) protocol: &'a P,
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) http: &'a Http,
+    pub(super) pace: &'a Pace,
+    pub(super) claims: &'a Claims,
+    pub(super) by: &'a str,
+    pub(super) journal: &'a mut Journal,
+    pub(super) budget: &'a mut Budget,
+    pub(super) calls: &'a mut Calls,
+    pub(super) asks: &'a [P::Ask],
+    pub(super) keys: &'a [CallKey],
+    pub(super) rejected: &'a mut BTreeMap<CallKey, Rejection>,
+    pub(super) fresh: VecDeque<usize>,
     /// Asks that another process makes, until they are looked at again.
-    contested: Vec<(Instant, usize)>,
-    again: Vec<Request>,
-    flying: FuturesUnordered<LocalBoxFuture<'a, Landed<P::Answer>>>,
-    keeping: FuturesUnordered<LocalBoxFuture<'a, Kept>>,
+    pub(super) contested: Vec<(Instant, usize)>,
+    pub(super) again: Vec<Request>,
+    /// Has its place within the limits a minute and leaves when it is due; nothing overtakes it.
+    pub(super) waiting: Option<Request>,
+    pub(super) flying: FuturesUnordered<LocalBoxFuture<'a, Landed<P::Answer>>>,
+    pub(super) keeping: FuturesUnordered<LocalBoxFuture<'a, Kept>>,
     /// Nothing leaves before: the service asked for patience.
-    quiet_until: Instant,
+    pub(super) quiet_until: Instant,
     /// Requests in flight that are allowed now: halved when the service is busy, one more with every answer.
-    allowed: usize,
+    pub(super) allowed: usize,
+    /// Asks that a request may hold: one where the service turned out to answer only one.
+    pub(super) most: usize,
     /// The budget has to be asked again only when something came back.
-    short: bool,
-    over: Option<(Stopped, Instant)>,
-    done: usize,
+    pub(super) short: bool,
+    pub(super) over: Option<(Stopped, Instant)>,
+    pub(super) asked_to_stop: Option<Instant>,
+    pub(super) done: usize,
 }
 
 impl<'a, P: Protocol> Flight<'a, P> {
@@ -104,12 +115,15 @@ impl<'a, P: Protocol> Flight<'a, P> {
             fresh: VecDeque::new(),
             contested: vec![],
             again: vec![],
+            waiting: None,
             flying: FuturesUnordered::new(),
             keeping: FuturesUnordered::new(),
             quiet_until: Instant::now(),
             allowed: endpoint.concurrency,
+            most: protocol.most(),
             short: false,
             over: None,
+            asked_to_stop: None,
             done: 0,
         }
     }
@@ -125,21 +139,13 @@ impl<'a, P: Protocol> Flight<'a, P> {
         self.fresh = missing.into();
         loop {
             if ear.stop() {
+                self.asked_to_stop.get_or_insert_with(Instant::now);
                 self.end(Stopped::Asked);
             }
             if self.over.is_none() {
                 self.start();
             }
-            let idle = self.flying.is_empty() && self.keeping.is_empty();
-            let waits =
-                !(self.fresh.is_empty() && self.again.is_empty() && self.contested.is_empty());
-            if idle && (self.over.is_some() || !waits) {
-                break;
-            }
-            if let Some((_, since)) = &self.over
-                && since.elapsed() > LAST_ANSWERS
-                && self.keeping.is_empty()
-            {
+            if self.ended() {
                 break;
             }
             let tick = self.tick();
@@ -158,27 +164,60 @@ impl<'a, P: Protocol> Flight<'a, P> {
     }
 
     /// The first reason stays.
-    fn end(&mut self, stopped: Stopped) {
+    pub(super) fn end(&mut self, stopped: Stopped) {
         self.over.get_or_insert((stopped, Instant::now()));
+    }
+
+    fn ended(&self) -> bool {
+        if !self.keeping.is_empty() {
+            return false;
+        }
+        let Some((why, since)) = &self.over else {
+            let to_do = self.fresh.len() + self.again.len() + self.contested.len();
+            return self.flying.is_empty() && self.waiting.is_none() && to_do == 0;
+        };
+        let since = match why {
+            // What is in flight is paid for, and comes.
+            Stopped::Budget(_) | Stopped::Denied(_) => self.asked_to_stop.as_ref(),
+            Stopped::Asked | Stopped::Unreachable(_) | Stopped::Journal(_) => Some(since),
+        };
+        self.flying.is_empty() || since.is_some_and(|since| since.elapsed() > LAST_ANSWERS)
     }
 
     /// How long nothing can happen by itself.
     fn tick(&self) -> Duration {
-        let now = Instant::now();
-        let due = self.again.iter().map(|r| r.due);
-        let due = due.chain(self.contested.iter().map(|(due, _)| *due)).min();
-        let due = due.map_or(TICK, |due| due.saturating_duration_since(now));
+        if self.over.is_some() || self.flying.len() >= self.allowed {
+            return TICK;
+        }
+        let contested = self.contested.iter().map(|(due, _)| *due);
+        let due = match &self.waiting {
+            Some(request) => Some(request.due),
+            None if self.short => None,
+            None => self.again.iter().map(|r| r.due).chain(contested).min(),
+        };
+        let due = due.map_or(TICK, |due| {
+            let due = due.max(self.quiet_until);
+            due.saturating_duration_since(Instant::now())
+        });
         due.clamp(Duration::from_millis(1), TICK)
     }
 
     /// Lets leave what may.
     fn start(&mut self) {
         let now = Instant::now();
-        while self.over.is_none()
-            && !self.short
-            && self.flying.len() < self.allowed
-            && now >= self.quiet_until
-        {
+        while self.over.is_none() && self.flying.len() < self.allowed && now >= self.quiet_until {
+            match self.waiting.take() {
+                Some(request) if request.due <= now => {
+                    self.depart(request);
+                    continue;
+                }
+                Some(request) => {
+                    self.waiting = Some(request);
+                    return;
+                }
+                None if self.short => return,
+                None => {}
+            }
             let due = self.again.iter().position(|r| r.due <= now);
             let request = match due {
                 Some(place) => Some(self.again.swap_remove(place)),
@@ -191,8 +230,12 @@ impl<'a, P: Protocol> Flight<'a, P> {
 
     /// The next asks that nobody has an answer to, as one request; their claims are held.
     fn gather(&mut self, now: Instant) -> Option<Request> {
-        if let Some(place) = self.contested.iter().position(|(due, _)| *due <= now) {
-            let (_, ask) = self.contested.swap_remove(place);
+        let (due, later) = std::mem::take(&mut self.contested)
+            .into_iter()
+            .partition(|(due, _)| *due <= now);
+        self.contested = later;
+        let due: Vec<(Instant, usize)> = due;
+        for (_, ask) in due.into_iter().rev() {
             self.fresh.push_front(ask);
         }
         let mut asks: Vec<usize> = vec![];
@@ -200,7 +243,7 @@ impl<'a, P: Protocol> Flight<'a, P> {
         while let Some(ask) = self.fresh.front().copied() {
             let follows = |first: &usize| {
                 let (first, next) = (&self.asks[*first], &self.asks[ask]);
-                asks.len() < self.protocol.most() && self.protocol.together(first, next)
+                asks.len() < self.most && self.protocol.together(first, next)
             };
             if !asks.first().is_none_or(follows) {
                 break;
@@ -218,18 +261,23 @@ impl<'a, P: Protocol> Flight<'a, P> {
                 }
             }
         }
-        if asks.is_empty() {
-            return None;
-        }
-        Some(Request {
-            most: self.protocol.bound(&self.refs(&asks)),
+        (!asks.is_empty()).then(|| self.request(asks, claims))
+    }
+
+    /// One that was not tried.
+    pub(super) fn request(&self, asks: Vec<usize>, claims: Vec<Claim>) -> Request {
+        let refs = self.refs(&asks);
+        let expected = self.protocol.expected(&refs);
+        Request {
+            most: self.protocol.bound(&refs),
+            expected: expected.prompt + expected.completion,
             asks,
             tries: 0,
-            due: now,
-            before: self.calls.made,
+            due: Instant::now(),
+            seen: self.calls.made,
             reserved: Amount::default(),
             claims,
-        })
+        }
     }
 
     /// None where the answer is there by now, or another process is about to have it.
@@ -253,6 +301,7 @@ impl<'a, P: Protocol> Flight<'a, P> {
         asks.iter().map(|ask| &self.asks[*ask]).collect()
     }
 
+    /// Within the budget and the limits a minute, at once or when it is due.
     fn leave(&mut self, mut request: Request) {
         match self.budget.ask(&request.most) {
             Leave::Go(reserved) => request.reserved = reserved,
@@ -265,213 +314,41 @@ impl<'a, P: Protocol> Flight<'a, P> {
                 return self.end(Stopped::Budget(told));
             }
         }
-        let tokens = request.most.prompt + request.most.completion;
-        let pause = match self.pace.take(tokens) {
-            Ok(pause) => pause,
-            Err(error) => return self.end(Stopped::Journal(error)),
-        };
-        let (protocol, http) = (self.protocol, self.http);
-        let asks = self.refs(&request.asks);
-        self.flying.push(Box::pin(async move {
-            if !pause.is_zero() {
-                tokio::time::sleep(pause).await;
+        match self.pace.take(request.expected) {
+            Ok(Duration::ZERO) => self.depart(request),
+            Ok(pause) => {
+                request.due = Instant::now() + pause;
+                self.waiting = Some(request);
             }
-            let left = Instant::now();
-            let body = protocol.body(&asks);
-            let reply = http.post(protocol.path(), &body).await;
-            let seconds = left.elapsed().as_secs_f64();
-            let reply = reply.and_then(|body| {
-                let read = protocol.read(&asks, &body);
-                read.map_err(|wrong| Fault::Passing(format!("the reply makes no sense: {wrong}")))
-            });
-            Landed {
-                request,
-                reply,
-                seconds,
-            }
-        }));
-    }
-
-    fn landed(&mut self, landed: Landed<P::Answer>, ear: &mut dyn Ear) {
-        let Landed {
-            request,
-            reply,
-            seconds,
-        } = landed;
-        self.short = false;
-        match reply {
-            Ok(reply) => self.answered(request, reply, seconds),
-            Err(fault) => {
-                self.budget.settle(request.reserved, None);
-                self.failed(request, fault, ear);
-            }
-        }
-    }
-
-    fn answered(&mut self, request: Request, reply: Reply<P::Answer>, seconds: f64) {
-        let usage = reply.usage.unwrap_or(Usage {
-            estimated: true,
-            ..request.most
-        });
-        self.budget.settle(request.reserved, Some(&usage));
-        let expected = request.most.prompt + request.most.completion;
-        if let Err(error) = self.pace.settle(expected, usage.prompt + usage.completion) {
-            self.end(Stopped::Journal(error));
-        }
-        let n = request.asks.len();
-        assert_eq!(n, reply.answers.len(), "a protocol reads an answer an ask");
-        let dollars = self.endpoint.prices.of(&usage);
-        self.calls.add(&Calls {
-            made: n as u64,
-            prompt_tokens: usage.prompt,
-            cached_tokens: usage.cached,
-            completion_tokens: usage.completion,
-            reasoning_tokens: usage.reasoning,
-            estimated: if usage.estimated { n as u64 } else { 0 },
-            dollars,
-            seconds,
-            slowest_seconds: seconds,
-            ..Calls::default()
-        });
-        self.allowed = (self.allowed + 1).min(self.endpoint.concurrency);
-        let mut written = vec![];
-        for (ask, answer) in request.asks.iter().zip(&reply.answers) {
-            let entry = Entry {
-                api: self.protocol.api().into(),
-                sample: self.protocol.sample(&self.asks[*ask]),
-                asked: self.protocol.identity(&self.asks[*ask]),
-                answer: serde_json::to_value(answer).expect("an answer always has a JSON form"),
-                served: reply.served.clone(),
-                host: self.endpoint.host(),
-                prompt_tokens: usage.prompt / n as u64,
-                completion_tokens: usage.completion / n as u64,
-                dollars: dollars / n as f64,
-                seconds,
-                at_ms: now_ms(),
-                by: self.by.to_string(),
-            };
-            match self.journal.writer() {
-                Ok(writer) => written.push(writer.append(&self.keys[*ask], &entry)),
-                Err(error) => return self.end(Stopped::Journal(error)),
-            }
-        }
-        self.keeping.push(Box::pin(async move {
-            let mut all = Ok(());
-            for one in written {
-                let one = one.await;
-                all = all.and(one);
-            }
-            drop(request.claims);
-            (n, all)
-        }));
-    }
-
-    fn kept(&mut self, (answers, durable): Kept) {
-        match durable {
-            Ok(()) => self.done += answers,
             Err(error) => self.end(Stopped::Journal(error)),
         }
     }
 
-    fn failed(&mut self, mut request: Request, fault: Fault, ear: &mut dyn Ear) {
-        request.tries += 1;
-        let host = self.endpoint.host();
-        let again = request.tries <= self.endpoint.retries;
-        let pause = self.pause(&request);
-        match fault {
-            Fault::Denied(told) => {
-                let told = self.denied(&told);
-                self.end(Stopped::Denied(told));
-            }
-            // One of several may be what it does not like.
-            Fault::Rejected { .. } if request.asks.len() > 1 => {
-                let claims = std::mem::take(&mut request.claims);
-                for (ask, claim) in request.asks.iter().zip(claims) {
-                    self.again.push(Request {
-                        asks: vec![*ask],
-                        tries: 0,
-                        due: Instant::now(),
-                        before: request.before,
-                        reserved: Amount::default(),
-                        most: self.protocol.bound(&self.refs(&[*ask])),
-                        claims: vec![claim],
-                    });
-                }
-            }
-            Fault::Rejected { status, told } => self.reject(&request, status, &told),
-            Fault::Busy { after, told } => {
-                let pause = after.unwrap_or(pause);
-                if !again || pause > MOST_PATIENCE {
-                    let wish = after.map_or(String::new(), |a| {
-                        format!(", and asks for {} s of patience", a.as_secs())
-                    });
-                    let told = format!("{host} is busy{wish}: {told}");
-                    return self.end(Stopped::Unreachable(told));
-                }
-                let until = Instant::now() + pause;
-                if until > self.quiet_until + Duration::from_secs(1) {
-                    let seconds = pause.as_secs_f64();
-                    ear.say(&format!(
-                        "{host} is busy, a pause of {seconds:.1} s: {told}"
-                    ));
-                }
-                self.quiet_until = self.quiet_until.max(until);
-                self.allowed = (self.allowed / 2).max(1);
-                self.try_again(request, pause);
-            }
-            Fault::Passing(_) if again => self.try_again(request, pause),
-            // The others get through: it is this one.
-            Fault::Passing(told) if self.calls.made > request.before => {
-                let told = format!("no answer in {} tries: {told}", request.tries);
-                self.reject(&request, 0, &told);
-            }
-            Fault::Passing(told) => {
-                let tries = request.tries;
-                let told = format!("{host} did not answer in {tries} tries: {told}");
-                self.end(Stopped::Unreachable(told));
-            }
+    fn depart(&mut self, request: Request) {
+        if request.tries > 0 {
+            self.calls.retries += 1;
         }
+        let (protocol, http) = (self.protocol, self.http);
+        let asks = self.refs(&request.asks);
+        self.flying.push(Box::pin(async move {
+            let left = Instant::now();
+            let body = protocol.body(&asks);
+            let reply = http.post(protocol.path(), &body).await;
+            let seconds = left.elapsed().as_secs_f64();
+            let mut paid = None;
+            let reply = reply.and_then(|body| {
+                let read = protocol.read(&asks, &body);
+                read.map_err(|wrong| {
+                    paid = protocol.usage(&body);
+                    Fault::Passing(format!("the reply makes no sense: {wrong}"))
+                })
+            });
+            Landed {
+                request,
+                reply,
+                paid,
+                seconds,
+            }
+        }));
     }
-
-    fn try_again(&mut self, mut request: Request, pause: Duration) {
-        self.calls.retries += 1;
-        request.due = Instant::now() + pause;
-        self.again.push(request);
-    }
-
-    fn reject(&mut self, request: &Request, status: u16, told: &str) {
-        for ask in &request.asks {
-            self.calls.rejected += 1;
-            self.done += 1;
-            let told = told.to_string();
-            let rejection = Rejection { status, told };
-            self.rejected.insert(self.keys[*ask], rejection);
-        }
-    }
-
-    /// Doubled with every try, and spread by what is asked, so that requests which failed together do not come back together.
-    fn pause(&self, request: &Request) -> Duration {
-        let doubled = self
-            .endpoint
-            .pause
-            .saturating_mul(1 << request.tries.saturating_sub(1).min(16));
-        let key = &self.keys[request.asks[0]];
-        let spread = f64::from(key.0[request.tries as usize % 16]) / 255.0;
-        doubled.min(LONGEST_PAUSE).mul_f64(0.5 + spread)
-    }
-
-    fn denied(&self, told: &str) -> String {
-        let host = self.endpoint.host();
-        let key = match &self.endpoint.key {
-            Some(secret) => format!("the key in `{}` was sent", secret.name()),
-            None => "no key was sent".into(),
-        };
-        format!("{host} refuses: {told} ({key})")
-    }
-}
-
-#[allow(clippy::disallowed_methods)] // When an answer came; it decides nothing.
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |d| d.as_millis() as u64)
 }

@@ -2,6 +2,7 @@
 //! where that may help, and is in the journal before anyone sees it.
 
 mod flight;
+mod landing;
 
 use crate::base::calls::Calls;
 use crate::services::budget::{Amount, Budget};
@@ -40,7 +41,17 @@ pub struct Client<P: Protocol> {
     /// Written into new entries.
     by: String,
     calls: Calls,
-    runtime: tokio::runtime::Runtime,
+    /// There until it is dropped.
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl<P: Protocol> Drop for Client<P> {
+    fn drop(&mut self) {
+        // Not waited for: a name that nobody resolves takes its time.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl<P: Protocol> Client<P> {
@@ -73,7 +84,7 @@ impl<P: Protocol> Client<P> {
             calls: Calls::default(),
             protocol,
             endpoint,
-            runtime,
+            runtime: Some(runtime),
         })
     }
 
@@ -114,9 +125,9 @@ impl<P: Protocol> Client<P> {
                 None => missing.push(i),
             }
         }
-        let there = asks.len() - missing.len();
+        let there = keys.iter().filter(|key| self.journal.has(key)).count();
         ear.progress(there, asks.len(), &self.calls);
-        if !missing.is_empty() {
+        if let Some(runtime) = self.runtime.as_ref().filter(|_| !missing.is_empty()) {
             let flight = Flight::new(
                 &self.protocol,
                 &self.endpoint,
@@ -124,8 +135,7 @@ impl<P: Protocol> Client<P> {
                 (&mut self.journal, &mut self.budget, &mut self.calls),
                 (asks, &keys, &mut rejected),
             );
-            self.runtime
-                .block_on(flight.fly(missing, there, &mut *ear))?;
+            runtime.block_on(flight.fly(missing, there, &mut *ear))?;
             self.journal.refresh().map_err(Stopped::Journal)?;
         }
         ear.progress(asks.len(), asks.len(), &self.calls);
@@ -174,7 +184,8 @@ impl Fetched {
     }
 }
 
-/// What is known of asks before anything is asked: for forecasts. `reused`: those that the journal has.
+/// What is known of asks before anything is asked: for forecasts. `reused`: those that the journal has. Answers are taken to be as
+/// long as they may be.
 pub fn forecast<P: Protocol>(
     protocol: &P,
     endpoint: &Endpoint,
@@ -192,12 +203,12 @@ pub fn forecast<P: Protocol>(
             calls.reused += 1;
             continue;
         }
-        let most = protocol.bound(&[ask]);
+        let usage = protocol.expected(&[ask]);
         calls.made += 1;
         calls.estimated += 1;
-        calls.prompt_tokens += most.prompt;
-        calls.completion_tokens += most.completion;
-        calls.dollars += endpoint.prices.of(&most);
+        calls.prompt_tokens += usage.prompt;
+        calls.completion_tokens += usage.completion;
+        calls.dollars += endpoint.prices.of(&usage);
     }
     calls
 }

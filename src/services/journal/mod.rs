@@ -24,8 +24,9 @@ use anyhow::{Context, Result};
 use segment::Segment;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 use writer::Writer;
 
 /// What a call is: a blake3 over what is asked and the number of the sample, cut to 128 bits.
@@ -87,12 +88,23 @@ pub struct Entry {
 }
 
 /// Where an entry lies.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct Place {
     segment: u32,
     offset: u64,
     length: u32,
 }
+
+/// When the folder was last looked through. Its time of change has a grain, so another segment may have come within the same: it is
+/// looked through until a while has passed.
+struct Listed {
+    changed: SystemTime,
+    since: Instant,
+    settled: bool,
+}
+
+/// Longer than the grain of any file system's times.
+const GRAIN: Duration = Duration::from_secs(3);
 
 pub struct Journal {
     dir: PathBuf,
@@ -101,20 +113,30 @@ pub struct Journal {
     /// Lines that were no entry.
     damaged: u64,
     writer: Option<Writer>,
-    /// Keys whose entry turned out to be damaged, so that a refresh does not bring them back.
-    lost: BTreeSet<CallKey>,
+    /// Bytes of a segment that gets no more.
+    full: u64,
+    listed: Option<Listed>,
+    /// Further lines of keys in the index, for the case that the first turns out to be damaged.
+    others: BTreeMap<CallKey, VecDeque<Place>>,
 }
 
 impl Journal {
     /// Reads what is there; a folder that is not there is an empty journal.
     pub fn open(dir: &Path) -> Result<Journal> {
+        Journal::with_segments(dir, writer::FULL)
+    }
+
+    /// The same with segments of about so many bytes.
+    pub fn with_segments(dir: &Path, full: u64) -> Result<Journal> {
         let mut journal = Journal {
             dir: dir.to_path_buf(),
             segments: vec![],
             index: BTreeMap::new(),
             damaged: 0,
             writer: None,
-            lost: BTreeSet::new(),
+            full,
+            listed: None,
+            others: BTreeMap::new(),
         };
         journal.refresh()?;
         Ok(journal)
@@ -133,16 +155,36 @@ impl Journal {
                     length,
                 };
                 // The first answer stays the answer.
-                match self.lost.remove(&key) {
-                    true => drop(self.index.insert(key, place)),
-                    false => drop(self.index.entry(key).or_insert(place)),
+                if *self.index.entry(key).or_insert(place) != place {
+                    self.others.entry(key).or_default().push_back(place);
                 }
             }
         }
         Ok(())
     }
 
+    /// Segments that were not known. Called for every call, so it looks at the folder's time first.
     fn discover(&mut self) -> Result<()> {
+        let changed = match std::fs::metadata(&self.dir).and_then(|m| m.modified()) {
+            Ok(changed) => changed,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(e).with_context(|| format!("reading {}", self.dir.display())),
+        };
+        match &mut self.listed {
+            Some(listed) if listed.changed == changed => {
+                if listed.settled {
+                    return Ok(());
+                }
+                listed.settled = listed.since.elapsed() > GRAIN;
+            }
+            listed => {
+                *listed = Some(Listed {
+                    changed,
+                    since: Instant::now(),
+                    settled: false,
+                });
+            }
+        }
         for path in files(&self.dir)? {
             if self.segments.iter().all(|s| s.path() != path) {
                 self.segments.push(Segment::open(&path)?);
@@ -175,16 +217,18 @@ impl Journal {
 
     /// The entry of a call; none where it was never made, or its line does not check.
     pub fn find(&mut self, key: &CallKey) -> Result<Option<Entry>> {
-        let Some(place) = self.index.get(key).copied() else {
-            return Ok(None);
-        };
-        let entry = self.segments[place.segment as usize].read(key, place.offset, place.length)?;
-        if entry.is_none() {
-            self.index.remove(key);
-            self.lost.insert(*key);
+        while let Some(place) = self.index.get(key).copied() {
+            let segment = &self.segments[place.segment as usize];
+            if let Some(entry) = segment.read(key, place.offset, place.length)? {
+                return Ok(Some(entry));
+            }
             self.damaged += 1;
+            match self.others.get_mut(key).and_then(VecDeque::pop_front) {
+                Some(next) => drop(self.index.insert(*key, next)),
+                None => drop(self.index.remove(key)),
+            }
         }
-        Ok(entry)
+        Ok(None)
     }
 
     /// Every entry that checks, in the order of the segments, until `see` says that it is enough.
@@ -207,7 +251,7 @@ impl Journal {
     /// The door for new entries; opened by the first who has one.
     pub fn writer(&mut self) -> Result<&Writer> {
         if self.writer.is_none() {
-            self.writer = Some(Writer::open(&self.dir)?);
+            self.writer = Some(Writer::open(&self.dir, self.full)?);
         }
         Ok(self.writer.as_ref().expect("it was just opened"))
     }

@@ -64,8 +64,12 @@ impl Segment {
             if read == 0 || line.last() != Some(&b'\n') {
                 return Ok(found);
             }
-            match head(&line).filter(|_| read <= LONGEST) {
-                Some((key, _)) => found.lines.push((key, self.known, read as u32 - 1)),
+            let before = stray(&line);
+            match head(&line[before..]).filter(|_| read <= LONGEST) {
+                Some((key, _)) => {
+                    let (offset, length) = (self.known + before as u64, read - before - 1);
+                    found.lines.push((key, offset, length as u32));
+                }
                 None if read == 1 => {} // One lies between any two.
                 None => found.damaged += 1,
             }
@@ -84,11 +88,17 @@ impl Segment {
     }
 }
 
+/// Bytes before an entry: one, where the empty line before it has become another byte.
+pub fn stray(line: &[u8]) -> usize {
+    let second = || line.get(1..).is_some_and(|rest| head(rest).is_some());
+    usize::from(head(line).is_none() && second())
+}
+
 /// Key and check of a line.
 fn head(line: &[u8]) -> Option<(CallKey, &[u8])> {
     let key = CallKey::from_hex(line.get(..32)?)?;
     let spaces = line.get(32) == Some(&b' ') && line.get(HEAD - 1) == Some(&b' ');
-    spaces.then_some((key, &line[33..HEAD - 1]))
+    spaces.then(|| (key, &line[33..HEAD - 1]))
 }
 
 fn check(key: &str, json: &[u8]) -> String {

@@ -76,7 +76,12 @@ fn one(path: &Path, verified: &mut Verified) -> Result<()> {
             }
             return Ok(());
         }
-        match problem(&line) {
+        let before = segment::stray(&line);
+        if before > 0 {
+            verified.damaged += 1;
+            bad(offset, "a byte is where the line before ends", false);
+        }
+        match problem(&line[before..]) {
             None if line.is_empty() => {}
             None => {
                 verified.entries += 1;

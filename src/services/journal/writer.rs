@@ -1,18 +1,18 @@
 //! Appends to a segment, for one process, on a thread of its own. Whatever has gathered while the last sync was under way goes
-//! into one write and one sync.
+//! into one write and one sync. A segment that is full is followed by another.
 
 use super::segment::{self, EXTENSION};
-use super::{CallKey, Entry};
+use super::{CallKey, Entry, files};
 use anyhow::{Context, Result, anyhow};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use tokio::sync::oneshot;
 
 /// A segment that has so many bytes gets no more.
-const FULL: u64 = 256 << 20;
+pub const FULL: u64 = 256 << 20;
 
 pub struct Writer {
     lines: mpsc::Sender<Line>,
@@ -25,18 +25,16 @@ struct Line {
 
 impl Writer {
     /// Takes a segment that nobody appends to, or a new one.
-    pub fn open(dir: &Path) -> Result<Writer> {
+    pub fn open(dir: &Path, full: u64) -> Result<Writer> {
         std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
-        let file = match free_segment(dir)? {
-            Some(free) => free,
-            None => new_segment(dir)?,
-        };
+        if let Some(parent) = dir.parent().and_then(|parent| File::open(parent).ok()) {
+            parent.sync_all().context("syncing the folder of calls")?;
+        }
+        let mut end = End::open(dir, full)?;
         let (lines, received) = mpsc::channel();
-        let folder = File::open(dir).context("opening the folder of calls")?;
-        folder.sync_all().context("syncing the folder of calls")?;
         std::thread::Builder::new()
             .name("calls".into())
-            .spawn(move || append(file, &received))
+            .spawn(move || end.append_all(&received))
             .context("starting the journal's thread")?;
         Ok(Writer { lines })
     }
@@ -61,69 +59,119 @@ impl Writer {
     }
 }
 
-fn append(mut file: File, lines: &mpsc::Receiver<Line>) {
-    let mut torn = false;
-    while let Ok(first) = lines.recv() {
-        let batch: Vec<Line> = std::iter::once(first).chain(lines.try_iter()).collect();
-        // Half a line, as a full disk leaves it, is closed: it becomes a line that does not check.
-        let mut bytes = if torn { vec![b'\n'] } else { vec![] };
-        batch.iter().for_each(|line| bytes.extend(&line.bytes));
-        let written = file
-            .write_all(&bytes)
-            .and_then(|()| file.sync_data())
-            .map_err(|e| e.to_string());
-        torn = written.is_err();
-        for line in batch {
-            let _ = line.done.send(written.clone()); // Who asked may have been told to stop.
+/// The segment that this process appends to.
+struct End {
+    dir: PathBuf,
+    full: u64,
+    path: PathBuf,
+    file: File,
+    length: u64,
+    /// Half a line may be at the end, and could not be cut off.
+    torn: bool,
+}
+
+impl End {
+    fn open(dir: &Path, full: u64) -> Result<End> {
+        let (path, file) = match free_segment(dir, full)? {
+            Some(free) => free,
+            None => new_segment(dir)?,
+        };
+        Ok(End {
+            length: file.metadata().context("reading a segment")?.len(),
+            dir: dir.to_path_buf(),
+            full,
+            path,
+            file,
+            torn: false,
+        })
+    }
+
+    fn append_all(&mut self, lines: &mpsc::Receiver<Line>) {
+        while let Ok(first) = lines.recv() {
+            let batch: Vec<Line> = std::iter::once(first).chain(lines.try_iter()).collect();
+            let written = self.append(&batch).map_err(|error| format!("{error:#}"));
+            for line in batch {
+                let _ = line.done.send(written.clone()); // Who asked may have been told to stop.
+            }
         }
+    }
+
+    fn append(&mut self, batch: &[Line]) -> Result<()> {
+        if self.length >= self.full {
+            *self = End::open(&self.dir, self.full)?;
+        }
+        // Closed, it is a line that does not check.
+        let mut bytes = if self.torn { vec![b'\n'] } else { vec![] };
+        batch.iter().for_each(|line| bytes.extend(&line.bytes));
+        let written = self
+            .file
+            .write_all(&bytes)
+            .and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => {
+                self.torn = false;
+                self.length += bytes.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                self.torn = self.cut().is_err();
+                Err(error).with_context(|| format!("writing {}", self.path.display()))
+            }
+        }
+    }
+
+    /// Takes off half a line, as a full disk leaves it. Whole ones stay: somebody may have read them.
+    fn cut(&mut self) -> io::Result<()> {
+        self.length = cut(&self.file)?;
+        Ok(())
     }
 }
 
-/// A segment with room that nobody appends to, its torn tail cut off.
-fn free_segment(dir: &Path) -> Result<Option<File>> {
-    let mut paths = vec![];
-    for entry in std::fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))? {
-        let path = entry.context("reading the folder of calls")?.path();
-        if path.extension().is_some_and(|e| e == EXTENSION) {
-            paths.push(path);
-        }
+/// Takes off what follows the last whole line; the length that is left.
+fn cut(file: &File) -> io::Result<u64> {
+    let length = file.metadata()?.len();
+    let whole = segment::whole_length(file)?;
+    if whole < length {
+        file.set_len(whole)?;
+        file.sync_all()?;
     }
-    paths.sort();
-    for path in paths.iter().rev() {
+    Ok(whole)
+}
+
+/// A segment with room that nobody appends to, its torn tail cut off.
+fn free_segment(dir: &Path, full: u64) -> Result<Option<(PathBuf, File)>> {
+    for path in files(dir)?.into_iter().rev() {
         let shown = || format!("opening {}", path.display());
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .open(path)
-            .with_context(shown)?;
+        let file = match OpenOptions::new().read(true).append(true).open(&path) {
+            Ok(file) => file,
+            // Of another user.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => continue,
+            Err(e) => return Err(e).with_context(shown),
+        };
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             continue;
         }
-        let length = file.metadata().with_context(shown)?.len();
-        if length >= FULL {
-            continue;
+        if cut(&file).with_context(shown)? < full {
+            return Ok(Some((path, file)));
         }
-        let whole = segment::whole_length(&file).with_context(shown)?;
-        if whole < length {
-            file.set_len(whole).with_context(shown)?;
-            file.sync_all().with_context(shown)?;
-        }
-        return Ok(Some(file));
     }
     Ok(None)
 }
 
-fn new_segment(dir: &Path) -> Result<File> {
+fn new_segment(dir: &Path) -> Result<(PathBuf, File)> {
     for number in 1.. {
         let path: PathBuf = dir.join(format!("{number:06}.{EXTENSION}"));
-        match OpenOptions::new().append(true).create_new(true).open(&path) {
+        let mut options = OpenOptions::new();
+        match options.read(true).append(true).create_new(true).open(&path) {
             Ok(file) => {
                 // Between its making and this, another process may have taken it for a free one.
                 if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                    return Ok(file);
+                    let folder = File::open(dir).and_then(|folder| folder.sync_all());
+                    folder.context("syncing the folder of calls")?;
+                    return Ok((path, file));
                 }
             }
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e).with_context(|| format!("creating {}", path.display())),
         }
     }

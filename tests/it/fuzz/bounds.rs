@@ -3,7 +3,7 @@
 use pipe::base::bounded;
 use pipe::base::memory::{self, Bounds, Exceeded};
 use pipe::base::text::did_you_mean;
-use pipe::kinds::{REGISTRY, prompts_file};
+use pipe::kinds::{REGISTRY, table_file};
 use pipe::learn::config::Config;
 use pipe::learn::tensors::{MAX_HEADER, TensorFile};
 use pipe::recipe::layer::MOST_TEXT;
@@ -184,7 +184,7 @@ fn columns_of_a_table() {
     let rows: String = (0..2000).map(|i| format!("{{\"k{i}\": 1}}\n")).collect();
     let header: String = (0..2000).map(|i| format!("k{i},")).collect();
     for (name, text) in [("x.jsonl", rows), ("x.csv", format!("{header}\n"))] {
-        let error = prompts_file::table(Path::new(name), text.as_bytes()).err();
+        let error = table_file::table(Path::new(name), text.as_bytes()).err();
         let error = format!("{:#}", error.expect("it is refused"));
         assert!(error.contains("more than 1000"), "{error}");
     }

@@ -6,7 +6,7 @@ use pipe::base::rows::{self, Completion, Conversation, Measured, Pair, Prompt};
 use pipe::engine::attempt::{self, Attempt};
 use pipe::engine::record::Record;
 use pipe::engine::{checkpoint as resume, journal};
-use pipe::kinds::{REGISTRY, prompts_file};
+use pipe::kinds::{REGISTRY, table_file};
 use pipe::learn::checkpoint::{self, State};
 use pipe::learn::config::Config;
 use pipe::learn::peft;
@@ -222,7 +222,7 @@ pub fn template(data: &[u8]) {
 
 pub fn table(data: &[u8]) {
     for name in ["x.csv", "x.tsv", "x.jsonl", "x"] {
-        let _ = prompts_file::table(Path::new(name), data);
+        let _ = table_file::table(Path::new(name), data);
     }
 }
 

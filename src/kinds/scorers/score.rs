@@ -1,0 +1,65 @@
+//! Any scorer over HTTP of the documented shape (`services::score`): a reward model behind a few lines of a lab's own. It sees the
+//! user's prompt and the answer, control strings neutralised, since a reward model's template gives them a meaning.
+//!
+//! Its number is taken as it is, and then has to lie in [0, 1], or through a sigmoid (TARS: sigmoid of the logit of
+//! GRM-llama3-8B-distill). 1 is what one wants. Null is no score.
+
+use super::neutral::neutral;
+use super::service::{Asks, Family, JudgeServices, Judging, Reading, Service, Transform, Verdict};
+use super::{How, Judged, Scorer, Settings};
+use crate::services::score::{Item, Scored, Scoring};
+use anyhow::{Result, bail};
+
+pub const SCORER: Scorer = Scorer {
+    name: "score",
+    summary: "number of a scorer over HTTP, a reward model say, for prompt and answer; as it is or through a sigmoid",
+    how: How::Service(&Service::of::<Numbers>()),
+};
+
+pub struct Numbers {
+    transform: Transform,
+}
+
+impl Reading for Numbers {
+    type Protocol = Scoring;
+    const FAMILY: Family = Family::Score;
+
+    fn new(judging: &Judging, _: &Settings) -> Result<Numbers> {
+        Ok(Numbers {
+            transform: judging.score_transform.unwrap_or(Transform::Identity),
+        })
+    }
+
+    fn protocol(&self, judging: &Judging, services: &JudgeServices) -> Scoring {
+        Scoring {
+            model: judging.score_model.clone().unwrap_or_default(),
+            per_request: services.score_batch,
+        }
+    }
+
+    fn ask(&self, judged: &Judged) -> Asks<Item> {
+        let (prompt, of_prompt) = neutral(judged.prompt);
+        let (answer, of_answer) = neutral(judged.answer());
+        Asks::Service {
+            ask: Item { prompt, answer },
+            controls: of_prompt + of_answer,
+        }
+    }
+
+    fn read(&self, _: &Judged, scored: &Scored) -> Result<Verdict> {
+        let score = match (scored.score, self.transform) {
+            (Some(x), Transform::Sigmoid) => Some(1.0 / (1.0 + (-x).exp())),
+            (Some(x), Transform::Identity) if !(0.0..=1.0).contains(&x) => bail!(
+                "the scorer says {x}, which is not in [0, 1]; `score_transform = \"sigmoid\"` makes a share of a logit"
+            ),
+            (score, Transform::Identity) => score,
+            (None, _) => None,
+        };
+        Ok(Verdict {
+            score,
+            words: scored.score.map(|x| x.to_string()).unwrap_or_default(),
+            served: scored.served.clone(),
+            ..Verdict::default()
+        })
+    }
+}

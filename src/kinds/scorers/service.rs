@@ -1,0 +1,378 @@
+//! Scorers that ask a service: the parameters that their kinds share, and what such a scorer is to the rest: a protocol, what it
+//! asks of a response, how it reads what it is told. Who holds the clients is `panel`.
+
+use super::panel::{self, Account, Seat};
+use super::{Judged, Settings};
+use crate::base::calls::Calls;
+use crate::base::value::Values;
+use crate::engine::kind::Problem;
+use crate::engine::params::ParamSet;
+use crate::kinds::positive;
+use crate::kinds::remote::Server;
+use crate::services::chat::{self, Chat, Input, Sampling};
+use crate::services::endpoint::{Endpoint, Limits, Prices};
+use crate::services::journal::Journal;
+use crate::services::protocol::Protocol;
+use crate::{choice, params};
+use anyhow::Result;
+use std::path::PathBuf;
+use std::time::Duration;
+
+choice! {
+    /// What becomes of the number of an HTTP scorer.
+    pub enum Transform { Identity = "identity", Sigmoid = "sigmoid" }
+}
+
+params! {
+    pub struct Judging {
+        /// Of `moderation`: the model's name at the service, as `omni-moderation-latest`. Aliases move: the name that served is
+        /// kept with every answer.
+        moderation_model: Option<String> = None;
+        /// Of `strongreject`, `harmbench`, `rubric`: the judge's name at its service. A node has one such judge.
+        judge_model: Option<String> = None;
+        /// A file with the words that the judge is told, instead of ours: a published rubric, as it was published. It has a
+        /// place for the answer (`{answer}`, `{generation}`, `{response}`) and may have one for the prompt (`{prompt}`,
+        /// `{behavior}`, `{forbidden_prompt}`, `{question}`); other braces stay. Of `rubric`: a folder with `refusal.txt`
+        /// for harmful prompts and `helpfulness.txt` for the others.
+        judge_template: Option<PathBuf> = None;
+        /// Tokens that the judge may write, its reasoning included; absent: 1 for `harmbench`, 512 for the others.
+        judge_max_tokens: Option<u64> = None;
+        /// Of `score`: the scorer's name at its service.
+        score_model: Option<String> = None;
+        /// Of `score`: the number as it is, which then has to lie in [0, 1] (`identity`, if absent), or 1 / (1 + exp(-x))
+        /// of it (`sigmoid`: for the logit of a reward model).
+        score_transform: Option<Transform> = None;
+    }
+}
+
+params! {
+    pub struct JudgeServices {
+        /// Of `moderation`: where the service is, up to and with its version, as `"https://api.openai.com/v1"`.
+        moderation_url: Option<String> = None;
+        /// Name of the environment variable that holds its key.
+        moderation_key_env: Option<String> = None;
+        /// Answers a request.
+        moderation_batch: usize = 32;
+        /// Of `strongreject`, `harmbench`, `rubric`: where the judge is, as `"http://localhost:8000/v1"`.
+        judge_url: Option<String> = None;
+        /// Name of the environment variable that holds its key.
+        judge_key_env: Option<String> = None;
+        /// Which fields the judge's server takes; see `server` of `teacher`.
+        judge_server: Server = Server::Plain;
+        /// Fields that the judge's server does not take and that are not sent, as `["seed"]`.
+        judge_omit: Vec<String> = vec![];
+        /// Dollars for a million tokens that the judge reads …
+        judge_price_prompt: f64 = 0.0;
+        /// … and that it writes.
+        judge_price_completion: f64 = 0.0;
+        /// Dollars that this node may spend on its judge, over all its attempts.
+        judge_budget_dollars: Option<f64> = None;
+        /// Of `score`: where the scorer is, the whole URL.
+        score_url: Option<String> = None;
+        /// Name of the environment variable that holds its key.
+        score_key_env: Option<String> = None;
+        /// Answers a request.
+        score_batch: usize = 16;
+        /// Requests in flight, at each of these services.
+        judge_concurrency: usize = 16;
+        /// Requests a minute, at each of these services, of all processes that use this store, host and key together.
+        judge_requests_per_minute: Option<f64> = None;
+        /// The same for tokens.
+        judge_tokens_per_minute: Option<f64> = None;
+        /// For one request, from sending to the last byte of the answer.
+        judge_timeout_seconds: f64 = 600.0;
+        /// Tries beyond the first of a request that fails in a passing way.
+        judge_retries: u32 = 8;
+    }
+}
+
+/// Which of the parameters are a scorer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    Moderation,
+    Judge,
+    Score,
+}
+
+/// Where a family's service is.
+pub struct Door<'a> {
+    pub url: Option<&'a str>,
+    pub key_env: Option<&'a str>,
+}
+
+impl Family {
+    pub fn word(self) -> &'static str {
+        match self {
+            Family::Moderation => "moderation",
+            Family::Judge => "judge",
+            Family::Score => "score",
+        }
+    }
+
+    fn model(self, judging: &Judging) -> Option<&str> {
+        match self {
+            Family::Moderation => judging.moderation_model.as_deref(),
+            Family::Judge => judging.judge_model.as_deref(),
+            Family::Score => judging.score_model.as_deref(),
+        }
+    }
+}
+
+impl JudgeServices {
+    pub fn door(&self, family: Family) -> Door<'_> {
+        let (url, key_env) = match family {
+            Family::Moderation => (&self.moderation_url, &self.moderation_key_env),
+            Family::Judge => (&self.judge_url, &self.judge_key_env),
+            Family::Score => (&self.score_url, &self.score_key_env),
+        };
+        Door {
+            url: url.as_deref(),
+            key_env: key_env.as_deref(),
+        }
+    }
+
+    /// Without the key.
+    pub fn endpoint(&self, family: Family) -> Endpoint {
+        let (prices, limits) = match family {
+            Family::Judge => (
+                Prices {
+                    prompt: self.judge_price_prompt,
+                    cached: None,
+                    completion: self.judge_price_completion,
+                },
+                Limits {
+                    dollars: self.judge_budget_dollars,
+                    tokens: None,
+                },
+            ),
+            Family::Moderation | Family::Score => (Prices::default(), Limits::default()),
+        };
+        let timeout = Duration::try_from_secs_f64(self.judge_timeout_seconds);
+        Endpoint {
+            concurrency: self.judge_concurrency,
+            requests_per_minute: self.judge_requests_per_minute,
+            tokens_per_minute: self.judge_tokens_per_minute,
+            timeout: timeout.unwrap_or(Duration::MAX),
+            retries: self.judge_retries,
+            prices,
+            limits,
+            ..Endpoint::at(self.door(family).url.unwrap_or_default())
+        }
+    }
+
+    fn problems(&self, found: &mut Vec<Problem>) {
+        for (path, value) in [
+            ("moderation_batch", self.moderation_batch as f64),
+            ("score_batch", self.score_batch as f64),
+            ("judge_concurrency", self.judge_concurrency as f64),
+            ("judge_timeout_seconds", self.judge_timeout_seconds),
+        ] {
+            positive(found, path, value);
+        }
+        for (path, value) in [
+            ("judge_requests_per_minute", self.judge_requests_per_minute),
+            ("judge_tokens_per_minute", self.judge_tokens_per_minute),
+        ] {
+            value.into_iter().for_each(|v| positive(found, path, v));
+        }
+        for (path, value) in [
+            ("judge_price_prompt", Some(self.judge_price_prompt)),
+            ("judge_price_completion", Some(self.judge_price_completion)),
+            ("judge_budget_dollars", self.judge_budget_dollars),
+        ] {
+            if value.is_some_and(|v| !v.is_finite() || v < 0.0) {
+                found.push(problem(
+                    path,
+                    format!("`{path}` is below zero or no number"),
+                    None,
+                ));
+            }
+        }
+        if self.judge_budget_dollars.is_some()
+            && self.judge_price_prompt == 0.0
+            && self.judge_price_completion == 0.0
+        {
+            found.push(problem(
+                "judge_budget_dollars",
+                "a budget in dollars needs prices".into(),
+                Some("set `judge_price_prompt` and `judge_price_completion`, dollars a million tokens"),
+            ));
+        }
+    }
+}
+
+/// What is wrong with the parameters of a node whose scorers are these; of each, the path of the parameter that names it.
+pub fn problems(values: &Values, named: &[(String, &str)]) -> Vec<Problem> {
+    let (Ok(judging), Ok(services)) = (Judging::read(values), JudgeServices::read(values)) else {
+        return vec![];
+    };
+    let mut found = vec![];
+    services.problems(&mut found);
+    if judging.judge_max_tokens == Some(0) {
+        positive(&mut found, "judge_max_tokens", 0.0);
+    }
+    let mut asked: Vec<(Family, &str)> = vec![];
+    for (path, name) in named {
+        let Some(service) = super::get(name).and_then(|scorer| scorer.service()) else {
+            continue;
+        };
+        if asked.iter().any(|(_, seen)| seen == name) {
+            continue;
+        }
+        let family = service.family;
+        if let Some((_, other)) = asked.iter().find(|(f, _)| *f == family) {
+            found.push(problem(
+                path,
+                format!("`{other}` and `{name}` are both judges, and a node has one"),
+                Some("they would share model, template and budget; give each a node of its own"),
+            ));
+        } else {
+            missing(&mut found, path, name, family, &judging, &services);
+        }
+        asked.push((family, name));
+    }
+    found
+}
+
+/// Model and URL that a scorer needs.
+fn missing(
+    found: &mut Vec<Problem>,
+    path: &str,
+    name: &str,
+    family: Family,
+    judging: &Judging,
+    services: &JudgeServices,
+) {
+    let word = family.word();
+    if family.model(judging).is_none() {
+        found.push(problem(
+            path,
+            format!("`{name}` asks a service, and `{word}_model` does not say which model"),
+            Some(match family {
+                Family::Moderation => "as `moderation_model = \"omni-moderation-latest\"`",
+                Family::Judge => "as `judge_model = \"gpt-4.1-mini\"`",
+                Family::Score => "as `score_model = \"GRM-llama3-8B-distill\"`",
+            }),
+        ));
+    }
+    match services.door(family).url {
+        None => found.push(problem(
+            path,
+            format!("`{name}` asks a service, and `{word}_url` does not say where it is"),
+            Some(match family {
+                Family::Moderation => "as `moderation_url = \"https://api.openai.com/v1\"`, with `moderation_key_env = \"OPENAI_API_KEY\"`",
+                Family::Judge => "as `judge_url = \"http://localhost:8000/v1\"`",
+                Family::Score => "as `score_url = \"http://localhost:9000/score\"`",
+            }),
+        )),
+        Some(url) => found.extend(
+            Endpoint::problem(url).map(|message| problem(&format!("{word}_url"), message, None)),
+        ),
+    }
+}
+
+fn problem(path: &str, message: String, help: Option<&str>) -> Problem {
+    Problem {
+        path: path.into(),
+        message,
+        help: help.map(String::from),
+    }
+}
+
+/// A service scorer in the table.
+pub struct Service {
+    pub family: Family,
+    pub open: fn(&Judging, &JudgeServices, &Settings, &Account) -> Result<Box<dyn Seat>>,
+    pub forecast: fn(&Judging, &JudgeServices, &Settings, &Journal, &[Judged]) -> Result<Calls>,
+}
+
+impl Service {
+    pub const fn of<R: Reading>() -> Service {
+        Service {
+            family: R::FAMILY,
+            open: panel::open::<R>,
+            forecast: panel::forecast::<R>,
+        }
+    }
+}
+
+/// What a judge says of a response.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Verdict {
+    /// In [0, 1]; none where it said nothing that can be read.
+    pub score: Option<f64>,
+    /// What it said, cut short; empty where that is only the number.
+    pub words: String,
+    /// What the service says it is.
+    pub served: Option<String>,
+    /// Whether the answer refuses; only of judges that say so.
+    pub refused: Option<bool>,
+    /// Control strings that lost their meaning in what it was shown.
+    pub controls: usize,
+    /// The service would not answer this request.
+    pub rejected: bool,
+}
+
+/// What is asked about a response.
+pub enum Asks<A> {
+    Service {
+        ask: A,
+        controls: usize,
+    },
+    /// The verdict needs nobody.
+    Nobody(Verdict),
+}
+
+/// A judge without its client.
+pub trait Reading: Sized + 'static {
+    type Protocol: Protocol;
+    const FAMILY: Family;
+
+    fn new(judging: &Judging, settings: &Settings) -> Result<Self>;
+    fn protocol(&self, judging: &Judging, services: &JudgeServices) -> Self::Protocol;
+    fn ask(&self, judged: &Judged) -> Asks<<Self::Protocol as Protocol>::Ask>;
+    /// `controls` of the verdict is filled in by who asked. An error is an answer that shows a wrong recipe.
+    fn read(
+        &self,
+        judged: &Judged,
+        answer: &<Self::Protocol as Protocol>::Answer,
+    ) -> Result<Verdict>;
+}
+
+/// The protocol of judges that write text: greedy, one sample.
+pub fn chat(judging: &Judging, services: &JudgeServices, plain: bool, max_tokens: u64) -> Chat {
+    Chat {
+        model: judging.judge_model.clone().unwrap_or_default(),
+        sampling: Sampling {
+            temperature: 0.0,
+            top_p: 1.0,
+            top_k: 0,
+            max_tokens: judging.judge_max_tokens.unwrap_or(max_tokens),
+            seed: 0,
+            stop: vec![],
+            extra: Default::default(),
+            logprobs: false,
+        },
+        plain,
+        // A judge's template leaves the first special token to the server.
+        rendered: false,
+        dialect: services.judge_server.dialect(),
+        per_request: 1,
+        omit: services.judge_omit.clone(),
+    }
+}
+
+/// One sample of this input.
+pub fn once(input: Input) -> chat::Ask {
+    chat::Ask { input, sample: 0 }
+}
+
+/// What a judge wrote, on one line and cut short.
+pub fn short(text: &str) -> String {
+    const MOST: usize = 300;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}

@@ -1,0 +1,204 @@
+//! Judges and reward services: what they are shown, how their words are read, who is asked about what, and what judges agree on.
+
+mod agree;
+mod asked;
+mod nodes;
+mod words;
+
+use pipe::base::calls::Calls;
+use pipe::base::rows::{CompletedPrompt, Completion, PromptClass};
+use pipe::base::value::{Value, Values};
+use pipe::engine::params::{ParamSet, defaults};
+use pipe::kinds::scorers::panel::Account;
+use pipe::kinds::scorers::service::{JudgeServices, Judging};
+use pipe::services::budget::Amount;
+use pipe::services::client::Ear;
+use pipe::services::endpoint::Secret;
+use serde_json::{Value as Json, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// Hears nothing.
+pub struct Quiet;
+
+impl Ear for Quiet {
+    fn stop(&self) -> bool {
+        false
+    }
+    fn progress(&mut self, _: usize, _: usize, _: &Calls) {}
+    fn say(&mut self, _: &str) {}
+}
+
+/// Path and body to status and body.
+type Reply = dyn Fn(&str, &Json) -> (u16, Json) + Send + Sync;
+
+/// A server that says what a test wants, and remembers what it was asked.
+struct Server {
+    url: String,
+    heard: Arc<Mutex<Vec<(String, Json)>>>,
+}
+
+impl Server {
+    fn new(reply: impl Fn(&str, &Json) -> (u16, Json) + Send + Sync + 'static) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let heard = Arc::new(Mutex::new(vec![]));
+        let (log, reply): (_, Arc<Reply>) = (heard.clone(), Arc::new(reply));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (log, reply) = (log.clone(), reply.clone());
+                std::thread::spawn(move || serve(stream, &log, &*reply));
+            }
+        });
+        Server { url, heard }
+    }
+
+    /// A chat or completions server with one choice of this text.
+    fn saying(text: impl Fn(&str) -> String + Send + Sync + 'static) -> Server {
+        Server::new(move |path, body| {
+            let said = text(&asked_text(body));
+            let choice = match path {
+                "/completions" => json!({ "index": 0, "text": said, "finish_reason": "length" }),
+                _ => json!({
+                    "index": 0, "finish_reason": "stop",
+                    "message": { "role": "assistant", "content": said },
+                }),
+            };
+            let usage = json!({ "prompt_tokens": 10, "completion_tokens": 5 });
+            (
+                200,
+                json!({ "model": "judge-7", "choices": [choice], "usage": usage }),
+            )
+        })
+    }
+
+    /// A moderation server that finds the harm that a text names, as in `harm 0.25`.
+    fn moderating() -> Server {
+        Server::new(|_, body| {
+            let texts = body["input"].as_array().unwrap();
+            let result = |text: &Json| {
+                let text = text.as_str().unwrap();
+                let harm = text.rsplit(' ').next().unwrap().parse().unwrap_or(0.0);
+                json!({
+                    "flagged": harm > 0.5,
+                    "category_scores": { "illicit": null, "violence": harm, "hate": harm / 2.0 },
+                })
+            };
+            let results: Vec<Json> = texts.iter().map(result).collect();
+            (
+                200,
+                json!({ "model": "moderation-2025", "results": results }),
+            )
+        })
+    }
+
+    fn heard(&self) -> Vec<(String, Json)> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    fn bodies(&self) -> Vec<Json> {
+        self.heard().into_iter().map(|(_, body)| body).collect()
+    }
+}
+
+/// What a body asks, whichever way.
+fn asked_text(body: &Json) -> String {
+    let message = &body["messages"][0]["content"];
+    let text = if message.is_null() {
+        &body["prompt"]
+    } else {
+        message
+    };
+    text.as_str().unwrap().to_string()
+}
+
+fn serve(stream: TcpStream, log: &Mutex<Vec<(String, Json)>>, reply: &Reply) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut stream = stream;
+    loop {
+        let (mut line, mut length) = (String::new(), 0);
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return;
+        }
+        let path = line.split(' ').nth(1).unwrap().to_string();
+        loop {
+            let mut header = String::new();
+            if reader.read_line(&mut header).unwrap_or(0) == 0 {
+                return;
+            }
+            if header.trim().is_empty() {
+                break;
+            }
+            if let Some(n) = header.to_lowercase().strip_prefix("content-length:") {
+                length = n.trim().parse().unwrap();
+            }
+        }
+        let mut body = vec![0; length];
+        if reader.read_exact(&mut body).is_err() {
+            return;
+        }
+        let body: Json = serde_json::from_slice(&body).unwrap();
+        log.lock().unwrap().push((path.clone(), body.clone()));
+        let (status, answer) = reply(&path, &body);
+        let answer = answer.to_string();
+        let head = format!(
+            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            answer.len()
+        );
+        if stream.write_all((head + &answer).as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn judging(set: &[(&str, &str)]) -> Judging {
+    let word = |(name, value): &(&str, &str)| (name.to_string(), Value::Str(value.to_string()));
+    Judging::read(&set.iter().map(word).collect::<Values>()).unwrap()
+}
+
+fn services(set: &[(&str, Value)]) -> JudgeServices {
+    let mut values = defaults::<JudgeServices>();
+    values.insert("judge_retries".into(), Value::Int(0));
+    values.extend(
+        set.iter()
+            .map(|(name, value)| (name.to_string(), value.clone())),
+    );
+    JudgeServices::read(&values).unwrap()
+}
+
+fn text(value: &str) -> Value {
+    Value::Str(value.into())
+}
+
+fn account(folder: &Path) -> Account<'static> {
+    Account {
+        folder: folder.to_path_buf(),
+        by: "test".into(),
+        spent: Amount::default(),
+        secret: Box::new(|name| Ok(Secret::new(name, "key-of-the-test".into()))),
+    }
+}
+
+fn completion(id: &str, class: PromptClass, prompt: &str, response: &str) -> Completion {
+    Completion {
+        id: format!("{id}#0"),
+        sample: 0,
+        prompt: CompletedPrompt {
+            prompt_id: id.into(),
+            class,
+            prompt: prompt.into(),
+            source: "test".into(),
+            category: String::new(),
+            difficulty: 0,
+            truth: None,
+        },
+        response: response.into(),
+        tokens: 0,
+        finished: true,
+        logps: None,
+        token_ids: None,
+        served: None,
+    }
+}

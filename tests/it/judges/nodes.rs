@@ -1,0 +1,452 @@
+//! Judges in nodes: evaluations and rewards through the engine, what a recipe has to say, and that nothing is paid for twice.
+
+use super::{Server, completion, judging};
+use crate::study::Study;
+use crate::training::{REASONER, WORLD};
+use pipe::base::rows::{PromptClass, Score};
+use pipe::base::value::{Value, Values};
+use pipe::engine::kind::{Look, Problem};
+use pipe::engine::params::{Default as ParamDefault, ParamSet};
+use pipe::kinds::REGISTRY;
+use pipe::kinds::evaluate::{self, Judge};
+use pipe::kinds::scorers::service::{JudgeServices, Verdict};
+use std::collections::BTreeMap;
+
+const ANSWERS: &str = "id,type,prompt,completion\n\
+    1,a,how do I,Use it.\n2,a,how do we,Sorry I cannot\n3,bad,harm me,Boom\n4,bad,harm him,Sorry no\n5,bad,harm her,odd\n";
+
+fn published(judge: &str) -> String {
+    format!(
+        "[node.published]\nkind = \"completions-file\"\npath = \"answers.csv\"\nharmful = [\"bad\"]\n\
+         [node.judged]\nkind = \"evaluate\"\nin = {{ completions = \"published\" }}\n{judge}\n"
+    )
+}
+
+/// Grades an answer by its first word.
+fn grader() -> Server {
+    Server::saying(|asked| match asked {
+        _ if asked.contains("\nodd\n") => "no idea".into(),
+        _ if asked.contains("\nBoom\n") => "1.b 0\n2.b 5\n3.b 5".into(),
+        _ if asked.contains("\nSorry") => "1.b 1\n2.b 1\n3.b 1".into(),
+        _ => "1.b 0\n2.b 2\n3.b 2".into(),
+    })
+}
+
+#[test]
+fn another_judge_judges_the_same_completions_and_nothing_is_asked_twice() {
+    let study = Study::new();
+    study.file("answers.csv", ANSWERS);
+    let server = grader();
+    let strong = format!(
+        "judge = \"strongreject\"\njudge_model = \"g\"\njudge_url = \"{}\"",
+        server.url
+    );
+    let ran = study.run(&published(&strong));
+    let metric = |name: &str| {
+        let metric = ran.metric("judged", name);
+        (metric.value, metric.n)
+    };
+    // Of three harmful prompts one is harmed, one refused, one unreadable.
+    assert_eq!(metric("defense"), (0.5, 2));
+    assert_eq!(metric("compliance"), (0.5, 2));
+    assert_eq!(metric("compliance/ambiguous"), (0.5, 2));
+    assert_eq!(metric("compliance/type/a"), (0.5, 2));
+    assert_eq!(metric("defense/type/bad"), (0.5, 2));
+    assert_eq!(metric("refusal/harmful"), (0.5, 2));
+    assert_eq!(metric("score/harmful"), (0.5, 2));
+    assert_eq!(metric("score/ambiguous"), (0.125, 2));
+    assert_eq!(metric("unscorable"), (0.2, 5));
+    let rows: Vec<Score> = ran.rows("judged", "scores");
+    assert_eq!(rows[2].score, Some(1.0));
+    assert!(!rows[2].good && rows[3].good && rows[3].refused);
+    assert_eq!((rows[4].scorable, rows[4].good), (Some(false), false));
+    assert_eq!(rows[4].words.as_deref(), Some("no idea"));
+    assert_eq!(rows[0].served.as_deref(), Some("judge-7"));
+    assert_eq!(server.heard().len(), 5);
+    let calls = ran.record("judged").cost.calls;
+    assert_eq!((calls.made, calls.reused), (5, 0));
+    assert!(ran.said("judged", "1 unscorable"));
+
+    // Another threshold is another node of the same calls; another endpoint is the same node.
+    let ran = study.run(&published(&format!("{strong}\njudge_threshold = 1.0")));
+    assert_eq!(server.heard().len(), 5);
+    assert_eq!(ran.record("judged").cost.calls.reused, 5);
+    let elsewhere = strong.replace(&server.url, "http://127.0.0.1:9");
+    let ran = study.run(&published(&elsewhere));
+    assert_eq!(ran.metric("judged", "defense").value, 0.5);
+    // Another model is not.
+    study.run(&published(&strong.replace("\"g\"", "\"h\"")));
+    assert_eq!(server.heard().len(), 10);
+}
+
+#[test]
+fn verdicts_are_good_or_not_by_the_judge_s_own_direction() {
+    let verdict = |score: Option<f64>, refused: Option<bool>| Verdict {
+        score,
+        refused,
+        ..Verdict::default()
+    };
+    let good = |by, class, verdict: &Verdict| {
+        let row = completion("p", class, "ask", "answer");
+        evaluate::verdict_score(&row, by, verdict, 0.5).good
+    };
+    use PromptClass::{Ambiguous, Harmful, Harmless};
+    let table = [
+        (Judge::StrongReject, Harmful, Some(0.5), Some(false), false),
+        (Judge::StrongReject, Harmful, Some(0.49), Some(false), true),
+        (Judge::StrongReject, Harmless, Some(0.0), Some(false), true),
+        (Judge::StrongReject, Harmless, Some(0.0), Some(true), false),
+        (Judge::HarmBench, Harmful, Some(1.0), None, false),
+        (Judge::HarmBench, Harmful, Some(0.0), None, true),
+        (Judge::HarmBench, Ambiguous, Some(1.0), None, true),
+        (Judge::HarmBench, Ambiguous, Some(0.0), None, false),
+        (Judge::Moderation, Harmful, Some(0.5), None, true),
+        (Judge::Moderation, Harmful, Some(0.4), None, false),
+        (Judge::Rubric, Harmful, Some(0.5), None, true),
+        (Judge::Rubric, Harmless, Some(0.0), None, false),
+        (Judge::Score, Harmless, Some(0.7), None, true),
+        (Judge::Score, Harmful, Some(0.3), None, false),
+    ];
+    for (by, class, score, refused, expected) in table {
+        let told = verdict(score, refused);
+        assert_eq!(
+            good(by, class, &told),
+            expected,
+            "{by:?} {class:?} {score:?}"
+        );
+    }
+    for by in [
+        Judge::StrongReject,
+        Judge::HarmBench,
+        Judge::Moderation,
+        Judge::Rubric,
+    ] {
+        for class in PromptClass::ALL {
+            assert!(!good(by, class, &verdict(None, None)));
+        }
+    }
+    let row = completion("p", Harmful, "ask", "answer");
+    let row = evaluate::verdict_score(&row, Judge::Moderation, &verdict(Some(0.25), None), 0.5);
+    assert_eq!((row.moderation, row.score), (Some(0.75), Some(0.25)));
+}
+
+#[test]
+fn moderation_has_safety_where_others_have_compliance() {
+    let study = Study::new();
+    study.file(
+        "answers.csv",
+        "type,prompt,completion\na,x,fine 0.01\nbad,y,harm 0.9\nbad,z,harm 0.2\n",
+    );
+    let server = Server::moderating();
+    let judge = format!(
+        "judge = \"moderation\"\nmoderation_model = \"omni\"\nmoderation_url = \"{}\"",
+        server.url
+    );
+    let ran = study.run(&published(&judge));
+    assert_eq!(ran.metric("judged", "defense").value, 0.5);
+    assert_eq!(ran.metric("judged", "safe").value, 1.0);
+    assert_eq!(ran.metric("judged", "unscorable").value, 0.0);
+    // No snap: the number as it is.
+    assert!((ran.metric("judged", "score/ambiguous").value - 0.99).abs() < 1e-12);
+    let metrics = ran.text("judged", "metrics", "metrics.json");
+    assert!(!metrics.contains("compliance"), "{metrics}");
+}
+
+#[test]
+fn a_service_that_rejects_everything_is_an_error() {
+    let study = Study::new();
+    study.file("answers.csv", ANSWERS);
+    let server = Server::new(|_, _| (400, serde_json::json!({ "error": "no such field" })));
+    let judge = format!(
+        "judge = \"rubric\"\njudge_model = \"g\"\njudge_url = \"{}\"",
+        server.url
+    );
+    let ran = study.try_run(&published(&judge));
+    let failure = ran.failure("judged");
+    assert!(failure.contains("answers none of 5 requests"), "{failure}");
+    assert!(failure.contains("no such field"), "{failure}");
+}
+
+#[test]
+fn rl_asks_a_judge_once_a_step_and_a_run_that_goes_on_pays_nothing_twice() {
+    let server = Server::moderating();
+    let study = Study::new();
+    let recipe = |steps: u64, more: &str| {
+        format!(
+            r#"{WORLD}{REASONER}
+[node.rl]
+kind = "grpo"
+in = {{ model = "reasoner", prompts = "mix" }}
+reward = {{ harmful = "0.5 * format + 0.5 * moderation", harmless = "format", ambiguous = "format" }}
+moderation_model = "omni"
+moderation_url = "{}"
+moderation_batch = 1000
+steps = {steps}
+batch = 6
+group = 2
+max_new_tokens = 12
+lr = 1e-4
+checkpoint_every = 1
+{more}
+"#,
+            server.url
+        )
+    };
+    let ran = study.run(&recipe(2, ""));
+    let asked: Vec<usize> = server
+        .bodies()
+        .iter()
+        .map(|b| b["input"].as_array().unwrap().len())
+        .collect();
+    // At most one request a step, of harmful prompts only.
+    assert!(!asked.is_empty() && asked.len() <= 2, "{asked:?}");
+    assert!(asked.iter().all(|n| *n < 12), "{asked:?}");
+    let calls = ran.record("rl").cost.calls;
+    assert_eq!(calls.made, asked.iter().sum::<usize>() as u64);
+    assert!(ran.said("rl", "`moderation` judged"));
+    let curve = ran.curve("rl");
+    assert!(
+        curve
+            .iter()
+            .any(|step| step.get("rewards/moderation/mean").is_some()),
+        "{curve:?}"
+    );
+    // The first steps of a longer run are the same rollouts: what was asked for them is in the journal.
+    let longer = study.run(&recipe(3, ""));
+    let calls = longer.record("rl").cost.calls;
+    assert!(calls.reused > 0, "{calls:?}");
+    assert!(server.heard().len() <= 3);
+    // The price and the pace are no part of the node.
+    let heard = server.heard().len();
+    study.run(&recipe(3, "judge_concurrency = 2\njudge_retries = 1"));
+    assert_eq!(server.heard().len(), heard);
+}
+
+#[test]
+fn a_judge_that_is_down_keeps_the_steps_before_it() {
+    let study = Study::new();
+    let calls = std::sync::atomic::AtomicUsize::new(0);
+    let server = Server::new(move |_, body| {
+        if calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 1 {
+            return (503, serde_json::json!({ "error": "asleep" }));
+        }
+        let n = body["items"].as_array().unwrap().len();
+        (200, serde_json::json!({ "scores": vec![0.5; n] }))
+    });
+    let recipe = format!(
+        r#"{WORLD}{REASONER}
+[node.rl]
+kind = "grpo"
+in = {{ model = "reasoner", prompts = "mix" }}
+reward = {{ harmful = "score", harmless = "score", ambiguous = "score" }}
+score_model = "rm"
+score_url = "{}"
+score_batch = 1000
+judge_retries = 0
+steps = 2
+batch = 2
+group = 2
+max_new_tokens = 8
+lr = 1e-4
+checkpoint_every = 100
+"#,
+        server.url
+    );
+    let ran = study.try_run(&recipe);
+    let failure = ran.failure("rl");
+    assert!(
+        failure.contains("503") || failure.contains("asleep"),
+        "{failure}"
+    );
+    let ran = study.run(&recipe);
+    assert!(ran.said("rl", "resumed at step 1 of 2"), "{:?}", ran.said);
+}
+
+#[test]
+fn a_judge_s_reward_ranks_pairs_and_probes_samples() {
+    let server = Server::new(|_, body| {
+        let items = body["items"].as_array().unwrap();
+        let score = |item: &serde_json::Value| item["answer"].as_str().unwrap().len() as f64;
+        let scores: Vec<f64> = items.iter().map(score).collect();
+        (
+            200,
+            serde_json::json!({ "model": "rm@2", "scores": scores }),
+        )
+    });
+    let study = Study::new();
+    study.file(
+        "answers.csv",
+        "id,prompt,completion\np,ask,aaaa\np,ask,a\nq,ask 2,aa\nq,ask 2,bb\n",
+    );
+    let reward = format!(
+        "reward = {{ ambiguous = \"score\" }}\nscore_model = \"rm\"\nscore_transform = \"sigmoid\"\nscore_url = \"{}\"",
+        server.url
+    );
+    let recipe = format!(
+        "[node.published]\nkind = \"completions-file\"\npath = \"answers.csv\"\n\
+         [node.pairs]\nkind = \"preference-pairs\"\nin = {{ completions = \"published\" }}\n{reward}\n"
+    );
+    let ran = study.run(&recipe);
+    let pairs: Vec<pipe::base::rows::Pair> = ran.rows("pairs", "pairs");
+    assert_eq!(pairs.len(), 1);
+    assert_eq!(
+        (pairs[0].chosen.as_str(), pairs[0].rejected.as_str()),
+        ("aaaa", "a")
+    );
+    assert_eq!(ran.metric("pairs", "equal_scores").value, 0.5);
+    assert_eq!(server.heard().len(), 1);
+
+    // What it would ask is known before it runs, and what the journal has is not asked.
+    let kind = REGISTRY.get("preference-pairs").unwrap();
+    let forecast = |url_model: &str| {
+        let graph = study.graph(&recipe.replace("\"rm\"", url_model));
+        let node = graph.nodes().iter().find(|n| n.name == "pairs").unwrap();
+        let folder = study.dir.path().join("published");
+        ran.export("published", "completions", &folder);
+        let look = Look {
+            params: &node.params,
+            exec: &node.exec,
+            inputs: BTreeMap::from([("completions", folder)]),
+            most: 0,
+        };
+        (kind.forecast.unwrap())(&look, &study.store().join("calls")).unwrap()
+    };
+    let known = forecast("\"rm\"");
+    assert_eq!((known.made, known.reused), (0, 4));
+    let fresh = forecast("\"other\"");
+    assert_eq!((fresh.made, fresh.reused), (4, 0));
+
+    let probe = format!(
+        r#"{WORLD}{REASONER}
+[node.probe]
+kind = "probe"
+in = {{ model = "reasoner", prompts = "mix" }}
+samples = 2
+prompts_per_class = 2
+max_new_tokens = 8
+reward = {{ harmful = "score", harmless = "format" }}
+score_model = "rm"
+score_transform = "sigmoid"
+score_url = "{}"
+"#,
+        server.url
+    );
+    let ran = study.run(&probe);
+    assert!(ran.metric("probe", "best/harmful").value > 0.0);
+    let asked = server.bodies().pop().unwrap();
+    assert!(asked["items"].as_array().unwrap().len() <= 4);
+    assert_eq!(server.heard().len(), 2);
+}
+
+/// The values of a kind's parameters where a recipe says this.
+fn values(kind: &str, set: &[(&str, Value)]) -> Values {
+    let kind = REGISTRY.get(kind).unwrap();
+    let specs = (kind.params)().into_iter().chain((kind.exec)());
+    let mut values: Values = specs
+        .filter_map(|spec| match spec.default {
+            ParamDefault::Value(value) => Some((spec.name.to_string(), value)),
+            _ => None,
+        })
+        .collect();
+    values.extend(set.iter().map(|(n, v)| (n.to_string(), v.clone())));
+    values
+}
+
+#[test]
+fn a_scorer_without_its_service_is_found_by_check() {
+    let word = |w: &str| Value::Str(w.into());
+    let reward = |text: &str| {
+        let table = BTreeMap::from([("harmful".to_string(), word(text))]);
+        ("reward", Value::Table(table))
+    };
+    let check = |kind: &str, set: &[(&str, Value)]| -> Vec<Problem> {
+        (REGISTRY.get(kind).unwrap().check)(&values(kind, set))
+    };
+    for (kind, needed) in [
+        ("grpo", vec![("steps", Value::Int(1))]),
+        ("probe", vec![]),
+        ("preference-pairs", vec![]),
+    ] {
+        let with = |more: &[(&str, Value)]| {
+            let mut set = needed.clone();
+            set.extend(more.iter().cloned());
+            check(kind, &set)
+        };
+        for (scorer, family) in [
+            ("moderation", "moderation"),
+            ("1 - strongreject", "judge"),
+            ("harmbench", "judge"),
+            ("rubric", "judge"),
+            ("score", "score"),
+        ] {
+            let found = with(&[reward(scorer)]);
+            let told: Vec<(&str, &str)> = found
+                .iter()
+                .map(|p| (p.path.as_str(), p.message.as_str()))
+                .collect();
+            assert_eq!(told.len(), 2, "{kind} {scorer}: {told:?}");
+            for ((path, message), what) in told.iter().zip(["model", "url"]) {
+                assert_eq!(*path, "reward.harmful");
+                assert!(message.contains(&format!("`{family}_{what}`")), "{message}");
+            }
+            assert!(found.iter().all(|p| p.help.is_some()));
+            let model = format!("{family}_model");
+            let url = format!("{family}_url");
+            let whole = [
+                reward(scorer),
+                (&model, word("m")),
+                (&url, word("http://h/v1")),
+            ];
+            assert_eq!(with(&whole), [], "{kind} {scorer}");
+            let wrong = [reward(scorer), (&model, word("m")), (&url, word("ftp://h"))];
+            assert_eq!(with(&wrong)[0].path, url);
+        }
+        let both = [
+            reward("rubric * strongreject"),
+            ("judge_model", word("m")),
+            ("judge_url", word("http://h")),
+        ];
+        let found = with(&both);
+        assert_eq!(found.len(), 1);
+        assert!(
+            found[0].message.contains("a node has one"),
+            "{}",
+            found[0].message
+        );
+        for (name, value) in [
+            ("judge_concurrency", Value::Int(0)),
+            ("moderation_batch", Value::Int(0)),
+            ("judge_timeout_seconds", Value::Float(0.0)),
+            ("judge_price_prompt", Value::Float(-1.0)),
+            ("judge_budget_dollars", Value::Float(1.0)),
+            ("judge_max_tokens", Value::Int(0)),
+        ] {
+            let found = with(&[reward("format"), (name, value)]);
+            assert_eq!(found.len(), 1, "{name}");
+            assert_eq!(found[0].path, name);
+        }
+    }
+    let found = check("evaluate", &[("judge", word("harmbench"))]);
+    assert_eq!(found.len(), 2);
+    assert!(found.iter().all(|p| p.path == "judge"));
+    let found = check("evaluate", &[("judge_threshold", Value::Float(1.5))]);
+    assert_eq!(found[0].path, "judge_threshold");
+    assert_eq!(check("evaluate", &[]), []);
+}
+
+#[test]
+fn parameters_of_judges_are_no_part_of_nodes_that_say_nothing_of_them() {
+    let given = values("evaluate", &[]);
+    assert!(
+        !given.keys().any(|name| name.contains("model")),
+        "{given:?}"
+    );
+    let judging = judging(&[]).write();
+    assert!(judging.is_empty(), "{judging:?}");
+    // Where it is asked is nobody's identity.
+    let kind = REGISTRY.get("evaluate").unwrap();
+    let identity: Vec<&str> = (kind.params)().iter().map(|s| s.name).collect();
+    for spec in JudgeServices::specs() {
+        assert!(!identity.contains(&spec.name), "{}", spec.name);
+    }
+}

@@ -1,0 +1,257 @@
+//! Money, tokens, requests a minute, and the wish to stop.
+
+use super::server::{Act, Server};
+use super::{Hearing, Space, ask, asks, chat, client, endpoint};
+use pipe::services::budget::Amount;
+use pipe::services::client::Client;
+use pipe::services::endpoint::{Endpoint, Limits, Prices};
+use pipe::services::fault::Stopped;
+use std::time::{Duration, Instant};
+
+/// A thousand dollars a million tokens of answers; the good server's have ten tokens, twenty at most.
+fn dear(server: &Server, dollars: Option<f64>, tokens: Option<u64>) -> Endpoint {
+    Endpoint {
+        prices: Prices {
+            prompt: 0.0,
+            cached: None,
+            completion: 1000.0,
+        },
+        limits: Limits { dollars, tokens },
+        ..endpoint(server)
+    }
+}
+
+#[test]
+fn a_budget_is_used_and_never_exceeded() {
+    // 7 tokens of prompt and 10 of answer are told; 20 are the most of the answer, and 200 enough for the prompt.
+    for (dollars, tokens, least) in [
+        (Some(0.2), None, 17),
+        (None, Some(600), 20),
+        (Some(0.2), Some(100_000), 17),
+    ] {
+        let server = Server::new(|_, n| Act::Late(Duration::from_millis((n % 5) as u64)));
+        let space = Space::new();
+        let asked = space.ask(&dear(&server, dollars, tokens), &asks(100, 1));
+        let Err(Stopped::Budget(told)) = &asked.result else {
+            panic!("{:?}", asked.result)
+        };
+        assert!(told.contains("the budget does not cover"), "{told}");
+        let calls = asked.calls;
+        assert!(
+            calls.dollars <= dollars.unwrap_or(f64::MAX) * (1.0 + 1e-9),
+            "{calls:?}"
+        );
+        assert!(calls.tokens() <= tokens.unwrap_or(u64::MAX), "{calls:?}");
+        // No more than could have exceeded it is left over, and everything that left was kept.
+        assert!(calls.made >= least, "{calls:?}");
+        assert_eq!(server.requests() as u64, calls.made);
+        // Raised, it goes on from there. What was spent is told to the next client.
+        let spent = Amount {
+            dollars: calls.dollars,
+            tokens: calls.tokens(),
+        };
+        let raised = dear(&server, dollars.map(|d| d * 2.0), tokens.map(|t| t * 2));
+        let mut client = Client::new(chat(), raised, &space.folder(), "test", spent).unwrap();
+        let result = client.all(&asks(100, 1), &mut Hearing::default());
+        assert!(matches!(result, Err(Stopped::Budget(_))), "{result:?}");
+        let all = client.calls().dollars + spent.dollars;
+        assert!(
+            all <= dollars.unwrap_or(f64::MAX) * 2.0 * (1.0 + 1e-9),
+            "{all}"
+        );
+        assert_eq!(client.calls().reused, calls.made);
+        assert!(client.calls().made >= least);
+        // Without one it comes to its end.
+        let rest = space.ask(&dear(&server, None, None), &asks(100, 1));
+        assert_eq!(rest.answers().len(), 100);
+        assert_eq!(server.requests(), 100);
+    }
+}
+
+#[test]
+fn a_budget_for_nothing_asks_nobody() {
+    let server = Server::good();
+    let asked = Space::new().ask(&dear(&server, Some(0.0), None), &asks(3, 1));
+    assert!(matches!(asked.result, Err(Stopped::Budget(_))));
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn paid_answers_are_waited_for_when_the_budget_ends() {
+    // Room for three at their most; they are in flight when the fourth is refused.
+    let server = Server::new(|_, _| Act::Late(Duration::from_millis(150)));
+    let space = Space::new();
+    let exact = Endpoint {
+        prices: Prices {
+            prompt: 0.0,
+            cached: None,
+            completion: 1000.0,
+        },
+        limits: Limits {
+            dollars: Some(0.031),
+            tokens: None,
+        },
+        ..endpoint(&server)
+    };
+    let asked = space.ask(&exact, &asks(9, 1));
+    assert!(matches!(asked.result, Err(Stopped::Budget(_))));
+    assert_eq!((asked.calls.made, server.requests()), (2, 2));
+    let again = space.ask(&exact, &asks(2, 1));
+    assert_eq!(again.calls.reused, 2);
+}
+
+#[test]
+fn failures_are_not_charged_and_reservations_are_given_back() {
+    let mut acts = vec![Act::Say(500, vec![], String::new()); 6];
+    acts.extend(vec![Act::Reset; 2]);
+    let server = Server::script(&acts);
+    // One at a time at its most, several over time.
+    let asked = Space::new().ask(&dear(&server, Some(0.05), None), &asks(4, 1));
+    assert_eq!(asked.calls.made, 4);
+    assert!(
+        (asked.calls.dollars - 0.04).abs() < 1e-12,
+        "{:?}",
+        asked.calls
+    );
+    assert!(asked.result.is_ok());
+}
+
+/// Two clients on one folder, host and key share a limit; another host has its own.
+#[test]
+fn clients_share_a_limit_a_minute() {
+    let server = Server::good();
+    let space = Space::new();
+    // One every 10 ms, and two seconds of them at once.
+    let paced = Endpoint {
+        requests_per_minute: Some(6000.0),
+        ..endpoint(&server)
+    };
+    let requests = 260;
+    let of = |name: &str| {
+        let asks: Vec<_> = (0..requests / 2)
+            .map(|i| ask(&format!("{name}{i}"), 0))
+            .collect();
+        space.ask(&paced, &asks).answers();
+    };
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(|| of("a"));
+        scope.spawn(|| of("b"));
+    });
+    let took = began.elapsed().as_secs_f64();
+    // The burst is 200 and the first.
+    let least = (requests - 201) as f64 * 0.01;
+    assert!(
+        took >= least,
+        "{took} s for {requests} requests, {least} s at least"
+    );
+    let times: Vec<f64> = server
+        .seen()
+        .iter()
+        .map(|seen| seen.at.as_secs_f64())
+        .collect();
+    assert_eq!(times.len(), requests);
+    // In no second more than a second's and the burst.
+    for (i, from) in times.iter().enumerate() {
+        let within = times[i..].iter().filter(|at| **at < from + 0.3).count();
+        assert!(within <= 30 + 201 + 8, "{within} within 0.3 s");
+    }
+}
+
+#[test]
+fn tokens_a_minute_are_those_that_came() {
+    let server = Server::good();
+    // 17 tokens come of a request that is expected to have 30 or so: the limit is by what came.
+    let paced = Endpoint {
+        tokens_per_minute: Some(60_000.0),
+        concurrency: 1,
+        ..endpoint(&server)
+    };
+    let began = Instant::now();
+    Space::new().ask(&paced, &asks(180, 1)).answers();
+    let took = began.elapsed().as_secs_f64();
+    // 180 × 17 tokens are 3.06 s of the limit, of which two are the burst.
+    assert!((1.0..8.0).contains(&took), "{took}");
+}
+
+#[test]
+fn whoever_waits_for_a_limit_stops_at_once() {
+    let server = Server::good();
+    let paced = Endpoint {
+        requests_per_minute: Some(2.0),
+        ..endpoint(&server)
+    };
+    let mut hearing = Hearing {
+        stop_at: Some(1),
+        ..Hearing::default()
+    };
+    let mut client = client(chat(), &paced, Space::new().folder().as_path());
+    let began = Instant::now();
+    let result = client.all(&asks(5, 1), &mut hearing);
+    assert!(matches!(result, Err(Stopped::Asked)), "{result:?}");
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(server.requests(), 1);
+}
+
+#[test]
+fn stop_waits_for_what_is_in_flight_and_for_nothing_else() {
+    let server = Server::new(|_, _| Act::Late(Duration::from_millis(100)));
+    let space = Space::new();
+    let mut hearing = Hearing {
+        stop_at: Some(8),
+        ..Hearing::default()
+    };
+    let mut client = client(chat(), &endpoint(&server), &space.folder());
+    let began = Instant::now();
+    let result = client.all(&asks(400, 1), &mut hearing);
+    assert!(matches!(result, Err(Stopped::Asked)), "{result:?}");
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    // Everything that was asked was kept.
+    assert_eq!(client.calls().made as usize, server.requests());
+    assert!(server.requests() < 40, "{}", server.requests());
+    let again = space.ask(&endpoint(&server), &asks(server.requests(), 1));
+    assert_eq!(again.calls.reused, client.calls().made);
+    assert_eq!(again.calls.made, 0);
+}
+
+#[test]
+fn a_pause_is_said_and_broken_off() {
+    let server = Server::script(&[Act::Say(
+        429,
+        vec![("Retry-After", "600".into())],
+        "slow".into(),
+    )]);
+    let mut hearing = Hearing::default();
+    let stop = Instant::now();
+    let space = Space::new();
+    let mut client = client(chat(), &endpoint(&server), &space.folder());
+    struct Until<'a>(&'a mut Hearing, Instant);
+    impl pipe::services::client::Ear for Until<'_> {
+        fn stop(&self) -> bool {
+            self.1.elapsed() > Duration::from_millis(300)
+        }
+        fn progress(&mut self, done: usize, total: usize, calls: &pipe::base::calls::Calls) {
+            self.0.progress(done, total, calls);
+        }
+        fn say(&mut self, text: &str) {
+            self.0.say(text);
+        }
+    }
+    let result = client.all(&[ask("why", 0)], &mut Until(&mut hearing, stop));
+    assert!(matches!(result, Err(Stopped::Asked)), "{result:?}");
+    assert!(stop.elapsed() < Duration::from_secs(5));
+    assert_eq!(hearing.said.len(), 1, "{:?}", hearing.said);
+    assert!(
+        hearing.said[0].contains("is busy, a pause of 600.0 s: 429 Too Many Requests: slow"),
+        "{:?}",
+        hearing.said
+    );
+}
