@@ -219,6 +219,7 @@ fn data(run: &Kept, now: u64) -> Value {
             "done": node.progress.as_ref().map(|p| p.done),
             "total": node.progress.as_ref().map(|p| p.total).filter(|t| *t > 0),
             "unit": node.progress.as_ref().map(|p| &p.unit),
+            "note": node.progress.as_ref().map(|p| &p.note).filter(|note| !note.is_empty()),
             "seconds": node.ran(at),
             "left_seconds": node.left(now).filter(|_| run.alive && !node.state.is_final()),
             "expected_seconds": node.expected_seconds,

@@ -234,7 +234,8 @@ fn called(a: &Side, b: &Side) -> Vec<Called> {
         ids.map(|id| side.graph.node(*id).name.clone()).collect()
     };
     let mut all = names(a);
-    all.extend(names(b).into_iter().filter(|n| a.graph.find(n).is_none()));
+    let ours: BTreeSet<String> = all.iter().cloned().collect();
+    all.extend(names(b).into_iter().filter(|n| !ours.contains(n)));
     let mut found = vec![];
     for node in all {
         let (first, second) = (of(a, &node), of(b, &node));

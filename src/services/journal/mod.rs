@@ -239,10 +239,10 @@ impl Journal {
         }
         places.sort_unstable();
         for (_, _, key) in places {
-            if let Some(entry) = self.find(&key)? {
-                if !see(&key, entry) {
-                    break;
-                }
+            if let Some(entry) = self.find(&key)?
+                && !see(&key, entry)
+            {
+                break;
             }
         }
         Ok(())

@@ -323,35 +323,27 @@ fn a_run_stops_at_its_limit_and_goes_on_with_more() {
     );
     let space = Space::with(&(recipe + &more));
     let run = |limit: &[&str]| space.pipe(&[&["run", "r.toml"], limit].concat());
-    // Nothing can be told before the words are there, so it is stopped on the way.
-    for (limit, told) in [
-        (["--max-usd", "0.10"], "$0.10 are spent, in "),
-        (["--max-calls", "20"], "of 20 are made, for $"),
+    // Nothing can be told before the words are there, so it is stopped on the way, with what was in flight.
+    let said = run(&["--max-usd", "0.10"]).ends(1);
+    for part in [
+        "of $0.10 are spent, in ",
+        "asker: the limit of the run is reached",
+        "the same command with more goes on",
     ] {
-        let before = endpoint.requests();
-        let said = match before {
-            0 => run(&limit).ends(1),
-            // The plan knows what is left by now.
-            _ => {
-                let said = run(&limit).ends(2);
-                assert!(said.err.contains("nothing was started"), "{}", said.err);
-                run(&["--max-usd", "5"]).ok()
-            }
-        };
-        if before == 0 {
-            assert!(said.err.contains(told), "{}", said.err);
-            assert!(said.err.contains("asker: the limit of the run is reached"));
-            let states: Vec<&str> = said
-                .out
-                .lines()
-                .filter(|l| l.contains("interrupted"))
-                .collect();
-            assert!(states[0].contains("2 ran, 3 interrupted"), "{}", said.out);
-            // What was in flight when it was noticed came as well.
-            let asked = endpoint.requests();
-            assert!((5..15).contains(&asked), "{asked} requests");
-        }
+        assert!(said.err.contains(part), "{part} in {}", said.err);
     }
+    assert!(
+        said.out.contains("5 nodes: 2 ran, 3 interrupted"),
+        "{}",
+        said.out
+    );
+    let asked = endpoint.requests();
+    assert!((5..15).contains(&asked), "{asked} requests");
+    // By now the plan knows what is left.
+    let said = run(&["--max-calls", "20"]).ends(2);
+    assert!(said.err.contains("nothing was started"), "{}", said.err);
+    assert_eq!(endpoint.requests(), asked);
+    run(&["--max-usd", "5"]).ok();
     assert_eq!(
         endpoint.requests(),
         40 + 20,
