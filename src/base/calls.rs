@@ -25,7 +25,7 @@ pub struct Calls {
     pub estimated: u64,
     /// What the answers that were made cost, at the prices of the recipe.
     pub dollars: f64,
-    /// Time from request to answer, summed over requests; and the longest.
+    /// Time from request to answer, summed over answers; and the longest.
     pub seconds: f64,
     pub slowest_seconds: f64,
 }

@@ -1,8 +1,10 @@
 //! The best-of-n probe between SFT and RL: how good are n samples on average, and how good is the best of them?
 //! TARS (arXiv 2507.00971, Table 7) chooses its light SFT by it: RL can only strengthen what is sometimes sampled.
 
+use crate::base::calls::Calls;
 use crate::base::rng::Seed;
 use crate::base::rows::{self, Metric, Prompt, PromptClass};
+use crate::base::stats;
 use crate::base::tokens::Tokens;
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
@@ -16,6 +18,7 @@ use crate::kinds::{positive, range};
 use crate::params;
 use anyhow::Result;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 params! {
     pub struct Params {
@@ -42,7 +45,8 @@ pub const KIND: Kind = Kind {
     revision: 1,
     summary: "best-of-n diversity probe: average and best reward of n samples, per class",
     about: "`average/CLASS` is the mean reward over all samples, `best/CLASS` the mean over prompts of the best of n. A wide \
-            gap is room for RL; a best-of-n far below 1 is what RL cannot reach.",
+            gap is room for RL; a best-of-n far below 1 is what RL cannot reach. Where a scorer asks a service, samples that it said \
+            nothing readable of are left out and are the share `unscorable`.",
     example: r#"
 [node.probe]
 kind = "probe"
@@ -75,7 +79,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     cpu: |_| Cpu::All,
     hidden: false,
     tokens: Some(tokens),
-    forecast: None,
+    forecast: Some(forecast),
     run,
 };
 
@@ -117,6 +121,18 @@ fn tokens(look: &Look) -> Result<Tokens> {
     )
 }
 
+fn forecast(look: &Look, _: &Path) -> Result<Calls> {
+    let p: Params = look.params()?;
+    let snap = Settings {
+        safety_snap: p.safety_snap,
+    };
+    let route = Route::new(&p.reward, snap)?;
+    let prompts = asked(&rows::read_rows::<Prompt>(look.input("prompts"))?, &p);
+    let rollouts = (prompts.len() * p.samples) as u64;
+    let most = (rollouts, p.max_new_tokens);
+    route.forecast_unseen(&p.judging, &look.exec()?, &prompts, most)
+}
+
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     model_io::use_threads(ctx)?;
@@ -149,19 +165,24 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         .flat_map(|(prompt, group)| group.iter().map(|r| Judged::of_prompt(prompt, r)))
         .collect();
     let scored = route.score_all(&judged, &mut reward::ear(ctx))?;
-    let rewards = judged.iter().zip(scored);
-    let rewards = rewards.map(|(judged, scored)| Ok(scored.reward(judged)?.value));
-    let rewards: Vec<f64> = rewards.collect::<Result<_>>()?;
     route.tell(ctx);
+    // A judge at a service may say nothing that can be read; what reads the text itself always has a score, or is an error.
+    let may_fail = reward::asks(&p.reward);
+    let rewards = judged.iter().zip(scored);
+    let rewards = rewards.map(|(judged, scored)| match scored.value {
+        None if may_fail => Ok(None),
+        _ => Ok(Some(scored.reward(judged)?.value)),
+    });
+    let rewards: Vec<Option<f64>> = rewards.collect::<Result<_>>()?;
+    let unscorable = rewards.iter().filter(|r| r.is_none()).count();
     for (prompt, rewards) in prompts.iter().zip(rewards.chunks(p.samples)) {
-        averages
-            .entry(prompt.class)
-            .or_default()
-            .push(rewards.iter().sum::<f64>() / rewards.len() as f64);
-        bests
-            .entry(prompt.class)
-            .or_default()
-            .push(rewards.iter().copied().fold(f64::MIN, f64::max));
+        let rewards: Vec<f64> = rewards.iter().copied().flatten().collect();
+        let Some(mean) = stats::mean(&rewards) else {
+            continue;
+        };
+        averages.entry(prompt.class).or_default().push(mean);
+        let best = rewards.into_iter().fold(f64::MIN, f64::max);
+        bests.entry(prompt.class).or_default().push(best);
     }
     let of = |prefix: &str, by_class: &BTreeMap<PromptClass, Vec<f64>>| {
         by_class
@@ -171,5 +192,14 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     };
     let mut metrics: Vec<Metric> = of("average", &averages);
     metrics.extend::<Vec<Metric>>(of("best", &bests));
+    if may_fail {
+        metrics.push(Metric {
+            name: "unscorable".into(),
+            value: unscorable as f64 / rewards.len().max(1) as f64,
+            n: rewards.len(),
+            interval: None,
+            unit: "share".into(),
+        });
+    }
     rows::write_metrics(&ctx.output("metrics"), metrics)
 }

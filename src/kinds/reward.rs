@@ -7,7 +7,7 @@
 //! `unary = '-' unary | atom`, `atom = number | scorer | ('min' | 'max') '(' sum ',' sum ')' | '(' sum ')'`.
 
 use crate::base::calls::Calls;
-use crate::base::rows::{Metric, PromptClass};
+use crate::base::rows::{Metric, Prompt, PromptClass};
 use crate::base::stats;
 use crate::base::text::did_you_mean;
 use crate::base::value::Values;
@@ -21,6 +21,7 @@ use crate::services::client::Ear;
 use crate::services::journal::Journal;
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// A parsed reward expression.
 #[derive(Clone, Debug, PartialEq)]
@@ -251,6 +252,38 @@ impl Route {
             )?);
         }
         Ok(all)
+    }
+
+    /// The same of `rollouts` responses that nobody knows yet, spread evenly over these prompts: as long as they may be, and all
+    /// different.
+    pub fn forecast_unseen(
+        &self,
+        judging: &Judging,
+        services: &JudgeServices,
+        prompts: &[Prompt],
+        (rollouts, max_tokens): (u64, usize),
+    ) -> Result<Calls> {
+        if prompts.is_empty() || self.scorers().iter().all(|s| s.service().is_none()) {
+            return Ok(Calls::default());
+        }
+        // As many bytes as `estimate` makes so many tokens of.
+        let filler = "x ".repeat(max_tokens * 3 / 2);
+        let unseen = |(i, _): (usize, &Prompt)| format!("{i} {filler}");
+        let responses: Vec<String> = prompts.iter().enumerate().map(unseen).collect();
+        let rows = prompts.iter().zip(&responses);
+        let rows: Vec<Judged> = rows.map(|(p, r)| Judged::of_prompt(p, r)).collect();
+        let nowhere = Journal::open(Path::new(""))?;
+        let once = self.forecast(judging, services, &nowhere, &rows)?;
+        let times = rollouts as f64 / prompts.len() as f64;
+        let scaled = |n: u64| (n as f64 * times).round() as u64;
+        Ok(Calls {
+            made: scaled(once.made),
+            estimated: scaled(once.estimated),
+            prompt_tokens: scaled(once.prompt_tokens),
+            completion_tokens: scaled(once.completion_tokens),
+            dollars: once.dollars * times,
+            ..Calls::default()
+        })
     }
 
     /// Says what became of the responses that services were asked about.

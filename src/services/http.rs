@@ -155,6 +155,12 @@ impl Http {
                 ));
             }
             last = error.to_string();
+            // Of hyper's tunnel; there is no type to tell it by.
+            if last.contains("proxy authorization required") {
+                return Fault::Denied(
+                    "the proxy wants to know who asks: its URL takes a user and a password".into(),
+                );
+            }
             cause = error.source();
         }
         if !last.is_empty() && !error.is_timeout() {

@@ -10,6 +10,7 @@
 mod measures;
 mod rollouts;
 
+use crate::base::calls::Calls;
 use crate::base::rng::Seed;
 use crate::base::rows::{self, Metric, Prompt, PromptClass};
 use crate::base::stats;
@@ -33,6 +34,7 @@ use crate::{choice, params};
 use anyhow::{Result, bail, ensure};
 use rollouts::Rollouts;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 choice! {
     /// How token losses become one number.
@@ -223,7 +225,7 @@ steps = 60
     cpu: |_| Cpu::All,
     hidden: false,
     tokens: Some(tokens),
-    forecast: None,
+    forecast: Some(forecast),
     run,
 };
 
@@ -366,6 +368,28 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     }
     route.tell(ctx);
     watcher.finish(state, ctx.input("model"), metrics)
+}
+
+/// As if it began anew and every rollout had its full length.
+fn forecast(look: &Look, _: &Path) -> Result<Calls> {
+    let p: Params = look.params()?;
+    let services: JudgeServices = look.exec()?;
+    let snap = ScorerSettings {
+        safety_snap: p.safety_snap,
+    };
+    let route = Route::new(&p.reward, snap)?;
+    let prompts: Vec<Prompt> = rows::read_rows(look.input("prompts"))?;
+    let batch = p.batch.min(prompts.len()) as u64;
+    let rollouts = p.steps.div_ceil(p.updates) * batch * p.group as u64;
+    let most = |rollouts| (rollouts, p.max_new_tokens);
+    let mut calls = route.forecast_unseen(&p.judging, &services, &prompts, most(rollouts))?;
+    if let Some(folder) = look.inputs.get("validation") {
+        let held_out: Vec<Prompt> = rows::read_rows(folder)?;
+        let rollouts = 2 * (held_out.len() * p.validation_samples) as u64;
+        let more = route.forecast_unseen(&p.judging, &services, &held_out, most(rollouts))?;
+        calls.add(&more);
+    }
+    Ok(calls)
 }
 
 fn tokens(look: &Look) -> Result<Tokens> {

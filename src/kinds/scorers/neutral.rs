@@ -64,5 +64,5 @@ fn controls(text: &str) -> bool {
         let head = bytes.get(..word.len());
         head.is_some_and(|head| head.eq_ignore_ascii_case(word.as_bytes()))
     };
-    STARTS.iter().any(|start| text.starts_with(start)) || WORDS.iter().any(|word| same(&word))
+    STARTS.iter().any(|start| text.starts_with(start)) || WORDS.iter().any(same)
 }

@@ -15,6 +15,9 @@ use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// From the name of a variable to the key in it.
+type Keys<'a> = dyn Fn(&str) -> Result<Secret> + 'a;
+
 /// On whose account a client asks.
 pub struct Account<'a> {
     /// The folder of the journal.
@@ -24,7 +27,7 @@ pub struct Account<'a> {
     /// By earlier attempts.
     pub spent: Amount,
     /// The key in a variable that the node names.
-    pub secret: Box<dyn Fn(&str) -> Result<Secret> + 'a>,
+    pub secret: Box<Keys<'a>>,
 }
 
 impl<'a> Account<'a> {

@@ -279,11 +279,16 @@ fn problem(path: &str, message: String, help: Option<&str>) -> Problem {
     }
 }
 
+/// A judge with its client.
+type Open = fn(&Judging, &JudgeServices, &Settings, &Account) -> Result<Box<dyn Seat>>;
+/// What judging responses would come to, by what the journal has already.
+type Forecast = fn(&Judging, &JudgeServices, &Settings, &Journal, &[Judged]) -> Result<Calls>;
+
 /// A service scorer in the table.
 pub struct Service {
     pub family: Family,
-    pub open: fn(&Judging, &JudgeServices, &Settings, &Account) -> Result<Box<dyn Seat>>,
-    pub forecast: fn(&Judging, &JudgeServices, &Settings, &Journal, &[Judged]) -> Result<Calls>,
+    pub open: Open,
+    pub forecast: Forecast,
 }
 
 impl Service {

@@ -333,9 +333,71 @@ score_url = "{}"
     );
     let ran = study.run(&probe);
     assert!(ran.metric("probe", "best/harmful").value > 0.0);
+    assert_eq!(ran.metric("probe", "unscorable").value, 0.0);
     let asked = server.bodies().pop().unwrap();
     assert!(asked["items"].as_array().unwrap().len() <= 4);
     assert_eq!(server.heard().len(), 2);
+}
+
+#[test]
+fn what_rl_will_ask_is_bounded_before_it_runs() {
+    let study = Study::new();
+    let prompts = study.file(
+        "prompts/rows.jsonl",
+        (0..4)
+            .map(|i| {
+                let class = ["harmful", "harmless"][i % 2];
+                format!(
+                    "{{\"id\":\"{i}\",\"class\":\"{class}\",\"prompt\":\"ask\",\"source\":\"t\",\"category\":\"\",\"difficulty\":0}}\n"
+                )
+            })
+            .collect::<String>(),
+    );
+    let text = |w: &str| Value::Str(w.into());
+    let forecast = |kind: &str, reward: &str, more: &[(&str, Value)]| {
+        let table = BTreeMap::from([
+            ("harmful".to_string(), text(reward)),
+            ("harmless".to_string(), text("format")),
+        ]);
+        let mut set = vec![
+            ("reward", Value::Table(table)),
+            ("judge_model", text("m")),
+            ("judge_url", text("http://h")),
+            ("judge_price_prompt", Value::Float(1.0)),
+            ("judge_price_completion", Value::Float(2.0)),
+            ("max_new_tokens", Value::Int(100)),
+        ];
+        set.extend(more.iter().cloned());
+        let values = values(kind, &set);
+        let folder = prompts.parent().unwrap().to_path_buf();
+        let look = Look {
+            params: &values,
+            exec: &values,
+            inputs: BTreeMap::from([("prompts", folder)]),
+            most: 0,
+        };
+        (REGISTRY.get(kind).unwrap().forecast.unwrap())(&look, study.dir.path()).unwrap()
+    };
+    let rl = [
+        ("steps", Value::Int(10)),
+        ("batch", Value::Int(4)),
+        ("group", Value::Int(3)),
+        ("updates", Value::Int(2)),
+    ];
+    // 5 rounds of 4 prompts, half of them harmful, 3 rollouts each.
+    let calls = forecast("grpo", "1 - strongreject", &rl);
+    assert_eq!((calls.made, calls.estimated), (30, 30));
+    assert_eq!(calls.completion_tokens, 30 * 512);
+    // At least the answer at its full length, and the rubric.
+    assert!(
+        calls.prompt_tokens > 30 * 300 && calls.prompt_tokens < 30 * 1000,
+        "{calls:?}"
+    );
+    let dollars = (calls.prompt_tokens as f64 + 2.0 * calls.completion_tokens as f64) / 1e6;
+    assert!((calls.dollars - dollars).abs() < 1e-4, "{calls:?}");
+    assert!(forecast("grpo", "format", &rl).is_zero());
+    let calls = forecast("probe", "rubric", &[("samples", Value::Int(8))]);
+    assert_eq!(calls.made, 16);
 }
 
 /// The values of a kind's parameters where a recipe says this.

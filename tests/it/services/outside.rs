@@ -7,6 +7,7 @@ use super::{Asked, Space, ask, asks, endpoint};
 use pipe::services::chat::Answer;
 use pipe::services::endpoint::{Endpoint, Secret};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -126,6 +127,9 @@ fn proxies_of_the_environment_are_gone_through() {
         told.starts_with("0 retries: nowhere.invalid:81 refuses: 407"),
         "{told}"
     );
+    let told = asked_with(&[("HTTPS_PROXY", &at)], "https://nowhere.invalid/v1");
+    let expected = "0 retries: nowhere.invalid refuses: the proxy wants to know who asks";
+    assert!(told.starts_with(expected), "{told}");
 }
 
 /// A key that no other file holds.
@@ -256,62 +260,97 @@ fn a_key_that_is_repeated_is_told_to_nobody() {
     );
 }
 
-const RECIPE: &str = r#"
+/// Two prompts, and nodes with the rest of what a teacher needs.
+fn recipe(teachers: &[(&str, &str)]) -> String {
+    let mut text = r#"
 name = "secret"
 [node.prompts]
 kind = "prompts-file"
 path = "prompts.csv"
 harmful = ["unsafe"]
-[node.traces]
+"#
+    .to_string();
+    for (name, more) in teachers {
+        text += &format!(
+            r#"
+[node.{name}]
 kind = "teacher"
-in = { prompts = "prompts" }
+in = {{ prompts = "prompts" }}
 from = "endpoint"
-served = "m"
-url = "URL"
-key_env = "PIPE_TEST_CANARY"
-request_retries = 1
+served = "{name}"
+request_retries = 0
 samples = 1
 max_new_tokens = 64
-"#;
+{more}
+"#
+        );
+    }
+    text
+}
+
+/// A folder with a recipe, a store and an environment.
+struct Study {
+    dir: tempfile::TempDir,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Study {
+    fn new(recipe: &str, environment: &[(&'static str, &str)]) -> Study {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("r.toml"), recipe).unwrap();
+        let rows = "id,prompt,type,label\n0,what ?,plain,unsafe\n1,why ?,plain,safe\n";
+        std::fs::write(dir.path().join("prompts.csv"), rows).unwrap();
+        let environment = environment.iter().map(|(name, v)| (*name, v.to_string()));
+        Study {
+            dir,
+            environment: environment.collect(),
+        }
+    }
+
+    /// Exit status, and what is said on either side.
+    fn pipe(&self, args: &[&str]) -> (Option<i32>, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pipe"));
+        command.args(args).current_dir(self.dir.path());
+        for name in ENVIRONMENT.iter().chain(&["PIPE_STORE"]) {
+            command.env_remove(name);
+        }
+        let environment = self.environment.iter();
+        let output = command
+            .envs(environment.map(|(name, value)| (*name, value)))
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
+    }
+}
 
 /// The whole way: recipe, engine, worker, client, and everything that any of them writes or says.
 #[test]
 fn a_key_is_in_no_file_of_the_store_and_nothing_that_is_said() {
     for (name, echo) in ECHOES {
         let key = canary();
-        let seen_in: Arc<Mutex<Vec<String>>> = Arc::default();
-        let (found, canary) = (seen_in.clone(), key.clone());
+        let shown: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (found, canary) = (shown.clone(), key.clone());
         let server = Server::new(move |seen, n| {
             if n == 0 {
                 found.lock().unwrap().extend(command_lines(&canary));
             }
             echo(&sent(seen), seen)
         });
-        let dir = tempfile::tempdir().unwrap();
-        let recipe = RECIPE.replace("URL", &server.url());
-        std::fs::write(dir.path().join("r.toml"), recipe).unwrap();
-        let rows = "id,prompt,type,label\n0,what ?,plain,unsafe\n1,why ?,plain,safe\n";
-        std::fs::write(dir.path().join("prompts.csv"), rows).unwrap();
+        let more = format!("url = \"{}\"\nkey_env = \"PIPE_TEST_KEY\"", server.url());
+        let study = Study::new(&recipe(&[("traces", &more)]), &[("PIPE_TEST_KEY", &key)]);
         let pipe = |args: &[&str]| {
-            let output = Command::new(env!("CARGO_BIN_EXE_pipe"))
-                .args(args)
-                .current_dir(dir.path())
-                .env_remove("PIPE_STORE")
-                .env("PIPE_TEST_CANARY", &key)
-                .output()
-                .unwrap();
-            let said = [output.stdout, output.stderr].concat();
-            let text = String::from_utf8_lossy(&said).into_owned();
-            assert!(!holds(&said, &key), "{name}: {args:?} said {text}");
-            (output.status.code(), text)
+            let (code, text) = study.pipe(args);
+            assert!(!holds(text.as_bytes(), &key), "{name}: {args:?}: {text}");
+            (code, text)
         };
         let (code, text) = pipe(&["run", "r.toml", "--json", "--retries", "0"]);
         assert!(server.requests() > 0, "{name}: {text}");
-        assert_eq!(
-            code,
-            Some(if name == "an answer" { 0 } else { 1 }),
-            "{name}: {text}"
-        );
+        let expected = if name == "an answer" { 0 } else { 1 };
+        assert_eq!(code, Some(expected), "{name}: {text}");
         for args in [
             &["show", "traces", "--json"][..],
             &["logs", "traces"],
@@ -321,18 +360,95 @@ fn a_key_is_in_no_file_of_the_store_and_nothing_that_is_said() {
         ] {
             pipe(args);
         }
-        pipe(&["run", "r.toml", "--retries", "0"]);
-        assert_eq!(holding(dir.path(), &key), Vec::<String>::new(), "{name}");
-        assert_eq!(*seen_in.lock().unwrap(), Vec::<String>::new(), "{name}");
+        let nowhere = Vec::<String>::new();
+        assert_eq!(holding(study.dir.path(), &key), nowhere, "{name}");
+        assert_eq!(*shown.lock().unwrap(), nowhere, "{name}");
+        let journal = study.dir.path().join("cache/calls");
+        assert!(journal.is_dir(), "{name}");
     }
+}
+
+/// What the processes of this system were started with, or see of the environment.
+fn of_processes(file: &str) -> Vec<Vec<u8>> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let read = all.filter_map(|entry| std::fs::read(entry.path().join(file)).ok());
+    read.collect()
 }
 
 /// Processes that show the key to everybody.
 fn command_lines(key: &str) -> Vec<String> {
-    let all = std::fs::read_dir("/proc").unwrap().flatten();
-    let shown = all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    let shown = of_processes("cmdline").into_iter();
     let shown = shown.filter(|line| holds(line, key));
     shown
         .map(|line| String::from_utf8_lossy(&line).into_owned())
         .collect()
+}
+
+/// What the environment of every worker holds.
+const MARK: &[u8] = b"PIPE_ATTEMPT=";
+
+#[test]
+fn a_worker_has_the_key_that_its_node_names_and_no_other() {
+    let (one, two) = (canary(), canary());
+    let having = Arc::new(Mutex::new([0; 3]));
+    let (counts, keys) = (having.clone(), [one.clone(), two.clone()]);
+    let server = Server::new(move |_, _| {
+        for environment in of_processes("environ") {
+            // The engine has both and is no worker.
+            let worker = environment.windows(MARK.len()).any(|w| w == MARK);
+            let held = keys.iter().filter(|key| holds(&environment, key)).count();
+            if worker {
+                counts.lock().unwrap()[held] += 1;
+            }
+        }
+        good("k")
+    });
+    let of = |name: &str| format!("url = \"{}\"\nkey_env = \"{name}\"", server.url());
+    let recipe = recipe(&[
+        ("first", &of("PIPE_TEST_ONE")),
+        ("second", &of("PIPE_TEST_TWO")),
+    ]);
+    let environment = [("PIPE_TEST_ONE", &*one), ("PIPE_TEST_TWO", &*two)];
+    let study = Study::new(&recipe, &environment);
+    let (code, text) = study.pipe(&["run", "r.toml", "--retries", "0"]);
+    assert_eq!(code, Some(0), "{text}");
+    let [_, with_one, with_both] = *having.lock().unwrap();
+    assert!(with_one > 0 && with_both == 0, "{with_one} {with_both}");
+    let sent: BTreeSet<String> = server.seen().iter().map(sent).collect();
+    assert_eq!(sent, BTreeSet::from([one, two]));
+}
+
+#[test]
+fn a_node_that_names_a_url_goes_through_the_proxy_and_trusts_what_it_is_told_to() {
+    let proxy = Server::good();
+    let password = canary();
+    let at = format!("http://me:{password}@127.0.0.1:{}", proxy.port);
+    let away = recipe(&[("traces", "url = \"http://nowhere.invalid/v1\"")]);
+    let study = Study::new(&away, &[("HTTP_PROXY", &at)]);
+    let (code, text) = study.pipe(&["run", "r.toml", "--retries", "0"]);
+    // An answer without reasoning teaches nothing; it was had.
+    assert_eq!(proxy.requests(), 2, "{code:?} {text}");
+    assert!(
+        proxy.seen()[0]
+            .target
+            .starts_with("http://nowhere.invalid/")
+    );
+    assert_eq!(holding(study.dir.path(), &password), Vec::<String>::new());
+    drop(proxy);
+    // Nobody is there any more.
+    let study = Study::new(&away, &[("HTTP_PROXY", &at)]);
+    let (code, text) = study.pipe(&["run", "r.toml", "--retries", "0"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("nowhere.invalid did not answer"), "{text}");
+    assert!(!holds(text.as_bytes(), &password), "{text}");
+    assert_eq!(holding(study.dir.path(), &password), Vec::<String>::new());
+
+    let server = Server::with_tls();
+    let own = recipe(&[("traces", &format!("url = \"{}\"", server.url()))]);
+    let (code, text) = Study::new(&own, &[]).pipe(&["run", "r.toml", "--retries", "0"]);
+    assert_eq!((code, server.requests()), (Some(1), 0), "{text}");
+    assert!(text.contains("SSL_CERT_FILE"), "{text}");
+    let certificate = certificate().display().to_string();
+    Study::new(&own, &[("SSL_CERT_FILE", &certificate)]).pipe(&["run", "r.toml", "--retries", "0"]);
+    assert_eq!(server.requests(), 2);
 }
