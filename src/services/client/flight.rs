@@ -202,9 +202,10 @@ impl<'a, P: Protocol> Flight<'a, P> {
         due.clamp(Duration::from_millis(1), TICK)
     }
 
-    /// Answers that a slow disk has not got yet are as good as in flight: both are lost if the process dies.
+    /// Answers that a slow disk has not got yet are lost if the process dies, as those in flight are. Requests that left together come
+    /// back together, and nobody is to wait for that one sync: so twice as many.
     fn has_room(&self) -> bool {
-        self.flying.len() < self.allowed && self.keeping.len() < self.endpoint.concurrency
+        self.flying.len() < self.allowed && self.keeping.len() < 2 * self.endpoint.concurrency
     }
 
     /// Lets leave what may.
