@@ -87,7 +87,9 @@ impl Meter {
         let mut bytes = [0; 16];
         let next = match self.file.read_exact_at(&mut bytes, 0) {
             Ok(()) => {
-                let number = |bytes: &[u8]| i64::from_le_bytes(bytes.try_into().expect("8 bytes"));
+                let number = |bytes: &[u8]| {
+                    i64::from_le_bytes(bytes.try_into().expect("both parts have eight bytes"))
+                };
                 let (next, written) = (number(&bytes[..8]), number(&bytes[8..]));
                 // A clock that was set back takes the limit with it.
                 next.saturating_sub(written.saturating_sub(now).max(0))

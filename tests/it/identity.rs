@@ -333,7 +333,26 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("dpo", "label_smoothing", "loss = \"cdpo\""),
     ("generate", "served", "url = \"http://localhost/v1\""),
     ("generate", "budget_dollars", "price_prompt = 1.0"),
+    ("toy-ask", "budget_dollars", "price_prompt = 1.0"),
+    ("teacher", "budget_dollars", "price_prompt = 1.0"),
+    ("evaluate", "judge", SERVICES),
+    (
+        "evaluate",
+        "judge_budget_dollars",
+        "judge_price_prompt = 1.0",
+    ),
+    ("grpo", "judge_budget_dollars", "judge_price_prompt = 1.0"),
+    ("probe", "judge_budget_dollars", "judge_price_prompt = 1.0"),
+    (
+        "preference-pairs",
+        "judge_budget_dollars",
+        "judge_price_prompt = 1.0",
+    ),
 ];
+
+/// What the judges ask.
+const SERVICES: &str = "judge_model = \"m\"\njudge_url = \"http://localhost/v1\"\nmoderation_model = \"m\"\n\
+                        moderation_url = \"http://localhost/v1\"\nscore_model = \"m\"\nscore_url = \"http://localhost\"\n";
 
 /// The bed with what a field needs beside it.
 fn beside(kind: &Kind, spec: &ParamSpec, bed: &Table) -> Table {
@@ -458,6 +477,9 @@ in = { model = "g-model", prompts = "g-prompts.eval" }
 kind = "preference-pairs"
 in = { completions = "g-completions" }
 reward = { harmful = "format" }
+[node.g-eval]
+kind = "evaluate"
+in = { completions = "g-completions" }
 [node.g-adapter]
 kind = "sft"
 in = { model = "g-model", conversations = "g-conversations" }
@@ -472,7 +494,8 @@ fn giver(ty: Type) -> &'static str {
         Type::Completions => "g-completions",
         Type::Pairs => "g-pairs",
         Type::Adapter => "g-adapter.adapter",
-        Type::Scores | Type::Metrics => panic!("the garden gives no {}", ty.word()),
+        Type::Scores => "g-eval.scores",
+        Type::Metrics => panic!("the garden gives no {}", ty.word()),
     }
 }
 
@@ -497,8 +520,10 @@ fn taker(ty: Type, from: &str) -> Option<Table> {
 fn example(kind: &Kind) -> Table {
     if kind.hidden {
         let mut table = Table::from_iter([("kind".to_string(), kind.name.into())]);
-        if kind.name == "toy-write" {
-            table.insert("text".into(), "hello".into());
+        match kind.name {
+            "toy-write" => drop(table.insert("text".into(), "hello".into())),
+            "toy-ask" => drop(table.insert("url".into(), "http://localhost/v1".into())),
+            _ => {}
         }
         return table;
     }

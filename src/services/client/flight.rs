@@ -186,7 +186,7 @@ impl<'a, P: Protocol> Flight<'a, P> {
 
     /// How long nothing can happen by itself.
     fn tick(&self) -> Duration {
-        if self.over.is_some() || self.flying.len() >= self.allowed {
+        if self.over.is_some() || !self.has_room() {
             return TICK;
         }
         let contested = self.contested.iter().map(|(due, _)| *due);
@@ -202,10 +202,15 @@ impl<'a, P: Protocol> Flight<'a, P> {
         due.clamp(Duration::from_millis(1), TICK)
     }
 
+    /// Answers that a slow disk has not got yet are as good as in flight: both are lost if the process dies.
+    fn has_room(&self) -> bool {
+        self.flying.len() < self.allowed && self.keeping.len() < self.endpoint.concurrency
+    }
+
     /// Lets leave what may.
     fn start(&mut self) {
         let now = Instant::now();
-        while self.over.is_none() && self.flying.len() < self.allowed && now >= self.quiet_until {
+        while self.over.is_none() && self.has_room() && now >= self.quiet_until {
             match self.waiting.take() {
                 Some(request) if request.due <= now => {
                     self.depart(request);

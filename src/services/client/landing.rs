@@ -151,20 +151,12 @@ impl<P: Protocol> Flight<'_, P> {
                 if wish > MOST_PATIENCE || !(again || others) {
                     return self.unreachable(&request, after, &told);
                 }
-                self.hush(
-                    wish,
-                    if others {
-                        self.first_pause(&request)
-                    } else {
-                        pause
-                    },
-                    &told,
-                    ear,
-                );
                 // Busy with others, it is there; this one was unlucky.
-                if !again {
+                if others {
                     request.tries = 1;
                 }
+                let pause = self.pause(&request);
+                self.hush(if wish.is_zero() { pause } else { wish }, &told, ear);
                 self.try_again(request, pause.max(wish));
             }
             Fault::Passing(_) if again => self.try_again(request, pause),
@@ -178,10 +170,9 @@ impl<P: Protocol> Flight<'_, P> {
         }
     }
 
-    /// Nothing leaves for as long as the service wishes, or for `pause`; then half as much at a time.
-    fn hush(&mut self, wish: Duration, pause: Duration, told: &str, ear: &mut dyn Ear) {
+    /// Nothing leaves for so long; then half as much at a time.
+    fn hush(&mut self, pause: Duration, told: &str, ear: &mut dyn Ear) {
         let now = Instant::now();
-        let pause = if wish.is_zero() { pause } else { wish };
         if now >= self.quiet_until {
             self.allowed = (self.allowed / 2).max(1);
         }
@@ -236,17 +227,10 @@ impl<P: Protocol> Flight<'_, P> {
     /// Doubled with every try, and spread by what is asked, so that requests which failed together do not come back together.
     fn pause(&self, request: &Request) -> Duration {
         let doublings = request.tries.saturating_sub(1).min(16);
-        self.spread(request, self.endpoint.pause.saturating_mul(1 << doublings))
-    }
-
-    fn first_pause(&self, request: &Request) -> Duration {
-        self.spread(request, self.endpoint.pause)
-    }
-
-    fn spread(&self, request: &Request, pause: Duration) -> Duration {
+        let doubled = self.endpoint.pause.saturating_mul(1 << doublings);
         let key = &self.keys[request.asks[0]];
         let spread = f64::from(key.0[request.tries as usize % 16]) / 255.0;
-        pause.min(LONGEST_PAUSE).mul_f64(0.5 + spread)
+        doubled.min(LONGEST_PAUSE).mul_f64(0.5 + spread)
     }
 
     fn denied(&self, told: &str) -> String {

@@ -89,40 +89,59 @@ impl End {
     fn append_all(&mut self, lines: &mpsc::Receiver<Line>) {
         while let Ok(first) = lines.recv() {
             let batch: Vec<Line> = std::iter::once(first).chain(lines.try_iter()).collect();
-            let written = self.append(&batch).map_err(|error| format!("{error:#}"));
-            for line in batch {
-                let _ = line.done.send(written.clone()); // Who asked may have been told to stop.
+            let (kept, result) = self.append(&batch);
+            let told = result.err().map(|error| format!("{error:#}"));
+            for (place, line) in batch.into_iter().enumerate() {
+                let written = match &told {
+                    Some(told) if place >= kept => Err(told.clone()),
+                    _ => Ok(()),
+                };
+                let _ = line.done.send(written); // Who asked may have been told to stop.
             }
         }
     }
 
-    fn append(&mut self, batch: &[Line]) -> Result<()> {
+    /// How many of the lines are durable, from the first on, and why the others are not.
+    fn append(&mut self, batch: &[Line]) -> (usize, Result<()>) {
+        let shown = |end: &End| format!("writing {}", end.path.display());
+        if let Err(error) = self.ready() {
+            return (0, Err(error));
+        }
+        let bytes: Vec<u8> = batch.iter().flat_map(|line| line.bytes.clone()).collect();
+        let begin = self.length;
+        if let Err(error) = self.file.write_all(&bytes) {
+            // Half a line goes, whole ones stay: somebody may have read them. A full disk takes some of them.
+            let whole = cut(&self.file).and_then(|whole| {
+                self.length = whole;
+                self.file.sync_data().map(|()| whole)
+            });
+            self.torn = whole.is_err();
+            let whole = whole.map_or(0, |whole| whole.saturating_sub(begin));
+            let ends = batch.iter().scan(0, |end, line| {
+                *end += line.bytes.len() as u64;
+                Some(*end)
+            });
+            // The empty line after the last may be missing.
+            let kept = ends.take_while(|end| end - 1 <= whole).count();
+            return (kept, Err(error).with_context(|| shown(self)));
+        }
+        self.length += bytes.len() as u64;
+        match self.file.sync_data() {
+            Ok(()) => (batch.len(), Ok(())),
+            Err(error) => (0, Err(error).with_context(|| shown(self))),
+        }
+    }
+
+    /// At a segment with room that ends with a whole line.
+    fn ready(&mut self) -> Result<()> {
+        if self.torn {
+            self.length = cut(&self.file)
+                .with_context(|| format!("cutting half a line off {}", self.path.display()))?;
+            self.torn = false;
+        }
         if self.length >= self.full {
             *self = End::open(&self.dir, self.full)?;
         }
-        // Closed, it is a line that does not check.
-        let mut bytes = if self.torn { vec![b'\n'] } else { vec![] };
-        batch.iter().for_each(|line| bytes.extend(&line.bytes));
-        let written = self
-            .file
-            .write_all(&bytes)
-            .and_then(|()| self.file.sync_data());
-        match written {
-            Ok(()) => {
-                self.torn = false;
-                self.length += bytes.len() as u64;
-                Ok(())
-            }
-            Err(error) => {
-                self.torn = self.cut().is_err();
-                Err(error).with_context(|| format!("writing {}", self.path.display()))
-            }
-        }
-    }
-
-    /// Takes off half a line, as a full disk leaves it. Whole ones stay: somebody may have read them.
-    fn cut(&mut self) -> io::Result<()> {
-        self.length = cut(&self.file)?;
         Ok(())
     }
 }

@@ -281,7 +281,7 @@ fn what_a_node_paid_before_it_failed_is_told() {
         "run",
         "r.toml",
         "--set",
-        "asker.budget_dollars=0.05",
+        "asker.budget_dollars=0.19",
         "--set",
         "asker.concurrency=1",
     ];
