@@ -3,7 +3,7 @@
 use super::service::{Asks, JudgeServices, Judging, Reading, Verdict};
 use super::{Judged, Settings};
 use crate::base::calls::Calls;
-use crate::engine::worker::NodeCtx;
+use crate::engine::worker::{NodeCtx, Transient};
 use crate::kinds::remote;
 use crate::services::budget::Amount;
 use crate::services::client::{self, Client, Ear};
@@ -11,7 +11,7 @@ use crate::services::endpoint::{Endpoint, Secret};
 use crate::services::fault::Rejection;
 use crate::services::journal::Journal;
 use crate::services::protocol::Protocol;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -47,7 +47,8 @@ impl<'a> Account<'a> {
 
 /// A judge with its client.
 pub trait Seat {
-    /// A verdict for each, in their order, with one call of the client.
+    /// A verdict for each, in their order, with one call of the client. A request that the service rejects is a verdict without a
+    /// score; one that it did not answer is an error that may pass.
     fn judge(&mut self, rows: &[Judged], ear: &mut dyn Ear) -> Result<Vec<Verdict>>;
     /// What its calls came to so far.
     fn calls(&self) -> &Calls;
@@ -117,6 +118,12 @@ impl<R: Reading> Seat for Asking<R> {
                 Ok(answer) => {
                     let read = self.reading.read(&rows[i], &answer);
                     read.with_context(|| format!("prompt {}", rows[i].prompt_id))?
+                }
+                // A failure that may pass is no verdict; what was answered is in the journal.
+                Err(rejection) if rejection.status == 0 => {
+                    let prompt = rows[i].prompt_id;
+                    let told = anyhow!("no verdict on a response to prompt {prompt}: {rejection}");
+                    return Err(Transient(told).into());
                 }
                 Err(rejection) => rejected(&rejection),
             };

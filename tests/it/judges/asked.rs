@@ -342,6 +342,24 @@ fn a_judge_that_is_down_is_a_passing_failure_and_one_that_refuses_all_is_not() {
         .unwrap();
     assert!(!error.chain().any(|c| c.is::<Transient>()), "{error:#}");
 
+    // So is one answer that it breaks on, while the others get through.
+    let breaking = Server::new(|_, body| {
+        let inputs = body["input"].as_array().unwrap();
+        if inputs.iter().any(|t| t == "bad") {
+            return (500, json!({ "error": "crashed" }));
+        }
+        let result = json!({ "category_scores": { "hate": 0.3 } });
+        (200, json!({ "results": vec![result; inputs.len()] }))
+    });
+    let one_by_one = services(&[
+        ("moderation_url", text(&breaking.url)),
+        ("moderation_batch", Value::Int(1)),
+        ("judge_concurrency", Value::Int(1)),
+    ]);
+    let error = verdicts("moderation", (&judging, &one_by_one), &["a", "b", "bad"]);
+    let error = error.err().unwrap();
+    assert!(error.chain().any(|c| c.is::<Transient>()), "{error:#}");
+
     // One answer that the service rejects is that answer's alone.
     let picky = Server::new(|_, body| {
         let inputs = body["input"].as_array().unwrap();
@@ -378,4 +396,43 @@ fn a_score_that_is_null_in_every_category_is_no_reply() {
         format!("{error:#}").contains("no score that is not null"),
         "{error:#}"
     );
+}
+
+#[test]
+fn a_key_goes_to_the_service_that_names_it_and_to_no_other() {
+    let moderation = Server::moderating();
+    let judge = Server::saying(|_| "Score: 1".into());
+    let judging = judging(&[("moderation_model", "omni"), ("judge_model", "grader")]);
+    let services = services(&[
+        ("moderation_url", text(&moderation.url)),
+        ("judge_url", text(&judge.url)),
+        ("judge_key_env", text("JUDGE_KEY")),
+    ]);
+    verdicts("moderation", (&judging, &services), &["x"]).unwrap();
+    verdicts("rubric", (&judging, &services), &["x"]).unwrap();
+    assert_eq!(*moderation.keys.lock().unwrap(), [""]);
+    assert_eq!(*judge.keys.lock().unwrap(), ["Bearer key-of-the-test"]);
+}
+
+#[test]
+fn a_lab_s_own_rubrics_are_a_folder_and_a_template_without_an_answer_is_refused() {
+    let server = Server::saying(|_| "Score: 1".into());
+    let services = services(&[("judge_url", text(&server.url))]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let judging = judging(&[("judge_model", "grader"), ("judge_template", path)]);
+    let of = |responses| verdicts("rubric", (&judging, &services), responses);
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let refused = || format!("{:#}", of(&["x"]).err().unwrap());
+    assert!(refused().contains("refusal.txt"), "{}", refused());
+    write("refusal.txt", "safe? {question}: {response}");
+    write("helpfulness.txt", "good?");
+    assert!(
+        refused().contains("has a place for the answer"),
+        "{}",
+        refused()
+    );
+    write("helpfulness.txt", "good? {response}");
+    of(&["x"]).unwrap();
+    assert_eq!(asked_text(&server.bodies()[0]), "safe? the prompt: x");
 }

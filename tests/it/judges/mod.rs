@@ -38,6 +38,8 @@ type Reply = dyn Fn(&str, &Json) -> (u16, Json) + Send + Sync;
 struct Server {
     url: String,
     heard: Arc<Mutex<Vec<(String, Json)>>>,
+    /// The `Authorization` of each request, empty where there was none.
+    keys: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
@@ -45,14 +47,17 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let heard = Arc::new(Mutex::new(vec![]));
-        let (log, reply): (_, Arc<Reply>) = (heard.clone(), Arc::new(reply));
+        let keys = Arc::new(Mutex::new(vec![]));
+        let server = Server { url, heard, keys };
+        let (heard, keys) = (server.heard.clone(), server.keys.clone());
+        let reply: Arc<Reply> = Arc::new(reply);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (log, reply) = (log.clone(), reply.clone());
-                std::thread::spawn(move || serve(stream, &log, &*reply));
+                let (heard, keys, reply) = (heard.clone(), keys.clone(), reply.clone());
+                std::thread::spawn(move || serve(stream, (&heard, &keys), &*reply));
             }
         });
-        Server { url, heard }
+        server
     }
 
     /// A chat or completions server with one choice of this text.
@@ -114,7 +119,9 @@ fn asked_text(body: &Json) -> String {
     text.as_str().unwrap().to_string()
 }
 
-fn serve(stream: TcpStream, log: &Mutex<Vec<(String, Json)>>, reply: &Reply) {
+type Log<'a> = (&'a Mutex<Vec<(String, Json)>>, &'a Mutex<Vec<String>>);
+
+fn serve(stream: TcpStream, (heard, keys): Log, reply: &Reply) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut stream = stream;
     loop {
@@ -122,6 +129,7 @@ fn serve(stream: TcpStream, log: &Mutex<Vec<(String, Json)>>, reply: &Reply) {
         if reader.read_line(&mut line).unwrap_or(0) == 0 {
             return;
         }
+        let mut key = String::new();
         let path = line.split(' ').nth(1).unwrap().to_string();
         loop {
             let mut header = String::new();
@@ -130,6 +138,9 @@ fn serve(stream: TcpStream, log: &Mutex<Vec<(String, Json)>>, reply: &Reply) {
             }
             if header.trim().is_empty() {
                 break;
+            }
+            if header.to_lowercase().starts_with("authorization:") {
+                key = header["authorization:".len()..].trim().to_string();
             }
             if let Some(n) = header.to_lowercase().strip_prefix("content-length:") {
                 length = n.trim().parse().unwrap();
@@ -140,7 +151,8 @@ fn serve(stream: TcpStream, log: &Mutex<Vec<(String, Json)>>, reply: &Reply) {
             return;
         }
         let body: Json = serde_json::from_slice(&body).unwrap();
-        log.lock().unwrap().push((path.clone(), body.clone()));
+        heard.lock().unwrap().push((path.clone(), body.clone()));
+        keys.lock().unwrap().push(key);
         let (status, answer) = reply(&path, &body);
         let answer = answer.to_string();
         let head = format!(
