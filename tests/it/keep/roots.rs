@@ -1,6 +1,7 @@
 //! What protects an artifact.
 
 use super::{DAY, Space, all, later, lines, text, whole};
+use crate::engine::wait_until;
 use pipe::engine::keep::gc::Policy;
 use pipe::engine::keep::roots::Why;
 use pipe::engine::keep::{pins, workspaces};
@@ -163,6 +164,8 @@ fn what_a_worker_reads_stays_though_its_engine_is_gone() {
     assert!(space.collect(&later(100 * DAY)).gone.is_empty());
     assert!(attempt.dir.exists() && space.has(&made[0], "out"));
     drop(lock);
+    // As in `propose`: a process that another test starts may have it for a moment.
+    wait_until(|| space.store.try_lock(&spec.key).unwrap().is_some());
     assert_eq!(space.collect(&all()).gone.len(), 1);
     assert!(!space.has(&made[0], "out"));
 }
