@@ -333,6 +333,8 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("dpo", "label_smoothing", "loss = \"cdpo\""),
     ("generate", "served", "url = \"http://localhost/v1\""),
     ("generate", "budget_dollars", "price_prompt = 1.0"),
+    ("toy-ask", "budget_dollars", "price_prompt = 1.0"),
+    ("teacher", "budget_dollars", "price_prompt = 1.0"),
     ("evaluate", "judge", SERVICES),
     (
         "evaluate",
@@ -518,8 +520,10 @@ fn taker(ty: Type, from: &str) -> Option<Table> {
 fn example(kind: &Kind) -> Table {
     if kind.hidden {
         let mut table = Table::from_iter([("kind".to_string(), kind.name.into())]);
-        if kind.name == "toy-write" {
-            table.insert("text".into(), "hello".into());
+        match kind.name {
+            "toy-write" => drop(table.insert("text".into(), "hello".into())),
+            "toy-ask" => drop(table.insert("url".into(), "http://localhost/v1".into())),
+            _ => {}
         }
         return table;
     }
