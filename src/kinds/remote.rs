@@ -111,30 +111,12 @@ impl Service {
                 positive(&mut found, path, value);
             }
         }
-        for (path, value) in [
+        let prices = [
             ("price_prompt", Some(self.price_prompt)),
-            ("price_cached", self.price_cached),
             ("price_completion", Some(self.price_completion)),
-            ("budget_dollars", self.budget_dollars),
-        ] {
-            if value.is_some_and(|v| !v.is_finite() || v < 0.0) {
-                found.push(Problem {
-                    path: path.into(),
-                    message: format!("`{path}` is below zero or no number"),
-                    help: None,
-                });
-            }
-        }
-        let free = self.price_prompt == 0.0 && self.price_completion == 0.0;
-        if self.budget_dollars.is_some() && free {
-            found.push(Problem {
-                path: "budget_dollars".into(),
-                message: "a budget in dollars needs prices".into(),
-                help: Some(
-                    "set `price_prompt` and `price_completion`, dollars a million tokens".into(),
-                ),
-            });
-        }
+            ("price_cached", self.price_cached),
+        ];
+        amounts(&mut found, &prices, ("budget_dollars", self.budget_dollars));
         found
     }
 
@@ -167,6 +149,35 @@ impl Service {
             ..self.endpoint()
         };
         client(ctx, protocol, endpoint)
+    }
+}
+
+/// Adds what is wrong with prices, those of requests and of answers first, and with a budget at these prices.
+pub fn amounts(
+    found: &mut Vec<Problem>,
+    prices: &[(&str, Option<f64>)],
+    budget: (&str, Option<f64>),
+) {
+    for (path, value) in prices.iter().chain([&budget]) {
+        if value.is_some_and(|v| !v.is_finite() || v < 0.0) {
+            found.push(Problem {
+                path: path.to_string(),
+                message: format!("`{path}` is below zero or no number"),
+                help: None,
+            });
+        }
+    }
+    let [(prompt, asked), (completion, answered), ..] = prices else {
+        panic!("a service has a price of requests and one of answers");
+    };
+    if budget.1.is_some() && *asked == Some(0.0) && *answered == Some(0.0) {
+        found.push(Problem {
+            path: budget.0.into(),
+            message: "a budget in dollars needs prices".into(),
+            help: Some(format!(
+                "set `{prompt}` and `{completion}`, dollars a million tokens"
+            )),
+        });
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which environment variables a node's worker may see besides the ordinary ones, and that their values are written nowhere.
 
 use crate::base::value::{Value, Values};
+use crate::engine::forecast::names_service;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -67,11 +68,7 @@ pub fn named_secrets(exec: &Values) -> BTreeMap<String, String> {
     for (param, value) in exec {
         name_secrets(param, value, &mut names);
     }
-    let url = |(param, value): (&String, &Value)| {
-        let named = param == "url" || param.ends_with("_url");
-        named && matches!(value, Value::Str(_))
-    };
-    if exec.iter().any(url) {
+    if names_service(exec) {
         names.extend(PROXIES.map(String::from));
     }
     names

@@ -8,7 +8,7 @@ use crate::base::value::Values;
 use crate::engine::kind::Problem;
 use crate::engine::params::ParamSet;
 use crate::kinds::positive;
-use crate::kinds::remote::Server;
+use crate::kinds::remote::{self, Server};
 use crate::services::chat::{self, Chat, Input, Sampling};
 use crate::services::endpoint::{Endpoint, Limits, Prices};
 use crate::services::journal::Journal;
@@ -175,29 +175,12 @@ impl JudgeServices {
         ] {
             value.into_iter().for_each(|v| positive(found, path, v));
         }
-        for (path, value) in [
+        let prices = [
             ("judge_price_prompt", Some(self.judge_price_prompt)),
             ("judge_price_completion", Some(self.judge_price_completion)),
-            ("judge_budget_dollars", self.judge_budget_dollars),
-        ] {
-            if value.is_some_and(|v| !v.is_finite() || v < 0.0) {
-                found.push(problem(
-                    path,
-                    format!("`{path}` is below zero or no number"),
-                    None,
-                ));
-            }
-        }
-        if self.judge_budget_dollars.is_some()
-            && self.judge_price_prompt == 0.0
-            && self.judge_price_completion == 0.0
-        {
-            found.push(problem(
-                "judge_budget_dollars",
-                "a budget in dollars needs prices".into(),
-                Some("set `judge_price_prompt` and `judge_price_completion`, dollars a million tokens"),
-            ));
-        }
+        ];
+        let budget = ("judge_budget_dollars", self.judge_budget_dollars);
+        remote::amounts(found, &prices, budget);
     }
 }
 

@@ -436,3 +436,32 @@ fn a_lab_s_own_rubrics_are_a_folder_and_a_template_without_an_answer_is_refused(
     of(&["x"]).unwrap();
     assert_eq!(asked_text(&server.bodies()[0]), "safe? the prompt: x");
 }
+
+/// Our own words are in no key of a node, so a change of them asks for a higher revision of every kind that judges: `evaluate`, `grpo`,
+/// `probe`, `preference-pairs`. Then `PIPE_BLESS=1` writes the file anew.
+#[test]
+fn changed_words_of_a_judge_ask_for_a_revision() {
+    let mut told = String::new();
+    for name in ["strongreject", "harmbench", "rubric"] {
+        for class in [PromptClass::Harmful, PromptClass::Harmless] {
+            let server = Server::saying(|_| "no".into());
+            let judging = judging(&[("judge_model", "m")]);
+            let services = services(&[("judge_url", text(&server.url))]);
+            let folder = tempfile::tempdir().unwrap();
+            let account = account(folder.path());
+            let mut panel = Panel::open([name], &judging, &services, &SNAP, &account).unwrap();
+            let rows = [judged("p", class, "the answer")];
+            panel.judge(name, &rows, &mut Quiet).unwrap();
+            let [body] = &server.bodies()[..] else {
+                panic!("one request");
+            };
+            let digest = blake3::hash(asked_text(body).as_bytes()).to_hex();
+            told += &format!("{name} {}: {}\n", class.word(), &digest[..32]);
+        }
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/wordings.txt");
+    if std::env::var_os("PIPE_BLESS").is_some() {
+        std::fs::write(&path, &told).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), told);
+}
