@@ -57,6 +57,9 @@ pub struct Prompt {
     pub category: String,
     /// Steps a reader needs to see what is asked; 1 is plain, 0 unknown.
     pub difficulty: u32,
+    /// Further labels of the source by name, as HarmBench's `functional`; metrics are split by each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// Ground truth, for prompts of the built-in world.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truth: Option<Truth>,
@@ -131,6 +134,8 @@ pub struct CompletedPrompt {
     pub source: String,
     pub category: String,
     pub difficulty: u32,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truth: Option<Truth>,
 }
@@ -144,6 +149,7 @@ impl From<Prompt> for CompletedPrompt {
             source: p.source,
             category: p.category,
             difficulty: p.difficulty,
+            labels: p.labels,
             truth: p.truth,
         }
     }
@@ -167,6 +173,8 @@ pub struct Score {
     pub class: PromptClass,
     pub category: String,
     pub difficulty: u32,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     pub prompt: String,
     /// Absent where the response has no think block.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -211,6 +219,7 @@ impl Score {
             class: c.class,
             category: c.category.clone(),
             difficulty: c.difficulty,
+            labels: c.labels.clone(),
             prompt: c.prompt.clone(),
             reasoning: response::reasoning(&completion.response).map(String::from),
             answer: answer.to_string(),

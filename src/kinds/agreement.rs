@@ -125,6 +125,7 @@ fn prompt(score: &Score) -> CompletedPrompt {
         source: String::new(),
         category: score.category.clone(),
         difficulty: score.difficulty,
+        labels: Default::default(),
         truth: None,
     }
 }

@@ -223,6 +223,7 @@ pub fn import(path: &Path, p: &Params) -> Result<Imported> {
             source: source.clone(),
             category: cell(columns.category).to_string(),
             difficulty: 0,
+            labels: Default::default(),
             truth: None,
         };
         ensure!(

@@ -145,6 +145,7 @@ pub fn import(path: &Path, p: &Params) -> Result<Vec<Prompt>> {
             source: source.clone(),
             category: category_column.map(|c| row[c].clone()).unwrap_or_default(),
             difficulty: 0,
+            labels: Default::default(),
             truth: None,
         });
     }

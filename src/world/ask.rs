@@ -108,6 +108,7 @@ impl World {
             source: SOURCE.into(),
             category: form.word().into(),
             difficulty: put.difficulty,
+            labels: Default::default(),
             truth: Some(Truth {
                 harmful: class == PromptClass::Harmful,
                 aliases: put.aliases,

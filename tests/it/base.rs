@@ -176,6 +176,7 @@ fn prompt(id: &str) -> Prompt {
         source: "world".into(),
         category: "plain".into(),
         difficulty: 2,
+        labels: Default::default(),
         truth: None,
     }
 }

@@ -286,6 +286,7 @@ fn completion(i: usize, class: PromptClass, response: &str) -> Completion {
         source: "test".into(),
         category: if i < 6 { "plain" } else { "role" }.into(),
         difficulty: 1 + i as u32 % 2,
+        labels: Default::default(),
         truth: Some(Truth {
             harmful: class == PromptClass::Harmful,
             aliases: vec![],

@@ -727,6 +727,7 @@ fn pool(n: usize) -> Vec<Prompt> {
             source: "test".into(),
             category: String::new(),
             difficulty: 0,
+            labels: Default::default(),
             truth: None,
         }));
     }
@@ -776,6 +777,7 @@ fn completion(
         source: "test".into(),
         category: category.into(),
         difficulty: 0,
+        labels: Default::default(),
         truth: Some(Truth {
             harmful: class == PromptClass::Harmful,
             ..truth()

@@ -45,6 +45,7 @@ fn response(prompt: &str, sample: u32, response: &str, finished: bool) -> Comple
         source: "test".into(),
         category: "plain".into(),
         difficulty: 0,
+        labels: Default::default(),
         truth: None,
     };
     Completion {

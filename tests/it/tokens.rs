@@ -72,6 +72,7 @@ fn prompt(id: &str, text: &str) -> Prompt {
         source: "test".into(),
         category: String::new(),
         difficulty: 0,
+        labels: Default::default(),
         truth: None,
     }
 }

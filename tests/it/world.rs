@@ -633,6 +633,7 @@ fn a_faultless_teacher_is_right_and_well_formed() {
             .collect();
         assert!(texts.len() >= 10, "{} of 20 samples differ", texts.len());
         let bare = Prompt {
+            labels: Default::default(),
             truth: None,
             ..rows[0].clone()
         };

@@ -204,6 +204,7 @@ fn completion(id: &str, class: PromptClass, prompt: &str, response: &str) -> Com
             source: "test".into(),
             category: String::new(),
             difficulty: 0,
+            labels: Default::default(),
             truth: None,
         },
         response: response.into(),
