@@ -4,6 +4,7 @@
 use crate::base::calls::Calls;
 use crate::base::tokens::Tokens;
 use crate::base::value::Values;
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{ParamSet, ParamSpec};
 use crate::engine::worker::NodeCtx;
 use anyhow::{Result, anyhow};
@@ -162,6 +163,8 @@ pub struct Kind {
     /// Which calls to services it will make, as far as can be told beforehand; for kinds that make any. The path is that of the
     /// journal's folder.
     pub forecast: Option<fn(&Look, &Path) -> Result<Calls>>,
+    /// What it will take and give, by its parameters alone; for kinds of which anything can be told.
+    pub outlook: Option<fn(&Ahead) -> Result<Outlook>>,
     pub run: fn(&mut NodeCtx) -> Result<()>,
 }
 

@@ -18,6 +18,7 @@ pub mod commit;
 pub mod index;
 pub mod objects;
 pub mod origin;
+pub mod outlook;
 pub mod record;
 pub mod store;
 

@@ -81,6 +81,7 @@ in = { a = "published.scores", b = "matched.scores" }
     hidden: false,
     tokens: None,
     forecast: None,
+    outlook: None,
     run,
 };
 

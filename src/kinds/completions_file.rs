@@ -93,6 +93,7 @@ label_column = "final_label"
     hidden: false,
     tokens: None,
     forecast: None,
+    outlook: None,
     run,
 };
 

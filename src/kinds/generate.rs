@@ -101,6 +101,7 @@ temperature = 0.7
     hidden: false,
     tokens: Some(tokens),
     forecast: Some(forecast),
+    outlook: None,
     run,
 };
 

@@ -48,6 +48,7 @@ path = "adapters/safe-lora"
     hidden: false,
     tokens: None,
     forecast: None,
+    outlook: None,
     run,
 };
 

@@ -42,6 +42,7 @@ path = "models/Qwen2.5-0.5B-Instruct"
     hidden: false,
     tokens: None,
     forecast: None,
+    outlook: None,
     run,
 };
 

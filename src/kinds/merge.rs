@@ -45,6 +45,7 @@ in = { model = "base", adapter = "adapter" }
     hidden: false,
     tokens: None,
     forecast: None,
+    outlook: None,
     run,
 };
 

@@ -59,6 +59,7 @@ total = 2000
     hidden: false,
     tokens: None,
     forecast: None,
+    outlook: None,
     run,
 };
 

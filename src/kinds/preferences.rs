@@ -80,6 +80,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     hidden: false,
     tokens: None,
     forecast: Some(forecast),
+    outlook: None,
     run,
 };
 

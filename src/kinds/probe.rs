@@ -80,6 +80,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     hidden: false,
     tokens: Some(tokens),
     forecast: Some(forecast),
+    outlook: None,
     run,
 };
 

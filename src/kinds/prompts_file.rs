@@ -63,6 +63,7 @@ harmful = ["unsafe"]
     hidden: false,
     tokens: None,
     forecast: None,
+    outlook: None,
     run,
 };
 

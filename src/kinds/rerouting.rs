@@ -134,6 +134,7 @@ layers = [2]
     hidden: false,
     tokens: Some(tokens),
     forecast: None,
+    outlook: None,
     run,
 };
 

@@ -108,6 +108,7 @@ epochs = 3
     hidden: false,
     tokens: Some(tokens),
     forecast: None,
+    outlook: None,
     run,
 };
 

@@ -203,6 +203,7 @@ pub const ASK: Kind = Kind {
     exec: AskExec::specs,
     check: |values| remote::problems(values, true),
     forecast: Some(ask_forecast),
+    outlook: None,
     run: ask,
     ..TOY
 };
@@ -227,6 +228,7 @@ const TOY: Kind = Kind {
     hidden: true,
     tokens: None,
     forecast: None,
+    outlook: None,
     run: fail,
 };
 

@@ -67,6 +67,7 @@ n = 24000
     hidden: false,
     tokens: None,
     forecast: None,
+    outlook: None,
     run,
 };
 

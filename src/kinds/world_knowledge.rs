@@ -57,6 +57,7 @@ in = { model = "base" }
     hidden: false,
     tokens: None,
     forecast: None,
+    outlook: None,
     run,
 };
 

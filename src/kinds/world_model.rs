@@ -55,6 +55,7 @@ layers = 3
     hidden: false,
     tokens: None,
     forecast: None,
+    outlook: None,
     run,
 };
 

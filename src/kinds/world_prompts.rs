@@ -77,6 +77,7 @@ rl = 1000
     hidden: false,
     tokens: None,
     forecast: None,
+    outlook: None,
     run,
 };
 

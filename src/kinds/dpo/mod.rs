@@ -140,6 +140,7 @@ nll_coefficient = 3.0
     hidden: false,
     tokens: Some(tokens),
     forecast: None,
+    outlook: None,
     run,
 };
 

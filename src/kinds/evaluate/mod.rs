@@ -113,6 +113,7 @@ judge = "world"
     hidden: false,
     tokens: None,
     forecast: Some(forecast),
+    outlook: None,
     run,
 };
 

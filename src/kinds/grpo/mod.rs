@@ -226,6 +226,7 @@ steps = 60
     hidden: false,
     tokens: Some(tokens),
     forecast: Some(forecast),
+    outlook: None,
     run,
 };
 

@@ -139,6 +139,7 @@ budget_dollars = 20.0
     hidden: false,
     tokens: None,
     forecast: Some(forecast),
+    outlook: None,
     run,
 };
 

@@ -98,6 +98,7 @@ const BLANK: Kind = Kind {
     hidden: false,
     tokens: None,
     forecast: None,
+    outlook: None,
     run: never,
 };
 
