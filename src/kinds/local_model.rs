@@ -1,8 +1,10 @@
 //! A model from a Hugging Face folder on this machine.
 
 use crate::engine::kind::{Cpu, Kind, Output, Type, no_check};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::learn::checkpoint;
 use crate::learn::tokenizer::Tokenizer;
 use crate::params;
@@ -42,7 +44,7 @@ path = "models/Qwen2.5-0.5B-Instruct"
     hidden: false,
     tokens: None,
     forecast: None,
-    outlook: None,
+    outlook: Some(outlook),
     run,
 };
 
@@ -76,4 +78,12 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     std::fs::copy(from, to)
         .map(drop)
         .with_context(|| format!("failed to copy {}", from.display()))
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let model = ahead::model_at(ahead, "path");
+    let mut outlook = Outlook::default();
+    outlook.outputs.insert("model", ahead::same_model(model));
+    outlook.memory = model.map_or(0.0, |m| 4.0 * m.parameters);
+    Ok(outlook)
 }

@@ -1,6 +1,7 @@
 //! The kinds of nodes: the one place where the engine meets models and the world. A file a kind, a line in `REGISTRY`.
 
 pub mod agreement;
+pub mod ahead;
 pub mod answers;
 pub mod completions_file;
 pub mod dpo;

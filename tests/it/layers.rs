@@ -17,6 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// What kinds may share; any other file of `kinds/` is a kind, and no kind uses another.
 const SHARED: &[&str] = &[
+    "ahead",
     "answers",
     "lora",
     "measure",

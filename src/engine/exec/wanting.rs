@@ -1,11 +1,12 @@
-//! What a plan needs of this machine and does not find: variables, files, programs. Told all at once, before anything starts.
+//! What a plan needs of this machine and does not find: variables, files, programs, memory. Told all at once, before anything starts.
 
 use super::secrets;
-use crate::base::text::listed;
+use crate::base::text::{bytes, listed};
 use crate::engine::graph::{Graph, Node};
 use crate::engine::hub;
 use crate::engine::key::{holds_paths, with_contents};
 use crate::engine::plan::Plan;
+use crate::engine::system;
 use crate::engine::verdict::{Absent, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -77,6 +78,27 @@ impl Wanting {
         }
         out
     }
+}
+
+/// Whether nodes have to run of which only the recipe tells anything.
+pub fn unknown(graph: &Graph, plan: &Plan) -> bool {
+    let mut to_run = plan.nodes.iter().filter(|p| p.compared.is_none());
+    to_run.any(|p| graph.node(p.id).kind.outlook.is_some())
+}
+
+/// Nodes that by their parameters need more memory than there is, a line each. `allowed`: what somebody said instead.
+pub fn too_large(graph: &Graph, plan: &Plan, allowed: Option<u64>) -> Option<String> {
+    let there = allowed.or_else(system::memory::total)?;
+    let mut out = String::new();
+    for planned in plan.nodes.iter().filter(|p| p.compared.is_none()) {
+        let needed = planned.outlook.as_ref().map_or(0.0, |o| o.memory) as u64;
+        if needed > there {
+            let name = &graph.node(planned.id).name;
+            out += &format!("\n  `{name}`: about {}", bytes(needed));
+        }
+    }
+    let there = bytes(there);
+    (!out.is_empty()).then(|| format!("nodes need more memory than the {there} there are:{out}"))
 }
 
 /// Paths among the execution parameters.
