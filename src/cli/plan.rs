@@ -1,7 +1,7 @@
 //! `pipe plan`: what would run, and why.
 
 use super::{Outcome, RecipesArgs, StoreArgs, colour, complain, print, print_json, study};
-use crate::engine::exec;
+use crate::engine::exec::Wanting;
 use crate::engine::forecast;
 use crate::engine::plan;
 use crate::engine::verdict::Verdict;
@@ -42,17 +42,18 @@ pub fn run(args: &Plan) -> Outcome {
     let wanted = study::wanted(graph, &args.only, &args.fresh)?;
     let mut plan = plan::plan(&store, graph, &wanted)?;
     forecast::tell(&store, graph, &mut plan)?;
-    let missing = exec::missing_variables(graph, &plan);
+    let wanting = Wanting::of(graph, &plan);
     if args.json {
         let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
         print_json(&json!({
-            "recipes": study.names(), "store": store.root(), "nodes": lines, "missing_variables": missing,
+            "recipes": study.names(), "store": store.root(), "nodes": lines, "missing_variables": wanting.variables,
+            "missing_files": wanting.files,
         }));
         return Ok(());
     }
     complain(&study.warnings.render(colour()));
-    if !missing.is_empty() {
-        complain(&format!("warning: {}\n", exec::needed_variables(&missing)));
+    if !wanting.is_empty() {
+        complain(&format!("warning: {}\n", wanting.told()));
     }
     let mut table = Table::new([
         left(""),
@@ -74,6 +75,10 @@ pub fn run(args: &Plan) -> Outcome {
                     .collect();
                 let give = if names.len() == 1 { "gives" } else { "give" };
                 format!("depends on what {} {give}", names.join(", "))
+            }
+            Verdict::Needs { absent } => {
+                let absent: Vec<&str> = absent.iter().map(|a| a.written.as_str()).collect();
+                format!("no {}", absent.join(", no "))
             }
             Verdict::Resume {
                 reasons,

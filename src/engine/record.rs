@@ -122,6 +122,9 @@ pub struct Provenance {
     pub version: String,
     #[serde(default)]
     pub origin: Origin,
+    /// By address on the hub that the node names: the commit that it stood for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub commits: BTreeMap<String, String>,
 }
 
 /// Of which binary, workspace and processor. Empty in records of before it was kept.
