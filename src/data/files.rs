@@ -32,7 +32,13 @@ pub fn find(path: &Path, split: Option<&str>, usual: Option<&str>) -> Result<Vec
     let mut names = vec![];
     walk(path, "", 0, &mut names).with_context(shown)?;
     names.sort();
-    let here = || format!("{} holds {}", path.display(), listed(names.iter().map(String::as_str)));
+    let here = || {
+        format!(
+            "{} holds {}",
+            path.display(),
+            listed(names.iter().map(String::as_str))
+        )
+    };
     ensure!(!names.is_empty(), "{} holds no data file", path.display());
     let chosen: Vec<&String> = match split {
         Some(split) => {
@@ -99,11 +105,17 @@ fn choose<'a>(names: &'a [String], split: &str) -> Vec<&'a String> {
     chosen.unwrap_or_default()
 }
 
-/// The path of a file without its ending and without the number of a shard.
+/// The path of a file without its ending and without the number of a shard; files that are called by a number are shards of their
+/// folder.
 fn table(name: &str) -> &str {
     let folder = name.rfind('/').map_or(0, |at| at + 1);
-    let end = name[folder..].find('.').map_or(name.len(), |at| folder + at);
+    let end = name[folder..]
+        .find('.')
+        .map_or(name.len(), |at| folder + at);
     let stem = &name[..end];
+    if folder > 0 && stem[folder..].chars().all(|c| c.is_ascii_digit()) {
+        return &name[..folder - 1];
+    }
     let shard = stem.match_indices('-').find(|(at, _)| {
         let rest = &stem[at + 1..];
         let digits = rest.find(|c: char| !c.is_ascii_digit());

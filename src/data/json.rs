@@ -217,7 +217,10 @@ impl Json {
         self.bytes.clear();
         self.scan.value(&mut self.bytes)?;
         let key: String = serde_json::from_slice(&self.bytes).context("a key is no string")?;
-        ensure!(self.scan.peek()? == Some(b':'), "a colon is missing after `{key}`");
+        ensure!(
+            self.scan.peek()? == Some(b':'),
+            "a colon is missing after `{key}`"
+        );
         self.scan.skip();
         self.place = Place::Object {
             first: false,
@@ -232,7 +235,10 @@ impl Json {
         if array {
             self.scan.skip();
             if self.scan.peek()? == Some(b'{') {
-                ensure!(!found, "`{key}` is a second array of objects; which are the rows?");
+                ensure!(
+                    !found,
+                    "`{key}` is a second array of objects; which are the rows?"
+                );
                 self.place = Place::Array {
                     first: true,
                     inside: true,
@@ -303,7 +309,8 @@ impl Reader for Json {
     fn next(&mut self) -> Result<Option<Record>> {
         self.row += 1;
         while self.ready.is_empty() && self.place != Place::End {
-            self.step().map_err(|e| anyhow!("row {}: {e:#}", self.row))?;
+            self.step()
+                .map_err(|e| anyhow!("row {}: {e:#}", self.row))?;
         }
         let row = self.row;
         Ok(self.ready.pop_front().map(|cells| Record { row, cells }))
@@ -368,7 +375,10 @@ impl Scan {
 
     /// Appends the value that comes next.
     fn value(&mut self, out: &mut Vec<u8>) -> Result<()> {
-        ensure!(self.peek()?.is_some(), "the file ends where a value was expected");
+        ensure!(
+            self.peek()?.is_some(),
+            "the file ends where a value was expected"
+        );
         self.rest(0, out)
     }
 

@@ -100,7 +100,10 @@ fn guarded<T: Send + 'static>(run: impl FnOnce() -> Result<T> + Send + 'static) 
         Err(panic) => {
             let said = panic.downcast_ref::<String>().map(String::as_str);
             let said = said.or(panic.downcast_ref::<&str>().copied());
-            bail!("the file is damaged ({})", said.unwrap_or("it cannot be read"))
+            bail!(
+                "the file is damaged ({})",
+                said.unwrap_or("it cannot be read")
+            )
         }
     }
 }

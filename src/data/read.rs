@@ -1,11 +1,11 @@
 //! The rows of a path, whatever its format: the one way in for the kinds.
 
+use crate::data::MOST_COLUMNS;
 use crate::data::files;
 use crate::data::json::{Json, Layout, Lines};
 use crate::data::parquet::Parquet;
 use crate::data::record::Record;
 use crate::data::separated::{Loose, Separated};
-use crate::data::MOST_COLUMNS;
 use crate::data::text::{Packing, Text};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;

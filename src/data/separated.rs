@@ -127,7 +127,10 @@ impl Loose {
     /// The next row that is not blank, with so many fields where that is known.
     fn fields(&mut self, wanted: Option<usize>) -> Result<Option<Vec<String>>> {
         self.text.begin_record();
-        while self.line(0)?.is_some_and(|line| without_end(line).is_empty()) {
+        while self
+            .line(0)?
+            .is_some_and(|line| without_end(line).is_empty())
+        {
             self.ahead.pop_front();
             self.text.begin_record();
         }
@@ -181,7 +184,9 @@ impl Reader for Loose {
     fn next(&mut self) -> Result<Option<Record>> {
         self.row += 1;
         let wanted = Some(self.columns.len());
-        let fields = self.fields(wanted).map_err(|e| anyhow!("row {}: {e:#}", self.row))?;
+        let fields = self
+            .fields(wanted)
+            .map_err(|e| anyhow!("row {}: {e:#}", self.row))?;
         Ok(fields.map(|fields| record(self.row, &self.columns, fields.iter().map(String::as_str))))
     }
 }

@@ -106,7 +106,8 @@ impl BufRead for Text {
         }
         if self.left == 0 {
             let most = text::bytes(MOST_RECORD);
-            let said = format!("the record is larger than {most}; is a quote or a bracket missing?");
+            let said =
+                format!("the record is larger than {most}; is a quote or a bracket missing?");
             return Err(io::Error::other(said));
         }
         Ok(&self.buffer[self.start..self.valid])

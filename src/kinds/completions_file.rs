@@ -8,9 +8,7 @@ use crate::engine::kind::{Cpu, Kind, OnlyWith, Output, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::positive;
-use crate::kinds::table_file::{
-    self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_COLUMNS, Table,
-};
+use crate::kinds::table_file::{self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_COLUMNS, Table};
 use crate::params;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;

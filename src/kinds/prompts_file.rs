@@ -7,9 +7,7 @@ use crate::engine::kind::{Cpu, Kind, Output, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::positive;
-use crate::kinds::table_file::{
-    self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_COLUMNS, Table,
-};
+use crate::kinds::table_file::{self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_COLUMNS, Table};
 use crate::params;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::collections::BTreeSet;
@@ -108,7 +106,10 @@ impl Columns {
             true => None,
             false => {
                 let column = table.column("label_column", &p.label_column);
-                Some(column.map_err(|e| anyhow!("{e}; a file without labels takes `harmful = []`"))?)
+                Some(
+                    column
+                        .map_err(|e| anyhow!("{e}; a file without labels takes `harmful = []`"))?,
+                )
             }
         };
         Ok(Columns {

@@ -169,7 +169,10 @@ fn what_lies_below_the_engine_has_no_clock_and_no_environment() {
         ),
         ("kinds", &["SystemTime", "std::env", "std::net"]),
         ("services", &["std::env", "std::process", "std::net"]),
-        ("data", &["SystemTime", "std::env", "std::process", "std::net"]),
+        (
+            "data",
+            &["SystemTime", "std::env", "std::process", "std::net"],
+        ),
     ];
     let mut wrong = vec![];
     for file in sources() {

@@ -80,9 +80,14 @@ fn read(row: &Row) -> Result<Item> {
         .category(category.to_string())
         .label("response", response_label.clone())
         .left_if(redacted, "redacted")
-        .left_if(label != "unsafe" && label != "safe", "neither safe nor unsafe");
-    Ok(match response_label != "unsafe" && response.trim() != "REDACTED" {
-        true => item.answered(&response),
-        false => item,
-    })
+        .left_if(
+            label != "unsafe" && label != "safe",
+            "neither safe nor unsafe",
+        );
+    Ok(
+        match response_label != "unsafe" && response.trim() != "REDACTED" {
+            true => item.answered(&response),
+            false => item,
+        },
+    )
 }

@@ -132,7 +132,9 @@ impl Row<'_> {
     /// Whether the split has this among its words.
     pub fn split_is(&self, word: &str) -> bool {
         let lower = self.split.unwrap_or_default().to_lowercase();
-        lower.split(|c: char| !c.is_alphanumeric()).any(|w| w == word)
+        lower
+            .split(|c: char| !c.is_alphanumeric())
+            .any(|w| w == word)
     }
 }
 
@@ -224,8 +226,17 @@ impl Schema {
 
     /// Whether rows with these columns can be of the set. The error says what was expected and what was found.
     pub fn accept<'a>(&self, found: impl Iterator<Item = &'a str> + Clone) -> Result<()> {
-        let has = |column: &Column| column.names.iter().any(|name| found.clone().any(|f| f == *name));
-        let missing: Vec<&Column> = self.columns.iter().filter(|c| c.needed && !has(c)).collect();
+        let has = |column: &Column| {
+            column
+                .names
+                .iter()
+                .any(|name| found.clone().any(|f| f == *name))
+        };
+        let missing: Vec<&Column> = self
+            .columns
+            .iter()
+            .filter(|c| c.needed && !has(c))
+            .collect();
         let Some(first) = missing.first() else {
             return Ok(());
         };
@@ -233,7 +244,10 @@ impl Schema {
         for column in &missing[1..] {
             said += &format!(", nor {}", names(column));
         }
-        let near = first.names.iter().find_map(|n| did_you_mean(n, found.clone()));
+        let near = first
+            .names
+            .iter()
+            .find_map(|n| did_you_mean(n, found.clone()));
         if let Some(near) = near {
             said += &format!(" (is it `{near}`?)");
         }

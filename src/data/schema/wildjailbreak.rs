@@ -57,7 +57,11 @@ pub const SCHEMA: Schema = Schema {
 fn read(row: &Row) -> Result<Item> {
     let data_type = row.text(&["data_type"]);
     let label = row.text(&["label"]);
-    let said = if data_type.is_empty() { &label } else { &data_type };
+    let said = if data_type.is_empty() {
+        &label
+    } else {
+        &data_type
+    };
     let harmful = match said.rsplit('_').next().unwrap_or_default() {
         "harmful" => Some(true),
         "benign" => Some(false),

@@ -274,13 +274,19 @@ impl Told {
 
     /// `3 redacted, 1 no prompt`.
     fn reasons(&self) -> String {
-        let reasons = self.removed.iter().map(|(reason, n)| format!("{n} {reason}"));
+        let reasons = self
+            .removed
+            .iter()
+            .map(|(reason, n)| format!("{n} {reason}"));
         reasons.collect::<Vec<_>>().join(", ")
     }
 
     pub fn lines(&self, p: &Params) -> Vec<String> {
         let schema = p.schema.0;
-        let classes = self.kept.iter().map(|(class, n)| format!("{n} {}", class.word()));
+        let classes = self
+            .kept
+            .iter()
+            .map(|(class, n)| format!("{n} {}", class.word()));
         let classes: Vec<String> = classes.collect();
         let mut first = format!(
             "{} of {} are kept: {}",
@@ -299,11 +305,20 @@ impl Told {
         let published = schema.published.iter().find(|(_, n, _)| *n == self.read);
         if p.limit.is_none() && !schema.published.is_empty() {
             lines.push(match published {
-                Some((what, n, source)) => format!("{n} rows is what was published of `{what}` ({source})"),
+                Some((what, n, source)) => {
+                    format!("{n} rows is what was published of `{what}` ({source})")
+                }
                 None => {
-                    let all = schema.published.iter().map(|(what, n, _)| format!("{n} ({what})"));
+                    let all = schema
+                        .published
+                        .iter()
+                        .map(|(what, n, _)| format!("{n} ({what})"));
                     let all: Vec<String> = all.collect();
-                    format!("{} rows is none of the published numbers: {}", self.read, all.join(", "))
+                    format!(
+                        "{} rows is none of the published numbers: {}",
+                        self.read,
+                        all.join(", ")
+                    )
                 }
             });
         }

@@ -139,7 +139,10 @@ fn check(values: &Values) -> Vec<Problem> {
     if let Some(limit) = p.limit {
         positive(&mut found, "limit", limit as f64);
     }
-    if let Some(form) = p.form.filter(|f| !schema.forms.iter().any(|(word, _)| word == f)) {
+    if let Some(form) = p
+        .form
+        .filter(|f| !schema.forms.iter().any(|(word, _)| word == f))
+    {
         let forms = words(&mut schema.forms.iter().map(|(word, _)| *word));
         found.push(Problem {
             path: "form".into(),
