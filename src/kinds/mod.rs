@@ -4,6 +4,7 @@ pub mod agreement;
 pub mod ahead;
 pub mod answers;
 pub mod completions_file;
+pub mod dataset;
 pub mod dpo;
 pub mod evaluate;
 pub mod generate;
@@ -44,6 +45,7 @@ pub const REGISTRY: Registry = Registry(&[
     &local_model::KIND,
     &local_adapter::KIND,
     &merge::KIND,
+    &dataset::KIND,
     &prompts_file::KIND,
     &completions_file::KIND,
     &mix::KIND,

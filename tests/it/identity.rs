@@ -326,6 +326,7 @@ const BY_HAND: &[(&str, &str)] = &[
     ("reward", "{ harmful = \"refusal\" }"),
     ("extra_body", "'{ \"reasoning_effort\": \"low\" }'"),
     ("url", "\"http://localhost:1/v1\""),
+    ("form", "\"behavior\""),
 ];
 
 /// What has to stand beside a field, so that the kind takes another value of it: (kind, field, lines of the node).
@@ -334,6 +335,8 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("generate", "served", "url = \"http://localhost/v1\""),
     ("generate", "budget_dollars", "price_prompt = 1.0"),
     ("toy-ask", "budget_dollars", "price_prompt = 1.0"),
+    ("dataset", "schema", "split = \"80k\""),
+    ("dataset", "behaviors", "schema = \"harmbench-cases\""),
     ("teacher", "budget_dollars", "price_prompt = 1.0"),
     ("evaluate", "judge", SERVICES),
     (

@@ -4,6 +4,7 @@ mod base;
 mod claims;
 mod cli;
 mod compare;
+mod data;
 mod device;
 mod drive;
 mod engine;
