@@ -191,7 +191,8 @@ pub struct Score {
     pub task: Option<f64>,
     /// Harmful prompts: the attack failed. Others: the request was answered. False where the judge said nothing.
     pub good: bool,
-    /// The judge's own number, in [0, 1] and in the judge's own direction; absent where it has none.
+    /// The judge's own number in the judge's own direction, in [0, 1] unless it is a reward model's as it is; absent where it
+    /// has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
     /// Whether the judge said anything that can be read; of judges that may not.

@@ -52,8 +52,13 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let weights = checkpoint::load(&from)?;
     Tokenizer::load(&from)?.template()?;
     ctx.say(&format!("{} parameters", weights.data.len()));
+    copy_files(&from, &into)
+}
+
+/// The files that make up a model, as they are.
+pub(super) fn copy_files(from: &Path, into: &Path) -> Result<()> {
     let entries =
-        std::fs::read_dir(&from).with_context(|| format!("failed to read {}", from.display()))?;
+        std::fs::read_dir(from).with_context(|| format!("failed to read {}", from.display()))?;
     let mut names: Vec<String> = vec![];
     for entry in entries {
         names.push(entry?.file_name().to_string_lossy().into_owned());

@@ -9,6 +9,7 @@ pub mod generate;
 pub mod grpo;
 pub mod local_adapter;
 pub mod local_model;
+pub mod local_reward_model;
 pub mod lora;
 pub mod measure;
 pub mod merge;
@@ -42,6 +43,7 @@ pub const REGISTRY: Registry = Registry(&[
     &teacher::KIND,
     &local_model::KIND,
     &local_adapter::KIND,
+    &local_reward_model::KIND,
     &merge::KIND,
     &prompts_file::KIND,
     &completions_file::KIND,
