@@ -4,9 +4,10 @@ use crate::engine::kind::{Cpu, Kind, Output, Type, no_check};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::learn::checkpoint;
+use crate::learn::config::Head;
 use crate::learn::tokenizer::Tokenizer;
 use crate::params;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 
 params! {
@@ -49,6 +50,12 @@ path = "models/Qwen2.5-0.5B-Instruct"
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let from = ctx.params::<Params>()?.path;
     let into = ctx.output("model");
+    let config = checkpoint::load_config(&from)?;
+    ensure!(
+        !matches!(config.head, Head::Score { .. }),
+        "{} is a sequence classifier, not a language model; a reward model is imported by `local-reward-model`",
+        from.display()
+    );
     let weights = checkpoint::load(&from)?;
     Tokenizer::load(&from)?.template()?;
     ctx.say(&format!("{} parameters", weights.data.len()));

@@ -7,6 +7,7 @@ pub mod dpo;
 pub mod evaluate;
 pub mod generate;
 pub mod grpo;
+pub mod lengths;
 pub mod local_adapter;
 pub mod local_model;
 pub mod local_reward_model;
@@ -57,6 +58,7 @@ pub const REGISTRY: Registry = Registry(&[
     &generate::KIND,
     &evaluate::KIND,
     &agreement::KIND,
+    &lengths::KIND,
     &toy::WRITE,
     &toy::JOIN,
     &toy::SLOW,

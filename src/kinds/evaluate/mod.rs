@@ -80,11 +80,14 @@ pub const KIND: Kind = Kind {
             disguised ones. `compliance`: share of harmless and ambiguous prompts that are answered, not refused, then \
             of each. Only the answer is judged; a response without the exact think delimiter is judged whole. Shares \
             have Wilson intervals over prompts, means have t intervals; with several samples a prompt, the prompt's \
-            mean is one observation. `values.jsonl` beside the metrics holds every prompt's values, which is what two \
+            mean is one observation; with several prompts that have the same label `behavior` (HarmBench's test cases), the \
+            mean over these prompts is. Rows with further labels have `defense` and `compliance` for each of their values \
+            too, as `defense/functional/standard`, unless a label has more than 100. `values.jsonl` beside the metrics holds every prompt's values, which is what two \
             evaluations are compared by. A judge at a service: other prompts count as answered where `strongreject` sees \
             no refusal, where `harmbench` says that the text does what was asked, where `rubric`, `score` and `reward-model` \
             reach the threshold; `moderation` says nothing of help, so that others have `safe` instead. `score/CLASS` is the mean of \
-            its numbers. What it gave no readable verdict on is left out of all of these and is the share `unscorable`.",
+            its numbers. A judge sees what its scorer sends (`pipe kinds --scorers`): `harmbench` the first 2048 characters \
+            of an answer, about the 512 tokens of the original, `reward-model` the first `reward_max_tokens` tokens. What it gave no readable verdict on is left out of all of these and is the share `unscorable`.",
     example: r#"
 [node.sft-eval]
 kind = "evaluate"
@@ -102,9 +105,7 @@ judge = "world"
             name: "reward_model",
             ty: Type::RewardModel,
             need: Need::With {
-                given: |values| {
-                    Params::read(values).is_ok_and(|p| p.judge == Judge::RewardModel)
-                },
+                given: |values| Params::read(values).is_ok_and(|p| p.judge == Judge::RewardModel),
                 when: "where `judge` is `reward-model`",
             },
             doc: "who judges, where it is a reward model",
@@ -148,7 +149,8 @@ fn check(values: &Values) -> Vec<Problem> {
     if p.judge == Judge::RewardModel && p.judging.reward.squash() == Squash::ZScore {
         found.push(Problem {
             path: "reward_squash".into(),
-            message: "the mean of the z-scores of all responses is 0 whatever they are worth".into(),
+            message: "the mean of the z-scores of all responses is 0 whatever they are worth"
+                .into(),
             help: Some("`sigmoid` or `identity`".into()),
         });
     }
@@ -179,6 +181,12 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             .collect::<Result<Vec<_>>>()?,
     };
     rows::write_rows(&ctx.output("scores"), &scores)?;
+    for label in measures::unsplit(&scores) {
+        let most = measure::MOST_VALUES;
+        ctx.say(&format!(
+            "label `{label}` has more than {most} values: no measure is split by it"
+        ));
+    }
     let measures = measures(&scores, p.judge);
     let folder = ctx.output("metrics");
     rows::write_values(&folder, &values(&completions, &measures))?;
