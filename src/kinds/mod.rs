@@ -9,8 +9,10 @@ pub mod dpo;
 pub mod evaluate;
 pub mod generate;
 pub mod grpo;
+pub mod lengths;
 pub mod local_adapter;
 pub mod local_model;
+pub mod local_reward_model;
 pub mod lora;
 pub mod measure;
 pub mod merge;
@@ -44,6 +46,7 @@ pub const REGISTRY: Registry = Registry(&[
     &teacher::KIND,
     &local_model::KIND,
     &local_adapter::KIND,
+    &local_reward_model::KIND,
     &merge::KIND,
     &dataset::KIND,
     &prompts_file::KIND,
@@ -58,6 +61,7 @@ pub const REGISTRY: Registry = Registry(&[
     &generate::KIND,
     &evaluate::KIND,
     &agreement::KIND,
+    &lengths::KIND,
     &toy::WRITE,
     &toy::JOIN,
     &toy::SLOW,

@@ -483,6 +483,9 @@ reward = { harmful = "format" }
 [node.g-eval]
 kind = "evaluate"
 in = { completions = "g-completions" }
+[node.g-reward]
+kind = "local-reward-model"
+path = "one.csv"
 [node.g-adapter]
 kind = "sft"
 in = { model = "g-model", conversations = "g-conversations" }
@@ -496,6 +499,7 @@ fn giver(ty: Type) -> &'static str {
         Type::Conversations => "g-conversations",
         Type::Completions => "g-completions",
         Type::Pairs => "g-pairs",
+        Type::RewardModel => "g-reward",
         Type::Adapter => "g-adapter.adapter",
         Type::Scores => "g-eval.scores",
         Type::Metrics => panic!("the garden gives no {}", ty.word()),
@@ -512,6 +516,9 @@ fn taker(ty: Type, from: &str) -> Option<Table> {
             "kind = \"sft\"\nin = { model = \"g-model\", conversations = \"FROM\" }"
         }
         Type::Completions => "kind = \"evaluate\"\nin = { completions = \"FROM\" }",
+        Type::RewardModel => {
+            "kind = \"evaluate\"\nin = { completions = \"g-completions\", reward_model = \"FROM\" }\njudge = \"reward-model\""
+        }
         Type::Pairs => "kind = \"dpo\"\nin = { model = \"g-model\", pairs = \"FROM\" }",
         Type::Adapter => "kind = \"merge\"\nin = { model = \"g-model\", adapter = \"FROM\" }",
         Type::Scores | Type::Metrics => return None,
