@@ -3,21 +3,28 @@
 pub mod agreement;
 pub mod answers;
 pub mod completions_file;
+pub mod decontaminate;
+pub mod dedup;
 pub mod dpo;
 pub mod evaluate;
+pub mod filter;
 pub mod generate;
 pub mod grpo;
+pub mod likeness;
 pub mod local_adapter;
 pub mod local_model;
 pub mod lora;
 pub mod measure;
 pub mod merge;
 pub mod mix;
+pub mod mix_sources;
 pub mod model_io;
+pub mod pool;
 pub mod preferences;
 pub mod probe;
 pub mod prompts_file;
 pub mod remote;
+pub mod removed;
 pub mod rerouting;
 pub mod reward;
 pub mod scorers;
@@ -45,7 +52,12 @@ pub const REGISTRY: Registry = Registry(&[
     &merge::KIND,
     &prompts_file::KIND,
     &completions_file::KIND,
+    &filter::KIND,
+    &pool::KIND,
+    &dedup::KIND,
+    &decontaminate::KIND,
     &mix::KIND,
+    &mix_sources::KIND,
     &sft::KIND,
     &grpo::KIND,
     &preferences::KIND,

@@ -18,11 +18,13 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// What kinds may share; any other file of `kinds/` is a kind, and no kind uses another.
 const SHARED: &[&str] = &[
     "answers",
+    "likeness",
     "lora",
     "measure",
     "model_io",
     "training",
     "remote",
+    "removed",
     "reward",
     "scorers",
     "table_file",

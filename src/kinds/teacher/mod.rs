@@ -15,6 +15,7 @@ use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::answers::{self, Asking, Draw, Rejected, Served};
+use crate::kinds::likeness::normal;
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::remote::Service;
 use crate::kinds::{positive, range};
@@ -193,7 +194,7 @@ fn prompts(folder: &Path, exclude: Option<&Path>) -> Result<(Vec<Prompt>, Vec<Pr
         return Ok((all, vec![]));
     };
     let excluded: Vec<Prompt> = rows::read_rows(exclude)?;
-    let held = excluded.iter().map(|p| keep::normal(&p.prompt)).collect();
+    let held = excluded.iter().map(|p| normal(&p.prompt)).collect();
     Ok(keep::apart(all, &held))
 }
 
