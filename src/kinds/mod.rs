@@ -5,11 +5,15 @@ pub mod ahead;
 pub mod answers;
 pub mod completions_file;
 pub mod dataset;
+pub mod decontaminate;
+pub mod dedup;
 pub mod dpo;
 pub mod evaluate;
+pub mod filter;
 pub mod generate;
 pub mod grpo;
 pub mod lengths;
+pub mod likeness;
 pub mod local_adapter;
 pub mod local_model;
 pub mod local_reward_model;
@@ -17,11 +21,14 @@ pub mod lora;
 pub mod measure;
 pub mod merge;
 pub mod mix;
+pub mod mix_sources;
 pub mod model_io;
+pub mod pool;
 pub mod preferences;
 pub mod probe;
 pub mod prompts_file;
 pub mod remote;
+pub mod removed;
 pub mod rerouting;
 pub mod reward;
 pub mod scorers;
@@ -51,7 +58,12 @@ pub const REGISTRY: Registry = Registry(&[
     &dataset::KIND,
     &prompts_file::KIND,
     &completions_file::KIND,
+    &filter::KIND,
+    &pool::KIND,
+    &dedup::KIND,
+    &decontaminate::KIND,
     &mix::KIND,
+    &mix_sources::KIND,
     &sft::KIND,
     &grpo::KIND,
     &preferences::KIND,

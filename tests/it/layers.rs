@@ -23,11 +23,13 @@ const LAYERS: &[(&str, &[&str])] = &[
 const SHARED: &[&str] = &[
     "ahead",
     "answers",
+    "likeness",
     "lora",
     "measure",
     "model_io",
     "training",
     "remote",
+    "removed",
     "reward",
     "scorers",
     "table_file",

@@ -17,6 +17,7 @@ use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
 use crate::kinds::answers::{self, Asking, Draw, Rejected, Served};
+use crate::kinds::likeness::normal;
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::remote::Service;
 use crate::kinds::{positive, range};
@@ -195,7 +196,7 @@ fn prompts(folder: &Path, exclude: Option<&Path>) -> Result<(Vec<Prompt>, Vec<Pr
         return Ok((all, vec![]));
     };
     let excluded: Vec<Prompt> = rows::read_rows(exclude)?;
-    let held = excluded.iter().map(|p| keep::normal(&p.prompt)).collect();
+    let held = excluded.iter().map(|p| normal(&p.prompt)).collect();
     Ok(keep::apart(all, &held))
 }
 
