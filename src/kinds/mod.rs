@@ -5,6 +5,7 @@ pub mod answers;
 pub mod completions_file;
 pub mod dpo;
 pub mod evaluate;
+pub mod exec;
 pub mod generate;
 pub mod grpo;
 pub mod local_adapter;
@@ -55,6 +56,7 @@ pub const REGISTRY: Registry = Registry(&[
     &generate::KIND,
     &evaluate::KIND,
     &agreement::KIND,
+    &exec::KIND,
     &toy::WRITE,
     &toy::JOIN,
     &toy::SLOW,
