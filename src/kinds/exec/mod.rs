@@ -12,6 +12,7 @@ use crate::base::text::did_you_mean;
 use crate::base::value::{Value, Values};
 use crate::choice;
 use crate::engine::kind::{Cpu, Kind, Need, OnlyWith, Output, Port, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
 use crate::engine::system::strays;
 use crate::engine::worker::{Interrupted, NodeCtx, Transient};
@@ -196,7 +197,7 @@ outputs = ["model", "metrics"]
     hidden: false,
     tokens: None,
     forecast: None,
-    outlook: None,
+    outlook: Some(outlook),
     run,
 };
 
@@ -309,4 +310,15 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
 /// The near one of these words, as in "did you mean".
 fn near<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<String> {
     did_you_mean(word, words).map(|near| format!("did you mean `{{{near}}}`?"))
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    // What it does nobody knows; what it gives is most likely as large as what it takes.
+    let mut outlook = Outlook::default();
+    for output in KIND.outputs {
+        outlook
+            .outputs
+            .insert(output.name, ahead.input(output.name));
+    }
+    Ok(outlook)
 }

@@ -6,6 +6,7 @@ mod background;
 mod check;
 mod clock;
 mod comparing;
+mod fetch;
 mod hub;
 mod interrupt;
 mod json;
