@@ -135,9 +135,7 @@ fn held(text: &str, holdings: &Holdings, p: &Params) -> Option<(&'static str, us
     for found in holdings.of(text) {
         let (reason, similarity) = match p.by {
             _ if found.jaccard >= p.threshold => ("near", found.jaccard),
-            By::Contained if found.containment >= p.containment => {
-                ("contained", found.containment)
-            }
+            By::Contained if found.containment >= p.containment => ("contained", found.containment),
             _ => continue,
         };
         let better = |b: (&str, usize, f64)| match (reason, b.0) {

@@ -131,9 +131,13 @@ pub fn mix(pool: Vec<Prompt>, p: &Params) -> Result<Picked> {
     }
     for prompt in rest.into_iter().flatten() {
         let class = prompt.class.word();
-        let named = [&prompt.source, &format!("{}/{class}", prompt.source), &format!("*/{class}")]
-            .iter()
-            .any(|name| p.counts.contains_key(*name));
+        let named = [
+            &prompt.source,
+            &format!("{}/{class}", prompt.source),
+            &format!("*/{class}"),
+        ]
+        .iter()
+        .any(|name| p.counts.contains_key(*name));
         let reason = if named { "not-drawn" } else { "not-named" };
         picked.remove(prompt, reason, Details::new());
     }

@@ -89,11 +89,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         unit: "prompts".into(),
     };
     let mut metrics = vec![metric("kept".into(), pool.len())];
-    metrics.extend(
-        sources
-            .iter()
-            .map(|(s, n)| metric(format!("kept/{s}"), *n)),
-    );
+    metrics.extend(sources.iter().map(|(s, n)| metric(format!("kept/{s}"), *n)));
     metrics.push(metric("renamed".into(), renamed));
     rows::write_rows(&ctx.output("prompts"), &pool)?;
     rows::write_metrics(&ctx.output("metrics"), metrics)

@@ -22,6 +22,7 @@ mod lora;
 mod numerics;
 mod policy;
 mod preferences;
+mod prepare;
 mod prompts_file;
 mod recipe;
 mod reference;
