@@ -194,7 +194,7 @@ fn kept(store: &Store, planned: &Planned) -> Option<Record> {
             Lookup::Whole(record) | Lookup::Evicted(record) => Some(*record),
             Lookup::Absent | Lookup::Damaged(_) => None,
         },
-        Verdict::Run(_) | Verdict::Resume { .. } => None,
+        Verdict::Run(_) | Verdict::Resume { .. } | Verdict::Needs { .. } => None,
     }
 }
 

@@ -104,6 +104,7 @@ struct Reports {
     progress: Progress,
     dollars: f64,
     calls: Calls,
+    flop: f64,
     /// When the calls were last written down.
     paid: Option<Instant>,
     sent: Option<Instant>,
@@ -272,6 +273,12 @@ impl NodeCtx {
         }
     }
 
+    /// So many floating-point operations were done, for forecasts of other nodes. Written down with the next checkpoint, or at the
+    /// end.
+    pub fn computed(&self, flop: f64) {
+        self.reports().flop += flop;
+    }
+
     /// What earlier attempts of this node paid for.
     pub fn called_before(&self) -> Calls {
         let mut all = Calls::default();
@@ -357,6 +364,7 @@ impl NodeCtx {
                 progress: Progress::default(),
                 dollars: 0.0,
                 calls: Calls::default(),
+                flop: 0.0,
                 paid: None,
                 sent: None,
                 written: None,
@@ -373,14 +381,15 @@ impl NodeCtx {
     }
 
     fn write_usage(&self) -> Result<()> {
-        let (dollars, calls) = {
+        let (dollars, calls, flop) = {
             let reports = self.reports();
-            (reports.dollars, reports.calls)
+            (reports.dollars, reports.calls, reports.flop)
         };
         let usage = Usage {
             seconds: self.started.elapsed().as_secs_f64(),
             dollars,
             calls,
+            flop,
             ..session::usage()
         };
         let text = serde_json::to_vec(&usage).context("writing usage")?;

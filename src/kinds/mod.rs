@@ -1,8 +1,10 @@
 //! The kinds of nodes: the one place where the engine meets models and the world. A file a kind, a line in `REGISTRY`.
 
 pub mod agreement;
+pub mod ahead;
 pub mod answers;
 pub mod completions_file;
+pub mod dataset;
 pub mod decontaminate;
 pub mod dedup;
 pub mod dpo;
@@ -10,9 +12,11 @@ pub mod evaluate;
 pub mod filter;
 pub mod generate;
 pub mod grpo;
+pub mod lengths;
 pub mod likeness;
 pub mod local_adapter;
 pub mod local_model;
+pub mod local_reward_model;
 pub mod lora;
 pub mod measure;
 pub mod merge;
@@ -49,7 +53,9 @@ pub const REGISTRY: Registry = Registry(&[
     &teacher::KIND,
     &local_model::KIND,
     &local_adapter::KIND,
+    &local_reward_model::KIND,
     &merge::KIND,
+    &dataset::KIND,
     &prompts_file::KIND,
     &completions_file::KIND,
     &filter::KIND,
@@ -67,6 +73,7 @@ pub const REGISTRY: Registry = Registry(&[
     &generate::KIND,
     &evaluate::KIND,
     &agreement::KIND,
+    &lengths::KIND,
     &toy::WRITE,
     &toy::JOIN,
     &toy::SLOW,

@@ -10,11 +10,11 @@ use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
-use crate::kinds::range;
 use crate::kinds::remote::NodeEar;
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::service::{JudgeServices, Judging};
 use crate::kinds::scorers::{Judged, Settings};
+use crate::kinds::{model_io, range};
 use crate::services::client::Ear;
 use crate::services::journal::Journal;
 use crate::{choice, params};
@@ -53,12 +53,15 @@ kind = "preference-pairs"
 in = { completions = "answers" }
 reward = { harmful = "format * safety", harmless = "format * task", ambiguous = "format * task" }
 "#,
-    inputs: &[Port {
-        name: "completions",
-        ty: Type::Completions,
-        need: Need::Always,
-        doc: "several responses a prompt, those of a prompt one after another",
-    }],
+    inputs: &[
+        Port {
+            name: "completions",
+            ty: Type::Completions,
+            need: Need::Always,
+            doc: "several responses a prompt, those of a prompt one after another",
+        },
+        reward::MODEL_PORT,
+    ],
     outputs: &[
         Output {
             name: "pairs",
@@ -96,6 +99,7 @@ fn check(values: &Values) -> Vec<Problem> {
 /// Judges at services are waited for.
 fn cpu(values: &Values) -> Cpu {
     match Params::read(values) {
+        Ok(p) if reward::names_model(&p.reward) => Cpu::All,
         Ok(p) if reward::asks(&p.reward) => Cpu::None,
         _ => Cpu::One,
     }
@@ -106,6 +110,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let snap = Settings {
         safety_snap: p.safety_snap,
     };
+    if reward::names_model(&p.reward) {
+        model_io::use_threads(ctx)?;
+    }
     let mut route = Route::of_node(ctx, &p.reward, snap, &p.judging)?;
     let completions: Vec<Completion> = rows::read_rows(ctx.input("completions"))?;
     let mut ear = NodeEar::new(ctx, "responses");

@@ -45,7 +45,7 @@ pub const KIND: Kind = Kind {
     revision: 1,
     summary: "best-of-n diversity probe: average and best reward of n samples, per class",
     about: "`average/CLASS` is the mean reward over all samples, `best/CLASS` the mean over prompts of the best of n. A wide \
-            gap is room for RL; a best-of-n far below 1 is what RL cannot reach. Where a scorer asks a service, samples that it said \
+            gap is room for RL; a best-of-n far below 1 is what RL cannot reach. Where a scorer asks a service or a model, samples that it said \
             nothing readable of are left out and are the share `unscorable`.",
     example: r#"
 [node.probe]
@@ -66,6 +66,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
             need: Need::Always,
             doc: "what is asked",
         },
+        reward::MODEL_PORT,
     ],
     outputs: &[Output {
         name: "metrics",
@@ -167,8 +168,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         .collect();
     let scored = route.score_all(&judged, &mut reward::ear(ctx))?;
     route.tell(ctx);
-    // A judge at a service may say nothing that can be read; what reads the text itself always has a score, or is an error.
-    let may_fail = reward::asks(&p.reward);
+    // A judge may say nothing that can be read; what reads the text itself always has a score, or is an error.
+    let may_fail = reward::may_fail(&p.reward);
     let rewards = judged.iter().zip(scored);
     let rewards = rewards.map(|(judged, scored)| match scored.value {
         None if may_fail => Ok(None),

@@ -219,6 +219,7 @@ fn unknown_port(draft: &Draft, entry: &Entry) -> Diag {
 fn phrase(ty: Type) -> String {
     match ty {
         Type::Model => "a model".into(),
+        Type::RewardModel => "a reward model".into(),
         Type::Adapter => "an adapter".into(),
         ty => ty.word().into(),
     }

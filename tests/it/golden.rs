@@ -164,6 +164,12 @@ fn plan_keys() -> Pins {
         if text.contains("\"ADAPTER_FOLDER\"") {
             sets.push(format!("vars.adapter='{}'", adapter.display()));
         }
+        if text.contains("\"REWARD_FOLDER\"") {
+            sets.push(format!(
+                "vars.reward='{}'",
+                model.parent().unwrap().display()
+            ));
+        }
         let overrides = Overrides {
             sets,
             matrix: vec![],

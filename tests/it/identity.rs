@@ -326,6 +326,7 @@ const BY_HAND: &[(&str, &str)] = &[
     ("reward", "{ harmful = \"refusal\" }"),
     ("extra_body", "'{ \"reasoning_effort\": \"low\" }'"),
     ("url", "\"http://localhost:1/v1\""),
+    ("form", "\"behavior\""),
 ];
 
 /// What has to stand beside a field, so that the kind takes another value of it: (kind, field, lines of the node).
@@ -334,6 +335,8 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("generate", "served", "url = \"http://localhost/v1\""),
     ("generate", "budget_dollars", "price_prompt = 1.0"),
     ("toy-ask", "budget_dollars", "price_prompt = 1.0"),
+    ("dataset", "schema", "split = \"80k\""),
+    ("dataset", "behaviors", "schema = \"harmbench-cases\""),
     ("teacher", "budget_dollars", "price_prompt = 1.0"),
     ("evaluate", "judge", SERVICES),
     (
@@ -480,6 +483,9 @@ reward = { harmful = "format" }
 [node.g-eval]
 kind = "evaluate"
 in = { completions = "g-completions" }
+[node.g-reward]
+kind = "local-reward-model"
+path = "one.csv"
 [node.g-adapter]
 kind = "sft"
 in = { model = "g-model", conversations = "g-conversations" }
@@ -493,6 +499,7 @@ fn giver(ty: Type) -> &'static str {
         Type::Conversations => "g-conversations",
         Type::Completions => "g-completions",
         Type::Pairs => "g-pairs",
+        Type::RewardModel => "g-reward",
         Type::Adapter => "g-adapter.adapter",
         Type::Scores => "g-eval.scores",
         Type::Metrics => panic!("the garden gives no {}", ty.word()),
@@ -509,6 +516,9 @@ fn taker(ty: Type, from: &str) -> Option<Table> {
             "kind = \"sft\"\nin = { model = \"g-model\", conversations = \"FROM\" }"
         }
         Type::Completions => "kind = \"evaluate\"\nin = { completions = \"FROM\" }",
+        Type::RewardModel => {
+            "kind = \"evaluate\"\nin = { completions = \"g-completions\", reward_model = \"FROM\" }\njudge = \"reward-model\""
+        }
         Type::Pairs => "kind = \"dpo\"\nin = { model = \"g-model\", pairs = \"FROM\" }",
         Type::Adapter => "kind = \"merge\"\nin = { model = \"g-model\", adapter = \"FROM\" }",
         Type::Scores | Type::Metrics => return None,

@@ -203,6 +203,7 @@ steps = 60
             need: Need::Never,
             doc: "held-out prompts, scored before and after",
         },
+        reward::MODEL_PORT,
     ],
     outputs: &[
         Output {

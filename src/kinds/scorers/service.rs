@@ -1,8 +1,8 @@
-//! Scorers that ask a service: the parameters that their kinds share, and what such a scorer is to the rest: a protocol, what it
+//! Scorers that ask a service: the parameters that their kinds share (those of a local reward model among them), and what such a scorer is to the rest: a protocol, what it
 //! asks of a response, how it reads what it is told. Who holds the clients is `panel`.
 
 use super::panel::{self, Account, Seat};
-use super::{Judged, Settings};
+use super::{Judged, Settings, reward_model};
 use crate::base::calls::Calls;
 use crate::base::value::Values;
 use crate::engine::kind::Problem;
@@ -43,6 +43,7 @@ params! {
         /// of it (`sigmoid`: for the logit of a reward model).
         score_transform: Option<Transform> = None;
     }
+    with { reward: reward_model::Reading }
 }
 
 params! {
@@ -191,6 +192,7 @@ pub fn problems(values: &Values, named: &[(String, &str)]) -> Vec<Problem> {
     };
     let mut found = vec![];
     services.problems(&mut found);
+    judging.reward.problems(&mut found);
     if judging.judge_max_tokens == Some(0) {
         positive(&mut found, "judge_max_tokens", 0.0);
     }

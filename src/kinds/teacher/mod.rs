@@ -12,8 +12,10 @@ use crate::base::rng::Seed;
 use crate::base::rows::{self, Prompt};
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::kinds::answers::{self, Asking, Draw, Rejected, Served};
 use crate::kinds::likeness::normal;
 use crate::kinds::model_io::{self, Model, Sampling};
@@ -140,7 +142,7 @@ budget_dollars = 20.0
     hidden: false,
     tokens: None,
     forecast: Some(forecast),
-    outlook: None,
+    outlook: Some(outlook),
     run,
 };
 
@@ -312,4 +314,31 @@ fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) 
 /// The reasoning of a trace, if there is any to learn from.
 fn reasons(text: &str) -> bool {
     response::reasoning(text).is_some_and(|reasoning| !reasoning.is_empty())
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let prompts = ahead.input("prompts");
+    let asked = prompts.tokens.unwrap_or(ahead::PROMPT);
+    let most = p.max_new_tokens as f64;
+    let traces = prompts.rows.map(|n| n * f64::from(p.samples));
+    let mut outlook = Outlook::default();
+    let tokens = (p.from != From::World).then_some(asked + most);
+    let conversations = ahead::rows(traces, tokens);
+    outlook.outputs.insert("conversations", conversations);
+    match (p.from, ahead.input("model").model) {
+        (From::Endpoint, _) => {
+            let service: Service = ahead.exec()?;
+            let prices = service.endpoint().prices;
+            outlook.calls = traces.map(|n| ahead::calls(n, asked, most, &prices));
+        }
+        (From::Model, Some(model)) => {
+            let rows = traces.unwrap_or(f64::MAX);
+            outlook.memory = ahead::sample_memory(&model, rows, asked + most);
+            let tokens = traces.unwrap_or(0.0) * (asked + most);
+            outlook.flop = ahead::sample_flop(&model, tokens);
+        }
+        (From::World | From::Model, _) => {}
+    }
+    Ok(outlook)
 }

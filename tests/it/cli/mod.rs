@@ -6,6 +6,7 @@ mod background;
 mod check;
 mod clock;
 mod comparing;
+mod hub;
 mod interrupt;
 mod json;
 mod keeping;
@@ -69,6 +70,7 @@ impl Space {
             .args(args)
             .current_dir(self.dir.path())
             .env_remove("PIPE_STORE")
+            .env("HF_HUB_CACHE", self.dir.path().join("hub"))
             .env_remove("NO_COLOR")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
