@@ -24,6 +24,7 @@ mod measures;
 mod numerics;
 mod policy;
 mod preferences;
+mod prepare;
 mod prompts_file;
 mod recipe;
 mod reference;
