@@ -7,6 +7,7 @@ mod compare;
 mod device;
 mod drive;
 mod engine;
+mod exec_kind;
 mod fuzz;
 mod golden;
 mod grid;

@@ -70,7 +70,10 @@ pub fn problems(p: &Params) -> Vec<Problem> {
     let known = known(p);
     let command = p.command.iter().enumerate();
     let command = command.map(|(i, text)| (format!("command.{i}"), text));
-    let env = p.env.iter().map(|(name, text)| (format!("env.{name}"), text));
+    let env = p
+        .env
+        .iter()
+        .map(|(name, text)| (format!("env.{name}"), text));
     let mut found = vec![];
     for (path, text) in command.chain(env) {
         let mut wrong = |message: String, help: String| {
@@ -90,7 +93,10 @@ pub fn problems(p: &Params) -> Vec<Problem> {
             if known.iter().any(|k| k == word) {
                 continue;
             }
-            wrong(format!("unknown placeholder `{{{word}}}`"), help(word, p, &known));
+            wrong(
+                format!("unknown placeholder `{{{word}}}`"),
+                help(word, p, &known),
+            );
         }
     }
     found

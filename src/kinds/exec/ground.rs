@@ -72,7 +72,11 @@ impl Ground {
             words.insert(format!("file.{name}"), text(at)?);
         }
         let inputs = inputs(ctx)?;
-        words.extend(inputs.iter().map(|(port, at)| (format!("in.{port}"), at.clone())));
+        words.extend(
+            inputs
+                .iter()
+                .map(|(port, at)| (format!("in.{port}"), at.clone())),
+        );
         let mut outputs = BTreeMap::new();
         for output in &p.outputs {
             let name = output.word();
@@ -212,8 +216,9 @@ fn kept(ctx: &NodeCtx) -> Result<PathBuf> {
     match before.into_iter().find(|folder| folder.is_dir()) {
         Some(before) => fs::rename(&before, &own)
             .with_context(|| format!("failed to take over {}", before.display()))?,
-        None => fs::create_dir_all(&own)
-            .with_context(|| format!("failed to make {}", own.display()))?,
+        None => {
+            fs::create_dir_all(&own).with_context(|| format!("failed to make {}", own.display()))?
+        }
     }
     Ok(own)
 }

@@ -100,10 +100,13 @@ may name.";
 
 macro_rules! port {
     ($name:literal, $ty:ident, $doc:literal) => {
-        port!($name, $ty, $doc, |values| command::mentions(
-            values,
-            concat!("in.", $name)
-        ), concat!("where `{in.", $name, "}` is written"))
+        port!(
+            $name,
+            $ty,
+            $doc,
+            |values| command::mentions(values, concat!("in.", $name)),
+            concat!("where `{in.", $name, "}` is written")
+        )
     };
     ($name:literal, $ty:ident, $doc:literal, $given:expr, $when:expr) => {
         Port {
@@ -161,8 +164,16 @@ outputs = ["model", "metrics"]
         ),
         port!("adapter", Adapter, "as a folder"),
         port!("metrics", Metrics, "as a file"),
-        port!("prompts-2", Prompts, "more prompts, such as those of an evaluation"),
-        port!("model-2", Model, "another model, such as a reference or a judge"),
+        port!(
+            "prompts-2",
+            Prompts,
+            "more prompts, such as those of an evaluation"
+        ),
+        port!(
+            "model-2",
+            Model,
+            "another model, such as a reference or a judge"
+        ),
     ],
     outputs: &[
         output!("prompts", Prompts, "rows that it wrote"),

@@ -49,7 +49,11 @@ pub fn take(ctx: &NodeCtx, p: &Params, ground: &Ground, curve: &Curve) -> Result
 }
 
 fn rows_file<T: DeserializeOwned>(from: &Path, to: &Path, ground: &Ground) -> Result<String> {
-    ensure!(from.is_file(), "the program did not write {}", from.display());
+    ensure!(
+        from.is_file(),
+        "the program did not write {}",
+        from.display()
+    );
     let rows = read::<T>(from, true)?;
     keep(from, &to.join(ROWS), ground)?;
     Ok(format!("{rows} rows"))
@@ -69,13 +73,25 @@ fn read<T: DeserializeOwned>(path: &Path, named: bool) -> Result<usize> {
         if read.with_context(place)? == 0 {
             break;
         }
-        ensure!((line.len() as u64) < MOST_ROW, "{}: it is too long", place());
+        ensure!(
+            (line.len() as u64) < MOST_ROW,
+            "{}: it is too long",
+            place()
+        );
         let row: Result<T, _> = serde_json::from_str(&line);
-        drop(row.map_err(|e| without_line(&e)).map_err(anyhow::Error::msg).with_context(place)?);
+        drop(
+            row.map_err(|e| without_line(&e))
+                .map_err(anyhow::Error::msg)
+                .with_context(place)?,
+        );
         if named {
             let Id { id } = serde_json::from_str(&line).with_context(place)?;
             let hash = *blake3::hash(id.as_bytes()).as_bytes();
-            ensure!(ids.insert(hash), "{}: the id `{id}` was there before", place());
+            ensure!(
+                ids.insert(hash),
+                "{}: the id `{id}` was there before",
+                place()
+            );
         }
         number += 1;
     }
@@ -90,7 +106,9 @@ struct Id {
 
 /// The line is ours: to the parser every row is its first.
 fn without_line(error: &serde_json::Error) -> String {
-    error.to_string().replace(" at line 1 column ", " at column ")
+    error
+        .to_string()
+        .replace(" at line 1 column ", " at column ")
 }
 
 /// Metrics that it wrote, or the last of its curve; and the curve.
@@ -104,9 +122,17 @@ fn metrics(from: &Path, to: &Path, ground: &Ground, said: &Curve) -> Result<Stri
             serde_json::from_slice(&text).with_context(|| format!("in {}", from.display()))?;
         let mut names = BTreeSet::new();
         for metric in &metrics.metrics {
-            ensure!(names.insert(&metric.name), "`{}` is there twice", metric.name);
+            ensure!(
+                names.insert(&metric.name),
+                "`{}` is there twice",
+                metric.name
+            );
         }
-        ensure!(!metrics.metrics.is_empty(), "{} has no metric", from.display());
+        ensure!(
+            !metrics.metrics.is_empty(),
+            "{} has no metric",
+            from.display()
+        );
         told += &format!("{} metrics", metrics.metrics.len());
         keep(from, &to.join(METRICS), ground)?;
         let values = from.with_file_name(VALUES);

@@ -14,7 +14,11 @@ pub fn missing(params: &Values, exec: &Values, path: &str) -> Vec<String> {
     };
     let mut found = vec![];
     let python = "{python}";
-    let by_python = p.command.iter().chain(p.env.values()).any(|text| text.contains(python));
+    let by_python = p
+        .command
+        .iter()
+        .chain(p.env.values())
+        .any(|text| text.contains(python));
     if by_python {
         found.extend(interpreter(&e, path).err());
     }

@@ -47,7 +47,8 @@ pub fn run(ctx: &NodeCtx, ground: &Ground, report: &Report, exec: &Exec) -> Resu
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let child = command.spawn();
-    let mut child = child.with_context(|| format!("failed to start {}", ground.program.display()))?;
+    let mut child =
+        child.with_context(|| format!("failed to start {}", ground.program.display()))?;
     let stdout = child.stdout.take().expect("stdout was asked to be a pipe");
     let stderr = child.stderr.take().expect("stderr was asked to be a pipe");
     std::thread::scope(|scope| {
@@ -74,11 +75,16 @@ fn wait(ctx: &NodeCtx, child: &mut Child, timeout: Option<f64>) -> Result<End> {
         }
         let late = timeout.filter(|seconds| since.elapsed().as_secs_f64() >= *seconds);
         if asked.is_none() && (ctx.stop() || late.is_some()) {
-            let why = late.filter(|_| !ctx.stop()).map_or(End::Stopped, End::TimedOut);
+            let why = late
+                .filter(|_| !ctx.stop())
+                .map_or(End::Stopped, End::TimedOut);
             let _ = kill_process_group(group(child), Signal::TERM); // It may be gone already.
             asked = Some((Instant::now(), why));
         }
-        if asked.as_ref().is_some_and(|(when, _)| when.elapsed() > GRACE) {
+        if asked
+            .as_ref()
+            .is_some_and(|(when, _)| when.elapsed() > GRACE)
+        {
             let _ = kill_process_group(group(child), Signal::KILL);
             strays::kill_everywhere(ctx.folder());
         }

@@ -41,14 +41,27 @@ pub fn said(line: &str) -> Option<Said> {
         return object(&serde_json::from_str(line).ok()?);
     }
     if let Some(rest) = line.strip_prefix("PIPE ") {
-        let pairs = rest.split_whitespace().filter_map(|word| word.split_once('='));
+        let pairs = rest
+            .split_whitespace()
+            .filter_map(|word| word.split_once('='));
         let value = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
-        return object(&pairs.map(|(name, text)| (name.into(), value(text))).collect());
+        return object(
+            &pairs
+                .map(|(name, text)| (name.into(), value(text)))
+                .collect(),
+        );
     }
     if let Some((percent, rest)) = line.split_once("%|") {
-        let count = rest.split('|').nth(1).and_then(|rest| fraction(rest.trim_start()));
+        let count = rest
+            .split('|')
+            .nth(1)
+            .and_then(|rest| fraction(rest.trim_start()));
         let percent = || {
-            let done = percent.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
+            let done = percent
+                .rsplit(|c: char| !c.is_ascii_digit())
+                .next()?
+                .parse()
+                .ok()?;
             (done <= 100).then_some((done, 100))
         };
         let (done, total) = count.or_else(percent)?;
@@ -57,15 +70,24 @@ pub fn said(line: &str) -> Option<Said> {
     let begun = ["step", "epoch", "batch", "iteration", "iter"];
     let lower = line.to_ascii_lowercase();
     let word = begun.iter().find_map(|word| lower.strip_prefix(word));
-    let at = word.map_or(lower.as_str(), |rest| rest.trim_start_matches([' ', ':', '=']));
+    let at = word.map_or(lower.as_str(), |rest| {
+        rest.trim_start_matches([' ', ':', '='])
+    });
     let (done, total) = fraction(at.trim_start_matches('['))?;
     Some(Said::Count { done, total })
 }
 
 fn object(object: &Map<String, Value>) -> Option<Said> {
-    let whole = |name: &str| object.get(name)?.as_f64().filter(|n| n.fract() == 0.0 && *n >= 0.0);
+    let whole = |name: &str| {
+        object
+            .get(name)?
+            .as_f64()
+            .filter(|n| n.fract() == 0.0 && *n >= 0.0)
+    };
     let step = whole("step")? as u64;
-    let numbers = object.iter().filter(|(name, _)| !["step", "of"].contains(&name.as_str()));
+    let numbers = object
+        .iter()
+        .filter(|(name, _)| !["step", "of"].contains(&name.as_str()));
     let values = numbers.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)));
     Some(Said::Step {
         step,
@@ -76,7 +98,10 @@ fn object(object: &Map<String, Value>) -> Option<Said> {
 
 /// `3/100` at the beginning, and what follows is not a part of it.
 fn fraction(text: &str) -> Option<(u64, u64)> {
-    let end = |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = |text: &str| {
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len())
+    };
     let (done, rest) = text.split_at(end(text));
     let rest = rest.strip_prefix('/')?;
     let (total, after) = rest.split_at(end(rest));
@@ -147,9 +172,11 @@ impl<'a> Report<'a> {
             Some(Said::Step { step, of, values }) => {
                 state.total = of.unwrap_or(state.total);
                 state.note = note(values);
-                self.ctx.progress(*step, state.total.max(*step), "steps", &state.note);
+                self.ctx
+                    .progress(*step, state.total.max(*step), "steps", &state.note);
                 if !values.is_empty() {
-                    let all: Vec<(&str, f64)> = values.iter().map(|(n, v)| (n.as_str(), *v)).collect();
+                    let all: Vec<(&str, f64)> =
+                        values.iter().map(|(n, v)| (n.as_str(), *v)).collect();
                     self.ctx.metric(*step, &all);
                     state.curve.insert(*step, values.clone());
                 }
@@ -197,7 +224,9 @@ impl<'a> Report<'a> {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -206,6 +235,8 @@ fn note(values: &BTreeMap<String, f64>) -> String {
     let loss = values.iter().filter(|(name, _)| *name == "loss");
     let others = values.iter().filter(|(name, _)| *name != "loss");
     let shown = loss.chain(others).take(SHOWN);
-    let shown: Vec<String> = shown.map(|(name, value)| format!("{name} {value:.4}")).collect();
+    let shown: Vec<String> = shown
+        .map(|(name, value)| format!("{name} {value:.4}"))
+        .collect();
     shown.join(" · ")
 }
