@@ -151,10 +151,7 @@ fn plan_keys() -> Pins {
     for path in recipes(&root) {
         let text = std::fs::read_to_string(&path).unwrap();
         let mut sets = vec![];
-        if text.contains("\"VENV_FOLDER\"") {
-            let venv = model.parent().unwrap();
-            sets.push(format!("vars.venv='{}'", venv.display()));
-        } else if text.contains("_FOLDER\"") {
+        if text.contains("_FOLDER\"") {
             sets.push(format!(
                 "vars.model='{}'",
                 model.parent().unwrap().display()

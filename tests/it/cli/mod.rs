@@ -14,6 +14,7 @@ mod keeping;
 mod keys;
 mod looking;
 mod manual;
+mod preview;
 mod reading;
 mod reporting;
 mod run;
