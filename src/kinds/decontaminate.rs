@@ -72,6 +72,7 @@ threshold = 0.7
     tokens: None,
     forecast: None,
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 

@@ -78,6 +78,7 @@ threshold = 0.7
     tokens: None,
     forecast: None,
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 

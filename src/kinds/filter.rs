@@ -105,6 +105,7 @@ take = 800
     tokens: None,
     forecast: None,
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 

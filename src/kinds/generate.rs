@@ -104,6 +104,7 @@ temperature = 0.7
     tokens: Some(tokens),
     forecast: Some(forecast),
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 

@@ -47,6 +47,7 @@ path = "models/GRM-llama3-8B-distill"
     tokens: None,
     forecast: None,
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 

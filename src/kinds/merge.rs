@@ -48,6 +48,7 @@ in = { model = "base", adapter = "adapter" }
     tokens: None,
     forecast: None,
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 

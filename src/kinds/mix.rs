@@ -62,6 +62,7 @@ total = 2000
     tokens: None,
     forecast: None,
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 

@@ -55,6 +55,7 @@ counts = { wildjailbreak = 413, rainbow = 391, aegis = 196, "*/harmless" = 500, 
     tokens: None,
     forecast: None,
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 

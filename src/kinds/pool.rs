@@ -65,6 +65,7 @@ in = { a = "harmbench", b = "xstest", c = "or-bench-hard" }
     tokens: None,
     forecast: None,
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 

@@ -86,6 +86,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     tokens: None,
     forecast: Some(forecast),
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 

@@ -84,6 +84,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     tokens: Some(tokens),
     forecast: Some(forecast),
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 

@@ -125,6 +125,7 @@ path = "harmbench_behaviors_text_val.csv"
     tokens: None,
     forecast: None,
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 

@@ -143,6 +143,7 @@ nll_coefficient = 3.0
     tokens: Some(tokens),
     forecast: None,
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 

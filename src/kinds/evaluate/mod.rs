@@ -135,6 +135,7 @@ judge = "world"
     tokens: None,
     forecast: Some(forecast),
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 

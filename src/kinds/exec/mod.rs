@@ -198,6 +198,7 @@ outputs = ["model", "metrics"]
     tokens: None,
     forecast: None,
     outlook: Some(outlook),
+    preflight: Some(missing),
     run,
 };
 

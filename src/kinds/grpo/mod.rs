@@ -230,6 +230,7 @@ steps = 60
     tokens: Some(tokens),
     forecast: Some(forecast),
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
