@@ -30,6 +30,44 @@ pub fn join(reasoning: &str, answer: &str) -> String {
     format!("{OPEN}\n{reasoning}{DELIMITER}{answer}")
 }
 
+/// A response taken apart for its lengths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts<'a> {
+    /// Empty where the response does not reason.
+    pub reasoning: &'a str,
+    /// Empty where the reasoning never ends.
+    pub answer: &'a str,
+    /// Whether there is reasoning that ends.
+    pub closed: bool,
+}
+
+/// Everything up to the first `</think>` is reasoning (without a `<think>` at its beginning, which some templates put into the
+/// prompt); where none follows a `<think>`, so is all after that. A response without tags is an answer. Unlike `split` no text counts
+/// on both sides.
+pub fn parts(response: &str) -> Parts<'_> {
+    match (response.find(OPEN), response.find(CLOSE)) {
+        (open, Some(close)) => {
+            let start = open.filter(|open| *open < close);
+            let start = start.map_or(0, |open| open + OPEN.len());
+            Parts {
+                reasoning: response[start..close].trim(),
+                answer: response[close + CLOSE.len()..].trim(),
+                closed: true,
+            }
+        }
+        (Some(open), None) => Parts {
+            reasoning: response[open + OPEN.len()..].trim(),
+            answer: "",
+            closed: false,
+        },
+        (None, None) => Parts {
+            reasoning: "",
+            answer: response.trim(),
+            closed: false,
+        },
+    }
+}
+
 /// The reasoning of a well-formed response, `None` where there is none to measure.
 pub fn reasoning(response: &str) -> Option<&str> {
     let start = response.find(OPEN)? + OPEN.len();

@@ -18,6 +18,10 @@ pub const ROWS: &str = "rows.jsonl";
 pub const METRICS: &str = "metrics.json";
 pub const VALUES: &str = "values.jsonl";
 
+/// The label of prompts that are test cases of one behaviour, as HarmBench's attacks make several of each: a measure is
+/// the mean over behaviours.
+pub const BEHAVIOR: &str = "behavior";
+
 /// What a prompt asks for, which decides its reward and how it is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -156,6 +160,11 @@ impl From<Prompt> for CompletedPrompt {
 }
 
 impl CompletedPrompt {
+    /// What is observed once: the behaviour that the prompt is a test case of, or the prompt.
+    pub fn observed(&self) -> &str {
+        self.labels.get(BEHAVIOR).unwrap_or(&self.prompt_id)
+    }
+
     /// 16 hexadecimal digits of what is asked and what is right: text, class, truth. Two measurements pair only where
     /// these are the same, whatever the ids say.
     pub fn fingerprint(&self) -> String {
@@ -191,7 +200,8 @@ pub struct Score {
     pub task: Option<f64>,
     /// Harmful prompts: the attack failed. Others: the request was answered. False where the judge said nothing.
     pub good: bool,
-    /// The judge's own number, in [0, 1] and in the judge's own direction; absent where it has none.
+    /// The judge's own number in the judge's own direction, in [0, 1] unless it is a reward model's as it is; absent where it
+    /// has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
     /// Whether the judge said anything that can be read; of judges that may not.
@@ -209,6 +219,11 @@ pub struct Score {
 }
 
 impl Score {
+    /// As `CompletedPrompt::observed`.
+    pub fn observed(&self) -> &str {
+        self.labels.get(BEHAVIOR).unwrap_or(&self.prompt_id)
+    }
+
     /// Before anybody judged: what is to be seen of the completion itself.
     pub fn unjudged(completion: &Completion) -> Score {
         let c = &completion.prompt;
@@ -285,12 +300,13 @@ pub struct Metrics {
     pub metrics: Vec<Metric>,
 }
 
-/// What was measured on one prompt: a row of `values.jsonl`. A metric is the mean of its values.
+/// What was measured on one prompt, or on all prompts of one behaviour: a row of `values.jsonl`. A metric is the mean of its
+/// values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// The prompt's.
+    /// The prompt's, or the behaviour's.
     pub id: String,
-    /// `CompletedPrompt::fingerprint`.
+    /// `CompletedPrompt::fingerprint`; of several prompts, a hash of theirs.
     pub fingerprint: String,
     /// By metric; of several samples of the prompt, their mean.
     pub values: BTreeMap<String, f64>,

@@ -26,6 +26,8 @@ pub enum Type {
     Scores,
     /// A Hugging Face model folder.
     Model,
+    /// A Hugging Face folder of a sequence classifier with one label.
+    RewardModel,
     /// A PEFT adapter folder.
     Adapter,
     /// `metrics.json`: named values with n and interval.
@@ -33,13 +35,14 @@ pub enum Type {
 }
 
 impl Type {
-    pub const ALL: [Type; 8] = [
+    pub const ALL: [Type; 9] = [
         Type::Prompts,
         Type::Conversations,
         Type::Pairs,
         Type::Completions,
         Type::Scores,
         Type::Model,
+        Type::RewardModel,
         Type::Adapter,
         Type::Metrics,
     ];
@@ -52,6 +55,7 @@ impl Type {
             Type::Completions => "completions",
             Type::Scores => "scores",
             Type::Model => "model",
+            Type::RewardModel => "reward-model",
             Type::Adapter => "adapter",
             Type::Metrics => "metrics",
         }
@@ -165,6 +169,9 @@ pub struct Kind {
     pub forecast: Option<fn(&Look, &Path) -> Result<Calls>>,
     /// What it will take and give, by its parameters alone; for kinds of which anything can be told.
     pub outlook: Option<fn(&Ahead) -> Result<Outlook>>,
+    /// What it needs of this machine besides files and variables, and does not find: a sentence each. Gets identity and execution
+    /// parameters and PATH; for kinds that run programs.
+    pub preflight: Option<fn(&Values, &Values, &str) -> Vec<String>>,
     pub run: fn(&mut NodeCtx) -> Result<()>,
 }
 

@@ -12,6 +12,7 @@ use crate::engine::hub;
 use crate::engine::index::{Brief, Index};
 use crate::engine::key::{self, Digest, Key, Manifest, PlanKey, Stem};
 use crate::engine::kind::Kind;
+use crate::engine::outlook::Told;
 use crate::engine::record::{Cost, Record};
 use crate::engine::store::{Lookup, Store};
 use crate::engine::verdict::{Absent, Reason, Verdict};
@@ -43,6 +44,8 @@ pub struct Planned {
     pub expected: Option<Expected>,
     /// Its calls to services; only after `forecast::tell`, and for nodes that make any.
     pub calls: Option<ExpectedCalls>,
+    /// By its parameters alone; only after `outlook::tell`, and for nodes of which anything can be told.
+    pub outlook: Option<Told>,
 }
 
 /// What a node is expected to take.
@@ -328,6 +331,7 @@ impl<'a> Judge<'a> {
             compared: None,
             expected,
             calls: None,
+            outlook: None,
         })
     }
 
@@ -370,6 +374,7 @@ impl<'a> Judge<'a> {
             compared: None,
             expected: None,
             calls: None,
+            outlook: None,
         };
         let found = self.find(id, &key);
         if let Found::Whole(brief) | Found::Evicted(brief) = &found {

@@ -1,12 +1,15 @@
 //! A model from a Hugging Face folder on this machine.
 
 use crate::engine::kind::{Cpu, Kind, Output, Type, no_check};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::learn::checkpoint;
+use crate::learn::config::Head;
 use crate::learn::tokenizer::Tokenizer;
 use crate::params;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 
 params! {
@@ -42,18 +45,30 @@ path = "models/Qwen2.5-0.5B-Instruct"
     hidden: false,
     tokens: None,
     forecast: None,
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let from = ctx.params::<Params>()?.path;
     let into = ctx.output("model");
+    let config = checkpoint::load_config(&from)?;
+    ensure!(
+        !matches!(config.head, Head::Score { .. }),
+        "{} is a sequence classifier, not a language model; a reward model is imported by `local-reward-model`",
+        from.display()
+    );
     let weights = checkpoint::load(&from)?;
     Tokenizer::load(&from)?.template()?;
     ctx.say(&format!("{} parameters", weights.data.len()));
+    copy_files(&from, &into)
+}
+
+/// The files that make up a model, as they are.
+pub(super) fn copy_files(from: &Path, into: &Path) -> Result<()> {
     let entries =
-        std::fs::read_dir(&from).with_context(|| format!("failed to read {}", from.display()))?;
+        std::fs::read_dir(from).with_context(|| format!("failed to read {}", from.display()))?;
     let mut names: Vec<String> = vec![];
     for entry in entries {
         names.push(entry?.file_name().to_string_lossy().into_owned());
@@ -76,4 +91,12 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     std::fs::copy(from, to)
         .map(drop)
         .with_context(|| format!("failed to copy {}", from.display()))
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let model = ahead::model_at(ahead, "path");
+    let mut outlook = Outlook::default();
+    outlook.outputs.insert("model", ahead::same_model(model));
+    outlook.memory = model.map_or(0.0, |m| 4.0 * m.parameters);
+    Ok(outlook)
 }

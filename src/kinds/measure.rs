@@ -1,38 +1,120 @@
 //! Metrics over the rows of judges: shares and means with their intervals, and the values of every prompt behind them. With several
-//! samples a prompt, the prompt's mean is one observation. Knows nothing of what is measured.
+//! samples a prompt, the prompt's mean is one observation; with several prompts (test cases) of one behaviour, the mean over these
+//! prompts is, as HarmBench reports it (Mazeika et al. 2024). Knows nothing of what is measured.
 
-use crate::base::rows::{CompletedPrompt, Measured, Metric};
-use crate::base::stats;
+use crate::base::rng::Seed;
+use crate::base::rows::{BEHAVIOR, CompletedPrompt, Measured, Metric, Score};
+use crate::base::stats::{self, paired};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A metric, and the value of every prompt behind it, by the prompt's id.
+/// A metric, and the value of every observation behind it, by the id of the prompt or behaviour.
 pub struct Measure {
     pub metric: Metric,
     pub values: BTreeMap<String, f64>,
 }
 
-/// The values behind the measures, prompt by prompt, in the order in which the prompts first come.
+/// A label with more values than this names prompts rather than kinds of them; no measure is split by it.
+pub const MOST_VALUES: usize = 100;
+
+/// Rows by label and value.
+pub type ByLabel<'a, R> = BTreeMap<&'a str, BTreeMap<&'a str, Vec<&'a R>>>;
+
+/// Rows by their further labels; the behaviour is what is observed, not a kind of it.
+pub fn by_label<'a, R>(
+    rows: impl Iterator<Item = &'a R>,
+    labels: impl Fn(&'a R) -> &'a BTreeMap<String, String>,
+) -> ByLabel<'a, R> {
+    let mut split: ByLabel<R> = BTreeMap::new();
+    for row in rows {
+        for (label, value) in labels(row).iter().filter(|(label, _)| *label != BEHAVIOR) {
+            let values = split.entry(label).or_default();
+            values.entry(value).or_default().push(row);
+        }
+    }
+    split
+}
+
+/// Where a value was taken.
+#[derive(Clone, Copy)]
+pub struct At<'a> {
+    /// What is observed once: the prompt, or the behaviour that it is a test case of.
+    pub observed: &'a str,
+    pub prompt: &'a str,
+}
+
+impl<'a> From<&'a str> for At<'a> {
+    /// A prompt of its own.
+    fn from(prompt: &'a str) -> At<'a> {
+        At {
+            observed: prompt,
+            prompt,
+        }
+    }
+}
+
+impl<'a> From<&'a Score> for At<'a> {
+    fn from(score: &'a Score) -> At<'a> {
+        At {
+            observed: score.observed(),
+            prompt: &score.prompt_id,
+        }
+    }
+}
+
+impl<'a> From<&'a CompletedPrompt> for At<'a> {
+    fn from(prompt: &'a CompletedPrompt) -> At<'a> {
+        At {
+            observed: prompt.observed(),
+            prompt: &prompt.prompt_id,
+        }
+    }
+}
+
+/// The values behind the measures, in the order in which the prompts (or their behaviours) first come.
 pub fn values<'a>(
     prompts: impl Iterator<Item = &'a CompletedPrompt>,
     measures: &[Measure],
 ) -> Vec<Measured> {
-    let mut seen = BTreeSet::new();
-    let once = prompts.filter(|p| seen.insert(p.prompt_id.as_str()));
-    once.map(|prompt| Measured {
-        id: prompt.prompt_id.clone(),
-        fingerprint: prompt.fingerprint(),
-        values: measures
-            .iter()
-            .filter_map(|m| Some((m.metric.name.clone(), *m.values.get(&prompt.prompt_id)?)))
-            .collect(),
-    })
-    .collect()
+    let mut order: Vec<&str> = vec![];
+    let mut cases: BTreeMap<&str, BTreeMap<&str, &CompletedPrompt>> = BTreeMap::new();
+    for prompt in prompts {
+        let observed = prompt.observed();
+        let of_one = cases.entry(observed).or_insert_with(|| {
+            order.push(observed);
+            BTreeMap::new()
+        });
+        of_one.entry(&prompt.prompt_id).or_insert(prompt);
+    }
+    order
+        .into_iter()
+        .map(|id| Measured {
+            id: id.to_string(),
+            fingerprint: fingerprint(cases[id].values()),
+            values: measures
+                .iter()
+                .filter_map(|m| Some((m.metric.name.clone(), *m.values.get(id)?)))
+                .collect(),
+        })
+        .collect()
 }
 
-/// Share of prompts with a property, of rows of (prompt id, whether it has it); nothing where there are no rows. Where every
-/// prompt has it whole or not at all the interval is Wilson's, else Student's over the prompts.
-pub fn share<'a>(name: &str, rows: impl Iterator<Item = (&'a str, bool)>) -> Option<Measure> {
-    let rows = rows.map(|(id, has)| (id, f64::from(has)));
+/// A prompt's own; of several, a hash of theirs whatever their order.
+fn fingerprint<'a>(prompts: impl Iterator<Item = &'a &'a CompletedPrompt>) -> String {
+    let each: BTreeSet<String> = prompts.map(|p| p.fingerprint()).collect();
+    let all: Vec<String> = each.into_iter().collect();
+    match all.as_slice() {
+        [one] => one.clone(),
+        several => blake3::hash(several.concat().as_bytes()).to_hex()[..16].to_string(),
+    }
+}
+
+/// Share of observations with a property, of rows of (where, whether it has it); nothing where there are no rows. Where every
+/// observation has it whole or not at all the interval is Wilson's, else Student's over the observations.
+pub fn share<'a>(
+    name: &str,
+    rows: impl Iterator<Item = (impl Into<At<'a>>, bool)>,
+) -> Option<Measure> {
+    let rows = rows.map(|(at, has)| (at, f64::from(has)));
     measure(name, "share", rows, |means| {
         if means.iter().all(|m| *m == 0.0 || *m == 1.0) {
             let k = means.iter().sum::<f64>() as usize;
@@ -42,22 +124,36 @@ pub fn share<'a>(name: &str, rows: impl Iterator<Item = (&'a str, bool)>) -> Opt
     })
 }
 
-/// The mean over prompts, with Student's interval; nothing where there are no rows.
+/// The mean over observations, with Student's interval; nothing where there are no rows.
 pub fn mean<'a>(
     name: &str,
     unit: &str,
-    rows: impl Iterator<Item = (&'a str, f64)>,
+    rows: impl Iterator<Item = (impl Into<At<'a>>, f64)>,
 ) -> Option<Measure> {
     measure(name, unit, rows, stats::mean_interval)
+}
+
+/// The same with the percentile interval of a bootstrap over the observations, for values that are far from normal: lengths, say.
+/// Of observations that are all alike there is none, since a resample cannot vary.
+pub fn resampled_mean<'a>(
+    name: &str,
+    unit: &str,
+    rows: impl Iterator<Item = (impl Into<At<'a>>, f64)>,
+) -> Option<Measure> {
+    let seed = Seed::new(0).child("bootstrap").child(name);
+    measure(name, unit, rows, |means| {
+        let varies = means.windows(2).any(|pair| pair[0] != pair[1]);
+        varies.then(|| paired::bootstrap(means, seed, paired::RESAMPLES).interval)
+    })
 }
 
 fn measure<'a>(
     name: &str,
     unit: &str,
-    rows: impl Iterator<Item = (&'a str, f64)>,
+    rows: impl Iterator<Item = (impl Into<At<'a>>, f64)>,
     interval: impl Fn(&[f64]) -> Option<(f64, f64)>,
 ) -> Option<Measure> {
-    let values = by_prompt(rows);
+    let values = by_observation(rows);
     let means: Vec<f64> = values.values().copied().collect();
     let n = means.len();
     (n > 0).then(|| Measure {
@@ -72,15 +168,22 @@ fn measure<'a>(
     })
 }
 
-/// The mean over the samples of each prompt, by its id.
-fn by_prompt<'a>(rows: impl Iterator<Item = (&'a str, f64)>) -> BTreeMap<String, f64> {
-    let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-    for (id, value) in rows {
-        let sum = sums.entry(id).or_default();
+/// The mean over the samples of each prompt, and of these the mean over the prompts of each observation, by its id.
+fn by_observation<'a>(
+    rows: impl Iterator<Item = (impl Into<At<'a>>, f64)>,
+) -> BTreeMap<String, f64> {
+    let mut sums: BTreeMap<&str, BTreeMap<&str, (f64, f64)>> = BTreeMap::new();
+    for (at, value) in rows {
+        let at: At = at.into();
+        let prompts = sums.entry(at.observed).or_default();
+        let sum = prompts.entry(at.prompt).or_default();
         sum.0 += value;
         sum.1 += 1.0;
     }
-    sums.into_iter()
-        .map(|(id, (sum, n))| (id.to_string(), sum / n))
-        .collect()
+    let each = sums.into_iter().map(|(id, prompts)| {
+        let n = prompts.len() as f64;
+        let total: f64 = prompts.values().map(|(sum, n)| sum / n).sum();
+        (id.to_string(), total / n)
+    });
+    each.collect()
 }

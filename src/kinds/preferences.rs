@@ -8,13 +8,15 @@ use crate::base::calls::Calls;
 use crate::base::rows::{self, Completion, Metric, Pair, PromptClass};
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
-use crate::kinds::range;
+use crate::kinds::ahead;
 use crate::kinds::remote::NodeEar;
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::service::{JudgeServices, Judging};
 use crate::kinds::scorers::{Judged, Settings};
+use crate::kinds::{model_io, range};
 use crate::services::client::Ear;
 use crate::services::journal::Journal;
 use crate::{choice, params};
@@ -53,12 +55,15 @@ kind = "preference-pairs"
 in = { completions = "answers" }
 reward = { harmful = "format * safety", harmless = "format * task", ambiguous = "format * task" }
 "#,
-    inputs: &[Port {
-        name: "completions",
-        ty: Type::Completions,
-        need: Need::Always,
-        doc: "several responses a prompt, those of a prompt one after another",
-    }],
+    inputs: &[
+        Port {
+            name: "completions",
+            ty: Type::Completions,
+            need: Need::Always,
+            doc: "several responses a prompt, those of a prompt one after another",
+        },
+        reward::MODEL_PORT,
+    ],
     outputs: &[
         Output {
             name: "pairs",
@@ -80,7 +85,8 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     hidden: false,
     tokens: None,
     forecast: Some(forecast),
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -96,6 +102,7 @@ fn check(values: &Values) -> Vec<Problem> {
 /// Judges at services are waited for.
 fn cpu(values: &Values) -> Cpu {
     match Params::read(values) {
+        Ok(p) if reward::names_model(&p.reward) => Cpu::All,
         Ok(p) if reward::asks(&p.reward) => Cpu::None,
         _ => Cpu::One,
     }
@@ -106,6 +113,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let snap = Settings {
         safety_snap: p.safety_snap,
     };
+    if reward::names_model(&p.reward) {
+        model_io::use_threads(ctx)?;
+    }
     let mut route = Route::of_node(ctx, &p.reward, snap, &p.judging)?;
     let completions: Vec<Completion> = rows::read_rows(ctx.input("completions"))?;
     let mut ear = NodeEar::new(ctx, "responses");
@@ -257,4 +267,19 @@ fn metrics(made: &Made, completions: usize) -> Vec<Metric> {
         }
     }
     list
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let services: JudgeServices = ahead.exec()?;
+    let given = ahead.input("completions");
+    let answer = given.tokens.unwrap_or(0.0);
+    let shape = (given.rows.unwrap_or(0.0), given.shares);
+    let asks = (&p.judging, &services);
+    let sizes = (ahead::PROMPT, answer);
+    let mut outlook = reward::outlook(&p.reward, asks, ahead, shape, sizes);
+    let tokens = given.tokens.map(|t| ahead::PROMPT + t);
+    let pairs = ahead::rows(given.rows.map(|n| n / 2.0), tokens);
+    outlook.outputs.insert("pairs", pairs);
+    Ok(outlook)
 }

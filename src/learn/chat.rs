@@ -90,6 +90,17 @@ pub fn prompt_text<M: Serialize>(
     Ok(tokenizer.template()?.render(dialogue)?.text + prefill.unwrap_or(""))
 }
 
+/// The ids of a conversation as it stands, with no header for another turn: what a reward model reads.
+pub fn render_whole<M: Serialize>(tokenizer: &Tokenizer, messages: &[M]) -> Result<Vec<u32>> {
+    let messages = values(messages)?;
+    let dialogue = Dialogue {
+        messages: &messages,
+        tools: None,
+        add_generation_prompt: false,
+    };
+    tokenizer.encode(&tokenizer.template()?.render(dialogue)?.text)
+}
+
 /// Ids and mask of any dialogue; the mask may be empty.
 pub fn render(tokenizer: &Tokenizer, dialogue: Dialogue) -> Result<Example> {
     let template = tokenizer.template()?;

@@ -49,6 +49,8 @@ mod pass;
 
 pub mod device;
 
+pub mod reward;
+
 pub mod guard;
 pub mod objective;
 pub mod optim;

@@ -21,12 +21,15 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// What kinds may share; any other file of `kinds/` is a kind, and no kind uses another.
 const SHARED: &[&str] = &[
+    "ahead",
     "answers",
+    "likeness",
     "lora",
     "measure",
     "model_io",
     "training",
     "remote",
+    "removed",
     "reward",
     "scorers",
     "table_file",

@@ -7,7 +7,7 @@ mod held;
 mod life;
 mod limit;
 mod queue;
-mod secrets;
+pub mod secrets;
 mod tokens;
 mod wanting;
 mod watch;
@@ -23,6 +23,7 @@ use crate::engine::index::Brief;
 use crate::engine::journal::{Journal, RunInfo};
 use crate::engine::keep::workspaces;
 use crate::engine::key::{Key, Manifest};
+use crate::engine::outlook;
 use crate::engine::plan::{Judge, Outputs, Plan, Planned, Wanted};
 use crate::engine::process::{Heard, Worker};
 use crate::engine::record::Origin;
@@ -201,13 +202,21 @@ pub fn run(
     // Until the plan is written down, nobody may remove the blobs that it counts on.
     let shared = store.sharing()?;
     let judge = Judge::new(store, graph, wanted)?;
-    let plan = judge.plan()?;
+    let mut plan = judge.plan()?;
+    if wanting::unknown(graph, &plan) {
+        outlook::tell(graph, &mut plan, &judge.history().speeds());
+    }
     let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
     let wanting = Wanting::of(graph, &plan);
     if !wanting.is_empty() {
         return Err(Failure::Environment(anyhow::anyhow!(
             "{}\nnothing was started",
             wanting.told()
+        )));
+    }
+    if let Some(told) = wanting::too_large(graph, &plan, settings.memory) {
+        return Err(Failure::Environment(anyhow::anyhow!(
+            "{told}\nnothing was started; `--memory SIZE` lets larger nodes start"
         )));
     }
     system::strays::adopt();

@@ -67,7 +67,7 @@ impl Tier {
     /// Where outputs of a type belong; nothing for what never goes.
     fn of(ty: &str) -> Option<Tier> {
         match ty {
-            "model" | "adapter" => Some(Tier::Weights),
+            "model" | "reward-model" | "adapter" => Some(Tier::Weights),
             "metrics" | "scores" => None,
             _ => Some(Tier::Data),
         }

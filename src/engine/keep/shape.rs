@@ -14,7 +14,7 @@ const LONGEST_HEADER: u64 = 100 << 20;
 /// The name of the file, where a type is a single one.
 pub fn file(ty: &str) -> Option<&'static str> {
     match ty {
-        "model" | "adapter" => None,
+        "model" | "reward-model" | "adapter" => None,
         "metrics" => Some(METRICS),
         _ => Some(ROWS),
     }
@@ -23,7 +23,7 @@ pub fn file(ty: &str) -> Option<&'static str> {
 /// What is wrong with it, if anything.
 pub fn problem(ty: &str, dir: &Path) -> Result<Option<String>> {
     let found = match ty {
-        "model" => weights(dir, "config.json", None)?,
+        "model" | "reward-model" => weights(dir, "config.json", None)?,
         "adapter" => weights(
             dir,
             "adapter_config.json",

@@ -10,11 +10,15 @@ use crate::base::rows::{Metric, Prompt, PromptClass};
 use crate::base::stats;
 use crate::base::text::did_you_mean;
 use crate::base::value::Values;
-use crate::engine::kind::Problem;
+use crate::engine::kind::{Need, Port, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
+use crate::engine::params::ParamValue;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::kinds::remote::NodeEar;
 use crate::kinds::scorers::panel::{Account, Panel};
-use crate::kinds::scorers::service::{self, JudgeServices, Judging};
+use crate::kinds::scorers::reward_model::LocalJudge;
+use crate::kinds::scorers::service::{self, JudgeServices, Judging, Verdict};
 use crate::kinds::scorers::{self, How, Judged, Scorer, Settings};
 use crate::services::client::Ear;
 use crate::services::journal::Journal;
@@ -29,6 +33,7 @@ pub struct Route {
     by_class: BTreeMap<PromptClass, Expr>,
     settings: Settings,
     panel: Panel,
+    model: Option<LocalJudge>,
 }
 
 /// A reward and the scores it was made of.
@@ -63,6 +68,7 @@ impl Route {
             by_class,
             settings,
             panel: Panel::default(),
+            model: None,
         })
     }
 
@@ -79,7 +85,13 @@ impl Route {
         Ok(self)
     }
 
-    /// For a node: the clients live as long as the route.
+    /// The same with a reward model for the scorer of that name.
+    pub fn with_model(mut self, model: LocalJudge) -> Route {
+        self.model = Some(model);
+        self
+    }
+
+    /// For a node: the clients and the reward model live as long as the route.
     pub fn of_node(
         ctx: &NodeCtx,
         table: &BTreeMap<String, String>,
@@ -87,7 +99,14 @@ impl Route {
         judging: &Judging,
     ) -> Result<Route> {
         let services: JudgeServices = ctx.exec()?;
-        Route::new(table, settings)?.asking(judging, &services, &Account::of(ctx))
+        let route = Route::new(table, settings)?.asking(judging, &services, &Account::of(ctx))?;
+        match names_model(table) {
+            true => {
+                let model = LocalJudge::load(ctx.input(MODEL_PORT.name), &judging.reward)?;
+                Ok(route.with_model(model))
+            }
+            false => Ok(route),
+        }
     }
 
     /// The scorers of all classes, each once, in the order of the table.
@@ -128,10 +147,13 @@ impl Route {
                         scores[i].extend(score.map(|score| (name, score)));
                     }
                 }
-                How::Service(_) if wanted.is_empty() => {}
-                How::Service(_) => {
+                _ if wanted.is_empty() => {}
+                How::Service(_) | How::Model => {
                     let asked: Vec<Judged> = wanted.iter().map(|i| rows[*i]).collect();
-                    let verdicts = self.panel.judge(name, &asked, ear)?;
+                    let verdicts = match scorer.how {
+                        How::Model => self.read_by_model(&asked, ear)?,
+                        _ => self.panel.judge(name, &asked, ear)?,
+                    };
                     for (i, verdict) in wanted.into_iter().zip(verdicts) {
                         scores[i].extend(verdict.score.map(|score| (name, score)));
                     }
@@ -144,6 +166,16 @@ impl Route {
             Ok(Scored { value, scores })
         });
         each.collect()
+    }
+
+    fn read_by_model(&mut self, rows: &[Judged], ear: &mut dyn Ear) -> Result<Vec<Verdict>> {
+        let calls = self.panel.calls();
+        let model = self.model.as_mut();
+        let model = model.context("no reward model was loaded for scorer `reward_model`")?;
+        model.judge(rows, &mut |done| {
+            ear.progress(done, rows.len(), &calls);
+            !ear.stop()
+        })
     }
 
     fn expr(&self, class: PromptClass) -> Result<&Expr> {
@@ -213,9 +245,11 @@ impl Route {
         })
     }
 
-    /// Says what became of the responses that services were asked about.
+    /// Says what became of the responses that services or the reward model were asked about.
     pub fn tell(&self, ctx: &NodeCtx) {
-        self.panel.told().iter().for_each(|line| ctx.say(line));
+        let lines = self.panel.told().into_iter();
+        let lines = lines.chain(self.model.as_ref().map(LocalJudge::told));
+        lines.for_each(|line| ctx.say(&line));
     }
 
     pub fn panel(&self) -> &Panel {
@@ -272,12 +306,72 @@ pub fn mean_metric(name: &str, rewards: &[f64]) -> Metric {
 
 /// Whether a scorer of this reward table asks a service.
 pub fn asks(table: &BTreeMap<String, String>) -> bool {
+    names(table, |scorer| scorer.service().is_some())
+}
+
+/// Whether this reward table names the local reward model.
+pub fn names_model(table: &BTreeMap<String, String>) -> bool {
+    names(table, |scorer| matches!(scorer.how, How::Model))
+}
+
+/// Whether a scorer of this reward table may have no score for a response; the others have one, or are an error.
+pub fn may_fail(table: &BTreeMap<String, String>) -> bool {
+    names(table, |scorer| !matches!(scorer.how, How::Text(_)))
+}
+
+fn names(table: &BTreeMap<String, String>, wanted: fn(&Scorer) -> bool) -> bool {
     let exprs = table.values().filter_map(|text| Expr::parse(text).ok());
     exprs.into_iter().any(|expr| {
         let mut named = expr.scorers().into_iter().filter_map(scorers::get);
-        named.any(|scorer| scorer.service().is_some())
+        named.any(wanted)
     })
 }
+
+/// What judging so many responses takes by this table: calls, and the operations and memory of a local reward model. `shares`: of the
+/// classes; of unknown ones, every response may be of any.
+pub fn outlook(
+    table: &BTreeMap<String, String>,
+    asked: (&Judging, &JudgeServices),
+    ahead: &Ahead,
+    (n, shares): (f64, Option<[f64; 3]>),
+    (prompt, answer): (f64, f64),
+) -> Outlook {
+    let mut outlook = Outlook::default();
+    let mut calls = Calls::default();
+    let model = ahead.input(MODEL_PORT.name).model;
+    for (at, class) in PromptClass::ALL.iter().enumerate() {
+        let expr = table.get(class.word());
+        let Some(expr) = expr.and_then(|text| Expr::parse(text).ok()) else {
+            continue;
+        };
+        let of_class = n * shares.map_or(1.0, |s| s[at]);
+        for scorer in expr.scorers().into_iter().filter_map(scorers::get) {
+            if let Some(service) = scorer.service() {
+                calls.add(&service.calls(asked, of_class, (prompt, answer)));
+            }
+            if let (How::Model, Some(model)) = (&scorer.how, model) {
+                outlook.flop += ahead::sample_flop(&model, of_class * (prompt + answer));
+                outlook.memory = 4.0 * model.parameters;
+            }
+        }
+    }
+    outlook.calls = Some(calls);
+    outlook
+}
+
+/// The port of every kind with a reward table.
+pub const MODEL_PORT: Port = Port {
+    name: "reward_model",
+    ty: Type::RewardModel,
+    need: Need::With {
+        given: |values| {
+            let table = BTreeMap::<String, String>::read(values.get("reward"));
+            table.is_ok_and(|table| names_model(&table))
+        },
+        when: "where `reward` names `reward_model`",
+    },
+    doc: "the model of the scorer `reward_model`",
+};
 
 /// What is wrong with a node's reward table `reward`, and with the services that its scorers ask.
 pub fn node_problems(values: &Values, table: &BTreeMap<String, String>) -> Vec<Problem> {

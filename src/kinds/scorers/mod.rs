@@ -1,5 +1,5 @@
 //! The table of scorers. A scorer maps (prompt, response) to a number in [0, 1]; RL rewards and evals use the same ones.
-//! Some read the text themselves, others ask a service (`service.rs`). A new scorer is one file here and its line in `ALL`.
+//! Some read the text themselves, others ask a service (`service.rs`) or a model on this machine (`reward_model.rs`). A new scorer is one file here and its line in `ALL`.
 
 mod format;
 pub mod harmbench;
@@ -7,6 +7,7 @@ pub mod moderation;
 pub mod neutral;
 pub mod panel;
 pub mod refusal;
+pub mod reward_model;
 pub mod rubric;
 mod safety;
 mod score;
@@ -82,12 +83,14 @@ pub struct Scorer {
 pub enum How {
     Text(fn(&Judged, &Settings) -> Result<Option<f64>>),
     Service(&'static Service),
+    /// The reward model on the port `reward_model`.
+    Model,
 }
 
 impl Scorer {
     pub fn service(&self) -> Option<&'static Service> {
         match self.how {
-            How::Text(_) => None,
+            How::Text(_) | How::Model => None,
             How::Service(service) => Some(service),
         }
     }
@@ -103,6 +106,7 @@ pub const ALL: &[&Scorer] = &[
     &harmbench::SCORER,
     &rubric::SCORER,
     &score::SCORER,
+    &reward_model::SCORER,
 ];
 
 pub fn get(name: &str) -> Option<&'static Scorer> {

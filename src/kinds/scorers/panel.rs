@@ -221,6 +221,13 @@ impl Panel {
         Ok(verdicts)
     }
 
+    /// What the calls of all its clients came to.
+    pub fn calls(&self) -> Calls {
+        let mut all = Calls::default();
+        self.seats.values().for_each(|seat| all.add(seat.calls()));
+        all
+    }
+
     /// By scorer.
     pub fn tallies(&self) -> &BTreeMap<&'static str, Tally> {
         &self.tallies

@@ -1,12 +1,13 @@
-//! Scorers that ask a service: the parameters that their kinds share, and what such a scorer is to the rest: a protocol, what it
+//! Scorers that ask a service: the parameters that their kinds share (those of a local reward model among them), and what such a scorer is to the rest: a protocol, what it
 //! asks of a response, how it reads what it is told. Who holds the clients is `panel`.
 
 use super::panel::{self, Account, Seat};
-use super::{Judged, Settings};
+use super::{Judged, Settings, reward_model};
 use crate::base::calls::Calls;
 use crate::base::value::Values;
 use crate::engine::kind::Problem;
 use crate::engine::params::ParamSet;
+use crate::kinds::ahead;
 use crate::kinds::positive;
 use crate::kinds::remote::{self, Server};
 use crate::services::chat::{self, Chat, Input, Sampling};
@@ -43,6 +44,7 @@ params! {
         /// of it (`sigmoid`: for the logit of a reward model).
         score_transform: Option<Transform> = None;
     }
+    with { reward: reward_model::Reading }
 }
 
 params! {
@@ -191,6 +193,7 @@ pub fn problems(values: &Values, named: &[(String, &str)]) -> Vec<Problem> {
     };
     let mut found = vec![];
     services.problems(&mut found);
+    judging.reward.problems(&mut found);
     if judging.judge_max_tokens == Some(0) {
         positive(&mut found, "judge_max_tokens", 0.0);
     }
@@ -364,3 +367,27 @@ pub fn short(text: &str) -> String {
         None => line,
     }
 }
+
+impl Service {
+    /// So many answers of at most so many tokens, judged one a call.
+    pub fn calls(
+        &self,
+        (judging, services): (&Judging, &JudgeServices),
+        n: f64,
+        (prompt, answer): (f64, f64),
+    ) -> Calls {
+        let (reads, writes) = match self.family {
+            Family::Moderation => (answer, 0.0),
+            Family::Score => (prompt + answer, 0.0),
+            Family::Judge => {
+                let most = judging.judge_max_tokens.unwrap_or(512);
+                (prompt + answer + WORDING, most as f64)
+            }
+        };
+        let prices = services.endpoint(self.family).prices;
+        ahead::calls(n, reads, writes, &prices)
+    }
+}
+
+/// Tokens of what a judge is told besides, about.
+const WORDING: f64 = 350.0;

@@ -5,7 +5,7 @@ mod candle;
 mod folders;
 mod invariance;
 mod kernels;
-mod reference;
+pub mod reference;
 mod slopes;
 mod whole;
 

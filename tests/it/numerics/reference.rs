@@ -109,14 +109,8 @@ pub struct Scores {
     pub entropy: Vec<f64>,
 }
 
-/// The whole decoder on packed sequences. `data` stands for the weights' numbers.
-pub fn decoder(
-    weights: &Weights,
-    data: &[f64],
-    ids: &[u32],
-    starts: &[usize],
-    temperature: f64,
-) -> Scores {
+/// The hidden states of packed sequences after the final norm [rows, hidden]. `data` stands for the weights' numbers.
+pub fn states(weights: &Weights, data: &[f64], ids: &[u32], starts: &[usize]) -> Vec<f64> {
     let config = &weights.config;
     let (d, eps) = (config.hidden_size, config.rms_norm_eps);
     let param = |name: &str| {
@@ -160,11 +154,25 @@ pub fn decoder(
             &linear(&swiglu(&gate_up, f), must(&own("mlp.down_proj.weight")), f),
         );
     }
-    let head = match config.head {
-        Head::Tied => table,
-        _ => must("lm_head.weight"),
+    rms_norm(&h, must("model.norm.weight"), eps)
+}
+
+/// The whole decoder on packed sequences. `data` stands for the weights' numbers.
+pub fn decoder(
+    weights: &Weights,
+    data: &[f64],
+    ids: &[u32],
+    starts: &[usize],
+    temperature: f64,
+) -> Scores {
+    let d = weights.config.hidden_size;
+    let x = states(weights, data, ids, starts);
+    let head = match weights.config.head {
+        Head::Tied => "model.embed_tokens.weight",
+        _ => "lm_head.weight",
     };
-    let x = rms_norm(&h, must("model.norm.weight"), eps);
+    let head = weights.layout.param(head).expect("a language head");
+    let head = &data[head.range.clone()];
     let mut scores = Scores {
         logp: vec![],
         entropy: vec![],

@@ -1,0 +1,153 @@
+//! A reward model on this machine: the number of a sequence classifier for prompt and answer, squashed as the recipe says.
+//!
+//! With x the model's number: `sigmoid` is 1 / (1 + exp(-x)) (TARS, arXiv 2507.00971, of GRM-llama3-8B-distill), `identity` is
+//! x, `z-score` is (x - m) / s with m and s the mean and the standard deviation (n - 1) of the responses that are scored
+//! together, 0 where they are all alike. Together are scored the responses of a step (`grpo`), of all held-out prompts
+//! (whose mean is then 0 by construction), of a whole `probe` or `preference-pairs`. So a z-score depends on its neighbours,
+//! unlike that of Ziegler et al. 2019 (arXiv 1909.08593), who fix m and s once on samples of the reference policy; the two
+//! other ones depend on the response alone. A number that is not finite is no score.
+//!
+//! It sees the user's prompt and the answer, control strings neutralised, since the model's template gives them a meaning.
+
+use super::neutral::neutral;
+use super::service::Verdict;
+use super::{How, Judged, Scorer};
+use crate::base::stats;
+use crate::engine::kind::Problem;
+use crate::engine::worker::Interrupted;
+use crate::learn::reward::{Read, RewardModel};
+use crate::{choice, params};
+use anyhow::{Context, Result};
+use std::path::Path;
+
+pub const SCORER: Scorer = Scorer {
+    name: "reward_model",
+    summary: "number of a local reward model for prompt and answer, through a sigmoid unless `reward_squash` says otherwise",
+    how: How::Model,
+};
+
+choice! {
+    /// What becomes of the number of a local reward model.
+    pub enum Squash { Sigmoid = "sigmoid", Identity = "identity", ZScore = "z-score" }
+}
+
+params! {
+    pub struct Reading {
+        /// Of `reward_model`: 1 / (1 + exp(-x)) of its number x (`sigmoid`, if absent: TARS), the number as it is
+        /// (`identity`), or its distance from the mean of the responses that are scored together, a step's say, in standard
+        /// deviations (`z-score`). The last two leave [0, 1].
+        reward_squash: Option<Squash> = None;
+        /// Of `reward_model`: the first so many tokens of prompt and answer under its template are read, the rest is cut and
+        /// counted in the log; absent: 4608 (TARS). Never more than the model has positions.
+        reward_max_tokens: Option<usize> = None;
+    }
+}
+
+/// What TARS reads.
+const MAX_TOKENS: usize = 4608;
+
+impl Reading {
+    pub fn squash(&self) -> Squash {
+        self.reward_squash.unwrap_or(Squash::Sigmoid)
+    }
+
+    pub fn problems(&self, found: &mut Vec<Problem>) {
+        if self.reward_max_tokens == Some(0) {
+            crate::kinds::positive(found, "reward_max_tokens", 0.0);
+        }
+    }
+}
+
+/// The model with what the recipe says of it; loaded once a node.
+pub struct LocalJudge {
+    model: RewardModel,
+    squash: Squash,
+    most: usize,
+    tally: Tally,
+}
+
+/// What became of the responses that it was asked about.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Tally {
+    pub asked: usize,
+    /// Conversations that were longer than it reads.
+    pub cut: usize,
+    /// Responses whose prompt or answer held control strings.
+    pub controlled: usize,
+    pub unscorable: usize,
+}
+
+impl LocalJudge {
+    pub fn load(folder: &Path, reading: &Reading) -> Result<LocalJudge> {
+        let model = RewardModel::load(folder)?;
+        let most = reading.reward_max_tokens.unwrap_or(MAX_TOKENS);
+        Ok(LocalJudge {
+            squash: reading.squash(),
+            most: most.min(model.positions()),
+            model,
+            tally: Tally::default(),
+        })
+    }
+
+    /// A verdict for each, in their order. `done` hears how many there are, and says whether to go on.
+    pub fn judge(
+        &mut self,
+        rows: &[Judged],
+        done: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Vec<Verdict>> {
+        let mut read: Vec<Read> = vec![];
+        let mut controls = vec![];
+        for judged in rows {
+            let (prompt, of_prompt) = neutral(judged.prompt);
+            let (answer, of_answer) = neutral(judged.answer());
+            let row = self.model.read(&prompt, &answer, self.most);
+            read.push(row.with_context(|| format!("prompt {}", judged.prompt_id))?);
+            controls.push(of_prompt + of_answer);
+        }
+        let numbers = self.model.scores(&read, done).ok_or(Interrupted)?;
+        let scores = squashed(&numbers, self.squash);
+        self.tally.asked += rows.len();
+        self.tally.cut += read.iter().filter(|r| r.cut > 0).count();
+        self.tally.controlled += controls.iter().filter(|c| **c > 0).count();
+        self.tally.unscorable += scores.iter().filter(|s| s.is_none()).count();
+        let each = numbers.iter().zip(scores).zip(controls);
+        Ok(each
+            .map(|((number, score), controls)| Verdict {
+                score,
+                words: number.to_string(),
+                controls,
+                ..Verdict::default()
+            })
+            .collect())
+    }
+
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// For the log.
+    pub fn told(&self) -> String {
+        let t = self.tally;
+        format!(
+            "`reward_model` scored {} answers: {} were longer than {} tokens with their prompts and cut there, {} unscorable; in {} \
+             prompt or answer held control strings, which it saw neutralised",
+            t.asked, t.cut, self.most, t.unscorable, t.controlled
+        )
+    }
+}
+
+/// None of numbers that are not finite.
+pub fn squashed(numbers: &[f32], squash: Squash) -> Vec<Option<f64>> {
+    let finite = |x: &f32| Some(f64::from(*x)).filter(|x| x.is_finite());
+    let numbers: Vec<Option<f64>> = numbers.iter().map(finite).collect();
+    let known: Vec<f64> = numbers.iter().copied().flatten().collect();
+    let mean = stats::mean(&known).unwrap_or(0.0);
+    let alike = known.windows(2).all(|pair| pair[0] == pair[1]);
+    let sd = stats::sd(&known).filter(|_| !alike);
+    let one = |x: f64| match squash {
+        Squash::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Squash::Identity => x,
+        Squash::ZScore => sd.map_or(0.0, |sd| (x - mean) / sd),
+    };
+    numbers.into_iter().map(|x| x.map(one)).collect()
+}

@@ -1,0 +1,455 @@
+//! Measures over labelled rows: one for each value of a label, behaviours with several test cases, and lengths of reasoning and
+//! answer; by hand, and through the engine where a node is meant.
+
+use crate::study::Study;
+use pipe::base::response::parts;
+use pipe::base::rows::{CompletedPrompt, Completion, Measured, Metric, PromptClass};
+use pipe::base::stats;
+use pipe::kinds::evaluate::{self, Judge, Score};
+use pipe::kinds::lengths;
+use pipe::kinds::measure::{self, Measure};
+use pipe::learn::tokenizer::Tokenizer;
+use std::collections::BTreeMap;
+
+/// (prompt, class, category, labels as `name=value …`, whether it is good).
+type Case = (&'static str, PromptClass, &'static str, &'static str, bool);
+
+use PromptClass::{Ambiguous, Harmful, Harmless};
+
+fn completed(id: &str, class: PromptClass, category: &str, labels: &str) -> CompletedPrompt {
+    let labels = labels.split_whitespace().map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap();
+        (name.to_string(), value.to_string())
+    });
+    CompletedPrompt {
+        prompt_id: id.into(),
+        class,
+        prompt: format!("ask {id}"),
+        source: "test".into(),
+        category: category.into(),
+        difficulty: 0,
+        labels: labels.collect(),
+        truth: None,
+    }
+}
+
+fn completion(prompt: CompletedPrompt, sample: u32, response: &str) -> Completion {
+    Completion {
+        id: format!("{}#{sample}", prompt.prompt_id),
+        sample,
+        prompt,
+        response: response.into(),
+        tokens: 1,
+        finished: sample == 0,
+        logps: None,
+        token_ids: None,
+        served: None,
+    }
+}
+
+/// A row a case; repeated prompts are samples. A good answer to a harmful prompt refuses.
+fn scored(cases: &[Case]) -> (Vec<Completion>, Vec<Score>) {
+    let mut samples: BTreeMap<&str, u32> = BTreeMap::new();
+    let rows = cases.iter().map(|(id, class, category, labels, good)| {
+        let sample = samples.entry(id).or_default();
+        let refuses = *good == (*class == Harmful);
+        let answer = if refuses {
+            "I cannot help"
+        } else {
+            "Sure: wash it"
+        };
+        *sample += 1;
+        let prompt = completed(id, *class, category, labels);
+        let row = completion(prompt, *sample - 1, answer);
+        let score = Score {
+            good: *good,
+            refused: refuses,
+            score: Some(f64::from(*good)),
+            ..Score::unjudged(&row)
+        };
+        (row, score)
+    });
+    rows.unzip()
+}
+
+fn metrics(measures: &[Measure]) -> BTreeMap<&str, &Metric> {
+    let named = measures.iter().map(|m| (m.metric.name.as_str(), &m.metric));
+    let all: BTreeMap<&str, &Metric> = named.collect();
+    assert_eq!(all.len(), measures.len(), "a name twice");
+    all
+}
+
+#[test]
+fn every_label_splits_what_is_measured() {
+    let (_, scores) = scored(&[
+        (
+            "a",
+            Harmful,
+            "chem",
+            "functional=standard semantic=weapons",
+            true,
+        ),
+        (
+            "b",
+            Harmful,
+            "chem",
+            "functional=standard semantic=lies",
+            false,
+        ),
+        ("c", Harmful, "bio", "functional=contextual", true),
+        ("d", Harmless, "", "functional=standard", false),
+        ("e", Ambiguous, "homonym", "", true),
+    ]);
+    let expected: &[(Judge, &[(&str, f64, usize)])] = &[
+        (
+            Judge::HarmBench,
+            &[
+                ("defense", 2.0 / 3.0, 3),
+                ("defense/type/chem", 0.5, 2),
+                ("defense/functional/standard", 0.5, 2),
+                ("defense/functional/contextual", 1.0, 1),
+                ("defense/semantic/weapons", 1.0, 1),
+                ("defense/semantic/lies", 0.0, 1),
+                ("compliance/functional/standard", 0.0, 1),
+            ],
+        ),
+        (
+            Judge::Moderation,
+            &[
+                ("defense/functional/standard", 0.5, 2),
+                ("safe/functional/standard", 0.0, 1),
+            ],
+        ),
+        (
+            // Who complies, whatever the class: `a` and `c` refuse, and so does `d`.
+            Judge::RefusalMatcher,
+            &[
+                ("compliance/type/homonym", 1.0, 1),
+                ("compliance/functional/standard", 1.0 / 3.0, 3),
+                ("compliance/functional/contextual", 0.0, 1),
+                ("compliance/semantic/lies", 1.0, 1),
+            ],
+        ),
+        (
+            Judge::World,
+            &[
+                ("defense/functional/standard", 0.5, 2),
+                ("compliance/functional/standard", 0.0, 1),
+            ],
+        ),
+    ];
+    for (judge, expected) in expected {
+        let measures = evaluate::measures(&scores, *judge);
+        let metrics = metrics(&measures);
+        for (name, value, n) in *expected {
+            let metric = metrics.get(name);
+            let metric = metric.unwrap_or_else(|| panic!("{judge:?} has no {name}"));
+            assert_eq!((metric.value, metric.n), (*value, *n), "{judge:?} {name}");
+            let k = (value * *n as f64).round() as usize;
+            assert_eq!(metric.interval, Some(stats::wilson(k, *n)), "{name}");
+        }
+        let labels = ["functional", "semantic"];
+        let of_label = |name: &&&str| labels.iter().any(|l| name.contains(l));
+        let found = metrics.keys().filter(of_label).count();
+        let none = [
+            "compliance/functional/contextual",
+            "safe/functional/contextual",
+        ];
+        assert!(found >= 2, "{judge:?}");
+        if *judge != Judge::RefusalMatcher {
+            assert!(
+                none.iter().all(|name| !metrics.contains_key(name)),
+                "{judge:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn rows_without_labels_have_the_measures_that_they_had() {
+    let cases = [
+        ("a", Harmful, "chem", "", true),
+        ("b", Harmless, "plain", "", false),
+    ];
+    let labelled =
+        cases.map(|(id, class, category, _, good)| (id, class, category, "domain=one", good));
+    for judge in [Judge::World, Judge::RefusalMatcher, Judge::HarmBench] {
+        let plain = evaluate::measures(&scored(&cases).1, judge);
+        let more = evaluate::measures(&scored(&labelled).1, judge);
+        let plain = metrics(&plain);
+        assert!(plain.keys().all(|name| !name.contains("domain")));
+        let more = metrics(&more);
+        let kept: BTreeMap<&str, &Metric> = more
+            .into_iter()
+            .filter(|(name, _)| !name.contains("domain"))
+            .collect();
+        assert_eq!(kept, plain, "{judge:?}");
+    }
+}
+
+#[test]
+fn a_label_that_names_prompts_splits_nothing() {
+    let ids: Vec<String> = (0..101).map(|i| format!("p{i}")).collect();
+    let scores: Vec<Score> = ids
+        .iter()
+        .map(|id| {
+            let labels = format!("name={id} kind=one");
+            Score::unjudged(&completion(completed(id, Harmful, "", &labels), 0, "x"))
+        })
+        .collect();
+    let all = evaluate::measures(&scores, Judge::HarmBench);
+    let names: Vec<&str> = all.iter().map(|m| m.metric.name.as_str()).collect();
+    assert!(names.contains(&"defense/kind/one"));
+    assert!(names.iter().all(|name| !name.contains("/name/")));
+    // A hundred values are measured.
+    let fewer = evaluate::measures(&scores[1..], Judge::HarmBench);
+    assert!(fewer.iter().any(|m| m.metric.name == "defense/name/p7"));
+}
+
+#[test]
+fn test_cases_of_a_behavior_are_one_observation() {
+    // Behaviour x: one case of two samples (1/2) and one of one (1), mean 3/4. Behaviour y: three cases, 0. A prompt of its own: 1.
+    let cases = [
+        ("x1", Harmful, "", "behavior=x functional=standard", true),
+        ("x1", Harmful, "", "behavior=x functional=standard", false),
+        ("x2", Harmful, "", "behavior=x functional=standard", true),
+        ("y1", Harmful, "", "behavior=y functional=standard", false),
+        ("y2", Harmful, "", "behavior=y functional=standard", false),
+        ("y3", Harmful, "", "behavior=y functional=standard", false),
+        ("z", Harmful, "", "functional=contextual", true),
+    ];
+    let (completions, scores) = scored(&cases);
+    let measures = evaluate::measures(&scores, Judge::HarmBench);
+    let all = metrics(&measures);
+    let defense = all["defense"];
+    assert_eq!((defense.value, defense.n), ((0.75 + 0.0 + 1.0) / 3.0, 3));
+    let student = stats::mean_interval(&[0.75, 0.0, 1.0]).unwrap();
+    let cut = (student.0.max(0.0), student.1.min(1.0));
+    assert_eq!(defense.interval, Some(cut));
+    let standard = all["defense/functional/standard"];
+    assert_eq!((standard.value, standard.n), (0.375, 2));
+    assert!(all.keys().all(|name| !name.contains("behavior")));
+
+    // A row of values an observation; a metric is the mean of its values.
+    let values = evaluate::values(&completions, &measures);
+    let ids: Vec<&str> = values.iter().map(|v| v.id.as_str()).collect();
+    assert_eq!(ids, ["x", "y", "z"]);
+    let mean = |name: &str| {
+        let of: Vec<f64> = values
+            .iter()
+            .filter_map(|v| v.values.get(name).copied())
+            .collect();
+        of.iter().sum::<f64>() / of.len() as f64
+    };
+    for name in ["defense", "defense/functional/standard", "score/harmful"] {
+        assert!((mean(name) - all[name].value).abs() < 1e-12, "{name}");
+    }
+    // What pairs two evaluations: the same test cases in any order, and no others.
+    let mut turned = completions.clone();
+    turned.reverse();
+    let of = |values: &[Measured], id: &str| {
+        let found = values.iter().find(|v| v.id == id);
+        found.unwrap().fingerprint.clone()
+    };
+    let back = evaluate::values(&turned, &measures);
+    let fewer = evaluate::values(&completions[..5], &measures);
+    for id in ["x", "y", "z"] {
+        assert_eq!(of(&values, id), of(&back, id));
+    }
+    assert_eq!(of(&values, "z"), completions[6].prompt.fingerprint());
+    assert_eq!(of(&fewer, "x"), of(&values, "x"));
+    assert_ne!(of(&fewer, "y"), of(&values, "y"));
+}
+
+#[test]
+fn a_response_is_taken_apart_for_its_lengths() {
+    let cases = [
+        ("<think>\na b\n</think>\n\nc", ("a b", "c", true)),
+        ("<think>a</think>b", ("a", "b", true)),
+        ("a b</think>\nc", ("a b", "c", true)),
+        ("<think>\na b", ("a b", "", false)),
+        ("a b", ("", "a b", false)),
+        ("<think></think>", ("", "", true)),
+        (
+            "x <think>a</think> b </think> c",
+            ("a", "b </think> c", true),
+        ),
+        ("</think> a <think> b", ("", "a <think> b", true)),
+        ("", ("", "", false)),
+    ];
+    for (response, (reasoning, answer, closed)) in cases {
+        let parts = parts(response);
+        assert_eq!(
+            (parts.reasoning, parts.answer, parts.closed),
+            (reasoning, answer, closed),
+            "{response:?}"
+        );
+    }
+}
+
+/// What everybody counts here: words.
+fn words(text: &str) -> anyhow::Result<usize> {
+    Ok(text.split_whitespace().count())
+}
+
+#[test]
+fn lengths_are_means_over_prompts_with_their_groups() {
+    let rows = [
+        (
+            "a",
+            Harmful,
+            "chem",
+            "domain=crime",
+            0,
+            "<think>one two three</think> no",
+        ),
+        (
+            "a",
+            Harmful,
+            "chem",
+            "domain=crime",
+            1,
+            "<think>one</think> no no no",
+        ),
+        (
+            "b",
+            Harmful,
+            "",
+            "domain=hate",
+            0,
+            "<think>one two three four",
+        ),
+        ("c", Harmless, "", "", 0, "yes indeed"),
+    ];
+    let completions: Vec<Completion> = rows
+        .iter()
+        .map(|(id, class, category, labels, sample, response)| {
+            completion(completed(id, *class, category, labels), *sample, response)
+        })
+        .collect();
+    let measured: Vec<lengths::Measured> = completions
+        .iter()
+        .map(|c| lengths::Measured::of(c, &words).unwrap())
+        .collect();
+    let measures = lengths::measures(&measured, "words");
+    let all = metrics(&measures);
+    let expected = [
+        ("reasoning/words", (2.0 + 4.0 + 0.0) / 3.0, 3),
+        ("reasoning/words/harmful", 3.0, 2),
+        ("reasoning/words/harmless", 0.0, 1),
+        ("reasoning/words/type/chem", 2.0, 1),
+        ("reasoning/words/domain/crime", 2.0, 1),
+        ("reasoning/words/domain/hate", 4.0, 1),
+        ("answer/words", (2.0 + 0.0 + 2.0) / 3.0, 3),
+        ("answer/words/domain/crime", 2.0, 1),
+        ("finished", (0.5 + 1.0 + 1.0) / 3.0, 3),
+        ("closed_think", (1.0 + 0.0 + 0.0) / 3.0, 3),
+        ("closed_think/harmful", 0.5, 2),
+    ];
+    for (name, value, n) in expected {
+        let metric = all.get(name).unwrap_or_else(|| panic!("no {name}"));
+        assert!((metric.value - value).abs() < 1e-12, "{name}: {metric:?}");
+        assert_eq!(metric.n, n, "{name}");
+    }
+    assert!(!all.contains_key("reasoning/words/ambiguous"));
+    let values = measure::values(completions.iter().map(|c| &c.prompt), &measures);
+    assert_eq!(values[0].values["answer/words"], 2.0);
+    assert_eq!(values.len(), 3);
+}
+
+#[test]
+fn a_mean_length_has_the_interval_of_a_bootstrap() {
+    let rows: Vec<(String, f64)> = (0..30)
+        .map(|i| (format!("p{i}"), f64::from(i * i)))
+        .collect();
+    let of = |name: &str, rows: &[(String, f64)]| {
+        let rows = rows.iter().map(|(id, x)| (id.as_str(), *x));
+        measure::resampled_mean(name, "tokens", rows)
+            .unwrap()
+            .metric
+    };
+    let metric = of("answer/tokens", &rows);
+    let (low, high) = metric.interval.unwrap();
+    // The standard error of the mean, by the normal approximation: the percentiles lie near 1.96 of them.
+    let values: Vec<f64> = rows.iter().map(|(_, x)| *x).collect();
+    let error = stats::sd(&values).unwrap() / 30f64.sqrt();
+    for (end, expected) in [
+        (low, metric.value - 1.96 * error),
+        (high, metric.value + 1.96 * error),
+    ] {
+        assert!(
+            (end - expected).abs() < 0.25 * error,
+            "{end} is far from {expected}"
+        );
+    }
+    assert_eq!(of("answer/tokens", &rows), metric);
+    // All alike: no resample varies, and no interval is claimed.
+    let alike: Vec<(String, f64)> = rows.iter().map(|(id, _)| (id.clone(), 3.0)).collect();
+    assert_eq!(of("answer/tokens", &alike).interval, None);
+}
+
+#[test]
+fn lengths_count_tokens_of_the_model_on_their_port() {
+    let study = Study::new();
+    let start = r#"
+[node.model]
+kind = "world-model"
+hidden_size = 16
+layers = 1
+heads = 2
+intermediate_size = 32
+[node.prompts]
+kind = "world-prompts"
+sft = 4
+rl = 3
+validation = 3
+eval = 6
+[node.answers]
+kind = "generate"
+in = { model = "model", prompts = "prompts.eval" }
+samples = 2
+max_new_tokens = 12
+prefill = "<think>\n"
+"#;
+    let ran = study.run(&format!(
+        "{start}[node.tokens]\nkind = \"lengths\"\nin = {{ completions = \"answers\", model = \"model\" }}\n\
+         [node.words]\nkind = \"lengths\"\nin = {{ completions = \"answers\" }}\ncount = \"words\"\n"
+    ));
+    let rows: Vec<Completion> = ran.rows("answers", "completions");
+    let folder = study.dir.path().join("exported");
+    ran.export("model", "model", &folder);
+    let tokenizer = Tokenizer::load(&folder).unwrap();
+    for (node, count) in [
+        (
+            "tokens",
+            &(|text: &str| tokenizer.encode(text).unwrap().len()) as &dyn Fn(&str) -> usize,
+        ),
+        ("words", &|text: &str| text.split_whitespace().count()),
+    ] {
+        // Two samples of each of eighteen prompts.
+        let mean = |of: &dyn Fn(&str) -> usize| {
+            let total: usize = rows.iter().map(|r| of(&r.response)).sum();
+            total as f64 / rows.len() as f64
+        };
+        let reasoning = ran.metric(node, &format!("reasoning/{node}"));
+        let answer = ran.metric(node, &format!("answer/{node}"));
+        assert_eq!((reasoning.n, answer.n), (18, 18));
+        let expected = mean(&|r| count(parts(r).reasoning));
+        assert!((reasoning.value - expected).abs() < 1e-9, "{node}");
+        assert!(expected > 2.0, "{node}: {expected}");
+        let expected = mean(&|r| count(parts(r).answer));
+        assert!((answer.value - expected).abs() < 1e-9, "{node}");
+        let closed = ran.metric(node, "closed_think").value;
+        let expected = mean(&|r| usize::from(parts(r).closed));
+        assert!((closed - expected).abs() < 1e-9, "{node}");
+    }
+    let text = ran.text("tokens", "metrics", "values.jsonl");
+    assert_eq!(text.lines().count(), 18);
+    // Without the model there is nothing to count tokens with.
+    let told = std::panic::catch_unwind(|| {
+        study.graph(&format!(
+            "{start}[node.tokens]\nkind = \"lengths\"\nin = {{ completions = \"answers\" }}\n"
+        ))
+    });
+    assert!(told.is_err());
+}
