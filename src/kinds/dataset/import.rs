@@ -106,10 +106,10 @@ fn each(
     let mut file = None;
     while let Some(record) = rows.next() {
         let record = record?;
-        if file.as_deref() != Some(rows.file()) {
+        if file != Some(rows.index()) {
             let accepted = schema.accept(record.cells.keys().map(String::as_str));
             accepted.with_context(|| rows.file().display().to_string())?;
-            file = Some(rows.file().to_path_buf());
+            file = Some(rows.index());
         }
         if !take(&rows, record)? {
             return Ok(());
