@@ -9,6 +9,7 @@ mod detach;
 mod diff;
 mod export;
 mod gc;
+mod import;
 mod kinds;
 mod logs;
 mod ls;
@@ -71,6 +72,7 @@ enum Verb {
     Ls(ls::Ls),
     Calls(calls::Calls),
     Export(export::Export),
+    Import(import::Import),
     Accept(accept::Accept),
     Adopt(adopt::Adopt),
     Pin(pin::Pin),
@@ -187,6 +189,7 @@ pub fn main() -> i32 {
         Verb::Ls(args) => ls::run(&args),
         Verb::Calls(args) => calls::run(&args),
         Verb::Export(args) => export::run(&args),
+        Verb::Import(args) => import::run(&args),
         Verb::Accept(args) => accept::run(&args),
         Verb::Adopt(args) => adopt::run(&args),
         Verb::Pin(args) => pin::run(&args),

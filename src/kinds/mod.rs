@@ -12,6 +12,7 @@ pub mod evaluate;
 pub mod filter;
 pub mod generate;
 pub mod grpo;
+pub mod import;
 pub mod lengths;
 pub mod likeness;
 pub mod local_adapter;
@@ -58,6 +59,7 @@ pub const REGISTRY: Registry = Registry(&[
     &dataset::KIND,
     &prompts_file::KIND,
     &completions_file::KIND,
+    &import::KIND,
     &filter::KIND,
     &pool::KIND,
     &dedup::KIND,

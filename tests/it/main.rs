@@ -14,6 +14,7 @@ mod grid;
 mod guards;
 mod html;
 mod identity;
+mod import;
 mod judges;
 mod keep;
 mod kinds;
