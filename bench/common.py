@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
-VENV = TARGET / "bench-venv"
+VENV = (TARGET / "bench-venv").resolve()
 PYTHON = VENV / "bin" / "python"
 LOGS = TARGET / "bench-logs"
 

@@ -1,6 +1,6 @@
 //! Our side of the benchmarks: a process that does one unit of work for every line it reads, and times it itself.
 //!
-//! `side WHAT WORK`: WHAT is `train`, `rollout`, `grpo`, `dpo`, `memory` or `logits`, WORK is JSON with the shapes. The first line
+//! `side WHAT WORK`: WHAT is `train`, `rollout`, `grpo`, `dpo`, `memory`, `logits` or `parity`, WORK is JSON with the shapes. The first line
 //! out says what stands ready; every line in names a unit and is answered by a line of JSON. The scripts beside this
 //! folder start it, beside the library that it is compared with. Threads as in RAYON_NUM_THREADS.
 
@@ -9,6 +9,7 @@ mod driven;
 mod grpo;
 mod logits;
 mod memory;
+mod parity;
 mod peak;
 mod rollout;
 mod train;
@@ -31,6 +32,7 @@ fn main() -> Result<()> {
         "grpo" => grpo::serve(serde_json::from_str(work)?),
         "dpo" => dpo::serve(serde_json::from_str(work)?),
         "logits" => logits::write(serde_json::from_str(work)?),
+        "parity" => parity::write(serde_json::from_str(work)?),
         "memory" => memory::serve(serde_json::from_str(work)?),
         other => bail!("no work is called {other}"),
     }

@@ -8,6 +8,8 @@ mod claims;
 mod detach;
 mod diff;
 mod export;
+#[cfg(feature = "hub")]
+mod fetch;
 mod gc;
 mod import;
 mod kinds;
@@ -73,6 +75,8 @@ enum Verb {
     Calls(calls::Calls),
     Export(export::Export),
     Import(import::Import),
+    #[cfg(feature = "hub")]
+    Fetch(fetch::Fetch),
     Accept(accept::Accept),
     Adopt(adopt::Adopt),
     Pin(pin::Pin),
@@ -190,6 +194,8 @@ pub fn main() -> i32 {
         Verb::Calls(args) => calls::run(&args),
         Verb::Export(args) => export::run(&args),
         Verb::Import(args) => import::run(&args),
+        #[cfg(feature = "hub")]
+        Verb::Fetch(args) => fetch::run(&args),
         Verb::Accept(args) => accept::run(&args),
         Verb::Adopt(args) => adopt::run(&args),
         Verb::Pin(args) => pin::run(&args),

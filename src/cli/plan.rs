@@ -57,7 +57,7 @@ pub fn run(args: &Plan) -> Outcome {
         let lines: Vec<_> = lines.collect();
         print_json(&json!({
             "recipes": study.names(), "store": store.root(), "nodes": lines, "missing_variables": wanting.variables,
-            "missing_files": wanting.files,
+            "missing_files": wanting.files, "missing_programs": wanting.programs,
         }));
         return Ok(());
     }

@@ -44,6 +44,8 @@ pub struct Likely {
     pub rows: Option<f64>,
     /// Mean tokens of a row's text: of a prompt what is asked, of a conversation all of it, of a completion the response.
     pub tokens: Option<f64>,
+    /// Of prompts and what is made of them: shares of the classes, in the order of `PromptClass::ALL`.
+    pub shares: Option<[f64; 3]>,
     /// Of a model.
     pub model: Option<ModelSize>,
 }

@@ -184,6 +184,17 @@ impl NodeCtx {
         std::env::var(name).map_err(|_| anyhow!("the environment variable `{name}` is not set"))
     }
 
+    /// An environment variable of this worker: one of the ordinary ones, or a secret that the node names.
+    #[allow(clippy::disallowed_methods)]
+    pub fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    /// The folder of this attempt, for programs that a kind starts: whatever carries its mark (`system::strays`) ends with it.
+    pub fn folder(&self) -> &Path {
+        &self.attempt.dir
+    }
+
     /// Cheap: sent about ten times a second, and always at the end. `total` 0: not known.
     pub fn progress(&self, done: u64, total: u64, unit: &str, note: &str) {
         self.report(done, total, unit, note, None);

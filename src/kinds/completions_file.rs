@@ -92,6 +92,7 @@ label_column = "final_label"
     tokens: None,
     forecast: None,
     outlook: None,
+    preflight: None,
     run,
 };
 

@@ -3,8 +3,10 @@
 use crate::base::rows::{self, Prompt};
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Need, Port, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::kinds::likeness::{Holdings, Shingling, normal};
 use crate::kinds::model_io;
 use crate::kinds::range;
@@ -69,7 +71,8 @@ threshold = 0.7
     hidden: false,
     tokens: None,
     forecast: None,
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -148,4 +151,8 @@ fn held(text: &str, holdings: &Holdings, p: &Params) -> Option<(&'static str, us
         }
     }
     best
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    ahead::no_more(ahead, "prompts")
 }

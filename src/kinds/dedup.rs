@@ -3,8 +3,10 @@
 use crate::base::rows::{self, Prompt, PromptClass};
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Need, Port, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::kinds::likeness::{self, Bands, Shingling, normal};
 use crate::kinds::model_io;
 use crate::kinds::range;
@@ -75,7 +77,8 @@ threshold = 0.7
     hidden: false,
     tokens: None,
     forecast: None,
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -169,4 +172,8 @@ pub fn dedup(prompts: Vec<Prompt>, p: &Params) -> Result<Picked> {
         }
     }
     Ok(picked)
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    ahead::no_more(ahead, "prompts")
 }

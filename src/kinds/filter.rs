@@ -5,8 +5,10 @@ use crate::base::rows::{self, Prompt, PromptClass};
 use crate::base::text::{did_you_mean, listed};
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Need, Port, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::kinds::model_io;
 use crate::kinds::removed::{Details, PICKED, Picked};
 use crate::kinds::table_file::Class;
@@ -102,7 +104,8 @@ take = 800
     hidden: false,
     tokens: None,
     forecast: None,
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -341,4 +344,13 @@ impl<'a> Conditions<'a> {
 
 fn outside(n: usize, low: Option<usize>, high: Option<usize>) -> bool {
     low.is_some_and(|low| n < low) || high.is_some_and(|high| n > high)
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let mut likely = ahead.input("prompts");
+    let left = likely.rows.map(|n| (n - p.skip as f64).max(0.0));
+    // Too few are an error, so what is taken is known.
+    likely.rows = p.take.map(|n| n as f64).or(left);
+    Ok(ahead::only("prompts", likely))
 }

@@ -104,6 +104,7 @@ temperature = 0.7
     tokens: Some(tokens),
     forecast: Some(forecast),
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -283,7 +284,8 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
     let most = p.max_new_tokens as f64;
     let answers = prompts.rows.map(|n| n * p.samples as f64);
     let mut outlook = Outlook::default();
-    let completions = ahead::rows(answers, Some(most));
+    let mut completions = ahead::rows(answers, Some(most));
+    completions.shares = prompts.shares;
     outlook.outputs.insert("completions", completions);
     if p.served.served.is_some() {
         let service: Service = ahead.exec()?;

@@ -46,6 +46,7 @@ path = "models/Qwen2.5-0.5B-Instruct"
     tokens: None,
     forecast: None,
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 

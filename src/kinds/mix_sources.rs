@@ -5,8 +5,10 @@ use crate::base::rows::{self, Prompt, PromptClass};
 use crate::base::text::listed;
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Need, Port, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::kinds::removed::{Details, PICKED, Picked};
 use crate::params;
 use anyhow::{Result, bail, ensure};
@@ -52,7 +54,8 @@ counts = { wildjailbreak = 413, rainbow = 391, aegis = 196, "*/harmless" = 500, 
     hidden: false,
     tokens: None,
     forecast: None,
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -151,4 +154,10 @@ fn names(pool: &[Prompt]) -> BTreeSet<String> {
         [p.source.clone(), one]
     };
     pool.iter().flat_map(of).collect()
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let rows: usize = p.counts.values().sum();
+    Ok(ahead::only("prompts", ahead::rows(Some(rows as f64), None)))
 }

@@ -9,6 +9,7 @@ pub mod decontaminate;
 pub mod dedup;
 pub mod dpo;
 pub mod evaluate;
+pub mod exec;
 pub mod filter;
 pub mod generate;
 pub mod grpo;
@@ -76,6 +77,7 @@ pub const REGISTRY: Registry = Registry(&[
     &evaluate::KIND,
     &agreement::KIND,
     &lengths::KIND,
+    &exec::KIND,
     &toy::WRITE,
     &toy::JOIN,
     &toy::SLOW,

@@ -3,8 +3,10 @@
 use crate::base::rows::{self, Metric, Prompt};
 use crate::base::text::count;
 use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use anyhow::{Result, ensure};
 use std::collections::BTreeMap;
 
@@ -62,7 +64,8 @@ in = { a = "harmbench", b = "xstest", c = "or-bench-hard" }
     hidden: false,
     tokens: None,
     forecast: None,
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -135,4 +138,9 @@ fn times(ids: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
         *times.entry(id).or_default() += 1;
     }
     times
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let rows: Option<f64> = ahead.inputs.values().map(|likely| likely.rows).sum();
+    Ok(ahead::only("prompts", ahead::rows(rows, None)))
 }

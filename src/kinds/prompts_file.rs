@@ -64,6 +64,7 @@ harmful = ["unsafe"]
     tokens: None,
     forecast: None,
     outlook: None,
+    preflight: None,
     run,
 };
 

@@ -111,6 +111,7 @@ epochs = 3
     tokens: Some(tokens),
     forecast: None,
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 

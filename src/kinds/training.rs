@@ -1,7 +1,7 @@
 //! What the training kinds share: parameters, checkpoints, and the watcher that turns steps into progress, metrics and
 //! saves, and ends a run that its guard stops.
 
-mod curve;
+pub mod curve;
 mod examples;
 mod guards;
 

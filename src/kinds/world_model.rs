@@ -58,6 +58,7 @@ layers = 3
     tokens: None,
     forecast: None,
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 

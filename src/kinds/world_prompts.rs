@@ -80,6 +80,7 @@ rl = 1000
     tokens: None,
     forecast: None,
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 

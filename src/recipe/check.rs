@@ -75,6 +75,7 @@ impl Reading<'_> {
             (Ty::Choice(words), Shape::Str(s)) => self.choice(words, s, item, name),
             (Ty::Path, Shape::Str(s)) => self.path(s, item),
             (Ty::List(of), Shape::List(items)) => self.list(of, items, name),
+            (Ty::Any, _) => self.any(item, name),
             (Ty::Map(of), Shape::Table(table)) => {
                 // Every value is read before any is given up, so that all errors show.
                 let read = |e: &Entry| {
@@ -92,6 +93,20 @@ impl Reading<'_> {
         let read = |(i, item)| self.value(of, item, &format!("{name}[{i}]"));
         let values: Vec<_> = items.iter().enumerate().map(read).collect();
         Some(Value::List(values.into_iter().collect::<Option<_>>()?))
+    }
+
+    /// A value as it is written.
+    fn any(&mut self, item: &Item, name: &str) -> Option<Value> {
+        let ty = match &item.shape {
+            Shape::Bool(_) => Ty::Bool,
+            Shape::Int(_) => Ty::Int,
+            Shape::Float(_) => Ty::Float,
+            Shape::Str(_) => Ty::Str,
+            Shape::List(_) => Ty::List(Ty::Any.into()),
+            Shape::Table(_) => Ty::Map(Ty::Any.into()),
+            Shape::Bad => return None,
+        };
+        self.value(&ty, item, name)
     }
 
     fn mismatch(&mut self, ty: &Ty, item: &Item, name: &str) -> Option<Value> {

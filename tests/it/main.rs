@@ -8,6 +8,7 @@ mod data;
 mod device;
 mod drive;
 mod engine;
+mod exec_kind;
 mod fuzz;
 mod golden;
 mod grid;

@@ -8,6 +8,7 @@ use pipe::base::stats;
 use pipe::kinds::evaluate::{self, Judge, Score};
 use pipe::kinds::lengths;
 use pipe::kinds::measure::{self, Measure};
+use pipe::learn::tokenizer::Tokenizer;
 use std::collections::BTreeMap;
 
 /// (prompt, class, category, labels as `name=value …`, whether it is good).
@@ -415,14 +416,33 @@ prefill = "<think>\n"
          [node.words]\nkind = \"lengths\"\nin = {{ completions = \"answers\" }}\ncount = \"words\"\n"
     ));
     let rows: Vec<Completion> = ran.rows("answers", "completions");
-    let metric = ran.metric("tokens", "reasoning/tokens");
-    assert_eq!(metric.n, 18);
-    // Twelve sampled tokens and what the tag leaves of its line: no response of an untrained model closes the block.
-    assert!(rows.iter().all(|r| !r.response.contains("</think>")));
-    assert!(metric.value > 6.0 && metric.value < 14.0, "{metric:?}");
-    assert_eq!(ran.metric("tokens", "answer/tokens").value, 0.0);
-    assert_eq!(ran.metric("tokens", "closed_think").value, 0.0);
-    assert!(ran.metric("words", "reasoning/words").value > 0.0);
+    let folder = study.dir.path().join("exported");
+    ran.export("model", "model", &folder);
+    let tokenizer = Tokenizer::load(&folder).unwrap();
+    for (node, count) in [
+        (
+            "tokens",
+            &(|text: &str| tokenizer.encode(text).unwrap().len()) as &dyn Fn(&str) -> usize,
+        ),
+        ("words", &|text: &str| text.split_whitespace().count()),
+    ] {
+        // Two samples of each of eighteen prompts.
+        let mean = |of: &dyn Fn(&str) -> usize| {
+            let total: usize = rows.iter().map(|r| of(&r.response)).sum();
+            total as f64 / rows.len() as f64
+        };
+        let reasoning = ran.metric(node, &format!("reasoning/{node}"));
+        let answer = ran.metric(node, &format!("answer/{node}"));
+        assert_eq!((reasoning.n, answer.n), (18, 18));
+        let expected = mean(&|r| count(parts(r).reasoning));
+        assert!((reasoning.value - expected).abs() < 1e-9, "{node}");
+        assert!(expected > 2.0, "{node}: {expected}");
+        let expected = mean(&|r| count(parts(r).answer));
+        assert!((answer.value - expected).abs() < 1e-9, "{node}");
+        let closed = ran.metric(node, "closed_think").value;
+        let expected = mean(&|r| usize::from(parts(r).closed));
+        assert!((closed - expected).abs() < 1e-9, "{node}");
+    }
     let text = ran.text("tokens", "metrics", "values.jsonl");
     assert_eq!(text.lines().count(), 18);
     // Without the model there is nothing to count tokens with.

@@ -7,7 +7,7 @@ mod held;
 mod life;
 mod limit;
 mod queue;
-mod secrets;
+pub mod secrets;
 mod tokens;
 mod wanting;
 mod watch;

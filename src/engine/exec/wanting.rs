@@ -18,6 +18,8 @@ pub struct Wanting {
     pub variables: BTreeMap<String, BTreeSet<String>>,
     /// Files and folders that it names, a program among them, and that are not there.
     pub files: BTreeMap<String, Vec<Absent>>,
+    /// Programs, in sentences.
+    pub programs: BTreeMap<String, Vec<String>>,
 }
 
 impl Wanting {
@@ -35,6 +37,11 @@ impl Wanting {
             if !variables.is_empty() {
                 wanting.variables.insert(node.name.clone(), variables);
             }
+            let programs = node.kind.preflight;
+            let programs = programs.map(|look| look(&node.params, &node.exec, &path()));
+            if let Some(programs) = programs.filter(|all| !all.is_empty()) {
+                wanting.programs.insert(node.name.clone(), programs);
+            }
             if !files.is_empty() {
                 wanting.files.insert(node.name.clone(), files);
             }
@@ -43,41 +50,52 @@ impl Wanting {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.variables.is_empty() && self.files.is_empty()
+        self.variables.is_empty() && self.files.is_empty() && self.programs.is_empty()
     }
 
     /// A line a thing, and the nodes that want it: several nodes often want the same.
     pub fn told(&self) -> String {
-        let mut out = String::new();
-        let mut files: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-        for (node, absent) in &self.files {
-            for file in absent {
-                files.entry(file.told()).or_default().push(node);
-            }
-        }
-        if !files.is_empty() {
-            out += "nodes that have to run need files that are not on this machine:";
-            for (file, nodes) in files {
-                out += &format!("\n  {}: {file}", listed(nodes));
-            }
-        }
-        let mut variables: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (node, names) in &self.variables {
-            for name in names {
-                variables.entry(name).or_default().push(node);
-            }
-        }
-        if !variables.is_empty() {
-            if !out.is_empty() {
-                out += "\n";
-            }
-            out += "nodes that have to run need environment variables that are not set here:";
-            for (name, nodes) in variables {
-                out += &format!("\n  {}: {name}", listed(nodes));
-            }
-        }
-        out
+        let files = self.files.iter().flat_map(|(node, absent)| {
+            let each = absent.iter().map(Absent::told);
+            each.map(move |told| (node.as_str(), told))
+        });
+        let programs = self.programs.iter();
+        let programs = programs
+            .flat_map(|(node, told)| told.iter().map(move |told| (node.as_str(), told.clone())));
+        let variables = self.variables.iter();
+        let variables = variables
+            .flat_map(|(node, names)| names.iter().map(move |n| (node.as_str(), n.clone())));
+        [
+            ("files that are not on this machine", by_thing(files)),
+            ("programs that are not here", by_thing(programs)),
+            (
+                "environment variables that are not set here",
+                by_thing(variables),
+            ),
+        ]
+        .into_iter()
+        .filter(|(_, lines)| !lines.is_empty())
+        .map(|(what, lines)| format!("nodes that have to run need {what}:{lines}"))
+        .collect::<Vec<_>>()
+        .join("\n")
     }
+}
+
+/// `\n  NODES: THING` of every thing.
+fn by_thing<'a>(pairs: impl Iterator<Item = (&'a str, String)>) -> String {
+    let mut things: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (node, thing) in pairs {
+        things.entry(thing).or_default().push(node);
+    }
+    let lines = things.into_iter();
+    let lines = lines.map(|(thing, nodes)| format!("\n  {}: {thing}", listed(nodes)));
+    lines.collect()
+}
+
+/// Where programs are looked for.
+#[allow(clippy::disallowed_methods)]
+fn path() -> String {
+    std::env::var("PATH").unwrap_or_default()
 }
 
 /// Whether nodes have to run of which only the recipe tells anything.

@@ -9,11 +9,13 @@ mod public;
 use crate::base::calls::Calls;
 use crate::base::value::Value;
 use crate::engine::hub::Address;
-use crate::engine::outlook::{Ahead, Likely, ModelSize};
+use crate::engine::outlook::{Ahead, Likely, ModelSize, Outlook};
 use crate::learn::adapter::Net;
 use crate::learn::checkpoint;
 use crate::learn::config::{Config, Head};
 use crate::services::endpoint::Prices;
+use anyhow::Result;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Tokens of a prompt, where nothing is known of it.
@@ -142,8 +144,21 @@ pub fn rows(rows: Option<f64>, tokens: Option<f64>) -> Likely {
     Likely {
         rows,
         tokens,
-        model: None,
+        ..Likely::default()
     }
+}
+
+/// An outlook that only says what one output is.
+pub fn only(output: &'static str, likely: Likely) -> Outlook {
+    Outlook {
+        outputs: BTreeMap::from([(output, likely)]),
+        ..Outlook::default()
+    }
+}
+
+/// At most the rows that stand at this port.
+pub fn no_more(ahead: &Ahead, port: &str) -> Result<Outlook> {
+    Ok(only("prompts", ahead.input(port)))
 }
 
 /// The model, trained or merged: the same numbers.

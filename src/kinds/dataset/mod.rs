@@ -6,8 +6,10 @@ use crate::base::rows;
 use crate::base::value::{Value, Values};
 use crate::data::schema::{self, NAMES, Schema};
 use crate::engine::kind::{Cpu, Kind, OnlyWith, Output, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet, ParamValue, Ty};
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::kinds::positive;
 use crate::params;
 use anyhow::Result;
@@ -122,7 +124,8 @@ path = "harmbench_behaviors_text_val.csv"
     hidden: false,
     tokens: None,
     forecast: None,
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -183,4 +186,20 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         ctx.say(&line);
     }
     rows::write_metrics(&ctx.output("metrics"), told.metrics())
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let schema = p.schema.0;
+    let part = p.split.as_deref().or(schema.usual);
+    let named = |(what, ..): &&(&str, u64, &str)| part.is_some_and(|p| what.contains(p));
+    let published = schema.published.iter().find(named);
+    let rows = published.or(schema.published.first()).map(|(_, n, _)| *n);
+    let most = p.limit.map(|n| n as u64);
+    let rows = rows.into_iter().chain(most).min();
+    let likely = ahead::rows(rows.map(|n| n as f64), None);
+    let mut outlook = ahead::only("prompts", likely.clone());
+    outlook.outputs.insert("conversations", likely.clone());
+    outlook.outputs.insert("pairs", likely);
+    Ok(outlook)
 }

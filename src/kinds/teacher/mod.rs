@@ -143,6 +143,7 @@ budget_dollars = 20.0
     tokens: None,
     forecast: Some(forecast),
     outlook: Some(outlook),
+    preflight: None,
     run,
 };
 

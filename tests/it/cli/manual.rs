@@ -2,7 +2,7 @@
 
 use super::Space;
 
-const VERBS: [&str; 26] = [
+const VERBS: [&str; 27] = [
     "check",
     "claims",
     "plan",
@@ -19,6 +19,7 @@ const VERBS: [&str; 26] = [
     "calls",
     "export",
     "import",
+    "fetch",
     "accept",
     "adopt",
     "pin",

@@ -15,7 +15,14 @@ use std::path::Path;
 fn read(path: &Path) -> Vec<Prompt> {
     let mut values: Values = defaults::<prompts_file::Params>();
     values.insert("path".into(), Value::Str(path.display().to_string()));
-    prompts_file::import(path, &prompts_file::Params::read(&values).unwrap()).unwrap()
+    let params = prompts_file::Params::read(&values).unwrap();
+    let mut prompts = vec![];
+    let take = &mut |prompt| {
+        prompts.push(prompt);
+        Ok(())
+    };
+    prompts_file::import(&params, take).unwrap();
+    prompts
 }
 
 /// Every table of prompts there is, by its name.

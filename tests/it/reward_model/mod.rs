@@ -119,7 +119,7 @@ fn a_score_depends_on_neither_its_neighbours_nor_their_order_nor_threads() {
     write_reward_model(dir.path(), Family::Qwen2);
     let model = RewardModel::load(dir.path()).unwrap();
     // More tokens than are in memory at a time, of many lengths.
-    let rows: Vec<Read> = (0..40)
+    let rows: Vec<Read> = (0..60)
         .map(|i| {
             let answer = "use the hammer gently then wash . ".repeat(1 + i * 7 % 20);
             model.read("how do i use the hammer ?", &answer, usize::MAX)
@@ -239,12 +239,12 @@ fn a_bad_reward_model_is_named_with_what_is_wrong() {
         (
             Box::new(|f| {
                 let config = Config {
-                    vocab_size: 20,
+                    vocab_size: 5,
                     ..weights(Family::Llama, Head::Score { labels: 1 }).config
                 };
                 write(f, &Weights::random(config, Seed::new(1)))
             }),
-            &["renders no conversation", "20 embeddings"],
+            &["renders no conversation", "5 embeddings"],
         ),
         (
             Box::new(|f| {

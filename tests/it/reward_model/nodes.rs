@@ -5,6 +5,7 @@ use crate::study::Study;
 use pipe::base::response;
 use pipe::base::rows::{Completion, Pair, Score};
 use pipe::kinds::REGISTRY;
+use pipe::kinds::scorers::neutral::neutral;
 use pipe::learn::config::Family;
 use pipe::learn::reward::RewardModel;
 use pipe::recipe::{self, Overrides};
@@ -43,12 +44,16 @@ fn study() -> (Study, RewardModel) {
     (study, model)
 }
 
-/// The model's number for each completion, by its id.
+/// The model's number for each completion, by its id; control strings mean nothing to it.
 fn numbers(model: &RewardModel, completions: &[Completion]) -> BTreeMap<String, f64> {
-    let rows: Vec<(&str, &str)> = completions
+    let texts: Vec<(String, String)> = completions
         .iter()
-        .map(|c| (c.prompt.prompt.as_str(), response::split(&c.response).1))
+        .map(|c| {
+            let answer = response::split(&c.response).1;
+            (neutral(&c.prompt.prompt).0, neutral(answer).0)
+        })
         .collect();
+    let rows: Vec<(&str, &str)> = texts.iter().map(|(p, a)| (&**p, &**a)).collect();
     let numbers = scores(model, &read(model, &rows));
     let ids = completions.iter().map(|c| c.id.clone());
     ids.zip(numbers.into_iter().map(f64::from)).collect()
