@@ -130,6 +130,7 @@ score = "label"
     tokens: None,
     forecast: None,
     outlook: None,
+    preflight: None,
     run,
 };
 
