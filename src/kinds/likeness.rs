@@ -14,7 +14,6 @@
 //!
 //! the S-curve. Candidates are then compared exactly, so that what is found is never wrong; what is missed at s is 1 - P(s).
 
-use crate::base::text::count;
 use crate::engine::kind::Problem;
 use crate::{choice, params};
 use rayon::prelude::*;
@@ -260,8 +259,20 @@ pub struct Held {
 /// Chaudhuri, Ganti, Kaushik 2006; Bayardo, Ma, Srikant 2007). The rarest are indexed. J(A, B) ≥ c asks for no less.
 pub struct Holdings {
     how: Shingling,
+    least: f64,
     all: Vec<Shingles>,
     index: BTreeMap<u64, Vec<usize>>,
+    /// A bit for the upper bits of whatever is in the index: most shingles of a text are in no eval, and end here.
+    known: Vec<u64>,
+}
+
+/// Upper bits of a shingle that `known` has a bit for: 2^24 bits are 2 MiB.
+const KNOWN_BITS: u32 = 24;
+
+/// Word and bit of a shingle in `known`.
+fn bit(shingle: u64) -> (usize, u64) {
+    let place = (shingle >> (64 - KNOWN_BITS)) as usize;
+    (place / 64, 1 << (place % 64))
 }
 
 impl Holdings {
@@ -282,20 +293,35 @@ impl Holdings {
                 index.entry(*x).or_default().push(i);
             }
         }
+        let mut known = vec![0; 1 << (KNOWN_BITS - 6)];
+        for (word, bit) in index.keys().map(|x| bit(*x)) {
+            known[word] |= bit;
+        }
         Holdings {
             how: how.clone(),
+            least,
             all,
             index,
+            known,
         }
     }
 
     /// Those that a text may hold, with how much of them it holds, in their order.
     pub fn of(&self, normal: &str) -> Vec<Held> {
         let own = Shingles::of(normal, &self.how);
-        let lists = own.0.iter().filter_map(|x| self.index.get(x));
+        let known = |x: &&u64| {
+            let (word, bit) = bit(**x);
+            self.known[word] & bit != 0
+        };
+        let lists = own.0.iter().filter(known);
+        let lists = lists.filter_map(|x| self.index.get(x));
         let mut candidates: Vec<usize> = lists.flatten().copied().collect();
         candidates.sort_unstable();
         candidates.dedup();
+        // Who is too short cannot hold enough.
+        let enough =
+            |held: &usize| own.len() as f64 >= self.least * self.all[*held].len() as f64 - 1e-9;
+        candidates.retain(enough);
         let measured = candidates.into_iter().map(|held| {
             let shared = own.shared(&self.all[held]) as f64;
             let (mine, its) = (own.len() as f64, self.all[held].len() as f64);
@@ -306,11 +332,5 @@ impl Holdings {
             }
         });
         measured.collect()
-    }
-
-    /// As in "12,000 n-grams of 400 prompts".
-    pub fn told(&self) -> String {
-        let indexed = count(self.index.len() as u64, "n-gram", "n-grams");
-        format!("{indexed} of {} prompts", self.all.len())
     }
 }

@@ -15,6 +15,7 @@ mod grid;
 mod guards;
 mod html;
 mod identity;
+mod import;
 mod judges;
 mod keep;
 mod kinds;

@@ -2,7 +2,7 @@
 
 use super::Space;
 
-const VERBS: [&str; 26] = [
+const VERBS: [&str; 27] = [
     "check",
     "claims",
     "plan",
@@ -18,6 +18,7 @@ const VERBS: [&str; 26] = [
     "ls",
     "calls",
     "export",
+    "import",
     "fetch",
     "accept",
     "adopt",
