@@ -25,7 +25,7 @@ pub const SCHEMA: Schema = Schema {
     gives: "harmful; the k-th prompt of a behaviour, from 0, has the id `harmbench-BehaviorID#k`; label `behavior` is the BehaviorID; with \
             `behaviors` category and further labels are the behaviour's",
     traps: &["a behaviour may have several cases: DSR is over behaviours, then over cases"],
-    published: &[],
+    published: &[("one case a behaviour", 400, "HarmBench has 400 behaviours")],
     layout: Layout::Keyed,
     usual: Some("test_cases"),
     splits: &[],
