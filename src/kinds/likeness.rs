@@ -203,7 +203,7 @@ pub struct Alike {
 /// For every text the most similar of the kept ones before it, if it reaches the threshold; a text is kept where there is none. Of
 /// equally similar ones the first counts.
 ///
-/// Memory: 8 bytes a band and text twice (signature, buckets), and the shingles of what ever was a candidate.
+/// Memory: 8 bytes a band and text (signature), some 60 a band and kept text (buckets), and the shingles of what ever was a candidate.
 pub fn near(
     texts: &[String],
     how: &Shingling,
