@@ -1,9 +1,9 @@
 //! `pipe import`: looks at results that were made elsewhere and writes the recipe that takes them in.
 
-use super::{Cli, Error, Outcome, StoreArgs, Verb, print, print_json};
+use super::{Cli, Error, Outcome, StoreArgs, Verb, complain, print, print_json};
 use crate::base::text::{count, listed};
 use crate::kinds::import::As;
-use crate::kinds::import::found::{self, Layout, Unit};
+use crate::kinds::import::found::{self, Found, Layout, Unit};
 use crate::report::table::{Table, left, right};
 use clap::{Parser, ValueHint};
 use serde_json::json;
@@ -59,7 +59,10 @@ pub fn run(args: &Import) -> Outcome {
         )));
     }
     let layout = args.layout.as_deref().and_then(layout);
-    let units = found::look(&args.path, layout)?;
+    let Found { units, passed } = found::look(&args.path, layout)?;
+    for (file, why) in &passed {
+        complain(&format!("passed over {}: {why}\n", file.display()));
+    }
     let nodes = nodes(&units);
     let text = recipe(args, &nodes)?;
     std::fs::write(&args.out, text).map_err(|e| {
@@ -69,6 +72,7 @@ pub fn run(args: &Import) -> Outcome {
     if args.json {
         print_json(&json!({
             "recipe": args.out,
+            "passed_over": passed.iter().map(|(file, why)| json!({ "path": file, "why": why })).collect::<Vec<_>>(),
             "found": nodes.iter().map(|(name, unit)| json!({
                 "node": name,
                 "layout": unit.layout.word(),

@@ -155,6 +155,18 @@ impl Unit {
     }
 }
 
+/// A file that is understood and holds no texts.
+#[derive(Debug)]
+pub struct NoText(pub &'static str);
+
+impl std::fmt::Display for NoText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for NoText {}
+
 /// The name of a file without its ending.
 pub fn stem(path: &Path) -> String {
     let stem = path.file_stem();
@@ -162,17 +174,30 @@ pub fn stem(path: &Path) -> String {
         .unwrap_or_default()
 }
 
+/// What a path holds.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub units: Vec<Unit>,
+    /// Files of a known layout that hold no completions, and why.
+    pub passed: Vec<(PathBuf, String)>,
+}
+
 /// Everything of a known layout at a path, in the order of the files' names. Errors: nothing there; a file that ought to be one and is
 /// not.
-pub fn look(path: &Path, only: Option<Layout>) -> Result<Vec<Unit>> {
+pub fn look(path: &Path, only: Option<Layout>) -> Result<Found> {
     let mut files = vec![];
     walk(path, 0, &mut files).with_context(|| format!("failed to look at {}", path.display()))?;
     files.sort();
     let folder = path.is_dir();
-    let mut units = vec![];
+    let (mut units, mut passed) = (vec![], vec![]);
     for file in &files {
-        let read = read(file, only, !folder);
-        units.extend(read.with_context(|| file.display().to_string())?);
+        match read(file, only, !folder) {
+            Ok(unit) => units.extend(unit),
+            Err(error) if folder && error.is::<NoText>() => {
+                passed.push((file.clone(), error.to_string()));
+            }
+            Err(error) => return Err(error.context(file.display().to_string())),
+        }
     }
     let mut units = paired(units)?;
     for unit in units.iter_mut().filter(|u| u.layout == Layout::HarmBench) {
@@ -192,7 +217,7 @@ pub fn look(path: &Path, only: Option<Layout>) -> Result<Vec<Unit>> {
     if let Some(empty) = units.iter().find(|u| u.rows.is_empty()) {
         bail!("{} has no response", empty.path.display());
     }
-    Ok(units)
+    Ok(Found { units, passed })
 }
 
 fn walk(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {

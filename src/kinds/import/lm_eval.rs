@@ -1,9 +1,9 @@
 //! Sample logs of lm-evaluation-harness (github.com/EleutherAI/lm-evaluation-harness; written by 0.4.13 with `--log_samples`):
 //! `samples_TASK_TIME.jsonl`, a line a document and filter. Only tasks that generate text have completions.
 
-use super::found::{Layout, MOST_BYTES, Response, Said, Unit, read_json};
+use super::found::{Layout, MOST_BYTES, NoText, Response, Said, Unit, read_json};
 use crate::base::bounded;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
@@ -39,7 +39,10 @@ pub fn read(path: &Path) -> Result<Unit> {
             .with_context(|| format!("line {number} is no sample of lm-evaluation-harness"))?;
         let filter = line.filter.clone().unwrap_or_default();
         first.get_or_insert_with(|| filter.clone());
-        let rows = rows(&line).with_context(|| format!("line {number}"))?;
+        let rows = rows(&line).map_err(|error| match error.is::<NoText>() {
+            true => error,
+            false => error.context(format!("line {number}")),
+        })?;
         filters.entry(filter).or_default().extend(rows);
     }
     let first = first.context("it has no line")?;
@@ -66,13 +69,10 @@ fn rows(line: &Line) -> Result<Vec<Response>> {
     let repeats = requests.and_then(|r| r.first()).and_then(Json::as_array);
     let repeats = repeats.context("its `resps` hold no response")?;
     let texts: Option<Vec<&str>> = repeats.iter().map(Json::as_str).collect();
-    let texts = texts.context(
+    let texts = texts.filter(|_| requests.is_some_and(|r| r.len() == 1));
+    let texts = texts.ok_or(NoText(
         "its `resps` are no texts but likelihoods: a task of multiple choice has no completions to import",
-    )?;
-    ensure!(
-        requests.is_some_and(|r| r.len() == 1),
-        "its `resps` are of several requests: a task of multiple choice has no completions to import"
-    );
+    ))?;
     let scores = line.metrics.iter().filter_map(|name| {
         let value = line.rest.get(name)?;
         Some((name.clone(), Said::of(value)))

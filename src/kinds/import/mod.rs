@@ -19,7 +19,7 @@ use crate::kinds::range;
 use crate::kinds::table_file::Class;
 use crate::{choice, params};
 use anyhow::{Result, bail, ensure};
-use found::{Layout, Unit};
+use found::{Found, Layout, Unit};
 use made::{Known, Made};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -151,7 +151,7 @@ fn check(values: &Values) -> Vec<Problem> {
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
-    let units = units(&p)?;
+    let units = units(&p, ctx)?;
     let known = match ctx.input_opt("prompts") {
         Some(folder) => Some(rows::read_rows::<Prompt>(folder)?),
         None => None,
@@ -181,8 +181,11 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
 }
 
 /// What the node is to read: one model's. Errors: nothing that is known, several models, none of this name.
-fn units(p: &Params) -> Result<Vec<Unit>> {
-    let mut units = found::look(&p.path, p.layout.layout())?;
+fn units(p: &Params, ctx: &NodeCtx) -> Result<Vec<Unit>> {
+    let Found { mut units, passed } = found::look(&p.path, p.layout.layout())?;
+    for (file, why) in passed {
+        ctx.say(&format!("passed over {}: {why}", file.display()));
+    }
     if let Some(results) = &p.results {
         let [unit] = units.as_mut_slice() else {
             bail!("with `results`, `path` has to be one file of completions");

@@ -4,8 +4,13 @@ use super::{completions, line, log, results, sample, zipped};
 use crate::study::Study;
 use pipe::kinds::import::found::{Layout, Unit, look};
 use serde_json::{Value as Json, json};
+use std::path::Path;
 
 const ANSWERS: [&str; 3] = ["Sure, first", "I cannot help", "Sorry, no"];
+
+fn read(path: &Path, only: Option<Layout>) -> Vec<Unit> {
+    look(path, only).unwrap().units
+}
 
 fn scores(unit: &Unit, name: &str) -> Vec<Option<f64>> {
     let value = |r: &pipe::kinds::import::found::Response| r.scores.get(name).and_then(|s| s.value);
@@ -35,7 +40,7 @@ fn a_folder_of_harmbench_is_completions_with_their_labels() {
         );
     }
     study.file("out/notes.json", "[1, 2");
-    let units = look(&study.dir.path().join("out"), None).unwrap();
+    let units = read(&study.dir.path().join("out"), None);
     let told: Vec<String> = units.iter().map(Unit::told).collect();
     assert_eq!(
         told,
@@ -54,7 +59,7 @@ fn a_folder_of_harmbench_is_completions_with_their_labels() {
     assert_eq!(vicuna.rows[2].labels["behavior"], "virus_2");
     // Results alone are taken as they are.
     let alone = study.dir.path().join("out/GCG/base/results");
-    let units = look(&alone, None).unwrap();
+    let units = read(&alone, None);
     assert_eq!(units[0].rows[0].response, "Sure,");
 }
 
@@ -62,7 +67,7 @@ fn a_folder_of_harmbench_is_completions_with_their_labels() {
 fn generations_that_failed_are_empty() {
     let study = Study::new();
     let text = r#"{"b": [{"test_case": "t", "generation": null}, {"test_case": "u", "generation": ["x"], "label": -1}]}"#;
-    let unit = look(&study.file("m.json", text), None).unwrap().remove(0);
+    let unit = read(&study.file("m.json", text), None).remove(0);
     assert_eq!(
         (
             unit.rows[0].response.as_str(),
@@ -123,11 +128,11 @@ fn samples() -> Vec<Json> {
 fn a_log_of_inspect_is_the_same_as_a_file_and_as_a_zip() {
     let study = Study::new();
     let file = study.file("a/log.json", log(&samples()).to_string());
-    let whole = look(&file, None).unwrap().remove(0);
+    let whole = read(&file, None).remove(0);
     for head in ["header.json", "_journal/start.json"] {
         let zip = study.dir.path().join("log.eval");
         zipped(&zip, &samples(), head);
-        let packed = look(&zip, Some(Layout::Inspect)).unwrap().remove(0);
+        let packed = read(&zip, Some(Layout::Inspect)).remove(0);
         assert_eq!(packed.rows, whole.rows, "{head}");
         assert_eq!(
             (packed.model, packed.group),
@@ -189,7 +194,7 @@ fn samples_of_lm_eval_are_repeats_by_filter() {
         text.concat(),
     );
     let out = study.dir.path().join("out");
-    let unit = look(&out, None).unwrap().remove(0);
+    let unit = read(&out, None).remove(0);
     assert_eq!(
         (unit.model.as_str(), unit.group.as_str()),
         ("some__model", "my_task")
@@ -198,7 +203,7 @@ fn samples_of_lm_eval_are_repeats_by_filter() {
         &format!("{home}/results_{time}.json"),
         "{\"model_name\": \"some/model\", \"results\": {}}",
     );
-    let unit = look(&out, None).unwrap().remove(0);
+    let unit = read(&out, None).remove(0);
     assert_eq!(
         unit.told(),
         "3 responses of some/model (my_task), lm-eval; scores: `exact_match`"
@@ -210,12 +215,29 @@ fn samples_of_lm_eval_are_repeats_by_filter() {
     assert_eq!(loose[0].scores["exact_match"].value, Some(1.0));
     // An older version has a list of arguments.
     let old = json!({ "doc_id": 5, "arguments": [["Ask", {}]], "resps": [["say"]] });
-    let unit = look(&study.file("samples_old.jsonl", old.to_string()), None)
-        .unwrap()
-        .remove(0);
+    let unit = read(&study.file("samples_old.jsonl", old.to_string()), None).remove(0);
     assert_eq!(
         (unit.rows[0].prompt.as_str(), unit.group.as_str()),
         ("Ask", "old")
+    );
+}
+
+#[test]
+fn a_task_of_multiple_choice_is_passed_over_in_a_folder() {
+    let study = Study::new();
+    let choice = json!({ "doc_id": 0, "arguments": { "gen_args_0": { "arg_0": "q", "arg_1": " a" } },
+                         "resps": [[["-0.1", "False"]], [["-0.5", "False"]]] });
+    study.file("out/samples_choice.jsonl", choice.to_string());
+    study.file(
+        "out/samples_text.jsonl",
+        line(0, "How?", &["so"], "none", 1.0),
+    );
+    let found = look(&study.dir.path().join("out"), None).unwrap();
+    assert_eq!(found.units.len(), 1);
+    let (file, why) = &found.passed[0];
+    assert!(
+        file.ends_with("samples_choice.jsonl") && why.contains("likelihoods"),
+        "{why}"
     );
 }
 
@@ -256,7 +278,7 @@ fn a_wrong_file_is_an_error_that_names_it() {
         (
             "samples_x.jsonl",
             &choice.to_string(),
-            "line 1: its `resps` are no texts but likelihoods",
+            "its `resps` are no texts but likelihoods",
         ),
         (
             "a.csv",
