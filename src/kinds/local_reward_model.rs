@@ -3,7 +3,7 @@
 use crate::engine::kind::{Cpu, Kind, Output, Type, no_check};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
-use crate::kinds::local_model;
+use crate::kinds::model_io;
 use crate::learn::reward::RewardModel;
 use crate::params;
 use anyhow::Result;
@@ -52,5 +52,5 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let from = ctx.params::<Params>()?.path;
     let model = RewardModel::load(&from)?;
     ctx.say(&format!("{} parameters", model.weights.data.len()));
-    local_model::copy_files(&from, &ctx.output("reward_model"))
+    model_io::copy_files(&from, &ctx.output("reward_model"))
 }
