@@ -14,6 +14,8 @@ pub mod learn;
 
 pub mod services;
 
+pub mod data;
+
 pub mod recipe;
 
 pub mod kinds;

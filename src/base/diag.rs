@@ -52,7 +52,11 @@ pub struct Diag {
 
 /// Everything wrong with one reading.
 #[derive(Clone, Debug, Default)]
-pub struct Diags(Vec<Diag>);
+pub struct Diags {
+    all: Vec<Diag>,
+    /// What deserves a word and is no reason to refuse.
+    asides: Vec<Diag>,
+}
 
 impl Source {
     pub fn new(name: &str, text: impl Into<String>) -> Arc<Source> {
@@ -235,29 +239,43 @@ impl Diag {
 
 impl Diags {
     pub fn push(&mut self, diag: Diag) {
-        self.0.push(diag);
+        self.all.push(diag);
+    }
+
+    /// For a warning; it does not count.
+    pub fn aside(&mut self, warning: Diag) {
+        self.asides.push(warning);
+    }
+
+    /// The asides, as warnings of their own.
+    pub fn take_asides(&mut self) -> Diags {
+        Diags {
+            all: std::mem::take(&mut self.asides),
+            asides: vec![],
+        }
     }
 
     pub fn extend(&mut self, other: Diags) {
-        self.0.extend(other.0);
+        self.all.extend(other.all);
+        self.asides.extend(other.asides);
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Diag> {
-        self.0.iter()
+        self.all.iter()
     }
 
     /// Sorted by file and position, each thing once.
     pub fn finish(mut self) -> Diags {
-        self.0.sort_by(Diag::order);
-        self.0.dedup_by(|a, b| a.order(b).is_eq());
+        self.all.sort_by(Diag::order);
+        self.all.dedup_by(|a, b| a.order(b).is_eq());
         self
     }
 
@@ -268,7 +286,7 @@ impl Diags {
         name: &str,
         candidates: impl IntoIterator<Item = &'a str>,
     ) -> Option<String> {
-        match self.0.len() < 2 * SHOWN {
+        match self.all.len() < 2 * SHOWN {
             true => did_you_mean(name, candidates),
             false => None,
         }
@@ -276,9 +294,9 @@ impl Diags {
 
     /// The first of them, an empty line between two, and how many more there are.
     pub fn render(&self, colour: bool) -> String {
-        let shown = self.0.iter().take(SHOWN).map(|d| d.render(colour));
+        let shown = self.all.iter().take(SHOWN).map(|d| d.render(colour));
         let mut parts: Vec<String> = shown.collect();
-        if let Some(rest) = self.0.get(SHOWN..).filter(|rest| !rest.is_empty()) {
+        if let Some(rest) = self.all.get(SHOWN..).filter(|rest| !rest.is_empty()) {
             let errors = rest.iter().any(|d| d.level == Level::Error);
             let (one, many) = match errors {
                 true => ("more error", "more errors"),
@@ -290,13 +308,16 @@ impl Diags {
     }
 
     pub fn json(&self) -> serde_json::Value {
-        self.0.iter().map(Diag::json).collect()
+        self.all.iter().map(Diag::json).collect()
     }
 }
 
 impl From<Diag> for Diags {
     fn from(diag: Diag) -> Diags {
-        Diags(vec![diag])
+        Diags {
+            all: vec![diag],
+            asides: vec![],
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! `pipe kinds`: the manual of node kinds, from the table itself.
 
 use super::{Error, Outcome, print, print_json};
-use crate::base::text::{did_you_mean, width};
+use crate::base::text::{did_you_mean, thousands, width};
+use crate::data::schema::{self, Schema};
 use crate::engine::kind::{Kind, Need};
 use crate::engine::params::{Default, ParamSpec};
 use crate::kinds::{REGISTRY, scorers};
@@ -14,11 +15,14 @@ use serde_json::{Value, json};
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Kinds {
-    /// A kind
+    /// A kind; `dataset.NAME` is a data set
     name: Option<String>,
     /// List the scorers that reward expressions can name
     #[arg(long)]
     scorers: bool,
+    /// List the public data sets that the kind `dataset` reads
+    #[arg(long, conflicts_with = "scorers")]
+    datasets: bool,
     /// What is in the key of a node of each kind and what is not, as a Markdown table
     #[arg(long, conflicts_with_all = ["name", "scorers", "json"])]
     keys: bool,
@@ -38,6 +42,17 @@ pub fn run(args: &Kinds) -> Outcome {
             "scorers",
             scorers::ALL.iter().map(|s| (s.name, s.summary)),
         );
+    }
+    if args.datasets {
+        let sets = schema::ALL.iter().map(|s| (s.name, s.summary));
+        return list(args.json, "datasets", sets);
+    }
+    if let Some(name) = args
+        .name
+        .as_deref()
+        .and_then(|n| n.strip_prefix("dataset."))
+    {
+        return dataset(args.json, name);
     }
     let Some(name) = &args.name else {
         let visible = REGISTRY.0.iter().filter(|k| !k.hidden);
@@ -135,6 +150,79 @@ fn page(kind: &Kind) -> String {
         params(&(kind.exec)()),
     );
     out + &format!("\nExample\n{}", kind.example)
+}
+
+fn dataset(as_json: bool, name: &str) -> Outcome {
+    let Some(set) = schema::find(name) else {
+        let near = did_you_mean(name, schema::NAMES);
+        let near = near.map_or("`pipe kinds --datasets` lists them".into(), |n| {
+            format!("did you mean `dataset.{n}`?")
+        });
+        return Err(Error::Usage(format!("no data set `{name}`; {near}")));
+    };
+    if as_json {
+        print_json(&set_as_json(set));
+    } else {
+        print(&set_page(set));
+    }
+    Ok(())
+}
+
+/// All that a schema says of its set.
+fn set_page(set: &Schema) -> String {
+    let mut out = format!("dataset.{}: {}\n", set.name, set.summary);
+    let mut section = |title: &str, lines: Vec<String>| {
+        if !lines.is_empty() {
+            let lines: Vec<String> = lines.iter().map(|l| wrapped(l, 2)).collect();
+            out += &format!("\n{title}\n{}", lines.concat());
+        }
+    };
+    let owned = |lines: &[&str]| lines.iter().map(|l| l.to_string()).collect();
+    section("Where", owned(set.hub));
+    section("Licence", owned(&[set.licence]));
+    let mut delivered = vec!["prompts"];
+    delivered.extend(set.conversations.then_some("conversations"));
+    delivered.extend(set.pairs.then_some("pairs"));
+    section("Delivers", vec![delivered.join(", "), set.gives.into()]);
+    let columns = set.columns.iter();
+    section(
+        "Columns",
+        columns
+            .map(|c| format!("{}: {}", c.told(), c.what))
+            .collect(),
+    );
+    let forms = set.forms.iter();
+    section(
+        "Forms (`form`)",
+        forms
+            .map(|(word, doc)| format!("`{word}`: {doc}"))
+            .collect(),
+    );
+    let usual = set
+        .usual
+        .map(|s| format!("`{s}` of a folder, where none is named"));
+    let words = set.splits.iter().map(|w| format!("`{w}`"));
+    section("Split (`split`)", usual.into_iter().chain(words).collect());
+    let rows = set.published.iter();
+    let rows = rows.map(|(what, n, source)| format!("{what}: {} ({source})", thousands(*n)));
+    section("Published rows", rows.collect());
+    section("Traps", owned(set.traps));
+    out
+}
+
+fn set_as_json(set: &Schema) -> Value {
+    let columns = set.columns.iter();
+    let columns = columns.map(|c| json!({ "names": c.names, "required": c.needed, "doc": c.what }));
+    let forms = set.forms.iter();
+    let rows = set.published.iter();
+    json!({
+        "name": set.name, "summary": set.summary, "where": set.hub, "licence": set.licence,
+        "columns": columns.collect::<Vec<_>>(), "gives": set.gives,
+        "conversations": set.conversations, "pairs": set.pairs,
+        "forms": forms.map(|(word, doc)| json!({ "name": word, "doc": doc })).collect::<Vec<_>>(),
+        "usual_split": set.usual, "splits": set.splits, "traps": set.traps,
+        "published": rows.map(|(what, n, source)| json!({ "what": what, "rows": n, "source": source })).collect::<Vec<_>>(),
+    })
 }
 
 fn rendered(table: &Table) -> String {

@@ -8,6 +8,8 @@ mod claims;
 mod detach;
 mod diff;
 mod export;
+#[cfg(feature = "hub")]
+mod fetch;
 mod gc;
 mod kinds;
 mod logs;
@@ -71,6 +73,8 @@ enum Verb {
     Ls(ls::Ls),
     Calls(calls::Calls),
     Export(export::Export),
+    #[cfg(feature = "hub")]
+    Fetch(fetch::Fetch),
     Accept(accept::Accept),
     Adopt(adopt::Adopt),
     Pin(pin::Pin),
@@ -187,6 +191,8 @@ pub fn main() -> i32 {
         Verb::Ls(args) => ls::run(&args),
         Verb::Calls(args) => calls::run(&args),
         Verb::Export(args) => export::run(&args),
+        #[cfg(feature = "hub")]
+        Verb::Fetch(args) => fetch::run(&args),
         Verb::Accept(args) => accept::run(&args),
         Verb::Adopt(args) => adopt::run(&args),
         Verb::Pin(args) => pin::run(&args),

@@ -1,13 +1,20 @@
 //! `pipe plan`: what would run, and why.
 
-use super::{Outcome, RecipesArgs, StoreArgs, colour, complain, print, print_json, study};
-use crate::engine::exec;
+use super::{Error, Outcome, RecipesArgs, StoreArgs, colour, complain, print, print_json, study};
+use crate::base::calls::Calls;
+use crate::base::text::{bytes, dollars, duration, thousands};
+use crate::engine::exec::Wanting;
 use crate::engine::forecast;
-use crate::engine::plan;
+use crate::engine::graph::Graph;
+use crate::engine::index::Brief;
+use crate::engine::outlook;
+use crate::engine::plan::{self, Judge, Plan as Planning, Planned, Wanted};
+use crate::engine::store::Store;
 use crate::engine::verdict::Verdict;
 use crate::report::table::{Table, left, right};
 use crate::report::words;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Say what `run` would do, node by node, without running anything.
 ///
@@ -42,17 +49,21 @@ pub fn run(args: &Plan) -> Outcome {
     let wanted = study::wanted(graph, &args.only, &args.fresh)?;
     let mut plan = plan::plan(&store, graph, &wanted)?;
     forecast::tell(&store, graph, &mut plan)?;
-    let missing = exec::missing_variables(graph, &plan);
+    let speeds = speeds(&store, graph)?;
+    outlook::tell(graph, &mut plan, &speeds);
+    let wanting = Wanting::of(graph, &plan);
     if args.json {
-        let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
+        let lines = plan.nodes.iter().map(|p| line(graph, p));
+        let lines: Vec<_> = lines.collect();
         print_json(&json!({
-            "recipes": study.names(), "store": store.root(), "nodes": lines, "missing_variables": missing,
+            "recipes": study.names(), "store": store.root(), "nodes": lines, "missing_variables": wanting.variables,
+            "missing_files": wanting.files, "missing_programs": wanting.programs,
         }));
         return Ok(());
     }
     complain(&study.warnings.render(colour()));
-    if !missing.is_empty() {
-        complain(&format!("warning: {}\n", exec::needed_variables(&missing)));
+    if !wanting.is_empty() {
+        complain(&format!("warning: {}\n", wanting.told()));
     }
     let mut table = Table::new([
         left(""),
@@ -74,6 +85,10 @@ pub fn run(args: &Plan) -> Outcome {
                     .collect();
                 let give = if names.len() == 1 { "gives" } else { "give" };
                 format!("depends on what {} {give}", names.join(", "))
+            }
+            Verdict::Needs { absent } => {
+                let absent: Vec<&str> = absent.iter().map(|a| a.written.as_str()).collect();
+                format!("no {}", absent.join(", no "))
             }
             Verdict::Resume {
                 reasons,
@@ -104,6 +119,7 @@ pub fn run(args: &Plan) -> Outcome {
         ]);
     }
     print(&table.render());
+    print(&ahead(graph, &plan, &speeds));
     for planned in &plan.nodes {
         if let Some(calls) = &planned.calls {
             let node = &graph.node(planned.id).name;
@@ -128,4 +144,88 @@ pub fn run(args: &Plan) -> Outcome {
     };
     print(&format!("{hits} of {total} are hits; {rest}{asked}\n"));
     Ok(())
+}
+
+/// What the machine did before, by kind.
+fn speeds(store: &Store, graph: &Graph) -> Result<BTreeMap<String, Brief>, Error> {
+    let nobody = Wanted {
+        only: graph.ids().take(1).collect(),
+        ..Wanted::default()
+    };
+    Ok(Judge::new(store, graph, &nobody)?.history().speeds())
+}
+
+/// What can be told from the recipe alone, of nodes that have no record to go by.
+fn ahead(graph: &Graph, plan: &Planning, speeds: &BTreeMap<String, Brief>) -> String {
+    let told: Vec<_> = plan
+        .nodes
+        .iter()
+        .filter(|p| p.compared.is_none())
+        .filter_map(|p| Some((graph.node(p.id), p.outlook.as_ref()?)))
+        .collect();
+    if told.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new([
+        left("from the recipe alone"),
+        right("calls"),
+        right("tokens"),
+        right("dollars"),
+        right("memory"),
+        right("FLOP"),
+        right("time here"),
+    ]);
+    let mut all = outlook::Told::default();
+    let (mut calls, mut time, mut untimed) = (Calls::default(), 0.0, 0);
+    let row = |name: &str, told: &outlook::Told| {
+        let asked = told.calls.unwrap_or_default();
+        let word = |is: bool, text: String| if is { text } else { String::new() };
+        [
+            name.to_string(),
+            word(asked.made > 0, thousands(asked.made)),
+            word(asked.tokens() > 0, thousands(asked.tokens())),
+            word(asked.dollars > 0.0, dollars(asked.dollars)),
+            word(told.memory > 0.0, bytes(told.memory as u64)),
+            word(told.flop > 0.0, format!("{:.1e}", told.flop)),
+            told.seconds.map_or(String::new(), duration),
+        ]
+    };
+    for (node, told) in &told {
+        table.push(row(&node.name, told));
+        calls.add(&told.calls.unwrap_or_default());
+        all.memory = all.memory.max(told.memory);
+        all.flop += told.flop;
+        time += told.seconds.unwrap_or_default();
+        untimed += usize::from(told.flop > 0.0 && told.seconds.is_none());
+    }
+    all.calls = Some(calls);
+    all.seconds = (untimed == 0 && time > 0.0).then_some(time);
+    table.push(row("together", &all));
+    let speeds = match speeds.is_empty() {
+        true => "no node with a model has run in this store, so time is not known".to_string(),
+        false => {
+            let each = speeds.values().map(|b| {
+                let speed = outlook::speed(speeds, &b.kind).map_or(0.0, |s| s.rate);
+                format!("{} {:.1} GFLOP/s", b.kind, speed / 1e9)
+            });
+            let each: Vec<String> = each.collect();
+            format!("time at the speeds recorded here: {}", each.join(", "))
+        }
+    };
+    format!(
+        "\n{}at most: every answer as long as it may be; {speeds}\n\n",
+        table.render()
+    )
+}
+
+fn line(graph: &Graph, planned: &Planned) -> Value {
+    let mut line = json!(planned.line(graph));
+    if let Some(told) = &planned.outlook {
+        let calls = told.calls.unwrap_or_default();
+        line["outlook"] = json!({
+            "calls": calls.made, "tokens": calls.tokens(), "dollars": calls.dollars, "memory_bytes": told.memory as u64,
+            "flop": told.flop, "seconds": told.seconds,
+        });
+    }
+    line
 }

@@ -33,6 +33,9 @@ pub fn page(record: &Record) -> String {
     if let Some(calls) = words::calls(&cost.calls) {
         lines.push(("calls", calls));
     }
+    for (address, commit) in &made.commits {
+        lines.push(("hub", format!("{address} was commit {commit}")));
+    }
     for (name, artifact) in &record.outputs {
         lines.push((
             "output",

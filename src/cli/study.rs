@@ -194,7 +194,7 @@ fn kept(store: &Store, planned: &Planned) -> Option<Record> {
             Lookup::Whole(record) | Lookup::Evicted(record) => Some(*record),
             Lookup::Absent | Lookup::Damaged(_) => None,
         },
-        Verdict::Run(_) | Verdict::Resume { .. } => None,
+        Verdict::Run(_) | Verdict::Resume { .. } | Verdict::Needs { .. } => None,
     }
 }
 
@@ -204,7 +204,9 @@ pub fn artifact<'a>(
     place: &Place,
     record: &'a Record,
 ) -> (&'a str, &'a record::Artifact) {
-    let first = graph.node(place.id).kind.outputs[0].name;
+    let kinds = graph.node(place.id).kind.outputs.iter();
+    let mut delivered = kinds.filter(|o| record.outputs.contains_key(o.name));
+    let first = delivered.next().map(|o| o.name).unwrap_or_default();
     let name = place.output.as_deref().unwrap_or(first);
     let (name, artifact) = record
         .outputs

@@ -6,6 +6,7 @@ use crate::base::tokens::{Shown, Tokens};
 use crate::engine::graph::{Graph, NodeId};
 use crate::engine::kind::Look;
 use crate::engine::layout::Layout;
+use crate::engine::plan::located;
 use crate::engine::store::Store;
 use crate::kinds::REGISTRY;
 use anyhow::Context;
@@ -32,8 +33,9 @@ pub fn run(
         )));
     };
     let layout = Layout::new(store);
+    let params = located(node.kind, &node.params);
     let look = Look {
-        params: &node.params,
+        params: &params,
         exec: &node.exec,
         inputs: inputs(graph, store, recipe, id, &layout)?,
         most,

@@ -114,6 +114,13 @@ fn answer(graph: &Graph, id: NodeId, why: &Explained) -> String {
             let names = names.join(", ");
             format!("`{name}` may run: that depends on the bytes {names} will give\n")
         }
+        Verdict::Needs { absent } => {
+            let mut out = format!("`{name}` cannot run here:\n");
+            for file in absent {
+                out += &format!("  {}\n", file.told());
+            }
+            out
+        }
         verdict => {
             let mut out = match verdict {
                 Verdict::Resume {

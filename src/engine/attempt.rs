@@ -5,7 +5,7 @@ use crate::base::bounded;
 use crate::base::calls::Calls;
 use crate::base::value::Values;
 use crate::engine::key::Key;
-use crate::engine::record::Artifact;
+use crate::engine::record::{Artifact, is_zero};
 use crate::engine::store::{Store, names};
 use crate::engine::system::Process;
 use anyhow::{Context, Result, ensure};
@@ -59,6 +59,9 @@ pub struct Usage {
     pub dollars: f64,
     #[serde(default, skip_serializing_if = "Calls::is_zero")]
     pub calls: Calls,
+    /// Floating-point operations of its models.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub flop: f64,
     pub peak_bytes: u64,
 }
 

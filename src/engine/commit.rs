@@ -197,6 +197,7 @@ fn cost(delivery: &Delivery) -> Cost {
         cost.cpu_seconds += usage.cpu_seconds;
         cost.dollars += usage.dollars;
         cost.calls.follow(&usage.calls);
+        cost.flop += usage.flop;
         cost.peak_bytes = cost.peak_bytes.max(usage.peak_bytes);
     }
     cost

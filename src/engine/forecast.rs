@@ -6,7 +6,7 @@ use crate::base::value::{Value, Values};
 use crate::engine::graph::{Graph, NodeId};
 use crate::engine::kind::Look;
 use crate::engine::layout::Layout;
-use crate::engine::plan::{Plan, Planned};
+use crate::engine::plan::{Plan, Planned, located};
 use crate::engine::store::Store;
 use crate::engine::verdict::Verdict;
 use anyhow::{Context, Result};
@@ -107,8 +107,9 @@ fn one(
         folders.insert(*port, layout.add(port, artifact)?);
     }
     let node = graph.node(planned.id);
+    let params = located(node.kind, &node.params);
     let look = Look {
-        params: &node.params,
+        params: &params,
         exec: &node.exec,
         inputs: folders,
         most: 0,

@@ -59,6 +59,18 @@ impl<'a> History<'a> {
         self.newest.get(kind).map(|i| &self.briefs[*i])
     }
 
+    /// By kind, the newest record that counted its work.
+    pub fn speeds(&self) -> BTreeMap<String, Brief> {
+        let mut found: BTreeMap<String, Brief> = BTreeMap::new();
+        for brief in self.briefs.iter().filter(|b| b.cost.flop > 0.0) {
+            let newer = |old: &Brief| old.cost.started_ms < brief.cost.started_ms;
+            if found.get(&brief.kind).is_none_or(newer) {
+                found.insert(brief.kind.clone(), brief.clone());
+            }
+        }
+        found
+    }
+
     /// The newest record of a node of this name.
     pub fn named(&self, node: &str) -> Option<&Brief> {
         self.by_node.get(node).map(|all| &self.briefs[all[0]])

@@ -169,6 +169,9 @@ pub struct Kind {
     pub forecast: Option<fn(&Look, &Path) -> Result<Calls>>,
     /// What it will take and give, by its parameters alone; for kinds of which anything can be told.
     pub outlook: Option<fn(&Ahead) -> Result<Outlook>>,
+    /// What it needs of this machine besides files and variables, and does not find: a sentence each. Gets identity and execution
+    /// parameters and PATH; for kinds that run programs.
+    pub preflight: Option<fn(&Values, &Values, &str) -> Vec<String>>,
     pub run: fn(&mut NodeCtx) -> Result<()>,
 }
 

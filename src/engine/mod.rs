@@ -15,6 +15,7 @@ pub mod union;
 
 pub mod attempt;
 pub mod commit;
+pub mod hub;
 pub mod index;
 pub mod objects;
 pub mod origin;

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -152,6 +152,39 @@ impl Objects {
             path.display()
         );
         Ok(bytes)
+    }
+
+    /// Gives its lines one by one, and fails at the end where they were not those that were stored: until then nothing that
+    /// was made of them may be shown. Holds one line.
+    pub fn lines(&self, blob: &Blob, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+        /// The longest line, in bytes.
+        const MOST: u64 = 256 << 20;
+        let path = self.path(&blob.digest);
+        let shown = || format!("reading `{}` at {}", blob.path, path.display());
+        let mut file = BufReader::new(File::open(&path).with_context(shown)?);
+        let mut hasher = blake3::Hasher::new();
+        let (mut line, mut wrong) = (vec![], None);
+        loop {
+            line.clear();
+            let read = file.by_ref().take(MOST).read_until(b'\n', &mut line);
+            if read.with_context(shown)? == 0 {
+                break;
+            }
+            hasher.update(&line);
+            // What is damaged is told to be so, and not what became of it.
+            if wrong.is_none() {
+                let text = std::str::from_utf8(line.strip_suffix(b"\n").unwrap_or(&line));
+                let text = text.with_context(|| format!("`{}` is not a text", blob.path));
+                wrong = text.and_then(&mut *each).err();
+            }
+        }
+        ensure!(
+            Digest::new(hasher.finalize()) == blob.digest,
+            "`{}` at {} is not what was stored; `pipe verify` puts it aside, and the next run makes it again",
+            blob.path,
+            path.display()
+        );
+        wrong.map_or(Ok(()), Err)
     }
 
     pub fn read_text(&self, blob: &Blob) -> Result<String> {

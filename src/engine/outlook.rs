@@ -1,14 +1,22 @@
 //! What a node will take and give, told from its parameters alone, before anything that it needs exists. A plan on a machine
-//! without weights, data and keys is made of this. Estimates, never identity; nobody is asked and no file is read.
+//! without weights, data and keys is made of this. Estimates, never identity; nobody is asked, and no
+//! file is read but the configuration of a model that is there.
 
 use crate::base::calls::Calls;
 use crate::base::value::Values;
+use crate::engine::graph::{Graph, NodeId};
+use crate::engine::index::Brief;
 use crate::engine::params::ParamSet;
+use crate::engine::plan::{Plan, located};
+use crate::engine::verdict::Verdict;
 use anyhow::{Result, anyhow};
 use std::collections::BTreeMap;
 
 /// A node before its inputs exist.
 pub struct Ahead<'a> {
+    /// As the recipe has them: addresses on the hub are addresses.
+    pub written: &'a Values,
+    /// With paths as they are on this machine.
     pub params: &'a Values,
     pub exec: &'a Values,
     /// By port, as far as anything is known.
@@ -36,6 +44,8 @@ pub struct Likely {
     pub rows: Option<f64>,
     /// Mean tokens of a row's text: of a prompt what is asked, of a conversation all of it, of a completion the response.
     pub tokens: Option<f64>,
+    /// Of prompts and what is made of them: shares of the classes, in the order of `PromptClass::ALL`.
+    pub shares: Option<[f64; 3]>,
     /// Of a model.
     pub model: Option<ModelSize>,
 }
@@ -44,11 +54,13 @@ pub struct Likely {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ModelSize {
     pub parameters: f64,
-    /// Elements of keys and values that one token leaves in the cache, over all layers.
-    pub cache: f64,
     pub layers: f64,
     pub hidden: f64,
     pub vocabulary: f64,
+    /// Elements of keys and values that a token leaves in the cache, over all layers.
+    pub cache: f64,
+    /// Elements that one layer keeps of a token for the way back.
+    pub kept: f64,
 }
 
 /// What a node is expected to take and to give.
@@ -58,8 +70,80 @@ pub struct Outlook {
     pub outputs: BTreeMap<&'static str, Likely>,
     /// Calls to services, where it makes any.
     pub calls: Option<Calls>,
-    /// Floating-point operations of its models.
+    /// Floating-point operations of its models; 0: of none, or not known.
     pub flop: f64,
-    /// Bytes that it needs at its peak.
-    pub memory: Option<f64>,
+    /// Bytes that it needs at its peak; 0: not known.
+    pub memory: f64,
+}
+
+/// An outlook, and how long that takes at a speed that was recorded here.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Told {
+    pub calls: Option<Calls>,
+    pub flop: f64,
+    pub memory: f64,
+    pub seconds: Option<f64>,
+}
+
+/// FLOP/s, and the kind whose record it is of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Speed {
+    pub rate: f64,
+    pub kind: String,
+}
+
+/// Tells it for every node that has to run, from the top of the graph to its end. Where no record of the node itself says how
+/// long it takes, its expected seconds and memory become those.
+pub fn tell(graph: &Graph, plan: &mut Plan, speeds: &BTreeMap<String, Brief>) {
+    let mut given: BTreeMap<NodeId, BTreeMap<&'static str, Likely>> = BTreeMap::new();
+    for planned in &mut plan.nodes {
+        let node = graph.node(planned.id);
+        let Some(outlook) = node.kind.outlook else {
+            continue;
+        };
+        let mut inputs = BTreeMap::new();
+        for (port, edge) in &node.inputs {
+            let of = given.get(&edge.node).and_then(|o| o.get(edge.output));
+            inputs.extend(of.map(|likely| (*port, likely.clone())));
+        }
+        let params = located(node.kind, &node.params);
+        let ahead = Ahead {
+            written: &node.params,
+            params: &params,
+            exec: &node.exec,
+            inputs,
+        };
+        // Of parameters that a kind cannot read, nothing can be told, and `check` has said so.
+        let Ok(outlook) = outlook(&ahead) else {
+            continue;
+        };
+        given.insert(planned.id, outlook.outputs);
+        if matches!(planned.verdict, Verdict::Hit(_)) {
+            continue;
+        }
+        let speed = speed(speeds, node.kind.name).filter(|_| outlook.flop > 0.0);
+        let seconds = speed.map(|s| outlook.flop / s.rate);
+        if let (Some(seconds), None) = (seconds, &planned.compared) {
+            let expected = planned.expected.get_or_insert_default();
+            expected.seconds = seconds;
+            expected.peak_bytes = outlook.memory as u64;
+        }
+        let told = Told {
+            calls: outlook.calls.filter(|c| !c.is_zero()),
+            flop: outlook.flop,
+            memory: outlook.memory,
+            seconds,
+        };
+        planned.outlook = (told != Told::default()).then_some(told);
+    }
+}
+
+/// Of the newest record of this kind that counted its work, else of any.
+pub fn speed(speeds: &BTreeMap<String, Brief>, kind: &str) -> Option<Speed> {
+    let newest = || speeds.values().max_by_key(|b| b.cost.started_ms);
+    let brief = speeds.get(kind).or_else(newest)?;
+    Some(Speed {
+        rate: brief.cost.flop / brief.cost.seconds.max(1e-3),
+        kind: brief.kind.clone(),
+    })
 }

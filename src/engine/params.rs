@@ -21,6 +21,8 @@ pub enum Ty {
     Map(Box<Ty>),
     /// A file or folder. Its *content* is identity, its path never is.
     Path,
+    /// Whatever a recipe can hold, for those whose parameters are not ours.
+    Any,
 }
 
 impl Ty {
@@ -35,6 +37,7 @@ impl Ty {
             Ty::List(of) => format!("an array, each item {}", of.describe()),
             Ty::Map(of) => format!("a table, each value {}", of.describe()),
             Ty::Path => "a path".into(),
+            Ty::Any => "a value".into(),
         }
     }
 
@@ -276,6 +279,18 @@ impl ParamValue for PathBuf {
     }
     fn write(&self) -> Option<Value> {
         Some(Value::Str(self.display().to_string()))
+    }
+}
+
+impl ParamValue for Value {
+    fn ty() -> Ty {
+        Ty::Any
+    }
+    fn read(value: Option<&Value>) -> Result<Self, String> {
+        value.cloned().ok_or("expected a value".into())
+    }
+    fn write(&self) -> Option<Value> {
+        Some(self.clone())
     }
 }
 

@@ -2,22 +2,24 @@
 //! a plan and a run cannot disagree.
 
 use crate::base::calls::Calls;
-use crate::base::value::Value;
+use crate::base::value::{Value, Values};
 use crate::engine::attempt::Attempt;
 use crate::engine::event::PlannedNode;
 use crate::engine::forecast::ExpectedCalls;
 use crate::engine::graph::{Edge, Graph, Node, NodeId};
 use crate::engine::history::{History, changes};
+use crate::engine::hub;
 use crate::engine::index::{Brief, Index};
 use crate::engine::key::{self, Digest, Key, Manifest, PlanKey, Stem};
 use crate::engine::kind::Kind;
+use crate::engine::outlook::Told;
 use crate::engine::record::{Cost, Record};
 use crate::engine::store::{Lookup, Store};
-use crate::engine::verdict::{Reason, Verdict};
+use crate::engine::verdict::{Absent, Reason, Verdict};
 use anyhow::{Context, Result};
 use std::cell::{OnceCell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::convert::Infallible;
 
 /// Which part of a graph.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +44,8 @@ pub struct Planned {
     pub expected: Option<Expected>,
     /// Its calls to services; only after `forecast::tell`, and for nodes that make any.
     pub calls: Option<ExpectedCalls>,
+    /// By its parameters alone; only after `outlook::tell`, and for nodes of which anything can be told.
+    pub outlook: Option<Told>,
 }
 
 /// What a node is expected to take.
@@ -144,14 +148,28 @@ pub struct Judge<'a> {
     stems: BTreeMap<NodeId, (Stem, PlanKey)>,
     /// By node, by parameter: what stands for the contents of its paths; only nodes that have any. Read once, so that a plan is
     /// of one moment.
-    sources: BTreeMap<NodeId, BTreeMap<String, String>>,
+    sources: BTreeMap<NodeId, Sources>,
     /// Nodes whose blobs are needed: an evicted record of theirs is no hit.
     needed: RefCell<BTreeSet<NodeId>>,
     index: RefCell<Index<'a>>,
     history: OnceCell<History<'a>>,
 }
 
-static NOTHING: BTreeMap<String, String> = BTreeMap::new();
+/// What the path parameters of a node lead to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sources {
+    /// By parameter: what stands for the contents in a manifest; of what is absent, that it is.
+    pub contents: BTreeMap<String, String>,
+    pub absent: Vec<Absent>,
+    /// By address on the hub: the commit that it stood for.
+    pub commits: BTreeMap<String, String>,
+}
+
+static NOTHING: Sources = Sources {
+    contents: BTreeMap::new(),
+    absent: vec![],
+    commits: BTreeMap::new(),
+};
 
 impl<'a> Judge<'a> {
     pub fn new(store: &'a Store, graph: &'a Graph, wanted: &Wanted) -> Result<Judge<'a>> {
@@ -183,7 +201,7 @@ impl<'a> Judge<'a> {
                     sources(store, node).with_context(|| format!("node `{}`", node.name))?;
                 judge.sources.insert(id, sources);
             }
-            let stem = Stem::new(node.kind, &node.params, judge.sources(id));
+            let stem = Stem::new(node.kind, &node.params, &judge.sources(id).contents);
             let plan_key =
                 |edge: &Edge| format!("plan:{}.{}", judge.plan_key(edge.node), edge.output);
             let inputs: Vec<(&'static str, String)> = node
@@ -214,8 +232,8 @@ impl<'a> Judge<'a> {
         &self.stems[&id].1
     }
 
-    /// The contents that the node's path parameters had when the plan was made.
-    pub fn sources(&self, id: NodeId) -> &BTreeMap<String, String> {
+    /// What the node's path parameters led to when the plan was made.
+    pub fn sources(&self, id: NodeId) -> &Sources {
         self.sources.get(&id).unwrap_or(&NOTHING)
     }
 
@@ -293,22 +311,28 @@ impl<'a> Judge<'a> {
             }
         }
         let manifest = self.stems[&id].0.with(inputs.into_iter());
-        if !after.is_empty() {
-            let expected = self.expected(node, id, &manifest);
-            return Ok(Planned {
-                id,
-                plan_key: self.stems[&id].1.clone(),
-                manifest: None,
-                key: None,
-                verdict: Verdict::Maybe {
-                    after: after.into_iter().collect(),
-                },
-                compared: None,
-                expected,
-                calls: None,
-            });
-        }
-        self.decide(id, node, manifest)
+        let absent = &self.sources(id).absent;
+        let verdict = match (absent.is_empty(), after.is_empty()) {
+            (true, true) => return self.decide(id, node, manifest),
+            (true, false) => Verdict::Maybe {
+                after: after.into_iter().collect(),
+            },
+            (false, _) => Verdict::Needs {
+                absent: absent.clone(),
+            },
+        };
+        let expected = self.expected(node, id, &manifest);
+        Ok(Planned {
+            id,
+            plan_key: self.stems[&id].1.clone(),
+            manifest: None,
+            key: None,
+            verdict,
+            compared: None,
+            expected,
+            calls: None,
+            outlook: None,
+        })
     }
 
     pub fn history(&self) -> &History<'a> {
@@ -350,6 +374,7 @@ impl<'a> Judge<'a> {
             compared: None,
             expected: None,
             calls: None,
+            outlook: None,
         };
         let found = self.find(id, &key);
         if let Found::Whole(brief) | Found::Evicted(brief) = &found {
@@ -446,23 +471,66 @@ fn has_paths(kind: &Kind) -> bool {
         .any(|spec| key::holds_paths(&spec.ty))
 }
 
-/// By parameter that holds paths: what stands for their contents, as it is now.
-pub fn sources(store: &Store, node: &Node) -> Result<BTreeMap<String, String>> {
-    let mut found = BTreeMap::new();
+/// Of the node's parameters that hold paths, as it is now.
+pub fn sources(store: &Store, node: &Node) -> Result<Sources> {
+    let mut found = Sources::default();
     for spec in (node.kind.params)() {
         let Some(value) = node.params.get(spec.name) else {
             continue;
         };
         if key::holds_paths(&spec.ty) {
-            let mut memo = store.sources();
-            let contents = key::with_contents(value, &mut |path| memo.content(Path::new(path)))
+            let content = &mut |written: &str| found.content(store, spec.name, written);
+            let contents = key::with_contents(value, content)
                 .with_context(|| format!("parameter `{}`", spec.name))?;
             let text = match contents {
                 Value::Str(content) => content,
                 several => several.canon(),
             };
-            found.insert(spec.name.to_string(), text);
+            found.contents.insert(spec.name.to_string(), text);
         }
     }
     Ok(found)
+}
+
+impl Sources {
+    /// What stands for the content of a path or an address.
+    fn content(&mut self, store: &Store, param: &str, written: &str) -> Result<String> {
+        match hub::find(written) {
+            hub::Found::There { path, commit } => {
+                if let Some(commit) = commit {
+                    self.commits.insert(written.into(), commit);
+                }
+                store.sources().content(&path)
+            }
+            hub::Found::Absent { looked, get } => {
+                self.absent.push(Absent {
+                    param: param.into(),
+                    written: written.into(),
+                    looked,
+                    get,
+                });
+                Ok("absent".into())
+            }
+        }
+    }
+}
+
+/// The parameters with every path as it is on this machine: addresses of the hub are where their files lie.
+pub fn located(kind: &Kind, params: &Values) -> Values {
+    let mut located = params.clone();
+    for spec in (kind.params)() {
+        if let Some(value) = located.get_mut(spec.name)
+            && key::holds_paths(&spec.ty)
+        {
+            let place = &mut |written: &str| -> Result<String, Infallible> {
+                Ok(match hub::find(written) {
+                    hub::Found::There { path, .. } => path.display().to_string(),
+                    hub::Found::Absent { .. } => written.to_string(),
+                })
+            };
+            let Ok(there) = key::with_contents(value, place);
+            *value = there;
+        }
+    }
+    located
 }

@@ -101,6 +101,9 @@ pub struct Cost {
     /// Calls to services.
     #[serde(default, skip_serializing_if = "Calls::is_zero")]
     pub calls: Calls,
+    /// Floating-point operations of its models, where it counted them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub flop: f64,
     /// Highest resident memory of a worker.
     pub peak_bytes: u64,
     /// Of the attempt that was committed; milliseconds since 1970.
@@ -109,7 +112,7 @@ pub struct Cost {
     pub attempts: usize,
 }
 
-fn is_zero(number: &f64) -> bool {
+pub fn is_zero(number: &f64) -> bool {
     *number == 0.0
 }
 
@@ -122,6 +125,9 @@ pub struct Provenance {
     pub version: String,
     #[serde(default)]
     pub origin: Origin,
+    /// By address on the hub that the node names: the commit that it stood for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub commits: BTreeMap<String, String>,
 }
 
 /// Of which binary, workspace and processor. Empty in records of before it was kept.

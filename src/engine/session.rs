@@ -37,8 +37,8 @@ pub fn is_environment(error: &(dyn std::error::Error + 'static)) -> bool {
         .is_some_and(|e| matches!(e.kind(), StorageFull | ReadOnlyFilesystem | QuotaExceeded))
 }
 
-/// Cpu time of this process and the children it waited for, and its highest resident memory; zeros where /proc does
-/// not say.
+/// Cpu time of this process and the children it waited for, and the highest resident memory of it or of the largest of them;
+/// zeros where the system does not say.
 pub fn usage() -> Usage {
     // The unit of /proc/PID/stat, fixed by the kernel's user interface.
     const TICKS_PER_SECOND: f64 = 100.0;
@@ -62,7 +62,19 @@ pub fn usage() -> Usage {
         .unwrap_or_default();
     Usage {
         cpu_seconds: ticks / TICKS_PER_SECOND,
-        peak_bytes: peak_kib * 1024,
+        peak_bytes: peak_kib.max(children_kib()) * 1024,
         ..Usage::default()
+    }
+}
+
+/// The highest resident memory of the children that were waited for, and of theirs, in KiB.
+fn children_kib() -> u64 {
+    // SAFETY: a plain structure of numbers, for which zeros are a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the place is ours and lives as long as the call.
+    let told = unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage) };
+    match told {
+        0 => u64::try_from(usage.ru_maxrss).unwrap_or_default(),
+        _ => 0,
     }
 }

@@ -18,6 +18,39 @@ pub enum Verdict {
     Maybe {
         after: Vec<NodeId>,
     },
+    /// Files that it names are not on this machine, so nobody can say what it is.
+    Needs {
+        absent: Vec<Absent>,
+    },
+}
+
+/// A file or folder that a node names and that is not there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absent {
+    /// The parameter that names it.
+    pub param: String,
+    /// An absolute path, or an address on the hub.
+    pub written: String,
+    /// Where it was looked for.
+    pub looked: String,
+    /// The command that gets it, where one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub get: Option<String>,
+}
+
+impl Absent {
+    /// In one line.
+    pub fn told(&self) -> String {
+        let Absent {
+            written, looked, ..
+        } = self;
+        let looked = match looked == written {
+            true => String::new(),
+            false => format!(" (looked at {looked})"),
+        };
+        let get = self.get.as_ref().map(|g| format!("; get it with `{g}`"));
+        format!("no {written}{looked}{}", get.unwrap_or_default())
+    }
 }
 
 impl Verdict {
@@ -27,13 +60,14 @@ impl Verdict {
             Verdict::Run(_) => "run",
             Verdict::Resume { .. } => "resume",
             Verdict::Maybe { .. } => "maybe",
+            Verdict::Needs { .. } => "needs",
         }
     }
 
     pub fn reasons(&self) -> &[Reason] {
         match self {
             Verdict::Run(reasons) | Verdict::Resume { reasons, .. } => reasons,
-            Verdict::Hit(_) | Verdict::Maybe { .. } => &[],
+            Verdict::Hit(_) | Verdict::Maybe { .. } | Verdict::Needs { .. } => &[],
         }
     }
 }

@@ -104,6 +104,7 @@ struct Reports {
     progress: Progress,
     dollars: f64,
     calls: Calls,
+    flop: f64,
     /// When the calls were last written down.
     paid: Option<Instant>,
     sent: Option<Instant>,
@@ -181,6 +182,17 @@ impl NodeCtx {
     #[allow(clippy::disallowed_methods)]
     pub fn secret(&self, name: &str) -> Result<String> {
         std::env::var(name).map_err(|_| anyhow!("the environment variable `{name}` is not set"))
+    }
+
+    /// An environment variable of this worker: one of the ordinary ones, or a secret that the node names.
+    #[allow(clippy::disallowed_methods)]
+    pub fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    /// The folder of this attempt, for programs that a kind starts: whatever carries its mark (`system::strays`) ends with it.
+    pub fn folder(&self) -> &Path {
+        &self.attempt.dir
     }
 
     /// Cheap: sent about ten times a second, and always at the end. `total` 0: not known.
@@ -272,6 +284,12 @@ impl NodeCtx {
         }
     }
 
+    /// So many floating-point operations were done, for forecasts of other nodes. Written down with the next checkpoint, or at the
+    /// end.
+    pub fn computed(&self, flop: f64) {
+        self.reports().flop += flop;
+    }
+
     /// What earlier attempts of this node paid for.
     pub fn called_before(&self) -> Calls {
         let mut all = Calls::default();
@@ -357,6 +375,7 @@ impl NodeCtx {
                 progress: Progress::default(),
                 dollars: 0.0,
                 calls: Calls::default(),
+                flop: 0.0,
                 paid: None,
                 sent: None,
                 written: None,
@@ -373,14 +392,15 @@ impl NodeCtx {
     }
 
     fn write_usage(&self) -> Result<()> {
-        let (dollars, calls) = {
+        let (dollars, calls, flop) = {
             let reports = self.reports();
-            (reports.dollars, reports.calls)
+            (reports.dollars, reports.calls, reports.flop)
         };
         let usage = Usage {
             seconds: self.started.elapsed().as_secs_f64(),
             dollars,
             calls,
+            flop,
             ..session::usage()
         };
         let text = serde_json::to_vec(&usage).context("writing usage")?;

@@ -82,6 +82,7 @@ in = { a = "published.scores", b = "matched.scores" }
     tokens: None,
     forecast: None,
     outlook: None,
+    preflight: None,
     run,
 };
 

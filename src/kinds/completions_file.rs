@@ -1,24 +1,22 @@
-//! Completions that were made elsewhere, from a CSV, TSV or JSONL file, and what people said of them: a person is one more judge.
+//! Completions that were made elsewhere, from a CSV, TSV, JSONL, JSON or Parquet file, and what people said of them: a person is one more judge.
 //! So published completions are judged like our own, and judges are compared with people.
 
 use crate::base::response;
-use crate::base::rows::{self, Completion, Prompt, PromptClass, Score};
+use crate::base::rows::{Completion, Prompt, PromptClass, RowWriter, Score};
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, OnlyWith, Output, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::positive;
-use crate::kinds::table_file::{
-    self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_COLUMNS, Table, read_table,
-};
+use crate::kinds::table_file::{self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_COLUMNS, Table};
 use crate::params;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 params! {
     pub struct Params {
-        /// The file: `.csv`, `.tsv` or `.jsonl`.
+        /// The file, in any format that `prompts-file` reads.
         path: PathBuf;
         /// Column of the completion; absent: the first of `completion`, `response`, `generation`, `output`, `answer` that
         /// exists.
@@ -56,7 +54,7 @@ fn words(list: &[&str]) -> Vec<String> {
 pub const KIND: Kind = Kind {
     name: "completions-file",
     revision: 1,
-    summary: "imports completions, and people's labels of them, from a CSV, TSV or JSONL file",
+    summary: "imports completions, and people's labels of them, from a CSV, TSV, JSONL, JSON or Parquet file",
     about: "Identity is the file's content, not its path. The defaults fit XSTest's completion files, with `harmful = \
             [\"contrast_*\"]` and `label_column = \"final_label\"`. `scores` is what `evaluate` would write if the people were \
             its judge: a harmful prompt is good where the answer refuses, another where it does not. Lengths in tokens are \
@@ -94,6 +92,7 @@ label_column = "final_label"
     tokens: None,
     forecast: None,
     outlook: None,
+    preflight: None,
     run,
 };
 
@@ -119,51 +118,43 @@ fn check(values: &Values) -> Vec<Problem> {
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
-    let Imported {
-        completions,
-        scores,
-    } = import(&p.path, &p)?;
-    let empty = completions.iter().filter(|c| c.response.trim().is_empty());
-    ctx.say(&format!(
-        "{} completions, {} of them empty",
-        completions.len(),
-        empty.count()
-    ));
-    rows::write_rows(&ctx.output("completions"), &completions)?;
-    let Some(scores) = scores else {
-        return Ok(());
-    };
-    let mut labels: BTreeMap<&str, usize> = BTreeMap::new();
-    for score in &scores {
-        *labels
-            .entry(score.label.as_deref().unwrap_or(""))
-            .or_default() += 1;
+    let mut completions = RowWriter::create(&ctx.output("completions"))?;
+    let scores = p.label_column.as_ref();
+    let scores = scores.map(|_| RowWriter::create(&ctx.output("scores")));
+    let mut scores = scores.transpose()?;
+    let (mut empty, mut unscorable) = (0, 0);
+    let mut labels: BTreeMap<String, usize> = BTreeMap::new();
+    import(&p, &mut |completion, score| {
+        empty += usize::from(completion.response.trim().is_empty());
+        completions.push(&completion)?;
+        let (Some(score), Some(out)) = (score, &mut scores) else {
+            return Ok(());
+        };
+        unscorable += usize::from(!score.scored());
+        out.push(&score)?;
+        *labels.entry(score.label.unwrap_or_default()).or_default() += 1;
+        Ok(())
+    })?;
+    let all = completions.finish()?;
+    ctx.say(&format!("{all} completions, {empty} of them empty"));
+    if let Some(scores) = scores {
+        scores.finish()?;
+        let named = labels.iter().map(|(label, n)| format!("{n} {label}"));
+        let named = named.collect::<Vec<_>>().join(", ");
+        ctx.say(&format!("labels: {named}; {unscorable} unscorable"));
     }
-    let named = labels.iter().map(|(label, n)| format!("{n} {label}"));
-    ctx.say(&format!(
-        "labels: {}; {} unscorable",
-        named.collect::<Vec<_>>().join(", "),
-        scores.iter().filter(|s| !s.scored()).count()
-    ));
-    rows::write_rows(&ctx.output("scores"), &scores)
-}
-
-/// What a file holds.
-pub struct Imported {
-    pub completions: Vec<Completion>,
-    /// With a column of labels; one for each completion.
-    pub scores: Option<Vec<Score>>,
+    Ok(())
 }
 
 /// The columns that are read.
 struct Columns {
-    completion: usize,
-    reasoning: Option<usize>,
-    prompt: usize,
-    id: Option<usize>,
-    category: Option<usize>,
-    class: Option<usize>,
-    label: Option<usize>,
+    completion: String,
+    reasoning: Option<String>,
+    prompt: String,
+    id: Option<String>,
+    category: Option<String>,
+    class: Option<String>,
+    label: Option<String>,
 }
 
 impl Columns {
@@ -181,7 +172,7 @@ impl Columns {
             table.column_or(param, name.as_ref(), usual)
         };
         let category = other("category_column", &p.category_column, CATEGORY_COLUMNS)?;
-        let class = other("class_column", &p.class_column, &[])?.or(category);
+        let class = other("class_column", &p.class_column, &[])?.or(category.clone());
         ensure!(
             p.harmful.is_empty() || class.is_some(),
             "`harmful` names rows, and there is no column of their class; name it with `class_column`. The columns are {}",
@@ -204,54 +195,65 @@ impl Columns {
     }
 }
 
-/// Reads the file. Errors name the row or the missing column.
-pub fn import(path: &Path, p: &Params) -> Result<Imported> {
-    let table = read_table(path)?;
-    let file = || path.display().to_string();
-    let columns = Columns::find(&table, p).with_context(file)?;
-    let source = table_file::source(path);
+/// Reads the file completion by completion, each with what a person said of it where there is a column of labels. Errors name the
+/// row or the missing column.
+pub fn import(
+    p: &Params,
+    take: &mut dyn FnMut(Completion, Option<Score>) -> Result<()>,
+) -> Result<()> {
+    let mut table = Table::open(&p.path)?;
+    let columns = Columns::find(&table, p).with_context(|| p.path.display().to_string())?;
+    let source = table_file::source(&p.path);
     let mut samples: BTreeMap<String, u32> = BTreeMap::new();
     let mut matched = vec![false; p.harmful.len()];
-    let (mut completions, mut scores) = (vec![], vec![]);
-    let most = p.limit.unwrap_or(usize::MAX);
-    for (i, row) in table.rows.iter().enumerate().take(most) {
-        let number = i + 1;
-        let cell = |column: Option<usize>| column.map_or("", |c| row[c].as_str());
+    let rows = &mut table.rows;
+    while p.limit.is_none_or(|limit| rows.read() < limit as u64)
+        && let Some(record) = rows.next()
+    {
+        let record = record?;
+        let text = |column: &str| record.text(&[column]).into_owned();
+        let cell = |column: &Option<String>| column.as_deref().map_or(String::new(), text);
+        let number = || rows.read().to_string();
         let mut prompt = Prompt {
-            id: columns.id.map_or(number.to_string(), |c| row[c].clone()),
+            id: columns.id.as_deref().map_or_else(number, text),
             class: p.class.into(),
-            prompt: row[columns.prompt].clone(),
+            prompt: text(&columns.prompt),
             source: source.clone(),
-            category: cell(columns.category).to_string(),
+            category: cell(&columns.category),
             difficulty: 0,
             labels: Default::default(),
             truth: None,
         };
         ensure!(
             !prompt.id.is_empty(),
-            "{} row {number}: the id is empty",
-            file()
+            "{}: the id is empty",
+            rows.place(&record)
         );
         ensure!(
             !prompt.prompt.trim().is_empty(),
-            "{} row {number}: the prompt is empty",
-            file()
+            "{}: the prompt is empty",
+            rows.place(&record)
         );
+        let class = cell(&columns.class);
         for (pattern, matched) in p.harmful.iter().zip(&mut matched) {
-            if matches(pattern, cell(columns.class)) {
+            if matches(pattern, &class) {
                 prompt.class = PromptClass::Harmful;
                 *matched = true;
             }
         }
-        let sample = samples.entry(prompt.id.clone()).or_default();
-        let text = &row[columns.completion];
+        // A row's number is no other row's.
+        let sample = match columns.id {
+            Some(_) => samples.entry(prompt.id.clone()).or_default(),
+            None => &mut 0,
+        };
+        let response = text(&columns.completion);
         let completion = Completion {
             id: format!("{}#{sample}", prompt.id),
             sample: *sample,
             prompt: prompt.into(),
-            response: match cell(columns.reasoning) {
-                "" => text.clone(),
-                reasoning => response::join(reasoning, text),
+            response: match cell(&columns.reasoning).as_str() {
+                "" => response,
+                reasoning => response::join(reasoning, &response),
             },
             tokens: 0,
             finished: true,
@@ -260,20 +262,19 @@ pub fn import(path: &Path, p: &Params) -> Result<Imported> {
             served: None,
         };
         *sample += 1;
-        scores.extend(columns.label.map(|c| labelled(&completion, &row[c], p)));
-        completions.push(completion);
+        let label = columns.label.as_deref().map(text);
+        let score = label.map(|label| labelled(&completion, &label, p));
+        take(completion, score)?;
     }
+    table.ensure_rows(&p.path)?;
     if let Some(place) = matched.iter().position(|m| !m && p.limit.is_none()) {
         bail!(
             "{}: no row is what `harmful` calls `{}`",
-            file(),
+            p.path.display(),
             p.harmful[place]
         );
     }
-    Ok(Imported {
-        completions,
-        scores: columns.label.map(|_| scores),
-    })
+    Ok(())
 }
 
 /// What a person's label makes of a completion.

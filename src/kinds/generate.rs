@@ -7,8 +7,10 @@ use crate::base::rows::{self, Completion, Prompt, RowWriter};
 use crate::base::tokens::Tokens;
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::kinds::answers::{self, Asking, Draw, Rejected, Served};
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::remote::Service;
@@ -101,7 +103,8 @@ temperature = 0.7
     hidden: false,
     tokens: Some(tokens),
     forecast: Some(forecast),
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -272,4 +275,27 @@ fn saved(ctx: &NodeCtx) -> Vec<Completion> {
         .latest_checkpoint(SAVED)
         .find_map(|saved| rows::read_rows(&saved).ok());
     found.unwrap_or_default()
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let prompts = ahead.input("prompts");
+    let asked = prompts.tokens.unwrap_or(ahead::PROMPT);
+    let most = p.max_new_tokens as f64;
+    let answers = prompts.rows.map(|n| n * p.samples as f64);
+    let mut outlook = Outlook::default();
+    let mut completions = ahead::rows(answers, Some(most));
+    completions.shares = prompts.shares;
+    outlook.outputs.insert("completions", completions);
+    if p.served.served.is_some() {
+        let service: Service = ahead.exec()?;
+        let prices = service.endpoint().prices;
+        outlook.calls = answers.map(|n| ahead::calls(n, asked, most, &prices));
+    } else if let Some(model) = ahead.input("model").model {
+        let rows = answers.unwrap_or(f64::MAX);
+        outlook.memory = ahead::sample_memory(&model, rows, asked + most);
+        let tokens = answers.unwrap_or(0.0) * (asked + most);
+        outlook.flop = ahead::sample_flop(&model, tokens);
+    }
+    Ok(outlook)
 }

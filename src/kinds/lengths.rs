@@ -72,6 +72,7 @@ in = { completions = "rl-answers", model = "rl" }
     tokens: None,
     forecast: None,
     outlook: None,
+    preflight: None,
     run,
 };
 

@@ -49,6 +49,7 @@ path = "adapters/safe-lora"
     tokens: None,
     forecast: None,
     outlook: None,
+    preflight: None,
     run,
 };
 

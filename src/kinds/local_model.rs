@@ -1,8 +1,10 @@
 //! A model from a Hugging Face folder on this machine.
 
 use crate::engine::kind::{Cpu, Kind, Output, Type, no_check};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::kinds::model_io;
 use crate::learn::checkpoint;
 use crate::learn::config::Head;
@@ -44,7 +46,8 @@ path = "models/Qwen2.5-0.5B-Instruct"
     hidden: false,
     tokens: None,
     forecast: None,
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -61,4 +64,12 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     Tokenizer::load(&from)?.template()?;
     ctx.say(&format!("{} parameters", weights.data.len()));
     model_io::copy_files(&from, &into)
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let model = ahead::model_at(ahead, "path");
+    let mut outlook = Outlook::default();
+    outlook.outputs.insert("model", ahead::same_model(model));
+    outlook.memory = model.map_or(0.0, |m| 4.0 * m.parameters);
+    Ok(outlook)
 }

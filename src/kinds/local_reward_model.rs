@@ -1,8 +1,10 @@
 //! A reward model from a Hugging Face folder on this machine.
 
 use crate::engine::kind::{Cpu, Kind, Output, Type, no_check};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::kinds::model_io;
 use crate::learn::reward::RewardModel;
 use crate::params;
@@ -44,7 +46,8 @@ path = "models/GRM-llama3-8B-distill"
     hidden: false,
     tokens: None,
     forecast: None,
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -53,4 +56,11 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let model = RewardModel::load(&from)?;
     ctx.say(&format!("{} parameters", model.weights.data.len()));
     model_io::copy_files(&from, &ctx.output("reward_model"))
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let model = ahead::model_at(ahead, "path");
+    let mut outlook = ahead::only("reward_model", ahead::same_model(model));
+    outlook.memory = model.map_or(0.0, |m| 4.0 * m.parameters);
+    Ok(outlook)
 }

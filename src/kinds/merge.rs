@@ -1,8 +1,10 @@
 //! A model with an adapter folded in.
 
 use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::kinds::{model_io, training};
 use crate::learn::{checkpoint, peft};
 use anyhow::Result;
@@ -45,7 +47,8 @@ in = { model = "base", adapter = "adapter" }
     hidden: false,
     tokens: None,
     forecast: None,
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -56,4 +59,11 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let adapter = peft::load(ctx.input("adapter"), &weights.config)?;
     adapter.merge_into(&mut weights);
     training::write_model(&weights, from, &ctx.output("model"))
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let model = ahead.input("model").model;
+    let mut outlook = ahead::only("model", ahead::same_model(model));
+    outlook.memory = model.map_or(0.0, |m| 4.0 * m.parameters);
+    Ok(outlook)
 }

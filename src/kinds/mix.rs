@@ -4,8 +4,10 @@ use crate::base::rng::Seed;
 use crate::base::rows::{self, Prompt, PromptClass};
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::kinds::range;
 use crate::params;
 use anyhow::{Result, ensure};
@@ -59,7 +61,8 @@ total = 2000
     hidden: false,
     tokens: None,
     forecast: None,
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -120,4 +123,12 @@ pub fn mix(pool: &[Prompt], p: &Params) -> Result<Vec<Prompt>> {
     }
     seed.child("order").rng().shuffle(&mut mixed);
     Ok(mixed)
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let each = counts(p.total, p.lambda, p.ambiguous_share);
+    let mut likely = ahead::rows(Some(p.total as f64), None);
+    likely.shares = Some(each.map(|n| n as f64 / p.total.max(1) as f64));
+    Ok(ahead::only("prompts", likely))
 }

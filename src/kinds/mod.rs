@@ -1,13 +1,20 @@
 //! The kinds of nodes: the one place where the engine meets models and the world. A file a kind, a line in `REGISTRY`.
 
 pub mod agreement;
+pub mod ahead;
 pub mod answers;
 pub mod completions_file;
+pub mod dataset;
+pub mod decontaminate;
+pub mod dedup;
 pub mod dpo;
 pub mod evaluate;
+pub mod exec;
+pub mod filter;
 pub mod generate;
 pub mod grpo;
 pub mod lengths;
+pub mod likeness;
 pub mod local_adapter;
 pub mod local_model;
 pub mod local_reward_model;
@@ -15,11 +22,14 @@ pub mod lora;
 pub mod measure;
 pub mod merge;
 pub mod mix;
+pub mod mix_sources;
 pub mod model_io;
+pub mod pool;
 pub mod preferences;
 pub mod probe;
 pub mod prompts_file;
 pub mod remote;
+pub mod removed;
 pub mod rerouting;
 pub mod reward;
 pub mod scorers;
@@ -46,9 +56,15 @@ pub const REGISTRY: Registry = Registry(&[
     &local_adapter::KIND,
     &local_reward_model::KIND,
     &merge::KIND,
+    &dataset::KIND,
     &prompts_file::KIND,
     &completions_file::KIND,
+    &filter::KIND,
+    &pool::KIND,
+    &dedup::KIND,
+    &decontaminate::KIND,
     &mix::KIND,
+    &mix_sources::KIND,
     &sft::KIND,
     &grpo::KIND,
     &preferences::KIND,
@@ -59,6 +75,7 @@ pub const REGISTRY: Registry = Registry(&[
     &evaluate::KIND,
     &agreement::KIND,
     &lengths::KIND,
+    &exec::KIND,
     &toy::WRITE,
     &toy::JOIN,
     &toy::SLOW,

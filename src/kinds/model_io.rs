@@ -4,6 +4,7 @@ use crate::base::rng::Seed;
 use crate::base::rows::{Completion, Message, Prompt};
 use crate::base::tokens::Tokens;
 use crate::engine::worker::{Interrupted, NodeCtx};
+use crate::kinds::ahead;
 use crate::learn::adapter::Net;
 use crate::learn::chat;
 use crate::learn::checkpoint;
@@ -116,6 +117,12 @@ impl Sampling<'_> {
             &mut |rows, _tokens| report(rows),
             &|| ctx.stop(),
         );
+        if let Ok(groups) = &groups {
+            let new = groups.iter().flatten().map(|s| s.ids.len());
+            let given = requests.iter().map(|r| r.prompt.len());
+            let tokens = new.sum::<usize>() + given.sum::<usize>();
+            ctx.computed(ahead::sampling(self.net, tokens));
+        }
         match groups {
             Err(error) if error.is::<Stopped>() => Err(Interrupted.into()),
             groups => groups,

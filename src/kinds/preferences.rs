@@ -8,8 +8,10 @@ use crate::base::calls::Calls;
 use crate::base::rows::{self, Completion, Metric, Pair, PromptClass};
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::kinds::remote::NodeEar;
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::service::{JudgeServices, Judging};
@@ -83,7 +85,8 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     hidden: false,
     tokens: None,
     forecast: Some(forecast),
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -264,4 +267,19 @@ fn metrics(made: &Made, completions: usize) -> Vec<Metric> {
         }
     }
     list
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let services: JudgeServices = ahead.exec()?;
+    let given = ahead.input("completions");
+    let answer = given.tokens.unwrap_or(0.0);
+    let shape = (given.rows.unwrap_or(0.0), given.shares);
+    let asks = (&p.judging, &services);
+    let sizes = (ahead::PROMPT, answer);
+    let mut outlook = reward::outlook(&p.reward, asks, ahead, shape, sizes);
+    let tokens = given.tokens.map(|t| ahead::PROMPT + t);
+    let pairs = ahead::rows(given.rows.map(|n| n / 2.0), tokens);
+    outlook.outputs.insert("pairs", pairs);
+    Ok(outlook)
 }

@@ -8,8 +8,10 @@ use crate::base::stats;
 use crate::base::tokens::Tokens;
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::service::{JudgeServices, Judging};
@@ -81,7 +83,8 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     hidden: false,
     tokens: Some(tokens),
     forecast: Some(forecast),
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -204,4 +207,27 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         });
     }
     rows::write_metrics(&ctx.output("metrics"), metrics)
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let services: JudgeServices = ahead.exec()?;
+    let prompts = ahead.input("prompts");
+    let asked = prompts.tokens.unwrap_or(ahead::PROMPT);
+    let most = p.max_new_tokens as f64;
+    let classes = p.reward.len() as f64;
+    let rows = prompts.rows.unwrap_or(f64::MAX);
+    let n = rows.min(classes * p.prompts_per_class as f64) * p.samples as f64;
+    let each = PromptClass::ALL.map(|c| match p.reward.contains_key(c.word()) {
+        true => 1.0 / classes,
+        false => 0.0,
+    });
+    let asks = (&p.judging, &services);
+    let shape = (n, Some(each));
+    let mut outlook = reward::outlook(&p.reward, asks, ahead, shape, (asked, most));
+    if let Some(model) = ahead.input("model").model {
+        outlook.flop += ahead::sample_flop(&model, n * (asked + most));
+        outlook.memory += ahead::sample_memory(&model, n, asked + most);
+    }
+    Ok(outlook)
 }

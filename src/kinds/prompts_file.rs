@@ -1,22 +1,22 @@
-//! Prompts from a file of somebody else's: CSV, TSV or JSONL, with the column names that public sets use.
+//! Prompts from a file of somebody else's: CSV, TSV, JSONL, JSON or Parquet, with the column names that public sets use.
 
-use crate::base::rows::{self, Prompt, PromptClass};
+use crate::base::rows::{Prompt, PromptClass, RowWriter};
 use crate::base::value::Values;
+use crate::data::seen::Seen;
 use crate::engine::kind::{Cpu, Kind, Output, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::positive;
-use crate::kinds::table_file::{
-    self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_COLUMNS, read_table,
-};
+use crate::kinds::table_file::{self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_COLUMNS, Table};
 use crate::params;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 params! {
     pub struct Params {
-        /// The file: `.csv`, `.tsv` or `.jsonl`.
+        /// The file: `.csv`, `.tsv`, `.jsonl`, `.json` (an array of objects, or an object with one), the same with `.gz` or `.zst`, or
+        /// `.parquet`; or a folder with one table in shards.
         path: PathBuf;
         /// Column of the prompt; absent: the first of `prompt`, `goal`, `Behavior`, `forbidden_prompt`, `Goal`,
         /// `instruction`, `question`, `turns` (its first turn) that exists.
@@ -39,7 +39,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "prompts-file",
     revision: 1,
-    summary: "imports prompts from a CSV, TSV or JSONL file",
+    summary: "imports prompts from a CSV, TSV, JSONL, JSON or Parquet file",
     about: "Identity is the file's content, not its path. Newlines inside quoted fields, CRLF, a BOM, doubled quotes and \
             unknown further columns are fine; a malformed row, an empty prompt or a repeated id is an error that names \
             the row (counted as records, the header not counted).",
@@ -64,6 +64,7 @@ harmful = ["unsafe"]
     tokens: None,
     forecast: None,
     outlook: None,
+    preflight: None,
     run,
 };
 
@@ -77,65 +78,90 @@ fn check(values: &Values) -> Vec<Problem> {
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
-    let prompts = import(&p.path, &p)?;
-    ctx.say(&format!("{} prompts", prompts.len()));
-    rows::write_rows(&ctx.output("prompts"), &prompts)
+    let mut out = RowWriter::create(&ctx.output("prompts"))?;
+    import(&p, &mut |prompt| out.push(&prompt))?;
+    ctx.say(&format!("{} prompts", out.finish()?));
+    Ok(())
 }
 
-/// Reads the file. Errors name the row or the missing column.
-pub fn import(path: &Path, p: &Params) -> Result<Vec<Prompt>> {
-    let table = read_table(path)?;
-    let prompt_column = table.column_or("column", p.column.as_ref(), PROMPT_COLUMNS)?;
-    let prompt_column = prompt_column.with_context(|| {
-        format!(
-            "no column looks like a prompt; name it with `column`. The columns are {} (in {})",
-            table.names(),
-            path.display()
-        )
-    })?;
-    let id_column = table.column_or("id_column", p.id_column.as_ref(), ID_COLUMNS)?;
-    let category_column = p.category_column.as_ref();
-    let category_column = table.column_or("category_column", category_column, CATEGORY_COLUMNS)?;
-    let label_column = if p.harmful.is_empty() {
-        None
-    } else {
-        let column = table.column("label_column", &p.label_column);
-        Some(column.map_err(|e| anyhow!("{e}; a file without labels takes `harmful = []`"))?)
-    };
-    let source = table_file::source(path);
+/// The columns that are read.
+struct Columns {
+    prompt: String,
+    id: Option<String>,
+    category: Option<String>,
+    label: Option<String>,
+}
 
-    let mut seen = BTreeSet::new();
-    let mut prompts = vec![];
-    let mut labels_seen = BTreeSet::new();
-    for (i, row) in table
-        .rows
-        .iter()
-        .enumerate()
-        .take(p.limit.unwrap_or(usize::MAX))
+impl Columns {
+    fn find(table: &Table, p: &Params) -> Result<Columns> {
+        let prompt = table.column_or("column", p.column.as_ref(), PROMPT_COLUMNS)?;
+        let prompt = prompt.with_context(|| {
+            format!(
+                "no column looks like a prompt; name it with `column`. The columns are {} (in {})",
+                table.names(),
+                p.path.display()
+            )
+        })?;
+        let category = p.category_column.as_ref();
+        let label = match p.harmful.is_empty() {
+            true => None,
+            false => {
+                let column = table.column("label_column", &p.label_column);
+                Some(
+                    column
+                        .map_err(|e| anyhow!("{e}; a file without labels takes `harmful = []`"))?,
+                )
+            }
+        };
+        Ok(Columns {
+            prompt,
+            id: table.column_or("id_column", p.id_column.as_ref(), ID_COLUMNS)?,
+            category: table.column_or("category_column", category, CATEGORY_COLUMNS)?,
+            label,
+        })
+    }
+}
+
+/// Labels that a message names.
+const MOST_LABELS: usize = 100;
+
+/// Reads the file prompt by prompt. Errors name the row or the missing column.
+pub fn import(p: &Params, take: &mut dyn FnMut(Prompt) -> Result<()>) -> Result<()> {
+    let mut table = Table::open(&p.path)?;
+    let columns = Columns::find(&table, p)?;
+    let source = table_file::source(&p.path);
+    let (mut ids, mut labels) = (Seen::default(), BTreeSet::new());
+    let mut missed: BTreeSet<&String> = p.harmful.iter().collect();
+    let rows = &mut table.rows;
+    while p.limit.is_none_or(|limit| rows.read() < limit as u64)
+        && let Some(record) = rows.next()
     {
-        let number = i + 1;
-        let prompt = row[prompt_column].clone();
+        let record = record?;
+        let cell = |column: &str| record.text(&[column]).into_owned();
+        let prompt = cell(&columns.prompt);
         ensure!(
             !prompt.trim().is_empty(),
-            "{} row {number}: the prompt is empty",
-            path.display()
+            "{}: the prompt is empty",
+            rows.place(&record)
         );
-        let id = id_column.map_or_else(|| number.to_string(), |c| row[c].clone());
+        let number = || rows.read().to_string();
+        let id = columns.id.as_deref().map_or_else(number, cell);
+        ensure!(!id.is_empty(), "{}: the id is empty", rows.place(&record));
+        // Numbers of rows are different as they are.
         ensure!(
-            !id.is_empty(),
-            "{} row {number}: the id is empty",
-            path.display()
+            columns.id.is_none() || ids.insert(&id),
+            "{}: the id `{id}` occurs twice",
+            rows.place(&record)
         );
-        ensure!(
-            seen.insert(id.clone()),
-            "{} row {number}: the id `{id}` occurs twice",
-            path.display()
-        );
-        let harmful = label_column.is_some_and(|c| {
-            labels_seen.insert(row[c].clone());
-            p.harmful.contains(&row[c])
+        let harmful = columns.label.as_deref().map(cell).is_some_and(|label| {
+            let harmful = p.harmful.contains(&label);
+            missed.remove(&label);
+            if labels.len() < MOST_LABELS {
+                labels.insert(label);
+            }
+            harmful
         });
-        prompts.push(Prompt {
+        take(Prompt {
             id,
             class: if harmful {
                 PromptClass::Harmful
@@ -144,22 +170,20 @@ pub fn import(path: &Path, p: &Params) -> Result<Vec<Prompt>> {
             },
             prompt,
             source: source.clone(),
-            category: category_column.map(|c| row[c].clone()).unwrap_or_default(),
+            category: columns.category.as_deref().map(cell).unwrap_or_default(),
             difficulty: 0,
             labels: Default::default(),
             truth: None,
-        });
+        })?;
     }
-    if let Some(label) = p
-        .harmful
-        .iter()
-        .find(|l| p.limit.is_none() && !labels_seen.contains(*l))
-    {
-        let labels: Vec<&str> = labels_seen.iter().map(String::as_str).collect();
+    table.ensure_rows(&p.path)?;
+    let missing = p.harmful.iter().find(|label| missed.contains(label));
+    if let Some(label) = missing.filter(|_| p.limit.is_none()) {
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
         bail!(
             "no row has the label `{label}` that `harmful` names; the labels are {}",
             labels.join(", ")
         );
     }
-    Ok(prompts)
+    Ok(())
 }

@@ -135,6 +135,7 @@ layers = [2]
     tokens: Some(tokens),
     forecast: None,
     outlook: None,
+    preflight: None,
     run,
 };
 

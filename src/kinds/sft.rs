@@ -5,8 +5,10 @@ use crate::base::rows::{self, Conversation, Metric};
 use crate::base::tokens::Tokens;
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead::{self, Training};
 use crate::kinds::lora::{self, Lora};
 use crate::kinds::model_io::{self, Model};
 use crate::kinds::training::{self, Epochs, Examples, Guards, LrSchedule, Watcher};
@@ -108,7 +110,8 @@ epochs = 3
     hidden: false,
     tokens: Some(tokens),
     forecast: None,
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -245,4 +248,29 @@ impl Feed for Conversations {
             metrics: vec![("num_tokens".into(), tokens as f64)],
         })
     }
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let exec: Exec = ahead.exec()?;
+    let given = ahead.input("conversations");
+    let model = ahead.input("model").model;
+    let mut outlook = Outlook::default();
+    outlook.outputs.insert("model", ahead::same_model(model));
+    let Some(model) = model else {
+        return Ok(outlook);
+    };
+    let longest = given.tokens.unwrap_or(0.0).min(p.max_tokens as f64);
+    let how = Training {
+        rank: p.lora.lora_rank,
+        recompute: exec.recompute,
+        reference: false,
+        longest,
+    };
+    outlook.memory = ahead::train_memory(&model, &how);
+    if let (Some(rows), Some(tokens)) = (given.rows, given.tokens) {
+        let seen = rows * tokens.min(p.max_tokens as f64) * p.epochs;
+        outlook.flop = ahead::train_flop(&model, p.lora.lora_rank > 0, seen);
+    }
+    Ok(outlook)
 }

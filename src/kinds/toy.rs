@@ -204,6 +204,7 @@ pub const ASK: Kind = Kind {
     check: |values| remote::problems(values, true),
     forecast: Some(ask_forecast),
     outlook: None,
+    preflight: None,
     run: ask,
     ..TOY
 };
@@ -229,6 +230,7 @@ const TOY: Kind = Kind {
     tokens: None,
     forecast: None,
     outlook: None,
+    preflight: None,
     run: fail,
 };
 

@@ -1,7 +1,7 @@
 //! What the training kinds share: parameters, checkpoints, and the watcher that turns steps into progress, metrics and
 //! saves, and ends a run that its guard stops.
 
-mod curve;
+pub mod curve;
 mod examples;
 mod guards;
 
@@ -9,6 +9,7 @@ use crate::base::rng::Seed;
 use crate::base::rows::{self, Metric};
 use crate::choice;
 use crate::engine::worker::{Interrupted, NodeCtx, Transient};
+use crate::kinds::ahead;
 use crate::learn::checkpoint;
 use crate::learn::decoder::Keep;
 use crate::learn::guard::{Guard, Limits, Tripped};
@@ -269,6 +270,8 @@ impl Watch for Watcher<'_> {
 
     fn step(&mut self, state: &State, report: Report) -> Result<bool> {
         self.tokens += report.tokens;
+        self.ctx
+            .computed(ahead::training(state.net(), report.tokens));
         self.curve.push(report.step, &report.metrics)?;
         let last = self.curve.last();
         let all: Vec<(&str, f64)> = last.iter().map(|(n, v)| (n.as_str(), *v)).collect();

@@ -68,6 +68,7 @@ n = 24000
     tokens: None,
     forecast: None,
     outlook: None,
+    preflight: None,
     run,
 };
 

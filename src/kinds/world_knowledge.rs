@@ -58,6 +58,7 @@ in = { model = "base" }
     tokens: None,
     forecast: None,
     outlook: None,
+    preflight: None,
     run,
 };
 

@@ -3,8 +3,10 @@
 use crate::base::rng::Seed;
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Output, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::kinds::positive;
 use crate::learn::checkpoint;
 use crate::learn::config::Config;
@@ -55,7 +57,8 @@ layers = 3
     hidden: false,
     tokens: None,
     forecast: None,
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -88,7 +91,22 @@ fn check(values: &Values) -> Vec<Problem> {
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let folder = ctx.output("model");
-    let config = Config::from_json(&serde_json::json!({
+    let config = config(&p)?;
+    let weights = Weights::random(config, Seed::new(p.seed).child("weights"));
+    checkpoint::save(&weights, &folder)?;
+    for (name, text) in [
+        ("tokenizer.json", vocab::tokenizer_json()),
+        ("tokenizer_config.json", vocab::tokenizer_config_json()),
+        ("generation_config.json", vocab::generation_config_json()),
+    ] {
+        std::fs::write(folder.join(name), text)
+            .with_context(|| format!("failed to write {name}"))?;
+    }
+    Ok(())
+}
+
+fn config(p: &Params) -> Result<Config> {
+    Config::from_json(&serde_json::json!({
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "hidden_size": p.hidden_size,
@@ -108,16 +126,14 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         "mlp_bias": false,
         "bos_token_id": vocab::id(vocab::END_OF_TEXT),
         "eos_token_id": vocab::id(vocab::END),
-    }))?;
-    let weights = Weights::random(config, Seed::new(p.seed).child("weights"));
-    checkpoint::save(&weights, &folder)?;
-    for (name, text) in [
-        ("tokenizer.json", vocab::tokenizer_json()),
-        ("tokenizer_config.json", vocab::tokenizer_config_json()),
-        ("generation_config.json", vocab::generation_config_json()),
-    ] {
-        std::fs::write(folder.join(name), text)
-            .with_context(|| format!("failed to write {name}"))?;
-    }
-    Ok(())
+    }))
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let size = (&config(&ahead.params()?)?).into();
+    let mut outlook = Outlook::default();
+    outlook
+        .outputs
+        .insert("model", ahead::same_model(Some(size)));
+    Ok(outlook)
 }

@@ -3,8 +3,10 @@
 use crate::base::rows::{self, Prompt, PromptClass};
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Output, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::kinds::range;
 use crate::params;
 use crate::world::{Forms, Split, World, WorldSpec};
@@ -77,7 +79,8 @@ rl = 1000
     hidden: false,
     tokens: None,
     forecast: None,
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -124,4 +127,19 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     rows::write_rows(&ctx.output("rl"), &rl)?;
     rows::write_rows(&ctx.output("validation"), &validation)?;
     rows::write_rows(&ctx.output("eval"), &eval)
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let mut outlook = Outlook::default();
+    for (output, rows) in [
+        ("sft", p.sft),
+        ("rl", 3 * p.rl),
+        ("validation", 3 * p.validation),
+        ("eval", 3 * p.eval),
+    ] {
+        let likely = ahead::rows(Some(rows as f64), None);
+        outlook.outputs.insert(output, likely);
+    }
+    Ok(outlook)
 }

@@ -3,6 +3,7 @@
 use crate::base::diag::{Diag, Diags, Place};
 use crate::base::text::did_you_mean;
 use crate::base::value::Value;
+use crate::engine::hub::Address;
 use crate::engine::params::{ParamSpec, Ty};
 use crate::recipe::layer::Layer;
 use crate::recipe::tree::{Entry, Item, Shape};
@@ -74,6 +75,7 @@ impl Reading<'_> {
             (Ty::Choice(words), Shape::Str(s)) => self.choice(words, s, item, name),
             (Ty::Path, Shape::Str(s)) => self.path(s, item),
             (Ty::List(of), Shape::List(items)) => self.list(of, items, name),
+            (Ty::Any, _) => self.any(item, name),
             (Ty::Map(of), Shape::Table(table)) => {
                 // Every value is read before any is given up, so that all errors show.
                 let read = |e: &Entry| {
@@ -91,6 +93,20 @@ impl Reading<'_> {
         let read = |(i, item)| self.value(of, item, &format!("{name}[{i}]"));
         let values: Vec<_> = items.iter().enumerate().map(read).collect();
         Some(Value::List(values.into_iter().collect::<Option<_>>()?))
+    }
+
+    /// A value as it is written.
+    fn any(&mut self, item: &Item, name: &str) -> Option<Value> {
+        let ty = match &item.shape {
+            Shape::Bool(_) => Ty::Bool,
+            Shape::Int(_) => Ty::Int,
+            Shape::Float(_) => Ty::Float,
+            Shape::Str(_) => Ty::Str,
+            Shape::List(_) => Ty::List(Ty::Any.into()),
+            Shape::Table(_) => Ty::Map(Ty::Any.into()),
+            Shape::Bad => return None,
+        };
+        self.value(&ty, item, name)
     }
 
     fn mismatch(&mut self, ty: &Ty, item: &Item, name: &str) -> Option<Value> {
@@ -135,21 +151,37 @@ impl Reading<'_> {
         None
     }
 
+    /// A file that is not there is no fault of the recipe: it may be on another machine. Running it is refused.
     fn path(&mut self, path: &str, item: &Item) -> Option<Value> {
-        let trouble = match self.folders.absolute(path, item.origin()) {
-            Ok(full) if full.exists() => match full.to_str() {
-                Some(text) => return Some(Value::Str(text.into())),
-                None => "the path is not UTF-8".into(),
-            },
-            Ok(full) => format!("looked for `{}`", full.display()),
-            Err(error) => error.to_string(),
+        let wrong = |message: String| with_origin(Diag::at(&item.at, message), item);
+        if let Some(address) = Address::parse(path) {
+            return match address {
+                Ok(address) => Some(Value::Str(address.to_string())),
+                Err(problem) => {
+                    self.diags.push(wrong(format!("`{path}`: {problem}")));
+                    None
+                }
+            };
+        }
+        let absent = format!("no file or folder `{path}`");
+        let full = match self.folders.absolute(path, item.origin()) {
+            Ok(full) => full,
+            Err(error) => {
+                self.diags.push(wrong(absent).help(error.to_string()));
+                return None;
+            }
         };
-        let diag = Diag::at(&item.at, format!("no file or folder `{path}`"));
-        let diag = match path.starts_with('~') {
-            true => diag.help("`~` is not expanded"),
-            false => diag.help(trouble),
+        let Some(text) = full.to_str() else {
+            self.diags.push(wrong(absent).help("the path is not UTF-8"));
+            return None;
         };
-        self.diags.push(with_origin(diag, item));
-        None
+        if !full.exists() {
+            let help = match path.starts_with('~') {
+                true => "`~` is not expanded".to_string(),
+                false => format!("looked for `{text}`; a run needs it"),
+            };
+            self.diags.aside(wrong(absent).help(help).warning());
+        }
+        Some(Value::Str(text.into()))
     }
 }

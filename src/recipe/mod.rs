@@ -132,10 +132,14 @@ fn finish(
             loaded.push(one);
         }
     }
-    match diags.is_empty() {
-        true => Ok(loaded),
-        false => Err(diags.finish()),
+    if !diags.is_empty() {
+        return Err(diags.finish());
     }
+    if let Some(first) = loaded.first_mut() {
+        first.warnings.extend(diags.take_asides());
+        first.warnings = std::mem::take(&mut first.warnings).finish();
+    }
+    Ok(loaded)
 }
 
 /// A value that is set for this command and varied by an axis would be silently lost.

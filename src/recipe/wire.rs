@@ -84,7 +84,7 @@ impl Wiring<'_> {
         };
         // A node whose kind is unknown is reported at its own place.
         let place = self.places[node]?;
-        let output = find_output(self.drafts[place].kind, name, output, at, diags)?;
+        let output = find_output(self.drafts[place].kind, name, output, port.ty, at, diags)?;
         if output.ty != port.ty {
             let (takes, gives) = (phrase(port.ty), phrase(output.ty));
             let message = format!("port `{}` takes {takes}, `{text}` gives {gives}", port.name);
@@ -180,12 +180,18 @@ fn find_output(
     kind: &'static Kind,
     name: &str,
     output: Option<&str>,
+    wanted: Type,
     at: &Place,
     diags: &mut Diags,
 ) -> Option<&'static Output> {
+    let first = kind.outputs.first();
     let found = match output {
         Some(output) => kind.output(output),
-        None => kind.outputs.first(),
+        // Where a node delivers what it is told to, its name alone means what fits.
+        None if first.is_some_and(|o| o.only_with.is_some()) => {
+            kind.outputs.iter().find(|o| o.ty == wanted).or(first)
+        }
+        None => first,
     };
     if found.is_none() {
         let message = match output {

@@ -88,6 +88,7 @@ pub fn number(unit: &str, x: f64) -> String {
     match unit {
         "share" => format!("{:.1}", x * 100.0),
         "words" => format!("{x:.1}"),
+        "prompts" if x.fract() == 0.0 => format!("{x}"),
         _ if x != 0.0 && x.abs() < 1e-3 => format!("{x:.2e}"),
         _ => format!("{x:.3}"),
     }

@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod model;
 pub mod page;
 pub mod pairing;
+pub mod preview;
 pub mod progress;
 pub mod side;
 pub mod summary;

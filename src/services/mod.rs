@@ -16,6 +16,8 @@ pub mod client;
 pub mod endpoint;
 pub mod fault;
 pub mod http;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod journal;
 pub mod moderation;
 pub mod pace;

@@ -672,7 +672,7 @@ fn a_variable_that_is_not_set_stops_everything_before_it_begins() {
     assert_eq!(failure.exit_code(), 3);
     let told = failure.to_string();
     assert!(
-        told.contains("\n  a: `NO_SUCH_VARIABLE_HERE`\n  b: `NOR_THIS_ONE`\n"),
+        told.contains("\n  `b`: NOR_THIS_ONE\n  `a`: NO_SUCH_VARIABLE_HERE\n"),
         "{told}"
     );
     let records = files(&space.root().join("actions"));

@@ -14,7 +14,7 @@ use pipe::kinds::preferences::{self, Truncated};
 use pipe::kinds::reward::Route;
 use pipe::kinds::scorers::Settings;
 use pipe::recipe::{self, Overrides};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Every kind here is cheap, and gives the same bytes on every machine.
@@ -185,8 +185,15 @@ fn plan_keys() -> Pins {
         let graph = union(&parts.collect::<Vec<_>>()).graph;
         let judge = Judge::new(&store, &graph, &Wanted::default()).unwrap();
         let name = path.strip_prefix(&root).unwrap().with_extension("");
+        let mut at_hub = BTreeSet::new();
         for id in graph.ids() {
             let node = graph.node(id);
+            // What lies on the hub may be on this machine or not.
+            let named = node.params.values().any(|v| v.canon().contains("hf://"));
+            if named || node.inputs.values().any(|edge| at_hub.contains(&edge.node)) {
+                at_hub.insert(id);
+                continue;
+            }
             pins.insert(
                 format!("plan {} {}: {}", name.display(), node.name, node.kind.name),
                 judge.plan_key(id).to_string(),

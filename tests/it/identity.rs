@@ -3,7 +3,7 @@
 //! hangs below it, and no other. Then the same with real executions.
 
 use crate::study::Study;
-use pipe::base::value::Value;
+use pipe::base::value::{Value, Values};
 use pipe::engine::kind::{Kind, Type};
 use pipe::engine::params::{ParamSpec, Ty};
 use pipe::engine::plan::{Judge, Wanted};
@@ -326,6 +326,7 @@ const BY_HAND: &[(&str, &str)] = &[
     ("reward", "{ harmful = \"refusal\" }"),
     ("extra_body", "'{ \"reasoning_effort\": \"low\" }'"),
     ("url", "\"http://localhost:1/v1\""),
+    ("form", "\"behavior\""),
 ];
 
 /// What has to stand beside a field, so that the kind takes another value of it: (kind, field, lines of the node).
@@ -334,6 +335,8 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("generate", "served", "url = \"http://localhost/v1\""),
     ("generate", "budget_dollars", "price_prompt = 1.0"),
     ("toy-ask", "budget_dollars", "price_prompt = 1.0"),
+    ("dataset", "schema", "split = \"80k\""),
+    ("dataset", "behaviors", "schema = \"harmbench-cases\""),
     ("teacher", "budget_dollars", "price_prompt = 1.0"),
     ("evaluate", "judge", SERVICES),
     (
@@ -382,6 +385,7 @@ fn others(ty: &Ty, now: Option<&Value>) -> Vec<Value> {
         (Ty::Float, Some(Value::Float(f))) => [f / 2.0, f + 0.125].map(Value::Float).into(),
         (Ty::Float, _) => [0.5, 2.0].map(Value::Float).into(),
         (Ty::Str, Some(Value::Str(s))) => vec![Value::Str(format!("{s}x"))],
+        (Ty::Any, _) => vec![Value::Str("x".into()), Value::Bool(true)],
         (Ty::Choice(words), now) => words
             .iter()
             .map(|w| Value::Str(w.to_string()))
@@ -445,8 +449,13 @@ fn bed(kind: &Kind) -> Table {
     }
     let nodes = recipe["node"].as_table_mut().unwrap();
     nodes.insert("sibling".into(), it.clone().into());
-    nodes.insert("it".into(), it.into());
-    for output in kind.outputs.iter().filter(|o| o.only_with.is_none()) {
+    nodes.insert("it".into(), it.clone().into());
+    let values: Values = it
+        .iter()
+        .filter(|(name, _)| !["kind", "in"].contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone().try_into().unwrap()))
+        .collect();
+    for output in kind.delivered(&values) {
         let (below, lower) = (
             format!("below-{}", output.name),
             format!("lower-{}", output.name),
@@ -499,7 +508,7 @@ fn giver(ty: Type) -> &'static str {
         Type::RewardModel => "g-reward",
         Type::Adapter => "g-adapter.adapter",
         Type::Scores => "g-eval.scores",
-        Type::Metrics => panic!("the garden gives no {}", ty.word()),
+        Type::Metrics => "g-eval.metrics",
     }
 }
 

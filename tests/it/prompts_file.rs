@@ -4,7 +4,7 @@ use crate::study::{Study, data_dir};
 use pipe::base::rows::{Prompt, PromptClass};
 use pipe::base::value::{Value, Values};
 use pipe::engine::params::{Default as ParamDefault, ParamSet};
-use pipe::kinds::prompts_file::{Params, import};
+use pipe::kinds::prompts_file::{self, Params};
 use std::path::Path;
 
 #[test]
@@ -292,6 +292,20 @@ fn as_a_node_the_file_s_content_is_what_counts() {
         study.try_run(&recipe("bad.csv")).failure("p")
     };
     assert!(failure.contains("bad.csv: row 1: 2 fields"), "{failure}");
+}
+
+/// All prompts of a file.
+fn import(path: &Path, p: &Params) -> anyhow::Result<Vec<Prompt>> {
+    let mut prompts = vec![];
+    let p = Params {
+        path: path.into(),
+        ..p.clone()
+    };
+    prompts_file::import(&p, &mut |prompt| {
+        prompts.push(prompt);
+        Ok(())
+    })?;
+    Ok(prompts)
 }
 
 fn list(items: &[&str]) -> Value {

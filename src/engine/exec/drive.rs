@@ -108,6 +108,7 @@ impl Exec<'_> {
             Verdict::Run(reasons) => (reasons, false, None),
             Verdict::Resume { reasons, fraction } => (reasons, true, fraction),
             Verdict::Maybe { .. } => unreachable!("all inputs are known"),
+            Verdict::Needs { .. } => unreachable!("no run begins while files are absent"),
         };
         let evicted: Vec<NodeId> = self
             .graph

@@ -150,7 +150,7 @@ impl<'a> Exec<'a> {
             kind: node.kind.name.to_string(),
             revision: node.kind.revision,
             node: node.name.clone(),
-            params: attempt::write_values(&node.params)?,
+            params: attempt::write_values(&plan::located(node.kind, &node.params))?,
             exec: attempt::write_values(&node.exec)?,
             inputs: inputs
                 .iter()
@@ -281,6 +281,7 @@ impl<'a> Exec<'a> {
             run: self.run.clone(),
             version: self.settings.version.clone(),
             origin: self.origin.clone().unwrap_or_default(),
+            commits: self.judge.sources(id).commits.clone(),
         };
         let (attempt, spec) = (running.attempt.clone(), running.spec.clone());
         let (manifest, earlier) = (running.manifest.clone(), running.earlier.clone());

@@ -7,12 +7,12 @@ mod held;
 mod life;
 mod limit;
 mod queue;
-mod secrets;
+pub mod secrets;
 mod tokens;
+mod wanting;
 mod watch;
 
 use crate::base::calls::Calls;
-use crate::base::text::listed;
 use crate::engine::attempt::{Attempt, Spec};
 use crate::engine::clock;
 use crate::engine::commit::{CommitError, Committed};
@@ -23,12 +23,12 @@ use crate::engine::index::Brief;
 use crate::engine::journal::{Journal, RunInfo};
 use crate::engine::keep::workspaces;
 use crate::engine::key::{Key, Manifest};
+use crate::engine::outlook;
 use crate::engine::plan::{Judge, Outputs, Plan, Planned, Wanted};
 use crate::engine::process::{Heard, Worker};
 use crate::engine::record::Origin;
 use crate::engine::store::Store;
 use crate::engine::system::{self, Process};
-use crate::engine::verdict::Verdict;
 use anyhow::{Context, Result};
 pub use limit::Limit;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +39,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
+pub use wanting::Wanting;
 
 /// A worker that was asked to stop has this long to save its state.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -201,13 +202,21 @@ pub fn run(
     // Until the plan is written down, nobody may remove the blobs that it counts on.
     let shared = store.sharing()?;
     let judge = Judge::new(store, graph, wanted)?;
-    let plan = judge.plan()?;
+    let mut plan = judge.plan()?;
+    if wanting::unknown(graph, &plan) {
+        outlook::tell(graph, &mut plan, &judge.history().speeds());
+    }
     let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
-    let missing = missing_variables(graph, &plan);
-    if !missing.is_empty() {
+    let wanting = Wanting::of(graph, &plan);
+    if !wanting.is_empty() {
         return Err(Failure::Environment(anyhow::anyhow!(
             "{}\nnothing was started",
-            needed_variables(&missing)
+            wanting.told()
+        )));
+    }
+    if let Some(told) = wanting::too_large(graph, &plan, settings.memory) {
+        return Err(Failure::Environment(anyhow::anyhow!(
+            "{told}\nnothing was started; `--memory SIZE` lets larger nodes start"
         )));
     }
     system::strays::adopt();
@@ -293,27 +302,6 @@ pub fn run(
         }
         Ok(exec.finish(started))
     })
-}
-
-/// By node that has to run, the environment variables that it names and that are not set here.
-pub fn missing_variables(graph: &Graph, plan: &Plan) -> BTreeMap<String, BTreeSet<String>> {
-    let to_run = plan.nodes.iter();
-    let to_run = to_run.filter(|p| !matches!(p.verdict, Verdict::Hit(_)));
-    let missing = to_run.map(|p| {
-        let node = graph.node(p.id);
-        (node.name.clone(), secrets::missing(&node.exec))
-    });
-    missing.filter(|(_, names)| !names.is_empty()).collect()
-}
-
-/// The same for people, a line a node.
-pub fn needed_variables(missing: &BTreeMap<String, BTreeSet<String>>) -> String {
-    let mut out = "nodes that have to run need environment variables that are not set here:".into();
-    for (node, names) in missing {
-        let names = listed(names.iter().map(String::as_str));
-        out = format!("{out}\n  {node}: {names}");
-    }
-    out
 }
 
 /// The longest path from each node to the end, by the costs of earlier records; what never ran counts as a second, so

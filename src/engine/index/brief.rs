@@ -131,7 +131,7 @@ pub fn pack_rest(brief: &Brief) -> Vec<u8> {
         out.text(text);
     }
     let cost = &brief.cost;
-    for number in [cost.seconds, cost.cpu_seconds, cost.dollars] {
+    for number in [cost.seconds, cost.cpu_seconds, cost.dollars, cost.flop] {
         out.f64(number);
     }
     let calls = match cost.calls.is_zero() {
@@ -165,6 +165,7 @@ fn read(entry: &Found) -> Option<Brief> {
         seconds: from.f64()?,
         cpu_seconds: from.f64()?,
         dollars: from.f64()?,
+        flop: from.f64()?,
         calls: match from.text()? {
             "" => Calls::default(),
             calls => serde_json::from_str(calls).ok()?,

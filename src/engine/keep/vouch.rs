@@ -6,7 +6,7 @@ use crate::engine::key::{Key, Manifest, PlanKey};
 use crate::engine::plan::{self, Wanted};
 use crate::engine::record::Record;
 use crate::engine::store::Store;
-use crate::engine::verdict::Verdict;
+use crate::engine::verdict::{Absent, Verdict};
 use anyhow::Result;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -67,6 +67,10 @@ pub(super) fn open(store: &Store, graph: &Graph, id: NodeId) -> Result<Open, Ref
                 "`{name}` has no key yet: it depends on the bytes {} will give; run or accept what is above first",
                 above.join(", ")
             ));
+        }
+        Verdict::Needs { absent } => {
+            let absent: Vec<String> = absent.iter().map(Absent::told).collect();
+            return no(format!("`{name}` has no key: {}", absent.join("; ")));
         }
         Verdict::Hit(_) => {
             return no(format!(

@@ -12,8 +12,10 @@ use crate::base::rows::{self, Pair};
 use crate::base::tokens::Tokens;
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead::{self, Training};
 use crate::kinds::lora::{self, Lora};
 use crate::kinds::model_io::{self, Model};
 use crate::kinds::training::{self, Epochs, Guards, LrSchedule, Watcher};
@@ -140,7 +142,8 @@ nll_coefficient = 3.0
     hidden: false,
     tokens: Some(tokens),
     forecast: None,
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -281,4 +284,30 @@ impl Feed for PairFeed<'_> {
             metrics: vec![("num_tokens".into(), tokens as f64)],
         })
     }
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let exec: Exec = ahead.exec()?;
+    let pairs = ahead.input("pairs");
+    let model = ahead.input("model").model;
+    let mut outlook = ahead::only("model", ahead::same_model(model));
+    let Some(model) = model else {
+        return Ok(outlook);
+    };
+    let tokens = pairs.tokens.unwrap_or(0.0).min(p.max_tokens as f64);
+    outlook.memory = ahead::train_memory(
+        &model,
+        &Training {
+            rank: p.lora.lora_rank,
+            recompute: exec.recompute,
+            reference: false,
+            longest: 2.0 * tokens,
+        },
+    );
+    let seen = 2.0 * pairs.rows.unwrap_or(0.0) * tokens;
+    let frozen = p.lora.lora_rank > 0;
+    outlook.flop =
+        ahead::sample_flop(&model, seen) + ahead::train_flop(&model, frozen, seen * p.epochs);
+    Ok(outlook)
 }

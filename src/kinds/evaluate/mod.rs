@@ -7,8 +7,10 @@ use crate::base::calls::Calls;
 use crate::base::rows::{self, Completion, Measured, PromptClass};
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::kinds::measure::Measure;
 use crate::kinds::remote::NodeEar;
 use crate::kinds::scorers::panel::{Account, Panel};
@@ -132,7 +134,8 @@ judge = "world"
     hidden: false,
     tokens: None,
     forecast: Some(forecast),
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -330,4 +333,22 @@ pub fn verdict_score(
 /// The values behind the measures, prompt by prompt, in the order of the completions.
 pub fn values(completions: &[Completion], measures: &[Measure]) -> Vec<Measured> {
     measure::values(completions.iter().map(|c| &c.prompt), measures)
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let services: JudgeServices = ahead.exec()?;
+    let given = ahead.input("completions");
+    let (n, answer) = (given.rows.unwrap_or(0.0), given.tokens.unwrap_or(0.0));
+    let mut outlook = Outlook::default();
+    let scorer = p.judge.scorer().and_then(scorers::get);
+    if let Some(service) = scorer.and_then(|s| s.service()) {
+        let sizes = (ahead::PROMPT, answer);
+        outlook.calls = Some(service.calls((&p.judging, &services), n, sizes));
+    }
+    if let (Judge::RewardModel, Some(model)) = (p.judge, ahead.input("reward_model").model) {
+        outlook.flop = ahead::sample_flop(&model, n * (ahead::PROMPT + answer));
+        outlook.memory = 4.0 * model.parameters;
+    }
+    Ok(outlook)
 }

@@ -17,8 +17,10 @@ use crate::base::stats;
 use crate::base::tokens::Tokens;
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead::{self, Training};
 use crate::kinds::lora::{self, Lora};
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::reward::{self, Route};
@@ -227,7 +229,8 @@ steps = 60
     hidden: false,
     tokens: Some(tokens),
     forecast: Some(forecast),
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -500,4 +503,43 @@ fn held_out(
         }
     }
     Ok(metrics)
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let exec: Exec = ahead.exec()?;
+    let prompts = ahead.input("prompts");
+    let asked = prompts.tokens.unwrap_or(ahead::PROMPT);
+    let most = p.max_new_tokens as f64;
+    let rollouts = p.steps as f64 * p.batch as f64 * p.group as f64;
+    let held_out = ahead.input("validation").rows.unwrap_or(0.0);
+    let scored = rollouts + 2.0 * held_out * p.validation_samples as f64;
+    let asks = (&p.judging, &exec.services);
+    let shape = (scored, prompts.shares);
+    let mut outlook = reward::outlook(&p.reward, asks, ahead, shape, (asked, most));
+    let model = ahead.input("model").model;
+    outlook.outputs.insert("model", ahead::same_model(model));
+    let Some(model) = model else {
+        return Ok(outlook);
+    };
+    let tokens = rollouts * (asked + most);
+    let reference = p.kl_coefficient > 0.0;
+    let passes = if reference { 2.0 } else { 1.0 };
+    outlook.flop += ahead::sample_flop(&model, passes * tokens);
+    outlook.flop += ahead::sample_flop(&model, (scored - rollouts) * (asked + most));
+    let frozen = p.lora.lora_rank > 0;
+    outlook.flop += ahead::train_flop(&model, frozen, p.updates as f64 * tokens);
+    let training = ahead::train_memory(
+        &model,
+        &Training {
+            rank: p.lora.lora_rank,
+            recompute: exec.recompute,
+            reference: reference && !frozen,
+            longest: asked + most,
+        },
+    );
+    let rows = (p.batch * p.group) as f64;
+    let cache = ahead::sample_memory(&model, rows, asked + most) - 4.0 * model.parameters;
+    outlook.memory += training + cache;
+    Ok(outlook)
 }

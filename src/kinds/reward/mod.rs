@@ -11,8 +11,10 @@ use crate::base::stats;
 use crate::base::text::did_you_mean;
 use crate::base::value::Values;
 use crate::engine::kind::{Need, Port, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamValue;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::kinds::remote::NodeEar;
 use crate::kinds::scorers::panel::{Account, Panel};
 use crate::kinds::scorers::reward_model::LocalJudge;
@@ -323,6 +325,38 @@ fn names(table: &BTreeMap<String, String>, wanted: fn(&Scorer) -> bool) -> bool 
         let mut named = expr.scorers().into_iter().filter_map(scorers::get);
         named.any(wanted)
     })
+}
+
+/// What judging so many responses takes by this table: calls, and the operations and memory of a local reward model. `shares`: of the
+/// classes; of unknown ones, every response may be of any.
+pub fn outlook(
+    table: &BTreeMap<String, String>,
+    asked: (&Judging, &JudgeServices),
+    ahead: &Ahead,
+    (n, shares): (f64, Option<[f64; 3]>),
+    (prompt, answer): (f64, f64),
+) -> Outlook {
+    let mut outlook = Outlook::default();
+    let mut calls = Calls::default();
+    let model = ahead.input(MODEL_PORT.name).model;
+    for (at, class) in PromptClass::ALL.iter().enumerate() {
+        let expr = table.get(class.word());
+        let Some(expr) = expr.and_then(|text| Expr::parse(text).ok()) else {
+            continue;
+        };
+        let of_class = n * shares.map_or(1.0, |s| s[at]);
+        for scorer in expr.scorers().into_iter().filter_map(scorers::get) {
+            if let Some(service) = scorer.service() {
+                calls.add(&service.calls(asked, of_class, (prompt, answer)));
+            }
+            if let (How::Model, Some(model)) = (&scorer.how, model) {
+                outlook.flop += ahead::sample_flop(&model, of_class * (prompt + answer));
+                outlook.memory = 4.0 * model.parameters;
+            }
+        }
+    }
+    outlook.calls = Some(calls);
+    outlook
 }
 
 /// The port of every kind with a reward table.

@@ -7,6 +7,7 @@ use crate::base::calls::Calls;
 use crate::base::value::Values;
 use crate::engine::kind::Problem;
 use crate::engine::params::ParamSet;
+use crate::kinds::ahead;
 use crate::kinds::positive;
 use crate::kinds::remote::{self, Server};
 use crate::services::chat::{self, Chat, Input, Sampling};
@@ -366,3 +367,27 @@ pub fn short(text: &str) -> String {
         None => line,
     }
 }
+
+impl Service {
+    /// So many answers of at most so many tokens, judged one a call.
+    pub fn calls(
+        &self,
+        (judging, services): (&Judging, &JudgeServices),
+        n: f64,
+        (prompt, answer): (f64, f64),
+    ) -> Calls {
+        let (reads, writes) = match self.family {
+            Family::Moderation => (answer, 0.0),
+            Family::Score => (prompt + answer, 0.0),
+            Family::Judge => {
+                let most = judging.judge_max_tokens.unwrap_or(512);
+                (prompt + answer + WORDING, most as f64)
+            }
+        };
+        let prices = services.endpoint(self.family).prices;
+        ahead::calls(n, reads, writes, &prices)
+    }
+}
+
+/// Tokens of what a judge is told besides, about.
+const WORDING: f64 = 350.0;

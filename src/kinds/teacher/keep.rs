@@ -4,8 +4,9 @@ use super::{Params, reasons};
 use crate::base::response;
 use crate::base::rows::{Conversation, Message, Metric, Prompt, RowWriter};
 use crate::base::stats;
+use crate::kinds::likeness::normal;
+use crate::kinds::removed::Removed;
 use anyhow::{Result, ensure};
-use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -84,17 +85,6 @@ impl Reason {
     }
 }
 
-/// A row of `removed`: a conversation, and why it is not used.
-#[derive(Serialize)]
-struct Removed<'a> {
-    #[serde(flatten)]
-    conversation: Conversation,
-    reason: &'static str,
-    /// What the service said, where it would not answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    told: Option<&'a str>,
-}
-
 /// Writes traces where they belong as they come.
 pub struct Sieve<'a> {
     p: &'a Params,
@@ -160,9 +150,9 @@ impl<'a> Sieve<'a> {
     ) -> Result<()> {
         *self.counts.entry(reason).or_default() += 1;
         self.removed.push(&Removed {
-            conversation: trace.conversation(text),
+            row: trace.conversation(text),
             reason: reason.word(),
-            told,
+            details: told.map(|told| ("told", told.into())).into_iter().collect(),
         })
     }
 
@@ -216,13 +206,6 @@ impl Sifted {
         metrics.extend(reasons.map(|r| share(&format!("removed/{}", r.word()), count(r))));
         metrics
     }
-}
-
-/// What two texts have in common that say the same: lower case, single blanks, no full stop at the end.
-pub fn normal(text: &str) -> String {
-    let lower = text.to_lowercase();
-    let words: Vec<&str> = lower.split_whitespace().collect();
-    words.join(" ").trim_end_matches('.').to_string()
 }
 
 /// The prompts whose text is not held, and those whose is.

@@ -12,9 +12,12 @@ use crate::base::rng::Seed;
 use crate::base::rows::{self, Prompt};
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
+use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::ahead;
 use crate::kinds::answers::{self, Asking, Draw, Rejected, Served};
+use crate::kinds::likeness::normal;
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::remote::Service;
 use crate::kinds::{positive, range};
@@ -139,7 +142,8 @@ budget_dollars = 20.0
     hidden: false,
     tokens: None,
     forecast: Some(forecast),
-    outlook: None,
+    outlook: Some(outlook),
+    preflight: None,
     run,
 };
 
@@ -193,7 +197,7 @@ fn prompts(folder: &Path, exclude: Option<&Path>) -> Result<(Vec<Prompt>, Vec<Pr
         return Ok((all, vec![]));
     };
     let excluded: Vec<Prompt> = rows::read_rows(exclude)?;
-    let held = excluded.iter().map(|p| keep::normal(&p.prompt)).collect();
+    let held = excluded.iter().map(|p| normal(&p.prompt)).collect();
     Ok(keep::apart(all, &held))
 }
 
@@ -311,4 +315,31 @@ fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) 
 /// The reasoning of a trace, if there is any to learn from.
 fn reasons(text: &str) -> bool {
     response::reasoning(text).is_some_and(|reasoning| !reasoning.is_empty())
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let prompts = ahead.input("prompts");
+    let asked = prompts.tokens.unwrap_or(ahead::PROMPT);
+    let most = p.max_new_tokens as f64;
+    let traces = prompts.rows.map(|n| n * f64::from(p.samples));
+    let mut outlook = Outlook::default();
+    let tokens = (p.from != From::World).then_some(asked + most);
+    let conversations = ahead::rows(traces, tokens);
+    outlook.outputs.insert("conversations", conversations);
+    match (p.from, ahead.input("model").model) {
+        (From::Endpoint, _) => {
+            let service: Service = ahead.exec()?;
+            let prices = service.endpoint().prices;
+            outlook.calls = traces.map(|n| ahead::calls(n, asked, most, &prices));
+        }
+        (From::Model, Some(model)) => {
+            let rows = traces.unwrap_or(f64::MAX);
+            outlook.memory = ahead::sample_memory(&model, rows, asked + most);
+            let tokens = traces.unwrap_or(0.0) * (asked + most);
+            outlook.flop = ahead::sample_flop(&model, tokens);
+        }
+        (From::World | From::Model, _) => {}
+    }
+    Ok(outlook)
 }

@@ -272,13 +272,14 @@ fn plain(ty: &Ty) -> Value {
         Ty::Choice(words) => json!({ "enum": words }),
         Ty::List(of) => json!({ "type": "array", "items": plain(of) }),
         Ty::Map(of) => json!({ "type": "object", "additionalProperties": plain(of) }),
+        Ty::Any => json!({}),
     }
 }
 
 /// The same for judging it.
 fn strict(ty: &Ty) -> Value {
     match ty {
-        Ty::Str | Ty::Path => plain(ty),
+        Ty::Str | Ty::Path | Ty::Any => plain(ty),
         Ty::Choice(words) => word(words),
         Ty::List(of) => or_variable(json!({ "type": "array", "items": strict(of) })),
         Ty::Map(of) => or_variable(json!({ "type": "object", "additionalProperties": strict(of) })),

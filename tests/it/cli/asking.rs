@@ -510,7 +510,7 @@ other_env = "PIPE_TEST_KEY_B"
         endpoint.port
     ));
     let told = "nodes that have to run need environment variables that are not set here:\n  \
-                asker: `PIPE_TEST_KEY_A`\n  judge: `PIPE_TEST_KEY_A`, `PIPE_TEST_KEY_B`\n";
+                `asker`, `judge`: PIPE_TEST_KEY_A\n  `judge`: PIPE_TEST_KEY_B\n";
     let said = space.pipe(&["run", "r.toml"]).ends(3);
     assert_eq!(said.err, format!("error: {told}nothing was started\n"));
     assert_eq!(

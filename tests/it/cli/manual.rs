@@ -2,7 +2,7 @@
 
 use super::Space;
 
-const VERBS: [&str; 25] = [
+const VERBS: [&str; 26] = [
     "check",
     "claims",
     "plan",
@@ -18,6 +18,7 @@ const VERBS: [&str; 25] = [
     "ls",
     "calls",
     "export",
+    "fetch",
     "accept",
     "adopt",
     "pin",

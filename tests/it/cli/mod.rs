@@ -6,12 +6,15 @@ mod background;
 mod check;
 mod clock;
 mod comparing;
+mod fetch;
+mod hub;
 mod interrupt;
 mod json;
 mod keeping;
 mod keys;
 mod looking;
 mod manual;
+mod preview;
 mod reading;
 mod reporting;
 mod run;
@@ -69,6 +72,7 @@ impl Space {
             .args(args)
             .current_dir(self.dir.path())
             .env_remove("PIPE_STORE")
+            .env("HF_HUB_CACHE", self.dir.path().join("hub"))
             .env_remove("NO_COLOR")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

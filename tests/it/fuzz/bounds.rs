@@ -3,7 +3,8 @@
 use pipe::base::bounded;
 use pipe::base::memory::{self, Bounds, Exceeded};
 use pipe::base::text::did_you_mean;
-use pipe::kinds::{REGISTRY, table_file};
+use pipe::data::read::{How, Rows};
+use pipe::kinds::REGISTRY;
 use pipe::learn::config::Config;
 use pipe::learn::tensors::{MAX_HEADER, TensorFile};
 use pipe::recipe::layer::MOST_TEXT;
@@ -184,7 +185,10 @@ fn columns_of_a_table() {
     let rows: String = (0..2000).map(|i| format!("{{\"k{i}\": 1}}\n")).collect();
     let header: String = (0..2000).map(|i| format!("k{i},")).collect();
     for (name, text) in [("x.jsonl", rows), ("x.csv", format!("{header}\n"))] {
-        let error = table_file::table(Path::new(name), text.as_bytes()).err();
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let path = folder.path().join(name);
+        std::fs::write(&path, &text).expect("a file can be written");
+        let error = Rows::new(vec![path], How::default()).columns().err();
         let error = format!("{:#}", error.expect("it is refused"));
         assert!(error.contains("more than 1000"), "{error}");
     }

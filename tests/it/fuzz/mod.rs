@@ -67,6 +67,11 @@ fn a_table_of_prompts() {
 }
 
 #[test]
+fn a_parquet_file() {
+    feed("parquet", 300);
+}
+
+#[test]
 fn rows_of_an_artifact() {
     feed("rows", 300);
 }

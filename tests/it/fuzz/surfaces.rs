@@ -3,10 +3,14 @@
 
 use pipe::base::bounded::is_inner;
 use pipe::base::rows::{self, Completion, Conversation, Measured, Pair, Prompt};
+use pipe::data::json::Layout as Shape;
+use pipe::data::parquet::Parquet;
+use pipe::data::read::{Format, How, Reader, reader};
+use pipe::data::text::Text;
 use pipe::engine::attempt::{self, Attempt};
 use pipe::engine::record::Record;
 use pipe::engine::{checkpoint as resume, journal};
-use pipe::kinds::{REGISTRY, table_file};
+use pipe::kinds::REGISTRY;
 use pipe::learn::checkpoint::{self, State};
 use pipe::learn::config::Config;
 use pipe::learn::peft;
@@ -33,8 +37,8 @@ macro_rules! surfaces {
 }
 
 surfaces!(
-    recipe, arguments, tensors, config, index, adapter, tokenizer, template, table, rows, record,
-    journal, attempt, checkpoint,
+    recipe, arguments, tensors, config, index, adapter, tokenizer, template, table, parquet, rows,
+    record, journal, attempt, checkpoint,
 );
 
 thread_local! {
@@ -221,9 +225,37 @@ pub fn template(data: &[u8]) {
 }
 
 pub fn table(data: &[u8]) {
-    for name in ["x.csv", "x.tsv", "x.jsonl", "x"] {
-        let _ = table_file::table(Path::new(name), data);
+    let plain = How::default();
+    let loose = How {
+        loose: true,
+        ..plain
+    };
+    let layout = |layout| How { layout, ..plain };
+    for (format, how) in [
+        (Format::Csv, plain),
+        (Format::Tsv, plain),
+        (Format::Tsv, loose),
+        (Format::Jsonl, plain),
+        (Format::Json, layout(Shape::Rows)),
+        (Format::Json, layout(Shape::Cells)),
+        (Format::Json, layout(Shape::Keyed)),
+    ] {
+        let text = Text::new(Box::new(std::io::Cursor::new(data.to_vec())));
+        drain(reader(format, text, how));
     }
+}
+
+/// Its columns, then its rows to their end or to an error.
+fn drain(reader: anyhow::Result<Box<dyn Reader>>) {
+    if let Ok(mut reader) = reader {
+        reader.columns();
+        while let Ok(Some(_)) = reader.next() {}
+    }
+}
+
+pub fn parquet(data: &[u8]) {
+    let path = file("x.parquet", data);
+    drain(Parquet::open(&path).map(|p| Box::new(p) as Box<dyn Reader>));
 }
 
 pub fn rows(data: &[u8]) {

@@ -2,18 +2,37 @@
 
 use super::completion;
 use crate::study::{Study, data_dir};
-use pipe::base::rows::{PromptClass, Score};
+use pipe::base::rows::{Completion, PromptClass, Score};
 use pipe::base::value::{Value, Values};
 use pipe::engine::params::{ParamSet, defaults};
 use pipe::kinds::agreement::{self, Pairs, Table};
-use pipe::kinds::completions_file::{self, Imported, import};
+use pipe::kinds::completions_file;
 use pipe::kinds::evaluate::{self, Judge};
+use std::path::Path;
 
 fn params(set: &[(&str, Value)]) -> completions_file::Params {
     let mut values: Values = defaults::<completions_file::Params>();
     values.insert("path".into(), Value::Str("x.csv".into()));
     values.extend(set.iter().map(|(n, v)| (n.to_string(), v.clone())));
     completions_file::Params::read(&values).unwrap()
+}
+
+/// The completions of a file, and what people said of them.
+fn import(
+    path: &Path,
+    p: &completions_file::Params,
+) -> anyhow::Result<(Vec<Completion>, Vec<Score>)> {
+    let (mut completions, mut scores) = (vec![], vec![]);
+    let p = completions_file::Params {
+        path: path.into(),
+        ..p.clone()
+    };
+    completions_file::import(&p, &mut |completion, score| {
+        completions.push(completion);
+        scores.extend(score);
+        Ok(())
+    })?;
+    Ok((completions, scores))
 }
 
 fn list(words: &[&str]) -> Value {
@@ -41,11 +60,7 @@ fn the_rule_agrees_with_people_on_as_many_completions_as_its_authors_say() {
     ]);
     for (name, agree, of) in [("mistralinstruct", 256, 297), ("mistralguard", 251, 300)] {
         let file = folder.join(format!("xstest_v2_completions_{name}_streval.cut.csv"));
-        let Imported {
-            completions,
-            scores,
-        } = import(&file, &p).unwrap();
-        let people = scores.unwrap();
+        let (completions, people) = import(&file, &p).unwrap();
         let rule: Vec<Score> = completions
             .iter()
             .map(|c| evaluate::score(c, Judge::RefusalMatcher).unwrap())
@@ -94,11 +109,7 @@ fn files_are_read_by_their_columns_and_samples_are_counted() {
         ("refused", list(&["yes"])),
         ("answered", list(&["no"])),
     ]);
-    let Imported {
-        completions,
-        scores,
-    } = import(&file, &p).unwrap();
-    let scores = scores.unwrap();
+    let (completions, scores) = import(&file, &p).unwrap();
     let ids: Vec<&str> = completions.iter().map(|c| c.id.as_str()).collect();
     assert_eq!(ids, ["7#0", "7#1", "8#0"]);
     assert_eq!(completions[0].response, "<think>\nso\n</think>\n\none");
@@ -114,7 +125,7 @@ fn files_are_read_by_their_columns_and_samples_are_counted() {
         ("one", Some("so"))
     );
     let without = params(&[("class_column", word("kind"))]);
-    assert!(import(&file, &without).unwrap().scores.is_none());
+    assert!(import(&file, &without).unwrap().1.is_empty());
 }
 
 #[test]

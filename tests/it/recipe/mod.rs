@@ -99,6 +99,7 @@ const BLANK: Kind = Kind {
     tokens: None,
     forecast: None,
     outlook: None,
+    preflight: None,
     run: never,
 };
 

@@ -1,6 +1,6 @@
 //! Kinds and parameters that do not fit.
 
-use crate::recipe::check;
+use crate::recipe::{accepted, check, param, read};
 
 #[test]
 fn a_node_needs_a_kind() {
@@ -182,31 +182,62 @@ error: `rows` expects an integer, got a string
 }
 
 #[test]
-fn a_missing_file_is_refused() {
-    check(
-        r#"
-[node.d]
-kind = "data"
-rows = 1
-file = "no/such.jsonl"
-[node.e]
-kind = "data"
-rows = 1
-file = "~/x"
-=====
-error: no file or folder `no/such.jsonl`
+fn a_missing_file_is_a_warning_for_it_may_be_on_another_machine() {
+    let text = "[node.d]\nkind = \"data\"\nrows = 1\nfile = \"no/such.jsonl\"\n[node.e]\nkind = \"data\"\nrows = 1\nfile = \"~/x\"\n";
+    let shown = accepted(read(text, &[])).warnings.render(false);
+    let expected = r#"warning: no file or folder `no/such.jsonl`
  --> r.toml:4:8
   |
 4 | file = "no/such.jsonl"
   |        ^^^^^^^^^^^^^^^
-  = help: looked for `/nowhere/no/such.jsonl`
+  = help: looked for `/nowhere/no/such.jsonl`; a run needs it
 
-error: no file or folder `~/x`
+warning: no file or folder `~/x`
  --> r.toml:8:8
   |
 8 | file = "~/x"
   |        ^^^^^
   = help: `~` is not expanded
+"#;
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn an_address_on_the_hub_is_kept_as_it_is_and_a_wrong_one_is_refused() {
+    let data =
+        |address: &str| format!("[node.d]\nkind = \"data\"\nrows = 1\nfile = \"{address}\"\n");
+    for address in [
+        "hf://a/b",
+        "hf://a/b@v1.0",
+        "hf://datasets/a/b@main/c/d.tsv",
+    ] {
+        let loaded = accepted(read(&data(address), &[]));
+        assert_eq!(loaded.warnings.render(false), "");
+        let kept = address.replace("@main", "");
+        assert_eq!(param(&loaded, "d", "file"), format!("\"{kept}\""));
+    }
+    check(
+        r#"
+[node.d]
+kind = "data"
+rows = 1
+file = "hf://datasets/a"
+[node.e]
+kind = "data"
+rows = 1
+file = "hf://a/b/../../c"
+=====
+error: `hf://datasets/a`: an address on the hub is `hf://datasets/ORG/NAME[@REVISION][/FILE]`
+ --> r.toml:4:8
+  |
+4 | file = "hf://datasets/a"
+  |        ^^^^^^^^^^^^^^^^^
+
+error: `hf://a/b/../../c`: `../../c` is no file inside a repository
+ --> r.toml:8:8
+  |
+8 | file = "hf://a/b/../../c"
+  |        ^^^^^^^^^^^^^^^^^^
 "#,
     );
 }

@@ -1,27 +1,38 @@
 //! `pipe show`: an artifact for reading: what a model said, and what was made of it.
 
+mod rows;
+mod tokenizer;
+
 use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, provenance, study, tokens};
-use crate::base::response;
-use crate::base::rows;
-use crate::base::text::{bytes, count, did_you_mean, duration, listed};
+use crate::base::rows::{METRICS, ROWS};
+use crate::base::text::{bytes, count, duration, listed};
+use crate::engine::objects::Blob;
 use crate::engine::plan;
 use crate::engine::record::{Artifact, Record};
 use crate::engine::store::Store;
 use crate::engine::verdict::Verdict;
 use crate::recipe::study::Study;
+use crate::report::preview::spark::Curves;
+use crate::report::preview::{Measure, Preview};
 use crate::report::summary::{self, Item};
 use crate::report::table::{Table, left, right};
 use crate::report::{metrics, model, words};
 use anyhow::Context;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
+use tokenizer::ByTokenizer;
+
+/// Of a training node, a line of JSON a step.
+const CURVE: &str = "curve.jsonl";
 
 /// A longer text is not shown.
 const MOST_TEXT: u64 = 4096;
 
 /// Show the study's table; or a node: its rows, metrics, model files, parameters, cost.
 ///
-/// Rows are shown for reading: the prompt, the reasoning, the answer, the scores. Nothing is run.
+/// Of rows: their fields, counts by class and source, a histogram of lengths (in tokens, where the node or one that takes them in
+/// has a model), then some for reading: the prompt, the reasoning, the answer, the scores. Of a model: its shape, parameters and
+/// number types; of metrics: their values and curves. Nothing is run.
 ///
 /// Example: pipe show recipes/tars.toml rl-eval.scores --where class=ambiguous --where good=false -n 5
 /// Example: pipe show recipes/tars.toml sft --tokens -n 1
@@ -71,66 +82,125 @@ pub fn run(args: &Show) -> Outcome {
         return Ok(());
     }
     let (name, artifact) = study::artifact(&study.graph, &place, &record);
-    let mut out = header(&store, &record, name, artifact);
-    let rows_file = artifact.files.iter().find(|f| f.path == rows::ROWS);
-    if let Some(blob) = rows_file {
-        let text = store.objects().read_text(blob)?;
-        let filters = filters(&args.filter)?;
-        let mut all = vec![];
-        for line in text.lines() {
-            all.push(
-                serde_json::from_str::<Map<String, Value>>(line)
-                    .context("failed to parse a row")?,
-            );
+    let (told, data) = match artifact.files.iter().find(|f| f.path == ROWS) {
+        Some(blob) => {
+            let tokenizer = tokenizer::of(&store, &study.graph, place.id, name);
+            rows_of(args, &store, blob, tokenizer)?
         }
-        known(&all, &filters)?;
-        let total = all.len();
-        all.retain(|row| filters.iter().all(|(field, value)| is(row, field, value)));
-        if args.json {
-            all.truncate(args.n);
-            print_json(
-                &json!({ "node": node, "key": record.key, "output": name, "rows": total, "shown": all }),
-            );
-            return Ok(());
-        }
-        out += &format!(
-            "{} of {total} rows fit; {} shown\n",
-            all.len(),
-            all.len().min(args.n)
-        );
-        for row in all.iter().take(args.n) {
-            out += &format!("\n{}", self::row(row));
-        }
-    } else if args.json {
-        print_json(&json!({
-            "node": node, "key": record.key, "output": name, "type": artifact.ty, "files": artifact.files,
-            "cost": record.cost, "made_by": record.provenance, "accepted": record.accepted, "adopted": record.adopted, "manifest": record.manifest,
-            "metrics": summary::metrics(&store, &record)?,
-        }));
+        None => files_of(&store, artifact, &record)?,
+    };
+    if !args.json {
+        print(&(header(&store, &record, name, artifact) + &told));
         return Ok(());
-    } else if artifact.ty == "metrics" {
-        let mut table = Table::new([left("metric"), right("n"), right("value")]);
-        for metric in summary::metrics(&store, &record)? {
-            table.push([
-                metric.name.clone(),
-                metric.n.to_string(),
-                metrics::value(&metric),
-            ]);
-        }
-        out += &table.render();
-        let others = artifact.files.iter().filter(|f| f.path != rows::METRICS);
-        for file in others {
-            out += &format!("  {:>10}  {}\n", bytes(file.size), file.path);
-        }
-    } else {
-        for file in &artifact.files {
-            out += &format!("  {:>10}  {}\n", bytes(file.size), file.path);
-        }
-        out += &model::about(&store, artifact)?;
-        out += &texts(&store, artifact)?;
     }
-    print(&out);
+    let mut all = json!({
+        "node": node, "key": record.key, "output": name, "type": artifact.ty, "files": artifact.files, "cost": record.cost,
+        "made_by": record.provenance, "accepted": record.accepted, "adopted": record.adopted, "manifest": record.manifest,
+    });
+    if let Value::Object(all) = &mut all {
+        all.extend(data);
+    }
+    print_json(&all);
     Ok(())
+}
+
+/// Text and data.
+type Told = (String, Map<String, Value>);
+
+/// A first look at the rows that fit, and the first of them in full.
+fn rows_of(
+    args: &Show,
+    store: &Store,
+    blob: &Blob,
+    tokenizer: Option<ByTokenizer>,
+) -> Result<Told, Error> {
+    let filters = rows::filters(&args.filter)?;
+    let length: &dyn Fn(&str) -> anyhow::Result<usize> = match &tokenizer {
+        Some(by) => &|text| by.length(text),
+        None => &|text| Ok(text.split_whitespace().count()),
+    };
+    let measure = match &tokenizer {
+        Some(by) => Measure {
+            unit: "tokens",
+            by: format!("of the tokenizer of `{}`", by.node),
+            length,
+        },
+        None => Measure {
+            unit: "words",
+            by: "no model takes them in here".into(),
+            length,
+        },
+    };
+    let mut preview = Preview::new(measure);
+    let mut names = BTreeSet::new();
+    let (mut total, mut fit, mut shown) = (0, 0, vec![]);
+    store.objects().lines(blob, &mut |line| {
+        let row: Map<String, Value> =
+            serde_json::from_str(line).context("failed to parse a row")?;
+        total += 1;
+        for name in row.keys().filter(|_| !filters.is_empty()) {
+            if !names.contains(name) {
+                names.insert(name.clone());
+            }
+        }
+        if filters
+            .iter()
+            .all(|(field, value)| rows::is(&row, field, value))
+        {
+            fit += 1;
+            preview.push(&row)?;
+            if shown.len() < args.n {
+                shown.push(row);
+            }
+        }
+        Ok(())
+    })?;
+    rows::known(&names, &filters)?;
+    let mut text = format!("{fit} of {total} rows fit; {} shown\n\n", shown.len());
+    text += &preview.text();
+    for row in &shown {
+        text += &format!("\n{}", rows::row(row));
+    }
+    let mut data = preview.json();
+    data.insert("rows".into(), json!(total));
+    data.insert("fit".into(), json!(fit));
+    data.insert("shown".into(), json!(shown));
+    Ok((text, data))
+}
+
+/// Metrics and curves, models and adapters, or the files that there are.
+fn files_of(store: &Store, artifact: &Artifact, record: &Record) -> Result<Told, Error> {
+    let mut data = Map::new();
+    data.insert("metrics".into(), json!(summary::metrics(store, record)?));
+    let mut text = String::new();
+    let mut files: Vec<&Blob> = artifact.files.iter().collect();
+    if artifact.ty == "metrics" {
+        let mut table = Table::new([left("metric"), right("n"), right("value")]);
+        for metric in summary::metrics(store, record)? {
+            let value = metrics::value(&metric);
+            table.push([metric.name.clone(), metric.n.to_string(), value]);
+        }
+        text += &table.render();
+        files.retain(|f| f.path != METRICS);
+    }
+    for file in files {
+        text += &format!("  {:>10}  {}\n", bytes(file.size), file.path);
+    }
+    if let Some(blob) = artifact.files.iter().find(|f| f.path == CURVE) {
+        let mut curves = Curves::default();
+        store.objects().lines(blob, &mut |line| {
+            curves.push(&serde_json::from_str(line).context("failed to parse a step")?);
+            Ok(())
+        })?;
+        text += &format!("\n{}", curves.text());
+        data.insert("curve".into(), curves.json());
+    }
+    if let Some(about) = model::about(store, artifact)? {
+        text += &about.text();
+        data.insert(artifact.ty.clone(), about.json());
+    }
+    text += &texts(store, artifact)?;
+    Ok((text, data))
 }
 
 /// The study's table, of what is there.
@@ -246,94 +316,4 @@ fn texts(store: &Store, artifact: &Artifact) -> Result<String, Error> {
     }
     let bytes = store.objects().read(blob)?;
     Ok(String::from_utf8(bytes).map_or_else(|_| String::new(), |text| format!("\n{text}\n")))
-}
-
-fn filters(texts: &[String]) -> Result<Vec<(&str, &str)>, Error> {
-    let pair = |t: &String| Error::Usage(format!("`--where {t}` is not of the form FIELD=VALUE"));
-    texts
-        .iter()
-        .map(|t| t.split_once('=').ok_or_else(|| pair(t)))
-        .collect()
-}
-
-/// A field that no row has is a slip of the hand, not a question without answers.
-fn known(rows: &[Map<String, Value>], filters: &[(&str, &str)]) -> Result<(), Error> {
-    let names: BTreeSet<&str> = rows
-        .iter()
-        .flat_map(Map::keys)
-        .map(String::as_str)
-        .collect();
-    for (field, _) in filters {
-        if !names.is_empty() && !names.contains(field) {
-            let near = did_you_mean(field, names.iter().copied()).map_or_else(
-                || format!("fields: {}", listed(names.iter().copied())),
-                |n| format!("did you mean `{n}`?"),
-            );
-            return Err(Error::Usage(format!(
-                "no row has a field `{field}`; {near}"
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn is(row: &Map<String, Value>, field: &str, value: &str) -> bool {
-    let text = row
-        .get(field)
-        .map(|v| v.as_str().map_or_else(|| v.to_string(), String::from));
-    text.as_deref() == Some(value)
-}
-
-/// A row for reading: texts first, in the order one reads them, then everything else on one line.
-fn row(row: &Map<String, Value>) -> String {
-    let text = |field: &str| row.get(field).and_then(Value::as_str);
-    let mut out = format!("--- {}\n", text("id").unwrap_or("row"));
-    let mut say = |title: &str, content: &str| {
-        out += &format!("{title:<10}{}\n", content.replace('\n', "\n          "))
-    };
-    if let Some(prompt) = text("prompt") {
-        say("prompt", prompt);
-    }
-    if let Some(messages) = row.get("messages").and_then(Value::as_array) {
-        for message in messages {
-            say(
-                message["role"].as_str().unwrap_or("?"),
-                message["content"].as_str().unwrap_or(""),
-            );
-        }
-    }
-    if let Some(response) = text("response") {
-        if let Some(reasoning) = response::reasoning(response) {
-            say("reasoning", reasoning);
-        }
-        say("answer", response::split(response).1);
-    }
-    for field in ["reasoning", "answer"] {
-        if let Some(content) = text(field) {
-            say(field, content);
-        }
-    }
-    let told = [
-        "id",
-        "prompt",
-        "messages",
-        "response",
-        "reasoning",
-        "answer",
-        "truth",
-    ];
-    let rest: Vec<String> = row
-        .iter()
-        .filter(|(name, _)| !told.contains(&name.as_str()))
-        .map(|(name, value)| {
-            format!(
-                "{name} {}",
-                value
-                    .as_str()
-                    .map_or_else(|| value.to_string(), String::from)
-            )
-        })
-        .collect();
-    say("", &rest.join(" · "));
-    out
 }

@@ -1,0 +1,93 @@
+//! Rows of an artifact: which are asked for, and one for reading.
+
+use super::super::Error;
+use crate::base::response;
+use crate::base::text::{did_you_mean, listed};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+pub fn filters(texts: &[String]) -> Result<Vec<(&str, &str)>, Error> {
+    let pair = |t: &String| Error::Usage(format!("`--where {t}` is not of the form FIELD=VALUE"));
+    texts
+        .iter()
+        .map(|t| t.split_once('=').ok_or_else(|| pair(t)))
+        .collect()
+}
+
+/// A field that no row has is a slip of the hand, not a question without answers.
+pub fn known(names: &BTreeSet<String>, filters: &[(&str, &str)]) -> Result<(), Error> {
+    let all = || names.iter().map(String::as_str);
+    for (field, _) in filters {
+        if !names.is_empty() && !names.contains(*field) {
+            let near = did_you_mean(field, all()).map_or_else(
+                || format!("fields: {}", listed(all())),
+                |n| format!("did you mean `{n}`?"),
+            );
+            return Err(Error::Usage(format!(
+                "no row has a field `{field}`; {near}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+pub fn is(row: &Map<String, Value>, field: &str, value: &str) -> bool {
+    let text = row
+        .get(field)
+        .map(|v| v.as_str().map_or_else(|| v.to_string(), String::from));
+    text.as_deref() == Some(value)
+}
+
+/// A row for reading: texts first, in the order one reads them, then everything else on one line.
+pub fn row(row: &Map<String, Value>) -> String {
+    let text = |field: &str| row.get(field).and_then(Value::as_str);
+    let mut out = format!("--- {}\n", text("id").unwrap_or("row"));
+    let mut say = |title: &str, content: &str| {
+        out += &format!("{title:<10}{}\n", content.replace('\n', "\n          "))
+    };
+    if let Some(prompt) = text("prompt") {
+        say("prompt", prompt);
+    }
+    if let Some(messages) = row.get("messages").and_then(Value::as_array) {
+        for message in messages {
+            say(
+                message["role"].as_str().unwrap_or("?"),
+                message["content"].as_str().unwrap_or(""),
+            );
+        }
+    }
+    if let Some(response) = text("response") {
+        if let Some(reasoning) = response::reasoning(response) {
+            say("reasoning", reasoning);
+        }
+        say("answer", response::split(response).1);
+    }
+    for field in ["reasoning", "answer"] {
+        if let Some(content) = text(field) {
+            say(field, content);
+        }
+    }
+    let told = [
+        "id",
+        "prompt",
+        "messages",
+        "response",
+        "reasoning",
+        "answer",
+        "truth",
+    ];
+    let rest: Vec<String> = row
+        .iter()
+        .filter(|(name, _)| !told.contains(&name.as_str()))
+        .map(|(name, value)| {
+            format!(
+                "{name} {}",
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), String::from)
+            )
+        })
+        .collect();
+    say("", &rest.join(" · "));
+    out
+}

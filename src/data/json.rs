@@ -1,0 +1,486 @@
+//! JSON lines, and JSON files in the layouts that public sets have, read a value at a time: `Scan` finds where a value ends, and
+//! `serde_json` says what it is.
+
+use crate::data::read::Reader;
+use crate::data::record::Record;
+use crate::data::text::Text;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde_json::{Map, Value};
+use std::collections::VecDeque;
+use std::io::BufRead;
+
+/// How the rows of a JSON file lie in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Layout {
+    /// An array of objects; or an object with one array of objects, beside whatever else (`{"parameters": …, "jailbreaks": [{…}]}`);
+    /// or objects one after the other, as in JSON lines.
+    #[default]
+    Rows,
+    /// An array of arrays of objects: a grid. A row has `row` and `column` besides the object's fields, both from 0.
+    Cells,
+    /// An object of arrays: `{"id": ["text", …]}`. A row has `key`, its place `index` in the array, and `value`, or the fields of the
+    /// object that it is.
+    Keyed,
+}
+
+/// The rows of JSON lines. Blank lines are none.
+pub struct Lines {
+    text: Text,
+    line: Vec<u8>,
+    row: u64,
+}
+
+impl Lines {
+    pub fn new(text: Text) -> Lines {
+        Lines {
+            text,
+            line: vec![],
+            row: 0,
+        }
+    }
+}
+
+impl Reader for Lines {
+    fn columns(&self) -> Option<&[String]> {
+        None
+    }
+
+    fn next(&mut self) -> Result<Option<Record>> {
+        self.row += 1;
+        loop {
+            self.text.begin_record();
+            self.line.clear();
+            let more = self.text.line(&mut self.line);
+            if !more.map_err(|e| anyhow!("row {}: {e}", self.row))? {
+                return Ok(None);
+            }
+            if self.line.trim_ascii().is_empty() {
+                continue;
+            }
+            return Ok(Some(Record {
+                row: self.row,
+                cells: object(self.row, &self.line)?,
+            }));
+        }
+    }
+}
+
+fn object(row: u64, bytes: &[u8]) -> Result<Map<String, Value>> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| anyhow!("row {row}: not a JSON object (column {})", e.column()))
+}
+
+/// The rows of a JSON file.
+pub struct Json {
+    scan: Scan,
+    layout: Layout,
+    place: Place,
+    /// Keys of the object around the rows.
+    keys: Vec<String>,
+    /// Rows of a value that holds several.
+    ready: VecDeque<Map<String, Value>>,
+    row: u64,
+    bytes: Vec<u8>,
+}
+
+/// Where the reader stands.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Start,
+    /// In the array of rows.
+    Array {
+        first: bool,
+        inside: bool,
+    },
+    /// In the object around it.
+    Object {
+        first: bool,
+        found: bool,
+    },
+    /// Objects that follow each other.
+    Stream,
+    End,
+}
+
+/// An object that is read whole to see whether another one follows.
+const SHORT: usize = 16 << 20;
+
+/// Names in a message.
+const MOST_KEYS: usize = 20;
+
+impl Json {
+    pub fn new(text: Text, layout: Layout) -> Json {
+        Json {
+            scan: Scan::new(text),
+            layout,
+            place: Place::Start,
+            keys: vec![],
+            ready: VecDeque::new(),
+            row: 0,
+            bytes: vec![],
+        }
+    }
+
+    fn start(&mut self) -> Result<()> {
+        match self.scan.peek()? {
+            None => bail!("the file is empty"),
+            Some(b'[') => {
+                self.scan.skip();
+                self.place = Place::Array {
+                    first: true,
+                    inside: false,
+                };
+            }
+            Some(b'{') => {
+                self.place = Place::Object {
+                    first: true,
+                    found: false,
+                };
+                if self.layout == Layout::Rows && self.scan.another_follows()? {
+                    self.place = Place::Stream;
+                } else {
+                    self.scan.skip();
+                }
+            }
+            Some(_) => bail!("the file is neither an array nor an object"),
+        }
+        Ok(())
+    }
+
+    /// One step further: a row may be ready then.
+    fn step(&mut self) -> Result<()> {
+        self.scan.text.begin_record();
+        match self.place {
+            Place::Start => self.start(),
+            Place::Array { first, inside } => self.item(first, inside),
+            Place::Object { first, found } => self.member(first, found),
+            Place::Stream => match self.scan.peek()? {
+                None => {
+                    self.place = Place::End;
+                    Ok(())
+                }
+                Some(_) => self.value_is_row(),
+            },
+            Place::End => Ok(()),
+        }
+    }
+
+    /// The next item of the array.
+    fn item(&mut self, first: bool, inside: bool) -> Result<()> {
+        match self.scan.peek()? {
+            None => bail!("the file ends inside an array"),
+            Some(b']') => {
+                self.scan.skip();
+                self.place = match inside {
+                    true => Place::Object {
+                        first: false,
+                        found: true,
+                    },
+                    false => self.ended()?,
+                };
+                return Ok(());
+            }
+            Some(b',') if !first => self.scan.skip(),
+            Some(_) if !first => bail!("a comma is missing between two items"),
+            Some(_) => {}
+        }
+        self.place = Place::Array {
+            first: false,
+            inside,
+        };
+        if self.layout == Layout::Rows {
+            return self.value_is_row();
+        }
+        let place = self.keys.len();
+        self.keys.push(String::new());
+        self.value_is_several(place as u64, None)
+    }
+
+    /// The next member of the object: a row's array begins, or it is none.
+    fn member(&mut self, first: bool, found: bool) -> Result<()> {
+        match self.scan.peek()? {
+            None => bail!("the file ends inside an object"),
+            Some(b'}') => {
+                self.scan.skip();
+                let keys = self.keys[..self.keys.len().min(MOST_KEYS)].join(", ");
+                ensure!(
+                    found || self.layout != Layout::Rows,
+                    "the file is one object without an array of objects; its keys are {keys}"
+                );
+                self.place = self.ended()?;
+                return Ok(());
+            }
+            Some(b',') if !first => self.scan.skip(),
+            Some(_) if !first => bail!("a comma is missing between two keys"),
+            Some(_) => {}
+        }
+        self.bytes.clear();
+        self.scan.value(&mut self.bytes)?;
+        let key: String = serde_json::from_slice(&self.bytes).context("a key is no string")?;
+        ensure!(
+            self.scan.peek()? == Some(b':'),
+            "a colon is missing after `{key}`"
+        );
+        self.scan.skip();
+        self.place = Place::Object {
+            first: false,
+            found,
+        };
+        if self.layout != Layout::Rows {
+            let place = self.keys.len();
+            self.keys.push(key.clone());
+            return self.value_is_several(place as u64, Some(key));
+        }
+        let array = self.scan.peek()? == Some(b'[');
+        if array {
+            self.scan.skip();
+            if self.scan.peek()? == Some(b'{') {
+                ensure!(
+                    !found,
+                    "`{key}` is a second array of objects; which are the rows?"
+                );
+                self.place = Place::Array {
+                    first: true,
+                    inside: true,
+                };
+                return Ok(());
+            }
+        }
+        self.bytes.clear();
+        match array {
+            true => self.scan.rest(1, &mut self.bytes)?,
+            false => self.scan.value(&mut self.bytes)?,
+        }
+        if self.keys.len() < MOST_KEYS {
+            self.keys.push(key);
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self) -> Result<Place> {
+        match self.scan.peek()? {
+            None => Ok(Place::End),
+            Some(_) => bail!("something follows the end of the JSON value"),
+        }
+    }
+
+    fn value_is_row(&mut self) -> Result<()> {
+        self.bytes.clear();
+        self.scan.value(&mut self.bytes)?;
+        let row = serde_json::from_slice(&self.bytes);
+        self.ready
+            .push_back(row.map_err(|e| anyhow!("not a JSON object ({e})"))?);
+        Ok(())
+    }
+
+    /// A value that is an array of rows: a line of the grid, or what a key has.
+    fn value_is_several(&mut self, place: u64, key: Option<String>) -> Result<()> {
+        self.bytes.clear();
+        self.scan.value(&mut self.bytes)?;
+        let items: Vec<Value> = serde_json::from_slice(&self.bytes).map_err(|e| match &key {
+            Some(key) => anyhow!("what `{key}` has is no array ({e})"),
+            None => anyhow!("item {} is no array ({e})", place + 1),
+        })?;
+        for (index, item) in items.into_iter().enumerate() {
+            let mut row = match item {
+                Value::Object(fields) => fields,
+                Value::Null => Map::new(),
+                value => Map::from_iter([("value".to_string(), value)]),
+            };
+            let names: [(&str, Value); 2] = match (self.layout, &key) {
+                (Layout::Keyed, Some(key)) => {
+                    [("key", key.as_str().into()), ("index", index.into())]
+                }
+                (Layout::Keyed, None) => bail!("the file is an array where an object was expected"),
+                _ => [("row", place.into()), ("column", index.into())],
+            };
+            row.extend(names.map(|(name, value)| (name.to_string(), value)));
+            self.ready.push_back(row);
+        }
+        Ok(())
+    }
+}
+
+impl Reader for Json {
+    fn columns(&self) -> Option<&[String]> {
+        None
+    }
+
+    fn next(&mut self) -> Result<Option<Record>> {
+        self.row += 1;
+        while self.ready.is_empty() && self.place != Place::End {
+            self.step()
+                .map_err(|e| anyhow!("row {}: {e:#}", self.row))?;
+        }
+        let row = self.row;
+        Ok(self.ready.pop_front().map(|cells| Record { row, cells }))
+    }
+}
+
+/// Walks over JSON without understanding it.
+struct Scan {
+    /// Read already, comes before the text.
+    early: Vec<u8>,
+    at: usize,
+    text: Text,
+}
+
+impl Scan {
+    fn new(text: Text) -> Scan {
+        Scan {
+            early: vec![],
+            at: 0,
+            text,
+        }
+    }
+
+    fn buffer(&mut self) -> Result<&[u8]> {
+        if self.at < self.early.len() {
+            return Ok(&self.early[self.at..]);
+        }
+        Ok(self.text.fill_buf()?)
+    }
+
+    fn consume(&mut self, amount: usize) {
+        if self.at < self.early.len() {
+            self.at += amount;
+            return;
+        }
+        self.text.consume(amount);
+    }
+
+    /// The next byte that is no blank; it stays.
+    fn peek(&mut self) -> Result<Option<u8>> {
+        loop {
+            let buffer = self.buffer()?;
+            if buffer.is_empty() {
+                return Ok(None);
+            }
+            let blank = buffer.iter().position(|b| !b.is_ascii_whitespace());
+            let (skip, found) = match blank {
+                Some(at) => (at, Some(buffer[at])),
+                None => (buffer.len(), None),
+            };
+            self.consume(skip);
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Over the byte that `peek` gave.
+    fn skip(&mut self) {
+        self.consume(1);
+    }
+
+    /// Appends the value that comes next.
+    fn value(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        ensure!(
+            self.peek()?.is_some(),
+            "the file ends where a value was expected"
+        );
+        self.rest(0, out)
+    }
+
+    /// Appends what is left of a value that is open so many brackets deep.
+    fn rest(&mut self, depth: usize, out: &mut Vec<u8>) -> Result<()> {
+        let mut end = End::at(depth);
+        loop {
+            let buffer = self.buffer()?;
+            if buffer.is_empty() {
+                ensure!(end.may_end(), "the file ends inside a value");
+                return Ok(());
+            }
+            let (took, ended) = match end.find(buffer) {
+                Some(at) => (at, true),
+                None => (buffer.len(), false),
+            };
+            out.extend_from_slice(&buffer[..took]);
+            self.consume(took);
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether another object follows the one that begins here. Nothing is lost.
+    fn another_follows(&mut self) -> Result<bool> {
+        let mut early = vec![];
+        let mut end = End::at(0);
+        let mut whole = false;
+        while !whole && early.len() < SHORT {
+            let buffer = self.buffer()?;
+            if buffer.is_empty() {
+                break;
+            }
+            let found = end.find(buffer);
+            let took = found.unwrap_or(buffer.len());
+            early.extend_from_slice(&buffer[..took]);
+            self.consume(took);
+            whole = found.is_some();
+        }
+        let follows = whole && self.peek()? == Some(b'{');
+        (self.early, self.at) = (early, 0);
+        Ok(follows)
+    }
+}
+
+/// Finds where a value ends.
+struct End {
+    depth: usize,
+    string: bool,
+    escaped: bool,
+    begun: bool,
+}
+
+impl End {
+    fn at(depth: usize) -> End {
+        End {
+            depth,
+            string: false,
+            escaped: false,
+            begun: depth > 0,
+        }
+    }
+
+    /// A number needs nothing after it.
+    fn may_end(&self) -> bool {
+        self.begun && self.depth == 0 && !self.string
+    }
+
+    /// How many of these bytes belong to the value, where it ends among them.
+    fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+        for (at, byte) in bytes.iter().enumerate() {
+            if self.string {
+                match byte {
+                    _ if self.escaped => self.escaped = false,
+                    b'\\' => self.escaped = true,
+                    b'"' => {
+                        self.string = false;
+                        if self.depth == 0 {
+                            return Some(at + 1);
+                        }
+                    }
+                    _ => {}
+                }
+                continue;
+            }
+            match byte {
+                b'"' => self.string = true,
+                b'[' | b'{' => self.depth += 1,
+                b']' | b'}' if self.depth == 0 => return Some(at),
+                b']' | b'}' => {
+                    self.depth -= 1;
+                    if self.depth == 0 {
+                        return Some(at + 1);
+                    }
+                }
+                b',' | b':' if self.depth == 0 => return Some(at),
+                b if b.is_ascii_whitespace() && self.depth == 0 && self.begun => return Some(at),
+                _ => {}
+            }
+            self.begun = true;
+        }
+        None
+    }
+}

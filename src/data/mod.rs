@@ -1,0 +1,19 @@
+//! Data of somebody else's: CSV, TSV, JSONL, JSON and Parquet files, read one record at a time, and what the columns of public
+//! sets mean (`schema/`). Knows no nodes; what becomes of the rows is the business of the kinds.
+//!
+//! Nothing is held whole: memory is bounded by the largest record, whatever the size of a file. Every error names the file and
+//! the row, counted in records from 1, a header not counted.
+
+pub mod files;
+pub mod json;
+pub mod parquet;
+pub mod read;
+pub mod record;
+pub mod schema;
+pub mod seen;
+pub mod separated;
+pub mod text;
+
+/// The largest record, in bytes of text, and how many columns a file may have.
+pub const MOST_RECORD: u64 = 64 << 20;
+pub const MOST_COLUMNS: usize = 1000;

@@ -1,0 +1,43 @@
+//! AdvBench: harmful behaviours and the targets of GCG.
+
+use super::{Column, Item, Schema};
+use crate::base::rows::PromptClass;
+use crate::data::json::Layout;
+
+pub const SCHEMA: Schema = Schema {
+    name: "advbench",
+    summary: "harmful behaviours with the beginnings of answers that GCG aims at",
+    hub: &[
+        "walledai/AdvBench (gated)",
+        "github.com/llm-attacks/llm-attacks: data/advbench/harmful_behaviors.csv",
+    ],
+    licence: "MIT",
+    columns: &[
+        Column {
+            names: &["goal", "prompt"],
+            needed: true,
+            what: "the prompt; `prompt` in the mirror",
+        },
+        Column {
+            names: &["target"],
+            needed: false,
+            what: "an answer's beginning; not used",
+        },
+    ],
+    gives: "harmful; no category; the row's number is the id",
+    traps: &["shares 25 prompts with StrongREJECT and 11 with JailbreakBench"],
+    published: &[("all", 520, "counted in harmful_behaviors.csv")],
+    layout: Layout::Rows,
+    usual: Some("train"),
+    splits: &[],
+    forms: &[],
+    conversations: false,
+    pairs: false,
+    survey: None,
+    read: |row| {
+        Ok(Item::new(
+            PromptClass::Harmful,
+            row.text(&["goal", "prompt"]),
+        ))
+    },
+};

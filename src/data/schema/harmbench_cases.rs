@@ -1,0 +1,53 @@
+//! HarmBench's test cases: prompts that an attack made, by the behaviour they are for.
+
+use super::{Column, Item, Row, Schema};
+use crate::base::rows::PromptClass;
+use crate::data::json::Layout;
+use anyhow::{Result, ensure};
+
+pub const SCHEMA: Schema = Schema {
+    name: "harmbench-cases",
+    summary: "test cases that an attack made for HarmBench's behaviours",
+    hub: &["what HarmBench's merge step writes: test_cases/test_cases.json"],
+    licence: "that of the attack's authors",
+    columns: &[
+        Column {
+            names: &["key"],
+            needed: true,
+            what: "the file is an object: its keys are BehaviorIDs",
+        },
+        Column {
+            names: &["value", "test_case"],
+            needed: true,
+            what: "each has an array of prompts",
+        },
+    ],
+    gives: "harmful; the k-th prompt of a behaviour, from 0, has the id `harmbench-BehaviorID#k`; with `behaviors` its category and \
+            labels are the behaviour's",
+    traps: &["a behaviour may have several cases: DSR is over behaviours, then over cases"],
+    published: &[],
+    layout: Layout::Keyed,
+    usual: Some("test_cases"),
+    splits: &[],
+    forms: &[],
+    conversations: false,
+    pairs: false,
+    survey: None,
+    read,
+};
+
+fn read(row: &Row) -> Result<Item> {
+    let key = row.text(&["key"]);
+    let behavior = row.behaviors.get(&key);
+    ensure!(
+        behavior.is_some() || row.behaviors.is_empty(),
+        "the file of `behaviors` has no BehaviorID `{key}`"
+    );
+    let mut item = Item::new(PromptClass::Harmful, row.text(&["value", "test_case"]))
+        .id(format!("{key}#{}", row.text(&["index"])));
+    if let Some(behavior) = behavior {
+        item.category = behavior.category.clone();
+        item.labels = behavior.labels.clone();
+    }
+    Ok(item)
+}

@@ -1,0 +1,301 @@
+//! What the columns of public sets mean: a file a set, with one table. A schema says where a set lies, under which names its columns
+//! go about, and makes a prompt, a conversation and a pair of a record as far as it has them. It opens no file.
+
+mod advbench;
+mod aegis;
+mod do_not_answer;
+mod harmbench;
+mod harmbench_cases;
+mod jailbreakbench;
+mod mt_bench;
+mod or_bench;
+mod rainbow;
+mod safeedit;
+mod self_instruct;
+mod sorry_bench;
+mod strongreject;
+mod tars_rl;
+mod ultrafeedback;
+mod wildchat;
+mod wildjailbreak;
+mod xstest;
+
+use crate::base::rows::{Message, PromptClass};
+use crate::base::text::{did_you_mean, listed};
+use crate::data::json::Layout;
+use crate::data::record::{Record, text};
+use anyhow::{Result, bail};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Every schema, in the order of their names.
+pub const ALL: &[&Schema] = &[
+    &advbench::SCHEMA,
+    &aegis::SCHEMA,
+    &do_not_answer::SCHEMA,
+    &harmbench::SCHEMA,
+    &harmbench_cases::SCHEMA,
+    &jailbreakbench::SCHEMA,
+    &mt_bench::SCHEMA,
+    &or_bench::SCHEMA,
+    &rainbow::SCHEMA,
+    &safeedit::SCHEMA,
+    &self_instruct::SCHEMA,
+    &sorry_bench::SCHEMA,
+    &strongreject::SCHEMA,
+    &tars_rl::SCHEMA,
+    &ultrafeedback::SCHEMA,
+    &wildchat::SCHEMA,
+    &wildjailbreak::SCHEMA,
+    &xstest::SCHEMA,
+];
+
+/// Their names.
+pub const NAMES: [&str; ALL.len()] = {
+    let mut names = [""; ALL.len()];
+    let mut at = 0;
+    while at < ALL.len() {
+        names[at] = ALL[at].name;
+        at += 1;
+    }
+    names
+};
+
+pub fn find(name: &str) -> Option<&'static Schema> {
+    ALL.iter().copied().find(|schema| schema.name == name)
+}
+
+pub struct Schema {
+    pub name: &'static str,
+    /// One line: what the set is.
+    pub summary: &'static str,
+    /// Addresses and files, each as in `hf://datasets/ORG/NAME/FILE` without what stands before ORG, or of another place.
+    pub hub: &'static [&'static str],
+    pub licence: &'static str,
+    pub columns: &'static [Column],
+    /// Which class, category, id and labels come out.
+    pub gives: &'static str,
+    /// What goes wrong with it.
+    pub traps: &'static [&'static str],
+    /// Published numbers of rows: of what, how many, who says so.
+    pub published: &'static [(&'static str, u64, &'static str)],
+    /// How its rows lie in a JSON file.
+    pub layout: Layout,
+    /// Of a folder the split that is taken where none is named.
+    pub usual: Option<&'static str>,
+    /// Words of `split` that have to be said, since the rows do not say what they are; empty where nothing has to.
+    pub splits: &'static [&'static str],
+    /// Ways to compose a prompt, or parts to take: word and meaning. The first is taken where none is named.
+    pub forms: &'static [(&'static str, &'static str)],
+    /// What it delivers besides prompts.
+    pub conversations: bool,
+    pub pairs: bool,
+    /// Looks at every row before the first is read.
+    pub survey: Option<fn(&mut Survey, &Record)>,
+    /// Errors: the row is not what the set has.
+    pub read: fn(&Row) -> Result<Item>,
+}
+
+/// A column under all names that it has in the set and its mirrors.
+pub struct Column {
+    pub names: &'static [&'static str],
+    /// Whether a file without it is another set.
+    pub needed: bool,
+    pub what: &'static str,
+}
+
+/// What is known of all rows.
+#[derive(Default)]
+pub struct Survey {
+    /// The highest number of a category.
+    pub highest: u64,
+}
+
+/// A record, and what is known besides.
+pub struct Row<'a> {
+    pub record: &'a Record,
+    /// Over all files, from 1.
+    pub number: u64,
+    pub split: Option<&'a str>,
+    pub form: &'a str,
+    pub survey: &'a Survey,
+    /// Of `harmbench-cases`: what each behaviour is.
+    pub behaviors: &'a BTreeMap<String, Item>,
+}
+
+impl Row<'_> {
+    /// The cell of a column, by its names, as text.
+    pub fn text(&self, names: &[&str]) -> String {
+        self.record.text(names).into_owned()
+    }
+
+    /// Whether the split has this among its words.
+    pub fn split_is(&self, word: &str) -> bool {
+        let lower = self.split.unwrap_or_default().to_lowercase();
+        lower
+            .split(|c: char| !c.is_alphanumeric())
+            .any(|w| w == word)
+    }
+}
+
+/// What a record becomes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    /// Unique in the set, without its name; none: the split, if one is named, and the row's number.
+    pub id: Option<String>,
+    pub class: PromptClass,
+    pub prompt: String,
+    pub category: String,
+    pub labels: BTreeMap<String, String>,
+    /// To learn from, where it has a response that is.
+    pub messages: Option<Vec<Message>>,
+    pub pair: Option<Chosen>,
+    /// Why it is left out.
+    pub left: Option<&'static str>,
+}
+
+/// Two responses, and what somebody thinks of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chosen {
+    pub chosen: String,
+    pub rejected: String,
+    pub scores: (f64, f64),
+}
+
+/// Why a row without a prompt is left out; every schema has these two.
+pub const NO_PROMPT: &str = "no prompt";
+pub const SAME_ID: &str = "id of an earlier row";
+
+impl Item {
+    /// A blank prompt is a reason to leave it out.
+    pub fn new(class: PromptClass, prompt: String) -> Item {
+        let left = prompt.trim().is_empty().then_some(NO_PROMPT);
+        Item {
+            id: None,
+            class,
+            prompt,
+            category: String::new(),
+            labels: BTreeMap::new(),
+            messages: None,
+            pair: None,
+            left,
+        }
+    }
+
+    pub fn id(mut self, id: String) -> Item {
+        self.id = Some(id.trim().to_string()).filter(|id| !id.is_empty());
+        self
+    }
+
+    pub fn category(mut self, category: String) -> Item {
+        self.category = category;
+        self
+    }
+
+    /// An empty label is none.
+    pub fn label(mut self, name: &str, value: String) -> Item {
+        if !value.is_empty() {
+            self.labels.insert(name.into(), value);
+        }
+        self
+    }
+
+    /// Where it is left out for several reasons, the first counts.
+    pub fn left_if(mut self, is: bool, reason: &'static str) -> Item {
+        if is && self.left.is_none() {
+            self.left = Some(reason);
+        }
+        self
+    }
+
+    /// A blank response makes no conversation.
+    pub fn answered(mut self, response: &str) -> Item {
+        if !response.trim().is_empty() {
+            let prompt = Message::new("user", &self.prompt);
+            self.messages = Some(vec![prompt, Message::new("assistant", response)]);
+        }
+        self
+    }
+}
+
+impl Schema {
+    /// The form that is taken where none is named.
+    pub fn form(&self) -> &'static str {
+        self.forms.first().map_or("", |(word, _)| word)
+    }
+
+    /// Whether rows with these columns can be of the set. The error says what was expected and what was found.
+    pub fn accept<'a>(&self, found: impl Iterator<Item = &'a str> + Clone) -> Result<()> {
+        let has = |column: &Column| {
+            column
+                .names
+                .iter()
+                .any(|name| found.clone().any(|f| f == *name))
+        };
+        let missing: Vec<&Column> = self
+            .columns
+            .iter()
+            .filter(|c| c.needed && !has(c))
+            .collect();
+        let Some(first) = missing.first() else {
+            return Ok(());
+        };
+        let mut said = format!("this is not `{}`: no column {}", self.name, names(first));
+        for column in &missing[1..] {
+            said += &format!(", nor {}", names(column));
+        }
+        let near = first
+            .names
+            .iter()
+            .find_map(|n| did_you_mean(n, found.clone()));
+        if let Some(near) = near {
+            said += &format!(" (is it `{near}`?)");
+        }
+        let all: Vec<String> = self.columns.iter().map(Column::told).collect();
+        bail!(
+            "{said}. Expected: {}. Found: {}. Other columns are read by the kind `prompts-file`",
+            all.join("; "),
+            listed(found)
+        )
+    }
+}
+
+impl Column {
+    /// The names, and whether there has to be one.
+    pub fn told(&self) -> String {
+        let optional = if self.needed { "" } else { " (optional)" };
+        format!("{}{optional}", names(self))
+    }
+}
+
+fn names(column: &Column) -> String {
+    let names: Vec<String> = column.names.iter().map(|n| format!("`{n}`")).collect();
+    names.join(" or ")
+}
+
+/// The messages of a cell that holds a conversation: objects with `role` (or `from`) and `content` (or `value`).
+fn messages(value: Option<&Value>) -> Vec<Message> {
+    let items = value.and_then(Value::as_array);
+    let message = |item: &Value| {
+        let field = |names: [&str; 2]| {
+            let value = names.iter().find_map(|n| item.get(*n));
+            value.map_or(String::new(), |v| text(v).into_owned())
+        };
+        let role = match field(["role", "from"]).as_str() {
+            "human" => "user".to_string(),
+            "gpt" => "assistant".to_string(),
+            other => other.to_string(),
+        };
+        Message {
+            role,
+            content: field(["content", "value"]),
+        }
+    };
+    items.map_or(vec![], |items| items.iter().map(message).collect())
+}
+
+/// What the first message of a role says.
+fn first(messages: &[Message], role: &str) -> String {
+    let first = messages.iter().find(|m| m.role == role);
+    first.map_or(String::new(), |m| m.content.clone())
+}

@@ -1,0 +1,68 @@
+//! WildChat: what people asked a chat model.
+
+use super::{Column, Item, Row, Schema, first, messages};
+use crate::base::rows::PromptClass;
+use crate::data::json::Layout;
+use crate::data::record::truth;
+use anyhow::Result;
+
+const ID: &[&str] = &["conversation_hash", "conversation_id"];
+
+pub const SCHEMA: Schema = Schema {
+    name: "wildchat",
+    summary: "WildChat: what people asked a chat model; the first turn of English, non-toxic conversations",
+    hub: &[
+        "allenai/WildChat: data/train-*.parquet",
+        "allenai/WildChat-1M: data/train-*.parquet",
+    ],
+    licence: "ODC-BY (WildChat-1M), AI2 ImpACT before",
+    columns: &[
+        Column {
+            names: &["conversation"],
+            needed: true,
+            what: "messages with role, content, language, toxic, …",
+        },
+        Column {
+            names: ID,
+            needed: false,
+            what: "a unique id",
+        },
+        Column {
+            names: &["language"],
+            needed: true,
+            what: "`English`, …",
+        },
+        Column {
+            names: &["toxic"],
+            needed: true,
+            what: "whether any turn is",
+        },
+    ],
+    gives: "harmless; no category; the prompt is the first user turn, conversations have the first answer",
+    traps: &[
+        "rows in other languages and toxic ones are left out (`not English`, `toxic`)",
+        "answers are those of GPT models: mind their terms before training on them",
+    ],
+    published: &[],
+    layout: Layout::Rows,
+    usual: Some("train"),
+    splits: &[],
+    forms: &[],
+    conversations: true,
+    pairs: false,
+    survey: None,
+    read,
+};
+
+fn read(row: &Row) -> Result<Item> {
+    let messages = messages(row.record.get(&["conversation"]));
+    let asked = messages.iter().position(|m| m.role == "user");
+    let answer = asked.map_or(String::new(), |at| first(&messages[at..], "assistant"));
+    let toxic = row.record.get(&["toxic"]).and_then(truth);
+    let english = row.text(&["language"]).eq_ignore_ascii_case("english");
+    Ok(Item::new(PromptClass::Harmless, first(&messages, "user"))
+        .id(row.text(ID))
+        .answered(&answer)
+        .left_if(!english, "not English")
+        .left_if(toxic != Some(false), "toxic"))
+}

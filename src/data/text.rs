@@ -1,0 +1,130 @@
+//! The bytes of a file as text: unpacked where they are packed, without a byte order mark, checked to be UTF-8 as they pass, and
+//! bounded by the record. Knows no format.
+
+use crate::base::text;
+use crate::data::MOST_RECORD;
+use std::fs::File;
+use std::io::{self, BufRead, Read};
+use std::path::Path;
+
+const BUFFER: usize = 64 << 10;
+
+/// How a file is packed, by its name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Packing {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+/// A file's text. A reader says `begin_record` before each of them.
+pub struct Text {
+    inner: Box<dyn Read>,
+    buffer: Vec<u8>,
+    /// What was given on, what is known to be text, what was read.
+    start: usize,
+    valid: usize,
+    filled: usize,
+    /// Where the buffer begins in the file.
+    offset: u64,
+    /// What the record may still take.
+    left: u64,
+}
+
+impl Text {
+    pub fn open(path: &Path, packing: Packing) -> io::Result<Text> {
+        let file = File::open(path)?;
+        Ok(Text::new(match packing {
+            Packing::Plain => Box::new(file),
+            Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(file)),
+            Packing::Zstd => Box::new(zstd::stream::read::Decoder::new(file)?),
+        }))
+    }
+
+    pub fn new(inner: Box<dyn Read>) -> Text {
+        Text {
+            inner,
+            buffer: vec![0; BUFFER],
+            start: 0,
+            valid: 0,
+            filled: 0,
+            offset: 0,
+            left: MOST_RECORD,
+        }
+    }
+
+    pub fn begin_record(&mut self) {
+        self.left = MOST_RECORD;
+    }
+
+    /// Appends up to and with the next newline, or the rest of the file. False at its end.
+    pub fn line(&mut self, line: &mut Vec<u8>) -> io::Result<bool> {
+        Ok(self.read_until(b'\n', line)? > 0)
+    }
+
+    /// Reads on until something of the buffer is known to be text, or the file ends.
+    fn refill(&mut self) -> io::Result<()> {
+        self.buffer.copy_within(self.valid..self.filled, 0);
+        self.offset += self.valid as u64;
+        self.filled -= self.valid;
+        (self.start, self.valid) = (0, 0);
+        while self.valid == 0 {
+            let more = self.inner.read(&mut self.buffer[self.filled..]);
+            let more = match more {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            };
+            self.filled += more;
+            let bad = match std::str::from_utf8(&self.buffer[..self.filled]) {
+                Ok(_) => None,
+                Err(e) => Some((e.valid_up_to(), e.error_len().is_some() || more == 0)),
+            };
+            self.valid = bad.map_or(self.filled, |(valid, _)| valid);
+            if let Some((0, true)) = bad {
+                let said = format!("byte {} is not UTF-8", self.offset);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, said));
+            }
+            if more == 0 {
+                break;
+            }
+        }
+        if self.offset == 0 && self.buffer[..self.valid].starts_with("\u{feff}".as_bytes()) {
+            self.start = "\u{feff}".len();
+        }
+        Ok(())
+    }
+}
+
+impl BufRead for Text {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.start == self.valid {
+            let before = self.offset + self.valid as u64;
+            self.refill()?;
+            if self.valid == 0 && self.offset == before {
+                return Ok(&[]);
+            }
+        }
+        if self.left == 0 {
+            let most = text::bytes(MOST_RECORD);
+            let said =
+                format!("the record is larger than {most}; is a quote or a bracket missing?");
+            return Err(io::Error::other(said));
+        }
+        Ok(&self.buffer[self.start..self.valid])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.start += amount;
+        self.left = self.left.saturating_sub(amount as u64);
+    }
+}
+
+impl Read for Text {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let there = self.fill_buf()?;
+        let amount = there.len().min(out.len());
+        out[..amount].copy_from_slice(&there[..amount]);
+        self.consume(amount);
+        Ok(amount)
+    }
+}
