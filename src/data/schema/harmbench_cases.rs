@@ -1,7 +1,7 @@
 //! HarmBench's test cases: prompts that an attack made, by the behaviour they are for.
 
 use super::{Column, Item, Row, Schema};
-use crate::base::rows::PromptClass;
+use crate::base::rows::{BEHAVIOR, PromptClass};
 use crate::data::json::Layout;
 use anyhow::{Result, ensure};
 
@@ -22,9 +22,11 @@ pub const SCHEMA: Schema = Schema {
             what: "each has an array of prompts",
         },
     ],
-    gives: "harmful; the k-th prompt of a behaviour, from 0, has the id `harmbench-BehaviorID#k`; with `behaviors` its category and \
+    gives: "harmful; the k-th prompt of a behaviour, from 0, has the id `harmbench-BehaviorID#k` and the label `behavior`; with `behaviors` its category and \
             labels are the behaviour's",
-    traps: &["a behaviour may have several cases: DSR is over behaviours, then over cases"],
+    traps: &[
+        "a behaviour may have several cases: DSR is over behaviours, then over cases, which the label `behavior` tells `evaluate`",
+    ],
     published: &[],
     layout: Layout::Keyed,
     usual: Some("test_cases"),
@@ -49,5 +51,5 @@ fn read(row: &Row) -> Result<Item> {
         item.category = behavior.category.clone();
         item.labels = behavior.labels.clone();
     }
-    Ok(item)
+    Ok(item.label(BEHAVIOR, key))
 }

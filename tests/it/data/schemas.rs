@@ -561,7 +561,8 @@ fn cases_of_harmbench_take_what_their_behaviours_are() {
             "harmbench-b_two#0"
         ]
     );
-    assert!(alone.prompts[0].labels.is_empty());
+    assert_eq!(alone.prompts[1].labels.len(), 1);
+    assert_eq!(alone.prompts[1].labels["behavior"], "b_one");
     let behaviors = study.file(
         "b.csv",
         "Behavior,FunctionalCategory,SemanticCategory,Tags,ContextString,BehaviorID\nx,standard,illegal,,,b_one\ny,copyright,copyright,,,b_two\n",
