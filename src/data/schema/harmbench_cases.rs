@@ -22,8 +22,8 @@ pub const SCHEMA: Schema = Schema {
             what: "each has an array of prompts",
         },
     ],
-    gives: "harmful; the k-th prompt of a behaviour, from 0, has the id `harmbench-BehaviorID#k` and the label `behavior`; with `behaviors` its category and \
-            labels are the behaviour's",
+    gives: "harmful; the k-th prompt of a behaviour, from 0, has the id `harmbench-BehaviorID#k` and the label `behavior`; with \
+            `behaviors` its category and further labels are the behaviour's",
     traps: &[
         "a behaviour may have several cases: DSR is over behaviours, then over cases, which the label `behavior` tells `evaluate`",
     ],
