@@ -11,6 +11,7 @@ mod export;
 #[cfg(feature = "hub")]
 mod fetch;
 mod gc;
+mod import;
 mod kinds;
 mod logs;
 mod ls;
@@ -73,6 +74,7 @@ enum Verb {
     Ls(ls::Ls),
     Calls(calls::Calls),
     Export(export::Export),
+    Import(import::Import),
     #[cfg(feature = "hub")]
     Fetch(fetch::Fetch),
     Accept(accept::Accept),
@@ -191,6 +193,7 @@ pub fn main() -> i32 {
         Verb::Ls(args) => ls::run(&args),
         Verb::Calls(args) => calls::run(&args),
         Verb::Export(args) => export::run(&args),
+        Verb::Import(args) => import::run(&args),
         #[cfg(feature = "hub")]
         Verb::Fetch(args) => fetch::run(&args),
         Verb::Accept(args) => accept::run(&args),

@@ -42,7 +42,7 @@ pub const KIND: Kind = Kind {
             above the thresholds is found. A removed row names the eval prompt (`like`, `like_source`) and `similarity`: \
             Jaccard's index with `near`, the share of the eval prompt's n-grams with `contained`. An eval prompt of fewer \
             characters or words than an n-gram has is found where it is the whole training prompt only. All prompts are in \
-            memory, with 8 bytes a character of the evals twice.",
+            memory: 100,000 of 340 characters against 5,000 take 240 MB.",
     example: r#"
 [node.clean]
 kind = "decontaminate"

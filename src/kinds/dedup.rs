@@ -53,7 +53,8 @@ pub const KIND: Kind = Kind {
             each exactly, so that what is removed is at least as similar as `threshold`; a pair of Jaccard's index s is found \
             with probability 1 - (1 - s^r)^b (Leskovec, Rajaraman, Ullman, ch. 3). r is the greatest for which that is `recall` \
             at the threshold: 128 permutations, 0.8 and 0.99 give 21 bands of 6, 0.998 at 0.8 and 0.99997 at 0.9. A removed row \
-            names the kept one that it is most similar to. All prompts are in memory, with 16 bytes a band each.",
+            names the kept one that it is most similar to. All prompts are in memory: \
+            100,000 of 340 characters take 450 MB.",
     example: r#"
 [node.once]
 kind = "dedup"

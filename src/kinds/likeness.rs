@@ -14,7 +14,6 @@
 //!
 //! the S-curve. Candidates are then compared exactly, so that what is found is never wrong; what is missed at s is 1 - P(s).
 
-use crate::base::text::count;
 use crate::engine::kind::Problem;
 use crate::{choice, params};
 use rayon::prelude::*;
@@ -204,7 +203,7 @@ pub struct Alike {
 /// For every text the most similar of the kept ones before it, if it reaches the threshold; a text is kept where there is none. Of
 /// equally similar ones the first counts.
 ///
-/// Memory: 8 bytes a band and text twice (signature, buckets), and the shingles of what ever was a candidate.
+/// Memory: 8 bytes a band and text (signature), some 60 a band and kept text (buckets), and the shingles of what ever was a candidate.
 pub fn near(
     texts: &[String],
     how: &Shingling,
@@ -256,12 +255,30 @@ pub struct Held {
 
 /// Finds which of some texts are in others, exactly: no sampling, nothing missed.
 ///
-/// Whoever has at least c · |B| of the shingles of B has at least one of any |B| - ⌈c · |B|⌉ + 1 of them (prefix filtering:
-/// Chaudhuri, Ganti, Kaushik 2006; Bayardo, Ma, Srikant 2007). The rarest are indexed. J(A, B) ≥ c asks for no less.
+/// Whoever has at least c · |B| of the shingles of B has at least k of any |B| - ⌈c · |B|⌉ + k of them (prefix filtering: Chaudhuri,
+/// Ganti, Kaushik 2006; Bayardo, Ma, Srikant 2007; with several: Wang, Li, Feng 2012). The rarest are indexed. J(A, B) ≥ c asks for
+/// no less.
 pub struct Holdings {
     how: Shingling,
+    least: f64,
     all: Vec<Shingles>,
+    /// How many of its indexed shingles have to be found of each.
+    hits: Vec<usize>,
     index: BTreeMap<u64, Vec<usize>>,
+    /// A bit for the upper bits of whatever is in the index: most shingles of a text are in no eval, and end here.
+    known: Vec<u64>,
+}
+
+/// Hits that make a candidate: chance gives one or two, hardly ever four.
+const HITS: usize = 4;
+
+/// Upper bits of a shingle that `known` has a bit for: 2^24 bits are 2 MiB.
+const KNOWN_BITS: u32 = 24;
+
+/// Word and bit of a shingle in `known`.
+fn bit(shingle: u64) -> (usize, u64) {
+    let place = (shingle >> (64 - KNOWN_BITS)) as usize;
+    (place / 64, 1 << (place % 64))
 }
 
 impl Holdings {
@@ -273,30 +290,51 @@ impl Holdings {
             *frequency.entry(*x).or_default() += 1;
         }
         let mut index: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        let mut hits = vec![];
         for (i, shingles) in all.iter().enumerate() {
             let mut rarest = shingles.0.clone();
             rarest.sort_by_key(|x| (frequency[x], *x));
             // The small term keeps 0.8 · 5 from being more than 4.
             let needed = (least * shingles.len() as f64 - 1e-9).ceil().max(1.0) as usize;
-            for x in &rarest[..=shingles.len() - needed] {
+            let wanted = needed.min(HITS);
+            for x in &rarest[..shingles.len() - needed + wanted] {
                 index.entry(*x).or_default().push(i);
             }
+            hits.push(wanted);
+        }
+        let mut known = vec![0; 1 << (KNOWN_BITS - 6)];
+        for (word, bit) in index.keys().map(|x| bit(*x)) {
+            known[word] |= bit;
         }
         Holdings {
             how: how.clone(),
+            least,
             all,
+            hits,
             index,
+            known,
         }
     }
 
     /// Those that a text may hold, with how much of them it holds, in their order.
     pub fn of(&self, normal: &str) -> Vec<Held> {
         let own = Shingles::of(normal, &self.how);
-        let lists = own.0.iter().filter_map(|x| self.index.get(x));
-        let mut candidates: Vec<usize> = lists.flatten().copied().collect();
-        candidates.sort_unstable();
-        candidates.dedup();
-        let measured = candidates.into_iter().map(|held| {
+        let known = |x: &&u64| {
+            let (word, bit) = bit(**x);
+            self.known[word] & bit != 0
+        };
+        let lists = own.0.iter().filter(known);
+        let lists = lists.filter_map(|x| self.index.get(x));
+        let mut found: Vec<usize> = lists.flatten().copied().collect();
+        found.sort_unstable();
+        // Who is too short, or has too few of the rarest, cannot hold enough.
+        let long =
+            |held: usize| own.len() as f64 >= self.least * self.all[held].len() as f64 - 1e-9;
+        let candidates = found.chunk_by(|a, b| a == b).filter_map(|run| {
+            let held = run[0];
+            (run.len() >= self.hits[held] && long(held)).then_some(held)
+        });
+        let measured = candidates.map(|held| {
             let shared = own.shared(&self.all[held]) as f64;
             let (mine, its) = (own.len() as f64, self.all[held].len() as f64);
             Held {
@@ -306,11 +344,5 @@ impl Holdings {
             }
         });
         measured.collect()
-    }
-
-    /// As in "12,000 n-grams of 400 prompts".
-    pub fn told(&self) -> String {
-        let indexed = count(self.index.len() as u64, "n-gram", "n-grams");
-        format!("{indexed} of {} prompts", self.all.len())
     }
 }

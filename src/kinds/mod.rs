@@ -13,6 +13,8 @@ pub mod exec;
 pub mod filter;
 pub mod generate;
 pub mod grpo;
+pub mod import;
+pub mod leaks;
 pub mod lengths;
 pub mod likeness;
 pub mod local_adapter;
@@ -59,6 +61,7 @@ pub const REGISTRY: Registry = Registry(&[
     &dataset::KIND,
     &prompts_file::KIND,
     &completions_file::KIND,
+    &import::KIND,
     &filter::KIND,
     &pool::KIND,
     &dedup::KIND,

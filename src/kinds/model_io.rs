@@ -15,8 +15,8 @@ use crate::learn::weights::Weights;
 use anyhow::{Context, Result};
 use std::path::Path;
 
-/// Rows that are sampled at the same time: memory, not results.
-const BATCH_ROWS: usize = 256;
+/// Rows that are sampled at the same time, where a node does not say: memory, not results.
+pub const BATCH_ROWS: usize = 256;
 
 /// A model folder in memory.
 pub struct Model {

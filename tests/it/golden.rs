@@ -129,7 +129,7 @@ fn a_changed_output_asks_for_a_revision_and_a_changed_key_for_a_blessing() {
 }
 
 /// Words of recipes that stand for somebody's own files, to be named by vars.
-pub const STAND_INS: [&str; 2] = ["_FOLDER\"", "\"COMPLETIONS.csv\""];
+pub const STAND_INS: [&str; 3] = ["_FOLDER\"", "\"COMPLETIONS.csv\"", "\"COMPLETIONS.json\""];
 
 /// What is pinned to its value.
 type Pins = BTreeMap<String, String>;
@@ -158,7 +158,7 @@ fn plan_keys() -> Pins {
             ));
             sets.push(format!("vars.prompts='{}'", prompts.display()));
         }
-        if text.contains("\"COMPLETIONS.csv\"") {
+        if text.contains("\"COMPLETIONS.") {
             sets.push(format!("vars.completions='{}'", completions.display()));
         }
         if text.contains("\"ADAPTER_FOLDER\"") {

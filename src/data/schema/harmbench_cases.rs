@@ -22,12 +22,10 @@ pub const SCHEMA: Schema = Schema {
             what: "each has an array of prompts",
         },
     ],
-    gives: "harmful; the k-th prompt of a behaviour, from 0, has the id `harmbench-BehaviorID#k` and the label `behavior`; with \
-            `behaviors` its category and further labels are the behaviour's",
-    traps: &[
-        "a behaviour may have several cases: DSR is over behaviours, then over cases, which the label `behavior` tells `evaluate`",
-    ],
-    published: &[],
+    gives: "harmful; the k-th prompt of a behaviour, from 0, has the id `harmbench-BehaviorID#k`; label `behavior` is the BehaviorID; with \
+            `behaviors` category and further labels are the behaviour's",
+    traps: &["a behaviour may have several cases: DSR is over behaviours, then over cases"],
+    published: &[("one case a behaviour", 400, "HarmBench has 400 behaviours")],
     layout: Layout::Keyed,
     usual: Some("test_cases"),
     splits: &[],
@@ -51,5 +49,6 @@ fn read(row: &Row) -> Result<Item> {
         item.category = behavior.category.clone();
         item.labels = behavior.labels.clone();
     }
+    // Metrics take the cases of one behaviour as one observation.
     Ok(item.label(BEHAVIOR, key))
 }

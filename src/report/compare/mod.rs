@@ -138,10 +138,12 @@ fn of_group(store: &Store, group: &Group, asked: &Asked) -> Result<Comparison> {
             .map(|(x, y)| (x.label(), y.label()))
             .collect(),
         alone: vec![],
-        same: group
-            .pairs
-            .iter()
-            .all(|(x, y)| structure::structure(x, y).same()),
+        // Two nodes of one recipe may be compared: they are not the same because the recipe is.
+        same: asked.nodes.iter().all(|(x, y)| x == y)
+            && group
+                .pairs
+                .iter()
+                .all(|(x, y)| structure::structure(x, y).same()),
         structure: structure::structure(a, b),
         evaluations,
         lone_evaluations,

@@ -2,7 +2,7 @@
 
 use super::Space;
 
-const VERBS: [&str; 26] = [
+const VERBS: [&str; 27] = [
     "check",
     "claims",
     "plan",
@@ -18,6 +18,7 @@ const VERBS: [&str; 26] = [
     "ls",
     "calls",
     "export",
+    "import",
     "fetch",
     "accept",
     "adopt",
@@ -85,6 +86,31 @@ fn kinds_are_listed_and_each_has_a_page_with_an_example_that_checks() {
     assert_eq!(said.err, "error: no kind `grop`; did you mean `grpo`?\n");
     let said = space.pipe(&["kinds", "nothing-like-it"]).ends(2);
     assert!(said.err.contains("`pipe kinds`"), "{}", said.err);
+}
+
+#[test]
+fn data_sets_are_listed_and_each_has_a_page() {
+    let space = Space::new();
+    let list = space.pipe(&["kinds", "--datasets"]).ok().out;
+    for set in pipe::data::schema::ALL {
+        assert!(list.contains(set.name) && list.contains(set.summary));
+        let page = space.pipe(&["kinds", &format!("dataset.{}", set.name)]);
+        let page = page.ok().out;
+        for column in set.columns {
+            assert!(page.contains(&column.told()), "{}: {page}", set.name);
+        }
+        assert!(page.contains("Licence") && page.contains("Traps"), "{page}");
+    }
+    let json = space.pipe(&["kinds", "dataset.xstest", "--json"]);
+    let json = json.ok().json();
+    assert_eq!(json["columns"][0]["names"][0], "prompt");
+    assert_eq!(json["published"][0]["rows"], 450);
+    let wrong = space.pipe(&["kinds", "dataset.xtest"]);
+    assert!(
+        wrong.err.contains("did you mean `dataset.xstest`?"),
+        "{}",
+        wrong.err
+    );
 }
 
 #[test]

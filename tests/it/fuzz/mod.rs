@@ -67,6 +67,11 @@ fn a_table_of_prompts() {
 }
 
 #[test]
+fn results_that_were_made_elsewhere() {
+    feed("made", 300);
+}
+
+#[test]
 fn a_parquet_file() {
     feed("parquet", 300);
 }

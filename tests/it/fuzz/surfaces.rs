@@ -11,6 +11,7 @@ use pipe::engine::attempt::{self, Attempt};
 use pipe::engine::record::Record;
 use pipe::engine::{checkpoint as resume, journal};
 use pipe::kinds::REGISTRY;
+use pipe::kinds::import::found;
 use pipe::learn::checkpoint::{self, State};
 use pipe::learn::config::Config;
 use pipe::learn::peft;
@@ -37,8 +38,8 @@ macro_rules! surfaces {
 }
 
 surfaces!(
-    recipe, arguments, tensors, config, index, adapter, tokenizer, template, table, parquet, rows,
-    record, journal, attempt, checkpoint,
+    recipe, arguments, tensors, config, index, adapter, tokenizer, template, table, made, parquet,
+    rows, record, journal, attempt, checkpoint,
 );
 
 thread_local! {
@@ -256,6 +257,12 @@ fn drain(reader: anyhow::Result<Box<dyn Reader>>) {
 pub fn parquet(data: &[u8]) {
     let path = file("x.parquet", data);
     drain(Parquet::open(&path).map(|p| Box::new(p) as Box<dyn Reader>));
+}
+
+pub fn made(data: &[u8]) {
+    for name in ["x.json", "samples_x.jsonl", "x.eval"] {
+        let _ = found::look(&file(name, data), None);
+    }
 }
 
 pub fn rows(data: &[u8]) {

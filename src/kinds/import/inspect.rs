@@ -1,0 +1,256 @@
+//! Logs of inspect_ai (github.com/UKGovernmentBEIS/inspect_ai; written by 0.3.285, log version 2): one JSON file, or a zip with the
+//! same in pieces: `header.json`, `samples/ID_epoch_N.json`; of an evaluation that was cut off `_journal/start.json` instead of a header.
+
+use super::found::{Layout, MOST_BYTES, Response, Said, Unit};
+use crate::base::response;
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use zip::ZipArchive;
+
+/// The largest part of a zip, unpacked.
+const MOST_PART: u64 = 1 << 30;
+
+#[derive(Deserialize)]
+struct Header {
+    eval: Eval,
+}
+
+#[derive(Deserialize)]
+struct Eval {
+    model: String,
+    task: String,
+}
+
+/// What is read of a sample; events and the rest are passed over.
+#[derive(Deserialize)]
+struct Sample {
+    id: Json,
+    epoch: u64,
+    input: Json,
+    #[serde(default)]
+    output: Option<Output>,
+    #[serde(default)]
+    scores: Option<BTreeMap<String, Score>>,
+    #[serde(default)]
+    metadata: Option<BTreeMap<String, Json>>,
+    #[serde(default)]
+    attachments: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Output {
+    #[serde(default)]
+    model: String,
+    #[serde(default)]
+    choices: Vec<Choice>,
+    #[serde(default)]
+    usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    message: Message,
+    #[serde(default)]
+    stop_reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    #[serde(default)]
+    role: String,
+    content: Json,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    #[serde(default)]
+    output_tokens: u32,
+}
+
+#[derive(Deserialize)]
+struct Score {
+    value: Json,
+    #[serde(default)]
+    explanation: Option<String>,
+}
+
+/// Whether a JSON file is a log.
+pub fn is_log(value: &Json) -> bool {
+    let eval = value.get("eval").and_then(Json::as_object);
+    eval.is_some_and(|e| e.contains_key("model") && e.contains_key("task"))
+        && value.get("samples").is_some()
+}
+
+/// A log in one file.
+pub fn read_log(path: &Path, mut value: Json) -> Result<Unit> {
+    let samples = value.get_mut("samples").map(Json::take);
+    let header: Header = serde_json::from_value(value).context("the log's `eval`")?;
+    let samples = match samples {
+        Some(Json::Array(samples)) => samples,
+        _ => vec![],
+    };
+    let mut parsed = vec![];
+    for (i, sample) in samples.into_iter().enumerate() {
+        let sample = serde_json::from_value(sample);
+        parsed.push(sample.with_context(|| format!("sample {}", i + 1))?);
+    }
+    unit(path, header, parsed)
+}
+
+/// A log in a zip.
+pub fn read_eval(path: &Path) -> Result<Unit> {
+    let file = File::open(path)?;
+    ensure!(
+        file.metadata()?.len() <= MOST_BYTES,
+        "the log is larger than 2 GiB"
+    );
+    let mut archive = ZipArchive::new(file).context("it is no zip")?;
+    let names = archive.file_names().map(|name| Ok(name?.into_owned()));
+    let names: Vec<String> = names.collect::<Result<_>>()?;
+    let head = ["header.json", "_journal/start.json"];
+    let head = head.iter().find(|h| names.iter().any(|n| n == *h));
+    let head = head.context("it has neither `header.json` nor `_journal/start.json`")?;
+    let header: Header = part(&mut archive, head)?;
+    let mut samples = vec![];
+    let is_sample = |n: &&String| n.starts_with("samples/") && n.ends_with(".json");
+    for name in names.iter().filter(is_sample) {
+        samples.push(part(&mut archive, name)?);
+    }
+    unit(path, header, samples)
+}
+
+fn part<T: for<'de> Deserialize<'de>>(archive: &mut ZipArchive<File>, name: &str) -> Result<T> {
+    let mut read = || -> Result<T> {
+        let part = archive.by_name(name)?;
+        ensure!(part.size() <= MOST_PART, "it is larger than 1 GiB");
+        let mut bytes = vec![];
+        part.take(MOST_PART).read_to_end(&mut bytes)?;
+        Ok(serde_json::from_slice(&bytes)?)
+    };
+    read().with_context(|| format!("`{name}`"))
+}
+
+fn unit(path: &Path, header: Header, mut samples: Vec<Sample>) -> Result<Unit> {
+    // In the order in which they were asked, whatever the order in the file.
+    let place: BTreeMap<String, usize> = samples
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(i, s)| (key(&s.id), samples.len() - i))
+        .collect();
+    samples.sort_by_key(|s| (place[&key(&s.id)], s.epoch));
+    let mut rows = vec![];
+    let mut left_out = 0;
+    for sample in &samples {
+        let row = row(sample).with_context(|| {
+            let id = key(&sample.id);
+            format!("sample {id}, epoch {}", sample.epoch)
+        })?;
+        match row {
+            Some(row) => rows.push(row),
+            None => left_out += 1,
+        }
+    }
+    Ok(Unit {
+        model: header.eval.model,
+        group: header.eval.task,
+        left_out,
+        ..Unit::new(Layout::Inspect, path, rows)
+    })
+}
+
+fn key(id: &Json) -> String {
+    match id {
+        Json::String(id) => id.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Nothing where the model gave no answer.
+fn row(sample: &Sample) -> Result<Option<Response>> {
+    let output = sample.output.as_ref();
+    let Some((output, choice)) = output.and_then(|o| Some((o, o.choices.first()?))) else {
+        return Ok(None);
+    };
+    let attached = |text: &str| -> String {
+        let id = text.strip_prefix("attachment://");
+        let found = id.and_then(|id| sample.attachments.get(id));
+        found.map_or(text, String::as_str).to_string()
+    };
+    let (reasoning, answer) = parts(&choice.message.content, &attached);
+    let metadata = sample.metadata.as_ref();
+    let category = metadata
+        .and_then(|m| m.get("category"))
+        .and_then(Json::as_str);
+    let said = |score: &Score| Said {
+        words: score
+            .explanation
+            .as_deref()
+            .map(|w| w.chars().take(200).collect()),
+        ..Said::of(&score.value)
+    };
+    let scores = sample.scores.iter().flatten();
+    Ok(Some(Response {
+        key: key(&sample.id),
+        prompt: asked(&sample.input, &attached)?,
+        response: match reasoning.is_empty() {
+            true => answer,
+            false => response::join(&reasoning, &answer),
+        },
+        unfinished: matches!(
+            choice.stop_reason.as_deref(),
+            Some("max_tokens" | "model_length")
+        ),
+        tokens: output.usage.as_ref().map_or(0, |u| u.output_tokens),
+        served: Some(output.model.clone()).filter(|m| !m.is_empty()),
+        category: category.unwrap_or_default().to_string(),
+        labels: BTreeMap::new(),
+        scores: scores.map(|(name, s)| (name.clone(), said(s))).collect(),
+    }))
+}
+
+/// Reasoning and text of a message: a text, or parts of several types. What is neither stands as its type in brackets.
+fn parts(content: &Json, attached: &dyn Fn(&str) -> String) -> (String, String) {
+    let Json::Array(parts) = content else {
+        return (String::new(), attached(content.as_str().unwrap_or("")));
+    };
+    let (mut reasoning, mut text) = (vec![], vec![]);
+    for part in parts {
+        let field = |name: &str| part.get(name).and_then(Json::as_str);
+        match field("type") {
+            Some("reasoning") => {
+                let redacted = part.get("redacted").and_then(Json::as_bool) == Some(true);
+                // What is redacted is encrypted; a summary may be there instead.
+                let shown = field("reasoning").filter(|r| !redacted && !r.is_empty());
+                reasoning.extend(shown.or(field("summary")).map(attached));
+            }
+            Some("text") => text.push(attached(field("text").unwrap_or(""))),
+            other => text.push(format!("[{}]", other.unwrap_or("part"))),
+        }
+    }
+    (reasoning.join("\n\n"), text.join("\n"))
+}
+
+/// What was asked: the text, or the one message of the user, or every turn with its role.
+fn asked(input: &Json, attached: &dyn Fn(&str) -> String) -> Result<String> {
+    if let Json::String(text) = input {
+        return Ok(attached(text));
+    }
+    let turns: Vec<Message> = serde_json::from_value(input.clone()).context("its `input`")?;
+    let text = |m: &Message| parts(&m.content, attached).1;
+    let users: Vec<&Message> = turns.iter().filter(|m| m.role == "user").collect();
+    let answered = turns.iter().any(|m| m.role == "assistant");
+    match users.as_slice() {
+        [one] if !answered => Ok(text(one)),
+        [] => anyhow::bail!("its `input` has no message of a user"),
+        _ => {
+            let turns = turns.iter().map(|m| format!("{}: {}", m.role, text(m)));
+            Ok(turns.collect::<Vec<_>>().join("\n\n"))
+        }
+    }
+}
