@@ -72,7 +72,7 @@ pub fn import(p: &Params, mut out: Outputs) -> Result<Told> {
         let item = maker.item(&record, rows.read());
         let item = item.with_context(|| rows.place(&record))?;
         told.read += 1;
-        if told.read % REPORT == 0 {
+        if told.read.is_multiple_of(REPORT) {
             out.ctx.progress(told.read, 0, "rows", "");
         }
         out.take(item, &mut told)?;
