@@ -2,8 +2,12 @@
 
 use super::{Error, Outcome, RecipesArgs, colour, complain, print, print_json, study};
 use crate::base::text::count;
+use crate::kinds::leaks;
 use crate::recipe::study::Study;
 use serde_json::json;
+
+/// So many warnings of one sort are shown.
+const SHOWN: usize = 10;
 
 /// Check recipes: everything that is wrong with them, at once, with line and caret.
 ///
@@ -31,6 +35,8 @@ pub fn run(args: &Check) -> Outcome {
         }
         other => other?,
     };
+    let leaks = leaks::leaks(&study.graph);
+    let leaks: Vec<String> = leaks.iter().map(|l| leaks::told(&study.graph, l)).collect();
     if args.json {
         let variants = study.variants.iter().map(|v| {
             json!({
@@ -44,11 +50,20 @@ pub fn run(args: &Check) -> Outcome {
             .collect();
         print_json(&json!({
             "ok": true, "recipes": variants.collect::<Vec<_>>(), "nodes": nodes,
-            "diagnostics": study.warnings.json(),
+            "diagnostics": study.warnings.json(), "leaks": leaks,
         }));
         return Ok(());
     }
     complain(&study.warnings.render(colour()));
+    for leak in leaks.iter().take(SHOWN) {
+        complain(&format!("warning: {leak}\n"));
+    }
+    if leaks.len() > SHOWN {
+        complain(&format!(
+            "warning: and {} more of these\n",
+            leaks.len() - SHOWN
+        ));
+    }
     match args.resolved {
         true => print(&resolved(&study)),
         false => print(&counts(&study)),

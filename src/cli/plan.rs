@@ -4,7 +4,7 @@ use super::{Error, Outcome, RecipesArgs, StoreArgs, colour, complain, print, pri
 use crate::base::calls::Calls;
 use crate::base::text::{bytes, dollars, duration, thousands};
 use crate::engine::exec::Wanting;
-use crate::engine::forecast;
+use crate::engine::forecast::{self, By};
 use crate::engine::graph::Graph;
 use crate::engine::index::Brief;
 use crate::engine::outlook;
@@ -121,7 +121,13 @@ pub fn run(args: &Plan) -> Outcome {
     print(&table.render());
     print(&ahead(graph, &plan, &speeds));
     for planned in &plan.nodes {
-        if let Some(calls) = &planned.calls {
+        let foretold = planned.outlook.as_ref().is_some_and(|o| o.calls.is_some());
+        let said = planned.compared.is_none() && foretold;
+        if let Some(calls) = planned
+            .calls
+            .as_ref()
+            .filter(|c| c.by != By::Nothing || !said)
+        {
             let node = &graph.node(planned.id).name;
             print(&format!("{node}: {}\n", words::expected_calls(calls)));
         }

@@ -56,7 +56,7 @@ pub fn find(path: &Path, split: Option<&str>, usual: Option<&str>) -> Result<Vec
         },
     };
     let tables: BTreeSet<&str> = chosen.iter().map(|name| table(name)).collect();
-    let asked = split.is_some_and(|s| s.contains('*'));
+    let asked = split.or(usual).is_some_and(|s| s.contains('*'));
     ensure!(
         tables.len() == 1 || asked,
         "several tables could be meant, {}; `split` says which: {}",

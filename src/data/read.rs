@@ -121,6 +121,11 @@ impl Rows {
         &self.files[self.at.min(self.files.len() - 1)]
     }
 
+    /// The place of that file among the files.
+    pub fn index(&self) -> usize {
+        self.at
+    }
+
     /// How many rows came.
     pub fn read(&self) -> u64 {
         self.read

@@ -47,6 +47,8 @@ params! {
     pub struct Exec {
         /// Prompts between two saves of what is done.
         save_every: usize = 512;
+        /// Responses that are sampled at the same time: fewer take less memory and more time.
+        sample_rows: usize = 256;
     }
     with { service: Service }
 }
@@ -122,6 +124,7 @@ fn check(values: &Values) -> Vec<Problem> {
     }
     if let Ok(e) = Exec::read(values) {
         positive(&mut found, "save_every", e.save_every as f64);
+        positive(&mut found, "sample_rows", e.sample_rows as f64);
     }
     found
 }
@@ -166,6 +169,7 @@ fn in_process(
                 top_k: p.top_k,
                 ..Choice::plain(p.temperature as f32)
             },
+            batch_rows: exec.sample_rows,
             ..model_io::plain(&model.tokenizer, p.temperature, p.max_new_tokens)
         },
         seed: Seed::new(p.seed).child("generate"),
@@ -293,6 +297,7 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
         outlook.calls = answers.map(|n| ahead::calls(n, asked, most, &prices));
     } else if let Some(model) = ahead.input("model").model {
         let rows = answers.unwrap_or(f64::MAX);
+        let rows = rows.min(ahead.exec::<Exec>()?.sample_rows as f64);
         outlook.memory = ahead::sample_memory(&model, rows, asked + most);
         let tokens = answers.unwrap_or(0.0) * (asked + most);
         outlook.flop = ahead::sample_flop(&model, tokens);

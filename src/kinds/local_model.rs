@@ -5,12 +5,13 @@ use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
+use crate::kinds::model_io;
 use crate::learn::checkpoint;
 use crate::learn::config::Head;
 use crate::learn::tokenizer::Tokenizer;
 use crate::params;
-use anyhow::{Context, Result, ensure};
-use std::path::{Path, PathBuf};
+use anyhow::{Result, ensure};
+use std::path::PathBuf;
 
 params! {
     pub struct Params {
@@ -62,35 +63,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let weights = checkpoint::load(&from)?;
     Tokenizer::load(&from)?.template()?;
     ctx.say(&format!("{} parameters", weights.data.len()));
-    copy_files(&from, &into)
-}
-
-/// The files that make up a model, as they are.
-pub(super) fn copy_files(from: &Path, into: &Path) -> Result<()> {
-    let entries =
-        std::fs::read_dir(from).with_context(|| format!("failed to read {}", from.display()))?;
-    let mut names: Vec<String> = vec![];
-    for entry in entries {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
-    }
-    names.sort();
-    for name in names.iter().filter(|n| is_model_file(n)) {
-        copy(&from.join(name), &into.join(name))?;
-    }
-    Ok(())
-}
-
-fn is_model_file(name: &str) -> bool {
-    let text = [".json", ".jinja", ".model"]
-        .iter()
-        .any(|end| name.ends_with(end));
-    text || name == "merges.txt" || name.ends_with(".safetensors") && !name.starts_with("adapter_")
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    std::fs::copy(from, to)
-        .map(drop)
-        .with_context(|| format!("failed to copy {}", from.display()))
+    model_io::copy_files(&from, &into)
 }
 
 fn outlook(ahead: &Ahead) -> Result<Outlook> {

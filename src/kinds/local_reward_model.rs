@@ -5,7 +5,7 @@ use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
-use crate::kinds::local_model;
+use crate::kinds::model_io;
 use crate::learn::reward::RewardModel;
 use crate::params;
 use anyhow::Result;
@@ -55,7 +55,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let from = ctx.params::<Params>()?.path;
     let model = RewardModel::load(&from)?;
     ctx.say(&format!("{} parameters", model.weights.data.len()));
-    local_model::copy_files(&from, &ctx.output("reward_model"))
+    model_io::copy_files(&from, &ctx.output("reward_model"))
 }
 
 fn outlook(ahead: &Ahead) -> Result<Outlook> {

@@ -1,4 +1,4 @@
-//! What the kinds that use a model share: loading a folder, rendering prompts, sampling responses as rows.
+//! What the kinds that use a model share: loading and copying a folder, rendering prompts, sampling responses as rows.
 
 use crate::base::rng::Seed;
 use crate::base::rows::{Completion, Message, Prompt};
@@ -15,8 +15,8 @@ use crate::learn::weights::Weights;
 use anyhow::{Context, Result};
 use std::path::Path;
 
-/// Rows that are sampled at the same time: memory, not results.
-const BATCH_ROWS: usize = 256;
+/// Rows that are sampled at the same time, where a node does not say: memory, not results.
+pub const BATCH_ROWS: usize = 256;
 
 /// A model folder in memory.
 pub struct Model {
@@ -167,4 +167,32 @@ impl Sampling<'_> {
         }
         Ok(rows)
     }
+}
+
+/// The files that make up a model, as they are.
+pub fn copy_files(from: &Path, into: &Path) -> Result<()> {
+    let entries =
+        std::fs::read_dir(from).with_context(|| format!("failed to read {}", from.display()))?;
+    let mut names: Vec<String> = vec![];
+    for entry in entries {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    for name in names.iter().filter(|n| is_model_file(n)) {
+        copy(&from.join(name), &into.join(name))?;
+    }
+    Ok(())
+}
+
+fn is_model_file(name: &str) -> bool {
+    let text = [".json", ".jinja", ".model"]
+        .iter()
+        .any(|end| name.ends_with(end));
+    text || name == "merges.txt" || name.ends_with(".safetensors") && !name.starts_with("adapter_")
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::copy(from, to)
+        .map(drop)
+        .with_context(|| format!("failed to copy {}", from.display()))
 }

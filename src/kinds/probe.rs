@@ -227,7 +227,8 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
     let mut outlook = reward::outlook(&p.reward, asks, ahead, shape, (asked, most));
     if let Some(model) = ahead.input("model").model {
         outlook.flop += ahead::sample_flop(&model, n * (asked + most));
-        outlook.memory += ahead::sample_memory(&model, n, asked + most);
+        outlook.memory +=
+            ahead::sample_memory(&model, n.min(model_io::BATCH_ROWS as f64), asked + most);
     }
     Ok(outlook)
 }

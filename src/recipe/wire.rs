@@ -53,7 +53,8 @@ impl Wiring<'_> {
             }
         }
         for port in draft.kind.inputs {
-            if matches!(port.need, Need::Always) && written.get(port.name).is_none() {
+            let connected = written.get(port.name).filter(|e| !is_cut(&e.item));
+            if matches!(port.need, Need::Always) && connected.is_none() {
                 diags.push(lacking(draft, port));
             }
         }
@@ -64,6 +65,7 @@ impl Wiring<'_> {
         let text = match &entry.item.shape {
             Shape::Str(text) => text,
             Shape::Bad => return None,
+            _ if is_cut(&entry.item) => return None,
             _ => {
                 diags.push(check::wrong("the name of a node", &entry.key, &entry.item));
                 return None;
@@ -108,6 +110,11 @@ impl Wiring<'_> {
             output: output.name,
         })
     }
+}
+
+/// `port = false` takes back what the parent connects: tables merge, and nothing else would.
+fn is_cut(item: &Item) -> bool {
+    matches!(item.shape, Shape::Bool(false))
 }
 
 /// Reports ports that the node's parameters ask for.

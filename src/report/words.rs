@@ -5,6 +5,8 @@ use crate::base::text::{bytes, count, dollars, duration, listed, thousands, toke
 use crate::engine::forecast::{By, ExpectedCalls, Sum};
 use crate::engine::keep::vouch::Vouched;
 use crate::engine::verdict::Reason;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// One reason, as in "runs: …".
 pub fn reason(reason: &Reason) -> String {
@@ -12,9 +14,10 @@ pub fn reason(reason: &Reason) -> String {
     match reason {
         Reason::NeverRun => "never run".into(),
         Reason::Forced => "forced by --fresh".into(),
-        Reason::Param { name, old, new } => {
-            format!("parameter `{name}`: {} -> {}", side(old), side(new))
-        }
+        Reason::Param { name, old, new } => match entries(name, old, new) {
+            Some(changed) => format!("parameter {changed}"),
+            None => format!("parameter `{name}`: {} -> {}", side(old), side(new)),
+        },
         Reason::Source { name } => format!("the content of `{name}` changed"),
         Reason::Input {
             port, was: None, ..
@@ -34,6 +37,23 @@ pub fn reason(reason: &Reason) -> String {
             )
         }
     }
+}
+
+/// Of two tables, only the entries that differ: `` `values.lr`: 0.1 -> 0.2 ``.
+fn entries(name: &str, old: &Option<String>, new: &Option<String>) -> Option<String> {
+    let table = |text: &Option<String>| -> Option<Map<String, Value>> {
+        serde_json::from_str(text.as_deref()?).ok()
+    };
+    let (old, new) = (table(old)?, table(new)?);
+    let side = |value: Option<&Value>| value.map_or("nothing".into(), Value::to_string);
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let changed = names.into_iter().filter(|n| old.get(*n) != new.get(*n));
+    let changed = changed.map(|n| {
+        let (was, is) = (side(old.get(n)), side(new.get(n)));
+        format!("`{name}.{n}`: {was} -> {is}")
+    });
+    let changed: Vec<String> = changed.collect();
+    (!changed.is_empty()).then(|| changed.join(", "))
 }
 
 /// The same with all that is known of it.

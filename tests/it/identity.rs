@@ -5,7 +5,7 @@
 use crate::study::Study;
 use pipe::base::value::{Value, Values};
 use pipe::engine::kind::{Kind, Type};
-use pipe::engine::params::{ParamSpec, Ty};
+use pipe::engine::params::{Default, ParamSpec, Ty};
 use pipe::engine::plan::{Judge, Wanted};
 use pipe::engine::store::Store;
 use pipe::kinds::REGISTRY;
@@ -439,8 +439,9 @@ fn bed(kind: &Kind) -> Table {
     }
     for spec in (kind.params)() {
         let file = || toml::Value::from(FILES[0]);
+        let stands = it.contains_key(spec.name) || matches!(spec.default, Default::Required);
         match spec.ty {
-            Ty::Path => drop(it.insert(spec.name.into(), file())),
+            Ty::Path if stands => drop(it.insert(spec.name.into(), file())),
             Ty::List(of) if *of == Ty::Path => {
                 it.insert(spec.name.into(), vec![file()].into());
             }

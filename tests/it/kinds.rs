@@ -327,7 +327,7 @@ fn a_reward_table_is_checked_before_anything_runs() {
             "reward.ambiguous",
             "unknown scorer `helpfulness`",
             "the scorers are `format`, `safety`, `task`, `refusal`, `moderation`, `strongreject`, `harmbench`, \
-             `rubric`, `score`"
+             `rubric`, `score`, `reward_model`"
         )]
     );
     assert_eq!(

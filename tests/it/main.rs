@@ -20,6 +20,7 @@ mod judges;
 mod keep;
 mod kinds;
 mod layers;
+mod leaks;
 mod local;
 mod lora;
 mod measures;

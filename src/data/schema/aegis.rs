@@ -49,7 +49,7 @@ pub const SCHEMA: Schema = Schema {
             the response's",
     traps: &[
         "rows whose text may not be spread say REDACTED and are left out (`redacted`)",
-        "several rows have one prompt with different responses: remove duplicates before sampling",
+        "rows may share a prompt and differ in the response: remove duplicates before sampling",
         "no conversation is made of a response that is labelled unsafe",
     ],
     published: &[],

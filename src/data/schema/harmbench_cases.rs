@@ -1,7 +1,7 @@
 //! HarmBench's test cases: prompts that an attack made, by the behaviour they are for.
 
 use super::{Column, Item, Row, Schema};
-use crate::base::rows::PromptClass;
+use crate::base::rows::{BEHAVIOR, PromptClass};
 use crate::data::json::Layout;
 use anyhow::{Result, ensure};
 
@@ -22,10 +22,10 @@ pub const SCHEMA: Schema = Schema {
             what: "each has an array of prompts",
         },
     ],
-    gives: "harmful; the k-th prompt of a behaviour, from 0, has the id `harmbench-BehaviorID#k`; with `behaviors` its category and \
-            labels are the behaviour's",
+    gives: "harmful; the k-th prompt of a behaviour, from 0, has the id `harmbench-BehaviorID#k`; label `behavior` is the BehaviorID; with \
+            `behaviors` category and further labels are the behaviour's",
     traps: &["a behaviour may have several cases: DSR is over behaviours, then over cases"],
-    published: &[],
+    published: &[("one case a behaviour", 400, "HarmBench has 400 behaviours")],
     layout: Layout::Keyed,
     usual: Some("test_cases"),
     splits: &[],
@@ -49,5 +49,6 @@ fn read(row: &Row) -> Result<Item> {
         item.category = behavior.category.clone();
         item.labels = behavior.labels.clone();
     }
-    Ok(item)
+    // Metrics take the cases of one behaviour as one observation.
+    Ok(item.label(BEHAVIOR, key))
 }

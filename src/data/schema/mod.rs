@@ -81,7 +81,7 @@ pub struct Schema {
     pub published: &'static [(&'static str, u64, &'static str)],
     /// How its rows lie in a JSON file.
     pub layout: Layout,
-    /// Of a folder the split that is taken where none is named.
+    /// Of a folder the split that is taken where none is named; `*` is all of its files.
     pub usual: Option<&'static str>,
     /// Words of `split` that have to be said, since the rows do not say what they are; empty where nothing has to.
     pub splits: &'static [&'static str],

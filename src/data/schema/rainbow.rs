@@ -31,14 +31,17 @@ pub const SCHEMA: Schema = Schema {
             what: "what the archive's judge gave it, in [0, 1]; not used",
         },
     ],
-    gives: "harmful; the category is `risk-N`, label `style` is N, both from 0; the id is `RISK.STYLE` behind the split",
+    gives: "harmful; the category is `risk-N`, label `style` is N, both from 0; the row's number over all archives is the id",
     traps: &[
-        "archives share their ids: name each with a `split` of its own",
+        "the archives of a folder are read together, in name order: 7 × 120 cells",
         "the names of risks and styles are not in the files",
     ],
-    published: &[("an archive", 120, "counted in the released files")],
+    published: &[
+        ("an archive", 120, "counted in the released files"),
+        ("seven archives", 840, "counted in the released files"),
+    ],
     layout: Layout::Cells,
-    usual: None,
+    usual: Some("*"),
     splits: &[],
     forms: &[],
     conversations: false,
@@ -47,10 +50,6 @@ pub const SCHEMA: Schema = Schema {
     read: |row| {
         let (risk, style) = (row.text(&["row"]), row.text(&["column"]));
         Ok(Item::new(PromptClass::Harmful, row.text(&["prompt"]))
-            .id(match row.split {
-                Some(split) => format!("{split}-{risk}.{style}"),
-                None => format!("{risk}.{style}"),
-            })
             .category(format!("risk-{risk}"))
             .label("style", style))
     },

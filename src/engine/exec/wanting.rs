@@ -65,8 +65,13 @@ impl Wanting {
         let variables = self.variables.iter();
         let variables = variables
             .flat_map(|(node, names)| names.iter().map(move |n| (node.as_str(), n.clone())));
+        let hub = self.files.values().flatten().any(|f| f.get.is_some());
+        let hub = match hub && cfg!(feature = "hub") {
+            true => "\n  `pipe fetch RECIPE` downloads those on the hub",
+            false => "",
+        };
         [
-            ("files that are not on this machine", by_thing(files)),
+            ("files that are not on this machine", by_thing(files) + hub),
             ("programs that are not here", by_thing(programs)),
             (
                 "environment variables that are not set here",

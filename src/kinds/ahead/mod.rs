@@ -25,8 +25,6 @@ pub const PROMPT: f64 = 96.0;
 const F32: f64 = 4.0;
 /// Tokens that go through a training step at once.
 const MICRO: f64 = 2048.0;
-/// Rows that are sampled at the same time.
-const ROWS: f64 = 256.0;
 /// What a process takes besides.
 const REST: f64 = 64e6;
 
@@ -119,7 +117,6 @@ pub fn train_memory(model: &ModelSize, how: &Training) -> f64 {
 
 /// Bytes: weights, and the cache of the rows that are sampled together, each this long.
 pub fn sample_memory(model: &ModelSize, rows: f64, length: f64) -> f64 {
-    let rows = rows.min(ROWS);
     F32 * (model.parameters + rows * (length * model.cache + model.vocabulary)) + REST
 }
 

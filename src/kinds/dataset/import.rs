@@ -8,20 +8,12 @@ use crate::data::record::Record;
 use crate::data::schema::{self, Item, Row, SAME_ID, Schema, Survey};
 use crate::data::seen::Seen;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::removed::{Details, Removed};
 use anyhow::{Context, Result, ensure};
-use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Rows between two reports of progress.
 const REPORT: u64 = 1000;
-
-/// A row that is left out.
-#[derive(Serialize)]
-struct Removed<'a> {
-    #[serde(flatten)]
-    row: &'a Prompt,
-    reason: &'static str,
-}
 
 /// Where the rows go.
 pub struct Outputs<'a> {
@@ -114,10 +106,10 @@ fn each(
     let mut file = None;
     while let Some(record) = rows.next() {
         let record = record?;
-        if file.as_deref() != Some(rows.file()) {
+        if file != Some(rows.index()) {
             let accepted = schema.accept(record.cells.keys().map(String::as_str));
             accepted.with_context(|| rows.file().display().to_string())?;
-            file = Some(rows.file().to_path_buf());
+            file = Some(rows.index());
         }
         if !take(&rows, record)? {
             return Ok(());
@@ -236,8 +228,11 @@ impl Outputs<'_> {
         };
         if let Some(reason) = item.left {
             *told.removed.entry(reason).or_default() += 1;
-            let row = &prompt;
-            return self.removed.push(&Removed { row, reason });
+            return self.removed.push(&Removed {
+                row: &prompt,
+                reason,
+                details: Details::new(),
+            });
         }
         *told.kept.entry(prompt.class).or_default() += 1;
         self.prompts.push(&prompt)?;

@@ -42,6 +42,7 @@ const THREADS: [&str; 4] = [
 const KEPT: &str = "program";
 
 pub struct Ground {
+    scratch: PathBuf,
     /// The program is here when it starts.
     pub cwd: PathBuf,
     pub program: PathBuf,
@@ -128,6 +129,7 @@ impl Ground {
         }
         env.extend(secrets.clone());
         Ok(Ground {
+            scratch,
             cwd,
             program,
             args,
@@ -151,8 +153,12 @@ impl Ground {
         }
     }
 
-    /// After an end that was none: a folder in which the program left nothing is nothing to go on from.
+    /// After an end that was none: a folder in which the program left nothing is nothing to go on from. Its scratch is there to be
+    /// looked into, unless a secret may be in it.
     pub fn tidy(&self) {
+        if !self.secrets.is_empty() {
+            let _ = fs::remove_dir_all(&self.scratch); // What stays goes with the attempt.
+        }
         if let Some(at) = &self.resume {
             let _ = fs::remove_dir(at); // Refused where it holds anything, which is the point.
         }
@@ -172,7 +178,7 @@ fn text(path: &Path) -> Result<String> {
 /// The file of rows or metrics in a folder, or the folder itself.
 fn place(ty: &str, folder: &Path) -> PathBuf {
     match ty {
-        "model" | "adapter" => folder.into(),
+        "model" | "adapter" | "reward_model" | "reward-model" => folder.into(),
         "metrics" => folder.join(METRICS),
         _ => folder.join(ROWS),
     }

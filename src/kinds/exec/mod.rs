@@ -30,7 +30,7 @@ choice! {
     /// The types that a program can deliver.
     pub enum Delivered {
         Prompts = "prompts", Conversations = "conversations", Pairs = "pairs", Completions = "completions",
-        Scores = "scores", Model = "model", Adapter = "adapter", Metrics = "metrics",
+        Scores = "scores", Model = "model", Adapter = "adapter", RewardModel = "reward_model", Metrics = "metrics",
     }
 }
 
@@ -44,6 +44,7 @@ impl Delivered {
             Delivered::Scores => "scores",
             Delivered::Model => "model",
             Delivered::Adapter => "adapter",
+            Delivered::RewardModel => "reward_model",
             Delivered::Metrics => "metrics",
         }
     }
@@ -164,6 +165,7 @@ outputs = ["model", "metrics"]
             "where `{in.model}` is written or an adapter is delivered"
         ),
         port!("adapter", Adapter, "as a folder"),
+        port!("reward_model", RewardModel, "as a folder"),
         port!("metrics", Metrics, "as a file"),
         port!(
             "prompts-2",
@@ -184,6 +186,11 @@ outputs = ["model", "metrics"]
         output!("scores", Scores, "rows that it wrote"),
         output!("model", Model, "the model files of a folder that it wrote"),
         output!("adapter", Adapter, "the adapter in a folder that it wrote"),
+        output!(
+            "reward_model",
+            RewardModel,
+            "the model files of a folder that it wrote"
+        ),
         output!(
             "metrics",
             Metrics,
@@ -281,22 +288,25 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let exec: Exec = ctx.exec()?;
     let ground = Ground::lay(ctx, &p, &exec)?;
-    let report = progress::Report::new(ctx, &p, &ground)?;
-    let end = program::run(ctx, &ground, &report, &exec)?;
+    let done = run_in(ctx, &p, &exec, &ground);
+    if done.is_err() {
+        ground.tidy();
+    }
+    done
+}
+
+fn run_in(ctx: &NodeCtx, p: &Params, exec: &Exec, ground: &Ground) -> Result<()> {
+    let report = progress::Report::new(ctx, p, ground)?;
+    let end = program::run(ctx, ground, &report, exec)?;
     let curve = report.finish();
     let shown = ground.shown();
     match end {
-        End::Stopped => {
-            ground.tidy();
-            return Err(Interrupted.into());
-        }
+        End::Stopped => return Err(Interrupted.into()),
         End::TimedOut(seconds) => {
-            ground.tidy();
             bail!("{shown} was stopped after `timeout_seconds` = {seconds}");
         }
         End::Ended(status) => {
             if let Some(complaint) = program::complaint(status, curve.last_words()) {
-                ground.tidy();
                 let error = anyhow!("{shown} {complaint}");
                 return Err(match status.code() {
                     Some(program::TRY_AGAIN) => Transient(error).into(),
@@ -305,7 +315,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             }
         }
     }
-    outputs::take(ctx, &p, &ground, &curve).with_context(|| shown.to_string())
+    outputs::take(ctx, p, ground, &curve).with_context(|| shown.to_string())
 }
 
 /// The near one of these words, as in "did you mean".

@@ -12,6 +12,7 @@ use crate::engine::worker::NodeCtx;
 use crate::kinds::training::curve;
 use crate::learn::checkpoint;
 use crate::learn::peft;
+use crate::learn::reward::RewardModel;
 use crate::learn::tokenizer::{self, Tokenizer};
 use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
@@ -40,6 +41,10 @@ pub fn take(ctx: &NodeCtx, p: &Params, ground: &Ground, curve: &Curve) -> Result
             Delivered::Scores => rows_file::<Score>(from, &to, ground),
             Delivered::Metrics => metrics(from, &to, ground, curve),
             Delivered::Model => model(from, &to, ground),
+            Delivered::RewardModel => {
+                let parameters = RewardModel::load(from).map(|m| m.weights.data.len());
+                parameters.and_then(|n| model_files(from, &to, ground, n))
+            }
             Delivered::Adapter => adapter(ctx, from, &to),
         };
         let said = taken.with_context(|| format!("output `{name}`"))?;
@@ -178,10 +183,12 @@ fn is_text(name: &str) -> bool {
 }
 
 fn model(from: &Path, to: &Path, ground: &Ground) -> Result<String> {
-    let weights = checkpoint::load(from)?;
+    let parameters = checkpoint::load(from)?.data.len();
     Tokenizer::load(from)?.template()?;
-    let parameters = weights.data.len();
-    drop(weights);
+    model_files(from, to, ground, parameters)
+}
+
+fn model_files(from: &Path, to: &Path, ground: &Ground, parameters: usize) -> Result<String> {
     let names = crate::engine::store::names(from)?;
     let is_weights = |n: &str| n.ends_with(".safetensors") && !n.starts_with("adapter_");
     let (taken, left): (Vec<_>, Vec<_>) =

@@ -30,6 +30,7 @@ use crate::kinds::training::{self, Guards, LrSchedule, RolloutGuards, Watcher};
 use crate::kinds::{positive, range};
 use crate::learn::adapter::Net;
 use crate::learn::optim::{AdamW, Schedule};
+use crate::learn::sample::Options;
 use crate::learn::tokenizer::Tokenizer;
 use crate::learn::train::{self, Settings};
 use crate::{choice, params};
@@ -166,6 +167,8 @@ params! {
         checkpoint_every: u64 = 10;
         /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
         recompute: bool = false;
+        /// Rollouts that are sampled at the same time: fewer take less memory and more time.
+        sample_rows: usize = 256;
     }
     with { guards: Guards, rollout_guards: RolloutGuards, services: JudgeServices }
 }
@@ -293,6 +296,7 @@ fn check(values: &Values) -> Vec<Problem> {
     }
     if let Ok(e) = Exec::read(values) {
         positive(&mut found, "checkpoint_every", e.checkpoint_every as f64);
+        positive(&mut found, "sample_rows", e.sample_rows as f64);
     }
     found.extend(Guards::problems(values));
     found
@@ -326,7 +330,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         let before = sampling(
             (&weights).into(),
             &tokenizer,
-            &p,
+            (&p, exec.sample_rows),
             p.validation_samples,
             seed("before"),
         );
@@ -355,6 +359,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         route: &mut route,
         prompts: &prompts,
         p: &p,
+        sample_rows: exec.sample_rows,
         batch: None,
     };
     let end = train::train(&mut state, &mut feed, &settings(&p, &exec), &mut watcher);
@@ -364,7 +369,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         let after = sampling(
             state.net(),
             &tokenizer,
-            &p,
+            (&p, exec.sample_rows),
             p.validation_samples,
             seed("after"),
         );
@@ -438,7 +443,7 @@ fn settings(p: &Params, exec: &Exec) -> Settings {
 fn sampling<'a>(
     net: Net<'a>,
     tokenizer: &'a Tokenizer,
-    p: &Params,
+    (p, batch_rows): (&Params, usize),
     samples: usize,
     seed: Seed,
 ) -> Sampling<'a> {
@@ -447,7 +452,10 @@ fn sampling<'a>(
         tokenizer,
         samples,
         prefill: None,
-        options: model_io::plain(tokenizer, p.temperature, p.max_new_tokens),
+        options: Options {
+            batch_rows,
+            ..model_io::plain(tokenizer, p.temperature, p.max_new_tokens)
+        },
         seed,
     }
 }
@@ -538,7 +546,7 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
             longest: asked + most,
         },
     );
-    let rows = (p.batch * p.group) as f64;
+    let rows = (p.batch * p.group).min(exec.sample_rows) as f64;
     let cache = ahead::sample_memory(&model, rows, asked + most) - 4.0 * model.parameters;
     outlook.memory += training + cache;
     Ok(outlook)

@@ -30,6 +30,8 @@ pub struct Rollouts<'r> {
     pub route: &'r mut Route,
     pub prompts: &'r [Prompt],
     pub p: &'r Params,
+    /// Rollouts that are sampled at the same time.
+    pub sample_rows: usize,
     /// What the updates under way learn from.
     pub batch: Option<Batch>,
 }
@@ -109,7 +111,7 @@ impl Rollouts<'_> {
         let prompts = self.prompts_of(number);
         let tokenizer = self.tokenizer;
         let seed = Seed::new(p.seed).child("rollouts").at(number);
-        let sampling = sampling(net, tokenizer, p, p.group, seed);
+        let sampling = sampling(net, tokenizer, (p, self.sample_rows), p.group, seed);
         let groups = sampling.groups(self.ctx, &prompts, &mut |_| {})?;
         let responses = sampling.responses(&groups)?;
         let judged = of_groups(&prompts, &responses);

@@ -335,7 +335,8 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
         }
         (From::Model, Some(model)) => {
             let rows = traces.unwrap_or(f64::MAX);
-            outlook.memory = ahead::sample_memory(&model, rows, asked + most);
+            outlook.memory =
+                ahead::sample_memory(&model, rows.min(model_io::BATCH_ROWS as f64), asked + most);
             let tokens = traces.unwrap_or(0.0) * (asked + most);
             outlook.flop = ahead::sample_flop(&model, tokens);
         }

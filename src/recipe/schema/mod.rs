@@ -86,7 +86,10 @@ fn node(kinds: &[&Kind]) -> Value {
     .map(|(name, doc)| {
         (
             name.to_string(),
-            offer(&doc, vec![json!({ "type": "string" })]),
+            offer(
+                &doc,
+                vec![json!({ "type": "string" }), json!({ "const": false })],
+            ),
         )
     })
     .collect();
@@ -180,7 +183,7 @@ fn of_kind(kind: &Kind) -> Value {
             let doc = port_doc(port.ty.word(), port.doc);
             (
                 port.name.into(),
-                json!({ "type": "string", "description": doc }),
+                json!({ "anyOf": [{ "type": "string" }, { "const": false }], "description": doc }),
             )
         })
         .collect();

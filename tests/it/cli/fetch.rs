@@ -138,7 +138,7 @@ fn what_a_recipe_names_is_downloaded_into_the_cache_that_runs_read() {
     );
     assert!(mirror.asked().is_empty(), "nobody is asked");
 
-    let said = mirror.fetch(&space, &[], None).ends(1);
+    let said = mirror.fetch(&space, &[], None).ends(3);
     let gated = "it may be gated. Accept its terms at http://127.0.0.1";
     assert!(said.err.contains(gated), "{}", said.err);
 
@@ -169,7 +169,7 @@ fn what_a_recipe_names_is_downloaded_into_the_cache_that_runs_read() {
 #[test]
 fn a_download_that_broke_off_goes_on_where_it_was() {
     let (space, mirror) = (space(), Mirror::new(Mood::BreaksOff));
-    mirror.fetch(&space, &[], Some(TOKEN)).ends(1);
+    mirror.fetch(&space, &[], Some(TOKEN)).ends(3);
     assert!(!space.path("hub/datasets--o--d/refs/v2").exists());
     mirror.fetch(&space, &[], Some(TOKEN)).ok();
     let half = format!("/elsewhere from {}", ROWS.len() / 2);
@@ -180,7 +180,7 @@ fn a_download_that_broke_off_goes_on_where_it_was() {
 #[test]
 fn bytes_that_are_not_the_hub_s_are_thrown_away() {
     let (space, mirror) = (space(), Mirror::new(Mood::Lies));
-    let said = mirror.fetch(&space, &[], Some(TOKEN)).ends(1);
+    let said = mirror.fetch(&space, &[], Some(TOKEN)).ends(3);
     let told = "what arrived is not what the hub has; it was thrown away";
     assert!(said.err.contains(told), "{}", said.err);
     let blobs = std::fs::read_dir(space.path("hub/datasets--o--d/blobs")).unwrap();

@@ -114,6 +114,7 @@ fn every_verb_prints_the_documented_members() {
     ];
     check("accept", &changed, 0);
     check("export", &["export", "r.toml", "both", "there"], 0);
+    check("fetch", &["fetch", "r.toml"], 0);
     let made = r#"{"b": [{"test_case": "do", "generation": "no"}]}"#;
     space.file("made.json", made);
     check("import", &["import", "made.json"], 0);

@@ -89,6 +89,31 @@ fn kinds_are_listed_and_each_has_a_page_with_an_example_that_checks() {
 }
 
 #[test]
+fn data_sets_are_listed_and_each_has_a_page() {
+    let space = Space::new();
+    let list = space.pipe(&["kinds", "--datasets"]).ok().out;
+    for set in pipe::data::schema::ALL {
+        assert!(list.contains(set.name) && list.contains(set.summary));
+        let page = space.pipe(&["kinds", &format!("dataset.{}", set.name)]);
+        let page = page.ok().out;
+        for column in set.columns {
+            assert!(page.contains(&column.told()), "{}: {page}", set.name);
+        }
+        assert!(page.contains("Licence") && page.contains("Traps"), "{page}");
+    }
+    let json = space.pipe(&["kinds", "dataset.xstest", "--json"]);
+    let json = json.ok().json();
+    assert_eq!(json["columns"][0]["names"][0], "prompt");
+    assert_eq!(json["published"][0]["rows"], 450);
+    let wrong = space.pipe(&["kinds", "dataset.xtest"]);
+    assert!(
+        wrong.err.contains("did you mean `dataset.xstest`?"),
+        "{}",
+        wrong.err
+    );
+}
+
+#[test]
 fn scorers_are_listed() {
     let space = Space::new();
     let list = space.pipe(&["kinds", "--scorers"]).ok().out;

@@ -5,6 +5,7 @@ use crate::study::Study;
 use pipe::base::memory;
 use pipe::data::json::Layout;
 use pipe::data::read::{How, format};
+use pipe::data::seen::Seen;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
@@ -59,7 +60,7 @@ fn the_same_rows_come_out_of_every_format() {
         ),
         (
             "end.csv",
-            separated(",", "\n").trim_end().to_string(),
+            separated(",", "\n").trim_end_matches('\n').to_string(),
             PLAIN,
         ),
         ("a.tsv", separated("\t", "\n"), PLAIN),
@@ -230,8 +231,8 @@ fn what_is_wrong_with_a_file_is_said_with_its_row() {
         assert!(error.contains(message), "{text:?}: {error}");
     }
     for name in ["l.csv", "l.tsv", "l.jsonl", "l.json"] {
-        let error = read(name, b"{\"a\": 1}\ng\xfc\n", PLAIN).unwrap_err();
-        assert!(error.contains("byte 10 is not UTF-8"), "{name}: {error}");
+        let error = read(name, b"[\"g\xfc\"]\n", PLAIN).unwrap_err();
+        assert!(error.contains("byte 3 is not UTF-8"), "{name}: {error}");
         // A letter that the file ends in the middle of.
         let error = read(name, b"[\xe6\x95", PLAIN).unwrap_err();
         assert!(error.contains("byte 1 is not UTF-8"), "{name}: {error}");
@@ -331,4 +332,17 @@ fn a_quote_that_nothing_ends_is_no_reason_to_take_all_memory() {
         "{error}"
     );
     assert!(peak < 300 << 20, "{peak}");
+}
+
+#[test]
+fn ids_that_were_seen_take_little_memory() {
+    let ids = || (0..300_000).map(|i| format!("an id that is rather long {i}"));
+    let (mut seen, peak) = memory::peak(|| {
+        let mut seen = Seen::default();
+        assert!(ids().all(|id| seen.insert(&id)));
+        seen
+    });
+    assert!(ids().all(|id| !seen.insert(&id)));
+    assert!(seen.insert("another one"));
+    assert!(peak < 4 << 20, "{peak} bytes for 300,000");
 }

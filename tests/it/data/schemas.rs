@@ -537,12 +537,18 @@ fn what_tars_released() {
     let grid: Vec<Vec<_>> = (0..10)
         .map(|r| (0..12).map(|c| json!({"prompt": if r == 9 && c == 11 { String::new() } else { format!("{r} {c}") }, "score": 0.5})).collect())
         .collect();
-    let (_keep, path) = file("archive_1.json", json!(grid).to_string());
-    let archive = load("rainbow", &path, "split = \"1\"");
-    assert_eq!((archive.prompts.len(), archive.removed.len()), (119, 1));
-    assert_eq!(archive.ids()[13], "rainbow-1-1.1");
-    assert_eq!(archive.prompts[13].category, "risk-1");
-    assert_eq!(archive.prompts[13].labels["style"], "1");
+    for name in ["archives/archive_1.json", "archives/archive_2.json"] {
+        study.file(name, json!(grid).to_string());
+    }
+    let folder = study.dir.path().join("archives");
+    let one = load("rainbow", &folder.join("archive_1.json"), "");
+    assert_eq!((one.prompts.len(), one.removed.len()), (119, 1));
+    let both = load("rainbow", &folder, "");
+    assert_eq!((both.prompts.len(), both.removed.len()), (238, 2));
+    assert_eq!(both.ids()[13], "rainbow-14");
+    assert_eq!(both.prompts[13].category, "risk-1");
+    assert_eq!(both.prompts[13].labels["style"], "1");
+    assert_eq!(both.ids()[119], "rainbow-121");
 }
 
 #[test]
@@ -561,7 +567,8 @@ fn cases_of_harmbench_take_what_their_behaviours_are() {
             "harmbench-b_two#0"
         ]
     );
-    assert!(alone.prompts[0].labels.is_empty());
+    let behavior = [("behavior".to_string(), "b_one".to_string())];
+    assert_eq!(alone.prompts[1].labels, behavior.into());
     let behaviors = study.file(
         "b.csv",
         "Behavior,FunctionalCategory,SemanticCategory,Tags,ContextString,BehaviorID\nx,standard,illegal,,,b_one\ny,copyright,copyright,,,b_two\n",

@@ -110,7 +110,7 @@ fn a_secret_that_is_handed_on_is_seen_by_the_program_and_written_nowhere() {
         logs.contains("token [SOME_TOKEN]") && logs.contains("[SOME_TOKEN]!"),
         "{logs}"
     );
-    let holds = crate::exec_kind::surroundings::holding(&study.store(), SECRET);
+    let holds = holding(&study.store(), SECRET);
     assert_eq!(holds, Vec::<String>::new());
 
     // Nor does it get into an artifact.
@@ -123,10 +123,11 @@ fn a_secret_that_is_handed_on_is_seen_by_the_program_and_written_nowhere() {
         .unwrap();
     let err = String::from_utf8(said.stderr).unwrap();
     assert!(err.contains("holds the value of `SOME_TOKEN`"), "{err}");
+    assert_eq!(holding(&study.store(), SECRET), Vec::<String>::new());
 }
 
-/// Files below a folder that have these words, but for what a failed program left in its scratch.
-pub fn holding(folder: &Path, words: &str) -> Vec<String> {
+/// Files below a folder that have these words.
+fn holding(folder: &Path, words: &str) -> Vec<String> {
     let mut found = vec![];
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

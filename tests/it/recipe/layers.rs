@@ -237,6 +237,27 @@ error: recipes extend each other: a.toml -> sub/b.toml -> a.toml
 }
 
 #[test]
+fn a_child_takes_back_an_edge_of_its_parent() {
+    let parent = PARENT.replace("data = \"mix\" }", "data = \"mix\", reference = \"base\" }");
+    let child = "extends = \"parent.toml\"\n[node.sft]\nin = { reference = false }\n";
+    let files = Files::new(&[("parent.toml", &parent), ("c.toml", child)]);
+    let edges = |file: &str| {
+        let loaded = accepted(files.load(file, &[]));
+        let sft = loaded.graph.find("sft").expect("the node is there");
+        let ports = loaded.graph.node(sft).inputs.keys();
+        ports.map(|p| p.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(edges("parent.toml"), ["data", "model", "reference"]);
+    assert_eq!(edges("c.toml"), ["data", "model"]);
+    let files = Files::new(&[
+        ("parent.toml", &parent),
+        ("c.toml", &child.replace("reference", "data")),
+    ]);
+    let told = files.load("c.toml", &[]).err().expect("it needs its data");
+    assert!(told.contains("node `sft` lacks the input `data`"), "{told}");
+}
+
+#[test]
 fn a_broken_parent_is_the_only_thing_reported() {
     let files = Files::new(&[
         ("p.toml", "[node.a\n"),

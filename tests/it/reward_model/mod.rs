@@ -119,7 +119,7 @@ fn a_score_depends_on_neither_its_neighbours_nor_their_order_nor_threads() {
     write_reward_model(dir.path(), Family::Qwen2);
     let model = RewardModel::load(dir.path()).unwrap();
     // More tokens than are in memory at a time, of many lengths.
-    let rows: Vec<Read> = (0..60)
+    let rows: Vec<Read> = (0..120)
         .map(|i| {
             let answer = "use the hammer gently then wash . ".repeat(1 + i * 7 % 20);
             model.read("how do i use the hammer ?", &answer, usize::MAX)

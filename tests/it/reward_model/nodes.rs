@@ -127,7 +127,7 @@ truncated = "score"
         assert!((pair.chosen_score - reward(chosen)).abs() < 1e-12);
         assert!((pair.rejected_score - reward(rejected)).abs() < 1e-12);
     }
-    assert!(ran.said("pairs", "`reward_model` scored 24 answers"));
+    assert!(ran.said("pairs", "`reward_model` scored 72 answers"));
 }
 
 #[test]

@@ -1,0 +1,100 @@
+//! What a recipe trains on and measures with.
+
+use crate::study::Study;
+use pipe::kinds::leaks::{leaks, told};
+
+const RECIPE: &str = r#"
+[node.base]
+kind = "local-model"
+path = "model"
+[node.asks]
+kind = "prompts-file"
+path = "asks.csv"
+[node.exam]
+kind = "prompts-file"
+path = "exam.csv"
+[node.other-exam]
+kind = "prompts-file"
+path = "other.csv"
+[node.some]
+kind = "filter"
+in = { prompts = "exam" }
+take = 1
+[node.traces]
+kind = "teacher"
+in = { prompts = "asks" }
+from = "endpoint"
+served = "who"
+url = "http://localhost:1/v1"
+[node.sft]
+kind = "sft"
+in = { model = "base", conversations = "traces" }
+[node.answers]
+kind = "generate"
+in = { model = "sft", prompts = "some" }
+[node.eval]
+kind = "evaluate"
+in = { completions = "answers" }
+judge = "refusal-matcher"
+[node.more-answers]
+kind = "generate"
+in = { model = "sft", prompts = "other-exam" }
+[node.more]
+kind = "lengths"
+in = { completions = "more-answers", model = "base" }
+"#;
+
+fn of(recipe: &str) -> Vec<String> {
+    let study = Study::new();
+    for file in ["asks.csv", "exam.csv", "other.csv"] {
+        study.file(file, "prompt\nhello\n");
+    }
+    study.file("model/config.json", "{}");
+    let graph = study.graph(recipe);
+    leaks(&graph)
+        .iter()
+        .map(|leak| told(&graph, leak))
+        .collect()
+}
+
+fn open(set: &str) -> String {
+    format!(
+        "`sft` is trained on prompts that nobody compared with those of `{set}`, which it may be evaluated on: see `pipe kinds \
+         decontaminate`"
+    )
+}
+
+#[test]
+fn eval_prompts_that_nobody_looked_for_are_told() {
+    assert_eq!(of(RECIPE), [open("exam"), open("other-exam")]);
+}
+
+#[test]
+fn a_teacher_that_excludes_them_and_a_node_that_removes_them_count() {
+    let excludes = RECIPE.replace(
+        "in = { prompts = \"asks\" }",
+        "in = { prompts = \"asks\", exclude = \"exam\" }",
+    );
+    assert_eq!(of(&excludes), [open("other-exam")]);
+    let clean = "[node.both]\nkind = \"pool\"\nin = { a = \"some\", b = \"other-exam\" }\n\
+                 [node.clean]\nkind = \"decontaminate\"\nin = { prompts = \"asks\", against = \"both\" }\n";
+    let cleaned = RECIPE.replace(
+        "in = { prompts = \"asks\" }",
+        "in = { prompts = \"clean\" }",
+    );
+    assert_eq!(of(&(cleaned + clean)), Vec::<String>::new());
+}
+
+#[test]
+fn training_on_the_exam_is_told_in_other_words() {
+    let same = RECIPE.replace("in = { prompts = \"asks\" }", "in = { prompts = \"exam\" }");
+    let told = "`sft` is trained on `exam`, and evaluated on it".to_string();
+    assert_eq!(of(&same), [told, open("other-exam")]);
+}
+
+#[test]
+fn the_splits_of_the_world_share_nothing() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+    let tars = std::fs::read_to_string(root.join("tars.toml")).unwrap();
+    assert_eq!(of(&tars), Vec::<String>::new());
+}
