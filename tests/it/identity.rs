@@ -369,7 +369,10 @@ fn beside(kind: &Kind, spec: &ParamSpec, bed: &Table) -> Table {
 }
 
 /// Another field that is given up where a field has another value than in the example.
-const BUT: &[(&str, &str, &str)] = &[("teacher", "from", "served")];
+const BUT: &[(&str, &str, &str)] = &[
+    ("teacher", "from", "served"),
+    ("import", "layout", "results"),
+];
 
 /// Other values of the type.
 fn others(ty: &Ty, now: Option<&Value>) -> Vec<Value> {

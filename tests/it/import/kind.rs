@@ -48,7 +48,8 @@ fn labels_of_harm_are_scores_and_metrics() {
     let defense = ran.metric("it", "defense");
     assert_eq!((defense.value, defense.n), (0.75, 2));
     assert_eq!(ran.metric("it", "defense/semantic/bomb").value, 0.5);
-    assert_eq!(ran.metric("both", "agreement/a-b").n, 2);
+    let both = ran.metric("both", "agreement/a-b");
+    assert_eq!((both.value, both.n), (1.0, 3));
     let high = study.run(&format!("{LABELLED}high = \"good\"\n"));
     assert_eq!(high.metric("it", "defense").value, 0.25);
 }
