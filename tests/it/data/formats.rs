@@ -5,6 +5,7 @@ use crate::study::Study;
 use pipe::base::memory;
 use pipe::data::json::Layout;
 use pipe::data::read::{How, format};
+use pipe::data::seen::Seen;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
@@ -331,4 +332,17 @@ fn a_quote_that_nothing_ends_is_no_reason_to_take_all_memory() {
         "{error}"
     );
     assert!(peak < 300 << 20, "{peak}");
+}
+
+#[test]
+fn ids_that_were_seen_take_little_memory() {
+    let ids = || (0..300_000).map(|i| format!("an id that is rather long {i}"));
+    let (mut seen, peak) = memory::peak(|| {
+        let mut seen = Seen::default();
+        assert!(ids().all(|id| seen.insert(&id)));
+        seen
+    });
+    assert!(ids().all(|id| !seen.insert(&id)));
+    assert!(seen.insert("another one"));
+    assert!(peak < 4 << 20, "{peak} bytes for 300,000");
 }
