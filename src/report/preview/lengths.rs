@@ -66,7 +66,7 @@ impl<'a> Lengths<'a> {
         };
         let part = match self.every {
             1 => String::new(),
-            every => format!(", every {every}th row"),
+            every => format!(", one row in {every}"),
         };
         let n = |n: usize| thousands(n as u64);
         let mut out = format!(

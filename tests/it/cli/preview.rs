@@ -186,7 +186,7 @@ fn rows_that_are_not_what_was_stored_are_not_shown() {
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, text.replacen("harm", "hbrm", 1)).unwrap();
-    let said = space.pipe(&["show", "r.toml", "p.rl"]).ends(1);
+    let said = space.pipe(&["show", "r.toml", "p.rl"]).ends(3);
     assert!(
         said.out.is_empty() && said.err.contains("is not what was stored"),
         "{}",

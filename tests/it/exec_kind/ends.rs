@@ -1,7 +1,7 @@
 //! How programs end: by themselves, well or not, in time or not; with the engine asked to stop, or killed; and that nothing of
 //! theirs lives on.
 
-use super::{lives, node, pipe, rows_after, study, wait_until};
+use super::{lives, pipe, refused, rows_after, study, wait_until};
 use pipe::engine::event::State;
 use pipe::engine::failure::Class;
 use rustix::process::{Pid, Signal, kill_process};
@@ -172,18 +172,16 @@ fn a_program_that_does_not_exist_is_told_with_where_it_was_looked_for() {
     let study = study();
     study.file("bin/x", "");
     let recipe = "[node.it]\nkind = \"exec\"\ncommand = [\"no-such-program\"]\noutputs = [\"prompts\"]\npath = [\"bin\"]\n";
-    let failure = study.try_run(recipe).failure("it");
+    let told = refused(&study, recipe);
     let folder = study.dir.path().join("bin");
     let words = format!(
         "there is no program `no-such-program` in {}, ",
         folder.display()
     );
-    assert!(failure.contains(&words), "{failure}");
-    let failure =
-        study.try_run(&node("exit 0", "outputs = [\"prompts\"]").replace("\"sh\"", "\"./x\""));
-    let failure = failure.failure("it");
+    assert!(told.contains(&words), "{told}");
+    let told = refused(&study, &recipe.replace("no-such-program", "./x"));
     assert!(
-        failure.contains("put the file into `files` and write `{file.x}`"),
-        "{failure}"
+        told.contains("put the file into `files` and write `{file.x}`"),
+        "{told}"
     );
 }

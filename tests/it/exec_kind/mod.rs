@@ -7,7 +7,6 @@ mod surroundings;
 mod words;
 
 use crate::study::Study;
-use rustix::process::{Pid, test_kill_process};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -61,9 +60,20 @@ fn wait_until(mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Whether the process of the number in this file lives.
+/// Whether the process of the number in this file lives; one that nobody waited for yet does not.
 fn lives(file: &Path) -> bool {
-    let text = std::fs::read_to_string(file).unwrap();
-    let pid = Pid::from_raw(text.trim().parse().unwrap()).unwrap();
-    test_kill_process(pid).is_ok()
+    let pid = std::fs::read_to_string(file).unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+    stat.is_ok_and(|s| !s.rsplit_once(')').unwrap().1.trim_start().starts_with('Z'))
+}
+
+/// What a run says that starts nothing.
+fn refused(study: &Study, recipe: &str) -> String {
+    study.file("r.toml", recipe);
+    let said = pipe(study, &["run", "r.toml", "--store", "store"]).output();
+    let said = said.unwrap();
+    let err = String::from_utf8(said.stderr).unwrap();
+    assert!(!said.status.success(), "{err}");
+    assert!(err.contains("nothing was started"), "{err}");
+    err
 }

@@ -1,6 +1,6 @@
 //! What a program sees: its files, its parameters, its environment and no other; and what is in its key.
 
-use super::{node, pipe, prompt, rows_after, study};
+use super::{node, pipe, prompt, refused, rows_after, study};
 use crate::study::Study;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -264,9 +264,9 @@ fn an_interpreter_comes_from_the_environment_that_is_named() {
     study.run(recipe);
     std::fs::remove_file(study.dir.path().join("venv/bin/python")).unwrap();
     study.file("rows.jsonl", prompt("b"));
-    let failure = study.try_run(recipe).failure("it");
+    let told = refused(&study, recipe);
     assert!(
-        failure.contains("`venv` is no Python environment: there is no program "),
-        "{failure}"
+        told.contains("`venv` is no Python environment: there is no program "),
+        "{told}"
     );
 }
