@@ -30,7 +30,7 @@ pub struct Check {
 pub fn run(args: &Check) -> Outcome {
     let study = match study::load_all(&args.recipes.recipes, &args.recipes.changes) {
         Err(Error::Author(diags)) if args.json => {
-            print_json(&json!({ "ok": false, "diagnostics": diags.json() }));
+            print_json(&json!({ "ok": false, "diagnostics": diags.json(), "leaks": [] }));
             return Err(Error::Told(2));
         }
         other => other?,

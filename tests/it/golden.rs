@@ -150,26 +150,20 @@ fn plan_keys() -> Pins {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
     for path in recipes(&root) {
         let text = std::fs::read_to_string(&path).unwrap();
-        let mut sets = vec![];
-        if text.contains("_FOLDER\"") {
-            sets.push(format!(
-                "vars.model='{}'",
-                model.parent().unwrap().display()
-            ));
-            sets.push(format!("vars.prompts='{}'", prompts.display()));
-        }
-        if text.contains("\"COMPLETIONS.") {
-            sets.push(format!("vars.completions='{}'", completions.display()));
-        }
-        if text.contains("\"ADAPTER_FOLDER\"") {
-            sets.push(format!("vars.adapter='{}'", adapter.display()));
-        }
-        if text.contains("\"REWARD_FOLDER\"") {
-            sets.push(format!(
-                "vars.reward='{}'",
-                model.parent().unwrap().display()
-            ));
-        }
+        // Only what the recipe itself has a word for, or `--set` would be the error.
+        let own = [
+            ("model", model.parent().unwrap()),
+            ("prompts", &prompts),
+            ("completions", &completions),
+            ("adapter", adapter),
+        ];
+        let stands_in = |name: &str| {
+            let line = text.lines().find(|l| l.starts_with(&format!("{name} = ")));
+            line.is_some_and(|l| l.contains("_FOLDER\"") || l.contains("S.csv\""))
+        };
+        let sets = own.iter().filter(|(name, _)| stands_in(name));
+        let sets = sets.map(|(name, path)| format!("vars.{name}='{}'", path.display()));
+        let sets: Vec<String> = sets.collect();
         let overrides = Overrides {
             sets,
             matrix: vec![],
