@@ -37,7 +37,7 @@ impl Ty {
             Ty::List(of) => format!("an array, each item {}", of.describe()),
             Ty::Map(of) => format!("a table, each value {}", of.describe()),
             Ty::Path => "a path".into(),
-            Ty::Any => "a value".into(),
+            Ty::Any => "anything".into(),
         }
     }
 
