@@ -150,7 +150,11 @@ fn plan_keys() -> Pins {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
     for path in recipes(&root) {
         let text = std::fs::read_to_string(&path).unwrap();
-        // Only what the recipe itself has a word for, or `--set` would be the error.
+        // Only what the recipe or its parent has a word for, or `--set` would be the error.
+        let parent = text.lines().find_map(|l| l.strip_prefix("extends = "));
+        let parent = parent.map(|p| path.with_file_name(p.trim_matches('"')));
+        let parent = parent.map_or(String::new(), |p| std::fs::read_to_string(p).unwrap());
+        let words = format!("{text}\n{parent}");
         let own = [
             ("model", model.parent().unwrap()),
             ("prompts", &prompts),
@@ -158,7 +162,7 @@ fn plan_keys() -> Pins {
             ("adapter", adapter),
         ];
         let stands_in = |name: &str| {
-            let line = text.lines().find(|l| l.starts_with(&format!("{name} = ")));
+            let line = words.lines().find(|l| l.starts_with(&format!("{name} = ")));
             line.is_some_and(|l| l.contains("_FOLDER\"") || l.contains("S.csv\""))
         };
         let sets = own.iter().filter(|(name, _)| stands_in(name));
