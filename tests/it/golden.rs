@@ -156,6 +156,7 @@ fn plan_keys() -> Pins {
             ("prompts", &prompts),
             ("completions", &completions),
             ("adapter", adapter),
+            ("reward", model.parent().unwrap()),
         ];
         let stands_in = |name: &str| {
             let line = text.lines().find(|l| l.starts_with(&format!("{name} = ")));
