@@ -160,6 +160,7 @@ fn plan_keys() -> Pins {
             ("prompts", &prompts),
             ("completions", &completions),
             ("adapter", adapter),
+            ("reward", model.parent().unwrap()),
         ];
         let stands_in = |name: &str| {
             let line = words.lines().find(|l| l.starts_with(&format!("{name} = ")));
