@@ -139,6 +139,9 @@ pub struct Problem {
     pub help: Option<String>,
 }
 
+/// See `Kind::preflight`.
+pub type Preflight = fn(&Values, &Values, &str) -> Vec<String>;
+
 pub struct Kind {
     /// The word in `kind = "…"`.
     pub name: &'static str,
@@ -171,7 +174,7 @@ pub struct Kind {
     pub outlook: Option<fn(&Ahead) -> Result<Outlook>>,
     /// What it needs of this machine besides files and variables, and does not find: a sentence each. Gets identity and execution
     /// parameters and PATH; for kinds that run programs.
-    pub preflight: Option<fn(&Values, &Values, &str) -> Vec<String>>,
+    pub preflight: Option<Preflight>,
     pub run: fn(&mut NodeCtx) -> Result<()>,
 }
 

@@ -144,11 +144,14 @@ impl<'a> Measured<'a> {
     }
 }
 
+/// What is known of a row.
+type Of<T> = fn(&Measured) -> T;
+
 /// All lengths, in the order a table shows them; `unit` is what they count.
 pub fn measures(rows: &[Measured], unit: &str) -> Vec<Measure> {
     let groups = groups(rows);
     let mut out: Vec<Measure> = vec![];
-    let lengths: [(&str, fn(&Measured) -> usize); 2] = [
+    let lengths: [(&str, Of<usize>); 2] = [
         ("reasoning", |row| row.reasoning),
         ("answer", |row| row.answer),
     ];
@@ -159,7 +162,7 @@ pub fn measures(rows: &[Measured], unit: &str) -> Vec<Measure> {
             out.extend(measure::resampled_mean(&name, unit, values));
         }
     }
-    let shares: [(&str, fn(&Measured) -> bool); 2] = [
+    let shares: [(&str, Of<bool>); 2] = [
         ("finished", |row| row.finished),
         ("closed_think", |row| row.closed),
     ];

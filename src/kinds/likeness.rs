@@ -63,7 +63,7 @@ impl Shingles {
                 let mut ends: Vec<usize> = normal.char_indices().map(|(i, _)| i).collect();
                 ends.push(normal.len());
                 windows(&ends, how.ngram)
-                    .map(|w| hash(normal[w.0..w.1].as_bytes()))
+                    .map(|w| hash(&normal.as_bytes()[w.0..w.1]))
                     .collect()
             }
             Grams::Words => {

@@ -100,7 +100,8 @@ fn every_label_splits_what_is_measured() {
         ("d", Harmless, "", "functional=standard", false),
         ("e", Ambiguous, "homonym", "", true),
     ]);
-    let expected: &[(Judge, &[(&str, f64, usize)])] = &[
+    type Measured<'a> = &'a [(&'a str, f64, usize)];
+    let expected: &[(Judge, Measured)] = &[
         (
             Judge::HarmBench,
             &[

@@ -307,7 +307,7 @@ fn a_file_is_never_held_whole() {
         drop(text);
         let (count, peak) = memory::peak(|| {
             let rows = pipe::data::read::Rows::new(vec![path], LOOSE);
-            rows.map(|r| r.unwrap()).count()
+            rows.fold(0, |n, row| n + row.map(|_| 1).unwrap())
         });
         assert_eq!(count, 10_000, "{name}");
         // `inside.json` is read to 16 MiB to see whether another object follows.
