@@ -120,14 +120,13 @@ pub fn run(args: &Plan) -> Outcome {
     }
     print(&table.render());
     print(&ahead(graph, &plan, &speeds));
-    for planned in &plan.nodes {
+    for planned in &mut plan.nodes {
         let foretold = planned.outlook.as_ref().is_some_and(|o| o.calls.is_some());
-        let said = planned.compared.is_none() && foretold;
-        if let Some(calls) = planned
-            .calls
-            .as_ref()
-            .filter(|c| c.by != By::Nothing || !said)
-        {
+        if planned.compared.is_none() && foretold {
+            // The table above tells more.
+            planned.calls = planned.calls.take().filter(|c| c.by != By::Nothing);
+        }
+        if let Some(calls) = &planned.calls {
             let node = &graph.node(planned.id).name;
             print(&format!("{node}: {}\n", words::expected_calls(calls)));
         }
