@@ -11,7 +11,8 @@ const SHOWN: usize = 10;
 
 /// Check recipes: everything that is wrong with them, at once, with line and caret.
 ///
-/// Reads the recipes and what they extend; needs no store, no network, no GPU. Files that they name have to exist.
+/// Reads the recipes and what they extend; needs no store, no network, no GPU. Files that they name and that
+/// are not there are warnings, and so are eval prompts that what is trained on was never compared with.
 ///
 /// Example: pipe check recipes/tars.toml --set vars.lambda=0.3
 #[derive(clap::Args)]

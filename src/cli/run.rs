@@ -53,7 +53,7 @@ pub struct Run {
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
     /// Memory that the nodes that run at once are expected to take at most, by earlier records: `12GB`, `8GiB` [default: what is
-    /// free now]
+    /// free now]. A node that never ran and needs more by its parameters is refused [default: all there is]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<u64>,
     /// How often a node is tried again after a failure that may pass

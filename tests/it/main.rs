@@ -25,6 +25,7 @@ mod local;
 mod lora;
 mod measures;
 mod numerics;
+mod outlook;
 mod policy;
 mod preferences;
 mod prepare;

@@ -86,7 +86,10 @@ impl Counts {
             let mut words: Vec<String> = all
                 .iter()
                 .take(NAMED)
-                .map(|(value, n)| format!("{value} {}", thousands(*n as u64)))
+                .map(|(value, n)| match value.is_empty() {
+                    true => format!("(none) {}", thousands(*n as u64)),
+                    false => format!("{value} {}", thousands(*n as u64)),
+                })
                 .collect();
             match (label.many, all.len().saturating_sub(NAMED)) {
                 (true, _) => words.push(format!("more than {MOST} values")),

@@ -1,0 +1,153 @@
+//! What a plan tells of a study whose weights, data and keys are elsewhere.
+
+use crate::study::Study;
+use pipe::engine::graph::Graph;
+use pipe::engine::outlook::{Told, tell};
+use pipe::engine::plan::{Wanted, plan};
+use pipe::engine::store::Store;
+use std::collections::BTreeMap;
+
+/// By node.
+fn told(recipe: &str) -> BTreeMap<String, Told> {
+    let study = Study::new();
+    let store = Store::open(&study.store()).unwrap();
+    store.prepare().unwrap();
+    let graph: Graph = study.graph(recipe);
+    let mut plan = plan(&store, &graph, &Wanted::default()).unwrap();
+    tell(&graph, &mut plan, &BTreeMap::new());
+    let nodes = plan.nodes.into_iter();
+    let told = nodes.filter_map(|p| Some((graph.node(p.id).name.clone(), p.outlook?)));
+    told.collect()
+}
+
+fn near(found: f64, expected: f64, share: f64) {
+    let off = (found / expected - 1.0).abs();
+    assert!(off < share, "{found:e} is not near {expected:e}");
+}
+
+/// Billions of parameters, as their pages on the hub say.
+const MODELS: [(&str, f64); 10] = [
+    ("Qwen/Qwen2.5-0.5B-Instruct", 0.494),
+    ("Qwen/Qwen2.5-1.5B-Instruct", 1.54),
+    ("Qwen/Qwen2.5-3B", 3.09),
+    ("Qwen/Qwen2.5-7B-Instruct", 7.62),
+    ("Qwen/Qwen3-0.6B", 0.6),
+    ("meta-llama/Llama-3.2-1B-Instruct", 1.24),
+    ("meta-llama/Llama-3.2-3B-Instruct", 3.21),
+    ("meta-llama/Llama-3.1-8B-Instruct", 8.03),
+    ("mistralai/Mistral-7B-Instruct-v0.3", 7.25),
+    ("CMU-AIRe/TARS-1.5B", 1.54),
+];
+
+#[test]
+fn well_known_models_are_as_large_as_they_are() {
+    for (name, billions) in MODELS {
+        let recipe = format!("[node.m]\nkind = \"local-model\"\npath = \"hf://{name}\"\n");
+        let told = told(&recipe);
+        // Weights in f32.
+        near(told["m"].memory, 4e9 * billions, 0.02);
+    }
+    let unknown = told("[node.m]\nkind = \"local-model\"\npath = \"hf://some/model\"\n");
+    assert!(!unknown.contains_key("m"), "nothing is known of it");
+}
+
+/// `bench/memory`, two steps on this shape, layers recomputed: 7.70 GiB of full training, 2.17 GiB of LoRA at rank 16.
+#[test]
+fn memory_of_training_is_near_what_was_measured() {
+    let recipe = "[node.m]\nkind = \"local-model\"\npath = \"hf://Qwen/Qwen2.5-0.5B\"\n\
+                  [node.p]\nkind = \"world-prompts\"\n\
+                  [node.t]\nkind = \"teacher\"\nin = { prompts = \"p.sft\", model = \"m\" }\nfrom = \"model\"\nmax_new_tokens = 416\n\
+                  [node.s]\nkind = \"sft\"\nin = { model = \"m\", conversations = \"t\" }\nrecompute = true\n";
+    const GIB: f64 = (1u64 << 30) as f64;
+    near(told(recipe)["s"].memory, 7.70 * GIB, 0.1);
+    let lora = format!("{recipe}lora_rank = 16\n");
+    near(told(&lora)["s"].memory, 2.17 * GIB, 0.15);
+}
+
+#[test]
+fn calls_tokens_dollars_and_work_follow_from_parameters() {
+    let recipe = r#"
+[node.m]
+kind = "local-model"
+path = "hf://Qwen/Qwen2.5-1.5B-Instruct"
+[node.set]
+kind = "dataset"
+schema = "strongreject"
+path = "hf://datasets/walledai/StrongREJECT"
+[node.some]
+kind = "filter"
+in = { prompts = "set" }
+shuffle = 0
+skip = 13
+take = 100
+[node.traces]
+kind = "teacher"
+in = { prompts = "some" }
+from = "endpoint"
+served = "who"
+url = "http://localhost:1/v1"
+samples = 4
+max_new_tokens = 1000
+price_prompt = 1.0
+price_completion = 2.0
+[node.sft]
+kind = "sft"
+in = { model = "m", conversations = "traces" }
+epochs = 2
+[node.answers]
+kind = "generate"
+in = { model = "sft", prompts = "set" }
+samples = 2
+max_new_tokens = 904
+[node.judged]
+kind = "evaluate"
+in = { completions = "answers" }
+judge = "strongreject"
+judge_model = "judge"
+judge_url = "http://localhost:1/v1"
+"#;
+    let told = told(recipe);
+    let traces = told["traces"].calls.unwrap();
+    // 96 tokens of each prompt, where nothing is known.
+    assert_eq!((traces.made, traces.prompt_tokens), (400, 400 * 96));
+    assert_eq!(traces.completion_tokens, 400_000);
+    near(traces.dollars, 0.0384 + 0.8, 1e-9);
+    let parameters = told["m"].memory / 4.0;
+    near(
+        told["sft"].flop,
+        6.0 * parameters * 400.0 * 1096.0 * 2.0,
+        1e-9,
+    );
+    // All 313 prompts of the set, twice.
+    near(
+        told["answers"].flop,
+        2.0 * parameters * 626.0 * 1000.0,
+        1e-9,
+    );
+    assert_eq!(told["judged"].calls.unwrap().made, 626);
+    assert!(
+        told.values().all(|t| t.seconds.is_none()),
+        "nothing ran here"
+    );
+}
+
+#[test]
+fn a_run_that_does_not_fit_the_machine_is_refused() {
+    use pipe::engine::exec::{self, Settings};
+    let study = Study::new();
+    let recipe = "[node.m]\nkind = \"world-model\"\nhidden_size = 64\nlayers = 2\nheads = 2\nintermediate_size = 128\n\
+                  [node.p]\nkind = \"world-prompts\"\nsft = 4\nrl = 4\nvalidation = 4\neval = 4\n\
+                  [node.a]\nkind = \"generate\"\nin = { model = \"m\", prompts = \"p.eval\" }\nmax_new_tokens = 8\n";
+    let graph = study.graph(recipe);
+    let store = Store::open(&study.store()).unwrap();
+    let mut settings = Settings::new().unwrap();
+    settings.program = env!("CARGO_BIN_EXE_pipe").into();
+    settings.memory = Some(1 << 20);
+    let ran = exec::run(&store, &graph, &Wanted::default(), &settings, &mut |_| {});
+    let failure = ran.err().expect("it is not to run").to_string();
+    assert!(
+        failure.contains("nodes need more memory than the 1.0 MB there are:\n  `a`: about "),
+        "{failure}"
+    );
+    assert!(failure.contains("nothing was started"), "{failure}");
+}
