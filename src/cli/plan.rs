@@ -122,7 +122,7 @@ pub fn run(args: &Plan) -> Outcome {
     print(&ahead(graph, &plan, &speeds));
     for planned in &mut plan.nodes {
         let foretold = planned.outlook.as_ref().is_some_and(|o| o.calls.is_some());
-        if planned.compared.is_none() && foretold {
+        if !planned.measured && foretold {
             // The table above tells more.
             planned.calls = planned.calls.take().filter(|c| c.by != By::Nothing);
         }
@@ -165,7 +165,7 @@ fn ahead(graph: &Graph, plan: &Planning, speeds: &BTreeMap<String, Brief>) -> St
     let told: Vec<_> = plan
         .nodes
         .iter()
-        .filter(|p| p.compared.is_none())
+        .filter(|p| !p.measured)
         .filter_map(|p| Some((graph.node(p.id), p.outlook.as_ref()?)))
         .collect();
     if told.is_empty() {

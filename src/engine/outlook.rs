@@ -92,6 +92,9 @@ pub struct Speed {
     pub kind: String,
 }
 
+/// An outlook is an upper bound, but not this many times what the node takes.
+const FAR: f64 = 20.0;
+
 /// Tells it for every node that has to run, from the top of the graph to its end. Where no record of the node itself says how
 /// long it takes, its expected seconds and memory become those.
 pub fn tell(graph: &Graph, plan: &mut Plan, speeds: &BTreeMap<String, Brief>) {
@@ -123,7 +126,11 @@ pub fn tell(graph: &Graph, plan: &mut Plan, speeds: &BTreeMap<String, Brief>) {
         }
         let speed = speed(speeds, node.kind.name).filter(|_| outlook.flop > 0.0);
         let seconds = speed.map(|s| outlook.flop / s.rate);
-        if let (Some(seconds), None) = (seconds, &planned.compared) {
+        let did = planned.expected.map_or(0.0, |e| e.flop);
+        if did > 0.0 && outlook.flop > FAR * did {
+            planned.measured = false;
+        }
+        if let Some(seconds) = seconds.filter(|_| !planned.measured) {
             let expected = planned.expected.get_or_insert_default();
             expected.seconds = seconds;
             expected.peak_bytes = outlook.memory as u64;

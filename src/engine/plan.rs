@@ -42,6 +42,9 @@ pub struct Planned {
     pub compared: Option<Key>,
     /// Seconds and dollars of the nearest earlier record; of what is left, where an attempt goes on from a known place.
     pub expected: Option<Expected>,
+    /// Whether that is of an earlier record of the node itself; else of another of its kind, or of nobody. A namesake that did far
+    /// less work is not the node: see `outlook::tell`.
+    pub measured: bool,
     /// Its calls to services; only after `forecast::tell`, and for nodes that make any.
     pub calls: Option<ExpectedCalls>,
     /// By its parameters alone; only after `outlook::tell`, and for nodes of which anything can be told.
@@ -55,6 +58,8 @@ pub struct Expected {
     pub dollars: f64,
     /// Highest resident memory.
     pub peak_bytes: u64,
+    /// Floating-point operations, where they were counted.
+    pub flop: f64,
     /// Of an earlier record of the same node; those of others say nothing.
     pub calls: Calls,
 }
@@ -65,6 +70,7 @@ impl Expected {
             seconds: cost.seconds,
             dollars: cost.dollars,
             peak_bytes: cost.peak_bytes,
+            flop: cost.flop,
             calls: cost.calls,
         }
     }
@@ -321,7 +327,7 @@ impl<'a> Judge<'a> {
                 absent: absent.clone(),
             },
         };
-        let expected = self.expected(node, id, &manifest);
+        let (expected, measured) = self.expected(node, id, &manifest);
         Ok(Planned {
             id,
             plan_key: self.stems[&id].1.clone(),
@@ -330,6 +336,7 @@ impl<'a> Judge<'a> {
             verdict,
             compared: None,
             expected,
+            measured,
             calls: None,
             outlook: None,
         })
@@ -373,12 +380,14 @@ impl<'a> Judge<'a> {
             verdict: Verdict::Run(vec![Reason::NeverRun]),
             compared: None,
             expected: None,
+            measured: false,
             calls: None,
             outlook: None,
         };
         let found = self.find(id, &key);
         if let Found::Whole(brief) | Found::Evicted(brief) = &found {
             planned.expected = Some(Expected::of(&brief.cost));
+            planned.measured = true;
             planned.compared = Some(key.clone());
         }
         let reasons = match found {
@@ -393,6 +402,7 @@ impl<'a> Judge<'a> {
                 planned.compared = Some(key.clone());
                 let record = self.store.record(&key).ok().flatten();
                 planned.expected = record.map(|r| Expected::of(&r.cost));
+                planned.measured = planned.expected.is_some();
                 vec![Reason::Missing { what }]
             }
             Found::Absent => {
@@ -403,6 +413,7 @@ impl<'a> Judge<'a> {
                 let alike = || history.newest(node.kind.name);
                 let alike = || alike().map(|b| Expected::alike(&b.cost));
                 planned.expected = own.as_ref().map(|r| Expected::of(&r.cost)).or_else(alike);
+                planned.measured = own.is_some();
                 planned.compared = own.as_ref().map(|r| r.key.clone());
                 self.against(node, own.as_deref(), text)
             }
@@ -443,20 +454,23 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// For a node whose inputs are not known: what it took at this place, else what the nearest took.
-    fn expected(&self, node: &Node, id: NodeId, manifest: &Manifest) -> Option<Expected> {
+    /// For a node whose inputs are not known: what it took at this place, else what the nearest took; and whether that was the node
+    /// itself.
+    fn expected(&self, node: &Node, id: NodeId, manifest: &Manifest) -> (Option<Expected>, bool) {
         let hinted = self.index().hint(&self.stems[&id].1);
         if let Some(brief) = hinted.and_then(|key| self.index().brief(&key)) {
-            return Some(Expected::of(&brief.cost));
+            return (Some(Expected::of(&brief.cost)), true);
         }
         let history = self.history();
         let own = history.nearest(node.kind.name, node.plain_name(), manifest.text());
+        let measured = own.is_some();
         let alike = || {
             history
                 .newest(node.kind.name)
                 .map(|b| Expected::alike(&b.cost))
         };
-        own.map(|r| Expected::of(&r.cost)).or_else(alike)
+        let own = own.map(|r| Expected::of(&r.cost));
+        (own.or_else(alike), measured)
     }
 }
 

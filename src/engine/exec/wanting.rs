@@ -5,7 +5,7 @@ use crate::base::text::{bytes, listed};
 use crate::engine::graph::{Graph, Node};
 use crate::engine::hub;
 use crate::engine::key::{holds_paths, with_contents};
-use crate::engine::plan::Plan;
+use crate::engine::plan::{Plan, Planned};
 use crate::engine::system;
 use crate::engine::verdict::{Absent, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,9 +103,10 @@ fn path() -> String {
     std::env::var("PATH").unwrap_or_default()
 }
 
-/// Whether nodes have to run of which only the recipe tells anything.
+/// Whether nodes have to run of which the recipe tells something.
 pub fn unknown(graph: &Graph, plan: &Plan) -> bool {
-    let mut to_run = plan.nodes.iter().filter(|p| p.compared.is_none());
+    let hit = |p: &&Planned| matches!(p.verdict, Verdict::Hit(_));
+    let mut to_run = plan.nodes.iter().filter(|p| !hit(p));
     to_run.any(|p| graph.node(p.id).kind.outlook.is_some())
 }
 
@@ -113,7 +114,7 @@ pub fn unknown(graph: &Graph, plan: &Plan) -> bool {
 pub fn too_large(graph: &Graph, plan: &Plan, allowed: Option<u64>) -> Option<String> {
     let there = allowed.or_else(system::memory::total)?;
     let mut out = String::new();
-    for planned in plan.nodes.iter().filter(|p| p.compared.is_none()) {
+    for planned in plan.nodes.iter().filter(|p| !p.measured) {
         let needed = planned.outlook.as_ref().map_or(0.0, |o| o.memory) as u64;
         if needed > there {
             let name = &graph.node(planned.id).name;
