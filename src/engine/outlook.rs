@@ -126,8 +126,9 @@ pub fn tell(graph: &Graph, plan: &mut Plan, speeds: &BTreeMap<String, Brief>) {
         }
         let speed = speed(speeds, node.kind.name).filter(|_| outlook.flop > 0.0);
         let seconds = speed.map(|s| outlook.flop / s.rate);
-        let did = planned.expected.map_or(0.0, |e| e.flop);
-        if did > 0.0 && outlook.flop > FAR * did {
+        let did = planned.expected.unwrap_or_default();
+        let will_ask = outlook.calls.is_some_and(|c| !c.is_zero());
+        if did.flop > 0.0 && outlook.flop > FAR * did.flop || will_ask && did.calls.is_zero() {
             planned.measured = false;
         }
         if let Some(seconds) = seconds.filter(|_| !planned.measured) {
