@@ -3,12 +3,11 @@
 use super::{Error, Outcome, RecipesArgs, complain, environment, print, print_json, study};
 use crate::base::text::{bytes, count};
 use crate::engine::hub::{self, Address, Found};
-use crate::engine::key::{holds_paths, with_contents};
+use crate::engine::paths;
 use crate::services::endpoint::Secret;
 use crate::services::hub::{Hub, Repo};
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -42,23 +41,15 @@ pub fn run(args: &Fetch) -> Outcome {
     let mut there: BTreeSet<String> = BTreeSet::new();
     let mut missing: Vec<Address> = vec![];
     for node in study.graph.nodes() {
-        for spec in (node.kind.params)() {
-            let value = node.params.get(spec.name);
-            let Some(value) = value.filter(|_| holds_paths(&spec.ty)) else {
+        for (_, written) in paths::named(&(node.kind.params)(), &node.params) {
+            let Some(Ok(address)) = Address::parse(&written) else {
                 continue;
             };
-            let look = &mut |written: &str| -> Result<String, Infallible> {
-                let address = Address::parse(written).and_then(Result::ok);
-                match (address, hub::find(written)) {
-                    (Some(address), Found::Absent { .. }) if !missing.contains(&address) => {
-                        missing.push(address);
-                    }
-                    (Some(_), Found::There { .. }) => drop(there.insert(written.into())),
-                    _ => {}
-                }
-                Ok(String::new())
-            };
-            let Ok(_) = with_contents(value, look);
+            match hub::find(&written) {
+                Found::There { .. } => drop(there.insert(written)),
+                Found::Absent { .. } if missing.contains(&address) => {}
+                Found::Absent { .. } => missing.push(address),
+            }
         }
     }
     if !args.dry_run && !missing.is_empty() {

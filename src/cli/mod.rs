@@ -46,7 +46,7 @@ const JSON: &str = include_str!("json.md");
 const JSON_SCHEMA: u32 = 1;
 
 const AFTER: &str = "Exit status: 0 done, 1 a node failed (of `diff`: something differs), 2 the recipe or the arguments are \
-wrong, 3 the store or the machine cannot be used, 130 interrupted.\n\n`pipe help json` documents what `--json` prints. The store is `--store`, else the environment variable PIPE_STORE, else `cache` in the \
+wrong, 3 the store or the machine cannot be used, or lacks what the run needs, 130 interrupted.\n\n`pipe help json` documents what `--json` prints. The store is `--store`, else the environment variable PIPE_STORE, else `cache` in the \
 current folder.\n\nExample: pipe run recipes/tars.toml";
 
 /// A declarative engine for LLM post-training studies: one TOML recipe is a graph of nodes that run once and are kept.

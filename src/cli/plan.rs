@@ -1,6 +1,6 @@
 //! `pipe plan`: what would run, and why.
 
-use super::{Error, Outcome, RecipesArgs, StoreArgs, colour, complain, print, print_json, study};
+use super::{Outcome, RecipesArgs, StoreArgs, colour, complain, print, print_json, study};
 use crate::base::calls::Calls;
 use crate::base::text::{bytes, dollars, duration, thousands};
 use crate::engine::exec::Wanting;
@@ -8,8 +8,7 @@ use crate::engine::forecast::{self, By};
 use crate::engine::graph::Graph;
 use crate::engine::index::Brief;
 use crate::engine::outlook;
-use crate::engine::plan::{self, Judge, Plan as Planning, Planned, Wanted};
-use crate::engine::store::Store;
+use crate::engine::plan::{Judge, Plan as Planning, Planned};
 use crate::engine::verdict::Verdict;
 use crate::report::table::{Table, left, right};
 use crate::report::words;
@@ -47,10 +46,10 @@ pub fn run(args: &Plan) -> Outcome {
     let store = study::open(&args.store)?;
     let graph = &study.graph;
     let wanted = study::wanted(graph, &args.only, &args.fresh)?;
-    let mut plan = plan::plan(&store, graph, &wanted)?;
+    let judge = Judge::new(&store, graph, &wanted)?;
+    let mut plan = judge.plan()?;
     forecast::tell(&store, graph, &mut plan)?;
-    let speeds = speeds(&store, graph)?;
-    outlook::tell(graph, &mut plan, &speeds);
+    let speeds = outlook::tell(graph, &mut plan, &judge);
     let wanting = Wanting::of(graph, &plan);
     if args.json {
         let lines = plan.nodes.iter().map(|p| line(graph, p));
@@ -149,15 +148,6 @@ pub fn run(args: &Plan) -> Outcome {
     };
     print(&format!("{hits} of {total} are hits; {rest}{asked}\n"));
     Ok(())
-}
-
-/// What the machine did before, by kind.
-fn speeds(store: &Store, graph: &Graph) -> Result<BTreeMap<String, Brief>, Error> {
-    let nobody = Wanted {
-        only: graph.ids().take(1).collect(),
-        ..Wanted::default()
-    };
-    Ok(Judge::new(store, graph, &nobody)?.history().speeds())
 }
 
 /// What can be told from the recipe alone, of nodes that have no record to go by.

@@ -6,7 +6,7 @@ use crate::base::tokens::{Shown, Tokens};
 use crate::engine::graph::{Graph, NodeId};
 use crate::engine::kind::Look;
 use crate::engine::layout::Layout;
-use crate::engine::plan::located;
+use crate::engine::paths::located;
 use crate::engine::store::Store;
 use crate::kinds::REGISTRY;
 use anyhow::Context;

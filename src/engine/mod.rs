@@ -26,6 +26,7 @@ pub mod store;
 pub mod forecast;
 pub mod history;
 pub mod layout;
+pub mod paths;
 pub mod plan;
 pub mod verdict;
 pub mod why;

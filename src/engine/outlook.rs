@@ -7,7 +7,8 @@ use crate::base::value::Values;
 use crate::engine::graph::{Graph, NodeId};
 use crate::engine::index::Brief;
 use crate::engine::params::ParamSet;
-use crate::engine::plan::{Plan, located};
+use crate::engine::paths::located;
+use crate::engine::plan::{Judge, Plan};
 use crate::engine::verdict::Verdict;
 use anyhow::{Result, anyhow};
 use std::collections::BTreeMap;
@@ -97,7 +98,16 @@ const FAR: f64 = 20.0;
 
 /// Tells it for every node that has to run, from the top of the graph to its end. Where no record of the node itself says how
 /// long it takes, its expected seconds and memory become those.
-pub fn tell(graph: &Graph, plan: &mut Plan, speeds: &BTreeMap<String, Brief>) {
+///
+/// Gives the records that speeds are of, by kind; none where nothing has to run that can be told of.
+pub fn tell(graph: &Graph, plan: &mut Plan, judge: &Judge) -> BTreeMap<String, Brief> {
+    let mut to_run = plan.nodes.iter();
+    let tells = to_run
+        .any(|p| !matches!(p.verdict, Verdict::Hit(_)) && graph.node(p.id).kind.outlook.is_some());
+    if !tells {
+        return BTreeMap::new();
+    }
+    let speeds = judge.history().speeds();
     let mut given: BTreeMap<NodeId, BTreeMap<&'static str, Likely>> = BTreeMap::new();
     for planned in &mut plan.nodes {
         let node = graph.node(planned.id);
@@ -124,7 +134,7 @@ pub fn tell(graph: &Graph, plan: &mut Plan, speeds: &BTreeMap<String, Brief>) {
         if matches!(planned.verdict, Verdict::Hit(_)) {
             continue;
         }
-        let speed = speed(speeds, node.kind.name).filter(|_| outlook.flop > 0.0);
+        let speed = speed(&speeds, node.kind.name).filter(|_| outlook.flop > 0.0);
         let seconds = speed.map(|s| outlook.flop / s.rate);
         let did = planned.expected.unwrap_or_default();
         let will_ask = outlook.calls.is_some_and(|c| !c.is_zero());
@@ -144,6 +154,7 @@ pub fn tell(graph: &Graph, plan: &mut Plan, speeds: &BTreeMap<String, Brief>) {
         };
         planned.outlook = (told != Told::default()).then_some(told);
     }
+    speeds
 }
 
 /// Of the newest record of this kind that counted its work, else of any.

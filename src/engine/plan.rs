@@ -2,24 +2,21 @@
 //! a plan and a run cannot disagree.
 
 use crate::base::calls::Calls;
-use crate::base::value::{Value, Values};
 use crate::engine::attempt::Attempt;
 use crate::engine::event::PlannedNode;
 use crate::engine::forecast::ExpectedCalls;
 use crate::engine::graph::{Edge, Graph, Node, NodeId};
 use crate::engine::history::{History, changes};
-use crate::engine::hub;
 use crate::engine::index::{Brief, Index};
-use crate::engine::key::{self, Digest, Key, Manifest, PlanKey, Stem};
-use crate::engine::kind::Kind;
+use crate::engine::key::{Digest, Key, Manifest, PlanKey, Stem};
 use crate::engine::outlook::Told;
+use crate::engine::paths::{self, Paths};
 use crate::engine::record::{Cost, Record};
 use crate::engine::store::{Lookup, Store};
-use crate::engine::verdict::{Absent, Reason, Verdict};
+use crate::engine::verdict::{Reason, Verdict};
 use anyhow::{Context, Result};
 use std::cell::{OnceCell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 
 /// Which part of a graph.
 #[derive(Clone, Debug, Default)]
@@ -154,24 +151,14 @@ pub struct Judge<'a> {
     stems: BTreeMap<NodeId, (Stem, PlanKey)>,
     /// By node, by parameter: what stands for the contents of its paths; only nodes that have any. Read once, so that a plan is
     /// of one moment.
-    sources: BTreeMap<NodeId, Sources>,
+    paths: BTreeMap<NodeId, Paths>,
     /// Nodes whose blobs are needed: an evicted record of theirs is no hit.
     needed: RefCell<BTreeSet<NodeId>>,
     index: RefCell<Index<'a>>,
     history: OnceCell<History<'a>>,
 }
 
-/// What the path parameters of a node lead to.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Sources {
-    /// By parameter: what stands for the contents in a manifest; of what is absent, that it is.
-    pub contents: BTreeMap<String, String>,
-    pub absent: Vec<Absent>,
-    /// By address on the hub: the commit that it stood for.
-    pub commits: BTreeMap<String, String>,
-}
-
-static NOTHING: Sources = Sources {
+static NOTHING: Paths = Paths {
     contents: BTreeMap::new(),
     absent: vec![],
     commits: BTreeMap::new(),
@@ -190,7 +177,7 @@ impl<'a> Judge<'a> {
             fresh: wanted.fresh.clone(),
             selected,
             stems: BTreeMap::new(),
-            sources: BTreeMap::new(),
+            paths: BTreeMap::new(),
             // Who names a node wants its artifact.
             needed: RefCell::new(wanted.only.iter().copied().collect()),
             index: RefCell::new(Index::open(store)),
@@ -201,13 +188,13 @@ impl<'a> Judge<'a> {
             let node = graph.node(id);
             let looks = with_paths
                 .entry(node.kind.name)
-                .or_insert_with(|| has_paths(node.kind));
+                .or_insert_with(|| paths::has_any(node.kind));
             if *looks {
-                let sources =
-                    sources(store, node).with_context(|| format!("node `{}`", node.name))?;
-                judge.sources.insert(id, sources);
+                let paths =
+                    Paths::of(store, node).with_context(|| format!("node `{}`", node.name))?;
+                judge.paths.insert(id, paths);
             }
-            let stem = Stem::new(node.kind, &node.params, &judge.sources(id).contents);
+            let stem = Stem::new(node.kind, &node.params, &judge.paths(id).contents);
             let plan_key =
                 |edge: &Edge| format!("plan:{}.{}", judge.plan_key(edge.node), edge.output);
             let inputs: Vec<(&'static str, String)> = node
@@ -239,8 +226,8 @@ impl<'a> Judge<'a> {
     }
 
     /// What the node's path parameters led to when the plan was made.
-    pub fn sources(&self, id: NodeId) -> &Sources {
-        self.sources.get(&id).unwrap_or(&NOTHING)
+    pub fn paths(&self, id: NodeId) -> &Paths {
+        self.paths.get(&id).unwrap_or(&NOTHING)
     }
 
     pub fn index(&self) -> RefMut<'_, Index<'a>> {
@@ -317,7 +304,7 @@ impl<'a> Judge<'a> {
             }
         }
         let manifest = self.stems[&id].0.with(inputs.into_iter());
-        let absent = &self.sources(id).absent;
+        let absent = &self.paths(id).absent;
         let verdict = match (absent.is_empty(), after.is_empty()) {
             (true, true) => return self.decide(id, node, manifest),
             (true, false) => Verdict::Maybe {
@@ -477,74 +464,4 @@ impl<'a> Judge<'a> {
 pub fn outputs(brief: &Brief) -> Outputs {
     let named = brief.outputs.iter();
     named.map(|o| (o.name.clone(), o.digest.clone())).collect()
-}
-
-fn has_paths(kind: &Kind) -> bool {
-    (kind.params)()
-        .iter()
-        .any(|spec| key::holds_paths(&spec.ty))
-}
-
-/// Of the node's parameters that hold paths, as it is now.
-pub fn sources(store: &Store, node: &Node) -> Result<Sources> {
-    let mut found = Sources::default();
-    for spec in (node.kind.params)() {
-        let Some(value) = node.params.get(spec.name) else {
-            continue;
-        };
-        if key::holds_paths(&spec.ty) {
-            let content = &mut |written: &str| found.content(store, spec.name, written);
-            let contents = key::with_contents(value, content)
-                .with_context(|| format!("parameter `{}`", spec.name))?;
-            let text = match contents {
-                Value::Str(content) => content,
-                several => several.canon(),
-            };
-            found.contents.insert(spec.name.to_string(), text);
-        }
-    }
-    Ok(found)
-}
-
-impl Sources {
-    /// What stands for the content of a path or an address.
-    fn content(&mut self, store: &Store, param: &str, written: &str) -> Result<String> {
-        match hub::find(written) {
-            hub::Found::There { path, commit } => {
-                if let Some(commit) = commit {
-                    self.commits.insert(written.into(), commit);
-                }
-                store.sources().content(&path)
-            }
-            hub::Found::Absent { looked, get } => {
-                self.absent.push(Absent {
-                    param: param.into(),
-                    written: written.into(),
-                    looked,
-                    get,
-                });
-                Ok("absent".into())
-            }
-        }
-    }
-}
-
-/// The parameters with every path as it is on this machine: addresses of the hub are where their files lie.
-pub fn located(kind: &Kind, params: &Values) -> Values {
-    let mut located = params.clone();
-    for spec in (kind.params)() {
-        if let Some(value) = located.get_mut(spec.name)
-            && key::holds_paths(&spec.ty)
-        {
-            let place = &mut |written: &str| -> Result<String, Infallible> {
-                Ok(match hub::find(written) {
-                    hub::Found::There { path, .. } => path.display().to_string(),
-                    hub::Found::Absent { .. } => written.to_string(),
-                })
-            };
-            let Ok(there) = key::with_contents(value, place);
-            *value = there;
-        }
-    }
-    located
 }

@@ -3,7 +3,7 @@
 use crate::study::Study;
 use pipe::engine::graph::Graph;
 use pipe::engine::outlook::{Told, tell};
-use pipe::engine::plan::{Wanted, plan};
+use pipe::engine::plan::{Judge, Wanted};
 use pipe::engine::store::Store;
 use std::collections::BTreeMap;
 
@@ -13,8 +13,9 @@ fn told(recipe: &str) -> BTreeMap<String, Told> {
     let store = Store::open(&study.store()).unwrap();
     store.prepare().unwrap();
     let graph: Graph = study.graph(recipe);
-    let mut plan = plan(&store, &graph, &Wanted::default()).unwrap();
-    tell(&graph, &mut plan, &BTreeMap::new());
+    let judge = Judge::new(&store, &graph, &Wanted::default()).unwrap();
+    let mut plan = judge.plan().unwrap();
+    tell(&graph, &mut plan, &judge);
     let nodes = plan.nodes.into_iter();
     let told = nodes.filter_map(|p| Some((graph.node(p.id).name.clone(), p.outlook?)));
     told.collect()

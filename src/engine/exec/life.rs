@@ -15,6 +15,7 @@ use crate::engine::index::Brief;
 use crate::engine::key::Key;
 use crate::engine::objects;
 use crate::engine::origin;
+use crate::engine::paths::{self, Paths};
 use crate::engine::plan;
 use crate::engine::process::{self, Heard};
 use crate::engine::record::{Artifact, Provenance};
@@ -150,7 +151,7 @@ impl<'a> Exec<'a> {
             kind: node.kind.name.to_string(),
             revision: node.kind.revision,
             node: node.name.clone(),
-            params: attempt::write_values(&plan::located(node.kind, &node.params))?,
+            params: attempt::write_values(&paths::located(node.kind, &node.params))?,
             exec: attempt::write_values(&node.exec)?,
             inputs: inputs
                 .iter()
@@ -251,8 +252,8 @@ impl<'a> Exec<'a> {
             return self.end_badly(id, class, message);
         }
         let node = self.graph.node(id);
-        match plan::sources(self.store, node) {
-            Ok(now) if now == *self.judge.sources(id) => {}
+        match Paths::of(self.store, node) {
+            Ok(now) if now == *self.judge.paths(id) => {}
             Ok(_) => {
                 let message = "a source file changed while the node ran".into();
                 return self.end_badly(id, Class::Error, message);
@@ -281,7 +282,7 @@ impl<'a> Exec<'a> {
             run: self.run.clone(),
             version: self.settings.version.clone(),
             origin: self.origin.clone().unwrap_or_default(),
-            commits: self.judge.sources(id).commits.clone(),
+            commits: self.judge.paths(id).commits.clone(),
         };
         let (attempt, spec) = (running.attempt.clone(), running.spec.clone());
         let (manifest, earlier) = (running.manifest.clone(), running.earlier.clone());

@@ -203,9 +203,7 @@ pub fn run(
     let shared = store.sharing()?;
     let judge = Judge::new(store, graph, wanted)?;
     let mut plan = judge.plan()?;
-    if wanting::unknown(graph, &plan) {
-        outlook::tell(graph, &mut plan, &judge.history().speeds());
-    }
+    outlook::tell(graph, &mut plan, &judge);
     let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
     let wanting = Wanting::of(graph, &plan);
     if !wanting.is_empty() {

@@ -2,14 +2,12 @@
 
 use super::secrets;
 use crate::base::text::{bytes, listed};
-use crate::engine::graph::{Graph, Node};
-use crate::engine::hub;
-use crate::engine::key::{holds_paths, with_contents};
-use crate::engine::plan::{Plan, Planned};
+use crate::engine::graph::Graph;
+use crate::engine::paths;
+use crate::engine::plan::Plan;
 use crate::engine::system;
 use crate::engine::verdict::{Absent, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 
 /// By node; only nodes that have to run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,7 +30,7 @@ impl Wanting {
                 Verdict::Run(_) | Verdict::Resume { .. } | Verdict::Maybe { .. } => vec![],
             };
             let node = graph.node(planned.id);
-            files.extend(absent_for_exec(node));
+            files.extend(paths::missing(&(node.kind.exec)(), &node.exec));
             let variables = secrets::missing(&node.exec);
             if !variables.is_empty() {
                 wanting.variables.insert(node.name.clone(), variables);
@@ -103,13 +101,6 @@ fn path() -> String {
     std::env::var("PATH").unwrap_or_default()
 }
 
-/// Whether nodes have to run of which the recipe tells something.
-pub fn unknown(graph: &Graph, plan: &Plan) -> bool {
-    let hit = |p: &&Planned| matches!(p.verdict, Verdict::Hit(_));
-    let mut to_run = plan.nodes.iter().filter(|p| !hit(p));
-    to_run.any(|p| graph.node(p.id).kind.outlook.is_some())
-}
-
 /// Nodes that by their parameters need more memory than there is, a line each. `allowed`: what somebody said instead.
 pub fn too_large(graph: &Graph, plan: &Plan, allowed: Option<u64>) -> Option<String> {
     let there = allowed.or_else(system::memory::total)?;
@@ -123,27 +114,4 @@ pub fn too_large(graph: &Graph, plan: &Plan, allowed: Option<u64>) -> Option<Str
     }
     let there = bytes(there);
     (!out.is_empty()).then(|| format!("nodes need more memory than the {there} there are:{out}"))
-}
-
-/// Paths among the execution parameters.
-fn absent_for_exec(node: &Node) -> Vec<Absent> {
-    let mut absent = vec![];
-    for spec in (node.kind.exec)() {
-        let Some(value) = node.exec.get(spec.name).filter(|_| holds_paths(&spec.ty)) else {
-            continue;
-        };
-        let look = &mut |written: &str| -> Result<String, Infallible> {
-            if let hub::Found::Absent { looked, get } = hub::find(written) {
-                absent.push(Absent {
-                    param: spec.name.into(),
-                    written: written.into(),
-                    looked,
-                    get,
-                });
-            }
-            Ok(String::new())
-        };
-        let Ok(_) = with_contents(value, look);
-    }
-    absent
 }
