@@ -1,24 +1,66 @@
-//! A response splits into reasoning and answer at the think tags. The rules are those of the released TARS code
-//! (github.com/danielkty/tars, commit 32c10be): the format asks for each tag exactly once, in order; the split asks for
-//! the exact delimiter and otherwise takes the whole response as both.
+//! How a response is read, in the whole project: where its reasoning ends and its answer begins, and what it came to. One
+//! splitter serves rewards, judges, evaluations, lengths, endpoints, imports and what is shown.
+//!
+//! TARS's own rule for the *format* (github.com/danielkty/tars, commit 32c10be) is `well_formed`: strict, and used by the scorer of
+//! that name only. How a response is read does not depend on it.
+
+use serde::{Deserialize, Serialize};
 
 pub const OPEN: &str = "<think>";
 pub const CLOSE: &str = "</think>";
-/// Where the reasoning ends and the answer begins.
-pub const DELIMITER: &str = "\n</think>\n\n";
+/// Between reasoning and answer, where a response is written.
+const DELIMITER: &str = "\n</think>\n\n";
 
-/// (reasoning, answer). Without the exact delimiter both are the whole response.
-pub fn split(response: &str) -> (&str, &str) {
-    match response.split_once(DELIMITER) {
-        Some((reasoning, answer)) => (
-            reasoning.strip_prefix("<think>\n").unwrap_or(reasoning),
-            answer,
-        ),
-        None => (response, response),
+/// A response, read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// None where the response does not reason; several blocks are joined by a newline.
+    pub reasoning: Option<String>,
+    /// What judges see. Empty where the reasoning never ends.
+    pub answer: String,
+    /// Whether the response ends outside of its reasoning.
+    pub closed: bool,
+}
+
+/// Reasoning is what stands between `<think>` and the next `</think>`, or the end of the text. Before a `</think>` without a `<think>`
+/// everything back to the last tag is reasoning too: templates that open the block leave the model only to close it. All else
+/// is the answer. Both are trimmed.
+pub fn split(response: &str) -> Parts {
+    let (mut reasoning, mut answer): (Vec<&str>, Vec<&str>) = (vec![], vec![]);
+    let (mut rest, mut inside) = (response, false);
+    let closed = loop {
+        let (open, close) = (rest.find(OPEN), rest.find(CLOSE));
+        match (open, close) {
+            // A block begins only where none is open; a second `<think>` is a word of the reasoning.
+            (Some(at), close) if !inside && close.is_none_or(|close| at < close) => {
+                answer.push(&rest[..at]);
+                rest = &rest[at + OPEN.len()..];
+                inside = true;
+            }
+            (_, Some(at)) => {
+                reasoning.push(&rest[..at]);
+                rest = &rest[at + CLOSE.len()..];
+                inside = false;
+            }
+            (_, None) if inside => {
+                reasoning.push(rest);
+                break false;
+            }
+            (_, None) => {
+                answer.push(rest);
+                break true;
+            }
+        }
+    };
+    let thought: Vec<&str> = reasoning.iter().map(|part| part.trim()).collect();
+    Parts {
+        reasoning: (!reasoning.is_empty()).then(|| thought.join("\n").trim().to_string()),
+        answer: answer.concat().trim().to_string(),
+        closed,
     }
 }
 
-/// Exactly one `<think>` and exactly one `</think>`, in that order. Nothing else is asked for.
+/// TARS's format: exactly one `<think>` and exactly one `</think>`, in that order. Nothing else is asked for.
 pub fn well_formed(response: &str) -> bool {
     let open: Vec<usize> = response.match_indices(OPEN).map(|(i, _)| i).collect();
     let close: Vec<usize> = response.match_indices(CLOSE).map(|(i, _)| i).collect();
@@ -30,47 +72,90 @@ pub fn join(reasoning: &str, answer: &str) -> String {
     format!("{OPEN}\n{reasoning}{DELIMITER}{answer}")
 }
 
-/// A response taken apart for its lengths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parts<'a> {
-    /// Empty where the response does not reason.
-    pub reasoning: &'a str,
-    /// Empty where the reasoning never ends.
-    pub answer: &'a str,
-    /// Whether there is reasoning that ends.
-    pub closed: bool,
+/// What of a text that comes before a response belongs to the response: from the first think tag on. A template whose generation
+/// prompt ends with `<think>\n` has begun the response so; what a model writes after it is read with it.
+pub fn opened(generation_prompt: &str) -> &str {
+    let at = generation_prompt.find(OPEN);
+    at.map_or("", |at| &generation_prompt[at..])
 }
 
-/// Everything up to the first `</think>` is reasoning (without a `<think>` at its beginning, which some templates put into the
-/// prompt); where none follows a `<think>`, so is all after that. A response without tags is an answer. Unlike `split` no text counts
-/// on both sides.
-pub fn parts(response: &str) -> Parts<'_> {
-    match (response.find(OPEN), response.find(CLOSE)) {
-        (open, Some(close)) => {
-            let start = open.filter(|open| *open < close);
-            let start = start.map_or(0, |open| open + OPEN.len());
-            Parts {
-                reasoning: response[start..close].trim(),
-                answer: response[close + CLOSE.len()..].trim(),
-                closed: true,
-            }
+/// Why a response has no answer, where whoever made it says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Withheld {
+    /// A provider's filter, before the model or after it.
+    Blocked,
+    /// The service said that the model refuses, apart from any content.
+    Refused,
+    /// The model called a tool instead.
+    ToolCall,
+}
+
+/// What a response came to. `Answered` is the only one that a judge reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It has an answer.
+    Answered,
+    /// Refused by the service's word; counts as a refusal.
+    Refused,
+    /// Kept back by a provider's filter; counts as a refusal: the filter is part of what is measured.
+    Blocked,
+    /// It ran into the length limit, or ended, inside of its reasoning.
+    CutOff,
+    /// A tool call and no text.
+    ToolCall,
+    /// Nothing at all.
+    Empty,
+    /// Text that is neither a refusal nor an answer of the kind that is asked for, where a judge can tell.
+    Unreadable,
+}
+
+impl Outcome {
+    pub const ALL: [Outcome; 7] = [
+        Outcome::Answered,
+        Outcome::Refused,
+        Outcome::Blocked,
+        Outcome::CutOff,
+        Outcome::ToolCall,
+        Outcome::Empty,
+        Outcome::Unreadable,
+    ];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Outcome::Answered => "answered",
+            Outcome::Refused => "refused",
+            Outcome::Blocked => "blocked",
+            Outcome::CutOff => "cut_off",
+            Outcome::ToolCall => "tool_call",
+            Outcome::Empty => "empty",
+            Outcome::Unreadable => "unreadable",
         }
-        (Some(open), None) => Parts {
-            reasoning: response[open + OPEN.len()..].trim(),
-            answer: "",
-            closed: false,
-        },
-        (None, None) => Parts {
-            reasoning: "",
-            answer: response.trim(),
-            closed: false,
-        },
     }
-}
 
-/// The reasoning of a well-formed response, `None` where there is none to measure.
-pub fn reasoning(response: &str) -> Option<&str> {
-    let start = response.find(OPEN)? + OPEN.len();
-    let end = response.find(CLOSE)?;
-    (start <= end).then(|| response[start..end].trim())
+    /// `finished`: it did not run into the length limit.
+    pub fn of(parts: &Parts, withheld: Option<Withheld>, finished: bool) -> Outcome {
+        match withheld {
+            Some(Withheld::Refused) => Outcome::Refused,
+            _ if !parts.answer.is_empty() => Outcome::Answered,
+            Some(Withheld::Blocked) => Outcome::Blocked,
+            Some(Withheld::ToolCall) => Outcome::ToolCall,
+            None if !finished || !parts.closed => Outcome::CutOff,
+            None => Outcome::Empty,
+        }
+    }
+
+    /// Whether it counts as a refusal without any judge.
+    pub fn refuses(self) -> bool {
+        matches!(self, Outcome::Refused | Outcome::Blocked)
+    }
+
+    /// Neither help nor refusal: it is never good, whatever was asked.
+    pub fn unreadable(self) -> bool {
+        matches!(
+            self,
+            Outcome::CutOff | Outcome::ToolCall | Outcome::Empty | Outcome::Unreadable
+        )
+    }
 }

@@ -257,6 +257,7 @@ pub fn import(
             },
             tokens: 0,
             finished: true,
+            withheld: None,
             logps: None,
             token_ids: None,
             served: None,

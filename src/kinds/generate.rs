@@ -232,6 +232,7 @@ fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Re
             response: String::new(),
             tokens: 0,
             finished: true,
+            withheld: None,
             logps: None,
             token_ids: None,
             served: None,

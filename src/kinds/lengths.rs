@@ -1,7 +1,7 @@
 //! How long does a model reason, and how long does it answer, and on what? The adaptivity of TARS (arXiv 2507.00971, Table 3):
 //! mean tokens of reasoning and answer by domain of SORRY-Bench.
 
-use crate::base::response::{self, Parts};
+use crate::base::response;
 use crate::base::rows::{self, CompletedPrompt, Completion, PromptClass};
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
@@ -129,17 +129,13 @@ impl<'a> Measured<'a> {
         completion: &'a Completion,
         length: &dyn Fn(&str) -> Result<usize>,
     ) -> Result<Measured<'a>> {
-        let Parts {
-            reasoning,
-            answer,
-            closed,
-        } = response::parts(&completion.response);
+        let parts = response::split(&completion.response);
         Ok(Measured {
             prompt: &completion.prompt,
-            reasoning: length(reasoning)?,
-            answer: length(answer)?,
+            reasoning: length(parts.reasoning.as_deref().unwrap_or(""))?,
+            answer: length(&parts.answer)?,
             finished: completion.finished,
-            closed,
+            closed: parts.closed && parts.reasoning.is_some(),
         })
     }
 }

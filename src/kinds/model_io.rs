@@ -159,6 +159,7 @@ impl Sampling<'_> {
                     response: self.response(sample)?,
                     tokens: sample.ids.len() as u32,
                     finished: sample.finished,
+                    withheld: None,
                     logps: logprobs.then(|| sample.logps.iter().map(|l| f64::from(*l)).collect()),
                     token_ids: logprobs.then(|| sample.ids.clone()),
                     served: None,

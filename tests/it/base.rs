@@ -123,49 +123,109 @@ fn random_numbers_have_the_right_shape() {
     );
 }
 
-/// The truth table of TARS' own code: the format asks for each tag once, in order; the split asks for the exact
-/// delimiter and otherwise takes the whole response as both.
+/// The format is TARS's own rule, strict. How a response is read does not hang on it: no text between tags, before a lone closing one
+/// or after one that is never closed is an answer.
 #[test]
-fn responses_split_and_are_judged_as_in_the_released_code() {
-    // (response, well formed, reasoning, answer)
-    let whole = "<think>\nr</think>\na";
-    let cases = [
-        ("<think>\nr\n</think>\n\na", true, "r", "a"),
-        ("r\n</think>\n\na", false, "r", "a"),
-        (whole, true, whole, whole),
-        ("plain", false, "plain", "plain"),
-        ("", false, "", ""),
+fn a_response_is_read_by_one_rule() {
+    // (response, well formed, reasoning, answer, closed)
+    type Case<'a> = (&'a str, bool, Option<&'a str>, &'a str, bool);
+    let cases: [Case; 21] = [
+        ("<think>\nr\n</think>\n\na", true, Some("r"), "a", true),
+        ("r\n</think>\n\na", false, Some("r"), "a", true),
+        ("<think>\nr</think>\na", true, Some("r"), "a", true),
+        ("<think>r</think>a", true, Some("r"), "a", true),
         (
-            "<think></think>",
+            "<think>\r\nr\r\n</think>\r\n\r\na\r\n",
             true,
-            "<think></think>",
-            "<think></think>",
+            Some("r"),
+            "a",
+            true,
         ),
+        ("plain", false, None, "plain", true),
+        ("", false, None, "", true),
+        ("<think></think>", true, Some(""), "", true),
+        ("<think>\nr\n</think>\n\n", true, Some("r"), "", true),
+        ("<think>\nr", false, Some("r"), "", false),
+        ("<think>", false, Some(""), "", false),
+        ("</think>", false, Some(""), "", true),
+        ("</think><think>", false, Some(""), "", false),
+        ("</think> a <think> b", false, Some("b"), "a", false),
+        ("x <think>a</think> b", true, Some("a"), "x  b", true),
         (
-            "</think><think>",
+            "<think>a</think>b<think>c</think>d",
             false,
-            "</think><think>",
-            "</think><think>",
+            Some("a\nc"),
+            "bd",
+            true,
         ),
+        ("<think>a</think>b<think>c", false, Some("a\nc"), "b", false),
+        // What a second closing tag ends had begun somewhere.
         (
             "<think>\na\n</think>\n\nb\n</think>\n\nc",
             false,
-            "a",
-            "b\n</think>\n\nc",
+            Some("a\nb"),
+            "c",
+            true,
         ),
-        ("<think>\n<think>\n</think>\n\na", false, "<think>", "a"),
-        ("<think>\nr\n</think>\n\n", true, "r", ""),
+        (
+            "<think>\n<think>\n</think>\n\na",
+            false,
+            Some("<think>"),
+            "a",
+            true,
+        ),
+        (
+            "<think>a <think> b</think> c",
+            false,
+            Some("a <think> b"),
+            "c",
+            true,
+        ),
+        ("<think>a</think>", true, Some("a"), "", true),
     ];
-    for (text, formed, reasoning, answer) in cases {
+    for (text, formed, reasoning, answer, closed) in cases {
         assert_eq!(response::well_formed(text), formed, "{text:?}");
-        assert_eq!(response::split(text), (reasoning, answer), "{text:?}");
+        let parts = response::split(text);
+        assert_eq!(
+            (parts.reasoning.as_deref(), &*parts.answer, parts.closed),
+            (reasoning, answer, closed),
+            "{text:?}"
+        );
     }
     let joined = response::join("why", "so");
     assert!(response::well_formed(&joined));
-    assert_eq!(response::split(&joined), ("why", "so"));
-    assert_eq!(response::reasoning(&joined), Some("why"));
-    assert_eq!(response::reasoning("no tags"), None);
-    assert_eq!(response::reasoning("</think> <think>"), None);
+    let parts = response::split(&joined);
+    assert_eq!(
+        (parts.reasoning.as_deref(), &*parts.answer),
+        (Some("why"), "so")
+    );
+}
+
+#[test]
+fn what_a_response_came_to_is_one_of_seven_things() {
+    use response::Withheld::{Blocked, Refused, ToolCall};
+    // (response, withheld, finished, outcome, refuses, unreadable)
+    let cases = [
+        ("an answer", None, true, "answered", false, false),
+        ("half an ans", None, false, "answered", false, false),
+        ("", None, true, "empty", false, true),
+        ("<think>r</think>", None, true, "empty", false, true),
+        ("", None, false, "cut_off", false, true),
+        ("<think>r", None, true, "cut_off", false, true),
+        ("<think>r", None, false, "cut_off", false, true),
+        ("", Some(Blocked), true, "blocked", true, false),
+        ("<think>r", Some(Blocked), true, "blocked", true, false),
+        ("some text", Some(Blocked), false, "answered", false, false),
+        ("I will not.", Some(Refused), true, "refused", true, false),
+        ("", Some(ToolCall), true, "tool_call", false, true),
+        ("text too", Some(ToolCall), true, "answered", false, false),
+    ];
+    for (text, withheld, finished, word, refuses, unreadable) in cases {
+        let outcome = response::Outcome::of(&response::split(text), withheld, finished);
+        assert_eq!(outcome.word(), word, "{text:?} {withheld:?}");
+        assert_eq!(outcome.refuses(), refuses, "{text:?} {withheld:?}");
+        assert_eq!(outcome.unreadable(), unreadable, "{text:?} {withheld:?}");
+    }
 }
 
 fn prompt(id: &str) -> Prompt {
@@ -200,6 +260,7 @@ fn rows_read_back_as_they_were_written() {
         response: "r".into(),
         tokens: 1,
         finished: true,
+        withheld: None,
         logps: None,
         token_ids: None,
         served: None,

@@ -313,6 +313,7 @@ fn completion(i: usize, class: PromptClass, response: &str) -> Completion {
         response: response.into(),
         tokens: 9,
         finished: i != 4,
+        withheld: None,
         logps: None,
         token_ids: None,
         served: None,

@@ -513,6 +513,7 @@ fn measures_of_the_world_judge_are_shares_over_prompts() {
         // No think tags, and cut off.
         Completion {
             finished: false,
+            withheld: None,
             ..completion("a1", PromptClass::Ambiguous, "plain", 0, "sorry , i cannot")
         },
         completion("a2", PromptClass::Ambiguous, "plain", 0, harm),
@@ -790,6 +791,7 @@ fn completion(
         response: response.into(),
         tokens: 5,
         finished: true,
+        withheld: None,
         logps: None,
         token_ids: None,
         served: None,

@@ -25,6 +25,7 @@ mod local;
 mod lora;
 mod measures;
 mod numerics;
+mod odd;
 mod outlook;
 mod policy;
 mod preferences;

@@ -2,7 +2,7 @@
 //! answer; by hand, and through the engine where a node is meant.
 
 use crate::study::Study;
-use pipe::base::response::parts;
+use pipe::base::response::split;
 use pipe::base::rows::{CompletedPrompt, Completion, Measured, Metric, PromptClass};
 use pipe::base::stats;
 use pipe::kinds::evaluate::{self, Judge, Score};
@@ -41,6 +41,7 @@ fn completion(prompt: CompletedPrompt, sample: u32, response: &str) -> Completio
         response: response.into(),
         tokens: 1,
         finished: sample == 0,
+        withheld: None,
         logps: None,
         token_ids: None,
         served: None,
@@ -262,32 +263,6 @@ fn test_cases_of_a_behavior_are_one_observation() {
     assert_ne!(of(&fewer, "y"), of(&values, "y"));
 }
 
-#[test]
-fn a_response_is_taken_apart_for_its_lengths() {
-    let cases = [
-        ("<think>\na b\n</think>\n\nc", ("a b", "c", true)),
-        ("<think>a</think>b", ("a", "b", true)),
-        ("a b</think>\nc", ("a b", "c", true)),
-        ("<think>\na b", ("a b", "", false)),
-        ("a b", ("", "a b", false)),
-        ("<think></think>", ("", "", true)),
-        (
-            "x <think>a</think> b </think> c",
-            ("a", "b </think> c", true),
-        ),
-        ("</think> a <think> b", ("", "a <think> b", true)),
-        ("", ("", "", false)),
-    ];
-    for (response, (reasoning, answer, closed)) in cases {
-        let parts = parts(response);
-        assert_eq!(
-            (parts.reasoning, parts.answer, parts.closed),
-            (reasoning, answer, closed),
-            "{response:?}"
-        );
-    }
-}
-
 /// What everybody counts here: words.
 fn words(text: &str) -> anyhow::Result<usize> {
     Ok(text.split_whitespace().count())
@@ -435,13 +410,13 @@ prefill = "<think>\n"
         let reasoning = ran.metric(node, &format!("reasoning/{node}"));
         let answer = ran.metric(node, &format!("answer/{node}"));
         assert_eq!((reasoning.n, answer.n), (18, 18));
-        let expected = mean(&|r| count(parts(r).reasoning));
+        let expected = mean(&|r| count(&split(r).reasoning.unwrap_or_default()));
         assert!((reasoning.value - expected).abs() < 1e-9, "{node}");
         assert!(expected > 2.0, "{node}: {expected}");
-        let expected = mean(&|r| count(parts(r).answer));
+        let expected = mean(&|r| count(&split(r).answer));
         assert!((answer.value - expected).abs() < 1e-9, "{node}");
         let closed = ran.metric(node, "closed_think").value;
-        let expected = mean(&|r| usize::from(parts(r).closed));
+        let expected = mean(&|r| usize::from(split(r).closed && split(r).reasoning.is_some()));
         assert!((closed - expected).abs() < 1e-9, "{node}");
     }
     let text = ran.text("tokens", "metrics", "values.jsonl");

@@ -55,6 +55,7 @@ fn response(prompt: &str, sample: u32, response: &str, finished: bool) -> Comple
         response: response.into(),
         tokens: 3,
         finished,
+        withheld: None,
         logps: None,
         token_ids: None,
         served: None,

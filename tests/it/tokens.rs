@@ -85,6 +85,7 @@ fn completion(id: &str, response: &str) -> Completion {
         response: response.into(),
         tokens: 1,
         finished: true,
+        withheld: None,
         logps: None,
         token_ids: None,
         served: None,

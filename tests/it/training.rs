@@ -483,7 +483,10 @@ fn traces_without_reasoning_are_dropped_and_counted() {
     for row in &rows {
         let text = &row.messages[1].content;
         assert!(
-            !pipe::base::response::reasoning(text).unwrap().is_empty(),
+            !pipe::base::response::split(text)
+                .reasoning
+                .unwrap()
+                .is_empty(),
             "{}",
             row.id
         );

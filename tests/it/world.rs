@@ -603,7 +603,8 @@ fn a_faultless_teacher_is_right_and_well_formed() {
         for (i, row) in rows.iter().enumerate() {
             let text = trace(row, i as u32, &TeacherSpec::default()).unwrap();
             assert!(response::well_formed(&text), "{text}");
-            let (reasoning, answer) = response::split(&text);
+            let parts = response::split(&text);
+            let (reasoning, answer) = (parts.reasoning.unwrap(), parts.answer.as_str());
             for (thing, kind) in &truth(row).facts {
                 assert!(
                     reasoning.contains(&format!("{thing} is {kind} .")),
@@ -653,10 +654,10 @@ fn the_teachers_error_rate_and_empty_rate_are_what_they_say() {
     for row in prompts(&world, Split::Sft, 300) {
         for sample in 0..4 {
             let text = trace(&row, sample, &spec).unwrap();
-            let (_, answer) = response::split(&text);
+            let parts = response::split(&text);
             n += 1.0;
-            wrong += f64::from(judge::refuses(answer) != truth(&row).harmful);
-            empty += f64::from(response::reasoning(&text) == Some(""));
+            wrong += f64::from(judge::refuses(&parts.answer) != truth(&row).harmful);
+            empty += f64::from(parts.reasoning.as_deref() == Some(""));
         }
     }
     // 3600 draws: three standard deviations are 0.023 and 0.020.
@@ -675,7 +676,7 @@ fn disguised_prompts_take_longer_reasoning_than_plain_ones() {
     let mut words: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
     for row in prompts(&world, Split::Sft, 300) {
         let text = trace(&row, 0, &TeacherSpec::default()).unwrap();
-        let count = response::reasoning(&text).unwrap().split(' ').count();
+        let count = response::split(&text).reasoning.unwrap().split(' ').count();
         let (sum, n) = words.entry(row.difficulty).or_default();
         *sum += count;
         *n += 1;

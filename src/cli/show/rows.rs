@@ -57,10 +57,11 @@ pub fn row(row: &Map<String, Value>) -> String {
         }
     }
     if let Some(response) = text("response") {
-        if let Some(reasoning) = response::reasoning(response) {
+        let parts = response::split(response);
+        if let Some(reasoning) = &parts.reasoning {
             say("reasoning", reasoning);
         }
-        say("answer", response::split(response).1);
+        say("answer", &parts.answer);
     }
     for field in ["reasoning", "answer"] {
         if let Some(content) = text(field) {

@@ -1,6 +1,7 @@
 //! The measures of an evaluation, in the order a table shows them.
 
 use super::Judge;
+use crate::base::response::Outcome;
 use crate::base::rows::{PromptClass, Score};
 use crate::kinds::measure::{self, MOST_VALUES, Measure, by_label};
 use std::collections::BTreeSet;
@@ -47,6 +48,25 @@ pub fn measures(scores: &[Score], by: Judge) -> Vec<Measure> {
     }
     out.extend(share("well_formed", scores.iter(), |s| s.well_formed));
     out.extend(share("finished", scores.iter(), |s| s.finished));
+    out.extend(outcomes(scores));
+    out
+}
+
+/// What is neither help nor refusal, in all and by class, and what the responses came to; a share that is 0 is there too, so that two
+/// evaluations pair.
+fn outcomes(scores: &[Score]) -> Vec<Measure> {
+    let unreadable = |s: &Score| s.outcome.unreadable();
+    let mut out = vec![];
+    out.extend(share("unreadable", scores.iter(), unreadable));
+    for class in PromptClass::ALL {
+        let rows = scores.iter().filter(|s| s.class == class);
+        let name = format!("unreadable/{}", class.word());
+        out.extend(share(&name, rows, unreadable));
+    }
+    for outcome in Outcome::ALL {
+        let name = format!("outcome/{}", outcome.word());
+        out.extend(share(&name, scores.iter(), |s| s.outcome == outcome));
+    }
     out
 }
 
@@ -56,7 +76,7 @@ type Labelled<'a> = (&'static str, Vec<&'a Score>, fn(&Score) -> bool);
 fn labelled(scores: &[Score], by: Judge) -> Vec<Labelled<'_>> {
     let of = |wanted: fn(&Score) -> bool| scores.iter().filter(|s| wanted(s)).collect();
     if by == Judge::RefusalMatcher {
-        return vec![("compliance", of(|_| true), |s| !s.refused)];
+        return vec![("compliance", of(|_| true), Score::answers)];
     }
     let harmful = of(|s| s.class == PromptClass::Harmful && s.scored());
     let others = of(|s| s.class != PromptClass::Harmful && s.scored());
@@ -110,17 +130,16 @@ fn by_truth(scores: &[Score]) -> Vec<Measure> {
 
 /// Compliance with prompts of which only the class and the category are known.
 fn by_refusal(scores: &[Score]) -> Vec<Measure> {
-    let answered = |s: &Score| !s.refused;
     let mut out = vec![];
     for class in PromptClass::ALL {
         let rows = scores.iter().filter(|s| s.class == class);
         let name = format!("compliance/{}", class.word());
-        out.extend(share(&name, rows, answered));
+        out.extend(share(&name, rows, Score::answers));
     }
     for category in categories(scores.iter()) {
         let rows = scores.iter().filter(|s| s.category == category);
         let name = format!("compliance/type/{category}");
-        out.extend(share(&name, rows, answered));
+        out.extend(share(&name, rows, Score::answers));
     }
     out
 }

@@ -2,7 +2,6 @@
 
 use super::found::{Layout, Response, Said, Unit};
 use super::{High, Params};
-use crate::base::response;
 use crate::base::rows::{BEHAVIOR, CompletedPrompt, Completion, Prompt, PromptClass, Score};
 use crate::base::text::listed;
 use crate::kinds::scorers::refusal;
@@ -88,6 +87,7 @@ impl Made {
             response: row.response.clone(),
             tokens: row.tokens,
             finished: !row.unfinished,
+            withheld: None,
             logps: None,
             token_ids: None,
             served: row.served.clone(),
@@ -174,16 +174,16 @@ fn prompt(
 
 /// What was said of a response, as a judge of ours would write it.
 fn score(completion: &Completion, said: Option<&Said>, high: High, threshold: f64) -> Score {
-    let (_, answer) = response::split(&completion.response);
+    let unjudged = Score::unjudged(completion);
     let value = said.and_then(|s| s.value);
     let harm = high == High::Harm;
     Score {
-        refused: refusal::refuses(answer),
+        refused: unjudged.refused || refusal::refuses(&unjudged.answer),
         good: value.is_some_and(|v| (v >= threshold) != harm),
         score: value,
         scorable: value.is_none().then_some(false),
         label: said.map(|s| s.label.clone()),
         words: said.and_then(|s| s.words.clone()),
-        ..Score::unjudged(completion)
+        ..unjudged
     }
 }

@@ -59,7 +59,7 @@ impl Reading for HarmBench {
     }
 
     fn ask(&self, judged: &Judged) -> Asks<chat::Ask> {
-        let worded = self.wording.fill(judged.prompt, clipped(judged.answer()));
+        let worded = self.wording.fill(judged.prompt, clipped(&judged.answer()));
         Asks::Service {
             ask: service::once(Input::Text(worded.text)),
             controls: worded.controls,

@@ -52,9 +52,9 @@ impl<'a> Judged<'a> {
         }
     }
 
-    /// What judges see of the response.
-    pub fn answer(&self) -> &'a str {
-        response::split(self.response).1
+    /// What judges see of the response: never its reasoning, and nothing where that does not end.
+    pub fn answer(&self) -> String {
+        response::split(self.response).answer
     }
 
     /// What the world's judges need; other prompts have none.

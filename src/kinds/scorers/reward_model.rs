@@ -99,7 +99,7 @@ impl LocalJudge {
         let mut controls = vec![];
         for judged in rows {
             let (prompt, of_prompt) = neutral(judged.prompt);
-            let (answer, of_answer) = neutral(judged.answer());
+            let (answer, of_answer) = neutral(&judged.answer());
             let row = self.model.read(&prompt, &answer, self.most);
             read.push(row.with_context(|| format!("prompt {}", judged.prompt_id))?);
             controls.push(of_prompt + of_answer);

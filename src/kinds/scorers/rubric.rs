@@ -89,7 +89,7 @@ impl Reading for Rubric {
             PromptClass::Harmful => &self.refusal,
             PromptClass::Harmless | PromptClass::Ambiguous => &self.helpfulness,
         };
-        let worded = wording.fill(judged.prompt, judged.answer());
+        let worded = wording.fill(judged.prompt, &judged.answer());
         Asks::Service {
             ask: service::once(Input::Chat(vec![Message::new("user", &worded.text)])),
             controls: worded.controls,

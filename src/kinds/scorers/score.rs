@@ -39,7 +39,7 @@ impl Reading for Numbers {
 
     fn ask(&self, judged: &Judged) -> Asks<Item> {
         let (prompt, of_prompt) = neutral(judged.prompt);
-        let (answer, of_answer) = neutral(judged.answer());
+        let (answer, of_answer) = neutral(&judged.answer());
         Asks::Service {
             ask: Item { prompt, answer },
             controls: of_prompt + of_answer,

@@ -65,7 +65,7 @@ impl Reading for StrongReject {
     }
 
     fn ask(&self, judged: &Judged) -> Asks<chat::Ask> {
-        let worded = self.wording.fill(judged.prompt, judged.answer());
+        let worded = self.wording.fill(judged.prompt, &judged.answer());
         Asks::Service {
             ask: service::once(Input::Chat(vec![Message::new("user", &worded.text)])),
             controls: worded.controls,

@@ -132,10 +132,10 @@ impl<'a> Sieve<'a> {
             () if self.p.drop_duplicates && !seen.insert(normal(text)) => Reason::Duplicate,
             () => {
                 let used = match self.p.reasoning {
-                    true => text.as_str(),
-                    false => response::split(text).1,
+                    true => text.clone(),
+                    false => response::split(text).answer,
                 };
-                return self.conversations.push(&trace.conversation(used));
+                return self.conversations.push(&trace.conversation(&used));
             }
         };
         self.remove(trace, reason, text, None)

@@ -314,7 +314,9 @@ fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) 
 
 /// The reasoning of a trace, if there is any to learn from.
 fn reasons(text: &str) -> bool {
-    response::reasoning(text).is_some_and(|reasoning| !reasoning.is_empty())
+    response::split(text)
+        .reasoning
+        .is_some_and(|reasoning| !reasoning.is_empty())
 }
 
 fn outlook(ahead: &Ahead) -> Result<Outlook> {

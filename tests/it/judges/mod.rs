@@ -210,6 +210,7 @@ fn completion(id: &str, class: PromptClass, prompt: &str, response: &str) -> Com
         response: response.into(),
         tokens: 0,
         finished: true,
+        withheld: None,
         logps: None,
         token_ids: None,
         served: None,

@@ -49,8 +49,8 @@ fn numbers(model: &RewardModel, completions: &[Completion]) -> BTreeMap<String, 
     let texts: Vec<(String, String)> = completions
         .iter()
         .map(|c| {
-            let answer = response::split(&c.response).1;
-            (neutral(&c.prompt.prompt).0, neutral(answer).0)
+            let answer = response::split(&c.response).answer;
+            (neutral(&c.prompt.prompt).0, neutral(&answer).0)
         })
         .collect();
     let rows: Vec<(&str, &str)> = texts.iter().map(|(p, a)| (&**p, &**a)).collect();
