@@ -124,6 +124,17 @@ pub struct Draw<'a> {
 pub struct Asking {
     chat: Chat,
     asks: Vec<Ask>,
+    /// What the responses to each prompt are given to begin with; one an ask.
+    begun: Vec<Begun>,
+}
+
+/// What comes before the text that a server sends.
+#[derive(Clone)]
+pub enum Begun {
+    /// This, which the server was sent.
+    With(String),
+    /// What the server's own template writes: seen where a block is closed that was never opened.
+    Unknown,
 }
 
 impl Asking {
@@ -155,15 +166,17 @@ impl Asking {
             omit: service.omit.clone(),
         };
         let mut asks = Vec::with_capacity(prompts.len() * draw.samples);
+        let mut begun = Vec::with_capacity(asks.capacity());
         for prompt in prompts {
-            let input = input(served, draw, tokenizer.as_ref(), &prompt.prompt)
+            let (input, with) = input(served, draw, tokenizer.as_ref(), &prompt.prompt)
                 .with_context(|| format!("prompt {}", prompt.id))?;
             asks.extend((0..draw.samples as u32).map(|sample| Ask {
                 input: input.clone(),
                 sample,
             }));
+            begun.extend((0..draw.samples).map(|_| with.clone()));
         }
-        Ok(Asking { chat, asks })
+        Ok(Asking { chat, asks, begun })
     }
 
     /// Asks, and waits for every outcome. `prompts` and `samples` as at `new`. Errors: besides those of the service, an answer that
@@ -190,7 +203,11 @@ impl Asking {
             first.map_or("", |(i, _)| &prompts[i / samples].id),
             first.map_or(String::new(), |(_, rejection)| rejection.to_string()),
         );
-        Ok(Answered { client, fetched })
+        Ok(Answered {
+            client,
+            fetched,
+            begun: self.begun,
+        })
     }
 
     /// Which calls would be made.
@@ -208,28 +225,38 @@ fn input(
     draw: &Draw,
     tokenizer: Option<&Tokenizer>,
     prompt: &str,
-) -> Result<Input> {
+) -> Result<(Input, Begun)> {
     let mut messages = vec![];
     messages.extend(served.system.iter().map(|s| Message::new("system", s)));
     messages.push(Message::new("user", prompt));
     Ok(match (served.api(), tokenizer) {
-        (Api::Chat, _) => Input::Chat(messages),
+        (Api::Chat, _) => (Input::Chat(messages), Begun::Unknown),
         (Api::Completions, Some(tokenizer)) => {
-            Input::Text(chat::prompt_text(tokenizer, &messages, draw.prefill)?)
+            let prompt = chat::prompt(tokenizer, &messages, draw.prefill)?;
+            (Input::Text(prompt.text), Begun::With(prompt.begun))
         }
-        (Api::Completions, None) => Input::Text(prompt.to_string() + draw.prefill.unwrap_or("")),
+        (Api::Completions, None) => {
+            let prefill = draw.prefill.unwrap_or("").to_string();
+            (
+                Input::Text(prompt.to_string() + &prefill),
+                Begun::With(prefill),
+            )
+        }
     })
 }
 
 /// An answer as the response of a model: reasoning, where there is any, in think tags before the answer.
-pub fn response(answer: &Answer, prefill: Option<&str>) -> String {
+pub fn response(answer: &Answer, begun: &Begun) -> String {
     let content = match (&answer.refusal, answer.content.is_empty()) {
         (Some(refusal), true) => refusal,
         _ => &answer.content,
     };
     match &answer.reasoning {
         Some(reasoning) => response::join(reasoning, content),
-        None => prefill.unwrap_or("").to_string() + content,
+        None => match begun {
+            Begun::With(begun) => begun.clone() + content,
+            Begun::Unknown => response::reopened(content),
+        },
     }
 }
 
@@ -237,16 +264,18 @@ pub fn response(answer: &Answer, prefill: Option<&str>) -> String {
 pub struct Answered {
     client: Client<Chat>,
     fetched: Fetched,
+    begun: Vec<Begun>,
 }
 
 impl Answered {
     /// In the order of the asks.
     pub fn each(
         &mut self,
-        mut see: impl FnMut(usize, Outcome<Answer>) -> Result<()>,
+        mut see: impl FnMut(usize, Outcome<Answer>, &Begun) -> Result<()>,
     ) -> Result<()> {
         for i in 0..self.fetched.len() {
-            see(i, self.client.answer(&self.fetched, i)?)?;
+            let outcome = self.client.answer(&self.fetched, i)?;
+            see(i, outcome, &self.begun[i])?;
         }
         Ok(())
     }

@@ -33,7 +33,8 @@ params! {
         top_k: usize = 0;
         /// Tokens a response may have.
         max_new_tokens: usize = 256;
-        /// A beginning that every response is given, such as `"<think>\n"` to force reasoning.
+        /// A beginning that every response is given, such as `"<think>\n"` to force reasoning. A think block that the chat
+        /// template opens already is opened once.
         prefill: Option<String> = None;
         /// `true`: the log-probability of every token is kept in the rows, and of an endpoint the ids where it gives them.
         logprobs: Option<bool> = None;
@@ -55,7 +56,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "generate",
-    revision: 1,
+    revision: 2,
     summary: "samples completions of a model for prompts",
     about: "Prompts are rendered with the model folder's own chat template. A row's randomness is counted by (seed, prompt \
             id, sample, position): it does not depend on the other rows. Settings of generation_config.json are not \
@@ -223,7 +224,7 @@ fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Re
     let mut answered = asking.ask(ctx, &exec.service, (prompts, p.samples), rejected)?;
     let mut rows = RowWriter::create(&ctx.output("completions"))?;
     let mut left_out = 0;
-    answered.each(|i, outcome| {
+    answered.each(|i, outcome, begun| {
         let (prompt, sample) = (&prompts[i / p.samples], i % p.samples);
         let row = Completion {
             id: format!("{}#{sample}", prompt.id),
@@ -239,7 +240,7 @@ fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Re
         };
         match outcome {
             Ok(answer) => rows.push(&Completion {
-                response: answers::response(&answer, p.prefill.as_deref()),
+                response: answers::response(&answer, begun),
                 tokens: answer.tokens as u32,
                 finished: answer.finished(),
                 logps: answer.logps,

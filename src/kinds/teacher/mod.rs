@@ -71,7 +71,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "teacher",
-    revision: 1,
+    revision: 2,
     summary: "n traces of reasoning and answer a prompt, from the built-in teacher, an endpoint or a model",
     about: "Traces with empty reasoning are removed, as are duplicates, unfinished ones, and those of prompts that the prompts \
             at the port `exclude` hold (lower-cased, white space and a last full stop aside): what is evaluated is not \
@@ -270,12 +270,12 @@ fn from_endpoint(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Siev
     let rejected = p.served.rejected();
     let mut answered = asking.ask(ctx, &service, (prompts, samples), rejected)?;
     let named = p.served.served.clone().unwrap_or_default();
-    answered.each(|i, outcome| {
+    answered.each(|i, outcome, begun| {
         let (prompt, sample) = (&prompts[i / samples], (i % samples) as u32);
         sieve.push(&match outcome {
             Ok(answer) => {
                 let source = answer.served.as_deref().unwrap_or(&named);
-                let text = answers::response(&answer, None);
+                let text = answers::response(&answer, begun);
                 Trace::new(prompt, sample, source, text, answer.finished())
             }
             Err(rejection) => Trace::rejected(prompt, sample, &named, &rejection.to_string()),
