@@ -58,7 +58,8 @@ pub const KIND: Kind = Kind {
     name: "generate",
     revision: 2,
     summary: "samples completions of a model for prompts",
-    about: "Prompts are rendered with the model folder's own chat template. A row's randomness is counted by (seed, prompt \
+    about: "Prompts are rendered with the model folder's own chat template; a think block that its generation prompt opens is the \
+            beginning of the response. Only stop, pad and bos tokens are left out of it. A row's randomness is counted by (seed, prompt \
             id, sample, position): it does not depend on the other rows. Settings of generation_config.json are not \
             applied, only its end-of-turn tokens. An interrupted node keeps what it had. With `served` the model is behind \
             an endpoint: every sampling field is sent, so that none is filled in from its generation_config.json, and its \

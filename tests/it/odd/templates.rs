@@ -191,7 +191,7 @@ fn a_trained_turn_is_the_one_that_would_be_sampled() {
                 squeezed(&format!("{response}<|end|>")),
                 "{template}"
             );
-            let parts = response::split(&learned);
+            let parts = response::split(learned.strip_suffix("<|end|>").unwrap());
             assert_eq!(
                 parts.reasoning,
                 response::split(response).reasoning,
@@ -383,14 +383,14 @@ fn completion(id: &str, response: &str) -> Completion {
 }
 
 /// What a kind shows of its rows before it runs, under a template.
-fn shown<T: Serialize>(kind: &str, template: &str, ports: &[(&'static str, &[T])]) -> Tokens {
+fn shown<T: Serialize>(kind: &str, template: &str, ports: &[&'static str], rows: &[T]) -> Tokens {
     let folder = tempfile::tempdir().unwrap();
     write_tokenizer(folder.path(), template);
     let mut inputs = BTreeMap::from([("model", folder.path().to_path_buf())]);
-    for (port, all) in ports {
+    for port in ports {
         let at = folder.path().join(port);
         std::fs::create_dir_all(&at).unwrap();
-        rows::write_rows(&at, all).unwrap();
+        rows::write_rows(&at, rows).unwrap();
         inputs.insert(*port, at);
     }
     let kind = REGISTRY.get(kind).unwrap();
@@ -438,13 +438,12 @@ fn every_kind_that_trains_text_trains_all_of_it_and_names_what_the_template_woul
         chosen_finished: true,
         rejected_finished: false,
     };
-    let sft = shown("sft", CUTS, &[("conversations", &[conversation])]);
+    let sft = shown("sft", CUTS, &["conversations"], &[conversation]);
     assert_eq!(trained_texts(&sft), [ended.as_str()]);
-    let dpo = shown("dpo", CUTS, &[("pairs", &[pair.clone()])]);
+    let dpo = shown("dpo", CUTS, &["pairs"], &[pair.clone()]);
     assert_eq!(trained_texts(&dpo), [ended.as_str(), "<think>\nno"]);
     let answers = [completion("a#0", REASONED)];
-    let sets: [(&str, &[Completion]); 2] = [("harmful", &answers), ("retain", &answers)];
-    let rerouting = shown("rerouting", CUTS, &sets);
+    let rerouting = shown("rerouting", CUTS, &["harmful", "retain"], &answers);
     assert_eq!(trained_texts(&rerouting), [ended.as_str(), ended.as_str()]);
     for (tokens, named, notes) in [
         (&sft, "1 of 1 conversations", 1),
@@ -461,7 +460,7 @@ fn every_kind_that_trains_text_trains_all_of_it_and_names_what_the_template_woul
     }
     assert!(sft.notes[0].contains("c1"), "{:?}", sft.notes);
     // The tag is not doubled where the template opens it, and nothing is to be told.
-    let dpo = shown("dpo", OPENS, &[("pairs", &[pair])]);
+    let dpo = shown("dpo", OPENS, &["pairs"], &[pair]);
     let rest = ended.strip_prefix("<think>\n").unwrap();
     assert_eq!(trained_texts(&dpo), [rest, "no"]);
     assert_eq!(dpo.notes, Vec::<String>::new());
@@ -471,7 +470,7 @@ fn every_kind_that_trains_text_trains_all_of_it_and_names_what_the_template_woul
 fn prompts_that_open_a_block_say_so_before_they_are_asked() {
     let asked = [prompt("a", "How?"), prompt("b", "Say <think>")];
     for (template, notes) in [(PLAIN, 0), (OPENS, 1)] {
-        let tokens = shown("generate", template, &[("prompts", &asked)]);
+        let tokens = shown("generate", template, &["prompts"], &asked);
         assert_eq!(tokens.notes.len(), notes, "{:?}", tokens.notes);
         if notes > 0 {
             assert!(
