@@ -2,18 +2,19 @@
 //! and prompts turned into calls. The in-process counterpart is `model_io`.
 
 use crate::base::calls::Calls;
-use crate::base::response;
+use crate::base::response::{self, Withheld};
 use crate::base::rows::{Message, Prompt};
 use crate::engine::kind::Problem;
-use crate::engine::worker::NodeCtx;
+use crate::engine::worker::{NodeCtx, Transient};
 use crate::kinds::remote::{self, NodeEar, Server, Service};
 use crate::learn::chat;
 use crate::learn::tokenizer::Tokenizer;
 use crate::services::chat::{Answer, Ask, Chat, Input, Sampling};
 use crate::services::client::{self, Client, Fetched, Outcome};
+use crate::services::fault::Rejection;
 use crate::services::journal::Journal;
 use crate::{choice, params};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow};
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -22,7 +23,8 @@ choice! {
     pub enum Api { Chat = "chat", Completions = "completions" }
 }
 choice! {
-    /// What becomes of prompts that a service will not answer (status 400, 413, 422, or no answer while others get theirs).
+    /// What becomes of prompts that a service will not answer (status 400, 403, 413, 422, 451, or no answer in all tries) while it
+    /// answers others.
     pub enum Rejected { Fail = "fail", Drop = "drop", Empty = "empty" }
 }
 
@@ -38,8 +40,9 @@ params! {
         system: Option<String> = None;
         /// Further fields of every request, a JSON object as text: `'{"reasoning_effort": "low"}'`.
         extra_body: Option<String> = None;
-        /// Prompts that the service will not answer: the node fails (`fail`, also where absent), they are left out (`drop`), or
-        /// they have an empty answer (`empty`; a provider's filter in front of the model counts as part of it).
+        /// Prompts that the service will not answer while it answers others: the node fails (`fail`, also where absent), they are
+        /// left out (`drop`), or they have an empty answer (`empty`). Of the empty ones, those that the service says it refuses for
+        /// what they hold are `blocked`: a provider's filter in front of the model counts as part of it. The others are unreadable.
         rejected: Option<Rejected> = None;
     }
 }
@@ -180,17 +183,24 @@ impl Asking {
         let fetched = client
             .fetch(&self.asks, &mut ear)
             .map_err(remote::stopped)?;
-        let first = fetched.rejected().next();
-        ensure!(
-            rejected != Rejected::Fail || first.is_none(),
-            "{} of {} requests were not answered, the first for prompt {}: {}; `rejected = \"drop\"` leaves them out, and \
-             every other answer is kept",
-            fetched.rejected().count(),
-            fetched.len(),
-            first.map_or("", |(i, _)| &prompts[i / samples].id),
-            first.map_or(String::new(), |(_, rejection)| rejection.to_string()),
-        );
-        Ok(Answered { client, fetched })
+        match fetched.rejected().next() {
+            Some((i, rejection)) if rejected == Rejected::Fail => {
+                let error = anyhow!(
+                    "{} of {} requests were not answered, the first for prompt {}: {rejection}; `rejected = \"drop\"` leaves them \
+                     out, and every other answer is kept",
+                    fetched.rejected().count(),
+                    fetched.len(),
+                    prompts[i / samples].id,
+                );
+                // Another time they may be.
+                let mut all = fetched.rejected();
+                Err(match all.all(|(_, rejection)| rejection.status == 0) {
+                    true => Transient(error).into(),
+                    false => error,
+                })
+            }
+            _ => Ok(Answered { client, fetched }),
+        }
     }
 
     /// Which calls would be made.
@@ -221,15 +231,38 @@ fn input(
     })
 }
 
-/// An answer as the response of a model: reasoning, where there is any, in think tags before the answer.
-pub fn response(answer: &Answer, prefill: Option<&str>) -> String {
-    let content = match (&answer.refusal, answer.content.is_empty()) {
+/// An answer as the response of a model: reasoning that came apart stands in think tags before the answer, and where it was cut off
+/// within, nothing closes them. Everything else is as the server sent it. `begun`: the response so far, for a text that the server
+/// continued.
+pub fn response(answer: &Answer, begun: &str) -> String {
+    let content = match (&answer.refusal, answer.content.trim().is_empty()) {
         (Some(refusal), true) => refusal,
         _ => &answer.content,
     };
     match &answer.reasoning {
-        Some(reasoning) => response::join(reasoning, content),
-        None => prefill.unwrap_or("").to_string() + content,
+        Some(reasoning) if content.is_empty() && !answer.finished() => {
+            format!("{}\n{}", response::OPEN, reasoning.trim_start())
+        }
+        Some(reasoning) => response::join(reasoning.trim(), content.trim_start()),
+        None => begun.to_string() + content,
+    }
+}
+
+/// Why the response has no answer of the model's own, where the service says so.
+pub fn withheld(answer: &Answer, response: &str) -> Option<Withheld> {
+    match answer.withheld() {
+        Some(Withheld::Refused) => Some(Withheld::Refused),
+        other => other.filter(|_| response::split(response).answer.is_empty()),
+    }
+}
+
+/// Why a service would not answer, in few words: what the rows of the same reason are counted by.
+pub fn reason(rejection: &Rejection) -> String {
+    match (rejection.policy, rejection.status) {
+        (true, status) => format!("blocked for their content ({status})"),
+        (false, 0) => "not answered in all tries".into(),
+        (false, 200) => "answered by nothing that can be read".into(),
+        (false, status) => format!("refused with {status}"),
     }
 }
 
