@@ -127,6 +127,8 @@ pub struct Draw<'a> {
 pub struct Asking {
     chat: Chat,
     asks: Vec<Ask>,
+    /// What of each prompt's text belongs to the response: a think block that the template opens, and the prefill.
+    begun: Vec<String>,
 }
 
 impl Asking {
@@ -158,15 +160,17 @@ impl Asking {
             omit: service.omit.clone(),
         };
         let mut asks = Vec::with_capacity(prompts.len() * draw.samples);
+        let mut begun = Vec::with_capacity(prompts.len());
         for prompt in prompts {
-            let input = input(served, draw, tokenizer.as_ref(), &prompt.prompt)
+            let (input, begins) = input(served, draw, tokenizer.as_ref(), &prompt.prompt)
                 .with_context(|| format!("prompt {}", prompt.id))?;
             asks.extend((0..draw.samples as u32).map(|sample| Ask {
                 input: input.clone(),
                 sample,
             }));
+            begun.push(begins);
         }
-        Ok(Asking { chat, asks })
+        Ok(Asking { chat, asks, begun })
     }
 
     /// Asks, and waits for every outcome. `prompts` and `samples` as at `new`. Errors: besides those of the service, an answer that
@@ -199,7 +203,12 @@ impl Asking {
                     false => error,
                 })
             }
-            _ => Ok(Answered { client, fetched }),
+            _ => Ok(Answered {
+                client,
+                fetched,
+                begun: self.begun,
+                samples,
+            }),
         }
     }
 
@@ -218,16 +227,26 @@ fn input(
     draw: &Draw,
     tokenizer: Option<&Tokenizer>,
     prompt: &str,
-) -> Result<Input> {
+) -> Result<(Input, String)> {
     let mut messages = vec![];
     messages.extend(served.system.iter().map(|s| Message::new("system", s)));
     messages.push(Message::new("user", prompt));
+    let prefill = draw.prefill.unwrap_or("");
     Ok(match (served.api(), tokenizer) {
-        (Api::Chat, _) => Input::Chat(messages),
+        (Api::Chat, _) => (Input::Chat(messages), String::new()),
         (Api::Completions, Some(tokenizer)) => {
-            Input::Text(chat::prompt_text(tokenizer, &messages, draw.prefill)?)
+            let text = chat::prompt_text(tokenizer, &messages, draw.prefill)?;
+            // What stands behind the prompt is the template's, and the prefill.
+            let behind = text.rsplit_once(prompt.trim());
+            let begun = behind.map_or("", |(_, behind)| response::opened(behind));
+            let begun = if begun.is_empty() { prefill } else { begun };
+            let begun = begun.to_string();
+            (Input::Text(text), begun)
         }
-        (Api::Completions, None) => Input::Text(prompt.to_string() + draw.prefill.unwrap_or("")),
+        (Api::Completions, None) => (
+            Input::Text(prompt.to_string() + prefill),
+            prefill.to_string(),
+        ),
     })
 }
 
@@ -270,16 +289,19 @@ pub fn reason(rejection: &Rejection) -> String {
 pub struct Answered {
     client: Client<Chat>,
     fetched: Fetched,
+    begun: Vec<String>,
+    samples: usize,
 }
 
 impl Answered {
-    /// In the order of the asks.
+    /// In the order of the asks; each with what the response has begun with before the answer.
     pub fn each(
         &mut self,
-        mut see: impl FnMut(usize, Outcome<Answer>) -> Result<()>,
+        mut see: impl FnMut(usize, &str, Outcome<Answer>) -> Result<()>,
     ) -> Result<()> {
         for i in 0..self.fetched.len() {
-            see(i, self.client.answer(&self.fetched, i)?)?;
+            let outcome = self.client.answer(&self.fetched, i)?;
+            see(i, &self.begun[i / self.samples], outcome)?;
         }
         Ok(())
     }

@@ -226,7 +226,7 @@ fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Re
     let mut rows = RowWriter::create(&ctx.output("completions"))?;
     let mut unanswered: BTreeMap<String, usize> = BTreeMap::new();
     let mut withheld: BTreeMap<Withheld, usize> = BTreeMap::new();
-    answered.each(|i, outcome| {
+    answered.each(|i, begun, outcome| {
         let (prompt, sample) = (&prompts[i / p.samples], i % p.samples);
         let row = Completion {
             id: format!("{}#{sample}", prompt.id),
@@ -242,7 +242,7 @@ fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Re
         };
         let rejection = match outcome {
             Ok(answer) => {
-                let response = answers::response(&answer, p.prefill.as_deref().unwrap_or(""));
+                let response = answers::response(&answer, begun);
                 let why = answers::withheld(&answer, &response);
                 why.into_iter()
                     .for_each(|why| *withheld.entry(why).or_default() += 1);

@@ -90,7 +90,7 @@ impl Fault {
 
 /// How providers say, in a code or in words, that they refuse a request for what it holds: OpenAI and Azure, xAI, OpenRouter, Google,
 /// DeepSeek, Alibaba, Zhipu, Moonshot.
-const OF_CONTENT: [&str; 22] = [
+const OF_CONTENT: [&str; 23] = [
     "content_filter",
     "content filter",
     "contentfilter",
@@ -109,6 +109,7 @@ const OF_CONTENT: [&str; 22] = [
     "safety_check",
     "prohibited_content",
     "flagged",
+    "was filtered",
     "data_inspection_failed",
     "inappropriate content",
     "content exists risk",

@@ -128,7 +128,7 @@ impl<'a> Sieve<'a> {
         let seen = &mut self.seen.1;
         let reason = match () {
             () if self.p.drop_unfinished && !trace.finished => Reason::Unfinished,
-            () if !teaches(text) => Reason::Empty,
+            () if !teaches(text, self.p.reasoning) => Reason::Empty,
             () if self.p.drop_duplicates && !seen.insert(normal(text)) => Reason::Duplicate,
             () => {
                 let used = match self.p.reasoning {

@@ -270,12 +270,12 @@ fn from_endpoint(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Siev
     let rejected = p.served.rejected();
     let mut answered = asking.ask(ctx, &service, (prompts, samples), rejected)?;
     let named = p.served.served.clone().unwrap_or_default();
-    answered.each(|i, outcome| {
+    answered.each(|i, begun, outcome| {
         let (prompt, sample) = (&prompts[i / samples], (i % samples) as u32);
         sieve.push(&match outcome {
             Ok(answer) => {
                 let source = answer.served.as_deref().unwrap_or(&named);
-                let text = answers::response(&answer, "");
+                let text = answers::response(&answer, begun);
                 match answers::withheld(&answer, &text) {
                     Some(Withheld::Blocked) => {
                         let told = format!("a filter kept it back: `{}`", answer.stop);
@@ -318,12 +318,12 @@ fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) 
     Ok(())
 }
 
-/// Whether a trace has reasoning and an answer to learn from. One that was cut off in its reasoning has no answer, and is judged
-/// by `drop_unfinished`.
-fn teaches(text: &str) -> bool {
+/// Whether a trace has reasoning and an answer to learn from. One that was cut off within its reasoning teaches the reasoning, where
+/// that is `taught`; whether it is wanted says `drop_unfinished`.
+fn teaches(text: &str, taught: bool) -> bool {
     let parts = response::split(text);
     let reasons = parts.reasoning.is_some_and(|r| !r.is_empty());
-    reasons && !(parts.closed && parts.answer.is_empty())
+    reasons && (!parts.answer.is_empty() || taught && !parts.closed)
 }
 
 fn outlook(ahead: &Ahead) -> Result<Outlook> {

@@ -198,7 +198,8 @@ impl<P: Protocol> Flight<'_, P> {
             // The others get through: it is this one, or one of these.
             () if several && (others || there && self.answers()) => self.one_by_one(request),
             () if others => self.give_up(&request, Held { told, there }),
-            () if gone || !self.answers() || self.held.len() + 1 >= HELD => {
+            // One that is there may have begun with what it cannot answer.
+            () if gone || !(there || self.answers()) || self.held.len() + 1 >= HELD => {
                 self.unreachable(&request, None, &told);
             }
             () => self.held.push((request, Held { told, there })),
