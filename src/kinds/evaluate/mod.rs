@@ -223,13 +223,6 @@ fn by_service(
     let rows = judged(completions);
     let verdicts = panel.judge(name, &rows, &mut ear)?;
     panel.told().iter().for_each(|line| ctx.say(line));
-    if !rows.is_empty() && verdicts.iter().all(|v| v.rejected) {
-        let words = verdicts.first().map_or("", |v| v.words.as_str());
-        bail!(
-            "the service answers none of {} requests: {words}",
-            verdicts.len()
-        );
-    }
     let threshold = p.judge_threshold.unwrap_or(THRESHOLD);
     Ok(scores(completions, p.judge, verdicts, threshold))
 }

@@ -332,6 +332,10 @@ impl<P: Protocol> Flight<'_, P> {
     /// What was asked, and with which key where that may be what is wrong.
     fn where_to(&self, status: u16) -> String {
         let url = self.endpoint.shown(self.protocol.path());
+        let url = match &self.endpoint.key {
+            Some(secret) => secret.redact(&url),
+            None => url,
+        };
         let key = match (&self.endpoint.key, self.endpoint.bare_key()) {
             _ if ![401, 403].contains(&status) || self.answers() => String::new(),
             (Some(secret), None) => format!("; the key in `{}` was sent", secret.name()),
