@@ -187,7 +187,8 @@ impl Asking {
         let fetched = client
             .fetch(&self.asks, &mut ear)
             .map_err(remote::stopped)?;
-        match fetched.rejected().next() {
+        let first = fetched.rejected().next();
+        match first {
             Some((i, rejection)) if rejected == Rejected::Fail => {
                 let error = anyhow!(
                     "{} of {} requests were not answered, the first for prompt {}: {rejection}; `rejected = \"drop\"` leaves them \
@@ -198,10 +199,10 @@ impl Asking {
                 );
                 // Another time they may be.
                 let mut all = fetched.rejected();
-                Err(match all.all(|(_, rejection)| rejection.status == 0) {
-                    true => Transient(error).into(),
-                    false => error,
-                })
+                match all.all(|(_, rejection)| rejection.status == 0) {
+                    true => Err(Transient(error).into()),
+                    false => Err(error),
+                }
             }
             _ => Ok(Answered {
                 client,
@@ -275,13 +276,13 @@ pub fn withheld(answer: &Answer, response: &str) -> Option<Withheld> {
     }
 }
 
-/// Why a service would not answer, in few words: what the rows of the same reason are counted by.
+/// Why a service would not answer, in few words: what rows are counted by.
 pub fn reason(rejection: &Rejection) -> String {
     match (rejection.policy, rejection.status) {
-        (true, status) => format!("blocked for their content ({status})"),
-        (false, 0) => "not answered in all tries".into(),
-        (false, 200) => "answered by nothing that can be read".into(),
-        (false, status) => format!("refused with {status}"),
+        (true, status) => format!("the service refuses what the prompt holds ({status})"),
+        (false, 0) => "no answer in all tries".into(),
+        (false, 200) => "no reply that can be read in all tries".into(),
+        (false, status) => format!("the service rejects the request ({status})"),
     }
 }
 

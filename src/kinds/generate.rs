@@ -286,9 +286,7 @@ fn tell(
         Rejected::Drop | Rejected::Fail => "are left out",
     };
     for (reason, n) in unanswered {
-        ctx.say(&format!(
-            "{n} responses {become_of}: the service has their prompts {reason}"
-        ));
+        ctx.say(&format!("{n} responses {become_of}: {reason}"));
     }
     for (why, n) in withheld {
         let why = match why {

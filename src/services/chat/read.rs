@@ -138,13 +138,15 @@ fn nothing() -> Answer {
     }
 }
 
+static NULL: Value = Value::Null;
+
 fn answer(choice: &Value, plain: bool) -> Result<Answer, String> {
     let stop = stop(choice);
     let message = match choice.get("message").filter(|m| m.is_object()) {
         _ if plain => choice,
         Some(message) => message,
         // What was kept back may have none.
-        None if filtered(&stop) => &Value::Null,
+        None if filtered(&stop) => &NULL,
         None => return Err("a choice has no `message`".into()),
     };
     if BROKEN_OFF.contains(&&*stop) {

@@ -196,7 +196,7 @@ impl<P: Protocol> Flight<'_, P> {
         let several = request.asks.len() > 1;
         match () {
             // The others get through: it is this one, or one of these.
-            () if several && (others || there && self.answers()) => self.one_by_one(request),
+            () if several && (others || there) => self.one_by_one(request),
             () if others => self.give_up(&request, Held { told, there }),
             // One that is there may have begun with what it cannot answer.
             () if gone || !(there || self.answers()) || self.held.len() + 1 >= HELD => {

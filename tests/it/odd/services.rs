@@ -94,10 +94,10 @@ fn a_row_says_why_it_has_no_answer_and_the_log_counts_it() {
     assert_eq!(rows[9].response, "<think>\nplan");
     assert_eq!(rows[10].response, "<think>\nplan\n</think>\n\nMix.");
     for told in [
-        "1 responses are empty: the service has their prompts blocked for their content (403)",
-        "1 responses are empty: the service has their prompts blocked for their content (400)",
-        "1 responses are empty: the service has their prompts refused with 403",
-        "1 responses are empty: the service has their prompts answered by nothing that can be read",
+        "1 responses are empty: the service refuses what the prompt holds (403)",
+        "1 responses are empty: the service refuses what the prompt holds (400)",
+        "1 responses are empty: the service rejects the request (403)",
+        "1 responses are empty: no reply that can be read in all tries",
         "1 responses have no answer: a filter of the service kept them back",
         "1 responses have no answer: the service says that the model refuses",
         "1 responses have no answer: the model calls a tool instead",
