@@ -221,7 +221,9 @@ pub fn warning(what: &str, all: &[Metric]) -> Option<String> {
 /// The rates of which too much cannot be read, as people call them.
 fn doubtful(all: &[Metric]) -> Vec<&'static str> {
     let doubted = |start: &str| {
-        let own = all.iter().filter(|m| m.name.split('/').next() == Some(start));
+        let own = all
+            .iter()
+            .filter(|m| m.name.split('/').next() == Some(start));
         own.filter_map(|m| behind(&m.name, all)).any(|x| x > MUCH)
     };
     let found = RATES.iter().filter(|(start, _)| doubted(start));

@@ -195,7 +195,11 @@ fn heads(measured: &[(Row, Vec<Vec<Metric>>)], asked: &[String]) -> Result<Vec<H
         false => asked.iter().map(String::as_str).collect(),
     };
     if wanted.is_empty() {
-        let all = || measured.iter().flat_map(|(_, seeds)| seeds.iter().flatten());
+        let all = || {
+            measured
+                .iter()
+                .flat_map(|(_, seeds)| seeds.iter().flatten())
+        };
         let values = |name: &str| all().filter(move |m| m.name == name).map(|m| m.value);
         let each = found.iter().map(|m| m.name.as_str());
         wanted = each.filter(|n| !beside::idle(n, values(n))).collect();
@@ -337,7 +341,9 @@ fn legend(grid: &Grid) -> Vec<&'static str> {
         lines.push("[ ]: one seed, 95 % interval over prompts: says nothing about training noise");
     }
     if cells().any(|c| c.beside.is_some_and(|b| b.text().is_some())) {
-        lines.push("( ): of the answers behind it, in percent: unreadable is neither help nor refusal");
+        lines.push(
+            "( ): of the answers behind it, in percent: unreadable is neither help nor refusal",
+        );
     }
     lines
 }

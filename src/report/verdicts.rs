@@ -305,7 +305,8 @@ pub fn page(answers: &[Answer]) -> Page {
             let own = one.beside.map(|b| [Some(b.second), Some(b.first)]);
             if let Some((label, shares)) = own.and_then(|own| beside::line(&own, None)) {
                 let shares = shares.into_iter();
-                let mut cells: Vec<String> = [String::new(), label].into_iter().chain(shares).collect();
+                let mut cells: Vec<String> =
+                    [String::new(), label].into_iter().chain(shares).collect();
                 cells.resize(6, String::new());
                 numbers.push(cells);
             }
