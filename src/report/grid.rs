@@ -200,9 +200,12 @@ fn heads(measured: &[(Row, Vec<Vec<Metric>>)], asked: &[String]) -> Result<Vec<H
                 .iter()
                 .flat_map(|(_, seeds)| seeds.iter().flatten())
         };
-        let values = |name: &str| all().filter(move |m| m.name == name).map(|m| m.value);
         let each = found.iter().map(|m| m.name.as_str());
-        wanted = each.filter(|n| !beside::idle(n, values(n))).collect();
+        let idle = |n: &&str| {
+            let own = all().filter(|m| m.name == **n);
+            beside::idle(n, own.map(|m| m.value))
+        };
+        wanted = each.filter(|n| !idle(n)).collect();
     }
     let unit: BTreeMap<&str, &str> = found
         .iter()
