@@ -10,7 +10,7 @@ use pipe::engine::index::Brief;
 use pipe::kinds::evaluate::{self, Judge};
 use pipe::kinds::scorers::{self, How, Judged, Settings, refusal};
 use pipe::report::beside;
-use pipe::report::compare::{self, Asked, compare, show};
+use pipe::report::compare::{Asked, compare, show};
 use pipe::report::grid::{csv, grid, latex, page};
 use pipe::report::html::{Options, Page, render};
 use pipe::report::preview::{Measure, Preview};
@@ -93,6 +93,12 @@ fn table(space: &Space, sides: &[Side]) -> (String, Value) {
     (text, summary::json(&space.store, &items).unwrap())
 }
 
+/// Without the spaces that align columns.
+fn lines(text: &str) -> Vec<String> {
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    text.lines().map(words).collect()
+}
+
 const WARNED: &str = "20.0 % of the answers of {} are unreadable (harmful 40.0 %, harmless 0.0 %): its defense success says little; \
                       20.0 % did not finish within the limit";
 
@@ -171,15 +177,16 @@ fn the_table_of_a_study_says_it_under_the_rate_and_warns() {
     let (base, wide) = two(&space);
     let sides: Vec<Side> = base.into_iter().chain(wide).collect();
     let (text, data) = table(&space, &sides);
-    let expected = format!(
-        "\
-measure [95 % interval]              n                  base                 wide
-defense success, harmful            20  100.0 % [25.0, 75.0]  60.0 % [25.0, 75.0]
-  ! unreadable, of all unfinished              0.0 %, 0.0 %       40.0 %, 20.0 %
-",
-    );
-    assert!(text.starts_with(&expected), "{text}");
-    assert!(text.contains("compliance, harmless                20  100.0 % [25.0, 75.0]  100.0 % [25.0, 75.0]\n  ! of all unfinished"), "{text}");
+    let told = lines(&text);
+    let expected = [
+        "measure [95 % interval] n base wide",
+        "defense success, harmful 20 100.0 % [25.0, 75.0] 60.0 % [25.0, 75.0]",
+        "! unreadable, of all unfinished 0.0 %, 0.0 % 40.0 %, 20.0 %",
+    ];
+    assert_eq!(told[..3], expected, "{text}");
+    let helped = "compliance, harmless 20 100.0 % [25.0, 75.0] 100.0 % [25.0, 75.0]";
+    let at = told.iter().position(|l| l == helped).unwrap();
+    assert_eq!(told[at + 1], "! of all unfinished 0.0 % 20.0 %", "{text}");
     assert!(text.contains("outcome: cut off in its reasoning"), "{text}");
     assert!(!text.contains("outcome: empty"), "{text}");
     assert!(!text.contains("unreadable, harmless"), "{text}");
@@ -294,18 +301,16 @@ fn a_comparison_says_it_of_both_sides_and_pairs_it() {
     let (base, wide) = two(&space);
     let found = compare(&space.store, &refs(&base), &refs(&wide), &Asked::default()).unwrap();
     let text = show::page(&found[0]).text();
-    let lines: Vec<&str> = text.lines().collect();
-    let at = lines
+    let told = lines(&text);
+    let at = told
         .iter()
         .position(|l| l.starts_with("defense success, harmful"));
-    let under = lines[at.unwrap() + 1];
-    let words: Vec<&str> = under.split_whitespace().collect();
     assert_eq!(
-        words.join(" "),
+        told[at.unwrap() + 1],
         "! unreadable, of all unfinished 0.0 %, 0.0 % 40.0 %, 20.0 %",
         "{text}"
     );
-    let paired = lines.iter().find(|l| l.starts_with("unreadable, harmful"));
+    let paired = told.iter().find(|l| l.starts_with("unreadable, harmful"));
     assert!(paired.unwrap().contains("+40.0 points ["), "{text}");
     assert!(!text.contains("outcome: empty"), "{text}");
     let warned = WARNED.replace("{}", "`eval` of `wide`");
@@ -322,7 +327,7 @@ fn a_comparison_says_it_of_both_sides_and_pairs_it() {
         metrics: vec!["defense".into()],
         ..Asked::default()
     };
-    let one = compare::compare(&space.store, &refs(&wide), &refs(&base), &asked).unwrap();
+    let one = compare(&space.store, &refs(&wide), &refs(&base), &asked).unwrap();
     let text = show::page(&one[0]).text();
     assert!(
         text.contains("40.0 %, 20.0 %") && text.contains(&warned),
@@ -351,10 +356,9 @@ fn a_verdict_on_what_cannot_be_read_is_marked() {
         text.contains("\nreproduced      wide        1  it helps\n"),
         "{text}"
     );
-    assert!(
-        text.contains("40.0 %, 20.0 %   0.0 %, 0.0 %"),
-        "own before other: {text}"
-    );
+    let own_first = "! unreadable, of all unfinished 40.0 %, 20.0 % 0.0 %, 0.0 %";
+    let found = lines(&text).iter().filter(|l| *l == own_first).count();
+    assert_eq!(found, 1, "own before other: {text}");
     assert!(
         text.contains(&format!("  warning: wide: it falls: {warned}\n")),
         "{text}"
