@@ -120,7 +120,7 @@ pub fn of(name: &str, all: &[Metric]) -> Option<Beside> {
     let classes = classes(name, all)?;
     let found = Beside {
         unreadable: unreadable(&classes, all),
-        unfinished: find(FINISHED, all).map(|m| 1.0 - m.value),
+        unfinished: unfinished(all),
         part: name.split('/').nth(1).is_some_and(|w| class(w).is_none()),
     };
     (found.unreadable.is_some() || found.unfinished.is_some()).then_some(found)
@@ -177,6 +177,12 @@ fn unreadable(classes: &[PromptClass], all: &[Metric]) -> Option<f64> {
     }
 }
 
+/// Of all; without the digits that a subtraction leaves at the end.
+fn unfinished(all: &[Metric]) -> Option<f64> {
+    let finished = find(FINISHED, all)?.value;
+    Some(((1.0 - finished) * 1e12).round() / 1e12)
+}
+
 fn find<'a>(name: &str, all: &'a [Metric]) -> Option<&'a Metric> {
     all.iter().find(|m| m.name == name)
 }
@@ -210,10 +216,8 @@ pub fn warning(what: &str, all: &[Metric]) -> Option<String> {
     };
     let unreadable = percent(total);
     let mut text = format!("{unreadable} of the answers of {what} are unreadable{classes}{little}");
-    if let Some(unfinished) = find(FINISHED, all).map(|m| 1.0 - m.value)
-        && unfinished > 0.0
-    {
-        text += &format!("; {} did not finish within the limit", percent(unfinished));
+    if let Some(share) = some(unfinished(all)) {
+        text += &format!("; {} did not finish within the limit", percent(share));
     }
     Some(text)
 }
