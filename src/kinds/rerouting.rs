@@ -1,7 +1,7 @@
 //! Circuit breakers by representation rerouting: a baseline that bends hidden states of harmful text away.
 
 use crate::base::rng::Seed;
-use crate::base::rows::{self, Completion, Message};
+use crate::base::rows::{self, Completion, Message, Metric};
 use crate::base::tokens::Tokens;
 use crate::base::value::Values;
 use crate::choice;
@@ -177,11 +177,17 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         last <= blocks,
         "`layers` names block {last}, the model has {blocks}"
     );
-    let set = |port: &str| -> Result<(Vec<Row>, Epochs)> {
+    let mut metrics = vec![];
+    let mut set = |port: &str| -> Result<(Vec<Row>, Epochs)> {
         let read: Vec<Completion> = rows::read_rows(ctx.input(port))?;
         let found = examples(&model.tokenizer, &read, p.max_tokens)?;
         let what = format!("completions of `{port}`");
         found.as_sampled.say(ctx, &what, read.len());
+        let counted = found.as_sampled.metric("completions", read.len());
+        metrics.extend(counted.map(|metric| Metric {
+            name: format!("{}/{port}", metric.name),
+            ..metric
+        }));
         let Examples { rows, long, .. } = found;
         let max = p.max_tokens;
         if long > 0 {
@@ -230,7 +236,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let end = train::train(&mut state, &mut feed, &settings, &mut watcher);
     watcher.end(&state, end)?;
     state.weights = model.weights;
-    watcher.finish(state, ctx.input("model"), vec![])
+    watcher.finish(state, ctx.input("model"), metrics)
 }
 
 /// All linear layers.

@@ -43,6 +43,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("unscorable/", "unscorable pairs,"),
     ("refusal/", "refusals,"),
     ("unreadable/", "unreadable,"),
+    ("template/as_sampled/", "trained turn by turn, as sampled,"),
     ("reasoning/difficulty_", "reasoning words, difficulty"),
     ("reasoning/", "reasoning words,"),
     ("held_out_reward/", "held-out reward,"),
