@@ -334,7 +334,9 @@ impl<'a> Conditions<'a> {
         };
         let ids = match self.p.counted {
             Counted::Text => tokenizer.encode(&prompt.prompt),
-            Counted::Rendered => model_io::prompt_ids(tokenizer, &prompt.prompt, None),
+            Counted::Rendered => {
+                model_io::asked(tokenizer, &prompt.prompt, None).map(|asked| asked.ids)
+            }
         };
         Ok(Some(
             ids.with_context(|| format!("prompt {}", prompt.id))?.len(),

@@ -2,3 +2,4 @@
 
 mod services;
 mod shown;
+mod templates;
