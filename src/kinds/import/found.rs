@@ -189,6 +189,10 @@ impl Unit {
     /// What has to be known besides: notes, and scores that cannot be read.
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = self.notes.clone();
+        if self.filters.len() > 1 {
+            let filters = listed(self.filters.keys().map(String::as_str));
+            remarks.push(format!("it has the filters {filters}; where `filter` names none, the first of the file is taken"));
+        }
         for name in self.scores() {
             let labels = self.unscorable(name);
             if !labels.is_empty() {

@@ -175,6 +175,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     if let Some(matched) = made.matched {
         let all = made.completions.len();
         ctx.say(&format!("{matched} of {all} are of prompts at the port"));
+        counts.push(counted("of_known_prompts", matched, all, "responses"));
     }
     rows::write_rows(&ctx.output("completions"), &made.completions)?;
     let folder = ctx.output("metrics");
