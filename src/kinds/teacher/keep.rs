@@ -1,6 +1,6 @@
 //! Which traces are kept, and why the others are not.
 
-use super::{Params, reasons};
+use super::{Params, teaches};
 use crate::base::response;
 use crate::base::rows::{Conversation, Message, Metric, Prompt, RowWriter};
 use crate::base::stats;
@@ -125,7 +125,7 @@ impl<'a> Sieve<'a> {
         };
         let reason = match () {
             () if self.p.drop_unfinished && !trace.finished => Reason::Unfinished,
-            () if !reasons(text) => Reason::Empty,
+            () if !teaches(text, self.p.reasoning) => Reason::Empty,
             () if self.p.drop_duplicates && !self.is_new(trace, text) => Reason::Duplicate,
             () => {
                 let used = match self.p.reasoning {
