@@ -2,8 +2,10 @@
 //! So published completions are judged like our own, and judges are compared with people.
 
 use crate::base::response;
-use crate::base::rows::{Completion, Prompt, PromptClass, RowWriter, Score};
+use crate::base::rows::{CompletedPrompt, Completion, Prompt, PromptClass, RowWriter, Score};
 use crate::base::value::Values;
+use crate::data::cell::{Lists, Said};
+use crate::data::record::Record;
 use crate::engine::kind::{Cpu, Kind, OnlyWith, Output, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
@@ -18,7 +20,8 @@ params! {
     pub struct Params {
         /// The file, in any format that `prompts-file` reads.
         path: PathBuf;
-        /// Column of the completion; absent: the first of `completion`, `response`, `generation`, `output`, `answer` that
+        /// Column of the completion: a text, or messages that end with the assistant's; a list of either is so many samples of the
+        /// prompt. Absent: the first of `completion`, `response`, `generation`, `output`, `answer` that
         /// exists.
         completion_column: Option<String> = None;
         /// Column of reasoning that is apart from the completion; it is put before it in think tags.
@@ -53,12 +56,14 @@ fn words(list: &[&str]) -> Vec<String> {
 
 pub const KIND: Kind = Kind {
     name: "completions-file",
-    revision: 1,
+    revision: 2,
     summary: "imports completions, and people's labels of them, from a CSV, TSV, JSONL, JSON or Parquet file",
     about: "Identity is the file's content, not its path. The defaults fit XSTest's completion files, with `harmful = \
             [\"contrast_*\"]` and `label_column = \"final_label\"`. `scores` is what `evaluate` would write if the people were \
             its judge: a harmful prompt is good where the answer refuses, another where it does not. Lengths in tokens are \
-            not known and are 0. An empty prompt is an error that names the row; empty completions are counted.",
+            not known and are 0. An empty prompt is an error that names the row, as is a cell of another shape; empty completions are counted. In messages \
+            `reasoning_content` and parts of the type `thinking` become a think block, a tool call without text and a refusal are \
+            outcomes of their own. A prompt that is a list of messages has to be one of the user.",
     example: r#"
 [node.published]
 kind = "completions-file"
@@ -206,20 +211,29 @@ pub fn import(
     let source = table_file::source(&p.path);
     let mut samples: BTreeMap<String, u32> = BTreeMap::new();
     let mut matched = vec![false; p.harmful.len()];
+    let mut lists = Lists::default();
     let rows = &mut table.rows;
     while p.limit.is_none_or(|limit| rows.read() < limit as u64)
         && let Some(record) = rows.next()
     {
         let record = record?;
-        let text = |column: &str| record.text(&[column]).into_owned();
-        let cell = |column: &Option<String>| column.as_deref().map_or(String::new(), text);
-        let number = || rows.read().to_string();
+        let here = || rows.place(&record);
+        let cell = |column: &Option<String>| {
+            table_file::label(&record, column.as_deref()).with_context(here)
+        };
+        let answers = Answers::read(&record, &columns).with_context(here)?;
+        if rows.texts_only() {
+            lists.see(record.get(&[&columns.completion])?);
+        }
         let mut prompt = Prompt {
-            id: columns.id.as_deref().map_or_else(number, text),
+            id: match &columns.id {
+                Some(_) => cell(&columns.id)?,
+                None => rows.read().to_string(),
+            },
             class: p.class.into(),
-            prompt: text(&columns.prompt),
+            prompt: answers.prompt,
             source: source.clone(),
-            category: cell(&columns.category),
+            category: cell(&columns.category)?,
             difficulty: 0,
             labels: Default::default(),
             truth: None,
@@ -229,12 +243,7 @@ pub fn import(
             "{}: the id is empty",
             rows.place(&record)
         );
-        ensure!(
-            !prompt.prompt.trim().is_empty(),
-            "{}: the prompt is empty",
-            rows.place(&record)
-        );
-        let class = cell(&columns.class);
+        let class = cell(&columns.class)?;
         for (pattern, matched) in p.harmful.iter().zip(&mut matched) {
             if matches(pattern, &class) {
                 prompt.class = PromptClass::Harmful;
@@ -242,32 +251,32 @@ pub fn import(
             }
         }
         // A row's number is no other row's.
-        let sample = match columns.id {
+        let first = match columns.id {
             Some(_) => samples.entry(prompt.id.clone()).or_default(),
             None => &mut 0,
         };
-        let response = text(&columns.completion);
-        let completion = Completion {
-            id: format!("{}#{sample}", prompt.id),
-            sample: *sample,
-            prompt: prompt.into(),
-            response: match cell(&columns.reasoning).as_str() {
-                "" => response,
-                reasoning => response::join(reasoning, &response),
-            },
-            tokens: 0,
-            finished: true,
-            withheld: None,
-            logps: None,
-            token_ids: None,
-            served: None,
-        };
-        *sample += 1;
-        let label = columns.label.as_deref().map(text);
-        let score = label.map(|label| labelled(&completion, &label, p));
-        take(completion, score)?;
+        let prompt = CompletedPrompt::from(prompt);
+        for (said, label) in answers.said.into_iter().zip(answers.labels) {
+            let completion = Completion {
+                id: format!("{}#{first}", prompt.prompt_id),
+                sample: *first,
+                prompt: prompt.clone(),
+                response: said.text,
+                tokens: 0,
+                finished: true,
+                withheld: said.withheld,
+                logps: None,
+                token_ids: None,
+                served: None,
+            };
+            *first += 1;
+            let score = label.map(|label| labelled(&completion, &label, p));
+            take(completion, score)?;
+        }
     }
     table.ensure_rows(&p.path)?;
+    let lists = lists.ensure_none(&columns.completion);
+    lists.with_context(|| p.path.display().to_string())?;
     if let Some(place) = matched.iter().position(|m| !m && p.limit.is_none()) {
         bail!(
             "{}: no row is what `harmful` calls `{}`",
@@ -276,6 +285,53 @@ pub fn import(
         );
     }
     Ok(())
+}
+
+/// What a row says: a prompt, and each of its samples with its label.
+struct Answers {
+    prompt: String,
+    said: Vec<Said>,
+    labels: Vec<Option<String>>,
+}
+
+impl Answers {
+    /// An error names the column.
+    fn read(record: &Record, columns: &Columns) -> Result<Answers> {
+        let mut said = record.responses(&[&columns.completion])?;
+        // One column may have both: what the user says, and what the assistant answers.
+        let asked = said.iter().find_map(|said| said.asked.clone());
+        let prompt = match asked.clone() {
+            Some(asked) if columns.prompt == columns.completion => asked,
+            _ => table_file::prompt(record, &columns.prompt)?,
+        };
+        let other = said.iter().filter_map(|said| said.asked.as_ref());
+        ensure!(
+            other.into_iter().all(|asked| asked.trim() == prompt.trim()),
+            "`{}` answers another message of the user than `{}` has",
+            columns.completion,
+            columns.prompt
+        );
+        if let Some(column) = &columns.reasoning {
+            let reasoning = record.labels(column, said.len())?;
+            for (said, reasoning) in said.iter_mut().zip(reasoning) {
+                if !reasoning.is_empty() {
+                    said.text = response::join(&reasoning, &said.text);
+                }
+            }
+        }
+        let labels = match &columns.label {
+            Some(column) => {
+                let labels = record.labels(column, said.len())?.into_iter();
+                labels.map(|label| Some(label.into_owned())).collect()
+            }
+            None => vec![None; said.len()],
+        };
+        Ok(Answers {
+            prompt,
+            said,
+            labels,
+        })
+    }
 }
 
 /// What a person's label makes of a completion.

@@ -2,6 +2,7 @@
 
 use crate::base::rows::{Prompt, PromptClass, RowWriter};
 use crate::base::value::Values;
+use crate::data::cell::Lists;
 use crate::data::seen::Seen;
 use crate::engine::kind::{Cpu, Kind, Output, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
@@ -18,8 +19,8 @@ params! {
         /// The file: `.csv`, `.tsv`, `.jsonl`, `.json` (an array of objects, or an object with one), the same with `.gz` or `.zst`, or
         /// `.parquet`; or a folder with one table in shards.
         path: PathBuf;
-        /// Column of the prompt; absent: the first of `prompt`, `goal`, `Behavior`, `forbidden_prompt`, `Goal`,
-        /// `instruction`, `question`, `turns` (its first turn) that exists.
+        /// Column of the prompt: a text, or a list with one message of the user. Absent: the first of `prompt`, `goal`,
+        /// `Behavior`, `forbidden_prompt`, `Goal`, `instruction`, `question`, `turns` (its first turn) that exists.
         column: Option<String> = None;
         /// Column of a unique id; absent: `id`, `BehaviorID`, `question_id` or `index` if there, else the row number.
         id_column: Option<String> = None;
@@ -38,11 +39,13 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "prompts-file",
-    revision: 1,
+    revision: 2,
     summary: "imports prompts from a CSV, TSV, JSONL, JSON or Parquet file",
     about: "Identity is the file's content, not its path. Newlines inside quoted fields, CRLF, a BOM, doubled quotes and \
-            unknown further columns are fine; a malformed row, an empty prompt or a repeated id is an error that names \
-            the row (counted as records, the header not counted).",
+            unknown further columns are fine; a malformed row (a quote that is never closed, something behind a closing quote, another \
+            number of cells), an empty prompt, a prompt of another shape, a column whose name two have, or a repeated id is an error that \
+            names the row (counted as records, the header not counted). Of a list of messages the one of the user is the prompt; \
+            system messages and several turns are refused. NaN is null, and half of an emoji U+FFFD.",
     example: r#"
 [node.xstest]
 kind = "prompts-file"
@@ -131,21 +134,23 @@ pub fn import(p: &Params, take: &mut dyn FnMut(Prompt) -> Result<()>) -> Result<
     let columns = Columns::find(&table, p)?;
     let source = table_file::source(&p.path);
     let (mut ids, mut labels) = (Seen::default(), BTreeSet::new());
+    let mut lists = Lists::default();
     let mut missed: BTreeSet<&String> = p.harmful.iter().collect();
     let rows = &mut table.rows;
     while p.limit.is_none_or(|limit| rows.read() < limit as u64)
         && let Some(record) = rows.next()
     {
         let record = record?;
-        let cell = |column: &str| record.text(&[column]).into_owned();
-        let prompt = cell(&columns.prompt);
-        ensure!(
-            !prompt.trim().is_empty(),
-            "{}: the prompt is empty",
-            rows.place(&record)
-        );
-        let number = || rows.read().to_string();
-        let id = columns.id.as_deref().map_or_else(number, cell);
+        let here = || rows.place(&record);
+        let prompt = table_file::prompt(&record, &columns.prompt).with_context(here)?;
+        if rows.texts_only() {
+            lists.see(record.get(&[&columns.prompt])?);
+        }
+        let cell = |column: &Option<String>| table_file::label(&record, column.as_deref());
+        let id = match &columns.id {
+            Some(_) => cell(&columns.id).with_context(here)?,
+            None => rows.read().to_string(),
+        };
         ensure!(!id.is_empty(), "{}: the id is empty", rows.place(&record));
         // Numbers of rows are different as they are.
         ensure!(
@@ -153,7 +158,11 @@ pub fn import(p: &Params, take: &mut dyn FnMut(Prompt) -> Result<()>) -> Result<
             "{}: the id `{id}` occurs twice",
             rows.place(&record)
         );
-        let harmful = columns.label.as_deref().map(cell).is_some_and(|label| {
+        let label = match &columns.label {
+            Some(_) => Some(cell(&columns.label).with_context(here)?),
+            None => None,
+        };
+        let harmful = label.is_some_and(|label| {
             let harmful = p.harmful.contains(&label);
             missed.remove(&label);
             if labels.len() < MOST_LABELS {
@@ -170,13 +179,15 @@ pub fn import(p: &Params, take: &mut dyn FnMut(Prompt) -> Result<()>) -> Result<
             },
             prompt,
             source: source.clone(),
-            category: columns.category.as_deref().map(cell).unwrap_or_default(),
+            category: cell(&columns.category).with_context(here)?,
             difficulty: 0,
             labels: Default::default(),
             truth: None,
         })?;
     }
     table.ensure_rows(&p.path)?;
+    let lists = lists.ensure_none(&columns.prompt);
+    lists.with_context(|| p.path.display().to_string())?;
     let missing = p.harmful.iter().find(|label| missed.contains(label));
     if let Some(label) = missing.filter(|_| p.limit.is_none()) {
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();

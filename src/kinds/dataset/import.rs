@@ -92,7 +92,7 @@ pub fn import(p: &Params, mut out: Outputs) -> Result<Told> {
 fn rows(p: &Params, schema: &Schema) -> Result<Rows> {
     let how = How {
         layout: schema.layout,
-        loose: true,
+        loose: schema.loose,
     };
     Rows::of(&p.path, p.split.as_deref(), schema.usual, how)
 }
