@@ -79,7 +79,9 @@ pub fn prompt(value: &Value) -> Result<String> {
             "{}; {expected}: give each a row of its own, or name the column that is meant",
             told(value)
         ),
-        Value::Bool(_) | Value::Number(_) => bail!("{}; {expected}: write it in quotes", told(value)),
+        Value::Bool(_) | Value::Number(_) => {
+            bail!("{}; {expected}: write it in quotes", told(value))
+        }
         _ => bail!("{}; {expected}", told(value)),
     }
 }
@@ -114,7 +116,10 @@ fn asked(items: &[Value]) -> Result<String> {
     ensure!(
         turns.len() == is("user"),
         "a list of messages with one of the {}; a prompt is one message of the user: take the others out",
-        turns.iter().find(|t| t.role != "user").map_or("user", |t| t.role)
+        turns
+            .iter()
+            .find(|t| t.role != "user")
+            .map_or("user", |t| t.role)
     );
     let turn = turns.into_iter().next();
     Ok(turn.map(|t| t.content).unwrap_or_default())
@@ -139,7 +144,10 @@ pub fn responses(value: &Value) -> Result<Vec<Said>> {
         },
         Value::Array(items) if is_conversation(items) => Ok(vec![one(value)?]),
         Value::Array(items) => {
-            ensure!(!items.is_empty(), "an empty list, where a completion was expected");
+            ensure!(
+                !items.is_empty(),
+                "an empty list, where a completion was expected"
+            );
             let one = |(i, item): (usize, &Value)| {
                 one(item).with_context(|| format!("a list whose item {} cannot be read", i + 1))
             };
@@ -152,7 +160,11 @@ pub fn responses(value: &Value) -> Result<Vec<Said>> {
 /// The only response of a cell.
 pub fn response(value: &Value) -> Result<Said> {
     let mut all = responses(value)?;
-    ensure!(all.len() == 1, "{}, where one response was expected", told(value));
+    ensure!(
+        all.len() == 1,
+        "{}, where one response was expected",
+        told(value)
+    );
     Ok(all.pop().unwrap_or_default())
 }
 
@@ -169,7 +181,9 @@ fn one(value: &Value) -> Result<Said> {
         },
         _ if is_message(value) => answered(std::slice::from_ref(value)),
         Value::Array(items) if is_conversation(items) => answered(items),
-        Value::Bool(_) | Value::Number(_) => bail!("{}; {expected}: write it in quotes", told(value)),
+        Value::Bool(_) | Value::Number(_) => {
+            bail!("{}; {expected}: write it in quotes", told(value))
+        }
         _ => bail!("{}; {expected}", told(value)),
     }
 }
@@ -178,7 +192,8 @@ fn one(value: &Value) -> Result<Said> {
 fn answered(items: &[Value]) -> Result<Said> {
     let mut turns = turns(items)?;
     let answer = turns.pop().filter(|turn| turn.role == "assistant");
-    let answer = answer.context("a list of messages that does not end with one of the assistant")?;
+    let answer =
+        answer.context("a list of messages that does not end with one of the assistant")?;
     let more = turns.iter().find(|t| !matches!(t.role, "user" | "system"));
     ensure!(
         more.is_none() && turns.iter().filter(|t| t.role == "user").count() <= 1,
@@ -232,7 +247,9 @@ impl Turn {
 fn turns(items: &[Value]) -> Result<Vec<Turn>> {
     let mut turns = vec![];
     for (i, item) in items.iter().enumerate() {
-        let turn = turn(item).with_context(|| format!("a list of messages whose message {} cannot be read", i + 1))?;
+        let turn = turn(item).with_context(|| {
+            format!("a list of messages whose message {} cannot be read", i + 1)
+        })?;
         if turn.role != "system" || !turn.content.trim().is_empty() {
             turns.push(turn);
         }
@@ -303,7 +320,10 @@ fn turn(item: &Value) -> Result<Turn> {
         withheld = Some(Withheld::ToolCall);
     }
     ensure!(
-        there || withheld.is_some() || !reasoning.is_empty() || CONTENTS.iter().any(|c| item.get(*c).is_some()),
+        there
+            || withheld.is_some()
+            || !reasoning.is_empty()
+            || CONTENTS.iter().any(|c| item.get(*c).is_some()),
         "it has no content; {}",
         told(item)
     );
@@ -342,7 +362,8 @@ fn read_part(part: &Value) -> Result<Part<'_>> {
 /// Whether an object is meant to be a message.
 fn is_message(value: &Value) -> bool {
     ROLES.iter().any(|name| value.get(*name).is_some())
-        && (CONTENTS.iter().chain(&["tool_calls", "refusal"])).any(|name| value.get(*name).is_some())
+        && (CONTENTS.iter().chain(&["tool_calls", "refusal"]))
+            .any(|name| value.get(*name).is_some())
 }
 
 fn is_conversation(items: &[Value]) -> bool {

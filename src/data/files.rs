@@ -95,7 +95,10 @@ fn walk(
         let meta = fs::metadata(&path).with_context(|| path.display().to_string())?;
         if meta.is_dir() {
             walk(&path, &format!("{prefix}{name}/"), depth + 1, names, saved)?;
-        } else if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("arrow")) {
+        } else if path
+            .extension()
+            .is_some_and(|end| end.eq_ignore_ascii_case("arrow"))
+        {
             *saved = Some(format!("{prefix}{name}"));
         } else if format(&path).is_ok() && !ABOUT.contains(&name) {
             names.push(format!("{prefix}{name}"));

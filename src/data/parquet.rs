@@ -175,7 +175,11 @@ fn value(field: &Field) -> Json {
         Field::Bytes(bytes) => cell::bytes(bytes.data()),
         Field::Group(row) => {
             let fields = row.get_column_iter();
-            Json::Object(fields.map(|(name, field)| (name.clone(), value(field))).collect())
+            Json::Object(
+                fields
+                    .map(|(name, field)| (name.clone(), value(field)))
+                    .collect(),
+            )
         }
         Field::ListInternal(list) => Json::Array(list.elements().iter().map(value).collect()),
         Field::MapInternal(map) => {
@@ -184,7 +188,11 @@ fn value(field: &Field) -> Json {
                 other => other.to_string(),
             };
             let entries = map.entries().iter();
-            Json::Object(entries.map(|(name, field)| (key(name), value(field))).collect())
+            Json::Object(
+                entries
+                    .map(|(name, field)| (key(name), value(field)))
+                    .collect(),
+            )
         }
         other => other.to_json_value(),
     }

@@ -29,7 +29,10 @@ const CURES: [(&str, &str); 5] = [
     ("xlsx", "it is a workbook: save its sheet as CSV (UTF-8)"),
     ("xls", "it is a workbook: save its sheet as CSV (UTF-8)"),
     ("zip", "it is an archive: unpack it first"),
-    ("bz2", "it is packed with bzip2: unpack it, or pack it with gzip or zstd"),
+    (
+        "bz2",
+        "it is packed with bzip2: unpack it, or pack it with gzip or zstd",
+    ),
 ];
 
 /// What a file's name says of its format, and of how it is packed, in letters of any case.

@@ -19,12 +19,18 @@ pub struct Record {
 impl Record {
     /// The first of these columns that the record has, and that is not null, with its name.
     fn find(&self, names: &[&str]) -> Result<Option<(String, &Value)>> {
-        if let Some(name) = names.iter().find(|name| self.twice.iter().any(|t| t == *name)) {
+        if let Some(name) = names
+            .iter()
+            .find(|name| self.twice.iter().any(|t| t == *name))
+        {
             ensure!(
                 name.trim().is_empty(),
                 "several columns are called `{name}`: nothing says which is meant; rename or remove one"
             );
-            ensure!(false, "several columns have no name; give the one that is meant a name");
+            ensure!(
+                false,
+                "several columns have no name; give the one that is meant a name"
+            );
         }
         let cells = names
             .iter()

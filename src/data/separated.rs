@@ -133,7 +133,11 @@ impl Cells {
                     at = At::Quoted(line);
                 }
                 Some(byte) if let At::Closed(line) = at => {
-                    let escaped = if cell.ends_with(b"\\") { ", not as `\\\"`" } else { "" };
+                    let escaped = if cell.ends_with(b"\\") {
+                        ", not as `\\\"`"
+                    } else {
+                        ""
+                    };
                     let shown = match byte.is_ascii_graphic() {
                         true => format!(", beginning with `{}`", char::from(byte)),
                         false => String::new(),
@@ -204,7 +208,9 @@ impl Cells {
 
 /// Of the cell that comes next.
 fn named(names: &[String], at: usize) -> String {
-    names.get(at).map_or(String::new(), |name| format!(", `{name}`"))
+    names
+        .get(at)
+        .map_or(String::new(), |name| format!(", `{name}`"))
 }
 
 /// The names of a header.

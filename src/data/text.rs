@@ -116,18 +116,35 @@ fn other_file(start: &[u8]) -> Option<&'static str> {
     const BEGINNINGS: [(&[u8], &str); 7] = [
         (b"\xff\xfe", UTF_16),
         (b"\xfe\xff", UTF_16),
-        (b"\x1f\x8b", "the file is packed with gzip; its name has to end in .gz"),
-        (b"\x28\xb5\x2f\xfd", "the file is packed with zstd; its name has to end in .zst"),
-        (b"PAR1\x15", "the file is Parquet; its name has to end in .parquet"),
-        (b"PK\x03\x04", "the file is a zip or a workbook; unpack it, or save it as CSV"),
+        (
+            b"\x1f\x8b",
+            "the file is packed with gzip; its name has to end in .gz",
+        ),
+        (
+            b"\x28\xb5\x2f\xfd",
+            "the file is packed with zstd; its name has to end in .zst",
+        ),
+        (
+            b"PAR1\x15",
+            "the file is Parquet; its name has to end in .parquet",
+        ),
+        (
+            b"PK\x03\x04",
+            "the file is a zip or a workbook; unpack it, or save it as CSV",
+        ),
         (
             b"version https://git-lfs",
             "the file is a pointer of Git LFS and not what it stands for; `git lfs pull` gets that",
         ),
     ];
-    let known = BEGINNINGS.iter().find(|(bytes, _)| start.starts_with(bytes));
+    let known = BEGINNINGS
+        .iter()
+        .find(|(bytes, _)| start.starts_with(bytes));
     // A letter of a Latin script and a zero, or the other way round.
-    let wide = matches!(start, [0, 1..=0x7f, 0, 1..=0x7f, ..] | [1..=0x7f, 0, 1..=0x7f, 0, ..]);
+    let wide = matches!(
+        start,
+        [0, 1..=0x7f, 0, 1..=0x7f, ..] | [1..=0x7f, 0, 1..=0x7f, 0, ..]
+    );
     known.map(|(_, said)| *said).or(wide.then_some(UTF_16))
 }
 

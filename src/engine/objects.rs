@@ -379,7 +379,8 @@ fn walk_into(
         } else if meta.is_file() {
             found.push((relative, path));
         } else {
-            let special = bounded::special(&path).with_context(|| format!("reading {}", path.display()));
+            let special =
+                bounded::special(&path).with_context(|| format!("reading {}", path.display()));
             special.and_then(|()| bail!("`{relative}` is neither a file nor a folder"))?;
         }
     }

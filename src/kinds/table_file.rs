@@ -99,7 +99,10 @@ pub fn prompt(record: &Record, column: &str) -> Result<String> {
         TURNS => record.first_turn(&[column]),
         _ => record.prompt(&[column]),
     }?;
-    ensure!(!prompt.trim().is_empty(), "the prompt is empty: `{column}` has no text");
+    ensure!(
+        !prompt.trim().is_empty(),
+        "the prompt is empty: `{column}` has no text"
+    );
     Ok(prompt)
 }
 

@@ -46,8 +46,10 @@ pub const SCHEMA: Schema = Schema {
     pairs: false,
     survey: None,
     read: |row| {
-        Ok(Item::new(PromptClass::Harmless, row.first_turn(&["turns"])?)
-            .id(row.text(&["question_id"])?)
-            .category(row.text(&["category"])?))
+        Ok(
+            Item::new(PromptClass::Harmless, row.first_turn(&["turns"])?)
+                .id(row.text(&["question_id"])?)
+                .category(row.text(&["category"])?),
+        )
     },
 };

@@ -61,7 +61,10 @@ fn read(row: &Row) -> Result<Item> {
     let first = match row.record.get(&["instances"])? {
         None => None,
         Some(Value::Array(all)) => all.first(),
-        Some(other) => bail!("`instances` is {}, where a list was expected", cell::told(other)),
+        Some(other) => bail!(
+            "`instances` is {}, where a list was expected",
+            cell::told(other)
+        ),
     };
     let field = |name: &str, read: fn(&Value) -> Result<String>| {
         let value = first.and_then(|instance| instance.get(name));
