@@ -490,11 +490,12 @@ pub fn told(value: &Value) -> String {
     }
 }
 
-/// In quotes, cut short.
+/// In a line, cut short.
 fn short(text: &str) -> String {
     const MOST: usize = 40;
     let mut chars = text.chars();
-    let shown: String = chars.by_ref().take(MOST).collect();
+    let line = |c: char| if c.is_control() { ' ' } else { c };
+    let shown: String = chars.by_ref().take(MOST).map(line).collect();
     let more = if chars.next().is_some() { "…" } else { "" };
-    format!("`{}{more}`", shown.escape_debug())
+    format!("`{shown}{more}`")
 }
