@@ -7,6 +7,8 @@
 pub mod cell;
 pub mod files;
 pub mod json;
+pub mod loose;
+pub mod message;
 pub mod parquet;
 pub mod read;
 pub mod record;

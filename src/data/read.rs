@@ -3,9 +3,10 @@
 use crate::data::MOST_COLUMNS;
 use crate::data::files;
 use crate::data::json::{Json, Layout, Lines};
+use crate::data::loose::Loose;
 use crate::data::parquet::Parquet;
 use crate::data::record::Record;
-use crate::data::separated::{Loose, Separated};
+use crate::data::separated::Separated;
 use crate::data::text::{Packing, Text};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;

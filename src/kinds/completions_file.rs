@@ -315,6 +315,11 @@ impl Answers {
             let reasoning = record.labels(column, said.len())?;
             for (said, reasoning) in said.iter_mut().zip(reasoning) {
                 if !reasoning.is_empty() {
+                    ensure!(
+                        response::split(&said.text).reasoning.is_none(),
+                        "`{column}` has reasoning, and `{}` as well; leave `reasoning_column` out where the completion has it",
+                        columns.completion
+                    );
                     said.text = response::join(&reasoning, &said.text);
                 }
             }

@@ -126,6 +126,17 @@ fn a_conversation_may_hold_prompt_and_completion() {
         error.contains("`chat` answers another message of the user than `prompt` has"),
         "{error}"
     );
+    let both = r#"{"prompt": "Bake?", "why": "Hm.", "response": "<think>\nHm.\n</think>\n\nMix."}"#;
+    let error = failure(
+        "completions-file",
+        "c.jsonl",
+        both,
+        "reasoning_column = \"why\"\n",
+    );
+    assert!(
+        error.contains("`why` has reasoning, and `response` as well"),
+        "{error}"
+    );
 }
 
 #[test]
