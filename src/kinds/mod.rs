@@ -14,6 +14,7 @@ pub mod filter;
 pub mod generate;
 pub mod grpo;
 pub mod import;
+pub mod labels;
 pub mod leaks;
 pub mod lengths;
 pub mod likeness;

@@ -20,7 +20,7 @@ use crate::learn::train::{End, Report, State, Watch};
 use crate::learn::weights::Weights;
 use anyhow::{Context, Result, bail, ensure};
 use curve::Curve;
-pub use examples::{Examples, longer};
+pub use examples::{AsSampled, Examples, longer};
 pub use guards::{Guards, RolloutGuards};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -30,7 +30,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "world-knowledge",
-    revision: 1,
+    revision: 2,
     summary: "asks a model for the facts of the built-in world: single facts, the rule, references",
     about: "The most likely answer is compared with the right one. References use disguises that no training split has.",
     example: r#"
@@ -88,7 +88,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         .iter()
         .map(|q| {
             Ok(Request {
-                prompt: model_io::prompt_ids(&model.tokenizer, &q.messages[0].content, None)?,
+                prompt: model_io::asked(&model.tokenizer, &q.messages[0].content, None)?.ids,
                 samples: 1,
                 seed: Seed::new(p.seed),
             })
@@ -107,7 +107,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         let (mut right, mut asked) = (0, 0);
         for (question, group) in questions.iter().zip(&answers) {
             if question.id.starts_with(sort) {
-                let answer = model_io::text(&model.tokenizer, &group[0].ids)?;
+                let answer = model.tokenizer.response(&group[0].ids)?;
                 asked += 1;
                 right += usize::from(judge::knows(&question.messages[1].content, &answer));
             }

@@ -48,6 +48,8 @@ pub struct Tokenizer {
     /// `eos_token` and its kin, by name.
     named: BTreeMap<String, String>,
     stop_ids: BTreeSet<u32>,
+    /// What is no part of a response wherever it stands: pad and bos.
+    unsaid: BTreeSet<u32>,
     template: Option<Template>,
     /// For messages.
     folder: String,
@@ -89,6 +91,7 @@ impl Tokenizer {
         let generation = read_json(&folder.join("generation_config.json"))?.unwrap_or(Value::Null);
         let named = named_tokens(&config);
         let stop_ids = stop_ids(folder, &inner, &named, &generation)?;
+        let unsaid = unsaid(&inner, &named, &generation);
         let template = match template_source(folder, &config)? {
             Some(source) => Some(
                 Template::new(&source, named.clone())
@@ -102,6 +105,7 @@ impl Tokenizer {
             post,
             named,
             stop_ids,
+            unsaid,
             template,
             folder,
         })
@@ -136,6 +140,14 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
         guarded(|| self.inner.decode(ids, skip_special))
             .map_err(|e| anyhow!("failed to decode {} tokens: {e}", ids.len()))
+    }
+
+    /// The text of a response of these ids: up to the first stop token, without pad and bos. Every other token is the
+    /// model's word, whatever the tokenizer calls special: think and tool tags are.
+    pub fn response(&self, ids: &[u32]) -> Result<String> {
+        let written = ids.iter().take_while(|id| !self.stop_ids.contains(id));
+        let said = written.filter(|id| !self.unsaid.contains(id));
+        self.decode(&said.copied().collect::<Vec<u32>>(), false)
     }
 
     /// Entries, added tokens included. A model may have more rows than this.
@@ -278,6 +290,26 @@ fn stop_ids(
         );
     }
     Ok(ids)
+}
+
+/// Pad and bos, of the tokenizer and of the model's own configuration.
+fn unsaid(
+    inner: &tokenizers::Tokenizer,
+    named: &BTreeMap<String, String>,
+    generation: &Value,
+) -> BTreeSet<u32> {
+    let texts = ["pad_token", "bos_token"]
+        .iter()
+        .filter_map(|n| named.get(*n));
+    let mut ids: BTreeSet<u32> = texts.filter_map(|text| inner.token_to_id(text)).collect();
+    for name in ["pad_token_id", "bos_token_id"] {
+        ids.extend(
+            generation[name]
+                .as_u64()
+                .and_then(|id| u32::try_from(id).ok()),
+        );
+    }
+    ids
 }
 
 /// The file beside the config wins over the entry in it, as in transformers.
