@@ -192,8 +192,13 @@ fn is_model_file(name: &str) -> bool {
     text || name == "merges.txt" || name.ends_with(".safetensors") && !name.starts_with("adapter_")
 }
 
+/// The bytes and no more: a mode is whose file it was, not what is in it.
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    std::fs::copy(from, to)
+    let copied = std::fs::File::open(from).and_then(|mut from| {
+        let mut to = std::fs::File::create(to)?;
+        std::io::copy(&mut from, &mut to)
+    });
+    copied
         .map(drop)
         .with_context(|| format!("failed to copy {}", from.display()))
 }

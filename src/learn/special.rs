@@ -1,0 +1,181 @@
+//! Which tokens of a folder are its BOS, EOS and kin, and which ids end a turn: what transformers reads, in its order.
+//!
+//! The names are those of `tokenizer_config.json`; where that has no `added_tokens_decoder`, as folders of before 2023 have
+//! none, those of `special_tokens_map.json` go before; then come those that the tokenizer's class is born with. The ids that
+//! end a turn are those of `generation_config.json`, or of `config.json` where that has none. Knows no template.
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use tokenizers::Tokenizer;
+
+/// Names that hold one special token each.
+pub const NAMES: [&str; 7] = [
+    "bos_token",
+    "eos_token",
+    "pad_token",
+    "unk_token",
+    "sep_token",
+    "cls_token",
+    "mask_token",
+];
+
+/// By the beginning of a tokenizer class, or by the type of the model where no class is named.
+const BORN_WITH: [(&[&str], &[(&str, &str)]); 3] = [
+    (
+        &["LlamaTokenizer", "CodeLlamaTokenizer", "llama", "mistral"],
+        &[
+            ("bos_token", "<s>"),
+            ("eos_token", "</s>"),
+            ("unk_token", "<unk>"),
+        ],
+    ),
+    (
+        &["Qwen2Tokenizer", "qwen2", "qwen3"],
+        &[
+            ("eos_token", "<|endoftext|>"),
+            ("pad_token", "<|endoftext|>"),
+        ],
+    ),
+    (
+        &["GPT2Tokenizer"],
+        &[
+            ("bos_token", "<|endoftext|>"),
+            ("eos_token", "<|endoftext|>"),
+        ],
+    ),
+];
+
+/// The special tokens of a folder.
+#[derive(Clone, Debug, Default)]
+pub struct Named {
+    pub texts: BTreeMap<String, String>,
+    /// Names that nothing speaks of, each with what might be meant. A name that is null is spoken of: there is no such token.
+    pub absent: BTreeMap<String, String>,
+}
+
+/// What a folder says; null where there is no such file.
+pub struct Files<'a> {
+    pub folder: &'a Path,
+    /// `tokenizer_config.json`.
+    pub config: &'a Value,
+    /// `special_tokens_map.json`.
+    pub map: &'a Value,
+    /// `generation_config.json`.
+    pub generation: &'a Value,
+    /// `config.json`.
+    pub model: &'a Value,
+}
+
+impl Files<'_> {
+    /// Errors: a name that is neither a text nor an object with `content`.
+    pub fn named(&self, vocabulary: &Tokenizer) -> Result<Named> {
+        let mut named = Named::default();
+        let with_map = self.config.get("added_tokens_decoder").is_none();
+        for name in NAMES {
+            let of_map = self.map.get(name).filter(|_| with_map);
+            let (file, value) = match (of_map, self.config.get(name)) {
+                (Some(value), _) => ("special_tokens_map.json", value),
+                (None, Some(value)) => ("tokenizer_config.json", value),
+                (None, None) => {
+                    match self
+                        .born_with(name)
+                        .filter(|t| vocabulary.token_to_id(t).is_some())
+                    {
+                        Some(text) => drop(named.texts.insert(name.into(), text.into())),
+                        None => drop(
+                            named
+                                .absent
+                                .insert(name.into(), self.cure(name, vocabulary)),
+                        ),
+                    }
+                    continue;
+                }
+            };
+            match text(value) {
+                Some(text) => drop(named.texts.insert(name.into(), text.into())),
+                None if value.is_null() => {}
+                None => bail!(
+                    "{}: {name} is {value}, neither a text nor an object with content",
+                    self.folder.join(file).display()
+                ),
+            }
+        }
+        Ok(named)
+    }
+
+    fn born_with(&self, name: &str) -> Option<&'static str> {
+        let class = self.config["tokenizer_class"].as_str();
+        let class = class.or(self.model["model_type"].as_str())?;
+        let (_, tokens) = BORN_WITH.iter().find(|(classes, _)| {
+            let plain = class.strip_suffix("Fast").unwrap_or(class);
+            classes.contains(&plain)
+        })?;
+        Some(tokens.iter().find(|(n, _)| *n == name)?.1)
+    }
+
+    /// What to write where a name is missing, for a message.
+    fn cure(&self, name: &str, vocabulary: &Tokenizer) -> String {
+        let file = self.folder.join("tokenizer_config.json");
+        let id = format!("{name}_id");
+        let of_id = |file: &Value| {
+            let id = u32::try_from(file[&id].as_u64()?).ok()?;
+            vocabulary.id_to_token(id)
+        };
+        let meant = text(&self.map[name]).map(String::from);
+        let meant = meant.or_else(|| of_id(self.generation).or_else(|| of_id(self.model)));
+        let token = serde_json::json!(meant.as_deref().unwrap_or("THE TOKEN"));
+        format!(
+            "add \"{name}\": {token} to {}, or \"{name}\": null if there is none",
+            file.display()
+        )
+    }
+
+    /// Errors: an `eos_token` that is no token, an id that is none, nothing that ends a turn.
+    pub fn stop_ids(&self, vocabulary: &Tokenizer, named: &Named) -> Result<BTreeSet<u32>> {
+        let folder = self.folder.display();
+        let mut ids = BTreeSet::new();
+        if let Some(eos) = named.texts.get("eos_token") {
+            let id = vocabulary
+                .token_to_id(eos)
+                .with_context(|| format!("{folder}: eos_token {eos:?} is not in the vocabulary"))?;
+            ids.insert(id);
+        }
+        let (file, declared) = match &self.generation["eos_token_id"] {
+            Value::Null => ("config.json", &self.model["eos_token_id"]),
+            some => ("generation_config.json", some),
+        };
+        let declared = match declared {
+            Value::Null => &[],
+            Value::Array(list) => list.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        for value in declared {
+            let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
+            let id = id.with_context(|| {
+                format!("{folder}: eos_token_id of {file} holds {value}, not a token id")
+            })?;
+            ids.insert(id);
+        }
+        if ids.is_empty() {
+            bail!(
+                "{folder} names no token that ends a turn: tokenizer_config.json and special_tokens_map.json have no eos_token, \
+                 generation_config.json and config.json no eos_token_id; add \"eos_token\" to tokenizer_config.json"
+            );
+        }
+        if ids.iter().all(|id| vocabulary.id_to_token(*id).is_none()) {
+            bail!(
+                "{folder}: eos_token_id of {file} is {declared:?}, and tokenizer.json has no such token: no answer would end; \
+                 write the id of the token that ends a turn",
+                declared = ids
+            );
+        }
+        Ok(ids)
+    }
+}
+
+/// A token is a text or an object with `content`.
+fn text(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value["content"].as_str())
+}
