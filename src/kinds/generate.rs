@@ -174,6 +174,8 @@ fn in_process(
         },
         seed: Seed::new(p.seed).child("generate"),
     };
+    let most = p.max_new_tokens;
+    model_io::say_reach(ctx, &model.tokenizer, prompts, sampling.prefill, most)?;
     let mut done = saved(ctx);
     let total = (prompts.len() * p.samples) as u64;
     while done.len() < prompts.len() * p.samples {

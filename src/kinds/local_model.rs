@@ -6,11 +6,8 @@ use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
 use crate::kinds::model_io;
-use crate::learn::checkpoint;
-use crate::learn::config::Head;
-use crate::learn::tokenizer::Tokenizer;
 use crate::params;
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use std::path::PathBuf;
 
 params! {
@@ -54,15 +51,8 @@ path = "models/Qwen2.5-0.5B-Instruct"
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let from = ctx.params::<Params>()?.path;
     let into = ctx.output("model");
-    let config = checkpoint::load_config(&from)?;
-    ensure!(
-        !matches!(config.head, Head::Score { .. }),
-        "{} is a sequence classifier, not a language model; a reward model is imported by `local-reward-model`",
-        from.display()
-    );
-    let weights = checkpoint::load(&from)?;
-    Tokenizer::load(&from)?.template()?;
-    ctx.say(&format!("{} parameters", weights.data.len()));
+    let parameters = model_io::check_folder(&from)?;
+    ctx.say(&format!("{parameters} parameters"));
     model_io::copy_files(&from, &into)
 }
 

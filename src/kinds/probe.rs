@@ -157,6 +157,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         seed: Seed::new(p.seed).child("probe"),
     };
     let total = (prompts.len() * p.samples) as u64;
+    model_io::say_reach(ctx, &model.tokenizer, &prompts, None, p.max_new_tokens)?;
     let groups = sampling.groups(ctx, &prompts, &mut |rows| {
         ctx.progress(rows as u64, total, "responses", "")
     })?;

@@ -100,7 +100,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     });
     let answers = match answers {
         Err(e) if e.is::<sample::Stopped>() => return Err(Interrupted.into()),
-        other => other?,
+        other => other.map_err(|e| model_io::of_prompt(e, |i| questions[i].id.clone()))?,
     };
     let mut metrics = vec![];
     for sort in ["fact", "rule", "reference"] {

@@ -43,6 +43,8 @@ pub struct Tokenizer {
     template: Option<Template>,
     /// Rows that the model beside it has for ids, where some id has none.
     rows: Option<usize>,
+    /// `max_position_embeddings` of the model beside it.
+    positions: Option<usize>,
     /// For messages.
     folder: String,
 }
@@ -107,6 +109,9 @@ impl Tokenizer {
             stop_ids,
             template,
             rows: None,
+            positions: model["max_position_embeddings"]
+                .as_u64()
+                .map(|n| n as usize),
             folder,
         };
         let rows = model["vocab_size"].as_u64().map(|n| n as usize);
@@ -177,6 +182,19 @@ impl Tokenizer {
              in transformers give the model as many rows: model.resize_token_embeddings(len(tokenizer)), save_pretrained",
             self.folder
         );
+    }
+
+    /// How many tokens the model beside it was made for, where there is one.
+    pub fn positions(&self) -> Option<usize> {
+        self.positions
+    }
+
+    /// The first special token in a text.
+    pub fn first_special(&self, text: &str) -> Result<Option<(u32, String)>> {
+        let special = self.inner.get_added_tokens_decoder();
+        let ids = self.encode(text)?;
+        let first = ids.into_iter().find_map(|id| Some((id, special.get(&id)?)));
+        Ok(first.map(|(id, token)| (id, token.content.clone())))
     }
 
     /// Every token that ends a turn: the list of `generation_config.json` (or of `config.json`, where that has none) and the

@@ -319,6 +319,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             class.word()
         );
     }
+    model_io::say_reach(ctx, &tokenizer, &prompts, None, p.max_new_tokens)?;
     let validation: Vec<Prompt> = ctx
         .input_opt("validation")
         .map(rows::read_rows)

@@ -301,6 +301,7 @@ fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) 
         seed: Seed::new(p.seed).child("teacher"),
     };
     let total = (prompts.len() * p.samples as usize) as u64;
+    model_io::say_reach(ctx, &model.tokenizer, prompts, None, p.max_new_tokens)?;
     let completions = sampling.completions(ctx, prompts, false, &mut |rows| {
         ctx.progress(rows as u64, total, "traces", "");
     })?;
