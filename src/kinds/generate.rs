@@ -55,7 +55,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "generate",
-    revision: 1,
+    revision: 2,
     summary: "samples completions of a model for prompts",
     about: "Prompts are rendered with the model folder's own chat template. A row's randomness is counted by (seed, prompt \
             id, sample, position): it does not depend on the other rows. Settings of generation_config.json are not \

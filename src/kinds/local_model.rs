@@ -19,11 +19,15 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "local-model",
-    revision: 1,
+    revision: 2,
     summary: "imports a Hugging Face model folder: Qwen2/2.5, Qwen3, Llama 3, Mistral",
     about: "Identity is the content of the folder, not its path. The folder is checked whole (configuration, tokenizer, chat \
-            template, every tensor), then its model files are taken into the store as they are; pictures, readmes and \
-            other formats are left behind.",
+            template, every tensor, and that they are of one model), then its model files are taken into the store as they \
+            are; pictures, readmes and other formats are left behind. Special tokens are read as transformers reads them: \
+            tokenizer_config.json, special_tokens_map.json where the first has no added_tokens_decoder, then what the \
+            tokenizer's class is born with; ids that end a turn from generation_config.json, or config.json. A tokenizer with \
+            more ids than the model has embeddings, a number that is not finite, and a template whose turns end with what no \
+            answer ends with are errors.",
     example: r#"
 [node.model]
 kind = "local-model"

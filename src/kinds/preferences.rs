@@ -44,7 +44,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "preference-pairs",
-    revision: 1,
+    revision: 2,
     summary: "ranks the responses to a prompt by a reward and pairs best with worst",
     about: "The k responses to a prompt are ranked by the reward of its class; the best is paired with the worst, the second \
             best with the second worst: k / 2 pairs (with 8 samples of `generate`, the 4 of the TARS baseline). Pairs of \

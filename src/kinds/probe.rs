@@ -44,7 +44,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "probe",
-    revision: 1,
+    revision: 2,
     summary: "best-of-n diversity probe: average and best reward of n samples, per class",
     about: "`average/CLASS` is the mean reward over all samples, `best/CLASS` the mean over prompts of the best of n. A wide \
             gap is room for RL; a best-of-n far below 1 is what RL cannot reach. Where a scorer asks a service or a model, samples that it said \

@@ -75,7 +75,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "rerouting",
-    revision: 1,
+    revision: 2,
     summary: "circuit breakers: an adapter that reroutes the representations of harmful text",
     about: "Trains adapters on all linear layers up to the last rerouted block, so that hidden states of harmful completions lose \
             their direction while those of the retain set stay (Zou et al. 2024). The model with its adapter off is the \

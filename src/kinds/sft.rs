@@ -61,7 +61,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "sft",
-    revision: 2,
+    revision: 3,
     summary: "supervised fine-tuning on conversations, of all parameters or of an adapter",
     about: "Conversations are rendered with the model folder's own chat template; the loss is the mean negative \
             log-probability over all assistant tokens of the step (content and end of turn), never a mean of means. AdamW, \

@@ -30,7 +30,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "world-knowledge",
-    revision: 1,
+    revision: 2,
     summary: "asks a model for the facts of the built-in world: single facts, the rule, references",
     about: "The most likely answer is compared with the right one. References use disguises that no training split has.",
     example: r#"

@@ -92,7 +92,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "dpo",
-    revision: 1,
+    revision: 2,
     summary: "direct preference optimisation (DPO, cDPO, robust, IPO, RPO) on pairs of answers",
     about: "The reference is the model it begins as; its log-probabilities are computed once. At step 1 the margins are 0 and \
             the loss of a pair is ln 2 (sigmoid). Metrics have TRL's names; watch `logps/chosen`, which DPO alone lets \

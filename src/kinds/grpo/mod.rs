@@ -175,7 +175,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "grpo",
-    revision: 2,
+    revision: 3,
     summary: "reinforcement learning by GRPO, rewards routed by prompt class",
     about: "A reward is an expression over scorers, one for each prompt class. With held-out prompts on the port \
             `validation` the mean reward before and after training is reported with its interval, so that one sees \

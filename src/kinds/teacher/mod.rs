@@ -71,7 +71,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "teacher",
-    revision: 1,
+    revision: 2,
     summary: "n traces of reasoning and answer a prompt, from the built-in teacher, an endpoint or a model",
     about: "Traces with empty reasoning are removed, as are duplicates, unfinished ones, and those of prompts that the prompts \
             at the port `exclude` hold (lower-cased, white space and a last full stop aside): what is evaluated is not \
