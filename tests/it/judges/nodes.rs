@@ -184,7 +184,7 @@ moderation_batch = 1000
 steps = {steps}
 batch = 6
 group = 2
-max_new_tokens = 12
+max_new_tokens = 40
 lr = 1e-4
 checkpoint_every = 1
 {more}
