@@ -50,7 +50,19 @@ pub fn check_folder(folder: &Path) -> Result<usize> {
     let shown = || format!("{}: a prompt cannot be written", folder.display());
     prompt_ids(&tokenizer, WORD, None).with_context(shown)?;
     expect_end(&tokenizer).with_context(|| folder.display().to_string())?;
-    Ok(checkpoint::load(folder)?.data.len())
+    let weights = checkpoint::load(folder)?;
+    for (name, numbers) in [
+        ("model.embed_tokens.weight", weights.embed()),
+        ("model.norm.weight", weights.final_norm()),
+        ("lm_head.weight", weights.head()),
+    ] {
+        ensure!(
+            numbers.iter().any(|x| *x != 0.0),
+            "{}: tensor {name} holds zeros only, so the model would say the same of everything: was it downloaded to its end?",
+            folder.display()
+        );
+    }
+    Ok(weights.data.len())
 }
 
 /// What a conversation is tried with.

@@ -223,6 +223,9 @@ impl<'a> Watcher<'a> {
                 "The last good checkpoint, of step {step}, is kept in {}",
                 path.display()
             ),
+            None if tripped.broken() && tripped.step == 1 => {
+                "Look at the model that it began as: `generate` says what it answers".into()
+            }
             None => {
                 "No step before it was saved: the model it began as is the last good one".into()
             }

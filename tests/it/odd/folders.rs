@@ -80,6 +80,20 @@ fn weights_that_are_not_finite_are_named_by_tensor() {
 }
 
 #[test]
+fn a_table_of_zeros_is_no_model() {
+    let (study, folder) = study();
+    let mut hollow = weights(Family::Llama, Head::Untied);
+    let norm = hollow.layout.final_norm.clone();
+    hollow.data[norm].fill(0.0);
+    checkpoint::save(&hollow, &folder).unwrap();
+    let failure = study.try_run(MODEL).failure("model");
+    assert!(
+        failure.contains("model.norm.weight holds zeros only"),
+        "{failure}"
+    );
+}
+
+#[test]
 fn a_model_that_overflows_answers_nothing() {
     let (study, folder) = study();
     checkpoint::save(&overflowing(Head::Untied), &folder).unwrap();
