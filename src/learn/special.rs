@@ -4,11 +4,11 @@
 //! none, those of `special_tokens_map.json` go before; then come those that the tokenizer's class is born with. The ids that
 //! end a turn are those of `generation_config.json`, or of `config.json` where that has none. Knows no template.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use tokenizers::Tokenizer;
+use tokenizers::{AddedToken, Tokenizer};
 
 /// Names that hold one special token each.
 pub const NAMES: [&str; 7] = [
@@ -62,6 +62,8 @@ pub struct Files<'a> {
     pub config: &'a Value,
     /// `special_tokens_map.json`.
     pub map: &'a Value,
+    /// `added_tokens.json`.
+    pub older: &'a Value,
     /// `generation_config.json`.
     pub generation: &'a Value,
     /// `config.json`.
@@ -113,6 +115,76 @@ impl Files<'_> {
             classes.contains(&plain)
         })?;
         Some(tokens.iter().find(|(n, _)| *n == name)?.1)
+    }
+
+    /// Makes whole tokens of those that the other files name and `tokenizer.json` does not add by itself, as transformers does:
+    /// written in a text, each is one token and not its letters.
+    ///
+    /// Errors: a token whose id would be another than the folder says.
+    pub fn complete(&self, vocabulary: &mut Tokenizer, named: &Named) -> Result<()> {
+        let known: BTreeSet<String> = vocabulary
+            .get_added_tokens_decoder()
+            .into_values()
+            .map(|token| token.content)
+            .collect();
+        for (id, token) in self.added(named) {
+            if known.contains(&token.content) {
+                continue;
+            }
+            let text = token.content.clone();
+            vocabulary
+                .add_tokens([token])
+                .map_err(|e| anyhow!("{}: failed to add {text:?}: {e}", self.folder.display()))?;
+            let ours = vocabulary.token_to_id(&text);
+            ensure!(
+                ours == Some(id),
+                "{}: {text:?} is added with id {id}, and after tokenizer.json it would be {}: the two are of two tokenizers; where \
+                 the model is right, AutoTokenizer.from_pretrained(folder).save_pretrained(folder) in transformers writes one",
+                self.folder.display(),
+                ours.map_or("none".into(), |id| id.to_string())
+            );
+        }
+        let whole =
+            |text: &&String| !known.contains(*text) && vocabulary.token_to_id(text).is_some();
+        let special: Vec<AddedToken> = named
+            .texts
+            .values()
+            .filter(whole)
+            .map(|text| AddedToken::from(text.as_str(), true))
+            .collect();
+        vocabulary.add_special_tokens(special).map_err(|e| {
+            anyhow!(
+                "{}: failed to add its special tokens: {e}",
+                self.folder.display()
+            )
+        })?;
+        Ok(())
+    }
+
+    /// By id: `added_tokens_decoder`, or what older folders have in `added_tokens.json`.
+    fn added(&self, named: &Named) -> BTreeMap<u32, AddedToken> {
+        let mut found = BTreeMap::new();
+        if let Some(table) = self.config["added_tokens_decoder"].as_object() {
+            for (id, entry) in table {
+                let is = |key: &str| entry[key] == true;
+                if let (Ok(id), Some(text)) = (id.parse(), text(entry)) {
+                    let token = AddedToken::from(text, is("special"))
+                        .single_word(is("single_word"))
+                        .lstrip(is("lstrip"))
+                        .rstrip(is("rstrip"))
+                        .normalized(entry["normalized"].as_bool().unwrap_or(!is("special")));
+                    found.insert(id, token);
+                }
+            }
+            return found;
+        }
+        for (text, id) in self.older.as_object().into_iter().flatten() {
+            if let Some(id) = id.as_u64().and_then(|id| u32::try_from(id).ok()) {
+                let special = named.texts.values().any(|name| name == text);
+                found.insert(id, AddedToken::from(text.as_str(), special));
+            }
+        }
+        found
     }
 
     /// What to write where a name is missing, for a message.

@@ -85,14 +85,17 @@ impl Tokenizer {
         let generation = read_json(&folder.join("generation_config.json"))?.unwrap_or(Value::Null);
         let model = read_json(&folder.join("config.json"))?.unwrap_or(Value::Null);
         let map = read_json(&folder.join("special_tokens_map.json"))?.unwrap_or(Value::Null);
+        let older = read_json(&folder.join("added_tokens.json"))?.unwrap_or(Value::Null);
         let files = special::Files {
             folder,
             config: &config,
             map: &map,
+            older: &older,
             generation: &generation,
             model: &model,
         };
         let named = files.named(&inner)?;
+        files.complete(&mut inner, &named)?;
         let stop_ids = files.stop_ids(&inner, &named)?;
         let template = match template_source(folder, &config)? {
             Some(source) => Some(

@@ -133,6 +133,46 @@ fn a_token_that_the_vocabulary_lacks_is_not_spelled_out() {
 }
 
 #[test]
+fn a_token_that_only_the_other_files_add_is_one_token_all_the_same() {
+    let next = u64::from(Tokenizer::load(&study().1).unwrap().vocab_size() as u32);
+    let decoder = |id: u64| {
+        move |folder: &Path| {
+            edit(&folder.join("tokenizer_config.json"), |c| {
+                c["added_tokens_decoder"] =
+                    json!({ id.to_string(): { "content": "<step>", "special": true } });
+            })
+        }
+    };
+    let older = move |folder: &Path| {
+        std::fs::write(
+            folder.join("added_tokens.json"),
+            json!({ "<step>": next }).to_string(),
+        )
+        .unwrap()
+    };
+    let room = |folder: &Path| {
+        edit(&folder.join("config.json"), |c| {
+            c["vocab_size"] = json!(next + 8)
+        })
+    };
+    for harm in [&decoder(next) as &dyn Fn(&Path), &older] {
+        let (_study, folder) = study();
+        room(&folder);
+        harm(&folder);
+        let ids = Tokenizer::load(&folder).unwrap().encode("<step>").unwrap();
+        assert_eq!(ids, [next as u32]);
+    }
+    let (_study, folder) = study();
+    room(&folder);
+    decoder(next + 3)(&folder);
+    let error = Tokenizer::load(&folder).err().unwrap().to_string();
+    assert!(
+        error.contains("<step>") && error.contains(&format!("id {}", next + 3)),
+        "{error}"
+    );
+}
+
+#[test]
 fn the_ids_that_end_a_turn_are_those_that_transformers_reads() {
     let (end, text) = (vocab::id(vocab::END), vocab::id(vocab::END_OF_TEXT));
     // eos_token of the tokenizer, eos_token_id of generation_config.json and of config.json.
