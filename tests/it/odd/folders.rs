@@ -216,8 +216,8 @@ fn a_token_without_a_row_is_found_where_the_folder_is_checked() {
     assert_eq!(id, rows, "the first id beyond the table");
     let failure = study.try_run(MODEL).failure("model");
     for word in [
-        &format!("id {id}, and the model has {rows} embeddings"),
         "<far>",
+        &format!("id {id}, and the model has {rows} embeddings"),
         "tokenizer.json",
         "vocab_size of config.json",
         "resize_token_embeddings",
