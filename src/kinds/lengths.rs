@@ -8,7 +8,7 @@ use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::{Interrupted, NodeCtx};
 use crate::kinds::measure::{self, MOST_VALUES, Measure};
-use crate::kinds::model_io;
+use crate::kinds::model_checks;
 use crate::learn::tokenizer::Tokenizer;
 use crate::{choice, params};
 use anyhow::{Context, Result};
@@ -107,7 +107,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     }
     if let Some(reach) = tokenizer.as_ref().and_then(Tokenizer::positions) {
         let lengths: Vec<usize> = measured.iter().map(|m| m.reasoning + m.answer).collect();
-        if let Some(told) = model_io::beyond("responses", &lengths, reach) {
+        if let Some(told) = model_checks::beyond("responses", &lengths, reach) {
             ctx.say(&told);
         }
     }

@@ -5,6 +5,7 @@ use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
+use crate::kinds::model_checks;
 use crate::kinds::model_io;
 use crate::params;
 use anyhow::Result;
@@ -55,7 +56,7 @@ path = "models/Qwen2.5-0.5B-Instruct"
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let from = ctx.params::<Params>()?.path;
     let into = ctx.output("model");
-    let parameters = model_io::check_folder(&from)?;
+    let parameters = model_checks::check_folder(&from)?;
     ctx.say(&format!("{parameters} parameters"));
     model_io::copy_files(&from, &into)
 }

@@ -5,16 +5,16 @@ use crate::base::rows::{Completion, Message, Prompt};
 use crate::base::tokens::Tokens;
 use crate::engine::worker::{Interrupted, NodeCtx};
 use crate::kinds::ahead;
+use crate::kinds::model_checks::of_prompt;
 use crate::learn::adapter::Net;
 use crate::learn::chat;
 use crate::learn::checkpoint;
-use crate::learn::config::Head;
 use crate::learn::sample::choose::Choice;
-use crate::learn::sample::{self, NotFinite, Options, Request, Sample, Stopped};
-use crate::learn::template::Dialogue;
+use crate::learn::sample::{self, Options, Request, Sample, Stopped};
 use crate::learn::tokenizer::Tokenizer;
 use crate::learn::weights::Weights;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Rows that are sampled at the same time, where a node does not say: memory, not results.
@@ -35,131 +35,28 @@ impl Model {
     }
 }
 
-/// A model folder of somebody else's, checked whole: configuration, every tensor, tokenizer, template, and that they are of
-/// one model. Returns how many parameters it has.
-pub fn check_folder(folder: &Path) -> Result<usize> {
-    let config = checkpoint::load_config(folder)?;
-    ensure!(
-        !matches!(config.head, Head::Score { .. }),
-        "{} is a sequence classifier, not a language model; a reward model is imported by `local-reward-model`",
-        folder.display()
-    );
-    let tokenizer = Tokenizer::load(folder)?;
-    tokenizer.template()?;
-    tokenizer.expect_rows(config.vocab_size)?;
-    let shown = || format!("{}: a prompt cannot be written", folder.display());
-    prompt_ids(&tokenizer, WORD, None).with_context(shown)?;
-    expect_end(&tokenizer).with_context(|| folder.display().to_string())?;
-    let weights = checkpoint::load(folder)?;
-    for (name, numbers) in [
-        ("model.embed_tokens.weight", weights.embed()),
-        ("model.norm.weight", weights.final_norm()),
-        ("lm_head.weight", weights.head()),
-    ] {
-        ensure!(
-            numbers.iter().any(|x| *x != 0.0),
-            "{}: tensor {name} holds zeros only, so the model would say the same of everything: was it downloaded to its end?",
-            folder.display()
-        );
-    }
-    Ok(weights.data.len())
+/// What a model is asked to continue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// Token ids up to where the model begins to write.
+    pub ids: Vec<u32>,
+    /// What the response begins with, whatever the model writes: a think block that the template opens, and the prefill.
+    pub begun: String,
 }
 
-/// What a conversation is tried with.
-const WORD: &str = "hello";
-
-/// Errors where the template ends an assistant's turn with a token that ends no answer: what is sampled would never end.
-fn expect_end(tokenizer: &Tokenizer) -> Result<()> {
-    let message = |role: &str| serde_json::json!({ "role": role, "content": WORD });
-    let rendered = tokenizer.template()?.render(Dialogue {
-        messages: &[message("user"), message("assistant")],
-        tools: None,
-        add_generation_prompt: false,
-    });
-    // A template that wants more than this has its say where it is used.
-    let Ok(rendered) = rendered else {
-        return Ok(());
-    };
-    let Some((_, end)) = rendered.text.rsplit_once(WORD) else {
-        return Ok(());
-    };
-    let stops = tokenizer.stop_texts();
-    if stops.iter().any(|stop| end.contains(stop.as_str())) {
-        return Ok(());
-    }
-    let Some((id, token)) = tokenizer.first_special(end)? else {
-        return Ok(());
-    };
-    let ids: Vec<u32> = [id]
-        .into_iter()
-        .chain(tokenizer.stop_ids().iter().copied())
-        .collect();
-    bail!(
-        "the chat template ends a turn with {token}, and what ends an answer is {}: no answer would end there, as in the folder of \
-         a base model that has a chat template all the same; write \"eos_token\": \"{token}\" in tokenizer_config.json, or \
-         \"eos_token_id\": {ids:?} in generation_config.json",
-        stops.join(", ")
-    );
-}
-
-/// Says once how many prompts a model was not made for, and how many may become that by their answers.
-pub fn say_reach(
-    ctx: &NodeCtx,
-    tokenizer: &Tokenizer,
-    prompts: &[Prompt],
-    prefill: Option<&str>,
-    max_new_tokens: usize,
-) -> Result<()> {
-    let Some(reach) = tokenizer.positions() else {
-        return Ok(());
-    };
-    let mut lengths = vec![];
-    for prompt in prompts {
-        let ids = prompt_ids(tokenizer, &prompt.prompt, prefill);
-        lengths.push(ids.with_context(|| format!("prompt {}", prompt.id))?.len());
-    }
-    if let Some(told) = beyond("prompts", &lengths, reach) {
-        ctx.say(&told);
-    }
-    let over = |n: &&usize| **n <= reach && **n + max_new_tokens > reach;
-    let near = lengths.iter().filter(over).count();
-    if near > 0 {
-        ctx.say(&format!(
-            "{near} of {} prompts may go beyond the {reach} tokens of max_position_embeddings with an answer of {max_new_tokens} \
-             tokens",
-            lengths.len()
-        ));
-    }
-    Ok(())
-}
-
-/// How many texts are longer than a model was made for, if any are.
-pub fn beyond(what: &str, lengths: &[usize], reach: usize) -> Option<String> {
-    let long = lengths.iter().filter(|n| **n > reach).count();
-    let most = lengths.iter().max()?;
-    (long > 0).then(|| {
-        format!(
-            "{long} of {} {what} are longer than the {reach} tokens that the model was made for (max_position_embeddings), the \
-             longest has {most}: what it makes of the rest is not what it learned",
-            lengths.len()
-        )
+/// `prefill` is a beginning of the response that is given.
+pub fn asked(tokenizer: &Tokenizer, prompt: &str, prefill: Option<&str>) -> Result<Asked> {
+    let prompt = chat::prompt(tokenizer, &[Message::new("user", prompt)], prefill)?;
+    Ok(Asked {
+        ids: tokenizer.encode(&prompt.text)?,
+        begun: prompt.begun,
     })
 }
 
-/// An error of the sampler with the prompt named.
-pub fn of_prompt(error: anyhow::Error, id: impl Fn(usize) -> String) -> anyhow::Error {
-    match error.downcast_ref::<NotFinite>() {
-        Some(found) => {
-            let id = id(found.request);
-            error.context(format!("prompt {id}"))
-        }
-        None => error,
-    }
-}
-
-/// Token ids up to where the response begins; `prefill` is a beginning of the response that is given.
-pub fn prompt_ids(tokenizer: &Tokenizer, prompt: &str, prefill: Option<&str>) -> Result<Vec<u32>> {
-    chat::render_prompt(tokenizer, &[Message::new("user", prompt)], prefill)
+/// Samples of one prompt.
+pub struct Group {
+    pub asked: Asked,
+    pub samples: Vec<Sample>,
 }
 
 /// What the model of a folder is asked; `then`: what it writes after that.
@@ -173,18 +70,24 @@ pub fn prompt_tokens(
     let tokenizer = Tokenizer::load(model)?;
     let mut tokens = Tokens::new("prompts", most);
     tokens.then = Some(then);
+    let mut begun: BTreeMap<String, usize> = BTreeMap::new();
     for prompt in prompts {
-        let ids = prompt_ids(&tokenizer, &prompt.prompt, prefill)
+        let asked = asked(&tokenizer, &prompt.prompt, prefill)
             .with_context(|| format!("prompt {}", prompt.id))?;
-        let mask = vec![false; ids.len()];
-        tokens.push(&prompt.id, &ids, &mask, |ids| tokenizer.decode(ids, false))?;
+        let mask = vec![false; asked.ids.len()];
+        tokens.push(&prompt.id, &asked.ids, &mask, |ids| {
+            tokenizer.decode(ids, false)
+        })?;
+        *begun.entry(asked.begun).or_default() += 1;
+    }
+    begun.remove("");
+    for (begun, count) in begun {
+        tokens.notes.push(format!(
+            "the response to {count} of {} prompts begins with the end of the prompt: {begun:?}",
+            prompts.len()
+        ));
     }
     Ok(tokens)
-}
-
-/// The text of sampled tokens, special tokens (the end of turn) left out.
-pub fn text(tokenizer: &Tokenizer, ids: &[u32]) -> Result<String> {
-    tokenizer.decode(ids, true)
 }
 
 /// Plain sampling at this temperature, ended by the model's own stop tokens.
@@ -216,24 +119,29 @@ pub struct Sampling<'a> {
 }
 
 impl Sampling<'_> {
-    /// The groups of samples of each prompt. A prompt's randomness hangs on its id, not on its place.
+    /// The samples of each prompt. A prompt's randomness hangs on its id, not on its place.
     pub fn groups(
         &self,
         ctx: &NodeCtx,
         prompts: &[Prompt],
         report: &mut (dyn FnMut(usize) + Send),
-    ) -> Result<Vec<Vec<Sample>>> {
-        let requests = prompts
+    ) -> Result<Vec<Group>> {
+        let asked = prompts
             .iter()
             .map(|prompt| {
-                let ids = prompt_ids(self.tokenizer, &prompt.prompt, self.prefill);
-                Ok(Request {
-                    prompt: ids.with_context(|| format!("prompt {}", prompt.id))?,
-                    samples: self.samples,
-                    seed: self.seed.child(&prompt.id),
-                })
+                asked(self.tokenizer, &prompt.prompt, self.prefill)
+                    .with_context(|| format!("prompt {}", prompt.id))
             })
             .collect::<Result<Vec<_>>>()?;
+        let requests: Vec<Request> = prompts
+            .iter()
+            .zip(&asked)
+            .map(|(prompt, asked)| Request {
+                prompt: asked.ids.clone(),
+                samples: self.samples,
+                seed: self.seed.child(&prompt.id),
+            })
+            .collect();
         let groups = sample::sample(
             self.net,
             &requests,
@@ -247,21 +155,25 @@ impl Sampling<'_> {
             let tokens = new.sum::<usize>() + given.sum::<usize>();
             ctx.computed(ahead::sampling(self.net, tokens));
         }
-        match groups {
-            Err(error) if error.is::<Stopped>() => Err(Interrupted.into()),
-            groups => groups.map_err(|error| of_prompt(error, |i| prompts[i].id.clone())),
-        }
+        let groups = match groups {
+            Err(error) if error.is::<Stopped>() => return Err(Interrupted.into()),
+            groups => groups.map_err(|error| of_prompt(error, |i| prompts[i].id.clone()))?,
+        };
+        let of = |(asked, samples)| Group { asked, samples };
+        Ok(asked.into_iter().zip(groups).map(of).collect())
     }
 
-    /// The response's text, prefill included.
-    pub fn response(&self, sample: &Sample) -> Result<String> {
-        Ok(self.prefill.unwrap_or("").to_string() + &text(self.tokenizer, &sample.ids)?)
+    /// The texts of a prompt's responses, what each is given to begin with included.
+    fn texts(&self, group: &Group) -> Result<Vec<String>> {
+        let samples = group.samples.iter();
+        samples
+            .map(|s| Ok(group.asked.begun.clone() + &self.tokenizer.response(&s.ids)?))
+            .collect()
     }
 
     /// The texts of groups of samples.
-    pub fn responses(&self, groups: &[Vec<Sample>]) -> Result<Vec<Vec<String>>> {
-        let of = |group: &Vec<Sample>| group.iter().map(|s| self.response(s)).collect();
-        groups.iter().map(of).collect()
+    pub fn responses(&self, groups: &[Group]) -> Result<Vec<Vec<String>>> {
+        groups.iter().map(|group| self.texts(group)).collect()
     }
 
     /// `logprobs`: the rows hold every token's id and log-probability.
@@ -275,12 +187,13 @@ impl Sampling<'_> {
         let groups = self.groups(ctx, prompts, report)?;
         let mut rows = vec![];
         for (prompt, group) in prompts.iter().zip(&groups) {
-            for (i, sample) in group.iter().enumerate() {
+            let texts = self.texts(group)?;
+            for (i, (sample, response)) in group.samples.iter().zip(texts).enumerate() {
                 rows.push(Completion {
                     id: format!("{}#{i}", prompt.id),
                     sample: i as u32,
                     prompt: prompt.clone().into(),
-                    response: self.response(sample)?,
+                    response,
                     tokens: sample.ids.len() as u32,
                     finished: sample.finished,
                     withheld: None,

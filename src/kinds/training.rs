@@ -10,7 +10,7 @@ use crate::base::rows::{self, Metric};
 use crate::choice;
 use crate::engine::worker::{Interrupted, NodeCtx, Transient};
 use crate::kinds::ahead;
-use crate::kinds::model_io;
+use crate::kinds::model_checks;
 use crate::learn::checkpoint;
 use crate::learn::config::Config;
 use crate::learn::decoder::Keep;
@@ -22,7 +22,7 @@ use crate::learn::train::{End, Report, Row, State, Watch};
 use crate::learn::weights::Weights;
 use anyhow::{Context, Result, bail, ensure};
 use curve::Curve;
-pub use examples::{Examples, longer};
+pub use examples::{AsSampled, Examples, longer};
 pub use guards::{Guards, RolloutGuards};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -114,7 +114,7 @@ fn restore(folder: &Path, state: &mut State) -> Result<Curve> {
 /// Says once how many rows are longer than the model was made for.
 pub fn say_reach(ctx: &NodeCtx, config: &Config, what: &str, rows: &[Row]) {
     let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
-    if let Some(told) = model_io::beyond(what, &lengths, config.max_position_embeddings) {
+    if let Some(told) = model_checks::beyond(what, &lengths, config.max_position_embeddings) {
         ctx.say(&told);
     }
 }

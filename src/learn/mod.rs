@@ -31,6 +31,7 @@ pub mod template;
 pub mod tokenizer;
 
 pub mod chat;
+mod turns;
 
 pub mod adapter;
 pub mod config;

@@ -204,6 +204,18 @@ impl Files<'_> {
         )
     }
 
+    /// Pad and bos, of the tokenizer and of the model's own configuration: no part of a response wherever they stand.
+    pub fn unsaid(&self, vocabulary: &Tokenizer, named: &Named) -> BTreeSet<u32> {
+        let texts = ["pad_token", "bos_token"].into_iter();
+        let texts = texts.filter_map(|name| named.texts.get(name));
+        let mut ids: BTreeSet<u32> = texts.filter_map(|t| vocabulary.token_to_id(t)).collect();
+        for name in ["pad_token_id", "bos_token_id"] {
+            let id = self.generation[name].as_u64();
+            ids.extend(id.and_then(|id| u32::try_from(id).ok()));
+        }
+        ids
+    }
+
     /// Errors: an `eos_token` that is no token, an id that is none, nothing that ends a turn.
     pub fn stop_ids(&self, vocabulary: &Tokenizer, named: &Named) -> Result<BTreeSet<u32>> {
         let folder = self.folder.display();

@@ -40,6 +40,8 @@ pub struct Tokenizer {
     /// `eos_token` and its kin.
     named: Named,
     stop_ids: BTreeSet<u32>,
+    /// What is no part of a response wherever it stands: pad and bos.
+    unsaid: BTreeSet<u32>,
     template: Option<Template>,
     /// Rows that the model beside it has for ids, where some id has none.
     rows: Option<usize>,
@@ -97,6 +99,7 @@ impl Tokenizer {
         let named = files.named(&inner)?;
         files.complete(&mut inner, &named)?;
         let stop_ids = files.stop_ids(&inner, &named)?;
+        let unsaid = files.unsaid(&inner, &named);
         let template = match template_source(folder, &config)? {
             Some(source) => Some(
                 template_of(&source, &inner, &named)
@@ -110,6 +113,7 @@ impl Tokenizer {
             post,
             named,
             stop_ids,
+            unsaid,
             template,
             rows: None,
             positions: model["max_position_embeddings"]
@@ -151,6 +155,14 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
         guarded(|| self.inner.decode(ids, skip_special))
             .map_err(|e| anyhow!("failed to decode {} tokens: {e}", ids.len()))
+    }
+
+    /// The text of a response of these ids: up to the first stop token, without pad and bos. Every other token is the
+    /// model's word, whatever the tokenizer calls special: think and tool tags are.
+    pub fn response(&self, ids: &[u32]) -> Result<String> {
+        let written = ids.iter().take_while(|id| !self.stop_ids.contains(id));
+        let said = written.filter(|id| !self.unsaid.contains(id));
+        self.decode(&said.copied().collect::<Vec<u32>>(), false)
     }
 
     /// Entries, added tokens included. A model may have more rows than this.

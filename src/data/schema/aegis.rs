@@ -85,7 +85,8 @@ fn read(row: &Row) -> Result<Item> {
             "neither safe nor unsafe",
         );
     Ok(
-        match response_label != "unsafe" && response.trim() != "REDACTED" {
+        // A response that somebody labelled as anything but safe is not learned from.
+        match ["safe", ""].contains(&response_label.as_str()) && response.trim() != "REDACTED" {
             true => item.answered(&response),
             false => item,
         },

@@ -54,10 +54,14 @@ pub const SCHEMA: Schema = Schema {
 
 fn read(row: &Row) -> Result<Item> {
     let kind = row.text(&["type"]);
-    let class = match row.text(&["label"]).as_str() {
+    let written = kind.trim().to_lowercase();
+    let class = match row.text(&["label"]).trim().to_lowercase().as_str() {
         "unsafe" => PromptClass::Harmful,
         "safe" => PromptClass::Ambiguous,
-        "" if kind.starts_with("contrast_") => PromptClass::Harmful,
+        "" if written.starts_with("contrast_") => PromptClass::Harmful,
+        "" if written.starts_with("contrast") => {
+            bail!("the type `{kind}` is nearly `contrast_…`, and there is no label")
+        }
         "" => PromptClass::Ambiguous,
         other => bail!("the label `{other}` is neither safe nor unsafe"),
     };

@@ -169,6 +169,23 @@ fn check(values: &Values) -> Vec<Problem> {
             )),
         });
     }
+    if let Some(split) = &p.split {
+        let lower = split.to_lowercase();
+        let known = schema.splits.iter().any(|part| lower.contains(part));
+        if !known && !schema.splits.is_empty() {
+            found.push(Problem {
+                path: "split".into(),
+                message: format!(
+                    "`{split}` does not say which part of `{}` the rows are",
+                    schema.name
+                ),
+                help: Some(format!(
+                    "name one of {}: the class of the rows hangs on it",
+                    words(&mut schema.splits.iter().copied())
+                )),
+            });
+        }
+    }
     if p.behaviors.is_some() && schema.name != "harmbench-cases" {
         found.push(Problem {
             path: "behaviors".into(),

@@ -9,7 +9,7 @@ use crate::base::rows::{
     self, Completion, Conversation, METRICS, Measured, Metric, Pair, Prompt, ROWS, Score, VALUES,
 };
 use crate::engine::worker::NodeCtx;
-use crate::kinds::model_io;
+use crate::kinds::model_checks;
 use crate::kinds::training::curve;
 use crate::learn::checkpoint;
 use crate::learn::peft;
@@ -184,7 +184,7 @@ fn is_text(name: &str) -> bool {
 }
 
 fn model(from: &Path, to: &Path, ground: &Ground) -> Result<String> {
-    let parameters = model_io::check_folder(from)?;
+    let parameters = model_checks::check_folder(from)?;
     model_files(from, to, ground, parameters)
 }
 

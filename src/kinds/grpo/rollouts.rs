@@ -8,7 +8,6 @@ use super::{
 use crate::base::rng::Seed;
 use crate::base::rows::{Prompt, PromptClass};
 use crate::engine::worker::NodeCtx;
-use crate::kinds::model_io;
 use crate::kinds::reward::{self, Route, Scored};
 use crate::learn::adapter::Net;
 use crate::learn::decoder::Workspace;
@@ -132,9 +131,8 @@ impl Rollouts<'_> {
     fn sample(&mut self, number: u64, net: Net, workspace: &mut Workspace) -> Result<Batch> {
         let p = self.p;
         let prompts = self.prompts_of(number);
-        let tokenizer = self.tokenizer;
         let seed = Seed::new(p.seed).child("rollouts").at(number);
-        let sampling = sampling(net, tokenizer, (p, self.sample_rows), p.group, seed);
+        let sampling = sampling(net, self.tokenizer, (p, self.sample_rows), p.group, seed);
         let groups = sampling.groups(self.ctx, &prompts, &mut |_| {});
         let groups = groups.map_err(|error| match error.downcast_ref::<NotFinite>() {
             Some(found) => anyhow::Error::from(broken(found, &prompts, number * p.updates + 1)),
@@ -146,9 +144,8 @@ impl Rollouts<'_> {
         let mut scored = scored.into_iter();
         let mut rollouts = vec![];
         for (prompt, group) in prompts.iter().zip(&groups) {
-            let prompt_ids = model_io::prompt_ids(tokenizer, &prompt.prompt, None)?;
-            for (sample, scored) in group.iter().zip(scored.by_ref()) {
-                rollouts.push(self.rollout(prompt, &prompt_ids, sample, scored)?);
+            for (sample, scored) in group.samples.iter().zip(scored.by_ref()) {
+                rollouts.push(self.rollout(prompt, &group.asked.ids, sample, scored)?);
             }
         }
         if p.kl_in == KlIn::Reward && p.kl_coefficient > 0.0 {

@@ -7,7 +7,7 @@
 mod keep;
 
 use crate::base::calls::Calls;
-use crate::base::response;
+use crate::base::response::{self, Withheld};
 use crate::base::rng::Seed;
 use crate::base::rows::{self, Prompt};
 use crate::base::value::Values;
@@ -18,6 +18,7 @@ use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
 use crate::kinds::answers::{self, Asking, Draw, Rejected, Served};
 use crate::kinds::likeness::normal;
+use crate::kinds::model_checks;
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::remote::Service;
 use crate::kinds::{positive, range};
@@ -270,13 +271,19 @@ fn from_endpoint(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Siev
     let rejected = p.served.rejected();
     let mut answered = asking.ask(ctx, &service, (prompts, samples), rejected)?;
     let named = p.served.served.clone().unwrap_or_default();
-    answered.each(|i, outcome| {
+    answered.each(|i, begun, outcome| {
         let (prompt, sample) = (&prompts[i / samples], (i % samples) as u32);
         sieve.push(&match outcome {
             Ok(answer) => {
                 let source = answer.served.as_deref().unwrap_or(&named);
-                let text = answers::response(&answer, None);
-                Trace::new(prompt, sample, source, text, answer.finished())
+                let text = answers::response(&answer, begun);
+                match answers::withheld(&answer, &text) {
+                    Some(Withheld::Blocked) => {
+                        let told = format!("a filter kept it back: `{}`", answer.stop);
+                        Trace::rejected(prompt, sample, source, &told)
+                    }
+                    _ => Trace::new(prompt, sample, source, text, answer.finished()),
+                }
             }
             Err(rejection) => Trace::rejected(prompt, sample, &named, &rejection.to_string()),
         })
@@ -301,7 +308,7 @@ fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) 
         seed: Seed::new(p.seed).child("teacher"),
     };
     let total = (prompts.len() * p.samples as usize) as u64;
-    model_io::say_reach(ctx, &model.tokenizer, prompts, None, p.max_new_tokens)?;
+    model_checks::say_reach(ctx, &model.tokenizer, prompts, None, p.max_new_tokens)?;
     let completions = sampling.completions(ctx, prompts, false, &mut |rows| {
         ctx.progress(rows as u64, total, "traces", "");
     })?;
@@ -313,11 +320,12 @@ fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) 
     Ok(())
 }
 
-/// The reasoning of a trace, if there is any to learn from.
-fn reasons(text: &str) -> bool {
-    response::split(text)
-        .reasoning
-        .is_some_and(|reasoning| !reasoning.is_empty())
+/// Whether a trace has reasoning and an answer to learn from. One that was cut off within its reasoning teaches the reasoning, where
+/// that is `taught`; whether it is wanted says `drop_unfinished`.
+fn teaches(text: &str, taught: bool) -> bool {
+    let parts = response::split(text);
+    let reasons = parts.reasoning.is_some_and(|r| !r.is_empty());
+    reasons && (!parts.answer.is_empty() || taught && !parts.closed)
 }
 
 fn outlook(ahead: &Ahead) -> Result<Outlook> {

@@ -163,7 +163,7 @@ fn a_service_that_rejects_everything_is_an_error() {
     );
     let ran = study.try_run(&published(&judge));
     let failure = ran.failure("judged");
-    assert!(failure.contains("answers none of 5 requests"), "{failure}");
+    assert!(failure.contains("rejected all 5 requests"), "{failure}");
     assert!(failure.contains("no such field"), "{failure}");
 }
 
