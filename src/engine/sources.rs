@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Coarser than the clock of any file system we expect.
@@ -73,7 +73,7 @@ impl Sources {
             .map(|((relative, _), (meta, digest))| Blob {
                 path: relative.clone(),
                 size: meta.len(),
-                exec: meta.permissions().mode() & 0o111 != 0,
+                exec: false,
                 digest,
             });
         Ok(format!(
