@@ -2,8 +2,12 @@
 //! So published completions are judged like our own, and judges are compared with people.
 
 use crate::base::response;
-use crate::base::rows::{self, Completion, Metric, Prompt, PromptClass, RowWriter, Score};
+use crate::base::rows::{
+    self, CompletedPrompt, Completion, Metric, Prompt, PromptClass, RowWriter, Score,
+};
 use crate::base::value::Values;
+use crate::data::cell::{Lists, Said};
+use crate::data::record::Record;
 use crate::engine::kind::{Cpu, Kind, OnlyWith, Output, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
@@ -19,7 +23,8 @@ params! {
     pub struct Params {
         /// The file, in any format that `prompts-file` reads.
         path: PathBuf;
-        /// Column of the completion; absent: the first of `completion`, `response`, `generation`, `output`, `answer` that
+        /// Column of the completion: a text, or messages that end with the assistant's; a list of either is so many samples of the
+        /// prompt. Absent: the first of `completion`, `response`, `generation`, `output`, `answer` that
         /// exists.
         completion_column: Option<String> = None;
         /// Column of reasoning that is apart from the completion; it is put before it in think tags.
@@ -63,9 +68,12 @@ pub const KIND: Kind = Kind {
     about: "Identity is the file's content, not its path. The defaults fit XSTest's completion files, with `harmful = \
             [\"contrast_*\"]` and `label_column = \"final_label\"`. `scores` is what `evaluate` would write if the people were \
             its judge: a harmful prompt is good where the answer refuses, another where it does not. Lengths in tokens are \
-            not known and are 0. An empty prompt is an error that names the row, and so are rows of one id that are of different \
-            prompts; empty completions are counted. Rows of one id may stand anywhere. Classes and labels that no list names are \
-            told with their rows; one that differs from a named one only by case, white space, punctuation or a plural is an error.",
+            not known and are 0. An empty prompt is an error that names the row, as are a cell of another shape and rows of one id that \
+            are of different prompts; empty completions are counted. Rows of one id may stand anywhere. In messages \
+            `reasoning_content` and parts of the type `thinking` become a think block, a tool call without text and a refusal are \
+            outcomes of their own; a prompt that is a list of messages has to be one of the user. Classes and labels that no list \
+            names are told with their rows; one that differs from a named one only by case, white space, punctuation or a plural is an \
+            error.",
     example: r#"
 [node.published]
 kind = "completions-file"
@@ -258,20 +266,29 @@ pub fn import<'p>(
         labels: Named::new(&said(p), false),
     };
     let classed = lists(p).iter().any(|(_, list)| !list.is_empty());
+    let mut written = Lists::default();
     let rows = &mut table.rows;
     while p.limit.is_none_or(|limit| rows.read() < limit as u64)
         && let Some(record) = rows.next()
     {
         let record = record?;
-        let text = |column: &str| record.text(&[column]).into_owned();
-        let cell = |column: &Option<String>| column.as_deref().map_or(String::new(), text);
-        let number = || rows.read().to_string();
+        let here = || rows.place(&record);
+        let cell = |column: &Option<String>| {
+            table_file::label(&record, column.as_deref()).with_context(here)
+        };
+        let (answers, mut own) = (Answers::read(&record, &columns).with_context(here)?, 0);
+        if rows.texts_only() {
+            written.see(record.get(&[&columns.completion])?);
+        }
         let mut prompt = Prompt {
-            id: columns.id.as_deref().map_or_else(number, text),
+            id: match &columns.id {
+                Some(_) => cell(&columns.id)?,
+                None => rows.read().to_string(),
+            },
             class: p.class.into(),
-            prompt: text(&columns.prompt),
+            prompt: answers.prompt,
             source: source.clone(),
-            category: cell(&columns.category),
+            category: cell(&columns.category)?,
             difficulty: 0,
             labels: Default::default(),
             truth: None,
@@ -281,47 +298,40 @@ pub fn import<'p>(
             "{}: the id is empty",
             rows.place(&record)
         );
-        ensure!(
-            !prompt.prompt.trim().is_empty(),
-            "{}: the prompt is empty",
-            rows.place(&record)
-        );
         if classed {
-            let list = told
-                .classes
-                .of(&cell(&columns.class), || rows.place(&record));
+            let list = told.classes.of(&cell(&columns.class)?, here);
             prompt.class = labels::class(list).unwrap_or(p.class.into());
         }
-        // A row's number is no other row's.
-        let sample = match columns.id {
-            Some(_) => samples.next(&prompt, || rows.place(&record))?,
-            None => 0,
-        };
-        let response = text(&columns.completion);
-        let completion = Completion {
-            id: format!("{}#{sample}", prompt.id),
-            sample,
-            prompt: prompt.into(),
-            response: match cell(&columns.reasoning).as_str() {
-                "" => response,
-                reasoning => response::join(reasoning, &response),
-            },
-            tokens: 0,
-            finished: true,
-            withheld: None,
-            logps: None,
-            token_ids: None,
-            served: None,
-        };
-        let label = columns.label.as_deref().map(text);
-        let score = label.map(|label| {
-            let list = told.labels.of(&label, || rows.place(&record));
-            labelled(&completion, &label, list)
-        });
-        take(completion, score)?;
+        for (said, label) in answers.said.into_iter().zip(answers.labels) {
+            // A row's number is no other row's.
+            let sample = match columns.id {
+                Some(_) => samples.next(&prompt, here)?,
+                None => own,
+            };
+            own += 1;
+            let completion = Completion {
+                id: format!("{}#{sample}", prompt.id),
+                sample,
+                prompt: CompletedPrompt::from(prompt.clone()),
+                response: said.text,
+                tokens: 0,
+                finished: true,
+                withheld: said.withheld,
+                logps: None,
+                token_ids: None,
+                served: None,
+            };
+            let score = label.map(|label| {
+                let list = told.labels.of(&label, here);
+                labelled(&completion, &label, list)
+            });
+            take(completion, score)?;
+        }
     }
     table.ensure_rows(&p.path)?;
     let in_file = || p.path.display().to_string();
+    let written = written.ensure_none(&columns.completion);
+    written.with_context(in_file)?;
     let near = told.classes.ensure_none_nearly(labels::OR_ANOTHER_CLASS);
     near.with_context(in_file)?;
     let near = told
@@ -342,6 +352,58 @@ pub fn import<'p>(
         told.labels.all()
     );
     Ok(told)
+}
+
+/// What a row says: a prompt, and each of its samples with its label.
+struct Answers {
+    prompt: String,
+    said: Vec<Said>,
+    labels: Vec<Option<String>>,
+}
+
+impl Answers {
+    /// An error names the column.
+    fn read(record: &Record, columns: &Columns) -> Result<Answers> {
+        let mut said = record.responses(&[&columns.completion])?;
+        // One column may have both: what the user says, and what the assistant answers.
+        let asked = said.iter().find_map(|said| said.asked.clone());
+        let prompt = match asked.clone() {
+            Some(asked) if columns.prompt == columns.completion => asked,
+            _ => table_file::prompt(record, &columns.prompt)?,
+        };
+        let other = said.iter().filter_map(|said| said.asked.as_ref());
+        ensure!(
+            other.into_iter().all(|asked| asked.trim() == prompt.trim()),
+            "`{}` answers another message of the user than `{}` has",
+            columns.completion,
+            columns.prompt
+        );
+        if let Some(column) = &columns.reasoning {
+            let reasoning = record.labels(column, said.len())?;
+            for (said, reasoning) in said.iter_mut().zip(reasoning) {
+                if !reasoning.is_empty() {
+                    ensure!(
+                        response::split(&said.text).reasoning.is_none(),
+                        "`{column}` has reasoning, and `{}` as well; leave `reasoning_column` out where the completion has it",
+                        columns.completion
+                    );
+                    said.text = response::join(&reasoning, &said.text);
+                }
+            }
+        }
+        let labels = match &columns.label {
+            Some(column) => {
+                let labels = record.labels(column, said.len())?.into_iter();
+                labels.map(|label| Some(label.into_owned())).collect()
+            }
+            None => vec![None; said.len()],
+        };
+        Ok(Answers {
+            prompt,
+            said,
+            labels,
+        })
+    }
 }
 
 /// How many samples of each prompt there are, and what the prompt is.

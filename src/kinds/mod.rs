@@ -26,6 +26,7 @@ pub mod measure;
 pub mod merge;
 pub mod mix;
 pub mod mix_sources;
+pub mod model_checks;
 pub mod model_io;
 pub mod pool;
 pub mod preferences;

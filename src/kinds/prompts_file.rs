@@ -2,6 +2,7 @@
 
 use crate::base::rows::{self, Prompt, PromptClass, RowWriter};
 use crate::base::value::Values;
+use crate::data::cell::Lists;
 use crate::data::seen::Seen;
 use crate::engine::kind::{Cpu, Kind, Output, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
@@ -19,8 +20,8 @@ params! {
         /// The file: `.csv`, `.tsv`, `.jsonl`, `.json` (an array of objects, or an object with one), the same with `.gz` or `.zst`, or
         /// `.parquet`; or a folder with one table in shards.
         path: PathBuf;
-        /// Column of the prompt; absent: the first of `prompt`, `goal`, `Behavior`, `forbidden_prompt`, `Goal`,
-        /// `instruction`, `question`, `turns` (its first turn) that exists.
+        /// Column of the prompt: a text, or a list with one message of the user. Absent: the first of `prompt`, `goal`,
+        /// `Behavior`, `forbidden_prompt`, `Goal`, `instruction`, `question`, `turns` (its first turn) that exists.
         column: Option<String> = None;
         /// Column of a unique id; absent: `id`, `BehaviorID`, `question_id` or `index` if there, else the row number.
         id_column: Option<String> = None;
@@ -46,10 +47,12 @@ pub const KIND: Kind = Kind {
     revision: 2,
     summary: "imports prompts from a CSV, TSV, JSONL, JSON or Parquet file",
     about: "Identity is the file's content, not its path. Newlines inside quoted fields, CRLF, a BOM, doubled quotes and \
-            unknown further columns are fine; a malformed row, an empty prompt or a repeated id is an error that names \
-            the row (counted as records, the header not counted). Labels that no list names are told with their rows, which are \
-            of `class`; one that differs from a named label only by case, white space, punctuation or a plural is an error, \
-            since its rows would silently be of another class.",
+            unknown further columns are fine; a malformed row (a quote that is never closed, something behind a closing quote, another \
+            number of cells), an empty prompt, a prompt of another shape, a column whose name two have, or a repeated id is an error that \
+            names the row (counted as records, the header not counted). Of a list of messages the one of the user is the prompt; \
+            system messages and several turns are refused. NaN is null, and half of an emoji U+FFFD. Labels that no list names are \
+            told with their rows, which are of `class`; one that differs from a named label only by case, white space, punctuation or a \
+            plural is an error, since its rows would silently be of another class.",
     example: r#"
 [node.xstest]
 kind = "prompts-file"
@@ -168,20 +171,22 @@ pub fn import<'p>(p: &'p Params, take: &mut dyn FnMut(Prompt) -> Result<()>) -> 
     let columns = Columns::find(&table, p)?;
     let source = table_file::source(&p.path);
     let (mut ids, mut named) = (Seen::default(), Named::new(&lists(p), false));
+    let mut written = Lists::default();
     let rows = &mut table.rows;
     while p.limit.is_none_or(|limit| rows.read() < limit as u64)
         && let Some(record) = rows.next()
     {
         let record = record?;
-        let cell = |column: &str| record.text(&[column]).into_owned();
-        let prompt = cell(&columns.prompt);
-        ensure!(
-            !prompt.trim().is_empty(),
-            "{}: the prompt is empty",
-            rows.place(&record)
-        );
-        let number = || rows.read().to_string();
-        let id = columns.id.as_deref().map_or_else(number, cell);
+        let here = || rows.place(&record);
+        let prompt = table_file::prompt(&record, &columns.prompt).with_context(here)?;
+        if rows.texts_only() {
+            written.see(record.get(&[&columns.prompt])?);
+        }
+        let cell = |column: &Option<String>| table_file::label(&record, column.as_deref());
+        let id = match &columns.id {
+            Some(_) => cell(&columns.id).with_context(here)?,
+            None => rows.read().to_string(),
+        };
         ensure!(!id.is_empty(), "{}: the id is empty", rows.place(&record));
         // Numbers of rows are different as they are.
         ensure!(
@@ -189,20 +194,24 @@ pub fn import<'p>(p: &'p Params, take: &mut dyn FnMut(Prompt) -> Result<()>) -> 
             "{}: the id `{id}` occurs twice",
             rows.place(&record)
         );
-        let label = columns.label.as_deref().map(cell);
-        let list = label.and_then(|label| named.of(&label, || rows.place(&record)));
+        let list = match &columns.label {
+            Some(_) => named.of(&cell(&columns.label).with_context(here)?, here),
+            None => None,
+        };
         take(Prompt {
             id,
             class: labels::class(list).unwrap_or(p.class.into()),
             prompt,
             source: source.clone(),
-            category: columns.category.as_deref().map(cell).unwrap_or_default(),
+            category: cell(&columns.category).with_context(here)?,
             difficulty: 0,
             labels: Default::default(),
             truth: None,
         })?;
     }
     table.ensure_rows(&p.path)?;
+    let written = written.ensure_none(&columns.prompt);
+    written.with_context(|| p.path.display().to_string())?;
     named.ensure_none_nearly(labels::OR_ANOTHER_CLASS)?;
     if let Some((list, label)) = named.missed().filter(|_| p.limit.is_none()) {
         bail!(

@@ -93,7 +93,7 @@ pub fn import(p: &Params, mut out: Outputs) -> Result<Told> {
 fn rows(p: &Params, schema: &Schema) -> Result<Rows> {
     let how = How {
         layout: schema.layout,
-        loose: true,
+        loose: schema.loose,
     };
     let rows = Rows::of(&p.path, p.split.as_deref(), schema.usual, how)?;
     for file in rows.files() {

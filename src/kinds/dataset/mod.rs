@@ -64,7 +64,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "dataset",
-    revision: 1,
+    revision: 2,
     summary: "reads a public data set by its schema: prompts, and conversations and pairs where it has them",
     about: "Identity is the content, not the path. The columns of each set, under all names that its mirrors use, its traps and \
             addresses are shown by `pipe kinds dataset.NAME`; `pipe kinds --datasets` lists them. Ids begin with the name of the schema, \
