@@ -13,6 +13,7 @@ use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
 use crate::kinds::answers::{self, Asking, Draw, Rejected, Served};
+use crate::kinds::model_checks;
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::remote::Service;
 use crate::kinds::{positive, range};
@@ -178,6 +179,8 @@ fn in_process(
         },
         seed: Seed::new(p.seed).child("generate"),
     };
+    let most = p.max_new_tokens;
+    model_checks::say_reach(ctx, &model.tokenizer, prompts, sampling.prefill, most)?;
     let mut done = saved(ctx);
     let total = (prompts.len() * p.samples) as u64;
     while done.len() < prompts.len() * p.samples {

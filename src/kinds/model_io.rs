@@ -5,6 +5,7 @@ use crate::base::rows::{Completion, Message, Prompt};
 use crate::base::tokens::Tokens;
 use crate::engine::worker::{Interrupted, NodeCtx};
 use crate::kinds::ahead;
+use crate::kinds::model_checks::of_prompt;
 use crate::learn::adapter::Net;
 use crate::learn::chat;
 use crate::learn::checkpoint;
@@ -156,7 +157,7 @@ impl Sampling<'_> {
         }
         let groups = match groups {
             Err(error) if error.is::<Stopped>() => return Err(Interrupted.into()),
-            groups => groups?,
+            groups => groups.map_err(|error| of_prompt(error, |i| prompts[i].id.clone()))?,
         };
         let of = |(asked, samples)| Group { asked, samples };
         Ok(asked.into_iter().zip(groups).map(of).collect())
@@ -228,8 +229,13 @@ fn is_model_file(name: &str) -> bool {
     text || name == "merges.txt" || name.ends_with(".safetensors") && !name.starts_with("adapter_")
 }
 
+/// The bytes and no more: a mode is whose file it was, not what is in it.
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    std::fs::copy(from, to)
+    let copied = std::fs::File::open(from).and_then(|mut from| {
+        let mut to = std::fs::File::create(to)?;
+        std::io::copy(&mut from, &mut to)
+    });
+    copied
         .map(drop)
         .with_context(|| format!("failed to copy {}", from.display()))
 }

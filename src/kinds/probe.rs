@@ -12,6 +12,7 @@ use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
+use crate::kinds::model_checks;
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::service::{JudgeServices, Judging};
@@ -157,6 +158,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         seed: Seed::new(p.seed).child("probe"),
     };
     let total = (prompts.len() * p.samples) as u64;
+    model_checks::say_reach(ctx, &model.tokenizer, &prompts, None, p.max_new_tokens)?;
     let groups = sampling.groups(ctx, &prompts, &mut |rows| {
         ctx.progress(rows as u64, total, "responses", "")
     })?;

@@ -199,6 +199,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             !rows.is_empty(),
             "all {long} completions of `{port}` are longer than {max} tokens"
         );
+        let what = format!("completions of `{port}`");
+        training::say_reach(ctx, &model.weights.config, &what, &rows);
         let epochs = Epochs::new(rows.len(), Seed::new(p.seed).child("order").child(port));
         Ok((rows, epochs))
     };

@@ -149,6 +149,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         ));
     }
     feed.as_sampled.say(ctx, CONVERSATIONS, conversations.len());
+    training::say_reach(ctx, &model.weights.config, "conversations", &feed.rows);
     let steps = ((feed.rows.len() as f64 * p.epochs / p.batch as f64).round() as u64).max(1);
     let settings = Settings {
         schedule: Schedule {
@@ -217,6 +218,9 @@ fn tokens(look: &Look) -> Result<Tokens> {
 /// Conversations as rows, every one once an epoch.
 struct Conversations {
     rows: Vec<Row>,
+    /// Of the rows, and of those of the last window.
+    ids: Vec<String>,
+    last: Vec<usize>,
     dropped: usize,
     as_sampled: AsSampled,
     batch: usize,
@@ -233,7 +237,7 @@ impl Conversations {
             rows,
             long,
             as_sampled,
-            ..
+            ids,
         } = examples(tokenizer, conversations, p.max_tokens)?;
         ensure!(
             !rows.is_empty(),
@@ -243,6 +247,8 @@ impl Conversations {
         Ok(Conversations {
             epochs: Epochs::new(rows.len(), Seed::new(p.seed).child("order")),
             rows,
+            ids,
+            last: vec![],
             dropped: long,
             as_sampled,
             batch: p.batch,
@@ -253,9 +259,10 @@ impl Conversations {
 impl Feed for Conversations {
     fn window<'a>(&'a mut self, step: u64, _: Net, _: &mut Workspace) -> Result<Window<'a>> {
         let first = step * self.batch as u64;
-        let rows: Vec<Row> = (first..first + self.batch as u64)
-            .map(|place| self.rows[self.epochs.at(place)].clone())
+        self.last = (first..first + self.batch as u64)
+            .map(|place| self.epochs.at(place))
             .collect();
+        let rows: Vec<Row> = self.last.iter().map(|i| self.rows[*i].clone()).collect();
         let scored: usize = rows.iter().map(Row::scored).sum();
         let tokens: usize = rows.iter().map(|r| r.ids.len()).sum();
         Ok(Window {
@@ -263,6 +270,10 @@ impl Feed for Conversations {
             goal: Goal::Logp(Box::new(SftWindow::new(scored))),
             metrics: vec![("num_tokens".into(), tokens as f64)],
         })
+    }
+
+    fn name(&self, row: usize) -> Option<String> {
+        Some(format!("conversation {}", self.ids[self.last[row]]))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::{Interrupted, NodeCtx};
+use crate::kinds::model_checks;
 use crate::kinds::model_io::{self, Model};
 use crate::kinds::{positive, range};
 use crate::learn::sample::{self, Request};
@@ -100,7 +101,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     });
     let answers = match answers {
         Err(e) if e.is::<sample::Stopped>() => return Err(Interrupted.into()),
-        other => other?,
+        other => other.map_err(|e| model_checks::of_prompt(e, |i| questions[i].id.clone()))?,
     };
     let mut metrics = vec![];
     for sort in ["fact", "rule", "reference"] {

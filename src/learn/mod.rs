@@ -26,6 +26,7 @@
 //! number of its threads.
 
 pub mod json;
+pub mod special;
 pub mod template;
 pub mod tokenizer;
 
@@ -38,6 +39,7 @@ pub mod kernels;
 pub mod weights;
 
 pub mod checkpoint;
+pub mod folders;
 pub mod peft;
 pub mod tensors;
 

@@ -9,7 +9,7 @@ use crate::learn::decoder::Workspace;
 use crate::learn::tokenizer::Tokenizer;
 use crate::learn::train::{self, Row};
 use crate::learn::weights::Weights;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 /// Pairs as rows, chosen and rejected by turns, and the ids of those left out.
 pub struct Dataset {
@@ -57,6 +57,12 @@ impl Dataset {
             dataset.empty.len()
         );
         Ok(dataset)
+    }
+
+    /// What a row is called.
+    pub fn name(&self, row: usize) -> String {
+        let side = ["chosen", "rejected"][row % 2];
+        format!("pair {}, {side}", self.kept[row / 2])
     }
 
     /// The chosen and the rejected answer of every pair.
@@ -152,7 +158,10 @@ const KEPT: &str = "reference-0";
 const SUMS: &str = "sums.json";
 
 /// Summed log-probability of every row under the model that training begins as: computed once a node, whatever interrupts it.
-pub fn reference(ctx: &NodeCtx, weights: &Weights, rows: &[Row]) -> Result<Vec<f64>> {
+///
+/// Errors: a row to which the model gives no finite log-probability.
+pub fn reference(ctx: &NodeCtx, weights: &Weights, dataset: &Dataset) -> Result<Vec<f64>> {
+    let rows = &dataset.rows;
     for saved in ctx.latest_checkpoint(KEPT) {
         let text = std::fs::read_to_string(saved.join(SUMS)).unwrap_or_default();
         if let Ok(sums) = serde_json::from_str::<Vec<f64>>(&text)
@@ -171,6 +180,13 @@ pub fn reference(ctx: &NodeCtx, weights: &Weights, rows: &[Row]) -> Result<Vec<f
         let logps = train::reference_logps(weights, rows_now, 1.0, &mut workspace);
         let sum = |row: &Vec<f32>| row.iter().map(|&x| f64::from(x)).sum::<f64>();
         sums.extend(logps.iter().map(sum));
+        if let Some(row) = sums.iter().position(|sum| !sum.is_finite()) {
+            bail!(
+                "{}: the model's log-probability of it is {}: the model overflows or its weights are broken",
+                dataset.name(row),
+                sums[row]
+            );
+        }
         ctx.progress(sums.len() as u64, rows.len() as u64, "reference rows", "");
     }
     let text = serde_json::to_string(&sums)?;

@@ -22,6 +22,7 @@ use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead::{self, Training};
 use crate::kinds::lora::{self, Lora};
+use crate::kinds::model_checks;
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::service::{JudgeServices, Judging};
@@ -319,6 +320,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             class.word()
         );
     }
+    model_checks::say_reach(ctx, &tokenizer, &prompts, None, p.max_new_tokens)?;
     let validation: Vec<Prompt> = ctx
         .input_opt("validation")
         .map(rows::read_rows)

@@ -11,14 +11,37 @@ use crate::engine::worker::NodeCtx;
 use crate::kinds::reward::{self, Route, Scored};
 use crate::learn::adapter::Net;
 use crate::learn::decoder::Workspace;
+use crate::learn::guard::{Cause, Tripped};
 use crate::learn::objective::advantage::{self, Scale};
 use crate::learn::objective::grpo::{self, GrpoWindow, PerToken};
-use crate::learn::sample::Sample;
+use crate::learn::sample::{NotFinite, Sample};
 use crate::learn::tokenizer::Tokenizer;
 use crate::learn::train::{self, Feed, Goal, Row, Window};
 use crate::learn::weights::Weights;
 use anyhow::Result;
 use std::collections::BTreeMap;
+
+/// The policy of a step that gives nothing to choose by.
+fn broken(found: &NotFinite, prompts: &[Prompt], step: u64) -> Tripped {
+    let NotFinite {
+        sample,
+        step: token,
+        value,
+        ..
+    } = found;
+    let prompt = &prompts[found.request].id;
+    Tripped {
+        step,
+        cause: Cause::NotFinite {
+            what: "logit of a rollout".into(),
+            value: f64::from(*value),
+            at: Some(format!(
+                "prompt {prompt}, sample {sample}, token {}",
+                token + 1
+            )),
+        },
+    }
+}
 
 /// The feed: prompts of the step, rollouts of the live weights, rewards, advantages.
 pub struct Rollouts<'r> {
@@ -110,7 +133,11 @@ impl Rollouts<'_> {
         let prompts = self.prompts_of(number);
         let seed = Seed::new(p.seed).child("rollouts").at(number);
         let sampling = sampling(net, self.tokenizer, (p, self.sample_rows), p.group, seed);
-        let groups = sampling.groups(self.ctx, &prompts, &mut |_| {})?;
+        let groups = sampling.groups(self.ctx, &prompts, &mut |_| {});
+        let groups = groups.map_err(|error| match error.downcast_ref::<NotFinite>() {
+            Some(found) => anyhow::Error::from(broken(found, &prompts, number * p.updates + 1)),
+            None => error,
+        })?;
         let responses = sampling.responses(&groups)?;
         let judged = of_groups(&prompts, &responses);
         let scored = self.route.score_all(&judged, &mut reward::ear(self.ctx))?;

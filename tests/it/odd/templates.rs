@@ -620,3 +620,23 @@ api = "completions"
         );
     }
 }
+
+#[test]
+fn a_block_that_a_server_closes_and_never_opened_is_opened() {
+    for (sent, read) in [
+        (
+            "flour\n</think>\n\nMix.",
+            "<think>\nflour\n</think>\n\nMix.",
+        ),
+        ("\nflour</think>Mix.", "<think>\nflour</think>Mix."),
+        (
+            "a</think>b<think>c</think>",
+            "<think>\na</think>b<think>c</think>",
+        ),
+        ("<think>flour</think>Mix.", "<think>flour</think>Mix."),
+        ("Mix.", "Mix."),
+        ("", ""),
+    ] {
+        assert_eq!(response::reopened(sent), read, "{sent:?}");
+    }
+}
