@@ -4,6 +4,7 @@
 //! The memo believes a file unchanged by (device, inode, size, mtime, ctime). A file modified just before its entry was
 //! recorded could change again without a trace in its times, so such entries are not believed (git's racy rule).
 
+use crate::base::threads;
 use crate::engine::clock;
 use crate::engine::key::Digest;
 use crate::engine::objects::{self, Blob};
@@ -120,6 +121,7 @@ impl Sources {
         };
         let looked: Vec<_> = paths.iter().map(look).collect::<Result<_>>()?;
         let recorded_ns = clock::now_ns();
+        threads::ready(None)?;
         // One by one, or threads would be given neighbours, and the last one the only large file.
         let read: Vec<Digest> = paths
             .par_iter()

@@ -6,13 +6,19 @@ use crate::base::rows::{Completion, Prompt, PromptClass, RowWriter, Score};
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, OnlyWith, Output, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
+use crate::engine::setup::Acts;
 use crate::engine::worker::NodeCtx;
-use crate::kinds::positive;
+use crate::kinds::bounds;
 use crate::kinds::table_file::{self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_COLUMNS, Table};
 use crate::params;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+const NAMED: Acts = Acts::only("where `harmful` names values of it", |s| s.given("harmful"));
+const LABELLED: Acts = Acts::only("where `label_column` names the labels' column", |s| {
+    s.given("label_column")
+});
 
 params! {
     pub struct Params {
@@ -33,17 +39,17 @@ params! {
         /// Class of every row, but for those that `harmful` names.
         class: Class = Class::Ambiguous;
         /// Column that `harmful` speaks of; absent: that of the category.
-        class_column: Option<String> = None;
+        class_column: Option<String> = None, if NAMED;
         /// Values whose rows are harmful; with a `*` at its end, as in `"contrast_*"`, what begins like it.
         harmful: Vec<String> = vec![];
         /// Column of a person's label, as `final_label`; with it there are `scores`.
         label_column: Option<String> = None;
         /// Labels that say the answer refuses.
-        refused: Vec<String> = words(&["2_full_refusal", "3_partial_refusal"]);
+        refused: Vec<String> = words(&["2_full_refusal", "3_partial_refusal"]), if LABELLED;
         /// Labels that say it does not. Rows with any other label are unscorable.
-        answered: Vec<String> = words(&["1_full_compliance"]);
+        answered: Vec<String> = words(&["1_full_compliance"]), if LABELLED;
         /// Take the first so many rows only.
-        limit: Option<usize> = None;
+        limit: Option<usize> = None, in bounds::TAKEN;
     }
 }
 
@@ -87,6 +93,7 @@ label_column = "final_label"
     params: Params::specs,
     exec: None_::specs,
     check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
@@ -103,9 +110,6 @@ fn check(values: &Values) -> Vec<Problem> {
     let Ok(p) = Params::read(values) else {
         return found;
     };
-    if let Some(limit) = p.limit {
-        positive(&mut found, "limit", limit as f64);
-    }
     for label in p.refused.iter().filter(|l| p.answered.contains(l)) {
         found.push(Problem {
             path: "answered".into(),

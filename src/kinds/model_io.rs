@@ -2,6 +2,7 @@
 
 use crate::base::rng::Seed;
 use crate::base::rows::{Completion, Message, Prompt};
+use crate::base::threads;
 use crate::base::tokens::Tokens;
 use crate::engine::worker::{Interrupted, NodeCtx};
 use crate::kinds::ahead;
@@ -12,7 +13,7 @@ use crate::learn::sample::choose::Choice;
 use crate::learn::sample::{self, Options, Request, Sample, Stopped};
 use crate::learn::tokenizer::Tokenizer;
 use crate::learn::weights::Weights;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::path::Path;
 
 /// Rows that are sampled at the same time, where a node does not say: memory, not results.
@@ -38,10 +39,30 @@ pub fn prompt_ids(tokenizer: &Tokenizer, prompt: &str, prefill: Option<&str>) ->
     chat::render_prompt(tokenizer, &[Message::new("user", prompt)], prefill)
 }
 
+/// The same after a system message. Errors: a template that leaves it out, so that nobody believes it was said.
+pub fn asked_ids(
+    tokenizer: &Tokenizer,
+    system: Option<&str>,
+    prompt: &str,
+    prefill: Option<&str>,
+) -> Result<Vec<u32>> {
+    let Some(system) = system else {
+        return prompt_ids(tokenizer, prompt, prefill);
+    };
+    let messages = [Message::new("system", system), Message::new("user", prompt)];
+    let text = chat::prompt_text(tokenizer, &messages, prefill)?;
+    ensure!(
+        text.contains(system.trim()),
+        "the model's chat template leaves the system message out: `system` cannot be said to it"
+    );
+    chat::render_prompt(tokenizer, &messages, prefill)
+}
+
 /// What the model of a folder is asked; `then`: what it writes after that.
 pub fn prompt_tokens(
     model: &Path,
     prompts: &[Prompt],
+    system: Option<&str>,
     prefill: Option<&str>,
     then: &'static str,
     most: usize,
@@ -50,7 +71,7 @@ pub fn prompt_tokens(
     let mut tokens = Tokens::new("prompts", most);
     tokens.then = Some(then);
     for prompt in prompts {
-        let ids = prompt_ids(&tokenizer, &prompt.prompt, prefill)
+        let ids = asked_ids(&tokenizer, system, &prompt.prompt, prefill)
             .with_context(|| format!("prompt {}", prompt.id))?;
         let mask = vec![false; ids.len()];
         tokens.push(&prompt.id, &ids, &mask, |ids| tokenizer.decode(ids, false))?;
@@ -75,10 +96,7 @@ pub fn plain(tokenizer: &Tokenizer, temperature: f64, max_new_tokens: usize) -> 
 
 /// Lets the kernels use the threads that the engine granted. One node is one process, so the pool is the process's own.
 pub fn use_threads(ctx: &NodeCtx) -> Result<()> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(ctx.threads())
-        .build_global()
-        .context("failed to start the threads")
+    threads::ready(Some(ctx.threads()))
 }
 
 /// Sampling as a kind wants it: prompts in, completions out, in the order of the prompts.
@@ -86,6 +104,8 @@ pub struct Sampling<'a> {
     pub net: Net<'a>,
     pub tokenizer: &'a Tokenizer,
     pub samples: usize,
+    /// A message before the prompt.
+    pub system: Option<&'a str>,
     pub prefill: Option<&'a str>,
     pub options: Options,
     pub seed: Seed,
@@ -102,7 +122,7 @@ impl Sampling<'_> {
         let requests = prompts
             .iter()
             .map(|prompt| {
-                let ids = prompt_ids(self.tokenizer, &prompt.prompt, self.prefill);
+                let ids = asked_ids(self.tokenizer, self.system, &prompt.prompt, self.prefill);
                 Ok(Request {
                     prompt: ids.with_context(|| format!("prompt {}", prompt.id))?,
                     samples: self.samples,

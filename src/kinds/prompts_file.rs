@@ -1,17 +1,19 @@
 //! Prompts from a file of somebody else's: CSV, TSV, JSONL, JSON or Parquet, with the column names that public sets use.
 
 use crate::base::rows::{Prompt, PromptClass, RowWriter};
-use crate::base::value::Values;
 use crate::data::seen::Seen;
-use crate::engine::kind::{Cpu, Kind, Output, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Output, Type, no_check};
 use crate::engine::params::{None_, ParamSet};
+use crate::engine::setup::Acts;
 use crate::engine::worker::NodeCtx;
-use crate::kinds::positive;
+use crate::kinds::bounds;
 use crate::kinds::table_file::{self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_COLUMNS, Table};
 use crate::params;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+
+const NAMED: Acts = Acts::only("where `harmful` names values of it", |s| s.given("harmful"));
 
 params! {
     pub struct Params {
@@ -28,11 +30,11 @@ params! {
         /// Class of every row, but for those that `harmful` names.
         class: Class = Class::Ambiguous;
         /// Column that `harmful` speaks of.
-        label_column: String = "label".to_string();
+        label_column: String = "label".to_string(), if NAMED;
         /// Labels whose rows are harmful.
         harmful: Vec<String> = vec![];
         /// Take the first so many rows only.
-        limit: Option<usize> = None;
+        limit: Option<usize> = None, in bounds::TAKEN;
     }
 }
 
@@ -58,7 +60,8 @@ harmful = ["unsafe"]
     }],
     params: Params::specs,
     exec: None_::specs,
-    check,
+    check: no_check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
@@ -67,14 +70,6 @@ harmful = ["unsafe"]
     preflight: None,
     run,
 };
-
-fn check(values: &Values) -> Vec<Problem> {
-    let mut found = vec![];
-    if let Some(limit) = Params::read(values).ok().and_then(|p| p.limit) {
-        positive(&mut found, "limit", limit as f64);
-    }
-    found
-}
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
