@@ -1,7 +1,6 @@
 //! Removes training prompts that are in an eval.
 
 use crate::base::rows::{self, Prompt};
-use crate::base::threads;
 use crate::engine::kind::{Cpu, Kind, Need, Port, Type, no_check};
 use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};

@@ -1,7 +1,6 @@
 //! Removes prompts that say what an earlier one says.
 
 use crate::base::rows::{self, Prompt, PromptClass};
-use crate::base::threads;
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Need, Port, Problem, Type};
 use crate::engine::outlook::{Ahead, Outlook};

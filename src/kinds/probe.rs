@@ -117,6 +117,7 @@ fn tokens(look: &Look) -> Result<Tokens> {
         look.input("model"),
         &asked(&pool, &p),
         None,
+        None,
         then,
         look.most,
     )
