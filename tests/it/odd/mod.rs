@@ -3,3 +3,5 @@
 mod acts;
 mod depth;
 mod params;
+mod services;
+mod shown;
