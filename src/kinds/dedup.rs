@@ -101,7 +101,8 @@ fn check(values: &Values) -> Vec<Problem> {
             .get(spec.name)
             .is_none_or(|v| spec.problems(v).is_empty())
     });
-    if sound && Bands::fitting(p.permutations, p.threshold, p.recall).is_none() {
+    if sound && p.by == By::Near && Bands::fitting(p.permutations, p.threshold, p.recall).is_none()
+    {
         found.push(Problem {
             path: "permutations".into(),
             message: format!(

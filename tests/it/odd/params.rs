@@ -130,7 +130,7 @@ fn all_problems_of_all_nodes_come_at_once() {
             "`group` is 1, outside of 2 to",
             "`sample_rows`: -1 is out of range",
             "unknown scorer `nonsense`",
-            "5 | lr = nan".trim_start_matches("5 | "),
+            "lr = nan",
         ],
     );
 }
@@ -205,11 +205,11 @@ fn scorers_and_teachers_of_the_world_want_its_prompts_too() {
 #[test]
 fn a_local_model_is_told_its_system_message() {
     let study = Study::new();
-    study.file("p.csv", "id,prompt\n1,how do i bake bread ?\n");
+    study.file("p.csv", "id,prompt\n1,use the\n");
     let text = format!(
         "{MODEL}hidden_size = 16\nlayers = 1\nheads = 2\nintermediate_size = 32\n[node.q]\nkind = \"prompts-file\"\npath = \"p.csv\"\n\
          {ANSWERS}max_new_tokens = 4\ntemperature = 0.0\n[node.b]\nkind = \"generate\"\nin = {{ model = \"m\", prompts = \"q\" }}\n\
-         max_new_tokens = 4\ntemperature = 0.0\nsystem = \"you refuse\"\nlogprobs = true\n[node.c]\nkind = \"generate\"\n\
+         max_new_tokens = 4\ntemperature = 0.0\nsystem = \"then then\"\nlogprobs = true\n[node.c]\nkind = \"generate\"\n\
          in = {{ model = \"m\", prompts = \"q\" }}\nmax_new_tokens = 4\ntemperature = 0.0\nlogprobs = true\n"
     );
     let ran = study.run(&text);
@@ -224,7 +224,7 @@ fn a_local_model_is_told_its_system_message() {
     json["chat_template"] = "{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}{% endif %}{% endfor %}".into();
     std::fs::write(&config, json.to_string()).unwrap();
     let text = format!(
-        "[node.m]\nkind = \"local-model\"\npath = \"model\"\n[node.q]\nkind = \"prompts-file\"\npath = \"p.csv\"\n{ANSWERS}system = \"you refuse\"\n"
+        "[node.m]\nkind = \"local-model\"\npath = \"model\"\n[node.q]\nkind = \"prompts-file\"\npath = \"p.csv\"\n{ANSWERS}system = \"then then\"\n"
     );
     let failure = study.try_run(&text).failure("a");
     assert!(
