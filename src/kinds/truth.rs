@@ -1,7 +1,6 @@
 //! Whether prompts carry the truth that the judges of the built-in world need, as far as a graph says it: known before anything is
 //! generated, so that nobody finds out after. Reads a graph; looks into no file.
 
-use crate::base::rows::PromptClass;
 use crate::base::value::Value;
 use crate::engine::graph::{Edge, Graph, Node, NodeId};
 use crate::engine::kind::{Problem, Type};
@@ -121,6 +120,7 @@ fn may_have(node: &Node, class: &str) -> bool {
     }
     let is =
         |name: &str, word: &str| matches!(node.params.get(name), Some(Value::Str(s)) if s == word);
-    let named = matches!(node.params.get("harmful"), Some(Value::List(l)) if !l.is_empty());
-    is("class", class) || (named && class == PromptClass::Harmful.word())
+    let named = |list: &str| matches!(node.params.get(list), Some(Value::List(l)) if !l.is_empty());
+    // A list is called as the class that it gives.
+    is("class", class) || named(class)
 }

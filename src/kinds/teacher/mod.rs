@@ -21,6 +21,7 @@ use crate::kinds::ahead;
 use crate::kinds::answers::{self, Asking, Draw, Rejected, Served};
 use crate::kinds::bounds;
 use crate::kinds::likeness::normal;
+use crate::kinds::model_checks;
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::remote::Service;
 use crate::kinds::truth;
@@ -338,6 +339,7 @@ fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) 
         seed: Seed::new(p.seed).child("teacher"),
     };
     let total = (prompts.len() * p.samples as usize) as u64;
+    model_checks::say_reach(ctx, &model.tokenizer, prompts, None, p.max_new_tokens)?;
     let completions = sampling.completions(ctx, prompts, false, &mut |rows| {
         ctx.progress(rows as u64, total, "traces", "");
     })?;
