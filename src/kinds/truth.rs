@@ -4,7 +4,7 @@
 use crate::base::value::Value;
 use crate::engine::graph::{Edge, Graph, Node, NodeId};
 use crate::engine::kind::{Problem, Type};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Kinds that read files of others, none of which has it.
 const FILES: [&str; 4] = ["prompts-file", "dataset", "completions-file", "import"];
@@ -17,7 +17,19 @@ const SCORERS: [&str; 2] = ["safety", "task"];
 
 /// The nodes above an edge whose rows have no truth for sure, and are sure to be among those of the edge.
 fn without(graph: &Graph, edge: &Edge) -> BTreeSet<NodeId> {
-    let node = graph.node(edge.node);
+    let mut of: BTreeMap<NodeId, BTreeSet<NodeId>> = BTreeMap::new();
+    // An edge points to a smaller id.
+    let above: BTreeSet<NodeId> = graph.closure(&[edge.node]).into_iter().collect();
+    for id in above {
+        let found = sure(graph, id, &of);
+        of.insert(id, found);
+    }
+    of.remove(&edge.node).unwrap_or_default()
+}
+
+/// The same of one node, whose inputs are known.
+fn sure(graph: &Graph, id: NodeId, of: &BTreeMap<NodeId, BTreeSet<NodeId>>) -> BTreeSet<NodeId> {
+    let node = graph.node(id);
     let sources: Vec<&Edge> = node
         .inputs
         .iter()
@@ -27,20 +39,17 @@ fn without(graph: &Graph, edge: &Edge) -> BTreeSet<NodeId> {
     // Rows that are imported take over the prompts that they are of.
     if FILES.contains(&node.kind.name) {
         return match sources.is_empty() {
-            true => BTreeSet::from([edge.node]),
+            true => BTreeSet::from([id]),
             false => BTreeSet::new(),
         };
     }
-    let of_each: Vec<BTreeSet<NodeId>> = sources.iter().map(|e| without(graph, e)).collect();
-    if SELECTS.contains(&node.kind.name) && of_each.iter().any(BTreeSet::is_empty) {
+    // What a program makes of them, nobody knows; and of several sources a selection may have left these out.
+    let selects = SELECTS.contains(&node.kind.name);
+    if node.kind.name == "exec" || selects && mixes(graph, id) {
         return BTreeSet::new();
     }
-    let found: BTreeSet<NodeId> = of_each.into_iter().flatten().collect();
-    // Of a pool of several, a selection further down may have left these out.
-    match SELECTS.contains(&node.kind.name) && mixes(graph, edge.node) {
-        true => BTreeSet::new(),
-        false => found,
-    }
+    let each = sources.iter().filter_map(|e| of.get(&e.node));
+    each.flatten().copied().collect()
 }
 
 /// Whether prompts with truth are above as well.
