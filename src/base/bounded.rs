@@ -63,9 +63,43 @@ pub fn is_inner(path: &str) -> bool {
 /// Longest relative path, in bytes.
 const LONGEST: usize = 1024;
 
+/// Longest name that people give, in characters.
+const LONGEST_NAME: usize = 100;
+
+/// What is wrong with a name that somebody gave to something of theirs, which becomes words on a terminal and parts of files.
+pub fn name_problem(name: &str) -> Option<String> {
+    if name.trim().is_empty() {
+        return Some("it is empty".into());
+    }
+    let length = name.chars().count();
+    if length > LONGEST_NAME {
+        return Some(format!(
+            "it has {length} characters, more than {LONGEST_NAME}"
+        ));
+    }
+    if let Some(c) = name.chars().find(|c| c.is_control() || is_unseen(*c)) {
+        return Some(format!(
+            "U+{:04X} in it cannot be seen, or turns what is around it",
+            u32::from(c)
+        ));
+    }
+    let what = "it cannot be the name of a file everywhere";
+    (!is_name(name) || name.starts_with(' ')).then(|| what.into())
+}
+
+/// Whether a character shows nothing, or changes the order in which others are shown.
+pub fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Whether a character changes the order in which others are shown.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Whether this is one part of such a path.
 pub fn is_name(name: &str) -> bool {
-    let refused = |c: char| c.is_control() || "/\\:*?\"<>|".contains(c);
+    let refused = |c: char| c.is_control() || turns(c) || "/\\:*?\"<>|".contains(c);
     let dots = name.chars().all(|c| c == '.');
     !dots && !name.contains(refused) && !name.ends_with(['.', ' ']) && !is_device(name)
 }

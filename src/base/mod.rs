@@ -11,5 +11,6 @@ pub mod rows;
 pub mod stats;
 pub mod tensorboard;
 pub mod text;
+pub mod threads;
 pub mod tokens;
 pub mod value;

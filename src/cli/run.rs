@@ -4,6 +4,7 @@ use super::{
     Error, Outcome, RecipesArgs, StoreArgs, colour, complain, detach, gc, print, print_json, study,
 };
 use crate::base::text::{count, dollars, duration, listed, thousands};
+use crate::base::threads;
 use crate::engine::event::State;
 use crate::engine::exec::{self, Limit, Orphans, Outcome as Ended, Settings, Stop};
 use crate::engine::failure::{Failure, Retries};
@@ -364,7 +365,8 @@ fn sharing(study: &Study, ended: &Ended) -> Option<Sharing> {
 
 /// Says at once that a Ctrl-C was heard: saving the state of a large model takes a while.
 fn announce_stop(stop: Stop, say: impl Fn(&str) + Send + 'static) {
-    std::thread::spawn(move || {
+    // Without it the stop is heard all the same.
+    let _ = threads::start(move || {
         while stop.requests() == 0 {
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -4,6 +4,7 @@
 use crate::base::calls::Calls;
 use crate::base::tokens::Tokens;
 use crate::base::value::Values;
+use crate::engine::graph::{Graph, NodeId};
 use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{ParamSet, ParamSpec};
 use crate::engine::worker::NodeCtx;
@@ -139,6 +140,9 @@ pub struct Problem {
     pub help: Option<String>,
 }
 
+/// See `Kind::above`.
+pub type Above = fn(&Graph, NodeId) -> Vec<Problem>;
+
 /// See `Kind::preflight`.
 pub type Preflight = fn(&Values, &Values, &str) -> Vec<String>;
 
@@ -161,6 +165,8 @@ pub struct Kind {
     pub exec: fn() -> Vec<ParamSpec>,
     /// Checks beyond types; gets identity and execution values, all present and well typed.
     pub check: fn(&Values) -> Vec<Problem>,
+    /// Checks of what stands above it in the graph; for kinds that only certain inputs fit.
+    pub above: Option<Above>,
     /// Reads identity parameters.
     pub cpu: fn(&Values) -> Cpu,
     /// Left out of `pipe kinds`: for the engine's own tests.
@@ -213,6 +219,17 @@ impl Kind {
     pub fn delivered<'a>(&'a self, params: &'a Values) -> impl Iterator<Item = &'a Output> {
         let given = |o: &&Output| o.only_with.as_ref().is_none_or(|w| (w.given)(params));
         self.outputs.iter().filter(given)
+    }
+
+    /// What is wrong with identity and execution parameters that are all present and well typed: numbers out of bounds, and what the
+    /// kind itself finds.
+    pub fn problems(&self, values: &Values) -> Vec<Problem> {
+        let specs = (self.params)().into_iter().chain((self.exec)());
+        let out = specs.flat_map(|spec| match values.get(spec.name) {
+            Some(value) => spec.problems(value),
+            None => vec![],
+        });
+        out.chain((self.check)(values)).collect()
     }
 
     pub fn output(&self, name: &str) -> Option<&Output> {

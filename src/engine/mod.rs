@@ -7,6 +7,7 @@
 
 pub mod kind;
 pub mod params;
+pub mod setup;
 
 pub mod graph;
 pub mod key;

@@ -1,6 +1,7 @@
 //! Blobs and folders of blobs: hashing, putting files into `objects/`, laying them out again. Knows no nodes.
 
 use crate::base::bounded;
+use crate::base::threads;
 use crate::engine::clock;
 use crate::engine::fault;
 use crate::engine::key::Digest;
@@ -99,6 +100,7 @@ pub fn hash_file(path: &Path) -> io::Result<Digest> {
     let size = file.metadata()?.len();
     if size > LARGE as u64 {
         let mut buffer = vec![0; LARGE];
+        threads::ready(None).map_err(std::io::Error::other)?;
         let mut at = 0;
         while at < size {
             let wanted = usize::try_from(size - at).map_or(LARGE, |left| left.min(LARGE));

@@ -4,6 +4,8 @@
 //! A kind has two blocks: `Params` (identity: every field is in the key) and `Exec` (how it runs: never in a key).
 
 use crate::base::value::{Value, Values};
+use crate::engine::kind::Problem;
+use crate::engine::setup::Acts;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -26,6 +28,20 @@ pub enum Ty {
 }
 
 impl Ty {
+    /// A value of this type.
+    fn some(&self, bounds: Option<&Bounds>, which: usize) -> Value {
+        let (low, high) = bounds.map_or((0.0, 1.0), |b| (b.low, b.high));
+        match self {
+            Ty::Bool | Ty::Any => Value::Bool(which == 0),
+            Ty::Int => Value::Int((low as i64 + 1 + which as i64).min(high as i64)),
+            Ty::Float => Value::Float(low + (high - low).min(1.0) / (2 + which) as f64),
+            Ty::Choice(words) => Value::Str(words[which % words.len()].to_string()),
+            Ty::List(_) => Value::List(vec![]),
+            Ty::Map(_) => Value::Table(BTreeMap::new()),
+            Ty::Str | Ty::Path => Value::Str(["/a", "/b"][which % 2].into()),
+        }
+    }
+
     /// As in "expected {}".
     pub fn describe(&self) -> String {
         match self {
@@ -62,6 +78,122 @@ pub struct ParamSpec {
     pub doc: &'static str,
     /// Whether a value of the right shape fits the field's own type: a `u32` is not every integer.
     pub fits: fn(&Value) -> Result<(), String>,
+    /// Of parameters that hold numbers, also in lists and tables.
+    pub bounds: Option<Bounds>,
+    /// None: it acts whatever else is set.
+    pub acts: Option<Acts>,
+}
+
+impl ParamSpec {
+    /// The numbers of a value that are out of bounds, each by its path.
+    pub fn problems(&self, value: &Value) -> Vec<Problem> {
+        let mut found = vec![];
+        if let Some(bounds) = &self.bounds {
+            bounds.look(self.name, value, &mut found);
+        }
+        found
+    }
+
+    /// A value of its type in the place of one that is wrong; another the second time.
+    pub fn stand_in(&self, second: bool) -> Option<Value> {
+        match (&self.default, second) {
+            (Default::Value(value), false) => Some(value.clone()),
+            (Default::Absent, false) => None,
+            _ => Some(self.ty.some(self.bounds.as_ref(), usize::from(second))),
+        }
+    }
+
+    /// Whether it is set to something else than what it is where nothing is said of it.
+    pub fn is_set(&self, values: &Values) -> bool {
+        match (values.get(self.name), &self.default) {
+            (Some(value), Default::Value(default)) => value != default,
+            (value, _) => value.is_some(),
+        }
+    }
+}
+
+/// Which numbers a parameter takes, and why no others.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub low: f64,
+    /// Whether `low` itself is left out.
+    pub above: bool,
+    pub high: f64,
+    /// A sentence.
+    pub why: &'static str,
+}
+
+impl Bounds {
+    pub const fn within(low: f64, high: f64, why: &'static str) -> Bounds {
+        let above = false;
+        Bounds {
+            low,
+            above,
+            high,
+            why,
+        }
+    }
+
+    pub const fn above(low: f64, high: f64, why: &'static str) -> Bounds {
+        let above = true;
+        Bounds {
+            low,
+            above,
+            high,
+            why,
+        }
+    }
+
+    fn look(&self, path: &str, value: &Value, found: &mut Vec<Problem>) {
+        let number = match value {
+            Value::Int(i) => *i as f64,
+            Value::Float(f) => *f,
+            Value::List(items) => {
+                for (i, item) in items.iter().enumerate() {
+                    self.look(&format!("{path}.{i}"), item, found);
+                }
+                return;
+            }
+            Value::Table(map) => {
+                for (key, item) in map {
+                    self.look(&format!("{path}.{key}"), item, found);
+                }
+                return;
+            }
+            _ => return,
+        };
+        let Bounds { low, high, .. } = self;
+        let inside = match self.above {
+            true => number > *low,
+            false => number >= *low,
+        };
+        // A number that is none is neither.
+        if inside && number <= *high {
+            return;
+        }
+        let message = match self.above && !inside {
+            true => format!("`{path}` is {number} and has to be above {low}"),
+            false => format!(
+                "`{path}` is {}, outside of {} to {}",
+                told(number),
+                told(*low),
+                told(*high)
+            ),
+        };
+        found.push(Problem {
+            path: path.into(),
+            message,
+            help: Some(self.why.into()),
+        });
+    }
+}
+
+/// A number as a recipe may write it.
+fn told(number: f64) -> String {
+    match number.abs() {
+        large if large >= 1e15 => format!("{number:e}"),
+        _ => number.to_string(),
+    }
 }
 
 /// A type that can stand in a `params!` block.
@@ -110,17 +242,20 @@ impl ParamSet for None_ {
 /// params! {
 ///     pub struct Params {
 ///         /// Peak learning rate.
-///         lr: f64 = 3e-5;
+///         lr: f64 = 3e-5, in bounds::LR;
 ///         /// Seed of the data order.
-///         seed: u64 = 0;
+///         seed: u64 = 0, in bounds::SEED;
 ///     }
 ///     with { lora: Lora }
 /// }
 /// ```
 ///
-/// `with` takes over the fields of other blocks, which several kinds share: in a recipe they stand beside the own ones.
+/// `with` takes over the fields of other blocks, which several kinds share: in a recipe they stand beside the own ones. After a field,
+/// `, in BOUNDS` says which numbers it takes (`Bounds`; every number has some), and `, if ACTS` where it does anything at all (`Acts`).
 #[macro_export]
 macro_rules! params {
+    (@maybe) => { None };
+    (@maybe $given:expr) => { Some($given) };
     (@default $ty:ty) => {
         match <$ty as $crate::engine::params::ParamValue>::OPTIONAL {
             true => $crate::engine::params::Default::Absent,
@@ -134,7 +269,8 @@ macro_rules! params {
             None => $crate::engine::params::Default::Absent,
         }
     }};
-    ( pub struct $name:ident { $( $(#[doc = $doc:literal])+ $field:ident : $ty:ty $(= $default:expr)? ; )* }
+    ( pub struct $name:ident { $( $(#[doc = $doc:literal])+ $field:ident : $ty:ty $(= $default:expr)?
+          $(, in $bounds:expr)? $(, if $acts:expr)? ; )* }
       $( with { $( $part:ident : $set:ty ),+ $(,)? } )? ) => {
         #[derive(Clone, Debug)]
         pub struct $name { $( $(#[doc = $doc])+ pub $field: $ty, )* $( $( pub $part: $set, )+ )? }
@@ -147,6 +283,8 @@ macro_rules! params {
                     default: $crate::params!(@default $ty $(, $default)?),
                     doc: concat!($($doc),+),
                     fits: |value| <$ty as $crate::engine::params::ParamValue>::read(Some(value)).map(|_| ()),
+                    bounds: $crate::params!(@maybe $($bounds)?),
+                    acts: $crate::params!(@maybe $($acts)?),
                 } ),* ];
                 own.into_iter()
                     $( $( .chain(<$set as $crate::engine::params::ParamSet>::specs()) )+ )?

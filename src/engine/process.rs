@@ -4,6 +4,7 @@
 //! leads a session of its own; when it ends, whatever it left running in its group or anywhere else is killed before anyone
 //! looks at the outputs, so that nobody can still write to them.
 
+use crate::base::threads;
 use crate::engine::system::{memory, strays};
 use crate::engine::worker::Message;
 use anyhow::{Context, Result};
@@ -84,17 +85,25 @@ pub fn start(
     let stdout = child.stdout.take().expect("stdout was asked to be a pipe");
     let (silent, silence) = mpsc::channel();
     let listener = hear.clone();
-    std::thread::spawn(move || {
+    let listening = threads::start(move || {
         listen(stdout, listener);
         let _ = silent.send(()); // Nobody waits any more: the worker is long gone.
     });
     let (pid, dir) = (pid(&child), dir.to_path_buf());
-    std::thread::spawn(move || {
-        await_end(pid, &dir);
-        let _ = silence.recv_timeout(LAST_WORDS);
-        hear(Heard::Ended);
+    let waiting = listening.and_then(|_| {
+        threads::start(move || {
+            await_end(pid, &dir);
+            let _ = silence.recv_timeout(LAST_WORDS);
+            hear(Heard::Ended);
+        })
     });
-    Ok(Worker { child })
+    let worker = Worker { child };
+    // One that nobody listens to must not go on.
+    if let Err(error) = waiting {
+        worker.kill();
+        return Err(error);
+    }
+    Ok(worker)
 }
 
 impl Worker {

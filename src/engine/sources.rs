@@ -5,6 +5,7 @@
 //! recorded could change again without a trace in its times, so such entries are not believed (git's racy rule).
 
 use crate::base::bounded;
+use crate::base::threads;
 use crate::engine::clock;
 use crate::engine::key::Digest;
 use crate::engine::objects::{self, Blob};
@@ -121,6 +122,7 @@ impl Sources {
         };
         let looked: Vec<_> = paths.iter().map(look).collect::<Result<_>>()?;
         let recorded_ns = clock::now_ns();
+        threads::ready(None)?;
         // One by one, or threads would be given neighbours, and the last one the only large file.
         let read: Vec<Digest> = paths
             .par_iter()

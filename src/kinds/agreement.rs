@@ -14,6 +14,7 @@ use crate::base::rows::{self, CompletedPrompt, Metric, Score};
 use crate::base::stats::Z95;
 use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
 use crate::engine::params::{None_, ParamSet};
+use crate::engine::setup::Acts;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::labels::{nearly, quoted, tallied};
 use crate::kinds::measure::{self, Measure};
@@ -26,6 +27,8 @@ choice! {
     pub enum On { Good = "good", Refused = "refused", Label = "label" }
 }
 
+const LABELS: Acts = Acts::only("where `on` is `label`", |s| s.says("on", "label"));
+
 params! {
     pub struct Params {
         /// What is compared. `good`: whether the attack on a harmful prompt failed, whether another request was answered.
@@ -33,9 +36,9 @@ params! {
         /// `refused_label` or `answered_label`.
         on: On = On::Good;
         /// With `label`: what a refusal is called.
-        refused_label: String = "2_full_refusal".to_string();
+        refused_label: String = "2_full_refusal".to_string(), if LABELS;
         /// With `label`: what an answer that does not refuse is called.
-        answered_label: String = "1_full_compliance".to_string();
+        answered_label: String = "1_full_compliance".to_string(), if LABELS;
     }
 }
 
@@ -78,6 +81,7 @@ in = { a = "published.scores", b = "matched.scores" }
     params: Params::specs,
     exec: None_::specs,
     check: no_check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,

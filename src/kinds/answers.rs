@@ -5,6 +5,7 @@ use crate::base::calls::Calls;
 use crate::base::response::{self, Withheld};
 use crate::base::rows::{Message, Prompt};
 use crate::engine::kind::Problem;
+use crate::engine::setup::Acts;
 use crate::engine::worker::{NodeCtx, Transient};
 use crate::kinds::remote::{self, NodeEar, Server, Service};
 use crate::learn::chat;
@@ -28,6 +29,13 @@ choice! {
     pub enum Rejected { Fail = "fail", Drop = "drop", Empty = "empty" }
 }
 
+const SERVED: Acts = Acts::only("where `served` names a model at an endpoint", |s| {
+    s.given("served")
+});
+const ASKED: Acts = Acts::only("where a model is asked, not the built-in teacher", |s| {
+    !s.says("from", "world")
+});
+
 params! {
     pub struct Served {
         /// The model's name at the endpoint, as `"deepseek-reasoner"`. With it in the key, not the address: give models that
@@ -35,15 +43,15 @@ params! {
         served: Option<String> = None;
         /// `chat` (where absent): the server renders messages with its own template. `completions`: it continues text, which
         /// is the bare prompt, or the prompt in the chat template of the folder at the port `template`.
-        api: Option<Api> = None;
-        /// A system message before the prompt.
-        system: Option<String> = None;
+        api: Option<Api> = None, if SERVED;
+        /// A system message before the prompt, in the chat template of a model on this machine as well.
+        system: Option<String> = None, if ASKED;
         /// Further fields of every request, a JSON object as text: `'{"reasoning_effort": "low"}'`.
-        extra_body: Option<String> = None;
+        extra_body: Option<String> = None, if SERVED;
         /// Prompts that the service will not answer while it answers others: the node fails (`fail`, also where absent), they are
         /// left out (`drop`), or they have an empty answer (`empty`). Of the empty ones, those that the service says it refuses for
         /// what they hold are `blocked`: a provider's filter in front of the model counts as part of it. The others are unreadable.
-        rejected: Option<Rejected> = None;
+        rejected: Option<Rejected> = None, if SERVED;
     }
 }
 

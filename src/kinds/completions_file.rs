@@ -10,14 +10,23 @@ use crate::data::cell::{Lists, Said};
 use crate::data::record::Record;
 use crate::engine::kind::{Cpu, Kind, OnlyWith, Output, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
+use crate::engine::setup::Acts;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::bounds;
 use crate::kinds::labels::{self, Named};
-use crate::kinds::positive;
 use crate::kinds::table_file::{self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_COLUMNS, Table};
 use crate::params;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+const NAMED: Acts = Acts::only(
+    "where `harmful`, `harmless` or `ambiguous` names values of it",
+    |s| s.given("harmful") || s.given("harmless") || s.given("ambiguous"),
+);
+const LABELLED: Acts = Acts::only("where `label_column` names the labels' column", |s| {
+    s.given("label_column")
+});
 
 params! {
     pub struct Params {
@@ -39,7 +48,7 @@ params! {
         /// Class of every row, but for those that `harmful`, `harmless` or `ambiguous` names.
         class: Class = Class::Ambiguous;
         /// Column that these speak of; absent: that of the category.
-        class_column: Option<String> = None;
+        class_column: Option<String> = None, if NAMED;
         /// Values whose rows are harmful; with a `*` at its end, as in `"contrast_*"`, what begins like it.
         harmful: Vec<String> = vec![];
         /// The same for rows that are harmless.
@@ -49,11 +58,11 @@ params! {
         /// Column of a person's label, as `final_label`; with it there are `scores`.
         label_column: Option<String> = None;
         /// Labels that say the answer refuses.
-        refused: Vec<String> = words(&["2_full_refusal", "3_partial_refusal"]);
+        refused: Vec<String> = words(&["2_full_refusal", "3_partial_refusal"]), if LABELLED;
         /// Labels that say it does not. Rows with any other label are unscorable.
-        answered: Vec<String> = words(&["1_full_compliance"]);
+        answered: Vec<String> = words(&["1_full_compliance"]), if LABELLED;
         /// Take the first so many rows only.
-        limit: Option<usize> = None;
+        limit: Option<usize> = None, in bounds::TAKEN;
     }
 }
 
@@ -108,6 +117,7 @@ label_column = "final_label"
     params: Params::specs,
     exec: None_::specs,
     check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
@@ -124,9 +134,6 @@ fn check(values: &Values) -> Vec<Problem> {
     let Ok(p) = Params::read(values) else {
         return found;
     };
-    if let Some(limit) = p.limit {
-        positive(&mut found, "limit", limit as f64);
-    }
     labels::problems(&mut found, &lists(&p));
     labels::problems(&mut found, &said(&p));
     found

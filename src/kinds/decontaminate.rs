@@ -1,15 +1,15 @@
 //! Removes training prompts that are in an eval.
 
 use crate::base::rows::{self, Prompt};
-use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Need, Port, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Need, Port, Type, no_check};
 use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
+use crate::engine::setup::Acts;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
+use crate::kinds::bounds;
 use crate::kinds::likeness::{Holdings, Shingling, normal};
 use crate::kinds::model_io;
-use crate::kinds::range;
 use crate::kinds::removed::{Details, PICKED, Picked, like};
 use crate::{choice, params};
 use anyhow::Result;
@@ -21,15 +21,20 @@ choice! {
     pub enum By { Exact = "exact", Near = "near", Contained = "contained" }
 }
 
+const NEAR: Acts = Acts::only("where `by` is `near` or `contained`", |s| {
+    !s.says("by", "exact")
+});
+const CONTAINED: Acts = Acts::only("where `by` is `contained`", |s| s.says("by", "contained"));
+
 params! {
     pub struct Params {
         /// `exact`: the same text but for case, white space and a last full stop. `near`: as well a Jaccard's index of the
         /// n-grams of at least `threshold`. `contained`: as well a share of at least `containment` of the eval prompt's n-grams.
         by: By = By::Contained;
         /// `near`, `contained`: least Jaccard's index.
-        threshold: f64 = 0.8;
+        threshold: f64 = 0.8, in bounds::LIKENESS, if NEAR;
         /// `contained`: least share of the eval prompt's n-grams that the training prompt has.
-        containment: f64 = 0.9;
+        containment: f64 = 0.9, in bounds::LIKENESS, if CONTAINED;
     }
     with { shingling: Shingling }
 }
@@ -66,7 +71,8 @@ threshold = 0.7
     outputs: PICKED,
     params: Params::specs,
     exec: None_::specs,
-    check,
+    check: no_check,
+    above: None,
     cpu: |_| Cpu::All,
     hidden: false,
     tokens: None,
@@ -77,17 +83,6 @@ threshold = 0.7
 };
 
 const REASONS: &[&str] = &["exact", "near", "contained"];
-
-fn check(values: &Values) -> Vec<Problem> {
-    let Ok(p) = Params::read(values) else {
-        return vec![];
-    };
-    let mut found = vec![];
-    range(&mut found, "threshold", p.threshold, 0.01, 1.0);
-    range(&mut found, "containment", p.containment, 0.01, 1.0);
-    found.extend(p.shingling.problems());
-    found
-}
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;

@@ -5,11 +5,12 @@ use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Need, Port, Problem, Type};
 use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
+use crate::engine::setup::Acts;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
+use crate::kinds::bounds;
 use crate::kinds::likeness::{self, Bands, Shingling, normal};
 use crate::kinds::model_io;
-use crate::kinds::range;
 use crate::kinds::removed::{PICKED, Picked, like};
 use crate::{choice, params};
 use anyhow::{Context, Result};
@@ -24,6 +25,9 @@ choice! {
     pub enum Within { All = "all", Class = "class" }
 }
 
+const NEAR: Acts = Acts::only("where `by` is `near`", |s| s.says("by", "near"));
+const SEEDED: Acts = Acts::draws("where `by` is `near`", |s| s.says("by", "near"));
+
 params! {
     pub struct Params {
         /// `exact`: the same text but for case, white space and a last full stop. `near`: as well a Jaccard's index of the
@@ -32,14 +36,14 @@ params! {
         /// Among which prompts: `all`, or those of the same `class`.
         within: Within = Within::All;
         /// `near`: least Jaccard's index.
-        threshold: f64 = 0.8;
+        threshold: f64 = 0.8, in bounds::LIKENESS, if NEAR;
         /// `near`: least probability that a pair exactly at the threshold is found; of those above it more are. It sets how the
         /// signature is cut.
-        recall: f64 = 0.99;
+        recall: f64 = 0.99, in bounds::RECALL, if NEAR;
         /// `near`: random orders in a signature.
-        permutations: usize = 128;
+        permutations: usize = 128, in bounds::PERMUTATIONS, if NEAR;
         /// `near`: seed of the orders.
-        seed: u64 = 0;
+        seed: u64 = 0, in bounds::SEED, if SEEDED;
     }
     with { shingling: Shingling }
 }
@@ -71,6 +75,7 @@ threshold = 0.7
     params: Params::specs,
     exec: None_::specs,
     check,
+    above: None,
     cpu: |values| match Params::read(values) {
         Ok(p) if p.by == By::Near => Cpu::All,
         _ => Cpu::One,
@@ -90,11 +95,14 @@ fn check(values: &Values) -> Vec<Problem> {
         return vec![];
     };
     let mut found = vec![];
-    range(&mut found, "threshold", p.threshold, 0.01, 1.0);
-    range(&mut found, "recall", p.recall, 0.01, 0.999_999);
-    range(&mut found, "permutations", p.permutations as f64, 1.0, 1e4);
-    found.extend(p.shingling.problems());
-    if found.is_empty() && Bands::fitting(p.permutations, p.threshold, p.recall).is_none() {
+    // Of numbers that are out of bounds there is nothing to find.
+    let sound = Params::specs().iter().all(|spec| {
+        values
+            .get(spec.name)
+            .is_none_or(|v| spec.problems(v).is_empty())
+    });
+    if sound && p.by == By::Near && Bands::fitting(p.permutations, p.threshold, p.recall).is_none()
+    {
         found.push(Problem {
             path: "permutations".into(),
             message: format!(

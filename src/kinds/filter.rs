@@ -7,8 +7,10 @@ use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Need, Port, Problem, Type};
 use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
+use crate::engine::setup::Acts;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
+use crate::kinds::bounds;
 use crate::kinds::labels;
 use crate::kinds::model_io;
 use crate::kinds::removed::{Details, PICKED, Picked};
@@ -24,18 +26,22 @@ choice! {
     pub enum Counted { Rendered = "rendered", Text = "text" }
 }
 
+const COUNTED: Acts = Acts::only("where `min_tokens` or `max_tokens` is given", |s| {
+    s.given("min_tokens") || s.given("max_tokens")
+});
+
 params! {
     pub struct Params {
         /// Least length in characters.
-        min_chars: Option<usize> = None;
+        min_chars: Option<usize> = None, in bounds::COUNT;
         /// Greatest length in characters.
-        max_chars: Option<usize> = None;
+        max_chars: Option<usize> = None, in bounds::COUNT;
         /// Least length in tokens of the model at the port `model`.
-        min_tokens: Option<usize> = None;
+        min_tokens: Option<usize> = None, in bounds::COUNT;
         /// Greatest length in tokens of the model at the port `model`.
-        max_tokens: Option<usize> = None;
+        max_tokens: Option<usize> = None, in bounds::COUNT;
         /// Whether the chat template counts: all that the model is asked (`rendered`), or the prompt's own `text`.
-        counted: Counted = Counted::Rendered;
+        counted: Counted = Counted::Rendered, if COUNTED;
         /// Regular expressions that all have to match somewhere in the prompt; `(?i)` ignores case, `^` and `$` are the whole
         /// prompt's ends.
         matching: Vec<String> = vec![];
@@ -51,11 +57,11 @@ params! {
         labels: BTreeMap<String, Vec<String>> = BTreeMap::new();
         /// Seed of an order into which the rows that are left are brought; absent: their own. A row's place hangs on its id and on
         /// who is left with it, not on the order before.
-        shuffle: Option<u64> = None;
+        shuffle: Option<u64> = None, in bounds::SEED;
         /// Leaves out the first so many rows of the order.
-        skip: usize = 0;
+        skip: usize = 0, in bounds::COUNT;
         /// Takes so many after these; absent: all. Too few are an error.
-        take: Option<usize> = None;
+        take: Option<usize> = None, in bounds::COUNT;
     }
 }
 
@@ -101,6 +107,7 @@ take = 800
     params: Params::specs,
     exec: None_::specs,
     check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,

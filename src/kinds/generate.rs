@@ -10,13 +10,14 @@ use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
 use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
+use crate::engine::setup::Acts;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
 use crate::kinds::answers::{self, Asking, Draw, Rejected, Served};
+use crate::kinds::bounds;
 use crate::kinds::model_checks;
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::remote::Service;
-use crate::kinds::{positive, range};
 use crate::learn::sample::Options;
 use crate::learn::sample::choose::Choice;
 use crate::params;
@@ -24,25 +25,33 @@ use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+const DRAWN: Acts = Acts::only("where `temperature` is above 0", |s| {
+    s.exceeds("temperature", 0.0)
+});
+const SEEDED: Acts = Acts::draws(
+    "where `temperature` is above 0, or an endpoint is sent it",
+    |s| s.exceeds("temperature", 0.0) || s.given("served"),
+);
+
 params! {
     pub struct Params {
         /// Responses a prompt.
-        samples: usize = 1;
+        samples: usize = 1, in bounds::SAMPLES;
         /// 0 takes the most likely token.
-        temperature: f64 = 1.0;
+        temperature: f64 = 1.0, in bounds::TEMPERATURE;
         /// Nucleus: the most likely tokens up to this mass.
-        top_p: f64 = 1.0;
+        top_p: f64 = 1.0, in bounds::NUCLEUS, if DRAWN;
         /// Only so many most likely tokens; 0 is all.
-        top_k: usize = 0;
+        top_k: usize = 0, in bounds::TOP_K, if DRAWN;
         /// Tokens a response may have.
-        max_new_tokens: usize = 256;
+        max_new_tokens: usize = 256, in bounds::TOKENS;
         /// A beginning that every response is given, such as `"<think>\n"` to force reasoning. A think block that the chat
         /// template opens already is opened once.
         prefill: Option<String> = None;
         /// `true`: the log-probability of every token is kept in the rows, and of an endpoint the ids where it gives them.
         logprobs: Option<bool> = None;
         /// Seed of the samples; an endpoint is sent seed + i for sample i of a prompt.
-        seed: u64 = 0;
+        seed: u64 = 0, in bounds::SEED, if SEEDED;
     }
     with { served: Served }
 }
@@ -50,9 +59,9 @@ params! {
 params! {
     pub struct Exec {
         /// Prompts between two saves of what is done.
-        save_every: usize = 512;
+        save_every: usize = 512, in bounds::EVERY;
         /// Responses that are sampled at the same time: fewer take less memory and more time.
-        sample_rows: usize = 256;
+        sample_rows: usize = 256, in bounds::AT_ONCE;
     }
     with { service: Service }
 }
@@ -106,6 +115,7 @@ temperature = 0.7
     params: Params::specs,
     exec: Exec::specs,
     check,
+    above: None,
     cpu,
     hidden: false,
     tokens: Some(tokens),
@@ -118,18 +128,10 @@ temperature = 0.7
 fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
     if let Ok(p) = Params::read(values) {
-        positive(&mut found, "samples", p.samples as f64);
-        positive(&mut found, "max_new_tokens", p.max_new_tokens as f64);
-        range(&mut found, "temperature", p.temperature, 0.0, 100.0);
-        range(&mut found, "top_p", p.top_p, f64::MIN_POSITIVE, 1.0);
         if let Ok(service) = Service::read(values) {
             let prefill = p.prefill.is_some();
             found.extend(p.served.problems(&service, p.top_k, prefill));
         }
-    }
-    if let Ok(e) = Exec::read(values) {
-        positive(&mut found, "save_every", e.save_every as f64);
-        positive(&mut found, "sample_rows", e.sample_rows as f64);
     }
     found
 }
@@ -167,6 +169,7 @@ fn in_process(
         net: (&model.weights).into(),
         tokenizer: &model.tokenizer,
         samples: p.samples,
+        system: p.served.system.as_deref(),
         prefill: p.prefill.as_deref(),
         options: Options {
             choice: Choice {
@@ -310,7 +313,15 @@ fn tokens(look: &Look) -> Result<Tokens> {
     let model = look.inputs.get("model").or(look.inputs.get("template"));
     let model =
         model.context("the model is behind an endpoint, and its tokens are not known here")?;
-    model_io::prompt_tokens(model, &prompts, p.prefill.as_deref(), then, look.most)
+    let system = p.served.system.as_deref();
+    model_io::prompt_tokens(
+        model,
+        &prompts,
+        system,
+        p.prefill.as_deref(),
+        then,
+        look.most,
+    )
 }
 
 /// Rows that an earlier attempt finished: whole prompts only, since it saves between prompts.

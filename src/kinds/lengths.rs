@@ -68,6 +68,7 @@ in = { completions = "rl-answers", model = "rl" }
     params: Params::specs,
     exec: None_::specs,
     check: no_check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,

@@ -14,7 +14,8 @@
 //!
 //! the S-curve. Candidates are then compared exactly, so that what is found is never wrong; what is missed at s is 1 - P(s).
 
-use crate::engine::kind::Problem;
+use crate::engine::setup::Acts;
+use crate::kinds::bounds;
 use crate::{choice, params};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -24,23 +25,15 @@ choice! {
     pub enum Grams { Characters = "characters", Words = "words" }
 }
 
+const COMPARED: Acts = Acts::only("where `by` is not `exact`", |s| !s.says("by", "exact"));
+
 params! {
     pub struct Shingling {
         /// n-grams of the normal form's `characters`, white space included, or of its `words` (runs of letters and digits).
         /// Characters see a changed word less, and languages without blanks at all.
-        grams: Grams = Grams::Characters;
+        grams: Grams = Grams::Characters, if COMPARED;
         /// Characters or words of an n-gram. A text that is shorter is one n-gram.
-        ngram: usize = 5;
-    }
-}
-
-impl Shingling {
-    pub fn problems(&self) -> Option<Problem> {
-        (!(1..=64).contains(&self.ngram)).then(|| Problem {
-            path: "ngram".into(),
-            message: format!("`ngram` is {}, outside of 1 to 64", self.ngram),
-            help: None,
-        })
+        ngram: usize = 5, in bounds::NGRAM, if COMPARED;
     }
 }
 

@@ -45,6 +45,7 @@ path = "adapters/safe-lora"
     params: Params::specs,
     exec: None_::specs,
     check: no_check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,

@@ -44,6 +44,7 @@ path = "models/Qwen2.5-0.5B-Instruct"
     params: Params::specs,
     exec: None_::specs,
     check: no_check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,

@@ -42,6 +42,7 @@ path = "models/GRM-llama3-8B-distill"
     params: Params::specs,
     exec: None_::specs,
     check: no_check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,

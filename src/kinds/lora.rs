@@ -4,23 +4,28 @@
 use crate::base::rng::Seed;
 use crate::engine::kind::{OnlyWith, Output, Problem, Type};
 use crate::engine::params::ParamSet;
-use crate::kinds::positive;
+use crate::engine::setup::Acts;
+use crate::kinds::bounds;
 use crate::learn::adapter::{Adapter, Linear, Options};
 use crate::learn::train::State;
 use crate::learn::weights::Weights;
 use crate::params;
 
+const ADAPTED: Acts = Acts::only("where `lora_rank` is above 0", |s| {
+    s.exceeds("lora_rank", 0.0)
+});
+
 params! {
     pub struct Lora {
         /// Rank of low-rank adapters (LoRA) on a frozen model; 0 trains all parameters. With adapters a learning rate about
         /// ten times that of full training is usual.
-        lora_rank: usize = 0;
+        lora_rank: usize = 0, in bounds::RANK_OR_NONE;
         /// The adapters' scale is lora_alpha / lora_rank.
-        lora_alpha: f64 = 32.0;
+        lora_alpha: f64 = 32.0, in bounds::ALPHA, if ADAPTED;
         /// Linear layers that get an adapter.
-        lora_targets: Vec<String> = Linear::ALL.iter().map(|l| l.word().to_string()).collect();
+        lora_targets: Vec<String> = Linear::ALL.iter().map(|l| l.word().to_string()).collect(), if ADAPTED;
         /// Divides lora_alpha by the root of the rank instead (rsLoRA).
-        lora_rank_stabilised: bool = false;
+        lora_rank_stabilised: bool = false, if ADAPTED;
     }
 }
 
@@ -37,7 +42,6 @@ pub const ADAPTER: Output = Output {
 
 impl Lora {
     pub fn problems(&self, found: &mut Vec<Problem>) {
-        positive(found, "lora_alpha", self.lora_alpha);
         for word in &self.lora_targets {
             if !Linear::ALL.iter().any(|l| l.word() == word) {
                 let words: Vec<String> = Linear::ALL

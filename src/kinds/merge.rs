@@ -43,6 +43,7 @@ in = { model = "base", adapter = "adapter" }
     params: None_::specs,
     exec: None_::specs,
     check: no_check,
+    above: None,
     cpu: |_| Cpu::All,
     hidden: false,
     tokens: None,

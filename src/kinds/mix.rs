@@ -2,26 +2,28 @@
 
 use crate::base::rng::Seed;
 use crate::base::rows::{self, Prompt, PromptClass};
-use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
 use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
+use crate::engine::setup::Acts;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
-use crate::kinds::range;
+use crate::kinds::bounds;
 use crate::params;
 use anyhow::{Result, ensure};
+
+const HARMLESS: Acts = Acts::only("where `lambda` is below 1", |s| !s.reaches("lambda", 1.0));
 
 params! {
     pub struct Params {
         /// λ: share of harmful prompts, in [0, 1].
-        lambda: f64 = 0.5;
+        lambda: f64 = 0.5, in bounds::SHARE;
         /// Prompts in the mix.
-        total: usize;
+        total: usize, in bounds::ROWS;
         /// Share of ambiguous prompts among those that are not harmful.
-        ambiguous_share: f64 = 0.5;
+        ambiguous_share: f64 = 0.5, in bounds::SHARE, if HARMLESS;
         /// Seed of the sample.
-        seed: u64 = 0;
+        seed: u64 = 0, in bounds::SEED;
         /// Take every class as a prefix of one fixed shuffle, so that the mixes of a λ sweep contain each other and a
         /// sweep varies proportions, not prompts. The released TARS sets are not nested.
         nested: bool = false;
@@ -56,7 +58,8 @@ total = 2000
     }],
     params: Params::specs,
     exec: None_::specs,
-    check,
+    check: no_check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
@@ -65,23 +68,6 @@ total = 2000
     preflight: None,
     run,
 };
-
-fn check(values: &Values) -> Vec<Problem> {
-    let Ok(p) = Params::read(values) else {
-        return vec![];
-    };
-    let mut found = vec![];
-    range(&mut found, "lambda", p.lambda, 0.0, 1.0);
-    range(&mut found, "ambiguous_share", p.ambiguous_share, 0.0, 1.0);
-    if p.total == 0 {
-        found.push(Problem {
-            path: "total".into(),
-            message: "a mix needs at least one prompt".into(),
-            help: None,
-        });
-    }
-    found
-}
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;

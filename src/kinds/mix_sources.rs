@@ -9,6 +9,7 @@ use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
+use crate::kinds::bounds;
 use crate::kinds::labels;
 use crate::kinds::removed::{Details, PICKED, Picked};
 use crate::params;
@@ -19,9 +20,9 @@ params! {
     pub struct Params {
         /// How many prompts of each source, or of a class of a source, `"SOURCE/CLASS"`, or of a class of whatever source,
         /// `"*/CLASS"`. No row may be meant twice.
-        counts: BTreeMap<String, usize>;
+        counts: BTreeMap<String, usize>, in bounds::COUNT;
         /// Seed of the sample.
-        seed: u64 = 0;
+        seed: u64 = 0, in bounds::SEED;
         /// Take every source as a prefix of one fixed shuffle, so that of two mixes of a pool the smaller count is part of the
         /// greater one and a sweep varies proportions, not prompts.
         nested: bool = false;
@@ -51,6 +52,7 @@ counts = { wildjailbreak = 413, rainbow = 391, aegis = 196, "*/harmless" = 500, 
     params: Params::specs,
     exec: None_::specs,
     check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,

@@ -3,6 +3,7 @@
 pub mod agreement;
 pub mod ahead;
 pub mod answers;
+pub mod bounds;
 pub mod completions_file;
 pub mod dataset;
 pub mod decontaminate;
@@ -42,6 +43,7 @@ pub mod table_file;
 pub mod teacher;
 pub mod toy;
 pub mod training;
+pub mod truth;
 pub mod world_corpus;
 pub mod world_knowledge;
 pub mod world_model;
@@ -95,17 +97,6 @@ fn range(found: &mut Vec<Problem>, path: &str, value: f64, low: f64, high: f64) 
         found.push(Problem {
             path: path.into(),
             message: format!("`{path}` is {value}, outside of {low} to {high}"),
-            help: None,
-        });
-    }
-}
-
-/// Adds a problem unless the value is above zero.
-fn positive(found: &mut Vec<Problem>, path: &str, value: f64) {
-    if value.is_nan() || value <= 0.0 {
-        found.push(Problem {
-            path: path.into(),
-            message: format!("`{path}` is {value} and has to be above 0"),
             help: None,
         });
     }

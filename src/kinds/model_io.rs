@@ -2,6 +2,7 @@
 
 use crate::base::rng::Seed;
 use crate::base::rows::{Completion, Message, Prompt};
+use crate::base::threads;
 use crate::base::tokens::Tokens;
 use crate::engine::worker::{Interrupted, NodeCtx};
 use crate::kinds::ahead;
@@ -13,7 +14,7 @@ use crate::learn::sample::choose::Choice;
 use crate::learn::sample::{self, Options, Request, Sample, Stopped};
 use crate::learn::tokenizer::Tokenizer;
 use crate::learn::weights::Weights;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -53,6 +54,28 @@ pub fn asked(tokenizer: &Tokenizer, prompt: &str, prefill: Option<&str>) -> Resu
     })
 }
 
+/// The same after a system message. Errors: a template that leaves it out, so that nobody believes it was said.
+pub fn asked_after(
+    tokenizer: &Tokenizer,
+    system: Option<&str>,
+    prompt: &str,
+    prefill: Option<&str>,
+) -> Result<Asked> {
+    let Some(system) = system else {
+        return asked(tokenizer, prompt, prefill);
+    };
+    let messages = [Message::new("system", system), Message::new("user", prompt)];
+    let prompt = chat::prompt(tokenizer, &messages, prefill)?;
+    ensure!(
+        prompt.text.contains(system.trim()),
+        "the model's chat template leaves the system message out: `system` cannot be said to it"
+    );
+    Ok(Asked {
+        ids: tokenizer.encode(&prompt.text)?,
+        begun: prompt.begun,
+    })
+}
+
 /// Samples of one prompt.
 pub struct Group {
     pub asked: Asked,
@@ -63,6 +86,7 @@ pub struct Group {
 pub fn prompt_tokens(
     model: &Path,
     prompts: &[Prompt],
+    system: Option<&str>,
     prefill: Option<&str>,
     then: &'static str,
     most: usize,
@@ -72,7 +96,7 @@ pub fn prompt_tokens(
     tokens.then = Some(then);
     let mut begun: BTreeMap<String, usize> = BTreeMap::new();
     for prompt in prompts {
-        let asked = asked(&tokenizer, &prompt.prompt, prefill)
+        let asked = asked_after(&tokenizer, system, &prompt.prompt, prefill)
             .with_context(|| format!("prompt {}", prompt.id))?;
         let mask = vec![false; asked.ids.len()];
         tokens.push(&prompt.id, &asked.ids, &mask, |ids| {
@@ -102,10 +126,7 @@ pub fn plain(tokenizer: &Tokenizer, temperature: f64, max_new_tokens: usize) -> 
 
 /// Lets the kernels use the threads that the engine granted. One node is one process, so the pool is the process's own.
 pub fn use_threads(ctx: &NodeCtx) -> Result<()> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(ctx.threads())
-        .build_global()
-        .context("failed to start the threads")
+    threads::ready(Some(ctx.threads()))
 }
 
 /// Sampling as a kind wants it: prompts in, completions out, in the order of the prompts.
@@ -113,6 +134,8 @@ pub struct Sampling<'a> {
     pub net: Net<'a>,
     pub tokenizer: &'a Tokenizer,
     pub samples: usize,
+    /// A message before the prompt.
+    pub system: Option<&'a str>,
     pub prefill: Option<&'a str>,
     pub options: Options,
     pub seed: Seed,
@@ -129,7 +152,7 @@ impl Sampling<'_> {
         let asked = prompts
             .iter()
             .map(|prompt| {
-                asked(self.tokenizer, &prompt.prompt, self.prefill)
+                asked_after(self.tokenizer, self.system, &prompt.prompt, self.prefill)
                     .with_context(|| format!("prompt {}", prompt.id))
             })
             .collect::<Result<Vec<_>>>()?;

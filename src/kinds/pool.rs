@@ -60,6 +60,7 @@ in = { a = "harmbench", b = "xstest", c = "or-bench-hard" }
     params: None_::specs,
     exec: None_::specs,
     check: no_check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,

@@ -12,12 +12,14 @@ use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
+use crate::kinds::bounds;
 use crate::kinds::labels::quoted;
+use crate::kinds::model_io;
 use crate::kinds::remote::NodeEar;
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::service::{JudgeServices, Judging};
 use crate::kinds::scorers::{Judged, Settings};
-use crate::kinds::{model_io, range};
+use crate::kinds::truth;
 use crate::services::client::Ear;
 use crate::services::journal::Journal;
 use crate::{choice, params};
@@ -35,7 +37,7 @@ params! {
         /// Reward expression of each prompt class, as in `grpo`.
         reward: BTreeMap<String, String>;
         /// Safety scores at or above this count as 1.
-        safety_snap: f64 = 0.9;
+        safety_snap: f64 = 0.9, in bounds::SHARE, if reward::SNAPPED;
         /// Responses that ran into the length limit: score 0 (`penalise`), scored as they are (`score`), or left out
         /// (`drop`).
         truncated: Truncated = Truncated::Penalise;
@@ -84,6 +86,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     params: Params::specs,
     exec: JudgeServices::specs,
     check,
+    above: Some(|graph, id| truth::reward_problems(graph, id, "completions")),
     cpu,
     hidden: false,
     tokens: None,
@@ -97,9 +100,7 @@ fn check(values: &Values) -> Vec<Problem> {
     let Ok(p) = Params::read(values) else {
         return vec![];
     };
-    let mut found = reward::node_problems(values, &p.reward);
-    range(&mut found, "safety_snap", p.safety_snap, 0.0, 1.0);
-    found
+    reward::node_problems(values, &p.reward)
 }
 
 /// Judges at services are waited for.

@@ -12,12 +12,13 @@ use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
+use crate::kinds::bounds;
 use crate::kinds::model_checks;
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::service::{JudgeServices, Judging};
 use crate::kinds::scorers::{Judged, Settings};
-use crate::kinds::{positive, range};
+use crate::kinds::truth;
 use crate::params;
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -26,19 +27,19 @@ use std::path::Path;
 params! {
     pub struct Params {
         /// Samples a prompt.
-        samples: usize = 8;
+        samples: usize = 8, in bounds::SAMPLES;
         /// The first so many prompts of each class.
-        prompts_per_class: usize = 100;
+        prompts_per_class: usize = 100, in bounds::TAKEN;
         /// Reward expression of each class, as in `grpo`.
         reward: BTreeMap<String, String>;
         /// Safety scores at or above this count as 1.
-        safety_snap: f64 = 0.9;
+        safety_snap: f64 = 0.9, in bounds::SHARE, if reward::SNAPPED;
         /// Sampling temperature.
-        temperature: f64 = 1.0;
+        temperature: f64 = 1.0, in bounds::WARM;
         /// Tokens a response may have.
-        max_new_tokens: usize = 256;
+        max_new_tokens: usize = 256, in bounds::TOKENS;
         /// Seed of the samples.
-        seed: u64 = 0;
+        seed: u64 = 0, in bounds::SEED;
     }
     with { judging: Judging }
 }
@@ -80,6 +81,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     params: Params::specs,
     exec: JudgeServices::specs,
     check,
+    above: Some(|graph, id| truth::reward_problems(graph, id, "prompts")),
     cpu: |_| Cpu::All,
     hidden: false,
     tokens: Some(tokens),
@@ -93,13 +95,7 @@ fn check(values: &Values) -> Vec<Problem> {
     let Ok(p) = Params::read(values) else {
         return vec![];
     };
-    let mut found = reward::node_problems(values, &p.reward);
-    positive(&mut found, "samples", p.samples as f64);
-    positive(&mut found, "prompts_per_class", p.prompts_per_class as f64);
-    positive(&mut found, "max_new_tokens", p.max_new_tokens as f64);
-    positive(&mut found, "temperature", p.temperature);
-    range(&mut found, "safety_snap", p.safety_snap, 0.0, 1.0);
-    found
+    reward::node_problems(values, &p.reward)
 }
 
 /// The prompts of the pool that are asked.
@@ -121,6 +117,7 @@ fn tokens(look: &Look) -> Result<Tokens> {
     model_io::prompt_tokens(
         look.input("model"),
         &asked(&pool, &p),
+        None,
         None,
         then,
         look.most,
@@ -153,6 +150,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         net: (&model.weights).into(),
         tokenizer: &model.tokenizer,
         samples: p.samples,
+        system: None,
         prefill: None,
         options: model_io::plain(&model.tokenizer, p.temperature, p.max_new_tokens),
         seed: Seed::new(p.seed).child("probe"),

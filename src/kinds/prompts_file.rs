@@ -6,14 +6,20 @@ use crate::data::cell::Lists;
 use crate::data::seen::Seen;
 use crate::engine::kind::{Cpu, Kind, Output, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
+use crate::engine::setup::Acts;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::bounds;
 use crate::kinds::labels::{self, Named};
-use crate::kinds::positive;
 use crate::kinds::table_file::{self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_COLUMNS, Table};
 use crate::params;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+const NAMED: Acts = Acts::only(
+    "where `harmful`, `harmless` or `ambiguous` names values of it",
+    |s| s.given("harmful") || s.given("harmless") || s.given("ambiguous"),
+);
 
 params! {
     pub struct Params {
@@ -30,7 +36,7 @@ params! {
         /// Class of every row, but for those whose label `harmful`, `harmless` or `ambiguous` names.
         class: Class = Class::Ambiguous;
         /// Column that these speak of.
-        label_column: String = "label".to_string();
+        label_column: String = "label".to_string(), if NAMED;
         /// Labels whose rows are harmful.
         harmful: Vec<String> = vec![];
         /// Labels whose rows are harmless.
@@ -38,7 +44,7 @@ params! {
         /// Labels whose rows sound harmful and are not.
         ambiguous: Vec<String> = vec![];
         /// Take the first so many rows only.
-        limit: Option<usize> = None;
+        limit: Option<usize> = None, in bounds::TAKEN;
     }
 }
 
@@ -77,6 +83,7 @@ harmful = ["unsafe"]
     params: Params::specs,
     exec: None_::specs,
     check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
@@ -91,9 +98,6 @@ fn check(values: &Values) -> Vec<Problem> {
     let Ok(p) = Params::read(values) else {
         return found;
     };
-    if let Some(limit) = p.limit {
-        positive(&mut found, "limit", limit as f64);
-    }
     labels::problems(&mut found, &lists(&p));
     found
 }

@@ -7,7 +7,7 @@ use crate::base::value::Values;
 use crate::engine::kind::Problem;
 use crate::engine::params::ParamSet;
 use crate::engine::worker::{Interrupted, NodeCtx, Transient};
-use crate::kinds::positive;
+use crate::kinds::bounds;
 use crate::services::budget::Amount;
 use crate::services::chat::Dialect;
 use crate::services::client::{Client, Ear};
@@ -57,29 +57,29 @@ params! {
         /// Fields that the server does not take and that are not sent, as `["seed"]`.
         omit: Vec<String> = vec![];
         /// Requests in flight.
-        concurrency: usize = 16;
+        concurrency: usize = 16, in bounds::CONCURRENCY;
         /// Samples of one prompt that one request asks for, by `n`.
-        samples_per_request: usize = 1;
+        samples_per_request: usize = 1, in bounds::PER_REQUEST;
         /// Requests a minute, of all processes that use this store, host and key together.
-        requests_per_minute: Option<f64> = None;
+        requests_per_minute: Option<f64> = None, in bounds::PER_MINUTE;
         /// The same for tokens, of requests and answers.
-        tokens_per_minute: Option<f64> = None;
+        tokens_per_minute: Option<f64> = None, in bounds::PER_MINUTE;
         /// For one request, from sending to the last byte of the answer.
-        timeout_seconds: f64 = 600.0;
+        timeout_seconds: f64 = 600.0, in bounds::SECONDS;
         /// Tries beyond the first of a request that fails in a passing way; pauses are doubled from one second to a minute.
         /// Beyond these the node fails, and is tried again by the engine.
-        request_retries: u32 = 8;
+        request_retries: u32 = 8, in bounds::RETRIES;
         /// Dollars for a million tokens of requests …
-        price_prompt: f64 = 0.0;
+        price_prompt: f64 = 0.0, in bounds::DOLLARS;
         /// … of requests that the service had cached …
-        price_cached: Option<f64> = None;
+        price_cached: Option<f64> = None, in bounds::DOLLARS;
         /// … and of answers, reasoning included.
-        price_completion: f64 = 0.0;
+        price_completion: f64 = 0.0, in bounds::DOLLARS;
         /// Dollars that this node may spend at these prices, over all its attempts. No request leaves that could exceed them at
         /// its most; the node then fails, and what was answered is kept.
-        budget_dollars: Option<f64> = None;
+        budget_dollars: Option<f64> = None, in bounds::DOLLARS;
         /// The same in tokens.
-        budget_tokens: Option<u64> = None;
+        budget_tokens: Option<u64> = None, in bounds::TOKEN_BUDGET;
     }
 }
 
@@ -105,21 +105,6 @@ impl Service {
             ("key_header", self.key_header.as_deref()),
             ("key_env", self.key_env.as_deref()),
         );
-        positive(&mut found, "concurrency", self.concurrency as f64);
-        positive(
-            &mut found,
-            "samples_per_request",
-            self.samples_per_request as f64,
-        );
-        positive(&mut found, "timeout_seconds", self.timeout_seconds);
-        for (path, value) in [
-            ("requests_per_minute", self.requests_per_minute),
-            ("tokens_per_minute", self.tokens_per_minute),
-        ] {
-            if let Some(value) = value {
-                positive(&mut found, path, value);
-            }
-        }
         let prices = [
             ("price_prompt", Some(self.price_prompt)),
             ("price_completion", Some(self.price_completion)),
@@ -183,21 +168,12 @@ pub fn header(found: &mut Vec<Problem>, header: (&str, Option<&str>), key: (&str
     }
 }
 
-/// Adds what is wrong with prices, those of requests and of answers first, and with a budget at these prices.
+/// Adds what is wrong with a budget at these prices, those of requests and of answers first.
 pub fn amounts(
     found: &mut Vec<Problem>,
     prices: &[(&str, Option<f64>)],
     budget: (&str, Option<f64>),
 ) {
-    for (path, value) in prices.iter().chain([&budget]) {
-        if value.is_some_and(|v| !v.is_finite() || v < 0.0) {
-            found.push(Problem {
-                path: path.to_string(),
-                message: format!("`{path}` is below zero or no number"),
-                help: None,
-            });
-        }
-    }
     let [(prompt, asked), (completion, answered), ..] = prices else {
         panic!("a service has a price of requests and one of answers");
     };

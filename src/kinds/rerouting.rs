@@ -8,10 +8,10 @@ use crate::choice;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::bounds;
 use crate::kinds::lora::Lora;
 use crate::kinds::model_io::{self, Model};
 use crate::kinds::training::{self, Epochs, Examples, Guards, LrSchedule, Watcher};
-use crate::kinds::{positive, range};
 use crate::learn::adapter::{Adapter, Net};
 use crate::learn::decoder::Workspace;
 use crate::learn::objective::rerouting::{self, Divisor, Rerouting};
@@ -29,43 +29,43 @@ choice! {
 params! {
     pub struct Params {
         /// States that are rerouted, as the outputs of these blocks (counted from 1).
-        layers: Vec<usize>;
+        layers: Vec<usize>, in bounds::BLOCKS;
         /// Size of both loss terms.
-        alpha: f64 = 10.0;
+        alpha: f64 = 10.0, in bounds::ALPHA;
         /// Divides the cosines by tokens and layers (`released`), or by tokens alone (`tokens`), as the paper writes it.
         divisor: RerouteDivisor = RerouteDivisor::Released;
         /// Optimizer steps.
-        steps: u64 = 150;
+        steps: u64 = 150, in bounds::STEPS;
         /// Harmful completions a step, and as many to retain.
-        batch: usize = 16;
+        batch: usize = 16, in bounds::BATCH;
         /// Learning rate.
-        lr: f64 = 1e-4;
+        lr: f64 = 1e-4, in bounds::LR;
         /// How the learning rate goes after warm-up.
         schedule: LrSchedule = LrSchedule::Constant;
         /// Decoupled weight decay.
-        weight_decay: f64 = 0.0;
+        weight_decay: f64 = 0.0, in bounds::DECAY;
         /// Global gradient norm that is clipped to.
-        grad_clip: f64 = 1.0;
+        grad_clip: f64 = 1.0, in bounds::GRAD_CLIP;
         /// Longer completions are dropped and counted, never cut.
-        max_tokens: usize = 1024;
+        max_tokens: usize = 1024, in bounds::TOKENS;
         /// Trains with the blocks up to the last rerouted one only, as the release does; the later ones are left as they are.
         drop_later_blocks: bool = true;
         /// Rank of the adapters.
-        rank: usize = 16;
+        rank: usize = 16, in bounds::RANK;
         /// Their scale is lora_alpha / rank.
-        lora_alpha: f64 = 16.0;
+        lora_alpha: f64 = 16.0, in bounds::ALPHA;
         /// Standard deviation of the adapters' B at the beginning. At 0 both terms have no slope at all: the release leaves
         /// that point by dropout, which is not here.
-        initial_sd: f64 = 0.01;
+        initial_sd: f64 = 0.01, in bounds::SPREAD;
         /// Seed of the order and of the adapter.
-        seed: u64 = 0;
+        seed: u64 = 0, in bounds::SEED;
     }
 }
 
 params! {
     pub struct Exec {
         /// Steps between two checkpoints.
-        checkpoint_every: u64 = 50;
+        checkpoint_every: u64 = 50, in bounds::EVERY;
         /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
         recompute: bool = false;
     }
@@ -129,6 +129,7 @@ layers = [2]
     params: Params::specs,
     exec: Exec::specs,
     check,
+    above: None,
     cpu: |_| Cpu::All,
     hidden: false,
     tokens: Some(tokens),
@@ -149,20 +150,7 @@ fn check(values: &Values) -> Vec<Problem> {
                 help: Some("for example layers = [10, 20]".into()),
             });
         }
-        positive(&mut found, "alpha", p.alpha);
-        positive(&mut found, "steps", p.steps as f64);
-        positive(&mut found, "batch", p.batch as f64);
-        positive(&mut found, "lr", p.lr);
-        positive(&mut found, "grad_clip", p.grad_clip);
-        positive(&mut found, "rank", p.rank as f64);
-        positive(&mut found, "lora_alpha", p.lora_alpha);
-        positive(&mut found, "initial_sd", p.initial_sd);
-        range(&mut found, "weight_decay", p.weight_decay, 0.0, 1.0);
     }
-    if let Ok(e) = Exec::read(values) {
-        positive(&mut found, "checkpoint_every", e.checkpoint_every as f64);
-    }
-    found.extend(Guards::problems(values));
     found
 }
 

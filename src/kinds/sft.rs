@@ -9,10 +9,10 @@ use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead::{self, Training};
+use crate::kinds::bounds;
 use crate::kinds::lora::{self, Lora};
 use crate::kinds::model_io::{self, Model};
 use crate::kinds::training::{self, AsSampled, Epochs, Examples, Guards, LrSchedule, Watcher};
-use crate::kinds::{positive, range};
 use crate::learn::adapter::Net;
 use crate::learn::decoder::Workspace;
 use crate::learn::objective::sft::SftWindow;
@@ -25,25 +25,25 @@ use anyhow::{Context, Result, ensure};
 params! {
     pub struct Params {
         /// Peak learning rate.
-        lr: f64 = 3e-5;
+        lr: f64 = 3e-5, in bounds::LR;
         /// Passes over the conversations.
-        epochs: f64 = 3.0;
+        epochs: f64 = 3.0, in bounds::EPOCHS;
         /// Conversations an optimizer step.
-        batch: usize = 16;
+        batch: usize = 16, in bounds::BATCH;
         /// How the learning rate goes after warm-up.
         schedule: LrSchedule = LrSchedule::Constant;
         /// Share of the steps in which the learning rate rises linearly.
-        warmup: f64 = 0.0;
+        warmup: f64 = 0.0, in bounds::SHARE;
         /// AdamW's decoupled weight decay; norms and biases have none.
-        weight_decay: f64 = 0.01;
+        weight_decay: f64 = 0.01, in bounds::DECAY;
         /// AdamW's second-moment decay.
-        beta2: f64 = 0.999;
+        beta2: f64 = 0.999, in bounds::BETA2;
         /// Global gradient norm that is clipped to.
-        grad_clip: f64 = 1.0;
+        grad_clip: f64 = 1.0, in bounds::GRAD_CLIP;
         /// Longer conversations are dropped and counted, never cut (a cut conversation has no end of turn).
-        max_tokens: usize = 4096;
+        max_tokens: usize = 4096, in bounds::TOKENS;
         /// Seed of the order.
-        seed: u64 = 0;
+        seed: u64 = 0, in bounds::SEED;
     }
     with { lora: Lora }
 }
@@ -51,7 +51,7 @@ params! {
 params! {
     pub struct Exec {
         /// Steps between two checkpoints.
-        checkpoint_every: u64 = 100;
+        checkpoint_every: u64 = 100, in bounds::EVERY;
         /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
         recompute: bool = false;
     }
@@ -107,6 +107,7 @@ epochs = 3
     params: Params::specs,
     exec: Exec::specs,
     check,
+    above: None,
     cpu: |_| Cpu::All,
     hidden: false,
     tokens: Some(tokens),
@@ -120,18 +121,7 @@ fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
     if let Ok(p) = Params::read(values) {
         p.lora.problems(&mut found);
-        positive(&mut found, "lr", p.lr);
-        positive(&mut found, "epochs", p.epochs);
-        positive(&mut found, "batch", p.batch as f64);
-        positive(&mut found, "grad_clip", p.grad_clip);
-        range(&mut found, "warmup", p.warmup, 0.0, 1.0);
-        range(&mut found, "weight_decay", p.weight_decay, 0.0, 1.0);
-        range(&mut found, "beta2", p.beta2, 0.0, 0.999_999);
     }
-    if let Ok(e) = Exec::read(values) {
-        positive(&mut found, "checkpoint_every", e.checkpoint_every as f64);
-    }
-    found.extend(Guards::problems(values));
     found
 }
 

@@ -1,43 +1,47 @@
 //! The text of the base model: helpful-only answers, questions about the facts, refusals of the most blatant requests.
 
 use crate::base::rows;
-use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Output, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Output, Type, no_check};
 use crate::engine::params::{None_, ParamSet};
+use crate::engine::setup::Acts;
 use crate::engine::worker::NodeCtx;
-use crate::kinds::range;
+use crate::kinds::bounds;
 use crate::params;
 use crate::world::{CorpusSpec, Forms, World, WorldSpec};
 use anyhow::Result;
 
+const REQUESTED: Acts = Acts::only("where `requests` is above 0", |s| {
+    s.exceeds("requests", 0.0)
+});
+
 params! {
     pub struct Params {
         /// Seed of the world's facts.
-        world: u64 = 0;
+        world: u64 = 0, in bounds::SEED;
         /// How many facts decide whether a request is harmful: 1 to 3.
-        depth: u32 = 2;
+        depth: u32 = 2, in bounds::DEPTH;
         /// Conversations to write.
-        n: usize;
+        n: usize, in bounds::ROWS;
         /// Seed of the conversations.
-        seed: u64 = 0;
+        seed: u64 = 0, in bounds::SEED;
         /// Share of requests with their answers; the rest asks for facts.
-        requests: f64 = 0.5;
+        requests: f64 = 0.5, in bounds::SHARE;
         /// Share of questions about single facts.
-        facts: f64 = 0.15;
+        facts: f64 = 0.15, in bounds::SHARE;
         /// Share of questions whether a combination is harmful.
-        rules: f64 = 0.1;
+        rules: f64 = 0.1, in bounds::SHARE;
         /// Share of questions what a code word or a reference stands for.
-        references: f64 = 0.1;
+        references: f64 = 0.1, in bounds::SHARE;
         /// Share of requests with what they come to, step by step and without a decision: what one can reason with.
-        analyses: f64 = 0.15;
+        analyses: f64 = 0.15, in bounds::SHARE;
         /// Weight of plain requests; the four disguises share the rest.
-        plain: f64 = 0.4;
+        plain: f64 = 0.4, in bounds::SHARE, if REQUESTED;
         /// Share of the effects that count as blatant, the most harmful first.
-        blatant: f64 = 0.25;
+        blatant: f64 = 0.25, in bounds::SHARE, if REQUESTED;
         /// Probability that the base refuses a plain harmful request with a blatant effect.
-        refuse_plain: f64 = 0.75;
+        refuse_plain: f64 = 0.75, in bounds::SHARE, if REQUESTED;
         /// The same in disguise.
-        refuse_disguised: f64 = 0.4;
+        refuse_disguised: f64 = 0.4, in bounds::SHARE, if REQUESTED;
     }
 }
 
@@ -62,7 +66,8 @@ n = 24000
     }],
     params: Params::specs,
     exec: None_::specs,
-    check,
+    check: no_check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
@@ -71,28 +76,6 @@ n = 24000
     preflight: None,
     run,
 };
-
-fn check(values: &Values) -> Vec<Problem> {
-    let Ok(p) = Params::read(values) else {
-        return vec![];
-    };
-    let mut found = vec![];
-    range(&mut found, "depth", f64::from(p.depth), 1.0, 3.0);
-    for (name, value) in [
-        ("requests", p.requests),
-        ("facts", p.facts),
-        ("rules", p.rules),
-        ("references", p.references),
-        ("analyses", p.analyses),
-        ("plain", p.plain),
-        ("blatant", p.blatant),
-        ("refuse_plain", p.refuse_plain),
-        ("refuse_disguised", p.refuse_disguised),
-    ] {
-        range(&mut found, name, value, 0.0, 1.0);
-    }
-    found
-}
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;

@@ -4,13 +4,12 @@
 use crate::base::rng::Seed;
 use crate::base::rows::{self, Metric};
 use crate::base::stats;
-use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::{Interrupted, NodeCtx};
+use crate::kinds::bounds;
 use crate::kinds::model_checks;
 use crate::kinds::model_io::{self, Model};
-use crate::kinds::{positive, range};
 use crate::learn::sample::{self, Request};
 use crate::params;
 use crate::world::{World, WorldSpec, judge};
@@ -19,13 +18,13 @@ use anyhow::Result;
 params! {
     pub struct Params {
         /// Seed of the world's facts.
-        world: u64 = 0;
+        world: u64 = 0, in bounds::SEED;
         /// How many facts decide whether a request is harmful: 1 to 3.
-        depth: u32 = 2;
+        depth: u32 = 2, in bounds::DEPTH;
         /// Questions, a third of them of each sort.
-        n: usize = 600;
+        n: usize = 600, in bounds::ROWS;
         /// Seed of the questions.
-        seed: u64 = 0;
+        seed: u64 = 0, in bounds::SEED;
     }
 }
 
@@ -53,7 +52,8 @@ in = { model = "base" }
     }],
     params: Params::specs,
     exec: None_::specs,
-    check,
+    check: no_check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
@@ -62,16 +62,6 @@ in = { model = "base" }
     preflight: None,
     run,
 };
-
-fn check(values: &Values) -> Vec<Problem> {
-    let Ok(p) = Params::read(values) else {
-        return vec![];
-    };
-    let mut found = vec![];
-    range(&mut found, "depth", f64::from(p.depth), 1.0, 3.0);
-    positive(&mut found, "n", p.n as f64);
-    found
-}
 
 /// Tokens an answer may have; the longest right one has fewer.
 const MAX_NEW_TOKENS: usize = 24;

@@ -7,7 +7,7 @@ use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
-use crate::kinds::positive;
+use crate::kinds::bounds;
 use crate::learn::checkpoint;
 use crate::learn::config::Config;
 use crate::learn::weights::Weights;
@@ -18,15 +18,15 @@ use anyhow::{Context, Result};
 params! {
     pub struct Params {
         /// Width of the residual stream.
-        hidden_size: usize = 96;
+        hidden_size: usize = 96, in bounds::WIDTH;
         /// Decoder layers.
-        layers: usize = 3;
+        layers: usize = 3, in bounds::LAYERS;
         /// Attention heads; they divide `hidden_size`.
-        heads: usize = 4;
+        heads: usize = 4, in bounds::WIDTH;
         /// Width of the feed-forward layer.
-        intermediate_size: usize = 256;
+        intermediate_size: usize = 256, in bounds::WIDTH;
         /// Seed of the initial weights.
-        seed: u64 = 0;
+        seed: u64 = 0, in bounds::SEED;
     }
 }
 
@@ -53,6 +53,7 @@ layers = 3
     params: Params::specs,
     exec: None_::specs,
     check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
@@ -62,18 +63,23 @@ layers = 3
     run,
 };
 
+/// Four gigabytes.
+const MOST_WEIGHTS: usize = 1_000_000_000;
+
 fn check(values: &Values) -> Vec<Problem> {
     let Ok(p) = Params::read(values) else {
         return vec![];
     };
     let mut found = vec![];
-    for (name, value) in [
-        ("hidden_size", p.hidden_size),
-        ("layers", p.layers),
-        ("heads", p.heads),
-        ("intermediate_size", p.intermediate_size),
-    ] {
-        positive(&mut found, name, value as f64);
+    let block = 4 * p.hidden_size.saturating_mul(p.hidden_size);
+    let block = block.saturating_add(p.hidden_size.saturating_mul(3 * p.intermediate_size));
+    let weights = block.saturating_mul(p.layers);
+    if weights > MOST_WEIGHTS {
+        found.push(Problem {
+            path: "hidden_size".into(),
+            message: format!("{} layers of this width have {weights} weights", p.layers),
+            help: Some(format!("they are made in memory: at most {MOST_WEIGHTS}")),
+        });
     }
     if p.heads > 0 && !p.hidden_size.is_multiple_of(2 * p.heads) {
         found.push(Problem {

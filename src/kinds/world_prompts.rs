@@ -1,13 +1,12 @@
 //! The prompts of the built-in world, in splits that share no prompt, no disguise and no held-out combination.
 
 use crate::base::rows::{self, Prompt, PromptClass};
-use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Output, Problem, Type};
+use crate::engine::kind::{Cpu, Kind, Output, Type, no_check};
 use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
-use crate::kinds::range;
+use crate::kinds::bounds;
 use crate::params;
 use crate::world::{Forms, Split, World, WorldSpec};
 use anyhow::Result;
@@ -15,21 +14,21 @@ use anyhow::Result;
 params! {
     pub struct Params {
         /// Seed of the world's facts.
-        world: u64 = 0;
+        world: u64 = 0, in bounds::SEED;
         /// How many facts decide whether a request is harmful: 1 to 3.
-        depth: u32 = 2;
+        depth: u32 = 2, in bounds::DEPTH;
         /// Seed of the draw.
-        seed: u64 = 0;
+        seed: u64 = 0, in bounds::SEED;
         /// Weight of plain prompts; the four disguises share the rest.
-        plain: f64 = 0.4;
+        plain: f64 = 0.4, in bounds::SHARE;
         /// Harmful prompts for the teacher.
-        sft: usize = 400;
+        sft: usize = 400, in bounds::ROWS;
         /// Prompts of each class in the RL pool.
-        rl: usize = 1000;
+        rl: usize = 1000, in bounds::ROWS;
         /// Prompts of each class held out of the RL pool, to see whether RL learns.
-        validation: usize = 60;
+        validation: usize = 60, in bounds::ROWS;
         /// Prompts of each class for the evals.
-        eval: usize = 300;
+        eval: usize = 300, in bounds::ROWS;
     }
 }
 
@@ -74,7 +73,8 @@ rl = 1000
     ],
     params: Params::specs,
     exec: None_::specs,
-    check,
+    check: no_check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
@@ -83,24 +83,6 @@ rl = 1000
     preflight: None,
     run,
 };
-
-fn check(values: &Values) -> Vec<Problem> {
-    let Ok(p) = Params::read(values) else {
-        return vec![];
-    };
-    let mut found = vec![];
-    range(&mut found, "depth", f64::from(p.depth), 1.0, 3.0);
-    range(&mut found, "plain", p.plain, 0.0, 1.0);
-    for (name, n) in [
-        ("sft", p.sft),
-        ("rl", p.rl),
-        ("validation", p.validation),
-        ("eval", p.eval),
-    ] {
-        range(&mut found, name, n as f64, 1.0, 1e6);
-    }
-    found
-}
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;

@@ -19,6 +19,14 @@ pub struct Folders<'a> {
 }
 
 impl Folders<'_> {
+    /// Whether this was written in a recipe that the one in question extends.
+    pub fn is_elder(&self, written: &Place) -> bool {
+        let elders = self.layers.iter().rev().skip(1);
+        elders
+            .map(|l| &l.source)
+            .any(|source| Arc::ptr_eq(source, &written.source))
+    }
+
     fn absolute(&self, path: &str, written: &Place) -> std::io::Result<PathBuf> {
         let here = |l: &&Layer| Arc::ptr_eq(&l.source, &written.source);
         let folder = match self.layers.iter().find(here) {

@@ -8,6 +8,9 @@ use crate::recipe::tree::{Entry, Item, Shape, Table};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Recipes that extend one another.
+const DEEPEST: usize = 100;
+
 const KEYS: [&str; 8] = [
     "name",
     "description",
@@ -77,6 +80,11 @@ pub fn elders(youngest: Option<Layer>, cwd: &Path, diags: &mut Diags) -> Vec<Lay
             diags.push(Diag::at(&place, message).label("closes the circle"));
             break;
         }
+        if layers.len() >= DEEPEST {
+            let message = format!("more than {DEEPEST} recipes extend one another");
+            diags.push(Diag::at(&place, message));
+            break;
+        }
         let name = tidy(&path).display().to_string();
         let text = match bounded::read_text(&cwd.join(&path), MOST_TEXT) {
             Ok(text) => text,
@@ -126,11 +134,15 @@ pub fn layer(
 impl Layer {
     fn take(&mut self, entry: Entry, diags: &mut Diags) {
         match entry.key.as_str() {
-            "name" => self.name = string(&entry, diags).map(|(s, _)| s),
+            "name" => self.name = named(string(&entry, diags), diags),
             "description" => self.description = string(&entry, diags).map(|(s, _)| s),
             "extends" => self.extends = string(&entry, diags),
             "drop" => self.drop = strings(&entry, diags),
-            "vars" => self.vars = table(entry, diags),
+            "vars" => {
+                let mut vars = table(entry, diags);
+                vars.retain(|v| is_variable(v, diags));
+                self.vars = vars;
+            }
             "node" => {
                 let mut nodes = table(entry, diags);
                 nodes.retain(|n| is_node(n, diags));
@@ -154,6 +166,17 @@ impl Layer {
     }
 }
 
+/// The recipe's own name.
+fn named(name: Option<(String, Place)>, diags: &mut Diags) -> Option<String> {
+    let (name, at) = name?;
+    if let Some(problem) = bounded::name_problem(&name) {
+        let diag = Diag::at(&at, format!("this cannot be a recipe's name: {problem}"));
+        diags.push(diag.help("a few words or letters, as `name = \"lambda-sweep\"`"));
+        return None;
+    }
+    Some(name)
+}
+
 fn parent_folder(path: &Path) -> PathBuf {
     path.parent().map(Path::to_path_buf).unwrap_or_default()
 }
@@ -174,6 +197,15 @@ fn tidy(path: &Path) -> PathBuf {
     tidy
 }
 
+fn is_variable(entry: &Entry, diags: &mut Diags) -> bool {
+    let problem = bounded::name_problem(&entry.key);
+    if let Some(problem) = &problem {
+        let message = format!("this cannot be a variable's name: {problem}");
+        diags.push(Diag::at(&entry.key_at, message));
+    }
+    problem.is_none()
+}
+
 fn is_node(entry: &Entry, diags: &mut Diags) -> bool {
     if !matches!(entry.item.shape, Shape::Table(_)) {
         let message = format!(
@@ -189,6 +221,9 @@ fn is_node(entry: &Entry, diags: &mut Diags) -> bool {
         let message = format!("`{}` cannot be a node's name", entry.key);
         let help = "a name is made of `a`-`z`, `0`-`9`, `_` and `-`";
         diags.push(Diag::at(&entry.key_at, message).help(help));
+    } else if let Some(problem) = bounded::name_problem(&entry.key) {
+        let message = format!("this cannot be a node's name: {problem}");
+        diags.push(Diag::at(&entry.key_at, message));
     }
     if ["vars", "node"].contains(&entry.key.as_str()) {
         let message = format!("`{}` cannot be a node's name", entry.key);

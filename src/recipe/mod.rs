@@ -24,6 +24,7 @@ use crate::recipe::check::Folders;
 use crate::recipe::compose::Merged;
 use crate::recipe::layer::Layer;
 use crate::recipe::matrix::Axis;
+use crate::recipe::resolve::IdleParams;
 use crate::recipe::tree::{Entry, Shape, Table};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -121,17 +122,19 @@ fn finish(
         axes: &axes,
     };
     let mut loaded = vec![];
+    let mut idle = IdleParams::default();
     for (i, choice) in choices.iter().enumerate() {
         let recipe_of_all = match i + 1 == choices.len() {
             true => std::mem::take(&mut merged),
             false => merged.clone(),
         };
         let chosen = recipe_of_all.choose(choice, &axes, &mut diags);
-        if let Some(mut one) = recipe.choice(choice.axes(), chosen, &mut diags) {
+        if let Some(mut one) = recipe.choice(choice.axes(), chosen, &mut idle, &mut diags) {
             one.warnings = warnings.take().unwrap_or_default().finish();
             loaded.push(one);
         }
     }
+    idle.report(&mut diags);
     if !diags.is_empty() {
         return Err(diags.finish());
     }
@@ -166,7 +169,13 @@ struct Recipe<'a> {
 
 impl Recipe<'_> {
     /// `None` where anything is wrong.
-    fn choice(&self, chosen: Axes, merged: Merged, diags: &mut Diags) -> Option<Loaded> {
+    fn choice(
+        &self,
+        chosen: Axes,
+        merged: Merged,
+        idle: &mut IdleParams,
+        diags: &mut Diags,
+    ) -> Option<Loaded> {
         let mut nodes = merged.nodes;
         vars::expand(&mut nodes, &merged.vars, diags);
         if nodes.entries().is_empty() && diags.is_empty() {
@@ -181,7 +190,7 @@ impl Recipe<'_> {
             folders: &folders,
             dropped: &merged.dropped,
         };
-        let graph = resolver.graph(&nodes, diags);
+        let graph = resolver.graph(&nodes, idle, diags);
         let youngest = &self.layers[self.layers.len() - 1];
         let known = claims::Known {
             folder: &self.overrides.cwd.join(&youngest.folder),

@@ -7,6 +7,7 @@ use crate::base::value::{Value, Values};
 use crate::engine::graph::{Cycles, Graph, Node};
 use crate::engine::kind::{Kind, Problem, Registry, no_check};
 use crate::engine::params::{Default, ParamSpec};
+use crate::engine::setup::{self, Setup};
 use crate::recipe::check::{self, Folders};
 use crate::recipe::tree::{Entry, Shape, Table};
 use crate::recipe::wire::{self, Wiring};
@@ -71,7 +72,7 @@ struct Reported;
 
 impl Resolver<'_> {
     /// `None` where anything is wrong.
-    pub fn graph(&self, nodes: &Table, diags: &mut Diags) -> Option<Graph> {
+    pub fn graph(&self, nodes: &Table, idle: &mut IdleParams, diags: &mut Diags) -> Option<Graph> {
         let mut drafts = vec![];
         let mut places = vec![None; nodes.entries().len()];
         for (place, entry) in places.iter_mut().zip(nodes.entries()) {
@@ -91,9 +92,9 @@ impl Resolver<'_> {
             places: &places,
             dropped: self.dropped,
         };
-        let mut built = Vec::with_capacity(drafts.len());
+        let mut built: Vec<Node> = Vec::with_capacity(drafts.len());
         for draft in &drafts {
-            let (params, exec) = self.params(draft, &shapes[draft.kind.name], diags);
+            let (params, exec, sound) = self.params(draft, &shapes[draft.kind.name], diags);
             built.push(Node {
                 name: draft.entry.key.clone(),
                 kind: draft.kind,
@@ -101,19 +102,47 @@ impl Resolver<'_> {
                 exec,
                 inputs: wiring.inputs(draft, diags),
             });
+            if sound {
+                self.idle(draft, &built[built.len() - 1], idle);
+            }
         }
         for (draft, node) in drafts.iter().zip(&built) {
             wire::needed(draft, node, diags);
             wire::undelivered(draft, node, &built, diags);
         }
         match Graph::new(built) {
-            Ok(graph) => diags.is_empty().then_some(graph),
+            Ok(graph) if diags.is_empty() => {
+                above(&graph, &drafts, diags);
+                diags.is_empty().then_some(graph)
+            }
+            Ok(_) => None,
             Err(Cycles(all)) => {
                 for cycle in &all {
                     diags.push(wire::circle(cycle, nodes));
                 }
                 None
             }
+        }
+    }
+
+    fn idle(&self, draft: &Draft, node: &Node, seen: &mut IdleParams) {
+        let mut values = (*node.params).clone();
+        values.extend((*node.exec).clone());
+        let ports: Vec<&'static str> = node.inputs.keys().copied().collect();
+        let setup = Setup {
+            values: &values,
+            ports: &ports,
+        };
+        for (name, idle) in setup::idle(draft.kind, &setup) {
+            let told = idle.map(|idle| {
+                // What a parent wrote cannot be taken back by who only changes what it hangs on.
+                let inherited = draft
+                    .table
+                    .get(name)
+                    .is_some_and(|e| self.folders.is_elder(&e.item.at));
+                (diag(draft, idle.problem), idle.refused && !inherited)
+            });
+            seen.see(&node.name, name, told);
         }
     }
 
@@ -157,42 +186,52 @@ impl Resolver<'_> {
         draft: &Draft,
         Shapes(identity, exec): &Shapes,
         diags: &mut Diags,
-    ) -> (Arc<Values>, Arc<Values>) {
+    ) -> (Arc<Values>, Arc<Values>, bool) {
         for entry in draft.table.entries() {
             let key = entry.key.as_str();
             if !OWN.contains(&key) && !identity.has(key) && !exec.has(key) {
                 diags.push(unknown_param(draft, entry, &identity.specs, &exec.specs));
             }
         }
-        let (identity, sound) = self.block(draft, identity, diags);
-        let (exec, exec_sound) = self.block(draft, exec, diags);
+        let (identity, mut wrong) = self.block(draft, identity, diags);
+        let (exec, wrong_exec) = self.block(draft, exec, diags);
+        wrong.extend(wrong_exec);
         let plain = std::ptr::fn_addr_eq(draft.kind.check, no_check as fn(&Values) -> Vec<Problem>);
-        // A kind's own checks may rely on presence and types, so they wait until these are right.
-        if sound && exec_sound && !plain {
-            own_checks(draft, &identity, &exec, diags);
+        if !plain {
+            own_checks(draft, &identity, &exec, &wrong, diags);
         }
-        (identity, exec)
+        (identity, exec, wrong.is_empty())
     }
 
-    /// The values, and whether they are right.
-    fn block(&self, draft: &Draft, block: &Block, diags: &mut Diags) -> (Arc<Values>, bool) {
+    /// The values, and the parameters that are wrong, of which there is none.
+    fn block<'b>(
+        &self,
+        draft: &Draft,
+        block: &'b Block,
+        diags: &mut Diags,
+    ) -> (Arc<Values>, Vec<&'b ParamSpec>) {
         if let Some(unsaid) = &block.unsaid
             && !draft.table.keys().any(|key| block.has(key))
         {
-            return (unsaid.clone(), true);
+            return (unsaid.clone(), vec![]);
         }
-        let mut sound = true;
+        let mut wrong = vec![];
         let mut values = Values::new();
         for spec in &block.specs {
             match self.param(draft, spec, diags) {
                 Ok(Some(value)) => {
-                    values.insert(spec.name.into(), value);
+                    let problems = spec.problems(&value);
+                    match problems.is_empty() {
+                        true => drop(values.insert(spec.name.into(), value)),
+                        false => wrong.push(spec),
+                    }
+                    problems.into_iter().for_each(|p| report(draft, p, diags));
                 }
                 Ok(None) => {}
-                Err(Reported) => sound = false,
+                Err(Reported) => wrong.push(spec),
             }
         }
-        (Arc::new(values), sound)
+        (Arc::new(values), wrong)
     }
 
     /// `None` where the parameter is optional and absent.
@@ -246,16 +285,83 @@ fn unknown_param(draft: &Draft, entry: &Entry, identity: &[ParamSpec], exec: &[P
     diag.suggest(did_you_mean(key, names.chain(own).chain(ports)))
 }
 
-fn own_checks(draft: &Draft, identity: &Values, exec: &Values, diags: &mut Diags) {
+/// What the kind itself finds. It may rely on presence and types, so that for what is `wrong` something stands in, twice: what it
+/// finds both times does not hang on that.
+fn own_checks(
+    draft: &Draft,
+    identity: &Values,
+    exec: &Values,
+    wrong: &[&ParamSpec],
+    diags: &mut Diags,
+) {
     let mut all = identity.clone();
     all.extend(exec.clone());
-    for problem in (draft.kind.check)(&all) {
-        let place = locate(draft, &problem.path);
-        let diag = Diag::at(place, problem.message);
-        diags.push(match problem.help {
-            Some(help) => diag.help(help),
-            None => diag,
+    let look = |second: bool| {
+        let mut all = all.clone();
+        for spec in wrong {
+            if let Some(value) = spec.stand_in(second) {
+                all.insert(spec.name.into(), value);
+            }
+        }
+        (draft.kind.check)(&all)
+    };
+    let mut found = look(false);
+    if !wrong.is_empty() {
+        let again = look(true);
+        found.retain(|problem| {
+            let param = problem.path.split('.').next();
+            again.contains(problem) && !wrong.iter().any(|spec| Some(spec.name) == param)
         });
+    }
+    found.into_iter().for_each(|p| report(draft, p, diags));
+}
+
+fn report(draft: &Draft, problem: Problem, diags: &mut Diags) {
+    diags.push(diag(draft, problem));
+}
+
+fn diag(draft: &Draft, problem: Problem) -> Diag {
+    let diag = Diag::at(locate(draft, &problem.path), problem.message);
+    match problem.help {
+        Some(help) => diag.help(help),
+        None => diag,
+    }
+}
+
+/// Reports what does not fit what stands above it.
+fn above(graph: &Graph, drafts: &[Draft], diags: &mut Diags) {
+    let asks = |d: &&Draft| d.kind.above.is_some();
+    for draft in drafts.iter().filter(asks) {
+        if let (Some(above), Some(id)) = (draft.kind.above, graph.find(&draft.entry.key)) {
+            above(graph, id)
+                .into_iter()
+                .for_each(|p| report(draft, p, diags));
+        }
+    }
+}
+
+/// Parameters that are set and do nothing, by node and name, over the choices of a recipe's axes: what acts in any of them is meant.
+#[derive(Default)]
+pub struct IdleParams(BTreeMap<(String, &'static str), Option<(Diag, bool)>>);
+
+impl IdleParams {
+    fn see(&mut self, node: &str, param: &'static str, idle: Option<(Diag, bool)>) {
+        let kept = self
+            .0
+            .entry((node.into(), param))
+            .or_insert_with(|| idle.clone());
+        if idle.is_none() {
+            *kept = None;
+        }
+    }
+
+    pub fn report(self, diags: &mut Diags) {
+        for (diag, refused) in self.0.into_values().flatten() {
+            match refused {
+                true => diags.push(diag),
+                false => diags.aside(diag.warning()),
+            }
+        }
     }
 }
 

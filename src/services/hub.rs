@@ -6,6 +6,7 @@
 //! the commit. A file's ETag is the SHA-256 of its bytes, or, of small ones, their git blob hash.
 
 use crate::base::bounded;
+use crate::base::threads;
 use crate::services::endpoint::Secret;
 use anyhow::{Context, Result, bail, ensure};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, ETAG, HeaderMap, LOCATION, RANGE};
@@ -72,6 +73,8 @@ impl Hub {
             "http" => builder.tls_certs_only([]),
             _ => builder,
         };
+        // Names are looked up on a thread, and where none is given that is a panic.
+        let _ = threads::start(|| {})?.join();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

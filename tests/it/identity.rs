@@ -284,8 +284,18 @@ impl Ground {
         tried.extend(generated.iter().map(|v| toml::Value::try_from(v).unwrap()));
         let mut usable: Vec<(Value, Loaded)> = vec![];
         let mut refused = String::new();
-        for value in tried {
+        let with = WITH
+            .iter()
+            .filter(|(k, n, _)| (*k, *n) == (kind.name, spec.name));
+        let with: Vec<Table> = std::iter::once(Table::new())
+            .chain(with.map(|(_, _, lines)| toml::from_str(lines).unwrap()))
+            .collect();
+        let tries = tried
+            .iter()
+            .flat_map(|value| with.iter().map(move |lines| (value.clone(), lines)));
+        for (value, lines) in tries {
             let mut changed = bed.clone();
+            node(&mut changed).extend(lines.clone());
             node(&mut changed).insert(spec.name.into(), value);
             for (_, _, other) in BUT
                 .iter()
@@ -331,6 +341,69 @@ const BY_HAND: &[(&str, &str)] = &[
 
 /// What has to stand beside a field, so that the kind takes another value of it: (kind, field, lines of the node).
 const BESIDE: &[(&str, &str, &str)] = &[
+    ("*", "lora_alpha", "lora_rank = 2"),
+    ("*", "lora_targets", "lora_rank = 2"),
+    ("*", "lora_rank_stabilised", "lora_rank = 2"),
+    (
+        "generate",
+        "api",
+        "served = \"m\"\nurl = \"http://localhost/v1\"",
+    ),
+    (
+        "generate",
+        "extra_body",
+        "served = \"m\"\nurl = \"http://localhost/v1\"",
+    ),
+    (
+        "generate",
+        "rejected",
+        "served = \"m\"\nurl = \"http://localhost/v1\"",
+    ),
+    ("teacher", "error_rate", "from = \"world\""),
+    ("teacher", "empty_rate", "from = \"world\""),
+    ("teacher", "style", "from = \"world\""),
+    ("evaluate", "judge_threshold", STRONGREJECT),
+    ("evaluate", "judge_model", STRONGREJECT),
+    ("evaluate", "judge_template", STRONGREJECT),
+    ("evaluate", "judge_max_tokens", STRONGREJECT),
+    ("evaluate", "moderation_model", MODERATION),
+    ("evaluate", "score_model", SCORE),
+    ("evaluate", "score_transform", SCORE),
+    ("evaluate", "reward_squash", "judge = \"reward-model\""),
+    ("evaluate", "reward_max_tokens", "judge = \"reward-model\""),
+    ("*", "judge_model", OF_STRONGREJECT),
+    ("*", "judge_template", OF_STRONGREJECT),
+    ("*", "judge_max_tokens", OF_STRONGREJECT),
+    ("*", "moderation_model", OF_MODERATION),
+    ("*", "score_model", OF_SCORE),
+    ("*", "score_transform", OF_SCORE),
+    (
+        "*",
+        "reward_squash",
+        "reward = { harmful = \"reward_model\" }",
+    ),
+    (
+        "*",
+        "reward_max_tokens",
+        "reward = { harmful = \"reward_model\" }",
+    ),
+    ("*", "safety_snap", "reward = { harmful = \"safety\" }"),
+    ("filter", "counted", "min_tokens = 1"),
+    ("dedup", "by", "threshold = 0.8"),
+    ("decontaminate", "by", "threshold = 0.8"),
+    ("import", "threshold", "score = \"label\""),
+    ("import", "high", "score = \"label\""),
+    ("prompts-file", "label_column", "harmful = [\"unsafe\"]"),
+    ("completions-file", "class_column", "harmful = [\"unsafe\"]"),
+    ("completions-file", "refused", "label_column = \"label\""),
+    ("completions-file", "answered", "label_column = \"label\""),
+    ("grpo", "clip_low", "updates = 2"),
+    ("grpo", "clip_high", "updates = 2"),
+    ("grpo", "dual_clip", "updates = 2"),
+    ("grpo", "delta", "updates = 2"),
+    ("grpo", "ratio", "updates = 2"),
+    ("agreement", "refused_label", "on = \"label\""),
+    ("agreement", "answered_label", "on = \"label\""),
     ("dpo", "label_smoothing", "loss = \"cdpo\""),
     ("generate", "served", "url = \"http://localhost/v1\""),
     ("generate", "budget_dollars", "price_prompt = 1.0"),
@@ -338,7 +411,6 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("dataset", "schema", "split = \"80k\""),
     ("dataset", "behaviors", "schema = \"harmbench-cases\""),
     ("teacher", "budget_dollars", "price_prompt = 1.0"),
-    ("evaluate", "judge", SERVICES),
     (
         "evaluate",
         "judge_budget_dollars",
@@ -353,16 +425,54 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// What the judges ask.
-const SERVICES: &str = "judge_model = \"m\"\njudge_url = \"http://localhost/v1\"\nmoderation_model = \"m\"\n\
-                        moderation_url = \"http://localhost/v1\"\nscore_model = \"m\"\nscore_url = \"http://localhost\"\n";
+const STRONGREJECT: &str =
+    "judge = \"strongreject\"\njudge_model = \"m\"\njudge_url = \"http://localhost/v1\"\n";
+const MODERATION: &str =
+    "judge = \"moderation\"\nmoderation_model = \"m\"\nmoderation_url = \"http://localhost/v1\"\n";
+const SCORE: &str = "judge = \"score\"\nscore_model = \"m\"\nscore_url = \"http://localhost\"\n";
+const OF_STRONGREJECT: &str = "reward = { harmful = \"strongreject\" }\njudge_model = \"m\"\n\
+                               judge_url = \"http://localhost/v1\"\n";
+const OF_MODERATION: &str = "reward = { harmful = \"moderation\" }\nmoderation_model = \"m\"\n\
+                             moderation_url = \"http://localhost/v1\"\n";
+const OF_SCORE: &str =
+    "reward = { harmful = \"score\" }\nscore_model = \"m\"\nscore_url = \"http://localhost\"\n";
+
+/// What stands beside another value of a field where that value alone would be refused, each tried.
+const WITH: &[(&str, &str, &str)] = &[
+    (
+        "evaluate",
+        "judge",
+        "judge_model = \"m\"\njudge_url = \"http://localhost/v1\"",
+    ),
+    (
+        "evaluate",
+        "judge",
+        "moderation_model = \"m\"\nmoderation_url = \"http://localhost/v1\"",
+    ),
+    (
+        "evaluate",
+        "judge",
+        "score_model = \"m\"\nscore_url = \"http://localhost\"",
+    ),
+];
 
 /// The bed with what a field needs beside it.
 fn beside(kind: &Kind, spec: &ParamSpec, bed: &Table) -> Table {
     let mut bed = bed.clone();
     for (k, name, base) in BESIDE {
-        if (*k, *name) == (kind.name, spec.name) {
-            node(&mut bed).extend(toml::from_str::<Table>(base).unwrap());
+        let own = BESIDE
+            .iter()
+            .any(|(k, n, _)| (*k, *n) == (kind.name, spec.name));
+        if *name == spec.name && (*k == kind.name || *k == "*" && !own) {
+            let lines: Table = toml::from_str(base).unwrap();
+            // Only an endpoint has a model that is called so.
+            if lines
+                .get("from")
+                .is_some_and(|from| from.as_str() == Some("world"))
+            {
+                node(&mut bed).remove("served");
+            }
+            node(&mut bed).extend(lines);
         }
     }
     bed
@@ -525,7 +635,9 @@ fn taker(ty: Type, from: &str) -> Option<Table> {
         Type::Conversations => {
             "kind = \"sft\"\nin = { model = \"g-model\", conversations = \"FROM\" }"
         }
-        Type::Completions => "kind = \"evaluate\"\nin = { completions = \"FROM\" }",
+        Type::Completions => {
+            "kind = \"evaluate\"\nin = { completions = \"FROM\" }\njudge = \"refusal-matcher\""
+        }
         Type::RewardModel => {
             "kind = \"evaluate\"\nin = { completions = \"g-completions\", reward_model = \"FROM\" }\njudge = \"reward-model\""
         }

@@ -58,7 +58,7 @@ fn kinds_have_names_of_their_own_and_words_for_everything() {
 fn examples_resolve_and_defaults_pass_the_checks_of_their_kind() {
     for kind in REGISTRY.0.iter().filter(|k| !k.hidden) {
         let values = example(kind);
-        let problems = (kind.check)(&values);
+        let problems = kind.problems(&values);
         assert_eq!(problems, [], "{} refuses its own defaults", kind.name);
     }
 }
@@ -153,7 +153,7 @@ fn checks_name_the_parameter_that_is_out_of_range() {
         let kind = REGISTRY.get(kind).unwrap();
         let mut values = example(kind);
         values.insert(name.to_string(), value.clone());
-        let problems = (kind.check)(&values);
+        let problems = kind.problems(&values);
         assert_eq!(problems.len(), 1, "{} {name}: {problems:?}", kind.name);
         assert_eq!(problems[0].path, *name);
         assert!(problems[0].message.len() > 10);

@@ -4,6 +4,7 @@ use super::secrets::{named_secrets, redact, redact_files};
 use super::watch::Watch;
 use super::{Exec, News, Running};
 use crate::base::calls::Calls;
+use crate::base::threads;
 use crate::engine::attempt::{self, Attempt, Spec};
 use crate::engine::clock;
 use crate::engine::commit::{self, CommitError, Committed, Delivery, Versus};
@@ -288,7 +289,7 @@ impl<'a> Exec<'a> {
         let (manifest, earlier) = (running.manifest.clone(), running.earlier.clone());
         let forced = self.judge.forced(id);
         let (store, sender) = (self.store, self.sender.clone());
-        scope.spawn(move || {
+        let started = threads::start_in(scope, move || {
             let delivery = Delivery {
                 attempt: &attempt,
                 earlier: &earlier,
@@ -306,6 +307,10 @@ impl<'a> Exec<'a> {
             let committed = at_rest(&delivery).and_then(|()| commit::commit(store, &delivery));
             let _ = sender.send(News::Committed(id, Box::new(committed))); // As above.
         });
+        if let Err(error) = started {
+            let failed = Err(CommitError::Store(error));
+            let _ = self.sender.send(News::Committed(id, Box::new(failed)));
+        }
     }
 
     fn hear_commit(&mut self, id: NodeId, committed: Result<Committed, CommitError>) {

@@ -13,6 +13,7 @@ mod wanting;
 mod watch;
 
 use crate::base::calls::Calls;
+use crate::base::threads;
 use crate::engine::attempt::{Attempt, Spec};
 use crate::engine::clock;
 use crate::engine::commit::{CommitError, Committed};
@@ -135,7 +136,7 @@ impl Stop {
         let wanted = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
         let mut signals =
             signal_hook::iterator::Signals::new(wanted).context("installing signal handlers")?;
-        thread::spawn(move || signals.forever().for_each(|_| heard.request()));
+        threads::start(move || signals.forever().for_each(|_| heard.request()))?;
         Ok(stop)
     }
 }

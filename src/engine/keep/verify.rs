@@ -2,6 +2,7 @@
 //! What is bad goes to `quarantine/`, so that the next run sees it missing, and is named with what it touches.
 
 use crate::base::rng::Seed;
+use crate::base::threads;
 use crate::engine::attempt::Attempt;
 use crate::engine::checkpoint;
 use crate::engine::clock;
@@ -204,6 +205,7 @@ fn hash(
         .collect();
     let total = chosen.iter().map(|(_, size)| size).sum();
     let done = Mutex::new(0);
+    threads::ready(None)?;
     let wrong: Vec<(Digest, String)> = chosen
         .par_iter()
         .filter_map(|(digest, size)| {

@@ -10,7 +10,7 @@ use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet, ParamValue, Ty};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
-use crate::kinds::positive;
+use crate::kinds::bounds;
 use crate::params;
 use anyhow::Result;
 use std::path::PathBuf;
@@ -58,7 +58,7 @@ params! {
         /// For `harmbench-cases`: HarmBench's file of behaviours, which the cases get their category and labels from.
         behaviors: Option<PathBuf> = None;
         /// Keep the first so many rows only.
-        limit: Option<usize> = None;
+        limit: Option<usize> = None, in bounds::TAKEN;
     }
 }
 
@@ -120,6 +120,7 @@ path = "harmbench_behaviors_text_val.csv"
     params: Params::specs,
     exec: None_::specs,
     check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
@@ -139,9 +140,6 @@ fn check(values: &Values) -> Vec<Problem> {
         let quoted: Vec<String> = list.map(|w| format!("`{w}`")).collect();
         quoted.join(", ")
     };
-    if let Some(limit) = p.limit {
-        positive(&mut found, "limit", limit as f64);
-    }
     if let Some(form) = p
         .form
         .filter(|f| !schema.forms.iter().any(|(word, _)| word == f))

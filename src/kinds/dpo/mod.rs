@@ -14,12 +14,13 @@ use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
 use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
+use crate::engine::setup::Acts;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead::{self, Training};
+use crate::kinds::bounds;
 use crate::kinds::lora::{self, Lora};
 use crate::kinds::model_io::{self, Model};
 use crate::kinds::training::{self, Epochs, Guards, LrSchedule, Watcher};
-use crate::kinds::{positive, range};
 use crate::learn::adapter::Net;
 use crate::learn::decoder::Workspace;
 use crate::learn::objective::dpo::{self, DpoWindow};
@@ -45,37 +46,41 @@ choice! {
     pub enum NllMean { Pair = "pair", Token = "token" }
 }
 
+const ADDED: Acts = Acts::only("where `nll_coefficient` is above 0", |s| {
+    s.exceeds("nll_coefficient", 0.0)
+});
+
 params! {
     pub struct Params {
         /// `sigmoid` is DPO, `cdpo` and `robust` assume wrong labels, `ipo` regresses to a margin, `sigmoid-norm` compares
         /// log-probabilities per token.
         loss: Loss = Loss::Sigmoid;
         /// How strongly the reference holds: rewards are beta times the log-ratio to it.
-        beta: f64 = 0.01;
+        beta: f64 = 0.01, in bounds::BETA;
         /// Share of pairs whose label is taken to be wrong; `cdpo` and `robust` only.
-        label_smoothing: f64 = 0.0;
+        label_smoothing: f64 = 0.0, in bounds::SMOOTHING;
         /// Weight of the chosen answers' negative log-probability per token: above 0, sigmoid is RPO.
-        nll_coefficient: f64 = 3.0;
+        nll_coefficient: f64 = 3.0, in bounds::NLL;
         /// Mean over a pair's tokens and then over pairs (`pair`), or over all tokens of the step (`token`).
-        nll_mean: NllMean = NllMean::Pair;
+        nll_mean: NllMean = NllMean::Pair, if ADDED;
         /// Peak learning rate.
-        lr: f64 = 3e-4;
+        lr: f64 = 3e-4, in bounds::LR;
         /// Passes over the pairs.
-        epochs: f64 = 3.0;
+        epochs: f64 = 3.0, in bounds::EPOCHS;
         /// Pairs an optimizer step.
-        batch: usize = 16;
+        batch: usize = 16, in bounds::BATCH;
         /// How the learning rate goes after warm-up.
         schedule: LrSchedule = LrSchedule::Constant;
         /// Share of the steps in which the learning rate rises linearly.
-        warmup: f64 = 0.0;
+        warmup: f64 = 0.0, in bounds::SHARE;
         /// AdamW's decoupled weight decay; norms and biases have none.
-        weight_decay: f64 = 0.01;
+        weight_decay: f64 = 0.01, in bounds::DECAY;
         /// Global gradient norm that is clipped to.
-        grad_clip: f64 = 1.0;
+        grad_clip: f64 = 1.0, in bounds::GRAD_CLIP;
         /// Pairs with an answer that is longer, prompt included, are dropped and counted, never cut.
-        max_tokens: usize = 4096;
+        max_tokens: usize = 4096, in bounds::TOKENS;
         /// Seed of the order.
-        seed: u64 = 0;
+        seed: u64 = 0, in bounds::SEED;
     }
     with { lora: Lora }
 }
@@ -83,7 +88,7 @@ params! {
 params! {
     pub struct Exec {
         /// Steps between two checkpoints.
-        checkpoint_every: u64 = 100;
+        checkpoint_every: u64 = 100, in bounds::EVERY;
         /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
         recompute: bool = false;
     }
@@ -138,6 +143,7 @@ nll_coefficient = 3.0
     params: Params::specs,
     exec: Exec::specs,
     check,
+    above: None,
     cpu: |_| Cpu::All,
     hidden: false,
     tokens: Some(tokens),
@@ -151,16 +157,7 @@ fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
     if let Ok(p) = Params::read(values) {
         p.lora.problems(&mut found);
-        positive(&mut found, "beta", p.beta);
-        positive(&mut found, "lr", p.lr);
-        positive(&mut found, "epochs", p.epochs);
-        positive(&mut found, "batch", p.batch as f64);
-        positive(&mut found, "grad_clip", p.grad_clip);
-        range(&mut found, "warmup", p.warmup, 0.0, 1.0);
-        range(&mut found, "weight_decay", p.weight_decay, 0.0, 1.0);
         let smoothing = p.label_smoothing;
-        range(&mut found, "nll_coefficient", p.nll_coefficient, 0.0, 1e6);
-        range(&mut found, "label_smoothing", smoothing, 0.0, 0.499);
         if smoothing != 0.0 && !matches!(p.loss, Loss::Cdpo | Loss::Robust) {
             found.push(Problem {
                 path: "label_smoothing".into(),
@@ -169,10 +166,6 @@ fn check(values: &Values) -> Vec<Problem> {
             });
         }
     }
-    if let Ok(e) = Exec::read(values) {
-        positive(&mut found, "checkpoint_every", e.checkpoint_every as f64);
-    }
-    found.extend(Guards::problems(values));
     found
 }
 

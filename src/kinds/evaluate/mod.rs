@@ -10,15 +10,17 @@ use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
 use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
+use crate::engine::setup::Acts;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
+use crate::kinds::bounds;
 use crate::kinds::measure::Measure;
 use crate::kinds::remote::NodeEar;
 use crate::kinds::scorers::panel::{Account, Panel};
 use crate::kinds::scorers::reward_model::{LocalJudge, Squash};
 use crate::kinds::scorers::service::{self, JudgeServices, Judging, Verdict};
 use crate::kinds::scorers::{self, Judged, Settings, refusal};
-use crate::kinds::{measure, model_io, range};
+use crate::kinds::{measure, model_io, range, truth};
 use crate::services::journal::Journal;
 use crate::world::judge;
 use crate::{choice, params};
@@ -67,6 +69,10 @@ impl Judge {
     }
 }
 
+const NUMBERED: Acts = Acts::only("where the judge gives numbers", |s| {
+    !s.says("judge", "world") && !s.says("judge", "refusal-matcher")
+});
+
 params! {
     pub struct Params {
         /// `world`: ground truth of the built-in world. `refusal-matcher`: the string rule of XSTest's authors, for any
@@ -79,7 +85,7 @@ params! {
         /// (`identity`). `strongreject` and `harmbench`: from here on the answer to a harmful prompt does the harm.
         /// `moderation`: from here on an answer is safe. `rubric`, `score` and `reward-model`: from here on an answer is as
         /// wanted.
-        judge_threshold: Option<f64> = None;
+        judge_threshold: Option<f64> = None, in bounds::ANY, if NUMBERED;
     }
     with { judging: Judging }
 }
@@ -146,6 +152,11 @@ judge = "world"
     params: Params::specs,
     exec: JudgeServices::specs,
     check,
+    above: Some(|graph, id| {
+        let world = Params::read(&graph.node(id).params).is_ok_and(|p| p.judge == Judge::World);
+        let problem = world.then(|| truth::judge_problem(graph, id)).flatten();
+        problem.into_iter().collect()
+    }),
     cpu,
     hidden: false,
     tokens: None,

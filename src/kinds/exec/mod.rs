@@ -16,7 +16,7 @@ use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
 use crate::engine::system::strays;
 use crate::engine::worker::{Interrupted, NodeCtx, Transient};
-use crate::kinds::positive;
+use crate::kinds::bounds;
 use crate::params;
 use anyhow::{Context, Result, anyhow, bail};
 use ground::Ground;
@@ -77,11 +77,11 @@ params! {
         /// Environment variables that are handed on, secrets among them. Their values are in no log and in no output.
         pass_env: Vec<String> = vec![];
         /// Threads that the program is told to use; without it, those that are free.
-        threads: Option<usize> = None;
+        threads: Option<usize> = None, in bounds::THREADS;
         /// Devices that it sees, as CUDA_VISIBLE_DEVICES; without it, those that are there.
         gpus: Option<String> = None;
         /// The program is stopped after so long.
-        timeout_seconds: Option<f64> = None;
+        timeout_seconds: Option<f64> = None, in bounds::SECONDS;
     }
 }
 
@@ -200,6 +200,7 @@ outputs = ["model", "metrics"]
     params: Params::specs,
     exec: Exec::specs,
     check,
+    above: None,
     cpu: |_| Cpu::All,
     hidden: false,
     tokens: None,
@@ -260,14 +261,6 @@ fn check(values: &Values) -> Vec<Problem> {
                 let wrong = variable(name).or(twice);
                 found.extend(wrong.map(|m| problem(format!("pass_env.{i}"), m, None)));
             }
-        }
-    }
-    if let Ok(e) = Exec::read(values) {
-        if let Some(seconds) = e.timeout_seconds {
-            positive(&mut found, "timeout_seconds", seconds);
-        }
-        if let Some(threads) = e.threads {
-            positive(&mut found, "threads", threads as f64);
         }
     }
     found

@@ -6,6 +6,7 @@
 use super::Exec;
 use super::ground::Ground;
 use super::progress::Report;
+use crate::base::threads;
 use crate::engine::system::strays;
 use crate::engine::worker::NodeCtx;
 use anyhow::{Context, Result};
@@ -52,9 +53,13 @@ pub fn run(ctx: &NodeCtx, ground: &Ground, report: &Report, exec: &Exec) -> Resu
     let stdout = child.stdout.take().expect("stdout was asked to be a pipe");
     let stderr = child.stderr.take().expect("stderr was asked to be a pipe");
     std::thread::scope(|scope| {
-        scope.spawn(|| hear(stdout, |line, drawn| report.line(line, false, drawn)));
-        scope.spawn(|| hear(stderr, |line, drawn| report.line(line, true, drawn)));
-        let end = wait(ctx, &mut child, exec.timeout_seconds);
+        let out = || hear(stdout, |line, drawn| report.line(line, false, drawn));
+        let err = || hear(stderr, |line, drawn| report.line(line, true, drawn));
+        let heard = threads::start_in(scope, out).and_then(|_| threads::start_in(scope, err));
+        let end = match heard {
+            Ok(_) => wait(ctx, &mut child, exec.timeout_seconds),
+            Err(error) => Err(error),
+        };
         // Whatever it left behind could still write to what is read next, and holds the pipes open.
         let _ = kill_process_group(group(&child), Signal::KILL);
         strays::kill_everywhere(ctx.folder());

@@ -19,8 +19,10 @@ use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
 use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
+use crate::engine::setup::Acts;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead::{self, Training};
+use crate::kinds::bounds;
 use crate::kinds::lora::{self, Lora};
 use crate::kinds::model_checks;
 use crate::kinds::model_io::{self, Model, Sampling};
@@ -28,7 +30,7 @@ use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::service::{JudgeServices, Judging};
 use crate::kinds::scorers::{Judged, Settings as ScorerSettings};
 use crate::kinds::training::{self, Guards, LrSchedule, RolloutGuards, Watcher};
-use crate::kinds::{positive, range};
+use crate::kinds::truth;
 use crate::learn::adapter::Net;
 use crate::learn::optim::{AdamW, Schedule};
 use crate::learn::sample::Options;
@@ -80,22 +82,45 @@ choice! {
     pub enum Truncated { Penalise = "penalise", Score = "score", Mask = "mask" }
 }
 
+const HELD: Acts = Acts::only("where `kl_coefficient` is above 0", |s| {
+    s.exceeds("kl_coefficient", 0.0)
+});
+/// On-policy the ratio is 1.
+const REUSED: Acts = Acts::only("where `updates` is above 1", |s| s.exceeds("updates", 1.0));
+const BOUNDED: Acts = Acts::only("where `updates` is above 1, or it is below 1 itself", |s| {
+    s.exceeds("updates", 1.0) || !s.reaches("delta", 1.0)
+});
+const LOGGED: Acts = Acts::only(
+    "where `updates` is above 1 or `kl_coefficient` above 0",
+    |s| s.exceeds("updates", 1.0) || s.exceeds("kl_coefficient", 0.0),
+);
+const WEIGHED: Acts = Acts::only(
+    "where `updates` is above 1, or with `kl_times_ratio`",
+    |s| s.exceeds("updates", 1.0) || s.is_on("kl_times_ratio"),
+);
+const DIVIDED: Acts = Acts::only("where `advantage` is `group` or `batch`", |s| {
+    s.says("advantage", "group") || s.says("advantage", "batch")
+});
+const VALIDATED: Acts = Acts::only("with prompts at the port `validation`", |s| {
+    s.connected("validation")
+});
+
 params! {
     pub struct Params {
         /// Reward expression of each prompt class, over scorers: `{ harmful = "format * safety", … }`.
         reward: BTreeMap<String, String>;
         /// Safety scores at or above this count as 1.
-        safety_snap: f64 = 0.9;
+        safety_snap: f64 = 0.9, in bounds::SHARE, if reward::SNAPPED;
         /// Optimizer steps.
-        steps: u64;
+        steps: u64, in bounds::STEPS;
         /// Prompts a step.
-        batch: usize = 32;
+        batch: usize = 32, in bounds::BATCH;
         /// Rollouts a prompt.
-        group: usize = 8;
+        group: usize = 8, in bounds::GROUP;
         /// Sampling temperature; the trainer's logits are divided by it too.
-        temperature: f64 = 0.6;
+        temperature: f64 = 0.6, in bounds::WARM;
         /// Tokens a rollout may have.
-        max_new_tokens: usize = 4096;
+        max_new_tokens: usize = 4096, in bounds::TOKENS;
         /// Rollouts that ran into the limit: reward 0 (`penalise`, as in the TARS release), scored as they are (`score`), or
         /// left out of groups and loss (`mask`). Counted as `completions/clipped_ratio`.
         truncated: Truncated = Truncated::Penalise;
@@ -107,43 +132,43 @@ params! {
         /// skipped and counted.
         zero_variance: ZeroVariance = ZeroVariance::Keep;
         /// Optimizer steps on the same rollouts, each on all of them. With 1 the ratio is 1 and no clip binds.
-        updates: u64 = 1;
+        updates: u64 = 1, in bounds::UPDATES;
         /// Learning rate.
-        lr: f64 = 1e-6;
+        lr: f64 = 1e-6, in bounds::LR;
         /// How the learning rate goes after warm-up.
         schedule: LrSchedule = LrSchedule::Constant;
         /// Steps in which the learning rate rises linearly.
-        warmup_steps: u64 = 0;
+        warmup_steps: u64 = 0, in bounds::WARMUP;
         /// AdamW's decoupled weight decay; norms and biases have none.
-        weight_decay: f64 = 0.01;
+        weight_decay: f64 = 0.01, in bounds::DECAY;
         /// Global gradient norm that is clipped to.
-        grad_clip: f64 = 1.0;
+        grad_clip: f64 = 1.0, in bounds::GRAD_CLIP;
         /// The ratio of each token (`token`), or of the whole rollout, its tokens' geometric mean (`sequence`: GSPO).
-        ratio: Ratio = Ratio::Token;
+        ratio: Ratio = Ratio::Token, if WEIGHED;
         /// The ratio is clipped to 1 - clip_low …
-        clip_low: f64 = 0.2;
+        clip_low: f64 = 0.2, in bounds::SHARE, if REUSED;
         /// … and 1 + clip_high (DAPO: 0.28).
-        clip_high: f64 = 0.2;
+        clip_high: f64 = 0.2, in bounds::CLIP_HIGH, if REUSED;
         /// Dual clip: where the advantage is negative, the loss is at most -dual_clip times it (verl: 3).
-        dual_clip: Option<f64> = None;
+        dual_clip: Option<f64> = None, in bounds::DUAL_CLIP, if REUSED;
         /// Upper bound of the ratio before the minimum with the clipped one (two-sided clipping; TRL's `delta`).
-        delta: Option<f64> = None;
+        delta: Option<f64> = None, in bounds::CLAMP, if BOUNDED;
         /// Weight of the KL to the model it began as; 0 needs no reference.
-        kl_coefficient: f64 = 1e-3;
+        kl_coefficient: f64 = 1e-3, in bounds::COEFFICIENT;
         /// Estimator of that KL: k1 = -d, k2 = d²/2, k3 = exp(d) - d - 1, with d the reference's log-ratio. k1 in the loss has
         /// no gradient on average.
-        kl: Kl = Kl::K3;
+        kl: Kl = Kl::K3, if HELD;
         /// A term of the loss (`loss`), or taken off the reward before advantages, summed over the rollout's tokens by the
         /// sampler's own log-probabilities (`reward`).
-        kl_in: KlIn = KlIn::Loss;
+        kl_in: KlIn = KlIn::Loss, if HELD;
         /// Multiplies the KL term by the ratio (TRL's `use_bias_correction_kl`).
-        kl_times_ratio: bool = false;
+        kl_times_ratio: bool = false, if HELD;
         /// The KL of a token is cut to ± this (TARS release: 10). Where it binds there is no gradient; counted as `clamped`.
-        kl_clamp: Option<f64> = None;
+        kl_clamp: Option<f64> = None, in bounds::CLAMP, if HELD;
         /// Log-ratios are cut to ± this (TARS release: 20). Where it binds there is no gradient; counted as `clamped`.
-        log_ratio_clamp: Option<f64> = None;
+        log_ratio_clamp: Option<f64> = None, in bounds::CLAMP, if LOGGED;
         /// Weight of the entropy bonus.
-        entropy_coefficient: f64 = 1e-3;
+        entropy_coefficient: f64 = 1e-3, in bounds::COEFFICIENT;
         /// How token losses become one number: mean over the step's tokens (`token-mean`; TRL's dapo), over rollouts of the
         /// mean over their tokens (`sequence-mean`; TRL's grpo) or of their sum (`sequence-sum`), sum over rollouts times
         /// `max_new_tokens` (`dr-grpo`), mean over a micro-batch's tokens and then over micro-batches (`bnpo`) or summed over
@@ -153,11 +178,11 @@ params! {
         /// divided (`none`; Dr. GRPO); or minus the mean of the group's other rewards (`rloo`).
         advantage: Advantage = Advantage::Group;
         /// Added to that divisor.
-        advantage_epsilon: f64 = 1e-6;
+        advantage_epsilon: f64 = 1e-6, in bounds::EPSILON, if DIVIDED;
         /// Samples a prompt when the held-out prompts are scored before and after.
-        validation_samples: usize = 4;
+        validation_samples: usize = 4, in bounds::SAMPLES, if VALIDATED;
         /// Seed of the order of prompts and of the rollouts.
-        seed: u64 = 0;
+        seed: u64 = 0, in bounds::SEED;
     }
     with { lora: Lora, judging: Judging }
 }
@@ -165,11 +190,11 @@ params! {
 params! {
     pub struct Exec {
         /// Steps between two checkpoints.
-        checkpoint_every: u64 = 10;
+        checkpoint_every: u64 = 10, in bounds::EVERY;
         /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
         recompute: bool = false;
         /// Rollouts that are sampled at the same time: fewer take less memory and more time.
-        sample_rows: usize = 256;
+        sample_rows: usize = 256, in bounds::AT_ONCE;
     }
     with { guards: Guards, rollout_guards: RolloutGuards, services: JudgeServices }
 }
@@ -229,6 +254,13 @@ steps = 60
     params: Params::specs,
     exec: Exec::specs,
     check,
+    above: Some(|graph, id| {
+        let mut found = truth::reward_problems(graph, id, "prompts");
+        if found.is_empty() {
+            found = truth::reward_problems(graph, id, "validation");
+        }
+        found
+    }),
     cpu: |_| Cpu::All,
     hidden: false,
     tokens: Some(tokens),
@@ -238,39 +270,14 @@ steps = 60
     run,
 };
 
+/// Rollouts of a step.
+const MOST_ROLLOUTS: usize = 1 << 20;
+
 fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
     if let Ok(p) = Params::read(values) {
         p.lora.problems(&mut found);
         found.extend(reward::node_problems(values, &p.reward));
-        range(&mut found, "safety_snap", p.safety_snap, 0.0, 1.0);
-        range(&mut found, "clip_low", p.clip_low, 0.0, 1.0);
-        range(&mut found, "clip_high", p.clip_high, 0.0, 100.0);
-        range(&mut found, "kl_coefficient", p.kl_coefficient, 0.0, 100.0);
-        range(
-            &mut found,
-            "entropy_coefficient",
-            p.entropy_coefficient,
-            0.0,
-            100.0,
-        );
-        range(&mut found, "weight_decay", p.weight_decay, 0.0, 1.0);
-        positive(&mut found, "lr", p.lr);
-        positive(&mut found, "temperature", p.temperature);
-        positive(&mut found, "grad_clip", p.grad_clip);
-        positive(&mut found, "advantage_epsilon", p.advantage_epsilon);
-        for (name, bound) in [
-            ("delta", p.delta),
-            ("kl_clamp", p.kl_clamp),
-            ("log_ratio_clamp", p.log_ratio_clamp),
-        ] {
-            bound
-                .into_iter()
-                .for_each(|x| positive(&mut found, name, x));
-        }
-        if let Some(dual) = p.dual_clip {
-            range(&mut found, "dual_clip", dual, 1.0, f64::MAX);
-        }
         if p.kl_in == KlIn::Reward && p.kl_times_ratio {
             found.push(Problem {
                 path: "kl_times_ratio".into(),
@@ -278,28 +285,20 @@ fn check(values: &Values) -> Vec<Problem> {
                 help: None,
             });
         }
-        for (name, n) in [
-            ("steps", p.steps as usize),
-            ("updates", p.updates as usize),
-            ("batch", p.batch),
-            ("max_new_tokens", p.max_new_tokens),
-            ("validation_samples", p.validation_samples),
-        ] {
-            positive(&mut found, name, n as f64);
-        }
-        if p.group < 2 {
+        let rollouts = p.batch.saturating_mul(p.group);
+        if rollouts > MOST_ROLLOUTS {
             found.push(Problem {
-                path: "group".into(),
-                message: format!("a group of {} has no advantage to compare", p.group),
-                help: Some("at least 2 rollouts a prompt".into()),
+                path: "batch".into(),
+                message: format!(
+                    "{} prompts with {} rollouts each are {rollouts}",
+                    p.batch, p.group
+                ),
+                help: Some(format!(
+                    "a step is in memory as a whole: at most {MOST_ROLLOUTS} rollouts"
+                )),
             });
         }
     }
-    if let Ok(e) = Exec::read(values) {
-        positive(&mut found, "checkpoint_every", e.checkpoint_every as f64);
-        positive(&mut found, "sample_rows", e.sample_rows as f64);
-    }
-    found.extend(Guards::problems(values));
     found
 }
 
@@ -407,7 +406,7 @@ fn forecast(look: &Look, _: &Path) -> Result<Calls> {
 fn tokens(look: &Look) -> Result<Tokens> {
     let prompts: Vec<Prompt> = rows::read_rows(look.input("prompts"))?;
     let then = "the rollout, whose tokens are trained";
-    model_io::prompt_tokens(look.input("model"), &prompts, None, then, look.most)
+    model_io::prompt_tokens(look.input("model"), &prompts, None, None, then, look.most)
 }
 
 impl Params {
@@ -453,6 +452,7 @@ fn sampling<'a>(
         net,
         tokenizer,
         samples,
+        system: None,
         prefill: None,
         options: Options {
             batch_rows,

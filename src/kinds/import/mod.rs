@@ -14,9 +14,10 @@ use crate::base::text::{count, listed};
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Need, OnlyWith, Output, Port, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
+use crate::engine::setup::Acts;
 use crate::engine::worker::NodeCtx;
+use crate::kinds::bounds;
 use crate::kinds::measure;
-use crate::kinds::range;
 use crate::kinds::table_file::Class;
 use crate::{choice, params};
 use anyhow::{Result, bail, ensure};
@@ -46,6 +47,11 @@ impl As {
     }
 }
 
+const CHOSEN: Acts = Acts::only("where `score` says which", |s| s.given("score"));
+const FILTERED: Acts = Acts::only("where the layout is lm-eval's", |s| {
+    s.says("layout", "auto") || s.says("layout", "lm-eval")
+});
+
 params! {
     pub struct Params {
         /// A file, or a folder that holds some, at most five folders deep.
@@ -64,11 +70,11 @@ params! {
         /// With it there are `scores`.
         score: Option<String> = None;
         /// From where on a score in [0, 1] is high.
-        threshold: f64 = 0.5;
+        threshold: f64 = 0.5, in bounds::SHARE, if CHOSEN;
         /// Whether a high score is `good`, or `harm` that was done; absent: `harm` for HarmBench, else `good`.
-        high: Option<High> = None;
+        high: Option<High> = None, if CHOSEN;
         /// lm-eval: which filter's scores, where the log has several; absent: the first.
-        filter: Option<String> = None;
+        filter: Option<String> = None, if FILTERED;
     }
 }
 
@@ -130,6 +136,7 @@ score = "label"
     params: Params::specs,
     exec: None_::specs,
     check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
@@ -141,15 +148,15 @@ score = "label"
 
 fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
-    if let Ok(p) = Params::read(values) {
-        range(&mut found, "threshold", p.threshold, 0.0, 1.0);
-        if p.results.is_some() && matches!(p.layout, As::Inspect | As::LmEval) {
-            found.push(Problem {
-                path: "results".into(),
-                message: "`results` is of HarmBench's layout".into(),
-                help: None,
-            });
-        }
+    if let Ok(p) = Params::read(values)
+        && p.results.is_some()
+        && matches!(p.layout, As::Inspect | As::LmEval)
+    {
+        found.push(Problem {
+            path: "results".into(),
+            message: "`results` is of HarmBench's layout".into(),
+            help: None,
+        });
     }
     found
 }

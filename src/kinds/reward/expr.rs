@@ -26,10 +26,20 @@ pub enum Op {
     Max,
 }
 
+/// Parts of an expression, operators and parentheses counted: what walks one does so by calling itself.
+const MOST_PARTS: usize = 1000;
+/// Parentheses and signs within each other.
+const DEEPEST: usize = 64;
+
 impl Expr {
     /// Parses an expression; the error says what was expected at which character.
     pub fn parse(text: &str) -> Result<Expr, String> {
-        let mut parser = Parser { text, at: 0 };
+        let mut parser = Parser {
+            text,
+            at: 0,
+            parts: 0,
+            depth: 0,
+        };
         let expr = parser.sum()?;
         match parser.peek() {
             None => Ok(expr),
@@ -83,6 +93,8 @@ impl Expr {
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    parts: usize,
+    depth: usize,
 }
 
 impl Parser<'_> {
@@ -135,10 +147,23 @@ impl Parser<'_> {
     }
 
     fn unary(&mut self) -> Result<Expr, String> {
-        if self.eat('-') {
-            return Ok(Expr::Neg(Box::new(self.unary()?)));
+        self.parts += 1;
+        self.depth += 1;
+        if self.parts > MOST_PARTS {
+            return Err(format!("the expression has more than {MOST_PARTS} parts"));
         }
-        self.atom()
+        if self.depth > DEEPEST {
+            let at = self.at + 1;
+            return Err(format!(
+                "more than {DEEPEST} parentheses and signs within each other at character {at}"
+            ));
+        }
+        let found = match self.eat('-') {
+            true => self.unary().map(|inner| Expr::Neg(Box::new(inner))),
+            false => self.atom(),
+        };
+        self.depth -= 1;
+        found
     }
 
     fn atom(&mut self) -> Result<Expr, String> {

@@ -13,12 +13,13 @@ use crate::base::value::Values;
 use crate::engine::kind::{Need, Port, Problem, Type};
 use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamValue;
+use crate::engine::setup::{Acts, Setup};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
 use crate::kinds::remote::NodeEar;
 use crate::kinds::scorers::panel::{Account, Panel};
 use crate::kinds::scorers::reward_model::LocalJudge;
-use crate::kinds::scorers::service::{self, JudgeServices, Judging, Verdict};
+use crate::kinds::scorers::service::{self, Family, JudgeServices, Judging, Verdict};
 use crate::kinds::scorers::{self, How, Judged, Scorer, Settings};
 use crate::services::client::Ear;
 use crate::services::journal::Journal;
@@ -303,6 +304,44 @@ pub fn mean_metric(name: &str, rewards: &[f64]) -> Metric {
         unit: "reward".into(),
     }
 }
+
+/// The scorers that a node asks, by its reward table or its judge.
+fn asked(setup: &Setup) -> Vec<&'static Scorer> {
+    let table = BTreeMap::<String, String>::read(setup.values.get("reward")).unwrap_or_default();
+    let exprs: Vec<Expr> = table
+        .values()
+        .filter_map(|text| Expr::parse(text).ok())
+        .collect();
+    let named = exprs.iter().flat_map(Expr::scorers);
+    let mut found: Vec<&Scorer> = named.filter_map(scorers::get).collect();
+    // A judge is called as its scorer is.
+    let judge = String::read(setup.values.get("judge")).unwrap_or_default();
+    found.extend(scorers::get(&judge.replace('-', "_")));
+    found
+}
+
+/// The names in an expression; none where it is wrong.
+pub fn named(text: &str) -> Vec<String> {
+    let expr = Expr::parse(text);
+    expr.map_or(vec![], |e| {
+        e.scorers().into_iter().map(String::from).collect()
+    })
+}
+
+/// Whether it asks this one.
+pub fn asks_of(setup: &Setup, name: &str) -> bool {
+    asked(setup).iter().any(|s| s.name == name)
+}
+
+/// Whether it asks a service of this family.
+pub fn asks_family(setup: &Setup, family: Family) -> bool {
+    let mut services = asked(setup).into_iter().filter_map(Scorer::service);
+    services.any(|service| service.family == family)
+}
+
+pub const SNAPPED: Acts = Acts::only("where `reward` names `safety` or `moderation`", |s| {
+    asks_of(s, "safety") || asks_of(s, "moderation")
+});
 
 /// Whether a scorer of this reward table asks a service.
 pub fn asks(table: &BTreeMap<String, String>) -> bool {

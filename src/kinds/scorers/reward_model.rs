@@ -13,8 +13,10 @@ use super::neutral::neutral;
 use super::service::Verdict;
 use super::{How, Judged, Scorer};
 use crate::base::stats;
-use crate::engine::kind::Problem;
+use crate::engine::setup::Acts;
 use crate::engine::worker::Interrupted;
+use crate::kinds::bounds;
+use crate::kinds::reward;
 use crate::learn::reward::{Read, RewardModel};
 use crate::{choice, params};
 use anyhow::{Context, Result, ensure};
@@ -31,15 +33,19 @@ choice! {
     pub enum Squash { Sigmoid = "sigmoid", Identity = "identity", ZScore = "z-score" }
 }
 
+const READ: Acts = Acts::only("where the reward model judges", |s| {
+    reward::asks_of(s, "reward_model")
+});
+
 params! {
     pub struct Reading {
         /// Of `reward_model`: 1 / (1 + exp(-x)) of its number x (`sigmoid`, if absent: TARS), the number as it is
         /// (`identity`), or its distance from the mean of the responses that are scored together, a step's say, in standard
         /// deviations (`z-score`). The last two leave [0, 1].
-        reward_squash: Option<Squash> = None;
+        reward_squash: Option<Squash> = None, if READ;
         /// Of `reward_model`: the first so many tokens of prompt and answer under its template are read, the rest is cut and
         /// counted in the log; absent: 4608 (TARS). Never more than the model has positions.
-        reward_max_tokens: Option<usize> = None;
+        reward_max_tokens: Option<usize> = None, in bounds::TOKENS, if READ;
     }
 }
 
@@ -49,12 +55,6 @@ const MAX_TOKENS: usize = 4608;
 impl Reading {
     pub fn squash(&self) -> Squash {
         self.reward_squash.unwrap_or(Squash::Sigmoid)
-    }
-
-    pub fn problems(&self, found: &mut Vec<Problem>) {
-        if self.reward_max_tokens == Some(0) {
-            crate::kinds::positive(found, "reward_max_tokens", 0.0);
-        }
     }
 }
 

@@ -8,9 +8,11 @@ use crate::base::response;
 use crate::base::value::Values;
 use crate::engine::kind::Problem;
 use crate::engine::params::ParamSet;
+use crate::engine::setup::Acts;
 use crate::kinds::ahead;
-use crate::kinds::positive;
+use crate::kinds::bounds;
 use crate::kinds::remote::{self, Server};
+use crate::kinds::reward;
 use crate::services::chat::{self, Chat, Input, Sampling};
 use crate::services::endpoint::{Endpoint, Limits, Prices};
 use crate::services::journal::Journal;
@@ -25,25 +27,36 @@ choice! {
     pub enum Transform { Identity = "identity", Sigmoid = "sigmoid" }
 }
 
+const MODERATED: Acts = Acts::only("where `moderation` judges", |s| {
+    reward::asks_family(s, Family::Moderation)
+});
+const JUDGED: Acts = Acts::only(
+    "where `strongreject`, `harmbench` or `rubric` judges",
+    |s| reward::asks_family(s, Family::Judge),
+);
+const SCORED: Acts = Acts::only("where `score` judges", |s| {
+    reward::asks_family(s, Family::Score)
+});
+
 params! {
     pub struct Judging {
         /// Of `moderation`: the model's name at the service, as `omni-moderation-latest`. Aliases move: the name that served is
         /// kept with every answer.
-        moderation_model: Option<String> = None;
+        moderation_model: Option<String> = None, if MODERATED;
         /// Of `strongreject`, `harmbench`, `rubric`: the judge's name at its service. A node has one such judge.
-        judge_model: Option<String> = None;
+        judge_model: Option<String> = None, if JUDGED;
         /// A file with the words that the judge is told, instead of ours: a published rubric, as it was published. It has a
         /// place for the answer (`{answer}`, `{generation}`, `{response}`) and may have one for the prompt (`{prompt}`,
         /// `{behavior}`, `{forbidden_prompt}`, `{question}`); other braces stay. Of `rubric`: a folder with `refusal.txt`
         /// for harmful prompts and `helpfulness.txt` for the others.
-        judge_template: Option<PathBuf> = None;
+        judge_template: Option<PathBuf> = None, if JUDGED;
         /// Tokens that the judge may write, its reasoning included; absent: 1 for `harmbench`, 512 for the others.
-        judge_max_tokens: Option<u64> = None;
+        judge_max_tokens: Option<u64> = None, in bounds::TOKENS, if JUDGED;
         /// Of `score`: the scorer's name at its service.
-        score_model: Option<String> = None;
+        score_model: Option<String> = None, if SCORED;
         /// Of `score`: the number as it is, which then has to lie in [0, 1] (`identity`, if absent), or 1 / (1 + exp(-x))
         /// of it (`sigmoid`: for the logit of a reward model).
-        score_transform: Option<Transform> = None;
+        score_transform: Option<Transform> = None, if SCORED;
     }
     with { reward: reward_model::Reading }
 }
@@ -57,7 +70,7 @@ params! {
         /// The header that holds it as it is; see `key_header` of `teacher`.
         moderation_key_header: Option<String> = None;
         /// Answers a request.
-        moderation_batch: usize = 32;
+        moderation_batch: usize = 32, in bounds::PER_REQUEST;
         /// Of `strongreject`, `harmbench`, `rubric`: where the judge is, as `"http://localhost:8000/v1"`.
         judge_url: Option<String> = None;
         /// Name of the environment variable that holds its key.
@@ -69,11 +82,11 @@ params! {
         /// Fields that the judge's server does not take and that are not sent, as `["seed"]`.
         judge_omit: Vec<String> = vec![];
         /// Dollars for a million tokens that the judge reads …
-        judge_price_prompt: f64 = 0.0;
+        judge_price_prompt: f64 = 0.0, in bounds::DOLLARS;
         /// … and that it writes.
-        judge_price_completion: f64 = 0.0;
+        judge_price_completion: f64 = 0.0, in bounds::DOLLARS;
         /// Dollars that this node may spend on its judge, over all its attempts.
-        judge_budget_dollars: Option<f64> = None;
+        judge_budget_dollars: Option<f64> = None, in bounds::DOLLARS;
         /// Of `score`: where the scorer is, the whole URL.
         score_url: Option<String> = None;
         /// Name of the environment variable that holds its key.
@@ -81,17 +94,17 @@ params! {
         /// The header that holds it as it is; see `key_header` of `teacher`.
         score_key_header: Option<String> = None;
         /// Answers a request.
-        score_batch: usize = 16;
+        score_batch: usize = 16, in bounds::PER_REQUEST;
         /// Requests in flight, at each of these services.
-        judge_concurrency: usize = 16;
+        judge_concurrency: usize = 16, in bounds::CONCURRENCY;
         /// Requests a minute, at each of these services, of all processes that use this store, host and key together.
-        judge_requests_per_minute: Option<f64> = None;
+        judge_requests_per_minute: Option<f64> = None, in bounds::PER_MINUTE;
         /// The same for tokens.
-        judge_tokens_per_minute: Option<f64> = None;
+        judge_tokens_per_minute: Option<f64> = None, in bounds::PER_MINUTE;
         /// For one request, from sending to the last byte of the answer.
-        judge_timeout_seconds: f64 = 600.0;
+        judge_timeout_seconds: f64 = 600.0, in bounds::SECONDS;
         /// Tries beyond the first of a request that fails in a passing way.
-        judge_retries: u32 = 8;
+        judge_retries: u32 = 8, in bounds::RETRIES;
     }
 }
 
@@ -177,20 +190,6 @@ impl JudgeServices {
     }
 
     fn problems(&self, found: &mut Vec<Problem>) {
-        for (path, value) in [
-            ("moderation_batch", self.moderation_batch as f64),
-            ("score_batch", self.score_batch as f64),
-            ("judge_concurrency", self.judge_concurrency as f64),
-            ("judge_timeout_seconds", self.judge_timeout_seconds),
-        ] {
-            positive(found, path, value);
-        }
-        for (path, value) in [
-            ("judge_requests_per_minute", self.judge_requests_per_minute),
-            ("judge_tokens_per_minute", self.judge_tokens_per_minute),
-        ] {
-            value.into_iter().for_each(|v| positive(found, path, v));
-        }
         let prices = [
             ("judge_price_prompt", Some(self.judge_price_prompt)),
             ("judge_price_completion", Some(self.judge_price_completion)),
@@ -215,10 +214,6 @@ pub fn problems(values: &Values, named: &[(String, &str)]) -> Vec<Problem> {
     };
     let mut found = vec![];
     services.problems(&mut found);
-    judging.reward.problems(&mut found);
-    if judging.judge_max_tokens == Some(0) {
-        positive(&mut found, "judge_max_tokens", 0.0);
-    }
     let mut asked: Vec<(Family, &str)> = vec![];
     for (path, name) in named {
         let Some(service) = super::get(name).and_then(|scorer| scorer.service()) else {

@@ -11,17 +11,20 @@ use crate::base::response::{self, Withheld};
 use crate::base::rng::Seed;
 use crate::base::rows::{self, Prompt};
 use crate::base::value::Values;
+use crate::engine::graph::{Graph, NodeId};
 use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
 use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
+use crate::engine::setup::Acts;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
 use crate::kinds::answers::{self, Asking, Draw, Rejected, Served};
+use crate::kinds::bounds;
 use crate::kinds::likeness::normal;
 use crate::kinds::model_checks;
 use crate::kinds::model_io::{self, Model, Sampling};
 use crate::kinds::remote::Service;
-use crate::kinds::{positive, range};
+use crate::kinds::truth;
 use crate::learn::sample::Options;
 use crate::learn::sample::choose::Choice;
 use crate::world::{self, TeacherSpec, teacher};
@@ -39,33 +42,48 @@ choice! {
     pub enum Style { Terse = "terse", Stepwise = "stepwise", Hedging = "hedging", Mixed = "mixed" }
 }
 
+const SAMPLED: Acts = Acts::only("where `from` is `endpoint` or `model`", |s| {
+    !s.says("from", "world")
+});
+const DRAWN: Acts = Acts::only(
+    "where `from` is `endpoint` or `model` and `temperature` is above 0",
+    |s| !s.says("from", "world") && s.exceeds("temperature", 0.0),
+);
+const BUILT_IN: Acts = Acts::only("where `from` is `world`", |s| s.says("from", "world"));
+const REASONED: Acts = Acts::only("where `from` is `world` and `reasoning` is on", |s| {
+    s.says("from", "world") && s.is_on("reasoning")
+});
+const SEEDED: Acts = Acts::draws("unless a model answers at `temperature` 0", |s| {
+    !s.says("from", "model") || s.exceeds("temperature", 0.0)
+});
+
 params! {
     pub struct Params {
         /// The teacher: of the built-in world (`world`), the model `served` at `url` (`endpoint`), or the one at the port
         /// `model` (`model`).
         from: From = From::World;
         /// Traces a prompt.
-        samples: u32 = 4;
+        samples: u32 = 4, in bounds::SAMPLES;
         /// `false`: the answers of the same traces alone, without think tags, as for a model that is not to reason.
         reasoning: bool = true;
         /// Traces with the same text as an earlier one of their prompt are removed.
         drop_duplicates: bool = true;
         /// Traces that ran into the length limit are removed.
-        drop_unfinished: bool = true;
+        drop_unfinished: bool = true, if SAMPLED;
         /// Seed of the traces; an endpoint is sent seed + i for trace i of a prompt.
-        seed: u64 = 0;
+        seed: u64 = 0, in bounds::SEED, if SEEDED;
         /// `endpoint` and `model`: sampling temperature. DeepSeek recommends 0.6 for R1; what TARS used is not published.
-        temperature: f64 = 0.6;
+        temperature: f64 = 0.6, in bounds::TEMPERATURE, if SAMPLED;
         /// `endpoint` and `model`: nucleus.
-        top_p: f64 = 0.95;
+        top_p: f64 = 0.95, in bounds::NUCLEUS, if DRAWN;
         /// `endpoint` and `model`: tokens of a trace, reasoning included.
-        max_new_tokens: usize = 8192;
+        max_new_tokens: usize = 8192, in bounds::TOKENS, if SAMPLED;
         /// `world`: share of traces that decide wrongly.
-        error_rate: f64 = 0.1;
+        error_rate: f64 = 0.1, in bounds::SHARE, if BUILT_IN;
         /// `world`: share of traces with empty reasoning.
-        empty_rate: f64 = 0.1;
+        empty_rate: f64 = 0.1, in bounds::SHARE, if BUILT_IN;
         /// `world`: how the reasoning is written; `mixed` varies by trace.
-        style: Style = Style::Mixed;
+        style: Style = Style::Mixed, if REASONED;
     }
     with { served: Served }
 }
@@ -139,6 +157,7 @@ budget_dollars = 20.0
     params: Params::specs,
     exec: Service::specs,
     check,
+    above: Some(above),
     cpu,
     hidden: false,
     tokens: None,
@@ -153,12 +172,6 @@ fn check(values: &Values) -> Vec<Problem> {
         return vec![];
     };
     let mut found = vec![];
-    positive(&mut found, "samples", f64::from(p.samples));
-    positive(&mut found, "max_new_tokens", p.max_new_tokens as f64);
-    range(&mut found, "temperature", p.temperature, 0.0, 100.0);
-    range(&mut found, "top_p", p.top_p, f64::MIN_POSITIVE, 1.0);
-    range(&mut found, "error_rate", p.error_rate, 0.0, 1.0);
-    range(&mut found, "empty_rate", p.empty_rate, 0.0, 1.0);
     found.extend(p.served.problems(&service, 0, false));
     match (p.from, &p.served.served) {
         (From::Endpoint, None) => found.push(Problem {
@@ -181,6 +194,23 @@ fn check(values: &Values) -> Vec<Problem> {
         });
     }
     found
+}
+
+/// The built-in teacher knows the facts of its own prompts only.
+fn above(graph: &Graph, id: NodeId) -> Vec<Problem> {
+    let world = Params::read(&graph.node(id).params).is_ok_and(|p| p.from == From::World);
+    let lacking = world
+        .then(|| truth::lacking(graph, id, "prompts"))
+        .flatten();
+    let problem = |source: NodeId| Problem {
+        path: "from".into(),
+        message: format!(
+            "the teacher `world` knows only prompts of the built-in world, and those of `{}` are not",
+            graph.node(source).name
+        ),
+        help: Some("`endpoint` or `model`".into()),
+    };
+    lacking.map(problem).into_iter().collect()
 }
 
 fn cpu(values: &Values) -> Cpu {
@@ -297,6 +327,7 @@ fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) 
         net: (&model.weights).into(),
         tokenizer: &model.tokenizer,
         samples: p.samples as usize,
+        system: p.served.system.as_deref(),
         prefill: None,
         options: Options {
             choice: Choice {

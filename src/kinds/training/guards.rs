@@ -5,10 +5,7 @@
 //! The defaults are far from a healthy run: in `recipes/tars.toml` norms stay within 4 medians, the policy's entropy above
 //! 0.18 nats, and at most 0.81 of a step's groups have no spread.
 
-use crate::base::value::Values;
-use crate::engine::kind::Problem;
-use crate::engine::params::ParamSet;
-use crate::kinds::range;
+use crate::kinds::bounds;
 use crate::learn::guard::Limits;
 use crate::params;
 
@@ -16,19 +13,19 @@ params! {
     pub struct Guards {
         /// The node fails when the gradient's norm is above so many times the median of the last 64 steps, and above this
         /// number itself. 0: never.
-        guard_grad_norm: f64 = 100.0;
+        guard_grad_norm: f64 = 100.0, in bounds::GUARD;
     }
 }
 
 params! {
     pub struct RolloutGuards {
         /// The node fails when the policy's mean entropy is below so many nats …
-        guard_entropy: f64 = 1e-3;
+        guard_entropy: f64 = 1e-3, in bounds::GUARD;
         /// … for so many steps in a row. 0: never.
-        guard_entropy_steps: u64 = 20;
+        guard_entropy_steps: u64 = 20, in bounds::GUARD;
         /// The node fails when no group of rollouts has two different rewards for so many steps in a row; steps at the best
         /// reward of the run do not count once it has learned. 0: never.
-        guard_flat_steps: u64 = 20;
+        guard_flat_steps: u64 = 20, in bounds::GUARD;
     }
 }
 
@@ -38,24 +35,6 @@ impl Guards {
             grad_norm: self.guard_grad_norm,
             ..Limits::default()
         }
-    }
-
-    /// Checks beyond types.
-    pub fn problems(values: &Values) -> Vec<Problem> {
-        let mut found = vec![];
-        if let Ok(g) = Guards::read(values) {
-            range(
-                &mut found,
-                "guard_grad_norm",
-                g.guard_grad_norm,
-                0.0,
-                f64::MAX,
-            );
-        }
-        if let Ok(g) = RolloutGuards::read(values) {
-            range(&mut found, "guard_entropy", g.guard_entropy, 0.0, f64::MAX);
-        }
-        found
     }
 }
 

@@ -6,6 +6,7 @@
 //! Helpers without work spin for a moment, then give way, then sleep, so that neither a machine with one core nor a long
 //! pause of the leader burns time.
 
+use crate::base::threads;
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
@@ -47,7 +48,8 @@ pub fn lead<R>(size: usize, body: impl FnOnce(&Team) -> R) -> R {
     thread::scope(|scope| {
         let shared = &shared;
         let helpers: Vec<Thread> = (shared.asleep.iter())
-            .map(|asleep| scope.spawn(move || shared.help(asleep)).thread().clone())
+            .map_while(|asleep| threads::start_in(scope, move || shared.help(asleep)).ok())
+            .map(|helper| helper.thread().clone())
             .collect();
         let _end = End(shared, &helpers);
         body(&Team {

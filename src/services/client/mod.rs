@@ -5,6 +5,7 @@ mod flight;
 mod landing;
 
 use crate::base::calls::Calls;
+use crate::base::threads;
 use crate::services::budget::{Amount, Budget};
 use crate::services::endpoint::Endpoint;
 use crate::services::fault::{Rejection, Stopped};
@@ -65,6 +66,8 @@ impl<P: Protocol> Client<P> {
         by: &str,
         spent: Amount,
     ) -> Result<Client<P>> {
+        // Names are looked up on a thread, and where none is given that is a panic.
+        let _ = threads::start(|| {})?.join();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

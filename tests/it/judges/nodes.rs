@@ -422,7 +422,7 @@ fn a_scorer_without_its_service_is_found_by_check() {
         ("reward", Value::Table(table))
     };
     let check = |kind: &str, set: &[(&str, Value)]| -> Vec<Problem> {
-        (REGISTRY.get(kind).unwrap().check)(&values(kind, set))
+        REGISTRY.get(kind).unwrap().problems(&values(kind, set))
     };
     for (kind, needed) in [
         ("grpo", vec![("steps", Value::Int(1))]),

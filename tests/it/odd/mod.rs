@@ -1,7 +1,10 @@
 //! Inputs of the outside world that are odd, each with the right value or an error that says what to do. A file a kind of oddness.
 
+mod acts;
 mod cells;
+mod depth;
 mod folders;
+mod params;
 mod rows_lost;
 mod services;
 mod shown;

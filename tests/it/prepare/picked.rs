@@ -347,7 +347,7 @@ fn checks_see_what_leaves_nothing() {
             _ => Default::default(),
         };
         values.extend(set.iter().map(|(n, v)| (n.to_string(), v.clone())));
-        (REGISTRY.get(kind).unwrap().check)(&values)
+        REGISTRY.get(kind).unwrap().problems(&values)
     };
     let table = |name: &str, value: Value| Value::Table(BTreeMap::from([(name.into(), value)]));
     for (kind, set, path, message) in [

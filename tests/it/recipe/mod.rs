@@ -94,6 +94,7 @@ const BLANK: Kind = Kind {
     params: None_::specs,
     exec: None_::specs,
     check: no_check,
+    above: None,
     cpu: |_| Cpu::One,
     hidden: false,
     tokens: None,
@@ -146,6 +147,7 @@ static TUNE: Kind = Kind {
     params: TuneParams::specs,
     exec: TuneExec::specs,
     check: check_tune,
+    above: None,
     ..BLANK
 };
 static SINK: Kind = Kind {

@@ -1,0 +1,117 @@
+//! A node as a recipe sets it up, before it is one of a graph: what conditions on parameters are asked about. A parameter that can do
+//! nothing beside the others is refused, so that nobody believes to have compared what was never different.
+
+use crate::base::value::{Value, Values};
+use crate::engine::kind::{Kind, Problem};
+use crate::engine::params::ParamSet;
+
+/// Parameters, and the ports that are connected.
+pub struct Setup<'a> {
+    /// Identity and execution parameters, defaults written out.
+    pub values: &'a Values,
+    pub ports: &'a [&'static str],
+}
+
+impl Setup<'_> {
+    /// A block of the parameters; none where any is wrong.
+    pub fn read<P: ParamSet>(&self) -> Option<P> {
+        P::read(self.values).ok()
+    }
+
+    pub fn connected(&self, port: &str) -> bool {
+        self.ports.contains(&port)
+    }
+
+    /// Whether an optional parameter is there, or a list has items.
+    pub fn given(&self, name: &str) -> bool {
+        match self.values.get(name) {
+            Some(Value::List(items)) => !items.is_empty(),
+            Some(Value::Table(map)) => !map.is_empty(),
+            value => value.is_some(),
+        }
+    }
+
+    /// Whether a parameter is this word.
+    pub fn says(&self, name: &str, word: &str) -> bool {
+        matches!(self.values.get(name), Some(Value::Str(s)) if s == word)
+    }
+
+    /// Whether a switch is on.
+    pub fn is_on(&self, name: &str) -> bool {
+        self.values.get(name) == Some(&Value::Bool(true))
+    }
+
+    /// Whether a parameter is a number that is this one or above it.
+    pub fn reaches(&self, name: &str, low: f64) -> bool {
+        self.exceeds(name, low.next_down())
+    }
+
+    /// Whether a parameter is a number above this one.
+    pub fn exceeds(&self, name: &str, low: f64) -> bool {
+        match self.values.get(name) {
+            Some(Value::Int(i)) => *i as f64 > low,
+            Some(Value::Float(f)) => *f > low,
+            _ => false,
+        }
+    }
+}
+
+/// Where a parameter does anything.
+#[derive(Clone, Copy)]
+pub struct Acts {
+    given: fn(&Setup) -> bool,
+    /// As in "it acts only where `from` is `model`".
+    when: &'static str,
+    /// A seed that nothing is drawn by is no treatment that anybody compares, and recipes give one to every node: a warning.
+    refused: bool,
+}
+
+impl Acts {
+    pub const fn only(when: &'static str, given: fn(&Setup) -> bool) -> Acts {
+        let refused = true;
+        Acts {
+            given,
+            when,
+            refused,
+        }
+    }
+
+    /// For seeds.
+    pub const fn draws(when: &'static str, given: fn(&Setup) -> bool) -> Acts {
+        let refused = false;
+        Acts {
+            given,
+            when,
+            refused,
+        }
+    }
+}
+
+/// A parameter that is set and does nothing.
+pub struct Idle {
+    pub problem: Problem,
+    pub refused: bool,
+}
+
+/// The identity parameters of a node that are set to anything but their defaults and do not always act: what is idle of them.
+pub fn idle(kind: &Kind, setup: &Setup) -> Vec<(&'static str, Option<Idle>)> {
+    let mut found = vec![];
+    for spec in (kind.params)() {
+        let Some(acts) = spec.acts.filter(|_| spec.is_set(setup.values)) else {
+            continue;
+        };
+        let idle = (!(acts.given)(setup)).then(|| Idle {
+            problem: Problem {
+                path: spec.name.into(),
+                message: format!(
+                    "`{}` acts only {}: here it does nothing",
+                    spec.name, acts.when
+                ),
+                help: Some("leave it out".into()),
+            },
+            refused: acts.refused,
+        });
+        found.push((spec.name, idle));
+    }
+    found
+}

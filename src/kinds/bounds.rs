@@ -1,0 +1,90 @@
+//! Which numbers the parameters of the kinds take, and why no others: far beyond what anybody means, and short of what would take a
+//! machine down or a model apart without a word. A number that is typed wrong is told by `pipe check`, not by the memory that runs out.
+
+use crate::engine::params::Bounds;
+
+pub const SEED: Bounds = Bounds::within(0.0, i64::MAX as f64, "a seed is a whole number from 0");
+pub const SHARE: Bounds = Bounds::within(0.0, 1.0, "it is a share");
+/// Dropped: none at all would keep nothing.
+pub const LIKENESS: Bounds = Bounds::within(0.01, 1.0, "below, everything is like everything");
+pub const RECALL: Bounds = Bounds::within(0.01, 0.999_999, "a probability short of certainty");
+pub const PERMUTATIONS: Bounds = Bounds::within(1.0, 1e4, "every prompt has so many numbers");
+pub const NGRAM: Bounds = Bounds::within(1.0, 64.0, "longer ones are whole texts");
+pub const DEPTH: Bounds = Bounds::within(1.0, 3.0, "the world has three facts for a request");
+
+/// Rows that a kind makes.
+pub const ROWS: Bounds = Bounds::within(1.0, 1e6, "all of them are made in memory");
+/// Rows that a kind takes of those there are.
+pub const TAKEN: Bounds = Bounds::within(1.0, 1e9, "no set has as many rows");
+pub const COUNT: Bounds = Bounds::within(0.0, 1e9, "nothing here has as many");
+pub const SAMPLES: Bounds = Bounds::within(1.0, 1e5, "samples of a prompt");
+
+pub const TOKENS: Bounds = Bounds::within(1.0, 16_777_216.0, "no model has as many positions");
+pub const TEMPERATURE: Bounds =
+    Bounds::within(0.0, 100.0, "above, every token is as likely as any other");
+pub const WARM: Bounds = Bounds::above(0.0, 100.0, "at 0 all samples of a prompt are the same");
+pub const NUCLEUS: Bounds = Bounds::above(0.0, 1.0, "it is a share of the probability");
+pub const TOP_K: Bounds = Bounds::within(0.0, 1e7, "no vocabulary has as many tokens");
+
+pub const LR: Bounds = Bounds::above(
+    0.0,
+    1e6,
+    "AdamW moves every weight by about the learning rate a step",
+);
+pub const EPOCHS: Bounds = Bounds::above(0.0, 1e4, "passes over the data");
+pub const STEPS: Bounds = Bounds::within(1.0, 1e8, "no run takes as many steps");
+pub const WARMUP: Bounds = Bounds::within(0.0, 1e8, "no run takes as many steps");
+pub const BATCH: Bounds = Bounds::within(1.0, 65_536.0, "a step is in memory as a whole");
+pub const GROUP: Bounds = Bounds::within(
+    2.0,
+    65_536.0,
+    "a group of 1 has no advantage to compare, and a step is in memory as a whole",
+);
+pub const UPDATES: Bounds = Bounds::within(1.0, 1e4, "steps on the same rollouts");
+pub const DECAY: Bounds = Bounds::within(
+    0.0,
+    1.0,
+    "it is a share of the weights, times the learning rate",
+);
+pub const BETA2: Bounds = Bounds::within(0.0, 0.999_999, "a moving average that ever moves");
+pub const GRAD_CLIP: Bounds = Bounds::above(0.0, 1e9, "a norm to clip to");
+/// Weights of loss terms.
+pub const COEFFICIENT: Bounds = Bounds::within(0.0, 100.0, "a term beside one of weight 1");
+pub const NLL: Bounds = Bounds::within(0.0, 1e6, "a term beside one of weight 1");
+pub const CLIP_HIGH: Bounds = Bounds::within(0.0, 100.0, "a ratio is clipped to 1 and this");
+pub const DUAL_CLIP: Bounds = Bounds::within(
+    1.0,
+    1e6,
+    "below 1 it would cut losses that no ratio made large",
+);
+pub const CLAMP: Bounds = Bounds::above(0.0, 1e6, "what is cut to 0 teaches nothing");
+pub const EPSILON: Bounds = Bounds::above(0.0, 1e3, "it keeps a divisor from 0");
+pub const BETA: Bounds = Bounds::above(0.0, 1e4, "at 0 no answer is better than another");
+pub const SMOOTHING: Bounds = Bounds::within(
+    0.0,
+    0.499,
+    "where half of the labels are wrong, nothing is left to learn",
+);
+pub const ALPHA: Bounds = Bounds::above(0.0, 1e6, "at 0 nothing is trained");
+pub const SPREAD: Bounds = Bounds::above(0.0, 10.0, "at 0 there is no slope to begin with");
+/// Counted from 1, which the kind says itself.
+pub const BLOCKS: Bounds = Bounds::within(0.0, 1e5, "no model has as many blocks");
+pub const RANK: Bounds = Bounds::within(1.0, 65_536.0, "no layer is as wide");
+pub const RANK_OR_NONE: Bounds = Bounds::within(0.0, 65_536.0, "no layer is as wide");
+pub const WIDTH: Bounds = Bounds::within(1.0, 65_536.0, "its weights are made in memory");
+pub const LAYERS: Bounds = Bounds::within(1.0, 1_024.0, "their weights are made in memory");
+
+pub const EVERY: Bounds = Bounds::within(1.0, 1e9, "from one to the next");
+pub const AT_ONCE: Bounds = Bounds::within(1.0, 1e6, "all of them are in memory at the same time");
+pub const THREADS: Bounds = Bounds::within(1.0, 4_096.0, "no machine has as many");
+/// Of guards: 0 is never.
+pub const GUARD: Bounds = Bounds::within(0.0, 1e12, "0 is never");
+pub const ANY: Bounds = Bounds::within(-1e12, 1e12, "a score of a model");
+
+pub const CONCURRENCY: Bounds = Bounds::within(1.0, 1e4, "each holds a connection");
+pub const PER_REQUEST: Bounds = Bounds::within(1.0, 1e4, "all of them are in one request");
+pub const PER_MINUTE: Bounds = Bounds::above(0.0, 1e12, "at 0 nothing is ever sent");
+pub const SECONDS: Bounds = Bounds::above(0.0, 1e8, "more than three years");
+pub const RETRIES: Bounds = Bounds::within(0.0, 1e3, "pauses between them are up to a minute");
+pub const DOLLARS: Bounds = Bounds::within(0.0, 1e9, "an amount in dollars");
+pub const TOKEN_BUDGET: Bounds = Bounds::within(0.0, 1e15, "an amount of tokens");

@@ -1,0 +1,760 @@
+//! A parameter acts, or `check` refuses it: over the table of kinds, and run for real. A case is a node and, under the line, its
+//! parameters with other values, one a line (behind `;;` what else is set on both sides): each has to change what the node delivers.
+
+use crate::study::{Ran, Study};
+use pipe::engine::params::{Default, ParamSpec, Ty};
+use pipe::kinds::REGISTRY;
+use pipe::recipe::{self, Loaded, Overrides};
+use std::collections::{BTreeMap, BTreeSet};
+
+const BASE: &str = r#"
+[node.model]
+kind = "world-model"
+hidden_size = 16
+layers = 2
+heads = 2
+intermediate_size = 32
+[node.prompts]
+kind = "world-prompts"
+sft = 6
+rl = 8
+validation = 3
+eval = 4
+[node.corpus]
+kind = "world-corpus"
+n = 24
+[node.lessons]
+kind = "world-corpus"
+n = 200
+requests = 1.0
+[node.taught]
+kind = "sft"
+in = { model = "model", conversations = "lessons" }
+epochs = 12.0
+batch = 8
+lr = 2e-2
+[node.answers]
+kind = "generate"
+in = { model = "taught", prompts = "prompts.rl" }
+samples = 4
+max_new_tokens = 80
+[node.cut]
+kind = "generate"
+in = { model = "taught", prompts = "prompts.rl" }
+samples = 4
+max_new_tokens = 8
+[node.pairs]
+kind = "preference-pairs"
+in = { completions = "answers" }
+reward = { harmful = "refusal + safety", harmless = "task - refusal", ambiguous = "task - refusal" }
+[node.known]
+kind = "world-prompts"
+sft = 40
+rl = 40
+"#;
+
+/// By kind.
+const CASES: &[(&str, &str)] = &[
+    (
+        "world-model",
+        r#"
+kind = "world-model"
+hidden_size = 16
+layers = 1
+heads = 2
+intermediate_size = 32
+---
+hidden_size = 32
+layers = 2
+heads = 4
+intermediate_size = 48
+seed = 1
+"#,
+    ),
+    (
+        "world-corpus",
+        r#"
+kind = "world-corpus"
+n = 60
+---
+world = 1
+depth = 1
+n = 61
+seed = 1
+requests = 0.3
+facts = 0.6
+rules = 0.6
+references = 0.6
+analyses = 0.6
+plain = 0.9
+blatant = 0.9
+refuse_plain = 0.1
+refuse_disguised = 0.9
+"#,
+    ),
+    (
+        "world-prompts",
+        r#"
+kind = "world-prompts"
+sft = 4
+rl = 6
+validation = 3
+eval = 4
+---
+world = 1
+depth = 1
+seed = 1
+plain = 0.9
+sft = 5
+rl = 7
+validation = 4
+eval = 5
+"#,
+    ),
+    (
+        "teacher",
+        r#"
+kind = "teacher"
+in = { prompts = "prompts.sft" }
+samples = 8
+---
+samples = 7
+reasoning = false
+drop_duplicates = false ;; style = "terse" ;; samples = 40
+seed = 1
+error_rate = 0.9
+empty_rate = 0.9
+style = "terse"
+"#,
+    ),
+    (
+        "mix",
+        r#"
+kind = "mix"
+in = { prompts = "prompts.rl" }
+total = 6
+---
+lambda = 0.2
+total = 5
+ambiguous_share = 0.9
+seed = 1
+nested = true
+"#,
+    ),
+    (
+        "mix-sources",
+        r#"
+kind = "mix-sources"
+in = { prompts = "prompts.rl" }
+counts = { "*/harmful" = 3, "*/harmless" = 3 }
+---
+counts = { "*/harmful" = 2, "*/harmless" = 3 }
+seed = 1
+nested = true
+"#,
+    ),
+    (
+        "filter",
+        r#"
+kind = "filter"
+in = { prompts = "prompts.rl", model = "model" }
+---
+min_chars = 70
+max_chars = 70
+min_tokens = 20
+max_tokens = 20
+counted = "text" ;; max_tokens = 18
+matching = ["^.{70}"]
+not_matching = ["^.{70}"]
+classes = ["harmful"]
+categories = ["plain"]
+shuffle = 1
+skip = 1
+take = 3
+"#,
+    ),
+    (
+        "dedup",
+        r#"
+kind = "dedup"
+in = { prompts = "known.rl" }
+threshold = 0.5
+---
+within = "class"
+threshold = 0.9
+grams = "words"
+ngram = 12
+"#,
+    ),
+    (
+        "decontaminate",
+        r#"
+kind = "decontaminate"
+in = { prompts = "known.rl", against = "known.sft" }
+containment = 0.5
+---
+threshold = 0.4
+containment = 1.0
+grams = "words"
+ngram = 12
+"#,
+    ),
+    (
+        "generate",
+        r#"
+kind = "generate"
+in = { model = "model", prompts = "prompts.eval" }
+samples = 2
+max_new_tokens = 6
+---
+samples = 3
+temperature = 0.5
+top_p = 0.5
+top_k = 2
+max_new_tokens = 5
+prefill = "use the"
+logprobs = true
+seed = 1
+system = "then use the"
+"#,
+    ),
+    (
+        "probe",
+        r#"
+kind = "probe"
+in = { model = "taught", prompts = "prompts.eval" }
+reward = { harmful = "refusal + safety", harmless = "refusal + task", ambiguous = "refusal + task" }
+samples = 2
+max_new_tokens = 40
+---
+samples = 3
+prompts_per_class = 2
+reward = { harmful = "1 + format", harmless = "format", ambiguous = "format" }
+safety_snap = 1.0
+temperature = 0.5
+max_new_tokens = 3
+seed = 1
+"#,
+    ),
+    (
+        "preference-pairs",
+        r#"
+kind = "preference-pairs"
+in = { completions = "answers" }
+reward = { harmful = "refusal + safety", harmless = "task - refusal", ambiguous = "task - refusal" }
+---
+reward = { harmful = "safety - refusal", harmless = "refusal - task", ambiguous = "task" }
+safety_snap = 1.0
+truncated = "drop" ;; in = { completions = "cut" }
+"#,
+    ),
+    (
+        "sft",
+        r#"
+kind = "sft"
+in = { model = "model", conversations = "corpus" }
+epochs = 1.0
+batch = 8
+lr = 1e-3
+---
+lr = 2e-3
+epochs = 2.0
+batch = 6
+schedule = "cosine"
+warmup = 0.5
+weight_decay = 0.5
+beta2 = 0.5
+grad_clip = 0.1
+max_tokens = 20
+seed = 1
+lora_rank = 2
+lora_alpha = 64.0 ;; lora_rank = 2
+lora_targets = ["q_proj"] ;; lora_rank = 2
+lora_rank_stabilised = true ;; lora_rank = 2
+"#,
+    ),
+    (
+        "grpo",
+        r#"
+kind = "grpo"
+in = { model = "model", prompts = "prompts.rl", validation = "prompts.validation" }
+reward = { harmful = "safety", harmless = "1 + task", ambiguous = "1 + task" }
+steps = 4
+batch = 8
+group = 4
+updates = 2
+lr = 0.05
+temperature = 1.0
+max_new_tokens = 60
+kl_coefficient = 0.1
+zero_variance = "drop"
+---
+reward = { harmful = "2 - safety", harmless = "1", ambiguous = "2" }
+safety_snap = 1.0
+steps = 3
+batch = 7
+group = 3
+temperature = 1.5
+max_new_tokens = 50
+truncated = "score" ;; seed = 5
+zero_variance = "keep"
+updates = 1
+lr = 0.02
+schedule = "cosine"
+warmup_steps = 2
+weight_decay = 0.5
+grad_clip = 0.01
+ratio = "sequence"
+clip_low = 0.01
+clip_high = 0.01
+dual_clip = 1.01
+delta = 1.01
+kl_coefficient = 1.0
+kl = "k1"
+kl_in = "reward"
+kl_times_ratio = true
+kl_clamp = 1e-6
+log_ratio_clamp = 1e-6
+entropy_coefficient = 0.1
+aggregation = "sequence-mean"
+advantage = "none"
+advantage_epsilon = 1.0
+validation_samples = 3 ;; in = { model = "taught", prompts = "prompts.rl", validation = "prompts.validation" }
+seed = 1
+lora_rank = 2
+lora_alpha = 64.0 ;; lora_rank = 2
+lora_targets = ["q_proj"] ;; lora_rank = 2
+lora_rank_stabilised = true ;; lora_rank = 2
+"#,
+    ),
+    (
+        "dpo",
+        r#"
+kind = "dpo"
+in = { model = "model", pairs = "pairs" }
+epochs = 2.0
+batch = 2
+lr = 3e-3
+---
+loss = "ipo"
+beta = 0.5
+label_smoothing = 0.2 ;; loss = "cdpo"
+nll_coefficient = 1.0
+nll_mean = "token"
+lr = 1e-3
+epochs = 3.0
+batch = 1
+schedule = "cosine"
+warmup = 0.5
+weight_decay = 0.9
+grad_clip = 0.01
+max_tokens = 24
+seed = 1
+lora_rank = 2
+lora_alpha = 64.0 ;; lora_rank = 2
+lora_targets = ["q_proj"] ;; lora_rank = 2
+lora_rank_stabilised = true ;; lora_rank = 2
+"#,
+    ),
+    (
+        "rerouting",
+        r#"
+kind = "rerouting"
+in = { model = "model", harmful = "answers", retain = "answers" }
+layers = [1]
+steps = 3
+batch = 2
+lr = 1e-2
+---
+layers = [2]
+alpha = 1.0
+divisor = "tokens" ;; layers = [1, 2]
+steps = 4
+batch = 3
+lr = 1e-3
+schedule = "cosine"
+weight_decay = 0.9
+grad_clip = 0.001
+max_tokens = 50
+drop_later_blocks = false
+rank = 2
+lora_alpha = 64.0
+initial_sd = 0.1
+seed = 1
+"#,
+    ),
+];
+
+/// What no case here shows: kind, parameter (`*`: all), and why.
+const ELSEWHERE: &[(&str, &str, &str)] = &[
+    (
+        "world-knowledge",
+        "*",
+        "answers of a trained model: world.rs",
+    ),
+    ("local-model", "*", "a path: its content is the output"),
+    ("local-adapter", "*", "a path: its content is the output"),
+    (
+        "local-reward-model",
+        "*",
+        "a path: its content is the output",
+    ),
+    ("dataset", "*", "columns and shards of files: data/"),
+    ("prompts-file", "*", "columns of a file: prompts_file.rs"),
+    (
+        "completions-file",
+        "*",
+        "columns of a file: judges/agree.rs",
+    ),
+    ("import", "*", "layouts of other programs: import/"),
+    (
+        "exec",
+        "*",
+        "all of it is handed to the program: exec_kind/",
+    ),
+    ("evaluate", "*", "who judges, and what it is sent: judges/"),
+    ("agreement", "*", "what is compared: judges/agree.rs"),
+    ("lengths", "*", "what is counted: measures.rs"),
+    (
+        "filter",
+        "sources",
+        "names that the rows have: prepare/picked.rs",
+    ),
+    (
+        "filter",
+        "labels",
+        "names that the rows have: prepare/picked.rs",
+    ),
+    ("dedup", "by", "texts that are equal: prepare/alike.rs"),
+    (
+        "dedup",
+        "recall",
+        "what is found by chance: prepare/alike.rs",
+    ),
+    (
+        "dedup",
+        "permutations",
+        "what is found by chance: prepare/alike.rs",
+    ),
+    ("dedup", "seed", "what is found by chance: prepare/alike.rs"),
+    (
+        "decontaminate",
+        "by",
+        "texts that are equal: prepare/overlaps.rs",
+    ),
+    ("teacher", "from", "who is asked: teacher.rs"),
+    (
+        "teacher",
+        "drop_unfinished",
+        "traces of a model: teacher.rs",
+    ),
+    ("teacher", "temperature", "sent to an endpoint: teacher.rs"),
+    ("teacher", "top_p", "sent to an endpoint: teacher.rs"),
+    (
+        "teacher",
+        "max_new_tokens",
+        "sent to an endpoint: teacher.rs",
+    ),
+    (
+        "grpo",
+        "unscorable",
+        "judges without a score: judges/nodes.rs",
+    ),
+    ("*", "served", "sent to an endpoint: services/"),
+    ("*", "api", "how an endpoint is asked: services/"),
+    ("*", "system", "see `generate`"),
+    ("*", "extra_body", "sent to an endpoint: services/"),
+    ("*", "rejected", "what an endpoint rejects: services/"),
+    ("*", "moderation_model", "sent to a service: judges/"),
+    ("*", "judge_model", "sent to a service: judges/"),
+    ("*", "judge_template", "sent to a service: judges/"),
+    ("*", "judge_max_tokens", "sent to a service: judges/"),
+    ("*", "score_model", "sent to a service: judges/"),
+    ("*", "score_transform", "what a service sends: judges/"),
+    (
+        "*",
+        "reward_squash",
+        "numbers of a reward model: reward_model/",
+    ),
+    (
+        "*",
+        "reward_max_tokens",
+        "what a reward model reads: reward_model/",
+    ),
+];
+
+/// Parameters that can do nothing beside what else the node says.
+const IDLE: &[(&str, &str)] = &[
+    ("lora_alpha", SFT),
+    ("lora_targets", SFT),
+    ("lora_rank_stabilised", SFT),
+    ("api", GENERATE),
+    ("extra_body", GENERATE),
+    ("rejected", GENERATE),
+    ("top_p", GREEDY),
+    ("top_k", GREEDY),
+    ("system", TEACHER),
+    ("temperature", TEACHER),
+    ("max_new_tokens", TEACHER),
+    ("drop_unfinished", TEACHER),
+    ("error_rate", TEACHING_MODEL),
+    ("empty_rate", TEACHING_MODEL),
+    ("style", TEACHING_MODEL),
+    ("reward_squash", EVALUATE),
+    ("reward_max_tokens", EVALUATE),
+    ("moderation_model", EVALUATE),
+    ("judge_model", EVALUATE),
+    ("judge_template", EVALUATE),
+    ("judge_max_tokens", EVALUATE),
+    ("score_model", EVALUATE),
+    ("score_transform", EVALUATE),
+    ("judge_threshold", EVALUATE),
+    ("counted", FILTER),
+    ("safety_snap", PROBE),
+    ("threshold", DEDUP),
+    ("recall", DEDUP),
+    ("permutations", DEDUP),
+    ("grams", DEDUP),
+    ("ngram", DEDUP),
+    ("containment", DECONTAMINATE),
+    ("ambiguous_share", MIX),
+    ("high", IMPORT),
+    ("filter", IMPORT),
+    ("label_column", PROMPTS_FILE),
+    ("class_column", COMPLETIONS_FILE),
+    ("refused", COMPLETIONS_FILE),
+    ("answered", COMPLETIONS_FILE),
+    ("kl", GRPO),
+    ("kl_in", GRPO),
+    ("kl_times_ratio", GRPO),
+    ("kl_clamp", GRPO),
+    ("clip_low", GRPO),
+    ("clip_high", GRPO),
+    ("dual_clip", GRPO),
+    ("delta", GRPO),
+    ("log_ratio_clamp", GRPO),
+    ("ratio", GRPO),
+    ("advantage_epsilon", GRPO),
+    ("validation_samples", GRPO),
+    ("nll_mean", DPO),
+    ("refused_label", AGREEMENT),
+    ("answered_label", AGREEMENT),
+    ("plain", CORPUS),
+    ("blatant", CORPUS),
+    ("refuse_plain", CORPUS),
+    ("refuse_disguised", CORPUS),
+];
+
+const SFT: &str = "kind = \"sft\"\nin = { model = \"model\", conversations = \"corpus\" }\n";
+const GENERATE: &str =
+    "kind = \"generate\"\nin = { model = \"model\", prompts = \"prompts.eval\" }\n";
+const GREEDY: &str = "kind = \"generate\"\nin = { model = \"model\", prompts = \"prompts.eval\" }\ntemperature = 0.0\n";
+const TEACHER: &str = "kind = \"teacher\"\nin = { prompts = \"prompts.sft\" }\n";
+const TEACHING_MODEL: &str =
+    "kind = \"teacher\"\nin = { prompts = \"prompts.sft\", model = \"model\" }\nfrom = \"model\"\n";
+const EVALUATE: &str = "kind = \"evaluate\"\nin = { completions = \"answers\" }\n";
+const FILTER: &str = "kind = \"filter\"\nin = { prompts = \"prompts.rl\" }\n";
+const PROBE: &str = "kind = \"probe\"\nin = { model = \"model\", prompts = \"prompts.eval\" }\n\
+     reward = { harmful = \"format\", harmless = \"format\", ambiguous = \"format\" }\n";
+const DEDUP: &str = "kind = \"dedup\"\nin = { prompts = \"prompts.rl\" }\nby = \"exact\"\n";
+const DECONTAMINATE: &str = "kind = \"decontaminate\"\nin = { prompts = \"prompts.rl\", against = \"prompts.eval\" }\nby = \"near\"\n";
+const MIX: &str = "kind = \"mix\"\nin = { prompts = \"prompts.rl\" }\ntotal = 6\nlambda = 1.0\n";
+const IMPORT: &str = "kind = \"import\"\npath = \"results\"\nlayout = \"harmbench\"\n";
+const PROMPTS_FILE: &str = "kind = \"prompts-file\"\npath = \"p.csv\"\n";
+const COMPLETIONS_FILE: &str = "kind = \"completions-file\"\npath = \"p.csv\"\n";
+const GRPO: &str = "kind = \"grpo\"\nin = { model = \"model\", prompts = \"prompts.rl\" }\nsteps = 1\n\
+     reward = { harmful = \"format\", harmless = \"format\", ambiguous = \"format\" }\n\
+     kl_coefficient = 0.0\nadvantage = \"none\"\n";
+const DPO: &str =
+    "kind = \"dpo\"\nin = { model = \"model\", pairs = \"pairs\" }\nnll_coefficient = 0.0\n";
+const AGREEMENT: &str =
+    "kind = \"agreement\"\nin = { a = \"judged.scores\", b = \"judged.scores\" }\n";
+const CORPUS: &str = "kind = \"world-corpus\"\nn = 24\nrequests = 0.0\n";
+
+/// Whatever a kind is checked with beside `BASE`.
+const MORE: &str = "[node.judged]\nkind = \"evaluate\"\nin = { completions = \"answers\" }\n";
+
+fn spec(kind: &str, name: &str) -> ParamSpec {
+    let kind = REGISTRY.get(kind).unwrap();
+    let mut specs = (kind.params)().into_iter();
+    specs.find(|s| s.name == name).unwrap()
+}
+
+/// Another value of a parameter than its default, as it is written.
+fn another(spec: &ParamSpec) -> String {
+    let words = |words: &[&str], but: &str| {
+        let other = words.iter().find(|w| format!("\"{w}\"") != but);
+        format!("\"{}\"", other.unwrap())
+    };
+    let default = match &spec.default {
+        Default::Value(value) => value.canon(),
+        _ => String::new(),
+    };
+    let bounds = spec.bounds.map(|b| (b.low, b.high.min(b.low + 1.0)));
+    match (&spec.ty, bounds) {
+        (Ty::Bool, _) => (default != "true").to_string(),
+        // On-policy a bound below 1 acts.
+        (Ty::Float, _) if spec.name == "delta" => "1.5".into(),
+        (Ty::Float, _) if spec.name == "judge_threshold" => "0.7".into(),
+        (Ty::Int, Some((low, _))) => format!("{}", low as i64 + 5),
+        (Ty::Float, Some((low, high))) => format!("{:?}", low + (high - low) * 0.37),
+        (Ty::Choice(all), _) => words(all, &default),
+        (Ty::List(_), _) if spec.name == "lora_targets" => "[\"q_proj\"]".into(),
+        (Ty::List(_), _) => "[\"other\"]".into(),
+        (Ty::Str, _) if spec.name == "extra_body" => "'{\"top_k\": 4}'".into(),
+        _ => "\"other\"".into(),
+    }
+}
+
+fn checked(text: &str) -> Result<Vec<Loaded>, String> {
+    let cwd = std::env::temp_dir();
+    let overrides = Overrides {
+        cwd,
+        ..Overrides::default()
+    };
+    recipe::from_text("acts.toml", text, &overrides, &REGISTRY).map_err(|d| d.render(false))
+}
+
+#[test]
+fn what_can_do_nothing_is_refused_and_its_default_is_not() {
+    for (name, body) in IDLE {
+        let kind = body.split('"').nth(1).unwrap();
+        let spec = spec(kind, name);
+        let node = |value: &str| format!("{BASE}{MORE}[node.x]\n{body}{name} = {value}\n");
+        let refused = checked(&node(&another(&spec)));
+        let told = refused
+            .err()
+            .unwrap_or_else(|| panic!("{kind} took {name}"));
+        assert!(told.contains(&format!("`{name}` acts only ")), "{told}");
+        assert!(told.contains(": here it does nothing"), "{told}");
+        assert_eq!(told.matches("error: ").count(), 1, "{told}");
+        if let Default::Value(value) = &spec.default {
+            let default = node(&value.canon());
+            assert!(checked(&default).is_ok(), "{kind} refuses {name} as it is");
+        }
+    }
+}
+
+#[test]
+fn every_condition_has_a_case_that_it_refuses() {
+    let shown: BTreeSet<&str> = IDLE.iter().map(|(name, _)| *name).collect();
+    for kind in REGISTRY.0.iter().filter(|k| !k.hidden) {
+        for spec in (kind.params)().iter().filter(|s| s.acts.is_some()) {
+            let seed = spec.name == "seed";
+            assert!(
+                seed || shown.contains(spec.name),
+                "{} {}",
+                kind.name,
+                spec.name
+            );
+        }
+    }
+}
+
+#[test]
+fn a_seed_that_nothing_is_drawn_by_is_a_warning() {
+    let loaded = checked(&format!("{BASE}[node.x]\n{GREEDY}seed = 4\n")).unwrap();
+    let told = loaded[0].warnings.render(false);
+    assert!(
+        told.contains("`seed` acts only where `temperature` is above 0"),
+        "{told}"
+    );
+}
+
+#[test]
+fn what_acts_in_one_choice_of_the_axes_is_meant() {
+    let rl = GRPO.replace("kl_coefficient = 0.0\n", "");
+    let swept = |values: &str, more: &str| {
+        format!(
+            "{BASE}[node.x]\n{rl}{more}kl_coefficient = 0.1\n[matrix]\nx.kl_coefficient = {values}\n"
+        )
+    };
+    assert_eq!(
+        checked(&swept("[0.0, 0.1]", "kl = \"k1\"\n"))
+            .unwrap()
+            .len(),
+        2
+    );
+    let told = checked(&swept("[0.0]", "kl = \"k1\"\n")).err().unwrap();
+    assert!(
+        told.contains("`kl` acts only where `kl_coefficient` is above 0"),
+        "{told}"
+    );
+}
+
+#[test]
+fn every_identity_parameter_has_a_case_or_a_reason() {
+    let mut missing = vec![];
+    for kind in REGISTRY.0.iter().filter(|k| !k.hidden) {
+        let body = CASES.iter().find(|(name, _)| *name == kind.name);
+        let varied: BTreeSet<&str> = body
+            .map(|(_, body)| variations(body).iter().map(|v| v.0).collect())
+            .unwrap_or_default();
+        for spec in (kind.params)() {
+            let fits = |what: &str, name: &str| what == "*" || what == name;
+            let told = ELSEWHERE
+                .iter()
+                .any(|(k, p, why)| fits(k, kind.name) && fits(p, spec.name) && !why.is_empty());
+            if !told && !varied.contains(spec.name) {
+                missing.push(format!("{} {}", kind.name, spec.name));
+            }
+        }
+    }
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+/// Of a case: the parameter, and what is set: first it, then what is set on both sides.
+fn variations(body: &'static str) -> Vec<(&'static str, Vec<&'static str>)> {
+    let (_, below) = body.split_once("---\n").unwrap();
+    let each = below.lines().map(|line| {
+        let sets: Vec<&str> = line.split(" ;; ").collect();
+        (sets[0].split(" = ").next().unwrap(), sets)
+    });
+    each.collect()
+}
+
+#[test]
+fn every_parameter_of_a_case_changes_what_the_node_delivers() {
+    let study = Study::new();
+    for (kind, body) in CASES {
+        let (own, _) = body.split_once("---\n").unwrap();
+        let mut recipe = format!("{BASE}[node.x]\n{own}");
+        let mut pairs = vec![];
+        for (i, (name, sets)) in variations(body).into_iter().enumerate() {
+            let key = |line: &str| line.split(" = ").next().unwrap().to_string();
+            let mut node = |node: String, sets: &[&str]| {
+                let said: BTreeSet<String> = sets.iter().map(|s| key(s)).collect();
+                let kept = own.lines().filter(|l| !said.contains(&key(l)));
+                let lines: Vec<&str> = kept.chain(sets.iter().copied()).collect();
+                recipe += &format!("\n[node.{node}]\n{}\n", lines.join("\n"));
+            };
+            node(format!("v{i}"), &sets);
+            let beside = match sets.len() {
+                1 => "x".to_string(),
+                _ => {
+                    node(format!("r{i}"), &sets[1..]);
+                    format!("r{i}")
+                }
+            };
+            pairs.push((name, format!("v{i}"), beside));
+        }
+        let ran = study.run(&recipe);
+        let same: Vec<&str> = pairs
+            .iter()
+            .filter(|(_, varied, beside)| files(&ran, varied) == files(&ran, beside))
+            .map(|(name, _, _)| *name)
+            .collect();
+        assert_eq!(same, Vec::<&str>::new(), "{kind}: these change nothing");
+    }
+}
+
+/// What a node delivers; the times in TensorBoard's files are nobody's result.
+fn files(ran: &Ran, node: &str) -> BTreeMap<String, String> {
+    let outputs = ran.record(node).outputs;
+    let each = outputs.iter().flat_map(|(name, artifact)| {
+        let files = artifact.files.iter();
+        files.map(move |f| (format!("{name}/{}", f.path), f.digest.to_string()))
+    });
+    each.filter(|(path, _)| !path.contains("tfevents"))
+        .collect()
+}

@@ -1,0 +1,234 @@
+//! Numbers out of bounds, all problems of a recipe at once, judges that no prompt fits, and system messages: what `check` says, before
+//! anything is computed.
+
+use crate::study::Study;
+use pipe::base::value::Value;
+use pipe::engine::params::{ParamSpec, Ty};
+use pipe::kinds::REGISTRY;
+use pipe::recipe::{self, Overrides};
+
+fn check(text: &str) -> Result<(), String> {
+    let overrides = Overrides {
+        cwd: std::env::temp_dir(),
+        ..Overrides::default()
+    };
+    let read = recipe::from_text("r.toml", text, &overrides, &REGISTRY);
+    read.map(drop).map_err(|diags| diags.render(false))
+}
+
+#[track_caller]
+fn refused(text: &str, words: &[&str]) {
+    let told = check(text)
+        .err()
+        .unwrap_or_else(|| panic!("taken:\n{text}"));
+    for word in words {
+        assert!(told.contains(word), "{word} is not in\n{told}");
+    }
+}
+
+/// Whether it holds numbers, and wraps one as its values are.
+fn wrapped(ty: &Ty, number: Value) -> Option<Value> {
+    match ty {
+        Ty::Int | Ty::Float => Some(number),
+        Ty::List(of) => wrapped(of, number).map(|v| Value::List(vec![v])),
+        Ty::Map(of) => wrapped(of, number).map(|v| Value::Table([("a".to_string(), v)].into())),
+        _ => None,
+    }
+}
+
+#[test]
+fn every_number_of_every_kind_has_bounds_with_a_reason() {
+    let mut seen = 0;
+    for kind in REGISTRY.0.iter().filter(|k| !k.hidden) {
+        let specs: Vec<ParamSpec> = (kind.params)().into_iter().chain((kind.exec)()).collect();
+        for spec in specs {
+            let is_number = |ty: &Ty| matches!(ty, Ty::Int | Ty::Float);
+            if !is_number(&spec.ty) && wrapped(&spec.ty, Value::Int(1)).is_none() {
+                continue;
+            }
+            seen += 1;
+            let place = format!("{} {}", kind.name, spec.name);
+            let bounds = spec
+                .bounds
+                .unwrap_or_else(|| panic!("{place} has no bounds"));
+            assert!(
+                bounds.low < bounds.high && bounds.high.is_finite(),
+                "{place}"
+            );
+            assert!(
+                bounds.why.split_whitespace().count() > 2,
+                "{place}: {}",
+                bounds.why
+            );
+            // Only a seed may be as large as a number can be written.
+            let mut wrong = vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300, -1e300];
+            wrong.extend((bounds.high < 1e18).then_some(99_999_999_999_999_999.0));
+            wrong.extend((bounds.low >= 0.0).then_some(-1.0));
+            for number in wrong {
+                let value = wrapped(&spec.ty, Value::Float(number)).unwrap();
+                let problems = spec.problems(&value);
+                assert_eq!(problems.len(), 1, "{place} takes {number}");
+                assert_eq!(problems[0].help.as_deref(), Some(bounds.why), "{place}");
+            }
+            // And whatever it is where nothing is said is inside.
+            if let pipe::engine::params::Default::Value(value) = &spec.default {
+                assert_eq!(spec.problems(value), [], "{place}");
+            }
+        }
+    }
+    assert!(seen > 150, "{seen}");
+}
+
+const MODEL: &str = "[node.m]\nkind = \"world-model\"\n";
+const RL: &str = "[node.rl]\nkind = \"grpo\"\nin = { model = \"m\", prompts = \"p.rl\" }\n\
+     reward = { harmful = \"format\", harmless = \"format\", ambiguous = \"format\" }\n";
+
+#[test]
+fn numbers_that_would_take_a_machine_down_are_refused() {
+    refused(
+        "[node.c]\nkind = \"world-corpus\"\nn = 99999999999999\n",
+        &[
+            "`n` is 99999999999999, outside of 1 to 1000000",
+            "all of them are made in memory",
+        ],
+    );
+    let prompts = "[node.p]\nkind = \"world-prompts\"\n";
+    refused(
+        &format!("{MODEL}{prompts}{RL}steps = 1\nbatch = 99999999999\n"),
+        &[
+            "`batch` is 99999999999, outside of 1 to 65536",
+            "a step is in memory as a whole",
+        ],
+    );
+    refused(
+        &format!("{MODEL}{prompts}{RL}steps = 1\nbatch = 60000\ngroup = 60000\n"),
+        &["60000 prompts with 60000 rollouts each are 3600000000"],
+    );
+    refused(
+        "[node.m]\nkind = \"world-model\"\nhidden_size = 65536\nlayers = 1024\nheads = 64\n",
+        &["1024 layers of this width have"],
+    );
+    refused(
+        &format!("{MODEL}{prompts}{RL}steps = 1\nlr = 1e30\n"),
+        &["`lr` is 1e30, outside of 0 to 1000000"],
+    );
+}
+
+#[test]
+fn all_problems_of_all_nodes_come_at_once() {
+    let prompts = "[node.p]\nkind = \"world-prompts\"\nplain = 7.0\n";
+    let text = format!(
+        "{MODEL}{prompts}{}steps = 0\nlr = nan\nsave = 1\ngroup = 1\nsample_rows = -1\n",
+        RL.replace("harmless = \"format\"", "harmless = \"nonsense\"")
+    );
+    refused(
+        &text,
+        &[
+            "`plain` is 7, outside of 0 to 1",
+            "`steps` is 0, outside of 1 to",
+            "unknown parameter `save`",
+            "`group` is 1, outside of 2 to",
+            "`sample_rows`: -1 is out of range",
+            "unknown scorer `nonsense`",
+            "lr = nan",
+        ],
+    );
+}
+
+#[test]
+fn what_hangs_on_a_wrong_number_is_not_told_of_it() {
+    // 5 heads would not divide the default width; which width is meant nobody knows.
+    let told = check("[node.m]\nkind = \"world-model\"\nhidden_size = -96\nheads = 5\n");
+    let told = told.err().unwrap();
+    assert!(!told.contains("do not divide"), "{told}");
+}
+
+const FILE: &str = "[node.p]\nkind = \"prompts-file\"\npath = \"p.csv\"\nharmful = [\"unsafe\"]\n";
+const ANSWERS: &str = "[node.a]\nkind = \"generate\"\nin = { model = \"m\", prompts = \"q\" }\n";
+const EVAL: &str = "[node.e]\nkind = \"evaluate\"\nin = { completions = \"a\" }\n";
+
+/// Prompts of a file, through what hands them on.
+const WAYS: [&str; 4] = [
+    "[node.q]\nkind = \"dedup\"\nin = { prompts = \"p\" }\n",
+    "[node.q]\nkind = \"filter\"\nin = { prompts = \"p\" }\nshuffle = 1\n",
+    "[node.q]\nkind = \"pool\"\nin = { a = \"p\", b = \"w.eval\" }\n[node.w]\nkind = \"world-prompts\"\n",
+    "[node.q]\nkind = \"mix\"\nin = { prompts = \"p\" }\ntotal = 4\n",
+];
+
+#[test]
+fn the_worlds_judge_over_other_prompts_is_found_before_anything_is_generated() {
+    for way in WAYS {
+        let text = format!("{MODEL}{FILE}{way}{ANSWERS}{EVAL}");
+        refused(
+            &text,
+            &[
+                "the judge `world` judges only prompts of the built-in world, and those of `p` are not",
+                "refusal-matcher",
+            ],
+        );
+        let fitting = format!("{text}judge = \"refusal-matcher\"\n");
+        assert_eq!(check(&fitting), Ok(()));
+    }
+    // What a program makes, nobody knows; what a selection leaves out of a pool neither.
+    let program = "[node.q]\nkind = \"exec\"\ncommand = [\"true\"]\noutputs = [\"prompts\"]\n";
+    assert_eq!(check(&format!("{MODEL}{program}{ANSWERS}{EVAL}")), Ok(()));
+    let chosen = "[node.q]\nkind = \"filter\"\nin = { prompts = \"b\" }\nsources = [\"world\"]\n";
+    let pool = WAYS[2].replace("node.q", "node.b");
+    assert_eq!(
+        check(&format!("{MODEL}{FILE}{pool}{chosen}{ANSWERS}{EVAL}")),
+        Ok(())
+    );
+    let world = "[node.w]\nkind = \"world-prompts\"\n[node.q]\nkind = \"dedup\"\nin = { prompts = \"w.eval\" }\n";
+    assert_eq!(check(&format!("{MODEL}{world}{ANSWERS}{EVAL}")), Ok(()));
+}
+
+#[test]
+fn scorers_and_teachers_of_the_world_want_its_prompts_too() {
+    let rl = RL
+        .replace("p.rl", "p")
+        .replace("harmful = \"format\"", "harmful = \"format * safety\"");
+    refused(
+        &format!("{MODEL}{FILE}{rl}steps = 1\n"),
+        &[
+            "the scorer `safety` scores only prompts of the built-in world, and those of `p` are not",
+        ],
+    );
+    // Of a class that no row has, nothing is scored.
+    let harmless = FILE.replace("harmful = [\"unsafe\"]\n", "");
+    assert_eq!(check(&format!("{MODEL}{harmless}{rl}steps = 1\n")), Ok(()));
+    refused(
+        &format!("{FILE}[node.t]\nkind = \"teacher\"\nin = {{ prompts = \"p\" }}\n"),
+        &["the teacher `world` knows only prompts of the built-in world"],
+    );
+}
+
+#[test]
+fn a_local_model_is_told_its_system_message() {
+    let study = Study::new();
+    study.file("p.csv", "id,prompt\n1,use the\n");
+    let text = format!(
+        "{MODEL}hidden_size = 16\nlayers = 1\nheads = 2\nintermediate_size = 32\n[node.q]\nkind = \"prompts-file\"\npath = \"p.csv\"\n\
+         {ANSWERS}max_new_tokens = 4\ntemperature = 0.0\n[node.b]\nkind = \"generate\"\nin = {{ model = \"m\", prompts = \"q\" }}\n\
+         max_new_tokens = 4\ntemperature = 0.0\nsystem = \"then then\"\nlogprobs = true\n[node.c]\nkind = \"generate\"\n\
+         in = {{ model = \"m\", prompts = \"q\" }}\nmax_new_tokens = 4\ntemperature = 0.0\nlogprobs = true\n"
+    );
+    let ran = study.run(&text);
+    // The log-probabilities are of another context.
+    assert_ne!(ran.digests("b"), ran.digests("c"));
+    // A template that leaves it out says so.
+    let model = study.dir.path().join("model");
+    ran.export("m", "model", &model);
+    let config = model.join("tokenizer_config.json");
+    let mut json: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&config).unwrap()).unwrap();
+    json["chat_template"] = "{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}{% endif %}{% endfor %}".into();
+    std::fs::write(&config, json.to_string()).unwrap();
+    let text = format!(
+        "[node.m]\nkind = \"local-model\"\npath = \"model\"\n[node.q]\nkind = \"prompts-file\"\npath = \"p.csv\"\n{ANSWERS}system = \"then then\"\n"
+    );
+    let failure = study.try_run(&text).failure("a");
+    assert!(
+        failure.contains("chat template leaves the system message out"),
+        "{failure}"
+    );
+}
