@@ -9,13 +9,13 @@ use crate::engine::failure::Class;
 use crate::engine::kind::{Registry, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::session;
+use crate::engine::warden::Stop;
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -93,7 +93,7 @@ pub struct NodeCtx {
     inputs: BTreeMap<String, PathBuf>,
     resume: PathBuf,
     earlier: Vec<PathBuf>,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
     started: Instant,
     reports: Mutex<Reports>,
 }
@@ -168,14 +168,10 @@ impl NodeCtx {
         self.spec.threads
     }
 
-    /// Asked to stop: save what is worth it and return `Interrupted`.
+    /// Asked to stop: save what is worth it and return `Interrupted`. A loop that has nothing to save need not ask: it is ended
+    /// (`engine::warden`).
     pub fn stop(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-
-    /// The same question for code that does not know this type.
-    pub fn stop_flag(&self) -> Arc<AtomicBool> {
-        self.stop.clone()
+        self.stop.asked()
     }
 
     /// A secret that an execution parameter names: the value of this environment variable, which the engine let through.
@@ -318,6 +314,7 @@ impl NodeCtx {
     /// Writes a checkpoint that is whole or absent, whenever the process dies. The last two of a family (the name up to
     /// its last `-`) are kept.
     pub fn save_checkpoint(&self, name: &str, write: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
+        let _saving = self.stop.saving();
         let progress = self.reports().progress.clone();
         checkpoint::save(&self.resume, &self.earlier, name, progress, write)?;
         self.write_usage()
@@ -342,7 +339,7 @@ impl NodeCtx {
         sound.map(|checkpoint| checkpoint.path)
     }
 
-    fn open(dir: &Path, stop: Arc<AtomicBool>) -> Result<NodeCtx> {
+    fn open(dir: &Path, stop: Arc<Stop>) -> Result<NodeCtx> {
         let attempt = Attempt {
             dir: dir.to_path_buf(),
         };
