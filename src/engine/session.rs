@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub fn detach(dir: &Path) -> Result<Arc<Stop>> {
     let asked = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        signal_hook::flag::register(signal, asked.clone()).context("installing a signal handler")?;
+        signal_hook::flag::register(signal, asked.clone())
+            .context("installing a signal handler")?;
     }
     // Fails only for the leader of a group, which is a worker started by hand from a shell.
     let _ = rustix::process::setsid();

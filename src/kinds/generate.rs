@@ -12,7 +12,7 @@ use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
 use crate::kinds::answers::{self, Asking, Draw, Rejected, Served};
-use crate::kinds::model_io::{self, Model, Sampling};
+use crate::kinds::model_io::{self, Course, Model, Sampling};
 use crate::kinds::remote::Service;
 use crate::kinds::{positive, range};
 use crate::learn::sample::Options;
@@ -175,15 +175,13 @@ fn in_process(
         seed: Seed::new(p.seed).child("generate"),
     };
     let mut done = saved(ctx);
-    let total = (prompts.len() * p.samples) as u64;
-    while done.len() < prompts.len() * p.samples {
+    let total = prompts.len() * p.samples;
+    let mut course = Course::new(ctx, "responses", total, done.len());
+    while done.len() < total {
         let start = done.len() / p.samples;
         let end = (start + exec.save_every).min(prompts.len());
-        let before = done.len();
         let part = &prompts[start..end];
-        let more = sampling.completions(ctx, part, p.logprobs == Some(true), &mut |rows| {
-            ctx.progress((before + rows) as u64, total, "responses", "");
-        })?;
+        let more = sampling.completions(ctx, part, p.logprobs == Some(true), &mut course)?;
         done.extend(more);
         let name = format!("{SAVED}-{}", done.len());
         ctx.save_checkpoint(&name, &|folder| rows::write_rows(folder, &done))?;

@@ -8,7 +8,7 @@ use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::{Interrupted, NodeCtx};
-use crate::kinds::model_io::{self, Model};
+use crate::kinds::model_io::{self, Course, Model};
 use crate::kinds::{positive, range};
 use crate::learn::sample::{self, Request};
 use crate::params;
@@ -95,9 +95,14 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         })
         .collect::<Result<Vec<_>>>()?;
     let options = model_io::plain(&model.tokenizer, 0.0, MAX_NEW_TOKENS);
-    let answers = sample::sample(&model.weights, &requests, &options, &mut |_, _| {}, &|| {
-        ctx.stop()
-    });
+    let mut course = Course::new(ctx, "answers", requests.len(), 0);
+    let answers = sample::sample(
+        &model.weights,
+        &requests,
+        &options,
+        &mut |tally| course.tell(tally, requests.len()),
+        &|| ctx.stop(),
+    );
     let answers = match answers {
         Err(e) if e.is::<sample::Stopped>() => return Err(Interrupted.into()),
         other => other?,

@@ -199,6 +199,7 @@ impl<'a> Exec<'a> {
                 unit,
                 note,
                 made,
+                sampled,
             } => Event::Progress {
                 node,
                 done,
@@ -206,6 +207,7 @@ impl<'a> Exec<'a> {
                 unit,
                 note: clean(&note),
                 made,
+                sampled,
             },
             Message::Metric(metric) => Event::Metric { node, metric },
             Message::Say { text } => Event::Log {

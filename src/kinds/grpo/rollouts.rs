@@ -8,7 +8,7 @@ use super::{
 use crate::base::rng::Seed;
 use crate::base::rows::{Prompt, PromptClass};
 use crate::engine::worker::NodeCtx;
-use crate::kinds::model_io;
+use crate::kinds::model_io::{self, Course};
 use crate::kinds::reward::{self, Route, Scored};
 use crate::learn::adapter::Net;
 use crate::learn::decoder::Workspace;
@@ -112,7 +112,8 @@ impl Rollouts<'_> {
         let tokenizer = self.tokenizer;
         let seed = Seed::new(p.seed).child("rollouts").at(number);
         let sampling = sampling(net, tokenizer, (p, self.sample_rows), p.group, seed);
-        let groups = sampling.groups(self.ctx, &prompts, &mut |_| {})?;
+        let mut course = Course::part(self.ctx, "rollouts", prompts.len() * p.group);
+        let groups = sampling.groups(self.ctx, &prompts, &mut course)?;
         let responses = sampling.responses(&groups)?;
         let judged = of_groups(&prompts, &responses);
         let scored = self.route.score_all(&judged, &mut reward::ear(self.ctx))?;
