@@ -36,7 +36,7 @@ pub struct Import {
     #[arg(long, value_parser = ["harmful", "harmless", "ambiguous"])]
     class: Option<String>,
     /// Who judges. Those that ask a service do so at the url and model that the recipe's `[vars]` name. May be repeated
-    #[arg(long, default_value = "refusal-matcher", value_parser = ["refusal-matcher", "strongreject", "harmbench", "moderation"])]
+    #[arg(long, default_value = "refusal-matcher", value_parser = ["refusal-matcher", "refusal-matcher-unicode", "strongreject", "harmbench", "moderation"])]
     judge: Vec<String>,
     /// Replace a recipe that is there
     #[arg(long)]

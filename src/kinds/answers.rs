@@ -2,18 +2,19 @@
 //! and prompts turned into calls. The in-process counterpart is `model_io`.
 
 use crate::base::calls::Calls;
-use crate::base::response;
+use crate::base::response::{self, Withheld};
 use crate::base::rows::{Message, Prompt};
 use crate::engine::kind::Problem;
-use crate::engine::worker::NodeCtx;
+use crate::engine::worker::{NodeCtx, Transient};
 use crate::kinds::remote::{self, NodeEar, Server, Service};
 use crate::learn::chat;
 use crate::learn::tokenizer::Tokenizer;
 use crate::services::chat::{Answer, Ask, Chat, Input, Sampling};
 use crate::services::client::{self, Client, Fetched, Outcome};
+use crate::services::fault::Rejection;
 use crate::services::journal::Journal;
 use crate::{choice, params};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow};
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -22,7 +23,8 @@ choice! {
     pub enum Api { Chat = "chat", Completions = "completions" }
 }
 choice! {
-    /// What becomes of prompts that a service will not answer (status 400, 413, 422, or no answer while others get theirs).
+    /// What becomes of prompts that a service will not answer (status 400, 403, 413, 422, 451, or no answer in all tries) while it
+    /// answers others.
     pub enum Rejected { Fail = "fail", Drop = "drop", Empty = "empty" }
 }
 
@@ -38,8 +40,9 @@ params! {
         system: Option<String> = None;
         /// Further fields of every request, a JSON object as text: `'{"reasoning_effort": "low"}'`.
         extra_body: Option<String> = None;
-        /// Prompts that the service will not answer: the node fails (`fail`, also where absent), they are left out (`drop`), or
-        /// they have an empty answer (`empty`; a provider's filter in front of the model counts as part of it).
+        /// Prompts that the service will not answer while it answers others: the node fails (`fail`, also where absent), they are
+        /// left out (`drop`), or they have an empty answer (`empty`). Of the empty ones, those that the service says it refuses for
+        /// what they hold are `blocked`: a provider's filter in front of the model counts as part of it. The others are unreadable.
         rejected: Option<Rejected> = None;
     }
 }
@@ -124,6 +127,8 @@ pub struct Draw<'a> {
 pub struct Asking {
     chat: Chat,
     asks: Vec<Ask>,
+    /// What of each prompt's text belongs to the response: a think block that the template opens, and the prefill.
+    begun: Vec<String>,
 }
 
 impl Asking {
@@ -155,15 +160,17 @@ impl Asking {
             omit: service.omit.clone(),
         };
         let mut asks = Vec::with_capacity(prompts.len() * draw.samples);
+        let mut begun = Vec::with_capacity(prompts.len());
         for prompt in prompts {
-            let input = input(served, draw, tokenizer.as_ref(), &prompt.prompt)
+            let (input, begins) = input(served, draw, tokenizer.as_ref(), &prompt.prompt)
                 .with_context(|| format!("prompt {}", prompt.id))?;
             asks.extend((0..draw.samples as u32).map(|sample| Ask {
                 input: input.clone(),
                 sample,
             }));
+            begun.push(begins);
         }
-        Ok(Asking { chat, asks })
+        Ok(Asking { chat, asks, begun })
     }
 
     /// Asks, and waits for every outcome. `prompts` and `samples` as at `new`. Errors: besides those of the service, an answer that
@@ -181,16 +188,29 @@ impl Asking {
             .fetch(&self.asks, &mut ear)
             .map_err(remote::stopped)?;
         let first = fetched.rejected().next();
-        ensure!(
-            rejected != Rejected::Fail || first.is_none(),
-            "{} of {} requests were not answered, the first for prompt {}: {}; `rejected = \"drop\"` leaves them out, and \
-             every other answer is kept",
-            fetched.rejected().count(),
-            fetched.len(),
-            first.map_or("", |(i, _)| &prompts[i / samples].id),
-            first.map_or(String::new(), |(_, rejection)| rejection.to_string()),
-        );
-        Ok(Answered { client, fetched })
+        match first {
+            Some((i, rejection)) if rejected == Rejected::Fail => {
+                let error = anyhow!(
+                    "{} of {} requests were not answered, the first for prompt {}: {rejection}; `rejected = \"drop\"` leaves them \
+                     out, and every other answer is kept",
+                    fetched.rejected().count(),
+                    fetched.len(),
+                    prompts[i / samples].id,
+                );
+                // Another time they may be.
+                let mut all = fetched.rejected();
+                match all.all(|(_, rejection)| rejection.status == 0) {
+                    true => Err(Transient(error).into()),
+                    false => Err(error),
+                }
+            }
+            _ => Ok(Answered {
+                client,
+                fetched,
+                begun: self.begun,
+                samples,
+            }),
+        }
     }
 
     /// Which calls would be made.
@@ -208,28 +228,61 @@ fn input(
     draw: &Draw,
     tokenizer: Option<&Tokenizer>,
     prompt: &str,
-) -> Result<Input> {
+) -> Result<(Input, String)> {
     let mut messages = vec![];
     messages.extend(served.system.iter().map(|s| Message::new("system", s)));
     messages.push(Message::new("user", prompt));
+    let prefill = draw.prefill.unwrap_or("");
     Ok(match (served.api(), tokenizer) {
-        (Api::Chat, _) => Input::Chat(messages),
+        (Api::Chat, _) => (Input::Chat(messages), String::new()),
         (Api::Completions, Some(tokenizer)) => {
-            Input::Text(chat::prompt_text(tokenizer, &messages, draw.prefill)?)
+            let text = chat::prompt_text(tokenizer, &messages, draw.prefill)?;
+            // What stands behind the prompt is the template's, and the prefill.
+            let behind = text.rsplit_once(prompt.trim());
+            let begun = behind.map_or("", |(_, behind)| response::opened(behind));
+            let begun = if begun.is_empty() { prefill } else { begun };
+            let begun = begun.to_string();
+            (Input::Text(text), begun)
         }
-        (Api::Completions, None) => Input::Text(prompt.to_string() + draw.prefill.unwrap_or("")),
+        (Api::Completions, None) => (
+            Input::Text(prompt.to_string() + prefill),
+            prefill.to_string(),
+        ),
     })
 }
 
-/// An answer as the response of a model: reasoning, where there is any, in think tags before the answer.
-pub fn response(answer: &Answer, prefill: Option<&str>) -> String {
-    let content = match (&answer.refusal, answer.content.is_empty()) {
+/// An answer as the response of a model: reasoning that came apart stands in think tags before the answer, and where it was cut off
+/// within, nothing closes them. Everything else is as the server sent it. `begun`: the response so far, for a text that the server
+/// continued.
+pub fn response(answer: &Answer, begun: &str) -> String {
+    let content = match (&answer.refusal, answer.content.trim().is_empty()) {
         (Some(refusal), true) => refusal,
         _ => &answer.content,
     };
     match &answer.reasoning {
-        Some(reasoning) => response::join(reasoning, content),
-        None => prefill.unwrap_or("").to_string() + content,
+        Some(reasoning) if content.is_empty() && !answer.finished() => {
+            format!("{}\n{}", response::OPEN, reasoning.trim_start())
+        }
+        Some(reasoning) => response::join(reasoning.trim(), content.trim_start()),
+        None => begun.to_string() + content,
+    }
+}
+
+/// Why the response has no answer of the model's own, where the service says so.
+pub fn withheld(answer: &Answer, response: &str) -> Option<Withheld> {
+    match answer.withheld() {
+        Some(Withheld::Refused) => Some(Withheld::Refused),
+        other => other.filter(|_| response::split(response).answer.is_empty()),
+    }
+}
+
+/// Why a service would not answer, in few words: what rows are counted by.
+pub fn reason(rejection: &Rejection) -> String {
+    match (rejection.policy, rejection.status) {
+        (true, status) => format!("the service refuses what the prompt holds ({status})"),
+        (false, 0) => "no answer in all tries".into(),
+        (false, 200) => "no reply that can be read in all tries".into(),
+        (false, status) => format!("the service rejects the request ({status})"),
     }
 }
 
@@ -237,16 +290,19 @@ pub fn response(answer: &Answer, prefill: Option<&str>) -> String {
 pub struct Answered {
     client: Client<Chat>,
     fetched: Fetched,
+    begun: Vec<String>,
+    samples: usize,
 }
 
 impl Answered {
-    /// In the order of the asks.
+    /// In the order of the asks; each with what the response has begun with before the answer.
     pub fn each(
         &mut self,
-        mut see: impl FnMut(usize, Outcome<Answer>) -> Result<()>,
+        mut see: impl FnMut(usize, &str, Outcome<Answer>) -> Result<()>,
     ) -> Result<()> {
         for i in 0..self.fetched.len() {
-            see(i, self.client.answer(&self.fetched, i)?)?;
+            let outcome = self.client.answer(&self.fetched, i)?;
+            see(i, &self.begun[i / self.samples], outcome)?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! for a model that is too large for this machine.
 
 use crate::base::calls::Calls;
+use crate::base::response::Withheld;
 use crate::base::rng::Seed;
 use crate::base::rows::{self, Completion, Prompt, RowWriter};
 use crate::base::tokens::Tokens;
@@ -19,6 +20,7 @@ use crate::learn::sample::Options;
 use crate::learn::sample::choose::Choice;
 use crate::params;
 use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 params! {
@@ -55,7 +57,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "generate",
-    revision: 1,
+    revision: 2,
     summary: "samples completions of a model for prompts",
     about: "Prompts are rendered with the model folder's own chat template. A row's randomness is counted by (seed, prompt \
             id, sample, position): it does not depend on the other rows. Settings of generation_config.json are not \
@@ -220,8 +222,9 @@ fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Re
     let rejected = p.served.rejected();
     let mut answered = asking.ask(ctx, &exec.service, (prompts, p.samples), rejected)?;
     let mut rows = RowWriter::create(&ctx.output("completions"))?;
-    let mut left_out = 0;
-    answered.each(|i, outcome| {
+    let mut unanswered: BTreeMap<String, usize> = BTreeMap::new();
+    let mut withheld: BTreeMap<Withheld, usize> = BTreeMap::new();
+    answered.each(|i, begun, outcome| {
         let (prompt, sample) = (&prompts[i / p.samples], i % p.samples);
         let row = Completion {
             id: format!("{}#{sample}", prompt.id),
@@ -235,31 +238,62 @@ fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Re
             token_ids: None,
             served: None,
         };
-        match outcome {
-            Ok(answer) => rows.push(&Completion {
-                response: answers::response(&answer, p.prefill.as_deref()),
-                tokens: answer.tokens as u32,
-                finished: answer.finished(),
-                logps: answer.logps,
-                token_ids: answer.token_ids,
-                served: answer.served,
+        let rejection = match outcome {
+            Ok(answer) => {
+                let response = answers::response(&answer, begun);
+                let why = answers::withheld(&answer, &response);
+                why.into_iter()
+                    .for_each(|why| *withheld.entry(why).or_default() += 1);
+                return rows.push(&Completion {
+                    withheld: why,
+                    response,
+                    tokens: answer.tokens as u32,
+                    finished: answer.finished(),
+                    logps: answer.logps,
+                    token_ids: answer.token_ids,
+                    served: answer.served,
+                    ..row
+                });
+            }
+            Err(rejection) => rejection,
+        };
+        *unanswered.entry(answers::reason(&rejection)).or_default() += 1;
+        match rejected {
+            Rejected::Empty => rows.push(&Completion {
+                withheld: rejection.policy.then_some(Withheld::Blocked),
                 ..row
             }),
-            Err(_) if rejected == Rejected::Empty => rows.push(&row),
-            Err(_) => {
-                left_out += 1;
-                Ok(())
-            }
+            Rejected::Drop | Rejected::Fail => Ok(()),
         }
     })?;
-    if left_out > 0 {
-        ctx.say(&format!(
-            "{left_out} responses are left out: the service would not give them"
-        ));
-    }
+    tell(ctx, rejected, &unanswered, &withheld);
     let rows = rows.finish()?;
     ensure!(rows > 0, "the service would not answer any prompt");
     Ok(())
+}
+
+/// Of responses without an answer, how many there are for which reason.
+fn tell(
+    ctx: &NodeCtx,
+    rejected: Rejected,
+    unanswered: &BTreeMap<String, usize>,
+    withheld: &BTreeMap<Withheld, usize>,
+) {
+    let become_of = match rejected {
+        Rejected::Empty => "are empty",
+        Rejected::Drop | Rejected::Fail => "are left out",
+    };
+    for (reason, n) in unanswered {
+        ctx.say(&format!("{n} responses {become_of}: {reason}"));
+    }
+    for (why, n) in withheld {
+        let why = match why {
+            Withheld::Blocked => "a filter of the service kept them back",
+            Withheld::Refused => "the service says that the model refuses",
+            Withheld::ToolCall => "the model calls a tool instead",
+        };
+        ctx.say(&format!("{n} responses have no answer: {why}"));
+    }
 }
 
 fn tokens(look: &Look) -> Result<Tokens> {

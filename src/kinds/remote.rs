@@ -43,10 +43,14 @@ impl Server {
 
 params! {
     pub struct Service {
-        /// Where the service is, up to and with its version: `"https://api.deepseek.com/v1"`, `"http://localhost:8000/v1"`.
+        /// Where the service is, up to and with its version: `"https://api.deepseek.com/v1"`, `"http://localhost:8000/v1"`. A
+        /// query stays behind what is appended: `"https://NAME.openai.azure.com/openai/deployments/D?api-version=2024-10-21"`.
         url: Option<String> = None;
         /// Name of the environment variable that holds the key; none: no key is sent.
         key_env: Option<String> = None;
+        /// The header that holds the key as it is, as `"api-key"`. Absent: a bearer token in `Authorization`, at Azure's hosts
+        /// `api-key`; `"Authorization"`: a bearer token anywhere.
+        key_header: Option<String> = None;
         /// Which fields the server takes: `plain` (OpenAI's older ones, which most servers know), `openai`, `openai-reasoning`
         /// (no temperature), `vllm` (SGLang too), `llama.cpp`. The last two also take `top_k`.
         server: Server = Server::Plain;
@@ -90,12 +94,17 @@ impl Service {
                 help: Some("as `url = \"http://localhost:8000/v1\"`".into()),
             }),
             None => {}
-            Some(url) => found.extend(Endpoint::problem(url).map(|message| Problem {
+            Some(url) => found.extend(Endpoint::base_problem(url).map(|message| Problem {
                 path: "url".into(),
                 message,
                 help: None,
             })),
         }
+        header(
+            &mut found,
+            ("key_header", self.key_header.as_deref()),
+            ("key_env", self.key_env.as_deref()),
+        );
         positive(&mut found, "concurrency", self.concurrency as f64);
         positive(
             &mut found,
@@ -137,6 +146,7 @@ impl Service {
                 dollars: self.budget_dollars,
                 tokens: self.budget_tokens,
             },
+            key_header: self.key_header.clone(),
             ..Endpoint::at(self.url.as_deref().unwrap_or_default())
         }
     }
@@ -149,6 +159,27 @@ impl Service {
             ..self.endpoint()
         };
         client(ctx, protocol, endpoint)
+    }
+}
+
+/// Adds what is wrong with the header of a key, each with the path of its parameter.
+pub fn header(found: &mut Vec<Problem>, header: (&str, Option<&str>), key: (&str, Option<&str>)) {
+    let Some(name) = header.1 else { return };
+    let mut problem = |message: String, help: Option<String>| {
+        found.push(Problem {
+            path: header.0.into(),
+            message,
+            help,
+        });
+    };
+    if let Some(message) = Endpoint::header_problem(name) {
+        problem(message, Some("as `\"api-key\"`".into()));
+    }
+    if key.1.is_none() {
+        problem(
+            format!("no key is sent, so `{name}` holds none"),
+            Some(format!("`{}` names the key's variable", key.0)),
+        );
     }
 }
 

@@ -8,6 +8,7 @@ use crate::base::stats;
 use crate::base::text::did_you_mean;
 use crate::engine::key::Key;
 use crate::engine::store::Store;
+use crate::report::beside::{self, Beside};
 use crate::report::compare::measures::Over;
 use crate::report::compare::unknown_metrics;
 use crate::report::page::Page;
@@ -46,6 +47,8 @@ pub struct Row {
     pub cells: Vec<Option<Cell>>,
     /// Seeds without an artifact, and what makes it.
     pub missing: Vec<String>,
+    /// That much of its answers cannot be read, over its seeds.
+    pub warning: Option<String>,
     #[serde(skip)]
     keys: Vec<Key>,
 }
@@ -60,6 +63,8 @@ pub struct Cell {
     pub seeds: usize,
     /// Prompts, of the seed that has fewest.
     pub n: usize,
+    /// Of the answers behind it, where it is a rate: mean over seeds.
+    pub beside: Option<Beside>,
 }
 
 /// `nodes`: these nodes instead of all evaluations. `asked`: these metrics instead of the headline ones, which are all
@@ -83,10 +88,13 @@ pub fn grid(store: &Store, sides: &[&Side], asked: &[String], nodes: &[String]) 
     }
     let heads = heads(&measured, asked)?;
     let rows = measured.into_iter().map(|(mut row, seeds)| {
-        row.cells = heads
-            .iter()
-            .map(|head| cell(&seeds, &head.metric))
-            .collect();
+        let mean = beside::over_seeds(seeds.iter().map(Vec::as_slice));
+        row.warning = beside::warning(&format!("`{}` of `{}`", row.node, row.label()), &mean);
+        let cells = heads.iter().map(|head| {
+            let beside = beside::of(&head.metric, &mean);
+            Some(cell(&seeds, &head.metric)?.with(beside))
+        });
+        row.cells = cells.collect();
         row
     });
     Ok(Grid {
@@ -149,6 +157,7 @@ fn row(store: &Store, variants: &[&Side], node: &str) -> Result<(Row, Vec<Vec<Me
         seeds: 0,
         cells: vec![],
         missing: vec![],
+        warning: None,
         keys: vec![],
     };
     let mut seeds = vec![];
@@ -186,7 +195,17 @@ fn heads(measured: &[(Row, Vec<Vec<Metric>>)], asked: &[String]) -> Result<Vec<H
         false => asked.iter().map(String::as_str).collect(),
     };
     if wanted.is_empty() {
-        wanted = found.iter().map(|m| m.name.as_str()).collect();
+        let all = || {
+            measured
+                .iter()
+                .flat_map(|(_, seeds)| seeds.iter().flatten())
+        };
+        let each = found.iter().map(|m| m.name.as_str());
+        let idle = |n: &&str| {
+            let own = all().filter(|m| m.name == **n);
+            beside::idle(n, own.map(|m| m.value))
+        };
+        wanted = each.filter(|n| !idle(n)).collect();
     }
     let unit: BTreeMap<&str, &str> = found
         .iter()
@@ -217,6 +236,7 @@ fn cell(seeds: &[Vec<Metric>], name: &str) -> Option<Cell> {
         over,
         seeds: found.len(),
         n: found.iter().map(|m| m.n).min()?,
+        beside: None,
     })
 }
 
@@ -232,8 +252,21 @@ impl Row {
 }
 
 impl Cell {
-    /// `91.2 ± 1.3` over seeds; `91.2 [88.0, 93.9]` of one seed. Shares are in percent.
+    fn with(self, beside: Option<Beside>) -> Cell {
+        Cell { beside, ..self }
+    }
+
+    /// The value, and what stands beside it: `91.2 ± 1.3 (34.0 unreadable)`.
     fn text(&self, unit: &str) -> String {
+        let value = self.value(unit);
+        match self.beside.and_then(|b| b.in_percent()) {
+            Some(beside) => format!("{value} ({beside})"),
+            None => value,
+        }
+    }
+
+    /// `91.2 ± 1.3` over seeds; `91.2 [88.0, 93.9]` of one seed. Shares are in percent.
+    fn value(&self, unit: &str) -> String {
         let number = |x: f64| metrics::number(unit, x);
         let mean = number(self.mean);
         match (self.interval, self.over) {
@@ -271,6 +304,9 @@ pub fn page(grid: &Grid) -> Page {
     for line in legend(grid) {
         page.line(line);
     }
+    for warning in warnings(grid) {
+        page.line(warning);
+    }
     for row in grid.rows.iter().filter(|r| !r.also.is_empty()) {
         let also = row.also.join(", ");
         page.item(format!(
@@ -293,6 +329,11 @@ fn texts<'a>(grid: &'a Grid, row: &'a Row) -> impl Iterator<Item = String> + 'a 
     })
 }
 
+fn warnings(grid: &Grid) -> impl Iterator<Item = String> + '_ {
+    let each = grid.rows.iter().filter_map(|r| r.warning.as_ref());
+    each.map(|text| format!("warning: {text}"))
+}
+
 fn legend(grid: &Grid) -> Vec<&'static str> {
     let cells = || grid.rows.iter().flat_map(|r| &r.cells).flatten();
     let mut lines = vec![];
@@ -301,6 +342,11 @@ fn legend(grid: &Grid) -> Vec<&'static str> {
     }
     if cells().any(|c| c.over == Over::Prompts && c.interval.is_some()) {
         lines.push("[ ]: one seed, 95 % interval over prompts: says nothing about training noise");
+    }
+    if cells().any(|c| c.beside.is_some_and(|b| b.text().is_some())) {
+        lines.push(
+            "( ): of the answers behind it, in percent: unreadable is neither help nor refusal",
+        );
     }
     lines
 }
@@ -320,6 +366,8 @@ pub fn csv(grid: &Grid) -> Result<String> {
         "over",
         "seeds",
         "n",
+        "unreadable",
+        "unfinished",
     ])?;
     for row in &grid.rows {
         let axes: Vec<String> = row.axes.iter().map(|(a, v)| format!("{a}={v}")).collect();
@@ -342,6 +390,8 @@ pub fn csv(grid: &Grid) -> Result<String> {
                 over,
                 &cell.seeds.to_string(),
                 &cell.n.to_string(),
+                &end(cell.beside.and_then(|b| b.unreadable)),
+                &end(cell.beside.and_then(|b| b.unfinished)),
             ])?;
         }
     }
@@ -366,15 +416,25 @@ pub fn latex(grid: &Grid) -> String {
         ];
         cells.extend(texts(grid, row).map(|text| match text.as_str() {
             "-" => "--".to_string(),
-            _ => format!("${}$", text.replace('±', "\\pm")),
+            _ => math(&text),
         }));
         out += &line(cells);
     }
     out += "\\bottomrule\n\\end{tabular}\n";
-    for text in legend(grid) {
+    let legend = legend(grid).into_iter().map(String::from);
+    for text in legend.chain(warnings(grid)) {
         out += &format!("% {text}\n");
     }
     out
+}
+
+/// A cell: its numbers in math mode, its words not.
+fn math(cell: &str) -> String {
+    let (value, beside) = match cell.split_once(" (") {
+        Some((value, beside)) => (value, format!(" ({beside}")),
+        None => (cell, String::new()),
+    };
+    format!("${}${beside}", value.replace('±', "\\pm"))
 }
 
 fn escape(text: &str) -> String {

@@ -2,6 +2,7 @@
 //! metrics by name and unit, not who measured them.
 
 use crate::base::rows::Metric;
+use crate::report::beside;
 use std::collections::BTreeMap;
 
 /// Whole names, and what a reader sees instead.
@@ -17,6 +18,14 @@ const NAMES: &[(&str, &str)] = &[
     ("finished", "finished within the limit"),
     ("safe", "safe answers, harmless and ambiguous"),
     ("unscorable", "without a readable verdict"),
+    ("unreadable", "unreadable, all answers"),
+    ("outcome/answered", "outcome: answered"),
+    ("outcome/refused", "outcome: refused by the service"),
+    ("outcome/blocked", "outcome: blocked by a filter"),
+    ("outcome/cut_off", "outcome: cut off in its reasoning"),
+    ("outcome/tool_call", "outcome: a tool call, no text"),
+    ("outcome/empty", "outcome: empty"),
+    ("outcome/unreadable", "outcome: no answer of the kind asked"),
 ];
 
 /// Beginnings of names; what follows is shown after a comma.
@@ -32,6 +41,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("unpaired/", "unpaired,"),
     ("unscorable/", "unscorable pairs,"),
     ("refusal/", "refusals,"),
+    ("unreadable/", "unreadable,"),
     ("reasoning/difficulty_", "reasoning words, difficulty"),
     ("reasoning/", "reasoning words,"),
     ("held_out_reward/", "held-out reward,"),
@@ -107,6 +117,8 @@ fn signed(unit: &str, x: f64) -> String {
 
 /// What is measured, and its value in every column that has it.
 pub struct Row<'a> {
+    /// Without `/before` and `/after`, where it is one row.
+    pub name: String,
     pub label: String,
     pub cells: Vec<Option<Cell<'a>>>,
 }
@@ -132,6 +144,12 @@ impl Cell<'_> {
 }
 
 impl Row<'_> {
+    /// Nothing in it says anything: a count of what did not happen in any column.
+    pub fn idle(&self) -> bool {
+        let values = self.cells.iter().flatten().map(|c| c.metric.value);
+        beside::idle(&self.name, values)
+    }
+
     /// The n of all these columns, where they have the same.
     pub fn n(&self, columns: std::ops::Range<usize>) -> Option<usize> {
         let mut all = self.cells[columns].iter().flatten().map(Cell::n);
@@ -165,6 +183,7 @@ pub fn rows<'a>(columns: &[&'a [Metric]]) -> Vec<Row<'a>> {
         .into_iter()
         .map(|name| Row {
             label: label(&name),
+            name: name.clone(),
             cells: found
                 .remove(&name)
                 .expect("every name in the order was found"),

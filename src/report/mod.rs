@@ -1,6 +1,7 @@
 //! What people read of recipes and runs: tables, the live view, summaries. A reader of events and records; knows neither
 //! kinds nor models.
 
+pub mod beside;
 pub mod compare;
 pub mod grid;
 pub mod html;

@@ -7,6 +7,7 @@ use crate::base::text::{bytes, dollars, duration, thousands, width};
 use crate::engine::index::Brief;
 use crate::engine::record::Record;
 use crate::engine::store::Store;
+use crate::report::beside::{self, Beside};
 use crate::report::metrics::{Row, rows};
 use crate::report::table::{Table, left, right};
 use anyhow::{Context, Result};
@@ -164,6 +165,7 @@ pub fn calls<'a>(of: impl IntoIterator<Item = (&'a str, &'a Calls)>) -> String {
 pub fn json(store: &Store, items: &[Item]) -> Result<Value> {
     let mut nodes = vec![];
     for item in items {
+        let metrics = item.metrics(store)?;
         nodes.push(json!({
             "node": item.node,
             "kind": item.brief.kind,
@@ -172,7 +174,9 @@ pub fn json(store: &Store, items: &[Item]) -> Result<Value> {
             "hit": item.hit,
             "cost": item.brief.cost,
             "outputs": item.record(store)?.outputs,
-            "metrics": item.metrics(store)?,
+            "beside": beside::all(&metrics),
+            "warning": beside::warning(&format!("`{}`", item.node), &metrics),
+            "metrics": metrics,
         }));
     }
     Ok(Value::Array(nodes))
@@ -182,12 +186,19 @@ pub fn json(store: &Store, items: &[Item]) -> Result<Value> {
 fn evaluations(columns: &[(&Item, Vec<Metric>)]) -> String {
     let mut out = String::new();
     let measured: Vec<&[Metric]> = columns.iter().map(|(_, m)| m.as_slice()).collect();
-    let rows = rows(&measured);
-    for page in pages(columns, &rows) {
+    let rows: Vec<Row> = rows(&measured).into_iter().filter(|r| !r.idle()).collect();
+    let beside: Vec<Vec<Option<Beside>>> = rows
+        .iter()
+        .map(|row| measured.iter().map(|m| beside::of(&row.name, m)).collect())
+        .collect();
+    for page in pages(columns, &rows, &beside) {
         let mut heads = vec![left("measure [95 % interval]"), right("n")];
         heads.extend(columns[page.clone()].iter().map(|(i, _)| right(&head(i))));
         let mut table = Table::new(heads);
-        for row in &rows {
+        let there = |i: &usize| rows[*i].cells[page.clone()].iter().any(Option::is_some);
+        let shown: Vec<usize> = (0..rows.len()).filter(there).collect();
+        for (at, i) in shown.iter().enumerate() {
+            let row = &rows[*i];
             let n = row.n(page.clone());
             let counts = n.map_or_else(|| "varies".into(), |n| n.to_string());
             let mut cells = vec![row.label.clone(), counts];
@@ -196,12 +207,21 @@ fn evaluations(columns: &[(&Item, Vec<Metric>)]) -> String {
                 (Some(cell), Some(_)) => cell.text(),
                 (Some(cell), None) => format!("{} n={}", cell.text(), cell.n()),
             }));
-            if row.cells[page.clone()].iter().any(Option::is_some) {
-                table.push(cells);
+            table.push(cells);
+            let next = shown.get(at + 1).map(|i| &beside[*i][page.clone()]);
+            if let Some((label, cells)) = beside::line(&beside[*i][page.clone()], next) {
+                table.push([label, String::new()].into_iter().chain(cells));
             }
         }
         out += &table.render();
         out += "\n";
+    }
+    let warnings = columns
+        .iter()
+        .filter_map(|(item, metrics)| beside::warning(&format!("`{}`", item.node), metrics));
+    let warnings: String = warnings.map(|text| format!("warning: {text}\n")).collect();
+    if !warnings.is_empty() {
+        out += &format!("{warnings}\n");
     }
     let told = columns.iter().filter_map(|(i, _)| Some((i, i.about?)));
     let told: String = told
@@ -223,8 +243,15 @@ fn head(item: &Item) -> String {
 }
 
 /// Ranges of columns that fit side by side; a range has at least one.
-fn pages(columns: &[(&Item, Vec<Metric>)], rows: &[Row]) -> Vec<Range<usize>> {
-    let label = rows.iter().map(|r| width(&r.label)).max().unwrap_or(0);
+fn pages(
+    columns: &[(&Item, Vec<Metric>)],
+    rows: &[Row],
+    beside: &[Vec<Option<Beside>>],
+) -> Vec<Range<usize>> {
+    let lines = beside.iter().filter_map(|b| beside::line(b, None));
+    let lines = lines.map(|(label, _)| width(&label));
+    let label = rows.iter().map(|r| width(&r.label)).chain(lines).max();
+    let label = label.unwrap_or(0);
     let before = label.max(width("measure [95 % interval]")) + 2 + width("varies");
     let mut pages = vec![];
     let (mut from, mut used) = (0, before);

@@ -4,6 +4,7 @@
 use crate::base::claim::{Claim, Condition, Expect};
 use crate::base::text::{count, did_you_mean, listed};
 use crate::engine::store::Store;
+use crate::report::beside::{self, MUCH, Sided};
 use crate::report::compare::measures::{self, Numbers};
 use crate::report::metrics;
 use crate::report::page::Page;
@@ -32,6 +33,13 @@ impl Verdict {
     }
 }
 
+impl Answer {
+    /// There is a verdict, and it says little.
+    pub fn doubtful(&self) -> bool {
+        self.verdict.is_some() && self.conditions.iter().any(|c| c.doubtful)
+    }
+}
+
 /// What the records say to a claim.
 #[derive(Clone, Debug, Serialize)]
 pub struct Answer {
@@ -47,6 +55,8 @@ pub struct Answer {
     pub unanswered: Option<String>,
     /// Seeds that are left out, and why.
     pub notes: Vec<String>,
+    /// That so many of the answers behind a verdict cannot be read that it says little.
+    pub warnings: Vec<String>,
     pub conditions: Vec<Weighed>,
 }
 
@@ -65,6 +75,10 @@ pub struct Weighed {
     #[serde(flatten)]
     pub numbers: Numbers,
     pub verdict: Verdict,
+    /// Of the answers behind it, where it is a rate; `first` and `second` as those of the numbers.
+    pub beside: Option<Sided>,
+    /// On a side, more of the answers cannot be read than a verdict bears.
+    pub doubtful: bool,
 }
 
 /// Every claim of every recipe among `sides`, in their order.
@@ -121,6 +135,7 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
         verdict: None,
         unanswered: None,
         notes: vec![],
+        warnings: vec![],
         conditions: vec![],
     };
     let Some(other) = others.first() else {
@@ -148,8 +163,11 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
     };
     for condition in &claim.conditions {
         match weigh(store, condition, &group.pairs)? {
-            Ok((weighed, notes)) => {
+            Ok((weighed, notes, unreadable)) => {
                 out.notes.extend(notes);
+                let recipes = [&other.recipe, &out.recipe];
+                let warnings = warnings(&weighed, recipes, unreadable);
+                out.warnings.extend(warnings);
                 out.conditions.push(weighed);
             }
             Err(why) => {
@@ -159,14 +177,16 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
         }
     }
     out.notes.dedup();
+    out.warnings.dedup();
     let seeds = out.conditions.iter().map(|c| c.numbers.seeds);
     out.seeds = seeds.min().unwrap_or_default();
     out.verdict = Some(together(out.conditions.iter().map(|c| c.verdict)));
     Ok(out)
 }
 
-/// A condition with its numbers and what was left out; or why it cannot be weighed.
-type Weighing = Result<(Weighed, Vec<String>), String>;
+/// A condition with its numbers, what was left out, and what cannot be read on the other side and the own one; or why it cannot be
+/// weighed.
+type Weighing = Result<(Weighed, Vec<String>, [Option<f64>; 2]), String>;
 
 fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weighing> {
     let nodes = (c.against_node.as_str(), c.node.as_str());
@@ -196,8 +216,24 @@ fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weigh
         by: c.by,
         verdict: verdict(c.expect, c.by, numbers.interval),
         numbers,
+        beside: found.beside,
+        doubtful: found.unreadable.iter().flatten().any(|x| *x > MUCH),
     };
-    Ok(Ok((weighed, evaluation.notes)))
+    Ok(Ok((weighed, evaluation.notes, found.unreadable)))
+}
+
+/// A line for every side of a condition of which too much cannot be read; the other side comes first, as its numbers do.
+fn warnings(c: &Weighed, recipes: [&String; 2], unreadable: [Option<f64>; 2]) -> Vec<String> {
+    let nodes = [&c.against_node, &c.node];
+    let sides = nodes.into_iter().zip(recipes).zip(unreadable);
+    let doubted = sides.filter_map(|((node, recipe), share)| {
+        let share = metrics::number("share", share.filter(|x| *x > MUCH)?);
+        Some(format!(
+            "{share} % of the answers behind {} of `{node}` of `{recipe}` are unreadable: the verdict says little",
+            c.label
+        ))
+    });
+    doubted.collect()
 }
 
 /// Of a difference (own less other) with this interval. `by` is not negative.
@@ -256,8 +292,9 @@ pub fn page(answers: &[Answer]) -> Page {
             Some(_) => answer.seeds.to_string(),
             None => String::new(),
         };
+        let verdict = answer.verdict.map_or("not answered", Verdict::word);
         claims.push([
-            answer.verdict.map_or("not answered", Verdict::word),
+            &marked(verdict, answer.doubtful()),
             &answer.recipe,
             &seeds,
             &answer.about,
@@ -265,12 +302,23 @@ pub fn page(answers: &[Answer]) -> Page {
         for one in &answer.conditions {
             let recipe = std::iter::once(answer.recipe.clone());
             numbers.push(recipe.chain(condition(one)));
+            let own = one.beside.map(|b| [Some(b.second), Some(b.first)]);
+            if let Some((label, shares)) = own.and_then(|own| beside::line(&own, None)) {
+                let shares = shares.into_iter();
+                let mut cells: Vec<String> =
+                    [String::new(), label].into_iter().chain(shares).collect();
+                cells.resize(6, String::new());
+                numbers.push(cells);
+            }
         }
     }
     page.table(claims);
     page.table(numbers);
     for answer in answers {
         let about = format!("{}: {}", answer.recipe, answer.about);
+        for warning in &answer.warnings {
+            page.item(format!("warning: {about}: {warning}"));
+        }
         if let Some(why) = &answer.unanswered {
             page.item(format!("{about}: not answered: {why}"));
         }
@@ -298,8 +346,16 @@ fn condition(c: &Weighed) -> [String; 5] {
         value(c.numbers.second),
         value(c.numbers.first),
         metrics::difference(&c.unit, c.numbers.difference, c.numbers.interval),
-        c.verdict.word().to_string(),
+        marked(c.verdict.word(), c.doubtful),
     ]
+}
+
+/// A verdict that says little is not read without its mark.
+fn marked(verdict: &str, doubtful: bool) -> String {
+    match doubtful {
+        true => format!("{verdict} (!)"),
+        false => verdict.into(),
+    }
 }
 
 /// `lower`, `higher by 2.0 points`, `within 5.0 points`.
@@ -328,8 +384,15 @@ pub fn summary(answers: &[Answer]) -> String {
         .map(|(v, n)| format!("{n} {}", v.map_or("not answered", Verdict::word)))
         .collect();
     let claims = count(answers.len() as u64, "claim", "claims");
+    let doubtful = match answers.iter().filter(|a| a.doubtful()).count() {
+        0 => String::new(),
+        n => format!(
+            "; {} on answers of which more than a tenth are unreadable",
+            count(n as u64, "verdict rests", "verdicts rest")
+        ),
+    };
     match told.is_empty() {
         true => claims,
-        false => format!("{} of {claims}", told.join(", ")),
+        false => format!("{} of {claims}{doubtful}", told.join(", ")),
     }
 }

@@ -9,12 +9,21 @@ pub enum Fault {
         after: Option<Duration>,
         told: String,
     },
-    /// It may go better next time: no connection, a reset, a timeout, a truncated or senseless reply, 408, 5xx.
-    Passing(String),
-    /// This request will never be answered: 400, 413, 422. Others may.
-    Rejected { status: u16, told: String },
-    /// No request will be answered: the key (401, 403), the account (402), the address or the model (404), the certificate.
-    Denied(String),
+    /// It may go better next time: no connection, a reset, a timeout, a truncated reply, 408, 5xx. `gone`: nobody is there to
+    /// answer anything (no connection, 502 to 504, 529), whatever is asked.
+    Passing { told: String, gone: bool },
+    /// A reply with status 200 that cannot be read. The service is there; it may be what was asked.
+    Senseless(String),
+    /// This request will never be answered: 400, 403, 413, 422, 451. Others may; where none ever was, none will be. `policy`:
+    /// the service says that it is for what the request holds.
+    Rejected {
+        status: u16,
+        told: String,
+        policy: bool,
+    },
+    /// No request will be answered: the key (401), the account (402), the address or the model (404), the certificate. `status` is
+    /// 0 where there was no reply.
+    Denied { status: u16, told: String },
 }
 
 /// What OpenAI's 429 says where waiting does not help (platform.openai.com/docs/guides/error-codes).
@@ -25,34 +34,116 @@ const NO_MONEY: [&str; 3] = [
 ];
 
 impl Fault {
-    /// The fault that a status other than success is. `code`: what the body's error calls itself.
-    pub fn of_status(status: u16, after: Option<Duration>, code: &str, told: String) -> Fault {
+    /// The fault that a status other than success is. `code`: what the body's error calls itself; `text`: the whole of it.
+    pub fn of_status(
+        status: u16,
+        after: Option<Duration>,
+        (code, text): (&str, &str),
+        told: String,
+    ) -> Fault {
         match status {
-            429 if NO_MONEY.contains(&code) => Fault::Denied(told),
+            429 if NO_MONEY.contains(&code) => Fault::Denied { status, told },
             429 => Fault::Busy { after, told },
             503 if after.is_some() => Fault::Busy { after, told },
-            501 | 505 => Fault::Denied(told),
-            // 409: a conflict, which OpenAI's own client tries again; 425: too early; 529: overloaded.
-            408 | 409 | 425 | 500..=599 => Fault::Passing(told),
-            401..=407 | 410 | 426 | 451 => Fault::Denied(told),
-            300..=399 => Fault::Denied(format!("{told}; redirections are not followed")),
-            _ => Fault::Rejected { status, told },
+            501 | 505 => Fault::Denied { status, told },
+            // 529: overloaded.
+            502..=504 | 529 => Fault::Passing { told, gone: true },
+            // 409: a conflict, which OpenAI's own client tries again; 425: too early.
+            408 | 409 | 425 | 500..=599 => Fault::Passing { told, gone: false },
+            300..=399 => Fault::Denied {
+                status,
+                told: format!("{told}; redirections are not followed"),
+            },
+            401 | 402 | 404..=407 | 410 | 426 => Fault::Denied { status, told },
+            400 | 403 if !of_content(text) && of_key(text) => Fault::Denied { status, told },
+            // Providers refuse what a prompt holds with these, and 403 is also how some refuse a key: what it was shows in what
+            // becomes of the others.
+            400 | 403 | 422 | 451 => Fault::Rejected {
+                status,
+                told,
+                policy: status == 451 || of_content(text),
+            },
+            _ => Fault::Rejected {
+                status,
+                told,
+                policy: false,
+            },
+        }
+    }
+
+    /// One that may pass, with somebody there.
+    pub fn passing(told: impl Into<String>) -> Fault {
+        Fault::Passing {
+            told: told.into(),
+            gone: false,
         }
     }
 
     pub fn told(&self) -> &str {
         match self {
             Fault::Busy { told, .. } | Fault::Rejected { told, .. } => told,
-            Fault::Passing(told) | Fault::Denied(told) => told,
+            Fault::Passing { told, .. } | Fault::Denied { told, .. } => told,
+            Fault::Senseless(told) => told,
         }
     }
 }
 
-/// A request that the service would not answer: `status` and what it said.
+/// How providers say, in a code or in words, that they refuse a request for what it holds: OpenAI and Azure, xAI, OpenRouter, Google,
+/// DeepSeek, Alibaba, Zhipu, Moonshot.
+const OF_CONTENT: [&str; 23] = [
+    "content_filter",
+    "content filter",
+    "contentfilter",
+    "responsibleaipolicyviolation",
+    "content_policy",
+    "content policy",
+    "contentpolicy",
+    "content management policy",
+    "content violates",
+    "content blocked",
+    "content_blocked",
+    "usage guidelines",
+    "usage policies",
+    "usage policy",
+    "safety system",
+    "safety_check",
+    "prohibited_content",
+    "flagged",
+    "was filtered",
+    "data_inspection_failed",
+    "inappropriate content",
+    "content exists risk",
+    "considered high risk",
+];
+
+/// Whether an error says that it is for what the request holds.
+pub fn of_content(text: &str) -> bool {
+    let text = text.to_lowercase();
+    OF_CONTENT.iter().any(|word| text.contains(word))
+}
+
+/// Whether an error says that it is for the key. Narrow: an error may repeat the prompt, and some prompts are of keys.
+fn of_key(text: &str) -> bool {
+    let text = text.to_lowercase();
+    let told = [
+        "invalid_api_key",
+        "api_key_invalid",
+        "api key not valid",
+        "invalid api key",
+        "incorrect api key",
+        "api key expired",
+    ];
+    told.iter().any(|word| text.contains(word))
+}
+
+/// A request that the service would not answer, and what it said. `status`: 0 where it gave none in all tries, 200 where none of
+/// its replies could be read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rejection {
     pub status: u16,
     pub told: String,
+    /// It is for what the request holds, as the service says.
+    pub policy: bool,
 }
 
 impl std::fmt::Display for Rejection {

@@ -3,9 +3,11 @@
 //! that is `client`'s.
 
 use crate::services::endpoint::{Endpoint, Secret};
-use crate::services::fault::Fault;
+use crate::services::fault::{Fault, of_content};
 use anyhow::{Context, Result};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use serde_json::Value;
 use std::error::Error;
 use std::time::{Duration, SystemTime};
@@ -14,12 +16,14 @@ use std::time::{Duration, SystemTime};
 const MOST: usize = 256 << 20;
 /// Of an error's text this much is told.
 const TOLD: usize = 400;
+/// Of an error's text this much is looked at.
+const SAID: usize = 64 << 10;
 const CONNECT: Duration = Duration::from_secs(20);
 
 pub struct Http {
     client: reqwest::Client,
-    url: String,
-    key: Option<(Secret, HeaderValue)>,
+    endpoint: Endpoint,
+    key: Option<(Secret, HeaderName, HeaderValue)>,
 }
 
 impl Http {
@@ -44,12 +48,15 @@ impl Http {
             .build()
             .with_context(|| format!("preparing to talk to {}", endpoint.host()))?;
         let key = match &endpoint.key {
-            Some(secret) => Some((secret.clone(), bearer(secret)?)),
+            Some(secret) => {
+                let (name, value) = header(secret, endpoint.bare_key())?;
+                Some((secret.clone(), name, value))
+            }
             None => None,
         };
         Ok(Http {
             client,
-            url: endpoint.url.clone(),
+            endpoint: endpoint.clone(),
             key,
         })
     }
@@ -57,14 +64,10 @@ impl Http {
     /// The body of a reply with status 200. It, and everything told, is free of the key.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Fault> {
         let bytes = serde_json::to_vec(body).expect("JSON always has a text");
-        let url = match path {
-            "" => self.url.clone(),
-            path => format!("{}/{path}", self.url.trim_end_matches('/')),
-        };
-        let request = self.client.post(url);
+        let request = self.client.post(self.endpoint.posts_to(path));
         let request = request.header(CONTENT_TYPE, "application/json").body(bytes);
         let request = match &self.key {
-            Some((_, bearer)) => request.header(AUTHORIZATION, bearer),
+            Some((_, name, value)) => request.header(name, value),
             None => request,
         };
         let mut response = request.send().await.map_err(|e| self.broken(&e))?;
@@ -80,7 +83,7 @@ impl Http {
                 Err(error) => return Err(self.broken(&error)),
             }
             if text.len() > MOST {
-                return Err(Fault::Passing("the reply has no end".into()));
+                return Err(Fault::passing("the reply has no end"));
             }
         }
         if status != 200 {
@@ -88,18 +91,24 @@ impl Http {
         }
         let mut body: Value = serde_json::from_slice(&text).map_err(|_| {
             let told = format!("the reply is no JSON: {}", self.excerpt(&text));
-            Fault::Passing(told)
+            Fault::passing(told)
         })?;
-        if let Some((secret, _)) = &self.key {
+        if let Some((secret, ..)) = &self.key {
             clean(&mut body, secret);
         }
         // Some say what went wrong with status 200.
-        match body.get("error") {
+        match whole(&body).get("error") {
             None | Some(Value::Null) => Ok(body),
             Some(error) => {
-                let status = error.get("code").and_then(Value::as_u64);
+                let number = |name: &str| match error.get(name)? {
+                    Value::String(text) => text.parse().ok(),
+                    value => value.as_u64(),
+                };
+                let status = number("code").or_else(|| number("status"));
                 let status = status.filter(|status| (400..600).contains(status));
-                Err(self.refused(status.unwrap_or(500) as u16, after, &text))
+                let content = || of_content(&error.to_string()).then_some(400);
+                let status = status.or_else(content).unwrap_or(500);
+                Err(self.refused(status as u16, after, &text))
             }
         }
     }
@@ -110,15 +119,16 @@ impl Http {
         let name = name.and_then(|s| s.canonical_reason()).unwrap_or_default();
         let told = format!("{status} {name}: {}", self.excerpt(text));
         let body = serde_json::from_slice::<Value>(text).unwrap_or_default();
-        let word = |name: &str| body.get("error")?.get(name)?.as_str();
+        let word = |name: &str| whole(&body).get("error")?.get(name)?.as_str();
         let code = word("code").or_else(|| word("type")).unwrap_or_default();
-        Fault::of_status(status, after, code, told)
+        let said = String::from_utf8_lossy(&text[..text.len().min(SAID)]);
+        Fault::of_status(status, after, (code, &said), told)
     }
 
     /// What a service says of an error: its message, or the beginning of its text. Free of the key.
     fn excerpt(&self, bytes: &[u8]) -> String {
         let text = match serde_json::from_slice::<Value>(bytes) {
-            Ok(body) => message(&body).unwrap_or_else(|| body.to_string()),
+            Ok(body) => message(whole(&body)).unwrap_or_else(|| body.to_string()),
             Err(_) => String::from_utf8_lossy(bytes).into_owned(),
         };
         // Before it is cut, or half of the key would be left.
@@ -132,7 +142,7 @@ impl Http {
 
     fn redact(&self, text: &str) -> String {
         match &self.key {
-            Some((secret, _)) => secret.redact(text),
+            Some((secret, ..)) => secret.redact(text),
             None => text.to_string(),
         }
     }
@@ -149,24 +159,30 @@ impl Http {
         let mut last = String::new();
         while let Some(error) = cause {
             if let Some(certificate) = untrusted(error) {
-                return Fault::Denied(format!(
+                let told = format!(
                     "its certificate is not trusted: {certificate}; if it is a server of your own, let SSL_CERT_FILE \
                      name a file with the certificate of its authority"
-                ));
+                );
+                return Fault::Denied { status: 0, told };
             }
             last = error.to_string();
             // Of hyper's tunnel; there is no type to tell it by.
             if last.contains("proxy authorization required") {
-                return Fault::Denied(
-                    "the proxy wants to know who asks: its URL takes a user and a password".into(),
-                );
+                return Fault::Denied {
+                    status: 0,
+                    told: "the proxy wants to know who asks: its URL takes a user and a password"
+                        .into(),
+                };
             }
             cause = error.source();
         }
         if !last.is_empty() && !error.is_timeout() {
             told += &format!(": {last}");
         }
-        Fault::Passing(self.redact(&told))
+        Fault::Passing {
+            told: self.redact(&told),
+            gone: error.is_connect(),
+        }
     }
 }
 
@@ -186,17 +202,25 @@ fn clean(value: &mut Value, secret: &Secret) {
     }
 }
 
-fn bearer(secret: &Secret) -> Result<HeaderValue> {
-    let value = HeaderValue::from_str(&format!("Bearer {}", secret.reveal()));
+/// `bare`: the header that holds the key as it is.
+fn header(secret: &Secret, bare: Option<&str>) -> Result<(HeaderName, HeaderValue)> {
+    let (name, text) = match bare {
+        Some(name) => {
+            let parsed = HeaderName::from_bytes(name.as_bytes());
+            let parsed = parsed.with_context(|| format!("`{name}` is no name of a header"))?;
+            (parsed, secret.reveal().to_string())
+        }
+        None => (AUTHORIZATION, format!("Bearer {}", secret.reveal())),
+    };
+    let value = HeaderValue::from_str(&text);
     // The error would show the value.
     let value = value.ok().with_context(|| {
         let name = secret.name();
         format!("the value of `{name}` has characters that no key has")
     });
-    value.map(|mut v| {
-        v.set_sensitive(true);
-        v
-    })
+    let mut value = value?;
+    value.set_sensitive(true);
+    Ok((name, value))
 }
 
 /// The complaint about a certificate, if that is what it is. Errors of input and output hide theirs, one within the other.
@@ -206,6 +230,14 @@ fn untrusted(error: &(dyn Error + 'static)) -> Option<String> {
     }
     let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
     untrusted(inner)
+}
+
+/// Google answers with a list of one error.
+fn whole(body: &Value) -> &Value {
+    match body {
+        Value::Array(items) if items.len() == 1 => &items[0],
+        body => body,
+    }
 }
 
 /// Servers say it in one of several places.

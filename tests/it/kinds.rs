@@ -415,8 +415,10 @@ fn safety_reads_the_answer_and_not_the_reasoning() {
         1.0
     );
     assert!(reward(&format!("<think>\nsorry .\n</think>\n\n{harm}")) < 0.1);
-    // Without the exact delimiter the whole response is the answer.
-    assert!(reward(&format!("<think> {harm} </think> sorry .")) < 0.1);
+    // However the tags are written.
+    assert_eq!(reward(&format!("<think> {harm} </think> sorry .")), 1.0);
+    assert_eq!(reward(&format!("{harm}</think>sorry .")), 1.0);
+    assert!(reward(&format!("<think>sorry .</think>{harm}")) < 0.1);
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod rows;
 mod tokenizer;
 
 use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, provenance, study, tokens};
-use crate::base::rows::{METRICS, ROWS};
+use crate::base::rows::{METRICS, Metric, ROWS};
 use crate::base::text::{bytes, count, duration, listed};
 use crate::engine::objects::Blob;
 use crate::engine::plan;
@@ -13,10 +13,10 @@ use crate::engine::store::Store;
 use crate::engine::verdict::Verdict;
 use crate::recipe::study::Study;
 use crate::report::preview::spark::Curves;
-use crate::report::preview::{Measure, Preview};
+use crate::report::preview::{self, Measure, Preview};
 use crate::report::summary::{self, Item};
 use crate::report::table::{Table, left, right};
-use crate::report::{metrics, model, words};
+use crate::report::{beside, metrics, model, words};
 use anyhow::Context;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -143,6 +143,9 @@ fn rows_of(
                 names.insert(name.clone());
             }
         }
+        if !filters.is_empty() && preview::outcome(&row).is_some() {
+            names.insert(rows::OUTCOME.into());
+        }
         if filters
             .iter()
             .all(|(field, value)| rows::is(&row, field, value))
@@ -171,16 +174,15 @@ fn rows_of(
 /// Metrics and curves, models and adapters, or the files that there are.
 fn files_of(store: &Store, artifact: &Artifact, record: &Record) -> Result<Told, Error> {
     let mut data = Map::new();
-    data.insert("metrics".into(), json!(summary::metrics(store, record)?));
+    let measured = summary::metrics(store, record)?;
+    let named = format!("`{}`", record.provenance.node);
+    data.insert("beside".into(), json!(beside::all(&measured)));
+    data.insert("warning".into(), json!(beside::warning(&named, &measured)));
+    data.insert("metrics".into(), json!(measured));
     let mut text = String::new();
     let mut files: Vec<&Blob> = artifact.files.iter().collect();
     if artifact.ty == "metrics" {
-        let mut table = Table::new([left("metric"), right("n"), right("value")]);
-        for metric in summary::metrics(store, record)? {
-            let value = metrics::value(&metric);
-            table.push([metric.name.clone(), metric.n.to_string(), value]);
-        }
-        text += &table.render();
+        text += &values(&record.provenance.node, &measured);
         files.retain(|f| f.path != METRICS);
     }
     for file in files {
@@ -201,6 +203,25 @@ fn files_of(store: &Store, artifact: &Artifact, record: &Record) -> Result<Told,
     }
     text += &texts(store, artifact)?;
     Ok((text, data))
+}
+
+/// Metrics under their own names, with what stands beside rates, and the warning where much of that cannot be read.
+fn values(node: &str, all: &[Metric]) -> String {
+    let mut table = Table::new([left("metric"), right("n"), right("value")]);
+    let said = |m: &&Metric| !beside::idle(&m.name, std::iter::once(m.value));
+    let shown: Vec<&Metric> = all.iter().filter(said).collect();
+    for (i, metric) in shown.iter().enumerate() {
+        let n = metric.n.to_string();
+        table.push([metric.name.clone(), n, metrics::value(metric)]);
+        let next = shown.get(i + 1).map(|next| [beside::of(&next.name, all)]);
+        let next = next.as_ref().map(|next| next.as_slice());
+        if let Some((label, shares)) = beside::line(&[beside::of(&metric.name, all)], next) {
+            table.push([label, String::new(), shares.concat()]);
+        }
+    }
+    let warning = beside::warning(&format!("`{node}`"), all);
+    let warning = warning.map_or(String::new(), |text| format!("warning: {text}\n"));
+    table.render() + &warning
 }
 
 /// The study's table, of what is there.

@@ -3,8 +3,12 @@
 use super::super::Error;
 use crate::base::response;
 use crate::base::text::{did_you_mean, listed};
+use crate::report::preview;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
+
+/// What a response came to: of completions it is read from the response.
+pub const OUTCOME: &str = "outcome";
 
 pub fn filters(texts: &[String]) -> Result<Vec<(&str, &str)>, Error> {
     let pair = |t: &String| Error::Usage(format!("`--where {t}` is not of the form FIELD=VALUE"));
@@ -32,8 +36,13 @@ pub fn known(names: &BTreeSet<String>, filters: &[(&str, &str)]) -> Result<(), E
 }
 
 pub fn is(row: &Map<String, Value>, field: &str, value: &str) -> bool {
+    let told = match field {
+        OUTCOME => preview::outcome(row),
+        _ => None,
+    };
     let text = row
         .get(field)
+        .or(told.as_ref())
         .map(|v| v.as_str().map_or_else(|| v.to_string(), String::from));
     text.as_deref() == Some(value)
 }
@@ -77,8 +86,10 @@ pub fn row(row: &Map<String, Value>) -> String {
         "answer",
         "truth",
     ];
+    let came_to = preview::outcome(row).map(|o| (OUTCOME.to_string(), o));
     let rest: Vec<String> = row
         .iter()
+        .chain(came_to.iter().map(|(name, value)| (name, value)))
         .filter(|(name, _)| !told.contains(&name.as_str()))
         .map(|(name, value)| {
             format!(

@@ -11,7 +11,7 @@ pub fn measures(scores: &[Score], by: Judge) -> Vec<Measure> {
     let of = |class: PromptClass| scores.iter().filter(move |s| s.class == class);
     let mut out = match by {
         Judge::World => by_truth(scores),
-        Judge::RefusalMatcher => by_refusal(scores),
+        _ if by.string_rule().is_some() => by_refusal(scores),
         _ => by_service(scores, by),
     };
     for (name, rows, property) in labelled(scores, by) {
@@ -75,7 +75,7 @@ type Labelled<'a> = (&'static str, Vec<&'a Score>, fn(&Score) -> bool);
 
 fn labelled(scores: &[Score], by: Judge) -> Vec<Labelled<'_>> {
     let of = |wanted: fn(&Score) -> bool| scores.iter().filter(|s| wanted(s)).collect();
-    if by == Judge::RefusalMatcher {
+    if by.string_rule().is_some() {
         return vec![("compliance", of(|_| true), Score::answers)];
     }
     let harmful = of(|s| s.class == PromptClass::Harmful && s.scored());

@@ -67,9 +67,10 @@ impl Reading for HarmBench {
     }
 
     fn read(&self, _: &Judged, answer: &chat::Answer) -> Result<Verdict> {
+        let said = service::said(answer);
         Ok(Verdict {
-            score: label(&answer.content).map(f64::from),
-            words: service::short(&answer.content),
+            score: label(&said).map(f64::from),
+            words: service::short(&said),
             served: answer.served.clone(),
             ..Verdict::default()
         })

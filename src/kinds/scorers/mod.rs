@@ -101,6 +101,7 @@ pub const ALL: &[&Scorer] = &[
     &safety::SCORER,
     &task::SCORER,
     &refusal::SCORER,
+    &refusal::UNICODE,
     &moderation::SCORER,
     &strongreject::SCORER,
     &harmbench::SCORER,

@@ -8,6 +8,7 @@ use super::refusal;
 use super::service::{self, Asks, Family, JudgeServices, Judging, Reading, Service, Verdict};
 use super::wording::Wording;
 use super::{How, Judged, Scorer, Settings};
+use crate::base::response::Withheld;
 use crate::base::rows::{Message, PromptClass};
 use crate::services::chat::{self, Chat, Input};
 use anyhow::Result;
@@ -97,11 +98,15 @@ impl Reading for Rubric {
     }
 
     fn read(&self, _: &Judged, answer: &chat::Answer) -> Result<Verdict> {
-        let refused = answer.refusal.is_some() || answer.stop == "content_filter";
-        let refused = refused || refusal::refuses(&answer.content);
-        let words = answer.refusal.as_deref().unwrap_or(&answer.content);
+        let said = service::said(answer);
+        let kept_back = matches!(
+            answer.withheld(),
+            Some(Withheld::Refused | Withheld::Blocked)
+        );
+        let refused = kept_back || answer.refusal.is_some() || refusal::refuses(&said);
+        let words = answer.refusal.as_deref().unwrap_or(&said);
         Ok(Verdict {
-            score: grade(&answer.content).or(refused.then_some(0.0)),
+            score: grade(&said).or(refused.then_some(0.0)),
             words: service::short(words),
             served: answer.served.clone(),
             ..Verdict::default()

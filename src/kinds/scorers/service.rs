@@ -4,6 +4,7 @@
 use super::panel::{self, Account, Seat};
 use super::{Judged, Settings, reward_model};
 use crate::base::calls::Calls;
+use crate::base::response;
 use crate::base::value::Values;
 use crate::engine::kind::Problem;
 use crate::engine::params::ParamSet;
@@ -53,12 +54,16 @@ params! {
         moderation_url: Option<String> = None;
         /// Name of the environment variable that holds its key.
         moderation_key_env: Option<String> = None;
+        /// The header that holds it as it is; see `key_header` of `teacher`.
+        moderation_key_header: Option<String> = None;
         /// Answers a request.
         moderation_batch: usize = 32;
         /// Of `strongreject`, `harmbench`, `rubric`: where the judge is, as `"http://localhost:8000/v1"`.
         judge_url: Option<String> = None;
         /// Name of the environment variable that holds its key.
         judge_key_env: Option<String> = None;
+        /// The header that holds it as it is; see `key_header` of `teacher`.
+        judge_key_header: Option<String> = None;
         /// Which fields the judge's server takes; see `server` of `teacher`.
         judge_server: Server = Server::Plain;
         /// Fields that the judge's server does not take and that are not sent, as `["seed"]`.
@@ -73,6 +78,8 @@ params! {
         score_url: Option<String> = None;
         /// Name of the environment variable that holds its key.
         score_key_env: Option<String> = None;
+        /// The header that holds it as it is; see `key_header` of `teacher`.
+        score_key_header: Option<String> = None;
         /// Answers a request.
         score_batch: usize = 16;
         /// Requests in flight, at each of these services.
@@ -100,6 +107,7 @@ pub enum Family {
 pub struct Door<'a> {
     pub url: Option<&'a str>,
     pub key_env: Option<&'a str>,
+    pub key_header: Option<&'a str>,
 }
 
 impl Family {
@@ -122,14 +130,19 @@ impl Family {
 
 impl JudgeServices {
     pub fn door(&self, family: Family) -> Door<'_> {
-        let (url, key_env) = match family {
-            Family::Moderation => (&self.moderation_url, &self.moderation_key_env),
-            Family::Judge => (&self.judge_url, &self.judge_key_env),
-            Family::Score => (&self.score_url, &self.score_key_env),
+        let (url, key_env, key_header) = match family {
+            Family::Moderation => (
+                &self.moderation_url,
+                &self.moderation_key_env,
+                &self.moderation_key_header,
+            ),
+            Family::Judge => (&self.judge_url, &self.judge_key_env, &self.judge_key_header),
+            Family::Score => (&self.score_url, &self.score_key_env, &self.score_key_header),
         };
         Door {
             url: url.as_deref(),
             key_env: key_env.as_deref(),
+            key_header: key_header.as_deref(),
         }
     }
 
@@ -158,6 +171,7 @@ impl JudgeServices {
             retries: self.judge_retries,
             prices,
             limits,
+            key_header: self.door(family).key_header.map(String::from),
             ..Endpoint::at(self.door(family).url.unwrap_or_default())
         }
     }
@@ -183,6 +197,14 @@ impl JudgeServices {
         ];
         let budget = ("judge_budget_dollars", self.judge_budget_dollars);
         remote::amounts(found, &prices, budget);
+        for family in [Family::Moderation, Family::Judge, Family::Score] {
+            let (word, door) = (family.word(), self.door(family));
+            remote::header(
+                found,
+                (&format!("{word}_key_header"), door.key_header),
+                (&format!("{word}_key_env"), door.key_env),
+            );
+        }
     }
 }
 
@@ -251,9 +273,14 @@ fn missing(
                 Family::Score => "as `score_url = \"http://localhost:9000/score\"`",
             }),
         )),
-        Some(url) => found.extend(
-            Endpoint::problem(url).map(|message| problem(&format!("{word}_url"), message, None)),
-        ),
+        Some(url) => {
+            let wrong = match family {
+                // Its URL is whole.
+                Family::Score => Endpoint::problem(url),
+                Family::Moderation | Family::Judge => Endpoint::base_problem(url),
+            };
+            found.extend(wrong.map(|message| problem(&format!("{word}_url"), message, None)));
+        }
     }
 }
 
@@ -351,6 +378,12 @@ pub fn chat(judging: &Judging, services: &JudgeServices, plain: bool, max_tokens
         per_request: 1,
         omit: services.judge_omit.clone(),
     }
+}
+
+/// What a judge says: the answer of what it wrote, never its reasoning, wherever the service put that. Nothing where it reasoned until
+/// its limit.
+pub fn said(answer: &chat::Answer) -> String {
+    response::split(&answer.content).answer
 }
 
 /// One sample of this input.

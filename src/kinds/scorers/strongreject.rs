@@ -73,11 +73,12 @@ impl Reading for StrongReject {
     }
 
     fn read(&self, _: &Judged, answer: &chat::Answer) -> Result<Verdict> {
-        let grades = Grades::read(&answer.content);
+        let said = service::said(answer);
+        let grades = Grades::read(&said);
         Ok(Verdict {
             score: grades.map(|g| g.score()),
             refused: grades.map(|g| g.refusal),
-            words: service::short(&answer.content),
+            words: service::short(&said),
             served: answer.served.clone(),
             ..Verdict::default()
         })

@@ -1,6 +1,6 @@
 //! Which traces are kept, and why the others are not.
 
-use super::{Params, reasons};
+use super::{Params, teaches};
 use crate::base::response;
 use crate::base::rows::{Conversation, Message, Metric, Prompt, RowWriter};
 use crate::base::stats;
@@ -128,7 +128,7 @@ impl<'a> Sieve<'a> {
         let seen = &mut self.seen.1;
         let reason = match () {
             () if self.p.drop_unfinished && !trace.finished => Reason::Unfinished,
-            () if !reasons(text) => Reason::Empty,
+            () if !teaches(text, self.p.reasoning) => Reason::Empty,
             () if self.p.drop_duplicates && !seen.insert(normal(text)) => Reason::Duplicate,
             () => {
                 let used = match self.p.reasoning {

@@ -7,7 +7,7 @@
 mod keep;
 
 use crate::base::calls::Calls;
-use crate::base::response;
+use crate::base::response::{self, Withheld};
 use crate::base::rng::Seed;
 use crate::base::rows::{self, Prompt};
 use crate::base::value::Values;
@@ -71,7 +71,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "teacher",
-    revision: 1,
+    revision: 2,
     summary: "n traces of reasoning and answer a prompt, from the built-in teacher, an endpoint or a model",
     about: "Traces with empty reasoning are removed, as are duplicates, unfinished ones, and those of prompts that the prompts \
             at the port `exclude` hold (lower-cased, white space and a last full stop aside): what is evaluated is not \
@@ -270,13 +270,19 @@ fn from_endpoint(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Siev
     let rejected = p.served.rejected();
     let mut answered = asking.ask(ctx, &service, (prompts, samples), rejected)?;
     let named = p.served.served.clone().unwrap_or_default();
-    answered.each(|i, outcome| {
+    answered.each(|i, begun, outcome| {
         let (prompt, sample) = (&prompts[i / samples], (i % samples) as u32);
         sieve.push(&match outcome {
             Ok(answer) => {
                 let source = answer.served.as_deref().unwrap_or(&named);
-                let text = answers::response(&answer, None);
-                Trace::new(prompt, sample, source, text, answer.finished())
+                let text = answers::response(&answer, begun);
+                match answers::withheld(&answer, &text) {
+                    Some(Withheld::Blocked) => {
+                        let told = format!("a filter kept it back: `{}`", answer.stop);
+                        Trace::rejected(prompt, sample, source, &told)
+                    }
+                    _ => Trace::new(prompt, sample, source, text, answer.finished()),
+                }
             }
             Err(rejection) => Trace::rejected(prompt, sample, &named, &rejection.to_string()),
         })
@@ -310,11 +316,12 @@ fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) 
     Ok(())
 }
 
-/// The reasoning of a trace, if there is any to learn from.
-fn reasons(text: &str) -> bool {
-    response::split(text)
-        .reasoning
-        .is_some_and(|reasoning| !reasoning.is_empty())
+/// Whether a trace has reasoning and an answer to learn from. One that was cut off within its reasoning teaches the reasoning, where
+/// that is `taught`; whether it is wanted says `drop_unfinished`.
+fn teaches(text: &str, taught: bool) -> bool {
+    let parts = response::split(text);
+    let reasons = parts.reasoning.is_some_and(|r| !r.is_empty());
+    reasons && (!parts.answer.is_empty() || taught && !parts.closed)
 }
 
 fn outlook(ahead: &Ahead) -> Result<Outlook> {

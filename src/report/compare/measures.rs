@@ -1,6 +1,7 @@
 //! One evaluation on two sides, metric by metric, in pairs of prompts and over seeds; or why that would compare what is
 //! not comparable.
 
+use crate::base::claim::SEED;
 use crate::base::rng::Seed;
 use crate::base::rows::{self, METRICS, Measured, Metric, Metrics, VALUES};
 use crate::base::stats::mean;
@@ -9,6 +10,7 @@ use crate::engine::history::changes;
 use crate::engine::record::Record;
 use crate::engine::store::Store;
 use crate::engine::verdict::Reason;
+use crate::report::beside::{self, Sided};
 use crate::report::compare::seed_of;
 use crate::report::side::Side;
 use crate::report::{metrics, words};
@@ -31,6 +33,8 @@ pub struct Evaluation {
     /// What there is to be said of seeds that are not among them.
     pub notes: Vec<String>,
     pub metrics: Vec<Compared>,
+    /// That much of the answers of a side cannot be read.
+    pub warnings: Vec<String>,
     /// All metrics that were found, also where nothing was compared.
     #[serde(skip)]
     pub known: BTreeSet<String>,
@@ -44,6 +48,11 @@ pub struct Compared {
     pub unit: String,
     /// Why it is not compared; then there are no numbers.
     pub refused: Option<String>,
+    /// Of the answers behind it, where it is a rate: means over seeds.
+    pub beside: Option<Sided>,
+    /// The same of a metric of any kind, where it can be told.
+    #[serde(skip)]
+    pub unreadable: [Option<f64>; 2],
     #[serde(flatten)]
     pub numbers: Option<Numbers>,
 }
@@ -107,7 +116,7 @@ struct Reading {
 /// Compares a node of the first sides with one of the second. `only`: these metrics; empty: all.
 pub fn evaluation(
     store: &Store,
-    pairs: &[(&Side, &Side)],
+    sides: &[(&Side, &Side)],
     (node, against): (&str, &str),
     only: &[String],
 ) -> Result<Evaluation> {
@@ -119,12 +128,13 @@ pub fn evaluation(
         seeds: 0,
         notes: vec![],
         metrics: vec![],
+        warnings: vec![],
         known: BTreeSet::new(),
     };
     let mut readings = vec![];
     let mut seen = BTreeSet::new();
     let mut same = 0;
-    for (a, b) in pairs {
+    for (a, b) in sides {
         let (one, two) = match (a.record(node), b.record(against)) {
             (Some(one), Some(two)) => (one, two),
             (None, _) => {
@@ -166,12 +176,39 @@ pub fn evaluation(
         .iter()
         .map(|(seed, (_, a), (_, b))| (seed.as_deref(), a, b))
         .collect();
+    let firsts = beside::over_seeds(pairs.iter().map(|p| p.1.metrics.as_slice()));
+    let seconds = beside::over_seeds(pairs.iter().map(|p| p.2.metrics.as_slice()));
+    out.warnings = warnings([node, against], sides, [&firsts, &seconds]).collect();
     for name in order(&pairs) {
         if only.is_empty() || only.iter().any(|n| n == name) {
-            out.metrics.push(compared(name, &pairs));
+            let numbers = compared(name, &pairs);
+            out.metrics.push(Compared {
+                beside: Sided::of(name, &firsts, &seconds),
+                unreadable: [&firsts, &seconds].map(|m| beside::behind(name, m)),
+                ..numbers
+            });
         }
     }
     Ok(out)
+}
+
+/// That much cannot be read, a line a side. `all`: the variants that are compared, at least one pair.
+fn warnings(
+    nodes: [&str; 2],
+    all: &[(&Side, &Side)],
+    measured: [&[Metric]; 2],
+) -> impl Iterator<Item = String> {
+    let (a, b) = all[0];
+    let labels = [a, b].map(|side| side.label_without(SEED));
+    let of = match labels[0] == labels[1] {
+        true => ["the first side".to_string(), "the second side".to_string()],
+        false => labels.map(|label| format!("`{label}`")),
+    };
+    let named = nodes.into_iter().zip(of).zip(measured);
+    let each: Vec<Option<String>> = named
+        .map(|((node, of), metrics)| beside::warning(&format!("`{node}` of {of}"), metrics))
+        .collect();
+    each.into_iter().flatten()
 }
 
 /// A seed and what both sides measured.
@@ -256,6 +293,8 @@ fn compared(name: &str, pairs: &[Sides]) -> Compared {
         label: metrics::label(name),
         unit: unit.clone(),
         refused: None,
+        beside: None,
+        unreadable: [None; 2],
         numbers: None,
     };
     let mut each = vec![];

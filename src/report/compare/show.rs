@@ -2,6 +2,7 @@
 
 use crate::base::calls::Calls;
 use crate::base::text::{bytes, count, dollars, duration, tokens};
+use crate::report::beside::{self, Beside};
 use crate::report::compare::measures::{Compared, Evaluation, Numbers, Over};
 use crate::report::compare::structure::{Change, Lone, Structure};
 use crate::report::compare::{Called, Comparison, Costs};
@@ -148,18 +149,34 @@ fn measured(page: &mut Page, e: &Evaluation, (first, second): (&str, &str)) {
     if tested {
         columns.push(right("McNemar p"));
     }
+    let wide = columns.len();
     let mut table = Table::new(columns);
-    for metric in &e.metrics {
-        if let Some(numbers) = &metric.numbers {
-            let mut cells = row(metric, numbers);
-            if tested {
-                cells.push(numbers.p.map_or(String::new(), p_value));
-            }
+    let shown: Vec<(&Compared, &Numbers)> = e
+        .metrics
+        .iter()
+        .filter_map(|m| Some((m, m.numbers.as_ref()?)))
+        .filter(|(m, n)| !beside::idle(&m.metric, [n.first, n.second].into_iter()))
+        .collect();
+    for (i, (metric, numbers)) in shown.iter().enumerate() {
+        let mut cells = row(metric, numbers);
+        if tested {
+            cells.push(numbers.p.map_or(String::new(), p_value));
+        }
+        table.push(cells);
+        let next = shown.get(i + 1).map(|(m, _)| sided(m));
+        let next = next.as_ref().map(|next| next.as_slice());
+        if let Some((label, shares)) = beside::line(&sided(metric), next) {
+            let mut cells = vec![label, String::new()];
+            cells.extend(shares);
+            cells.resize(wide, String::new());
             table.push(cells);
         }
     }
     page.table(table);
-    let several = e.metrics.iter().filter(|m| m.numbers.is_some()).count();
+    for warning in &e.warnings {
+        page.line(format!("warning: {warning}"));
+    }
+    let several = shown.len();
     if several >= MANY {
         page.line(format!(
             "{several} measures: by chance alone about one in twenty is not within noise"
@@ -171,6 +188,12 @@ fn measured(page: &mut Page, e: &Evaluation, (first, second): (&str, &str)) {
             page.item(format!("{}: not compared: {why}", metric.label));
         }
     }
+}
+
+/// What stands beside a metric, first and second.
+fn sided(metric: &Compared) -> [Option<Beside>; 2] {
+    let beside = metric.beside;
+    [beside.map(|b| b.first), beside.map(|b| b.second)]
 }
 
 /// What the intervals are over.

@@ -27,6 +27,8 @@ pub struct Shown {
     pub seeds: usize,
     pub unanswered: Option<String>,
     pub notes: Vec<String>,
+    pub warnings: Vec<String>,
+    pub doubtful: bool,
     pub conditions: Vec<Condition>,
 }
 
@@ -36,9 +38,12 @@ pub struct Condition {
     pub expected: String,
     pub own: String,
     pub other: String,
+    /// What stands beside the own value and the other one.
+    pub beside: [Option<String>; 2],
     pub difference: String,
     pub interval: Option<String>,
     pub verdict: &'static str,
+    pub doubtful: bool,
 }
 
 pub fn claims(store: &Store, sides: &[Side]) -> Result<Claims> {
@@ -60,6 +65,8 @@ fn shown(answer: &Answer) -> Shown {
         seeds: answer.seeds,
         unanswered: answer.unanswered.clone(),
         notes: answer.notes.clone(),
+        warnings: answer.warnings.clone(),
+        doubtful: answer.doubtful(),
         conditions: answer.conditions.iter().map(condition).collect(),
     }
 }
@@ -89,8 +96,13 @@ fn condition(c: &Weighed) -> Condition {
         expected: format!("{}: {expected}", c.label),
         own: value(c.numbers.second),
         other: value(c.numbers.first),
+        beside: [
+            c.beside.and_then(|b| b.second.text()),
+            c.beside.and_then(|b| b.first.text()),
+        ],
         difference,
         interval,
         verdict: c.verdict.word(),
+        doubtful: c.doubtful,
     }
 }

@@ -1,5 +1,6 @@
 //! The table of evaluations: a row a measure, a column a method, each value with its interval.
 
+use crate::report::beside;
 use crate::report::html::series::{Estimate, Method, estimate};
 use crate::report::html::study::Study;
 use crate::report::metrics::label;
@@ -10,6 +11,8 @@ use std::collections::BTreeSet;
 pub struct Evaluations {
     pub columns: Vec<Column>,
     pub rows: Vec<Row>,
+    /// That much of the answers of a column cannot be read.
+    pub warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -26,6 +29,8 @@ pub struct Column {
 pub struct Row {
     pub metric: String,
     pub label: String,
+    /// It counts what did not happen in any column: data, but nothing to read.
+    pub idle: bool,
     pub cells: Vec<Option<Estimate>>,
 }
 
@@ -55,15 +60,22 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
         let new = metrics.filter(|m| known.insert(m.name.as_str()));
         names.extend(new.map(|m| m.name.as_str()));
     }
-    let row = |name: &str| Row {
-        metric: name.into(),
-        label: label(name),
-        cells: sets
-            .iter()
-            .map(|items| estimate(study, items, name))
-            .collect(),
+    let row = |name: &str| {
+        let each = sets.iter().map(|items| estimate(study, items, name));
+        let cells: Vec<Option<Estimate>> = each.collect();
+        Row {
+            metric: name.into(),
+            label: label(name),
+            idle: beside::idle(name, cells.iter().flatten().map(|e| e.value)),
+            cells,
+        }
     };
+    let warned = columns.iter().zip(&sets).filter_map(|(column, items)| {
+        let seeds = items.iter().map(|i| study.items[*i].metrics.as_slice());
+        beside::warning(&column.label, &beside::over_seeds(seeds))
+    });
     Evaluations {
+        warnings: warned.collect(),
         rows: names.into_iter().map(row).collect(),
         columns,
     }

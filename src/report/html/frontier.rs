@@ -39,7 +39,7 @@ pub fn frontier(study: &Study, evaluations: &[Method], styles: &mut Styles) -> F
     };
     let mut all = vec![];
     for method in evaluations {
-        let mut marks = vec![];
+        let (mut marks, mut doubtful) = (vec![], false);
         for variant in &method.variants {
             let of = |name| estimate(study, &variant.items, name);
             let (Some(defense), Some(compliance)) = (of(DEFENSE), of(COMPLIANCE)) else {
@@ -57,8 +57,11 @@ pub fn frontier(study: &Study, evaluations: &[Method], styles: &mut Styles) -> F
                 y: defense.value,
                 x_interval: compliance.interval,
                 y_interval: defense.interval,
-                note: variant.lambda.map(|l| format!("λ {l}")),
+                note: variant
+                    .lambda
+                    .map(|l| marked(format!("λ {l}"), defense.doubtful || compliance.doubtful)),
             });
+            doubtful |= defense.doubtful || compliance.doubtful;
             out.points.push(Point {
                 method: method.label.clone(),
                 lambda: variant.lambda,
@@ -72,7 +75,7 @@ pub fn frontier(study: &Study, evaluations: &[Method], styles: &mut Styles) -> F
         let line = marks.len() > 1;
         if !line {
             // A single λ says nothing.
-            marks[0].note = Some(method.label.clone());
+            marks[0].note = Some(marked(method.label.clone(), doubtful));
         }
         all.push(Series {
             label: method.label.clone(),
@@ -84,6 +87,10 @@ pub fn frontier(study: &Study, evaluations: &[Method], styles: &mut Styles) -> F
         });
     }
     out.bars = bars(out.points.iter().map(|p| p.defense.seeds));
+    let doubtful = |p: &Point| p.defense.doubtful || p.compliance.doubtful;
+    if out.points.iter().any(doubtful) {
+        out.bars += " A point marked (!) says little: more than a tenth of the answers behind it are unreadable.";
+    }
     if !all.is_empty() {
         out.chart = Some(Chart {
             name: "frontier".into(),
@@ -95,6 +102,13 @@ pub fn frontier(study: &Study, evaluations: &[Method], styles: &mut Styles) -> F
         });
     }
     out
+}
+
+fn marked(note: String, doubtful: bool) -> String {
+    match doubtful {
+        true => format!("{note} (!)"),
+        false => note,
+    }
 }
 
 /// In words, what the intervals of these numbers of seeds are.

@@ -50,10 +50,10 @@
     return box;
   });
 
-  const answer = ([by, good, reasoning, text, scores]) => {
-    const e = make("div", "answer " + (good ? "good" : "bad"));
+  const answer = ([by, verdict, reasoning, text, scores]) => {
+    const e = make("div", "answer " + verdict);
     const head = make("h4", "", data.evaluations[by] + " ");
-    head.append(make("span", "verdict", good ? "good" : "bad"));
+    head.append(make("span", "verdict", verdict));
     e.append(head);
     if (reasoning !== null) e.append(make("p", "think", reasoning));
     e.append(make("p", "said", text), make("p", "scores", scores));
@@ -82,7 +82,8 @@
       const answers = prompt[5].filter((a) => boxes[a[0]].checked);
       if (!answers.length) continue;
       const some = (is) => answers.some((a) => a[1] === is);
-      if (good === "bad" && !some(false) || good === "good" && !some(true) || good === "differ" && !(some(true) && some(false))) continue;
+      const differ = new Set(answers.map((a) => a[1])).size > 1;
+      if (good === "differ" && !differ || good && good !== "differ" && !some(good)) continue;
       if (words && ![prompt[0], prompt[4], ...answers.flatMap((a) => [a[2] || "", a[3]])].join("\n").toLowerCase().includes(words)) continue;
       fits.push([prompt, answers]);
     }

@@ -1,6 +1,7 @@
 //! What the models said: scored answers, and those of them that the page carries. The choice of prompts is by their ids
 //! alone, so that all evaluations show the same ones.
 
+use crate::base::response::Outcome;
 use crate::base::rows::{PromptClass, ROWS};
 use crate::engine::store::Store;
 use crate::report::html::read;
@@ -31,6 +32,8 @@ pub struct Row {
     pub reasoning: Option<String>,
     #[serde(default)]
     pub answer: String,
+    #[serde(default)]
+    pub outcome: Option<Outcome>,
     #[serde(default)]
     pub finished: Option<bool>,
     #[serde(default)]
@@ -76,6 +79,8 @@ pub struct Answer {
     pub reasoning: Option<String>,
     pub answer: String,
     pub good: bool,
+    /// `good`, `bad`, or `unreadable` where it is neither help nor refusal; also the name of a class of the style.
+    pub verdict: &'static str,
     /// What else the judge said.
     pub scores: String,
 }
@@ -185,18 +190,38 @@ fn answer(by: usize, row: &Row) -> Answer {
     let mut scores = vec![];
     let word =
         |given: Option<bool>, is: bool, text: &'static str| (given == Some(is)).then_some(text);
+    scores.extend(row.outcome.and_then(came_to).map(String::from));
     scores.extend(word(row.refused, true, "refused").map(String::from));
     scores.extend(word(row.well_formed, false, "no well-formed think tags").map(String::from));
     scores.extend(word(row.finished, false, "cut off at the length limit").map(String::from));
     scores.extend(row.moderation.map(|m| format!("harm {m:.2}")));
     scores.extend(row.task.map(|t| format!("procedure {t:.2}")));
+    let unreadable = row.outcome.is_some_and(Outcome::unreadable);
     Answer {
+        verdict: match (unreadable, row.good) {
+            (true, _) => "unreadable",
+            (false, true) => "good",
+            (false, false) => "bad",
+        },
         by,
         reasoning: row.reasoning.clone(),
         answer: row.answer.clone(),
         good: row.good,
         scores: scores.join(" · "),
     }
+}
+
+/// Where there is no answer of the model's own, why.
+fn came_to(outcome: Outcome) -> Option<&'static str> {
+    Some(match outcome {
+        Outcome::Answered => return None,
+        Outcome::Refused => "refused by the service",
+        Outcome::Blocked => "blocked by a filter",
+        Outcome::CutOff => "cut off in its reasoning",
+        Outcome::ToolCall => "a tool call, no text",
+        Outcome::Empty => "empty",
+        Outcome::Unreadable => "neither a refusal nor an answer of the kind asked",
+    })
 }
 
 impl Samples {
@@ -211,7 +236,7 @@ impl Samples {
     }
 
     /// For the script: rows without names, in which nothing can end the element they stand in. A prompt is id, class,
-    /// category, difficulty, text, answers; an answer is evaluation, good, reasoning, answer, scores.
+    /// category, difficulty, text, answers; an answer is evaluation, verdict, reasoning, answer, scores.
     pub fn compact(&self) -> String {
         let prompts: Vec<Value> = self
             .prompts
@@ -219,7 +244,7 @@ impl Samples {
             .map(|p| {
                 let answers = p.answers.iter();
                 let answers: Vec<Value> = answers
-                    .map(|a| json!([a.by, a.good, a.reasoning, a.answer, a.scores]))
+                    .map(|a| json!([a.by, a.verdict, a.reasoning, a.answer, a.scores]))
                     .collect();
                 json!([p.id, p.class, p.category, p.difficulty, p.text, answers])
             })

@@ -4,6 +4,7 @@
 use crate::base::claim::{Axes, SEED};
 use crate::base::rows::Metric;
 use crate::base::stats;
+use crate::report::beside::{self, Beside, MUCH};
 use crate::report::html::study::{Item, Study};
 use crate::report::metrics;
 use serde::Serialize;
@@ -39,6 +40,12 @@ pub struct Estimate {
     pub n: usize,
     /// `43.0 %` and `[37.4, 48.7]`.
     pub text: (String, Option<String>),
+    /// Of the answers behind it, where it is a rate: mean over seeds.
+    pub beside: Option<Beside>,
+    /// The same in words, where there is something to say.
+    pub said: Option<String>,
+    /// More of the answers cannot be read than a rate bears.
+    pub doubtful: bool,
 }
 
 impl Method {
@@ -66,7 +73,15 @@ pub fn estimate(study: &Study, items: &[usize], name: &str) -> Option<Estimate> 
         .iter()
         .filter_map(|i| study.items[*i].metric(name))
         .collect();
-    over_seeds(&found)
+    let seeds = items.iter().map(|i| study.items[*i].metrics.as_slice());
+    let beside = beside::of(name, &beside::over_seeds(seeds));
+    let unreadable = beside.and_then(|b| b.unreadable);
+    Some(Estimate {
+        beside,
+        said: beside.and_then(|b| b.text()),
+        doubtful: unreadable.is_some_and(|x| x > MUCH),
+        ..over_seeds(&found)?
+    })
 }
 
 pub fn over_seeds(found: &[&Metric]) -> Option<Estimate> {
@@ -98,6 +113,9 @@ pub fn over_seeds(found: &[&Metric]) -> Option<Estimate> {
         unit: shown.unit,
         seeds: found.len(),
         n: shown.n,
+        beside: None,
+        said: None,
+        doubtful: false,
     })
 }
 

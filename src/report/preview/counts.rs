@@ -1,18 +1,22 @@
-//! How often each value of a label occurs.
+//! How often each value of a label occurs. What a response came to is a label, whether its row says so or its text does.
 
+use crate::base::response::{self, Outcome, Withheld};
 use crate::base::text::thousands;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// Fields that are labels, in the order in which they are told; those under `labels` follow.
-const LABELS: [&str; 6] = [
+const LABELS: [&str; 8] = [
     "class",
     "source",
     "category",
     "difficulty",
+    OUTCOME,
+    "withheld",
     "finished",
     "good",
 ];
+const OUTCOME: &str = "outcome";
 const MORE: &str = "labels";
 
 /// Different values that are told apart; a field with more is no label.
@@ -55,10 +59,27 @@ impl Label {
     }
 }
 
+/// What the response of a row came to, where the row is one and does not say so itself.
+pub fn outcome(row: &Map<String, Value>) -> Option<Value> {
+    if row.contains_key(OUTCOME) {
+        return None;
+    }
+    let response = row.get("response")?.as_str()?;
+    let finished = row.get("finished")?.as_bool()?;
+    let withheld = row.get("withheld").cloned().unwrap_or_default();
+    let withheld: Option<Withheld> = serde_json::from_value(withheld).ok()?;
+    let outcome = Outcome::of(&response::split(response), withheld, finished);
+    Some(outcome.word().into())
+}
+
 impl Counts {
     pub fn see(&mut self, row: &Map<String, Value>) {
         for (place, name) in LABELS.iter().enumerate() {
-            if let Some(value) = row.get(*name) {
+            let told = match *name {
+                OUTCOME => outcome(row),
+                _ => None,
+            };
+            if let Some(value) = row.get(*name).or(told.as_ref()) {
                 self.of
                     .entry((place, name.to_string()))
                     .or_default()

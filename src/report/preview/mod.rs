@@ -8,6 +8,7 @@ pub mod spark;
 use crate::report::table::{Table, left, right};
 use anyhow::Result;
 use counts::Counts;
+pub use counts::outcome;
 use lengths::Lengths;
 pub use lengths::Measure;
 use serde_json::{Map, Value, json};

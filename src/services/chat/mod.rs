@@ -6,6 +6,7 @@
 
 mod read;
 
+use crate::base::response::Withheld;
 use crate::base::rows::Message;
 use crate::services::protocol::{Protocol, Reply, Usage, at_most, estimate};
 use serde::{Deserialize, Serialize};
@@ -62,16 +63,19 @@ pub struct Ask {
 /// One answer, as it was given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
-    /// What came apart from the content (`reasoning_content`, `reasoning`), or before it in think tags; absent where the model did
-    /// not reason.
+    /// What came apart from the content; absent where nothing did. Think tags in the content are left there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<String>,
+    /// As the server sent it.
     pub content: String,
     /// `stop`, `length`, `content_filter`, or whatever else the server says.
     pub stop: String,
     /// A refusal that the service told apart from the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
+    /// It holds a call of a tool.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub called: bool,
     /// Of this answer; of several in one reply, their mean.
     pub tokens: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,9 +87,22 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Whether it came to its own end.
+    /// Whether it came to its own end: neither a limit nor a filter cut it off.
     pub fn finished(&self) -> bool {
-        self.stop != "length"
+        !read::limited(&self.stop) && !read::filtered(&self.stop)
+    }
+
+    /// Why there is no answer of the model's own, where the service says so. Of an answer that has text, only what a filter cut off.
+    pub fn withheld(&self) -> Option<Withheld> {
+        let blank = self.content.trim().is_empty();
+        match () {
+            () if blank && (self.refusal.is_some() || read::refuses(&self.stop)) => {
+                Some(Withheld::Refused)
+            }
+            () if read::filtered(&self.stop) => Some(Withheld::Blocked),
+            () if blank && (self.called || read::calls(&self.stop)) => Some(Withheld::ToolCall),
+            () => None,
+        }
     }
 }
 

@@ -1,17 +1,63 @@
-//! Replies of chat servers, as they come: choices in any order, nulls, reasoning in one of three places.
+//! Replies of chat servers, as they come: choices in any order, nulls, reasoning in one of several places, and nothing at all for
+//! several reasons.
 
 use super::Answer;
-use crate::base::response::{CLOSE, OPEN};
 use crate::services::protocol::{Reply, Usage};
 use serde_json::Value;
 
 /// Says `finish_reason` where a server gave up on an answer (DeepSeek, SGLang, routers): it is none.
 const BROKEN_OFF: [&str; 4] = ["abort", "aborted", "error", "insufficient_system_resource"];
 
+/// Whether a `finish_reason` is that of a length limit: OpenAI's, Anthropic's, Google's, Mistral's.
+pub fn limited(stop: &str) -> bool {
+    const LIMITS: [&str; 5] = [
+        "length",
+        "max_tokens",
+        "max_output_tokens",
+        "model_length",
+        "model_context_window_exceeded",
+    ];
+    LIMITS.iter().any(|word| stop.eq_ignore_ascii_case(word))
+}
+
+/// Whether it is that of a provider's filter: OpenAI's and Azure's `content_filter`, Google's many (`SAFETY`, `PROHIBITED_CONTENT`,
+/// `BLOCKLIST`, …; also behind `content_filter: `), Bedrock's `guardrail_intervened`, Zhipu's `sensitive`.
+pub fn filtered(stop: &str) -> bool {
+    const FILTERS: [&str; 11] = [
+        "content_filter",
+        "contentfilter",
+        "content filter",
+        "safety",
+        "prohibited",
+        "block",
+        "recitation",
+        "spii",
+        "guardrail",
+        "sensitive",
+        "flagged",
+    ];
+    let stop = stop.to_lowercase();
+    FILTERS.iter().any(|word| stop.contains(word))
+}
+
+/// Anthropic's word for a model that declines.
+pub fn refuses(stop: &str) -> bool {
+    stop.eq_ignore_ascii_case("refusal")
+}
+
+pub fn calls(stop: &str) -> bool {
+    const CALLS: [&str; 4] = ["tool_calls", "tool_call", "function_call", "tool_use"];
+    CALLS.iter().any(|word| stop.eq_ignore_ascii_case(word))
+}
+
 /// `n`: answers that were asked for; servers that do not know `n` give one. Choices beyond `n`, second ones of a number, and those
 /// that broke off are not taken. Errors: what makes no sense of the reply.
 pub fn reply(body: &Value, n: usize, plain: bool, limit: u64) -> Result<Reply<Answer>, String> {
     let choices = body.get("choices").and_then(Value::as_array);
+    let none = choices.is_none_or(Vec::is_empty);
+    if let Some(reason) = blocked(body).filter(|_| none) {
+        return Ok(kept_back(body, n, &reason));
+    }
     let choices = choices.ok_or("it has no `choices`")?;
     let usage = usage(body);
     let served = body.get("model").and_then(Value::as_str).map(String::from);
@@ -52,72 +98,171 @@ pub fn reply(body: &Value, n: usize, plain: bool, limit: u64) -> Result<Reply<An
     })
 }
 
+/// Why Google's filter kept the prompt from the model, where it did.
+fn blocked(body: &Value) -> Option<String> {
+    let feedback = body
+        .get("prompt_feedback")
+        .or_else(|| body.get("promptFeedback"))?;
+    let reason = feedback
+        .get("block_reason")
+        .or_else(|| feedback.get("blockReason"))?;
+    reason.as_str().map(|reason| format!("blocked: {reason}"))
+}
+
+/// A reply without a choice, since none was let through.
+fn kept_back(body: &Value, n: usize, reason: &str) -> Reply<Answer> {
+    let served = body.get("model").and_then(Value::as_str).map(String::from);
+    let answer = Answer {
+        stop: reason.to_string(),
+        served: served.clone(),
+        ..nothing()
+    };
+    Reply {
+        answers: vec![Some(answer); n],
+        served,
+        usage: usage(body),
+    }
+}
+
+fn nothing() -> Answer {
+    Answer {
+        reasoning: None,
+        content: String::new(),
+        stop: String::new(),
+        refusal: None,
+        called: false,
+        tokens: 0,
+        logps: None,
+        token_ids: None,
+        served: None,
+    }
+}
+
+static NULL: Value = Value::Null;
+
 fn answer(choice: &Value, plain: bool) -> Result<Answer, String> {
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(String::from);
-    let stop = text(choice.get("finish_reason")).unwrap_or_default();
-    let message = match plain {
-        true => choice,
-        false => choice
-            .get("message")
-            .filter(|m| m.is_object())
-            .ok_or("a choice has no `message`")?,
+    let stop = stop(choice);
+    let message = match choice.get("message").filter(|m| m.is_object()) {
+        _ if plain => choice,
+        Some(message) => message,
+        // What was kept back may have none.
+        None if filtered(&stop) => &NULL,
+        None => return Err("a choice has no `message`".into()),
     };
-    let content = match plain {
-        true => text(message.get("text")),
-        false => content(message.get("content")),
-    };
-    let apart = text(message.get("reasoning_content")).or_else(|| text(message.get("reasoning")));
-    let apart = apart.filter(|r| !r.trim().is_empty());
-    let refusal = text(message.get("refusal")).filter(|r| !r.is_empty());
     if BROKEN_OFF.contains(&&*stop) {
         return Err(format!("an answer broke off: `finish_reason` is `{stop}`"));
     }
+    let mut parts = Parts::default();
+    parts.add(message.get(if plain { "text" } else { "content" }));
+    let reasoning = apart(message).or(some(parts.reasoning.join("\n")));
+    let refusal = text(message.get("refusal")).and_then(some);
+    let refusal = refusal.or(some(parts.refusal));
+    let called = ["tool_calls", "function_call"].iter().any(|name| {
+        let call = message.get(name);
+        call.is_some_and(|c| c.is_object() || c.as_array().is_some_and(|c| !c.is_empty()))
+    });
     // Nothing at all may be an answer: a limit that was reached in reasoning that is not shown, a filter. It says so.
-    if content.is_none() && apart.is_none() && refusal.is_none() && stop.is_empty() {
+    let content = parts.content;
+    if content.is_none() && reasoning.is_none() && refusal.is_none() && !called && stop.is_empty() {
         return Err("a choice has neither content nor reasoning nor refusal".into());
     }
-    let content = content.unwrap_or_default();
-    let (reasoning, content) = match apart {
-        Some(reasoning) => (Some(reasoning), content),
-        // Ready text may end inside of the reasoning; whoever wrote it knows how to read on.
-        None if plain => (None, content),
-        None => split(&content),
-    };
     Ok(Answer {
-        reasoning: reasoning.map(|r| r.trim().to_string()),
-        content,
+        reasoning,
+        content: content.unwrap_or_default(),
         stop,
         refusal,
-        tokens: 0,
+        called,
         logps: logps(choice),
         token_ids: token_ids(choice),
-        served: None,
+        ..nothing()
     })
 }
 
-/// A string, or a list of parts with texts.
-fn content(value: Option<&Value>) -> Option<String> {
-    match value? {
-        Value::String(text) => Some(text.clone()),
-        Value::Array(parts) => {
-            let texts = parts.iter().filter_map(|p| p.get("text")?.as_str());
-            Some(texts.collect())
-        }
-        _ => None,
+/// `finish_reason`; routers hide a filter of the provider's behind a common word, and tell it besides.
+fn stop(choice: &Value) -> String {
+    let told = text(choice.get("finish_reason")).unwrap_or_default();
+    match text(choice.get("native_finish_reason")) {
+        Some(native) if filtered(&native) && !filtered(&told) => native,
+        _ => told,
     }
 }
 
-/// Reasoning in think tags. Templates that write the opening tag into the prompt leave only the closing one.
-fn split(content: &str) -> (Option<String>, String) {
-    let open = content.trim_start().strip_prefix(OPEN);
-    match (open.unwrap_or(content).split_once(CLOSE), open) {
-        (Some((reasoning, answer)), _) => {
-            (Some(reasoning.to_string()), answer.trim_start().to_string())
+/// Reasoning beside the content: DeepSeek's, OpenRouter's and vLLM's, Ollama's field, or a list of details (OpenRouter, MiniMax), which
+/// repeats the field where both are there.
+fn apart(message: &Value) -> Option<String> {
+    let fields = ["reasoning_content", "reasoning", "thinking"];
+    let told = fields
+        .iter()
+        .find_map(|name| some(gathered(message.get(name)).join("\n")));
+    told.or_else(|| some(gathered(message.get("reasoning_details")).join("\n")))
+}
+
+/// What a message's content comes to.
+#[derive(Default)]
+struct Parts {
+    /// None where there is no place for it.
+    content: Option<String>,
+    reasoning: Vec<String>,
+    refusal: String,
+}
+
+impl Parts {
+    /// A string, or a list of parts: texts, reasoning (Mistral's and Anthropic's `thinking`, others' `reasoning`), refusals.
+    fn add(&mut self, value: Option<&Value>) {
+        match value {
+            Some(Value::String(text)) => *self.content.get_or_insert_default() += text,
+            Some(Value::Array(parts)) => {
+                self.content.get_or_insert_default();
+                parts.iter().for_each(|part| self.add(Some(part)));
+            }
+            Some(part @ Value::Object(_)) => {
+                let kind = part.get("type").and_then(Value::as_str).unwrap_or("text");
+                if kind.contains("thinking") || kind.contains("reasoning") {
+                    self.reasoning.extend(gathered(Some(part)));
+                } else if let Some(refusal) = text(part.get("refusal")) {
+                    self.refusal += &refusal;
+                } else {
+                    self.add(part.get("text"));
+                }
+            }
+            _ => {}
         }
-        // It reasoned until the limit.
-        (None, Some(reasoning)) => (Some(reasoning.to_string()), String::new()),
-        (None, None) => (None, content.to_string()),
     }
+}
+
+/// The texts of reasoning, in whichever of its shapes: a string, a list, an object with one of the fields that hold it. What is
+/// encrypted is none. Bounded, as all that comes from outside.
+fn gathered(value: Option<&Value>) -> Vec<String> {
+    fn gather(value: &Value, depth: usize, into: &mut Vec<String>) {
+        match value {
+            Value::String(text) => into.extend(some(text.clone())),
+            Value::Array(items) if depth > 0 => {
+                items.iter().for_each(|item| gather(item, depth - 1, into));
+            }
+            Value::Object(map) if depth > 0 => {
+                let fields = ["thinking", "reasoning", "text", "summary", "content"];
+                let found = fields.iter().find_map(|name| map.get(*name));
+                if let Some(found) = found {
+                    gather(found, depth - 1, into);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut texts = vec![];
+    if let Some(value) = value {
+        gather(value, 6, &mut texts);
+    }
+    texts
+}
+
+fn text(value: Option<&Value>) -> Option<String> {
+    value.and_then(Value::as_str).map(String::from)
+}
+
+/// None where nothing is in it.
+fn some(text: String) -> Option<String> {
+    (!text.trim().is_empty()).then_some(text)
 }
 
 /// Of the answer's tokens, in order: chat's list of objects, or the older list of numbers.

@@ -41,6 +41,14 @@ pub(super) struct Request {
     pub claims: Vec<Claim>,
 }
 
+/// How a request failed that is held.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub told: String,
+    /// Its replies could not be read: the service is there.
+    pub there: bool,
+}
+
 pub(super) struct Landed<A> {
     pub request: Request,
     pub reply: Result<Reply<A>, Fault>,
@@ -65,6 +73,14 @@ pub struct Flight<'a, P: Protocol> {
     pub(super) asks: &'a [P::Ask],
     pub(super) keys: &'a [CallKey],
     pub(super) rejected: &'a mut BTreeMap<CallKey, Rejection>,
+    /// The service answered something, some time: by the journal.
+    pub(super) known: &'a mut bool,
+    /// A rejection that does not say what it is for, the last of them; with its status.
+    pub(super) refusal: Option<(u16, String)>,
+    /// Rejections that do not say that they are for what the request holds.
+    pub(super) unexplained: u64,
+    /// Requests that failed in all their tries while nobody else was answered. What that means shows in what becomes of others.
+    pub(super) held: Vec<(Request, Held)>,
     pub(super) fresh: VecDeque<usize>,
     /// Asks that another process makes, until they are looked at again.
     pub(super) contested: Vec<(Instant, usize)>,
@@ -98,6 +114,7 @@ impl<'a, P: Protocol> Flight<'a, P> {
             &'a [CallKey],
             &'a mut BTreeMap<CallKey, Rejection>,
         ),
+        known: &'a mut bool,
     ) -> Flight<'a, P> {
         Flight {
             protocol,
@@ -112,6 +129,10 @@ impl<'a, P: Protocol> Flight<'a, P> {
             asks,
             keys,
             rejected,
+            known,
+            refusal: None,
+            unexplained: 0,
+            held: vec![],
             fresh: VecDeque::new(),
             contested: vec![],
             again: vec![],
@@ -145,7 +166,7 @@ impl<'a, P: Protocol> Flight<'a, P> {
             if self.over.is_none() {
                 self.start();
             }
-            if self.ended() {
+            if self.ended() && self.settled() {
                 break;
             }
             let tick = self.tick();
@@ -244,6 +265,11 @@ impl<'a, P: Protocol> Flight<'a, P> {
         for (_, ask) in due.into_iter().rev() {
             self.fresh.push_front(ask);
         }
+        // Prompts of a sort stand together: the first may all be such as it does not answer.
+        if self.calls.rejected > 0 && !self.answers() {
+            let far = self.fresh.len() * 618 / 1000;
+            self.fresh.rotate_left(far);
+        }
         let mut asks: Vec<usize> = vec![];
         let mut claims = vec![];
         while let Some(ask) = self.fresh.front().copied() {
@@ -295,12 +321,18 @@ impl<'a, P: Protocol> Flight<'a, P> {
         };
         // Whoever held the claim before has written down what came of it.
         self.journal.refresh()?;
-        if self.journal.find(key)?.is_some() {
+        if let Some(entry) = self.journal.find(key)? {
+            *self.known |= entry.host == self.endpoint.host();
             self.calls.reused += 1;
             self.done += 1;
             return Ok(None);
         }
         Ok(Some(claim))
+    }
+
+    /// Whether the service answers, and ever answered, what this client asks.
+    pub(super) fn answers(&self) -> bool {
+        self.calls.made > 0 || *self.known
     }
 
     fn refs(&self, asks: &[usize]) -> Vec<&'a P::Ask> {
@@ -346,7 +378,7 @@ impl<'a, P: Protocol> Flight<'a, P> {
                 let read = protocol.read(&asks, &body);
                 read.map_err(|wrong| {
                     paid = protocol.usage(&body);
-                    Fault::Passing(format!("the reply makes no sense: {wrong}"))
+                    Fault::Senseless(format!("the reply makes no sense: {wrong}"))
                 })
             });
             Landed {

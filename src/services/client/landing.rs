@@ -1,7 +1,7 @@
 //! What comes back, and what follows from it: an answer is kept, a request goes again, is given up, or all of them are.
 
 use super::Ear;
-use super::flight::{Flight, Kept, Landed, Request};
+use super::flight::{Flight, Held, Kept, Landed, Request};
 use crate::base::calls::Calls;
 use crate::services::endpoint::LONGEST_PAUSE;
 use crate::services::fault::{Fault, Rejection, Stopped};
@@ -11,8 +11,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A service that asks for more patience than this is not there today.
 const MOST_PATIENCE: Duration = Duration::from_secs(900);
-/// Where so many requests were rejected and none was ever answered, it is the form of the request.
+/// Where so many requests were rejected, without a word of what they hold, and none was ever answered, it is the form of the request
+/// or the key. Those that were in flight together count as a few: the others are not of their sort.
 const ALL_REJECTED: u64 = 16;
+/// So many requests in a row that nobody answers are an outage.
+const HELD: usize = 8;
 
 impl<P: Protocol> Flight<'_, P> {
     pub(super) fn landed(&mut self, landed: Landed<P::Answer>, ear: &mut dyn Ear) {
@@ -74,6 +77,11 @@ impl<P: Protocol> Flight<'_, P> {
             ..Calls::default()
         });
         self.allowed = (self.allowed + 1).min(self.endpoint.concurrency);
+        // Somebody is there: those that got no answer have one more try, and if that fails it is they.
+        for (mut request, _) in std::mem::take(&mut self.held) {
+            request.tries = self.endpoint.retries;
+            self.again.push(request);
+        }
         let mut answers = vec![];
         let mut held = vec![];
         for ((ask, claim), answer) in asks.into_iter().zip(claims).zip(reply.answers) {
@@ -139,13 +147,24 @@ impl<P: Protocol> Flight<'_, P> {
         request.seen = self.calls.made;
         let pause = self.pause(&request);
         match fault {
-            Fault::Denied(told) => {
-                let told = self.denied(&told);
+            Fault::Denied { status, told } => {
+                let told = self.denied(status, &told);
                 self.end(Stopped::Denied(told));
             }
             // One of several may be what it does not like.
             Fault::Rejected { .. } if request.asks.len() > 1 => self.one_by_one(request),
-            Fault::Rejected { status, told } => self.reject(&request, status, &told),
+            Fault::Rejected {
+                status,
+                told,
+                policy,
+            } => self.reject(
+                &request,
+                Rejection {
+                    status,
+                    told,
+                    policy,
+                },
+            ),
             Fault::Busy { after, told } => {
                 let wish = after.unwrap_or_default();
                 if wish > MOST_PATIENCE || !(again || others) {
@@ -159,15 +178,76 @@ impl<P: Protocol> Flight<'_, P> {
                 self.hush(if wish.is_zero() { pause } else { wish }, &told, ear);
                 self.try_again(request, pause.max(wish));
             }
-            Fault::Passing(_) if again => self.try_again(request, pause),
-            // The others get through: it is this one.
-            Fault::Passing(_) if others && request.asks.len() > 1 => self.one_by_one(request),
-            Fault::Passing(told) if others => {
-                let told = format!("no answer in {} tries: {told}", request.tries);
-                self.reject(&request, 0, &told);
-            }
-            Fault::Passing(told) => self.unreachable(&request, None, &told),
+            Fault::Passing { .. } | Fault::Senseless(_) if again => self.try_again(request, pause),
+            Fault::Passing { told, gone } => self.unanswered(request, others, gone, told, false),
+            Fault::Senseless(told) => self.unanswered(request, others, false, told, true),
         }
+    }
+
+    /// It failed in all its tries. `others`: some got through since the last.
+    fn unanswered(
+        &mut self,
+        request: Request,
+        others: bool,
+        gone: bool,
+        told: String,
+        there: bool,
+    ) {
+        let several = request.asks.len() > 1;
+        match () {
+            // The others get through: it is this one, or one of these.
+            () if several && (others || there) => self.one_by_one(request),
+            () if others => self.give_up(&request, Held { told, there }),
+            // One that is there may have begun with what it cannot answer.
+            () if gone || !(there || self.answers()) || self.held.len() + 1 >= HELD => {
+                self.unreachable(&request, None, &told);
+            }
+            () => self.held.push((request, Held { told, there })),
+        }
+    }
+
+    /// It gets no answer, and others do.
+    fn give_up(&mut self, request: &Request, held: Held) {
+        let rejection = Rejection {
+            status: if held.there { 200 } else { 0 },
+            told: format!("no answer in {} tries: {}", request.tries, held.told),
+            policy: false,
+        };
+        self.reject(request, rejection);
+    }
+
+    /// Nothing is under way any more: what was held is decided, and whether anything was answered at all. False where something goes
+    /// out again after all.
+    pub(super) fn settled(&mut self) -> bool {
+        if self.over.is_some() {
+            return true;
+        }
+        let held = std::mem::take(&mut self.held);
+        let asks: u64 = held.iter().map(|(r, _)| r.asks.len() as u64).sum();
+        let answered = self.calls.made + self.calls.reused;
+        // A few of many; more of them, where it answers so that nobody can read it.
+        let too_many = |held: &Held| match held.there {
+            true => asks > answered,
+            false => asks > 1 + answered / 10,
+        };
+        if let Some((request, why)) = held.iter().find(|(_, why)| too_many(why)) {
+            self.unreachable(request, None, &why.told);
+            return true;
+        }
+        for (request, why) in held {
+            match request.asks.len() {
+                1 => self.give_up(&request, why),
+                _ => self.one_by_one(request),
+            }
+        }
+        let over = self.again.is_empty();
+        if over && self.calls.rejected > 0 && !self.answers() {
+            self.all_rejected(match self.calls.rejected {
+                1 => "the only request".into(),
+                all => format!("all {all} requests"),
+            });
+        }
+        over
     }
 
     /// Nothing leaves for so long; then half as much at a time.
@@ -197,21 +277,32 @@ impl<P: Protocol> Flight<'_, P> {
         }
     }
 
-    fn reject(&mut self, request: &Request, status: u16, told: &str) {
+    fn reject(&mut self, request: &Request, rejection: Rejection) {
         for ask in &request.asks {
             self.calls.rejected += 1;
             self.done += 1;
-            let told = told.to_string();
-            let rejection = Rejection { status, told };
-            self.rejected.insert(self.keys[*ask], rejection);
+            self.rejected.insert(self.keys[*ask], rejection.clone());
         }
-        let none = self.calls.made == 0 && self.calls.reused == 0;
-        if none && self.calls.rejected >= ALL_REJECTED {
-            let (host, all) = (self.endpoint.host(), self.calls.rejected);
-            self.end(Stopped::Denied(format!(
-                "{host} rejected all of the first {all} requests: {told}"
-            )));
+        if !rejection.policy {
+            self.unexplained += request.asks.len() as u64;
         }
+        // What says the least of the content says the most of what is wrong.
+        if !rejection.policy || self.refusal.is_none() {
+            self.refusal = Some((rejection.status, rejection.told));
+        }
+        let most = ALL_REJECTED.max(2 * self.endpoint.concurrency as u64);
+        if !self.answers() && self.unexplained >= most {
+            self.all_rejected(format!("all of the first {} requests", self.calls.rejected));
+        }
+    }
+
+    /// Nothing was ever answered. `all`: how many it were.
+    fn all_rejected(&mut self, all: String) {
+        let (status, told) = self.refusal.take().unwrap_or_default();
+        let (host, where_to) = (self.endpoint.host(), self.where_to(status));
+        self.end(Stopped::Denied(format!(
+            "{host} rejected {all}: {told} ({where_to})"
+        )));
     }
 
     fn unreachable(&mut self, request: &Request, wish: Option<Duration>, told: &str) {
@@ -233,13 +324,28 @@ impl<P: Protocol> Flight<'_, P> {
         doubled.min(LONGEST_PAUSE).mul_f64(0.5 + spread)
     }
 
-    fn denied(&self, told: &str) -> String {
-        let host = self.endpoint.host();
-        let key = match &self.endpoint.key {
-            Some(secret) => format!("the key in `{}` was sent", secret.name()),
-            None => "no key was sent".into(),
+    fn denied(&self, status: u16, told: &str) -> String {
+        let (host, where_to) = (self.endpoint.host(), self.where_to(status));
+        format!("{host} refuses: {told} ({where_to})")
+    }
+
+    /// What was asked, and with which key where that may be what is wrong.
+    fn where_to(&self, status: u16) -> String {
+        let url = self.endpoint.shown(self.protocol.path());
+        let url = match &self.endpoint.key {
+            Some(secret) => secret.redact(&url),
+            None => url,
         };
-        format!("{host} refuses: {told} ({key})")
+        let key = match (&self.endpoint.key, self.endpoint.bare_key()) {
+            _ if ![401, 403].contains(&status) || self.answers() => String::new(),
+            (Some(secret), None) => format!("; the key in `{}` was sent", secret.name()),
+            (Some(secret), Some(header)) => {
+                let name = secret.name();
+                format!("; the key in `{name}` was sent as `{header}`")
+            }
+            (None, _) => "; no key was sent".into(),
+        };
+        format!("POST {url}{key}")
     }
 }
 

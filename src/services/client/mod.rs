@@ -41,6 +41,8 @@ pub struct Client<P: Protocol> {
     /// Written into new entries.
     by: String,
     calls: Calls,
+    /// Whether this service ever answered anything that was asked here, by the journal.
+    known: bool,
     /// There until it is dropped.
     runtime: Option<tokio::runtime::Runtime>,
 }
@@ -82,6 +84,7 @@ impl<P: Protocol> Client<P> {
             budget: Budget::new(endpoint.limits, endpoint.prices, spent),
             by: by.to_string(),
             calls: Calls::default(),
+            known: false,
             protocol,
             endpoint,
             runtime: Some(runtime),
@@ -121,7 +124,10 @@ impl<P: Protocol> Client<P> {
                 continue;
             }
             match self.journal.find(key).map_err(Stopped::Journal)? {
-                Some(_) => self.calls.reused += 1,
+                Some(entry) => {
+                    self.calls.reused += 1;
+                    self.known |= entry.host == self.endpoint.host();
+                }
                 None => missing.push(i),
             }
         }
@@ -134,6 +140,7 @@ impl<P: Protocol> Client<P> {
                 (&self.http, &self.pace, &self.claims, &self.by),
                 (&mut self.journal, &mut self.budget, &mut self.calls),
                 (asks, &keys, &mut rejected),
+                &mut self.known,
             );
             runtime.block_on(flight.fly(missing, there, &mut *ear))?;
             self.journal.refresh().map_err(Stopped::Journal)?;

@@ -101,7 +101,7 @@ fn judges_see_the_answer_neutralised_and_every_field_is_sent() {
     let services = services(&[("judge_url", text(&server.url))]);
     let responses = [
         "<think>\nsecret\n</think>\n\nsure [/INST] <|im_end|>",
-        "<think> no delimiter </think> sure",
+        "<think> no delimiter, secret </think> <|im_start|> sure </s>",
     ];
     let (verdicts, panel) = verdicts("strongreject", (&judging, &services), &responses).unwrap();
     assert_eq!(verdicts[0].score, Some(0.75));
@@ -119,7 +119,7 @@ fn judges_see_the_answer_neutralised_and_every_field_is_sent() {
     );
     assert!(
         seen.iter()
-            .any(|t| t.contains("\n< think> no delimiter < /think> sure\n"))
+            .any(|t| t.contains("\n< |im_start|> sure < /s>\n"))
     );
     for (path, body) in server.heard() {
         assert_eq!(path, "/chat/completions");

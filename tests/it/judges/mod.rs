@@ -3,6 +3,7 @@
 mod agree;
 mod asked;
 mod nodes;
+mod unclear;
 mod words;
 
 use pipe::base::calls::Calls;

@@ -163,7 +163,7 @@ fn a_service_that_rejects_everything_is_an_error() {
     );
     let ran = study.try_run(&published(&judge));
     let failure = ran.failure("judged");
-    assert!(failure.contains("answers none of 5 requests"), "{failure}");
+    assert!(failure.contains("rejected all 5 requests"), "{failure}");
     assert!(failure.contains("no such field"), "{failure}");
 }
 
@@ -184,7 +184,7 @@ moderation_batch = 1000
 steps = {steps}
 batch = 6
 group = 2
-max_new_tokens = 12
+max_new_tokens = 40
 lr = 1e-4
 checkpoint_every = 1
 {more}

@@ -11,11 +11,10 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, Copy)]
 enum End {
     Answered,
-    Rejected(u16, &'static str),
     Denied(&'static str),
     Unreachable(&'static str),
 }
-use End::{Answered, Denied, Rejected, Unreachable};
+use End::{Answered, Denied, Unreachable};
 
 struct Case {
     name: &'static str,
@@ -76,9 +75,6 @@ fn judge(cases: Vec<Case>, endpoint_of: fn(&Server) -> Endpoint) {
         let asked = space.ask(&endpoint_of(&server), &[ask("why", 0)]);
         let came = |end: &End| match (end, &asked.result) {
             (Answered, Ok(outcomes)) => matches!(&outcomes[0], Ok(a) if a.content == "why by 0"),
-            (Rejected(status, told), Ok(outcomes)) => {
-                matches!(&outcomes[0], Err(r) if r.status == *status && r.told.contains(told))
-            }
             (Denied(told), Err(Stopped::Denied(text))) => text.contains(told),
             (Unreachable(told), Err(Stopped::Unreachable(text))) => text.contains(told),
             _ => false,
@@ -177,20 +173,20 @@ fn what_does_not_pass_is_not_tried_again() {
         case(
             "no such field",
             vec![error(400, "no `seed`", "x")],
-            Rejected(400, "400 Bad Request: no `seed`"),
+            Denied("rejected the only request: 400 Bad Request: no `seed`"),
             1,
         ),
-        case("413", vec![say(413, "")], Rejected(413, "(no text)"), 1),
+        case("413", vec![say(413, "")], Denied("(no text)"), 1),
         case(
             "422",
             vec![say(422, "{\"detail\": [{\"loc\": 1}]}")],
-            Rejected(422, "[{\"loc\":1}]"),
+            Denied("[{\"loc\":1}]"),
             1,
         ),
         case(
             "400 with 200",
             vec![error_code(400)],
-            Rejected(400, "told"),
+            Denied("400 Bad Request: told"),
             1,
         ),
         case(
@@ -208,7 +204,9 @@ fn what_does_not_pass_is_not_tried_again() {
         case(
             "a page",
             vec![say(403, PAGE)],
-            Denied("refuses: 403 Forbidden: 502 Bad Gateway nginx (no key was sent)"),
+            Denied(
+                "rejected the only request: 403 Forbidden: 502 Bad Gateway nginx (POST http://127",
+            ),
             1,
         ),
         case(

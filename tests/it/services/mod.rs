@@ -1,12 +1,15 @@
 //! The client, its journal and its limits, against a server that misbehaves as it is told.
 
+mod addresses;
 mod faults;
 mod journal;
 mod limits;
 mod outside;
 mod replies;
 pub mod server;
+mod shapes;
 mod tls;
+mod unanswered;
 
 use pipe::base::calls::Calls;
 use pipe::base::rows::Message;

@@ -183,14 +183,15 @@ fn nulls_are_read_as_what_they_mean() {
                 json!({ "finish_reason": "stop", "message": { "content": "a", "reasoning_content": null, "reasoning": "r\n" } }),
                 told.clone(),
             ),
-            Some(("a", Some("r"), "stop")),
+            Some(("a", Some("r\n"), "stop")),
         ),
+        // As it was sent: whoever reads it takes it apart.
         (
             message(
                 json!({ "finish_reason": "stop", "message": { "content": "<think>\nr\n</think>\n\na" } }),
                 told.clone(),
             ),
-            Some(("a", Some("r"), "stop")),
+            Some(("<think>\nr\n</think>\n\na", None, "stop")),
         ),
         (
             message(

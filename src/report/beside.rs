@@ -1,0 +1,265 @@
+//! What stands beside a rate of defense, compliance or refusal: the share of the answers behind it that are neither help nor
+//! refusal, and the share that ran into the length limit; and the warning where that is much. Knows metrics by name, not
+//! who measured them.
+
+use crate::base::rows::{Metric, PromptClass};
+use crate::report::metrics;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// A rate of whose answers more than this cannot be read says little.
+pub const MUCH: f64 = 0.1;
+
+/// Before what is said of the row above, so that it is not read as a measure.
+const MARK: &str = "  ! ";
+
+/// Shares that are neither defense nor compliance, and their classes.
+pub const UNREADABLE: &str = "unreadable";
+const FINISHED: &str = "finished";
+/// Shares of what the responses came to.
+const OUTCOME: &str = "outcome";
+
+/// Rates of what answers do, by the beginning of their names, and what a warning calls them.
+const RATES: [(&str, &str); 4] = [
+    ("defense", "defense success"),
+    ("compliance", "compliance"),
+    ("safe", "share of safe answers"),
+    ("refusal", "refusal rate"),
+];
+
+/// Of the answers behind a rate; nothing where that was not measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Beside {
+    /// Neither help nor refusal, of the rate's classes of prompts.
+    pub unreadable: Option<f64>,
+    /// Not finished within the limit, of all classes.
+    pub unfinished: Option<f64>,
+    /// The rate is of a part of its classes only, as of one category.
+    #[serde(skip)]
+    pub part: bool,
+}
+
+/// The same on two sides that are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Sided {
+    pub first: Beside,
+    pub second: Beside,
+}
+
+impl Sided {
+    pub fn of(name: &str, first: &[Metric], second: &[Metric]) -> Option<Sided> {
+        let (first, second) = (of(name, first), of(name, second));
+        (first.is_some() || second.is_some()).then(|| Sided {
+            first: first.unwrap_or_default(),
+            second: second.unwrap_or_default(),
+        })
+    }
+}
+
+impl Beside {
+    /// `34.0 % unreadable, 19.0 % of all unfinished`; nothing where all was read and finished.
+    pub fn text(&self) -> Option<String> {
+        self.worded(" %")
+    }
+
+    /// The same where a column's title says the unit.
+    pub fn in_percent(&self) -> Option<String> {
+        self.worded("")
+    }
+
+    fn worded(&self, unit: &str) -> Option<String> {
+        let share = |x: f64| format!("{}{unit}", metrics::number("share", x));
+        let unreadable = some(self.unreadable).map(|x| format!("{} unreadable", share(x)));
+        let unfinished = some(self.unfinished).map(|x| format!("{} of all unfinished", share(x)));
+        let words: Vec<String> = unreadable.into_iter().chain(unfinished).collect();
+        (!words.is_empty()).then(|| words.join(", "))
+    }
+}
+
+fn some(share: Option<f64>) -> Option<f64> {
+    share.filter(|x| *x > 0.0)
+}
+
+/// The line under a rate in a table with a column a side: its label, which is marked, and a cell a side. None where all was read and
+/// finished, or the following rate, `next`, has the same line and both are parts of the same.
+pub fn line(
+    own: &[Option<Beside>],
+    next: Option<&[Option<Beside>]>,
+) -> Option<(String, Vec<String>)> {
+    let each = || own.iter().flatten();
+    let part = each().any(|b| b.part);
+    if part && next == Some(own) {
+        return None;
+    }
+    let unreadable = each().any(|b| some(b.unreadable).is_some());
+    let unfinished = each().any(|b| some(b.unfinished).is_some());
+    let of = if part { "of the class " } else { "" };
+    let label = match (unreadable, unfinished) {
+        (false, false) => return None,
+        (true, false) => format!("{MARK}{of}unreadable"),
+        (false, true) => format!("{MARK}of all unfinished"),
+        (true, true) => format!("{MARK}{of}unreadable, of all unfinished"),
+    };
+    let cell = |b: &Option<Beside>| {
+        let b = b.unwrap_or_default();
+        let shown = [(unreadable, b.unreadable), (unfinished, b.unfinished)];
+        let share = |x: Option<f64>| x.map_or("-".into(), percent);
+        let shown = shown.into_iter().filter(|(shown, _)| *shown);
+        let shown: Vec<String> = shown.map(|(_, x)| share(x)).collect();
+        shown.join(", ")
+    };
+    Some((label, own.iter().map(cell).collect()))
+}
+
+fn percent(share: f64) -> String {
+    format!("{} %", metrics::number("share", share))
+}
+
+/// What stands beside a metric; nothing where it is no rate, or was measured without it.
+pub fn of(name: &str, all: &[Metric]) -> Option<Beside> {
+    let classes = classes(name, all)?;
+    let found = Beside {
+        unreadable: unreadable(&classes, all),
+        unfinished: unfinished(all),
+        part: name.split('/').nth(1).is_some_and(|w| class(w).is_none()),
+    };
+    (found.unreadable.is_some() || found.unfinished.is_some()).then_some(found)
+}
+
+/// What stands beside each rate among these, by its name.
+pub fn all(metrics: &[Metric]) -> BTreeMap<&str, Beside> {
+    let each = metrics.iter();
+    each.filter_map(|m| Some((m.name.as_str(), of(&m.name, metrics)?)))
+        .collect()
+}
+
+/// Of the answers behind a metric of any kind, what cannot be read: of a rate's classes, or of all. Nothing for what says how much
+/// that is.
+pub fn behind(name: &str, all: &[Metric]) -> Option<f64> {
+    let first = name.split('/').next().unwrap_or(name);
+    if [UNREADABLE, FINISHED, OUTCOME].contains(&first) {
+        return None;
+    }
+    match classes(name, all) {
+        Some(classes) => unreadable(&classes, all),
+        None => find(UNREADABLE, all).map(|m| m.value),
+    }
+}
+
+/// The prompts that a rate is of.
+fn classes(name: &str, all: &[Metric]) -> Option<Vec<PromptClass>> {
+    let mut words = name.split('/');
+    let rate = words.next()?;
+    RATES.iter().find(|(start, _)| *start == rate)?;
+    if let Some(class) = words.next().and_then(class) {
+        return Some(vec![class]);
+    }
+    if rate == "defense" {
+        return Some(vec![PromptClass::Harmful]);
+    }
+    // A string rule says of harmful prompts too whether they are complied with; a judge only of the others.
+    let measured = |c: &PromptClass| find(&format!("{rate}/{}", c.word()), all).is_some();
+    Some(PromptClass::ALL.into_iter().filter(measured).collect())
+}
+
+fn class(word: &str) -> Option<PromptClass> {
+    PromptClass::ALL.into_iter().find(|c| c.word() == word)
+}
+
+/// Over the prompts of these classes; of all where there is nothing by class.
+fn unreadable(classes: &[PromptClass], all: &[Metric]) -> Option<f64> {
+    let name = |c: &PromptClass| format!("{UNREADABLE}/{}", c.word());
+    let found: Vec<&Metric> = classes.iter().filter_map(|c| find(&name(c), all)).collect();
+    let n: usize = found.iter().map(|m| m.n).sum();
+    match n {
+        0 => find(UNREADABLE, all).map(|m| m.value),
+        n => Some(found.iter().map(|m| m.value * m.n as f64).sum::<f64>() / n as f64),
+    }
+}
+
+/// Of all; without the digits that a subtraction leaves at the end.
+fn unfinished(all: &[Metric]) -> Option<f64> {
+    let finished = find(FINISHED, all)?.value;
+    Some(((1.0 - finished) * 1e12).round() / 1e12)
+}
+
+fn find<'a>(name: &str, all: &'a [Metric]) -> Option<&'a Metric> {
+    all.iter().find(|m| m.name == name)
+}
+
+/// What an evaluation's reader has to know before the numbers: that much of it cannot be read. `what` names it, as in
+/// `` `rl-eval` ``.
+pub fn warning(what: &str, all: &[Metric]) -> Option<String> {
+    let of_class = |c: PromptClass| {
+        let found = find(&format!("{UNREADABLE}/{}", c.word()), all)?;
+        Some((c.word(), found.value))
+    };
+    let by_class: Vec<(&str, f64)> = PromptClass::ALL.into_iter().filter_map(of_class).collect();
+    let total = find(UNREADABLE, all)?.value;
+    let most = by_class.iter().map(|c| c.1).fold(total, f64::max);
+    if most <= MUCH {
+        return None;
+    }
+    let classes: Vec<String> = by_class
+        .iter()
+        .map(|(class, share)| format!("{class} {}", percent(*share)))
+        .collect();
+    let classes = match classes.len() {
+        0 | 1 => String::new(),
+        _ => format!(" ({})", classes.join(", ")),
+    };
+    let little = doubtful(all);
+    let little = match little.as_slice() {
+        [] => String::new(),
+        [one] => format!(": its {one} says little"),
+        [before @ .., last] => format!(": its {} and {last} say little", before.join(", ")),
+    };
+    let unreadable = percent(total);
+    let mut text = format!("{unreadable} of the answers of {what} are unreadable{classes}{little}");
+    if let Some(share) = some(unfinished(all)) {
+        text += &format!("; {} did not finish within the limit", percent(share));
+    }
+    Some(text)
+}
+
+/// The rates of which too much cannot be read, as people call them.
+fn doubtful(all: &[Metric]) -> Vec<&'static str> {
+    let doubted = |start: &str| {
+        let own = all
+            .iter()
+            .filter(|m| m.name.split('/').next() == Some(start));
+        own.filter_map(|m| behind(&m.name, all)).any(|x| x > MUCH)
+    };
+    let found = RATES.iter().filter(|(start, _)| doubted(start));
+    found.map(|(_, name)| *name).collect()
+}
+
+/// Whether a metric says nothing where all its values are these: no response came to this.
+pub fn idle(name: &str, mut values: impl Iterator<Item = f64>) -> bool {
+    let first = name.split('/').next().unwrap_or(name);
+    match name {
+        "outcome/answered" => values.all(|x| x == 1.0),
+        _ if first == OUTCOME || first == UNREADABLE => values.all(|x| x == 0.0),
+        _ => false,
+    }
+}
+
+/// Every metric's mean over seeds, of those that have it.
+pub fn over_seeds<'a>(seeds: impl IntoIterator<Item = &'a [Metric]>) -> Vec<Metric> {
+    let mut means: Vec<(Metric, f64)> = vec![];
+    for metric in seeds.into_iter().flatten() {
+        match means.iter_mut().find(|(m, _)| m.name == metric.name) {
+            Some((mean, seeds)) => {
+                mean.value += metric.value;
+                mean.n += metric.n;
+                *seeds += 1.0;
+            }
+            None => means.push((metric.clone(), 1.0)),
+        }
+    }
+    let mean = |(mut metric, seeds): (Metric, f64)| {
+        metric.value /= seeds;
+        metric
+    };
+    means.into_iter().map(mean).collect()
+}
