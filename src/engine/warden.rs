@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A worker whose engine is gone works for nobody, but a step of it may have been about to be saved.
-const ORPHANED: Duration = Duration::from_millis(800);
+const ORPHANED: Duration = Duration::from_millis(1300);
 
 /// Where nothing asks within this, nothing will; longer only for a loop whose rounds are longer than that.
 const HEED: Duration = Duration::from_millis(1000);
