@@ -146,7 +146,12 @@ impl Tally {
         let residual = |l: &usize| costs[*l] / survival[*l].max(f64::MIN_POSITIVE);
         let (waiting, teams) = (self.waiting as f64, self.under_way.len().max(1) as f64);
         let steps = waiting * tokens / self.width as f64;
-        let queued = self.prompts_left.max(0.0) + waiting * costs[0] + teams * STEP * steps;
+        // What rounding has left of prompts that are all computed is no work.
+        let prompts = match self.waiting {
+            0 => 0.0,
+            _ => self.prompts_left.max(0.0),
+        };
+        let queued = prompts + waiting * costs[0] + teams * STEP * steps;
         // Each team goes on with its own rows; those that wait even out what differs, as far as they go.
         let own = self.under_way.iter().map(|rows| {
             let steps = self.drain(rows, &survival);

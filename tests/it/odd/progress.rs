@@ -64,8 +64,9 @@ const ALL: Load = Load {
 const LIMIT: usize = 256;
 
 impl Load {
-    /// Runs as the sampler does, on a clock of its own; returns (seconds, what was foreseen) after every step.
-    fn run(&self, lengths: Lengths, seed: u64) -> Vec<(f64, Work)> {
+    /// Runs as the sampler does, on a clock of its own; returns when it ended, and the first moment from `at` on with what was
+    /// foreseen then.
+    fn run(&self, lengths: Lengths, seed: u64, at: f64) -> (f64, Option<(f64, Work)>) {
         let mut rng = Seed::new(seed).rng();
         let lengths: Vec<usize> = (0..self.rows)
             .map(|_| lengths(&mut rng).max(1.0) as usize)
@@ -74,7 +75,7 @@ impl Load {
         let mut tally = Tally::new(COSTS, prompts, LIMIT, (2, self.at_once));
         let mut clock = [0.0; 2];
         let mut rows: [Vec<(usize, usize)>; 2] = Default::default();
-        let (mut next, mut over, mut seen) = (0, [false; 2], vec![]);
+        let (mut next, mut over, mut seen) = (0, [false; 2], None);
         while over != [true; 2] {
             let team = match over {
                 [true, _] => 1,
@@ -107,18 +108,20 @@ impl Load {
                 !(own || most)
             });
             tally.keeps(team, rows[team].iter().map(|row| row.1));
-            seen.push((clock[team], tally.work()));
+            if seen.is_none() && clock[team] >= at {
+                seen = Some((clock[team], tally.work()));
+            }
         }
         assert_eq!(tally.ended, self.rows);
         assert_eq!(tally.work().left, 0.0);
-        seen
+        (clock[0].max(clock[1]), seen)
     }
 
     /// What was foreseen after this share of the time, as a multiple of what it then took; and whether it was a bound.
     fn foreseen(&self, lengths: Lengths, seed: u64, share: f64) -> (f64, bool) {
-        let seen = self.run(lengths, seed);
-        let end = seen.iter().map(|s| s.0).fold(0.0, f64::max);
-        let (now, work) = *seen.iter().find(|s| s.0 >= share * end).unwrap();
+        let (end, _) = self.run(lengths, seed, f64::INFINITY);
+        let (_, seen) = self.run(lengths, seed, share * end);
+        let (now, work) = seen.unwrap();
         let left = now / work.done * work.left;
         (left / (end - now), work.at_most)
     }
