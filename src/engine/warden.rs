@@ -6,7 +6,7 @@ use crate::engine::system::strays;
 use crate::engine::worker::EXIT_INTERRUPTED;
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -112,7 +112,7 @@ pub fn watch(stop: &Arc<Stop>, engine: i32, attempt: &Path) -> Result<()> {
     started.map(drop).context("starting a thread")
 }
 
-fn guard(stop: &Stop, engine: i32, attempt: &PathBuf) {
+fn guard(stop: &Stop, engine: i32, attempt: &Path) {
     let (mut orphaned, mut asked): (Option<Instant>, Option<Instant>) = (None, None);
     loop {
         if rustix::process::getppid().map(Pid::as_raw_pid) != Some(engine) {
