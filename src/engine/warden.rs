@@ -38,13 +38,13 @@ struct Ear {
     longest: Duration,
     /// It was told that it should: from now on it is the engine's patience that counts.
     heard: bool,
-    /// Checkpoints that are being written.
+    /// Checkpoints, and outputs that took long to make, that are being written.
     saving: usize,
     /// When the last of them was whole.
     saved: Option<Instant>,
 }
 
-/// A checkpoint is being written as long as this lives.
+/// Something that is worth it is being written as long as this lives.
 pub struct Saving<'a>(&'a Stop);
 
 impl Stop {

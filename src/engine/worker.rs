@@ -9,7 +9,7 @@ use crate::engine::failure::Class;
 use crate::engine::kind::{Registry, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::session;
-use crate::engine::warden::Stop;
+use crate::engine::warden::{Saving, Stop};
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -199,6 +199,11 @@ impl NodeCtx {
     /// (`engine::warden`).
     pub fn stop(&self) -> bool {
         self.stop.asked()
+    }
+
+    /// What took long is done and is being written, as long as this lives: a request to stop waits for it.
+    pub fn finishing(&self) -> Saving<'_> {
+        self.stop.saving()
     }
 
     /// A secret that an execution parameter names: the value of this environment variable, which the engine let through.
