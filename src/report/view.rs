@@ -304,12 +304,12 @@ impl NodeView {
             State::Running { .. } => {
                 let progress = self.progress.as_ref().filter(|p| p.total > 0);
                 let sampled = progress.and_then(|p| p.sampled).filter(|s| !s.part);
-                if sampled.is_some() {
-                    return self.tokens(now).map(|tokens| tokens.left);
-                }
-                let by_pace = progress
-                    .zip(self.pace(now))
-                    .map(|(p, each)| each * p.total.saturating_sub(p.done) as f64);
+                let by_pace = match sampled {
+                    Some(_) => self.tokens(now).map(|tokens| tokens.left),
+                    None => progress
+                        .zip(self.pace(now))
+                        .map(|(p, each)| each * p.total.saturating_sub(p.done) as f64),
+                };
                 by_pace.or_else(|| {
                     let ran = self.ran(now).unwrap_or_default();
                     self.expected_seconds.map(|e| (e - ran).max(0.0))
