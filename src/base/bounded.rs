@@ -3,13 +3,31 @@
 use crate::base::text;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 /// A configuration of a model, an adapter or a tokenizer, or the index of its shards.
 pub const MOST_CONFIG: u64 = 16 << 20;
 
+/// An error where a path leads to what is neither a file nor a folder: reading it may wait for ever, and has no content that stays.
+pub fn special(path: &Path) -> io::Result<()> {
+    let kind = std::fs::metadata(path)?.file_type();
+    let what = match () {
+        _ if kind.is_file() || kind.is_dir() => return Ok(()),
+        _ if kind.is_fifo() => "a named pipe",
+        _ if kind.is_socket() => "a socket",
+        _ if kind.is_char_device() || kind.is_block_device() => "a device",
+        _ => "something special",
+    };
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("it is {what} and not a file; write its content into a file first"),
+    ))
+}
+
 /// The bytes of a file that has no more than `most`.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    special(path)?;
     let file = File::open(path)?;
     let length = file.metadata()?.len();
     let mut bytes = vec![];

@@ -79,6 +79,19 @@ pub fn opened(generation_prompt: &str) -> &str {
     at.map_or("", |at| &generation_prompt[at..])
 }
 
+/// A response of a server whose own template may have opened the think block: one that closes a block before any is open
+/// has been begun by it. Where the block never ends there is nothing to see it by.
+pub fn reopened(response: &str) -> String {
+    let unopened = match (response.find(OPEN), response.find(CLOSE)) {
+        (open, Some(close)) => open.is_none_or(|open| close < open),
+        (_, None) => false,
+    };
+    match unopened {
+        true => format!("{OPEN}\n{}", response.trim_start_matches('\n')),
+        false => response.to_string(),
+    }
+}
+
 /// Why a response has no answer, where whoever made it says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -15,6 +15,8 @@ pub struct Tokens {
     pub longest: usize,
     /// How many were left out, by why.
     pub dropped: Vec<(String, usize)>,
+    /// What else there is to know of them, a sentence each.
+    pub notes: Vec<String>,
     most: usize,
 }
 
@@ -40,6 +42,7 @@ impl Tokens {
             trained: 0,
             longest: 0,
             dropped: vec![],
+            notes: vec![],
             most,
         }
     }

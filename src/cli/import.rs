@@ -7,7 +7,7 @@ use crate::kinds::import::found::{self, Found, Layout, Unit};
 use crate::report::table::{Table, left, right};
 use clap::{Parser, ValueHint};
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -59,10 +59,11 @@ pub fn run(args: &Import) -> Outcome {
         )));
     }
     let layout = args.layout.as_deref().and_then(layout);
-    let Found { units, passed } = found::look(&args.path, layout)?;
-    for (file, why) in &passed {
-        complain(&format!("passed over {}: {why}\n", file.display()));
+    let found = found::look(&args.path, layout)?;
+    for line in found.told() {
+        complain(&format!("{line}\n"));
     }
+    let Found { units, passed } = found;
     let nodes = nodes(&units);
     let text = recipe(args, &nodes)?;
     std::fs::write(&args.out, text).map_err(|e| {
@@ -81,13 +82,16 @@ pub fn run(args: &Import) -> Outcome {
                 "path": unit.path,
                 "results": unit.results,
                 "responses": unit.rows.len(),
-                "left_out": unit.left_out,
+                "left_out": unit.left(),
+                "unscorable": unit.scores().into_iter().map(|name| (name, unit.unscorable(name).values().sum::<u64>()))
+                    .filter(|(_, n)| *n > 0).collect::<BTreeMap<_, _>>(),
+                "remarks": unit.remarks(),
                 "scores": unit.scores(),
             })).collect::<Vec<_>>(),
         }));
         return Ok(());
     }
-    print(&told(&nodes, &args.out, &args.judge[0]));
+    print(&told(&nodes, passed.len(), &args.out, &args.judge[0]));
     match args.run {
         true => run_it(args),
         false => Ok(()),
@@ -137,7 +141,7 @@ fn slug(text: &str) -> String {
 }
 
 /// A table of what there is, and how it goes on.
-fn told(nodes: &[(String, &Unit)], out: &Path, judge: &str) -> String {
+fn told(nodes: &[(String, &Unit)], passed: usize, out: &Path, judge: &str) -> String {
     let mut table = Table::new([
         left("node"),
         left("layout"),
@@ -157,10 +161,22 @@ fn told(nodes: &[(String, &Unit)], out: &Path, judge: &str) -> String {
         ]);
     }
     let mut text = table.render();
-    let left_out: usize = nodes.iter().map(|(_, unit)| unit.left_out).sum();
-    if left_out > 0 {
-        let samples = count(left_out as u64, "sample", "samples");
-        let _ = writeln!(text, "{samples} without a response are left out");
+    for (name, unit) in nodes {
+        for remark in unit.remarks() {
+            let _ = writeln!(text, "{name}: {remark}");
+        }
+    }
+    let mut left_out: BTreeMap<&str, usize> = BTreeMap::new();
+    for (why, n) in nodes.iter().flat_map(|(_, unit)| &unit.left_out) {
+        *left_out.entry(why).or_default() += n;
+    }
+    for (why, n) in left_out {
+        let samples = count(n as u64, "sample is", "samples are");
+        let _ = writeln!(text, "{samples} left out: {why}");
+    }
+    if passed > 0 {
+        let files = count(passed as u64, "file is", "files are");
+        let _ = writeln!(text, "{files} passed over, named above with the reason");
     }
     let out = out.display();
     let _ = writeln!(text, "\n{out} is written; `pipe run {out}` takes them in");

@@ -120,6 +120,9 @@ fn text(name: &str, kind: &str, tokens: &Tokens, colour: bool) -> String {
     for (why, count) in &tokens.dropped {
         out += &format!("  {} {} dropped: {why}\n", number(*count), tokens.what);
     }
+    for note in &tokens.notes {
+        out += &format!("  {note}\n");
+    }
     if tokens.trained > 0 {
         let mark = match colour {
             true => format!("in {}", trained("green", true)),
@@ -174,6 +177,6 @@ fn data(name: &str, kind: &str, tokens: &Tokens) -> Value {
     json!({
         "node": name, "kind": kind, "what": tokens.what, "examples": tokens.examples, "tokens": tokens.tokens,
         "trained": tokens.trained, "mean_tokens": mean(tokens), "longest": tokens.longest, "dropped": dropped,
-        "then": tokens.then, "shown": shown.collect::<Vec<_>>(),
+        "notes": tokens.notes, "then": tokens.then, "shown": shown.collect::<Vec<_>>(),
     })
 }

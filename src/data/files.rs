@@ -1,9 +1,10 @@
 //! Which files a path stands for: itself, or the data files of a folder as the Hugging Face hub lays them out
 //! (`data/train-00000-of-00003.parquet`, `train/train.tsv`, `or-bench-80k.csv`). Opens none of them.
 
+use crate::base::bounded;
 use crate::base::text::listed;
 use crate::data::read::format;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,12 +26,13 @@ const ABOUT: [&str; 4] = [
 /// where none is named; without either, a folder has to hold one table. Errors list what there is.
 pub fn find(path: &Path, split: Option<&str>, usual: Option<&str>) -> Result<Vec<PathBuf>> {
     let shown = || format!("failed to read {}", path.display());
+    bounded::special(path).with_context(shown)?;
     let meta = fs::metadata(path).with_context(shown)?;
     if !meta.is_dir() {
         return Ok(vec![path.to_path_buf()]);
     }
-    let mut names = vec![];
-    walk(path, "", 0, &mut names).with_context(shown)?;
+    let (mut names, mut saved) = (vec![], None);
+    walk(path, "", 0, &mut names, &mut saved).with_context(shown)?;
     names.sort();
     let here = || {
         format!(
@@ -39,6 +41,13 @@ pub fn find(path: &Path, split: Option<&str>, usual: Option<&str>) -> Result<Vec
             listed(names.iter().map(String::as_str))
         )
     };
+    if let Some(arrow) = saved.filter(|_| names.is_empty()) {
+        bail!(
+            "{} is a folder of Arrow files (`{arrow}`), as `save_to_disk` of `datasets` writes them; they are not read: in Python, \
+             `load_from_disk` and then `to_parquet` or `to_json` of the split write a file that is",
+            path.display()
+        );
+    }
     ensure!(!names.is_empty(), "{} holds no data file", path.display());
     let chosen: Vec<&String> = match split {
         Some(split) => {
@@ -66,8 +75,14 @@ pub fn find(path: &Path, split: Option<&str>, usual: Option<&str>) -> Result<Vec
     Ok(chosen.into_iter().map(|name| path.join(name)).collect())
 }
 
-/// The data files below a folder, as paths relative to it.
-fn walk(folder: &Path, prefix: &str, depth: usize, names: &mut Vec<String>) -> Result<()> {
+/// The data files below a folder, as paths relative to it, and one of Arrow's if there is any.
+fn walk(
+    folder: &Path,
+    prefix: &str,
+    depth: usize,
+    names: &mut Vec<String>,
+    saved: &mut Option<String>,
+) -> Result<()> {
     ensure!(depth <= DEEPEST, "folders are more than {DEEPEST} deep");
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -79,7 +94,12 @@ fn walk(folder: &Path, prefix: &str, depth: usize, names: &mut Vec<String>) -> R
         // The files of a hub's cache are links.
         let meta = fs::metadata(&path).with_context(|| path.display().to_string())?;
         if meta.is_dir() {
-            walk(&path, &format!("{prefix}{name}/"), depth + 1, names)?;
+            walk(&path, &format!("{prefix}{name}/"), depth + 1, names, saved)?;
+        } else if path
+            .extension()
+            .is_some_and(|end| end.eq_ignore_ascii_case("arrow"))
+        {
+            *saved = Some(format!("{prefix}{name}"));
         } else if format(&path).is_ok() && !ABOUT.contains(&name) {
             names.push(format!("{prefix}{name}"));
         }

@@ -1,10 +1,12 @@
 //! JSON lines, and JSON files in the layouts that public sets have, read a value at a time: `Scan` finds where a value ends, and
-//! `serde_json` says what it is.
+//! `value` says what it is.
 
+use crate::data::cell;
 use crate::data::read::Reader;
 use crate::data::record::Record;
 use crate::data::text::Text;
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use crate::data::value::{self, Object, Wrong};
+use anyhow::{Result, anyhow, bail, ensure};
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
 use std::io::BufRead;
@@ -57,17 +59,32 @@ impl Reader for Lines {
             if self.line.trim_ascii().is_empty() {
                 continue;
             }
+            let read = value::object(&self.line);
+            let read = read.map_err(|e| anyhow!("row {}: {}", self.row, told(&self.line, &e)));
+            let (cells, twice) = read?;
             return Ok(Some(Record {
                 row: self.row,
-                cells: object(self.row, &self.line)?,
+                cells,
+                twice,
             }));
         }
     }
 }
 
-fn object(row: u64, bytes: &[u8]) -> Result<Map<String, Value>> {
-    serde_json::from_slice(bytes)
-        .map_err(|e| anyhow!("row {row}: not a JSON object (column {})", e.column()))
+/// What is wrong with a line, and what to do about it.
+fn told(line: &[u8], wrong: &Wrong) -> String {
+    let start = line.trim_ascii_start().first();
+    let column = wrong.column;
+    match (start, wrong.ended) {
+        (Some(b'['), _) => "an array, where every line of a .jsonl file is an object: a file that is one array is called .json, so \
+                            rename it; a row without names has no columns"
+            .into(),
+        (Some(b'{'), true) => format!(
+            "not a JSON object (column {column}): it does not end in its line, where every line of a .jsonl file is an object. Where \
+             objects go over several lines rename the file to .json; else it was cut off"
+        ),
+        _ => format!("not a JSON object (column {column}): {}", wrong.what),
+    }
 }
 
 /// The rows of a JSON file.
@@ -78,7 +95,7 @@ pub struct Json {
     /// Keys of the object around the rows.
     keys: Vec<String>,
     /// Rows of a value that holds several.
-    ready: VecDeque<Map<String, Value>>,
+    ready: VecDeque<Object>,
     row: u64,
     bytes: Vec<u8>,
 }
@@ -205,7 +222,8 @@ impl Json {
                 let keys = self.keys[..self.keys.len().min(MOST_KEYS)].join(", ");
                 ensure!(
                     found || self.layout != Layout::Rows,
-                    "the file is one object without an array of objects; its keys are {keys}"
+                    "the file is one object without an array of objects; its keys are {keys}. Rows are an array of objects, as \
+                     `to_json(orient=\"records\")` of pandas writes them, or an object a line in a .jsonl file"
                 );
                 self.place = self.ended()?;
                 return Ok(());
@@ -216,7 +234,11 @@ impl Json {
         }
         self.bytes.clear();
         self.scan.value(&mut self.bytes)?;
-        let key: String = serde_json::from_slice(&self.bytes).context("a key is no string")?;
+        let key = match value::from_slice(&self.bytes) {
+            Ok(Value::String(key)) => key,
+            Ok(other) => bail!("a key is no string but {}", cell::told(&other)),
+            Err(e) => bail!("a key is no string ({})", inside(&e)),
+        };
         ensure!(
             self.scan.peek()? == Some(b':'),
             "a colon is missing after `{key}`"
@@ -267,9 +289,9 @@ impl Json {
     fn value_is_row(&mut self) -> Result<()> {
         self.bytes.clear();
         self.scan.value(&mut self.bytes)?;
-        let row = serde_json::from_slice(&self.bytes);
+        let row = value::object(&self.bytes);
         self.ready
-            .push_back(row.map_err(|e| anyhow!("not a JSON object ({e})"))?);
+            .push_back(row.map_err(|e| anyhow!("not a JSON object ({})", inside(&e)))?);
         Ok(())
     }
 
@@ -277,10 +299,15 @@ impl Json {
     fn value_is_several(&mut self, place: u64, key: Option<String>) -> Result<()> {
         self.bytes.clear();
         self.scan.value(&mut self.bytes)?;
-        let items: Vec<Value> = serde_json::from_slice(&self.bytes).map_err(|e| match &key {
-            Some(key) => anyhow!("what `{key}` has is no array ({e})"),
-            None => anyhow!("item {} is no array ({e})", place + 1),
-        })?;
+        let named = || match &key {
+            Some(key) => format!("what `{key}` has"),
+            None => format!("item {}", place + 1),
+        };
+        let items = match value::from_slice(&self.bytes) {
+            Ok(Value::Array(items)) => items,
+            Ok(other) => bail!("{} is no array but {}", named(), cell::told(&other)),
+            Err(e) => bail!("{} is no JSON ({})", named(), inside(&e)),
+        };
         for (index, item) in items.into_iter().enumerate() {
             let mut row = match item {
                 Value::Object(fields) => fields,
@@ -295,7 +322,7 @@ impl Json {
                 _ => [("row", place.into()), ("column", index.into())],
             };
             row.extend(names.map(|(name, value)| (name.to_string(), value)));
-            self.ready.push_back(row);
+            self.ready.push_back((row, vec![]));
         }
         Ok(())
     }
@@ -313,8 +340,14 @@ impl Reader for Json {
                 .map_err(|e| anyhow!("row {}: {e:#}", self.row))?;
         }
         let row = self.row;
-        Ok(self.ready.pop_front().map(|cells| Record { row, cells }))
+        let record = |(cells, twice)| Record { row, cells, twice };
+        Ok(self.ready.pop_front().map(record))
     }
+}
+
+/// What is wrong with a value, and where in it.
+fn inside(wrong: &Wrong) -> String {
+    format!("character {} of it: {}", wrong.column, wrong.what)
 }
 
 /// Walks over JSON without understanding it.

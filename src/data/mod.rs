@@ -4,8 +4,11 @@
 //! Nothing is held whole: memory is bounded by the largest record, whatever the size of a file. Every error names the file and
 //! the row, counted in records from 1, a header not counted.
 
+pub mod cell;
 pub mod files;
 pub mod json;
+pub mod loose;
+pub mod message;
 pub mod parquet;
 pub mod read;
 pub mod record;
@@ -13,6 +16,7 @@ pub mod schema;
 pub mod seen;
 pub mod separated;
 pub mod text;
+pub mod value;
 
 /// The largest record, in bytes of text, and how many columns a file may have.
 pub const MOST_RECORD: u64 = 64 << 20;

@@ -1,13 +1,17 @@
 //! Parquet files, row by row. They are read on a thread with bounded memory, where a panic is an error: their sizes are what somebody
 //! else wrote, and the reader of the crate believes them. Rows come over as JSON lines, a batch at a time.
 
+use crate::base::bounded;
 use crate::base::memory::{self, Bounds, Exceeded};
 use crate::base::text;
-use crate::data::read::Reader;
+use crate::data::cell;
+use crate::data::read::{Reader, twice};
 use crate::data::record::Record;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
+use parquet::record::{Field, Row};
+use serde_json::{Map, Value as Json};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,6 +33,7 @@ const EVER: Duration = Duration::from_secs(1 << 30);
 
 pub struct Parquet {
     columns: Vec<String>,
+    twice: Vec<String>,
     shared: Arc<Shared>,
     ready: VecDeque<String>,
     row: u64,
@@ -36,6 +41,7 @@ pub struct Parquet {
 
 impl Parquet {
     pub fn open(path: &Path) -> Result<Parquet> {
+        bounded::special(path)?;
         let file = File::open(path)?;
         let columns = columns_of(file.try_clone()?)?;
         let shared = Arc::new(Shared::default());
@@ -46,6 +52,7 @@ impl Parquet {
             own.end(guarded(move || send_rows(file, &inner)));
         })?;
         Ok(Parquet {
+            twice: twice(&columns),
             columns,
             shared,
             ready: VecDeque::new(),
@@ -70,8 +77,11 @@ impl Reader for Parquet {
             return Ok(None);
         };
         let cells = serde_json::from_str(&line).with_context(|| format!("row {}", self.row))?;
-        let row = self.row;
-        Ok(Some(Record { row, cells }))
+        Ok(Some(Record {
+            row: self.row,
+            cells,
+            twice: self.twice.clone(),
+        }))
     }
 }
 
@@ -140,7 +150,7 @@ fn send_rows(file: File, shared: &Shared) -> Result<()> {
         // A file may claim rows without end of which nothing is there.
         empty = if row.len() == 0 { empty + 1 } else { 0 };
         ensure!(empty <= 1000, "rows have no cells");
-        batch += &row.to_json_value().to_string();
+        batch += &Json::Object(cells(row)).to_string();
         batch.push('\n');
         if batch.len() >= BATCH && !shared.give(&mut batch) {
             return Ok(());
@@ -148,6 +158,44 @@ fn send_rows(file: File, shared: &Shared) -> Result<()> {
     }
     shared.give(&mut batch);
     Ok(())
+}
+
+/// Of two columns of one name the first; nobody may ask for it.
+fn cells(row: Row) -> Map<String, Json> {
+    let mut cells = Map::new();
+    for (name, field) in row.into_columns() {
+        cells.entry(name).or_insert_with(|| value(&field));
+    }
+    cells
+}
+
+/// Bytes are the text that they are, or no text at all; the rest is as the crate has it.
+fn value(field: &Field) -> Json {
+    match field {
+        Field::Bytes(bytes) => cell::bytes(bytes.data()),
+        Field::Group(row) => {
+            let fields = row.get_column_iter();
+            Json::Object(
+                fields
+                    .map(|(name, field)| (name.clone(), value(field)))
+                    .collect(),
+            )
+        }
+        Field::ListInternal(list) => Json::Array(list.elements().iter().map(value).collect()),
+        Field::MapInternal(map) => {
+            let key = |field: &Field| match value(field) {
+                Json::String(key) => key,
+                other => other.to_string(),
+            };
+            let entries = map.entries().iter();
+            Json::Object(
+                entries
+                    .map(|(name, field)| (key(name), value(field)))
+                    .collect(),
+            )
+        }
+        other => other.to_json_value(),
+    }
 }
 
 /// Hands batches over. The text that is filled belongs to the reading thread, and stays its own: what a thread takes and another

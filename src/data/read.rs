@@ -3,9 +3,10 @@
 use crate::data::MOST_COLUMNS;
 use crate::data::files;
 use crate::data::json::{Json, Layout, Lines};
+use crate::data::loose::Loose;
 use crate::data::parquet::Parquet;
 use crate::data::record::Record;
-use crate::data::separated::{Loose, Separated};
+use crate::data::separated::Separated;
 use crate::data::text::{Packing, Text};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
@@ -20,15 +21,35 @@ pub enum Format {
     Parquet,
 }
 
-/// What a file's name says of its format, and of how it is packed.
+/// Names that are nearly names of tables, and what to do about them.
+const CURES: [(&str, &str); 5] = [
+    (
+        "arrow",
+        "it is an Arrow file, as `save_to_disk` and the cache of `datasets` hold them: save the table with its `to_parquet` or `to_json`",
+    ),
+    ("xlsx", "it is a workbook: save its sheet as CSV (UTF-8)"),
+    ("xls", "it is a workbook: save its sheet as CSV (UTF-8)"),
+    ("zip", "it is an archive: unpack it first"),
+    (
+        "bz2",
+        "it is packed with bzip2: unpack it, or pack it with gzip or zstd",
+    ),
+];
+
+/// What a file's name says of its format, and of how it is packed, in letters of any case.
 pub fn format(path: &Path) -> Result<(Format, Packing)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.to_lowercase();
     let packed = [(".gz", Packing::Gzip), (".zst", Packing::Zstd)];
     let packed = packed
         .into_iter()
         .find_map(|(end, packing)| Some((name.strip_suffix(end)?, packing)));
     let (name, packing) = packed.unwrap_or((&name, Packing::Plain));
-    let format = match name.rsplit_once('.').map(|(_, end)| end) {
+    let end = name.rsplit_once('.').map(|(_, end)| end);
+    if let Some((_, cure)) = CURES.iter().find(|(known, _)| end == Some(known)) {
+        bail!("{cure}");
+    }
+    let format = match end {
         Some("csv") => Format::Csv,
         Some("tsv") => Format::Tsv,
         Some("jsonl" | "ndjson") => Format::Jsonl,
@@ -49,6 +70,17 @@ pub struct How {
     pub layout: Layout,
     /// Quotes of a TSV file count only where they make sense.
     pub loose: bool,
+}
+
+/// The names that several of these columns have.
+pub fn twice(columns: &[String]) -> Vec<String> {
+    let mut twice: Vec<String> = vec![];
+    for (at, name) in columns.iter().enumerate() {
+        if columns[..at].contains(name) && !twice.contains(name) {
+            twice.push(name.clone());
+        }
+    }
+    twice
 }
 
 /// A reader of one file.
@@ -143,6 +175,12 @@ impl Rows {
             }
         }
         Ok(columns)
+    }
+
+    /// Whether the file of the row that came last has texts only: what is no text was written as one.
+    pub fn texts_only(&self) -> bool {
+        let format = format(self.file()).map(|(format, _)| format);
+        matches!(format, Ok(Format::Csv | Format::Tsv))
     }
 
     /// Where the row that came last stands, as an error begins.

@@ -1,7 +1,7 @@
-//! The bytes of a file as text: unpacked where they are packed, without a byte order mark, checked to be UTF-8 as they pass, and
-//! bounded by the record. Knows no format.
+//! The bytes of a file as text: unpacked where they are packed, without a byte order mark, checked to be UTF-8 without NUL as they pass,
+//! and bounded by the record. Knows no format.
 
-use crate::base::text;
+use crate::base::{bounded, text};
 use crate::data::MOST_RECORD;
 use std::fs::File;
 use std::io::{self, BufRead, Read};
@@ -33,6 +33,7 @@ pub struct Text {
 
 impl Text {
     pub fn open(path: &Path, packing: Packing) -> io::Result<Text> {
+        bounded::special(path)?;
         let file = File::open(path)?;
         Ok(Text::new(match packing {
             Packing::Plain => Box::new(file),
@@ -75,13 +76,27 @@ impl Text {
                 other => other?,
             };
             self.filled += more;
-            let bad = match std::str::from_utf8(&self.buffer[..self.filled]) {
-                Ok(_) => None,
-                Err(e) => Some((e.valid_up_to(), e.error_len().is_some() || more == 0)),
+            let read = &self.buffer[..self.filled];
+            let nul = read.iter().position(|b| *b == 0);
+            let bad = match std::str::from_utf8(&read[..nul.unwrap_or(read.len())]) {
+                Ok(_) => nul.map(|nul| (nul, true)),
+                Err(e) => {
+                    let ends = more == 0 || nul.is_some();
+                    Some((e.valid_up_to(), e.error_len().is_some() || ends))
+                }
             };
             self.valid = bad.map_or(self.filled, |(valid, _)| valid);
+            if self.offset == 0
+                && let Some(other) = other_file(read)
+            {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, other));
+            }
             if let Some((0, true)) = bad {
-                let said = format!("byte {} is not UTF-8", self.offset);
+                let said = match nul {
+                    Some(0) => "NUL, which no text has; the file is damaged, or UTF-16",
+                    _ => "not UTF-8; save the file as UTF-8",
+                };
+                let said = format!("byte {} is {said}", self.offset);
                 return Err(io::Error::new(io::ErrorKind::InvalidData, said));
             }
             if more == 0 {
@@ -93,6 +108,44 @@ impl Text {
         }
         Ok(())
     }
+}
+
+/// What a file is that begins so, where it is no text, or another's.
+fn other_file(start: &[u8]) -> Option<&'static str> {
+    const UTF_16: &str = "the file is UTF-16; save it as UTF-8 (`iconv -f UTF-16 -t UTF-8`)";
+    const BEGINNINGS: [(&[u8], &str); 7] = [
+        (b"\xff\xfe", UTF_16),
+        (b"\xfe\xff", UTF_16),
+        (
+            b"\x1f\x8b",
+            "the file is packed with gzip; its name has to end in .gz",
+        ),
+        (
+            b"\x28\xb5\x2f\xfd",
+            "the file is packed with zstd; its name has to end in .zst",
+        ),
+        (
+            b"PAR1\x15",
+            "the file is Parquet; its name has to end in .parquet",
+        ),
+        (
+            b"PK\x03\x04",
+            "the file is a zip or a workbook; unpack it, or save it as CSV",
+        ),
+        (
+            b"version https://git-lfs",
+            "the file is a pointer of Git LFS and not what it stands for; `git lfs pull` gets that",
+        ),
+    ];
+    let known = BEGINNINGS
+        .iter()
+        .find(|(bytes, _)| start.starts_with(bytes));
+    // A letter of a Latin script and a zero, or the other way round.
+    let wide = matches!(
+        start,
+        [0, 1..=0x7f, 0, 1..=0x7f, ..] | [1..=0x7f, 0, 1..=0x7f, 0, ..]
+    );
+    known.map(|(_, said)| *said).or(wide.then_some(UTF_16))
 }
 
 impl BufRead for Text {

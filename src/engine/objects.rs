@@ -22,6 +22,7 @@ pub struct Blob {
     #[serde(deserialize_with = "inner_path")]
     pub path: String,
     pub size: u64,
+    /// How a copy out of the store is laid; no part of what it is.
     pub exec: bool,
     pub digest: Digest,
 }
@@ -36,13 +37,23 @@ fn inner_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::E
     }
 }
 
-/// The digest of a folder: over its files' paths, exec bits, sizes and digests, sorted by path.
+/// The digest of a folder: over its files' paths, sizes and digests, sorted by path. No mode is in it: another file system,
+/// or another program that copied the folder, would make it another one.
 pub fn tree_digest(blobs: &[Blob]) -> Digest {
+    tree_with(blobs, |_| false)
+}
+
+/// What it was while exec bits were in it: records of that time are whole.
+pub fn tree_digest_with_modes(blobs: &[Blob]) -> Digest {
+    tree_with(blobs, |blob| blob.exec)
+}
+
+fn tree_with(blobs: &[Blob], bit: impl Fn(&Blob) -> bool) -> Digest {
     let mut hasher = blake3::Hasher::new_derive_key(TREE);
     for blob in blobs {
         hasher.update(&(blob.path.len() as u64).to_le_bytes());
         hasher.update(blob.path.as_bytes());
-        hasher.update(&[u8::from(blob.exec)]);
+        hasher.update(&[u8::from(bit(blob))]);
         hasher.update(&blob.size.to_le_bytes());
         hasher.update(blob.digest.as_str().as_bytes());
     }
@@ -379,7 +390,9 @@ fn walk_into(
         } else if meta.is_file() {
             found.push((relative, path));
         } else {
-            bail!("`{relative}` is neither a file nor a folder");
+            let special =
+                bounded::special(&path).with_context(|| format!("reading {}", path.display()));
+            special.and_then(|()| bail!("`{relative}` is neither a file nor a folder"))?;
         }
     }
     Ok(())

@@ -4,6 +4,7 @@
 //! The memo believes a file unchanged by (device, inode, size, mtime, ctime). A file modified just before its entry was
 //! recorded could change again without a trace in its times, so such entries are not believed (git's racy rule).
 
+use crate::base::bounded;
 use crate::engine::clock;
 use crate::engine::key::Digest;
 use crate::engine::objects::{self, Blob};
@@ -12,7 +13,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Coarser than the clock of any file system we expect.
@@ -56,7 +57,9 @@ impl Sources {
 
     /// `file:…` or `tree:…`: what stands for the content of this path in a manifest.
     pub fn content(&mut self, path: &Path) -> Result<String> {
-        let meta = fs::metadata(path).with_context(|| format!("reading {}", path.display()))?;
+        let shown = || format!("reading {}", path.display());
+        bounded::special(path).with_context(shown)?;
+        let meta = fs::metadata(path).with_context(shown)?;
         if meta.is_file() {
             return Ok(format!("file:{}", self.file_digest(path)?.1));
         }
@@ -70,7 +73,7 @@ impl Sources {
             .map(|((relative, _), (meta, digest))| Blob {
                 path: relative.clone(),
                 size: meta.len(),
-                exec: meta.permissions().mode() & 0o111 != 0,
+                exec: false,
                 digest,
             });
         Ok(format!(
@@ -108,12 +111,10 @@ impl Sources {
     fn digests(&mut self, paths: &[&Path]) -> Result<Vec<(fs::Metadata, Digest)>> {
         let entries = self.entries();
         let look = |path: &&Path| -> Result<(fs::Metadata, Option<Digest>)> {
-            let meta = fs::metadata(path).with_context(|| format!("reading {}", path.display()))?;
-            ensure!(
-                meta.is_file(),
-                "{} is neither a file nor a folder",
-                path.display()
-            );
+            let shown = || format!("reading {}", path.display());
+            bounded::special(path).with_context(shown)?;
+            let meta = fs::metadata(path).with_context(shown)?;
+            ensure!(meta.is_file(), "{} is a folder", path.display());
             let entry = entries.get(&name(&meta)).filter(|e| e.tells_of(&meta));
             let known = entry.map(|e| e.digest.clone());
             Ok((meta, known))

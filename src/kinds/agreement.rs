@@ -15,9 +15,10 @@ use crate::base::stats::Z95;
 use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
+use crate::kinds::labels::{nearly, quoted, tallied};
 use crate::kinds::measure::{self, Measure};
 use crate::{choice, params};
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 
 choice! {
@@ -99,6 +100,15 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         for (b, second) in &judges[i + 1..] {
             let pairs = Pairs::of(first, second, &p);
             let name = format!("{a}-{b}");
+            pairs.ensure_one_vocabulary(a, b)?;
+            if let Some(other) = unused(&p, first, second) {
+                bail!(
+                    "{a} and {b}: a judge without labels says `{}` or `{}`, and no label of the other is one of these: {other}; \
+                     `refused_label` and `answered_label` name them",
+                    p.refused_label,
+                    p.answered_label
+                );
+            }
             ensure!(
                 !pairs.both.is_empty(),
                 "{a} and {b} have no completion in common that both judged: {} rows of {a} and {} of {b}, {} in pairs, {} \
@@ -169,6 +179,24 @@ impl<'a> Pairs<'a> {
             }
         }
         pairs
+    }
+
+    /// Errors: the two say words that are nearly the same, which would count as disagreement.
+    fn ensure_one_vocabulary(&self, a: &str, b: &str) -> Result<()> {
+        let of = |side: fn(&(&'a str, &'a str, &'a str)) -> &'a str| -> BTreeSet<&'a str> {
+            self.both.iter().map(side).collect()
+        };
+        let (firsts, seconds) = (of(|both| both.1), of(|both| both.2));
+        for first in &firsts {
+            if let Some(second) = seconds.iter().find(|second| nearly(first, second)) {
+                bail!(
+                    "{a} says {} where {b} says {}, which would count as disagreement: write both in one way",
+                    quoted(first),
+                    quoted(second)
+                );
+            }
+        }
+        Ok(())
     }
 
     pub fn unscorable(&self) -> usize {
@@ -245,6 +273,26 @@ impl<'a> Pairs<'a> {
         }
         lines
     }
+}
+
+/// The labels of one side, where the other has none and is called by words that are none of them.
+fn unused(p: &Params, first: &[Score], second: &[Score]) -> Option<String> {
+    let labels = |rows: &[Score]| -> BTreeMap<String, u64> {
+        let mut labels = BTreeMap::new();
+        for label in rows.iter().filter_map(|s| s.label.clone()) {
+            *labels.entry(label).or_default() += 1;
+        }
+        labels
+    };
+    let (first, second) = (labels(first), labels(second));
+    let there = match (first.is_empty(), second.is_empty()) {
+        (false, true) => first,
+        (true, false) => second,
+        _ => return None,
+    };
+    let known = [&p.refused_label, &p.answered_label];
+    let none = p.on == On::Label && !known.iter().any(|label| there.contains_key(*label));
+    none.then(|| tallied(there.iter().map(|(label, n)| (label.as_str(), *n))))
 }
 
 fn said<'a>(score: &'a Score, p: &'a Params) -> &'a str {

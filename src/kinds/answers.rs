@@ -127,8 +127,17 @@ pub struct Draw<'a> {
 pub struct Asking {
     chat: Chat,
     asks: Vec<Ask>,
-    /// What of each prompt's text belongs to the response: a think block that the template opens, and the prefill.
-    begun: Vec<String>,
+    /// What the responses to each prompt are given to begin with.
+    begun: Vec<Begun>,
+}
+
+/// What comes before the text that a server sends.
+#[derive(Clone)]
+pub enum Begun {
+    /// This, which the server was sent.
+    With(String),
+    /// What the server's own template writes: seen where a block is closed that was never opened.
+    Unknown,
 }
 
 impl Asking {
@@ -162,13 +171,13 @@ impl Asking {
         let mut asks = Vec::with_capacity(prompts.len() * draw.samples);
         let mut begun = Vec::with_capacity(prompts.len());
         for prompt in prompts {
-            let (input, begins) = input(served, draw, tokenizer.as_ref(), &prompt.prompt)
+            let (input, with) = input(served, draw, tokenizer.as_ref(), &prompt.prompt)
                 .with_context(|| format!("prompt {}", prompt.id))?;
             asks.extend((0..draw.samples as u32).map(|sample| Ask {
                 input: input.clone(),
                 sample,
             }));
-            begun.push(begins);
+            begun.push(with);
         }
         Ok(Asking { chat, asks, begun })
     }
@@ -228,33 +237,27 @@ fn input(
     draw: &Draw,
     tokenizer: Option<&Tokenizer>,
     prompt: &str,
-) -> Result<(Input, String)> {
+) -> Result<(Input, Begun)> {
     let mut messages = vec![];
     messages.extend(served.system.iter().map(|s| Message::new("system", s)));
     messages.push(Message::new("user", prompt));
     let prefill = draw.prefill.unwrap_or("");
     Ok(match (served.api(), tokenizer) {
-        (Api::Chat, _) => (Input::Chat(messages), String::new()),
+        (Api::Chat, _) => (Input::Chat(messages), Begun::Unknown),
         (Api::Completions, Some(tokenizer)) => {
-            let text = chat::prompt_text(tokenizer, &messages, draw.prefill)?;
-            // What stands behind the prompt is the template's, and the prefill.
-            let behind = text.rsplit_once(prompt.trim());
-            let begun = behind.map_or("", |(_, behind)| response::opened(behind));
-            let begun = if begun.is_empty() { prefill } else { begun };
-            let begun = begun.to_string();
-            (Input::Text(text), begun)
+            let prompt = chat::prompt(tokenizer, &messages, draw.prefill)?;
+            (Input::Text(prompt.text), Begun::With(prompt.begun))
         }
         (Api::Completions, None) => (
             Input::Text(prompt.to_string() + prefill),
-            prefill.to_string(),
+            Begun::With(prefill.to_string()),
         ),
     })
 }
 
 /// An answer as the response of a model: reasoning that came apart stands in think tags before the answer, and where it was cut off
-/// within, nothing closes them. Everything else is as the server sent it. `begun`: the response so far, for a text that the server
-/// continued.
-pub fn response(answer: &Answer, begun: &str) -> String {
+/// within, nothing closes them. Everything else is as the server sent it. `begun`: the response so far.
+pub fn response(answer: &Answer, begun: &Begun) -> String {
     let content = match (&answer.refusal, answer.content.trim().is_empty()) {
         (Some(refusal), true) => refusal,
         _ => &answer.content,
@@ -264,7 +267,10 @@ pub fn response(answer: &Answer, begun: &str) -> String {
             format!("{}\n{}", response::OPEN, reasoning.trim_start())
         }
         Some(reasoning) => response::join(reasoning.trim(), content.trim_start()),
-        None => begun.to_string() + content,
+        None => match begun {
+            Begun::With(begun) => begun.clone() + content,
+            Begun::Unknown => response::reopened(content),
+        },
     }
 }
 
@@ -290,7 +296,7 @@ pub fn reason(rejection: &Rejection) -> String {
 pub struct Answered {
     client: Client<Chat>,
     fetched: Fetched,
-    begun: Vec<String>,
+    begun: Vec<Begun>,
     samples: usize,
 }
 
@@ -298,7 +304,7 @@ impl Answered {
     /// In the order of the asks; each with what the response has begun with before the answer.
     pub fn each(
         &mut self,
-        mut see: impl FnMut(usize, &str, Outcome<Answer>) -> Result<()>,
+        mut see: impl FnMut(usize, &Begun, Outcome<Answer>) -> Result<()>,
     ) -> Result<()> {
         for i in 0..self.fetched.len() {
             let outcome = self.client.answer(&self.fetched, i)?;

@@ -9,6 +9,7 @@ use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
+use crate::kinds::labels;
 use crate::kinds::model_io;
 use crate::kinds::removed::{Details, PICKED, Picked};
 use crate::kinds::table_file::Class;
@@ -230,6 +231,8 @@ fn named(prompts: &[Prompt], p: &Params) -> Result<()> {
     for category in &p.categories {
         known("category", category, &categories)?;
     }
+    none_nearly("sources", &p.sources, &sources)?;
+    none_nearly("categories", &p.categories, &categories)?;
     let labels = prompts.iter().flat_map(|p| p.labels.keys());
     let labels: BTreeSet<&str> = labels.map(String::as_str).collect();
     for (name, accepted) in &p.labels {
@@ -239,6 +242,20 @@ fn named(prompts: &[Prompt], p: &Params) -> Result<()> {
         for value in accepted {
             known(&format!("value of the label `{name}`"), value, &values)?;
         }
+        none_nearly(&format!("labels.{name}"), accepted, &values)?;
+    }
+    Ok(())
+}
+
+/// A value that is nearly one that is picked would be removed with all others.
+fn none_nearly(param: &str, accepted: &[String], there: &BTreeSet<&str>) -> Result<()> {
+    let names: Vec<&str> = accepted.iter().map(String::as_str).collect();
+    if let Some((other, name)) = labels::first_nearly(there.iter().copied(), &names) {
+        bail!(
+            "some prompts have {} and some {}, of which `{param}` picks only the latter; name both, or make them one before",
+            labels::quoted(other),
+            labels::quoted(name)
+        );
     }
     Ok(())
 }
@@ -334,7 +351,9 @@ impl<'a> Conditions<'a> {
         };
         let ids = match self.p.counted {
             Counted::Text => tokenizer.encode(&prompt.prompt),
-            Counted::Rendered => model_io::prompt_ids(tokenizer, &prompt.prompt, None),
+            Counted::Rendered => {
+                model_io::asked(tokenizer, &prompt.prompt, None).map(|asked| asked.ids)
+            }
         };
         Ok(Some(
             ids.with_context(|| format!("prompt {}", prompt.id))?.len(),

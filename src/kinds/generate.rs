@@ -13,6 +13,7 @@ use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
 use crate::kinds::answers::{self, Asking, Draw, Rejected, Served};
+use crate::kinds::model_checks;
 use crate::kinds::model_io::{self, Course, Model, Sampling};
 use crate::kinds::remote::Service;
 use crate::kinds::{positive, range};
@@ -35,7 +36,8 @@ params! {
         top_k: usize = 0;
         /// Tokens a response may have.
         max_new_tokens: usize = 256;
-        /// A beginning that every response is given, such as `"<think>\n"` to force reasoning.
+        /// A beginning that every response is given, such as `"<think>\n"` to force reasoning. A think block that the chat
+        /// template opens already is opened once.
         prefill: Option<String> = None;
         /// `true`: the log-probability of every token is kept in the rows, and of an endpoint the ids where it gives them.
         logprobs: Option<bool> = None;
@@ -59,7 +61,8 @@ pub const KIND: Kind = Kind {
     name: "generate",
     revision: 2,
     summary: "samples completions of a model for prompts",
-    about: "Prompts are rendered with the model folder's own chat template. A row's randomness is counted by (seed, prompt \
+    about: "Prompts are rendered with the model folder's own chat template; a think block that its generation prompt opens is the \
+            beginning of the response. Only stop, pad and bos tokens are left out of it. A row's randomness is counted by (seed, prompt \
             id, sample, position): it does not depend on the other rows. Settings of generation_config.json are not \
             applied, only its end-of-turn tokens. An interrupted node keeps what it had. With `served` the model is behind \
             an endpoint: every sampling field is sent, so that none is filled in from its generation_config.json, and its \
@@ -176,6 +179,8 @@ fn in_process(
         },
         seed: Seed::new(p.seed).child("generate"),
     };
+    let most = p.max_new_tokens;
+    model_checks::say_reach(ctx, &model.tokenizer, prompts, sampling.prefill, most)?;
     let mut done = saved(ctx);
     let total = prompts.len() * p.samples;
     let mut course = Course::new(ctx, "responses", total, done.len());

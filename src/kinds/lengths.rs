@@ -8,6 +8,7 @@ use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::{Interrupted, NodeCtx};
 use crate::kinds::measure::{self, MOST_VALUES, Measure};
+use crate::kinds::model_checks;
 use crate::learn::tokenizer::Tokenizer;
 use crate::{choice, params};
 use anyhow::{Context, Result};
@@ -95,7 +96,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             None => Ok(text.split_whitespace().count()),
         }
     };
-    let mut measured = vec![];
+    let mut measured: Vec<Measured> = vec![];
     for (i, completion) in completions.iter().enumerate() {
         if ctx.stop() {
             return Err(Interrupted.into());
@@ -103,6 +104,12 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         let row = Measured::of(completion, &length);
         measured.push(row.with_context(|| format!("completion {}", completion.id))?);
         ctx.progress(i as u64 + 1, completions.len() as u64, "responses", "");
+    }
+    if let Some(reach) = tokenizer.as_ref().and_then(Tokenizer::positions) {
+        let lengths: Vec<usize> = measured.iter().map(|m| m.reasoning + m.answer).collect();
+        if let Some(told) = model_checks::beyond("responses", &lengths, reach) {
+            ctx.say(&told);
+        }
     }
     let unit = match p.count {
         Count::Tokens => "tokens",

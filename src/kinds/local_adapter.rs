@@ -18,11 +18,12 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "local-adapter",
-    revision: 1,
+    revision: 2,
     summary: "imports a PEFT folder of low-rank adapters (LoRA) for a model",
     about: "Identity is the content of the folder, not its path. The adapter is checked against the model (layers, shapes, \
             rank) and written anew under PEFT's names. What PEFT can do and the decoder cannot (DoRA, biases, ranks by \
-            pattern, saved modules) is an error by name.",
+            pattern, saved modules, beginnings that change the base as PiSSA's) is an error by name, and so is a setting that \
+            is unknown and on.",
     example: r#"
 [node.adapter]
 kind = "local-adapter"

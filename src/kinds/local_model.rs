@@ -5,12 +5,10 @@ use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
+use crate::kinds::model_checks;
 use crate::kinds::model_io;
-use crate::learn::checkpoint;
-use crate::learn::config::Head;
-use crate::learn::tokenizer::Tokenizer;
 use crate::params;
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use std::path::PathBuf;
 
 params! {
@@ -22,11 +20,15 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "local-model",
-    revision: 1,
+    revision: 2,
     summary: "imports a Hugging Face model folder: Qwen2/2.5, Qwen3, Llama 3, Mistral",
     about: "Identity is the content of the folder, not its path. The folder is checked whole (configuration, tokenizer, chat \
-            template, every tensor), then its model files are taken into the store as they are; pictures, readmes and \
-            other formats are left behind.",
+            template, every tensor, and that they are of one model), then its model files are taken into the store as they \
+            are; pictures, readmes and other formats are left behind. Special tokens are read as transformers reads them: \
+            tokenizer_config.json, special_tokens_map.json where the first has no added_tokens_decoder, then what the \
+            tokenizer's class is born with; ids that end a turn from generation_config.json, or config.json. A tokenizer with \
+            more ids than the model has embeddings, a number that is not finite, and a template whose turns end with what no \
+            answer ends with are errors.",
     example: r#"
 [node.model]
 kind = "local-model"
@@ -54,15 +56,8 @@ path = "models/Qwen2.5-0.5B-Instruct"
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let from = ctx.params::<Params>()?.path;
     let into = ctx.output("model");
-    let config = checkpoint::load_config(&from)?;
-    ensure!(
-        !matches!(config.head, Head::Score { .. }),
-        "{} is a sequence classifier, not a language model; a reward model is imported by `local-reward-model`",
-        from.display()
-    );
-    let weights = checkpoint::load(&from)?;
-    Tokenizer::load(&from)?.template()?;
-    ctx.say(&format!("{} parameters", weights.data.len()));
+    let parameters = model_checks::check_folder(&from)?;
+    ctx.say(&format!("{parameters} parameters"));
     model_io::copy_files(&from, &into)
 }
 

@@ -20,7 +20,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "local-reward-model",
-    revision: 1,
+    revision: 2,
     summary: "imports a reward model folder: Llama, Qwen2/2.5, Qwen3 or Mistral ForSequenceClassification with one label",
     about: "A decoder with `score.weight` on top, whose number at the last token of [user: prompt, assistant: answer] says how good \
             the answer is, as of GRM-llama3-8B-distill. It stands on the port `reward_model` of whoever has the scorer \

@@ -9,6 +9,7 @@ use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
+use crate::kinds::labels;
 use crate::kinds::removed::{Details, PICKED, Picked};
 use crate::params;
 use anyhow::{Result, bail, ensure};
@@ -86,6 +87,29 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     mixed.finish(ctx)
 }
 
+/// A source that is nearly one that is named would be left out as not named.
+fn none_nearly(pool: &[Prompt], p: &Params) -> Result<()> {
+    let there: BTreeSet<&str> = pool.iter().map(|p| p.source.as_str()).collect();
+    // How much of a name is the source.
+    let source = |name: &str| {
+        let classed = PromptClass::ALL.iter().find_map(|class| {
+            let source = name.strip_suffix(class.word())?;
+            source.strip_suffix('/').map(str::len)
+        });
+        classed.unwrap_or(name.len())
+    };
+    let named = p.counts.keys().map(|name| &name[..source(name)]);
+    let named: Vec<&str> = named.filter(|source| *source != "*").collect();
+    if let Some((other, name)) = labels::first_nearly(there, &named) {
+        bail!(
+            "the pool has {} and {}, of which `counts` names only the latter; name both, or make them one before",
+            labels::quoted(other),
+            labels::quoted(name)
+        );
+    }
+    Ok(())
+}
+
 /// The mix of a pool. Errors: a name that means no row or too few, a row that two names mean.
 pub fn mix(pool: Vec<Prompt>, p: &Params) -> Result<Picked> {
     let mut meant: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -105,6 +129,7 @@ pub fn mix(pool: Vec<Prompt>, p: &Params) -> Result<Picked> {
         }
         meant.entry(name).or_default().push(i);
     }
+    none_nearly(&pool, p)?;
     let mut seed = Seed::new(p.seed).child("mix-sources");
     if !p.nested {
         let counts = p.counts.iter().map(|(name, n)| format!("{name}={n}\n"));

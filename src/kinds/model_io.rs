@@ -5,6 +5,7 @@ use crate::base::rows::{Completion, Message, Prompt};
 use crate::base::tokens::Tokens;
 use crate::engine::worker::{Interrupted, NodeCtx, Sampled};
 use crate::kinds::ahead;
+use crate::kinds::model_checks::of_prompt;
 use crate::learn::adapter::Net;
 use crate::learn::chat;
 use crate::learn::checkpoint;
@@ -14,6 +15,7 @@ use crate::learn::sample::{self, Options, Request, Sample, Stopped};
 use crate::learn::tokenizer::Tokenizer;
 use crate::learn::weights::Weights;
 use anyhow::{Context, Result};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Rows that are sampled at the same time, where a node does not say: memory, not results.
@@ -34,9 +36,28 @@ impl Model {
     }
 }
 
-/// Token ids up to where the response begins; `prefill` is a beginning of the response that is given.
-pub fn prompt_ids(tokenizer: &Tokenizer, prompt: &str, prefill: Option<&str>) -> Result<Vec<u32>> {
-    chat::render_prompt(tokenizer, &[Message::new("user", prompt)], prefill)
+/// What a model is asked to continue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// Token ids up to where the model begins to write.
+    pub ids: Vec<u32>,
+    /// What the response begins with, whatever the model writes: a think block that the template opens, and the prefill.
+    pub begun: String,
+}
+
+/// `prefill` is a beginning of the response that is given.
+pub fn asked(tokenizer: &Tokenizer, prompt: &str, prefill: Option<&str>) -> Result<Asked> {
+    let prompt = chat::prompt(tokenizer, &[Message::new("user", prompt)], prefill)?;
+    Ok(Asked {
+        ids: tokenizer.encode(&prompt.text)?,
+        begun: prompt.begun,
+    })
+}
+
+/// Samples of one prompt.
+pub struct Group {
+    pub asked: Asked,
+    pub samples: Vec<Sample>,
 }
 
 /// What the model of a folder is asked; `then`: what it writes after that.
@@ -50,18 +71,24 @@ pub fn prompt_tokens(
     let tokenizer = Tokenizer::load(model)?;
     let mut tokens = Tokens::new("prompts", most);
     tokens.then = Some(then);
+    let mut begun: BTreeMap<String, usize> = BTreeMap::new();
     for prompt in prompts {
-        let ids = prompt_ids(&tokenizer, &prompt.prompt, prefill)
+        let asked = asked(&tokenizer, &prompt.prompt, prefill)
             .with_context(|| format!("prompt {}", prompt.id))?;
-        let mask = vec![false; ids.len()];
-        tokens.push(&prompt.id, &ids, &mask, |ids| tokenizer.decode(ids, false))?;
+        let mask = vec![false; asked.ids.len()];
+        tokens.push(&prompt.id, &asked.ids, &mask, |ids| {
+            tokenizer.decode(ids, false)
+        })?;
+        *begun.entry(asked.begun).or_default() += 1;
+    }
+    begun.remove("");
+    for (begun, count) in begun {
+        tokens.notes.push(format!(
+            "the response to {count} of {} prompts begins with the end of the prompt: {begun:?}",
+            prompts.len()
+        ));
     }
     Ok(tokens)
-}
-
-/// The text of sampled tokens, special tokens (the end of turn) left out.
-pub fn text(tokenizer: &Tokenizer, ids: &[u32]) -> Result<String> {
-    tokenizer.decode(ids, true)
 }
 
 /// Plain sampling at this temperature, ended by the model's own stop tokens.
@@ -176,25 +203,30 @@ pub struct Sampling<'a> {
 }
 
 impl Sampling<'_> {
-    /// The groups of samples of each prompt. A prompt's randomness hangs on its id, not on its place.
+    /// The samples of each prompt. A prompt's randomness hangs on its id, not on its place.
     pub fn groups(
         &self,
         ctx: &NodeCtx,
         prompts: &[Prompt],
         course: &mut Course,
-    ) -> Result<Vec<Vec<Sample>>> {
-        let requests = prompts
+    ) -> Result<Vec<Group>> {
+        let asked = prompts
             .iter()
             .map(|prompt| {
-                let ids = prompt_ids(self.tokenizer, &prompt.prompt, self.prefill);
-                Ok(Request {
-                    prompt: ids.with_context(|| format!("prompt {}", prompt.id))?,
-                    samples: self.samples,
-                    seed: self.seed.child(&prompt.id),
-                })
+                asked(self.tokenizer, &prompt.prompt, self.prefill)
+                    .with_context(|| format!("prompt {}", prompt.id))
             })
             .collect::<Result<Vec<_>>>()?;
-        let rows = requests.len() * self.samples;
+        let rows = prompts.len() * self.samples;
+        let requests: Vec<Request> = prompts
+            .iter()
+            .zip(&asked)
+            .map(|(prompt, asked)| Request {
+                prompt: asked.ids.clone(),
+                samples: self.samples,
+                seed: self.seed.child(&prompt.id),
+            })
+            .collect();
         let groups = sample::sample(
             self.net,
             &requests,
@@ -209,21 +241,25 @@ impl Sampling<'_> {
             let tokens = new.sum::<usize>() + given.sum::<usize>();
             ctx.computed(ahead::sampling(self.net, tokens));
         }
-        match groups {
-            Err(error) if error.is::<Stopped>() => Err(Interrupted.into()),
-            groups => groups,
-        }
+        let groups = match groups {
+            Err(error) if error.is::<Stopped>() => return Err(Interrupted.into()),
+            groups => groups.map_err(|error| of_prompt(error, |i| prompts[i].id.clone()))?,
+        };
+        let of = |(asked, samples)| Group { asked, samples };
+        Ok(asked.into_iter().zip(groups).map(of).collect())
     }
 
-    /// The response's text, prefill included.
-    pub fn response(&self, sample: &Sample) -> Result<String> {
-        Ok(self.prefill.unwrap_or("").to_string() + &text(self.tokenizer, &sample.ids)?)
+    /// The texts of a prompt's responses, what each is given to begin with included.
+    fn texts(&self, group: &Group) -> Result<Vec<String>> {
+        let samples = group.samples.iter();
+        samples
+            .map(|s| Ok(group.asked.begun.clone() + &self.tokenizer.response(&s.ids)?))
+            .collect()
     }
 
     /// The texts of groups of samples.
-    pub fn responses(&self, groups: &[Vec<Sample>]) -> Result<Vec<Vec<String>>> {
-        let of = |group: &Vec<Sample>| group.iter().map(|s| self.response(s)).collect();
-        groups.iter().map(of).collect()
+    pub fn responses(&self, groups: &[Group]) -> Result<Vec<Vec<String>>> {
+        groups.iter().map(|group| self.texts(group)).collect()
     }
 
     /// `logprobs`: the rows hold every token's id and log-probability.
@@ -237,12 +273,13 @@ impl Sampling<'_> {
         let groups = self.groups(ctx, prompts, course)?;
         let mut rows = vec![];
         for (prompt, group) in prompts.iter().zip(&groups) {
-            for (i, sample) in group.iter().enumerate() {
+            let texts = self.texts(group)?;
+            for (i, (sample, response)) in group.samples.iter().zip(texts).enumerate() {
                 rows.push(Completion {
                     id: format!("{}#{i}", prompt.id),
                     sample: i as u32,
                     prompt: prompt.clone().into(),
-                    response: self.response(sample)?,
+                    response,
                     tokens: sample.ids.len() as u32,
                     finished: sample.finished,
                     withheld: None,
@@ -278,8 +315,13 @@ fn is_model_file(name: &str) -> bool {
     text || name == "merges.txt" || name.ends_with(".safetensors") && !name.starts_with("adapter_")
 }
 
+/// The bytes and no more: a mode is whose file it was, not what is in it.
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    std::fs::copy(from, to)
+    let copied = std::fs::File::open(from).and_then(|mut from| {
+        let mut to = std::fs::File::create(to)?;
+        std::io::copy(&mut from, &mut to)
+    });
+    copied
         .map(drop)
         .with_context(|| format!("failed to copy {}", from.display()))
 }

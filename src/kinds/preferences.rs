@@ -12,6 +12,7 @@ use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
+use crate::kinds::labels::quoted;
 use crate::kinds::remote::NodeEar;
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::service::{JudgeServices, Judging};
@@ -20,7 +21,7 @@ use crate::kinds::{model_io, range};
 use crate::services::client::Ear;
 use crate::services::journal::Journal;
 use crate::{choice, params};
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -44,11 +45,13 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "preference-pairs",
-    revision: 1,
+    revision: 2,
     summary: "ranks the responses to a prompt by a reward and pairs best with worst",
     about: "The k responses to a prompt are ranked by the reward of its class; the best is paired with the worst, the second \
             best with the second worst: k / 2 pairs (with 8 samples of `generate`, the 4 of the TARS baseline). Pairs of \
-            equal score are dropped and counted. A response without a score is left out of the ranking and counted.",
+            equal score are dropped and counted. A response without a score is left out of the ranking and counted. The \
+            responses to a prompt are those with its id, wherever they stand; two prompts of one id, and two responses of one, \
+            are an error. Equal scores are ranked by the number of the sample.",
     example: r#"
 [node.pairs]
 kind = "preference-pairs"
@@ -60,7 +63,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
             name: "completions",
             ty: Type::Completions,
             need: Need::Always,
-            doc: "several responses a prompt, those of a prompt one after another",
+            doc: "several responses a prompt, in any order",
         },
         reward::MODEL_PORT,
     ],
@@ -129,12 +132,21 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         made.unscorable,
         completions.len()
     ));
+    if made.single > 0 {
+        ctx.say(&format!(
+            "{} prompts have a single response and make no pair",
+            made.single
+        ));
+    }
     ensure!(
         !made.pairs.is_empty(),
-        "no pair is left: {} pairs are of equal score, and {} of {} responses have no score",
+        "no pair is left: {} pairs are of equal score, and {} of {} responses have no score; {} of {} prompts have a single \
+         response",
         made.equal,
         made.unscorable,
-        completions.len()
+        completions.len(),
+        made.single,
+        made.prompts
     );
     rows::write_rows(&ctx.output("pairs"), &made.pairs)?;
     rows::write_metrics(&ctx.output("metrics"), metrics(&made, completions.len()))
@@ -168,6 +180,8 @@ fn wanted(completion: &Completion, truncated: Truncated) -> bool {
 pub struct Made {
     pub pairs: Vec<Pair>,
     pub prompts: usize,
+    /// Prompts with one response.
+    pub single: usize,
     /// Pairs dropped because their scores are equal.
     pub equal: usize,
     /// Responses that ran into the length limit.
@@ -185,29 +199,35 @@ pub fn pairs(
     let mut made = Made {
         pairs: vec![],
         prompts: 0,
+        single: 0,
         equal: 0,
         truncated: 0,
         unscorable: 0,
     };
+    let groups = by_prompt(completions)?;
     let judged = judged(completions, truncated);
     let mut scored = route.score_all(&judged, ear)?.into_iter();
-    for group in completions.chunk_by(|a, b| a.prompt.prompt_id == b.prompt.prompt_id) {
+    // In the order of the rows, as they were asked about.
+    let score = |completion: &Completion| match truncated {
+        _ if wanted(completion, truncated) => Ranked::By(scored.next().and_then(|s| s.value)),
+        Truncated::Penalise => Ranked::By(Some(0.0)),
+        Truncated::Drop | Truncated::Score => Ranked::Not,
+    };
+    let scores: Vec<Ranked> = completions.iter().map(score).collect();
+    for group in groups {
         made.prompts += 1;
+        made.single += usize::from(group.len() == 1);
         let mut ranked: Vec<(f64, &Completion)> = vec![];
-        for completion in group {
+        for place in group {
+            let completion = &completions[place];
             made.truncated += usize::from(!completion.finished);
-            let score = match truncated {
-                _ if wanted(completion, truncated) => scored.next().and_then(|s| s.value),
-                Truncated::Penalise => Some(0.0),
-                Truncated::Drop | Truncated::Score => continue,
-            };
-            match score {
-                Some(score) => ranked.push((score, completion)),
-                None => made.unscorable += 1,
+            match scores[place] {
+                Ranked::By(Some(score)) => ranked.push((score, completion)),
+                Ranked::By(None) => made.unscorable += 1,
+                Ranked::Not => {}
             }
         }
-        // Stable: equal scores stay in the order of the samples.
-        ranked.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        ranked.sort_by(|(a, one), (b, other)| b.total_cmp(a).then(one.sample.cmp(&other.sample)));
         for i in 0..ranked.len() / 2 {
             let (chosen, rejected) = (ranked[i], ranked[ranked.len() - 1 - i]);
             if chosen.0 > rejected.0 {
@@ -218,6 +238,50 @@ pub fn pairs(
         }
     }
     Ok(made)
+}
+
+/// What a response is ranked by, if at all.
+#[derive(Clone, Copy)]
+enum Ranked {
+    By(Option<f64>),
+    Not,
+}
+
+/// The places of the responses to each prompt, wherever they stand, in the order in which the prompts first come. Errors: two prompts
+/// of one id, two responses of one.
+fn by_prompt(completions: &[Completion]) -> Result<Vec<Vec<usize>>> {
+    let mut groups: Vec<Vec<usize>> = vec![];
+    let mut of: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut ids: BTreeMap<(&str, u32), usize> = BTreeMap::new();
+    for (place, completion) in completions.iter().enumerate() {
+        let id = completion.prompt.prompt_id.as_str();
+        if let Some(other) = ids.insert((id, completion.sample), place) {
+            let (other, row) = (other + 1, place + 1);
+            bail!(
+                "rows {other} and {row} are both sample {} of the prompt `{id}`",
+                completion.sample
+            );
+        }
+        let group = *of.entry(id).or_insert_with(|| {
+            groups.push(vec![]);
+            groups.len() - 1
+        });
+        if let Some(first) = groups[group].first() {
+            let (prompt, other) = (&completion.prompt, &completions[*first].prompt);
+            ensure!(
+                prompt.prompt == other.prompt && prompt.class == other.class,
+                "rows {} and {} have the prompt id `{id}` and are of different prompts: {} ({}) and {} ({})",
+                first + 1,
+                place + 1,
+                quoted(&other.prompt),
+                other.class.word(),
+                quoted(&prompt.prompt),
+                prompt.class.word()
+            );
+        }
+        groups[group].push(place);
+    }
+    Ok(groups)
 }
 
 fn pair((best, chosen): (f64, &Completion), (worst, rejected): (f64, &Completion)) -> Pair {
@@ -250,6 +314,7 @@ fn metrics(made: &Made, completions: usize) -> Vec<Metric> {
         share("equal_scores", made.equal, ranked),
         share("truncated", made.truncated, completions),
         share("unscorable", made.unscorable, completions),
+        share("single", made.single, made.prompts),
     ];
     let gaps = |class: Option<PromptClass>| -> Vec<f64> {
         let of_class = |pair: &&Pair| class.is_none_or(|class| pair.prompt.class == class);

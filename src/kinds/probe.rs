@@ -12,6 +12,7 @@ use crate::engine::outlook::{Ahead, Outlook};
 use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
+use crate::kinds::model_checks;
 use crate::kinds::model_io::{self, Course, Model, Sampling};
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::service::{JudgeServices, Judging};
@@ -44,7 +45,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "probe",
-    revision: 1,
+    revision: 2,
     summary: "best-of-n diversity probe: average and best reward of n samples, per class",
     about: "`average/CLASS` is the mean reward over all samples, `best/CLASS` the mean over prompts of the best of n. A wide \
             gap is room for RL; a best-of-n far below 1 is what RL cannot reach. Where a scorer asks a service or a model, samples that it said \
@@ -156,6 +157,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         options: model_io::plain(&model.tokenizer, p.temperature, p.max_new_tokens),
         seed: Seed::new(p.seed).child("probe"),
     };
+    model_checks::say_reach(ctx, &model.tokenizer, &prompts, None, p.max_new_tokens)?;
     let mut course = Course::new(ctx, "responses", prompts.len() * p.samples, 0);
     let groups = sampling.groups(ctx, &prompts, &mut course)?;
 

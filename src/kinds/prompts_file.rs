@@ -1,16 +1,18 @@
 //! Prompts from a file of somebody else's: CSV, TSV, JSONL, JSON or Parquet, with the column names that public sets use.
 
-use crate::base::rows::{Prompt, PromptClass, RowWriter};
+use crate::base::rows::{self, Prompt, PromptClass, RowWriter};
 use crate::base::value::Values;
+use crate::data::cell::Lists;
 use crate::data::seen::Seen;
 use crate::engine::kind::{Cpu, Kind, Output, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::NodeCtx;
+use crate::kinds::labels::{self, Named};
 use crate::kinds::positive;
 use crate::kinds::table_file::{self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_COLUMNS, Table};
 use crate::params;
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 params! {
@@ -18,19 +20,23 @@ params! {
         /// The file: `.csv`, `.tsv`, `.jsonl`, `.json` (an array of objects, or an object with one), the same with `.gz` or `.zst`, or
         /// `.parquet`; or a folder with one table in shards.
         path: PathBuf;
-        /// Column of the prompt; absent: the first of `prompt`, `goal`, `Behavior`, `forbidden_prompt`, `Goal`,
-        /// `instruction`, `question`, `turns` (its first turn) that exists.
+        /// Column of the prompt: a text, or a list with one message of the user. Absent: the first of `prompt`, `goal`,
+        /// `Behavior`, `forbidden_prompt`, `Goal`, `instruction`, `question`, `turns` (its first turn) that exists.
         column: Option<String> = None;
         /// Column of a unique id; absent: `id`, `BehaviorID`, `question_id` or `index` if there, else the row number.
         id_column: Option<String> = None;
         /// Column of a finer label that metrics are split by; absent: `type`, `category` or `SemanticCategory` if there.
         category_column: Option<String> = None;
-        /// Class of every row, but for those that `harmful` names.
+        /// Class of every row, but for those whose label `harmful`, `harmless` or `ambiguous` names.
         class: Class = Class::Ambiguous;
-        /// Column that `harmful` speaks of.
+        /// Column that these speak of.
         label_column: String = "label".to_string();
         /// Labels whose rows are harmful.
         harmful: Vec<String> = vec![];
+        /// Labels whose rows are harmless.
+        harmless: Vec<String> = vec![];
+        /// Labels whose rows sound harmful and are not.
+        ambiguous: Vec<String> = vec![];
         /// Take the first so many rows only.
         limit: Option<usize> = None;
     }
@@ -38,11 +44,15 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "prompts-file",
-    revision: 1,
+    revision: 2,
     summary: "imports prompts from a CSV, TSV, JSONL, JSON or Parquet file",
     about: "Identity is the file's content, not its path. Newlines inside quoted fields, CRLF, a BOM, doubled quotes and \
-            unknown further columns are fine; a malformed row, an empty prompt or a repeated id is an error that names \
-            the row (counted as records, the header not counted).",
+            unknown further columns are fine; a malformed row (a quote that is never closed, something behind a closing quote, another \
+            number of cells), an empty prompt, a prompt of another shape, a column whose name two have, or a repeated id is an error that \
+            names the row (counted as records, the header not counted). Of a list of messages the one of the user is the prompt; \
+            system messages and several turns are refused. NaN is null, and half of an emoji U+FFFD. Labels that no list names are \
+            told with their rows, which are of `class`; one that differs from a named label only by case, white space, punctuation or a \
+            plural is an error, since its rows would silently be of another class.",
     example: r#"
 [node.xstest]
 kind = "prompts-file"
@@ -50,12 +60,20 @@ path = "xstest_prompts.csv"
 harmful = ["unsafe"]
 "#,
     inputs: &[],
-    outputs: &[Output {
-        name: "prompts",
-        ty: Type::Prompts,
-        doc: "one row a prompt, in the file's order",
-        only_with: None,
-    }],
+    outputs: &[
+        Output {
+            name: "prompts",
+            ty: Type::Prompts,
+            doc: "one row a prompt, in the file's order",
+            only_with: None,
+        },
+        Output {
+            name: "metrics",
+            ty: Type::Metrics,
+            doc: "rows in all and by class, and those whose label no list names",
+            only_with: None,
+        },
+    ],
     params: Params::specs,
     exec: None_::specs,
     check,
@@ -70,18 +88,41 @@ harmful = ["unsafe"]
 
 fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
-    if let Some(limit) = Params::read(values).ok().and_then(|p| p.limit) {
+    let Ok(p) = Params::read(values) else {
+        return found;
+    };
+    if let Some(limit) = p.limit {
         positive(&mut found, "limit", limit as f64);
     }
+    labels::problems(&mut found, &lists(&p));
     found
+}
+
+/// The lists of labels that give a class.
+fn lists(p: &Params) -> [(&'static str, &[String]); 3] {
+    [
+        ("harmful", &p.harmful),
+        ("harmless", &p.harmless),
+        ("ambiguous", &p.ambiguous),
+    ]
 }
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let mut out = RowWriter::create(&ctx.output("prompts"))?;
-    import(&p, &mut |prompt| out.push(&prompt))?;
-    ctx.say(&format!("{} prompts", out.finish()?));
-    Ok(())
+    let mut classes: BTreeMap<PromptClass, usize> = BTreeMap::new();
+    let named = import(&p, &mut |prompt| {
+        *classes.entry(prompt.class).or_default() += 1;
+        out.push(&prompt)
+    })?;
+    let all = out.finish()?;
+    ctx.say(&format!("{all} prompts"));
+    if let Some(told) = named.told(PromptClass::from(p.class).word()) {
+        ctx.say(&told);
+    }
+    let mut metrics = labels::classes(all, &classes);
+    metrics.push(named.metric("labels/unnamed"));
+    rows::write_metrics(&ctx.output("metrics"), metrics)
 }
 
 /// The columns that are read.
@@ -103,8 +144,9 @@ impl Columns {
             )
         })?;
         let category = p.category_column.as_ref();
-        let label = match p.harmful.is_empty() {
-            true => None,
+        let label = match lists(p).iter().all(|(_, list)| list.is_empty()) {
+            // Nobody asks for it; what it holds is told.
+            true => table.column("label_column", &p.label_column).ok(),
             false => {
                 let column = table.column("label_column", &p.label_column);
                 Some(
@@ -122,30 +164,29 @@ impl Columns {
     }
 }
 
-/// Labels that a message names.
-const MOST_LABELS: usize = 100;
-
-/// Reads the file prompt by prompt. Errors name the row or the missing column.
-pub fn import(p: &Params, take: &mut dyn FnMut(Prompt) -> Result<()>) -> Result<()> {
+/// Reads the file prompt by prompt; the labels are told. Errors name the row, the missing column, or labels that are nearly those that
+/// a list names.
+pub fn import<'p>(p: &'p Params, take: &mut dyn FnMut(Prompt) -> Result<()>) -> Result<Named<'p>> {
     let mut table = Table::open(&p.path)?;
     let columns = Columns::find(&table, p)?;
     let source = table_file::source(&p.path);
-    let (mut ids, mut labels) = (Seen::default(), BTreeSet::new());
-    let mut missed: BTreeSet<&String> = p.harmful.iter().collect();
+    let (mut ids, mut named) = (Seen::default(), Named::new(&lists(p), false));
+    let mut written = Lists::default();
     let rows = &mut table.rows;
     while p.limit.is_none_or(|limit| rows.read() < limit as u64)
         && let Some(record) = rows.next()
     {
         let record = record?;
-        let cell = |column: &str| record.text(&[column]).into_owned();
-        let prompt = cell(&columns.prompt);
-        ensure!(
-            !prompt.trim().is_empty(),
-            "{}: the prompt is empty",
-            rows.place(&record)
-        );
-        let number = || rows.read().to_string();
-        let id = columns.id.as_deref().map_or_else(number, cell);
+        let here = || rows.place(&record);
+        let prompt = table_file::prompt(&record, &columns.prompt).with_context(here)?;
+        if rows.texts_only() {
+            written.see(record.get(&[&columns.prompt])?);
+        }
+        let cell = |column: &Option<String>| table_file::label(&record, column.as_deref());
+        let id = match &columns.id {
+            Some(_) => cell(&columns.id).with_context(here)?,
+            None => rows.read().to_string(),
+        };
         ensure!(!id.is_empty(), "{}: the id is empty", rows.place(&record));
         // Numbers of rows are different as they are.
         ensure!(
@@ -153,37 +194,30 @@ pub fn import(p: &Params, take: &mut dyn FnMut(Prompt) -> Result<()>) -> Result<
             "{}: the id `{id}` occurs twice",
             rows.place(&record)
         );
-        let harmful = columns.label.as_deref().map(cell).is_some_and(|label| {
-            let harmful = p.harmful.contains(&label);
-            missed.remove(&label);
-            if labels.len() < MOST_LABELS {
-                labels.insert(label);
-            }
-            harmful
-        });
+        let list = match &columns.label {
+            Some(_) => named.of(&cell(&columns.label).with_context(here)?, here),
+            None => None,
+        };
         take(Prompt {
             id,
-            class: if harmful {
-                PromptClass::Harmful
-            } else {
-                p.class.into()
-            },
+            class: labels::class(list).unwrap_or(p.class.into()),
             prompt,
             source: source.clone(),
-            category: columns.category.as_deref().map(cell).unwrap_or_default(),
+            category: cell(&columns.category).with_context(here)?,
             difficulty: 0,
             labels: Default::default(),
             truth: None,
         })?;
     }
     table.ensure_rows(&p.path)?;
-    let missing = p.harmful.iter().find(|label| missed.contains(label));
-    if let Some(label) = missing.filter(|_| p.limit.is_none()) {
-        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    let written = written.ensure_none(&columns.prompt);
+    written.with_context(|| p.path.display().to_string())?;
+    named.ensure_none_nearly(labels::OR_ANOTHER_CLASS)?;
+    if let Some((list, label)) = named.missed().filter(|_| p.limit.is_none()) {
         bail!(
-            "no row has the label `{label}` that `harmful` names; the labels are {}",
-            labels.join(", ")
+            "no row has the label `{label}` that `{list}` names; the labels are {}",
+            named.all()
         );
     }
-    Ok(())
+    Ok(named)
 }

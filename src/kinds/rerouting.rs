@@ -13,7 +13,6 @@ use crate::kinds::model_io::{self, Model};
 use crate::kinds::training::{self, Epochs, Examples, Guards, LrSchedule, Watcher};
 use crate::kinds::{positive, range};
 use crate::learn::adapter::{Adapter, Net};
-use crate::learn::chat;
 use crate::learn::decoder::Workspace;
 use crate::learn::objective::rerouting::{self, Divisor, Rerouting};
 use crate::learn::optim::{AdamW, Schedule};
@@ -75,7 +74,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "rerouting",
-    revision: 1,
+    revision: 2,
     summary: "circuit breakers: an adapter that reroutes the representations of harmful text",
     about: "Trains adapters on all linear layers up to the last rerouted block, so that hidden states of harmful completions lose \
             their direction while those of the retain set stay (Zou et al. 2024). The model with its adapter off is the \
@@ -180,7 +179,10 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     );
     let set = |port: &str| -> Result<(Vec<Row>, Epochs)> {
         let read: Vec<Completion> = rows::read_rows(ctx.input(port))?;
-        let Examples { rows, long, .. } = examples(&model.tokenizer, &read, p.max_tokens)?;
+        let found = examples(&model.tokenizer, &read, p.max_tokens)?;
+        let what = format!("completions of `{port}`");
+        found.as_sampled.say(ctx, &what, read.len());
+        let Examples { rows, long, .. } = found;
         let max = p.max_tokens;
         if long > 0 {
             ctx.say(&format!(
@@ -191,6 +193,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             !rows.is_empty(),
             "all {long} completions of `{port}` are longer than {max} tokens"
         );
+        let what = format!("completions of `{port}`");
+        training::say_reach(ctx, &model.weights.config, &what, &rows);
         let epochs = Epochs::new(rows.len(), Seed::new(p.seed).child("order").child(port));
         Ok((rows, epochs))
     };
@@ -253,9 +257,9 @@ fn examples(
             Message::new("user", &completion.prompt.prompt),
             Message::new("assistant", &completion.response),
         ];
-        let example = chat::render_training(tokenizer, &turns)
+        examples
+            .add(tokenizer, &completion.id, &turns, max_tokens)
             .with_context(|| format!("completion {}", completion.id))?;
-        examples.push(&completion.id, example, max_tokens);
     }
     Ok(examples)
 }
@@ -269,6 +273,8 @@ fn tokens(look: &Look) -> Result<Tokens> {
         let read: Vec<Completion> = rows::read_rows(look.input(port))?;
         let examples = examples(&tokenizer, &read, p.max_tokens)?;
         examples.show(&mut tokens, &tokenizer, |id| format!("{id}, {port}"))?;
+        let what = format!("completions of `{port}`");
+        examples.as_sampled.note(&mut tokens, &what, read.len());
         long += examples.long;
     }
     Ok(tokens.dropped(training::longer(p.max_tokens), long))

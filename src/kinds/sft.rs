@@ -11,10 +11,9 @@ use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead::{self, Training};
 use crate::kinds::lora::{self, Lora};
 use crate::kinds::model_io::{self, Model};
-use crate::kinds::training::{self, Epochs, Examples, Guards, LrSchedule, Watcher};
+use crate::kinds::training::{self, AsSampled, Epochs, Examples, Guards, LrSchedule, Watcher};
 use crate::kinds::{positive, range};
 use crate::learn::adapter::Net;
-use crate::learn::chat;
 use crate::learn::decoder::Workspace;
 use crate::learn::objective::sft::SftWindow;
 use crate::learn::optim::{AdamW, Schedule};
@@ -61,9 +60,11 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "sft",
-    revision: 2,
+    revision: 3,
     summary: "supervised fine-tuning on conversations, of all parameters or of an adapter",
-    about: "Conversations are rendered with the model folder's own chat template; the loss is the mean negative \
+    about: "Conversations are rendered with the model folder's own chat template; one whose template would leave out text of the \
+            assistant (the reasoning of earlier turns, say), or begins a turn otherwise than it is asked to write it, is trained \
+            turn by turn as it would be sampled, and counted in `template/as_sampled`. The loss is the mean negative \
             log-probability over all assistant tokens of the step (content and end of turn), never a mean of means. AdamW, \
             every epoch in an order of its own. Fails with a named cause, and keeps the last good checkpoint, when loss or \
             gradient stop being finite or the gradient explodes.",
@@ -147,6 +148,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             feed.dropped, p.max_tokens
         ));
     }
+    feed.as_sampled.say(ctx, CONVERSATIONS, conversations.len());
+    training::say_reach(ctx, &model.weights.config, "conversations", &feed.rows);
     let steps = ((feed.rows.len() as f64 * p.epochs / p.batch as f64).round() as u64).max(1);
     let settings = Settings {
         schedule: Schedule {
@@ -175,10 +178,14 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         value: feed.dropped as f64,
         n: conversations.len(),
         interval: None,
-        unit: "conversations".into(),
+        unit: CONVERSATIONS.into(),
     };
-    watcher.finish(state, ctx.input("model"), vec![dropped])
+    let mut metrics = vec![dropped];
+    metrics.extend(feed.as_sampled.metric(CONVERSATIONS, conversations.len()));
+    watcher.finish(state, ctx.input("model"), metrics)
 }
+
+const CONVERSATIONS: &str = "conversations";
 
 /// What is trained on, in the order of the conversations.
 fn examples(
@@ -188,9 +195,10 @@ fn examples(
 ) -> Result<Examples> {
     let mut examples = Examples::default();
     for conversation in conversations {
-        let example = chat::render_training(tokenizer, &conversation.messages)
-            .with_context(|| format!("conversation {}", conversation.id))?;
-        examples.push(&conversation.id, example, max_tokens);
+        let (id, messages) = (&conversation.id, &conversation.messages);
+        examples
+            .add(tokenizer, id, messages, max_tokens)
+            .with_context(|| format!("conversation {id}"))?;
     }
     Ok(examples)
 }
@@ -200,15 +208,21 @@ fn tokens(look: &Look) -> Result<Tokens> {
     let tokenizer = Tokenizer::load(look.input("model"))?;
     let conversations: Vec<Conversation> = rows::read_rows(look.input("conversations"))?;
     let examples = examples(&tokenizer, &conversations, p.max_tokens)?;
-    let mut tokens = Tokens::new("conversations", look.most);
+    let mut tokens = Tokens::new(CONVERSATIONS, look.most);
     examples.show(&mut tokens, &tokenizer, |id| id.into())?;
+    let as_sampled = &examples.as_sampled;
+    as_sampled.note(&mut tokens, CONVERSATIONS, conversations.len());
     Ok(tokens.dropped(training::longer(p.max_tokens), examples.long))
 }
 
 /// Conversations as rows, every one once an epoch.
 struct Conversations {
     rows: Vec<Row>,
+    /// Of the rows, and of those of the last window.
+    ids: Vec<String>,
+    last: Vec<usize>,
     dropped: usize,
+    as_sampled: AsSampled,
     batch: usize,
     epochs: Epochs,
 }
@@ -219,7 +233,12 @@ impl Conversations {
         conversations: &[Conversation],
         p: &Params,
     ) -> Result<Conversations> {
-        let Examples { rows, long, .. } = examples(tokenizer, conversations, p.max_tokens)?;
+        let Examples {
+            rows,
+            long,
+            as_sampled,
+            ids,
+        } = examples(tokenizer, conversations, p.max_tokens)?;
         ensure!(
             !rows.is_empty(),
             "all {long} conversations are longer than {} tokens",
@@ -228,7 +247,10 @@ impl Conversations {
         Ok(Conversations {
             epochs: Epochs::new(rows.len(), Seed::new(p.seed).child("order")),
             rows,
+            ids,
+            last: vec![],
             dropped: long,
+            as_sampled,
             batch: p.batch,
         })
     }
@@ -237,9 +259,10 @@ impl Conversations {
 impl Feed for Conversations {
     fn window<'a>(&'a mut self, step: u64, _: Net, _: &mut Workspace) -> Result<Window<'a>> {
         let first = step * self.batch as u64;
-        let rows: Vec<Row> = (first..first + self.batch as u64)
-            .map(|place| self.rows[self.epochs.at(place)].clone())
+        self.last = (first..first + self.batch as u64)
+            .map(|place| self.epochs.at(place))
             .collect();
+        let rows: Vec<Row> = self.last.iter().map(|i| self.rows[*i].clone()).collect();
         let scored: usize = rows.iter().map(Row::scored).sum();
         let tokens: usize = rows.iter().map(|r| r.ids.len()).sum();
         Ok(Window {
@@ -247,6 +270,10 @@ impl Feed for Conversations {
             goal: Goal::Logp(Box::new(SftWindow::new(scored))),
             metrics: vec![("num_tokens".into(), tokens as f64)],
         })
+    }
+
+    fn name(&self, row: usize) -> Option<String> {
+        Some(format!("conversation {}", self.ids[self.last[row]]))
     }
 }
 

@@ -5,6 +5,7 @@ use crate::base::rows::PromptClass;
 use crate::base::text::did_you_mean;
 use crate::choice;
 use crate::data::read::{How, Rows};
+use crate::data::record::Record;
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
 
@@ -31,8 +32,12 @@ pub const PROMPT_COLUMNS: &[&str] = &[
     "Goal",
     "instruction",
     "question",
-    "turns",
+    TURNS,
 ];
+
+/// Of a list of turns the first is the prompt.
+const TURNS: &str = "turns";
+
 pub const ID_COLUMNS: &[&str] = &["id", "BehaviorID", "question_id", "index"];
 pub const CATEGORY_COLUMNS: &[&str] = &["type", "category", "SemanticCategory"];
 
@@ -85,6 +90,27 @@ impl Table {
     pub fn ensure_rows(&self, path: &Path) -> Result<()> {
         ensure!(self.rows.read() > 0, "{} has no rows", path.display());
         Ok(())
+    }
+}
+
+/// What the user says in a row. Errors name the column.
+pub fn prompt(record: &Record, column: &str) -> Result<String> {
+    let prompt = match column {
+        TURNS => record.first_turn(&[column]),
+        _ => record.prompt(&[column]),
+    }?;
+    ensure!(
+        !prompt.trim().is_empty(),
+        "the prompt is empty: `{column}` has no text"
+    );
+    Ok(prompt)
+}
+
+/// An id, a class or a category; empty where there is no such column, or nothing in it.
+pub fn label(record: &Record, column: Option<&str>) -> Result<String> {
+    match column {
+        Some(column) => Ok(record.text(&[column])?.into_owned()),
+        None => Ok(String::new()),
     }
 }
 

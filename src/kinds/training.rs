@@ -10,17 +10,19 @@ use crate::base::rows::{self, Metric};
 use crate::choice;
 use crate::engine::worker::{Interrupted, NodeCtx, Transient};
 use crate::kinds::ahead;
+use crate::kinds::model_checks;
 use crate::learn::checkpoint;
+use crate::learn::config::Config;
 use crate::learn::decoder::Keep;
 use crate::learn::guard::{Guard, Limits, Tripped};
 use crate::learn::optim::{Moments, Shape};
 use crate::learn::peft;
 use crate::learn::tokenizer;
-use crate::learn::train::{End, Report, State, Watch};
+use crate::learn::train::{End, Report, Row, State, Watch};
 use crate::learn::weights::Weights;
 use anyhow::{Context, Result, bail, ensure};
 use curve::Curve;
-pub use examples::{Examples, longer};
+pub use examples::{AsSampled, Examples, longer};
 pub use guards::{Guards, RolloutGuards};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -107,6 +109,14 @@ fn restore(folder: &Path, state: &mut State) -> Result<Curve> {
     };
     state.skipped = skipped;
     Ok(curve)
+}
+
+/// Says once how many rows are longer than the model was made for.
+pub fn say_reach(ctx: &NodeCtx, config: &Config, what: &str, rows: &[Row]) {
+    let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
+    if let Some(told) = model_checks::beyond(what, &lengths, config.max_position_embeddings) {
+        ctx.say(&told);
+    }
 }
 
 /// The watcher of a training node.
@@ -213,6 +223,9 @@ impl<'a> Watcher<'a> {
                 "The last good checkpoint, of step {step}, is kept in {}",
                 path.display()
             ),
+            None if tripped.broken() && tripped.step == 1 => {
+                "Look at the model that it began as: `generate` says what it answers".into()
+            }
             None => {
                 "No step before it was saved: the model it began as is the last good one".into()
             }

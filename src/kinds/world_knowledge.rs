@@ -8,6 +8,7 @@ use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::{Interrupted, NodeCtx};
+use crate::kinds::model_checks;
 use crate::kinds::model_io::{self, Course, Model};
 use crate::kinds::{positive, range};
 use crate::learn::sample::{self, Request};
@@ -30,7 +31,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "world-knowledge",
-    revision: 1,
+    revision: 2,
     summary: "asks a model for the facts of the built-in world: single facts, the rule, references",
     about: "The most likely answer is compared with the right one. References use disguises that no training split has.",
     example: r#"
@@ -88,7 +89,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         .iter()
         .map(|q| {
             Ok(Request {
-                prompt: model_io::prompt_ids(&model.tokenizer, &q.messages[0].content, None)?,
+                prompt: model_io::asked(&model.tokenizer, &q.messages[0].content, None)?.ids,
                 samples: 1,
                 seed: Seed::new(p.seed),
             })
@@ -105,14 +106,14 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     );
     let answers = match answers {
         Err(e) if e.is::<sample::Stopped>() => return Err(Interrupted.into()),
-        other => other?,
+        other => other.map_err(|e| model_checks::of_prompt(e, |i| questions[i].id.clone()))?,
     };
     let mut metrics = vec![];
     for sort in ["fact", "rule", "reference"] {
         let (mut right, mut asked) = (0, 0);
         for (question, group) in questions.iter().zip(&answers) {
             if question.id.starts_with(sort) {
-                let answer = model_io::text(&model.tokenizer, &group[0].ids)?;
+                let answer = model.tokenizer.response(&group[0].ids)?;
                 asked += 1;
                 right += usize::from(judge::knows(&question.messages[1].content, &answer));
             }

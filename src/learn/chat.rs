@@ -4,9 +4,11 @@
 //! ids of the prompt with its answer, except where the answer begins with white space that joins the header's newline
 //! into one token; that token is the assistant's. What was sampled is never encoded again.
 
-use crate::learn::template::{Dialogue, Template};
+use crate::base::response::OPEN;
+use crate::learn::template::Dialogue;
 use crate::learn::tokenizer::{Encoded, Tokenizer};
-use anyhow::{Context, Result, bail};
+use crate::learn::turns::{self, Head, Unlike};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 use serde_json::Value;
 use std::ops::Range;
@@ -47,26 +49,134 @@ impl Example {
     }
 }
 
-/// The example of a whole conversation: every assistant turn is trained, end-of-turn token included. Fails where the
-/// template does not show which text is the assistant's, or none is.
-pub fn render_training<M: Serialize>(tokenizer: &Tokenizer, messages: &[M]) -> Result<Example> {
-    let messages = values(messages)?;
-    let example = render(
-        tokenizer,
-        Dialogue {
-            messages: &messages,
-            tools: None,
-            add_generation_prompt: false,
-        },
-    )?;
-    if example.trained() == 0 {
-        bail!("the conversation has nothing to train on: no text of an assistant in it");
-    }
-    Ok(example)
+/// A conversation as what is trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Training {
+    /// One, or one a turn of the assistant.
+    pub examples: Vec<Example>,
+    /// Where the template's rendering of the whole is not what generation makes of it: how they differ. Then every turn is an
+    /// example of its own: the ids that a model is asked, those of the response as it stands, and the end of the turn.
+    pub as_sampled: Option<String>,
 }
 
-/// The ids a model continues: the conversation, the header of the assistant's turn and what it is made to begin with
-/// (`<think>\n`, say).
+/// A conversation as the template renders it, every assistant turn trained, end-of-turn token included; or turn by turn, as
+/// it would be sampled, where the template leaves out text of an assistant or begins a turn otherwise than its generation
+/// prompt does. Fails where the template does not show which text is the assistant's, leaves out what is asked, or has
+/// opened a response in another way than it begins.
+pub fn render_turns<M: Serialize>(tokenizer: &Tokenizer, messages: &[M]) -> Result<Training> {
+    let messages = values(messages)?;
+    let dialogue = Dialogue {
+        messages: &messages,
+        tools: None,
+        add_generation_prompt: false,
+    };
+    let training = match whole(tokenizer, dialogue) {
+        Ok(example) => Training {
+            examples: vec![example],
+            as_sampled: None,
+        },
+        Err(error) => match error.downcast_ref::<Unlike>() {
+            Some(unlike) => Training {
+                examples: by_turns(tokenizer, dialogue)?,
+                as_sampled: Some(unlike.to_string()),
+            },
+            None => return Err(error),
+        },
+    };
+    if training.examples.iter().all(|e| e.trained() == 0) {
+        bail!("the conversation has nothing to train on: no text of an assistant in it");
+    }
+    Ok(training)
+}
+
+/// The one example of a conversation. Fails, besides as `render_turns`, where each turn would be one of its own.
+pub fn render_training<M: Serialize>(tokenizer: &Tokenizer, messages: &[M]) -> Result<Example> {
+    let mut training = render_turns(tokenizer, messages)?;
+    match training.examples.pop() {
+        Some(example) if training.examples.is_empty() => Ok(example),
+        _ => bail!(training.as_sampled.unwrap_or_default()),
+    }
+}
+
+fn whole(tokenizer: &Tokenizer, dialogue: Dialogue) -> Result<Example> {
+    let template = tokenizer.template()?;
+    let rendered = template.render(dialogue)?;
+    turns::all_asked(dialogue.messages, &rendered.text)?;
+    let heads = turns::heads(template, dialogue);
+    let (spans, derived) = match rendered.assistant {
+        Some(spans) => (spans, false),
+        None => (
+            derived(tokenizer, dialogue, heads.as_ref(), &rendered.text)?,
+            true,
+        ),
+    };
+    // A template that marks its turns need not render what comes before each of them.
+    let heads = heads.unwrap_or_default();
+    if !derived {
+        for ((i, message), head) in turns::assistants(dialogue.messages).zip(&heads) {
+            let content = message["content"].as_str().unwrap_or("");
+            if turns::continued(&head.opened, content).is_none() {
+                bail!("message {}: {}", i + 1, turns::unbegun(&head.opened));
+            }
+        }
+    }
+    let each = derived.then_some(spans.as_slice());
+    turns::all_answered(dialogue.messages, &heads, each, &rendered.text)?;
+    example(tokenizer, &rendered.text, &spans)
+}
+
+fn by_turns(tokenizer: &Tokenizer, dialogue: Dialogue) -> Result<Vec<Example>> {
+    let template = tokenizer.template()?;
+    let heads = turns::heads(template, dialogue)?;
+    let stops = tokenizer.stop_texts();
+    let mut examples = vec![];
+    for ((i, _), head) in turns::assistants(dialogue.messages).zip(&heads) {
+        let written = turns::sampled(template, &stops, dialogue, i, head)?;
+        let text = head.text.clone() + &written;
+        examples.push(example(tokenizer, &text, &[head.text.len()..text.len()])?);
+    }
+    Ok(examples)
+}
+
+/// What a model continues.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prompt {
+    pub text: String,
+    /// The end of the text that belongs to the response: what the template opens, and what the recipe makes it begin with.
+    pub begun: String,
+}
+
+/// The conversation, the header of the assistant's turn and what it is made to begin with (`<think>\n`, say). A think block
+/// that the template opens and the prefill too is opened once.
+pub fn prompt<M: Serialize>(
+    tokenizer: &Tokenizer,
+    messages: &[M],
+    prefill: Option<&str>,
+) -> Result<Prompt> {
+    let messages = values(messages)?;
+    let dialogue = Dialogue {
+        messages: &messages,
+        tools: None,
+        add_generation_prompt: true,
+    };
+    let Head { text, opened } = turns::head(tokenizer.template()?, dialogue)?;
+    turns::all_asked(&messages, &text)?;
+    let prefill = prefill.unwrap_or("");
+    let more = match !opened.is_empty() && prefill.contains(OPEN) {
+        false => prefill,
+        true => turns::continued(&opened, prefill).with_context(|| {
+            format!(
+                "the chat template begins the response with {opened:?} already, and `prefill` opens another think block: leave it out"
+            )
+        })?,
+    };
+    Ok(Prompt {
+        text: text + more,
+        begun: opened + more,
+    })
+}
+
+/// The ids a model continues.
 pub fn render_prompt<M: Serialize>(
     tokenizer: &Tokenizer,
     messages: &[M],
@@ -81,16 +191,11 @@ pub fn prompt_text<M: Serialize>(
     messages: &[M],
     prefill: Option<&str>,
 ) -> Result<String> {
-    let messages = values(messages)?;
-    let dialogue = Dialogue {
-        messages: &messages,
-        tools: None,
-        add_generation_prompt: true,
-    };
-    Ok(tokenizer.template()?.render(dialogue)?.text + prefill.unwrap_or(""))
+    Ok(prompt(tokenizer, messages, prefill)?.text)
 }
 
-/// The ids of a conversation as it stands, with no header for another turn: what a reward model reads.
+/// The ids of a conversation as it stands, with no header for another turn: what a reward model reads. Fails where the
+/// template leaves out text of a message.
 pub fn render_whole<M: Serialize>(tokenizer: &Tokenizer, messages: &[M]) -> Result<Vec<u32>> {
     let messages = values(messages)?;
     let dialogue = Dialogue {
@@ -98,87 +203,45 @@ pub fn render_whole<M: Serialize>(tokenizer: &Tokenizer, messages: &[M]) -> Resu
         tools: None,
         add_generation_prompt: false,
     };
-    tokenizer.encode(&tokenizer.template()?.render(dialogue)?.text)
+    let text = tokenizer.template()?.render(dialogue)?.text;
+    turns::all_asked(&messages, &text)?;
+    turns::all_answered(&messages, &[], None, &text)?;
+    tokenizer.encode(&text)
 }
 
-/// Ids and mask of any dialogue; the mask may be empty.
+/// Ids and mask of any dialogue as its template renders it; the mask may be empty.
 pub fn render(tokenizer: &Tokenizer, dialogue: Dialogue) -> Result<Example> {
     let template = tokenizer.template()?;
     let rendered = template.render(dialogue)?;
     let spans = match rendered.assistant {
         Some(spans) => spans,
-        None => derived_spans(template, &tokenizer.stop_texts(), dialogue, &rendered.text)
-            .context(
-                "the chat template has no generation tags and its assistant turns cannot be shown",
-            )?,
+        None => {
+            let heads = turns::heads(template, dialogue);
+            derived(tokenizer, dialogue, heads.as_ref(), &rendered.text)?
+        }
     };
-    let encoded = tokenizer.encode_offsets(&rendered.text)?;
-    let mask = mask(&encoded, &spans);
+    example(tokenizer, &rendered.text, &spans)
+}
+
+fn derived(
+    tokenizer: &Tokenizer,
+    dialogue: Dialogue,
+    heads: Result<&Vec<Head>, &anyhow::Error>,
+    full: &str,
+) -> Result<Vec<Range<usize>>> {
+    let shown = "the chat template has no generation tags and its assistant turns cannot be shown";
+    let heads = heads.map_err(|error| anyhow!("{shown}: {error:#}"))?;
+    let (template, stops) = (tokenizer.template()?, tokenizer.stop_texts());
+    turns::derived_spans(template, &stops, dialogue, heads, full).context(shown)
+}
+
+fn example(tokenizer: &Tokenizer, text: &str, spans: &[Range<usize>]) -> Result<Example> {
+    let encoded = tokenizer.encode_offsets(text)?;
+    let mask = mask(&encoded, spans);
     Ok(Example {
         ids: encoded.ids,
         mask,
     })
-}
-
-/// Where a template without generation tags writes each assistant turn. The turn begins where the rendering of
-/// everything before it, with a generation prompt, ends: shown by that rendering being a prefix. It ends with the first
-/// stop token after that; where the content itself holds a stop token, with the last one of the rendering that stops
-/// after this turn, which must be a prefix too.
-fn derived_spans(
-    template: &Template,
-    stops: &[String],
-    dialogue: Dialogue,
-    full: &str,
-) -> Result<Vec<Range<usize>>> {
-    let mut spans = vec![];
-    for (i, message) in dialogue.messages.iter().enumerate() {
-        if message["role"] != "assistant" {
-            continue;
-        }
-        let part = |messages, add_generation_prompt| {
-            let rendered = template.render(Dialogue {
-                messages,
-                add_generation_prompt,
-                ..dialogue
-            });
-            rendered.with_context(|| format!("message {}", i + 1))
-        };
-        let head = part(&dialogue.messages[..i], true)?.text;
-        let Some(tail) = full.strip_prefix(head.as_str()) else {
-            bail!(
-                "message {}: what precedes it renders differently without it",
-                i + 1
-            );
-        };
-        let written = message.to_string();
-        let end = if stops.iter().any(|stop| written.contains(stop.as_str())) {
-            let through = part(&dialogue.messages[..=i], false)?.text;
-            let Some(turn) = through
-                .strip_prefix(head.as_str())
-                .filter(|turn| tail.starts_with(turn))
-            else {
-                bail!(
-                    "message {} holds a stop token and renders differently at the end of the conversation",
-                    i + 1
-                );
-            };
-            stops
-                .iter()
-                .filter_map(|stop| Some(turn.rfind(stop.as_str())? + stop.len()))
-                .max()
-                .filter(|&end| turn[end..].trim().is_empty())
-        } else {
-            let found = stops
-                .iter()
-                .filter_map(|stop| Some((tail.find(stop.as_str())?, stop.len())));
-            found.min().map(|(at, length)| at + length)
-        };
-        let Some(end) = end else {
-            bail!("message {}: no stop token ends its turn", i + 1);
-        };
-        spans.push(head.len()..head.len() + end);
-    }
-    Ok(spans)
 }
 
 /// A span covers the tokens from the first to the last that share a byte with it.

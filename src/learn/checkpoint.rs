@@ -12,13 +12,14 @@ use serde_json::Value;
 
 use crate::base::bounded::{self, MOST_CONFIG};
 use crate::learn::config::{Config, Head};
+use crate::learn::folders;
 use crate::learn::tensors::{self, TensorFile, Tensors};
 use crate::learn::weights::Weights;
 
 /// Weights of a Hugging Face folder (`config.json`, `model.safetensors` or `model.safetensors.index.json`).
 ///
 /// Errors: an unreadable, truncated or unsupported file; a tensor that is missing, has another shape or another type
-/// than f32, bf16, f16; tensors the decoder does not know, listed.
+/// than f32, bf16, f16, or holds a number that is not finite; tensors the decoder does not know, listed.
 pub fn load(folder: &Path) -> Result<Weights> {
     let config = load_config(folder)?;
     let files = tensor_files(folder)?;
@@ -39,7 +40,9 @@ pub fn load(folder: &Path) -> Result<Weights> {
                     tensors.shape(&name),
                     param.shape
                 );
-                tensors.read(&name, &mut weights.data[param.range.clone()])?;
+                let numbers = &mut weights.data[param.range.clone()];
+                tensors.read(&name, numbers)?;
+                tensors::expect_finite(&file, &name, numbers)?;
                 ensure!(found.insert(name.clone()), "{} occurs twice", place());
             } else if name == "lm_head.weight" && weights.config.head == Head::Tied {
                 spare_head = Some((tensors.array(&name)?, file.clone()));
@@ -88,6 +91,9 @@ pub fn load(folder: &Path) -> Result<Weights> {
 /// The config of a Hugging Face folder.
 pub fn load_config(folder: &Path) -> Result<Config> {
     let path = folder.join("config.json");
+    if let Some(problem) = folders::other_case(folder, "config.json").filter(|_| !path.is_file()) {
+        bail!("{problem}");
+    }
     ensure!(
         path.is_file(),
         "{} has no config.json: {}",
@@ -98,6 +104,9 @@ pub fn load_config(folder: &Path) -> Result<Config> {
             "is it a model folder?"
         }
     );
+    if let Some(problem) = folders::pointer(&path) {
+        bail!("{problem}");
+    }
     let text = bounded::read_text(&path, MOST_CONFIG)
         .with_context(|| format!("cannot read {}", path.display()))?;
     let value: Value = serde_json::from_str(&text)
@@ -186,10 +195,7 @@ fn tensor_files(folder: &Path) -> Result<Vec<PathBuf>> {
         return Ok(vec![single]);
     }
     if !index.exists() {
-        bail!(
-            "{} holds neither model.safetensors nor model.safetensors.index.json",
-            folder.display()
-        );
+        bail!("{}", folders::no_weights(folder));
     }
     let text = bounded::read_text(&index, MOST_CONFIG)
         .with_context(|| format!("cannot read {}", index.display()))?;
@@ -211,6 +217,9 @@ fn tensor_files(folder: &Path) -> Result<Vec<PathBuf>> {
             index.display()
         );
         files.insert(folder.join(file));
+    }
+    if let Some(problem) = folders::missing_shards(&index, &files) {
+        bail!("{problem}");
     }
     Ok(files.into_iter().collect())
 }

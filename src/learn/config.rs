@@ -1,7 +1,7 @@
 //! The shape of a decoder, read from a Hugging Face `config.json` and written back to one.
 //!
 //! Owns what may differ between Qwen2, Qwen3, Llama and Mistral. Nothing that changes numbers has a default: an absent
-//! key is an error. Knows no weights and no files.
+//! key is an error, which says what transformers would take. Knows no weights and no files.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
@@ -107,16 +107,13 @@ impl Config {
     pub fn from_json(value: &Value) -> Result<Config> {
         let object = value.as_object().context("config is not a JSON object")?;
         let (family, scored) = architecture(object)?;
+        expect_keys(object, family, scored)?;
         refuse_unsupported(object, family)?;
         let hidden_size = size(object, "hidden_size")?;
         let heads = size(object, "num_attention_heads")?;
         let head_dim = match present(object, "head_dim") {
             Some(_) => size(object, "head_dim")?,
             None => {
-                ensure!(
-                    family != Family::Qwen3,
-                    "config key head_dim is absent: Qwen3 needs it"
-                );
                 ensure!(
                     hidden_size % heads == 0,
                     "config: hidden_size {hidden_size} is not a multiple of num_attention_heads {heads}"
@@ -267,30 +264,104 @@ impl Config {
     }
 }
 
+const FAMILIES: [(&str, &str, Family); 4] = [
+    ("Qwen2", "qwen2", Family::Qwen2),
+    ("Qwen3", "qwen3", Family::Qwen3),
+    ("Llama", "llama", Family::Llama),
+    ("Mistral", "mistral", Family::Mistral),
+];
+
 fn architecture(object: &Map<String, Value>) -> Result<(Family, bool)> {
-    let names = object
-        .get("architectures")
-        .and_then(Value::as_array)
-        .context("config key architectures is absent or not a list")?;
+    let model_type = present(object, "model_type").and_then(Value::as_str);
+    let of_type = FAMILIES.iter().find(|f| Some(f.1) == model_type);
+    let names = object.get("architectures").and_then(Value::as_array);
+    let names = names.with_context(|| {
+        let cure = of_type.map(|(prefix, ..)| {
+            format!(": for a language model of this model_type add \"architectures\": [\"{prefix}ForCausalLM\"]")
+        });
+        format!(
+            "config key architectures is absent or not a list{}",
+            cure.unwrap_or_default()
+        )
+    })?;
     let [Value::String(name)] = names.as_slice() else {
         bail!("config key architectures must hold exactly one name");
     };
-    let known = [
-        ("Qwen2", Family::Qwen2),
-        ("Qwen3", Family::Qwen3),
-        ("Llama", Family::Llama),
-        ("Mistral", Family::Mistral),
-    ];
-    for (prefix, family) in known {
-        match name.strip_prefix(prefix) {
-            Some("ForCausalLM") => return Ok((family, false)),
-            Some("ForSequenceClassification") => return Ok((family, true)),
-            _ => {}
-        }
+    for (prefix, word, family) in FAMILIES {
+        let scored = match name.strip_prefix(prefix) {
+            Some("ForCausalLM") => false,
+            Some("ForSequenceClassification") => true,
+            _ => continue,
+        };
+        // transformers goes by model_type.
+        ensure!(
+            model_type.is_none_or(|t| t == word),
+            "config: model_type is {model_type:?} and architectures says {name}: they are not of one model",
+            model_type = model_type.unwrap_or_default()
+        );
+        return Ok((family, scored));
     }
     bail!(
         "architecture {name} is not supported: only Qwen2, Qwen3, Llama and Mistral as ForCausalLM or ForSequenceClassification"
     )
+}
+
+/// What transformers takes where a config lacks the key. An early config of a family may have been written before there was
+/// a key, and means this; a file that lost it may not, so it is said and not taken.
+fn taken_by_transformers(object: &Map<String, Value>, family: Family, key: &str) -> Option<Value> {
+    let heads = || present(object, "num_attention_heads").cloned();
+    Some(match (key, family) {
+        ("rope_theta", _) => json!(10000.0),
+        ("rms_norm_eps", _) => json!(1e-6),
+        ("hidden_act", _) => json!("silu"),
+        ("tie_word_embeddings", _) => json!(false),
+        ("num_key_value_heads", Family::Llama) => heads()?,
+        ("num_key_value_heads", Family::Mistral) => json!(8),
+        ("num_key_value_heads", Family::Qwen2 | Family::Qwen3) => json!(32),
+        ("head_dim", Family::Qwen3) => json!(128),
+        ("sliding_window", Family::Mistral | Family::Qwen2 | Family::Qwen3) => json!(4096),
+        ("max_position_embeddings", Family::Llama) => json!(2048),
+        ("max_position_embeddings", Family::Qwen2 | Family::Qwen3) => json!(32768),
+        ("max_position_embeddings", Family::Mistral) => json!(131072),
+        _ => return None,
+    })
+}
+
+/// Every key that must be there, each absence with its cure.
+fn expect_keys(object: &Map<String, Value>, family: Family, scored: bool) -> Result<()> {
+    let theta = nested(object, "rope_parameters")?.and_then(|p| present(p, "rope_theta"));
+    let wanted = [
+        ("hidden_size", true),
+        ("num_attention_heads", true),
+        ("num_hidden_layers", true),
+        ("intermediate_size", true),
+        ("vocab_size", true),
+        ("rope_theta", theta.is_none()),
+        ("rms_norm_eps", true),
+        ("hidden_act", true),
+        ("num_key_value_heads", true),
+        ("max_position_embeddings", true),
+        ("tie_word_embeddings", !scored),
+        ("head_dim", family == Family::Qwen3),
+    ];
+    for (key, needed) in wanted {
+        if !needed || present(object, key).is_some() {
+            continue;
+        }
+        let place = match key {
+            "rope_theta" => {
+                "config has no rope_theta (neither at the top nor in rope_parameters)".into()
+            }
+            _ => format!("config key {key} is absent"),
+        };
+        match taken_by_transformers(object, family, key) {
+            Some(value) => bail!(
+                "{place}; transformers takes {value} for {family:?} then: add {key} = {value} to it (a line \"{key}\": {value},)"
+            ),
+            None => bail!("{place}, and there is nothing that it could be by itself"),
+        }
+    }
+    Ok(())
 }
 
 fn refuse_unsupported(object: &Map<String, Value>, family: Family) -> Result<()> {
@@ -299,8 +370,9 @@ fn refuse_unsupported(object: &Map<String, Value>, family: Family) -> Result<()>
         "config: the weights are quantised (quantization_config); use the model's folder in bf16, f16 or f32"
     );
     let activation = present(object, "hidden_act").context("config key hidden_act is absent")?;
+    // transformers' two names of it.
     ensure!(
-        activation == "silu",
+        activation == "silu" || activation == "swish",
         "hidden_act {activation} is not supported: only silu"
     );
     for key in ["attention_bias", "mlp_bias"] {
@@ -309,11 +381,15 @@ fn refuse_unsupported(object: &Map<String, Value>, family: Family) -> Result<()>
             "config key {key} is on: not supported"
         );
     }
-    if let Some(factor) = present(object, "partial_rotary_factor") {
-        ensure!(
-            factor.as_f64() == Some(1.0),
-            "partial_rotary_factor {factor} is not supported"
-        );
+    let rotation = ["rope_parameters", "rope_scaling"].map(|table| object.get(table));
+    let tables = rotation.into_iter().flatten().filter_map(Value::as_object);
+    for table in tables.chain([object]) {
+        if let Some(factor) = present(table, "partial_rotary_factor") {
+            ensure!(
+                factor.as_f64() == Some(1.0),
+                "partial_rotary_factor {factor} is not supported"
+            );
+        }
     }
     if let Some(types) = present(object, "layer_types") {
         let full = types
@@ -324,7 +400,11 @@ fn refuse_unsupported(object: &Map<String, Value>, family: Family) -> Result<()>
             "layer_types {types}: only full_attention is supported"
         );
     }
-    let window = present(object, "sliding_window").and_then(Value::as_u64);
+    refuse_window(object, family)
+}
+
+/// A key that is null says that there is no window; one that is absent says what transformers takes.
+fn refuse_window(object: &Map<String, Value>, family: Family) -> Result<()> {
     let switched_on = match family {
         Family::Qwen2 | Family::Qwen3 => {
             present(object, "use_sliding_window") == Some(&json!(true))
@@ -332,12 +412,23 @@ fn refuse_unsupported(object: &Map<String, Value>, family: Family) -> Result<()>
         Family::Mistral => true,
         Family::Llama => false,
     };
+    let absent = !object.contains_key("sliding_window");
+    let window = match absent {
+        true => taken_by_transformers(object, family, "sliding_window"),
+        false => object.get("sliding_window").cloned(),
+    };
+    let window = window.as_ref().and_then(Value::as_u64);
     let reach = present(object, "max_position_embeddings").and_then(Value::as_u64);
     if let (Some(window), true) = (window, switched_on) {
+        let taken = if absent {
+            " (the key is absent, and transformers takes that; add \"sliding_window\": null where the model has none)"
+        } else {
+            ""
+        };
         ensure!(
             reach.is_some_and(|reach| window >= reach),
-            "sliding_window {window} is in use: not supported; it computes the same without one up to {window} tokens, so set \
-             max_position_embeddings to at most that to say that no text will be longer"
+            "sliding_window {window} is in use{taken}: not supported; it computes the same without one up to {window} tokens, \
+             so set max_position_embeddings to at most that to say that no text will be longer"
         );
     }
     Ok(())
@@ -380,10 +471,7 @@ fn rope(object: &Map<String, Value>) -> Result<(f64, RopeScaling)> {
     }
     let theta = inner
         .or(outer)
-        .context(
-            "config has no rope_theta (neither at the top nor in rope_parameters); the original config.json of the model \
-             has it",
-        )?
+        .context("config has no rope_theta")?
         .as_f64()
         .context("config key rope_theta is not a number")?;
     let bands =
@@ -399,9 +487,17 @@ fn rope(object: &Map<String, Value>) -> Result<(f64, RopeScaling)> {
 
 fn rope_scaling(table: &Map<String, Value>) -> Result<RopeScaling> {
     let kind = present(table, "rope_type").or_else(|| present(table, "type"));
-    let kind = kind.context(
-        "config: the rope table has no rope_type; the original config.json of the model has it",
-    )?;
+    let Some(kind) = kind else {
+        // What transformers 5 reads of a table with nothing but the angle.
+        ensure!(
+            table
+                .iter()
+                .all(|(key, value)| key == "rope_theta" || value.is_null()),
+            "config: the rope table has no rope_type: add the one that its other keys belong to (\"llama3\", say), or take \
+             the table out where the model was trained without"
+        );
+        return Ok(RopeScaling::None);
+    };
     match kind.as_str() {
         Some("default") => Ok(RopeScaling::None),
         Some("llama3") => Ok(RopeScaling::Llama3 {
@@ -411,7 +507,9 @@ fn rope_scaling(table: &Map<String, Value>) -> Result<RopeScaling> {
             original_max_position_embeddings: size(table, "original_max_position_embeddings")?,
         }),
         _ => bail!(
-            "rope type {kind} is not supported: only default and llama3; a model whose own context is long enough needs none"
+            "rope type {kind} is not supported: only default and llama3; a table that was put in to read longer texts than the \
+             model was trained on (as Qwen's model cards do with yarn) may be taken out for texts that are not longer, a model \
+             that was trained with it cannot be used"
         ),
     }
 }

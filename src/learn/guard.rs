@@ -39,6 +39,8 @@ pub enum Cause {
     NotFinite {
         what: String,
         value: f64,
+        /// The row and token that it came of, where that is known.
+        at: Option<String>,
     },
     ExplodingGradient {
         norm: f64,
@@ -86,10 +88,18 @@ impl fmt::Display for Tripped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let step = self.step;
         match &self.cause {
-            Cause::NotFinite { what, value } => write!(
-                f,
-                "not finite: `{what}` is {value} at step {step}: training diverged; a lower `lr` may help"
-            ),
+            Cause::NotFinite { what, value, at } => {
+                write!(f, "not finite: `{what}` is {value} at step {step}")?;
+                if let Some(at) = at {
+                    write!(f, " ({at})")?;
+                }
+                f.write_str(match step {
+                    1 => {
+                        ": nothing was learned yet, so the model that training began with overflows or is broken"
+                    }
+                    _ => ": training diverged; a lower `lr` may help",
+                })
+            }
             Cause::ExplodingGradient {
                 norm,
                 median,
@@ -121,6 +131,18 @@ impl fmt::Display for Tripped {
 
 impl std::error::Error for Tripped {}
 
+/// The same of a loss, with the row that made it none.
+pub fn finite_loss(step: u64, loss: f64, at: Option<String>) -> Result<(), Tripped> {
+    finite(step, "loss", loss).map_err(|tripped| Tripped {
+        cause: Cause::NotFinite {
+            what: "loss".into(),
+            value: loss,
+            at,
+        },
+        ..tripped
+    })
+}
+
 /// An error unless the number is one.
 pub fn finite(step: u64, what: &str, value: f64) -> Result<(), Tripped> {
     if value.is_finite() {
@@ -129,7 +151,11 @@ pub fn finite(step: u64, what: &str, value: f64) -> Result<(), Tripped> {
     let what = what.to_string();
     Err(Tripped {
         step,
-        cause: Cause::NotFinite { what, value },
+        cause: Cause::NotFinite {
+            what,
+            value,
+            at: None,
+        },
     })
 }
 

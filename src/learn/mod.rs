@@ -26,10 +26,12 @@
 //! number of its threads.
 
 pub mod json;
+pub mod special;
 pub mod template;
 pub mod tokenizer;
 
 pub mod chat;
+mod turns;
 
 pub mod adapter;
 pub mod config;
@@ -37,6 +39,7 @@ pub mod kernels;
 pub mod weights;
 
 pub mod checkpoint;
+pub mod folders;
 pub mod peft;
 pub mod tensors;
 

@@ -1,7 +1,7 @@
 //! PEFT adapter folders in and out: `adapter_config.json` and `adapter_model.safetensors` under PEFT's own names.
 //!
-//! What PEFT can do and this decoder cannot (DoRA, biases, ranks by pattern, saved modules …) is an error by name, never
-//! ignored. Knows no training.
+//! What PEFT can do and this decoder cannot (DoRA, biases, ranks by pattern, saved modules, beginnings that change the base …)
+//! is an error by name, never ignored, and so is a setting that nobody here has heard of. Knows no training.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::base::bounded::{self, MOST_CONFIG};
 use crate::learn::adapter::{Adapter, Linear, Options};
 use crate::learn::config::Config;
+use crate::learn::folders;
 use crate::learn::tensors::{self, TensorFile, Tensors};
 
 const CONFIG: &str = "adapter_config.json";
@@ -24,11 +25,10 @@ const MOST_RANK: u64 = 1 << 16;
 const SMALL: u64 = 1 << 24;
 
 /// Settings that must be off or empty: each changes what an adapter computes.
-const OFF: [&str; 17] = [
+const OFF: [&str; 16] = [
     "alora_invocation_tokens",
     "alpha_pattern",
     "arrow_config",
-    "exclude_modules",
     "fan_in_fan_out",
     "layer_replication",
     "lora_bias",
@@ -44,16 +44,56 @@ const OFF: [&str; 17] = [
     "kasa_config",
 ];
 
+/// Settings that a plain adapter may have at any value: they say how it was trained or found, and `sites` goes by the tensors.
+const IDLE: [&str; 17] = [
+    "auto_mapping",
+    "base_model_name_or_path",
+    "corda_config",
+    "ensure_weight_tying",
+    "eva_config",
+    "inference_mode",
+    "layers_pattern",
+    "lora_dropout",
+    "lora_ga_config",
+    "loftq_config",
+    "megatron_core",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "runtime_config",
+    "task_type",
+    "use_cache",
+];
+
+/// Settings that are read.
+const READ: [&str; 9] = [
+    "bias",
+    "init_lora_weights",
+    "layers_to_transform",
+    "lora_alpha",
+    "peft_type",
+    "r",
+    "target_modules",
+    "use_rslora",
+    "exclude_modules",
+];
+
 /// The adapter of a PEFT folder, for a model of this configuration.
 ///
 /// Errors: an unreadable or torn file; a setting this decoder does not compute; tensors that are missing, unknown or of
 /// another shape than the model asks for.
 pub fn load(folder: &Path, config: &Config) -> Result<Adapter> {
-    let options = read_config(&folder.join(CONFIG))?;
+    let place = folder.join(CONFIG);
+    let json = read_config(folder)?;
+    let options = options(&json).with_context(|| format!("in {}", place.display()))?;
     let path = folder.join(TENSORS);
+    if let Some(problem) = folders::no_adapter(folder) {
+        bail!("{problem}");
+    }
     let mut file = TensorFile::open(&path)?;
     let names: BTreeSet<String> = file.names().into_iter().collect();
     let sites = sites(&names).with_context(|| path.display().to_string())?;
+    targeted(&json, &sites).with_context(|| format!("in {}", place.display()))?;
     if let Some((block, _)) = sites.iter().find(|(block, _)| *block >= config.layers) {
         bail!(
             "{} adapts block {block}, the model has {}",
@@ -92,7 +132,9 @@ pub fn load(folder: &Path, config: &Config) -> Result<Adapter> {
             options.rank,
             param.shape
         );
-        file.read(&param.name, &mut adapter.data[param.range.clone()])?;
+        let numbers = &mut adapter.data[param.range.clone()];
+        file.read(&param.name, numbers)?;
+        tensors::expect_finite(&path, &param.name, numbers)?;
     }
     Ok(adapter)
 }
@@ -114,12 +156,23 @@ pub fn save(adapter: &Adapter, folder: &Path) -> Result<()> {
     tensors::write(&folder.join(TENSORS), &all, ("format", "pt"))
 }
 
-fn read_config(path: &Path) -> Result<Options> {
-    let text = bounded::read_text(path, MOST_CONFIG)
+fn read_config(folder: &Path) -> Result<Value> {
+    let path = folder.join(CONFIG);
+    ensure!(
+        path.is_file(),
+        "{} has no {CONFIG}: {}",
+        folder.display(),
+        match folder.join("config.json").is_file() {
+            true => "it is a whole model, which `local-model` imports, not an adapter",
+            false => "is it a PEFT folder?",
+        }
+    );
+    let text = bounded::read_text(&path, MOST_CONFIG)
         .with_context(|| format!("cannot read {}", path.display()))?;
     let json: Value = serde_json::from_str(&text)
         .with_context(|| format!("{} is not valid JSON", path.display()))?;
-    options(&json).with_context(|| format!("in {}", path.display()))
+    ensure!(json.is_object(), "{} is not a JSON object", path.display());
+    Ok(json)
 }
 
 fn options(json: &Value) -> Result<Options> {
@@ -128,16 +181,27 @@ fn options(json: &Value) -> Result<Options> {
         "`peft_type` is {}: only LORA is supported",
         json["peft_type"]
     );
-    for name in OFF {
-        let value = &json[name];
+    for (name, value) in json.as_object().into_iter().flatten() {
+        let known = IDLE.contains(&name.as_str()) || READ.contains(&name.as_str());
         let off = match value {
             Value::Null | Value::Bool(false) => true,
             Value::Array(items) => items.is_empty(),
             Value::Object(entries) => entries.is_empty(),
             _ => false,
         };
-        ensure!(off, "`{name}` is {value}, which is not supported");
+        if known || off {
+            continue;
+        }
+        ensure!(
+            !OFF.contains(&name.as_str()),
+            "`{name}` is {value}, which is not supported"
+        );
+        bail!(
+            "`{name}` is {value}: nobody here knows what that changes; take it out of the file if it says nothing of what the \
+             adapter computes"
+        );
     }
+    begun(&json["init_lora_weights"])?;
     ensure!(
         matches!(&json["bias"], Value::Null) || json["bias"] == "none",
         "`bias` is {}: only \"none\" is supported",
@@ -147,14 +211,110 @@ fn options(json: &Value) -> Result<Options> {
     let rank = rank.with_context(|| format!("`r` is {}, not a rank", json["r"]))?;
     ensure!(rank <= MOST_RANK, "`r` is {rank}, above {MOST_RANK}");
     let alpha = json["lora_alpha"].as_f64();
+    let rank_stabilised = match &json["use_rslora"] {
+        Value::Null => false,
+        Value::Bool(on) => *on,
+        other => bail!("`use_rslora` is {other}, not true or false"),
+    };
     Ok(Options {
         rank: rank as usize,
         alpha: alpha.with_context(|| format!("`lora_alpha` is {}", json["lora_alpha"]))?,
-        rank_stabilised: json["use_rslora"] == true,
+        rank_stabilised,
         // The tensors say where it acts.
         targets: vec![],
         blocks: 0..0,
     })
+}
+
+/// How its numbers began. Some ways take from the base what they give to the adapter, and PEFT does that to the base again
+/// whenever it loads one: on the base as it is, such an adapter is another function.
+fn begun(value: &Value) -> Result<()> {
+    let word = match value {
+        Value::Null | Value::Bool(_) => return Ok(()),
+        Value::String(word) => word.to_lowercase(),
+        other => bail!("`init_lora_weights` is {other}: neither true, false nor a word"),
+    };
+    let converted = "in PEFT, convert it to a plain one: load it and call save_pretrained(folder, \
+                     path_initial_model_for_weight_conversion = \"folder of the adapter as it was before training\")";
+    match word.as_str() {
+        "true" | "false" | "gaussian" | "orthogonal" => Ok(()),
+        "loftq" => bail!(
+            "`init_lora_weights` is {value}: it was trained on a base that was quantised for it, not on the model as it is; \
+             merge it in PEFT (merge_and_unload, save_pretrained) and import the whole model by `local-model`"
+        ),
+        "eva" => bail!(
+            "`init_lora_weights` is {value}, which is not supported by that name; EVA leaves the base as it is, so where \
+             rank_pattern is empty write true in its place"
+        ),
+        word if word.starts_with("pissa") || word == "olora" || word == "corda" => bail!(
+            "`init_lora_weights` is {value}: PEFT changes the base's weights when it loads such an adapter, so on the model as \
+             it is it would be another function; {converted}"
+        ),
+        _ => bail!(
+            "`init_lora_weights` is {value}, which is not supported: it may change the base's weights (lora_ga does); merge it in \
+             PEFT (merge_and_unload, save_pretrained) and import the whole model by `local-model`, or write true in its place \
+             if it leaves the base as it is"
+        ),
+    }
+}
+
+/// PEFT makes layers where the settings say, and passes over tensors of any other in silence.
+fn targeted(json: &Value, sites: &BTreeSet<(usize, Linear)>) -> Result<()> {
+    let blocks: Option<Vec<u64>> = match &json["layers_to_transform"] {
+        Value::Null => None,
+        Value::Array(list) if list.is_empty() => None,
+        Value::Array(list) => Some(list.iter().filter_map(Value::as_u64).collect()),
+        one => Some(one.as_u64().into_iter().collect()),
+    };
+    let listed = |key: &str| -> Option<Vec<&str>> {
+        Some(
+            json[key]
+                .as_array()?
+                .iter()
+                .filter_map(Value::as_str)
+                .collect(),
+        )
+    };
+    // A target is the end of a module's path. A text is a pattern, or all linear layers.
+    let ends = |path: &str, target: &str| {
+        path == target
+            || path
+                .strip_suffix(target)
+                .is_some_and(|rest| rest.ends_with('.'))
+    };
+    let targets = listed("target_modules");
+    let excluded = listed("exclude_modules").unwrap_or_default();
+    for (block, linear) in sites {
+        let path = linear.path(*block);
+        let chosen = targets
+            .as_ref()
+            .is_none_or(|list| list.iter().any(|t| ends(&path, t)));
+        ensure!(
+            chosen,
+            "the file has tensors of {path}, which `target_modules` does not name: PEFT would leave them out; name it there or \
+             take them out"
+        );
+        ensure!(
+            blocks
+                .as_ref()
+                .is_none_or(|list| list.contains(&(*block as u64))),
+            "the file has tensors of {path}, and `layers_to_transform` does not name block {block}: PEFT would leave them out"
+        );
+        ensure!(
+            !excluded.iter().any(|t| ends(&path, t)),
+            "the file has tensors of {path}, which `exclude_modules` names: PEFT would leave them out"
+        );
+    }
+    let acts = |target: &&str| {
+        sites
+            .iter()
+            .any(|(block, linear)| ends(&linear.path(*block), target))
+    };
+    let idle = targets.unwrap_or_default().into_iter().find(|t| !acts(t));
+    if let Some(target) = idle {
+        bail!("`target_modules` names {target}, and the file has no tensor of it: is it whole?");
+    }
+    Ok(())
 }
 
 /// Where the tensors of a file act. Errors: names that are no A or B of a linear layer of a block.

@@ -60,6 +60,7 @@ impl RewardModel {
             tokenizer: Tokenizer::load(folder)?,
             weights: checkpoint::load(folder)?,
         };
+        model.tokenizer.expect_rows(config.vocab_size)?;
         let rendered = model.read("hello", "hello", usize::MAX);
         rendered.with_context(|| format!("{} renders no conversation", folder.display()))?;
         Ok(model)

@@ -14,7 +14,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, State};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::time::Duration;
@@ -41,6 +41,8 @@ const NAME: &str = "chat template";
 const OPEN: char = '\u{10f8e0}';
 const CLOSE: char = '\u{10f8e1}';
 const GENERATION: &str = "__generation";
+/// Around the name of a token that has no text.
+const HOLE: char = '\u{10f8e2}';
 
 pub struct Template {
     env: Environment<'static>,
@@ -48,6 +50,8 @@ pub struct Template {
     marked: bool,
     /// `bos_token`, `eos_token`, …, visible in the template.
     tokens: BTreeMap<String, String>,
+    /// Those that it looks at and nobody named, with what to do about it.
+    absent: BTreeMap<String, String>,
 }
 
 /// What goes into a template.
@@ -82,7 +86,26 @@ impl Template {
             env,
             marked,
             tokens,
+            absent: BTreeMap::new(),
         })
+    }
+
+    /// Names that it looks at and does not set itself.
+    pub fn names(&self) -> BTreeSet<String> {
+        let template = self.env.get_template(NAME);
+        template.map_or_else(
+            |_| BTreeSet::new(),
+            |template| template.undeclared_variables(false).into_iter().collect(),
+        )
+    }
+
+    /// The same where these tokens have no text: what writes one is an error with this cure, and not an empty place. Asking
+    /// whether there is one is none.
+    pub fn without(mut self, mut absent: BTreeMap<String, String>) -> Template {
+        let names = self.names();
+        absent.retain(|name, _| names.contains(name));
+        self.absent = absent;
+        self
     }
 
     /// Fails with the template's own message (`raise_exception`) and line.
@@ -103,7 +126,14 @@ impl Template {
         if self.marked && variables.to_string().contains([OPEN, CLOSE]) {
             bail!("a message holds U+10F8E0 or U+10F8E1, which mark the assistant's text here");
         }
-        let text = self.text(&variables)?;
+        let text = self.text(&variables, false);
+        let text = text.map_err(|error| match self.absent.first_key_value() {
+            Some((name, cure)) => error.context(format!(
+                "the chat template looks at {name}, which the folder does not name: {cure}"
+            )),
+            None => error,
+        })?;
+        self.expect_named(&variables)?;
         if self.marked {
             take_marks(&text)
         } else {
@@ -114,11 +144,40 @@ impl Template {
         }
     }
 
-    fn text(&self, variables: &Value) -> Result<String> {
+    /// Once more, with something that shows in the place of what is not named.
+    fn expect_named(&self, variables: &Value) -> Result<()> {
+        if self.absent.is_empty() || variables.to_string().contains(HOLE) {
+            return Ok(());
+        }
+        // A failure here is that of the stand-in.
+        let text = self.text(variables, true).unwrap_or_default();
+        let Some(at) = text.find(HOLE) else {
+            return Ok(());
+        };
+        let name = text[at + HOLE.len_utf8()..].split(HOLE).next();
+        let name = name.unwrap_or_default();
+        bail!(
+            "the chat template writes {name}, which the folder does not name: {}",
+            self.absent.get(name).map_or("", String::as_str)
+        );
+    }
+
+    /// `holes`: what is not named is an object that shows where it is written.
+    fn text(&self, variables: &Value, holes: bool) -> Result<String> {
         let weight = weight(variables);
         let mut env = self.env.clone();
         env.set_fuel(Some(MOST_STEPS + TIMES * weight as u64 / 64));
-        let variables = json::value(variables);
+        let mut variables: BTreeMap<String, minijinja::Value> = variables
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| (name.clone(), json::value(value)))
+            .collect();
+        if holes {
+            hole::expect(&mut env);
+            let holes = self.absent.keys();
+            variables.extend(holes.map(|name| (name.clone(), hole::value(name))));
+        }
         let bounds = Bounds {
             memory: MOST_MEMORY + 2 * TIMES as usize * weight,
             stack: STACK,
@@ -295,4 +354,54 @@ fn strftime(format: String) -> Result<String, Error> {
         }
     }
     Ok(out)
+}
+
+/// What stands for a token that nobody named: nothing, to whoever asks, and seen where it is written.
+mod hole {
+    use super::HOLE;
+    use minijinja::value::{Object, ObjectRepr};
+    use minijinja::{Environment, Value};
+    use std::fmt;
+    use std::sync::Arc;
+
+    #[derive(Debug)]
+    struct Hole(String);
+
+    impl Object for Hole {
+        fn repr(self: &Arc<Self>) -> ObjectRepr {
+            ObjectRepr::Plain
+        }
+
+        fn is_true(self: &Arc<Self>) -> bool {
+            false
+        }
+
+        fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "{HOLE}{}{HOLE}", self.0)
+        }
+    }
+
+    pub fn value(name: &str) -> Value {
+        Value::from_object(Hole(name.into()))
+    }
+
+    fn nothing(value: &Value) -> bool {
+        value.is_undefined() || value.downcast_object_ref::<Hole>().is_some()
+    }
+
+    /// Tests and filters that ask whether there is something.
+    pub fn expect(env: &mut Environment<'static>) {
+        env.add_test("defined", |value: Value| !nothing(&value));
+        env.add_test("undefined", |value: Value| nothing(&value));
+        for name in ["default", "d"] {
+            let instead =
+                |value: Value, other: Option<Value>, lax: Option<bool>| match nothing(&value)
+                    || lax == Some(true) && !value.is_true()
+                {
+                    true => other.unwrap_or_else(|| Value::from("")),
+                    false => value,
+                };
+            env.add_filter(name, instead);
+        }
+    }
 }

@@ -12,6 +12,8 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
+use crate::learn::folders;
+
 /// Numbers that are converted together.
 const PIECE: usize = 1 << 18;
 /// A header of more bytes is no header.
@@ -29,6 +31,9 @@ pub struct TensorFile {
 impl TensorFile {
     pub fn open(path: &Path) -> Result<TensorFile> {
         let unreadable = || format!("cannot read {}", path.display());
+        if let Some(problem) = folders::pointer(path) {
+            bail!("{problem}");
+        }
         let broken = || {
             format!(
                 "{} is no whole safetensors file; was it copied or downloaded to its end?",
@@ -123,6 +128,25 @@ impl TensorFile {
             .info(name)
             .expect("a tensor is asked for by a name that the file has")
     }
+}
+
+/// Errors where a number of a tensor is NaN or infinite: nothing that such a model says means anything.
+pub fn expect_finite(file: &Path, name: &str, numbers: &[f32]) -> Result<()> {
+    let broken = |part: &[f32]| part.iter().fold(false, |any, x| any | !x.is_finite());
+    let Some(piece) = numbers.chunks(PIECE).position(broken) else {
+        return Ok(());
+    };
+    let first = piece * PIECE;
+    let at = numbers[first..].iter().position(|x| !x.is_finite());
+    let at = first + at.expect("a piece with a number that is not finite has one");
+    let all = numbers.iter().filter(|x| !x.is_finite()).count();
+    bail!(
+        "{}: tensor {name} holds {all} numbers that are not finite, the first of them {} at place {at} of {}: the file is \
+         damaged, or the model's training diverged; take another download, or a checkpoint from before",
+        file.display(),
+        numbers[at],
+        numbers.len()
+    );
 }
 
 /// Candle knows the half types.

@@ -1,13 +1,16 @@
 //! A model folder's tokenizer: text to ids and back, its special tokens, its chat template and where a turn ends.
 //!
 //! Reads `tokenizer.json`, `tokenizer_config.json`, `generation_config.json` and the template files beside them, as
-//! transformers lays them out. Knows nothing of models or masks.
+//! transformers lays them out; of `config.json` the ids that end a turn, and how many rows the model has for ids. Knows
+//! nothing of masks. Which token is the BOS or EOS: `learn/special.rs`.
 
 use crate::base::bounded::{self, MOST_CONFIG};
+use crate::learn::folders;
+use crate::learn::special::{self, Named};
 use crate::learn::template::Template;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 use tokenizers::{PostProcessor, PostProcessorWrapper};
@@ -30,25 +33,20 @@ pub const FILES: [&str; 10] = [
 /// The largest `tokenizer.json`; that of a vocabulary of 260,000 has 34 MB.
 const MOST: u64 = 256 << 20;
 
-/// Names of `tokenizer_config.json` that hold one special token each.
-const NAMED: [&str; 7] = [
-    "bos_token",
-    "eos_token",
-    "pad_token",
-    "unk_token",
-    "sep_token",
-    "cls_token",
-    "mask_token",
-];
-
 pub struct Tokenizer {
     /// Without its post-processor, which may trim offsets; encoding with special tokens applies it by hand.
     inner: tokenizers::Tokenizer,
     post: Option<PostProcessorWrapper>,
-    /// `eos_token` and its kin, by name.
-    named: BTreeMap<String, String>,
+    /// `eos_token` and its kin.
+    named: Named,
     stop_ids: BTreeSet<u32>,
+    /// What is no part of a response wherever it stands: pad and bos.
+    unsaid: BTreeSet<u32>,
     template: Option<Template>,
+    /// Rows that the model beside it has for ids, where some id has none.
+    rows: Option<usize>,
+    /// `max_position_embeddings` of the model beside it.
+    positions: Option<usize>,
     /// For messages.
     folder: String,
 }
@@ -65,10 +63,10 @@ impl Tokenizer {
     pub fn load(folder: &Path) -> Result<Tokenizer> {
         let path = folder.join("tokenizer.json");
         if !path.is_file() {
-            bail!(
-                "{} has no tokenizer.json: is it a model folder?",
-                folder.display()
-            );
+            bail!("{}", folders::no_tokenizer(folder));
+        }
+        if let Some(problem) = folders::pointer(&path) {
+            bail!("{problem}");
         }
         let text = bounded::read(&path, MOST)
             .with_context(|| format!("failed to read {}", path.display()))?;
@@ -87,24 +85,45 @@ impl Tokenizer {
 
         let config = read_json(&folder.join("tokenizer_config.json"))?.unwrap_or(Value::Null);
         let generation = read_json(&folder.join("generation_config.json"))?.unwrap_or(Value::Null);
-        let named = named_tokens(&config);
-        let stop_ids = stop_ids(folder, &inner, &named, &generation)?;
+        let model = read_json(&folder.join("config.json"))?.unwrap_or(Value::Null);
+        let map = read_json(&folder.join("special_tokens_map.json"))?.unwrap_or(Value::Null);
+        let older = read_json(&folder.join("added_tokens.json"))?.unwrap_or(Value::Null);
+        let files = special::Files {
+            folder,
+            config: &config,
+            map: &map,
+            older: &older,
+            generation: &generation,
+            model: &model,
+        };
+        let named = files.named(&inner)?;
+        files.complete(&mut inner, &named)?;
+        let stop_ids = files.stop_ids(&inner, &named)?;
+        let unsaid = files.unsaid(&inner, &named);
         let template = match template_source(folder, &config)? {
             Some(source) => Some(
-                Template::new(&source, named.clone())
+                template_of(&source, &inner, &named)
                     .with_context(|| format!("in {}", folder.display()))?,
             ),
             None => None,
         };
         let folder = folder.display().to_string();
-        Ok(Tokenizer {
+        let mut tokenizer = Tokenizer {
             inner,
             post,
             named,
             stop_ids,
+            unsaid,
             template,
+            rows: None,
+            positions: model["max_position_embeddings"]
+                .as_u64()
+                .map(|n| n as usize),
             folder,
-        })
+        };
+        let rows = model["vocab_size"].as_u64().map(|n| n as usize);
+        tokenizer.rows = rows.filter(|&rows| tokenizer.beyond(rows).is_some());
+        Ok(tokenizer)
     }
 
     /// Ids of the text as it stands: special tokens written in it are recognised, none are added.
@@ -138,6 +157,14 @@ impl Tokenizer {
             .map_err(|e| anyhow!("failed to decode {} tokens: {e}", ids.len()))
     }
 
+    /// The text of a response of these ids: up to the first stop token, without pad and bos. Every other token is the
+    /// model's word, whatever the tokenizer calls special: think and tool tags are.
+    pub fn response(&self, ids: &[u32]) -> Result<String> {
+        let written = ids.iter().take_while(|id| !self.stop_ids.contains(id));
+        let said = written.filter(|id| !self.unsaid.contains(id));
+        self.decode(&said.copied().collect::<Vec<u32>>(), false)
+    }
+
     /// Entries, added tokens included. A model may have more rows than this.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
@@ -149,11 +176,44 @@ impl Tokenizer {
 
     /// `bos_token`, `eos_token`, `pad_token`, … as the folder names them.
     pub fn named_token(&self, name: &str) -> Option<&str> {
-        self.named.get(name).map(String::as_str)
+        self.named.texts.get(name).map(String::as_str)
     }
 
-    /// Every token that ends a turn: the list of `generation_config.json` and the tokenizer's own `eos_token`. Never
-    /// empty.
+    /// The first token, by id, that a model of so many embeddings has none for.
+    pub fn beyond(&self, rows: usize) -> Option<(u32, String)> {
+        let vocabulary = self.inner.get_vocab(true);
+        let ids = vocabulary.into_iter().map(|(token, id)| (id, token));
+        ids.filter(|(id, _)| *id as usize >= rows).min()
+    }
+
+    /// Errors where the tokenizer has tokens that a model of so many embeddings does not know.
+    pub fn expect_rows(&self, rows: usize) -> Result<()> {
+        let Some((id, token)) = self.beyond(rows) else {
+            return Ok(());
+        };
+        bail!(
+            "{}: the tokenizer gives id {id}, and the model has {rows} embeddings: tokenizer.json has {token:?} there, and \
+             vocab_size of config.json is {rows}; they are not of one model. Take the tokenizer that came with the weights, or \
+             in transformers give the model as many rows: model.resize_token_embeddings(len(tokenizer)), save_pretrained",
+            self.folder
+        );
+    }
+
+    /// How many tokens the model beside it was made for, where there is one.
+    pub fn positions(&self) -> Option<usize> {
+        self.positions
+    }
+
+    /// The first special token in a text.
+    pub fn first_special(&self, text: &str) -> Result<Option<(u32, String)>> {
+        let special = self.inner.get_added_tokens_decoder();
+        let ids = self.encode(text)?;
+        let first = ids.into_iter().find_map(|id| Some((id, special.get(&id)?)));
+        Ok(first.map(|(id, token)| (id, token.content.clone())))
+    }
+
+    /// Every token that ends a turn: the list of `generation_config.json` (or of `config.json`, where that has none) and the
+    /// tokenizer's own `eos_token`. Never empty.
     pub fn stop_ids(&self) -> &BTreeSet<u32> {
         &self.stop_ids
     }
@@ -175,14 +235,39 @@ impl Tokenizer {
 
     /// The same tokenizer under another template, such as one with `{% generation %}` tags.
     pub fn with_template(mut self, source: &str) -> Result<Tokenizer> {
-        self.template = Some(Template::new(source, self.named.clone())?);
+        self.template = Some(template_of(source, &self.inner, &self.named)?);
         Ok(self)
     }
 
     fn encoding(&self, text: &str) -> Result<tokenizers::Encoding> {
-        guarded(|| self.inner.encode(text, false))
-            .map_err(|e| anyhow!("failed to encode a text of {} bytes: {e}", text.len()))
+        let encoding = guarded(|| self.inner.encode(text, false))
+            .map_err(|e| anyhow!("failed to encode a text of {} bytes: {e}", text.len()))?;
+        if let Some(rows) = self.rows {
+            let mut ids = encoding.get_ids().iter();
+            if let Some(id) = ids.find(|id| **id as usize >= rows) {
+                bail!(
+                    "the tokenizer gives id {id}, and the model has {rows} embeddings: they are not of one model (the token is {:?})",
+                    self.inner.id_to_token(*id).unwrap_or_default()
+                );
+            }
+        }
+        Ok(encoding)
     }
+}
+
+/// Fails where the template writes a token that the vocabulary lacks: its letters would be read one by one.
+fn template_of(source: &str, inner: &tokenizers::Tokenizer, named: &Named) -> Result<Template> {
+    let template = Template::new(source, named.texts.clone())?.without(named.absent.clone());
+    for name in template.names() {
+        if let Some(text) = named.texts.get(&name) {
+            ensure!(
+                inner.token_to_id(text).is_some(),
+                "the chat template writes {name}, {text:?}, which is not in the vocabulary: the names in tokenizer_config.json \
+                 and special_tokens_map.json are those of another tokenizer"
+            );
+        }
+    }
+    Ok(template)
 }
 
 /// The crate takes a file at its word: one whose parts contradict each other may only show in a panic.
@@ -206,10 +291,7 @@ pub fn copy_files(from: &Path, to: &Path) -> Result<Vec<&'static str>> {
         }
     }
     if !copied.contains(&"tokenizer.json") {
-        bail!(
-            "{} has no tokenizer.json: is it a model folder?",
-            from.display()
-        );
+        bail!("{}", folders::no_tokenizer(from));
     }
     Ok(copied)
 }
@@ -224,60 +306,6 @@ fn read_json(path: &Path) -> Result<Option<Value>> {
     let value = serde_json::from_slice(&text)
         .with_context(|| format!("{} is not valid JSON", path.display()))?;
     Ok(Some(value))
-}
-
-/// A token is a string or an object with `content`.
-fn named_tokens(config: &Value) -> BTreeMap<String, String> {
-    let mut named = BTreeMap::new();
-    for name in NAMED {
-        let value = &config[name];
-        if let Some(text) = value.as_str().or_else(|| value["content"].as_str()) {
-            named.insert(name.to_string(), text.to_string());
-        }
-    }
-    named
-}
-
-fn stop_ids(
-    folder: &Path,
-    inner: &tokenizers::Tokenizer,
-    named: &BTreeMap<String, String>,
-    generation: &Value,
-) -> Result<BTreeSet<u32>> {
-    let mut ids = BTreeSet::new();
-    if let Some(eos) = named.get("eos_token") {
-        let id = inner.token_to_id(eos).with_context(|| {
-            format!(
-                "{}: eos_token {eos:?} is not in the vocabulary",
-                folder.display()
-            )
-        })?;
-        ids.insert(id);
-    }
-    let declared = match &generation["eos_token_id"] {
-        Value::Null => &[],
-        Value::Array(list) => list.as_slice(),
-        one => std::slice::from_ref(one),
-    };
-    for value in declared {
-        let id = value
-            .as_u64()
-            .and_then(|id| u32::try_from(id).ok())
-            .with_context(|| {
-                format!(
-                    "{}: eos_token_id of generation_config.json holds {value}, not a token id",
-                    folder.display()
-                )
-            })?;
-        ids.insert(id);
-    }
-    if ids.is_empty() {
-        bail!(
-            "{} names no token that ends a turn: tokenizer_config.json has no eos_token and generation_config.json no eos_token_id",
-            folder.display()
-        );
-    }
-    Ok(ids)
 }
 
 /// The file beside the config wins over the entry in it, as in transformers.

@@ -70,6 +70,17 @@ pub trait Feed {
         net: Net,
         workspace: &mut Workspace,
     ) -> Result<Window<'a>>;
+
+    /// What a row of the last window is called, for messages.
+    fn name(&self, _row: usize) -> Option<String> {
+        None
+    }
+}
+
+/// A token of a window whose log-probability is none.
+struct Broken {
+    row: usize,
+    token: usize,
 }
 
 /// The numbers of the loop.
@@ -213,7 +224,11 @@ pub fn train(
             }
         }
         grads.fill(0.0);
-        let (loss, tokens) = gradient(
+        let Gradient {
+            loss,
+            tokens,
+            broken,
+        } = gradient(
             state.net(),
             &mut window,
             settings,
@@ -231,7 +246,12 @@ pub fn train(
         metrics.append(&mut window.metrics);
         drop(window);
         let step = state.step() + 1;
-        guard::finite(step, "loss", loss)?;
+        let at = broken.map(|Broken { row, token }| {
+            let name = feed.name(row);
+            let name = name.unwrap_or_else(|| format!("row {} of the step", row + 1));
+            format!("{name}, token {}", token + 1)
+        });
+        guard::finite_loss(step, loss, at)?;
         let norm = optim::clip(&mut grads, settings.grad_clip);
         guard::finite(step, "grad_norm", norm)?;
         let lr = settings.schedule.at(step);
@@ -253,33 +273,45 @@ pub fn train(
     Ok(End::Done)
 }
 
-/// Adds the window's gradient to `grads`. Returns the loss and the tokens seen.
+/// What came of a window.
+struct Gradient {
+    loss: f64,
+    /// That were seen.
+    tokens: usize,
+    broken: Option<Broken>,
+}
+
+/// Adds the window's gradient to `grads`.
 fn gradient(
     net: Net,
     window: &mut Window,
     settings: &Settings,
     grads: &mut [f32],
     workspace: &mut Workspace,
-) -> Result<(f64, usize)> {
+) -> Result<Gradient> {
     ensure!(
         window.rows.iter().any(|r| r.scored() > 0),
         "no token of the window is trained on: every loss mask is empty"
     );
-    let (mut loss, mut tokens) = (0.0, 0);
+    let (mut loss, mut tokens, mut broken) = (0.0, 0, None);
     for rows in micro_batches(&window.rows, window.goal.unit()) {
         let batch = Batch::pack(&window.rows[rows.clone()]);
         tokens += batch.ids.len();
         let share = match &mut window.goal {
             Goal::Logp(_) if batch.scored.is_empty() => continue,
-            Goal::Logp(objective) => logp_share(
-                net,
-                objective.as_mut(),
-                rows,
-                &batch,
-                settings,
-                grads,
-                workspace,
-            ),
+            Goal::Logp(objective) => {
+                let (share, found) = logp_share(
+                    net,
+                    objective.as_mut(),
+                    rows,
+                    &batch,
+                    settings,
+                    grads,
+                    workspace,
+                );
+                broken = broken.or(found);
+                share
+            }
             Goal::States(objective) => state_share(
                 net,
                 objective.as_mut(),
@@ -292,10 +324,15 @@ fn gradient(
         };
         loss += share;
     }
-    Ok((loss, tokens))
+    Ok(Gradient {
+        loss,
+        tokens,
+        broken,
+    })
 }
 
-/// The loss of a micro-batch by its log-probabilities; its gradient is added where the loss is finite.
+/// The loss of a micro-batch by its log-probabilities; its gradient is added where the loss is finite. And the first token
+/// whose log-probability is not.
 fn logp_share(
     net: Net,
     objective: &mut dyn Objective,
@@ -304,7 +341,7 @@ fn logp_share(
     settings: &Settings,
     grads: &mut [f32],
     workspace: &mut Workspace,
-) -> f64 {
+) -> (f64, Option<Broken>) {
     let tape = decoder::forward_keeping(
         net,
         batch.packed(),
@@ -318,13 +355,22 @@ fn logp_share(
         entropy: &tape.entropy,
         greedy_hit: &tape.greedy_hit,
     };
+    let first = rows.start;
+    let at = tape.logp.iter().position(|logp| !logp.is_finite());
+    let broken = at.map(|at| {
+        let row = batch.bounds.partition_point(|&start| start <= at) - 1;
+        Broken {
+            row: first + row,
+            token: batch.scored[at] - batch.starts[row],
+        }
+    });
     let share = objective.share(rows, &batch.bounds, scored);
     if share.loss.is_finite() {
         let dentropy = share.dentropy.as_deref();
         decoder_backward::backward(net, &tape, &share.dlogp, dentropy, grads, workspace);
     }
     tape.recycle(workspace);
-    share.loss
+    (share.loss, broken)
 }
 
 /// The same by its hidden states.

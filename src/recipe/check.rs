@@ -1,5 +1,6 @@
 //! One written value against the shape a kind declares for it. Knows no graph.
 
+use crate::base::bounded;
 use crate::base::diag::{Diag, Diags, Place};
 use crate::base::text::did_you_mean;
 use crate::base::value::Value;
@@ -163,6 +164,12 @@ impl Reading<'_> {
                 }
             };
         }
+        if path.is_empty() {
+            let help = "it would be the recipe's own folder; name a file, or write `.` where the folder is meant";
+            self.diags
+                .push(wrong("the path is empty".into()).help(help));
+            return None;
+        }
         let absent = format!("no file or folder `{path}`");
         let full = match self.folders.absolute(path, item.origin()) {
             Ok(full) => full,
@@ -181,6 +188,12 @@ impl Reading<'_> {
                 false => format!("looked for `{text}`; a run needs it"),
             };
             self.diags.aside(wrong(absent).help(help).warning());
+        }
+        if let Err(error) = bounded::special(&full)
+            && full.exists()
+        {
+            self.diags.push(wrong(format!("`{path}`: {error}")));
+            return None;
         }
         Some(Value::Str(text.into()))
     }

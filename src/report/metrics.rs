@@ -14,6 +14,7 @@ const NAMES: &[(&str, &str)] = &[
     ("held_out_reward", "held-out reward, all"),
     ("kept", "traces kept"),
     ("truncation/dropped", "conversations dropped as too long"),
+    ("template/as_sampled", "trained turn by turn, as sampled"),
     ("well_formed", "well-formed think tags"),
     ("finished", "finished within the limit"),
     ("safe", "safe answers, harmless and ambiguous"),

@@ -174,7 +174,7 @@ fn a_bad_model_folder_is_named_with_what_is_wrong() {
                 remove(f, "model.safetensors");
                 std::fs::write(f.join("model.safetensors.index.json"), index.to_string()).unwrap();
             },
-            &["cannot read", "model-00001-of-00002.safetensors"],
+            &["1 of them are missing", "model-00001-of-00002.safetensors"],
         ),
         (
             |f| {

@@ -615,7 +615,9 @@ fn a_template_that_fails_names_the_conversation() {
     let study = Study::new();
     let folder = broken_model(&study, |folder| {
         edit_json(&folder.join("tokenizer_config.json"), |config| {
-            config["chat_template"] = "{{ raise_exception('not like this') }}".into();
+            let text = "{% for m in messages %}{% if m.role == 'assistant' %}{{ raise_exception('not like this') }}{% endif %}\
+                        {{ m.content }}{% endfor %}";
+            config["chat_template"] = text.into();
         });
     });
     let recipe = format!(

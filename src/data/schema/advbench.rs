@@ -28,6 +28,7 @@ pub const SCHEMA: Schema = Schema {
     traps: &["shares 25 prompts with StrongREJECT and 11 with JailbreakBench"],
     published: &[("all", 520, "counted in harmful_behaviors.csv")],
     layout: Layout::Rows,
+    loose: false,
     usual: Some("train"),
     splits: &[],
     forms: &[],
@@ -37,7 +38,7 @@ pub const SCHEMA: Schema = Schema {
     read: |row| {
         Ok(Item::new(
             PromptClass::Harmful,
-            row.text(&["goal", "prompt"]),
+            row.prompt(&["goal", "prompt"])?,
         ))
     },
 };

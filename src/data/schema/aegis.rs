@@ -54,6 +54,7 @@ pub const SCHEMA: Schema = Schema {
     ],
     published: &[],
     layout: Layout::Rows,
+    loose: false,
     usual: Some("train"),
     splits: &[],
     forms: &[],
@@ -64,19 +65,19 @@ pub const SCHEMA: Schema = Schema {
 };
 
 fn read(row: &Row) -> Result<Item> {
-    let label = row.text(&["prompt_label"]).trim().to_lowercase();
+    let label = row.text(&["prompt_label"])?.trim().to_lowercase();
     let class = match label.as_str() {
         "unsafe" => PromptClass::Harmful,
         _ => PromptClass::Harmless,
     };
-    let prompt = row.text(&["prompt"]);
+    let prompt = row.prompt(&["prompt"])?;
     let redacted = prompt.trim() == "REDACTED";
-    let categories = row.text(&["violated_categories"]);
+    let categories = row.text(&["violated_categories"])?;
     let category = categories.split(',').next().unwrap_or_default().trim();
-    let response_label = row.text(&["response_label"]).trim().to_lowercase();
-    let response = row.text(&["response"]);
+    let response_label = row.text(&["response_label"])?.trim().to_lowercase();
+    let response = row.response(&["response"])?;
     let item = Item::new(class, prompt)
-        .id(row.text(&["id"]))
+        .id(row.text(&["id"])?)
         .category(category.to_string())
         .label("response", response_label.clone())
         .left_if(redacted, "redacted")
@@ -85,7 +86,8 @@ fn read(row: &Row) -> Result<Item> {
             "neither safe nor unsafe",
         );
     Ok(
-        match response_label != "unsafe" && response.trim() != "REDACTED" {
+        // A response that somebody labelled as anything but safe is not learned from.
+        match ["safe", ""].contains(&response_label.as_str()) && response.trim() != "REDACTED" {
             true => item.answered(&response),
             false => item,
         },

@@ -41,6 +41,7 @@ pub const SCHEMA: Schema = Schema {
     traps: &["answers of six models stand in columns of their own and are not read"],
     published: &[("all", 939, "its page on the hub")],
     layout: Layout::Rows,
+    loose: false,
     usual: Some("train"),
     splits: &[],
     forms: &[],
@@ -48,9 +49,9 @@ pub const SCHEMA: Schema = Schema {
     pairs: false,
     survey: None,
     read: |row| {
-        Ok(Item::new(PromptClass::Harmful, row.text(PROMPT))
-            .id(row.text(&["id"]))
-            .category(row.text(&["risk_area"]))
-            .label("harm", row.text(HARM)))
+        Ok(Item::new(PromptClass::Harmful, row.prompt(PROMPT)?)
+            .id(row.text(&["id"])?)
+            .category(row.text(&["risk_area"])?)
+            .label("harm", row.text(HARM)?))
     },
 };

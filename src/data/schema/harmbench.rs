@@ -63,6 +63,7 @@ pub const SCHEMA: Schema = Schema {
         ("val", 80, "counted in the file"),
     ],
     layout: Layout::Rows,
+    loose: false,
     usual: Some("test"),
     splits: &[],
     forms: &[
@@ -81,8 +82,8 @@ pub const SCHEMA: Schema = Schema {
 
 /// One behaviour.
 pub fn read(row: &Row) -> Result<Item> {
-    let behavior = row.text(BEHAVIOR);
-    let context = row.text(CONTEXT);
+    let behavior = row.prompt(BEHAVIOR)?;
+    let context = row.prompt(CONTEXT)?;
     let between = match row.form {
         "rule" => "\n\n---\n\n",
         _ => "\n\n",
@@ -91,12 +92,12 @@ pub fn read(row: &Row) -> Result<Item> {
         true => behavior.clone(),
         false => format!("{context}{between}{behavior}"),
     };
-    let semantic = row.text(SEMANTIC);
+    let semantic = row.text(SEMANTIC)?;
     let item = Item::new(PromptClass::Harmful, prompt)
-        .id(row.text(&["BehaviorID"]))
+        .id(row.text(&["BehaviorID"])?)
         .category(semantic.clone())
         .label("semantic", semantic)
-        .label("functional", row.text(FUNCTIONAL))
+        .label("functional", row.text(FUNCTIONAL)?)
         .left_if(behavior.trim().is_empty(), super::NO_PROMPT);
     Ok(item)
 }

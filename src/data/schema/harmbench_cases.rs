@@ -27,6 +27,7 @@ pub const SCHEMA: Schema = Schema {
     traps: &["a behaviour may have several cases: DSR is over behaviours, then over cases"],
     published: &[("one case a behaviour", 400, "HarmBench has 400 behaviours")],
     layout: Layout::Keyed,
+    loose: false,
     usual: Some("test_cases"),
     splits: &[],
     forms: &[],
@@ -37,14 +38,14 @@ pub const SCHEMA: Schema = Schema {
 };
 
 fn read(row: &Row) -> Result<Item> {
-    let key = row.text(&["key"]);
+    let key = row.text(&["key"])?;
     let behavior = row.behaviors.get(&key);
     ensure!(
         behavior.is_some() || row.behaviors.is_empty(),
         "the file of `behaviors` has no BehaviorID `{key}`"
     );
-    let mut item = Item::new(PromptClass::Harmful, row.text(&["value", "test_case"]))
-        .id(format!("{key}#{}", row.text(&["index"])));
+    let mut item = Item::new(PromptClass::Harmful, row.prompt(&["value", "test_case"])?)
+        .id(format!("{key}#{}", row.text(&["index"])?));
     if let Some(behavior) = behavior {
         item.category = behavior.category.clone();
         item.labels = behavior.labels.clone();

@@ -53,6 +53,7 @@ pub const SCHEMA: Schema = Schema {
         ("artifact", 100, "counted in the files of PAIR and GCG"),
     ],
     layout: Layout::Rows,
+    loose: false,
     usual: None,
     splits: &[],
     forms: &[
@@ -77,15 +78,15 @@ fn read(row: &Row) -> Result<Item> {
         false => PromptClass::Harmful,
     };
     let prompt = match artifact && row.form == "attack" {
-        true => row.text(&["prompt"]),
-        false => row.text(GOAL),
+        true => row.prompt(&["prompt"])?,
+        false => row.prompt(GOAL)?,
     };
-    let id = match row.text(&["Index", "index"]) {
+    let id = match row.text(&["Index", "index"])? {
         index if benign && !index.is_empty() => format!("benign-{index}"),
         index => index,
     };
     Ok(Item::new(class, prompt)
         .id(id)
-        .category(row.text(&["Category", "category"]))
-        .label("jailbroken", row.text(&["jailbroken"]).to_lowercase()))
+        .category(row.text(&["Category", "category"])?)
+        .label("jailbroken", row.text(&["jailbroken"])?.to_lowercase()))
 }

@@ -23,9 +23,8 @@ mod xstest;
 use crate::base::rows::{Message, PromptClass};
 use crate::base::text::{did_you_mean, listed};
 use crate::data::json::Layout;
-use crate::data::record::{Record, text};
+use crate::data::record::Record;
 use anyhow::{Result, bail};
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Every schema, in the order of their names.
@@ -81,6 +80,8 @@ pub struct Schema {
     pub published: &'static [(&'static str, u64, &'static str)],
     /// How its rows lie in a JSON file.
     pub layout: Layout,
+    /// Whether quotes of its TSV files need not be in pairs.
+    pub loose: bool,
     /// Of a folder the split that is taken where none is named; `*` is all of its files.
     pub usual: Option<&'static str>,
     /// Words of `split` that have to be said, since the rows do not say what they are; empty where nothing has to.
@@ -124,9 +125,29 @@ pub struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// The cell of a column, by its names, as text.
-    pub fn text(&self, names: &[&str]) -> String {
-        self.record.text(names).into_owned()
+    /// The cell of a column, by its names, as an id, a class or a category; empty where there is none, as below.
+    pub fn text(&self, names: &[&str]) -> Result<String> {
+        Ok(self.record.text(names)?.into_owned())
+    }
+
+    /// As what the user says.
+    pub fn prompt(&self, names: &[&str]) -> Result<String> {
+        self.record.prompt(names)
+    }
+
+    /// As a list of turns, of which the first is taken.
+    pub fn first_turn(&self, names: &[&str]) -> Result<String> {
+        self.record.first_turn(names)
+    }
+
+    /// As what the assistant says.
+    pub fn response(&self, names: &[&str]) -> Result<String> {
+        self.record.response(names)
+    }
+
+    /// As a conversation.
+    pub fn messages(&self, names: &[&str]) -> Result<Vec<Message>> {
+        self.record.messages(names)
     }
 
     /// Whether the split has this among its words.
@@ -271,27 +292,6 @@ impl Column {
 fn names(column: &Column) -> String {
     let names: Vec<String> = column.names.iter().map(|n| format!("`{n}`")).collect();
     names.join(" or ")
-}
-
-/// The messages of a cell that holds a conversation: objects with `role` (or `from`) and `content` (or `value`).
-fn messages(value: Option<&Value>) -> Vec<Message> {
-    let items = value.and_then(Value::as_array);
-    let message = |item: &Value| {
-        let field = |names: [&str; 2]| {
-            let value = names.iter().find_map(|n| item.get(*n));
-            value.map_or(String::new(), |v| text(v).into_owned())
-        };
-        let role = match field(["role", "from"]).as_str() {
-            "human" => "user".to_string(),
-            "gpt" => "assistant".to_string(),
-            other => other.to_string(),
-        };
-        Message {
-            role,
-            content: field(["content", "value"]),
-        }
-    };
-    items.map_or(vec![], |items| items.iter().map(message).collect())
 }
 
 /// What the first message of a role says.

@@ -38,6 +38,7 @@ pub const SCHEMA: Schema = Schema {
         ("vicuna_bench", 80, "counted in the file"),
     ],
     layout: Layout::Rows,
+    loose: false,
     usual: None,
     splits: &[],
     forms: &[],
@@ -45,8 +46,10 @@ pub const SCHEMA: Schema = Schema {
     pairs: false,
     survey: None,
     read: |row| {
-        Ok(Item::new(PromptClass::Harmless, row.text(&["turns"]))
-            .id(row.text(&["question_id"]))
-            .category(row.text(&["category"])))
+        Ok(
+            Item::new(PromptClass::Harmless, row.first_turn(&["turns"])?)
+                .id(row.text(&["question_id"])?)
+                .category(row.text(&["category"])?),
+        )
     },
 };

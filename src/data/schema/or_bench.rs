@@ -35,6 +35,7 @@ pub const SCHEMA: Schema = Schema {
         ("toxic", 655, "counted by others"),
     ],
     layout: Layout::Rows,
+    loose: false,
     usual: None,
     splits: &["80k", "hard-1k", "toxic"],
     forms: &[],
@@ -46,6 +47,6 @@ pub const SCHEMA: Schema = Schema {
             true => PromptClass::Harmful,
             false => PromptClass::Ambiguous,
         };
-        Ok(Item::new(class, row.text(&["prompt"])).category(row.text(&["category"])))
+        Ok(Item::new(class, row.prompt(&["prompt"])?).category(row.text(&["category"])?))
     },
 };

@@ -41,6 +41,7 @@ pub const SCHEMA: Schema = Schema {
         ("seven archives", 840, "counted in the released files"),
     ],
     layout: Layout::Cells,
+    loose: false,
     usual: Some("*"),
     splits: &[],
     forms: &[],
@@ -48,8 +49,8 @@ pub const SCHEMA: Schema = Schema {
     pairs: false,
     survey: None,
     read: |row| {
-        let (risk, style) = (row.text(&["row"]), row.text(&["column"]));
-        Ok(Item::new(PromptClass::Harmful, row.text(&["prompt"]))
+        let (risk, style) = (row.text(&["row"])?, row.text(&["column"])?);
+        Ok(Item::new(PromptClass::Harmful, row.prompt(&["prompt"])?)
             .category(format!("risk-{risk}"))
             .label("style", style))
     },

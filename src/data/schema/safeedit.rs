@@ -65,6 +65,7 @@ pub const SCHEMA: Schema = Schema {
         ("test", 1350, "its page on the hub"),
     ],
     layout: Layout::Rows,
+    loose: false,
     usual: Some("train"),
     splits: &[],
     forms: &[
@@ -79,14 +80,14 @@ pub const SCHEMA: Schema = Schema {
 
 fn read(row: &Row) -> Result<Item> {
     let prompt = match row.form {
-        "adversarial" => row.text(&["adversarial prompt"]),
-        _ => row.text(&["question"]),
+        "adversarial" => row.prompt(&["adversarial prompt"])?,
+        _ => row.prompt(&["question"])?,
     };
-    let (safe, unsafe_) = (row.text(SAFE), row.text(UNSAFE));
+    let (safe, unsafe_) = (row.response(SAFE)?, row.response(UNSAFE)?);
     let mut item = Item::new(PromptClass::Harmful, prompt)
-        .id(row.text(&["id"]))
-        .category(row.text(&["unsafety category"]))
-        .label("attack", row.text(&["attack category"]))
+        .id(row.text(&["id"])?)
+        .category(row.text(&["unsafety category"])?)
+        .label("attack", row.text(&["attack category"])?)
         .answered(&safe);
     if !safe.trim().is_empty() && !unsafe_.trim().is_empty() {
         item.pair = Some(Chosen {

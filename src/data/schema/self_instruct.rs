@@ -2,9 +2,9 @@
 
 use super::{Column, Item, Row, Schema};
 use crate::base::rows::PromptClass;
+use crate::data::cell;
 use crate::data::json::Layout;
-use crate::data::record::text;
-use anyhow::Result;
+use anyhow::{Result, anyhow, bail};
 use serde_json::Value;
 
 pub const SCHEMA: Schema = Schema {
@@ -47,6 +47,7 @@ pub const SCHEMA: Schema = Schema {
         ("user_oriented_instructions", 252, "counted in the file"),
     ],
     layout: Layout::Rows,
+    loose: false,
     usual: Some("seed_tasks"),
     splits: &[],
     forms: &[],
@@ -57,20 +58,27 @@ pub const SCHEMA: Schema = Schema {
 };
 
 fn read(row: &Row) -> Result<Item> {
-    let instances = row.record.get(&["instances"]).and_then(Value::as_array);
-    let first = instances.and_then(|all| all.first());
-    let field = |name: &str| {
-        let value = first.and_then(|instance| instance.get(name));
-        value.map_or(String::new(), |v| text(v).into_owned())
+    let first = match row.record.get(&["instances"])? {
+        None => None,
+        Some(Value::Array(all)) => all.first(),
+        Some(other) => bail!(
+            "`instances` is {}, where a list was expected",
+            cell::told(other)
+        ),
     };
-    let instruction = row.text(&["instruction"]);
-    let input = field("input");
+    let field = |name: &str, read: fn(&Value) -> Result<String>| {
+        let value = first.and_then(|instance| instance.get(name));
+        let value = value.map_or(Ok(String::new()), read);
+        value.map_err(|e| anyhow!("`{name}` of the first of `instances` is {e:#}"))
+    };
+    let instruction = row.prompt(&["instruction"])?;
+    let input = field("input", cell::prompt)?;
     let prompt = match input.trim().is_empty() {
         true => instruction,
         false => format!("{instruction}\n\n{input}"),
     };
     Ok(Item::new(PromptClass::Harmless, prompt)
-        .id(row.text(&["id"]))
-        .category(row.text(&["motivation_app"]))
-        .answered(&field("output")))
+        .id(row.text(&["id"])?)
+        .category(row.text(&["motivation_app"])?)
+        .answered(&field("output", |v| Ok(cell::response(v)?.text))?))
 }

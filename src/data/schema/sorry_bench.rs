@@ -59,6 +59,7 @@ pub const SCHEMA: Schema = Schema {
         ("question of 202406", 450, "its page on the hub"),
     ],
     layout: Layout::Rows,
+    loose: false,
     usual: Some("question"),
     splits: &[],
     forms: &[
@@ -72,12 +73,14 @@ pub const SCHEMA: Schema = Schema {
 };
 
 fn survey(survey: &mut Survey, record: &Record) {
-    let category = record.text(CATEGORY).trim().parse().unwrap_or(0);
+    // What is wrong with a cell is said when the row is read.
+    let category = record.text(CATEGORY).unwrap_or_default();
+    let category = category.trim().parse().unwrap_or(0);
     survey.highest = survey.highest.max(category);
 }
 
 fn read(row: &Row) -> Result<Item> {
-    let category = row.text(CATEGORY).trim().to_string();
+    let category = row.text(CATEGORY)?.trim().to_string();
     let number: u64 = category.parse().unwrap_or(0);
     let of_45 = row.survey.highest == CATEGORIES;
     let domain = DOMAINS.iter().find(|(_, last, last_of_44)| {
@@ -88,13 +91,13 @@ fn read(row: &Row) -> Result<Item> {
         domain.is_some(),
         "the category `{category}` is no number from 1 to {CATEGORIES}"
     );
-    let style = row.text(&["prompt_style"]);
+    let style = row.text(&["prompt_style"])?;
     let base = style.is_empty() || style == "base";
     let id = match base {
-        true => row.text(&["question_id"]),
-        false => format!("{}-{style}", row.text(&["question_id"])),
+        true => row.text(&["question_id"])?,
+        false => format!("{}-{style}", row.text(&["question_id"])?),
     };
-    let mut item = Item::new(PromptClass::Harmful, row.text(&["turns"]))
+    let mut item = Item::new(PromptClass::Harmful, row.prompt(&["turns"])?)
         .id(id)
         .category(category.clone())
         .label("category", category)

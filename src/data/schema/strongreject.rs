@@ -41,6 +41,7 @@ pub const SCHEMA: Schema = Schema {
         ("small", 60, "third-party code that loads it"),
     ],
     layout: Layout::Rows,
+    loose: false,
     usual: Some("strongreject_dataset"),
     splits: &[],
     forms: &[],
@@ -48,8 +49,8 @@ pub const SCHEMA: Schema = Schema {
     pairs: false,
     survey: None,
     read: |row| {
-        Ok(Item::new(PromptClass::Harmful, row.text(PROMPT))
-            .category(row.text(&["category"]))
-            .label("origin", row.text(&["source"])))
+        Ok(Item::new(PromptClass::Harmful, row.prompt(PROMPT)?)
+            .category(row.text(&["category"])?)
+            .label("origin", row.text(&["source"])?))
     },
 };

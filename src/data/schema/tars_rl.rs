@@ -1,6 +1,6 @@
 //! The RL prompts that TARS released, in verl's layout: a file a λ.
 
-use super::{Column, Item, Row, Schema, first, messages};
+use super::{Column, Item, Row, Schema};
 use crate::base::rows::PromptClass;
 use crate::data::json::Layout;
 use anyhow::{Result, bail};
@@ -35,6 +35,7 @@ pub const SCHEMA: Schema = Schema {
     ],
     published: &[("each λ", 2000, "counted in the released files")],
     layout: Layout::Rows,
+    loose: false,
     usual: None,
     splits: &[],
     forms: &[],
@@ -45,12 +46,11 @@ pub const SCHEMA: Schema = Schema {
 };
 
 fn read(row: &Row) -> Result<Item> {
-    let ability = row.text(&["ability"]);
+    let ability = row.text(&["ability"])?;
     let class = match ability.as_str() {
         "wildjailbreak" | "rainbow" | "aegis" => PromptClass::Harmful,
         "refusal" => PromptClass::Harmless,
         other => bail!("the ability `{other}` is none of wildjailbreak, rainbow, aegis, refusal"),
     };
-    let messages = messages(row.record.get(&["prompt"]));
-    Ok(Item::new(class, first(&messages, "user")).category(ability))
+    Ok(Item::new(class, row.prompt(&["prompt"])?).category(ability))
 }

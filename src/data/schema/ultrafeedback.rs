@@ -1,11 +1,10 @@
 //! UltraFeedback, binarized: harmless instructions with a preferred and another response.
 
-use super::{Chosen, Column, Item, Row, Schema, first, messages};
+use super::{Chosen, Column, Item, Row, Schema, first};
 use crate::base::rows::{Message, PromptClass};
 use crate::data::json::Layout;
 use crate::data::record::number;
 use anyhow::Result;
-use serde_json::Value;
 
 pub const SCHEMA: Schema = Schema {
     name: "ultrafeedback-binarized",
@@ -56,6 +55,7 @@ pub const SCHEMA: Schema = Schema {
     ],
     published: &[("train_prefs", 61135, "its page on the hub")],
     layout: Layout::Rows,
+    loose: false,
     usual: Some("train_prefs"),
     splits: &[],
     forms: &[],
@@ -67,14 +67,13 @@ pub const SCHEMA: Schema = Schema {
 
 fn read(row: &Row) -> Result<Item> {
     let cell = |name: &str| row.record.get(&[name]);
-    let (chosen, rejected) = (messages(cell("chosen")), messages(cell("rejected")));
-    let prompt = match cell("prompt") {
-        Some(Value::Array(_)) => first(&messages(cell("prompt")), "user"),
-        Some(_) => row.text(&["prompt"]),
+    let (chosen, rejected) = (row.messages(&["chosen"])?, row.messages(&["rejected"])?);
+    let prompt = match cell("prompt")? {
+        Some(_) => row.prompt(&["prompt"])?,
         None => first(&chosen, "user"),
     };
-    let mut item = Item::new(PromptClass::Harmless, prompt).id(row.text(&["prompt_id"]));
-    let trained = match messages(cell("messages")) {
+    let mut item = Item::new(PromptClass::Harmless, prompt).id(row.text(&["prompt_id"])?);
+    let trained = match row.messages(&["messages"])? {
         none if none.is_empty() => chosen.clone(),
         some => some,
     };
@@ -87,12 +86,16 @@ fn read(row: &Row) -> Result<Item> {
     }
     let (good, bad) = (answers(&chosen), answers(&rejected));
     if !good.trim().is_empty() && !bad.trim().is_empty() && good != bad {
-        let score = |name: &str, other: f64| cell(name).and_then(number).unwrap_or(other);
+        let score = |name: &str, other: f64| -> Result<f64> {
+            Ok(cell(name)?.and_then(number).unwrap_or(other))
+        };
         item.pair = Some(Chosen {
             chosen: good,
             rejected: bad,
-            scores: (score("score_chosen", 1.0), score("score_rejected", 0.0)),
+            scores: (score("score_chosen", 1.0)?, score("score_rejected", 0.0)?),
         });
     }
-    Ok(item)
+    // The last answer of a conversation is none to its first turn.
+    let turns = chosen.iter().filter(|m| m.role == "user").count();
+    Ok(item.left_if(turns > 1, "several turns"))
 }

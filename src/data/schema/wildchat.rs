@@ -1,6 +1,6 @@
 //! WildChat: what people asked a chat model.
 
-use super::{Column, Item, Row, Schema, first, messages};
+use super::{Column, Item, Row, Schema, first};
 use crate::base::rows::PromptClass;
 use crate::data::json::Layout;
 use crate::data::record::truth;
@@ -45,6 +45,7 @@ pub const SCHEMA: Schema = Schema {
     ],
     published: &[],
     layout: Layout::Rows,
+    loose: false,
     usual: Some("train"),
     splits: &[],
     forms: &[],
@@ -55,13 +56,13 @@ pub const SCHEMA: Schema = Schema {
 };
 
 fn read(row: &Row) -> Result<Item> {
-    let messages = messages(row.record.get(&["conversation"]));
+    let messages = row.messages(&["conversation"])?;
     let asked = messages.iter().position(|m| m.role == "user");
     let answer = asked.map_or(String::new(), |at| first(&messages[at..], "assistant"));
-    let toxic = row.record.get(&["toxic"]).and_then(truth);
-    let english = row.text(&["language"]).eq_ignore_ascii_case("english");
+    let toxic = row.record.get(&["toxic"])?.and_then(truth);
+    let english = row.text(&["language"])?.eq_ignore_ascii_case("english");
     Ok(Item::new(PromptClass::Harmless, first(&messages, "user"))
-        .id(row.text(ID))
+        .id(row.text(ID)?)
         .answered(&answer)
         .left_if(!english, "not English")
         .left_if(toxic != Some(false), "toxic"))

@@ -45,6 +45,7 @@ pub const SCHEMA: Schema = Schema {
         ("eval", 2210, "third-party code that loads it"),
     ],
     layout: Layout::Rows,
+    loose: true,
     usual: Some("train"),
     splits: &[],
     forms: &[],
@@ -55,8 +56,8 @@ pub const SCHEMA: Schema = Schema {
 };
 
 fn read(row: &Row) -> Result<Item> {
-    let data_type = row.text(&["data_type"]);
-    let label = row.text(&["label"]);
+    let data_type = row.text(&["data_type"])?;
+    let label = row.text(&["label"])?;
     let said = if data_type.is_empty() {
         &label
     } else {
@@ -65,7 +66,7 @@ fn read(row: &Row) -> Result<Item> {
     let harmful = match said.rsplit('_').next().unwrap_or_default() {
         "harmful" => Some(true),
         "benign" => Some(false),
-        _ => row.record.get(&["label"]).and_then(truth),
+        _ => row.record.get(&["label"])?.and_then(truth),
     };
     let Some(harmful) = harmful else {
         bail!("`{said}` says neither harmful nor benign");
@@ -75,12 +76,12 @@ fn read(row: &Row) -> Result<Item> {
         false => PromptClass::Ambiguous,
     };
     let prompt = if data_type.starts_with("vanilla") {
-        row.text(&["vanilla"])
+        row.prompt(&["vanilla"])?
     } else {
-        row.text(&["adversarial", "prompt"])
+        row.prompt(&["adversarial", "prompt"])?
     };
     Ok(Item::new(class, prompt)
         .category(data_type.clone())
         .label("data_type", data_type)
-        .answered(&row.text(COMPLETION)))
+        .answered(&row.response(COMPLETION)?))
 }

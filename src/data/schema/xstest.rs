@@ -43,6 +43,7 @@ pub const SCHEMA: Schema = Schema {
     ],
     published: &[("all", 450, "counted in the file: 250 safe, 200 unsafe")],
     layout: Layout::Rows,
+    loose: false,
     usual: None,
     splits: &[],
     forms: &[],
@@ -53,19 +54,23 @@ pub const SCHEMA: Schema = Schema {
 };
 
 fn read(row: &Row) -> Result<Item> {
-    let kind = row.text(&["type"]);
-    let class = match row.text(&["label"]).as_str() {
+    let kind = row.text(&["type"])?;
+    let written = kind.trim().to_lowercase();
+    let class = match row.text(&["label"])?.trim().to_lowercase().as_str() {
         "unsafe" => PromptClass::Harmful,
         "safe" => PromptClass::Ambiguous,
-        "" if kind.starts_with("contrast_") => PromptClass::Harmful,
+        "" if written.starts_with("contrast_") => PromptClass::Harmful,
+        "" if written.starts_with("contrast") => {
+            bail!("the type `{kind}` is nearly `contrast_…`, and there is no label")
+        }
         "" => PromptClass::Ambiguous,
         other => bail!("the label `{other}` is neither safe nor unsafe"),
     };
-    let id = match row.text(&["id"]) {
+    let id = match row.text(&["id"])? {
         none if none.trim().is_empty() => row.number.to_string(),
         id => id.trim().trim_start_matches("v2-").to_string(),
     };
-    Ok(Item::new(class, row.text(&["prompt"]))
+    Ok(Item::new(class, row.prompt(&["prompt"])?)
         .id(id)
         .category(kind))
 }

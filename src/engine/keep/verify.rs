@@ -87,7 +87,11 @@ pub fn form(record: &Record) -> Option<String> {
         return Some("its manifest is that of another key".into());
     }
     for (name, artifact) in &record.outputs {
-        if objects::tree_digest(&artifact.files) != artifact.digest {
+        let digests = [objects::tree_digest, objects::tree_digest_with_modes];
+        if digests
+            .iter()
+            .all(|of| of(&artifact.files) != artifact.digest)
+        {
             return Some(format!(
                 "the digest of output `{name}` is not that of its files"
             ));

@@ -9,8 +9,9 @@ use crate::data::schema::{self, Item, Row, SAME_ID, Schema, Survey};
 use crate::data::seen::Seen;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::removed::{Details, Removed};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Rows between two reports of progress.
 const REPORT: u64 = 1000;
@@ -92,9 +93,36 @@ pub fn import(p: &Params, mut out: Outputs) -> Result<Told> {
 fn rows(p: &Params, schema: &Schema) -> Result<Rows> {
     let how = How {
         layout: schema.layout,
-        loose: true,
+        loose: schema.loose,
     };
-    Rows::of(&p.path, p.split.as_deref(), schema.usual, how)
+    let rows = Rows::of(&p.path, p.split.as_deref(), schema.usual, how)?;
+    for file in rows.files() {
+        if let Some(other) = other_part(schema, p.split.as_deref(), file) {
+            let split = p.split.as_deref().unwrap_or_default();
+            bail!(
+                "{} says that it is `{other}`, and `split` says `{split}`, which decides what its rows are",
+                file.display()
+            );
+        }
+    }
+    Ok(rows)
+}
+
+/// The part that the name of a file says, where that is none that `split` says.
+fn other_part(schema: &Schema, split: Option<&str>, file: &Path) -> Option<&'static str> {
+    let split = split.unwrap_or_default().to_lowercase();
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.to_lowercase();
+    let said = schema
+        .splits
+        .iter()
+        .copied()
+        .filter(|part| name.contains(part));
+    let said: Vec<&str> = said.collect();
+    match said.iter().any(|part| split.contains(part)) {
+        true => None,
+        false => said.first().copied(),
+    }
 }
 
 /// Hands the rows on as long as `take` says so. The columns are looked at once a file: where it has a header that, else the first row.

@@ -64,7 +64,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "dataset",
-    revision: 1,
+    revision: 2,
     summary: "reads a public data set by its schema: prompts, and conversations and pairs where it has them",
     about: "Identity is the content, not the path. The columns of each set, under all names that its mirrors use, its traps and \
             addresses are shown by `pipe kinds dataset.NAME`; `pipe kinds --datasets` lists them. Ids begin with the name of the schema, \
@@ -168,6 +168,23 @@ fn check(values: &Values) -> Vec<Problem> {
                 words(&mut schema.splits.iter().copied())
             )),
         });
+    }
+    if let Some(split) = &p.split {
+        let lower = split.to_lowercase();
+        let known = schema.splits.iter().any(|part| lower.contains(part));
+        if !known && !schema.splits.is_empty() {
+            found.push(Problem {
+                path: "split".into(),
+                message: format!(
+                    "`{split}` does not say which part of `{}` the rows are",
+                    schema.name
+                ),
+                help: Some(format!(
+                    "name one of {}: the class of the rows hangs on it",
+                    words(&mut schema.splits.iter().copied())
+                )),
+            });
+        }
     }
     if p.behaviors.is_some() && schema.name != "harmbench-cases" {
         found.push(Problem {

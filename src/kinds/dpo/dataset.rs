@@ -3,13 +3,13 @@
 use crate::base::rows::{Message, Metric, Pair};
 use crate::base::tokens::Tokens;
 use crate::engine::worker::{Interrupted, NodeCtx};
-use crate::kinds::training::longer;
+use crate::kinds::training::{AsSampled, longer};
 use crate::learn::chat;
 use crate::learn::decoder::Workspace;
 use crate::learn::tokenizer::Tokenizer;
 use crate::learn::train::{self, Row};
 use crate::learn::weights::Weights;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 /// Pairs as rows, chosen and rejected by turns, and the ids of those left out.
 pub struct Dataset {
@@ -18,6 +18,7 @@ pub struct Dataset {
     kept: Vec<String>,
     long: Vec<String>,
     empty: Vec<String>,
+    as_sampled: AsSampled,
 }
 
 impl Dataset {
@@ -27,15 +28,18 @@ impl Dataset {
             kept: vec![],
             long: vec![],
             empty: vec![],
+            as_sampled: AsSampled::default(),
         };
         for pair in pairs {
             if pair.chosen.trim().is_empty() || pair.rejected.trim().is_empty() {
                 dataset.empty.push(pair.id.clone());
                 continue;
             }
-            let row = |answer: &str, finished: bool| {
-                row(tokenizer, &pair.prompt.prompt, answer, finished)
-                    .with_context(|| format!("pair {}", pair.id))
+            let mut row = |answer: &str, finished: bool| {
+                let (row, unlike) = row(tokenizer, &pair.prompt.prompt, answer, finished)
+                    .with_context(|| format!("pair {}", pair.id))?;
+                dataset.as_sampled.push(&pair.id, unlike.as_deref());
+                anyhow::Ok(row)
             };
             let chosen = row(&pair.chosen, pair.chosen_finished)?;
             let rejected = row(&pair.rejected, pair.rejected_finished)?;
@@ -55,6 +59,12 @@ impl Dataset {
         Ok(dataset)
     }
 
+    /// What a row is called.
+    pub fn name(&self, row: usize) -> String {
+        let side = ["chosen", "rejected"][row % 2];
+        format!("pair {}, {side}", self.kept[row / 2])
+    }
+
     /// The chosen and the rejected answer of every pair.
     pub fn tokens(&self, tokenizer: &Tokenizer, max_tokens: usize, most: usize) -> Result<Tokens> {
         let mut tokens = Tokens::new("answers", most);
@@ -66,6 +76,8 @@ impl Dataset {
                 })?;
             }
         }
+        let pairs = self.kept.len() + self.long.len() + self.empty.len();
+        self.as_sampled.note(&mut tokens, "pairs", pairs);
         Ok(tokens
             .dropped(
                 format!("of pairs {}", longer(max_tokens)),
@@ -90,6 +102,8 @@ impl Dataset {
                 ));
             }
         }
+        let pairs = self.kept.len() + self.long.len() + self.empty.len();
+        self.as_sampled.say(ctx, "pairs", pairs);
     }
 
     pub fn metrics(&self, pairs: usize) -> Vec<Metric> {
@@ -100,21 +114,29 @@ impl Dataset {
             interval: None,
             unit: "pairs".into(),
         };
-        vec![
+        let mut metrics = vec![
             count("pairs/trained", self.rows.len() / 2),
             count("pairs/too_long", self.long.len()),
             count("pairs/empty", self.empty.len()),
-        ]
+        ];
+        metrics.extend(self.as_sampled.metric("pairs", pairs));
+        metrics
     }
 }
 
-/// The prompt with one answer, the answer scored. One that ran into its length limit has no end of turn.
-fn row(tokenizer: &Tokenizer, prompt: &str, answer: &str, finished: bool) -> Result<Row> {
+/// The prompt with one answer, the answer scored; and how the template would have rendered it otherwise, where it does. One that ran into its length limit has no end of turn.
+fn row(
+    tokenizer: &Tokenizer,
+    prompt: &str,
+    answer: &str,
+    finished: bool,
+) -> Result<(Row, Option<String>)> {
     let messages = [
         Message::new("user", prompt),
         Message::new("assistant", answer),
     ];
-    let mut example = chat::render_training(tokenizer, &messages)?;
+    let mut training = chat::render_turns(tokenizer, &messages)?;
+    let mut example = training.examples.pop().context("it has no turn")?;
     let last = example.mask.iter().rposition(|&scored| scored);
     if let Some(last) = last.filter(|_| !finished)
         && tokenizer.stop_ids().contains(&example.ids[last])
@@ -122,10 +144,11 @@ fn row(tokenizer: &Tokenizer, prompt: &str, answer: &str, finished: bool) -> Res
         example.ids.truncate(last);
         example.mask.truncate(last);
     }
-    Ok(Row {
+    let row = Row {
         ids: example.ids,
         mask: example.mask,
-    })
+    };
+    Ok((row, training.as_sampled))
 }
 
 /// Rows whose reference is computed between two questions whether to stop.
@@ -135,7 +158,10 @@ const KEPT: &str = "reference-0";
 const SUMS: &str = "sums.json";
 
 /// Summed log-probability of every row under the model that training begins as: computed once a node, whatever interrupts it.
-pub fn reference(ctx: &NodeCtx, weights: &Weights, rows: &[Row]) -> Result<Vec<f64>> {
+///
+/// Errors: a row to which the model gives no finite log-probability.
+pub fn reference(ctx: &NodeCtx, weights: &Weights, dataset: &Dataset) -> Result<Vec<f64>> {
+    let rows = &dataset.rows;
     for saved in ctx.latest_checkpoint(KEPT) {
         let text = std::fs::read_to_string(saved.join(SUMS)).unwrap_or_default();
         if let Ok(sums) = serde_json::from_str::<Vec<f64>>(&text)
@@ -154,6 +180,13 @@ pub fn reference(ctx: &NodeCtx, weights: &Weights, rows: &[Row]) -> Result<Vec<f
         let logps = train::reference_logps(weights, rows_now, 1.0, &mut workspace);
         let sum = |row: &Vec<f32>| row.iter().map(|&x| f64::from(x)).sum::<f64>();
         sums.extend(logps.iter().map(sum));
+        if let Some(row) = sums.iter().position(|sum| !sum.is_finite()) {
+            bail!(
+                "{}: the model's log-probability of it is {}: the model overflows or its weights are broken",
+                dataset.name(row),
+                sums[row]
+            );
+        }
         ctx.progress(sums.len() as u64, rows.len() as u64, "reference rows", "");
     }
     let text = serde_json::to_string(&sums)?;

@@ -92,7 +92,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "dpo",
-    revision: 1,
+    revision: 2,
     summary: "direct preference optimisation (DPO, cDPO, robust, IPO, RPO) on pairs of answers",
     about: "The reference is the model it begins as; its log-probabilities are computed once. At step 1 the margins are 0 and \
             the loss of a pair is ln 2 (sigmoid). Metrics have TRL's names; watch `logps/chosen`, which DPO alone lets \
@@ -184,7 +184,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let pairs: Vec<Pair> = rows::read_rows(ctx.input("pairs"))?;
     let dataset = Dataset::new(&model.tokenizer, &pairs, p.max_tokens)?;
     dataset.say(ctx, p.max_tokens);
-    let reference = reference(ctx, &model.weights, &dataset.rows)?;
+    training::say_reach(ctx, &model.weights.config, "answers", &dataset.rows);
+    let reference = reference(ctx, &model.weights, &dataset)?;
     let n = dataset.rows.len() / 2;
     let steps = ((n as f64 * p.epochs / p.batch as f64).round() as u64).max(1);
     let settings = Settings {
@@ -207,7 +208,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let shown = &["loss", "rewards/margins"];
     let mut watcher = Watcher::start(ctx, &mut state, steps, every, limits, shown)?;
     let mut feed = PairFeed {
-        rows: &dataset.rows,
+        dataset: &dataset,
+        last: vec![],
         reference: &reference,
         options: options(&p),
         batch: p.batch as u64,
@@ -246,7 +248,9 @@ fn options(p: &Params) -> dpo::Options {
 
 /// Every pair once an epoch.
 struct PairFeed<'r> {
-    rows: &'r [Row],
+    dataset: &'r Dataset,
+    /// The pairs of the last window.
+    last: Vec<usize>,
     reference: &'r [f64],
     options: dpo::Options,
     batch: u64,
@@ -256,12 +260,13 @@ struct PairFeed<'r> {
 impl Feed for PairFeed<'_> {
     fn window<'a>(&'a mut self, step: u64, _: Net, _: &mut Workspace) -> Result<Window<'a>> {
         let places = step * self.batch..(step + 1) * self.batch;
-        let picked: Vec<usize> = places.map(|place| self.epochs.at(place)).collect();
+        self.last = places.map(|place| self.epochs.at(place)).collect();
+        let picked = &self.last;
         let rows_of = |pair: &usize| [2 * pair, 2 * pair + 1];
         let rows: Vec<Row> = picked
             .iter()
             .flat_map(rows_of)
-            .map(|i| self.rows[i].clone())
+            .map(|i| self.dataset.rows[i].clone())
             .collect();
         let reference = picked
             .iter()
@@ -283,6 +288,11 @@ impl Feed for PairFeed<'_> {
             goal: Goal::Logp(Box::new(objective)),
             metrics: vec![("num_tokens".into(), tokens as f64)],
         })
+    }
+
+    fn name(&self, row: usize) -> Option<String> {
+        let pair = self.last[row / 2];
+        Some(self.dataset.name(2 * pair + row % 2))
     }
 }
 

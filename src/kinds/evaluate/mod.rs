@@ -22,7 +22,7 @@ use crate::kinds::{measure, model_io, range};
 use crate::services::journal::Journal;
 use crate::world::judge;
 use crate::{choice, params};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use std::path::Path;
 
 pub use crate::base::rows::Score;

@@ -9,11 +9,12 @@ use crate::base::rows::{
     self, Completion, Conversation, METRICS, Measured, Metric, Pair, Prompt, ROWS, Score, VALUES,
 };
 use crate::engine::worker::NodeCtx;
+use crate::kinds::model_checks;
 use crate::kinds::training::curve;
 use crate::learn::checkpoint;
 use crate::learn::peft;
 use crate::learn::reward::RewardModel;
-use crate::learn::tokenizer::{self, Tokenizer};
+use crate::learn::tokenizer;
 use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -183,8 +184,7 @@ fn is_text(name: &str) -> bool {
 }
 
 fn model(from: &Path, to: &Path, ground: &Ground) -> Result<String> {
-    let parameters = checkpoint::load(from)?.data.len();
-    Tokenizer::load(from)?.template()?;
+    let parameters = model_checks::check_folder(from)?;
     model_files(from, to, ground, parameters)
 }
 

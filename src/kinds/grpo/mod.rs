@@ -22,6 +22,7 @@ use crate::engine::params::ParamSet;
 use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead::{self, Training};
 use crate::kinds::lora::{self, Lora};
+use crate::kinds::model_checks;
 use crate::kinds::model_io::{self, Course, Model, Sampling};
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::service::{JudgeServices, Judging};
@@ -175,7 +176,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "grpo",
-    revision: 2,
+    revision: 3,
     summary: "reinforcement learning by GRPO, rewards routed by prompt class",
     about: "A reward is an expression over scorers, one for each prompt class. With held-out prompts on the port \
             `validation` the mean reward before and after training is reported with its interval, so that one sees \
@@ -319,6 +320,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             class.word()
         );
     }
+    model_checks::say_reach(ctx, &tokenizer, &prompts, None, p.max_new_tokens)?;
     let validation: Vec<Prompt> = ctx
         .input_opt("validation")
         .map(rows::read_rows)

@@ -8,18 +8,41 @@ use super::{
 use crate::base::rng::Seed;
 use crate::base::rows::{Prompt, PromptClass};
 use crate::engine::worker::NodeCtx;
-use crate::kinds::model_io::{self, Course};
+use crate::kinds::model_io::Course;
 use crate::kinds::reward::{self, Route, Scored};
 use crate::learn::adapter::Net;
 use crate::learn::decoder::Workspace;
+use crate::learn::guard::{Cause, Tripped};
 use crate::learn::objective::advantage::{self, Scale};
 use crate::learn::objective::grpo::{self, GrpoWindow, PerToken};
-use crate::learn::sample::Sample;
+use crate::learn::sample::{NotFinite, Sample};
 use crate::learn::tokenizer::Tokenizer;
 use crate::learn::train::{self, Feed, Goal, Row, Window};
 use crate::learn::weights::Weights;
 use anyhow::Result;
 use std::collections::BTreeMap;
+
+/// The policy of a step that gives nothing to choose by.
+fn broken(found: &NotFinite, prompts: &[Prompt], step: u64) -> Tripped {
+    let NotFinite {
+        sample,
+        step: token,
+        value,
+        ..
+    } = found;
+    let prompt = &prompts[found.request].id;
+    Tripped {
+        step,
+        cause: Cause::NotFinite {
+            what: "logit of a rollout".into(),
+            value: f64::from(*value),
+            at: Some(format!(
+                "prompt {prompt}, sample {sample}, token {}",
+                token + 1
+            )),
+        },
+    }
+}
 
 /// The feed: prompts of the step, rollouts of the live weights, rewards, advantages.
 pub struct Rollouts<'r> {
@@ -109,20 +132,22 @@ impl Rollouts<'_> {
     fn sample(&mut self, number: u64, net: Net, workspace: &mut Workspace) -> Result<Batch> {
         let p = self.p;
         let prompts = self.prompts_of(number);
-        let tokenizer = self.tokenizer;
         let seed = Seed::new(p.seed).child("rollouts").at(number);
-        let sampling = sampling(net, tokenizer, (p, self.sample_rows), p.group, seed);
+        let sampling = sampling(net, self.tokenizer, (p, self.sample_rows), p.group, seed);
         let mut course = Course::part(self.ctx, "rollouts", prompts.len() * p.group);
-        let groups = sampling.groups(self.ctx, &prompts, &mut course)?;
+        let groups = sampling.groups(self.ctx, &prompts, &mut course);
+        let groups = groups.map_err(|error| match error.downcast_ref::<NotFinite>() {
+            Some(found) => anyhow::Error::from(broken(found, &prompts, number * p.updates + 1)),
+            None => error,
+        })?;
         let responses = sampling.responses(&groups)?;
         let judged = of_groups(&prompts, &responses);
         let scored = self.route.score_all(&judged, &mut reward::ear(self.ctx))?;
         let mut scored = scored.into_iter();
         let mut rollouts = vec![];
         for (prompt, group) in prompts.iter().zip(&groups) {
-            let prompt_ids = model_io::prompt_ids(tokenizer, &prompt.prompt, None)?;
-            for (sample, scored) in group.iter().zip(scored.by_ref()) {
-                rollouts.push(self.rollout(prompt, &prompt_ids, sample, scored)?);
+            for (sample, scored) in group.samples.iter().zip(scored.by_ref()) {
+                rollouts.push(self.rollout(prompt, &group.asked.ids, sample, scored)?);
             }
         }
         if p.kl_in == KlIn::Reward && p.kl_coefficient > 0.0 {

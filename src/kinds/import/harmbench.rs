@@ -4,7 +4,7 @@
 
 use super::found::{Response, Said};
 use crate::base::rows::BEHAVIOR;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
@@ -60,7 +60,15 @@ fn row(behavior: &str, case: &Json, first: &Json) -> Result<Response> {
         response: match generation {
             Json::String(text) => text.clone(),
             Json::Null => String::new(),
-            other => other.to_string(),
+            Json::Array(texts) => match texts.as_slice() {
+                [] => String::new(),
+                [Json::String(text)] => text.clone(),
+                _ => bail!(
+                    "its `generation` is an array of {} items, where one text is expected",
+                    texts.len()
+                ),
+            },
+            _ => bail!("its `generation` is no text"),
         },
         category: labels.get("semantic").cloned().unwrap_or_default(),
         labels,

@@ -1,12 +1,13 @@
 //! Logs of inspect_ai (github.com/UKGovernmentBEIS/inspect_ai; written by 0.3.285, log version 2): one JSON file, or a zip with the
 //! same in pieces: `header.json`, `samples/ID_epoch_N.json`; of an evaluation that was cut off `_journal/start.json` instead of a header.
 
-use super::found::{Layout, MOST_BYTES, Response, Said, Unit};
-use crate::base::response;
-use anyhow::{Context, Result, ensure};
+use super::file;
+use super::found::{Layout, MOST_BYTES, NO_RESPONSE, Response, Said, TWICE, Unit};
+use crate::base::response::{self, OPEN, Withheld};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -17,13 +18,37 @@ const MOST_PART: u64 = 1 << 30;
 
 #[derive(Deserialize)]
 struct Header {
+    /// Absent where the evaluation has not ended.
+    #[serde(default)]
+    status: Option<String>,
     eval: Eval,
+    #[serde(default)]
+    results: Option<Results>,
+    #[serde(default)]
+    error: Option<Failure>,
 }
 
 #[derive(Deserialize)]
 struct Eval {
     model: String,
     task: String,
+    /// The same where an evaluation was tried again.
+    #[serde(default)]
+    task_id: Option<String>,
+    #[serde(default)]
+    created: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Results {
+    #[serde(default)]
+    total_samples: u64,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    #[serde(default)]
+    message: String,
 }
 
 /// What is read of a sample; events and the rest are passed over.
@@ -63,7 +88,10 @@ struct Choice {
 struct Message {
     #[serde(default)]
     role: String,
+    #[serde(default)]
     content: Json,
+    #[serde(default)]
+    tool_calls: Option<Vec<Json>>,
 }
 
 #[derive(Deserialize)]
@@ -83,7 +111,6 @@ struct Score {
 pub fn is_log(value: &Json) -> bool {
     let eval = value.get("eval").and_then(Json::as_object);
     eval.is_some_and(|e| e.contains_key("model") && e.contains_key("task"))
-        && value.get("samples").is_some()
 }
 
 /// A log in one file.
@@ -92,7 +119,8 @@ pub fn read_log(path: &Path, mut value: Json) -> Result<Unit> {
     let header: Header = serde_json::from_value(value).context("the log's `eval`")?;
     let samples = match samples {
         Some(Json::Array(samples)) => samples,
-        _ => vec![],
+        Some(Json::Null) | None => vec![],
+        Some(_) => bail!("the log's `samples` are no array"),
     };
     let mut parsed = vec![];
     for (i, sample) in samples.into_iter().enumerate() {
@@ -130,7 +158,7 @@ fn part<T: for<'de> Deserialize<'de>>(archive: &mut ZipArchive<File>, name: &str
         ensure!(part.size() <= MOST_PART, "it is larger than 1 GiB");
         let mut bytes = vec![];
         part.take(MOST_PART).read_to_end(&mut bytes)?;
-        Ok(serde_json::from_slice(&bytes)?)
+        file::parsed(&file::decoded(bytes)?)
     };
     read().with_context(|| format!("`{name}`"))
 }
@@ -145,23 +173,58 @@ fn unit(path: &Path, header: Header, mut samples: Vec<Sample>) -> Result<Unit> {
         .collect();
     samples.sort_by_key(|s| (place[&key(&s.id)], s.epoch));
     let mut rows = vec![];
-    let mut left_out = 0;
+    let mut left_out: BTreeMap<&'static str, usize> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     for sample in &samples {
+        if !seen.insert((key(&sample.id), sample.epoch)) {
+            *left_out.entry(TWICE).or_default() += 1;
+            continue;
+        }
         let row = row(sample).with_context(|| {
             let id = key(&sample.id);
             format!("sample {id}, epoch {}", sample.epoch)
         })?;
         match row {
             Some(row) => rows.push(row),
-            None => left_out += 1,
+            None => *left_out.entry(NO_RESPONSE).or_default() += 1,
         }
     }
     Ok(Unit {
+        notes: notes(&header, samples.len()),
         model: header.eval.model,
         group: header.eval.task,
         left_out,
+        evaluation: header.eval.task_id,
+        created: header.eval.created.unwrap_or_default(),
         ..Unit::new(Layout::Inspect, path, rows)
     })
+}
+
+/// That the evaluation did not end well, or that the log does not hold all of it.
+fn notes(header: &Header, samples: usize) -> Vec<String> {
+    let mut notes = vec![];
+    match header.status.as_deref() {
+        Some("success") => {}
+        Some(status) => {
+            let error = header.error.as_ref().map(|e| e.message.trim());
+            let error = error.and_then(|e| e.lines().next()).unwrap_or_default();
+            let error: String = error.chars().take(200).collect();
+            let error = if error.is_empty() {
+                error
+            } else {
+                format!(": {error}")
+            };
+            notes.push(format!(
+                "its evaluation did not succeed, the status is `{status}`{error}"
+            ));
+        }
+        None => notes.push("its evaluation did not end".into()),
+    }
+    let total = header.results.as_ref().map_or(0, |r| r.total_samples);
+    if (samples as u64) < total {
+        notes.push(format!("it holds {samples} of {total} samples"));
+    }
+    notes
 }
 
 fn key(id: &Json) -> String {
@@ -194,30 +257,51 @@ fn row(sample: &Sample) -> Result<Option<Response>> {
             .map(|w| w.chars().take(200).collect()),
         ..Said::of(&score.value)
     };
-    let scores = sample.scores.iter().flatten();
+    let mut scores = BTreeMap::new();
+    for (name, score) in sample.scores.iter().flatten() {
+        // A scorer that says several things has a name for each.
+        for (part, value) in score.value.as_object().into_iter().flatten() {
+            scores.insert(format!("{name}.{part}"), Said::of(value));
+        }
+        if !score.value.is_object() {
+            scores.insert(name.clone(), said(score));
+        }
+    }
+    let stopped = choice.stop_reason.as_deref();
+    let unfinished = matches!(stopped, Some("max_tokens" | "model_length"));
+    let calls = choice.message.tool_calls.as_ref();
     Ok(Some(Response {
         key: key(&sample.id),
         prompt: asked(&sample.input, &attached)?,
-        response: match reasoning.is_empty() {
-            true => answer,
-            false => response::join(&reasoning, &answer),
+        response: match (reasoning.is_empty(), answer.trim().is_empty()) {
+            (true, _) => answer,
+            // Cut off while it reasoned.
+            (false, true) if unfinished => format!("{OPEN}\n{reasoning}"),
+            (false, _) => response::join(&reasoning, &answer),
         },
-        unfinished: matches!(
-            choice.stop_reason.as_deref(),
-            Some("max_tokens" | "model_length")
-        ),
+        unfinished,
+        withheld: match stopped {
+            Some("content_filter") => Some(Withheld::Blocked),
+            _ if stopped == Some("tool_calls") || calls.is_some_and(|c| !c.is_empty()) => {
+                Some(Withheld::ToolCall)
+            }
+            _ => None,
+        },
         tokens: output.usage.as_ref().map_or(0, |u| u.output_tokens),
         served: Some(output.model.clone()).filter(|m| !m.is_empty()),
         category: category.unwrap_or_default().to_string(),
         labels: BTreeMap::new(),
-        scores: scores.map(|(name, s)| (name.clone(), said(s))).collect(),
+        scores,
     }))
 }
 
 /// Reasoning and text of a message: a text, or parts of several types. What is neither stands as its type in brackets.
 fn parts(content: &Json, attached: &dyn Fn(&str) -> String) -> (String, String) {
     let Json::Array(parts) = content else {
-        return (String::new(), attached(content.as_str().unwrap_or("")));
+        return (
+            String::new(),
+            attached(content.as_str().unwrap_or_default()),
+        );
     };
     let (mut reasoning, mut text) = (vec![], vec![]);
     for part in parts {

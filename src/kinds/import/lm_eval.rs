@@ -1,13 +1,13 @@
 //! Sample logs of lm-evaluation-harness (github.com/EleutherAI/lm-evaluation-harness; written by 0.4.13 with `--log_samples`):
 //! `samples_TASK_TIME.jsonl`, a line a document and filter. Only tasks that generate text have completions.
 
-use super::found::{Layout, MOST_BYTES, NoText, Response, Said, Unit, read_json};
-use crate::base::bounded;
+use super::file;
+use super::found::{Layout, NoText, Response, Said, Unit, read_json};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[derive(Deserialize)]
 struct Line {
@@ -27,7 +27,7 @@ struct Line {
 
 /// A log and what `results_*.json` beside it says of the model.
 pub fn read(path: &Path) -> Result<Unit> {
-    let text = bounded::read_text(path, MOST_BYTES)?;
+    let text = file::text(path)?;
     let mut filters: BTreeMap<String, Vec<Response>> = BTreeMap::new();
     let mut first = None;
     for (i, line) in text.lines().enumerate() {
@@ -35,7 +35,7 @@ pub fn read(path: &Path) -> Result<Unit> {
             continue;
         }
         let number = i + 1;
-        let line: Line = serde_json::from_str(line)
+        let line: Line = file::parsed(line)
             .with_context(|| format!("line {number} is no sample of lm-evaluation-harness"))?;
         let filter = line.filter.clone().unwrap_or_default();
         first.get_or_insert_with(|| filter.clone());
@@ -47,8 +47,10 @@ pub fn read(path: &Path) -> Result<Unit> {
     }
     let first = first.context("it has no line")?;
     let (task, time) = named(path);
+    let (model, note) = model(path, &time);
     Ok(Unit {
-        model: model(path, &time),
+        model,
+        notes: note.into_iter().collect(),
         group: task,
         rows: filters[&first].clone(),
         filters,
@@ -98,8 +100,9 @@ fn rows(line: &Line) -> Result<Vec<Response>> {
 
 /// Task and time of `samples_TASK_TIME.jsonl`.
 fn named(path: &Path) -> (String, String) {
-    let stem = super::found::stem(path);
-    let name = stem.strip_prefix("samples_").unwrap_or(&stem);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let stem = name.find(".jsonl").map_or(&*name, |at| &name[..at]);
+    let name = stem.strip_prefix("samples_").unwrap_or(stem);
     let is_time = |t: &str| t.contains('T') && t.starts_with(|c: char| c.is_ascii_digit());
     match name.rsplit_once('_') {
         Some((task, time)) if is_time(time) => (task.into(), time.into()),
@@ -107,12 +110,24 @@ fn named(path: &Path) -> (String, String) {
     }
 }
 
-/// As the results of the same time say, else the folder's name.
-fn model(path: &Path, time: &str) -> String {
-    let results = path.with_file_name(format!("results_{time}.json"));
-    let told = match results.is_file() {
-        true => read_json(&results).ok(),
-        false => None,
+/// The results that belong to a log.
+fn beside(path: &Path, time: &str) -> PathBuf {
+    path.with_file_name(format!("results_{time}.json"))
+}
+
+/// Where the name of a log's model was looked for.
+pub fn results(unit: &Unit) -> Option<PathBuf> {
+    let (_, time) = named(&unit.path);
+    (unit.layout == Layout::LmEval).then(|| beside(&unit.path, &time))
+}
+
+/// As the results of the same time say, else the folder's name; and what is to be said of results that cannot be read.
+fn model(path: &Path, time: &str) -> (String, Option<String>) {
+    let results = beside(path, time);
+    let (told, note) = match results.is_file().then(|| read_json(&results)) {
+        Some(Ok(told)) => (Some(told), None),
+        Some(Err(error)) => (None, Some(format!("whose it is, is not known: {error:#}"))),
+        None => (None, None),
     };
     let name = told
         .as_ref()
@@ -121,5 +136,5 @@ fn model(path: &Path, time: &str) -> String {
     let folder = path.parent().and_then(Path::file_name);
     let folder = folder.map(|f| f.to_string_lossy().into_owned());
     let name = name.filter(|n| !n.is_empty()).map(String::from);
-    name.or(folder).unwrap_or_default()
+    (name.or(folder).unwrap_or_default(), note)
 }

@@ -29,6 +29,8 @@ pub struct Made {
     /// How many are of known prompts, where any are known.
     pub matched: Option<usize>,
     samples: BTreeMap<String, u32>,
+    /// Texts of every prompt that the files call the same, in the order in which they come.
+    texts: BTreeMap<String, Vec<String>>,
 }
 
 impl Made {
@@ -38,6 +40,7 @@ impl Made {
             scores: scored.then(Vec::new),
             matched: known.then_some(0),
             samples: BTreeMap::new(),
+            texts: BTreeMap::new(),
         }
     }
 
@@ -49,13 +52,12 @@ impl Made {
         known: Option<&Known>,
         p: &Params,
     ) -> Result<()> {
-        // Texts of each key, in the order in which they come.
-        let mut texts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for row in rows(unit, p)? {
-            let of_key = texts.entry(&row.key).or_default();
+            let same = format!("{}/{}", apart.unwrap_or_default(), base(unit, row));
+            let of_key = self.texts.entry(same).or_default();
             let case = of_key.iter().position(|t| *t == row.prompt);
             let case = case.unwrap_or_else(|| {
-                of_key.push(&row.prompt);
+                of_key.push(row.prompt.clone());
                 of_key.len() - 1
             });
             let prompt = prompt(unit, row, case, apart, known, p);
@@ -87,7 +89,7 @@ impl Made {
             response: row.response.clone(),
             tokens: row.tokens,
             finished: !row.unfinished,
-            withheld: None,
+            withheld: row.withheld,
             logps: None,
             token_ids: None,
             served: row.served.clone(),
@@ -120,6 +122,19 @@ fn rows<'a>(unit: &'a Unit, p: &Params) -> Result<&'a [Response]> {
     Ok(rows)
 }
 
+/// Where a row's prompt is from.
+fn source(unit: &Unit) -> &str {
+    match unit.layout {
+        Layout::HarmBench => "harmbench",
+        Layout::Inspect | Layout::LmEval => &unit.group,
+    }
+}
+
+/// What a prompt is called, as far as the file's own name for it says.
+fn base(unit: &Unit, row: &Response) -> String {
+    format!("{}-{}", source(unit), row.key)
+}
+
 /// Whose response it is, and whether that is known.
 fn prompt(
     unit: &Unit,
@@ -129,11 +144,11 @@ fn prompt(
     known: Option<&Known>,
     p: &Params,
 ) -> (CompletedPrompt, bool) {
-    let (source, usual) = match unit.layout {
-        Layout::HarmBench => ("harmbench", PromptClass::Harmful),
-        Layout::Inspect | Layout::LmEval => (unit.group.as_str(), PromptClass::Harmless),
+    let usual = match unit.layout {
+        Layout::HarmBench => PromptClass::Harmful,
+        Layout::Inspect | Layout::LmEval => PromptClass::Harmless,
     };
-    let base = format!("{source}-{}", row.key);
+    let base = base(unit, row);
     let id = match (unit.layout, case) {
         (Layout::Inspect | Layout::LmEval, 0) => base.clone(),
         _ => format!("{base}#{case}"),
@@ -144,7 +159,7 @@ fn prompt(
         class: p.class.map_or(usual, PromptClass::from),
         prompt: row.prompt.clone(),
         source: match (unit.layout, unit.group.as_str()) {
-            (Layout::HarmBench, "") => source.into(),
+            (Layout::HarmBench, "") => source(unit).into(),
             (_, group) => group.into(),
         },
         category: row.category.clone(),
@@ -172,14 +187,14 @@ fn prompt(
     (prompt, found.is_some())
 }
 
-/// What was said of a response, as a judge of ours would write it.
+/// What was said of a response, as a judge of ours would write it. What has no answer is never good, whatever was said of it.
 fn score(completion: &Completion, said: Option<&Said>, high: High, threshold: f64) -> Score {
     let unjudged = Score::unjudged(completion);
     let value = said.and_then(|s| s.value);
     let harm = high == High::Harm;
     Score {
         refused: unjudged.refused || refusal::refuses(&unjudged.answer),
-        good: value.is_some_and(|v| (v >= threshold) != harm),
+        good: value.is_some_and(|v| (v >= threshold) != harm) && !unjudged.outcome.unreadable(),
         score: value,
         scorable: value.is_none().then_some(false),
         label: said.map(|s| s.label.clone()),

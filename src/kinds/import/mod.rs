@@ -1,6 +1,7 @@
 //! Results that were made elsewhere: folders of HarmBench, logs of inspect_ai and of lm-evaluation-harness, as completions, and what
 //! was said of them there as scores. Columns of a table are the business of `completions-file`.
 
+mod file;
 pub mod found;
 mod harmbench;
 mod inspect;
@@ -8,7 +9,7 @@ mod lm_eval;
 mod made;
 mod measures;
 
-use crate::base::rows::{self, Prompt};
+use crate::base::rows::{self, Metric, Prompt};
 use crate::base::text::{count, listed};
 use crate::base::value::Values;
 use crate::engine::kind::{Cpu, Kind, Need, OnlyWith, Output, Port, Problem, Type};
@@ -78,13 +79,16 @@ const SCORED: OnlyWith = OnlyWith {
 
 pub const KIND: Kind = Kind {
     name: "import",
-    revision: 1,
+    revision: 2,
     summary: "imports completions and scores that HarmBench, inspect_ai or lm-evaluation-harness made",
     about: "Identity is the content, not the path. HarmBench: `completions/MODEL.json` and `results/MODEL.json`, in a folder or in one \
             for each attack. inspect_ai: `.eval` and `.json` logs; every epoch is a sample; reasoning parts become a think block. \
             lm-evaluation-harness: `samples_TASK_TIME.jsonl` of tasks that generate text (`--log_samples`); every repeat is a \
             sample, and the score, which is of them all, stands at the first. Samples without a response, which ended in an error, \
-            are left out and counted. \
+            are left out and counted. Files may be packed (.gz, .zst), have a byte order mark or NaN for a score, which is \
+            unscorable then. In a folder a file that cannot be read is passed over; each is named with the reason, and counted in \
+            `metrics`. Of several logs of one evaluation that was tried again the fullest is taken. A response that a filter kept \
+            back, and one that is a tool call alone, are known as such. \
             Prompts are told apart by their text: the ids are `harmbench-BEHAVIOR#K`, `TASK-ID`, and `TASK-ID#K` where an id has \
             several. The port `prompts` gives class, category, labels and id of the prompts with the same id (or, without `#K`, that of \
             the behaviour); the text stays the one that was sent. `scores` is what `evaluate` would write; whether an answer refuses is \
@@ -118,8 +122,9 @@ score = "label"
         Output {
             name: "metrics",
             ty: Type::Metrics,
-            doc: "with `score`: `defense` and `compliance` by these scores, also by label, and the values of every prompt",
-            only_with: Some(SCORED),
+            doc: "files taken and passed over, responses, samples left out; with `score`: `defense` and `compliance` by these scores, \
+                  also by label, and the values of every prompt",
+            only_with: None,
         },
     ],
     params: Params::specs,
@@ -151,22 +156,31 @@ fn check(values: &Values) -> Vec<Problem> {
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
-    let units = units(&p, ctx)?;
+    let (units, mut counts) = units(&p, ctx)?;
     let known = match ctx.input_opt("prompts") {
         Some(folder) => Some(rows::read_rows::<Prompt>(folder)?),
         None => None,
     };
     for unit in &units {
         ctx.say(&unit.told());
+        for remark in unit.remarks() {
+            ctx.say(&format!("{}: {remark}", unit.path.display()));
+        }
+    }
+    for line in mixed(&units) {
+        ctx.say(&line);
     }
     let made = made(&units, known, &p)?;
+    counts.extend(left_out(&units, made.completions.len()));
     if let Some(matched) = made.matched {
         let all = made.completions.len();
         ctx.say(&format!("{matched} of {all} are of prompts at the port"));
+        counts.push(counted("of_known_prompts", matched, all, "responses"));
     }
     rows::write_rows(&ctx.output("completions"), &made.completions)?;
+    let folder = ctx.output("metrics");
     let Some(scores) = made.scores else {
-        return Ok(());
+        return rows::write_metrics(&folder, counts);
     };
     let unscored = scores.iter().filter(|s| !s.scored()).count();
     let good = scores.iter().filter(|s| s.good).count();
@@ -175,17 +189,61 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     rows::write_rows(&ctx.output("scores"), &scores)?;
     let measures = measures::measures(&scores);
     let prompts = made.completions.iter().map(|c| &c.prompt);
-    let folder = ctx.output("metrics");
     rows::write_values(&folder, &measure::values(prompts, &measures))?;
-    rows::write_metrics(&folder, measures.into_iter().map(|m| m.metric).collect())
+    let measured = measures.into_iter().map(|m| m.metric);
+    rows::write_metrics(&folder, measured.chain(counts).collect())
 }
 
-/// What the node is to read: one model's. Errors: nothing that is known, several models, none of this name.
-fn units(p: &Params, ctx: &NodeCtx) -> Result<Vec<Unit>> {
-    let Found { mut units, passed } = found::look(&p.path, p.layout.layout())?;
-    for (file, why) in passed {
-        ctx.say(&format!("passed over {}: {why}", file.display()));
+fn counted(name: &str, value: usize, n: usize, unit: &str) -> Metric {
+    Metric {
+        name: name.into(),
+        value: value as f64,
+        n,
+        interval: None,
+        unit: unit.into(),
     }
+}
+
+/// How many responses there are, and what was left out on the way to them.
+fn left_out(units: &[Unit], responses: usize) -> Vec<Metric> {
+    let left: usize = units.iter().map(Unit::left).sum();
+    let all = responses + left;
+    let unended = units.iter().filter(|u| !u.notes.is_empty()).count();
+    vec![
+        counted("files/not_whole", unended, units.len(), "files"),
+        counted("responses", responses, all, "responses"),
+        counted("left_out", left, all, "responses"),
+    ]
+}
+
+/// Lines about files that are taken as one though they are of different tasks, or of one task several times.
+fn mixed(units: &[Unit]) -> Vec<String> {
+    let mut groups: BTreeMap<(Layout, &str), usize> = BTreeMap::new();
+    for unit in units {
+        *groups.entry((unit.layout, &unit.group)).or_default() += 1;
+    }
+    let mut lines = vec![];
+    if groups.len() > 1 {
+        let names = listed(groups.keys().map(|(_, group)| *group));
+        lines.push(format!(
+            "{} tasks are taken as one, told apart by their ids: {names}",
+            groups.len()
+        ));
+    }
+    for ((_, group), n) in groups.iter().filter(|(_, n)| **n > 1) {
+        lines.push(format!(
+            "{n} files are of `{group}`: what they answer to the same prompt counts as samples of it"
+        ));
+    }
+    lines
+}
+
+/// What the node is to read, one model's, and how many files that is. Errors: nothing that is known, several models, none of this name.
+fn units(p: &Params, ctx: &NodeCtx) -> Result<(Vec<Unit>, Vec<Metric>)> {
+    let found = found::look(&p.path, p.layout.layout())?;
+    found.told().iter().for_each(|line| ctx.say(line));
+    let Found { mut units, passed } = found;
+    let (taken, all) = (units.len(), units.len() + passed.len());
     if let Some(results) = &p.results {
         let [unit] = units.as_mut_slice() else {
             bail!("with `results`, `path` has to be one file of completions");
@@ -211,7 +269,12 @@ fn units(p: &Params, ctx: &NodeCtx) -> Result<Vec<Unit>> {
             names()
         ),
     }
-    Ok(units)
+    let counts = vec![
+        counted("files", units.len(), all, "files"),
+        counted("files/other_models", taken - units.len(), all, "files"),
+        counted("files/passed_over", passed.len(), all, "files"),
+    ];
+    Ok((units, counts))
 }
 
 /// The rows of all units.

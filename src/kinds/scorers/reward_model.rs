@@ -5,7 +5,7 @@
 //! together, 0 where they are all alike. Together are scored the responses of a step (`grpo`), of all held-out prompts
 //! (whose mean is then 0 by construction), of a whole `probe` or `preference-pairs`. So a z-score depends on its neighbours,
 //! unlike that of Ziegler et al. 2019 (arXiv 1909.08593), who fix m and s once on samples of the reference policy; the two
-//! other ones depend on the response alone. A number that is not finite is no score.
+//! other ones depend on the response alone. A model that gives a number that is not finite is broken, and fails the node.
 //!
 //! It sees the user's prompt and the answer, control strings neutralised, since the model's template gives them a meaning.
 
@@ -17,7 +17,7 @@ use crate::engine::kind::Problem;
 use crate::engine::worker::Interrupted;
 use crate::learn::reward::{Read, RewardModel};
 use crate::{choice, params};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::path::Path;
 
 pub const SCORER: Scorer = Scorer {
@@ -105,6 +105,14 @@ impl LocalJudge {
             controls.push(of_prompt + of_answer);
         }
         let numbers = self.model.scores(&read, done).ok_or(Interrupted)?;
+        for (judged, number) in rows.iter().zip(&numbers) {
+            ensure!(
+                number.is_finite(),
+                "prompt {}: the reward model's number is {number}: it overflows or its weights are broken, so no number of it means \
+                 anything",
+                judged.prompt_id
+            );
+        }
         let scores = squashed(&numbers, self.squash);
         self.tally.asked += rows.len();
         self.tally.cut += read.iter().filter(|r| r.cut > 0).count();

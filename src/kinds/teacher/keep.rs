@@ -4,6 +4,7 @@ use super::{Params, teaches};
 use crate::base::response;
 use crate::base::rows::{Conversation, Message, Metric, Prompt, RowWriter};
 use crate::base::stats;
+use crate::data::seen::Seen;
 use crate::kinds::likeness::normal;
 use crate::kinds::removed::Removed;
 use anyhow::{Result, ensure};
@@ -90,8 +91,8 @@ pub struct Sieve<'a> {
     p: &'a Params,
     conversations: RowWriter,
     removed: RowWriter,
-    /// Texts of the prompt that is under way, which come one after another.
-    seen: (String, BTreeSet<String>),
+    /// The texts of each prompt, whatever the order in which they come.
+    seen: Seen,
     counts: BTreeMap<Reason, usize>,
 }
 
@@ -122,14 +123,10 @@ impl<'a> Sieve<'a> {
             Ok(text) => text,
             Err(told) => return self.remove(trace, Reason::Rejected, "", Some(told)),
         };
-        if self.seen.0 != trace.prompt_id {
-            self.seen = (trace.prompt_id.clone(), BTreeSet::new());
-        }
-        let seen = &mut self.seen.1;
         let reason = match () {
             () if self.p.drop_unfinished && !trace.finished => Reason::Unfinished,
             () if !teaches(text, self.p.reasoning) => Reason::Empty,
-            () if self.p.drop_duplicates && !seen.insert(normal(text)) => Reason::Duplicate,
+            () if self.p.drop_duplicates && !self.is_new(trace, text) => Reason::Duplicate,
             () => {
                 let used = match self.p.reasoning {
                     true => text.clone(),
@@ -139,6 +136,13 @@ impl<'a> Sieve<'a> {
             }
         };
         self.remove(trace, reason, text, None)
+    }
+
+    /// Whether no earlier trace of the prompt has this text.
+    fn is_new(&mut self, trace: &Trace, text: &str) -> bool {
+        let id = &trace.prompt_id;
+        self.seen
+            .insert(&format!("{}:{id}{}", id.len(), normal(text)))
     }
 
     fn remove(

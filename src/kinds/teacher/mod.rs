@@ -18,6 +18,7 @@ use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
 use crate::kinds::answers::{self, Asking, Draw, Rejected, Served};
 use crate::kinds::likeness::normal;
+use crate::kinds::model_checks;
 use crate::kinds::model_io::{self, Course, Model, Sampling};
 use crate::kinds::remote::Service;
 use crate::kinds::{positive, range};
@@ -306,6 +307,7 @@ fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) 
         },
         seed: Seed::new(p.seed).child("teacher"),
     };
+    model_checks::say_reach(ctx, &model.tokenizer, prompts, None, p.max_new_tokens)?;
     let mut course = Course::new(ctx, "traces", prompts.len() * sampling.samples, 0);
     let completions = sampling.completions(ctx, prompts, false, &mut course)?;
     for (i, row) in completions.into_iter().enumerate() {

@@ -136,6 +136,27 @@ impl Choice {
     }
 }
 
+/// A number that is none, if there is one. Zero times a finite number is zero, and what is not finite stays.
+pub fn not_finite(logits: &[f32]) -> Option<f32> {
+    let sum = vector(
+        #[inline(always)]
+        || {
+            let mut sums = [0.0f32; LANES];
+            let (body, tail) = logits.as_chunks::<LANES>();
+            for z in body {
+                for i in 0..LANES {
+                    sums[i] += z[i] * 0.0;
+                }
+            }
+            fold(sums) + tail.iter().map(|z| z * 0.0).sum::<f32>()
+        },
+    );
+    if sum == 0.0 {
+        return None;
+    }
+    logits.iter().copied().find(|z| !z.is_finite())
+}
+
 fn log_sum_exp(logits: &[f32], scale: f32) -> f32 {
     vector(
         #[inline(always)]

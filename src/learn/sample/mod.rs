@@ -68,6 +68,52 @@ impl std::fmt::Display for Stopped {
 }
 impl std::error::Error for Stopped {}
 
+/// The error of a model that gives no numbers to choose by: whatever it would say means nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NotFinite {
+    /// Which request it was, of which sample, and how many tokens that had.
+    pub request: usize,
+    pub sample: usize,
+    pub step: usize,
+    /// Of the prompt.
+    pub prompt: usize,
+    pub value: f32,
+}
+
+impl std::fmt::Display for NotFinite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let NotFinite {
+            sample,
+            step,
+            prompt,
+            value,
+            ..
+        } = self;
+        write!(
+            f,
+            "a logit is {value} where token {} of sample {sample} is chosen, after a prompt of {prompt} tokens: the model \
+             overflows or its weights are broken, so nothing that it says means anything",
+            step + 1
+        )
+    }
+}
+impl std::error::Error for NotFinite {}
+
+/// Why a team's work ended early.
+enum Halt {
+    Stopped,
+    NotFinite(NotFinite),
+}
+
+impl From<Halt> for anyhow::Error {
+    fn from(halt: Halt) -> anyhow::Error {
+        match halt {
+            Halt::Stopped => Stopped.into(),
+            Halt::NotFinite(found) => found.into(),
+        }
+    }
+}
+
 /// Numbers of logits a thread holds at once.
 const LOGITS: usize = 1 << 20;
 
@@ -79,8 +125,8 @@ const ENOUGH: usize = 20;
 /// Samples of every request, in the order of requests and sample numbers. `on_progress` gets what there is so far, from whichever
 /// thread made a step; `stop` is asked before every step.
 ///
-/// Errors: `Stopped`; an empty prompt or a token outside the vocabulary; options out of range; a model without a
-/// language head.
+/// Errors: `Stopped`; `NotFinite`; an empty prompt or a token outside the vocabulary; options out of range; a model without
+/// a language head.
 pub fn sample<'n>(
     net: impl Into<Net<'n>>,
     requests: &[Request],
@@ -133,7 +179,7 @@ pub fn sample<'n>(
             .into_par_iter()
             .with_max_len(1)
             .map(|place| shared.work(place, &Team::alone()))
-            .collect::<Result<_, Stopped>>()?
+            .collect::<Result<_, Halt>>()?
     };
     let mut all: Vec<Done> = parts.into_iter().flatten().collect();
     all.sort_by_key(|done| (done.request, done.number));
@@ -165,7 +211,9 @@ fn check(weights: &Weights, requests: &[Request], options: &Options) -> Result<(
     for (i, request) in requests.iter().enumerate() {
         ensure!(!request.prompt.is_empty(), "prompt {i} has no tokens");
         if let Some(id) = request.prompt.iter().find(|&&id| id as usize >= vocabulary) {
-            anyhow::bail!("prompt {i} holds token {id}, the model knows {vocabulary}");
+            anyhow::bail!(
+                "prompt {i} holds token {id}, and the model has {vocabulary} embeddings: tokenizer and weights are not of one model"
+            );
         }
     }
     Ok(())
@@ -217,13 +265,13 @@ struct Shared<'a> {
 
 impl Shared<'_> {
     /// The share of the team at this place.
-    fn work(&self, place: usize, team: &Team) -> Result<Vec<Done>, Stopped> {
+    fn work(&self, place: usize, team: &Team) -> Result<Vec<Done>, Halt> {
         let mut buffers = Buffers::new(team);
         let (mut rows, mut done, mut free): (Vec<Row>, Vec<Done>, Vec<Cache>) = Default::default();
         let (mut logits, mut steps) = (vec![], 0);
         loop {
             if (self.stop)() {
-                return Err(Stopped);
+                return Err(Halt::Stopped);
             }
             let (mut started, width) = (0, self.room(steps));
             while rows.len() < width
@@ -236,12 +284,12 @@ impl Shared<'_> {
                 let mut row = Row::new(self, request, number, prompt, own);
                 logits.clear();
                 logits.extend_from_slice(&row.prompt.logits);
-                self.choose(&mut row, &mut logits);
+                self.choose(&mut row, &mut logits)?;
                 started += 1;
                 rows.push(row);
                 self.report(&mut Tally::begun);
                 if (self.stop)() {
-                    return Err(Stopped);
+                    return Err(Halt::Stopped);
                 }
             }
             self.retire(place, &mut rows, &mut done, &mut free);
@@ -251,7 +299,7 @@ impl Shared<'_> {
                     _ => continue,
                 }
             }
-            self.step(&mut rows, &mut buffers, &mut logits);
+            self.step(&mut rows, &mut buffers, &mut logits)?;
             steps += 1;
             self.report(&mut |tally| tally.step(rows.iter().map(Row::length)));
             self.retire(place, &mut rows, &mut done, &mut free);
@@ -312,7 +360,12 @@ impl Shared<'_> {
         shared
     }
 
-    fn step(&self, rows: &mut [Row], buffers: &mut Buffers, logits: &mut Vec<f32>) {
+    fn step(
+        &self,
+        rows: &mut [Row],
+        buffers: &mut Buffers,
+        logits: &mut Vec<f32>,
+    ) -> Result<(), Halt> {
         let mut inputs: Vec<_> = rows
             .iter_mut()
             .map(|row| {
@@ -329,13 +382,23 @@ impl Shared<'_> {
             self.decoder
                 .logits(first..first + rows.len(), buffers, logits);
             for (row, logits) in rows.iter_mut().zip(logits.chunks_exact_mut(v)) {
-                self.choose(row, logits);
+                self.choose(row, logits)?;
             }
         }
+        Ok(())
     }
 
     /// Draws the row's next token.
-    fn choose(&self, row: &mut Row, logits: &mut [f32]) {
+    fn choose(&self, row: &mut Row, logits: &mut [f32]) -> Result<(), Halt> {
+        if let Some(value) = choose::not_finite(logits) {
+            return Err(Halt::NotFinite(NotFinite {
+                request: row.request,
+                sample: row.number,
+                step: row.sample.ids.len(),
+                prompt: self.requests[row.request].prompt.len(),
+                value,
+            }));
+        }
         let Options {
             choice, stop_ids, ..
         } = self.options;
@@ -349,6 +412,7 @@ impl Shared<'_> {
         if choice.penalises() {
             row.seen.push(token);
         }
+        Ok(())
     }
 
     /// Moves ended rows to `done`.

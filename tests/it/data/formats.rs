@@ -213,7 +213,7 @@ fn what_is_wrong_with_a_file_is_said_with_its_row() {
             "a.jsonl",
             "{\"a\":1}\n{\"a\"",
             PLAIN,
-            "a.jsonl: row 2: not a JSON object (column 4)",
+            "a.jsonl: row 2: not a JSON object (column 5): it does not end in its line",
         ),
         (
             "a.csv",

@@ -240,5 +240,5 @@ fn memory_does_not_grow_with_a_file_and_reading_may_stop() {
     assert!(peak < 4 << 20, "{peak} bytes on this side of 16 MB");
     let mut rows = pipe::data::read::Rows::new(vec![path], How::default());
     let first = rows.next().unwrap().unwrap();
-    assert!(first.text(&["prompt"]).starts_with("0 word"));
+    assert!(first.prompt(&["prompt"]).unwrap().starts_with("0 word"));
 }

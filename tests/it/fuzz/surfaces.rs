@@ -246,11 +246,18 @@ pub fn table(data: &[u8]) {
     }
 }
 
-/// Its columns, then its rows to their end or to an error.
+/// Its columns, then its rows to their end or to an error, and each cell as all that it may be.
 fn drain(reader: anyhow::Result<Box<dyn Reader>>) {
     if let Ok(mut reader) = reader {
         reader.columns();
-        while let Ok(Some(_)) = reader.next() {}
+        while let Ok(Some(record)) = reader.next() {
+            for name in record.names() {
+                let _ = record.text(&[name]);
+                let _ = record.first_turn(&[name]);
+                let _ = record.responses(&[name]);
+                let _ = record.messages(&[name]);
+            }
+        }
     }
 }
 

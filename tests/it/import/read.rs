@@ -73,7 +73,7 @@ fn generations_that_failed_are_empty() {
             unit.rows[0].response.as_str(),
             unit.rows[1].response.as_str()
         ),
-        ("", "[\"x\"]")
+        ("", "x")
     );
     assert_eq!(unit.rows[1].scores["label"].value, None, "-1 is no label");
     assert_eq!(unit.rows[1].scores["label"].label, "-1");

@@ -51,7 +51,11 @@ fn a_config_that_would_need_guessing_is_refused_by_name() {
         (
             "rope_theta",
             Value::Null,
-            &["no rope_theta", "rope_parameters", "original config.json"],
+            &[
+                "no rope_theta",
+                "rope_parameters",
+                "add rope_theta = 10000.0",
+            ],
         ),
         ("rope_theta", json!("big"), &["rope_theta is not a number"]),
         ("rope_theta", json!(0.0), &["rope_theta must be above zero"]),
@@ -68,7 +72,7 @@ fn a_config_that_would_need_guessing_is_refused_by_name() {
         (
             "rope_scaling",
             json!({"factor": 2.0}),
-            &["has no rope_type", "original config.json"],
+            &["has no rope_type", "trained without"],
         ),
         (
             "rope_scaling",
@@ -161,7 +165,7 @@ fn a_config_that_would_need_guessing_is_refused_by_name() {
     }
     let words = "sliding_window 64 is in use";
     assert!(refused(Family::Mistral, "sliding_window", json!(64)).contains(words));
-    assert!(refused(Family::Qwen3, "head_dim", Value::Null).contains("Qwen3 needs it"));
+    assert!(refused(Family::Qwen3, "head_dim", Value::Null).contains("add head_dim = 128"));
 }
 
 #[test]

@@ -244,7 +244,7 @@ fn a_bad_reward_model_is_named_with_what_is_wrong() {
                 };
                 write(f, &Weights::random(config, Seed::new(1)))
             }),
-            &["renders no conversation", "5 embeddings"],
+            &["tokenizer.json", "5 embeddings"],
         ),
         (
             Box::new(|f| {

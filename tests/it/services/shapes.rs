@@ -3,7 +3,7 @@
 
 use super::{ask, chat};
 use pipe::base::response::{Outcome, Withheld, split, well_formed};
-use pipe::kinds::answers;
+use pipe::kinds::answers::{self, Begun};
 use pipe::services::chat::Answer;
 use pipe::services::protocol::Protocol;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ fn message(message: Value, stop: &str) -> Value {
 /// The response, why it is withheld, whether it is finished, and what it came to.
 fn comes_to(body: Value) -> (String, Option<Withheld>, bool, Outcome) {
     let answer = read(body);
-    let response = answers::response(&answer, "");
+    let response = answers::response(&answer, &Begun::Unknown);
     let withheld = answers::withheld(&answer, &response);
     let finished = answer.finished();
     let outcome = Outcome::of(&split(&response), withheld, finished);
@@ -247,7 +247,7 @@ fn older_answers_are_read() {
     let old = json!({ "reasoning": "plan", "content": "Mix.", "stop": "stop", "tokens": 3 });
     let answer: Answer = serde_json::from_value(old).unwrap();
     assert_eq!(
-        answers::response(&answer, ""),
+        answers::response(&answer, &Begun::Unknown),
         "<think>\nplan\n</think>\n\nMix."
     );
     let old = json!({ "content": "", "stop": "content_filter", "tokens": 0 });
@@ -255,5 +255,5 @@ fn older_answers_are_read() {
     assert_eq!(answer.withheld(), Some(Withheld::Blocked));
     let old = json!({ "reasoning": "plan", "content": "", "stop": "length", "tokens": 3 });
     let answer: Answer = serde_json::from_value(old).unwrap();
-    assert_eq!(answers::response(&answer, ""), "<think>\nplan");
+    assert_eq!(answers::response(&answer, &Begun::Unknown), "<think>\nplan");
 }
