@@ -53,5 +53,5 @@ pub fn rollouts(
         stop_ids: BTreeSet::new(),
         batch_rows: 256,
     };
-    sample::sample(net, &requests, &options, &mut |_, _| {}, &|| false)
+    sample::sample(net, &requests, &options, &mut |_| {}, &|| false)
 }

@@ -6,7 +6,7 @@ use crate::engine::holder::Holder;
 use crate::engine::key::{Digest, Key};
 use crate::engine::record::Cost;
 use crate::engine::verdict::Reason;
-use crate::engine::worker::Metric;
+use crate::engine::worker::{Metric, Sampled};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -34,6 +34,8 @@ pub enum Event {
         /// where it made all of them itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         made: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sampled: Option<Sampled>,
     },
     Metric {
         node: String,

@@ -2,7 +2,7 @@
 //!
 //! In reading order: what a node is (`kind`, `params`, `graph`, `union`), what makes two nodes the same (`key`, `sources`), where
 //! artifacts live (`objects`, `record`, `store`, `index`, `attempt`, `commit`), what has to run and why (`plan`, `verdict`, `history`, `why`), which calls it will make (`forecast`), running
-//! it (`exec`, `process`, `worker`, `session`, `checkpoint`, `failure`, `holder`, `system`), what happened (`event`, `journal`) and the
+//! it (`exec`, `process`, `worker`, `session`, `warden`, `checkpoint`, `failure`, `holder`, `system`), what happened (`event`, `journal`) and the
 //! care of what is there (`keep`).
 
 pub mod kind;
@@ -41,6 +41,7 @@ pub mod process;
 pub mod pulse;
 pub mod session;
 pub mod system;
+pub mod warden;
 pub mod worker;
 
 pub mod clock;

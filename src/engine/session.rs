@@ -1,6 +1,7 @@
 //! What a worker process is to the system: its session, its signals, its usage.
 
 use crate::engine::attempt::{Attempt, Usage};
+use crate::engine::warden::{self, Stop};
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal};
 use std::path::Path;
@@ -8,10 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A session of its own, so that a Ctrl-C in the terminal reaches only the engine; and no life after the engine's.
-pub fn detach(dir: &Path) -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
+pub fn detach(dir: &Path) -> Result<Arc<Stop>> {
+    let asked = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        signal_hook::flag::register(signal, stop.clone()).context("installing a signal handler")?;
+        signal_hook::flag::register(signal, asked.clone())
+            .context("installing a signal handler")?;
     }
     // Fails only for the leader of a group, which is a worker started by hand from a shell.
     let _ = rustix::process::setsid();
@@ -22,10 +24,12 @@ pub fn detach(dir: &Path) -> Result<Arc<AtomicBool>> {
     };
     attempt.sign()?;
     let engine = attempt.spec()?.engine;
-    // The engine may have died before the line above.
+    // The engine may have died before the signal was asked for.
     if rustix::process::getppid().map(Pid::as_raw_pid) != Some(engine) {
-        stop.store(true, Ordering::Relaxed);
+        asked.store(true, Ordering::Relaxed);
     }
+    let stop = Arc::new(Stop::new(asked));
+    warden::watch(&stop, engine, dir)?;
     Ok(stop)
 }
 

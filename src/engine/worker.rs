@@ -9,13 +9,13 @@ use crate::engine::failure::Class;
 use crate::engine::kind::{Registry, Type};
 use crate::engine::params::ParamSet;
 use crate::engine::session;
+use crate::engine::warden::{Saving, Stop};
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -65,6 +65,8 @@ pub enum Message {
         /// As in the event.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         made: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sampled: Option<Sampled>,
     },
     Metric(Metric),
     Say {
@@ -84,6 +86,24 @@ pub struct Metric {
     pub values: BTreeMap<String, f64>,
 }
 
+/// How far sampling is, by tokens. Rows say little of it: many are under way at a time, and each ends at a length that nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sampled {
+    /// Tokens that this attempt sampled so far.
+    pub tokens: u64,
+    /// Of all that the node is to sample, between 0 and 1: what is done by all attempts.
+    pub share: f64,
+    /// Work that this attempt has done, and work that is probably left, in a unit of their own.
+    pub done: f64,
+    pub left: f64,
+    /// Too few rows have ended yet to say more than that no more is left.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_most: bool,
+    /// Of a part of one unit of the node's progress: the rollouts of a step.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub part: bool,
+}
+
 /// All that a kind sees of the engine.
 pub struct NodeCtx {
     attempt: Attempt,
@@ -93,7 +113,7 @@ pub struct NodeCtx {
     inputs: BTreeMap<String, PathBuf>,
     resume: PathBuf,
     earlier: Vec<PathBuf>,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
     started: Instant,
     reports: Mutex<Reports>,
 }
@@ -109,6 +129,13 @@ struct Reports {
     paid: Option<Instant>,
     sent: Option<Instant>,
     written: Option<Instant>,
+}
+
+impl Reports {
+    /// Whether progress is to be sent again.
+    fn due(&self) -> bool {
+        self.sent.is_none_or(|t| t.elapsed() >= PROGRESS_EVERY)
+    }
 }
 
 impl NodeCtx {
@@ -168,14 +195,15 @@ impl NodeCtx {
         self.spec.threads
     }
 
-    /// Asked to stop: save what is worth it and return `Interrupted`.
+    /// Asked to stop: save what is worth it and return `Interrupted`. A loop that has nothing to save need not ask: it is ended
+    /// (`engine::warden`).
     pub fn stop(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.asked()
     }
 
-    /// The same question for code that does not know this type.
-    pub fn stop_flag(&self) -> Arc<AtomicBool> {
-        self.stop.clone()
+    /// What took long is done and is being written, as long as this lives: a request to stop waits for it.
+    pub fn finishing(&self) -> Saving<'_> {
+        self.stop.saving()
     }
 
     /// A secret that an execution parameter names: the value of this environment variable, which the engine let through.
@@ -197,15 +225,40 @@ impl NodeCtx {
 
     /// Cheap: sent about ten times a second, and always at the end. `total` 0: not known.
     pub fn progress(&self, done: u64, total: u64, unit: &str, note: &str) {
-        self.report(done, total, unit, note, None);
+        self.report((done, total), unit, note, None, None);
+    }
+
+    /// The same for what is sampled. `sampled` is called where it is sent only.
+    pub fn sampled(&self, counted: (u64, u64), unit: &str, sampled: &dyn Fn() -> Sampled) {
+        self.report(counted, unit, "", None, Some(sampled));
+    }
+
+    /// The same for what is sampled in the course of a unit of the progress that was last reported, which stands.
+    pub fn sampled_part(&self, note: &dyn Fn() -> String, sampled: &dyn Fn() -> Sampled) {
+        let last = {
+            let reports = self.reports();
+            if !reports.due() {
+                return;
+            }
+            reports.progress.clone()
+        };
+        let counted = (last.done, last.total);
+        self.report(counted, &last.unit, &note(), None, Some(sampled));
     }
 
     /// The same for what others are asked for. `made`: of what is done, what was not there at once; its pace is the node's.
-    pub fn answered(&self, (done, total): (u64, u64), unit: &str, note: &str, made: u64) {
-        self.report(done, total, unit, note, Some(made));
+    pub fn answered(&self, counted: (u64, u64), unit: &str, note: &str, made: u64) {
+        self.report(counted, unit, note, Some(made), None);
     }
 
-    fn report(&self, done: u64, total: u64, unit: &str, note: &str, made: Option<u64>) {
+    fn report(
+        &self,
+        (done, total): (u64, u64),
+        unit: &str,
+        note: &str,
+        made: Option<u64>,
+        sampled: Option<&dyn Fn() -> Sampled>,
+    ) {
         let mut reports = self.reports();
         reports.progress = Progress {
             done,
@@ -214,7 +267,7 @@ impl NodeCtx {
             note: note.into(),
         };
         let last = total > 0 && done >= total;
-        if !last && reports.sent.is_some_and(|t| t.elapsed() < PROGRESS_EVERY) {
+        if !last && !reports.due() {
             return;
         }
         reports.sent = Some(Instant::now());
@@ -224,6 +277,7 @@ impl NodeCtx {
             unit: unit.into(),
             note: note.into(),
             made,
+            sampled: sampled.map(|sampled| sampled()),
         });
         let due = |t: Instant| t.elapsed() >= PROGRESS_FILE_EVERY;
         if last || reports.written.is_none_or(due) {
@@ -318,6 +372,7 @@ impl NodeCtx {
     /// Writes a checkpoint that is whole or absent, whenever the process dies. The last two of a family (the name up to
     /// its last `-`) are kept.
     pub fn save_checkpoint(&self, name: &str, write: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
+        let _saving = self.stop.saving();
         let progress = self.reports().progress.clone();
         checkpoint::save(&self.resume, &self.earlier, name, progress, write)?;
         self.write_usage()
@@ -342,7 +397,7 @@ impl NodeCtx {
         sound.map(|checkpoint| checkpoint.path)
     }
 
-    fn open(dir: &Path, stop: Arc<AtomicBool>) -> Result<NodeCtx> {
+    fn open(dir: &Path, stop: Arc<Stop>) -> Result<NodeCtx> {
         let attempt = Attempt {
             dir: dir.to_path_buf(),
         };

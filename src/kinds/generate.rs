@@ -16,7 +16,7 @@ use crate::kinds::ahead;
 use crate::kinds::answers::{self, Asking, Draw, Rejected, Served};
 use crate::kinds::bounds;
 use crate::kinds::model_checks;
-use crate::kinds::model_io::{self, Model, Sampling};
+use crate::kinds::model_io::{self, Course, Model, Sampling};
 use crate::kinds::remote::Service;
 use crate::learn::sample::Options;
 use crate::learn::sample::choose::Choice;
@@ -185,15 +185,13 @@ fn in_process(
     let most = p.max_new_tokens;
     model_checks::say_reach(ctx, &model.tokenizer, prompts, sampling.prefill, most)?;
     let mut done = saved(ctx);
-    let total = (prompts.len() * p.samples) as u64;
-    while done.len() < prompts.len() * p.samples {
+    let total = prompts.len() * p.samples;
+    let mut course = Course::new(ctx, "responses", total, done.len());
+    while done.len() < total {
         let start = done.len() / p.samples;
         let end = (start + exec.save_every).min(prompts.len());
-        let before = done.len();
         let part = &prompts[start..end];
-        let more = sampling.completions(ctx, part, p.logprobs == Some(true), &mut |rows| {
-            ctx.progress((before + rows) as u64, total, "responses", "");
-        })?;
+        let more = sampling.completions(ctx, part, p.logprobs == Some(true), &mut course)?;
         done.extend(more);
         let name = format!("{SAVED}-{}", done.len());
         ctx.save_checkpoint(&name, &|folder| rows::write_rows(folder, &done))?;

@@ -4,13 +4,14 @@ use crate::base::rng::Seed;
 use crate::base::rows::{Completion, Message, Prompt};
 use crate::base::threads;
 use crate::base::tokens::Tokens;
-use crate::engine::worker::{Interrupted, NodeCtx};
+use crate::engine::worker::{Interrupted, NodeCtx, Sampled};
 use crate::kinds::ahead;
 use crate::kinds::model_checks::of_prompt;
 use crate::learn::adapter::Net;
 use crate::learn::chat;
 use crate::learn::checkpoint;
 use crate::learn::sample::choose::Choice;
+use crate::learn::sample::forecast::Tally;
 use crate::learn::sample::{self, Options, Request, Sample, Stopped};
 use crate::learn::tokenizer::Tokenizer;
 use crate::learn::weights::Weights;
@@ -129,6 +130,89 @@ pub fn use_threads(ctx: &NodeCtx) -> Result<()> {
     threads::ready(Some(ctx.threads()))
 }
 
+/// How far a node is that samples, over all parts that it samples one after the other.
+pub struct Course<'a> {
+    ctx: &'a NodeCtx,
+    unit: &'static str,
+    /// Rows of the node, and those that are done by earlier attempts or parts.
+    total: usize,
+    before: usize,
+    /// Rows, tokens and work of earlier parts of this attempt.
+    earlier: (usize, usize, f64),
+    /// Of the part under way, as it was last.
+    last: (usize, f64),
+    /// It is a part of one unit of the node's progress.
+    part: bool,
+}
+
+impl<'a> Course<'a> {
+    /// Of the node's own progress; `saved`: rows of earlier attempts.
+    pub fn new(ctx: &'a NodeCtx, unit: &'static str, total: usize, saved: usize) -> Course<'a> {
+        Course {
+            ctx,
+            unit,
+            total,
+            before: saved,
+            earlier: (0, 0, 0.0),
+            last: (0, 0.0),
+            part: false,
+        }
+    }
+
+    /// Of what is sampled for one unit of it, called `unit`.
+    pub fn part(ctx: &'a NodeCtx, unit: &'static str, total: usize) -> Course<'a> {
+        Course {
+            part: true,
+            ..Course::new(ctx, unit, total, 0)
+        }
+    }
+
+    /// To be told whenever there is more of a part that has so many rows.
+    pub fn tell(&mut self, tally: &Tally, rows: usize) {
+        self.last = (tally.tokens, tally.done());
+        let done = self.before + tally.ended;
+        let sampled = || self.sampled(tally, rows);
+        match self.part {
+            false => {
+                let counted = (done as u64, self.total as u64);
+                self.ctx.sampled(counted, self.unit, &sampled);
+            }
+            true => {
+                let note = || format!("{done}/{} {}", self.total, self.unit);
+                self.ctx.sampled_part(&note, &sampled);
+            }
+        }
+    }
+
+    /// A part of so many rows is done.
+    pub fn passed(&mut self, rows: usize) {
+        let (tokens, work) = std::mem::take(&mut self.last);
+        let before = self.earlier;
+        self.earlier = (before.0 + rows, before.1 + tokens, before.2 + work);
+        self.before += rows;
+    }
+
+    /// Rows of other parts and attempts are as those that are known.
+    fn sampled(&self, tally: &Tally, rows: usize) -> Sampled {
+        let work = tally.work();
+        let (own, tokens, earlier) = self.earlier;
+        let done = earlier + work.done;
+        let mean = (done + work.left) / (own + rows).max(1) as f64;
+        let later = self.total.saturating_sub(self.before + rows);
+        let left = work.left + mean * later as f64;
+        let saved = mean * self.before.saturating_sub(own) as f64;
+        let all = saved + done + left;
+        Sampled {
+            tokens: (tokens + tally.tokens) as u64,
+            share: if all > 0.0 { (saved + done) / all } else { 0.0 },
+            done,
+            left,
+            at_most: work.at_most,
+            part: self.part,
+        }
+    }
+}
+
 /// Sampling as a kind wants it: prompts in, completions out, in the order of the prompts.
 pub struct Sampling<'a> {
     pub net: Net<'a>,
@@ -147,7 +231,7 @@ impl Sampling<'_> {
         &self,
         ctx: &NodeCtx,
         prompts: &[Prompt],
-        report: &mut (dyn FnMut(usize) + Send),
+        course: &mut Course,
     ) -> Result<Vec<Group>> {
         let asked = prompts
             .iter()
@@ -156,6 +240,7 @@ impl Sampling<'_> {
                     .with_context(|| format!("prompt {}", prompt.id))
             })
             .collect::<Result<Vec<_>>>()?;
+        let rows = prompts.len() * self.samples;
         let requests: Vec<Request> = prompts
             .iter()
             .zip(&asked)
@@ -169,9 +254,10 @@ impl Sampling<'_> {
             self.net,
             &requests,
             &self.options,
-            &mut |rows, _tokens| report(rows),
+            &mut |tally| course.tell(tally, rows),
             &|| ctx.stop(),
         );
+        course.passed(rows);
         if let Ok(groups) = &groups {
             let new = groups.iter().flatten().map(|s| s.ids.len());
             let given = requests.iter().map(|r| r.prompt.len());
@@ -205,9 +291,9 @@ impl Sampling<'_> {
         ctx: &NodeCtx,
         prompts: &[Prompt],
         logprobs: bool,
-        report: &mut (dyn FnMut(usize) + Send),
+        course: &mut Course,
     ) -> Result<Vec<Completion>> {
-        let groups = self.groups(ctx, prompts, report)?;
+        let groups = self.groups(ctx, prompts, course)?;
         let mut rows = vec![];
         for (prompt, group) in prompts.iter().zip(&groups) {
             let texts = self.texts(group)?;

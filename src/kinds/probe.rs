@@ -14,7 +14,7 @@ use crate::engine::worker::NodeCtx;
 use crate::kinds::ahead;
 use crate::kinds::bounds;
 use crate::kinds::model_checks;
-use crate::kinds::model_io::{self, Model, Sampling};
+use crate::kinds::model_io::{self, Course, Model, Sampling};
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::service::{JudgeServices, Judging};
 use crate::kinds::scorers::{Judged, Settings};
@@ -155,11 +155,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         options: model_io::plain(&model.tokenizer, p.temperature, p.max_new_tokens),
         seed: Seed::new(p.seed).child("probe"),
     };
-    let total = (prompts.len() * p.samples) as u64;
     model_checks::say_reach(ctx, &model.tokenizer, &prompts, None, p.max_new_tokens)?;
-    let groups = sampling.groups(ctx, &prompts, &mut |rows| {
-        ctx.progress(rows as u64, total, "responses", "")
-    })?;
+    let mut course = Course::new(ctx, "responses", prompts.len() * p.samples, 0);
+    let groups = sampling.groups(ctx, &prompts, &mut course)?;
 
     let mut averages: BTreeMap<PromptClass, Vec<f64>> = BTreeMap::new();
     let mut bests: BTreeMap<PromptClass, Vec<f64>> = BTreeMap::new();

@@ -114,6 +114,8 @@ params! {
         die_at: Option<u64>;
         /// Does not stop when it is asked to, and writes to its output at every tick.
         stubborn: bool = false;
+        /// Never asks whether it should stop.
+        deaf: bool = false;
         /// A file outside the store that gets a line per tick.
         count: Option<String>;
     }
@@ -319,6 +321,9 @@ fn slow(ctx: &mut NodeCtx) -> Result<()> {
         tick += 1;
         sum = sum.wrapping_mul(31).wrapping_add(tick);
         count(exec.count.as_deref(), &tick.to_string())?;
+        if exec.deaf {
+            continue;
+        }
         ctx.spent(exec.tick_dollars);
         ctx.metric(tick, &[("sum", (sum % 1000) as f64)]);
         ctx.progress(tick, params.ticks, "ticks", "");

@@ -249,6 +249,7 @@ impl<'a> Watcher<'a> {
     /// Writes the model (with its adapter folded in, and that by itself) with the tokenizer files of the folder it began
     /// as; and the metrics with the curve.
     pub fn finish(&self, mut state: State, from: &Path, extra: Vec<Metric>) -> Result<()> {
+        let _writing = self.ctx.finishing();
         ensure!(
             state.trained().iter().all(|w| w.is_finite()),
             "not finite: a weight after the last step, {}: training diverged; a lower `lr` may help",

@@ -9,7 +9,7 @@ use crate::engine::params::{None_, ParamSet};
 use crate::engine::worker::{Interrupted, NodeCtx};
 use crate::kinds::bounds;
 use crate::kinds::model_checks;
-use crate::kinds::model_io::{self, Model};
+use crate::kinds::model_io::{self, Course, Model};
 use crate::learn::sample::{self, Request};
 use crate::params;
 use crate::world::{World, WorldSpec, judge};
@@ -86,9 +86,14 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         })
         .collect::<Result<Vec<_>>>()?;
     let options = model_io::plain(&model.tokenizer, 0.0, MAX_NEW_TOKENS);
-    let answers = sample::sample(&model.weights, &requests, &options, &mut |_, _| {}, &|| {
-        ctx.stop()
-    });
+    let mut course = Course::new(ctx, "answers", requests.len(), 0);
+    let answers = sample::sample(
+        &model.weights,
+        &requests,
+        &options,
+        &mut |tally| course.tell(tally, requests.len()),
+        &|| ctx.stop(),
+    );
     let answers = match answers {
         Err(e) if e.is::<sample::Stopped>() => return Err(Interrupted.into()),
         other => other.map_err(|e| model_checks::of_prompt(e, |i| questions[i].id.clone()))?,

@@ -2,7 +2,7 @@
 
 use crate::base::text::{duration, thousands};
 use crate::engine::event::{Event, State};
-use crate::report::telling::{Line, Telling, told};
+use crate::report::telling::{Line, Telling, counted, told};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -112,6 +112,12 @@ impl Progress {
             return;
         };
         let (done, total) = (progress.done, progress.total);
+        // Of what is sampled, rows that are done are no measure: no bar, and room for what is.
+        let sampled = progress.sampled.is_some_and(|s| !s.part);
+        if sampled {
+            let counted = counted(seen).unwrap_or_default();
+            return bar.set_message(format!("{counted} {}", told(seen, at)));
+        }
         if total > 0 && bar.length() != Some(total) {
             bar.set_style(style(BAR));
             bar.set_length(total);

@@ -4,7 +4,7 @@ use crate::base::text::{bytes, count, duration, listed, thousands};
 use crate::engine::event::{Deed, Event, State};
 use crate::engine::holder::Holder;
 use crate::engine::journal::Stamped;
-use crate::report::view::{NodeView, RunView};
+use crate::report::view::{NodeView, RunView, Tokens};
 use std::collections::BTreeMap;
 
 /// How far a node is is said no more often than this, in milliseconds.
@@ -138,6 +138,7 @@ pub fn told(node: &NodeView, now: u64) -> String {
     let Some(p) = &node.progress else {
         return String::new();
     };
+    let by_tokens = node.tokens(now);
     let pace = node.pace(now).map_or(String::new(), |each| {
         let rate = match 1.0 / each {
             r if r >= 100.0 => format!("{}/s", thousands(r as u64)),
@@ -149,9 +150,35 @@ pub fn told(node: &NodeView, now: u64) -> String {
             left => format!("{rate} · {} left", duration(each * left as f64)),
         }
     });
-    let mut parts = vec![p.unit.clone(), pace, p.note.clone()];
+    let mut parts = match (p.sampled, by_tokens) {
+        (None, _) => vec![p.unit.clone(), pace, p.note.clone()],
+        (Some(_), None) => vec![p.unit.clone(), p.note.clone()],
+        (Some(_), Some(t)) if t.part => {
+            vec![p.unit.clone(), pace, p.note.clone(), share(&t), rate(&t)]
+        }
+        (Some(_), Some(t)) => vec![p.unit.clone(), share(&t), left(&t), rate(&t)],
+    };
     parts.retain(|part| !part.is_empty());
     parts.join(" · ")
+}
+
+fn share(tokens: &Tokens) -> String {
+    format!("{:.0} % of tokens", 100.0 * tokens.share)
+}
+
+fn left(tokens: &Tokens) -> String {
+    match (tokens.left > 0.0, tokens.at_most) {
+        (false, _) => String::new(),
+        (true, false) => format!("{} left", duration(tokens.left)),
+        (true, true) => format!("at most {} left", duration(tokens.left)),
+    }
+}
+
+fn rate(tokens: &Tokens) -> String {
+    match tokens.per_second {
+        r if r >= 10.0 => format!("{} tokens/s", thousands(r as u64)),
+        r => format!("{r:.1} tokens/s"),
+    }
 }
 
 /// Who executes a key that this run waits for.

@@ -5,6 +5,7 @@ use crate::engine::event::{Counts, End, Event, State};
 use crate::engine::failure::Class;
 use crate::engine::journal::Stamped;
 use crate::engine::pulse::Pulse;
+use crate::engine::worker::Sampled;
 use crate::report::words;
 use std::collections::BTreeMap;
 
@@ -43,6 +44,8 @@ pub struct NodeView {
     pub progress: Option<Reported>,
     /// When progress was first heard in this attempt, and what it had made: a resumed node does not begin at 0.
     first: Option<(u64, u64)>,
+    /// The same of what is sampled.
+    sampling: Option<(u64, Sampled)>,
     pulse: Option<Pulse>,
     /// What went wrong on the way and was tried again.
     pub retries: Vec<(Class, String)>,
@@ -58,6 +61,20 @@ pub struct Reported {
     pub note: String,
     /// What its pace is of: all that is done, or what others had to be asked for.
     pub made: u64,
+    pub sampled: Option<Sampled>,
+}
+
+/// What the tokens of a node that samples say.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tokens {
+    pub share: f64,
+    pub per_second: f64,
+    /// Seconds until what is sampled is there; more than that only where something else is slower.
+    pub left: f64,
+    /// No more than that.
+    pub at_most: bool,
+    /// Of a part of one unit of the progress.
+    pub part: bool,
 }
 
 impl RunView {
@@ -156,6 +173,7 @@ impl NodeView {
             why: String::new(),
             progress: None,
             first: None,
+            sampling: None,
             pulse: None,
             retries: vec![],
         }
@@ -170,8 +188,15 @@ impl NodeView {
                 unit,
                 note,
                 made,
+                sampled,
                 ..
             } => {
+                match (sampled, self.progress.as_ref().and_then(|p| p.sampled)) {
+                    (None, _) => self.sampling = None,
+                    (Some(now), Some(last)) if now.tokens >= last.tokens => {}
+                    // The first of its kind, or less than before: another part has begun.
+                    (Some(now), _) => self.sampling = Some((at, *now)),
+                }
                 let own = made.unwrap_or(*done);
                 self.first.get_or_insert((at, own));
                 let last = self.progress.as_ref().map(|p| (p.done, p.made));
@@ -181,6 +206,7 @@ impl NodeView {
                     unit: unit.clone(),
                     note: note.clone(),
                     made: own,
+                    sampled: *sampled,
                 });
                 // Who waits for others' answers says so again and again.
                 if made.is_none() || last != Some((*done, own)) {
@@ -209,7 +235,7 @@ impl NodeView {
             State::Running { .. } => {
                 self.running_since = Some(at);
                 self.pulse = Some(Pulse::new(seconds(at)));
-                (self.progress, self.first) = (None, None);
+                (self.progress, self.first, self.sampling) = (None, None, None);
             }
             _ => {}
         }
@@ -255,15 +281,35 @@ impl NodeView {
         (made > 0 && since >= 1.0).then(|| since / made as f64)
     }
 
-    /// Seconds until it is done: by its pace, else by earlier records.
+    /// What can be told by tokens, once that can be.
+    pub fn tokens(&self, now: u64) -> Option<Tokens> {
+        let (at, first) = self.sampling?;
+        let last = self.progress.as_ref()?.sampled?;
+        let since = seconds(now.saturating_sub(at));
+        let (done, tokens) = (last.done - first.done, last.tokens - first.tokens);
+        let sound = done > 0.0 && last.left.is_finite() && last.left >= 0.0;
+        (since >= 1.0 && sound).then(|| Tokens {
+            share: last.share,
+            per_second: tokens as f64 / since,
+            left: since / done * last.left,
+            at_most: last.at_most,
+            part: last.part,
+        })
+    }
+
+    /// Seconds until it is done: by its tokens, by its pace, else by earlier records.
     pub fn left(&self, now: u64) -> Option<f64> {
         match &self.state {
             state if state.is_final() => Some(0.0),
             State::Running { .. } => {
                 let progress = self.progress.as_ref().filter(|p| p.total > 0);
-                let by_pace = progress
-                    .zip(self.pace(now))
-                    .map(|(p, each)| each * p.total.saturating_sub(p.done) as f64);
+                let sampled = progress.and_then(|p| p.sampled).filter(|s| !s.part);
+                let by_pace = match sampled {
+                    Some(_) => self.tokens(now).map(|tokens| tokens.left),
+                    None => progress
+                        .zip(self.pace(now))
+                        .map(|(p, each)| each * p.total.saturating_sub(p.done) as f64),
+                };
                 by_pace.or_else(|| {
                     let ran = self.ran(now).unwrap_or_default();
                     self.expected_seconds.map(|e| (e - ran).max(0.0))

@@ -26,6 +26,7 @@ const SHARED: &[&str] = &[
     "likeness",
     "lora",
     "measure",
+    "model_checks",
     "model_io",
     "training",
     "remote",

@@ -116,7 +116,7 @@ fn a_sampler_with_an_adapter_says_what_the_trainer_says() {
         batch_rows: 8,
     };
     let requests = [request];
-    let groups = sample::sample(net, &requests, &options, &mut |_, _| {}, &|| false).unwrap();
+    let groups = sample::sample(net, &requests, &options, &mut |_| {}, &|| false).unwrap();
     for sample in &groups[0] {
         let ids = [&requests[0].prompt[..], &sample.ids].concat();
         let starts = [0, ids.len()];

@@ -8,6 +8,7 @@ use pipe::learn::checkpoint;
 use pipe::learn::config::{Config, Family, Head, RopeScaling};
 use pipe::learn::decoder::{self, Packed, Workspace};
 use pipe::learn::sample::choose::Choice;
+use pipe::learn::sample::forecast::Tally;
 use pipe::learn::sample::{Options, Request, Sample, Stopped, sample};
 use pipe::learn::weights::Weights;
 use serde_json::Value;
@@ -23,7 +24,7 @@ fn options(choice: Choice, max_new_tokens: usize, stops: &[u32]) -> Options {
 }
 
 fn run(weights: &Weights, requests: &[Request], options: &Options) -> Vec<Vec<Sample>> {
-    sample(weights, requests, options, &mut |_, _| {}, &|| false).unwrap()
+    sample(weights, requests, options, &mut |_| {}, &|| false).unwrap()
 }
 
 fn request(prompt: &[u32], samples: usize, seed: u64) -> Request {
@@ -390,9 +391,9 @@ fn progress_counts_everything_and_a_stop_is_an_error() {
     let options = options(Choice::plain(1.0), 15, &[1, 2]);
     let mut last = (0, 0);
     let mut reports = 0;
-    let mut progress = |done: usize, tokens: usize| {
-        assert!(done >= last.0 && tokens > last.1);
-        last = (done, tokens);
+    let mut progress = |tally: &Tally| {
+        assert!(tally.ended >= last.0 && tally.tokens >= last.1);
+        last = (tally.ended, tally.tokens);
         reports += 1;
     };
     let samples = sample(&weights, &requests, &options, &mut progress, &|| false).unwrap();
@@ -402,7 +403,7 @@ fn progress_counts_everything_and_a_stop_is_an_error() {
 
     let asked = std::sync::atomic::AtomicUsize::new(0);
     let stop = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= 3;
-    let error = sample(&weights, &requests, &options, &mut |_, _| {}, &stop).unwrap_err();
+    let error = sample(&weights, &requests, &options, &mut |_| {}, &stop).unwrap_err();
     assert!(error.is::<Stopped>());
 }
 
@@ -411,7 +412,7 @@ fn requests_that_make_no_sense_are_refused() {
     let weights = model(Family::Qwen2);
     let good = options(Choice::plain(1.0), 5, &[]);
     let refuse = |requests: &[Request], options: &Options| {
-        let error = sample(&weights, requests, options, &mut |_, _| {}, &|| false).unwrap_err();
+        let error = sample(&weights, requests, options, &mut |_| {}, &|| false).unwrap_err();
         error.to_string()
     };
     assert!(refuse(&[request(&[], 1, 0)], &good).contains("no tokens"));

@@ -200,6 +200,7 @@ impl<'a> Exec<'a> {
                 unit,
                 note,
                 made,
+                sampled,
             } => Event::Progress {
                 node,
                 done,
@@ -207,6 +208,7 @@ impl<'a> Exec<'a> {
                 unit,
                 note: clean(&note),
                 made,
+                sampled,
             },
             Message::Metric(metric) => Event::Metric { node, metric },
             Message::Say { text } => Event::Log {

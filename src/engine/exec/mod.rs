@@ -36,7 +36,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -118,15 +118,31 @@ impl Default for Orphans {
 
 /// A request to stop. The first asks the workers to save their state, the second kills them.
 #[derive(Clone, Default)]
-pub struct Stop(Arc<AtomicUsize>);
+pub struct Stop {
+    requests: Arc<AtomicUsize>,
+    /// Whether there is anything to end in good order: not while a plan is made, which may read large files.
+    begun: Arc<AtomicBool>,
+}
 
 impl Stop {
     pub fn request(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn requests(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+    }
+
+    fn hear(&self, signal: i32) {
+        if !self.begun.load(Ordering::Relaxed) {
+            // As if nobody listened. Where that does not end this process, the run ends as soon as it begins.
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+        self.request();
     }
 
     /// One that Ctrl-C and SIGTERM request, from now on.
@@ -136,7 +152,7 @@ impl Stop {
         let wanted = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
         let mut signals =
             signal_hook::iterator::Signals::new(wanted).context("installing signal handlers")?;
-        threads::start(move || signals.forever().for_each(|_| heard.request()))?;
+        threads::start(move || signals.forever().for_each(|signal| heard.hear(signal)))?;
         Ok(stop)
     }
 }
@@ -218,6 +234,7 @@ pub fn run(
             "{told}\nnothing was started; `--memory SIZE` lets larger nodes start"
         )));
     }
+    settings.stop.begin();
     system::strays::adopt();
     let info = RunInfo {
         id: settings.run.clone().unwrap_or_else(clock::unique),

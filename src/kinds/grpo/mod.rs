@@ -25,7 +25,7 @@ use crate::kinds::ahead::{self, Training};
 use crate::kinds::bounds;
 use crate::kinds::lora::{self, Lora};
 use crate::kinds::model_checks;
-use crate::kinds::model_io::{self, Model, Sampling};
+use crate::kinds::model_io::{self, Course, Model, Sampling};
 use crate::kinds::reward::{self, Route};
 use crate::kinds::scorers::service::{JudgeServices, Judging};
 use crate::kinds::scorers::{Judged, Settings as ScorerSettings};
@@ -478,7 +478,9 @@ fn held_out(
     prompts: &[Prompt],
     p: &Params,
 ) -> Result<Vec<Metric>> {
-    let groups = sampling.groups(ctx, prompts, &mut |_| {})?;
+    let rows = prompts.len() * sampling.samples;
+    let mut course = Course::part(ctx, "held-out responses", rows);
+    let groups = sampling.groups(ctx, prompts, &mut course)?;
     let responses = sampling.responses(&groups)?;
     let judged = of_groups(prompts, &responses);
     let mut scored = route.score_all(&judged, &mut reward::ear(ctx))?.into_iter();

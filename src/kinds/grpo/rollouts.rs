@@ -8,6 +8,7 @@ use super::{
 use crate::base::rng::Seed;
 use crate::base::rows::{Prompt, PromptClass};
 use crate::engine::worker::NodeCtx;
+use crate::kinds::model_io::Course;
 use crate::kinds::reward::{self, Route, Scored};
 use crate::learn::adapter::Net;
 use crate::learn::decoder::Workspace;
@@ -133,7 +134,8 @@ impl Rollouts<'_> {
         let prompts = self.prompts_of(number);
         let seed = Seed::new(p.seed).child("rollouts").at(number);
         let sampling = sampling(net, self.tokenizer, (p, self.sample_rows), p.group, seed);
-        let groups = sampling.groups(self.ctx, &prompts, &mut |_| {});
+        let mut course = Course::part(self.ctx, "rollouts", prompts.len() * p.group);
+        let groups = sampling.groups(self.ctx, &prompts, &mut course);
         let groups = groups.map_err(|error| match error.downcast_ref::<NotFinite>() {
             Some(found) => anyhow::Error::from(broken(found, &prompts, number * p.updates + 1)),
             None => error,

@@ -22,7 +22,7 @@ use crate::kinds::answers::{self, Asking, Draw, Rejected, Served};
 use crate::kinds::bounds;
 use crate::kinds::likeness::normal;
 use crate::kinds::model_checks;
-use crate::kinds::model_io::{self, Model, Sampling};
+use crate::kinds::model_io::{self, Course, Model, Sampling};
 use crate::kinds::remote::Service;
 use crate::kinds::truth;
 use crate::learn::sample::Options;
@@ -338,11 +338,9 @@ fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) 
         },
         seed: Seed::new(p.seed).child("teacher"),
     };
-    let total = (prompts.len() * p.samples as usize) as u64;
     model_checks::say_reach(ctx, &model.tokenizer, prompts, None, p.max_new_tokens)?;
-    let completions = sampling.completions(ctx, prompts, false, &mut |rows| {
-        ctx.progress(rows as u64, total, "traces", "");
-    })?;
+    let mut course = Course::new(ctx, "traces", prompts.len() * sampling.samples, 0);
+    let completions = sampling.completions(ctx, prompts, false, &mut course)?;
     for (i, row) in completions.into_iter().enumerate() {
         let prompt = &prompts[i / p.samples as usize];
         let trace = Trace::new(prompt, row.sample, "model", row.response, row.finished);

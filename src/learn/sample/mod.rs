@@ -9,16 +9,19 @@ mod attend;
 mod cache;
 pub mod choose;
 mod decode;
+pub mod forecast;
 mod panels;
 mod team;
 
 use crate::base::rng::Seed;
 use crate::learn::adapter::Net;
+use crate::learn::config::Config;
 use crate::learn::weights::Weights;
 use anyhow::{Result, ensure};
 use cache::Cache;
 use choose::Choice;
 use decode::{Buffers, Decoder};
+use forecast::{Costs, Tally};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -114,8 +117,13 @@ impl From<Halt> for anyhow::Error {
 /// Numbers of logits a thread holds at once.
 const LOGITS: usize = 1 << 20;
 
-/// Samples of every request, in the order of requests and sample numbers. `on_progress` gets (finished samples, tokens)
-/// so far, from whichever thread made a step; `stop` is asked before every step.
+/// Until a twentieth of the rows has ended, or one could have, no more than this part of the rows goes at a time where others wait
+/// for their turn: so it is soon known how long rows are, and with it how long the rest takes, for less than a hundredth of the time.
+const FIRST: usize = 3;
+const ENOUGH: usize = 20;
+
+/// Samples of every request, in the order of requests and sample numbers. `on_progress` gets what there is so far, from whichever
+/// thread made a step; `stop` is asked before every step.
 ///
 /// Errors: `Stopped`; `NotFinite`; an empty prompt or a token outside the vocabulary; options out of range; a model without
 /// a language head.
@@ -123,7 +131,7 @@ pub fn sample<'n>(
     net: impl Into<Net<'n>>,
     requests: &[Request],
     options: &Options,
-    on_progress: &mut (dyn FnMut(usize, usize) + Send),
+    on_progress: &mut (dyn FnMut(&Tally) + Send),
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<Vec<Sample>>> {
     let net = net.into();
@@ -133,25 +141,44 @@ pub fn sample<'n>(
     let decoder = Decoder::new(net, longest + options.max_new_tokens)?;
     let threads = rayon::current_num_threads();
     let rows = options.batch_rows.min(total);
+    let together = 2 * rows <= threads;
+    let (teams, width) = if together {
+        (1, rows)
+    } else {
+        let fitting = decoder.fitting_rows(longest, options.max_new_tokens);
+        let teams = threads.min(rows);
+        (teams, rows.div_ceil(teams).min(fitting))
+    };
+    let prompts = requests.iter().map(|r| (r.prompt.len(), r.samples));
+    let at_once = (teams, teams * width);
+    let tally = Tally::new(
+        costs(net.config()),
+        prompts,
+        options.max_new_tokens,
+        at_once,
+    );
     let shared = Shared {
         decoder: &decoder,
         requests,
         options,
         queue: Mutex::new((0, 0)),
         prompts: requests.iter().map(|_| Mutex::new(None)).collect(),
-        progress: Mutex::new((0, 0, on_progress)),
+        progress: Mutex::new((tally, on_progress)),
+        total,
+        width,
+        first: match total > teams * width && !options.stop_ids.is_empty() {
+            true => width.div_ceil(FIRST),
+            false => width,
+        },
         stop,
     };
-    let parts: Vec<Vec<Done>> = if 2 * rows <= threads {
-        vec![lead(threads, |team| shared.work(team, rows))?]
+    let parts: Vec<Vec<Done>> = if together {
+        vec![lead(threads, |team| shared.work(0, team))?]
     } else {
-        let fitting = decoder.fitting_rows(longest, options.max_new_tokens);
-        let threads = threads.min(rows);
-        let width = rows.div_ceil(threads).min(fitting);
-        (0..threads)
+        (0..teams)
             .into_par_iter()
             .with_max_len(1)
-            .map(|_| shared.work(&Team::alone(), width))
+            .map(|place| shared.work(place, &Team::alone()))
             .collect::<Result<_, Halt>>()?
     };
     let mut all: Vec<Done> = parts.into_iter().flatten().collect();
@@ -161,6 +188,19 @@ pub fn sample<'n>(
         samples[done.request].push(done.sample);
     }
     Ok(samples)
+}
+
+/// What tokens of this model cost: the head is computed for tokens that are sampled, and every earlier token is attended to.
+fn costs(config: &Config) -> Costs {
+    let head = (config.vocab_size * config.hidden_size) as f64;
+    let attention = (config.qkv_width() + config.q_width()) * config.hidden_size;
+    let feed_forward = 3 * config.hidden_size * config.intermediate_size;
+    let layers = config.layers as f64;
+    let body = layers * (attention + feed_forward) as f64;
+    Costs {
+        given: body / (body + head),
+        context: (body + head) / (layers * 2.0 * config.q_width() as f64),
+    }
 }
 
 fn check(weights: &Weights, requests: &[Request], options: &Options) -> Result<()> {
@@ -202,8 +242,8 @@ struct Row {
     sample: Sample,
 }
 
-/// (finished samples, tokens, whom to tell).
-type Progress<'a> = (usize, usize, &'a mut (dyn FnMut(usize, usize) + Send));
+/// What there is so far, and whom to tell.
+type Progress<'a> = (Tally, &'a mut (dyn FnMut(&Tally) + Send));
 
 /// (samples of it still to start, the prompt), there while samples remain.
 type Slot = Mutex<Option<(usize, Arc<Prompt>)>>;
@@ -216,20 +256,24 @@ struct Shared<'a> {
     queue: Mutex<(usize, usize)>,
     prompts: Vec<Slot>,
     progress: Mutex<Progress<'a>>,
+    /// Rows in all; rows that a team has at most, and at first.
+    total: usize,
+    width: usize,
+    first: usize,
     stop: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl Shared<'_> {
-    /// One team's share, with at most `width` rows at a time.
-    fn work(&self, team: &Team, width: usize) -> Result<Vec<Done>, Halt> {
+    /// The share of the team at this place.
+    fn work(&self, place: usize, team: &Team) -> Result<Vec<Done>, Halt> {
         let mut buffers = Buffers::new(team);
         let (mut rows, mut done, mut free): (Vec<Row>, Vec<Done>, Vec<Cache>) = Default::default();
-        let mut logits = vec![];
+        let (mut logits, mut steps) = (vec![], 0);
         loop {
             if (self.stop)() {
                 return Err(Halt::Stopped);
             }
-            let mut started = 0;
+            let (mut started, width) = (0, self.room(steps));
             while rows.len() < width
                 && let Some((request, number)) = self.next()
             {
@@ -243,9 +287,12 @@ impl Shared<'_> {
                 self.choose(&mut row, &mut logits)?;
                 started += 1;
                 rows.push(row);
+                self.report(&mut Tally::begun);
+                if (self.stop)() {
+                    return Err(Halt::Stopped);
+                }
             }
-            let ended = self.retire(&mut rows, &mut done, &mut free);
-            self.report(ended, started);
+            self.retire(place, &mut rows, &mut done, &mut free);
             if rows.is_empty() {
                 match started {
                     0 => return Ok(done),
@@ -253,9 +300,26 @@ impl Shared<'_> {
                 }
             }
             self.step(&mut rows, &mut buffers, &mut logits)?;
-            let advanced = rows.len();
-            let ended = self.retire(&mut rows, &mut done, &mut free);
-            self.report(ended, advanced);
+            steps += 1;
+            self.report(&mut |tally| tally.step(rows.iter().map(Row::length)));
+            self.retire(place, &mut rows, &mut done, &mut free);
+        }
+    }
+
+    /// Rows that a team has at most after so many steps.
+    fn room(&self, steps: usize) -> usize {
+        if self.first == self.width || steps >= self.options.max_new_tokens {
+            return self.width;
+        }
+        let ended = self
+            .progress
+            .lock()
+            .expect("a progress report does not panic")
+            .0
+            .ended;
+        match ended * ENOUGH < self.total {
+            true => self.first,
+            false => self.width,
         }
     }
 
@@ -287,6 +351,7 @@ impl Shared<'_> {
             let mut logits = vec![0.0; self.decoder.vocabulary()];
             self.decoder
                 .prefill(prompt, &mut cache, buffers, &mut logits);
+            self.report(&mut |tally| tally.computed(prompt.len()));
             (*samples, Arc::new(Prompt { cache, logits }))
         });
         if left > 1 {
@@ -350,8 +415,14 @@ impl Shared<'_> {
         Ok(())
     }
 
-    /// Moves ended rows to `done` and returns how many.
-    fn retire(&self, rows: &mut Vec<Row>, done: &mut Vec<Done>, free: &mut Vec<Cache>) -> usize {
+    /// Moves ended rows to `done`.
+    fn retire(
+        &self,
+        place: usize,
+        rows: &mut Vec<Row>,
+        done: &mut Vec<Done>,
+        free: &mut Vec<Cache>,
+    ) {
         let before = done.len();
         let mut i = 0;
         while i < rows.len() {
@@ -368,24 +439,30 @@ impl Shared<'_> {
                 sample: row.sample,
             });
         }
-        done.len() - before
+        self.report(&mut |tally| {
+            for Done { sample, .. } in &done[before..] {
+                tally.ended(sample.ids.len(), sample.finished);
+            }
+            tally.keeps(place, rows.iter().map(Row::length));
+        });
     }
 
-    fn report(&self, ended: usize, tokens: usize) {
-        if tokens > 0 {
-            let mut progress = self
-                .progress
-                .lock()
-                .expect("a progress report does not panic");
-            progress.0 += ended;
-            progress.1 += tokens;
-            let (done, tokens) = (progress.0, progress.1);
-            (progress.2)(done, tokens);
-        }
+    fn report(&self, change: &mut dyn FnMut(&mut Tally)) {
+        let mut progress = self
+            .progress
+            .lock()
+            .expect("a progress report does not panic");
+        let (tally, told) = &mut *progress;
+        change(tally);
+        told(tally);
     }
 }
 
 impl Row {
+    fn length(&self) -> usize {
+        self.sample.ids.len()
+    }
+
     fn new(
         shared: &Shared,
         request: usize,

@@ -139,6 +139,7 @@ fn the_pace_of_a_node_that_asks_is_that_of_the_answers_it_made() {
         unit: "answers".into(),
         note: String::new(),
         made: Some(made),
+        sampled: None,
     };
     view.hear(1000, &answers(0, 0));
     view.hear(1100, &answers(900, 0));
@@ -201,6 +202,7 @@ fn a_view_knows_what_is_left_and_who_is_silent() {
         unit: "ticks".into(),
         note: String::new(),
         made: None,
+        sampled: None,
     };
     view.hear(1000, &progress(20));
     view.hear(11_000, &progress(30));
