@@ -156,9 +156,11 @@ fn check(values: &Values) -> Vec<Problem> {
                 let told = error.to_string();
                 let told = told.lines().last().unwrap_or_default().trim();
                 let told = told.trim_start_matches("error: ");
+                let shown: String = pattern.chars().take(60).collect();
+                let more = if shown == *pattern { "" } else { "…" };
                 problem(
                     path,
-                    format!("`{pattern}` is no regular expression: {told}"),
+                    format!("`{shown}{more}` is no regular expression: {told}"),
                 );
             }
         }

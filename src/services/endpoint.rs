@@ -124,7 +124,8 @@ impl Endpoint {
             return found;
         }
         let base = url.split('?').next().unwrap_or(url).trim_end_matches('/');
-        let path = PATHS.iter().find(|path| base.ends_with(*path))?;
+        let mut paths = PATHS.iter().map(|path| format!("/{path}"));
+        let path = paths.find(|path| base.ends_with(path))?;
         let kept = &base[..base.len() - path.len()];
         let query = url.split_once('?').map(|(_, query)| format!("?{query}"));
         Some(format!(
@@ -175,10 +176,10 @@ const AZURE: [&str; 3] = [
 
 /// What people copy along with the URL of a service, longest first.
 const PATHS: [&str; 4] = [
-    "/chat/completions",
-    "/completions",
-    "/moderations",
-    "/responses",
+    "chat/completions",
+    "completions",
+    "moderations",
+    "responses",
 ];
 
 fn below(url: &str, path: &str) -> String {

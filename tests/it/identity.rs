@@ -344,6 +344,14 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("*", "lora_alpha", "lora_rank = 2"),
     ("*", "lora_targets", "lora_rank = 2"),
     ("*", "lora_rank_stabilised", "lora_rank = 2"),
+    // Its adapter is always there.
+    ("rerouting", "lora_alpha", ""),
+    ("rerouting", "lora_targets", ""),
+    ("rerouting", "lora_rank_stabilised", ""),
+    ("*", "key_header", "key_env = \"K\""),
+    ("*", "moderation_key_header", "moderation_key_env = \"K\""),
+    ("*", "judge_key_header", "judge_key_env = \"K\""),
+    ("*", "score_key_header", "score_key_env = \"K\""),
     (
         "generate",
         "api",

@@ -326,7 +326,7 @@ fn a_reward_table_is_checked_before_anything_runs() {
         [problem(
             "reward.ambiguous",
             "unknown scorer `helpfulness`",
-            "the scorers are `format`, `safety`, `task`, `refusal`, `moderation`, `strongreject`, `harmbench`, \
+            "the scorers are `format`, `safety`, `task`, `refusal`, `refusal_unicode`, `moderation`, `strongreject`, `harmbench`, \
              `rubric`, `score`, `reward_model`"
         )]
     );

@@ -23,6 +23,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 const SHARED: &[&str] = &[
     "ahead",
     "answers",
+    "bounds",
+    "labels",
     "likeness",
     "lora",
     "measure",
@@ -34,7 +36,7 @@ const SHARED: &[&str] = &[
     "reward",
     "scorers",
     "table_file",
-    "positive",
+    "truth",
     "range",
 ];
 

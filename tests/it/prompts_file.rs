@@ -223,7 +223,7 @@ fn a_bad_file_is_an_error_that_names_the_row_or_the_column() {
             "a.csv",
             "prompt,label\na,safe\nb,unsafe\n",
             harmful("unsave"),
-            "no row has the label `unsave` that `harmful` names; the labels are safe, unsafe",
+            "no row has the label `unsave` that `harmful` names; the labels are \"safe\" (1), \"unsafe\" (1)",
         ),
         (
             "a.jsonl",

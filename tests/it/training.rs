@@ -350,7 +350,7 @@ fn a_group_of_one_is_refused_before_anything_runs() {
         text.contains("a group of 1 has no advantage to compare"),
         "{text}"
     );
-    assert!(text.contains("at least 2 rollouts a prompt"), "{text}");
+    assert!(text.contains("`group` is 1, outside of 2 to"), "{text}");
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn what_cannot_be_is_said_at_its_place() {
             "unknown placeholder `{values.x}`",
         ),
         ("timeout_seconds = 0", "has to be above 0"),
-        ("threads = 0", "has to be above 0"),
+        ("threads = 0", "`threads` is 0, outside of 1 to 4096"),
     ] {
         let text = complaints(&with("x", lines));
         assert!(text.contains(message), "{lines}\n{text}");

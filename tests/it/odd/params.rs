@@ -228,7 +228,7 @@ fn a_local_model_is_told_its_system_message() {
     );
     let failure = study.try_run(&text).failure("a");
     assert!(
-        failure.contains("chat template leaves the system message out"),
+        failure.contains("(system): the chat template leaves out"),
         "{failure}"
     );
 }

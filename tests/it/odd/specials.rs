@@ -106,9 +106,13 @@ fn a_token_that_nobody_names_is_an_error_where_it_is_written_and_none_where_it_i
         "{{ bos_token if bos_token is defined else '' }}x",
         "x",
     ];
+    // What is asked has to come out.
+    let whole = |source: &str| {
+        format!("{source}{{% for m in messages %}}{{{{ m.content }}}}{{% endfor %}}")
+    };
     for source in written {
         let (study, folder) = study();
-        tokenizer_config(&folder, |c| c["chat_template"] = json!(source));
+        tokenizer_config(&folder, |c| c["chat_template"] = json!(whole(source)));
         let error = prompt(&folder).expect_err(source);
         assert!(error.contains("bos_token"), "{source}: {error}");
         let failure = study.try_run(MODEL).failure("model");
@@ -116,8 +120,8 @@ fn a_token_that_nobody_names_is_an_error_where_it_is_written_and_none_where_it_i
     }
     for source in asked {
         let (_study, folder) = study();
-        tokenizer_config(&folder, |c| c["chat_template"] = json!(source));
-        assert_eq!(prompt(&folder).expect(source), "x", "{source}");
+        tokenizer_config(&folder, |c| c["chat_template"] = json!(whole(source)));
+        assert_eq!(prompt(&folder).expect(source), "xwhy ?", "{source}");
     }
 }
 

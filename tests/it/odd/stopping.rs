@@ -17,7 +17,7 @@ const DEAF: &str = "[node.it]\nkind = \"toy-slow\"\nticks = 4000\ntick_ms = 20\n
 const STUBBORN: &str =
     "[node.it]\nkind = \"toy-slow\"\nticks = 4000\ntick_ms = 20\nstubborn = true\n";
 /// A loop of a real kind that reports nothing.
-const CORPUS: &str = "[node.it]\nkind = \"world-corpus\"\nn = 2000000\n";
+const CORPUS: &str = "[node.it]\nkind = \"world-corpus\"\nn = 1000000\n";
 /// A program that does not heed signals, and starts another.
 const PROGRAM: &str = "[node.it]\nkind = \"exec\"\noutputs = [\"metrics\"]\n\
     command = [\"sh\", \"-c\", \"trap '' TERM INT; sleep 600 & while :; do sleep 1; done\"]\n";

@@ -2,7 +2,7 @@
 
 use super::{read, scores, write_reward_model};
 use crate::study::Study;
-use pipe::base::response;
+use pipe::base::response::{self, Outcome};
 use pipe::base::rows::{Completion, Pair, Score};
 use pipe::kinds::REGISTRY;
 use pipe::kinds::scorers::neutral::neutral;
@@ -96,7 +96,12 @@ truncated = "score"
     for (node, squash) in [("squashed", sigmoid as fn(f64) -> f64), ("plain", |x| x)] {
         let rows: Vec<Score> = ran.rows(node, "scores");
         assert_eq!(rows.len(), completions.len());
-        for row in &rows {
+        let judged = |row: &&Score| row.outcome == Outcome::Answered;
+        assert!(rows.iter().filter(judged).count() > rows.len() / 2);
+        for row in rows.iter().filter(|row| !judged(row)) {
+            assert_eq!((row.score, row.good), (None, false), "{}", row.id);
+        }
+        for row in rows.iter().filter(judged) {
             let x = numbers[&row.id];
             assert!((row.score.unwrap() - squash(x)).abs() < 1e-12, "{node}");
             assert_eq!(row.good, x >= 0.0, "{node} {}", row.id);
@@ -105,7 +110,7 @@ truncated = "score"
         for class in ["harmful", "harmless", "ambiguous"] {
             let metric = ran.metric(node, &format!("score/{class}"));
             let of_class = rows.iter().filter(|r| r.class.word() == class);
-            let values: Vec<f64> = of_class.map(|r| r.score.unwrap()).collect();
+            let values: Vec<f64> = of_class.filter_map(|r| r.score).collect();
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             assert!((metric.value - mean).abs() < 1e-9, "{node} {class}");
             let (low, high) = metric.interval.unwrap();
