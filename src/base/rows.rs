@@ -82,9 +82,48 @@ pub struct Truth {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Given")]
 pub struct Message {
     pub role: String,
     pub content: String,
+}
+
+/// A message as a program of somebody else's may write it.
+#[derive(Deserialize)]
+struct Given {
+    role: String,
+    content: String,
+    #[serde(flatten)]
+    more: BTreeMap<String, serde_json::Value>,
+}
+
+/// Fields that hold what somebody said: passed over, it would not be trained, and nobody told.
+const SAID: [&str; 6] = [
+    "reasoning_content",
+    "reasoning_details",
+    "reasoning",
+    "thinking",
+    "tool_calls",
+    "function_call",
+];
+
+impl TryFrom<Given> for Message {
+    type Error = String;
+
+    fn try_from(given: Given) -> std::result::Result<Message, String> {
+        let nothing = |value: &serde_json::Value| {
+            value.is_null() || value == "" || value.as_array().is_some_and(Vec::is_empty)
+        };
+        let said = |name: &&&str| given.more.get(**name).is_some_and(|v| !nothing(v));
+        match SAID.iter().find(said) {
+            Some(name) => Err(format!(
+                "a message of role {:?} has `{name}`, and only `content` is read: write it there (reasoning in think tags before \
+                 the answer) or leave it out",
+                given.role
+            )),
+            None => Ok(Message::new(&given.role, &given.content)),
+        }
+    }
 }
 
 impl Message {

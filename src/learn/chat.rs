@@ -122,7 +122,18 @@ fn whole(tokenizer: &Tokenizer, dialogue: Dialogue) -> Result<Example> {
     }
     let each = derived.then_some(spans.as_slice());
     turns::all_answered(dialogue.messages, &heads, each, &rendered.text)?;
-    example(tokenizer, &rendered.text, &spans)
+    let example = example(tokenizer, &rendered.text, &spans)?;
+    if derived {
+        for ((i, _), head) in turns::assistants(dialogue.messages).zip(&heads) {
+            if !example.ids.starts_with(&tokenizer.encode(&head.text)?) {
+                bail!(Unlike(format!(
+                    "message {}: its first token reaches back into the generation prompt",
+                    i + 1
+                )));
+            }
+        }
+    }
+    Ok(example)
 }
 
 fn by_turns(tokenizer: &Tokenizer, dialogue: Dialogue) -> Result<Vec<Example>> {
@@ -133,7 +144,15 @@ fn by_turns(tokenizer: &Tokenizer, dialogue: Dialogue) -> Result<Vec<Example>> {
     for ((i, _), head) in turns::assistants(dialogue.messages).zip(&heads) {
         let written = turns::sampled(template, &stops, dialogue, i, head)?;
         let text = head.text.clone() + &written;
-        examples.push(example(tokenizer, &text, &[head.text.len()..text.len()])?);
+        let mut turn = example(tokenizer, &text, &[head.text.len()..text.len()])?;
+        let asked = tokenizer.encode(&head.text)?;
+        if !turn.ids.starts_with(&asked) {
+            // No model is asked half of a token: what it writes begins with one of its own.
+            let written = tokenizer.encode(&written)?;
+            turn.mask = [vec![false; asked.len()], vec![true; written.len()]].concat();
+            turn.ids = [asked, written].concat();
+        }
+        examples.push(turn);
     }
     Ok(examples)
 }

@@ -356,7 +356,8 @@ fn expect_keys(object: &Map<String, Value>, family: Family, scored: bool) -> Res
         };
         match taken_by_transformers(object, family, key) {
             Some(value) => bail!(
-                "{place}; transformers takes {value} for {family:?} then: add {key} = {value} to it (a line \"{key}\": {value},)"
+                "{place}; transformers takes {value} for {family:?} then: add {key} = {value} to it (a line \"{key}\": {value},), unless \
+                 the config.json that the model was published with has another"
             ),
             None => bail!("{place}, and there is nothing that it could be by itself"),
         }

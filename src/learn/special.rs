@@ -146,9 +146,15 @@ impl Files<'_> {
         }
         let whole =
             |text: &&String| !known.contains(*text) && vocabulary.token_to_id(text).is_some();
-        let special: Vec<AddedToken> = named
-            .texts
-            .values()
+        let listed = [self.map, self.config]
+            .into_iter()
+            .filter_map(|file| file["additional_special_tokens"].as_array())
+            .flatten()
+            .filter_map(text)
+            .map(String::from);
+        let texts: BTreeSet<String> = named.texts.values().cloned().chain(listed).collect();
+        let special: Vec<AddedToken> = texts
+            .iter()
             .filter(whole)
             .map(|text| AddedToken::from(text.as_str(), true))
             .collect();
@@ -209,9 +215,12 @@ impl Files<'_> {
         let texts = ["pad_token", "bos_token"].into_iter();
         let texts = texts.filter_map(|name| named.texts.get(name));
         let mut ids: BTreeSet<u32> = texts.filter_map(|t| vocabulary.token_to_id(t)).collect();
+        // An id that is an ordinary token is a word of the model: a pad of 0 is `!` in many vocabularies.
+        let added = vocabulary.get_added_tokens_decoder();
         for name in ["pad_token_id", "bos_token_id"] {
             let id = self.generation[name].as_u64();
-            ids.extend(id.and_then(|id| u32::try_from(id).ok()));
+            let id = id.and_then(|id| u32::try_from(id).ok());
+            ids.extend(id.filter(|id| added.contains_key(id)));
         }
         ids
     }

@@ -9,6 +9,7 @@ use crate::learn::folders;
 use crate::learn::special::{self, Named};
 use crate::learn::template::Template;
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -51,6 +52,18 @@ pub struct Tokenizer {
     folder: String,
 }
 
+/// What a `tokenizer.json` adds, with the ids that it says.
+#[derive(Default, Deserialize)]
+struct Adds {
+    added_tokens: Vec<Add>,
+}
+
+#[derive(Deserialize)]
+struct Add {
+    id: u32,
+    content: String,
+}
+
 /// Ids of a text with the bytes of the text that each of them covers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Encoded {
@@ -74,7 +87,17 @@ impl Tokenizer {
             .with_context(|| format!("failed to read {}", path.display()))?;
         let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(&text))
             .map_err(|e| anyhow!("failed to read {}: {e}", path.display()))?;
+        let adds: Adds = serde_json::from_slice(&text).unwrap_or_default();
         drop(text);
+        for Add { id, content } in adds.added_tokens {
+            if let Some(read) = inner.token_to_id(&content).filter(|read| *read != id) {
+                bail!(
+                    "{}: it adds {content:?} with id {id}, and would be read with id {read}, since ids of added tokens follow \
+                     those before them without a gap: is the file as save_pretrained wrote it?",
+                    path.display()
+                );
+            }
+        }
         // A saved length limit belongs to whoever saved it; here every text is encoded whole.
         inner.with_padding(None);
         inner

@@ -54,6 +54,9 @@ pub fn find(program: &str, exec: &Exec, path: &str) -> Result<PathBuf, String> {
         let at = Path::new(program);
         return match (at.is_absolute(), runs(at)) {
             (true, true) => Ok(at.into()),
+            (true, false) if at.is_file() => Err(format!(
+                "{program} cannot be run: its mode has no x; give it that (chmod +x), or name the program that runs it before it"
+            )),
             (true, false) => Err(format!("there is no program {program}")),
             (false, _) => Err(format!(
                 "`{program}` is a path below a folder that is not said; put the file into `files` and write `{{file.{}}}`",

@@ -19,7 +19,13 @@ pub fn forward(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32], scales: &mut 
 /// r of one row.
 #[inline(always)]
 pub fn scale(x: &[f32], eps: f32) -> f32 {
-    1.0 / (dot(x, x) / x.len() as f32 + eps).sqrt()
+    let square = dot(x, x) / x.len() as f32 + eps;
+    // Where the squares overflow r would be 0, and a broken model one that gives every token the same chance.
+    if square < f32::INFINITY {
+        1.0 / square.sqrt()
+    } else {
+        f32::NAN
+    }
 }
 
 /// The same rows again, from the scales kept by `forward`.

@@ -1,7 +1,7 @@
 //! Rotary positions (the half-split form of Hugging Face), with the norm of each head before it where the model has one.
 
 use super::norm;
-use super::simd::{dot, vector};
+use super::simd::vector;
 use crate::learn::config::{Config, RopeScaling};
 
 /// Cosines and sines of the positions 0..`len`, each [len, head_dim / 2].
@@ -88,7 +88,7 @@ pub fn forward(
                 let sin = &turn.rope.sin[at..at + half];
                 for head in row[first..first + heads * dim].chunks_exact_mut(dim) {
                     if let Some((weight, eps)) = weight {
-                        let r = 1.0 / (dot(head, head) / dim as f32 + eps).sqrt();
+                        let r = norm::scale(head, eps);
                         for (x, w) in head.iter_mut().zip(weight) {
                             *x = *x * r * w;
                         }
@@ -137,7 +137,7 @@ pub fn norm_backward(
     {
         let heads = row[columns.clone()].chunks_exact_mut(dim);
         for (head, x) in heads.zip(raw[columns.clone()].chunks_exact(dim)) {
-            let r = 1.0 / (dot(x, x) / dim as f32 + eps).sqrt();
+            let r = norm::scale(x, eps);
             dy.copy_from_slice(head);
             head.fill(0.0);
             norm::backward(x, weight, &[r], &dy, head, dw);

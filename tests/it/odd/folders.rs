@@ -104,6 +104,18 @@ fn a_model_that_overflows_answers_nothing() {
     }
 }
 
+/// Squares that overflow inside of the model leave finite logits, all of them the same.
+#[test]
+fn a_model_that_overflows_inside_answers_nothing_either() {
+    let (study, folder) = study();
+    let mut broken = weights(Family::Llama, Head::Untied);
+    let embed = broken.layout.embed.clone();
+    broken.data[embed].iter_mut().for_each(|x| *x *= 1e25);
+    checkpoint::save(&broken, &folder).unwrap();
+    let failure = ask(&study, "why ?").failure("answers");
+    assert!(failure.contains("a logit is NaN"), "{failure}");
+}
+
 const TRAINED: &str = r#"
 [node.told]
 kind = "exec"

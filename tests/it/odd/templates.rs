@@ -1,6 +1,7 @@
 //! Chat templates that open the think block themselves or cut reasoning out of turns, and tokenizers that call think tags
 //! special: what is sampled, what is judged and what is trained are one text.
 
+use crate::odd::folders::edit;
 use crate::services::server::{Act, Server};
 use crate::study::Study;
 use pipe::base::response;
@@ -116,6 +117,67 @@ fn only_stop_pad_and_bos_are_left_out_of_a_response() {
         let ids = tok.encode(written).unwrap();
         assert_eq!(tok.response(&ids).unwrap(), response, "{written}");
     }
+}
+
+#[test]
+fn a_pad_id_that_is_an_ordinary_token_is_a_word() {
+    let (folder, _) = tokenizer(PLAIN);
+    let id = format!("{{\"pad_token_id\": {}}}", b'!');
+    std::fs::write(folder.path().join("generation_config.json"), id).unwrap();
+    let tok = Tokenizer::load(folder.path()).unwrap();
+    let ids = tok.encode("Mix!<pad>").unwrap();
+    assert_eq!(tok.response(&ids).unwrap(), "Mix!");
+}
+
+#[test]
+fn additional_special_tokens_are_one_token_each_and_ids_have_no_gap() {
+    let (folder, _) = tokenizer(PLAIN);
+    let path = folder.path().join("tokenizer.json");
+    edit(&path, |t| {
+        for token in t["added_tokens"].as_array().unwrap().clone() {
+            let name = token["content"].as_str().unwrap();
+            t["model"]["vocab"][name] = token["id"].clone();
+        }
+        let added = t["added_tokens"].as_array_mut().unwrap();
+        added.retain(|token| token["content"] != "<think>");
+    });
+    edit(&folder.path().join("tokenizer_config.json"), |c| {
+        c["additional_special_tokens"] = json!(["<think>"])
+    });
+    let tok = Tokenizer::load(folder.path()).unwrap();
+    assert_eq!(tok.encode("<think>").unwrap(), [260]);
+
+    let (folder, _) = tokenizer(PLAIN);
+    edit(&folder.path().join("tokenizer.json"), |t| {
+        t["added_tokens"][5]["id"] = json!(270)
+    });
+    let message = error(Tokenizer::load(folder.path()));
+    assert!(
+        message.contains("id 270") && message.contains("id 261"),
+        "{message}"
+    );
+}
+
+/// A byte-pair that joins the end of the generation prompt with the beginning of the response.
+#[test]
+fn a_token_over_the_end_of_the_generation_prompt_is_trained_as_it_is_sampled() {
+    let (folder, _) = tokenizer(&OPENS.replace("<think>\n", "<think>="));
+    edit(&folder.path().join("tokenizer.json"), |t| {
+        for token in t["added_tokens"].as_array().unwrap().clone() {
+            let name = token["content"].as_str().unwrap();
+            t["model"]["vocab"][name] = token["id"].clone();
+        }
+        t["model"]["vocab"]["=a"] = json!(262);
+        t["model"]["merges"] = json!(["= a"]);
+    });
+    let tok = Tokenizer::load(folder.path()).unwrap();
+    let messages = turns(&["How?", "<think>=a b</think>c"]);
+    assert!(tok.encode("=a").unwrap() == [262], "it is one token");
+    let prompt = chat::render_prompt(&tok, &messages[..1], None).unwrap();
+    let example = chat::render_training(&tok, &messages).unwrap();
+    assert_eq!(example.ids[..prompt.len()], prompt);
+    assert_eq!(example.mask.iter().position(|m| *m), Some(prompt.len()));
+    assert_eq!(trained(&tok, &example), "a b</think>c<|end|>");
 }
 
 #[test]
