@@ -5,11 +5,18 @@
 //! that name only. How a response is read does not depend on it.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 pub const OPEN: &str = "<think>";
 pub const CLOSE: &str = "</think>";
 /// Between reasoning and answer, where a response is written.
 const DELIMITER: &str = "\n</think>\n\n";
+/// How others write the tags around reasoning that a response begins with: Google's endpoint, Mistral's models, and `<thinking>`.
+const OTHERS: [(&str, &str); 3] = [
+    ("<thought>", "</thought>"),
+    ("[THINK]", "[/THINK]"),
+    ("<thinking>", "</thinking>"),
+];
 
 /// A response, read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,7 +34,8 @@ pub struct Parts {
 /// is the answer. Both are trimmed.
 pub fn split(response: &str) -> Parts {
     let (mut reasoning, mut answer): (Vec<&str>, Vec<&str>) = (vec![], vec![]);
-    let (mut rest, mut inside) = (response, false);
+    let usual = usual(response);
+    let (mut rest, mut inside) = (&*usual, false);
     let closed = loop {
         let (open, close) = (rest.find(OPEN), rest.find(CLOSE));
         match (open, close) {
@@ -60,6 +68,19 @@ pub fn split(response: &str) -> Parts {
     }
 }
 
+/// The response with think tags where it begins with others.
+fn usual(response: &str) -> Cow<'_, str> {
+    let text = response.trim_start();
+    let begins = OTHERS.iter().find(|(open, _)| text.starts_with(open));
+    match begins {
+        Some((open, close)) => {
+            let rest = text[open.len()..].replacen(close, CLOSE, 1);
+            Cow::Owned(format!("{OPEN}{rest}"))
+        }
+        None => Cow::Borrowed(response),
+    }
+}
+
 /// TARS's format: exactly one `<think>` and exactly one `</think>`, in that order. Nothing else is asked for.
 pub fn well_formed(response: &str) -> bool {
     let open: Vec<usize> = response.match_indices(OPEN).map(|(i, _)| i).collect();
@@ -70,6 +91,12 @@ pub fn well_formed(response: &str) -> bool {
 /// The response a model should give.
 pub fn join(reasoning: &str, answer: &str) -> String {
     format!("{OPEN}\n{reasoning}{DELIMITER}{answer}")
+}
+
+/// A response that was cut off inside of this reasoning: a closing tag that it speaks of closes nothing.
+pub fn unfinished(reasoning: &str) -> String {
+    let reasoning = reasoning.trim_start().replace(CLOSE, "</ think>");
+    format!("{OPEN}\n{reasoning}")
 }
 
 /// What of a text that comes before a response belongs to the response: from the first think tag on. A template whose generation

@@ -48,8 +48,8 @@ pub struct Run {
     #[arg(long, value_name = "NODE")]
     fresh: Vec<String>,
     /// Threads that all nodes together may use [default: all cores]
-    #[arg(long, value_name = "N")]
-    threads: Option<std::num::NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    threads: Option<u16>,
     /// Nodes that may run at once [default: as many as the threads allow]
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,

@@ -226,12 +226,35 @@ pub fn messages(value: &Value) -> Result<Vec<Message>> {
     }
 }
 
-/// Whether all cells of a column are lists that somebody wrote as texts, which a table without lists cannot say.
+/// Texts that are nobody's words: how they begin, how they end, what they are, and what to do about them.
+static PRINTED: [(&[&str], &[&str], &str, &str); 3] = [
+    (
+        &["['", "[\""],
+        &["']", "\"]"],
+        "a list that was written as text",
+        "give each text a row of its own, or save the table as .jsonl or .parquet, where lists are lists",
+    ),
+    (
+        &["b'", "b\""],
+        &["'", "\""],
+        "bytes as Python prints them",
+        "decode them before they are written",
+    ),
+    (
+        &["{'"],
+        &["}"],
+        "a dictionary as Python prints it",
+        "write the text alone that is meant",
+    ),
+];
+
+/// Whether all cells of a column are lists, bytes or dictionaries that somebody wrote as texts, which a table of texts cannot say.
 #[derive(Default)]
 pub struct Lists {
     cells: u64,
     lists: u64,
-    first: Option<String>,
+    /// With what it is, and what to do.
+    first: Option<(String, &'static str, &'static str)>,
 }
 
 impl Lists {
@@ -241,22 +264,30 @@ impl Lists {
             return;
         }
         self.cells += 1;
-        let quoted = ["['", "[\""].iter().any(|start| text.starts_with(start));
-        if quoted && ["']", "\"]"].iter().any(|end| text.ends_with(end)) {
-            self.lists += 1;
-            self.first.get_or_insert_with(|| short(text));
+        let printed = PRINTED.iter().find(|(starts, ends, ..)| {
+            let begins = starts.iter().any(|start| text.starts_with(start));
+            begins && ends.iter().any(|end| text.ends_with(end))
+        });
+        self.lists += u64::from(printed.is_some() || text == "[]");
+        if let Some((_, _, what, cure)) = printed {
+            self.first
+                .get_or_insert_with(|| (short(text), *what, *cure));
         }
+    }
+
+    /// What they are, and what to do, where all are.
+    pub fn told(&self, column: &str) -> Option<String> {
+        let (first, what, cure) = self.first.as_ref()?;
+        let all = self.lists == self.cells;
+        all.then(|| format!("every `{column}` is {what} ({first}); {cure}"))
     }
 
     /// An error where they are.
     pub fn ensure_none(&self, column: &str) -> Result<()> {
-        if let Some(first) = self.first.as_ref().filter(|_| self.lists == self.cells) {
-            bail!(
-                "every `{column}` is a list that was written as text ({first}); give each text a row of its own, or save the table as \
-                 .jsonl or .parquet, where lists are lists"
-            );
+        match self.told(column) {
+            Some(told) => bail!(told),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -59,7 +59,7 @@ impl Reader for Lines {
             if self.line.trim_ascii().is_empty() {
                 continue;
             }
-            let read = value::object(&self.line);
+            let read = value::object(self.line.trim_ascii_end());
             let read = read.map_err(|e| anyhow!("row {}: {}", self.row, told(&self.line, &e)));
             let (cells, twice) = read?;
             return Ok(Some(Record {
@@ -197,7 +197,13 @@ impl Json {
                 };
                 return Ok(());
             }
-            Some(b',') if !first => self.scan.skip(),
+            Some(b',') if !first => {
+                self.scan.skip();
+                ensure!(
+                    !matches!(self.scan.peek()?, Some(b']' | b',')),
+                    "nothing stands behind a comma; take it out"
+                );
+            }
             Some(_) if !first => bail!("a comma is missing between two items"),
             Some(_) => {}
         }

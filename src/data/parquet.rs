@@ -144,7 +144,14 @@ fn send_rows(file: File, shared: &Shared) -> Result<()> {
             Ok(row) => row,
             Err(error) => {
                 shared.give(&mut batch);
-                return Err(error.into());
+                let unknown = error.to_string().contains("Disabled feature");
+                let error = anyhow::Error::from(error);
+                return Err(match unknown {
+                    true => error.context(
+                        "it is packed in a way that is not read; write it with `compression=\"zstd\"` or `\"snappy\"`",
+                    ),
+                    false => error,
+                });
             }
         };
         // A file may claim rows without end of which nothing is there.

@@ -50,6 +50,15 @@ impl Reader for Separated {
             self.columns.len(),
             self.cells.begun
         );
+        if let Some(at) = swallowed(&cells, self.cells.delimiter) {
+            bail!(
+                "row {}: `{}` holds the rows that follow: a quote is opened that does not belong (line {}), and one in a later row closes \
+                 it; a quote inside of quotes is written twice",
+                self.row,
+                self.columns[at],
+                self.cells.begun
+            );
+        }
         let cells = cells.iter().map(String::as_str);
         Ok(Some(record(self.row, &self.columns, &self.twice, cells)))
     }
@@ -203,6 +212,23 @@ impl Cells {
             _ => anyhow!("{error}"),
         }
     }
+}
+
+/// The cell, if any, whose further lines are the rows that follow: each begins with the next number of the row's own id. Two quotes
+/// that do not belong together have made one cell of them, with nothing wrong in its form.
+fn swallowed(cells: &[String], delimiter: u8) -> Option<usize> {
+    let id = cells.first()?;
+    let stem = id.trim_end_matches(|c: char| c.is_ascii_digit());
+    let digits = &id[stem.len()..];
+    let (number, width) = (digits.parse::<u32>().ok()?, digits.len());
+    let next = |line: &str, after: u64| {
+        let number = u64::from(number) + after;
+        line.starts_with(&format!("{stem}{number:0width$}{}", char::from(delimiter)))
+    };
+    cells.iter().position(|cell| {
+        let mut further = cell.lines().zip(0..).skip(1).peekable();
+        further.peek().is_some() && further.all(|(line, after)| next(line, after))
+    })
 }
 
 /// Of the cell that comes next.

@@ -131,6 +131,9 @@ impl<'a> Parser<'a> {
                 self.here()
             )),
             Some('/' | '#') => self.fail("JSON has no comments"),
+            Some('\u{feff}') => self.fail(
+                "a byte order mark, as where several files were put together; take it out",
+            ),
             Some(_) => self.fail(format!("{} stands where {expected} was expected", self.here())),
         }
     }

@@ -98,8 +98,10 @@ pub fn hash_file(path: &Path) -> io::Result<Digest> {
     let mut file = File::open(path)?;
     let mut hasher = blake3::Hasher::new();
     let size = file.metadata()?.len();
-    if size > LARGE as u64 {
-        let mut buffer = vec![0; LARGE];
+    let mut buffer = vec![];
+    // Where memory is short, in small pieces.
+    if size > LARGE as u64 && buffer.try_reserve_exact(LARGE).is_ok() {
+        buffer.resize(LARGE, 0);
         threads::ready(None).map_err(std::io::Error::other)?;
         let mut at = 0;
         while at < size {

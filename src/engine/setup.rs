@@ -36,6 +36,12 @@ impl Setup<'_> {
         matches!(self.values.get(name), Some(Value::Str(s)) if s == word)
     }
 
+    /// Whether a list holds this word.
+    pub fn lists(&self, name: &str, word: &str) -> bool {
+        let is = |item: &Value| matches!(item, Value::Str(s) if s == word);
+        matches!(self.values.get(name), Some(Value::List(items)) if items.iter().any(is))
+    }
+
     /// Whether a switch is on.
     pub fn is_on(&self, name: &str) -> bool {
         self.values.get(name) == Some(&Value::Bool(true))

@@ -5,7 +5,7 @@ use crate::base::calls::Calls;
 use crate::base::response::{self, Withheld};
 use crate::base::rows::{Message, Prompt};
 use crate::engine::kind::Problem;
-use crate::engine::setup::Acts;
+use crate::engine::setup::{Acts, Setup};
 use crate::engine::worker::{NodeCtx, Transient};
 use crate::kinds::remote::{self, NodeEar, Server, Service};
 use crate::learn::chat;
@@ -35,6 +35,28 @@ const SERVED: Acts = Acts::only("where `served` names a model at an endpoint", |
 const ASKED: Acts = Acts::only("where a model is asked, not the built-in teacher", |s| {
     !s.says("from", "world")
 });
+
+/// Whether a field by which answers are drawn is sent where an endpoint is asked.
+pub fn is_sent(setup: &Setup, field: &str) -> bool {
+    let kept_back = setup.says("server", "openai-reasoning") || setup.lists("omit", field);
+    !(setup.given("served") && kept_back)
+}
+
+/// What requests hold beside `extra_body`, and where each is said.
+const OWN_FIELDS: [(&str, &str); 9] = [
+    ("model", "`served` says it"),
+    (
+        "messages",
+        "the prompts are sent; `system` is put before them",
+    ),
+    ("prompt", "the prompts are sent"),
+    ("n", "`samples_per_request` says it"),
+    ("stream", "answers are read as a whole"),
+    ("temperature", "`temperature` says it"),
+    ("top_p", "`top_p` says it"),
+    ("seed", "`seed` says it"),
+    ("max_tokens", "`max_new_tokens` says it"),
+];
 
 params! {
     pub struct Served {
@@ -85,12 +107,19 @@ impl Served {
                 help: (!help.is_empty()).then(|| help.to_string()),
             });
         };
-        if let Err(error) = self.extra() {
-            problem(
+        match self.extra() {
+            Err(error) => problem(
                 "extra_body",
                 format!("{error:#}"),
                 "as '{\"reasoning_effort\": \"low\"}'",
-            );
+            ),
+            Ok(extra) => {
+                for (field, help) in OWN_FIELDS.iter().filter(|(f, _)| extra.contains_key(*f)) {
+                    let message =
+                        format!("`{field}` in `extra_body` takes the place of the node's own");
+                    problem("extra_body", message, help);
+                }
+            }
         }
         if self.served.is_none() {
             return found;
@@ -272,7 +301,7 @@ pub fn response(answer: &Answer, begun: &Begun) -> String {
     };
     match &answer.reasoning {
         Some(reasoning) if content.is_empty() && !answer.finished() => {
-            format!("{}\n{}", response::OPEN, reasoning.trim_start())
+            response::unfinished(reasoning)
         }
         Some(reasoning) => response::join(reasoning.trim(), content.trim_start()),
         None => match begun {
@@ -314,10 +343,40 @@ impl Answered {
         &mut self,
         mut see: impl FnMut(usize, &Begun, Outcome<Answer>) -> Result<()>,
     ) -> Result<()> {
+        let (opens, opened) = (self.opens()?, format!("{}\n", response::OPEN));
+        let opened = Begun::With(opened);
         for i in 0..self.fetched.len() {
             let outcome = self.client.answer(&self.fetched, i)?;
-            see(i, &self.begun[i / self.samples], outcome)?;
+            let begun = match &outcome {
+                Ok(answer) if opens && untagged(answer) => &opened,
+                _ => &self.begun[i / self.samples],
+            };
+            see(i, begun, outcome)?;
         }
         Ok(())
     }
+
+    /// Whether the server's own template opens the think block: an answer shows it that closes one which it never opened.
+    fn opens(&mut self) -> Result<bool> {
+        if !matches!(self.begun.first(), Some(Begun::Unknown)) {
+            return Ok(false);
+        }
+        for i in 0..self.fetched.len() {
+            if let Ok(answer) = self.client.answer(&self.fetched, i)?
+                && answer.reasoning.is_none()
+                && response::reopened(&answer.content) != answer.content
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Cut off before any think tag. Where a template opens the block, that is within it.
+fn untagged(answer: &Answer) -> bool {
+    let tagged = [response::OPEN, response::CLOSE]
+        .iter()
+        .any(|tag| answer.content.contains(tag));
+    answer.reasoning.is_none() && answer.refusal.is_none() && !answer.finished() && !tagged
 }

@@ -8,6 +8,7 @@ use crate::base::rows::{
 use crate::base::value::Values;
 use crate::data::cell::{Lists, Said};
 use crate::data::record::Record;
+use crate::data::seen::Seen;
 use crate::engine::kind::{Cpu, Kind, OnlyWith, Output, Problem, Type};
 use crate::engine::params::{None_, ParamSet};
 use crate::engine::setup::Acts;
@@ -127,6 +128,9 @@ label_column = "final_label"
     run,
 };
 
+/// What pandas and Python write where nothing is, once it is a text.
+const ABSENT: [&str; 6] = ["nan", "NaN", "None", "null", "<NA>", "NaT"];
+
 const COMPLETION_COLUMNS: &[&str] = &["completion", "response", "generation", "output", "answer"];
 
 fn check(values: &Values) -> Vec<Problem> {
@@ -159,11 +163,12 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let scores = p.label_column.as_ref();
     let scores = scores.map(|_| RowWriter::create(&ctx.output("scores")));
     let mut scores = scores.transpose()?;
-    let (mut empty, mut unscorable) = (0, 0);
+    let (mut empty, mut absent, mut unscorable) = (0, 0, 0);
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let mut classes: BTreeMap<PromptClass, usize> = BTreeMap::new();
     let named = import(&p, &mut |completion, score| {
         empty += usize::from(completion.response.trim().is_empty());
+        absent += usize::from(ABSENT.contains(&completion.response.trim()));
         *classes.entry(completion.prompt.class).or_default() += 1;
         completions.push(&completion)?;
         let (Some(score), Some(out)) = (score, &mut scores) else {
@@ -176,6 +181,22 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     })?;
     let all = completions.finish()?;
     ctx.say(&format!("{all} completions, {empty} of them empty"));
+    if let Some(told) = &named.written {
+        ctx.say(&format!("{told}; each counts as one answer as it stands"));
+    }
+    if absent > 0 {
+        ctx.say(&format!(
+            "{absent} completions are nothing but `nan`, `None` or the like, which pandas writes where nothing is; they count as \
+             answers: leave such cells empty"
+        ));
+    }
+    if named.again > 0 {
+        ctx.say(&format!(
+            "{} rows have the prompt of an earlier row; without a column of ids each is a prompt of its own: `id_column` makes them \
+             samples of one",
+            named.again
+        ));
+    }
     if let Some(told) = named.classes.told(PromptClass::from(p.class).word()) {
         ctx.say(&told);
     }
@@ -207,6 +228,10 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
 pub struct Told<'a> {
     classes: Named<'a>,
     labels: Named<'a>,
+    /// That the completions look like lists of samples.
+    written: Option<String>,
+    /// Rows without an id whose prompt an earlier row has.
+    again: u64,
 }
 
 /// The columns that are read.
@@ -271,7 +296,10 @@ pub fn import<'p>(
     let mut told = Told {
         classes: Named::new(&lists(p), true),
         labels: Named::new(&said(p), false),
+        written: None,
+        again: 0,
     };
+    let mut asked = Seen::default();
     let classed = lists(p).iter().any(|(_, list)| !list.is_empty());
     let mut written = Lists::default();
     let rows = &mut table.rows;
@@ -284,9 +312,7 @@ pub fn import<'p>(
             table_file::label(&record, column.as_deref()).with_context(here)
         };
         let (answers, mut own) = (Answers::read(&record, &columns).with_context(here)?, 0);
-        if rows.texts_only() {
-            written.see(record.get(&[&columns.completion])?);
-        }
+        written.see(record.get(&[&columns.completion])?);
         let mut prompt = Prompt {
             id: match &columns.id {
                 Some(_) => cell(&columns.id)?,
@@ -305,6 +331,9 @@ pub fn import<'p>(
             "{}: the id is empty",
             rows.place(&record)
         );
+        if columns.id.is_none() {
+            told.again += u64::from(!asked.insert(&prompt.prompt));
+        }
         if classed {
             let list = told.classes.of(&cell(&columns.class)?, here);
             prompt.class = labels::class(list).unwrap_or(p.class.into());
@@ -337,8 +366,12 @@ pub fn import<'p>(
     }
     table.ensure_rows(&p.path)?;
     let in_file = || p.path.display().to_string();
-    let written = written.ensure_none(&columns.completion);
-    written.with_context(in_file)?;
+    match table.rows.texts_only() {
+        true => written
+            .ensure_none(&columns.completion)
+            .with_context(in_file)?,
+        false => told.written = written.told(&columns.completion),
+    }
     let near = told.classes.ensure_none_nearly(labels::OR_ANOTHER_CLASS);
     near.with_context(in_file)?;
     let near = told

@@ -25,6 +25,14 @@ use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+const SENT: Acts = Acts::only(
+    "where an endpoint is sent it: not with `server = \"openai-reasoning\"`, nor where `omit` names it",
+    |s| answers::is_sent(s, "temperature"),
+);
+const NUCLEUS: Acts = Acts::only(
+    "where `temperature` is above 0 and an endpoint is sent both",
+    |s| s.exceeds("temperature", 0.0) && answers::is_sent(s, "top_p"),
+);
 const DRAWN: Acts = Acts::only("where `temperature` is above 0", |s| {
     s.exceeds("temperature", 0.0)
 });
@@ -38,9 +46,9 @@ params! {
         /// Responses a prompt.
         samples: usize = 1, in bounds::SAMPLES;
         /// 0 takes the most likely token.
-        temperature: f64 = 1.0, in bounds::TEMPERATURE;
+        temperature: f64 = 1.0, in bounds::TEMPERATURE, if SENT;
         /// Nucleus: the most likely tokens up to this mass.
-        top_p: f64 = 1.0, in bounds::NUCLEUS, if DRAWN;
+        top_p: f64 = 1.0, in bounds::NUCLEUS, if NUCLEUS;
         /// Only so many most likely tokens; 0 is all.
         top_k: usize = 0, in bounds::TOP_K, if DRAWN;
         /// Tokens a response may have.

@@ -120,7 +120,10 @@ pub fn share<'a>(
             let k = means.iter().sum::<f64>() as usize;
             return Some(stats::wilson(k, means.len()));
         }
-        stats::mean_interval(means).map(|(low, high)| (low.max(0.0), high.min(1.0)))
+        // Where all are alike a t interval would have no width, and claim certainty.
+        let varies = means.windows(2).any(|pair| pair[0] != pair[1]);
+        let interval = stats::mean_interval(means).filter(|_| varies);
+        interval.map(|(low, high)| (low.max(0.0), high.min(1.0)))
     })
 }
 

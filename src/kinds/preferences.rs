@@ -133,6 +133,12 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         made.unscorable,
         completions.len()
     ));
+    if made.unreadable > 0 {
+        ctx.say(&format!(
+            "{} pairs whose better response is no answer were dropped",
+            made.unreadable
+        ));
+    }
     if made.single > 0 {
         ctx.say(&format!(
             "{} prompts have a single response and make no pair",
@@ -142,12 +148,17 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     ensure!(
         !made.pairs.is_empty(),
         "no pair is left: {} pairs are of equal score, and {} of {} responses have no score; {} of {} prompts have a single \
-         response",
+         response{}",
         made.equal,
         made.unscorable,
         completions.len(),
         made.single,
-        made.prompts
+        made.prompts,
+        match made.single == made.prompts {
+            true =>
+                "; the responses to a prompt are those of one id, which `id_column` of a `completions-file` names",
+            false => "",
+        }
     );
     rows::write_rows(&ctx.output("pairs"), &made.pairs)?;
     rows::write_metrics(&ctx.output("metrics"), metrics(&made, completions.len()))
@@ -185,6 +196,8 @@ pub struct Made {
     pub single: usize,
     /// Pairs dropped because their scores are equal.
     pub equal: usize,
+    /// Pairs dropped because the better response is no answer (cut off in its reasoning, empty, a tool call).
+    pub unreadable: usize,
     /// Responses that ran into the length limit.
     pub truncated: usize,
     /// Responses without a score.
@@ -202,6 +215,7 @@ pub fn pairs(
         prompts: 0,
         single: 0,
         equal: 0,
+        unreadable: 0,
         truncated: 0,
         unscorable: 0,
     };
@@ -231,10 +245,10 @@ pub fn pairs(
         ranked.sort_by(|(a, one), (b, other)| b.total_cmp(a).then(one.sample.cmp(&other.sample)));
         for i in 0..ranked.len() / 2 {
             let (chosen, rejected) = (ranked[i], ranked[ranked.len() - 1 - i]);
-            if chosen.0 > rejected.0 {
-                made.pairs.push(pair(chosen, rejected));
-            } else {
-                made.equal += 1;
+            match chosen.0 > rejected.0 {
+                true if chosen.1.outcome().unreadable() => made.unreadable += 1,
+                true => made.pairs.push(pair(chosen, rejected)),
+                false => made.equal += 1,
             }
         }
     }
@@ -309,10 +323,11 @@ fn metrics(made: &Made, completions: usize) -> Vec<Metric> {
         interval: None,
         unit: "share".into(),
     };
-    let ranked = made.pairs.len() + made.equal;
+    let ranked = made.pairs.len() + made.equal + made.unreadable;
     let mut list = vec![
         share("kept", made.pairs.len(), ranked),
         share("equal_scores", made.equal, ranked),
+        share("unreadable", made.unreadable, ranked),
         share("truncated", made.truncated, completions),
         share("unscorable", made.unscorable, completions),
         share("single", made.single, made.prompts),

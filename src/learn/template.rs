@@ -188,7 +188,7 @@ impl Template {
             template.render(variables).map_err(plain)
         };
         let rendered = memory::bounded(bounds, render);
-        match rendered.context("failed to start a thread for a chat template")? {
+        match rendered.context("failed to start a thread for a chat template: see `ulimit -u` (processes) and `ulimit -v` (memory)")? {
             Ok(text) => text,
             Err(Exceeded::Memory) => {
                 bail!(

@@ -5,7 +5,7 @@ use crate::base::diag::{Diag, Diags, Place};
 use crate::base::text::{did_you_mean, listed};
 use crate::base::value::{Value, Values};
 use crate::engine::graph::{Cycles, Graph, Node};
-use crate::engine::kind::{Kind, Problem, Registry, no_check};
+use crate::engine::kind::{Kind, Need, Problem, Registry, no_check};
 use crate::engine::params::{Default, ParamSpec};
 use crate::engine::setup::{self, Setup};
 use crate::recipe::check::{self, Folders};
@@ -143,6 +143,21 @@ impl Resolver<'_> {
                 (diag(draft, idle.problem), idle.refused && !inherited)
             });
             seen.see(&node.name, name, told);
+        }
+        for port in draft.kind.inputs {
+            let Need::With { when, .. } = port.need else {
+                continue;
+            };
+            if node.inputs.get(port.name).is_some() {
+                let unread = !port.need.of(&node.params);
+                let path = format!("in.{}", port.name);
+                let message = format!(
+                    "the input `{}` is needed {when}: here it is not read",
+                    port.name
+                );
+                let diag = Diag::at(locate(draft, &path), message);
+                seen.see(&node.name, port.name, unread.then_some((diag, false)));
+            }
         }
     }
 

@@ -140,6 +140,9 @@ impl Endpoint {
         let Ok(parsed) = reqwest::Url::parse(url) else {
             return Some(format!("`{url}` is no URL"));
         };
+        if url.trim() != url {
+            return Some(format!("`{url}` begins or ends with white space"));
+        }
         if !["http", "https"].contains(&parsed.scheme()) {
             return Some(format!("`{}` is neither http nor https", parsed.scheme()));
         }

@@ -122,7 +122,7 @@ pub fn of_content(text: &str) -> bool {
     OF_CONTENT.iter().any(|word| text.contains(word))
 }
 
-/// Whether an error says that it is for the key. Narrow: an error may repeat the prompt, and some prompts are of keys.
+/// Whether an error says that it is for the key or its account. Narrow: an error may repeat the prompt, and some prompts are of keys.
 fn of_key(text: &str) -> bool {
     let text = text.to_lowercase();
     let told = [
@@ -132,6 +132,10 @@ fn of_key(text: &str) -> bool {
         "invalid api key",
         "incorrect api key",
         "api key expired",
+        // OpenRouter's 403, Anthropic's and Alibaba's 400.
+        "key limit exceeded",
+        "credit balance is too low",
+        "arrearage",
     ];
     told.iter().any(|word| text.contains(word))
 }

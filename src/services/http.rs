@@ -10,6 +10,7 @@ use reqwest::header::{
 };
 use serde_json::Value;
 use std::error::Error;
+use std::io::Read;
 use std::time::{Duration, SystemTime};
 
 /// More than any reply has.
@@ -86,6 +87,7 @@ impl Http {
                 return Err(Fault::passing("the reply has no end"));
             }
         }
+        let text = unpacked(text);
         if status != 200 {
             return Err(self.refused(status, after, &text));
         }
@@ -97,8 +99,8 @@ impl Http {
             clean(&mut body, secret);
         }
         // Some say what went wrong with status 200.
-        match whole(&body).get("error") {
-            None | Some(Value::Null) => Ok(body),
+        match whole(&body).get("error").filter(|error| !nothing(error)) {
+            None => Ok(body),
             Some(error) => {
                 let number = |name: &str| match error.get(name)? {
                     Value::String(text) => text.parse().ok(),
@@ -132,12 +134,7 @@ impl Http {
             Err(_) => String::from_utf8_lossy(bytes).into_owned(),
         };
         // Before it is cut, or half of the key would be left.
-        let text = without_markup(&self.redact(&text));
-        match text.char_indices().nth(TOLD) {
-            Some((end, _)) => format!("{}…", &text[..end]),
-            None if text.is_empty() => "(no text)".into(),
-            None => text,
-        }
+        beginning(&without_markup(&self.redact(&text)))
     }
 
     fn redact(&self, text: &str) -> String {
@@ -183,6 +180,41 @@ impl Http {
             told: self.redact(&told),
             gone: error.is_connect(),
         }
+    }
+}
+
+/// As much of a text as is told.
+pub fn beginning(text: &str) -> String {
+    match text.char_indices().nth(TOLD) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None if text.is_empty() => "(no text)".into(),
+        None => text.into(),
+    }
+}
+
+/// What servers put in the place of an error where there is none.
+fn nothing(error: &Value) -> bool {
+    match error {
+        Value::Null => true,
+        Value::Bool(is) => !is,
+        Value::Number(code) => code.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+    }
+}
+
+/// Some servers and proxies compress though nobody asked for it. No text begins so.
+fn unpacked(bytes: Vec<u8>) -> Vec<u8> {
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return bytes;
+    }
+    let mut text = vec![];
+    let reader = flate2::read::MultiGzDecoder::new(&*bytes);
+    let read = reader.take(MOST as u64).read_to_end(&mut text);
+    match read {
+        Ok(_) => text,
+        Err(_) => bytes,
     }
 }
 

@@ -70,7 +70,8 @@ impl Judge {
 }
 
 const NUMBERED: Acts = Acts::only("where the judge gives numbers", |s| {
-    !s.says("judge", "world") && !s.says("judge", "refusal-matcher")
+    let wordless = ["world", "refusal-matcher", "refusal-matcher-unicode"];
+    !wordless.iter().any(|judge| s.says("judge", judge))
 });
 
 params! {

@@ -2,8 +2,8 @@
 //! same in pieces: `header.json`, `samples/ID_epoch_N.json`; of an evaluation that was cut off `_journal/start.json` instead of a header.
 
 use super::file;
-use super::found::{Layout, MOST_BYTES, NO_RESPONSE, Response, Said, TWICE, Unit};
-use crate::base::response::{self, OPEN, Withheld};
+use super::found::{FURTHER, Layout, MOST_BYTES, NO_RESPONSE, Response, Said, TWICE, Unit};
+use crate::base::response::{self, Withheld};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -185,7 +185,13 @@ fn unit(path: &Path, header: Header, mut samples: Vec<Sample>) -> Result<Unit> {
             format!("sample {id}, epoch {}", sample.epoch)
         })?;
         match row {
-            Some(row) => rows.push(row),
+            Some(row) => {
+                rows.push(row);
+                let choices = sample.output.as_ref().map_or(0, |o| o.choices.len());
+                if choices > 1 {
+                    *left_out.entry(FURTHER).or_default() += choices - 1;
+                }
+            }
             None => *left_out.entry(NO_RESPONSE).or_default() += 1,
         }
     }
@@ -276,7 +282,7 @@ fn row(sample: &Sample) -> Result<Option<Response>> {
         response: match (reasoning.is_empty(), answer.trim().is_empty()) {
             (true, _) => answer,
             // Cut off while it reasoned.
-            (false, true) if unfinished => format!("{OPEN}\n{reasoning}"),
+            (false, true) if unfinished => response::unfinished(&reasoning),
             (false, _) => response::join(&reasoning, &answer),
         },
         unfinished,

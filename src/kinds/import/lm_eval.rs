@@ -3,7 +3,8 @@
 
 use super::file;
 use super::found::{Layout, NoText, Response, Said, Unit, read_json};
-use anyhow::{Context, Result};
+use crate::data::cell;
+use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
@@ -66,7 +67,8 @@ fn rows(line: &Line) -> Result<Vec<Response>> {
         _ => None,
     };
     let prompt = first.context("its `arguments` hold no prompt")?;
-    let prompt = prompt.as_str().context("its prompt is no text")?;
+    // A chat of an endpoint is a list of one text, which is its messages in JSON.
+    let prompt = cell::prompt(prompt).map_err(|e| anyhow!("its prompt is {e:#}"))?;
     let requests = line.resps.as_array();
     let repeats = requests.and_then(|r| r.first()).and_then(Json::as_array);
     let repeats = repeats.context("its `resps` hold no response")?;
@@ -86,7 +88,7 @@ fn rows(line: &Line) -> Result<Vec<Response>> {
     };
     let row = |(i, text): (usize, &&str)| Response {
         key: key.clone(),
-        prompt: prompt.into(),
+        prompt: prompt.clone(),
         response: text.to_string(),
         scores: if i == 0 {
             scores.clone()

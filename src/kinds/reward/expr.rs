@@ -28,6 +28,8 @@ pub enum Op {
 
 /// Parts of an expression, operators and parentheses counted: what walks one does so by calling itself.
 const MOST_PARTS: usize = 1000;
+/// Largest number: losses and advantages are in single precision, and far more is no number there.
+const LARGEST: f64 = 1e9;
 /// Parentheses and signs within each other.
 const DEEPEST: usize = 64;
 
@@ -142,7 +144,12 @@ impl Parser<'_> {
                 _ => return Ok(left),
             };
             self.at += 1;
-            left = Expr::Binary(op, Box::new(left), Box::new(self.unary()?));
+            let at = self.at;
+            let right = self.unary()?;
+            if op == Op::Div && right == Expr::Number(0.0) {
+                return Err(format!("a division by 0 at character {at}"));
+            }
+            left = Expr::Binary(op, Box::new(left), Box::new(right));
         }
     }
 
@@ -186,9 +193,13 @@ impl Parser<'_> {
         let len = rest
             .find(|c: char| !c.is_ascii_digit() && c != '.')
             .unwrap_or(rest.len());
-        let number = rest[..len]
+        let number: f64 = rest[..len]
             .parse()
             .map_err(|_| format!("`{}` is not a number", &rest[..len]))?;
+        if number > LARGEST {
+            let at = self.at + 1;
+            return Err(format!("the number at character {at} is above {LARGEST}"));
+        }
         self.at += len;
         Ok(Expr::Number(number))
     }

@@ -432,6 +432,13 @@ pub fn node_problems(values: &Values, table: &BTreeMap<String, String>) -> Vec<P
 pub fn problems(path: &str, table: &BTreeMap<String, String>) -> Vec<Problem> {
     let mut found = vec![];
     let classes: Vec<&str> = PromptClass::ALL.iter().map(|c| c.word()).collect();
+    if table.is_empty() {
+        found.push(Problem {
+            path: path.into(),
+            message: "no class of prompts has a reward".into(),
+            help: Some("as `{ harmful = \"refusal\", harmless = \"format\" }`".into()),
+        });
+    }
     for (class, text) in table {
         let path = format!("{path}.{class}");
         if !classes.contains(&class.as_str()) {

@@ -42,12 +42,19 @@ choice! {
     pub enum Style { Terse = "terse", Stepwise = "stepwise", Hedging = "hedging", Mixed = "mixed" }
 }
 
+const SENT: Acts = Acts::only(
+    "where `from` is `model`, or an endpoint is sent it: not with `server = \"openai-reasoning\"`, nor where `omit` names it",
+    |s| !s.says("from", "world") && answers::is_sent(s, "temperature"),
+);
 const SAMPLED: Acts = Acts::only("where `from` is `endpoint` or `model`", |s| {
     !s.says("from", "world")
 });
 const DRAWN: Acts = Acts::only(
     "where `from` is `endpoint` or `model` and `temperature` is above 0",
-    |s| !s.says("from", "world") && s.exceeds("temperature", 0.0),
+    |s| {
+        let drawn = !s.says("from", "world") && s.exceeds("temperature", 0.0);
+        drawn && answers::is_sent(s, "top_p")
+    },
 );
 const BUILT_IN: Acts = Acts::only("where `from` is `world`", |s| s.says("from", "world"));
 const REASONED: Acts = Acts::only("where `from` is `world` and `reasoning` is on", |s| {
@@ -73,7 +80,7 @@ params! {
         /// Seed of the traces; an endpoint is sent seed + i for trace i of a prompt.
         seed: u64 = 0, in bounds::SEED, if SEEDED;
         /// `endpoint` and `model`: sampling temperature. DeepSeek recommends 0.6 for R1; what TARS used is not published.
-        temperature: f64 = 0.6, in bounds::TEMPERATURE, if SAMPLED;
+        temperature: f64 = 0.6, in bounds::TEMPERATURE, if SENT;
         /// `endpoint` and `model`: nucleus.
         top_p: f64 = 0.95, in bounds::NUCLEUS, if DRAWN;
         /// `endpoint` and `model`: tokens of a trace, reasoning included.

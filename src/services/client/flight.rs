@@ -6,7 +6,7 @@ use crate::base::calls::Calls;
 use crate::services::budget::{Amount, Budget, Leave};
 use crate::services::endpoint::Endpoint;
 use crate::services::fault::{Fault, Rejection, Stopped};
-use crate::services::http::Http;
+use crate::services::http::{self, Http};
 use crate::services::journal::claims::{Claim, Claims};
 use crate::services::journal::{CallKey, Journal};
 use crate::services::pace::Pace;
@@ -366,19 +366,20 @@ impl<'a, P: Protocol> Flight<'a, P> {
         if request.tries > 0 {
             self.calls.retries += 1;
         }
-        let (protocol, http) = (self.protocol, self.http);
+        let (protocol, client) = (self.protocol, self.http);
         let asks = self.refs(&request.asks);
         self.flying.push(Box::pin(async move {
             let left = Instant::now();
             let body = protocol.body(&asks);
-            let reply = http.post(protocol.path(), &body).await;
+            let reply = client.post(protocol.path(), &body).await;
             let seconds = left.elapsed().as_secs_f64();
             let mut paid = None;
             let reply = reply.and_then(|body| {
                 let read = protocol.read(&asks, &body);
                 read.map_err(|wrong| {
                     paid = protocol.usage(&body);
-                    Fault::Senseless(format!("the reply makes no sense: {wrong}"))
+                    let said = http::beginning(&body.to_string());
+                    Fault::Senseless(format!("the reply makes no sense: {wrong}: {said}"))
                 })
             });
             Landed {

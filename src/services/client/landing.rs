@@ -194,15 +194,25 @@ impl<P: Protocol> Flight<'_, P> {
         there: bool,
     ) {
         let several = request.asks.len() > 1;
+        let most = (HELD as u64 - 1).max(self.bearable(there));
         match () {
             // The others get through: it is this one, or one of these.
             () if several && (others || there) => self.one_by_one(request),
             () if others => self.give_up(&request, Held { told, there }),
             // One that is there may have begun with what it cannot answer.
-            () if gone || !(there || self.answers()) || self.held.len() + 1 >= HELD => {
+            () if gone || !(there || self.answers()) || self.held.len() as u64 >= most => {
                 self.unreachable(&request, None, &told);
             }
             () => self.held.push((request, Held { told, there })),
+        }
+    }
+
+    /// How many may get no answer before it is an outage: a few of many; more of them, where it answers so that nobody can read it.
+    fn bearable(&self, there: bool) -> u64 {
+        let answered = self.calls.made + self.calls.reused;
+        match there {
+            true => answered,
+            false => 1 + answered / 10,
         }
     }
 
@@ -224,12 +234,7 @@ impl<P: Protocol> Flight<'_, P> {
         }
         let held = std::mem::take(&mut self.held);
         let asks: u64 = held.iter().map(|(r, _)| r.asks.len() as u64).sum();
-        let answered = self.calls.made + self.calls.reused;
-        // A few of many; more of them, where it answers so that nobody can read it.
-        let too_many = |held: &Held| match held.there {
-            true => asks > answered,
-            false => asks > 1 + answered / 10,
-        };
+        let too_many = |held: &Held| asks > self.bearable(held.there);
         if let Some((request, why)) = held.iter().find(|(_, why)| too_many(why)) {
             self.unreachable(request, None, &why.told);
             return true;

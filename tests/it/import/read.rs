@@ -220,6 +220,11 @@ fn samples_of_lm_eval_are_repeats_by_filter() {
         (unit.rows[0].prompt.as_str(), unit.group.as_str()),
         ("Ask", "old")
     );
+    // A chat of an endpoint is a text with its messages, in a list.
+    let chat = json!([r#"[{"role": "user", "content": "Ask"}]"#]);
+    let chat = json!({ "doc_id": 5, "arguments": { "gen_args_0": { "arg_0": chat } }, "resps": [["say"]] });
+    let unit = read(&study.file("samples_chat.jsonl", chat.to_string()), None).remove(0);
+    assert_eq!(unit.rows[0].prompt, "Ask");
 }
 
 #[test]

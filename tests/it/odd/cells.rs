@@ -299,6 +299,21 @@ fn a_quote_that_is_not_closed_or_is_followed_is_an_error_with_its_row_and_line()
 }
 
 #[test]
+fn a_quote_that_another_row_closes_swallows_no_rows() {
+    let csv = "id,prompt\n1,a\n2,\"open\n3,c\n4,screen of 12\"\n5,e\n";
+    let error = prompts("p.csv", csv).unwrap_err();
+    assert!(
+        error.contains("row 2: `prompt` holds the rows that follow"),
+        "{error}"
+    );
+    assert!(error.contains("line 3"), "{error}");
+    let tsv = "id\tprompt\na-09\t\"open\na-10\tb\"\n";
+    assert!(prompts("p.tsv", tsv).is_err());
+    let lines = "id,prompt\n1,\"List:\n1,a\n2,b\"\n2,\"Two\nlines, 3 things\"\n";
+    assert_eq!(prompts("p.csv", lines).map(|all| all.len()), Ok(2));
+}
+
+#[test]
 fn two_columns_of_one_name_are_an_error_where_the_name_is_asked_for() {
     let table = [
         ("p.csv", "id,prompt,prompt\n1,a,b\n"),
@@ -336,6 +351,7 @@ fn json_as_python_writes_it_is_read_and_the_rest_is_told() {
         ("[{\"prompt\": \"a\"},\n{\"prompt\": \"b\"}]\n", "rename it"),
         ("[{\"prompt\": \"a\"}]\n", "rename it"),
         ("{\n  \"prompt\": \"a\"\n}\n", "does not end in its line"),
+        ("{\"prompt\": \"cut\n", "does not end in its line"),
         (
             "{\"prompt\": \"a\"},\n",
             "(column 16): a comma follows the object",
@@ -376,6 +392,11 @@ fn json_as_python_writes_it_is_read_and_the_rest_is_told() {
         error.contains("row 2") && error.contains("a single quote"),
         "{error}"
     );
+    let error = prompts("p.json", "[{\"prompt\": \"a\"},]").unwrap_err();
+    assert!(error.contains("nothing stands behind a comma"), "{error}");
+    let marks = "\u{feff}{\"prompt\": \"a\"}\n\u{feff}{\"prompt\": \"b\"}\n";
+    let error = prompts("p.jsonl", marks).unwrap_err();
+    assert!(error.contains("a byte order mark"), "{error}");
     let array = "[{\"prompt\": \"a\", \"n\": NaN}, {\"prompt\": \"\\ud800\"}]";
     assert_eq!(prompts("p.json", array).unwrap(), ["a", "\u{fffd}"]);
 }

@@ -299,6 +299,24 @@ fn what_has_no_answer_is_known_as_such() {
 }
 
 #[test]
+fn choices_beyond_the_first_are_counted() {
+    let study = Study::new();
+    let mut log = one("m");
+    let choices = &mut log["samples"][0]["output"]["choices"];
+    let first = choices[0].clone();
+    choices.as_array_mut().unwrap().push(first);
+    study.file("logs/a.json", log.to_string());
+    let found = found(&study);
+    let unit = &found.units[0];
+    assert_eq!((unit.rows.len(), unit.left()), (1, 1));
+    assert!(
+        unit.told().contains("1 as a further choice"),
+        "{}",
+        unit.told()
+    );
+}
+
+#[test]
 fn logs_of_one_task_are_not_one_prompt_and_a_second_try_is_no_second_sample() {
     let study = Study::new();
     study.file("logs/a.json", one("m").to_string());

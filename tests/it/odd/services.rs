@@ -194,3 +194,20 @@ fn one_prompt_ends_no_node_and_no_rerun() {
         assert_eq!(rows.len(), 3, "{word}");
     }
 }
+
+/// A server whose template opens the think block, without a parser of it: an answer that was cut off within has no tag at all.
+#[test]
+fn what_a_template_opened_is_open_in_every_answer() {
+    let server = Server::new(|seen, _| {
+        let asked = seen.body["messages"][0]["content"].as_str().unwrap();
+        match asked.ends_with("cut") {
+            true => choice(json!({ "content": "Okay, the plan is" }), "length"),
+            false => choice(json!({ "content": "Okay.\n</think>\n\nMix." }), "stop"),
+        }
+    });
+    let study = Study::new();
+    let recipe = recipe(&study, &["cut", "b"], &server.url(), "kind = \"generate\"");
+    let rows: Vec<Completion> = study.run(&recipe).rows("g", "completions");
+    let came: Vec<Outcome> = rows.iter().map(|r| r.outcome()).collect();
+    assert_eq!(came, [Outcome::CutOff, Outcome::Answered]);
+}

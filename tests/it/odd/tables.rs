@@ -154,6 +154,25 @@ fn a_table_of_texts_says_where_its_cells_are_lists() {
     let ran = run("completions-file", "c.csv", text, "");
     let completions: Vec<Completion> = ran.rows("n", "completions");
     assert_eq!(completions[0].response, "['x', 'y']");
+    // An empty list is one as well.
+    let text = "prompt,response\na,\"['x', 'y']\"\nb,[]\n";
+    let error = failure("completions-file", "c.csv", text, "");
+    assert!(error.contains("every `response` is a list"), "{error}");
+    // Where a table has lists it may be meant, and is told.
+    let text = r#"{"prompt": "a", "response": "[\"I cannot\", \"Sure\"]"}"#;
+    let ran = run("completions-file", "c.jsonl", text, "");
+    assert!(ran.said("n", "every `response` is a list that was written as text"));
+    let text = "prompt,response\na,\"b'I cannot'\"\nb,\"b\"\"it's\"\"\"\n";
+    let error = failure("completions-file", "c.csv", text, "");
+    assert!(error.contains("every `response` is bytes"), "{error}");
+}
+
+#[test]
+fn what_is_no_answer_and_what_is_no_other_prompt_is_told() {
+    let text = "prompt,response\na,nan\na,None\nb,Mix.\n";
+    let ran = run("completions-file", "c.csv", text, "");
+    assert!(ran.said("n", "2 completions are nothing but `nan`"));
+    assert!(ran.said("n", "1 rows have the prompt of an earlier row"));
 }
 
 #[test]

@@ -259,3 +259,22 @@ fn older_answers_are_read() {
     let answer: Answer = serde_json::from_value(old).unwrap();
     assert_eq!(answers::response(&answer, &Begun::Unknown), "<think>\nplan");
 }
+
+#[test]
+fn reasoning_that_was_cut_off_stays_reasoning() {
+    let speaks =
+        json!({ "content": null, "reasoning_content": "I may write </think> later. PLAN" });
+    let (response, _, _, outcome) = comes_to(message(speaks, "length"));
+    assert_eq!(outcome, Outcome::CutOff, "{response}");
+    for text in [
+        "<thought>PLAN</thought>Mix.",
+        "[THINK]PLAN[/THINK]Mix.",
+        "<thinking>\nPLAN\n</thinking>\nMix.",
+    ] {
+        let parts = split(text);
+        assert_eq!(
+            (parts.reasoning.as_deref(), &*parts.answer),
+            (Some("PLAN"), "Mix.")
+        );
+    }
+}

@@ -278,3 +278,51 @@ fn an_outage_is_no_property_of_the_last_prompts() {
         assert_eq!(asked.calls.rejected, 0, "{case}");
     }
 }
+
+/// As many as were answered may have no reply that can be read, in the first run and in a later one, where nobody else is asked.
+#[test]
+fn a_third_without_a_reply_ends_no_run() {
+    let locks: Vec<usize> = (0..30).filter(|i| i % 3 == 0).collect();
+    let server = picky(Act::Json(json!({ "choices": null })));
+    let space = Space::new();
+    for _ in 0..2 {
+        let asked = space.ask(&at(&server, 2), &of_locks(&locks, 30));
+        assert!(asked.result.is_ok(), "{:?}", asked.result);
+        assert_eq!(asked.calls.rejected, 10);
+    }
+}
+
+#[test]
+fn an_account_that_is_used_up_is_no_property_of_a_prompt() {
+    let told = [
+        (403, "Key limit exceeded (total limit)"),
+        (400, "Your credit balance is too low to access the API"),
+    ];
+    for (status, told) in told {
+        let server = picky(say(status, json!({ "error": { "message": told } })));
+        let asked = Space::new().ask(&at(&server, 1), &of_locks(&[5], 6));
+        assert!(
+            matches!(asked.result, Err(Stopped::Denied(_))),
+            "{:?}",
+            asked.result
+        );
+    }
+}
+
+/// What cannot be read is quoted; a place for errors that is empty is none.
+#[test]
+fn a_reply_that_makes_no_sense_is_quoted_and_an_empty_error_is_none() {
+    let body = json!({ "choices": null, "base_resp": { "status_msg": "login fail" } });
+    let server = Server::new(move |_, _| Act::Json(body.clone()));
+    let asked = Space::new().ask(&at(&server, 1), &asks(1, 1));
+    let Err(Stopped::Unreachable(told)) = asked.result else {
+        panic!("{:?}", asked.result)
+    };
+    assert!(told.contains("login fail"), "{told}");
+    for nothing in [json!({}), json!(""), json!(false), json!([])] {
+        let body = json!({ "error": nothing, "choices": [{ "index": 0, "finish_reason": "stop", "message": { "content": "Mix." } }] });
+        let server = Server::new(move |_, _| Act::Json(body.clone()));
+        let asked = Space::new().ask(&at(&server, 1), &asks(1, 1));
+        assert_eq!(asked.answers().len(), 1);
+    }
+}
