@@ -110,8 +110,16 @@ truncated = "score"
         for class in ["harmful", "harmless", "ambiguous"] {
             let metric = ran.metric(node, &format!("score/{class}"));
             let of_class = rows.iter().filter(|r| r.class.word() == class);
-            let values: Vec<f64> = of_class.filter_map(|r| r.score).collect();
-            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            // A prompt's mean is one observation, of those of its responses that have an answer.
+            let mut prompts: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+            for row in of_class.filter(judged) {
+                let score = row.score.unwrap();
+                prompts.entry(&row.prompt_id).or_default().push(score);
+            }
+            let means = prompts
+                .values()
+                .map(|v| v.iter().sum::<f64>() / v.len() as f64);
+            let mean = means.sum::<f64>() / prompts.len() as f64;
             assert!((metric.value - mean).abs() < 1e-9, "{node} {class}");
             let (low, high) = metric.interval.unwrap();
             assert!(low < mean && mean < high, "{node} {class}");
