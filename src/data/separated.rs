@@ -196,9 +196,8 @@ impl Cells {
 
     /// Behind a carriage return, which ends a line alone as well.
     fn over_newline(&mut self) -> Result<()> {
-        match self.text.fill_buf()?.first() {
-            Some(b'\n') => self.text.consume(1),
-            _ => {}
+        if let Some(b'\n') = self.text.fill_buf()?.first() {
+            self.text.consume(1);
         }
         self.line += 1;
         Ok(())

@@ -135,11 +135,9 @@ temperature = 0.7
 
 fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
-    if let Ok(p) = Params::read(values) {
-        if let Ok(service) = Service::read(values) {
-            let prefill = p.prefill.is_some();
-            found.extend(p.served.problems(&service, p.top_k, prefill));
-        }
+    if let (Ok(p), Ok(service)) = (Params::read(values), Service::read(values)) {
+        let prefill = p.prefill.is_some();
+        found.extend(p.served.problems(&service, p.top_k, prefill));
     }
     found
 }

@@ -141,15 +141,14 @@ layers = [2]
 
 fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
-    if let Ok(p) = Params::read(values) {
-        if p.layers.is_empty() || p.layers.contains(&0) {
-            found.push(Problem {
-                path: "layers".into(),
-                message: "`layers` names the blocks whose outputs are rerouted, counted from 1"
-                    .into(),
-                help: Some("for example layers = [10, 20]".into()),
-            });
-        }
+    if let Ok(p) = Params::read(values)
+        && (p.layers.is_empty() || p.layers.contains(&0))
+    {
+        found.push(Problem {
+            path: "layers".into(),
+            message: "`layers` names the blocks whose outputs are rerouted, counted from 1".into(),
+            help: Some("for example layers = [10, 20]".into()),
+        });
     }
     found
 }

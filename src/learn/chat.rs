@@ -144,7 +144,8 @@ fn by_turns(tokenizer: &Tokenizer, dialogue: Dialogue) -> Result<Vec<Example>> {
     for ((i, _), head) in turns::assistants(dialogue.messages).zip(&heads) {
         let written = turns::sampled(template, &stops, dialogue, i, head)?;
         let text = head.text.clone() + &written;
-        let mut turn = example(tokenizer, &text, &[head.text.len()..text.len()])?;
+        let span = head.text.len()..text.len();
+        let mut turn = example(tokenizer, &text, std::slice::from_ref(&span))?;
         let asked = tokenizer.encode(&head.text)?;
         if !turn.ids.starts_with(&asked) {
             // No model is asked half of a token: what it writes begins with one of its own.

@@ -21,8 +21,10 @@ pub const NAMES: [&str; 7] = [
     "mask_token",
 ];
 
+/// Tokens by their names.
+type Names = [(&'static str, &'static str)];
 /// By the beginning of a tokenizer class, or by the type of the model where no class is named.
-const BORN_WITH: [(&[&str], &[(&str, &str)]); 3] = [
+const BORN_WITH: [(&[&str], &Names); 3] = [
     (
         &["LlamaTokenizer", "CodeLlamaTokenizer", "llama", "mistral"],
         &[

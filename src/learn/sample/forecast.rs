@@ -215,9 +215,10 @@ impl Tally {
         // Of those who are left some will never end by themselves, where a rising hazard says that all soon will.
         let endless = ENDLESS * (1.0 - 1.0 / power).max(0.0);
         let (start, mut sum) = (survival[seen], 0.0);
-        for length in seen + 1..=self.limit {
+        let beyond = survival.iter_mut().enumerate().take(self.limit + 1);
+        for (length, alive) in beyond.skip(seen + 1) {
             sum += hazard * at(length);
-            survival[length] = start * (endless + (1.0 - endless) * f64::exp(-sum));
+            *alive = start * (endless + (1.0 - endless) * f64::exp(-sum));
         }
     }
 

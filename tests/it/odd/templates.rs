@@ -502,7 +502,7 @@ fn every_kind_that_trains_text_trains_all_of_it_and_names_what_the_template_woul
     };
     let sft = shown("sft", CUTS, &["conversations"], &[conversation]);
     assert_eq!(trained_texts(&sft), [ended.as_str()]);
-    let dpo = shown("dpo", CUTS, &["pairs"], &[pair.clone()]);
+    let dpo = shown("dpo", CUTS, &["pairs"], std::slice::from_ref(&pair));
     assert_eq!(trained_texts(&dpo), [ended.as_str(), "<think>\nno"]);
     let answers = [completion("a#0", REASONED)];
     let rerouting = shown("rerouting", CUTS, &["harmful", "retain"], &answers);
