@@ -28,12 +28,12 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "lengths",
-    revision: 1,
+    revision: 2,
     summary: "lengths of reasoning and answer, overall and by class, category and label",
     about: "`reasoning/tokens` and `answer/tokens` are means over prompts with bootstrap intervals, then `…/CLASS`, \
             `…/type/CATEGORY` and `…/LABEL/VALUE` for each further label of the rows (`reasoning/tokens/domain/…` of \
-            SORRY-Bench) with at most 100 values. Everything up to the first `</think>` is reasoning; where a `<think>` is never closed, all after it, and \
-            the answer has length 0; a response without tags has no reasoning. Tags are not counted. `finished` is the share of \
+            SORRY-Bench) with at most 100 values. What stands in think tags, or before a lone closing one, is reasoning; where a `<think>` is never closed, all after it is, and \
+            it adds nothing to the answer; a response without tags has no reasoning. Tags are not counted. `finished` is the share of \
             responses that ended by themselves (the length of the others is a lower bound), `closed_think` the share with \
             reasoning that ends, both with Wilson intervals. Prompts with the same label `behavior` are one observation, as in \
             `evaluate`. `values.jsonl` beside the metrics holds every prompt's values, which is what `diff` pairs.",
