@@ -43,7 +43,7 @@ pub fn is_sent(setup: &Setup, field: &str) -> bool {
 }
 
 /// What requests hold beside `extra_body`, and where each is said.
-const OWN_FIELDS: [(&str, &str); 9] = [
+const OWN_FIELDS: [(&str, &str); 10] = [
     ("model", "`served` says it"),
     (
         "messages",
@@ -56,6 +56,7 @@ const OWN_FIELDS: [(&str, &str); 9] = [
     ("top_p", "`top_p` says it"),
     ("seed", "`seed` says it"),
     ("max_tokens", "`max_new_tokens` says it"),
+    ("max_completion_tokens", "`max_new_tokens` says it"),
 ];
 
 params! {
