@@ -1,6 +1,6 @@
 //! What comes from outside, within bounds: files that are read whole, and names that become parts of a path. Knows no format.
 
-use crate::base::text;
+use crate::text;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt;

@@ -1,7 +1,7 @@
 //! What is wrong with a text somebody wrote, and where: messages with a place, collected, and shown all at once as text
 //! with a caret or as JSON. Knows neither recipes nor a terminal.
 
-use crate::base::text::{char_width, count, did_you_mean};
+use crate::text::{char_width, count, did_you_mean};
 use serde::Serialize;
 use std::cmp::Ordering;
 use std::fmt::Write as _;

@@ -5,7 +5,7 @@
 //! `{"id":"eval-harmful-0003","fingerprint":"9b1c…","values":{"defense":1.0,"reasoning/harmful":14.0}}`. Field order is
 //! the order of declaration, so equal rows are equal bytes.
 
-use crate::base::response::{self, Outcome, Withheld};
+use crate::response::{self, Outcome, Withheld};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;

@@ -1,13 +1,13 @@
 //! `pipe accept`: old outputs under a new key, because somebody says that what changed is harmless.
 
 use super::{Error, Outcome, RecipeArgs, StoreArgs, past, print, print_json, study};
-use crate::engine::keep::accept;
-use crate::engine::keep::vouch::{Refusal, Voucher};
-use crate::engine::key::Key;
-use crate::engine::record::Record;
-use crate::engine::store::Store;
-use crate::recipe::study::Study;
-use crate::report::words;
+use engine::keep::accept;
+use engine::keep::vouch::{Refusal, Voucher};
+use engine::key::Key;
+use engine::record::Record;
+use engine::store::Store;
+use recipe::study::Study;
+use report::words;
 use serde_json::json;
 
 /// Accept the artifact of an earlier record for a node as it is now: what changed is harmless, and nothing is executed.

@@ -2,10 +2,10 @@
 
 use super::accept::{recipe, refused, said};
 use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, study};
-use crate::base::text::bytes;
-use crate::engine::keep::adopt;
-use crate::engine::keep::vouch::Voucher;
+use base::text::bytes;
 use clap::ValueHint;
+use engine::keep::adopt;
+use engine::keep::vouch::Voucher;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;

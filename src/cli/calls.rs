@@ -1,15 +1,15 @@
 //! `pipe calls`: the journal of calls to services, for people.
 
 use super::{Error, Outcome, StoreArgs, print, print_json, study, versioned};
-use crate::base::text::{count, did_you_mean, dollars, duration, listed, thousands};
-use crate::engine::attempt::Attempt;
-use crate::engine::clock;
-use crate::engine::index::Index;
-use crate::engine::store::Store;
-use crate::report::table::{Table, left, right};
-use crate::services::journal::{CallKey, Entry, Journal};
+use base::text::{count, did_you_mean, dollars, duration, listed, thousands};
 use clap::Subcommand;
+use engine::attempt::Attempt;
+use engine::clock;
+use engine::index::Index;
+use engine::store::Store;
+use report::table::{Table, left, right};
 use serde_json::{Value, json};
+use services::journal::{CallKey, Entry, Journal};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Read the journal of calls: how many answers of which services are kept, and what they cost.

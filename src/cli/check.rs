@@ -1,9 +1,9 @@
 //! `pipe check`: are the recipes right?
 
 use super::{Error, Outcome, RecipesArgs, colour, complain, print, print_json, study};
-use crate::base::text::count;
-use crate::kinds::leaks;
-use crate::recipe::study::Study;
+use base::text::count;
+use kinds::leaks;
+use recipe::study::Study;
 use serde_json::json;
 
 /// So many warnings of one sort are shown.

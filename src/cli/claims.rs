@@ -1,8 +1,8 @@
 //! `pipe claims`: what recipes expect of each other, and what came of it.
 
 use super::{Outcome, RecipesArgs, StoreArgs, colour, complain, print, print_json, study};
-use crate::report::side::Side;
-use crate::report::verdicts;
+use report::side::Side;
+use report::verdicts;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -54,7 +54,7 @@ pub fn run(args: &Claims) -> Outcome {
 }
 
 /// The recipes that claims are against.
-fn against(variants: &[crate::recipe::study::Variant]) -> Vec<PathBuf> {
+fn against(variants: &[recipe::study::Variant]) -> Vec<PathBuf> {
     let claims = variants.iter().flat_map(|v| &v.loaded.claims);
     claims.map(|c| c.against.clone()).collect()
 }

@@ -1,10 +1,10 @@
 //! `pipe run --detach`: the same command once more, in a session of its own, with its output kept in the folder of the run.
 
 use super::{Error, Outcome, complain, print, print_json};
-use crate::engine::clock;
-use crate::engine::journal;
-use crate::engine::store::Store;
 use anyhow::Context;
+use engine::clock;
+use engine::journal;
+use engine::store::Store;
 use serde_json::json;
 use std::fs::{self, File};
 use std::path::Path;

@@ -1,13 +1,13 @@
 //! `pipe diff`: what differs between two recipes or two runs, and whether that is more than noise.
 
 use super::{Changes, Error, Outcome, StoreArgs, colour, complain, past, print, print_json, study};
-use crate::base::claim::Axes;
-use crate::engine::store::Store;
-use crate::report::compare::{self, Asked, Comparison};
-use crate::report::page::Page;
-use crate::report::side::Side;
-use crate::report::verdicts::{self, Answer};
+use base::claim::Axes;
 use clap::ValueHint;
+use engine::store::Store;
+use report::compare::{self, Asked, Comparison};
+use report::page::Page;
+use report::side::Side;
+use report::verdicts::{self, Answer};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! `pipe export`: an artifact as plain files.
 
 use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, study};
-use crate::base::text::listed;
 use anyhow::{Context, anyhow};
+use base::text::listed;
 use serde_json::json;
 use std::path::PathBuf;
 

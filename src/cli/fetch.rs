@@ -1,12 +1,12 @@
 //! `pipe fetch`: what a recipe names on the Hugging Face hub and this machine does not have.
 
 use super::{Error, Outcome, RecipesArgs, complain, environment, print, print_json, study};
-use crate::base::text::{bytes, count};
-use crate::engine::hub::{self, Address, Found};
-use crate::engine::paths;
-use crate::services::endpoint::Secret;
-use crate::services::hub::{Hub, Repo};
+use base::text::{bytes, count};
+use engine::hub::{self, Address, Found};
+use engine::paths;
 use serde_json::json;
+use services::endpoint::Secret;
+use services::hub::{Hub, Repo};
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::PathBuf;

@@ -1,19 +1,19 @@
 //! `pipe gc`: what could go from the store, why, and what it would cost to make again; and making room.
 
 use super::{Error, Outcome, StoreArgs, print, print_json, study};
-use crate::base::text::{bytes, count, duration, parse_bytes, parse_duration};
-use crate::engine::clock;
-use crate::engine::keep::gc::{self, Item, Policy, Proposal, SECONDS_PER_DOLLAR, Tier, What};
-use crate::engine::keep::roots::LAST_RUNS;
-use crate::engine::keep::settings::{self, Settings};
-use crate::engine::keep::sizes;
-use crate::engine::keep::sweep::{self, Busy, Swept};
-use crate::engine::store::Store;
-use crate::report::table::{Table, left, right};
-use crate::report::words;
-use crate::services::journal::Journal;
 use anyhow::anyhow;
+use base::text::{bytes, count, duration, parse_bytes, parse_duration};
+use engine::clock;
+use engine::keep::gc::{self, Item, Policy, Proposal, SECONDS_PER_DOLLAR, Tier, What};
+use engine::keep::roots::LAST_RUNS;
+use engine::keep::settings::{self, Settings};
+use engine::keep::sizes;
+use engine::keep::sweep::{self, Busy, Swept};
+use engine::store::Store;
+use report::table::{Table, left, right};
+use report::words;
 use serde_json::{Value, json};
+use services::journal::Journal;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,11 +1,11 @@
 //! `pipe import`: looks at results that were made elsewhere and writes the recipe that takes them in.
 
 use super::{Cli, Error, Outcome, StoreArgs, Verb, complain, print, print_json};
-use crate::base::text::{count, listed};
-use crate::kinds::import::As;
-use crate::kinds::import::found::{self, Found, Layout, Unit};
-use crate::report::table::{Table, left, right};
+use base::text::{count, listed};
 use clap::{Parser, ValueHint};
+use kinds::import::As;
+use kinds::import::found::{self, Found, Layout, Unit};
+use report::table::{Table, left, right};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -1,12 +1,12 @@
 //! `pipe kinds`: the manual of node kinds, from the table itself.
 
 use super::{Error, Outcome, print, print_json};
-use crate::base::text::{did_you_mean, thousands, width};
-use crate::data::schema::{self, Schema};
-use crate::engine::kind::{Kind, Need};
-use crate::engine::params::{Default, ParamSpec};
-use crate::kinds::{REGISTRY, scorers};
-use crate::report::table::{Table, left};
+use base::params::{Default, ParamSpec};
+use base::text::{did_you_mean, thousands, width};
+use data::schema::{self, Schema};
+use engine::kind::{Kind, Need};
+use kinds::{REGISTRY, scorers};
+use report::table::{Table, left};
 use serde_json::{Value, json};
 
 /// List the node kinds; or show one with its ports, outputs and every parameter.

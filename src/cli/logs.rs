@@ -2,13 +2,13 @@
 
 use super::past::{self, Kept};
 use super::{Error, Outcome, StoreArgs, print, print_json, study, versioned};
-use crate::base::text::did_you_mean;
-use crate::engine::attempt::Attempt;
-use crate::engine::clock;
-use crate::engine::event::{Event, State};
-use crate::engine::journal::{self, Stamped};
-use crate::engine::key::Key;
-use crate::engine::store::Store;
+use base::text::did_you_mean;
+use engine::attempt::Attempt;
+use engine::clock;
+use engine::event::{Event, State};
+use engine::journal::{self, Stamped};
+use engine::key::Key;
+use engine::store::Store;
 use serde_json::json;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

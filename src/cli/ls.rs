@@ -1,11 +1,11 @@
 //! `pipe ls`: what the store holds.
 
 use super::{Outcome, StoreArgs, past, pin, print, print_json, size, study};
-use crate::base::text::{bytes, count, duration};
-use crate::engine::keep::vouch::vouched;
-use crate::engine::record::Record;
-use crate::engine::{clock, journal};
-use crate::report::table::{Table, left, right};
+use base::text::{bytes, count, duration};
+use engine::keep::vouch::vouched;
+use engine::record::Record;
+use engine::{clock, journal};
+use report::table::{Table, left, right};
 use serde_json::json;
 
 /// List what the store holds: every record, the newest last; or the runs, the pins, or where the bytes are.

@@ -1,10 +1,10 @@
 //! `pipe man` and `pipe completions`: what a shell and `man` know of the command line, made of the same arguments.
 
 use super::{Cli, Error, Outcome, print};
-use crate::kinds::REGISTRY;
 use anyhow::Context;
 use clap::builder::PossibleValuesParser;
 use clap::{Command, CommandFactory, ValueHint};
+use kinds::REGISTRY;
 use std::path::PathBuf;
 
 /// Print the manual page; or write the pages of all verbs into a folder.

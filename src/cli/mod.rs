@@ -33,9 +33,9 @@ mod tokens;
 mod verify;
 mod why;
 
-use crate::base::diag::Diags;
-use crate::engine::failure::Failure;
+use base::diag::Diags;
 use clap::{Args, Parser, Subcommand, ValueHint};
+use engine::failure::Failure;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -172,7 +172,7 @@ type Outcome = Result<(), Error>;
 
 /// Runs the command line and returns the process's exit status.
 pub fn main() -> i32 {
-    crate::base::memory::keep_freed();
+    base::memory::keep_freed();
     let outcome = match Cli::parse().verb {
         Verb::Check(args) => check::run(&args),
         Verb::Plan(args) => plan::run(&args),
@@ -207,7 +207,7 @@ pub fn main() -> i32 {
         Verb::Man(args) => man::run(&args),
         Verb::Completions(args) => man::complete(&args),
         Verb::Worker { attempt } => {
-            return crate::engine::worker::main(&crate::kinds::REGISTRY, &attempt);
+            return engine::worker::main(&::kinds::REGISTRY, &attempt);
         }
     };
     match outcome {

@@ -2,17 +2,17 @@
 //! records that they made or found).
 
 use super::Error;
-use crate::base::claim::Axes;
-use crate::engine::event::{End, Event, State};
-use crate::engine::journal::{self, Run, RunInfo};
-use crate::engine::key::Key;
-use crate::engine::store::{Lookup, Store};
-use crate::engine::union::{Part, union};
-use crate::kinds::REGISTRY;
-use crate::recipe::{self, Loaded, Overrides};
-use crate::report::side::Side;
-use crate::report::view::RunView;
 use anyhow::Context;
+use base::claim::Axes;
+use engine::event::{End, Event, State};
+use engine::journal::{self, Run, RunInfo};
+use engine::key::Key;
+use engine::store::{Lookup, Store};
+use engine::union::{Part, union};
+use kinds::REGISTRY;
+use recipe::{self, Loaded, Overrides};
+use report::side::Side;
+use report::view::RunView;
 use std::collections::BTreeMap;
 
 /// The run whose id is or begins with this, where there is one; several are an error.

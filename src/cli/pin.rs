@@ -1,14 +1,14 @@
 //! `pipe pin` and `pipe unpin`: artifacts that stay, whatever comes after.
 
 use super::{Changes, Error, Outcome, StoreArgs, past, print, print_json, study};
-use crate::base::text::{count, did_you_mean, duration, listed};
-use crate::engine::keep::holdings::age_ms;
-use crate::engine::keep::pins::{self, Pin as Pinning, Pinned};
-use crate::engine::plan::{self, Wanted};
-use crate::engine::store::{Lookup, Store};
-use crate::engine::verdict::Verdict;
-use crate::report::table::{Table, left, right};
+use base::text::{count, did_you_mean, duration, listed};
 use clap::ValueHint;
+use engine::keep::holdings::age_ms;
+use engine::keep::pins::{self, Pin as Pinning, Pinned};
+use engine::plan::{self, Wanted};
+use engine::store::{Lookup, Store};
+use engine::verdict::Verdict;
+use report::table::{Table, left, right};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 

@@ -1,17 +1,17 @@
 //! `pipe plan`: what would run, and why.
 
 use super::{Outcome, RecipesArgs, StoreArgs, colour, complain, print, print_json, study};
-use crate::base::calls::Calls;
-use crate::base::text::{bytes, dollars, duration, thousands};
-use crate::engine::exec::Wanting;
-use crate::engine::forecast::{self, By};
-use crate::engine::graph::Graph;
-use crate::engine::index::Brief;
-use crate::engine::outlook;
-use crate::engine::plan::{Judge, Plan as Planning, Planned};
-use crate::engine::verdict::Verdict;
-use crate::report::table::{Table, left, right};
-use crate::report::words;
+use base::calls::Calls;
+use base::text::{bytes, dollars, duration, thousands};
+use engine::exec::Wanting;
+use engine::forecast::{self, By};
+use engine::graph::Graph;
+use engine::index::Brief;
+use engine::outlook;
+use engine::plan::{Judge, Plan as Planning, Planned};
+use engine::verdict::Verdict;
+use report::table::{Table, left, right};
+use report::words;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

@@ -1,10 +1,10 @@
 //! `pipe show NODE --provenance`: everything that is known of how an artifact came to be.
 
-use crate::base::text::{bytes, dollars, duration};
-use crate::engine::clock;
-use crate::engine::key::facts;
-use crate::engine::record::Record;
-use crate::report::words;
+use base::text::{bytes, dollars, duration};
+use engine::clock;
+use engine::key::facts;
+use engine::record::Record;
+use report::words;
 use serde_json::{Value, json};
 
 /// A line a fact.

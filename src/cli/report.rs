@@ -1,9 +1,9 @@
 //! `pipe report`: recipes as one page to read, its figures as files, or the data behind it.
 
 use super::{Changes, Error, Outcome, StoreArgs, colour, complain, print, print_json, study};
-use crate::recipe::study::Study;
-use crate::report::html::{self, Options, Page, Source};
 use anyhow::Context;
+use recipe::study::Study;
+use report::html::{self, Options, Page, Source};
 use serde_json::json;
 use std::path::PathBuf;
 

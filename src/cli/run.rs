@@ -3,21 +3,21 @@
 use super::{
     Error, Outcome, RecipesArgs, StoreArgs, colour, complain, detach, gc, print, print_json, study,
 };
-use crate::base::text::{count, dollars, duration, listed, thousands};
-use crate::base::threads;
-use crate::engine::event::State;
-use crate::engine::exec::{self, Limit, Orphans, Outcome as Ended, Settings, Stop};
-use crate::engine::failure::{Failure, Retries};
-use crate::engine::forecast::{self, By};
-use crate::engine::graph::{Graph, NodeId};
-use crate::engine::plan::{self, Wanted};
-use crate::engine::store::Store;
-use crate::recipe::study::Study;
-use crate::report::progress::{Progress, View};
-use crate::report::side::Side;
-use crate::report::summary::{self, Item};
-use crate::report::verdicts;
-use crate::report::words;
+use base::text::{count, dollars, duration, listed, thousands};
+use base::threads;
+use engine::event::State;
+use engine::exec::{self, Limit, Orphans, Outcome as Ended, Settings, Stop};
+use engine::failure::{Failure, Retries};
+use engine::forecast::{self, By};
+use engine::graph::{Graph, NodeId};
+use engine::plan::{self, Wanted};
+use engine::store::Store;
+use recipe::study::Study;
+use report::progress::{Progress, View};
+use report::side::Side;
+use report::summary::{self, Item};
+use report::verdicts;
+use report::words;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;

@@ -1,8 +1,8 @@
 //! `pipe schema`: the JSON Schema of recipes.
 
 use super::{Outcome, print};
-use crate::kinds::REGISTRY;
-use crate::recipe::schema;
+use kinds::REGISTRY;
+use recipe::schema;
 
 /// Print the JSON Schema of recipes, for an editor that completes, explains and checks while one types.
 ///

@@ -1,18 +1,18 @@
 //! `pipe ls --size`: where the bytes of a store are.
 
 use super::{Outcome, print, print_json};
-use crate::base::text::bytes;
-use crate::engine::clock;
-use crate::engine::keep::gc::{self, Policy};
-use crate::engine::keep::holdings::{self, Held, Holdings};
-use crate::engine::keep::roots::LAST_RUNS;
-use crate::engine::keep::{settings, sizes};
-use crate::engine::key::Digest;
-use crate::engine::store::Store;
-use crate::report::table::{Table, left, right};
-use crate::report::words;
-use crate::services::journal::Journal;
+use base::text::bytes;
+use engine::clock;
+use engine::keep::gc::{self, Policy};
+use engine::keep::holdings::{self, Held, Holdings};
+use engine::keep::roots::LAST_RUNS;
+use engine::keep::{settings, sizes};
+use engine::key::Digest;
+use engine::store::Store;
+use report::table::{Table, left, right};
+use report::words;
 use serde_json::{Value, json};
+use services::journal::Journal;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A record and its bytes that are there, each blob once.

@@ -2,13 +2,13 @@
 
 use super::past::{self, Kept};
 use super::{Outcome, StoreArgs, print, print_json, study};
-use crate::base::text::{count, duration};
-use crate::engine::clock;
-use crate::engine::event::State;
-use crate::engine::journal;
-use crate::report::table::{Table, left, right};
-use crate::report::telling::{counted, holder, told};
-use crate::report::view::NodeView;
+use base::text::{count, duration};
+use engine::clock;
+use engine::event::State;
+use engine::journal;
+use report::table::{Table, left, right};
+use report::telling::{counted, holder, told};
+use report::view::NodeView;
 use serde_json::{Value, json};
 
 /// Say how far runs are: those that go on, and the last that ended.

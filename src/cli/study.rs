@@ -1,19 +1,19 @@
 //! What the verbs share: loaded recipes, an open store, nodes by name.
 
 use super::{Changes, Error, RecipeArgs, StoreArgs, environment};
-use crate::base::text::{did_you_mean, listed};
-use crate::engine::attempt::Attempt;
-use crate::engine::graph::{Graph, NodeId};
-use crate::engine::plan::{Planned, Wanted};
-use crate::engine::record::Record;
-use crate::engine::store::{Lookup, Store};
-use crate::engine::verdict::Verdict;
-use crate::engine::{plan, record};
-use crate::kinds::REGISTRY;
-use crate::recipe::Overrides;
-use crate::recipe::study::{Study, Variant};
-use crate::report::side::Side;
 use anyhow::Context;
+use base::text::{did_you_mean, listed};
+use engine::attempt::Attempt;
+use engine::graph::{Graph, NodeId};
+use engine::plan::{Planned, Wanted};
+use engine::record::Record;
+use engine::store::{Lookup, Store};
+use engine::verdict::Verdict;
+use engine::{plan, record};
+use kinds::REGISTRY;
+use recipe::Overrides;
+use recipe::study::{Study, Variant};
+use report::side::Side;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

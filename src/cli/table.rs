@@ -1,8 +1,8 @@
 //! `pipe table`: metrics of many recipes, means over seeds, for reading or for a paper.
 
 use super::{Outcome, RecipesArgs, StoreArgs, print, print_json, study};
-use crate::report::grid::{self, grid};
-use crate::report::side::Side;
+use report::grid::{self, grid};
+use report::side::Side;
 
 /// Print a table: a row an evaluation, a column a metric, in every cell the mean over seeds and its uncertainty.
 ///

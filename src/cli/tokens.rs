@@ -1,15 +1,15 @@
 //! `pipe show --tokens`: what a node will be trained on or asked, with the loss mask, before it runs.
 
 use super::{Error, Outcome, RecipeArgs, colour_out, print, print_json, study};
-use crate::base::text::{listed, thousands};
-use crate::base::tokens::{Shown, Tokens};
-use crate::engine::graph::{Graph, NodeId};
-use crate::engine::kind::Look;
-use crate::engine::layout::Layout;
-use crate::engine::paths::located;
-use crate::engine::store::Store;
-use crate::kinds::REGISTRY;
 use anyhow::Context;
+use base::text::{listed, thousands};
+use base::tokens::{Shown, Tokens};
+use engine::graph::{Graph, NodeId};
+use engine::kind::Look;
+use engine::layout::Layout;
+use engine::paths::located;
+use engine::store::Store;
+use kinds::REGISTRY;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,12 +1,12 @@
 //! `pipe verify`: whether the store still holds what it held.
 
 use super::{Error, Outcome, StoreArgs, print, print_json, study};
-use crate::base::text::{bytes, count};
-use crate::engine::keep::verify::{self, Bad, Checked, Sample};
-use crate::services::journal;
-use crate::services::journal::Verified;
+use base::text::{bytes, count};
+use engine::keep::verify::{self, Bad, Checked, Sample};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use services::journal;
+use services::journal::Verified;
 
 /// Check the store: records against their keys, blobs against their digests, checkpoints, journals, pins, answers of services.
 ///

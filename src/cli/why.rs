@@ -1,12 +1,12 @@
 //! `pipe why`: the reason a node runs, down to the field; or where its hit came from.
 
 use super::{Outcome, RecipeArgs, StoreArgs, print, print_json, study};
-use crate::base::text::duration;
-use crate::engine::clock;
-use crate::engine::graph::{Graph, NodeId};
-use crate::engine::verdict::Verdict;
-use crate::engine::why::{self, Made, Why as Explained};
-use crate::report::words;
+use base::text::duration;
+use engine::clock;
+use engine::graph::{Graph, NodeId};
+use engine::verdict::Verdict;
+use engine::why::{self, Made, Why as Explained};
+use report::words;
 use serde_json::json;
 
 /// Explain a node: which parameter, input, file or revision makes it run, and where that began; or who made its artifact,

@@ -11,11 +11,11 @@
 //! A message is `{"role", "content"}`, or ShareGPT's `{"from", "value"}`; its content a text or a list of parts that are texts. A list of
 //! messages that was written into a text as JSON is read as one, whatever the format of the file.
 
-use crate::base::response::Withheld;
-use crate::base::rows::Message;
-use crate::base::text::{count, listed};
-use crate::data::message::{is_conversation, is_message, turns, written};
+use crate::message::{is_conversation, is_message, turns, written};
 use anyhow::{Context, Result, bail, ensure};
+use base::response::Withheld;
+use base::rows::Message;
+use base::text::{count, listed};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 

@@ -1,10 +1,10 @@
 //! Which files a path stands for: itself, or the data files of a folder as the Hugging Face hub lays them out
 //! (`data/train-00000-of-00003.parquet`, `train/train.tsv`, `or-bench-80k.csv`). Opens none of them.
 
-use crate::base::bounded;
-use crate::base::text::listed;
-use crate::data::read::format;
+use crate::read::format;
 use anyhow::{Context, Result, bail, ensure};
+use base::bounded;
+use base::text::listed;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

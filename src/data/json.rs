@@ -1,11 +1,11 @@
 //! JSON lines, and JSON files in the layouts that public sets have, read a value at a time: `Scan` finds where a value ends, and
 //! `value` says what it is.
 
-use crate::data::cell;
-use crate::data::read::Reader;
-use crate::data::record::Record;
-use crate::data::text::Text;
-use crate::data::value::{self, Object, Wrong};
+use crate::cell;
+use crate::read::Reader;
+use crate::record::Record;
+use crate::text::Text;
+use crate::value::{self, Object, Wrong};
 use anyhow::{Result, anyhow, bail, ensure};
 use serde_json::{Map, Value};
 use std::collections::VecDeque;

@@ -1,10 +1,10 @@
 //! TSV whose quotes may be anything: a quoted field if that makes a row of the right length, else a character. For sets that are known to
 //! be so; elsewhere a quote has to be closed (`separated`).
 
-use crate::data::read::{Reader, twice};
-use crate::data::record::Record;
-use crate::data::separated::{columns, record};
-use crate::data::text::Text;
+use crate::read::{Reader, twice};
+use crate::record::Record;
+use crate::separated::{columns, record};
+use crate::text::Text;
 use anyhow::{Context, Result, anyhow, ensure};
 use std::collections::VecDeque;
 

@@ -1,10 +1,10 @@
 //! Messages in a cell: which objects are meant to be some, the names that formats give to roles and fields, and the parts of a content. Of
 //! a message that is not as it should be an error says what stands there.
 
-use crate::base::response::{self, Withheld};
-use crate::data::cell::{short, told};
-use crate::data::value;
+use crate::cell::{short, told};
+use crate::value;
 use anyhow::{Context, Result, bail, ensure};
+use base::response::{self, Withheld};
 use serde_json::Value;
 
 /// A message, read.

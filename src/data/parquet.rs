@@ -1,13 +1,13 @@
 //! Parquet files, row by row. They are read on a thread with bounded memory, where a panic is an error: their sizes are what somebody
 //! else wrote, and the reader of the crate believes them. Rows come over as JSON lines, a batch at a time.
 
-use crate::base::bounded;
-use crate::base::memory::{self, Bounds, Exceeded};
-use crate::base::text;
-use crate::data::cell;
-use crate::data::read::{Reader, twice};
-use crate::data::record::Record;
+use crate::cell;
+use crate::read::{Reader, twice};
+use crate::record::Record;
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use base::bounded;
+use base::memory::{self, Bounds, Exceeded};
+use base::text;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};

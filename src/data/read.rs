@@ -1,13 +1,13 @@
 //! The rows of a path, whatever its format: the one way in for the kinds.
 
-use crate::data::MOST_COLUMNS;
-use crate::data::files;
-use crate::data::json::{Json, Layout, Lines};
-use crate::data::loose::Loose;
-use crate::data::parquet::Parquet;
-use crate::data::record::Record;
-use crate::data::separated::Separated;
-use crate::data::text::{Packing, Text};
+use crate::MOST_COLUMNS;
+use crate::files;
+use crate::json::{Json, Layout, Lines};
+use crate::loose::Loose;
+use crate::parquet::Parquet;
+use crate::record::Record;
+use crate::separated::Separated;
+use crate::text::{Packing, Text};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

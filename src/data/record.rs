@@ -1,9 +1,9 @@
 //! A record: named cells in the order of its file. A cell of CSV is text; one of JSON or Parquet is any JSON value. What a cell may hold
 //! is the business of `cell`; here errors get the column's name.
 
-use crate::base::rows::Message;
-use crate::data::cell::{self, Said};
+use crate::cell::{self, Said};
 use anyhow::{Result, anyhow, ensure};
+use base::rows::Message;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 

@@ -1,10 +1,10 @@
 //! CSV and TSV. Newlines inside quoted fields, CRLF, doubled quotes and a missing last newline are fine; an empty cell is an empty
 //! text. A quote that is never closed, and anything behind a closing one, is an error: it would swallow rows.
 
-use crate::data::MOST_COLUMNS;
-use crate::data::read::{Reader, twice};
-use crate::data::record::Record;
-use crate::data::text::Text;
+use crate::MOST_COLUMNS;
+use crate::read::{Reader, twice};
+use crate::record::Record;
+use crate::text::Text;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Map, Value};
 use std::io::{self, BufRead};

@@ -1,8 +1,8 @@
 //! The bytes of a file as text: unpacked where they are packed, without a byte order mark, checked to be UTF-8 without NUL as they pass,
 //! and bounded by the record. Knows no format.
 
-use crate::base::{bounded, text};
-use crate::data::MOST_RECORD;
+use crate::MOST_RECORD;
+use base::{bounded, text};
 use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::path::Path;

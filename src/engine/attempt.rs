@@ -1,14 +1,14 @@
 //! One execution of a key: its folder, what the worker is told, what earlier attempts left. Nothing in here is an
 //! artifact: a folder under `attempts/` is only ever read by attempts of the same key, and removed after the commit.
 
-use crate::base::bounded;
-use crate::base::calls::Calls;
-use crate::base::value::Values;
-use crate::engine::key::Key;
-use crate::engine::record::{Artifact, is_zero};
-use crate::engine::store::{Store, names};
-use crate::engine::system::Process;
+use crate::key::Key;
+use crate::record::{Artifact, is_zero};
+use crate::store::{Store, names};
+use crate::system::Process;
 use anyhow::{Context, Result, ensure};
+use base::bounded;
+use base::calls::Calls;
+use base::value::Values;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -200,7 +200,7 @@ impl Attempt {
         let read = |path: PathBuf| -> Option<Progress> {
             serde_json::from_slice(&fs::read(path).ok()?).ok()
         };
-        let checkpoints = crate::engine::checkpoint::found(&[self.resume()], "");
+        let checkpoints = crate::checkpoint::found(&[self.resume()], "");
         let progress = match checkpoints.first() {
             Some(newest) => newest.progress.clone(),
             None => read(self.logs().join("progress.json"))?,

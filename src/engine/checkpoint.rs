@@ -2,10 +2,10 @@
 //! folder that was renamed into place after everything in it was fsynced; `checkpoint.json` in it says when it was made and what
 //! it holds, so that one whose bytes have changed is not gone on from.
 
-use crate::engine::attempt::Progress;
-use crate::engine::fault;
-use crate::engine::objects::{self, Blob};
-use crate::engine::store::names;
+use crate::attempt::Progress;
+use crate::fault;
+use crate::objects::{self, Blob};
+use crate::store::names;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};

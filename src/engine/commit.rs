@@ -5,12 +5,12 @@
 //! old record is damaged and its bytes did not come out again, or the node was forced (`--fresh`) and gave other bytes,
 //! which makes it not reproducible and is reported as such.
 
-use crate::engine::attempt::{Attempt, Spec};
-use crate::engine::fault;
-use crate::engine::key::{Digest, Manifest};
-use crate::engine::objects;
-use crate::engine::record::{Adopted, Artifact, Cost, Provenance, Record};
-use crate::engine::store::{Lookup, Store};
+use crate::attempt::{Attempt, Spec};
+use crate::fault;
+use crate::key::{Digest, Manifest};
+use crate::objects;
+use crate::record::{Adopted, Artifact, Cost, Provenance, Record};
+use crate::store::{Lookup, Store};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;
@@ -209,7 +209,7 @@ fn merge_metrics(delivery: &Delivery) -> Result<()> {
     for attempt in delivery.earlier.iter().rev().chain([delivery.attempt]) {
         let text = fs::read_to_string(attempt.logs().join("metrics.jsonl")).unwrap_or_default();
         for line in text.lines() {
-            let Ok(metric) = serde_json::from_str::<crate::engine::worker::Metric>(line) else {
+            let Ok(metric) = serde_json::from_str::<crate::worker::Metric>(line) else {
                 continue; // The torn last line of a killed attempt.
             };
             let names = metric.values.keys().cloned().collect();

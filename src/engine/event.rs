@@ -1,12 +1,12 @@
 //! Everything that can happen in a run, as data: the terminal, the journal and every report are readers of this.
 
-use crate::engine::failure::Class;
-use crate::engine::forecast::ExpectedCalls;
-use crate::engine::holder::Holder;
-use crate::engine::key::{Digest, Key};
-use crate::engine::record::Cost;
-use crate::engine::verdict::Reason;
-use crate::engine::worker::{Metric, Sampled};
+use crate::failure::Class;
+use crate::forecast::ExpectedCalls;
+use crate::holder::Holder;
+use crate::key::{Digest, Key};
+use crate::record::Cost;
+use crate::verdict::Reason;
+use crate::worker::{Metric, Sampled};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! Why a run or a node did not end well: the classes that a command line turns into exit codes, and those that decide whether a
 //! node is tried again. Judges what others observed; looks at nothing itself.
 
-use crate::base::text::bytes;
-use crate::engine::worker::EXIT_INTERRUPTED;
+use crate::worker::EXIT_INTERRUPTED;
+use base::text::bytes;
 use serde::{Deserialize, Serialize};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;

@@ -1,16 +1,16 @@
 //! Which calls to services the nodes of a plan will make. A reader of the plan, of artifacts and of the journal of calls: nobody is
 //! asked anything.
 
-use crate::base::calls::Calls;
-use crate::base::value::{Value, Values};
-use crate::engine::graph::{Graph, NodeId};
-use crate::engine::kind::Look;
-use crate::engine::layout::Layout;
-use crate::engine::paths::located;
-use crate::engine::plan::{Plan, Planned};
-use crate::engine::store::Store;
-use crate::engine::verdict::Verdict;
+use crate::graph::{Graph, NodeId};
+use crate::kind::Look;
+use crate::layout::Layout;
+use crate::paths::located;
+use crate::plan::{Plan, Planned};
+use crate::store::Store;
+use crate::verdict::Verdict;
 use anyhow::{Context, Result};
+use base::calls::Calls;
+use base::value::{Value, Values};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -150,7 +150,7 @@ fn as_before(planned: &Planned, after: Vec<String>, problem: Option<String>) -> 
     }
 }
 
-type Inputs = Vec<(&'static str, crate::engine::record::Artifact)>;
+type Inputs = Vec<(&'static str, crate::record::Artifact)>;
 
 /// The artifacts that a node is made from, and the names of the nodes whose artifacts are not there.
 fn inputs(store: &Store, graph: &Graph, plan: &Plan, id: NodeId) -> Result<(Inputs, Vec<String>)> {

@@ -1,7 +1,7 @@
 //! The resolved graph: typed nodes and edges, acyclic. No execution, no store.
 
-use crate::base::value::Values;
-use crate::engine::kind::Kind;
+use crate::kind::Kind;
+use base::value::Values;
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::DiGraph;
 use std::cmp::Reverse;

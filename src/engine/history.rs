@@ -1,11 +1,11 @@
 //! The records that exist, for explaining: which earlier record is nearest to a node, and who made a digest. Manifests are read
 //! when they are compared.
 
-use crate::engine::index::Brief;
-use crate::engine::key::{Digest, Key, facts};
-use crate::engine::record::Record;
-use crate::engine::store::Store;
-use crate::engine::verdict::Reason;
+use crate::index::Brief;
+use crate::key::{Digest, Key, facts};
+use crate::record::Record;
+use crate::store::Store;
+use crate::verdict::Reason;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;

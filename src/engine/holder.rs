@@ -1,10 +1,10 @@
 //! Who executes a key that somebody else wants: read from the newest attempt of the key, whose lock is taken.
 
-use crate::engine::attempt::Attempt;
-use crate::engine::journal;
-use crate::engine::key::Key;
-use crate::engine::store::Store;
-use crate::engine::system::{Process, strays};
+use crate::attempt::Attempt;
+use crate::journal;
+use crate::key::Key;
+use crate::store::Store;
+use crate::system::{Process, strays};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 

@@ -10,7 +10,7 @@
 //! The cache (layout: huggingface_hub's "Understand caching") holds `models--ORG--NAME` and `datasets--ORG--NAME`, in them
 //! `refs/REVISION` with the commit that a branch stood for and `snapshots/COMMIT/` with the files.
 
-use crate::base::bounded;
+use base::bounded;
 use std::fmt;
 use std::path::{Path, PathBuf};
 

@@ -1,13 +1,13 @@
 //! A run on disk: what was asked (`run.json`, recipes) and what happened (`events.jsonl`), readable back
 //! whatever killed the writer. Times of events live here.
 
-use crate::base::bounded;
-use crate::engine::clock;
-use crate::engine::event::{Event, PlannedNode};
-use crate::engine::fault;
-use crate::engine::store::{Store, names};
-use crate::engine::system::Process;
+use crate::clock;
+use crate::event::{Event, PlannedNode};
+use crate::fault;
+use crate::store::{Store, names};
+use crate::system::Process;
 use anyhow::{Context, Result, ensure};
+use base::bounded;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -12,9 +12,9 @@
 //! The text has one `what = value` line per fact, sorted inside its section. Values are on one line (`Value::canon`
 //! escapes line ends) and what stands before ` = ` is a word of a kind, so two different nodes never share a text.
 
-use crate::base::value::{Value, Values};
-use crate::engine::kind::{Kind, Type};
-use crate::engine::params::Ty;
+use crate::kind::{Kind, Type};
+use base::params::Ty;
+use base::value::{Value, Values};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;

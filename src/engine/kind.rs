@@ -1,14 +1,14 @@
 //! The contract between the engine and a kind of node. A kind is a `Kind` constant in a file of its own under `kinds/`;
 //! the engine knows it only by this table entry, and a kind knows the engine only by `NodeCtx`.
 
-use crate::base::calls::Calls;
-use crate::base::tokens::Tokens;
-use crate::base::value::Values;
-use crate::engine::graph::{Graph, NodeId};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::{ParamSet, ParamSpec};
-use crate::engine::worker::NodeCtx;
+use crate::graph::{Graph, NodeId};
+use crate::outlook::{Ahead, Outlook};
+use crate::worker::NodeCtx;
 use anyhow::{Result, anyhow};
+use base::calls::Calls;
+use base::params::{ParamSet, ParamSpec, Problem};
+use base::tokens::Tokens;
+use base::value::Values;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -129,15 +129,6 @@ pub enum Cpu {
     One,
     /// As many as are free; the result does not depend on the number.
     All,
-}
-
-/// Something a kind finds wrong with parameters that have the right types.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Problem {
-    /// Dotted path inside the node, as `reward.harmful`.
-    pub path: String,
-    pub message: String,
-    pub help: Option<String>,
 }
 
 /// See `Kind::above`.

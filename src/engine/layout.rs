@@ -1,8 +1,8 @@
 //! The inputs of a node laid out as it would find them, for whoever looks at it before it runs.
 
-use crate::engine::clock;
-use crate::engine::record::Artifact;
-use crate::engine::store::Store;
+use crate::clock;
+use crate::record::Artifact;
+use crate::store::Store;
 use anyhow::Result;
 use std::path::PathBuf;
 

@@ -1,11 +1,11 @@
 //! Blobs and folders of blobs: hashing, putting files into `objects/`, laying them out again. Knows no nodes.
 
-use crate::base::bounded;
-use crate::base::threads;
-use crate::engine::clock;
-use crate::engine::fault;
-use crate::engine::key::Digest;
+use crate::clock;
+use crate::fault;
+use crate::key::Digest;
 use anyhow::{Context, Result, bail, ensure};
+use base::bounded;
+use base::threads;
 use rayon::prelude::*;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};

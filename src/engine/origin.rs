@@ -1,7 +1,7 @@
 //! What made a record, besides its node: the binary, the state of the workspace, the processor. For people; never in a key.
 
-use crate::engine::objects;
-use crate::engine::record::Origin;
+use crate::objects;
+use crate::record::Origin;
 use std::path::Path;
 use std::process::{Command, Stdio};
 

@@ -2,15 +2,15 @@
 //! without weights, data and keys is made of this. Estimates, never identity; nobody is asked, and no
 //! file is read but the configuration of a model that is there.
 
-use crate::base::calls::Calls;
-use crate::base::value::Values;
-use crate::engine::graph::{Graph, NodeId};
-use crate::engine::index::Brief;
-use crate::engine::params::ParamSet;
-use crate::engine::paths::located;
-use crate::engine::plan::{Judge, Plan};
-use crate::engine::verdict::Verdict;
+use crate::graph::{Graph, NodeId};
+use crate::index::Brief;
+use crate::paths::located;
+use crate::plan::{Judge, Plan};
+use crate::verdict::Verdict;
 use anyhow::{Result, anyhow};
+use base::calls::Calls;
+use base::params::ParamSet;
+use base::value::Values;
 use std::collections::BTreeMap;
 
 /// A node before its inputs exist.

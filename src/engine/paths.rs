@@ -1,15 +1,15 @@
 //! What the path parameters of a node lead to on this machine: contents for its manifest, what is absent, commits of the hub. Knows
 //! the parameters of a kind; who decides anything by it is `plan`.
 
-use crate::base::value::{Value, Values};
-use crate::engine::graph::Node;
-use crate::engine::hub;
-use crate::engine::key;
-use crate::engine::kind::Kind;
-use crate::engine::params::ParamSpec;
-use crate::engine::store::Store;
-use crate::engine::verdict::Absent;
+use crate::graph::Node;
+use crate::hub;
+use crate::key;
+use crate::kind::Kind;
+use crate::store::Store;
+use crate::verdict::Absent;
 use anyhow::{Context, Result};
+use base::params::ParamSpec;
+use base::value::{Value, Values};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 

@@ -1,20 +1,20 @@
 //! What would run, and why. `exec` asks the same question of the same function once the inputs of a node are known, so
 //! a plan and a run cannot disagree.
 
-use crate::base::calls::Calls;
-use crate::engine::attempt::Attempt;
-use crate::engine::event::PlannedNode;
-use crate::engine::forecast::ExpectedCalls;
-use crate::engine::graph::{Edge, Graph, Node, NodeId};
-use crate::engine::history::{History, changes};
-use crate::engine::index::{Brief, Index};
-use crate::engine::key::{Digest, Key, Manifest, PlanKey, Stem};
-use crate::engine::outlook::Told;
-use crate::engine::paths::{self, Paths};
-use crate::engine::record::{Cost, Record};
-use crate::engine::store::{Lookup, Store};
-use crate::engine::verdict::{Reason, Verdict};
+use crate::attempt::Attempt;
+use crate::event::PlannedNode;
+use crate::forecast::ExpectedCalls;
+use crate::graph::{Edge, Graph, Node, NodeId};
+use crate::history::{History, changes};
+use crate::index::{Brief, Index};
+use crate::key::{Digest, Key, Manifest, PlanKey, Stem};
+use crate::outlook::Told;
+use crate::paths::{self, Paths};
+use crate::record::{Cost, Record};
+use crate::store::{Lookup, Store};
+use crate::verdict::{Reason, Verdict};
 use anyhow::{Context, Result};
+use base::calls::Calls;
 use std::cell::{OnceCell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 

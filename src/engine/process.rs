@@ -4,10 +4,10 @@
 //! leads a session of its own; when it ends, whatever it left running in its group or anywhere else is killed before anyone
 //! looks at the outputs, so that nobody can still write to them.
 
-use crate::base::threads;
-use crate::engine::system::{memory, strays};
-use crate::engine::worker::Message;
+use crate::system::{memory, strays};
+use crate::worker::Message;
 use anyhow::{Context, Result};
+use base::threads;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -3,11 +3,11 @@
 //! The last member of the file, `seal`, is the blake3 of the text without it: a record whose bytes have changed is noticed when it
 //! is read. Records of before there were seals have none.
 
-use crate::base::calls::Calls;
-use crate::engine::key::{Digest, Key};
-use crate::engine::objects::Blob;
-use crate::engine::verdict::Reason;
+use crate::key::{Digest, Key};
+use crate::objects::Blob;
+use crate::verdict::Reason;
 use anyhow::{Context, Result, ensure};
+use base::calls::Calls;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! What a worker process is to the system: its session, its signals, its usage.
 
-use crate::engine::attempt::{Attempt, Usage};
-use crate::engine::warden::{self, Stop};
+use crate::attempt::{Attempt, Usage};
+use crate::warden::{self, Stop};
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal};
 use std::path::Path;

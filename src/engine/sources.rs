@@ -4,12 +4,12 @@
 //! The memo believes a file unchanged by (device, inode, size, mtime, ctime). A file modified just before its entry was
 //! recorded could change again without a trace in its times, so such entries are not believed (git's racy rule).
 
-use crate::base::bounded;
-use crate::base::threads;
-use crate::engine::clock;
-use crate::engine::key::Digest;
-use crate::engine::objects::{self, Blob};
+use crate::clock;
+use crate::key::Digest;
+use crate::objects::{self, Blob};
 use anyhow::{Context, Result, ensure};
+use base::bounded;
+use base::threads;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -17,13 +17,13 @@
 //! quarantine/ tmp/
 //! ```
 
-use crate::engine::clock;
-use crate::engine::failure::Failure;
-use crate::engine::fault;
-use crate::engine::key::{Key, PlanKey};
-use crate::engine::objects::{self, Objects};
-use crate::engine::record::{Artifact, Record};
-use crate::engine::sources::Sources;
+use crate::clock;
+use crate::failure::Failure;
+use crate::fault;
+use crate::key::{Key, PlanKey};
+use crate::objects::{self, Objects};
+use crate::record::{Artifact, Record};
+use crate::sources::Sources;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::fs::{self, File};
 use std::io;

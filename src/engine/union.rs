@@ -1,9 +1,9 @@
 //! Several graphs as one: nodes that are the same are one node, so that what recipes and their variants share runs once.
 //! Knows that a part has a recipe's name and axes, for telling namesakes apart; not what either means.
 
-use crate::base::claim::Axes;
-use crate::base::value::Value;
-use crate::engine::graph::{Graph, Inputs, Node, NodeId};
+use crate::graph::{Graph, Inputs, Node, NodeId};
+use base::claim::Axes;
+use base::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 

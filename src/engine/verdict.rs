@@ -1,7 +1,7 @@
 //! What is to be done with a node, and why, as data: said by `plan`, carried by events, shown by whoever likes.
 
-use crate::engine::graph::NodeId;
-use crate::engine::index::Brief;
+use crate::graph::NodeId;
+use crate::index::Brief;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq)]

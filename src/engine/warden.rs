@@ -2,8 +2,8 @@
 //! asked to stop while nothing in it asks whether it should. What a worker saved is whole or absent at any moment, so that nothing
 //! that counts is lost by it. No loop of a kind has to know of this; one that asks may save its state first.
 
-use crate::engine::system::strays;
-use crate::engine::worker::EXIT_INTERRUPTED;
+use crate::system::strays;
+use crate::worker::EXIT_INTERRUPTED;
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal};
 use std::path::Path;

@@ -1,13 +1,13 @@
 //! Why a node runs or does not, as data for `pipe why`.
 
-use crate::engine::graph::{Graph, NodeId};
-use crate::engine::history::{History, changes};
-use crate::engine::keep::vouch::{self, Vouched};
-use crate::engine::key::{Digest, Key, facts};
-use crate::engine::plan::{Judge, Planned, Wanted};
-use crate::engine::record::{Provenance, Record};
-use crate::engine::store::Store;
-use crate::engine::verdict::{Reason, Verdict};
+use crate::graph::{Graph, NodeId};
+use crate::history::{History, changes};
+use crate::keep::vouch::{self, Vouched};
+use crate::key::{Digest, Key, facts};
+use crate::plan::{Judge, Planned, Wanted};
+use crate::record::{Provenance, Record};
+use crate::store::Store;
+use crate::verdict::{Reason, Verdict};
 use anyhow::Result;
 use std::collections::BTreeMap;
 

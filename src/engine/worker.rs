@@ -1,16 +1,16 @@
 //! The worker's side: what a kind's `run` may ask for and report. A worker is a process of its own that knows only its
 //! attempt folder; it talks to the engine in JSON lines on stdout. Its stdin is the lock of the key and is never read.
 
-use crate::base::calls::Calls;
-use crate::base::value::{Value, Values};
-use crate::engine::attempt::{self, Attempt, Progress, Spec, Usage};
-use crate::engine::checkpoint;
-use crate::engine::failure::Class;
-use crate::engine::kind::{Registry, Type};
-use crate::engine::params::ParamSet;
-use crate::engine::session;
-use crate::engine::warden::{Saving, Stop};
+use crate::attempt::{self, Attempt, Progress, Spec, Usage};
+use crate::checkpoint;
+use crate::failure::Class;
+use crate::kind::{Registry, Type};
+use crate::session;
+use crate::warden::{Saving, Stop};
 use anyhow::{Context, Result, anyhow};
+use base::calls::Calls;
+use base::params::ParamSet;
+use base::value::{Value, Values};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;

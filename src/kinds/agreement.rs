@@ -10,16 +10,16 @@
 //! cut to [-1, 1]. Where both judges put every row in the same one class, κ is 0 / 0 and is not given; where they agree on every
 //! row, V is 0, which is no certainty, and there is no interval.
 
-use crate::base::rows::{self, CompletedPrompt, Metric, Score};
-use crate::base::stats::Z95;
-use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
-use crate::engine::params::{None_, ParamSet};
-use crate::engine::setup::Acts;
-use crate::engine::worker::NodeCtx;
-use crate::kinds::labels::{nearly, quoted, tallied};
-use crate::kinds::measure::{self, Measure};
-use crate::{choice, params};
+use crate::labels::{nearly, quoted, tallied};
+use crate::measure::{self, Measure};
 use anyhow::{Result, bail, ensure};
+use base::params::{None_, ParamSet};
+use base::rows::{self, CompletedPrompt, Metric, Score};
+use base::setup::Acts;
+use base::stats::Z95;
+use base::{choice, params};
+use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::worker::NodeCtx;
 use std::collections::{BTreeMap, BTreeSet};
 
 choice! {

@@ -1,22 +1,22 @@
 //! Answers of a model behind an endpoint, for the kinds that ask one (`teacher`, `generate`): the parameters that say who and how,
 //! and prompts turned into calls. The in-process counterpart is `model_io`.
 
-use crate::base::calls::Calls;
-use crate::base::response::{self, Withheld};
-use crate::base::rows::{Message, Prompt};
-use crate::engine::kind::Problem;
-use crate::engine::setup::{Acts, Setup};
-use crate::engine::worker::{NodeCtx, Transient};
-use crate::kinds::remote::{self, NodeEar, Server, Service};
-use crate::learn::chat;
-use crate::learn::tokenizer::Tokenizer;
-use crate::services::chat::{Answer, Ask, Chat, Input, Sampling};
-use crate::services::client::{self, Client, Fetched, Outcome};
-use crate::services::fault::Rejection;
-use crate::services::journal::Journal;
-use crate::{choice, params};
+use crate::remote::{self, NodeEar, Server, Service};
 use anyhow::{Context, Result, anyhow};
+use base::calls::Calls;
+use base::params::Problem;
+use base::response::{self, Withheld};
+use base::rows::{Message, Prompt};
+use base::setup::{Acts, Setup};
+use base::{choice, params};
+use engine::worker::{NodeCtx, Transient};
+use learn::chat;
+use learn::tokenizer::Tokenizer;
 use serde_json::{Map, Value};
+use services::chat::{Answer, Ask, Chat, Input, Sampling};
+use services::client::{self, Client, Fetched, Outcome};
+use services::fault::Rejection;
+use services::journal::Journal;
 use std::path::Path;
 
 choice! {

@@ -1,7 +1,7 @@
 //! Which numbers the parameters of the kinds take, and why no others: far beyond what anybody means, and short of what would take a
 //! machine down or a model apart without a word. A number that is typed wrong is told by `pipe check`, not by the memory that runs out.
 
-use crate::engine::params::Bounds;
+use base::params::Bounds;
 
 pub const SEED: Bounds = Bounds::within(0.0, i64::MAX as f64, "a seed is a whole number from 0");
 pub const SHARE: Bounds = Bounds::within(0.0, 1.0, "it is a share");

@@ -1,23 +1,24 @@
 //! Completions that were made elsewhere, from a CSV, TSV, JSONL, JSON or Parquet file, and what people said of them: a person is one more judge.
 //! So published completions are judged like our own, and judges are compared with people.
 
-use crate::base::response;
-use crate::base::rows::{
+use crate::bounds;
+use crate::labels::{self, Named};
+use crate::table_file::{self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_COLUMNS, Table};
+use anyhow::{Context, Result, bail, ensure};
+use base::params;
+use base::params::Problem;
+use base::params::{None_, ParamSet};
+use base::response;
+use base::rows::{
     self, CompletedPrompt, Completion, Metric, Prompt, PromptClass, RowWriter, Score,
 };
-use crate::base::value::Values;
-use crate::data::cell::{Lists, Said};
-use crate::data::record::Record;
-use crate::data::seen::Seen;
-use crate::engine::kind::{Cpu, Kind, OnlyWith, Output, Problem, Type};
-use crate::engine::params::{None_, ParamSet};
-use crate::engine::setup::Acts;
-use crate::engine::worker::NodeCtx;
-use crate::kinds::bounds;
-use crate::kinds::labels::{self, Named};
-use crate::kinds::table_file::{self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_COLUMNS, Table};
-use crate::params;
-use anyhow::{Context, Result, bail, ensure};
+use base::setup::Acts;
+use base::value::Values;
+use data::cell::{Lists, Said};
+use data::record::Record;
+use data::seen::Seen;
+use engine::kind::{Cpu, Kind, OnlyWith, Output, Type};
+use engine::worker::NodeCtx;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

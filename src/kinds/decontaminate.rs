@@ -1,18 +1,18 @@
 //! Removes training prompts that are in an eval.
 
-use crate::base::rows::{self, Prompt};
-use crate::engine::kind::{Cpu, Kind, Need, Port, Type, no_check};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::{None_, ParamSet};
-use crate::engine::setup::Acts;
-use crate::engine::worker::NodeCtx;
-use crate::kinds::ahead;
-use crate::kinds::bounds;
-use crate::kinds::likeness::{Holdings, Shingling, normal};
-use crate::kinds::model_io;
-use crate::kinds::removed::{Details, PICKED, Picked, like};
-use crate::{choice, params};
+use crate::ahead;
+use crate::bounds;
+use crate::likeness::{Holdings, Shingling, normal};
+use crate::model_io;
+use crate::removed::{Details, PICKED, Picked, like};
 use anyhow::Result;
+use base::params::{None_, ParamSet};
+use base::rows::{self, Prompt};
+use base::setup::Acts;
+use base::{choice, params};
+use engine::kind::{Cpu, Kind, Need, Port, Type, no_check};
+use engine::outlook::{Ahead, Outlook};
+use engine::worker::NodeCtx;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 

@@ -1,19 +1,20 @@
 //! Removes prompts that say what an earlier one says.
 
-use crate::base::rows::{self, Prompt, PromptClass};
-use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Need, Port, Problem, Type};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::{None_, ParamSet};
-use crate::engine::setup::Acts;
-use crate::engine::worker::NodeCtx;
-use crate::kinds::ahead;
-use crate::kinds::bounds;
-use crate::kinds::likeness::{self, Bands, Shingling, normal};
-use crate::kinds::model_io;
-use crate::kinds::removed::{PICKED, Picked, like};
-use crate::{choice, params};
+use crate::ahead;
+use crate::bounds;
+use crate::likeness::{self, Bands, Shingling, normal};
+use crate::model_io;
+use crate::removed::{PICKED, Picked, like};
 use anyhow::{Context, Result};
+use base::params::Problem;
+use base::params::{None_, ParamSet};
+use base::rows::{self, Prompt, PromptClass};
+use base::setup::Acts;
+use base::value::Values;
+use base::{choice, params};
+use engine::kind::{Cpu, Kind, Need, Port, Type};
+use engine::outlook::{Ahead, Outlook};
+use engine::worker::NodeCtx;
 use std::collections::BTreeMap;
 
 choice! {

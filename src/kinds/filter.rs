@@ -1,23 +1,24 @@
 //! Picks prompts by what is known of them, and then a slice of what is left.
 
-use crate::base::rng::Seed;
-use crate::base::rows::{self, Prompt, PromptClass};
-use crate::base::text::{did_you_mean, listed};
-use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Need, Port, Problem, Type};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::{None_, ParamSet};
-use crate::engine::setup::Acts;
-use crate::engine::worker::NodeCtx;
-use crate::kinds::ahead;
-use crate::kinds::bounds;
-use crate::kinds::labels;
-use crate::kinds::model_io;
-use crate::kinds::removed::{Details, PICKED, Picked};
-use crate::kinds::table_file::Class;
-use crate::learn::tokenizer::Tokenizer;
-use crate::{choice, params};
+use crate::ahead;
+use crate::bounds;
+use crate::labels;
+use crate::model_io;
+use crate::removed::{Details, PICKED, Picked};
+use crate::table_file::Class;
 use anyhow::{Context, Result, bail, ensure};
+use base::params::Problem;
+use base::params::{None_, ParamSet};
+use base::rng::Seed;
+use base::rows::{self, Prompt, PromptClass};
+use base::setup::Acts;
+use base::text::{did_you_mean, listed};
+use base::value::Values;
+use base::{choice, params};
+use engine::kind::{Cpu, Kind, Need, Port, Type};
+use engine::outlook::{Ahead, Outlook};
+use engine::worker::NodeCtx;
+use learn::tokenizer::Tokenizer;
 use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,27 +1,28 @@
 //! Samples completions for prompts, of a model folder in this process or of a model behind an endpoint: an eval is the same recipe
 //! for a model that is too large for this machine.
 
-use crate::base::calls::Calls;
-use crate::base::response::Withheld;
-use crate::base::rng::Seed;
-use crate::base::rows::{self, Completion, Prompt, RowWriter};
-use crate::base::tokens::Tokens;
-use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::ParamSet;
-use crate::engine::setup::Acts;
-use crate::engine::worker::NodeCtx;
-use crate::kinds::ahead;
-use crate::kinds::answers::{self, Asking, Draw, Rejected, Served};
-use crate::kinds::bounds;
-use crate::kinds::model_checks;
-use crate::kinds::model_io::{self, Course, Model, Sampling};
-use crate::kinds::remote::Service;
-use crate::learn::sample::Options;
-use crate::learn::sample::choose::Choice;
-use crate::params;
+use crate::ahead;
+use crate::answers::{self, Asking, Draw, Rejected, Served};
+use crate::bounds;
+use crate::model_checks;
+use crate::model_io::{self, Course, Model, Sampling};
+use crate::remote::Service;
 use anyhow::{Context, Result, ensure};
+use base::calls::Calls;
+use base::params;
+use base::params::ParamSet;
+use base::params::Problem;
+use base::response::Withheld;
+use base::rng::Seed;
+use base::rows::{self, Completion, Prompt, RowWriter};
+use base::setup::Acts;
+use base::tokens::Tokens;
+use base::value::Values;
+use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::outlook::{Ahead, Outlook};
+use engine::worker::NodeCtx;
+use learn::sample::Options;
+use learn::sample::choose::Choice;
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -2,10 +2,10 @@
 //! names is told with its number of rows, and one that is nearly a word is an error, since what hangs on it would silently be something
 //! else.
 
-use crate::base::rows::{Metric, PromptClass};
-use crate::base::text::{count, thousands};
-use crate::engine::kind::Problem;
 use anyhow::{Result, bail};
+use base::params::Problem;
+use base::rows::{Metric, PromptClass};
+use base::text::{count, thousands};
 use std::collections::BTreeMap;
 
 /// Labels that are kept apart; a column with more of them holds no labels.

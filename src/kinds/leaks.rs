@@ -1,8 +1,8 @@
 //! Whether a recipe trains on what it measures with: for every node that trains, the sets of eval prompts that nothing on the way to
 //! it was cleaned of. Reads a graph; looks into no file, so it says what a recipe does not look for, not what is there.
 
-use crate::engine::graph::{Edge, Graph, NodeId};
-use crate::engine::kind::Type;
+use engine::graph::{Edge, Graph, NodeId};
+use engine::kind::Type;
 use std::collections::BTreeSet;
 
 /// Kinds that learn from prompts or what was made of them.

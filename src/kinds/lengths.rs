@@ -1,17 +1,17 @@
 //! How long does a model reason, and how long does it answer, and on what? The adaptivity of TARS (arXiv 2507.00971, Table 3):
 //! mean tokens of reasoning and answer by domain of SORRY-Bench.
 
-use crate::base::response;
-use crate::base::rows::{self, CompletedPrompt, Completion, PromptClass};
-use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
-use crate::engine::params::{None_, ParamSet};
-use crate::engine::worker::{Interrupted, NodeCtx};
-use crate::kinds::measure::{self, MOST_VALUES, Measure};
-use crate::kinds::model_checks;
-use crate::learn::tokenizer::Tokenizer;
-use crate::{choice, params};
+use crate::measure::{self, MOST_VALUES, Measure};
+use crate::model_checks;
 use anyhow::{Context, Result};
+use base::params::{None_, ParamSet};
+use base::response;
+use base::rows::{self, CompletedPrompt, Completion, PromptClass};
+use base::value::Values;
+use base::{choice, params};
+use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::worker::{Interrupted, NodeCtx};
+use learn::tokenizer::Tokenizer;
 
 choice! {
     /// What is counted.

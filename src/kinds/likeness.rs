@@ -14,9 +14,9 @@
 //!
 //! the S-curve. Candidates are then compared exactly, so that what is found is never wrong; what is missed at s is 1 - P(s).
 
-use crate::engine::setup::Acts;
-use crate::kinds::bounds;
-use crate::{choice, params};
+use crate::bounds;
+use base::setup::Acts;
+use base::{choice, params};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 

@@ -1,12 +1,12 @@
 //! An adapter from a PEFT folder on this machine.
 
-use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
-use crate::engine::params::{None_, ParamSet};
-use crate::engine::worker::NodeCtx;
-use crate::learn::checkpoint;
-use crate::learn::peft;
-use crate::params;
 use anyhow::{Context, Result};
+use base::params;
+use base::params::{None_, ParamSet};
+use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::worker::NodeCtx;
+use learn::checkpoint;
+use learn::peft;
 use std::path::PathBuf;
 
 params! {

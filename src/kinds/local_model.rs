@@ -1,14 +1,14 @@
 //! A model from a Hugging Face folder on this machine.
 
-use crate::engine::kind::{Cpu, Kind, Output, Type, no_check};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::{None_, ParamSet};
-use crate::engine::worker::NodeCtx;
-use crate::kinds::ahead;
-use crate::kinds::model_checks;
-use crate::kinds::model_io;
-use crate::params;
+use crate::ahead;
+use crate::model_checks;
+use crate::model_io;
 use anyhow::Result;
+use base::params;
+use base::params::{None_, ParamSet};
+use engine::kind::{Cpu, Kind, Output, Type, no_check};
+use engine::outlook::{Ahead, Outlook};
+use engine::worker::NodeCtx;
 use std::path::PathBuf;
 
 params! {

@@ -1,15 +1,16 @@
 //! What the training kinds share of low-rank adapters (LoRA): the parameters, the state that training begins with, and
 //! the output that is there only with an adapter.
 
-use crate::base::rng::Seed;
-use crate::engine::kind::{OnlyWith, Output, Problem, Type};
-use crate::engine::params::ParamSet;
-use crate::engine::setup::Acts;
-use crate::kinds::bounds;
-use crate::learn::adapter::{Adapter, Linear, Options};
-use crate::learn::train::State;
-use crate::learn::weights::Weights;
-use crate::params;
+use crate::bounds;
+use base::params;
+use base::params::ParamSet;
+use base::params::Problem;
+use base::rng::Seed;
+use base::setup::Acts;
+use engine::kind::{OnlyWith, Output, Type};
+use learn::adapter::{Adapter, Linear, Options};
+use learn::train::State;
+use learn::weights::Weights;
 
 const ADAPTED: Acts = Acts::only("where `lora_rank` is above 0", |s| {
     s.exceeds("lora_rank", 0.0)

@@ -2,9 +2,9 @@
 //! samples a prompt, the prompt's mean is one observation; with several prompts (test cases) of one behaviour, the mean over these
 //! prompts is, as HarmBench reports it (Mazeika et al. 2024). Knows nothing of what is measured.
 
-use crate::base::rng::Seed;
-use crate::base::rows::{BEHAVIOR, CompletedPrompt, Measured, Metric, Score};
-use crate::base::stats::{self, paired};
+use base::rng::Seed;
+use base::rows::{BEHAVIOR, CompletedPrompt, Measured, Metric, Score};
+use base::stats::{self, paired};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A metric, and the value of every observation behind it, by the id of the prompt or behaviour.

@@ -1,13 +1,13 @@
 //! A model with an adapter folded in.
 
-use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::{None_, ParamSet};
-use crate::engine::worker::NodeCtx;
-use crate::kinds::ahead;
-use crate::kinds::{model_io, training};
-use crate::learn::{checkpoint, peft};
+use crate::ahead;
+use crate::{model_io, training};
 use anyhow::Result;
+use base::params::{None_, ParamSet};
+use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::outlook::{Ahead, Outlook};
+use engine::worker::NodeCtx;
+use learn::{checkpoint, peft};
 
 pub const KIND: Kind = Kind {
     name: "merge",

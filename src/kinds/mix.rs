@@ -1,16 +1,16 @@
 //! Mixes the RL prompts by λ, the share of harmful ones.
 
-use crate::base::rng::Seed;
-use crate::base::rows::{self, Prompt, PromptClass};
-use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::{None_, ParamSet};
-use crate::engine::setup::Acts;
-use crate::engine::worker::NodeCtx;
-use crate::kinds::ahead;
-use crate::kinds::bounds;
-use crate::params;
+use crate::ahead;
+use crate::bounds;
 use anyhow::{Result, ensure};
+use base::params;
+use base::params::{None_, ParamSet};
+use base::rng::Seed;
+use base::rows::{self, Prompt, PromptClass};
+use base::setup::Acts;
+use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::outlook::{Ahead, Outlook};
+use engine::worker::NodeCtx;
 
 const HARMLESS: Acts = Acts::only("where `lambda` is below 1", |s| !s.reaches("lambda", 1.0));
 

@@ -1,19 +1,20 @@
 //! Mixes prompts by how many of each source there are to be.
 
-use crate::base::rng::Seed;
-use crate::base::rows::{self, Prompt, PromptClass};
-use crate::base::text::listed;
-use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Need, Port, Problem, Type};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::{None_, ParamSet};
-use crate::engine::worker::NodeCtx;
-use crate::kinds::ahead;
-use crate::kinds::bounds;
-use crate::kinds::labels;
-use crate::kinds::removed::{Details, PICKED, Picked};
-use crate::params;
+use crate::ahead;
+use crate::bounds;
+use crate::labels;
+use crate::removed::{Details, PICKED, Picked};
 use anyhow::{Result, bail, ensure};
+use base::params;
+use base::params::Problem;
+use base::params::{None_, ParamSet};
+use base::rng::Seed;
+use base::rows::{self, Prompt, PromptClass};
+use base::text::listed;
+use base::value::Values;
+use engine::kind::{Cpu, Kind, Need, Port, Type};
+use engine::outlook::{Ahead, Outlook};
+use engine::worker::NodeCtx;
 use std::collections::{BTreeMap, BTreeSet};
 
 params! {

@@ -1,15 +1,15 @@
 //! What is looked at before a model is believed: whether its folder is whole and of one piece, and whether texts are longer
 //! than it was made for.
 
-use crate::base::rows::Prompt;
-use crate::engine::worker::NodeCtx;
-use crate::kinds::model_io::asked;
-use crate::learn::checkpoint;
-use crate::learn::config::Head;
-use crate::learn::sample::NotFinite;
-use crate::learn::template::Dialogue;
-use crate::learn::tokenizer::Tokenizer;
+use crate::model_io::asked;
 use anyhow::{Context, Result, bail, ensure};
+use base::rows::Prompt;
+use engine::worker::NodeCtx;
+use learn::checkpoint;
+use learn::config::Head;
+use learn::sample::NotFinite;
+use learn::template::Dialogue;
+use learn::tokenizer::Tokenizer;
 use std::path::Path;
 
 /// A model folder of somebody else's, checked whole: configuration, every tensor, tokenizer, template, and that they are of

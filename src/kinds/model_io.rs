@@ -1,21 +1,21 @@
 //! What the kinds that use a model share: loading and copying a folder, rendering prompts, sampling responses as rows.
 
-use crate::base::rng::Seed;
-use crate::base::rows::{Completion, Message, Prompt};
-use crate::base::threads;
-use crate::base::tokens::Tokens;
-use crate::engine::worker::{Interrupted, NodeCtx, Sampled};
-use crate::kinds::ahead;
-use crate::kinds::model_checks::of_prompt;
-use crate::learn::adapter::Net;
-use crate::learn::chat;
-use crate::learn::checkpoint;
-use crate::learn::sample::choose::Choice;
-use crate::learn::sample::forecast::Tally;
-use crate::learn::sample::{self, Options, Request, Sample, Stopped};
-use crate::learn::tokenizer::Tokenizer;
-use crate::learn::weights::Weights;
+use crate::ahead;
+use crate::model_checks::of_prompt;
 use anyhow::{Context, Result, ensure};
+use base::rng::Seed;
+use base::rows::{Completion, Message, Prompt};
+use base::threads;
+use base::tokens::Tokens;
+use engine::worker::{Interrupted, NodeCtx, Sampled};
+use learn::adapter::Net;
+use learn::chat;
+use learn::checkpoint;
+use learn::sample::choose::Choice;
+use learn::sample::forecast::Tally;
+use learn::sample::{self, Options, Request, Sample, Stopped};
+use learn::tokenizer::Tokenizer;
+use learn::weights::Weights;
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -1,13 +1,13 @@
 //! Makes one pool of several sets of prompts.
 
-use crate::base::rows::{self, Metric, Prompt};
-use crate::base::text::count;
-use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::{None_, ParamSet};
-use crate::engine::worker::NodeCtx;
-use crate::kinds::ahead;
+use crate::ahead;
 use anyhow::{Result, ensure};
+use base::params::{None_, ParamSet};
+use base::rows::{self, Metric, Prompt};
+use base::text::count;
+use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::outlook::{Ahead, Outlook};
+use engine::worker::NodeCtx;
 use std::collections::BTreeMap;
 
 const PORTS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];

@@ -4,26 +4,27 @@
 //! pairs. Which of the 8 stand against each other is not published; the order here is a choice. Apart from `generate`, so
 //! that another reward never samples again and a teacher's responses serve as well.
 
-use crate::base::calls::Calls;
-use crate::base::rows::{self, Completion, Metric, Pair, PromptClass};
-use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::ParamSet;
-use crate::engine::worker::NodeCtx;
-use crate::kinds::ahead;
-use crate::kinds::bounds;
-use crate::kinds::labels::quoted;
-use crate::kinds::model_io;
-use crate::kinds::remote::NodeEar;
-use crate::kinds::reward::{self, Route};
-use crate::kinds::scorers::service::{JudgeServices, Judging};
-use crate::kinds::scorers::{Judged, Settings};
-use crate::kinds::truth;
-use crate::services::client::Ear;
-use crate::services::journal::Journal;
-use crate::{choice, params};
+use crate::ahead;
+use crate::bounds;
+use crate::labels::quoted;
+use crate::model_io;
+use crate::remote::NodeEar;
+use crate::reward::{self, Route};
+use crate::scorers::service::{JudgeServices, Judging};
+use crate::scorers::{Judged, Settings};
+use crate::truth;
 use anyhow::{Result, bail, ensure};
+use base::calls::Calls;
+use base::params::ParamSet;
+use base::params::Problem;
+use base::rows::{self, Completion, Metric, Pair, PromptClass};
+use base::value::Values;
+use base::{choice, params};
+use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::outlook::{Ahead, Outlook};
+use engine::worker::NodeCtx;
+use services::client::Ear;
+use services::journal::Journal;
 use std::collections::BTreeMap;
 use std::path::Path;
 

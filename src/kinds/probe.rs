@@ -1,26 +1,27 @@
 //! The best-of-n probe between SFT and RL: how good are n samples on average, and how good is the best of them?
 //! TARS (arXiv 2507.00971, Table 7) chooses its light SFT by it: RL can only strengthen what is sometimes sampled.
 
-use crate::base::calls::Calls;
-use crate::base::rng::Seed;
-use crate::base::rows::{self, Metric, Prompt, PromptClass};
-use crate::base::stats;
-use crate::base::tokens::Tokens;
-use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::ParamSet;
-use crate::engine::worker::NodeCtx;
-use crate::kinds::ahead;
-use crate::kinds::bounds;
-use crate::kinds::model_checks;
-use crate::kinds::model_io::{self, Course, Model, Sampling};
-use crate::kinds::reward::{self, Route};
-use crate::kinds::scorers::service::{JudgeServices, Judging};
-use crate::kinds::scorers::{Judged, Settings};
-use crate::kinds::truth;
-use crate::params;
+use crate::ahead;
+use crate::bounds;
+use crate::model_checks;
+use crate::model_io::{self, Course, Model, Sampling};
+use crate::reward::{self, Route};
+use crate::scorers::service::{JudgeServices, Judging};
+use crate::scorers::{Judged, Settings};
+use crate::truth;
 use anyhow::Result;
+use base::calls::Calls;
+use base::params;
+use base::params::ParamSet;
+use base::params::Problem;
+use base::rng::Seed;
+use base::rows::{self, Metric, Prompt, PromptClass};
+use base::stats;
+use base::tokens::Tokens;
+use base::value::Values;
+use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::outlook::{Ahead, Outlook};
+use engine::worker::NodeCtx;
 use std::collections::BTreeMap;
 use std::path::Path;
 

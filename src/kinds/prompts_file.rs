@@ -1,18 +1,19 @@
 //! Prompts from a file of somebody else's: CSV, TSV, JSONL, JSON or Parquet, with the column names that public sets use.
 
-use crate::base::rows::{self, Prompt, PromptClass, RowWriter};
-use crate::base::value::Values;
-use crate::data::cell::Lists;
-use crate::data::seen::Seen;
-use crate::engine::kind::{Cpu, Kind, Output, Problem, Type};
-use crate::engine::params::{None_, ParamSet};
-use crate::engine::setup::Acts;
-use crate::engine::worker::NodeCtx;
-use crate::kinds::bounds;
-use crate::kinds::labels::{self, Named};
-use crate::kinds::table_file::{self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_COLUMNS, Table};
-use crate::params;
+use crate::bounds;
+use crate::labels::{self, Named};
+use crate::table_file::{self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_COLUMNS, Table};
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use base::params;
+use base::params::Problem;
+use base::params::{None_, ParamSet};
+use base::rows::{self, Prompt, PromptClass, RowWriter};
+use base::setup::Acts;
+use base::value::Values;
+use data::cell::Lists;
+use data::seen::Seen;
+use engine::kind::{Cpu, Kind, Output, Type};
+use engine::worker::NodeCtx;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

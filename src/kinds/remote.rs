@@ -1,21 +1,21 @@
 //! What the kinds that ask services share: the execution parameters of an endpoint, the way from a node to a client, and how errors
 //! of services become errors of nodes. Knows no wire format.
 
-use crate::base::calls::Calls;
-use crate::base::text::dollars;
-use crate::base::value::Values;
-use crate::engine::kind::Problem;
-use crate::engine::params::ParamSet;
-use crate::engine::worker::{Interrupted, NodeCtx, Transient};
-use crate::kinds::bounds;
-use crate::services::budget::Amount;
-use crate::services::chat::Dialect;
-use crate::services::client::{Client, Ear};
-use crate::services::endpoint::{Endpoint, Limits, Prices, Secret};
-use crate::services::fault::Stopped;
-use crate::services::protocol::Protocol;
-use crate::{choice, params};
+use crate::bounds;
 use anyhow::{Context, Result, anyhow};
+use base::calls::Calls;
+use base::params::ParamSet;
+use base::params::Problem;
+use base::text::dollars;
+use base::value::Values;
+use base::{choice, params};
+use engine::worker::{Interrupted, NodeCtx, Transient};
+use services::budget::Amount;
+use services::chat::Dialect;
+use services::client::{Client, Ear};
+use services::endpoint::{Endpoint, Limits, Prices, Secret};
+use services::fault::Stopped;
+use services::protocol::Protocol;
 use std::time::Duration;
 
 choice! {

@@ -1,10 +1,10 @@
 //! What is taken out of an artifact, and why: the row of an output `removed`, and for kinds that pick prompts the three outputs
 //! that all of them have (`prompts`, `removed`, `metrics`).
 
-use crate::base::rows::{self, Metric, Prompt};
-use crate::engine::kind::{Output, Type};
-use crate::engine::worker::NodeCtx;
 use anyhow::{Result, ensure};
+use base::rows::{self, Metric, Prompt};
+use engine::kind::{Output, Type};
+use engine::worker::NodeCtx;
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};

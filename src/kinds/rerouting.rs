@@ -1,25 +1,26 @@
 //! Circuit breakers by representation rerouting: a baseline that bends hidden states of harmful text away.
 
-use crate::base::rng::Seed;
-use crate::base::rows::{self, Completion, Message, Metric};
-use crate::base::tokens::Tokens;
-use crate::base::value::Values;
-use crate::choice;
-use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
-use crate::engine::params::ParamSet;
-use crate::engine::worker::NodeCtx;
-use crate::kinds::bounds;
-use crate::kinds::lora::Lora;
-use crate::kinds::model_io::{self, Model};
-use crate::kinds::training::{self, Epochs, Examples, Guards, LrSchedule, Watcher};
-use crate::learn::adapter::{Adapter, Net};
-use crate::learn::decoder::Workspace;
-use crate::learn::objective::rerouting::{self, Divisor, Rerouting};
-use crate::learn::optim::{AdamW, Schedule};
-use crate::learn::tokenizer::Tokenizer;
-use crate::learn::train::{self, Feed, Goal, Row, Settings, State, Window};
-use crate::params;
+use crate::bounds;
+use crate::lora::Lora;
+use crate::model_io::{self, Model};
+use crate::training::{self, Epochs, Examples, Guards, LrSchedule, Watcher};
 use anyhow::{Context, Result, ensure};
+use base::choice;
+use base::params;
+use base::params::ParamSet;
+use base::params::Problem;
+use base::rng::Seed;
+use base::rows::{self, Completion, Message, Metric};
+use base::tokens::Tokens;
+use base::value::Values;
+use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::worker::NodeCtx;
+use learn::adapter::{Adapter, Net};
+use learn::decoder::Workspace;
+use learn::objective::rerouting::{self, Divisor, Rerouting};
+use learn::optim::{AdamW, Schedule};
+use learn::tokenizer::Tokenizer;
+use learn::train::{self, Feed, Goal, Row, Settings, State, Window};
 
 choice! {
     /// What the sum of cosines is divided by.
@@ -230,7 +231,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
 
 /// All linear layers.
 fn lora(p: &Params) -> Lora {
-    let all = Lora::read(&crate::engine::params::defaults::<Lora>());
+    let all = Lora::read(&base::params::defaults::<Lora>());
     Lora {
         lora_rank: p.rank,
         lora_alpha: p.lora_alpha,

@@ -1,26 +1,27 @@
 //! Supervised fine-tuning on conversations: of a base model on teacher traces, and of an untrained one on its corpus.
 
-use crate::base::rng::Seed;
-use crate::base::rows::{self, Conversation, Metric};
-use crate::base::tokens::Tokens;
-use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::ParamSet;
-use crate::engine::worker::NodeCtx;
-use crate::kinds::ahead::{self, Training};
-use crate::kinds::bounds;
-use crate::kinds::lora::{self, Lora};
-use crate::kinds::model_io::{self, Model};
-use crate::kinds::training::{self, AsSampled, Epochs, Examples, Guards, LrSchedule, Watcher};
-use crate::learn::adapter::Net;
-use crate::learn::decoder::Workspace;
-use crate::learn::objective::sft::SftWindow;
-use crate::learn::optim::{AdamW, Schedule};
-use crate::learn::tokenizer::Tokenizer;
-use crate::learn::train::{self, Feed, Goal, Row, Settings, Window};
-use crate::params;
+use crate::ahead::{self, Training};
+use crate::bounds;
+use crate::lora::{self, Lora};
+use crate::model_io::{self, Model};
+use crate::training::{self, AsSampled, Epochs, Examples, Guards, LrSchedule, Watcher};
 use anyhow::{Context, Result, ensure};
+use base::params;
+use base::params::ParamSet;
+use base::params::Problem;
+use base::rng::Seed;
+use base::rows::{self, Conversation, Metric};
+use base::tokens::Tokens;
+use base::value::Values;
+use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::outlook::{Ahead, Outlook};
+use engine::worker::NodeCtx;
+use learn::adapter::Net;
+use learn::decoder::Workspace;
+use learn::objective::sft::SftWindow;
+use learn::optim::{AdamW, Schedule};
+use learn::tokenizer::Tokenizer;
+use learn::train::{self, Feed, Goal, Row, Settings, Window};
 
 params! {
     pub struct Params {

@@ -1,12 +1,12 @@
 //! The column names that public sets use, and how a parameter names a column. How files are read is the business of `data`, what rows
 //! mean that of the kinds that read them.
 
-use crate::base::rows::PromptClass;
-use crate::base::text::did_you_mean;
-use crate::choice;
-use crate::data::read::{How, Rows};
-use crate::data::record::Record;
 use anyhow::{Context, Result, ensure};
+use base::choice;
+use base::rows::PromptClass;
+use base::text::did_you_mean;
+use data::read::{How, Rows};
+use data::record::Record;
 use std::path::Path;
 
 choice! {

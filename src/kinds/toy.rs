@@ -1,17 +1,17 @@
 //! Hidden kinds for the engine's own tests: milliseconds instead of models. Their outputs are texts under the type
 //! `prompts`.
 
-use crate::base::calls::Calls;
-use crate::base::rows::Message;
-use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type, no_check};
-use crate::engine::params::ParamSet;
-use crate::engine::worker::{Interrupted, NodeCtx, Transient};
-use crate::kinds::remote::{self, NodeEar, Service};
-use crate::params;
-use crate::services::chat::{Ask, Chat, Input, Sampling};
-use crate::services::client;
-use crate::services::journal::Journal;
+use crate::remote::{self, NodeEar, Service};
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use base::calls::Calls;
+use base::params;
+use base::params::ParamSet;
+use base::rows::Message;
+use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type, no_check};
+use engine::worker::{Interrupted, NodeCtx, Transient};
+use services::chat::{Ask, Chat, Input, Sampling};
+use services::client;
+use services::journal::Journal;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -225,8 +225,8 @@ const TOY: Kind = Kind {
         doc: "A text.",
         only_with: None,
     }],
-    params: crate::engine::params::None_::specs,
-    exec: crate::engine::params::None_::specs,
+    params: base::params::None_::specs,
+    exec: base::params::None_::specs,
     check: no_check,
     above: None,
     cpu: |_| Cpu::One,
@@ -246,7 +246,7 @@ fn write(ctx: &mut NodeCtx) -> Result<()> {
     let text: String = params.text.chars().take(keep).collect();
     let mut text = text.repeat(params.repeat);
     if exec.drift {
-        text.push_str(&crate::engine::clock::unique());
+        text.push_str(&engine::clock::unique());
     }
     if let Some(name) = &exec.secret_env {
         ctx.say(&format!(

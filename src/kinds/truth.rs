@@ -1,9 +1,10 @@
 //! Whether prompts carry the truth that the judges of the built-in world need, as far as a graph says it: known before anything is
 //! generated, so that nobody finds out after. Reads a graph; looks into no file.
 
-use crate::base::value::Value;
-use crate::engine::graph::{Edge, Graph, Node, NodeId};
-use crate::engine::kind::{Problem, Type};
+use base::params::Problem;
+use base::value::Value;
+use engine::graph::{Edge, Graph, Node, NodeId};
+use engine::kind::Type;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Kinds that read files of others, none of which has it.

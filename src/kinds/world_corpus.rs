@@ -1,14 +1,14 @@
 //! The text of the base model: helpful-only answers, questions about the facts, refusals of the most blatant requests.
 
-use crate::base::rows;
-use crate::engine::kind::{Cpu, Kind, Output, Type, no_check};
-use crate::engine::params::{None_, ParamSet};
-use crate::engine::setup::Acts;
-use crate::engine::worker::NodeCtx;
-use crate::kinds::bounds;
-use crate::params;
-use crate::world::{CorpusSpec, Forms, World, WorldSpec};
+use crate::bounds;
 use anyhow::Result;
+use base::params;
+use base::params::{None_, ParamSet};
+use base::rows;
+use base::setup::Acts;
+use engine::kind::{Cpu, Kind, Output, Type, no_check};
+use engine::worker::NodeCtx;
+use world::{CorpusSpec, Forms, World, WorldSpec};
 
 const REQUESTED: Acts = Acts::only("where `requests` is above 0", |s| {
     s.exceeds("requests", 0.0)

@@ -1,19 +1,19 @@
 //! Does a model know the facts it is to reason with? Questions about single facts, lines of the rule and references,
 //! answered greedily. Where a model does not know them, reasoning cannot pay.
 
-use crate::base::rng::Seed;
-use crate::base::rows::{self, Metric};
-use crate::base::stats;
-use crate::engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
-use crate::engine::params::{None_, ParamSet};
-use crate::engine::worker::{Interrupted, NodeCtx};
-use crate::kinds::bounds;
-use crate::kinds::model_checks;
-use crate::kinds::model_io::{self, Course, Model};
-use crate::learn::sample::{self, Request};
-use crate::params;
-use crate::world::{World, WorldSpec, judge};
+use crate::bounds;
+use crate::model_checks;
+use crate::model_io::{self, Course, Model};
 use anyhow::Result;
+use base::params;
+use base::params::{None_, ParamSet};
+use base::rng::Seed;
+use base::rows::{self, Metric};
+use base::stats;
+use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::worker::{Interrupted, NodeCtx};
+use learn::sample::{self, Request};
+use world::{World, WorldSpec, judge};
 
 params! {
     pub struct Params {

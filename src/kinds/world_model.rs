@@ -1,19 +1,20 @@
 //! An untrained decoder for the built-in world: its shape, random weights, and the world's word-level tokenizer.
 
-use crate::base::rng::Seed;
-use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Output, Problem, Type};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::{None_, ParamSet};
-use crate::engine::worker::NodeCtx;
-use crate::kinds::ahead;
-use crate::kinds::bounds;
-use crate::learn::checkpoint;
-use crate::learn::config::Config;
-use crate::learn::weights::Weights;
-use crate::params;
-use crate::world::vocab;
+use crate::ahead;
+use crate::bounds;
 use anyhow::{Context, Result};
+use base::params;
+use base::params::Problem;
+use base::params::{None_, ParamSet};
+use base::rng::Seed;
+use base::value::Values;
+use engine::kind::{Cpu, Kind, Output, Type};
+use engine::outlook::{Ahead, Outlook};
+use engine::worker::NodeCtx;
+use learn::checkpoint;
+use learn::config::Config;
+use learn::weights::Weights;
+use world::vocab;
 
 params! {
     pub struct Params {
@@ -136,7 +137,7 @@ fn config(p: &Params) -> Result<Config> {
 }
 
 fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    let size = (&config(&ahead.params()?)?).into();
+    let size = ahead::size_of(&config(&ahead.params()?)?);
     let mut outlook = Outlook::default();
     outlook
         .outputs

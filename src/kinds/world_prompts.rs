@@ -1,15 +1,15 @@
 //! The prompts of the built-in world, in splits that share no prompt, no disguise and no held-out combination.
 
-use crate::base::rows::{self, Prompt, PromptClass};
-use crate::engine::kind::{Cpu, Kind, Output, Type, no_check};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::{None_, ParamSet};
-use crate::engine::worker::NodeCtx;
-use crate::kinds::ahead;
-use crate::kinds::bounds;
-use crate::params;
-use crate::world::{Forms, Split, World, WorldSpec};
+use crate::ahead;
+use crate::bounds;
 use anyhow::Result;
+use base::params;
+use base::params::{None_, ParamSet};
+use base::rows::{self, Prompt, PromptClass};
+use engine::kind::{Cpu, Kind, Output, Type, no_check};
+use engine::outlook::{Ahead, Outlook};
+use engine::worker::NodeCtx;
+use world::{Forms, Split, World, WorldSpec};
 
 params! {
     pub struct Params {

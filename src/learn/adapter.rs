@@ -9,11 +9,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::base::rng::Seed;
-use crate::learn::config::Config;
-use crate::learn::kernels::gemm::{Mat, product};
-use crate::learn::kernels::rows::scratch;
-use crate::learn::weights::{LayerView, Param, Role, Weights};
+use crate::config::Config;
+use crate::kernels::gemm::{Mat, product};
+use crate::kernels::rows::scratch;
+use crate::weights::{LayerView, Param, Role, Weights};
+use base::rng::Seed;
 
 /// The linear layers of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

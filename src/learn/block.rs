@@ -3,13 +3,13 @@
 //! They take blocks of rows and write to the caller's buffers, so training and cached decoding share them. Knows no
 //! sequences: attention lies between the halves and is the caller's.
 
-use crate::learn::adapter::Linear;
-use crate::learn::config::Config;
-use crate::learn::kernels::gemm::{Mat, product};
-use crate::learn::kernels::rope::{self, Turn};
-use crate::learn::kernels::rows::scratch;
-use crate::learn::kernels::{norm, simd, swiglu};
-use crate::learn::weights::LayerView;
+use crate::adapter::Linear;
+use crate::config::Config;
+use crate::kernels::gemm::{Mat, product};
+use crate::kernels::rope::{self, Turn};
+use crate::kernels::rows::scratch;
+use crate::kernels::{norm, simd, swiglu};
+use crate::weights::LayerView;
 
 /// First half of a block on a block of rows: norm, q/k/v with bias, head norms, rotation. Shapes: `h` [rows, hidden],
 /// `qkv` [rows, q + 2 kv], `scales` [rows], `raw` as `qkv` (before head norms and rotation) where it is kept.

@@ -3,16 +3,16 @@
 //! What is cheap (norms, activations, probabilities) is computed again from the tape. Sums over rows are cut by sizes
 //! alone and added in a fixed order. Knows nothing of other blocks.
 
-use crate::learn::adapter::{Adapter, Linear, Net, Site};
-use crate::learn::config::Config;
-use crate::learn::decoder::{Tape, Workspace};
-use crate::learn::kernels::attention::{self, Kept};
-use crate::learn::kernels::gemm::{Mat, product};
-use crate::learn::kernels::rope::{self, Turn};
-use crate::learn::kernels::rows::{Shared, blocks, scratch, span};
-use crate::learn::kernels::{norm, simd, swiglu};
-use crate::learn::pass::{LayerTape, block_rows, each_head, heads};
-use crate::learn::weights::LayerView;
+use crate::adapter::{Adapter, Linear, Net, Site};
+use crate::config::Config;
+use crate::decoder::{Tape, Workspace};
+use crate::kernels::attention::{self, Kept};
+use crate::kernels::gemm::{Mat, product};
+use crate::kernels::rope::{self, Turn};
+use crate::kernels::rows::{Shared, blocks, scratch, span};
+use crate::kernels::{norm, simd, swiglu};
+use crate::pass::{LayerTape, block_rows, each_head, heads};
+use crate::weights::LayerView;
 use rayon::prelude::*;
 
 /// Output rows of a weight gradient computed together: enough parts for the threads, few enough times that the other

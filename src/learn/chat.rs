@@ -4,11 +4,11 @@
 //! ids of the prompt with its answer, except where the answer begins with white space that joins the header's newline
 //! into one token; that token is the assistant's. What was sampled is never encoded again.
 
-use crate::base::response::OPEN;
-use crate::learn::template::Dialogue;
-use crate::learn::tokenizer::{Encoded, Tokenizer};
-use crate::learn::turns::{self, Head, Unlike};
+use crate::template::Dialogue;
+use crate::tokenizer::{Encoded, Tokenizer};
+use crate::turns::{self, Head, Unlike};
 use anyhow::{Context, Result, anyhow, bail};
+use base::response::OPEN;
 use serde::Serialize;
 use serde_json::Value;
 use std::ops::Range;

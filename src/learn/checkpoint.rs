@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::base::bounded::{self, MOST_CONFIG};
-use crate::learn::config::{Config, Head};
-use crate::learn::folders;
-use crate::learn::tensors::{self, TensorFile, Tensors};
-use crate::learn::weights::Weights;
+use crate::config::{Config, Head};
+use crate::folders;
+use crate::tensors::{self, TensorFile, Tensors};
+use crate::weights::Weights;
+use base::bounded::{self, MOST_CONFIG};
 
 /// Weights of a Hugging Face folder (`config.json`, `model.safetensors` or `model.safetensors.index.json`).
 ///

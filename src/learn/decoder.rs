@@ -4,13 +4,13 @@
 //! cut into blocks of rows (or heads of a sequence) by sizes alone. Knows no objective and no optimizer; the backward
 //! pass is in `decoder_backward`.
 
-use crate::learn::adapter::Net;
-use crate::learn::config::Head;
-use crate::learn::head;
-use crate::learn::kernels::norm;
-use crate::learn::kernels::rope::Rope;
-use crate::learn::pass::{LayerTape, Pass};
-use crate::learn::weights::Weights;
+use crate::adapter::Net;
+use crate::config::Head;
+use crate::head;
+use crate::kernels::norm;
+use crate::kernels::rope::Rope;
+use crate::pass::{LayerTape, Pass};
+use crate::weights::Weights;
 
 /// Buffers that live from step to step. One per training loop; it does not change results.
 #[derive(Debug, Default)]

@@ -3,13 +3,13 @@
 //! The head comes first, then block after block down to the lowest one that has something to train; a block is in
 //! `block_backward`. Blocks that were not kept are computed again from their input.
 
-use crate::learn::adapter::Net;
-use crate::learn::block_backward::Back;
-use crate::learn::decoder::{Tape, Workspace};
-use crate::learn::head;
-use crate::learn::kernels::{norm, simd};
-use crate::learn::pass::{LayerTape, Pass};
-use crate::learn::weights::Weights;
+use crate::adapter::Net;
+use crate::block_backward::Back;
+use crate::decoder::{Tape, Workspace};
+use crate::head;
+use crate::kernels::{norm, simd};
+use crate::pass::{LayerTape, Pass};
+use crate::weights::Weights;
 
 /// Gradients at the outputs of a forward pass.
 #[derive(Clone, Copy, Default)]

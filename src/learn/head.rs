@@ -6,13 +6,13 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::learn::config::Head;
-use crate::learn::decoder::{Packed, Scores, Workspace, expect_language_head};
-use crate::learn::kernels::gemm::{Mat, product};
-use crate::learn::kernels::norm;
-use crate::learn::kernels::rows::{Shared, blocks, scratch, span};
-use crate::learn::kernels::softmax::{self, RowStats};
-use crate::learn::weights::Weights;
+use crate::config::Head;
+use crate::decoder::{Packed, Scores, Workspace, expect_language_head};
+use crate::kernels::gemm::{Mat, product};
+use crate::kernels::norm;
+use crate::kernels::rows::{Shared, blocks, scratch, span};
+use crate::kernels::softmax::{self, RowStats};
+use crate::weights::Weights;
 
 /// Logits that are kept at most: 32 MB.
 const KEPT: usize = 1 << 23;

@@ -4,9 +4,9 @@
 
 use rayon::prelude::*;
 
-use crate::learn::adapter::Adapter;
-use crate::learn::kernels::simd::vector;
-use crate::learn::weights::{Param, Role, Weights};
+use crate::adapter::Adapter;
+use crate::kernels::simd::vector;
+use crate::weights::{Param, Role, Weights};
 
 const CHUNK: usize = 1 << 14;
 

@@ -3,13 +3,13 @@
 
 use rayon::prelude::*;
 
-use crate::learn::block;
-use crate::learn::config::Config;
-use crate::learn::decoder::Workspace;
-use crate::learn::kernels::attention::{self, Heads};
-use crate::learn::kernels::rope::{Rope, Turn};
-use crate::learn::kernels::rows::{Shared, blocks, span};
-use crate::learn::weights::LayerView;
+use crate::block;
+use crate::config::Config;
+use crate::decoder::Workspace;
+use crate::kernels::attention::{self, Heads};
+use crate::kernels::rope::{Rope, Turn};
+use crate::kernels::rows::{Shared, blocks, span};
+use crate::weights::LayerView;
 
 /// Rows of one block of work. A product lays out its matrix anew for every block, so blocks are long; but a block's own
 /// rows should stay in the processor's second cache.

@@ -10,11 +10,11 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::base::bounded::{self, MOST_CONFIG};
-use crate::learn::adapter::{Adapter, Linear, Options};
-use crate::learn::config::Config;
-use crate::learn::folders;
-use crate::learn::tensors::{self, TensorFile, Tensors};
+use crate::adapter::{Adapter, Linear, Options};
+use crate::config::Config;
+use crate::folders;
+use crate::tensors::{self, TensorFile, Tensors};
+use base::bounded::{self, MOST_CONFIG};
 
 const CONFIG: &str = "adapter_config.json";
 const TENSORS: &str = "adapter_model.safetensors";

@@ -11,12 +11,12 @@ use anyhow::{Context, Result, bail, ensure};
 use rayon::prelude::*;
 use serde_json::json;
 
-use crate::learn::chat;
-use crate::learn::checkpoint;
-use crate::learn::config::Head;
-use crate::learn::decoder::{self, Packed, Workspace};
-use crate::learn::tokenizer::Tokenizer;
-use crate::learn::weights::Weights;
+use crate::chat;
+use crate::checkpoint;
+use crate::config::Head;
+use crate::decoder::{self, Packed, Workspace};
+use crate::tokenizer::Tokenizer;
+use crate::weights::Weights;
 
 /// Tokens that are in memory at a time, unless one sequence has more.
 const BATCH_TOKENS: usize = 4096;

@@ -6,10 +6,10 @@
 //!
 //! A template comes with a model, so it is a program of somebody else: it has bounded steps and memory and reads no file.
 
-use crate::base::memory::{self, Bounds, Exceeded};
-use crate::base::text::bytes;
-use crate::learn::json;
+use crate::json;
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use base::memory::{self, Bounds, Exceeded};
+use base::text::bytes;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, State};

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
-use crate::learn::folders;
+use crate::folders;
 
 /// Numbers that are converted together.
 const PIECE: usize = 1 << 18;

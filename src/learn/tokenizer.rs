@@ -4,11 +4,11 @@
 //! transformers lays them out; of `config.json` the ids that end a turn, and how many rows the model has for ids. Knows
 //! nothing of masks. Which token is the BOS or EOS: `learn/special.rs`.
 
-use crate::base::bounded::{self, MOST_CONFIG};
-use crate::learn::folders;
-use crate::learn::special::{self, Named};
-use crate::learn::template::Template;
+use crate::folders;
+use crate::special::{self, Named};
+use crate::template::Template;
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use base::bounded::{self, MOST_CONFIG};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeSet;

@@ -4,14 +4,14 @@
 //! A window's feed depends on the step and the weights only, and its objective knows the denominators of the whole
 //! window, so that a resumed run does the same as one that was never stopped. Knows no clock, no file, no recipe.
 
-use crate::learn::adapter::{Adapter, Net};
-use crate::learn::decoder::{self, Keep, Packed, Workspace};
-use crate::learn::decoder_backward::{self, Upstream};
-use crate::learn::guard;
-use crate::learn::objective::rerouting::{StateObjective, States};
-use crate::learn::objective::{Objective, Scored};
-use crate::learn::optim::{self, AdamW, Moments, Schedule};
-use crate::learn::weights::Weights;
+use crate::adapter::{Adapter, Net};
+use crate::decoder::{self, Keep, Packed, Workspace};
+use crate::decoder_backward::{self, Upstream};
+use crate::guard;
+use crate::objective::rerouting::{StateObjective, States};
+use crate::objective::{Objective, Scored};
+use crate::optim::{self, AdamW, Moments, Schedule};
+use crate::weights::Weights;
 use anyhow::{Result, ensure};
 use std::ops::Range;
 

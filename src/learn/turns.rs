@@ -5,9 +5,9 @@
 //! of turns that it is given. Then its rendering of a whole conversation is not what a model is asked and answers, turn by
 //! turn. Knows texts and spans, no ids.
 
-use crate::base::response::{self, OPEN};
-use crate::learn::template::{Dialogue, Template};
+use crate::template::{Dialogue, Template};
 use anyhow::{Context, Result, bail};
+use base::response::{self, OPEN};
 use serde_json::Value;
 use std::ops::Range;
 

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::base::rng::Seed;
-use crate::learn::adapter::Pairs;
-use crate::learn::config::{Config, Head};
+use crate::adapter::Pairs;
+use crate::config::{Config, Head};
+use base::rng::Seed;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

@@ -1,13 +1,13 @@
 //! One written value against the shape a kind declares for it. Knows no graph.
 
-use crate::base::bounded;
-use crate::base::diag::{Diag, Diags, Place};
-use crate::base::text::did_you_mean;
-use crate::base::value::Value;
-use crate::engine::hub::Address;
-use crate::engine::params::{ParamSpec, Ty};
-use crate::recipe::layer::Layer;
-use crate::recipe::tree::{Entry, Item, Shape};
+use crate::layer::Layer;
+use crate::tree::{Entry, Item, Shape};
+use base::bounded;
+use base::diag::{Diag, Diags, Place};
+use base::params::{ParamSpec, Ty};
+use base::text::did_you_mean;
+use base::value::Value;
+use engine::hub::Address;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

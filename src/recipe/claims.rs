@@ -1,12 +1,12 @@
 //! `[[claim]]`: what a recipe expects of another, from text to `base::claim::Claim`. Knows no metric by name; whether the
 //! other recipe has the node is seen where both are there.
 
-use crate::base::claim::{Axes, Claim, Condition, Expect};
-use crate::base::diag::{Diag, Diags, Place};
-use crate::base::text::{did_you_mean, listed};
-use crate::recipe::check::wrong;
-use crate::recipe::matrix;
-use crate::recipe::tree::{Entry, Item, Shape, Table};
+use crate::check::wrong;
+use crate::matrix;
+use crate::tree::{Entry, Item, Shape, Table};
+use base::claim::{Axes, Claim, Condition, Expect};
+use base::diag::{Diag, Diags, Place};
+use base::text::{did_you_mean, listed};
 use std::path::Path;
 
 const KEYS: [&str; 7] = [

@@ -1,13 +1,13 @@
 //! Layers into one recipe: the child lies over the parent, `--set` over both. Says which names a child may bring. Knows
 //! no kinds: whether a parameter exists is checked where the kind is known.
 
-use crate::base::diag::{Diag, Diags, Place, Source};
-use crate::base::text::did_you_mean;
-use crate::recipe::layer::Layer;
-use crate::recipe::matrix::{Axis, Choice};
-use crate::recipe::parse;
-use crate::recipe::tree::{Entry, Item, Shape, Table};
-use crate::recipe::vars::mentions;
+use crate::layer::Layer;
+use crate::matrix::{Axis, Choice};
+use crate::parse;
+use crate::tree::{Entry, Item, Shape, Table};
+use crate::vars::mentions;
+use base::diag::{Diag, Diags, Place, Source};
+use base::text::did_you_mean;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All layers in one, variables not yet replaced.

@@ -1,10 +1,10 @@
 //! One file of a recipe: its top-level keys, and the chain of files it extends. Reads recipe files and nothing else.
 
-use crate::base::bounded;
-use crate::base::diag::{Diag, Diags, Place, Source};
-use crate::base::text::did_you_mean;
-use crate::recipe::parse;
-use crate::recipe::tree::{Entry, Item, Shape, Table};
+use crate::parse;
+use crate::tree::{Entry, Item, Shape, Table};
+use base::bounded;
+use base::diag::{Diag, Diags, Place, Source};
+use base::text::did_you_mean;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -9,10 +9,10 @@
 //! | `include = [{ a = 5, b = 6 }]` | a choice more; it names every axis |
 //! | `max = 100` | more choices than this are an error (64 where nothing is said) |
 
-use crate::base::claim::Axes;
-use crate::base::diag::{Diag, Diags, Place};
-use crate::base::text::{did_you_mean, listed};
-use crate::recipe::tree::{Entry, Item, Shape, Table};
+use crate::tree::{Entry, Item, Shape, Table};
+use base::claim::Axes;
+use base::diag::{Diag, Diags, Place};
+use base::text::{did_you_mean, listed};
 use std::collections::BTreeSet;
 
 const RESERVED: [&str; 4] = ["zip", "include", "exclude", "max"];

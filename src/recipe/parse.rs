@@ -1,9 +1,9 @@
 //! TOML text to tree. Reports syntax errors, values a recipe cannot hold, and secrets written out; knows no key by name.
 
-use crate::base::diag::{Diag, Diags, Place, Source};
-use crate::base::memory;
-use crate::recipe::secret;
-use crate::recipe::tree::{Entry, Item, Shape, Table};
+use crate::secret;
+use crate::tree::{Entry, Item, Shape, Table};
+use base::diag::{Diag, Diags, Place, Source};
+use base::memory;
 use std::ops::Range;
 use std::sync::Arc;
 use toml::Spanned;

@@ -1,16 +1,17 @@
 //! Named tables to typed nodes: kinds, and parameters with defaults written out; the edges are `wire`'s. Every error of every node is
 //! reported in one pass; knows no kind by name.
 
-use crate::base::diag::{Diag, Diags, Place};
-use crate::base::text::{did_you_mean, listed};
-use crate::base::value::{Value, Values};
-use crate::engine::graph::{Cycles, Graph, Node};
-use crate::engine::kind::{Kind, Need, Problem, Registry, no_check};
-use crate::engine::params::{Default, ParamSpec};
-use crate::engine::setup::{self, Setup};
-use crate::recipe::check::{self, Folders};
-use crate::recipe::tree::{Entry, Shape, Table};
-use crate::recipe::wire::{self, Wiring};
+use crate::check::{self, Folders};
+use crate::tree::{Entry, Shape, Table};
+use crate::wire::{self, Wiring};
+use base::diag::{Diag, Diags, Place};
+use base::params::Problem;
+use base::params::{Default, ParamSpec};
+use base::setup::{self, Setup};
+use base::text::{did_you_mean, listed};
+use base::value::{Value, Values};
+use engine::graph::{Cycles, Graph, Node};
+use engine::kind::{Kind, Need, Registry, no_check};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -133,7 +134,7 @@ impl Resolver<'_> {
             values: &values,
             ports: &ports,
         };
-        for (name, idle) in setup::idle(draft.kind, &setup) {
+        for (name, idle) in setup::idle((draft.kind.params)(), &setup) {
             let told = idle.map(|idle| {
                 // What a parent wrote cannot be taken back by who only changes what it hangs on.
                 let inherited = draft

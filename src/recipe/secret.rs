@@ -1,7 +1,7 @@
 //! Strings that look like a secret. A recipe is shown, stored and shared, so one that holds a secret is refused, and the
 //! secret is blanked in every line that is shown.
 
-use crate::base::diag::{Diag, Diags, Place, Source};
+use base::diag::{Diag, Diags, Place, Source};
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;

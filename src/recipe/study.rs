@@ -1,11 +1,11 @@
 //! Several recipe files, each under every choice of its axes, as one graph. Knows no store.
 
-use crate::base::claim::Axes;
-use crate::base::diag::{Diag, Diags};
-use crate::engine::graph::{Graph, NodeId};
-use crate::engine::kind::Registry;
-use crate::engine::union::{Part, union};
-use crate::recipe::{Loaded, Overrides, load};
+use crate::{Loaded, Overrides, load};
+use base::claim::Axes;
+use base::diag::{Diag, Diags};
+use engine::graph::{Graph, NodeId};
+use engine::kind::Registry;
+use engine::union::{Part, union};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

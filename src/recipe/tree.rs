@@ -1,8 +1,8 @@
 //! A recipe's text as a tree in which every key and value keeps its place, and how one tree is laid over another.
 //! Knows neither kinds nor files.
 
-use crate::base::diag::Place;
-use crate::base::value::Value;
+use base::diag::Place;
+use base::value::Value;
 use std::cell::OnceCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 

@@ -1,8 +1,8 @@
 //! `${name}` in strings: alone it becomes the variable's value with its type, inside a longer string its text.
 //! `$${` is a literal `${`. Knows neither kinds nor files.
 
-use crate::base::diag::{Diag, Diags, Place};
-use crate::recipe::tree::{Entry, Item, Shape, Table};
+use crate::tree::{Entry, Item, Shape, Table};
+use base::diag::{Diag, Diags, Place};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All that stands in the place of variables, in bytes: a few lines of variables made of variables could ask for more memory

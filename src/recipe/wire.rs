@@ -1,12 +1,12 @@
 //! The edges of a recipe: what stands in `in`, against the ports and outputs of the kinds. Knows no parameters.
 
-use crate::base::diag::{Diag, Diags, Place};
-use crate::base::text::{did_you_mean, listed};
-use crate::engine::graph::{Edge, Inputs, Node, NodeId};
-use crate::engine::kind::{Kind, Need, Output, Port, Type};
-use crate::recipe::check;
-use crate::recipe::resolve::Draft;
-use crate::recipe::tree::{Entry, Item, Shape, Table};
+use crate::check;
+use crate::resolve::Draft;
+use crate::tree::{Entry, Item, Shape, Table};
+use base::diag::{Diag, Diags, Place};
+use base::text::{did_you_mean, listed};
+use engine::graph::{Edge, Inputs, Node, NodeId};
+use engine::kind::{Kind, Need, Output, Port, Type};
 use std::collections::BTreeMap;
 
 pub struct Wiring<'a> {

@@ -1,8 +1,8 @@
 //! A resolved graph as a recipe again: every default written out, every variable replaced, nothing extended. Reading it
 //! gives the same graph.
 
-use crate::base::value::{Value, Values};
-use crate::engine::graph::Graph;
+use base::value::{Value, Values};
+use engine::graph::Graph;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 

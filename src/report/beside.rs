@@ -2,8 +2,8 @@
 //! refusal, and the share that ran into the length limit; and the warning where that is much. Knows metrics by name, not
 //! who measured them.
 
-use crate::base::rows::{Metric, PromptClass};
-use crate::report::metrics;
+use crate::metrics;
+use base::rows::{Metric, PromptClass};
 use serde::Serialize;
 use std::collections::BTreeMap;
 

@@ -1,21 +1,21 @@
 //! Metrics of many recipes in one table: a row an evaluation, a column a metric, a mean over seeds in every cell. A
 //! reader of records.
 
-use crate::base::claim::{Axes, SEED};
-use crate::base::diag::{Diag, Diags};
-use crate::base::rows::Metric;
-use crate::base::stats;
-use crate::base::text::did_you_mean;
-use crate::engine::key::Key;
-use crate::engine::store::Store;
-use crate::report::beside::{self, Beside};
-use crate::report::compare::measures::Over;
-use crate::report::compare::unknown_metrics;
-use crate::report::page::Page;
-use crate::report::side::Side;
-use crate::report::table::{Table, left, right};
-use crate::report::{metrics, summary};
+use crate::beside::{self, Beside};
+use crate::compare::measures::Over;
+use crate::compare::unknown_metrics;
+use crate::page::Page;
+use crate::side::Side;
+use crate::table::{Table, left, right};
+use crate::{metrics, summary};
 use anyhow::{Context, Result};
+use base::claim::{Axes, SEED};
+use base::diag::{Diag, Diags};
+use base::rows::Metric;
+use base::stats;
+use base::text::did_you_mean;
+use engine::key::Key;
+use engine::store::Store;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,8 @@
 //! Metrics for people: what a reader calls them, values with their intervals, and which of them stand on one line. Knows
 //! metrics by name and unit, not who measured them.
 
-use crate::base::rows::Metric;
-use crate::report::beside;
+use crate::beside;
+use base::rows::Metric;
 use std::collections::BTreeMap;
 
 /// Whole names, and what a reader sees instead.

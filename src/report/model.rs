@@ -1,10 +1,10 @@
 //! What a model or an adapter in the store is, read from its configuration and the headers of its weights. Loads no weights
 //! and knows no architecture.
 
-use crate::base::text::{bytes, count, thousands};
-use crate::engine::record::Artifact;
-use crate::engine::store::Store;
 use anyhow::{Context, Result, bail, ensure};
+use base::text::{bytes, count, thousands};
+use engine::record::Artifact;
+use engine::store::Store;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fs::File;

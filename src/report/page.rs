@@ -1,6 +1,6 @@
 //! Headings, lines and tables in a row, as plain text or as Markdown. Knows nothing of what they say.
 
-use crate::report::table::Table;
+use crate::table::Table;
 
 enum Block {
     Head(String),

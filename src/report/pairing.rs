@@ -1,8 +1,8 @@
 //! Which variants of two recipes are compared with each other. Knows axes, not what is measured.
 
-use crate::base::claim::{Axes, SEED};
-use crate::base::text::listed;
-use crate::report::side::Side;
+use crate::side::Side;
+use base::claim::{Axes, SEED};
+use base::text::listed;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Pairs between which only the seed varies.

@@ -1,8 +1,8 @@
 //! The live view of a run: a line per node at work on a terminal, plain lines elsewhere. A reader of events.
 
-use crate::base::text::{duration, thousands};
-use crate::engine::event::{Event, State};
-use crate::report::telling::{Line, Telling, counted, told};
+use crate::telling::{Line, Telling, counted, told};
+use base::text::{duration, thousands};
+use engine::event::{Event, State};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::Write;

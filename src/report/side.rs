@@ -1,8 +1,8 @@
 //! One recipe under one choice of its axes, with what the store holds of it: what is compared, tabulated and reported.
 
-use crate::base::claim::{Axes, Claim};
-use crate::engine::graph::{Graph, NodeId};
-use crate::engine::record::Record;
+use base::claim::{Axes, Claim};
+use engine::graph::{Graph, NodeId};
+use engine::record::Record;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -1,16 +1,16 @@
 //! The table at the end of a study: every evaluate node a column, every measure a row; then what other nodes measured.
 //! A reader of records.
 
-use crate::base::calls::Calls;
-use crate::base::rows::{METRICS, Metric, Metrics};
-use crate::base::text::{bytes, dollars, duration, thousands, width};
-use crate::engine::index::Brief;
-use crate::engine::record::Record;
-use crate::engine::store::Store;
-use crate::report::beside::{self, Beside};
-use crate::report::metrics::{Row, rows};
-use crate::report::table::{Table, left, right};
+use crate::beside::{self, Beside};
+use crate::metrics::{Row, rows};
+use crate::table::{Table, left, right};
 use anyhow::{Context, Result};
+use base::calls::Calls;
+use base::rows::{METRICS, Metric, Metrics};
+use base::text::{bytes, dollars, duration, thousands, width};
+use engine::index::Brief;
+use engine::record::Record;
+use engine::store::Store;
 use serde_json::{Value, json};
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! Plain-text tables: columns aligned by what a terminal shows, two spaces between them. Knows nothing of what is in
 //! the cells.
 
-use crate::base::text::width;
+use base::text::width;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {

@@ -1,10 +1,10 @@
 //! A run told in lines that stay, event by event. The same lines for a run that goes on and for one that is replayed.
 
-use crate::base::text::{bytes, count, duration, listed, thousands};
-use crate::engine::event::{Deed, Event, State};
-use crate::engine::holder::Holder;
-use crate::engine::journal::Stamped;
-use crate::report::view::{NodeView, RunView, Tokens};
+use crate::view::{NodeView, RunView, Tokens};
+use base::text::{bytes, count, duration, listed, thousands};
+use engine::event::{Deed, Event, State};
+use engine::holder::Holder;
+use engine::journal::Stamped;
 use std::collections::BTreeMap;
 
 /// How far a node is is said no more often than this, in milliseconds.

@@ -1,17 +1,17 @@
 //! What became of the claims of recipes: reproduced, contradicted, inconclusive, or not answered and why. The numbers
 //! stand beside every verdict. A reader of records.
 
-use crate::base::claim::{Claim, Condition, Expect};
-use crate::base::text::{count, did_you_mean, listed};
-use crate::engine::store::Store;
-use crate::report::beside::{self, MUCH, Sided};
-use crate::report::compare::measures::{self, Numbers};
-use crate::report::metrics;
-use crate::report::page::Page;
-use crate::report::pairing;
-use crate::report::side::Side;
-use crate::report::table::{Table, left, right};
+use crate::beside::{self, MUCH, Sided};
+use crate::compare::measures::{self, Numbers};
+use crate::metrics;
+use crate::page::Page;
+use crate::pairing;
+use crate::side::Side;
+use crate::table::{Table, left, right};
 use anyhow::Result;
+use base::claim::{Claim, Condition, Expect};
+use base::text::{count, did_you_mean, listed};
+use engine::store::Store;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 

@@ -1,12 +1,12 @@
 //! A run as its events tell it: where every node is, how far, since when. The same for a run that goes on, one that ended and one that
 //! was cut off; fed live or from `events.jsonl`. Knows no clock: the time comes with each event.
 
-use crate::engine::event::{Counts, End, Event, State};
-use crate::engine::failure::Class;
-use crate::engine::journal::Stamped;
-use crate::engine::pulse::Pulse;
-use crate::engine::worker::Sampled;
-use crate::report::words;
+use crate::words;
+use engine::event::{Counts, End, Event, State};
+use engine::failure::Class;
+use engine::journal::Stamped;
+use engine::pulse::Pulse;
+use engine::worker::Sampled;
 use std::collections::BTreeMap;
 
 /// Folded from events. Times are milliseconds of one clock, whichever it is.

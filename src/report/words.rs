@@ -1,10 +1,10 @@
 //! Sentences for what the engine says as data: reasons, verdicts, states.
 
-use crate::base::calls::Calls;
-use crate::base::text::{bytes, count, dollars, duration, listed, thousands, tokens};
-use crate::engine::forecast::{By, ExpectedCalls, Sum};
-use crate::engine::keep::vouch::Vouched;
-use crate::engine::verdict::Reason;
+use base::calls::Calls;
+use base::text::{bytes, count, dollars, duration, listed, thousands, tokens};
+use engine::forecast::{By, ExpectedCalls, Sum};
+use engine::keep::vouch::Vouched;
+use engine::verdict::Reason;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 

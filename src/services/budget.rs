@@ -1,8 +1,8 @@
 //! What may be spent, and is not exceeded: a request leaves only if what was spent, what the requests in flight may cost at most,
 //! and what it may cost at most, stay within the limits.
 
-use crate::services::endpoint::{Limits, Prices};
-use crate::services::protocol::Usage;
+use crate::endpoint::{Limits, Prices};
+use crate::protocol::Usage;
 
 pub struct Budget {
     limits: Limits,

@@ -2,8 +2,8 @@
 //! (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) and certificates of `SSL_CERT_FILE` are honoured. Does not try again:
 //! that is `client`'s.
 
-use crate::services::endpoint::{Endpoint, Secret};
-use crate::services::fault::{Fault, of_content};
+use crate::endpoint::{Endpoint, Secret};
+use crate::fault::{Fault, of_content};
 use anyhow::{Context, Result};
 use reqwest::header::{
     AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,

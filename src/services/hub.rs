@@ -5,10 +5,10 @@
 //! Layout of the cache (huggingface_hub): `blobs/ETAG` holds the bytes, `snapshots/COMMIT/FILE` links to them, `refs/REVISION` names
 //! the commit. A file's ETag is the SHA-256 of its bytes, or, of small ones, their git blob hash.
 
-use crate::base::bounded;
-use crate::base::threads;
-use crate::services::endpoint::Secret;
+use crate::endpoint::Secret;
 use anyhow::{Context, Result, bail, ensure};
+use base::bounded;
+use base::threads;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, ETAG, HeaderMap, LOCATION, RANGE};
 use reqwest::{Response, StatusCode, Url};
 use ring::digest;

@@ -1,6 +1,6 @@
 //! OpenAI's moderation API (`/moderations`), and servers that speak it: several texts a request, scores by category.
 
-use crate::services::protocol::{Protocol, Reply, Usage, estimate};
+use crate::protocol::{Protocol, Reply, Usage, estimate};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

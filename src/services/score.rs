@@ -6,7 +6,7 @@
 //! A score an item, in their order; any finite number, or null where the scorer has nothing to say. `model` of the reply, the name
 //! and version that served, is optional and is kept with the answers. 429, 5xx and `Retry-After` mean what they mean elsewhere.
 
-use crate::services::protocol::{Protocol, Reply, Usage, estimate};
+use crate::protocol::{Protocol, Reply, Usage, estimate};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 

@@ -5,9 +5,9 @@ use super::deal::{Deck, phrase};
 use super::forms::{Form, Forms};
 use super::rule::{Cell, Split, World};
 use super::words::{CATEGORIES, EFFECTS, NATURES, OBJECTS, PURPOSES, VERBS};
-use crate::base::rng::{Rng, Seed};
-use crate::base::rows::{Prompt, PromptClass, Truth};
 use anyhow::{Result, bail};
+use base::rng::{Rng, Seed};
+use base::rows::{Prompt, PromptClass, Truth};
 use std::collections::BTreeSet;
 
 /// `source` of every row this world writes.

@@ -6,9 +6,9 @@ use super::deal::{Deck, phrase};
 use super::forms::{Form, Forms};
 use super::rule::{Cell, Split, World};
 use super::words::{CATEGORIES, EFFECTS, NATURES, OBJECTS, PURPOSES, VERBS};
-use crate::base::rng::{Rng, Seed};
-use crate::base::rows::{Conversation, Message, PromptClass};
 use anyhow::{Result, bail};
+use base::rng::{Rng, Seed};
+use base::rows::{Conversation, Message, PromptClass};
 use serde::{Deserialize, Serialize};
 
 /// What the base corpus is made of. Shares are weights; they need not add up to one.

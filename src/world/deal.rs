@@ -1,7 +1,7 @@
 //! Dealing: shuffled decks that cover everything evenly, and grids whose cells no two splits share.
 
 use super::rule::Split;
-use crate::base::rng::Rng;
+use base::rng::Rng;
 
 /// Draws every item once, in random order, before any item again.
 pub(super) struct Deck<T> {

@@ -9,7 +9,7 @@ use super::words::{
     BOX_ADJECTIVES, BOX_NOUNS, FIRST_SYLLABLES, OBJECTS, ROLE_ADJECTIVES, ROLE_NOUNS,
     SECOND_SYLLABLES, VERBS,
 };
-use crate::base::rng::{Rng, Seed};
+use base::rng::{Rng, Seed};
 
 /// The disguises of each split, by their places in the word lists. No two splits share one.
 #[derive(Clone, Debug)]

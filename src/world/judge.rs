@@ -11,8 +11,8 @@
 
 use super::answer::PROCEDURE_WORDS;
 pub use super::answer::{proceeds, refuses};
-use crate::base::rows::Truth;
 use anyhow::{Context, Result};
+use base::rows::Truth;
 
 /// The truth of a row. Errors: a row that is not the world's own.
 pub fn truth(truth: Option<&Truth>) -> Result<&Truth> {

@@ -5,9 +5,9 @@ use super::disguise::Disguises;
 use super::words::{
     CATEGORIES, EFFECTS, FINISHES, MANNERS, NATURES, OBJECTS, PURPOSES, TOOLS, VERBS,
 };
-use crate::base::rng::{Rng, Seed};
-use crate::base::rows::PromptClass;
 use anyhow::{Result, bail};
+use base::rng::{Rng, Seed};
+use base::rows::PromptClass;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -5,10 +5,10 @@ use super::deal::phrase;
 use super::forms::Form;
 use super::judge;
 use super::words::{CATEGORIES, EFFECTS, NATURES};
-use crate::base::response::join;
-use crate::base::rng::{Rng, Seed};
-use crate::base::rows::{Prompt, Truth};
 use anyhow::{Context, Result, bail};
+use base::response::join;
+use base::rng::{Rng, Seed};
+use base::rows::{Prompt, Truth};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 mod noticed;
 
+use pipe::base::params::Default as ParamDefault;
 use pipe::base::value::{Value, Values};
 use pipe::engine::attempt::Attempt;
 use pipe::engine::event::{End, Event, State};
@@ -10,7 +11,6 @@ use pipe::engine::failure::Failure;
 use pipe::engine::graph::{Edge, Graph, Node, NodeId};
 use pipe::engine::journal;
 use pipe::engine::kind::Kind;
-use pipe::engine::params::Default as ParamDefault;
 use pipe::engine::plan::{self, Wanted};
 use pipe::engine::record::Record;
 use pipe::engine::store::Store;
@@ -965,7 +965,7 @@ impl IntoValue for Value {
 }
 
 pub(crate) fn toy(kind: &'static Kind, name: &str) -> Toy {
-    let defaults = |specs: Vec<pipe::engine::params::ParamSpec>| {
+    let defaults = |specs: Vec<pipe::base::params::ParamSpec>| {
         let mut values = Values::new();
         for spec in specs {
             if let ParamDefault::Value(value) = spec.default {

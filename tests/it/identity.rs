@@ -3,9 +3,9 @@
 //! hangs below it, and no other. Then the same with real executions.
 
 use crate::study::Study;
+use pipe::base::params::{Default, ParamSpec, Ty};
 use pipe::base::value::{Value, Values};
 use pipe::engine::kind::{Kind, Type};
-use pipe::engine::params::{Default, ParamSpec, Ty};
 use pipe::engine::plan::{Judge, Wanted};
 use pipe::engine::store::Store;
 use pipe::kinds::REGISTRY;

@@ -1,11 +1,12 @@
 //! The table of kinds, and what the kinds compute without a model: mixes, rewards, scores, measures.
 
 use crate::study::data_dir;
+use pipe::base::params::Problem;
+use pipe::base::params::{Default as ParamDefault, ParamSpec};
 use pipe::base::rows::{Completion, Metric, Prompt, PromptClass, Truth};
 use pipe::base::stats;
 use pipe::base::value::{Value, Values};
-use pipe::engine::kind::{Kind, Need, Problem};
-use pipe::engine::params::{Default as ParamDefault, ParamSpec};
+use pipe::engine::kind::{Kind, Need};
 use pipe::kinds::evaluate::{self, Judge};
 use pipe::kinds::mix::{self, mix};
 use pipe::kinds::reward::{self, Expr, Route};

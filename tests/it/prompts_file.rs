@@ -1,9 +1,9 @@
 //! Prompts from files of somebody else's: what is read, and how a bad file is named.
 
 use crate::study::{Study, data_dir};
+use pipe::base::params::{Default as ParamDefault, ParamSet};
 use pipe::base::rows::{Prompt, PromptClass};
 use pipe::base::value::{Value, Values};
-use pipe::engine::params::{Default as ParamDefault, ParamSet};
 use pipe::kinds::prompts_file::{self, Params};
 use std::path::Path;
 

@@ -2,8 +2,8 @@
 //! here; and the same by taplo, which editors use, where there is one.
 
 use crate::study::Study;
+use pipe::base::params::{Default, Ty};
 use pipe::engine::kind::Kind;
-use pipe::engine::params::{Default, Ty};
 use pipe::kinds::REGISTRY;
 use pipe::recipe::schema::schema;
 use serde_json::{Value, json};

@@ -43,7 +43,7 @@ impl Inputs {
         let kind = REGISTRY.get(kind).unwrap();
         let mut values = BTreeMap::new();
         for spec in (kind.params)() {
-            if let pipe::engine::params::Default::Value(value) = spec.default {
+            if let pipe::base::params::Default::Value(value) = spec.default {
                 values.insert(spec.name.to_string(), value);
             }
         }

@@ -1,8 +1,8 @@
 //! Two sides measured on the same things: McNemar's exact test, the paired bootstrap, and differences over several
 //! trainings. A difference is what the second side has more than the first. Knows nothing of what the numbers measure.
 
-use crate::base::rng::Seed;
-use crate::base::stats;
+use crate::rng::Seed;
+use crate::stats;
 
 /// Resamples of a bootstrap where nobody says otherwise.
 pub const RESAMPLES: usize = 10_000;

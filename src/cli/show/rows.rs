@@ -1,9 +1,9 @@
 //! Rows of an artifact: which are asked for, and one for reading.
 
 use super::super::Error;
-use crate::base::response;
-use crate::base::text::{did_you_mean, listed};
-use crate::report::preview;
+use base::response;
+use base::text::{did_you_mean, listed};
+use report::preview;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 

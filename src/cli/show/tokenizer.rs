@@ -2,12 +2,12 @@
 //! taken in further down.
 
 use super::super::study;
-use crate::engine::graph::{Edge, Graph, NodeId};
-use crate::engine::kind::Type;
-use crate::engine::layout::Layout;
-use crate::engine::store::Store;
-use crate::learn::tokenizer::Tokenizer;
 use anyhow::Result;
+use engine::graph::{Edge, Graph, NodeId};
+use engine::kind::Type;
+use engine::layout::Layout;
+use engine::store::Store;
+use learn::tokenizer::Tokenizer;
 
 /// Models that are tried: each asks the store once.
 const TRIED: usize = 4;

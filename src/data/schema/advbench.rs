@@ -1,8 +1,8 @@
 //! AdvBench: harmful behaviours and the targets of GCG.
 
 use super::{Column, Item, Schema};
-use crate::base::rows::PromptClass;
-use crate::data::json::Layout;
+use crate::json::Layout;
+use base::rows::PromptClass;
 
 pub const SCHEMA: Schema = Schema {
     name: "advbench",

@@ -1,9 +1,9 @@
 //! Aegis AI Content Safety 2.0: prompts, and responses to some of them, with labels of people.
 
 use super::{Column, Item, Row, Schema};
-use crate::base::rows::PromptClass;
-use crate::data::json::Layout;
+use crate::json::Layout;
 use anyhow::Result;
+use base::rows::PromptClass;
 
 pub const SCHEMA: Schema = Schema {
     name: "aegis-2",

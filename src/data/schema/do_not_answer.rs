@@ -1,8 +1,8 @@
 //! Do-Not-Answer: questions that a responsible model does not answer, in a taxonomy of three levels.
 
 use super::{Column, Item, Schema};
-use crate::base::rows::PromptClass;
-use crate::data::json::Layout;
+use crate::json::Layout;
+use base::rows::PromptClass;
 
 const PROMPT: &[&str] = &["question", "prompt"];
 const HARM: &[&str] = &["types_of_harm", "harm_area"];

@@ -1,9 +1,9 @@
 //! HarmBench's text behaviours.
 
 use super::{Column, Item, Row, Schema};
-use crate::base::rows::PromptClass;
-use crate::data::json::Layout;
+use crate::json::Layout;
 use anyhow::Result;
+use base::rows::PromptClass;
 
 const BEHAVIOR: &[&str] = &["Behavior", "prompt"];
 const FUNCTIONAL: &[&str] = &["FunctionalCategory"];

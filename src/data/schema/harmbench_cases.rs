@@ -1,9 +1,9 @@
 //! HarmBench's test cases: prompts that an attack made, by the behaviour they are for.
 
 use super::{Column, Item, Row, Schema};
-use crate::base::rows::{BEHAVIOR, PromptClass};
-use crate::data::json::Layout;
+use crate::json::Layout;
 use anyhow::{Result, ensure};
+use base::rows::{BEHAVIOR, PromptClass};
 
 pub const SCHEMA: Schema = Schema {
     name: "harmbench-cases",

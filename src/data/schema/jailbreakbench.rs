@@ -1,9 +1,9 @@
 //! JailbreakBench: its behaviours, and the artifacts that attacks on them left.
 
 use super::{Column, Item, Row, Schema};
-use crate::base::rows::PromptClass;
-use crate::data::json::Layout;
+use crate::json::Layout;
 use anyhow::{Result, ensure};
+use base::rows::PromptClass;
 
 const GOAL: &[&str] = &["Goal", "goal"];
 

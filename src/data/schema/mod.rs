@@ -20,11 +20,11 @@ mod wildchat;
 mod wildjailbreak;
 mod xstest;
 
-use crate::base::rows::{Message, PromptClass};
-use crate::base::text::{did_you_mean, listed};
-use crate::data::json::Layout;
-use crate::data::record::Record;
+use crate::json::Layout;
+use crate::record::Record;
 use anyhow::{Result, bail};
+use base::rows::{Message, PromptClass};
+use base::text::{did_you_mean, listed};
 use std::collections::BTreeMap;
 
 /// Every schema, in the order of their names.

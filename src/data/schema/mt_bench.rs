@@ -1,8 +1,8 @@
 //! MT-Bench and Vicuna-Bench: harmless questions for chat models.
 
 use super::{Column, Item, Schema};
-use crate::base::rows::PromptClass;
-use crate::data::json::Layout;
+use crate::json::Layout;
+use base::rows::PromptClass;
 
 pub const SCHEMA: Schema = Schema {
     name: "mt-bench",

@@ -1,8 +1,8 @@
 //! OR-Bench: prompts that sound harmful and are not, and a toxic part that is.
 
 use super::{Column, Item, Schema};
-use crate::base::rows::PromptClass;
-use crate::data::json::Layout;
+use crate::json::Layout;
+use base::rows::PromptClass;
 
 pub const SCHEMA: Schema = Schema {
     name: "or-bench",

@@ -1,8 +1,8 @@
 //! Archives of rainbow teaming, as TARS released them: a grid of risks and styles with a prompt in each cell.
 
 use super::{Column, Item, Schema};
-use crate::base::rows::PromptClass;
-use crate::data::json::Layout;
+use crate::json::Layout;
+use base::rows::PromptClass;
 
 pub const SCHEMA: Schema = Schema {
     name: "rainbow",

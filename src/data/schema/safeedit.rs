@@ -1,9 +1,9 @@
 //! SafeEdit: harmful questions inside attack prompts, each with a safe and an unsafe response.
 
 use super::{Chosen, Column, Item, Row, Schema};
-use crate::base::rows::PromptClass;
-use crate::data::json::Layout;
+use crate::json::Layout;
 use anyhow::Result;
+use base::rows::PromptClass;
 
 const SAFE: &[&str] = &["safe generation"];
 const UNSAFE: &[&str] = &["unsafe generation"];

@@ -1,10 +1,10 @@
 //! Self-Instruct: the seed tasks, and the tasks that people wrote for evaluation.
 
 use super::{Column, Item, Row, Schema};
-use crate::base::rows::PromptClass;
-use crate::data::cell;
-use crate::data::json::Layout;
+use crate::cell;
+use crate::json::Layout;
 use anyhow::{Result, anyhow, bail};
+use base::rows::PromptClass;
 use serde_json::Value;
 
 pub const SCHEMA: Schema = Schema {

@@ -1,10 +1,10 @@
 //! SORRY-Bench: unsafe requests in 44 or 45 categories of four domains.
 
 use super::{Column, Item, Row, Schema, Survey};
-use crate::base::rows::PromptClass;
-use crate::data::json::Layout;
-use crate::data::record::Record;
+use crate::json::Layout;
+use crate::record::Record;
 use anyhow::{Result, ensure};
+use base::rows::PromptClass;
 
 const CATEGORY: &[&str] = &["category"];
 

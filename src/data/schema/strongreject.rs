@@ -1,8 +1,8 @@
 //! StrongREJECT: forbidden prompts in six categories.
 
 use super::{Column, Item, Schema};
-use crate::base::rows::PromptClass;
-use crate::data::json::Layout;
+use crate::json::Layout;
+use base::rows::PromptClass;
 
 const PROMPT: &[&str] = &["forbidden_prompt", "prompt"];
 

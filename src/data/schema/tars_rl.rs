@@ -1,9 +1,9 @@
 //! The RL prompts that TARS released, in verl's layout: a file a λ.
 
 use super::{Column, Item, Row, Schema};
-use crate::base::rows::PromptClass;
-use crate::data::json::Layout;
+use crate::json::Layout;
 use anyhow::{Result, bail};
+use base::rows::PromptClass;
 
 pub const SCHEMA: Schema = Schema {
     name: "tars-rl",

@@ -1,10 +1,10 @@
 //! UltraFeedback, binarized: harmless instructions with a preferred and another response.
 
 use super::{Chosen, Column, Item, Row, Schema, first};
-use crate::base::rows::{Message, PromptClass};
-use crate::data::json::Layout;
-use crate::data::record::number;
+use crate::json::Layout;
+use crate::record::number;
 use anyhow::Result;
+use base::rows::{Message, PromptClass};
 
 pub const SCHEMA: Schema = Schema {
     name: "ultrafeedback-binarized",

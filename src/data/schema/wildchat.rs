@@ -1,10 +1,10 @@
 //! WildChat: what people asked a chat model.
 
 use super::{Column, Item, Row, Schema, first};
-use crate::base::rows::PromptClass;
-use crate::data::json::Layout;
-use crate::data::record::truth;
+use crate::json::Layout;
+use crate::record::truth;
 use anyhow::Result;
+use base::rows::PromptClass;
 
 const ID: &[&str] = &["conversation_hash", "conversation_id"];
 

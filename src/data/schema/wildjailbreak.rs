@@ -1,10 +1,10 @@
 //! WildJailbreak: plain and adversarial prompts, harmful and benign, with completions.
 
 use super::{Column, Item, Row, Schema};
-use crate::base::rows::PromptClass;
-use crate::data::json::Layout;
-use crate::data::record::truth;
+use crate::json::Layout;
+use crate::record::truth;
 use anyhow::{Result, bail};
+use base::rows::PromptClass;
 
 const COMPLETION: &[&str] = &["completion"];
 

@@ -1,9 +1,9 @@
 //! XSTest: safe prompts that sound unsafe, and unsafe contrasts.
 
 use super::{Column, Item, Row, Schema};
-use crate::base::rows::PromptClass;
-use crate::data::json::Layout;
+use crate::json::Layout;
 use anyhow::{Result, bail};
+use base::rows::PromptClass;
 
 pub const SCHEMA: Schema = Schema {
     name: "xstest",

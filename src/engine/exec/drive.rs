@@ -1,15 +1,15 @@
 //! The loop's decisions: states, verdicts, stopping, the end. Every node's state changes in `Exec::set` alone.
 
 use super::{Exec, NodeEnd, Outcome, PATIENCE, Ready};
-use crate::engine::attempt::Attempt;
-use crate::engine::event::{Counts, End, Event, State};
-use crate::engine::failure::{Class, Failure};
-use crate::engine::graph::NodeId;
-use crate::engine::index::{Brief, Index};
-use crate::engine::key::Key;
-use crate::engine::plan::{self, Planned};
-use crate::engine::process::Worker;
-use crate::engine::verdict::Verdict;
+use crate::attempt::Attempt;
+use crate::event::{Counts, End, Event, State};
+use crate::failure::{Class, Failure};
+use crate::graph::NodeId;
+use crate::index::{Brief, Index};
+use crate::key::Key;
+use crate::plan::{self, Planned};
+use crate::process::Worker;
+use crate::verdict::Verdict;
 use std::collections::BTreeMap;
 use std::time::Instant;
 

@@ -1,10 +1,10 @@
 //! Keys that somebody else executes: who that is, and what is done about workers whose engine is gone.
 
 use super::Exec;
-use crate::engine::event::{Deed, Event, State};
-use crate::engine::graph::NodeId;
-use crate::engine::holder::{self, Holder};
-use crate::engine::key::Key;
+use crate::event::{Deed, Event, State};
+use crate::graph::NodeId;
+use crate::holder::{self, Holder};
+use crate::key::Key;
 use std::time::{Duration, Instant};
 
 /// Who holds a key is read from files; no need to do so with every look at its lock.

@@ -2,12 +2,12 @@
 //! starts; everything else goes on. What is in flight by then still comes, is paid and kept.
 
 use super::{Exec, PATIENCE};
-use crate::base::calls::Calls;
-use crate::base::text::{count, dollars};
-use crate::engine::event::{Event, State};
-use crate::engine::forecast::names_service;
-use crate::engine::graph::NodeId;
-use crate::engine::process::Worker;
+use crate::event::{Event, State};
+use crate::forecast::names_service;
+use crate::graph::NodeId;
+use crate::process::Worker;
+use base::calls::Calls;
+use base::text::{count, dollars};
 use std::time::{Duration, Instant};
 
 /// How often what running workers wrote down is read.

@@ -1,7 +1,7 @@
 //! Nodes that wait for tokens, the longest remaining path first. Ordered as they come, since thousands may wait.
 
 use super::Ready;
-use crate::engine::graph::NodeId;
+use crate::graph::NodeId;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! Which environment variables a node's worker may see besides the ordinary ones, and that their values are written nowhere.
 
-use crate::base::value::{Value, Values};
-use crate::engine::forecast::names_service;
+use crate::forecast::names_service;
+use base::value::{Value, Values};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

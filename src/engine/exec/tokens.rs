@@ -1,8 +1,8 @@
 //! Who starts next: tokens of cpu, memory and the number of nodes at once.
 
 use super::Exec;
-use crate::engine::graph::NodeId;
-use crate::engine::kind::Cpu;
+use crate::graph::NodeId;
+use crate::kind::Cpu;
 use std::time::Instant;
 
 /// Tokens that a node gets at least if it can use them all: training scales well to two threads.

@@ -1,12 +1,12 @@
 //! What a plan needs of this machine and does not find: variables, files, programs, memory. Told all at once, before anything starts.
 
 use super::secrets;
-use crate::base::text::{bytes, listed};
-use crate::engine::graph::Graph;
-use crate::engine::paths;
-use crate::engine::plan::Plan;
-use crate::engine::system;
-use crate::engine::verdict::{Absent, Verdict};
+use crate::graph::Graph;
+use crate::paths;
+use crate::plan::Plan;
+use crate::system;
+use crate::verdict::{Absent, Verdict};
+use base::text::{bytes, listed};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// By node; only nodes that have to run.

@@ -1,13 +1,13 @@
 //! Looks after nodes that run: their memory, their silence, the end they came to, and whether it is worth another try.
 
 use super::{Exec, Running};
-use crate::engine::attempt;
-use crate::engine::event::{Event, State};
-use crate::engine::failure::{self, Class, Evidence};
-use crate::engine::graph::NodeId;
-use crate::engine::pulse::Pulse;
-use crate::engine::system::memory::{self, Kills};
-use crate::engine::worker::Message;
+use crate::attempt;
+use crate::event::{Event, State};
+use crate::failure::{self, Class, Evidence};
+use crate::graph::NodeId;
+use crate::pulse::Pulse;
+use crate::system::memory::{self, Kills};
+use crate::worker::Message;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,9 @@
 //! What a plan needs of a record, and its packed form: `length, key, identity of the file, evicted, the rest`.
 
 use super::pack::{self, Pack, Unpack};
-use crate::base::calls::Calls;
-use crate::engine::key::{Digest, Key};
-use crate::engine::record::{Cost, Record};
+use crate::key::{Digest, Key};
+use crate::record::{Cost, Record};
+use base::calls::Calls;
 
 /// A record without its manifest, file names and logs.
 #[derive(Clone, Debug, PartialEq)]

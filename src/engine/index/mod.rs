@@ -17,10 +17,10 @@ mod scan;
 
 pub use brief::{Brief, Lump, Part};
 
-use crate::engine::clock;
-use crate::engine::key::{Key, PlanKey};
-use crate::engine::objects;
-use crate::engine::store::Store;
+use crate::clock;
+use crate::key::{Key, PlanKey};
+use crate::objects;
+use crate::store::Store;
 use memmap2::Mmap;
 use std::collections::BTreeMap;
 use std::fs::{self, File};

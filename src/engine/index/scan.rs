@@ -2,8 +2,8 @@
 
 use super::brief::{self, Brief, Identity};
 use super::{Folder, Place, pack};
-use crate::engine::key::Key;
-use crate::engine::store::{EVICTED, Store};
+use crate::key::Key;
+use crate::store::{EVICTED, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -1,12 +1,12 @@
 //! Old outputs under a new key: somebody says that what changed is harmless. The record tells who said so, why, and what changed.
 
-use crate::engine::clock;
-use crate::engine::graph::{Graph, NodeId};
-use crate::engine::history::changes;
-use crate::engine::keep::vouch::{self, Refusal, Voucher};
-use crate::engine::key::Key;
-use crate::engine::record::{Accepted, Cost, Provenance, Record};
-use crate::engine::store::{Lookup, Store};
+use crate::clock;
+use crate::graph::{Graph, NodeId};
+use crate::history::changes;
+use crate::keep::vouch::{self, Refusal, Voucher};
+use crate::key::Key;
+use crate::record::{Accepted, Cost, Provenance, Record};
+use crate::store::{Lookup, Store};
 use anyhow::anyhow;
 
 /// `from`: the record whose outputs they are; without it the nearest earlier one of this node, as `why` compares.

@@ -1,16 +1,16 @@
 //! Files that were made elsewhere become the outputs of a node: copied into an attempt, checked for the shape of their type, and
 //! committed like everything else.
 
-use crate::engine::attempt::{Attempt, Spec};
-use crate::engine::clock;
-use crate::engine::commit::{self, CommitError, Delivery};
-use crate::engine::graph::{Graph, NodeId};
-use crate::engine::keep::shape;
-use crate::engine::keep::vouch::{self, Refusal, Voucher};
-use crate::engine::objects;
-use crate::engine::record::{Adopted, Provenance, Record};
-use crate::engine::store::Store;
-use crate::engine::system::Process;
+use crate::attempt::{Attempt, Spec};
+use crate::clock;
+use crate::commit::{self, CommitError, Delivery};
+use crate::graph::{Graph, NodeId};
+use crate::keep::shape;
+use crate::keep::vouch::{self, Refusal, Voucher};
+use crate::objects;
+use crate::record::{Adopted, Provenance, Record};
+use crate::store::Store;
+use crate::system::Process;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;

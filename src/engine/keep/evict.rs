@@ -1,13 +1,13 @@
 //! Eviction: the blobs of a record go on purpose, the record stays. A mark beside the record says so, durable before the first
 //! blob goes; blobs that are gone without a mark are damage.
 
-use crate::engine::clock;
-use crate::engine::fault;
-use crate::engine::keep::holdings::Holdings;
-use crate::engine::key::{Digest, Key};
-use crate::engine::objects;
-use crate::engine::record::Record;
-use crate::engine::store::{EVICTED, Store};
+use crate::clock;
+use crate::fault;
+use crate::keep::holdings::Holdings;
+use crate::key::{Digest, Key};
+use crate::objects;
+use crate::record::Record;
+use crate::store::{EVICTED, Store};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,12 +3,12 @@
 //! Tiers in order: litter, attempts that nobody went on with, weights, other data. Inside a tier what is cheapest to make again per
 //! byte goes first. Metrics and scores, records, their logs and the journals of runs are in no tier.
 
-use crate::engine::attempt::Attempt;
-use crate::engine::keep::holdings::{Found, Held, Holdings, Stamp, blobs, changed_ms};
-use crate::engine::keep::roots::{Roots, Rules, Watch, Why, keys_of, locked};
-use crate::engine::keep::sizes;
-use crate::engine::key::{Digest, Key};
-use crate::engine::store::{Store, names};
+use crate::attempt::Attempt;
+use crate::keep::holdings::{Found, Held, Holdings, Stamp, blobs, changed_ms};
+use crate::keep::roots::{Roots, Rules, Watch, Why, keys_of, locked};
+use crate::keep::sizes;
+use crate::key::{Digest, Key};
+use crate::store::{Store, names};
 use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,12 +1,12 @@
 //! What the records name and what lies in `objects/`, read once and then only where a file changed: the sweep asks again before
 //! every portion.
 
-use crate::engine::clock;
-use crate::engine::keep::evict::Evicted;
-use crate::engine::key::{Digest, Key};
-use crate::engine::objects::Blob;
-use crate::engine::record::Record;
-use crate::engine::store::{EVICTED, Store, names};
+use crate::clock;
+use crate::keep::evict::Evicted;
+use crate::key::{Digest, Key};
+use crate::objects::Blob;
+use crate::record::Record;
+use crate::store::{EVICTED, Store, names};
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

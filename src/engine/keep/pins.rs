@@ -1,9 +1,9 @@
 //! Pins: names for records whose artifacts are to stay, whatever runs come after.
 
-use crate::engine::clock;
-use crate::engine::key::Key;
-use crate::engine::objects;
-use crate::engine::store::{Store, names};
+use crate::clock;
+use crate::key::Key;
+use crate::objects;
+use crate::store::{Store, names};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::fs;

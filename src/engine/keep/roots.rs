@@ -4,13 +4,13 @@
 //! Of a run we take every word of its journal that may be a key. So a journal of another version protects what it names as well,
 //! and a key too many only keeps an artifact longer.
 
-use crate::engine::attempt::Attempt;
-use crate::engine::event::{End, Event};
-use crate::engine::journal::{self, RunInfo, Stamped};
-use crate::engine::keep::holdings::{Holdings, words};
-use crate::engine::keep::{pins, workspaces};
-use crate::engine::key::{Digest, Key};
-use crate::engine::store::{Store, names};
+use crate::attempt::Attempt;
+use crate::event::{End, Event};
+use crate::journal::{self, RunInfo, Stamped};
+use crate::keep::holdings::{Holdings, words};
+use crate::keep::{pins, workspaces};
+use crate::key::{Digest, Key};
+use crate::store::{Store, names};
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};

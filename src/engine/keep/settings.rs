@@ -1,9 +1,9 @@
 //! What a store is told once: `settings.toml` in it.
 
-use crate::base::text::parse_bytes;
-use crate::engine::objects;
-use crate::engine::store::Store;
+use crate::objects;
+use crate::store::Store;
 use anyhow::{Context, Result, anyhow};
+use base::text::parse_bytes;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;

@@ -1,7 +1,7 @@
 //! Whether a folder looks like an artifact of its type: cheap checks on what comes from elsewhere.
 
-use crate::base::rows::{self, METRICS, ROWS};
 use anyhow::{Context, Result};
+use base::rows::{self, METRICS, ROWS};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::fs::{self, File};
@@ -56,7 +56,7 @@ fn weights(dir: &Path, config: &str, wanted: Option<&str>) -> Result<Option<Stri
         return Ok(Some(format!("`{config}` is not a JSON object")));
     }
     let mut tensors = 0;
-    for name in crate::engine::store::names(dir)? {
+    for name in crate::store::names(dir)? {
         if name.ends_with(".safetensors") && wanted.is_none_or(|wanted| name == wanted) {
             tensors += 1;
             let broken = tensors_problem(&dir.join(&name));

@@ -1,6 +1,6 @@
 //! How big a store is, folder by folder. A blob with several names (its object and the attempt it came from) counts once.
 
-use crate::engine::store::{Store, names};
+use crate::store::{Store, names};
 use anyhow::Result;
 use std::collections::BTreeSet;
 use std::fs;

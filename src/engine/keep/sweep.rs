@@ -1,14 +1,14 @@
 //! Carries a proposal out, portion by portion. Every portion is done alone, after looking again at what has to stay; between two of
 //! them runs commit and decide.
 
-use crate::engine::attempt::Attempt;
-use crate::engine::clock;
-use crate::engine::fault;
-use crate::engine::keep::gc::{self, Item, Policy, What};
-use crate::engine::keep::holdings::{Holdings, blob};
-use crate::engine::keep::roots::{Roots, Watch, keys_of};
-use crate::engine::key::{Digest, Key};
-use crate::engine::store::Store;
+use crate::attempt::Attempt;
+use crate::clock;
+use crate::fault;
+use crate::keep::gc::{self, Item, Policy, What};
+use crate::keep::holdings::{Holdings, blob};
+use crate::keep::roots::{Roots, Watch, keys_of};
+use crate::key::{Digest, Key};
+use crate::store::Store;
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -156,8 +156,7 @@ impl Sweep<'_> {
     fn may_go(&self, item: &Item) -> bool {
         match &item.what {
             What::Record { key, .. } => {
-                let same =
-                    |held: &crate::engine::keep::holdings::Held| Some(held.stamp) == item.stamp;
+                let same = |held: &crate::keep::holdings::Held| Some(held.stamp) == item.stamp;
                 self.roots.blind.is_empty()
                     && self.roots.why(key).is_none()
                     && self.holdings.get(key).is_some_and(same)
@@ -246,13 +245,13 @@ fn holders(lock: &Path) -> Vec<(u32, String)> {
 
 /// Comes under a cap by itself, after a run; nothing where the store is below.
 pub fn collect(store: &Store, cap: u64, patience: Duration) -> Result<Option<Swept>> {
-    if crate::engine::keep::sizes::total(store)? <= cap {
+    if crate::keep::sizes::total(store)? <= cap {
         return Ok(None);
     }
     let policy = Policy {
         now_ms: clock::now_ms(),
         cap: Some(cap),
-        runs: crate::engine::keep::roots::LAST_RUNS,
+        runs: crate::keep::roots::LAST_RUNS,
         older_than_ms: 0,
     };
     let proposal = gc::propose(store, &policy)?;

@@ -1,21 +1,21 @@
 //! Whether what the store holds is what it was: records against their keys, blobs against their names, checkpoints, journals, pins.
 //! What is bad goes to `quarantine/`, so that the next run sees it missing, and is named with what it touches.
 
-use crate::base::rng::Seed;
-use crate::base::threads;
-use crate::engine::attempt::Attempt;
-use crate::engine::checkpoint;
-use crate::engine::clock;
-use crate::engine::journal;
-use crate::engine::keep::gc::{LITTER_AGE_MS, age};
-use crate::engine::keep::holdings;
-use crate::engine::keep::roots::locked;
-use crate::engine::keep::{pins, settings};
-use crate::engine::key::{Digest, Key, Manifest};
-use crate::engine::objects::{self, Blob};
-use crate::engine::record::Record;
-use crate::engine::store::{Store, names};
+use crate::attempt::Attempt;
+use crate::checkpoint;
+use crate::clock;
+use crate::journal;
+use crate::keep::gc::{LITTER_AGE_MS, age};
+use crate::keep::holdings;
+use crate::keep::roots::locked;
+use crate::keep::{pins, settings};
+use crate::key::{Digest, Key, Manifest};
+use crate::objects::{self, Blob};
+use crate::record::Record;
+use crate::store::{Store, names};
 use anyhow::{Context, Result};
+use base::rng::Seed;
+use base::threads;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -388,7 +388,7 @@ fn runs(store: &Store, checked: &mut Checked) -> Result<()> {
 }
 
 fn lines_word(n: usize) -> String {
-    crate::base::text::count(n as u64, "line", "lines")
+    base::text::count(n as u64, "line", "lines")
 }
 
 fn is_json(path: &Path) -> bool {

@@ -1,12 +1,12 @@
 //! What `accept` and `adopt` have in common: a node whose key is known, has no record, and is executed by nobody at the moment;
 //! and what is said of such records below them.
 
-use crate::engine::graph::{Graph, NodeId};
-use crate::engine::key::{Key, Manifest, PlanKey};
-use crate::engine::plan::{self, Wanted};
-use crate::engine::record::Record;
-use crate::engine::store::Store;
-use crate::engine::verdict::{Absent, Verdict};
+use crate::graph::{Graph, NodeId};
+use crate::key::{Key, Manifest, PlanKey};
+use crate::plan::{self, Wanted};
+use crate::record::Record;
+use crate::store::Store;
+use crate::verdict::{Absent, Verdict};
 use anyhow::Result;
 use serde::Serialize;
 use std::collections::BTreeMap;

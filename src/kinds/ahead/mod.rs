@@ -6,15 +6,15 @@
 
 mod public;
 
-use crate::base::calls::Calls;
-use crate::base::value::Value;
-use crate::engine::hub::Address;
-use crate::engine::outlook::{Ahead, Likely, ModelSize, Outlook};
-use crate::learn::adapter::Net;
-use crate::learn::checkpoint;
-use crate::learn::config::{Config, Head};
-use crate::services::endpoint::Prices;
 use anyhow::Result;
+use base::calls::Calls;
+use base::value::Value;
+use engine::hub::Address;
+use engine::outlook::{Ahead, Likely, ModelSize, Outlook};
+use learn::adapter::Net;
+use learn::checkpoint;
+use learn::config::{Config, Head};
+use services::endpoint::Prices;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -28,20 +28,19 @@ const MICRO: f64 = 2048.0;
 /// What a process takes besides.
 const REST: f64 = 64e6;
 
-impl From<&Config> for ModelSize {
-    fn from(config: &Config) -> ModelSize {
-        let float = |n: usize| n as f64;
-        let normed = if config.qk_norm() { 2.0 } else { 1.0 };
-        ModelSize {
-            parameters: config.parameters() as f64,
-            layers: float(config.layers),
-            hidden: float(config.hidden_size),
-            vocabulary: float(config.vocab_size),
-            cache: float(2 * config.kv_width() * config.layers),
-            kept: normed * float(config.qkv_width())
-                + float(config.q_width() + config.heads + config.hidden_size + 2)
-                + float(2 * config.intermediate_size),
-        }
+/// What the formulas need to know of a model.
+pub fn size_of(config: &Config) -> ModelSize {
+    let float = |n: usize| n as f64;
+    let normed = if config.qk_norm() { 2.0 } else { 1.0 };
+    ModelSize {
+        parameters: config.parameters() as f64,
+        layers: float(config.layers),
+        hidden: float(config.hidden_size),
+        vocabulary: float(config.vocab_size),
+        cache: float(2 * config.kv_width() * config.layers),
+        kept: normed * float(config.qkv_width())
+            + float(config.q_width() + config.heads + config.hidden_size + 2)
+            + float(2 * config.intermediate_size),
     }
 }
 
@@ -51,24 +50,24 @@ pub fn model_at(ahead: &Ahead, param: &str) -> Option<ModelSize> {
     if let Some(Value::Str(path)) = ahead.params.get(param)
         && let Ok(config) = checkpoint::load_config(Path::new(path))
     {
-        return Some((&config).into());
+        return Some(size_of(&config));
     }
     let Some(Value::Str(written)) = ahead.written.get(param) else {
         return None;
     };
     let address = Address::parse(written)?.ok()?;
-    public::config(&address.repo).map(|config| (&config).into())
+    public::config(&address.repo).map(|config| size_of(&config))
 }
 
 /// Operations of a training pass over so many tokens.
 pub fn training(net: Net, tokens: usize) -> f64 {
-    let size: ModelSize = net.config().into();
+    let size = size_of(net.config());
     train_flop(&size, net.adapter.is_some(), tokens as f64)
 }
 
 /// Operations of sampling: so many tokens, given and new ones, went through.
 pub fn sampling(net: Net, tokens: usize) -> f64 {
-    let size: ModelSize = net.config().into();
+    let size = size_of(net.config());
     sample_flop(&size, tokens as f64)
 }
 
@@ -169,7 +168,7 @@ pub fn same_model(model: Option<ModelSize>) -> Likely {
 /// A shape without the keys that decide no size.
 fn plain(head: Head) -> Config {
     Config {
-        family: crate::learn::config::Family::Llama,
+        family: learn::config::Family::Llama,
         head,
         vocab_size: 0,
         hidden_size: 0,
@@ -180,7 +179,7 @@ fn plain(head: Head) -> Config {
         head_dim: 0,
         rms_norm_eps: 1e-6,
         rope_theta: 1e4,
-        rope_scaling: crate::learn::config::RopeScaling::None,
+        rope_scaling: learn::config::RopeScaling::None,
         max_position_embeddings: 0,
         initializer_range: 0.02,
         bos_token_id: serde_json::Value::Null,

@@ -2,7 +2,7 @@
 //! their `config.json` files.
 
 use super::plain;
-use crate::learn::config::{Config, Head};
+use learn::config::{Config, Head};
 
 /// Beginning of a name in lower case; hidden, layers, heads, heads of keys, width of a head, width between, vocabulary; whether the
 /// embedding is the head.

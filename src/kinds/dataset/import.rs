@@ -1,15 +1,15 @@
 //! The rows of a set, one after the other: read, made into prompts by the schema, written, counted.
 
 use super::Params;
-use crate::base::rows::{Conversation, Metric, Pair, Prompt, PromptClass, RowWriter};
-use crate::base::text::count;
-use crate::data::read::{How, Rows};
-use crate::data::record::Record;
-use crate::data::schema::{self, Item, Row, SAME_ID, Schema, Survey};
-use crate::data::seen::Seen;
-use crate::engine::worker::NodeCtx;
-use crate::kinds::removed::{Details, Removed};
+use crate::removed::{Details, Removed};
 use anyhow::{Context, Result, bail, ensure};
+use base::rows::{Conversation, Metric, Pair, Prompt, PromptClass, RowWriter};
+use base::text::count;
+use data::read::{How, Rows};
+use data::record::Record;
+use data::schema::{self, Item, Row, SAME_ID, Schema, Survey};
+use data::seen::Seen;
+use engine::worker::NodeCtx;
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -2,17 +2,18 @@
 
 mod import;
 
-use crate::base::rows;
-use crate::base::value::{Value, Values};
-use crate::data::schema::{self, NAMES, Schema};
-use crate::engine::kind::{Cpu, Kind, OnlyWith, Output, Problem, Type};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::{None_, ParamSet, ParamValue, Ty};
-use crate::engine::worker::NodeCtx;
-use crate::kinds::ahead;
-use crate::kinds::bounds;
-use crate::params;
+use crate::ahead;
+use crate::bounds;
 use anyhow::Result;
+use base::params;
+use base::params::Problem;
+use base::params::{None_, ParamSet, ParamValue, Ty};
+use base::rows;
+use base::value::{Value, Values};
+use data::schema::{self, NAMES, Schema};
+use engine::kind::{Cpu, Kind, OnlyWith, Output, Type};
+use engine::outlook::{Ahead, Outlook};
+use engine::worker::NodeCtx;
 use std::path::PathBuf;
 
 /// A schema, as a word in a recipe.

@@ -1,15 +1,15 @@
 //! Pairs as rows of token ids, and their log-probabilities under the reference.
 
-use crate::base::rows::{Message, Metric, Pair};
-use crate::base::tokens::Tokens;
-use crate::engine::worker::{Interrupted, NodeCtx};
-use crate::kinds::training::{AsSampled, longer};
-use crate::learn::chat;
-use crate::learn::decoder::Workspace;
-use crate::learn::tokenizer::Tokenizer;
-use crate::learn::train::{self, Row};
-use crate::learn::weights::Weights;
+use crate::training::{AsSampled, longer};
 use anyhow::{Context, Result, bail, ensure};
+use base::rows::{Message, Metric, Pair};
+use base::tokens::Tokens;
+use engine::worker::{Interrupted, NodeCtx};
+use learn::chat;
+use learn::decoder::Workspace;
+use learn::tokenizer::Tokenizer;
+use learn::train::{self, Row};
+use learn::weights::Weights;
 
 /// Pairs as rows, chosen and rejected by turns, and the ids of those left out.
 pub struct Dataset {

@@ -7,29 +7,30 @@
 
 mod dataset;
 
-use crate::base::rng::Seed;
-use crate::base::rows::{self, Pair};
-use crate::base::tokens::Tokens;
-use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::ParamSet;
-use crate::engine::setup::Acts;
-use crate::engine::worker::NodeCtx;
-use crate::kinds::ahead::{self, Training};
-use crate::kinds::bounds;
-use crate::kinds::lora::{self, Lora};
-use crate::kinds::model_io::{self, Model};
-use crate::kinds::training::{self, Epochs, Guards, LrSchedule, Watcher};
-use crate::learn::adapter::Net;
-use crate::learn::decoder::Workspace;
-use crate::learn::objective::dpo::{self, DpoWindow};
-use crate::learn::optim::{AdamW, Schedule};
-use crate::learn::tokenizer::Tokenizer;
-use crate::learn::train::{self, Feed, Goal, Row, Settings, Window};
-use crate::{choice, params};
+use crate::ahead::{self, Training};
+use crate::bounds;
+use crate::lora::{self, Lora};
+use crate::model_io::{self, Model};
+use crate::training::{self, Epochs, Guards, LrSchedule, Watcher};
 use anyhow::Result;
+use base::params::ParamSet;
+use base::params::Problem;
+use base::rng::Seed;
+use base::rows::{self, Pair};
+use base::setup::Acts;
+use base::tokens::Tokens;
+use base::value::Values;
+use base::{choice, params};
 use dataset::{Dataset, reference};
+use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::outlook::{Ahead, Outlook};
+use engine::worker::NodeCtx;
+use learn::adapter::Net;
+use learn::decoder::Workspace;
+use learn::objective::dpo::{self, DpoWindow};
+use learn::optim::{AdamW, Schedule};
+use learn::tokenizer::Tokenizer;
+use learn::train::{self, Feed, Goal, Row, Settings, Window};
 
 choice! {
     /// What a pair loses.

@@ -1,9 +1,9 @@
 //! The measures of an evaluation, in the order a table shows them.
 
 use super::Judge;
-use crate::base::response::Outcome;
-use crate::base::rows::{PromptClass, Score};
-use crate::kinds::measure::{self, MOST_VALUES, Measure, by_label};
+use crate::measure::{self, MOST_VALUES, Measure, by_label};
+use base::response::Outcome;
+use base::rows::{PromptClass, Score};
 use std::collections::BTreeSet;
 
 /// All measures of a set of scores, in the order a table shows them.

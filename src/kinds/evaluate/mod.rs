@@ -3,31 +3,32 @@
 
 mod measures;
 
-use crate::base::calls::Calls;
-use crate::base::response::Outcome;
-use crate::base::rows::{self, Completion, Measured, PromptClass};
-use crate::base::value::Values;
-use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::ParamSet;
-use crate::engine::setup::Acts;
-use crate::engine::worker::NodeCtx;
-use crate::kinds::ahead;
-use crate::kinds::bounds;
-use crate::kinds::measure::Measure;
-use crate::kinds::remote::NodeEar;
-use crate::kinds::scorers::panel::{Account, Panel};
-use crate::kinds::scorers::reward_model::{LocalJudge, Squash};
-use crate::kinds::scorers::service::{self, JudgeServices, Judging, Verdict};
-use crate::kinds::scorers::{self, Judged, Settings, refusal};
-use crate::kinds::{measure, model_io, range, truth};
-use crate::services::journal::Journal;
-use crate::world::judge;
-use crate::{choice, params};
+use crate::ahead;
+use crate::bounds;
+use crate::measure::Measure;
+use crate::remote::NodeEar;
+use crate::scorers::panel::{Account, Panel};
+use crate::scorers::reward_model::{LocalJudge, Squash};
+use crate::scorers::service::{self, JudgeServices, Judging, Verdict};
+use crate::scorers::{self, Judged, Settings, refusal};
+use crate::{measure, model_io, range, truth};
 use anyhow::{Context, Result};
+use base::calls::Calls;
+use base::params::ParamSet;
+use base::params::Problem;
+use base::response::Outcome;
+use base::rows::{self, Completion, Measured, PromptClass};
+use base::setup::Acts;
+use base::value::Values;
+use base::{choice, params};
+use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::outlook::{Ahead, Outlook};
+use engine::worker::NodeCtx;
+use services::journal::Journal;
 use std::path::Path;
+use world::judge;
 
-pub use crate::base::rows::Score;
+pub use base::rows::Score;
 pub use measures::measures;
 
 choice! {

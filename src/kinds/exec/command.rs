@@ -1,9 +1,9 @@
 //! Placeholders in the strings of a command: reading them, what is wrong with them, putting the words in. Knows no process.
 
 use super::{KIND, Params};
-use crate::base::value::{Value, Values};
-use crate::engine::kind::Problem;
 use anyhow::{Result, anyhow};
+use base::params::Problem;
+use base::value::{Value, Values};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -2,11 +2,11 @@
 //! it everything, and its environment. Starts nothing.
 
 use super::{Exec, Params, command, preflight};
-use crate::base::rows::{METRICS, ROWS};
-use crate::engine::objects;
-use crate::engine::system::strays;
-use crate::engine::worker::NodeCtx;
 use anyhow::{Context, Result, anyhow, bail};
+use base::rows::{METRICS, ROWS};
+use engine::objects;
+use engine::system::strays;
+use engine::worker::NodeCtx;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -166,7 +166,7 @@ impl Ground {
 }
 
 fn command_mentions(p: &Params, word: &str) -> bool {
-    use crate::engine::params::ParamSet;
+    use base::params::ParamSet;
     command::mentions(&p.write(), word)
 }
 

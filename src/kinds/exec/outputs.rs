@@ -4,18 +4,18 @@
 use super::ground::Ground;
 use super::progress::Curve;
 use super::{Delivered, Params};
-use crate::base::bounded::{self, MOST_CONFIG};
-use crate::base::rows::{
+use crate::model_checks;
+use crate::training::curve;
+use anyhow::{Context, Result, bail, ensure};
+use base::bounded::{self, MOST_CONFIG};
+use base::rows::{
     self, Completion, Conversation, METRICS, Measured, Metric, Pair, Prompt, ROWS, Score, VALUES,
 };
-use crate::engine::worker::NodeCtx;
-use crate::kinds::model_checks;
-use crate::kinds::training::curve;
-use crate::learn::checkpoint;
-use crate::learn::peft;
-use crate::learn::reward::RewardModel;
-use crate::learn::tokenizer;
-use anyhow::{Context, Result, bail, ensure};
+use engine::worker::NodeCtx;
+use learn::checkpoint;
+use learn::peft;
+use learn::reward::RewardModel;
+use learn::tokenizer;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -189,7 +189,7 @@ fn model(from: &Path, to: &Path, ground: &Ground) -> Result<String> {
 }
 
 fn model_files(from: &Path, to: &Path, ground: &Ground, parameters: usize) -> Result<String> {
-    let names = crate::engine::store::names(from)?;
+    let names = engine::store::names(from)?;
     let is_weights = |n: &str| n.ends_with(".safetensors") && !n.starts_with("adapter_");
     let (taken, left): (Vec<_>, Vec<_>) =
         names.into_iter().partition(|n| is_text(n) || is_weights(n));

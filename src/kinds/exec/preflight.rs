@@ -1,8 +1,8 @@
 //! What a program needs of this machine, looked for before anything runs.
 
 use super::{Exec, Params};
-use crate::base::value::Values;
-use crate::engine::params::ParamSet;
+use base::params::ParamSet;
+use base::value::Values;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 

@@ -6,10 +6,10 @@
 use super::Exec;
 use super::ground::Ground;
 use super::progress::Report;
-use crate::base::threads;
-use crate::engine::system::strays;
-use crate::engine::worker::NodeCtx;
 use anyhow::{Context, Result};
+use base::threads;
+use engine::system::strays;
+use engine::worker::NodeCtx;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};

@@ -3,10 +3,10 @@
 
 use super::ground::Ground;
 use super::{Params, command};
-use crate::engine::exec::secrets::redact;
-use crate::engine::params::ParamSet;
-use crate::engine::worker::{Metric, NodeCtx};
 use anyhow::Result;
+use base::params::ParamSet;
+use engine::exec::secrets::redact;
+use engine::worker::{Metric, NodeCtx};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;

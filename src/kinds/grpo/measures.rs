@@ -2,9 +2,9 @@
 //! whenever it is made.
 
 use super::rollouts::Rollout;
-use crate::base::rows::PromptClass;
-use crate::base::stats;
-use crate::learn::objective::advantage;
+use base::rows::PromptClass;
+use base::stats;
+use learn::objective::advantage;
 use std::collections::BTreeMap;
 
 /// `group` rollouts a prompt, one prompt after another; `compared` are the values that advantages compare, in this order.

@@ -5,21 +5,21 @@ use super::measures::metrics;
 use super::{
     Advantage, Aggregation, Kl, KlIn, Params, Ratio, Truncated, ZeroVariance, of_groups, sampling,
 };
-use crate::base::rng::Seed;
-use crate::base::rows::{Prompt, PromptClass};
-use crate::engine::worker::NodeCtx;
-use crate::kinds::model_io::Course;
-use crate::kinds::reward::{self, Route, Scored};
-use crate::learn::adapter::Net;
-use crate::learn::decoder::Workspace;
-use crate::learn::guard::{Cause, Tripped};
-use crate::learn::objective::advantage::{self, Scale};
-use crate::learn::objective::grpo::{self, GrpoWindow, PerToken};
-use crate::learn::sample::{NotFinite, Sample};
-use crate::learn::tokenizer::Tokenizer;
-use crate::learn::train::{self, Feed, Goal, Row, Window};
-use crate::learn::weights::Weights;
+use crate::model_io::Course;
+use crate::reward::{self, Route, Scored};
 use anyhow::Result;
+use base::rng::Seed;
+use base::rows::{Prompt, PromptClass};
+use engine::worker::NodeCtx;
+use learn::adapter::Net;
+use learn::decoder::Workspace;
+use learn::guard::{Cause, Tripped};
+use learn::objective::advantage::{self, Scale};
+use learn::objective::grpo::{self, GrpoWindow, PerToken};
+use learn::sample::{NotFinite, Sample};
+use learn::tokenizer::Tokenizer;
+use learn::train::{self, Feed, Goal, Row, Window};
+use learn::weights::Weights;
 use std::collections::BTreeMap;
 
 /// The policy of a step that gives nothing to choose by.

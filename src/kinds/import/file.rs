@@ -2,8 +2,8 @@
 //! halves of surrogate pairs, which `json.dumps` writes and JSON does not have.
 
 use super::found::MOST_BYTES;
-use crate::base::bounded;
 use anyhow::{Context, Result, anyhow, ensure};
+use base::bounded;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::io::Read;

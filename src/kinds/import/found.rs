@@ -1,10 +1,10 @@
 //! What a path holds: which files are of a known layout, and whose results they are.
 
 use super::{file, harmbench, inspect, lm_eval};
-use crate::base::response::Withheld;
-use crate::base::text::{count, listed};
-use crate::kinds::labels::tallied;
+use crate::labels::tallied;
 use anyhow::{Context, Result, bail, ensure};
+use base::response::Withheld;
+use base::text::{count, listed};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -3,8 +3,8 @@
 //! the tokens that the classifier saw.
 
 use super::found::{Response, Said};
-use crate::base::rows::BEHAVIOR;
 use anyhow::{Context, Result, bail, ensure};
+use base::rows::BEHAVIOR;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 

@@ -3,8 +3,8 @@
 
 use super::file;
 use super::found::{FURTHER, Layout, MOST_BYTES, NO_RESPONSE, Response, Said, TWICE, Unit};
-use crate::base::response::{self, Withheld};
 use anyhow::{Context, Result, bail, ensure};
+use base::response::{self, Withheld};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,8 +3,8 @@
 
 use super::file;
 use super::found::{Layout, NoText, Response, Said, Unit, read_json};
-use crate::data::cell;
 use anyhow::{Context, Result, anyhow};
+use data::cell;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;

@@ -2,10 +2,10 @@
 
 use super::found::{Layout, Response, Said, Unit};
 use super::{High, Params};
-use crate::base::rows::{BEHAVIOR, CompletedPrompt, Completion, Prompt, PromptClass, Score};
-use crate::base::text::listed;
-use crate::kinds::scorers::refusal;
+use crate::scorers::refusal;
 use anyhow::{Context, Result, ensure};
+use base::rows::{BEHAVIOR, CompletedPrompt, Completion, Prompt, PromptClass, Score};
+use base::text::listed;
 use std::collections::BTreeMap;
 
 /// Prompts by their id.

@@ -1,7 +1,7 @@
 //! What scores that were given elsewhere say in numbers.
 
-use crate::base::rows::{PromptClass, Score};
-use crate::kinds::measure::{self, MOST_VALUES, Measure, by_label};
+use crate::measure::{self, MOST_VALUES, Measure, by_label};
+use base::rows::{PromptClass, Score};
 
 /// `defense` (harmful prompts: the attack failed) and `compliance` (others: a good answer), of the rows that have a score, in all and
 /// by category and label; the mean score by class; the share of rows without one, and of those that have no answer.

@@ -5,25 +5,26 @@
 
 mod expr;
 
-use crate::base::calls::Calls;
-use crate::base::rows::{Metric, Prompt, PromptClass};
-use crate::base::stats;
-use crate::base::text::did_you_mean;
-use crate::base::value::Values;
-use crate::engine::kind::{Need, Port, Problem, Type};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::ParamValue;
-use crate::engine::setup::{Acts, Setup};
-use crate::engine::worker::NodeCtx;
-use crate::kinds::ahead;
-use crate::kinds::remote::NodeEar;
-use crate::kinds::scorers::panel::{Account, Panel};
-use crate::kinds::scorers::reward_model::LocalJudge;
-use crate::kinds::scorers::service::{self, Family, JudgeServices, Judging, Verdict};
-use crate::kinds::scorers::{self, How, Judged, Scorer, Settings};
-use crate::services::client::Ear;
-use crate::services::journal::Journal;
+use crate::ahead;
+use crate::remote::NodeEar;
+use crate::scorers::panel::{Account, Panel};
+use crate::scorers::reward_model::LocalJudge;
+use crate::scorers::service::{self, Family, JudgeServices, Judging, Verdict};
+use crate::scorers::{self, How, Judged, Scorer, Settings};
 use anyhow::{Context, Result, bail};
+use base::calls::Calls;
+use base::params::ParamValue;
+use base::params::Problem;
+use base::rows::{Metric, Prompt, PromptClass};
+use base::setup::{Acts, Setup};
+use base::stats;
+use base::text::did_you_mean;
+use base::value::Values;
+use engine::kind::{Need, Port, Type};
+use engine::outlook::{Ahead, Outlook};
+use engine::worker::NodeCtx;
+use services::client::Ear;
+use services::journal::Journal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

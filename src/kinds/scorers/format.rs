@@ -1,7 +1,7 @@
 //! Does the response have its think tags? The rule is `base::response::well_formed`.
 
 use super::{How, Judged, Scorer};
-use crate::base::response;
+use base::response;
 
 pub const SCORER: Scorer = Scorer {
     name: "format",

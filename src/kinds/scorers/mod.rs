@@ -16,9 +16,9 @@ pub mod strongreject;
 mod task;
 pub mod wording;
 
-use crate::base::response;
-use crate::base::rows::{CompletedPrompt, Prompt, PromptClass, Truth};
 use anyhow::{Context, Result};
+use base::response;
+use base::rows::{CompletedPrompt, Prompt, PromptClass, Truth};
 use service::Service;
 
 /// A response to be scored, with what is known of its prompt.

@@ -7,8 +7,8 @@
 
 use super::service::{Asks, Family, JudgeServices, Judging, Reading, Service, Verdict};
 use super::{How, Judged, Scorer, Settings};
-use crate::services::moderation::{Moderated, Moderation};
 use anyhow::Result;
+use services::moderation::{Moderated, Moderation};
 
 pub const SCORER: Scorer = Scorer {
     name: "moderation",

@@ -5,7 +5,7 @@
 //! Control strings are: whatever begins with `<|` or `<｜` (Llama 3, Qwen, Phi, gpt-oss, DeepSeek), the words of `WORDS` in any
 //! case, and think tags. Role names in plain words (`Human:`) are not: no tokenizer gives them an id of their own.
 
-use crate::base::response::{CLOSE, OPEN};
+use base::response::{CLOSE, OPEN};
 
 const STARTS: &[&str] = &["<|", "<｜"];
 const WORDS: &[&str] = &[

@@ -2,16 +2,16 @@
 
 use super::service::{Asks, JudgeServices, Judging, Reading, Verdict};
 use super::{Judged, Settings};
-use crate::base::calls::Calls;
-use crate::engine::worker::{NodeCtx, Transient};
-use crate::kinds::remote;
-use crate::services::budget::Amount;
-use crate::services::client::{self, Client, Ear};
-use crate::services::endpoint::{Endpoint, Secret};
-use crate::services::fault::Rejection;
-use crate::services::journal::Journal;
-use crate::services::protocol::Protocol;
+use crate::remote;
 use anyhow::{Context, Result, anyhow};
+use base::calls::Calls;
+use engine::worker::{NodeCtx, Transient};
+use services::budget::Amount;
+use services::client::{self, Client, Ear};
+use services::endpoint::{Endpoint, Secret};
+use services::fault::Rejection;
+use services::journal::Journal;
+use services::protocol::Protocol;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

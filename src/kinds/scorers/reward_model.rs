@@ -12,14 +12,14 @@
 use super::neutral::neutral;
 use super::service::Verdict;
 use super::{How, Judged, Scorer};
-use crate::base::stats;
-use crate::engine::setup::Acts;
-use crate::engine::worker::Interrupted;
-use crate::kinds::bounds;
-use crate::kinds::reward;
-use crate::learn::reward::{Read, RewardModel};
-use crate::{choice, params};
+use crate::bounds;
+use crate::reward;
 use anyhow::{Context, Result, ensure};
+use base::setup::Acts;
+use base::stats;
+use base::{choice, params};
+use engine::worker::Interrupted;
+use learn::reward::{Read, RewardModel};
 use std::path::Path;
 
 pub const SCORER: Scorer = Scorer {

@@ -8,10 +8,10 @@ use super::refusal;
 use super::service::{self, Asks, Family, JudgeServices, Judging, Reading, Service, Verdict};
 use super::wording::Wording;
 use super::{How, Judged, Scorer, Settings};
-use crate::base::response::Withheld;
-use crate::base::rows::{Message, PromptClass};
-use crate::services::chat::{self, Chat, Input};
 use anyhow::Result;
+use base::response::Withheld;
+use base::rows::{Message, PromptClass};
+use services::chat::{self, Chat, Input};
 
 pub const SCORER: Scorer = Scorer {
     name: "rubric",

@@ -2,7 +2,7 @@
 //! *answer alone*, and u at or above the snap counts as 1, so that scores which differ by noise make no advantage.
 
 use super::{How, Judged, Scorer};
-use crate::world::judge;
+use world::judge;
 
 pub const SCORER: Scorer = Scorer {
     name: "safety",

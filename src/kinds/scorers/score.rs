@@ -7,8 +7,8 @@
 use super::neutral::neutral;
 use super::service::{Asks, Family, JudgeServices, Judging, Reading, Service, Transform, Verdict};
 use super::{How, Judged, Scorer, Settings};
-use crate::services::score::{Item, Scored, Scoring};
 use anyhow::{Result, bail};
+use services::score::{Item, Scored, Scoring};
 
 pub const SCORER: Scorer = Scorer {
     name: "score",

@@ -3,22 +3,22 @@
 
 use super::panel::{self, Account, Seat};
 use super::{Judged, Settings, reward_model};
-use crate::base::calls::Calls;
-use crate::base::response;
-use crate::base::value::Values;
-use crate::engine::kind::Problem;
-use crate::engine::params::ParamSet;
-use crate::engine::setup::Acts;
-use crate::kinds::ahead;
-use crate::kinds::bounds;
-use crate::kinds::remote::{self, Server};
-use crate::kinds::reward;
-use crate::services::chat::{self, Chat, Input, Sampling};
-use crate::services::endpoint::{Endpoint, Limits, Prices};
-use crate::services::journal::Journal;
-use crate::services::protocol::Protocol;
-use crate::{choice, params};
+use crate::ahead;
+use crate::bounds;
+use crate::remote::{self, Server};
+use crate::reward;
 use anyhow::Result;
+use base::calls::Calls;
+use base::params::ParamSet;
+use base::params::Problem;
+use base::response;
+use base::setup::Acts;
+use base::value::Values;
+use base::{choice, params};
+use services::chat::{self, Chat, Input, Sampling};
+use services::endpoint::{Endpoint, Limits, Prices};
+use services::journal::Journal;
+use services::protocol::Protocol;
 use std::path::PathBuf;
 use std::time::Duration;
 

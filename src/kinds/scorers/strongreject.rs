@@ -8,9 +8,9 @@
 use super::service::{self, Asks, Family, JudgeServices, Judging, Reading, Service, Verdict};
 use super::wording::Wording;
 use super::{How, Judged, Scorer, Settings};
-use crate::base::rows::Message;
-use crate::services::chat::{self, Chat, Input};
 use anyhow::Result;
+use base::rows::Message;
+use services::chat::{self, Chat, Input};
 
 pub const SCORER: Scorer = Scorer {
     name: "strongreject",

@@ -1,7 +1,7 @@
 //! Does the answer do what a harmless or ambiguous prompt asks? The world compares it with the right procedure.
 
 use super::{How, Judged, Scorer};
-use crate::world::judge;
+use world::judge;
 
 pub const SCORER: Scorer = Scorer {
     name: "task",

@@ -2,8 +2,8 @@
 //! published rubric puts it in a file, as it was published, and names it with `judge_template`.
 
 use super::neutral::neutral;
-use crate::base::bounded;
 use anyhow::{Context, Result, ensure};
+use base::bounded;
 use std::path::Path;
 
 /// The largest file of a template, in bytes.

@@ -1,13 +1,13 @@
 //! Which traces are kept, and why the others are not.
 
 use super::{Params, teaches};
-use crate::base::response;
-use crate::base::rows::{Conversation, Message, Metric, Prompt, RowWriter};
-use crate::base::stats;
-use crate::data::seen::Seen;
-use crate::kinds::likeness::normal;
-use crate::kinds::removed::Removed;
+use crate::likeness::normal;
+use crate::removed::Removed;
 use anyhow::{Result, ensure};
+use base::response;
+use base::rows::{Conversation, Message, Metric, Prompt, RowWriter};
+use base::stats;
+use data::seen::Seen;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

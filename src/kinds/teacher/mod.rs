@@ -6,32 +6,33 @@
 
 mod keep;
 
-use crate::base::calls::Calls;
-use crate::base::response::{self, Withheld};
-use crate::base::rng::Seed;
-use crate::base::rows::{self, Prompt};
-use crate::base::value::Values;
-use crate::engine::graph::{Graph, NodeId};
-use crate::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Problem, Type};
-use crate::engine::outlook::{Ahead, Outlook};
-use crate::engine::params::ParamSet;
-use crate::engine::setup::Acts;
-use crate::engine::worker::NodeCtx;
-use crate::kinds::ahead;
-use crate::kinds::answers::{self, Asking, Draw, Rejected, Served};
-use crate::kinds::bounds;
-use crate::kinds::likeness::normal;
-use crate::kinds::model_checks;
-use crate::kinds::model_io::{self, Course, Model, Sampling};
-use crate::kinds::remote::Service;
-use crate::kinds::truth;
-use crate::learn::sample::Options;
-use crate::learn::sample::choose::Choice;
-use crate::world::{self, TeacherSpec, teacher};
-use crate::{choice, params};
+use crate::ahead;
+use crate::answers::{self, Asking, Draw, Rejected, Served};
+use crate::bounds;
+use crate::likeness::normal;
+use crate::model_checks;
+use crate::model_io::{self, Course, Model, Sampling};
+use crate::remote::Service;
+use crate::truth;
 use anyhow::Result;
+use base::calls::Calls;
+use base::params::ParamSet;
+use base::params::Problem;
+use base::response::{self, Withheld};
+use base::rng::Seed;
+use base::rows::{self, Prompt};
+use base::setup::Acts;
+use base::value::Values;
+use base::{choice, params};
+use engine::graph::{Graph, NodeId};
+use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::outlook::{Ahead, Outlook};
+use engine::worker::NodeCtx;
 use keep::{Sieve, Trace};
+use learn::sample::Options;
+use learn::sample::choose::Choice;
 use std::path::Path;
+use world::{self, TeacherSpec, teacher};
 
 choice! {
     /// Who the teacher is.

@@ -1,8 +1,8 @@
 //! The curve of a training node, twice the same: `curve.jsonl`, one JSON object a step, and an event file for TensorBoard.
 //! No times in either, so equal runs give equal bytes. Knows no training.
 
-use crate::base::tensorboard;
 use anyhow::{Context, Result, ensure};
+use base::tensorboard;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fs::File;

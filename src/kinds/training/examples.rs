@@ -1,13 +1,13 @@
 //! Examples of a training kind: rows of ids with their mask, and what was too long for it. What a node trains on and what
 //! `pipe show --tokens` prints come from here.
 
-use crate::base::rows::{Message, Metric};
-use crate::base::tokens::Tokens;
-use crate::engine::worker::NodeCtx;
-use crate::learn::chat::{self, Example};
-use crate::learn::tokenizer::Tokenizer;
-use crate::learn::train::Row;
 use anyhow::Result;
+use base::rows::{Message, Metric};
+use base::tokens::Tokens;
+use engine::worker::NodeCtx;
+use learn::chat::{self, Example};
+use learn::tokenizer::Tokenizer;
+use learn::train::Row;
 
 #[derive(Default)]
 pub struct Examples {

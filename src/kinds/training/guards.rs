@@ -5,9 +5,9 @@
 //! The defaults are far from a healthy run: in `recipes/tars.toml` norms stay within 4 medians, the policy's entropy above
 //! 0.18 nats, and at most 0.81 of a step's groups have no spread.
 
-use crate::kinds::bounds;
-use crate::learn::guard::Limits;
-use crate::params;
+use crate::bounds;
+use base::params;
+use learn::guard::Limits;
 
 params! {
     pub struct Guards {

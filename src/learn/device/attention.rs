@@ -5,9 +5,9 @@
 
 use candle_core::{D, Result, Tensor};
 
-use crate::learn::device::ops::product;
-use crate::learn::device::ragged::{Group, QUERIES, Ragged};
-use crate::learn::kernels::attention::Heads;
+use crate::device::ops::product;
+use crate::device::ragged::{Group, QUERIES, Ragged};
+use crate::kernels::attention::Heads;
 
 /// `qkv` [rows, width] to the heads' outputs side by side [rows, out_width].
 pub fn forward(shape: Heads, qkv: &Tensor, ragged: &Ragged) -> Result<Tensor> {

@@ -5,13 +5,13 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::learn::decoder_backward::Upstream;
-use crate::learn::device::attention;
-use crate::learn::device::decoder::{LayerTape, Tape, heads, split};
-use crate::learn::device::head;
-use crate::learn::device::ops;
-use crate::learn::device::parts::{DeviceWeights, Parts};
-use crate::learn::weights::LayerSpans;
+use crate::decoder_backward::Upstream;
+use crate::device::attention;
+use crate::device::decoder::{LayerTape, Tape, heads, split};
+use crate::device::head;
+use crate::device::ops;
+use crate::device::parts::{DeviceWeights, Parts};
+use crate::weights::LayerSpans;
 
 /// Adds dL/dparameter to `grads`, given dL/dlogp and dL/dentropy of each scored token.
 pub fn backward(

@@ -4,16 +4,16 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::learn::config::{Config, Head};
-use crate::learn::decoder::{Packed, Scores};
-use crate::learn::device::attention;
-use crate::learn::device::head;
-use crate::learn::device::ops;
-use crate::learn::device::parts::DeviceWeights;
-use crate::learn::device::ragged::{Ragged, Workspace};
-use crate::learn::head::Request;
-use crate::learn::kernels::attention::Heads;
-use crate::learn::weights::LayerSpans;
+use crate::config::{Config, Head};
+use crate::decoder::{Packed, Scores};
+use crate::device::attention;
+use crate::device::head;
+use crate::device::ops;
+use crate::device::parts::DeviceWeights;
+use crate::device::ragged::{Ragged, Workspace};
+use crate::head::Request;
+use crate::kernels::attention::Heads;
+use crate::weights::LayerSpans;
 
 /// Heads before their norm [rows, heads, head_dim], and r of that norm [rows, heads, 1].
 #[derive(Debug)]

@@ -4,10 +4,10 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use crate::learn::decoder::Scores;
-use crate::learn::device::ops;
-use crate::learn::device::parts::{DeviceWeights, Parts};
-use crate::learn::head::Request;
+use crate::decoder::Scores;
+use crate::device::ops;
+use crate::device::parts::{DeviceWeights, Parts};
+use crate::head::Request;
 
 #[derive(Debug)]
 pub struct HeadTape {

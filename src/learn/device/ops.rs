@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use candle_core::{D, Result, Tensor};
 
-use crate::learn::device::parts::{DeviceWeights, Parts};
+use crate::device::parts::{DeviceWeights, Parts};
 
 /// a b, of matrices or of batches of them. CUDA multiplies only what lies without gaps by rows or by columns, candle's CPU
 /// anything: holding both to the narrower rule lets the tests on the CPU speak for CUDA.

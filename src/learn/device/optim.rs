@@ -2,9 +2,9 @@
 
 use candle_core::{D, DType, Device, Result, Tensor};
 
-use crate::learn::device::parts::{DeviceWeights, Parts};
-use crate::learn::optim::{AdamW, Moments};
-use crate::learn::weights::Layout;
+use crate::device::parts::{DeviceWeights, Parts};
+use crate::optim::{AdamW, Moments};
+use crate::weights::Layout;
 use std::sync::Arc;
 
 /// First and second moments with the layout of the weights, and the number of updates behind them.

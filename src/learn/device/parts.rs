@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use crate::learn::config::Config;
-use crate::learn::weights::{LayerSpans, Layout, Role, Weights};
+use crate::config::Config;
+use crate::weights::{LayerSpans, Layout, Role, Weights};
 
 /// One tensor for every matrix, norm and bias that enters a product of its own.
 #[derive(Clone, Debug)]

@@ -5,9 +5,9 @@
 
 use candle_core::{Device, Result, Tensor};
 
-use crate::learn::config::Config;
-use crate::learn::decoder::Packed;
-use crate::learn::kernels::rope::{self, Rope};
+use crate::config::Config;
+use crate::decoder::Packed;
+use crate::kernels::rope::{self, Rope};
 
 /// Queries whose scores are held at once, per head and sequence.
 pub const QUERIES: usize = 512;

@@ -5,13 +5,13 @@
 use anyhow::Result;
 use candle_core::Device;
 
-use crate::learn::decoder::{Packed, Scores};
-use crate::learn::device::decoder;
-use crate::learn::device::optim::{self, DeviceMoments};
-use crate::learn::device::{DeviceWeights, Parts, Workspace, backward};
-use crate::learn::objective::{Outcome, Scored};
-use crate::learn::optim::{AdamW, Moments};
-use crate::learn::weights::Weights;
+use crate::decoder::{Packed, Scores};
+use crate::device::decoder;
+use crate::device::optim::{self, DeviceMoments};
+use crate::device::{DeviceWeights, Parts, Workspace, backward};
+use crate::objective::{Outcome, Scored};
+use crate::optim::{AdamW, Moments};
+use crate::weights::Weights;
 
 #[derive(Debug)]
 pub struct Trainer {

@@ -2,7 +2,7 @@
 
 use super::norm;
 use super::simd::vector;
-use crate::learn::config::{Config, RopeScaling};
+use crate::config::{Config, RopeScaling};
 
 /// Cosines and sines of the positions 0..`len`, each [len, head_dim / 2].
 #[derive(Clone, Debug, Default)]

@@ -1,7 +1,7 @@
 //! Attention of one new token over the cached parts of its sequence.
 
-use crate::learn::kernels::simd::{LANES, exp, fold, max};
-use crate::learn::sample::cache::Cache;
+use crate::kernels::simd::{LANES, exp, fold, max};
+use crate::sample::cache::Cache;
 use pulp::{Simd, WithSimd};
 
 /// Scores, softmax and mix of one row in one layer, all heads.

@@ -3,7 +3,7 @@
 //! Keys lie in blocks of positions, each transposed, so that the scores of a block are computed side by side. The
 //! functions marked `inline(always)` are meant to be called where the instruction set is chosen already.
 
-use crate::learn::kernels::simd::{LANES, prefetch};
+use crate::kernels::simd::{LANES, prefetch};
 use pulp::Simd;
 
 /// Keys and values of one sequence, or of one part of it, for every layer. What a row reads in a layer is contiguous, in

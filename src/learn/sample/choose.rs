@@ -1,7 +1,7 @@
 //! From the logits of one row to its next token: penalty, temperature, truncation and the draw, in the order and with
 //! the rules of transformers' logits processors.
 
-use crate::learn::kernels::simd::{LANES, exp, fold, max, vector};
+use crate::kernels::simd::{LANES, exp, fold, max, vector};
 use anyhow::{Result, ensure};
 
 /// Tokens whose weights are summed together before the draw walks over them.

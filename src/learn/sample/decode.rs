@@ -3,16 +3,16 @@
 //!
 //! A row's numbers depend on its own tokens only. Knows nothing of requests or of choosing tokens.
 
-use crate::learn::adapter::Net;
-use crate::learn::config::{Config, Head};
-use crate::learn::kernels::rope::{self, Rope, Turn};
-use crate::learn::kernels::simd::LANES;
-use crate::learn::kernels::{norm, swiglu};
-use crate::learn::sample::attend::Attend;
-use crate::learn::sample::cache::Cache;
-use crate::learn::sample::panels::{Into, Panels};
-use crate::learn::sample::team::Team;
-use crate::learn::weights::Weights;
+use crate::adapter::Net;
+use crate::config::{Config, Head};
+use crate::kernels::rope::{self, Rope, Turn};
+use crate::kernels::simd::LANES;
+use crate::kernels::{norm, swiglu};
+use crate::sample::attend::Attend;
+use crate::sample::cache::Cache;
+use crate::sample::panels::{Into, Panels};
+use crate::sample::team::Team;
+use crate::weights::Weights;
 use anyhow::{Result, ensure};
 use pulp::Arch;
 

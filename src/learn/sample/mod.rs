@@ -13,11 +13,11 @@ pub mod forecast;
 mod panels;
 mod team;
 
-use crate::base::rng::Seed;
-use crate::learn::adapter::Net;
-use crate::learn::config::Config;
-use crate::learn::weights::Weights;
+use crate::adapter::Net;
+use crate::config::Config;
+use crate::weights::Weights;
 use anyhow::{Result, ensure};
+use base::rng::Seed;
 use cache::Cache;
 use choose::Choice;
 use decode::{Buffers, Decoder};

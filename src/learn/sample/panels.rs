@@ -3,9 +3,9 @@
 //!
 //! So a row's result has the same bits whatever the number of rows it is computed with, which `gemm` does not promise.
 
-use crate::learn::kernels::rows::Shared;
-use crate::learn::kernels::simd::prefetch;
-use crate::learn::sample::team::Team;
+use crate::kernels::rows::Shared;
+use crate::kernels::simd::prefetch;
+use crate::sample::team::Team;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;

@@ -6,7 +6,7 @@
 //! Helpers without work spin for a moment, then give way, then sleep, so that neither a machine with one core nor a long
 //! pause of the leader burns time.
 
-use crate::base::threads;
+use base::threads;
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};

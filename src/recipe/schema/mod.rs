@@ -7,9 +7,9 @@
 
 mod sides;
 
-use crate::base::value::Value as Param;
-use crate::engine::kind::{Kind, Need, Registry};
-use crate::engine::params::{Default, ParamSpec, Ty};
+use base::params::{Default, ParamSpec, Ty};
+use base::value::Value as Param;
+use engine::kind::{Kind, Need, Registry};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! `[matrix]` and `[[claim]]` in the schema: what `recipe::matrix` and `recipe::claims` read.
 
-use crate::base::claim::Expect;
+use base::claim::Expect;
 use serde_json::{Value, json};
 
 /// Values; or, as in `[matrix.rl]`, axes of the node `rl`.

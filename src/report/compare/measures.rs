@@ -1,20 +1,20 @@
 //! One evaluation on two sides, metric by metric, in pairs of prompts and over seeds; or why that would compare what is
 //! not comparable.
 
-use crate::base::claim::SEED;
-use crate::base::rng::Seed;
-use crate::base::rows::{self, METRICS, Measured, Metric, Metrics, VALUES};
-use crate::base::stats::mean;
-use crate::base::stats::paired::{self, Difference, RESAMPLES};
-use crate::engine::history::changes;
-use crate::engine::record::Record;
-use crate::engine::store::Store;
-use crate::engine::verdict::Reason;
-use crate::report::beside::{self, Sided};
-use crate::report::compare::seed_of;
-use crate::report::side::Side;
-use crate::report::{metrics, words};
+use crate::beside::{self, Sided};
+use crate::compare::seed_of;
+use crate::side::Side;
+use crate::{metrics, words};
 use anyhow::{Context, Result};
+use base::claim::SEED;
+use base::rng::Seed;
+use base::rows::{self, METRICS, Measured, Metric, Metrics, VALUES};
+use base::stats::mean;
+use base::stats::paired::{self, Difference, RESAMPLES};
+use engine::history::changes;
+use engine::record::Record;
+use engine::store::Store;
+use engine::verdict::Reason;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,14 +1,14 @@
 //! A comparison for reading: what was changed, what came of it and whether that is more than noise, what it cost.
 
-use crate::base::calls::Calls;
-use crate::base::text::{bytes, count, dollars, duration, tokens};
-use crate::report::beside::{self, Beside};
-use crate::report::compare::measures::{Compared, Evaluation, Numbers, Over};
-use crate::report::compare::structure::{Change, Lone, Structure};
-use crate::report::compare::{Called, Comparison, Costs};
-use crate::report::page::Page;
-use crate::report::table::{Table, left, right};
-use crate::report::{metrics, words};
+use crate::beside::{self, Beside};
+use crate::compare::measures::{Compared, Evaluation, Numbers, Over};
+use crate::compare::structure::{Change, Lone, Structure};
+use crate::compare::{Called, Comparison, Costs};
+use crate::page::Page;
+use crate::table::{Table, left, right};
+use crate::{metrics, words};
+use base::calls::Calls;
+use base::text::{bytes, count, dollars, duration, tokens};
 
 /// More seeds than this are not shown one by one.
 const NAMED_SEEDS: usize = 5;

@@ -1,12 +1,12 @@
 //! Where two graphs part: nodes of one name whose kind, parameters, sources or inputs differ, and what hangs below them.
 
-use crate::base::value::Value;
-use crate::engine::graph::{Graph, Node, NodeId};
-use crate::engine::history::changes;
-use crate::engine::keep::vouch::{Vouched, vouched};
-use crate::engine::key::{Key, holds_paths};
-use crate::engine::verdict::Reason;
-use crate::report::side::Side;
+use crate::side::Side;
+use base::value::Value;
+use engine::graph::{Graph, Node, NodeId};
+use engine::history::changes;
+use engine::keep::vouch::{Vouched, vouched};
+use engine::key::{Key, holds_paths};
+use engine::verdict::Reason;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,10 +1,10 @@
 //! What the recipes claim of each other, and what the numbers say to it: the answers of `verdicts`, put for a reader.
 
-use crate::engine::store::Store;
-use crate::report::metrics;
-use crate::report::side::Side;
-use crate::report::verdicts::{self, Answer, Verdict, Weighed};
+use crate::metrics;
+use crate::side::Side;
+use crate::verdicts::{self, Answer, Verdict, Weighed};
 use anyhow::Result;
+use engine::store::Store;
 use serde::Serialize;
 
 #[derive(Serialize)]

@@ -1,12 +1,12 @@
 //! Training curves from the `curve.jsonl` of training nodes: a chart a quantity, a line a method, thin lines its seeds.
 
-use crate::engine::store::Store;
-use crate::report::html::axis::Axis;
-use crate::report::html::plot::{Chart, Mark, Series};
-use crate::report::html::series::methods;
-use crate::report::html::study::{Item, Study};
-use crate::report::html::{Styles, read};
+use crate::html::axis::Axis;
+use crate::html::plot::{Chart, Mark, Series};
+use crate::html::series::methods;
+use crate::html::study::{Item, Study};
+use crate::html::{Styles, read};
 use anyhow::{Context, Result};
+use engine::store::Store;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;

@@ -1,9 +1,9 @@
 //! The table of evaluations: a row a measure, a column a method, each value with its interval.
 
-use crate::report::beside;
-use crate::report::html::series::{Estimate, Method, estimate};
-use crate::report::html::study::Study;
-use crate::report::metrics::label;
+use crate::beside;
+use crate::html::series::{Estimate, Method, estimate};
+use crate::html::study::Study;
+use crate::metrics::label;
 use serde::Serialize;
 use std::collections::BTreeSet;
 

@@ -1,11 +1,11 @@
 //! Defense success against compliance: a line over λ for every method that has several, a point for the others.
 
-use crate::base::text::count;
-use crate::report::html::Styles;
-use crate::report::html::axis::Axis;
-use crate::report::html::plot::{Chart, Mark, Series};
-use crate::report::html::series::{Estimate, Method, estimate};
-use crate::report::html::study::Study;
+use crate::html::Styles;
+use crate::html::axis::Axis;
+use crate::html::plot::{Chart, Mark, Series};
+use crate::html::series::{Estimate, Method, estimate};
+use crate::html::study::Study;
+use base::text::count;
 use serde::Serialize;
 
 /// Names of the two metrics.

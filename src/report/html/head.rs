@@ -1,9 +1,9 @@
 //! The top of the page: which recipes, how much is there, what is missing and which command makes it. Says when things
 //! were made by their records; there is no clock.
 
-use crate::base::text::{count, dollars, duration};
-use crate::report::html::Source;
-use crate::report::html::study::Study;
+use crate::html::Source;
+use crate::html::study::Study;
+use base::text::{count, dollars, duration};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -91,7 +91,7 @@ pub fn head(study: &Study, sources: &[Source], changes: &[String]) -> Head {
 }
 
 fn recipes(study: &Study, sources: &[Source]) -> Vec<Recipe> {
-    let one = |recipe: &crate::report::html::study::Recipe| {
+    let one = |recipe: &crate::html::study::Recipe| {
         let sides = || recipe.sides.iter().map(|s| &study.sides[*s].axes);
         let mut axes: Vec<(&str, Vec<&str>)> = vec![];
         for (axis, value) in sides().flatten() {
@@ -118,7 +118,7 @@ fn recipes(study: &Study, sources: &[Source]) -> Vec<Recipe> {
 /// A shared node is said to be missing once.
 fn missing(study: &Study, changes: &[String]) -> Vec<Missing> {
     let changes: String = changes.iter().map(|c| format!(" {}", quoted(c))).collect();
-    let of = |(at, recipe): (usize, &crate::report::html::study::Recipe)| {
+    let of = |(at, recipe): (usize, &crate::html::study::Recipe)| {
         let own = study
             .items
             .iter()

@@ -18,21 +18,21 @@ pub mod samples;
 pub mod series;
 pub mod study;
 
-use crate::engine::objects::Blob;
-use crate::engine::store::Store;
-use crate::report::html::claims::Claims;
-use crate::report::html::curves::Curves;
-use crate::report::html::evaluations::Evaluations;
-use crate::report::html::frontier::Frontier;
-use crate::report::html::head::Head;
-use crate::report::html::plot::Chart;
-use crate::report::html::provenance::Entry;
-use crate::report::html::reasoning::Reasoning;
-use crate::report::html::samples::Samples;
-use crate::report::html::series::methods;
-use crate::report::html::study::{Item, Study};
-use crate::report::side::Side;
+use crate::html::claims::Claims;
+use crate::html::curves::Curves;
+use crate::html::evaluations::Evaluations;
+use crate::html::frontier::Frontier;
+use crate::html::head::Head;
+use crate::html::plot::Chart;
+use crate::html::provenance::Entry;
+use crate::html::reasoning::Reasoning;
+use crate::html::samples::Samples;
+use crate::html::series::methods;
+use crate::html::study::{Item, Study};
+use crate::side::Side;
 use anyhow::Result;
+use engine::objects::Blob;
+use engine::store::Store;
 use serde::Serialize;
 
 /// Prompts whose answers the page carries, where the reader says no other number.

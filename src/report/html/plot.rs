@@ -3,9 +3,9 @@
 //! Drawn four times as large as shown, because the drawing library counts in whole pixels. In a page the colours become
 //! CSS variables, so that they follow the reader's theme; a figure of its own keeps readable fixed ones.
 
-use crate::report::html::axis::Axis;
-use crate::report::html::legend;
-use crate::report::html::room::Room;
+use crate::html::axis::Axis;
+use crate::html::legend;
+use crate::html::room::Room;
 use anyhow::{Result, anyhow};
 use plotters::chart::ChartContext;
 use plotters::coord::Shift;

@@ -1,11 +1,11 @@
 //! Where everything comes from: key, parameters, inputs, outputs, cost and maker of every node, and the recipes as they
 //! were resolved.
 
-use crate::base::text::{bytes, dollars, duration};
-use crate::engine::record::Record;
-use crate::report::html::graph::Group;
-use crate::report::html::study::{Item, Study};
-use crate::report::words;
+use crate::html::graph::Group;
+use crate::html::study::{Item, Study};
+use crate::words;
+use base::text::{bytes, dollars, duration};
+use engine::record::Record;
 use serde::Serialize;
 
 /// Of one group of the graph.

@@ -1,13 +1,13 @@
 //! Length of the reasoning by difficulty and by category of the prompts, a series per evaluation.
 
-use crate::base::rows::Metric;
-use crate::base::stats;
-use crate::report::html::Styles;
-use crate::report::html::axis::Axis;
-use crate::report::html::frontier::bars;
-use crate::report::html::plot::{Chart, Mark, Series};
-use crate::report::html::samples::{Row, Rows};
-use crate::report::html::series::{Estimate, Method, over_seeds};
+use crate::html::Styles;
+use crate::html::axis::Axis;
+use crate::html::frontier::bars;
+use crate::html::plot::{Chart, Mark, Series};
+use crate::html::samples::{Row, Rows};
+use crate::html::series::{Estimate, Method, over_seeds};
+use base::rows::Metric;
+use base::stats;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

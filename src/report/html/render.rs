@@ -1,6 +1,6 @@
 //! The page as text: the template with the data, the pictures, the style and the script put into it.
 
-use crate::report::html::{Page, legend};
+use crate::html::{Page, legend};
 use anyhow::{Context, Result};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};

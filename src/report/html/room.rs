@@ -1,6 +1,6 @@
 //! Room for words in a chart: rectangles that may not meet. Knows no charts.
 
-use crate::report::html::plot::FINE;
+use crate::html::plot::FINE;
 
 /// A rectangle of the picture, in drawn pixels.
 pub struct Room {

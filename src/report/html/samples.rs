@@ -1,13 +1,13 @@
 //! What the models said: scored answers, and those of them that the page carries. The choice of prompts is by their ids
 //! alone, so that all evaluations show the same ones.
 
-use crate::base::response::Outcome;
-use crate::base::rows::{PromptClass, ROWS};
-use crate::engine::store::Store;
-use crate::report::html::read;
-use crate::report::html::series::Method;
-use crate::report::html::study::Study;
+use crate::html::read;
+use crate::html::series::Method;
+use crate::html::study::Study;
 use anyhow::{Context, Result};
+use base::response::Outcome;
+use base::rows::{PromptClass, ROWS};
+use engine::store::Store;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};

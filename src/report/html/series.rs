@@ -1,12 +1,12 @@
 //! Nodes of one name under several choices of axes as one method: its variants over λ, each over seeds, and the mean of
 //! a measure over the seeds.
 
-use crate::base::claim::{Axes, SEED};
-use crate::base::rows::Metric;
-use crate::base::stats;
-use crate::report::beside::{self, Beside, MUCH};
-use crate::report::html::study::{Item, Study};
-use crate::report::metrics;
+use crate::beside::{self, Beside, MUCH};
+use crate::html::study::{Item, Study};
+use crate::metrics;
+use base::claim::{Axes, SEED};
+use base::rows::Metric;
+use base::stats;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 

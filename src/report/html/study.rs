@@ -1,14 +1,14 @@
 //! The sides of a report as one study: every node once, with the sides that use it, its record and what it measured.
 //! Knows nothing of how it is shown.
 
-use crate::base::rows::Metric;
-use crate::engine::graph::{Graph, Node, NodeId};
-use crate::engine::objects::Blob;
-use crate::engine::record::Record;
-use crate::engine::store::Store;
-use crate::report::side::Side;
-use crate::report::summary;
+use crate::side::Side;
+use crate::summary;
 use anyhow::Result;
+use base::rows::Metric;
+use engine::graph::{Graph, Node, NodeId};
+use engine::objects::Blob;
+use engine::record::Record;
+use engine::store::Store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

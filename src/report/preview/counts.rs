@@ -1,7 +1,7 @@
 //! How often each value of a label occurs. What a response came to is a label, whether its row says so or its text does.
 
-use crate::base::response::{self, Outcome, Withheld};
-use crate::base::text::thousands;
+use base::response::{self, Outcome, Withheld};
+use base::text::thousands;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! How long the texts of rows are, as a histogram. Of many rows every so-many-th is measured, so that measuring stays quick.
 
-use crate::base::text::thousands;
 use anyhow::Result;
+use base::text::thousands;
 use serde_json::{Map, Value, json};
 
 /// Rows that are measured: at most so many, and at least half as many of those there are.

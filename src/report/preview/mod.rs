@@ -5,7 +5,7 @@ mod counts;
 mod lengths;
 pub mod spark;
 
-use crate::report::table::{Table, left, right};
+use crate::table::{Table, left, right};
 use anyhow::Result;
 use counts::Counts;
 pub use counts::outcome;

@@ -1,6 +1,6 @@
 //! Curves on one line of a terminal each.
 
-use crate::report::table::{Table, left, right};
+use crate::table::{Table, left, right};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 

@@ -6,9 +6,9 @@
 
 mod read;
 
-use crate::base::response::Withheld;
-use crate::base::rows::Message;
-use crate::services::protocol::{Protocol, Reply, Usage, at_most, estimate};
+use crate::protocol::{Protocol, Reply, Usage, at_most, estimate};
+use base::response::Withheld;
+use base::rows::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 

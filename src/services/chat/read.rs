@@ -2,7 +2,7 @@
 //! several reasons.
 
 use super::Answer;
-use crate::services::protocol::{Reply, Usage};
+use crate::protocol::{Reply, Usage};
 use serde_json::Value;
 
 /// Says `finish_reason` where a server gave up on an answer (DeepSeek, SGLang, routers): it is none.

@@ -2,15 +2,15 @@
 //! changes is changed between two awaits of one loop.
 
 use super::Ear;
-use crate::base::calls::Calls;
-use crate::services::budget::{Amount, Budget, Leave};
-use crate::services::endpoint::Endpoint;
-use crate::services::fault::{Fault, Rejection, Stopped};
-use crate::services::http::{self, Http};
-use crate::services::journal::claims::{Claim, Claims};
-use crate::services::journal::{CallKey, Journal};
-use crate::services::pace::Pace;
-use crate::services::protocol::{Protocol, Reply, Usage};
+use crate::budget::{Amount, Budget, Leave};
+use crate::endpoint::Endpoint;
+use crate::fault::{Fault, Rejection, Stopped};
+use crate::http::{self, Http};
+use crate::journal::claims::{Claim, Claims};
+use crate::journal::{CallKey, Journal};
+use crate::pace::Pace;
+use crate::protocol::{Protocol, Reply, Usage};
+use base::calls::Calls;
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;

@@ -2,11 +2,11 @@
 
 use super::Ear;
 use super::flight::{Flight, Held, Kept, Landed, Request};
-use crate::base::calls::Calls;
-use crate::services::endpoint::LONGEST_PAUSE;
-use crate::services::fault::{Fault, Rejection, Stopped};
-use crate::services::journal::Entry;
-use crate::services::protocol::{Protocol, Reply, Usage};
+use crate::endpoint::LONGEST_PAUSE;
+use crate::fault::{Fault, Rejection, Stopped};
+use crate::journal::Entry;
+use crate::protocol::{Protocol, Reply, Usage};
+use base::calls::Calls;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A service that asks for more patience than this is not there today.

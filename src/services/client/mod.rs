@@ -4,17 +4,17 @@
 mod flight;
 mod landing;
 
-use crate::base::calls::Calls;
-use crate::base::threads;
-use crate::services::budget::{Amount, Budget};
-use crate::services::endpoint::Endpoint;
-use crate::services::fault::{Rejection, Stopped};
-use crate::services::http::Http;
-use crate::services::journal::claims::Claims;
-use crate::services::journal::{CallKey, Journal};
-use crate::services::pace::Pace;
-use crate::services::protocol::Protocol;
+use crate::budget::{Amount, Budget};
+use crate::endpoint::Endpoint;
+use crate::fault::{Rejection, Stopped};
+use crate::http::Http;
+use crate::journal::claims::Claims;
+use crate::journal::{CallKey, Journal};
+use crate::pace::Pace;
+use crate::protocol::Protocol;
 use anyhow::{Context, Result};
+use base::calls::Calls;
+use base::threads;
 use flight::Flight;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -19,7 +19,7 @@ mod writer;
 
 pub use verify::{BadLine, Verified, verify};
 
-use crate::services::protocol::canonical;
+use crate::protocol::canonical;
 use anyhow::{Context, Result};
 use segment::Segment;
 use serde::{Deserialize, Serialize};

@@ -2,9 +2,9 @@
 
 use super::completion;
 use crate::study::{Study, data_dir};
+use pipe::base::params::{ParamSet, defaults};
 use pipe::base::rows::{Completion, PromptClass, Score};
 use pipe::base::value::{Value, Values};
-use pipe::engine::params::{ParamSet, defaults};
 use pipe::kinds::agreement::{self, Pairs, Table};
 use pipe::kinds::completions_file;
 use pipe::kinds::evaluate::{self, Judge};

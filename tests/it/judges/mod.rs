@@ -7,9 +7,9 @@ mod unclear;
 mod words;
 
 use pipe::base::calls::Calls;
+use pipe::base::params::{ParamSet, defaults};
 use pipe::base::rows::{CompletedPrompt, Completion, PromptClass};
 use pipe::base::value::{Value, Values};
-use pipe::engine::params::{ParamSet, defaults};
 use pipe::kinds::scorers::panel::Account;
 use pipe::kinds::scorers::service::{JudgeServices, Judging};
 use pipe::services::budget::Amount;

@@ -3,10 +3,11 @@
 use super::{Server, completion, judging};
 use crate::study::Study;
 use crate::training::{REASONER, WORLD};
+use pipe::base::params::Problem;
+use pipe::base::params::{Default as ParamDefault, ParamSet};
 use pipe::base::rows::{PromptClass, Score};
 use pipe::base::value::{Value, Values};
-use pipe::engine::kind::{Look, Problem};
-use pipe::engine::params::{Default as ParamDefault, ParamSet};
+use pipe::engine::kind::Look;
 use pipe::kinds::REGISTRY;
 use pipe::kinds::evaluate::{self, Judge};
 use pipe::kinds::scorers::service::{JudgeServices, Verdict};

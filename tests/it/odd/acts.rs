@@ -2,7 +2,7 @@
 //! parameters with other values, one a line (behind `;;` what else is set on both sides): each has to change what the node delivers.
 
 use crate::study::{Ran, Study};
-use pipe::engine::params::{Default, ParamSpec, Ty};
+use pipe::base::params::{Default, ParamSpec, Ty};
 use pipe::kinds::REGISTRY;
 use pipe::recipe::{self, Loaded, Overrides};
 use std::collections::{BTreeMap, BTreeSet};

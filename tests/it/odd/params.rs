@@ -2,8 +2,8 @@
 //! anything is computed.
 
 use crate::study::Study;
+use pipe::base::params::{ParamSpec, Ty};
 use pipe::base::value::Value;
-use pipe::engine::params::{ParamSpec, Ty};
 use pipe::kinds::REGISTRY;
 use pipe::recipe::{self, Overrides};
 
@@ -71,7 +71,7 @@ fn every_number_of_every_kind_has_bounds_with_a_reason() {
                 assert_eq!(problems[0].help.as_deref(), Some(bounds.why), "{place}");
             }
             // And whatever it is where nothing is said is inside.
-            if let pipe::engine::params::Default::Value(value) = &spec.default {
+            if let pipe::base::params::Default::Value(value) = &spec.default {
                 assert_eq!(spec.problems(value), [], "{place}");
             }
         }

@@ -458,7 +458,7 @@ fn shown<T: Serialize>(kind: &str, template: &str, ports: &[&'static str], rows:
     let kind = REGISTRY.get(kind).unwrap();
     let mut params = BTreeMap::new();
     for spec in (kind.params)() {
-        if let pipe::engine::params::Default::Value(value) = spec.default {
+        if let pipe::base::params::Default::Value(value) = spec.default {
             params.insert(spec.name.to_string(), value);
         }
     }

@@ -5,10 +5,10 @@ mod nodes;
 mod overlaps;
 mod picked;
 
+use pipe::base::params::{ParamSet, defaults};
 use pipe::base::rng::{Rng, Seed};
 use pipe::base::rows::{Prompt, PromptClass};
 use pipe::base::value::{Value, Values};
-use pipe::engine::params::{ParamSet, defaults};
 use pipe::kinds::removed::Picked;
 use std::collections::BTreeMap;
 

@@ -2,9 +2,9 @@
 
 use super::{params, word};
 use crate::study::data_dir;
+use pipe::base::params::{ParamSet, defaults};
 use pipe::base::rows::Prompt;
 use pipe::base::value::{Value, Values};
-use pipe::engine::params::{ParamSet, defaults};
 use pipe::kinds::decontaminate::{self, decontaminate};
 use pipe::kinds::dedup::{self, dedup};
 use pipe::kinds::likeness::{Grams, Shingles, Shingling, normal};

@@ -1,10 +1,10 @@
 //! What `filter`, `pool` and `mix-sources` pick, in which order, and what they say of names that nobody has.
 
 use super::{ids, params, prompt, prompts, why, word, words};
+use pipe::base::params::Problem;
+use pipe::base::params::defaults;
 use pipe::base::rows::{Prompt, PromptClass};
 use pipe::base::value::Value;
-use pipe::engine::kind::Problem;
-use pipe::engine::params::defaults;
 use pipe::kinds::filter::{self, filter};
 use pipe::kinds::mix_sources::{self, mix};
 use pipe::kinds::pool::pool;

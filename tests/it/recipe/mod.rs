@@ -11,9 +11,10 @@ mod resolved;
 mod text;
 mod values;
 
+use pipe::base::params::Problem;
+use pipe::base::params::{None_, ParamSet};
 use pipe::base::value::{Value, Values};
-use pipe::engine::kind::{Cpu, Kind, Need, Output, Port, Problem, Registry, Type, no_check};
-use pipe::engine::params::{None_, ParamSet};
+use pipe::engine::kind::{Cpu, Kind, Need, Output, Port, Registry, Type, no_check};
 use pipe::engine::worker::NodeCtx;
 use pipe::recipe::{Loaded, Overrides, from_text, load};
 use std::collections::BTreeMap;

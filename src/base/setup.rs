@@ -1,9 +1,8 @@
 //! A node as a recipe sets it up, before it is one of a graph: what conditions on parameters are asked about. A parameter that can do
 //! nothing beside the others is refused, so that nobody believes to have compared what was never different.
 
-use crate::base::value::{Value, Values};
-use crate::engine::kind::{Kind, Problem};
-use crate::engine::params::ParamSet;
+use crate::params::{ParamSet, ParamSpec, Problem};
+use crate::value::{Value, Values};
 
 /// Parameters, and the ports that are connected.
 pub struct Setup<'a> {
@@ -100,9 +99,9 @@ pub struct Idle {
 }
 
 /// The identity parameters of a node that are set to anything but their defaults and do not always act: what is idle of them.
-pub fn idle(kind: &Kind, setup: &Setup) -> Vec<(&'static str, Option<Idle>)> {
+pub fn idle(specs: Vec<ParamSpec>, setup: &Setup) -> Vec<(&'static str, Option<Idle>)> {
     let mut found = vec![];
-    for spec in (kind.params)() {
+    for spec in specs {
         let Some(acts) = spec.acts.filter(|_| spec.is_set(setup.values)) else {
             continue;
         };

@@ -16,16 +16,16 @@ pub mod vars;
 pub mod wire;
 pub mod write;
 
-use crate::base::claim::{Axes, Claim};
-use crate::base::diag::{Diag, Diags, Place, Source};
-use crate::engine::graph::Graph;
-use crate::engine::kind::Registry;
-use crate::recipe::check::Folders;
-use crate::recipe::compose::Merged;
-use crate::recipe::layer::Layer;
-use crate::recipe::matrix::Axis;
-use crate::recipe::resolve::IdleParams;
-use crate::recipe::tree::{Entry, Shape, Table};
+use crate::check::Folders;
+use crate::compose::Merged;
+use crate::layer::Layer;
+use crate::matrix::Axis;
+use crate::resolve::IdleParams;
+use crate::tree::{Entry, Shape, Table};
+use base::claim::{Axes, Claim};
+use base::diag::{Diag, Diags, Place, Source};
+use engine::graph::Graph;
+use engine::kind::Registry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -91,7 +91,7 @@ pub fn from_text(
 ) -> Result<Vec<Loaded>, Diags> {
     let mut diags = Diags::default();
     if text.len() as u64 > layer::MOST_TEXT {
-        let most = crate::base::text::bytes(layer::MOST_TEXT);
+        let most = base::text::bytes(layer::MOST_TEXT);
         return Err(Diag::plain(format!("`{name}` is larger than {most}")).into());
     }
     let youngest = layer::layer(name, text, PathBuf::new(), None, &mut diags);

@@ -3,9 +3,8 @@
 //!
 //! A kind has two blocks: `Params` (identity: every field is in the key) and `Exec` (how it runs: never in a key).
 
-use crate::base::value::{Value, Values};
-use crate::engine::kind::Problem;
-use crate::engine::setup::Acts;
+use crate::setup::Acts;
+use crate::value::{Value, Values};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -196,6 +195,15 @@ fn told(number: f64) -> String {
     }
 }
 
+/// Something a kind finds wrong with parameters that have the right types.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// Dotted path inside the node, as `reward.harmful`.
+    pub path: String,
+    pub message: String,
+    pub help: Option<String>,
+}
+
 /// A type that can stand in a `params!` block.
 pub trait ParamValue: Sized {
     fn ty() -> Ty;
@@ -257,16 +265,16 @@ macro_rules! params {
     (@maybe) => { None };
     (@maybe $given:expr) => { Some($given) };
     (@default $ty:ty) => {
-        match <$ty as $crate::engine::params::ParamValue>::OPTIONAL {
-            true => $crate::engine::params::Default::Absent,
-            false => $crate::engine::params::Default::Required,
+        match <$ty as $crate::params::ParamValue>::OPTIONAL {
+            true => $crate::params::Default::Absent,
+            false => $crate::params::Default::Required,
         }
     };
     (@default $ty:ty, $default:expr) => {{
         let value: $ty = $default;
-        match <$ty as $crate::engine::params::ParamValue>::write(&value) {
-            Some(value) => $crate::engine::params::Default::Value(value),
-            None => $crate::engine::params::Default::Absent,
+        match <$ty as $crate::params::ParamValue>::write(&value) {
+            Some(value) => $crate::params::Default::Value(value),
+            None => $crate::params::Default::Absent,
         }
     }};
     ( pub struct $name:ident { $( $(#[doc = $doc:literal])+ $field:ident : $ty:ty $(= $default:expr)?
@@ -275,36 +283,36 @@ macro_rules! params {
         #[derive(Clone, Debug)]
         pub struct $name { $( $(#[doc = $doc])+ pub $field: $ty, )* $( $( pub $part: $set, )+ )? }
 
-        impl $crate::engine::params::ParamSet for $name {
-            fn specs() -> Vec<$crate::engine::params::ParamSpec> {
-                let own = vec![ $( $crate::engine::params::ParamSpec {
+        impl $crate::params::ParamSet for $name {
+            fn specs() -> Vec<$crate::params::ParamSpec> {
+                let own = vec![ $( $crate::params::ParamSpec {
                     name: stringify!($field),
-                    ty: <$ty as $crate::engine::params::ParamValue>::ty(),
+                    ty: <$ty as $crate::params::ParamValue>::ty(),
                     default: $crate::params!(@default $ty $(, $default)?),
                     doc: concat!($($doc),+),
-                    fits: |value| <$ty as $crate::engine::params::ParamValue>::read(Some(value)).map(|_| ()),
+                    fits: |value| <$ty as $crate::params::ParamValue>::read(Some(value)).map(|_| ()),
                     bounds: $crate::params!(@maybe $($bounds)?),
                     acts: $crate::params!(@maybe $($acts)?),
                 } ),* ];
                 own.into_iter()
-                    $( $( .chain(<$set as $crate::engine::params::ParamSet>::specs()) )+ )?
+                    $( $( .chain(<$set as $crate::params::ParamSet>::specs()) )+ )?
                     .collect()
             }
 
-            fn read(values: &$crate::base::value::Values) -> Result<Self, String> {
-                Ok($name { $( $field: <$ty as $crate::engine::params::ParamValue>::read(values.get(stringify!($field)))
+            fn read(values: &base::value::Values) -> Result<Self, String> {
+                Ok($name { $( $field: <$ty as $crate::params::ParamValue>::read(values.get(stringify!($field)))
                     .map_err(|e| format!("`{}`: {e}", stringify!($field)))?, )*
-                    $( $( $part: <$set as $crate::engine::params::ParamSet>::read(values)?, )+ )?
+                    $( $( $part: <$set as $crate::params::ParamSet>::read(values)?, )+ )?
                 })
             }
 
-            fn write(&self) -> $crate::base::value::Values {
-                let mut values = $crate::base::value::Values::new();
+            fn write(&self) -> base::value::Values {
+                let mut values = base::value::Values::new();
                 $(
-                    let value = $crate::engine::params::ParamValue::write(&self.$field);
+                    let value = $crate::params::ParamValue::write(&self.$field);
                     values.extend(value.map(|v| (stringify!($field).to_string(), v)));
                 )*
-                $( $( values.extend($crate::engine::params::ParamSet::write(&self.$part)); )+ )?
+                $( $( values.extend($crate::params::ParamSet::write(&self.$part)); )+ )?
                 values
             }
         }
@@ -323,18 +331,18 @@ macro_rules! choice {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $name { $( $(#[$vmeta])* $variant ),+ }
 
-        impl $crate::engine::params::ParamValue for $name {
-            fn ty() -> $crate::engine::params::Ty {
-                $crate::engine::params::Ty::Choice(&[$($word),+])
+        impl $crate::params::ParamValue for $name {
+            fn ty() -> $crate::params::Ty {
+                $crate::params::Ty::Choice(&[$($word),+])
             }
-            fn read(value: Option<&$crate::base::value::Value>) -> Result<Self, String> {
+            fn read(value: Option<&base::value::Value>) -> Result<Self, String> {
                 match value {
-                    $( Some($crate::base::value::Value::Str(s)) if s == $word => Ok($name::$variant), )+
+                    $( Some(base::value::Value::Str(s)) if s == $word => Ok($name::$variant), )+
                     _ => Err(format!("expected {}", Self::ty().describe())),
                 }
             }
-            fn write(&self) -> Option<$crate::base::value::Value> {
-                Some($crate::base::value::Value::Str(match self { $( $name::$variant => $word ),+ }.to_string()))
+            fn write(&self) -> Option<base::value::Value> {
+                Some(base::value::Value::Str(match self { $( $name::$variant => $word ),+ }.to_string()))
             }
         }
     };

@@ -49,7 +49,8 @@ pub mod world_knowledge;
 pub mod world_model;
 pub mod world_prompts;
 
-use crate::engine::kind::{Problem, Registry};
+use base::params::Problem;
+use engine::kind::Registry;
 
 /// Every kind, in the order `pipe kinds` lists them.
 pub const REGISTRY: Registry = Registry(&[

@@ -6,8 +6,6 @@
 //! care of what is there (`keep`).
 
 pub mod kind;
-pub mod params;
-pub mod setup;
 
 pub mod graph;
 pub mod key;
