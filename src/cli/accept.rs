@@ -1,11 +1,11 @@
 //! `pipe accept`: old outputs under a new key, because somebody says that what changed is harmless.
 
 use super::{Error, Outcome, RecipeArgs, StoreArgs, past, print, print_json, study};
-use engine::keep::accept;
-use engine::keep::vouch::{Refusal, Voucher};
-use engine::key::Key;
-use engine::record::Record;
+use engine::gc::accept;
+use engine::gc::vouch::{Refusal, Voucher};
+use engine::graph::key::Key;
 use engine::store::Store;
+use engine::store::record::Record;
 use recipe::study::Study;
 use report::words;
 use serde_json::json;

@@ -2,7 +2,7 @@
 
 use super::{Error, Outcome, RecipesArgs, colour, complain, print, print_json, study};
 use base::text::count;
-use kinds::leaks;
+use kinds::shared::leaks;
 use recipe::study::Study;
 use serde_json::json;
 

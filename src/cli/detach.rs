@@ -2,8 +2,8 @@
 
 use super::{Error, Outcome, complain, print, print_json};
 use anyhow::Context;
-use engine::clock;
-use engine::journal;
+use engine::events::clock;
+use engine::events::journal;
 use engine::store::Store;
 use serde_json::json;
 use std::fs::{self, File};

@@ -2,8 +2,8 @@
 
 use super::{Error, Outcome, RecipesArgs, complain, environment, print, print_json, study};
 use base::text::{bytes, count};
-use engine::hub::{self, Address, Found};
-use engine::paths;
+use engine::store::hub::{self, Address, Found};
+use engine::store::paths;
 use serde_json::json;
 use services::endpoint::Secret;
 use services::hub::{Hub, Repo};

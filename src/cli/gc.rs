@@ -3,12 +3,12 @@
 use super::{Error, Outcome, StoreArgs, print, print_json, study};
 use anyhow::anyhow;
 use base::text::{bytes, count, duration, parse_bytes, parse_duration};
-use engine::clock;
-use engine::keep::gc::{self, Item, Policy, Proposal, SECONDS_PER_DOLLAR, Tier, What};
-use engine::keep::roots::LAST_RUNS;
-use engine::keep::settings::{self, Settings};
-use engine::keep::sizes;
-use engine::keep::sweep::{self, Busy, Swept};
+use engine::events::clock;
+use engine::gc::collect::{self, Item, Policy, Proposal, SECONDS_PER_DOLLAR, Tier, What};
+use engine::gc::roots::LAST_RUNS;
+use engine::gc::settings::{self, Settings};
+use engine::gc::sizes;
+use engine::gc::sweep::{self, Busy, Swept};
 use engine::store::Store;
 use report::table::{Table, left, right};
 use report::words;
@@ -74,7 +74,7 @@ pub fn run(args: &Gc) -> Outcome {
         runs: args.runs,
         older_than_ms: older.unwrap_or_default(),
     };
-    let proposal = gc::propose(&store, &policy)?;
+    let proposal = collect::propose(&store, &policy)?;
     let swept = match args.apply {
         true => {
             let items = proposal.items.clone();

@@ -3,8 +3,8 @@
 use super::{Cli, Error, Outcome, StoreArgs, Verb, complain, print, print_json};
 use base::text::{count, listed};
 use clap::{Parser, ValueHint};
-use kinds::import::As;
-use kinds::import::found::{self, Found, Layout, Unit};
+use kinds::data::import::As;
+use kinds::data::import::found::{self, Found, Layout, Unit};
 use report::table::{Table, left, right};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};

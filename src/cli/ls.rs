@@ -2,9 +2,9 @@
 
 use super::{Outcome, StoreArgs, past, pin, print, print_json, size, study};
 use base::text::{bytes, count, duration};
-use engine::keep::vouch::vouched;
-use engine::record::Record;
-use engine::{clock, journal};
+use engine::events::{clock, journal};
+use engine::gc::vouch::vouched;
+use engine::store::record::Record;
 use report::table::{Table, left, right};
 use serde_json::json;
 

@@ -35,7 +35,7 @@ mod why;
 
 use base::diag::Diags;
 use clap::{Args, Parser, Subcommand, ValueHint};
-use engine::failure::Failure;
+use engine::events::failure::Failure;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -207,7 +207,7 @@ pub fn main() -> i32 {
         Verb::Man(args) => man::run(&args),
         Verb::Completions(args) => man::complete(&args),
         Verb::Worker { attempt } => {
-            return engine::worker::main(&::kinds::REGISTRY, &attempt);
+            return engine::run::worker::main(&::kinds::REGISTRY, &attempt);
         }
     };
     match outcome {

@@ -4,11 +4,11 @@
 use super::Error;
 use anyhow::Context;
 use base::claim::Axes;
-use engine::event::{End, Event, State};
-use engine::journal::{self, Run, RunInfo};
-use engine::key::Key;
+use engine::events::event::{End, Event, State};
+use engine::events::journal::{self, Run, RunInfo};
+use engine::graph::key::Key;
+use engine::graph::union::{Part, union};
 use engine::store::{Lookup, Store};
-use engine::union::{Part, union};
 use kinds::REGISTRY;
 use recipe::{self, Loaded, Overrides};
 use report::side::Side;

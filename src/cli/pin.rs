@@ -3,11 +3,11 @@
 use super::{Changes, Error, Outcome, StoreArgs, past, print, print_json, study};
 use base::text::{count, did_you_mean, duration, listed};
 use clap::ValueHint;
-use engine::keep::holdings::age_ms;
-use engine::keep::pins::{self, Pin as Pinning, Pinned};
+use engine::gc::holdings::age_ms;
+use engine::gc::pins::{self, Pin as Pinning, Pinned};
+use engine::plan::verdict::Verdict;
 use engine::plan::{self, Wanted};
 use engine::store::{Lookup, Store};
-use engine::verdict::Verdict;
 use report::table::{Table, left, right};
 use serde_json::{Value, json};
 use std::path::PathBuf;

@@ -3,13 +3,13 @@
 use super::{Outcome, RecipesArgs, StoreArgs, colour, complain, print, print_json, study};
 use base::calls::Calls;
 use base::text::{bytes, dollars, duration, thousands};
-use engine::exec::Wanting;
-use engine::forecast::{self, By};
 use engine::graph::Graph;
-use engine::index::Brief;
-use engine::outlook;
+use engine::plan::forecast::{self, By};
+use engine::plan::outlook;
+use engine::plan::verdict::Verdict;
 use engine::plan::{Judge, Plan as Planning, Planned};
-use engine::verdict::Verdict;
+use engine::run::Wanting;
+use engine::store::index::Brief;
 use report::table::{Table, left, right};
 use report::words;
 use serde_json::{Value, json};

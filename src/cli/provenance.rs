@@ -1,9 +1,9 @@
 //! `pipe show NODE --provenance`: everything that is known of how an artifact came to be.
 
 use base::text::{bytes, dollars, duration};
-use engine::clock;
-use engine::key::facts;
-use engine::record::Record;
+use engine::events::clock;
+use engine::graph::key::facts;
+use engine::store::record::Record;
 use report::words;
 use serde_json::{Value, json};
 

@@ -5,12 +5,12 @@ use super::{
 };
 use base::text::{count, dollars, duration, listed, thousands};
 use base::threads;
-use engine::event::State;
-use engine::exec::{self, Limit, Orphans, Outcome as Ended, Settings, Stop};
-use engine::failure::{Failure, Retries};
-use engine::forecast::{self, By};
+use engine::events::event::State;
+use engine::events::failure::{Failure, Retries};
 use engine::graph::{Graph, NodeId};
+use engine::plan::forecast::{self, By};
 use engine::plan::{self, Wanted};
+use engine::run::{self, Limit, Orphans, Outcome as Ended, Settings, Stop};
 use engine::store::Store;
 use recipe::study::Study;
 use report::progress::{Progress, View};
@@ -118,7 +118,7 @@ pub fn run(args: &Run) -> Outcome {
     };
     let mut progress = Progress::new(view);
     announce_stop(settings.stop.clone(), progress.voice());
-    let outcome = exec::run(&store, graph, &wanted, &settings, &mut |event| {
+    let outcome = run::run(&store, graph, &wanted, &settings, &mut |event| {
         progress.hear(event)
     })?;
     let outcome = ManuallyDrop::new(outcome);

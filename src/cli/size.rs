@@ -2,12 +2,12 @@
 
 use super::{Outcome, print, print_json};
 use base::text::bytes;
-use engine::clock;
-use engine::keep::gc::{self, Policy};
-use engine::keep::holdings::{self, Held, Holdings};
-use engine::keep::roots::LAST_RUNS;
-use engine::keep::{settings, sizes};
-use engine::key::Digest;
+use engine::events::clock;
+use engine::gc::collect::{self, Policy};
+use engine::gc::holdings::{self, Held, Holdings};
+use engine::gc::roots::LAST_RUNS;
+use engine::gc::{settings, sizes};
+use engine::graph::key::Digest;
 use engine::store::Store;
 use report::table::{Table, left, right};
 use report::words;
@@ -47,7 +47,7 @@ pub(super) fn list(store: &Store, kind: Option<&str>, as_json: bool) -> Outcome 
         runs: LAST_RUNS,
         older_than_ms: 0,
     };
-    let free = gc::propose(store, &policy)?.bytes();
+    let free = collect::propose(store, &policy)?.bytes();
     let total: u64 = folders.iter().map(|f| f.bytes).sum();
     let answers = Journal::open(&store.calls())?.len();
     let kept = sizes::below(&store.calls());

@@ -3,9 +3,9 @@
 use super::past::{self, Kept};
 use super::{Outcome, StoreArgs, print, print_json, study};
 use base::text::{count, duration};
-use engine::clock;
-use engine::event::State;
-use engine::journal;
+use engine::events::clock;
+use engine::events::event::State;
+use engine::events::journal;
 use report::table::{Table, left, right};
 use report::telling::{counted, holder, told};
 use report::view::NodeView;

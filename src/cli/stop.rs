@@ -1,7 +1,7 @@
 //! `pipe stop`: asks the engine of a run to stop, from wherever it was started.
 
 use super::{Error, Outcome, StoreArgs, past, print, print_json, study};
-use engine::journal;
+use engine::events::journal;
 use rustix::process::Signal;
 use serde_json::json;
 

@@ -3,13 +3,14 @@
 use super::{Changes, Error, RecipeArgs, StoreArgs, environment};
 use anyhow::Context;
 use base::text::{did_you_mean, listed};
-use engine::attempt::Attempt;
 use engine::graph::{Graph, NodeId};
+use engine::plan;
+use engine::plan::verdict::Verdict;
 use engine::plan::{Planned, Wanted};
-use engine::record::Record;
+use engine::store::attempt::Attempt;
+use engine::store::record;
+use engine::store::record::Record;
 use engine::store::{Lookup, Store};
-use engine::verdict::Verdict;
-use engine::{plan, record};
 use kinds::REGISTRY;
 use recipe::Overrides;
 use recipe::study::{Study, Variant};

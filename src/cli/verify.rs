@@ -2,7 +2,7 @@
 
 use super::{Error, Outcome, StoreArgs, print, print_json, study};
 use base::text::{bytes, count};
-use engine::keep::verify::{self, Bad, Checked, Sample};
+use engine::gc::verify::{self, Bad, Checked, Sample};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use services::journal;

@@ -2,10 +2,10 @@
 
 use super::{Outcome, RecipeArgs, StoreArgs, print, print_json, study};
 use base::text::duration;
-use engine::clock;
+use engine::events::clock;
 use engine::graph::{Graph, NodeId};
-use engine::verdict::Verdict;
-use engine::why::{self, Made, Why as Explained};
+use engine::plan::verdict::Verdict;
+use engine::plan::why::{self, Made, Why as Explained};
 use report::words;
 use serde_json::json;
 

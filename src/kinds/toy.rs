@@ -1,14 +1,14 @@
 //! Hidden kinds for the engine's own tests: milliseconds instead of models. Their outputs are texts under the type
 //! `prompts`.
 
-use crate::remote::{self, NodeEar, Service};
+use crate::shared::remote::{self, NodeEar, Service};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use base::calls::Calls;
 use base::params;
 use base::params::ParamSet;
 use base::rows::Message;
 use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type, no_check};
-use engine::worker::{Interrupted, NodeCtx, Transient};
+use engine::run::worker::{Interrupted, NodeCtx, Transient};
 use services::chat::{Ask, Chat, Input, Sampling};
 use services::client;
 use services::journal::Journal;
@@ -246,7 +246,7 @@ fn write(ctx: &mut NodeCtx) -> Result<()> {
     let text: String = params.text.chars().take(keep).collect();
     let mut text = text.repeat(params.repeat);
     if exec.drift {
-        text.push_str(&engine::clock::unique());
+        text.push_str(&engine::events::clock::unique());
     }
     if let Some(name) = &exec.secret_env {
         ctx.say(&format!(

@@ -7,7 +7,7 @@ use base::diag::{Diag, Diags, Place};
 use base::params::{ParamSpec, Ty};
 use base::text::did_you_mean;
 use base::value::Value;
-use engine::hub::Address;
+use engine::store::hub::Address;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -3,9 +3,9 @@
 use crate::{Loaded, Overrides, load};
 use base::claim::Axes;
 use base::diag::{Diag, Diags};
+use engine::graph::union::{Part, union};
 use engine::graph::{Graph, NodeId};
 use engine::kind::Registry;
-use engine::union::{Part, union};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

@@ -3,8 +3,8 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use base::text::{bytes, count, thousands};
-use engine::record::Artifact;
 use engine::store::Store;
+use engine::store::record::Artifact;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fs::File;

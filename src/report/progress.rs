@@ -2,7 +2,7 @@
 
 use crate::telling::{Line, Telling, counted, told};
 use base::text::{duration, thousands};
-use engine::event::{Event, State};
+use engine::events::event::{Event, State};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -2,7 +2,7 @@
 
 use base::claim::{Axes, Claim};
 use engine::graph::{Graph, NodeId};
-use engine::record::Record;
+use engine::store::record::Record;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use base::calls::Calls;
 use base::rows::{METRICS, Metric, Metrics};
 use base::text::{bytes, dollars, duration, thousands, width};
-use engine::index::Brief;
-use engine::record::Record;
 use engine::store::Store;
+use engine::store::index::Brief;
+use engine::store::record::Record;
 use serde_json::{Value, json};
 use std::ops::Range;
 

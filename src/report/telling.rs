@@ -2,9 +2,9 @@
 
 use crate::view::{NodeView, RunView, Tokens};
 use base::text::{bytes, count, duration, listed, thousands};
-use engine::event::{Deed, Event, State};
-use engine::holder::Holder;
-use engine::journal::Stamped;
+use engine::events::event::{Deed, Event, State};
+use engine::events::journal::Stamped;
+use engine::run::holder::Holder;
 use std::collections::BTreeMap;
 
 /// How far a node is is said no more often than this, in milliseconds.

@@ -2,11 +2,11 @@
 //! was cut off; fed live or from `events.jsonl`. Knows no clock: the time comes with each event.
 
 use crate::words;
-use engine::event::{Counts, End, Event, State};
-use engine::failure::Class;
-use engine::journal::Stamped;
-use engine::pulse::Pulse;
-use engine::worker::Sampled;
+use engine::events::event::{Counts, End, Event, State};
+use engine::events::failure::Class;
+use engine::events::journal::Stamped;
+use engine::run::pulse::Pulse;
+use engine::run::worker::Sampled;
 use std::collections::BTreeMap;
 
 /// Folded from events. Times are milliseconds of one clock, whichever it is.

@@ -4,18 +4,18 @@ mod noticed;
 
 use pipe::base::params::Default as ParamDefault;
 use pipe::base::value::{Value, Values};
-use pipe::engine::attempt::Attempt;
-use pipe::engine::event::{End, Event, State};
-use pipe::engine::exec::{self, Outcome, Settings, Stop};
-use pipe::engine::failure::Failure;
+use pipe::engine::events::event::{End, Event, State};
+use pipe::engine::events::failure::Failure;
+use pipe::engine::events::journal;
 use pipe::engine::graph::{Edge, Graph, Node, NodeId};
-use pipe::engine::journal;
 use pipe::engine::kind::Kind;
+use pipe::engine::plan::verdict::{Reason, Verdict};
+use pipe::engine::plan::why;
 use pipe::engine::plan::{self, Wanted};
-use pipe::engine::record::Record;
+use pipe::engine::run::{self, Outcome, Settings, Stop};
 use pipe::engine::store::Store;
-use pipe::engine::verdict::{Reason, Verdict};
-use pipe::engine::why;
+use pipe::engine::store::attempt::Attempt;
+use pipe::engine::store::record::Record;
 use pipe::kinds;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -165,8 +165,11 @@ fn integers_and_floats_are_different_and_floats_reach_the_worker_exactly() {
         ["done"]
     );
     let values: Values = BTreeMap::from([("w".to_string(), Value::Float(0.1 + 0.2))]);
-    let text = pipe::engine::attempt::write_values(&values).unwrap();
-    assert_eq!(pipe::engine::attempt::read_values(&text).unwrap(), values);
+    let text = pipe::engine::store::attempt::write_values(&values).unwrap();
+    assert_eq!(
+        pipe::engine::store::attempt::read_values(&text).unwrap(),
+        values
+    );
 }
 
 #[test]
@@ -667,7 +670,7 @@ fn a_variable_that_is_not_set_stops_everything_before_it_begins() {
     let store = Store::open(&space.root()).unwrap();
     let mut settings = Settings::new().unwrap();
     settings.program = env!("CARGO_BIN_EXE_pipe").into();
-    let ran = exec::run(&store, &graph, &Wanted::default(), &settings, &mut |_| {});
+    let ran = run::run(&store, &graph, &Wanted::default(), &settings, &mut |_| {});
     let failure = ran.err().expect("it is not to run");
     assert_eq!(failure.exit_code(), 3);
     let told = failure.to_string();
@@ -1099,7 +1102,7 @@ pub(crate) fn run_in(
     let root = dir.join("store");
     let store = Store::open(&root).unwrap();
     let mut events = vec![];
-    let outcome = exec::run(&store, graph, wanted, &settings, &mut |event| {
+    let outcome = run::run(&store, graph, wanted, &settings, &mut |event| {
         hear(event);
         events.push(event.clone());
     });

@@ -5,14 +5,14 @@
 use crate::judges::Quiet;
 use crate::study::Study;
 use pipe::base::rows::{Completion, Prompt, PromptClass, Truth};
+use pipe::engine::graph::union::{Part, union};
 use pipe::engine::plan::{Judge, Wanted};
 use pipe::engine::store::Store;
-use pipe::engine::union::{Part, union};
 use pipe::kinds::REGISTRY;
-use pipe::kinds::evaluate::{self, Judge as By};
-use pipe::kinds::preferences::{self, Truncated};
-use pipe::kinds::reward::Route;
+use pipe::kinds::data::preferences::{self, Truncated};
+use pipe::kinds::evaluation::evaluate::{self, Judge as By};
 use pipe::kinds::scorers::Settings;
+use pipe::kinds::scorers::reward::Route;
 use pipe::recipe::{self, Overrides};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 
 use crate::study::{Ran, Study};
 use crate::training::{REASONER, WORLD, checkpoints, rl, step_of};
-use pipe::engine::event::State;
+use pipe::engine::events::event::State;
 use pipe::learn::checkpoint;
 use pipe::learn::guard::{Cause, Guard, Limits, Tripped};
 

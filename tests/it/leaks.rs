@@ -1,7 +1,7 @@
 //! What a recipe trains on and measures with.
 
 use crate::study::Study;
-use pipe::kinds::leaks::{leaks, told};
+use pipe::kinds::shared::leaks::{leaks, told};
 
 const RECIPE: &str = r#"
 [node.base]

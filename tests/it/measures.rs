@@ -5,9 +5,9 @@ use crate::study::Study;
 use pipe::base::response::split;
 use pipe::base::rows::{CompletedPrompt, Completion, Measured, Metric, PromptClass};
 use pipe::base::stats;
-use pipe::kinds::evaluate::{self, Judge, Score};
-use pipe::kinds::lengths;
-use pipe::kinds::measure::{self, Measure};
+use pipe::kinds::evaluation::evaluate::{self, Judge, Score};
+use pipe::kinds::evaluation::lengths;
+use pipe::kinds::shared::measure::{self, Measure};
 use pipe::learn::tokenizer::Tokenizer;
 use std::collections::BTreeMap;
 

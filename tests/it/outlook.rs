@@ -2,7 +2,7 @@
 
 use crate::study::Study;
 use pipe::engine::graph::Graph;
-use pipe::engine::outlook::{Told, tell};
+use pipe::engine::plan::outlook::{Told, tell};
 use pipe::engine::plan::{Judge, Wanted};
 use pipe::engine::store::Store;
 use std::collections::BTreeMap;
@@ -134,7 +134,7 @@ judge_url = "http://localhost:1/v1"
 
 #[test]
 fn a_run_that_does_not_fit_the_machine_is_refused() {
-    use pipe::engine::exec::{self, Settings};
+    use pipe::engine::run::{self, Settings};
     let study = Study::new();
     let recipe = "[node.m]\nkind = \"world-model\"\nhidden_size = 64\nlayers = 2\nheads = 2\nintermediate_size = 128\n\
                   [node.p]\nkind = \"world-prompts\"\nsft = 4\nrl = 4\nvalidation = 4\neval = 4\n\
@@ -144,7 +144,7 @@ fn a_run_that_does_not_fit_the_machine_is_refused() {
     let mut settings = Settings::new().unwrap();
     settings.program = env!("CARGO_BIN_EXE_pipe").into();
     settings.memory = Some(1 << 20);
-    let ran = exec::run(&store, &graph, &Wanted::default(), &settings, &mut |_| {});
+    let ran = run::run(&store, &graph, &Wanted::default(), &settings, &mut |_| {});
     let failure = ran.err().expect("it is not to run").to_string();
     assert!(
         failure.contains("nodes need more memory than the 1.0 MB there are:\n  `a`: about "),

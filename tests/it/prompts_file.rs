@@ -4,7 +4,7 @@ use crate::study::{Study, data_dir};
 use pipe::base::params::{Default as ParamDefault, ParamSet};
 use pipe::base::rows::{Prompt, PromptClass};
 use pipe::base::value::{Value, Values};
-use pipe::kinds::prompts_file::{self, Params};
+use pipe::kinds::data::prompts_file::{self, Params};
 use std::path::Path;
 
 #[test]

@@ -1,10 +1,10 @@
 //! What people read of metrics and models: labels, values, tables of a study, parameter counts.
 
 use pipe::base::rows::{self, METRICS, Metric};
-use pipe::engine::index::Brief;
-use pipe::engine::key::Key;
-use pipe::engine::record::{Artifact, Cost, Provenance, Record};
+use pipe::engine::graph::key::Key;
 use pipe::engine::store::Store;
+use pipe::engine::store::index::Brief;
+use pipe::engine::store::record::{Artifact, Cost, Provenance, Record};
 use pipe::report::metrics::{difference, label, rows as lines, value};
 use pipe::report::model;
 use pipe::report::summary::{self, Item};

@@ -1,12 +1,12 @@
 //! A study in a folder of its own: recipe text run through the real engine with real worker processes, and its artifacts.
 
 use pipe::base::rows::{self, Metric};
-use pipe::engine::event::{Event, State};
-use pipe::engine::exec::{self, Outcome, Settings};
+use pipe::engine::events::event::{Event, State};
 use pipe::engine::graph::Graph;
 use pipe::engine::plan::Wanted;
-use pipe::engine::record::Record;
+use pipe::engine::run::{self, Outcome, Settings};
 use pipe::engine::store::Store;
+use pipe::engine::store::record::Record;
 use pipe::kinds::REGISTRY;
 use pipe::recipe::{self, Overrides};
 use serde_json::Value as Json;
@@ -89,7 +89,7 @@ pub fn run_in(
     set(&mut settings);
     let store = Store::open(root).unwrap();
     let mut said = vec![];
-    let outcome = exec::run(&store, graph, &Wanted::default(), &settings, &mut |event| {
+    let outcome = run::run(&store, graph, &Wanted::default(), &settings, &mut |event| {
         hear(event);
         if let Event::Log { node, text } = event {
             said.push((node.clone(), text.clone()));
@@ -138,7 +138,7 @@ impl Ran {
     /// Output to digest.
     pub fn digests(&self, node: &str) -> BTreeMap<String, String> {
         let outputs = &self.record(node).outputs;
-        let digest = |(name, artifact): (&String, &pipe::engine::record::Artifact)| {
+        let digest = |(name, artifact): (&String, &pipe::engine::store::record::Artifact)| {
             (name.clone(), artifact.digest.to_string())
         };
         outputs.iter().map(digest).collect()

@@ -4,7 +4,7 @@
 use crate::study::Study;
 use crate::training::{REASONER, WORLD, killed_at};
 use pipe::base::tensorboard::{crc32c, head, scalars};
-use pipe::engine::event::Event;
+use pipe::engine::events::event::Event;
 use serde_json::Value as Json;
 use std::path::PathBuf;
 

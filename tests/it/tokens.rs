@@ -180,7 +180,7 @@ fn prompts_end_where_the_model_begins() {
         );
         assert!(tokens.then.is_some(), "{kind}");
         let shown = &tokens.shown[0];
-        let asked = pipe::kinds::model_io::asked(&tokenizer, "use the hammer", None);
+        let asked = pipe::kinds::shared::model_io::asked(&tokenizer, "use the hammer", None);
         let ids = asked.unwrap().ids;
         assert_eq!(shown.ids, ids, "{kind}");
         assert_eq!(

@@ -3,8 +3,8 @@
 
 use crate::study::{Ran, Study, run_in};
 use pipe::base::rows::{Completion, Conversation};
-use pipe::engine::event::{Event, State};
-use pipe::engine::exec::Stop;
+use pipe::engine::events::event::{Event, State};
+use pipe::engine::run::Stop;
 use pipe::kinds::REGISTRY;
 use pipe::learn::chat;
 use pipe::learn::tokenizer::Tokenizer;

@@ -7,11 +7,11 @@ use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, provenance
 use anyhow::Context;
 use base::rows::{METRICS, Metric, ROWS};
 use base::text::{bytes, count, duration, listed};
-use engine::objects::Blob;
 use engine::plan;
-use engine::record::{Artifact, Record};
+use engine::plan::verdict::Verdict;
 use engine::store::Store;
-use engine::verdict::Verdict;
+use engine::store::objects::Blob;
+use engine::store::record::{Artifact, Record};
 use recipe::study::Study;
 use report::preview::spark::Curves;
 use report::preview::{self, Measure, Preview};

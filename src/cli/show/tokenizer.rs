@@ -5,7 +5,7 @@ use super::super::study;
 use anyhow::Result;
 use engine::graph::{Edge, Graph, NodeId};
 use engine::kind::Type;
-use engine::layout::Layout;
+use engine::plan::layout::Layout;
 use engine::store::Store;
 use learn::tokenizer::Tokenizer;
 

@@ -1,6 +1,8 @@
 //! The table of scorers. A scorer maps (prompt, response) to a number in [0, 1]; RL rewards and evals use the same ones.
 //! Some read the text themselves, others ask a service (`service.rs`) or a model on this machine (`reward_model.rs`). A new scorer is one file here and its line in `ALL`.
 
+pub mod reward;
+
 mod format;
 pub mod harmbench;
 pub mod moderation;

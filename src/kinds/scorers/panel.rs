@@ -2,10 +2,10 @@
 
 use super::service::{Asks, JudgeServices, Judging, Reading, Verdict};
 use super::{Judged, Settings};
-use crate::remote;
+use crate::shared::remote;
 use anyhow::{Context, Result, anyhow};
 use base::calls::Calls;
-use engine::worker::{NodeCtx, Transient};
+use engine::run::worker::{NodeCtx, Transient};
 use services::budget::Amount;
 use services::client::{self, Client, Ear};
 use services::endpoint::{Endpoint, Secret};

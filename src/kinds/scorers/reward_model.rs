@@ -12,13 +12,13 @@
 use super::neutral::neutral;
 use super::service::Verdict;
 use super::{How, Judged, Scorer};
-use crate::bounds;
-use crate::reward;
+use crate::scorers::reward;
+use crate::shared::bounds;
 use anyhow::{Context, Result, ensure};
 use base::setup::Acts;
 use base::stats;
 use base::{choice, params};
-use engine::worker::Interrupted;
+use engine::run::worker::Interrupted;
 use learn::reward::{Read, RewardModel};
 use std::path::Path;
 

@@ -3,10 +3,10 @@
 
 use super::panel::{self, Account, Seat};
 use super::{Judged, Settings, reward_model};
-use crate::ahead;
-use crate::bounds;
-use crate::remote::{self, Server};
-use crate::reward;
+use crate::scorers::reward;
+use crate::shared::ahead;
+use crate::shared::bounds;
+use crate::shared::remote::{self, Server};
 use anyhow::Result;
 use base::calls::Calls;
 use base::params::ParamSet;

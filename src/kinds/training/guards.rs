@@ -5,7 +5,7 @@
 //! The defaults are far from a healthy run: in `recipes/tars.toml` norms stay within 4 medians, the policy's entropy above
 //! 0.18 nats, and at most 0.81 of a step's groups have no spread.
 
-use crate::bounds;
+use crate::shared::bounds;
 use base::params;
 use learn::guard::Limits;
 

@@ -11,10 +11,10 @@ use base::rng::Seed;
 use base::rows::{self, METRICS, Measured, Metric, Metrics, VALUES};
 use base::stats::mean;
 use base::stats::paired::{self, Difference, RESAMPLES};
-use engine::history::changes;
-use engine::record::Record;
+use engine::plan::history::changes;
+use engine::plan::verdict::Reason;
 use engine::store::Store;
-use engine::verdict::Reason;
+use engine::store::record::Record;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 

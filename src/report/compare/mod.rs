@@ -16,9 +16,9 @@ use base::diag::{Diag, Diags};
 use base::rows::VALUES;
 use base::text::{did_you_mean, listed};
 use engine::graph::NodeId;
-use engine::key::Key;
-use engine::record::Record;
+use engine::graph::key::Key;
 use engine::store::Store;
+use engine::store::record::Record;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,11 +2,11 @@
 
 use crate::side::Side;
 use base::value::Value;
+use engine::gc::vouch::{Vouched, vouched};
+use engine::graph::key::{Key, holds_paths};
 use engine::graph::{Graph, Node, NodeId};
-use engine::history::changes;
-use engine::keep::vouch::{Vouched, vouched};
-use engine::key::{Key, holds_paths};
-use engine::verdict::Reason;
+use engine::plan::history::changes;
+use engine::plan::verdict::Reason;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 

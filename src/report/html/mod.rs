@@ -31,8 +31,8 @@ use crate::html::series::methods;
 use crate::html::study::{Item, Study};
 use crate::side::Side;
 use anyhow::Result;
-use engine::objects::Blob;
 use engine::store::Store;
+use engine::store::objects::Blob;
 use serde::Serialize;
 
 /// Prompts whose answers the page carries, where the reader says no other number.

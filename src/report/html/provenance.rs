@@ -5,7 +5,7 @@ use crate::html::graph::Group;
 use crate::html::study::{Item, Study};
 use crate::words;
 use base::text::{bytes, dollars, duration};
-use engine::record::Record;
+use engine::store::record::Record;
 use serde::Serialize;
 
 /// Of one group of the graph.

@@ -6,9 +6,9 @@ use crate::summary;
 use anyhow::Result;
 use base::rows::Metric;
 use engine::graph::{Graph, Node, NodeId};
-use engine::objects::Blob;
-use engine::record::Record;
 use engine::store::Store;
+use engine::store::objects::Blob;
+use engine::store::record::Record;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! Runs in the background: started, looked at, listened to, stopped; and runs that were cut off.
 
 use super::{GREETING, Said, Space, lines, wait_until};
-use pipe::engine::journal;
+use pipe::engine::events::journal;
 use pipe::engine::store::Store;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;

@@ -2,9 +2,9 @@
 
 use super::{fail, failed, retries, slow, text};
 use crate::engine::{Space, join, lines, write};
-use pipe::engine::event::State;
-use pipe::engine::exec::Settings;
-use pipe::engine::failure::{Class, Evidence, Retries, classify};
+use pipe::engine::events::event::State;
+use pipe::engine::events::failure::{Class, Evidence, Retries, classify};
+use pipe::engine::run::Settings;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;

@@ -6,8 +6,8 @@ mod tokens;
 mod views;
 
 use crate::engine::{Ran, Toy, toy};
-use pipe::engine::event::{Event, State};
-use pipe::engine::failure::Class;
+use pipe::engine::events::event::{Event, State};
+use pipe::engine::events::failure::Class;
 use pipe::kinds;
 use std::path::Path;
 

@@ -3,12 +3,12 @@
 
 use super::{failed, slow, text};
 use crate::engine::{Space, Toy, graph, lines, only, run_in, wait_until, write};
-use pipe::engine::attempt::Attempt;
-use pipe::engine::event::{Deed, Event, State};
-use pipe::engine::exec::Orphans;
-use pipe::engine::failure::Class;
+use pipe::engine::events::event::{Deed, Event, State};
+use pipe::engine::events::failure::Class;
 use pipe::engine::plan::Wanted;
-use pipe::engine::system::{Process, strays};
+use pipe::engine::run::Orphans;
+use pipe::engine::run::system::{Process, strays};
+use pipe::engine::store::attempt::Attempt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;

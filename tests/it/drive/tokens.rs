@@ -1,8 +1,8 @@
 //! How many nodes run at once: tokens of memory, and a bound on their number.
 
 use crate::engine::{Ran, Space, Toy, write};
-use pipe::engine::event::{Event, State};
-use pipe::engine::exec::Settings;
+use pipe::engine::events::event::{Event, State};
+use pipe::engine::run::Settings;
 
 /// Most nodes that ran at once.
 fn most_at_once(ran: &Ran) -> usize {

@@ -1,8 +1,8 @@
 //! What the engine notices of a store that something happened to, and that it believes its own index only as far as it may.
 
 use super::*;
-use pipe::engine::record::Artifact;
 use pipe::engine::store::Lookup;
+use pipe::engine::store::record::Artifact;
 
 fn index(space: &Space) -> PathBuf {
     space.root().join("memo/index")

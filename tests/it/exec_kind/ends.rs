@@ -2,8 +2,8 @@
 //! theirs lives on.
 
 use super::{lives, pipe, refused, rows_after, study, wait_until};
-use pipe::engine::event::State;
-use pipe::engine::failure::Class;
+use pipe::engine::events::event::State;
+use pipe::engine::events::failure::Class;
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::{Duration, Instant};
 

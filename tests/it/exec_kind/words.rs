@@ -4,7 +4,7 @@ use super::rows_after;
 use crate::study::Study;
 use pipe::base::value::Values;
 use pipe::kinds::REGISTRY;
-use pipe::kinds::exec::{self, Said, said};
+use pipe::kinds::command::{self, Said, said};
 use pipe::recipe::{self, Overrides};
 use std::collections::BTreeMap;
 
@@ -206,7 +206,7 @@ fn progress_is_heard_while_a_program_runs() {
         &rows_after(script, ""),
         |_| {},
         |event| {
-            if let pipe::engine::event::Event::Progress {
+            if let pipe::engine::events::event::Event::Progress {
                 done, total, note, ..
             } = event
             {
@@ -232,7 +232,7 @@ fn what_a_program_needs_is_looked_for_before_the_run() {
     let missing = |lines: &str, program: &str| {
         let graph = graph(lines, program);
         let node = graph.node(graph.find("it").unwrap());
-        exec::missing(&node.params, &node.exec, "/usr/bin:/bin")
+        command::missing(&node.params, &node.exec, "/usr/bin:/bin")
     };
     assert_eq!(missing("", "\"sh\""), Vec::<String>::new());
     assert_eq!(missing("", "\"{file.train.py}\""), Vec::<String>::new());
@@ -248,7 +248,7 @@ fn what_a_program_needs_is_looked_for_before_the_run() {
     };
     assert!(told.contains("venv/bin/python"), "{told}");
     assert_eq!(
-        exec::missing(&Values::new(), &Values::new(), ""),
+        command::missing(&Values::new(), &Values::new(), ""),
         Vec::<String>::new()
     );
 }

@@ -1,11 +1,11 @@
 //! No name that was stored or sent leads out of the store or the folder it belongs to.
 
 use pipe::base::bounded::{is_inner, is_name};
-use pipe::engine::attempt::{Attempt, Spec};
-use pipe::engine::journal;
-use pipe::engine::key::{Digest, Key};
-use pipe::engine::objects::{Blob, tree_digest, walk};
-use pipe::engine::record::{Artifact, Record};
+use pipe::engine::events::journal;
+use pipe::engine::graph::key::{Digest, Key};
+use pipe::engine::store::attempt::{Attempt, Spec};
+use pipe::engine::store::objects::{Blob, tree_digest, walk};
+use pipe::engine::store::record::{Artifact, Record};
 use pipe::engine::store::{Lookup, Store};
 use pipe::learn::checkpoint;
 use serde_json::json;

@@ -6,9 +6,9 @@ mod figures;
 
 use pipe::base::rows::{METRICS, Metric, Metrics, ROWS};
 use pipe::engine::graph::NodeId;
-use pipe::engine::key::Key;
-use pipe::engine::record::{Artifact, Cost, Provenance, Record};
+use pipe::engine::graph::key::Key;
 use pipe::engine::store::Store;
+use pipe::engine::store::record::{Artifact, Cost, Provenance, Record};
 use pipe::kinds::REGISTRY;
 use pipe::recipe::{self, Loaded, Overrides};
 use pipe::report::html::{Options, Page, Source, render};

@@ -2,7 +2,7 @@
 
 use super::{completions, line, log, results, sample, zipped};
 use crate::study::Study;
-use pipe::kinds::import::found::{Layout, Unit, look};
+use pipe::kinds::data::import::found::{Layout, Unit, look};
 use serde_json::{Value as Json, json};
 use std::path::Path;
 
@@ -13,7 +13,8 @@ fn read(path: &Path, only: Option<Layout>) -> Vec<Unit> {
 }
 
 fn scores(unit: &Unit, name: &str) -> Vec<Option<f64>> {
-    let value = |r: &pipe::kinds::import::found::Response| r.scores.get(name).and_then(|s| s.value);
+    let value =
+        |r: &pipe::kinds::data::import::found::Response| r.scores.get(name).and_then(|s| s.value);
     unit.rows.iter().map(value).collect()
 }
 

@@ -5,9 +5,9 @@ use crate::study::{Study, data_dir};
 use pipe::base::params::{ParamSet, defaults};
 use pipe::base::rows::{Completion, PromptClass, Score};
 use pipe::base::value::{Value, Values};
-use pipe::kinds::agreement::{self, Pairs, Table};
-use pipe::kinds::completions_file;
-use pipe::kinds::evaluate::{self, Judge};
+use pipe::kinds::data::completions_file;
+use pipe::kinds::evaluation::agreement::{self, Pairs, Table};
+use pipe::kinds::evaluation::evaluate::{self, Judge};
 use std::path::Path;
 
 fn params(set: &[(&str, Value)]) -> completions_file::Params {

@@ -3,9 +3,9 @@
 use super::{Quiet, Server, account, asked_text, judging, services, text};
 use pipe::base::rows::PromptClass;
 use pipe::base::value::Value;
-use pipe::engine::worker::Transient;
-use pipe::kinds::reward::Route;
+use pipe::engine::run::worker::Transient;
 use pipe::kinds::scorers::panel::Panel;
+use pipe::kinds::scorers::reward::Route;
 use pipe::kinds::scorers::service::{JudgeServices, Judging, Verdict};
 use pipe::kinds::scorers::{Judged, Settings};
 use serde_json::json;

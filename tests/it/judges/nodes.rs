@@ -9,7 +9,7 @@ use pipe::base::rows::{PromptClass, Score};
 use pipe::base::value::{Value, Values};
 use pipe::engine::kind::Look;
 use pipe::kinds::REGISTRY;
-use pipe::kinds::evaluate::{self, Judge};
+use pipe::kinds::evaluation::evaluate::{self, Judge};
 use pipe::kinds::scorers::service::{JudgeServices, Verdict};
 use std::collections::BTreeMap;
 

@@ -1,11 +1,11 @@
 //! The mark of an eviction: there before the first blob goes, gone when the blobs are back.
 
 use super::{Space, all, later};
-use pipe::engine::attempt::{Attempt, Spec};
-use pipe::engine::commit::{Delivery, Versus, commit};
-use pipe::engine::keep::evict::Evicted;
-use pipe::engine::key::Manifest;
-use pipe::engine::record::{Provenance, Record};
+use pipe::engine::gc::evict::Evicted;
+use pipe::engine::graph::key::Manifest;
+use pipe::engine::store::attempt::{Attempt, Spec};
+use pipe::engine::store::commit::{Delivery, Versus, commit};
+use pipe::engine::store::record::{Provenance, Record};
 use std::collections::BTreeMap;
 
 #[test]

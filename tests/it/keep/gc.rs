@@ -2,11 +2,11 @@
 
 use super::{DAY, HOUR, Space, all, later, lines, text, under};
 use pipe::base::text::{parse_bytes, parse_duration};
-use pipe::engine::attempt::{Attempt, Spec};
-use pipe::engine::clock;
-use pipe::engine::keep::gc::{Policy, Tier};
-use pipe::engine::keep::{settings, sizes, sweep};
-use pipe::engine::key::Key;
+use pipe::engine::events::clock;
+use pipe::engine::gc::collect::{Policy, Tier};
+use pipe::engine::gc::{settings, sizes, sweep};
+use pipe::engine::graph::key::Key;
+use pipe::engine::store::attempt::{Attempt, Spec};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -247,9 +247,9 @@ fn an_attempt_of_a_kept_key_stays_however_old() {
     let wanted = attempt(&space, &key("wanted"));
     std::fs::create_dir(wanted.resume().join("step-1")).unwrap();
     let mut run = space.run("r", None, &[]);
-    run.write(&pipe::engine::event::Event::State {
+    run.write(&pipe::engine::events::event::Event::State {
         node: "wanted".into(),
-        state: pipe::engine::event::State::Held {
+        state: pipe::engine::events::event::State::Held {
             key: key("wanted"),
             by: None,
         },

@@ -1,13 +1,13 @@
 //! A run goes on while gc removes whatever it may, again and again: the run ends whole, and everything it says it has is there.
 
 use super::{Space, all};
-use pipe::engine::clock;
-use pipe::engine::exec::{self, Settings};
+use pipe::engine::events::clock;
+use pipe::engine::gc::collect::{self, Policy, What};
+use pipe::engine::gc::sweep::sweep;
+use pipe::engine::gc::verify::{Sample, verify};
 use pipe::engine::graph::Graph;
-use pipe::engine::keep::gc::{self, Policy, What};
-use pipe::engine::keep::sweep::sweep;
-use pipe::engine::keep::verify::{Sample, verify};
 use pipe::engine::plan::Wanted;
+use pipe::engine::run::{self, Settings};
 use pipe::engine::store::Store;
 use pipe::kinds::REGISTRY;
 use pipe::recipe::{Overrides, from_text};
@@ -42,11 +42,11 @@ fn chains(word: &str) -> Graph {
     loaded.remove(0).graph
 }
 
-fn run(store: &Store, word: &str) -> exec::Outcome {
+fn run(store: &Store, word: &str) -> run::Outcome {
     let mut settings = Settings::new().unwrap();
     settings.program = env!("CARGO_BIN_EXE_pipe").into();
     settings.threads = 2;
-    exec::run(
+    run::run(
         store,
         &chains(word),
         &Wanted::default(),
@@ -72,7 +72,7 @@ fn a_run_beside_a_gc_that_never_stops_ends_whole() {
         scope.spawn(|| {
             let store = Store::open(&root).unwrap();
             while !stop.load(Ordering::Relaxed) {
-                let mut items = gc::propose(&store, &policy()).unwrap().items;
+                let mut items = collect::propose(&store, &policy()).unwrap().items;
                 // Their age is all that protects drafts.
                 items.retain(|item| !matches!(item.what, What::Draft(_)));
                 let swept = sweep(&store, &policy(), items, Duration::from_secs(5)).unwrap();
@@ -111,14 +111,14 @@ fn a_run_beside_a_gc_that_never_stops_ends_whole() {
     assert!(checked.bad.is_empty(), "{:?}", checked.bad);
 }
 
-fn done(state: &pipe::engine::event::State) -> bool {
-    use pipe::engine::event::State;
+fn done(state: &pipe::engine::events::event::State) -> bool {
+    use pipe::engine::events::event::State;
     matches!(state, State::Done { .. } | State::Hit { .. })
 }
 
 /// Digest of the first output by node.
-fn digests(store: &Store, outcome: &exec::Outcome) -> Vec<(String, String)> {
-    use pipe::engine::event::State;
+fn digests(store: &Store, outcome: &run::Outcome) -> Vec<(String, String)> {
+    use pipe::engine::events::event::State;
     let ends = outcome.nodes.iter();
     ends.map(|end| {
         let (State::Done { key } | State::Hit { key, .. }) = &end.state else {

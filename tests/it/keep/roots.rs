@@ -2,10 +2,10 @@
 
 use super::{DAY, Space, all, later, lines, text, whole};
 use crate::engine::wait_until;
-use pipe::engine::keep::gc::Policy;
-use pipe::engine::keep::roots::Why;
-use pipe::engine::keep::{pins, workspaces};
-use pipe::engine::record::Record;
+use pipe::engine::gc::collect::Policy;
+use pipe::engine::gc::roots::Why;
+use pipe::engine::gc::{pins, workspaces};
+use pipe::engine::store::record::Record;
 use std::path::Path;
 
 /// One weights record a name.
@@ -107,7 +107,9 @@ fn a_journal_of_another_version_protects_as_well() {
     let space = Space::new();
     let made = weights(&space, &["a", "b"]);
     space.ended("r", None, &[&made[0]]);
-    let id = pipe::engine::journal::runs(&space.store).unwrap().remove(0);
+    let id = pipe::engine::events::journal::runs(&space.store)
+        .unwrap()
+        .remove(0);
     let key = &made[0].key;
     space.file(
         &format!("runs/{id}/events.jsonl"),
@@ -156,10 +158,13 @@ fn what_a_worker_reads_stays_though_its_engine_is_gone() {
         "key": made[0].manifest.len().to_string().repeat(64)[..64].to_string(), "kind": "toy", "revision": 1, "node": "n",
         "params": "", "exec": "", "inputs": {}, "outputs": [], "threads": 1, "earlier": [], "engine": 0, "started_ms": 0,
     });
-    let spec: pipe::engine::attempt::Spec = serde_json::from_value(spec).unwrap();
-    let attempt =
-        pipe::engine::attempt::Attempt::create(&space.store, &spec, &[("in", artifact.clone())])
-            .unwrap();
+    let spec: pipe::engine::store::attempt::Spec = serde_json::from_value(spec).unwrap();
+    let attempt = pipe::engine::store::attempt::Attempt::create(
+        &space.store,
+        &spec,
+        &[("in", artifact.clone())],
+    )
+    .unwrap();
     let lock = space.store.try_lock(&spec.key).unwrap();
     assert!(space.collect(&later(100 * DAY)).gone.is_empty());
     assert!(attempt.dir.exists() && space.has(&made[0], "out"));

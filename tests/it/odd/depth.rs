@@ -2,7 +2,7 @@
 
 use pipe::base::bounded;
 use pipe::kinds::REGISTRY;
-use pipe::kinds::reward::Expr;
+use pipe::kinds::scorers::reward::Expr;
 use pipe::recipe::{self, Overrides};
 
 fn check(text: &str) -> Result<(), String> {

@@ -5,7 +5,7 @@ use crate::numerics::{FAMILIES, tiny};
 use crate::reward_model::{weights, write};
 use crate::study::{Ran, Study};
 use pipe::base::rng::Seed;
-use pipe::engine::event::State;
+use pipe::engine::events::event::State;
 use pipe::learn::adapter::{Adapter, Linear, Options};
 use pipe::learn::checkpoint;
 use pipe::learn::config::{Config, Family, Head};

@@ -1,8 +1,8 @@
 //! How long sampling still takes is told by tokens: rows end at lengths nobody knows, and many are under way when the first is done.
 
 use pipe::base::rng::{Rng, Seed};
-use pipe::engine::event::{Event, State};
-use pipe::engine::worker::Sampled;
+use pipe::engine::events::event::{Event, State};
+use pipe::engine::run::worker::Sampled;
 use pipe::learn::sample::forecast::{Costs, Tally, Work};
 use pipe::report::telling::{counted, told};
 use pipe::report::view::RunView;

@@ -4,8 +4,8 @@
 use crate::study::{Ran, Study};
 use pipe::base::response::{Outcome, Withheld};
 use pipe::base::rows::{Completion, Pair, Prompt, PromptClass, Score};
-use pipe::kinds::import::found::{Found, Unit, look};
-use pipe::kinds::labels::nearly;
+use pipe::kinds::data::import::found::{Found, Unit, look};
+use pipe::kinds::data::labels::nearly;
 use serde_json::{Value as Json, json};
 use std::io::Write;
 use std::path::Path;

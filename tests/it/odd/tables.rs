@@ -266,7 +266,7 @@ fn a_path_to_no_file_is_told_for_what_it_is() {
     assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
     let graph = study.graph(&node("prompts-file", "d", ""));
     let store = pipe::engine::store::Store::open(&study.store()).unwrap();
-    let paths = pipe::engine::paths::Paths::of(&store, &graph.nodes()[0]);
+    let paths = pipe::engine::store::paths::Paths::of(&store, &graph.nodes()[0]);
     let error = format!("{:#}", paths.unwrap_err());
     assert!(
         error.contains("b.jsonl: it is a named pipe and not a file"),

@@ -4,9 +4,9 @@
 use super::{params, prompts, sentence, spelt, why, word};
 use pipe::base::rng::Seed;
 use pipe::base::value::Value;
-use pipe::kinds::decontaminate::{self, decontaminate};
-use pipe::kinds::dedup::{self, dedup};
-use pipe::kinds::likeness::{
+use pipe::kinds::data::decontaminate::{self, decontaminate};
+use pipe::kinds::data::dedup::{self, dedup};
+use pipe::kinds::data::likeness::{
     Bands, Grams, Holdings, Shingles, Shingling, near, normal, signatures,
 };
 use std::collections::BTreeSet;

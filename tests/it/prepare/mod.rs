@@ -9,7 +9,7 @@ use pipe::base::params::{ParamSet, defaults};
 use pipe::base::rng::{Rng, Seed};
 use pipe::base::rows::{Prompt, PromptClass};
 use pipe::base::value::{Value, Values};
-use pipe::kinds::removed::Picked;
+use pipe::kinds::data::removed::Picked;
 use std::collections::BTreeMap;
 
 /// The kind's defaults with some parameters set.
@@ -54,7 +54,7 @@ fn ids(prompts: &[Prompt]) -> Vec<&str> {
 
 /// Id to (reason, details as JSON) of what was removed.
 fn why(picked: &Picked) -> BTreeMap<&str, (&str, String)> {
-    let row = |r: &'_ pipe::kinds::removed::Removed<Prompt>| {
+    let row = |r: &'_ pipe::kinds::data::removed::Removed<Prompt>| {
         (r.reason, serde_json::to_string(&r.details).unwrap())
     };
     let removed = picked.removed().iter();

@@ -5,10 +5,10 @@ use crate::study::data_dir;
 use pipe::base::params::{ParamSet, defaults};
 use pipe::base::rows::Prompt;
 use pipe::base::value::{Value, Values};
-use pipe::kinds::decontaminate::{self, decontaminate};
-use pipe::kinds::dedup::{self, dedup};
-use pipe::kinds::likeness::{Grams, Shingles, Shingling, normal};
-use pipe::kinds::prompts_file;
+use pipe::kinds::data::decontaminate::{self, decontaminate};
+use pipe::kinds::data::dedup::{self, dedup};
+use pipe::kinds::data::likeness::{Grams, Shingles, Shingling, normal};
+use pipe::kinds::data::prompts_file;
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -5,11 +5,12 @@ use pipe::base::params::Problem;
 use pipe::base::params::defaults;
 use pipe::base::rows::{Prompt, PromptClass};
 use pipe::base::value::Value;
-use pipe::kinds::filter::{self, filter};
-use pipe::kinds::mix_sources::{self, mix};
-use pipe::kinds::pool::pool;
-use pipe::kinds::removed::Picked;
-use pipe::kinds::{REGISTRY, dedup};
+use pipe::kinds::REGISTRY;
+use pipe::kinds::data::dedup;
+use pipe::kinds::data::filter::{self, filter};
+use pipe::kinds::data::mix_sources::{self, mix};
+use pipe::kinds::data::pool::pool;
+use pipe::kinds::data::removed::Picked;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A harmful prompt, a harmless one and an ambiguous one, of three sources.

@@ -3,7 +3,7 @@
 
 use super::{KINDS, accepted, read};
 use pipe::base::diag::SHOWN;
-use pipe::engine::union::{Part, union};
+use pipe::engine::graph::union::{Part, union};
 use pipe::recipe::{Overrides, from_text};
 use std::fmt::Write;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! `[matrix]`: which choices it makes, what fans out with them, and what is wrong with one.
 
 use super::{KINDS, check, variants};
-use pipe::engine::union::{Part, union};
+use pipe::engine::graph::union::{Part, union};
 use pipe::recipe::{Loaded, Overrides, load};
 use std::path::Path;
 

@@ -3,7 +3,7 @@
 
 use super::{ask, chat};
 use pipe::base::response::{Outcome, Withheld, split, well_formed};
-use pipe::kinds::answers::{self, Begun};
+use pipe::kinds::shared::answers::{self, Begun};
 use pipe::services::chat::Answer;
 use pipe::services::protocol::Protocol;
 use serde_json::{Value, json};

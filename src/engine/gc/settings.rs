@@ -1,0 +1,50 @@
+//! What a store is told once: `settings.toml` in it.
+
+use crate::store::Store;
+use crate::store::objects;
+use anyhow::{Context, Result, anyhow};
+use base::text::parse_bytes;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+
+const FILE: &str = "settings.toml";
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// Bytes that the store may hold; a run that ends above collects.
+    pub cap: Option<u64>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cap: Option<String>,
+}
+
+pub fn read(store: &Store) -> Result<Settings> {
+    let path = store.root().join(FILE);
+    let shown = || format!("reading {}", path.display());
+    let text = match fs::read_to_string(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Settings::default()),
+        other => other.with_context(shown)?,
+    };
+    let text: Text = toml::from_str(&text).with_context(shown)?;
+    let cap = text.cap.map(|cap| {
+        parse_bytes(&cap).ok_or_else(|| anyhow!("`cap` is a size as \"200GB\", not {cap:?}"))
+    });
+    Ok(Settings {
+        cap: cap.transpose().with_context(shown)?,
+    })
+}
+
+pub fn write(store: &Store, settings: &Settings) -> Result<()> {
+    let path = store.root().join(FILE);
+    let shown = || format!("writing {}", path.display());
+    let text = Text {
+        cap: settings.cap.map(|cap| format!("{cap}B")),
+    };
+    let text = toml::to_string(&text).with_context(shown)?;
+    objects::put(&store.tmp(), &path, text.as_bytes()).with_context(shown)
+}

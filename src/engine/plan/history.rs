@@ -1,0 +1,141 @@
+//! The records that exist, for explaining: which earlier record is nearest to a node, and who made a digest. Manifests are read
+//! when they are compared.
+
+use crate::graph::key::{Digest, Key, facts};
+use crate::plan::verdict::Reason;
+use crate::store::Store;
+use crate::store::index::Brief;
+use crate::store::record::Record;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+/// So many records of a name are compared with a node, the newest: a sweep leaves thousands.
+const COMPARED: usize = 64;
+
+pub struct History<'a> {
+    store: &'a Store,
+    briefs: Vec<Brief>,
+    /// Places in `briefs`, newest first.
+    by_node: BTreeMap<String, Vec<usize>>,
+    newest: BTreeMap<String, usize>,
+    read: RefCell<BTreeMap<Key, Option<Rc<Record>>>>,
+}
+
+impl<'a> History<'a> {
+    pub fn new(store: &'a Store, briefs: Vec<Brief>) -> History<'a> {
+        let mut order: Vec<usize> = (0..briefs.len()).collect();
+        order.sort_by_key(|i| std::cmp::Reverse(briefs[*i].cost.started_ms));
+        let mut by_node: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut newest = BTreeMap::new();
+        for i in order {
+            let brief: &Brief = &briefs[i];
+            by_node.entry(brief.node.clone()).or_default().push(i);
+            newest.entry(brief.kind.clone()).or_insert(i);
+        }
+        History {
+            store,
+            briefs,
+            by_node,
+            newest,
+            read: RefCell::default(),
+        }
+    }
+
+    /// The record to compare a node with: of its kind and name, with the fewest differing facts, the newest. `manifest` may lack
+    /// inputs that are not known yet.
+    pub fn nearest(&self, kind: &str, node: &str, manifest: &str) -> Option<Rc<Record>> {
+        let namesakes = self.by_node.get(node)?.iter();
+        let alike = namesakes.filter(|i| self.briefs[**i].kind == kind);
+        let records = alike
+            .take(COMPARED)
+            .filter_map(|i| self.record(&self.briefs[*i].key));
+        // Of equals the first, which is the newest.
+        records.min_by_key(|r| changes(&r.manifest, manifest).len())
+    }
+
+    /// The newest record of this kind.
+    pub fn newest(&self, kind: &str) -> Option<&Brief> {
+        self.newest.get(kind).map(|i| &self.briefs[*i])
+    }
+
+    /// By kind, the newest record that counted its work.
+    pub fn speeds(&self) -> BTreeMap<String, Brief> {
+        let mut found: BTreeMap<String, Brief> = BTreeMap::new();
+        for brief in self.briefs.iter().filter(|b| b.cost.flop > 0.0) {
+            let newer = |old: &Brief| old.cost.started_ms < brief.cost.started_ms;
+            if found.get(&brief.kind).is_none_or(newer) {
+                found.insert(brief.kind.clone(), brief.clone());
+            }
+        }
+        found
+    }
+
+    /// The newest record of a node of this name.
+    pub fn named(&self, node: &str) -> Option<&Brief> {
+        self.by_node.get(node).map(|all| &self.briefs[all[0]])
+    }
+
+    /// Who made an output of this content: of this kind and name where there is one, the newest.
+    pub fn maker(&self, digest: &Digest, kind: &str, node: &str) -> Option<Rc<Record>> {
+        let made = |b: &&Brief| b.outputs.iter().any(|o| o.digest == *digest);
+        let nearest = |b: &&Brief| {
+            let newest = std::cmp::Reverse(b.cost.started_ms);
+            (b.kind != kind, b.node != node, newest)
+        };
+        let brief = self.briefs.iter().filter(made).min_by_key(nearest)?;
+        self.record(&brief.key)
+    }
+
+    fn record(&self, key: &Key) -> Option<Rc<Record>> {
+        let mut read = self.read.borrow_mut();
+        let load = || self.store.record(key).ok().flatten().map(Rc::new);
+        read.entry(key.clone()).or_insert_with(load).clone()
+    }
+}
+
+/// What differs between two manifests, as reasons, in the order of the facts' names.
+pub fn changes(old: &str, new: &str) -> Vec<Reason> {
+    let (old, new) = (facts(old), facts(new));
+    let names: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
+    names
+        .into_iter()
+        .filter(|name| old.get(name) != new.get(name))
+        .map(|name| {
+            let was = old.get(name).map(|v| v.to_string());
+            let now = new.get(name).map(|v| v.to_string());
+            let (section, name) = name.split_once(' ').unwrap_or((name, ""));
+            let name = name.to_string();
+            match section {
+                "kind" => Reason::Kind {
+                    old: was.unwrap_or_default(),
+                    new: now.unwrap_or_default(),
+                },
+                "revision" => Reason::Revision {
+                    old: was.unwrap_or_default(),
+                    new: now.unwrap_or_default(),
+                },
+                "source" => Reason::Source { name },
+                "input" => Reason::Input {
+                    port: name,
+                    was: content(was),
+                    now: content(now),
+                },
+                "output" => Reason::Output { name },
+                _ => Reason::Param {
+                    name,
+                    old: was,
+                    new: now,
+                },
+            }
+        })
+        .collect()
+}
+
+/// The digest in `model 1234…`.
+fn content(value: Option<String>) -> Option<String> {
+    value.map(|v| {
+        v.split_once(' ')
+            .map_or(v.clone(), |(_, digest)| digest.to_string())
+    })
+}

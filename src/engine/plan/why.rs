@@ -1,0 +1,183 @@
+//! Why a node runs or does not, as data for `pipe why`.
+
+use crate::gc::vouch::{self, Vouched};
+use crate::graph::key::{Digest, Key, facts};
+use crate::graph::{Graph, NodeId};
+use crate::plan::history::{History, changes};
+use crate::plan::verdict::{Reason, Verdict};
+use crate::plan::{Judge, Planned, Wanted};
+use crate::store::Store;
+use crate::store::record::{Provenance, Record};
+use anyhow::Result;
+use std::collections::BTreeMap;
+
+pub struct Why {
+    pub planned: Planned,
+    /// The record the reasons compare with, or the record that is the hit.
+    pub record: Option<Made>,
+    /// For inputs that changed, what changed above them: from the nearest cause to the root.
+    pub causes: Vec<Cause>,
+    /// Nobody executed the node's own record.
+    pub vouched: Option<Vouched>,
+    /// Nor those of these nodes above it, the nearest first.
+    pub rests_on: Vec<(String, Vouched)>,
+}
+
+/// A record in a sentence: when, by whom, at what price.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Made {
+    pub key: Key,
+    pub provenance: Provenance,
+    pub started_ms: u64,
+    /// What a hit saves.
+    pub seconds: f64,
+    pub dollars: f64,
+    /// Digest by port.
+    pub inputs: BTreeMap<String, String>,
+    /// What stood for the contents of files, by parameter.
+    pub sources: BTreeMap<String, String>,
+}
+
+/// A node above, and why its output is not what it was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cause {
+    pub node: String,
+    pub reasons: Vec<Reason>,
+    /// Nothing above it changed: this is where it began.
+    pub root: bool,
+}
+
+pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<Why> {
+    let wanted = Wanted {
+        only: vec![id],
+        fresh: wanted.fresh.clone(),
+    };
+    let judge = Judge::new(store, graph, &wanted)?;
+    let mut plan = judge.plan()?.nodes;
+    let mut causes = vec![];
+    let at = plan
+        .iter()
+        .position(|p| p.id == id)
+        .expect("a plan holds what was asked for");
+    for above in graph.closure(&[id]).into_iter().rev().filter(|n| *n != id) {
+        let planned = plan
+            .iter()
+            .find(|p| p.id == above)
+            .expect("a plan holds what a node needs");
+        if matters(graph, id, above, &plan[at], &plan) && !planned.verdict.reasons().is_empty() {
+            let reasons = planned.verdict.reasons().to_vec();
+            let root = !reasons.iter().any(|r| matches!(r, Reason::Input { .. }));
+            causes.push(Cause {
+                node: graph.node(above).name.clone(),
+                reasons,
+                root,
+            });
+        }
+    }
+    if causes.is_empty() {
+        let reasons = plan[at].verdict.reasons();
+        trace(graph, judge.history(), id, reasons, &mut causes);
+    }
+    let rests_on = vouch::above(store, graph, id, &plan);
+    let own = plan[at].key().and_then(|key| store.record(&key).ok()?);
+    let planned = plan.swap_remove(at);
+    let record = match (&planned.verdict, &planned.compared) {
+        (Verdict::Hit(brief), _) => store.record(&brief.key)?.as_ref().map(made),
+        (_, Some(key)) => store.record(key)?.as_ref().map(made),
+        (_, None) => None,
+    };
+    Ok(Why {
+        planned,
+        record,
+        causes,
+        vouched: own.as_ref().and_then(vouch::vouched),
+        rests_on,
+    })
+}
+
+/// Only a node that waits for others is explained by what they do.
+fn matters(graph: &Graph, id: NodeId, above: NodeId, planned: &Planned, plan: &[Planned]) -> bool {
+    let Verdict::Maybe { after } = &planned.verdict else {
+        return false;
+    };
+    // Below a node that is certainly reused, what its own inputs do has no effect.
+    let mut open = after.clone();
+    let mut seen = vec![id];
+    while let Some(next) = open.pop() {
+        if next == above {
+            return true;
+        }
+        if seen.contains(&next) {
+            continue;
+        }
+        seen.push(next);
+        if let Some(Verdict::Maybe { .. }) = plan.iter().find(|p| p.id == next).map(|p| &p.verdict)
+        {
+            open.extend(graph.node(next).inputs.values().map(|e| e.node));
+        }
+    }
+    false
+}
+
+/// Follows changed inputs upwards through the records that made the old and the new content.
+fn trace(
+    graph: &Graph,
+    history: &History,
+    id: NodeId,
+    reasons: &[Reason],
+    causes: &mut Vec<Cause>,
+) {
+    for reason in reasons {
+        let Reason::Input {
+            port,
+            was: Some(was),
+            now: Some(now),
+        } = reason
+        else {
+            continue;
+        };
+        let Some(edge) = graph.node(id).inputs.get(port.as_str()) else {
+            continue;
+        };
+        let above = graph.node(edge.node);
+        let maker = |digest: &str| {
+            history.maker(&Digest::parse(digest)?, above.kind.name, above.plain_name())
+        };
+        let (Some(old), Some(new)) = (maker(was), maker(now)) else {
+            continue;
+        };
+        if causes.iter().any(|c| c.node == above.name) {
+            continue;
+        }
+        let reasons = changes(&old.manifest, &new.manifest);
+        let root = !reasons.iter().any(|r| matches!(r, Reason::Input { .. }));
+        causes.push(Cause {
+            node: above.name.clone(),
+            reasons: reasons.clone(),
+            root,
+        });
+        trace(graph, history, edge.node, &reasons, causes);
+    }
+}
+
+fn made(record: &Record) -> Made {
+    let facts = facts(&record.manifest);
+    let section = |section: &str| -> BTreeMap<String, String> {
+        let own = facts.iter().filter_map(|(fact, content)| {
+            let (is, name) = fact.split_once(' ')?;
+            // An input is a type and a digest.
+            let content = content.rsplit(' ').next()?;
+            (is == section).then(|| (name.to_string(), content.to_string()))
+        });
+        own.collect()
+    };
+    Made {
+        inputs: section("input"),
+        sources: section("source"),
+        key: record.key.clone(),
+        provenance: record.provenance.clone(),
+        started_ms: record.cost.started_ms,
+        seconds: record.cost.seconds,
+        dollars: record.cost.dollars,
+    }
+}

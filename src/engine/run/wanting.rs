@@ -1,0 +1,117 @@
+//! What a plan needs of this machine and does not find: variables, files, programs, memory. Told all at once, before anything starts.
+
+use super::secrets;
+use crate::graph::Graph;
+use crate::plan::Plan;
+use crate::plan::verdict::{Absent, Verdict};
+use crate::run::system;
+use crate::store::paths;
+use base::text::{bytes, listed};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// By node; only nodes that have to run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wanting {
+    /// Environment variables that it names and that are not set.
+    pub variables: BTreeMap<String, BTreeSet<String>>,
+    /// Files and folders that it names, a program among them, and that are not there.
+    pub files: BTreeMap<String, Vec<Absent>>,
+    /// Programs, in sentences.
+    pub programs: BTreeMap<String, Vec<String>>,
+}
+
+impl Wanting {
+    pub fn of(graph: &Graph, plan: &Plan) -> Wanting {
+        let mut wanting = Wanting::default();
+        for planned in &plan.nodes {
+            let mut files = match &planned.verdict {
+                Verdict::Hit(_) => continue,
+                Verdict::Needs { absent } => absent.clone(),
+                Verdict::Run(_) | Verdict::Resume { .. } | Verdict::Maybe { .. } => vec![],
+            };
+            let node = graph.node(planned.id);
+            files.extend(paths::missing(&(node.kind.exec)(), &node.exec));
+            let variables = secrets::missing(&node.exec);
+            if !variables.is_empty() {
+                wanting.variables.insert(node.name.clone(), variables);
+            }
+            let programs = node.kind.preflight;
+            let programs = programs.map(|look| look(&node.params, &node.exec, &path()));
+            if let Some(programs) = programs.filter(|all| !all.is_empty()) {
+                wanting.programs.insert(node.name.clone(), programs);
+            }
+            if !files.is_empty() {
+                wanting.files.insert(node.name.clone(), files);
+            }
+        }
+        wanting
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.variables.is_empty() && self.files.is_empty() && self.programs.is_empty()
+    }
+
+    /// A line a thing, and the nodes that want it: several nodes often want the same.
+    pub fn told(&self) -> String {
+        let files = self.files.iter().flat_map(|(node, absent)| {
+            let each = absent.iter().map(Absent::told);
+            each.map(move |told| (node.as_str(), told))
+        });
+        let programs = self.programs.iter();
+        let programs = programs
+            .flat_map(|(node, told)| told.iter().map(move |told| (node.as_str(), told.clone())));
+        let variables = self.variables.iter();
+        let variables = variables
+            .flat_map(|(node, names)| names.iter().map(move |n| (node.as_str(), n.clone())));
+        let hub = self.files.values().flatten().any(|f| f.get.is_some());
+        let hub = match hub && cfg!(feature = "hub") {
+            true => "\n  `pipe fetch RECIPE` downloads those on the hub",
+            false => "",
+        };
+        [
+            ("files that are not on this machine", by_thing(files) + hub),
+            ("programs that are not here", by_thing(programs)),
+            (
+                "environment variables that are not set here",
+                by_thing(variables),
+            ),
+        ]
+        .into_iter()
+        .filter(|(_, lines)| !lines.is_empty())
+        .map(|(what, lines)| format!("nodes that have to run need {what}:{lines}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+    }
+}
+
+/// `\n  NODES: THING` of every thing.
+fn by_thing<'a>(pairs: impl Iterator<Item = (&'a str, String)>) -> String {
+    let mut things: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (node, thing) in pairs {
+        things.entry(thing).or_default().push(node);
+    }
+    let lines = things.into_iter();
+    let lines = lines.map(|(thing, nodes)| format!("\n  {}: {thing}", listed(nodes)));
+    lines.collect()
+}
+
+/// Where programs are looked for.
+#[allow(clippy::disallowed_methods)]
+fn path() -> String {
+    std::env::var("PATH").unwrap_or_default()
+}
+
+/// Nodes that by their parameters need more memory than there is, a line each. `allowed`: what somebody said instead.
+pub fn too_large(graph: &Graph, plan: &Plan, allowed: Option<u64>) -> Option<String> {
+    let there = allowed.or_else(system::memory::total)?;
+    let mut out = String::new();
+    for planned in plan.nodes.iter().filter(|p| !p.measured) {
+        let needed = planned.outlook.as_ref().map_or(0.0, |o| o.memory) as u64;
+        if needed > there {
+            let name = &graph.node(planned.id).name;
+            out += &format!("\n  `{name}`: about {}", bytes(needed));
+        }
+    }
+    let there = bytes(there);
+    (!out.is_empty()).then(|| format!("nodes need more memory than the {there} there are:{out}"))
+}

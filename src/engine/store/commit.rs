@@ -1,0 +1,225 @@
+//! From a finished attempt to a record. Objects first, each durable; the record last, create-only; the attempts of the
+//! key go after that. A crash in between leaves blobs that nobody names, and the attempts.
+//!
+//! The first writer of a key wins. There are two exceptions, both of which retire the old record to `quarantine/`: the
+//! old record is damaged and its bytes did not come out again, or the node was forced (`--fresh`) and gave other bytes,
+//! which makes it not reproducible and is reported as such.
+
+use crate::graph::key::{Digest, Manifest};
+use crate::run::fault;
+use crate::store::attempt::{Attempt, Spec};
+use crate::store::objects;
+use crate::store::record::{Adopted, Artifact, Cost, Provenance, Record};
+use crate::store::{Lookup, Store};
+use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+use std::fs;
+
+/// How a commit came out.
+pub struct Committed {
+    pub record: Record,
+    pub versus: Versus,
+}
+
+/// The new outputs against an earlier record of the same key.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Versus {
+    Nothing,
+    /// The same bytes again.
+    Same,
+    /// Another process was first; its record is the one that counts.
+    Beaten,
+    /// Other bytes: the outputs that differ, by name. The old record is in quarantine.
+    Different(Vec<String>),
+}
+
+/// Why there is no record.
+#[derive(Debug)]
+pub enum CommitError {
+    /// The worker did not deliver.
+    Outputs(String),
+    /// The store did not take it.
+    Store(anyhow::Error),
+}
+
+pub struct Delivery<'a> {
+    pub attempt: &'a Attempt,
+    /// Earlier attempts whose work went into this one.
+    pub earlier: &'a [Attempt],
+    pub spec: &'a Spec,
+    pub manifest: &'a Manifest,
+    /// Type word by output.
+    pub types: BTreeMap<&'static str, &'static str>,
+    pub provenance: Provenance,
+    pub forced: bool,
+    /// Of a delivery that no worker made.
+    pub adopted: Option<Adopted>,
+}
+
+pub fn commit(store: &Store, delivery: &Delivery) -> Result<Committed, CommitError> {
+    let _shared = store.sharing().map_err(CommitError::Store)?;
+    place("commit-begin").map_err(CommitError::Store)?;
+    let mut outputs = BTreeMap::new();
+    for (name, ty) in &delivery.types {
+        let dir = delivery.attempt.output(name);
+        let files = objects::walk(&dir, false)
+            .map_err(|e| CommitError::Outputs(format!("output `{name}`: {e:#}")))?;
+        if files.is_empty() {
+            return Err(CommitError::Outputs(format!("output `{name}` is empty")));
+        }
+        let files: Result<Vec<_>> = files
+            .iter()
+            .map(|(relative, path)| store.objects().take(path, relative))
+            .collect();
+        let files = files.map_err(CommitError::Store)?;
+        let digest = objects::tree_digest(&files);
+        outputs.insert(
+            name.to_string(),
+            Artifact {
+                ty: ty.to_string(),
+                digest,
+                files,
+            },
+        );
+    }
+    place("outputs-stored").map_err(CommitError::Store)?;
+    store_record(store, delivery, outputs).map_err(CommitError::Store)
+}
+
+fn place(name: &'static str) -> Result<()> {
+    fault::point(name).with_context(|| format!("committing ({name})"))
+}
+
+fn store_record(
+    store: &Store,
+    delivery: &Delivery,
+    outputs: BTreeMap<String, Artifact>,
+) -> Result<Committed> {
+    merge_metrics(delivery)?;
+    let mut logs = vec![];
+    for (relative, path) in objects::walk(&delivery.attempt.logs(), false)? {
+        // Progress and usage have served; most nodes say nothing on stderr.
+        let kept = !matches!(relative.as_str(), "progress.json" | "usage.json");
+        if !kept || fs::metadata(&path).is_ok_and(|m| m.len() == 0) {
+            continue;
+        }
+        logs.push(store.objects().take(&path, &relative)?);
+    }
+    place("logs-stored")?;
+    objects::sync_dir(&store.root().join("objects")).context("syncing objects")?;
+    place("objects-synced")?;
+    let record = Record {
+        key: delivery.spec.key.clone(),
+        kind: delivery.spec.kind.clone(),
+        manifest: delivery.manifest.text().to_string(),
+        outputs,
+        cost: cost(delivery),
+        provenance: delivery.provenance.clone(),
+        logs,
+        accepted: None,
+        adopted: delivery.adopted.clone(),
+    };
+    let committed = add(store, record, delivery.forced)?;
+    // The objects are back before the mark goes.
+    store.unevict(&committed.record.key)?;
+    Ok(committed)
+}
+
+fn add(store: &Store, record: Record, forced: bool) -> Result<Committed> {
+    if store.add_record(&record)? {
+        return Ok(Committed {
+            record,
+            versus: Versus::Nothing,
+        });
+    }
+    settle(store, record, forced)
+}
+
+/// There is a record already.
+fn settle(store: &Store, record: Record, forced: bool) -> Result<Committed> {
+    let key = &record.key;
+    let old = store.record(key).ok().flatten();
+    if let Some(old) = &old {
+        let different = differing(&digests(old), &digests(&record));
+        if different.is_empty() {
+            return Ok(Committed {
+                record: old.clone(),
+                versus: Versus::Same,
+            });
+        }
+        if !forced && matches!(store.lookup(key), Lookup::Whole(_)) {
+            return Ok(Committed {
+                record: old.clone(),
+                versus: Versus::Beaten,
+            });
+        }
+        store.retire_record(key)?;
+        store.add_record(&record)?;
+        return Ok(Committed {
+            record,
+            versus: Versus::Different(different),
+        });
+    }
+    store.retire_record(key)?;
+    store.add_record(&record)?;
+    Ok(Committed {
+        record,
+        versus: Versus::Nothing,
+    })
+}
+
+fn digests(record: &Record) -> BTreeMap<&str, &Digest> {
+    record
+        .outputs
+        .iter()
+        .map(|(name, a)| (name.as_str(), &a.digest))
+        .collect()
+}
+
+fn differing(old: &BTreeMap<&str, &Digest>, new: &BTreeMap<&str, &Digest>) -> Vec<String> {
+    new.iter()
+        .filter(|(name, d)| old.get(*name) != Some(d))
+        .map(|(name, _)| name.to_string())
+        .collect()
+}
+
+fn cost(delivery: &Delivery) -> Cost {
+    let mut cost = Cost {
+        started_ms: delivery.spec.started_ms,
+        threads: delivery.spec.threads,
+        attempts: 1 + delivery.earlier.len(),
+        ..Cost::default()
+    };
+    // The oldest first.
+    for attempt in delivery.earlier.iter().rev().chain([delivery.attempt]) {
+        let usage = attempt.usage();
+        cost.seconds += usage.seconds;
+        cost.cpu_seconds += usage.cpu_seconds;
+        cost.dollars += usage.dollars;
+        cost.calls.follow(&usage.calls);
+        cost.flop += usage.flop;
+        cost.peak_bytes = cost.peak_bytes.max(usage.peak_bytes);
+    }
+    cost
+}
+
+/// One `metrics.jsonl` for the whole node: of steps that were walked twice, the later walk counts.
+fn merge_metrics(delivery: &Delivery) -> Result<()> {
+    let mut lines: BTreeMap<(u64, Vec<String>), String> = BTreeMap::new();
+    for attempt in delivery.earlier.iter().rev().chain([delivery.attempt]) {
+        let text = fs::read_to_string(attempt.logs().join("metrics.jsonl")).unwrap_or_default();
+        for line in text.lines() {
+            let Ok(metric) = serde_json::from_str::<crate::run::worker::Metric>(line) else {
+                continue; // The torn last line of a killed attempt.
+            };
+            let names = metric.values.keys().cloned().collect();
+            lines.insert((metric.step, names), line.to_string());
+        }
+    }
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let mut text: String = lines.into_values().collect::<Vec<_>>().join("\n");
+    text.push('\n');
+    fs::write(delivery.attempt.logs().join("metrics.jsonl"), text).context("writing metrics")
+}

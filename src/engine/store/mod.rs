@@ -1,0 +1,434 @@
+//! The folder that keeps everything: its layout, its format version, records, hints, locks. Small immutable files are
+//! the truth; the hints and the memo can be deleted at any time.
+//!
+//! ```text
+//! format                       the version of this layout
+//! objects/ab/DIGEST            blobs, read-only
+//! actions/ab/KEY.json          records: the only commit point, create-only
+//! actions/ab/KEY.evicted       the blobs of this record were removed on purpose
+//! plans/ab/PLANKEY             hint: the key this place of a graph had last
+//! attempts/KEY12-N/            out/NAME/ in/PORT/ resume/ logs/ attempt.json
+//! runs/ID/                     recipes, events.jsonl
+//! locks/KEY                    flock of whoever executes this key; the file itself means nothing
+//! memo/                        digests of source files and of used objects, the index: all rebuildable
+//! pins/NAME.json               records to be kept, named by somebody
+//! workspaces/ID.json           folders that runs were called in
+//! settings.toml                the cap
+//! quarantine/ tmp/
+//! ```
+
+pub mod attempt;
+pub mod commit;
+pub mod hub;
+pub mod index;
+pub mod objects;
+pub mod origin;
+pub mod paths;
+pub mod record;
+pub mod sources;
+
+use crate::events::clock;
+use crate::events::failure::Failure;
+use crate::graph::key::{Key, PlanKey};
+use crate::run::fault;
+use crate::store::objects::Objects;
+use crate::store::record::{Artifact, Record};
+use crate::store::sources::Sources;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+/// The layout this binary reads and writes.
+pub const FORMAT: u32 = 1;
+
+const FOLDERS: [&str; 11] = [
+    "objects",
+    "actions",
+    "plans",
+    "attempts",
+    "runs",
+    "locks",
+    "memo",
+    "pins",
+    "quarantine",
+    "tmp",
+    "workspaces",
+];
+
+/// Ending of the mark beside a record whose blobs were removed to make room.
+pub const EVICTED: &str = "evicted";
+
+/// What the store knows of a key.
+pub enum Lookup {
+    Absent,
+    Whole(Box<Record>),
+    /// Its blobs were removed to make room; its digests still stand.
+    Evicted(Box<Record>),
+    /// There is a record, but the record or these files of it cannot be used.
+    Damaged(Vec<String>),
+}
+
+pub struct Store {
+    root: PathBuf,
+    objects: Objects,
+    sources: Mutex<Sources>,
+    seen: Mutex<Sources>,
+}
+
+impl Store {
+    /// Opens a store, making one where there is nothing yet.
+    pub fn open(root: &Path) -> Result<Store, Failure> {
+        let root = absolute(root)?;
+        if !root.join("format").exists() {
+            found(&root).with_context(|| format!("cannot make a store at {}", root.display()))?;
+        }
+        check_format(&root)?;
+        Ok(Store {
+            objects: Objects::new(&root),
+            sources: Mutex::new(Sources::open(root.join("memo/sources.json"))),
+            seen: Mutex::new(Sources::open(root.join("memo/objects.json"))),
+            root,
+        })
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    pub fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    pub fn attempts(&self) -> PathBuf {
+        self.root.join("attempts")
+    }
+
+    /// Answers of services, for all nodes: `services::journal`.
+    pub fn calls(&self) -> PathBuf {
+        self.root.join("calls")
+    }
+
+    pub fn runs(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    /// Digests of files outside the store, by the files' times.
+    pub fn sources(&self) -> MutexGuard<'_, Sources> {
+        self.sources
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The same for objects that were used as inputs.
+    pub fn seen(&self) -> MutexGuard<'_, Sources> {
+        self.seen
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Makes the folders and proves that the store can be written to.
+    pub fn prepare(&self) -> Result<(), Failure> {
+        let probe = || -> Result<()> {
+            for folder in FOLDERS {
+                fs::create_dir_all(self.root.join(folder))?;
+            }
+            let file = self.tmp().join(clock::unique());
+            fs::write(&file, b"writable?")?;
+            fs::remove_file(&file)?;
+            self.clear_drafts();
+            Ok(())
+        };
+        probe()
+            .with_context(|| format!("cannot write to the store at {}", self.root.display()))
+            .map_err(Failure::Environment)
+    }
+
+    /// Drafts of engines that were killed. A draft is written and placed within moments; what cannot be removed is litter.
+    fn clear_drafts(&self) {
+        const OLD: Duration = Duration::from_secs(600);
+        let drafts = fs::read_dir(self.tmp()).into_iter().flatten().flatten();
+        for draft in drafts {
+            let changed = draft.metadata().and_then(|m| m.modified());
+            if changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > OLD)) {
+                let _ = fs::remove_file(draft.path());
+            }
+        }
+    }
+
+    pub fn lookup(&self, key: &Key) -> Lookup {
+        let record = match self.record(key) {
+            Ok(None) => return Lookup::Absent,
+            Err(error) => return Lookup::Damaged(vec![format!("{error:#}")]),
+            Ok(Some(record)) => record,
+        };
+        let missing: Vec<String> = record
+            .outputs
+            .iter()
+            .flat_map(|(name, artifact)| artifact.files.iter().map(move |f| (name, f)))
+            .filter(|(_, file)| !self.objects.has(file))
+            .map(|(name, file)| format!("{name}/{}", file.path))
+            .collect();
+        if missing.is_empty() {
+            Lookup::Whole(Box::new(record))
+        } else if self.is_evicted(key) {
+            Lookup::Evicted(Box::new(record))
+        } else {
+            Lookup::Damaged(missing)
+        }
+    }
+
+    /// Whether the key's blobs were removed to make room.
+    pub fn is_evicted(&self, key: &Key) -> bool {
+        self.record_path(key).with_extension(EVICTED).exists()
+    }
+
+    /// The record of a key, whatever the state of its files.
+    pub fn record(&self, key: &Key) -> Result<Option<Record>> {
+        let path = self.record_path(key);
+        let text = match fs::read_to_string(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.with_context(|| format!("reading record {}", key.short()))?,
+        };
+        let record = Record::from_text(&text)
+            .with_context(|| format!("record {} is not readable", key.short()))?;
+        if record.key != *key {
+            bail!("record {} is about another key", key.short());
+        }
+        Ok(Some(record))
+    }
+
+    /// All readable records, by key.
+    pub fn records(&self) -> Result<Vec<Record>> {
+        let mut keys = vec![];
+        for shard in names(&self.root.join("actions"))? {
+            for name in names(&self.root.join("actions").join(shard))? {
+                keys.extend(name.strip_suffix(".json").and_then(Key::parse));
+            }
+        }
+        keys.sort();
+        Ok(keys
+            .iter()
+            .filter_map(|key| self.record(key).ok().flatten())
+            .collect())
+    }
+
+    /// Create-only: false where a record of this key exists already. Everything it names is durable by now.
+    pub fn add_record(&self, record: &Record) -> Result<bool> {
+        let shown = || format!("writing record {}", record.key.short());
+        let path = self.record_path(&record.key);
+        let shard = path.parent().expect("a record lies in a shard folder");
+        fs::create_dir_all(shard).with_context(shown)?;
+        objects::sync_dir(&self.root.join("actions")).with_context(shown)?;
+        let text = record.to_text().with_context(shown)?;
+        fault::point("record-ready").with_context(shown)?;
+        objects::write_new(&self.tmp(), &path, text.as_bytes()).with_context(shown)
+    }
+
+    /// Takes a record back: it is kept in `quarantine/` for whoever wants to look.
+    pub fn retire_record(&self, key: &Key) -> Result<()> {
+        let aside = self
+            .root
+            .join("quarantine")
+            .join(format!("{key}-{}.json", clock::unique()));
+        fault::point("record-retire")?;
+        fs::rename(self.record_path(key), aside)
+            .with_context(|| format!("moving record {} to quarantine", key.short()))
+    }
+
+    /// Removes what cannot be used of a damaged key, so that executing it again restores it.
+    pub fn quarantine_damage(&self, key: &Key) -> Result<()> {
+        let Ok(Some(record)) = self.record(key) else {
+            return self.retire_record(key);
+        };
+        for file in record.outputs.values().flat_map(|a| &a.files) {
+            if !self.objects.has(file) {
+                self.objects.quarantine(&file.digest)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every byte of an artifact is what it was when it was committed. Files whose times have not changed since they were
+    /// last read are believed. What is not sound is quarantined.
+    pub fn sound(&self, artifact: &Artifact) -> Result<bool> {
+        let mut sound = true;
+        for file in &artifact.files {
+            if self.objects.has(file)
+                && self.seen().digest(&self.objects.path(&file.digest))? == file.digest
+            {
+                continue;
+            }
+            self.objects.quarantine(&file.digest)?;
+            sound = false;
+        }
+        Ok(sound)
+    }
+
+    /// Re-hashes everything a record names; what differs is quarantined, so the next plan sees it missing. Returns the
+    /// damaged files as `output/path`.
+    pub fn verify(&self, record: &Record) -> Result<Vec<String>> {
+        let mut damaged = vec![];
+        for (name, artifact) in &record.outputs {
+            for file in &artifact.files {
+                if !self.objects.verify(file)? {
+                    self.objects.quarantine(&file.digest)?;
+                    damaged.push(format!("{name}/{}", file.path));
+                }
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// The key this place had last, if it is still written down.
+    pub fn hint(&self, plan: &PlanKey) -> Option<Key> {
+        Key::parse(fs::read_to_string(self.hint_path(plan)).ok()?.trim())
+    }
+
+    /// Remembers a hint. Losing one costs nothing, so failures are ignored.
+    pub fn remember(&self, plan: &PlanKey, key: &Key) {
+        if self.hint(plan).as_ref() == Some(key) {
+            return;
+        }
+        if fault::point("hint").is_err() {
+            return;
+        }
+        let path = self.hint_path(plan);
+        let parent = path.parent().expect("a hint lies in a shard folder");
+        let _ = fs::create_dir_all(parent)
+            .and_then(|()| objects::replace(&self.tmp(), &path, key.as_str().as_bytes()));
+    }
+
+    /// The lock of a key, or nothing while someone else holds it. It is held as long as the file, or a copy of its
+    /// descriptor in a worker, is open.
+    pub fn try_lock(&self, key: &Key) -> Result<Option<File>> {
+        let file = self.open_lock(key.as_str())?;
+        let path = self.root.join("locks").join(key.as_str());
+        exclusive(&file, &path).map(|got| got.then_some(file))
+    }
+
+    /// Held while blobs are counted on that no record or run protects yet: while a commit goes on, while hits are decided. As long
+    /// as anyone holds it, `alone` is refused.
+    pub fn sharing(&self) -> Result<File> {
+        let file = self.open_lock("sweep")?;
+        file.lock_shared()
+            .context("locking the store; its file system must support locks")?;
+        Ok(file)
+    }
+
+    /// For whoever removes blobs: nothing while somebody is `sharing`.
+    pub fn alone(&self) -> Result<Option<File>> {
+        let file = self.open_lock("sweep")?;
+        exclusive(&file, &self.root.join("locks/sweep")).map(|got| got.then_some(file))
+    }
+
+    fn open_lock(&self, name: &str) -> Result<File> {
+        let path = self.root.join("locks").join(name);
+        File::options()
+            .create(true)
+            .append(true)
+            .read(true)
+            .open(&path)
+            .with_context(|| format!("opening lock {}", path.display()))
+    }
+
+    fn record_path(&self, key: &Key) -> PathBuf {
+        self.root
+            .join("actions")
+            .join(key.shard())
+            .join(format!("{key}.json"))
+    }
+
+    fn hint_path(&self, plan: &PlanKey) -> PathBuf {
+        self.root
+            .join("plans")
+            .join(plan.shard())
+            .join(plan.as_str())
+    }
+}
+
+/// Takes a lock, or says that somebody else has it.
+fn exclusive(file: &File, path: &Path) -> Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(fs::TryLockError::WouldBlock) => Ok(false),
+        Err(fs::TryLockError::Error(e)) => Err(e).with_context(|| {
+            format!(
+                "locking {}; the file system of a store must support locks",
+                path.display()
+            )
+        }),
+    }
+}
+
+/// Names in a folder, sorted; none where there is no folder.
+pub fn names(dir: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        other => other.with_context(|| format!("reading {}", dir.display()))?,
+    };
+    let mut names = vec![];
+    for entry in entries {
+        let entry = entry.with_context(|| format!("reading {}", dir.display()))?;
+        names.extend(entry.file_name().into_string());
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn absolute(root: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(root)
+        .with_context(|| format!("the store path {} is not usable", root.display()))
+        .map_err(Failure::Environment)
+}
+
+/// Turns an empty or absent folder into a store. Two engines may do this at once.
+fn found(root: &Path) -> Result<()> {
+    ensure!(
+        !root.exists() || root.is_dir(),
+        "it is a file, not a folder"
+    );
+    fs::create_dir_all(root)?;
+    let strangers: Vec<String> = names(root)?
+        .into_iter()
+        // A `.gitignore` may keep an empty store's folder in a repository; our own drafts begin with a dot as well.
+        .filter(|n| !n.starts_with('.') && n != "format")
+        .collect();
+    if !strangers.is_empty() && !root.join("format").exists() {
+        bail!("the folder is not empty and is not a store");
+    }
+    let draft = root.join(format!(".format-{}", clock::unique()));
+    fs::write(&draft, format!("{FORMAT}\n"))?;
+    let linked = fs::hard_link(&draft, root.join("format"));
+    fs::remove_file(&draft)?;
+    match linked {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        other => other?,
+    }
+    for folder in FOLDERS {
+        fs::create_dir_all(root.join(folder))?;
+    }
+    Ok(())
+}
+
+fn check_format(root: &Path) -> Result<(), Failure> {
+    let shown = format!("the store at {}", root.display());
+    let text = fs::read_to_string(root.join("format"))
+        .with_context(|| format!("{shown} has no readable format file"))?;
+    let format: u32 = text
+        .trim()
+        .parse()
+        .map_err(|_| anyhow!("{shown} has an unreadable format file: {:?}", text.trim()))?;
+    if format > FORMAT {
+        return Err(Failure::Environment(anyhow!(
+            "{shown} has format {format}, made by a newer version; this one reads up to {FORMAT}"
+        )));
+    }
+    Ok(())
+}

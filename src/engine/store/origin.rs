@@ -1,0 +1,71 @@
+//! What made a record, besides its node: the binary, the state of the workspace, the processor. For people; never in a key.
+
+use crate::store::objects;
+use crate::store::record::Origin;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Digits of the binary's digest that are kept.
+const SHORT: usize = 12;
+
+/// `program`: the worker's binary; `workspace`: the folder that the run is called in, whose repository's state is asked of `git`
+/// where there is one.
+pub fn of(program: &Path, workspace: Option<&Path>) -> Origin {
+    let workspace = workspace.unwrap_or(Path::new("."));
+    let build = objects::hash_file(program).map(|d| d.as_str()[..SHORT].to_string());
+    let commit = git(workspace, &["rev-parse", "HEAD"]);
+    let changes = commit.as_ref().and_then(|_| {
+        git(
+            workspace,
+            &["status", "--porcelain", "--untracked-files=no"],
+        )
+    });
+    Origin {
+        build: build.unwrap_or_default(),
+        commit,
+        dirty: changes.map(|text| !text.is_empty()),
+        cpu: processor(),
+        features: features(),
+        system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+    }
+}
+
+/// Nothing where there is no git, no repository, or a repository that is not ours to read.
+fn git(folder: &Path, args: &[&str]) -> Option<String> {
+    let output = Command::new("git")
+        .args(args)
+        .current_dir(folder)
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_string())
+}
+
+fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|l| {
+        let (name, value) = l.split_once(':')?;
+        (name.trim() == "model name").then(|| value.trim().to_string())
+    });
+    model.unwrap_or_default()
+}
+
+/// Those that decide which kernels run.
+#[cfg(target_arch = "x86_64")]
+fn features() -> Vec<String> {
+    let all = [
+        ("avx2", std::is_x86_feature_detected!("avx2")),
+        ("fma", std::is_x86_feature_detected!("fma")),
+        ("avx512f", std::is_x86_feature_detected!("avx512f")),
+    ];
+    let there = all.into_iter().filter(|(_, there)| *there);
+    there.map(|(name, _)| name.to_string()).collect()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn features() -> Vec<String> {
+    vec![]
+}

@@ -1,0 +1,146 @@
+//! What a committed node left: the shape of `actions/ab/KEY.json`. Part of the store's format.
+//!
+//! The last member of the file, `seal`, is the blake3 of the text without it: a record whose bytes have changed is noticed when it
+//! is read. Records of before there were seals have none.
+
+use crate::graph::key::{Digest, Key};
+use crate::plan::verdict::Reason;
+use crate::store::objects::Blob;
+use anyhow::{Context, Result, ensure};
+use base::calls::Calls;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a committed node left.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub key: Key,
+    pub kind: String,
+    /// The text whose hash is the key.
+    pub manifest: String,
+    pub outputs: BTreeMap<String, Artifact>,
+    pub cost: Cost,
+    pub provenance: Provenance,
+    /// stderr, metrics and the worker's words; not identity.
+    pub logs: Vec<Blob>,
+    /// Nobody executed this key: somebody answers for these outputs of another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Accepted>,
+    /// Nobody executed this key here: somebody answers for files that were made elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<Adopted>,
+}
+
+/// The outputs of an earlier record, said to be right for this key as well.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The record that the outputs and their cost are of.
+    pub from: Key,
+    pub reason: String,
+    pub at_ms: u64,
+    /// What differs between the two keys: what was said to be harmless.
+    pub changes: Vec<Reason>,
+}
+
+/// Files that were made elsewhere, said to be what this key gives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Adopted {
+    /// Where they were copied from, by output.
+    pub from: BTreeMap<String, String>,
+    pub reason: String,
+    pub at_ms: u64,
+}
+
+impl Record {
+    /// As it lies in the store.
+    pub fn to_text(&self) -> Result<String> {
+        let text = serde_json::to_string_pretty(self).context("writing a record")?;
+        let seal = blake3::hash(text.as_bytes()).to_hex();
+        let open = text
+            .strip_suffix(END)
+            .expect("a pretty object ends with its brace");
+        Ok(format!("{open}{SEAL}{seal}\"{END}"))
+    }
+
+    /// Refuses what is not a record, and one that is not as it was written.
+    pub fn from_text(text: &str) -> Result<Record> {
+        if let Some((open, rest)) = text.rsplit_once(SEAL) {
+            let seal = rest.strip_suffix(END).and_then(|s| s.strip_suffix('"'));
+            let written = blake3::hash(format!("{open}{END}").as_bytes());
+            ensure!(
+                seal == Some(written.to_hex().as_str()),
+                "it is not as it was written: its seal does not fit"
+            );
+        }
+        Ok(serde_json::from_str(text)?)
+    }
+}
+
+const SEAL: &str = ",\n  \"seal\": \"";
+const END: &str = "\n}";
+
+/// A committed output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// `Type::word`.
+    #[serde(rename = "type")]
+    pub ty: String,
+    pub digest: Digest,
+    /// Sorted by path.
+    pub files: Vec<Blob>,
+}
+
+/// What it took, all attempts together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    pub seconds: f64,
+    pub cpu_seconds: f64,
+    /// What was paid for, to an endpoint say.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dollars: f64,
+    /// Calls to services.
+    #[serde(default, skip_serializing_if = "Calls::is_zero")]
+    pub calls: Calls,
+    /// Floating-point operations of its models, where it counted them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub flop: f64,
+    /// Highest resident memory of a worker.
+    pub peak_bytes: u64,
+    /// Of the attempt that was committed; milliseconds since 1970.
+    pub started_ms: u64,
+    pub threads: usize,
+    pub attempts: usize,
+}
+
+pub fn is_zero(number: &f64) -> bool {
+    *number == 0.0
+}
+
+/// Who made it; for people, never in a key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    pub recipe: String,
+    pub node: String,
+    pub run: String,
+    pub version: String,
+    #[serde(default)]
+    pub origin: Origin,
+    /// By address on the hub that the node names: the commit that it stood for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub commits: BTreeMap<String, String>,
+}
+
+/// Of which binary, workspace and processor. Empty in records of before it was kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The first digits of the digest of the binary.
+    pub build: String,
+    /// Of the repository that the run was called in.
+    pub commit: Option<String>,
+    /// Whether tracked files of it differed from that commit.
+    pub dirty: Option<bool>,
+    pub cpu: String,
+    pub features: Vec<String>,
+    /// Operating system and architecture.
+    pub system: String,
+}

@@ -1,0 +1,329 @@
+//! Any program as a node: a trainer of one's own, TRL, verl, an evaluation harness. What it is made of is declared and becomes its
+//! key; what it leaves is read as the type it was declared to be, or it is no artifact.
+
+mod command;
+mod ground;
+mod outputs;
+mod preflight;
+mod program;
+mod progress;
+
+use crate::shared::bounds;
+use anyhow::{Context, Result, anyhow, bail};
+use base::choice;
+use base::params;
+use base::params::ParamSet;
+use base::params::Problem;
+use base::text::did_you_mean;
+use base::value::{Value, Values};
+use engine::kind::{Cpu, Kind, Need, OnlyWith, Output, Port, Type};
+use engine::plan::outlook::{Ahead, Outlook};
+use engine::run::system::strays;
+use engine::run::worker::{Interrupted, NodeCtx, Transient};
+use ground::Ground;
+pub use preflight::missing;
+use program::End;
+pub use progress::{Said, said};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+choice! {
+    /// The types that a program can deliver.
+    pub enum Delivered {
+        Prompts = "prompts", Conversations = "conversations", Pairs = "pairs", Completions = "completions",
+        Scores = "scores", Model = "model", Adapter = "adapter", RewardModel = "reward_model", Metrics = "metrics",
+    }
+}
+
+impl Delivered {
+    fn word(self) -> &'static str {
+        match self {
+            Delivered::Prompts => "prompts",
+            Delivered::Conversations => "conversations",
+            Delivered::Pairs => "pairs",
+            Delivered::Completions => "completions",
+            Delivered::Scores => "scores",
+            Delivered::Model => "model",
+            Delivered::Adapter => "adapter",
+            Delivered::RewardModel => "reward_model",
+            Delivered::Metrics => "metrics",
+        }
+    }
+}
+
+params! {
+    pub struct Params {
+        /// The program and its arguments, each a string with placeholders; no shell is between.
+        command: Vec<String>;
+        /// What it delivers.
+        outputs: Vec<Delivered>;
+        /// Scripts, configurations, a lock of its requirements: files and folders whose content is identity. The program gets
+        /// copies, side by side in one folder.
+        files: Vec<PathBuf> = vec![];
+        /// The program's own parameters, of any type: a JSON file, and placeholders.
+        values: BTreeMap<String, Value> = BTreeMap::new();
+        /// Environment variables, with placeholders.
+        env: BTreeMap<String, String> = BTreeMap::new();
+        /// Another word runs the program again: for what no key can see, such as another version of what is installed.
+        version: Option<String> = None;
+    }
+}
+
+params! {
+    pub struct Exec {
+        /// The folder of a Python environment: its programs are found first, `{python}` is its interpreter.
+        venv: Option<PathBuf> = None;
+        /// Folders that programs are looked for in, before those of PATH.
+        path: Vec<PathBuf> = vec![];
+        /// Environment variables that are handed on, secrets among them. Their values are in no log and in no output.
+        pass_env: Vec<String> = vec![];
+        /// Threads that the program is told to use; without it, those that are free.
+        threads: Option<usize> = None, in bounds::THREADS;
+        /// Devices that it sees, as CUDA_VISIBLE_DEVICES; without it, those that are there.
+        gpus: Option<String> = None;
+        /// The program is stopped after so long.
+        timeout_seconds: Option<f64> = None, in bounds::SECONDS;
+    }
+}
+
+const ABOUT: &str = "\
+The program runs in a scratch folder of its own, with these placeholders in `command` and `env`: `{in.PORT}` is an input (rows and \
+metrics are a file, models and adapters a folder), `{out.NAME}` where an output is to be written (the same), `{file.NAME}` or \
+`{file.0}` a copy of one of `files`, `{values}` the table `values` as a JSON file, `{values.NAME}` one of them, `{job}` a JSON file \
+with all of that (also PIPE_JOB), `{python}` the interpreter, `{threads}` how many, `{resume}` a folder that later attempts find as \
+it was left. `{{` is a brace. \
+Its environment is PATH, LD_LIBRARY_PATH, CUDA_VISIBLE_DEVICES and certificates as they are here, HOME and TMPDIR of the attempt, \
+LANG, TZ, PYTHONHASHSEED, thread counts, then `env` and `pass_env`; nothing else. \
+What it writes is logged; lines such as `{\"step\": 3, \"of\": 100, \"loss\": 1.2}`, `PIPE step=3 of=100 loss=1.2`, `3/100` and \
+those of tqdm are progress, and the numbers beside a step its curve. Exit status 75 asks for another try. \
+Rows are parsed, models and adapters loaded whole before anything is kept; whatever else lies there is left behind. Metrics that \
+are not written are the last of the curve. \
+The key holds command, files by content, values, env and outputs; not what is installed, which `files` may lock and `version` \
+may name.";
+
+macro_rules! port {
+    ($name:literal, $ty:ident, $doc:literal) => {
+        port!(
+            $name,
+            $ty,
+            $doc,
+            |values| command::mentions(values, concat!("in.", $name)),
+            concat!("where `{in.", $name, "}` is written")
+        )
+    };
+    ($name:literal, $ty:ident, $doc:literal, $given:expr, $when:expr) => {
+        Port {
+            name: $name,
+            ty: Type::$ty,
+            need: Need::With {
+                given: $given,
+                when: $when,
+            },
+            doc: $doc,
+        }
+    };
+}
+
+macro_rules! output {
+    ($name:literal, $ty:ident, $doc:literal) => {
+        Output {
+            name: $name,
+            ty: Type::$ty,
+            doc: $doc,
+            only_with: Some(OnlyWith {
+                given: |values| delivers(values, $name),
+                hint: concat!("write `", $name, "` into `outputs`"),
+            }),
+        }
+    };
+}
+
+pub const KIND: Kind = Kind {
+    name: "exec",
+    revision: 1,
+    summary: "runs a program: a trainer of one's own, TRL, an evaluation harness",
+    about: ABOUT,
+    example: r#"
+[node.sft]
+kind = "exec"
+in = { model = "base", conversations = "traces" }
+command = ["{python}", "{file.0}", "--lr", "{values.lr}", "--job", "{job}"]
+files = ["trl_sft.py"]
+values = { lr = 1e-3, epochs = 3 }
+outputs = ["model", "metrics"]
+"#,
+    inputs: &[
+        port!("prompts", Prompts, "as a file of rows"),
+        port!("conversations", Conversations, "as a file of rows"),
+        port!("pairs", Pairs, "as a file of rows"),
+        port!("completions", Completions, "as a file of rows"),
+        port!("scores", Scores, "as a file of rows"),
+        port!(
+            "model",
+            Model,
+            "as a folder",
+            |values| command::mentions(values, "in.model") || delivers(values, "adapter"),
+            "where `{in.model}` is written or an adapter is delivered"
+        ),
+        port!("adapter", Adapter, "as a folder"),
+        port!("reward_model", RewardModel, "as a folder"),
+        port!("metrics", Metrics, "as a file"),
+        port!(
+            "prompts-2",
+            Prompts,
+            "more prompts, such as those of an evaluation"
+        ),
+        port!(
+            "model-2",
+            Model,
+            "another model, such as a reference or a judge"
+        ),
+    ],
+    outputs: &[
+        output!("prompts", Prompts, "rows that it wrote"),
+        output!("conversations", Conversations, "rows that it wrote"),
+        output!("pairs", Pairs, "rows that it wrote"),
+        output!("completions", Completions, "rows that it wrote"),
+        output!("scores", Scores, "rows that it wrote"),
+        output!("model", Model, "the model files of a folder that it wrote"),
+        output!("adapter", Adapter, "the adapter in a folder that it wrote"),
+        output!(
+            "reward_model",
+            RewardModel,
+            "the model files of a folder that it wrote"
+        ),
+        output!(
+            "metrics",
+            Metrics,
+            "what it wrote, else the last of its curve; the curve as in training"
+        ),
+    ],
+    params: Params::specs,
+    exec: Exec::specs,
+    check,
+    above: None,
+    cpu: |_| Cpu::All,
+    hidden: false,
+    tokens: None,
+    forecast: None,
+    outlook: Some(outlook),
+    preflight: Some(missing),
+    run,
+};
+
+/// Whether these parameters ask for that output; reads nothing else.
+fn delivers(values: &Values, name: &str) -> bool {
+    matches!(values.get("outputs"), Some(Value::List(words)) if words.iter().any(|w| matches!(w, Value::Str(w) if w == name)))
+}
+
+/// Variables that the engine knows a node's processes by, or that this kind sets by what it is told elsewhere.
+const RESERVED: [&str; 3] = [strays::MARK, "PIPE_JOB", "CUDA_VISIBLE_DEVICES"];
+
+fn check(values: &Values) -> Vec<Problem> {
+    let mut found = vec![];
+    let problem = |path: String, message: String, help: Option<String>| Problem {
+        path,
+        message,
+        help,
+    };
+    if let Ok(p) = Params::read(values) {
+        found.extend(command::problems(&p));
+        if p.command.first().is_none_or(|program| program.is_empty()) {
+            let message = "`command` names no program".into();
+            found.push(problem("command".into(), message, None));
+        }
+        if p.outputs.is_empty() {
+            let help = "what it makes has to be something; of an evaluation, `metrics`";
+            let message = "`outputs` is empty".into();
+            found.push(problem("outputs".into(), message, Some(help.into())));
+        }
+        let mut seen = BTreeSet::new();
+        for (i, output) in p.outputs.iter().enumerate() {
+            if !seen.insert(output.word()) {
+                let message = format!("`{}` is in `outputs` twice", output.word());
+                found.push(problem(format!("outputs.{i}"), message, None));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        for (i, name) in command::names(&p.files).into_iter().enumerate() {
+            if !seen.insert(name.clone()) {
+                let message = format!("two of `files` are called `{name}`");
+                let help = "they lie side by side where the program runs".to_string();
+                found.push(problem(format!("files.{i}"), message, Some(help)));
+            }
+        }
+        for name in p.env.keys() {
+            found.extend(variable(name).map(|m| problem(format!("env.{name}"), m, None)));
+        }
+        if let Ok(e) = Exec::read(values) {
+            for (i, name) in e.pass_env.iter().enumerate() {
+                let twice = format!("`{name}` is in `env` as well, which is identity");
+                let twice = p.env.contains_key(name).then_some(twice);
+                let wrong = variable(name).or(twice);
+                found.extend(wrong.map(|m| problem(format!("pass_env.{i}"), m, None)));
+            }
+        }
+    }
+    found
+}
+
+/// What is wrong with the name of a variable, if anything.
+fn variable(name: &str) -> Option<String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || !name.chars().all(fits) {
+        return Some(format!("`{name}` is no name of an environment variable"));
+    }
+    RESERVED
+        .contains(&name)
+        .then(|| format!("`{name}` is not to be set: the engine does"))
+}
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    let exec: Exec = ctx.exec()?;
+    let ground = Ground::lay(ctx, &p, &exec)?;
+    let done = run_in(ctx, &p, &exec, &ground);
+    if done.is_err() {
+        ground.tidy();
+    }
+    done
+}
+
+fn run_in(ctx: &NodeCtx, p: &Params, exec: &Exec, ground: &Ground) -> Result<()> {
+    let report = progress::Report::new(ctx, p, ground)?;
+    let end = program::run(ctx, ground, &report, exec)?;
+    let curve = report.finish();
+    let shown = ground.shown();
+    match end {
+        End::Stopped => return Err(Interrupted.into()),
+        End::TimedOut(seconds) => {
+            bail!("{shown} was stopped after `timeout_seconds` = {seconds}");
+        }
+        End::Ended(status) => {
+            if let Some(complaint) = program::complaint(status, curve.last_words()) {
+                let error = anyhow!("{shown} {complaint}");
+                return Err(match status.code() {
+                    Some(program::TRY_AGAIN) => Transient(error).into(),
+                    _ => error,
+                });
+            }
+        }
+    }
+    outputs::take(ctx, p, ground, &curve).with_context(|| shown.to_string())
+}
+
+/// The near one of these words, as in "did you mean".
+fn near<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    did_you_mean(word, words).map(|near| format!("did you mean `{{{near}}}`?"))
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    // What it does nobody knows; what it gives is most likely as large as what it takes.
+    let mut outlook = Outlook::default();
+    for output in KIND.outputs {
+        outlook
+            .outputs
+            .insert(output.name, ahead.input(output.name));
+    }
+    Ok(outlook)
+}

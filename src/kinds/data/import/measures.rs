@@ -1,0 +1,41 @@
+//! What scores that were given elsewhere say in numbers.
+
+use crate::shared::measure::{self, MOST_VALUES, Measure, by_label};
+use base::rows::{PromptClass, Score};
+
+/// `defense` (harmful prompts: the attack failed) and `compliance` (others: a good answer), of the rows that have a score, in all and
+/// by category and label; the mean score by class; the share of rows without one, and of those that have no answer.
+pub fn measures(scores: &[Score]) -> Vec<Measure> {
+    let rows = |harmful: bool| {
+        let of = move |s: &&Score| (s.class == PromptClass::Harmful) == harmful && s.scored();
+        scores.iter().filter(of)
+    };
+    let mut out = vec![];
+    for (harmful, name) in [(true, "defense"), (false, "compliance")] {
+        out.extend(good(name, rows(harmful)));
+        let labels = by_label(rows(harmful), |s| &s.labels);
+        for (label, values) in labels.iter().filter(|(_, v)| v.len() <= MOST_VALUES) {
+            for (value, rows) in values {
+                out.extend(good(
+                    &format!("{name}/{label}/{value}"),
+                    rows.iter().copied(),
+                ));
+            }
+        }
+    }
+    for class in PromptClass::ALL {
+        let numbers = scores.iter().filter(|s| s.class == class);
+        let numbers = numbers.filter_map(|s| Some((s, s.score?)));
+        let name = format!("score/{}", class.word());
+        out.extend(measure::mean(&name, "score", numbers));
+    }
+    let without = scores.iter().map(|s| (s, !s.scored()));
+    out.extend(measure::share("unscorable", without));
+    let unreadable = scores.iter().map(|s| (s, s.outcome.unreadable()));
+    out.extend(measure::share("unreadable", unreadable));
+    out
+}
+
+fn good<'a>(name: &str, rows: impl Iterator<Item = &'a Score>) -> Option<Measure> {
+    measure::share(name, rows.map(|s| (s, s.good)))
+}

@@ -1,0 +1,147 @@
+//! Makes one pool of several sets of prompts.
+
+use crate::shared::ahead;
+use anyhow::{Result, ensure};
+use base::params::{None_, ParamSet};
+use base::rows::{self, Metric, Prompt};
+use base::text::count;
+use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::plan::outlook::{Ahead, Outlook};
+use engine::run::worker::NodeCtx;
+use std::collections::BTreeMap;
+
+const PORTS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+
+const fn port(place: usize, need: Need) -> Port {
+    Port {
+        name: PORTS[place],
+        ty: Type::Prompts,
+        need,
+        doc: "prompts of the pool",
+    }
+}
+
+pub const KIND: Kind = Kind {
+    name: "pool",
+    revision: 1,
+    summary: "joins up to eight sets of prompts",
+    about: "The rows come in the order of the ports and keep everything of their own. An id that several rows have becomes \
+            `SOURCE/ID` in all of them, and `PORT/SOURCE/ID` where that is taken as well. Equal prompts are all kept: see \
+            `dedup`.",
+    example: r#"
+[node.evals]
+kind = "pool"
+in = { a = "harmbench", b = "xstest", c = "or-bench-hard" }
+"#,
+    inputs: &[
+        port(0, Need::Always),
+        port(1, Need::Never),
+        port(2, Need::Never),
+        port(3, Need::Never),
+        port(4, Need::Never),
+        port(5, Need::Never),
+        port(6, Need::Never),
+        port(7, Need::Never),
+    ],
+    outputs: &[
+        Output {
+            name: "prompts",
+            ty: Type::Prompts,
+            doc: "all of them",
+            only_with: None,
+        },
+        Output {
+            name: "metrics",
+            ty: Type::Metrics,
+            doc: "how many prompts each source gives, and how many got another id",
+            only_with: None,
+        },
+    ],
+    params: None_::specs,
+    exec: None_::specs,
+    check: no_check,
+    above: None,
+    cpu: |_| Cpu::One,
+    hidden: false,
+    tokens: None,
+    forecast: None,
+    outlook: Some(outlook),
+    preflight: None,
+    run,
+};
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let mut parts = vec![];
+    for port in PORTS {
+        if let Some(folder) = ctx.input_opt(port) {
+            parts.push((port, rows::read_rows(folder)?));
+        }
+    }
+    let (pool, renamed) = pool(parts)?;
+    let mut sources: BTreeMap<&str, usize> = BTreeMap::new();
+    for prompt in &pool {
+        *sources.entry(&prompt.source).or_default() += 1;
+    }
+    let told: Vec<String> = sources.iter().map(|(s, n)| format!("{n} {s}")).collect();
+    let all = count(pool.len() as u64, "prompt", "prompts");
+    ctx.say(&format!("{all}: {}; {renamed} renamed", told.join(", ")));
+    let metric = |name: String, value: usize| Metric {
+        name,
+        value: value as f64,
+        n: pool.len(),
+        interval: None,
+        unit: "prompts".into(),
+    };
+    let mut metrics = vec![metric("kept".into(), pool.len())];
+    metrics.extend(sources.iter().map(|(s, n)| metric(format!("kept/{s}"), *n)));
+    metrics.push(metric("renamed".into(), renamed));
+    rows::write_rows(&ctx.output("prompts"), &pool)?;
+    rows::write_metrics(&ctx.output("metrics"), metrics)
+}
+
+/// All rows with ids of their own, and how many got another one. Errors: an id that stays taken.
+pub fn pool(parts: Vec<(&str, Vec<Prompt>)>) -> Result<(Vec<Prompt>, usize)> {
+    let rows = parts.iter().flat_map(|(_, rows)| rows);
+    let often = times(rows.map(|p| p.id.clone()));
+    let longer = |p: &Prompt| match often[&p.id] {
+        1 => p.id.clone(),
+        _ => format!("{}/{}", p.source, p.id),
+    };
+    let rows = parts.iter().flat_map(|(_, rows)| rows);
+    let again = times(rows.map(longer));
+    let (mut pool, mut renamed) = (vec![], 0);
+    for (port, rows) in &parts {
+        for prompt in rows {
+            let id = longer(prompt);
+            let id = match again[&id] == 1 || id == prompt.id {
+                true => id,
+                false => format!("{port}/{id}"),
+            };
+            renamed += usize::from(id != prompt.id);
+            pool.push(Prompt {
+                id,
+                ..prompt.clone()
+            });
+        }
+    }
+    for (id, n) in times(pool.iter().map(|p| p.id.clone())) {
+        ensure!(
+            n == 1,
+            "the id `{id}` is {n} times in the pool, whatever is put before it"
+        );
+    }
+    Ok((pool, renamed))
+}
+
+fn times(ids: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
+    let mut times = BTreeMap::new();
+    for id in ids {
+        *times.entry(id).or_default() += 1;
+    }
+    times
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let rows: Option<f64> = ahead.inputs.values().map(|likely| likely.rows).sum();
+    Ok(ahead::only("prompts", ahead::rows(rows, None)))
+}

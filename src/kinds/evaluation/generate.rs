@@ -1,0 +1,362 @@
+//! Samples completions for prompts, of a model folder in this process or of a model behind an endpoint: an eval is the same recipe
+//! for a model that is too large for this machine.
+
+use crate::models::model_checks;
+use crate::shared::ahead;
+use crate::shared::answers::{self, Asking, Draw, Rejected, Served};
+use crate::shared::bounds;
+use crate::shared::model_io::{self, Course, Model, Sampling};
+use crate::shared::remote::Service;
+use anyhow::{Context, Result, ensure};
+use base::calls::Calls;
+use base::params;
+use base::params::ParamSet;
+use base::params::Problem;
+use base::response::Withheld;
+use base::rng::Seed;
+use base::rows::{self, Completion, Prompt, RowWriter};
+use base::setup::Acts;
+use base::tokens::Tokens;
+use base::value::Values;
+use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::plan::outlook::{Ahead, Outlook};
+use engine::run::worker::NodeCtx;
+use learn::sample::Options;
+use learn::sample::choose::Choice;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const SENT: Acts = Acts::only(
+    "where an endpoint is sent it: not with `server = \"openai-reasoning\"`, nor where `omit` names it",
+    |s| answers::is_sent(s, "temperature"),
+);
+const NUCLEUS: Acts = Acts::only(
+    "where `temperature` is above 0 and an endpoint is sent both",
+    |s| s.exceeds("temperature", 0.0) && answers::is_sent(s, "top_p"),
+);
+const DRAWN: Acts = Acts::only("where `temperature` is above 0", |s| {
+    s.exceeds("temperature", 0.0)
+});
+const SEEDED: Acts = Acts::draws(
+    "where `temperature` is above 0, or an endpoint is sent it",
+    |s| s.exceeds("temperature", 0.0) || s.given("served"),
+);
+
+params! {
+    pub struct Params {
+        /// Responses a prompt.
+        samples: usize = 1, in bounds::SAMPLES;
+        /// 0 takes the most likely token.
+        temperature: f64 = 1.0, in bounds::TEMPERATURE, if SENT;
+        /// Nucleus: the most likely tokens up to this mass.
+        top_p: f64 = 1.0, in bounds::NUCLEUS, if NUCLEUS;
+        /// Only so many most likely tokens; 0 is all.
+        top_k: usize = 0, in bounds::TOP_K, if DRAWN;
+        /// Tokens a response may have.
+        max_new_tokens: usize = 256, in bounds::TOKENS;
+        /// A beginning that every response is given, such as `"<think>\n"` to force reasoning. A think block that the chat
+        /// template opens already is opened once.
+        prefill: Option<String> = None;
+        /// `true`: the log-probability of every token is kept in the rows, and of an endpoint the ids where it gives them.
+        logprobs: Option<bool> = None;
+        /// Seed of the samples; an endpoint is sent seed + i for sample i of a prompt.
+        seed: u64 = 0, in bounds::SEED, if SEEDED;
+    }
+    with { served: Served }
+}
+
+params! {
+    pub struct Exec {
+        /// Prompts between two saves of what is done.
+        save_every: usize = 512, in bounds::EVERY;
+        /// Responses that are sampled at the same time: fewer take less memory and more time.
+        sample_rows: usize = 256, in bounds::AT_ONCE;
+    }
+    with { service: Service }
+}
+
+pub const KIND: Kind = Kind {
+    name: "generate",
+    revision: 2,
+    summary: "samples completions of a model for prompts",
+    about: "Prompts are rendered with the model folder's own chat template; a think block that its generation prompt opens is the \
+            beginning of the response. Only stop, pad and bos tokens are left out of it. A row's randomness is counted by (seed, prompt \
+            id, sample, position): it does not depend on the other rows. Settings of generation_config.json are not \
+            applied, only its end-of-turn tokens. An interrupted node keeps what it had. With `served` the model is behind \
+            an endpoint: every sampling field is sent, so that none is filled in from its generation_config.json, and its \
+            answers are kept in the store's journal the moment they arrive. Reasoning that it gives apart comes back in \
+            think tags.",
+    example: r#"
+[node.answers]
+kind = "generate"
+in = { model = "rl", prompts = "prompts.eval" }
+temperature = 0.7
+"#,
+    inputs: &[
+        Port {
+            name: "model",
+            ty: Type::Model,
+            need: Need::With {
+                given: |values| matches!(Params::read(values), Ok(p) if p.served.served.is_none()),
+                when: "unless `served` names a model at an endpoint",
+            },
+            doc: "who answers",
+        },
+        Port {
+            name: "template",
+            ty: Type::Model,
+            need: Need::Never,
+            doc: "whose chat template renders the prompts for the `completions` of an endpoint",
+        },
+        Port {
+            name: "prompts",
+            ty: Type::Prompts,
+            need: Need::Always,
+            doc: "what is asked",
+        },
+    ],
+    outputs: &[Output {
+        name: "completions",
+        ty: Type::Completions,
+        doc: "in the order of the prompts",
+        only_with: None,
+    }],
+    params: Params::specs,
+    exec: Exec::specs,
+    check,
+    above: None,
+    cpu,
+    hidden: false,
+    tokens: Some(tokens),
+    forecast: Some(forecast),
+    outlook: Some(outlook),
+    preflight: None,
+    run,
+};
+
+fn check(values: &Values) -> Vec<Problem> {
+    let mut found = vec![];
+    if let (Ok(p), Ok(service)) = (Params::read(values), Service::read(values)) {
+        let prefill = p.prefill.is_some();
+        found.extend(p.served.problems(&service, p.top_k, prefill));
+    }
+    found
+}
+
+/// Name of the saved rows under the attempt's resume folder, before their number.
+const SAVED: &str = "rows";
+
+fn cpu(values: &Values) -> Cpu {
+    match Params::read(values) {
+        Ok(p) if p.served.served.is_some() => Cpu::None,
+        _ => Cpu::All,
+    }
+}
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    let exec: Exec = ctx.exec()?;
+    let prompts: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
+    if p.served.served.is_some() {
+        return at_endpoint(ctx, &p, &exec, &prompts);
+    }
+    let rows = in_process(ctx, &p, &exec, &prompts)?;
+    rows::write_rows(&ctx.output("completions"), &rows)
+}
+
+fn in_process(
+    ctx: &NodeCtx,
+    p: &Params,
+    exec: &Exec,
+    prompts: &[Prompt],
+) -> Result<Vec<Completion>> {
+    model_io::use_threads(ctx)?;
+    let model = Model::load(ctx.input("model"))?;
+    let sampling = Sampling {
+        net: (&model.weights).into(),
+        tokenizer: &model.tokenizer,
+        samples: p.samples,
+        system: p.served.system.as_deref(),
+        prefill: p.prefill.as_deref(),
+        options: Options {
+            choice: Choice {
+                top_p: p.top_p as f32,
+                top_k: p.top_k,
+                ..Choice::plain(p.temperature as f32)
+            },
+            batch_rows: exec.sample_rows,
+            ..model_io::plain(&model.tokenizer, p.temperature, p.max_new_tokens)
+        },
+        seed: Seed::new(p.seed).child("generate"),
+    };
+    let most = p.max_new_tokens;
+    model_checks::say_reach(ctx, &model.tokenizer, prompts, sampling.prefill, most)?;
+    let mut done = saved(ctx);
+    let total = prompts.len() * p.samples;
+    let mut course = Course::new(ctx, "responses", total, done.len());
+    while done.len() < total {
+        let start = done.len() / p.samples;
+        let end = (start + exec.save_every).min(prompts.len());
+        let part = &prompts[start..end];
+        let more = sampling.completions(ctx, part, p.logprobs == Some(true), &mut course)?;
+        done.extend(more);
+        let name = format!("{SAVED}-{}", done.len());
+        ctx.save_checkpoint(&name, &|folder| rows::write_rows(folder, &done))?;
+    }
+    Ok(done)
+}
+
+fn draw<'a>(p: &'a Params, template: Option<&'a Path>) -> Draw<'a> {
+    Draw {
+        samples: p.samples,
+        temperature: p.temperature,
+        top_p: p.top_p,
+        top_k: p.top_k,
+        max_new_tokens: p.max_new_tokens,
+        prefill: p.prefill.as_deref(),
+        logprobs: p.logprobs == Some(true),
+        seed: p.seed,
+        template,
+    }
+}
+
+fn forecast(look: &Look, calls: &Path) -> Result<Calls> {
+    let p: Params = look.params()?;
+    if p.served.served.is_none() {
+        return Ok(Calls::default());
+    }
+    let service: Service = look.exec()?;
+    let prompts: Vec<Prompt> = rows::read_rows(look.input("prompts"))?;
+    let draw = draw(&p, look.inputs.get("template").map(|p| p.as_path()));
+    Asking::new(&p.served, &service, &draw, &prompts)?.forecast(&service, calls)
+}
+
+fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Result<()> {
+    let draw = draw(p, ctx.input_opt("template"));
+    let asking = Asking::new(&p.served, &exec.service, &draw, prompts)?;
+    let rejected = p.served.rejected();
+    let mut answered = asking.ask(ctx, &exec.service, (prompts, p.samples), rejected)?;
+    let mut rows = RowWriter::create(&ctx.output("completions"))?;
+    let mut unanswered: BTreeMap<String, usize> = BTreeMap::new();
+    let mut withheld: BTreeMap<Withheld, usize> = BTreeMap::new();
+    answered.each(|i, begun, outcome| {
+        let (prompt, sample) = (&prompts[i / p.samples], i % p.samples);
+        let row = Completion {
+            id: format!("{}#{sample}", prompt.id),
+            sample: sample as u32,
+            prompt: prompt.clone().into(),
+            response: String::new(),
+            tokens: 0,
+            finished: true,
+            withheld: None,
+            logps: None,
+            token_ids: None,
+            served: None,
+        };
+        let rejection = match outcome {
+            Ok(answer) => {
+                let response = answers::response(&answer, begun);
+                let why = answers::withheld(&answer, &response);
+                why.into_iter()
+                    .for_each(|why| *withheld.entry(why).or_default() += 1);
+                return rows.push(&Completion {
+                    withheld: why,
+                    response,
+                    tokens: answer.tokens as u32,
+                    finished: answer.finished(),
+                    logps: answer.logps,
+                    token_ids: answer.token_ids,
+                    served: answer.served,
+                    ..row
+                });
+            }
+            Err(rejection) => rejection,
+        };
+        *unanswered.entry(answers::reason(&rejection)).or_default() += 1;
+        match rejected {
+            Rejected::Empty => rows.push(&Completion {
+                withheld: rejection.policy.then_some(Withheld::Blocked),
+                ..row
+            }),
+            Rejected::Drop | Rejected::Fail => Ok(()),
+        }
+    })?;
+    tell(ctx, rejected, &unanswered, &withheld);
+    let rows = rows.finish()?;
+    ensure!(rows > 0, "the service would not answer any prompt");
+    Ok(())
+}
+
+/// Of responses without an answer, how many there are for which reason.
+fn tell(
+    ctx: &NodeCtx,
+    rejected: Rejected,
+    unanswered: &BTreeMap<String, usize>,
+    withheld: &BTreeMap<Withheld, usize>,
+) {
+    let become_of = match rejected {
+        Rejected::Empty => "are empty",
+        Rejected::Drop | Rejected::Fail => "are left out",
+    };
+    for (reason, n) in unanswered {
+        ctx.say(&format!("{n} responses {become_of}: {reason}"));
+    }
+    for (why, n) in withheld {
+        let why = match why {
+            Withheld::Blocked => "a filter of the service kept them back",
+            Withheld::Refused => "the service says that the model refuses",
+            Withheld::ToolCall => "the model calls a tool instead",
+        };
+        ctx.say(&format!("{n} responses have no answer: {why}"));
+    }
+}
+
+fn tokens(look: &Look) -> Result<Tokens> {
+    let p: Params = look.params()?;
+    let prompts: Vec<Prompt> = rows::read_rows(look.input("prompts"))?;
+    let then = "the response";
+    let model = look.inputs.get("model").or(look.inputs.get("template"));
+    let model =
+        model.context("the model is behind an endpoint, and its tokens are not known here")?;
+    let system = p.served.system.as_deref();
+    model_io::prompt_tokens(
+        model,
+        &prompts,
+        system,
+        p.prefill.as_deref(),
+        then,
+        look.most,
+    )
+}
+
+/// Rows that an earlier attempt finished: whole prompts only, since it saves between prompts.
+fn saved(ctx: &NodeCtx) -> Vec<Completion> {
+    let found = ctx
+        .latest_checkpoint(SAVED)
+        .find_map(|saved| rows::read_rows(&saved).ok());
+    found.unwrap_or_default()
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let prompts = ahead.input("prompts");
+    let asked = prompts.tokens.unwrap_or(ahead::PROMPT);
+    let most = p.max_new_tokens as f64;
+    let answers = prompts.rows.map(|n| n * p.samples as f64);
+    let mut outlook = Outlook::default();
+    let mut completions = ahead::rows(answers, Some(most));
+    completions.shares = prompts.shares;
+    outlook.outputs.insert("completions", completions);
+    if p.served.served.is_some() {
+        let service: Service = ahead.exec()?;
+        let prices = service.endpoint().prices;
+        outlook.calls = answers.map(|n| ahead::calls(n, asked, most, &prices));
+    } else if let Some(model) = ahead.input("model").model {
+        let rows = answers.unwrap_or(f64::MAX);
+        let rows = rows.min(ahead.exec::<Exec>()?.sample_rows as f64);
+        outlook.memory = ahead::sample_memory(&model, rows, asked + most);
+        let tokens = answers.unwrap_or(0.0) * (asked + most);
+        outlook.flop = ahead::sample_flop(&model, tokens);
+    }
+    Ok(outlook)
+}

@@ -1,0 +1,233 @@
+//! The best-of-n probe between SFT and RL: how good are n samples on average, and how good is the best of them?
+//! TARS (arXiv 2507.00971, Table 7) chooses its light SFT by it: RL can only strengthen what is sometimes sampled.
+
+use crate::models::model_checks;
+use crate::scorers::reward::{self, Route};
+use crate::scorers::service::{JudgeServices, Judging};
+use crate::scorers::{Judged, Settings};
+use crate::shared::ahead;
+use crate::shared::bounds;
+use crate::shared::model_io::{self, Course, Model, Sampling};
+use crate::world::truth;
+use anyhow::Result;
+use base::calls::Calls;
+use base::params;
+use base::params::ParamSet;
+use base::params::Problem;
+use base::rng::Seed;
+use base::rows::{self, Metric, Prompt, PromptClass};
+use base::stats;
+use base::tokens::Tokens;
+use base::value::Values;
+use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::plan::outlook::{Ahead, Outlook};
+use engine::run::worker::NodeCtx;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+params! {
+    pub struct Params {
+        /// Samples a prompt.
+        samples: usize = 8, in bounds::SAMPLES;
+        /// The first so many prompts of each class.
+        prompts_per_class: usize = 100, in bounds::TAKEN;
+        /// Reward expression of each class, as in `grpo`.
+        reward: BTreeMap<String, String>;
+        /// Safety scores at or above this count as 1.
+        safety_snap: f64 = 0.9, in bounds::SHARE, if reward::SNAPPED;
+        /// Sampling temperature.
+        temperature: f64 = 1.0, in bounds::WARM;
+        /// Tokens a response may have.
+        max_new_tokens: usize = 256, in bounds::TOKENS;
+        /// Seed of the samples.
+        seed: u64 = 0, in bounds::SEED;
+    }
+    with { judging: Judging }
+}
+
+pub const KIND: Kind = Kind {
+    name: "probe",
+    revision: 2,
+    summary: "best-of-n diversity probe: average and best reward of n samples, per class",
+    about: "`average/CLASS` is the mean reward over all samples, `best/CLASS` the mean over prompts of the best of n. A wide \
+            gap is room for RL; a best-of-n far below 1 is what RL cannot reach. Where a scorer asks a service or a model, samples that it said \
+            nothing readable of are left out and are the share `unscorable`.",
+    example: r#"
+[node.probe]
+kind = "probe"
+in = { model = "sft", prompts = "prompts.rl" }
+reward = { harmful = "format * safety", harmless = "format * task", ambiguous = "format * task" }
+"#,
+    inputs: &[
+        Port {
+            name: "model",
+            ty: Type::Model,
+            need: Need::Always,
+            doc: "who answers",
+        },
+        Port {
+            name: "prompts",
+            ty: Type::Prompts,
+            need: Need::Always,
+            doc: "what is asked",
+        },
+        reward::MODEL_PORT,
+    ],
+    outputs: &[Output {
+        name: "metrics",
+        ty: Type::Metrics,
+        doc: "average and best of n, per class",
+        only_with: None,
+    }],
+    params: Params::specs,
+    exec: JudgeServices::specs,
+    check,
+    above: Some(|graph, id| truth::reward_problems(graph, id, "prompts")),
+    cpu: |_| Cpu::All,
+    hidden: false,
+    tokens: Some(tokens),
+    forecast: Some(forecast),
+    outlook: Some(outlook),
+    preflight: None,
+    run,
+};
+
+fn check(values: &Values) -> Vec<Problem> {
+    let Ok(p) = Params::read(values) else {
+        return vec![];
+    };
+    reward::node_problems(values, &p.reward)
+}
+
+/// The prompts of the pool that are asked.
+fn asked(pool: &[Prompt], p: &Params) -> Vec<Prompt> {
+    let classes = PromptClass::ALL.into_iter();
+    classes
+        .filter(|class| p.reward.contains_key(class.word()))
+        .flat_map(|class| {
+            let of_class = pool.iter().filter(move |row| row.class == class);
+            of_class.take(p.prompts_per_class).cloned()
+        })
+        .collect()
+}
+
+fn tokens(look: &Look) -> Result<Tokens> {
+    let p: Params = look.params()?;
+    let pool: Vec<Prompt> = rows::read_rows(look.input("prompts"))?;
+    let then = "the response";
+    model_io::prompt_tokens(
+        look.input("model"),
+        &asked(&pool, &p),
+        None,
+        None,
+        then,
+        look.most,
+    )
+}
+
+fn forecast(look: &Look, _: &Path) -> Result<Calls> {
+    let p: Params = look.params()?;
+    let snap = Settings {
+        safety_snap: p.safety_snap,
+    };
+    let route = Route::new(&p.reward, snap)?;
+    let prompts = asked(&rows::read_rows::<Prompt>(look.input("prompts"))?, &p);
+    let rollouts = (prompts.len() * p.samples) as u64;
+    let most = (rollouts, p.max_new_tokens);
+    route.forecast_unseen(&p.judging, &look.exec()?, &prompts, most)
+}
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    model_io::use_threads(ctx)?;
+    let model = Model::load(ctx.input("model"))?;
+    let pool: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
+    let snap = Settings {
+        safety_snap: p.safety_snap,
+    };
+    let mut route = Route::of_node(ctx, &p.reward, snap, &p.judging)?;
+    let prompts = asked(&pool, &p);
+    let sampling = Sampling {
+        net: (&model.weights).into(),
+        tokenizer: &model.tokenizer,
+        samples: p.samples,
+        system: None,
+        prefill: None,
+        options: model_io::plain(&model.tokenizer, p.temperature, p.max_new_tokens),
+        seed: Seed::new(p.seed).child("probe"),
+    };
+    model_checks::say_reach(ctx, &model.tokenizer, &prompts, None, p.max_new_tokens)?;
+    let mut course = Course::new(ctx, "responses", prompts.len() * p.samples, 0);
+    let groups = sampling.groups(ctx, &prompts, &mut course)?;
+
+    let mut averages: BTreeMap<PromptClass, Vec<f64>> = BTreeMap::new();
+    let mut bests: BTreeMap<PromptClass, Vec<f64>> = BTreeMap::new();
+    let responses = sampling.responses(&groups)?;
+    let judged: Vec<Judged> = prompts
+        .iter()
+        .zip(&responses)
+        .flat_map(|(prompt, group)| group.iter().map(|r| Judged::of_prompt(prompt, r)))
+        .collect();
+    let scored = route.score_all(&judged, &mut reward::ear(ctx))?;
+    route.tell(ctx);
+    // A judge may say nothing that can be read; what reads the text itself always has a score, or is an error.
+    let may_fail = reward::may_fail(&p.reward);
+    let rewards = judged.iter().zip(scored);
+    let rewards = rewards.map(|(judged, scored)| match scored.value {
+        None if may_fail => Ok(None),
+        _ => Ok(Some(scored.reward(judged)?.value)),
+    });
+    let rewards: Vec<Option<f64>> = rewards.collect::<Result<_>>()?;
+    let unscorable = rewards.iter().filter(|r| r.is_none()).count();
+    for (prompt, rewards) in prompts.iter().zip(rewards.chunks(p.samples)) {
+        let rewards: Vec<f64> = rewards.iter().copied().flatten().collect();
+        let Some(mean) = stats::mean(&rewards) else {
+            continue;
+        };
+        averages.entry(prompt.class).or_default().push(mean);
+        let best = rewards.into_iter().fold(f64::MIN, f64::max);
+        bests.entry(prompt.class).or_default().push(best);
+    }
+    let of = |prefix: &str, by_class: &BTreeMap<PromptClass, Vec<f64>>| {
+        by_class
+            .iter()
+            .map(|(class, v)| reward::mean_metric(&format!("{prefix}/{}", class.word()), v))
+            .collect()
+    };
+    let mut metrics: Vec<Metric> = of("average", &averages);
+    metrics.extend::<Vec<Metric>>(of("best", &bests));
+    if may_fail {
+        metrics.push(Metric {
+            name: "unscorable".into(),
+            value: unscorable as f64 / rewards.len().max(1) as f64,
+            n: rewards.len(),
+            interval: None,
+            unit: "share".into(),
+        });
+    }
+    rows::write_metrics(&ctx.output("metrics"), metrics)
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let services: JudgeServices = ahead.exec()?;
+    let prompts = ahead.input("prompts");
+    let asked = prompts.tokens.unwrap_or(ahead::PROMPT);
+    let most = p.max_new_tokens as f64;
+    let classes = p.reward.len() as f64;
+    let rows = prompts.rows.unwrap_or(f64::MAX);
+    let n = rows.min(classes * p.prompts_per_class as f64) * p.samples as f64;
+    let each = PromptClass::ALL.map(|c| match p.reward.contains_key(c.word()) {
+        true => 1.0 / classes,
+        false => 0.0,
+    });
+    let asks = (&p.judging, &services);
+    let shape = (n, Some(each));
+    let mut outlook = reward::outlook(&p.reward, asks, ahead, shape, (asked, most));
+    if let Some(model) = ahead.input("model").model {
+        outlook.flop += ahead::sample_flop(&model, n * (asked + most));
+        outlook.memory +=
+            ahead::sample_memory(&model, n.min(model_io::BATCH_ROWS as f64), asked + most);
+    }
+    Ok(outlook)
+}

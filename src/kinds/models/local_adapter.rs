@@ -1,0 +1,69 @@
+//! An adapter from a PEFT folder on this machine.
+
+use anyhow::{Context, Result};
+use base::params;
+use base::params::{None_, ParamSet};
+use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::run::worker::NodeCtx;
+use learn::checkpoint;
+use learn::peft;
+use std::path::PathBuf;
+
+params! {
+    pub struct Params {
+        /// The folder: adapter_config.json and adapter_model.safetensors.
+        path: PathBuf;
+    }
+}
+
+pub const KIND: Kind = Kind {
+    name: "local-adapter",
+    revision: 2,
+    summary: "imports a PEFT folder of low-rank adapters (LoRA) for a model",
+    about: "Identity is the content of the folder, not its path. The adapter is checked against the model (layers, shapes, \
+            rank) and written anew under PEFT's names. What PEFT can do and the decoder cannot (DoRA, biases, ranks by \
+            pattern, saved modules, beginnings that change the base as PiSSA's) is an error by name, and so is a setting that \
+            is unknown and on.",
+    example: r#"
+[node.adapter]
+kind = "local-adapter"
+in = { model = "base" }
+path = "adapters/safe-lora"
+"#,
+    inputs: &[Port {
+        name: "model",
+        ty: Type::Model,
+        need: Need::Always,
+        doc: "the model it was trained on",
+    }],
+    outputs: &[Output {
+        name: "adapter",
+        ty: Type::Adapter,
+        doc: "the adapter as a PEFT folder",
+        only_with: None,
+    }],
+    params: Params::specs,
+    exec: None_::specs,
+    check: no_check,
+    above: None,
+    cpu: |_| Cpu::One,
+    hidden: false,
+    tokens: None,
+    forecast: None,
+    outlook: None,
+    preflight: None,
+    run,
+};
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let from = ctx.params::<Params>()?.path;
+    let config = checkpoint::load_config(ctx.input("model"))?;
+    let adapter = peft::load(&from, &config)
+        .with_context(|| format!("failed to read the adapter in {}", from.display()))?;
+    ctx.say(&format!(
+        "{} parameters, rank {}",
+        adapter.data.len(),
+        adapter.rank
+    ));
+    peft::save(&adapter, &ctx.output("adapter"))
+}

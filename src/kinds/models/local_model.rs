@@ -1,0 +1,71 @@
+//! A model from a Hugging Face folder on this machine.
+
+use crate::models::model_checks;
+use crate::shared::ahead;
+use crate::shared::model_io;
+use anyhow::Result;
+use base::params;
+use base::params::{None_, ParamSet};
+use engine::kind::{Cpu, Kind, Output, Type, no_check};
+use engine::plan::outlook::{Ahead, Outlook};
+use engine::run::worker::NodeCtx;
+use std::path::PathBuf;
+
+params! {
+    pub struct Params {
+        /// The folder: config.json, tokenizer.json, tokenizer_config.json, and safetensors as one file or in shards.
+        path: PathBuf;
+    }
+}
+
+pub const KIND: Kind = Kind {
+    name: "local-model",
+    revision: 2,
+    summary: "imports a Hugging Face model folder: Qwen2/2.5, Qwen3, Llama 3, Mistral",
+    about: "Identity is the content of the folder, not its path. The folder is checked whole (configuration, tokenizer, chat \
+            template, every tensor, and that they are of one model), then its model files are taken into the store as they \
+            are; pictures, readmes and other formats are left behind. Special tokens are read as transformers reads them: \
+            tokenizer_config.json, special_tokens_map.json where the first has no added_tokens_decoder, then what the \
+            tokenizer's class is born with; ids that end a turn from generation_config.json, or config.json. A tokenizer with \
+            more ids than the model has embeddings, a number that is not finite, and a template whose turns end with what no \
+            answer ends with are errors.",
+    example: r#"
+[node.model]
+kind = "local-model"
+path = "models/Qwen2.5-0.5B-Instruct"
+"#,
+    inputs: &[],
+    outputs: &[Output {
+        name: "model",
+        ty: Type::Model,
+        doc: "the folder's model files",
+        only_with: None,
+    }],
+    params: Params::specs,
+    exec: None_::specs,
+    check: no_check,
+    above: None,
+    cpu: |_| Cpu::One,
+    hidden: false,
+    tokens: None,
+    forecast: None,
+    outlook: Some(outlook),
+    preflight: None,
+    run,
+};
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let from = ctx.params::<Params>()?.path;
+    let into = ctx.output("model");
+    let parameters = model_checks::check_folder(&from)?;
+    ctx.say(&format!("{parameters} parameters"));
+    model_io::copy_files(&from, &into)
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let model = ahead::model_at(ahead, "path");
+    let mut outlook = Outlook::default();
+    outlook.outputs.insert("model", ahead::same_model(model));
+    outlook.memory = model.map_or(0.0, |m| 4.0 * m.parameters);
+    Ok(outlook)
+}

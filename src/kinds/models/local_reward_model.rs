@@ -1,0 +1,67 @@
+//! A reward model from a Hugging Face folder on this machine.
+
+use crate::shared::ahead;
+use crate::shared::model_io;
+use anyhow::Result;
+use base::params;
+use base::params::{None_, ParamSet};
+use engine::kind::{Cpu, Kind, Output, Type, no_check};
+use engine::plan::outlook::{Ahead, Outlook};
+use engine::run::worker::NodeCtx;
+use learn::reward::RewardModel;
+use std::path::PathBuf;
+
+params! {
+    pub struct Params {
+        /// The folder: config.json, tokenizer.json, tokenizer_config.json, and safetensors as one file or in shards.
+        path: PathBuf;
+    }
+}
+
+pub const KIND: Kind = Kind {
+    name: "local-reward-model",
+    revision: 2,
+    summary: "imports a reward model folder: Llama, Qwen2/2.5, Qwen3 or Mistral ForSequenceClassification with one label",
+    about: "A decoder with `score.weight` on top, whose number at the last token of [user: prompt, assistant: answer] says how good \
+            the answer is, as of GRM-llama3-8B-distill. It stands on the port `reward_model` of whoever has the scorer \
+            `reward_model` in a reward, and of `evaluate`. Identity is the content of the folder, not its path. The folder is \
+            checked whole (configuration, tokenizer, chat template, every tensor), then its model files are taken into the \
+            store as they are. Weights compute in f32: four bytes a parameter in memory.",
+    example: r#"
+[node.preference]
+kind = "local-reward-model"
+path = "models/GRM-llama3-8B-distill"
+"#,
+    inputs: &[],
+    outputs: &[Output {
+        name: "reward_model",
+        ty: Type::RewardModel,
+        doc: "the folder's model files",
+        only_with: None,
+    }],
+    params: Params::specs,
+    exec: None_::specs,
+    check: no_check,
+    above: None,
+    cpu: |_| Cpu::One,
+    hidden: false,
+    tokens: None,
+    forecast: None,
+    outlook: Some(outlook),
+    preflight: None,
+    run,
+};
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let from = ctx.params::<Params>()?.path;
+    let model = RewardModel::load(&from)?;
+    ctx.say(&format!("{} parameters", model.weights.data.len()));
+    model_io::copy_files(&from, &ctx.output("reward_model"))
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let model = ahead::model_at(ahead, "path");
+    let mut outlook = ahead::only("reward_model", ahead::same_model(model));
+    outlook.memory = model.map_or(0.0, |m| 4.0 * m.parameters);
+    Ok(outlook)
+}

@@ -1,0 +1,71 @@
+//! A model with an adapter folded in.
+
+use crate::shared::ahead;
+use crate::shared::model_io;
+use crate::training;
+use anyhow::Result;
+use base::params::{None_, ParamSet};
+use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::plan::outlook::{Ahead, Outlook};
+use engine::run::worker::NodeCtx;
+use learn::{checkpoint, peft};
+
+pub const KIND: Kind = Kind {
+    name: "merge",
+    revision: 1,
+    summary: "folds an adapter into its model: W + scale B A",
+    about: "The result is a whole Hugging Face folder in f32, with the tokenizer files of the model. Training kinds do this by \
+            themselves; it is for adapters that come from elsewhere.",
+    example: r#"
+[node.tuned]
+kind = "merge"
+in = { model = "base", adapter = "adapter" }
+"#,
+    inputs: &[
+        Port {
+            name: "model",
+            ty: Type::Model,
+            need: Need::Always,
+            doc: "the model that the adapter was trained on",
+        },
+        Port {
+            name: "adapter",
+            ty: Type::Adapter,
+            need: Need::Always,
+            doc: "the adapter",
+        },
+    ],
+    outputs: &[Output {
+        name: "model",
+        ty: Type::Model,
+        doc: "the model with the adapter folded in",
+        only_with: None,
+    }],
+    params: None_::specs,
+    exec: None_::specs,
+    check: no_check,
+    above: None,
+    cpu: |_| Cpu::All,
+    hidden: false,
+    tokens: None,
+    forecast: None,
+    outlook: Some(outlook),
+    preflight: None,
+    run,
+};
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    model_io::use_threads(ctx)?;
+    let from = ctx.input("model");
+    let mut weights = checkpoint::load(from)?;
+    let adapter = peft::load(ctx.input("adapter"), &weights.config)?;
+    adapter.merge_into(&mut weights);
+    training::write_model(&weights, from, &ctx.output("model"))
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let model = ahead.input("model").model;
+    let mut outlook = ahead::only("model", ahead::same_model(model));
+    outlook.memory = model.map_or(0.0, |m| 4.0 * m.parameters);
+    Ok(outlook)
+}

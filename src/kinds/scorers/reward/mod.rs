@@ -1,0 +1,488 @@
+//! Rewards as a recipe declares them: expressions over named scorers, routed by prompt class.
+//!
+//! `harmful = "format * safety"` is parsed in `expr` and checked against the table of scorers; what a scorer measures is
+//! its own file's business (`scorers/`).
+
+mod expr;
+
+use crate::scorers::panel::{Account, Panel};
+use crate::scorers::reward_model::LocalJudge;
+use crate::scorers::service::{self, Family, JudgeServices, Judging, Verdict};
+use crate::scorers::{self, How, Judged, Scorer, Settings};
+use crate::shared::ahead;
+use crate::shared::remote::NodeEar;
+use anyhow::{Context, Result, bail};
+use base::calls::Calls;
+use base::params::ParamValue;
+use base::params::Problem;
+use base::rows::{Metric, Prompt, PromptClass};
+use base::setup::{Acts, Setup};
+use base::stats;
+use base::text::did_you_mean;
+use base::value::Values;
+use engine::kind::{Need, Port, Type};
+use engine::plan::outlook::{Ahead, Outlook};
+use engine::run::worker::NodeCtx;
+use services::client::Ear;
+use services::journal::Journal;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+pub use expr::{Expr, Op};
+
+/// From prompt class to expression, with the scorers' settings and the services that they ask.
+pub struct Route {
+    by_class: BTreeMap<PromptClass, Expr>,
+    settings: Settings,
+    panel: Panel,
+    model: Option<LocalJudge>,
+}
+
+/// A reward and the scores it was made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reward {
+    pub value: f64,
+    pub scores: BTreeMap<&'static str, f64>,
+}
+
+/// The same of a response that may be unscorable: a scorer had no score for it, or the expression has no finite value
+/// (`1 / format`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    pub value: Option<f64>,
+    pub scores: BTreeMap<&'static str, f64>,
+}
+
+impl Route {
+    /// `table` is the recipe's `reward` table, already checked by `problems`. Its scorers ask no service.
+    pub fn new(table: &BTreeMap<String, String>, settings: Settings) -> Result<Route> {
+        let mut by_class = BTreeMap::new();
+        for class in PromptClass::ALL {
+            if let Some(text) = table.get(class.word()) {
+                let expr = Expr::parse(text).map_err(anyhow::Error::msg);
+                by_class.insert(
+                    class,
+                    expr.with_context(|| format!("reward of `{}`", class.word()))?,
+                );
+            }
+        }
+        Ok(Route {
+            by_class,
+            settings,
+            panel: Panel::default(),
+            model: None,
+        })
+    }
+
+    /// The same with a client for each service that its scorers ask.
+    pub fn asking(
+        mut self,
+        judging: &Judging,
+        services: &JudgeServices,
+        account: &Account,
+    ) -> Result<Route> {
+        let names = self.scorers();
+        let names = names.iter().map(|s| s.name);
+        self.panel = Panel::open(names, judging, services, &self.settings, account)?;
+        Ok(self)
+    }
+
+    /// The same with a reward model for the scorer of that name.
+    pub fn with_model(mut self, model: LocalJudge) -> Route {
+        self.model = Some(model);
+        self
+    }
+
+    /// For a node: the clients and the reward model live as long as the route.
+    pub fn of_node(
+        ctx: &NodeCtx,
+        table: &BTreeMap<String, String>,
+        settings: Settings,
+        judging: &Judging,
+    ) -> Result<Route> {
+        let services: JudgeServices = ctx.exec()?;
+        let route = Route::new(table, settings)?.asking(judging, &services, &Account::of(ctx))?;
+        match names_model(table) {
+            true => {
+                let model = LocalJudge::load(ctx.input(MODEL_PORT.name), &judging.reward)?;
+                Ok(route.with_model(model))
+            }
+            false => Ok(route),
+        }
+    }
+
+    /// The scorers of all classes, each once, in the order of the table.
+    fn scorers(&self) -> Vec<&'static Scorer> {
+        let named: BTreeSet<&str> = self.by_class.values().flat_map(Expr::scorers).collect();
+        let all = scorers::ALL.iter().copied();
+        all.filter(|s| named.contains(s.name)).collect()
+    }
+
+    /// The reward of one response, by scorers that ask no service. A class without a route, or a response that is unscorable,
+    /// is an error.
+    pub fn reward(&mut self, judged: &Judged) -> Result<Reward> {
+        let scored = self.score_all(&[*judged], &mut Deaf)?.remove(0);
+        scored.reward(judged)
+    }
+
+    /// The scores of responses and what the route makes of them, in their order. A scorer sees only the responses whose route
+    /// names it; one that asks a service is asked about all of these at once.
+    pub fn score_all(&mut self, rows: &[Judged], ear: &mut dyn Ear) -> Result<Vec<Scored>> {
+        let mut scores: Vec<BTreeMap<&'static str, f64>> = vec![BTreeMap::new(); rows.len()];
+        for judged in rows {
+            self.expr(judged.class)?;
+        }
+        for scorer in self.scorers() {
+            let name = scorer.name;
+            let mut wanted: Vec<usize> = vec![];
+            for (i, judged) in rows.iter().enumerate() {
+                if self.expr(judged.class)?.scorers().contains(&name) {
+                    wanted.push(i);
+                }
+            }
+            match scorer.how {
+                How::Text(score) => {
+                    for i in wanted {
+                        let score = score(&rows[i], &self.settings).with_context(|| {
+                            format!("scorer `{name}` on prompt {}", rows[i].prompt_id)
+                        })?;
+                        scores[i].extend(score.map(|score| (name, score)));
+                    }
+                }
+                _ if wanted.is_empty() => {}
+                How::Service(_) | How::Model => {
+                    let asked: Vec<Judged> = wanted.iter().map(|i| rows[*i]).collect();
+                    let verdicts = match scorer.how {
+                        How::Model => self.read_by_model(&asked, ear)?,
+                        _ => self.panel.judge(name, &asked, ear)?,
+                    };
+                    for (i, verdict) in wanted.into_iter().zip(verdicts) {
+                        scores[i].extend(verdict.score.map(|score| (name, score)));
+                    }
+                }
+            }
+        }
+        let each = rows.iter().zip(scores).map(|(judged, scores)| {
+            let value = self.expr(judged.class)?.eval(&scores);
+            let value = value.filter(|value| value.is_finite());
+            Ok(Scored { value, scores })
+        });
+        each.collect()
+    }
+
+    fn read_by_model(&mut self, rows: &[Judged], ear: &mut dyn Ear) -> Result<Vec<Verdict>> {
+        let calls = self.panel.calls();
+        let model = self.model.as_mut();
+        let model = model.context("no reward model was loaded for scorer `reward_model`")?;
+        model.judge(rows, &mut |done| {
+            ear.progress(done, rows.len(), &calls);
+            !ear.stop()
+        })
+    }
+
+    fn expr(&self, class: PromptClass) -> Result<&Expr> {
+        self.by_class
+            .get(&class)
+            .with_context(|| format!("the reward table has no entry for class `{}`", class.word()))
+    }
+
+    /// What scoring these would come to, by what the journal has already.
+    pub fn forecast(
+        &self,
+        judging: &Judging,
+        services: &JudgeServices,
+        journal: &Journal,
+        rows: &[Judged],
+    ) -> Result<Calls> {
+        let mut all = Calls::default();
+        for scorer in self.scorers() {
+            let Some(service) = scorer.service() else {
+                continue;
+            };
+            let names = |judged: &&Judged| {
+                let expr = self.by_class.get(&judged.class);
+                expr.is_some_and(|e| e.scorers().contains(&scorer.name))
+            };
+            let wanted: Vec<Judged> = rows.iter().filter(names).copied().collect();
+            all.add(&(service.forecast)(
+                judging,
+                services,
+                &self.settings,
+                journal,
+                &wanted,
+            )?);
+        }
+        Ok(all)
+    }
+
+    /// The same of `rollouts` responses that nobody knows yet, spread evenly over these prompts: as long as they may be, and all
+    /// different.
+    pub fn forecast_unseen(
+        &self,
+        judging: &Judging,
+        services: &JudgeServices,
+        prompts: &[Prompt],
+        (rollouts, max_tokens): (u64, usize),
+    ) -> Result<Calls> {
+        if prompts.is_empty() || self.scorers().iter().all(|s| s.service().is_none()) {
+            return Ok(Calls::default());
+        }
+        // As many bytes as `estimate` makes so many tokens of.
+        let filler = "x ".repeat(max_tokens * 3 / 2);
+        let unseen = |(i, _): (usize, &Prompt)| format!("{i} {filler}");
+        let responses: Vec<String> = prompts.iter().enumerate().map(unseen).collect();
+        let rows = prompts.iter().zip(&responses);
+        let rows: Vec<Judged> = rows.map(|(p, r)| Judged::of_prompt(p, r)).collect();
+        let nowhere = Journal::open(Path::new(""))?;
+        let once = self.forecast(judging, services, &nowhere, &rows)?;
+        let times = rollouts as f64 / prompts.len() as f64;
+        let scaled = |n: u64| (n as f64 * times).round() as u64;
+        Ok(Calls {
+            made: scaled(once.made),
+            estimated: scaled(once.estimated),
+            prompt_tokens: scaled(once.prompt_tokens),
+            completion_tokens: scaled(once.completion_tokens),
+            dollars: once.dollars * times,
+            ..Calls::default()
+        })
+    }
+
+    /// Says what became of the responses that services or the reward model were asked about.
+    pub fn tell(&self, ctx: &NodeCtx) {
+        let lines = self.panel.told().into_iter();
+        let lines = lines.chain(self.model.as_ref().map(LocalJudge::told));
+        lines.for_each(|line| ctx.say(&line));
+    }
+
+    pub fn panel(&self) -> &Panel {
+        &self.panel
+    }
+}
+
+impl Scored {
+    /// For who has no use for responses that are unscorable.
+    pub fn reward(self, judged: &Judged) -> Result<Reward> {
+        let Some(value) = self.value else {
+            bail!(
+                "the reward of prompt {} is no number: a scorer has no score for the response, or the expression has no \
+                 finite value",
+                judged.prompt_id
+            )
+        };
+        Ok(Reward {
+            value,
+            scores: self.scores,
+        })
+    }
+}
+
+/// Hears the calls of a node that scores beside its own work.
+pub fn ear(ctx: &NodeCtx) -> NodeEar<'_> {
+    NodeEar {
+        shown: false,
+        ..NodeEar::new(ctx, "scores")
+    }
+}
+
+/// Hears nothing, for scorers that call nobody.
+struct Deaf;
+
+impl Ear for Deaf {
+    fn stop(&self) -> bool {
+        false
+    }
+    fn progress(&mut self, _: usize, _: usize, _: &Calls) {}
+    fn say(&mut self, _: &str) {}
+}
+
+/// The mean of rewards, one a prompt, with its t interval.
+pub fn mean_metric(name: &str, rewards: &[f64]) -> Metric {
+    Metric {
+        name: name.into(),
+        value: rewards.iter().sum::<f64>() / rewards.len() as f64,
+        n: rewards.len(),
+        interval: stats::mean_interval(rewards),
+        unit: "reward".into(),
+    }
+}
+
+/// The scorers that a node asks, by its reward table or its judge.
+fn asked(setup: &Setup) -> Vec<&'static Scorer> {
+    let table = BTreeMap::<String, String>::read(setup.values.get("reward")).unwrap_or_default();
+    let exprs: Vec<Expr> = table
+        .values()
+        .filter_map(|text| Expr::parse(text).ok())
+        .collect();
+    let named = exprs.iter().flat_map(Expr::scorers);
+    let mut found: Vec<&Scorer> = named.filter_map(scorers::get).collect();
+    // A judge is called as its scorer is.
+    let judge = String::read(setup.values.get("judge")).unwrap_or_default();
+    found.extend(scorers::get(&judge.replace('-', "_")));
+    found
+}
+
+/// The names in an expression; none where it is wrong.
+pub fn named(text: &str) -> Vec<String> {
+    let expr = Expr::parse(text);
+    expr.map_or(vec![], |e| {
+        e.scorers().into_iter().map(String::from).collect()
+    })
+}
+
+/// Whether it asks this one.
+pub fn asks_of(setup: &Setup, name: &str) -> bool {
+    asked(setup).iter().any(|s| s.name == name)
+}
+
+/// Whether it asks a service of this family.
+pub fn asks_family(setup: &Setup, family: Family) -> bool {
+    let mut services = asked(setup).into_iter().filter_map(Scorer::service);
+    services.any(|service| service.family == family)
+}
+
+pub const SNAPPED: Acts = Acts::only("where `reward` names `safety` or `moderation`", |s| {
+    asks_of(s, "safety") || asks_of(s, "moderation")
+});
+
+/// Whether a scorer of this reward table asks a service.
+pub fn asks(table: &BTreeMap<String, String>) -> bool {
+    names(table, |scorer| scorer.service().is_some())
+}
+
+/// Whether this reward table names the local reward model.
+pub fn names_model(table: &BTreeMap<String, String>) -> bool {
+    names(table, |scorer| matches!(scorer.how, How::Model))
+}
+
+/// Whether a scorer of this reward table may have no score for a response; the others have one, or are an error.
+pub fn may_fail(table: &BTreeMap<String, String>) -> bool {
+    names(table, |scorer| !matches!(scorer.how, How::Text(_)))
+}
+
+fn names(table: &BTreeMap<String, String>, wanted: fn(&Scorer) -> bool) -> bool {
+    let exprs = table.values().filter_map(|text| Expr::parse(text).ok());
+    exprs.into_iter().any(|expr| {
+        let mut named = expr.scorers().into_iter().filter_map(scorers::get);
+        named.any(wanted)
+    })
+}
+
+/// What judging so many responses takes by this table: calls, and the operations and memory of a local reward model. `shares`: of the
+/// classes; of unknown ones, every response may be of any.
+pub fn outlook(
+    table: &BTreeMap<String, String>,
+    asked: (&Judging, &JudgeServices),
+    ahead: &Ahead,
+    (n, shares): (f64, Option<[f64; 3]>),
+    (prompt, answer): (f64, f64),
+) -> Outlook {
+    let mut outlook = Outlook::default();
+    let mut calls = Calls::default();
+    let model = ahead.input(MODEL_PORT.name).model;
+    for (at, class) in PromptClass::ALL.iter().enumerate() {
+        let expr = table.get(class.word());
+        let Some(expr) = expr.and_then(|text| Expr::parse(text).ok()) else {
+            continue;
+        };
+        let of_class = n * shares.map_or(1.0, |s| s[at]);
+        for scorer in expr.scorers().into_iter().filter_map(scorers::get) {
+            if let Some(service) = scorer.service() {
+                calls.add(&service.calls(asked, of_class, (prompt, answer)));
+            }
+            if let (How::Model, Some(model)) = (&scorer.how, model) {
+                outlook.flop += ahead::sample_flop(&model, of_class * (prompt + answer));
+                outlook.memory = 4.0 * model.parameters;
+            }
+        }
+    }
+    outlook.calls = Some(calls);
+    outlook
+}
+
+/// The port of every kind with a reward table.
+pub const MODEL_PORT: Port = Port {
+    name: "reward_model",
+    ty: Type::RewardModel,
+    need: Need::With {
+        given: |values| {
+            let table = BTreeMap::<String, String>::read(values.get("reward"));
+            table.is_ok_and(|table| names_model(&table))
+        },
+        when: "where `reward` names `reward_model`",
+    },
+    doc: "the model of the scorer `reward_model`",
+};
+
+/// What is wrong with a node's reward table `reward`, and with the services that its scorers ask.
+pub fn node_problems(values: &Values, table: &BTreeMap<String, String>) -> Vec<Problem> {
+    let mut found = problems("reward", table);
+    let mut named = vec![];
+    let parsed: Vec<(&String, Expr)> = table
+        .iter()
+        .filter_map(|(class, text)| Some((class, Expr::parse(text).ok()?)))
+        .collect();
+    for (class, expr) in &parsed {
+        let path = format!("reward.{class}");
+        named.extend(expr.scorers().into_iter().map(|name| (path.clone(), name)));
+    }
+    found.extend(service::problems(values, &named));
+    found
+}
+
+/// What is wrong with a recipe's reward table: unknown classes, expressions that do not parse, unknown scorers.
+pub fn problems(path: &str, table: &BTreeMap<String, String>) -> Vec<Problem> {
+    let mut found = vec![];
+    let classes: Vec<&str> = PromptClass::ALL.iter().map(|c| c.word()).collect();
+    if table.is_empty() {
+        found.push(Problem {
+            path: path.into(),
+            message: "no class of prompts has a reward".into(),
+            help: Some("as `{ harmful = \"refusal\", harmless = \"format\" }`".into()),
+        });
+    }
+    for (class, text) in table {
+        let path = format!("{path}.{class}");
+        if !classes.contains(&class.as_str()) {
+            found.push(Problem {
+                path,
+                message: format!("unknown prompt class `{class}`"),
+                help: Some(format!("the classes are {}", quoted(&classes))),
+            });
+            continue;
+        }
+        match Expr::parse(text) {
+            Err(message) => found.push(Problem {
+                path,
+                message,
+                help: None,
+            }),
+            Ok(expr) => {
+                for name in expr
+                    .scorers()
+                    .into_iter()
+                    .filter(|n| scorers::get(n).is_none())
+                {
+                    let names: Vec<&str> = scorers::ALL.iter().map(|s: &&Scorer| s.name).collect();
+                    let help = match did_you_mean(name, names.iter().copied()) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("the scorers are {}", quoted(&names)),
+                    };
+                    found.push(Problem {
+                        path: path.clone(),
+                        message: format!("unknown scorer `{name}`"),
+                        help: Some(help),
+                    });
+                }
+            }
+        }
+    }
+    found
+}
+
+fn quoted(words: &[&str]) -> String {
+    words
+        .iter()
+        .map(|w| format!("`{w}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}

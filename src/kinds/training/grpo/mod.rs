@@ -1,0 +1,558 @@
+//! Reinforcement learning by GRPO with declared rewards: the third stage of TARS (arXiv 2507.00971).
+//!
+//! Per step: a batch of prompts, a group of rollouts each from the live weights, a reward per rollout by the route of the
+//! prompt's class, advantages within the group, one update. With `updates` 1 it is strictly on-policy, as TARS is: the
+//! ratio is 1 and no clip binds; with more, each update sees the whole batch again and the ratio is to the weights that
+//! sampled. Departures from the released TARS code: the token mean is over the whole step, not summed over micro-batches
+//! (`token-mean-micro-sum` is the release); a group without variance has advantage exactly 0; no clamp on the KL unless
+//! `kl_clamp` (10 in the release) says so.
+
+mod measures;
+mod rollouts;
+
+use crate::models::model_checks;
+use crate::scorers::reward::{self, Route};
+use crate::scorers::service::{JudgeServices, Judging};
+use crate::scorers::{Judged, Settings as ScorerSettings};
+use crate::shared::ahead::{self, Training};
+use crate::shared::bounds;
+use crate::shared::model_io::{self, Course, Model, Sampling};
+use crate::training::lora::{self, Lora};
+use crate::training::{self, Guards, LrSchedule, RolloutGuards, Watcher};
+use crate::world::truth;
+use anyhow::{Result, bail, ensure};
+use base::calls::Calls;
+use base::params::ParamSet;
+use base::params::Problem;
+use base::rng::Seed;
+use base::rows::{self, Metric, Prompt, PromptClass};
+use base::setup::Acts;
+use base::stats;
+use base::tokens::Tokens;
+use base::value::Values;
+use base::{choice, params};
+use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::plan::outlook::{Ahead, Outlook};
+use engine::run::worker::NodeCtx;
+use learn::adapter::Net;
+use learn::optim::{AdamW, Schedule};
+use learn::sample::Options;
+use learn::tokenizer::Tokenizer;
+use learn::train::{self, Settings};
+use rollouts::Rollouts;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+choice! {
+    /// How token losses become one number.
+    pub enum Aggregation {
+        TokenMean = "token-mean",
+        SequenceMean = "sequence-mean",
+        SequenceSum = "sequence-sum",
+        DrGrpo = "dr-grpo",
+        Bnpo = "bnpo",
+        MicroSum = "token-mean-micro-sum",
+    }
+}
+choice! {
+    /// What is clipped: each token's ratio, or one a rollout (GSPO).
+    pub enum Ratio { Token = "token", Sequence = "sequence" }
+}
+choice! {
+    /// Estimator of the KL to the reference.
+    pub enum Kl { K1 = "k1", K2 = "k2", K3 = "k3" }
+}
+choice! {
+    /// Where the KL acts.
+    pub enum KlIn { Loss = "loss", Reward = "reward" }
+}
+choice! {
+    /// How a reward becomes an advantage.
+    pub enum Advantage { Group = "group", Batch = "batch", None = "none", Rloo = "rloo" }
+}
+choice! {
+    /// What happens to groups whose rewards are all the same.
+    pub enum ZeroVariance { Keep = "keep", Drop = "drop" }
+}
+choice! {
+    /// What happens to rollouts whose reward is no number.
+    pub enum Unscorable { Fail = "fail", Zero = "zero", Mask = "mask" }
+}
+choice! {
+    /// What happens to rollouts that ran into the length limit.
+    pub enum Truncated { Penalise = "penalise", Score = "score", Mask = "mask" }
+}
+
+const HELD: Acts = Acts::only("where `kl_coefficient` is above 0", |s| {
+    s.exceeds("kl_coefficient", 0.0)
+});
+/// On-policy the ratio is 1.
+const REUSED: Acts = Acts::only("where `updates` is above 1", |s| s.exceeds("updates", 1.0));
+const BOUNDED: Acts = Acts::only("where `updates` is above 1, or it is below 1 itself", |s| {
+    s.exceeds("updates", 1.0) || !s.reaches("delta", 1.0)
+});
+const LOGGED: Acts = Acts::only(
+    "where `updates` is above 1 or `kl_coefficient` above 0",
+    |s| s.exceeds("updates", 1.0) || s.exceeds("kl_coefficient", 0.0),
+);
+const WEIGHED: Acts = Acts::only(
+    "where `updates` is above 1, or with `kl_times_ratio`",
+    |s| s.exceeds("updates", 1.0) || s.is_on("kl_times_ratio"),
+);
+const DIVIDED: Acts = Acts::only("where `advantage` is `group` or `batch`", |s| {
+    s.says("advantage", "group") || s.says("advantage", "batch")
+});
+const VALIDATED: Acts = Acts::only("with prompts at the port `validation`", |s| {
+    s.connected("validation")
+});
+
+params! {
+    pub struct Params {
+        /// Reward expression of each prompt class, over scorers: `{ harmful = "format * safety", … }`.
+        reward: BTreeMap<String, String>;
+        /// Safety scores at or above this count as 1.
+        safety_snap: f64 = 0.9, in bounds::SHARE, if reward::SNAPPED;
+        /// Optimizer steps.
+        steps: u64, in bounds::STEPS;
+        /// Prompts a step.
+        batch: usize = 32, in bounds::BATCH;
+        /// Rollouts a prompt.
+        group: usize = 8, in bounds::GROUP;
+        /// Sampling temperature; the trainer's logits are divided by it too.
+        temperature: f64 = 0.6, in bounds::WARM;
+        /// Tokens a rollout may have.
+        max_new_tokens: usize = 4096, in bounds::TOKENS;
+        /// Rollouts that ran into the limit: reward 0 (`penalise`, as in the TARS release), scored as they are (`score`), or
+        /// left out of groups and loss (`mask`). Counted as `completions/clipped_ratio`.
+        truncated: Truncated = Truncated::Penalise;
+        /// Rollouts whose reward is no number, because a scorer had no score or the expression has no finite value: an error
+        /// (`fail`), reward 0 (`zero`), or left out of groups and loss (`mask`). Counted as `frac_unscorable`.
+        unscorable: Unscorable = Unscorable::Fail;
+        /// Groups whose rewards are all the same have advantage 0: they stay, for the KL, the entropy and the denominators
+        /// (`keep`), or leave the step (`drop`). Counted as `frac_reward_zero_std`. A step that nothing is left of is
+        /// skipped and counted.
+        zero_variance: ZeroVariance = ZeroVariance::Keep;
+        /// Optimizer steps on the same rollouts, each on all of them. With 1 the ratio is 1 and no clip binds.
+        updates: u64 = 1, in bounds::UPDATES;
+        /// Learning rate.
+        lr: f64 = 1e-6, in bounds::LR;
+        /// How the learning rate goes after warm-up.
+        schedule: LrSchedule = LrSchedule::Constant;
+        /// Steps in which the learning rate rises linearly.
+        warmup_steps: u64 = 0, in bounds::WARMUP;
+        /// AdamW's decoupled weight decay; norms and biases have none.
+        weight_decay: f64 = 0.01, in bounds::DECAY;
+        /// Global gradient norm that is clipped to.
+        grad_clip: f64 = 1.0, in bounds::GRAD_CLIP;
+        /// The ratio of each token (`token`), or of the whole rollout, its tokens' geometric mean (`sequence`: GSPO).
+        ratio: Ratio = Ratio::Token, if WEIGHED;
+        /// The ratio is clipped to 1 - clip_low …
+        clip_low: f64 = 0.2, in bounds::SHARE, if REUSED;
+        /// … and 1 + clip_high (DAPO: 0.28).
+        clip_high: f64 = 0.2, in bounds::CLIP_HIGH, if REUSED;
+        /// Dual clip: where the advantage is negative, the loss is at most -dual_clip times it (verl: 3).
+        dual_clip: Option<f64> = None, in bounds::DUAL_CLIP, if REUSED;
+        /// Upper bound of the ratio before the minimum with the clipped one (two-sided clipping; TRL's `delta`).
+        delta: Option<f64> = None, in bounds::CLAMP, if BOUNDED;
+        /// Weight of the KL to the model it began as; 0 needs no reference.
+        kl_coefficient: f64 = 1e-3, in bounds::COEFFICIENT;
+        /// Estimator of that KL: k1 = -d, k2 = d²/2, k3 = exp(d) - d - 1, with d the reference's log-ratio. k1 in the loss has
+        /// no gradient on average.
+        kl: Kl = Kl::K3, if HELD;
+        /// A term of the loss (`loss`), or taken off the reward before advantages, summed over the rollout's tokens by the
+        /// sampler's own log-probabilities (`reward`).
+        kl_in: KlIn = KlIn::Loss, if HELD;
+        /// Multiplies the KL term by the ratio (TRL's `use_bias_correction_kl`).
+        kl_times_ratio: bool = false, if HELD;
+        /// The KL of a token is cut to ± this (TARS release: 10). Where it binds there is no gradient; counted as `clamped`.
+        kl_clamp: Option<f64> = None, in bounds::CLAMP, if HELD;
+        /// Log-ratios are cut to ± this (TARS release: 20). Where it binds there is no gradient; counted as `clamped`.
+        log_ratio_clamp: Option<f64> = None, in bounds::CLAMP, if LOGGED;
+        /// Weight of the entropy bonus.
+        entropy_coefficient: f64 = 1e-3, in bounds::COEFFICIENT;
+        /// How token losses become one number: mean over the step's tokens (`token-mean`; TRL's dapo), over rollouts of the
+        /// mean over their tokens (`sequence-mean`; TRL's grpo) or of their sum (`sequence-sum`), sum over rollouts times
+        /// `max_new_tokens` (`dr-grpo`), mean over a micro-batch's tokens and then over micro-batches (`bnpo`) or summed over
+        /// them (`token-mean-micro-sum`; the TARS release).
+        aggregation: Aggregation = Aggregation::TokenMean;
+        /// Reward minus its group's mean, over the standard deviation of the group (`group`), of the step (`batch`), or not
+        /// divided (`none`; Dr. GRPO); or minus the mean of the group's other rewards (`rloo`).
+        advantage: Advantage = Advantage::Group;
+        /// Added to that divisor.
+        advantage_epsilon: f64 = 1e-6, in bounds::EPSILON, if DIVIDED;
+        /// Samples a prompt when the held-out prompts are scored before and after.
+        validation_samples: usize = 4, in bounds::SAMPLES, if VALIDATED;
+        /// Seed of the order of prompts and of the rollouts.
+        seed: u64 = 0, in bounds::SEED;
+    }
+    with { lora: Lora, judging: Judging }
+}
+
+params! {
+    pub struct Exec {
+        /// Steps between two checkpoints.
+        checkpoint_every: u64 = 10, in bounds::EVERY;
+        /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
+        recompute: bool = false;
+        /// Rollouts that are sampled at the same time: fewer take less memory and more time.
+        sample_rows: usize = 256, in bounds::AT_ONCE;
+    }
+    with { guards: Guards, rollout_guards: RolloutGuards, services: JudgeServices }
+}
+
+pub const KIND: Kind = Kind {
+    name: "grpo",
+    revision: 3,
+    summary: "reinforcement learning by GRPO, rewards routed by prompt class",
+    about: "A reward is an expression over scorers, one for each prompt class. With held-out prompts on the port \
+            `validation` the mean reward before and after training is reported with its interval, so that one sees \
+            whether RL learned. Metrics have TRL's names. The defaults are those of the TARS release. Fails with a named \
+            cause, and keeps the last good checkpoint, when something stops being finite, the gradient explodes, the \
+            entropy collapses or the reward is dead.",
+    example: r#"
+[node.rl]
+kind = "grpo"
+in = { model = "sft", prompts = "mix", validation = "prompts.validation" }
+reward = { harmful = "format * safety", harmless = "format * task", ambiguous = "format * task" }
+steps = 60
+"#,
+    inputs: &[
+        Port {
+            name: "model",
+            ty: Type::Model,
+            need: Need::Always,
+            doc: "where it begins, and the reference of the KL",
+        },
+        Port {
+            name: "prompts",
+            ty: Type::Prompts,
+            need: Need::Always,
+            doc: "what is asked; every epoch in its own order",
+        },
+        Port {
+            name: "validation",
+            ty: Type::Prompts,
+            need: Need::Never,
+            doc: "held-out prompts, scored before and after",
+        },
+        reward::MODEL_PORT,
+    ],
+    outputs: &[
+        Output {
+            name: "model",
+            ty: Type::Model,
+            doc: "the trained model",
+            only_with: None,
+        },
+        Output {
+            name: "metrics",
+            ty: Type::Metrics,
+            doc: "held-out reward, last values; every step in `curve.jsonl` and in an event file for TensorBoard",
+            only_with: None,
+        },
+        lora::ADAPTER,
+    ],
+    params: Params::specs,
+    exec: Exec::specs,
+    check,
+    above: Some(|graph, id| {
+        let mut found = truth::reward_problems(graph, id, "prompts");
+        if found.is_empty() {
+            found = truth::reward_problems(graph, id, "validation");
+        }
+        found
+    }),
+    cpu: |_| Cpu::All,
+    hidden: false,
+    tokens: Some(tokens),
+    forecast: Some(forecast),
+    outlook: Some(outlook),
+    preflight: None,
+    run,
+};
+
+/// Rollouts of a step.
+const MOST_ROLLOUTS: usize = 1 << 20;
+
+fn check(values: &Values) -> Vec<Problem> {
+    let mut found = vec![];
+    if let Ok(p) = Params::read(values) {
+        p.lora.problems(&mut found);
+        found.extend(reward::node_problems(values, &p.reward));
+        if p.kl_in == KlIn::Reward && p.kl_times_ratio {
+            found.push(Problem {
+                path: "kl_times_ratio".into(),
+                message: "the KL is taken off the reward, where no ratio multiplies it".into(),
+                help: None,
+            });
+        }
+        let rollouts = p.batch.saturating_mul(p.group);
+        if rollouts > MOST_ROLLOUTS {
+            found.push(Problem {
+                path: "batch".into(),
+                message: format!(
+                    "{} prompts with {} rollouts each are {rollouts}",
+                    p.batch, p.group
+                ),
+                help: Some(format!(
+                    "a step is in memory as a whole: at most {MOST_ROLLOUTS} rollouts"
+                )),
+            });
+        }
+    }
+    found
+}
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    let exec: Exec = ctx.exec()?;
+    model_io::use_threads(ctx)?;
+    let Model { weights, tokenizer } = Model::load(ctx.input("model"))?;
+    let snap = ScorerSettings {
+        safety_snap: p.safety_snap,
+    };
+    let mut route = Route::of_node(ctx, &p.reward, snap, &p.judging)?;
+    let prompts: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
+    for class in PromptClass::ALL {
+        ensure!(
+            p.reward.contains_key(class.word()) || prompts.iter().all(|r| r.class != class),
+            "there are {} prompts and the reward table has no entry for them",
+            class.word()
+        );
+    }
+    model_checks::say_reach(ctx, &tokenizer, &prompts, None, p.max_new_tokens)?;
+    let validation: Vec<Prompt> = ctx
+        .input_opt("validation")
+        .map(rows::read_rows)
+        .transpose()?
+        .unwrap_or_default();
+    let seed = |when: &str| Seed::new(p.seed).child("validation").child(when);
+    let mut metrics = vec![];
+    if !validation.is_empty() {
+        let before = sampling(
+            (&weights).into(),
+            &tokenizer,
+            (&p, exec.sample_rows),
+            p.validation_samples,
+            seed("before"),
+        );
+        metrics.extend(held_out(
+            "before",
+            ctx,
+            &before,
+            &mut route,
+            &validation,
+            &p,
+        )?);
+    }
+
+    // An adapter's reference is the same weights with the adapter off; weights that move need a real copy.
+    let copied = p.kl_coefficient > 0.0 && p.lora.lora_rank == 0;
+    let reference = copied.then(|| weights.clone());
+    let mut state = p.lora.state(weights, Seed::new(p.seed));
+    let limits = exec.rollout_guards.limits(&exec.guards);
+    let (every, shown) = (exec.checkpoint_every, &["reward", "kl"]);
+    let mut watcher =
+        Watcher::start(ctx, &mut state, p.steps, every, limits, shown)?.in_units(p.updates);
+    let mut feed = Rollouts {
+        ctx,
+        tokenizer: &tokenizer,
+        reference: reference.as_ref(),
+        route: &mut route,
+        prompts: &prompts,
+        p: &p,
+        sample_rows: exec.sample_rows,
+        batch: None,
+    };
+    let end = train::train(&mut state, &mut feed, &settings(&p, &exec), &mut watcher);
+    watcher.end(&state, end)?;
+
+    if !validation.is_empty() {
+        let after = sampling(
+            state.net(),
+            &tokenizer,
+            (&p, exec.sample_rows),
+            p.validation_samples,
+            seed("after"),
+        );
+        let after = held_out("after", ctx, &after, &mut route, &validation, &p);
+        metrics.extend(after.or_else(|error| watcher.end(&state, Err(error)).map(|()| vec![]))?);
+    }
+    route.tell(ctx);
+    watcher.finish(state, ctx.input("model"), metrics)
+}
+
+/// As if it began anew and every rollout had its full length.
+fn forecast(look: &Look, _: &Path) -> Result<Calls> {
+    let p: Params = look.params()?;
+    let services: JudgeServices = look.exec()?;
+    let snap = ScorerSettings {
+        safety_snap: p.safety_snap,
+    };
+    let route = Route::new(&p.reward, snap)?;
+    let prompts: Vec<Prompt> = rows::read_rows(look.input("prompts"))?;
+    let batch = p.batch.min(prompts.len()) as u64;
+    let rollouts = p.steps.div_ceil(p.updates) * batch * p.group as u64;
+    let most = |rollouts| (rollouts, p.max_new_tokens);
+    let mut calls = route.forecast_unseen(&p.judging, &services, &prompts, most(rollouts))?;
+    if let Some(folder) = look.inputs.get("validation") {
+        let held_out: Vec<Prompt> = rows::read_rows(folder)?;
+        let rollouts = 2 * (held_out.len() * p.validation_samples) as u64;
+        let more = route.forecast_unseen(&p.judging, &services, &held_out, most(rollouts))?;
+        calls.add(&more);
+    }
+    Ok(calls)
+}
+
+fn tokens(look: &Look) -> Result<Tokens> {
+    let prompts: Vec<Prompt> = rows::read_rows(look.input("prompts"))?;
+    let then = "the rollout, whose tokens are trained";
+    model_io::prompt_tokens(look.input("model"), &prompts, None, None, then, look.most)
+}
+
+impl Params {
+    /// What an unscorable response counts.
+    fn value(&self, reward: Option<f64>, prompt: &str) -> Result<Option<f64>> {
+        match self.unscorable {
+            _ if reward.is_some() => Ok(reward),
+            Unscorable::Zero => Ok(Some(0.0)),
+            Unscorable::Mask => Ok(None),
+            Unscorable::Fail => bail!(
+                "the reward of a response to prompt {prompt} is no number; `unscorable` says what becomes of such ones"
+            ),
+        }
+    }
+}
+
+fn settings(p: &Params, exec: &Exec) -> Settings {
+    Settings {
+        schedule: Schedule {
+            shape: p.schedule.into(),
+            lr: p.lr,
+            warmup: p.warmup_steps,
+            steps: p.steps,
+        },
+        adamw: AdamW {
+            decay: p.weight_decay,
+            ..AdamW::default()
+        },
+        grad_clip: p.grad_clip,
+        temperature: p.temperature as f32,
+        keep: training::keep(exec.recompute),
+    }
+}
+
+fn sampling<'a>(
+    net: Net<'a>,
+    tokenizer: &'a Tokenizer,
+    (p, batch_rows): (&Params, usize),
+    samples: usize,
+    seed: Seed,
+) -> Sampling<'a> {
+    Sampling {
+        net,
+        tokenizer,
+        samples,
+        system: None,
+        prefill: None,
+        options: Options {
+            batch_rows,
+            ..model_io::plain(tokenizer, p.temperature, p.max_new_tokens)
+        },
+        seed,
+    }
+}
+
+/// The responses to each prompt, one prompt after another.
+fn of_groups<'a>(prompts: &'a [Prompt], groups: &'a [Vec<String>]) -> Vec<Judged<'a>> {
+    let each = prompts.iter().zip(groups);
+    each.flat_map(|(prompt, group)| group.iter().map(|r| Judged::of_prompt(prompt, r)))
+        .collect()
+}
+
+/// Mean reward on held-out prompts, over all and by class: one observation a prompt.
+fn held_out(
+    when: &str,
+    ctx: &NodeCtx,
+    sampling: &Sampling,
+    route: &mut Route,
+    prompts: &[Prompt],
+    p: &Params,
+) -> Result<Vec<Metric>> {
+    let rows = prompts.len() * sampling.samples;
+    let mut course = Course::part(ctx, "held-out responses", rows);
+    let groups = sampling.groups(ctx, prompts, &mut course)?;
+    let responses = sampling.responses(&groups)?;
+    let judged = of_groups(prompts, &responses);
+    let mut scored = route.score_all(&judged, &mut reward::ear(ctx))?.into_iter();
+    let mut means: Vec<(PromptClass, f64)> = vec![];
+    for (prompt, group) in prompts.iter().zip(&responses) {
+        let mut rewards = vec![];
+        for scored in scored.by_ref().take(group.len()) {
+            rewards.extend(p.value(scored.value, &prompt.id)?);
+        }
+        means.extend(stats::mean(&rewards).map(|mean| (prompt.class, mean)));
+    }
+    ensure!(
+        !means.is_empty(),
+        "no response to a held-out prompt has a reward that is a number"
+    );
+    let all: Vec<f64> = means.iter().map(|(_, m)| *m).collect();
+    let mut metrics = vec![reward::mean_metric(
+        &format!("held_out_reward/{when}"),
+        &all,
+    )];
+    for class in PromptClass::ALL {
+        let of_class: Vec<f64> = means
+            .iter()
+            .filter(|(c, _)| *c == class)
+            .map(|(_, m)| *m)
+            .collect();
+        if !of_class.is_empty() {
+            metrics.push(reward::mean_metric(
+                &format!("held_out_reward/{when}/{}", class.word()),
+                &of_class,
+            ));
+        }
+    }
+    Ok(metrics)
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let exec: Exec = ahead.exec()?;
+    let prompts = ahead.input("prompts");
+    let asked = prompts.tokens.unwrap_or(ahead::PROMPT);
+    let most = p.max_new_tokens as f64;
+    let rollouts = p.steps as f64 * p.batch as f64 * p.group as f64;
+    let held_out = ahead.input("validation").rows.unwrap_or(0.0);
+    let scored = rollouts + 2.0 * held_out * p.validation_samples as f64;
+    let asks = (&p.judging, &exec.services);
+    let shape = (scored, prompts.shares);
+    let mut outlook = reward::outlook(&p.reward, asks, ahead, shape, (asked, most));
+    let model = ahead.input("model").model;
+    outlook.outputs.insert("model", ahead::same_model(model));
+    let Some(model) = model else {
+        return Ok(outlook);
+    };
+    let tokens = rollouts * (asked + most);
+    let reference = p.kl_coefficient > 0.0;
+    let passes = if reference { 2.0 } else { 1.0 };
+    outlook.flop += ahead::sample_flop(&model, passes * tokens);
+    outlook.flop += ahead::sample_flop(&model, (scored - rollouts) * (asked + most));
+    let frozen = p.lora.lora_rank > 0;
+    outlook.flop += ahead::train_flop(&model, frozen, p.updates as f64 * tokens);
+    let training = ahead::train_memory(
+        &model,
+        &Training {
+            rank: p.lora.lora_rank,
+            recompute: exec.recompute,
+            reference: reference && !frozen,
+            longest: asked + most,
+        },
+    );
+    let rows = (p.batch * p.group).min(exec.sample_rows) as f64;
+    let cache = ahead::sample_memory(&model, rows, asked + most) - 4.0 * model.parameters;
+    outlook.memory += training + cache;
+    Ok(outlook)
+}

@@ -1,0 +1,336 @@
+//! The feed of GRPO: prompts of a step, rollouts of the live weights, rewards, advantages; and the same rollouts again for
+//! every further update on them.
+
+use super::measures::metrics;
+use super::{
+    Advantage, Aggregation, Kl, KlIn, Params, Ratio, Truncated, ZeroVariance, of_groups, sampling,
+};
+use crate::scorers::reward::{self, Route, Scored};
+use crate::shared::model_io::Course;
+use anyhow::Result;
+use base::rng::Seed;
+use base::rows::{Prompt, PromptClass};
+use engine::run::worker::NodeCtx;
+use learn::adapter::Net;
+use learn::decoder::Workspace;
+use learn::guard::{Cause, Tripped};
+use learn::objective::advantage::{self, Scale};
+use learn::objective::grpo::{self, GrpoWindow, PerToken};
+use learn::sample::{NotFinite, Sample};
+use learn::tokenizer::Tokenizer;
+use learn::train::{self, Feed, Goal, Row, Window};
+use learn::weights::Weights;
+use std::collections::BTreeMap;
+
+/// The policy of a step that gives nothing to choose by.
+fn broken(found: &NotFinite, prompts: &[Prompt], step: u64) -> Tripped {
+    let NotFinite {
+        sample,
+        step: token,
+        value,
+        ..
+    } = found;
+    let prompt = &prompts[found.request].id;
+    Tripped {
+        step,
+        cause: Cause::NotFinite {
+            what: "logit of a rollout".into(),
+            value: f64::from(*value),
+            at: Some(format!(
+                "prompt {prompt}, sample {sample}, token {}",
+                token + 1
+            )),
+        },
+    }
+}
+
+/// The feed: prompts of the step, rollouts of the live weights, rewards, advantages.
+pub struct Rollouts<'r> {
+    pub ctx: &'r NodeCtx,
+    pub tokenizer: &'r Tokenizer,
+    /// Where training began, for the KL; None: the frozen weights below the adapter.
+    pub reference: Option<&'r Weights>,
+    pub route: &'r mut Route,
+    pub prompts: &'r [Prompt],
+    pub p: &'r Params,
+    /// Rollouts that are sampled at the same time.
+    pub sample_rows: usize,
+    /// What the updates under way learn from.
+    pub batch: Option<Batch>,
+}
+
+/// A rollout with what came of it.
+pub struct Rollout {
+    pub class: PromptClass,
+    pub row: Row,
+    /// The sampler's log-probability of each token.
+    pub sampler: Vec<f32>,
+    pub finished: bool,
+    /// None: it has no score, or none that counts.
+    pub reward: Option<f64>,
+    /// A scorer had no score for it.
+    pub unscorable: bool,
+    /// What the KL to the reference takes off the reward, and the reference's log-probability of each token; where it does.
+    pub kl_penalty: Option<f64>,
+    pub reference: Vec<f32>,
+    pub scores: BTreeMap<&'static str, f64>,
+}
+
+/// The rollouts of a step, ready to be learned from.
+pub struct Batch {
+    rows: Vec<Row>,
+    advantages: Vec<f32>,
+    /// Under the weights that sampled; None where there is one update only, so that those are the live ones.
+    old: Option<PerToken>,
+    reference: Option<PerToken>,
+    sampler: PerToken,
+    metrics: Vec<(String, f64)>,
+}
+
+impl Feed for Rollouts<'_> {
+    fn window<'a>(
+        &'a mut self,
+        step: u64,
+        net: Net,
+        workspace: &mut Workspace,
+    ) -> Result<Window<'a>> {
+        if step.is_multiple_of(self.p.updates) {
+            let batch = self.sample(step / self.p.updates, net, workspace)?;
+            self.batch = Some(batch);
+        }
+        // Checkpoints lie between rollouts (`Watcher::in_units`), so that no update finds its rollouts gone.
+        let batch = self
+            .batch
+            .as_ref()
+            .expect("training resumes where rollouts begin");
+        let rows = batch.rows.clone();
+        let window = grpo::Window {
+            rows: rows.len(),
+            tokens: rows.iter().map(Row::scored).sum(),
+            micro_batches: train::micro_batches(&rows, 1).len(),
+            max_length: self.p.max_new_tokens,
+        };
+        let objective = GrpoWindow {
+            options: options(self.p),
+            window,
+            advantages: batch.advantages.clone(),
+            old: batch.old.clone(),
+            reference: batch.reference.clone(),
+            sampler: Some(batch.sampler.clone()),
+            sums: Default::default(),
+        };
+        Ok(Window {
+            rows,
+            goal: Goal::Logp(Box::new(objective)),
+            metrics: batch.metrics.clone(),
+        })
+    }
+}
+
+impl Rollouts<'_> {
+    /// The rollouts of these weights, with what they are worth.
+    fn sample(&mut self, number: u64, net: Net, workspace: &mut Workspace) -> Result<Batch> {
+        let p = self.p;
+        let prompts = self.prompts_of(number);
+        let seed = Seed::new(p.seed).child("rollouts").at(number);
+        let sampling = sampling(net, self.tokenizer, (p, self.sample_rows), p.group, seed);
+        let mut course = Course::part(self.ctx, "rollouts", prompts.len() * p.group);
+        let groups = sampling.groups(self.ctx, &prompts, &mut course);
+        let groups = groups.map_err(|error| match error.downcast_ref::<NotFinite>() {
+            Some(found) => anyhow::Error::from(broken(found, &prompts, number * p.updates + 1)),
+            None => error,
+        })?;
+        let responses = sampling.responses(&groups)?;
+        let judged = of_groups(&prompts, &responses);
+        let scored = self.route.score_all(&judged, &mut reward::ear(self.ctx))?;
+        let mut scored = scored.into_iter();
+        let mut rollouts = vec![];
+        for (prompt, group) in prompts.iter().zip(&groups) {
+            for (sample, scored) in group.samples.iter().zip(scored.by_ref()) {
+                rollouts.push(self.rollout(prompt, &group.asked.ids, sample, scored)?);
+            }
+        }
+        if p.kl_in == KlIn::Reward && p.kl_coefficient > 0.0 {
+            self.penalise(&mut rollouts, self.frozen(net), workspace);
+        }
+        let compared: Vec<Option<f64>> = rollouts
+            .iter()
+            .map(|r| Some(r.reward? - r.kl_penalty.unwrap_or(0.0)))
+            .collect();
+        let advantages = advantage::advantages(&compared, p.group, scale(p), p.advantage_epsilon)?;
+        let dropped: Vec<bool> = compared
+            .chunks(p.group)
+            .flat_map(|group| {
+                let drop = p.zero_variance == ZeroVariance::Drop && advantage::flat(group);
+                vec![drop; group.len()]
+            })
+            .collect();
+        for (rollout, dropped) in rollouts.iter_mut().zip(&dropped) {
+            if *dropped {
+                rollout.row.mask.fill(false);
+            }
+        }
+        let metrics = metrics(&rollouts, &compared, p.group);
+        // A masked rollout stays, since it counts where rows are counted; a dropped one is as if never asked. Where no
+        // token is left, nothing stays and the step is skipped.
+        let any = rollouts.iter().any(|r| r.row.scored() > 0);
+        let mut stays = dropped.iter().map(|dropped| any && !dropped);
+        let kept: Vec<(Rollout, f32)> = rollouts
+            .into_iter()
+            .zip(advantages)
+            .filter(|_| stays.next().unwrap_or(false))
+            .collect();
+        let (rollouts, advantages) = kept.into_iter().unzip();
+        Ok(self.batch_of(rollouts, advantages, metrics, net, workspace))
+    }
+
+    /// The reference: the weights that training began with, or those below the adapter.
+    fn frozen<'n>(&'n self, net: Net<'n>) -> Net<'n> {
+        self.reference.map_or(net.frozen(), Net::from)
+    }
+
+    /// Takes the KL to the reference off the rewards, by the sampler's log-probabilities.
+    fn penalise(&self, rollouts: &mut [Rollout], frozen: Net, workspace: &mut Workspace) {
+        let rows: Vec<Row> = rollouts.iter().map(|r| r.row.clone()).collect();
+        let temperature = self.p.temperature as f32;
+        let reference = train::reference_logps(frozen, &rows, temperature, workspace);
+        for (rollout, reference) in rollouts.iter_mut().zip(reference) {
+            // A masked rollout has no scored token and no reward to take from.
+            if !reference.is_empty() {
+                let kl = grpo::kl_sum(&options(self.p), &rollout.sampler, &reference);
+                rollout.kl_penalty = Some(self.p.kl_coefficient * kl);
+            }
+            rollout.reference = reference;
+        }
+    }
+
+    /// Adds the log-probabilities that the objective compares with.
+    fn batch_of(
+        &self,
+        rollouts: Vec<Rollout>,
+        advantages: Vec<f32>,
+        metrics: Vec<(String, f64)>,
+        net: Net,
+        workspace: &mut Workspace,
+    ) -> Batch {
+        let p = self.p;
+        let of_trained = |list: fn(&Rollout) -> &Vec<f32>| -> PerToken {
+            let own = |r: &Rollout| match r.row.scored() {
+                0 => vec![],
+                _ => list(r).clone(),
+            };
+            rollouts.iter().map(own).collect()
+        };
+        let sampler = of_trained(|r| &r.sampler);
+        let penalised = of_trained(|r| &r.reference);
+        let rows: Vec<Row> = rollouts.into_iter().map(|r| r.row).collect();
+        let mut score =
+            |net: Net| train::reference_logps(net, &rows, p.temperature as f32, workspace);
+        let old = (p.updates > 1).then(|| score(net));
+        let reference = match p.kl_in {
+            _ if p.kl_coefficient == 0.0 => None,
+            KlIn::Loss => Some(score(self.frozen(net))),
+            KlIn::Reward => Some(penalised),
+        };
+        Batch {
+            rows,
+            advantages,
+            old,
+            reference,
+            sampler,
+            metrics,
+        }
+    }
+
+    /// The prompts of a step: every epoch in an order that its number decides; an incomplete last batch is dropped.
+    fn prompts_of(&self, number: u64) -> Vec<Prompt> {
+        let size = self.p.batch.min(self.prompts.len());
+        let batches = (self.prompts.len() / size) as u64;
+        let mut order: Vec<usize> = (0..self.prompts.len()).collect();
+        Seed::new(self.p.seed)
+            .child("order")
+            .at(number / batches)
+            .rng()
+            .shuffle(&mut order);
+        let first = (number % batches) as usize * size;
+        order[first..first + size]
+            .iter()
+            .map(|i| self.prompts[*i].clone())
+            .collect()
+    }
+
+    fn rollout(
+        &self,
+        prompt: &Prompt,
+        prompt_ids: &[u32],
+        sample: &Sample,
+        scored: Scored,
+    ) -> Result<Rollout> {
+        let unscorable = scored.value.is_none();
+        let reward = match self.p.truncated {
+            Truncated::Penalise if !sample.finished => Some(0.0),
+            Truncated::Mask if !sample.finished => None,
+            _ => self.p.value(scored.value, &prompt.id)?,
+        };
+        let mut ids = prompt_ids.to_vec();
+        ids.extend(&sample.ids);
+        let mask = (0..ids.len())
+            .map(|i| reward.is_some() && i >= prompt_ids.len())
+            .collect();
+        Ok(Rollout {
+            class: prompt.class,
+            row: Row { ids, mask },
+            sampler: sample.logps.clone(),
+            finished: sample.finished,
+            reward,
+            unscorable,
+            kl_penalty: None,
+            reference: vec![],
+            scores: scored.scores,
+        })
+    }
+}
+
+fn scale(p: &Params) -> Scale {
+    match p.advantage {
+        Advantage::Group => Scale::Group,
+        Advantage::Batch => Scale::Batch,
+        Advantage::None => Scale::None,
+        Advantage::Rloo => Scale::LeaveOneOut,
+    }
+}
+
+fn options(p: &Params) -> grpo::Options {
+    grpo::Options {
+        aggregation: match p.aggregation {
+            Aggregation::TokenMean => grpo::Aggregation::Dapo,
+            Aggregation::SequenceMean => grpo::Aggregation::Grpo,
+            Aggregation::SequenceSum => grpo::Aggregation::SequenceSum,
+            Aggregation::DrGrpo => grpo::Aggregation::DrGrpo,
+            Aggregation::Bnpo => grpo::Aggregation::Bnpo,
+            Aggregation::MicroSum => grpo::Aggregation::MicroSum,
+        },
+        ratio: match p.ratio {
+            Ratio::Token => grpo::Ratio::Token,
+            Ratio::Sequence => grpo::Ratio::Sequence,
+        },
+        clip_low: p.clip_low,
+        clip_high: p.clip_high,
+        delta: p.delta,
+        dual_clip: p.dual_clip,
+        kl: match p.kl {
+            Kl::K1 => grpo::Kl::K1,
+            Kl::K2 => grpo::Kl::K2,
+            Kl::K3 => grpo::Kl::K3,
+        },
+        // Taken off the reward it is only measured here.
+        beta: match p.kl_in {
+            KlIn::Loss => p.kl_coefficient,
+            KlIn::Reward => 0.0,
+        },
+        kl_times_ratio: p.kl_times_ratio,
+        log_clamp: p.log_ratio_clamp,
+        kl_clamp: p.kl_clamp,
+        entropy: p.entropy_coefficient,
+    }
+}

@@ -1,0 +1,315 @@
+//! Circuit breakers by representation rerouting: a baseline that bends hidden states of harmful text away.
+
+use crate::shared::bounds;
+use crate::shared::model_io::{self, Model};
+use crate::training::lora::Lora;
+use crate::training::{self, Epochs, Examples, Guards, LrSchedule, Watcher};
+use anyhow::{Context, Result, ensure};
+use base::choice;
+use base::params;
+use base::params::ParamSet;
+use base::params::Problem;
+use base::rng::Seed;
+use base::rows::{self, Completion, Message, Metric};
+use base::tokens::Tokens;
+use base::value::Values;
+use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::run::worker::NodeCtx;
+use learn::adapter::{Adapter, Net};
+use learn::decoder::Workspace;
+use learn::objective::rerouting::{self, Divisor, Rerouting};
+use learn::optim::{AdamW, Schedule};
+use learn::tokenizer::Tokenizer;
+use learn::train::{self, Feed, Goal, Row, Settings, State, Window};
+
+choice! {
+    /// What the sum of cosines is divided by.
+    pub enum RerouteDivisor { Released = "released", Tokens = "tokens" }
+}
+
+params! {
+    pub struct Params {
+        /// States that are rerouted, as the outputs of these blocks (counted from 1).
+        layers: Vec<usize>, in bounds::BLOCKS;
+        /// Size of both loss terms.
+        alpha: f64 = 10.0, in bounds::ALPHA;
+        /// Divides the cosines by tokens and layers (`released`), or by tokens alone (`tokens`), as the paper writes it.
+        divisor: RerouteDivisor = RerouteDivisor::Released;
+        /// Optimizer steps.
+        steps: u64 = 150, in bounds::STEPS;
+        /// Harmful completions a step, and as many to retain.
+        batch: usize = 16, in bounds::BATCH;
+        /// Learning rate.
+        lr: f64 = 1e-4, in bounds::LR;
+        /// How the learning rate goes after warm-up.
+        schedule: LrSchedule = LrSchedule::Constant;
+        /// Decoupled weight decay.
+        weight_decay: f64 = 0.0, in bounds::DECAY;
+        /// Global gradient norm that is clipped to.
+        grad_clip: f64 = 1.0, in bounds::GRAD_CLIP;
+        /// Longer completions are dropped and counted, never cut.
+        max_tokens: usize = 1024, in bounds::TOKENS;
+        /// Trains with the blocks up to the last rerouted one only, as the release does; the later ones are left as they are.
+        drop_later_blocks: bool = true;
+        /// Rank of the adapters.
+        rank: usize = 16, in bounds::RANK;
+        /// Their scale is lora_alpha / rank.
+        lora_alpha: f64 = 16.0, in bounds::ALPHA;
+        /// Standard deviation of the adapters' B at the beginning. At 0 both terms have no slope at all: the release leaves
+        /// that point by dropout, which is not here.
+        initial_sd: f64 = 0.01, in bounds::SPREAD;
+        /// Seed of the order and of the adapter.
+        seed: u64 = 0, in bounds::SEED;
+    }
+}
+
+params! {
+    pub struct Exec {
+        /// Steps between two checkpoints.
+        checkpoint_every: u64 = 50, in bounds::EVERY;
+        /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
+        recompute: bool = false;
+    }
+    with { guards: Guards }
+}
+
+pub const KIND: Kind = Kind {
+    name: "rerouting",
+    revision: 2,
+    summary: "circuit breakers: an adapter that reroutes the representations of harmful text",
+    about: "Trains adapters on all linear layers up to the last rerouted block, so that hidden states of harmful completions lose \
+            their direction while those of the retain set stay (Zou et al. 2024). The model with its adapter off is the \
+            frozen one. Loss and schedule are the release's, except that padding does not count in the retain mean and \
+            that the adapters begin with a little noise instead of dropout.",
+    example: r#"
+[node.breaker]
+kind = "rerouting"
+in = { model = "base", harmful = "harmful-answers", retain = "harmless-answers" }
+layers = [2]
+"#,
+    inputs: &[
+        Port {
+            name: "model",
+            ty: Type::Model,
+            need: Need::Always,
+            doc: "where it begins, and what is retained",
+        },
+        Port {
+            name: "harmful",
+            ty: Type::Completions,
+            need: Need::Always,
+            doc: "prompts with harmful responses: what is rerouted",
+        },
+        Port {
+            name: "retain",
+            ty: Type::Completions,
+            need: Need::Always,
+            doc: "prompts with good responses: what has to stay",
+        },
+    ],
+    outputs: &[
+        Output {
+            name: "model",
+            ty: Type::Model,
+            doc: "the model with the adapter folded in",
+            only_with: None,
+        },
+        Output {
+            name: "adapter",
+            ty: Type::Adapter,
+            doc: "the adapter as a PEFT folder",
+            only_with: None,
+        },
+        Output {
+            name: "metrics",
+            ty: Type::Metrics,
+            doc: "last values; every step in `curve.jsonl` and in an event file for TensorBoard",
+            only_with: None,
+        },
+    ],
+    params: Params::specs,
+    exec: Exec::specs,
+    check,
+    above: None,
+    cpu: |_| Cpu::All,
+    hidden: false,
+    tokens: Some(tokens),
+    forecast: None,
+    outlook: None,
+    preflight: None,
+    run,
+};
+
+fn check(values: &Values) -> Vec<Problem> {
+    let mut found = vec![];
+    if let Ok(p) = Params::read(values)
+        && (p.layers.is_empty() || p.layers.contains(&0))
+    {
+        found.push(Problem {
+            path: "layers".into(),
+            message: "`layers` names the blocks whose outputs are rerouted, counted from 1".into(),
+            help: Some("for example layers = [10, 20]".into()),
+        });
+    }
+    found
+}
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    let exec: Exec = ctx.exec()?;
+    model_io::use_threads(ctx)?;
+    let model = Model::load(ctx.input("model"))?;
+    let blocks = model.weights.config.layers;
+    let last = *p.layers.iter().max().expect("`layers` was checked");
+    ensure!(
+        last <= blocks,
+        "`layers` names block {last}, the model has {blocks}"
+    );
+    let mut metrics = vec![];
+    let mut set = |port: &str| -> Result<(Vec<Row>, Epochs)> {
+        let read: Vec<Completion> = rows::read_rows(ctx.input(port))?;
+        let found = examples(&model.tokenizer, &read, p.max_tokens)?;
+        let what = format!("completions of `{port}`");
+        found.as_sampled.say(ctx, &what, read.len());
+        let counted = found.as_sampled.metric("completions", read.len());
+        metrics.extend(counted.map(|metric| Metric {
+            name: format!("{}/{port}", metric.name),
+            ..metric
+        }));
+        let Examples { rows, long, .. } = found;
+        let max = p.max_tokens;
+        if long > 0 {
+            ctx.say(&format!(
+                "{long} completions of `{port}` are longer than {max} tokens and were dropped"
+            ));
+        }
+        ensure!(
+            !rows.is_empty(),
+            "all {long} completions of `{port}` are longer than {max} tokens"
+        );
+        let what = format!("completions of `{port}`");
+        training::say_reach(ctx, &model.weights.config, &what, &rows);
+        let epochs = Epochs::new(rows.len(), Seed::new(p.seed).child("order").child(port));
+        Ok((rows, epochs))
+    };
+    let mut feed = Sets {
+        harmful: set("harmful")?,
+        retain: set("retain")?,
+        p: &p,
+    };
+    let (config, seed) = (&model.weights.config, Seed::new(p.seed).child("lora"));
+    let mut adapter = Adapter::new(config, &lora(&p).options(0..last), seed);
+    adapter.stir(p.initial_sd, seed);
+    let trained = match p.drop_later_blocks {
+        true => model.weights.first_blocks(last),
+        false => model.weights.clone(),
+    };
+    let mut state = State::with_adapter(trained, adapter);
+    let settings = Settings {
+        schedule: Schedule {
+            shape: p.schedule.into(),
+            lr: p.lr,
+            warmup: 0,
+            steps: p.steps,
+        },
+        adamw: AdamW {
+            decay: p.weight_decay,
+            ..AdamW::default()
+        },
+        grad_clip: p.grad_clip,
+        temperature: 1.0,
+        keep: training::keep(exec.recompute),
+    };
+    let (every, limits) = (exec.checkpoint_every, exec.guards.limits());
+    let shown = &["reroute", "retain"];
+    let mut watcher = Watcher::start(ctx, &mut state, p.steps, every, limits, shown)?;
+    let end = train::train(&mut state, &mut feed, &settings, &mut watcher);
+    watcher.end(&state, end)?;
+    state.weights = model.weights;
+    watcher.finish(state, ctx.input("model"), metrics)
+}
+
+/// All linear layers.
+fn lora(p: &Params) -> Lora {
+    let all = Lora::read(&base::params::defaults::<Lora>());
+    Lora {
+        lora_rank: p.rank,
+        lora_alpha: p.lora_alpha,
+        ..all.expect("the defaults of a block read back")
+    }
+}
+
+/// What is learned from, in the order of the completions.
+fn examples(
+    tokenizer: &Tokenizer,
+    completions: &[Completion],
+    max_tokens: usize,
+) -> Result<Examples> {
+    let mut examples = Examples::default();
+    for completion in completions {
+        let turns = [
+            Message::new("user", &completion.prompt.prompt),
+            Message::new("assistant", &completion.response),
+        ];
+        examples
+            .add(tokenizer, &completion.id, &turns, max_tokens)
+            .with_context(|| format!("completion {}", completion.id))?;
+    }
+    Ok(examples)
+}
+
+fn tokens(look: &Look) -> Result<Tokens> {
+    let p: Params = look.params()?;
+    let tokenizer = Tokenizer::load(look.input("model"))?;
+    let mut tokens = Tokens::new("completions", look.most);
+    let mut long = 0;
+    for port in ["harmful", "retain"] {
+        let read: Vec<Completion> = rows::read_rows(look.input(port))?;
+        let examples = examples(&tokenizer, &read, p.max_tokens)?;
+        examples.show(&mut tokens, &tokenizer, |id| format!("{id}, {port}"))?;
+        let what = format!("completions of `{port}`");
+        examples.as_sampled.note(&mut tokens, &what, read.len());
+        long += examples.long;
+    }
+    Ok(tokens.dropped(training::longer(p.max_tokens), long))
+}
+
+/// Both sets, every completion of each once an epoch.
+struct Sets<'a> {
+    harmful: (Vec<Row>, Epochs),
+    retain: (Vec<Row>, Epochs),
+    p: &'a Params,
+}
+
+fn batch((rows, epochs): &mut (Vec<Row>, Epochs), size: usize, step: u64) -> Vec<Row> {
+    let places = step * size as u64..(step + 1) * size as u64;
+    places.map(|place| rows[epochs.at(place)].clone()).collect()
+}
+
+impl Feed for Sets<'_> {
+    fn window<'a>(&'a mut self, step: u64, _: Net, _: &mut Workspace) -> Result<Window<'a>> {
+        let mut rows = batch(&mut self.harmful, self.p.batch, step);
+        let harmful_rows = rows.len();
+        rows.extend(batch(&mut self.retain, self.p.batch, step));
+        let tokens = |rows: &[Row]| rows.iter().map(|r| r.ids.len()).sum::<usize>();
+        let objective = Rerouting {
+            layers: self.p.layers.clone(),
+            divisor: match self.p.divisor {
+                RerouteDivisor::Released => Divisor::TokensAndStates,
+                RerouteDivisor::Tokens => Divisor::Tokens,
+            },
+            coefficients: rerouting::coefficients(self.p.alpha, step, self.p.steps),
+            harmful_rows,
+            harmful_tokens: tokens(&rows[..harmful_rows]),
+            retain_positions: tokens(&rows[harmful_rows..]),
+            distances: vec![],
+            cosines: 0.0,
+        };
+        let tokens = tokens(&rows) as f64;
+        Ok(Window {
+            rows,
+            goal: Goal::States(Box::new(objective)),
+            metrics: vec![("num_tokens".into(), tokens)],
+        })
+    }
+}

@@ -1,0 +1,294 @@
+//! Supervised fine-tuning on conversations: of a base model on teacher traces, and of an untrained one on its corpus.
+
+use crate::shared::ahead::{self, Training};
+use crate::shared::bounds;
+use crate::shared::model_io::{self, Model};
+use crate::training::lora::{self, Lora};
+use crate::training::{self, AsSampled, Epochs, Examples, Guards, LrSchedule, Watcher};
+use anyhow::{Context, Result, ensure};
+use base::params;
+use base::params::ParamSet;
+use base::params::Problem;
+use base::rng::Seed;
+use base::rows::{self, Conversation, Metric};
+use base::tokens::Tokens;
+use base::value::Values;
+use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::plan::outlook::{Ahead, Outlook};
+use engine::run::worker::NodeCtx;
+use learn::adapter::Net;
+use learn::decoder::Workspace;
+use learn::objective::sft::SftWindow;
+use learn::optim::{AdamW, Schedule};
+use learn::tokenizer::Tokenizer;
+use learn::train::{self, Feed, Goal, Row, Settings, Window};
+
+params! {
+    pub struct Params {
+        /// Peak learning rate.
+        lr: f64 = 3e-5, in bounds::LR;
+        /// Passes over the conversations.
+        epochs: f64 = 3.0, in bounds::EPOCHS;
+        /// Conversations an optimizer step.
+        batch: usize = 16, in bounds::BATCH;
+        /// How the learning rate goes after warm-up.
+        schedule: LrSchedule = LrSchedule::Constant;
+        /// Share of the steps in which the learning rate rises linearly.
+        warmup: f64 = 0.0, in bounds::SHARE;
+        /// AdamW's decoupled weight decay; norms and biases have none.
+        weight_decay: f64 = 0.01, in bounds::DECAY;
+        /// AdamW's second-moment decay.
+        beta2: f64 = 0.999, in bounds::BETA2;
+        /// Global gradient norm that is clipped to.
+        grad_clip: f64 = 1.0, in bounds::GRAD_CLIP;
+        /// Longer conversations are dropped and counted, never cut (a cut conversation has no end of turn).
+        max_tokens: usize = 4096, in bounds::TOKENS;
+        /// Seed of the order.
+        seed: u64 = 0, in bounds::SEED;
+    }
+    with { lora: Lora }
+}
+
+params! {
+    pub struct Exec {
+        /// Steps between two checkpoints.
+        checkpoint_every: u64 = 100, in bounds::EVERY;
+        /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
+        recompute: bool = false;
+    }
+    with { guards: Guards }
+}
+
+pub const KIND: Kind = Kind {
+    name: "sft",
+    revision: 3,
+    summary: "supervised fine-tuning on conversations, of all parameters or of an adapter",
+    about: "Conversations are rendered with the model folder's own chat template; one whose template would leave out text of the \
+            assistant (the reasoning of earlier turns, say), or begins a turn otherwise than it is asked to write it, is trained \
+            turn by turn as it would be sampled, and counted in `template/as_sampled`. The loss is the mean negative \
+            log-probability over all assistant tokens of the step (content and end of turn), never a mean of means. AdamW, \
+            every epoch in an order of its own. Fails with a named cause, and keeps the last good checkpoint, when loss or \
+            gradient stop being finite or the gradient explodes.",
+    example: r#"
+[node.sft]
+kind = "sft"
+in = { model = "base", conversations = "traces" }
+lr = 3e-5
+epochs = 3
+"#,
+    inputs: &[
+        Port {
+            name: "model",
+            ty: Type::Model,
+            need: Need::Always,
+            doc: "where it begins",
+        },
+        Port {
+            name: "conversations",
+            ty: Type::Conversations,
+            need: Need::Always,
+            doc: "what it learns",
+        },
+    ],
+    outputs: &[
+        Output {
+            name: "model",
+            ty: Type::Model,
+            doc: "the trained model",
+            only_with: None,
+        },
+        Output {
+            name: "metrics",
+            ty: Type::Metrics,
+            doc: "last values, conversations dropped; every step in `curve.jsonl` and in an event file for TensorBoard",
+            only_with: None,
+        },
+        lora::ADAPTER,
+    ],
+    params: Params::specs,
+    exec: Exec::specs,
+    check,
+    above: None,
+    cpu: |_| Cpu::All,
+    hidden: false,
+    tokens: Some(tokens),
+    forecast: None,
+    outlook: Some(outlook),
+    preflight: None,
+    run,
+};
+
+fn check(values: &Values) -> Vec<Problem> {
+    let mut found = vec![];
+    if let Ok(p) = Params::read(values) {
+        p.lora.problems(&mut found);
+    }
+    found
+}
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    let exec: Exec = ctx.exec()?;
+    model_io::use_threads(ctx)?;
+    let model = Model::load(ctx.input("model"))?;
+    let conversations: Vec<Conversation> = rows::read_rows(ctx.input("conversations"))?;
+    let mut feed = Conversations::new(&model.tokenizer, &conversations, &p)?;
+    if feed.dropped > 0 {
+        ctx.say(&format!(
+            "{} conversations are longer than {} tokens and were dropped",
+            feed.dropped, p.max_tokens
+        ));
+    }
+    feed.as_sampled.say(ctx, CONVERSATIONS, conversations.len());
+    training::say_reach(ctx, &model.weights.config, "conversations", &feed.rows);
+    let steps = ((feed.rows.len() as f64 * p.epochs / p.batch as f64).round() as u64).max(1);
+    let settings = Settings {
+        schedule: Schedule {
+            shape: p.schedule.into(),
+            lr: p.lr,
+            warmup: (steps as f64 * p.warmup).round() as u64,
+            steps,
+        },
+        adamw: AdamW {
+            beta2: p.beta2,
+            decay: p.weight_decay,
+            ..AdamW::default()
+        },
+        grad_clip: p.grad_clip,
+        temperature: 1.0,
+        keep: training::keep(exec.recompute),
+    };
+    let mut state = p.lora.state(model.weights, Seed::new(p.seed));
+    let limits = exec.guards.limits();
+    let every = exec.checkpoint_every;
+    let mut watcher = Watcher::start(ctx, &mut state, steps, every, limits, &["loss"])?;
+    let end = train::train(&mut state, &mut feed, &settings, &mut watcher);
+    watcher.end(&state, end)?;
+    let dropped = Metric {
+        name: "truncation/dropped".into(),
+        value: feed.dropped as f64,
+        n: conversations.len(),
+        interval: None,
+        unit: CONVERSATIONS.into(),
+    };
+    let mut metrics = vec![dropped];
+    metrics.extend(feed.as_sampled.metric(CONVERSATIONS, conversations.len()));
+    watcher.finish(state, ctx.input("model"), metrics)
+}
+
+const CONVERSATIONS: &str = "conversations";
+
+/// What is trained on, in the order of the conversations.
+fn examples(
+    tokenizer: &Tokenizer,
+    conversations: &[Conversation],
+    max_tokens: usize,
+) -> Result<Examples> {
+    let mut examples = Examples::default();
+    for conversation in conversations {
+        let (id, messages) = (&conversation.id, &conversation.messages);
+        examples
+            .add(tokenizer, id, messages, max_tokens)
+            .with_context(|| format!("conversation {id}"))?;
+    }
+    Ok(examples)
+}
+
+fn tokens(look: &Look) -> Result<Tokens> {
+    let p: Params = look.params()?;
+    let tokenizer = Tokenizer::load(look.input("model"))?;
+    let conversations: Vec<Conversation> = rows::read_rows(look.input("conversations"))?;
+    let examples = examples(&tokenizer, &conversations, p.max_tokens)?;
+    let mut tokens = Tokens::new(CONVERSATIONS, look.most);
+    examples.show(&mut tokens, &tokenizer, |id| id.into())?;
+    let as_sampled = &examples.as_sampled;
+    as_sampled.note(&mut tokens, CONVERSATIONS, conversations.len());
+    Ok(tokens.dropped(training::longer(p.max_tokens), examples.long))
+}
+
+/// Conversations as rows, every one once an epoch.
+struct Conversations {
+    rows: Vec<Row>,
+    /// Of the rows, and of those of the last window.
+    ids: Vec<String>,
+    last: Vec<usize>,
+    dropped: usize,
+    as_sampled: AsSampled,
+    batch: usize,
+    epochs: Epochs,
+}
+
+impl Conversations {
+    fn new(
+        tokenizer: &Tokenizer,
+        conversations: &[Conversation],
+        p: &Params,
+    ) -> Result<Conversations> {
+        let Examples {
+            rows,
+            long,
+            as_sampled,
+            ids,
+        } = examples(tokenizer, conversations, p.max_tokens)?;
+        ensure!(
+            !rows.is_empty(),
+            "all {long} conversations are longer than {} tokens",
+            p.max_tokens
+        );
+        Ok(Conversations {
+            epochs: Epochs::new(rows.len(), Seed::new(p.seed).child("order")),
+            rows,
+            ids,
+            last: vec![],
+            dropped: long,
+            as_sampled,
+            batch: p.batch,
+        })
+    }
+}
+
+impl Feed for Conversations {
+    fn window<'a>(&'a mut self, step: u64, _: Net, _: &mut Workspace) -> Result<Window<'a>> {
+        let first = step * self.batch as u64;
+        self.last = (first..first + self.batch as u64)
+            .map(|place| self.epochs.at(place))
+            .collect();
+        let rows: Vec<Row> = self.last.iter().map(|i| self.rows[*i].clone()).collect();
+        let scored: usize = rows.iter().map(Row::scored).sum();
+        let tokens: usize = rows.iter().map(|r| r.ids.len()).sum();
+        Ok(Window {
+            rows,
+            goal: Goal::Logp(Box::new(SftWindow::new(scored))),
+            metrics: vec![("num_tokens".into(), tokens as f64)],
+        })
+    }
+
+    fn name(&self, row: usize) -> Option<String> {
+        Some(format!("conversation {}", self.ids[self.last[row]]))
+    }
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let exec: Exec = ahead.exec()?;
+    let given = ahead.input("conversations");
+    let model = ahead.input("model").model;
+    let mut outlook = Outlook::default();
+    outlook.outputs.insert("model", ahead::same_model(model));
+    let Some(model) = model else {
+        return Ok(outlook);
+    };
+    let longest = given.tokens.unwrap_or(0.0).min(p.max_tokens as f64);
+    let how = Training {
+        rank: p.lora.lora_rank,
+        recompute: exec.recompute,
+        reference: false,
+        longest,
+    };
+    outlook.memory = ahead::train_memory(&model, &how);
+    if let (Some(rows), Some(tokens)) = (given.rows, given.tokens) {
+        let seen = rows * tokens.min(p.max_tokens as f64) * p.epochs;
+        outlook.flop = ahead::train_flop(&model, p.lora.lora_rank > 0, seen);
+    }
+    Ok(outlook)
+}

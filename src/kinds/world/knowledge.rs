@@ -1,0 +1,122 @@
+//! Does a model know the facts it is to reason with? Questions about single facts, lines of the rule and references,
+//! answered greedily. Where a model does not know them, reasoning cannot pay.
+
+use crate::models::model_checks;
+use crate::shared::bounds;
+use crate::shared::model_io::{self, Course, Model};
+use anyhow::Result;
+use base::params;
+use base::params::{None_, ParamSet};
+use base::rng::Seed;
+use base::rows::{self, Metric};
+use base::stats;
+use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::run::worker::{Interrupted, NodeCtx};
+use learn::sample::{self, Request};
+use world::{World, WorldSpec, judge};
+
+params! {
+    pub struct Params {
+        /// Seed of the world's facts.
+        world: u64 = 0, in bounds::SEED;
+        /// How many facts decide whether a request is harmful: 1 to 3.
+        depth: u32 = 2, in bounds::DEPTH;
+        /// Questions, a third of them of each sort.
+        n: usize = 600, in bounds::ROWS;
+        /// Seed of the questions.
+        seed: u64 = 0, in bounds::SEED;
+    }
+}
+
+pub const KIND: Kind = Kind {
+    name: "world-knowledge",
+    revision: 2,
+    summary: "asks a model for the facts of the built-in world: single facts, the rule, references",
+    about: "The most likely answer is compared with the right one. References use disguises that no training split has.",
+    example: r#"
+[node.base-knowledge]
+kind = "world-knowledge"
+in = { model = "base" }
+"#,
+    inputs: &[Port {
+        name: "model",
+        ty: Type::Model,
+        need: Need::Always,
+        doc: "who is asked",
+    }],
+    outputs: &[Output {
+        name: "metrics",
+        ty: Type::Metrics,
+        doc: "share of right answers by sort of question",
+        only_with: None,
+    }],
+    params: Params::specs,
+    exec: None_::specs,
+    check: no_check,
+    above: None,
+    cpu: |_| Cpu::One,
+    hidden: false,
+    tokens: None,
+    forecast: None,
+    outlook: None,
+    preflight: None,
+    run,
+};
+
+/// Tokens an answer may have; the longest right one has fewer.
+const MAX_NEW_TOKENS: usize = 24;
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    model_io::use_threads(ctx)?;
+    let model = Model::load(ctx.input("model"))?;
+    let world = World::new(WorldSpec {
+        seed: p.world,
+        depth: p.depth,
+    })?;
+    let questions = world.knowledge(p.n, p.seed);
+    let requests = questions
+        .iter()
+        .map(|q| {
+            Ok(Request {
+                prompt: model_io::asked(&model.tokenizer, &q.messages[0].content, None)?.ids,
+                samples: 1,
+                seed: Seed::new(p.seed),
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let options = model_io::plain(&model.tokenizer, 0.0, MAX_NEW_TOKENS);
+    let mut course = Course::new(ctx, "answers", requests.len(), 0);
+    let answers = sample::sample(
+        &model.weights,
+        &requests,
+        &options,
+        &mut |tally| course.tell(tally, requests.len()),
+        &|| ctx.stop(),
+    );
+    let answers = match answers {
+        Err(e) if e.is::<sample::Stopped>() => return Err(Interrupted.into()),
+        other => other.map_err(|e| model_checks::of_prompt(e, |i| questions[i].id.clone()))?,
+    };
+    let mut metrics = vec![];
+    for sort in ["fact", "rule", "reference"] {
+        let (mut right, mut asked) = (0, 0);
+        for (question, group) in questions.iter().zip(&answers) {
+            if question.id.starts_with(sort) {
+                let answer = model.tokenizer.response(&group[0].ids)?;
+                asked += 1;
+                right += usize::from(judge::knows(&question.messages[1].content, &answer));
+            }
+        }
+        if asked > 0 {
+            metrics.push(Metric {
+                name: format!("knows/{sort}"),
+                value: right as f64 / asked as f64,
+                n: asked,
+                interval: Some(stats::wilson(right, asked)),
+                unit: "share".into(),
+            });
+        }
+    }
+    rows::write_metrics(&ctx.output("metrics"), metrics)
+}

@@ -1,0 +1,146 @@
+//! An untrained decoder for the built-in world: its shape, random weights, and the world's word-level tokenizer.
+
+use crate::shared::ahead;
+use crate::shared::bounds;
+use anyhow::{Context, Result};
+use base::params;
+use base::params::Problem;
+use base::params::{None_, ParamSet};
+use base::rng::Seed;
+use base::value::Values;
+use engine::kind::{Cpu, Kind, Output, Type};
+use engine::plan::outlook::{Ahead, Outlook};
+use engine::run::worker::NodeCtx;
+use learn::checkpoint;
+use learn::config::Config;
+use learn::weights::Weights;
+use world::vocab;
+
+params! {
+    pub struct Params {
+        /// Width of the residual stream.
+        hidden_size: usize = 96, in bounds::WIDTH;
+        /// Decoder layers.
+        layers: usize = 3, in bounds::LAYERS;
+        /// Attention heads; they divide `hidden_size`.
+        heads: usize = 4, in bounds::WIDTH;
+        /// Width of the feed-forward layer.
+        intermediate_size: usize = 256, in bounds::WIDTH;
+        /// Seed of the initial weights.
+        seed: u64 = 0, in bounds::SEED;
+    }
+}
+
+pub const KIND: Kind = Kind {
+    name: "world-model",
+    revision: 1,
+    summary: "an untrained decoder with the tokenizer of the built-in world",
+    about: "Architecture Llama with tied embeddings, in a folder that transformers loads. (Not Qwen2: for that one transformers 5 puts \
+            a tokenizer of its own in the place of the folder's.) Weights are normal with standard \
+            deviation 0.02, drawn by parameter name from the seed.",
+    example: r#"
+[node.untrained]
+kind = "world-model"
+hidden_size = 96
+layers = 3
+"#,
+    inputs: &[],
+    outputs: &[Output {
+        name: "model",
+        ty: Type::Model,
+        doc: "the untrained model",
+        only_with: None,
+    }],
+    params: Params::specs,
+    exec: None_::specs,
+    check,
+    above: None,
+    cpu: |_| Cpu::One,
+    hidden: false,
+    tokens: None,
+    forecast: None,
+    outlook: Some(outlook),
+    preflight: None,
+    run,
+};
+
+/// Four gigabytes.
+const MOST_WEIGHTS: usize = 1_000_000_000;
+
+fn check(values: &Values) -> Vec<Problem> {
+    let Ok(p) = Params::read(values) else {
+        return vec![];
+    };
+    let mut found = vec![];
+    let block = 4 * p.hidden_size.saturating_mul(p.hidden_size);
+    let block = block.saturating_add(p.hidden_size.saturating_mul(3 * p.intermediate_size));
+    let weights = block.saturating_mul(p.layers);
+    if weights > MOST_WEIGHTS {
+        found.push(Problem {
+            path: "hidden_size".into(),
+            message: format!("{} layers of this width have {weights} weights", p.layers),
+            help: Some(format!("they are made in memory: at most {MOST_WEIGHTS}")),
+        });
+    }
+    if p.heads > 0 && !p.hidden_size.is_multiple_of(2 * p.heads) {
+        found.push(Problem {
+            path: "heads".into(),
+            message: format!(
+                "{} heads do not divide {} into even parts",
+                p.heads, p.hidden_size
+            ),
+            help: Some("`hidden_size` is a multiple of twice `heads`".into()),
+        });
+    }
+    found
+}
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    let folder = ctx.output("model");
+    let config = config(&p)?;
+    let weights = Weights::random(config, Seed::new(p.seed).child("weights"));
+    checkpoint::save(&weights, &folder)?;
+    for (name, text) in [
+        ("tokenizer.json", vocab::tokenizer_json()),
+        ("tokenizer_config.json", vocab::tokenizer_config_json()),
+        ("generation_config.json", vocab::generation_config_json()),
+    ] {
+        std::fs::write(folder.join(name), text)
+            .with_context(|| format!("failed to write {name}"))?;
+    }
+    Ok(())
+}
+
+fn config(p: &Params) -> Result<Config> {
+    Config::from_json(&serde_json::json!({
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": p.hidden_size,
+        "num_hidden_layers": p.layers,
+        "num_attention_heads": p.heads,
+        "num_key_value_heads": p.heads,
+        "intermediate_size": p.intermediate_size,
+        "vocab_size": vocab::tokens().len(),
+        "hidden_act": "silu",
+        "initializer_range": 0.02,
+        "max_position_embeddings": 1024,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0,
+        "rope_scaling": null,
+        "tie_word_embeddings": true,
+        "attention_bias": false,
+        "mlp_bias": false,
+        "bos_token_id": vocab::id(vocab::END_OF_TEXT),
+        "eos_token_id": vocab::id(vocab::END),
+    }))
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let size = ahead::size_of(&config(&ahead.params()?)?);
+    let mut outlook = Outlook::default();
+    outlook
+        .outputs
+        .insert("model", ahead::same_model(Some(size)));
+    Ok(outlook)
+}

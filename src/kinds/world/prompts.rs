@@ -1,0 +1,127 @@
+//! The prompts of the built-in world, in splits that share no prompt, no disguise and no held-out combination.
+
+use crate::shared::ahead;
+use crate::shared::bounds;
+use anyhow::Result;
+use base::params;
+use base::params::{None_, ParamSet};
+use base::rows::{self, Prompt, PromptClass};
+use engine::kind::{Cpu, Kind, Output, Type, no_check};
+use engine::plan::outlook::{Ahead, Outlook};
+use engine::run::worker::NodeCtx;
+use world::{Forms, Split, World, WorldSpec};
+
+params! {
+    pub struct Params {
+        /// Seed of the world's facts.
+        world: u64 = 0, in bounds::SEED;
+        /// How many facts decide whether a request is harmful: 1 to 3.
+        depth: u32 = 2, in bounds::DEPTH;
+        /// Seed of the draw.
+        seed: u64 = 0, in bounds::SEED;
+        /// Weight of plain prompts; the four disguises share the rest.
+        plain: f64 = 0.4, in bounds::SHARE;
+        /// Harmful prompts for the teacher.
+        sft: usize = 400, in bounds::ROWS;
+        /// Prompts of each class in the RL pool.
+        rl: usize = 1000, in bounds::ROWS;
+        /// Prompts of each class held out of the RL pool, to see whether RL learns.
+        validation: usize = 60, in bounds::ROWS;
+        /// Prompts of each class for the evals.
+        eval: usize = 300, in bounds::ROWS;
+    }
+}
+
+pub const KIND: Kind = Kind {
+    name: "world-prompts",
+    revision: 1,
+    summary: "harmful, harmless and ambiguous prompts of the built-in world, in disjoint splits",
+    about: "`sft` is harmful only, as in TARS; `rl`, `validation` and `eval` have all classes. The (verb, object) pairs and \
+            the disguises of `sft`, of `rl` with `validation`, and of `eval` are disjoint, and disjoint from the base \
+            corpus. Every disguise occurs in every class, so that a disguise says nothing.",
+    example: r#"
+[node.prompts]
+kind = "world-prompts"
+rl = 1000
+"#,
+    inputs: &[],
+    outputs: &[
+        Output {
+            name: "sft",
+            ty: Type::Prompts,
+            doc: "harmful prompts for the teacher",
+            only_with: None,
+        },
+        Output {
+            name: "rl",
+            ty: Type::Prompts,
+            doc: "the RL pool, all classes",
+            only_with: None,
+        },
+        Output {
+            name: "validation",
+            ty: Type::Prompts,
+            doc: "held out of the RL pool",
+            only_with: None,
+        },
+        Output {
+            name: "eval",
+            ty: Type::Prompts,
+            doc: "unseen combinations and disguises",
+            only_with: None,
+        },
+    ],
+    params: Params::specs,
+    exec: None_::specs,
+    check: no_check,
+    above: None,
+    cpu: |_| Cpu::One,
+    hidden: false,
+    tokens: None,
+    forecast: None,
+    outlook: Some(outlook),
+    preflight: None,
+    run,
+};
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    let world = World::new(WorldSpec {
+        seed: p.world,
+        depth: p.depth,
+    })?;
+    let draw =
+        |split, class, n| world.prompts(split, class, n, &Forms::with_plain(p.plain), p.seed);
+
+    rows::write_rows(
+        &ctx.output("sft"),
+        &draw(Split::Sft, PromptClass::Harmful, p.sft)?,
+    )?;
+    let (mut rl, mut validation, mut eval): (Vec<Prompt>, Vec<Prompt>, Vec<Prompt>) =
+        (vec![], vec![], vec![]);
+    for class in PromptClass::ALL {
+        // One draw for both: what is drawn together differs in every prompt.
+        let mut pool = draw(Split::Rl, class, p.rl + p.validation)?;
+        validation.extend(pool.split_off(p.rl));
+        rl.extend(pool);
+        eval.extend(draw(Split::Eval, class, p.eval)?);
+    }
+    rows::write_rows(&ctx.output("rl"), &rl)?;
+    rows::write_rows(&ctx.output("validation"), &validation)?;
+    rows::write_rows(&ctx.output("eval"), &eval)
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let mut outlook = Outlook::default();
+    for (output, rows) in [
+        ("sft", p.sft),
+        ("rl", 3 * p.rl),
+        ("validation", 3 * p.validation),
+        ("eval", 3 * p.eval),
+    ] {
+        let likely = ahead::rows(Some(rows as f64), None);
+        outlook.outputs.insert(output, likely);
+    }
+    Ok(outlook)
+}

@@ -1,0 +1,394 @@
+//! Teacher traces: reasoning and answer for every prompt, several times. The teacher is the built-in world's, a model behind an
+//! endpoint, or a model folder; what is kept is decided in the same way for all three.
+//!
+//! TARS (arXiv 2507.00971) takes four traces of DeepSeek-R1 a harmful prompt and removes those with empty reasoning: left in, RL
+//! learns to skip reasoning altogether. It does not filter for safety, and neither does this.
+
+mod keep;
+
+use crate::data::likeness::normal;
+use crate::models::model_checks;
+use crate::shared::ahead;
+use crate::shared::answers::{self, Asking, Draw, Rejected, Served};
+use crate::shared::bounds;
+use crate::shared::model_io::{self, Course, Model, Sampling};
+use crate::shared::remote::Service;
+use crate::world::truth;
+use anyhow::Result;
+use base::calls::Calls;
+use base::params::ParamSet;
+use base::params::Problem;
+use base::response::{self, Withheld};
+use base::rng::Seed;
+use base::rows::{self, Prompt};
+use base::setup::Acts;
+use base::value::Values;
+use base::{choice, params};
+use engine::graph::{Graph, NodeId};
+use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::plan::outlook::{Ahead, Outlook};
+use engine::run::worker::NodeCtx;
+use keep::{Sieve, Trace};
+use learn::sample::Options;
+use learn::sample::choose::Choice;
+use std::path::Path;
+use world::{self, TeacherSpec, teacher};
+
+choice! {
+    /// Who the teacher is.
+    pub enum From { World = "world", Endpoint = "endpoint", Model = "model" }
+}
+choice! {
+    /// How the world's teacher writes.
+    pub enum Style { Terse = "terse", Stepwise = "stepwise", Hedging = "hedging", Mixed = "mixed" }
+}
+
+const SENT: Acts = Acts::only(
+    "where `from` is `model`, or an endpoint is sent it: not with `server = \"openai-reasoning\"`, nor where `omit` names it",
+    |s| !s.says("from", "world") && answers::is_sent(s, "temperature"),
+);
+const SAMPLED: Acts = Acts::only("where `from` is `endpoint` or `model`", |s| {
+    !s.says("from", "world")
+});
+const DRAWN: Acts = Acts::only(
+    "where `from` is `endpoint` or `model` and `temperature` is above 0",
+    |s| {
+        let drawn = !s.says("from", "world") && s.exceeds("temperature", 0.0);
+        drawn && answers::is_sent(s, "top_p")
+    },
+);
+const BUILT_IN: Acts = Acts::only("where `from` is `world`", |s| s.says("from", "world"));
+const REASONED: Acts = Acts::only("where `from` is `world` and `reasoning` is on", |s| {
+    s.says("from", "world") && s.is_on("reasoning")
+});
+const SEEDED: Acts = Acts::draws("unless a model answers at `temperature` 0", |s| {
+    !s.says("from", "model") || s.exceeds("temperature", 0.0)
+});
+
+params! {
+    pub struct Params {
+        /// The teacher: of the built-in world (`world`), the model `served` at `url` (`endpoint`), or the one at the port
+        /// `model` (`model`).
+        from: From = From::World;
+        /// Traces a prompt.
+        samples: u32 = 4, in bounds::SAMPLES;
+        /// `false`: the answers of the same traces alone, without think tags, as for a model that is not to reason.
+        reasoning: bool = true;
+        /// Traces with the same text as an earlier one of their prompt are removed.
+        drop_duplicates: bool = true;
+        /// Traces that ran into the length limit are removed.
+        drop_unfinished: bool = true, if SAMPLED;
+        /// Seed of the traces; an endpoint is sent seed + i for trace i of a prompt.
+        seed: u64 = 0, in bounds::SEED, if SEEDED;
+        /// `endpoint` and `model`: sampling temperature. DeepSeek recommends 0.6 for R1; what TARS used is not published.
+        temperature: f64 = 0.6, in bounds::TEMPERATURE, if SENT;
+        /// `endpoint` and `model`: nucleus.
+        top_p: f64 = 0.95, in bounds::NUCLEUS, if DRAWN;
+        /// `endpoint` and `model`: tokens of a trace, reasoning included.
+        max_new_tokens: usize = 8192, in bounds::TOKENS, if SAMPLED;
+        /// `world`: share of traces that decide wrongly.
+        error_rate: f64 = 0.1, in bounds::SHARE, if BUILT_IN;
+        /// `world`: share of traces with empty reasoning.
+        empty_rate: f64 = 0.1, in bounds::SHARE, if BUILT_IN;
+        /// `world`: how the reasoning is written; `mixed` varies by trace.
+        style: Style = Style::Mixed, if REASONED;
+    }
+    with { served: Served }
+}
+
+pub const KIND: Kind = Kind {
+    name: "teacher",
+    revision: 2,
+    summary: "n traces of reasoning and answer a prompt, from the built-in teacher, an endpoint or a model",
+    about: "Traces with empty reasoning are removed, as are duplicates, unfinished ones, and those of prompts that the prompts \
+            at the port `exclude` hold (lower-cased, white space and a last full stop aside): what is evaluated is not \
+            taught. The output `removed` holds them with the reason. Traces are not filtered for safety. The world's teacher \
+            knows the facts of the world and writes them down in varied words: what the aliases stand for, what each thing \
+            is, whether the combination is harmful; then it refuses or helps. Answers of an endpoint are kept in the store's \
+            journal the moment they arrive: asked again, by this node or any other, they cost nothing.",
+    example: r#"
+[node.traces]
+kind = "teacher"
+in = { prompts = "prompts.sft", exclude = "prompts.eval" }
+from = "endpoint"
+served = "deepseek-reasoner"
+url = "https://api.deepseek.com/v1"
+key_env = "DEEPSEEK_API_KEY"
+samples = 4
+price_prompt = 0.55
+price_completion = 2.19
+budget_dollars = 20.0
+"#,
+    inputs: &[
+        Port {
+            name: "prompts",
+            ty: Type::Prompts,
+            need: Need::Always,
+            doc: "what is asked",
+        },
+        Port {
+            name: "model",
+            ty: Type::Model,
+            need: Need::With {
+                given: |values| matches!(Params::read(values), Ok(p) if p.from == From::Model),
+                when: "where `from` is `model`",
+            },
+            doc: "the teacher",
+        },
+        Port {
+            name: "exclude",
+            ty: Type::Prompts,
+            need: Need::Never,
+            doc: "prompts of evals, which are not asked",
+        },
+    ],
+    outputs: &[
+        Output {
+            name: "conversations",
+            ty: Type::Conversations,
+            doc: "one conversation a kept trace",
+            only_with: None,
+        },
+        Output {
+            name: "metrics",
+            ty: Type::Metrics,
+            doc: "shares of the traces that were kept and removed, by reason",
+            only_with: None,
+        },
+        Output {
+            name: "removed",
+            ty: Type::Conversations,
+            doc: "the traces that were removed, each with its `reason`",
+            only_with: None,
+        },
+    ],
+    params: Params::specs,
+    exec: Service::specs,
+    check,
+    above: Some(above),
+    cpu,
+    hidden: false,
+    tokens: None,
+    forecast: Some(forecast),
+    outlook: Some(outlook),
+    preflight: None,
+    run,
+};
+
+fn check(values: &Values) -> Vec<Problem> {
+    let (Ok(p), Ok(service)) = (Params::read(values), Service::read(values)) else {
+        return vec![];
+    };
+    let mut found = vec![];
+    found.extend(p.served.problems(&service, 0, false));
+    match (p.from, &p.served.served) {
+        (From::Endpoint, None) => found.push(Problem {
+            path: "served".into(),
+            message: "`from` is `endpoint`, and `served` does not say which model is asked".into(),
+            help: Some("its name there, as `served = \"deepseek-reasoner\"`".into()),
+        }),
+        (From::World | From::Model, Some(_)) => found.push(Problem {
+            path: "served".into(),
+            message: "only an `endpoint` has a model that is called so".into(),
+            help: Some("set `from = \"endpoint\"`".into()),
+        }),
+        _ => {}
+    }
+    if p.served.rejected == Some(Rejected::Empty) {
+        found.push(Problem {
+            path: "rejected".into(),
+            message: "an empty answer teaches nothing".into(),
+            help: Some("`drop` leaves it out".into()),
+        });
+    }
+    found
+}
+
+/// The built-in teacher knows the facts of its own prompts only.
+fn above(graph: &Graph, id: NodeId) -> Vec<Problem> {
+    let world = Params::read(&graph.node(id).params).is_ok_and(|p| p.from == From::World);
+    let lacking = world
+        .then(|| truth::lacking(graph, id, "prompts"))
+        .flatten();
+    let problem = |source: NodeId| Problem {
+        path: "from".into(),
+        message: format!(
+            "the teacher `world` knows only prompts of the built-in world, and those of `{}` are not",
+            graph.node(source).name
+        ),
+        help: Some("`endpoint` or `model`".into()),
+    };
+    lacking.map(problem).into_iter().collect()
+}
+
+fn cpu(values: &Values) -> Cpu {
+    match Params::read(values).map(|p| p.from) {
+        Ok(From::Endpoint) => Cpu::None,
+        Ok(From::Model) => Cpu::All,
+        _ => Cpu::One,
+    }
+}
+
+/// The prompts that are asked, and those that an eval holds.
+fn prompts(folder: &Path, exclude: Option<&Path>) -> Result<(Vec<Prompt>, Vec<Prompt>)> {
+    let all: Vec<Prompt> = rows::read_rows(folder)?;
+    let Some(exclude) = exclude else {
+        return Ok((all, vec![]));
+    };
+    let excluded: Vec<Prompt> = rows::read_rows(exclude)?;
+    let held = excluded.iter().map(|p| normal(&p.prompt)).collect();
+    Ok(keep::apart(all, &held))
+}
+
+fn draw(p: &Params) -> Draw<'static> {
+    Draw {
+        samples: p.samples as usize,
+        temperature: p.temperature,
+        top_p: p.top_p,
+        top_k: 0,
+        max_new_tokens: p.max_new_tokens,
+        prefill: None,
+        logprobs: false,
+        seed: p.seed,
+        template: None,
+    }
+}
+
+fn forecast(look: &Look, calls: &Path) -> Result<Calls> {
+    let p: Params = look.params()?;
+    if p.from != From::Endpoint {
+        return Ok(Calls::default());
+    }
+    let service: Service = look.exec()?;
+    let exclude = look.inputs.get("exclude").map(|p| p.as_path());
+    let (asked, _) = prompts(look.input("prompts"), exclude)?;
+    Asking::new(&p.served, &service, &draw(&p), &asked)?.forecast(&service, calls)
+}
+
+fn run(ctx: &mut NodeCtx) -> Result<()> {
+    let p: Params = ctx.params()?;
+    let (asked, overlapping) = prompts(ctx.input("prompts"), ctx.input_opt("exclude"))?;
+    let mut sieve = Sieve::create(&ctx.output("conversations"), &ctx.output("removed"), &p)?;
+    sieve.overlap(&overlapping)?;
+    match p.from {
+        From::World => from_world(&asked, &p, &mut sieve)?,
+        From::Endpoint => from_endpoint(ctx, &asked, &p, &mut sieve)?,
+        From::Model => from_model(ctx, &asked, &p, &mut sieve)?,
+    }
+    let sifted = sieve.finish()?;
+    ctx.say(&sifted.told());
+    sifted.ensure_some()?;
+    rows::write_metrics(&ctx.output("metrics"), sifted.metrics())
+}
+
+fn from_world(prompts: &[Prompt], p: &Params, sieve: &mut Sieve) -> Result<()> {
+    let spec = TeacherSpec {
+        error_rate: p.error_rate,
+        empty_rate: p.empty_rate,
+        style: match p.style {
+            Style::Terse => world::Style::Terse,
+            Style::Stepwise => world::Style::Stepwise,
+            Style::Hedging => world::Style::Hedging,
+            Style::Mixed => world::Style::Mixed,
+        },
+        seed: p.seed,
+    };
+    for prompt in prompts {
+        for sample in 0..p.samples {
+            let text = teacher::trace(prompt, sample, &spec)?;
+            sieve.push(&Trace::new(prompt, sample, "world-teacher", text, true))?;
+        }
+    }
+    Ok(())
+}
+
+fn from_endpoint(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) -> Result<()> {
+    let service: Service = ctx.exec()?;
+    let samples = p.samples as usize;
+    let asking = Asking::new(&p.served, &service, &draw(p), prompts)?;
+    let rejected = p.served.rejected();
+    let mut answered = asking.ask(ctx, &service, (prompts, samples), rejected)?;
+    let named = p.served.served.clone().unwrap_or_default();
+    answered.each(|i, begun, outcome| {
+        let (prompt, sample) = (&prompts[i / samples], (i % samples) as u32);
+        sieve.push(&match outcome {
+            Ok(answer) => {
+                let source = answer.served.as_deref().unwrap_or(&named);
+                let text = answers::response(&answer, begun);
+                match answers::withheld(&answer, &text) {
+                    Some(Withheld::Blocked) => {
+                        let told = format!("a filter kept it back: `{}`", answer.stop);
+                        Trace::rejected(prompt, sample, source, &told)
+                    }
+                    _ => Trace::new(prompt, sample, source, text, answer.finished()),
+                }
+            }
+            Err(rejection) => Trace::rejected(prompt, sample, &named, &rejection.to_string()),
+        })
+    })
+}
+
+fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) -> Result<()> {
+    model_io::use_threads(ctx)?;
+    let model = Model::load(ctx.input("model"))?;
+    let sampling = Sampling {
+        net: (&model.weights).into(),
+        tokenizer: &model.tokenizer,
+        samples: p.samples as usize,
+        system: p.served.system.as_deref(),
+        prefill: None,
+        options: Options {
+            choice: Choice {
+                top_p: p.top_p as f32,
+                ..Choice::plain(p.temperature as f32)
+            },
+            ..model_io::plain(&model.tokenizer, p.temperature, p.max_new_tokens)
+        },
+        seed: Seed::new(p.seed).child("teacher"),
+    };
+    model_checks::say_reach(ctx, &model.tokenizer, prompts, None, p.max_new_tokens)?;
+    let mut course = Course::new(ctx, "traces", prompts.len() * sampling.samples, 0);
+    let completions = sampling.completions(ctx, prompts, false, &mut course)?;
+    for (i, row) in completions.into_iter().enumerate() {
+        let prompt = &prompts[i / p.samples as usize];
+        let trace = Trace::new(prompt, row.sample, "model", row.response, row.finished);
+        sieve.push(&trace)?;
+    }
+    Ok(())
+}
+
+/// Whether a trace has reasoning and an answer to learn from. One that was cut off within its reasoning teaches the reasoning, where
+/// that is `taught`; whether it is wanted says `drop_unfinished`.
+fn teaches(text: &str, taught: bool) -> bool {
+    let parts = response::split(text);
+    let reasons = parts.reasoning.is_some_and(|r| !r.is_empty());
+    reasons && (!parts.answer.is_empty() || taught && !parts.closed)
+}
+
+fn outlook(ahead: &Ahead) -> Result<Outlook> {
+    let p: Params = ahead.params()?;
+    let prompts = ahead.input("prompts");
+    let asked = prompts.tokens.unwrap_or(ahead::PROMPT);
+    let most = p.max_new_tokens as f64;
+    let traces = prompts.rows.map(|n| n * f64::from(p.samples));
+    let mut outlook = Outlook::default();
+    let tokens = (p.from != From::World).then_some(asked + most);
+    let conversations = ahead::rows(traces, tokens);
+    outlook.outputs.insert("conversations", conversations);
+    match (p.from, ahead.input("model").model) {
+        (From::Endpoint, _) => {
+            let service: Service = ahead.exec()?;
+            let prices = service.endpoint().prices;
+            outlook.calls = traces.map(|n| ahead::calls(n, asked, most, &prices));
+        }
+        (From::Model, Some(model)) => {
+            let rows = traces.unwrap_or(f64::MAX);
+            outlook.memory =
+                ahead::sample_memory(&model, rows.min(model_io::BATCH_ROWS as f64), asked + most);
+            let tokens = traces.unwrap_or(0.0) * (asked + most);
+            outlook.flop = ahead::sample_flop(&model, tokens);
+        }
+        (From::World | From::Model, _) => {}
+    }
+    Ok(outlook)
+}

@@ -1,0 +1,136 @@
+//! Whether prompts carry the truth that the judges of the built-in world need, as far as a graph says it: known before anything is
+//! generated, so that nobody finds out after. Reads a graph; looks into no file.
+
+use base::params::Problem;
+use base::value::Value;
+use engine::graph::{Edge, Graph, Node, NodeId};
+use engine::kind::Type;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Kinds that read files of others, none of which has it.
+const FILES: [&str; 4] = ["prompts-file", "dataset", "completions-file", "import"];
+/// Kinds that may leave out all rows of a source.
+const SELECTS: [&str; 3] = ["filter", "mix", "mix-sources"];
+/// Ports of prompts that are only compared with.
+const COMPARED: [&str; 2] = ["against", "exclude"];
+/// Scorers that need it.
+const SCORERS: [&str; 2] = ["safety", "task"];
+
+/// The nodes above an edge whose rows have no truth for sure, and are sure to be among those of the edge.
+fn without(graph: &Graph, edge: &Edge) -> BTreeSet<NodeId> {
+    let mut of: BTreeMap<NodeId, BTreeSet<NodeId>> = BTreeMap::new();
+    // An edge points to a smaller id.
+    let above: BTreeSet<NodeId> = graph.closure(&[edge.node]).into_iter().collect();
+    for id in above {
+        let found = sure(graph, id, &of);
+        of.insert(id, found);
+    }
+    of.remove(&edge.node).unwrap_or_default()
+}
+
+/// The same of one node, whose inputs are known.
+fn sure(graph: &Graph, id: NodeId, of: &BTreeMap<NodeId, BTreeSet<NodeId>>) -> BTreeSet<NodeId> {
+    let node = graph.node(id);
+    let sources: Vec<&Edge> = node
+        .inputs
+        .iter()
+        .filter(|(port, edge)| !COMPARED.contains(*port) && holds_prompts(graph, edge))
+        .map(|(_, edge)| edge)
+        .collect();
+    // Rows that are imported take over the prompts that they are of.
+    if FILES.contains(&node.kind.name) {
+        return match sources.is_empty() {
+            true => BTreeSet::from([id]),
+            false => BTreeSet::new(),
+        };
+    }
+    // What a program makes of them, nobody knows; and of several sources a selection may have left these out.
+    let selects = SELECTS.contains(&node.kind.name);
+    if node.kind.name == "exec" || selects && mixes(graph, id) {
+        return BTreeSet::new();
+    }
+    let each = sources.iter().filter_map(|e| of.get(&e.node));
+    each.flatten().copied().collect()
+}
+
+/// Whether prompts with truth are above as well.
+fn mixes(graph: &Graph, id: NodeId) -> bool {
+    let above = graph.closure(&[id]);
+    let others = above.iter().filter(|id| {
+        let node = graph.node(**id);
+        let source = !node.inputs.values().any(|e| holds_prompts(graph, e));
+        let gives = node.kind.outputs.iter().any(|o| o.ty == Type::Prompts);
+        source && gives && !FILES.contains(&node.kind.name)
+    });
+    others.count() > 0
+}
+
+fn holds_prompts(graph: &Graph, edge: &Edge) -> bool {
+    let output = graph.node(edge.node).kind.output(edge.output);
+    output.is_some_and(|o| matches!(o.ty, Type::Prompts | Type::Completions))
+}
+
+/// For a judge that needs the truth of the rows at this port: the node whose rows have none.
+pub fn lacking(graph: &Graph, id: NodeId, port: &str) -> Option<NodeId> {
+    let edge = graph.node(id).inputs.get(port)?;
+    without(graph, edge).first().copied()
+}
+
+/// Says so of a judge of evaluations.
+pub fn judge_problem(graph: &Graph, id: NodeId) -> Option<Problem> {
+    let node = graph.node(lacking(graph, id, "completions")?);
+    Some(Problem {
+        path: "judge".into(),
+        message: format!(
+            "the judge `world` judges only prompts of the built-in world, and those of `{}` are not",
+            node.name
+        ),
+        help: Some(
+            "`judge = \"refusal-matcher\"` reads any answers; the others ask a model: see `pipe kinds evaluate`".into(),
+        ),
+    })
+}
+
+/// Says so of the scorers of a reward table, for the prompts at a port.
+pub fn reward_problems(graph: &Graph, id: NodeId, port: &str) -> Vec<Problem> {
+    let Some(Value::Table(table)) = graph.node(id).params.get("reward") else {
+        return vec![];
+    };
+    let Some(source) = lacking(graph, id, port) else {
+        return vec![];
+    };
+    let node = graph.node(source);
+    let mut found = vec![];
+    for (class, text) in table {
+        let Value::Str(text) = text else { continue };
+        let names = crate::scorers::reward::named(text);
+        let Some(name) = names.iter().find(|n| SCORERS.contains(&n.as_str())) else {
+            continue;
+        };
+        if may_have(node, class) {
+            found.push(Problem {
+                path: format!("reward.{class}"),
+                message: format!(
+                    "the scorer `{name}` scores only prompts of the built-in world, and those of `{}` are not",
+                    node.name
+                ),
+                help: Some(
+                    "`refusal` and `format` read any answer; others ask a model: see `pipe kinds --scorers`".into(),
+                ),
+            });
+        }
+    }
+    found
+}
+
+/// Whether rows of that node may be of a class.
+fn may_have(node: &Node, class: &str) -> bool {
+    if node.kind.name != "prompts-file" {
+        return true;
+    }
+    let is =
+        |name: &str, word: &str| matches!(node.params.get(name), Some(Value::Str(s)) if s == word);
+    let named = |list: &str| matches!(node.params.get(list), Some(Value::List(l)) if !l.is_empty());
+    // A list is called as the class that it gives.
+    is("class", class) || named(class)
+}
