@@ -23,7 +23,12 @@ fn leave_one_out_compares_with_the_mean_of_the_others() {
     assert_eq!(ours, [1.0, 0.0, -1.0, 0.0]);
     for lonely in [[Some(1.0), None], [None, None], [Some(0.3), Some(0.3)]] {
         assert!(flat(&lonely));
-        for scale in [Advantage::Group, Advantage::Batch, Advantage::None, Advantage::Rloo] {
+        for scale in [
+            Advantage::Group,
+            Advantage::Batch,
+            Advantage::None,
+            Advantage::Rloo,
+        ] {
             assert_eq!(advantages(&lonely, 2, scale, 1e-6).unwrap(), [0.0, 0.0]);
         }
     }

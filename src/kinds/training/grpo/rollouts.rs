@@ -2,9 +2,7 @@
 //! every further update on them.
 
 use super::measures::metrics;
-use super::{
-    KlIn, Params, Truncated, ZeroVariance, of_groups, sampling,
-};
+use super::{KlIn, Params, Truncated, ZeroVariance, of_groups, sampling};
 use crate::scorers::reward::{self, Route, Scored};
 use crate::shared::model_io::Course;
 use anyhow::Result;
@@ -157,7 +155,8 @@ impl Rollouts<'_> {
             .iter()
             .map(|r| Some(r.reward? - r.kl_penalty.unwrap_or(0.0)))
             .collect();
-        let advantages = advantage::advantages(&compared, p.group, p.advantage, p.advantage_epsilon)?;
+        let advantages =
+            advantage::advantages(&compared, p.group, p.advantage, p.advantage_epsilon)?;
         let dropped: Vec<bool> = compared
             .chunks(p.group)
             .flat_map(|group| {
