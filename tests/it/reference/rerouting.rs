@@ -109,7 +109,7 @@ fn rerouting_agrees_with_the_release_along_its_schedule() {
         let (shape, divisor, at) = (part(), part(), part());
         let weights = if shape == "full" { &full } else { &dropped };
         let divisor = match divisor {
-            "cb" => Divisor::TokensAndStates,
+            "cb" => Divisor::Released,
             "cb_token" => Divisor::Tokens,
             other => panic!("divisor {other}"),
         };
@@ -240,7 +240,7 @@ fn a_fresh_adapter_has_nothing_to_retain_and_a_finite_gradient_near_zero() {
     let mut objective = objective(
         &layers(&golden),
         &batch,
-        Divisor::TokensAndStates,
+        Divisor::Released,
         (5.0, 5.0),
     );
     let (_, grads) = step(net, &batch, &mut objective);
