@@ -237,12 +237,7 @@ fn a_fresh_adapter_has_nothing_to_retain_and_a_finite_gradient_near_zero() {
         adapter: Some(&adapter),
     };
     let batch = batch(&golden);
-    let mut objective = objective(
-        &layers(&golden),
-        &batch,
-        Divisor::Released,
-        (5.0, 5.0),
-    );
+    let mut objective = objective(&layers(&golden), &batch, Divisor::Released, (5.0, 5.0));
     let (_, grads) = step(net, &batch, &mut objective);
     let (retain, reroute) = objective.terms();
     let terms = &golden.json["fresh_adapter"]["terms"];
