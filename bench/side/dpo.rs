@@ -2,11 +2,13 @@
 
 use crate::{driven, turns, work};
 use anyhow::{Result, bail};
-use pipe::learn::adapter::Net;
-use pipe::learn::decoder::Workspace;
-use pipe::learn::objective::dpo::{self, DpoWindow, Loss, NllMean, Options};
-use pipe::learn::train::{self, Feed, Goal, Row, State, Window};
-use pipe::learn::weights::Weights;
+use pipe::learn::cpu::Cpu;
+use pipe::learn::decoder::Keep;
+use pipe::learn::learner::{Learner, Policy};
+use pipe::learn::objective::dpo::{self, DpoObjective, Loss, NllMean, Options};
+use pipe::learn::batch::Row;
+use pipe::learn::objective::Goal;
+use pipe::learn::train::{Feed, State, Window};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -23,12 +25,11 @@ pub fn serve(work: Work) -> Result<()> {
     let weights = work::weights(&work.config)?;
     let mut feed = Pairs {
         rows: rows(&work, weights.config.vocab_size),
-        reference: weights.clone(),
         beta: work.beta,
     };
     turns::ready(json!({"parameters": weights.layout.len()}));
     driven::steps(
-        State::new(weights),
+        State::new(Cpu::new(weights, None, true, Keep::All)),
         &driven::settings(),
         &mut feed,
         &mut |unit| bail!("no unit is called {unit}"),
@@ -50,16 +51,15 @@ fn rows(work: &Work, vocabulary: usize) -> Vec<Row> {
 /// The same pairs at every step.
 struct Pairs {
     rows: Vec<Row>,
-    reference: Weights,
     beta: f64,
 }
 
 impl Feed for Pairs {
-    fn window<'a>(&'a mut self, _: u64, _: Net, workspace: &mut Workspace) -> Result<Window<'a>> {
-        let reference = train::reference_logps(&self.reference, &self.rows, 1.0, workspace);
+    fn window<'a>(&'a mut self, _: u64, learner: &mut dyn Learner) -> Result<Window<'a>> {
+        let reference = learner.score(Policy::Reference, &self.rows, 1.0)?;
         let sum = |logps: &Vec<f32>| logps.iter().map(|&logp| f64::from(logp)).sum();
         let chosen = self.rows.iter().step_by(2);
-        let objective = DpoWindow {
+        let objective = DpoObjective {
             options: Options {
                 loss: Loss::Sigmoid,
                 beta: self.beta,
@@ -67,7 +67,7 @@ impl Feed for Pairs {
                 nll_coefficient: 0.0,
                 nll_mean: NllMean::Pair,
             },
-            window: dpo::Window {
+            totals: dpo::Totals {
                 pairs: self.rows.len() / 2,
                 chosen_tokens: chosen.map(Row::scored).sum(),
             },

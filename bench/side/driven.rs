@@ -2,17 +2,16 @@
 
 use crate::turns;
 use anyhow::{Result, bail};
-use pipe::learn::adapter::Net;
-use pipe::learn::decoder::{Keep, Workspace};
+use pipe::learn::learner::Learner;
 use pipe::learn::optim::{LrSchedule, Optim};
-use pipe::learn::train::{self, Feed, Report, Settings, State, Watch, Window};
+use pipe::learn::train::{self, Feed, Report, Hyperparameters, State, Watch, Window};
 use serde_json::json;
 use std::cell::Cell;
 use std::time::Instant;
 
 /// The settings of every step here: constant rate, gradients clipped to norm 1. The other side has the same.
-pub fn settings() -> Settings {
-    Settings {
+pub fn settings() -> Hyperparameters {
+    Hyperparameters {
         optim: Optim {
             lr: 1e-4,
             schedule: LrSchedule::Constant,
@@ -23,14 +22,13 @@ pub fn settings() -> Settings {
         },
         steps: 1 << 40,
         temperature: 1.0,
-        keep: Keep::All,
     }
 }
 
 /// Takes a step of `feed` for every `go`, and hands any other unit to `other`, until the input ends.
 pub fn steps(
     mut state: State,
-    settings: &Settings,
+    settings: &Hyperparameters,
     feed: &mut dyn Feed,
     other: &mut dyn FnMut(&str) -> Result<()>,
 ) -> Result<()> {
@@ -60,12 +58,7 @@ struct Asked<'f> {
 }
 
 impl Feed for Asked<'_> {
-    fn window<'a>(
-        &'a mut self,
-        step: u64,
-        net: Net,
-        workspace: &mut Workspace,
-    ) -> Result<Window<'a>> {
+    fn window<'a>(&'a mut self, step: u64, learner: &mut dyn Learner) -> Result<Window<'a>> {
         loop {
             match turns::asked() {
                 None => return Err(Closed.into()),
@@ -74,7 +67,7 @@ impl Feed for Asked<'_> {
             }
         }
         self.start.set(Instant::now());
-        self.feed.window(step, net, workspace)
+        self.feed.window(step, learner)
     }
 }
 

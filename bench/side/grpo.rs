@@ -5,12 +5,14 @@ use crate::rollout::rollouts;
 use crate::{driven, turns, work};
 use anyhow::{Result, bail};
 use pipe::base::rng::Seed;
-use pipe::learn::adapter::Net;
-use pipe::learn::decoder::Workspace;
+use pipe::learn::cpu::Cpu;
+use pipe::learn::decoder::Keep;
+use pipe::learn::learner::{Learner, Policy};
 use pipe::learn::objective::advantage::{Advantage, advantages};
-use pipe::learn::objective::grpo::{self, GrpoWindow, Options};
-use pipe::learn::train::{self, Feed, Goal, Row, State, Window};
-use pipe::learn::weights::Weights;
+use pipe::learn::objective::grpo::{self, GrpoObjective, Options};
+use pipe::learn::batch::{Row, micro_batches};
+use pipe::learn::objective::Goal;
+use pipe::learn::train::{Feed, State, Window};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -29,12 +31,11 @@ pub fn serve(work: Work) -> Result<()> {
     let weights = work::weights(&work.config)?;
     let mut feed = Rollouts {
         prompts: work::ids(work.prompts, work.prompt, weights.config.vocab_size),
-        reference: weights.clone(),
         work,
     };
     turns::ready(json!({"parameters": weights.layout.len()}));
     driven::steps(
-        State::new(weights),
+        State::new(Cpu::new(weights, None, true, Keep::All)),
         &driven::settings(),
         &mut feed,
         &mut |unit| bail!("no unit is called {unit}"),
@@ -44,21 +45,15 @@ pub fn serve(work: Work) -> Result<()> {
 struct Rollouts {
     work: Work,
     prompts: Vec<Vec<u32>>,
-    reference: Weights,
 }
 
 impl Feed for Rollouts {
-    fn window<'a>(
-        &'a mut self,
-        step: u64,
-        net: Net,
-        workspace: &mut Workspace,
-    ) -> Result<Window<'a>> {
+    fn window<'a>(&'a mut self, step: u64, learner: &mut dyn Learner) -> Result<Window<'a>> {
         let Work {
             group, new, beta, ..
         } = self.work;
         let start = Instant::now();
-        let groups = rollouts(net, &self.prompts, group, new, Seed::new(step))?;
+        let groups = rollouts(learner, &self.prompts, group, new, Seed::new(step))?;
         let rollout = start.elapsed().as_secs_f64();
         let (mut rows, mut rewards, mut sampler) = (vec![], vec![], vec![]);
         for (prompt, samples) in self.prompts.iter().zip(&groups) {
@@ -71,20 +66,22 @@ impl Feed for Rollouts {
             }
         }
         let advantages = advantages(&rewards, group, Advantage::Group, 1e-4)?;
-        let reference =
-            (beta > 0.0).then(|| train::reference_logps(&self.reference, &rows, 1.0, workspace));
-        let window = grpo::Window {
+        let reference = match beta > 0.0 {
+            true => Some(learner.score(Policy::Reference, &rows, 1.0)?),
+            false => None,
+        };
+        let totals = grpo::Totals {
             rows: rows.len(),
             tokens: rows.iter().map(Row::scored).sum(),
-            micro_batches: train::micro_batches(&rows, 1).len(),
+            micro_batches: micro_batches(&rows, 1).len(),
             max_length: new,
         };
-        let objective = GrpoWindow {
+        let objective = GrpoObjective {
             options: Options {
                 beta,
                 ..Options::default()
             },
-            window,
+            totals,
             advantages,
             old: None,
             reference,

@@ -8,8 +8,9 @@ use crate::{driven, turns, work};
 use anyhow::{Result, bail};
 use pipe::base::rng::Seed;
 use pipe::learn::adapter::{Adapter, Linear, Options};
+use pipe::learn::cpu::Cpu;
 use pipe::learn::decoder::Keep;
-use pipe::learn::train::{Settings, State};
+use pipe::learn::train::State;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -27,9 +28,7 @@ pub fn serve(work: Work) -> Result<()> {
         weights.layout.len(),
         std::mem::size_of_val(weights.data.as_slice()),
     );
-    let state = match work.rank {
-        None => State::new(weights),
-        Some(rank) => {
+    let adapter = work.rank.map(|rank| {
             let options = Options {
                 rank,
                 alpha: 2.0 * rank as f64,
@@ -37,18 +36,14 @@ pub fn serve(work: Work) -> Result<()> {
                 targets: Linear::ALL.to_vec(),
                 blocks: 0..weights.config.layers,
             };
-            let adapter = Adapter::new(&weights.config, &options, Seed::new(3));
-            State::with_adapter(weights, adapter)
-        }
-    };
+            Adapter::new(&weights.config, &options, Seed::new(3))
+    });
+    let trained = adapter.as_ref().map_or(about.0, |adapter| adapter.data.len());
+    let state = State::new(Cpu::new(weights, adapter, false, Keep::States));
     turns::ready(json!({
-        "parameters": about.0, "weight_bytes": about.1, "trained": state.trained().len(),
+        "parameters": about.0, "weight_bytes": about.1, "trained": trained,
     }));
-    let settings = Settings {
-        keep: Keep::States,
-        ..driven::settings()
-    };
-    driven::steps(state, &settings, &mut feed, &mut |unit| {
+    driven::steps(state, &driven::settings(), &mut feed, &mut |unit| {
         bail!("no unit is called {unit}")
     })
 }

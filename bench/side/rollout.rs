@@ -3,9 +3,10 @@
 use crate::{turns, work};
 use anyhow::Result;
 use pipe::base::rng::Seed;
-use pipe::learn::adapter::Net;
+use pipe::learn::cpu::Cpu;
+use pipe::learn::learner::{Learner, Policy};
 use pipe::learn::sample::choose::Choice;
-use pipe::learn::sample::{self, Options, Request, Sample};
+use pipe::learn::sample::{Options, Request, Sample};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -22,17 +23,18 @@ pub fn serve(work: Work) -> Result<()> {
     let weights = work::weights(&work.config)?;
     let prompts = work::ids(work.rows, work.prompt, weights.config.vocab_size);
     turns::ready(json!({"parameters": weights.layout.len()}));
+    let mut learner = Cpu::frozen(weights, None);
     let mut turn = 0;
     while turns::asked().is_some() {
         turn += 1;
-        turns::timed(|| rollouts((&weights).into(), &prompts, 1, work.new, Seed::new(turn)))?;
+        turns::timed(|| rollouts(&mut learner, &prompts, 1, work.new, Seed::new(turn)))?;
     }
     Ok(())
 }
 
 /// `samples` completions of every prompt, each of `new` tokens.
 pub fn rollouts(
-    net: Net,
+    learner: &mut dyn Learner,
     prompts: &[Vec<u32>],
     samples: usize,
     new: usize,
@@ -53,5 +55,5 @@ pub fn rollouts(
         stop_ids: BTreeSet::new(),
         batch_rows: 256,
     };
-    sample::sample(net, &requests, &options, &mut |_| {}, &|| false)
+    learner.sample(Policy::Live, &requests, &options, &mut |_| {}, &|| false)
 }

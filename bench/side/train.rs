@@ -5,12 +5,15 @@
 
 use crate::{driven, peak, turns, work};
 use anyhow::Result;
-use pipe::learn::adapter::Net;
-use pipe::learn::decoder::{self, Workspace};
+use pipe::learn::cpu::Cpu;
+use pipe::learn::decoder::{self, Keep, Workspace};
 use pipe::learn::decoder_backward::backward;
-use pipe::learn::objective::sft::{SftWindow, sft};
+use pipe::learn::learner::Learner;
+use pipe::learn::objective::sft::{SftObjective, sft};
 use pipe::learn::optim::{Moments, clip};
-use pipe::learn::train::{Batch, Feed, Goal, Row, State, Window};
+use pipe::learn::batch::{Batch, Row};
+use pipe::learn::objective::Goal;
+use pipe::learn::train::{Feed, State, Window};
 use pipe::learn::weights::Weights;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -29,7 +32,7 @@ pub fn serve(work: Work) -> Result<()> {
     let mut phases = Phases::new(weights.clone(), Batch::pack(&feed.rows));
     turns::ready(json!({"parameters": weights.layout.len()}));
     driven::steps(
-        State::new(weights),
+        State::new(Cpu::new(weights, None, false, Keep::All)),
         &driven::settings(),
         &mut feed,
         &mut |unit| match unit {
@@ -61,12 +64,12 @@ impl Same {
 }
 
 impl Feed for Same {
-    fn window<'a>(&'a mut self, _: u64, _: Net, _: &mut Workspace) -> Result<Window<'a>> {
+    fn window<'a>(&'a mut self, _: u64, _: &mut dyn Learner) -> Result<Window<'a>> {
         // Token 0 of a row has no predictor.
         let tokens = self.rows.iter().map(|row| row.ids.len() - 1).sum();
         Ok(Window {
             rows: self.rows.clone(),
-            goal: Goal::Logp(Box::new(SftWindow::new(tokens))),
+            goal: Goal::Logp(Box::new(SftObjective::new(tokens))),
             metrics: vec![],
         })
     }

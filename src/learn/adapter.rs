@@ -232,7 +232,7 @@ impl Adapter {
         }
     }
 
-    /// The same, the weights left as they are.
+    /// A copy of the weights with W + scale B A in place of W.
     pub fn merged(&self, weights: &Weights) -> Weights {
         let mut merged = weights.clone();
         self.merge_into(&mut merged);
@@ -358,7 +358,7 @@ impl<'a> Net<'a> {
         &self.weights.config
     }
 
-    /// The same with the adapter off: the reference policy of a model that trains an adapter.
+    /// This model with its adapter off: the reference policy of a model that trains an adapter.
     pub fn frozen(&self) -> Net<'a> {
         self.weights.into()
     }

@@ -21,7 +21,7 @@ pub struct Example {
 }
 
 impl Example {
-    /// The same ids with only the last trained run kept: the last turn of a conversation.
+    /// These ids with only the last trained run kept: the last turn of a conversation.
     pub fn last_turn(mut self) -> Example {
         let end = self.mask.iter().rposition(|&m| m).map_or(0, |i| i + 1);
         let start = self.mask[..end]
@@ -205,7 +205,7 @@ pub fn render_prompt<M: Serialize>(
     tokenizer.encode(&prompt_text(tokenizer, messages, prefill)?)
 }
 
-/// The same as text, special tokens written out: for a server that continues text.
+/// The prompt that a model continues as text, special tokens written out: for a server that continues text.
 pub fn prompt_text<M: Serialize>(
     tokenizer: &Tokenizer,
     messages: &[M],

@@ -152,7 +152,7 @@ pub fn forward<'a>(
     forward_keeping(net, batch, scored, temperature, Keep::All, workspace)
 }
 
-/// As `forward`, with a say in what is kept.
+/// The forward pass, with a say in what is kept for the backward pass.
 pub fn forward_keeping<'a>(
     net: impl Into<Net<'a>>,
     batch: Packed,
@@ -206,7 +206,7 @@ pub fn forward_keeping<'a>(
     }
 }
 
-/// As `forward`, keeping nothing: for reference and old log-probabilities.
+/// Log-probabilities without a tape, so without a gradient: for reference and old log-probabilities.
 pub fn score<'a>(
     net: impl Into<Net<'a>>,
     batch: Packed,

@@ -42,7 +42,7 @@ pub fn backward<'a>(
     backward_upstream(net, tape, upstream, grads, workspace);
 }
 
-/// As `backward`, from gradients at any output of the forward pass.
+/// Adds the gradient of all trained numbers, from gradients at any output of the forward pass.
 pub fn backward_upstream<'a>(
     net: impl Into<Net<'a>>,
     tape: &Tape,

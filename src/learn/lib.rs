@@ -1,7 +1,8 @@
 //! The learning core: text to ids, the decoder and its gradient, objectives, the optimizer, the loop and the sampler. Knows
 //! no store, recipe, clock or environment.
 //!
-//! One optimizer step, with sequences packed one after another and no padding anywhere (`train` does this):
+//! `train` runs the loop on a `learner::Learner`, which hides where a model's numbers are; `cpu` is the one on this machine's
+//! cores. One optimizer step by hand, with sequences packed one after another and no padding anywhere:
 //!
 //! ```ignore
 //! let mut weights = checkpoint::load(folder)?;            // or Weights::random(config, seed)
@@ -54,9 +55,11 @@ pub mod device;
 
 pub mod reward;
 
+pub mod batch;
+pub mod cpu;
 pub mod guard;
+pub mod learner;
 pub mod objective;
 pub mod optim;
-pub mod train;
-
 pub mod sample;
+pub mod train;

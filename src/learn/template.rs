@@ -99,7 +99,7 @@ impl Template {
         )
     }
 
-    /// The same where these tokens have no text: what writes one is an error with this cure, and not an empty place. Asking
+    /// This template where these tokens have no text: what writes one is an error with this cure, and not an empty place. Asking
     /// whether there is one is none.
     pub fn without(mut self, mut absent: BTreeMap<String, String>) -> Template {
         let names = self.names();

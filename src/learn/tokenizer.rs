@@ -154,7 +154,7 @@ impl Tokenizer {
         Ok(self.encode_offsets(text)?.ids)
     }
 
-    /// As `encode`, with the bytes that each token covers.
+    /// Ids of the text as it stands, with the bytes that each token covers.
     pub fn encode_offsets(&self, text: &str) -> Result<Encoded> {
         let encoding = self.encoding(text)?;
         Ok(Encoded {
@@ -163,7 +163,7 @@ impl Tokenizer {
         })
     }
 
-    /// As `encode`, with what the tokenizer adds by itself (a BOS, say). Not for rendered chats: they carry their own.
+    /// Ids of the text with what the tokenizer adds by itself (a BOS, say). Not for rendered chats: they carry their own.
     pub fn encode_with_special(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self.encoding(text)?;
         let encoding = match &self.post {
@@ -256,7 +256,7 @@ impl Tokenizer {
         })
     }
 
-    /// The same tokenizer under another template, such as one with `{% generation %}` tags.
+    /// This tokenizer under another template, such as one with `{% generation %}` tags.
     pub fn with_template(mut self, source: &str) -> Result<Tokenizer> {
         self.template = Some(template_of(source, &self.inner, &self.named)?);
         Ok(self)

@@ -173,7 +173,7 @@ impl Weights {
         weights
     }
 
-    /// The same model with its first `layers` blocks only: what representation methods train when they look at no later
+    /// This model with its first `layers` blocks only: what representation methods train when they look at no later
     /// block. The final norm follows the last block that is left.
     pub fn first_blocks(&self, layers: usize) -> Weights {
         assert!(

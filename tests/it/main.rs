@@ -21,6 +21,7 @@ mod keep;
 mod kinds;
 mod layers;
 mod leaks;
+mod learner;
 mod local;
 mod lora;
 mod measures;

@@ -4,7 +4,7 @@
 use pipe::base::rng::Seed;
 use pipe::learn::objective::advantage::{Advantage, advantages, flat};
 use pipe::learn::objective::grpo::{
-    self, Aggregation, GrpoWindow, Kl, Options, PerToken, Ratio, Rows, Window,
+    self, Aggregation, GrpoObjective, Kl, Options, PerToken, Ratio, Rows, Totals,
 };
 use pipe::learn::objective::{Objective, Outcome, Scored};
 use std::collections::BTreeMap;
@@ -67,7 +67,7 @@ fn numbers(spread: f64) -> Numbers {
     }
 }
 
-const WINDOW: Window = Window {
+const TOTALS: Totals = Totals {
     rows: 4,
     tokens: 12,
     micro_batches: 1,
@@ -85,7 +85,7 @@ impl Numbers {
             sampler: Some(&self.old),
             entropy: &self.entropy,
         };
-        grpo::grpo(options, rows, WINDOW)
+        grpo::grpo(options, rows, TOTALS)
     }
 }
 
@@ -198,11 +198,11 @@ fn a_loss_is_summed_over_sequences_or_micro_batches_as_its_name_says() {
         let rows = numbers.starts.windows(2);
         rows.map(|b| list[b[0]..b[1]].to_vec()).collect()
     };
-    let mut window = GrpoWindow {
+    let mut window = GrpoObjective {
         options,
-        window: Window {
+        totals: Totals {
             micro_batches: 2,
-            ..WINDOW
+            ..TOTALS
         },
         advantages: numbers.advantages.clone(),
         old: None,
@@ -245,7 +245,7 @@ fn the_sampler_s_mismatch_is_measured_before_anything_is_cut() {
         sampler: Some(&numbers.old),
         entropy: &numbers.entropy,
     };
-    let named: BTreeMap<_, _> = grpo::grpo(&options, rows, WINDOW)
+    let named: BTreeMap<_, _> = grpo::grpo(&options, rows, TOTALS)
         .metrics
         .named()
         .into_iter()

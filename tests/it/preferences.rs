@@ -8,9 +8,9 @@ use pipe::kinds::REGISTRY;
 use pipe::kinds::data::preferences::{self, Truncated};
 use pipe::kinds::scorers::Settings;
 use pipe::kinds::scorers::reward::Route;
-use pipe::learn::objective::dpo::{self, DpoWindow, Loss, NllMean, Options, Pairs, Window};
+use pipe::learn::objective::dpo::{self, DpoObjective, Loss, NllMean, Options, Pairs, Totals};
 use pipe::learn::objective::{Objective, Scored};
-use pipe::learn::train::{Row, micro_batches};
+use pipe::learn::batch::{Row, micro_batches};
 use pipe::recipe::{self, Overrides};
 use std::collections::BTreeMap;
 
@@ -163,7 +163,7 @@ fn numbers() -> Numbers {
     }
 }
 
-const WINDOW: Window = Window {
+const TOTALS: Totals = Totals {
     pairs: 3,
     chosen_tokens: 9,
 };
@@ -183,7 +183,7 @@ fn slopes_are_those_of_finite_differences() {
             greedy_hit: &vec![false; logp.len()],
             reference: &reference,
         };
-        dpo::dpo(options, pairs, WINDOW)
+        dpo::dpo(options, pairs, TOTALS)
     };
     for (loss, label_smoothing) in LOSSES {
         for (nll_coefficient, nll_mean) in [
@@ -236,9 +236,9 @@ fn shares_of_micro_batches_add_up_and_a_pair_is_never_cut() {
             nll_mean: NllMean::Token,
         };
         let run = |cuts: &[usize]| {
-            let mut window = DpoWindow {
+            let mut window = DpoObjective {
                 options: options.clone(),
-                window: WINDOW,
+                totals: TOTALS,
                 reference: reference.clone(),
                 sums: Default::default(),
             };

@@ -5,7 +5,7 @@ use crate::models::model_checks;
 use crate::shared::ahead;
 use crate::shared::answers::{self, Asking, Draw, Rejected, Served};
 use crate::shared::bounds;
-use crate::shared::model_io::{self, Course, Model, Sampling};
+use crate::shared::model_io::{self, Course, Sampling};
 use crate::shared::remote::Service;
 use anyhow::{Context, Result, ensure};
 use base::calls::Calls;
@@ -25,6 +25,7 @@ use learn::sample::Options;
 use learn::sample::choose::Choice;
 use std::collections::BTreeMap;
 use std::path::Path;
+use learn::learner::Policy;
 
 const SENT: Acts = Acts::only(
     "where an endpoint is sent it: not with `server = \"openai-reasoning\"`, nor where `omit` names it",
@@ -171,10 +172,11 @@ fn in_process(
     prompts: &[Prompt],
 ) -> Result<Vec<Completion>> {
     model_io::use_threads(ctx)?;
-    let model = Model::load(ctx.input("model"))?;
-    let sampling = Sampling {
-        net: (&model.weights).into(),
-        tokenizer: &model.tokenizer,
+    let (mut learner, tokenizer) = model_io::open(ctx.input("model"))?;
+    let mut sampling = Sampling {
+        learner: learner.as_mut(),
+        policy: Policy::Live,
+        tokenizer: &tokenizer,
         samples: p.samples,
         system: p.served.system.as_deref(),
         prefill: p.prefill.as_deref(),
@@ -185,12 +187,12 @@ fn in_process(
                 ..Choice::plain(p.temperature as f32)
             },
             batch_rows: exec.sample_rows,
-            ..model_io::plain(&model.tokenizer, p.temperature, p.max_new_tokens)
+            ..model_io::plain(&tokenizer, p.temperature, p.max_new_tokens)
         },
         seed: Seed::new(p.seed).child("generate"),
     };
     let most = p.max_new_tokens;
-    model_checks::say_reach(ctx, &model.tokenizer, prompts, sampling.prefill, most)?;
+    model_checks::say_reach(ctx, &tokenizer, prompts, sampling.prefill, most)?;
     let mut done = saved(ctx);
     let total = prompts.len() * p.samples;
     let mut course = Course::new(ctx, "responses", total, done.len());

@@ -7,7 +7,7 @@ use crate::scorers::service::{JudgeServices, Judging};
 use crate::scorers::{Judged, Settings};
 use crate::shared::ahead;
 use crate::shared::bounds;
-use crate::shared::model_io::{self, Course, Model, Sampling};
+use crate::shared::model_io::{self, Course, Sampling};
 use crate::world::truth;
 use anyhow::Result;
 use base::calls::Calls;
@@ -24,6 +24,7 @@ use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use std::collections::BTreeMap;
 use std::path::Path;
+use learn::learner::Policy;
 
 params! {
     pub struct Params {
@@ -140,23 +141,24 @@ fn forecast(look: &Look, _: &Path) -> Result<Calls> {
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     model_io::use_threads(ctx)?;
-    let model = Model::load(ctx.input("model"))?;
+    let (mut learner, tokenizer) = model_io::open(ctx.input("model"))?;
     let pool: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
     let snap = Settings {
         safety_snap: p.safety_snap,
     };
     let mut route = Route::of_node(ctx, &p.reward, snap, &p.judging)?;
     let prompts = asked(&pool, &p);
-    let sampling = Sampling {
-        net: (&model.weights).into(),
-        tokenizer: &model.tokenizer,
+    let mut sampling = Sampling {
+        learner: learner.as_mut(),
+        policy: Policy::Live,
+        tokenizer: &tokenizer,
         samples: p.samples,
         system: None,
         prefill: None,
-        options: model_io::plain(&model.tokenizer, p.temperature, p.max_new_tokens),
+        options: model_io::plain(&tokenizer, p.temperature, p.max_new_tokens),
         seed: Seed::new(p.seed).child("probe"),
     };
-    model_checks::say_reach(ctx, &model.tokenizer, &prompts, None, p.max_new_tokens)?;
+    model_checks::say_reach(ctx, &tokenizer, &prompts, None, p.max_new_tokens)?;
     let mut course = Course::new(ctx, "responses", prompts.len() * p.samples, 0);
     let groups = sampling.groups(ctx, &prompts, &mut course)?;
 

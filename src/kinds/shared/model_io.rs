@@ -8,12 +8,13 @@ use base::rows::{Completion, Message, Prompt};
 use base::threads;
 use base::tokens::Tokens;
 use engine::run::worker::{Interrupted, NodeCtx, Sampled};
-use learn::adapter::Net;
 use learn::chat;
 use learn::checkpoint;
+use learn::cpu::Cpu;
+use learn::learner::{Learner, Policy};
 use learn::sample::choose::Choice;
 use learn::sample::forecast::Tally;
-use learn::sample::{self, Options, Request, Sample, Stopped};
+use learn::sample::{Options, Request, Sample, Stopped};
 use learn::tokenizer::Tokenizer;
 use learn::weights::Weights;
 use std::collections::BTreeMap;
@@ -35,6 +36,12 @@ impl Model {
             tokenizer: Tokenizer::load(folder)?,
         })
     }
+}
+
+/// The model of a folder, to be asked and not trained.
+pub fn open(folder: &Path) -> Result<(Box<dyn Learner>, Tokenizer)> {
+    let Model { weights, tokenizer } = Model::load(folder)?;
+    Ok((Box::new(Cpu::frozen(weights, None)), tokenizer))
 }
 
 /// What a model is asked to continue.
@@ -215,7 +222,8 @@ impl<'a> Course<'a> {
 
 /// Sampling as a kind wants it: prompts in, completions out, in the order of the prompts.
 pub struct Sampling<'a> {
-    pub net: Net<'a>,
+    pub learner: &'a mut dyn Learner,
+    pub policy: Policy,
     pub tokenizer: &'a Tokenizer,
     pub samples: usize,
     /// A message before the prompt.
@@ -228,7 +236,7 @@ pub struct Sampling<'a> {
 impl Sampling<'_> {
     /// The samples of each prompt. A prompt's randomness hangs on its id, not on its place.
     pub fn groups(
-        &self,
+        &mut self,
         ctx: &NodeCtx,
         prompts: &[Prompt],
         course: &mut Course,
@@ -250,8 +258,8 @@ impl Sampling<'_> {
                 seed: self.seed.child(&prompt.id),
             })
             .collect();
-        let groups = sample::sample(
-            self.net,
+        let groups = self.learner.sample(
+            self.policy,
             &requests,
             &self.options,
             &mut |tally| course.tell(tally, rows),
@@ -262,7 +270,7 @@ impl Sampling<'_> {
             let new = groups.iter().flatten().map(|s| s.ids.len());
             let given = requests.iter().map(|r| r.prompt.len());
             let tokens = new.sum::<usize>() + given.sum::<usize>();
-            ctx.computed(ahead::sampling(self.net, tokens));
+            ctx.computed(ahead::sampling(self.learner.config(), tokens));
         }
         let groups = match groups {
             Err(error) if error.is::<Stopped>() => return Err(Interrupted.into()),
@@ -287,7 +295,7 @@ impl Sampling<'_> {
 
     /// `logprobs`: the rows hold every token's id and log-probability.
     pub fn completions(
-        &self,
+        &mut self,
         ctx: &NodeCtx,
         prompts: &[Prompt],
         logprobs: bool,

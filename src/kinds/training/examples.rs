@@ -7,7 +7,7 @@ use base::tokens::Tokens;
 use engine::run::worker::NodeCtx;
 use learn::chat::{self, Example};
 use learn::tokenizer::Tokenizer;
-use learn::train::Row;
+use learn::batch::Row;
 
 #[derive(Default)]
 pub struct Examples {
@@ -42,8 +42,8 @@ impl AsSampled {
         }
     }
 
-    /// None where there is nothing to tell. `what`: in the plural.
-    pub fn told(&self, what: &str, all: usize) -> Option<String> {
+    /// What to say of them; None where there are none. `what`: in the plural.
+    fn message(&self, what: &str, all: usize) -> Option<String> {
         const NAMED: usize = 5;
         let named: Vec<&str> = self.ids.iter().take(NAMED).map(String::as_str).collect();
         let more = if self.ids.len() > NAMED { ", …" } else { "" };
@@ -60,13 +60,13 @@ impl AsSampled {
     }
 
     pub fn say(&self, ctx: &NodeCtx, what: &str, all: usize) {
-        if let Some(told) = self.told(what, all) {
-            ctx.say(&told);
+        if let Some(message) = self.message(what, all) {
+            ctx.say(&message);
         }
     }
 
     pub fn note(&self, tokens: &mut Tokens, what: &str, all: usize) {
-        tokens.notes.extend(self.told(what, all));
+        tokens.notes.extend(self.message(what, all));
     }
 
     /// Nothing where there is none.

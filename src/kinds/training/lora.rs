@@ -9,8 +9,7 @@ use base::rng::Seed;
 use base::setup::Acts;
 use engine::kind::{OnlyWith, Output, Type};
 use learn::adapter::{Adapter, Linear, Options};
-use learn::train::State;
-use learn::weights::Weights;
+use learn::config::Config;
 
 const ADAPTED: Acts = Acts::only("where `lora_rank` is above 0", |s| {
     s.exceeds("lora_rank", 0.0)
@@ -65,14 +64,10 @@ impl Lora {
         }
     }
 
-    /// All weights, or a new adapter on them.
-    pub fn state(&self, weights: Weights, seed: Seed) -> State {
-        if self.lora_rank == 0 {
-            return State::new(weights);
-        }
-        let blocks = 0..weights.config.layers;
-        let adapter = Adapter::new(&weights.config, &self.options(blocks), seed.child("lora"));
-        State::with_adapter(weights, adapter)
+    /// A new adapter on a model; None: all weights are trained.
+    pub fn adapter(&self, config: &Config, seed: Seed) -> Option<Adapter> {
+        let options = || self.options(0..config.layers);
+        (self.lora_rank > 0).then(|| Adapter::new(config, &options(), seed.child("lora")))
     }
 
     /// Adapters on the chosen layers of these blocks.

@@ -21,46 +21,60 @@ use engine::run::worker::{Interrupted, NodeCtx, Transient};
 pub use examples::{AsSampled, Examples, longer};
 pub use guards::{Guards, RolloutGuards};
 use learn::checkpoint;
+use learn::adapter::Adapter;
 use learn::config::Config;
+use learn::cpu::Cpu;
 use learn::decoder::Keep;
 use learn::guard::{Guard, Limits, Tripped};
-use learn::optim::Moments;
+use learn::learner::{Learner, Snapshot};
 use learn::peft;
 use learn::tokenizer;
-use learn::train::{End, Report, Row, State, Watch};
+use learn::batch::Row;
+use learn::train::{End, Report, State, Watch};
 use learn::weights::Weights;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// What a forward pass keeps.
-pub fn keep(recompute: bool) -> Keep {
-    match recompute {
+/// Weights, and the adapter that was trained on them.
+pub type Trained = (Weights, Option<Adapter>);
+
+/// A run that has not begun. It trains the adapter, or all weights where there is none; with `reference` the weights that it
+/// begins as stay at hand.
+pub fn begin(
+    weights: Weights,
+    adapter: Option<Adapter>,
+    reference: bool,
+    recompute: bool,
+) -> State {
+    let keep = match recompute {
         true => Keep::States,
         false => Keep::All,
-    }
+    };
+    State::new(Cpu::new(weights, adapter, reference, keep))
 }
 
 /// The file of a checkpoint, and the name of its folder before the step.
 const STATE: &str = "state.safetensors";
 const PREFIX: &str = "step";
-/// The same while a guard is suspicious: a family of its own, so that the healthy ones before it are kept.
+/// The name while a guard is suspicious: a family of its own, so that the healthy ones before it are kept.
 const SUSPECT: &str = "step-suspect";
 
-/// The name of what is trained, in a checkpoint.
-fn part(state: &State) -> &'static str {
-    match state.adapter {
-        Some(_) => "adapter",
-        None => "weights",
+/// What is trained is called in a checkpoint.
+fn part(learner: &dyn Learner) -> &'static str {
+    match learner.adapted() {
+        true => "adapter",
+        false => "weights",
     }
 }
 
 /// Saves what a step changes, exactly: all weights, or the adapter that is trained on them.
 fn save(folder: &Path, state: &State, curve: &Curve) -> Result<()> {
+    let snapshot = state.learner.snapshot()?;
     let arrays = BTreeMap::from([
-        (part(state), state.trained()),
-        ("m", &state.moments.first[..]),
-        ("v", &state.moments.second[..]),
+        (part(state.learner.as_ref()), &snapshot.trained[..]),
+        ("m", &snapshot.first[..]),
+        ("v", &snapshot.second[..]),
     ]);
     let header = serde_json::json!({ "step": state.step(), "skipped": state.skipped });
     checkpoint::save_state(&folder.join(STATE), &header, &arrays)?;
@@ -71,17 +85,11 @@ fn save(folder: &Path, state: &State, curve: &Curve) -> Result<()> {
 fn restore(folder: &Path, state: &mut State) -> Result<Curve> {
     let mut saved = checkpoint::State::load(&folder.join(STATE))?;
     let mut array = |name: &str| -> Result<Vec<f32>> {
-        let array = saved
-            .arrays
-            .remove(name)
-            .with_context(|| format!("the checkpoint has no `{name}`"))?;
-        ensure!(
-            array.len() == state.net().trained(),
-            "the checkpoint is of another model"
-        );
-        Ok(array)
+        let array = saved.arrays.remove(name);
+        array.with_context(|| format!("the checkpoint has no `{name}`"))
     };
-    let (trained, m, v) = (array(part(state))?, array("m")?, array("v")?);
+    let trained = array(part(state.learner.as_ref()))?;
+    let (first, second) = (array("m")?, array("v")?);
     let number = |name: &str| {
         let number = saved.header[name].as_u64();
         number.with_context(|| format!("the checkpoint has no `{name}`"))
@@ -91,12 +99,12 @@ fn restore(folder: &Path, state: &mut State) -> Result<Curve> {
         .checked_sub(skipped)
         .context("the checkpoint skipped more steps than it made")?;
     let curve = Curve::load(folder, step)?;
-    *state.trained_mut() = trained;
-    state.moments = Moments {
-        first: m,
-        second: v,
+    state.learner.restore(Snapshot {
+        trained: trained.into(),
+        first: first.into(),
+        second: second.into(),
         updates,
-    };
+    })?;
     state.skipped = skipped;
     Ok(curve)
 }
@@ -104,8 +112,8 @@ fn restore(folder: &Path, state: &mut State) -> Result<Curve> {
 /// Says once how many rows are longer than the model was made for.
 pub fn say_reach(ctx: &NodeCtx, config: &Config, what: &str, rows: &[Row]) {
     let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
-    if let Some(told) = model_checks::beyond(what, &lengths, config.max_position_embeddings) {
-        ctx.say(&told);
+    if let Some(warning) = model_checks::beyond(what, &lengths, config.max_position_embeddings) {
+        ctx.say(&warning);
     }
 }
 
@@ -238,18 +246,20 @@ impl<'a> Watcher<'a> {
 
     /// Writes the model (with its adapter folded in, and that by itself) with the tokenizer files of the folder it began
     /// as; and the metrics with the curve.
-    pub fn finish(&self, mut state: State, from: &Path, extra: Vec<Metric>) -> Result<()> {
+    pub fn finish(&self, trained: Trained, from: &Path, extra: Vec<Metric>) -> Result<()> {
+        let (mut weights, adapter) = trained;
         let _writing = self.ctx.finishing();
+        let numbers = adapter.as_ref().map_or(&weights.data, |a| &a.data);
         ensure!(
-            state.trained().iter().all(|w| w.is_finite()),
+            numbers.iter().all(|w| w.is_finite()),
             "not finite: a weight after the last step, {}: training diverged; a lower `lr` may help",
-            state.step()
+            self.steps
         );
-        if let Some(adapter) = &state.adapter {
+        if let Some(adapter) = &adapter {
             peft::save(adapter, &self.ctx.output("adapter"))?;
-            adapter.merge_into(&mut state.weights);
+            adapter.merge_into(&mut weights);
         }
-        write_model(&state.weights, from, &self.ctx.output("model"))?;
+        write_model(&weights, from, &self.ctx.output("model"))?;
         let folder = self.ctx.output("metrics");
         self.curve.save(&folder)?;
         let mut metrics: Vec<Metric> = vec![];
@@ -275,7 +285,7 @@ impl Watch for Watcher<'_> {
     fn step(&mut self, state: &State, report: Report) -> Result<bool> {
         self.tokens += report.tokens;
         self.ctx
-            .computed(ahead::training(state.net(), report.tokens));
+            .computed(ahead::training(state.learner.as_ref(), report.tokens));
         self.curve.push(report.step, &report.metrics)?;
         let last = self.curve.last();
         let all: Vec<(&str, f64)> = last.iter().map(|(n, v)| (n.as_str(), *v)).collect();

@@ -14,12 +14,14 @@ use base::tokens::Tokens;
 use base::value::Values;
 use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
 use engine::run::worker::NodeCtx;
-use learn::adapter::{Adapter, Net};
-use learn::decoder::Workspace;
+use learn::adapter::Adapter;
+use learn::learner::Learner;
 use learn::objective::rerouting::{self, Divisor, Rerouting};
 use learn::optim::Optim;
 use learn::tokenizer::Tokenizer;
-use learn::train::{self, Feed, Goal, Row, Settings, State, Window};
+use learn::batch::Row;
+use learn::objective::Goal;
+use learn::train::{self, Feed, Hyperparameters, Window};
 
 params! {
     pub struct Params {
@@ -191,20 +193,19 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         true => model.weights.first_blocks(last),
         false => model.weights.clone(),
     };
-    let mut state = State::with_adapter(trained, adapter);
-    let settings = Settings {
+    let mut state = training::begin(trained, Some(adapter), false, exec.recompute);
+    let with = Hyperparameters {
         optim: p.optim.clone(),
         steps: p.steps,
         temperature: 1.0,
-        keep: training::keep(exec.recompute),
     };
     let (every, limits) = (exec.checkpoint_every, exec.guards.limits());
     let shown = &["reroute", "retain"];
     let mut watcher = Watcher::start(ctx, &mut state, p.steps, every, limits, shown)?;
-    let end = train::train(&mut state, &mut feed, &settings, &mut watcher);
+    let end = train::train(&mut state, &mut feed, &with, &mut watcher);
     watcher.end(&state, end)?;
-    state.weights = model.weights;
-    watcher.finish(state, ctx.input("model"), metrics)
+    let (_, adapter) = state.learner.finish()?;
+    watcher.finish((model.weights, adapter), ctx.input("model"), metrics)
 }
 
 /// All linear layers.
@@ -265,7 +266,7 @@ fn batch((rows, epochs): &mut (Vec<Row>, Epochs), size: usize, step: u64) -> Vec
 }
 
 impl Feed for Sets<'_> {
-    fn window<'a>(&'a mut self, step: u64, _: Net, _: &mut Workspace) -> Result<Window<'a>> {
+    fn window<'a>(&'a mut self, step: u64, _: &mut dyn Learner) -> Result<Window<'a>> {
         let mut rows = batch(&mut self.harmful, self.p.batch, step);
         let harmful_rows = rows.len();
         rows.extend(batch(&mut self.retain, self.p.batch, step));

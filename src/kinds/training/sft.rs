@@ -16,12 +16,13 @@ use base::value::Values;
 use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
-use learn::adapter::Net;
-use learn::decoder::Workspace;
-use learn::objective::sft::SftWindow;
+use learn::learner::Learner;
+use learn::objective::sft::SftObjective;
 use learn::optim::Optim;
 use learn::tokenizer::Tokenizer;
-use learn::train::{self, Feed, Goal, Row, Settings, Window};
+use learn::batch::Row;
+use learn::objective::Goal;
+use learn::train::{self, Feed, Hyperparameters, Window};
 
 params! {
     pub struct Params {
@@ -130,17 +131,17 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     feed.as_sampled.say(ctx, CONVERSATIONS, conversations.len());
     training::say_reach(ctx, &model.weights.config, "conversations", &feed.rows);
     let steps = ((feed.rows.len() as f64 * p.epochs / p.batch as f64).round() as u64).max(1);
-    let settings = Settings {
+    let with = Hyperparameters {
         optim: p.optim.clone(),
         steps,
         temperature: 1.0,
-        keep: training::keep(exec.recompute),
     };
-    let mut state = p.lora.state(model.weights, Seed::new(p.seed));
+    let adapter = p.lora.adapter(&model.weights.config, Seed::new(p.seed));
+    let mut state = training::begin(model.weights, adapter, false, exec.recompute);
     let limits = exec.guards.limits();
     let every = exec.checkpoint_every;
     let mut watcher = Watcher::start(ctx, &mut state, steps, every, limits, &["loss"])?;
-    let end = train::train(&mut state, &mut feed, &settings, &mut watcher);
+    let end = train::train(&mut state, &mut feed, &with, &mut watcher);
     watcher.end(&state, end)?;
     let dropped = Metric {
         name: "truncation/dropped".into(),
@@ -151,7 +152,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     };
     let mut metrics = vec![dropped];
     metrics.extend(feed.as_sampled.metric(CONVERSATIONS, conversations.len()));
-    watcher.finish(state, ctx.input("model"), metrics)
+    watcher.finish(state.learner.finish()?, ctx.input("model"), metrics)
 }
 
 const CONVERSATIONS: &str = "conversations";
@@ -226,7 +227,7 @@ impl Conversations {
 }
 
 impl Feed for Conversations {
-    fn window<'a>(&'a mut self, step: u64, _: Net, _: &mut Workspace) -> Result<Window<'a>> {
+    fn window<'a>(&'a mut self, step: u64, _: &mut dyn Learner) -> Result<Window<'a>> {
         let first = step * self.batch as u64;
         self.last = (first..first + self.batch as u64)
             .map(|place| self.epochs.at(place))
@@ -236,7 +237,7 @@ impl Feed for Conversations {
         let tokens: usize = rows.iter().map(|r| r.ids.len()).sum();
         Ok(Window {
             rows,
-            goal: Goal::Logp(Box::new(SftWindow::new(scored))),
+            goal: Goal::Logp(Box::new(SftObjective::new(scored))),
             metrics: vec![("num_tokens".into(), tokens as f64)],
         })
     }

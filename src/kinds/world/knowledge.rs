@@ -3,7 +3,7 @@
 
 use crate::models::model_checks;
 use crate::shared::bounds;
-use crate::shared::model_io::{self, Course, Model};
+use crate::shared::model_io::{self, Course};
 use anyhow::Result;
 use base::params;
 use base::params::{None_, ParamSet};
@@ -12,7 +12,8 @@ use base::rows::{self, Metric};
 use base::stats;
 use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
 use engine::run::worker::{Interrupted, NodeCtx};
-use learn::sample::{self, Request};
+use learn::learner::Policy;
+use learn::sample::{Request, Stopped};
 use world::{World, WorldSpec, judge};
 
 params! {
@@ -69,7 +70,7 @@ const MAX_NEW_TOKENS: usize = 24;
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     model_io::use_threads(ctx)?;
-    let model = Model::load(ctx.input("model"))?;
+    let (mut learner, tokenizer) = model_io::open(ctx.input("model"))?;
     let world = World::new(WorldSpec {
         seed: p.world,
         depth: p.depth,
@@ -79,23 +80,23 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         .iter()
         .map(|q| {
             Ok(Request {
-                prompt: model_io::asked(&model.tokenizer, &q.messages[0].content, None)?.ids,
+                prompt: model_io::asked(&tokenizer, &q.messages[0].content, None)?.ids,
                 samples: 1,
                 seed: Seed::new(p.seed),
             })
         })
         .collect::<Result<Vec<_>>>()?;
-    let options = model_io::plain(&model.tokenizer, 0.0, MAX_NEW_TOKENS);
+    let options = model_io::plain(&tokenizer, 0.0, MAX_NEW_TOKENS);
     let mut course = Course::new(ctx, "answers", requests.len(), 0);
-    let answers = sample::sample(
-        &model.weights,
+    let answers = learner.sample(
+        Policy::Live,
         &requests,
         &options,
         &mut |tally| course.tell(tally, requests.len()),
         &|| ctx.stop(),
     );
     let answers = match answers {
-        Err(e) if e.is::<sample::Stopped>() => return Err(Interrupted.into()),
+        Err(e) if e.is::<Stopped>() => return Err(Interrupted.into()),
         other => other.map_err(|e| model_checks::of_prompt(e, |i| questions[i].id.clone()))?,
     };
     let mut metrics = vec![];
@@ -103,7 +104,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         let (mut right, mut asked) = (0, 0);
         for (question, group) in questions.iter().zip(&answers) {
             if question.id.starts_with(sort) {
-                let answer = model.tokenizer.response(&group[0].ids)?;
+                let answer = tokenizer.response(&group[0].ids)?;
                 asked += 1;
                 right += usize::from(judge::knows(&question.messages[1].content, &answer));
             }

@@ -87,7 +87,7 @@ pub fn forward(
     })
 }
 
-/// As `forward`, keeping nothing: for reference and old log-probabilities.
+/// Log-probabilities without a tape, so without a gradient: for reference and old log-probabilities.
 pub fn score(
     weights: &DeviceWeights,
     batch: Packed,

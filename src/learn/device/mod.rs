@@ -17,6 +17,11 @@
 //!
 //! `decoder::{forward, score}` and `backward::{backward, backward_from}` are what it is made of.
 //!
+//! `Trainer` is the greater part of a `learner::Learner`: `score`, `clip` and `update` are that trait's, `accumulate` is
+//! `add_gradient` for each of `batch::micro_batches`, `snapshot` and `finish` are `download`, `restore` is `new`. What the trait
+//! asks beyond is not here yet: an adapter, hidden states and their gradient (`Goal::States`), a copy of the weights that
+//! training began as (`Policy::Reference`), a sampler. Until then no kind uses it.
+//!
 //! Nothing is written in place, so a tensor may be kept as long as it is wanted. What is cut into parts (queries, rows of
 //! logits) is cut by sizes alone. Unlike the kernels', bytes are not promised: they are those of the device's library.
 

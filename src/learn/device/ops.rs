@@ -53,7 +53,7 @@ pub fn norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
     Ok((norm_again(x, weight, &r)?, r))
 }
 
-/// The same rows again, from the scales kept by `norm`.
+/// Normed rows computed once more, from the scales kept by `norm`.
 pub fn norm_again(x: &Tensor, weight: &Tensor, r: &Tensor) -> Result<Tensor> {
     x.broadcast_mul(r)?.broadcast_mul(weight)
 }

@@ -1,6 +1,6 @@
 //! A model in training on a device: weights, moments and the gradient of the window, which leave it only when asked for.
 //!
-//! What a training loop does between a feed and a report, as `learn::train` does it on the kernels. Knows no feed.
+//! What a training loop asks of a model between a feed and a report, as `learn::cpu` does it on the kernels. Knows no feed.
 
 use anyhow::Result;
 use candle_core::Device;

@@ -57,7 +57,7 @@ pub fn product(
     unsafe { product_at((m, n, k), scale, a, b, out.as_mut_ptr(), stride, add) }
 }
 
-/// As `product`, to an address: for columns of an array whose other columns belong to other threads.
+/// A product (see `product`) written to an address: for columns of an array whose other columns belong to other threads.
 ///
 /// # Safety
 /// The `m` rows of `n` numbers, `stride` apart, from `out` on are writable and nobody else touches them.

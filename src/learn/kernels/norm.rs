@@ -28,7 +28,7 @@ pub fn scale(x: &[f32], eps: f32) -> f32 {
     }
 }
 
-/// The same rows again, from the scales kept by `forward`.
+/// Normed rows computed once more, from the scales kept by `forward`.
 pub fn again(x: &[f32], weight: &[f32], scales: &[f32], y: &mut [f32]) {
     let d = weight.len();
     vector(

@@ -90,7 +90,7 @@ pub fn causal(scores: &mut [f32], width: usize, first: usize, lse: &mut [f32]) {
     );
 }
 
-/// The same rows backward. On entry `p` holds the scores and `dp` the gradient of the probabilities; on return `p` the
+/// The backward pass of `causal` rows. On entry `p` holds the scores and `dp` the gradient of the probabilities; on return `p` the
 /// probabilities and `dp` the gradient of the scores times `scale`. `delta` is sum_j p_j dp_j of each row.
 pub fn causal_backward(
     p: &mut [f32],

@@ -68,9 +68,9 @@ params! {
     }
 }
 
-/// Denominators over the whole optimizer window.
+/// Denominators over the whole optimizer totals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
+pub struct Totals {
     pub pairs: usize,
     /// Tokens of the chosen answers.
     pub chosen_tokens: usize,
@@ -203,7 +203,7 @@ fn log_sigmoid(x: f64) -> f64 {
     x.min(0.0) - (-x.abs()).exp().ln_1p()
 }
 
-pub fn dpo(options: &Options, pairs: Pairs, window: Window) -> Outcome<Sums> {
+pub fn dpo(options: &Options, pairs: Pairs, totals: Totals) -> Outcome<Sums> {
     check(options, pairs);
     let mut outcome = Outcome {
         loss: 0.0,
@@ -211,7 +211,7 @@ pub fn dpo(options: &Options, pairs: Pairs, window: Window) -> Outcome<Sums> {
         dentropy: None,
         metrics: Sums::default(),
     };
-    let each = 1.0 / window.pairs as f64;
+    let each = 1.0 / totals.pairs as f64;
     for i in (0..pairs.reference.len()).step_by(2) {
         let rows = [i, i + 1].map(|row| pairs.starts[row]..pairs.starts[row + 1]);
         let [logps, entropies] = [pairs.logp, pairs.entropy].map(|list| {
@@ -223,7 +223,7 @@ pub fn dpo(options: &Options, pairs: Pairs, window: Window) -> Outcome<Sums> {
         let one = pair(options, logps, reference, lengths);
         let nll = match options.nll_mean {
             NllMean::Pair => options.nll_coefficient * each / lengths[0] as f64,
-            NllMean::Token => options.nll_coefficient / window.chosen_tokens as f64,
+            NllMean::Token => options.nll_coefficient / totals.chosen_tokens as f64,
         };
         outcome.loss += each * one.loss - nll * logps[0];
         let slopes = [each * one.slopes[0] - nll, each * one.slopes[1]];
@@ -268,15 +268,15 @@ fn check(options: &Options, pairs: Pairs) {
 }
 
 /// The loss of one window of pairs, its rows chosen and rejected by turns.
-pub struct DpoWindow {
+pub struct DpoObjective {
     pub options: Options,
-    pub window: Window,
+    pub totals: Totals,
     /// Summed log-probability of each row under the reference.
     pub reference: Vec<f64>,
     pub sums: Sums,
 }
 
-impl Objective for DpoWindow {
+impl Objective for DpoObjective {
     /// What a row loses is known only with its partner.
     fn unit(&self) -> usize {
         2
@@ -290,7 +290,7 @@ impl Objective for DpoWindow {
             greedy_hit: scored.greedy_hit,
             reference: &self.reference[rows],
         };
-        let (outcome, sums) = dpo(&self.options, pairs, self.window).part();
+        let (outcome, sums) = dpo(&self.options, pairs, self.totals).part();
         self.sums.merge(&sums);
         outcome
     }

@@ -9,7 +9,33 @@ pub mod grpo;
 pub mod rerouting;
 pub mod sft;
 
+use rerouting::StateObjective;
 use std::ops::Range;
+
+/// What is lost on a window, by what it looks at.
+pub enum Goal<'a> {
+    /// Log-probabilities of the scored tokens.
+    Logp(Box<dyn Objective + 'a>),
+    /// Hidden states of all tokens, with the adapter on and off.
+    States(Box<dyn StateObjective + 'a>),
+}
+
+impl Goal<'_> {
+    /// So many consecutive rows belong together: they come in one micro-batch.
+    pub fn unit(&self) -> usize {
+        match self {
+            Goal::Logp(objective) => objective.unit(),
+            Goal::States(_) => 1,
+        }
+    }
+
+    pub fn metrics(&self) -> Vec<(&'static str, f64)> {
+        match self {
+            Goal::Logp(objective) => objective.metrics(),
+            Goal::States(objective) => objective.metrics(),
+        }
+    }
+}
 
 /// What an objective returns for one micro-batch.
 #[derive(Clone, Debug, PartialEq)]

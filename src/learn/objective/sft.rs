@@ -54,22 +54,22 @@ pub fn sft(logp: &[f32], entropy: &[f32], hits: &[bool], window: usize) -> Outco
 }
 
 /// The supervised loss of one window.
-pub struct SftWindow {
+pub struct SftObjective {
     tokens: usize,
     sums: Sums,
 }
 
-impl SftWindow {
+impl SftObjective {
     /// `tokens` are trained on in the window, at least 1.
-    pub fn new(tokens: usize) -> SftWindow {
-        SftWindow {
+    pub fn new(tokens: usize) -> SftObjective {
+        SftObjective {
             tokens,
             sums: Sums::default(),
         }
     }
 }
 
-impl Objective for SftWindow {
+impl Objective for SftObjective {
     fn share(&mut self, _: Range<usize>, _: &[usize], scored: Scored) -> Outcome<()> {
         let (outcome, sums) =
             sft(scored.logp, scored.entropy, scored.greedy_hit, self.tokens).part();

@@ -452,9 +452,9 @@ impl Shared<'_> {
             .progress
             .lock()
             .expect("a progress report does not panic");
-        let (tally, told) = &mut *progress;
+        let (tally, on_progress) = &mut *progress;
         change(tally);
-        told(tally);
+        on_progress(tally);
     }
 }
 

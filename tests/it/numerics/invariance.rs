@@ -5,12 +5,13 @@
 //! ten roundings. That the sums themselves are right is held by f64 (`kernels`).
 
 use super::{FAMILIES, gradient, random, relative, run, sample, starts, weights};
+use pipe::learn::cpu;
 use pipe::learn::decoder::{self, Packed, Workspace};
 use pipe::learn::decoder_backward::backward;
-use pipe::learn::objective::grpo::{self, Aggregation, GrpoWindow, Options};
-use pipe::learn::objective::sft::SftWindow;
+use pipe::learn::objective::grpo::{self, Aggregation, GrpoObjective, Options};
+use pipe::learn::objective::sft::SftObjective;
 use pipe::learn::objective::{Objective, Scored};
-use pipe::learn::train::{Batch, Row, reference_logps};
+use pipe::learn::batch::{Batch, Row};
 use pipe::learn::weights::Weights;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -162,17 +163,17 @@ fn the_objective_of_a_window_does_not_see_how_it_is_cut() {
     for (w, noise) in other.data.iter_mut().zip(random(weights.data.len(), 8)) {
         *w += 0.02 * noise;
     }
-    let reference = reference_logps(&other, &rows, 0.8, &mut Workspace::new());
+    let reference = cpu::logps(&other, &rows, 0.8, &mut Workspace::new());
     let policy = |order: &[usize], aggregation| -> Box<dyn Objective> {
         let advantages = random(rows.len(), 9);
-        Box::new(GrpoWindow {
+        Box::new(GrpoObjective {
             options: Options {
                 aggregation,
                 beta: 0.1,
                 entropy: 0.01,
                 ..Options::default()
             },
-            window: grpo::Window {
+            totals: grpo::Totals {
                 rows: rows.len(),
                 tokens,
                 micro_batches: 1,
@@ -187,7 +188,7 @@ fn the_objective_of_a_window_does_not_see_how_it_is_cut() {
     };
     type Make<'a> = Box<dyn Fn(&[usize]) -> Box<dyn Objective> + 'a>;
     let objectives: [Make; 4] = [
-        Box::new(|_| Box::new(SftWindow::new(tokens))),
+        Box::new(|_| Box::new(SftObjective::new(tokens))),
         Box::new(|order| policy(order, Aggregation::TokenMean)),
         Box::new(|order| policy(order, Aggregation::SequenceMean)),
         Box::new(|order| policy(order, Aggregation::DrGrpo)),

@@ -5,7 +5,7 @@ use crate::study::reference_dir;
 use pipe::learn::checkpoint;
 use pipe::learn::decoder::{self, Packed, Workspace};
 use pipe::learn::decoder_backward::backward;
-use pipe::learn::objective::dpo::{self, Loss, NllMean, Options, Pairs, Window};
+use pipe::learn::objective::dpo::{self, Loss, NllMean, Options, Pairs, Totals};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -125,7 +125,7 @@ fn every_recorded_preference_loss_and_gradient_agrees() {
         }
         let pairs = live.len() / 2;
         let tokens = |row: usize| batch.bounds[row + 1] - batch.bounds[row];
-        let window = Window {
+        let window = Totals {
             pairs,
             chosen_tokens: (0..pairs).map(|pair| tokens(2 * pair)).sum(),
         };

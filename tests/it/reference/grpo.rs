@@ -6,7 +6,7 @@ use pipe::learn::checkpoint;
 use pipe::learn::decoder::{self, Packed, Tape, Workspace};
 use pipe::learn::decoder_backward::backward;
 use pipe::learn::objective::advantage::{Advantage, advantages};
-use pipe::learn::objective::grpo::{self, Aggregation, Options, Ratio, Rows, Window};
+use pipe::learn::objective::grpo::{self, Aggregation, Options, Ratio, Rows, Totals};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -118,7 +118,7 @@ fn run_case(
     let parts = case["options"]["parts"].as_u64().unwrap_or(1) as usize;
     let n = lengths.len();
     let kept = |row: usize| if masked == Some(row) { 0 } else { lengths[row] };
-    let window = Window {
+    let window = Totals {
         rows: n,
         tokens: (0..n).map(kept).sum(),
         micro_batches: parts,

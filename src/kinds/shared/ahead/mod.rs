@@ -11,9 +11,9 @@ use base::calls::Calls;
 use base::value::Value;
 use engine::plan::outlook::{Ahead, Likely, ModelSize, Outlook};
 use engine::store::hub::Address;
-use learn::adapter::Net;
 use learn::checkpoint;
 use learn::config::{Config, Head};
+use learn::learner::Learner;
 use services::endpoint::Prices;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -60,14 +60,14 @@ pub fn model_at(ahead: &Ahead, param: &str) -> Option<ModelSize> {
 }
 
 /// Operations of a training pass over so many tokens.
-pub fn training(net: Net, tokens: usize) -> f64 {
-    let size = size_of(net.config());
-    train_flop(&size, net.adapter.is_some(), tokens as f64)
+pub fn training(learner: &dyn Learner, tokens: usize) -> f64 {
+    let size = size_of(learner.config());
+    train_flop(&size, learner.adapted(), tokens as f64)
 }
 
 /// Operations of sampling: so many tokens, given and new ones, went through.
-pub fn sampling(net: Net, tokens: usize) -> f64 {
-    let size = size_of(net.config());
+pub fn sampling(config: &Config, tokens: usize) -> f64 {
+    let size = size_of(config);
     sample_flop(&size, tokens as f64)
 }
 

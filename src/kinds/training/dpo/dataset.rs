@@ -6,10 +6,9 @@ use base::rows::{Message, Metric, Pair};
 use base::tokens::Tokens;
 use engine::run::worker::{Interrupted, NodeCtx};
 use learn::chat;
-use learn::decoder::Workspace;
+use learn::learner::{Learner, Policy};
 use learn::tokenizer::Tokenizer;
-use learn::train::{self, Row};
-use learn::weights::Weights;
+use learn::batch::Row;
 
 /// Pairs as rows, chosen and rejected by turns, and the ids of those left out.
 pub struct Dataset {
@@ -160,7 +159,7 @@ const SUMS: &str = "sums.json";
 /// Summed log-probability of every row under the model that training begins as: computed once a node, whatever interrupts it.
 ///
 /// Errors: a row to which the model gives no finite log-probability.
-pub fn reference(ctx: &NodeCtx, weights: &Weights, dataset: &Dataset) -> Result<Vec<f64>> {
+pub fn reference(ctx: &NodeCtx, learner: &mut dyn Learner, dataset: &Dataset) -> Result<Vec<f64>> {
     let rows = &dataset.rows;
     for saved in ctx.latest_checkpoint(KEPT) {
         let text = std::fs::read_to_string(saved.join(SUMS)).unwrap_or_default();
@@ -171,13 +170,12 @@ pub fn reference(ctx: &NodeCtx, weights: &Weights, dataset: &Dataset) -> Result<
             return Ok(sums);
         }
     }
-    let mut workspace = Workspace::new();
     let mut sums: Vec<f64> = vec![];
     for rows_now in rows.chunks(CHUNK) {
         if ctx.stop() {
             return Err(Interrupted.into());
         }
-        let logps = train::reference_logps(weights, rows_now, 1.0, &mut workspace);
+        let logps = learner.score(Policy::Reference, rows_now, 1.0)?;
         let sum = |row: &Vec<f32>| row.iter().map(|&x| f64::from(x)).sum::<f64>();
         sums.extend(logps.iter().map(sum));
         if let Some(row) = sums.iter().position(|sum| !sum.is_finite()) {

@@ -24,12 +24,13 @@ use dataset::{Dataset, reference};
 use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
-use learn::adapter::Net;
-use learn::decoder::Workspace;
-use learn::objective::dpo::{self, DpoWindow, Loss};
+use learn::learner::Learner;
+use learn::objective::dpo::{self, DpoObjective, Loss};
 use learn::optim::Optim;
 use learn::tokenizer::Tokenizer;
-use learn::train::{self, Feed, Goal, Row, Settings, Window};
+use learn::batch::Row;
+use learn::objective::Goal;
+use learn::train::{self, Feed, Hyperparameters, Window};
 
 params! {
     pub struct Params {
@@ -138,16 +139,16 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let dataset = Dataset::new(&model.tokenizer, &pairs, p.max_tokens)?;
     dataset.say(ctx, p.max_tokens);
     training::say_reach(ctx, &model.weights.config, "answers", &dataset.rows);
-    let reference = reference(ctx, &model.weights, &dataset)?;
+    let adapter = p.lora.adapter(&model.weights.config, Seed::new(p.seed));
+    let mut state = training::begin(model.weights, adapter, false, exec.recompute);
+    let reference = reference(ctx, state.learner.as_mut(), &dataset)?;
     let n = dataset.rows.len() / 2;
     let steps = ((n as f64 * p.epochs / p.batch as f64).round() as u64).max(1);
-    let settings = Settings {
+    let with = Hyperparameters {
         optim: p.optim.clone(),
         steps,
         temperature: 1.0,
-        keep: training::keep(exec.recompute),
     };
-    let mut state = p.lora.state(model.weights, Seed::new(p.seed));
     let (every, limits) = (exec.checkpoint_every, exec.guards.limits());
     let shown = &["loss", "rewards/margins"];
     let mut watcher = Watcher::start(ctx, &mut state, steps, every, limits, shown)?;
@@ -159,9 +160,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         batch: p.batch as u64,
         epochs: Epochs::new(n, Seed::new(p.seed).child("order")),
     };
-    let end = train::train(&mut state, &mut feed, &settings, &mut watcher);
+    let end = train::train(&mut state, &mut feed, &with, &mut watcher);
     watcher.end(&state, end)?;
-    watcher.finish(state, ctx.input("model"), dataset.metrics(pairs.len()))
+    watcher.finish(state.learner.finish()?, ctx.input("model"), dataset.metrics(pairs.len()))
 }
 
 fn tokens(look: &Look) -> Result<Tokens> {
@@ -184,7 +185,7 @@ struct PairFeed<'r> {
 }
 
 impl Feed for PairFeed<'_> {
-    fn window<'a>(&'a mut self, step: u64, _: Net, _: &mut Workspace) -> Result<Window<'a>> {
+    fn window<'a>(&'a mut self, step: u64, _: &mut dyn Learner) -> Result<Window<'a>> {
         let places = step * self.batch..(step + 1) * self.batch;
         self.last = places.map(|place| self.epochs.at(place)).collect();
         let picked = &self.last;
@@ -200,9 +201,9 @@ impl Feed for PairFeed<'_> {
             .map(|i| self.reference[i])
             .collect();
         let tokens: usize = rows.iter().map(|row| row.ids.len()).sum();
-        let objective = DpoWindow {
+        let objective = DpoObjective {
             options: self.options.clone(),
-            window: dpo::Window {
+            totals: dpo::Totals {
                 pairs: picked.len(),
                 chosen_tokens: rows.iter().step_by(2).map(Row::scored).sum(),
             },

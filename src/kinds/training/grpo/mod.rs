@@ -34,13 +34,13 @@ use base::{choice, params};
 use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
-use learn::adapter::Net;
+use learn::learner::{Learner, Policy};
 use learn::objective::advantage::Advantage;
 use learn::objective::grpo::{Aggregation, Kl, Ratio};
 use learn::optim::Optim;
 use learn::sample::Options;
 use learn::tokenizer::Tokenizer;
-use learn::train::{self, Settings};
+use learn::train::{self, Hyperparameters};
 use rollouts::Rollouts;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -297,9 +297,13 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         .unwrap_or_default();
     let seed = |when: &str| Seed::new(p.seed).child("validation").child(when);
     let mut metrics = vec![];
+    let adapter = p.lora.adapter(&weights.config, Seed::new(p.seed));
+    let reference = p.kl_coefficient > 0.0;
+    let mut state = training::begin(weights, adapter, reference, exec.recompute);
     if !validation.is_empty() {
-        let before = sampling(
-            (&weights).into(),
+        let mut before = sampling(
+            state.learner.as_mut(),
+            Policy::Reference,
             &tokenizer,
             (&p, exec.sample_rows),
             p.validation_samples,
@@ -308,17 +312,12 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         metrics.extend(held_out(
             "before",
             ctx,
-            &before,
+            &mut before,
             &mut route,
             &validation,
             &p,
         )?);
     }
-
-    // An adapter's reference is the same weights with the adapter off; weights that move need a real copy.
-    let copied = p.kl_coefficient > 0.0 && p.lora.lora_rank == 0;
-    let reference = copied.then(|| weights.clone());
-    let mut state = p.lora.state(weights, Seed::new(p.seed));
     let limits = exec.rollout_guards.limits(&exec.guards);
     let (every, shown) = (exec.checkpoint_every, &["reward", "kl"]);
     let mut watcher =
@@ -326,35 +325,34 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let mut feed = Rollouts {
         ctx,
         tokenizer: &tokenizer,
-        reference: reference.as_ref(),
         route: &mut route,
         prompts: &prompts,
         p: &p,
         sample_rows: exec.sample_rows,
         batch: None,
     };
-    let settings = Settings {
+    let with = Hyperparameters {
         optim: p.optim.clone(),
         steps: p.steps,
         temperature: p.temperature as f32,
-        keep: training::keep(exec.recompute),
     };
-    let end = train::train(&mut state, &mut feed, &settings, &mut watcher);
+    let end = train::train(&mut state, &mut feed, &with, &mut watcher);
     watcher.end(&state, end)?;
 
     if !validation.is_empty() {
-        let after = sampling(
-            state.net(),
+        let mut after = sampling(
+            state.learner.as_mut(),
+            Policy::Live,
             &tokenizer,
             (&p, exec.sample_rows),
             p.validation_samples,
             seed("after"),
         );
-        let after = held_out("after", ctx, &after, &mut route, &validation, &p);
+        let after = held_out("after", ctx, &mut after, &mut route, &validation, &p);
         metrics.extend(after.or_else(|error| watcher.end(&state, Err(error)).map(|()| vec![]))?);
     }
     route.tell(ctx);
-    watcher.finish(state, ctx.input("model"), metrics)
+    watcher.finish(state.learner.finish()?, ctx.input("model"), metrics)
 }
 
 /// As if it began anew and every rollout had its full length.
@@ -400,14 +398,16 @@ impl Params {
 }
 
 fn sampling<'a>(
-    net: Net<'a>,
+    learner: &'a mut dyn Learner,
+    policy: Policy,
     tokenizer: &'a Tokenizer,
     (p, batch_rows): (&Params, usize),
     samples: usize,
     seed: Seed,
 ) -> Sampling<'a> {
     Sampling {
-        net,
+        learner,
+        policy,
         tokenizer,
         samples,
         system: None,
@@ -431,7 +431,7 @@ fn of_groups<'a>(prompts: &'a [Prompt], groups: &'a [Vec<String>]) -> Vec<Judged
 fn held_out(
     when: &str,
     ctx: &NodeCtx,
-    sampling: &Sampling,
+    sampling: &mut Sampling,
     route: &mut Route,
     prompts: &[Prompt],
     p: &Params,

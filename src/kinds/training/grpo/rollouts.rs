@@ -9,15 +9,15 @@ use anyhow::Result;
 use base::rng::Seed;
 use base::rows::{Prompt, PromptClass};
 use engine::run::worker::NodeCtx;
-use learn::adapter::Net;
-use learn::decoder::Workspace;
 use learn::guard::{Cause, Tripped};
+use learn::learner::{Learner, Policy};
 use learn::objective::advantage;
-use learn::objective::grpo::{self, GrpoWindow, PerToken};
+use learn::objective::grpo::{self, GrpoObjective, PerToken};
 use learn::sample::{NotFinite, Sample};
 use learn::tokenizer::Tokenizer;
-use learn::train::{self, Feed, Goal, Row, Window};
-use learn::weights::Weights;
+use learn::batch::{Row, micro_batches};
+use learn::objective::Goal;
+use learn::train::{Feed, Window};
 use std::collections::BTreeMap;
 
 /// The policy of a step that gives nothing to choose by.
@@ -46,8 +46,6 @@ fn broken(found: &NotFinite, prompts: &[Prompt], step: u64) -> Tripped {
 pub struct Rollouts<'r> {
     pub ctx: &'r NodeCtx,
     pub tokenizer: &'r Tokenizer,
-    /// Where training began, for the KL; None: the frozen weights below the adapter.
-    pub reference: Option<&'r Weights>,
     pub route: &'r mut Route,
     pub prompts: &'r [Prompt],
     pub p: &'r Params,
@@ -86,14 +84,9 @@ pub struct Batch {
 }
 
 impl Feed for Rollouts<'_> {
-    fn window<'a>(
-        &'a mut self,
-        step: u64,
-        net: Net,
-        workspace: &mut Workspace,
-    ) -> Result<Window<'a>> {
+    fn window<'a>(&'a mut self, step: u64, learner: &mut dyn Learner) -> Result<Window<'a>> {
         if step.is_multiple_of(self.p.updates) {
-            let batch = self.sample(step / self.p.updates, net, workspace)?;
+            let batch = self.sample(step / self.p.updates, learner)?;
             self.batch = Some(batch);
         }
         // Checkpoints lie between rollouts (`Watcher::in_units`), so that no update finds its rollouts gone.
@@ -102,15 +95,15 @@ impl Feed for Rollouts<'_> {
             .as_ref()
             .expect("training resumes where rollouts begin");
         let rows = batch.rows.clone();
-        let window = grpo::Window {
+        let totals = grpo::Totals {
             rows: rows.len(),
             tokens: rows.iter().map(Row::scored).sum(),
-            micro_batches: train::micro_batches(&rows, 1).len(),
+            micro_batches: micro_batches(&rows, 1).len(),
             max_length: self.p.max_new_tokens,
         };
-        let objective = GrpoWindow {
+        let objective = GrpoObjective {
             options: options(self.p),
-            window,
+            totals,
             advantages: batch.advantages.clone(),
             old: batch.old.clone(),
             reference: batch.reference.clone(),
@@ -127,11 +120,12 @@ impl Feed for Rollouts<'_> {
 
 impl Rollouts<'_> {
     /// The rollouts of these weights, with what they are worth.
-    fn sample(&mut self, number: u64, net: Net, workspace: &mut Workspace) -> Result<Batch> {
+    fn sample(&mut self, number: u64, learner: &mut dyn Learner) -> Result<Batch> {
         let p = self.p;
         let prompts = self.prompts_of(number);
         let seed = Seed::new(p.seed).child("rollouts").at(number);
-        let sampling = sampling(net, self.tokenizer, (p, self.sample_rows), p.group, seed);
+        let (live, rows) = (Policy::Live, self.sample_rows);
+        let mut sampling = sampling(learner, live, self.tokenizer, (p, rows), p.group, seed);
         let mut course = Course::part(self.ctx, "rollouts", prompts.len() * p.group);
         let groups = sampling.groups(self.ctx, &prompts, &mut course);
         let groups = groups.map_err(|error| match error.downcast_ref::<NotFinite>() {
@@ -149,7 +143,7 @@ impl Rollouts<'_> {
             }
         }
         if p.kl_in == KlIn::Reward && p.kl_coefficient > 0.0 {
-            self.penalise(&mut rollouts, self.frozen(net), workspace);
+            self.penalise(&mut rollouts, learner)?;
         }
         let compared: Vec<Option<f64>> = rollouts
             .iter()
@@ -180,19 +174,14 @@ impl Rollouts<'_> {
             .filter(|_| stays.next().unwrap_or(false))
             .collect();
         let (rollouts, advantages) = kept.into_iter().unzip();
-        Ok(self.batch_of(rollouts, advantages, metrics, net, workspace))
-    }
-
-    /// The reference: the weights that training began with, or those below the adapter.
-    fn frozen<'n>(&'n self, net: Net<'n>) -> Net<'n> {
-        self.reference.map_or(net.frozen(), Net::from)
+        self.batch_of(rollouts, advantages, metrics, learner)
     }
 
     /// Takes the KL to the reference off the rewards, by the sampler's log-probabilities.
-    fn penalise(&self, rollouts: &mut [Rollout], frozen: Net, workspace: &mut Workspace) {
+    fn penalise(&self, rollouts: &mut [Rollout], learner: &mut dyn Learner) -> Result<()> {
         let rows: Vec<Row> = rollouts.iter().map(|r| r.row.clone()).collect();
         let temperature = self.p.temperature as f32;
-        let reference = train::reference_logps(frozen, &rows, temperature, workspace);
+        let reference = learner.score(Policy::Reference, &rows, temperature)?;
         for (rollout, reference) in rollouts.iter_mut().zip(reference) {
             // A masked rollout has no scored token and no reward to take from.
             if !reference.is_empty() {
@@ -201,6 +190,7 @@ impl Rollouts<'_> {
             }
             rollout.reference = reference;
         }
+        Ok(())
     }
 
     /// Adds the log-probabilities that the objective compares with.
@@ -209,9 +199,8 @@ impl Rollouts<'_> {
         rollouts: Vec<Rollout>,
         advantages: Vec<f32>,
         metrics: Vec<(String, f64)>,
-        net: Net,
-        workspace: &mut Workspace,
-    ) -> Batch {
+        learner: &mut dyn Learner,
+    ) -> Result<Batch> {
         let p = self.p;
         let of_trained = |list: fn(&Rollout) -> &Vec<f32>| -> PerToken {
             let own = |r: &Rollout| match r.row.scored() {
@@ -223,22 +212,21 @@ impl Rollouts<'_> {
         let sampler = of_trained(|r| &r.sampler);
         let penalised = of_trained(|r| &r.reference);
         let rows: Vec<Row> = rollouts.into_iter().map(|r| r.row).collect();
-        let mut score =
-            |net: Net| train::reference_logps(net, &rows, p.temperature as f32, workspace);
-        let old = (p.updates > 1).then(|| score(net));
+        let mut score = |policy| learner.score(policy, &rows, p.temperature as f32);
+        let old = (p.updates > 1).then(|| score(Policy::Live)).transpose()?;
         let reference = match p.kl_in {
             _ if p.kl_coefficient == 0.0 => None,
-            KlIn::Loss => Some(score(self.frozen(net))),
+            KlIn::Loss => Some(score(Policy::Reference)?),
             KlIn::Reward => Some(penalised),
         };
-        Batch {
+        Ok(Batch {
             rows,
             advantages,
             old,
             reference,
             sampler,
             metrics,
-        }
+        })
     }
 
     /// The prompts of a step: every epoch in an order that its number decides; an incomplete last batch is dropped.

@@ -11,7 +11,7 @@ use crate::models::model_checks;
 use crate::shared::ahead;
 use crate::shared::answers::{self, Asking, Draw, Rejected, Served};
 use crate::shared::bounds;
-use crate::shared::model_io::{self, Course, Model, Sampling};
+use crate::shared::model_io::{self, Course, Sampling};
 use crate::shared::remote::Service;
 use crate::world::truth;
 use anyhow::Result;
@@ -33,6 +33,7 @@ use learn::sample::Options;
 use learn::sample::choose::Choice;
 use std::path::Path;
 use world::{self, TeacherSpec, teacher};
+use learn::learner::Policy;
 
 choice! {
     /// Who the teacher is.
@@ -330,10 +331,11 @@ fn from_endpoint(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Siev
 
 fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) -> Result<()> {
     model_io::use_threads(ctx)?;
-    let model = Model::load(ctx.input("model"))?;
-    let sampling = Sampling {
-        net: (&model.weights).into(),
-        tokenizer: &model.tokenizer,
+    let (mut learner, tokenizer) = model_io::open(ctx.input("model"))?;
+    let mut sampling = Sampling {
+        learner: learner.as_mut(),
+        policy: Policy::Live,
+        tokenizer: &tokenizer,
         samples: p.samples as usize,
         system: p.served.system.as_deref(),
         prefill: None,
@@ -342,11 +344,11 @@ fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) 
                 top_p: p.top_p as f32,
                 ..Choice::plain(p.temperature as f32)
             },
-            ..model_io::plain(&model.tokenizer, p.temperature, p.max_new_tokens)
+            ..model_io::plain(&tokenizer, p.temperature, p.max_new_tokens)
         },
         seed: Seed::new(p.seed).child("teacher"),
     };
-    model_checks::say_reach(ctx, &model.tokenizer, prompts, None, p.max_new_tokens)?;
+    model_checks::say_reach(ctx, &tokenizer, prompts, None, p.max_new_tokens)?;
     let mut course = Course::new(ctx, "traces", prompts.len() * sampling.samples, 0);
     let completions = sampling.completions(ctx, prompts, false, &mut course)?;
     for (i, row) in completions.into_iter().enumerate() {

@@ -93,9 +93,9 @@ impl Default for Options {
     }
 }
 
-/// Denominators over the whole optimizer window.
+/// Denominators over the whole optimizer totals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
+pub struct Totals {
     /// Rows, those without trained tokens included.
     pub rows: usize,
     pub tokens: usize,
@@ -121,7 +121,7 @@ pub struct Rows<'a> {
     pub entropy: &'a [f32],
 }
 
-pub fn grpo(options: &Options, rows: Rows, window: Window) -> Outcome<Sums> {
+pub fn grpo(options: &Options, rows: Rows, totals: Totals) -> Outcome<Sums> {
     check(options, rows);
     let mut outcome = Outcome {
         loss: 0.0,
@@ -135,13 +135,13 @@ pub fn grpo(options: &Options, rows: Rows, window: Window) -> Outcome<Sums> {
     for i in 0..rows.advantages.len() {
         let range = rows.starts[i]..rows.starts[i + 1];
         if !range.is_empty() {
-            row(options, rows, window, i, range, &mut outcome);
+            row(options, rows, totals, i, range, &mut outcome);
         }
     }
     if options.entropy != 0.0 && !rows.logp.is_empty() {
         let tokens = match options.aggregation {
             Aggregation::TokenMeanMicroSum => rows.logp.len(),
-            _ => window.tokens,
+            _ => totals.tokens,
         };
         let weight = options.entropy / tokens as f64;
         outcome.loss -= weight * outcome.metrics.entropy;
@@ -154,18 +154,18 @@ pub fn grpo(options: &Options, rows: Rows, window: Window) -> Outcome<Sums> {
 fn row(
     options: &Options,
     rows: Rows,
-    window: Window,
+    totals: Totals,
     i: usize,
     range: Range<usize>,
     outcome: &mut Outcome<Sums>,
 ) {
     let length = range.len() as f64;
     let weight = match options.aggregation {
-        Aggregation::SequenceMean => 1.0 / (window.rows as f64 * length),
-        Aggregation::Bnpo => 1.0 / (rows.logp.len() as f64 * window.micro_batches as f64),
-        Aggregation::TokenMean => 1.0 / window.tokens as f64,
-        Aggregation::DrGrpo => 1.0 / (window.rows as f64 * window.max_length as f64),
-        Aggregation::SequenceSum => 1.0 / window.rows as f64,
+        Aggregation::SequenceMean => 1.0 / (totals.rows as f64 * length),
+        Aggregation::Bnpo => 1.0 / (rows.logp.len() as f64 * totals.micro_batches as f64),
+        Aggregation::TokenMean => 1.0 / totals.tokens as f64,
+        Aggregation::DrGrpo => 1.0 / (totals.rows as f64 * totals.max_length as f64),
+        Aggregation::SequenceSum => 1.0 / totals.rows as f64,
         Aggregation::TokenMeanMicroSum => 1.0 / rows.logp.len() as f64,
     };
     let advantage = f64::from(rows.advantages[i]);
@@ -261,9 +261,9 @@ fn check(options: &Options, rows: Rows) {
 pub type PerToken = Vec<Vec<f32>>;
 
 /// GRPO's loss of one window of rollouts.
-pub struct GrpoWindow {
+pub struct GrpoObjective {
     pub options: Options,
-    pub window: Window,
+    pub totals: Totals,
     /// One per row.
     pub advantages: Vec<f32>,
     /// Log-probabilities under the weights that sampled; None where those are the live ones.
@@ -275,7 +275,7 @@ pub struct GrpoWindow {
     pub sums: Sums,
 }
 
-impl Objective for GrpoWindow {
+impl Objective for GrpoObjective {
     fn share(&mut self, rows: Range<usize>, bounds: &[usize], scored: Scored) -> Outcome<()> {
         let of_rows = |all: &Option<PerToken>| all.as_ref().map(|all| all[rows.clone()].concat());
         let (old, reference) = (of_rows(&self.old), of_rows(&self.reference));
@@ -289,7 +289,7 @@ impl Objective for GrpoWindow {
             sampler: sampler.as_deref(),
             entropy: scored.entropy,
         };
-        let (outcome, sums) = grpo(&self.options, batch, self.window).part();
+        let (outcome, sums) = grpo(&self.options, batch, self.totals).part();
         self.sums.merge(&sums);
         outcome
     }
