@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use base::calls::Calls;
 use base::rows::{METRICS, Metric, Metrics};
 use base::text::{bytes, dollars, duration, thousands, width};
+use engine::kind::Type;
 use engine::store::Store;
 use engine::store::index::Brief;
 use engine::store::record::Record;
@@ -29,7 +30,7 @@ pub struct Item<'a> {
 impl Item<'_> {
     /// Read only where there are any: a table of thousands of hits is made from what the index says.
     fn metrics(&self, store: &Store) -> Result<Vec<Metric>> {
-        match self.brief.has("metrics") {
+        match self.brief.has(Type::Metrics) {
             true => metrics(store, &self.record(store)?),
             false => Ok(vec![]),
         }
@@ -44,7 +45,7 @@ impl Item<'_> {
 /// The metrics that a record's outputs hold.
 pub fn metrics(store: &Store, record: &Record) -> Result<Vec<Metric>> {
     let mut all = vec![];
-    for artifact in record.outputs.values().filter(|a| a.ty == "metrics") {
+    for artifact in record.outputs.values().filter(|a| a.ty == Type::Metrics) {
         let blob = artifact.files.iter().find(|f| f.path == METRICS);
         let blob = blob.with_context(|| {
             format!(

@@ -2,6 +2,7 @@
 
 use pipe::base::rows::{self, METRICS, Metric};
 use pipe::engine::graph::key::Key;
+use pipe::engine::kind::Type;
 use pipe::engine::store::Store;
 use pipe::engine::store::index::Brief;
 use pipe::engine::store::record::{Artifact, Cost, Provenance, Record};
@@ -204,7 +205,7 @@ impl Space {
         let file = folder.path().join(METRICS);
         let blob = self.store.objects().take(&file, METRICS).unwrap();
         let artifact = Artifact {
-            ty: "metrics".into(),
+            ty: Type::Metrics,
             digest: blob.digest.clone(),
             files: vec![blob],
         };

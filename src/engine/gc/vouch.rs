@@ -97,15 +97,6 @@ pub(super) fn open(store: &Store, graph: &Graph, id: NodeId) -> Result<Open, Ref
     })
 }
 
-/// Type word by output that a node delivers.
-pub(super) fn types(graph: &Graph, id: NodeId) -> BTreeMap<&'static str, &'static str> {
-    let node = graph.node(id);
-    node.kind
-        .delivered(&node.params)
-        .map(|o| (o.name, o.ty.word()))
-        .collect()
-}
-
 /// A record that nobody executed, in words.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Vouched {

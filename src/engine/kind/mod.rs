@@ -1,7 +1,10 @@
 //! The contract between the engine and a kind of node. A kind is a `Kind` constant in a file of its own under `kinds/`;
 //! the engine knows it only by this table entry, and a kind knows the engine only by `NodeCtx`.
 
+pub mod artifact;
 pub mod checkpoint;
+
+pub use artifact::Type;
 
 use crate::graph::{Graph, NodeId};
 use crate::plan::outlook::{Ahead, Outlook};
@@ -13,57 +16,6 @@ use base::tokens::Tokens;
 use base::value::Values;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// What an artifact is. A port accepts exactly one type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Type {
-    /// `rows.jsonl`: prompts with id, class, text.
-    Prompts,
-    /// `rows.jsonl`: conversations (messages) to train on.
-    Conversations,
-    /// `rows.jsonl`: chosen and rejected answers.
-    Pairs,
-    /// `rows.jsonl`: prompts with the responses a model gave.
-    Completions,
-    /// `rows.jsonl`: per-sample scores behind metrics.
-    Scores,
-    /// A Hugging Face model folder.
-    Model,
-    /// A Hugging Face folder of a sequence classifier with one label.
-    RewardModel,
-    /// A PEFT adapter folder.
-    Adapter,
-    /// `metrics.json`: named values with n and interval.
-    Metrics,
-}
-
-impl Type {
-    pub const ALL: [Type; 9] = [
-        Type::Prompts,
-        Type::Conversations,
-        Type::Pairs,
-        Type::Completions,
-        Type::Scores,
-        Type::Model,
-        Type::RewardModel,
-        Type::Adapter,
-        Type::Metrics,
-    ];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Type::Prompts => "prompts",
-            Type::Conversations => "conversations",
-            Type::Pairs => "pairs",
-            Type::Completions => "completions",
-            Type::Scores => "scores",
-            Type::Model => "model",
-            Type::RewardModel => "reward-model",
-            Type::Adapter => "adapter",
-            Type::Metrics => "metrics",
-        }
-    }
-}
 
 /// A typed input of a kind.
 pub struct Port {
@@ -305,6 +257,11 @@ impl Kind {
     pub fn delivered<'a>(&'a self, params: &'a Values) -> impl Iterator<Item = &'a Output> {
         let given = |o: &&Output| o.only_with.as_ref().is_none_or(|w| (w.given)(params));
         self.outputs.iter().filter(given)
+    }
+
+    /// The types of what a node with these identity parameters delivers, by output.
+    pub fn types(&self, params: &Values) -> BTreeMap<&'static str, Type> {
+        self.delivered(params).map(|o| (o.name, o.ty)).collect()
     }
 
     /// What is wrong with identity and execution parameters that are all present and well typed: numbers out of bounds, and what the

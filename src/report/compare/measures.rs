@@ -11,6 +11,7 @@ use base::rng::Seed;
 use base::rows::{self, METRICS, Measured, Metric, Metrics, VALUES};
 use base::stats::mean;
 use base::stats::paired::{self, Difference, RESAMPLES};
+use engine::kind::Type;
 use engine::plan::history::changes;
 use engine::plan::verdict::Reason;
 use engine::store::Store;
@@ -219,7 +220,7 @@ fn read(store: &Store, record: &Record) -> Result<Reading> {
         metrics: vec![],
         values: None,
     };
-    let metrics = record.outputs.values().filter(|a| a.ty == "metrics");
+    let metrics = record.outputs.values().filter(|a| a.ty == Type::Metrics);
     for file in metrics.flat_map(|a| &a.files) {
         let bytes = || store.objects().read(file);
         let of = || format!("{} of `{}`", file.path, record.provenance.node);

@@ -6,6 +6,7 @@ use crate::summary;
 use anyhow::Result;
 use base::rows::Metric;
 use engine::graph::{Graph, Node, NodeId};
+use engine::kind::Type;
 use engine::store::Store;
 use engine::store::objects::Blob;
 use engine::store::record::Record;
@@ -106,7 +107,7 @@ impl<'a> Study<'a> {
 
 impl Item<'_> {
     /// A file of one of its outputs of this type.
-    pub fn file(&self, ty: &str, path: &str) -> Option<&Blob> {
+    pub fn file(&self, ty: Type, path: &str) -> Option<&Blob> {
         let outputs = self.record?.outputs.values();
         let mut files = outputs.filter(|a| a.ty == ty).flat_map(|a| &a.files);
         files.find(|f| f.path == path)
