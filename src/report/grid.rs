@@ -15,6 +15,7 @@ use base::rows::Metric;
 use base::stats;
 use base::text::did_you_mean;
 use engine::graph::key::Key;
+use engine::kind::Role;
 use engine::store::Store;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -141,7 +142,7 @@ fn axes(side: &Side) -> Axes {
 fn chosen(variants: &[&Side], nodes: &[String]) -> Vec<String> {
     let all = variants[0].graph.nodes().iter();
     let wanted = all.filter(|n| match nodes.is_empty() {
-        true => n.kind.name == "evaluate",
+        true => n.kind.role == Role::Evaluates,
         false => nodes.contains(&n.name),
     });
     wanted.map(|n| n.name.clone()).collect()

@@ -1,7 +1,7 @@
 //! What a recipe trains on and measures with.
 
 use crate::study::Study;
-use pipe::kinds::shared::leaks::{leaks, told};
+use pipe::kinds::shared::leaks::{leaks, message};
 
 const RECIPE: &str = r#"
 [node.base]
@@ -53,7 +53,7 @@ fn of(recipe: &str) -> Vec<String> {
     let graph = study.graph(recipe);
     leaks(&graph)
         .iter()
-        .map(|leak| told(&graph, leak))
+        .map(|leak| message(&graph, leak))
         .collect()
 }
 

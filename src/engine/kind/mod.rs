@@ -23,29 +23,29 @@ pub struct Port {
     pub ty: Type,
     pub need: Need,
     pub doc: &'static str,
+    /// The node's rows are compared with these and no more: none of them is passed on or learned from.
+    pub compared: bool,
 }
 
 impl Port {
-    /// Every node of the kind needs it.
-    pub const fn required(name: &'static str, ty: Type, doc: &'static str) -> Port {
-        let need = Need::Always;
+    const fn new(name: &'static str, ty: Type, doc: &'static str, need: Need) -> Port {
         Port {
             name,
             ty,
             need,
             doc,
+            compared: false,
         }
+    }
+
+    /// Every node of the kind needs it.
+    pub const fn required(name: &'static str, ty: Type, doc: &'static str) -> Port {
+        Port::new(name, ty, doc, Need::Always)
     }
 
     /// No node of the kind needs it.
     pub const fn optional(name: &'static str, ty: Type, doc: &'static str) -> Port {
-        let need = Need::Never;
-        Port {
-            name,
-            ty,
-            need,
-            doc,
-        }
+        Port::new(name, ty, doc, Need::Never)
     }
 
     /// Nodes need it where `given` says so of their identity parameters; `when` says the same to people.
@@ -56,14 +56,41 @@ impl Port {
         when: &'static str,
         given: fn(&Values) -> bool,
     ) -> Port {
-        let need = Need::With { given, when };
+        Port::new(name, ty, doc, Need::With { given, when })
+    }
+
+    /// See `compared`.
+    pub const fn only_compared(self) -> Port {
         Port {
-            name,
-            ty,
-            need,
-            doc,
+            compared: true,
+            ..self
         }
     }
+}
+
+/// What a kind does in a study. Reports and checks of a graph know kinds by their roles, never by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Brings in what was made elsewhere.
+    Imports,
+    /// Makes rows or models: by the built-in world, a model or a service.
+    Generates,
+    /// Makes one artifact of several, and leaves nothing out.
+    Joins,
+    /// Takes the rows that are asked for; it may leave out all of one source.
+    Selects,
+    /// Takes out rows that are like others.
+    Cleans,
+    /// Learns from rows: what it delivers has seen them.
+    Trains,
+    /// Judges completions: a column of a study's table.
+    Evaluates,
+    /// Measures rows, models or judges in another way.
+    Measures,
+    /// Runs a program of somebody else, which may do any of these.
+    Runs,
+    /// None of these: for tests.
+    Other,
 }
 
 /// Whether a port has to be connected.
@@ -167,6 +194,7 @@ pub struct Kind {
     pub name: &'static str,
     /// Raised whenever the same parameters and inputs would give other bytes.
     pub revision: u32,
+    pub role: Role,
     /// One line for the list.
     pub summary: &'static str,
     /// Paragraphs for `pipe kinds NAME`.
@@ -175,6 +203,10 @@ pub struct Kind {
     pub example: &'static str,
     pub inputs: &'static [Port],
     pub outputs: &'static [Output],
+    /// No prompt is in two of its outputs.
+    pub disjoint: bool,
+    /// It is of the built-in world: what is measured there says nothing of a real model.
+    pub synthetic: bool,
     /// Identity parameters: `<Params as ParamSet>::specs`.
     pub params: fn() -> Vec<ParamSpec>,
     /// Execution parameters, never in a key: `<Exec as ParamSet>::specs`.
@@ -231,11 +263,14 @@ impl Kind {
     pub const DEFAULTS: Kind = Kind {
         name: "",
         revision: 1,
+        role: Role::Other,
         summary: "",
         about: "",
         example: "",
         inputs: &[],
         outputs: &[],
+        disjoint: false,
+        synthetic: false,
         params: Vec::new,
         exec: Vec::new,
         check: None,
@@ -257,6 +292,11 @@ impl Kind {
     pub fn delivered<'a>(&'a self, params: &'a Values) -> impl Iterator<Item = &'a Output> {
         let given = |o: &&Output| o.only_with.as_ref().is_none_or(|w| (w.given)(params));
         self.outputs.iter().filter(given)
+    }
+
+    /// Whether what is given to this port is only compared with.
+    pub fn compares(&self, port: &str) -> bool {
+        self.port(port).is_some_and(|p| p.compared)
     }
 
     /// The types of what a node with these identity parameters delivers, by output.

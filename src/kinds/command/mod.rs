@@ -15,7 +15,7 @@ use base::params::ParamSet;
 use base::params::Problem;
 use base::text::did_you_mean;
 use base::value::{Value, Values};
-use engine::kind::{Cpu, Kind, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::system::strays;
 use engine::run::worker::{Interrupted, NodeCtx, Transient};
@@ -103,6 +103,7 @@ macro_rules! output {
 pub const KIND: Kind = Kind {
     name: "exec",
     revision: 1,
+    role: Role::Runs,
     summary: "runs a program: a trainer of one's own, TRL, an evaluation harness",
     about: ABOUT,
     example: r#"

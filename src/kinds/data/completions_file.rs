@@ -17,7 +17,7 @@ use base::value::Values;
 use data::cell::{Lists, Said};
 use data::record::Record;
 use data::seen::Seen;
-use engine::kind::{Kind, Output, Type};
+use engine::kind::{Kind, Output, Role, Type};
 use engine::run::worker::NodeCtx;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -75,6 +75,7 @@ fn words(list: &[&str]) -> Vec<String> {
 pub const KIND: Kind = Kind {
     name: "completions-file",
     revision: 2,
+    role: Role::Imports,
     summary: "imports completions, and people's labels of them, from a CSV, TSV, JSONL, JSON or Parquet file",
     about: "Identity is the file's content, not its path. The defaults fit XSTest's completion files, with `harmful = \
             [\"contrast_*\"]` and `label_column = \"final_label\"`. `scores` is what `evaluate` would write if the people were \

@@ -15,7 +15,7 @@ use base::setup::Acts;
 use base::text::{did_you_mean, listed};
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Kind, Port, Type};
+use engine::kind::{Kind, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use learn::tokenizer::Tokenizer;
@@ -69,6 +69,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "filter",
     revision: 1,
+    role: Role::Selects,
     summary: "picks prompts by length, pattern, class, category, source or label, then a slice of an order",
     about: "A row is removed for the first condition that it fails, in the order `class`, `source`, `category`, `label`, \
             `chars`, `tokens`, `pattern`; the order and the slice come last, and what is not in the slice is removed as \

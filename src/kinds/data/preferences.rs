@@ -20,7 +20,7 @@ use base::params::Problem;
 use base::rows::{self, Completion, Metric, Pair, PromptClass};
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Look, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use services::client::Ear;
@@ -49,6 +49,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "preference-pairs",
     revision: 2,
+    role: Role::Selects,
     summary: "ranks the responses to a prompt by a reward and pairs best with worst",
     about: "The k responses to a prompt are ranked by the reward of its class; the best is paired with the worst, the second \
             best with the second worst: k / 2 pairs (with 8 samples of `generate`, the 4 of the TARS baseline). Pairs of \

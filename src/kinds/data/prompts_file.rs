@@ -12,7 +12,7 @@ use base::setup::Acts;
 use base::value::Values;
 use data::cell::Lists;
 use data::seen::Seen;
-use engine::kind::{Kind, Output, Type};
+use engine::kind::{Kind, Output, Role, Type};
 use engine::run::worker::NodeCtx;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -52,6 +52,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "prompts-file",
     revision: 2,
+    role: Role::Imports,
     summary: "imports prompts from a CSV, TSV, JSONL, JSON or Parquet file",
     about: "Identity is the file's content, not its path. Newlines inside quoted fields, CRLF, a BOM, doubled quotes and \
             unknown further columns are fine; a malformed row (a quote that is never closed, something behind a closing quote, another \

@@ -13,7 +13,7 @@ use base::rng::Seed;
 use base::rows::{self, Completion, Message, Metric};
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
 use engine::run::worker::NodeCtx;
 use learn::adapter::{Adapter, Net};
 use learn::decoder::Workspace;
@@ -76,6 +76,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "rerouting",
     revision: 2,
+    role: Role::Trains,
     summary: "circuit breakers: an adapter that reroutes the representations of harmful text",
     about: "Trains adapters on all linear layers up to the last rerouted block, so that hidden states of harmful completions lose \
             their direction while those of the retain set stay (Zou et al. 2024). The model with its adapter off is the \

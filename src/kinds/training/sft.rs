@@ -13,7 +13,7 @@ use base::rng::Seed;
 use base::rows::{self, Conversation, Metric};
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use learn::adapter::Net;
@@ -62,6 +62,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "sft",
     revision: 3,
+    role: Role::Trains,
     summary: "supervised fine-tuning on conversations, of all parameters or of an adapter",
     about: "Conversations are rendered with the model folder's own chat template; one whose template would leave out text of the \
             assistant (the reasoning of earlier turns, say), or begins a turn otherwise than it is asked to write it, is trained \

@@ -11,7 +11,7 @@ use base::params::{ParamSet, ParamValue, Ty};
 use base::rows;
 use base::value::{Value, Values};
 use data::schema::{self, NAMES, Schema};
-use engine::kind::{Kind, Output, Type};
+use engine::kind::{Kind, Output, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use std::path::PathBuf;
@@ -66,6 +66,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "dataset",
     revision: 2,
+    role: Role::Imports,
     summary: "reads a public data set by its schema: prompts, and conversations and pairs where it has them",
     about: "Identity is the content, not the path. The columns of each set, under all names that its mirrors use, its traps and \
             addresses are shown by `pipe kinds dataset.NAME`; `pipe kinds --datasets` lists them. Ids begin with the name of the schema, \

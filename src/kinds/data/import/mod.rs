@@ -20,7 +20,7 @@ use base::setup::Acts;
 use base::text::{count, listed};
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Kind, Output, Port, Type};
+use engine::kind::{Kind, Output, Port, Role, Type};
 use engine::run::worker::NodeCtx;
 use found::{Found, Layout, Unit};
 use made::{Known, Made};
@@ -82,6 +82,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "import",
     revision: 2,
+    role: Role::Imports,
     summary: "imports completions and scores that HarmBench, inspect_ai or lm-evaluation-harness made",
     about: "Identity is the content, not the path. HarmBench: `completions/MODEL.json` and `results/MODEL.json`, in a folder or in one \
             for each attack. inspect_ai: `.eval` and `.json` logs; every epoch is a sample; reasoning parts become a think block. \

@@ -22,7 +22,7 @@ use base::tokens::Tokens;
 use base::value::Values;
 use base::{choice, params};
 use dataset::{Dataset, reference};
-use engine::kind::{Cpu, Kind, Look, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use learn::adapter::Net;
@@ -99,6 +99,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "dpo",
     revision: 2,
+    role: Role::Trains,
     summary: "direct preference optimisation (DPO, cDPO, robust, IPO, RPO) on pairs of answers",
     about: "The reference is the model it begins as; its log-probabilities are computed once. At step 1 the margins are 0 and \
             the loss of a pair is ln 2 (sigmoid). Metrics have TRL's names; watch `logps/chosen`, which DPO alone lets \

@@ -31,7 +31,7 @@ use base::stats;
 use base::tokens::Tokens;
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Look, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use learn::adapter::Net;
@@ -203,6 +203,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "grpo",
     revision: 3,
+    role: Role::Trains,
     summary: "reinforcement learning by GRPO, rewards routed by prompt class",
     about: "A reward is an expression over scorers, one for each prompt class. With held-out prompts on the port \
             `validation` the mean reward before and after training is reported with its interval, so that one sees \

@@ -25,7 +25,7 @@ use base::setup::Acts;
 use base::value::Values;
 use base::{choice, params};
 use engine::graph::{Graph, NodeId};
-use engine::kind::{Cpu, Kind, Look, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use keep::{Sieve, Trace};
@@ -99,6 +99,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "teacher",
     revision: 2,
+    role: Role::Generates,
     summary: "n traces of reasoning and answer a prompt, from the built-in teacher, an endpoint or a model",
     about: "Traces with empty reasoning are removed, as are duplicates, unfinished ones, and those of prompts that the prompts \
             at the port `exclude` hold (lower-cased, white space and a last full stop aside): what is evaluated is not \
@@ -132,7 +133,8 @@ budget_dollars = 20.0
             "exclude",
             Type::Prompts,
             "prompts of evals, which are not asked",
-        ),
+        )
+        .only_compared(),
     ],
     outputs: &[
         Output::always(
