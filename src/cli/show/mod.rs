@@ -236,6 +236,7 @@ fn table(args: &Show, study: &Study, store: &Store) -> Outcome {
         .filter_map(|p| match &p.verdict {
             Verdict::Hit(brief) => Some(Item {
                 node: &graph.node(p.id).name,
+                kind: graph.node(p.id).kind,
                 brief,
                 hit: true,
                 about: notes.get(&graph.node(p.id).name).map(String::as_str),

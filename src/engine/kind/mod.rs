@@ -3,8 +3,10 @@
 
 pub mod artifact;
 pub mod checkpoint;
+pub mod metric;
 
 pub use artifact::Type;
+pub use metric::MetricInfo;
 
 use crate::graph::{Graph, NodeId};
 use crate::plan::outlook::{Ahead, Outlook};
@@ -14,6 +16,7 @@ use base::calls::Calls;
 use base::params::{ParamSet, ParamSpec, Problem};
 use base::tokens::Tokens;
 use base::value::Values;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -69,7 +72,8 @@ impl Port {
 }
 
 /// What a kind does in a study. Reports and checks of a graph know kinds by their roles, never by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Brings in what was made elsewhere.
     Imports,
@@ -203,6 +207,8 @@ pub struct Kind {
     pub example: &'static str,
     pub inputs: &'static [Port],
     pub outputs: &'static [Output],
+    /// What is to be said of the metrics that it writes; of several that fit a name the first counts.
+    pub metrics: &'static [MetricInfo],
     /// No prompt is in two of its outputs.
     pub disjoint: bool,
     /// It is of the built-in world: what is measured there says nothing of a real model.
@@ -269,6 +275,7 @@ impl Kind {
         example: "",
         inputs: &[],
         outputs: &[],
+        metrics: &[],
         disjoint: false,
         synthetic: false,
         params: Vec::new,
@@ -292,6 +299,16 @@ impl Kind {
     pub fn delivered<'a>(&'a self, params: &'a Values) -> impl Iterator<Item = &'a Output> {
         let given = |o: &&Output| o.only_with.as_ref().is_none_or(|w| (w.given)(params));
         self.outputs.iter().filter(given)
+    }
+
+    /// What is said of a metric that it writes, if anything.
+    pub fn metric(&self, name: &str) -> Option<&MetricInfo> {
+        metric::find(self.metrics, name).map(|(info, _)| info)
+    }
+
+    /// What tables call a metric that it writes, as in `refusals, harmless`: its name where nothing is said of it.
+    pub fn label(&self, name: &str) -> String {
+        metric::find(self.metrics, name).map_or_else(|| name.into(), |(_, label)| label)
     }
 
     /// Whether what is given to this port is only compared with.

@@ -9,6 +9,7 @@ mod progress;
 mod sandbox;
 
 use crate::shared::bounds;
+use crate::shared::measure;
 use anyhow::{Context, Result, anyhow, bail};
 use base::params;
 use base::params::ParamSet;
@@ -156,6 +157,7 @@ outputs = ["model", "metrics"]
             "what it wrote, else the last of its curve; the curve as in training"
         ),
     ],
+    metrics: measure::EVALUATION,
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),

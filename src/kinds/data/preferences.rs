@@ -10,6 +10,7 @@ use crate::scorers::service::{JudgeServices, Judging};
 use crate::scorers::{Judged, Settings};
 use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::measure;
 use crate::shared::model_io;
 use crate::shared::remote::NodeEar;
 use crate::world::truth;
@@ -20,7 +21,7 @@ use base::params::Problem;
 use base::rows::{self, Completion, Metric, Pair, PromptClass};
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
+use engine::kind::{Cpu, Kind, Look, MetricInfo, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use services::client::Ear;
@@ -81,6 +82,10 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
             Type::Metrics,
             "what was kept and dropped, and how far the scores are apart",
         ),
+    ],
+    metrics: &[
+        MetricInfo::plain("kept", "share", "pairs kept"),
+        measure::UNSCORABLE,
     ],
     params: Params::specs,
     exec: JudgeServices::specs,

@@ -18,7 +18,7 @@ use base::rows::{self, CompletedPrompt, Metric, Score};
 use base::setup::Acts;
 use base::stats::Z95;
 use base::{choice, params};
-use engine::kind::{Kind, Need, Output, Port, Role, Type};
+use engine::kind::{Kind, MetricInfo, Need, Output, Port, Role, Type};
 use engine::run::worker::NodeCtx;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -77,6 +77,12 @@ in = { a = "published.scores", b = "matched.scores" }
         Type::Metrics,
         "for every two judges: agreement, kappa, what is unpaired and unscorable",
     )],
+    metrics: &[
+        MetricInfo::higher("agreement/*", "share", "agreement, *"),
+        MetricInfo::higher("kappa/*", "kappa", "Cohen's kappa, *"),
+        MetricInfo::plain("unpaired/*", "share", "unpaired, *"),
+        MetricInfo::plain("unscorable/*", "share", "unscorable pairs, *"),
+    ],
     params: Params::specs,
     run,
     ..Kind::DEFAULTS

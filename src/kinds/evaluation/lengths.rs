@@ -58,6 +58,7 @@ in = { completions = "rl-answers", model = "rl" }
         Type::Metrics,
         "the lengths, and every prompt's values behind them",
     )],
+    metrics: &[measure::FINISHED],
     params: Params::specs,
     run,
     ..Kind::DEFAULTS

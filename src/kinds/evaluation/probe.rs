@@ -7,6 +7,7 @@ use crate::scorers::service::{JudgeServices, Judging};
 use crate::scorers::{Judged, Settings};
 use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::measure;
 use crate::shared::model_io::{self, Course, Model, Sampling};
 use crate::world::truth;
 use anyhow::Result;
@@ -19,7 +20,7 @@ use base::rows::{self, Metric, Prompt, PromptClass};
 use base::stats;
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
+use engine::kind::{Cpu, Kind, Look, MetricInfo, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use std::collections::BTreeMap;
@@ -69,6 +70,11 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
         Type::Metrics,
         "average and best of n, per class",
     )],
+    metrics: &[
+        MetricInfo::higher("average/*", "reward", "average of the samples, *"),
+        MetricInfo::higher("best/*", "reward", "best of the samples, *"),
+        measure::UNSCORABLE,
+    ],
     params: Params::specs,
     exec: JudgeServices::specs,
     check: Some(check),

@@ -3,7 +3,7 @@
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Model};
 use crate::training::lora::Lora;
-use crate::training::{self, Epochs, Examples, Guards, LrSchedule, Watcher};
+use crate::training::{self, AS_SAMPLED, Epochs, Examples, Guards, LrSchedule, Watcher};
 use anyhow::{Context, Result, ensure};
 use base::choice;
 use base::params;
@@ -114,6 +114,7 @@ layers = [2]
             "last values; every step in `curve.jsonl` and in an event file for TensorBoard",
         ),
     ],
+    metrics: &[AS_SAMPLED],
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),

@@ -4,7 +4,7 @@ use crate::shared::ahead::{self, Training};
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Model};
 use crate::training::lora::{self, Lora};
-use crate::training::{self, AsSampled, Epochs, Examples, Guards, LrSchedule, Watcher};
+use crate::training::{self, AS_SAMPLED, AsSampled, Epochs, Examples, Guards, LrSchedule, Watcher};
 use anyhow::{Context, Result, ensure};
 use base::params;
 use base::params::ParamSet;
@@ -13,7 +13,7 @@ use base::rng::Seed;
 use base::rows::{self, Conversation, Metric};
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
+use engine::kind::{Cpu, Kind, Look, MetricInfo, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use learn::adapter::Net;
@@ -89,6 +89,14 @@ epochs = 3
             "last values, conversations dropped; every step in `curve.jsonl` and in an event file for TensorBoard",
         ),
         lora::ADAPTER,
+    ],
+    metrics: &[
+        MetricInfo::lower(
+            "truncation/dropped",
+            "conversations",
+            "conversations dropped as too long",
+        ),
+        AS_SAMPLED,
     ],
     params: Params::specs,
     exec: Exec::specs,

@@ -11,7 +11,7 @@ use base::rng::Seed;
 use base::rows::{self, METRICS, Measured, Metric, Metrics, VALUES};
 use base::stats::mean;
 use base::stats::paired::{self, Difference, RESAMPLES};
-use engine::kind::Type;
+use engine::kind::{Kind, Type};
 use engine::plan::history::changes;
 use engine::plan::verdict::Reason;
 use engine::store::Store;
@@ -180,9 +180,10 @@ pub fn evaluation(
     let firsts = beside::over_seeds(pairs.iter().map(|p| p.1.metrics.as_slice()));
     let seconds = beside::over_seeds(pairs.iter().map(|p| p.2.metrics.as_slice()));
     out.warnings = warnings([node, against], sides, [&firsts, &seconds]).collect();
+    let kind = sides.first().and_then(|(a, _)| a.kind(node));
     for name in order(&pairs) {
         if only.is_empty() || only.iter().any(|n| n == name) {
-            let numbers = compared(name, &pairs);
+            let numbers = compared(kind, name, &pairs);
             out.metrics.push(Compared {
                 beside: Sided::of(name, &firsts, &seconds),
                 unreadable: [&firsts, &seconds].map(|m| beside::behind(name, m)),
@@ -283,7 +284,7 @@ fn order<'a>(pairs: &[Sides<'a>]) -> Vec<&'a str> {
     names
 }
 
-fn compared(name: &str, pairs: &[Sides]) -> Compared {
+fn compared(kind: Option<&Kind>, name: &str, pairs: &[Sides]) -> Compared {
     let find = |r: &&Reading| r.metrics.iter().find(|m| m.name == name).cloned();
     let unit = pairs
         .iter()
@@ -291,7 +292,7 @@ fn compared(name: &str, pairs: &[Sides]) -> Compared {
     let unit = unit.map_or_else(String::new, |m| m.unit);
     let mut out = Compared {
         metric: name.into(),
-        label: metrics::label(name),
+        label: kind.map_or_else(|| name.into(), |kind| kind.label(name)),
         unit: unit.clone(),
         refused: None,
         beside: None,

@@ -128,6 +128,7 @@ score = "label"
                   also by label, and the values of every prompt",
         ),
     ],
+    metrics: measure::EVALUATION,
     params: Params::specs,
     check: Some(check),
     run,

@@ -144,6 +144,7 @@ judge = "world"
             "one row a completion: what the judge said of it",
         ),
     ],
+    metrics: measure::EVALUATION,
     params: Params::specs,
     exec: JudgeServices::specs,
     check: Some(check),

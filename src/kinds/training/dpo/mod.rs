@@ -11,7 +11,7 @@ use crate::shared::ahead::{self, Training};
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Model};
 use crate::training::lora::{self, Lora};
-use crate::training::{self, Epochs, Guards, LrSchedule, Watcher};
+use crate::training::{self, AS_SAMPLED, Epochs, Guards, LrSchedule, Watcher};
 use anyhow::Result;
 use base::params::ParamSet;
 use base::params::Problem;
@@ -126,6 +126,7 @@ nll_coefficient = 3.0
         ),
         lora::ADAPTER,
     ],
+    metrics: &[AS_SAMPLED],
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),

@@ -31,7 +31,7 @@ use base::stats;
 use base::tokens::Tokens;
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
+use engine::kind::{Cpu, Kind, Look, MetricInfo, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use learn::adapter::Net;
@@ -243,6 +243,10 @@ steps = 60
             "held-out reward, last values; every step in `curve.jsonl` and in an event file for TensorBoard",
         ),
         lora::ADAPTER,
+    ],
+    metrics: &[
+        MetricInfo::higher("held_out_reward", "reward", "held-out reward, all"),
+        MetricInfo::higher("held_out_reward/*", "reward", "held-out reward, *"),
     ],
     params: Params::specs,
     exec: Exec::specs,

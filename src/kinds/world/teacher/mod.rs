@@ -25,7 +25,7 @@ use base::setup::Acts;
 use base::value::Values;
 use base::{choice, params};
 use engine::graph::{Graph, NodeId};
-use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
+use engine::kind::{Cpu, Kind, Look, MetricInfo, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use keep::{Sieve, Trace};
@@ -153,6 +153,7 @@ budget_dollars = 20.0
             "the traces that were removed, each with its `reason`",
         ),
     ],
+    metrics: &[MetricInfo::plain("kept", "share", "traces kept")],
     params: Params::specs,
     exec: Service::specs,
     check: Some(check),
