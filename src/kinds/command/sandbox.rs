@@ -20,7 +20,7 @@ const MACHINE: [&str; 4] = [
     "SSL_CERT_DIR",
 ];
 
-/// The same everywhere, so that a result does not hang on where it was made; Python writes at once and nothing beside its files.
+/// Variables that are equal on every machine, so that a result does not hang on where it was made; Python writes at once and nothing beside its files.
 const FIXED: [(&str, &str); 6] = [
     ("LANG", "C.UTF-8"),
     ("LC_ALL", "C.UTF-8"),
@@ -98,11 +98,11 @@ impl Sandbox {
         fs::write(&values, serde_json::to_vec_pretty(&p.values)?).with_context(made)?;
         words.insert("values".into(), text(&values)?);
         let job = scratch.join("job.json");
-        let told = json!({
+        let description = json!({
             "inputs": inputs, "outputs": outputs, "files": files.iter().cloned().collect::<BTreeMap<_, _>>(),
             "values": p.values, "threads": threads, "resume": resume,
         });
-        fs::write(&job, serde_json::to_vec_pretty(&told)?).with_context(made)?;
+        fs::write(&job, serde_json::to_vec_pretty(&description)?).with_context(made)?;
         words.insert("job".into(), text(&job)?);
         let path = ctx.variable("PATH").unwrap_or_default();
         if command_mentions(p, "python") {

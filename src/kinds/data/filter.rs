@@ -140,14 +140,14 @@ fn check(values: &Values) -> Vec<Problem> {
     for (path, patterns) in [("matching", &p.matching), ("not_matching", &p.not_matching)] {
         for pattern in patterns {
             if let Err(error) = Regex::new(pattern) {
-                let told = error.to_string();
-                let told = told.lines().last().unwrap_or_default().trim();
-                let told = told.trim_start_matches("error: ");
+                let message = error.to_string();
+                let message = message.lines().last().unwrap_or_default().trim();
+                let message = message.trim_start_matches("error: ");
                 let shown: String = pattern.chars().take(60).collect();
                 let more = if shown == *pattern { "" } else { "…" };
                 problem(
                     path,
-                    format!("`{shown}{more}` is no regular expression: {told}"),
+                    format!("`{shown}{more}` is no regular expression: {message}"),
                 );
             }
         }
@@ -198,7 +198,7 @@ pub fn filter(prompts: Vec<Prompt>, p: &Params, tokenizer: Option<&Tokenizer>) -
         "the slice is to end at row {}, and {} meet the conditions: {}",
         p.skip.max(end),
         left.len(),
-        picked.told()
+        picked.summary()
     );
     for (place, prompt) in left.into_iter().enumerate() {
         match (p.skip..end).contains(&place) {

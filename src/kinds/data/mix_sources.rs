@@ -75,8 +75,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     for prompt in mixed.kept() {
         *sources.entry(&prompt.source).or_default() += 1;
     }
-    let told: Vec<String> = sources.iter().map(|(s, n)| format!("{n} {s}")).collect();
-    ctx.say(&told.join(", "));
+    let summary: Vec<String> = sources.iter().map(|(s, n)| format!("{n} {s}")).collect();
+    ctx.say(&summary.join(", "));
     mixed.finish(ctx)
 }
 

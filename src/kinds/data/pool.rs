@@ -64,9 +64,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     for prompt in &pool {
         *sources.entry(&prompt.source).or_default() += 1;
     }
-    let told: Vec<String> = sources.iter().map(|(s, n)| format!("{n} {s}")).collect();
+    let summary: Vec<String> = sources.iter().map(|(s, n)| format!("{n} {s}")).collect();
     let all = count(pool.len() as u64, "prompt", "prompts");
-    ctx.say(&format!("{all}: {}; {renamed} renamed", told.join(", ")));
+    ctx.say(&format!("{all}: {}; {renamed} renamed", summary.join(", ")));
     let metric = |name: String, value: usize| Metric {
         name,
         value: value as f64,

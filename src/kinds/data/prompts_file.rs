@@ -113,8 +113,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     })?;
     let all = out.finish()?;
     ctx.say(&format!("{all} prompts"));
-    if let Some(told) = named.told(PromptClass::from(p.class).word()) {
-        ctx.say(&told);
+    if let Some(summary) = named.summary(PromptClass::from(p.class).word()) {
+        ctx.say(&summary);
     }
     let mut metrics = labels::classes(all, &classes);
     metrics.push(named.metric("labels/unnamed"));

@@ -40,7 +40,7 @@ params! {
         blatant: f64 = 0.25, in bounds::SHARE, if REQUESTED;
         /// Probability that the base refuses a plain harmful request with a blatant effect.
         refuse_plain: f64 = 0.75, in bounds::SHARE, if REQUESTED;
-        /// The same in disguise.
+        /// Probability that the base refuses a harmful request in disguise with a blatant effect.
         refuse_disguised: f64 = 0.4, in bounds::SHARE, if REQUESTED;
     }
 }

@@ -184,11 +184,11 @@ fn check(values: &Values) -> Vec<Problem> {
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
-    let told = import::import(&p, import::Outputs::create(ctx, p.schema.0)?)?;
-    for line in told.lines(&p) {
+    let tally = import::import(&p, import::Outputs::create(ctx, p.schema.0)?)?;
+    for line in tally.lines(&p) {
         ctx.say(&line);
     }
-    rows::write_metrics(&ctx.output("metrics"), told.metrics())
+    rows::write_metrics(&ctx.output("metrics"), tally.metrics())
 }
 
 fn outlook(ahead: &Ahead) -> Result<Outlook> {

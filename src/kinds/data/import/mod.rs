@@ -158,7 +158,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         None => None,
     };
     for unit in &units {
-        ctx.say(&unit.told());
+        ctx.say(&unit.summary());
         for remark in unit.remarks() {
             ctx.say(&format!("{}: {remark}", unit.path.display()));
         }
@@ -237,7 +237,7 @@ fn mixed(units: &[Unit]) -> Vec<String> {
 /// What the node is to read, one model's, and how many files that is. Errors: nothing that is known, several models, none of this name.
 fn units(p: &Params, ctx: &NodeCtx) -> Result<(Vec<Unit>, Vec<Metric>)> {
     let found = found::look(&p.path, p.layout.layout())?;
-    found.told().iter().for_each(|line| ctx.say(line));
+    found.summary().iter().for_each(|line| ctx.say(line));
     let Found { mut units, passed } = found;
     let (taken, all) = (units.len(), units.len() + passed.len());
     if let Some(results) = &p.results {

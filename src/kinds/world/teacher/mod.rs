@@ -266,7 +266,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         From::Model => from_model(ctx, &asked, &p, &mut sieve)?,
     }
     let sifted = sieve.finish()?;
-    ctx.say(&sifted.told());
+    ctx.say(&sifted.summary());
     sifted.ensure_some()?;
     rows::write_metrics(&ctx.output("metrics"), sifted.metrics())
 }
@@ -307,8 +307,8 @@ fn from_endpoint(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Siev
                 let text = answers::response(&answer, begun);
                 match answers::withheld(&answer, &text) {
                     Some(Withheld::Blocked) => {
-                        let told = format!("a filter kept it back: `{}`", answer.stop);
-                        Trace::rejected(prompt, sample, source, &told)
+                        let summary = format!("a filter kept it back: `{}`", answer.stop);
+                        Trace::rejected(prompt, sample, source, &summary)
                     }
                     _ => Trace::new(prompt, sample, source, text, answer.finished()),
                 }
