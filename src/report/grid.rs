@@ -19,7 +19,7 @@ use engine::graph::key::Key;
 use engine::kind::{Kind, Role};
 use engine::store::Store;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Grid {

@@ -9,7 +9,6 @@ use crate::store::Store;
 use crate::store::record::Record;
 use anyhow::Result;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::fs::File;
 
 /// Why there is no record.

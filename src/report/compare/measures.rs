@@ -4,7 +4,7 @@
 use crate::beside::{self, Sided};
 use crate::compare::seed_of;
 use crate::side::Side;
-use crate::{metrics, words};
+use crate::words;
 use anyhow::{Context, Result};
 use base::claim::SEED;
 use base::rng::Seed;

@@ -245,7 +245,7 @@ fn a_worker_is_sent_nowhere_else() {
         node: "n".into(),
         params: String::new(),
         exec: String::new(),
-        inputs: [("a".to_string(), "prompts".to_string())].into(),
+        inputs: [("a".to_string(), Type::Prompts)].into(),
         outputs: vec!["out".into()],
         threads: 1,
         earlier: vec![at.path().join("attempts/abababababab-1")],

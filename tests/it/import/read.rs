@@ -42,7 +42,7 @@ fn a_folder_of_harmbench_is_completions_with_their_labels() {
     }
     study.file("out/notes.json", "[1, 2");
     let units = read(&study.dir.path().join("out"), None);
-    let told: Vec<String> = units.iter().map(Unit::told).collect();
+    let told: Vec<String> = units.iter().map(Unit::summary).collect();
     assert_eq!(
         told,
         [

@@ -127,7 +127,7 @@ pub fn results(unit: &Unit) -> Option<PathBuf> {
 fn model(path: &Path, time: &str) -> (String, Option<String>) {
     let results = beside(path, time);
     let (found, note) = match results.is_file().then(|| read_json(&results)) {
-        Some(Ok(found)) => (Some(summary), None),
+        Some(Ok(found)) => (Some(found), None),
         Some(Err(error)) => (None, Some(format!("whose it is, is not known: {error:#}"))),
         None => (None, None),
     };

@@ -156,7 +156,7 @@ impl<'a> Sieve<'a> {
         self.removed.push(&Removed {
             row: trace.conversation(text),
             reason: reason.word(),
-            details: told.map(|told| ("told", told.into())).into_iter().collect(),
+            details: summary.map(|words| ("told", words.into())).into_iter().collect(),
         })
     }
 
