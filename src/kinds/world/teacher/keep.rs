@@ -156,7 +156,10 @@ impl<'a> Sieve<'a> {
         self.removed.push(&Removed {
             row: trace.conversation(text),
             reason: reason.word(),
-            details: summary.map(|words| ("told", words.into())).into_iter().collect(),
+            details: summary
+                .map(|words| ("told", words.into()))
+                .into_iter()
+                .collect(),
         })
     }
 
