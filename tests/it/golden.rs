@@ -8,7 +8,6 @@ use crate::study::Study;
 use pipe::base::rows::{Completion, Prompt, PromptClass, Truth};
 use pipe::engine::graph::key::Manifest;
 use pipe::engine::kind::Kind;
-use pipe::engine::store::Store;
 use pipe::engine::store::paths::Paths;
 use pipe::kinds::REGISTRY;
 use pipe::kinds::data::preferences::{self, Truncated};
