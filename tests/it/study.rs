@@ -221,7 +221,7 @@ fn folder_with(variable: &str, places: &[&str], needed: &[&str]) -> Option<PathB
         assert!(path.is_dir(), "{variable} is {}, no folder", path.display());
     }
     let folders = match named {
-        Some(path) => vec![path],
+        Some(path) => vec![root.join(path)],
         None => places.iter().map(|place| root.join(place)).collect(),
     };
     let fits = |folder: &&PathBuf| needed.iter().all(|name| folder.join(name).exists());
