@@ -125,7 +125,7 @@ impl Chart {
     fn plane(&self) -> Plane {
         let (wide, high) = self.size();
         let longest = self.rows.iter().map(|r| r.chars().count()).max();
-        let left = longest.map_or(58.0, |n| (n as f64 * 7.0 + 14.0).clamp(58.0, 200.0));
+        let left = longest.map_or(64.0, |n| (n as f64 * 7.0 + 14.0).clamp(58.0, 200.0));
         let (x, y) = self.ranges();
         Plane {
             inside: Room {
@@ -161,7 +161,7 @@ impl Chart {
                 svg.line(&[(left - 5.0, y), (left, y)], axis, 1.0, "");
                 svg.text((left - 8.0, y), Anchor::End, TEXT, &self.y.tick(tick));
             }
-            svg.upwards((10.0, (top + bottom) / 2.0), &self.y.label);
+            svg.upwards((9.0, (top + bottom) / 2.0), &self.y.label);
         }
         for (row, label) in self.rows.iter().enumerate() {
             let (_, y) = plane.at(plane.x.start, row as f64);
