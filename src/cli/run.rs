@@ -270,7 +270,8 @@ fn amount(text: &str) -> Result<f64, String> {
 }
 
 fn size(text: &str) -> Result<u64, String> {
-    parse_bytes(text).ok_or_else(|| "a size is a number with kB, MB, GB, TB or KiB, MiB, GiB, TiB".into())
+    parse_bytes(text)
+        .ok_or_else(|| "a size is a number with kB, MB, GB, TB or KiB, MiB, GiB, TiB".into())
 }
 
 /// What several variants have in common.

@@ -107,8 +107,14 @@ fn what_a_kind_hashes_is_what_it_was() {
 fn a_manifest_is_hashed_as_it_was() {
     let manifest = Manifest::from_text("kind = mix\nrevision = 1\n");
     let (key, plan_key) = (manifest.key(), manifest.plan_key());
-    assert_eq!(key.as_str(), "e425d35e3b6986d3ee76dadb426f74e699fba63464006167e786a382e9aa28da");
-    assert_eq!(plan_key.as_str(), "07b9a01f6c96f314d70a7522d9670db9e9d728b10221677f06e76d0d343ab7e0");
+    assert_eq!(
+        key.as_str(),
+        "e425d35e3b6986d3ee76dadb426f74e699fba63464006167e786a382e9aa28da"
+    );
+    assert_eq!(
+        plan_key.as_str(),
+        "07b9a01f6c96f314d70a7522d9670db9e9d728b10221677f06e76d0d343ab7e0"
+    );
 }
 
 #[test]
@@ -357,7 +363,8 @@ fn meant(mut found: Vec<String>) -> Vec<String> {
     found
 }
 
-const HEAD: &str = "# Digests of what cheap kinds write from a fixture. Rewritten by `just bless`.\n";
+const HEAD: &str =
+    "# Digests of what cheap kinds write from a fixture. Rewritten by `just bless`.\n";
 
 fn write(pins: &Pins) -> String {
     let lines: Vec<String> = pins

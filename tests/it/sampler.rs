@@ -96,7 +96,9 @@ fn ids(value: &Value) -> Vec<u32> {
 
 #[test]
 fn greedy_runs_are_those_of_transformers() {
-    let Some(root) = reference(&["forward", "models"]) else { return };
+    let Some(root) = reference(&["forward", "models"]) else {
+        return;
+    };
     let mut seen = 0;
     for entry in std::fs::read_dir(root.join("forward")).unwrap() {
         let path = entry.unwrap().path();
@@ -140,7 +142,9 @@ fn greedy_runs_are_those_of_transformers() {
 
 #[test]
 fn processors_leave_what_those_of_transformers_leave() {
-    let Some(root) = reference(&["forward", "models"]) else { return };
+    let Some(root) = reference(&["forward", "models"]) else {
+        return;
+    };
     let mut seen = 0;
     for entry in std::fs::read_dir(root.join("forward")).unwrap() {
         let path = entry.unwrap().path();

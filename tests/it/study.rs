@@ -228,7 +228,11 @@ fn folder_with(variable: &str, places: &[&str], needed: &[&str]) -> Option<PathB
     let found = folders.iter().find(fits);
     if found.is_none() {
         match folders[0].is_dir() {
-            true => skip(&format!("{} in {}", needed.join(", "), folders[0].display())),
+            true => skip(&format!(
+                "{} in {}",
+                needed.join(", "),
+                folders[0].display()
+            )),
             false => skip(&folders[0].display().to_string()),
         }
     }

@@ -109,7 +109,9 @@ impl Page {
     /// (file name, SVG) of every figure.
     pub fn figures(&self) -> Vec<(String, String)> {
         let graph = ("graph.svg".to_string(), self.graph.1.clone());
-        let charts = self.charts().map(|c| (format!("{}.svg", c.name), c.figure()));
+        let charts = self
+            .charts()
+            .map(|c| (format!("{}.svg", c.name), c.figure()));
         std::iter::once(graph).chain(charts).collect()
     }
 

@@ -167,7 +167,12 @@ impl Chart {
             let (_, y) = plane.at(plane.x.start, row as f64);
             svg.text((left - 6.0, y), Anchor::End, TEXT, label);
         }
-        svg.line(&[(left, top), (left, bottom), (right, bottom)], axis, 1.0, "");
+        svg.line(
+            &[(left, top), (left, bottom), (right, bottom)],
+            axis,
+            1.0,
+            "",
+        );
         let below = ((left + right) / 2.0, bottom + 34.0);
         svg.text(below, Anchor::Middle, TEXT, &self.x.label);
     }

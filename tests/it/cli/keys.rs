@@ -1,7 +1,7 @@
 //! The README's list of what is in a key is the binary's own. `PIPE_BLESS=1` writes it anew.
 
-use crate::skipped::skip;
 use super::Space;
+use crate::skipped::skip;
 use std::path::Path;
 
 const BEGIN: &str = "<!-- pipe kinds --keys -->\n";

@@ -1,7 +1,7 @@
 //! The terms on which the binary lives with its surroundings: the store's place and state, stdout, colours.
 
-use crate::skipped::skip;
 use super::{GREETING, Said, Space};
+use crate::skipped::skip;
 use std::io::{BufRead, BufReader};
 use std::process::Command;
 

@@ -1,7 +1,7 @@
 //! `show --tokens`: what will be trained on, before it is.
 
-use crate::skipped::skip;
 use super::{GREETING, Space};
+use crate::skipped::skip;
 use std::process::Command;
 
 const TRAINING: &str = r#"

@@ -1,7 +1,7 @@
 //! The page in Chromium, clicked through by a script that only this test adds to a copy of it.
 
-use crate::skipped::skip;
 use super::Study;
+use crate::skipped::skip;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
