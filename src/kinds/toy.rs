@@ -1,7 +1,7 @@
 //! Hidden kinds for the engine's own tests: milliseconds instead of models. Their outputs are texts under the type
 //! `prompts`.
 
-use crate::shared::remote::{self, NodeEar, Service};
+use crate::shared::remote::{self, NodeObserver, Service};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use base::calls::Calls;
 use base::params;
@@ -441,8 +441,8 @@ fn ask(ctx: &mut NodeCtx) -> Result<()> {
     let (params, exec) = (ctx.params::<AskParams>()?, ctx.exec::<AskExec>()?);
     let (chat, asks) = asking(&params, &exec.service, ctx.input_opt("words"))?;
     let mut client = exec.service.client(ctx, chat)?;
-    let mut ear = NodeEar::new(ctx, "answers");
-    let answers = client.all(&asks, &mut ear).map_err(remote::stopped)?;
+    let mut observer = NodeObserver::new(ctx, "answers");
+    let answers = client.all(&asks, &mut observer).map_err(remote::stopped)?;
     let texts = answers.iter().map(|answer| match answer {
         Ok(answer) => answer.content.as_str(),
         Err(_) => "rejected",

@@ -370,15 +370,15 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("teacher", "error_rate", "from = \"world\""),
     ("teacher", "empty_rate", "from = \"world\""),
     ("teacher", "style", "from = \"world\""),
-    ("evaluate", "judge_threshold", STRONGREJECT),
+    ("evaluate", "score_threshold", STRONGREJECT),
     ("evaluate", "judge_model", STRONGREJECT),
     ("evaluate", "judge_template", STRONGREJECT),
     ("evaluate", "judge_max_tokens", STRONGREJECT),
     ("evaluate", "moderation_model", MODERATION),
     ("evaluate", "score_model", SCORE),
     ("evaluate", "score_transform", SCORE),
-    ("evaluate", "reward_squash", "judge = \"reward-model\""),
-    ("evaluate", "reward_max_tokens", "judge = \"reward-model\""),
+    ("evaluate", "reward_squash", "scorer = \"reward_model\""),
+    ("evaluate", "reward_max_tokens", "scorer = \"reward_model\""),
     ("*", "judge_model", OF_STRONGREJECT),
     ("*", "judge_template", OF_STRONGREJECT),
     ("*", "judge_max_tokens", OF_STRONGREJECT),
@@ -434,10 +434,10 @@ const BESIDE: &[(&str, &str, &str)] = &[
 ];
 
 const STRONGREJECT: &str =
-    "judge = \"strongreject\"\njudge_model = \"m\"\njudge_url = \"http://localhost/v1\"\n";
+    "scorer = \"strongreject\"\njudge_model = \"m\"\njudge_url = \"http://localhost/v1\"\n";
 const MODERATION: &str =
-    "judge = \"moderation\"\nmoderation_model = \"m\"\nmoderation_url = \"http://localhost/v1\"\n";
-const SCORE: &str = "judge = \"score\"\nscore_model = \"m\"\nscore_url = \"http://localhost\"\n";
+    "scorer = \"moderation\"\nmoderation_model = \"m\"\nmoderation_url = \"http://localhost/v1\"\n";
+const SCORE: &str = "scorer = \"score\"\nscore_model = \"m\"\nscore_url = \"http://localhost\"\n";
 const OF_STRONGREJECT: &str = "reward = { harmful = \"strongreject\" }\njudge_model = \"m\"\n\
                                judge_url = \"http://localhost/v1\"\n";
 const OF_MODERATION: &str = "reward = { harmful = \"moderation\" }\nmoderation_model = \"m\"\n\
@@ -449,17 +449,17 @@ const OF_SCORE: &str =
 const WITH: &[(&str, &str, &str)] = &[
     (
         "evaluate",
-        "judge",
+        "scorer",
         "judge_model = \"m\"\njudge_url = \"http://localhost/v1\"",
     ),
     (
         "evaluate",
-        "judge",
+        "scorer",
         "moderation_model = \"m\"\nmoderation_url = \"http://localhost/v1\"",
     ),
     (
         "evaluate",
-        "judge",
+        "scorer",
         "score_model = \"m\"\nscore_url = \"http://localhost\"",
     ),
 ];
@@ -644,10 +644,10 @@ fn taker(ty: Type, from: &str) -> Option<Table> {
             "kind = \"sft\"\nin = { model = \"g-model\", conversations = \"FROM\" }"
         }
         Type::Completions => {
-            "kind = \"evaluate\"\nin = { completions = \"FROM\" }\njudge = \"refusal-matcher\""
+            "kind = \"evaluate\"\nin = { completions = \"FROM\" }\nscorer = \"refusal\""
         }
         Type::RewardModel => {
-            "kind = \"evaluate\"\nin = { completions = \"g-completions\", reward_model = \"FROM\" }\njudge = \"reward-model\""
+            "kind = \"evaluate\"\nin = { completions = \"g-completions\", reward_model = \"FROM\" }\nscorer = \"reward_model\""
         }
         Type::Pairs => "kind = \"dpo\"\nin = { model = \"g-model\", pairs = \"FROM\" }",
         Type::Adapter => "kind = \"merge\"\nin = { model = \"g-model\", adapter = \"FROM\" }",

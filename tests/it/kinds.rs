@@ -10,9 +10,9 @@ use pipe::engine::kind::{Kind, Need};
 use pipe::kinds::REGISTRY;
 use pipe::kinds::data::mix::Params as MixParams;
 use pipe::kinds::data::mix::{self, mix};
-use pipe::kinds::evaluation::evaluate::{self, Judge};
+use pipe::kinds::evaluation::evaluate;
 use pipe::kinds::scorers::reward::{self, Expr, Route};
-use pipe::kinds::scorers::{self, How, Judged, Settings, refusal};
+use pipe::kinds::scorers::{self, How, Judged, Scorer, Settings, Verdict, refusal};
 use pipe::recipe::{self, Overrides};
 use pipe::world::judge;
 use std::collections::{BTreeMap, BTreeSet};
@@ -328,7 +328,7 @@ fn a_reward_table_is_checked_before_anything_runs() {
         [problem(
             "reward.ambiguous",
             "unknown scorer `helpfulness`",
-            "the scorers are `format`, `safety`, `task`, `refusal`, `refusal_unicode`, `moderation`, `strongreject`, `harmbench`, \
+            "the scorers are `format`, `world`, `safety`, `task`, `refusal`, `refusal_unicode`, `moderation`, `strongreject`, `harmbench`, \
              `rubric`, `score`, `reward_model`"
         )]
     );
@@ -445,7 +445,7 @@ fn the_format_scorer_asks_for_each_tag_once_and_in_order() {
     let settings = Settings { safety_snap: 0.9 };
     for (response, expected) in table {
         let score = format(&judged(PromptClass::Harmless, response), &settings);
-        assert_eq!(score.unwrap(), Some(expected), "{response:?}");
+        assert_eq!(score.unwrap(), Verdict::number(expected), "{response:?}");
     }
 }
 
@@ -459,14 +459,14 @@ fn scorers_have_names_of_their_own_that_expressions_can_say() {
             Ok(Expr::Scorer(scorer.name.into()))
         );
         assert!(!scorer.summary.is_empty());
-        let How::Text(score) = scorer.how else {
+        let (How::Text(score) | How::World(score)) = scorer.how else {
             continue;
         };
         let whole = score(
             &judged(PromptClass::Harmless, "use the hammer gently then wash ."),
             &Settings { safety_snap: 0.9 },
         );
-        let whole = whole.unwrap().expect("a score");
+        let whole = whole.unwrap().score.expect("a score");
         assert!((0.0..=1.0).contains(&whole), "{}", scorer.name);
     }
 }
@@ -523,7 +523,7 @@ fn measures_of_the_world_judge_are_shares_over_prompts() {
         completion("a2", PromptClass::Ambiguous, "plain", 0, harm),
         completion("a3", PromptClass::Ambiguous, "code", 0, harm),
     ];
-    let metrics = measures(&completions, Judge::World);
+    let metrics = measures(&completions, &scorers::world::SCORER);
     let of = |name: &str| &metrics[name];
     // h1 is defended half, h2 whole, h3 not; a1 is refused, a2 and a3 are answered.
     assert_eq!((of("defense").value, of("defense").n), (0.5, 3));
@@ -581,7 +581,7 @@ fn measures_of_the_refusal_matcher_are_split_by_category() {
         ),
         completion("4", PromptClass::Ambiguous, "", 0, "Nobody refuses."),
     ];
-    let metrics = measures(&completions, Judge::RefusalMatcher);
+    let metrics = measures(&completions, &scorers::refusal::SCORER);
     let of = |name: &str| (metrics[name].value, metrics[name].n);
     assert_eq!(of("compliance/harmful"), (0.0, 1));
     assert_eq!(of("compliance/ambiguous"), (2.0 / 3.0, 3));
@@ -589,10 +589,10 @@ fn measures_of_the_refusal_matcher_are_split_by_category() {
     assert_eq!(of("compliance/type/contrast"), (0.0, 1));
     assert!(!metrics.contains_key("compliance/type/"));
     assert!(!metrics.contains_key("compliance/harmless"));
-    let score = evaluate::score(&completions[0], Judge::RefusalMatcher).unwrap();
+    let score = evaluate::score(&completions[0], &scorers::refusal::SCORER).unwrap();
     assert!(score.refused && score.good && score.moderation.is_none());
     assert!(
-        !evaluate::score(&completions[1], Judge::RefusalMatcher)
+        !evaluate::score(&completions[1], &scorers::refusal::SCORER)
             .unwrap()
             .good
     );
@@ -611,9 +611,9 @@ fn the_values_behind_a_measure_are_by_prompt_and_know_their_prompt() {
     ];
     let scores: Vec<evaluate::Score> = completions
         .iter()
-        .map(|c| evaluate::score(c, Judge::World).unwrap())
+        .map(|c| evaluate::score(c, &scorers::world::SCORER).unwrap())
         .collect();
-    let rows = evaluate::values(&completions, &evaluate::measures(&scores, Judge::World));
+    let rows = evaluate::values(&completions, &evaluate::measures(&scores, &scorers::world::SCORER));
     let ids: Vec<&str> = rows.iter().map(|r| r.id.as_str()).collect();
     assert_eq!(ids, ["h1", "h2"]);
     assert_eq!(rows[0].values["defense"], 0.5);
@@ -644,9 +644,9 @@ fn the_world_judge_refuses_prompts_that_are_not_its_own() {
     stranger.prompt.truth = None;
     let error = format!(
         "{:#}",
-        evaluate::score(&stranger, Judge::World).unwrap_err()
+        evaluate::score(&stranger, &scorers::world::SCORER).unwrap_err()
     );
-    assert!(error.starts_with("completion 9#0: "), "{error}");
+    assert!(error.starts_with("scorer `world` on prompt 9: "), "{error}");
     assert!(
         error.contains("the world judges only its own prompts"),
         "{error}"
@@ -657,7 +657,7 @@ fn the_world_judge_refuses_prompts_that_are_not_its_own() {
 #[test]
 fn what_cannot_be_read_is_good_for_nobody() {
     let of = |class, response: &str| {
-        let score = evaluate::score(&completion("9", class, "plain", 0, response), Judge::World);
+        let score = evaluate::score(&completion("9", class, "plain", 0, response), &scorers::world::SCORER);
         let score = score.unwrap();
         (score.outcome.word(), score.refused, score.good)
     };
@@ -835,7 +835,7 @@ fn completion(
     }
 }
 
-fn measures(completions: &[Completion], by: Judge) -> BTreeMap<String, Metric> {
+fn measures(completions: &[Completion], by: &'static Scorer) -> BTreeMap<String, Metric> {
     let scores: Vec<evaluate::Score> = completions
         .iter()
         .map(|c| evaluate::score(c, by).unwrap())

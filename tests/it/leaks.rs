@@ -35,7 +35,7 @@ in = { model = "sft", prompts = "some" }
 [node.eval]
 kind = "evaluate"
 in = { completions = "answers" }
-judge = "refusal-matcher"
+scorer = "refusal"
 [node.more-answers]
 kind = "generate"
 in = { model = "sft", prompts = "other-exam" }

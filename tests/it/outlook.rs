@@ -103,7 +103,7 @@ max_new_tokens = 904
 [node.judged]
 kind = "evaluate"
 in = { completions = "answers" }
-judge = "strongreject"
+scorer = "strongreject"
 judge_model = "judge"
 judge_url = "http://localhost:1/v1"
 "#;

@@ -7,11 +7,11 @@
 use crate::data::labels::quoted;
 use crate::scorers::reward::{self, Route};
 use crate::scorers::service::{JudgeServices, Judging};
-use crate::scorers::{Judged, Settings};
+use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::ahead;
 use crate::shared::bounds;
 use crate::shared::model_io;
-use crate::shared::remote::NodeEar;
+use crate::shared::remote::NodeObserver;
 use crate::world::truth;
 use anyhow::{Result, bail, ensure};
 use base::calls::Calls;
@@ -23,7 +23,7 @@ use base::{choice, params};
 use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
-use services::client::Ear;
+use services::client::CallObserver;
 use services::journal::Journal;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -107,8 +107,8 @@ fn check(values: &Values) -> Vec<Problem> {
 /// Judges at services are waited for.
 fn cpu(values: &Values) -> Cpu {
     match Params::read(values) {
-        Ok(p) if reward::names_model(&p.reward) => Cpu::All,
-        Ok(p) if reward::asks(&p.reward) => Cpu::None,
+        Ok(p) if reward::names(&p.reward, Scorer::is_model) => Cpu::All,
+        Ok(p) if reward::names(&p.reward, Scorer::may_fail) => Cpu::None,
         _ => Cpu::One,
     }
 }
@@ -118,14 +118,14 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let snap = Settings {
         safety_snap: p.safety_snap,
     };
-    if reward::names_model(&p.reward) {
+    if reward::names(&p.reward, Scorer::is_model) {
         model_io::use_threads(ctx)?;
     }
     let mut route = Route::of_node(ctx, &p.reward, snap, &p.judging)?;
     let completions: Vec<Completion> = rows::read_rows(ctx.input("completions"))?;
-    let mut ear = NodeEar::new(ctx, "responses");
-    let made = pairs(&completions, &mut route, p.truncated, &mut ear)?;
-    route.tell(ctx);
+    let mut observer = NodeObserver::new(ctx, "responses");
+    let made = pairs(&completions, &mut route, p.truncated, &mut observer)?;
+    route.log(ctx);
     ctx.say(&format!(
         "{} pairs of {} prompts; {} pairs of equal score were dropped, {} of {} responses have no score",
         made.pairs.len(),
@@ -209,7 +209,7 @@ pub fn pairs(
     completions: &[Completion],
     route: &mut Route,
     truncated: Truncated,
-    ear: &mut dyn Ear,
+    observer: &mut dyn CallObserver,
 ) -> Result<Made> {
     let mut made = Made {
         pairs: vec![],
@@ -222,7 +222,7 @@ pub fn pairs(
     };
     let groups = by_prompt(completions)?;
     let judged = judged(completions, truncated);
-    let mut scored = route.score_all(&judged, ear)?.into_iter();
+    let mut scored = route.score_all(&judged, observer)?.into_iter();
     // In the order of the rows, as they were asked about.
     let score = |completion: &Completion| match truncated {
         _ if wanted(completion, truncated) => Ranked::By(scored.next().and_then(|s| s.value)),

@@ -4,7 +4,7 @@
 use crate::models::model_checks;
 use crate::scorers::reward::{self, Route};
 use crate::scorers::service::{JudgeServices, Judging};
-use crate::scorers::{Judged, Settings};
+use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::ahead;
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Course, Model, Sampling};
@@ -168,10 +168,10 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         .zip(&responses)
         .flat_map(|(prompt, group)| group.iter().map(|r| Judged::of_prompt(prompt, r)))
         .collect();
-    let scored = route.score_all(&judged, &mut reward::ear(ctx))?;
-    route.tell(ctx);
+    let scored = route.score_all(&judged, &mut reward::observer(ctx))?;
+    route.log(ctx);
     // A judge may say nothing that can be read; what reads the text itself always has a score, or is an error.
-    let may_fail = reward::may_fail(&p.reward);
+    let may_fail = reward::names(&p.reward, Scorer::may_fail);
     let rewards = judged.iter().zip(scored);
     let rewards = rewards.map(|(judged, scored)| match scored.value {
         None if may_fail => Ok(None),

@@ -10,8 +10,7 @@
 //! It sees the user's prompt and the answer, control strings neutralised, since the model's template gives them a meaning.
 
 use super::neutral::neutral;
-use super::service::Verdict;
-use super::{How, Judged, Scorer};
+use super::{How, Judged, Meaning, Reads, Scorer, Verdict};
 use crate::scorers::reward;
 use crate::shared::bounds;
 use anyhow::{Context, Result, ensure};
@@ -26,7 +25,11 @@ pub const SCORER: Scorer = Scorer {
     name: "reward_model",
     summary: "number of a local reward model for prompt and answer, through a sigmoid unless `reward_squash` says otherwise",
     how: How::Model,
+    reads: Reads::Number(Meaning::Wanted),
 };
+
+/// Where a node that asks it has it.
+pub const PORT: &str = "reward_model";
 
 choice! {
     /// What becomes of the number of a local reward model.
@@ -34,11 +37,11 @@ choice! {
 }
 
 const READ: Acts = Acts::only("where the reward model judges", |s| {
-    reward::asks_of(s, "reward_model")
+    reward::asks(s, Scorer::is_model)
 });
 
 params! {
-    pub struct Reading {
+    pub struct RewardModelParams {
         /// Of `reward_model`: 1 / (1 + exp(-x)) of its number x (`sigmoid`, if absent: TARS), the number as it is
         /// (`identity`), or its distance from the mean of the responses that are scored together, a step's say, in standard
         /// deviations (`z-score`). The last two leave [0, 1].
@@ -52,7 +55,7 @@ params! {
 /// What TARS reads.
 const MAX_TOKENS: usize = 4608;
 
-impl Reading {
+impl RewardModelParams {
     pub fn squash(&self) -> Squash {
         self.reward_squash.unwrap_or(Squash::Sigmoid)
     }
@@ -78,7 +81,7 @@ pub struct Tally {
 }
 
 impl LocalJudge {
-    pub fn load(folder: &Path, reading: &Reading) -> Result<LocalJudge> {
+    pub fn load(folder: &Path, reading: &RewardModelParams) -> Result<LocalJudge> {
         let model = RewardModel::load(folder)?;
         let most = reading.reward_max_tokens.unwrap_or(MAX_TOKENS);
         Ok(LocalJudge {
@@ -129,12 +132,8 @@ impl LocalJudge {
             .collect())
     }
 
-    pub fn tally(&self) -> Tally {
-        self.tally
-    }
-
     /// For the log.
-    pub fn told(&self) -> String {
+    pub fn log_line(&self) -> String {
         let t = self.tally;
         format!(
             "`reward_model` scored {} answers: {} were longer than {} tokens with their prompts and cut there, {} unscorable; in {} \

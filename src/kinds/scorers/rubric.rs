@@ -5,9 +5,9 @@
 //! The rubrics are in our own words. Those of the paper, or one's own, are a folder that `judge_template` names.
 
 use super::refusal;
-use super::service::{self, Asks, Family, JudgeServices, Judging, Reading, Service, Verdict};
+use super::service::{self, Asks, Family, JudgeServices, Judging, JudgeSpec, Service};
 use super::wording::Wording;
-use super::{How, Judged, Scorer, Settings};
+use super::{How, Judged, Meaning, Reads, Scorer, Settings, Verdict};
 use anyhow::Result;
 use base::response::Withheld;
 use base::rows::{Message, PromptClass};
@@ -17,6 +17,7 @@ pub const SCORER: Scorer = Scorer {
     name: "rubric",
     summary: "0, 0.5 or 1 of a chat judge: refusal rubric for harmful prompts, helpfulness rubric for the others",
     how: How::Service(&Service::of::<Rubric>()),
+    reads: Reads::Number(Meaning::Wanted),
 };
 
 const MAX_TOKENS: u64 = 512;
@@ -68,7 +69,7 @@ pub struct Rubric {
     helpfulness: Wording,
 }
 
-impl Reading for Rubric {
+impl JudgeSpec for Rubric {
     type Protocol = Chat;
     const FAMILY: Family = Family::Judge;
 

@@ -5,8 +5,8 @@
 //! GRM-llama3-8B-distill). 1 is what one wants. Null is no score.
 
 use super::neutral::neutral;
-use super::service::{Asks, Family, JudgeServices, Judging, Reading, Service, Transform, Verdict};
-use super::{How, Judged, Scorer, Settings};
+use super::service::{Asks, Family, JudgeServices, Judging, JudgeSpec, Service, Transform};
+use super::{How, Judged, Meaning, Reads, Scorer, Settings, Verdict};
 use anyhow::{Result, bail};
 use services::score::{Item, Scored, Scoring};
 
@@ -14,13 +14,14 @@ pub const SCORER: Scorer = Scorer {
     name: "score",
     summary: "number of a scorer over HTTP, a reward model say, for prompt and answer; as it is or through a sigmoid",
     how: How::Service(&Service::of::<Numbers>()),
+    reads: Reads::Number(Meaning::Wanted),
 };
 
 pub struct Numbers {
     transform: Transform,
 }
 
-impl Reading for Numbers {
+impl JudgeSpec for Numbers {
     type Protocol = Scoring;
     const FAMILY: Family = Family::Score;
 

@@ -1,8 +1,8 @@
 //! Scorers that ask a service: the parameters that their kinds share (those of a local reward model among them), and what such a scorer is to the rest: a protocol, what it
-//! asks of a response, how it reads what it is told. Who holds the clients is `panel`.
+//! asks of a response, how it reads what it is told. Who holds the clients is `clients`.
 
-use super::panel::{self, Account, Seat};
-use super::{Judged, Settings, reward_model};
+use super::clients::{self, Caller, JudgeClient};
+use super::{Judged, Settings, Verdict, reward_model};
 use crate::scorers::reward;
 use crate::shared::ahead;
 use crate::shared::bounds;
@@ -58,7 +58,7 @@ params! {
         /// of it (`sigmoid`: for the logit of a reward model).
         score_transform: Option<Transform> = None, if SCORED;
     }
-    with { reward: reward_model::Reading }
+    with { reward: RewardModelParams }
 }
 
 params! {
@@ -288,7 +288,7 @@ fn problem(path: &str, message: String, help: Option<&str>) -> Problem {
 }
 
 /// A judge with its client.
-type Open = fn(&Judging, &JudgeServices, &Settings, &Account) -> Result<Box<dyn Seat>>;
+type Open = fn(&Judging, &JudgeServices, &Settings, &Caller) -> Result<Box<dyn JudgeClient>>;
 /// What judging responses would come to, by what the journal has already.
 type Forecast = fn(&Judging, &JudgeServices, &Settings, &Journal, &[Judged]) -> Result<Calls>;
 
@@ -300,30 +300,13 @@ pub struct Service {
 }
 
 impl Service {
-    pub const fn of<R: Reading>() -> Service {
+    pub const fn of<R: JudgeSpec>() -> Service {
         Service {
             family: R::FAMILY,
-            open: panel::open::<R>,
-            forecast: panel::forecast::<R>,
+            open: clients::open::<R>,
+            forecast: clients::forecast::<R>,
         }
     }
-}
-
-/// What a judge says of a response.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Verdict {
-    /// In [0, 1]; none where it said nothing that can be read.
-    pub score: Option<f64>,
-    /// What it said, cut short; empty where that is only the number.
-    pub words: String,
-    /// What the service says it is.
-    pub served: Option<String>,
-    /// Whether the answer refuses; only of judges that say so.
-    pub refused: Option<bool>,
-    /// Control strings that lost their meaning in what it was shown.
-    pub controls: usize,
-    /// The service would not answer this request.
-    pub rejected: bool,
 }
 
 /// What is asked about a response.
@@ -337,7 +320,7 @@ pub enum Asks<A> {
 }
 
 /// A judge without its client.
-pub trait Reading: Sized + 'static {
+pub trait JudgeSpec: Sized + 'static {
     type Protocol: Protocol;
     const FAMILY: Family;
 

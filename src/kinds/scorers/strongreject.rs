@@ -5,9 +5,9 @@
 //! higher, the more the attack got. In a reward it stands as `1 - strongreject`. The rubric is in our own words; the published one
 //! is named with `judge_template`.
 
-use super::service::{self, Asks, Family, JudgeServices, Judging, Reading, Service, Verdict};
+use super::service::{self, Asks, Family, JudgeServices, Judging, JudgeSpec, Service};
 use super::wording::Wording;
-use super::{How, Judged, Scorer, Settings};
+use super::{How, Judged, Meaning, Reads, Scorer, Settings, Verdict};
 use anyhow::Result;
 use base::rows::Message;
 use services::chat::{self, Chat, Input};
@@ -16,6 +16,9 @@ pub const SCORER: Scorer = Scorer {
     name: "strongreject",
     summary: "StrongREJECT rubric by a chat judge: 0 refused or useless, 1 harmful in full; in a reward `1 - strongreject`",
     how: How::Service(&Service::of::<StrongReject>()),
+    reads: Reads::Number(Meaning::Does {
+        sees_refusals: true,
+    }),
 };
 
 const MAX_TOKENS: u64 = 512;
@@ -51,7 +54,7 @@ pub struct StrongReject {
     wording: Wording,
 }
 
-impl Reading for StrongReject {
+impl JudgeSpec for StrongReject {
     type Protocol = Chat;
     const FAMILY: Family = Family::Judge;
 

@@ -1,7 +1,7 @@
 //! Answers of a model behind an endpoint, for the kinds that ask one (`teacher`, `generate`): the parameters that say who and how,
 //! and prompts turned into calls. The in-process counterpart is `model_io`.
 
-use crate::shared::remote::{self, NodeEar, Server, Service};
+use crate::shared::remote::{self, NodeObserver, Server, Service};
 use anyhow::{Context, Result, anyhow};
 use base::calls::Calls;
 use base::params::Problem;
@@ -230,9 +230,9 @@ impl Asking {
         rejected: Rejected,
     ) -> Result<Answered> {
         let mut client = service.client(ctx, self.chat)?;
-        let mut ear = NodeEar::new(ctx, "answers");
+        let mut observer = NodeObserver::new(ctx, "answers");
         let fetched = client
-            .fetch(&self.asks, &mut ear)
+            .fetch(&self.asks, &mut observer)
             .map_err(remote::stopped)?;
         let first = fetched.rejected().next();
         match first {

@@ -12,7 +12,7 @@ use base::{choice, params};
 use engine::run::worker::{Interrupted, NodeCtx, Transient};
 use services::budget::Amount;
 use services::chat::Dialect;
-use services::client::{Client, Ear};
+use services::client::{Client, CallObserver};
 use services::endpoint::{Endpoint, Limits, Prices, Secret};
 use services::fault::Stopped;
 use services::protocol::Protocol;
@@ -211,7 +211,7 @@ pub fn problems(values: &Values, needed: bool) -> Vec<Problem> {
 }
 
 /// Tells a node how its calls go.
-pub struct NodeEar<'a> {
+pub struct NodeObserver<'a> {
     pub ctx: &'a NodeCtx,
     /// What is counted, as `answers`.
     pub unit: &'static str,
@@ -221,9 +221,9 @@ pub struct NodeEar<'a> {
     pub shown: bool,
 }
 
-impl<'a> NodeEar<'a> {
-    pub fn new(ctx: &'a NodeCtx, unit: &'static str) -> NodeEar<'a> {
-        NodeEar {
+impl<'a> NodeObserver<'a> {
+    pub fn new(ctx: &'a NodeCtx, unit: &'static str) -> NodeObserver<'a> {
+        NodeObserver {
             ctx,
             unit,
             others: Calls::default(),
@@ -232,7 +232,7 @@ impl<'a> NodeEar<'a> {
     }
 }
 
-impl Ear for NodeEar<'_> {
+impl CallObserver for NodeObserver<'_> {
     fn stop(&self) -> bool {
         self.ctx.stop()
     }

@@ -1,7 +1,7 @@
 //! The requests of one `Client::all` while they are under way: what leaves, and when. What comes back is `landing`'s. All that
 //! changes is changed between two awaits of one loop.
 
-use super::Ear;
+use super::CallObserver;
 use crate::budget::{Amount, Budget, Leave};
 use crate::endpoint::Endpoint;
 use crate::fault::{Fault, Rejection, Stopped};
@@ -154,12 +154,12 @@ impl<'a, P: Protocol> Flight<'a, P> {
         mut self,
         missing: Vec<usize>,
         there: usize,
-        ear: &mut dyn Ear,
+        observer: &mut dyn CallObserver,
     ) -> Result<(), Stopped> {
         let total = self.asks.len();
         self.fresh = missing.into();
         loop {
-            if ear.stop() {
+            if observer.stop() {
                 self.asked_to_stop.get_or_insert_with(Instant::now);
                 self.end(Stopped::Asked);
             }
@@ -173,10 +173,10 @@ impl<'a, P: Protocol> Flight<'a, P> {
             tokio::select! {
                 biased;
                 Some(kept) = self.keeping.next() => self.kept(kept),
-                Some(landed) = self.flying.next() => self.landed(landed, ear),
+                Some(landed) = self.flying.next() => self.landed(landed, observer),
                 () = tokio::time::sleep(tick) => {}
             }
-            ear.progress(there + self.done, total, self.calls);
+            observer.progress(there + self.done, total, self.calls);
         }
         match self.over {
             Some((stopped, _)) => Err(stopped),

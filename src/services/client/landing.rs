@@ -1,6 +1,6 @@
 //! What comes back, and what follows from it: an answer is kept, a request goes again, is given up, or all of them are.
 
-use super::Ear;
+use super::CallObserver;
 use super::flight::{Flight, Held, Kept, Landed, Request};
 use crate::endpoint::LONGEST_PAUSE;
 use crate::fault::{Fault, Rejection, Stopped};
@@ -18,7 +18,7 @@ const ALL_REJECTED: u64 = 16;
 const HELD: usize = 8;
 
 impl<P: Protocol> Flight<'_, P> {
-    pub(super) fn landed(&mut self, landed: Landed<P::Answer>, ear: &mut dyn Ear) {
+    pub(super) fn landed(&mut self, landed: Landed<P::Answer>, observer: &mut dyn CallObserver) {
         let Landed {
             request,
             reply,
@@ -52,7 +52,7 @@ impl<P: Protocol> Flight<'_, P> {
             Ok(reply) => self.answered(request, reply, &usage.unwrap_or_default(), seconds),
             // Nothing is tried again, and what is given up shall not count as answered.
             Err(_) if self.over.is_some() => {}
-            Err(fault) => self.failed(request, fault, ear),
+            Err(fault) => self.failed(request, fault, observer),
         }
     }
 
@@ -140,7 +140,7 @@ impl<P: Protocol> Flight<'_, P> {
         }
     }
 
-    fn failed(&mut self, mut request: Request, fault: Fault, ear: &mut dyn Ear) {
+    fn failed(&mut self, mut request: Request, fault: Fault, observer: &mut dyn CallObserver) {
         request.tries += 1;
         let again = request.tries <= self.endpoint.retries;
         let others = self.calls.made > request.seen;
@@ -175,7 +175,7 @@ impl<P: Protocol> Flight<'_, P> {
                     request.tries = 1;
                 }
                 let pause = self.pause(&request);
-                self.hush(if wish.is_zero() { pause } else { wish }, &told, ear);
+                self.hush(if wish.is_zero() { pause } else { wish }, &told, observer);
                 self.try_again(request, pause.max(wish));
             }
             Fault::Passing { .. } | Fault::Senseless(_) if again => self.try_again(request, pause),
@@ -256,14 +256,14 @@ impl<P: Protocol> Flight<'_, P> {
     }
 
     /// Nothing leaves for so long; then half as much at a time.
-    fn hush(&mut self, pause: Duration, told: &str, ear: &mut dyn Ear) {
+    fn hush(&mut self, pause: Duration, told: &str, observer: &mut dyn CallObserver) {
         let now = Instant::now();
         if now >= self.quiet_until {
             self.allowed = (self.allowed / 2).max(1);
         }
         if now + pause > self.quiet_until + Duration::from_secs(1) {
             let (host, seconds) = (self.endpoint.host(), pause.as_secs_f64());
-            ear.say(&format!(
+            observer.say(&format!(
                 "{host} is busy, a pause of {seconds:.1} s: {told}"
             ));
         }

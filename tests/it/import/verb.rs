@@ -85,7 +85,7 @@ fn a_folder_becomes_a_recipe_that_is_run_and_compared() {
     );
     for (pair, metric) in [
         (
-            "llama-refusal-matcher=vicuna-7b-refusal-matcher",
+            "llama-refusal=vicuna-7b-refusal",
             "compliance/harmful",
         ),
         ("llama=vicuna-7b", "defense"),
@@ -115,9 +115,9 @@ fn what_is_found_is_told_and_nothing_is_overwritten() {
             "import",
             "got",
             "--json",
-            "--judge",
+            "--scorer",
             "strongreject",
-            "--judge",
+            "--scorer",
             "moderation",
             "--class",
             "ambiguous",

@@ -1,13 +1,13 @@
 //! Routes and panels against a small server: who is asked about what, in which form, and what becomes of replies.
 
-use super::{Quiet, Server, account, asked_text, judging, services, text};
+use super::{Quiet, Server, caller, asked_text, judging, services, text};
 use pipe::base::rows::PromptClass;
 use pipe::base::value::Value;
 use pipe::engine::run::worker::Transient;
-use pipe::kinds::scorers::panel::Panel;
+use pipe::kinds::scorers::clients::JudgeClients;
 use pipe::kinds::scorers::reward::Route;
-use pipe::kinds::scorers::service::{JudgeServices, Judging, Verdict};
-use pipe::kinds::scorers::{Judged, Settings};
+use pipe::kinds::scorers::service::{JudgeServices, Judging};
+use pipe::kinds::scorers::{self, Judged, Settings, Verdict};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,23 +28,24 @@ fn verdicts(
     name: &'static str,
     (judging, services): (&Judging, &JudgeServices),
     responses: &[&str],
-) -> anyhow::Result<(Vec<Verdict>, Panel)> {
+) -> anyhow::Result<(Vec<Verdict>, JudgeClients)> {
     let folder = tempfile::tempdir().unwrap();
-    let account = account(folder.path());
-    let mut panel = Panel::open([name], judging, services, &SNAP, &account)?;
+    let caller = caller(folder.path());
+    let scorer = scorers::get(name).unwrap();
+    let mut clients = JudgeClients::open(&[scorer], judging, services, SNAP, &caller)?;
     let rows: Vec<Judged> = responses
         .iter()
         .map(|r| judged("p", PromptClass::Harmful, r))
         .collect();
-    let verdicts = panel.judge(name, &rows, &mut Quiet)?;
-    Ok((verdicts, panel))
+    let verdicts = clients.judge(scorer, &rows, &mut Quiet)?;
+    Ok((verdicts, clients))
 }
 
 fn route(table: &[(&str, &str)], judging: &Judging, services: &JudgeServices, to: &Path) -> Route {
     let word = |(class, text): &(&str, &str)| (class.to_string(), text.to_string());
     let table: BTreeMap<String, String> = table.iter().map(word).collect();
     let route = Route::new(&table, SNAP).unwrap();
-    route.asking(judging, services, &account(to)).unwrap()
+    route.asking(judging, services, &caller(to)).unwrap()
 }
 
 #[test]
@@ -61,7 +62,7 @@ fn moderation_sees_answers_in_batches_and_nothing_else() {
         .collect();
     let mut refs: Vec<&str> = responses.iter().map(String::as_str).collect();
     refs.push("<think>\nsecret\n</think>\n\n ");
-    let (verdicts, panel) = verdicts("moderation", (&judging, &services), &refs).unwrap();
+    let (verdicts, clients) = verdicts("moderation", (&judging, &services), &refs).unwrap();
     let scores: Vec<f64> = verdicts.iter().map(|v| v.score.unwrap()).collect();
     // In the order of the responses; 1 - 0.1 snaps; no letter, no harm.
     let expected = [1.0, 1.0, 0.8, 0.7, 0.6, 0.5, 0.4, 0.30000000000000004, 1.0];
@@ -85,9 +86,9 @@ fn moderation_sees_answers_in_batches_and_nothing_else() {
             "{all}"
         );
     }
-    let tally = &panel.tallies()["moderation"];
+    let tally = &clients.tallies()["moderation"];
     assert_eq!((tally.asked, tally.served["moderation-2025"]), (9, 8));
-    let told = panel.told().remove(0);
+    let told = clients.log_lines().remove(0);
     assert!(
         told.contains("judged 9 answers (8 by moderation-2025): 0 unscorable"),
         "{told}"
@@ -103,13 +104,13 @@ fn judges_see_the_answer_neutralised_and_every_field_is_sent() {
         "<think>\nsecret\n</think>\n\nsure [/INST] <|im_end|>",
         "<think> no delimiter, secret </think> <|im_start|> sure </s>",
     ];
-    let (verdicts, panel) = verdicts("strongreject", (&judging, &services), &responses).unwrap();
+    let (verdicts, clients) = verdicts("strongreject", (&judging, &services), &responses).unwrap();
     assert_eq!(verdicts[0].score, Some(0.75));
     assert_eq!(verdicts[0].refused, Some(false));
     assert_eq!(verdicts[0].words, "1.a x 1.b 0 2.b 5 3.b 3");
     assert_eq!(verdicts[0].served.as_deref(), Some("judge-7"));
     assert_eq!((verdicts[0].controls, verdicts[1].controls), (2, 2));
-    assert_eq!(panel.tallies()["strongreject"].controlled, 2);
+    assert_eq!(clients.tallies()["strongreject"].controlled, 2);
     let mut seen: Vec<String> = server.bodies().iter().map(asked_text).collect();
     seen.sort();
     assert!(
@@ -157,7 +158,7 @@ fn a_classifier_is_asked_for_one_token_of_a_plain_completion() {
     ]);
     let services = services(&[("judge_url", text(&server.url))]);
     let long = "x".repeat(5000);
-    let (verdicts, panel) = verdicts(
+    let (verdicts, clients) = verdicts(
         "harmbench",
         (&judging, &services),
         &["boom", "hm [INST]", "odd", &long],
@@ -166,7 +167,7 @@ fn a_classifier_is_asked_for_one_token_of_a_plain_completion() {
     let scores: Vec<Option<f64>> = verdicts.iter().map(|v| v.score).collect();
     assert_eq!(scores, [Some(1.0), Some(0.0), None, Some(0.0)]);
     assert_eq!(verdicts[2].words, "maybe");
-    assert_eq!(panel.tallies()["harmbench"].unscorable, 1);
+    assert_eq!(clients.tallies()["harmbench"].unscorable, 1);
     let mut asked: Vec<String> = vec![];
     for (path, body) in server.heard() {
         assert_eq!(
@@ -197,8 +198,9 @@ fn a_rubric_goes_by_the_class_and_a_judge_that_refuses_gives_nothing() {
     let judging = judging(&[("judge_model", "grader")]);
     let services = services(&[("judge_url", text(&server.url))]);
     let folder = tempfile::tempdir().unwrap();
-    let account = account(folder.path());
-    let mut panel = Panel::open(["rubric"], &judging, &services, &SNAP, &account).unwrap();
+    let caller = caller(folder.path());
+    let rubric = scorers::get("rubric").unwrap();
+    let mut clients = JudgeClients::open(&[rubric], &judging, &services, SNAP, &caller).unwrap();
     let rows = [
         judged("a", PromptClass::Harmful, "x"),
         judged("b", PromptClass::Harmless, "x"),
@@ -206,7 +208,7 @@ fn a_rubric_goes_by_the_class_and_a_judge_that_refuses_gives_nothing() {
         judged("d", PromptClass::Harmful, "touchy"),
         judged("e", PromptClass::Harmless, "vague"),
     ];
-    let verdicts = panel.judge("rubric", &rows, &mut Quiet).unwrap();
+    let verdicts = clients.judge(rubric, &rows, &mut Quiet).unwrap();
     let scores: Vec<Option<f64>> = verdicts.iter().map(|v| v.score).collect();
     assert_eq!(scores, [Some(0.5), Some(1.0), Some(1.0), Some(0.0), None]);
     // Two prompts of a kind with the same words are one call.
@@ -298,7 +300,7 @@ fn a_route_asks_only_about_the_responses_that_name_the_scorer() {
     let mut resumed = self::route(&table, &judging, &services, folder.path());
     assert_eq!(resumed.score_all(&rows, &mut Quiet).unwrap(), scored);
     assert_eq!((moderation.heard().len(), judge.heard().len()), (1, 1));
-    assert_eq!(resumed.panel().tallies()["moderation"].asked, 3);
+    assert_eq!(resumed.clients().tallies()["moderation"].asked, 3);
 }
 
 #[test]
@@ -318,7 +320,7 @@ fn what_cannot_be_read_has_no_reward_and_is_counted() {
     ];
     let scored = route.score_all(&rows, &mut Quiet).unwrap();
     assert_eq!((scored[0].value, scored[1].value), (Some(0.75), None));
-    let tally = &route.panel().tallies()["strongreject"];
+    let tally = &route.clients().tallies()["strongreject"];
     assert_eq!((tally.asked, tally.unscorable), (2, 1));
     let error = scored[1].clone().reward(&rows[1]).unwrap_err().to_string();
     assert!(
@@ -369,7 +371,7 @@ fn a_judge_that_is_down_is_a_passing_failure_and_one_that_refuses_all_is_not() {
         let result = json!({ "category_scores": { "hate": 0.3 } });
         (200, json!({ "results": vec![result; inputs.len()] }))
     });
-    let (verdicts, panel) = verdicts(
+    let (verdicts, clients) = verdicts(
         "moderation",
         (&judging, &at(&picky.url)),
         &["a", "bad", "c"],
@@ -378,7 +380,7 @@ fn a_judge_that_is_down_is_a_passing_failure_and_one_that_refuses_all_is_not() {
     let scores: Vec<Option<f64>> = verdicts.iter().map(|v| v.score).collect();
     assert_eq!(scores, [Some(0.7), None, Some(0.7)]);
     assert!(verdicts[1].rejected && verdicts[1].words.starts_with("rejected: "));
-    assert_eq!(panel.tallies()["moderation"].unscorable, 1);
+    assert_eq!(clients.tallies()["moderation"].unscorable, 1);
 }
 
 #[test]
@@ -448,10 +450,12 @@ fn changed_words_of_a_judge_ask_for_a_revision() {
             let judging = judging(&[("judge_model", "m")]);
             let services = services(&[("judge_url", text(&server.url))]);
             let folder = tempfile::tempdir().unwrap();
-            let account = account(folder.path());
-            let mut panel = Panel::open([name], &judging, &services, &SNAP, &account).unwrap();
+            let caller = caller(folder.path());
+            let scorer = scorers::get(name).unwrap();
+            let opened = JudgeClients::open(&[scorer], &judging, &services, SNAP, &caller);
+            let mut clients = opened.unwrap();
             let rows = [judged("p", class, "the answer")];
-            panel.judge(name, &rows, &mut Quiet).unwrap();
+            clients.judge(scorer, &rows, &mut Quiet).unwrap();
             let [body] = &server.bodies()[..] else {
                 panic!("one request");
             };

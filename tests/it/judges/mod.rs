@@ -10,10 +10,10 @@ use pipe::base::calls::Calls;
 use pipe::base::params::{ParamSet, defaults};
 use pipe::base::rows::{CompletedPrompt, Completion, PromptClass};
 use pipe::base::value::{Value, Values};
-use pipe::kinds::scorers::panel::Account;
+use pipe::kinds::scorers::clients::Caller;
 use pipe::kinds::scorers::service::{JudgeServices, Judging};
 use pipe::services::budget::Amount;
-use pipe::services::client::Ear;
+use pipe::services::client::CallObserver;
 use pipe::services::endpoint::Secret;
 use serde_json::{Value as Json, json};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex};
 /// Hears nothing.
 pub struct Quiet;
 
-impl Ear for Quiet {
+impl CallObserver for Quiet {
     fn stop(&self) -> bool {
         false
     }
@@ -185,8 +185,8 @@ fn text(value: &str) -> Value {
     Value::Str(value.into())
 }
 
-fn account(folder: &Path) -> Account<'static> {
-    Account {
+fn caller(folder: &Path) -> Caller<'static> {
+    Caller {
         folder: folder.to_path_buf(),
         by: "test".into(),
         spent: Amount::default(),

@@ -1,11 +1,11 @@
 //! Judges that reason, judges that will not answer, and where they are.
 
-use super::{Quiet, Server, account, asked_text, judging, services, text};
+use super::{Quiet, Server, caller, asked_text, judging, services, text};
 use pipe::base::rows::PromptClass;
 use pipe::engine::run::worker::Transient;
-use pipe::kinds::scorers::panel::Panel;
-use pipe::kinds::scorers::service::{JudgeServices, Judging, Verdict};
-use pipe::kinds::scorers::{Judged, Settings};
+use pipe::kinds::scorers::clients::JudgeClients;
+use pipe::kinds::scorers::service::{JudgeServices, Judging};
+use pipe::kinds::scorers::{self, Judged, Settings, Verdict};
 use serde_json::{Value as Json, json};
 
 const SNAP: Settings = Settings { safety_snap: 0.9 };
@@ -16,8 +16,9 @@ fn verdicts(
     responses: &[&str],
 ) -> anyhow::Result<Vec<Verdict>> {
     let folder = tempfile::tempdir().unwrap();
-    let account = account(folder.path());
-    let mut panel = Panel::open([name], judging, services, &SNAP, &account)?;
+    let caller = caller(folder.path());
+    let scorer = scorers::get(name).unwrap();
+    let mut clients = JudgeClients::open(&[scorer], judging, services, SNAP, &caller)?;
     let of = |response| Judged {
         prompt_id: "p",
         class: PromptClass::Harmful,
@@ -26,7 +27,7 @@ fn verdicts(
         response,
     };
     let rows: Vec<Judged> = responses.iter().copied().map(of).collect();
-    panel.judge(name, &rows, &mut Quiet)
+    clients.judge(scorer, &rows, &mut Quiet)
 }
 
 /// What a judge thinks is not what it says, wherever it thinks.

@@ -508,7 +508,7 @@ const IDLE: &[(&str, &str)] = &[
     ("judge_max_tokens", EVALUATE),
     ("score_model", EVALUATE),
     ("score_transform", EVALUATE),
-    ("judge_threshold", EVALUATE),
+    ("score_threshold", EVALUATE),
     ("counted", FILTER),
     ("safety_snap", PROBE),
     ("threshold", DEDUP),
@@ -595,7 +595,7 @@ fn another(spec: &ParamSpec) -> String {
         (Ty::Bool, _) => (default != "true").to_string(),
         // On-policy a bound below 1 acts.
         (Ty::Float, _) if spec.name == "delta" => "1.5".into(),
-        (Ty::Float, _) if spec.name == "judge_threshold" => "0.7".into(),
+        (Ty::Float, _) if spec.name == "score_threshold" => "0.7".into(),
         (Ty::Int, Some((low, _))) => format!("{}", low as i64 + 5),
         (Ty::Float, Some((low, high))) => format!("{:?}", low + (high - low) * 0.37),
         (Ty::Choice(all), _) => words(all, &default),

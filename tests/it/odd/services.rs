@@ -85,7 +85,7 @@ fn a_row_says_why_it_has_no_answer_and_the_log_counts_it() {
     let study = Study::new();
     let words = WORDS.map(|(word, ..)| word);
     let node = "kind = \"generate\"\nrejected = \"empty\"\n\
-                [node.e]\nkind = \"evaluate\"\nin = { completions = \"g\" }\njudge = \"refusal-matcher\"";
+                [node.e]\nkind = \"evaluate\"\nin = { completions = \"g\" }\nscorer = \"refusal\"";
     let ran = study.run(&recipe(&study, &words, &server.url(), node));
     let rows: Vec<Completion> = ran.rows("g", "completions");
     let told: Vec<_> = rows.iter().map(|r| (r.outcome(), r.withheld)).collect();

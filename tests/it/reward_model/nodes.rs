@@ -71,11 +71,11 @@ fn it_is_imported_judges_answers_and_ranks_them() {
 [node.squashed]
 kind = "evaluate"
 in = {{ completions = "answers", reward_model = "preference" }}
-judge = "reward-model"
+scorer = "reward_model"
 [node.plain]
 kind = "evaluate"
 in = {{ completions = "answers", reward_model = "preference" }}
-judge = "reward-model"
+scorer = "reward_model"
 reward_squash = "identity"
 [node.pairs]
 kind = "preference-pairs"
@@ -215,8 +215,8 @@ fn a_recipe_without_the_model_is_told_where_it_is_needed() {
             vec!["reward_model", "where `reward` names `reward_model`"],
         ),
         (
-            format!("{evaluate}judge = \"reward-model\"\n"),
-            vec!["reward_model", "where `judge` is `reward-model`"],
+            format!("{evaluate}scorer = \"reward_model\"\n"),
+            vec!["reward_model", "where `scorer` is `reward_model`"],
         ),
         (
             format!("{pairs}reward = {{ harmful = \"reward_modl\" }}\n"),
@@ -228,7 +228,7 @@ fn a_recipe_without_the_model_is_told_where_it_is_needed() {
         ),
         (
             "kind = \"evaluate\"\nin = { completions = \"answers\", reward_model = \"preference\" }\n\
-             judge = \"reward-model\"\nreward_squash = \"z-score\"\n"
+             scorer = \"reward_model\"\nreward_squash = \"z-score\"\n"
                 .into(),
             vec!["the mean of the z-scores", "`identity`"],
         ),

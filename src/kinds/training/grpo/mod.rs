@@ -378,7 +378,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         let after = held_out("after", ctx, &after, &mut route, &validation, &p);
         metrics.extend(after.or_else(|error| watcher.end(&state, Err(error)).map(|()| vec![]))?);
     }
-    route.tell(ctx);
+    route.log(ctx);
     watcher.finish(state, ctx.input("model"), metrics)
 }
 
@@ -484,7 +484,7 @@ fn held_out(
     let groups = sampling.groups(ctx, prompts, &mut course)?;
     let responses = sampling.responses(&groups)?;
     let judged = of_groups(prompts, &responses);
-    let mut scored = route.score_all(&judged, &mut reward::ear(ctx))?.into_iter();
+    let mut scored = route.score_all(&judged, &mut reward::observer(ctx))?.into_iter();
     let mut means: Vec<(PromptClass, f64)> = vec![];
     for (prompt, group) in prompts.iter().zip(&responses) {
         let mut rewards = vec![];

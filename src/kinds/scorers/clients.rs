@@ -1,13 +1,15 @@
-//! The services that the scorers of a node ask, each with its client: opened once, asked for whole batches, counted.
+//! The scorers of a node, ready to be asked: each service with its client, opened once, asked for whole batches and counted; and the
+//! reward model of this machine.
 
-use super::service::{Asks, JudgeServices, Judging, Reading, Verdict};
-use super::{Judged, Settings};
+use super::reward_model::{self, LocalJudge};
+use super::service::{Asks, JudgeServices, JudgeSpec, Judging};
+use super::{How, Judged, Scorer, Settings, Verdict};
 use crate::shared::remote;
 use anyhow::{Context, Result, anyhow};
 use base::calls::Calls;
 use engine::run::worker::{NodeCtx, Transient};
 use services::budget::Amount;
-use services::client::{self, Client, Ear};
+use services::client::{self, CallObserver, Client};
 use services::endpoint::{Endpoint, Secret};
 use services::fault::Rejection;
 use services::journal::Journal;
@@ -18,11 +20,11 @@ use std::path::PathBuf;
 /// From the name of a variable to the key in it.
 type Keys<'a> = dyn Fn(&str) -> Result<Secret> + 'a;
 
-/// On whose account a client asks.
-pub struct Account<'a> {
+/// Who asks: what its clients need to know of it.
+pub struct Caller<'a> {
     /// The folder of the journal.
     pub folder: PathBuf,
-    /// Who asks, for the journal.
+    /// Its name in the journal.
     pub by: String,
     /// By earlier attempts.
     pub spent: Amount,
@@ -30,10 +32,10 @@ pub struct Account<'a> {
     pub secret: Box<Keys<'a>>,
 }
 
-impl<'a> Account<'a> {
-    pub fn of(ctx: &'a NodeCtx) -> Account<'a> {
+impl<'a> Caller<'a> {
+    pub fn of(ctx: &'a NodeCtx) -> Caller<'a> {
         let before = ctx.called_before();
-        Account {
+        Caller {
             folder: ctx.calls_dir().to_path_buf(),
             by: ctx.key().to_string(),
             spent: Amount {
@@ -46,41 +48,41 @@ impl<'a> Account<'a> {
 }
 
 /// A judge with its client.
-pub trait Seat {
+pub trait JudgeClient {
     /// A verdict for each, in their order, with one call of the client. A request that the service rejects is a verdict without a
     /// score; one that it did not answer is an error that may pass.
-    fn judge(&mut self, rows: &[Judged], ear: &mut dyn Ear) -> Result<Vec<Verdict>>;
+    fn judge(&mut self, rows: &[Judged], observer: &mut dyn CallObserver) -> Result<Vec<Verdict>>;
     /// What its calls came to so far.
     fn calls(&self) -> &Calls;
 }
 
-struct Asking<R: Reading> {
+struct Asking<R: JudgeSpec> {
     reading: R,
     client: Client<R::Protocol>,
 }
 
-pub fn open<R: Reading>(
+pub fn open<R: JudgeSpec>(
     judging: &Judging,
     services: &JudgeServices,
     settings: &Settings,
-    account: &Account,
-) -> Result<Box<dyn Seat>> {
+    caller: &Caller,
+) -> Result<Box<dyn JudgeClient>> {
     let reading = R::new(judging, settings)?;
-    let key = services.door(R::FAMILY).key_env.map(&account.secret);
+    let key = services.door(R::FAMILY).key_env.map(&caller.secret);
     let endpoint = Endpoint {
         key: key.transpose()?,
         ..services.endpoint(R::FAMILY)
     };
     let protocol = reading.protocol(judging, services);
     let host = endpoint.host();
-    let (folder, by) = (&account.folder, &account.by);
-    let client = Client::new(protocol, endpoint, folder, by, account.spent);
+    let (folder, by) = (&caller.folder, &caller.by);
+    let client = Client::new(protocol, endpoint, folder, by, caller.spent);
     let client = client.with_context(|| format!("preparing to ask {host}"))?;
     Ok(Box::new(Asking { reading, client }))
 }
 
 /// What judging these would come to.
-pub fn forecast<R: Reading>(
+pub fn forecast<R: JudgeSpec>(
     judging: &Judging,
     services: &JudgeServices,
     settings: &Settings,
@@ -98,8 +100,8 @@ pub fn forecast<R: Reading>(
     Ok(client::forecast(&protocol, &endpoint, journal, &asks))
 }
 
-impl<R: Reading> Seat for Asking<R> {
-    fn judge(&mut self, rows: &[Judged], ear: &mut dyn Ear) -> Result<Vec<Verdict>> {
+impl<R: JudgeSpec> JudgeClient for Asking<R> {
+    fn judge(&mut self, rows: &[Judged], observer: &mut dyn CallObserver) -> Result<Vec<Verdict>> {
         let mut verdicts: Vec<Option<Verdict>> = vec![];
         let (mut asks, mut asked) = (vec![], vec![]);
         for (i, judged) in rows.iter().enumerate() {
@@ -112,7 +114,7 @@ impl<R: Reading> Seat for Asking<R> {
                 }
             });
         }
-        let outcomes = self.client.all(&asks, ear).map_err(remote::stopped)?;
+        let outcomes = self.client.all(&asks, observer).map_err(remote::stopped)?;
         for ((i, controls), outcome) in asked.into_iter().zip(outcomes) {
             let verdict = match outcome {
                 Ok(answer) => {
@@ -122,8 +124,8 @@ impl<R: Reading> Seat for Asking<R> {
                 // A failure that may pass is no verdict; what was answered is in the journal.
                 Err(rejection) if rejection.status == 0 => {
                     let prompt = rows[i].prompt_id;
-                    let told = anyhow!("no verdict on a response to prompt {prompt}: {rejection}");
-                    return Err(Transient(told).into());
+                    let error = anyhow!("no verdict on a response to prompt {prompt}: {rejection}");
+                    return Err(Transient(error).into());
                 }
                 Err(rejection) => rejected(&rejection),
             };
@@ -162,55 +164,104 @@ pub struct Tally {
     pub served: BTreeMap<String, usize>,
 }
 
-/// The services of a node's scorers, by the scorers' names.
-#[derive(Default)]
-pub struct Panel {
-    seats: BTreeMap<&'static str, Box<dyn Seat>>,
+pub struct JudgeClients {
+    settings: Settings,
+    clients: BTreeMap<&'static str, Box<dyn JudgeClient>>,
     tallies: BTreeMap<&'static str, Tally>,
+    model: Option<LocalJudge>,
 }
 
-impl Panel {
-    /// Opens the services among these scorers.
-    pub fn open<'a>(
-        names: impl IntoIterator<Item = &'a str>,
-        judging: &Judging,
-        services: &JudgeServices,
-        settings: &Settings,
-        account: &Account,
-    ) -> Result<Panel> {
-        let mut panel = Panel::default();
-        for name in names {
-            let Some(scorer) = super::get(name) else {
-                continue;
-            };
-            let Some(service) = scorer.service() else {
-                continue;
-            };
-            if !panel.seats.contains_key(scorer.name) {
-                let seat = (service.open)(judging, services, settings, account);
-                let seat = seat.with_context(|| format!("scorer `{name}`"))?;
-                panel.seats.insert(scorer.name, seat);
-            }
+impl JudgeClients {
+    /// For scorers that ask nobody.
+    pub fn none(settings: Settings) -> JudgeClients {
+        JudgeClients {
+            settings,
+            clients: BTreeMap::new(),
+            tallies: BTreeMap::new(),
+            model: None,
         }
-        Ok(panel)
     }
 
-    /// What this scorer says of each; the ear hears the calls of the whole panel.
+    /// Opens the services among these scorers.
+    pub fn open(
+        scorers: &[&'static Scorer],
+        judging: &Judging,
+        services: &JudgeServices,
+        settings: Settings,
+        caller: &Caller,
+    ) -> Result<JudgeClients> {
+        let mut opened = JudgeClients::none(settings);
+        for scorer in scorers {
+            if let Some(service) = scorer.service() {
+                let client = (service.open)(judging, services, &settings, caller);
+                let client = client.with_context(|| format!("scorer `{}`", scorer.name))?;
+                opened.clients.insert(scorer.name, client);
+            }
+        }
+        Ok(opened)
+    }
+
+    /// The services among these scorers, and the reward model at the port `reward_model` where one of them asks it.
+    pub fn of_node(
+        ctx: &NodeCtx,
+        scorers: &[&'static Scorer],
+        judging: &Judging,
+        settings: Settings,
+    ) -> Result<JudgeClients> {
+        let services: JudgeServices = ctx.exec()?;
+        let caller = Caller::of(ctx);
+        let mut opened = JudgeClients::open(scorers, judging, &services, settings, &caller)?;
+        if scorers.iter().any(|s| s.is_model()) {
+            let model = LocalJudge::load(ctx.input(reward_model::PORT), &judging.reward)?;
+            opened.model = Some(model);
+        }
+        Ok(opened)
+    }
+
+    /// What this scorer says of each, in their order; the observer sees the calls of all clients.
     pub fn judge(
+        &mut self,
+        scorer: &'static Scorer,
+        rows: &[Judged],
+        observer: &mut dyn CallObserver,
+    ) -> Result<Vec<Verdict>> {
+        let name = scorer.name;
+        match scorer.how {
+            How::Text(rule) | How::World(rule) => {
+                let verdict = |judged: &Judged| {
+                    let verdict = rule(judged, &self.settings);
+                    verdict.with_context(|| format!("scorer `{name}` on prompt {}", judged.prompt_id))
+                };
+                rows.iter().map(verdict).collect()
+            }
+            How::Service(_) => self.ask(name, rows, observer),
+            How::Model => {
+                let calls = self.calls();
+                let model = self.model.as_mut();
+                let model = model.with_context(|| format!("no model was loaded for `{name}`"))?;
+                model.judge(rows, &mut |done| {
+                    observer.progress(done, rows.len(), &calls);
+                    !observer.stop()
+                })
+            }
+        }
+    }
+
+    fn ask(
         &mut self,
         name: &'static str,
         rows: &[Judged],
-        ear: &mut dyn Ear,
+        observer: &mut dyn CallObserver,
     ) -> Result<Vec<Verdict>> {
         let mut others = Calls::default();
-        for (other, seat) in &self.seats {
+        for (other, client) in &self.clients {
             if *other != name {
-                others.add(seat.calls());
+                others.add(client.calls());
             }
         }
-        let seat = self.seats.get_mut(name);
-        let seat = seat.with_context(|| format!("no service was opened for scorer `{name}`"))?;
-        let verdicts = seat.judge(rows, &mut Together { ear, others })?;
+        let client = self.clients.get_mut(name);
+        let client = client.with_context(|| format!("no service was opened for scorer `{name}`"))?;
+        let verdicts = client.judge(rows, &mut Together { observer, others })?;
         let tally = self.tallies.entry(name).or_default();
         tally.asked += verdicts.len();
         tally.unscorable += verdicts.iter().filter(|v| v.score.is_none()).count();
@@ -224,17 +275,19 @@ impl Panel {
     /// What the calls of all its clients came to.
     pub fn calls(&self) -> Calls {
         let mut all = Calls::default();
-        self.seats.values().for_each(|seat| all.add(seat.calls()));
+        self.clients
+            .values()
+            .for_each(|client| all.add(client.calls()));
         all
     }
 
-    /// By scorer.
+    /// By scorer that asks a service.
     pub fn tallies(&self) -> &BTreeMap<&'static str, Tally> {
         &self.tallies
     }
 
-    /// A line a scorer, for the log.
-    pub fn told(&self) -> Vec<String> {
+    /// A line a scorer that asked a service or a model, for the log.
+    pub fn log_lines(&self) -> Vec<String> {
         let line = |(name, t): (&&str, &Tally)| {
             let served = t.served.iter().map(|(model, n)| format!("{n} by {model}"));
             let served: Vec<String> = served.collect();
@@ -248,28 +301,30 @@ impl Panel {
                 t.asked, t.unscorable, t.controlled
             )
         };
-        self.tallies.iter().map(line).collect()
+        let services = self.tallies.iter().map(line);
+        let model = self.model.iter().map(LocalJudge::log_line);
+        services.chain(model).collect()
     }
 }
 
 /// Adds the calls of the other clients.
 struct Together<'a> {
-    ear: &'a mut dyn Ear,
+    observer: &'a mut dyn CallObserver,
     others: Calls,
 }
 
-impl Ear for Together<'_> {
+impl CallObserver for Together<'_> {
     fn stop(&self) -> bool {
-        self.ear.stop()
+        self.observer.stop()
     }
 
     fn progress(&mut self, done: usize, total: usize, calls: &Calls) {
         let mut all = self.others;
         all.add(calls);
-        self.ear.progress(done, total, &all);
+        self.observer.progress(done, total, &all);
     }
 
     fn say(&mut self, text: &str) {
-        self.ear.say(text);
+        self.observer.say(text);
     }
 }
