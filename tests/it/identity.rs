@@ -2,9 +2,10 @@
 //! it lies and how it is executed change no plan key; every identity parameter changes the keys of its node and of what
 //! hangs below it, and no other. Then the same with real executions.
 
+use crate::nested;
 use crate::study::Study;
 use pipe::base::params::{Default, ParamSpec, Ty};
-use pipe::base::value::{Value, Values};
+use pipe::base::value::{self, Value, Values};
 use pipe::engine::kind::{Kind, Type};
 use pipe::engine::plan::{Judge, Wanted};
 use pipe::engine::store::Store;
@@ -89,7 +90,7 @@ fn no_execution_field_is_in_a_key() {
                 assert_eq!(ground.keys_of(changed), before, "{place}");
                 let node = changed.graph.find("it").unwrap();
                 let exec = &changed.graph.node(node).exec;
-                assert_eq!(exec.get(spec.name), Some(value), "{place} got there");
+                assert_eq!(value::at(exec, spec.name), Some(value), "{place} got there");
             }
             seen += 1;
         }
@@ -273,7 +274,7 @@ impl Ground {
         let original = self.load(&text(bed)).unwrap_or_else(|d| panic!("{d}"));
         let id = original.graph.find("it").unwrap();
         let it = original.graph.node(id);
-        let now = it.params.get(spec.name).or(it.exec.get(spec.name));
+        let now = value::at(&it.params, spec.name).or(value::at(&it.exec, spec.name));
         let by_hand = BY_HAND.iter().filter(|(name, _)| *name == spec.name);
         let mut tried: Vec<toml::Value> = by_hand
             .map(|(_, value)| {
@@ -295,8 +296,8 @@ impl Ground {
             .flat_map(|value| with.iter().map(move |lines| (value.clone(), lines)));
         for (value, lines) in tries {
             let mut changed = bed.clone();
-            node(&mut changed).extend(lines.clone());
-            node(&mut changed).insert(spec.name.into(), value);
+            nested::lay(node(&mut changed), lines.clone());
+            nested::put(node(&mut changed), spec.name, value);
             for (_, _, other) in BUT
                 .iter()
                 .filter(|(k, n, _)| (*k, *n) == (kind.name, spec.name))
@@ -306,7 +307,7 @@ impl Ground {
             match self.load(&text(&changed)) {
                 Ok(loaded) => {
                     let it = loaded.graph.node(loaded.graph.find("it").unwrap());
-                    let value = it.params.get(spec.name).or(it.exec.get(spec.name));
+                    let value = value::at(&it.params, spec.name).or(value::at(&it.exec, spec.name));
                     let value = value.unwrap().clone();
                     if Some(&value) != now && usable.iter().all(|(v, _)| *v != value) {
                         usable.push((value, loaded));
@@ -480,7 +481,7 @@ fn beside(kind: &Kind, spec: &ParamSpec, bed: &Table) -> Table {
             {
                 node(&mut bed).remove("served");
             }
-            node(&mut bed).extend(lines);
+            nested::lay(node(&mut bed), lines);
         }
     }
     bed
@@ -558,13 +559,19 @@ fn bed(kind: &Kind) -> Table {
     if !edges.is_empty() {
         it.insert("in".into(), edges.into());
     }
+    let said: Values = it.clone().try_into().unwrap();
     for spec in (kind.params)() {
         let file = || toml::Value::from(FILES[0]);
-        let stands = it.contains_key(spec.name) || matches!(spec.default, Default::Required);
+        if spec.block.is_some_and(|b| b.optional && !said.contains_key(b.name)) {
+            continue;
+        }
+        let stands = value::at(&said, spec.name).is_some();
         match spec.ty {
-            Ty::Path if stands => drop(it.insert(spec.name.into(), file())),
+            Ty::Path if stands || matches!(spec.default, Default::Required) => {
+                nested::put(&mut it, spec.name, file());
+            }
             Ty::List(of) if *of == Ty::Path => {
-                it.insert(spec.name.into(), vec![file()].into());
+                nested::put(&mut it, spec.name, vec![file()].into());
             }
             _ => {}
         }

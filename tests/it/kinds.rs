@@ -2,10 +2,10 @@
 
 use crate::study::data_dir;
 use pipe::base::params::Problem;
-use pipe::base::params::{Default as ParamDefault, ParamSpec};
+use pipe::base::params::{Block, Default as ParamDefault, ParamSpec};
 use pipe::base::rows::{Completion, Metric, Prompt, PromptClass, Truth};
 use pipe::base::stats;
-use pipe::base::value::{Value, Values};
+use pipe::base::value::{self, Value, Values};
 use pipe::engine::kind::{Kind, Need};
 use pipe::kinds::REGISTRY;
 use pipe::kinds::data::mix::Params as MixParams;
@@ -154,7 +154,7 @@ fn checks_name_the_parameter_that_is_out_of_range() {
     for (kind, name, value) in cases {
         let kind = REGISTRY.get(kind).unwrap();
         let mut values = example(kind);
-        values.insert(name.to_string(), value.clone());
+        value::put(&mut values, name, value.clone());
         let problems = kind.problems(&values);
         assert_eq!(problems.len(), 1, "{} {name}: {problems:?}", kind.name);
         assert_eq!(problems[0].path, *name);
@@ -718,28 +718,33 @@ fn example(kind: &Kind) -> Values {
             port.name
         );
     }
+    let given: Values = node.clone().try_into().unwrap();
     let mut values = Values::new();
     for spec in specs(kind) {
         let place = format!("{} {}", kind.name, spec.name);
-        match (node.get(spec.name), spec.default) {
-            (Some(given), _) => {
-                let value: Value = given.clone().try_into().unwrap();
-                assert_eq!((spec.fits)(&value), Ok(()), "{place}");
-                values.insert(spec.name.into(), value);
+        let left_out = |b: Block| b.optional && !given.contains_key(b.name);
+        if spec.block.is_some_and(left_out) {
+            continue;
+        }
+        match (value::at(&given, spec.name), spec.default) {
+            (Some(value), _) => {
+                assert_eq!((spec.fits)(value), Ok(()), "{place}");
+                value::put(&mut values, spec.name, value.clone());
             }
-            (None, ParamDefault::Value(value)) => {
-                values.insert(spec.name.into(), value);
-            }
+            (None, ParamDefault::Value(value)) => value::put(&mut values, spec.name, value),
             (None, ParamDefault::Absent) => {}
             (None, ParamDefault::Required) => panic!("the example gives no {place}"),
         }
     }
-    for name in node.keys().filter(|n| *n != "kind" && *n != "in") {
-        assert!(
-            specs(kind).iter().any(|s| s.name == name),
-            "{} has no {name}",
-            kind.name
-        );
+    for (name, value) in given.iter().filter(|(n, _)| *n != "kind" && *n != "in") {
+        let known = |name: &str| specs(kind).iter().any(|s| s.name == name);
+        let fields = match value {
+            Value::Table(inner) if !known(name) => inner.keys().cloned().collect(),
+            _ => vec![],
+        };
+        let paths = fields.iter().map(|field| format!("{name}.{field}"));
+        let known = known(name) || !fields.is_empty() && paths.into_iter().all(|p| known(&p));
+        assert!(known, "{} has no {name}", kind.name);
     }
     values
 }

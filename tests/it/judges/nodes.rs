@@ -4,7 +4,7 @@ use super::{Server, completion, judging};
 use crate::study::Study;
 use crate::training::{REASONER, WORLD};
 use pipe::base::params::Problem;
-use pipe::base::params::{Default as ParamDefault, ParamSet};
+use pipe::base::params::{ParamSet, unsaid};
 use pipe::base::rows::{PromptClass, Score};
 use pipe::base::value::{Value, Values};
 use pipe::engine::kind::Look;
@@ -406,12 +406,7 @@ fn what_rl_will_ask_is_bounded_before_it_runs() {
 fn values(kind: &str, set: &[(&str, Value)]) -> Values {
     let kind = REGISTRY.get(kind).unwrap();
     let specs = (kind.params)().into_iter().chain((kind.exec)());
-    let mut values: Values = specs
-        .filter_map(|spec| match spec.default {
-            ParamDefault::Value(value) => Some((spec.name.to_string(), value)),
-            _ => None,
-        })
-        .collect();
+    let mut values = unsaid(specs);
     values.extend(set.iter().map(|(n, v)| (n.to_string(), v.clone())));
     values
 }
