@@ -6,12 +6,12 @@
 
 use crate::data::labels::quoted;
 use crate::scorers::reward::{self, Route};
-use crate::scorers::service::{JudgeServices, Judging};
+use crate::scorers::service::{ScorerEndpoints, ScorerParams};
 use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::ahead;
 use crate::shared::bounds;
 use crate::shared::model_io;
-use crate::shared::remote::NodeObserver;
+use crate::shared::observer::NodeObserver;
 use crate::world::truth;
 use anyhow::{Result, bail, ensure};
 use base::calls::Calls;
@@ -43,7 +43,7 @@ params! {
         /// (`drop`).
         truncated: Truncated = Truncated::Penalise;
     }
-    with { judging: Judging }
+    with { scorers: ScorerParams }
 }
 
 pub const KIND: Kind = Kind {
@@ -85,7 +85,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
         },
     ],
     params: Params::specs,
-    exec: JudgeServices::specs,
+    exec: ScorerEndpoints::specs,
     check,
     above: Some(|graph, id| truth::reward_problems(graph, id, "completions")),
     cpu,
@@ -121,7 +121,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     if reward::names(&p.reward, Scorer::is_model) {
         model_io::use_threads(ctx)?;
     }
-    let mut route = Route::of_node(ctx, &p.reward, snap, &p.judging)?;
+    let mut route = Route::of_node(ctx, &p.reward, snap, &p.scorers)?;
     let completions: Vec<Completion> = rows::read_rows(ctx.input("completions"))?;
     let mut observer = NodeObserver::new(ctx, "responses");
     let made = pairs(&completions, &mut route, p.truncated, &mut observer)?;
@@ -174,7 +174,7 @@ fn forecast(look: &Look, journal: &Path) -> Result<Calls> {
     let completions: Vec<Completion> = rows::read_rows(look.input("completions"))?;
     let journal = Journal::open(journal)?;
     let judged = judged(&completions, p.truncated);
-    route.forecast(&p.judging, &look.exec()?, &journal, &judged)
+    route.forecast((&p.scorers, &look.exec()?), &journal, &judged)
 }
 
 /// What is to be scored, in its order: nothing else is asked about.
@@ -353,11 +353,11 @@ fn metrics(made: &Made, completions: usize) -> Vec<Metric> {
 
 fn outlook(ahead: &Ahead) -> Result<Outlook> {
     let p: Params = ahead.params()?;
-    let services: JudgeServices = ahead.exec()?;
+    let endpoints: ScorerEndpoints = ahead.exec()?;
     let given = ahead.input("completions");
     let answer = given.tokens.unwrap_or(0.0);
     let shape = (given.rows.unwrap_or(0.0), given.shares);
-    let asks = (&p.judging, &services);
+    let asks = (&p.scorers, &endpoints);
     let sizes = (ahead::PROMPT, answer);
     let mut outlook = reward::outlook(&p.reward, asks, ahead, shape, sizes);
     let tokens = given.tokens.map(|t| ahead::PROMPT + t);

@@ -2,50 +2,18 @@
 //! reward model of this machine.
 
 use super::reward_model::{self, LocalJudge};
-use super::service::{Asks, JudgeServices, JudgeSpec, Judging};
+use super::service::{Asked, Asks, JudgeSpec, ScorerEndpoints, ScorerParams};
 use super::{How, Judged, Scorer, Settings, Verdict};
-use crate::shared::remote;
+use crate::shared::endpoint::Caller;
+use crate::shared::observer;
 use anyhow::{Context, Result, anyhow};
 use base::calls::Calls;
 use engine::run::worker::{NodeCtx, Transient};
-use services::budget::Amount;
 use services::client::{self, CallObserver, Client};
-use services::endpoint::{Endpoint, Secret};
 use services::fault::Rejection;
 use services::journal::Journal;
 use services::protocol::Protocol;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-/// From the name of a variable to the key in it.
-type Keys<'a> = dyn Fn(&str) -> Result<Secret> + 'a;
-
-/// Who asks: what its clients need to know of it.
-pub struct Caller<'a> {
-    /// The folder of the journal.
-    pub folder: PathBuf,
-    /// Its name in the journal.
-    pub by: String,
-    /// By earlier attempts.
-    pub spent: Amount,
-    /// The key in a variable that the node names.
-    pub secret: Box<Keys<'a>>,
-}
-
-impl<'a> Caller<'a> {
-    pub fn of(ctx: &'a NodeCtx) -> Caller<'a> {
-        let before = ctx.called_before();
-        Caller {
-            folder: ctx.calls_dir().to_path_buf(),
-            by: ctx.key().to_string(),
-            spent: Amount {
-                dollars: before.dollars,
-                tokens: before.tokens(),
-            },
-            secret: Box::new(|name| remote::secret(ctx, name)),
-        }
-    }
-}
 
 /// A judge with its client.
 pub trait JudgeClient {
@@ -56,56 +24,45 @@ pub trait JudgeClient {
     fn calls(&self) -> &Calls;
 }
 
-struct Asking<R: JudgeSpec> {
-    reading: R,
-    client: Client<R::Protocol>,
+struct Asking<S: JudgeSpec> {
+    spec: S,
+    client: Client<S::Protocol>,
 }
 
-pub fn open<R: JudgeSpec>(
-    judging: &Judging,
-    services: &JudgeServices,
+pub fn open<S: JudgeSpec>(
+    asked: Asked,
     settings: &Settings,
     caller: &Caller,
 ) -> Result<Box<dyn JudgeClient>> {
-    let reading = R::new(judging, settings)?;
-    let key = services.door(R::FAMILY).key_env.map(&caller.secret);
-    let endpoint = Endpoint {
-        key: key.transpose()?,
-        ..services.endpoint(R::FAMILY)
-    };
-    let protocol = reading.protocol(judging, services);
-    let host = endpoint.host();
-    let (folder, by) = (&caller.folder, &caller.by);
-    let client = Client::new(protocol, endpoint, folder, by, caller.spent);
-    let client = client.with_context(|| format!("preparing to ask {host}"))?;
-    Ok(Box::new(Asking { reading, client }))
+    let spec = S::new(asked.0, settings)?;
+    let client = asked.1.of(S::SERVICE).client(caller, spec.protocol(asked))?;
+    Ok(Box::new(Asking { spec, client }))
 }
 
 /// What judging these would come to.
-pub fn forecast<R: JudgeSpec>(
-    judging: &Judging,
-    services: &JudgeServices,
+pub fn forecast<S: JudgeSpec>(
+    asked: Asked,
     settings: &Settings,
     journal: &Journal,
     rows: &[Judged],
 ) -> Result<Calls> {
-    let reading = R::new(judging, settings)?;
-    let protocol = reading.protocol(judging, services);
-    let asks = rows.iter().filter_map(|judged| match reading.ask(judged) {
+    let spec = S::new(asked.0, settings)?;
+    let protocol = spec.protocol(asked);
+    let asks = rows.iter().filter_map(|judged| match spec.ask(judged) {
         Asks::Service { ask, .. } => Some(ask),
         Asks::Nobody(_) => None,
     });
-    let asks: Vec<<R::Protocol as Protocol>::Ask> = asks.collect();
-    let endpoint = services.endpoint(R::FAMILY);
+    let asks: Vec<<S::Protocol as Protocol>::Ask> = asks.collect();
+    let endpoint = asked.1.of(S::SERVICE).endpoint();
     Ok(client::forecast(&protocol, &endpoint, journal, &asks))
 }
 
-impl<R: JudgeSpec> JudgeClient for Asking<R> {
+impl<S: JudgeSpec> JudgeClient for Asking<S> {
     fn judge(&mut self, rows: &[Judged], observer: &mut dyn CallObserver) -> Result<Vec<Verdict>> {
         let mut verdicts: Vec<Option<Verdict>> = vec![];
         let (mut asks, mut asked) = (vec![], vec![]);
         for (i, judged) in rows.iter().enumerate() {
-            verdicts.push(match self.reading.ask(judged) {
+            verdicts.push(match self.spec.ask(judged) {
                 Asks::Nobody(verdict) => Some(verdict),
                 Asks::Service { ask, controls } => {
                     asks.push(ask);
@@ -114,11 +71,11 @@ impl<R: JudgeSpec> JudgeClient for Asking<R> {
                 }
             });
         }
-        let outcomes = self.client.all(&asks, observer).map_err(remote::stopped)?;
+        let outcomes = self.client.all(&asks, observer).map_err(observer::stopped)?;
         for ((i, controls), outcome) in asked.into_iter().zip(outcomes) {
             let verdict = match outcome {
                 Ok(answer) => {
-                    let read = self.reading.read(&rows[i], &answer);
+                    let read = self.spec.read(&rows[i], &answer);
                     read.with_context(|| format!("prompt {}", rows[i].prompt_id))?
                 }
                 // A failure that may pass is no verdict; what was answered is in the journal.
@@ -185,15 +142,14 @@ impl JudgeClients {
     /// Opens the services among these scorers.
     pub fn open(
         scorers: &[&'static Scorer],
-        judging: &Judging,
-        services: &JudgeServices,
+        asked: Asked,
         settings: Settings,
         caller: &Caller,
     ) -> Result<JudgeClients> {
         let mut opened = JudgeClients::none(settings);
         for scorer in scorers {
             if let Some(service) = scorer.service() {
-                let client = (service.open)(judging, services, &settings, caller);
+                let client = (service.open)(asked, &settings, caller);
                 let client = client.with_context(|| format!("scorer `{}`", scorer.name))?;
                 opened.clients.insert(scorer.name, client);
             }
@@ -205,14 +161,14 @@ impl JudgeClients {
     pub fn of_node(
         ctx: &NodeCtx,
         scorers: &[&'static Scorer],
-        judging: &Judging,
+        params: &ScorerParams,
         settings: Settings,
     ) -> Result<JudgeClients> {
-        let services: JudgeServices = ctx.exec()?;
-        let caller = Caller::of(ctx);
-        let mut opened = JudgeClients::open(scorers, judging, &services, settings, &caller)?;
+        let endpoints: ScorerEndpoints = ctx.exec()?;
+        let asked = (params, &endpoints);
+        let mut opened = JudgeClients::open(scorers, asked, settings, &Caller::of(ctx))?;
         if scorers.iter().any(|s| s.is_model()) {
-            let model = LocalJudge::load(ctx.input(reward_model::PORT), &judging.reward)?;
+            let model = LocalJudge::load(ctx.input(reward_model::PORT), &params.reward_model)?;
             opened.model = Some(model);
         }
         Ok(opened)

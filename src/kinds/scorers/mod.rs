@@ -14,7 +14,7 @@ use base::rows::{CompletedPrompt, Prompt, PromptClass, Truth};
 use base::params::{ParamValue, Ty};
 use base::text::did_you_mean;
 use base::value::Value;
-use service::Service;
+use service::ServiceScorer;
 pub use verdict::{Meaning, Reads, Verdict};
 
 /// A response to be scored, with what is known of its prompt.
@@ -77,7 +77,7 @@ pub enum How {
     Text(Rule),
     /// The truth of the built-in world, which only the world's own prompts carry.
     World(Rule),
-    Service(&'static Service),
+    Service(&'static ServiceScorer),
     /// The reward model on the port `reward_model`.
     Model,
 }
@@ -85,7 +85,7 @@ pub enum How {
 pub type Rule = fn(&Judged, &Settings) -> Result<Verdict>;
 
 impl Scorer {
-    pub fn service(&self) -> Option<&'static Service> {
+    pub fn service(&self) -> Option<&'static ServiceScorer> {
         match self.how {
             How::Text(_) | How::World(_) | How::Model => None,
             How::Service(service) => Some(service),

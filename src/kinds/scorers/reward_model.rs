@@ -41,14 +41,15 @@ const READ: Acts = Acts::only("where the reward model judges", |s| {
 });
 
 params! {
+    /// How the number of the reward model at the port `reward_model` is read.
     pub struct RewardModelParams {
-        /// Of `reward_model`: 1 / (1 + exp(-x)) of its number x (`sigmoid`, if absent: TARS), the number as it is
+        /// 1 / (1 + exp(-x)) of its number x (`sigmoid`, if absent: TARS), the number as it is
         /// (`identity`), or its distance from the mean of the responses that are scored together, a step's say, in standard
         /// deviations (`z-score`). The last two leave [0, 1].
-        reward_squash: Option<Squash> = None, if READ;
-        /// Of `reward_model`: the first so many tokens of prompt and answer under its template are read, the rest is cut and
+        squash: Option<Squash> = None, if READ, was "reward_squash";
+        /// The first so many tokens of prompt and answer under its template are read, the rest is cut and
         /// counted in the log; absent: 4608 (TARS). Never more than the model has positions.
-        reward_max_tokens: Option<usize> = None, in bounds::TOKENS, if READ;
+        max_tokens: Option<usize> = None, in bounds::TOKENS, if READ, was "reward_max_tokens";
     }
 }
 
@@ -56,8 +57,8 @@ params! {
 const MAX_TOKENS: usize = 4608;
 
 impl RewardModelParams {
-    pub fn squash(&self) -> Squash {
-        self.reward_squash.unwrap_or(Squash::Sigmoid)
+    pub fn squashes(&self) -> Squash {
+        self.squash.unwrap_or(Squash::Sigmoid)
     }
 }
 
@@ -81,11 +82,11 @@ pub struct Tally {
 }
 
 impl LocalJudge {
-    pub fn load(folder: &Path, reading: &RewardModelParams) -> Result<LocalJudge> {
+    pub fn load(folder: &Path, params: &RewardModelParams) -> Result<LocalJudge> {
         let model = RewardModel::load(folder)?;
-        let most = reading.reward_max_tokens.unwrap_or(MAX_TOKENS);
+        let most = params.max_tokens.unwrap_or(MAX_TOKENS);
         Ok(LocalJudge {
-            squash: reading.squash(),
+            squash: params.squashes(),
             most: most.min(model.positions()),
             model,
             tally: Tally::default(),

@@ -5,9 +5,10 @@
 //! The rubrics are in our own words. Those of the paper, or one's own, are a folder that `judge_template` names.
 
 use super::refusal;
-use super::service::{self, Asks, Family, JudgeServices, Judging, JudgeSpec, Service};
+use super::service::{self, Asked, Asks, JudgeSpec, ScorerParams, ServiceScorer};
 use super::wording::Wording;
 use super::{How, Judged, Meaning, Reads, Scorer, Settings, Verdict};
+use crate::shared::endpoint::Service;
 use anyhow::Result;
 use base::response::Withheld;
 use base::rows::{Message, PromptClass};
@@ -16,7 +17,7 @@ use services::chat::{self, Chat, Input};
 pub const SCORER: Scorer = Scorer {
     name: "rubric",
     summary: "0, 0.5 or 1 of a chat judge: refusal rubric for harmful prompts, helpfulness rubric for the others",
-    how: How::Service(&Service::of::<Rubric>()),
+    how: How::Service(&ServiceScorer::of::<Rubric>()),
     reads: Reads::Number(Meaning::Wanted),
 };
 
@@ -71,10 +72,10 @@ pub struct Rubric {
 
 impl JudgeSpec for Rubric {
     type Protocol = Chat;
-    const FAMILY: Family = Family::Judge;
+    const SERVICE: Service = Service::Judge;
 
-    fn new(judging: &Judging, _: &Settings) -> Result<Rubric> {
-        let folder = judging.judge_template.as_deref();
+    fn new(params: &ScorerParams, _: &Settings) -> Result<Rubric> {
+        let folder = params.judge.template.as_deref();
         let of = |name: &str, ours| Wording::of(folder.map(|f| f.join(name)).as_deref(), ours);
         Ok(Rubric {
             refusal: of("refusal.txt", REFUSAL)?,
@@ -82,8 +83,8 @@ impl JudgeSpec for Rubric {
         })
     }
 
-    fn protocol(&self, judging: &Judging, services: &JudgeServices) -> Chat {
-        service::chat(judging, services, false, MAX_TOKENS)
+    fn protocol(&self, asked: Asked) -> Chat {
+        service::chat(asked, false, MAX_TOKENS)
     }
 
     fn ask(&self, judged: &Judged) -> Asks<chat::Ask> {

@@ -5,12 +5,12 @@ mod measures;
 
 use crate::scorers::clients::JudgeClients;
 use crate::scorers::reward_model::{self, Squash};
-use crate::scorers::service::{self, JudgeServices, Judging};
+use crate::scorers::service::{self, ScorerEndpoints, ScorerParams};
 use crate::scorers::{Judged, Meaning, Reads, Scorer, Settings, Verdict, refusal, world as by_world};
 use crate::shared::ahead;
 use crate::shared::bounds;
 use crate::shared::measure::Measure;
-use crate::shared::remote::NodeObserver;
+use crate::shared::observer::NodeObserver;
 use crate::shared::{measure, model_io, range};
 use crate::world::truth;
 use anyhow::Result;
@@ -41,20 +41,20 @@ params! {
         /// Who judges, by its name (`pipe kinds --scorers`). `world`: ground truth of the built-in world. `refusal`: the string rule
         /// of XSTest's authors, for any prompts. `reward_model`: the model on the port of that name. Some ask a service.
         /// The numbers are those of rewards, `safety`'s and `moderation`'s without a snap.
-        scorer: &'static Scorer = &by_world::SCORER;
+        scorer: &'static Scorer = &by_world::SCORER, was "judge";
         /// Of scorers with a number: where it counts; absent: 0.5, or 0 for the number of a reward model as it is
         /// (`identity`). `strongreject` and `harmbench`: from here on the answer to a harmful prompt does the harm.
         /// `moderation` and `safety`: from here on an answer is safe. Others: from here on an answer is as wanted.
-        score_threshold: Option<f64> = None, in bounds::ANY, if NUMBERED;
+        score_threshold: Option<f64> = None, in bounds::ANY, if NUMBERED, was "judge_threshold";
     }
-    with { judging: Judging }
+    with { scorers: ScorerParams }
 }
 
 const THRESHOLD: f64 = 0.5;
 
 impl Params {
     fn threshold(&self) -> f64 {
-        let squash = self.judging.reward.squash();
+        let squash = self.scorers.reward_model.squashes();
         let as_it_is = self.scorer.is_model() && squash != Squash::Sigmoid;
         let absent = if as_it_is { 0.0 } else { THRESHOLD };
         self.score_threshold.unwrap_or(absent)
@@ -80,7 +80,7 @@ pub const KIND: Kind = Kind {
             no refusal, where `harmbench` says that the text does what was asked, where `rubric`, `score` and `reward_model` \
             reach the threshold; `moderation` says nothing of help, so that others have `safe` instead. `score/CLASS` is the mean of \
             its numbers. A judge sees what its scorer sends (`pipe kinds --scorers`): `harmbench` the first 2048 characters \
-            of an answer, about the 512 tokens of the original, `reward_model` the first `reward_max_tokens` tokens. What it gave no readable verdict on is left out of all of these and is the share `unscorable`.",
+            of an answer, about the 512 tokens of the original, `reward_model` the first `reward_model.max_tokens` tokens. What it gave no readable verdict on is left out of all of these and is the share `unscorable`.",
     example: r#"
 [node.sft-eval]
 kind = "evaluate"
@@ -119,7 +119,7 @@ scorer = "world"
         },
     ],
     params: Params::specs,
-    exec: JudgeServices::specs,
+    exec: ScorerEndpoints::specs,
     check,
     above: Some(|graph, id| {
         let read = Params::read(&graph.node(id).params).ok();
@@ -140,16 +140,16 @@ fn check(values: &Values) -> Vec<Problem> {
     let Ok(p) = Params::read(values) else {
         return vec![];
     };
-    let named = ("scorer".to_string(), p.scorer.name);
+    let named = ("scorer".to_string(), p.scorer);
     let mut found = service::problems(values, &[named]);
-    let squash = p.judging.reward.squash();
+    let squash = p.scorers.reward_model.squashes();
     let number = p.scorer.is_model() && squash != Squash::Sigmoid;
     if let Some(threshold) = p.score_threshold.filter(|_| !number) {
         range::range(&mut found, "score_threshold", threshold, 0.0, 1.0);
     }
     if p.scorer.is_model() && squash == Squash::ZScore {
         found.push(Problem {
-            path: "reward_squash".into(),
+            path: "reward_model.squash".into(),
             message: "the mean of the z-scores of all responses is 0 whatever they are worth"
                 .into(),
             help: Some("`sigmoid` or `identity`".into()),
@@ -176,7 +176,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     if p.scorer.is_model() {
         model_io::use_threads(ctx)?;
     }
-    let mut clients = JudgeClients::of_node(ctx, &[p.scorer], &p.judging, SETTINGS)?;
+    let mut clients = JudgeClients::of_node(ctx, &[p.scorer], &p.scorers, SETTINGS)?;
     let mut observer = NodeObserver::new(ctx, "answers");
     let verdicts = clients.judge(p.scorer, &judged(&completions), &mut observer)?;
     clients.log_lines().iter().for_each(|line| ctx.say(line));
@@ -236,10 +236,10 @@ fn forecast(look: &Look, journal: &Path) -> Result<Calls> {
         return Ok(Calls::default());
     };
     let completions: Vec<Completion> = rows::read_rows(look.input("completions"))?;
-    let services: JudgeServices = look.exec()?;
+    let endpoints: ScorerEndpoints = look.exec()?;
     let journal = Journal::open(journal)?;
     let rows = judged(&completions);
-    (service.forecast)(&p.judging, &services, &SETTINGS, &journal, &rows)
+    (service.forecast)((&p.scorers, &endpoints), &SETTINGS, &journal, &rows)
 }
 
 /// Judges one completion by a scorer that asks nobody.
@@ -300,13 +300,13 @@ pub fn values(completions: &[Completion], measures: &[Measure]) -> Vec<Measured>
 
 fn outlook(ahead: &Ahead) -> Result<Outlook> {
     let p: Params = ahead.params()?;
-    let services: JudgeServices = ahead.exec()?;
+    let endpoints: ScorerEndpoints = ahead.exec()?;
     let given = ahead.input("completions");
     let (n, answer) = (given.rows.unwrap_or(0.0), given.tokens.unwrap_or(0.0));
     let mut outlook = Outlook::default();
     if let Some(service) = p.scorer.service() {
         let sizes = (ahead::PROMPT, answer);
-        outlook.calls = Some(service.calls((&p.judging, &services), n, sizes));
+        outlook.calls = Some(service.calls((&p.scorers, &endpoints), n, sizes));
     }
     if let (true, Some(model)) = (p.scorer.is_model(), ahead.input(reward_model::PORT).model) {
         outlook.flop = ahead::sample_flop(&model, n * (ahead::PROMPT + answer));

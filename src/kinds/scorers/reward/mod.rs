@@ -5,11 +5,12 @@
 
 mod expr;
 
-use crate::scorers::clients::{Caller, JudgeClients};
-use crate::scorers::service::{self, Family, JudgeServices, Judging};
+use crate::scorers::clients::JudgeClients;
+use crate::scorers::service::{self, Asked, ScorerParams};
 use crate::scorers::{self, Judged, Meaning, Reads, Scorer, Settings, reward_model};
 use crate::shared::ahead;
-use crate::shared::remote::NodeObserver;
+use crate::shared::endpoint::{Caller, Service};
+use crate::shared::observer::NodeObserver;
 use anyhow::{Context, Result, bail};
 use base::calls::Calls;
 use base::params::ParamValue;
@@ -69,14 +70,9 @@ impl Route {
     }
 
     /// With a client for each service that its scorers ask.
-    pub fn asking(
-        mut self,
-        judging: &Judging,
-        services: &JudgeServices,
-        caller: &Caller,
-    ) -> Result<Route> {
+    pub fn asking(mut self, asked: Asked, caller: &Caller) -> Result<Route> {
         let settings = self.clients.settings;
-        self.clients = JudgeClients::open(&self.scorers(), judging, services, settings, caller)?;
+        self.clients = JudgeClients::open(&self.scorers(), asked, settings, caller)?;
         Ok(self)
     }
 
@@ -85,10 +81,10 @@ impl Route {
         ctx: &NodeCtx,
         table: &BTreeMap<String, String>,
         settings: Settings,
-        judging: &Judging,
+        params: &ScorerParams,
     ) -> Result<Route> {
         let mut route = Route::new(table, settings)?;
-        route.clients = JudgeClients::of_node(ctx, &route.scorers(), judging, settings)?;
+        route.clients = JudgeClients::of_node(ctx, &route.scorers(), params, settings)?;
         Ok(route)
     }
 
@@ -147,8 +143,7 @@ impl Route {
     /// What scoring these would come to, by what the journal has already.
     pub fn forecast(
         &self,
-        judging: &Judging,
-        services: &JudgeServices,
+        asked: Asked,
         journal: &Journal,
         rows: &[Judged],
     ) -> Result<Calls> {
@@ -162,13 +157,8 @@ impl Route {
                 expr.is_some_and(|e| e.scorers().contains(&scorer.name))
             };
             let wanted: Vec<Judged> = rows.iter().filter(names).copied().collect();
-            all.add(&(service.forecast)(
-                judging,
-                services,
-                &self.clients.settings,
-                journal,
-                &wanted,
-            )?);
+            let settings = &self.clients.settings;
+            all.add(&(service.forecast)(asked, settings, journal, &wanted)?);
         }
         Ok(all)
     }
@@ -177,8 +167,7 @@ impl Route {
     /// different.
     pub fn forecast_unseen(
         &self,
-        judging: &Judging,
-        services: &JudgeServices,
+        asked: Asked,
         prompts: &[Prompt],
         (rollouts, max_tokens): (u64, usize),
     ) -> Result<Calls> {
@@ -192,7 +181,7 @@ impl Route {
         let rows = prompts.iter().zip(&responses);
         let rows: Vec<Judged> = rows.map(|(p, r)| Judged::of_prompt(p, r)).collect();
         let nowhere = Journal::open(Path::new(""))?;
-        let once = self.forecast(judging, services, &nowhere, &rows)?;
+        let once = self.forecast(asked, &nowhere, &rows)?;
         let times = rollouts as f64 / prompts.len() as f64;
         let scaled = |n: u64| (n as f64 * times).round() as u64;
         Ok(Calls {
@@ -266,9 +255,9 @@ pub fn asks(setup: &Setup, wanted: impl Fn(&Scorer) -> bool) -> bool {
     scorers_of(&table).into_iter().chain(judge).any(wanted)
 }
 
-/// Whether it asks a service of this family.
-pub fn asks_family(setup: &Setup, family: Family) -> bool {
-    asks(setup, |s| s.service().is_some_and(|s| s.family == family))
+/// Whether it asks this service.
+pub fn asks_service(setup: &Setup, service: Service) -> bool {
+    asks(setup, |s| s.service().is_some_and(|s| s.service == service))
 }
 
 /// Whether a scorer of this reward table is such a one.
@@ -284,7 +273,7 @@ pub const SNAPPED: Acts = Acts::only("where `reward` names `safety` or `moderati
 /// classes; of unknown ones, every response may be of any.
 pub fn outlook(
     table: &BTreeMap<String, String>,
-    asked: (&Judging, &JudgeServices),
+    asked: Asked,
     ahead: &Ahead,
     (n, shares): (f64, Option<[f64; 3]>),
     (prompt, answer): (f64, f64),
@@ -336,7 +325,8 @@ pub fn node_problems(values: &Values, table: &BTreeMap<String, String>) -> Vec<P
         .collect();
     for (class, expr) in &parsed {
         let path = format!("reward.{class}");
-        named.extend(expr.scorers().into_iter().map(|name| (path.clone(), name)));
+        let scorers = expr.scorers().into_iter().filter_map(scorers::get);
+        named.extend(scorers.map(|scorer| (path.clone(), scorer)));
     }
     found.extend(service::problems(values, &named));
     found

@@ -12,7 +12,7 @@ mod rollouts;
 
 use crate::models::model_checks;
 use crate::scorers::reward::{self, Route};
-use crate::scorers::service::{JudgeServices, Judging};
+use crate::scorers::service::{ScorerEndpoints, ScorerParams};
 use crate::scorers::{Judged, Settings as ScorerSettings};
 use crate::shared::ahead::{self, Training};
 use crate::shared::bounds;
@@ -185,7 +185,7 @@ params! {
         /// Seed of the order of prompts and of the rollouts.
         seed: u64 = 0, in bounds::SEED;
     }
-    with { lora: Lora, judging: Judging }
+    with { lora: Lora, scorers: ScorerParams }
 }
 
 params! {
@@ -197,7 +197,7 @@ params! {
         /// Rollouts that are sampled at the same time: fewer take less memory and more time.
         sample_rows: usize = 256, in bounds::AT_ONCE;
     }
-    with { guards: Guards, rollout_guards: RolloutGuards, services: JudgeServices }
+    with { guards: Guards, rollout_guards: RolloutGuards, endpoints: ScorerEndpoints }
 }
 
 pub const KIND: Kind = Kind {
@@ -311,7 +311,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let snap = ScorerSettings {
         safety_snap: p.safety_snap,
     };
-    let mut route = Route::of_node(ctx, &p.reward, snap, &p.judging)?;
+    let mut route = Route::of_node(ctx, &p.reward, snap, &p.scorers)?;
     let prompts: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
     for class in PromptClass::ALL {
         ensure!(
@@ -385,7 +385,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
 /// As if it began anew and every rollout had its full length.
 fn forecast(look: &Look, _: &Path) -> Result<Calls> {
     let p: Params = look.params()?;
-    let services: JudgeServices = look.exec()?;
+    let endpoints: ScorerEndpoints = look.exec()?;
     let snap = ScorerSettings {
         safety_snap: p.safety_snap,
     };
@@ -394,11 +394,11 @@ fn forecast(look: &Look, _: &Path) -> Result<Calls> {
     let batch = p.batch.min(prompts.len()) as u64;
     let rollouts = p.steps.div_ceil(p.updates) * batch * p.group as u64;
     let most = |rollouts| (rollouts, p.max_new_tokens);
-    let mut calls = route.forecast_unseen(&p.judging, &services, &prompts, most(rollouts))?;
+    let mut calls = route.forecast_unseen((&p.scorers, &endpoints), &prompts, most(rollouts))?;
     if let Some(folder) = look.inputs.get("validation") {
         let held_out: Vec<Prompt> = rows::read_rows(folder)?;
         let rollouts = 2 * (held_out.len() * p.validation_samples) as u64;
-        let more = route.forecast_unseen(&p.judging, &services, &held_out, most(rollouts))?;
+        let more = route.forecast_unseen((&p.scorers, &endpoints), &held_out, most(rollouts))?;
         calls.add(&more);
     }
     Ok(calls)
@@ -527,7 +527,7 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
     let rollouts = p.steps as f64 * p.batch as f64 * p.group as f64;
     let held_out = ahead.input("validation").rows.unwrap_or(0.0);
     let scored = rollouts + 2.0 * held_out * p.validation_samples as f64;
-    let asks = (&p.judging, &exec.services);
+    let asks = (&p.scorers, &exec.endpoints);
     let shape = (scored, prompts.shares);
     let mut outlook = reward::outlook(&p.reward, asks, ahead, shape, (asked, most));
     let model = ahead.input("model").model;
