@@ -2,7 +2,7 @@
 //! asks of a response, how it reads what it is told. Who holds the clients is `clients`.
 
 use super::clients::{self, Caller, JudgeClient};
-use super::{Judged, Settings, Verdict, reward_model};
+use super::{Judged, Settings, Verdict, reward_model::RewardModelParams};
 use crate::scorers::reward;
 use crate::shared::ahead;
 use crate::shared::bounds;
