@@ -8,7 +8,7 @@ pub mod service;
 pub mod verdict;
 pub mod wording;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use base::response;
 use base::rows::{CompletedPrompt, Prompt, PromptClass, Truth};
 use base::params::{ParamValue, Ty};

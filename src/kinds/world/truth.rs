@@ -1,7 +1,7 @@
 //! Whether prompts carry the truth that the judges of the built-in world need, as far as a graph says it: known before anything is
 //! generated, so that nobody finds out after. Reads a graph; looks into no file.
 
-use crate::scorers::{self, Scorer, reward};
+use crate::scorers::{Scorer, reward};
 use base::params::Problem;
 use base::value::Value;
 use engine::graph::{Edge, Graph, Node, NodeId};
@@ -102,9 +102,9 @@ pub fn reward_problems(graph: &Graph, id: NodeId, port: &str) -> Vec<Problem> {
     let mut found = vec![];
     for (class, text) in table {
         let Value::Str(text) = text else { continue };
-        let names = reward::named(text);
-        let needs = |n: &&String| scorers::get(n).is_some_and(Scorer::needs_truth);
-        let Some(name) = names.iter().find(needs) else {
+        let table = BTreeMap::from([(class.clone(), text.clone())]);
+        let scorers = reward::scorers_of(&table);
+        let Some(Scorer { name, .. }) = scorers.into_iter().find(|s| s.needs_truth()) else {
             continue;
         };
         if may_have(node, class) {
