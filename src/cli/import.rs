@@ -6,8 +6,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueHint};
 use kinds::data::import::As;
 use kinds::data::import::found::{self, Found, Layout, Unit};
-use kinds::scorers::service::Family;
 use kinds::scorers::{self, Scorer};
+use kinds::shared::endpoint::Service;
 use report::table::{Table, left, right};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -226,7 +226,7 @@ fn recipe(args: &Import, nodes: &[(String, &Unit)]) -> Result<String, Error> {
             let _ = write!(
                 text,
                 "\n[node.{name}-{scorer}]\nkind = \"evaluate\"\nin = {{ completions = \"{name}\" }}\nscorer = \"{scorer}\"\n{}",
-                services(scorer)
+                needs(&format!("{name}-{scorer}"), scorer)
             );
         }
     }
@@ -239,23 +239,19 @@ fn judges() -> Vec<&'static str> {
     scorers::ALL.iter().filter(free).map(|s| s.name).collect()
 }
 
-fn family(scorer: &str) -> Option<Family> {
-    let service = scorers::get(scorer)?.service()?;
-    Some(service.family)
+fn service(scorer: &str) -> Option<Service> {
+    Some(scorers::get(scorer)?.service()?.service)
 }
 
 /// Where the scorers' services are, to be set by whoever has them.
 fn vars(named: &[String]) -> String {
     let mut lines = String::new();
-    let has = |wanted| named.iter().any(|s| family(s) == Some(wanted));
-    if has(Family::Judge) {
-        lines += "judge_url = \"http://localhost:8000/v1\"\njudge_model = \"judge\"\n";
-    }
-    if has(Family::Moderation) {
-        lines += "moderation_url = \"http://localhost:8001/v1\"\nmoderation_model = \"omni-moderation-latest\"\n";
-    }
-    if has(Family::Score) {
-        lines += "score_url = \"http://localhost:9000/score\"\nscore_model = \"reward-model\"\n";
+    for wanted in [Service::Judge, Service::Moderation, Service::Score] {
+        if named.iter().any(|s| service(s) == Some(wanted)) {
+            for (field, example) in wanted.examples() {
+                lines += &format!("{}_{field} = \"{example}\"\n", wanted.block());
+            }
+        }
     }
     match lines.is_empty() {
         true => lines,
@@ -263,17 +259,19 @@ fn vars(named: &[String]) -> String {
     }
 }
 
-/// What a scorer needs beside its name.
-fn services(scorer: &str) -> String {
-    let Some(family) = family(scorer) else {
+/// What a scorer needs beside its name, for the node of this name.
+fn needs(node: &str, scorer: &str) -> String {
+    let Some(service) = service(scorer) else {
         return String::new();
     };
-    let word = family.word();
-    let threshold = match family {
-        Family::Moderation => "score_threshold = 0.9\n",
-        Family::Judge | Family::Score => "",
+    let block = service.block();
+    let threshold = match service {
+        Service::Moderation => "score_threshold = 0.9\n",
+        _ => "",
     };
-    format!("{threshold}{word}_url = \"${{{word}_url}}\"\n{word}_model = \"${{{word}_model}}\"\n")
+    format!(
+        "{threshold}\n[node.{node}.{block}]\nurl = \"${{{block}_url}}\"\nmodel = \"${{{block}_model}}\"\n"
+    )
 }
 
 /// A path as a recipe writes it: from the recipe's folder where it is below that, else whole.

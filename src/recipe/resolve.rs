@@ -328,8 +328,12 @@ fn block_keys(
         Shape::Bad => return,
         Shape::Bool(false) if block.optional => return,
         _ => {
-            let diag = check::wrong("a table", name, &entry.item);
-            diags.push(diag.help(format!("write `[node.{node}.{name}]`")));
+            let now = shapes.specs().find(|s| s.was == Some(name));
+            diags.push(match now {
+                Some(now) => renamed(draft, entry, now),
+                None => check::wrong("a table", name, &entry.item)
+                    .help(format!("write `[node.{node}.{name}]`")),
+            });
             return;
         }
     };
@@ -348,15 +352,26 @@ fn block_keys(
     }
 }
 
+/// Where a recipe says this parameter.
+fn place(draft: &Draft, spec: &ParamSpec) -> String {
+    let (node, field) = (&draft.entry.key, spec.field());
+    match spec.block {
+        Some(block) => format!("`{field}` in `[node.{node}.{}]`", block.name),
+        None => format!("`{field}`"),
+    }
+}
+
+/// What is written was called so before.
+fn renamed(draft: &Draft, entry: &Entry, now: &ParamSpec) -> Diag {
+    let message = format!("`{}` is now {}", entry.key, place(draft, now));
+    Diag::at(&entry.key_at, message)
+}
+
 fn unknown_param(draft: &Draft, entry: &Entry, shapes: &Shapes) -> Diag {
-    let (key, kind, node) = (entry.key.as_str(), draft.kind, &draft.entry.key);
-    let place = |s: &ParamSpec| match s.block {
-        Some(block) => format!("`{}` in `[node.{node}.{}]`", s.field(), block.name),
-        None => format!("`{}`", s.name),
-    };
+    let (key, kind) = (entry.key.as_str(), draft.kind);
     let was = |s: &&ParamSpec| s.was == Some(key) || s.name.replace('.', "_") == key;
     if let Some(spec) = shapes.specs().find(was) {
-        return Diag::at(&entry.key_at, format!("`{key}` is now {}", place(spec)));
+        return renamed(draft, entry, spec);
     }
     let message = format!("unknown parameter `{key}`");
     let mut diag =
@@ -373,7 +388,7 @@ fn unknown_param(draft: &Draft, entry: &Entry, shapes: &Shapes) -> Diag {
         ));
     }
     if let Some(spec) = shapes.specs().find(|s| s.field() == key) {
-        return diag.help(format!("write {}", place(spec)));
+        return diag.help(format!("write {}", place(draft, spec)));
     }
     let own = OWN.iter().copied();
     let names = shapes.specs().map(ParamSpec::key);

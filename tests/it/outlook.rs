@@ -85,12 +85,12 @@ take = 100
 kind = "teacher"
 in = { prompts = "some" }
 from = "endpoint"
-served = "who"
-url = "http://localhost:1/v1"
+endpoint.model = "who"
+endpoint.url = "http://localhost:1/v1"
 samples = 4
 max_new_tokens = 1000
-price_prompt = 1.0
-price_completion = 2.0
+endpoint.price_prompt = 1.0
+endpoint.price_completion = 2.0
 [node.sft]
 kind = "sft"
 in = { model = "m", conversations = "traces" }
@@ -104,8 +104,8 @@ max_new_tokens = 904
 kind = "evaluate"
 in = { completions = "answers" }
 scorer = "strongreject"
-judge_model = "judge"
-judge_url = "http://localhost:1/v1"
+judge.model = "judge"
+judge.url = "http://localhost:1/v1"
 "#;
     let told = told(recipe);
     let traces = told["traces"].calls.unwrap();

@@ -4,7 +4,7 @@
 //!
 //! The original cuts generations to 512 tokens of its own tokenizer. Here the tokenizer is not known: they are cut to the first
 //! 2048 characters, about as much English. The prompt has the parts of the original (behaviour, generation, rules, question) in our
-//! own words; the classifier's own prompt, which it was trained with, is named with `judge_template`.
+//! own words; the classifier's own prompt, which it was trained with, is named with `judge.template`.
 
 use super::service::{self, Asked, Asks, JudgeSpec, ScorerParams, ServiceScorer};
 use super::wording::Wording;

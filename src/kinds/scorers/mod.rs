@@ -148,14 +148,12 @@ pub fn get(name: &str) -> Option<&'static Scorer> {
     ALL.iter().copied().find(|s| s.name == name)
 }
 
-/// The scorer of this name; else what is wrong with the name.
-pub fn find(name: &str) -> Result<&'static Scorer, String> {
-    let renamed = RENAMED.iter().find(|(old, _)| *old == name);
-    let near = renamed.map(|(_, new)| *new).or(did_you_mean(name, NAMES));
-    get(name).ok_or_else(|| match near {
+/// For somebody who named a scorer that there is not.
+pub fn help(name: &str) -> String {
+    match did_you_mean(name, NAMES) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("the scorers are {}", NAMES.map(|n| format!("`{n}`")).join(", ")),
-    })
+    }
 }
 
 impl ParamValue for &'static Scorer {
@@ -164,8 +162,14 @@ impl ParamValue for &'static Scorer {
     }
     fn read(value: Option<&Value>) -> Result<Self, String> {
         match value {
-            Some(Value::Str(name)) => find(name),
-            _ => Err("expected the name of a scorer".into()),
+            Some(Value::Str(name)) => {
+                let renamed = RENAMED.iter().find(|(old, _)| old == name);
+                get(name).ok_or_else(|| match renamed {
+                    Some((old, new)) => format!("`{old}` is now `{new}`"),
+                    None => format!("expected {}", Self::ty().describe()),
+                })
+            }
+            _ => Err(format!("expected {}", Self::ty().describe())),
         }
     }
     fn write(&self) -> Option<Value> {

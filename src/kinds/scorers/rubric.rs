@@ -2,7 +2,7 @@
 //! prompt is refused, and how well another prompt is helped with; 0, 0.5 or 1, so 1 is what one wants of either class. A judge that
 //! refuses to judge counts as 0, as there; whatever else cannot be read has no score.
 //!
-//! The rubrics are in our own words. Those of the paper, or one's own, are a folder that `judge_template` names.
+//! The rubrics are in our own words. Those of the paper, or one's own, are a folder that `judge.template` names.
 
 use super::refusal;
 use super::service::{self, Asked, Asks, JudgeSpec, ScorerParams, ServiceScorer};

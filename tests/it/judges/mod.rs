@@ -9,9 +9,9 @@ mod words;
 use pipe::base::calls::Calls;
 use pipe::base::params::{ParamSet, defaults};
 use pipe::base::rows::{CompletedPrompt, Completion, PromptClass};
-use pipe::base::value::{Value, Values};
-use pipe::kinds::scorers::clients::Caller;
-use pipe::kinds::scorers::service::{JudgeServices, Judging};
+use pipe::base::value::{self, Value, Values};
+use pipe::kinds::scorers::service::{ScorerEndpoints, ScorerParams};
+use pipe::kinds::shared::endpoint::Caller;
 use pipe::services::budget::Amount;
 use pipe::services::client::CallObserver;
 use pipe::services::endpoint::Secret;
@@ -166,19 +166,23 @@ fn serve(stream: TcpStream, (heard, keys): Log, reply: &Reply) {
     }
 }
 
-fn judging(set: &[(&str, &str)]) -> Judging {
-    let word = |(name, value): &(&str, &str)| (name.to_string(), Value::Str(value.to_string()));
-    Judging::read(&set.iter().map(word).collect::<Values>()).unwrap()
+fn judging(set: &[(&str, &str)]) -> ScorerParams {
+    let mut values = Values::new();
+    for (name, word) in set {
+        value::put(&mut values, name, text(word));
+    }
+    ScorerParams::read(&values).unwrap()
 }
 
-fn services(set: &[(&str, Value)]) -> JudgeServices {
-    let mut values = defaults::<JudgeServices>();
-    values.insert("judge_retries".into(), Value::Int(0));
-    values.extend(
-        set.iter()
-            .map(|(name, value)| (name.to_string(), value.clone())),
-    );
-    JudgeServices::read(&values).unwrap()
+fn services(set: &[(&str, Value)]) -> ScorerEndpoints {
+    let mut values = defaults::<ScorerEndpoints>();
+    for block in ["judge", "moderation", "score"] {
+        value::put(&mut values, &format!("{block}.retries"), Value::Int(0));
+    }
+    for (name, value) in set {
+        value::put(&mut values, name, value.clone());
+    }
+    ScorerEndpoints::read(&values).unwrap()
 }
 
 fn text(value: &str) -> Value {

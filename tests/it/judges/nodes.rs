@@ -6,11 +6,11 @@ use crate::training::{REASONER, WORLD};
 use pipe::base::params::Problem;
 use pipe::base::params::{ParamSet, unsaid};
 use pipe::base::rows::{PromptClass, Score};
-use pipe::base::value::{Value, Values};
+use pipe::base::value::{self, Value, Values};
 use pipe::engine::kind::Look;
 use pipe::kinds::REGISTRY;
 use pipe::kinds::evaluation::evaluate;
-use pipe::kinds::scorers::service::JudgeServices;
+use pipe::kinds::scorers::service::ScorerEndpoints;
 use pipe::kinds::scorers::{self, Scorer, Verdict};
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ fn another_judge_judges_the_same_completions_and_nothing_is_asked_twice() {
     study.file("answers.csv", ANSWERS);
     let server = grader();
     let strong = format!(
-        "scorer = \"strongreject\"\njudge_model = \"g\"\njudge_url = \"{}\"",
+        "scorer = \"strongreject\"\njudge.model = \"g\"\njudge.url = \"{}\"",
         server.url
     );
     let ran = study.run(&published(&strong));
@@ -141,7 +141,7 @@ fn moderation_has_safety_where_others_have_compliance() {
     );
     let server = Server::moderating();
     let judge = format!(
-        "scorer = \"moderation\"\nmoderation_model = \"omni\"\nmoderation_url = \"{}\"",
+        "scorer = \"moderation\"\nmoderation.model = \"omni\"\nmoderation.url = \"{}\"",
         server.url
     );
     let ran = study.run(&published(&judge));
@@ -160,7 +160,7 @@ fn a_service_that_rejects_everything_is_an_error() {
     study.file("answers.csv", ANSWERS);
     let server = Server::new(|_, _| (400, serde_json::json!({ "error": "no such field" })));
     let judge = format!(
-        "scorer = \"rubric\"\njudge_model = \"g\"\njudge_url = \"{}\"",
+        "scorer = \"rubric\"\njudge.model = \"g\"\njudge.url = \"{}\"",
         server.url
     );
     let ran = study.try_run(&published(&judge));
@@ -180,9 +180,9 @@ fn rl_asks_a_judge_once_a_step_and_a_run_that_goes_on_pays_nothing_twice() {
 kind = "grpo"
 in = {{ model = "reasoner", prompts = "mix" }}
 reward = {{ harmful = "0.5 * format + 0.5 * moderation", harmless = "format", ambiguous = "format" }}
-moderation_model = "omni"
-moderation_url = "{}"
-moderation_batch = 1000
+moderation.model = "omni"
+moderation.url = "{}"
+moderation.batch = 1000
 steps = {steps}
 batch = 6
 group = 2
@@ -220,7 +220,7 @@ checkpoint_every = 1
     assert!(server.heard().len() <= 3);
     // The price and the pace are no part of the node.
     let heard = server.heard().len();
-    study.run(&recipe(3, "judge_concurrency = 2\njudge_retries = 1"));
+    study.run(&recipe(3, "moderation.concurrency = 2\nmoderation.retries = 1"));
     assert_eq!(server.heard().len(), heard);
 }
 
@@ -241,10 +241,10 @@ fn a_judge_that_is_down_keeps_the_steps_before_it() {
 kind = "grpo"
 in = {{ model = "reasoner", prompts = "mix" }}
 reward = {{ harmful = "score", harmless = "score", ambiguous = "score" }}
-score_model = "rm"
-score_url = "{}"
-score_batch = 1000
-judge_retries = 0
+score.model = "rm"
+score.url = "{}"
+score.batch = 1000
+score.retries = 0
 steps = 2
 batch = 2
 group = 2
@@ -281,7 +281,7 @@ fn a_judge_s_reward_ranks_pairs_and_probes_samples() {
         "id,prompt,completion\np,ask,aaaa\np,ask,a\nq,ask 2,aa\nq,ask 2,bb\n",
     );
     let reward = format!(
-        "reward = {{ ambiguous = \"score\" }}\nscore_model = \"rm\"\nscore_transform = \"sigmoid\"\nscore_url = \"{}\"",
+        "reward = {{ ambiguous = \"score\" }}\nscore.model = \"rm\"\nscore.transform = \"sigmoid\"\nscore.url = \"{}\"",
         server.url
     );
     let recipe = format!(
@@ -327,9 +327,9 @@ samples = 2
 prompts_per_class = 2
 max_new_tokens = 8
 reward = {{ harmful = "score", harmless = "format" }}
-score_model = "rm"
-score_transform = "sigmoid"
-score_url = "{}"
+score.model = "rm"
+score.transform = "sigmoid"
+score.url = "{}"
 "#,
         server.url
     );
@@ -363,10 +363,10 @@ fn what_rl_will_ask_is_bounded_before_it_runs() {
         ]);
         let mut set = vec![
             ("reward", Value::Table(table)),
-            ("judge_model", text("m")),
-            ("judge_url", text("http://h")),
-            ("judge_price_prompt", Value::Float(1.0)),
-            ("judge_price_completion", Value::Float(2.0)),
+            ("judge.model", text("m")),
+            ("judge.url", text("http://h")),
+            ("judge.price_prompt", Value::Float(1.0)),
+            ("judge.price_completion", Value::Float(2.0)),
             ("max_new_tokens", Value::Int(100)),
         ];
         set.extend(more.iter().cloned());
@@ -407,7 +407,9 @@ fn values(kind: &str, set: &[(&str, Value)]) -> Values {
     let kind = REGISTRY.get(kind).unwrap();
     let specs = (kind.params)().into_iter().chain((kind.exec)());
     let mut values = unsaid(specs);
-    values.extend(set.iter().map(|(n, v)| (n.to_string(), v.clone())));
+    for (name, value) in set {
+        value::put(&mut values, name, value.clone());
+    }
     values
 }
 
@@ -446,11 +448,11 @@ fn a_scorer_without_its_service_is_found_by_check() {
             assert_eq!(told.len(), 2, "{kind} {scorer}: {told:?}");
             for ((path, message), what) in told.iter().zip(["model", "url"]) {
                 assert_eq!(*path, "reward.harmful");
-                assert!(message.contains(&format!("`{family}_{what}`")), "{message}");
+                assert!(message.contains(&format!("`{family}.{what}`")), "{message}");
             }
             assert!(found.iter().all(|p| p.help.is_some()));
-            let model = format!("{family}_model");
-            let url = format!("{family}_url");
+            let model = format!("{family}.model");
+            let url = format!("{family}.url");
             let whole = [
                 reward(scorer),
                 (&model, word("m")),
@@ -460,10 +462,23 @@ fn a_scorer_without_its_service_is_found_by_check() {
             let wrong = [reward(scorer), (&model, word("m")), (&url, word("ftp://h"))];
             assert_eq!(with(&wrong)[0].path, url);
         }
+        // Of a service that has no use for them.
+        for (name, value) in [
+            ("judge.batch", Value::Int(2)),
+            ("moderation.server", word("vllm")),
+            ("moderation.omit", Value::List(vec![word("seed")])),
+            ("score.server", word("openai")),
+            ("score.omit", Value::List(vec![word("seed")])),
+        ] {
+            let found = with(&[reward("format"), (name, value)]);
+            assert_eq!(found.len(), 1, "{name}");
+            assert_eq!(found[0].path, name);
+            assert!(found[0].message.ends_with("does nothing"), "{name}");
+        }
         let both = [
             reward("rubric * strongreject"),
-            ("judge_model", word("m")),
-            ("judge_url", word("http://h")),
+            ("judge.model", word("m")),
+            ("judge.url", word("http://h")),
         ];
         let found = with(&both);
         assert_eq!(found.len(), 1);
@@ -473,12 +488,12 @@ fn a_scorer_without_its_service_is_found_by_check() {
             found[0].message
         );
         for (name, value) in [
-            ("judge_concurrency", Value::Int(0)),
-            ("moderation_batch", Value::Int(0)),
-            ("judge_timeout_seconds", Value::Float(0.0)),
-            ("judge_price_prompt", Value::Float(-1.0)),
-            ("judge_budget_dollars", Value::Float(1.0)),
-            ("judge_max_tokens", Value::Int(0)),
+            ("judge.concurrency", Value::Int(0)),
+            ("moderation.batch", Value::Int(0)),
+            ("judge.timeout_seconds", Value::Float(0.0)),
+            ("judge.price_prompt", Value::Float(-1.0)),
+            ("judge.budget_dollars", Value::Float(1.0)),
+            ("judge.max_tokens", Value::Int(0)),
         ] {
             let found = with(&[reward("format"), (name, value)]);
             assert_eq!(found.len(), 1, "{name}");
@@ -505,7 +520,7 @@ fn parameters_of_judges_are_no_part_of_nodes_that_say_nothing_of_them() {
     // Where it is asked is nobody's identity.
     let kind = REGISTRY.get("evaluate").unwrap();
     let identity: Vec<&str> = (kind.params)().iter().map(|s| s.name).collect();
-    for spec in JudgeServices::specs() {
+    for spec in ScorerEndpoints::specs() {
         assert!(!identity.contains(&spec.name), "{}", spec.name);
     }
 }

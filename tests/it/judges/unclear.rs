@@ -4,7 +4,7 @@ use super::{Quiet, Server, caller, asked_text, judging, services, text};
 use pipe::base::rows::PromptClass;
 use pipe::engine::run::worker::Transient;
 use pipe::kinds::scorers::clients::JudgeClients;
-use pipe::kinds::scorers::service::{JudgeServices, Judging};
+use pipe::kinds::scorers::service::Asked;
 use pipe::kinds::scorers::{self, Judged, Settings, Verdict};
 use serde_json::{Value as Json, json};
 
@@ -12,13 +12,13 @@ const SNAP: Settings = Settings { safety_snap: 0.9 };
 
 fn verdicts(
     name: &'static str,
-    (judging, services): (&Judging, &JudgeServices),
+    asked: Asked,
     responses: &[&str],
 ) -> anyhow::Result<Vec<Verdict>> {
     let folder = tempfile::tempdir().unwrap();
     let caller = caller(folder.path());
     let scorer = scorers::get(name).unwrap();
-    let mut clients = JudgeClients::open(&[scorer], judging, services, SNAP, &caller)?;
+    let mut clients = JudgeClients::open(&[scorer], asked, SNAP, &caller)?;
     let of = |response| Judged {
         prompt_id: "p",
         class: PromptClass::Harmful,
@@ -71,8 +71,8 @@ fn a_judge_that_reasons_is_read_by_its_answer() {
             let said = said.clone();
             move |_| said.clone()
         });
-        let judging = judging(&[("judge_model", "grader")]);
-        let services = services(&[("judge_url", text(&server.url))]);
+        let judging = judging(&[("judge.model", "grader")]);
+        let services = services(&[("judge.url", text(&server.url))]);
         let verdicts = verdicts(name, (&judging, &services), &["an answer"]).unwrap();
         assert_eq!(verdicts[0].score, score, "{name}: {said}");
         assert!(
@@ -117,10 +117,10 @@ fn an_answer_that_a_judge_will_not_read_is_unscorable_and_costs_no_other() {
             });
             let mut responses = ["one", "two", "three"];
             responses[bad] = "lock";
-            let judging = judging(&[("judge_model", "grader")]);
+            let judging = judging(&[("judge.model", "grader")]);
             let services = services(&[
-                ("judge_url", text(&server.url)),
-                ("judge_concurrency", pipe::base::value::Value::Int(1)),
+                ("judge.url", text(&server.url)),
+                ("judge.concurrency", pipe::base::value::Value::Int(1)),
             ]);
             let of =
                 |responses: &[&str]| verdicts("strongreject", (&judging, &services), responses);
@@ -160,16 +160,16 @@ fn every_service_takes_a_query_and_a_header_for_its_key() {
             _ => (404, json!({ "detail": "Not Found" })),
         }
     });
-    let judging = judging(&[("moderation_model", "omni"), ("score_model", "rm")]);
+    let judging = judging(&[("moderation.model", "omni"), ("score.model", "rm")]);
     let services = services(&[
         (
-            "moderation_url",
+            "moderation.url",
             text(&format!("{}/mod?api-version=1", server.url)),
         ),
-        ("moderation_key_env", text("ONE")),
-        ("score_url", text(&format!("{}/score?v=2", server.url))),
-        ("score_key_env", text("TWO")),
-        ("score_key_header", text("x-api-key")),
+        ("moderation.key_env", text("ONE")),
+        ("score.url", text(&format!("{}/score?v=2", server.url))),
+        ("score.key_env", text("TWO")),
+        ("score.key_header", text("x-api-key")),
     ]);
     let score = |name| verdicts(name, (&judging, &services), &["x"]).unwrap()[0].score;
     assert_eq!(

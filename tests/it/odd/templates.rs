@@ -660,9 +660,9 @@ class = "harmful"
 [node.answers]
 kind = "generate"
 in = {{ template = "model", prompts = "asks" }}
-served = "m"
-url = "{}"
-api = "completions"
+endpoint.model = "m"
+endpoint.url = "{}"
+endpoint.api = "completions"
 {prefill}
 "#,
             server.url()

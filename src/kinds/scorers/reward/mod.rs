@@ -360,14 +360,13 @@ pub fn problems(path: &str, table: &BTreeMap<String, String>) -> Vec<Problem> {
                 help: None,
             }),
             Ok(expr) => {
-                for name in expr.scorers() {
-                    if let Err(help) = scorers::find(name) {
-                        found.push(Problem {
-                            path: path.clone(),
-                            message: format!("unknown scorer `{name}`"),
-                            help: Some(help),
-                        });
-                    }
+                let unknown = |name: &&str| scorers::get(name).is_none();
+                for name in expr.scorers().into_iter().filter(unknown) {
+                    found.push(Problem {
+                        path: path.clone(),
+                        message: format!("unknown scorer `{name}`"),
+                        help: Some(scorers::help(name)),
+                    });
                 }
             }
         }
