@@ -23,7 +23,7 @@ use std::path::Path;
 
 pub const SCORER: Scorer = Scorer {
     name: "reward_model",
-    summary: "number of a local reward model for prompt and answer, through a sigmoid unless `reward_squash` says otherwise",
+    summary: "number of a local reward model for prompt and answer, through a sigmoid unless `reward_model.squash` says otherwise",
     how: How::Model,
     reads: Reads::Number(Meaning::Wanted),
 };

@@ -44,7 +44,7 @@ pub(super) struct Request {
 /// How a request failed that is held.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
-    pub told: String,
+    pub reason: String,
     /// Its replies could not be read: the service is there.
     pub there: bool,
 }
@@ -348,8 +348,8 @@ impl<'a, P: Protocol> Flight<'a, P> {
                 return self.again.push(request);
             }
             Leave::Over => {
-                let told = self.budget.told();
-                return self.end(Stopped::Budget(told));
+                let reason = self.budget.shortage();
+                return self.end(Stopped::Budget(reason));
             }
         }
         match self.pace.take(request.expected) {

@@ -278,7 +278,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         From::Model => from_model(ctx, &asked, &p, &mut sieve)?,
     }
     let sifted = sieve.finish()?;
-    ctx.say(&sifted.told());
+    ctx.say(&sifted.log_line());
     sifted.ensure_some()?;
     rows::write_metrics(&ctx.output("metrics"), sifted.metrics())
 }
