@@ -125,7 +125,7 @@ impl<P: Protocol> Client<P> {
         each.collect::<Result<_>>().map_err(Stopped::Journal)
     }
 
-    /// The same without holding the answers: they lie in the journal, where `answer` finds them.
+    /// Has every answer made without holding it: they lie in the journal, where `answer` finds them.
     pub fn fetch(&mut self, asks: &[P::Ask], observer: &mut dyn CallObserver) -> Result<Fetched, Stopped> {
         let keys: Vec<CallKey> = asks.iter().map(|ask| key(&self.protocol, ask)).collect();
         let mut rejected = BTreeMap::new();
