@@ -12,6 +12,7 @@ use pipe::kinds::REGISTRY;
 use pipe::kinds::evaluation::evaluate;
 use pipe::kinds::scorers::service::ScorerEndpoints;
 use pipe::kinds::scorers::{self, Scorer, Verdict};
+use pipe::recipe::{self, Overrides};
 use std::collections::BTreeMap;
 
 const ANSWERS: &str = "id,type,prompt,completion\n\
@@ -522,5 +523,68 @@ fn parameters_of_judges_are_no_part_of_nodes_that_say_nothing_of_them() {
     let identity: Vec<&str> = (kind.params)().iter().map(|s| s.name).collect();
     for spec in ScorerEndpoints::specs() {
         assert!(!identity.contains(&spec.name), "{}", spec.name);
+    }
+}
+
+/// What parameters and scorers were called before there was one table for every service, and one name for every scorer.
+#[test]
+fn old_spellings_are_told_their_new_ones() {
+    let check = |node: &str| {
+        let text = format!("[node.x]\n{node}\n");
+        let overrides = Overrides {
+            cwd: std::env::temp_dir(),
+            ..Overrides::default()
+        };
+        let loaded = recipe::from_text("r.toml", &text, &overrides, &REGISTRY);
+        loaded.err().expect("it is refused").render(false)
+    };
+    let evaluate = "kind = \"evaluate\"\n";
+    let generate = "kind = \"generate\"\n";
+    for (kind, line, expected) in [
+        (evaluate, "judge = \"world\"", "`judge` is now `scorer`"),
+        (
+            evaluate,
+            "judge_threshold = 0.5",
+            "`judge_threshold` is now `score_threshold`",
+        ),
+        (
+            evaluate,
+            "scorer = \"refusal-matcher\"",
+            "`scorer`: `refusal-matcher` is now `refusal`",
+        ),
+        (
+            evaluate,
+            "scorer = \"reward-model\"",
+            "`scorer`: `reward-model` is now `reward_model`",
+        ),
+        (
+            evaluate,
+            "judge_url = \"http://h/v1\"",
+            "`judge_url` is now `url` in `[node.x.judge]`",
+        ),
+        (
+            evaluate,
+            "moderation_batch = 2",
+            "`moderation_batch` is now `batch` in `[node.x.moderation]`",
+        ),
+        (
+            evaluate,
+            "reward_squash = \"identity\"",
+            "`reward_squash` is now `squash` in `[node.x.reward_model]`",
+        ),
+        (
+            generate,
+            "served = \"m\"",
+            "`served` is now `model` in `[node.x.endpoint]`",
+        ),
+        (
+            generate,
+            "samples_per_request = 2",
+            "`samples_per_request` is now `batch` in `[node.x.endpoint]`",
+        ),
+        (generate, "url = \"http://h/v1\"", "write `url` in `[node.x.endpoint]`"),
+    ] {
+        let said = check(&format!("{kind}{line}"));
+        assert!(said.contains(expected), "{line}: {said}");
     }
 }
