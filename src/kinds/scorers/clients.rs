@@ -29,7 +29,7 @@ struct Asking<S: JudgeSpec> {
     client: Client<S::Protocol>,
 }
 
-pub fn open<S: JudgeSpec>(
+pub(super) fn open<S: JudgeSpec>(
     asked: Asked,
     settings: &Settings,
     caller: &Caller,
@@ -40,7 +40,7 @@ pub fn open<S: JudgeSpec>(
 }
 
 /// What judging these would come to.
-pub fn forecast<S: JudgeSpec>(
+pub(super) fn forecast<S: JudgeSpec>(
     asked: Asked,
     settings: &Settings,
     journal: &Journal,
@@ -122,7 +122,7 @@ pub struct Tally {
 }
 
 pub struct JudgeClients {
-    settings: Settings,
+    pub(super) settings: Settings,
     clients: BTreeMap<&'static str, Box<dyn JudgeClient>>,
     tallies: BTreeMap<&'static str, Tally>,
     model: Option<LocalJudge>,

@@ -133,7 +133,7 @@ pub fn problems(values: &Values, named: &[(String, &'static Scorer)]) -> Vec<Pro
         } else {
             let (endpoint, model) = (endpoints.of(*service), params.model(*service));
             let by = (path.as_str(), format!("`{name}`"));
-            found.extend(endpoint.missing(*service, model, (by.0, &by.1)));
+            found.extend(endpoint.missing(*service, model, (by.0, by.1.as_str())));
         }
         asked.push((*service, name));
     }
