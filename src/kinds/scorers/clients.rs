@@ -230,7 +230,8 @@ impl JudgeClients {
             How::Text(rule) | How::World(rule) => {
                 let verdict = |judged: &Judged| {
                     let verdict = rule(judged, &self.settings);
-                    verdict.with_context(|| format!("scorer `{name}` on prompt {}", judged.prompt_id))
+                    verdict
+                        .with_context(|| format!("scorer `{name}` on prompt {}", judged.prompt_id))
                 };
                 rows.iter().map(verdict).collect()
             }
@@ -260,7 +261,8 @@ impl JudgeClients {
             }
         }
         let client = self.clients.get_mut(name);
-        let client = client.with_context(|| format!("no service was opened for scorer `{name}`"))?;
+        let client =
+            client.with_context(|| format!("no service was opened for scorer `{name}`"))?;
         let verdicts = client.judge(rows, &mut Together { observer, others })?;
         let tally = self.tallies.entry(name).or_default();
         tally.asked += verdicts.len();

@@ -9,9 +9,9 @@ pub mod verdict;
 pub mod wording;
 
 use anyhow::Result;
+use base::params::{ParamValue, Ty};
 use base::response;
 use base::rows::{CompletedPrompt, Prompt, PromptClass, Truth};
-use base::params::{ParamValue, Ty};
 use base::text::did_you_mean;
 use base::value::Value;
 use service::Service;
@@ -154,7 +154,10 @@ pub fn find(name: &str) -> Result<&'static Scorer, String> {
     let near = renamed.map(|(_, new)| *new).or(did_you_mean(name, NAMES));
     get(name).ok_or_else(|| match near {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("the scorers are {}", NAMES.map(|n| format!("`{n}`")).join(", ")),
+        None => format!(
+            "the scorers are {}",
+            NAMES.map(|n| format!("`{n}`")).join(", ")
+        ),
     })
 }
 

@@ -12,7 +12,7 @@ use base::{choice, params};
 use engine::run::worker::{Interrupted, NodeCtx, Transient};
 use services::budget::Amount;
 use services::chat::Dialect;
-use services::client::{Client, CallObserver};
+use services::client::{CallObserver, Client};
 use services::endpoint::{Endpoint, Limits, Prices, Secret};
 use services::fault::Stopped;
 use services::protocol::Protocol;

@@ -1,6 +1,6 @@
 //! Judges that reason, judges that will not answer, and where they are.
 
-use super::{Quiet, Server, caller, asked_text, judging, services, text};
+use super::{Quiet, Server, asked_text, caller, judging, services, text};
 use pipe::base::rows::PromptClass;
 use pipe::engine::run::worker::Transient;
 use pipe::kinds::scorers::clients::JudgeClients;

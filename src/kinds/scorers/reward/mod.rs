@@ -108,7 +108,11 @@ impl Route {
 
     /// The scores of responses and what the route makes of them, in their order. A scorer sees only the responses whose route
     /// names it; one that asks a service is asked about all of these at once.
-    pub fn score_all(&mut self, rows: &[Judged], observer: &mut dyn CallObserver) -> Result<Vec<Scored>> {
+    pub fn score_all(
+        &mut self,
+        rows: &[Judged],
+        observer: &mut dyn CallObserver,
+    ) -> Result<Vec<Scored>> {
         let mut scores: Vec<BTreeMap<&'static str, f64>> = vec![BTreeMap::new(); rows.len()];
         for judged in rows {
             self.expr(judged.class)?;
