@@ -165,7 +165,7 @@ pub struct Tally {
 }
 
 pub struct JudgeClients {
-    settings: Settings,
+    pub(super) settings: Settings,
     clients: BTreeMap<&'static str, Box<dyn JudgeClient>>,
     tallies: BTreeMap<&'static str, Tally>,
     model: Option<LocalJudge>,

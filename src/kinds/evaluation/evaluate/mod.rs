@@ -18,7 +18,7 @@ use crate::world::truth;
 use anyhow::Result;
 use base::calls::Calls;
 use base::params;
-use base::params::ParamSet;
+use base::params::{ParamSet, ParamValue};
 use base::params::Problem;
 use base::response::Outcome;
 use base::rows::{self, Completion, Measured, PromptClass};
