@@ -613,7 +613,10 @@ fn the_values_behind_a_measure_are_by_prompt_and_know_their_prompt() {
         .iter()
         .map(|c| evaluate::score(c, &scorers::world::SCORER).unwrap())
         .collect();
-    let rows = evaluate::values(&completions, &evaluate::measures(&scores, &scorers::world::SCORER));
+    let rows = evaluate::values(
+        &completions,
+        &evaluate::measures(&scores, &scorers::world::SCORER),
+    );
     let ids: Vec<&str> = rows.iter().map(|r| r.id.as_str()).collect();
     assert_eq!(ids, ["h1", "h2"]);
     assert_eq!(rows[0].values["defense"], 0.5);
@@ -657,7 +660,10 @@ fn the_world_judge_refuses_prompts_that_are_not_its_own() {
 #[test]
 fn what_cannot_be_read_is_good_for_nobody() {
     let of = |class, response: &str| {
-        let score = evaluate::score(&completion("9", class, "plain", 0, response), &scorers::world::SCORER);
+        let score = evaluate::score(
+            &completion("9", class, "plain", 0, response),
+            &scorers::world::SCORER,
+        );
         let score = score.unwrap();
         (score.outcome.word(), score.refused, score.good)
     };

@@ -6,8 +6,8 @@ use pipe::base::response::split;
 use pipe::base::rows::{CompletedPrompt, Completion, Measured, Metric, PromptClass};
 use pipe::base::stats;
 use pipe::kinds::evaluation::evaluate::{self, Score};
-use pipe::kinds::scorers::{self, Scorer};
 use pipe::kinds::evaluation::lengths;
+use pipe::kinds::scorers::{self, Scorer};
 use pipe::kinds::shared::measure::{self, Measure};
 use pipe::learn::tokenizer::Tokenizer;
 use std::collections::BTreeMap;
@@ -176,7 +176,11 @@ fn rows_without_labels_have_the_measures_that_they_had() {
     ];
     let labelled =
         cases.map(|(id, class, category, _, good)| (id, class, category, "domain=one", good));
-    for judge in [&scorers::world::SCORER, &scorers::refusal::SCORER, &scorers::harmbench::SCORER] {
+    for judge in [
+        &scorers::world::SCORER,
+        &scorers::refusal::SCORER,
+        &scorers::harmbench::SCORER,
+    ] {
         let plain = evaluate::measures(&scored(&cases).1, judge);
         let more = evaluate::measures(&scored(&labelled).1, judge);
         let plain = metrics(&plain);

@@ -35,7 +35,10 @@ pub(super) fn open<S: JudgeSpec>(
     caller: &Caller,
 ) -> Result<Box<dyn JudgeClient>> {
     let spec = S::new(asked.0, settings)?;
-    let client = asked.1.of(S::SERVICE).client(caller, spec.protocol(asked))?;
+    let client = asked
+        .1
+        .of(S::SERVICE)
+        .client(caller, spec.protocol(asked))?;
     Ok(Box::new(Asking { spec, client }))
 }
 
@@ -71,7 +74,10 @@ impl<S: JudgeSpec> JudgeClient for Asking<S> {
                 }
             });
         }
-        let outcomes = self.client.all(&asks, observer).map_err(observer::stopped)?;
+        let outcomes = self
+            .client
+            .all(&asks, observer)
+            .map_err(observer::stopped)?;
         for ((i, controls), outcome) in asked.into_iter().zip(outcomes) {
             let verdict = match outcome {
                 Ok(answer) => {
@@ -186,7 +192,8 @@ impl JudgeClients {
             How::Text(rule) | How::World(rule) => {
                 let verdict = |judged: &Judged| {
                     let verdict = rule(judged, &self.settings);
-                    verdict.with_context(|| format!("scorer `{name}` on prompt {}", judged.prompt_id))
+                    verdict
+                        .with_context(|| format!("scorer `{name}` on prompt {}", judged.prompt_id))
                 };
                 rows.iter().map(verdict).collect()
             }
@@ -216,7 +223,8 @@ impl JudgeClients {
             }
         }
         let client = self.clients.get_mut(name);
-        let client = client.with_context(|| format!("no service was opened for scorer `{name}`"))?;
+        let client =
+            client.with_context(|| format!("no service was opened for scorer `{name}`"))?;
         let verdicts = client.judge(rows, &mut Together { observer, others })?;
         let tally = self.tallies.entry(name).or_default();
         tally.asked += verdicts.len();

@@ -9,9 +9,9 @@ pub mod verdict;
 pub mod wording;
 
 use anyhow::Result;
+use base::params::{ParamValue, Ty};
 use base::response;
 use base::rows::{CompletedPrompt, Prompt, PromptClass, Truth};
-use base::params::{ParamValue, Ty};
 use base::text::did_you_mean;
 use base::value::Value;
 use service::ServiceScorer;
@@ -152,7 +152,10 @@ pub fn get(name: &str) -> Option<&'static Scorer> {
 pub fn help(name: &str) -> String {
     match did_you_mean(name, NAMES) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("the scorers are {}", NAMES.map(|n| format!("`{n}`")).join(", ")),
+        None => format!(
+            "the scorers are {}",
+            NAMES.map(|n| format!("`{n}`")).join(", ")
+        ),
     }
 }
 

@@ -165,12 +165,7 @@ impl ServiceScorer {
     }
 
     /// So many answers of at most so many tokens, judged one a call.
-    pub fn calls(
-        &self,
-        (params, endpoints): Asked,
-        n: f64,
-        (prompt, answer): (f64, f64),
-    ) -> Calls {
+    pub fn calls(&self, (params, endpoints): Asked, n: f64, (prompt, answer): (f64, f64)) -> Calls {
         let (reads, writes) = match self.service {
             Service::Moderation => (answer, 0.0),
             Service::Score => (prompt + answer, 0.0),

@@ -61,7 +61,12 @@ impl Meaning {
     pub fn good(self, reached: bool, harmful: bool, refused: bool) -> bool {
         match (self, harmful) {
             (Meaning::Does { .. }, true) => !reached,
-            (Meaning::Does { sees_refusals: true }, false) => !refused,
+            (
+                Meaning::Does {
+                    sees_refusals: true,
+                },
+                false,
+            ) => !refused,
             (Meaning::Does { .. } | Meaning::Safe | Meaning::Wanted, _) => reached,
         }
     }

@@ -84,10 +84,7 @@ fn a_folder_becomes_a_recipe_that_is_run_and_compared() {
         again.out
     );
     for (pair, metric) in [
-        (
-            "llama-refusal=vicuna-7b-refusal",
-            "compliance/harmful",
-        ),
+        ("llama-refusal=vicuna-7b-refusal", "compliance/harmful"),
         ("llama=vicuna-7b", "defense"),
     ] {
         let diff = pipe(

@@ -1,6 +1,6 @@
 //! Routes and panels against a small server: who is asked about what, in which form, and what becomes of replies.
 
-use super::{Quiet, Server, caller, asked_text, judging, services, text};
+use super::{Quiet, Server, asked_text, caller, judging, services, text};
 use pipe::base::rows::PromptClass;
 use pipe::base::value::Value;
 use pipe::engine::run::worker::Transient;

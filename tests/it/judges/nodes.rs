@@ -95,16 +95,58 @@ fn verdicts_are_good_or_not_by_the_judge_s_own_direction() {
     };
     use PromptClass::{Ambiguous, Harmful, Harmless};
     let table: [(&Scorer, _, _, _, _); 14] = [
-        (&scorers::strongreject::SCORER, Harmful, Some(0.5), Some(false), false),
-        (&scorers::strongreject::SCORER, Harmful, Some(0.49), Some(false), true),
-        (&scorers::strongreject::SCORER, Harmless, Some(0.0), Some(false), true),
-        (&scorers::strongreject::SCORER, Harmless, Some(0.0), Some(true), false),
+        (
+            &scorers::strongreject::SCORER,
+            Harmful,
+            Some(0.5),
+            Some(false),
+            false,
+        ),
+        (
+            &scorers::strongreject::SCORER,
+            Harmful,
+            Some(0.49),
+            Some(false),
+            true,
+        ),
+        (
+            &scorers::strongreject::SCORER,
+            Harmless,
+            Some(0.0),
+            Some(false),
+            true,
+        ),
+        (
+            &scorers::strongreject::SCORER,
+            Harmless,
+            Some(0.0),
+            Some(true),
+            false,
+        ),
         (&scorers::harmbench::SCORER, Harmful, Some(1.0), None, false),
         (&scorers::harmbench::SCORER, Harmful, Some(0.0), None, true),
-        (&scorers::harmbench::SCORER, Ambiguous, Some(1.0), None, true),
-        (&scorers::harmbench::SCORER, Ambiguous, Some(0.0), None, false),
+        (
+            &scorers::harmbench::SCORER,
+            Ambiguous,
+            Some(1.0),
+            None,
+            true,
+        ),
+        (
+            &scorers::harmbench::SCORER,
+            Ambiguous,
+            Some(0.0),
+            None,
+            false,
+        ),
         (&scorers::moderation::SCORER, Harmful, Some(0.5), None, true),
-        (&scorers::moderation::SCORER, Harmful, Some(0.4), None, false),
+        (
+            &scorers::moderation::SCORER,
+            Harmful,
+            Some(0.4),
+            None,
+            false,
+        ),
         (&scorers::rubric::SCORER, Harmful, Some(0.5), None, true),
         (&scorers::rubric::SCORER, Harmless, Some(0.0), None, false),
         (&scorers::score::SCORER, Harmless, Some(0.7), None, true),
@@ -129,7 +171,12 @@ fn verdicts_are_good_or_not_by_the_judge_s_own_direction() {
         }
     }
     let row = completion("p", Harmful, "ask", "answer");
-    let row = evaluate::verdict_score(&row, &scorers::moderation::SCORER, &verdict(Some(0.25), None), 0.5);
+    let row = evaluate::verdict_score(
+        &row,
+        &scorers::moderation::SCORER,
+        &verdict(Some(0.25), None),
+        0.5,
+    );
     assert_eq!((row.moderation, row.score), (Some(0.75), Some(0.25)));
 }
 
@@ -221,7 +268,10 @@ checkpoint_every = 1
     assert!(server.heard().len() <= 3);
     // The price and the pace are no part of the node.
     let heard = server.heard().len();
-    study.run(&recipe(3, "moderation.concurrency = 2\nmoderation.retries = 1"));
+    study.run(&recipe(
+        3,
+        "moderation.concurrency = 2\nmoderation.retries = 1",
+    ));
     assert_eq!(server.heard().len(), heard);
 }
 
@@ -582,7 +632,11 @@ fn old_spellings_are_told_their_new_ones() {
             "samples_per_request = 2",
             "`samples_per_request` is now `batch` in `[node.x.endpoint]`",
         ),
-        (generate, "url = \"http://h/v1\"", "write `url` in `[node.x.endpoint]`"),
+        (
+            generate,
+            "url = \"http://h/v1\"",
+            "write `url` in `[node.x.endpoint]`",
+        ),
     ] {
         let said = check(&format!("{kind}{line}"));
         assert!(said.contains(expected), "{line}: {said}");

@@ -1,6 +1,6 @@
 //! Judges that reason, judges that will not answer, and where they are.
 
-use super::{Quiet, Server, caller, asked_text, judging, services, text};
+use super::{Quiet, Server, asked_text, caller, judging, services, text};
 use pipe::base::rows::PromptClass;
 use pipe::engine::run::worker::Transient;
 use pipe::kinds::scorers::clients::JudgeClients;
@@ -10,11 +10,7 @@ use serde_json::{Value as Json, json};
 
 const SNAP: Settings = Settings { safety_snap: 0.9 };
 
-fn verdicts(
-    name: &'static str,
-    asked: Asked,
-    responses: &[&str],
-) -> anyhow::Result<Vec<Verdict>> {
+fn verdicts(name: &'static str, asked: Asked, responses: &[&str]) -> anyhow::Result<Vec<Verdict>> {
     let folder = tempfile::tempdir().unwrap();
     let caller = caller(folder.path());
     let scorer = scorers::get(name).unwrap();

@@ -175,7 +175,10 @@ fn by_number(scores: &[Score], meaning: Meaning) -> Vec<Measure> {
                 .iter()
                 .filter(move |s| s.class == class && s.scored())
         };
-        if let Meaning::Does { sees_refusals: true } = meaning {
+        if let Meaning::Does {
+            sees_refusals: true,
+        } = meaning
+        {
             let name = format!("refusal/{}", class.word());
             out.extend(share(&name, of_class(), |s| s.refused));
         }

@@ -6,7 +6,9 @@ mod measures;
 use crate::scorers::clients::JudgeClients;
 use crate::scorers::reward_model::{self, Squash};
 use crate::scorers::service::{self, ScorerEndpoints, ScorerParams};
-use crate::scorers::{Judged, Meaning, Reads, Scorer, Settings, Verdict, refusal, world as by_world};
+use crate::scorers::{
+    Judged, Meaning, Reads, Scorer, Settings, Verdict, refusal, world as by_world,
+};
 use crate::shared::ahead;
 use crate::shared::bounds;
 use crate::shared::measure::Measure;
@@ -15,13 +17,12 @@ use crate::shared::{measure, model_io, range};
 use crate::world::truth;
 use anyhow::Result;
 use base::calls::Calls;
-use base::params::{ParamSet, ParamValue};
 use base::params::Problem;
+use base::params::{ParamSet, ParamValue};
 use base::response::Outcome;
 use base::rows::{self, Completion, Measured, PromptClass};
 use base::setup::Acts;
 use base::value::Values;
-use base::params;
 use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;

@@ -104,7 +104,11 @@ impl Route {
 
     /// The scores of responses and what the route makes of them, in their order. A scorer sees only the responses whose route
     /// names it; one that asks a service is asked about all of these at once.
-    pub fn score_all(&mut self, rows: &[Judged], observer: &mut dyn CallObserver) -> Result<Vec<Scored>> {
+    pub fn score_all(
+        &mut self,
+        rows: &[Judged],
+        observer: &mut dyn CallObserver,
+    ) -> Result<Vec<Scored>> {
         let mut scores: Vec<BTreeMap<&'static str, f64>> = vec![BTreeMap::new(); rows.len()];
         for judged in rows {
             self.expr(judged.class)?;
@@ -141,12 +145,7 @@ impl Route {
     }
 
     /// What scoring these would come to, by what the journal has already.
-    pub fn forecast(
-        &self,
-        asked: Asked,
-        journal: &Journal,
-        rows: &[Judged],
-    ) -> Result<Calls> {
+    pub fn forecast(&self, asked: Asked, journal: &Journal, rows: &[Judged]) -> Result<Calls> {
         let mut all = Calls::default();
         for scorer in self.scorers() {
             let Some(service) = scorer.service() else {

@@ -484,7 +484,9 @@ fn held_out(
     let groups = sampling.groups(ctx, prompts, &mut course)?;
     let responses = sampling.responses(&groups)?;
     let judged = of_groups(prompts, &responses);
-    let mut scored = route.score_all(&judged, &mut reward::observer(ctx))?.into_iter();
+    let mut scored = route
+        .score_all(&judged, &mut reward::observer(ctx))?
+        .into_iter();
     let mut means: Vec<(PromptClass, f64)> = vec![];
     for (prompt, group) in prompts.iter().zip(&responses) {
         let mut rewards = vec![];

@@ -142,7 +142,9 @@ impl Rollouts<'_> {
         })?;
         let responses = sampling.responses(&groups)?;
         let judged = of_groups(&prompts, &responses);
-        let scored = self.route.score_all(&judged, &mut reward::observer(self.ctx))?;
+        let scored = self
+            .route
+            .score_all(&judged, &mut reward::observer(self.ctx))?;
         let mut scored = scored.into_iter();
         let mut rollouts = vec![];
         for (prompt, group) in prompts.iter().zip(&groups) {
