@@ -17,6 +17,7 @@ use crate::shared::{measure, model_io, range};
 use crate::world::truth;
 use anyhow::Result;
 use base::calls::Calls;
+use base::params;
 use base::params::Problem;
 use base::params::{ParamSet, ParamValue};
 use base::response::Outcome;
