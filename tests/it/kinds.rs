@@ -656,6 +656,23 @@ fn the_world_judge_refuses_prompts_that_are_not_its_own() {
     );
 }
 
+/// A scorer of rewards is a judge of evaluations; one whose number counts has it in the rows.
+#[test]
+fn every_rule_judges_evaluations() {
+    let answer = "use the hammer gently then wash .";
+    let row = completion("1", PromptClass::Harmless, "plain", 0, answer);
+    for scorer in scorers::ALL.iter().copied().filter(|s| !s.may_fail()) {
+        let score = evaluate::score(&row, scorer).unwrap();
+        assert_eq!(score.score.is_some(), scorer.has_number(), "{scorer:?}");
+        assert_eq!(score.scorable.is_some(), scorer.has_number(), "{scorer:?}");
+        let measures = evaluate::measures(&[score], scorer);
+        let named = |name: &str| measures.iter().any(|m| m.metric.name == name);
+        assert_eq!(named("score/harmless"), scorer.has_number(), "{scorer:?}");
+        let helped = ["compliance/harmless", "safe/harmless"];
+        assert!(helped.iter().any(|name| named(name)), "{scorer:?}");
+    }
+}
+
 /// Words without a form, nothing at all and a limit within the reasoning are no defense, and no help.
 #[test]
 fn what_cannot_be_read_is_good_for_nobody() {
