@@ -335,6 +335,23 @@ pub fn defaults<P: ParamSet>() -> Values {
     unsaid(<P as ParamSet>::specs())
 }
 
+/// The fields of a struct that several kinds share, with other defaults for some.
+pub fn with_defaults(
+    mut specs: Vec<ParamSpec>,
+    defaults: &[(&str, Option<Value>)],
+) -> Vec<ParamSpec> {
+    for (name, default) in defaults {
+        let spec = specs.iter_mut().find(|spec| spec.name == *name);
+        let spec = spec.unwrap_or_else(|| panic!("what is shared has no field `{name}`"));
+        let default = default.clone().expect("a default is a value");
+        if let Err(why) = (spec.fits)(&default) {
+            panic!("the default of `{name}`: {why}");
+        }
+        spec.default = Default::Value(default);
+    }
+    specs
+}
+
 /// For kinds without parameters of one class.
 pub struct None_;
 impl ParamSet for None_ {
@@ -365,7 +382,8 @@ impl ParamSet for None_ {
 /// }
 /// ```
 ///
-/// `with` takes over the fields of other structs, which several kinds share: in a recipe they stand beside the own ones. `blocks` gives
+/// `with` takes over the fields of other structs, which several kinds share: in a recipe they stand beside the own ones.
+/// `optim: Optim { lr = 3e-5 }` gives a field of such a struct another default, or one where it has none. `blocks` gives
 /// them a table of their own, as `[node.sft.lora]` or `lora = { rank = 8 }`: an `Option` is there where the recipe writes the table. `Params`
 /// and `Exec` of a kind may have a block of the same name, which is one table in the recipe. After a field, `, in BOUNDS` says which
 /// numbers it takes (`Bounds`; every number has some), `, if ACTS` where it does anything at all (`Acts`), and `, was "NAME"` what it
@@ -389,7 +407,7 @@ macro_rules! params {
     }};
     ( $(#[doc = $about:literal])* pub struct $name:ident { $( $(#[doc = $doc:literal])+ $field:ident : $ty:ty $(= $default:expr)?
           $(, in $bounds:expr)? $(, if $acts:expr)? $(, was $was:literal)? ; )* }
-      $( with { $( $part:ident : $set:ty ),+ $(,)? } )?
+      $( with { $( $part:ident : $set:ty $({ $( $over:ident = $value:expr ),+ $(,)? })? ),+ $(,)? } )?
       $( blocks { $( $block:ident : $inner:ty ),+ $(,)? } )? ) => {
         $(#[doc = $about])*
         #[derive(Clone, Debug)]
@@ -411,7 +429,10 @@ macro_rules! params {
                     was: $crate::params!(@maybe $($was)?),
                 } ),* ];
                 own.into_iter()
-                    $( $( .chain(<$set as $crate::params::ParamSet>::specs()) )+ )?
+                    $( $( .chain($crate::params::with_defaults(
+                        <$set as $crate::params::ParamSet>::specs(),
+                        &[ $( $( (stringify!($over), $crate::params::ParamValue::write(&$value)) ),+ )? ],
+                    )) )+ )?
                     $( $( .chain(<$inner as $crate::params::Nested>::specs(stringify!($block))) )+ )?
                     .collect()
             }
