@@ -402,7 +402,11 @@ fn source(ctx: &mut NodeCtx) -> Result<()> {
 }
 
 /// The model, and what it is asked.
-fn asking(params: &AskParams, endpoint: &EndpointParams, words: Option<&Path>) -> Result<(Chat, Vec<Ask>)> {
+fn asking(
+    params: &AskParams,
+    endpoint: &EndpointParams,
+    words: Option<&Path>,
+) -> Result<(Chat, Vec<Ask>)> {
     let chat = Chat {
         model: "toy".into(),
         sampling: Sampling {
@@ -451,7 +455,9 @@ fn ask(ctx: &mut NodeCtx) -> Result<()> {
     let (chat, asks) = asking(&params, &exec.endpoint, ctx.input_opt("words"))?;
     let mut client = exec.endpoint.client(&Caller::of(ctx), chat)?;
     let mut observer = NodeObserver::new(ctx, "answers");
-    let answers = client.all(&asks, &mut observer).map_err(observer::stopped)?;
+    let answers = client
+        .all(&asks, &mut observer)
+        .map_err(observer::stopped)?;
     let texts = answers.iter().map(|answer| match answer {
         Ok(answer) => answer.content.as_str(),
         Err(_) => "rejected",

@@ -49,7 +49,10 @@ impl Fault {
             // 529: overloaded.
             502..=504 | 529 => Fault::Passing { reason, gone: true },
             // 409: a conflict, which OpenAI's own client tries again; 425: too early.
-            408 | 409 | 425 | 500..=599 => Fault::Passing { reason, gone: false },
+            408 | 409 | 425 | 500..=599 => Fault::Passing {
+                reason,
+                gone: false,
+            },
             300..=399 => Fault::Denied {
                 status,
                 reason: format!("{reason}; redirections are not followed"),

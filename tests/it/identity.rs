@@ -393,8 +393,16 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("evaluate", "moderation.model", MODERATION),
     ("evaluate", "score.model", SCORE),
     ("evaluate", "score.transform", SCORE),
-    ("evaluate", "reward_model.squash", "scorer = \"reward_model\""),
-    ("evaluate", "reward_model.max_tokens", "scorer = \"reward_model\""),
+    (
+        "evaluate",
+        "reward_model.squash",
+        "scorer = \"reward_model\"",
+    ),
+    (
+        "evaluate",
+        "reward_model.max_tokens",
+        "scorer = \"reward_model\"",
+    ),
     ("*", "judge.model", OF_STRONGREJECT),
     ("*", "judge.template", OF_STRONGREJECT),
     ("*", "judge.max_tokens", OF_STRONGREJECT),
@@ -434,9 +442,17 @@ const BESIDE: &[(&str, &str, &str)] = &[
         "endpoint.model",
         "endpoint.url = \"http://localhost/v1\"",
     ),
-    ("*", "endpoint.budget_dollars", "endpoint.price_prompt = 1.0"),
+    (
+        "*",
+        "endpoint.budget_dollars",
+        "endpoint.price_prompt = 1.0",
+    ),
     ("*", "judge.budget_dollars", "judge.price_prompt = 1.0"),
-    ("*", "moderation.budget_dollars", "moderation.price_prompt = 1.0"),
+    (
+        "*",
+        "moderation.budget_dollars",
+        "moderation.price_prompt = 1.0",
+    ),
     ("*", "score.budget_dollars", "score.price_prompt = 1.0"),
     ("dataset", "schema", "split = \"80k\""),
     ("dataset", "behaviors", "schema = \"harmbench-cases\""),
@@ -571,7 +587,10 @@ fn bed(kind: &Kind) -> Table {
     let said: Values = it.clone().try_into().unwrap();
     for spec in (kind.params)() {
         let file = || toml::Value::from(FILES[0]);
-        if spec.block.is_some_and(|b| b.optional && !said.contains_key(b.name)) {
+        if spec
+            .block
+            .is_some_and(|b| b.optional && !said.contains_key(b.name))
+        {
             continue;
         }
         let stands = value::at(&said, spec.name).is_some();

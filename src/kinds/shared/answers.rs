@@ -39,8 +39,8 @@ const ASKED: Acts = Acts::only("where a model is asked, not the built-in teacher
 
 /// Whether a field by which answers are drawn is sent where an endpoint is asked.
 pub fn is_sent(setup: &Setup, field: &str) -> bool {
-    let kept_back = setup.says("endpoint.server", "openai-reasoning")
-        || setup.lists("endpoint.omit", field);
+    let kept_back =
+        setup.says("endpoint.server", "openai-reasoning") || setup.lists("endpoint.omit", field);
     !(setup.given("endpoint.model") && kept_back)
 }
 
@@ -215,7 +215,9 @@ impl Asking {
         let model = served.model();
         let tokenizer = draw.template.map(Tokenizer::load).transpose()?;
         let chat = Chat {
-            model: model.context("`endpoint.model` does not say which model is asked")?.into(),
+            model: model
+                .context("`endpoint.model` does not say which model is asked")?
+                .into(),
             sampling: Sampling {
                 temperature: draw.temperature,
                 top_p: draw.top_p,

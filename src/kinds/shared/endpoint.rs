@@ -134,13 +134,17 @@ impl EndpointParams {
                 problem("key_header", message, Some(help.into()));
             }
         }
-        if self.budget_dollars.is_some() && self.price_prompt == 0.0 && self.price_completion == 0.0 {
+        if self.budget_dollars.is_some() && self.price_prompt == 0.0 && self.price_completion == 0.0
+        {
             let help = "set `price_prompt` and `price_completion`, dollars a million tokens";
             let message = "a budget in dollars needs prices".into();
             problem("budget_dollars", message, Some(help.into()));
         }
         let idle = [
-            ("server", self.server != Dialect::Plain && !service.is_chat()),
+            (
+                "server",
+                self.server != Dialect::Plain && !service.is_chat(),
+            ),
             ("omit", !self.omit.is_empty() && !service.is_chat()),
             ("batch", self.batch.is_some() && service.batch().is_none()),
         ];
@@ -153,7 +157,12 @@ impl EndpointParams {
     }
 
     /// What of model and URL is missing where somebody, at `path`, asks there.
-    pub fn missing(&self, service: Service, model: Option<&str>, (path, who): (&str, &str)) -> Vec<Problem> {
+    pub fn missing(
+        &self,
+        service: Service,
+        model: Option<&str>,
+        (path, who): (&str, &str),
+    ) -> Vec<Problem> {
         let given = [model.is_some(), self.url.is_some()];
         let needs = ["which model", "where it is"];
         let each = service.examples().into_iter().zip(needs).zip(given);

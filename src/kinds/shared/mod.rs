@@ -9,4 +9,3 @@ pub mod measure;
 pub mod model_io;
 pub mod observer;
 pub mod range;
-

@@ -179,7 +179,9 @@ impl<P: Protocol> Flight<'_, P> {
                 self.try_again(request, pause.max(wish));
             }
             Fault::Passing { .. } | Fault::Senseless(_) if again => self.try_again(request, pause),
-            Fault::Passing { reason, gone } => self.unanswered(request, others, gone, reason, false),
+            Fault::Passing { reason, gone } => {
+                self.unanswered(request, others, gone, reason, false)
+            }
             Fault::Senseless(reason) => self.unanswered(request, others, false, reason, true),
         }
     }

@@ -126,7 +126,11 @@ impl<P: Protocol> Client<P> {
     }
 
     /// Has every answer made without holding it: they lie in the journal, where `answer` finds them.
-    pub fn fetch(&mut self, asks: &[P::Ask], observer: &mut dyn CallObserver) -> Result<Fetched, Stopped> {
+    pub fn fetch(
+        &mut self,
+        asks: &[P::Ask],
+        observer: &mut dyn CallObserver,
+    ) -> Result<Fetched, Stopped> {
         let keys: Vec<CallKey> = asks.iter().map(|ask| key(&self.protocol, ask)).collect();
         let mut rejected = BTreeMap::new();
         self.journal.refresh().map_err(Stopped::Journal)?;

@@ -468,7 +468,11 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("*", "endpoint.api", "how an endpoint is asked: services/"),
     ("*", "system", "see `generate`"),
     ("*", "endpoint.extra_body", "sent to an endpoint: services/"),
-    ("*", "endpoint.rejected", "what an endpoint rejects: services/"),
+    (
+        "*",
+        "endpoint.rejected",
+        "what an endpoint rejects: services/",
+    ),
     ("*", "moderation.model", "sent to a service: judges/"),
     ("*", "judge.model", "sent to a service: judges/"),
     ("*", "judge.template", "sent to a service: judges/"),

@@ -340,7 +340,10 @@ fn a_key_is_in_no_file_of_the_store_and_nothing_that_is_said() {
             }
             echo(&sent(seen), seen)
         });
-        let more = format!("endpoint.url = \"{}\"\nendpoint.key_env = \"PIPE_TEST_KEY\"", server.url());
+        let more = format!(
+            "endpoint.url = \"{}\"\nendpoint.key_env = \"PIPE_TEST_KEY\"",
+            server.url()
+        );
         let study = Study::new(&recipe(&[("traces", &more)]), &[("PIPE_TEST_KEY", &key)]);
         let pipe = |args: &[&str]| {
             let (code, text) = study.pipe(args);
@@ -403,7 +406,12 @@ fn a_worker_has_the_key_that_its_node_names_and_no_other() {
         }
         good("k")
     });
-    let of = |name: &str| format!("endpoint.url = \"{}\"\nendpoint.key_env = \"{name}\"", server.url());
+    let of = |name: &str| {
+        format!(
+            "endpoint.url = \"{}\"\nendpoint.key_env = \"{name}\"",
+            server.url()
+        )
+    };
     let recipe = recipe(&[
         ("first", &of("PIPE_TEST_ONE")),
         ("second", &of("PIPE_TEST_TWO")),
