@@ -327,6 +327,10 @@ fn block_keys(
         Shape::Table(table) => table,
         Shape::Bad => return,
         Shape::Bool(false) if block.optional => return,
+        _ if shapes.specs().any(|s| s.was == Some(name)) => {
+            diags.push(unknown_param(draft, entry, shapes));
+            return;
+        }
         _ => {
             let diag = check::wrong("a table", name, &entry.item);
             diags.push(diag.help(format!("write `[node.{node}.{name}]`")));
