@@ -1,7 +1,7 @@
 //! Blocks: tables inside of a node, on a kind of its own. Every way to write one, every error in one, and what becomes of it.
 
 use crate::recipe::{BLANK, Files, output};
-use pipe::base::params::{Nested, ParamSet, defaults};
+use pipe::base::params::{ParamSet, defaults};
 use pipe::base::setup::Acts;
 use pipe::base::value::{self, Value};
 use pipe::engine::graph::key::Manifest;
@@ -173,7 +173,7 @@ fn axes_reach_into_blocks() {
     let ranks = |text: &str| -> Vec<(String, bool)> {
         let loaded = variants(text, &[]).unwrap_or_else(|told| panic!("{told}"));
         let with = |one: &Loaded| said(one).0.contains("lora");
-        loaded.iter().map(|one| (one.axes[0].1.clone(), with(one))).collect()
+        loaded.iter().map(|one| (one.axes.values().next().unwrap().clone(), with(one))).collect()
     };
     let two = ["4", "8"].map(|rank| (rank.to_string(), true));
     assert_eq!(ranks(&format!("{NODE}[matrix]\n\"x.lora.rank\" = [4, 8]\n")), two);
@@ -332,8 +332,8 @@ fn a_block_reads_back_what_it_writes() {
     let params = Params::read(&values).unwrap();
     assert_eq!(params.lora.as_ref().unwrap().rank, 4);
     assert_eq!(params.write(), values);
-    let wrong = [("lora".to_string(), Value::Int(3))].into();
-    let told = <Option<Lora> as Nested>::read("lora", &wrong).unwrap_err();
+    value::put(&mut values, "lora", Value::Int(3));
+    let told = Params::read(&values).unwrap_err();
     assert_eq!(told, "`lora`: expected a table");
 }
 
