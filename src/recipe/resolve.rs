@@ -327,7 +327,7 @@ fn block_keys(
         Shape::Table(table) => table,
         Shape::Bad => return,
         Shape::Bool(false) if block.optional => return,
-        _ if shapes.specs().any(|s| s.was == Some(name)) => {
+        _ if shapes.specs().any(|s| s.was.contains(&name)) => {
             diags.push(unknown_param(draft, entry, shapes));
             return;
         }
@@ -358,9 +358,10 @@ fn unknown_param(draft: &Draft, entry: &Entry, shapes: &Shapes) -> Diag {
         Some(block) => format!("`{}` in `[node.{node}.{}]`", s.field(), block.name),
         None => format!("`{}`", s.name),
     };
-    let was = |s: &&ParamSpec| s.was == Some(key) || s.name.replace('.', "_") == key;
+    let was = |s: &&ParamSpec| s.was.contains(&key) || s.name.replace('.', "_") == key;
     if let Some(spec) = shapes.specs().find(was) {
-        return Diag::at(&entry.key_at, format!("`{key}` is now {}", place(spec)));
+        let diag = Diag::at(&entry.key_at, format!("`{key}` is now {}", place(spec)));
+        return diag.help(format!("`{}`: {}", spec.field(), spec.doc.trim()));
     }
     let message = format!("unknown parameter `{key}`");
     let mut diag =

@@ -558,7 +558,10 @@ fn bed(kind: &Kind) -> Table {
     let said: Values = it.clone().try_into().unwrap();
     for spec in (kind.params)() {
         let file = || toml::Value::from(FILES[0]);
-        if spec.block.is_some_and(|b| b.optional && !said.contains_key(b.name)) {
+        if spec
+            .block
+            .is_some_and(|b| b.optional && !said.contains_key(b.name))
+        {
             continue;
         }
         let stands = value::at(&said, spec.name).is_some();

@@ -261,7 +261,7 @@ lr = 2e-3
 epochs = 2.0
 batch = 6
 schedule = "cosine"
-warmup = 0.5
+warmup_ratio = 0.5
 weight_decay = 0.5
 beta2 = 0.5
 grad_clip = 0.1
@@ -301,8 +301,9 @@ zero_variance = "keep"
 updates = 1
 lr = 0.02
 schedule = "cosine"
-warmup_steps = 2
+warmup_ratio = 0.5
 weight_decay = 0.5
+beta2 = 0.5
 grad_clip = 0.01
 ratio = "sequence"
 clip.low = 0.01
@@ -345,8 +346,9 @@ lr = 1e-3
 epochs = 3.0
 batch = 1
 schedule = "cosine"
-warmup = 0.5
+warmup_ratio = 0.5
 weight_decay = 0.9
+beta2 = 0.5
 grad_clip = 0.01
 max_tokens = 24
 seed = 1
@@ -373,7 +375,9 @@ steps = 4
 batch = 3
 lr = 1e-3
 schedule = "cosine"
+warmup_ratio = 0.5
 weight_decay = 0.9
+beta2 = 0.5
 grad_clip = 0.001
 max_tokens = 50
 drop_later_blocks = false
@@ -671,7 +675,9 @@ fn what_acts_in_one_choice_of_the_axes_is_meant() {
             .len(),
         2
     );
-    let told = checked(&swept("[0.0]", "kl.estimator = \"k1\"\n")).err().unwrap();
+    let told = checked(&swept("[0.0]", "kl.estimator = \"k1\"\n"))
+        .err()
+        .unwrap();
     assert!(
         told.contains("`kl.estimator` acts only where `kl.coefficient` is above 0"),
         "{told}"

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 
 const RANK: pipe::base::params::Bounds =
     pipe::base::params::Bounds::within(1.0, 64.0, "a rank above this is no low rank");
-const STABILISED: Acts = Acts::only("where `lora.rank` is above 8", |s| s.exceeds("lora.rank", 8.0));
+const STABILISED: Acts = Acts::only("where `lora.rank` is above 8", |s| {
+    s.exceeds("lora.rank", 8.0)
+});
 
 pipe::params! {
     /// A low-rank adapter.
@@ -92,7 +94,9 @@ fn said(loaded: &Loaded) -> (String, String) {
 
 #[track_caller]
 fn refused(text: &str, expected: &str) {
-    let told = variants(text.trim_start_matches('\n'), &[]).err().expect("taken");
+    let told = variants(text.trim_start_matches('\n'), &[])
+        .err()
+        .expect("taken");
     assert_eq!(told.trim_end(), expected.trim(), "\n--- shown ---\n{told}");
 }
 
@@ -114,10 +118,17 @@ fn every_way_to_write_a_block_is_the_same_block() {
         ("", &["node.x.lora.rank=4"]),
         ("", &["x.lora={ rank = 4 }"]),
         ("lora = false\n", &["x.lora.rank=4"]),
-        ("lora = \"${lora}\"\n[vars]\nlora = { rank = \"${rank}\" }\nrank = 4\n", &[]),
+        (
+            "lora = \"${lora}\"\n[vars]\nlora = { rank = \"${rank}\" }\nrank = 4\n",
+            &[],
+        ),
     ];
     for (lines, sets) in ways {
-        assert_eq!(said(&read(&format!("{NODE}{lines}"), sets)), expected, "{lines} {sets:?}");
+        assert_eq!(
+            said(&read(&format!("{NODE}{lines}"), sets)),
+            expected,
+            "{lines} {sets:?}"
+        );
     }
 }
 
@@ -127,7 +138,10 @@ fn an_optional_block_is_there_where_it_is_written_and_others_always() {
     assert_eq!(identity, r#"{"lr": 0.001}"#);
     assert_eq!(exec, r#"{"judge": {"concurrency": 4}, "rows": 8}"#);
     // Saying what is so anyway changes nothing.
-    let same = read(&format!("{NODE}lora = false\n[node.x.judge]\nconcurrency = 4\n"), &[]);
+    let same = read(
+        &format!("{NODE}lora = false\n[node.x.judge]\nconcurrency = 4\n"),
+        &[],
+    );
     assert_eq!(said(&same), (identity, exec));
 }
 
@@ -137,7 +151,10 @@ fn one_block_holds_what_is_identity_and_what_is_not() {
     let loaded = read(&text, &[]);
     let (identity, exec) = said(&loaded);
     assert_eq!(identity, r#"{"judge": {"model": "m"}, "lr": 0.001}"#);
-    assert_eq!(exec, r#"{"judge": {"concurrency": 2, "url": "u"}, "rows": 8}"#);
+    assert_eq!(
+        exec,
+        r#"{"judge": {"concurrency": 2, "url": "u"}, "rows": 8}"#
+    );
     // And is one again where the graph is written as a recipe.
     let resolved = loaded.resolved_text();
     let line = r#"judge = { concurrency = 2, model = "m", url = "u" }"#;
@@ -148,16 +165,26 @@ fn one_block_holds_what_is_identity_and_what_is_not() {
 #[test]
 fn blocks_merge_key_by_key_and_keep_their_places() {
     let files = Files::new(&[
-        ("p.toml", &format!("{NODE}[node.x.lora]\nrank = 4\nalpha = 8\n")),
-        ("c.toml", "extends = \"p.toml\"\n[node.x.lora]\nalpha = 16\n"),
-        ("none.toml", "extends = \"p.toml\"\n[node.x]\nlora = false\n"),
+        (
+            "p.toml",
+            &format!("{NODE}[node.x.lora]\nrank = 4\nalpha = 8\n"),
+        ),
+        (
+            "c.toml",
+            "extends = \"p.toml\"\n[node.x.lora]\nalpha = 16\n",
+        ),
+        (
+            "none.toml",
+            "extends = \"p.toml\"\n[node.x]\nlora = false\n",
+        ),
     ]);
     let load = |name: &str| {
         let overrides = Overrides {
             cwd: files.folder.path().into(),
             ..Overrides::default()
         };
-        let mut loaded = load(Path::new(name), &overrides, &KINDS).unwrap_or_else(|d| panic!("{}", d.render(false)));
+        let mut loaded = load(Path::new(name), &overrides, &KINDS)
+            .unwrap_or_else(|d| panic!("{}", d.render(false)));
         loaded.remove(0)
     };
     let child = load("c.toml");
@@ -173,15 +200,39 @@ fn axes_reach_into_blocks() {
     let ranks = |text: &str| -> Vec<(String, bool)> {
         let loaded = variants(text, &[]).unwrap_or_else(|told| panic!("{told}"));
         let with = |one: &Loaded| said(one).0.contains("lora");
-        loaded.iter().map(|one| (one.axes.values().next().unwrap().clone(), with(one))).collect()
+        loaded
+            .iter()
+            .map(|one| (one.axes.values().next().unwrap().clone(), with(one)))
+            .collect()
     };
     let two = ["4", "8"].map(|rank| (rank.to_string(), true));
-    assert_eq!(ranks(&format!("{NODE}[matrix]\n\"x.lora.rank\" = [4, 8]\n")), two);
-    assert_eq!(ranks(&format!("{NODE}[matrix]\nx.lora.rank = [4, 8]\n")), two);
-    let without = ranks(&format!("{NODE}[matrix]\n\"x.lora\" = [false, {{ rank = 8 }}]\n"));
-    assert_eq!(without, [("false".to_string(), false), ("{rank: 8}".to_string(), true)]);
-    let told = variants(&format!("{NODE}[matrix]\n\"x.lora.rank\" = [4, 8]\n"), &["x.lora={ rank = 2 }"]);
-    assert!(told.err().unwrap().contains("`x.lora.rank` is an axis of `[matrix]`"));
+    assert_eq!(
+        ranks(&format!("{NODE}[matrix]\n\"x.lora.rank\" = [4, 8]\n")),
+        two
+    );
+    assert_eq!(
+        ranks(&format!("{NODE}[matrix]\nx.lora.rank = [4, 8]\n")),
+        two
+    );
+    let without = ranks(&format!(
+        "{NODE}[matrix]\n\"x.lora\" = [false, {{ rank = 8 }}]\n"
+    ));
+    assert_eq!(
+        without,
+        [
+            ("false".to_string(), false),
+            ("{rank: 8}".to_string(), true)
+        ]
+    );
+    let told = variants(
+        &format!("{NODE}[matrix]\n\"x.lora.rank\" = [4, 8]\n"),
+        &["x.lora={ rank = 2 }"],
+    );
+    assert!(
+        told.err()
+            .unwrap()
+            .contains("`x.lora.rank` is an axis of `[matrix]`")
+    );
 }
 
 #[test]
@@ -218,18 +269,21 @@ error: `lora_rank` is now `rank` in `[node.x.lora]`
   |
 4 | lora_rank = 4
   | ^^^^^^^^^
+  = help: `rank`: Its rank.
 
 error: `judge_url` is now `url` in `[node.x.judge]`
  --> r.toml:5:1
   |
 5 | judge_url = "u"
   | ^^^^^^^^^
+  = help: `url`: Where it is.
 
 error: `adapter_file` is now `start` in `[node.x.lora]`
  --> r.toml:6:1
   |
 6 | adapter_file = "a"
   | ^^^^^^^^^^^^
+  = help: `start`: Where it begins.
 
 error: unknown parameter `concurrency`
  --> r.toml:7:1
@@ -294,7 +348,10 @@ error: `judge.concurrency` is 65, outside of 1 to 64
 fn a_parameter_of_a_block_that_can_do_nothing_is_refused() {
     let text = format!("{NODE}[node.x.lora]\nrank = 4\nstabilised = true\n");
     let told = variants(&text, &[]).err().unwrap();
-    assert!(told.contains("`lora.stabilised` acts only where `lora.rank` is above 8"), "{told}");
+    assert!(
+        told.contains("`lora.stabilised` acts only where `lora.rank` is above 8"),
+        "{told}"
+    );
     assert!(told.contains("5 | stabilised = true"), "{told}");
     let acting = read(&text.replace("rank = 4", "rank = 16"), &[]);
     assert!(said(&acting).0.contains("\"stabilised\": true"));
@@ -317,7 +374,10 @@ fn a_manifest_has_a_table_and_the_content_of_a_path_in_it() {
     let other = manifest("lora = { rank = 8, start = \"a\" }\n", "digest");
     let reasons = changes(one.text(), other.text());
     assert_eq!(
-        reasons.iter().map(pipe::report::words::reason).collect::<Vec<_>>(),
+        reasons
+            .iter()
+            .map(pipe::report::words::reason)
+            .collect::<Vec<_>>(),
         ["parameter `lora.rank`: 4 -> 8"]
     );
 }
@@ -342,14 +402,25 @@ fn a_schema_offers_and_judges_what_is_in_a_block() {
     let schema = schema::schema(&KINDS);
     let own = &schema["definitions"]["fit"]["properties"]["lora"];
     assert_eq!(own["properties"]["alpha"]["default"], 32.0);
-    assert!(own["description"].as_str().unwrap().contains("low-rank adapter"));
+    assert!(
+        own["description"]
+            .as_str()
+            .unwrap()
+            .contains("low-rank adapter")
+    );
     let judge = &schema["definitions"]["fit"]["properties"]["judge"]["properties"];
     let fields: Vec<&String> = judge.as_object().unwrap().keys().collect();
     assert_eq!(fields, ["concurrency", "model", "url"]);
     let offered = &schema["definitions"]["node"]["properties"]["judge"];
     let told = offered["description"].as_str().unwrap();
-    assert!(told.contains("asked of a judge") && told.contains("How it is asked"), "{told}");
+    assert!(
+        told.contains("asked of a judge") && told.contains("How it is asked"),
+        "{told}"
+    );
     let whole = &schema["definitions"]["whole-node"]["then"];
-    assert_eq!(whole["properties"]["lora"]["required"], serde_json::json!(["rank"]));
+    assert_eq!(
+        whole["properties"]["lora"]["required"],
+        serde_json::json!(["rank"])
+    );
     assert_eq!(whole["required"], serde_json::json!([]));
 }
