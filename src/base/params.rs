@@ -86,7 +86,7 @@ pub struct ParamSpec {
     /// None: it acts whatever else is set.
     pub acts: Option<Acts>,
     /// What it was called before.
-    pub was: Option<&'static str>,
+    pub was: &'static [&'static str],
 }
 
 /// A table inside of a node: `[node.sft.lora]`.
@@ -342,7 +342,7 @@ pub fn with_defaults(
 ) -> Vec<ParamSpec> {
     for (name, default) in defaults {
         let spec = specs.iter_mut().find(|spec| spec.name == *name);
-        let spec = spec.unwrap_or_else(|| panic!("what is shared has no field `{name}`"));
+        let spec = spec.unwrap_or_else(|| panic!("a shared struct has no field `{name}`"));
         let default = default.clone().expect("a default is a value");
         if let Err(why) = (spec.fits)(&default) {
             panic!("the default of `{name}`: {why}");
@@ -384,10 +384,10 @@ impl ParamSet for None_ {
 ///
 /// `with` takes over the fields of other structs, which several kinds share: in a recipe they stand beside the own ones.
 /// `optim: Optim { lr = 3e-5 }` gives a field of such a struct another default, or one where it has none. `blocks` gives
-/// them a table of their own, as `[node.sft.lora]` or `lora = { rank = 8 }`: an `Option` is there where the recipe writes the table. `Params`
-/// and `Exec` of a kind may have a block of the same name, which is one table in the recipe. After a field, `, in BOUNDS` says which
-/// numbers it takes (`Bounds`; every number has some), `, if ACTS` where it does anything at all (`Acts`), and `, was "NAME"` what it
-/// was called before; that `lora.rank` was `lora_rank` needs no word.
+/// structs a table of their own, as `[node.sft.lora]` or `lora = { rank = 8 }`: an `Option` is there where the recipe
+/// writes the table. `Params` and `Exec` of a kind may have a block of the same name, which is one table in the recipe.
+/// After a field, `, in BOUNDS` says which numbers it takes (`Bounds`; every number has some), `, if ACTS` where it does
+/// anything at all (`Acts`), and `, was "NAME"` what it was called before; that `lora.rank` was `lora_rank` needs no word.
 #[macro_export]
 macro_rules! params {
     (@maybe) => { None };
@@ -406,7 +406,7 @@ macro_rules! params {
         }
     }};
     ( $(#[doc = $about:literal])* pub struct $name:ident { $( $(#[doc = $doc:literal])+ $field:ident : $ty:ty $(= $default:expr)?
-          $(, in $bounds:expr)? $(, if $acts:expr)? $(, was $was:literal)? ; )* }
+          $(, in $bounds:expr)? $(, if $acts:expr)? $(, was $was:literal)* ; )* }
       $( with { $( $part:ident : $set:ty $({ $( $over:ident = $value:expr ),+ $(,)? })? ),+ $(,)? } )?
       $( blocks { $( $block:ident : $inner:ty ),+ $(,)? } )? ) => {
         $(#[doc = $about])*
@@ -426,7 +426,7 @@ macro_rules! params {
                     fits: |value| <$ty as $crate::params::ParamValue>::read(Some(value)).map(|_| ()),
                     bounds: $crate::params!(@maybe $($bounds)?),
                     acts: $crate::params!(@maybe $($acts)?),
-                    was: $crate::params!(@maybe $($was)?),
+                    was: &[$($was),*],
                 } ),* ];
                 own.into_iter()
                     $( $( .chain($crate::params::with_defaults(

@@ -327,13 +327,13 @@ fn block_keys(
         Shape::Table(table) => table,
         Shape::Bad => return,
         Shape::Bool(false) if block.optional => return,
+        _ if shapes.specs().any(|s| s.was.contains(&name)) => {
+            diags.push(unknown_param(draft, entry, shapes));
+            return;
+        }
         _ => {
-            let now = shapes.specs().find(|s| s.was == Some(name));
-            diags.push(match now {
-                Some(now) => renamed(draft, entry, now),
-                None => check::wrong("a table", name, &entry.item)
-                    .help(format!("write `[node.{node}.{name}]`")),
-            });
+            let diag = check::wrong("a table", name, &entry.item);
+            diags.push(diag.help(format!("write `[node.{node}.{name}]`")));
             return;
         }
     };
@@ -352,26 +352,16 @@ fn block_keys(
     }
 }
 
-/// Where a recipe says this parameter.
-fn place(draft: &Draft, spec: &ParamSpec) -> String {
-    let (node, field) = (&draft.entry.key, spec.field());
-    match spec.block {
-        Some(block) => format!("`{field}` in `[node.{node}.{}]`", block.name),
-        None => format!("`{field}`"),
-    }
-}
-
-/// What is written was called so before.
-fn renamed(draft: &Draft, entry: &Entry, now: &ParamSpec) -> Diag {
-    let message = format!("`{}` is now {}", entry.key, place(draft, now));
-    Diag::at(&entry.key_at, message)
-}
-
 fn unknown_param(draft: &Draft, entry: &Entry, shapes: &Shapes) -> Diag {
-    let (key, kind) = (entry.key.as_str(), draft.kind);
-    let was = |s: &&ParamSpec| s.was == Some(key) || s.name.replace('.', "_") == key;
+    let (key, kind, node) = (entry.key.as_str(), draft.kind, &draft.entry.key);
+    let place = |s: &ParamSpec| match s.block {
+        Some(block) => format!("`{}` in `[node.{node}.{}]`", s.field(), block.name),
+        None => format!("`{}`", s.name),
+    };
+    let was = |s: &&ParamSpec| s.was.contains(&key) || s.name.replace('.', "_") == key;
     if let Some(spec) = shapes.specs().find(was) {
-        return renamed(draft, entry, spec);
+        let diag = Diag::at(&entry.key_at, format!("`{key}` is now {}", place(spec)));
+        return diag.help(format!("`{}`: {}", spec.field(), spec.doc.trim()));
     }
     let message = format!("unknown parameter `{key}`");
     let mut diag =
@@ -388,7 +378,7 @@ fn unknown_param(draft: &Draft, entry: &Entry, shapes: &Shapes) -> Diag {
         ));
     }
     if let Some(spec) = shapes.specs().find(|s| s.field() == key) {
-        return diag.help(format!("write {}", place(draft, spec)));
+        return diag.help(format!("write {}", place(spec)));
     }
     let own = OWN.iter().copied();
     let names = shapes.specs().map(ParamSpec::key);

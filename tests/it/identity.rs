@@ -357,13 +357,9 @@ const NEVER: [&str; 5] = [
 
 /// What has to stand beside a field, so that the kind takes another value of it: (kind, field, lines of the node).
 const BESIDE: &[(&str, &str, &str)] = &[
-    ("*", "lora_alpha", "lora_rank = 2"),
-    ("*", "lora_targets", "lora_rank = 2"),
-    ("*", "lora_rank_stabilised", "lora_rank = 2"),
-    // Its adapter is always there.
-    ("rerouting", "lora_alpha", ""),
-    ("rerouting", "lora_targets", ""),
-    ("rerouting", "lora_rank_stabilised", ""),
+    ("*", "lora.alpha", "lora.rank = 2"),
+    ("*", "lora.targets", "lora.rank = 2"),
+    ("*", "lora.rank_stabilised", "lora.rank = 2"),
     ("*", "endpoint.key_header", "endpoint.key_env = \"K\""),
     ("*", "moderation.key_header", "moderation.key_env = \"K\""),
     ("*", "judge.key_header", "judge.key_env = \"K\""),
@@ -429,10 +425,10 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("completions-file", "class_column", "harmful = [\"unsafe\"]"),
     ("completions-file", "refused", "label_column = \"label\""),
     ("completions-file", "answered", "label_column = \"label\""),
-    ("grpo", "clip_low", "updates = 2"),
-    ("grpo", "clip_high", "updates = 2"),
-    ("grpo", "dual_clip", "updates = 2"),
-    ("grpo", "delta", "updates = 2"),
+    ("grpo", "clip.low", "updates = 2"),
+    ("grpo", "clip.high", "updates = 2"),
+    ("grpo", "clip.dual", "updates = 2"),
+    ("grpo", "clip.delta", "updates = 2"),
     ("grpo", "ratio", "updates = 2"),
     ("agreement", "refused_label", "on = \"label\""),
     ("agreement", "answered_label", "on = \"label\""),
@@ -652,7 +648,7 @@ path = "one.csv"
 [node.g-adapter]
 kind = "sft"
 in = { model = "g-model", conversations = "g-conversations" }
-lora_rank = 2
+lora.rank = 2
 "#;
 
 fn giver(ty: Type) -> &'static str {

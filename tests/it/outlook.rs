@@ -61,7 +61,7 @@ fn memory_of_training_is_near_what_was_measured() {
                   [node.s]\nkind = \"sft\"\nin = { model = \"m\", conversations = \"t\" }\nrecompute = true\n";
     const GIB: f64 = (1u64 << 30) as f64;
     near(told(recipe)["s"].memory, 7.70 * GIB, 0.1);
-    let lora = format!("{recipe}lora_rank = 16\n");
+    let lora = format!("{recipe}lora.rank = 16\n");
     near(told(&lora)["s"].memory, 2.17 * GIB, 0.15);
 }
 

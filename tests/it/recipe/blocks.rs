@@ -1,7 +1,7 @@
 //! Blocks: tables inside of a node, on a kind of its own. Every way to write one, every error in one, and what becomes of it.
 
 use crate::recipe::{BLANK, Files, output};
-use pipe::base::params::{Nested, ParamSet, defaults};
+use pipe::base::params::{ParamSet, defaults};
 use pipe::base::setup::Acts;
 use pipe::base::value::{self, Value};
 use pipe::engine::graph::key::Manifest;
@@ -202,7 +202,7 @@ fn axes_reach_into_blocks() {
         let with = |one: &Loaded| said(one).0.contains("lora");
         loaded
             .iter()
-            .map(|one| (one.axes[0].1.clone(), with(one)))
+            .map(|one| (one.axes.values().next().unwrap().clone(), with(one)))
             .collect()
     };
     let two = ["4", "8"].map(|rank| (rank.to_string(), true));
@@ -269,18 +269,21 @@ error: `lora_rank` is now `rank` in `[node.x.lora]`
   |
 4 | lora_rank = 4
   | ^^^^^^^^^
+  = help: `rank`: Its rank.
 
 error: `judge_url` is now `url` in `[node.x.judge]`
  --> r.toml:5:1
   |
 5 | judge_url = "u"
   | ^^^^^^^^^
+  = help: `url`: Where it is.
 
 error: `adapter_file` is now `start` in `[node.x.lora]`
  --> r.toml:6:1
   |
 6 | adapter_file = "a"
   | ^^^^^^^^^^^^
+  = help: `start`: Where it begins.
 
 error: unknown parameter `concurrency`
  --> r.toml:7:1
@@ -389,8 +392,8 @@ fn a_block_reads_back_what_it_writes() {
     let params = Params::read(&values).unwrap();
     assert_eq!(params.lora.as_ref().unwrap().rank, 4);
     assert_eq!(params.write(), values);
-    let wrong = [("lora".to_string(), Value::Int(3))].into();
-    let told = <Option<Lora> as Nested>::read("lora", &wrong).unwrap_err();
+    value::put(&mut values, "lora", Value::Int(3));
+    let told = Params::read(&values).unwrap_err();
     assert_eq!(told, "`lora`: expected a table");
 }
 
