@@ -40,6 +40,7 @@ mod sampler;
 mod schema;
 mod services;
 mod sides;
+mod skipped;
 mod statistics;
 mod study;
 mod table;
