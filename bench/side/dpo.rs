@@ -2,12 +2,12 @@
 
 use crate::{driven, turns, work};
 use anyhow::{Result, bail};
+use pipe::learn::batch::Row;
 use pipe::learn::cpu::Cpu;
 use pipe::learn::decoder::Keep;
 use pipe::learn::learner::{Learner, Policy};
-use pipe::learn::objective::dpo::{self, DpoObjective, Loss, NllMean, Options};
-use pipe::learn::batch::Row;
 use pipe::learn::objective::Goal;
+use pipe::learn::objective::dpo::{self, DpoObjective, Loss, NllMean, Options};
 use pipe::learn::train::{Feed, State, Window};
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@ use crate::turns;
 use anyhow::{Result, bail};
 use pipe::learn::learner::Learner;
 use pipe::learn::optim::{LrSchedule, Optim};
-use pipe::learn::train::{self, Feed, Report, Hyperparameters, State, Watch, Window};
+use pipe::learn::train::{self, Feed, Hyperparameters, Report, State, Watch, Window};
 use serde_json::json;
 use std::cell::Cell;
 use std::time::Instant;

@@ -29,16 +29,18 @@ pub fn serve(work: Work) -> Result<()> {
         std::mem::size_of_val(weights.data.as_slice()),
     );
     let adapter = work.rank.map(|rank| {
-            let options = Options {
-                rank,
-                alpha: 2.0 * rank as f64,
-                rank_stabilised: false,
-                targets: Linear::ALL.to_vec(),
-                blocks: 0..weights.config.layers,
-            };
-            Adapter::new(&weights.config, &options, Seed::new(3))
+        let options = Options {
+            rank,
+            alpha: 2.0 * rank as f64,
+            rank_stabilised: false,
+            targets: Linear::ALL.to_vec(),
+            blocks: 0..weights.config.layers,
+        };
+        Adapter::new(&weights.config, &options, Seed::new(3))
     });
-    let trained = adapter.as_ref().map_or(about.0, |adapter| adapter.data.len());
+    let trained = adapter
+        .as_ref()
+        .map_or(about.0, |adapter| adapter.data.len());
     let state = State::new(Cpu::new(weights, adapter, false, Keep::States));
     turns::ready(json!({
         "parameters": about.0, "weight_bytes": about.1, "trained": trained,

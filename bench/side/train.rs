@@ -5,14 +5,14 @@
 
 use crate::{driven, peak, turns, work};
 use anyhow::Result;
+use pipe::learn::batch::{Batch, Row};
 use pipe::learn::cpu::Cpu;
 use pipe::learn::decoder::{self, Keep, Workspace};
 use pipe::learn::decoder_backward::backward;
 use pipe::learn::learner::Learner;
+use pipe::learn::objective::Goal;
 use pipe::learn::objective::sft::{SftObjective, sft};
 use pipe::learn::optim::{Moments, clip};
-use pipe::learn::batch::{Batch, Row};
-use pipe::learn::objective::Goal;
 use pipe::learn::train::{Feed, State, Window};
 use pipe::learn::weights::Weights;
 use serde::Deserialize;

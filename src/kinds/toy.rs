@@ -1,13 +1,14 @@
 //! Hidden kinds for the engine's own tests: milliseconds instead of models. Their outputs are texts under the type
 //! `prompts`.
 
-use crate::shared::remote::{self, NodeEar, Service};
+use crate::shared::endpoint::{Caller, EndpointParams, Service};
+use crate::shared::observer::{self, NodeObserver};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use base::calls::Calls;
 use base::params;
 use base::params::ParamSet;
 use base::rows::Message;
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type, no_check};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Type};
 use engine::run::worker::{Interrupted, NodeCtx, Transient};
 use services::chat::{Ask, Chat, Input, Sampling};
 use services::client;
@@ -76,18 +77,8 @@ pub const JOIN: Kind = Kind {
     name: "toy-join",
     summary: "joins the texts of its inputs",
     inputs: &[
-        Port {
-            name: "a",
-            ty: Type::Prompts,
-            need: Need::Always,
-            doc: "The first text.",
-        },
-        Port {
-            name: "b",
-            ty: Type::Prompts,
-            need: Need::Never,
-            doc: "The second text.",
-        },
+        Port::required("a", Type::Prompts, "The first text."),
+        Port::optional("b", Type::Prompts, "The second text."),
     ],
     params: JoinParams::specs,
     exec: CountExec::specs,
@@ -189,53 +180,39 @@ params! {
         /// Another variable that has to be set.
         other_env: Option<String>;
     }
-    with { service: Service }
+    blocks { endpoint: EndpointParams }
 }
 
 pub const ASK: Kind = Kind {
     name: "toy-ask",
     summary: "asks a service, and writes its answers",
-    inputs: &[Port {
-        name: "words",
-        ty: Type::Prompts,
-        need: Need::Never,
-        doc: "A text whose words are asked.",
-    }],
+    inputs: &[Port::optional(
+        "words",
+        Type::Prompts,
+        "A text whose words are asked.",
+    )],
     params: AskParams::specs,
     exec: AskExec::specs,
-    check: |values| remote::problems(values, true),
-    above: None,
+    check: Some(|values| {
+        let Ok(exec) = AskExec::read(values) else {
+            return vec![];
+        };
+        let mut found = exec.endpoint.problems(Service::Answers);
+        let by = ("endpoint.url", "the node");
+        found.extend(exec.endpoint.missing(Service::Answers, Some(""), by));
+        found
+    }),
     forecast: Some(ask_forecast),
-    outlook: None,
-    preflight: None,
     run: ask,
     ..TOY
 };
 
 const TOY: Kind = Kind {
-    name: "",
-    revision: 1,
-    summary: "",
     about: "For the tests of the engine.",
-    example: "",
-    inputs: &[],
-    outputs: &[Output {
-        name: "out",
-        ty: Type::Prompts,
-        doc: "A text.",
-        only_with: None,
-    }],
-    params: base::params::None_::specs,
-    exec: base::params::None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
+    outputs: &[Output::always("out", Type::Prompts, "A text.")],
     hidden: true,
-    tokens: None,
-    forecast: None,
-    outlook: None,
-    preflight: None,
     run: fail,
+    ..Kind::DEFAULTS
 };
 
 fn write(ctx: &mut NodeCtx) -> Result<()> {
@@ -393,7 +370,11 @@ fn source(ctx: &mut NodeCtx) -> Result<()> {
 }
 
 /// The model, and what it is asked.
-fn asking(params: &AskParams, service: &Service, words: Option<&Path>) -> Result<(Chat, Vec<Ask>)> {
+fn asking(
+    params: &AskParams,
+    endpoint: &EndpointParams,
+    words: Option<&Path>,
+) -> Result<(Chat, Vec<Ask>)> {
     let chat = Chat {
         model: "toy".into(),
         sampling: Sampling {
@@ -408,9 +389,9 @@ fn asking(params: &AskParams, service: &Service, words: Option<&Path>) -> Result
         },
         plain: false,
         rendered: false,
-        dialect: service.server.dialect(),
-        per_request: service.samples_per_request,
-        omit: service.omit.clone(),
+        dialect: endpoint.server,
+        per_request: endpoint.batch(Service::Answers),
+        omit: endpoint.omit.clone(),
     };
     let words = words.map(get).transpose()?.unwrap_or_default();
     let words = words.split_whitespace().map(String::from);
@@ -427,8 +408,8 @@ fn asking(params: &AskParams, service: &Service, words: Option<&Path>) -> Result
 fn ask_forecast(look: &Look, calls: &Path) -> Result<Calls> {
     let (params, exec) = (look.params::<AskParams>()?, look.exec::<AskExec>()?);
     let words = look.inputs.get("words").map(PathBuf::as_path);
-    let (chat, asks) = asking(&params, &exec.service, words)?;
-    let endpoint = exec.service.endpoint();
+    let (chat, asks) = asking(&params, &exec.endpoint, words)?;
+    let endpoint = exec.endpoint.endpoint();
     Ok(client::forecast(
         &chat,
         &endpoint,
@@ -439,10 +420,12 @@ fn ask_forecast(look: &Look, calls: &Path) -> Result<Calls> {
 
 fn ask(ctx: &mut NodeCtx) -> Result<()> {
     let (params, exec) = (ctx.params::<AskParams>()?, ctx.exec::<AskExec>()?);
-    let (chat, asks) = asking(&params, &exec.service, ctx.input_opt("words"))?;
-    let mut client = exec.service.client(ctx, chat)?;
-    let mut ear = NodeEar::new(ctx, "answers");
-    let answers = client.all(&asks, &mut ear).map_err(remote::stopped)?;
+    let (chat, asks) = asking(&params, &exec.endpoint, ctx.input_opt("words"))?;
+    let mut client = exec.endpoint.client(&Caller::of(ctx), chat)?;
+    let mut observer = NodeObserver::new(ctx, "answers");
+    let answers = client
+        .all(&asks, &mut observer)
+        .map_err(observer::stopped)?;
     let texts = answers.iter().map(|answer| match answer {
         Ok(answer) => answer.content.as_str(),
         Err(_) => "rejected",

@@ -32,7 +32,9 @@ impl Cpu {
     /// as stay at hand, as a copy where all are trained.
     pub fn new(weights: Weights, adapter: Option<Adapter>, reference: bool, keep: Keep) -> Cpu {
         let copied = reference && adapter.is_none();
-        let trained = adapter.as_ref().map_or(weights.data.len(), |a| a.data.len());
+        let trained = adapter
+            .as_ref()
+            .map_or(weights.data.len(), |a| a.data.len());
         Cpu {
             reference: copied.then(|| weights.clone()),
             moments: Moments::zeros(trained),
@@ -74,7 +76,9 @@ impl Cpu {
     }
 
     fn trained(&self) -> &[f32] {
-        self.adapter.as_ref().map_or(&self.weights.data, |a| &a.data)
+        self.adapter
+            .as_ref()
+            .map_or(&self.weights.data, |a| &a.data)
     }
 }
 
@@ -179,7 +183,9 @@ impl Learner for Cpu {
         } = snapshot;
         let own = self.trained().len();
         ensure!(
-            [&trained, &first, &second].iter().all(|array| array.len() == own),
+            [&trained, &first, &second]
+                .iter()
+                .all(|array| array.len() == own),
             "the checkpoint is of another model"
         );
         let data = match &mut self.adapter {
@@ -238,8 +244,7 @@ impl Pass<'_> {
     ) -> (f64, Option<Broken>) {
         let (net, keep) = (self.net, self.keep);
         let (packed, scored) = (batch.packed(), &batch.scored);
-        let tape =
-            decoder::forward_keeping(net, packed, scored, temperature, keep, self.workspace);
+        let tape = decoder::forward_keeping(net, packed, scored, temperature, keep, self.workspace);
         let scored = Scored {
             logp: &tape.logp,
             entropy: &tape.entropy,

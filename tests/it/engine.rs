@@ -2,7 +2,8 @@
 
 mod noticed;
 
-use pipe::base::params::Default as ParamDefault;
+use crate::skipped::skip;
+use pipe::base::params::unsaid;
 use pipe::base::value::{Value, Values};
 use pipe::engine::events::event::{End, Event, State};
 use pipe::engine::events::failure::Failure;
@@ -900,7 +901,7 @@ fn a_full_or_read_only_disk_is_an_environment_failure_and_loses_nothing() {
         command
     };
     if !unshare(mount).output().is_ok_and(|o| o.status.success()) {
-        println!("skipped: a small file system cannot be mounted here");
+        skip("right to mount a small file system");
         return;
     }
     let output = unshare(&format!("{mount} && exec \"$0\" \"$@\""))
@@ -968,20 +969,11 @@ impl IntoValue for Value {
 }
 
 pub(crate) fn toy(kind: &'static Kind, name: &str) -> Toy {
-    let defaults = |specs: Vec<pipe::base::params::ParamSpec>| {
-        let mut values = Values::new();
-        for spec in specs {
-            if let ParamDefault::Value(value) = spec.default {
-                values.insert(spec.name.to_string(), value);
-            }
-        }
-        values
-    };
     Toy {
         kind,
         name: name.into(),
-        params: defaults((kind.params)()),
-        exec: defaults((kind.exec)()),
+        params: unsaid((kind.params)()),
+        exec: unsaid((kind.exec)()),
         inputs: BTreeMap::new(),
     }
 }

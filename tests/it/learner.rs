@@ -142,8 +142,7 @@ impl Feed for Rollouts {
             stop_ids: BTreeSet::from([1]),
             batch_rows: 8,
         };
-        let groups =
-            learner.sample(Policy::Live, &requests, &options, &mut |_| {}, &|| false)?;
+        let groups = learner.sample(Policy::Live, &requests, &options, &mut |_| {}, &|| false)?;
         let (mut rows, mut rewards, mut sampler) = (vec![], vec![], vec![]);
         for (request, group) in requests.iter().zip(groups) {
             for sample in group {

@@ -8,9 +8,9 @@ use pipe::kinds::REGISTRY;
 use pipe::kinds::data::preferences::{self, Truncated};
 use pipe::kinds::scorers::Settings;
 use pipe::kinds::scorers::reward::Route;
+use pipe::learn::batch::{Row, micro_batches};
 use pipe::learn::objective::dpo::{self, DpoObjective, Loss, NllMean, Options, Pairs, Totals};
 use pipe::learn::objective::{Objective, Scored};
-use pipe::learn::batch::{Row, micro_batches};
 use pipe::recipe::{self, Overrides};
 use std::collections::BTreeMap;
 

@@ -6,12 +6,13 @@
 
 use crate::data::labels::quoted;
 use crate::scorers::reward::{self, Route};
-use crate::scorers::service::{JudgeServices, Judging};
-use crate::scorers::{Judged, Settings};
+use crate::scorers::service::{ScorerEndpoints, ScorerParams};
+use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::measure;
 use crate::shared::model_io;
-use crate::shared::remote::NodeEar;
+use crate::shared::observer::NodeObserver;
 use crate::world::truth;
 use anyhow::{Result, bail, ensure};
 use base::calls::Calls;
@@ -20,10 +21,10 @@ use base::params::Problem;
 use base::rows::{self, Completion, Metric, Pair, PromptClass};
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, MetricInfo, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
-use services::client::Ear;
+use services::client::CallObserver;
 use services::journal::Journal;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,12 +44,13 @@ params! {
         /// (`drop`).
         truncated: Truncated = Truncated::Penalise;
     }
-    with { judging: Judging }
+    with { scorers: ScorerParams }
 }
 
 pub const KIND: Kind = Kind {
     name: "preference-pairs",
     revision: 2,
+    role: Role::Selects,
     summary: "ranks the responses to a prompt by a reward and pairs best with worst",
     about: "The k responses to a prompt are ranked by the reward of its class; the best is paired with the worst, the second \
             best with the second worst: k / 2 pairs (with 8 samples of `generate`, the 4 of the TARS baseline). Pairs of \
@@ -62,39 +64,38 @@ in = { completions = "answers" }
 reward = { harmful = "format * safety", harmless = "format * task", ambiguous = "format * task" }
 "#,
     inputs: &[
-        Port {
-            name: "completions",
-            ty: Type::Completions,
-            need: Need::Always,
-            doc: "several responses a prompt, in any order",
-        },
+        Port::required(
+            "completions",
+            Type::Completions,
+            "several responses a prompt, in any order",
+        ),
         reward::MODEL_PORT,
     ],
     outputs: &[
-        Output {
-            name: "pairs",
-            ty: Type::Pairs,
-            doc: "in the order of the prompts, the widest gap of a prompt first",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "what was kept and dropped, and how far the scores are apart",
-            only_with: None,
-        },
+        Output::always(
+            "pairs",
+            Type::Pairs,
+            "in the order of the prompts, the widest gap of a prompt first",
+        ),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "what was kept and dropped, and how far the scores are apart",
+        ),
+    ],
+    metrics: &[
+        MetricInfo::plain("kept", "share", "pairs kept"),
+        measure::UNSCORABLE,
     ],
     params: Params::specs,
-    exec: JudgeServices::specs,
-    check,
+    exec: ScorerEndpoints::specs,
+    check: Some(check),
     above: Some(|graph, id| truth::reward_problems(graph, id, "completions")),
     cpu,
-    hidden: false,
-    tokens: None,
     forecast: Some(forecast),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {
@@ -107,8 +108,8 @@ fn check(values: &Values) -> Vec<Problem> {
 /// Judges at services are waited for.
 fn cpu(values: &Values) -> Cpu {
     match Params::read(values) {
-        Ok(p) if reward::names_model(&p.reward) => Cpu::All,
-        Ok(p) if reward::asks(&p.reward) => Cpu::None,
+        Ok(p) if reward::names(&p.reward, Scorer::is_model) => Cpu::All,
+        Ok(p) if reward::names(&p.reward, Scorer::may_fail) => Cpu::None,
         _ => Cpu::One,
     }
 }
@@ -118,14 +119,14 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let snap = Settings {
         safety_snap: p.safety_snap,
     };
-    if reward::names_model(&p.reward) {
+    if reward::names(&p.reward, Scorer::is_model) {
         model_io::use_threads(ctx)?;
     }
-    let mut route = Route::of_node(ctx, &p.reward, snap, &p.judging)?;
+    let mut route = Route::of_node(ctx, &p.reward, snap, &p.scorers)?;
     let completions: Vec<Completion> = rows::read_rows(ctx.input("completions"))?;
-    let mut ear = NodeEar::new(ctx, "responses");
-    let made = pairs(&completions, &mut route, p.truncated, &mut ear)?;
-    route.tell(ctx);
+    let mut observer = NodeObserver::new(ctx, "responses");
+    let made = pairs(&completions, &mut route, p.truncated, &mut observer)?;
+    route.log(ctx);
     ctx.say(&format!(
         "{} pairs of {} prompts; {} pairs of equal score were dropped, {} of {} responses have no score",
         made.pairs.len(),
@@ -174,7 +175,7 @@ fn forecast(look: &Look, journal: &Path) -> Result<Calls> {
     let completions: Vec<Completion> = rows::read_rows(look.input("completions"))?;
     let journal = Journal::open(journal)?;
     let judged = judged(&completions, p.truncated);
-    route.forecast(&p.judging, &look.exec()?, &journal, &judged)
+    route.forecast((&p.scorers, &look.exec()?), &journal, &judged)
 }
 
 /// What is to be scored, in its order: nothing else is asked about.
@@ -209,7 +210,7 @@ pub fn pairs(
     completions: &[Completion],
     route: &mut Route,
     truncated: Truncated,
-    ear: &mut dyn Ear,
+    observer: &mut dyn CallObserver,
 ) -> Result<Made> {
     let mut made = Made {
         pairs: vec![],
@@ -222,7 +223,7 @@ pub fn pairs(
     };
     let groups = by_prompt(completions)?;
     let judged = judged(completions, truncated);
-    let mut scored = route.score_all(&judged, ear)?.into_iter();
+    let mut scored = route.score_all(&judged, observer)?.into_iter();
     // In the order of the rows, as they were asked about.
     let score = |completion: &Completion| match truncated {
         _ if wanted(completion, truncated) => Ranked::By(scored.next().and_then(|s| s.value)),
@@ -353,11 +354,11 @@ fn metrics(made: &Made, completions: usize) -> Vec<Metric> {
 
 fn outlook(ahead: &Ahead) -> Result<Outlook> {
     let p: Params = ahead.params()?;
-    let services: JudgeServices = ahead.exec()?;
+    let endpoints: ScorerEndpoints = ahead.exec()?;
     let given = ahead.input("completions");
     let answer = given.tokens.unwrap_or(0.0);
     let shape = (given.rows.unwrap_or(0.0), given.shares);
-    let asks = (&p.judging, &services);
+    let asks = (&p.scorers, &endpoints);
     let sizes = (ahead::PROMPT, answer);
     let mut outlook = reward::outlook(&p.reward, asks, ahead, shape, sizes);
     let tokens = given.tokens.map(|t| ahead::PROMPT + t);

@@ -3,10 +3,9 @@
 
 use crate::models::model_checks;
 use crate::shared::ahead;
-use crate::shared::answers::{self, Asking, Draw, Rejected, Served};
+use crate::shared::answers::{self, Asking, Draw, Rejected, Served, ServedExec};
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Course, Sampling};
-use crate::shared::remote::Service;
 use anyhow::{Context, Result, ensure};
 use base::calls::Calls;
 use base::params;
@@ -18,17 +17,17 @@ use base::rows::{self, Completion, Prompt, RowWriter};
 use base::setup::Acts;
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
+use learn::learner::Policy;
 use learn::sample::Options;
 use learn::sample::choose::Choice;
 use std::collections::BTreeMap;
 use std::path::Path;
-use learn::learner::Policy;
 
 const SENT: Acts = Acts::only(
-    "where an endpoint is sent it: not with `server = \"openai-reasoning\"`, nor where `omit` names it",
+    "where an endpoint is sent it: not with `endpoint.server = \"openai-reasoning\"`, nor where `endpoint.omit` names it",
     |s| answers::is_sent(s, "temperature"),
 );
 const NUCLEUS: Acts = Acts::only(
@@ -40,7 +39,7 @@ const DRAWN: Acts = Acts::only("where `temperature` is above 0", |s| {
 });
 const SEEDED: Acts = Acts::draws(
     "where `temperature` is above 0, or an endpoint is sent it",
-    |s| s.exceeds("temperature", 0.0) || s.given("served"),
+    |s| s.exceeds("temperature", 0.0) || s.given("endpoint.model"),
 );
 
 params! {
@@ -73,17 +72,18 @@ params! {
         /// Responses that are sampled at the same time: fewer take less memory and more time.
         sample_rows: usize = 256, in bounds::AT_ONCE;
     }
-    with { service: Service }
+    with { served: ServedExec }
 }
 
 pub const KIND: Kind = Kind {
     name: "generate",
     revision: 2,
+    role: Role::Generates,
     summary: "samples completions of a model for prompts",
     about: "Prompts are rendered with the model folder's own chat template; a think block that its generation prompt opens is the \
             beginning of the response. Only stop, pad and bos tokens are left out of it. A row's randomness is counted by (seed, prompt \
             id, sample, position): it does not depend on the other rows. Settings of generation_config.json are not \
-            applied, only its end-of-turn tokens. An interrupted node keeps what it had. With `served` the model is behind \
+            applied, only its end-of-turn tokens. An interrupted node keeps what it had. With `endpoint.model` the model is behind \
             an endpoint: every sampling field is sent, so that none is filled in from its generation_config.json, and its \
             answers are kept in the store's journal the moment they arrive. Reasoning that it gives apart comes back in \
             think tags.",
@@ -94,52 +94,41 @@ in = { model = "rl", prompts = "prompts.eval" }
 temperature = 0.7
 "#,
     inputs: &[
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::With {
-                given: |values| matches!(Params::read(values), Ok(p) if p.served.served.is_none()),
-                when: "unless `served` names a model at an endpoint",
-            },
-            doc: "who answers",
-        },
-        Port {
-            name: "template",
-            ty: Type::Model,
-            need: Need::Never,
-            doc: "whose chat template renders the prompts for the `completions` of an endpoint",
-        },
-        Port {
-            name: "prompts",
-            ty: Type::Prompts,
-            need: Need::Always,
-            doc: "what is asked",
-        },
+        Port::required_where(
+            "model",
+            Type::Model,
+            "who answers",
+            "unless `endpoint.model` names a model at an endpoint",
+            |values| matches!(Params::read(values), Ok(p) if p.served.model().is_none()),
+        ),
+        Port::optional(
+            "template",
+            Type::Model,
+            "whose chat template renders the prompts for the `completions` of an endpoint",
+        ),
+        Port::required("prompts", Type::Prompts, "what is asked"),
     ],
-    outputs: &[Output {
-        name: "completions",
-        ty: Type::Completions,
-        doc: "in the order of the prompts",
-        only_with: None,
-    }],
+    outputs: &[Output::always(
+        "completions",
+        Type::Completions,
+        "in the order of the prompts",
+    )],
     params: Params::specs,
     exec: Exec::specs,
-    check,
-    above: None,
+    check: Some(check),
     cpu,
-    hidden: false,
     tokens: Some(tokens),
     forecast: Some(forecast),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
-    if let (Ok(p), Ok(service)) = (Params::read(values), Service::read(values)) {
+    if let (Ok(p), Ok(exec)) = (Params::read(values), Exec::read(values)) {
         let prefill = p.prefill.is_some();
-        found.extend(p.served.problems(&service, p.top_k, prefill));
+        found.extend(p.served.problems(&exec.served.endpoint, p.top_k, prefill));
     }
     found
 }
@@ -149,7 +138,7 @@ const SAVED: &str = "rows";
 
 fn cpu(values: &Values) -> Cpu {
     match Params::read(values) {
-        Ok(p) if p.served.served.is_some() => Cpu::None,
+        Ok(p) if p.served.model().is_some() => Cpu::None,
         _ => Cpu::All,
     }
 }
@@ -158,7 +147,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let exec: Exec = ctx.exec()?;
     let prompts: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
-    if p.served.served.is_some() {
+    if p.served.model().is_some() {
         return at_endpoint(ctx, &p, &exec, &prompts);
     }
     let rows = in_process(ctx, &p, &exec, &prompts)?;
@@ -224,20 +213,22 @@ fn draw<'a>(p: &'a Params, template: Option<&'a Path>) -> Draw<'a> {
 
 fn forecast(look: &Look, calls: &Path) -> Result<Calls> {
     let p: Params = look.params()?;
-    if p.served.served.is_none() {
+    if p.served.model().is_none() {
         return Ok(Calls::default());
     }
-    let service: Service = look.exec()?;
+    let exec: Exec = look.exec()?;
+    let endpoint = &exec.served.endpoint;
     let prompts: Vec<Prompt> = rows::read_rows(look.input("prompts"))?;
     let draw = draw(&p, look.inputs.get("template").map(|p| p.as_path()));
-    Asking::new(&p.served, &service, &draw, &prompts)?.forecast(&service, calls)
+    Asking::new(&p.served, endpoint, &draw, &prompts)?.forecast(endpoint, calls)
 }
 
 fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Result<()> {
     let draw = draw(p, ctx.input_opt("template"));
-    let asking = Asking::new(&p.served, &exec.service, &draw, prompts)?;
+    let endpoint = &exec.served.endpoint;
+    let asking = Asking::new(&p.served, endpoint, &draw, prompts)?;
     let rejected = p.served.rejected();
-    let mut answered = asking.ask(ctx, &exec.service, (prompts, p.samples), rejected)?;
+    let mut answered = asking.ask(ctx, endpoint, (prompts, p.samples), rejected)?;
     let mut rows = RowWriter::create(&ctx.output("completions"))?;
     let mut unanswered: BTreeMap<String, usize> = BTreeMap::new();
     let mut withheld: BTreeMap<Withheld, usize> = BTreeMap::new();
@@ -349,9 +340,8 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
     let mut completions = ahead::rows(answers, Some(most));
     completions.shares = prompts.shares;
     outlook.outputs.insert("completions", completions);
-    if p.served.served.is_some() {
-        let service: Service = ahead.exec()?;
-        let prices = service.endpoint().prices;
+    if p.served.model().is_some() {
+        let prices = ahead.exec::<Exec>()?.served.endpoint.prices();
         outlook.calls = answers.map(|n| ahead::calls(n, asked, most, &prices));
     } else if let Some(model) = ahead.input("model").model {
         let rows = answers.unwrap_or(f64::MAX);

@@ -3,10 +3,11 @@
 
 use crate::models::model_checks;
 use crate::scorers::reward::{self, Route};
-use crate::scorers::service::{JudgeServices, Judging};
-use crate::scorers::{Judged, Settings};
+use crate::scorers::service::{ScorerEndpoints, ScorerParams};
+use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::measure;
 use crate::shared::model_io::{self, Course, Sampling};
 use crate::world::truth;
 use anyhow::Result;
@@ -19,12 +20,12 @@ use base::rows::{self, Metric, Prompt, PromptClass};
 use base::stats;
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, MetricInfo, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
+use learn::learner::Policy;
 use std::collections::BTreeMap;
 use std::path::Path;
-use learn::learner::Policy;
 
 params! {
     pub struct Params {
@@ -43,12 +44,13 @@ params! {
         /// Seed of the samples.
         seed: u64 = 0, in bounds::SEED;
     }
-    with { judging: Judging }
+    with { scorers: ScorerParams }
 }
 
 pub const KIND: Kind = Kind {
     name: "probe",
     revision: 2,
+    role: Role::Measures,
     summary: "best-of-n diversity probe: average and best reward of n samples, per class",
     about: "`average/CLASS` is the mean reward over all samples, `best/CLASS` the mean over prompts of the best of n. A wide \
             gap is room for RL; a best-of-n far below 1 is what RL cannot reach. Where a scorer asks a service or a model, samples that it said \
@@ -60,37 +62,30 @@ in = { model = "sft", prompts = "prompts.rl" }
 reward = { harmful = "format * safety", harmless = "format * task", ambiguous = "format * task" }
 "#,
     inputs: &[
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::Always,
-            doc: "who answers",
-        },
-        Port {
-            name: "prompts",
-            ty: Type::Prompts,
-            need: Need::Always,
-            doc: "what is asked",
-        },
+        Port::required("model", Type::Model, "who answers"),
+        Port::required("prompts", Type::Prompts, "what is asked"),
         reward::MODEL_PORT,
     ],
-    outputs: &[Output {
-        name: "metrics",
-        ty: Type::Metrics,
-        doc: "average and best of n, per class",
-        only_with: None,
-    }],
+    outputs: &[Output::always(
+        "metrics",
+        Type::Metrics,
+        "average and best of n, per class",
+    )],
+    metrics: &[
+        MetricInfo::higher("average/*", "reward", "average of the samples, *"),
+        MetricInfo::higher("best/*", "reward", "best of the samples, *"),
+        measure::UNSCORABLE,
+    ],
     params: Params::specs,
-    exec: JudgeServices::specs,
-    check,
+    exec: ScorerEndpoints::specs,
+    check: Some(check),
     above: Some(|graph, id| truth::reward_problems(graph, id, "prompts")),
     cpu: |_| Cpu::All,
-    hidden: false,
     tokens: Some(tokens),
     forecast: Some(forecast),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {
@@ -135,7 +130,7 @@ fn forecast(look: &Look, _: &Path) -> Result<Calls> {
     let prompts = asked(&rows::read_rows::<Prompt>(look.input("prompts"))?, &p);
     let rollouts = (prompts.len() * p.samples) as u64;
     let most = (rollouts, p.max_new_tokens);
-    route.forecast_unseen(&p.judging, &look.exec()?, &prompts, most)
+    route.forecast_unseen((&p.scorers, &look.exec()?), &prompts, most)
 }
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
@@ -146,7 +141,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let snap = Settings {
         safety_snap: p.safety_snap,
     };
-    let mut route = Route::of_node(ctx, &p.reward, snap, &p.judging)?;
+    let mut route = Route::of_node(ctx, &p.reward, snap, &p.scorers)?;
     let prompts = asked(&pool, &p);
     let mut sampling = Sampling {
         learner: learner.as_mut(),
@@ -170,10 +165,10 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         .zip(&responses)
         .flat_map(|(prompt, group)| group.iter().map(|r| Judged::of_prompt(prompt, r)))
         .collect();
-    let scored = route.score_all(&judged, &mut reward::ear(ctx))?;
-    route.tell(ctx);
+    let scored = route.score_all(&judged, &mut reward::observer(ctx))?;
+    route.log(ctx);
     // A judge may say nothing that can be read; what reads the text itself always has a score, or is an error.
-    let may_fail = reward::may_fail(&p.reward);
+    let may_fail = reward::names(&p.reward, Scorer::may_fail);
     let rewards = judged.iter().zip(scored);
     let rewards = rewards.map(|(judged, scored)| match scored.value {
         None if may_fail => Ok(None),
@@ -212,7 +207,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
 
 fn outlook(ahead: &Ahead) -> Result<Outlook> {
     let p: Params = ahead.params()?;
-    let services: JudgeServices = ahead.exec()?;
+    let endpoints: ScorerEndpoints = ahead.exec()?;
     let prompts = ahead.input("prompts");
     let asked = prompts.tokens.unwrap_or(ahead::PROMPT);
     let most = p.max_new_tokens as f64;
@@ -223,7 +218,7 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
         true => 1.0 / classes,
         false => 0.0,
     });
-    let asks = (&p.judging, &services);
+    let asks = (&p.scorers, &endpoints);
     let shape = (n, Some(each));
     let mut outlook = reward::outlook(&p.reward, asks, ahead, shape, (asked, most));
     if let Some(model) = ahead.input("model").model {

@@ -2,8 +2,7 @@
 
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Model};
-use crate::training::lora::Lora;
-use crate::training::{self, Epochs, Examples, Guards, Watcher};
+use crate::training::{self, AS_SAMPLED, Epochs, Examples, Guards, Watcher};
 use anyhow::{Context, Result, ensure};
 use base::params;
 use base::params::ParamSet;
@@ -12,16 +11,29 @@ use base::rng::Seed;
 use base::rows::{self, Completion, Message, Metric};
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
 use engine::run::worker::NodeCtx;
-use learn::adapter::Adapter;
+use learn::adapter::{Adapter, Linear, Options};
+use learn::batch::Row;
 use learn::learner::Learner;
+use learn::objective::Goal;
 use learn::objective::rerouting::{self, Divisor, Rerouting};
 use learn::optim::Optim;
 use learn::tokenizer::Tokenizer;
-use learn::batch::Row;
-use learn::objective::Goal;
 use learn::train::{self, Feed, Hyperparameters, Window};
+
+params! {
+    /// The adapters, on all linear layers up to the last rerouted block.
+    pub struct Lora {
+        /// Rank of the adapters.
+        rank: usize = 16, in bounds::RANK;
+        /// Their scale is alpha / rank.
+        alpha: f64 = 16.0, in bounds::ALPHA;
+        /// Standard deviation of the adapters' B at the beginning. At 0 both terms have no slope at all: the release leaves
+        /// that point by dropout, which is not here.
+        initial_sd: f64 = 0.01, in bounds::SPREAD;
+    }
+}
 
 params! {
     pub struct Params {
@@ -39,17 +51,11 @@ params! {
         max_tokens: usize = 1024, in bounds::TOKENS;
         /// Trains with the blocks up to the last rerouted one only, as the release does; the later ones are left as they are.
         drop_later_blocks: bool = true;
-        /// Rank of the adapters.
-        rank: usize = 16, in bounds::RANK;
-        /// Their scale is lora_alpha / rank.
-        lora_alpha: f64 = 16.0, in bounds::ALPHA;
-        /// Standard deviation of the adapters' B at the beginning. At 0 both terms have no slope at all: the release leaves
-        /// that point by dropout, which is not here.
-        initial_sd: f64 = 0.01, in bounds::SPREAD;
         /// Seed of the order and of the adapter.
         seed: u64 = 0, in bounds::SEED;
     }
     with { optim: Optim { lr = 1e-4, weight_decay = 0.0 } }
+    blocks { lora: Lora }
 }
 
 params! {
@@ -59,12 +65,13 @@ params! {
         /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
         recompute: bool = false;
     }
-    with { guards: Guards }
+    blocks { guard: Guards }
 }
 
 pub const KIND: Kind = Kind {
     name: "rerouting",
     revision: 2,
+    role: Role::Trains,
     summary: "circuit breakers: an adapter that reroutes the representations of harmful text",
     about: "Trains adapters on all linear layers up to the last rerouted block, so that hidden states of harmful completions lose \
             their direction while those of the retain set stay (Zou et al. 2024). The model with its adapter off is the \
@@ -77,56 +84,39 @@ in = { model = "base", harmful = "harmful-answers", retain = "harmless-answers" 
 layers = [2]
 "#,
     inputs: &[
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::Always,
-            doc: "where it begins, and what is retained",
-        },
-        Port {
-            name: "harmful",
-            ty: Type::Completions,
-            need: Need::Always,
-            doc: "prompts with harmful responses: what is rerouted",
-        },
-        Port {
-            name: "retain",
-            ty: Type::Completions,
-            need: Need::Always,
-            doc: "prompts with good responses: what has to stay",
-        },
+        Port::required(
+            "model",
+            Type::Model,
+            "where it begins, and what is retained",
+        ),
+        Port::required(
+            "harmful",
+            Type::Completions,
+            "prompts with harmful responses: what is rerouted",
+        ),
+        Port::required(
+            "retain",
+            Type::Completions,
+            "prompts with good responses: what has to stay",
+        ),
     ],
     outputs: &[
-        Output {
-            name: "model",
-            ty: Type::Model,
-            doc: "the model with the adapter folded in",
-            only_with: None,
-        },
-        Output {
-            name: "adapter",
-            ty: Type::Adapter,
-            doc: "the adapter as a PEFT folder",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "last values; every step in `curve.jsonl` and in an event file for TensorBoard",
-            only_with: None,
-        },
+        Output::always("model", Type::Model, "the model with the adapter folded in"),
+        Output::always("adapter", Type::Adapter, "the adapter as a PEFT folder"),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "last values; every step in `curve.jsonl` and in an event file for TensorBoard",
+        ),
     ],
+    metrics: &[AS_SAMPLED],
     params: Params::specs,
     exec: Exec::specs,
-    check,
-    above: None,
+    check: Some(check),
     cpu: |_| Cpu::All,
-    hidden: false,
     tokens: Some(tokens),
-    forecast: None,
-    outlook: None,
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {
@@ -187,8 +177,15 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         p: &p,
     };
     let (config, seed) = (&model.weights.config, Seed::new(p.seed).child("lora"));
-    let mut adapter = Adapter::new(config, &lora(&p).options(0..last), seed);
-    adapter.stir(p.initial_sd, seed);
+    let options = Options {
+        rank: p.lora.rank,
+        alpha: p.lora.alpha,
+        rank_stabilised: false,
+        targets: Linear::ALL.into(),
+        blocks: 0..last,
+    };
+    let mut adapter = Adapter::new(config, &options, seed);
+    adapter.stir(p.lora.initial_sd, seed);
     let trained = match p.drop_later_blocks {
         true => model.weights.first_blocks(last),
         false => model.weights.clone(),
@@ -199,23 +196,13 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         steps: p.steps,
         temperature: 1.0,
     };
-    let (every, limits) = (exec.checkpoint_every, exec.guards.limits());
+    let (every, limits) = (exec.checkpoint_every, exec.guard.limits());
     let shown = &["reroute", "retain"];
     let mut watcher = Watcher::start(ctx, &mut state, p.steps, every, limits, shown)?;
     let end = train::train(&mut state, &mut feed, &with, &mut watcher);
     watcher.end(&state, end)?;
     let (_, adapter) = state.learner.finish()?;
     watcher.finish((model.weights, adapter), ctx.input("model"), metrics)
-}
-
-/// All linear layers.
-fn lora(p: &Params) -> Lora {
-    let all = Lora::read(&base::params::defaults::<Lora>());
-    Lora {
-        lora_rank: p.rank,
-        lora_alpha: p.lora_alpha,
-        ..all.expect("the defaults of a block read back")
-    }
 }
 
 /// What is learned from, in the order of the completions.

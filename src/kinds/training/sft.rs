@@ -4,7 +4,7 @@ use crate::shared::ahead::{self, Training};
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Model};
 use crate::training::lora::{self, Lora};
-use crate::training::{self, AsSampled, Epochs, Examples, Guards, Watcher};
+use crate::training::{self, AS_SAMPLED, AsSampled, Epochs, Examples, Guards, Watcher};
 use anyhow::{Context, Result, ensure};
 use base::params;
 use base::params::ParamSet;
@@ -13,15 +13,15 @@ use base::rng::Seed;
 use base::rows::{self, Conversation, Metric};
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, MetricInfo, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
+use learn::batch::Row;
 use learn::learner::Learner;
+use learn::objective::Goal;
 use learn::objective::sft::SftObjective;
 use learn::optim::Optim;
 use learn::tokenizer::Tokenizer;
-use learn::batch::Row;
-use learn::objective::Goal;
 use learn::train::{self, Feed, Hyperparameters, Window};
 
 params! {
@@ -35,7 +35,8 @@ params! {
         /// Seed of the order.
         seed: u64 = 0, in bounds::SEED;
     }
-    with { optim: Optim { lr = 3e-5 }, lora: Lora }
+    with { optim: Optim { lr = 3e-5 } }
+    blocks { lora: Option<Lora> }
 }
 
 params! {
@@ -45,12 +46,13 @@ params! {
         /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
         recompute: bool = false;
     }
-    with { guards: Guards }
+    blocks { guard: Guards }
 }
 
 pub const KIND: Kind = Kind {
     name: "sft",
     revision: 3,
+    role: Role::Trains,
     summary: "supervised fine-tuning on conversations, of all parameters or of an adapter",
     about: "Conversations are rendered with the model folder's own chat template; one whose template would leave out text of the \
             assistant (the reasoning of earlier turns, say), or begins a turn otherwise than it is asked to write it, is trained \
@@ -66,51 +68,40 @@ lr = 3e-5
 epochs = 3
 "#,
     inputs: &[
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::Always,
-            doc: "where it begins",
-        },
-        Port {
-            name: "conversations",
-            ty: Type::Conversations,
-            need: Need::Always,
-            doc: "what it learns",
-        },
+        Port::required("model", Type::Model, "where it begins"),
+        Port::required("conversations", Type::Conversations, "what it learns"),
     ],
     outputs: &[
-        Output {
-            name: "model",
-            ty: Type::Model,
-            doc: "the trained model",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "last values, conversations dropped; every step in `curve.jsonl` and in an event file for TensorBoard",
-            only_with: None,
-        },
+        Output::always("model", Type::Model, "the trained model"),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "last values, conversations dropped; every step in `curve.jsonl` and in an event file for TensorBoard",
+        ),
         lora::ADAPTER,
+    ],
+    metrics: &[
+        MetricInfo::lower(
+            "truncation/dropped",
+            "conversations",
+            "conversations dropped as too long",
+        ),
+        AS_SAMPLED,
     ],
     params: Params::specs,
     exec: Exec::specs,
-    check,
-    above: None,
+    check: Some(check),
     cpu: |_| Cpu::All,
-    hidden: false,
     tokens: Some(tokens),
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
     if let Ok(p) = Params::read(values) {
-        p.lora.problems(&mut found);
+        lora::problems(p.lora.as_ref(), &mut found);
     }
     found
 }
@@ -136,9 +127,10 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         steps,
         temperature: 1.0,
     };
-    let adapter = p.lora.adapter(&model.weights.config, Seed::new(p.seed));
+    let config = &model.weights.config;
+    let adapter = lora::adapter(p.lora.as_ref(), config, Seed::new(p.seed));
     let mut state = training::begin(model.weights, adapter, false, exec.recompute);
-    let limits = exec.guards.limits();
+    let limits = exec.guard.limits();
     let every = exec.checkpoint_every;
     let mut watcher = Watcher::start(ctx, &mut state, steps, every, limits, &["loss"])?;
     let end = train::train(&mut state, &mut feed, &with, &mut watcher);
@@ -259,7 +251,7 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
     };
     let longest = given.tokens.unwrap_or(0.0).min(p.max_tokens as f64);
     let how = Training {
-        rank: p.lora.lora_rank,
+        rank: p.lora.as_ref().map_or(0, |l| l.rank),
         recompute: exec.recompute,
         reference: false,
         longest,
@@ -267,7 +259,7 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
     outlook.memory = ahead::train_memory(&model, &how);
     if let (Some(rows), Some(tokens)) = (given.rows, given.tokens) {
         let seen = rows * tokens.min(p.max_tokens as f64) * p.epochs;
-        outlook.flop = ahead::train_flop(&model, p.lora.lora_rank > 0, seen);
+        outlook.flop = ahead::train_flop(&model, p.lora.is_some(), seen);
     }
     Ok(outlook)
 }

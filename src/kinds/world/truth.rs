@@ -1,20 +1,12 @@
 //! Whether prompts carry the truth that the judges of the built-in world need, as far as a graph says it: known before anything is
 //! generated, so that nobody finds out after. Reads a graph; looks into no file.
 
+use crate::scorers::{Scorer, reward};
 use base::params::Problem;
 use base::value::Value;
 use engine::graph::{Edge, Graph, Node, NodeId};
-use engine::kind::Type;
+use engine::kind::{Role, Type};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Kinds that read files of others, none of which has it.
-const FILES: [&str; 4] = ["prompts-file", "dataset", "completions-file", "import"];
-/// Kinds that may leave out all rows of a source.
-const SELECTS: [&str; 3] = ["filter", "mix", "mix-sources"];
-/// Ports of prompts that are only compared with.
-const COMPARED: [&str; 2] = ["against", "exclude"];
-/// Scorers that need it.
-const SCORERS: [&str; 2] = ["safety", "task"];
 
 /// The nodes above an edge whose rows have no truth for sure, and are sure to be among those of the edge.
 fn without(graph: &Graph, edge: &Edge) -> BTreeSet<NodeId> {
@@ -28,26 +20,27 @@ fn without(graph: &Graph, edge: &Edge) -> BTreeSet<NodeId> {
     of.remove(&edge.node).unwrap_or_default()
 }
 
-/// The same of one node, whose inputs are known.
+/// The nodes whose rows have no truth for sure, and are sure to be among those of this node; `of` knows it of its inputs.
 fn sure(graph: &Graph, id: NodeId, of: &BTreeMap<NodeId, BTreeSet<NodeId>>) -> BTreeSet<NodeId> {
     let node = graph.node(id);
     let sources: Vec<&Edge> = node
         .inputs
         .iter()
-        .filter(|(port, edge)| !COMPARED.contains(*port) && holds_prompts(graph, edge))
+        .filter(|(port, edge)| !node.kind.compares(port) && holds_prompts(graph, edge))
         .map(|(_, edge)| edge)
         .collect();
     // Rows that are imported take over the prompts that they are of.
-    if FILES.contains(&node.kind.name) {
+    if node.kind.role == Role::Imports {
         return match sources.is_empty() {
             true => BTreeSet::from([id]),
             false => BTreeSet::new(),
         };
     }
     // What a program makes of them, nobody knows; and of several sources a selection may have left these out.
-    let selects = SELECTS.contains(&node.kind.name);
-    if node.kind.name == "exec" || selects && mixes(graph, id) {
-        return BTreeSet::new();
+    match node.kind.role {
+        Role::Runs => return BTreeSet::new(),
+        Role::Selects if mixes(graph, id) => return BTreeSet::new(),
+        _ => {}
     }
     let each = sources.iter().filter_map(|e| of.get(&e.node));
     each.flatten().copied().collect()
@@ -60,7 +53,7 @@ fn mixes(graph: &Graph, id: NodeId) -> bool {
         let node = graph.node(**id);
         let source = !node.inputs.values().any(|e| holds_prompts(graph, e));
         let gives = node.kind.outputs.iter().any(|o| o.ty == Type::Prompts);
-        source && gives && !FILES.contains(&node.kind.name)
+        source && gives && node.kind.role != Role::Imports
     });
     others.count() > 0
 }
@@ -76,22 +69,22 @@ pub fn lacking(graph: &Graph, id: NodeId, port: &str) -> Option<NodeId> {
     without(graph, edge).first().copied()
 }
 
-/// Says so of a judge of evaluations.
-pub fn judge_problem(graph: &Graph, id: NodeId) -> Option<Problem> {
+/// What is wrong with the scorer of an evaluation, which is one that needs the truth.
+pub fn scorer_problem(graph: &Graph, id: NodeId, scorer: &str) -> Option<Problem> {
     let node = graph.node(lacking(graph, id, "completions")?);
     Some(Problem {
-        path: "judge".into(),
+        path: "scorer".into(),
         message: format!(
-            "the judge `world` judges only prompts of the built-in world, and those of `{}` are not",
+            "the scorer `{scorer}` scores only prompts of the built-in world, and those of `{}` are not",
             node.name
         ),
         help: Some(
-            "`judge = \"refusal-matcher\"` reads any answers; the others ask a model: see `pipe kinds evaluate`".into(),
+            "`refusal` and `format` read any answer; others ask a model: see `pipe kinds --scorers`".into(),
         ),
     })
 }
 
-/// Says so of the scorers of a reward table, for the prompts at a port.
+/// What is wrong with the scorers of a reward table that need the truth of the prompts at a port.
 pub fn reward_problems(graph: &Graph, id: NodeId, port: &str) -> Vec<Problem> {
     let Some(Value::Table(table)) = graph.node(id).params.get("reward") else {
         return vec![];
@@ -103,8 +96,9 @@ pub fn reward_problems(graph: &Graph, id: NodeId, port: &str) -> Vec<Problem> {
     let mut found = vec![];
     for (class, text) in table {
         let Value::Str(text) = text else { continue };
-        let names = crate::scorers::reward::named(text);
-        let Some(name) = names.iter().find(|n| SCORERS.contains(&n.as_str())) else {
+        let table = BTreeMap::from([(class.clone(), text.clone())]);
+        let scorers = reward::scorers_of(&table);
+        let Some(Scorer { name, .. }) = scorers.into_iter().find(|s| s.needs_truth()) else {
             continue;
         };
         if may_have(node, class) {
@@ -123,14 +117,14 @@ pub fn reward_problems(graph: &Graph, id: NodeId, port: &str) -> Vec<Problem> {
     found
 }
 
-/// Whether rows of that node may be of a class.
+/// Whether rows of that node may be of a class. A node with a parameter `class` gives all classes by its parameters: a list of labels
+/// is called as the class that it gives, `class` is that of the others.
 fn may_have(node: &Node, class: &str) -> bool {
-    if node.kind.name != "prompts-file" {
+    if !node.params.contains_key("class") {
         return true;
     }
     let is =
         |name: &str, word: &str| matches!(node.params.get(name), Some(Value::Str(s)) if s == word);
     let named = |list: &str| matches!(node.params.get(list), Some(Value::List(l)) if !l.is_empty());
-    // A list is called as the class that it gives.
     is("class", class) || named(class)
 }

@@ -17,6 +17,7 @@ pub mod room;
 pub mod samples;
 pub mod series;
 pub mod study;
+pub mod svg;
 
 use crate::html::claims::Claims;
 use crate::html::curves::Curves;
@@ -31,6 +32,7 @@ use crate::html::series::methods;
 use crate::html::study::{Item, Study};
 use crate::side::Side;
 use anyhow::Result;
+use engine::kind::Role;
 use engine::store::Store;
 use engine::store::objects::Blob;
 use serde::Serialize;
@@ -106,12 +108,12 @@ impl Page {
     }
 
     /// (file name, SVG) of every figure.
-    pub fn figures(&self) -> Result<Vec<(String, String)>> {
-        let mut out = vec![("graph.svg".to_string(), self.graph.1.clone())];
-        for chart in self.charts() {
-            out.push((format!("{}.svg", chart.name), chart.figure()?));
-        }
-        Ok(out)
+    pub fn figures(&self) -> Vec<(String, String)> {
+        let graph = ("graph.svg".to_string(), self.graph.1.clone());
+        let charts = self
+            .charts()
+            .map(|c| (format!("{}.svg", c.name), c.figure()));
+        std::iter::once(graph).chain(charts).collect()
     }
 
     fn charts(&self) -> impl Iterator<Item = &Chart> {
@@ -126,7 +128,7 @@ impl Page {
 }
 
 fn is_evaluation(item: &Item) -> bool {
-    item.node.kind.name == "evaluate" || item.metric("defense").is_some()
+    item.node.kind.role == Role::Evaluates || item.metric("defense").is_some()
 }
 
 /// One style for one label, in all charts.

@@ -5,13 +5,13 @@
 //! ten roundings. That the sums themselves are right is held by f64 (`kernels`).
 
 use super::{FAMILIES, gradient, random, relative, run, sample, starts, weights};
+use pipe::learn::batch::{Batch, Row};
 use pipe::learn::cpu;
 use pipe::learn::decoder::{self, Packed, Workspace};
 use pipe::learn::decoder_backward::backward;
 use pipe::learn::objective::grpo::{self, Aggregation, GrpoObjective, Options};
 use pipe::learn::objective::sft::SftObjective;
 use pipe::learn::objective::{Objective, Scored};
-use pipe::learn::batch::{Batch, Row};
 use pipe::learn::weights::Weights;
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -5,10 +5,10 @@ use anyhow::{Context, Result, bail, ensure};
 use base::rows::{Message, Metric, Pair};
 use base::tokens::Tokens;
 use engine::run::worker::{Interrupted, NodeCtx};
+use learn::batch::Row;
 use learn::chat;
 use learn::learner::{Learner, Policy};
 use learn::tokenizer::Tokenizer;
-use learn::batch::Row;
 
 /// Pairs as rows, chosen and rejected by turns, and the ids of those left out.
 pub struct Dataset {

@@ -11,7 +11,7 @@ use crate::shared::ahead::{self, Training};
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Model};
 use crate::training::lora::{self, Lora};
-use crate::training::{self, Epochs, Guards, Watcher};
+use crate::training::{self, AS_SAMPLED, Epochs, Guards, Watcher};
 use anyhow::Result;
 use base::params;
 use base::params::ParamSet;
@@ -21,15 +21,15 @@ use base::rows::{self, Pair};
 use base::tokens::Tokens;
 use base::value::Values;
 use dataset::{Dataset, reference};
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
+use learn::batch::Row;
 use learn::learner::Learner;
+use learn::objective::Goal;
 use learn::objective::dpo::{self, DpoObjective, Loss};
 use learn::optim::Optim;
 use learn::tokenizer::Tokenizer;
-use learn::batch::Row;
-use learn::objective::Goal;
 use learn::train::{self, Feed, Hyperparameters, Window};
 
 params! {
@@ -43,7 +43,8 @@ params! {
         /// Seed of the order.
         seed: u64 = 0, in bounds::SEED;
     }
-    with { objective: dpo::Options, optim: Optim { lr = 3e-4 }, lora: Lora }
+    with { objective: dpo::Options, optim: Optim { lr = 3e-4 } }
+    blocks { lora: Option<Lora> }
 }
 
 params! {
@@ -53,12 +54,13 @@ params! {
         /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
         recompute: bool = false;
     }
-    with { guards: Guards }
+    blocks { guard: Guards }
 }
 
 pub const KIND: Kind = Kind {
     name: "dpo",
     revision: 2,
+    role: Role::Trains,
     summary: "direct preference optimisation (DPO, cDPO, robust, IPO, RPO) on pairs of answers",
     about: "The reference is the model it begins as; its log-probabilities are computed once. At step 1 the margins are 0 and \
             the loss of a pair is ln 2 (sigmoid). Metrics have TRL's names; watch `logps/chosen`, which DPO alone lets \
@@ -73,51 +75,33 @@ beta = 0.01
 nll_coefficient = 3.0
 "#,
     inputs: &[
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::Always,
-            doc: "where it begins, and the reference",
-        },
-        Port {
-            name: "pairs",
-            ty: Type::Pairs,
-            need: Need::Always,
-            doc: "chosen and rejected answers",
-        },
+        Port::required("model", Type::Model, "where it begins, and the reference"),
+        Port::required("pairs", Type::Pairs, "chosen and rejected answers"),
     ],
     outputs: &[
-        Output {
-            name: "model",
-            ty: Type::Model,
-            doc: "the trained model",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "last values, dropped pairs; every step in `curve.jsonl` and in an event file for TensorBoard",
-            only_with: None,
-        },
+        Output::always("model", Type::Model, "the trained model"),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "last values, dropped pairs; every step in `curve.jsonl` and in an event file for TensorBoard",
+        ),
         lora::ADAPTER,
     ],
+    metrics: &[AS_SAMPLED],
     params: Params::specs,
     exec: Exec::specs,
-    check,
-    above: None,
+    check: Some(check),
     cpu: |_| Cpu::All,
-    hidden: false,
     tokens: Some(tokens),
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
     if let Ok(p) = Params::read(values) {
-        p.lora.problems(&mut found);
+        lora::problems(p.lora.as_ref(), &mut found);
         let smoothing = p.objective.label_smoothing;
         if smoothing != 0.0 && !matches!(p.objective.loss, Loss::Cdpo | Loss::Robust) {
             found.push(Problem {
@@ -139,7 +123,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let dataset = Dataset::new(&model.tokenizer, &pairs, p.max_tokens)?;
     dataset.say(ctx, p.max_tokens);
     training::say_reach(ctx, &model.weights.config, "answers", &dataset.rows);
-    let adapter = p.lora.adapter(&model.weights.config, Seed::new(p.seed));
+    let config = &model.weights.config;
+    let adapter = lora::adapter(p.lora.as_ref(), config, Seed::new(p.seed));
     let mut state = training::begin(model.weights, adapter, false, exec.recompute);
     let reference = reference(ctx, state.learner.as_mut(), &dataset)?;
     let n = dataset.rows.len() / 2;
@@ -149,7 +134,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         steps,
         temperature: 1.0,
     };
-    let (every, limits) = (exec.checkpoint_every, exec.guards.limits());
+    let (every, limits) = (exec.checkpoint_every, exec.guard.limits());
     let shown = &["loss", "rewards/margins"];
     let mut watcher = Watcher::start(ctx, &mut state, steps, every, limits, shown)?;
     let mut feed = PairFeed {
@@ -162,7 +147,11 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     };
     let end = train::train(&mut state, &mut feed, &with, &mut watcher);
     watcher.end(&state, end)?;
-    watcher.finish(state.learner.finish()?, ctx.input("model"), dataset.metrics(pairs.len()))
+    watcher.finish(
+        state.learner.finish()?,
+        ctx.input("model"),
+        dataset.metrics(pairs.len()),
+    )
 }
 
 fn tokens(look: &Look) -> Result<Tokens> {
@@ -236,14 +225,14 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
     outlook.memory = ahead::train_memory(
         &model,
         &Training {
-            rank: p.lora.lora_rank,
+            rank: p.lora.as_ref().map_or(0, |l| l.rank),
             recompute: exec.recompute,
             reference: false,
             longest: 2.0 * tokens,
         },
     );
     let seen = 2.0 * pairs.rows.unwrap_or(0.0) * tokens;
-    let frozen = p.lora.lora_rank > 0;
+    let frozen = p.lora.is_some();
     outlook.flop =
         ahead::sample_flop(&model, seen) + ahead::train_flop(&model, frozen, seen * p.epochs);
     Ok(outlook)

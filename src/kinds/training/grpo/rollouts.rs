@@ -2,21 +2,21 @@
 //! every further update on them.
 
 use super::measures::metrics;
-use super::{KlIn, Params, Truncated, ZeroVariance, of_groups, sampling};
+use super::{AppliedTo, Params, Truncated, ZeroVariance, of_groups, sampling};
 use crate::scorers::reward::{self, Route, Scored};
 use crate::shared::model_io::Course;
 use anyhow::Result;
 use base::rng::Seed;
 use base::rows::{Prompt, PromptClass};
 use engine::run::worker::NodeCtx;
+use learn::batch::{Row, micro_batches};
 use learn::guard::{Cause, Tripped};
 use learn::learner::{Learner, Policy};
+use learn::objective::Goal;
 use learn::objective::advantage;
 use learn::objective::grpo::{self, GrpoObjective, PerToken};
 use learn::sample::{NotFinite, Sample};
 use learn::tokenizer::Tokenizer;
-use learn::batch::{Row, micro_batches};
-use learn::objective::Goal;
 use learn::train::{Feed, Window};
 use std::collections::BTreeMap;
 
@@ -134,7 +134,9 @@ impl Rollouts<'_> {
         })?;
         let responses = sampling.responses(&groups)?;
         let judged = of_groups(&prompts, &responses);
-        let scored = self.route.score_all(&judged, &mut reward::ear(self.ctx))?;
+        let scored = self
+            .route
+            .score_all(&judged, &mut reward::observer(self.ctx))?;
         let mut scored = scored.into_iter();
         let mut rollouts = vec![];
         for (prompt, group) in prompts.iter().zip(&groups) {
@@ -142,7 +144,7 @@ impl Rollouts<'_> {
                 rollouts.push(self.rollout(prompt, &group.asked.ids, sample, scored)?);
             }
         }
-        if p.kl_in == KlIn::Reward && p.kl_coefficient > 0.0 {
+        if p.kl.applied_to == AppliedTo::Reward && p.kl.coefficient > 0.0 {
             self.penalise(&mut rollouts, learner)?;
         }
         let compared: Vec<Option<f64>> = rollouts
@@ -186,7 +188,7 @@ impl Rollouts<'_> {
             // A masked rollout has no scored token and no reward to take from.
             if !reference.is_empty() {
                 let kl = grpo::kl_sum(&options(self.p), &rollout.sampler, &reference);
-                rollout.kl_penalty = Some(self.p.kl_coefficient * kl);
+                rollout.kl_penalty = Some(self.p.kl.coefficient * kl);
             }
             rollout.reference = reference;
         }
@@ -214,10 +216,10 @@ impl Rollouts<'_> {
         let rows: Vec<Row> = rollouts.into_iter().map(|r| r.row).collect();
         let mut score = |policy| learner.score(policy, &rows, p.temperature as f32);
         let old = (p.updates > 1).then(|| score(Policy::Live)).transpose()?;
-        let reference = match p.kl_in {
-            _ if p.kl_coefficient == 0.0 => None,
-            KlIn::Loss => Some(score(Policy::Reference)?),
-            KlIn::Reward => Some(penalised),
+        let reference = match p.kl.applied_to {
+            _ if p.kl.coefficient == 0.0 => None,
+            AppliedTo::Loss => Some(score(Policy::Reference)?),
+            AppliedTo::Reward => Some(penalised),
         };
         Ok(Batch {
             rows,
@@ -282,19 +284,19 @@ fn options(p: &Params) -> grpo::Options {
     grpo::Options {
         aggregation: p.aggregation,
         ratio: p.ratio,
-        clip_low: p.clip_low,
-        clip_high: p.clip_high,
-        delta: p.delta,
-        dual_clip: p.dual_clip,
-        kl: p.kl,
+        clip_low: p.clip.low,
+        clip_high: p.clip.high,
+        delta: p.clip.delta,
+        dual_clip: p.clip.dual,
+        kl: p.kl.estimator,
         // Taken off the reward it is only measured here.
-        beta: match p.kl_in {
-            KlIn::Loss => p.kl_coefficient,
-            KlIn::Reward => 0.0,
+        beta: match p.kl.applied_to {
+            AppliedTo::Loss => p.kl.coefficient,
+            AppliedTo::Reward => 0.0,
         },
-        kl_times_ratio: p.kl_times_ratio,
+        kl_times_ratio: p.kl.times_ratio,
         log_clamp: p.log_ratio_clamp,
-        kl_clamp: p.kl_clamp,
+        kl_clamp: p.kl.clamp,
         entropy: p.entropy_coefficient,
     }
 }

@@ -9,10 +9,9 @@ mod keep;
 use crate::data::likeness::normal;
 use crate::models::model_checks;
 use crate::shared::ahead;
-use crate::shared::answers::{self, Asking, Draw, Rejected, Served};
+use crate::shared::answers::{self, Asking, Draw, Rejected, Served, ServedExec};
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Course, Sampling};
-use crate::shared::remote::Service;
 use crate::world::truth;
 use anyhow::Result;
 use base::calls::Calls;
@@ -25,15 +24,15 @@ use base::setup::Acts;
 use base::value::Values;
 use base::{choice, params};
 use engine::graph::{Graph, NodeId};
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, MetricInfo, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use keep::{Sieve, Trace};
+use learn::learner::Policy;
 use learn::sample::Options;
 use learn::sample::choose::Choice;
 use std::path::Path;
 use world::{self, TeacherSpec, teacher};
-use learn::learner::Policy;
 
 choice! {
     /// Who the teacher is.
@@ -45,7 +44,7 @@ choice! {
 }
 
 const SENT: Acts = Acts::only(
-    "where `from` is `model`, or an endpoint is sent it: not with `server = \"openai-reasoning\"`, nor where `omit` names it",
+    "where `from` is `model`, or an endpoint is sent it: not with `endpoint.server = \"openai-reasoning\"`, nor where `endpoint.omit` names it",
     |s| !s.says("from", "world") && answers::is_sent(s, "temperature"),
 );
 const SAMPLED: Acts = Acts::only("where `from` is `endpoint` or `model`", |s| {
@@ -68,7 +67,7 @@ const SEEDED: Acts = Acts::draws("unless a model answers at `temperature` 0", |s
 
 params! {
     pub struct Params {
-        /// The teacher: of the built-in world (`world`), the model `served` at `url` (`endpoint`), or the one at the port
+        /// The teacher: of the built-in world (`world`), the one of the table `endpoint` (`endpoint`), or the one at the port
         /// `model` (`model`).
         from: From = From::World;
         /// Traces a prompt.
@@ -100,6 +99,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "teacher",
     revision: 2,
+    role: Role::Generates,
     summary: "n traces of reasoning and answer a prompt, from the built-in teacher, an endpoint or a model",
     about: "Traces with empty reasoning are removed, as are duplicates, unfinished ones, and those of prompts that the prompts \
             at the port `exclude` hold (lower-cased, white space and a last full stop aside): what is evaluated is not \
@@ -112,92 +112,84 @@ pub const KIND: Kind = Kind {
 kind = "teacher"
 in = { prompts = "prompts.sft", exclude = "prompts.eval" }
 from = "endpoint"
-served = "deepseek-reasoner"
+samples = 4
+
+[node.traces.endpoint]
+model = "deepseek-reasoner"
 url = "https://api.deepseek.com/v1"
 key_env = "DEEPSEEK_API_KEY"
-samples = 4
 price_prompt = 0.55
 price_completion = 2.19
 budget_dollars = 20.0
 "#,
     inputs: &[
-        Port {
-            name: "prompts",
-            ty: Type::Prompts,
-            need: Need::Always,
-            doc: "what is asked",
-        },
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::With {
-                given: |values| matches!(Params::read(values), Ok(p) if p.from == From::Model),
-                when: "where `from` is `model`",
-            },
-            doc: "the teacher",
-        },
-        Port {
-            name: "exclude",
-            ty: Type::Prompts,
-            need: Need::Never,
-            doc: "prompts of evals, which are not asked",
-        },
+        Port::required("prompts", Type::Prompts, "what is asked"),
+        Port::required_where(
+            "model",
+            Type::Model,
+            "the teacher",
+            "where `from` is `model`",
+            |values| matches!(Params::read(values), Ok(p) if p.from == From::Model),
+        ),
+        Port::optional(
+            "exclude",
+            Type::Prompts,
+            "prompts of evals, which are not asked",
+        )
+        .only_compared(),
     ],
     outputs: &[
-        Output {
-            name: "conversations",
-            ty: Type::Conversations,
-            doc: "one conversation a kept trace",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "shares of the traces that were kept and removed, by reason",
-            only_with: None,
-        },
-        Output {
-            name: "removed",
-            ty: Type::Conversations,
-            doc: "the traces that were removed, each with its `reason`",
-            only_with: None,
-        },
+        Output::always(
+            "conversations",
+            Type::Conversations,
+            "one conversation a kept trace",
+        ),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "shares of the traces that were kept and removed, by reason",
+        ),
+        Output::always(
+            "removed",
+            Type::Conversations,
+            "the traces that were removed, each with its `reason`",
+        ),
     ],
+    metrics: &[MetricInfo::plain("kept", "share", "traces kept")],
     params: Params::specs,
-    exec: Service::specs,
-    check,
+    exec: ServedExec::specs,
+    check: Some(check),
     above: Some(above),
     cpu,
-    hidden: false,
-    tokens: None,
     forecast: Some(forecast),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {
-    let (Ok(p), Ok(service)) = (Params::read(values), Service::read(values)) else {
+    let (Ok(p), Ok(exec)) = (Params::read(values), ServedExec::read(values)) else {
         return vec![];
     };
     let mut found = vec![];
-    found.extend(p.served.problems(&service, 0, false));
-    match (p.from, &p.served.served) {
+    found.extend(p.served.problems(&exec.endpoint, 0, false));
+    match (p.from, p.served.model()) {
         (From::Endpoint, None) => found.push(Problem {
-            path: "served".into(),
-            message: "`from` is `endpoint`, and `served` does not say which model is asked".into(),
-            help: Some("its name there, as `served = \"deepseek-reasoner\"`".into()),
+            path: "endpoint.model".into(),
+            message: "`from` is `endpoint`, and `endpoint.model` does not say which model is asked"
+                .into(),
+            help: Some("its name there, as `endpoint.model = \"deepseek-reasoner\"`".into()),
         }),
         (From::World | From::Model, Some(_)) => found.push(Problem {
-            path: "served".into(),
+            path: "endpoint.model".into(),
             message: "only an `endpoint` has a model that is called so".into(),
             help: Some("set `from = \"endpoint\"`".into()),
         }),
         _ => {}
     }
-    if p.served.rejected == Some(Rejected::Empty) {
+    if p.served.rejected() == Rejected::Empty {
         found.push(Problem {
-            path: "rejected".into(),
+            path: "endpoint.rejected".into(),
             message: "an empty answer teaches nothing".into(),
             help: Some("`drop` leaves it out".into()),
         });
@@ -260,10 +252,10 @@ fn forecast(look: &Look, calls: &Path) -> Result<Calls> {
     if p.from != From::Endpoint {
         return Ok(Calls::default());
     }
-    let service: Service = look.exec()?;
+    let exec: ServedExec = look.exec()?;
     let exclude = look.inputs.get("exclude").map(|p| p.as_path());
     let (asked, _) = prompts(look.input("prompts"), exclude)?;
-    Asking::new(&p.served, &service, &draw(&p), &asked)?.forecast(&service, calls)
+    Asking::new(&p.served, &exec.endpoint, &draw(&p), &asked)?.forecast(&exec.endpoint, calls)
 }
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
@@ -277,7 +269,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         From::Model => from_model(ctx, &asked, &p, &mut sieve)?,
     }
     let sifted = sieve.finish()?;
-    ctx.say(&sifted.told());
+    ctx.say(&sifted.log_line());
     sifted.ensure_some()?;
     rows::write_metrics(&ctx.output("metrics"), sifted.metrics())
 }
@@ -304,27 +296,27 @@ fn from_world(prompts: &[Prompt], p: &Params, sieve: &mut Sieve) -> Result<()> {
 }
 
 fn from_endpoint(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) -> Result<()> {
-    let service: Service = ctx.exec()?;
+    let ServedExec { endpoint } = ctx.exec()?;
     let samples = p.samples as usize;
-    let asking = Asking::new(&p.served, &service, &draw(p), prompts)?;
+    let asking = Asking::new(&p.served, &endpoint, &draw(p), prompts)?;
     let rejected = p.served.rejected();
-    let mut answered = asking.ask(ctx, &service, (prompts, samples), rejected)?;
-    let named = p.served.served.clone().unwrap_or_default();
+    let mut answered = asking.ask(ctx, &endpoint, (prompts, samples), rejected)?;
+    let named = p.served.model().unwrap_or_default();
     answered.each(|i, begun, outcome| {
         let (prompt, sample) = (&prompts[i / samples], (i % samples) as u32);
         sieve.push(&match outcome {
             Ok(answer) => {
-                let source = answer.served.as_deref().unwrap_or(&named);
+                let source = answer.served.as_deref().unwrap_or(named);
                 let text = answers::response(&answer, begun);
                 match answers::withheld(&answer, &text) {
                     Some(Withheld::Blocked) => {
-                        let told = format!("a filter kept it back: `{}`", answer.stop);
-                        Trace::rejected(prompt, sample, source, &told)
+                        let summary = format!("a filter kept it back: `{}`", answer.stop);
+                        Trace::rejected(prompt, sample, source, &summary)
                     }
                     _ => Trace::new(prompt, sample, source, text, answer.finished()),
                 }
             }
-            Err(rejection) => Trace::rejected(prompt, sample, &named, &rejection.to_string()),
+            Err(rejection) => Trace::rejected(prompt, sample, named, &rejection.to_string()),
         })
     })
 }
@@ -379,8 +371,7 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
     outlook.outputs.insert("conversations", conversations);
     match (p.from, ahead.input("model").model) {
         (From::Endpoint, _) => {
-            let service: Service = ahead.exec()?;
-            let prices = service.endpoint().prices;
+            let prices = ahead.exec::<ServedExec>()?.endpoint.prices();
             outlook.calls = traces.map(|n| ahead::calls(n, asked, most, &prices));
         }
         (From::Model, Some(model)) => {
