@@ -4,6 +4,7 @@ pub mod bounded;
 pub mod calls;
 pub mod claim;
 pub mod diag;
+pub mod hash;
 pub mod memory;
 pub mod params;
 pub mod response;

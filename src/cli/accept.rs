@@ -3,7 +3,7 @@
 use super::{Error, Outcome, RecipeArgs, StoreArgs, past, print, print_json, study};
 use engine::gc::accept;
 use engine::gc::vouch::{Refusal, Voucher};
-use engine::graph::key::Key;
+use base::hash::Key;
 use engine::store::Store;
 use engine::store::record::Record;
 use recipe::study::Study;

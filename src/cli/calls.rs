@@ -3,9 +3,9 @@
 use super::{Error, Outcome, StoreArgs, print, print_json, study, versioned};
 use base::text::{count, did_you_mean, dollars, duration, listed, thousands};
 use clap::Subcommand;
-use engine::events::clock;
+use engine::system::clock;
 use engine::store::Store;
-use engine::store::attempt::Attempt;
+use engine::kind::attempt::Attempt;
 use engine::store::index::Index;
 use report::table::{Table, left, right};
 use serde_json::{Value, json};

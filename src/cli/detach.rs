@@ -2,7 +2,7 @@
 
 use super::{Error, Outcome, complain, print, print_json};
 use anyhow::Context;
-use engine::events::clock;
+use engine::system::clock;
 use engine::events::journal;
 use engine::store::Store;
 use serde_json::json;

@@ -3,7 +3,7 @@
 use super::{Error, Outcome, StoreArgs, print, print_json, study};
 use anyhow::anyhow;
 use base::text::{bytes, count, duration, parse_bytes, parse_duration};
-use engine::events::clock;
+use engine::system::clock;
 use engine::gc::collect::{self, Item, Policy, Proposal, SECONDS_PER_DOLLAR, Tier, What};
 use engine::gc::roots::LAST_RUNS;
 use engine::gc::settings::{self, Settings};

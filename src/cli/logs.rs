@@ -3,12 +3,12 @@
 use super::past::{self, Kept};
 use super::{Error, Outcome, StoreArgs, print, print_json, study, versioned};
 use base::text::did_you_mean;
-use engine::events::clock;
+use engine::system::clock;
 use engine::events::event::{Event, State};
 use engine::events::journal::{self, Stamped};
-use engine::graph::key::Key;
+use base::hash::Key;
 use engine::store::Store;
-use engine::store::attempt::Attempt;
+use engine::kind::attempt::Attempt;
 use serde_json::json;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

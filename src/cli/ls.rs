@@ -2,8 +2,9 @@
 
 use super::{Outcome, StoreArgs, past, pin, print, print_json, size, study};
 use base::text::{bytes, count, duration};
-use engine::events::{clock, journal};
-use engine::gc::vouch::vouched;
+use engine::system::clock;
+use engine::events::journal;
+use engine::plan::overrides::vouched;
 use engine::store::record::Record;
 use report::table::{Table, left, right};
 use serde_json::json;

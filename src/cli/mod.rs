@@ -35,7 +35,7 @@ mod why;
 
 use base::diag::Diags;
 use clap::{Args, Parser, Subcommand, ValueHint};
-use engine::events::failure::Failure;
+use engine::kind::failure::Failure;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 

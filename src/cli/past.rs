@@ -6,7 +6,7 @@ use anyhow::Context;
 use base::claim::Axes;
 use engine::events::event::{End, Event, State};
 use engine::events::journal::{self, Run, RunInfo};
-use engine::graph::key::Key;
+use base::hash::Key;
 use engine::graph::union::{Part, union};
 use engine::store::{Lookup, Store};
 use kinds::REGISTRY;

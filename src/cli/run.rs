@@ -6,7 +6,8 @@ use super::{
 use base::text::{count, dollars, duration, listed, thousands};
 use base::threads;
 use engine::events::event::State;
-use engine::events::failure::{Failure, Retries};
+use engine::kind::failure::Failure;
+use engine::kind::failure::Retries;
 use engine::graph::{Graph, NodeId};
 use engine::plan::forecast::{self, By};
 use engine::plan::{self, Wanted};

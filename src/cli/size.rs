@@ -2,12 +2,12 @@
 
 use super::{Outcome, print, print_json};
 use base::text::bytes;
-use engine::events::clock;
+use engine::system::clock;
 use engine::gc::collect::{self, Policy};
 use engine::gc::holdings::{self, Held, Holdings};
 use engine::gc::roots::LAST_RUNS;
 use engine::gc::{settings, sizes};
-use engine::graph::key::Digest;
+use base::hash::Digest;
 use engine::store::Store;
 use report::table::{Table, left, right};
 use report::words;

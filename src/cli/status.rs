@@ -3,7 +3,7 @@
 use super::past::{self, Kept};
 use super::{Outcome, StoreArgs, print, print_json, study};
 use base::text::{count, duration};
-use engine::events::clock;
+use engine::system::clock;
 use engine::events::event::State;
 use engine::events::journal;
 use report::table::{Table, left, right};

@@ -7,7 +7,7 @@ use engine::graph::{Graph, NodeId};
 use engine::plan;
 use engine::plan::verdict::Verdict;
 use engine::plan::{Planned, Wanted};
-use engine::store::attempt::Attempt;
+use engine::kind::attempt::Attempt;
 use engine::store::record;
 use engine::store::record::Record;
 use engine::store::{Lookup, Store};

@@ -2,7 +2,7 @@
 
 use super::{Outcome, RecipeArgs, StoreArgs, print, print_json, study};
 use base::text::duration;
-use engine::events::clock;
+use engine::system::clock;
 use engine::graph::{Graph, NodeId};
 use engine::plan::verdict::Verdict;
 use engine::plan::why::{self, Made, Why as Explained};

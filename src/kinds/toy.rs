@@ -8,7 +8,7 @@ use base::params;
 use base::params::ParamSet;
 use base::rows::Message;
 use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type, no_check};
-use engine::run::worker::{Interrupted, NodeCtx, Transient};
+use engine::kind::context::{Interrupted, NodeCtx, Transient};
 use services::chat::{Ask, Chat, Input, Sampling};
 use services::client;
 use services::journal::Journal;
@@ -246,7 +246,7 @@ fn write(ctx: &mut NodeCtx) -> Result<()> {
     let text: String = params.text.chars().take(keep).collect();
     let mut text = text.repeat(params.repeat);
     if exec.drift {
-        text.push_str(&engine::events::clock::unique());
+        text.push_str(&engine::system::clock::unique());
     }
     if let Some(name) = &exec.secret_env {
         ctx.say(&format!(

@@ -14,7 +14,7 @@ use base::diag::{Diag, Diags};
 use base::rows::Metric;
 use base::stats;
 use base::text::did_you_mean;
-use engine::graph::key::Key;
+use base::hash::Key;
 use engine::store::Store;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};

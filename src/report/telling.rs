@@ -4,7 +4,7 @@ use crate::view::{NodeView, RunView, Tokens};
 use base::text::{bytes, count, duration, listed, thousands};
 use engine::events::event::{Deed, Event, State};
 use engine::events::journal::Stamped;
-use engine::run::holder::Holder;
+use engine::events::event::Holder;
 use std::collections::BTreeMap;
 
 /// How far a node is is said no more often than this, in milliseconds.

@@ -2,9 +2,9 @@
 
 use base::calls::Calls;
 use base::text::{bytes, count, dollars, duration, listed, thousands, tokens};
-use engine::gc::vouch::Vouched;
+use engine::plan::overrides::Vouched;
 use engine::plan::forecast::{By, ExpectedCalls, Sum};
-use engine::plan::verdict::Reason;
+use engine::graph::changes::Reason;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 

@@ -5,16 +5,17 @@ mod noticed;
 use pipe::base::params::Default as ParamDefault;
 use pipe::base::value::{Value, Values};
 use pipe::engine::events::event::{End, Event, State};
-use pipe::engine::events::failure::Failure;
+use pipe::engine::kind::failure::Failure;
 use pipe::engine::events::journal;
 use pipe::engine::graph::{Edge, Graph, Node, NodeId};
 use pipe::engine::kind::Kind;
-use pipe::engine::plan::verdict::{Reason, Verdict};
+use pipe::engine::graph::changes::Reason;
+use pipe::engine::plan::verdict::Verdict;
 use pipe::engine::plan::why;
 use pipe::engine::plan::{self, Wanted};
 use pipe::engine::run::{self, Outcome, Settings, Stop};
 use pipe::engine::store::Store;
-use pipe::engine::store::attempt::Attempt;
+use pipe::engine::kind::attempt::Attempt;
 use pipe::engine::store::record::Record;
 use pipe::kinds;
 use std::collections::BTreeMap;
@@ -165,9 +166,9 @@ fn integers_and_floats_are_different_and_floats_reach_the_worker_exactly() {
         ["done"]
     );
     let values: Values = BTreeMap::from([("w".to_string(), Value::Float(0.1 + 0.2))]);
-    let text = pipe::engine::store::attempt::write_values(&values).unwrap();
+    let text = pipe::engine::kind::attempt::write_values(&values).unwrap();
     assert_eq!(
-        pipe::engine::store::attempt::read_values(&text).unwrap(),
+        pipe::engine::kind::attempt::read_values(&text).unwrap(),
         values
     );
 }
@@ -273,7 +274,7 @@ fn an_unreadable_checkpoint_falls_back_to_the_one_before() {
     let key = space.plan(&spec).plan.nodes[0].key().unwrap();
     let attempt = Attempt::of(&store, &key).unwrap().remove(0);
     assert_eq!(
-        pipe::engine::store::names(&attempt.resume()).unwrap(),
+        pipe::engine::system::files::names(&attempt.resume()).unwrap(),
         ["tick-000004", "tick-000006"],
         "two are kept"
     );
@@ -821,7 +822,7 @@ fn a_killed_engine_leaves_a_store_that_the_next_run_continues() {
         "workers save their state when their engine dies"
     );
     assert!(
-        pipe::engine::store::names(&space.store().attempts())
+        pipe::engine::system::files::names(&space.store().attempts())
             .unwrap()
             .is_empty()
     );
@@ -1219,7 +1220,7 @@ pub(crate) fn metric_steps(store: &Store, record: &Record) -> Vec<u64> {
 }
 
 pub(crate) fn quarantined(space: &Space) -> Vec<String> {
-    pipe::engine::store::names(&space.root().join("quarantine")).unwrap()
+    pipe::engine::system::files::names(&space.root().join("quarantine")).unwrap()
 }
 
 pub(crate) fn lines(path: &Path) -> Vec<String> {

@@ -2,9 +2,10 @@
 
 use pipe::base::claim::Axes;
 use pipe::base::rows::{self, METRICS, Measured, Metric, VALUES};
-use pipe::engine::graph::key::{Digest, Manifest};
+use pipe::base::hash::Digest;
+use pipe::engine::graph::manifest::Manifest;
 use pipe::engine::store::Store;
-use pipe::engine::store::objects::tree_digest;
+use pipe::engine::system::files::tree_digest;
 use pipe::engine::store::record::{Artifact, Cost, Provenance, Record};
 use pipe::kinds::REGISTRY;
 use pipe::recipe::{self, Overrides};

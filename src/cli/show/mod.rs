@@ -10,7 +10,7 @@ use base::text::{bytes, count, duration, listed};
 use engine::plan;
 use engine::plan::verdict::Verdict;
 use engine::store::Store;
-use engine::store::objects::Blob;
+use engine::system::files::Blob;
 use engine::store::record::{Artifact, Record};
 use recipe::study::Study;
 use report::preview::spark::Curves;

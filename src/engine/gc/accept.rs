@@ -1,10 +1,10 @@
 //! Old outputs under a new key: somebody says that what changed is harmless. The record tells who said so, why, and what changed.
 
-use crate::events::clock;
+use crate::system::clock;
 use crate::gc::vouch::{self, Refusal, Voucher};
-use crate::graph::key::Key;
+use base::hash::Key;
 use crate::graph::{Graph, NodeId};
-use crate::plan::history::changes;
+use crate::graph::changes::changes;
 use crate::store::record::{Accepted, Cost, Provenance, Record};
 use crate::store::{Lookup, Store};
 use anyhow::anyhow;

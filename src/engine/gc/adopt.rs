@@ -1,15 +1,15 @@
 //! Files that were made elsewhere become the outputs of a node: copied into an attempt, checked for the shape of their type, and
 //! committed like everything else.
 
-use crate::events::clock;
+use crate::system::clock;
 use crate::gc::shape;
 use crate::gc::vouch::{self, Refusal, Voucher};
 use crate::graph::{Graph, NodeId};
-use crate::run::system::Process;
+use crate::system::Process;
 use crate::store::Store;
-use crate::store::attempt::{Attempt, Spec};
+use crate::kind::attempt::{Attempt, Spec};
 use crate::store::commit::{self, CommitError, Delivery};
-use crate::store::objects;
+use crate::system::files;
 use crate::store::record::{Adopted, Provenance, Record};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
@@ -138,7 +138,7 @@ fn fit(store: &Store, path: &Path) -> Result<(), Refusal> {
         )));
     }
     if meta.is_dir()
-        && let Err(error) = objects::walk(path, false)
+        && let Err(error) = files::walk(path, false)
     {
         return Err(Refusal::No(format!(
             "{shown}: {error:#}; links are not followed"
@@ -150,7 +150,7 @@ fn fit(store: &Store, path: &Path) -> Result<(), Refusal> {
 /// A single file takes the name that its type gives it.
 fn copy(path: &Path, into: &Path, ty: &str) -> Result<()> {
     let files = match path.is_dir() {
-        true => objects::walk(path, false)?,
+        true => files::walk(path, false)?,
         false => {
             let own = path.file_name().unwrap_or_default().to_string_lossy();
             let name = shape::file(ty).map_or(own.into_owned(), String::from);

@@ -17,4 +17,3 @@ pub mod sizes;
 pub mod sweep;
 pub mod verify;
 pub mod vouch;
-pub mod workspaces;

@@ -7,10 +7,12 @@
 use crate::events::event::{End, Event};
 use crate::events::journal::{self, RunInfo, Stamped};
 use crate::gc::holdings::{Holdings, words};
-use crate::gc::{pins, workspaces};
-use crate::graph::key::{Digest, Key};
-use crate::store::attempt::Attempt;
-use crate::store::{Store, names};
+use crate::gc::pins;
+use crate::store::workspaces;
+use base::hash::{Digest, Key};
+use crate::kind::attempt::Attempt;
+use crate::store::Store;
+use crate::system::files::names;
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};

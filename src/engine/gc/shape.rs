@@ -56,7 +56,7 @@ fn weights(dir: &Path, config: &str, wanted: Option<&str>) -> Result<Option<Stri
         return Ok(Some(format!("`{config}` is not a JSON object")));
     }
     let mut tensors = 0;
-    for name in crate::store::names(dir)? {
+    for name in crate::system::files::names(dir)? {
         if name.ends_with(".safetensors") && wanted.is_none_or(|wanted| name == wanted) {
             tensors += 1;
             let broken = tensors_problem(&dir.join(&name));

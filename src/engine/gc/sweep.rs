@@ -1,14 +1,14 @@
 //! Carries a proposal out, portion by portion. Every portion is done alone, after looking again at what has to stay; between two of
 //! them runs commit and decide.
 
-use crate::events::clock;
+use crate::system::clock;
 use crate::gc::collect::{self, Item, Policy, What};
 use crate::gc::holdings::{Holdings, blob};
 use crate::gc::roots::{Roots, Watch, keys_of};
-use crate::graph::key::{Digest, Key};
-use crate::run::fault;
+use base::hash::{Digest, Key};
+use crate::system::fault;
 use crate::store::Store;
-use crate::store::attempt::Attempt;
+use crate::kind::attempt::Attempt;
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};

@@ -1,9 +1,11 @@
 //! What `accept` and `adopt` have in common: a node whose key is known, has no record, and is executed by nobody at the moment;
 //! and what is said of such records below them.
 
-use crate::graph::key::{Key, Manifest, PlanKey};
+use base::hash::{Key, PlanKey};
+use crate::graph::manifest::Manifest;
 use crate::graph::{Graph, NodeId};
-use crate::plan::verdict::{Absent, Verdict};
+use crate::store::paths::Absent;
+use crate::plan::verdict::Verdict;
 use crate::plan::{self, Wanted};
 use crate::store::Store;
 use crate::store::record::Record;
@@ -103,46 +105,5 @@ pub(super) fn types(graph: &Graph, id: NodeId) -> BTreeMap<&'static str, &'stati
     node.kind
         .delivered(&node.params)
         .map(|o| (o.name, o.ty.word()))
-        .collect()
-}
-
-/// A record that nobody executed, in words.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Vouched {
-    /// `accepted` or `adopted`.
-    pub how: &'static str,
-    pub reason: String,
-    pub at_ms: u64,
-}
-
-pub fn vouched(record: &Record) -> Option<Vouched> {
-    let accepted = record.accepted.as_ref().map(|a| Vouched {
-        how: "accepted",
-        reason: a.reason.clone(),
-        at_ms: a.at_ms,
-    });
-    accepted.or_else(|| {
-        record.adopted.as_ref().map(|a| Vouched {
-            how: "adopted",
-            reason: a.reason.clone(),
-            at_ms: a.at_ms,
-        })
-    })
-}
-
-/// The nodes above this one whose records nobody executed. What is made from them rests on somebody's word.
-pub fn above(
-    store: &Store,
-    graph: &Graph,
-    id: NodeId,
-    plan: &[plan::Planned],
-) -> Vec<(String, Vouched)> {
-    let above = graph.closure(&[id]).into_iter().rev().filter(|a| *a != id);
-    above
-        .filter_map(|above| {
-            let planned = plan.iter().find(|p| p.id == above)?;
-            let record = store.record(&planned.key()?).ok()??;
-            Some((graph.node(above).name.clone(), vouched(&record)?))
-        })
         .collect()
 }

@@ -1,6 +1,7 @@
 //! The resolved graph: typed nodes and edges, acyclic. No execution, no store.
 
-pub mod key;
+pub mod changes;
+pub mod manifest;
 pub mod union;
 
 use crate::kind::Kind;

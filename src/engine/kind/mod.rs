@@ -1,11 +1,17 @@
 //! The contract between the engine and a kind of node. A kind is a `Kind` constant in a file of its own under `kinds/`;
 //! the engine knows it only by this table entry, and a kind knows the engine only by `NodeCtx`.
 
+pub mod attempt;
 pub mod checkpoint;
+pub mod context;
+pub mod failure;
+pub mod messages;
+pub mod stop;
+mod types;
 
 use crate::graph::{Graph, NodeId};
 use crate::plan::outlook::{Ahead, Outlook};
-use crate::run::worker::NodeCtx;
+use crate::kind::context::NodeCtx;
 use anyhow::{Result, anyhow};
 use base::calls::Calls;
 use base::params::{ParamSet, ParamSpec, Problem};
@@ -13,57 +19,7 @@ use base::tokens::Tokens;
 use base::value::Values;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// What an artifact is. A port accepts exactly one type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Type {
-    /// `rows.jsonl`: prompts with id, class, text.
-    Prompts,
-    /// `rows.jsonl`: conversations (messages) to train on.
-    Conversations,
-    /// `rows.jsonl`: chosen and rejected answers.
-    Pairs,
-    /// `rows.jsonl`: prompts with the responses a model gave.
-    Completions,
-    /// `rows.jsonl`: per-sample scores behind metrics.
-    Scores,
-    /// A Hugging Face model folder.
-    Model,
-    /// A Hugging Face folder of a sequence classifier with one label.
-    RewardModel,
-    /// A PEFT adapter folder.
-    Adapter,
-    /// `metrics.json`: named values with n and interval.
-    Metrics,
-}
-
-impl Type {
-    pub const ALL: [Type; 9] = [
-        Type::Prompts,
-        Type::Conversations,
-        Type::Pairs,
-        Type::Completions,
-        Type::Scores,
-        Type::Model,
-        Type::RewardModel,
-        Type::Adapter,
-        Type::Metrics,
-    ];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Type::Prompts => "prompts",
-            Type::Conversations => "conversations",
-            Type::Pairs => "pairs",
-            Type::Completions => "completions",
-            Type::Scores => "scores",
-            Type::Model => "model",
-            Type::RewardModel => "reward-model",
-            Type::Adapter => "adapter",
-            Type::Metrics => "metrics",
-        }
-    }
-}
+pub use types::Type;
 
 /// A typed input of a kind.
 pub struct Port {

@@ -1,6 +1,6 @@
 //! The inputs of a node laid out as it would find them, for whoever looks at it before it runs.
 
-use crate::events::clock;
+use crate::system::clock;
 use crate::store::Store;
 use crate::store::record::Artifact;
 use anyhow::Result;

@@ -5,23 +5,27 @@ pub mod forecast;
 pub mod history;
 pub mod layout;
 pub mod outlook;
+pub mod overrides;
 pub mod verdict;
 pub mod why;
 
-use crate::events::event::PlannedNode;
-use crate::graph::key::{Digest, Key, Manifest, PlanKey, Stem};
+use base::hash::{Digest, Key, PlanKey};
+use crate::graph::manifest::{Manifest, Stem};
 use crate::graph::{Edge, Graph, Node, NodeId};
 use crate::plan::forecast::ExpectedCalls;
-use crate::plan::history::{History, changes};
+use crate::plan::history::History;
+use crate::graph::changes::changes;
 use crate::plan::outlook::Told;
-use crate::plan::verdict::{Reason, Verdict};
-use crate::store::attempt::Attempt;
+use crate::graph::changes::Reason;
+use crate::plan::verdict::Verdict;
+use crate::kind::attempt::Attempt;
 use crate::store::index::{Brief, Index};
 use crate::store::paths::{self, Paths};
 use crate::store::record::{Cost, Record};
 use crate::store::{Lookup, Store};
 use anyhow::{Context, Result};
 use base::calls::Calls;
+use serde::{Deserialize, Serialize};
 use std::cell::{OnceCell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,6 +57,25 @@ pub struct Planned {
     pub calls: Option<ExpectedCalls>,
     /// By its parameters alone; only after `outlook::tell`, and for nodes of which anything can be told.
     pub outlook: Option<Told>,
+}
+
+/// A line of the plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedNode {
+    pub node: String,
+    pub kind: String,
+    /// `hit`, `run`, `resume` or `maybe`.
+    pub verdict: String,
+    pub reasons: Vec<Reason>,
+    pub key: Option<Key>,
+    /// From the nearest earlier record; what is left of it where an attempt goes on.
+    pub expected_seconds: Option<f64>,
+    /// The same of what was paid.
+    #[serde(default)]
+    pub expected_dollars: Option<f64>,
+    /// Its calls to services, where it makes any and somebody asked for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_calls: Option<ExpectedCalls>,
 }
 
 /// What a node is expected to take.

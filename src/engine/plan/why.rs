@@ -1,10 +1,14 @@
 //! Why a node runs or does not, as data for `pipe why`.
 
-use crate::gc::vouch::{self, Vouched};
-use crate::graph::key::{Digest, Key, facts};
+use crate::plan::overrides;
+use crate::plan::overrides::Vouched;
+use base::hash::{Digest, Key};
+use crate::graph::manifest::facts;
 use crate::graph::{Graph, NodeId};
-use crate::plan::history::{History, changes};
-use crate::plan::verdict::{Reason, Verdict};
+use crate::plan::history::History;
+use crate::graph::changes::changes;
+use crate::graph::changes::Reason;
+use crate::plan::verdict::Verdict;
 use crate::plan::{Judge, Planned, Wanted};
 use crate::store::Store;
 use crate::store::record::{Provenance, Record};
@@ -78,7 +82,7 @@ pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<
         let reasons = plan[at].verdict.reasons();
         trace(graph, judge.history(), id, reasons, &mut causes);
     }
-    let rests_on = vouch::above(store, graph, id, &plan);
+    let rests_on = overrides::above(store, graph, id, &plan);
     let own = plan[at].key().and_then(|key| store.record(&key).ok()?);
     let planned = plan.swap_remove(at);
     let record = match (&planned.verdict, &planned.compared) {
@@ -90,7 +94,7 @@ pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<
         planned,
         record,
         causes,
-        vouched: own.as_ref().and_then(vouch::vouched),
+        vouched: own.as_ref().and_then(overrides::vouched),
         rests_on,
     })
 }

@@ -2,13 +2,13 @@
 
 use super::{Exec, NodeEnd, Outcome, PATIENCE, Ready};
 use crate::events::event::{Counts, End, Event, State};
-use crate::events::failure::{Class, Failure};
+use crate::kind::failure::{Class, Failure};
 use crate::graph::NodeId;
-use crate::graph::key::Key;
+use base::hash::Key;
 use crate::plan::verdict::Verdict;
 use crate::plan::{self, Planned};
 use crate::run::process::Worker;
-use crate::store::attempt::Attempt;
+use crate::kind::attempt::Attempt;
 use crate::store::index::{Brief, Index};
 use std::collections::BTreeMap;
 use std::time::Instant;

@@ -3,8 +3,9 @@
 use super::Exec;
 use crate::events::event::{Deed, Event, State};
 use crate::graph::NodeId;
-use crate::graph::key::Key;
-use crate::run::holder::{self, Holder};
+use base::hash::Key;
+use crate::run::holder;
+use crate::events::event::Holder;
 use std::time::{Duration, Instant};
 
 /// Who holds a key is read from files; no need to do so with every look at its lock.

@@ -1,28 +1,13 @@
 //! Who executes a key that somebody else wants: read from the newest attempt of the key, whose lock is taken.
 
 use crate::events::journal;
-use crate::graph::key::Key;
-use crate::run::system::{Process, strays};
+use base::hash::Key;
+use crate::system::Process;
+use crate::system::strays;
 use crate::store::Store;
-use crate::store::attempt::Attempt;
+use crate::kind::attempt::Attempt;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
-
-/// Another process that holds a key's lock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    pub run: String,
-    /// What that run calls the node.
-    pub node: String,
-    pub attempt: String,
-    pub host: String,
-    /// The worker; its engine where there is no worker yet.
-    pub pid: i32,
-    /// When the attempt began; milliseconds since 1970.
-    pub since_ms: u64,
-    /// Whether its engine is gone: it was told to save its state and end, and nobody will commit what it does.
-    pub orphan: bool,
-}
 
 /// The holder of a key whose lock could not be had. Nothing where it left no trace, as between a lock and its attempt.
 pub fn find(store: &Store, key: &Key) -> Option<Holder> {

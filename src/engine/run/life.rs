@@ -3,21 +3,23 @@
 use super::secrets::{named_secrets, redact, redact_files};
 use super::watch::Watch;
 use super::{Exec, News, Running};
-use crate::events::clock;
+use crate::system::clock;
 use crate::events::event::{Event, State};
-use crate::events::failure::Class;
-use crate::graph::key::Key;
+use crate::kind::failure::Class;
+use base::hash::Key;
 use crate::graph::{Node, NodeId};
 use crate::plan;
-use crate::run::fault;
+use crate::system::fault;
 use crate::run::process::{self, Heard};
-use crate::run::system::{Process, strays, writers};
-use crate::run::worker::Message;
+use crate::system::Process;
+use crate::system::{strays, writers};
+use crate::kind::messages::Message;
 use crate::store::Lookup;
-use crate::store::attempt::{self, Attempt, Spec};
+use crate::kind::attempt;
+use crate::kind::attempt::{Attempt, Spec};
 use crate::store::commit::{self, CommitError, Committed, Delivery, Versus};
 use crate::store::index::Brief;
-use crate::store::objects;
+use crate::system::files;
 use crate::store::origin;
 use crate::store::paths::{self, Paths};
 use crate::store::record::{Artifact, Provenance};
@@ -397,7 +399,7 @@ impl<'a> Exec<'a> {
 fn at_rest(delivery: &Delivery) -> Result<(), CommitError> {
     let out = delivery.attempt.dir.join("out");
     let lost = |error: anyhow::Error| CommitError::Outputs(format!("{error:#}"));
-    let files = objects::walk(&out, false).map_err(lost)?;
+    let files = files::walk(&out, false).map_err(lost)?;
     let paths: Vec<_> = files.into_iter().map(|(_, path)| path).collect();
     match writers::of(&out, &paths).as_slice() {
         [] => Ok(()),

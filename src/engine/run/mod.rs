@@ -2,12 +2,10 @@
 //! `watch` looks after those that run, `limit` after what they ask of services, `held` after keys that somebody else has. The verdicts come from `plan::Judge`, node by node as
 //! inputs become known.
 
-pub mod fault;
 pub mod holder;
 pub mod process;
 pub mod pulse;
 pub mod session;
-pub mod system;
 pub mod warden;
 pub mod worker;
 
@@ -21,19 +19,21 @@ mod tokens;
 mod wanting;
 mod watch;
 
-use crate::events::clock;
+use crate::system::clock;
 use crate::events::event::{Event, State};
-use crate::events::failure::{Class, Failure, Retries};
+use crate::kind::failure::{Class, Failure};
+use crate::kind::failure::Retries;
 use crate::events::journal::{Journal, RunInfo};
-use crate::gc::workspaces;
-use crate::graph::key::{Key, Manifest};
+use crate::store::workspaces;
+use base::hash::Key;
+use crate::graph::manifest::Manifest;
 use crate::graph::{Graph, NodeId};
 use crate::plan::outlook;
 use crate::plan::{Judge, Outputs, Plan, Planned, Wanted};
 use crate::run::process::{Heard, Worker};
-use crate::run::system::Process;
+use crate::system::Process;
 use crate::store::Store;
-use crate::store::attempt::{Attempt, Spec};
+use crate::kind::attempt::{Attempt, Spec};
 use crate::store::commit::{CommitError, Committed};
 use crate::store::index::Brief;
 use crate::store::record::Origin;

@@ -4,8 +4,8 @@
 //! leads a session of its own; when it ends, whatever it left running in its group or anywhere else is killed before anyone
 //! looks at the outputs, so that nobody can still write to them.
 
-use crate::run::system::{memory, strays};
-use crate::run::worker::Message;
+use crate::system::{memory, strays};
+use crate::kind::messages::Message;
 use anyhow::{Context, Result};
 use base::threads;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};

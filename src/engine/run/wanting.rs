@@ -3,8 +3,9 @@
 use super::secrets;
 use crate::graph::Graph;
 use crate::plan::Plan;
-use crate::plan::verdict::{Absent, Verdict};
-use crate::run::system;
+use crate::store::paths::Absent;
+use crate::plan::verdict::Verdict;
+use crate::system;
 use crate::store::paths;
 use base::text::{bytes, listed};
 use std::collections::{BTreeMap, BTreeSet};

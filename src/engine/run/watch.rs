@@ -2,12 +2,14 @@
 
 use super::{Exec, Running};
 use crate::events::event::{Event, State};
-use crate::events::failure::{self, Class, Evidence};
+use crate::kind::failure;
+use crate::kind::failure::Class;
+use crate::kind::failure::Evidence;
 use crate::graph::NodeId;
 use crate::run::pulse::Pulse;
-use crate::run::system::memory::{self, Kills};
-use crate::run::worker::Message;
-use crate::store::attempt;
+use crate::system::memory::{self, Kills};
+use crate::kind::messages::Message;
+use crate::kind::attempt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 

@@ -17,8 +17,9 @@
 //! quarantine/ tmp/
 //! ```
 
-pub mod attempt;
+pub mod attempts;
 pub mod commit;
+pub mod evicted;
 pub mod hub;
 pub mod index;
 pub mod objects;
@@ -26,14 +27,16 @@ pub mod origin;
 pub mod paths;
 pub mod record;
 pub mod sources;
+pub mod workspaces;
 
-use crate::events::clock;
-use crate::events::failure::Failure;
-use crate::graph::key::{Key, PlanKey};
-use crate::run::fault;
+use crate::system::clock;
+use crate::kind::failure::Failure;
+use base::hash::{Key, PlanKey};
+use crate::system::fault;
 use crate::store::objects::Objects;
 use crate::store::record::{Artifact, Record};
 use crate::store::sources::Sources;
+use crate::system::files;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::fs::{self, File};
 use std::io;
@@ -225,10 +228,10 @@ impl Store {
         let path = self.record_path(&record.key);
         let shard = path.parent().expect("a record lies in a shard folder");
         fs::create_dir_all(shard).with_context(shown)?;
-        objects::sync_dir(&self.root.join("actions")).with_context(shown)?;
+        files::sync_dir(&self.root.join("actions")).with_context(shown)?;
         let text = record.to_text().with_context(shown)?;
         fault::point("record-ready").with_context(shown)?;
-        objects::write_new(&self.tmp(), &path, text.as_bytes()).with_context(shown)
+        files::write_new(&self.tmp(), &path, text.as_bytes()).with_context(shown)
     }
 
     /// Takes a record back: it is kept in `quarantine/` for whoever wants to look.
@@ -302,7 +305,7 @@ impl Store {
         let path = self.hint_path(plan);
         let parent = path.parent().expect("a hint lies in a shard folder");
         let _ = fs::create_dir_all(parent)
-            .and_then(|()| objects::replace(&self.tmp(), &path, key.as_str().as_bytes()));
+            .and_then(|()| files::replace(&self.tmp(), &path, key.as_str().as_bytes()));
     }
 
     /// The lock of a key, or nothing while someone else holds it. It is held as long as the file, or a copy of its
@@ -365,21 +368,6 @@ fn exclusive(file: &File, path: &Path) -> Result<bool> {
             )
         }),
     }
-}
-
-/// Names in a folder, sorted; none where there is no folder.
-pub fn names(dir: &Path) -> Result<Vec<String>> {
-    let entries = match fs::read_dir(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
-        other => other.with_context(|| format!("reading {}", dir.display()))?,
-    };
-    let mut names = vec![];
-    for entry in entries {
-        let entry = entry.with_context(|| format!("reading {}", dir.display()))?;
-        names.extend(entry.file_name().into_string());
-    }
-    names.sort();
-    Ok(names)
 }
 
 fn absolute(root: &Path) -> Result<PathBuf, Failure> {

@@ -1,6 +1,6 @@
 //! What made a record, besides its node: the binary, the state of the workspace, the processor. For people; never in a key.
 
-use crate::store::objects;
+use crate::system::files;
 use crate::store::record::Origin;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ const SHORT: usize = 12;
 /// where there is one.
 pub fn of(program: &Path, workspace: Option<&Path>) -> Origin {
     let workspace = workspace.unwrap_or(Path::new("."));
-    let build = objects::hash_file(program).map(|d| d.as_str()[..SHORT].to_string());
+    let build = files::hash_file(program).map(|d| d.as_str()[..SHORT].to_string());
     let commit = git(workspace, &["rev-parse", "HEAD"]);
     let changes = commit.as_ref().and_then(|_| {
         git(

@@ -3,9 +3,9 @@
 //! The last member of the file, `seal`, is the blake3 of the text without it: a record whose bytes have changed is noticed when it
 //! is read. Records of before there were seals have none.
 
-use crate::graph::key::{Digest, Key};
-use crate::plan::verdict::Reason;
-use crate::store::objects::Blob;
+use base::hash::{Digest, Key};
+use crate::graph::changes::Reason;
+use crate::system::files::Blob;
 use anyhow::{Context, Result, ensure};
 use base::calls::Calls;
 use serde::{Deserialize, Serialize};
@@ -110,10 +110,6 @@ pub struct Cost {
     pub started_ms: u64,
     pub threads: usize,
     pub attempts: usize,
-}
-
-pub fn is_zero(number: &f64) -> bool {
-    *number == 0.0
 }
 
 /// Who made it; for people, never in a key.

@@ -11,7 +11,7 @@ use base::bounded::{self, MOST_CONFIG};
 use base::rows::{
     self, Completion, Conversation, METRICS, Measured, Metric, Pair, Prompt, ROWS, Score, VALUES,
 };
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use learn::checkpoint;
 use learn::peft;
 use learn::reward::RewardModel;
@@ -189,7 +189,7 @@ fn model(from: &Path, to: &Path, ground: &Ground) -> Result<String> {
 }
 
 fn model_files(from: &Path, to: &Path, ground: &Ground, parameters: usize) -> Result<String> {
-    let names = engine::store::names(from)?;
+    let names = engine::system::files::names(from)?;
     let is_weights = |n: &str| n.ends_with(".safetensors") && !n.starts_with("adapter_");
     let (taken, left): (Vec<_>, Vec<_>) =
         names.into_iter().partition(|n| is_text(n) || is_weights(n));

@@ -18,7 +18,7 @@ use data::cell::{Lists, Said};
 use data::record::Record;
 use data::seen::Seen;
 use engine::kind::{Cpu, Kind, OnlyWith, Output, Type};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -12,7 +12,7 @@ use base::setup::Acts;
 use base::{choice, params};
 use engine::kind::{Cpu, Kind, Need, Port, Type, no_check};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 

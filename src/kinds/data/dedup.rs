@@ -14,7 +14,7 @@ use base::value::Values;
 use base::{choice, params};
 use engine::kind::{Cpu, Kind, Need, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use std::collections::BTreeMap;
 
 choice! {

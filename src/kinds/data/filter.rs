@@ -17,7 +17,7 @@ use base::value::Values;
 use base::{choice, params};
 use engine::kind::{Cpu, Kind, Need, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use learn::tokenizer::Tokenizer;
 use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};

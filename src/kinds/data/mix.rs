@@ -10,7 +10,7 @@ use base::rows::{self, Prompt, PromptClass};
 use base::setup::Acts;
 use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 
 const HARMLESS: Acts = Acts::only("where `lambda` is below 1", |s| !s.reaches("lambda", 1.0));
 

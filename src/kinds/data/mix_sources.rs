@@ -14,7 +14,7 @@ use base::text::listed;
 use base::value::Values;
 use engine::kind::{Cpu, Kind, Need, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use std::collections::{BTreeMap, BTreeSet};
 
 params! {

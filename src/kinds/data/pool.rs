@@ -7,7 +7,7 @@ use base::rows::{self, Metric, Prompt};
 use base::text::count;
 use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use std::collections::BTreeMap;
 
 const PORTS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];

@@ -13,7 +13,7 @@ use base::value::Values;
 use data::cell::Lists;
 use data::seen::Seen;
 use engine::kind::{Cpu, Kind, Output, Type};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

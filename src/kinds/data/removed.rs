@@ -4,7 +4,7 @@
 use anyhow::{Result, ensure};
 use base::rows::{self, Metric, Prompt};
 use engine::kind::{Output, Type};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};

@@ -19,7 +19,7 @@ use base::setup::Acts;
 use base::stats::Z95;
 use base::{choice, params};
 use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use std::collections::{BTreeMap, BTreeSet};
 
 choice! {

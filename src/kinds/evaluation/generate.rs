@@ -20,7 +20,7 @@ use base::tokens::Tokens;
 use base::value::Values;
 use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use learn::sample::Options;
 use learn::sample::choose::Choice;
 use std::collections::BTreeMap;

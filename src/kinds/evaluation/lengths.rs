@@ -10,7 +10,7 @@ use base::rows::{self, CompletedPrompt, Completion, PromptClass};
 use base::value::Values;
 use base::{choice, params};
 use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
-use engine::run::worker::{Interrupted, NodeCtx};
+use engine::kind::context::{Interrupted, NodeCtx};
 use learn::tokenizer::Tokenizer;
 
 choice! {

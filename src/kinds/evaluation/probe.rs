@@ -21,7 +21,7 @@ use base::tokens::Tokens;
 use base::value::Values;
 use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use std::collections::BTreeMap;
 use std::path::Path;
 

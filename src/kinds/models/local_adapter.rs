@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use base::params;
 use base::params::{None_, ParamSet};
 use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use learn::checkpoint;
 use learn::peft;
 use std::path::PathBuf;

@@ -8,7 +8,7 @@ use base::params;
 use base::params::{None_, ParamSet};
 use engine::kind::{Cpu, Kind, Output, Type, no_check};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use std::path::PathBuf;
 
 params! {

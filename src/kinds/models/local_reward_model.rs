@@ -7,7 +7,7 @@ use base::params;
 use base::params::{None_, ParamSet};
 use engine::kind::{Cpu, Kind, Output, Type, no_check};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use learn::reward::RewardModel;
 use std::path::PathBuf;
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use base::params::{None_, ParamSet};
 use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use learn::{checkpoint, peft};
 
 pub const KIND: Kind = Kind {

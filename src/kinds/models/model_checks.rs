@@ -4,7 +4,7 @@
 use crate::shared::model_io::asked;
 use anyhow::{Context, Result, bail, ensure};
 use base::rows::Prompt;
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use learn::checkpoint;
 use learn::config::Head;
 use learn::sample::NotFinite;

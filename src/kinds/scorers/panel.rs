@@ -5,7 +5,7 @@ use super::{Judged, Settings};
 use crate::shared::remote;
 use anyhow::{Context, Result, anyhow};
 use base::calls::Calls;
-use engine::run::worker::{NodeCtx, Transient};
+use engine::kind::context::{NodeCtx, Transient};
 use services::budget::Amount;
 use services::client::{self, Client, Ear};
 use services::endpoint::{Endpoint, Secret};

@@ -9,7 +9,7 @@ use base::params::Problem;
 use base::text::dollars;
 use base::value::Values;
 use base::{choice, params};
-use engine::run::worker::{Interrupted, NodeCtx, Transient};
+use engine::kind::context::{Interrupted, NodeCtx, Transient};
 use services::budget::Amount;
 use services::chat::Dialect;
 use services::client::{Client, Ear};

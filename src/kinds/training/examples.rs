@@ -4,7 +4,7 @@
 use anyhow::Result;
 use base::rows::{Message, Metric};
 use base::tokens::Tokens;
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use learn::chat::{self, Example};
 use learn::tokenizer::Tokenizer;
 use learn::train::Row;

@@ -18,7 +18,7 @@ use base::choice;
 use base::rng::Seed;
 use base::rows::{self, Metric};
 use curve::Curve;
-use engine::run::worker::{Interrupted, NodeCtx, Transient};
+use engine::kind::context::{Interrupted, NodeCtx, Transient};
 pub use examples::{AsSampled, Examples, longer};
 pub use guards::{Guards, RolloutGuards};
 use learn::checkpoint;

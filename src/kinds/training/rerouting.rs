@@ -14,7 +14,7 @@ use base::rows::{self, Completion, Message, Metric};
 use base::tokens::Tokens;
 use base::value::Values;
 use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use learn::adapter::{Adapter, Net};
 use learn::decoder::Workspace;
 use learn::objective::rerouting::{self, Divisor, Rerouting};

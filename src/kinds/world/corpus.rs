@@ -7,7 +7,7 @@ use base::params::{None_, ParamSet};
 use base::rows;
 use base::setup::Acts;
 use engine::kind::{Cpu, Kind, Output, Type, no_check};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use world::{CorpusSpec, Forms, World, WorldSpec};
 
 const REQUESTED: Acts = Acts::only("where `requests` is above 0", |s| {

@@ -11,7 +11,7 @@ use base::rng::Seed;
 use base::rows::{self, Metric};
 use base::stats;
 use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
-use engine::run::worker::{Interrupted, NodeCtx};
+use engine::kind::context::{Interrupted, NodeCtx};
 use learn::sample::{self, Request};
 use world::{World, WorldSpec, judge};
 

@@ -10,7 +10,7 @@ use base::rng::Seed;
 use base::value::Values;
 use engine::kind::{Cpu, Kind, Output, Type};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use learn::checkpoint;
 use learn::config::Config;
 use learn::weights::Weights;

@@ -8,7 +8,7 @@ use base::params::{None_, ParamSet};
 use base::rows::{self, Prompt, PromptClass};
 use engine::kind::{Cpu, Kind, Output, Type, no_check};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use world::{Forms, Split, World, WorldSpec};
 
 params! {

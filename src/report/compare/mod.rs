@@ -16,7 +16,7 @@ use base::diag::{Diag, Diags};
 use base::rows::VALUES;
 use base::text::{did_you_mean, listed};
 use engine::graph::NodeId;
-use engine::graph::key::Key;
+use base::hash::Key;
 use engine::store::Store;
 use engine::store::record::Record;
 use serde::Serialize;

@@ -2,11 +2,12 @@
 
 use crate::side::Side;
 use base::value::Value;
-use engine::gc::vouch::{Vouched, vouched};
-use engine::graph::key::{Key, holds_paths};
+use engine::plan::overrides::{Vouched, vouched};
+use base::hash::Key;
+use engine::graph::manifest::holds_paths;
 use engine::graph::{Graph, Node, NodeId};
-use engine::plan::history::changes;
-use engine::plan::verdict::Reason;
+use engine::graph::changes::changes;
+use engine::graph::changes::Reason;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use base::rows::Metric;
 use engine::graph::{Graph, Node, NodeId};
 use engine::store::Store;
-use engine::store::objects::Blob;
+use engine::system::files::Blob;
 use engine::store::record::Record;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

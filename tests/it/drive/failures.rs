@@ -3,7 +3,8 @@
 use super::{fail, failed, retries, slow, text};
 use crate::engine::{Space, join, lines, write};
 use pipe::engine::events::event::State;
-use pipe::engine::events::failure::{Class, Evidence, Retries, classify};
+use pipe::engine::kind::failure::Class;
+use pipe::engine::kind::failure::{Evidence, Retries, classify};
 use pipe::engine::run::Settings;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;

@@ -7,7 +7,7 @@ mod views;
 
 use crate::engine::{Ran, Toy, toy};
 use pipe::engine::events::event::{Event, State};
-use pipe::engine::events::failure::Class;
+use pipe::engine::kind::failure::Class;
 use pipe::kinds;
 use std::path::Path;
 

@@ -4,11 +4,12 @@
 use super::{failed, slow, text};
 use crate::engine::{Space, Toy, graph, lines, only, run_in, wait_until, write};
 use pipe::engine::events::event::{Deed, Event, State};
-use pipe::engine::events::failure::Class;
+use pipe::engine::kind::failure::Class;
 use pipe::engine::plan::Wanted;
 use pipe::engine::run::Orphans;
-use pipe::engine::run::system::{Process, strays};
-use pipe::engine::store::attempt::Attempt;
+use pipe::engine::system::Process;
+use pipe::engine::system::strays;
+use pipe::engine::kind::attempt::Attempt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -35,7 +36,7 @@ fn killed_after(test: &str, dir: &Path, ticks: usize) -> Process {
     let mut engine = engine(test, dir);
     wait_until(|| lines(&dir.join("ticks")).len() >= ticks);
     let store = pipe::engine::store::Store::open(&dir.join("store")).unwrap();
-    let names = pipe::engine::store::names(&store.attempts()).unwrap();
+    let names = pipe::engine::system::files::names(&store.attempts()).unwrap();
     let attempt = Attempt {
         dir: store.attempts().join(&names[0]),
     };

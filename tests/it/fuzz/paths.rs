@@ -2,9 +2,9 @@
 
 use pipe::base::bounded::{is_inner, is_name};
 use pipe::engine::events::journal;
-use pipe::engine::graph::key::{Digest, Key};
-use pipe::engine::store::attempt::{Attempt, Spec};
-use pipe::engine::store::objects::{Blob, tree_digest, walk};
+use pipe::base::hash::{Digest, Key};
+use pipe::engine::kind::attempt::{Attempt, Spec};
+use pipe::engine::system::files::{Blob, tree_digest, walk};
 use pipe::engine::store::record::{Artifact, Record};
 use pipe::engine::store::{Lookup, Store};
 use pipe::learn::checkpoint;

@@ -3,7 +3,7 @@
 use super::{Quiet, Server, account, asked_text, judging, services, text};
 use pipe::base::rows::PromptClass;
 use pipe::base::value::Value;
-use pipe::engine::run::worker::Transient;
+use pipe::engine::kind::context::Transient;
 use pipe::kinds::scorers::panel::Panel;
 use pipe::kinds::scorers::reward::Route;
 use pipe::kinds::scorers::service::{JudgeServices, Judging, Verdict};

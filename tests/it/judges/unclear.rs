@@ -2,7 +2,7 @@
 
 use super::{Quiet, Server, account, asked_text, judging, services, text};
 use pipe::base::rows::PromptClass;
-use pipe::engine::run::worker::Transient;
+use pipe::engine::kind::context::Transient;
 use pipe::kinds::scorers::panel::Panel;
 use pipe::kinds::scorers::service::{JudgeServices, Judging, Verdict};
 use pipe::kinds::scorers::{Judged, Settings};

@@ -1,9 +1,9 @@
 //! The mark of an eviction: there before the first blob goes, gone when the blobs are back.
 
 use super::{Space, all, later};
-use pipe::engine::gc::evict::Evicted;
-use pipe::engine::graph::key::Manifest;
-use pipe::engine::store::attempt::{Attempt, Spec};
+use pipe::engine::store::evicted::Evicted;
+use pipe::engine::graph::manifest::Manifest;
+use pipe::engine::kind::attempt::{Attempt, Spec};
 use pipe::engine::store::commit::{Delivery, Versus, commit};
 use pipe::engine::store::record::{Provenance, Record};
 use std::collections::BTreeMap;

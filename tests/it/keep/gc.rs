@@ -2,11 +2,11 @@
 
 use super::{DAY, HOUR, Space, all, later, lines, text, under};
 use pipe::base::text::{parse_bytes, parse_duration};
-use pipe::engine::events::clock;
+use pipe::engine::system::clock;
 use pipe::engine::gc::collect::{Policy, Tier};
 use pipe::engine::gc::{settings, sizes, sweep};
-use pipe::engine::graph::key::Key;
-use pipe::engine::store::attempt::{Attempt, Spec};
+use pipe::base::hash::Key;
+use pipe::engine::kind::attempt::{Attempt, Spec};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

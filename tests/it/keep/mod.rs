@@ -9,14 +9,15 @@ mod roots;
 mod verify;
 
 use crate::engine::wait_until;
-use pipe::engine::events::clock;
+use pipe::engine::system::clock;
 use pipe::engine::events::event::{Counts, End, Event, State};
 use pipe::engine::events::journal::{self, Journal, RunInfo, Stamped};
 use pipe::engine::gc::collect::{Item, Policy, Proposal, What, propose};
 use pipe::engine::gc::sweep::{Swept, sweep};
-use pipe::engine::graph::key::{Key, Manifest};
+use pipe::base::hash::Key;
+use pipe::engine::graph::manifest::Manifest;
 use pipe::engine::store::Store;
-use pipe::engine::store::objects::{Blob, tree_digest};
+use pipe::engine::system::files::{Blob, tree_digest};
 use pipe::engine::store::record::Record;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 
 use super::Space;
 use pipe::engine::gc::pins::{self, Pinned};
-use pipe::engine::graph::key::Key;
+use pipe::base::hash::Key;
 
 fn pin(name: &str, note: &str) -> pins::Pin {
     let key = Key::new(blake3::hash(name.as_bytes()));

@@ -1,7 +1,7 @@
 //! A run goes on while gc removes whatever it may, again and again: the run ends whole, and everything it says it has is there.
 
 use super::{Space, all};
-use pipe::engine::events::clock;
+use pipe::engine::system::clock;
 use pipe::engine::gc::collect::{self, Policy, What};
 use pipe::engine::gc::sweep::sweep;
 use pipe::engine::gc::verify::{Sample, verify};

@@ -15,7 +15,7 @@ use pipe::base::params::Problem;
 use pipe::base::params::{None_, ParamSet};
 use pipe::base::value::{Value, Values};
 use pipe::engine::kind::{Cpu, Kind, Need, Output, Port, Registry, Type, no_check};
-use pipe::engine::run::worker::NodeCtx;
+use pipe::engine::kind::context::NodeCtx;
 use pipe::recipe::{Loaded, Overrides, from_text, load};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

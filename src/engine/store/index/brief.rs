@@ -1,7 +1,7 @@
 //! What a plan needs of a record, and its packed form: `length, key, identity of the file, evicted, the rest`.
 
 use super::pack::{self, Pack, Unpack};
-use crate::graph::key::{Digest, Key};
+use base::hash::{Digest, Key};
 use crate::store::record::{Cost, Record};
 use base::calls::Calls;
 

@@ -17,10 +17,10 @@ mod scan;
 
 pub use brief::{Brief, Lump, Part};
 
-use crate::events::clock;
-use crate::graph::key::{Key, PlanKey};
+use crate::system::clock;
+use base::hash::{Key, PlanKey};
 use crate::store::Store;
-use crate::store::objects;
+use crate::system::files;
 use memmap2::Mmap;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -185,7 +185,7 @@ impl<'a> Index<'a> {
         file.extend(&table);
         file.extend(blake3::hash(&table).as_bytes());
         file.extend(blobs);
-        self.changed = objects::replace(&self.store.tmp(), &path(self.store), &file).is_err();
+        self.changed = files::replace(&self.store.tmp(), &path(self.store), &file).is_err();
     }
 
     fn shard(&mut self, place: Place) -> &[u8] {

@@ -2,7 +2,7 @@
 
 use super::brief::{self, Brief, Identity};
 use super::{Folder, Place, pack};
-use crate::graph::key::Key;
+use base::hash::Key;
 use crate::store::{EVICTED, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

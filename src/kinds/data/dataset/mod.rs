@@ -13,7 +13,7 @@ use base::value::{Value, Values};
 use data::schema::{self, NAMES, Schema};
 use engine::kind::{Cpu, Kind, OnlyWith, Output, Type};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use std::path::PathBuf;
 
 /// A schema, as a word in a recipe.

@@ -21,7 +21,7 @@ use base::text::{count, listed};
 use base::value::Values;
 use base::{choice, params};
 use engine::kind::{Cpu, Kind, Need, OnlyWith, Output, Port, Type};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use found::{Found, Layout, Unit};
 use made::{Known, Made};
 use std::collections::{BTreeMap, BTreeSet};

@@ -24,7 +24,7 @@ use base::value::Values;
 use base::{choice, params};
 use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use services::journal::Journal;
 use std::path::Path;
 use world::judge;

@@ -22,7 +22,7 @@ use base::text::did_you_mean;
 use base::value::Values;
 use engine::kind::{Need, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use services::client::Ear;
 use services::journal::Journal;
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,7 +4,7 @@ use crate::training::{AsSampled, longer};
 use anyhow::{Context, Result, bail, ensure};
 use base::rows::{Message, Metric, Pair};
 use base::tokens::Tokens;
-use engine::run::worker::{Interrupted, NodeCtx};
+use engine::kind::context::{Interrupted, NodeCtx};
 use learn::chat;
 use learn::decoder::Workspace;
 use learn::tokenizer::Tokenizer;

@@ -24,7 +24,7 @@ use base::{choice, params};
 use dataset::{Dataset, reference};
 use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use learn::adapter::Net;
 use learn::decoder::Workspace;
 use learn::objective::dpo::{self, DpoWindow};

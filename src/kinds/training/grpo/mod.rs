@@ -33,7 +33,7 @@ use base::value::Values;
 use base::{choice, params};
 use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use learn::adapter::Net;
 use learn::optim::{AdamW, Schedule};
 use learn::sample::Options;

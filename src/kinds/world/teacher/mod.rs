@@ -27,7 +27,7 @@ use base::{choice, params};
 use engine::graph::{Graph, NodeId};
 use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use keep::{Sieve, Trace};
 use learn::sample::Options;
 use learn::sample::choose::Choice;

@@ -1,7 +1,7 @@
 //! Why a run or a node did not end well: the classes that a command line turns into exit codes, and those that decide whether a
 //! node is tried again. Judges what others observed; looks at nothing itself.
 
-use crate::run::worker::EXIT_INTERRUPTED;
+use super::messages::EXIT_INTERRUPTED;
 use base::text::bytes;
 use serde::{Deserialize, Serialize};
 use std::os::unix::process::ExitStatusExt;
