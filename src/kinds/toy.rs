@@ -7,7 +7,7 @@ use base::calls::Calls;
 use base::params;
 use base::params::ParamSet;
 use base::rows::Message;
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type, no_check};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Type};
 use engine::kind::context::{Interrupted, NodeCtx, Transient};
 use services::chat::{Ask, Chat, Input, Sampling};
 use services::client;
@@ -76,18 +76,8 @@ pub const JOIN: Kind = Kind {
     name: "toy-join",
     summary: "joins the texts of its inputs",
     inputs: &[
-        Port {
-            name: "a",
-            ty: Type::Prompts,
-            need: Need::Always,
-            doc: "The first text.",
-        },
-        Port {
-            name: "b",
-            ty: Type::Prompts,
-            need: Need::Never,
-            doc: "The second text.",
-        },
+        Port::required("a", Type::Prompts, "The first text."),
+        Port::optional("b", Type::Prompts, "The second text."),
     ],
     params: JoinParams::specs,
     exec: CountExec::specs,
@@ -195,15 +185,14 @@ params! {
 pub const ASK: Kind = Kind {
     name: "toy-ask",
     summary: "asks a service, and writes its answers",
-    inputs: &[Port {
-        name: "words",
-        ty: Type::Prompts,
-        need: Need::Never,
-        doc: "A text whose words are asked.",
-    }],
+    inputs: &[Port::optional(
+        "words",
+        Type::Prompts,
+        "A text whose words are asked.",
+    )],
     params: AskParams::specs,
     exec: AskExec::specs,
-    check: |values| remote::problems(values, true),
+    check: Some(|values| remote::problems(values, true)),
     above: None,
     forecast: Some(ask_forecast),
     outlook: None,
@@ -213,29 +202,11 @@ pub const ASK: Kind = Kind {
 };
 
 const TOY: Kind = Kind {
-    name: "",
-    revision: 1,
-    summary: "",
     about: "For the tests of the engine.",
-    example: "",
-    inputs: &[],
-    outputs: &[Output {
-        name: "out",
-        ty: Type::Prompts,
-        doc: "A text.",
-        only_with: None,
-    }],
-    params: base::params::None_::specs,
-    exec: base::params::None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
+    outputs: &[Output::always("out", Type::Prompts, "A text.")],
     hidden: true,
-    tokens: None,
-    forecast: None,
-    outlook: None,
-    preflight: None,
     run: fail,
+    ..Kind::DEFAULTS
 };
 
 fn write(ctx: &mut NodeCtx) -> Result<()> {

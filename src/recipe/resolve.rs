@@ -11,7 +11,7 @@ use base::setup::{self, Setup};
 use base::text::{did_you_mean, listed};
 use base::value::{Value, Values};
 use engine::graph::{Cycles, Graph, Node};
-use engine::kind::{Kind, Need, Registry, no_check};
+use engine::kind::{Kind, Need, Registry};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -212,8 +212,7 @@ impl Resolver<'_> {
         let (identity, mut wrong) = self.block(draft, identity, diags);
         let (exec, wrong_exec) = self.block(draft, exec, diags);
         wrong.extend(wrong_exec);
-        let plain = std::ptr::fn_addr_eq(draft.kind.check, no_check as fn(&Values) -> Vec<Problem>);
-        if !plain {
+        if draft.kind.check.is_some() {
             own_checks(draft, &identity, &exec, &wrong, diags);
         }
         (identity, exec, wrong.is_empty())

@@ -12,7 +12,7 @@ mod types;
 use crate::graph::{Graph, NodeId};
 use crate::plan::outlook::{Ahead, Outlook};
 use crate::kind::context::NodeCtx;
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use base::calls::Calls;
 use base::params::{ParamSet, ParamSpec, Problem};
 use base::tokens::Tokens;
@@ -27,6 +27,47 @@ pub struct Port {
     pub ty: Type,
     pub need: Need,
     pub doc: &'static str,
+}
+
+impl Port {
+    /// Every node of the kind needs it.
+    pub const fn required(name: &'static str, ty: Type, doc: &'static str) -> Port {
+        let need = Need::Always;
+        Port {
+            name,
+            ty,
+            need,
+            doc,
+        }
+    }
+
+    /// No node of the kind needs it.
+    pub const fn optional(name: &'static str, ty: Type, doc: &'static str) -> Port {
+        let need = Need::Never;
+        Port {
+            name,
+            ty,
+            need,
+            doc,
+        }
+    }
+
+    /// Nodes need it where `given` says so of their identity parameters; `when` says the same to people.
+    pub const fn required_where(
+        name: &'static str,
+        ty: Type,
+        doc: &'static str,
+        when: &'static str,
+        given: fn(&Values) -> bool,
+    ) -> Port {
+        let need = Need::With { given, when };
+        Port {
+            name,
+            ty,
+            need,
+            doc,
+        }
+    }
 }
 
 /// Whether a port has to be connected.
@@ -71,6 +112,36 @@ pub struct Output {
     pub only_with: Option<OnlyWith>,
 }
 
+impl Output {
+    /// Every node of the kind delivers it.
+    pub const fn always(name: &'static str, ty: Type, doc: &'static str) -> Output {
+        let only_with = None;
+        Output {
+            name,
+            ty,
+            doc,
+            only_with,
+        }
+    }
+
+    /// Nodes deliver it where `given` says so of their identity parameters; `hint` says which parameter to set for it.
+    pub const fn only_with(
+        name: &'static str,
+        ty: Type,
+        doc: &'static str,
+        hint: &'static str,
+        given: fn(&Values) -> bool,
+    ) -> Output {
+        let only_with = Some(OnlyWith { given, hint });
+        Output {
+            name,
+            ty,
+            doc,
+            only_with,
+        }
+    }
+}
+
 /// For which parameters an output is delivered.
 pub struct OnlyWith {
     /// Reads identity parameters.
@@ -112,8 +183,8 @@ pub struct Kind {
     pub params: fn() -> Vec<ParamSpec>,
     /// Execution parameters, never in a key: `<Exec as ParamSet>::specs`.
     pub exec: fn() -> Vec<ParamSpec>,
-    /// Checks beyond types; gets identity and execution values, all present and well typed.
-    pub check: fn(&Values) -> Vec<Problem>,
+    /// Checks beyond types and bounds; gets identity and execution values, all present and well typed.
+    pub check: Option<fn(&Values) -> Vec<Problem>>,
     /// Checks of what stands above it in the graph; for kinds that only certain inputs fit.
     pub above: Option<Above>,
     /// Reads identity parameters.
@@ -160,6 +231,28 @@ impl Look<'_> {
 }
 
 impl Kind {
+    /// What a kind is where its constant says nothing: `Kind { name: "…", run, ..Kind::DEFAULTS }`.
+    pub const DEFAULTS: Kind = Kind {
+        name: "",
+        revision: 1,
+        summary: "",
+        about: "",
+        example: "",
+        inputs: &[],
+        outputs: &[],
+        params: Vec::new,
+        exec: Vec::new,
+        check: None,
+        above: None,
+        cpu: |_| Cpu::One,
+        hidden: false,
+        tokens: None,
+        forecast: None,
+        outlook: None,
+        preflight: None,
+        run: |_| bail!("this kind has no `run`"),
+    };
+
     pub fn port(&self, name: &str) -> Option<&Port> {
         self.inputs.iter().find(|p| p.name == name)
     }
@@ -178,17 +271,13 @@ impl Kind {
             Some(value) => spec.problems(value),
             None => vec![],
         });
-        out.chain((self.check)(values)).collect()
+        let own = self.check.map_or(vec![], |check| check(values));
+        out.chain(own).collect()
     }
 
     pub fn output(&self, name: &str) -> Option<&Output> {
         self.outputs.iter().find(|o| o.name == name)
     }
-}
-
-/// Nothing to check beyond types.
-pub fn no_check(_: &Values) -> Vec<Problem> {
-    vec![]
 }
 
 /// The table of kinds, in the order `pipe kinds` lists them.

@@ -6,8 +6,8 @@ use crate::data::table_file::{self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_
 use crate::shared::bounds;
 use anyhow::{Context, Result, bail, ensure};
 use base::params;
+use base::params::ParamSet;
 use base::params::Problem;
-use base::params::{None_, ParamSet};
 use base::response;
 use base::rows::{
     self, CompletedPrompt, Completion, Metric, Prompt, PromptClass, RowWriter, Score,
@@ -17,7 +17,7 @@ use base::value::Values;
 use data::cell::{Lists, Said};
 use data::record::Record;
 use data::seen::Seen;
-use engine::kind::{Cpu, Kind, OnlyWith, Output, Type};
+use engine::kind::{Kind, Output, Type};
 use engine::kind::context::NodeCtx;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -92,41 +92,29 @@ path = "xstest_completions.csv"
 harmful = ["contrast_*"]
 label_column = "final_label"
 "#,
-    inputs: &[],
     outputs: &[
-        Output {
-            name: "completions",
-            ty: Type::Completions,
-            doc: "one row a completion, in the file's order",
-            only_with: None,
-        },
-        Output {
-            name: "scores",
-            ty: Type::Scores,
-            doc: "with `label_column`: one row a completion, what a person said of it",
-            only_with: Some(OnlyWith {
-                given: |values| Params::read(values).is_ok_and(|p| p.label_column.is_some()),
-                hint: "set `label_column` to the column of the labels",
-            }),
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "rows in all and by class, empty ones, those whose class or label no list names",
-            only_with: None,
-        },
+        Output::always(
+            "completions",
+            Type::Completions,
+            "one row a completion, in the file's order",
+        ),
+        Output::only_with(
+            "scores",
+            Type::Scores,
+            "with `label_column`: one row a completion, what a person said of it",
+            "set `label_column` to the column of the labels",
+            |values| Params::read(values).is_ok_and(|p| p.label_column.is_some()),
+        ),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "rows in all and by class, empty ones, those whose class or label no list names",
+        ),
     ],
     params: Params::specs,
-    exec: None_::specs,
-    check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
-    outlook: None,
-    preflight: None,
+    check: Some(check),
     run,
+    ..Kind::DEFAULTS
 };
 
 /// What pandas and Python write where nothing is, once it is a text.

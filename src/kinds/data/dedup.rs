@@ -6,13 +6,13 @@ use crate::shared::ahead;
 use crate::shared::bounds;
 use crate::shared::model_io;
 use anyhow::{Context, Result};
+use base::params::ParamSet;
 use base::params::Problem;
-use base::params::{None_, ParamSet};
 use base::rows::{self, Prompt, PromptClass};
 use base::setup::Acts;
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Need, Port, Type};
+use engine::kind::{Cpu, Kind, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use std::collections::BTreeMap;
@@ -66,27 +66,21 @@ kind = "dedup"
 in = { prompts = "pool" }
 threshold = 0.7
 "#,
-    inputs: &[Port {
-        name: "prompts",
-        ty: Type::Prompts,
-        need: Need::Always,
-        doc: "prompts that may say the same",
-    }],
+    inputs: &[Port::required(
+        "prompts",
+        Type::Prompts,
+        "prompts that may say the same",
+    )],
     outputs: PICKED,
     params: Params::specs,
-    exec: None_::specs,
-    check,
-    above: None,
+    check: Some(check),
     cpu: |values| match Params::read(values) {
         Ok(p) if p.by == By::Near => Cpu::All,
         _ => Cpu::One,
     },
-    hidden: false,
-    tokens: None,
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 const REASONS: &[&str] = &["exact", "near"];

@@ -7,15 +7,15 @@ use crate::shared::ahead;
 use crate::shared::bounds;
 use crate::shared::model_io;
 use anyhow::{Context, Result, bail, ensure};
+use base::params::ParamSet;
 use base::params::Problem;
-use base::params::{None_, ParamSet};
 use base::rng::Seed;
 use base::rows::{self, Prompt, PromptClass};
 use base::setup::Acts;
 use base::text::{did_you_mean, listed};
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Need, Port, Type};
+use engine::kind::{Kind, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use learn::tokenizer::Tokenizer;
@@ -86,36 +86,21 @@ skip = 400
 take = 800
 "#,
     inputs: &[
-        Port {
-            name: "prompts",
-            ty: Type::Prompts,
-            need: Need::Always,
-            doc: "what is picked from",
-        },
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::With {
-                given: |values| {
-                    Params::read(values).is_ok_and(|p| p.min_tokens.or(p.max_tokens).is_some())
-                },
-                when: "with `min_tokens` or `max_tokens`",
-            },
-            doc: "whose tokenizer and chat template count",
-        },
+        Port::required("prompts", Type::Prompts, "what is picked from"),
+        Port::required_where(
+            "model",
+            Type::Model,
+            "whose tokenizer and chat template count",
+            "with `min_tokens` or `max_tokens`",
+            |values| Params::read(values).is_ok_and(|p| p.min_tokens.or(p.max_tokens).is_some()),
+        ),
     ],
     outputs: PICKED,
     params: Params::specs,
-    exec: None_::specs,
-    check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
+    check: Some(check),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 const REASONS: &[&str] = &[

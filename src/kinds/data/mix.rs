@@ -4,11 +4,11 @@ use crate::shared::ahead;
 use crate::shared::bounds;
 use anyhow::{Result, ensure};
 use base::params;
-use base::params::{None_, ParamSet};
+use base::params::ParamSet;
 use base::rng::Seed;
 use base::rows::{self, Prompt, PromptClass};
 use base::setup::Acts;
-use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::kind::{Kind, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 
@@ -44,29 +44,16 @@ in = { prompts = "prompts.rl" }
 lambda = 0.5
 total = 2000
 "#,
-    inputs: &[Port {
-        name: "prompts",
-        ty: Type::Prompts,
-        need: Need::Always,
-        doc: "the pool, all classes",
-    }],
-    outputs: &[Output {
-        name: "prompts",
-        ty: Type::Prompts,
-        doc: "the mix",
-        only_with: None,
-    }],
+    inputs: &[Port::required(
+        "prompts",
+        Type::Prompts,
+        "the pool, all classes",
+    )],
+    outputs: &[Output::always("prompts", Type::Prompts, "the mix")],
     params: Params::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {

@@ -6,13 +6,13 @@ use crate::shared::ahead;
 use crate::shared::bounds;
 use anyhow::{Result, bail, ensure};
 use base::params;
+use base::params::ParamSet;
 use base::params::Problem;
-use base::params::{None_, ParamSet};
 use base::rng::Seed;
 use base::rows::{self, Prompt, PromptClass};
 use base::text::listed;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Need, Port, Type};
+use engine::kind::{Kind, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,24 +43,13 @@ kind = "mix-sources"
 in = { prompts = "pool" }
 counts = { wildjailbreak = 413, rainbow = 391, aegis = 196, "*/harmless" = 500, "*/ambiguous" = 500 }
 "#,
-    inputs: &[Port {
-        name: "prompts",
-        ty: Type::Prompts,
-        need: Need::Always,
-        doc: "the pool",
-    }],
+    inputs: &[Port::required("prompts", Type::Prompts, "the pool")],
     outputs: PICKED,
     params: Params::specs,
-    exec: None_::specs,
-    check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
+    check: Some(check),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 const REASONS: &[&str] = &["not-drawn", "not-named"];

@@ -2,10 +2,9 @@
 
 use crate::shared::ahead;
 use anyhow::{Result, ensure};
-use base::params::{None_, ParamSet};
 use base::rows::{self, Metric, Prompt};
 use base::text::count;
-use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::kind::{Kind, Need, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use std::collections::BTreeMap;
@@ -13,12 +12,8 @@ use std::collections::BTreeMap;
 const PORTS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
 const fn port(place: usize, need: Need) -> Port {
-    Port {
-        name: PORTS[place],
-        ty: Type::Prompts,
-        need,
-        doc: "prompts of the pool",
-    }
+    let more = Port::optional(PORTS[place], Type::Prompts, "prompts of the pool");
+    Port { need, ..more }
 }
 
 pub const KIND: Kind = Kind {
@@ -44,30 +39,16 @@ in = { a = "harmbench", b = "xstest", c = "or-bench-hard" }
         port(7, Need::Never),
     ],
     outputs: &[
-        Output {
-            name: "prompts",
-            ty: Type::Prompts,
-            doc: "all of them",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "how many prompts each source gives, and how many got another id",
-            only_with: None,
-        },
+        Output::always("prompts", Type::Prompts, "all of them"),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "how many prompts each source gives, and how many got another id",
+        ),
     ],
-    params: None_::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {

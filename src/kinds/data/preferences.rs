@@ -20,7 +20,7 @@ use base::params::Problem;
 use base::rows::{self, Completion, Metric, Pair, PromptClass};
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use services::client::Ear;
@@ -62,39 +62,34 @@ in = { completions = "answers" }
 reward = { harmful = "format * safety", harmless = "format * task", ambiguous = "format * task" }
 "#,
     inputs: &[
-        Port {
-            name: "completions",
-            ty: Type::Completions,
-            need: Need::Always,
-            doc: "several responses a prompt, in any order",
-        },
+        Port::required(
+            "completions",
+            Type::Completions,
+            "several responses a prompt, in any order",
+        ),
         reward::MODEL_PORT,
     ],
     outputs: &[
-        Output {
-            name: "pairs",
-            ty: Type::Pairs,
-            doc: "in the order of the prompts, the widest gap of a prompt first",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "what was kept and dropped, and how far the scores are apart",
-            only_with: None,
-        },
+        Output::always(
+            "pairs",
+            Type::Pairs,
+            "in the order of the prompts, the widest gap of a prompt first",
+        ),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "what was kept and dropped, and how far the scores are apart",
+        ),
     ],
     params: Params::specs,
     exec: JudgeServices::specs,
-    check,
+    check: Some(check),
     above: Some(|graph, id| truth::reward_problems(graph, id, "completions")),
     cpu,
-    hidden: false,
-    tokens: None,
     forecast: Some(forecast),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {

@@ -5,14 +5,14 @@ use crate::data::table_file::{self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_
 use crate::shared::bounds;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use base::params;
+use base::params::ParamSet;
 use base::params::Problem;
-use base::params::{None_, ParamSet};
 use base::rows::{self, Prompt, PromptClass, RowWriter};
 use base::setup::Acts;
 use base::value::Values;
 use data::cell::Lists;
 use data::seen::Seen;
-use engine::kind::{Cpu, Kind, Output, Type};
+use engine::kind::{Kind, Output, Type};
 use engine::kind::context::NodeCtx;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -66,32 +66,22 @@ kind = "prompts-file"
 path = "xstest_prompts.csv"
 harmful = ["unsafe"]
 "#,
-    inputs: &[],
     outputs: &[
-        Output {
-            name: "prompts",
-            ty: Type::Prompts,
-            doc: "one row a prompt, in the file's order",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "rows in all and by class, and those whose label no list names",
-            only_with: None,
-        },
+        Output::always(
+            "prompts",
+            Type::Prompts,
+            "one row a prompt, in the file's order",
+        ),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "rows in all and by class, and those whose label no list names",
+        ),
     ],
     params: Params::specs,
-    exec: None_::specs,
-    check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
-    outlook: None,
-    preflight: None,
+    check: Some(check),
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {

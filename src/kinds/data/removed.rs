@@ -24,24 +24,17 @@ pub struct Removed<Row: Serialize> {
 
 /// The outputs of a kind that picks prompts.
 pub const PICKED: &[Output] = &[
-    Output {
-        name: "prompts",
-        ty: Type::Prompts,
-        doc: "the prompts that are kept",
-        only_with: None,
-    },
-    Output {
-        name: "removed",
-        ty: Type::Prompts,
-        doc: "the others, each with the `reason` and what it hangs on",
-        only_with: None,
-    },
-    Output {
-        name: "metrics",
-        ty: Type::Metrics,
-        doc: "how many are kept, by source, and removed, by reason and source",
-        only_with: None,
-    },
+    Output::always("prompts", Type::Prompts, "the prompts that are kept"),
+    Output::always(
+        "removed",
+        Type::Prompts,
+        "the others, each with the `reason` and what it hangs on",
+    ),
+    Output::always(
+        "metrics",
+        Type::Metrics,
+        "how many are kept, by source, and removed, by reason and source",
+    ),
 ];
 
 /// What is kept of some prompts, and what is not.

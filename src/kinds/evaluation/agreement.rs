@@ -13,12 +13,12 @@
 use crate::data::labels::{nearly, quoted, tallied};
 use crate::shared::measure::{self, Measure};
 use anyhow::{Result, bail, ensure};
-use base::params::{None_, ParamSet};
+use base::params::ParamSet;
 use base::rows::{self, CompletedPrompt, Metric, Score};
 use base::setup::Acts;
 use base::stats::Z95;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::kind::{Kind, Need, Output, Port, Type};
 use engine::kind::context::NodeCtx;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,11 +45,10 @@ params! {
 const PORTS: [&str; 4] = ["a", "b", "c", "d"];
 
 const fn port(place: usize, need: Need) -> Port {
+    let doc = "what a judge said of each completion";
     Port {
-        name: PORTS[place],
-        ty: Type::Scores,
         need,
-        doc: "what a judge said of each completion",
+        ..Port::optional(PORTS[place], Type::Scores, doc)
     }
 }
 
@@ -72,23 +71,14 @@ in = { a = "published.scores", b = "matched.scores" }
         port(2, Need::Never),
         port(3, Need::Never),
     ],
-    outputs: &[Output {
-        name: "metrics",
-        ty: Type::Metrics,
-        doc: "for every two judges: agreement, kappa, what is unpaired and unscorable",
-        only_with: None,
-    }],
+    outputs: &[Output::always(
+        "metrics",
+        Type::Metrics,
+        "for every two judges: agreement, kappa, what is unpaired and unscorable",
+    )],
     params: Params::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
-    outlook: None,
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {

@@ -19,7 +19,7 @@ use base::rows::{self, Metric, Prompt, PromptClass};
 use base::stats;
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use std::collections::BTreeMap;
@@ -59,37 +59,25 @@ in = { model = "sft", prompts = "prompts.rl" }
 reward = { harmful = "format * safety", harmless = "format * task", ambiguous = "format * task" }
 "#,
     inputs: &[
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::Always,
-            doc: "who answers",
-        },
-        Port {
-            name: "prompts",
-            ty: Type::Prompts,
-            need: Need::Always,
-            doc: "what is asked",
-        },
+        Port::required("model", Type::Model, "who answers"),
+        Port::required("prompts", Type::Prompts, "what is asked"),
         reward::MODEL_PORT,
     ],
-    outputs: &[Output {
-        name: "metrics",
-        ty: Type::Metrics,
-        doc: "average and best of n, per class",
-        only_with: None,
-    }],
+    outputs: &[Output::always(
+        "metrics",
+        Type::Metrics,
+        "average and best of n, per class",
+    )],
     params: Params::specs,
     exec: JudgeServices::specs,
-    check,
+    check: Some(check),
     above: Some(|graph, id| truth::reward_problems(graph, id, "prompts")),
     cpu: |_| Cpu::All,
-    hidden: false,
     tokens: Some(tokens),
     forecast: Some(forecast),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {

@@ -5,8 +5,8 @@ use crate::shared::ahead;
 use crate::shared::model_io;
 use anyhow::Result;
 use base::params;
-use base::params::{None_, ParamSet};
-use engine::kind::{Cpu, Kind, Output, Type, no_check};
+use base::params::ParamSet;
+use engine::kind::{Kind, Output, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use std::path::PathBuf;
@@ -34,24 +34,15 @@ pub const KIND: Kind = Kind {
 kind = "local-model"
 path = "models/Qwen2.5-0.5B-Instruct"
 "#,
-    inputs: &[],
-    outputs: &[Output {
-        name: "model",
-        ty: Type::Model,
-        doc: "the folder's model files",
-        only_with: None,
-    }],
+    outputs: &[Output::always(
+        "model",
+        Type::Model,
+        "the folder's model files",
+    )],
     params: Params::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {

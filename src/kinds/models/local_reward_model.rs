@@ -4,8 +4,8 @@ use crate::shared::ahead;
 use crate::shared::model_io;
 use anyhow::Result;
 use base::params;
-use base::params::{None_, ParamSet};
-use engine::kind::{Cpu, Kind, Output, Type, no_check};
+use base::params::ParamSet;
+use engine::kind::{Kind, Output, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use learn::reward::RewardModel;
@@ -32,24 +32,15 @@ pub const KIND: Kind = Kind {
 kind = "local-reward-model"
 path = "models/GRM-llama3-8B-distill"
 "#,
-    inputs: &[],
-    outputs: &[Output {
-        name: "reward_model",
-        ty: Type::RewardModel,
-        doc: "the folder's model files",
-        only_with: None,
-    }],
+    outputs: &[Output::always(
+        "reward_model",
+        Type::RewardModel,
+        "the folder's model files",
+    )],
     params: Params::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {

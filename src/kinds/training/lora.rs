@@ -7,7 +7,7 @@ use base::params::ParamSet;
 use base::params::Problem;
 use base::rng::Seed;
 use base::setup::Acts;
-use engine::kind::{OnlyWith, Output, Type};
+use engine::kind::{Output, Type};
 use learn::adapter::{Adapter, Linear, Options};
 use learn::train::State;
 use learn::weights::Weights;
@@ -31,15 +31,13 @@ params! {
 }
 
 /// The trained adapter by itself.
-pub const ADAPTER: Output = Output {
-    name: "adapter",
-    ty: Type::Adapter,
-    doc: "with `lora_rank` above 0: the PEFT folder of the adapter, which `model` has folded in",
-    only_with: Some(OnlyWith {
-        given: |values| Lora::read(values).is_ok_and(|lora| lora.lora_rank > 0),
-        hint: "set `lora_rank` above 0 to train an adapter",
-    }),
-};
+pub const ADAPTER: Output = Output::only_with(
+    "adapter",
+    Type::Adapter,
+    "with `lora_rank` above 0: the PEFT folder of the adapter, which `model` has folded in",
+    "set `lora_rank` above 0 to train an adapter",
+    |values| Lora::read(values).is_ok_and(|lora| lora.lora_rank > 0),
+);
 
 impl Lora {
     pub fn problems(&self, found: &mut Vec<Problem>) {

@@ -13,7 +13,7 @@ use base::rng::Seed;
 use base::rows::{self, Conversation, Metric};
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use learn::adapter::Net;
@@ -77,45 +77,26 @@ lr = 3e-5
 epochs = 3
 "#,
     inputs: &[
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::Always,
-            doc: "where it begins",
-        },
-        Port {
-            name: "conversations",
-            ty: Type::Conversations,
-            need: Need::Always,
-            doc: "what it learns",
-        },
+        Port::required("model", Type::Model, "where it begins"),
+        Port::required("conversations", Type::Conversations, "what it learns"),
     ],
     outputs: &[
-        Output {
-            name: "model",
-            ty: Type::Model,
-            doc: "the trained model",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "last values, conversations dropped; every step in `curve.jsonl` and in an event file for TensorBoard",
-            only_with: None,
-        },
+        Output::always("model", Type::Model, "the trained model"),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "last values, conversations dropped; every step in `curve.jsonl` and in an event file for TensorBoard",
+        ),
         lora::ADAPTER,
     ],
     params: Params::specs,
     exec: Exec::specs,
-    check,
-    above: None,
+    check: Some(check),
     cpu: |_| Cpu::All,
-    hidden: false,
     tokens: Some(tokens),
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {

@@ -3,10 +3,10 @@
 use crate::shared::bounds;
 use anyhow::Result;
 use base::params;
-use base::params::{None_, ParamSet};
+use base::params::ParamSet;
 use base::rows;
 use base::setup::Acts;
-use engine::kind::{Cpu, Kind, Output, Type, no_check};
+use engine::kind::{Kind, Output, Type};
 use engine::kind::context::NodeCtx;
 use world::{CorpusSpec, Forms, World, WorldSpec};
 
@@ -57,24 +57,14 @@ pub const KIND: Kind = Kind {
 kind = "world-corpus"
 n = 24000
 "#,
-    inputs: &[],
-    outputs: &[Output {
-        name: "conversations",
-        ty: Type::Conversations,
-        doc: "user and assistant turns",
-        only_with: None,
-    }],
+    outputs: &[Output::always(
+        "conversations",
+        Type::Conversations,
+        "user and assistant turns",
+    )],
     params: Params::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
-    outlook: None,
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {

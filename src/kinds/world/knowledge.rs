@@ -6,11 +6,11 @@ use crate::shared::bounds;
 use crate::shared::model_io::{self, Course, Model};
 use anyhow::Result;
 use base::params;
-use base::params::{None_, ParamSet};
+use base::params::ParamSet;
 use base::rng::Seed;
 use base::rows::{self, Metric};
 use base::stats;
-use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::kind::{Kind, Output, Port, Type};
 use engine::kind::context::{Interrupted, NodeCtx};
 use learn::sample::{self, Request};
 use world::{World, WorldSpec, judge};
@@ -38,29 +38,15 @@ pub const KIND: Kind = Kind {
 kind = "world-knowledge"
 in = { model = "base" }
 "#,
-    inputs: &[Port {
-        name: "model",
-        ty: Type::Model,
-        need: Need::Always,
-        doc: "who is asked",
-    }],
-    outputs: &[Output {
-        name: "metrics",
-        ty: Type::Metrics,
-        doc: "share of right answers by sort of question",
-        only_with: None,
-    }],
+    inputs: &[Port::required("model", Type::Model, "who is asked")],
+    outputs: &[Output::always(
+        "metrics",
+        Type::Metrics,
+        "share of right answers by sort of question",
+    )],
     params: Params::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
-    outlook: None,
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 /// Tokens an answer may have; the longest right one has fewer.

@@ -22,7 +22,7 @@ use base::rows::{self, Completion, Measured, PromptClass};
 use base::setup::Acts;
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use services::journal::Journal;
@@ -122,51 +122,40 @@ in = { completions = "sft-answers" }
 judge = "world"
 "#,
     inputs: &[
-        Port {
-            name: "completions",
-            ty: Type::Completions,
-            need: Need::Always,
-            doc: "what to judge",
-        },
-        Port {
-            name: "reward_model",
-            ty: Type::RewardModel,
-            need: Need::With {
-                given: |values| Params::read(values).is_ok_and(|p| p.judge == Judge::RewardModel),
-                when: "where `judge` is `reward-model`",
-            },
-            doc: "who judges, where it is a reward model",
-        },
+        Port::required("completions", Type::Completions, "what to judge"),
+        Port::required_where(
+            "reward_model",
+            Type::RewardModel,
+            "who judges, where it is a reward model",
+            "where `judge` is `reward-model`",
+            |values| Params::read(values).is_ok_and(|p| p.judge == Judge::RewardModel),
+        ),
     ],
     outputs: &[
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "the measures, and every prompt's values behind them",
-            only_with: None,
-        },
-        Output {
-            name: "scores",
-            ty: Type::Scores,
-            doc: "one row a completion: what the judge said of it",
-            only_with: None,
-        },
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "the measures, and every prompt's values behind them",
+        ),
+        Output::always(
+            "scores",
+            Type::Scores,
+            "one row a completion: what the judge said of it",
+        ),
     ],
     params: Params::specs,
     exec: JudgeServices::specs,
-    check,
+    check: Some(check),
     above: Some(|graph, id| {
         let world = Params::read(&graph.node(id).params).is_ok_and(|p| p.judge == Judge::World);
         let problem = world.then(|| truth::judge_problem(graph, id)).flatten();
         problem.into_iter().collect()
     }),
     cpu,
-    hidden: false,
-    tokens: None,
     forecast: Some(forecast),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {

@@ -20,7 +20,7 @@ use base::setup::{Acts, Setup};
 use base::stats;
 use base::text::did_you_mean;
 use base::value::Values;
-use engine::kind::{Need, Port, Type};
+use engine::kind::{Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use services::client::Ear;
@@ -400,18 +400,16 @@ pub fn outlook(
 }
 
 /// The port of every kind with a reward table.
-pub const MODEL_PORT: Port = Port {
-    name: "reward_model",
-    ty: Type::RewardModel,
-    need: Need::With {
-        given: |values| {
-            let table = BTreeMap::<String, String>::read(values.get("reward"));
-            table.is_ok_and(|table| names_model(&table))
-        },
-        when: "where `reward` names `reward_model`",
+pub const MODEL_PORT: Port = Port::required_where(
+    "reward_model",
+    Type::RewardModel,
+    "the model of the scorer `reward_model`",
+    "where `reward` names `reward_model`",
+    |values| {
+        let table = BTreeMap::<String, String>::read(values.get("reward"));
+        table.is_ok_and(|table| names_model(&table))
     },
-    doc: "the model of the scorer `reward_model`",
-};
+);
 
 /// What is wrong with a node's reward table `reward`, and with the services that its scorers ask.
 pub fn node_problems(values: &Values, table: &BTreeMap<String, String>) -> Vec<Problem> {

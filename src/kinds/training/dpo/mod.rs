@@ -22,7 +22,7 @@ use base::tokens::Tokens;
 use base::value::Values;
 use base::{choice, params};
 use dataset::{Dataset, reference};
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use learn::adapter::Net;
@@ -113,45 +113,26 @@ beta = 0.01
 nll_coefficient = 3.0
 "#,
     inputs: &[
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::Always,
-            doc: "where it begins, and the reference",
-        },
-        Port {
-            name: "pairs",
-            ty: Type::Pairs,
-            need: Need::Always,
-            doc: "chosen and rejected answers",
-        },
+        Port::required("model", Type::Model, "where it begins, and the reference"),
+        Port::required("pairs", Type::Pairs, "chosen and rejected answers"),
     ],
     outputs: &[
-        Output {
-            name: "model",
-            ty: Type::Model,
-            doc: "the trained model",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "last values, dropped pairs; every step in `curve.jsonl` and in an event file for TensorBoard",
-            only_with: None,
-        },
+        Output::always("model", Type::Model, "the trained model"),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "last values, dropped pairs; every step in `curve.jsonl` and in an event file for TensorBoard",
+        ),
         lora::ADAPTER,
     ],
     params: Params::specs,
     exec: Exec::specs,
-    check,
-    above: None,
+    check: Some(check),
     cpu: |_| Cpu::All,
-    hidden: false,
     tokens: Some(tokens),
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {

@@ -31,7 +31,7 @@ use base::stats;
 use base::tokens::Tokens;
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use learn::adapter::Net;
@@ -217,44 +217,35 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
 steps = 60
 "#,
     inputs: &[
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::Always,
-            doc: "where it begins, and the reference of the KL",
-        },
-        Port {
-            name: "prompts",
-            ty: Type::Prompts,
-            need: Need::Always,
-            doc: "what is asked; every epoch in its own order",
-        },
-        Port {
-            name: "validation",
-            ty: Type::Prompts,
-            need: Need::Never,
-            doc: "held-out prompts, scored before and after",
-        },
+        Port::required(
+            "model",
+            Type::Model,
+            "where it begins, and the reference of the KL",
+        ),
+        Port::required(
+            "prompts",
+            Type::Prompts,
+            "what is asked; every epoch in its own order",
+        ),
+        Port::optional(
+            "validation",
+            Type::Prompts,
+            "held-out prompts, scored before and after",
+        ),
         reward::MODEL_PORT,
     ],
     outputs: &[
-        Output {
-            name: "model",
-            ty: Type::Model,
-            doc: "the trained model",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "held-out reward, last values; every step in `curve.jsonl` and in an event file for TensorBoard",
-            only_with: None,
-        },
+        Output::always("model", Type::Model, "the trained model"),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "held-out reward, last values; every step in `curve.jsonl` and in an event file for TensorBoard",
+        ),
         lora::ADAPTER,
     ],
     params: Params::specs,
     exec: Exec::specs,
-    check,
+    check: Some(check),
     above: Some(|graph, id| {
         let mut found = truth::reward_problems(graph, id, "prompts");
         if found.is_empty() {
@@ -263,12 +254,11 @@ steps = 60
         found
     }),
     cpu: |_| Cpu::All,
-    hidden: false,
     tokens: Some(tokens),
     forecast: Some(forecast),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 /// Rollouts of a step.

@@ -25,7 +25,7 @@ use base::setup::Acts;
 use base::value::Values;
 use base::{choice, params};
 use engine::graph::{Graph, NodeId};
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use keep::{Sieve, Trace};
@@ -120,59 +120,46 @@ price_completion = 2.19
 budget_dollars = 20.0
 "#,
     inputs: &[
-        Port {
-            name: "prompts",
-            ty: Type::Prompts,
-            need: Need::Always,
-            doc: "what is asked",
-        },
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::With {
-                given: |values| matches!(Params::read(values), Ok(p) if p.from == From::Model),
-                when: "where `from` is `model`",
-            },
-            doc: "the teacher",
-        },
-        Port {
-            name: "exclude",
-            ty: Type::Prompts,
-            need: Need::Never,
-            doc: "prompts of evals, which are not asked",
-        },
+        Port::required("prompts", Type::Prompts, "what is asked"),
+        Port::required_where(
+            "model",
+            Type::Model,
+            "the teacher",
+            "where `from` is `model`",
+            |values| matches!(Params::read(values), Ok(p) if p.from == From::Model),
+        ),
+        Port::optional(
+            "exclude",
+            Type::Prompts,
+            "prompts of evals, which are not asked",
+        ),
     ],
     outputs: &[
-        Output {
-            name: "conversations",
-            ty: Type::Conversations,
-            doc: "one conversation a kept trace",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "shares of the traces that were kept and removed, by reason",
-            only_with: None,
-        },
-        Output {
-            name: "removed",
-            ty: Type::Conversations,
-            doc: "the traces that were removed, each with its `reason`",
-            only_with: None,
-        },
+        Output::always(
+            "conversations",
+            Type::Conversations,
+            "one conversation a kept trace",
+        ),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "shares of the traces that were kept and removed, by reason",
+        ),
+        Output::always(
+            "removed",
+            Type::Conversations,
+            "the traces that were removed, each with its `reason`",
+        ),
     ],
     params: Params::specs,
     exec: Service::specs,
-    check,
+    check: Some(check),
     above: Some(above),
     cpu,
-    hidden: false,
-    tokens: None,
     forecast: Some(forecast),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {
