@@ -220,12 +220,12 @@ fn write(ctx: &mut NodeCtx) -> Result<()> {
         text.push_str(&engine::system::clock::unique());
     }
     if let Some(name) = &exec.secret_env {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "the secret has {} characters",
             ctx.secret(name)?.len()
         ));
     }
-    ctx.say("writing");
+    ctx.log("writing");
     put(ctx, &text)?;
     match exec.stray {
         Some(how) => leave_stray(ctx, &how),
@@ -280,9 +280,9 @@ fn slow(ctx: &mut NodeCtx) -> Result<()> {
             break;
         }
         let name = checkpoint.file_name().unwrap_or_default().to_string_lossy();
-        ctx.say(&format!("{name} is unreadable"));
+        ctx.log(&format!("{name} is unreadable"));
     }
-    ctx.say(&format!(
+    ctx.log(&format!(
         "starting at {tick} of {} with {} threads",
         params.ticks,
         ctx.threads()
@@ -295,7 +295,7 @@ fn slow(ctx: &mut NodeCtx) -> Result<()> {
         if exec.deaf {
             continue;
         }
-        ctx.spent(exec.tick_dollars);
+        ctx.record_cost(exec.tick_dollars);
         ctx.metric(tick, &[("sum", (sum % 1000) as f64)]);
         ctx.progress(tick, params.ticks, "ticks", "");
         if tick % 2 == 0 || ctx.stop() {

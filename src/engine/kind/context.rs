@@ -190,7 +190,7 @@ impl NodeCtx {
     }
 
     /// The same for what others are asked for. `made`: of what is done, what was not there at once; its pace is the node's.
-    pub fn answered(&self, counted: (u64, u64), unit: &str, note: &str, made: u64) {
+    pub fn call_progress(&self, counted: (u64, u64), unit: &str, note: &str, made: u64) {
         self.report(counted, unit, note, Some(made), None);
     }
 
@@ -243,7 +243,7 @@ impl NodeCtx {
         line.push('\n');
         if let Err(error) = self.reports().metrics.write_all(line.as_bytes()) {
             // A curve with a hole is no reason to lose the node; a full disk will be noticed by its outputs.
-            self.say(&format!(
+            self.log(&format!(
                 "the metrics of step {step} could not be kept: {error}"
             ));
         }
@@ -252,19 +252,19 @@ impl NodeCtx {
 
     /// So much was paid. Written down at once: money is gone whatever becomes of this attempt, and the record's cost is over
     /// all of them.
-    pub fn spent(&self, dollars: f64) {
+    pub fn record_cost(&self, dollars: f64) {
         assert!(
             dollars.is_finite() && dollars >= 0.0,
             "a price is finite and not negative"
         );
         self.reports().dollars += dollars;
         if let Err(error) = self.write_usage() {
-            self.say(&format!("what was paid could not be kept: {error:#}"));
+            self.log(&format!("what was paid could not be kept: {error:#}"));
         }
     }
 
     /// What the calls of this attempt came to so far; what they cost is paid. Written down within moments.
-    pub fn called(&self, calls: &Calls) {
+    pub fn record_calls(&self, calls: &Calls) {
         let mut reports = self.reports();
         if reports.calls == *calls {
             return;
@@ -277,18 +277,18 @@ impl NodeCtx {
         reports.paid = Some(Instant::now());
         drop(reports);
         if let Err(error) = self.write_usage() {
-            self.say(&format!("what was paid could not be kept: {error:#}"));
+            self.log(&format!("what was paid could not be kept: {error:#}"));
         }
     }
 
     /// So many floating-point operations were done, for forecasts of other nodes. Written down with the next checkpoint, or at the
     /// end.
-    pub fn computed(&self, flop: f64) {
+    pub fn record_flops(&self, flop: f64) {
         self.reports().flop += flop;
     }
 
     /// What earlier attempts of this node paid for.
-    pub fn called_before(&self) -> Calls {
+    pub fn earlier_calls(&self) -> Calls {
         let mut all = Calls::default();
         for dir in &self.spec.earlier {
             all.add(&Attempt { dir: dir.clone() }.usage().calls);
@@ -306,8 +306,9 @@ impl NodeCtx {
         self.spec.key.short()
     }
 
-    pub fn say(&self, text: &str) {
-        send(&Message::Say {
+    /// Shown live and kept with the run.
+    pub fn log(&self, text: &str) {
+        send(&Message::Log {
             text: text.to_string(),
         });
     }
@@ -330,7 +331,7 @@ impl NodeCtx {
         let sound = found.filter(|checkpoint| {
             let sound = checkpoint.sound();
             if !sound {
-                self.say(&format!(
+                self.log(&format!(
                     "checkpoint {} does not hold what was written; it is not used",
                     checkpoint.name
                 ));

@@ -28,7 +28,7 @@ pub enum Message {
         sampled: Option<Sampled>,
     },
     Metric(Metric),
-    Say {
+    Log {
         text: String,
     },
     Failed {

@@ -213,7 +213,7 @@ impl<'a> Exec<'a> {
                 sampled,
             },
             Message::Metric(metric) => Event::Metric { node, metric },
-            Message::Say { text } => Event::Log {
+            Message::Log { text } => Event::Log {
                 node,
                 text: clean(&text),
             },

@@ -157,7 +157,7 @@ fn listen(stdout: impl Read, hear: impl Fn(Heard)) {
         match reader.read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return,
             Ok(_) => {
-                let message = serde_json::from_slice(&line).unwrap_or_else(|_| Message::Say {
+                let message = serde_json::from_slice(&line).unwrap_or_else(|_| Message::Log {
                     text: String::from_utf8_lossy(&line).trim_end().to_string(),
                 });
                 hear(Heard::Message(message));

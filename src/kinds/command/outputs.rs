@@ -49,7 +49,7 @@ pub fn take(ctx: &NodeCtx, p: &Params, ground: &Ground, curve: &Curve) -> Result
             Delivered::Adapter => adapter(ctx, from, &to),
         };
         let said = taken.with_context(|| format!("output `{name}`"))?;
-        ctx.say(&format!("{name}: {said}"));
+        ctx.log(&format!("{name}: {said}"));
     }
     Ok(())
 }

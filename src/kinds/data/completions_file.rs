@@ -169,25 +169,25 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         Ok(())
     })?;
     let all = completions.finish()?;
-    ctx.say(&format!("{all} completions, {empty} of them empty"));
+    ctx.log(&format!("{all} completions, {empty} of them empty"));
     if let Some(told) = &named.written {
-        ctx.say(&format!("{told}; each counts as one answer as it stands"));
+        ctx.log(&format!("{told}; each counts as one answer as it stands"));
     }
     if absent > 0 {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{absent} completions are nothing but `nan`, `None` or the like, which pandas writes where nothing is; they count as \
              answers: leave such cells empty"
         ));
     }
     if named.again > 0 {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{} rows have the prompt of an earlier row; without a column of ids each is a prompt of its own: `id_column` makes them \
              samples of one",
             named.again
         ));
     }
     if let Some(told) = named.classes.told(PromptClass::from(p.class).word()) {
-        ctx.say(&told);
+        ctx.log(&told);
     }
     let count = |name: &str, n: usize| Metric {
         name: name.into(),
@@ -203,9 +203,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         scores.finish()?;
         let each = counts.iter().map(|(label, n)| format!("{n} {label}"));
         let each = each.collect::<Vec<_>>().join(", ");
-        ctx.say(&format!("labels: {each}; {unscorable} unscorable"));
+        ctx.log(&format!("labels: {each}; {unscorable} unscorable"));
         if let Some(told) = named.labels.told("unscorable") {
-            ctx.say(&told);
+            ctx.log(&told);
         }
         metrics.push(named.labels.metric("labels/unnamed"));
         metrics.push(count("unscorable", unscorable));

@@ -73,7 +73,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let prompts: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
     let against: Vec<Prompt> = rows::read_rows(ctx.input("against"))?;
     model_io::use_threads(ctx)?;
-    ctx.say(&format!("against {} prompts of evals", against.len()));
+    ctx.log(&format!("against {} prompts of evals", against.len()));
     decontaminate(prompts, &against, &p).finish(ctx)
 }
 

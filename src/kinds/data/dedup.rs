@@ -117,7 +117,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         model_io::use_threads(ctx)?;
         let Bands { bands, rows } = cut(&p)?;
         let found = cut(&p)?.found(p.threshold);
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{bands} bands of {rows}: a pair at {} is found with probability {found:.4}",
             p.threshold
         ));

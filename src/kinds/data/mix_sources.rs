@@ -75,7 +75,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         *sources.entry(&prompt.source).or_default() += 1;
     }
     let told: Vec<String> = sources.iter().map(|(s, n)| format!("{n} {s}")).collect();
-    ctx.say(&told.join(", "));
+    ctx.log(&told.join(", "));
     mixed.finish(ctx)
 }
 

@@ -65,7 +65,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     }
     let told: Vec<String> = sources.iter().map(|(s, n)| format!("{n} {s}")).collect();
     let all = count(pool.len() as u64, "prompt", "prompts");
-    ctx.say(&format!("{all}: {}; {renamed} renamed", told.join(", ")));
+    ctx.log(&format!("{all}: {}; {renamed} renamed", told.join(", ")));
     let metric = |name: String, value: usize| Metric {
         name,
         value: value as f64,

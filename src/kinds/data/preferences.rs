@@ -121,7 +121,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let mut ear = NodeEar::new(ctx, "responses");
     let made = pairs(&completions, &mut route, p.truncated, &mut ear)?;
     route.tell(ctx);
-    ctx.say(&format!(
+    ctx.log(&format!(
         "{} pairs of {} prompts; {} pairs of equal score were dropped, {} of {} responses have no score",
         made.pairs.len(),
         made.prompts,
@@ -130,13 +130,13 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         completions.len()
     ));
     if made.unreadable > 0 {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{} pairs whose better response is no answer were dropped",
             made.unreadable
         ));
     }
     if made.single > 0 {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{} prompts have a single response and make no pair",
             made.single
         ));

@@ -111,9 +111,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         out.push(&prompt)
     })?;
     let all = out.finish()?;
-    ctx.say(&format!("{all} prompts"));
+    ctx.log(&format!("{all} prompts"));
     if let Some(told) = named.told(PromptClass::from(p.class).word()) {
-        ctx.say(&told);
+        ctx.log(&told);
     }
     let mut metrics = labels::classes(all, &classes);
     metrics.push(named.metric("labels/unnamed"));

@@ -126,7 +126,7 @@ impl Picked {
 
     /// Writes the three outputs. Errors: nothing is kept.
     pub fn finish(self, ctx: &NodeCtx) -> Result<()> {
-        ctx.say(&self.told());
+        ctx.log(&self.told());
         ensure!(!self.kept.is_empty(), "nothing is left: {}", self.told());
         rows::write_rows(&ctx.output("prompts"), &self.kept)?;
         rows::write_rows(&ctx.output("removed"), &self.removed)?;

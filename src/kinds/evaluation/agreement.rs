@@ -112,7 +112,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
                 pairs.paired,
                 pairs.unscorable()
             );
-            pairs.told(a, b).iter().for_each(|line| ctx.say(line));
+            pairs.told(a, b).iter().for_each(|line| ctx.log(line));
             all.extend(pairs.measures(&name));
         }
     }

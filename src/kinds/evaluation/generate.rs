@@ -288,7 +288,7 @@ fn tell(
         Rejected::Drop | Rejected::Fail => "are left out",
     };
     for (reason, n) in unanswered {
-        ctx.say(&format!("{n} responses {become_of}: {reason}"));
+        ctx.log(&format!("{n} responses {become_of}: {reason}"));
     }
     for (why, n) in withheld {
         let why = match why {
@@ -296,7 +296,7 @@ fn tell(
             Withheld::Refused => "the service says that the model refuses",
             Withheld::ToolCall => "the model calls a tool instead",
         };
-        ctx.say(&format!("{n} responses have no answer: {why}"));
+        ctx.log(&format!("{n} responses have no answer: {why}"));
     }
 }
 

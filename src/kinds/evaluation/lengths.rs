@@ -93,7 +93,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     if let Some(reach) = tokenizer.as_ref().and_then(Tokenizer::positions) {
         let lengths: Vec<usize> = measured.iter().map(|m| m.reasoning + m.answer).collect();
         if let Some(told) = model_checks::beyond("responses", &lengths, reach) {
-            ctx.say(&told);
+            ctx.log(&told);
         }
     }
     let unit = match p.count {

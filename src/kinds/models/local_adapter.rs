@@ -50,7 +50,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let config = checkpoint::load_config(ctx.input("model"))?;
     let adapter = peft::load(&from, &config)
         .with_context(|| format!("failed to read the adapter in {}", from.display()))?;
-    ctx.say(&format!(
+    ctx.log(&format!(
         "{} parameters, rank {}",
         adapter.data.len(),
         adapter.rank

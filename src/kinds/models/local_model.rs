@@ -49,7 +49,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let from = ctx.params::<Params>()?.path;
     let into = ctx.output("model");
     let parameters = model_checks::check_folder(&from)?;
-    ctx.say(&format!("{parameters} parameters"));
+    ctx.log(&format!("{parameters} parameters"));
     model_io::copy_files(&from, &into)
 }
 

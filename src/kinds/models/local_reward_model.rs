@@ -46,7 +46,7 @@ path = "models/GRM-llama3-8B-distill"
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let from = ctx.params::<Params>()?.path;
     let model = RewardModel::load(&from)?;
-    ctx.say(&format!("{} parameters", model.weights.data.len()));
+    ctx.log(&format!("{} parameters", model.weights.data.len()));
     model_io::copy_files(&from, &ctx.output("reward_model"))
 }
 

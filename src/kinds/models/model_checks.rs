@@ -101,12 +101,12 @@ pub fn say_reach(
         );
     }
     if let Some(told) = beyond("prompts", &lengths, reach) {
-        ctx.say(&told);
+        ctx.log(&told);
     }
     let over = |n: &&usize| **n <= reach && **n + max_new_tokens > reach;
     let near = lengths.iter().filter(over).count();
     if near > 0 {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{near} of {} prompts may go beyond the {reach} tokens of max_position_embeddings with an answer of {max_new_tokens} \
              tokens",
             lengths.len()

@@ -32,7 +32,7 @@ pub struct Account<'a> {
 
 impl<'a> Account<'a> {
     pub fn of(ctx: &'a NodeCtx) -> Account<'a> {
-        let before = ctx.called_before();
+        let before = ctx.earlier_calls();
         Account {
             folder: ctx.calls_dir().to_path_buf(),
             by: ctx.key().to_string(),

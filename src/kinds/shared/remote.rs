@@ -195,7 +195,7 @@ pub fn secret(ctx: &NodeCtx, name: &str) -> Result<Secret> {
 
 /// A client for this node: with its journal, and what earlier attempts spent counted.
 pub fn client<P: Protocol>(ctx: &NodeCtx, protocol: P, endpoint: Endpoint) -> Result<Client<P>> {
-    let before = ctx.called_before();
+    let before = ctx.earlier_calls();
     let spent = Amount {
         dollars: before.dollars,
         tokens: before.tokens(),
@@ -240,16 +240,16 @@ impl Ear for NodeEar<'_> {
     fn progress(&mut self, done: usize, total: usize, calls: &Calls) {
         let mut all = self.others;
         all.add(calls);
-        self.ctx.called(&all);
+        self.ctx.record_calls(&all);
         if self.shown {
             let counted = (done as u64, total as u64);
             let made = all.made + all.rejected;
-            self.ctx.answered(counted, self.unit, &note(&all), made);
+            self.ctx.call_progress(counted, self.unit, &note(&all), made);
         }
     }
 
     fn say(&mut self, text: &str) {
-        self.ctx.say(text);
+        self.ctx.log(text);
     }
 }
 

@@ -61,7 +61,7 @@ impl AsSampled {
 
     pub fn say(&self, ctx: &NodeCtx, what: &str, all: usize) {
         if let Some(told) = self.told(what, all) {
-            ctx.say(&told);
+            ctx.log(&told);
         }
     }
 

@@ -121,7 +121,7 @@ fn restore(folder: &Path, state: &mut State) -> Result<Curve> {
 pub fn say_reach(ctx: &NodeCtx, config: &Config, what: &str, rows: &[Row]) {
     let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
     if let Some(told) = model_checks::beyond(what, &lengths, config.max_position_embeddings) {
-        ctx.say(&told);
+        ctx.log(&told);
     }
 }
 
@@ -155,11 +155,11 @@ impl<'a> Watcher<'a> {
         for saved in ctx.latest_checkpoint(PREFIX) {
             match restore(&saved, state) {
                 Ok(found) => {
-                    ctx.say(&format!("resumed at step {} of {steps}", state.step()));
+                    ctx.log(&format!("resumed at step {} of {steps}", state.step()));
                     curve = found;
                     break;
                 }
-                Err(e) => ctx.say(&format!(
+                Err(e) => ctx.log(&format!(
                     "a checkpoint is unusable and was passed over: {e:#}"
                 )),
             }
@@ -291,7 +291,7 @@ impl Watch for Watcher<'_> {
     fn step(&mut self, state: &State, report: Report) -> Result<bool> {
         self.tokens += report.tokens;
         self.ctx
-            .computed(ahead::training(state.net(), report.tokens));
+            .record_flops(ahead::training(state.net(), report.tokens));
         self.curve.push(report.step, &report.metrics)?;
         let last = self.curve.last();
         let all: Vec<(&str, f64)> = last.iter().map(|(n, v)| (n.as_str(), *v)).collect();

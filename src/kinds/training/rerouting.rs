@@ -161,7 +161,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         let Examples { rows, long, .. } = found;
         let max = p.max_tokens;
         if long > 0 {
-            ctx.say(&format!(
+            ctx.log(&format!(
                 "{long} completions of `{port}` are longer than {max} tokens and were dropped"
             ));
         }

@@ -115,7 +115,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let conversations: Vec<Conversation> = rows::read_rows(ctx.input("conversations"))?;
     let mut feed = Conversations::new(&model.tokenizer, &conversations, &p)?;
     if feed.dropped > 0 {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{} conversations are longer than {} tokens and were dropped",
             feed.dropped, p.max_tokens
         ));

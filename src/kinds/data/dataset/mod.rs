@@ -185,7 +185,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let told = import::import(&p, import::Outputs::create(ctx, p.schema.0)?)?;
     for line in told.lines(&p) {
-        ctx.say(&line);
+        ctx.log(&line);
     }
     rows::write_metrics(&ctx.output("metrics"), told.metrics())
 }

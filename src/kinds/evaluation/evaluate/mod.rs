@@ -205,13 +205,13 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     rows::write_rows(&ctx.output("scores"), &scores)?;
     for label in measures::unsplit(&scores) {
         let most = measure::MOST_VALUES;
-        ctx.say(&format!(
+        ctx.log(&format!(
             "label `{label}` has more than {most} values: no measure is split by it"
         ));
     }
     let unreadable = scores.iter().filter(|s| s.outcome.unreadable()).count();
     if 10 * unreadable > scores.len() {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{unreadable} of {} responses are unreadable (cut off in reasoning, empty, a tool call, or no answer of the kind that \
              is asked for): they count neither as defense nor as compliance",
             scores.len()
@@ -236,7 +236,7 @@ fn by_service(
     let mut ear = NodeEar::new(ctx, "answers");
     let rows = judged(completions);
     let verdicts = panel.judge(name, &rows, &mut ear)?;
-    panel.told().iter().for_each(|line| ctx.say(line));
+    panel.told().iter().for_each(|line| ctx.log(line));
     let threshold = p.judge_threshold.unwrap_or(THRESHOLD);
     Ok(scores(completions, p.judge, verdicts, threshold))
 }
@@ -249,7 +249,7 @@ fn by_model(ctx: &NodeCtx, p: &Params, completions: &[Completion]) -> Result<Vec
         ctx.progress(done as u64, total, "answers", "");
         !ctx.stop()
     })?;
-    ctx.say(&judge.told());
+    ctx.log(&judge.told());
     let threshold = match p.judging.reward.squash() {
         Squash::Sigmoid => THRESHOLD,
         Squash::Identity | Squash::ZScore => 0.0,

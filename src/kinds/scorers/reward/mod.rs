@@ -251,7 +251,7 @@ impl Route {
     pub fn tell(&self, ctx: &NodeCtx) {
         let lines = self.panel.told().into_iter();
         let lines = lines.chain(self.model.as_ref().map(LocalJudge::told));
-        lines.for_each(|line| ctx.say(&line));
+        lines.for_each(|line| ctx.log(&line));
     }
 
     pub fn panel(&self) -> &Panel {
