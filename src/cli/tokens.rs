@@ -5,7 +5,7 @@ use anyhow::Context;
 use base::text::{listed, thousands};
 use base::tokens::{Shown, Tokens};
 use engine::graph::{Graph, NodeId};
-use engine::kind::Look;
+use engine::kind::estimate::Look;
 use engine::plan::layout::Layout;
 use engine::store::Store;
 use engine::store::paths::located;

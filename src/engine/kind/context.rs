@@ -1,18 +1,15 @@
 //! What a kind's `run` may ask for and report: all that a kind sees of the engine.
 
-use crate::kind::failure::Class;
 use crate::kind::checkpoint;
 use super::types::Type;
-use crate::run::session;
 use crate::kind::stop::{Saving, Stop};
 use crate::kind::attempt;
 use crate::kind::attempt::{Attempt, Spec, Usage};
-use crate::kind::messages::Progress;
+use crate::kind::messages::{Message, Metric, Progress, Sampled, send};
 use anyhow::{Context, Result, anyhow};
 use base::calls::Calls;
 use base::params::ParamSet;
 use base::value::{Value, Values};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
@@ -339,6 +336,10 @@ impl NodeCtx {
             sound
         });
         sound.map(|checkpoint| checkpoint.path)
+    }
+
+    pub(crate) fn spec(&self) -> &Spec {
+        &self.spec
     }
 
     pub(crate) fn open(dir: &Path, stop: Arc<Stop>) -> Result<NodeCtx> {

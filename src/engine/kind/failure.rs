@@ -1,12 +1,18 @@
 //! Why a run or a node did not end well: the classes that a command line turns into exit codes, and those that decide whether a
 //! node is tried again. Judges what others observed; looks at nothing itself.
 
-use super::messages::EXIT_INTERRUPTED;
 use base::text::bytes;
 use serde::{Deserialize, Serialize};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
+
+/// Exit status of a worker that stopped because it was asked to, with its state saved.
+pub const EXIT_INTERRUPTED: i32 = 75;
+/// Exit status of a worker that failed and said why.
+pub const EXIT_FAILED: i32 = 1;
+/// Exit status of a worker that failed in a way that may pass.
+pub const EXIT_TRANSIENT: i32 = 69;
 
 #[derive(Debug)]
 pub enum Failure {

@@ -5,13 +5,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write;
 
-/// Exit status of a worker that stopped because it was asked to, with its state saved.
-pub const EXIT_INTERRUPTED: i32 = 75;
-/// Exit status of a worker that failed and said why.
-pub const EXIT_FAILED: i32 = 1;
-/// Exit status of a worker that failed in a way that may pass.
-pub const EXIT_TRANSIENT: i32 = 69;
-
 /// A line a worker sends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]

@@ -4,21 +4,23 @@
 pub mod attempt;
 pub mod checkpoint;
 pub mod context;
+pub mod estimate;
 pub mod failure;
+mod inputs;
 pub mod messages;
 pub mod stop;
 mod types;
 
-use crate::graph::{Graph, NodeId};
-use crate::plan::outlook::{Ahead, Outlook};
-use crate::kind::context::NodeCtx;
-use anyhow::{Result, anyhow, bail};
+use self::estimate::{Ahead, Look, Outlook};
+use self::context::NodeCtx;
+use anyhow::{Result, bail};
 use base::calls::Calls;
-use base::params::{ParamSet, ParamSpec, Problem};
+use base::params::{ParamSpec, Problem};
 use base::tokens::Tokens;
 use base::value::Values;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
+pub use inputs::{Edge, Inputs, NodeId};
 pub use types::Type;
 
 /// A typed input of a kind.
@@ -160,8 +162,36 @@ pub enum Cpu {
     All,
 }
 
+/// A typed node of a graph.
+#[derive(Clone)]
+pub struct Node {
+    /// The name in the recipe; for people only, never in a key. In a union of graphs, `NAME@MARKS` where namesakes exist.
+    pub name: String,
+    pub kind: &'static Kind,
+    /// Identity parameters, defaults written out; `Ty::Path` values are absolute paths.
+    pub params: Arc<Values>,
+    /// Execution parameters, defaults written out.
+    pub exec: Arc<Values>,
+    pub inputs: Inputs,
+}
+
+impl Node {
+    /// The name in its own recipe.
+    pub fn plain_name(&self) -> &str {
+        self.name.split('@').next().unwrap_or(&self.name)
+    }
+}
+
+/// A graph, as a check of what stands above a node may read it.
+pub trait Upstream {
+    fn node(&self, id: NodeId) -> &Node;
+
+    /// These nodes and everything they need, in the order of the graph.
+    fn closure(&self, targets: &[NodeId]) -> Vec<NodeId>;
+}
+
 /// See `Kind::above`.
-pub type Above = fn(&Graph, NodeId) -> Vec<Problem>;
+pub type Above = fn(&dyn Upstream, NodeId) -> Vec<Problem>;
 
 /// See `Kind::preflight`.
 pub type Preflight = fn(&Values, &Values, &str) -> Vec<String>;
@@ -202,32 +232,6 @@ pub struct Kind {
     /// parameters and PATH; for kinds that run programs.
     pub preflight: Option<Preflight>,
     pub run: fn(&mut NodeCtx) -> Result<()>,
-}
-
-/// A node before it runs: parameters, and the folders of its inputs.
-pub struct Look<'a> {
-    pub params: &'a Values,
-    pub exec: &'a Values,
-    pub inputs: BTreeMap<&'static str, PathBuf>,
-    /// Examples wanted in full.
-    pub most: usize,
-}
-
-impl Look<'_> {
-    pub fn params<P: ParamSet>(&self) -> Result<P> {
-        P::read(self.params).map_err(|e| anyhow!("parameter {e}"))
-    }
-
-    pub fn exec<P: ParamSet>(&self) -> Result<P> {
-        P::read(self.exec).map_err(|e| anyhow!("parameter {e}"))
-    }
-
-    /// Folder of a required input.
-    pub fn input(&self, port: &str) -> &Path {
-        self.inputs
-            .get(port)
-            .unwrap_or_else(|| panic!("`{port}` is a required port of this kind"))
-    }
 }
 
 impl Kind {

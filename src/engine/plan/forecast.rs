@@ -2,7 +2,7 @@
 //! asked anything.
 
 use crate::graph::{Graph, NodeId};
-use crate::kind::Look;
+use crate::kind::estimate::Look;
 use crate::plan::layout::Layout;
 use crate::plan::verdict::Verdict;
 use crate::plan::{Plan, Planned};

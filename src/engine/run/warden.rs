@@ -3,7 +3,7 @@
 //! that counts is lost by it. No loop of a kind has to know of this; one that asks may save its state first.
 
 use crate::system::strays;
-use crate::kind::messages::EXIT_INTERRUPTED;
+use crate::kind::failure::EXIT_INTERRUPTED;
 use crate::kind::stop::Stop;
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal};

@@ -5,8 +5,8 @@ use super::session;
 use crate::system::usage::is_environment;
 use crate::kind::Registry;
 use crate::kind::context::{Interrupted, NodeCtx, Transient};
-use crate::kind::failure::Class;
-use crate::kind::messages::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TRANSIENT, Message, send};
+use crate::kind::failure::{Class, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TRANSIENT};
+use crate::kind::messages::{Message, send};
 use anyhow::anyhow;
 use std::path::Path;
 
@@ -15,12 +15,12 @@ pub fn main(registry: &Registry, dir: &Path) -> i32 {
     let outcome = session::detach(dir).and_then(|stop| {
         let mut ctx = NodeCtx::open(dir, stop)?;
         let kind = registry
-            .get(&ctx.spec.kind)
-            .filter(|kind| kind.revision == ctx.spec.revision)
+            .get(&ctx.spec().kind)
+            .filter(|kind| kind.revision == ctx.spec().revision)
             .ok_or_else(|| {
                 anyhow!(
                     "this binary has no kind `{}` of that revision",
-                    ctx.spec.kind
+                    ctx.spec().kind
                 )
             })?;
         let outcome = (kind.run)(&mut ctx);
@@ -32,7 +32,7 @@ pub fn main(registry: &Registry, dir: &Path) -> i32 {
         Err(error) => {
             // The disk is nobody's recipe, and no busy endpoint either.
             let class = match &error {
-                e if e.chain().any(session::is_environment) => Class::Environment,
+                e if e.chain().any(is_environment) => Class::Environment,
                 e if e.chain().any(|cause| cause.is::<Transient>()) => Class::Transient,
                 _ => Class::Error,
             };

@@ -17,7 +17,7 @@ use base::params::Problem;
 use base::text::did_you_mean;
 use base::value::{Value, Values};
 use engine::kind::{Cpu, Kind, Output, Port, Type};
-use engine::plan::outlook::{Ahead, Outlook};
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::system::strays;
 use engine::kind::context::{Interrupted, NodeCtx, Transient};
 use ground::Ground;

@@ -11,7 +11,7 @@ use base::rows::{self, Prompt};
 use base::setup::Acts;
 use base::{choice, params};
 use engine::kind::{Cpu, Kind, Port, Type};
-use engine::plan::outlook::{Ahead, Outlook};
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use rayon::prelude::*;
 use std::collections::BTreeMap;

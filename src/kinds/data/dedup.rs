@@ -13,7 +13,7 @@ use base::setup::Acts;
 use base::value::Values;
 use base::{choice, params};
 use engine::kind::{Cpu, Kind, Port, Type};
-use engine::plan::outlook::{Ahead, Outlook};
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use std::collections::BTreeMap;
 

@@ -16,7 +16,7 @@ use base::text::{did_you_mean, listed};
 use base::value::Values;
 use base::{choice, params};
 use engine::kind::{Kind, Port, Type};
-use engine::plan::outlook::{Ahead, Outlook};
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use learn::tokenizer::Tokenizer;
 use regex::Regex;

@@ -9,7 +9,7 @@ use base::rng::Seed;
 use base::rows::{self, Prompt, PromptClass};
 use base::setup::Acts;
 use engine::kind::{Kind, Output, Port, Type};
-use engine::plan::outlook::{Ahead, Outlook};
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 
 const HARMLESS: Acts = Acts::only("where `lambda` is below 1", |s| !s.reaches("lambda", 1.0));

@@ -13,7 +13,7 @@ use base::rows::{self, Prompt, PromptClass};
 use base::text::listed;
 use base::value::Values;
 use engine::kind::{Kind, Port, Type};
-use engine::plan::outlook::{Ahead, Outlook};
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use std::collections::{BTreeMap, BTreeSet};
 

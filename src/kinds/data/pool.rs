@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use base::rows::{self, Metric, Prompt};
 use base::text::count;
 use engine::kind::{Kind, Need, Output, Port, Type};
-use engine::plan::outlook::{Ahead, Outlook};
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use std::collections::BTreeMap;
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use base::params;
 use base::params::ParamSet;
 use engine::kind::{Kind, Output, Type};
-use engine::plan::outlook::{Ahead, Outlook};
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use std::path::PathBuf;
 

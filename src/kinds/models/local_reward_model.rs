@@ -6,7 +6,7 @@ use anyhow::Result;
 use base::params;
 use base::params::ParamSet;
 use engine::kind::{Kind, Output, Type};
-use engine::plan::outlook::{Ahead, Outlook};
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use learn::reward::RewardModel;
 use std::path::PathBuf;

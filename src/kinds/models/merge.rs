@@ -5,7 +5,7 @@ use crate::shared::model_io;
 use crate::training;
 use anyhow::Result;
 use engine::kind::{Cpu, Kind, Output, Port, Type};
-use engine::plan::outlook::{Ahead, Outlook};
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use learn::{checkpoint, peft};
 

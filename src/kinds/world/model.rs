@@ -9,7 +9,7 @@ use base::params::Problem;
 use base::rng::Seed;
 use base::value::Values;
 use engine::kind::{Kind, Output, Type};
-use engine::plan::outlook::{Ahead, Outlook};
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use learn::checkpoint;
 use learn::config::Config;

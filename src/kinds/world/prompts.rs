@@ -7,7 +7,7 @@ use base::params;
 use base::params::ParamSet;
 use base::rows::{self, Prompt, PromptClass};
 use engine::kind::{Kind, Output, Type};
-use engine::plan::outlook::{Ahead, Outlook};
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use world::{Forms, Split, World, WorldSpec};
 

@@ -7,7 +7,7 @@ use pipe::base::params::Problem;
 use pipe::base::params::{Default as ParamDefault, ParamSet};
 use pipe::base::rows::{PromptClass, Score};
 use pipe::base::value::{Value, Values};
-use pipe::engine::kind::Look;
+use pipe::engine::kind::estimate::Look;
 use pipe::kinds::REGISTRY;
 use pipe::kinds::evaluation::evaluate::{self, Judge};
 use pipe::kinds::scorers::service::{JudgeServices, Verdict};

@@ -22,6 +22,7 @@ use base::hash::{Key, PlanKey};
 use crate::store::Store;
 use crate::system::files;
 use memmap2::Mmap;
+use scan::{Folder, Place};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::ops::Range;
@@ -36,28 +37,6 @@ const HEAD: usize = MAGIC.len() + TABLE + 32;
 
 /// As for source files: coarser than the clock of any file system we expect.
 const RACY_NS: i64 = 2_000_000_000;
-
-/// The sharded folders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Folder {
-    Actions,
-    Objects,
-    Plans,
-}
-
-impl Folder {
-    const ALL: [Folder; 3] = [Folder::Actions, Folder::Objects, Folder::Plans];
-
-    fn word(self) -> &'static str {
-        match self {
-            Folder::Actions => "actions",
-            Folder::Objects => "objects",
-            Folder::Plans => "plans",
-        }
-    }
-}
-
-type Place = (Folder, usize);
 
 /// Where a shard's entries lie.
 enum Bytes {

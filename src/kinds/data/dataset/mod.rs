@@ -12,7 +12,7 @@ use base::rows;
 use base::value::{Value, Values};
 use data::schema::{self, NAMES, Schema};
 use engine::kind::{Kind, Output, Type};
-use engine::plan::outlook::{Ahead, Outlook};
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use std::path::PathBuf;
 

@@ -21,7 +21,7 @@ use base::stats;
 use base::text::did_you_mean;
 use base::value::Values;
 use engine::kind::{Port, Type};
-use engine::plan::outlook::{Ahead, Outlook};
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use services::client::Ear;
 use services::journal::Journal;

@@ -24,9 +24,9 @@ use base::rows::{self, Prompt};
 use base::setup::Acts;
 use base::value::Values;
 use base::{choice, params};
-use engine::graph::{Graph, NodeId};
-use engine::kind::{Cpu, Kind, Look, Output, Port, Type};
-use engine::plan::outlook::{Ahead, Outlook};
+use engine::kind::{NodeId, Upstream, Cpu, Kind, Output, Port, Type};
+use engine::kind::estimate::Look;
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use keep::{Sieve, Trace};
 use learn::sample::Options;
@@ -192,7 +192,7 @@ fn check(values: &Values) -> Vec<Problem> {
 }
 
 /// The built-in teacher knows the facts of its own prompts only.
-fn above(graph: &Graph, id: NodeId) -> Vec<Problem> {
+fn above(graph: &dyn Upstream, id: NodeId) -> Vec<Problem> {
     let world = Params::read(&graph.node(id).params).is_ok_and(|p| p.from == From::World);
     let lacking = world
         .then(|| truth::lacking(graph, id, "prompts"))
