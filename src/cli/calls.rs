@@ -1,6 +1,8 @@
 //! `pipe calls`: the journal of calls to services, for people.
 
-use super::{Error, Outcome, StoreArgs, print, print_json, study, versioned};
+use super::args::StoreArgs;
+use super::output::{Error, Outcome, print, print_json, versioned};
+use super::study;
 use base::text::{count, did_you_mean, dollars, duration, listed, thousands};
 use clap::Subcommand;
 use engine::system::clock;

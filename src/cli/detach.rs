@@ -1,6 +1,6 @@
 //! `pipe run --detach`: the same command once more, in a session of its own, with its output kept in the folder of the run.
 
-use super::{Error, Outcome, complain, print, print_json};
+use super::output::{Error, Outcome, complain, print, print_json};
 use anyhow::Context;
 use engine::system::clock;
 use engine::events::journal;

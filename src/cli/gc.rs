@@ -1,6 +1,8 @@
 //! `pipe gc`: what could go from the store, why, and what it would cost to make again; and making room.
 
-use super::{Error, Outcome, StoreArgs, print, print_json, study};
+use super::args::StoreArgs;
+use super::output::{Error, Outcome, print, print_json};
+use super::study;
 use anyhow::anyhow;
 use base::text::{bytes, count, duration, parse_bytes, parse_duration};
 use engine::system::clock;

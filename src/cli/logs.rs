@@ -1,7 +1,9 @@
 //! `pipe logs`: what a node said, and what its process wrote to stderr; as it comes, or afterwards.
 
 use super::past::{self, Kept};
-use super::{Error, Outcome, StoreArgs, print, print_json, study, versioned};
+use super::args::StoreArgs;
+use super::output::{Error, Outcome, print, print_json, versioned};
+use super::study;
 use base::text::did_you_mean;
 use engine::system::clock;
 use engine::events::event::{Event, State};

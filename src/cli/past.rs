@@ -1,7 +1,7 @@
 //! Runs of the store: found by name, looked at as their events tell them, and as sides (their recipes as they were resolved, with the
 //! records that they made or found).
 
-use super::Error;
+use super::output::Error;
 use anyhow::Context;
 use base::claim::Axes;
 use engine::events::event::{End, Event, State};

@@ -1,6 +1,8 @@
 //! `pipe pin` and `pipe unpin`: artifacts that stay, whatever comes after.
 
-use super::{Changes, Error, Outcome, StoreArgs, past, print, print_json, study};
+use super::args::{Changes, StoreArgs};
+use super::output::{Error, Outcome, print, print_json};
+use super::{past, study};
 use base::text::{count, did_you_mean, duration, listed};
 use clap::ValueHint;
 use engine::gc::holdings::age_ms;

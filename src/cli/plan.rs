@@ -1,6 +1,8 @@
 //! `pipe plan`: what would run, and why.
 
-use super::{Outcome, RecipesArgs, StoreArgs, colour, complain, print, print_json, study};
+use super::args::{RecipesArgs, StoreArgs};
+use super::output::{Outcome, colour, complain, print, print_json};
+use super::study;
 use base::calls::Calls;
 use base::text::{bytes, dollars, duration, thousands};
 use engine::graph::Graph;

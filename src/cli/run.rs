@@ -1,8 +1,8 @@
 //! `pipe run`: makes what is missing, shows it live, ends with the study's table.
 
-use super::{
-    Error, Outcome, RecipesArgs, StoreArgs, colour, complain, detach, gc, print, print_json, study,
-};
+use super::args::{RecipesArgs, StoreArgs};
+use super::output::{Error, Outcome, colour, complain, print, print_json};
+use super::{detach, gc, study};
 use base::text::{count, dollars, duration, listed, thousands};
 use base::threads;
 use engine::events::event::State;

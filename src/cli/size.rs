@@ -1,6 +1,6 @@
 //! `pipe ls --size`: where the bytes of a store are.
 
-use super::{Outcome, print, print_json};
+use super::output::{Outcome, print, print_json};
 use base::text::bytes;
 use engine::system::clock;
 use engine::gc::collect::{self, Policy};
@@ -79,7 +79,7 @@ pub(super) fn list(store: &Store, kind: Option<&str>, as_json: bool) -> Outcome 
             record.kind.clone(),
             bytes(l.own),
             bytes(l.shared),
-            super::ls::mark(record, l.held.evicted.is_some()),
+            mark(record, l.held.evicted.is_some()),
         ]);
     }
     let mut out = table.render();
@@ -168,4 +168,12 @@ fn line(l: &Line) -> Value {
         "key": record.key, "node": record.provenance.node, "recipe": record.provenance.recipe, "kind": record.kind,
         "own_bytes": l.own, "shared_bytes": l.shared, "evicted": l.held.evicted,
     })
+}
+
+/// What is unusual about a record.
+pub(super) fn mark(record: &Record, evicted: bool) -> String {
+    let vouched = vouched(record).map(|v| v.how);
+    let evicted = evicted.then_some("evicted");
+    let words: Vec<&str> = vouched.into_iter().chain(evicted).collect();
+    words.join(", ")
 }

@@ -1,7 +1,9 @@
 //! `pipe status`: runs that go on and runs that ended, read from what they keep.
 
 use super::past::{self, Kept};
-use super::{Outcome, StoreArgs, print, print_json, study};
+use super::args::StoreArgs;
+use super::output::{Outcome, print, print_json};
+use super::study;
 use base::text::{count, duration};
 use engine::system::clock;
 use engine::events::event::State;

@@ -1,6 +1,7 @@
 //! What the verbs share: loaded recipes, an open store, nodes by name.
 
-use super::{Changes, Error, RecipeArgs, StoreArgs, environment};
+use super::args::{Changes, RecipeArgs, StoreArgs, environment};
+use super::output::Error;
 use anyhow::Context;
 use base::text::{did_you_mean, listed};
 use engine::graph::{Graph, NodeId};

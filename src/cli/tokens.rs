@@ -1,6 +1,8 @@
 //! `pipe show --tokens`: what a node will be trained on or asked, with the loss mask, before it runs.
 
-use super::{Error, Outcome, RecipeArgs, colour_out, print, print_json, study};
+use super::args::RecipeArgs;
+use super::output::{Error, Outcome, colour_out, print, print_json};
+use super::study;
 use anyhow::Context;
 use base::text::{listed, thousands};
 use base::tokens::{Shown, Tokens};

@@ -1,6 +1,8 @@
 //! `pipe why`: the reason a node runs, down to the field; or where its hit came from.
 
-use super::{Outcome, RecipeArgs, StoreArgs, print, print_json, study};
+use super::args::{RecipeArgs, StoreArgs};
+use super::output::{Outcome, print, print_json};
+use super::study;
 use base::text::duration;
 use engine::system::clock;
 use engine::graph::{Graph, NodeId};

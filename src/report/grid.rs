@@ -203,7 +203,7 @@ fn heads(measured: &[(Row, Vec<Vec<Metric>>)], asked: &[String]) -> Result<Vec<H
         let each = found.iter().map(|m| m.name.as_str());
         let idle = |n: &&str| {
             let own = all().filter(|m| m.name == **n);
-            beside::idle(n, own.map(|m| m.value))
+            metrics::idle(n, own.map(|m| m.value))
         };
         wanted = each.filter(|n| !idle(n)).collect();
     }

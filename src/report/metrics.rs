@@ -1,9 +1,13 @@
 //! Metrics for people: what a reader calls them, values with their intervals, and which of them stand on one line. Knows
 //! metrics by name and unit, not who measured them.
 
-use crate::beside;
 use base::rows::Metric;
 use std::collections::BTreeMap;
+
+/// Shares that are neither defense nor compliance, and their classes.
+pub const UNREADABLE: &str = "unreadable";
+/// Shares of what the responses came to.
+pub const OUTCOME: &str = "outcome";
 
 /// Whole names, and what a reader sees instead.
 const NAMES: &[(&str, &str)] = &[
@@ -149,7 +153,7 @@ impl Row<'_> {
     /// Nothing in it says anything: a count of what did not happen in any column.
     pub fn idle(&self) -> bool {
         let values = self.cells.iter().flatten().map(|c| c.metric.value);
-        beside::idle(&self.name, values)
+        idle(&self.name, values)
     }
 
     /// The n of all these columns, where they have the same.
@@ -209,4 +213,14 @@ fn cell<'a>(metric: &'a Metric, all: &'a [Metric]) -> Option<(String, Cell<'a>)>
         None => name.clone(),
     };
     Some((row, Cell { before, metric }))
+}
+
+/// Whether a metric says nothing where all its values are these: no response came to this.
+pub fn idle(name: &str, mut values: impl Iterator<Item = f64>) -> bool {
+    let first = name.split('/').next().unwrap_or(name);
+    match name {
+        "outcome/answered" => values.all(|x| x == 1.0),
+        _ if first == OUTCOME || first == UNREADABLE => values.all(|x| x == 0.0),
+        _ => false,
+    }
 }

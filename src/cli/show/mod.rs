@@ -3,7 +3,9 @@
 mod rows;
 mod tokenizer;
 
-use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, provenance, study, tokens};
+use super::args::{RecipeArgs, StoreArgs};
+use super::output::{Error, Outcome, print, print_json};
+use super::{provenance, study, tokens};
 use anyhow::Context;
 use base::rows::{METRICS, Metric, ROWS};
 use base::text::{bytes, count, duration, listed};
@@ -208,7 +210,7 @@ fn files_of(store: &Store, artifact: &Artifact, record: &Record) -> Result<Told,
 /// Metrics under their own names, with what stands beside rates, and the warning where much of that cannot be read.
 fn values(node: &str, all: &[Metric]) -> String {
     let mut table = Table::new([left("metric"), right("n"), right("value")]);
-    let said = |m: &&Metric| !beside::idle(&m.name, std::iter::once(m.value));
+    let said = |m: &&Metric| !metrics::idle(&m.name, std::iter::once(m.value));
     let shown: Vec<&Metric> = all.iter().filter(said).collect();
     for (i, metric) in shown.iter().enumerate() {
         let n = metric.n.to_string();

@@ -2,7 +2,6 @@
 //! not comparable.
 
 use crate::beside::{self, Sided};
-use crate::compare::seed_of;
 use crate::side::Side;
 use crate::{metrics, words};
 use anyhow::{Context, Result};
@@ -401,4 +400,9 @@ fn over_seeds(each: Vec<Each>) -> Numbers {
         p,
         each,
     }
+}
+
+/// `seed` of a side, where it has one.
+pub(super) fn seed_of(side: &Side) -> Option<String> {
+    side.axes.get(SEED).cloned()
 }

@@ -288,8 +288,3 @@ fn own(sides: &[&Side], others: &[&Side]) -> Costs {
     }
     costs
 }
-
-/// `seed` of a side, where it has one.
-pub(super) fn seed_of(side: &Side) -> Option<String> {
-    side.axes.get(SEED).cloned()
-}

@@ -3,7 +3,7 @@
 use crate::beside;
 use crate::html::series::{Estimate, Method, estimate};
 use crate::html::study::Study;
-use crate::metrics::label;
+use crate::metrics::{self, label};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -66,7 +66,7 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
         Row {
             metric: name.into(),
             label: label(name),
-            idle: beside::idle(name, cells.iter().flatten().map(|e| e.value)),
+            idle: metrics::idle(name, cells.iter().flatten().map(|e| e.value)),
             cells,
         }
     };

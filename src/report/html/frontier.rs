@@ -1,6 +1,6 @@
 //! Defense success against compliance: a line over λ for every method that has several, a point for the others.
 
-use crate::html::Styles;
+use crate::html::source::Styles;
 use crate::html::axis::Axis;
 use crate::html::plot::{Chart, Mark, Series};
 use crate::html::series::{Estimate, Method, estimate};

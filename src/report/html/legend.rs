@@ -3,7 +3,7 @@
 use plotters::style::RGBColor;
 use std::fmt::Write as _;
 
-use crate::html::plot::FINE;
+use crate::html::room::FINE;
 
 /// Colours that can be told apart, also by most who see colours differently; each readable on white.
 const COLOURS: [(u8, u8, u8); 8] = [

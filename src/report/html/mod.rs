@@ -16,8 +16,11 @@ pub mod render;
 pub mod room;
 pub mod samples;
 pub mod series;
+mod source;
 pub mod study;
 
+pub use source::Source;
+use source::Styles;
 use crate::html::claims::Claims;
 use crate::html::curves::Curves;
 use crate::html::evaluations::Evaluations;
@@ -44,16 +47,6 @@ pub struct Options {
     pub samples: usize,
     /// What the command line changed in the recipes, as it was written; a command that is named has it as well.
     pub changes: Vec<String>,
-}
-
-/// A recipe's own words.
-#[derive(Clone, Debug, Serialize)]
-pub struct Source {
-    /// The recipe's name.
-    pub recipe: String,
-    pub about: Option<String>,
-    /// The recipe as resolved, under the first choice of its axes.
-    pub text: String,
 }
 
 /// Everything a report shows, as data.
@@ -127,24 +120,4 @@ impl Page {
 
 fn is_evaluation(item: &Item) -> bool {
     item.node.kind.name == "evaluate" || item.metric("defense").is_some()
-}
-
-/// One style for one label, in all charts.
-#[derive(Default)]
-pub struct Styles {
-    labels: Vec<String>,
-}
-
-impl Styles {
-    pub fn of(&mut self, label: &str) -> usize {
-        if let Some(style) = self.labels.iter().position(|l| l == label) {
-            return style;
-        }
-        self.labels.push(label.into());
-        self.labels.len() - 1
-    }
-}
-
-fn read(store: &Store, blob: &Blob) -> Result<String> {
-    store.objects().read_text(blob)
 }

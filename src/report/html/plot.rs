@@ -5,7 +5,7 @@
 
 use crate::html::axis::Axis;
 use crate::html::legend;
-use crate::html::room::Room;
+use crate::html::room::{FINE, Room};
 use anyhow::{Result, anyhow};
 use plotters::chart::ChartContext;
 use plotters::coord::Shift;
@@ -14,8 +14,6 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::Serialize;
 use std::ops::Range;
 
-/// Drawn pixels a shown pixel.
-pub const FINE: i32 = 4;
 const TEXT: i32 = 13;
 const ERROR: &str = "the figure could not be drawn";
 

@@ -1,6 +1,6 @@
 //! Length of the reasoning by difficulty and by category of the prompts, a series per evaluation.
 
-use crate::html::Styles;
+use crate::html::source::Styles;
 use crate::html::axis::Axis;
 use crate::html::frontier::bars;
 use crate::html::plot::{Chart, Mark, Series};

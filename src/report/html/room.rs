@@ -1,6 +1,7 @@
 //! Room for words in a chart: rectangles that may not meet. Knows no charts.
 
-use crate::html::plot::FINE;
+/// Drawn pixels a shown pixel.
+pub const FINE: i32 = 4;
 
 /// A rectangle of the picture, in drawn pixels.
 pub struct Room {

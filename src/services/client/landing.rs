@@ -1,6 +1,6 @@
 //! What comes back, and what follows from it: an answer is kept, a request goes again, is given up, or all of them are.
 
-use super::Ear;
+use super::observer::Ear;
 use super::flight::{Flight, Held, Kept, Landed, Request};
 use crate::endpoint::LONGEST_PAUSE;
 use crate::fault::{Fault, Rejection, Stopped};

@@ -3,6 +3,7 @@
 
 mod flight;
 mod landing;
+mod observer;
 
 use crate::budget::{Amount, Budget};
 use crate::endpoint::Endpoint;
@@ -16,17 +17,9 @@ use anyhow::{Context, Result};
 use base::calls::Calls;
 use base::threads;
 use flight::Flight;
+pub use observer::Ear;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-
-/// Who hears how it goes, and may say that it is enough.
-pub trait Ear {
-    fn stop(&self) -> bool;
-    /// `done` of `total` answers are there. Called often.
-    fn progress(&mut self, done: usize, total: usize, calls: &Calls);
-    /// Something worth a line of the log: a pause that the service asked for, say.
-    fn say(&mut self, text: &str);
-}
 
 /// What is there of an answer.
 pub type Outcome<A> = Result<A, Rejection>;

@@ -2,7 +2,8 @@
 //! into one write and one sync. A segment that is full is followed by another.
 
 use super::segment::{self, EXTENSION};
-use super::{CallKey, Entry, files};
+use super::entry::{CallKey, Entry};
+use super::segment::files;
 use anyhow::{Context, Result, anyhow};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
