@@ -129,14 +129,14 @@ fn of_recipe(args: &Pin, store: &Store) -> Result<Found, Error> {
         only: wanted.clone(),
         ..Wanted::default()
     };
-    let plan = plan::plan(store, &study.graph, &only)?;
+    let decisions = plan::decide(store, &study.graph, &only)?;
     let (mut nodes, mut missing) = (vec![], vec![]);
-    for planned in &plan.nodes {
-        if !wanted.is_empty() && !wanted.contains(&planned.id) {
+    for decision in decisions {
+        if !wanted.is_empty() && !wanted.contains(&decision.id) {
             continue;
         }
-        let node = study.graph.node(planned.id).name.clone();
-        match (&planned.verdict, planned.key()) {
+        let node = study.graph.node(decision.id).name.clone();
+        match (&decision.verdict, decision.key) {
             (Verdict::Hit(_), Some(key)) => nodes.push(Pinned { node, key }),
             _ => missing.push(node),
         }

@@ -229,17 +229,16 @@ fn values(node: &str, all: &[Metric]) -> String {
 /// The study's table, of what is there.
 fn table(args: &Show, study: &Study, store: &Store) -> Outcome {
     let graph = &study.graph;
-    let plan = plan::plan(store, graph, &plan::Wanted::default())?;
+    let decisions = plan::decide(store, graph, &plan::Wanted::default())?;
     let notes = study.notes();
-    let items: Vec<Item> = plan
-        .nodes
+    let items: Vec<Item> = decisions
         .iter()
-        .filter_map(|p| match &p.verdict {
+        .filter_map(|d| match &d.verdict {
             Verdict::Hit(brief) => Some(Item {
-                node: &graph.node(p.id).name,
+                node: &graph.node(d.id).name,
                 brief,
                 hit: true,
-                about: notes.get(&graph.node(p.id).name).map(String::as_str),
+                about: notes.get(&graph.node(d.id).name).map(String::as_str),
             }),
             _ => None,
         })

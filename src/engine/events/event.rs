@@ -1,8 +1,8 @@
 //! Everything that can happen in a run, as data: the terminal, the journal and every report are readers of this.
 
+use crate::plan::PlannedNode;
 use crate::kind::failure::Class;
 use base::hash::{Digest, Key};
-use crate::plan::forecast::ExpectedCalls;
 use crate::graph::changes::Reason;
 use crate::kind::messages::{Metric, Sampled};
 use crate::store::record::Cost;

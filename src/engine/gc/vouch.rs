@@ -55,7 +55,7 @@ pub(super) fn open(store: &Store, graph: &Graph, id: NodeId) -> Result<Open, Ref
         only: vec![id],
         ..Wanted::default()
     };
-    let mut nodes = plan::plan(store, graph, &wanted)?.nodes;
+    let mut nodes = plan::decide(store, graph, &wanted)?;
     let at = nodes.iter().position(|p| p.id == id);
     let planned = nodes.swap_remove(at.expect("a plan holds what was asked for"));
     match &planned.verdict {
@@ -80,7 +80,7 @@ pub(super) fn open(store: &Store, graph: &Graph, id: NodeId) -> Result<Open, Ref
             ));
         }
     }
-    let key = planned.key().expect("a node that runs has a key");
+    let key = planned.key.clone().expect("a node that runs has a key");
     let Some(lock) = store.try_lock(&key)? else {
         return no(format!("`{name}` is being executed at this moment"));
     };

@@ -22,14 +22,17 @@ pub enum Failure {
     Environment(anyhow::Error),
     /// Asked to stop; the attempts are resumable.
     Interrupted,
-    /// What the run was allowed to ask of services is used up; the same as above, and what was spent in words.
+    /// What the run was allowed to ask of services is used up: what was spent, in words. The attempts are resumable.
     Limit(String),
+    /// The plan may ask for more than the run is allowed to; nothing was started.
+    Refused(String),
 }
 
 impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Nodes(_) | Failure::Limit(_) => 1,
+            Failure::Refused(_) => 2,
             Failure::Environment(_) => 3,
             Failure::Interrupted => 130,
         }
@@ -45,6 +48,7 @@ impl std::fmt::Display for Failure {
             }
             Failure::Environment(error) => write!(f, "{error:#}"),
             Failure::Interrupted => f.write_str("interrupted"),
+            Failure::Refused(why) => f.write_str(why),
             Failure::Limit(told) => write!(f, "the limit of this run is reached: {told}"),
         }
     }

@@ -1,6 +1,6 @@
 //! Records that nobody executed, because somebody answers for them: accepted outputs and adopted files.
 
-use super::Planned;
+use super::planned::Planned;
 use crate::graph::{Graph, NodeId};
 use crate::store::Store;
 use crate::store::record::Record;
@@ -40,8 +40,8 @@ pub fn above(
     let above = graph.closure(&[id]).into_iter().rev().filter(|a| *a != id);
     above
         .filter_map(|above| {
-            let planned = plan.iter().find(|p| p.id == above)?;
-            let record = store.record(&planned.key()?).ok()??;
+            let planned = &plan.iter().find(|p| p.decision.id == above)?.decision;
+            let record = store.record(&planned.key.clone()?).ok()??;
             Some((graph.node(above).name.clone(), vouched(&record)?))
         })
         .collect()

@@ -1,5 +1,6 @@
 //! The loop's decisions: states, verdicts, stopping, the end. Every node's state changes in `Exec::set` alone.
 
+use crate::plan::Decision;
 use super::{Exec, NodeEnd, Outcome, PATIENCE, Ready};
 use crate::events::event::{Counts, End, Event, State};
 use crate::kind::failure::{Class, Failure};
@@ -95,10 +96,10 @@ impl Exec<'_> {
 
     /// Where it runs and bytes of its inputs are gone, the nodes that make them are sent back, and it goes on waiting.
     fn judge(&mut self, id: NodeId) {
-        let settled = |p: &Planned| !matches!(p.verdict, Verdict::Maybe { .. });
+        let settled = |d: &Decision| !matches!(d.verdict, Verdict::Maybe { .. });
         let planned = match self.planned.remove(&id).filter(settled) {
             Some(planned) => planned,
-            None => match self.judge.judge(id, &self.known) {
+            None => match self.judge.decide(id, &self.known) {
                 Ok(planned) => planned,
                 Err(error) => return self.give_up(id, &error),
             },

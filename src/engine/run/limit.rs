@@ -4,10 +4,11 @@
 use super::{Exec, PATIENCE};
 use crate::events::event::{Event, State};
 use crate::graph::NodeId;
-use crate::plan::forecast::names_service;
+use crate::plan::estimate::Basis;
+use crate::plan::{CallsTotal, Plan, names_service};
 use crate::run::process::Worker;
 use base::calls::Calls;
-use base::text::{count, dollars};
+use base::text::{count, dollars, thousands};
 use std::time::{Duration, Instant};
 
 /// How often what running workers wrote down is read.
@@ -24,6 +25,27 @@ pub struct Limit {
 impl Limit {
     pub fn is_none(&self) -> bool {
         *self == Limit::default()
+    }
+
+    /// Why nothing of a plan may start, where what is counted of its calls is more than this.
+    pub fn refuses(&self, plan: &Plan) -> Option<String> {
+        let mut counted = CallsTotal::default();
+        for calls in plan.nodes.iter().filter_map(|p| p.estimate.calls.as_ref()) {
+            if calls.by == Basis::Counted {
+                counted.add(calls);
+            }
+        }
+        let dear = self.dollars.filter(|limit| counted.dollars > *limit);
+        let dear = dear.map(|limit| format!("`--max-usd` is {}", dollars(limit)));
+        let many = self.calls.filter(|limit| counted.make > *limit);
+        let many = many.map(|limit| format!("`--max-calls` is {}", thousands(limit)));
+        let limit = dear.or(many)?;
+        Some(format!(
+            "the plan may make {} for up to {}, and {limit}; nothing was started. Allow as much, ask for less, or give the nodes \
+             a `budget_dollars` or `budget_tokens`, which stops before it is exceeded",
+            count(counted.make, "call", "calls"),
+            dollars(counted.dollars)
+        ))
     }
 
     /// Which part of it is reached, in words.

@@ -1,5 +1,5 @@
 //! Runs a plan: tokens, locks, workers, commits. `drive` decides, `tokens` says who starts next, `life` is what happens to one node,
-//! `watch` looks after those that run, `limit` after what they ask of services, `held` after keys that somebody else has. The verdicts come from `plan::Judge`, node by node as
+//! `watch` looks after those that run, `limit` after what they ask of services, `held` after keys that somebody else has. The verdicts come from `plan::Planner`, node by node as
 //! inputs become known.
 
 pub mod holder;
@@ -28,8 +28,7 @@ use crate::store::workspaces;
 use base::hash::Key;
 use crate::graph::manifest::Manifest;
 use crate::graph::{Graph, NodeId};
-use crate::plan::outlook;
-use crate::plan::{Judge, Outputs, Plan, Planned, Wanted};
+use crate::plan::{Decision, Outputs, Plan, Planner, Wanted};
 use crate::run::process::{Heard, Worker};
 use crate::system::Process;
 use crate::store::Store;
@@ -227,9 +226,11 @@ pub fn run(
     store.prepare()?;
     // Until the plan is written down, nobody may remove the blobs that it counts on.
     let shared = store.sharing()?;
-    let judge = Judge::new(store, graph, wanted)?;
-    let mut plan = judge.plan()?;
-    outlook::tell(graph, &mut plan, &judge);
+    let judge = Planner::new(store, graph, wanted)?;
+    let plan = Plan::new(store, graph, &judge)?;
+    if let Some(refusal) = settings.limit.refuses(&plan) {
+        return Err(Failure::Refused(refusal));
+    }
     let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
     let wanting = Wanting::of(graph, &plan);
     if !wanting.is_empty() {
@@ -284,7 +285,11 @@ pub fn run(
                 .collect(),
             remaining: remaining(graph, &plan),
             peaks: peaks(&plan),
-            planned: plan.nodes.into_iter().map(|p| (p.id, p)).collect(),
+            planned: plan
+                .nodes
+                .into_iter()
+                .map(|p| (p.decision.id, p.decision))
+                .collect(),
             ready: queue::Queue::default(),
             due: judge.selected().iter().copied().collect(),
             open: judge.selected().len(),
@@ -335,11 +340,13 @@ fn remaining(graph: &Graph, plan: &Plan) -> BTreeMap<NodeId, f64> {
     const UNKNOWN: f64 = 1.0;
     let mut longest: BTreeMap<NodeId, f64> = BTreeMap::new();
     for planned in plan.nodes.iter().rev() {
-        let own = planned.expected.map_or(UNKNOWN, |e| e.seconds);
-        let below = longest.get(&planned.id).copied().unwrap_or(0.0);
+        let id = planned.decision.id;
+        let known = planned.estimate.is_known();
+        let own = if known { planned.estimate.seconds } else { UNKNOWN };
+        let below = longest.get(&id).copied().unwrap_or(0.0);
         let path = own + below;
-        longest.insert(planned.id, path);
-        for edge in graph.node(planned.id).inputs.values() {
+        longest.insert(id, path);
+        for edge in graph.node(id).inputs.values() {
             let above = longest.entry(edge.node).or_insert(0.0);
             *above = above.max(path);
         }
@@ -360,9 +367,10 @@ fn users(graph: &Graph, selected: &[NodeId]) -> BTreeMap<NodeId, Vec<NodeId>> {
 
 /// What nodes are expected to take of the memory at most, by the nearest earlier records.
 fn peaks(plan: &Plan) -> BTreeMap<NodeId, u64> {
-    let expected = plan.nodes.iter();
-    let expected = expected.filter_map(|p| Some((p.id, p.expected?.peak_bytes)));
-    expected.collect()
+    let known = plan.nodes.iter().filter(|p| p.estimate.is_known());
+    known
+        .map(|p| (p.decision.id, p.estimate.peak_bytes))
+        .collect()
 }
 
 /// News from the threads that watch workers and commit.
@@ -403,7 +411,7 @@ struct Exec<'a> {
     store: &'a Store,
     graph: &'a Graph,
     settings: &'a Settings,
-    judge: &'a Judge<'a>,
+    judge: &'a Planner<'a>,
     listener: &'a mut dyn FnMut(&Event),
     journal: Journal,
     run: String,
@@ -412,7 +420,7 @@ struct Exec<'a> {
     /// Length of the longest path from the start of a node to the end of the run, in expected seconds.
     remaining: BTreeMap<NodeId, f64>,
     /// Verdicts from before the run, until they are used.
-    planned: BTreeMap<NodeId, Planned>,
+    planned: BTreeMap<NodeId, Decision>,
     ready: queue::Queue,
     /// Waiting nodes to be looked at: something above them has ended.
     due: BTreeSet<NodeId>,

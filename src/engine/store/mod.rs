@@ -29,6 +29,7 @@ pub mod record;
 pub mod sources;
 pub mod workspaces;
 
+use crate::system::files::names;
 use crate::system::clock;
 use crate::kind::failure::Failure;
 use base::hash::{Key, PlanKey};

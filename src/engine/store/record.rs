@@ -3,6 +3,7 @@
 //! The last member of the file, `seal`, is the blake3 of the text without it: a record whose bytes have changed is noticed when it
 //! is read. Records of before there were seals have none.
 
+use crate::kind::attempt::is_zero;
 use base::hash::{Digest, Key};
 use crate::graph::changes::Reason;
 use crate::system::files::Blob;
