@@ -45,7 +45,7 @@ pub fn run(args: &Why) -> Outcome {
     let id = study::node(graph, &args.node)?;
     let wanted = study::wanted(graph, &[], &args.fresh)?;
     let why = why::why(&store, graph, id, &wanted)?;
-    let manifest = why.planned.manifest.as_ref().map(|m| m.text());
+    let manifest = why.planned.decision.manifest.as_ref().map(|m| m.text());
     if args.json {
         print_json(&json!({
             "node": args.node,
@@ -98,7 +98,7 @@ fn answer(graph: &Graph, id: NodeId, why: &Explained) -> String {
         )
     };
     let compared = why.record.as_ref().map(compared).unwrap_or_default();
-    match &why.planned.verdict {
+    match &why.planned.decision.verdict {
         Verdict::Hit(record) => {
             let mut out = format!("`{name}` is a hit: key {}\n", record.key.short());
             if let Some(made) = &why.record {

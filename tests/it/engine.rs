@@ -236,11 +236,11 @@ fn a_killed_worker_is_named_and_its_work_is_continued() {
         "{message}"
     );
 
-    let planned = &space.plan(&dying).plan.nodes[0];
+    let decision = &space.plan(&dying).plan.nodes[0].decision;
     assert!(
-        matches!(planned.verdict, Verdict::Resume { fraction: Some(f), .. } if f == 0.5),
+        matches!(decision.verdict, Verdict::Resume { fraction: Some(f), .. } if f == 0.5),
         "{:?}",
-        planned.verdict
+        decision.verdict
     );
     let second = space.run(&dying);
     assert_eq!(second.states(), ["done"]);
@@ -271,7 +271,7 @@ fn an_unreadable_checkpoint_falls_back_to_the_one_before() {
         .exec("die_at", 7)];
     space.run_with(&spec, |s| s.retries.most = 0, |_| {});
     let store = space.store();
-    let key = space.plan(&spec).plan.nodes[0].key().unwrap();
+    let key = space.plan(&spec).plan.nodes[0].decision.key.clone().unwrap();
     let attempt = Attempt::of(&store, &key).unwrap().remove(0);
     assert_eq!(
         pipe::engine::system::files::names(&attempt.resume()).unwrap(),
@@ -533,7 +533,7 @@ fn why_names_the_root_and_explains_hits() {
     let c = new.find("c").unwrap();
 
     let hit = why::why(&store, &old, c, &Wanted::default()).unwrap();
-    assert!(matches!(hit.planned.verdict, Verdict::Hit(_)));
+    assert!(matches!(hit.planned.decision.verdict, Verdict::Hit(_)));
     let made = hit.record.unwrap();
     assert_eq!(
         (
@@ -545,7 +545,7 @@ fn why_names_the_root_and_explains_hits() {
     assert!(made.seconds > 0.0 && made.started_ms > 0);
 
     let maybe = why::why(&store, &new, c, &Wanted::default()).unwrap();
-    assert!(matches!(maybe.planned.verdict, Verdict::Maybe { .. }));
+    assert!(matches!(maybe.planned.decision.verdict, Verdict::Maybe { .. }));
     let [cause] = &maybe.causes[..] else {
         panic!("{:?}", maybe.causes)
     };
@@ -559,7 +559,7 @@ fn why_names_the_root_and_explains_hits() {
     };
     space.run_graph(&new, &only, |_| {}, |_| {});
     let run = why::why(&store, &new, c, &Wanted::default()).unwrap();
-    assert!(matches!(&run.planned.verdict.reasons(), [Reason::Input { port, .. }] if port == "a"));
+    assert!(matches!(&run.planned.decision.verdict.reasons(), [Reason::Input { port, .. }] if port == "a"));
     let root = run
         .causes
         .iter()
@@ -875,7 +875,7 @@ fn a_full_or_read_only_disk_is_an_environment_failure_and_loses_nothing() {
         let store = Store::open(&disk.join("store")).unwrap();
         let planned = plan::plan(&store, &graph(&small), &Wanted::default()).unwrap();
         assert_eq!(
-            planned.nodes[0].verdict.word(),
+            planned.nodes[0].decision.verdict.word(),
             "hit",
             "reading still works"
         );
@@ -1141,13 +1141,15 @@ impl Planned {
         self.plan
             .nodes
             .iter()
-            .map(|p| p.verdict.word().to_string())
+            .map(|p| p.decision.verdict.word().to_string())
             .collect()
     }
 
     pub(crate) fn reasons(&self, node: &str) -> Vec<Reason> {
         let id = self.graph.find(node).unwrap();
-        self.plan.find(id).unwrap().verdict.reasons().to_vec()
+        let mut nodes = self.plan.nodes.iter();
+        let found = nodes.find(|p| p.decision.id == id).unwrap();
+        found.decision.verdict.reasons().to_vec()
     }
 }
 

@@ -6,7 +6,7 @@ use crate::judges::Quiet;
 use crate::study::Study;
 use pipe::base::rows::{Completion, Prompt, PromptClass, Truth};
 use pipe::engine::graph::union::{Part, union};
-use pipe::engine::plan::{Judge, Wanted};
+use pipe::engine::plan::{Planner, Wanted};
 use pipe::engine::store::Store;
 use pipe::kinds::REGISTRY;
 use pipe::kinds::data::preferences::{self, Truncated};
@@ -182,7 +182,7 @@ fn plan_keys() -> Pins {
             graph: &variant.graph,
         });
         let graph = union(&parts.collect::<Vec<_>>()).graph;
-        let judge = Judge::new(&store, &graph, &Wanted::default()).unwrap();
+        let planner = Planner::new(&store, &graph, &Wanted::default()).unwrap();
         let name = path.strip_prefix(&root).unwrap().with_extension("");
         let mut at_hub = BTreeSet::new();
         for id in graph.ids() {
@@ -195,7 +195,7 @@ fn plan_keys() -> Pins {
             }
             pins.insert(
                 format!("plan {} {}: {}", name.display(), node.name, node.kind.name),
-                judge.plan_key(id).to_string(),
+                planner.plan_key(id).to_string(),
             );
         }
     }

@@ -8,9 +8,7 @@ use crate::store::paths::Absent;
 use crate::plan::verdict::Verdict;
 use crate::plan::{self, Wanted};
 use crate::store::Store;
-use crate::store::record::Record;
 use anyhow::Result;
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs::File;
 

@@ -69,15 +69,6 @@ impl Plan {
             speeds,
         })
     }
-
-    /// Sums of the calls that its nodes will make.
-    pub fn calls(&self) -> CallsTotal {
-        let mut total = CallsTotal::default();
-        for calls in self.nodes.iter().filter_map(|p| p.estimate.calls.as_ref()) {
-            total.add(calls);
-        }
-        total
-    }
 }
 
 /// What formulas say, from the top of the graph to its end; and the speeds that were recorded here.
@@ -93,7 +84,8 @@ fn by_formula(
         return BTreeMap::new();
     }
     let speeds = planner.history().speeds().into_iter();
-    let speeds = speeds.map(|(kind, brief)| (kind, Speed::of(&brief))).collect();
+    let speeds: BTreeMap<String, Speed> =
+        speeds.map(|(kind, brief)| (kind, Speed::of(&brief))).collect();
     let mut given: BTreeMap<NodeId, BTreeMap<&'static str, Likely>> = BTreeMap::new();
     for (decision, estimate) in decisions.iter().zip(estimates) {
         let node = graph.node(decision.id);

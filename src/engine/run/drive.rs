@@ -7,7 +7,7 @@ use crate::kind::failure::{Class, Failure};
 use crate::graph::NodeId;
 use base::hash::Key;
 use crate::plan::verdict::Verdict;
-use crate::plan::{self, Planned};
+use crate::plan::self;
 use crate::run::process::Worker;
 use crate::kind::attempt::Attempt;
 use crate::store::index::{Brief, Index};

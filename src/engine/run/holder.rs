@@ -8,7 +8,6 @@ use crate::system::strays;
 use crate::store::Store;
 use crate::kind::attempt::Attempt;
 use rustix::process::Signal;
-use serde::{Deserialize, Serialize};
 
 /// The holder of a key whose lock could not be had. Nothing where it left no trace, as between a lock and its attempt.
 pub fn find(store: &Store, key: &Key) -> Option<Holder> {

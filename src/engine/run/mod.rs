@@ -32,6 +32,7 @@ use crate::plan::{Decision, Outputs, Plan, Planner, Wanted};
 use crate::run::process::{Heard, Worker};
 use crate::system::Process;
 use crate::store::Store;
+use crate::system;
 use crate::kind::attempt::{Attempt, Spec};
 use crate::store::commit::{CommitError, Committed};
 use crate::store::index::Brief;

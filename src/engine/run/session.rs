@@ -2,7 +2,7 @@
 
 use crate::run::warden;
 use crate::kind::stop::Stop;
-use crate::kind::attempt::{Attempt, Usage};
+use crate::kind::attempt::Attempt;
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal};
 use std::path::Path;

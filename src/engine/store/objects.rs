@@ -2,12 +2,12 @@
 
 use crate::system::files::{Blob, hash_file, sync_dir};
 use crate::system::{clock, fault};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use base::bounded;
 use base::hash::Digest;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The folder of blobs. `tmp` and `quarantine` are its neighbours on the same file system.

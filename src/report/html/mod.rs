@@ -35,7 +35,6 @@ use crate::html::study::{Item, Study};
 use crate::side::Side;
 use anyhow::Result;
 use engine::store::Store;
-use engine::system::files::Blob;
 use serde::Serialize;
 
 /// Prompts whose answers the page carries, where the reader says no other number.

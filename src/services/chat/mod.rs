@@ -11,7 +11,6 @@ pub use answer::Answer;
 use crate::protocol::{Protocol, Reply, Usage, at_most, estimate};
 use base::response::Withheld;
 use base::rows::Message;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// Which fields a server takes, and what they are called.
