@@ -734,7 +734,7 @@ fn cpu_tokens_are_shared_evenly_and_never_exceeded() {
     let mut now: BTreeMap<String, usize> = BTreeMap::new();
     let ran = space.run_with(
         &spec,
-        |s| s.threads = 6,
+        |s| s.capacity.threads = 6,
         |event| {
             if let Event::State { node, state } = event {
                 match state {
@@ -761,7 +761,7 @@ fn long_nodes_get_a_core_each_while_there_is_one_for_every_core() {
     let mut given = vec![];
     let ran = space.run_with(
         &spec,
-        |s| s.threads = 2,
+        |s| s.capacity.threads = 2,
         |event| {
             if let Event::State {
                 state: State::Running { threads, .. },
@@ -848,7 +848,7 @@ fn a_full_or_read_only_disk_is_an_environment_failure_and_loses_nothing() {
                 &disk,
                 &graph(toys),
                 &Wanted::default(),
-                |s| s.threads = 1,
+                |s| s.capacity.threads = 1,
                 |_| {},
             )
         };
@@ -1097,7 +1097,7 @@ pub(crate) fn run_in(
 ) -> Ran {
     let mut settings = Settings::new().unwrap();
     settings.program = env!("CARGO_BIN_EXE_pipe").into();
-    settings.threads = 2;
+    settings.capacity.threads = 2;
     set(&mut settings);
     let root = dir.join("store");
     let store = Store::open(&root).unwrap();

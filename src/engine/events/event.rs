@@ -73,7 +73,7 @@ pub enum Event {
     Orphan {
         node: String,
         holder: Holder,
-        deed: Deed,
+        action: OrphanAction,
     },
     /// A running node has said nothing for much longer than it used to.
     Silent {
@@ -120,7 +120,7 @@ impl Event {
 /// What became of an orphan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Deed {
+pub enum OrphanAction {
     /// It was seen, and is left alone to save its state.
     Seen,
     /// It ended by itself.

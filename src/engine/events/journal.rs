@@ -4,7 +4,7 @@
 use crate::events::clock;
 use crate::events::event::{Event, PlannedNode};
 use crate::run::fault;
-use crate::run::system::Process;
+use crate::system::Process;
 use crate::store::{Store, names};
 use anyhow::{Context, Result, ensure};
 use base::bounded;

@@ -5,7 +5,7 @@ use crate::events::clock;
 use crate::gc::shape;
 use crate::gc::vouch::{self, Refusal, Voucher};
 use crate::graph::{Graph, NodeId};
-use crate::run::system::Process;
+use crate::system::Process;
 use crate::store::Store;
 use crate::store::attempt::{Attempt, Spec};
 use crate::store::commit::{self, CommitError, Delivery};
@@ -52,8 +52,7 @@ pub fn adopt(
         threads: 0,
         earlier: vec![],
         calls: store.calls(),
-        engine: std::process::id() as i32,
-        engine_process: Process::own(),
+        engine: Process::own(),
         run: String::new(),
         started_ms: clock::now_ms(),
     };

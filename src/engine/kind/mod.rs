@@ -2,6 +2,7 @@
 //! the engine knows it only by this table entry, and a kind knows the engine only by `NodeCtx`.
 
 pub mod checkpoint;
+pub mod stop;
 
 use crate::graph::{Graph, NodeId};
 use crate::plan::outlook::{Ahead, Outlook};

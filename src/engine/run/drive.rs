@@ -1,13 +1,13 @@
 //! The loop's decisions: states, verdicts, stopping, the end. Every node's state changes in `Exec::set` alone.
 
-use super::{Exec, NodeEnd, Outcome, PATIENCE, Ready};
+use super::{Exec, NodeEnd, Outcome, Ready, STOP_GRACE};
 use crate::events::event::{Counts, End, Event, State};
 use crate::events::failure::{Class, Failure};
 use crate::graph::NodeId;
 use crate::graph::key::Key;
 use crate::plan::verdict::Verdict;
 use crate::plan::{self, Planned};
-use crate::run::process::Worker;
+use crate::run::executor::Task;
 use crate::store::attempt::Attempt;
 use crate::store::index::{Brief, Index};
 use std::collections::BTreeMap;
@@ -53,8 +53,8 @@ impl Exec<'_> {
         self.graph.node(id).name.clone()
     }
 
-    /// Judges waiting nodes whose inputs are known by now, and skips what hangs below a failure. A node may send others above it
-    /// back; these are looked at next.
+    /// Judges waiting nodes whose inputs are known by now, and skips what hangs below a failure. A node may invalidate
+    /// others above it; these are looked at next.
     ///
     /// From deciding that a record will do until that is written down for all to see, nobody may remove its blobs.
     pub(super) fn advance(&mut self) {
@@ -93,7 +93,7 @@ impl Exec<'_> {
         }
     }
 
-    /// Where it runs and bytes of its inputs are gone, the nodes that make them are sent back, and it goes on waiting.
+    /// Where it runs and bytes of its inputs are gone, the nodes that make them are invalidated, and it goes on waiting.
     fn judge(&mut self, id: NodeId) {
         let settled = |p: &Planned| !matches!(p.verdict, Verdict::Maybe { .. });
         let planned = match self.planned.remove(&id).filter(settled) {
@@ -119,7 +119,7 @@ impl Exec<'_> {
             .filter(|above| self.briefs[above].evicted)
             .collect();
         if !evicted.is_empty() {
-            return evicted.into_iter().for_each(|above| self.send_back(above));
+            return evicted.into_iter().for_each(|above| self.invalidate(above));
         }
         let manifest = planned
             .manifest
@@ -139,7 +139,7 @@ impl Exec<'_> {
     }
 
     /// A hit whose bytes are needed and gone: it is decided anew, and will run.
-    pub(super) fn send_back(&mut self, id: NodeId) {
+    pub(super) fn invalidate(&mut self, id: NodeId) {
         if self.known.remove(&id).is_some() {
             self.briefs.remove(&id);
             self.judge.need(id);
@@ -193,7 +193,7 @@ impl Exec<'_> {
         self.advance();
     }
 
-    pub(super) fn heed_stop(&mut self) {
+    pub(super) fn check_stop(&mut self) {
         let requests = self.settings.stop.requests();
         if requests == 0 && self.trouble.is_none() {
             return;
@@ -205,14 +205,14 @@ impl Exec<'_> {
         if requests == 0 {
             return;
         }
-        let workers = self.running.values().filter_map(|r| r.worker.as_ref());
+        let tasks = self.running.values().filter_map(|r| r.task.as_deref());
         match self.stopping {
             None => {
-                workers.for_each(Worker::stop);
+                tasks.for_each(<dyn Task>::stop);
                 self.stopping = Some(Instant::now());
             }
-            Some(since) if requests > 1 || since.elapsed() > PATIENCE => {
-                workers.for_each(Worker::kill)
+            Some(since) if requests > 1 || since.elapsed() > STOP_GRACE => {
+                tasks.for_each(<dyn Task>::kill)
             }
             Some(_) => {}
         }

@@ -4,7 +4,6 @@ use super::secrets;
 use crate::graph::Graph;
 use crate::plan::Plan;
 use crate::plan::verdict::{Absent, Verdict};
-use crate::run::system;
 use crate::store::paths;
 use base::text::{bytes, listed};
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,9 +100,9 @@ fn path() -> String {
     std::env::var("PATH").unwrap_or_default()
 }
 
-/// Nodes that by their parameters need more memory than there is, a line each. `allowed`: what somebody said instead.
-pub fn too_large(graph: &Graph, plan: &Plan, allowed: Option<u64>) -> Option<String> {
-    let there = allowed.or_else(system::memory::total)?;
+/// Nodes that by their parameters need more memory than there is, a line each.
+pub fn too_large(graph: &Graph, plan: &Plan, memory: Option<u64>) -> Option<String> {
+    let there = memory?;
     let mut out = String::new();
     for planned in plan.nodes.iter().filter(|p| !p.measured) {
         let needed = planned.outlook.as_ref().map_or(0.0, |o| o.memory) as u64;

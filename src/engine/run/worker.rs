@@ -1,11 +1,11 @@
 //! The worker's side: what a kind's `run` may ask for and report. A worker is a process of its own that knows only its
 //! attempt folder; it talks to the engine in JSON lines on stdout. Its stdin is the lock of the key and is never read.
 
-use crate::events::failure::Class;
+use crate::events::failure::{Class, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TRANSIENT};
 use crate::kind::checkpoint;
+use crate::kind::stop::{Saving, Stop};
 use crate::kind::{Registry, Type};
-use crate::run::session;
-use crate::run::warden::{Saving, Stop};
+use crate::run::executor::local;
 use crate::store::attempt::{self, Attempt, Progress, Spec, Usage};
 use anyhow::{Context, Result, anyhow};
 use base::calls::Calls;
@@ -18,13 +18,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
-
-/// Exit status of a worker that stopped because it was asked to, with its state saved.
-pub const EXIT_INTERRUPTED: i32 = 75;
-/// Exit status of a worker that failed and said why.
-pub const EXIT_FAILED: i32 = 1;
-/// Exit status of a worker that failed in a way that may pass.
-pub const EXIT_TRANSIENT: i32 = 69;
 
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 const USAGE_EVERY: Duration = Duration::from_millis(20);
@@ -76,6 +69,15 @@ pub enum Message {
         error: String,
         class: Class,
     },
+}
+
+impl Message {
+    /// A line that is no message is a word: a library may print what it likes.
+    pub fn read(line: &[u8]) -> Message {
+        serde_json::from_slice(line).unwrap_or_else(|_| Message::Log {
+            text: String::from_utf8_lossy(line).trim_end().to_string(),
+        })
+    }
 }
 
 /// A line of `logs/metrics.jsonl`.
@@ -196,7 +198,7 @@ impl NodeCtx {
     }
 
     /// Asked to stop: save what is worth it and return `Interrupted`. A loop that has nothing to save need not ask: it is ended
-    /// (`engine::run::warden`).
+    /// (`engine::run::executor::local::watchdog`).
     pub fn stop(&self) -> bool {
         self.stop.asked()
     }
@@ -457,7 +459,7 @@ impl NodeCtx {
             dollars,
             calls,
             flop,
-            ..session::usage()
+            ..local::usage()
         };
         let text = serde_json::to_vec(&usage).context("writing usage")?;
         std::fs::write(self.attempt.logs().join("usage.json"), text).context("writing usage")
@@ -466,7 +468,7 @@ impl NodeCtx {
 
 /// The hidden verb `worker DIR`: runs one attempt and returns the process's exit status.
 pub fn main(registry: &Registry, dir: &Path) -> i32 {
-    let outcome = session::detach(dir).and_then(|stop| {
+    let outcome = local::detach(dir).and_then(|stop| {
         let mut ctx = NodeCtx::open(dir, stop)?;
         let kind = registry
             .get(&ctx.spec.kind)
@@ -486,7 +488,7 @@ pub fn main(registry: &Registry, dir: &Path) -> i32 {
         Err(error) => {
             // The disk is nobody's recipe, and no busy endpoint either.
             let class = match &error {
-                e if e.chain().any(session::is_environment) => Class::Environment,
+                e if e.chain().any(local::is_environment) => Class::Environment,
                 e if e.chain().any(|cause| cause.is::<Transient>()) => Class::Transient,
                 _ => Class::Error,
             };

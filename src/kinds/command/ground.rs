@@ -4,7 +4,7 @@
 use super::{Exec, Params, command, preflight};
 use anyhow::{Context, Result, anyhow, bail};
 use base::rows::{METRICS, ROWS};
-use engine::run::system::strays;
+use engine::system::strays;
 use engine::run::worker::NodeCtx;
 use engine::store::objects;
 use serde_json::json;

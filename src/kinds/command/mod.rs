@@ -18,7 +18,7 @@ use base::text::did_you_mean;
 use base::value::{Value, Values};
 use engine::kind::{Cpu, Kind, Need, OnlyWith, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::system::strays;
+use engine::system::strays;
 use engine::run::worker::{Interrupted, NodeCtx, Transient};
 use ground::Ground;
 pub use preflight::missing;

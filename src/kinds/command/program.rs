@@ -8,7 +8,7 @@ use super::ground::Ground;
 use super::progress::Report;
 use anyhow::{Context, Result};
 use base::threads;
-use engine::run::system::strays;
+use engine::system::strays;
 use engine::run::worker::NodeCtx;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::{BufRead, BufReader, Read};

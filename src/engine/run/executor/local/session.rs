@@ -1,6 +1,7 @@
 //! What a worker process is to the system: its session, its signals, its usage.
 
-use crate::run::warden::{self, Stop};
+use super::watchdog;
+use crate::kind::stop::Stop;
 use crate::store::attempt::{Attempt, Usage};
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal};
@@ -24,12 +25,13 @@ pub fn detach(dir: &Path) -> Result<Arc<Stop>> {
     };
     attempt.sign()?;
     let engine = attempt.spec()?.engine;
+    let engine = engine.context("finding out who started this worker")?.pid;
     // The engine may have died before the signal was asked for.
     if rustix::process::getppid().map(Pid::as_raw_pid) != Some(engine) {
         asked.store(true, Ordering::Relaxed);
     }
     let stop = Arc::new(Stop::new(asked));
-    warden::watch(&stop, engine, dir)?;
+    watchdog::watch(&stop, engine, dir)?;
     Ok(stop)
 }
 
