@@ -2,7 +2,7 @@
 
 use crate::view::{NodeView, RunView, Tokens};
 use base::text::{bytes, count, duration, listed, thousands};
-use engine::events::event::{OrphanAction, Event, State};
+use engine::events::event::{Event, OrphanAction, State};
 use engine::events::journal::Stamped;
 use engine::run::holder::Holder;
 use std::collections::BTreeMap;
@@ -62,7 +62,11 @@ impl Telling {
                 duration(*pause_seconds),
                 attempt + 1
             )),
-            Event::Orphan { node, holder, action } => grave(orphan(node, holder, *action)),
+            Event::Orphan {
+                node,
+                holder,
+                action,
+            } => grave(orphan(node, holder, *action)),
             Event::Silent { node, seconds } => {
                 plain(format!("? {node}  silent for {}", duration(*seconds)))
             }
@@ -199,7 +203,9 @@ pub fn holder(by: Option<&Holder>) -> String {
 fn orphan(node: &str, h: &Holder, action: OrphanAction) -> String {
     let who = format!("{}, left by run {}", h.worker, h.run);
     match action {
-        OrphanAction::Seen => format!("! {node}  {who}, still works on it; it has time to save its state"),
+        OrphanAction::Seen => {
+            format!("! {node}  {who}, still works on it; it has time to save its state")
+        }
         OrphanAction::Ended => format!("! {node}  {who}, has ended"),
         OrphanAction::Killed => format!("! {node}  {who}, did not end and was killed"),
     }

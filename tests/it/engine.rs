@@ -1093,23 +1093,32 @@ pub(crate) fn run_in(
     graph: &Graph,
     wanted: &Wanted,
     set: impl FnOnce(&mut Settings),
+    hear: impl FnMut(&Event),
+) -> Ran {
+    let store = Store::open(&dir.join("store")).unwrap();
+    run_store(&store, graph, wanted, set, hear)
+}
+
+pub(crate) fn run_store(
+    store: &Store,
+    graph: &Graph,
+    wanted: &Wanted,
+    set: impl FnOnce(&mut Settings),
     mut hear: impl FnMut(&Event),
 ) -> Ran {
     let mut settings = Settings::new().unwrap();
     settings.program = env!("CARGO_BIN_EXE_pipe").into();
     settings.capacity.threads = 2;
     set(&mut settings);
-    let root = dir.join("store");
-    let store = Store::open(&root).unwrap();
     let mut events = vec![];
-    let outcome = run::run(&store, graph, wanted, &settings, &mut |event| {
+    let outcome = run::run(store, graph, wanted, &settings, &mut |event| {
         hear(event);
         events.push(event.clone());
     });
     Ran {
         outcome: outcome.unwrap(),
         events,
-        root,
+        root: store.root().to_path_buf(),
     }
 }
 

@@ -138,7 +138,10 @@ pub fn classify(
             return (Class::OutOfMemory, format!("out of memory{peak}; {how}"));
         }
         End::Exited(101) => (Class::Error, "the worker panicked".into()),
-        End::Exited(code) => (Class::Error, format!("the worker ended with exit status {code}")),
+        End::Exited(code) => (
+            Class::Error,
+            format!("the worker ended with exit status {code}"),
+        ),
         End::Signalled(signal) => (of_signal(*signal), signalled(*signal)),
         End::Lost(why) => (Class::Killed, format!("the worker was lost: {why}")),
     };

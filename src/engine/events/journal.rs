@@ -4,8 +4,8 @@
 use crate::events::clock;
 use crate::events::event::{Event, PlannedNode};
 use crate::run::fault;
-use crate::system::Process;
 use crate::store::{Store, names};
+use crate::system::Process;
 use anyhow::{Context, Result, ensure};
 use base::bounded;
 use serde::{Deserialize, Serialize};

@@ -161,6 +161,10 @@ pub struct Judge<'a> {
     paths: BTreeMap<NodeId, Paths>,
     /// Nodes whose blobs are needed: an evicted record of theirs is no hit.
     needed: RefCell<BTreeSet<NodeId>>,
+    /// Nodes whose blobs no remote can give.
+    lost: RefCell<BTreeSet<NodeId>>,
+    /// What went wrong with the remote when a node was decided, until somebody takes it.
+    remarks: RefCell<BTreeMap<NodeId, String>>,
     index: RefCell<Index<'a>>,
     history: OnceCell<History<'a>>,
 }
@@ -187,6 +191,8 @@ impl<'a> Judge<'a> {
             paths: BTreeMap::new(),
             // Who names a node wants its artifact.
             needed: RefCell::new(wanted.only.iter().copied().collect()),
+            lost: RefCell::default(),
+            remarks: RefCell::default(),
             index: RefCell::new(Index::open(store)),
             history: OnceCell::new(),
         };
@@ -241,6 +247,22 @@ impl<'a> Judge<'a> {
         self.index.borrow_mut()
     }
 
+    /// Whether the bytes of its artifacts are needed.
+    pub fn needs(&self, id: NodeId) -> bool {
+        self.needed.borrow().contains(&id)
+    }
+
+    /// No remote can give its bytes: where they are needed it runs.
+    pub fn lose(&self, id: NodeId) {
+        self.need(id);
+        self.lost.borrow_mut().insert(id);
+    }
+
+    /// What went wrong with the remote when it was decided, once.
+    pub fn take_remark(&self, id: NodeId) -> Option<String> {
+        self.remarks.borrow_mut().remove(&id)
+    }
+
     /// From now on an evicted or damaged artifact of this node is a reason to run it.
     pub fn need(&self, id: NodeId) {
         self.needed.borrow_mut().insert(id);
@@ -269,6 +291,10 @@ impl<'a> Judge<'a> {
         plan: &mut Plan,
         known: &BTreeMap<NodeId, Outputs>,
     ) -> Result<()> {
+        // What a remote may have is pulled; only when it could not be, it is made again.
+        if self.store.has_remote() {
+            return Ok(());
+        }
         for at in (0..plan.nodes.len()).rev() {
             if !matches!(
                 plan.nodes[at].verdict,
@@ -341,6 +367,23 @@ impl<'a> Judge<'a> {
         self.history.get_or_init(read)
     }
 
+    /// Whether its evicted blobs have to be made again. Where there is a remote, not before it could not give them.
+    fn rebuilds(&self, id: NodeId) -> bool {
+        let had = self.store.has_remote() && !self.lost.borrow().contains(&id);
+        self.needs(id) && !had
+    }
+
+    fn find_remote(&self, id: NodeId, key: &Key) -> Found {
+        match self.store.find_remote(key) {
+            Ok(None) => Found::Absent,
+            Ok(Some(record)) => Found::Evicted(Brief::of(&record, true)),
+            Err(error) => {
+                self.remarks.borrow_mut().insert(id, format!("{error:#}"));
+                Found::Absent
+            }
+        }
+    }
+
     /// What the store has, by the index; whose blobs are needed is looked at itself.
     fn find(&self, id: NodeId, key: &Key) -> Found {
         if !self.needed.borrow().contains(&id) {
@@ -357,7 +400,7 @@ impl<'a> Judge<'a> {
             }
         }
         match self.store.lookup(key) {
-            Lookup::Absent => Found::Absent,
+            Lookup::Absent => self.find_remote(id, key),
             Lookup::Whole(record) => Found::Whole(Brief::of(&record, false)),
             Lookup::Evicted(record) => Found::Evicted(Brief::of(&record, true)),
             Lookup::Damaged(what) => Found::Damaged(what),
@@ -386,7 +429,7 @@ impl<'a> Judge<'a> {
         }
         let reasons = match found {
             Found::Whole(_) | Found::Evicted(_) if self.forced(id) => vec![Reason::Forced],
-            Found::Evicted(_) if self.needed.borrow().contains(&id) => vec![Reason::Evicted],
+            Found::Evicted(_) if self.rebuilds(id) => vec![Reason::Evicted],
             Found::Whole(brief) | Found::Evicted(brief) => {
                 planned.expected = Some(Expected::default());
                 planned.verdict = Verdict::Hit(Box::new(brief));

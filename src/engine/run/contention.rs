@@ -1,7 +1,7 @@
 //! Keys that somebody else executes: who that is, and what is done about workers whose engine is gone.
 
 use super::Exec;
-use crate::events::event::{OrphanAction, Event, State};
+use crate::events::event::{Event, OrphanAction, State};
 use crate::graph::NodeId;
 use crate::graph::key::Key;
 use crate::run::holder::{self, Holder};
@@ -82,6 +82,10 @@ impl Exec<'_> {
 
     fn tell(&mut self, id: NodeId, holder: Holder, action: OrphanAction) {
         let node = self.name(id);
-        self.emit(Event::Orphan { node, holder, action });
+        self.emit(Event::Orphan {
+            node,
+            holder,
+            action,
+        });
     }
 }

@@ -49,6 +49,11 @@ impl Exec<'_> {
         (self.listener)(&event);
     }
 
+    pub(super) fn log(&mut self, id: NodeId, text: String) {
+        let node = self.name(id);
+        self.emit(Event::Log { node, text });
+    }
+
     pub(super) fn name(&self, id: NodeId) -> String {
         self.graph.node(id).name.clone()
     }
@@ -103,8 +108,11 @@ impl Exec<'_> {
                 Err(error) => return self.give_up(id, &error),
             },
         };
+        if let Some(text) = self.judge.take_remark(id) {
+            self.log(id, text);
+        }
         let (reasons, resumable, resumed) = match planned.verdict {
-            Verdict::Hit(brief) => return self.hit(id, *brief),
+            Verdict::Hit(brief) => return self.use_hit(id, *brief),
             Verdict::Run(reasons) => (reasons, false, None),
             Verdict::Resume { reasons, fraction } => (reasons, true, fraction),
             Verdict::Maybe { .. } => unreachable!("all inputs are known"),
@@ -116,7 +124,8 @@ impl Exec<'_> {
             .inputs
             .values()
             .map(|edge| edge.node)
-            .filter(|above| self.briefs[above].evicted)
+            // What a remote may have is pulled when this node starts.
+            .filter(|above| self.briefs[above].evicted && !self.store.has_remote())
             .collect();
         if !evicted.is_empty() {
             return evicted.into_iter().for_each(|above| self.invalidate(above));
@@ -138,11 +147,27 @@ impl Exec<'_> {
         self.ready.insert(id, self.remaining[&id], ready);
     }
 
+    /// A hit, once its bytes are here where somebody asked for them; where they cannot be had the node is decided anew, and will run.
+    fn use_hit(&mut self, id: NodeId, mut brief: Brief) {
+        if brief.evicted && self.judge.needs(id) && self.store.has_remote() {
+            let record = self.store.record(&brief.key).ok().flatten();
+            let outputs = record.into_iter().flat_map(|r| r.outputs);
+            for (output, artifact) in outputs {
+                if !self.pull(id, &brief.key, &output, &artifact) {
+                    self.judge.lose(id);
+                    return self.judge(id);
+                }
+            }
+            brief.evicted = false;
+        }
+        self.hit(id, brief);
+    }
+
     /// A hit whose bytes are needed and gone: it is decided anew, and will run.
     pub(super) fn invalidate(&mut self, id: NodeId) {
         if self.known.remove(&id).is_some() {
             self.briefs.remove(&id);
-            self.judge.need(id);
+            self.judge.lose(id);
             self.set(id, State::Waiting);
         }
     }

@@ -9,8 +9,8 @@ use crate::events::failure::{self, Class, End};
 use crate::graph::key::Key;
 use crate::graph::{Node, NodeId};
 use crate::plan;
-use crate::run::fault;
 use crate::run::executor::{self, Executor, Job, Resources};
+use crate::run::fault;
 use crate::run::worker::Message;
 use crate::store::Lookup;
 use crate::store::attempt::{self, Attempt, Spec};
@@ -19,10 +19,10 @@ use crate::store::index::Brief;
 use crate::store::origin;
 use crate::store::paths::{self, Paths};
 use crate::store::record::{Artifact, Provenance};
+use crate::system::Process;
 use anyhow::Result;
 use base::calls::Calls;
 use base::threads;
-use crate::system::Process;
 use std::sync::Arc;
 use std::thread::Scope;
 
@@ -130,9 +130,14 @@ impl<'a> Exec<'a> {
             // Another node may have invalidated the one above since this one was ready.
             let key = self.briefs.get(&edge.node).map(|b| b.key.clone());
             let record = key.and_then(|key| self.store.record(&key).ok().flatten());
-            let artifact = record.and_then(|mut r| r.outputs.remove(edge.output));
+            let artifact = record.and_then(|mut r| Some((r.outputs.remove(edge.output)?, r.key)));
             match artifact {
-                Some(artifact) if self.store.sound(&artifact)? => inputs.push((*port, artifact)),
+                Some((artifact, key))
+                    if self.store.sound(&artifact)?
+                        || self.pull(edge.node, &key, edge.output, &artifact) =>
+                {
+                    inputs.push((*port, artifact));
+                }
                 _ => {
                     self.invalidate(edge.node);
                     whole = false;
@@ -140,6 +145,23 @@ impl<'a> Exec<'a> {
             }
         }
         Ok(whole.then_some(inputs))
+    }
+
+    /// Whether the bytes of an output came from the remote. On the loop's own thread, like looking at inputs.
+    pub(super) fn pull(
+        &mut self,
+        id: NodeId,
+        key: &Key,
+        output: &str,
+        artifact: &Artifact,
+    ) -> bool {
+        match self.store.pull(key, output, artifact) {
+            Ok(pulled) => pulled,
+            Err(error) => {
+                self.log(id, format!("{error:#}; it is made here"));
+                false
+            }
+        }
     }
 
     fn attempt(
@@ -185,6 +207,12 @@ impl<'a> Exec<'a> {
             News::Job(id, executor::News::Message(message)) => self.handle_message(id, message),
             News::Job(id, executor::News::Ended) => self.handle_end(id, scope),
             News::Committed(id, committed) => self.handle_commit(id, *committed),
+            News::Published(id, published) => {
+                self.publishing -= 1;
+                if let Err(error) = published {
+                    self.log(id, format!("{error:#}; it is in the store of this machine"));
+                }
+            }
         }
     }
 
@@ -305,8 +333,15 @@ impl<'a> Exec<'a> {
             };
             let committed = at_rest(executor, &attempt);
             let committed = committed.and_then(|()| commit::commit(store, &delivery));
-            let _ = sender.send(News::Committed(id, Box::new(committed))); // The loop waits for it.
+            let record = committed.as_ref().ok().filter(|_| store.has_remote());
+            let record = record.map(|c| c.record.clone());
+            let _ = sender.send(News::Committed(id, Box::new(committed))); // The loop waits for both.
+            if store.has_remote() {
+                let published = record.map_or(Ok(false), |record| store.publish(&record));
+                let _ = sender.send(News::Published(id, published));
+            }
         });
+        self.publishing += usize::from(store.has_remote() && started.is_ok());
         if let Err(error) = started {
             let failed = Err(CommitError::Store(error));
             let _ = self.sender.send(News::Committed(id, Box::new(failed)));

@@ -311,6 +311,7 @@ pub fn run(
             trouble: None,
             origin: None,
             stopping: None,
+            publishing: 0,
             limited: limit::Limited::default(),
         };
         exec.emit(Event::RunStarted {
@@ -321,7 +322,7 @@ pub fn run(
         exec.journal.flush();
         exec.advance();
         drop(shared);
-        while exec.open > 0 {
+        while exec.open > 0 || exec.publishing > 0 {
             exec.check_stop();
             exec.check_limit();
             exec.poll_workers();
@@ -377,6 +378,8 @@ fn peaks(plan: &Plan) -> BTreeMap<NodeId, u64> {
 enum News {
     Job(NodeId, executor::News),
     Committed(NodeId, Box<Result<Committed, CommitError>>),
+    /// The remote was given the record, or had it, or could not be.
+    Published(NodeId, Result<bool>),
 }
 
 /// A node that has to be executed.
@@ -452,5 +455,7 @@ struct Exec<'a> {
     /// Asked for when the first node starts.
     origin: Option<Origin>,
     stopping: Option<Instant>,
+    /// Records that are on their way to the remote.
+    publishing: usize,
     limited: limit::Limited,
 }

@@ -91,6 +91,11 @@ impl Exec<'_> {
             .map(|(id, r)| expected(id).max(r.watch.peak()));
         let taken: u64 = taken.sum();
         let wanted = expected(&id);
-        wanted == 0 || self.settings.capacity.memory.is_none_or(|all| taken + wanted <= all)
+        wanted == 0
+            || self
+                .settings
+                .capacity
+                .memory
+                .is_none_or(|all| taken + wanted <= all)
     }
 }

@@ -2,9 +2,9 @@
 //! artifact: a folder under `attempts/` is only ever read by attempts of the same key, and removed after the commit.
 
 use crate::graph::key::Key;
-use crate::system::Process;
 use crate::store::record::{Artifact, is_zero};
 use crate::store::{Store, names};
+use crate::system::Process;
 use anyhow::{Context, Result, ensure};
 use base::bounded;
 use base::calls::Calls;

@@ -116,11 +116,7 @@ fn name_itself(attempt: &Attempt, say: &dyn Fn(Message), _: &AtomicBool) -> End 
 #[test]
 fn a_graph_runs_on_another_executor_and_its_records_are_those_of_any() {
     let space = Space::new();
-    let spec = [
-        write("a", "x"),
-        write("b", "y"),
-        join("ab", "a", Some("b")),
-    ];
+    let spec = [write("a", "x"), write("b", "y"), join("ab", "a", Some("b"))];
     let ran = space.run_with(&spec, on(&Threads::new(name_itself)), |_| {});
     assert_eq!(ran.states(), ["done"; 3]);
     assert_eq!(ran.text("ab"), "ab");

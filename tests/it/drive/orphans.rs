@@ -3,12 +3,12 @@
 
 use super::{failed, slow, text};
 use crate::engine::{Space, Toy, graph, lines, only, run_in, wait_until, write};
-use pipe::engine::events::event::{OrphanAction, Event, State};
+use pipe::engine::events::event::{Event, OrphanAction, State};
 use pipe::engine::events::failure::Class;
 use pipe::engine::plan::Wanted;
 use pipe::engine::run::Orphans;
-use pipe::engine::system::{Process, strays};
 use pipe::engine::store::attempt::Attempt;
+use pipe::engine::system::{Process, strays};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -102,7 +102,10 @@ fn an_orphan_that_does_not_stop_is_seen_and_killed_and_its_checkpoints_count() {
         },
     );
     assert_eq!(ran.states(), ["done"]);
-    assert_eq!(actions(&ran.events), [OrphanAction::Seen, OrphanAction::Killed]);
+    assert_eq!(
+        actions(&ran.events),
+        [OrphanAction::Seen, OrphanAction::Killed]
+    );
     let holder = holders[0].clone().expect("who holds the key is known");
     assert!(holder.orphan);
     assert_eq!(

@@ -14,7 +14,6 @@ pub use session::{detach, is_environment, usage};
 
 use crate::events::failure::{End, Ending};
 use crate::run::executor::{Executor, Job, Listener, News, Resources, Task};
-use memory::Seen;
 use crate::run::worker::Message;
 use crate::store::attempt::Attempt;
 use crate::store::objects;
@@ -22,6 +21,7 @@ use crate::system::memory::{available, peak};
 use crate::system::{strays, writers};
 use anyhow::{Context, Result};
 use base::threads;
+use memory::Seen;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
