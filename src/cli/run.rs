@@ -174,7 +174,7 @@ pub fn run(args: &Run) -> Outcome {
             print(&format!("{asked}\n"));
         }
         print(&claims(&store, &study, &outcome)?);
-        print(&totals(&outcome, &items, wall, settings.threads));
+        print(&totals(&outcome, &items, wall, settings.capacity.threads));
         print(&consequences(&outcome));
         if let Some(shared) = sharing {
             print(&shared.line(&study));
@@ -206,9 +206,9 @@ pub fn run(args: &Run) -> Outcome {
 
 fn settings(args: &Run, study: &Study) -> Result<Settings, Error> {
     let mut settings = Settings::new()?;
-    settings.threads = args.threads.map_or(settings.threads, usize::from);
+    settings.capacity.threads = args.threads.map_or(settings.capacity.threads, usize::from);
     settings.jobs = args.jobs.map(usize::from);
-    settings.memory = args.memory.or(settings.memory);
+    settings.capacity.memory = args.memory.or(settings.capacity.memory);
     settings.retries.most = args.retries;
     settings.fail_fast = args.fail_fast;
     settings.limit = Limit {

@@ -735,7 +735,7 @@ fn cpu_tokens_are_shared_evenly_and_never_exceeded() {
     let mut now: BTreeMap<String, usize> = BTreeMap::new();
     let ran = space.run_with(
         &spec,
-        |s| s.threads = 6,
+        |s| s.capacity.threads = 6,
         |event| {
             if let Event::State { node, state } = event {
                 match state {
@@ -762,7 +762,7 @@ fn long_nodes_get_a_core_each_while_there_is_one_for_every_core() {
     let mut given = vec![];
     let ran = space.run_with(
         &spec,
-        |s| s.threads = 2,
+        |s| s.capacity.threads = 2,
         |event| {
             if let Event::State {
                 state: State::Running { threads, .. },
@@ -849,7 +849,7 @@ fn a_full_or_read_only_disk_is_an_environment_failure_and_loses_nothing() {
                 &disk,
                 &graph(toys),
                 &Wanted::default(),
-                |s| s.threads = 1,
+                |s| s.capacity.threads = 1,
                 |_| {},
             )
         };
@@ -1094,23 +1094,32 @@ pub(crate) fn run_in(
     graph: &Graph,
     wanted: &Wanted,
     set: impl FnOnce(&mut Settings),
+    hear: impl FnMut(&Event),
+) -> Ran {
+    let store = Store::open(&dir.join("store")).unwrap();
+    run_store(&store, graph, wanted, set, hear)
+}
+
+pub(crate) fn run_store(
+    store: &Store,
+    graph: &Graph,
+    wanted: &Wanted,
+    set: impl FnOnce(&mut Settings),
     mut hear: impl FnMut(&Event),
 ) -> Ran {
     let mut settings = Settings::new().unwrap();
     settings.program = env!("CARGO_BIN_EXE_pipe").into();
-    settings.threads = 2;
+    settings.capacity.threads = 2;
     set(&mut settings);
-    let root = dir.join("store");
-    let store = Store::open(&root).unwrap();
     let mut events = vec![];
-    let outcome = run::run(&store, graph, wanted, &settings, &mut |event| {
+    let outcome = run::run(store, graph, wanted, &settings, &mut |event| {
         hear(event);
         events.push(event.clone());
     });
     Ran {
         outcome: outcome.unwrap(),
         events,
-        root,
+        root: store.root().to_path_buf(),
     }
 }
 

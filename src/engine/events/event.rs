@@ -72,7 +72,7 @@ pub enum Event {
     Orphan {
         node: String,
         holder: Holder,
-        deed: Deed,
+        action: OrphanAction,
     },
     /// A running node has said nothing for much longer than it used to.
     Silent {
@@ -119,7 +119,7 @@ impl Event {
 /// What became of an orphan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Deed {
+pub enum OrphanAction {
     /// It was seen, and is left alone to save its state.
     Seen,
     /// It ended by itself.
@@ -136,8 +136,8 @@ pub struct Holder {
     pub node: String,
     pub attempt: String,
     pub host: String,
-    /// The worker; its engine where there is no worker yet.
-    pub pid: i32,
+    /// What its executor calls the worker, `process 4711` say; the engine where there is no worker yet.
+    pub worker: String,
     /// When the attempt began; milliseconds since 1970.
     pub since_ms: u64,
     /// Whether its engine is gone: it was told to save its state and end, and nobody will commit what it does.

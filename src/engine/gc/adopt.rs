@@ -5,12 +5,12 @@ use crate::system::clock;
 use crate::gc::shape;
 use crate::gc::vouch::{self, Refusal, Voucher};
 use crate::graph::{Graph, NodeId};
-use crate::system::Process;
 use crate::store::Store;
 use crate::kind::attempt::{Attempt, Spec};
 use crate::store::commit::{self, CommitError, Delivery};
 use crate::system::files;
 use crate::store::record::{Adopted, Provenance, Record};
+use crate::system::Process;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;
@@ -52,8 +52,7 @@ pub fn adopt(
         threads: 0,
         earlier: vec![],
         calls: store.calls(),
-        engine: std::process::id() as i32,
-        engine_process: Process::own(),
+        engine: Process::own(),
         run: String::new(),
         started_ms: clock::now_ms(),
     };

@@ -14,7 +14,7 @@ use base::value::Values;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Who the worker is.
 const WORKER: &str = "worker.json";
@@ -42,10 +42,7 @@ pub struct Spec {
     #[serde(default)]
     pub calls: PathBuf,
     /// The process that waits for the worker.
-    pub engine: i32,
-    /// Who that is, for whoever comes later and from elsewhere; absent in attempts of older versions.
-    #[serde(default)]
-    pub engine_process: Option<Process>,
+    pub engine: Option<Process>,
     /// The run that made this attempt.
     #[serde(default)]
     pub run: String,
@@ -127,8 +124,12 @@ impl Attempt {
             .into_owned()
     }
 
+    pub fn outputs(&self) -> PathBuf {
+        self.dir.join("out")
+    }
+
     pub fn output(&self, name: &str) -> PathBuf {
-        self.dir.join("out").join(name)
+        self.outputs().join(name)
     }
 
     pub fn input(&self, port: &str) -> PathBuf {
@@ -141,6 +142,20 @@ impl Attempt {
 
     pub fn logs(&self) -> PathBuf {
         self.dir.join("logs")
+    }
+
+    /// What the worker writes to stderr, and what programs that it starts do.
+    pub fn stderr(&self) -> PathBuf {
+        self.logs().join("stderr.txt")
+    }
+
+    /// The last lines of stderr, for messages.
+    pub fn stderr_tail(&self) -> String {
+        const LINES: usize = 20;
+        let text = fs::read(self.stderr()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let all: Vec<&str> = text.lines().collect();
+        all[all.len().saturating_sub(LINES)..].join("\n")
     }
 
     /// Whether a later attempt has anything to gain from it.
@@ -171,7 +186,7 @@ impl Attempt {
 
     /// Half an output is of no use to anyone, and may be what fills the disk. Journals and checkpoints stay.
     pub fn drop_outputs(&self) {
-        let _ = fs::remove_dir_all(self.dir.join("out")); // What stays is litter until the commit.
+        let _ = fs::remove_dir_all(self.outputs()); // What stays is litter until the commit.
     }
 
     pub fn remove(&self) -> std::io::Result<()> {
@@ -185,14 +200,6 @@ pub fn write_values(values: &Values) -> Result<String> {
 
 pub fn read_values(text: &str) -> Result<Values> {
     toml::from_str(text).context("reading parameters")
-}
-
-/// The last lines of a text file, for messages.
-pub fn tail(path: &Path, lines: usize) -> String {
-    let text = fs::read(path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let all: Vec<&str> = text.lines().collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
 }
 
 /// For members that are left out where there is nothing to count.

@@ -136,7 +136,7 @@ impl NodeCtx {
     }
 
     /// Asked to stop: save what is worth it and return `Interrupted`. A loop that has nothing to save need not ask: it is ended
-    /// (`engine::run::warden`).
+    /// (`engine::run::executor::local::watchdog`).
     pub fn stop(&self) -> bool {
         self.stop.asked()
     }

@@ -30,6 +30,15 @@ pub enum Message {
     },
 }
 
+impl Message {
+    /// A line that is no message is a word: a library may print what it likes.
+    pub fn read(line: &[u8]) -> Message {
+        serde_json::from_slice(line).unwrap_or_else(|_| Message::Log {
+            text: String::from_utf8_lossy(line).trim_end().to_string(),
+        })
+    }
+}
+
 /// A line of `logs/metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metric {

@@ -1,5 +1,4 @@
-//! The request to stop, on the side of a node that runs: whether it is asked for, whether the node has heard it, and what is being
-//! saved.
+//! The request to stop that a worker may get, and who has heard it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,12 +12,12 @@ const ROUNDS: u32 = 3;
 
 /// The request to stop that a worker may get, and who has heard it.
 pub struct Stop {
-    pub(crate) asked: Arc<AtomicBool>,
-    ear: Mutex<Ear>,
+    asked: Arc<AtomicBool>,
+    checks: Mutex<Checks>,
 }
 
 /// When the kind asked whether it should stop.
-struct Ear {
+struct Checks {
     last: Option<Instant>,
     /// Between two questions.
     longest: Duration,
@@ -36,7 +35,7 @@ pub struct Saving<'a>(&'a Stop);
 impl Stop {
     /// `asked` is set by whoever hears a signal.
     pub fn new(asked: Arc<AtomicBool>) -> Stop {
-        let ear = Ear {
+        let checks = Checks {
             last: None,
             longest: Duration::ZERO,
             heard: false,
@@ -45,36 +44,46 @@ impl Stop {
         };
         Stop {
             asked,
-            ear: Mutex::new(ear),
+            checks: Mutex::new(checks),
         }
     }
 
     /// Whether to stop, for whoever then saves what is worth it and ends.
     pub fn asked(&self) -> bool {
         let (now, asked) = (Instant::now(), self.asked.load(Ordering::Relaxed));
-        let mut ear = self.ear();
-        if let Some(last) = ear.last.replace(now) {
-            ear.longest = ear.longest.max(now.saturating_duration_since(last));
+        let mut checks = self.checks();
+        if let Some(last) = checks.last.replace(now) {
+            checks.longest = checks.longest.max(now.saturating_duration_since(last));
         }
-        ear.heard |= asked;
+        checks.heard |= asked;
         asked
     }
 
     pub fn saving(&self) -> Saving<'_> {
-        self.ear().saving += 1;
+        self.checks().saving += 1;
         Saving(self)
     }
 
-    /// Whether somebody who was asked to stop at `since` will not hear it.
-    pub(crate) fn deaf(&self, since: Instant) -> bool {
-        let ear = self.ear();
-        let since = ear.saved.map_or(since, |saved| saved.max(since));
-        let patience = HEED.max(ear.longest * ROUNDS);
-        !ear.heard && ear.saving == 0 && since.elapsed() > patience
+    /// For whoever passes a request on that came another way.
+    pub fn request(&self) {
+        self.asked.store(true, Ordering::Relaxed);
     }
 
-    fn ear(&self) -> MutexGuard<'_, Ear> {
-        self.ear
+    /// Whether it was requested, for whoever only watches.
+    pub fn requested(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody who was asked to stop at `since` will not notice it.
+    pub fn unnoticed(&self, since: Instant) -> bool {
+        let checks = self.checks();
+        let since = checks.saved.map_or(since, |saved| saved.max(since));
+        let patience = HEED.max(checks.longest * ROUNDS);
+        !checks.heard && checks.saving == 0 && since.elapsed() > patience
+    }
+
+    fn checks(&self) -> MutexGuard<'_, Checks> {
+        self.checks
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -82,8 +91,8 @@ impl Stop {
 
 impl Drop for Saving<'_> {
     fn drop(&mut self) {
-        let mut ear = self.0.ear();
-        ear.saving -= 1;
-        ear.saved = Some(Instant::now());
+        let mut checks = self.0.checks();
+        checks.saving -= 1;
+        checks.saved = Some(Instant::now());
     }
 }

@@ -107,6 +107,10 @@ pub struct Planner<'a> {
     paths: BTreeMap<NodeId, Paths>,
     /// Nodes whose blobs are needed: an evicted record of theirs is no hit.
     needed: RefCell<BTreeSet<NodeId>>,
+    /// Nodes whose blobs no remote can give.
+    lost: RefCell<BTreeSet<NodeId>>,
+    /// What went wrong with the remote when a node was decided, until somebody takes it.
+    remarks: RefCell<BTreeMap<NodeId, String>>,
     index: RefCell<Index<'a>>,
     history: OnceCell<History<'a>>,
 }
@@ -133,6 +137,8 @@ impl<'a> Planner<'a> {
             paths: BTreeMap::new(),
             // Who names a node wants its artifact.
             needed: RefCell::new(wanted.only.iter().copied().collect()),
+            lost: RefCell::default(),
+            remarks: RefCell::default(),
             index: RefCell::new(Index::open(store)),
             history: OnceCell::new(),
         };
@@ -187,6 +193,22 @@ impl<'a> Planner<'a> {
         self.index.borrow_mut()
     }
 
+    /// Whether the bytes of its artifacts are needed.
+    pub fn needs(&self, id: NodeId) -> bool {
+        self.needed.borrow().contains(&id)
+    }
+
+    /// No remote can give its bytes: where they are needed it runs.
+    pub fn lose(&self, id: NodeId) {
+        self.need(id);
+        self.lost.borrow_mut().insert(id);
+    }
+
+    /// What went wrong with the remote when it was decided, once.
+    pub fn take_remark(&self, id: NodeId) -> Option<String> {
+        self.remarks.borrow_mut().remove(&id)
+    }
+
     /// From now on an evicted or damaged artifact of this node is a reason to run it.
     pub fn need(&self, id: NodeId) {
         self.needed.borrow_mut().insert(id);
@@ -215,6 +237,10 @@ impl<'a> Planner<'a> {
         all: &mut [Decision],
         known: &BTreeMap<NodeId, Outputs>,
     ) -> Result<()> {
+        // What a remote may have is pulled; only when it could not be, it is made again.
+        if self.store.has_remote() {
+            return Ok(());
+        }
         for at in (0..all.len()).rev() {
             if !matches!(all[at].verdict, Verdict::Run(_) | Verdict::Resume { .. }) {
                 continue;
@@ -278,6 +304,23 @@ impl<'a> Planner<'a> {
         self.history.get_or_init(read)
     }
 
+    /// Whether its evicted blobs have to be made again. Where there is a remote, not before it could not give them.
+    fn rebuilds(&self, id: NodeId) -> bool {
+        let had = self.store.has_remote() && !self.lost.borrow().contains(&id);
+        self.needs(id) && !had
+    }
+
+    fn find_remote(&self, id: NodeId, key: &Key) -> Found {
+        match self.store.find_remote(key) {
+            Ok(None) => Found::Absent,
+            Ok(Some(record)) => Found::Evicted(Brief::of(&record, true)),
+            Err(error) => {
+                self.remarks.borrow_mut().insert(id, format!("{error:#}"));
+                Found::Absent
+            }
+        }
+    }
+
     /// What the store has, by the index; whose blobs are needed is looked at itself.
     fn find(&self, id: NodeId, key: &Key) -> Found {
         if !self.needed.borrow().contains(&id) {
@@ -294,7 +337,7 @@ impl<'a> Planner<'a> {
             }
         }
         match self.store.lookup(key) {
-            Lookup::Absent => Found::Absent,
+            Lookup::Absent => self.find_remote(id, key),
             Lookup::Whole(record) => Found::Whole(Brief::of(&record, false)),
             Lookup::Evicted(record) => Found::Evicted(Brief::of(&record, true)),
             Lookup::Damaged(what) => Found::Damaged(what),
@@ -319,7 +362,7 @@ impl<'a> Planner<'a> {
         }
         let reasons = match found {
             Found::Whole(_) | Found::Evicted(_) if self.forced(id) => vec![Reason::Forced],
-            Found::Evicted(_) if self.needed.borrow().contains(&id) => vec![Reason::Evicted],
+            Found::Evicted(_) if self.rebuilds(id) => vec![Reason::Evicted],
             Found::Whole(brief) | Found::Evicted(brief) => {
                 decision.verdict = Verdict::Hit(Box::new(brief));
                 return Ok(decision);

@@ -1,12 +1,12 @@
 //! What a whole run may ask of services. When it is reached, nodes that ask are told to stop, as by Ctrl-C, and no other such node
 //! starts; everything else goes on. What is in flight by then still comes, is paid and kept.
 
-use super::{Exec, PATIENCE};
+use super::{Exec, STOP_GRACE};
 use crate::events::event::{Event, State};
 use crate::graph::NodeId;
 use crate::plan::estimate::Basis;
 use crate::plan::{CallsTotal, Plan, names_service};
-use crate::run::process::Worker;
+use crate::run::executor::Task;
 use base::calls::Calls;
 use base::text::{count, dollars, thousands};
 use std::time::{Duration, Instant};
@@ -73,7 +73,7 @@ pub(super) struct Limited {
 }
 
 impl Exec<'_> {
-    pub(super) fn heed_limit(&mut self) {
+    pub(super) fn check_limit(&mut self) {
         if self.settings.limit.is_none() {
             return;
         }
@@ -91,10 +91,10 @@ impl Exec<'_> {
             self.stop_asking();
         }
         let since = self.limited.reached.as_ref().map(|r| r.0);
-        if since.is_some_and(|since| since.elapsed() > PATIENCE) {
-            let told = self.running.values().filter(|r| r.told_to_stop);
-            told.filter_map(|r| r.worker.as_ref())
-                .for_each(Worker::kill);
+        if since.is_some_and(|since| since.elapsed() > STOP_GRACE) {
+            let told = self.running.values().filter(|r| r.stop_requested);
+            told.filter_map(|r| r.task.as_deref())
+                .for_each(<dyn Task>::kill);
         }
         let ready = self.ready.longest_first();
         let cut: Vec<NodeId> = ready.filter(|id| self.asks(*id)).collect();
@@ -110,7 +110,7 @@ impl Exec<'_> {
 
     /// What this run's attempts asked so far, those that go on included.
     fn spent(&mut self) -> Calls {
-        for running in self.running.values_mut().filter(|r| r.worker.is_some()) {
+        for running in self.running.values_mut().filter(|r| r.task.is_some()) {
             let now = running.attempt.usage().calls;
             // While it is written it reads as nothing.
             if now.made >= running.calls.made {
@@ -119,7 +119,7 @@ impl Exec<'_> {
         }
         let mut spent = Calls::default();
         self.called.values().for_each(|calls| spent.add(calls));
-        let live = self.running.values().filter(|r| r.worker.is_some());
+        let live = self.running.values().filter(|r| r.task.is_some());
         live.for_each(|running| spent.add(&running.calls));
         spent
     }
@@ -128,9 +128,9 @@ impl Exec<'_> {
         let graph = self.graph;
         let mut told = vec![];
         for (id, running) in &mut self.running {
-            if let (true, Some(worker)) = (names_service(&graph.node(*id).exec), &running.worker) {
-                worker.stop();
-                running.told_to_stop = true;
+            if let (true, Some(task)) = (names_service(&graph.node(*id).exec), &running.task) {
+                task.stop();
+                running.stop_requested = true;
                 told.push(*id);
             }
         }

@@ -1,17 +1,17 @@
-//! Runs a plan: tokens, locks, workers, commits. `drive` decides, `tokens` says who starts next, `life` is what happens to one node,
-//! `watch` looks after those that run, `limit` after what they ask of services, `held` after keys that somebody else has. The verdicts come from `plan::Planner`, node by node as
+//! Runs a plan: tokens, locks, jobs, commits. `drive` decides, `tokens` says who starts next, `lifecycle` is what happens to one node,
+//! `watch` looks after those that run, `limit` after what they ask of services, `contention` after keys that somebody else has;
+//! `executor` is where they run. The verdicts come from `plan::Planner`, node by node as
 //! inputs become known.
 
+pub mod executor;
+pub mod fault;
 pub mod holder;
-pub mod process;
 pub mod pulse;
-pub mod session;
-pub mod warden;
 pub mod worker;
 
+mod contention;
 mod drive;
-mod held;
-mod life;
+mod lifecycle;
 mod limit;
 mod queue;
 pub mod secrets;
@@ -21,22 +21,21 @@ mod watch;
 
 use crate::system::clock;
 use crate::events::event::{Event, State};
-use crate::kind::failure::{Class, Failure};
-use crate::kind::failure::Retries;
+use crate::kind::failure::{Class, Failure, Retries};
 use crate::events::journal::{Journal, RunInfo};
 use crate::store::workspaces;
 use base::hash::Key;
 use crate::graph::manifest::Manifest;
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Decision, Outputs, Plan, Planner, Wanted};
-use crate::run::process::{Heard, Worker};
-use crate::system::Process;
+use crate::run::executor::local::Local;
+use crate::run::executor::{Executor, Resources, Task};
 use crate::store::Store;
-use crate::system;
 use crate::kind::attempt::{Attempt, Spec};
 use crate::store::commit::{CommitError, Committed};
 use crate::store::index::Brief;
 use crate::store::record::Origin;
+use crate::system::Process;
 use anyhow::{Context, Result};
 use base::calls::Calls;
 use base::threads;
@@ -52,19 +51,20 @@ use std::time::{Duration, Instant};
 pub use wanting::Wanting;
 
 /// A worker that was asked to stop has this long to save its state.
-const PATIENCE: Duration = Duration::from_secs(20);
+const STOP_GRACE: Duration = Duration::from_secs(20);
 
 /// How often locks of others and the stop request are looked at.
 const TICK: Duration = Duration::from_millis(50);
 
 /// How to run; nothing of this is in a key.
 pub struct Settings {
-    /// Cpu tokens.
-    pub threads: usize,
+    /// Where nodes are executed.
+    pub executor: Arc<dyn Executor>,
+    /// What the nodes that run at once may take together: what the executor has, or what somebody said instead. Memory is what they
+    /// are expected to take; a node alone always runs.
+    pub capacity: Resources,
     /// Nodes that run at once, at most.
     pub jobs: Option<usize>,
-    /// Bytes that the nodes that run at once may be expected to take; a node alone always runs.
-    pub memory: Option<u64>,
     /// Which failures are tried again, and how often.
     pub retries: Retries,
     /// After a failure nothing new starts, whether it depends on what failed or not.
@@ -88,13 +88,18 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// All cores, this binary.
+    /// This machine, this binary.
     pub fn new() -> Result<Settings, Failure> {
+        Settings::on(Arc::new(Local))
+    }
+
+    /// All that an executor has.
+    pub fn on(executor: Arc<dyn Executor>) -> Result<Settings, Failure> {
         let program = std::env::current_exe().context("finding the path of this binary")?;
         Ok(Settings {
-            threads: thread::available_parallelism().map_or(1, usize::from),
+            capacity: executor.capacity(),
+            executor,
             jobs: None,
-            memory: system::memory::available(),
             retries: Retries::default(),
             fail_fast: false,
             orphans: Orphans::default(),
@@ -224,6 +229,10 @@ pub fn run(
     listener: &mut dyn FnMut(&Event),
 ) -> Result<Outcome, Failure> {
     let started = Instant::now();
+    let free = Resources {
+        threads: settings.capacity.threads.max(1),
+        ..settings.capacity
+    };
     store.prepare()?;
     // Until the plan is written down, nobody may remove the blobs that it counts on.
     let shared = store.sharing()?;
@@ -240,13 +249,12 @@ pub fn run(
             wanting.told()
         )));
     }
-    if let Some(told) = wanting::too_large(graph, &plan, settings.memory) {
+    if let Some(told) = wanting::too_large(graph, &plan, settings.capacity.memory) {
         return Err(Failure::Environment(anyhow::anyhow!(
             "{told}\nnothing was started; `--memory SIZE` lets larger nodes start"
         )));
     }
     settings.stop.begin();
-    system::strays::adopt();
     let info = RunInfo {
         id: settings.run.clone().unwrap_or_else(clock::unique),
         started_ms: clock::now_ms(),
@@ -299,7 +307,7 @@ pub fn run(
             known: BTreeMap::new(),
             briefs: BTreeMap::new(),
             made: BTreeSet::new(),
-            free: settings.threads.max(1),
+            free,
             later: BTreeMap::new(),
             called: BTreeMap::new(),
             tries: BTreeMap::new(),
@@ -309,24 +317,25 @@ pub fn run(
             trouble: None,
             origin: None,
             stopping: None,
+            publishing: 0,
             limited: limit::Limited::default(),
         };
         exec.emit(Event::RunStarted {
             run: info.id,
-            threads: settings.threads.max(1),
+            threads: free.threads,
             nodes: lines,
         });
         exec.journal.flush();
         exec.advance();
         drop(shared);
-        while exec.open > 0 {
-            exec.heed_stop();
-            exec.heed_limit();
-            exec.look_after();
+        while exec.open > 0 || exec.publishing > 0 {
+            exec.check_stop();
+            exec.check_limit();
+            exec.poll_workers();
             exec.start_ready();
             exec.journal.flush();
             match news.recv_timeout(TICK) {
-                Ok(news) => exec.hear(news, scope),
+                Ok(news) => exec.handle(news, scope),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("exec holds a sender itself"),
             }
@@ -374,10 +383,12 @@ fn peaks(plan: &Plan) -> BTreeMap<NodeId, u64> {
         .collect()
 }
 
-/// News from the threads that watch workers and commit.
+/// News from jobs, and from the threads that commit.
 enum News {
-    Heard(NodeId, Heard),
+    Job(NodeId, executor::News),
     Committed(NodeId, Box<Result<Committed, CommitError>>),
+    /// The remote was given the record, or had it, or could not be.
+    Published(NodeId, Result<bool>),
 }
 
 /// A node that has to be executed.
@@ -389,17 +400,19 @@ struct Ready {
 /// A node whose worker runs, or whose outputs are being committed.
 struct Running {
     key: Key,
-    tokens: usize,
+    /// Given back when it ends.
+    taken: Resources,
     manifest: Manifest,
     attempt: Attempt,
     spec: Spec,
     earlier: Vec<Attempt>,
-    worker: Option<Worker>,
+    /// Until its worker has ended.
+    task: Option<Box<dyn Task>>,
     watch: watch::Watch,
     /// What the worker said before it failed.
     complaint: Option<(String, Class)>,
     /// The limit of the run was reached.
-    told_to_stop: bool,
+    stop_requested: bool,
     /// What it has asked so far, where there is a limit.
     calls: Calls,
     /// What it was let know, by the name of the variable: not to be repeated.
@@ -433,7 +446,8 @@ struct Exec<'a> {
     briefs: BTreeMap<NodeId, Brief>,
     /// Keys executed in this run: a forced twin is satisfied by them.
     made: BTreeSet<Key>,
-    free: usize,
+    /// What the nodes that run leave of the capacity; memory is not counted here, as it is expected and not given.
+    free: Resources,
     peaks: BTreeMap<NodeId, u64>,
     /// Nodes that wait for another try, until then.
     later: BTreeMap<NodeId, Instant>,
@@ -441,7 +455,7 @@ struct Exec<'a> {
     called: BTreeMap<NodeId, Calls>,
     /// How often a node was tried again, by class.
     tries: BTreeMap<(NodeId, &'static str), usize>,
-    held: BTreeMap<NodeId, held::Held>,
+    held: BTreeMap<NodeId, contention::Held>,
     /// When running nodes were looked at last.
     looked: Instant,
     /// The failure after which nothing new starts.
@@ -450,5 +464,7 @@ struct Exec<'a> {
     /// Asked for when the first node starts.
     origin: Option<Origin>,
     stopping: Option<Instant>,
+    /// Records that are on their way to the remote.
+    publishing: usize,
     limited: limit::Limited,
 }

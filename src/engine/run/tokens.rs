@@ -3,6 +3,7 @@
 use super::Exec;
 use crate::graph::NodeId;
 use crate::kind::Cpu;
+use crate::run::executor::Resources;
 use std::time::Instant;
 
 /// Tokens that a node gets at least if it can use them all: training scales well to two threads.
@@ -32,7 +33,7 @@ impl Exec<'_> {
             .filter(due)
             .take(WINDOW)
             .collect();
-        let all = self.settings.threads.max(1);
+        let all = self.settings.capacity.threads.max(1);
         let longest = order.first().map_or(0.0, |id| self.remaining[id]);
         let long =
             |id: &&NodeId| self.cpu(**id) == Cpu::All && self.remaining[*id] >= ALIKE * longest;
@@ -49,13 +50,17 @@ impl Exec<'_> {
             let tokens = match self.cpu(id) {
                 Cpu::None => 0,
                 Cpu::One => 1,
-                Cpu::All => (self.free / left).max(few),
+                Cpu::All => (self.free.threads / left).max(few),
             };
             left -= 1;
-            if tokens > self.free || !self.has_room(id) {
+            if tokens > self.free.threads || !self.has_room(id) {
                 continue;
             }
-            if let Err(error) = self.start(id, tokens) {
+            let taken = Resources {
+                threads: tokens,
+                ..Resources::default()
+            };
+            if let Err(error) = self.start(id, taken) {
                 self.give_up(id, &error);
             }
         }
@@ -86,6 +91,11 @@ impl Exec<'_> {
             .map(|(id, r)| expected(id).max(r.watch.peak()));
         let taken: u64 = taken.sum();
         let wanted = expected(&id);
-        wanted == 0 || self.settings.memory.is_none_or(|all| taken + wanted <= all)
+        wanted == 0
+            || self
+                .settings
+                .capacity
+                .memory
+                .is_none_or(|all| taken + wanted <= all)
     }
 }

@@ -5,7 +5,6 @@ use crate::graph::Graph;
 use crate::plan::Plan;
 use crate::store::paths::Absent;
 use crate::plan::verdict::Verdict;
-use crate::system;
 use crate::store::paths;
 use base::text::{bytes, listed};
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,9 +102,9 @@ fn path() -> String {
     std::env::var("PATH").unwrap_or_default()
 }
 
-/// Nodes that by their parameters need more memory than there is, a line each. `allowed`: what somebody said instead.
-pub fn too_large(graph: &Graph, plan: &Plan, allowed: Option<u64>) -> Option<String> {
-    let there = allowed.or_else(system::memory::total)?;
+/// Nodes that by their parameters need more memory than there is, a line each.
+pub fn too_large(graph: &Graph, plan: &Plan, memory: Option<u64>) -> Option<String> {
+    let there = memory?;
     let mut out = String::new();
     for planned in plan.nodes.iter().filter(|p| !p.estimate.is_measured()) {
         let needed = planned.estimate.formula.as_ref().map_or(0.0, |f| f.memory) as u64;

@@ -1,16 +1,11 @@
-//! Looks after nodes that run: their memory, their silence, the end they came to, and whether it is worth another try.
+//! Watches nodes that run: their memory, their silence, and whether another try is worth it.
 
 use super::{Exec, Running};
 use crate::events::event::{Event, State};
-use crate::kind::failure;
 use crate::kind::failure::Class;
-use crate::kind::failure::Evidence;
 use crate::graph::NodeId;
 use crate::run::pulse::Pulse;
-use crate::system::memory::{self, Kills};
 use crate::kind::messages::Message;
-use crate::kind::attempt;
-use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -24,9 +19,6 @@ pub(super) struct Watch {
     /// When its silence is said again.
     next: f64,
     peak: u64,
-    /// The least free memory of the machine.
-    free: Option<u64>,
-    kills: Kills,
 }
 
 impl Watch {
@@ -37,8 +29,6 @@ impl Watch {
             answers: None,
             next: 0.0,
             peak: 0,
-            free: None,
-            kills: Kills::now(),
         }
     }
 
@@ -61,13 +51,8 @@ impl Watch {
         self.peak
     }
 
-    pub(super) fn at_end(&mut self, peak: Option<u64>) {
+    pub(super) fn note_peak(&mut self, peak: Option<u64>) {
         self.peak = self.peak.max(peak.unwrap_or_default());
-    }
-
-    fn sample(&mut self, peak: Option<u64>, free: Option<u64>) {
-        self.at_end(peak);
-        self.free = [self.free, free].into_iter().flatten().min();
     }
 
     /// How long it has been silent, if that is to be said now: when it begins to be long, and whenever it has doubled.
@@ -83,41 +68,23 @@ impl Watch {
 
 impl Exec<'_> {
     /// Once a second.
-    pub(super) fn look_after(&mut self) {
+    pub(super) fn poll_workers(&mut self) {
         if self.looked.elapsed() < LOOK_EVERY {
             return;
         }
         self.looked = Instant::now();
-        let free = memory::available();
         let mut silent = vec![];
         for (id, running) in &mut self.running {
-            let Some(worker) = &running.worker else {
+            let Some(task) = &running.task else {
                 continue;
             };
-            running.watch.sample(worker.peak(), free);
+            running.watch.note_peak(task.peak());
             silent.extend(running.watch.silence().map(|seconds| (*id, seconds)));
         }
         for (id, seconds) in silent {
             let node = self.name(id);
             self.emit(Event::Silent { node, seconds });
         }
-    }
-
-    /// The class of a worker's end that was no success, and the cause in words.
-    pub(super) fn judge_end(&self, id: NodeId, status: ExitStatus) -> (Class, String) {
-        let running = &self.running[&id];
-        let watch = &running.watch;
-        let tail = attempt::tail(&running.attempt.logs().join("stderr.txt"), 20);
-        let died = status.code().is_none();
-        failure::classify(&Evidence {
-            status: Some(status),
-            complaint: running.complaint.as_ref(),
-            tail: &tail,
-            asked: self.stopping.is_some() || running.told_to_stop,
-            kernel_killed: died && Kills::now().since(&watch.kills),
-            peak: Some(watch.peak).filter(|peak| *peak > 0),
-            free: watch.free.zip(memory::total()),
-        })
     }
 
     /// Whether the node was given another try; it is ready again then, after a pause.

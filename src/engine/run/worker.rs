@@ -1,7 +1,7 @@
 //! The worker's process: it runs one attempt, which is all that it knows, and tells its engine how that went. Its stdin is the lock of
 //! the key and is never read.
 
-use super::session;
+use super::executor::local;
 use crate::system::usage::is_environment;
 use crate::kind::Registry;
 use crate::kind::context::{Interrupted, NodeCtx, Transient};
@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// The hidden verb `worker DIR`: runs one attempt and returns the process's exit status.
 pub fn main(registry: &Registry, dir: &Path) -> i32 {
-    let outcome = session::detach(dir).and_then(|stop| {
+    let outcome = local::detach(dir).and_then(|stop| {
         let mut ctx = NodeCtx::open(dir, stop)?;
         let kind = registry
             .get(&ctx.spec().kind)

@@ -37,6 +37,18 @@ impl Store {
         }
     }
 
+    /// The blobs of this output are back.
+    pub fn unmark(&self, key: &Key, output: &str) -> Result<()> {
+        let Some(mut mark) = self.evicted(key) else {
+            return Ok(());
+        };
+        mark.outputs.remove(output);
+        match mark.outputs.is_empty() {
+            true => self.unevict(key),
+            false => self.write_mark(key, &mark),
+        }
+    }
+
     /// What is marked already stays marked.
     pub fn mark_evicted(
         &self,
@@ -52,9 +64,13 @@ impl Store {
             reason: reason.to_string(),
             outputs: before.outputs.union(outputs).cloned().collect(),
         };
+        self.write_mark(key, &mark)
+    }
+
+    fn write_mark(&self, key: &Key, mark: &Evicted) -> Result<()> {
         let shown = || format!("marking record {} as evicted", key.short());
         fault::point("evict-mark").with_context(shown)?;
-        let text = serde_json::to_vec_pretty(&mark).with_context(shown)?;
+        let text = serde_json::to_vec_pretty(mark).with_context(shown)?;
         files::put(&self.tmp(), &self.mark_path(key), &text).with_context(shown)
     }
 

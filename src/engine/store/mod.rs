@@ -26,23 +26,24 @@ pub mod objects;
 pub mod origin;
 pub mod paths;
 pub mod record;
+pub mod remote;
 pub mod sources;
 pub mod workspaces;
 
-use crate::system::files::names;
 use crate::system::clock;
 use crate::kind::failure::Failure;
 use base::hash::{Key, PlanKey};
 use crate::system::fault;
 use crate::store::objects::Objects;
 use crate::store::record::{Artifact, Record};
+use crate::store::remote::Remote;
 use crate::store::sources::Sources;
-use crate::system::files;
+use crate::system::files::{self, names};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// The layout this binary reads and writes.
@@ -80,6 +81,7 @@ pub struct Store {
     objects: Objects,
     sources: Mutex<Sources>,
     seen: Mutex<Sources>,
+    remote: Option<Arc<dyn Remote>>,
 }
 
 impl Store {
@@ -94,6 +96,7 @@ impl Store {
             objects: Objects::new(&root),
             sources: Mutex::new(Sources::open(root.join("memo/sources.json"))),
             seen: Mutex::new(Sources::open(root.join("memo/objects.json"))),
+            remote: None,
             root,
         })
     }
@@ -195,10 +198,8 @@ impl Store {
 
     /// The record of a key, whatever the state of its files.
     pub fn record(&self, key: &Key) -> Result<Option<Record>> {
-        let path = self.record_path(key);
-        let text = match fs::read_to_string(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.with_context(|| format!("reading record {}", key.short()))?,
+        let Some(text) = self.record_text(key)? else {
+            return Ok(None);
         };
         let record = Record::from_text(&text)
             .with_context(|| format!("record {} is not readable", key.short()))?;
@@ -206,6 +207,18 @@ impl Store {
             bail!("record {} is about another key", key.short());
         }
         Ok(Some(record))
+    }
+
+    /// A record as it was written.
+    fn record_text(&self, key: &Key) -> Result<Option<String>> {
+        match fs::read_to_string(self.record_path(key)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => {
+                Ok(Some(other.with_context(|| {
+                    format!("reading record {}", key.short())
+                })?))
+            }
+        }
     }
 
     /// All readable records, by key.
@@ -225,12 +238,16 @@ impl Store {
 
     /// Create-only: false where a record of this key exists already. Everything it names is durable by now.
     pub fn add_record(&self, record: &Record) -> Result<bool> {
-        let shown = || format!("writing record {}", record.key.short());
-        let path = self.record_path(&record.key);
+        let text = record.to_text()?;
+        self.add_text(&record.key, &text)
+    }
+
+    fn add_text(&self, key: &Key, text: &str) -> Result<bool> {
+        let shown = || format!("writing record {}", key.short());
+        let path = self.record_path(key);
         let shard = path.parent().expect("a record lies in a shard folder");
         fs::create_dir_all(shard).with_context(shown)?;
         files::sync_dir(&self.root.join("actions")).with_context(shown)?;
-        let text = record.to_text().with_context(shown)?;
         fault::point("record-ready").with_context(shown)?;
         files::write_new(&self.tmp(), &path, text.as_bytes()).with_context(shown)
     }

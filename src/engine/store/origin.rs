@@ -2,6 +2,7 @@
 
 use crate::system::files;
 use crate::store::record::Origin;
+use crate::system;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -24,7 +25,7 @@ pub fn of(program: &Path, workspace: Option<&Path>) -> Origin {
         build: build.unwrap_or_default(),
         commit,
         dirty: changes.map(|text| !text.is_empty()),
-        cpu: processor(),
+        cpu: system::processor(),
         features: features(),
         system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
     }
@@ -42,15 +43,6 @@ fn git(folder: &Path, args: &[&str]) -> Option<String> {
         .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_string())
-}
-
-fn processor() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = text.lines().find_map(|l| {
-        let (name, value) = l.split_once(':')?;
-        (name.trim() == "model name").then(|| value.trim().to_string())
-    });
-    model.unwrap_or_default()
 }
 
 /// Those that decide which kernels run.

@@ -59,6 +59,12 @@ impl Process {
     }
 }
 
+impl std::fmt::Display for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {}", self.pid)
+    }
+}
+
 /// Boot, host and namespace of this process.
 fn place() -> (String, String, String) {
     let read = |path: &str| {

@@ -16,10 +16,10 @@ use base::params::ParamSet;
 use base::params::Problem;
 use base::text::did_you_mean;
 use base::value::{Value, Values};
-use engine::kind::{Cpu, Kind, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Need, OnlyWith, Output, Port, Type};
 use engine::kind::estimate::{Ahead, Outlook};
-use engine::system::strays;
 use engine::kind::context::{Interrupted, NodeCtx, Transient};
+use engine::system::strays;
 use ground::Ground;
 pub use preflight::missing;
 use program::End;
@@ -112,19 +112,29 @@ macro_rules! port {
         )
     };
     ($name:literal, $ty:ident, $doc:literal, $given:expr, $when:expr) => {
-        Port::required_where($name, Type::$ty, $doc, $when, $given)
+        Port {
+            name: $name,
+            ty: Type::$ty,
+            need: Need::With {
+                given: $given,
+                when: $when,
+            },
+            doc: $doc,
+        }
     };
 }
 
 macro_rules! output {
     ($name:literal, $ty:ident, $doc:literal) => {
-        Output::only_with(
-            $name,
-            Type::$ty,
-            $doc,
-            concat!("write `", $name, "` into `outputs`"),
-            |values| delivers(values, $name),
-        )
+        Output {
+            name: $name,
+            ty: Type::$ty,
+            doc: $doc,
+            only_with: Some(OnlyWith {
+                given: |values| delivers(values, $name),
+                hint: concat!("write `", $name, "` into `outputs`"),
+            }),
+        }
     };
 }
 
@@ -190,12 +200,15 @@ outputs = ["model", "metrics"]
     ],
     params: Params::specs,
     exec: Exec::specs,
-    check: Some(check),
+    check,
+    above: None,
     cpu: |_| Cpu::All,
+    hidden: false,
+    tokens: None,
+    forecast: None,
     outlook: Some(outlook),
     preflight: Some(missing),
     run,
-    ..Kind::DEFAULTS
 };
 
 /// Whether these parameters ask for that output; reads nothing else.

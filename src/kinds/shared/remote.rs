@@ -244,7 +244,8 @@ impl Ear for NodeEar<'_> {
         if self.shown {
             let counted = (done as u64, total as u64);
             let made = all.made + all.rejected;
-            self.ctx.call_progress(counted, self.unit, &note(&all), made);
+            self.ctx
+                .call_progress(counted, self.unit, &note(&all), made);
         }
     }
 

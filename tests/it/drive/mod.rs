@@ -1,5 +1,6 @@
 //! What drives a run when things do not go as they should: orphans and strays, classes of failure, tries, tokens, and a run read back.
 
+mod executor;
 mod failures;
 mod orphans;
 mod tokens;

@@ -387,9 +387,8 @@ fn attempt(space: &Space, key: &Key) -> Attempt {
         outputs: vec!["out".into()],
         threads: 1,
         earlier: vec![],
-        engine: 0,
+        engine: None,
         calls: Default::default(),
-        engine_process: None,
         run: String::new(),
         started_ms: clock::now_ms(),
     };

@@ -5,6 +5,7 @@ mod evict;
 mod gc;
 mod pins;
 mod race;
+mod remote;
 mod roots;
 mod verify;
 

@@ -45,7 +45,7 @@ fn chains(word: &str) -> Graph {
 fn run(store: &Store, word: &str) -> run::Outcome {
     let mut settings = Settings::new().unwrap();
     settings.program = env!("CARGO_BIN_EXE_pipe").into();
-    settings.threads = 2;
+    settings.capacity.threads = 2;
     run::run(
         store,
         &chains(word),

@@ -1,7 +1,7 @@
 //! Keys that somebody else executes: who that is, and what is done about workers whose engine is gone.
 
 use super::Exec;
-use crate::events::event::{Deed, Event, State};
+use crate::events::event::{Event, OrphanAction, State};
 use crate::graph::NodeId;
 use base::hash::Key;
 use crate::run::holder;
@@ -29,7 +29,7 @@ impl Exec<'_> {
             let by = if twin {
                 None
             } else {
-                holder::find(self.store, &key)
+                holder::find(self.store, &*self.settings.executor, &key)
             };
             self.see(id, by);
         }
@@ -45,7 +45,7 @@ impl Exec<'_> {
         let mut orphan = before.filter(same).and_then(|held| held.orphan);
         if let Some(holder) = by.as_ref().filter(|h| h.orphan && orphan.is_none()) {
             orphan = Some((Instant::now(), false));
-            self.tell(id, holder.clone(), Deed::Seen);
+            self.tell(id, holder.clone(), OrphanAction::Seen);
         }
         let looked = Instant::now();
         self.held.insert(id, Held { looked, by, orphan });
@@ -66,8 +66,8 @@ impl Exec<'_> {
             return;
         }
         held.orphan = Some((since, true));
-        if holder::kill(self.store, &holder) {
-            self.tell(id, holder, Deed::Killed);
+        if holder::kill(self.store, &*self.settings.executor, &holder) {
+            self.tell(id, holder, OrphanAction::Killed);
         }
     }
 
@@ -77,12 +77,16 @@ impl Exec<'_> {
             return;
         };
         if let (Some((_, false)), Some(holder)) = (held.orphan, held.by) {
-            self.tell(id, holder, Deed::Ended);
+            self.tell(id, holder, OrphanAction::Ended);
         }
     }
 
-    fn tell(&mut self, id: NodeId, holder: Holder, deed: Deed) {
+    fn tell(&mut self, id: NodeId, holder: Holder, action: OrphanAction) {
         let node = self.name(id);
-        self.emit(Event::Orphan { node, holder, deed });
+        self.emit(Event::Orphan {
+            node,
+            holder,
+            action,
+        });
     }
 }

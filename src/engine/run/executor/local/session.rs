@@ -1,6 +1,6 @@
 //! What a worker process is to the system: its session, its signals, its usage.
 
-use crate::run::warden;
+use super::watchdog;
 use crate::kind::stop::Stop;
 use crate::kind::attempt::Attempt;
 use anyhow::{Context, Result};
@@ -25,11 +25,12 @@ pub fn detach(dir: &Path) -> Result<Arc<Stop>> {
     };
     attempt.sign()?;
     let engine = attempt.spec()?.engine;
+    let engine = engine.context("finding out who started this worker")?.pid;
     // The engine may have died before the signal was asked for.
     if rustix::process::getppid().map(Pid::as_raw_pid) != Some(engine) {
         asked.store(true, Ordering::Relaxed);
     }
     let stop = Arc::new(Stop::new(asked));
-    warden::watch(&stop, engine, dir)?;
+    watchdog::watch(&stop, engine, dir)?;
     Ok(stop)
 }

@@ -2,14 +2,13 @@
 //! asked to stop while nothing in it asks whether it should. What a worker saved is whole or absent at any moment, so that nothing
 //! that counts is lost by it. No loop of a kind has to know of this; one that asks may save its state first.
 
-use crate::system::strays;
 use crate::kind::failure::EXIT_INTERRUPTED;
 use crate::kind::stop::Stop;
+use crate::system::strays;
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -24,7 +23,7 @@ const STACK: usize = 256 << 10;
 /// all carry that it starts.
 pub fn watch(stop: &Arc<Stop>, engine: i32, attempt: &Path) -> Result<()> {
     let (stop, attempt) = (stop.clone(), attempt.to_path_buf());
-    let thread = std::thread::Builder::new().name("warden".into());
+    let thread = std::thread::Builder::new().name("watchdog".into());
     let body = move || guard(&stop, engine, &attempt);
     let started = thread.stack_size(STACK).spawn(body);
     started.map(drop).context("starting a thread")
@@ -35,15 +34,15 @@ fn guard(stop: &Stop, engine: i32, attempt: &Path) {
     loop {
         if rustix::process::getppid().map(Pid::as_raw_pid) != Some(engine) {
             orphaned.get_or_insert_with(Instant::now);
-            stop.asked.store(true, Ordering::Relaxed);
+            stop.request();
         }
-        if stop.asked.load(Ordering::Relaxed) {
+        if stop.requested() {
             asked.get_or_insert_with(Instant::now);
         }
         if orphaned.is_some_and(|since| since.elapsed() > ORPHANED) {
             end(attempt, true);
         }
-        if asked.is_some_and(|since| stop.deaf(since)) {
+        if asked.is_some_and(|since| stop.unnoticed(since)) {
             end(attempt, orphaned.is_some());
         }
         std::thread::sleep(LOOK_EVERY);
