@@ -4,7 +4,7 @@ use crate::{driven, turns, work};
 use anyhow::{Result, bail};
 use pipe::learn::adapter::Net;
 use pipe::learn::decoder::Workspace;
-use pipe::learn::objective::dpo::{self, Anchor, DpoWindow, Loss, Options};
+use pipe::learn::objective::dpo::{self, DpoWindow, Loss, NllMean, Options};
 use pipe::learn::train::{self, Feed, Goal, Row, State, Window};
 use pipe::learn::weights::Weights;
 use serde::Deserialize;
@@ -63,8 +63,9 @@ impl Feed for Pairs {
             options: Options {
                 loss: Loss::Sigmoid,
                 beta: self.beta,
-                nll: 0.0,
-                anchor: Anchor::Pair,
+                label_smoothing: 0.0,
+                nll_coefficient: 0.0,
+                nll_mean: NllMean::Pair,
             },
             window: dpo::Window {
                 pairs: self.rows.len() / 2,

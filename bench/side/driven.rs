@@ -4,7 +4,7 @@ use crate::turns;
 use anyhow::{Result, bail};
 use pipe::learn::adapter::Net;
 use pipe::learn::decoder::{Keep, Workspace};
-use pipe::learn::optim::{AdamW, Schedule, Shape};
+use pipe::learn::optim::{LrSchedule, Optim};
 use pipe::learn::train::{self, Feed, Report, Settings, State, Watch, Window};
 use serde_json::json;
 use std::cell::Cell;
@@ -13,14 +13,15 @@ use std::time::Instant;
 /// The settings of every step here: constant rate, gradients clipped to norm 1. The other side has the same.
 pub fn settings() -> Settings {
     Settings {
-        schedule: Schedule {
-            shape: Shape::Constant,
+        optim: Optim {
             lr: 1e-4,
-            warmup: 0,
-            steps: 1 << 40,
+            schedule: LrSchedule::Constant,
+            warmup_ratio: 0.0,
+            weight_decay: 0.01,
+            beta2: 0.999,
+            grad_clip: 1.0,
         },
-        adamw: AdamW::default(),
-        grad_clip: 1.0,
+        steps: 1 << 40,
         temperature: 1.0,
         keep: Keep::All,
     }

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use pipe::base::rng::Seed;
 use pipe::learn::adapter::Net;
 use pipe::learn::decoder::Workspace;
-use pipe::learn::objective::advantage::{Scale, advantages};
+use pipe::learn::objective::advantage::{Advantage, advantages};
 use pipe::learn::objective::grpo::{self, GrpoWindow, Options};
 use pipe::learn::train::{self, Feed, Goal, Row, State, Window};
 use pipe::learn::weights::Weights;
@@ -70,7 +70,7 @@ impl Feed for Rollouts {
                 rows.push(Row { ids, mask });
             }
         }
-        let advantages = advantages(&rewards, group, Scale::Group, 1e-4)?;
+        let advantages = advantages(&rewards, group, Advantage::Group, 1e-4)?;
         let reference =
             (beta > 0.0).then(|| train::reference_logps(&self.reference, &rows, 1.0, workspace));
         let window = grpo::Window {

@@ -115,12 +115,12 @@ impl Phases {
         );
         tape.recycle(&mut self.workspace);
         let back = start.elapsed().as_secs_f64();
-        clip(&mut self.grads, settings.grad_clip);
-        settings.adamw.update(
+        clip(&mut self.grads, settings.optim.grad_clip);
+        settings.optim.adamw().update(
             &mut self.weights,
             &self.grads,
             &mut self.moments,
-            settings.schedule.lr,
+            settings.optim.lr,
         );
         let all = start.elapsed().as_secs_f64();
         turns::answer(json!({

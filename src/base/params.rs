@@ -229,6 +229,23 @@ pub fn defaults<P: ParamSet>() -> Values {
     P::specs().into_iter().filter_map(value).collect()
 }
 
+/// The fields of a block that several kinds share, with other defaults for some.
+pub fn with_defaults(
+    mut specs: Vec<ParamSpec>,
+    defaults: &[(&str, Option<Value>)],
+) -> Vec<ParamSpec> {
+    for (name, default) in defaults {
+        let spec = specs.iter_mut().find(|spec| spec.name == *name);
+        let spec = spec.unwrap_or_else(|| panic!("a shared block has no field `{name}`"));
+        let default = default.clone().expect("a default is a value");
+        if let Err(why) = (spec.fits)(&default) {
+            panic!("the default of `{name}`: {why}");
+        }
+        spec.default = Default::Value(default);
+    }
+    specs
+}
+
 /// Declares a block. Every field has a doc comment; `= value` is its default; without one the recipe must give it, unless it is an
 /// `Option`, which is then absent.
 ///
@@ -244,7 +261,8 @@ pub fn defaults<P: ParamSet>() -> Values {
 /// }
 /// ```
 ///
-/// `with` takes over the fields of other blocks, which several kinds share: in a recipe they stand beside the own ones. After a field,
+/// `with` takes over the fields of other blocks, which several kinds share: in a recipe they stand beside the own ones.
+/// `optim: Optim { lr = 3e-5 }` gives a field of such a block another default, or one where it has none. After a field,
 /// `, in BOUNDS` says which numbers it takes (`Bounds`; every number has some), and `, if ACTS` where it does anything at all (`Acts`).
 #[macro_export]
 macro_rules! params {
@@ -265,7 +283,7 @@ macro_rules! params {
     }};
     ( pub struct $name:ident { $( $(#[doc = $doc:literal])+ $field:ident : $ty:ty $(= $default:expr)?
           $(, in $bounds:expr)? $(, if $acts:expr)? ; )* }
-      $( with { $( $part:ident : $set:ty ),+ $(,)? } )? ) => {
+      $( with { $( $part:ident : $set:ty $({ $( $over:ident = $value:expr ),+ $(,)? })? ),+ $(,)? } )? ) => {
         #[derive(Clone, Debug)]
         pub struct $name { $( $(#[doc = $doc])+ pub $field: $ty, )* $( $( pub $part: $set, )+ )? }
 
@@ -281,7 +299,10 @@ macro_rules! params {
                     acts: $crate::params!(@maybe $($acts)?),
                 } ),* ];
                 own.into_iter()
-                    $( $( .chain(<$set as $crate::params::ParamSet>::specs()) )+ )?
+                    $( $( .chain($crate::params::with_defaults(
+                        <$set as $crate::params::ParamSet>::specs(),
+                        &[ $( $( (stringify!($over), $crate::params::ParamValue::write(&$value)) ),+ )? ],
+                    )) )+ )?
                     .collect()
             }
 

@@ -1,7 +1,10 @@
-//! AdamW on flat arrays, clipping by the global norm, and learning-rate schedules as functions of the step.
+//! The optimizer: its parameters as a recipe gives them, learning-rate schedules as functions of the step, AdamW on flat
+//! arrays, and clipping by the global norm.
 //!
 //! Sums run in f64 over chunks cut by size alone. Knows named parts of an array, no training loop.
 
+use base::params::Bounds;
+use base::{choice, params};
 use rayon::prelude::*;
 
 use crate::adapter::Adapter;
@@ -9,6 +12,76 @@ use crate::kernels::simd::vector;
 use crate::weights::{Param, Role, Weights};
 
 const CHUNK: usize = 1 << 14;
+
+choice! {
+    /// How the learning rate goes after warm-up.
+    pub enum LrSchedule {
+        Constant = "constant",
+        /// Down to zero after the last step.
+        Linear = "linear",
+        /// Half a cosine, down to zero after the last step.
+        Cosine = "cosine",
+    }
+}
+
+const LR: Bounds = Bounds::above(
+    0.0,
+    1e6,
+    "AdamW moves every weight by about the learning rate a step",
+);
+const RATIO: Bounds = Bounds::within(0.0, 1.0, "it is a share of the steps");
+const DECAY: Bounds = Bounds::within(
+    0.0,
+    1.0,
+    "it is a share of the weights, times the learning rate",
+);
+const BETA2: Bounds = Bounds::within(0.0, 0.999_999, "a moving average that ever moves");
+const GRAD_CLIP: Bounds = Bounds::above(0.0, 1e9, "a norm to clip to");
+
+params! {
+    pub struct Optim {
+        /// Peak learning rate.
+        lr: f64, in LR;
+        /// How the learning rate goes after warm-up.
+        schedule: LrSchedule = LrSchedule::Constant;
+        /// Share of the steps in which the learning rate rises linearly.
+        warmup_ratio: f64 = 0.0, in RATIO;
+        /// AdamW's decoupled weight decay; norms and biases have none.
+        weight_decay: f64 = 0.01, in DECAY;
+        /// AdamW's second-moment decay.
+        beta2: f64 = 0.999, in BETA2;
+        /// Global gradient norm that is clipped to.
+        grad_clip: f64 = 1.0, in GRAD_CLIP;
+    }
+}
+
+impl Optim {
+    /// The learning rate of a step, counted from 1 to `steps`. With warm-up over w of n steps, step s has lr s / w up to w;
+    /// after that linear is lr (n - s + 1) / (n - w + 1), so that no step has rate 0 (transformers gives its first step
+    /// rate 0).
+    pub fn lr_at(&self, step: u64, steps: u64) -> f64 {
+        assert!(step >= 1, "steps count from 1");
+        let warmup = (steps as f64 * self.warmup_ratio).round() as u64;
+        if step <= warmup {
+            return self.lr * step as f64 / warmup as f64;
+        }
+        let whole = (steps.saturating_sub(warmup) + 1) as f64;
+        let done = ((step - warmup) as f64 / whole).min(1.0);
+        match self.schedule {
+            LrSchedule::Constant => self.lr,
+            LrSchedule::Linear => self.lr * (1.0 - done),
+            LrSchedule::Cosine => self.lr * 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
+        }
+    }
+
+    pub fn adamw(&self) -> AdamW {
+        AdamW {
+            beta2: self.beta2,
+            decay: self.weight_decay,
+            ..AdamW::default()
+        }
+    }
+}
 
 /// What an optimizer changes: named parts of one flat array.
 pub trait Parameters {
@@ -157,44 +230,6 @@ pub fn clip(grads: &mut [f32], max: f64) -> f64 {
         });
     }
     norm
-}
-
-/// Learning rate as a function of the step; steps count from 1 and the last one is `steps`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Shape {
-    Constant,
-    /// Down to zero after the last step.
-    Linear,
-    /// Half a cosine, down to zero after the last step.
-    Cosine,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Schedule {
-    pub shape: Shape,
-    /// Highest rate.
-    pub lr: f64,
-    /// The rate rises in equal parts over the first `warmup` steps and is full at step `warmup`.
-    pub warmup: u64,
-    pub steps: u64,
-}
-
-impl Schedule {
-    /// The rate of this step (1..=steps). With warm-up w and n steps, step s has lr s / w up to w; after that
-    /// linear is lr (n - s + 1) / (n - w + 1), so that no step has rate 0 (transformers gives its first step rate 0).
-    pub fn at(&self, step: u64) -> f64 {
-        assert!(step >= 1, "steps count from 1");
-        if step <= self.warmup {
-            return self.lr * step as f64 / self.warmup as f64;
-        }
-        let whole = (self.steps.saturating_sub(self.warmup) + 1) as f64;
-        let done = ((step - self.warmup) as f64 / whole).min(1.0);
-        match self.shape {
-            Shape::Constant => self.lr,
-            Shape::Linear => self.lr * (1.0 - done),
-            Shape::Cosine => self.lr * 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
-        }
-    }
 }
 
 #[derive(Clone, Copy)]

@@ -10,7 +10,7 @@ use crate::decoder_backward::{self, Upstream};
 use crate::guard;
 use crate::objective::rerouting::{StateObjective, States};
 use crate::objective::{Objective, Scored};
-use crate::optim::{self, AdamW, Moments, Schedule};
+use crate::optim::{self, AdamW, Moments, Optim};
 use crate::weights::Weights;
 use anyhow::{Result, ensure};
 use std::ops::Range;
@@ -86,11 +86,8 @@ struct Broken {
 /// The numbers of the loop.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How many steps there are, and the learning rate of each.
-    pub schedule: Schedule,
-    pub adamw: AdamW,
-    /// Gradients are scaled down to this global norm.
-    pub grad_clip: f64,
+    pub optim: Optim,
+    pub steps: u64,
     /// Logits are divided by it, as at sampling.
     pub temperature: f32,
     /// Time against memory; no bit of the result.
@@ -204,7 +201,8 @@ pub fn train(
 ) -> Result<End> {
     let mut workspace = Workspace::new();
     let mut grads = vec![0.0; state.net().trained()];
-    while state.step() < settings.schedule.steps {
+    let adamw = settings.optim.adamw();
+    while state.step() < settings.steps {
         let mut window = feed.window(state.step(), state.net(), &mut workspace)?;
         if window.rows.is_empty() {
             let mut metrics = std::mem::take(&mut window.metrics);
@@ -252,13 +250,13 @@ pub fn train(
             format!("{name}, token {}", token + 1)
         });
         guard::finite_loss(step, loss, at)?;
-        let norm = optim::clip(&mut grads, settings.grad_clip);
+        let norm = optim::clip(&mut grads, settings.optim.grad_clip);
         guard::finite(step, "grad_norm", norm)?;
-        let lr = settings.schedule.at(step);
+        let lr = settings.optim.lr_at(step, settings.steps);
         metrics.push(("grad_norm".into(), norm));
         metrics.push(("learning_rate".into(), lr));
         watch.check(step, &metrics)?;
-        state.update(&settings.adamw, &grads, lr);
+        state.update(&adamw, &grads, lr);
         if !watch.step(
             state,
             Report {

@@ -179,9 +179,10 @@ fn resumed_at(ran: &Ran, node: &str, step: u64) {
 #[test]
 fn an_exploding_gradient_stops_the_node_and_keeps_the_state_before_the_update() {
     let study = Study::new();
-    let recipe = [WORLD, REASONER]
-        .concat()
-        .replace("lr = 1e-2", "lr = 10.0\nwarmup = 0.4\nguard_grad_norm = 2");
+    let recipe = [WORLD, REASONER].concat().replace(
+        "lr = 1e-2",
+        "lr = 10.0\nwarmup_ratio = 0.4\nguard_grad_norm = 2",
+    );
     let failure = study.try_run(&recipe).failure("reasoner");
     assert!(
         failure.starts_with("exploding gradient: its norm is "),

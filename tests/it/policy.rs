@@ -2,7 +2,7 @@
 //! sequences and micro-batches, every clip and KL, the KL in the reward, what is measured of the sampler.
 
 use pipe::base::rng::Seed;
-use pipe::learn::objective::advantage::{Scale, advantages, flat};
+use pipe::learn::objective::advantage::{Advantage, advantages, flat};
 use pipe::learn::objective::grpo::{
     self, Aggregation, GrpoWindow, Kl, Options, PerToken, Ratio, Rows, Window,
 };
@@ -12,18 +12,23 @@ use std::collections::BTreeMap;
 #[test]
 fn leave_one_out_compares_with_the_mean_of_the_others() {
     let rewards = [1.0, 0.0, 0.5, 0.0].map(Some);
-    let ours = advantages(&rewards, 4, Scale::LeaveOneOut, 1e-6).unwrap();
+    let ours = advantages(&rewards, 4, Advantage::Rloo, 1e-6).unwrap();
     let by_hand = [1.0 - 0.5 / 3.0, -0.5, 0.5 - 1.0 / 3.0, -0.5];
     for (a, b) in ours.iter().zip(by_hand) {
         assert!((f64::from(*a) - b).abs() < 1e-7, "{ours:?}");
     }
     // What is unscorable is nobody's other, and a sample without others has nothing to be compared with.
     let some = [Some(1.0), None, Some(0.0), None];
-    let ours = advantages(&some, 4, Scale::LeaveOneOut, 1e-6).unwrap();
+    let ours = advantages(&some, 4, Advantage::Rloo, 1e-6).unwrap();
     assert_eq!(ours, [1.0, 0.0, -1.0, 0.0]);
     for lonely in [[Some(1.0), None], [None, None], [Some(0.3), Some(0.3)]] {
         assert!(flat(&lonely));
-        for scale in [Scale::Group, Scale::Batch, Scale::None, Scale::LeaveOneOut] {
+        for scale in [
+            Advantage::Group,
+            Advantage::Batch,
+            Advantage::None,
+            Advantage::Rloo,
+        ] {
             assert_eq!(advantages(&lonely, 2, scale, 1e-6).unwrap(), [0.0, 0.0]);
         }
     }
@@ -118,12 +123,12 @@ fn slopes_are_those_of_finite_differences_for_every_choice() {
         choices.push(Options { kl, ..plain() });
     }
     for aggregation in [
-        Aggregation::Grpo,
+        Aggregation::SequenceMean,
         Aggregation::Bnpo,
-        Aggregation::Dapo,
+        Aggregation::TokenMean,
         Aggregation::DrGrpo,
         Aggregation::SequenceSum,
-        Aggregation::MicroSum,
+        Aggregation::TokenMeanMicroSum,
     ] {
         choices.push(Options {
             aggregation,
@@ -179,13 +184,13 @@ fn a_loss_is_summed_over_sequences_or_micro_batches_as_its_name_says() {
     let total = -(4.0 * 1.5 - 0.5 - 7.0);
     let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-6, "{a} against {b}");
     close(of(Aggregation::SequenceSum), total / 4.0);
-    close(of(Aggregation::Dapo), total / 12.0);
+    close(of(Aggregation::TokenMean), total / 12.0);
     close(of(Aggregation::DrGrpo), total / (4.0 * 8.0));
-    close(of(Aggregation::Grpo), -(1.5 - 0.5 - 1.0) / 4.0);
+    close(of(Aggregation::SequenceMean), -(1.5 - 0.5 - 1.0) / 4.0);
 
     // In two micro-batches of 5 and 7 tokens, each has a mean of its own, which are added; entropy too.
     let options = Options {
-        aggregation: Aggregation::MicroSum,
+        aggregation: Aggregation::TokenMeanMicroSum,
         entropy: 0.1,
         ..Options::default()
     };

@@ -8,7 +8,7 @@ use pipe::kinds::REGISTRY;
 use pipe::kinds::data::preferences::{self, Truncated};
 use pipe::kinds::scorers::Settings;
 use pipe::kinds::scorers::reward::Route;
-use pipe::learn::objective::dpo::{self, Anchor, DpoWindow, Loss, Options, Pairs, Window};
+use pipe::learn::objective::dpo::{self, DpoWindow, Loss, NllMean, Options, Pairs, Window};
 use pipe::learn::objective::{Objective, Scored};
 use pipe::learn::train::{Row, micro_batches};
 use pipe::recipe::{self, Overrides};
@@ -133,12 +133,13 @@ fn what_ran_into_the_limit_and_what_has_no_score_is_said() {
     );
 }
 
-const LOSSES: [Loss; 5] = [
-    Loss::Sigmoid,
-    Loss::Cdpo(0.1),
-    Loss::Robust(0.2),
-    Loss::Ipo,
-    Loss::SigmoidNorm,
+/// Each with a share of wrong labels.
+const LOSSES: [(Loss, f64); 5] = [
+    (Loss::Sigmoid, 0.0),
+    (Loss::Cdpo, 0.1),
+    (Loss::Robust, 0.2),
+    (Loss::Ipo, 0.0),
+    (Loss::SigmoidNorm, 0.0),
 ];
 
 /// Three pairs with rows of several lengths.
@@ -184,17 +185,18 @@ fn slopes_are_those_of_finite_differences() {
         };
         dpo::dpo(options, pairs, WINDOW)
     };
-    for loss in LOSSES {
-        for (nll, anchor) in [
-            (0.0, Anchor::Pair),
-            (3.0, Anchor::Pair),
-            (3.0, Anchor::Token),
+    for (loss, label_smoothing) in LOSSES {
+        for (nll_coefficient, nll_mean) in [
+            (0.0, NllMean::Pair),
+            (3.0, NllMean::Pair),
+            (3.0, NllMean::Token),
         ] {
             let options = Options {
                 loss,
                 beta: 0.7,
-                nll,
-                anchor,
+                label_smoothing,
+                nll_coefficient,
+                nll_mean,
             };
             let ours = loss_of(&options, &logp).dlogp;
             for i in 0..logp.len() {
@@ -225,16 +227,17 @@ fn shares_of_micro_batches_add_up_and_a_pair_is_never_cut() {
         reference,
     } = numbers();
     let (entropy, hits) = (vec![0.5; logp.len()], vec![true; logp.len()]);
-    for loss in LOSSES {
+    for (loss, label_smoothing) in LOSSES {
         let options = Options {
             loss,
             beta: 0.1,
-            nll: 1.0,
-            anchor: Anchor::Token,
+            label_smoothing,
+            nll_coefficient: 1.0,
+            nll_mean: NllMean::Token,
         };
         let run = |cuts: &[usize]| {
             let mut window = DpoWindow {
-                options,
+                options: options.clone(),
                 window: WINDOW,
                 reference: reference.clone(),
                 sums: Default::default(),

@@ -397,7 +397,7 @@ fn every_choice_of_grpo_is_a_computation_of_its_own() {
         "truncated = \"score\"",
         "truncated = \"mask\"",
         "temperature = 0.9",
-        "warmup_steps = 2",
+        "warmup_ratio = 0.5",
         "seed = 1",
     ];
     for (i, choice) in choices.iter().enumerate() {

@@ -12,7 +12,6 @@
 use crate::system::clock;
 use base::hash::Key;
 use crate::graph::manifest::Manifest;
-use crate::store::objects;
 use crate::system::files::Blob;
 use crate::store::record::{Artifact, Record};
 use crate::store::{Lookup, Store};

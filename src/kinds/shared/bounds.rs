@@ -26,14 +26,8 @@ pub const WARM: Bounds = Bounds::above(0.0, 100.0, "at 0 all samples of a prompt
 pub const NUCLEUS: Bounds = Bounds::above(0.0, 1.0, "it is a share of the probability");
 pub const TOP_K: Bounds = Bounds::within(0.0, 1e7, "no vocabulary has as many tokens");
 
-pub const LR: Bounds = Bounds::above(
-    0.0,
-    1e6,
-    "AdamW moves every weight by about the learning rate a step",
-);
 pub const EPOCHS: Bounds = Bounds::above(0.0, 1e4, "passes over the data");
 pub const STEPS: Bounds = Bounds::within(1.0, 1e8, "no run takes as many steps");
-pub const WARMUP: Bounds = Bounds::within(0.0, 1e8, "no run takes as many steps");
 pub const BATCH: Bounds = Bounds::within(1.0, 65_536.0, "a step is in memory as a whole");
 pub const GROUP: Bounds = Bounds::within(
     2.0,
@@ -41,16 +35,8 @@ pub const GROUP: Bounds = Bounds::within(
     "a group of 1 has no advantage to compare, and a step is in memory as a whole",
 );
 pub const UPDATES: Bounds = Bounds::within(1.0, 1e4, "steps on the same rollouts");
-pub const DECAY: Bounds = Bounds::within(
-    0.0,
-    1.0,
-    "it is a share of the weights, times the learning rate",
-);
-pub const BETA2: Bounds = Bounds::within(0.0, 0.999_999, "a moving average that ever moves");
-pub const GRAD_CLIP: Bounds = Bounds::above(0.0, 1e9, "a norm to clip to");
 /// Weights of loss terms.
 pub const COEFFICIENT: Bounds = Bounds::within(0.0, 100.0, "a term beside one of weight 1");
-pub const NLL: Bounds = Bounds::within(0.0, 1e6, "a term beside one of weight 1");
 pub const CLIP_HIGH: Bounds = Bounds::within(0.0, 100.0, "a ratio is clipped to 1 and this");
 pub const DUAL_CLIP: Bounds = Bounds::within(
     1.0,
@@ -59,12 +45,6 @@ pub const DUAL_CLIP: Bounds = Bounds::within(
 );
 pub const CLAMP: Bounds = Bounds::above(0.0, 1e6, "what is cut to 0 teaches nothing");
 pub const EPSILON: Bounds = Bounds::above(0.0, 1e3, "it keeps a divisor from 0");
-pub const BETA: Bounds = Bounds::above(0.0, 1e4, "at 0 no answer is better than another");
-pub const SMOOTHING: Bounds = Bounds::within(
-    0.0,
-    0.499,
-    "where half of the labels are wrong, nothing is left to learn",
-);
 pub const ALPHA: Bounds = Bounds::above(0.0, 1e6, "at 0 nothing is trained");
 pub const SPREAD: Bounds = Bounds::above(0.0, 10.0, "at 0 there is no slope to begin with");
 /// Counted from 1, which the kind says itself.

@@ -14,7 +14,6 @@ mod guards;
 use crate::models::model_checks;
 use crate::shared::ahead;
 use anyhow::{Context, Result, bail, ensure};
-use base::choice;
 use base::rng::Seed;
 use base::rows::{self, Metric};
 use curve::Curve;
@@ -25,7 +24,7 @@ use learn::checkpoint;
 use learn::config::Config;
 use learn::decoder::Keep;
 use learn::guard::{Guard, Limits, Tripped};
-use learn::optim::{Moments, Shape};
+use learn::optim::Moments;
 use learn::peft;
 use learn::tokenizer;
 use learn::train::{End, Report, Row, State, Watch};
@@ -33,21 +32,6 @@ use learn::weights::Weights;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-choice! {
-    /// How the learning rate goes after warm-up.
-    pub enum LrSchedule { Constant = "constant", Linear = "linear", Cosine = "cosine" }
-}
-
-impl From<LrSchedule> for Shape {
-    fn from(schedule: LrSchedule) -> Shape {
-        match schedule {
-            LrSchedule::Constant => Shape::Constant,
-            LrSchedule::Linear => Shape::Linear,
-            LrSchedule::Cosine => Shape::Cosine,
-        }
-    }
-}
 
 /// What a forward pass keeps.
 pub fn keep(recompute: bool) -> Keep {

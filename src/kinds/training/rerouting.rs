@@ -3,9 +3,8 @@
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Model};
 use crate::training::lora::Lora;
-use crate::training::{self, Epochs, Examples, Guards, LrSchedule, Watcher};
+use crate::training::{self, Epochs, Examples, Guards, Watcher};
 use anyhow::{Context, Result, ensure};
-use base::choice;
 use base::params;
 use base::params::ParamSet;
 use base::params::Problem;
@@ -19,14 +18,9 @@ use engine::kind::context::NodeCtx;
 use learn::adapter::{Adapter, Net};
 use learn::decoder::Workspace;
 use learn::objective::rerouting::{self, Divisor, Rerouting};
-use learn::optim::{AdamW, Schedule};
+use learn::optim::Optim;
 use learn::tokenizer::Tokenizer;
 use learn::train::{self, Feed, Goal, Row, Settings, State, Window};
-
-choice! {
-    /// What the sum of cosines is divided by.
-    pub enum RerouteDivisor { Released = "released", Tokens = "tokens" }
-}
 
 params! {
     pub struct Params {
@@ -35,19 +29,11 @@ params! {
         /// Size of both loss terms.
         alpha: f64 = 10.0, in bounds::ALPHA;
         /// Divides the cosines by tokens and layers (`released`), or by tokens alone (`tokens`), as the paper writes it.
-        divisor: RerouteDivisor = RerouteDivisor::Released;
+        divisor: Divisor = Divisor::Released;
         /// Optimizer steps.
         steps: u64 = 150, in bounds::STEPS;
         /// Harmful completions a step, and as many to retain.
         batch: usize = 16, in bounds::BATCH;
-        /// Learning rate.
-        lr: f64 = 1e-4, in bounds::LR;
-        /// How the learning rate goes after warm-up.
-        schedule: LrSchedule = LrSchedule::Constant;
-        /// Decoupled weight decay.
-        weight_decay: f64 = 0.0, in bounds::DECAY;
-        /// Global gradient norm that is clipped to.
-        grad_clip: f64 = 1.0, in bounds::GRAD_CLIP;
         /// Longer completions are dropped and counted, never cut.
         max_tokens: usize = 1024, in bounds::TOKENS;
         /// Trains with the blocks up to the last rerouted one only, as the release does; the later ones are left as they are.
@@ -62,6 +48,7 @@ params! {
         /// Seed of the order and of the adapter.
         seed: u64 = 0, in bounds::SEED;
     }
+    with { optim: Optim { lr = 1e-4, weight_decay = 0.0 } }
 }
 
 params! {
@@ -189,17 +176,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     };
     let mut state = State::with_adapter(trained, adapter);
     let settings = Settings {
-        schedule: Schedule {
-            shape: p.schedule.into(),
-            lr: p.lr,
-            warmup: 0,
-            steps: p.steps,
-        },
-        adamw: AdamW {
-            decay: p.weight_decay,
-            ..AdamW::default()
-        },
-        grad_clip: p.grad_clip,
+        optim: p.optim.clone(),
+        steps: p.steps,
         temperature: 1.0,
         keep: training::keep(exec.recompute),
     };
@@ -277,10 +255,7 @@ impl Feed for Sets<'_> {
         let tokens = |rows: &[Row]| rows.iter().map(|r| r.ids.len()).sum::<usize>();
         let objective = Rerouting {
             layers: self.p.layers.clone(),
-            divisor: match self.p.divisor {
-                RerouteDivisor::Released => Divisor::TokensAndStates,
-                RerouteDivisor::Tokens => Divisor::Tokens,
-            },
+            divisor: self.p.divisor,
             coefficients: rerouting::coefficients(self.p.alpha, step, self.p.steps),
             harmful_rows,
             harmful_tokens: tokens(&rows[..harmful_rows]),

@@ -4,7 +4,7 @@ use crate::shared::ahead::{self, Training};
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Model};
 use crate::training::lora::{self, Lora};
-use crate::training::{self, AsSampled, Epochs, Examples, Guards, LrSchedule, Watcher};
+use crate::training::{self, AsSampled, Epochs, Examples, Guards, Watcher};
 use anyhow::{Context, Result, ensure};
 use base::params;
 use base::params::ParamSet;
@@ -20,34 +20,22 @@ use engine::kind::context::NodeCtx;
 use learn::adapter::Net;
 use learn::decoder::Workspace;
 use learn::objective::sft::SftWindow;
-use learn::optim::{AdamW, Schedule};
+use learn::optim::Optim;
 use learn::tokenizer::Tokenizer;
 use learn::train::{self, Feed, Goal, Row, Settings, Window};
 
 params! {
     pub struct Params {
-        /// Peak learning rate.
-        lr: f64 = 3e-5, in bounds::LR;
         /// Passes over the conversations.
         epochs: f64 = 3.0, in bounds::EPOCHS;
         /// Conversations an optimizer step.
         batch: usize = 16, in bounds::BATCH;
-        /// How the learning rate goes after warm-up.
-        schedule: LrSchedule = LrSchedule::Constant;
-        /// Share of the steps in which the learning rate rises linearly.
-        warmup: f64 = 0.0, in bounds::SHARE;
-        /// AdamW's decoupled weight decay; norms and biases have none.
-        weight_decay: f64 = 0.01, in bounds::DECAY;
-        /// AdamW's second-moment decay.
-        beta2: f64 = 0.999, in bounds::BETA2;
-        /// Global gradient norm that is clipped to.
-        grad_clip: f64 = 1.0, in bounds::GRAD_CLIP;
         /// Longer conversations are dropped and counted, never cut (a cut conversation has no end of turn).
         max_tokens: usize = 4096, in bounds::TOKENS;
         /// Seed of the order.
         seed: u64 = 0, in bounds::SEED;
     }
-    with { lora: Lora }
+    with { optim: Optim { lr = 3e-5 }, lora: Lora }
 }
 
 params! {
@@ -125,18 +113,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     training::say_reach(ctx, &model.weights.config, "conversations", &feed.rows);
     let steps = ((feed.rows.len() as f64 * p.epochs / p.batch as f64).round() as u64).max(1);
     let settings = Settings {
-        schedule: Schedule {
-            shape: p.schedule.into(),
-            lr: p.lr,
-            warmup: (steps as f64 * p.warmup).round() as u64,
-            steps,
-        },
-        adamw: AdamW {
-            beta2: p.beta2,
-            decay: p.weight_decay,
-            ..AdamW::default()
-        },
-        grad_clip: p.grad_clip,
+        optim: p.optim.clone(),
+        steps,
         temperature: 1.0,
         keep: training::keep(exec.recompute),
     };

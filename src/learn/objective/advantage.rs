@@ -5,17 +5,20 @@
 //! as a reward of NaN in sums that skip it.
 
 use anyhow::{Result, ensure};
+use base::choice;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scale {
-    /// Over the standard deviation of the own group.
-    Group,
-    /// Over that of all rewards.
-    Batch,
-    /// Not divided (Dr. GRPO, Liu et al. 2025).
-    None,
-    /// Not divided, and the mean is that of the other samples: n / (n - 1) times the same with the whole mean.
-    LeaveOneOut,
+choice! {
+    /// How a reward becomes an advantage.
+    pub enum Advantage {
+        /// Over the standard deviation of the own group.
+        Group = "group",
+        /// Over that of all rewards.
+        Batch = "batch",
+        /// Not divided (Dr. GRPO, Liu et al. 2025).
+        None = "none",
+        /// Not divided, and the mean is that of the other samples: n / (n - 1) times the advantage against the whole mean.
+        Rloo = "rloo",
+    }
 }
 
 /// One advantage per reward; rewards lie group by group. A group whose rewards are equal, or of which only one is known,
@@ -25,7 +28,7 @@ pub enum Scale {
 pub fn advantages(
     rewards: &[Option<f64>],
     group: usize,
-    scale: Scale,
+    how: Advantage,
     eps: f64,
 ) -> Result<Vec<f32>> {
     ensure!(
@@ -47,11 +50,11 @@ pub fn advantages(
         let (mean, own) = moments(rewards);
         let flat = flat(rewards);
         let known = rewards.iter().flatten().count() as f64;
-        let divisor = match scale {
-            Scale::Group => own + eps,
-            Scale::Batch => all + eps,
-            Scale::None => 1.0,
-            Scale::LeaveOneOut => (known - 1.0) / known,
+        let divisor = match how {
+            Advantage::Group => own + eps,
+            Advantage::Batch => all + eps,
+            Advantage::None => 1.0,
+            Advantage::Rloo => (known - 1.0) / known,
         };
         out.extend(rewards.iter().map(|reward| match reward {
             Some(r) if !flat => ((r - mean) / divisor) as f32,

@@ -9,41 +9,63 @@
 //!   ipo           (N - 1 / (2 beta))^2                                      Azar et al. 2024, eq. 17
 //!   sigmoid-norm  -s(beta N)                                                Lambert et al. 2024 (Tulu 3)
 //!
-//! and the loss is the mean over the window's pairs. RPO (Pang et al. 2024; TARS's DPO baseline) adds `nll` times the
+//! and the loss is the mean over the window's pairs. RPO (Pang et al. 2024; TARS's DPO baseline) adds `nll_coefficient` times the
 //! negative log-probability per token of the chosen answers: the mean over pairs of -c / n_w, or -sum(c) / sum(n_w).
 //!
 //! Departures: IPO averages over tokens, as TRL does with its authors' word (the paper sums); label smoothing is a property
 //! of `cdpo` and `robust` alone, where TRL 1.16 accepts it for `sigmoid` and ignores it.
 
 use super::{Objective, Outcome, Scored};
+use base::params::Bounds;
+use base::setup::Acts;
+use base::{choice, params};
 use std::ops::Range;
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Loss {
-    Sigmoid,
-    /// With the share of wrong labels, in [0, 1/2).
-    Cdpo(f64),
-    Robust(f64),
-    Ipo,
-    SigmoidNorm,
+choice! {
+    /// What a pair loses.
+    pub enum Loss {
+        Sigmoid = "sigmoid",
+        Cdpo = "cdpo",
+        Robust = "robust",
+        Ipo = "ipo",
+        SigmoidNorm = "sigmoid-norm",
+    }
+}
+choice! {
+    /// Over what the negative log-probability of the chosen answers is a mean.
+    pub enum NllMean {
+        /// The pairs, each with the mean over its tokens (RPO).
+        Pair = "pair",
+        /// All tokens of the window (TRL's `sft` beside `sigmoid`).
+        Token = "token",
+    }
 }
 
-/// Over what the negative log-probability of the chosen answers is a mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Anchor {
-    /// The pairs, each with the mean over its tokens (RPO).
-    Pair,
-    /// All tokens of the window (TRL's `sft` beside `sigmoid`).
-    Token,
-}
+const BETA: Bounds = Bounds::above(0.0, 1e4, "at 0 no answer is better than another");
+const SMOOTHING: Bounds = Bounds::within(
+    0.0,
+    0.499,
+    "where half of the labels are wrong, nothing is left to learn",
+);
+const NLL: Bounds = Bounds::within(0.0, 1e6, "a term beside one of weight 1");
+const WITH_NLL: Acts = Acts::only("where `nll_coefficient` is above 0", |s| {
+    s.exceeds("nll_coefficient", 0.0)
+});
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Options {
-    pub loss: Loss,
-    pub beta: f64,
-    /// Weight of the chosen answers' negative log-probability; 0 is plain DPO.
-    pub nll: f64,
-    pub anchor: Anchor,
+params! {
+    pub struct Options {
+        /// `sigmoid` is DPO, `cdpo` and `robust` assume wrong labels, `ipo` regresses to a margin, `sigmoid-norm` compares
+        /// log-probabilities per token.
+        loss: Loss = Loss::Sigmoid;
+        /// How strongly the reference holds: rewards are beta times the log-ratio to it.
+        beta: f64 = 0.01, in BETA;
+        /// Share of pairs whose label is taken to be wrong; `cdpo` and `robust` only.
+        label_smoothing: f64 = 0.0, in SMOOTHING;
+        /// Weight of the chosen answers' negative log-probability per token: above 0, sigmoid is RPO.
+        nll_coefficient: f64 = 3.0, in NLL;
+        /// Mean over a pair's tokens and then over pairs (`pair`), or over all tokens of the step (`token`).
+        nll_mean: NllMean = NllMean::Pair, if WITH_NLL;
+    }
 }
 
 /// Denominators over the whole optimizer window.
@@ -130,14 +152,14 @@ pub struct PairLoss {
     pub slopes: [f64; 2],
 }
 
-/// The loss of one pair, the anchor left out. `logps` and `reference` are sums over `tokens`.
+/// The loss of one pair, without the chosen answer's negative log-probability. `logps` and `reference` are sums over `tokens`.
 pub fn pair(
     options: &Options,
     logps: [f64; 2],
     reference: [f64; 2],
     tokens: [usize; 2],
 ) -> PairLoss {
-    let beta = options.beta;
+    let (beta, wrong) = (options.beta, options.label_smoothing);
     let h = [logps[0] - reference[0], logps[1] - reference[1]];
     let share = match options.loss {
         Loss::Ipo | Loss::SigmoidNorm => tokens.map(|n| 1.0 / n as f64),
@@ -146,8 +168,8 @@ pub fn pair(
     let margin = h[0] * share[0] - h[1] * share[1];
     let (loss, slope) = match options.loss {
         Loss::Sigmoid | Loss::SigmoidNorm => smoothed(beta, margin, 0.0),
-        Loss::Cdpo(wrong) => smoothed(beta, margin, wrong),
-        Loss::Robust(wrong) => {
+        Loss::Cdpo => smoothed(beta, margin, wrong),
+        Loss::Robust => {
             // The smoothed loss with -e for e, over 1 - 2e.
             let (right, flipped) = (smoothed(beta, margin, 0.0), smoothed(beta, margin, 1.0));
             let mix = |a: f64, b: f64| ((1.0 - wrong) * a - wrong * b) / (1.0 - 2.0 * wrong);
@@ -199,12 +221,12 @@ pub fn dpo(options: &Options, pairs: Pairs, window: Window) -> Outcome<Sums> {
         let lengths = [rows[0].len(), rows[1].len()];
         let reference = [pairs.reference[i], pairs.reference[i + 1]];
         let one = pair(options, logps, reference, lengths);
-        let anchor = match options.anchor {
-            Anchor::Pair => options.nll * each / lengths[0] as f64,
-            Anchor::Token => options.nll / window.chosen_tokens as f64,
+        let nll = match options.nll_mean {
+            NllMean::Pair => options.nll_coefficient * each / lengths[0] as f64,
+            NllMean::Token => options.nll_coefficient / window.chosen_tokens as f64,
         };
-        outcome.loss += each * one.loss - anchor * logps[0];
-        let slopes = [each * one.slopes[0] - anchor, each * one.slopes[1]];
+        outcome.loss += each * one.loss - nll * logps[0];
+        let slopes = [each * one.slopes[0] - nll, each * one.slopes[1]];
         for (row, slope) in rows.iter().zip(slopes) {
             outcome.dlogp[row.clone()].fill(slope as f32);
         }
@@ -240,10 +262,7 @@ fn check(options: &Options, pairs: Pairs) {
         "one number per token"
     );
     assert!(
-        match options.loss {
-            Loss::Cdpo(wrong) | Loss::Robust(wrong) => (0.0..0.5).contains(&wrong),
-            _ => true,
-        },
+        (0.0..0.5).contains(&options.label_smoothing),
         "fewer than half of the labels are wrong"
     );
 }

@@ -10,6 +10,7 @@
 //! has no |S| in the divisor of `reroute` (`Divisor::Tokens`). Steps are optimizer steps: the release's counter once ran
 //! over micro-batches, which turned the schedule around. Where h = h0 the gradient of the distance is taken as 0.
 
+use base::choice;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -37,13 +38,14 @@ pub struct Outcome {
     pub dstates: Vec<Vec<f32>>,
 }
 
-/// What the sum of cosines is divided by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Divisor {
-    /// Tokens and states, as released.
-    TokensAndStates,
-    /// Tokens.
-    Tokens,
+choice! {
+    /// What the sum of cosines is divided by.
+    pub enum Divisor {
+        /// Tokens and states, as in the authors' code.
+        Released = "released",
+        /// Tokens, as in their paper.
+        Tokens = "tokens",
+    }
 }
 
 /// alpha p and alpha (1 - p) of a step (0-based).
@@ -72,7 +74,7 @@ pub struct Rerouting {
 impl Rerouting {
     fn divisors(&self, states: usize) -> (f64, f64) {
         let layers = match self.divisor {
-            Divisor::TokensAndStates => self.layers.len(),
+            Divisor::Released => self.layers.len(),
             Divisor::Tokens => 1,
         };
         let retain = (states * self.retain_positions).max(1);

@@ -188,8 +188,8 @@ fn the_objective_of_a_window_does_not_see_how_it_is_cut() {
     type Make<'a> = Box<dyn Fn(&[usize]) -> Box<dyn Objective> + 'a>;
     let objectives: [Make; 4] = [
         Box::new(|_| Box::new(SftWindow::new(tokens))),
-        Box::new(|order| policy(order, Aggregation::Dapo)),
-        Box::new(|order| policy(order, Aggregation::Grpo)),
+        Box::new(|order| policy(order, Aggregation::TokenMean)),
+        Box::new(|order| policy(order, Aggregation::SequenceMean)),
         Box::new(|order| policy(order, Aggregation::DrGrpo)),
     ];
     let straight: Vec<usize> = (0..8).collect();

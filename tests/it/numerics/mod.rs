@@ -14,8 +14,8 @@ use pipe::learn::config::{Config, Family, Head, RopeScaling};
 use pipe::learn::decoder::{self, Packed, Workspace};
 use pipe::learn::decoder_backward::{Upstream, backward, backward_from};
 use pipe::learn::kernels::simd;
-use pipe::learn::objective::advantage::{Scale, advantages};
-use pipe::learn::optim::{self, AdamW, Moments, Schedule, Shape};
+use pipe::learn::objective::advantage::{Advantage, advantages};
+use pipe::learn::optim::{self, AdamW, LrSchedule, Moments, Optim};
 use pipe::learn::weights::{Role, Weights};
 use serde_json::{Value, json};
 
@@ -242,16 +242,18 @@ fn the_vector_exponential_is_within_two_units_in_the_last_place() {
 
 #[test]
 fn a_schedule_rises_over_the_warm_up_and_ends_where_its_shape_says() {
-    let schedule = |shape| Schedule {
-        shape,
+    let optim = |schedule| Optim {
         lr: 2.0,
-        warmup: 2,
-        steps: 5,
+        schedule,
+        warmup_ratio: 0.4,
+        weight_decay: 0.0,
+        beta2: 0.999,
+        grad_clip: 1.0,
     };
-    let rates = |shape| (1..=5).map(|s| schedule(shape).at(s)).collect::<Vec<_>>();
-    assert_eq!(rates(Shape::Constant), [1.0, 2.0, 2.0, 2.0, 2.0]);
-    assert_eq!(rates(Shape::Linear), [1.0, 2.0, 1.5, 1.0, 0.5]);
-    let cosine = rates(Shape::Cosine);
+    let rates = |schedule| -> Vec<f64> { (1..=5).map(|s| optim(schedule).lr_at(s, 5)).collect() };
+    assert_eq!(rates(LrSchedule::Constant), [1.0, 2.0, 2.0, 2.0, 2.0]);
+    assert_eq!(rates(LrSchedule::Linear), [1.0, 2.0, 1.5, 1.0, 0.5]);
+    let cosine = rates(LrSchedule::Cosine);
     assert!(
         (cosine[3] - 1.0).abs() < 1e-12,
         "half way down at the middle"
@@ -262,13 +264,13 @@ fn a_schedule_rises_over_the_warm_up_and_ends_where_its_shape_says() {
 #[test]
 fn advantages_leave_out_unscorable_samples_and_refuse_groups_of_one() {
     let rewards = [Some(1.0), None, Some(3.0), Some(0.2), Some(0.2), Some(0.2)];
-    let ours = advantages(&rewards, 3, Scale::Group, 0.0).expect("advantages");
+    let ours = advantages(&rewards, 3, Advantage::Group, 0.0).expect("advantages");
     let half = std::f32::consts::FRAC_1_SQRT_2;
     assert!((ours[0] + half).abs() < 1e-6 && (ours[2] - half).abs() < 1e-6);
     assert_eq!(ours[1], 0.0);
     assert_eq!(ours[3..], [0.0, 0.0, 0.0]);
-    assert!(advantages(&rewards, 1, Scale::Group, 0.0).is_err());
-    assert!(advantages(&rewards, 4, Scale::Group, 0.0).is_err());
+    assert!(advantages(&rewards, 1, Advantage::Group, 0.0).is_err());
+    assert!(advantages(&rewards, 4, Advantage::Group, 0.0).is_err());
 }
 
 #[test]

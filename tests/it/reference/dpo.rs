@@ -5,7 +5,7 @@ use crate::study::reference_dir;
 use pipe::learn::checkpoint;
 use pipe::learn::decoder::{self, Packed, Workspace};
 use pipe::learn::decoder_backward::backward;
-use pipe::learn::objective::dpo::{self, Anchor, Loss, Options, Pairs, Window};
+use pipe::learn::objective::dpo::{self, Loss, NllMean, Options, Pairs, Window};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -39,19 +39,19 @@ fn batch(golden: &Golden) -> Batch {
 
 fn options_of(name: &str, options: &Value) -> Options {
     let number = |value: &Value| value.as_f64().expect("a number");
-    let smoothing = || number(&options["label_smoothing"]);
     let words = options["loss_type"].as_array().expect("loss types");
-    let loss = match words[0].as_str().expect("a word") {
+    let smoothing = number(&options["label_smoothing"]);
+    let (loss, label_smoothing) = match words[0].as_str().expect("a word") {
         // TRL accepts a smoothing here and ignores it.
-        "sigmoid" => Loss::Sigmoid,
+        "sigmoid" => (Loss::Sigmoid, 0.0),
         // One pair at a time, that is cDPO.
-        "aot" => Loss::Cdpo(smoothing()),
-        "robust" => Loss::Robust(smoothing()),
-        "ipo" => Loss::Ipo,
-        "sigmoid_norm" => Loss::SigmoidNorm,
+        "aot" => (Loss::Cdpo, smoothing),
+        "robust" => (Loss::Robust, smoothing),
+        "ipo" => (Loss::Ipo, 0.0),
+        "sigmoid_norm" => (Loss::SigmoidNorm, 0.0),
         other => panic!("{name}: loss type {other}"),
     };
-    let nll = match words.get(1).map(|word| word.as_str().expect("a word")) {
+    let nll_coefficient = match words.get(1).map(|word| word.as_str().expect("a word")) {
         None => 0.0,
         Some("sft") => number(&options["loss_weights"][1]),
         Some(other) => panic!("{name}: loss type {other}"),
@@ -59,8 +59,9 @@ fn options_of(name: &str, options: &Value) -> Options {
     Options {
         loss,
         beta: number(&options["beta"]),
-        nll,
-        anchor: Anchor::Token,
+        label_smoothing,
+        nll_coefficient,
+        nll_mean: NllMean::Token,
     }
 }
 
@@ -120,7 +121,7 @@ fn every_recorded_preference_loss_and_gradient_agrees() {
     for (name, case) in golden.json["cases"].as_object().expect("cases") {
         let mut options = options_of(name, &case["options"]);
         if case["one_pair_at_a_time"] == true {
-            options.anchor = Anchor::Pair;
+            options.nll_mean = NllMean::Pair;
         }
         let pairs = live.len() / 2;
         let tokens = |row: usize| batch.bounds[row + 1] - batch.bounds[row];
@@ -151,13 +152,13 @@ fn every_recorded_preference_loss_and_gradient_agrees() {
                 both(&reference),
                 [tokens(w), tokens(l)],
             );
-            let anchor = match options.anchor {
-                Anchor::Pair => live[w] / tokens(w) as f64,
-                Anchor::Token => {
+            let anchor = match options.nll_mean {
+                NllMean::Pair => live[w] / tokens(w) as f64,
+                NllMean::Token => {
                     (0..pairs).map(|pair| live[2 * pair]).sum::<f64>() / window.chosen_tokens as f64
                 }
             };
-            ours[0].push((one.loss - options.nll * anchor) as f32);
+            ours[0].push((one.loss - options.nll_coefficient * anchor) as f32);
             ours[1].push(one.rewards[0] as f32);
             ours[2].push(one.rewards[1] as f32);
             ours[3].push((one.rewards[0] - one.rewards[1]) as f32);

@@ -5,7 +5,7 @@ use crate::study::reference_dir;
 use pipe::learn::checkpoint;
 use pipe::learn::decoder::{self, Packed, Tape, Workspace};
 use pipe::learn::decoder_backward::backward;
-use pipe::learn::objective::advantage::{Scale, advantages};
+use pipe::learn::objective::advantage::{Advantage, advantages};
 use pipe::learn::objective::grpo::{self, Aggregation, Options, Ratio, Rows, Window};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ fn options_of(name: &str, options: &Value) -> Options {
     if name.starts_with("verl") {
         let clip = number("clip").expect("clip");
         return Options {
-            aggregation: Aggregation::MicroSum,
+            aggregation: Aggregation::TokenMeanMicroSum,
             clip_low: clip,
             clip_high: clip,
             dual_clip: number("dual_clip"),
@@ -76,9 +76,9 @@ fn options_of(name: &str, options: &Value) -> Options {
     }
     Options {
         aggregation: match options["loss_type"].as_str().expect("a loss type") {
-            "grpo" => Aggregation::Grpo,
+            "grpo" => Aggregation::SequenceMean,
             "bnpo" => Aggregation::Bnpo,
-            "dapo" => Aggregation::Dapo,
+            "dapo" => Aggregation::TokenMean,
             "dr_grpo" => Aggregation::DrGrpo,
             other => panic!("loss type {other}"),
         },
@@ -241,10 +241,10 @@ fn advantages_agree_with_trl_and_flat_groups_get_zero() {
     let rewards: Vec<Option<f64>> = golden.get("rewards").iter().map(|&r| Some(r)).collect();
     let group = golden.shape("rewards")[1];
     let cases = [
-        ("group", Scale::Group, 1e-4),
-        ("batch", Scale::Batch, 1e-4),
-        ("none", Scale::None, 0.0),
-        ("verl", Scale::Group, 1e-6),
+        ("group", Advantage::Group, 1e-4),
+        ("batch", Advantage::Batch, 1e-4),
+        ("none", Advantage::None, 0.0),
+        ("verl", Advantage::Group, 1e-6),
     ];
     let mut parity = Parity::new("advantages", 1e-5);
     for (name, scale, eps) in cases {

@@ -109,7 +109,7 @@ fn rerouting_agrees_with_the_release_along_its_schedule() {
         let (shape, divisor, at) = (part(), part(), part());
         let weights = if shape == "full" { &full } else { &dropped };
         let divisor = match divisor {
-            "cb" => Divisor::TokensAndStates,
+            "cb" => Divisor::Released,
             "cb_token" => Divisor::Tokens,
             other => panic!("divisor {other}"),
         };
@@ -237,12 +237,7 @@ fn a_fresh_adapter_has_nothing_to_retain_and_a_finite_gradient_near_zero() {
         adapter: Some(&adapter),
     };
     let batch = batch(&golden);
-    let mut objective = objective(
-        &layers(&golden),
-        &batch,
-        Divisor::TokensAndStates,
-        (5.0, 5.0),
-    );
+    let mut objective = objective(&layers(&golden), &batch, Divisor::Released, (5.0, 5.0));
     let (_, grads) = step(net, &batch, &mut objective);
     let (retain, reroute) = objective.terms();
     let terms = &golden.json["fresh_adapter"]["terms"];

@@ -11,16 +11,15 @@ use crate::shared::ahead::{self, Training};
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Model};
 use crate::training::lora::{self, Lora};
-use crate::training::{self, Epochs, Guards, LrSchedule, Watcher};
+use crate::training::{self, Epochs, Guards, Watcher};
 use anyhow::Result;
+use base::params;
 use base::params::ParamSet;
 use base::params::Problem;
 use base::rng::Seed;
 use base::rows::{self, Pair};
-use base::setup::Acts;
 use base::tokens::Tokens;
 use base::value::Values;
-use base::{choice, params};
 use dataset::{Dataset, reference};
 use engine::kind::{Cpu, Kind, Output, Port, Type};
 use engine::kind::estimate::Look;
@@ -28,63 +27,23 @@ use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use learn::adapter::Net;
 use learn::decoder::Workspace;
-use learn::objective::dpo::{self, DpoWindow};
-use learn::optim::{AdamW, Schedule};
+use learn::objective::dpo::{self, DpoWindow, Loss};
+use learn::optim::Optim;
 use learn::tokenizer::Tokenizer;
 use learn::train::{self, Feed, Goal, Row, Settings, Window};
 
-choice! {
-    /// What a pair loses.
-    pub enum Loss {
-        Sigmoid = "sigmoid",
-        Cdpo = "cdpo",
-        Robust = "robust",
-        Ipo = "ipo",
-        SigmoidNorm = "sigmoid-norm",
-    }
-}
-choice! {
-    /// Over what the chosen answers' negative log-probability is a mean.
-    pub enum NllMean { Pair = "pair", Token = "token" }
-}
-
-const ADDED: Acts = Acts::only("where `nll_coefficient` is above 0", |s| {
-    s.exceeds("nll_coefficient", 0.0)
-});
-
 params! {
     pub struct Params {
-        /// `sigmoid` is DPO, `cdpo` and `robust` assume wrong labels, `ipo` regresses to a margin, `sigmoid-norm` compares
-        /// log-probabilities per token.
-        loss: Loss = Loss::Sigmoid;
-        /// How strongly the reference holds: rewards are beta times the log-ratio to it.
-        beta: f64 = 0.01, in bounds::BETA;
-        /// Share of pairs whose label is taken to be wrong; `cdpo` and `robust` only.
-        label_smoothing: f64 = 0.0, in bounds::SMOOTHING;
-        /// Weight of the chosen answers' negative log-probability per token: above 0, sigmoid is RPO.
-        nll_coefficient: f64 = 3.0, in bounds::NLL;
-        /// Mean over a pair's tokens and then over pairs (`pair`), or over all tokens of the step (`token`).
-        nll_mean: NllMean = NllMean::Pair, if ADDED;
-        /// Peak learning rate.
-        lr: f64 = 3e-4, in bounds::LR;
         /// Passes over the pairs.
         epochs: f64 = 3.0, in bounds::EPOCHS;
         /// Pairs an optimizer step.
         batch: usize = 16, in bounds::BATCH;
-        /// How the learning rate goes after warm-up.
-        schedule: LrSchedule = LrSchedule::Constant;
-        /// Share of the steps in which the learning rate rises linearly.
-        warmup: f64 = 0.0, in bounds::SHARE;
-        /// AdamW's decoupled weight decay; norms and biases have none.
-        weight_decay: f64 = 0.01, in bounds::DECAY;
-        /// Global gradient norm that is clipped to.
-        grad_clip: f64 = 1.0, in bounds::GRAD_CLIP;
         /// Pairs with an answer that is longer, prompt included, are dropped and counted, never cut.
         max_tokens: usize = 4096, in bounds::TOKENS;
         /// Seed of the order.
         seed: u64 = 0, in bounds::SEED;
     }
-    with { lora: Lora }
+    with { objective: dpo::Options, optim: Optim { lr = 3e-4 }, lora: Lora }
 }
 
 params! {
@@ -140,8 +99,8 @@ fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
     if let Ok(p) = Params::read(values) {
         p.lora.problems(&mut found);
-        let smoothing = p.label_smoothing;
-        if smoothing != 0.0 && !matches!(p.loss, Loss::Cdpo | Loss::Robust) {
+        let smoothing = p.objective.label_smoothing;
+        if smoothing != 0.0 && !matches!(p.objective.loss, Loss::Cdpo | Loss::Robust) {
             found.push(Problem {
                 path: "label_smoothing".into(),
                 message: "only `cdpo` and `robust` smooth labels: here it would do nothing".into(),
@@ -165,17 +124,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let n = dataset.rows.len() / 2;
     let steps = ((n as f64 * p.epochs / p.batch as f64).round() as u64).max(1);
     let settings = Settings {
-        schedule: Schedule {
-            shape: p.schedule.into(),
-            lr: p.lr,
-            warmup: (steps as f64 * p.warmup).round() as u64,
-            steps,
-        },
-        adamw: AdamW {
-            decay: p.weight_decay,
-            ..AdamW::default()
-        },
-        grad_clip: p.grad_clip,
+        optim: p.optim.clone(),
+        steps,
         temperature: 1.0,
         keep: training::keep(exec.recompute),
     };
@@ -187,7 +137,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         dataset: &dataset,
         last: vec![],
         reference: &reference,
-        options: options(&p),
+        options: p.objective.clone(),
         batch: p.batch as u64,
         epochs: Epochs::new(n, Seed::new(p.seed).child("order")),
     };
@@ -202,24 +152,6 @@ fn tokens(look: &Look) -> Result<Tokens> {
     let pairs: Vec<Pair> = rows::read_rows(look.input("pairs"))?;
     let dataset = Dataset::new(&tokenizer, &pairs, p.max_tokens)?;
     dataset.tokens(&tokenizer, p.max_tokens, look.most)
-}
-
-fn options(p: &Params) -> dpo::Options {
-    dpo::Options {
-        loss: match p.loss {
-            Loss::Sigmoid => dpo::Loss::Sigmoid,
-            Loss::Cdpo => dpo::Loss::Cdpo(p.label_smoothing),
-            Loss::Robust => dpo::Loss::Robust(p.label_smoothing),
-            Loss::Ipo => dpo::Loss::Ipo,
-            Loss::SigmoidNorm => dpo::Loss::SigmoidNorm,
-        },
-        beta: p.beta,
-        nll: p.nll_coefficient,
-        anchor: match p.nll_mean {
-            NllMean::Pair => dpo::Anchor::Pair,
-            NllMean::Token => dpo::Anchor::Token,
-        },
-    }
 }
 
 /// Every pair once an epoch.
@@ -251,7 +183,7 @@ impl Feed for PairFeed<'_> {
             .collect();
         let tokens: usize = rows.iter().map(|row| row.ids.len()).sum();
         let objective = DpoWindow {
-            options: self.options,
+            options: self.options.clone(),
             window: dpo::Window {
                 pairs: picked.len(),
                 chosen_tokens: rows.iter().step_by(2).map(Row::scored).sum(),

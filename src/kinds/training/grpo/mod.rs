@@ -18,7 +18,7 @@ use crate::shared::ahead::{self, Training};
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Course, Model, Sampling};
 use crate::training::lora::{self, Lora};
-use crate::training::{self, Guards, LrSchedule, RolloutGuards, Watcher};
+use crate::training::{self, Guards, RolloutGuards, Watcher};
 use crate::world::truth;
 use anyhow::{Result, bail, ensure};
 use base::calls::Calls;
@@ -36,7 +36,9 @@ use engine::kind::estimate::Look;
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use learn::adapter::Net;
-use learn::optim::{AdamW, Schedule};
+use learn::objective::advantage::Advantage;
+use learn::objective::grpo::{Aggregation, Kl, Ratio};
+use learn::optim::Optim;
 use learn::sample::Options;
 use learn::tokenizer::Tokenizer;
 use learn::train::{self, Settings};
@@ -45,31 +47,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 choice! {
-    /// How token losses become one number.
-    pub enum Aggregation {
-        TokenMean = "token-mean",
-        SequenceMean = "sequence-mean",
-        SequenceSum = "sequence-sum",
-        DrGrpo = "dr-grpo",
-        Bnpo = "bnpo",
-        MicroSum = "token-mean-micro-sum",
-    }
-}
-choice! {
-    /// What is clipped: each token's ratio, or one a rollout (GSPO).
-    pub enum Ratio { Token = "token", Sequence = "sequence" }
-}
-choice! {
-    /// Estimator of the KL to the reference.
-    pub enum Kl { K1 = "k1", K2 = "k2", K3 = "k3" }
-}
-choice! {
     /// Where the KL acts.
     pub enum KlIn { Loss = "loss", Reward = "reward" }
-}
-choice! {
-    /// How a reward becomes an advantage.
-    pub enum Advantage { Group = "group", Batch = "batch", None = "none", Rloo = "rloo" }
 }
 choice! {
     /// What happens to groups whose rewards are all the same.
@@ -135,16 +114,6 @@ params! {
         zero_variance: ZeroVariance = ZeroVariance::Keep;
         /// Optimizer steps on the same rollouts, each on all of them. With 1 the ratio is 1 and no clip binds.
         updates: u64 = 1, in bounds::UPDATES;
-        /// Learning rate.
-        lr: f64 = 1e-6, in bounds::LR;
-        /// How the learning rate goes after warm-up.
-        schedule: LrSchedule = LrSchedule::Constant;
-        /// Steps in which the learning rate rises linearly.
-        warmup_steps: u64 = 0, in bounds::WARMUP;
-        /// AdamW's decoupled weight decay; norms and biases have none.
-        weight_decay: f64 = 0.01, in bounds::DECAY;
-        /// Global gradient norm that is clipped to.
-        grad_clip: f64 = 1.0, in bounds::GRAD_CLIP;
         /// The ratio of each token (`token`), or of the whole rollout, its tokens' geometric mean (`sequence`: GSPO).
         ratio: Ratio = Ratio::Token, if WEIGHED;
         /// The ratio is clipped to 1 - clip_low …
@@ -186,7 +155,7 @@ params! {
         /// Seed of the order of prompts and of the rollouts.
         seed: u64 = 0, in bounds::SEED;
     }
-    with { lora: Lora, judging: Judging }
+    with { optim: Optim { lr = 1e-6 }, lora: Lora, judging: Judging }
 }
 
 params! {
@@ -355,7 +324,13 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         sample_rows: exec.sample_rows,
         batch: None,
     };
-    let end = train::train(&mut state, &mut feed, &settings(&p, &exec), &mut watcher);
+    let settings = Settings {
+        optim: p.optim.clone(),
+        steps: p.steps,
+        temperature: p.temperature as f32,
+        keep: training::keep(exec.recompute),
+    };
+    let end = train::train(&mut state, &mut feed, &settings, &mut watcher);
     watcher.end(&state, end)?;
 
     if !validation.is_empty() {
@@ -412,24 +387,6 @@ impl Params {
                 "the reward of a response to prompt {prompt} is no number; `unscorable` says what becomes of such ones"
             ),
         }
-    }
-}
-
-fn settings(p: &Params, exec: &Exec) -> Settings {
-    Settings {
-        schedule: Schedule {
-            shape: p.schedule.into(),
-            lr: p.lr,
-            warmup: p.warmup_steps,
-            steps: p.steps,
-        },
-        adamw: AdamW {
-            decay: p.weight_decay,
-            ..AdamW::default()
-        },
-        grad_clip: p.grad_clip,
-        temperature: p.temperature as f32,
-        keep: training::keep(exec.recompute),
     }
 }
 

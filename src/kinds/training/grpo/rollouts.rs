@@ -2,9 +2,7 @@
 //! every further update on them.
 
 use super::measures::metrics;
-use super::{
-    Advantage, Aggregation, Kl, KlIn, Params, Ratio, Truncated, ZeroVariance, of_groups, sampling,
-};
+use super::{KlIn, Params, Truncated, ZeroVariance, of_groups, sampling};
 use crate::scorers::reward::{self, Route, Scored};
 use crate::shared::model_io::Course;
 use anyhow::Result;
@@ -14,7 +12,7 @@ use engine::kind::context::NodeCtx;
 use learn::adapter::Net;
 use learn::decoder::Workspace;
 use learn::guard::{Cause, Tripped};
-use learn::objective::advantage::{self, Scale};
+use learn::objective::advantage;
 use learn::objective::grpo::{self, GrpoWindow, PerToken};
 use learn::sample::{NotFinite, Sample};
 use learn::tokenizer::Tokenizer;
@@ -157,7 +155,8 @@ impl Rollouts<'_> {
             .iter()
             .map(|r| Some(r.reward? - r.kl_penalty.unwrap_or(0.0)))
             .collect();
-        let advantages = advantage::advantages(&compared, p.group, scale(p), p.advantage_epsilon)?;
+        let advantages =
+            advantage::advantages(&compared, p.group, p.advantage, p.advantage_epsilon)?;
         let dropped: Vec<bool> = compared
             .chunks(p.group)
             .flat_map(|group| {
@@ -291,38 +290,15 @@ impl Rollouts<'_> {
     }
 }
 
-fn scale(p: &Params) -> Scale {
-    match p.advantage {
-        Advantage::Group => Scale::Group,
-        Advantage::Batch => Scale::Batch,
-        Advantage::None => Scale::None,
-        Advantage::Rloo => Scale::LeaveOneOut,
-    }
-}
-
 fn options(p: &Params) -> grpo::Options {
     grpo::Options {
-        aggregation: match p.aggregation {
-            Aggregation::TokenMean => grpo::Aggregation::Dapo,
-            Aggregation::SequenceMean => grpo::Aggregation::Grpo,
-            Aggregation::SequenceSum => grpo::Aggregation::SequenceSum,
-            Aggregation::DrGrpo => grpo::Aggregation::DrGrpo,
-            Aggregation::Bnpo => grpo::Aggregation::Bnpo,
-            Aggregation::MicroSum => grpo::Aggregation::MicroSum,
-        },
-        ratio: match p.ratio {
-            Ratio::Token => grpo::Ratio::Token,
-            Ratio::Sequence => grpo::Ratio::Sequence,
-        },
+        aggregation: p.aggregation,
+        ratio: p.ratio,
         clip_low: p.clip_low,
         clip_high: p.clip_high,
         delta: p.delta,
         dual_clip: p.dual_clip,
-        kl: match p.kl {
-            Kl::K1 => grpo::Kl::K1,
-            Kl::K2 => grpo::Kl::K2,
-            Kl::K3 => grpo::Kl::K3,
-        },
+        kl: p.kl,
         // Taken off the reward it is only measured here.
         beta: match p.kl_in {
             KlIn::Loss => p.kl_coefficient,

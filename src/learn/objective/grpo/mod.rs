@@ -18,38 +18,35 @@ pub use sums::{Mismatch, Sums};
 pub use terms::kl_sum;
 
 use super::{Objective, Outcome, Scored};
+use base::choice;
 use std::ops::Range;
 use terms::{Clamped, kl_of, policy_term};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Aggregation {
-    /// Mean over rows of the mean over a row's tokens.
-    Grpo,
-    /// Mean over the tokens of the micro-batch, then over micro-batches: depends on how a window is split.
-    Bnpo,
-    /// Mean over all tokens of the window (DAPO; verl's token-mean).
-    Dapo,
-    /// Sum over tokens by rows times `max_length` (Dr. GRPO).
-    DrGrpo,
-    /// Mean over rows of the sum over a row's tokens (verl's seq-mean-token-sum).
-    SequenceSum,
-    /// Mean over the tokens of the micro-batch, summed over micro-batches, entropy included: what the TARS release does,
-    /// whose loss and gradient grow with the number of micro-batches.
-    MicroSum,
+choice! {
+    /// How token losses become one number.
+    pub enum Aggregation {
+        /// Mean over all tokens of the window (DAPO; verl's token-mean).
+        TokenMean = "token-mean",
+        /// Mean over rows of the mean over a row's tokens (TRL's grpo; verl's seq-mean-token-mean).
+        SequenceMean = "sequence-mean",
+        /// Mean over rows of the sum over a row's tokens (verl's seq-mean-token-sum).
+        SequenceSum = "sequence-sum",
+        /// Sum over tokens by rows times `max_length` (Dr. GRPO).
+        DrGrpo = "dr-grpo",
+        /// Mean over the tokens of the micro-batch, then over micro-batches: depends on how a window is split.
+        Bnpo = "bnpo",
+        /// Mean over the tokens of the micro-batch, summed over micro-batches, entropy included: what the TARS release does,
+        /// whose loss and gradient grow with the number of micro-batches.
+        TokenMeanMicroSum = "token-mean-micro-sum",
+    }
 }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kl {
-    K1,
-    K2,
-    K3,
+choice! {
+    /// Estimator of the KL to the reference.
+    pub enum Kl { K1 = "k1", K2 = "k2", K3 = "k3" }
 }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ratio {
-    Token,
-    /// One ratio per row (GSPO).
-    Sequence,
+choice! {
+    /// What is clipped: each token's ratio, or one a rollout (GSPO).
+    pub enum Ratio { Token = "token", Sequence = "sequence" }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -80,7 +77,7 @@ impl Default for Options {
     /// Token mean, clip 0.2, k3, no KL, no entropy term.
     fn default() -> Options {
         Options {
-            aggregation: Aggregation::Dapo,
+            aggregation: Aggregation::TokenMean,
             ratio: Ratio::Token,
             clip_low: 0.2,
             clip_high: 0.2,
@@ -143,7 +140,7 @@ pub fn grpo(options: &Options, rows: Rows, window: Window) -> Outcome<Sums> {
     }
     if options.entropy != 0.0 && !rows.logp.is_empty() {
         let tokens = match options.aggregation {
-            Aggregation::MicroSum => rows.logp.len(),
+            Aggregation::TokenMeanMicroSum => rows.logp.len(),
             _ => window.tokens,
         };
         let weight = options.entropy / tokens as f64;
@@ -164,12 +161,12 @@ fn row(
 ) {
     let length = range.len() as f64;
     let weight = match options.aggregation {
-        Aggregation::Grpo => 1.0 / (window.rows as f64 * length),
+        Aggregation::SequenceMean => 1.0 / (window.rows as f64 * length),
         Aggregation::Bnpo => 1.0 / (rows.logp.len() as f64 * window.micro_batches as f64),
-        Aggregation::Dapo => 1.0 / window.tokens as f64,
+        Aggregation::TokenMean => 1.0 / window.tokens as f64,
         Aggregation::DrGrpo => 1.0 / (window.rows as f64 * window.max_length as f64),
         Aggregation::SequenceSum => 1.0 / window.rows as f64,
-        Aggregation::MicroSum => 1.0 / rows.logp.len() as f64,
+        Aggregation::TokenMeanMicroSum => 1.0 / rows.logp.len() as f64,
     };
     let advantage = f64::from(rows.advantages[i]);
     let gaps: Vec<Clamped> = range
