@@ -1,6 +1,6 @@
 //! Keys that somebody else executes: who that is, and what is done about workers whose engine is gone.
 
-use super::Exec;
+use super::exec::{Exec, Held};
 use crate::events::event::{Event, OrphanAction, State};
 use crate::graph::NodeId;
 use base::hash::Key;
@@ -10,14 +10,6 @@ use std::time::{Duration, Instant};
 
 /// Who holds a key is read from files; no need to do so with every look at its lock.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// A node whose key is held by somebody else.
-pub(super) struct Held {
-    looked: Instant,
-    by: Option<Holder>,
-    /// When the holder was first seen to be an orphan, and whether it was killed since.
-    orphan: Option<(Instant, bool)>,
-}
 
 impl Exec<'_> {
     pub(super) fn wait_for_holder(&mut self, id: NodeId, key: Key, twin: bool) {

@@ -1,6 +1,8 @@
 //! The loop's decisions: states, verdicts, stopping, the end. Every node's state changes in `Exec::set` alone.
 
-use super::{Exec, NodeEnd, Outcome, Ready, STOP_GRACE};
+use super::exec::{Exec, STOP_GRACE};
+use super::outcome::{NodeEnd, Outcome};
+use super::queue::Ready;
 use crate::events::event::{Counts, End, Event, State};
 use crate::kind::failure::{Class, Failure};
 use crate::graph::NodeId;
@@ -305,7 +307,7 @@ impl Exec<'_> {
         let end = match outcome.failure() {
             None => End::Whole,
             Some(Failure::Nodes(_)) => End::Failed,
-            Some(Failure::Environment(_)) => End::Environment,
+            Some(Failure::Environment(_) | Failure::Refused(_)) => End::Environment,
             Some(Failure::Interrupted | Failure::Limit(_)) => End::Interrupted,
         };
         self.emit(Event::RunEnded {

@@ -1,5 +1,6 @@
 //! Who executes a key that somebody else wants: read from the newest attempt of the key, whose lock is taken.
 
+use crate::events::event::Holder;
 use crate::events::journal;
 use base::hash::Key;
 use crate::run::executor::Executor;

@@ -2,7 +2,7 @@
 
 use super::secrets::{named_secrets, redact, redact_files};
 use super::watch::Watch;
-use super::{Exec, News, Running};
+use super::exec::{Exec, News, Running};
 use crate::system::clock;
 use crate::events::event::{Event, State};
 use crate::kind::failure;

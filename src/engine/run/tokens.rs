@@ -1,6 +1,6 @@
 //! Who starts next: tokens of cpu, memory and the number of nodes at once.
 
-use super::Exec;
+use super::exec::Exec;
 use crate::graph::NodeId;
 use crate::kind::Cpu;
 use crate::run::executor::Resources;

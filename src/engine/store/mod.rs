@@ -28,6 +28,7 @@ pub mod paths;
 pub mod record;
 pub mod remote;
 pub mod sources;
+mod transfer;
 pub mod workspaces;
 
 use crate::system::clock;

@@ -4,9 +4,9 @@
 use super::{Exec, Params, command, preflight};
 use anyhow::{Context, Result, anyhow, bail};
 use base::rows::{METRICS, ROWS};
+use engine::system::strays;
 use engine::kind::context::NodeCtx;
 use engine::system::files;
-use engine::system::strays;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;

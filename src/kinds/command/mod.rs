@@ -16,10 +16,10 @@ use base::params::ParamSet;
 use base::params::Problem;
 use base::text::did_you_mean;
 use base::value::{Value, Values};
-use engine::kind::{Cpu, Kind, Need, OnlyWith, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Output, Port, Type};
 use engine::kind::estimate::{Ahead, Outlook};
-use engine::kind::context::{Interrupted, NodeCtx, Transient};
 use engine::system::strays;
+use engine::kind::context::{Interrupted, NodeCtx, Transient};
 use ground::Ground;
 pub use preflight::missing;
 use program::End;
@@ -112,29 +112,19 @@ macro_rules! port {
         )
     };
     ($name:literal, $ty:ident, $doc:literal, $given:expr, $when:expr) => {
-        Port {
-            name: $name,
-            ty: Type::$ty,
-            need: Need::With {
-                given: $given,
-                when: $when,
-            },
-            doc: $doc,
-        }
+        Port::required_where($name, Type::$ty, $doc, $when, $given)
     };
 }
 
 macro_rules! output {
     ($name:literal, $ty:ident, $doc:literal) => {
-        Output {
-            name: $name,
-            ty: Type::$ty,
-            doc: $doc,
-            only_with: Some(OnlyWith {
-                given: |values| delivers(values, $name),
-                hint: concat!("write `", $name, "` into `outputs`"),
-            }),
-        }
+        Output::only_with(
+            $name,
+            Type::$ty,
+            $doc,
+            concat!("write `", $name, "` into `outputs`"),
+            |values| delivers(values, $name),
+        )
     };
 }
 
@@ -200,15 +190,12 @@ outputs = ["model", "metrics"]
     ],
     params: Params::specs,
     exec: Exec::specs,
-    check,
-    above: None,
+    check: Some(check),
     cpu: |_| Cpu::All,
-    hidden: false,
-    tokens: None,
-    forecast: None,
     outlook: Some(outlook),
     preflight: Some(missing),
     run,
+    ..Kind::DEFAULTS
 };
 
 /// Whether these parameters ask for that output; reads nothing else.

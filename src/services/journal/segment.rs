@@ -145,7 +145,7 @@ pub fn whole_length(file: &File) -> std::io::Result<u64> {
 
 /// The segments, in the order of their names; none where there is no folder.
 pub(super) fn files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let listed = match fs::read_dir(dir) {
+    let listed = match std::fs::read_dir(dir) {
         Ok(listed) => listed,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
         Err(e) => return Err(e).with_context(|| format!("reading {}", dir.display())),
