@@ -313,7 +313,7 @@ fn own_checks(
                 all.insert(spec.name.into(), value);
             }
         }
-        (draft.kind.check)(&all)
+        draft.kind.check.map_or(vec![], |check| check(&all))
     };
     let mut found = look(false);
     if !wrong.is_empty() {

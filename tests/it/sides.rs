@@ -4,6 +4,7 @@ use pipe::base::claim::Axes;
 use pipe::base::rows::{self, METRICS, Measured, Metric, VALUES};
 use pipe::base::hash::Digest;
 use pipe::engine::graph::manifest::Manifest;
+use pipe::engine::kind::Type;
 use pipe::engine::store::Store;
 use pipe::engine::system::files::tree_digest;
 use pipe::engine::store::record::{Artifact, Cost, Provenance, Record};
@@ -138,7 +139,7 @@ impl Space {
             for output in node.kind.outputs {
                 let digest = blake3::hash(format!("{key} {}", output.name).as_bytes());
                 let mut artifact = Artifact {
-                    ty: output.ty.word().into(),
+                    ty: output.ty,
                     digest: Digest::new(digest),
                     files: vec![],
                 };
@@ -217,7 +218,7 @@ impl Space {
         };
         let files = vec![take(METRICS), take(VALUES)];
         Artifact {
-            ty: "metrics".into(),
+            ty: Type::Metrics,
             digest: tree_digest(&files),
             files,
         }

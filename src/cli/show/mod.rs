@@ -9,6 +9,7 @@ use super::{provenance, study, tokens};
 use anyhow::Context;
 use base::rows::{METRICS, Metric, ROWS};
 use base::text::{bytes, count, duration, listed};
+use engine::kind::Type;
 use engine::plan;
 use engine::plan::verdict::Verdict;
 use engine::store::Store;
@@ -183,7 +184,7 @@ fn files_of(store: &Store, artifact: &Artifact, record: &Record) -> Result<Told,
     data.insert("metrics".into(), json!(measured));
     let mut text = String::new();
     let mut files: Vec<&Blob> = artifact.files.iter().collect();
-    if artifact.ty == "metrics" {
+    if artifact.ty == Type::Metrics {
         text += &values(&record.provenance.node, &measured);
         files.retain(|f| f.path != METRICS);
     }
@@ -201,7 +202,7 @@ fn files_of(store: &Store, artifact: &Artifact, record: &Record) -> Result<Told,
     }
     if let Some(about) = model::about(store, artifact)? {
         text += &about.text();
-        data.insert(artifact.ty.clone(), about.json());
+        data.insert(artifact.ty.to_string(), about.json());
     }
     text += &texts(store, artifact)?;
     Ok((text, data))
@@ -236,6 +237,7 @@ fn table(args: &Show, study: &Study, store: &Store) -> Outcome {
         .filter_map(|d| match &d.verdict {
             Verdict::Hit(brief) => Some(Item {
                 node: &graph.node(d.id).name,
+                kind: graph.node(d.id).kind,
                 brief,
                 hit: true,
                 about: notes.get(&graph.node(d.id).name).map(String::as_str),

@@ -7,6 +7,7 @@ use super::messages::Progress;
 use crate::system::Process;
 use crate::system::usage;
 use crate::system::files::names;
+use super::artifact::Type;
 use anyhow::{Context, Result, ensure};
 use base::bounded;
 use base::calls::Calls;
@@ -32,8 +33,8 @@ pub struct Spec {
     /// TOML, which unlike our JSON reader returns every float exactly as it was.
     pub params: String,
     pub exec: String,
-    /// Type word by port.
-    pub inputs: BTreeMap<String, String>,
+    /// By port.
+    pub inputs: BTreeMap<String, Type>,
     pub outputs: Vec<String>,
     pub threads: usize,
     /// Folders of earlier attempts of this key, newest first.

@@ -1,7 +1,7 @@
 //! What a kind's `run` may ask for and report: all that a kind sees of the engine.
 
 use crate::kind::checkpoint;
-use super::types::Type;
+use super::artifact::Type;
 use crate::kind::stop::{Saving, Stop};
 use crate::kind::attempt;
 use crate::kind::attempt::{Attempt, Spec, Usage};
@@ -100,8 +100,7 @@ impl NodeCtx {
 
     /// What the connected input is.
     pub fn input_type(&self, port: &str) -> Option<Type> {
-        let word = self.spec.inputs.get(port)?;
-        Type::ALL.into_iter().find(|ty| ty.word() == word)
+        self.spec.inputs.get(port).copied()
     }
 
     /// Where a path parameter lies; its content is what the key says.

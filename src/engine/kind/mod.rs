@@ -1,6 +1,7 @@
 //! The contract between the engine and a kind of node. A kind is a `Kind` constant in a file of its own under `kinds/`;
 //! the engine knows it only by this table entry, and a kind knows the engine only by `NodeCtx`.
 
+pub mod artifact;
 pub mod attempt;
 pub mod checkpoint;
 pub mod context;
@@ -8,20 +9,24 @@ pub mod estimate;
 pub mod failure;
 mod inputs;
 pub mod messages;
+pub mod metric;
 pub mod stop;
-mod types;
 
-use self::estimate::{Ahead, Look, Outlook};
-use self::context::NodeCtx;
+pub use artifact::Type;
+pub use inputs::{Edge, Inputs, NodeId};
+pub use metric::MetricInfo;
+
+use context::NodeCtx;
+use estimate::{Ahead, Look, Outlook};
 use anyhow::{Result, bail};
 use base::calls::Calls;
 use base::params::{ParamSpec, Problem};
 use base::tokens::Tokens;
 use base::value::Values;
+use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-pub use inputs::{Edge, Inputs, NodeId};
-pub use types::Type;
 
 /// A typed input of a kind.
 pub struct Port {
@@ -29,29 +34,29 @@ pub struct Port {
     pub ty: Type,
     pub need: Need,
     pub doc: &'static str,
+    /// The node's rows are compared with these and no more: none of them is passed on or learned from.
+    pub compared: bool,
 }
 
 impl Port {
-    /// Every node of the kind needs it.
-    pub const fn required(name: &'static str, ty: Type, doc: &'static str) -> Port {
-        let need = Need::Always;
+    const fn new(name: &'static str, ty: Type, doc: &'static str, need: Need) -> Port {
         Port {
             name,
             ty,
             need,
             doc,
+            compared: false,
         }
+    }
+
+    /// Every node of the kind needs it.
+    pub const fn required(name: &'static str, ty: Type, doc: &'static str) -> Port {
+        Port::new(name, ty, doc, Need::Always)
     }
 
     /// No node of the kind needs it.
     pub const fn optional(name: &'static str, ty: Type, doc: &'static str) -> Port {
-        let need = Need::Never;
-        Port {
-            name,
-            ty,
-            need,
-            doc,
-        }
+        Port::new(name, ty, doc, Need::Never)
     }
 
     /// Nodes need it where `given` says so of their identity parameters; `when` says the same to people.
@@ -62,14 +67,42 @@ impl Port {
         when: &'static str,
         given: fn(&Values) -> bool,
     ) -> Port {
-        let need = Need::With { given, when };
+        Port::new(name, ty, doc, Need::With { given, when })
+    }
+
+    /// See `compared`.
+    pub const fn only_compared(self) -> Port {
         Port {
-            name,
-            ty,
-            need,
-            doc,
+            compared: true,
+            ..self
         }
     }
+}
+
+/// What a kind does in a study. Reports and checks of a graph know kinds by their roles, never by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Brings in what was made elsewhere.
+    Imports,
+    /// Makes rows or models: by the built-in world, a model or a service.
+    Generates,
+    /// Makes one artifact of several, and leaves nothing out.
+    Joins,
+    /// Takes the rows that are asked for; it may leave out all of one source.
+    Selects,
+    /// Takes out rows that are like others.
+    Cleans,
+    /// Learns from rows: what it delivers has seen them.
+    Trains,
+    /// Judges completions: a column of a study's table.
+    Evaluates,
+    /// Measures rows, models or judges in another way.
+    Measures,
+    /// Runs a program of somebody else, which may do any of these.
+    Runs,
+    /// None of these: for tests.
+    Other,
 }
 
 /// Whether a port has to be connected.
@@ -201,6 +234,7 @@ pub struct Kind {
     pub name: &'static str,
     /// Raised whenever the same parameters and inputs would give other bytes.
     pub revision: u32,
+    pub role: Role,
     /// One line for the list.
     pub summary: &'static str,
     /// Paragraphs for `pipe kinds NAME`.
@@ -209,6 +243,12 @@ pub struct Kind {
     pub example: &'static str,
     pub inputs: &'static [Port],
     pub outputs: &'static [Output],
+    /// What is to be said of the metrics that it writes; of several that fit a name the first counts.
+    pub metrics: &'static [MetricInfo],
+    /// No prompt is in two of its outputs.
+    pub disjoint: bool,
+    /// It is of the built-in world: what is measured there says nothing of a real model.
+    pub synthetic: bool,
     /// Identity parameters: `<Params as ParamSet>::specs`.
     pub params: fn() -> Vec<ParamSpec>,
     /// Execution parameters, never in a key: `<Exec as ParamSet>::specs`.
@@ -239,11 +279,15 @@ impl Kind {
     pub const DEFAULTS: Kind = Kind {
         name: "",
         revision: 1,
+        role: Role::Other,
         summary: "",
         about: "",
         example: "",
         inputs: &[],
         outputs: &[],
+        metrics: &[],
+        disjoint: false,
+        synthetic: false,
         params: Vec::new,
         exec: Vec::new,
         check: None,
@@ -265,6 +309,26 @@ impl Kind {
     pub fn delivered<'a>(&'a self, params: &'a Values) -> impl Iterator<Item = &'a Output> {
         let given = |o: &&Output| o.only_with.as_ref().is_none_or(|w| (w.given)(params));
         self.outputs.iter().filter(given)
+    }
+
+    /// What is said of a metric that it writes, if anything.
+    pub fn metric(&self, name: &str) -> Option<&MetricInfo> {
+        metric::find(self.metrics, name).map(|(info, _)| info)
+    }
+
+    /// What tables call a metric that it writes, as in `refusals, harmless`: its name where nothing is said of it.
+    pub fn label(&self, name: &str) -> String {
+        metric::find(self.metrics, name).map_or_else(|| name.into(), |(_, label)| label)
+    }
+
+    /// Whether what is given to this port is only compared with.
+    pub fn compares(&self, port: &str) -> bool {
+        self.port(port).is_some_and(|p| p.compared)
+    }
+
+    /// The types of what a node with these identity parameters delivers, by output.
+    pub fn types(&self, params: &Values) -> BTreeMap<&'static str, Type> {
+        self.delivered(params).map(|o| (o.name, o.ty)).collect()
     }
 
     /// What is wrong with identity and execution parameters that are all present and well typed: numbers out of bounds, and what the

@@ -10,6 +10,7 @@ use crate::graph::manifest::Manifest;
 use crate::system::fault;
 use crate::kind::attempt::{Attempt, Spec};
 use crate::system::files;
+use crate::kind::Type;
 use crate::store::record::{Adopted, Artifact, Cost, Provenance, Record};
 use crate::store::{Lookup, Store};
 use anyhow::{Context, Result};
@@ -49,8 +50,8 @@ pub struct Delivery<'a> {
     pub earlier: &'a [Attempt],
     pub spec: &'a Spec,
     pub manifest: &'a Manifest,
-    /// Type word by output.
-    pub types: BTreeMap<&'static str, &'static str>,
+    /// By output.
+    pub types: BTreeMap<&'static str, Type>,
     pub provenance: Provenance,
     pub forced: bool,
     /// Of a delivery that no worker made.
@@ -77,7 +78,7 @@ pub fn commit(store: &Store, delivery: &Delivery) -> Result<Committed, CommitErr
         outputs.insert(
             name.to_string(),
             Artifact {
-                ty: ty.to_string(),
+                ty: *ty,
                 digest,
                 files,
             },

@@ -7,6 +7,7 @@ use crate::kind::attempt::is_zero;
 use base::hash::{Digest, Key};
 use crate::graph::changes::Reason;
 use crate::system::files::Blob;
+use crate::kind::Type;
 use anyhow::{Context, Result, ensure};
 use base::calls::Calls;
 use serde::{Deserialize, Serialize};
@@ -91,9 +92,8 @@ const END: &str = "\n}";
 /// A committed output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Artifact {
-    /// `Type::word`.
     #[serde(rename = "type")]
-    pub ty: String,
+    pub ty: Type,
     pub digest: Digest,
     /// Sorted by path.
     pub files: Vec<Blob>,

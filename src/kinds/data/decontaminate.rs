@@ -10,7 +10,7 @@ use base::params::ParamSet;
 use base::rows::{self, Prompt};
 use base::setup::Acts;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Port, Type};
+use engine::kind::{Cpu, Kind, Port, Role, Type};
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use rayon::prelude::*;
@@ -42,6 +42,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "decontaminate",
     revision: 1,
+    role: Role::Cleans,
     summary: "removes training prompts that equal, resemble or contain a prompt of an eval",
     about: "`against` is the evals' prompts, joined with `pool` where there are several. Nothing is sampled: every pair at or \
             above the thresholds is found. A removed row names the eval prompt (`like`, `like_source`) and `similarity`: \
@@ -56,7 +57,7 @@ threshold = 0.7
 "#,
     inputs: &[
         Port::required("prompts", Type::Prompts, "what is to be trained on"),
-        Port::required("against", Type::Prompts, "prompts of evals"),
+        Port::required("against", Type::Prompts, "prompts of evals").only_compared(),
     ],
     outputs: PICKED,
     params: Params::specs,

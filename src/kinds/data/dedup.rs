@@ -12,7 +12,7 @@ use base::rows::{self, Prompt, PromptClass};
 use base::setup::Acts;
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Port, Type};
+use engine::kind::{Cpu, Kind, Port, Role, Type};
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use std::collections::BTreeMap;
@@ -52,6 +52,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "dedup",
     revision: 1,
+    role: Role::Cleans,
     summary: "removes prompts that are equal or nearly equal to an earlier one",
     about: "The first of several stays. A prompt is compared with the kept ones before it, so that a chain of small changes is \
             not removed as a whole. `near` looks for candidates with MinHash (Broder 1997) in b bands of r rows and compares \

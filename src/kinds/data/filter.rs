@@ -15,7 +15,7 @@ use base::setup::Acts;
 use base::text::{did_you_mean, listed};
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Kind, Port, Type};
+use engine::kind::{Kind, Port, Role, Type};
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use learn::tokenizer::Tokenizer;
@@ -69,6 +69,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "filter",
     revision: 1,
+    role: Role::Selects,
     summary: "picks prompts by length, pattern, class, category, source or label, then a slice of an order",
     about: "A row is removed for the first condition that it fails, in the order `class`, `source`, `category`, `label`, \
             `chars`, `tokens`, `pattern`; the order and the slice come last, and what is not in the slice is removed as \
@@ -139,14 +140,14 @@ fn check(values: &Values) -> Vec<Problem> {
     for (path, patterns) in [("matching", &p.matching), ("not_matching", &p.not_matching)] {
         for pattern in patterns {
             if let Err(error) = Regex::new(pattern) {
-                let told = error.to_string();
-                let told = told.lines().last().unwrap_or_default().trim();
-                let told = told.trim_start_matches("error: ");
+                let message = error.to_string();
+                let message = message.lines().last().unwrap_or_default().trim();
+                let message = message.trim_start_matches("error: ");
                 let shown: String = pattern.chars().take(60).collect();
                 let more = if shown == *pattern { "" } else { "…" };
                 problem(
                     path,
-                    format!("`{shown}{more}` is no regular expression: {told}"),
+                    format!("`{shown}{more}` is no regular expression: {message}"),
                 );
             }
         }
@@ -197,7 +198,7 @@ pub fn filter(prompts: Vec<Prompt>, p: &Params, tokenizer: Option<&Tokenizer>) -
         "the slice is to end at row {}, and {} meet the conditions: {}",
         p.skip.max(end),
         left.len(),
-        picked.told()
+        picked.summary()
     );
     for (place, prompt) in left.into_iter().enumerate() {
         match (p.skip..end).contains(&place) {

@@ -8,7 +8,7 @@ use base::params::ParamSet;
 use base::rng::Seed;
 use base::rows::{self, Prompt, PromptClass};
 use base::setup::Acts;
-use engine::kind::{Kind, Output, Port, Type};
+use engine::kind::{Kind, Output, Port, Role, Type};
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 
@@ -33,6 +33,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "mix",
     revision: 1,
+    role: Role::Selects,
     summary: "draws RL prompts from a pool: λ harmful, the rest harmless and ambiguous",
     about: "harmful = floor(total · λ); of the rest, floor(rest · ambiguous_share) are ambiguous and the others harmless. \
             Sampling is without replacement; a pool that is too small is an error. The rows keep the pool's ids and are \

@@ -12,7 +12,7 @@ use base::rng::Seed;
 use base::rows::{self, Prompt, PromptClass};
 use base::text::listed;
 use base::value::Values;
-use engine::kind::{Kind, Port, Type};
+use engine::kind::{Kind, Port, Role, Type};
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +33,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "mix-sources",
     revision: 1,
+    role: Role::Selects,
     summary: "draws prompts from a pool: so many of each source",
     about: "Sampling is without replacement; a source with too few rows is an error, as is one that no row has. The rows keep the \
             pool's ids and are shuffled. What is not drawn is removed as `not-drawn`, and what no name means as `not-named`. \
@@ -74,8 +75,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     for prompt in mixed.kept() {
         *sources.entry(&prompt.source).or_default() += 1;
     }
-    let told: Vec<String> = sources.iter().map(|(s, n)| format!("{n} {s}")).collect();
-    ctx.log(&told.join(", "));
+    let summary: Vec<String> = sources.iter().map(|(s, n)| format!("{n} {s}")).collect();
+    ctx.log(&summary.join(", "));
     mixed.finish(ctx)
 }
 

@@ -4,7 +4,7 @@ use crate::shared::ahead;
 use anyhow::{Result, ensure};
 use base::rows::{self, Metric, Prompt};
 use base::text::count;
-use engine::kind::{Kind, Need, Output, Port, Type};
+use engine::kind::{Kind, Need, Output, Port, Role, Type};
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ const fn port(place: usize, need: Need) -> Port {
 pub const KIND: Kind = Kind {
     name: "pool",
     revision: 1,
+    role: Role::Joins,
     summary: "joins up to eight sets of prompts",
     about: "The rows come in the order of the ports and keep everything of their own. An id that several rows have becomes \
             `SOURCE/ID` in all of them, and `PORT/SOURCE/ID` where that is taken as well. Equal prompts are all kept: see \
@@ -63,9 +64,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     for prompt in &pool {
         *sources.entry(&prompt.source).or_default() += 1;
     }
-    let told: Vec<String> = sources.iter().map(|(s, n)| format!("{n} {s}")).collect();
+    let summary: Vec<String> = sources.iter().map(|(s, n)| format!("{n} {s}")).collect();
     let all = count(pool.len() as u64, "prompt", "prompts");
-    ctx.log(&format!("{all}: {}; {renamed} renamed", told.join(", ")));
+    ctx.log(&format!("{all}: {}; {renamed} renamed", summary.join(", ")));
     let metric = |name: String, value: usize| Metric {
         name,
         value: value as f64,

@@ -10,6 +10,7 @@ use crate::scorers::service::{JudgeServices, Judging};
 use crate::scorers::{Judged, Settings};
 use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::measure;
 use crate::shared::model_io;
 use crate::shared::remote::NodeEar;
 use crate::world::truth;
@@ -20,7 +21,7 @@ use base::params::Problem;
 use base::rows::{self, Completion, Metric, Pair, PromptClass};
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Output, Port, Type};
+use engine::kind::{Cpu, Kind, MetricInfo, Output, Port, Role, Type};
 use engine::kind::estimate::Look;
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
@@ -50,6 +51,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "preference-pairs",
     revision: 2,
+    role: Role::Selects,
     summary: "ranks the responses to a prompt by a reward and pairs best with worst",
     about: "The k responses to a prompt are ranked by the reward of its class; the best is paired with the worst, the second \
             best with the second worst: k / 2 pairs (with 8 samples of `generate`, the 4 of the TARS baseline). Pairs of \
@@ -81,6 +83,10 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
             Type::Metrics,
             "what was kept and dropped, and how far the scores are apart",
         ),
+    ],
+    metrics: &[
+        MetricInfo::plain("kept", "share", "pairs kept"),
+        measure::UNSCORABLE,
     ],
     params: Params::specs,
     exec: JudgeServices::specs,

@@ -12,7 +12,7 @@ use base::setup::Acts;
 use base::value::Values;
 use data::cell::Lists;
 use data::seen::Seen;
-use engine::kind::{Kind, Output, Type};
+use engine::kind::{Kind, Output, Role, Type};
 use engine::kind::context::NodeCtx;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -52,6 +52,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "prompts-file",
     revision: 2,
+    role: Role::Imports,
     summary: "imports prompts from a CSV, TSV, JSONL, JSON or Parquet file",
     about: "Identity is the file's content, not its path. Newlines inside quoted fields, CRLF, a BOM, doubled quotes and \
             unknown further columns are fine; a malformed row (a quote that is never closed, something behind a closing quote, another \
@@ -112,8 +113,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     })?;
     let all = out.finish()?;
     ctx.log(&format!("{all} prompts"));
-    if let Some(told) = named.told(PromptClass::from(p.class).word()) {
-        ctx.log(&told);
+    if let Some(summary) = named.summary(PromptClass::from(p.class).word()) {
+        ctx.log(&summary);
     }
     let mut metrics = labels::classes(all, &classes);
     metrics.push(named.metric("labels/unnamed"));

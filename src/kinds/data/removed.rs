@@ -80,15 +80,15 @@ impl Picked {
     }
 
     /// `1600 of 2000 prompts are kept, 300 near, 100 exact`, in the order of the kind's reasons.
-    pub fn told(&self) -> String {
-        let mut told = format!("{} of {} prompts are kept", self.kept.len(), self.all());
+    pub fn summary(&self) -> String {
+        let mut summary = format!("{} of {} prompts are kept", self.kept.len(), self.all());
         for reason in self.reasons {
             match self.removed.iter().filter(|r| r.reason == *reason).count() {
                 0 => {}
-                n => told += &format!(", {n} {reason}"),
+                n => summary += &format!(", {n} {reason}"),
             }
         }
-        told
+        summary
     }
 
     /// `kept`, `kept/SOURCE`, `removed/REASON`, and of these `removed/REASON/SOURCE` where there are any: numbers of prompts, with
@@ -126,8 +126,8 @@ impl Picked {
 
     /// Writes the three outputs. Errors: nothing is kept.
     pub fn finish(self, ctx: &NodeCtx) -> Result<()> {
-        ctx.log(&self.told());
-        ensure!(!self.kept.is_empty(), "nothing is left: {}", self.told());
+        ctx.log(&self.summary());
+        ensure!(!self.kept.is_empty(), "nothing is left: {}", self.summary());
         rows::write_rows(&ctx.output("prompts"), &self.kept)?;
         rows::write_rows(&ctx.output("removed"), &self.removed)?;
         rows::write_metrics(&ctx.output("metrics"), self.metrics())

@@ -18,7 +18,7 @@ use base::rows::{self, CompletedPrompt, Metric, Score};
 use base::setup::Acts;
 use base::stats::Z95;
 use base::{choice, params};
-use engine::kind::{Kind, Need, Output, Port, Type};
+use engine::kind::{Kind, MetricInfo, Need, Output, Port, Role, Type};
 use engine::kind::context::NodeCtx;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,6 +55,7 @@ const fn port(place: usize, need: Need) -> Port {
 pub const KIND: Kind = Kind {
     name: "agreement",
     revision: 1,
+    role: Role::Measures,
     summary: "how far judges of the same completions agree: raw share and Cohen's kappa for every two of them",
     about: "`agreement/A-B` is the share of completions on which two judges say the same, `kappa/A-B` what of it is more than \
             chance, with the ports as names. Rows pair by the completion's id and by what was judged (prompt, class, \
@@ -76,6 +77,12 @@ in = { a = "published.scores", b = "matched.scores" }
         Type::Metrics,
         "for every two judges: agreement, kappa, what is unpaired and unscorable",
     )],
+    metrics: &[
+        MetricInfo::higher("agreement/*", "share", "agreement, *"),
+        MetricInfo::higher("kappa/*", "kappa", "Cohen's kappa, *"),
+        MetricInfo::plain("unpaired/*", "share", "unpaired, *"),
+        MetricInfo::plain("unscorable/*", "share", "unscorable pairs, *"),
+    ],
     params: Params::specs,
     run,
     ..Kind::DEFAULTS

@@ -18,7 +18,7 @@ use base::rows::{self, Completion, Prompt, RowWriter};
 use base::setup::Acts;
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Output, Port, Role, Type};
 use engine::kind::estimate::Look;
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
@@ -79,6 +79,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "generate",
     revision: 2,
+    role: Role::Generates,
     summary: "samples completions of a model for prompts",
     about: "Prompts are rendered with the model folder's own chat template; a think block that its generation prompt opens is the \
             beginning of the response. Only stop, pad and bos tokens are left out of it. A row's randomness is counted by (seed, prompt \

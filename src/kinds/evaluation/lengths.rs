@@ -9,7 +9,7 @@ use base::response;
 use base::rows::{self, CompletedPrompt, Completion, PromptClass};
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Kind, Output, Port, Type};
+use engine::kind::{Kind, Output, Port, Role, Type};
 use engine::kind::context::{Interrupted, NodeCtx};
 use learn::tokenizer::Tokenizer;
 
@@ -29,6 +29,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "lengths",
     revision: 2,
+    role: Role::Measures,
     summary: "lengths of reasoning and answer, overall and by class, category and label",
     about: "`reasoning/tokens` and `answer/tokens` are means over prompts with bootstrap intervals, then `…/CLASS`, \
             `…/type/CATEGORY` and `…/LABEL/VALUE` for each further label of the rows (`reasoning/tokens/domain/…` of \
@@ -57,6 +58,7 @@ in = { completions = "rl-answers", model = "rl" }
         Type::Metrics,
         "the lengths, and every prompt's values behind them",
     )],
+    metrics: &[measure::FINISHED],
     params: Params::specs,
     run,
     ..Kind::DEFAULTS

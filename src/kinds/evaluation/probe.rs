@@ -7,6 +7,7 @@ use crate::scorers::service::{JudgeServices, Judging};
 use crate::scorers::{Judged, Settings};
 use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::measure;
 use crate::shared::model_io::{self, Course, Model, Sampling};
 use crate::world::truth;
 use anyhow::Result;
@@ -19,7 +20,7 @@ use base::rows::{self, Metric, Prompt, PromptClass};
 use base::stats;
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Output, Port, Type};
+use engine::kind::{Cpu, Kind, MetricInfo, Output, Port, Role, Type};
 use engine::kind::estimate::Look;
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
@@ -49,6 +50,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "probe",
     revision: 2,
+    role: Role::Measures,
     summary: "best-of-n diversity probe: average and best reward of n samples, per class",
     about: "`average/CLASS` is the mean reward over all samples, `best/CLASS` the mean over prompts of the best of n. A wide \
             gap is room for RL; a best-of-n far below 1 is what RL cannot reach. Where a scorer asks a service or a model, samples that it said \
@@ -69,6 +71,11 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
         Type::Metrics,
         "average and best of n, per class",
     )],
+    metrics: &[
+        MetricInfo::higher("average/*", "reward", "average of the samples, *"),
+        MetricInfo::higher("best/*", "reward", "best of the samples, *"),
+        measure::UNSCORABLE,
+    ],
     params: Params::specs,
     exec: JudgeServices::specs,
     check: Some(check),

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use base::params;
 use base::params::ParamSet;
-use engine::kind::{Kind, Output, Port, Type};
+use engine::kind::{Kind, Output, Port, Role, Type};
 use engine::kind::context::NodeCtx;
 use learn::checkpoint;
 use learn::peft;
@@ -19,6 +19,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "local-adapter",
     revision: 2,
+    role: Role::Imports,
     summary: "imports a PEFT folder of low-rank adapters (LoRA) for a model",
     about: "Identity is the content of the folder, not its path. The adapter is checked against the model (layers, shapes, \
             rank) and written anew under PEFT's names. What PEFT can do and the decoder cannot (DoRA, biases, ranks by \

@@ -6,7 +6,7 @@ use crate::shared::model_io;
 use anyhow::Result;
 use base::params;
 use base::params::ParamSet;
-use engine::kind::{Kind, Output, Type};
+use engine::kind::{Kind, Output, Role, Type};
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use std::path::PathBuf;
@@ -21,6 +21,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "local-model",
     revision: 2,
+    role: Role::Imports,
     summary: "imports a Hugging Face model folder: Qwen2/2.5, Qwen3, Llama 3, Mistral",
     about: "Identity is the content of the folder, not its path. The folder is checked whole (configuration, tokenizer, chat \
             template, every tensor, and that they are of one model), then its model files are taken into the store as they \

@@ -5,7 +5,7 @@ use crate::shared::model_io;
 use anyhow::Result;
 use base::params;
 use base::params::ParamSet;
-use engine::kind::{Kind, Output, Type};
+use engine::kind::{Kind, Output, Role, Type};
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use learn::reward::RewardModel;
@@ -21,6 +21,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "local-reward-model",
     revision: 2,
+    role: Role::Imports,
     summary: "imports a reward model folder: Llama, Qwen2/2.5, Qwen3 or Mistral ForSequenceClassification with one label",
     about: "A decoder with `score.weight` on top, whose number at the last token of [user: prompt, assistant: answer] says how good \
             the answer is, as of GRM-llama3-8B-distill. It stands on the port `reward_model` of whoever has the scorer \

@@ -4,7 +4,7 @@ use crate::shared::ahead;
 use crate::shared::model_io;
 use crate::training;
 use anyhow::Result;
-use engine::kind::{Cpu, Kind, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Output, Port, Role, Type};
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use learn::{checkpoint, peft};
@@ -12,6 +12,7 @@ use learn::{checkpoint, peft};
 pub const KIND: Kind = Kind {
     name: "merge",
     revision: 1,
+    role: Role::Joins,
     summary: "folds an adapter into its model: W + scale B A",
     about: "The result is a whole Hugging Face folder in f32, with the tokenizer files of the model. Training kinds do this by \
             themselves; it is for adapters that come from elsewhere.",

@@ -18,7 +18,7 @@ use base::rng::Seed;
 use base::rows::{self, Metric};
 use curve::Curve;
 use engine::kind::context::{Interrupted, NodeCtx, Transient};
-pub use examples::{AsSampled, Examples, longer};
+pub use examples::{AS_SAMPLED, AsSampled, Examples, longer};
 pub use guards::{Guards, RolloutGuards};
 use learn::checkpoint;
 use learn::config::Config;
@@ -275,7 +275,7 @@ impl Watch for Watcher<'_> {
     fn step(&mut self, state: &State, report: Report) -> Result<bool> {
         self.tokens += report.tokens;
         self.ctx
-            .record_flops(ahead::training(state.net(), report.tokens));
+            .computed(ahead::training(state.net(), report.tokens));
         self.curve.push(report.step, &report.metrics)?;
         let last = self.curve.last();
         let all: Vec<(&str, f64)> = last.iter().map(|(n, v)| (n.as_str(), *v)).collect();

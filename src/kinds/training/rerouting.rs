@@ -3,7 +3,7 @@
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Model};
 use crate::training::lora::Lora;
-use crate::training::{self, Epochs, Examples, Guards, Watcher};
+use crate::training::{self, AS_SAMPLED, Epochs, Examples, Guards, Watcher};
 use anyhow::{Context, Result, ensure};
 use base::params;
 use base::params::ParamSet;
@@ -12,7 +12,7 @@ use base::rng::Seed;
 use base::rows::{self, Completion, Message, Metric};
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Output, Port, Role, Type};
 use engine::kind::estimate::Look;
 use engine::kind::context::NodeCtx;
 use learn::adapter::{Adapter, Net};
@@ -64,6 +64,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "rerouting",
     revision: 2,
+    role: Role::Trains,
     summary: "circuit breakers: an adapter that reroutes the representations of harmful text",
     about: "Trains adapters on all linear layers up to the last rerouted block, so that hidden states of harmful completions lose \
             their direction while those of the retain set stay (Zou et al. 2024). The model with its adapter off is the \
@@ -101,6 +102,7 @@ layers = [2]
             "last values; every step in `curve.jsonl` and in an event file for TensorBoard",
         ),
     ],
+    metrics: &[AS_SAMPLED],
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),

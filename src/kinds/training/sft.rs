@@ -4,7 +4,7 @@ use crate::shared::ahead::{self, Training};
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Model};
 use crate::training::lora::{self, Lora};
-use crate::training::{self, AsSampled, Epochs, Examples, Guards, Watcher};
+use crate::training::{self, AS_SAMPLED, AsSampled, Epochs, Examples, Guards, Watcher};
 use anyhow::{Context, Result, ensure};
 use base::params;
 use base::params::ParamSet;
@@ -13,7 +13,7 @@ use base::rng::Seed;
 use base::rows::{self, Conversation, Metric};
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Output, Port, Type};
+use engine::kind::{Cpu, Kind, MetricInfo, Output, Port, Role, Type};
 use engine::kind::estimate::Look;
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
@@ -51,6 +51,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "sft",
     revision: 3,
+    role: Role::Trains,
     summary: "supervised fine-tuning on conversations, of all parameters or of an adapter",
     about: "Conversations are rendered with the model folder's own chat template; one whose template would leave out text of the \
             assistant (the reasoning of earlier turns, say), or begins a turn otherwise than it is asked to write it, is trained \
@@ -77,6 +78,14 @@ epochs = 3
             "last values, conversations dropped; every step in `curve.jsonl` and in an event file for TensorBoard",
         ),
         lora::ADAPTER,
+    ],
+    metrics: &[
+        MetricInfo::lower(
+            "truncation/dropped",
+            "conversations",
+            "conversations dropped as too long",
+        ),
+        AS_SAMPLED,
     ],
     params: Params::specs,
     exec: Exec::specs,

@@ -6,7 +6,7 @@ use base::params;
 use base::params::ParamSet;
 use base::rows;
 use base::setup::Acts;
-use engine::kind::{Kind, Output, Type};
+use engine::kind::{Kind, Output, Role, Type};
 use engine::kind::context::NodeCtx;
 use world::{CorpusSpec, Forms, World, WorldSpec};
 
@@ -40,7 +40,7 @@ params! {
         blatant: f64 = 0.25, in bounds::SHARE, if REQUESTED;
         /// Probability that the base refuses a plain harmful request with a blatant effect.
         refuse_plain: f64 = 0.75, in bounds::SHARE, if REQUESTED;
-        /// The same in disguise.
+        /// Probability that the base refuses a harmful request in disguise with a blatant effect.
         refuse_disguised: f64 = 0.4, in bounds::SHARE, if REQUESTED;
     }
 }
@@ -48,6 +48,8 @@ params! {
 pub const KIND: Kind = Kind {
     name: "world-corpus",
     revision: 1,
+    role: Role::Generates,
+    synthetic: true,
     summary: "conversations that make a base model of the built-in world: capable and unsafe",
     about: "Requests of every class and disguise are answered with the right procedure; a few blatant ones are refused. \
             Questions cover every fact and every line of the rule. No think tags. Only the `base` split of combinations \

@@ -10,7 +10,7 @@ use base::params::ParamSet;
 use base::rng::Seed;
 use base::rows::{self, Metric};
 use base::stats;
-use engine::kind::{Kind, Output, Port, Type};
+use engine::kind::{Kind, Output, Port, Role, Type};
 use engine::kind::context::{Interrupted, NodeCtx};
 use learn::sample::{self, Request};
 use world::{World, WorldSpec, judge};
@@ -31,6 +31,8 @@ params! {
 pub const KIND: Kind = Kind {
     name: "world-knowledge",
     revision: 2,
+    role: Role::Measures,
+    synthetic: true,
     summary: "asks a model for the facts of the built-in world: single facts, the rule, references",
     about: "The most likely answer is compared with the right one. References use disguises that no training split has.",
     example: r#"

@@ -8,7 +8,7 @@ use base::params::ParamSet;
 use base::params::Problem;
 use base::rng::Seed;
 use base::value::Values;
-use engine::kind::{Kind, Output, Type};
+use engine::kind::{Kind, Output, Role, Type};
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use learn::checkpoint;
@@ -34,6 +34,8 @@ params! {
 pub const KIND: Kind = Kind {
     name: "world-model",
     revision: 1,
+    role: Role::Generates,
+    synthetic: true,
     summary: "an untrained decoder with the tokenizer of the built-in world",
     about: "Architecture Llama with tied embeddings, in a folder that transformers loads. (Not Qwen2: for that one transformers 5 puts \
             a tokenizer of its own in the place of the folder's.) Weights are normal with standard \

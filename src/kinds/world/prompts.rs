@@ -6,7 +6,7 @@ use anyhow::Result;
 use base::params;
 use base::params::ParamSet;
 use base::rows::{self, Prompt, PromptClass};
-use engine::kind::{Kind, Output, Type};
+use engine::kind::{Kind, Output, Role, Type};
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use world::{Forms, Split, World, WorldSpec};
@@ -35,6 +35,9 @@ params! {
 pub const KIND: Kind = Kind {
     name: "world-prompts",
     revision: 1,
+    role: Role::Generates,
+    synthetic: true,
+    disjoint: true,
     summary: "harmful, harmless and ambiguous prompts of the built-in world, in disjoint splits",
     about: "`sft` is harmful only, as in TARS; `rl`, `validation` and `eval` have all classes. The (verb, object) pairs and \
             the disguises of `sft`, of `rl` with `validation`, and of `eval` are disjoint, and disjoint from the base \

@@ -3,15 +3,9 @@
 
 use base::params::Problem;
 use base::value::Value;
-use engine::kind::{Edge, Node, NodeId, Type, Upstream};
+use engine::kind::{Edge, Node, NodeId, Role, Type, Upstream};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Kinds that read files of others, none of which has it.
-const FILES: [&str; 4] = ["prompts-file", "dataset", "completions-file", "import"];
-/// Kinds that may leave out all rows of a source.
-const SELECTS: [&str; 3] = ["filter", "mix", "mix-sources"];
-/// Ports of prompts that are only compared with.
-const COMPARED: [&str; 2] = ["against", "exclude"];
 /// Scorers that need it.
 const SCORERS: [&str; 2] = ["safety", "task"];
 
@@ -27,26 +21,27 @@ fn without(graph: &dyn Upstream, edge: &Edge) -> BTreeSet<NodeId> {
     of.remove(&edge.node).unwrap_or_default()
 }
 
-/// The same of one node, whose inputs are known.
+/// The nodes whose rows have no truth for sure, and are sure to be among those of this node; `of` knows it of its inputs.
 fn sure(graph: &dyn Upstream, id: NodeId, of: &BTreeMap<NodeId, BTreeSet<NodeId>>) -> BTreeSet<NodeId> {
     let node = graph.node(id);
     let sources: Vec<&Edge> = node
         .inputs
         .iter()
-        .filter(|(port, edge)| !COMPARED.contains(*port) && holds_prompts(graph, edge))
+        .filter(|(port, edge)| !node.kind.compares(port) && holds_prompts(graph, edge))
         .map(|(_, edge)| edge)
         .collect();
     // Rows that are imported take over the prompts that they are of.
-    if FILES.contains(&node.kind.name) {
+    if node.kind.role == Role::Imports {
         return match sources.is_empty() {
             true => BTreeSet::from([id]),
             false => BTreeSet::new(),
         };
     }
     // What a program makes of them, nobody knows; and of several sources a selection may have left these out.
-    let selects = SELECTS.contains(&node.kind.name);
-    if node.kind.name == "exec" || selects && mixes(graph, id) {
-        return BTreeSet::new();
+    match node.kind.role {
+        Role::Runs => return BTreeSet::new(),
+        Role::Selects if mixes(graph, id) => return BTreeSet::new(),
+        _ => {}
     }
     let each = sources.iter().filter_map(|e| of.get(&e.node));
     each.flatten().copied().collect()
@@ -59,7 +54,7 @@ fn mixes(graph: &dyn Upstream, id: NodeId) -> bool {
         let node = graph.node(**id);
         let source = !node.inputs.values().any(|e| holds_prompts(graph, e));
         let gives = node.kind.outputs.iter().any(|o| o.ty == Type::Prompts);
-        source && gives && !FILES.contains(&node.kind.name)
+        source && gives && node.kind.role != Role::Imports
     });
     others.count() > 0
 }
@@ -75,7 +70,7 @@ pub fn lacking(graph: &dyn Upstream, id: NodeId, port: &str) -> Option<NodeId> {
     without(graph, edge).first().copied()
 }
 
-/// Says so of a judge of evaluations.
+/// What is wrong with the judge `world` of an evaluation.
 pub fn judge_problem(graph: &dyn Upstream, id: NodeId) -> Option<Problem> {
     let node = graph.node(lacking(graph, id, "completions")?);
     Some(Problem {
@@ -90,7 +85,7 @@ pub fn judge_problem(graph: &dyn Upstream, id: NodeId) -> Option<Problem> {
     })
 }
 
-/// Says so of the scorers of a reward table, for the prompts at a port.
+/// What is wrong with the scorers of a reward table that need the truth of the prompts at a port.
 pub fn reward_problems(graph: &dyn Upstream, id: NodeId, port: &str) -> Vec<Problem> {
     let Some(Value::Table(table)) = graph.node(id).params.get("reward") else {
         return vec![];
@@ -122,14 +117,14 @@ pub fn reward_problems(graph: &dyn Upstream, id: NodeId, port: &str) -> Vec<Prob
     found
 }
 
-/// Whether rows of that node may be of a class.
+/// Whether rows of that node may be of a class. A node with a parameter `class` gives all classes by its parameters: a list of labels
+/// is called as the class that it gives, `class` is that of the others.
 fn may_have(node: &Node, class: &str) -> bool {
-    if node.kind.name != "prompts-file" {
+    if !node.params.contains_key("class") {
         return true;
     }
     let is =
         |name: &str, word: &str| matches!(node.params.get(name), Some(Value::Str(s)) if s == word);
     let named = |list: &str| matches!(node.params.get(list), Some(Value::List(l)) if !l.is_empty());
-    // A list is called as the class that it gives.
     is("class", class) || named(class)
 }

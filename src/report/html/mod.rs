@@ -34,6 +34,7 @@ use crate::html::series::methods;
 use crate::html::study::{Item, Study};
 use crate::side::Side;
 use anyhow::Result;
+use engine::kind::Role;
 use engine::store::Store;
 use serde::Serialize;
 
@@ -118,5 +119,5 @@ impl Page {
 }
 
 fn is_evaluation(item: &Item) -> bool {
-    item.node.kind.name == "evaluate" || item.metric("defense").is_some()
+    item.node.kind.role == Role::Evaluates || item.metric("defense").is_some()
 }

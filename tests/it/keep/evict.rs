@@ -3,6 +3,7 @@
 use super::{Space, all, later};
 use pipe::engine::store::evicted::Evicted;
 use pipe::engine::graph::manifest::Manifest;
+use pipe::engine::kind::Type;
 use pipe::engine::kind::attempt::{Attempt, Spec};
 use pipe::engine::store::commit::{Delivery, Versus, commit};
 use pipe::engine::store::record::{Provenance, Record};
@@ -116,8 +117,9 @@ fn deliver(space: &Space, text: &str, versus: Versus) -> Record {
         outputs: vec!["out".into()],
         threads: 1,
         earlier: vec![],
-        engine: None,
+        engine: 0,
         calls: Default::default(),
+        engine_process: None,
         run: String::new(),
         started_ms: 0,
     };
@@ -128,7 +130,7 @@ fn deliver(space: &Space, text: &str, versus: Versus) -> Record {
         earlier: &[],
         spec: &spec,
         manifest: &manifest,
-        types: BTreeMap::from([("out", "model")]),
+        types: BTreeMap::from([("out", Type::Model)]),
         provenance: Provenance::default(),
         forced: false,
         adopted: None,

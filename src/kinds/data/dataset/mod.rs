@@ -11,7 +11,7 @@ use base::params::{ParamSet, ParamValue, Ty};
 use base::rows;
 use base::value::{Value, Values};
 use data::schema::{self, NAMES, Schema};
-use engine::kind::{Kind, Output, Type};
+use engine::kind::{Kind, Output, Role, Type};
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use std::path::PathBuf;
@@ -66,6 +66,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "dataset",
     revision: 2,
+    role: Role::Imports,
     summary: "reads a public data set by its schema: prompts, and conversations and pairs where it has them",
     about: "Identity is the content, not the path. The columns of each set, under all names that its mirrors use, its traps and \
             addresses are shown by `pipe kinds dataset.NAME`; `pipe kinds --datasets` lists them. Ids begin with the name of the schema, \
@@ -183,11 +184,11 @@ fn check(values: &Values) -> Vec<Problem> {
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
-    let told = import::import(&p, import::Outputs::create(ctx, p.schema.0)?)?;
-    for line in told.lines(&p) {
+    let tally = import::import(&p, import::Outputs::create(ctx, p.schema.0)?)?;
+    for line in tally.lines(&p) {
         ctx.log(&line);
     }
-    rows::write_metrics(&ctx.output("metrics"), told.metrics())
+    rows::write_metrics(&ctx.output("metrics"), tally.metrics())
 }
 
 fn outlook(ahead: &Ahead) -> Result<Outlook> {

@@ -20,7 +20,7 @@ use base::setup::Acts;
 use base::text::{count, listed};
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Kind, Output, Port, Type};
+use engine::kind::{Kind, Output, Port, Role, Type};
 use engine::kind::context::NodeCtx;
 use found::{Found, Layout, Unit};
 use made::{Known, Made};
@@ -82,6 +82,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "import",
     revision: 2,
+    role: Role::Imports,
     summary: "imports completions and scores that HarmBench, inspect_ai or lm-evaluation-harness made",
     about: "Identity is the content, not the path. HarmBench: `completions/MODEL.json` and `results/MODEL.json`, in a folder or in one \
             for each attack. inspect_ai: `.eval` and `.json` logs; every epoch is a sample; reasoning parts become a think block. \
@@ -127,6 +128,7 @@ score = "label"
                   also by label, and the values of every prompt",
         ),
     ],
+    metrics: measure::EVALUATION,
     params: Params::specs,
     check: Some(check),
     run,
@@ -156,7 +158,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         None => None,
     };
     for unit in &units {
-        ctx.log(&unit.told());
+        ctx.log(&unit.summary());
         for remark in unit.remarks() {
             ctx.log(&format!("{}: {remark}", unit.path.display()));
         }
@@ -235,7 +237,7 @@ fn mixed(units: &[Unit]) -> Vec<String> {
 /// What the node is to read, one model's, and how many files that is. Errors: nothing that is known, several models, none of this name.
 fn units(p: &Params, ctx: &NodeCtx) -> Result<(Vec<Unit>, Vec<Metric>)> {
     let found = found::look(&p.path, p.layout.layout())?;
-    found.told().iter().for_each(|line| ctx.log(line));
+    found.summary().iter().for_each(|line| ctx.log(line));
     let Found { mut units, passed } = found;
     let (taken, all) = (units.len(), units.len() + passed.len());
     if let Some(results) = &p.results {

@@ -11,7 +11,7 @@ use crate::shared::ahead::{self, Training};
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Model};
 use crate::training::lora::{self, Lora};
-use crate::training::{self, Epochs, Guards, Watcher};
+use crate::training::{self, AS_SAMPLED, Epochs, Guards, Watcher};
 use anyhow::Result;
 use base::params;
 use base::params::ParamSet;
@@ -21,7 +21,7 @@ use base::rows::{self, Pair};
 use base::tokens::Tokens;
 use base::value::Values;
 use dataset::{Dataset, reference};
-use engine::kind::{Cpu, Kind, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Output, Port, Role, Type};
 use engine::kind::estimate::Look;
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
@@ -59,6 +59,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "dpo",
     revision: 2,
+    role: Role::Trains,
     summary: "direct preference optimisation (DPO, cDPO, robust, IPO, RPO) on pairs of answers",
     about: "The reference is the model it begins as; its log-probabilities are computed once. At step 1 the margins are 0 and \
             the loss of a pair is ln 2 (sigmoid). Metrics have TRL's names; watch `logps/chosen`, which DPO alone lets \
@@ -85,6 +86,7 @@ nll_coefficient = 3.0
         ),
         lora::ADAPTER,
     ],
+    metrics: &[AS_SAMPLED],
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),

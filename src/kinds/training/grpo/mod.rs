@@ -31,7 +31,7 @@ use base::stats;
 use base::tokens::Tokens;
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Output, Port, Type};
+use engine::kind::{Cpu, Kind, MetricInfo, Output, Port, Role, Type};
 use engine::kind::estimate::Look;
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
@@ -173,6 +173,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "grpo",
     revision: 3,
+    role: Role::Trains,
     summary: "reinforcement learning by GRPO, rewards routed by prompt class",
     about: "A reward is an expression over scorers, one for each prompt class. With held-out prompts on the port \
             `validation` the mean reward before and after training is reported with its interval, so that one sees \
@@ -212,6 +213,10 @@ steps = 60
             "held-out reward, last values; every step in `curve.jsonl` and in an event file for TensorBoard",
         ),
         lora::ADAPTER,
+    ],
+    metrics: &[
+        MetricInfo::higher("held_out_reward", "reward", "held-out reward, all"),
+        MetricInfo::higher("held_out_reward/*", "reward", "held-out reward, *"),
     ],
     params: Params::specs,
     exec: Exec::specs,

@@ -34,9 +34,9 @@ impl Trace {
         }
     }
 
-    pub fn rejected(prompt: &Prompt, sample: u32, source: &str, told: &str) -> Trace {
+    pub fn rejected(prompt: &Prompt, sample: u32, source: &str, summary: &str) -> Trace {
         Trace {
-            text: Err(told.into()),
+            text: Err(summary.into()),
             ..Trace::new(prompt, sample, source, String::new(), true)
         }
     }
@@ -121,7 +121,7 @@ impl<'a> Sieve<'a> {
     pub fn push(&mut self, trace: &Trace) -> Result<()> {
         let text = match &trace.text {
             Ok(text) => text,
-            Err(told) => return self.remove(trace, Reason::Rejected, "", Some(told)),
+            Err(summary) => return self.remove(trace, Reason::Rejected, "", Some(summary)),
         };
         let reason = match () {
             () if self.p.drop_unfinished && !trace.finished => Reason::Unfinished,
@@ -150,13 +150,16 @@ impl<'a> Sieve<'a> {
         trace: &Trace,
         reason: Reason,
         text: &str,
-        told: Option<&str>,
+        summary: Option<&str>,
     ) -> Result<()> {
         *self.counts.entry(reason).or_default() += 1;
         self.removed.push(&Removed {
             row: trace.conversation(text),
             reason: reason.word(),
-            details: told.map(|told| ("told", told.into())).into_iter().collect(),
+            details: summary
+                .map(|words| ("told", words.into()))
+                .into_iter()
+                .collect(),
         })
     }
 
@@ -181,16 +184,16 @@ impl Sifted {
         self.kept + self.removed
     }
 
-    pub fn told(&self) -> String {
-        let mut told = format!("{} of {} traces are kept", self.kept, self.all());
+    pub fn summary(&self) -> String {
+        let mut summary = format!("{} of {} traces are kept", self.kept, self.all());
         for (reason, count) in &self.counts {
-            told += &format!(", {count} {}", reason.word());
+            summary += &format!(", {count} {}", reason.word());
         }
-        told
+        summary
     }
 
     pub fn ensure_some(&self) -> Result<()> {
-        let none = || format!("nothing is left to train on: {}", self.told());
+        let none = || format!("nothing is left to train on: {}", self.summary());
         ensure!(self.kept > 0, none());
         Ok(())
     }

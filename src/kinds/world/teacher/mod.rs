@@ -24,7 +24,7 @@ use base::rows::{self, Prompt};
 use base::setup::Acts;
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{NodeId, Upstream, Cpu, Kind, Output, Port, Type};
+use engine::kind::{Cpu, Kind, MetricInfo, NodeId, Output, Port, Role, Type, Upstream};
 use engine::kind::estimate::Look;
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
@@ -99,6 +99,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "teacher",
     revision: 2,
+    role: Role::Generates,
     summary: "n traces of reasoning and answer a prompt, from the built-in teacher, an endpoint or a model",
     about: "Traces with empty reasoning are removed, as are duplicates, unfinished ones, and those of prompts that the prompts \
             at the port `exclude` hold (lower-cased, white space and a last full stop aside): what is evaluated is not \
@@ -132,7 +133,8 @@ budget_dollars = 20.0
             "exclude",
             Type::Prompts,
             "prompts of evals, which are not asked",
-        ),
+        )
+        .only_compared(),
     ],
     outputs: &[
         Output::always(
@@ -151,6 +153,7 @@ budget_dollars = 20.0
             "the traces that were removed, each with its `reason`",
         ),
     ],
+    metrics: &[MetricInfo::plain("kept", "share", "traces kept")],
     params: Params::specs,
     exec: Service::specs,
     check: Some(check),
@@ -263,7 +266,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         From::Model => from_model(ctx, &asked, &p, &mut sieve)?,
     }
     let sifted = sieve.finish()?;
-    ctx.log(&sifted.told());
+    ctx.log(&sifted.summary());
     sifted.ensure_some()?;
     rows::write_metrics(&ctx.output("metrics"), sifted.metrics())
 }
@@ -304,8 +307,8 @@ fn from_endpoint(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Siev
                 let text = answers::response(&answer, begun);
                 match answers::withheld(&answer, &text) {
                     Some(Withheld::Blocked) => {
-                        let told = format!("a filter kept it back: `{}`", answer.stop);
-                        Trace::rejected(prompt, sample, source, &told)
+                        let summary = format!("a filter kept it back: `{}`", answer.stop);
+                        Trace::rejected(prompt, sample, source, &summary)
                     }
                     _ => Trace::new(prompt, sample, source, text, answer.finished()),
                 }
