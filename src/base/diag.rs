@@ -1,7 +1,7 @@
 //! What is wrong with a text somebody wrote, and where: messages with a place, collected, and shown all at once as text
 //! with a caret or as JSON. Knows neither recipes nor a terminal.
 
-use crate::text::{char_width, count, did_you_mean};
+use crate::text::{count, did_you_mean, width};
 use serde::Serialize;
 use std::cmp::Ordering;
 use std::fmt::Write as _;
@@ -456,6 +456,6 @@ fn spread(text: &str) -> (String, usize) {
         }
         shown
     });
-    let columns = shown.chars().map(char_width).sum();
+    let columns = width(&shown);
     (shown, columns)
 }

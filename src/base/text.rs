@@ -1,15 +1,16 @@
 //! Small pieces of text for people: near names, durations, sizes, counts, and how wide a string is on a terminal.
 //! Knows no terminal and no clock.
 
+use unicode_width::UnicodeWidthStr;
+
 /// Names of a list that are written out.
 const LISTED: usize = 100;
 
 /// A longer name is no slip of the fingers, and comparing costs the product of two lengths.
 const LONGEST_NAME: usize = 100;
 
-/// The candidate nearest to a name that is probably misspelt; the first of several equally near. Nearness is the
-/// restricted Damerau–Levenshtein distance (insert, delete, replace, swap neighbours), case ignored, and a third of the
-/// longer name may differ.
+/// The candidate nearest to a name that is probably misspelt; the first of several equally near. Case is ignored, and a
+/// third of the longer name may differ by letters inserted, deleted, replaced, or swapped with a neighbour.
 pub fn did_you_mean<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -17,20 +18,20 @@ pub fn did_you_mean<'a>(
     if name.chars().nth(LONGEST_NAME).is_some() {
         return None;
     }
-    let written = name.chars().count();
-    let lower: Vec<char> = name.to_lowercase().chars().collect();
+    let length = name.chars().count();
+    let lower = name.to_lowercase();
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {
         if candidate.len() > 4 * LONGEST_NAME {
             continue;
         }
-        let longer = written.max(candidate.chars().count());
-        let other: Vec<char> = candidate.to_lowercase().chars().collect();
+        let other = candidate.chars().count();
+        let longer = length.max(other);
         // No distance is less than what the lengths differ by.
-        if lower.len().abs_diff(other.len()) > longer.div_ceil(3) {
+        if length.abs_diff(other) > longer.div_ceil(3) {
             continue;
         }
-        let distance = edit_distance(&lower, &other);
+        let distance = strsim::osa_distance(&lower, &candidate.to_lowercase());
         let near = distance <= longer.div_ceil(3) && distance < longer;
         if near && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, candidate));
@@ -187,40 +188,5 @@ pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 
 /// Terminal columns of a text without control characters.
 pub fn width(text: &str) -> usize {
-    text.chars().map(char_width).sum()
-}
-
-/// Terminal columns of a character: 0 for what combines with the one before, 2 for what East Asian Width (UAX #11)
-/// calls wide and for pictographs. Blocks, not single code points: good for tables, not for text layout.
-pub fn char_width(c: char) -> usize {
-    match c as u32 {
-        0x0300..=0x036f | 0x1ab0..=0x1aff | 0x1dc0..=0x1dff | 0x20d0..=0x20ff => 0,
-        0x200b..=0x200f | 0x2060..=0x2064 | 0xfe00..=0xfe0f | 0xfe20..=0xfe2f | 0xfeff => 0,
-        0x1100..=0x115f | 0x2e80..=0x303e | 0x3041..=0xa4cf | 0xa960..=0xa97f => 2,
-        0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f | 0xff00..=0xff60 => 2,
-        0xffe0..=0xffe6 | 0x1f300..=0x1f64f | 0x1f680..=0x1f6ff | 0x1f900..=0x1faff => 2,
-        0x20000..=0x3fffd => 2,
-        _ => 1,
-    }
-}
-
-fn edit_distance(a: &[char], b: &[char]) -> usize {
-    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for (i, row) in rows.iter_mut().enumerate() {
-        row[0] = i;
-    }
-    for (j, cell) in rows[0].iter_mut().enumerate() {
-        *cell = j;
-    }
-    for i in 1..=a.len() {
-        for j in 1..=b.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut least = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                least = least.min(rows[i - 2][j - 2] + 1);
-            }
-            rows[i][j] = least;
-        }
-    }
-    rows[a.len()][b.len()]
+    text.width()
 }

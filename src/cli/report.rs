@@ -84,7 +84,7 @@ pub fn run(args: &Report) -> Outcome {
     if let Some(folder) = &args.figures {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("failed to make {}", folder.display()))?;
-        for (name, svg) in page.figures()? {
+        for (name, svg) in page.figures() {
             let file = folder.join(name);
             write(&file, &svg)?;
             wrote.push(file);

@@ -3,7 +3,7 @@
 use super::args::{RecipesArgs, StoreArgs};
 use super::output::{Error, Outcome, colour, complain, print, print_json};
 use super::{detach, gc, study};
-use base::text::{count, duration, listed};
+use base::text::{count, duration, listed, parse_bytes};
 use base::threads;
 use engine::events::event::State;
 use engine::kind::failure::Failure;
@@ -239,29 +239,9 @@ fn amount(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "an amount of dollars is a number that is not negative".into())
 }
 
-/// `12GB`, `512MiB`, `1000000`.
 fn size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "kb" | "k" => 1_000,
-        "mb" | "m" => 1_000_000,
-        "gb" | "g" => 1_000_000_000,
-        "tb" | "t" => 1_000_000_000_000,
-        "kib" => 1 << 10,
-        "mib" => 1 << 20,
-        "gib" => 1 << 30,
-        "tib" => 1 << 40,
-        _ => return Err("a size is a number with kB, MB, GB, TB or KiB, MiB, GiB, TiB".into()),
-    };
-    let number: f64 = digits
-        .trim()
-        .parse()
-        .map_err(|_| "a size begins with a number".to_string())?;
-    if !number.is_finite() || number < 0.0 {
-        return Err("a size is not negative".into());
-    }
-    Ok((number * unit as f64) as u64)
+    parse_bytes(text)
+        .ok_or_else(|| "a size is a number with kB, MB, GB, TB or KiB, MiB, GiB, TiB".into())
 }
 
 /// What several variants have in common.

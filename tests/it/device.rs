@@ -1,11 +1,12 @@
 //! The learning core on candle's tensors against the kernels of the CPU and the golden files, on every device there is:
 //! candle's CPU always, the first GPU where the feature `cuda` is built in and one is present.
 
+use crate::skipped::skip;
 use std::path::{Path, PathBuf};
 
 use crate::numerics::{FAMILIES, relative, tiny, weights};
 use crate::reference::{Golden, Gradients, worst};
-use crate::study::reference_dir;
+use crate::study::reference;
 use candle_core::Device;
 use pipe::base::rng::Seed;
 use pipe::learn::checkpoint;
@@ -23,7 +24,7 @@ fn devices() -> Vec<(&'static str, Device)> {
     if candle_core::utils::cuda_is_available() {
         match device::cuda() {
             Ok(gpu) => all.push(("cuda", gpu)),
-            Err(error) => println!("skipped on CUDA: {error:#}"),
+            Err(error) => skip(&format!("GPU that works: {error:#}")),
         }
     }
     all
@@ -423,7 +424,7 @@ fn golden_models(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn every_reference_model_has_the_recorded_scores_and_the_kernels_gradients() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["forward", "models"]) else {
         return;
     };
     let mut seen = Worst::default();
@@ -479,7 +480,7 @@ fn every_reference_model_has_the_recorded_scores_and_the_kernels_gradients() {
 
 #[test]
 fn supervised_loss_and_every_gradient_agree_with_trl_on_a_device() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["losses/sft.json"]) else {
         return;
     };
     let golden = Golden::open(&folder.join("losses/sft"));

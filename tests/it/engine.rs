@@ -2,6 +2,7 @@
 
 mod noticed;
 
+use crate::skipped::skip;
 use pipe::base::params::Default as ParamDefault;
 use pipe::base::value::{Value, Values};
 use pipe::engine::events::event::{End, Event, State};
@@ -901,7 +902,7 @@ fn a_full_or_read_only_disk_is_an_environment_failure_and_loses_nothing() {
         command
     };
     if !unshare(mount).output().is_ok_and(|o| o.status.success()) {
-        println!("skipped: a small file system cannot be mounted here");
+        skip("right to mount a small file system");
         return;
     }
     let output = unshare(&format!("{mount} && exec \"$0\" \"$@\""))

@@ -1,20 +1,20 @@
-//! What must not change unnoticed: the plan keys of every node of the recipes that ship, and the bytes that cheap kinds
-//! write from a small fixture. `PIPE_BLESS=1` rewrites the file. What training computes is not pinned: it hangs on the
-//! processor.
+//! What must not change unnoticed: what every kind hashes (the manifest of a node, one readable file a kind under
+//! `golden/manifests/`), and the bytes that cheap kinds write from a small fixture (`golden/outputs.txt`). `PIPE_BLESS=1`
+//! writes the files anew. What training computes is not pinned: it hangs on the processor.
 
+use crate::identity::{Ground, bed, text};
 use crate::judges::Quiet;
 use crate::study::Study;
 use pipe::base::rows::{Completion, Prompt, PromptClass, Truth};
-use pipe::engine::graph::union::{Part, union};
-use pipe::engine::plan::{Planner, Wanted};
-use pipe::engine::store::Store;
+use pipe::engine::graph::manifest::Manifest;
+use pipe::engine::kind::Kind;
+use pipe::engine::store::paths::Paths;
 use pipe::kinds::REGISTRY;
 use pipe::kinds::data::preferences::{self, Truncated};
 use pipe::kinds::evaluation::evaluate::{self, Judge as By};
 use pipe::kinds::scorers::Settings;
 use pipe::kinds::scorers::reward::Route;
-use pipe::recipe::{self, Overrides};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Every kind here is cheap, and gives the same bytes on every machine.
@@ -75,132 +75,124 @@ in = { a = "published.scores", b = "matched.scores" }
 "#;
 
 #[test]
-fn keys_and_outputs_are_what_they_were() {
-    let mut now = plan_keys();
-    now.extend(outputs());
+fn what_a_kind_hashes_is_what_it_was() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/manifests");
+    let ground = Ground::new();
+    let visible = REGISTRY.0.iter().filter(|kind| !kind.hidden);
+    let now: Pins = visible
+        .map(|kind| (kind.name.to_string(), manifest(&ground, kind)))
+        .collect();
+    let mut pinned = Pins::new();
+    for entry in std::fs::read_dir(&folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        let kind = path.file_stem().unwrap().to_str().unwrap().to_string();
+        pinned.insert(kind, std::fs::read_to_string(&path).unwrap());
+    }
+    if std::env::var_os("PIPE_BLESS").is_some() {
+        let path = |kind: &String| folder.join(format!("{kind}.txt"));
+        std::fs::create_dir_all(&folder).unwrap();
+        for kind in pinned.keys().filter(|kind| !now.contains_key(*kind)) {
+            std::fs::remove_file(path(kind)).unwrap();
+        }
+        for (kind, text) in &now {
+            std::fs::write(path(kind), text).unwrap();
+        }
+        return;
+    }
+    let complaints = changed_manifests(&pinned, &now);
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn a_manifest_is_hashed_as_it_was() {
+    let manifest = Manifest::from_text("kind = mix\nrevision = 1\n");
+    let (key, plan_key) = (manifest.key(), manifest.plan_key());
+    assert_eq!(
+        key.as_str(),
+        "e425d35e3b6986d3ee76dadb426f74e699fba63464006167e786a382e9aa28da"
+    );
+    assert_eq!(
+        plan_key.as_str(),
+        "07b9a01f6c96f314d70a7522d9670db9e9d728b10221677f06e76d0d343ab7e0"
+    );
+}
+
+#[test]
+fn outputs_are_what_they_were() {
+    let mut now = outputs();
     now.extend(measures());
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/keys.txt");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/outputs.txt");
     if std::env::var_os("PIPE_BLESS").is_some() {
         std::fs::write(&path, write(&now)).unwrap();
         return;
     }
     let pinned = std::fs::read_to_string(&path).unwrap_or_default();
-    let complaints = complaints(&read(&pinned), &now);
+    let complaints = changed_outputs(&read(&pinned), &now);
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
 #[test]
-fn a_changed_output_asks_for_a_revision_and_a_changed_key_for_a_blessing() {
+fn a_changed_output_asks_for_a_revision_and_a_changed_manifest_says_its_facts() {
     let line = |what: &str, value: &str| (what.to_string(), value.to_string());
     let pinned = BTreeMap::from([
         line("output mix r1 of mix: prompts", "aa"),
         line("output evaluate r1 of both: scores", "bb"),
-        line("plan tars sft: sft", "cc"),
-        line("plan tars old: mix", "dd"),
+        line("output pool r1 of old: prompts", "dd"),
     ]);
-    assert_eq!(complaints(&pinned, &pinned), Vec::<String>::new());
+    assert_eq!(changed_outputs(&pinned, &pinned), Vec::<String>::new());
     let now = BTreeMap::from([
         line("output mix r1 of mix: prompts", "ab"),
         line("output evaluate r2 of both: scores", "bc"),
-        line("plan tars sft: sft", "cd"),
     ]);
-    let text = complaints(&pinned, &now).join("\n");
-    assert!(
-        text.contains("mix writes other bytes under the same revision"),
-        "{text}"
-    );
+    let text = changed_outputs(&pinned, &now).join("\n");
+    let mix = "mix writes other bytes under the same revision";
+    assert!(text.contains(mix), "{text}");
     assert!(text.contains("raise `revision`"), "{text}");
     // A new revision is no silent change, but the file has to say it.
     assert!(!text.contains("evaluate writes other bytes"), "{text}");
-    assert!(
-        text.contains("output evaluate r2 of both: scores: not in the file"),
-        "{text}"
-    );
-    assert!(
-        text.contains("plan tars sft: sft: the key changed"),
-        "{text}"
-    );
-    assert!(
-        text.contains("plan tars old: mix: only in the file"),
-        "{text}"
-    );
+    let new = "output evaluate r2 of both: scores: not in the file";
+    assert!(text.contains(new), "{text}");
+    let gone = "output pool r1 of old: prompts: only in the file";
+    assert!(text.contains(gone), "{text}");
     assert!(text.contains("PIPE_BLESS=1"), "{text}");
     assert_eq!(read(&write(&now)), now);
+
+    let pinned = BTreeMap::from([line("mix", "kind = mix\nparam n = 1\n"), line("old", "")]);
+    assert_eq!(changed_manifests(&pinned, &pinned), Vec::<String>::new());
+    let now = BTreeMap::from([line("mix", "kind = mix\nparam n = 2\n"), line("new", "")]);
+    let found = changed_manifests(&pinned, &now);
+    let said = [
+        "mix: was   param n = 1",
+        "mix: is    param n = 2",
+        "new: has no file",
+        "old: a file, and no kind",
+    ];
+    assert_eq!(found[..4], said.map(String::from));
+    assert!(found[4].contains("PIPE_BLESS=1"), "{found:?}");
 }
 
 /// Words of recipes that stand for somebody's own files, to be named by vars.
 pub const STAND_INS: [&str; 3] = ["_FOLDER\"", "\"COMPLETIONS.csv\"", "\"COMPLETIONS.json\""];
 
-/// What is pinned to its value.
+/// What is pinned, to its value.
 type Pins = BTreeMap<String, String>;
 
-/// `plan RECIPE NODE: KIND` to plan key.
-fn plan_keys() -> Pins {
-    let study = Study::new();
-    let store = Store::open(&study.store()).unwrap();
-    store.prepare().unwrap();
-    // Stands for a model and a file of prompts: a plan reads what they hold, not what it means.
-    study.file("model/config.json", "{}\n");
-    let model = study.file("model/model.safetensors", "weights\n");
-    let adapter = study.file("adapter/adapter_config.json", "{}\n");
-    let adapter = adapter.parent().unwrap();
-    let prompts = study.file("asks.csv", "prompt,label\nhello,safe\nharm,unsafe\n");
-    let completions = study.file("answers.csv", "prompt,completion\nhello,hi\n");
-    let mut pins = Pins::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
-    for path in recipes(&root) {
-        let text = std::fs::read_to_string(&path).unwrap();
-        // Only what the recipe or its parent has a word for, or `--set` would be the error.
-        let parent = text.lines().find_map(|l| l.strip_prefix("extends = "));
-        let parent = parent.map(|p| path.with_file_name(p.trim_matches('"')));
-        let parent = parent.map_or(String::new(), |p| std::fs::read_to_string(p).unwrap());
-        let words = format!("{text}\n{parent}");
-        let own = [
-            ("model", model.parent().unwrap()),
-            ("prompts", &prompts),
-            ("completions", &completions),
-            ("adapter", adapter),
-            ("reward", model.parent().unwrap()),
-        ];
-        let stands_in = |name: &str| {
-            let line = words.lines().find(|l| l.starts_with(&format!("{name} = ")));
-            line.is_some_and(|l| l.contains("_FOLDER\"") || l.contains("S.csv\""))
-        };
-        let sets = own.iter().filter(|(name, _)| stands_in(name));
-        let sets = sets.map(|(name, path)| format!("vars.{name}='{}'", path.display()));
-        let sets: Vec<String> = sets.collect();
-        let overrides = Overrides {
-            sets,
-            matrix: vec![],
-            cwd: root.clone(),
-        };
-        let loaded = recipe::load(&path, &overrides, &REGISTRY)
-            .unwrap_or_else(|diags| panic!("{}", diags.render(false)));
-        let parts = loaded.iter().map(|variant| Part {
-            recipe: &variant.name,
-            axes: &variant.axes,
-            graph: &variant.graph,
-        });
-        let graph = union(&parts.collect::<Vec<_>>()).graph;
-        let planner = Planner::new(&store, &graph, &Wanted::default()).unwrap();
-        let name = path.strip_prefix(&root).unwrap().with_extension("");
-        let mut at_hub = BTreeSet::new();
-        for id in graph.ids() {
-            let node = graph.node(id);
-            // What lies on the hub may be on this machine or not.
-            let named = node.params.values().any(|v| v.canon().contains("hf://"));
-            if named || node.inputs.values().any(|edge| at_hub.contains(&edge.node)) {
-                at_hub.insert(id);
-                continue;
-            }
-            pins.insert(
-                format!("plan {} {}: {}", name.display(), node.name, node.kind.name),
-                planner.plan_key(id).to_string(),
-            );
-        }
-    }
-    assert!(pins.len() > 10, "the recipes have nodes");
-    pins
+/// The manifest of the node in the kind's example, every port connected: what the engine hashes, with `node.output` for the
+/// content of an input.
+fn manifest(ground: &Ground, kind: &Kind) -> String {
+    let recipe = text(&bed(kind));
+    let loaded = ground.load(&recipe);
+    let graph = loaded.unwrap_or_else(|diags| panic!("{diags}")).graph;
+    let node = graph.node(graph.find("it").unwrap());
+    let paths = Paths::of(&ground.store, node).unwrap();
+    assert!(paths.absent.is_empty(), "{}: {paths:?}", kind.name);
+    let inputs = node.inputs.iter().map(|(port, edge)| {
+        let from = &graph.node(edge.node).name;
+        (*port, format!("{from}.{}", edge.output))
+    });
+    let inputs = inputs.collect();
+    let manifest = Manifest::new(node.kind, &node.params, &paths.contents, &inputs);
+    manifest.text().to_string()
 }
 
 /// `output KIND rREVISION of NODE: OUTPUT` to digest.
@@ -234,7 +226,7 @@ fn outputs() -> Pins {
     pins
 }
 
-/// The same of `evaluate`, which would need a model to feed it: from completions made by hand.
+/// Digests of what `evaluate` writes, which would need a model to feed it: from completions made by hand.
 fn measures() -> Pins {
     let classes = PromptClass::ALL.into_iter().cycle();
     let responses = [
@@ -321,33 +313,58 @@ fn completion(i: usize, class: PromptClass, response: &str) -> Completion {
 }
 
 /// What differs, in words that say what to do.
-fn complaints(pinned: &Pins, now: &Pins) -> Vec<String> {
+fn changed_outputs(pinned: &Pins, now: &Pins) -> Vec<String> {
     let mut found = vec![];
     for (what, value) in now {
         match pinned.get(what) {
             Some(old) if old == value => {}
-            Some(_) if what.starts_with("output ") => {
+            Some(_) => {
                 let kind = what.split(' ').nth(1).unwrap();
                 found.push(format!(
                     "{what}: {kind} writes other bytes under the same revision, so that old artifacts would be taken \
                      for new ones: raise `revision` in its KIND"
                 ));
             }
-            Some(_) => found.push(format!("{what}: the key changed")),
             None => found.push(format!("{what}: not in the file")),
         }
     }
     for what in pinned.keys().filter(|what| !now.contains_key(*what)) {
         found.push(format!("{what}: only in the file"));
     }
+    meant(found)
+}
+
+/// By kind, the lines of its manifest that are not what they were.
+fn changed_manifests(pinned: &Pins, now: &Pins) -> Vec<String> {
+    let mut found = vec![];
+    for (kind, text) in now {
+        let Some(old) = pinned.get(kind) else {
+            found.push(format!("{kind}: has no file"));
+            continue;
+        };
+        let lacks = |text: &str, line: &str| text.lines().all(|l| l != line);
+        let gone = old.lines().filter(|l| lacks(text, l));
+        found.extend(gone.map(|l| format!("{kind}: was   {l}")));
+        let new = text.lines().filter(|l| lacks(old, l));
+        found.extend(new.map(|l| format!("{kind}: is    {l}")));
+        if old != text && found.is_empty() {
+            found.push(format!("{kind}: its lines are in another order"));
+        }
+    }
+    let strangers = pinned.keys().filter(|kind| !now.contains_key(*kind));
+    found.extend(strangers.map(|kind| format!("{kind}: a file, and no kind")));
+    meant(found)
+}
+
+fn meant(mut found: Vec<String>) -> Vec<String> {
     if !found.is_empty() {
         found.push("If all of this is meant: PIPE_BLESS=1 cargo test --release golden::".into());
     }
     found
 }
 
-const HEAD: &str = "# Plan keys of the nodes of every recipe that ships, and digests of what cheap kinds write.\n\
-                    # Rewritten by `just bless`; a change of a line is a change of what is reused.\n";
+const HEAD: &str =
+    "# Digests of what cheap kinds write from a fixture. Rewritten by `just bless`.\n";
 
 fn write(pins: &Pins) -> String {
     let lines: Vec<String> = pins

@@ -221,16 +221,16 @@ fn exactly_what_changed_is_executed_again() {
 }
 
 /// A store that nothing runs in, and files for path parameters.
-struct Ground {
+pub struct Ground {
     study: Study,
-    store: Store,
+    pub store: Store,
 }
 
 /// Two files of different content, for path parameters: the one of a bed, and another.
 const FILES: [&str; 2] = ["one.csv", "other.csv"];
 
 impl Ground {
-    fn new() -> Ground {
+    pub fn new() -> Ground {
         let study = Study::new();
         for name in FILES {
             study.file(name, format!("prompt\n{name} ?\n"));
@@ -241,7 +241,7 @@ impl Ground {
     }
 
     /// Or what is wrong with it.
-    fn load(&self, recipe: &str) -> Result<Loaded, String> {
+    pub fn load(&self, recipe: &str) -> Result<Loaded, String> {
         let overrides = Overrides {
             cwd: self.study.dir.path().into(),
             ..Overrides::default()
@@ -548,7 +548,7 @@ fn others(ty: &Ty, now: Option<&Value>) -> Vec<Value> {
 
 /// A graph around a kind: `it`, with parents on every port, a sibling with the same ones, and descendants of every output
 /// that some kind takes.
-fn bed(kind: &Kind) -> Table {
+pub fn bed(kind: &Kind) -> Table {
     let mut recipe: Table = toml::from_str(GARDEN).unwrap();
     let mut it = example(kind);
     let ports = kind.inputs.iter();
@@ -677,7 +677,7 @@ fn node(bed: &mut Table) -> &mut Table {
     bed["node"]["it"].as_table_mut().unwrap()
 }
 
-fn text(table: &Table) -> String {
+pub fn text(table: &Table) -> String {
     toml::to_string(table).unwrap()
 }
 

@@ -1,6 +1,6 @@
 //! The table of kinds, and what the kinds compute without a model: mixes, rewards, scores, measures.
 
-use crate::study::data_dir;
+use crate::study::data;
 use pipe::base::params::Problem;
 use pipe::base::params::{Default as ParamDefault, ParamSpec, ParamValue};
 use pipe::base::rows::{Completion, Metric, Prompt, PromptClass, Truth};
@@ -524,7 +524,7 @@ fn scorers_have_names_of_their_own_that_expressions_can_say() {
 
 #[test]
 fn the_refusal_matcher_agrees_with_the_labels_of_its_authors() {
-    let Some(folder) = data_dir().map(|d| d.join("xstest_completions")) else {
+    let Some(folder) = data("xstest_completions") else {
         return;
     };
     let mut rows = 0;

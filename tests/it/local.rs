@@ -1,6 +1,6 @@
 //! Model folders of somebody else's, through the engine: imported, sampled, judged, trained; and how a bad one is named.
 
-use crate::study::{Study, reference_dir};
+use crate::study::{Study, reference};
 use pipe::base::rows::Completion;
 use pipe::learn::config::Config;
 use serde_json::Value as Json;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 #[test]
 fn reference_models_are_imported_sampled_and_judged() {
-    let Some(root) = reference_dir().map(|d| d.join("models")) else {
+    let Some(root) = reference(&["models"]).map(|d| d.join("models")) else {
         return;
     };
     for (name, folder) in reference_models(&root) {
@@ -57,7 +57,7 @@ judge = "refusal-matcher"
 
 #[test]
 fn a_trained_folder_says_of_itself_what_its_source_said() {
-    let Some(root) = reference_dir().map(|d| d.join("models")) else {
+    let Some(root) = reference(&["models"]).map(|d| d.join("models")) else {
         return;
     };
     for (name, folder) in reference_models(&root) {

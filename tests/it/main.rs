@@ -39,6 +39,7 @@ mod sampler;
 mod schema;
 mod services;
 mod sides;
+mod skipped;
 mod statistics;
 mod study;
 mod table;

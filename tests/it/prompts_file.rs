@@ -1,6 +1,6 @@
 //! Prompts from files of somebody else's: what is read, and how a bad file is named.
 
-use crate::study::{Study, data_dir};
+use crate::study::{Study, data};
 use pipe::base::params::{Default as ParamDefault, ParamSet};
 use pipe::base::rows::{Prompt, PromptClass};
 use pipe::base::value::{Value, Values};
@@ -9,7 +9,7 @@ use std::path::Path;
 
 #[test]
 fn the_prompts_of_xstest_are_read_whole() {
-    let Some(path) = data_dir().map(|d| d.join("xstest/xstest_prompts.csv")) else {
+    let Some(path) = data("xstest/xstest_prompts.csv") else {
         return;
     };
     let mut reader = csv::Reader::from_path(&path).unwrap();
@@ -43,10 +43,8 @@ fn the_prompts_of_xstest_are_read_whole() {
 
 #[test]
 fn public_sets_are_read_without_a_word_about_their_columns() {
-    let Some(data) = data_dir() else { return };
     let all = params(&[]);
-    let harmbench = data.join("harmbench/harmbench_behaviors_text_val.csv");
-    if harmbench.is_file() {
+    if let Some(harmbench) = data("harmbench/harmbench_behaviors_text_val.csv") {
         let prompts = import(&harmbench, &all).unwrap();
         let mut reader = csv::Reader::from_path(&harmbench).unwrap();
         assert_eq!(prompts.len(), reader.records().count());
@@ -57,8 +55,7 @@ fn public_sets_are_read_without_a_word_about_their_columns() {
                 .all(|p| !p.id.chars().all(|c| c.is_ascii_digit()))
         );
     }
-    let bench = data.join("harmless_mt_bench/mt_bench_question.jsonl");
-    if bench.is_file() {
+    if let Some(bench) = data("harmless_mt_bench/mt_bench_question.jsonl") {
         let text = std::fs::read_to_string(&bench).unwrap();
         let prompts = import(&bench, &all).unwrap();
         assert_eq!(prompts.len(), text.lines().count());

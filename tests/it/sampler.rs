@@ -2,7 +2,7 @@
 //! against itself: alone or in company, on one thread or more.
 
 use crate::reference::Golden;
-use crate::study::reference_dir;
+use crate::study::reference;
 use pipe::base::rng::Seed;
 use pipe::learn::checkpoint;
 use pipe::learn::config::{Config, Family, Head, RopeScaling};
@@ -96,7 +96,9 @@ fn ids(value: &Value) -> Vec<u32> {
 
 #[test]
 fn greedy_runs_are_those_of_transformers() {
-    let Some(root) = reference_dir() else { return };
+    let Some(root) = reference(&["forward", "models"]) else {
+        return;
+    };
     let mut seen = 0;
     for entry in std::fs::read_dir(root.join("forward")).unwrap() {
         let path = entry.unwrap().path();
@@ -140,7 +142,9 @@ fn greedy_runs_are_those_of_transformers() {
 
 #[test]
 fn processors_leave_what_those_of_transformers_leave() {
-    let Some(root) = reference_dir() else { return };
+    let Some(root) = reference(&["forward", "models"]) else {
+        return;
+    };
     let mut seen = 0;
     for entry in std::fs::read_dir(root.join("forward")).unwrap() {
         let path = entry.unwrap().path();

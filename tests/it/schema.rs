@@ -1,6 +1,7 @@
 //! The schema of recipes: what ships is right by it, and every kind of slip is wrong, by a small reader of JSON Schema
 //! here; and the same by taplo, which editors use, where there is one.
 
+use crate::skipped::skip;
 use crate::study::Study;
 use pipe::base::params::{Default, Ty};
 use pipe::engine::kind::Kind;
@@ -187,7 +188,7 @@ fn an_editor_is_offered_every_word_of_every_kind() {
 fn taplo_agrees() {
     let program = std::env::var_os("PIPE_TAPLO").unwrap_or_else(|| "taplo".into());
     if Command::new(&program).arg("--version").output().is_err() {
-        println!("skipped: no taplo in PATH, and PIPE_TAPLO names none");
+        skip("`taplo` in PATH, and PIPE_TAPLO names none");
         return;
     }
     let study = Study::new();

@@ -1,7 +1,7 @@
 //! Paired statistics: against scipy's and numpy's numbers, and by hand.
 
 use crate::reference::Golden;
-use crate::study::reference_dir;
+use crate::study::reference;
 use pipe::base::rng::Seed;
 use pipe::base::stats;
 use pipe::base::stats::paired::{
@@ -16,7 +16,7 @@ fn near(ours: f64, theirs: f64, within: f64) {
 
 #[test]
 fn proportions_and_paired_tests_are_those_of_scipy() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["statistics.json"]) else {
         return;
     };
     let golden = Golden::open(&folder.join("statistics"));
@@ -38,7 +38,7 @@ fn proportions_and_paired_tests_are_those_of_scipy() {
 
 #[test]
 fn the_paired_bootstrap_is_that_of_numpy_on_the_same_resamples() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["statistics.json"]) else {
         return;
     };
     let golden = Golden::open(&folder.join("statistics"));

@@ -1,5 +1,6 @@
 //! A study in a folder of its own: recipe text run through the real engine with real worker processes, and its artifacts.
 
+use crate::skipped::skip;
 use pipe::base::rows::{self, Metric};
 use pipe::engine::events::event::{Event, State};
 use pipe::engine::graph::Graph;
@@ -194,28 +195,46 @@ impl Ran {
     }
 }
 
-/// A folder that the environment names, which has to be there, or its place beside the repository; nothing, with a word,
-/// where that is absent.
-pub fn data(variable: &str, default: &str) -> Option<PathBuf> {
-    if let Some(dir) = std::env::var_os(variable) {
-        let path = PathBuf::from(dir);
-        assert!(path.is_dir(), "{variable} is {}, no folder", path.display());
-        return Some(path);
-    }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(default);
-    if path.is_dir() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is not there", path.display());
-    None
-}
-
-/// Beside the repository: `xstest/`, `xstest_completions/`, …
+/// Sets that others published, beside the repository or where `PIPE_DATA_DIR` says: `xstest/`, `xstest_completions/`, …
 pub fn data_dir() -> Option<PathBuf> {
-    data("PIPE_DATA_DIR", "../shared/data")
+    folder_with("PIPE_DATA_DIR", &["../shared/data"], &["."])
 }
 
-/// Beside the repository: `models/`, …
-pub fn reference_dir() -> Option<PathBuf> {
-    data("PIPE_REFERENCE_DIR", "../shared/reference/public")
+/// A file or folder of `data_dir`.
+pub fn data(name: &str) -> Option<PathBuf> {
+    Some(folder_with("PIPE_DATA_DIR", &["../shared/data"], &[name])?.join(name))
+}
+
+/// A folder with all of these of what other programs computed: the one that `PIPE_REFERENCE_DIR` names, the whole set beside
+/// the repository, or the small part of it that is in the repository.
+pub fn reference(needed: &[&str]) -> Option<PathBuf> {
+    let places = ["../shared/reference/public", "tests/it/golden/reference"];
+    folder_with("PIPE_REFERENCE_DIR", &places, needed)
+}
+
+/// The first folder with all that is needed: the one that a variable names, which has to be there, or else one of these,
+/// from the repository. Without any the test counts as skipped.
+fn folder_with(variable: &str, places: &[&str], needed: &[&str]) -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let named = std::env::var_os(variable).map(PathBuf::from);
+    if let Some(path) = &named {
+        assert!(path.is_dir(), "{variable} is {}, no folder", path.display());
+    }
+    let folders = match named {
+        Some(path) => vec![root.join(path)],
+        None => places.iter().map(|place| root.join(place)).collect(),
+    };
+    let fits = |folder: &&PathBuf| needed.iter().all(|name| folder.join(name).exists());
+    let found = folders.iter().find(fits);
+    if found.is_none() {
+        match folders[0].is_dir() {
+            true => skip(&format!(
+                "{} in {}",
+                needed.join(", "),
+                folders[0].display()
+            )),
+            false => skip(&folders[0].display().to_string()),
+        }
+    }
+    found.cloned()
 }

@@ -1,5 +1,6 @@
 //! Tokenizer, chat templates and training masks against what transformers wrote, and on bad folders.
 
+use crate::study::reference;
 use pipe::base::rows::Message;
 use pipe::learn::chat::{self, Example};
 use pipe::learn::template::{Dialogue, Template};
@@ -10,15 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// `tokenizer/` of the reference set and the kinds in it: every `<kind>_encode.json` with its folder.
 fn kinds() -> Option<(PathBuf, Vec<String>)> {
-    let root = match std::env::var_os("PIPE_REFERENCE_DIR") {
-        Some(dir) => PathBuf::from(dir),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference/public"),
-    };
-    let folder = root.join("tokenizer");
-    let Ok(entries) = std::fs::read_dir(&folder) else {
-        eprintln!("skipped: {} is not there", folder.display());
-        return None;
-    };
+    let folder = reference(&["tokenizer"])?.join("tokenizer");
+    let entries = std::fs::read_dir(&folder).unwrap();
     let mut kinds: Vec<String> = entries
         .map(|e| e.unwrap().file_name().into_string().unwrap())
         .filter_map(|name| Some(name.strip_suffix("_encode.json")?.to_string()))

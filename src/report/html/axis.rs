@@ -69,12 +69,20 @@ impl Axis {
         }
     }
 
-    /// How many labels at most: whole numbers have no others between them.
-    pub fn ticks(&self, range: &Range<f64>, most: usize) -> usize {
-        match self.whole {
-            true => most.min((range.end - range.start) as usize + 1),
-            false => most,
+    /// Round numbers in a range, about as many as asked for.
+    pub fn ticks(&self, range: &Range<f64>, most: usize) -> Vec<f64> {
+        let least = (range.end - range.start) / most as f64;
+        let power = 10f64.powf(least.log10().floor());
+        let round = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
+        // A range that is no wider than rounding has no round step.
+        let step = round.into_iter().find(|step| *step >= least);
+        let mut step = step.filter(|s| s.is_normal()).unwrap_or(1.0);
+        if self.whole {
+            step = step.max(1.0);
         }
+        let first = (range.start / step).ceil() as i64;
+        let ticks = (first..).take(most + 1).map(|i| i as f64 * step);
+        ticks.take_while(|tick| *tick <= range.end).collect()
     }
 
     pub fn tick(&self, value: f64) -> String {

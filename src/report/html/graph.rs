@@ -1,8 +1,8 @@
 //! The study's graph as a picture: a band a recipe, a column a depth. What several recipes share stands in the band of
 //! the first; a node's variants under other choices of axes are one box.
 
-use crate::html::legend::escape;
 use crate::html::study::Study;
+use crate::html::svg::escape;
 use base::text::duration;
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -18,6 +18,7 @@ pub mod samples;
 pub mod series;
 mod source;
 pub mod study;
+pub mod svg;
 
 pub use source::Source;
 use source::Styles;
@@ -99,12 +100,12 @@ impl Page {
     }
 
     /// (file name, SVG) of every figure.
-    pub fn figures(&self) -> Result<Vec<(String, String)>> {
-        let mut out = vec![("graph.svg".to_string(), self.graph.1.clone())];
-        for chart in self.charts() {
-            out.push((format!("{}.svg", chart.name), chart.figure()?));
-        }
-        Ok(out)
+    pub fn figures(&self) -> Vec<(String, String)> {
+        let graph = ("graph.svg".to_string(), self.graph.1.clone());
+        let charts = self
+            .charts()
+            .map(|c| (format!("{}.svg", c.name), c.figure()));
+        std::iter::once(graph).chain(charts).collect()
     }
 
     fn charts(&self) -> impl Iterator<Item = &Chart> {

@@ -1,21 +1,11 @@
-//! Charts as SVG: points with intervals, lines, and rows of categories. Knows numbers and labels, not what they mean.
-//!
-//! Drawn four times as large as shown, because the drawing library counts in whole pixels. In a page the colours become
-//! CSS variables, so that they follow the reader's theme; a figure of its own keeps readable fixed ones.
+//! Charts: points with intervals, lines, and rows of categories. Knows numbers and labels, not what they mean.
 
 use crate::html::axis::Axis;
 use crate::html::legend;
-use crate::html::room::{FINE, Room};
-use anyhow::{Result, anyhow};
-use plotters::chart::ChartContext;
-use plotters::coord::Shift;
-use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use crate::html::room::Room;
+use crate::html::svg::{Anchor, Place, Svg, TEXT, escape};
 use serde::Serialize;
 use std::ops::Range;
-
-const TEXT: i32 = 13;
-const ERROR: &str = "the figure could not be drawn";
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Chart {
@@ -57,12 +47,12 @@ pub struct Mark {
 }
 
 impl Chart {
-    /// Width and height as shown.
-    fn size(&self) -> (i32, i32) {
+    /// Width and height.
+    fn size(&self) -> (f64, f64) {
         match self.rows.len() {
-            0 if self.noted() => (600, 430),
-            0 => (520, 330),
-            rows => (520, 60 + rows as i32 * self.row_height()),
+            0 if self.noted() => (600.0, 430.0),
+            0 => (520.0, 330.0),
+            rows => (520.0, 60.0 + rows as f64 * self.row_height()),
         }
     }
 
@@ -73,50 +63,41 @@ impl Chart {
             .any(|m| m.note.is_some())
     }
 
-    fn row_height(&self) -> i32 {
-        (self.series.len() as i32 * 9 + 12).max(30)
+    fn row_height(&self) -> f64 {
+        (self.series.len() as f64 * 9.0 + 12.0).max(30.0)
     }
 
     /// A row's shift of a series, so that intervals do not cover each other; in rows.
     fn shift(&self, series: usize) -> f64 {
         let n = self.series.len() as f64;
-        let step = 9.0 / f64::from(self.row_height());
-        (series as f64 - (n - 1.0) / 2.0) * step
+        match self.rows.is_empty() {
+            true => 0.0,
+            false => (series as f64 - (n - 1.0) / 2.0) * 9.0 / self.row_height(),
+        }
     }
 
     /// For a page: no size of its own, colours by CSS variables, without a legend.
-    pub fn inline(&self) -> Result<String> {
+    pub fn inline(&self) -> String {
         let (wide, high) = self.size();
-        let body = self.draw(wide, high)?;
-        let start = format!(
-            "<svg class=\"chart\" viewBox=\"0 0 {} {}\" role=\"img\" aria-labelledby=\"t-{n}\">\n<title id=\"t-{n}\">{}</title>\n",
-            wide * FINE,
-            high * FINE,
-            legend::escape(&self.spoken()),
-            n = self.name
-        );
-        Ok(legend::themed(&(start + &body + "</svg>")))
+        let (title, n) = (escape(&self.spoken()), &self.name);
+        let body = self.draw(Place::Page).text;
+        format!(
+            "<svg class=\"chart\" viewBox=\"0 0 {wide} {high}\" role=\"img\" aria-labelledby=\"t-{n}\">\n\
+             <title id=\"t-{n}\">{title}</title>\n{body}</svg>"
+        )
     }
 
     /// A file of its own, with its legend.
-    pub fn figure(&self) -> Result<String> {
+    pub fn figure(&self) -> String {
         let (wide, high) = self.size();
-        let body = self.draw(wide, high)?;
-        let labels: Vec<(&str, usize)> = self
-            .series
-            .iter()
-            .map(|s| (s.label.as_str(), s.style))
-            .collect();
-        let (legend, more) = legend::block(&labels, wide, high);
-        let all = high + more;
-        let start = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{wide}\" height=\"{all}\" viewBox=\"0 0 {} {}\" role=\"img\">\n\
-             <title>{}</title>\n<rect width=\"100%\" height=\"100%\" fill=\"#FFFFFF\"/>\n",
-            wide * FINE,
-            all * FINE,
-            legend::escape(&self.spoken())
-        );
-        Ok(legend::fixed(&(start + &body + &legend + "</svg>\n")))
+        let mut svg = self.draw(Place::File);
+        let labels = self.series.iter().map(|s| (s.label.as_str(), s.style));
+        let all = high + legend::block(&mut svg, &labels.collect::<Vec<_>>(), wide, high);
+        let (title, body) = (escape(&self.spoken()), svg.text);
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{wide}\" height=\"{all}\" viewBox=\"0 0 {wide} {all}\" role=\"img\">\n\
+             <title>{title}</title>\n<rect width=\"100%\" height=\"100%\" fill=\"#FFFFFF\"/>\n{body}</svg>\n"
+        )
     }
 
     /// What a screen reader says.
@@ -130,170 +111,112 @@ impl Chart {
     }
 
     /// The content of the picture, without its outermost tags.
-    fn draw(&self, wide: i32, high: i32) -> Result<String> {
-        let mut text = String::new();
-        let size = ((wide * FINE) as u32, (high * FINE) as u32);
-        let root = SVGBackend::with_string(&mut text, size).into_drawing_area();
-        self.paint(&root).map_err(|e| anyhow!("{ERROR}: {e}"))?;
-        root.present().map_err(|e| anyhow!("{ERROR}: {e}"))?;
-        drop(root);
-        let inside = text.split_once('>').map(|(_, rest)| rest.trim());
-        let inside = inside.and_then(|rest| rest.strip_suffix("</svg>"));
-        Ok(inside.unwrap_or_default().trim_start().to_string())
+    fn draw(&self, place: Place) -> Svg {
+        let mut svg = Svg::new(place);
+        let plane = self.plane();
+        self.axes(&mut svg, &plane);
+        for (i, series) in self.series.iter().enumerate() {
+            series.draw(self.shift(i), &mut svg, &plane);
+        }
+        self.notes(&mut svg, &plane);
+        svg
     }
 
-    fn paint<'a>(&self, root: &Area<'a>) -> Painted<'a> {
+    fn plane(&self) -> Plane {
+        let (wide, high) = self.size();
+        let longest = self.rows.iter().map(|r| r.chars().count()).max();
+        let left = longest.map_or(64.0, |n| (n as f64 * 7.0 + 14.0).clamp(58.0, 200.0));
         let (x, y) = self.ranges();
-        let rows = self.rows.len();
-        let longest = self
-            .rows
-            .iter()
-            .map(|r| r.chars().count())
-            .max()
-            .unwrap_or(0);
-        let left = match rows {
-            0 => 58,
-            _ => (longest as i32 * 7 + 14).clamp(58, 200),
-        };
-        let mut chart = ChartBuilder::on(root)
-            .margin_top(12 * FINE)
-            .margin_right(18 * FINE)
-            .x_label_area_size(44 * FINE)
-            .y_label_area_size(left * FINE)
-            .build_cartesian_2d(x.clone(), y.clone())?;
-        let font = ("sans-serif", f64::from(TEXT * FINE) * 1.24);
-        let (ticks_x, ticks_y) = (self.x.ticks(&x, 7), self.y.ticks(&y, 6));
-        let format_x = |v: &f64| self.x.tick(*v);
-        let format_y = |v: &f64| self.y.tick(*v);
-        let mut mesh = chart.configure_mesh();
-        mesh.axis_style(legend::axis().stroke_width(FINE as u32))
-            .bold_line_style(legend::grid().stroke_width(FINE as u32))
-            .light_line_style(TRANSPARENT)
-            .label_style(font.into_font().color(&legend::ink()))
-            .axis_desc_style(font.into_font().color(&legend::ink()))
-            .set_all_tick_mark_size(5 * FINE)
-            .x_labels(ticks_x)
-            .y_labels(ticks_y)
-            .x_label_formatter(&format_x)
-            .y_label_formatter(&format_y)
-            .x_desc(self.x.label.clone());
-        match rows {
-            0 => mesh.y_desc(self.y.label.clone()),
-            _ => mesh.disable_y_mesh().y_labels(0),
-        };
-        mesh.draw()?;
-        self.row_labels(root, &chart)?;
-        for (i, series) in self.series.iter().enumerate() {
-            self.series(i, series, &mut chart)?;
+        Plane {
+            inside: Room {
+                left,
+                right: wide - 18.0,
+                top: 12.0,
+                bottom: high - 44.0,
+            },
+            x,
+            y,
         }
-        self.notes(root, &chart)
+    }
+
+    /// Grid, axes, and what is written at them.
+    fn axes(&self, svg: &mut Svg, plane: &Plane) {
+        let Room {
+            left,
+            right,
+            top,
+            bottom,
+        } = plane.inside;
+        let (grid, axis) = (svg.place.grid(), svg.place.axis());
+        for tick in self.x.ticks(&plane.x, 7) {
+            let (x, _) = plane.at(tick, plane.y.start);
+            svg.line(&[(x, top), (x, bottom)], grid, 1.0, "");
+            svg.line(&[(x, bottom), (x, bottom + 5.0)], axis, 1.0, "");
+            svg.text((x, bottom + 13.0), Anchor::Middle, TEXT, &self.x.tick(tick));
+        }
+        if self.rows.is_empty() {
+            for tick in self.y.ticks(&plane.y, 6) {
+                let (_, y) = plane.at(plane.x.start, tick);
+                svg.line(&[(left, y), (right, y)], grid, 1.0, "");
+                svg.line(&[(left - 5.0, y), (left, y)], axis, 1.0, "");
+                svg.text((left - 8.0, y), Anchor::End, TEXT, &self.y.tick(tick));
+            }
+            svg.upwards((9.0, (top + bottom) / 2.0), &self.y.label);
+        }
+        for (row, label) in self.rows.iter().enumerate() {
+            let (_, y) = plane.at(plane.x.start, row as f64);
+            svg.text((left - 6.0, y), Anchor::End, TEXT, label);
+        }
+        svg.line(
+            &[(left, top), (left, bottom), (right, bottom)],
+            axis,
+            1.0,
+            "",
+        );
+        let below = ((left + right) / 2.0, bottom + 34.0);
+        svg.text(below, Anchor::Middle, TEXT, &self.x.label);
     }
 
     /// Writes the marks' notes where there is room, those of lines first; a note without room is left out.
-    fn notes<'a>(&self, root: &Area<'a>, chart: &Context<'a>) -> Painted<'a> {
-        let at = |m: &Mark| chart.backend_coord(&(m.x, m.y));
+    fn notes(&self, svg: &mut Svg, plane: &Plane) {
+        let at = |m: &Mark| plane.at(m.x, m.y);
         let marks = || {
-            self.series
-                .iter()
-                .flat_map(|s| s.marks.iter().map(move |m| (s.line, m)))
+            let series = self.series.iter();
+            series.flat_map(|s| s.marks.iter().map(move |m| (s.line, m)))
         };
-        let place = |x: f64, y: f64| chart.backend_coord(&(x, y));
         let mut taken: Vec<Room> = vec![];
         for (_, m) in marks() {
-            taken.push(Room::around(at(m), 6));
-            let across = m
-                .x_interval
-                .map(|(low, high)| (place(low, m.y), place(high, m.y)));
-            let along = m
-                .y_interval
-                .map(|(low, high)| (place(m.x, high), place(m.x, low)));
-            taken.extend(across.into_iter().chain(along).map(Room::of_line));
+            taken.push(Room::around(at(m), 6.0));
+            let across = m.x_interval.map(|(low, high)| ((low, m.y), (high, m.y)));
+            let along = m.y_interval.map(|(low, high)| ((m.x, high), (m.x, low)));
+            for ((x, y), (to_x, to_y)) in across.into_iter().chain(along) {
+                taken.push(Room::of_line(plane.at(x, y), plane.at(to_x, to_y)));
+            }
         }
         for series in self.series.iter().filter(|s| s.line) {
             for ends in series.marks.windows(2) {
                 taken.extend(Room::along(at(&ends[0]), at(&ends[1])));
             }
         }
-        let (across, down) = chart.plotting_area().get_pixel_range();
         let inside = Room {
-            left: across.start,
-            right: across.end + 16 * FINE,
-            top: down.start - 10 * FINE,
-            bottom: down.end,
+            right: plane.inside.right + 16.0,
+            top: plane.inside.top - 10.0,
+            ..plane.inside
         };
-        let style = ("sans-serif", f64::from((TEXT - 2) * FINE) * 1.24)
-            .into_font()
-            .color(&legend::ink())
-            .pos(Pos::new(HPos::Left, VPos::Center));
         for first in [true, false] {
             for (_, mark) in marks().filter(|(line, _)| *line == first) {
                 let Some(text) = &mark.note else {
                     continue;
                 };
-                let wide = text.chars().count() as i32 * 25 * FINE / 4;
-                let rooms = Room::beside(at(mark), wide, 13 * FINE);
+                let rooms = Room::beside(at(mark), text.chars().count() as f64 * 6.25, 13.0);
                 let free = |r: &Room| r.within(&inside) && !taken.iter().any(|t| t.meets(r));
                 if let Some(room) = rooms.into_iter().find(free) {
-                    root.draw_text(text, &style, (room.left, (room.top + room.bottom) / 2))?;
+                    let middle = (room.left, (room.top + room.bottom) / 2.0);
+                    svg.text(middle, Anchor::Start, TEXT - 2.0, text);
                     taken.push(room);
                 }
             }
         }
-        Ok(())
-    }
-
-    fn row_labels<'a>(&self, root: &Area<'a>, chart: &Context<'a>) -> Painted<'a> {
-        for (row, label) in self.rows.iter().enumerate() {
-            let (x, y) = chart.backend_coord(&(chart.x_range().start, row as f64));
-            let style = ("sans-serif", f64::from(TEXT * FINE) * 1.24)
-                .into_font()
-                .color(&legend::ink())
-                .pos(Pos::new(HPos::Right, VPos::Center));
-            root.draw_text(label, &style, (x - 6 * FINE, y))?;
-        }
-        Ok(())
-    }
-
-    fn series<'a>(&self, i: usize, series: &Series, chart: &mut Context<'a>) -> Painted<'a> {
-        let colour = legend::colour(series.style);
-        let shift = if self.rows.is_empty() {
-            0.0
-        } else {
-            self.shift(i)
-        };
-        for thread in &series.threads {
-            chart.draw_series([PathElement::new(
-                thread.clone(),
-                colour.mix(0.35).stroke_width(FINE as u32),
-            )])?;
-        }
-        for mark in &series.marks {
-            let y = mark.y + shift;
-            let thin = legend::plain(series.style)
-                .mix(0.7)
-                .stroke_width(FINE as u32 * 3 / 2);
-            if let Some((low, high)) = mark.x_interval {
-                chart.draw_series([PathElement::new([(low, y), (high, y)], thin)])?;
-            }
-            if let Some((low, high)) = mark.y_interval {
-                chart.draw_series([PathElement::new([(mark.x, low), (mark.x, high)], thin)])?;
-            }
-        }
-        if series.line {
-            let points: Vec<(f64, f64)> = series.marks.iter().map(|m| (m.x, m.y)).collect();
-            chart.draw_series([PathElement::new(
-                points,
-                colour.stroke_width(FINE as u32 * 2),
-            )])?;
-        }
-        if series.dots {
-            for mark in &series.marks {
-                let shape = legend::shape(series.style, 5 * FINE);
-                chart.draw_series([EmptyElement::at((mark.x, mark.y + shift))
-                    + Polygon::new(shape, colour.filled())])?;
-            }
-        }
-        Ok(())
     }
 
     /// What the axes span: the data with its intervals, a little air, and what they have to hold.
@@ -314,12 +237,64 @@ impl Chart {
     }
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Context<'a> = ChartContext<'a, SVGBackend<'a>, Plane>;
-type Plane =
-    Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>;
-type Painted<'a> =
-    std::result::Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>>;
+impl Series {
+    fn draw(&self, shift: f64, svg: &mut Svg, plane: &Plane) {
+        let (colour, dash) = (svg.place.colour(self.style), legend::dash(self.style));
+        for thread in &self.threads {
+            let points: Vec<_> = thread.iter().map(|(x, y)| plane.at(*x, *y)).collect();
+            let faint = format!("{dash} stroke-opacity=\"0.35\"");
+            svg.line(&points, &colour, 1.0, &faint);
+        }
+        let at = |m: &Mark| plane.at(m.x, m.y + shift);
+        for mark in &self.marks {
+            let y = mark.y + shift;
+            let across = mark.x_interval.map(|(low, high)| [(low, y), (high, y)]);
+            let x = mark.x;
+            let along = mark.y_interval.map(|(low, high)| [(x, low), (x, high)]);
+            for ends in across.into_iter().chain(along) {
+                let ends = ends.map(|(x, y)| plane.at(x, y));
+                svg.line(&ends, &colour, 1.5, " stroke-opacity=\"0.7\"");
+            }
+        }
+        if self.line {
+            let points: Vec<_> = self.marks.iter().map(at).collect();
+            svg.line(&points, &colour, 2.0, &dash);
+        }
+        if self.dots {
+            for mark in &self.marks {
+                svg.polygon(at(mark), &legend::shape(self.style), &colour);
+            }
+        }
+    }
+}
+
+/// The part of a picture in which numbers have places.
+struct Plane {
+    inside: Room,
+    x: Range<f64>,
+    /// From its lower edge to its upper one.
+    y: Range<f64>,
+}
+
+impl Plane {
+    fn at(&self, x: f64, y: f64) -> (f64, f64) {
+        let inside = &self.inside;
+        let (right, up) = (share(x, &self.x), share(y, &self.y));
+        (
+            inside.left + right * (inside.right - inside.left),
+            inside.bottom - up * (inside.bottom - inside.top),
+        )
+    }
+}
+
+/// How far a value is through a range; what is no number is at its beginning.
+fn share(value: f64, range: &Range<f64>) -> f64 {
+    let share = (value - range.start) / (range.end - range.start);
+    match share.is_nan() {
+        true => 0.0,
+        false => share.clamp(0.0, 1.0),
+    }
+}
 
 fn ends(value: f64, interval: Option<(f64, f64)>) -> [f64; 3] {
     let (low, high) = interval.unwrap_or((value, value));

@@ -26,7 +26,7 @@ pub fn page(page: &Page) -> Result<String> {
     });
     let mut charts = BTreeMap::new();
     for chart in page.charts() {
-        charts.insert(chart.name.clone(), Value::from_safe_string(chart.inline()?));
+        charts.insert(chart.name.clone(), Value::from_safe_string(chart.inline()));
     }
     let template = env
         .get_template(NAME)

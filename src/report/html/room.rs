@@ -1,52 +1,49 @@
 //! Room for words in a chart: rectangles that may not meet. Knows no charts.
 
-/// Drawn pixels a shown pixel.
-pub const FINE: i32 = 4;
-
-/// A rectangle of the picture, in drawn pixels.
+/// A rectangle of the picture, in pixels.
 pub struct Room {
-    pub left: i32,
-    pub right: i32,
-    pub top: i32,
-    pub bottom: i32,
+    pub left: f64,
+    pub right: f64,
+    pub top: f64,
+    pub bottom: f64,
 }
 
 impl Room {
-    pub fn around((x, y): (i32, i32), radius: i32) -> Room {
-        let r = radius * FINE;
+    pub fn around((x, y): (f64, f64), radius: f64) -> Room {
         Room {
-            left: x - r,
-            right: x + r,
-            top: y - r,
-            bottom: y + r,
+            left: x - radius,
+            right: x + radius,
+            top: y - radius,
+            bottom: y + radius,
         }
     }
 
     /// Of a line between its left or upper end and the other.
-    pub fn of_line((from, to): ((i32, i32), (i32, i32))) -> Room {
+    pub fn of_line(from: (f64, f64), to: (f64, f64)) -> Room {
         Room {
-            left: from.0 - FINE,
-            right: to.0 + FINE,
-            top: from.1 - FINE,
-            bottom: to.1 + FINE,
+            left: from.0 - 1.0,
+            right: to.0 + 1.0,
+            top: from.1 - 1.0,
+            bottom: to.1 + 1.0,
         }
     }
 
     /// Of a line at any angle: small squares one beside the other.
-    pub fn along(from: (i32, i32), to: (i32, i32)) -> Vec<Room> {
-        const SIDE: i32 = 2;
+    pub fn along(from: (f64, f64), to: (f64, f64)) -> Vec<Room> {
+        const SIDE: f64 = 2.0;
         let (wide, high) = (to.0 - from.0, to.1 - from.1);
-        let steps = (wide.abs().max(high.abs()) / (2 * SIDE * FINE)).max(1);
+        let steps = (wide.abs().max(high.abs()) / (2.0 * SIDE)).max(1.0) as usize;
+        let part = |i: usize| i as f64 / steps as f64;
         (0..=steps)
-            .map(|i| (from.0 + wide * i / steps, from.1 + high * i / steps))
+            .map(|i| (from.0 + wide * part(i), from.1 + high * part(i)))
             .map(|point| Room::around(point, SIDE))
             .collect()
     }
 
     /// Where a text of this size can stand at a mark, the best first.
-    pub fn beside((x, y): (i32, i32), wide: i32, high: i32) -> Vec<Room> {
-        let (right, left, middle) = (x + 8 * FINE, x - 8 * FINE - wide, x - wide / 2);
-        let (above, below) = (y - 10 * FINE, y + 10 * FINE);
+    pub fn beside((x, y): (f64, f64), wide: f64, high: f64) -> Vec<Room> {
+        let (right, left, middle) = (x + 8.0, x - 8.0 - wide, x - wide / 2.0);
+        let (above, below) = (y - 10.0, y + 10.0);
         let at = [
             (right, above),
             (left, above),
@@ -54,14 +51,14 @@ impl Room {
             (left, below),
             (right, y),
             (left, y),
-            (middle, above - 2 * FINE),
-            (middle, below + 2 * FINE),
+            (middle, above - 2.0),
+            (middle, below + 2.0),
         ];
-        let room = |(left, y): (i32, i32)| Room {
+        let room = |(left, y): (f64, f64)| Room {
             left,
             right: left + wide,
-            top: y - high / 2,
-            bottom: y + high / 2,
+            top: y - high / 2.0,
+            bottom: y + high / 2.0,
         };
         at.map(room).into()
     }

@@ -1,6 +1,7 @@
 //! The README's list of what is in a key is the binary's own. `PIPE_BLESS=1` writes it anew.
 
 use super::Space;
+use crate::skipped::skip;
 use std::path::Path;
 
 const BEGIN: &str = "<!-- pipe kinds --keys -->\n";
@@ -64,7 +65,7 @@ fn a_record_tells_how_it_came_to_be() {
     assert_eq!(origin["build"].as_str().unwrap().len(), 12);
     assert_eq!(data["cost"]["threads"], 1);
     if !repository {
-        println!("skipped: there is no git here");
+        skip("`git` in PATH");
         return;
     }
     assert_eq!(origin["commit"].as_str().unwrap().len(), 40);

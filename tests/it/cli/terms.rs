@@ -1,6 +1,7 @@
 //! The terms on which the binary lives with its surroundings: the store's place and state, stdout, colours.
 
 use super::{GREETING, Said, Space};
+use crate::skipped::skip;
 use std::io::{BufRead, BufReader};
 use std::process::Command;
 
@@ -117,7 +118,7 @@ fn nothing_is_coloured_unless_it_is_a_terminal_that_wants_colour() {
         output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
     };
     let Ok(coloured) = on_terminal("") else {
-        println!("skipped: there is no `script` to make a terminal with");
+        skip("`script` in PATH, to make a terminal with");
         return;
     };
     assert!(coloured.contains("\u{1b}[1;31m"), "{coloured}");
@@ -132,7 +133,7 @@ fn nothing_is_coloured_unless_it_is_a_terminal_that_wants_colour() {
 fn a_result_that_cannot_be_written_is_exit_3() {
     let space = Space::new();
     let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else {
-        println!("skipped: there is no /dev/full here");
+        skip("/dev/full");
         return;
     };
     let output = space.command(&["kinds"]).stdout(full).output().unwrap();

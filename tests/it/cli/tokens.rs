@@ -1,6 +1,7 @@
 //! `show --tokens`: what will be trained on, before it is.
 
 use super::{GREETING, Space};
+use crate::skipped::skip;
 use std::process::Command;
 
 const TRAINING: &str = r#"
@@ -163,7 +164,7 @@ fn a_terminal_shows_it_in_colour_unless_that_is_unwanted() {
         output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
     };
     let Ok(coloured) = on_terminal("") else {
-        println!("skipped: there is no `script` to make a terminal with");
+        skip("`script` in PATH, to make a terminal with");
         return;
     };
     assert!(coloured.contains("\u{1b}[32m<think>"), "{coloured}");

@@ -1,19 +1,9 @@
 //! The real files, where they are at hand: as many rows, of as many kinds, as was counted in them.
 
 use super::{Loaded, load};
-use crate::study::{Study, data_dir};
+use crate::study::{Study, data};
 use pipe::base::rows::{Completion, PromptClass, Score};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-
-fn file(name: &str) -> Option<PathBuf> {
-    let path = data_dir()?.join(name);
-    if path.is_file() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is not there", path.display());
-    None
-}
 
 fn unique(loaded: &Loaded) {
     let ids: BTreeSet<&str> = loaded.ids().into_iter().collect();
@@ -22,7 +12,7 @@ fn unique(loaded: &Loaded) {
 
 #[test]
 fn xstest() {
-    let Some(path) = file("xstest/xstest_prompts.csv") else {
+    let Some(path) = data("xstest/xstest_prompts.csv") else {
         return;
     };
     let all = load("xstest", &path, "");
@@ -71,7 +61,7 @@ fn xstest() {
 fn ids_of_xstest_s_files_join() {
     for (name, rows) in [("mistralinstruct", 297), ("mistralguard", 300)] {
         let cut = format!("xstest_completions/xstest_v2_completions_{name}_streval.cut.csv");
-        let (Some(path), Some(prompts)) = (file(&cut), file("xstest/xstest_prompts.csv")) else {
+        let (Some(path), Some(prompts)) = (data(&cut), data("xstest/xstest_prompts.csv")) else {
             return;
         };
         let of_completions = load("xstest", &path, "");
@@ -98,7 +88,7 @@ fn ids_of_xstest_s_files_join() {
 fn completions_of_xstest_are_read_through_the_same_readers() {
     for (name, rows, comply) in [("mistralinstruct", 297, 246), ("mistralguard", 300, 203)] {
         let cut = format!("xstest_completions/xstest_v2_completions_{name}_streval.cut.csv");
-        let Some(path) = file(&cut) else { return };
+        let Some(path) = data(&cut) else { return };
         let ran = Study::new().run(&format!(
             "[node.c]\nkind = \"completions-file\"\npath = '{}'\nharmful = [\"contrast_*\"]\nlabel_column = \"final_label\"\n",
             path.display()
@@ -115,7 +105,7 @@ fn completions_of_xstest_are_read_through_the_same_readers() {
 
 #[test]
 fn harmbench() {
-    let Some(path) = file("harmbench/harmbench_behaviors_text_val.csv") else {
+    let Some(path) = data("harmbench/harmbench_behaviors_text_val.csv") else {
         return;
     };
     let all = load("harmbench", &path, "");
@@ -172,7 +162,7 @@ fn harmbench() {
 fn jailbreakbench() {
     for (name, nulls, jailbroken) in [("PAIR.black_box", 18, 69), ("GCG.white_box", 0, 80)] {
         let artifact = format!("jailbreakbench/{name}.vicuna-13b-v1.5.noresponse.json");
-        let Some(path) = file(&artifact) else { return };
+        let Some(path) = data(&artifact) else { return };
         let attack = load("jailbreakbench", &path, "");
         assert_eq!(attack.prompts.len(), 100 - nulls, "{name}");
         assert_eq!(attack.removed.len(), nulls, "{name}");
@@ -196,7 +186,7 @@ fn jailbreakbench() {
 #[test]
 fn self_instruct() {
     for (name, rows) in [("seed_tasks", 175), ("user_oriented_instructions", 252)] {
-        let Some(path) = file(&format!("harmless_self_instruct/{name}.jsonl")) else {
+        let Some(path) = data(&format!("harmless_self_instruct/{name}.jsonl")) else {
             return;
         };
         let all = load("self-instruct", &path, "");
@@ -228,7 +218,7 @@ fn mt_bench_and_vicuna_bench() {
         ("mt_bench", "mt-bench-81", 8),
         ("vicuna_bench", "mt-bench-1", 9),
     ] {
-        let Some(path) = file(&format!("harmless_mt_bench/{name}_question.jsonl")) else {
+        let Some(path) = data(&format!("harmless_mt_bench/{name}_question.jsonl")) else {
             return;
         };
         let all = load("mt-bench", &path, "");
@@ -236,11 +226,11 @@ fn mt_bench_and_vicuna_bench() {
         assert_eq!(all.categories().len(), categories, "{name}");
         unique(&all);
     }
-    let Some(folder) = data_dir().map(|d| d.join("harmless_mt_bench")) else {
+    let Some(folder) = data("harmless_mt_bench") else {
         return;
     };
     // Two tables in one folder: the split says which.
-    if folder.is_dir() {
+    {
         assert_eq!(
             load("mt-bench", &folder, "split = \"vicuna_bench_question\"").ids()[0],
             "mt-bench-1"

@@ -1,6 +1,7 @@
 //! The page in Chromium, clicked through by a script that only this test adds to a copy of it.
 
 use super::Study;
+use crate::skipped::skip;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -140,7 +141,7 @@ fn chromium() -> Option<PathBuf> {
         .map(|folder| folder.join("chromium"))
         .find(|file| file.is_file());
     if found.is_none() {
-        eprintln!("skipped: there is no `chromium` in PATH");
+        skip("`chromium` in PATH");
     }
     found
 }

@@ -4,7 +4,7 @@ use super::Study;
 
 #[test]
 fn figures_are_well_formed_and_stand_alone_under_stable_names() {
-    let figures = Study::new().page().figures().unwrap();
+    let figures = Study::new().page().figures();
     let names: Vec<&str> = figures.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(
         names,

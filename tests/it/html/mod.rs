@@ -149,8 +149,8 @@ fn what_a_model_or_a_recipe_says_is_text() {
 fn the_same_store_gives_the_same_bytes() {
     let study = Study::new();
     assert_eq!(study.html(), study.html());
-    let one = study.page().figures().unwrap();
-    assert_eq!(one, study.page().figures().unwrap());
+    let one = study.page().figures();
+    assert_eq!(one, study.page().figures());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Completions of others and people's labels, and what judges agree on.
 
 use super::completion;
-use crate::study::{Study, data_dir};
+use crate::study::{Study, data};
 use pipe::base::params::{ParamSet, defaults};
 use pipe::base::rows::{Completion, PromptClass, Score};
 use pipe::base::value::{Value, Values};
@@ -51,7 +51,7 @@ fn agreement(on: &str) -> agreement::Params {
 
 #[test]
 fn the_rule_agrees_with_people_on_as_many_completions_as_its_authors_say() {
-    let Some(folder) = data_dir().map(|d| d.join("xstest_completions")) else {
+    let Some(folder) = data("xstest_completions") else {
         return;
     };
     let p = params(&[

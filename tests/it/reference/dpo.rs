@@ -1,7 +1,7 @@
 //! Every recorded case of DPO and its kin: losses, rewards, TRL's metrics, every parameter's gradient.
 
 use super::{Golden, Gradients, Parity, ids, worst};
-use crate::study::reference_dir;
+use crate::study::reference;
 use pipe::learn::checkpoint;
 use pipe::learn::decoder::{self, Packed, Workspace};
 use pipe::learn::decoder_backward::backward;
@@ -73,7 +73,7 @@ fn sums(logp: &[f32], bounds: &[usize]) -> Vec<f64> {
 
 #[test]
 fn every_recorded_preference_loss_and_gradient_agrees() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["losses/dpo.json"]) else {
         return;
     };
     let golden = Golden::open(&folder.join("losses/dpo"));

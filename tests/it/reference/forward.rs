@@ -2,13 +2,13 @@
 //! checkpoint survives its way through a folder.
 
 use super::{Golden, Parity, ids, models, pack, worst};
-use crate::study::reference_dir;
+use crate::study::reference;
 use pipe::learn::checkpoint;
 use pipe::learn::decoder::{self, Packed, Workspace};
 
 #[test]
 fn forward_agrees_with_transformers_for_every_model() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["forward", "models"]) else {
         return;
     };
     let mut logit = Parity::new("logits", 2e-5);
@@ -48,7 +48,7 @@ fn forward_agrees_with_transformers_for_every_model() {
 
 #[test]
 fn greedy_tokens_agree_with_transformers_for_every_model() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["forward", "models"]) else {
         return;
     };
     let mut greedy = Parity::new("greedy tokens", f64::MIN_POSITIVE);
@@ -82,7 +82,7 @@ fn greedy_tokens_agree_with_transformers_for_every_model() {
 
 #[test]
 fn completion_logps_and_entropies_agree_at_both_temperatures() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["forward", "models"]) else {
         return;
     };
     let mut parity = Parity::new("log-probabilities and entropies", 2e-5);
@@ -125,7 +125,7 @@ fn completion_logps_and_entropies_agree_at_both_temperatures() {
 
 #[test]
 fn reward_model_scores_agree_with_transformers() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["reward.json"]) else {
         return;
     };
     let golden = Golden::open(&folder.join("reward"));
@@ -155,7 +155,7 @@ fn reward_model_scores_agree_with_transformers() {
 
 #[test]
 fn a_saved_checkpoint_loads_to_the_same_bits_and_saves_to_the_same_bytes() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["forward", "models"]) else {
         return;
     };
     for model in models(&folder) {

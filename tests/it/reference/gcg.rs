@@ -1,7 +1,7 @@
 //! One step of GCG: the gradient at the one-hot suffix, the candidates of every position, and what they lose.
 
 use super::{Golden, Parity, ids, worst};
-use crate::study::reference_dir;
+use crate::study::reference;
 use pipe::learn::checkpoint;
 use pipe::learn::decoder::{self, Packed, Workspace};
 use pipe::learn::decoder_backward::{Upstream, backward_from};
@@ -21,7 +21,7 @@ fn target_loss(weights: &Weights, ids: &[u32], target: usize, workspace: &mut Wo
 
 #[test]
 fn the_gradient_at_the_suffix_and_its_candidates_agree_with_torch() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["gcg.json"]) else {
         return;
     };
     let golden = Golden::open(&folder.join("gcg"));

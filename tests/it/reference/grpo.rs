@@ -1,7 +1,7 @@
 //! Advantages, and every recorded case of GRPO, GSPO and the TARS release, with every parameter's gradient.
 
 use super::{Golden, Gradients, Parity, pack, worst};
-use crate::study::reference_dir;
+use crate::study::reference;
 use pipe::learn::checkpoint;
 use pipe::learn::decoder::{self, Packed, Tape, Workspace};
 use pipe::learn::decoder_backward::backward;
@@ -169,7 +169,7 @@ fn run_case(
 
 #[test]
 fn every_recorded_policy_loss_and_gradient_agrees() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["losses/grpo.json"]) else {
         return;
     };
     let golden = Golden::open(&folder.join("losses/grpo"));
@@ -234,7 +234,7 @@ fn every_recorded_policy_loss_and_gradient_agrees() {
 
 #[test]
 fn advantages_agree_with_trl_and_flat_groups_get_zero() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["losses/grpo.json"]) else {
         return;
     };
     let golden = Golden::open(&folder.join("losses/grpo"));

@@ -2,7 +2,7 @@
 
 use super::sft::sft_batch;
 use super::{Golden, Gradients, Parity, pack, worst};
-use crate::study::reference_dir;
+use crate::study::reference;
 use pipe::learn::adapter::{Adapter, Net};
 use pipe::learn::checkpoint;
 use pipe::learn::decoder::{self, Keep, Packed, Workspace};
@@ -20,7 +20,7 @@ fn load(folder: &Path) -> (Weights, Adapter) {
 
 #[test]
 fn logits_with_the_adapter_on_off_and_folded_in_agree_with_peft() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["lora.json"]) else {
         return;
     };
     let golden = Golden::open(&folder.join("lora"));
@@ -59,7 +59,7 @@ fn logits_with_the_adapter_on_off_and_folded_in_agree_with_peft() {
 
 #[test]
 fn gradients_of_a_and_b_agree_with_peft_whatever_is_kept() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["lora.json"]) else {
         return;
     };
     let golden = Golden::open(&folder.join("lora"));
@@ -96,7 +96,7 @@ fn gradients_of_a_and_b_agree_with_peft_whatever_is_kept() {
 
 #[test]
 fn a_peft_folder_comes_out_as_it_went_in() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["models/lora", "models/rr_lora"]) else {
         return;
     };
     for (model, name) in [("qwen2", "lora"), ("llama", "rr_lora")] {

@@ -11,7 +11,7 @@ mod lora;
 mod rerouting;
 mod sft;
 
-use crate::study::reference_dir;
+use crate::study::reference;
 use pipe::learn::weights::Param;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
@@ -243,7 +243,7 @@ const CLAIMS: &[(&str, &str)] = &[
 
 #[test]
 fn every_file_of_the_set_is_claimed_by_a_test() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["INDEX.json"]) else {
         return;
     };
     let text = std::fs::read_to_string(folder.join("INDEX.json")).expect("an index");

@@ -1,7 +1,7 @@
 //! Representation rerouting against the transcribed release: terms, loss and every gradient along its schedule.
 
 use super::{Golden, Gradients, Parity, pack, worst};
-use crate::study::reference_dir;
+use crate::study::reference;
 use pipe::base::rng::Seed;
 use pipe::learn::adapter::{Adapter, Linear, Net, Options};
 use pipe::learn::checkpoint;
@@ -92,7 +92,7 @@ fn layers(golden: &Golden) -> Vec<usize> {
 
 #[test]
 fn rerouting_agrees_with_the_release_along_its_schedule() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["losses/rr.json"]) else {
         return;
     };
     let golden = Golden::open(&folder.join("losses/rr"));
@@ -152,7 +152,7 @@ fn rerouting_agrees_with_the_release_along_its_schedule() {
 /// Recorded distances and cosines of every position, from the states themselves.
 #[test]
 fn distances_and_cosines_of_every_position_agree() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["losses/rr.json"]) else {
         return;
     };
     let golden = Golden::open(&folder.join("losses/rr"));
@@ -219,7 +219,7 @@ fn measure(set: &str, (h, h0): (&[f32], &[f32])) -> f32 {
 
 #[test]
 fn a_fresh_adapter_has_nothing_to_retain_and_a_finite_gradient_near_zero() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["losses/rr.json"]) else {
         return;
     };
     let golden = Golden::open(&folder.join("losses/rr"));

@@ -1,7 +1,7 @@
 //! The supervised loss with every parameter's gradient against TRL, and steps of AdamW against torch.
 
 use super::{Golden, Gradients, Parity, pack};
-use crate::study::reference_dir;
+use crate::study::reference;
 use pipe::learn::checkpoint;
 use pipe::learn::decoder::{self, Packed, Workspace};
 use pipe::learn::decoder_backward::backward;
@@ -21,7 +21,7 @@ pub(super) fn sft_batch(golden: &Golden) -> (Vec<u32>, Vec<usize>, Vec<usize>) {
 
 #[test]
 fn supervised_loss_and_every_gradient_agree_with_trl() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["losses/sft.json"]) else {
         return;
     };
     let golden = Golden::open(&folder.join("losses/sft"));
@@ -54,7 +54,7 @@ fn supervised_loss_and_every_gradient_agree_with_trl() {
 
 #[test]
 fn five_steps_of_adamw_agree_with_torch() {
-    let Some(folder) = reference_dir() else {
+    let Some(folder) = reference(&["losses/sft.json", "losses/adamw.json"]) else {
         return;
     };
     let sft = Golden::open(&folder.join("losses/sft"));
