@@ -22,7 +22,7 @@ use anyhow::{Result, bail};
 use base::calls::Calls;
 use base::params::{ParamSpec, Problem};
 use base::tokens::Tokens;
-use base::value::Values;
+use base::value::{self, Values};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -335,7 +335,7 @@ impl Kind {
     /// kind itself finds.
     pub fn problems(&self, values: &Values) -> Vec<Problem> {
         let specs = (self.params)().into_iter().chain((self.exec)());
-        let out = specs.flat_map(|spec| match values.get(spec.name) {
+        let out = specs.flat_map(|spec| match value::at(values, spec.name) {
             Some(value) => spec.problems(value),
             None => vec![],
         });
