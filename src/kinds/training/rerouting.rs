@@ -12,9 +12,9 @@ use base::rng::Seed;
 use base::rows::{self, Completion, Message, Metric};
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Output, Port, Role, Type};
-use engine::kind::estimate::Look;
 use engine::kind::context::NodeCtx;
+use engine::kind::estimate::Look;
+use engine::kind::{Kind, Needs, Output, Port, Role, Type};
 use learn::adapter::{Adapter, Net};
 use learn::decoder::Workspace;
 use learn::objective::rerouting::{self, Divisor, Rerouting};
@@ -106,7 +106,7 @@ layers = [2]
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),
-    cpu: |_| Cpu::All,
+    needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
     run,
     ..Kind::DEFAULTS

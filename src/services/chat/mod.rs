@@ -7,8 +7,8 @@
 mod answer;
 mod read;
 
-pub use answer::Answer;
 use crate::protocol::{Protocol, Reply, Usage, at_most, estimate};
+pub use answer::Answer;
 use base::response::Withheld;
 use base::rows::Message;
 use serde_json::{Map, Value, json};

@@ -22,10 +22,10 @@ use base::rows::{self, Completion, Measured, PromptClass};
 use base::setup::Acts;
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Output, Port, Role, Type};
+use engine::kind::context::NodeCtx;
 use engine::kind::estimate::Look;
 use engine::kind::estimate::{Ahead, Outlook};
-use engine::kind::context::NodeCtx;
+use engine::kind::{Kind, Needs, Output, Port, Role, Type};
 use services::journal::Journal;
 use std::path::Path;
 use world::judge;
@@ -154,7 +154,7 @@ judge = "world"
         let problem = world.then(|| truth::judge_problem(graph, id)).flatten();
         problem.into_iter().collect()
     }),
-    cpu,
+    needs,
     forecast: Some(forecast),
     outlook: Some(outlook),
     run,
@@ -183,11 +183,11 @@ fn check(values: &Values) -> Vec<Problem> {
 }
 
 /// A judge at a service is waited for.
-fn cpu(values: &Values) -> Cpu {
+fn needs(values: &Values) -> Needs {
     match Params::read(values) {
-        Ok(p) if p.judge == Judge::RewardModel => Cpu::All,
-        Ok(p) if p.judge.scorer().is_some() => Cpu::None,
-        _ => Cpu::One,
+        Ok(p) if p.judge == Judge::RewardModel => Needs::ALL_THREADS,
+        Ok(p) if p.judge.scorer().is_some() => Needs::WAITING,
+        _ => Needs::ONE_THREAD,
     }
 }
 
