@@ -3,9 +3,9 @@
 use super::args::{RecipeArgs, StoreArgs};
 use super::output::{Error, Outcome, print, print_json};
 use super::{past, study};
+use base::hash::Key;
 use engine::gc::accept;
 use engine::gc::vouch::{Refusal, Voucher};
-use base::hash::Key;
 use engine::store::Store;
 use engine::store::record::Record;
 use recipe::study::Study;

@@ -2,9 +2,9 @@
 
 use super::output::{Error, Outcome, complain, print, print_json};
 use anyhow::Context;
-use engine::system::clock;
 use engine::events::journal;
 use engine::store::Store;
+use engine::system::clock;
 use serde_json::json;
 use std::fs::{self, File};
 use std::path::Path;

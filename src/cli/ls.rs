@@ -4,9 +4,9 @@ use super::args::StoreArgs;
 use super::output::{Outcome, print, print_json};
 use super::{past, pin, size, study};
 use base::text::{bytes, count, duration};
-use engine::system::clock;
 use engine::events::journal;
 use engine::store::record::Record;
+use engine::system::clock;
 use report::table::{Table, left, right};
 use serde_json::json;
 

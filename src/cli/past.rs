@@ -4,9 +4,9 @@
 use super::output::Error;
 use anyhow::Context;
 use base::claim::Axes;
+use base::hash::Key;
 use engine::events::event::{End, Event, State};
 use engine::events::journal::{self, Run, RunInfo};
-use base::hash::Key;
 use engine::graph::union::{Part, union};
 use engine::store::{Lookup, Store};
 use kinds::REGISTRY;

@@ -198,7 +198,8 @@ fn by_formula(graph: &Graph, plan: &Planned) -> String {
         true => "no node with a model has run in this store, so time is not known".to_string(),
         false => {
             let each = plan.speeds.iter();
-            let each = each.map(|(kind, s)| format!("{kind} {:.1} GFLOP/s", s.flop_per_second / 1e9));
+            let each =
+                each.map(|(kind, s)| format!("{kind} {:.1} GFLOP/s", s.flop_per_second / 1e9));
             let each: Vec<String> = each.collect();
             format!("time at the speeds recorded here: {}", each.join(", "))
         }

@@ -1,14 +1,14 @@
 //! `pipe ls --size`: where the bytes of a store are.
 
 use super::output::{Outcome, print, print_json};
+use base::hash::Digest;
 use base::text::bytes;
-use engine::system::clock;
 use engine::gc::collect::{self, Policy};
 use engine::gc::holdings::{self, Held, Holdings};
 use engine::gc::roots::LAST_RUNS;
 use engine::gc::{settings, sizes};
-use base::hash::Digest;
 use engine::store::Store;
+use engine::system::clock;
 use report::table::{Table, left, right};
 use report::words;
 use serde_json::{Value, json};

@@ -4,10 +4,10 @@ use super::args::{RecipeArgs, StoreArgs};
 use super::output::{Outcome, print, print_json};
 use super::study;
 use base::text::duration;
-use engine::system::clock;
 use engine::graph::{Graph, NodeId};
 use engine::plan::verdict::Verdict;
 use engine::plan::why::{self, Made, Why as Explained};
+use engine::system::clock;
 use report::words;
 use serde_json::json;
 

@@ -77,7 +77,10 @@ fn turn(item: &Value) -> Result<Turn> {
                 }
             }
         }
-        Some(other) => bail!("its content is {}, where a text was expected", describe(other)),
+        Some(other) => bail!(
+            "its content is {}, where a text was expected",
+            describe(other)
+        ),
     }
     if let Some(apart) = field(&REASONINGS).and_then(Value::as_str)
         && reasoning.is_empty()

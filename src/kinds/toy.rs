@@ -8,9 +8,9 @@ use base::calls::Calls;
 use base::params;
 use base::params::ParamSet;
 use base::rows::Message;
-use engine::kind::{Cpu, Kind, Output, Port, Type};
-use engine::kind::estimate::Look;
 use engine::kind::context::{Interrupted, NodeCtx, Transient};
+use engine::kind::estimate::Look;
+use engine::kind::{Kind, Needs, Output, Port, Type};
 use services::chat::{Ask, Chat, Input, Sampling};
 use services::client;
 use services::journal::Journal;
@@ -116,7 +116,7 @@ params! {
 pub const SLOW: Kind = Kind {
     name: "toy-slow",
     summary: "ticks, with checkpoints",
-    cpu: |_| Cpu::All,
+    needs: |_| Needs::ALL_THREADS,
     params: SlowParams::specs,
     exec: SlowExec::specs,
     run: slow,

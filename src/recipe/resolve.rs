@@ -1,8 +1,8 @@
 //! Named tables to typed nodes: kinds, and parameters with defaults written out; the edges are `wire`'s. Every error of every node is
 //! reported in one pass; knows no kind by name.
 
-use crate::draft::Draft;
 use crate::check::{self, Folders};
+use crate::draft::Draft;
 use crate::tree::{Entry, Shape, Table};
 use crate::wire::{self, Wiring};
 use base::diag::{Diag, Diags, Place};

@@ -2,9 +2,9 @@
 
 use crate::view::{NodeView, RunView, Tokens};
 use base::text::{bytes, count, duration, listed, thousands};
+use engine::events::event::Holder;
 use engine::events::event::{Event, OrphanAction, State};
 use engine::events::journal::Stamped;
-use engine::events::event::Holder;
 use std::collections::BTreeMap;
 
 /// How far a node is is said no more often than this, in milliseconds.

@@ -2,10 +2,10 @@
 
 use base::calls::Calls;
 use base::text::{bytes, count, dollars, duration, listed, thousands, tokens};
-use engine::plan::overrides::Vouched;
+use engine::graph::changes::Reason;
 use engine::plan::CallsTotal;
 use engine::plan::estimate::{Basis, CallsEstimate};
-use engine::graph::changes::Reason;
+use engine::plan::overrides::Vouched;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 

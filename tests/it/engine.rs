@@ -6,17 +6,17 @@ use crate::skipped::skip;
 use pipe::base::params::unsaid;
 use pipe::base::value::{Value, Values};
 use pipe::engine::events::event::{End, Event, State};
-use pipe::engine::kind::failure::Failure;
 use pipe::engine::events::journal;
+use pipe::engine::graph::changes::Reason;
 use pipe::engine::graph::{Edge, Graph, Node, NodeId};
 use pipe::engine::kind::Kind;
-use pipe::engine::graph::changes::Reason;
+use pipe::engine::kind::attempt::Attempt;
+use pipe::engine::kind::failure::Failure;
 use pipe::engine::plan::verdict::Verdict;
 use pipe::engine::plan::why;
 use pipe::engine::plan::{self, Wanted};
 use pipe::engine::run::{self, Outcome, Settings, Stop};
 use pipe::engine::store::Store;
-use pipe::engine::kind::attempt::Attempt;
 use pipe::engine::store::record::Record;
 use pipe::kinds;
 use std::collections::BTreeMap;
@@ -272,7 +272,11 @@ fn an_unreadable_checkpoint_falls_back_to_the_one_before() {
         .exec("die_at", 7)];
     space.run_with(&spec, |s| s.retries.most = 0, |_| {});
     let store = space.store();
-    let key = space.plan(&spec).plan.nodes[0].decision.key.clone().unwrap();
+    let key = space.plan(&spec).plan.nodes[0]
+        .decision
+        .key
+        .clone()
+        .unwrap();
     let attempt = Attempt::of(&store, &key).unwrap().remove(0);
     assert_eq!(
         pipe::engine::system::files::names(&attempt.resume()).unwrap(),
@@ -546,7 +550,10 @@ fn why_names_the_root_and_explains_hits() {
     assert!(made.seconds > 0.0 && made.started_ms > 0);
 
     let maybe = why::why(&store, &new, c, &Wanted::default()).unwrap();
-    assert!(matches!(maybe.planned.decision.verdict, Verdict::Maybe { .. }));
+    assert!(matches!(
+        maybe.planned.decision.verdict,
+        Verdict::Maybe { .. }
+    ));
     let [cause] = &maybe.causes[..] else {
         panic!("{:?}", maybe.causes)
     };
@@ -560,7 +567,9 @@ fn why_names_the_root_and_explains_hits() {
     };
     space.run_graph(&new, &only, |_| {}, |_| {});
     let run = why::why(&store, &new, c, &Wanted::default()).unwrap();
-    assert!(matches!(&run.planned.decision.verdict.reasons(), [Reason::Input { port, .. }] if port == "a"));
+    assert!(
+        matches!(&run.planned.decision.verdict.reasons(), [Reason::Input { port, .. }] if port == "a")
+    );
     let root = run
         .causes
         .iter()

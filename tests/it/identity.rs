@@ -266,7 +266,12 @@ impl Ground {
         let planner = Planner::new(&self.store, graph, &Wanted::default()).unwrap();
         graph
             .ids()
-            .map(|id| (graph.node(id).name.clone(), planner.plan_key(id).to_string()))
+            .map(|id| {
+                (
+                    graph.node(id).name.clone(),
+                    planner.plan_key(id).to_string(),
+                )
+            })
             .collect()
     }
 

@@ -1,11 +1,11 @@
 //! Everything that can happen in a run, as data: the terminal, the journal and every report are readers of this.
 
-use crate::plan::PlannedNode;
-use crate::kind::failure::Class;
-use base::hash::{Digest, Key};
 use crate::graph::changes::Reason;
+use crate::kind::failure::Class;
 use crate::kind::messages::{Metric, Sampled};
+use crate::plan::PlannedNode;
 use crate::store::record::Cost;
+use base::hash::{Digest, Key};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -1,13 +1,13 @@
 //! A run on disk: what was asked (`run.json`, recipes) and what happened (`events.jsonl`), readable back
 //! whatever killed the writer. Times of events live here.
 
-use crate::system::clock;
 use crate::events::event::Event;
 use crate::plan::PlannedNode;
-use crate::system::fault;
 use crate::store::Store;
-use crate::system::files::names;
 use crate::system::Process;
+use crate::system::clock;
+use crate::system::fault;
+use crate::system::files::names;
 use anyhow::{Context, Result, ensure};
 use base::bounded;
 use serde::{Deserialize, Serialize};

@@ -1,16 +1,16 @@
 //! Files that were made elsewhere become the outputs of a node: copied into an attempt, checked for the shape of their type, and
 //! committed like everything else.
 
-use crate::system::clock;
 use crate::gc::vouch::{self, Refusal, Voucher};
 use crate::graph::{Graph, NodeId};
 use crate::kind::Type;
-use crate::store::Store;
 use crate::kind::attempt::{Attempt, Spec};
+use crate::store::Store;
 use crate::store::commit::{self, CommitError, Delivery};
-use crate::system::files;
 use crate::store::record::{Adopted, Provenance, Record};
 use crate::system::Process;
+use crate::system::clock;
+use crate::system::files;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;

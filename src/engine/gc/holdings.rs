@@ -1,14 +1,14 @@
 //! What the records name and what lies in `objects/`, read once and then only where a file changed: the sweep asks again before
 //! every portion.
 
-use crate::system::clock;
 use crate::store::evicted::Evicted;
-use base::hash::{Digest, Key};
-use crate::system::files::Blob;
 use crate::store::record::Record;
 use crate::store::{EVICTED, Store};
+use crate::system::clock;
+use crate::system::files::Blob;
 use crate::system::files::names;
 use anyhow::{Context, Result};
+use base::hash::{Digest, Key};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -1,11 +1,11 @@
 //! Pins: names for records whose artifacts are to stay, whatever runs come after.
 
-use crate::system::clock;
-use base::hash::Key;
-use crate::system::files;
 use crate::store::Store;
+use crate::system::clock;
+use crate::system::files;
 use crate::system::files::names;
 use anyhow::{Context, Result, bail};
+use base::hash::Key;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;

@@ -1,16 +1,16 @@
 //! Carries a proposal out, portion by portion. Every portion is done alone, after looking again at what has to stay; between two of
 //! them runs commit and decide.
 
-use crate::system::clock;
 use crate::gc::collect::{self, Item, Policy, What};
 use crate::gc::holdings::{Holdings, blob};
 use crate::gc::roots::{Roots, Watch, keys_of};
-use base::hash::{Digest, Key};
-use crate::system::fault;
-use crate::store::Store;
 use crate::kind::attempt::Attempt;
+use crate::store::Store;
+use crate::system::clock;
+use crate::system::fault;
 use crate::system::locks;
 use anyhow::{Context, Result};
+use base::hash::{Digest, Key};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::Path;

@@ -1,22 +1,22 @@
 //! Whether what the store holds is what it was: records against their keys, blobs against their names, checkpoints, journals, pins.
 //! What is bad goes to `quarantine/`, so that the next run sees it missing, and is named with what it touches.
 
-use crate::system::clock;
 use crate::events::journal;
 use crate::gc::collect::{LITTER_AGE_MS, age};
 use crate::gc::holdings;
 use crate::gc::roots::locked;
 use crate::gc::{pins, settings};
-use base::hash::{Digest, Key};
 use crate::graph::manifest::Manifest;
-use crate::kind::checkpoint;
 use crate::kind::attempt::Attempt;
+use crate::kind::checkpoint;
+use crate::store::Store;
+use crate::store::record::Record;
+use crate::system::clock;
 use crate::system::files;
 use crate::system::files::Blob;
-use crate::store::record::Record;
-use crate::store::Store;
 use crate::system::files::names;
 use anyhow::{Context, Result};
+use base::hash::{Digest, Key};
 use base::rng::Seed;
 use base::threads;
 use rayon::prelude::*;

@@ -1,14 +1,14 @@
 //! What `accept` and `adopt` have in common: a node whose key is known, has no record, and is executed by nobody at the moment;
 //! and what is said of such records below them.
 
-use base::hash::{Key, PlanKey};
 use crate::graph::manifest::Manifest;
 use crate::graph::{Graph, NodeId};
-use crate::store::paths::Absent;
 use crate::plan::verdict::Verdict;
 use crate::plan::{self, Wanted};
 use crate::store::Store;
+use crate::store::paths::Absent;
 use anyhow::Result;
+use base::hash::{Key, PlanKey};
 use std::fs::File;
 
 /// Why there is no record.

@@ -1,16 +1,16 @@
 //! One execution of a key: its folder, what the worker is told, what earlier attempts left. Nothing in here is an
 //! artifact: a folder under `attempts/` is only ever read by attempts of the same key, and removed after the commit.
 
-use base::hash::Key;
+use super::artifact::Type;
 use super::checkpoint;
 use super::messages::Progress;
 use crate::system::Process;
-use crate::system::usage;
 use crate::system::files::names;
-use super::artifact::Type;
+use crate::system::usage;
 use anyhow::{Context, Result, ensure};
 use base::bounded;
 use base::calls::Calls;
+use base::hash::Key;
 use base::value::Values;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -2,11 +2,11 @@
 //! folder that was renamed into place after everything in it was fsynced; `checkpoint.json` in it says when it was made and what
 //! it holds, so that one whose bytes have changed is not gone on from.
 
-use crate::system::fault;
 use crate::kind::messages::Progress;
-use crate::system::files::names;
+use crate::system::fault;
 use crate::system::files;
 use crate::system::files::Blob;
+use crate::system::files::names;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};

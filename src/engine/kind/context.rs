@@ -1,11 +1,11 @@
 //! What a kind's `run` may ask for and report: all that a kind sees of the engine.
 
-use crate::kind::checkpoint;
 use super::artifact::Type;
-use crate::kind::stop::{Saving, Stop};
 use crate::kind::attempt;
 use crate::kind::attempt::{Attempt, Spec, Usage};
+use crate::kind::checkpoint;
 use crate::kind::messages::{Message, Metric, Progress, Sampled, send};
+use crate::kind::stop::{Saving, Stop};
 use anyhow::{Context, Result, anyhow};
 use base::calls::Calls;
 use base::params::ParamSet;

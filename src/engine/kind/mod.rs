@@ -16,13 +16,13 @@ pub use artifact::Type;
 pub use inputs::{Edge, Inputs, NodeId};
 pub use metric::MetricInfo;
 
-use context::NodeCtx;
-use estimate::{Ahead, Look, Outlook};
 use anyhow::{Result, bail};
 use base::calls::Calls;
 use base::params::{ParamSpec, Problem};
 use base::tokens::Tokens;
 use base::value::{self, Values};
+use context::NodeCtx;
+use estimate::{Ahead, Look, Outlook};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -185,14 +185,31 @@ pub struct OnlyWith {
     pub hint: &'static str,
 }
 
+/// What a node takes of an executor while it runs, besides memory, which its estimate tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    pub threads: Threads,
+    pub gpus: usize,
+}
+
 /// How many threads a node can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cpu {
+pub enum Threads {
     /// It waits for others: services, mostly.
     None,
     One,
     /// As many as are free; the result does not depend on the number.
     All,
+}
+
+impl Needs {
+    pub const WAITING: Needs = Needs::threads(Threads::None);
+    pub const ONE_THREAD: Needs = Needs::threads(Threads::One);
+    pub const ALL_THREADS: Needs = Needs::threads(Threads::All);
+
+    const fn threads(threads: Threads) -> Needs {
+        Needs { threads, gpus: 0 }
+    }
 }
 
 /// A typed node of a graph.
@@ -258,7 +275,7 @@ pub struct Kind {
     /// Checks of what stands above it in the graph; for kinds that only certain inputs fit.
     pub above: Option<Above>,
     /// Reads identity parameters.
-    pub cpu: fn(&Values) -> Cpu,
+    pub needs: fn(&Values) -> Needs,
     /// Left out of `pipe kinds`: for the engine's own tests.
     pub hidden: bool,
     /// What its model will be trained on or asked, made by the functions that `run` uses; for kinds that have a model.
@@ -292,7 +309,7 @@ impl Kind {
         exec: Vec::new,
         check: None,
         above: None,
-        cpu: |_| Cpu::One,
+        needs: |_| Needs::ONE_THREAD,
         hidden: false,
         tokens: None,
         forecast: None,

@@ -2,10 +2,10 @@
 //! when they are compared.
 
 use crate::graph::changes::changes;
-use base::hash::{Digest, Key};
 use crate::store::Store;
 use crate::store::index::Brief;
 use crate::store::record::Record;
+use base::hash::{Digest, Key};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;

@@ -31,12 +31,7 @@ pub fn vouched(record: &Record) -> Option<Vouched> {
 }
 
 /// The nodes above this one whose records nobody executed. What is made from them rests on somebody's word.
-pub fn above(
-    store: &Store,
-    graph: &Graph,
-    id: NodeId,
-    plan: &[Planned],
-) -> Vec<(String, Vouched)> {
+pub fn above(store: &Store, graph: &Graph, id: NodeId, plan: &[Planned]) -> Vec<(String, Vouched)> {
     let above = graph.closure(&[id]).into_iter().rev().filter(|a| *a != id);
     above
         .filter_map(|above| {

@@ -46,7 +46,6 @@ pub struct PlannedNode {
     pub expected_calls: Option<CallsEstimate>,
 }
 
-
 impl Plan {
     pub fn new(store: &Store, graph: &Graph, planner: &Planner) -> Result<Plan> {
         let decisions = planner.decide_all()?;
@@ -84,8 +83,9 @@ fn by_formula(
         return BTreeMap::new();
     }
     let speeds = planner.history().speeds().into_iter();
-    let speeds: BTreeMap<String, Speed> =
-        speeds.map(|(kind, brief)| (kind, Speed::of(&brief))).collect();
+    let speeds: BTreeMap<String, Speed> = speeds
+        .map(|(kind, brief)| (kind, Speed::of(&brief)))
+        .collect();
     let mut given: BTreeMap<NodeId, BTreeMap<&'static str, Likely>> = BTreeMap::new();
     for (decision, estimate) in decisions.iter().zip(estimates) {
         let node = graph.node(decision.id);

@@ -1,8 +1,8 @@
 //! What is to be done with a node, and why, as data: said by `plan`, carried by events, shown by whoever likes.
 
 use crate::graph::NodeId;
-use crate::store::index::Brief;
 use crate::graph::changes::Reason;
+use crate::store::index::Brief;
 use crate::store::paths::Absent;
 
 #[derive(Clone, Debug, PartialEq)]

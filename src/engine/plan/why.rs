@@ -1,19 +1,19 @@
 //! Why a node runs or does not, as data for `pipe why`.
 
-use crate::plan::overrides;
-use crate::plan::overrides::Vouched;
-use base::hash::{Digest, Key};
+use super::planned::{Plan, Planned};
+use super::planner::{Decision, Planner, Wanted};
+use crate::graph::changes::Reason;
+use crate::graph::changes::changes;
 use crate::graph::manifest::facts;
 use crate::graph::{Graph, NodeId};
 use crate::plan::history::History;
-use crate::graph::changes::changes;
-use crate::graph::changes::Reason;
+use crate::plan::overrides;
+use crate::plan::overrides::Vouched;
 use crate::plan::verdict::Verdict;
-use super::planned::{Plan, Planned};
-use super::planner::{Decision, Planner, Wanted};
 use crate::store::Store;
 use crate::store::record::{Provenance, Record};
 use anyhow::Result;
+use base::hash::{Digest, Key};
 use std::collections::BTreeMap;
 
 pub struct Why {
@@ -66,7 +66,9 @@ pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<
         .expect("a plan holds what was asked for");
     for above in graph.closure(&[id]).into_iter().rev().filter(|n| *n != id) {
         let decision = find(&plan, above).expect("a plan holds what a node needs");
-        if matters(graph, id, above, &plan[at].decision, &plan) && !decision.verdict.reasons().is_empty() {
+        if matters(graph, id, above, &plan[at].decision, &plan)
+            && !decision.verdict.reasons().is_empty()
+        {
             let reasons = decision.verdict.reasons().to_vec();
             let root = !reasons.iter().any(|r| matches!(r, Reason::Input { .. }));
             causes.push(Cause {
@@ -81,7 +83,11 @@ pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<
         trace(graph, planner.history(), id, reasons, &mut causes);
     }
     let rests_on = overrides::above(store, graph, id, &plan);
-    let own = plan[at].decision.key.clone().and_then(|key| store.record(&key).ok()?);
+    let own = plan[at]
+        .decision
+        .key
+        .clone()
+        .and_then(|key| store.record(&key).ok()?);
     let planned = plan.swap_remove(at);
     let record = match (&planned.decision.verdict, &planned.decision.compared) {
         (Verdict::Hit(brief), _) => store.record(&brief.key)?.as_ref().map(made),
@@ -103,7 +109,13 @@ fn find(plan: &[Planned], id: NodeId) -> Option<&Decision> {
 }
 
 /// Only a node that waits for others is explained by what they do.
-fn matters(graph: &Graph, id: NodeId, above: NodeId, decision: &Decision, plan: &[Planned]) -> bool {
+fn matters(
+    graph: &Graph,
+    id: NodeId,
+    above: NodeId,
+    decision: &Decision,
+    plan: &[Planned],
+) -> bool {
     let Verdict::Maybe { after } = &decision.verdict else {
         return false;
     };
@@ -118,8 +130,7 @@ fn matters(graph: &Graph, id: NodeId, above: NodeId, decision: &Decision, plan: 
             continue;
         }
         seen.push(next);
-        if let Some(Verdict::Maybe { .. }) = find(plan, next).map(|d| &d.verdict)
-        {
+        if let Some(Verdict::Maybe { .. }) = find(plan, next).map(|d| &d.verdict) {
             open.extend(graph.node(next).inputs.values().map(|e| e.node));
         }
     }

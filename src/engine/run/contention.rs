@@ -1,11 +1,11 @@
 //! Keys that somebody else executes: who that is, and what is done about workers whose engine is gone.
 
 use super::exec::{Exec, Held};
+use crate::events::event::Holder;
 use crate::events::event::{Event, OrphanAction, State};
 use crate::graph::NodeId;
-use base::hash::Key;
 use crate::run::holder;
-use crate::events::event::Holder;
+use base::hash::Key;
 use std::time::{Duration, Instant};
 
 /// Who holds a key is read from files; no need to do so with every look at its lock.

@@ -4,14 +4,14 @@ use super::exec::{Exec, STOP_GRACE};
 use super::outcome::{NodeEnd, Outcome};
 use super::queue::Ready;
 use crate::events::event::{Counts, End, Event, State};
-use crate::kind::failure::{Class, Failure};
 use crate::graph::NodeId;
-use base::hash::Key;
+use crate::kind::attempt::Attempt;
+use crate::kind::failure::{Class, Failure};
 use crate::plan::verdict::Verdict;
 use crate::plan::{self, Decision};
 use crate::run::executor::Task;
-use crate::kind::attempt::Attempt;
 use crate::store::index::{Brief, Index};
+use base::hash::Key;
 use std::collections::BTreeMap;
 use std::time::Instant;
 

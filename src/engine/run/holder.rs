@@ -2,10 +2,10 @@
 
 use crate::events::event::Holder;
 use crate::events::journal;
-use base::hash::Key;
+use crate::kind::attempt::Attempt;
 use crate::run::executor::Executor;
 use crate::store::Store;
-use crate::kind::attempt::Attempt;
+use base::hash::Key;
 
 /// The holder of a key whose lock could not be had. Nothing where it left no trace, as between a lock and its attempt.
 pub fn find(store: &Store, executor: &dyn Executor, key: &Key) -> Option<Holder> {

@@ -177,7 +177,11 @@ fn remaining(graph: &Graph, plan: &Plan) -> BTreeMap<NodeId, f64> {
     for planned in plan.nodes.iter().rev() {
         let id = planned.decision.id;
         let known = planned.estimate.is_known();
-        let own = if known { planned.estimate.seconds } else { UNKNOWN };
+        let own = if known {
+            planned.estimate.seconds
+        } else {
+            UNKNOWN
+        };
         let below = longest.get(&id).copied().unwrap_or(0.0);
         let path = own + below;
         longest.insert(id, path);

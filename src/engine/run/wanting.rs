@@ -3,9 +3,9 @@
 use super::secrets;
 use crate::graph::Graph;
 use crate::plan::Plan;
-use crate::store::paths::Absent;
 use crate::plan::verdict::Verdict;
 use crate::store::paths;
+use crate::store::paths::Absent;
 use base::text::{bytes, listed};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! What is seen of a worker that runs, from outside: its memory, and whether it is silent.
 
-use crate::run::pulse::Pulse;
 use crate::kind::messages::Message;
+use crate::run::pulse::Pulse;
 use std::time::Instant;
 
 /// What is seen of a worker from outside. It outlives whatever happens to the worker itself.

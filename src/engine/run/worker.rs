@@ -2,11 +2,11 @@
 //! the key and is never read.
 
 use super::executor::local;
-use crate::system::usage::is_environment;
 use crate::kind::Registry;
 use crate::kind::context::{Interrupted, NodeCtx, Transient};
 use crate::kind::failure::{Class, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TRANSIENT};
 use crate::kind::messages::{Message, send};
+use crate::system::usage::is_environment;
 use anyhow::anyhow;
 use std::path::Path;
 

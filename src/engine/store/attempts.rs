@@ -2,8 +2,8 @@
 
 use super::Store;
 use super::record::Artifact;
-use crate::system::files::names;
 use crate::kind::attempt::{Attempt, Spec};
+use crate::system::files::names;
 use anyhow::{Context, Result};
 use base::hash::Key;
 use std::fs;

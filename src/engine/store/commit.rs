@@ -5,15 +5,15 @@
 //! old record is damaged and its bytes did not come out again, or the node was forced (`--fresh`) and gave other bytes,
 //! which makes it not reproducible and is reported as such.
 
-use base::hash::Digest;
 use crate::graph::manifest::Manifest;
-use crate::system::fault;
-use crate::kind::attempt::{Attempt, Spec};
-use crate::system::files;
 use crate::kind::Type;
+use crate::kind::attempt::{Attempt, Spec};
 use crate::store::record::{Adopted, Artifact, Cost, Provenance, Record};
 use crate::store::{Lookup, Store};
+use crate::system::fault;
+use crate::system::files;
 use anyhow::{Context, Result};
+use base::hash::Digest;
 use std::collections::BTreeMap;
 use std::fs;
 

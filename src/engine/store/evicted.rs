@@ -1,12 +1,12 @@
 //! Eviction: the blobs of a record go on purpose, the record stays. A mark beside the record says so, durable before the first
 //! blob goes; blobs that are gone without a mark are damage.
 
+use crate::store::{EVICTED, Store};
 use crate::system::clock;
-use base::hash::{Digest, Key};
 use crate::system::fault;
 use crate::system::files;
-use crate::store::{EVICTED, Store};
 use anyhow::{Context, Result};
+use base::hash::{Digest, Key};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs;

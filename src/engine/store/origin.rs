@@ -1,8 +1,8 @@
 //! What made a record, besides its node: the binary, the state of the workspace, the processor. For people; never in a key.
 
-use crate::system::files;
 use crate::store::record::Origin;
 use crate::system;
+use crate::system::files;
 use std::path::Path;
 use std::process::{Command, Stdio};
 

@@ -3,13 +3,13 @@
 //! The last member of the file, `seal`, is the blake3 of the text without it: a record whose bytes have changed is noticed when it
 //! is read. Records of before there were seals have none.
 
-use crate::kind::attempt::is_zero;
-use base::hash::{Digest, Key};
 use crate::graph::changes::Reason;
-use crate::system::files::Blob;
 use crate::kind::Type;
+use crate::kind::attempt::is_zero;
+use crate::system::files::Blob;
 use anyhow::{Context, Result, ensure};
 use base::calls::Calls;
+use base::hash::{Digest, Key};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

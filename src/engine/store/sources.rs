@@ -5,11 +5,11 @@
 //! recorded could change again without a trace in its times, so such entries are not believed (git's racy rule).
 
 use crate::system::clock;
-use base::hash::Digest;
 use crate::system::files;
 use crate::system::files::Blob;
 use anyhow::{Context, Result, ensure};
 use base::bounded;
+use base::hash::Digest;
 use base::threads;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};

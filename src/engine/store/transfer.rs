@@ -9,15 +9,15 @@
 //! and that a call was made is agreed on by locks, which end at the machine. A node that runs on another machine asks, and pays, again;
 //! a node whose record is at the remote does not run.
 
-use crate::system::clock;
-use base::hash::Key;
-use crate::graph::manifest::Manifest;
-use crate::system::files::Blob;
 use super::remote::Remote;
+use crate::graph::manifest::Manifest;
 use crate::store::record::{Artifact, Record};
 use crate::store::{Lookup, Store};
+use crate::system::clock;
 use crate::system::files;
+use crate::system::files::Blob;
 use anyhow::{Context, Result, ensure};
+use base::hash::Key;
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;

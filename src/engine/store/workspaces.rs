@@ -1,9 +1,9 @@
 //! The folders that runs are called in. They are written down in the store, so that several projects can share one: the last runs
 //! of a folder protect their artifacts for as long as the folder is there.
 
+use crate::store::Store;
 use crate::system::clock;
 use crate::system::files;
-use crate::store::Store;
 use crate::system::files::names;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};

@@ -4,9 +4,9 @@
 use super::{Exec, Params, command, preflight};
 use anyhow::{Context, Result, anyhow, bail};
 use engine::kind::Type;
-use engine::system::strays;
 use engine::kind::context::NodeCtx;
 use engine::store::objects;
+use engine::system::strays;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;

@@ -17,8 +17,8 @@ use base::value::Values;
 use data::cell::{Lists, Said};
 use data::record::Record;
 use data::seen::Seen;
-use engine::kind::{Kind, Output, Role, Type};
 use engine::kind::context::NodeCtx;
+use engine::kind::{Kind, Output, Role, Type};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -10,9 +10,9 @@ use base::params::ParamSet;
 use base::rows::{self, Prompt};
 use base::setup::Acts;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Port, Role, Type};
-use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, Needs, Port, Role, Type};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -61,7 +61,7 @@ threshold = 0.7
     ],
     outputs: PICKED,
     params: Params::specs,
-    cpu: |_| Cpu::All,
+    needs: |_| Needs::ALL_THREADS,
     outlook: Some(outlook),
     run,
     ..Kind::DEFAULTS

@@ -12,9 +12,9 @@ use base::rows::{self, Prompt, PromptClass};
 use base::setup::Acts;
 use base::value::{self, Values};
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Port, Role, Type};
-use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, Needs, Port, Role, Type};
 use std::collections::BTreeMap;
 
 choice! {
@@ -75,9 +75,9 @@ threshold = 0.7
     outputs: PICKED,
     params: Params::specs,
     check: Some(check),
-    cpu: |values| match Params::read(values) {
-        Ok(p) if p.by == By::Near => Cpu::All,
-        _ => Cpu::One,
+    needs: |values| match Params::read(values) {
+        Ok(p) if p.by == By::Near => Needs::ALL_THREADS,
+        _ => Needs::ONE_THREAD,
     },
     outlook: Some(outlook),
     run,

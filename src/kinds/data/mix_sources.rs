@@ -12,9 +12,9 @@ use base::rng::Seed;
 use base::rows::{self, Prompt, PromptClass};
 use base::text::listed;
 use base::value::Values;
-use engine::kind::{Kind, Port, Role, Type};
-use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, Port, Role, Type};
 use std::collections::{BTreeMap, BTreeSet};
 
 params! {

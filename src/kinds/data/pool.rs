@@ -4,9 +4,9 @@ use crate::shared::ahead;
 use anyhow::{Result, ensure};
 use base::rows::{self, Metric, Prompt};
 use base::text::count;
-use engine::kind::{Kind, Need, Output, Port, Role, Type};
-use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, Need, Output, Port, Role, Type};
 use std::collections::BTreeMap;
 
 const PORTS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];

@@ -21,11 +21,12 @@ use base::params::Problem;
 use base::rows::{self, Completion, Metric, Pair, PromptClass};
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, MetricInfo, Output, Port, Role, Type};
+use engine::kind::context::NodeCtx;
 use engine::kind::estimate::Look;
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
 use services::client::CallObserver;
+use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
 use services::journal::Journal;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -92,7 +93,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     exec: ScorerEndpoints::specs,
     check: Some(check),
     above: Some(|graph, id| truth::reward_problems(graph, id, "completions")),
-    cpu,
+    needs,
     forecast: Some(forecast),
     outlook: Some(outlook),
     run,
@@ -107,11 +108,11 @@ fn check(values: &Values) -> Vec<Problem> {
 }
 
 /// Judges at services are waited for.
-fn cpu(values: &Values) -> Cpu {
+fn needs(values: &Values) -> Needs {
     match Params::read(values) {
-        Ok(p) if reward::names(&p.reward, Scorer::is_model) => Cpu::All,
-        Ok(p) if reward::names(&p.reward, Scorer::may_fail) => Cpu::None,
-        _ => Cpu::One,
+        Ok(p) if reward::names(&p.reward, Scorer::is_model) => Needs::ALL_THREADS,
+        Ok(p) if reward::names(&p.reward, Scorer::may_fail) => Needs::WAITING,
+        _ => Needs::ONE_THREAD,
     }
 }
 

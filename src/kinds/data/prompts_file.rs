@@ -12,8 +12,8 @@ use base::setup::Acts;
 use base::value::Values;
 use data::cell::Lists;
 use data::seen::Seen;
-use engine::kind::{Kind, Output, Role, Type};
 use engine::kind::context::NodeCtx;
+use engine::kind::{Kind, Output, Role, Type};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -3,8 +3,8 @@
 
 use anyhow::{Result, ensure};
 use base::rows::{self, Metric, Prompt};
-use engine::kind::{Output, Type};
 use engine::kind::context::NodeCtx;
+use engine::kind::{Output, Type};
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};

@@ -18,8 +18,8 @@ use base::rows::{self, CompletedPrompt, Metric, Score};
 use base::setup::Acts;
 use base::stats::Z95;
 use base::{choice, params};
-use engine::kind::{Kind, MetricInfo, Need, Output, Port, Role, Type};
 use engine::kind::context::NodeCtx;
+use engine::kind::{Kind, MetricInfo, Need, Output, Port, Role, Type};
 use std::collections::{BTreeMap, BTreeSet};
 
 choice! {

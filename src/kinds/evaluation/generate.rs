@@ -17,10 +17,10 @@ use base::rows::{self, Completion, Prompt, RowWriter};
 use base::setup::Acts;
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Output, Port, Role, Type};
+use engine::kind::context::NodeCtx;
 use engine::kind::estimate::Look;
 use engine::kind::estimate::{Ahead, Outlook};
-use engine::kind::context::NodeCtx;
+use engine::kind::{Kind, Needs, Output, Port, Role, Type};
 use learn::sample::Options;
 use learn::sample::choose::Choice;
 use std::collections::BTreeMap;
@@ -116,7 +116,7 @@ temperature = 0.7
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),
-    cpu,
+    needs,
     tokens: Some(tokens),
     forecast: Some(forecast),
     outlook: Some(outlook),
@@ -136,10 +136,10 @@ fn check(values: &Values) -> Vec<Problem> {
 /// Name of the saved rows under the attempt's resume folder, before their number.
 const SAVED: &str = "rows";
 
-fn cpu(values: &Values) -> Cpu {
+fn needs(values: &Values) -> Needs {
     match Params::read(values) {
-        Ok(p) if p.served.model().is_some() => Cpu::None,
-        _ => Cpu::All,
+        Ok(p) if p.served.model().is_some() => Needs::WAITING,
+        _ => Needs::ALL_THREADS,
     }
 }
 

@@ -9,8 +9,8 @@ use base::response;
 use base::rows::{self, CompletedPrompt, Completion, PromptClass};
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Kind, Output, Port, Role, Type};
 use engine::kind::context::{Interrupted, NodeCtx};
+use engine::kind::{Kind, Output, Port, Role, Type};
 use learn::tokenizer::Tokenizer;
 
 choice! {

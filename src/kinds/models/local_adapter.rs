@@ -3,8 +3,8 @@
 use anyhow::{Context, Result};
 use base::params;
 use base::params::ParamSet;
-use engine::kind::{Kind, Output, Port, Role, Type};
 use engine::kind::context::NodeCtx;
+use engine::kind::{Kind, Output, Port, Role, Type};
 use learn::checkpoint;
 use learn::peft;
 use std::path::PathBuf;

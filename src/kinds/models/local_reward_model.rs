@@ -5,9 +5,9 @@ use crate::shared::model_io;
 use anyhow::Result;
 use base::params;
 use base::params::ParamSet;
-use engine::kind::{Kind, Output, Role, Type};
-use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, Output, Role, Type};
 use learn::reward::RewardModel;
 use std::path::PathBuf;
 

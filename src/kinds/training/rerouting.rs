@@ -11,10 +11,10 @@ use base::rng::Seed;
 use base::rows::{self, Completion, Message, Metric};
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Output, Port, Role, Type};
-use engine::kind::estimate::Look;
 use engine::kind::context::NodeCtx;
 use learn::adapter::{Adapter, Linear, Net, Options};
+use engine::kind::estimate::Look;
+use engine::kind::{Kind, Needs, Output, Port, Role, Type};
 use learn::decoder::Workspace;
 use learn::objective::rerouting::{self, Divisor, Rerouting};
 use learn::optim::Optim;
@@ -112,7 +112,7 @@ layers = [2]
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),
-    cpu: |_| Cpu::All,
+    needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
     run,
     ..Kind::DEFAULTS

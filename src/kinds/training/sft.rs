@@ -13,10 +13,10 @@ use base::rng::Seed;
 use base::rows::{self, Conversation, Metric};
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, MetricInfo, Output, Port, Role, Type};
+use engine::kind::context::NodeCtx;
 use engine::kind::estimate::Look;
 use engine::kind::estimate::{Ahead, Outlook};
-use engine::kind::context::NodeCtx;
+use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
 use learn::adapter::Net;
 use learn::decoder::Workspace;
 use learn::objective::sft::SftWindow;
@@ -91,7 +91,7 @@ epochs = 3
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),
-    cpu: |_| Cpu::All,
+    needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
     outlook: Some(outlook),
     run,

@@ -20,7 +20,11 @@ fn without(graph: &dyn Upstream, edge: &Edge) -> BTreeSet<NodeId> {
 }
 
 /// The nodes whose rows have no truth for sure, and are sure to be among those of this node; `of` knows it of its inputs.
-fn sure(graph: &dyn Upstream, id: NodeId, of: &BTreeMap<NodeId, BTreeSet<NodeId>>) -> BTreeSet<NodeId> {
+fn sure(
+    graph: &dyn Upstream,
+    id: NodeId,
+    of: &BTreeMap<NodeId, BTreeSet<NodeId>>,
+) -> BTreeSet<NodeId> {
     let node = graph.node(id);
     let sources: Vec<&Edge> = node
         .inputs

@@ -3,8 +3,8 @@
 use crate::html::axis::Axis;
 use crate::html::plot::{Chart, Mark, Series};
 use crate::html::series::methods;
-use crate::html::study::{Item, Study};
 use crate::html::source::Styles;
+use crate::html::study::{Item, Study};
 use anyhow::{Context, Result};
 use engine::kind::Type;
 use engine::store::Store;

@@ -20,8 +20,6 @@ mod source;
 pub mod study;
 pub mod svg;
 
-pub use source::Source;
-use source::Styles;
 use crate::html::claims::Claims;
 use crate::html::curves::Curves;
 use crate::html::evaluations::Evaluations;
@@ -38,6 +36,8 @@ use anyhow::Result;
 use engine::kind::Role;
 use engine::store::Store;
 use serde::Serialize;
+pub use source::Source;
+use source::Styles;
 
 /// Prompts whose answers the page carries, where the reader says no other number.
 pub const SAMPLES: usize = 200;

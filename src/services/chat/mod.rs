@@ -7,9 +7,9 @@
 mod answer;
 mod read;
 
-pub use answer::Answer;
 use crate::protocol::{Protocol, Reply, Usage, at_most, estimate};
 use base::choice;
+pub use answer::Answer;
 use base::response::Withheld;
 use base::rows::Message;
 use serde_json::{Map, Value, json};

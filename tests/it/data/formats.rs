@@ -3,8 +3,8 @@
 use super::{cells, records};
 use crate::study::Study;
 use pipe::base::memory;
-use pipe::data::json::Layout;
 use pipe::data::format::format;
+use pipe::data::json::Layout;
 use pipe::data::read::How;
 use pipe::data::seen::Seen;
 use serde_json::{Value, json};

@@ -1,14 +1,17 @@
 //! The whole engine on an executor of these tests: threads of this process take the place of workers. Nothing of it is a process, so
 //! whatever the engine asked of one would be missed here.
 
+use super::tokens::most_at_once;
 use super::{fail, failed, retries};
 use crate::engine::{Space, join, wait_until, write};
 use pipe::engine::events::event::{Event, State};
-use pipe::engine::kind::failure::{Class, End, Ending};
-use pipe::engine::run::executor::{Executor, Job, Listener, News, Resources, Task};
-use pipe::engine::kind::messages::Message;
-use pipe::engine::run::{Settings, Stop};
 use pipe::engine::kind::attempt::Attempt;
+use pipe::engine::kind::failure::{Class, End, Ending};
+use pipe::engine::kind::messages::Message;
+use pipe::engine::kind::{Kind, Needs};
+use pipe::engine::run::executor::{Executor, Job, Listener, News, Resources, Task};
+use pipe::engine::run::{Settings, Stop};
+use pipe::kinds::toy;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,7 +38,7 @@ impl Executor for Threads {
     fn capacity(&self) -> Resources {
         Resources {
             threads: 2,
-            gpus: 0,
+            gpus: 2,
             memory: None,
         }
     }
@@ -212,4 +215,39 @@ fn a_request_to_stop_reaches_a_job_and_the_next_run_goes_on() {
     assert_eq!(ran.states(), ["interrupted"; 2]);
     let again = space.run_with(&spec, on(&executor), |_| {});
     assert_eq!(again.states(), ["done"; 2]);
+}
+
+/// As `toy-write`, with a GPU.
+const ON_A_GPU: Kind = Kind {
+    name: "on-a-gpu",
+    needs: |_| Needs {
+        gpus: 1,
+        ..Needs::ONE_THREAD
+    },
+    ..toy::WRITE
+};
+
+#[test]
+fn nodes_wait_for_a_gpu_that_others_have() {
+    fn slowly(attempt: &Attempt, say: &dyn Fn(Message), stop: &AtomicBool) -> End {
+        std::thread::sleep(Duration::from_millis(50));
+        name_itself(attempt, say, stop)
+    }
+    let spec: Vec<_> = ["a", "b", "c", "d"]
+        .iter()
+        .map(|name| crate::engine::toy(&ON_A_GPU, name).with("text", *name))
+        .collect();
+    for gpus in [1, 2] {
+        let set = |settings: &mut Settings| {
+            on(&Threads::new(slowly))(settings);
+            settings.capacity.threads = 4;
+            settings.capacity.gpus = gpus;
+        };
+        let ran = Space::new().run_with(&spec, set, |_| {});
+        assert_eq!(ran.states(), ["done"; 4]);
+        assert_eq!(most_at_once(&ran), gpus);
+    }
+    let ran = Space::new().run(&spec[..1]);
+    let told = "it needs 1 GPU, and there are 0";
+    assert_eq!(failed(&ran, "a"), (Class::Error, told.into()));
 }

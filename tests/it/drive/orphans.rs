@@ -4,10 +4,10 @@
 use super::{failed, slow, text};
 use crate::engine::{Space, Toy, graph, lines, only, run_in, wait_until, write};
 use pipe::engine::events::event::{Event, OrphanAction, State};
+use pipe::engine::kind::attempt::Attempt;
 use pipe::engine::kind::failure::Class;
 use pipe::engine::plan::Wanted;
 use pipe::engine::run::Orphans;
-use pipe::engine::kind::attempt::Attempt;
 use pipe::engine::system::{Process, strays};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};

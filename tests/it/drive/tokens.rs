@@ -5,7 +5,7 @@ use pipe::engine::events::event::{Event, State};
 use pipe::engine::run::Settings;
 
 /// Most nodes that ran at once.
-fn most_at_once(ran: &Ran) -> usize {
+pub(super) fn most_at_once(ran: &Ran) -> usize {
     let (mut now, mut most) = (0_usize, 0);
     for event in &ran.events {
         match event {

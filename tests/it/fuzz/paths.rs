@@ -1,13 +1,13 @@
 //! No name that was stored or sent leads out of the store or the folder it belongs to.
 
 use pipe::base::bounded::{is_inner, is_name};
-use pipe::engine::events::journal;
 use pipe::base::hash::{Digest, Key};
+use pipe::engine::events::journal;
 use pipe::engine::kind::Type;
 use pipe::engine::kind::attempt::{Attempt, Spec};
-use pipe::engine::system::files::{Blob, tree_digest, walk};
 use pipe::engine::store::record::{Artifact, Record};
 use pipe::engine::store::{Lookup, Store};
+use pipe::engine::system::files::{Blob, tree_digest, walk};
 use pipe::learn::checkpoint;
 use serde_json::json;
 use std::fs;

@@ -1,11 +1,11 @@
 //! The mark of an eviction: there before the first blob goes, gone when the blobs are back.
 
 use super::{Space, all, later};
-use pipe::engine::store::evicted::Evicted;
 use pipe::engine::graph::manifest::Manifest;
 use pipe::engine::kind::Type;
 use pipe::engine::kind::attempt::{Attempt, Spec};
 use pipe::engine::store::commit::{Delivery, Versus, commit};
+use pipe::engine::store::evicted::Evicted;
 use pipe::engine::store::record::{Provenance, Record};
 use std::collections::BTreeMap;
 

@@ -1,12 +1,12 @@
 //! What gc proposes, in which order, and that it removes exactly that.
 
 use super::{DAY, HOUR, Space, all, later, lines, text, under};
+use pipe::base::hash::Key;
 use pipe::base::text::{parse_bytes, parse_duration};
-use pipe::engine::system::clock;
 use pipe::engine::gc::collect::{Policy, Tier};
 use pipe::engine::gc::{settings, sizes, sweep};
-use pipe::base::hash::Key;
 use pipe::engine::kind::attempt::{Attempt, Spec};
+use pipe::engine::system::clock;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -3,10 +3,10 @@
 use super::{DAY, Space, all, later, lines, text, whole};
 use crate::engine::wait_until;
 use pipe::engine::gc::collect::Policy;
-use pipe::engine::gc::roots::Why;
 use pipe::engine::gc::pins;
-use pipe::engine::store::workspaces;
+use pipe::engine::gc::roots::Why;
 use pipe::engine::store::record::Record;
+use pipe::engine::store::workspaces;
 use std::path::Path;
 
 /// One weights record a name.

@@ -1,14 +1,14 @@
 //! What `verify` finds: one flipped, cut or missing byte anywhere, named with what it touches.
 
 use super::{Space, all, whole};
+use pipe::base::hash::Key;
 use pipe::engine::events::journal;
 use pipe::engine::gc::pins;
 use pipe::engine::gc::verify::{Bad, Checked, Sample, verify};
-use pipe::base::hash::Key;
-use pipe::engine::kind::checkpoint;
-use pipe::engine::store::Lookup;
 use pipe::engine::kind::attempt::{Attempt, Spec};
+use pipe::engine::kind::checkpoint;
 use pipe::engine::kind::messages::Progress;
+use pipe::engine::store::Lookup;
 use pipe::engine::store::record::Record;
 use std::path::{Path, PathBuf};
 

@@ -3,9 +3,9 @@
 
 pub mod local;
 
+use crate::kind::attempt::Attempt;
 use crate::kind::failure::Ending;
 use crate::kind::messages::Message;
-use crate::kind::attempt::Attempt;
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -17,10 +17,10 @@ mod scan;
 
 pub use brief::{Brief, Lump, Part};
 
-use crate::system::clock;
-use base::hash::{Key, PlanKey};
 use crate::store::Store;
+use crate::system::clock;
 use crate::system::files;
+use base::hash::{Key, PlanKey};
 use memmap2::Mmap;
 use scan::{Folder, Place};
 use std::collections::BTreeMap;

@@ -2,8 +2,8 @@
 
 use super::brief::{self, Brief, Identity};
 use super::pack;
-use base::hash::Key;
 use crate::store::{EVICTED, Store};
+use base::hash::Key;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -11,9 +11,9 @@ use base::params::{ParamSet, ParamValue, Ty};
 use base::rows;
 use base::value::{Value, Values};
 use data::schema::{self, NAMES, Schema};
-use engine::kind::{Kind, Output, Role, Type};
-use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, Output, Role, Type};
 use std::path::PathBuf;
 
 /// A schema, as a word in a recipe.

@@ -24,7 +24,7 @@ use base::response::Outcome;
 use base::rows::{self, Completion, Measured, PromptClass};
 use base::setup::Acts;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Output, Port, Role, Type};
+use engine::kind::{Needs, Kind, Output, Port, Role, Type};
 use engine::kind::estimate::Look;
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::context::NodeCtx;
@@ -123,7 +123,7 @@ scorer = "world"
         let problem = scorer.and_then(|s| truth::scorer_problem(graph, id, s.name));
         problem.into_iter().collect()
     }),
-    cpu,
+    needs,
     forecast: Some(forecast),
     outlook: Some(outlook),
     run,
@@ -153,11 +153,11 @@ fn check(values: &Values) -> Vec<Problem> {
 }
 
 /// A service is waited for.
-fn cpu(values: &Values) -> Cpu {
+fn needs(values: &Values) -> Needs {
     match Params::read(values) {
-        Ok(p) if p.scorer.is_model() => Cpu::All,
-        Ok(p) if p.scorer.service().is_some() => Cpu::None,
-        _ => Cpu::One,
+        Ok(p) if p.scorer.is_model() => Needs::ALL_THREADS,
+        Ok(p) if p.scorer.service().is_some() => Needs::WAITING,
+        _ => Needs::ONE_THREAD,
     }
 }
 

@@ -23,10 +23,11 @@ use base::rows::{self, Prompt};
 use base::setup::Acts;
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, NodeId, Upstream, Kind, MetricInfo, Output, Port, Role, Type};
+use engine::kind::{Needs, NodeId, Upstream, Kind, MetricInfo, Output, Port, Role, Type};
+use engine::kind::context::NodeCtx;
 use engine::kind::estimate::Look;
 use engine::kind::estimate::{Ahead, Outlook};
-use engine::kind::context::NodeCtx;
+use engine::kind::{Kind, MetricInfo, Needs, NodeId, Output, Port, Role, Type, Upstream};
 use keep::{Sieve, Trace};
 use learn::sample::Options;
 use learn::sample::choose::Choice;
@@ -159,7 +160,7 @@ budget_dollars = 20.0
     exec: ServedExec::specs,
     check: Some(check),
     above: Some(above),
-    cpu,
+    needs,
     forecast: Some(forecast),
     outlook: Some(outlook),
     run,
@@ -213,11 +214,11 @@ fn above(graph: &dyn Upstream, id: NodeId) -> Vec<Problem> {
     lacking.map(problem).into_iter().collect()
 }
 
-fn cpu(values: &Values) -> Cpu {
+fn needs(values: &Values) -> Needs {
     match Params::read(values).map(|p| p.from) {
-        Ok(From::Endpoint) => Cpu::None,
-        Ok(From::Model) => Cpu::All,
-        _ => Cpu::One,
+        Ok(From::Endpoint) => Needs::WAITING,
+        Ok(From::Model) => Needs::ALL_THREADS,
+        _ => Needs::ONE_THREAD,
     }
 }
 

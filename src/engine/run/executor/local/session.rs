@@ -1,8 +1,8 @@
 //! What a worker process is to the system: its session, its signals, its usage.
 
 use super::watchdog;
-use crate::kind::stop::Stop;
 use crate::kind::attempt::Attempt;
+use crate::kind::stop::Stop;
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal};
 use std::path::Path;
