@@ -19,7 +19,9 @@ const MOST_LINES: usize = 800;
 fn no_files_import_each_other_in_a_circle() {
     let rooms = rooms();
     assert!(rooms.len() > 8, "the rooms were found");
-    let kept = rooms.iter().filter(|room| !TANGLED.contains(&room.name.as_str()));
+    let kept = rooms
+        .iter()
+        .filter(|room| !TANGLED.contains(&room.name.as_str()));
     let circles: Vec<String> = kept.flat_map(Room::circles).collect();
     assert!(circles.is_empty(), "{circles:#?}");
 }
@@ -27,7 +29,11 @@ fn no_files_import_each_other_in_a_circle() {
 #[test]
 fn the_engine_reads_downwards() {
     let engine = Room::load("engine");
-    let floor = |module: &[String]| FLOORS.iter().position(|f| module.first().is_some_and(|m| m == f));
+    let floor = |module: &[String]| {
+        FLOORS
+            .iter()
+            .position(|f| module.first().is_some_and(|m| m == f))
+    };
     let mut wrong = vec![];
     for (module, used) in &engine.arrows {
         assert!(
@@ -247,7 +253,10 @@ fn a_circle_of_imports_is_seen_through_names_that_are_passed_on() {
         "room",
         vec![
             file("lib.rs", "pub mod a; pub mod b;"),
-            file("a/mod.rs", "mod deep;\npub use deep::Deep;\nuse super::b::B;"),
+            file(
+                "a/mod.rs",
+                "mod deep;\npub use deep::Deep;\nuse super::b::B;",
+            ),
             file("a/deep.rs", "struct Deep;"),
             file("b.rs", "use crate::a::Deep;"),
             file("c.rs", "fn c() { crate::d::d() }"),
@@ -345,7 +354,8 @@ impl Room {
     }
 
     fn of(name: &str, sources: Vec<Source>) -> Room {
-        let files: BTreeMap<Module, Source> = sources.into_iter().map(|s| (module(&s), s)).collect();
+        let files: BTreeMap<Module, Source> =
+            sources.into_iter().map(|s| (module(&s), s)).collect();
         let mut room = Room {
             name: name.into(),
             files,
@@ -359,7 +369,9 @@ impl Room {
             .collect();
         for (module, paths) in &read {
             for path in paths.iter().filter(|p| p.passed_on) {
-                if let (Some(target), Some(name)) = (room.absolute(module, path), path.segments.last()) {
+                if let (Some(target), Some(name)) =
+                    (room.absolute(module, path), path.segments.last())
+                {
                     let mut own = module.clone();
                     own.push(name.clone());
                     room.passed_on.insert(own, target);
@@ -411,7 +423,9 @@ impl Room {
     /// The file that a path from the root ends in.
     fn module_of(&self, mut path: Module) -> Module {
         for _ in 0..8 {
-            let deepest = (0..=path.len()).rev().find(|n| self.files.contains_key(&path[..*n]));
+            let deepest = (0..=path.len())
+                .rev()
+                .find(|n| self.files.contains_key(&path[..*n]));
             let deepest = deepest.unwrap_or(0);
             let Some(target) = path.get(..=deepest).and_then(|p| self.passed_on.get(p)) else {
                 path.truncate(deepest);
@@ -424,13 +438,20 @@ impl Room {
 
     /// Files that use each other, one way or another: `room: a, b`.
     fn circles(&self) -> Vec<String> {
-        let reached: BTreeMap<&Module, BTreeSet<&Module>> =
-            self.arrows.keys().map(|module| (module, self.reached(module))).collect();
+        let reached: BTreeMap<&Module, BTreeSet<&Module>> = self
+            .arrows
+            .keys()
+            .map(|module| (module, self.reached(module)))
+            .collect();
         let mut found = BTreeSet::new();
         for (module, below) in &reached {
             let together: Vec<String> = below
                 .iter()
-                .filter(|other| reached.get(**other).is_some_and(|back| back.contains(module)))
+                .filter(|other| {
+                    reached
+                        .get(**other)
+                        .is_some_and(|back| back.contains(module))
+                })
                 .map(|other| other.join("/"))
                 .collect();
             if !together.is_empty() {
@@ -453,7 +474,9 @@ impl Room {
 
 fn module(source: &Source) -> Module {
     let name = source.name.trim_end_matches(".rs");
-    let parts = name.split('/').filter(|part| !matches!(*part, "mod" | "lib"));
+    let parts = name
+        .split('/')
+        .filter(|part| !matches!(*part, "mod" | "lib"));
     parts.map(String::from).collect()
 }
 
@@ -486,7 +509,10 @@ fn paths(text: &str) -> Vec<Written> {
                 rest = after;
                 let mut all = vec![];
                 tree(&mut rest, &mut vec![], &mut all);
-                found.extend(all.into_iter().map(|segments| Written { segments, passed_on }));
+                found.extend(all.into_iter().map(|segments| Written {
+                    segments,
+                    passed_on,
+                }));
                 passed_on = false;
             }
             // `pub(crate) use` too.
@@ -498,7 +524,10 @@ fn paths(text: &str) -> Vec<Written> {
                 let mut all = vec![];
                 tree(&mut rest, &mut vec![], &mut all);
                 let passed_on = false;
-                found.extend(all.into_iter().map(|segments| Written { segments, passed_on }));
+                found.extend(all.into_iter().map(|segments| Written {
+                    segments,
+                    passed_on,
+                }));
             }
             _ => rest = after,
         }
@@ -508,7 +537,8 @@ fn paths(text: &str) -> Vec<Written> {
 
 /// Bytes of the word at the head.
 fn word(text: &str) -> usize {
-    text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len())
+    text.find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(text.len())
 }
 
 /// Reads one use tree at the head of `rest`.

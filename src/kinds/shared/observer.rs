@@ -41,7 +41,8 @@ impl CallObserver for NodeObserver<'_> {
         if self.shown {
             let counted = (done as u64, total as u64);
             let made = all.made + all.rejected;
-            self.ctx.call_progress(counted, self.unit, &note(&all), made);
+            self.ctx
+                .call_progress(counted, self.unit, &note(&all), made);
         }
     }
 

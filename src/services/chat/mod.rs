@@ -8,8 +8,8 @@ mod answer;
 mod read;
 
 use crate::protocol::{Protocol, Reply, Usage, at_most, estimate};
-use base::choice;
 pub use answer::Answer;
+use base::choice;
 use base::response::Withheld;
 use base::rows::Message;
 use serde_json::{Map, Value, json};
