@@ -22,7 +22,6 @@ use base::rows::{self, Completion, Metric, Pair, PromptClass};
 use base::value::Values;
 use base::{choice, params};
 use engine::kind::context::NodeCtx;
-use engine::kind::context::NodeCtx;
 use engine::kind::estimate::Look;
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};

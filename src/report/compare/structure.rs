@@ -2,13 +2,11 @@
 
 use crate::side::Side;
 use base::hash::Key;
-use base::value::Value;
 use base::value::{self, Value};
 use engine::graph::changes::Reason;
 use engine::graph::changes::changes;
 use engine::graph::manifest::holds_paths;
 use engine::graph::{Graph, Node, NodeId};
-use engine::plan::overrides::{Vouched, vouched};
 use engine::plan::overrides::{Vouched, vouched};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};

@@ -27,7 +27,6 @@ use engine::kind::context::NodeCtx;
 use engine::kind::estimate::Look;
 use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::{Kind, MetricInfo, Needs, NodeId, Output, Port, Role, Type, Upstream};
-use engine::kind::{Kind, MetricInfo, Needs, NodeId, Output, Port, Role, Type, Upstream};
 use keep::{Sieve, Trace};
 use learn::sample::Options;
 use learn::sample::choose::Choice;
