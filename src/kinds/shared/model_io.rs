@@ -7,7 +7,8 @@ use base::rng::Seed;
 use base::rows::{Completion, Message, Prompt};
 use base::threads;
 use base::tokens::Tokens;
-use engine::run::worker::{Interrupted, NodeCtx, Sampled};
+use engine::kind::context::{Interrupted, NodeCtx};
+use engine::kind::messages::Sampled;
 use learn::chat;
 use learn::checkpoint;
 use learn::cpu::Cpu;
@@ -270,7 +271,7 @@ impl Sampling<'_> {
             let new = groups.iter().flatten().map(|s| s.ids.len());
             let given = requests.iter().map(|r| r.prompt.len());
             let tokens = new.sum::<usize>() + given.sum::<usize>();
-            ctx.computed(ahead::sampling(self.learner.config(), tokens));
+            ctx.record_flops(ahead::sampling(self.learner.config(), tokens));
         }
         let groups = match groups {
             Err(error) if error.is::<Stopped>() => return Err(Interrupted.into()),

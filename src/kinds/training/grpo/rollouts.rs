@@ -8,7 +8,7 @@ use crate::shared::model_io::Course;
 use anyhow::Result;
 use base::rng::Seed;
 use base::rows::{Prompt, PromptClass};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use learn::batch::{Row, micro_batches};
 use learn::guard::{Cause, Tripped};
 use learn::learner::{Learner, Policy};
