@@ -4,7 +4,7 @@
 use super::clients::{self, JudgeClient};
 use super::{Judged, Scorer, Settings, Verdict, reward_model};
 use crate::scorers::reward;
-use crate::shared::ahead;
+use crate::shared::estimate;
 use crate::shared::bounds;
 use crate::shared::endpoint::{Caller, EndpointParams, Service};
 use anyhow::Result;
@@ -174,7 +174,7 @@ impl ServiceScorer {
                 (prompt + answer + WORDING, most as f64)
             }
         };
-        ahead::calls(n, reads, writes, &endpoints.of(self.service).prices())
+        estimate::calls(n, reads, writes, &endpoints.of(self.service).prices())
     }
 }
 

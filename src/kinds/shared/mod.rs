@@ -1,6 +1,6 @@
 //! What kinds of several rooms share.
 
-pub mod ahead;
+pub mod estimate;
 pub mod answers;
 pub mod bounds;
 pub mod endpoint;

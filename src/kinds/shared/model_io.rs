@@ -1,7 +1,7 @@
 //! What the kinds that use a model share: loading and copying a folder, rendering prompts, sampling responses as rows.
 
 use crate::models::model_checks::of_prompt;
-use crate::shared::ahead;
+use crate::shared::estimate;
 use anyhow::{Context, Result, ensure};
 use base::rng::Seed;
 use base::rows::{Completion, Message, Prompt};
@@ -263,7 +263,7 @@ impl Sampling<'_> {
             let new = groups.iter().flatten().map(|s| s.ids.len());
             let given = requests.iter().map(|r| r.prompt.len());
             let tokens = new.sum::<usize>() + given.sum::<usize>();
-            ctx.record_flops(ahead::sampling(self.net, tokens));
+            ctx.record_flops(estimate::sampling(self.net, tokens));
         }
         let groups = match groups {
             Err(error) if error.is::<Stopped>() => return Err(Interrupted.into()),

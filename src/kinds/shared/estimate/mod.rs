@@ -9,7 +9,7 @@ mod public;
 use anyhow::Result;
 use base::calls::Calls;
 use base::value::Value;
-use engine::kind::estimate::{Ahead, Likely, ModelSize, Outlook};
+use engine::kind::estimate::{NodePreview, ArtifactEstimate, ModelSize, Work};
 use engine::store::hub::Address;
 use learn::adapter::Net;
 use learn::checkpoint;
@@ -46,13 +46,13 @@ pub fn size_of(config: &Config) -> ModelSize {
 
 /// Of the model folder at a path parameter: by its configuration where it is there, else by its name on the hub, if that is well
 /// known.
-pub fn model_at(ahead: &Ahead, param: &str) -> Option<ModelSize> {
-    if let Some(Value::Str(path)) = ahead.params.get(param)
+pub fn model_at(preview: &NodePreview, param: &str) -> Option<ModelSize> {
+    if let Some(Value::Str(path)) = preview.params.get(param)
         && let Ok(config) = checkpoint::load_config(Path::new(path))
     {
         return Some(size_of(&config));
     }
-    let Some(Value::Str(written)) = ahead.written.get(param) else {
+    let Some(Value::Str(written)) = preview.written.get(param) else {
         return None;
     };
     let address = Address::parse(written)?.ok()?;
@@ -136,32 +136,32 @@ pub fn calls(n: f64, prompt: f64, completion: f64, prices: &Prices) -> Calls {
 }
 
 /// Rows of this many tokens.
-pub fn rows(rows: Option<f64>, tokens: Option<f64>) -> Likely {
-    Likely {
+pub fn rows(rows: Option<f64>, tokens: Option<f64>) -> ArtifactEstimate {
+    ArtifactEstimate {
         rows,
         tokens,
-        ..Likely::default()
+        ..ArtifactEstimate::default()
     }
 }
 
-/// An outlook that only says what one output is.
-pub fn only(output: &'static str, likely: Likely) -> Outlook {
-    Outlook {
+/// Work of which only one output is known.
+pub fn only(output: &'static str, likely: ArtifactEstimate) -> Work {
+    Work {
         outputs: BTreeMap::from([(output, likely)]),
-        ..Outlook::default()
+        ..Work::default()
     }
 }
 
 /// At most the rows that stand at this port.
-pub fn no_more(ahead: &Ahead, port: &str) -> Result<Outlook> {
-    Ok(only("prompts", ahead.input(port)))
+pub fn no_more(preview: &NodePreview, port: &str) -> Result<Work> {
+    Ok(only("prompts", preview.expected(port)))
 }
 
 /// The model, trained or merged: the same numbers.
-pub fn same_model(model: Option<ModelSize>) -> Likely {
-    Likely {
+pub fn same_model(model: Option<ModelSize>) -> ArtifactEstimate {
+    ArtifactEstimate {
         model,
-        ..Likely::default()
+        ..ArtifactEstimate::default()
     }
 }
 
