@@ -5,7 +5,7 @@ use super::output::{Error, Outcome, print, print_json};
 use super::{past, study};
 use base::hash::Key;
 use engine::gc::accept;
-use engine::gc::vouch::{Refusal, OverrideSource};
+use engine::gc::vouch::{OverrideSource, Refusal};
 use engine::store::Store;
 use engine::store::record::Record;
 use recipe::study::Study;

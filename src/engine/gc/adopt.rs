@@ -1,7 +1,7 @@
 //! Files that were made elsewhere become the outputs of a node: copied into an attempt, checked for the shape of their type, and
 //! committed like everything else.
 
-use crate::gc::vouch::{self, Refusal, OverrideSource};
+use crate::gc::vouch::{self, OverrideSource, Refusal};
 use crate::graph::{Graph, NodeId};
 use crate::kind::Type;
 use crate::kind::attempt::{Attempt, Spec};

@@ -37,7 +37,11 @@ pub struct ManifestPrefix {
 
 impl ManifestPrefix {
     /// `sources`: by parameter, what stands for the contents of its paths.
-    pub fn new(kind: &'static Kind, params: &Values, sources: &BTreeMap<String, String>) -> ManifestPrefix {
+    pub fn new(
+        kind: &'static Kind,
+        params: &Values,
+        sources: &BTreeMap<String, String>,
+    ) -> ManifestPrefix {
         let mut before = Lines::default();
         before.line("kind", "", |text| text.push_str(kind.name));
         before.line("revision", "", |text| {

@@ -31,7 +31,12 @@ pub fn vouched(record: &Record) -> Option<Override> {
 }
 
 /// The nodes above this one whose records nobody executed. What is made from them rests on somebody's word.
-pub fn above(store: &Store, graph: &Graph, id: NodeId, plan: &[Planned]) -> Vec<(String, Override)> {
+pub fn above(
+    store: &Store,
+    graph: &Graph,
+    id: NodeId,
+    plan: &[Planned],
+) -> Vec<(String, Override)> {
     let above = graph.closure(&[id]).into_iter().rev().filter(|a| *a != id);
     above
         .filter_map(|above| {

@@ -6,7 +6,7 @@ use super::planner::{Decision, Planner};
 use super::verdict::Verdict;
 use crate::graph::changes::Reason;
 use crate::graph::{Graph, NodeId};
-use crate::kind::estimate::{NodePreview, ArtifactEstimate};
+use crate::kind::estimate::{ArtifactEstimate, NodePreview};
 use crate::store::Store;
 use crate::store::paths::located;
 use anyhow::Result;

@@ -7,7 +7,7 @@ use crate::graph::changes::{Reason, changes};
 use crate::graph::manifest::{Manifest, ManifestPrefix};
 use crate::graph::{Edge, Graph, Node, NodeId};
 use crate::kind::attempt::Attempt;
-use crate::store::index::{RecordSummary, Index};
+use crate::store::index::{Index, RecordSummary};
 use crate::store::paths::{self, Paths};
 use crate::store::record::{Cost, Record};
 use crate::store::{Lookup, Store};

@@ -10,7 +10,7 @@ use crate::kind::failure::{Class, Failure};
 use crate::plan::verdict::Verdict;
 use crate::plan::{self, Decision};
 use crate::run::executor::Task;
-use crate::store::index::{RecordSummary, Index};
+use crate::store::index::{Index, RecordSummary};
 use base::hash::Key;
 use std::collections::BTreeMap;
 use std::time::Instant;

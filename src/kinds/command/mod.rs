@@ -278,8 +278,7 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
     // What it does nobody knows; what it gives is most likely as large as what it takes.
     let mut work = Work::default();
     for output in KIND.outputs {
-        work
-            .outputs
+        work.outputs
             .insert(output.name, preview.expected(output.name));
     }
     Ok(work)

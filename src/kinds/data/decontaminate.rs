@@ -2,8 +2,8 @@
 
 use crate::data::likeness::{Inventory, Shingling, normal};
 use crate::data::removed::{Details, PICKED, Picked, like};
-use crate::shared::estimate;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use crate::shared::model_io;
 use anyhow::Result;
 use base::params::ParamSet;

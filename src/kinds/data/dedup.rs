@@ -2,8 +2,8 @@
 
 use crate::data::likeness::{self, Bands, Shingling, normal};
 use crate::data::removed::{PICKED, Picked, like};
-use crate::shared::estimate;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use crate::shared::model_io;
 use anyhow::{Context, Result};
 use base::params::ParamSet;

@@ -3,8 +3,8 @@
 use crate::data::labels;
 use crate::data::removed::{Details, PICKED, Picked};
 use crate::data::table_file::Class;
-use crate::shared::estimate;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use crate::shared::model_io;
 use anyhow::{Context, Result, bail, ensure};
 use base::params::ParamSet;

@@ -1,7 +1,7 @@
 //! Mixes the RL prompts by λ, the share of harmful ones.
 
-use crate::shared::estimate;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use anyhow::{Result, ensure};
 use base::params;
 use base::params::ParamSet;

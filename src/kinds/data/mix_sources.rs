@@ -2,8 +2,8 @@
 
 use crate::data::labels;
 use crate::data::removed::{Details, PICKED, Picked};
-use crate::shared::estimate;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use anyhow::{Result, bail, ensure};
 use base::params;
 use base::params::ParamSet;
@@ -177,5 +177,8 @@ fn names(pool: &[Prompt]) -> BTreeSet<String> {
 fn estimate(preview: &NodePreview) -> Result<Work> {
     let p: Params = preview.params()?;
     let rows: usize = p.counts.values().sum();
-    Ok(estimate::only("prompts", estimate::rows(Some(rows as f64), None)))
+    Ok(estimate::only(
+        "prompts",
+        estimate::rows(Some(rows as f64), None),
+    ))
 }

@@ -2,9 +2,9 @@
 //! for a model that is too large for this machine.
 
 use crate::models::model_checks;
-use crate::shared::estimate;
 use crate::shared::answers::{self, Asking, Draw, Rejected, Served, ServedExec};
 use crate::shared::bounds;
+use crate::shared::estimate;
 use crate::shared::model_io::{self, Course, Model, Sampling};
 use anyhow::{Context, Result, ensure};
 use base::calls::Calls;
@@ -306,7 +306,10 @@ fn tokens(preview: &NodePreview) -> Result<Tokens> {
     let p: Params = preview.params()?;
     let prompts: Vec<Prompt> = rows::read_rows(preview.input("prompts"))?;
     let then = "the response";
-    let model = preview.inputs.get("model").or(preview.inputs.get("template"));
+    let model = preview
+        .inputs
+        .get("model")
+        .or(preview.inputs.get("template"));
     let model =
         model.context("the model is behind an endpoint, and its tokens are not known here")?;
     let system = p.served.system.as_deref();

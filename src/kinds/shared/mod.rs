@@ -1,9 +1,9 @@
 //! What kinds of several rooms share.
 
-pub mod estimate;
 pub mod answers;
 pub mod bounds;
 pub mod endpoint;
+pub mod estimate;
 pub mod leaks;
 pub mod measure;
 pub mod model_io;

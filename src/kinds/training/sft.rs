@@ -1,7 +1,7 @@
 //! Supervised fine-tuning on conversations: of a base model on teacher traces, and of an untrained one on its corpus.
 
-use crate::shared::estimate::{self, Training};
 use crate::shared::bounds;
+use crate::shared::estimate::{self, Training};
 use crate::shared::model_io::{self, Model};
 use crate::training::lora::{self, Lora};
 use crate::training::{self, AS_SAMPLED, AsSampled, Epochs, Examples, Guards, Watcher};

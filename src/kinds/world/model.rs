@@ -1,7 +1,7 @@
 //! An untrained decoder for the built-in world: its shape, random weights, and the world's word-level tokenizer.
 
-use crate::shared::estimate;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use anyhow::{Context, Result};
 use base::params;
 use base::params::ParamSet;
@@ -129,8 +129,7 @@ fn config(p: &Params) -> Result<Config> {
 fn estimate(preview: &NodePreview) -> Result<Work> {
     let size = estimate::size_of(&config(&preview.params()?)?);
     let mut work = Work::default();
-    work
-        .outputs
+    work.outputs
         .insert("model", estimate::same_model(Some(size)));
     Ok(work)
 }

@@ -1,7 +1,7 @@
 //! The prompts of the built-in world, in splits that share no prompt, no disguise and no held-out combination.
 
-use crate::shared::estimate;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use anyhow::Result;
 use base::params;
 use base::params::ParamSet;

@@ -15,7 +15,7 @@ mod brief;
 mod pack;
 mod scan;
 
-pub use brief::{RecordSummary, PackedBlob, Part};
+pub use brief::{PackedBlob, Part, RecordSummary};
 
 use crate::store::Store;
 use crate::system::clock;

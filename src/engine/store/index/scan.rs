@@ -1,6 +1,6 @@
 //! Reading a shard from its folder. Entries of records whose file is the same as before are taken over.
 
-use super::brief::{self, RecordSummary, Identity};
+use super::brief::{self, Identity, RecordSummary};
 use super::pack;
 use crate::store::{EVICTED, Store};
 use base::hash::Key;

@@ -2,8 +2,8 @@
 
 mod import;
 
-use crate::shared::estimate;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use anyhow::Result;
 use base::params;
 use base::params::Problem;

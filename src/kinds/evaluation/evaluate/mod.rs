@@ -9,8 +9,8 @@ use crate::scorers::service::{self, ScorerEndpoints, ScorerParams};
 use crate::scorers::{
     Judged, Meaning, Reads, Scorer, Settings, Verdict, refusal, world as by_world,
 };
-use crate::shared::estimate;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use crate::shared::measure::Measure;
 use crate::shared::observer::NodeObserver;
 use crate::shared::{measure, model_io, range};
@@ -301,7 +301,10 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         let sizes = (estimate::PROMPT, answer);
         work.calls = Some(service.calls((&p.scorers, &endpoints), n, sizes));
     }
-    if let (true, Some(model)) = (p.scorer.is_model(), preview.expected(reward_model::PORT).model) {
+    if let (true, Some(model)) = (
+        p.scorer.is_model(),
+        preview.expected(reward_model::PORT).model,
+    ) {
         work.flop = estimate::sample_flop(&model, n * (estimate::PROMPT + answer));
         work.memory = 4.0 * model.parameters;
     }

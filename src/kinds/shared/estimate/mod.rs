@@ -9,7 +9,7 @@ mod public;
 use anyhow::Result;
 use base::calls::Calls;
 use base::value::Value;
-use engine::kind::estimate::{NodePreview, ArtifactEstimate, ModelSize, Work};
+use engine::kind::estimate::{ArtifactEstimate, ModelSize, NodePreview, Work};
 use engine::store::hub::Address;
 use learn::adapter::Net;
 use learn::checkpoint;

@@ -7,8 +7,8 @@
 
 mod dataset;
 
-use crate::shared::estimate::{self, Training};
 use crate::shared::bounds;
+use crate::shared::estimate::{self, Training};
 use crate::shared::model_io::{self, Model};
 use crate::training::lora::{self, Lora};
 use crate::training::{self, AS_SAMPLED, Epochs, Guards, Watcher};

@@ -14,8 +14,8 @@ use crate::models::model_checks;
 use crate::scorers::reward::{self, Route};
 use crate::scorers::service::{ScorerEndpoints, ScorerParams};
 use crate::scorers::{Judged, Settings as ScorerSettings};
-use crate::shared::estimate::{self, Training};
 use crate::shared::bounds;
+use crate::shared::estimate::{self, Training};
 use crate::shared::model_io::{self, Course, Model, Sampling};
 use crate::training::lora::{self, Lora};
 use crate::training::{self, RolloutGuards, Watcher};
@@ -391,7 +391,14 @@ fn count_calls(preview: &NodePreview, _: &Path) -> Result<Calls> {
 fn tokens(preview: &NodePreview) -> Result<Tokens> {
     let prompts: Vec<Prompt> = rows::read_rows(preview.input("prompts"))?;
     let then = "the rollout, whose tokens are trained";
-    model_io::prompt_tokens(preview.input("model"), &prompts, None, None, then, preview.most)
+    model_io::prompt_tokens(
+        preview.input("model"),
+        &prompts,
+        None,
+        None,
+        then,
+        preview.most,
+    )
 }
 
 impl Params {

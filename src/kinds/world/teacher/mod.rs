@@ -8,9 +8,9 @@ mod keep;
 
 use crate::data::likeness::normal;
 use crate::models::model_checks;
-use crate::shared::estimate;
 use crate::shared::answers::{self, Asking, Draw, Rejected, Served, ServedExec};
 use crate::shared::bounds;
+use crate::shared::estimate;
 use crate::shared::model_io::{self, Course, Model, Sampling};
 use crate::world::truth;
 use anyhow::Result;
@@ -373,8 +373,11 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         }
         (From::Model, Some(model)) => {
             let rows = traces.unwrap_or(f64::MAX);
-            work.memory =
-                estimate::sample_memory(&model, rows.min(model_io::BATCH_ROWS as f64), asked + most);
+            work.memory = estimate::sample_memory(
+                &model,
+                rows.min(model_io::BATCH_ROWS as f64),
+                asked + most,
+            );
             let tokens = traces.unwrap_or(0.0) * (asked + most);
             work.flop = estimate::sample_flop(&model, tokens);
         }
