@@ -124,6 +124,10 @@ fn times(ids: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
 }
 
 fn estimate(preview: &NodePreview) -> Result<Work> {
-    let rows: Option<f64> = preview.expected.values().map(|artifact| artifact.rows).sum();
+    let rows: Option<f64> = preview
+        .expected
+        .values()
+        .map(|artifact| artifact.rows)
+        .sum();
     Ok(estimate::only("prompts", estimate::rows(rows, None)))
 }
