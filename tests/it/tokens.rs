@@ -49,10 +49,11 @@ impl Inputs {
                 .iter()
                 .map(|(port, path)| (*port, path.to_path_buf())),
         );
+        let exec = Default::default();
         let look = NodePreview {
             inputs: folders,
             most: 2,
-            ..NodePreview::new(&values, &values, &Default::default())
+            ..NodePreview::new(&values, &values, &exec)
         };
         (kind.tokens.unwrap())(&look).unwrap()
     }

@@ -1,6 +1,6 @@
 //! A model from a Hugging Face folder on this machine.
 
-use crate::models::model_checks;
+use crate::shared::model_checks;
 use crate::shared::estimate;
 use crate::shared::model_io;
 use anyhow::Result;

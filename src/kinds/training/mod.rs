@@ -11,7 +11,7 @@ pub mod curve;
 mod examples;
 mod guards;
 
-use crate::models::model_checks;
+use crate::shared::model_checks;
 use crate::shared::estimate;
 use anyhow::{Context, Result, bail, ensure};
 use base::rng::Seed;

@@ -459,10 +459,11 @@ fn shown<T: Serialize>(kind: &str, template: &str, ports: &[&'static str], rows:
     let mut params = pipe::base::params::unsaid((kind.params)());
     let one = pipe::base::value::Value::Int(1);
     params.insert("layers".into(), pipe::base::value::Value::List(vec![one]));
+    let exec = Default::default();
     let look = NodePreview {
         inputs,
         most: 9,
-        ..NodePreview::new(&params, &params, &Default::default())
+        ..NodePreview::new(&params, &params, &exec)
     };
     (kind.tokens.unwrap())(&look).unwrap()
 }

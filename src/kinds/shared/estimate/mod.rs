@@ -13,7 +13,7 @@ use engine::kind::estimate::{ArtifactEstimate, ModelSize, NodePreview, Work};
 use engine::store::hub::Address;
 use learn::adapter::Net;
 use learn::checkpoint;
-use learn::config::{Config, Head};
+use learn::config::Config;
 use services::endpoint::Prices;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -162,28 +162,5 @@ pub fn same_model(model: Option<ModelSize>) -> ArtifactEstimate {
     ArtifactEstimate {
         model,
         ..ArtifactEstimate::default()
-    }
-}
-
-/// A shape without the keys that decide no size.
-fn plain(head: Head) -> Config {
-    Config {
-        family: learn::config::Family::Llama,
-        head,
-        vocab_size: 0,
-        hidden_size: 0,
-        intermediate_size: 0,
-        layers: 0,
-        heads: 1,
-        kv_heads: 1,
-        head_dim: 0,
-        rms_norm_eps: 1e-6,
-        rope_theta: 1e4,
-        rope_scaling: learn::config::RopeScaling::None,
-        max_position_embeddings: 0,
-        initializer_range: 0.02,
-        bos_token_id: serde_json::Value::Null,
-        eos_token_id: serde_json::Value::Null,
-        pad_token_id: serde_json::Value::Null,
     }
 }

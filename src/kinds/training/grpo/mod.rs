@@ -10,7 +10,7 @@
 mod measures;
 mod rollouts;
 
-use crate::models::model_checks;
+use crate::shared::model_checks;
 use crate::scorers::reward::{self, Route};
 use crate::scorers::service::{ScorerEndpoints, ScorerParams};
 use crate::scorers::{Judged, Settings as ScorerSettings};

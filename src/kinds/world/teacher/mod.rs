@@ -7,7 +7,7 @@
 mod keep;
 
 use crate::data::likeness::normal;
-use crate::models::model_checks;
+use crate::shared::model_checks;
 use crate::shared::answers::{self, Asking, Draw, Rejected, Served, ServedExec};
 use crate::shared::bounds;
 use crate::shared::estimate;
