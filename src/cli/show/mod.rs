@@ -260,7 +260,7 @@ fn table(args: &Show, study: &Study, store: &Store) -> Outcome {
         "{}\n{asked}{} of {} nodes have artifacts\n",
         summary::costs(&items),
         items.len(),
-        plan.nodes.len()
+        decisions.len()
     ));
     Ok(())
 }

@@ -20,7 +20,7 @@ use anyhow::{Result, bail};
 use base::calls::Calls;
 use base::params::{ParamSpec, Problem};
 use base::tokens::Tokens;
-use base::value::Values;
+use base::value::{self, Values};
 use context::NodeCtx;
 use estimate::{Ahead, Look, Outlook};
 use serde::Serialize;
@@ -352,7 +352,7 @@ impl Kind {
     /// kind itself finds.
     pub fn problems(&self, values: &Values) -> Vec<Problem> {
         let specs = (self.params)().into_iter().chain((self.exec)());
-        let out = specs.flat_map(|spec| match values.get(spec.name) {
+        let out = specs.flat_map(|spec| match value::at(values, spec.name) {
             Some(value) => spec.problems(value),
             None => vec![],
         });

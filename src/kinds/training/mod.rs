@@ -275,7 +275,7 @@ impl Watch for Watcher<'_> {
     fn step(&mut self, state: &State, report: Report) -> Result<bool> {
         self.tokens += report.tokens;
         self.ctx
-            .computed(ahead::training(state.net(), report.tokens));
+            .record_flops(ahead::training(state.net(), report.tokens));
         self.curve.push(report.step, &report.metrics)?;
         let last = self.curve.last();
         let all: Vec<(&str, f64)> = last.iter().map(|(n, v)| (n.as_str(), *v)).collect();

@@ -1,13 +1,11 @@
 //! Whether prompts carry the truth that the judges of the built-in world need, as far as a graph says it: known before anything is
 //! generated, so that nobody finds out after. Reads a graph; looks into no file.
 
+use crate::scorers::{Scorer, reward};
 use base::params::Problem;
 use base::value::Value;
 use engine::kind::{Edge, Node, NodeId, Role, Type, Upstream};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Scorers that need it.
-const SCORERS: [&str; 2] = ["safety", "task"];
 
 /// The nodes above an edge whose rows have no truth for sure, and are sure to be among those of the edge.
 fn without(graph: &dyn Upstream, edge: &Edge) -> BTreeSet<NodeId> {
@@ -74,17 +72,17 @@ pub fn lacking(graph: &dyn Upstream, id: NodeId, port: &str) -> Option<NodeId> {
     without(graph, edge).first().copied()
 }
 
-/// What is wrong with the judge `world` of an evaluation.
-pub fn judge_problem(graph: &dyn Upstream, id: NodeId) -> Option<Problem> {
+/// What is wrong with the scorer of an evaluation, which is one that needs the truth.
+pub fn scorer_problem(graph: &dyn Upstream, id: NodeId, scorer: &str) -> Option<Problem> {
     let node = graph.node(lacking(graph, id, "completions")?);
     Some(Problem {
-        path: "judge".into(),
+        path: "scorer".into(),
         message: format!(
-            "the judge `world` judges only prompts of the built-in world, and those of `{}` are not",
+            "the scorer `{scorer}` scores only prompts of the built-in world, and those of `{}` are not",
             node.name
         ),
         help: Some(
-            "`judge = \"refusal-matcher\"` reads any answers; the others ask a model: see `pipe kinds evaluate`".into(),
+            "`refusal` and `format` read any answer; others ask a model: see `pipe kinds --scorers`".into(),
         ),
     })
 }
@@ -101,8 +99,9 @@ pub fn reward_problems(graph: &dyn Upstream, id: NodeId, port: &str) -> Vec<Prob
     let mut found = vec![];
     for (class, text) in table {
         let Value::Str(text) = text else { continue };
-        let names = crate::scorers::reward::named(text);
-        let Some(name) = names.iter().find(|n| SCORERS.contains(&n.as_str())) else {
+        let table = BTreeMap::from([(class.clone(), text.clone())]);
+        let scorers = reward::scorers_of(&table);
+        let Some(Scorer { name, .. }) = scorers.into_iter().find(|s| s.needs_truth()) else {
             continue;
         };
         if may_have(node, class) {

@@ -249,9 +249,8 @@ fn a_worker_is_sent_nowhere_else() {
         outputs: vec!["out".into()],
         threads: 1,
         earlier: vec![at.path().join("attempts/abababababab-1")],
-        engine: 1,
+        engine: None,
         calls: Default::default(),
-        engine_process: None,
         run: String::new(),
         started_ms: 0,
     };

@@ -117,9 +117,8 @@ fn deliver(space: &Space, text: &str, versus: Versus) -> Record {
         outputs: vec!["out".into()],
         threads: 1,
         earlier: vec![],
-        engine: 0,
+        engine: None,
         calls: Default::default(),
-        engine_process: None,
         run: String::new(),
         started_ms: 0,
     };

@@ -115,7 +115,11 @@ fn what_one_store_published_is_a_hit_in_a_fresh_one_and_no_byte_moves() {
     let (_one, remote, made) = published();
     let other = Space::new();
     let plan = plan::plan(&store(&other, &remote), &graph(&spec()), &Wanted::default()).unwrap();
-    assert!(plan.nodes.iter().all(|n| n.verdict.word() == "hit"));
+    assert!(
+        plan.nodes
+            .iter()
+            .all(|n| n.decision.verdict.word() == "hit")
+    );
     let ran = run(&other, &remote, &spec());
     assert_eq!(ran.states(), ["hit"; 3]);
     assert_eq!(remote.pulled(), [""; 0]);

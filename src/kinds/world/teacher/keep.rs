@@ -184,7 +184,7 @@ impl Sifted {
         self.kept + self.removed
     }
 
-    pub fn summary(&self) -> String {
+    pub fn log_line(&self) -> String {
         let mut summary = format!("{} of {} traces are kept", self.kept, self.all());
         for (reason, count) in &self.counts {
             summary += &format!(", {count} {}", reason.word());
@@ -193,7 +193,7 @@ impl Sifted {
     }
 
     pub fn ensure_some(&self) -> Result<()> {
-        let none = || format!("nothing is left to train on: {}", self.summary());
+        let none = || format!("nothing is left to train on: {}", self.log_line());
         ensure!(self.kept > 0, none());
         Ok(())
     }
