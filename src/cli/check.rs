@@ -1,6 +1,8 @@
 //! `pipe check`: are the recipes right?
 
-use super::{Error, Outcome, RecipesArgs, colour, complain, print, print_json, study};
+use super::args::RecipesArgs;
+use super::output::{Error, Outcome, colour, complain, print, print_json};
+use super::study;
 use base::text::count;
 use kinds::shared::leaks;
 use recipe::study::Study;
@@ -37,7 +39,10 @@ pub fn run(args: &Check) -> Outcome {
         other => other?,
     };
     let leaks = leaks::leaks(&study.graph);
-    let leaks: Vec<String> = leaks.iter().map(|l| leaks::told(&study.graph, l)).collect();
+    let leaks: Vec<String> = leaks
+        .iter()
+        .map(|l| leaks::message(&study.graph, l))
+        .collect();
     if args.json {
         let variants = study.variants.iter().map(|v| {
             json!({

@@ -8,8 +8,9 @@ use base::calls::Calls;
 use base::params;
 use base::params::ParamSet;
 use base::rows::Message;
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type, no_check};
-use engine::run::worker::{Interrupted, NodeCtx, Transient};
+use engine::kind::context::{Interrupted, NodeCtx, Transient};
+use engine::kind::estimate::Look;
+use engine::kind::{Kind, Needs, Output, Port, Type};
 use services::chat::{Ask, Chat, Input, Sampling};
 use services::client;
 use services::journal::Journal;
@@ -77,18 +78,8 @@ pub const JOIN: Kind = Kind {
     name: "toy-join",
     summary: "joins the texts of its inputs",
     inputs: &[
-        Port {
-            name: "a",
-            ty: Type::Prompts,
-            need: Need::Always,
-            doc: "The first text.",
-        },
-        Port {
-            name: "b",
-            ty: Type::Prompts,
-            need: Need::Never,
-            doc: "The second text.",
-        },
+        Port::required("a", Type::Prompts, "The first text."),
+        Port::optional("b", Type::Prompts, "The second text."),
     ],
     params: JoinParams::specs,
     exec: CountExec::specs,
@@ -125,7 +116,7 @@ params! {
 pub const SLOW: Kind = Kind {
     name: "toy-slow",
     summary: "ticks, with checkpoints",
-    cpu: |_| Cpu::All,
+    needs: |_| Needs::ALL_THREADS,
     params: SlowParams::specs,
     exec: SlowExec::specs,
     run: slow,
@@ -196,15 +187,14 @@ params! {
 pub const ASK: Kind = Kind {
     name: "toy-ask",
     summary: "asks a service, and writes its answers",
-    inputs: &[Port {
-        name: "words",
-        ty: Type::Prompts,
-        need: Need::Never,
-        doc: "A text whose words are asked.",
-    }],
+    inputs: &[Port::optional(
+        "words",
+        Type::Prompts,
+        "A text whose words are asked.",
+    )],
     params: AskParams::specs,
     exec: AskExec::specs,
-    check: |values| {
+    check: Some(|values| {
         let Ok(exec) = AskExec::read(values) else {
             return vec![];
         };
@@ -212,39 +202,18 @@ pub const ASK: Kind = Kind {
         let by = ("endpoint.url", "the node");
         found.extend(exec.endpoint.missing(Service::Answers, Some(""), by));
         found
-    },
-    above: None,
+    }),
     forecast: Some(ask_forecast),
-    outlook: None,
-    preflight: None,
     run: ask,
     ..TOY
 };
 
 const TOY: Kind = Kind {
-    name: "",
-    revision: 1,
-    summary: "",
     about: "For the tests of the engine.",
-    example: "",
-    inputs: &[],
-    outputs: &[Output {
-        name: "out",
-        ty: Type::Prompts,
-        doc: "A text.",
-        only_with: None,
-    }],
-    params: base::params::None_::specs,
-    exec: base::params::None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
+    outputs: &[Output::always("out", Type::Prompts, "A text.")],
     hidden: true,
-    tokens: None,
-    forecast: None,
-    outlook: None,
-    preflight: None,
     run: fail,
+    ..Kind::DEFAULTS
 };
 
 fn write(ctx: &mut NodeCtx) -> Result<()> {
@@ -255,15 +224,15 @@ fn write(ctx: &mut NodeCtx) -> Result<()> {
     let text: String = params.text.chars().take(keep).collect();
     let mut text = text.repeat(params.repeat);
     if exec.drift {
-        text.push_str(&engine::events::clock::unique());
+        text.push_str(&engine::system::clock::unique());
     }
     if let Some(name) = &exec.secret_env {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "the secret has {} characters",
             ctx.secret(name)?.len()
         ));
     }
-    ctx.say("writing");
+    ctx.log("writing");
     put(ctx, &text)?;
     match exec.stray {
         Some(how) => leave_stray(ctx, &how),
@@ -318,9 +287,9 @@ fn slow(ctx: &mut NodeCtx) -> Result<()> {
             break;
         }
         let name = checkpoint.file_name().unwrap_or_default().to_string_lossy();
-        ctx.say(&format!("{name} is unreadable"));
+        ctx.log(&format!("{name} is unreadable"));
     }
-    ctx.say(&format!(
+    ctx.log(&format!(
         "starting at {tick} of {} with {} threads",
         params.ticks,
         ctx.threads()
@@ -333,7 +302,7 @@ fn slow(ctx: &mut NodeCtx) -> Result<()> {
         if exec.deaf {
             continue;
         }
-        ctx.spent(exec.tick_dollars);
+        ctx.record_cost(exec.tick_dollars);
         ctx.metric(tick, &[("sum", (sum % 1000) as f64)]);
         ctx.progress(tick, params.ticks, "ticks", "");
         if tick % 2 == 0 || ctx.stop() {

@@ -2,15 +2,17 @@
 //! reported in one pass; knows no kind by name.
 
 use crate::check::{self, Folders};
+use crate::draft::Draft;
 use crate::tree::{Entry, Shape, Table};
 use crate::wire::{self, Wiring};
 use base::diag::{Diag, Diags, Place};
+use base::idle;
 use base::params::{self, Default, ParamSpec, Problem};
-use base::setup::{self, Setup};
+use base::setup::Setup;
 use base::text::{did_you_mean, listed};
 use base::value::{self, Value, Values};
 use engine::graph::{Cycles, Graph, Node};
-use engine::kind::{Kind, Need, Registry, no_check};
+use engine::kind::{Kind, Need, Registry};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -21,13 +23,6 @@ pub struct Resolver<'a> {
     pub registry: &'a Registry,
     pub folders: &'a Folders<'a>,
     pub dropped: &'a BTreeMap<String, Place>,
-}
-
-/// A node whose kind is known.
-pub struct Draft<'a> {
-    pub entry: &'a Entry,
-    pub table: &'a Table,
-    pub kind: &'static Kind,
 }
 
 /// The parameters of a kind: (identity, execution).
@@ -157,7 +152,7 @@ impl Resolver<'_> {
             values: &values,
             ports: &ports,
         };
-        for (name, idle) in setup::idle((draft.kind.params)(), &setup) {
+        for (name, idle) in idle::idle((draft.kind.params)(), &setup) {
             let told = idle.map(|idle| {
                 // What a parent wrote cannot be taken back by who only changes what it hangs on.
                 let inherited = self.folders.is_elder(locate(draft, name));
@@ -239,8 +234,7 @@ impl Resolver<'_> {
         let (identity, mut wrong) = self.half(draft, &shapes.0, diags);
         let (exec, wrong_exec) = self.half(draft, &shapes.1, diags);
         wrong.extend(wrong_exec);
-        let plain = std::ptr::fn_addr_eq(draft.kind.check, no_check as fn(&Values) -> Vec<Problem>);
-        if !plain {
+        if draft.kind.check.is_some() {
             own_checks(draft, &identity, &exec, &wrong, diags);
         }
         (identity, exec, wrong.is_empty())
@@ -404,7 +398,7 @@ fn own_checks(
                 value::put(&mut all, spec.name, value);
             }
         }
-        (draft.kind.check)(&all)
+        draft.kind.check.map_or(vec![], |check| check(&all))
     };
     let mut found = look(false);
     if !wrong.is_empty() {

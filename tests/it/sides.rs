@@ -1,11 +1,13 @@
 //! Sides made by hand: recipe texts with records whose keys are as real ones, and measures that a test chooses.
 
 use pipe::base::claim::Axes;
+use pipe::base::hash::Digest;
 use pipe::base::rows::{self, METRICS, Measured, Metric, VALUES};
-use pipe::engine::graph::key::{Digest, Manifest};
+use pipe::engine::graph::manifest::Manifest;
+use pipe::engine::kind::Type;
 use pipe::engine::store::Store;
-use pipe::engine::store::objects::tree_digest;
 use pipe::engine::store::record::{Artifact, Cost, Provenance, Record};
+use pipe::engine::system::files::tree_digest;
 use pipe::kinds::REGISTRY;
 use pipe::recipe::{self, Overrides};
 use pipe::report::side::Side;
@@ -137,7 +139,7 @@ impl Space {
             for output in node.kind.outputs {
                 let digest = blake3::hash(format!("{key} {}", output.name).as_bytes());
                 let mut artifact = Artifact {
-                    ty: output.ty.word().into(),
+                    ty: output.ty,
                     digest: Digest::new(digest),
                     files: vec![],
                 };
@@ -216,7 +218,7 @@ impl Space {
         };
         let files = vec![take(METRICS), take(VALUES)];
         Artifact {
-            ty: "metrics".into(),
+            ty: Type::Metrics,
             digest: tree_digest(&files),
             files,
         }

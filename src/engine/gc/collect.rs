@@ -6,10 +6,12 @@
 use crate::gc::holdings::{Found, Held, Holdings, Stamp, blobs, changed_ms};
 use crate::gc::roots::{Roots, Rules, Watch, Why, keys_of, locked};
 use crate::gc::sizes;
-use crate::graph::key::{Digest, Key};
-use crate::store::attempt::Attempt;
-use crate::store::{Store, names};
+use crate::kind::Type;
+use crate::kind::attempt::Attempt;
+use crate::store::Store;
+use crate::system::files::names;
 use anyhow::Result;
+use base::hash::{Digest, Key};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
@@ -65,11 +67,13 @@ impl Tier {
     }
 
     /// Where outputs of a type belong; nothing for what never goes.
-    fn of(ty: &str) -> Option<Tier> {
+    fn of(ty: Type) -> Option<Tier> {
         match ty {
-            "model" | "reward-model" | "adapter" => Some(Tier::Weights),
-            "metrics" | "scores" => None,
-            _ => Some(Tier::Data),
+            Type::Model | Type::RewardModel | Type::Adapter => Some(Tier::Weights),
+            Type::Prompts | Type::Conversations | Type::Pairs | Type::Completions => {
+                Some(Tier::Data)
+            }
+            Type::Metrics | Type::Scores => None,
         }
     }
 }
@@ -263,7 +267,7 @@ fn candidates(eye: &Eye, now_ms: u64) -> Vec<Item> {
         }
         let mut by_tier: BTreeMap<Tier, BTreeSet<String>> = BTreeMap::new();
         for (name, artifact) in &record.outputs {
-            if let Some(tier) = Tier::of(&artifact.ty)
+            if let Some(tier) = Tier::of(artifact.ty)
                 && artifact.files.iter().any(|b| eye.there(&b.digest))
             {
                 by_tier.entry(tier).or_default().insert(name.clone());

@@ -6,15 +6,15 @@ use crate::shared::ahead;
 use crate::shared::bounds;
 use crate::shared::model_io;
 use anyhow::{Context, Result};
+use base::params::ParamSet;
 use base::params::Problem;
-use base::params::{None_, ParamSet};
 use base::rows::{self, Prompt, PromptClass};
 use base::setup::Acts;
 use base::value::{self, Values};
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Need, Port, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, Needs, Port, Role, Type};
 use std::collections::BTreeMap;
 
 choice! {
@@ -52,6 +52,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "dedup",
     revision: 1,
+    role: Role::Cleans,
     summary: "removes prompts that are equal or nearly equal to an earlier one",
     about: "The first of several stays. A prompt is compared with the kept ones before it, so that a chain of small changes is \
             not removed as a whole. `near` looks for candidates with MinHash (Broder 1997) in b bands of r rows and compares \
@@ -66,27 +67,21 @@ kind = "dedup"
 in = { prompts = "pool" }
 threshold = 0.7
 "#,
-    inputs: &[Port {
-        name: "prompts",
-        ty: Type::Prompts,
-        need: Need::Always,
-        doc: "prompts that may say the same",
-    }],
+    inputs: &[Port::required(
+        "prompts",
+        Type::Prompts,
+        "prompts that may say the same",
+    )],
     outputs: PICKED,
     params: Params::specs,
-    exec: None_::specs,
-    check,
-    above: None,
-    cpu: |values| match Params::read(values) {
-        Ok(p) if p.by == By::Near => Cpu::All,
-        _ => Cpu::One,
+    check: Some(check),
+    needs: |values| match Params::read(values) {
+        Ok(p) if p.by == By::Near => Needs::ALL_THREADS,
+        _ => Needs::ONE_THREAD,
     },
-    hidden: false,
-    tokens: None,
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 const REASONS: &[&str] = &["exact", "near"];
@@ -121,7 +116,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         model_io::use_threads(ctx)?;
         let Bands { bands, rows } = cut(&p)?;
         let found = cut(&p)?.found(p.threshold);
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{bands} bands of {rows}: a pair at {} is found with probability {found:.4}",
             p.threshold
         ));

@@ -10,6 +10,7 @@ use crate::scorers::service::{ScorerEndpoints, ScorerParams};
 use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::measure;
 use crate::shared::model_io;
 use crate::shared::observer::NodeObserver;
 use crate::world::truth;
@@ -20,9 +21,10 @@ use base::params::Problem;
 use base::rows::{self, Completion, Metric, Pair, PromptClass};
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::Look;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
 use services::client::CallObserver;
 use services::journal::Journal;
 use std::collections::BTreeMap;
@@ -49,6 +51,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "preference-pairs",
     revision: 2,
+    role: Role::Selects,
     summary: "ranks the responses to a prompt by a reward and pairs best with worst",
     about: "The k responses to a prompt are ranked by the reward of its class; the best is paired with the worst, the second \
             best with the second worst: k / 2 pairs (with 8 samples of `generate`, the 4 of the TARS baseline). Pairs of \
@@ -62,39 +65,38 @@ in = { completions = "answers" }
 reward = { harmful = "format * safety", harmless = "format * task", ambiguous = "format * task" }
 "#,
     inputs: &[
-        Port {
-            name: "completions",
-            ty: Type::Completions,
-            need: Need::Always,
-            doc: "several responses a prompt, in any order",
-        },
+        Port::required(
+            "completions",
+            Type::Completions,
+            "several responses a prompt, in any order",
+        ),
         reward::MODEL_PORT,
     ],
     outputs: &[
-        Output {
-            name: "pairs",
-            ty: Type::Pairs,
-            doc: "in the order of the prompts, the widest gap of a prompt first",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "what was kept and dropped, and how far the scores are apart",
-            only_with: None,
-        },
+        Output::always(
+            "pairs",
+            Type::Pairs,
+            "in the order of the prompts, the widest gap of a prompt first",
+        ),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "what was kept and dropped, and how far the scores are apart",
+        ),
+    ],
+    metrics: &[
+        MetricInfo::plain("kept", "share", "pairs kept"),
+        measure::UNSCORABLE,
     ],
     params: Params::specs,
     exec: ScorerEndpoints::specs,
-    check,
+    check: Some(check),
     above: Some(|graph, id| truth::reward_problems(graph, id, "completions")),
-    cpu,
-    hidden: false,
-    tokens: None,
+    needs,
     forecast: Some(forecast),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {
@@ -105,11 +107,11 @@ fn check(values: &Values) -> Vec<Problem> {
 }
 
 /// Judges at services are waited for.
-fn cpu(values: &Values) -> Cpu {
+fn needs(values: &Values) -> Needs {
     match Params::read(values) {
-        Ok(p) if reward::names(&p.reward, Scorer::is_model) => Cpu::All,
-        Ok(p) if reward::names(&p.reward, Scorer::may_fail) => Cpu::None,
-        _ => Cpu::One,
+        Ok(p) if reward::names(&p.reward, Scorer::is_model) => Needs::ALL_THREADS,
+        Ok(p) if reward::names(&p.reward, Scorer::may_fail) => Needs::WAITING,
+        _ => Needs::ONE_THREAD,
     }
 }
 
@@ -126,7 +128,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let mut observer = NodeObserver::new(ctx, "responses");
     let made = pairs(&completions, &mut route, p.truncated, &mut observer)?;
     route.log(ctx);
-    ctx.say(&format!(
+    ctx.log(&format!(
         "{} pairs of {} prompts; {} pairs of equal score were dropped, {} of {} responses have no score",
         made.pairs.len(),
         made.prompts,
@@ -135,13 +137,13 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         completions.len()
     ));
     if made.unreadable > 0 {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{} pairs whose better response is no answer were dropped",
             made.unreadable
         ));
     }
     if made.single > 0 {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{} prompts have a single response and make no pair",
             made.single
         ));

@@ -17,9 +17,10 @@ use base::rows::{self, Completion, Prompt, RowWriter};
 use base::setup::Acts;
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::Look;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, Needs, Output, Port, Role, Type};
 use learn::sample::Options;
 use learn::sample::choose::Choice;
 use std::collections::BTreeMap;
@@ -77,6 +78,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "generate",
     revision: 2,
+    role: Role::Generates,
     summary: "samples completions of a model for prompts",
     about: "Prompts are rendered with the model folder's own chat template; a think block that its generation prompt opens is the \
             beginning of the response. Only stop, pad and bos tokens are left out of it. A row's randomness is counted by (seed, prompt \
@@ -92,45 +94,34 @@ in = { model = "rl", prompts = "prompts.eval" }
 temperature = 0.7
 "#,
     inputs: &[
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::With {
-                given: |values| matches!(Params::read(values), Ok(p) if p.served.model().is_none()),
-                when: "unless `endpoint.model` names a model at an endpoint",
-            },
-            doc: "who answers",
-        },
-        Port {
-            name: "template",
-            ty: Type::Model,
-            need: Need::Never,
-            doc: "whose chat template renders the prompts for the `completions` of an endpoint",
-        },
-        Port {
-            name: "prompts",
-            ty: Type::Prompts,
-            need: Need::Always,
-            doc: "what is asked",
-        },
+        Port::required_where(
+            "model",
+            Type::Model,
+            "who answers",
+            "unless `endpoint.model` names a model at an endpoint",
+            |values| matches!(Params::read(values), Ok(p) if p.served.model().is_none()),
+        ),
+        Port::optional(
+            "template",
+            Type::Model,
+            "whose chat template renders the prompts for the `completions` of an endpoint",
+        ),
+        Port::required("prompts", Type::Prompts, "what is asked"),
     ],
-    outputs: &[Output {
-        name: "completions",
-        ty: Type::Completions,
-        doc: "in the order of the prompts",
-        only_with: None,
-    }],
+    outputs: &[Output::always(
+        "completions",
+        Type::Completions,
+        "in the order of the prompts",
+    )],
     params: Params::specs,
     exec: Exec::specs,
-    check,
-    above: None,
-    cpu,
-    hidden: false,
+    check: Some(check),
+    needs,
     tokens: Some(tokens),
     forecast: Some(forecast),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {
@@ -145,10 +136,10 @@ fn check(values: &Values) -> Vec<Problem> {
 /// Name of the saved rows under the attempt's resume folder, before their number.
 const SAVED: &str = "rows";
 
-fn cpu(values: &Values) -> Cpu {
+fn needs(values: &Values) -> Needs {
     match Params::read(values) {
-        Ok(p) if p.served.model().is_some() => Cpu::None,
-        _ => Cpu::All,
+        Ok(p) if p.served.model().is_some() => Needs::WAITING,
+        _ => Needs::ALL_THREADS,
     }
 }
 
@@ -300,7 +291,7 @@ fn tell(
         Rejected::Drop | Rejected::Fail => "are left out",
     };
     for (reason, n) in unanswered {
-        ctx.say(&format!("{n} responses {become_of}: {reason}"));
+        ctx.log(&format!("{n} responses {become_of}: {reason}"));
     }
     for (why, n) in withheld {
         let why = match why {
@@ -308,7 +299,7 @@ fn tell(
             Withheld::Refused => "the service says that the model refuses",
             Withheld::ToolCall => "the model calls a tool instead",
         };
-        ctx.say(&format!("{n} responses have no answer: {why}"));
+        ctx.log(&format!("{n} responses have no answer: {why}"));
     }
 }
 

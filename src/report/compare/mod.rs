@@ -13,10 +13,11 @@ use anyhow::Result;
 use base::calls::Calls;
 use base::claim::{Axes, SEED};
 use base::diag::{Diag, Diags};
+use base::hash::Key;
 use base::rows::VALUES;
 use base::text::{did_you_mean, listed};
 use engine::graph::NodeId;
-use engine::graph::key::Key;
+use engine::kind::Role;
 use engine::store::Store;
 use engine::store::record::Record;
 use serde::Serialize;
@@ -190,7 +191,7 @@ fn measuring(side: &Side) -> Vec<&str> {
     };
     let nodes = side.graph.ids().map(|id| (id, side.graph.node(id)));
     nodes
-        .filter(|(id, n)| n.kind.name == "evaluate" || side.records.get(id).is_some_and(keeps))
+        .filter(|(id, n)| n.kind.role == Role::Evaluates || side.records.get(id).is_some_and(keeps))
         .map(|(_, n)| n.name.as_str())
         .collect()
 }
@@ -287,9 +288,4 @@ fn own(sides: &[&Side], others: &[&Side]) -> Costs {
         costs.peak_bytes = costs.peak_bytes.max(record.cost.peak_bytes);
     }
     costs
-}
-
-/// `seed` of a side, where it has one.
-pub(super) fn seed_of(side: &Side) -> Option<String> {
-    side.axes.get(SEED).cloned()
 }

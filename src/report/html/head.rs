@@ -1,7 +1,7 @@
 //! The top of the page: which recipes, how much is there, what is missing and which command makes it. Says when things
 //! were made by their records; there is no clock.
 
-use crate::html::Source;
+use crate::html::source::Source;
 use crate::html::study::Study;
 use base::text::{count, dollars, duration};
 use serde::Serialize;
@@ -70,10 +70,7 @@ pub fn head(study: &Study, sources: &[Source], changes: &[String]) -> Head {
             [] => "Study".into(),
         },
         recipes: recipes(study, sources),
-        world: study
-            .items
-            .iter()
-            .any(|i| i.node.kind.name.starts_with("world-")),
+        world: study.items.iter().any(|i| i.node.kind.synthetic),
         totals: format!(
             "{}, {} with artifacts; they took {} to make{paid}",
             count(study.items.len() as u64, "node", "nodes"),

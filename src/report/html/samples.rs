@@ -1,12 +1,12 @@
 //! What the models said: scored answers, and those of them that the page carries. The choice of prompts is by their ids
 //! alone, so that all evaluations show the same ones.
 
-use crate::html::read;
 use crate::html::series::Method;
 use crate::html::study::Study;
 use anyhow::{Context, Result};
 use base::response::Outcome;
 use base::rows::{PromptClass, ROWS};
+use engine::kind::Type;
 use engine::store::Store;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -90,11 +90,11 @@ pub fn rows(store: &Store, study: &Study, methods: &[Method]) -> Result<Rows> {
     let mut all = Rows::new();
     for place in methods.iter().flat_map(Method::items) {
         let item = &study.items[place];
-        let Some(blob) = item.file("scores", ROWS) else {
+        let Some(blob) = item.file(Type::Scores, ROWS) else {
             continue;
         };
         let mut rows = vec![];
-        for (i, line) in read(store, blob)?.lines().enumerate() {
+        for (i, line) in store.objects().read_text(blob)?.lines().enumerate() {
             let row = serde_json::from_str(line)
                 .with_context(|| format!("the scores of `{}`, line {}", item.name, i + 1))?;
             rows.push(row);

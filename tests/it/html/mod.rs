@@ -4,9 +4,9 @@
 mod browser;
 mod figures;
 
+use pipe::base::hash::Key;
 use pipe::base::rows::{METRICS, Metric, Metrics, ROWS};
 use pipe::engine::graph::NodeId;
-use pipe::engine::graph::key::Key;
 use pipe::engine::store::Store;
 use pipe::engine::store::record::{Artifact, Cost, Provenance, Record};
 use pipe::kinds::REGISTRY;
@@ -433,7 +433,7 @@ impl Study {
         });
         let files: Vec<_> = blobs.collect();
         Artifact {
-            ty: ty.into(),
+            ty: ty.to_string().try_into().unwrap(),
             digest: files[0].digest.clone(),
             files,
         }

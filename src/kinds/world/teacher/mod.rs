@@ -23,10 +23,10 @@ use base::rows::{self, Prompt};
 use base::setup::Acts;
 use base::value::Values;
 use base::{choice, params};
-use engine::graph::{Graph, NodeId};
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::Look;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, MetricInfo, Needs, NodeId, Output, Port, Role, Type, Upstream};
 use keep::{Sieve, Trace};
 use learn::sample::Options;
 use learn::sample::choose::Choice;
@@ -98,6 +98,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "teacher",
     revision: 2,
+    role: Role::Generates,
     summary: "n traces of reasoning and answer a prompt, from the built-in teacher, an endpoint or a model",
     about: "Traces with empty reasoning are removed, as are duplicates, unfinished ones, and those of prompts that the prompts \
             at the port `exclude` hold (lower-cased, white space and a last full stop aside): what is evaluated is not \
@@ -121,59 +122,48 @@ price_completion = 2.19
 budget_dollars = 20.0
 "#,
     inputs: &[
-        Port {
-            name: "prompts",
-            ty: Type::Prompts,
-            need: Need::Always,
-            doc: "what is asked",
-        },
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::With {
-                given: |values| matches!(Params::read(values), Ok(p) if p.from == From::Model),
-                when: "where `from` is `model`",
-            },
-            doc: "the teacher",
-        },
-        Port {
-            name: "exclude",
-            ty: Type::Prompts,
-            need: Need::Never,
-            doc: "prompts of evals, which are not asked",
-        },
+        Port::required("prompts", Type::Prompts, "what is asked"),
+        Port::required_where(
+            "model",
+            Type::Model,
+            "the teacher",
+            "where `from` is `model`",
+            |values| matches!(Params::read(values), Ok(p) if p.from == From::Model),
+        ),
+        Port::optional(
+            "exclude",
+            Type::Prompts,
+            "prompts of evals, which are not asked",
+        )
+        .only_compared(),
     ],
     outputs: &[
-        Output {
-            name: "conversations",
-            ty: Type::Conversations,
-            doc: "one conversation a kept trace",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "shares of the traces that were kept and removed, by reason",
-            only_with: None,
-        },
-        Output {
-            name: "removed",
-            ty: Type::Conversations,
-            doc: "the traces that were removed, each with its `reason`",
-            only_with: None,
-        },
+        Output::always(
+            "conversations",
+            Type::Conversations,
+            "one conversation a kept trace",
+        ),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "shares of the traces that were kept and removed, by reason",
+        ),
+        Output::always(
+            "removed",
+            Type::Conversations,
+            "the traces that were removed, each with its `reason`",
+        ),
     ],
+    metrics: &[MetricInfo::plain("kept", "share", "traces kept")],
     params: Params::specs,
     exec: ServedExec::specs,
-    check,
+    check: Some(check),
     above: Some(above),
-    cpu,
-    hidden: false,
-    tokens: None,
+    needs,
     forecast: Some(forecast),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {
@@ -207,7 +197,7 @@ fn check(values: &Values) -> Vec<Problem> {
 }
 
 /// The built-in teacher knows the facts of its own prompts only.
-fn above(graph: &Graph, id: NodeId) -> Vec<Problem> {
+fn above(graph: &dyn Upstream, id: NodeId) -> Vec<Problem> {
     let world = Params::read(&graph.node(id).params).is_ok_and(|p| p.from == From::World);
     let lacking = world
         .then(|| truth::lacking(graph, id, "prompts"))
@@ -223,11 +213,11 @@ fn above(graph: &Graph, id: NodeId) -> Vec<Problem> {
     lacking.map(problem).into_iter().collect()
 }
 
-fn cpu(values: &Values) -> Cpu {
+fn needs(values: &Values) -> Needs {
     match Params::read(values).map(|p| p.from) {
-        Ok(From::Endpoint) => Cpu::None,
-        Ok(From::Model) => Cpu::All,
-        _ => Cpu::One,
+        Ok(From::Endpoint) => Needs::WAITING,
+        Ok(From::Model) => Needs::ALL_THREADS,
+        _ => Needs::ONE_THREAD,
     }
 }
 
@@ -278,7 +268,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         From::Model => from_model(ctx, &asked, &p, &mut sieve)?,
     }
     let sifted = sieve.finish()?;
-    ctx.say(&sifted.log_line());
+    ctx.log(&sifted.log_line());
     sifted.ensure_some()?;
     rows::write_metrics(&ctx.output("metrics"), sifted.metrics())
 }
@@ -319,8 +309,8 @@ fn from_endpoint(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Siev
                 let text = answers::response(&answer, begun);
                 match answers::withheld(&answer, &text) {
                     Some(Withheld::Blocked) => {
-                        let told = format!("a filter kept it back: `{}`", answer.stop);
-                        Trace::rejected(prompt, sample, source, &told)
+                        let summary = format!("a filter kept it back: `{}`", answer.stop);
+                        Trace::rejected(prompt, sample, source, &summary)
                     }
                     _ => Trace::new(prompt, sample, source, text, answer.finished()),
                 }

@@ -1,0 +1,209 @@
+//! One execution of a key: its folder, what the worker is told, what earlier attempts left. Nothing in here is an
+//! artifact: a folder under `attempts/` is only ever read by attempts of the same key, and removed after the commit.
+
+use super::artifact::Type;
+use super::checkpoint;
+use super::messages::Progress;
+use crate::system::Process;
+use crate::system::files::names;
+use crate::system::usage;
+use anyhow::{Context, Result, ensure};
+use base::bounded;
+use base::calls::Calls;
+use base::hash::Key;
+use base::value::Values;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+/// Who the worker is.
+const WORKER: &str = "worker.json";
+
+/// Larger than any `attempt.json`.
+const MOST: u64 = 64 << 20;
+
+/// `attempt.json`: everything a worker knows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Spec {
+    pub key: Key,
+    pub kind: String,
+    pub revision: u32,
+    pub node: String,
+    /// TOML, which unlike our JSON reader returns every float exactly as it was.
+    pub params: String,
+    pub exec: String,
+    /// By port.
+    pub inputs: BTreeMap<String, Type>,
+    pub outputs: Vec<String>,
+    pub threads: usize,
+    /// Folders of earlier attempts of this key, newest first.
+    pub earlier: Vec<PathBuf>,
+    /// Where answers of services are kept, for all nodes of the store; absent in attempts of older versions.
+    #[serde(default)]
+    pub calls: PathBuf,
+    /// The process that waits for the worker.
+    pub engine: Option<Process>,
+    /// The run that made this attempt.
+    #[serde(default)]
+    pub run: String,
+    pub started_ms: u64,
+}
+
+/// Seconds, money and memory of one worker, in `logs/usage.json`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Usage {
+    pub seconds: f64,
+    pub cpu_seconds: f64,
+    #[serde(default)]
+    pub dollars: f64,
+    #[serde(default, skip_serializing_if = "Calls::is_zero")]
+    pub calls: Calls,
+    /// Floating-point operations of its models.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub flop: f64,
+    pub peak_bytes: u64,
+}
+
+impl Usage {
+    /// Of this process and the children that it waited for.
+    pub(crate) fn of_this_process() -> Usage {
+        let taken = usage::of_this_process();
+        Usage {
+            cpu_seconds: taken.cpu_seconds,
+            peak_bytes: taken.peak_bytes,
+            ..Usage::default()
+        }
+    }
+}
+
+/// The folder of an attempt.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    pub dir: PathBuf,
+}
+
+impl Attempt {
+    pub fn spec(&self) -> Result<Spec> {
+        let path = self.dir.join("attempt.json");
+        let read = || -> Result<Spec> {
+            let bytes = bounded::read(&path, MOST)?;
+            let spec: Spec = serde_json::from_slice(&bytes)?;
+            for name in spec.inputs.keys().chain(&spec.outputs) {
+                ensure!(bounded::is_name(name), "{name:?} is no name of a folder");
+            }
+            for earlier in &spec.earlier {
+                let beside = earlier.parent() == self.dir.parent();
+                let named = earlier.file_name().and_then(|n| n.to_str());
+                ensure!(
+                    beside && named.is_some_and(bounded::is_name),
+                    "{} is no attempt beside this one",
+                    earlier.display()
+                );
+            }
+            Ok(spec)
+        };
+        read().with_context(|| format!("reading {}", path.display()))
+    }
+
+    /// Who the worker is, written by itself when it starts.
+    pub fn worker(&self) -> Option<Process> {
+        serde_json::from_slice(&fs::read(self.dir.join(WORKER)).ok()?).ok()
+    }
+
+    /// The worker says who it is.
+    pub fn sign(&self) -> Result<()> {
+        let own = Process::own().context("finding out who this process is")?;
+        fs::write(self.dir.join(WORKER), serde_json::to_vec(&own)?).context("writing worker.json")
+    }
+
+    pub fn name(&self) -> String {
+        self.dir
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    }
+
+    pub fn outputs(&self) -> PathBuf {
+        self.dir.join("out")
+    }
+
+    pub fn output(&self, name: &str) -> PathBuf {
+        self.outputs().join(name)
+    }
+
+    pub fn input(&self, port: &str) -> PathBuf {
+        self.dir.join("in").join(port)
+    }
+
+    pub fn resume(&self) -> PathBuf {
+        self.dir.join("resume")
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.dir.join("logs")
+    }
+
+    /// What the worker writes to stderr, and what programs that it starts do.
+    pub fn stderr(&self) -> PathBuf {
+        self.logs().join("stderr.txt")
+    }
+
+    /// The last lines of stderr, for messages.
+    pub fn stderr_tail(&self) -> String {
+        const LINES: usize = 20;
+        let text = fs::read(self.stderr()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let all: Vec<&str> = text.lines().collect();
+        all[all.len().saturating_sub(LINES)..].join("\n")
+    }
+
+    /// Whether a later attempt has anything to gain from it.
+    pub fn resumable(&self) -> bool {
+        names(&self.resume()).is_ok_and(|n| n.iter().any(|n| !n.ends_with(".tmp")))
+    }
+
+    /// How far a later attempt starts: the progress at the last checkpoint, else the last progress seen, which is right
+    /// for journals.
+    pub fn fraction(&self) -> Option<f64> {
+        let read = |path: PathBuf| -> Option<Progress> {
+            serde_json::from_slice(&fs::read(path).ok()?).ok()
+        };
+        let checkpoints = checkpoint::found(&[self.resume()], "");
+        let progress = match checkpoints.first() {
+            Some(newest) => newest.progress.clone(),
+            None => read(self.logs().join("progress.json"))?,
+        };
+        progress.fraction()
+    }
+
+    pub fn usage(&self) -> Usage {
+        fs::read(self.logs().join("usage.json"))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default()
+    }
+
+    /// Half an output is of no use to anyone, and may be what fills the disk. Journals and checkpoints stay.
+    pub fn drop_outputs(&self) {
+        let _ = fs::remove_dir_all(self.outputs()); // What stays is litter until the commit.
+    }
+
+    pub fn remove(&self) -> std::io::Result<()> {
+        fs::remove_dir_all(&self.dir)
+    }
+}
+
+pub fn write_values(values: &Values) -> Result<String> {
+    toml::to_string(values).context("writing parameters")
+}
+
+pub fn read_values(text: &str) -> Result<Values> {
+    toml::from_str(text).context("reading parameters")
+}
+
+/// For members that are left out where there is nothing to count.
+pub(crate) fn is_zero(number: &f64) -> bool {
+    *number == 0.0
+}
