@@ -1,10 +1,10 @@
 //! Samples completions for prompts, of a model folder in this process or of a model behind an endpoint: an eval is the same recipe
 //! for a model that is too large for this machine.
 
-use crate::shared::model_checks;
 use crate::shared::answers::{self, Asking, Draw, Rejected, Served, ServedExec};
 use crate::shared::bounds;
 use crate::shared::estimate;
+use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course, Model, Sampling};
 use anyhow::{Context, Result, ensure};
 use base::calls::Calls;

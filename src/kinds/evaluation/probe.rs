@@ -1,13 +1,13 @@
 //! The best-of-n probe between SFT and RL: how good are n samples on average, and how good is the best of them?
 //! TARS (arXiv 2507.00971, Table 7) chooses its light SFT by it: RL can only strengthen what is sometimes sampled.
 
-use crate::shared::model_checks;
 use crate::scorers::reward::{self, Route};
 use crate::scorers::service::{ScorerEndpoints, ScorerParams};
 use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::bounds;
 use crate::shared::estimate;
 use crate::shared::measure;
+use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course, Model, Sampling};
 use crate::world::truth;
 use anyhow::Result;

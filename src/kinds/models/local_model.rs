@@ -1,7 +1,7 @@
 //! A model from a Hugging Face folder on this machine.
 
-use crate::shared::model_checks;
 use crate::shared::estimate;
+use crate::shared::model_checks;
 use crate::shared::model_io;
 use anyhow::Result;
 use base::params;

@@ -1,8 +1,8 @@
 //! What the kinds that use a model share: loading and copying a folder, rendering prompts, sampling responses as rows.
 
 pub use super::asked::{Asked, asked, asked_after};
-use crate::shared::model_checks::of_prompt;
 use crate::shared::estimate;
+use crate::shared::model_checks::of_prompt;
 use anyhow::{Context, Result};
 use base::rng::Seed;
 use base::rows::{Completion, Prompt};

@@ -11,8 +11,8 @@ pub mod curve;
 mod examples;
 mod guards;
 
-use crate::shared::model_checks;
 use crate::shared::estimate;
+use crate::shared::model_checks;
 use anyhow::{Context, Result, bail, ensure};
 use base::rng::Seed;
 use base::rows::{self, Metric};

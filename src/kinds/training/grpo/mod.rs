@@ -10,12 +10,12 @@
 mod measures;
 mod rollouts;
 
-use crate::shared::model_checks;
 use crate::scorers::reward::{self, Route};
 use crate::scorers::service::{ScorerEndpoints, ScorerParams};
 use crate::scorers::{Judged, Settings as ScorerSettings};
 use crate::shared::bounds;
 use crate::shared::estimate::{self, Training};
+use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course, Model, Sampling};
 use crate::training::lora::{self, Lora};
 use crate::training::{self, RolloutGuards, Watcher};

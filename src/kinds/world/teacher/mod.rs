@@ -7,10 +7,10 @@
 mod keep;
 
 use crate::data::likeness::normal;
-use crate::shared::model_checks;
 use crate::shared::answers::{self, Asking, Draw, Rejected, Served, ServedExec};
 use crate::shared::bounds;
 use crate::shared::estimate;
+use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course, Model, Sampling};
 use crate::world::truth;
 use anyhow::Result;
