@@ -4,7 +4,7 @@ use super::{Cli, Error, Outcome, print};
 use anyhow::Context;
 use clap::builder::PossibleValuesParser;
 use clap::{Command, CommandFactory, ValueHint};
-use kinds::REGISTRY;
+use crate::cli::registry;
 use std::path::PathBuf;
 
 /// Print the manual page; or write the pages of all verbs into a folder.
@@ -53,7 +53,7 @@ pub fn complete(args: &Completions) -> Outcome {
     let kinds = |id: &'static str| {
         move |command: Command| {
             command.mut_arg(id, |arg| {
-                arg.value_parser(PossibleValuesParser::new(REGISTRY.names()))
+                arg.value_parser(PossibleValuesParser::new(registry().names()))
             })
         }
     };

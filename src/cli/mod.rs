@@ -36,8 +36,10 @@ mod why;
 use base::diag::Diags;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use engine::events::failure::Failure;
+use engine::kind::Registry;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// Members of every document that `--json` prints; held by a test.
 const JSON: &str = include_str!("json.md");
@@ -170,8 +172,16 @@ impl From<Diags> for Error {
 
 type Outcome = Result<(), Error>;
 
-/// Runs the command line and returns the process's exit status.
-pub fn main() -> i32 {
+/// The kinds that recipes may name.
+static KINDS: OnceLock<&Registry> = OnceLock::new();
+
+fn registry() -> &'static Registry {
+    KINDS.get().expect("`main` says which kinds there are")
+}
+
+/// Runs the command line with these kinds and returns the process's exit status.
+pub fn main(kinds: &'static Registry) -> i32 {
+    KINDS.get_or_init(|| kinds);
     base::memory::keep_freed();
     let outcome = match Cli::parse().verb {
         Verb::Check(args) => check::run(&args),
@@ -207,7 +217,7 @@ pub fn main() -> i32 {
         Verb::Man(args) => man::run(&args),
         Verb::Completions(args) => man::complete(&args),
         Verb::Worker { attempt } => {
-            return engine::run::worker::main(&::kinds::REGISTRY, &attempt);
+            return engine::run::worker::main(registry(), &attempt);
         }
     };
     match outcome {

@@ -11,7 +11,7 @@ use engine::store::attempt::Attempt;
 use engine::store::record;
 use engine::store::record::Record;
 use engine::store::{Lookup, Store};
-use kinds::REGISTRY;
+use crate::cli::registry;
 use recipe::Overrides;
 use recipe::study::{Study, Variant};
 use report::side::Side;
@@ -29,7 +29,7 @@ pub fn load_all(recipes: &[PathBuf], changes: &Changes) -> Result<Study, Error> 
         matrix: changes.matrix.clone(),
         cwd,
     };
-    Ok(Study::load(recipes, &overrides, &REGISTRY)?)
+    Ok(Study::load(recipes, &overrides, registry())?)
 }
 
 /// The variants with the records that they have now; one whose node above lost its own keeps the record of its place.

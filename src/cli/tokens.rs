@@ -9,7 +9,7 @@ use engine::kind::Look;
 use engine::plan::layout::Layout;
 use engine::store::Store;
 use engine::store::paths::located;
-use kinds::REGISTRY;
+use crate::cli::registry;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub fn run(
     let id = study::node(graph, name)?;
     let node = graph.node(id);
     let Some(tokens) = node.kind.tokens else {
-        let kinds = REGISTRY.0.iter().filter(|k| k.tokens.is_some());
+        let kinds = registry().0.iter().filter(|k| k.tokens.is_some());
         return Err(Error::Usage(format!(
             "`{name}` is of kind `{}`, which trains and asks no model; kinds that do: {}",
             node.kind.name,

@@ -245,6 +245,6 @@ impl Registry {
     }
 
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().filter(|k| !k.hidden).map(|k| k.name)
+        self.0.iter().map(|k| k.name)
     }
 }

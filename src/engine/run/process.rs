@@ -4,6 +4,7 @@
 //! leads a session of its own; when it ends, whatever it left running in its group or anywhere else is killed before anyone
 //! looks at the outputs, so that nobody can still write to them.
 
+use crate::run::fault;
 use crate::run::system::{memory, strays};
 use crate::run::worker::Message;
 use anyhow::{Context, Result};
@@ -19,7 +20,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 /// What a worker may see of the environment, apart from the secrets its node names.
-const ENVIRONMENT: [&str; 15] = [
+const ENVIRONMENT: [&str; 12] = [
     "PATH",
     "HOME",
     "USER",
@@ -32,9 +33,6 @@ const ENVIRONMENT: [&str; 15] = [
     "SSL_CERT_DIR",
     "RUST_BACKTRACE",
     "TZ",
-    "PIPE_FAULT",
-    "PIPE_FAULT_TRACE",
-    "PIPE_CLOCK_SHIFT",
 ];
 
 /// How long a worker's last words may take after its end; only a process that escaped its group makes us wait.
@@ -65,7 +63,7 @@ pub fn start(
     let stderr = File::create(dir.join("logs/stderr.txt")).context("creating stderr.txt")?;
     let mut command = Command::new(program);
     command.arg("worker").arg(dir).env_clear().current_dir(dir);
-    for name in ENVIRONMENT {
+    for name in ENVIRONMENT.iter().chain(fault::environment()) {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }

@@ -9,7 +9,7 @@ const END: &str = "<!-- end -->";
 
 #[test]
 fn the_readme_says_of_every_kind_what_is_in_its_key() {
-    let table = Space::new().pipe(&["kinds", "--keys"]).ok().out;
+    let table = Space::shipped().pipe(&["kinds", "--keys"]).ok().out;
     assert!(table.contains("| grpo "), "{table}");
     assert!(!table.contains("toy-"), "{table}");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");

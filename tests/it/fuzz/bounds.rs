@@ -4,7 +4,7 @@ use pipe::base::bounded;
 use pipe::base::memory::{self, Bounds, Exceeded};
 use pipe::base::text::did_you_mean;
 use pipe::data::read::{How, Rows};
-use pipe::kinds::REGISTRY;
+use crate::toys::REGISTRY;
 use pipe::learn::config::Config;
 use pipe::learn::tensors::{MAX_HEADER, TensorFile};
 use pipe::recipe::layer::MOST_TEXT;

@@ -69,8 +69,8 @@ pub fn recipe(data: &[u8]) {
 
 /// Lines that begin with `m` are of `--matrix`, all others of `--set`.
 pub fn arguments(data: &[u8]) {
-    const RECIPE: &str = "[vars]\na = 1\nb = \"${a}x\"\n[matrix]\na = [1, 2]\n[node.w]\nkind = \"toy-write\"\ntext = \"${b}\"\n\
-                          [node.j]\nkind = \"toy-join\"\nin = { a = \"w\" }\n";
+    const RECIPE: &str = "[vars]\na = 1\nb = \"${a}x\"\n[matrix]\na = [1, 2]\n[node.w]\nkind = \"prompts-file\"\npath = \"${b}\"\n\
+                          [node.j]\nkind = \"mix\"\nin = { prompts = \"w\" }\ntotal = 1\n";
     let text = String::from_utf8_lossy(data);
     let (mut sets, mut matrix) = (vec![], vec![]);
     for line in text.split('\n') {

@@ -9,7 +9,7 @@ use pipe::engine::graph::Graph;
 use pipe::engine::plan::Wanted;
 use pipe::engine::run::{self, Settings};
 use pipe::engine::store::Store;
-use pipe::kinds::REGISTRY;
+use crate::toys::REGISTRY;
 use pipe::recipe::{Overrides, from_text};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -44,7 +44,7 @@ fn chains(word: &str) -> Graph {
 
 fn run(store: &Store, word: &str) -> run::Outcome {
     let mut settings = Settings::new().unwrap();
-    settings.program = env!("CARGO_BIN_EXE_pipe").into();
+    settings.program = crate::study::program();
     settings.threads = 2;
     run::run(
         store,

@@ -1,20 +1,28 @@
-//! Hidden kinds for the engine's own tests: milliseconds instead of models. Their outputs are texts under the type
+//! Kinds for the tests of the engine: milliseconds instead of models. Their outputs are texts under the type
 //! `prompts`.
 
-use crate::shared::remote::{self, NodeEar, Service};
+use pipe::kinds::shared::remote::{self, NodeEar, Service};
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use base::calls::Calls;
-use base::params;
-use base::params::ParamSet;
-use base::rows::Message;
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type, no_check};
-use engine::run::worker::{Interrupted, NodeCtx, Transient};
-use services::chat::{Ask, Chat, Input, Sampling};
-use services::client;
-use services::journal::Journal;
+use pipe::base::calls::Calls;
+use pipe::params;
+use pipe::base::params::ParamSet;
+use pipe::base::rows::Message;
+use pipe::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Registry, Type, no_check};
+use pipe::engine::run::worker::{Interrupted, NodeCtx, Transient};
+use pipe::services::chat::{Ask, Chat, Input, Sampling};
+use pipe::services::client;
+use pipe::services::journal::Journal;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
+
+/// Every kind that ships, and the toys.
+pub static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
+    let toys: [&'static Kind; 6] = [&WRITE, &JOIN, &SLOW, &FAIL, &SOURCE, &ASK];
+    let all = pipe::kinds::REGISTRY.0.iter().copied().chain(toys);
+    Registry(all.collect::<Vec<_>>().leak())
+});
 
 const FILE: &str = "text.txt";
 
@@ -225,12 +233,12 @@ const TOY: Kind = Kind {
         doc: "A text.",
         only_with: None,
     }],
-    params: base::params::None_::specs,
-    exec: base::params::None_::specs,
+    params: pipe::base::params::None_::specs,
+    exec: pipe::base::params::None_::specs,
     check: no_check,
     above: None,
     cpu: |_| Cpu::One,
-    hidden: true,
+    hidden: false,
     tokens: None,
     forecast: None,
     outlook: None,
@@ -246,7 +254,7 @@ fn write(ctx: &mut NodeCtx) -> Result<()> {
     let text: String = params.text.chars().take(keep).collect();
     let mut text = text.repeat(params.repeat);
     if exec.drift {
-        text.push_str(&engine::events::clock::unique());
+        text.push_str(&pipe::engine::events::clock::unique());
     }
     if let Some(name) = &exec.secret_env {
         ctx.say(&format!(
