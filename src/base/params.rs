@@ -4,9 +4,10 @@
 //! A kind has two blocks: `Params` (identity: every field is in the key) and `Exec` (how it runs: never in a key).
 
 use crate::setup::Acts;
-use crate::value::{Value, Values};
+use crate::value::{self, Value, Values};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 /// The shape of a parameter, for checking and for the manual.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +72,10 @@ pub enum Default {
 }
 
 pub struct ParamSpec {
+    /// With that of its block: `lr`, `lora.rank`.
     pub name: &'static str,
+    /// The table of the recipe that it stands in, if not in the node itself.
+    pub block: Option<Block>,
     pub ty: Ty,
     pub default: Default,
     pub doc: &'static str,
@@ -81,9 +85,39 @@ pub struct ParamSpec {
     pub bounds: Option<Bounds>,
     /// None: it acts whatever else is set.
     pub acts: Option<Acts>,
+    /// What it was called before.
+    pub was: &'static [&'static str],
+}
+
+/// A table inside of a node: `[node.sft.lora]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Block {
+    pub name: &'static str,
+    pub doc: &'static str,
+    /// It is there where the recipe writes it. Others always are.
+    pub optional: bool,
 }
 
 impl ParamSpec {
+    /// Its name inside of its block.
+    pub fn field(&self) -> &'static str {
+        self.name.split_once('.').map_or(self.name, |(_, f)| f)
+    }
+
+    /// The key of the node that it is written under: its block's name, or its own.
+    pub fn key(&self) -> &'static str {
+        self.block.map_or(self.name, |b| b.name)
+    }
+
+    fn within(self, block: Block) -> ParamSpec {
+        assert!(self.block.is_none(), "a block holds no other block");
+        ParamSpec {
+            name: dotted(block.name, self.name),
+            block: Some(block),
+            ..self
+        }
+    }
+
     /// The numbers of a value that are out of bounds, each by its path.
     pub fn problems(&self, value: &Value) -> Vec<Problem> {
         let mut found = vec![];
@@ -104,11 +138,20 @@ impl ParamSpec {
 
     /// Whether it is set to something else than what it is where nothing is said of it.
     pub fn is_set(&self, values: &Values) -> bool {
-        match (values.get(self.name), &self.default) {
+        match (value::at(values, self.name), &self.default) {
             (Some(value), Default::Value(default)) => value != default,
             (value, _) => value.is_some(),
         }
     }
+}
+
+/// `lora.rank`. Both words are declared in the code, so that no more than that is ever kept.
+fn dotted(block: &'static str, field: &'static str) -> &'static str {
+    static NAMES: Mutex<BTreeMap<(&str, &str), &str>> = Mutex::new(BTreeMap::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    names
+        .entry((block, field))
+        .or_insert_with(|| format!("{block}.{field}").leak())
 }
 
 /// Which numbers a parameter takes, and why no others.
@@ -212,31 +255,94 @@ pub trait ParamValue: Sized {
     const OPTIONAL: bool = false;
 }
 
-/// A block made by `params!`.
+/// A struct made by `params!`.
 pub trait ParamSet: Sized {
+    /// The struct's own doc comment.
+    const DOC: &'static str = "";
     fn specs() -> Vec<ParamSpec>;
     fn read(values: &Values) -> Result<Self, String>;
-    /// The values that read back as this block.
+    /// The values that read back as this struct.
     fn write(&self) -> Values;
 }
 
-/// What a block is where a recipe says nothing of it.
-pub fn defaults<P: ParamSet>() -> Values {
-    let value = |spec: ParamSpec| match spec.default {
-        Default::Value(value) => Some((spec.name.to_string(), value)),
-        Default::Required | Default::Absent => None,
-    };
-    P::specs().into_iter().filter_map(value).collect()
+/// What can stand behind a name in `blocks`: a struct made by `params!`, or an `Option` of one.
+pub trait Nested: Sized {
+    fn specs(name: &'static str) -> Vec<ParamSpec>;
+    fn read(name: &str, values: &Values) -> Result<Self, String>;
+    fn write(&self, name: &str, values: &mut Values);
 }
 
-/// The fields of a block that several kinds share, with other defaults for some.
+impl<S: ParamSet> Nested for S {
+    fn specs(name: &'static str) -> Vec<ParamSpec> {
+        block_specs::<S>(name, false)
+    }
+    fn read(name: &str, values: &Values) -> Result<S, String> {
+        let inner = match values.get(name) {
+            Some(Value::Table(inner)) => <S as ParamSet>::read(inner),
+            Some(_) => Err("expected a table".into()),
+            None => <S as ParamSet>::read(&Values::new()),
+        };
+        inner.map_err(|e| format!("`{name}`: {e}"))
+    }
+    fn write(&self, name: &str, values: &mut Values) {
+        let inner = ParamSet::write(self);
+        if !inner.is_empty() {
+            values.insert(name.into(), Value::Table(inner));
+        }
+    }
+}
+
+impl<S: ParamSet> Nested for Option<S> {
+    fn specs(name: &'static str) -> Vec<ParamSpec> {
+        block_specs::<S>(name, true)
+    }
+    fn read(name: &str, values: &Values) -> Result<Option<S>, String> {
+        let given = values.contains_key(name);
+        given.then(|| <S as Nested>::read(name, values)).transpose()
+    }
+    fn write(&self, name: &str, values: &mut Values) {
+        if let Some(inner) = self {
+            values.insert(name.into(), Value::Table(ParamSet::write(inner)));
+        }
+    }
+}
+
+fn block_specs<S: ParamSet>(name: &'static str, optional: bool) -> Vec<ParamSpec> {
+    let block = Block {
+        name,
+        doc: S::DOC,
+        optional,
+    };
+    let specs = <S as ParamSet>::specs().into_iter();
+    specs.map(|spec| spec.within(block)).collect()
+}
+
+/// The values of a node of whose parameters a recipe says nothing.
+pub fn unsaid(specs: impl IntoIterator<Item = ParamSpec>) -> Values {
+    let mut values = Values::new();
+    for spec in specs {
+        if let Default::Value(value) = spec.default
+            && spec.block.is_none_or(|block| !block.optional)
+        {
+            value::put(&mut values, spec.name, value);
+        }
+    }
+    values
+}
+
+/// What the parameters of a struct are where a recipe says nothing of them.
+pub fn defaults<P: ParamSet>() -> Values {
+    unsaid(<P as ParamSet>::specs())
+}
+
+/// The fields of a struct that several kinds share, with other defaults for some.
 pub fn with_defaults(
     mut specs: Vec<ParamSpec>,
     defaults: &[(&str, Option<Value>)],
 ) -> Vec<ParamSpec> {
     for (name, default) in defaults {
         let spec = specs.iter_mut().find(|spec| spec.name == *name);
-        let spec = spec.unwrap_or_else(|| panic!("a shared block has no field `{name}`"));
+        let spec = spec.unwrap_or_else(|| panic!("a shared struct has no field `{name}`"));
         let default = default.clone().expect("a default is a value");
         if let Err(why) = (spec.fits)(&default) {
             panic!("the default of `{name}`: {why}");
@@ -246,7 +352,7 @@ pub fn with_defaults(
     specs
 }
 
-/// For kinds without a block of one class.
+/// For kinds without parameters of one class.
 pub struct None_;
 impl ParamSet for None_ {
     fn specs() -> Vec<ParamSpec> {
@@ -271,13 +377,17 @@ impl ParamSet for None_ {
 ///         /// Seed of the data order.
 ///         seed: u64 = 0, in bounds::SEED;
 ///     }
-///     with { lora: Lora }
+///     with { judging: Judging }
+///     blocks { guard: Guards, lora: Option<Lora> }
 /// }
 /// ```
 ///
-/// `with` takes over the fields of other blocks, which several kinds share: in a recipe they stand beside the own ones.
-/// `optim: Optim { lr = 3e-5 }` gives a field of such a block another default, or one where it has none. After a field,
-/// `, in BOUNDS` says which numbers it takes (`Bounds`; every number has some), and `, if ACTS` where it does anything at all (`Acts`).
+/// `with` takes over the fields of other structs, which several kinds share: in a recipe they stand beside the own ones.
+/// `optim: Optim { lr = 3e-5 }` gives a field of such a struct another default, or one where it has none. `blocks` gives
+/// structs a table of their own, as `[node.sft.lora]` or `lora = { rank = 8 }`: an `Option` is there where the recipe
+/// writes the table. `Params` and `Exec` of a kind may have a block of the same name, which is one table in the recipe.
+/// After a field, `, in BOUNDS` says which numbers it takes (`Bounds`; every number has some), `, if ACTS` where it does
+/// anything at all (`Acts`), and `, was "NAME"` what it was called before; that `lora.rank` was `lora_rank` needs no word.
 #[macro_export]
 macro_rules! params {
     (@maybe) => { None };
@@ -295,28 +405,35 @@ macro_rules! params {
             None => $crate::params::Default::Absent,
         }
     }};
-    ( pub struct $name:ident { $( $(#[doc = $doc:literal])+ $field:ident : $ty:ty $(= $default:expr)?
-          $(, in $bounds:expr)? $(, if $acts:expr)? ; )* }
-      $( with { $( $part:ident : $set:ty $({ $( $over:ident = $value:expr ),+ $(,)? })? ),+ $(,)? } )? ) => {
+    ( $(#[doc = $about:literal])* pub struct $name:ident { $( $(#[doc = $doc:literal])+ $field:ident : $ty:ty $(= $default:expr)?
+          $(, in $bounds:expr)? $(, if $acts:expr)? $(, was $was:literal)* ; )* }
+      $( with { $( $part:ident : $set:ty $({ $( $over:ident = $value:expr ),+ $(,)? })? ),+ $(,)? } )?
+      $( blocks { $( $block:ident : $inner:ty ),+ $(,)? } )? ) => {
+        $(#[doc = $about])*
         #[derive(Clone, Debug)]
-        pub struct $name { $( $(#[doc = $doc])+ pub $field: $ty, )* $( $( pub $part: $set, )+ )? }
+        pub struct $name { $( $(#[doc = $doc])+ pub $field: $ty, )* $( $( pub $part: $set, )+ )? $( $( pub $block: $inner, )+ )? }
 
         impl $crate::params::ParamSet for $name {
+            const DOC: &'static str = concat!($($about),*);
+
             fn specs() -> Vec<$crate::params::ParamSpec> {
                 let own = vec![ $( $crate::params::ParamSpec {
                     name: stringify!($field),
+                    block: None,
                     ty: <$ty as $crate::params::ParamValue>::ty(),
                     default: $crate::params!(@default $ty $(, $default)?),
                     doc: concat!($($doc),+),
                     fits: |value| <$ty as $crate::params::ParamValue>::read(Some(value)).map(|_| ()),
                     bounds: $crate::params!(@maybe $($bounds)?),
                     acts: $crate::params!(@maybe $($acts)?),
+                    was: &[$($was),*],
                 } ),* ];
                 own.into_iter()
                     $( $( .chain($crate::params::with_defaults(
                         <$set as $crate::params::ParamSet>::specs(),
                         &[ $( $( (stringify!($over), $crate::params::ParamValue::write(&$value)) ),+ )? ],
                     )) )+ )?
+                    $( $( .chain(<$inner as $crate::params::Nested>::specs(stringify!($block))) )+ )?
                     .collect()
             }
 
@@ -324,6 +441,7 @@ macro_rules! params {
                 Ok($name { $( $field: <$ty as $crate::params::ParamValue>::read(values.get(stringify!($field)))
                     .map_err(|e| format!("`{}`: {e}", stringify!($field)))?, )*
                     $( $( $part: <$set as $crate::params::ParamSet>::read(values)?, )+ )?
+                    $( $( $block: <$inner as $crate::params::Nested>::read(stringify!($block), values)?, )+ )?
                 })
             }
 
@@ -334,6 +452,7 @@ macro_rules! params {
                     values.extend(value.map(|v| (stringify!($field).to_string(), v)));
                 )*
                 $( $( values.extend($crate::params::ParamSet::write(&self.$part)); )+ )?
+                $( $( $crate::params::Nested::write(&self.$block, stringify!($block), &mut values); )+ )?
                 values
             }
         }

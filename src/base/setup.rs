@@ -2,7 +2,7 @@
 //! nothing beside the others is refused, so that nobody believes to have compared what was never different.
 
 use crate::params::{ParamSet, ParamSpec, Problem};
-use crate::value::{Value, Values};
+use crate::value::{self, Value, Values};
 
 /// Parameters, and the ports that are connected.
 pub struct Setup<'a> {
@@ -21,9 +21,14 @@ impl Setup<'_> {
         self.ports.contains(&port)
     }
 
+    /// The value of a parameter, as `lr` or `lora.rank`.
+    fn value(&self, name: &str) -> Option<&Value> {
+        value::at(self.values, name)
+    }
+
     /// Whether an optional parameter is there, or a list has items.
     pub fn given(&self, name: &str) -> bool {
-        match self.values.get(name) {
+        match self.value(name) {
             Some(Value::List(items)) => !items.is_empty(),
             Some(Value::Table(map)) => !map.is_empty(),
             value => value.is_some(),
@@ -32,18 +37,18 @@ impl Setup<'_> {
 
     /// Whether a parameter is this word.
     pub fn says(&self, name: &str, word: &str) -> bool {
-        matches!(self.values.get(name), Some(Value::Str(s)) if s == word)
+        matches!(self.value(name), Some(Value::Str(s)) if s == word)
     }
 
     /// Whether a list holds this word.
     pub fn lists(&self, name: &str, word: &str) -> bool {
         let is = |item: &Value| matches!(item, Value::Str(s) if s == word);
-        matches!(self.values.get(name), Some(Value::List(items)) if items.iter().any(is))
+        matches!(self.value(name), Some(Value::List(items)) if items.iter().any(is))
     }
 
     /// Whether a switch is on.
     pub fn is_on(&self, name: &str) -> bool {
-        self.values.get(name) == Some(&Value::Bool(true))
+        self.value(name) == Some(&Value::Bool(true))
     }
 
     /// Whether a parameter is a number that is this one or above it.
@@ -53,7 +58,7 @@ impl Setup<'_> {
 
     /// Whether a parameter is a number above this one.
     pub fn exceeds(&self, name: &str, low: f64) -> bool {
-        match self.values.get(name) {
+        match self.value(name) {
             Some(Value::Int(i)) => *i as f64 > low,
             Some(Value::Float(f)) => *f > low,
             _ => false,

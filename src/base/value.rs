@@ -21,6 +21,64 @@ pub enum Value {
 /// Parameter values by name, defaults written out.
 pub type Values = BTreeMap<String, Value>;
 
+/// The value at a path: `lr`, or `lora.rank` of the table `lora`.
+pub fn at<'v>(values: &'v Values, path: &str) -> Option<&'v Value> {
+    match path.split_once('.') {
+        None => values.get(path),
+        Some((table, below)) => match values.get(table)? {
+            Value::Table(inner) => at(inner, below),
+            _ => None,
+        },
+    }
+}
+
+/// As `at`, to change it.
+pub fn at_mut<'v>(values: &'v mut Values, path: &str) -> Option<&'v mut Value> {
+    match path.split_once('.') {
+        None => values.get_mut(path),
+        Some((table, below)) => match values.get_mut(table)? {
+            Value::Table(inner) => at_mut(inner, below),
+            _ => None,
+        },
+    }
+}
+
+/// Sets the value at a path; tables on the way are made.
+pub fn put(values: &mut Values, path: &str, value: Value) {
+    let Some((table, below)) = path.split_once('.') else {
+        values.insert(path.into(), value);
+        return;
+    };
+    if !matches!(values.get(table), Some(Value::Table(_))) {
+        values.insert(table.into(), Value::Table(Values::new()));
+    }
+    if let Some(Value::Table(inner)) = values.get_mut(table) {
+        put(inner, below, value);
+    }
+}
+
+/// Takes the value at a path out; its table stays.
+pub fn remove(values: &mut Values, path: &str) {
+    match path.split_once('.') {
+        None => drop(values.remove(path)),
+        Some((table, below)) => {
+            if let Some(Value::Table(inner)) = values.get_mut(table) {
+                remove(inner, below);
+            }
+        }
+    }
+}
+
+/// Lays `over` over the values: tables merge, everything else is replaced.
+pub fn merge(values: &mut Values, over: &Values) {
+    for (name, value) in over {
+        match (values.get_mut(name), value) {
+            (Some(Value::Table(inner)), Value::Table(over)) => merge(inner, over),
+            _ => drop(values.insert(name.clone(), value.clone())),
+        }
+    }
+}
+
 impl Value {
     /// The one-line text that identifies this value: equal values have equal texts, different values different ones.
     pub fn canon(&self) -> String {

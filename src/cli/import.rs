@@ -2,9 +2,12 @@
 
 use super::{Cli, Error, Outcome, StoreArgs, Verb, complain, print, print_json};
 use base::text::{count, listed};
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueHint};
 use kinds::data::import::As;
 use kinds::data::import::found::{self, Found, Layout, Unit};
+use kinds::scorers::{self, Scorer};
+use kinds::shared::endpoint::Service;
 use report::table::{Table, left, right};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,11 +18,11 @@ use std::path::{Path, PathBuf};
 /// lm-evaluation-harness.
 ///
 /// Tells what a file or folder holds (models, responses, scores), and writes an `import` node for each file and an `evaluate` node for
-/// each of these and every judge. Nothing runs unless `--run` is given; `pipe run`, `show`, `diff` and `report` take the recipe like any
+/// each of these and every scorer. Nothing runs unless `--run` is given; `pipe run`, `show`, `diff` and `report` take the recipe like any
 /// other. For results that are to stand for a node of another recipe see `pipe adopt`.
 ///
 /// Example: pipe import HarmBench/results/GCG -o gcg.toml
-/// Example: pipe import logs/ --judge refusal-matcher --class ambiguous --run
+/// Example: pipe import logs/ --scorer refusal --class ambiguous --run
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Import {
@@ -36,8 +39,8 @@ pub struct Import {
     #[arg(long, value_parser = ["harmful", "harmless", "ambiguous"])]
     class: Option<String>,
     /// Who judges. Those that ask a service do so at the url and model that the recipe's `[vars]` name. May be repeated
-    #[arg(long, default_value = "refusal-matcher", value_parser = ["refusal-matcher", "refusal-matcher-unicode", "strongreject", "harmbench", "moderation"])]
-    judge: Vec<String>,
+    #[arg(long, default_value = "refusal", value_parser = PossibleValuesParser::new(judges()))]
+    scorer: Vec<String>,
     /// Replace a recipe that is there
     #[arg(long)]
     force: bool,
@@ -91,7 +94,7 @@ pub fn run(args: &Import) -> Outcome {
         }));
         return Ok(());
     }
-    print(&told(&nodes, passed.len(), &args.out, &args.judge[0]));
+    print(&told(&nodes, passed.len(), &args.out, &args.scorer[0]));
     match args.run {
         true => run_it(args),
         false => Ok(()),
@@ -141,7 +144,7 @@ fn slug(text: &str) -> String {
 }
 
 /// A table of what there is, and how it goes on.
-fn told(nodes: &[(String, &Unit)], passed: usize, out: &Path, judge: &str) -> String {
+fn told(nodes: &[(String, &Unit)], passed: usize, out: &Path, scorer: &str) -> String {
     let mut table = Table::new([
         left("node"),
         left("layout"),
@@ -181,7 +184,7 @@ fn told(nodes: &[(String, &Unit)], passed: usize, out: &Path, judge: &str) -> St
     let out = out.display();
     let _ = writeln!(text, "\n{out} is written; `pipe run {out}` takes them in");
     if let [(first, _), (second, _), ..] = nodes {
-        let pair = format!("--pair {first}-{judge}={second}-{judge}");
+        let pair = format!("--pair {first}-{scorer}={second}-{scorer}");
         let _ = writeln!(
             text,
             "then `pipe diff {out} {out} {pair}` compares two of them"
@@ -197,7 +200,7 @@ fn recipe(args: &Import, nodes: &[(String, &Unit)]) -> Result<String, Error> {
         "# Results that were made elsewhere, as `pipe import` found them.\n\nname = \"{name}\"\n\
          description = \"Imported results\"\n"
     );
-    text += &vars(&args.judge);
+    text += &vars(&args.scorer);
     for (name, unit) in nodes {
         let _ = write!(text, "\n[node.{name}]\nkind = \"import\"\n");
         let mut line = |key: &str, value: &str| {
@@ -219,26 +222,36 @@ fn recipe(args: &Import, nodes: &[(String, &Unit)]) -> Result<String, Error> {
                 let _ = writeln!(text, "# it has {}", listed(scores.iter().copied()));
             }
         }
-        for judge in &args.judge {
+        for scorer in &args.scorer {
             let _ = write!(
                 text,
-                "\n[node.{name}-{judge}]\nkind = \"evaluate\"\nin = {{ completions = \"{name}\" }}\njudge = \"{judge}\"\n{}",
-                services(judge)
+                "\n[node.{name}-{scorer}]\nkind = \"evaluate\"\nin = {{ completions = \"{name}\" }}\nscorer = \"{scorer}\"\n{}",
+                needs(&format!("{name}-{scorer}"), scorer)
             );
         }
     }
     Ok(text)
 }
 
-/// Where the judges' services are, to be set by whoever has them.
-fn vars(judges: &[String]) -> String {
+/// Scorers that need neither the built-in world's truth nor a model of a node.
+fn judges() -> Vec<&'static str> {
+    let free = |s: &&&Scorer| !s.needs_truth() && !s.is_model();
+    scorers::ALL.iter().filter(free).map(|s| s.name).collect()
+}
+
+fn service(scorer: &str) -> Option<Service> {
+    Some(scorers::get(scorer)?.service()?.service)
+}
+
+/// Where the scorers' services are, to be set by whoever has them.
+fn vars(named: &[String]) -> String {
     let mut lines = String::new();
-    let has = |names: &[&str]| judges.iter().any(|j| names.contains(&j.as_str()));
-    if has(&["strongreject", "harmbench"]) {
-        lines += "judge_url = \"http://localhost:8000/v1\"\njudge_model = \"judge\"\n";
-    }
-    if has(&["moderation"]) {
-        lines += "moderation_url = \"http://localhost:8001/v1\"\nmoderation_model = \"omni-moderation-latest\"\n";
+    for wanted in [Service::Judge, Service::Moderation, Service::Score] {
+        if named.iter().any(|s| service(s) == Some(wanted)) {
+            for (field, example) in wanted.examples() {
+                lines += &format!("{}_{field} = \"{example}\"\n", wanted.block());
+            }
+        }
     }
     match lines.is_empty() {
         true => lines,
@@ -246,17 +259,19 @@ fn vars(judges: &[String]) -> String {
     }
 }
 
-/// What a judge needs beside its name.
-fn services(judge: &str) -> &'static str {
-    match judge {
-        "strongreject" | "harmbench" => {
-            "judge_url = \"${judge_url}\"\njudge_model = \"${judge_model}\"\n"
-        }
-        "moderation" => {
-            "judge_threshold = 0.9\nmoderation_url = \"${moderation_url}\"\nmoderation_model = \"${moderation_model}\"\n"
-        }
+/// What a scorer needs beside its name, for the node of this name.
+fn needs(node: &str, scorer: &str) -> String {
+    let Some(service) = service(scorer) else {
+        return String::new();
+    };
+    let block = service.block();
+    let threshold = match service {
+        Service::Moderation => "score_threshold = 0.9\n",
         _ => "",
-    }
+    };
+    format!(
+        "{threshold}\n[node.{node}.{block}]\nurl = \"${{{block}_url}}\"\nmodel = \"${{{block}_model}}\"\n"
+    )
 }
 
 /// A path as a recipe writes it: from the recipe's folder where it is below that, else whole.

@@ -233,17 +233,31 @@ fn rendered(table: &Table) -> String {
     }
 }
 
-/// A line with name, shape and default, and the explanation below it.
+/// A line with name, shape and default, and the explanation below it; before the first of a block that block's.
 fn params(specs: &[ParamSpec]) -> String {
     let mut out = String::new();
+    let mut block = None;
     for spec in specs {
+        if let Some(own) = spec.block
+            && block != Some(own)
+        {
+            let there = match own.optional {
+                true => "absent unless it is written",
+                false => "always there",
+            };
+            out += &format!("  [{}]: a table, {there}\n", own.name);
+            if !own.doc.is_empty() {
+                out += &wrapped(own.doc, 6);
+            }
+        }
+        block = spec.block;
         let default = match &spec.default {
             Default::Required => "required".to_string(),
             Default::Absent => "absent by default".to_string(),
             Default::Value(value) => format!("default {}", value.canon()),
         };
         out += &format!("  {}: {}, {default}\n", spec.name, spec.ty.describe());
-        out += &wrapped(&doc(spec), 6);
+        out += &wrapped(spec.doc, 6);
     }
     out
 }
@@ -267,8 +281,8 @@ fn wrapped(text: &str, indent: usize) -> String {
 }
 
 /// The doc comment as one line.
-fn doc(spec: &ParamSpec) -> String {
-    spec.doc.split_whitespace().collect::<Vec<_>>().join(" ")
+fn one_line(doc: &str) -> String {
+    doc.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn as_json(kind: &Kind) -> Value {
@@ -280,8 +294,9 @@ fn as_json(kind: &Kind) -> Value {
                     Default::Value(value) => json!(value),
                     _ => Value::Null,
                 };
+                let block = s.block.map(|b| json!({ "name": b.name, "doc": one_line(b.doc), "optional": b.optional }));
                 json!({
-                    "name": s.name, "takes": s.ty.describe(), "doc": doc(s), "default": default,
+                    "name": s.name, "block": block, "takes": s.ty.describe(), "doc": one_line(s.doc), "default": default,
                     "required": matches!(s.default, Default::Required),
                 })
             })

@@ -107,7 +107,7 @@ impl fmt::Display for Tripped {
             } => write!(
                 f,
                 "exploding gradient: its norm is {norm:.4} at step {step}, beyond {factor} times the median {median:.4} \
-                 of the steps before; try a lower `lr` or a longer warm-up, or raise `guard_grad_norm` (0 is off)"
+                 of the steps before; try a lower `lr` or a longer warm-up, or raise `guard.grad_norm` (0 is off)"
             ),
             Cause::EntropyCollapse {
                 entropy,
@@ -116,14 +116,14 @@ impl fmt::Display for Tripped {
             } => write!(
                 f,
                 "entropy collapse: the policy's mean entropy is {entropy:.3e} nats at step {step}, below {floor:.3e} for \
-                 {steps} steps in a row; try a lower `lr`, more `entropy_coefficient` or `kl_coefficient`, or lower \
-                 `guard_entropy` (0 is off)"
+                 {steps} steps in a row; try a lower `lr`, more `entropy_coefficient` or `kl.coefficient`, or lower \
+                 `guard.entropy` (0 is off)"
             ),
             Cause::DeadReward { reward, steps } => write!(
                 f,
                 "dead reward: no group of rollouts had two different rewards for {steps} steps in a row, up to step \
                  {step} (mean reward {reward:.4}), so there is nothing to learn; look at the rollouts with a `probe`, give \
-                 a reward that they can earn in part, or raise `guard_flat_steps` (0 is off)"
+                 a reward that they can earn in part, or raise `guard.flat_steps` (0 is off)"
             ),
         }
     }

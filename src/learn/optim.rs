@@ -45,7 +45,7 @@ params! {
         /// How the learning rate goes after warm-up.
         schedule: LrSchedule = LrSchedule::Constant;
         /// Share of the steps in which the learning rate rises linearly.
-        warmup_ratio: f64 = 0.0, in RATIO;
+        warmup_ratio: f64 = 0.0, in RATIO, was "warmup", was "warmup_steps";
         /// AdamW's decoupled weight decay; norms and biases have none.
         weight_decay: f64 = 0.01, in DECAY;
         /// AdamW's second-moment decay.

@@ -44,6 +44,16 @@ pub fn param(
     folders: &Folders,
     diags: &mut Diags,
 ) -> Option<Value> {
+    // Of a word that it does not take, the field's own type may know more: what it is called now.
+    if let (Ty::Choice(words), Shape::Str(word)) = (&spec.ty, &entry.item.shape)
+        && !words.contains(&word.as_str())
+        && let Err(problem) = (spec.fits)(&Value::Str(word.clone()))
+        && problem != format!("expected {}", spec.ty.describe())
+    {
+        let diag = Diag::at(&entry.item.at, format!("`{}`: {problem}", spec.name));
+        diags.push(with_origin(diag, &entry.item));
+        return None;
+    }
     let mut reading = Reading { folders, diags };
     let value = reading.value(&spec.ty, &entry.item, spec.name)?;
     if let Err(problem) = (spec.fits)(&value) {

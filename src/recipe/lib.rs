@@ -21,7 +21,7 @@ use crate::compose::Merged;
 use crate::layer::Layer;
 use crate::matrix::Axis;
 use crate::resolve::IdleParams;
-use crate::tree::{Entry, Shape, Table};
+use crate::tree::{Entry, Item, Shape, Table};
 use base::claim::{Axes, Claim};
 use base::diag::{Diag, Diags, Place, Source};
 use engine::graph::Graph;
@@ -61,7 +61,8 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Where a parameter was written, as `file:line`; a variable's value has the variable's line. `None` for a default.
+    /// Where a parameter was written, as `file:line`; a variable's value has the variable's line. `None` for a default. The parameter
+    /// `rank` in `[node.sft.lora]` is `lora.rank`.
     pub fn origin(&self, node: &str, param: &str) -> Option<String> {
         let (_, params) = self.origins.iter().find(|(name, _)| name == node)?;
         let (_, place) = params.iter().find(|(name, _)| name == param)?;
@@ -151,7 +152,12 @@ fn set_axes(axes: &[Axis], sets: &[String], diags: &mut Diags) {
         let path = set.split('=').next().unwrap_or_default().trim();
         let path = path.strip_prefix("node.").unwrap_or(path);
         let path = path.strip_prefix("vars.").unwrap_or(path);
-        if let Some(axis) = axes.iter().find(|a| a.path == path) {
+        let within = |a: &&Axis| {
+            let rest = a.path.strip_prefix(path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        if let Some(axis) = axes.iter().find(within) {
+            let path = &axis.path;
             let message = format!("`{path}` is an axis of `[matrix]`, so `--set` cannot fix it");
             let help = format!("write `--matrix {path}=VALUE`");
             diags.push(Diag::at(&axis.at, message).help(help));
@@ -235,13 +241,22 @@ fn unused_vars(layers: &[Layer]) -> Diags {
 }
 
 fn origins(nodes: Table) -> Vec<(String, Vec<(String, Place)>)> {
-    let written = |Entry { key, item, .. }| (key, item.from.unwrap_or(item.at));
-    let of_node = |node: Entry| match node.item.shape {
-        Shape::Table(table) => {
-            let params = table.into_entries().into_iter().map(written);
-            (node.key, params.collect())
+    fn written(before: &str, item: Item, found: &mut Vec<(String, Place)>) {
+        if let Shape::Table(table) = item.shape {
+            for Entry { key, item, .. } in table.into_entries() {
+                let path = match before {
+                    "" => key,
+                    before => format!("{before}.{key}"),
+                };
+                found.push((path.clone(), item.origin().clone()));
+                written(&path, item, found);
+            }
         }
-        _ => (node.key, vec![]),
+    }
+    let of_node = |node: Entry| {
+        let mut found = vec![];
+        written("", node.item, &mut found);
+        (node.key, found)
     };
     nodes.into_entries().into_iter().map(of_node).collect()
 }

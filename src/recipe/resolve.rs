@@ -5,11 +5,10 @@ use crate::check::{self, Folders};
 use crate::tree::{Entry, Shape, Table};
 use crate::wire::{self, Wiring};
 use base::diag::{Diag, Diags, Place};
-use base::params::Problem;
-use base::params::{Default, ParamSpec};
+use base::params::{self, Default, ParamSpec, Problem};
 use base::setup::{self, Setup};
 use base::text::{did_you_mean, listed};
-use base::value::{Value, Values};
+use base::value::{self, Value, Values};
 use engine::graph::{Cycles, Graph, Node};
 use engine::kind::{Kind, Need, Registry, no_check};
 use std::collections::BTreeMap;
@@ -32,9 +31,9 @@ pub struct Draft<'a> {
 }
 
 /// The parameters of a kind: (identity, execution).
-struct Shapes(Block, Block);
+struct Shapes(Half, Half);
 
-struct Block {
+struct Half {
     specs: Vec<ParamSpec>,
     /// What a node is that says nothing of these; absent where it has to.
     unsaid: Option<Arc<Values>>,
@@ -42,29 +41,53 @@ struct Block {
 
 impl Shapes {
     fn of(kind: &Kind) -> Shapes {
-        Shapes(Block::of((kind.params)()), Block::of((kind.exec)()))
+        Shapes(Half::of(kind.params), Half::of(kind.exec))
+    }
+
+    fn specs(&self) -> impl Iterator<Item = &ParamSpec> {
+        self.0.specs.iter().chain(&self.1.specs)
     }
 }
 
-impl Block {
-    fn of(specs: Vec<ParamSpec>) -> Block {
-        let mut values = Values::new();
-        let mut needed = false;
-        for spec in &specs {
-            match &spec.default {
-                Default::Required => needed = true,
-                Default::Absent => {}
-                Default::Value(value) => {
-                    values.insert(spec.name.into(), value.clone());
-                }
-            }
+impl Half {
+    fn of(specs: fn() -> Vec<ParamSpec>) -> Half {
+        let needs = |s: &ParamSpec| {
+            matches!(s.default, Default::Required) && s.block.is_none_or(|block| !block.optional)
+        };
+        let unsaid = (!specs().iter().any(needs)).then(|| Arc::new(params::unsaid(specs())));
+        Half {
+            specs: specs(),
+            unsaid,
         }
-        let unsaid = (!needed).then(|| Arc::new(values));
-        Block { specs, unsaid }
     }
 
-    fn has(&self, name: &str) -> bool {
-        self.specs.iter().any(|s| s.name == name)
+    fn has(&self, key: &str) -> bool {
+        self.specs.iter().any(|s| s.key() == key)
+    }
+}
+
+/// What a recipe says of a parameter.
+enum Said<'d> {
+    Entry(&'d Entry),
+    Nothing,
+    /// The optional table that it would stand in is not there.
+    NoBlock,
+    /// Its table is none, which is reported by itself.
+    NoTable,
+}
+
+impl<'d> Said<'d> {
+    fn of(draft: &Draft<'d>, spec: &ParamSpec) -> Said<'d> {
+        let entry = |table: &'d Table, key: &str| table.get(key).map_or(Said::Nothing, Said::Entry);
+        let Some(block) = spec.block else {
+            return entry(draft.table, spec.name);
+        };
+        match draft.table.get(block.name).map(|e| &e.item.shape) {
+            Some(Shape::Table(table)) => entry(table, spec.field()),
+            Some(Shape::Bool(false)) | None if block.optional => Said::NoBlock,
+            Some(_) => Said::NoTable,
+            None => Said::Nothing,
+        }
     }
 }
 
@@ -128,7 +151,7 @@ impl Resolver<'_> {
 
     fn idle(&self, draft: &Draft, node: &Node, seen: &mut IdleParams) {
         let mut values = (*node.params).clone();
-        values.extend((*node.exec).clone());
+        value::merge(&mut values, &node.exec);
         let ports: Vec<&'static str> = node.inputs.keys().copied().collect();
         let setup = Setup {
             values: &values,
@@ -137,10 +160,7 @@ impl Resolver<'_> {
         for (name, idle) in setup::idle((draft.kind.params)(), &setup) {
             let told = idle.map(|idle| {
                 // What a parent wrote cannot be taken back by who only changes what it hangs on.
-                let inherited = draft
-                    .table
-                    .get(name)
-                    .is_some_and(|e| self.folders.is_elder(&e.item.at));
+                let inherited = self.folders.is_elder(locate(draft, name));
                 (diag(draft, idle.problem), idle.refused && !inherited)
             });
             seen.see(&node.name, name, told);
@@ -200,17 +220,24 @@ impl Resolver<'_> {
     fn params(
         &self,
         draft: &Draft,
-        Shapes(identity, exec): &Shapes,
+        shapes: &Shapes,
         diags: &mut Diags,
     ) -> (Arc<Values>, Arc<Values>, bool) {
         for entry in draft.table.entries() {
             let key = entry.key.as_str();
-            if !OWN.contains(&key) && !identity.has(key) && !exec.has(key) {
-                diags.push(unknown_param(draft, entry, &identity.specs, &exec.specs));
+            if OWN.contains(&key) {
+                continue;
+            }
+            match shapes.specs().find(|s| s.key() == key) {
+                None => diags.push(unknown_param(draft, entry, shapes)),
+                Some(ParamSpec {
+                    block: Some(block), ..
+                }) => block_keys(draft, entry, *block, shapes, diags),
+                Some(_) => {}
             }
         }
-        let (identity, mut wrong) = self.block(draft, identity, diags);
-        let (exec, wrong_exec) = self.block(draft, exec, diags);
+        let (identity, mut wrong) = self.half(draft, &shapes.0, diags);
+        let (exec, wrong_exec) = self.half(draft, &shapes.1, diags);
         wrong.extend(wrong_exec);
         let plain = std::ptr::fn_addr_eq(draft.kind.check, no_check as fn(&Values) -> Vec<Problem>);
         if !plain {
@@ -220,25 +247,25 @@ impl Resolver<'_> {
     }
 
     /// The values, and the parameters that are wrong, of which there is none.
-    fn block<'b>(
+    fn half<'b>(
         &self,
         draft: &Draft,
-        block: &'b Block,
+        half: &'b Half,
         diags: &mut Diags,
     ) -> (Arc<Values>, Vec<&'b ParamSpec>) {
-        if let Some(unsaid) = &block.unsaid
-            && !draft.table.keys().any(|key| block.has(key))
+        if let Some(unsaid) = &half.unsaid
+            && !draft.table.keys().any(|key| half.has(key))
         {
             return (unsaid.clone(), vec![]);
         }
         let mut wrong = vec![];
         let mut values = Values::new();
-        for spec in &block.specs {
-            match self.param(draft, spec, diags) {
+        for spec in &half.specs {
+            match self.param(draft, spec, &mut values, diags) {
                 Ok(Some(value)) => {
                     let problems = spec.problems(&value);
                     match problems.is_empty() {
-                        true => drop(values.insert(spec.name.into(), value)),
+                        true => value::put(&mut values, spec.name, value),
                         false => wrong.push(spec),
                     }
                     problems.into_iter().for_each(|p| report(draft, p, diags));
@@ -255,32 +282,87 @@ impl Resolver<'_> {
         &self,
         draft: &Draft,
         spec: &ParamSpec,
+        values: &mut Values,
         diags: &mut Diags,
     ) -> Result<Option<Value>, Reported> {
-        match (draft.table.get(spec.name), &spec.default) {
-            (Some(entry), _) => check::param(spec, entry, self.folders, diags)
+        let said = Said::of(draft, spec);
+        if let (Said::Entry(_) | Said::Nothing, Some(block)) = (&said, spec.block)
+            && block.optional
+        {
+            // Also where it says nothing.
+            let table = values.entry(block.name.into());
+            table.or_insert_with(|| Value::Table(Values::new()));
+        }
+        match (said, &spec.default) {
+            (Said::Entry(entry), _) => check::param(spec, entry, self.folders, diags)
                 .map(Some)
                 .ok_or(Reported),
-            (None, Default::Value(value)) => Ok(Some(value.clone())),
-            (None, Default::Absent) => Ok(None),
-            (None, Default::Required) => {
+            (Said::NoTable, _) => Err(Reported),
+            (Said::NoBlock, _) => Ok(None),
+            (Said::Nothing, Default::Value(value)) => Ok(Some(value.clone())),
+            (Said::Nothing, Default::Absent) => Ok(None),
+            (Said::Nothing, Default::Required) => {
                 let (name, kind) = (&draft.entry.key, draft.kind.name);
                 let message = format!("node `{name}` lacks `{}`", spec.name);
                 let label = format!("`{kind}` needs it, {}", spec.ty.describe());
                 let help = format!("`{}`: {}", spec.name, spec.doc.trim());
-                diags.push(
-                    Diag::at(&draft.entry.key_at, message)
-                        .label(label)
-                        .help(help),
-                );
+                let diag = Diag::at(locate(draft, spec.name), message);
+                diags.push(diag.label(label).help(help));
                 Err(Reported)
             }
         }
     }
 }
 
-fn unknown_param(draft: &Draft, entry: &Entry, identity: &[ParamSpec], exec: &[ParamSpec]) -> Diag {
-    let (key, kind) = (entry.key.as_str(), draft.kind);
+/// Reports what stands in a block and is no parameter of it.
+fn block_keys(
+    draft: &Draft,
+    entry: &Entry,
+    block: params::Block,
+    shapes: &Shapes,
+    diags: &mut Diags,
+) {
+    let (node, name) = (&draft.entry.key, block.name);
+    let table = match &entry.item.shape {
+        Shape::Table(table) => table,
+        Shape::Bad => return,
+        Shape::Bool(false) if block.optional => return,
+        _ if shapes.specs().any(|s| s.was.contains(&name)) => {
+            diags.push(unknown_param(draft, entry, shapes));
+            return;
+        }
+        _ => {
+            let diag = check::wrong("a table", name, &entry.item);
+            diags.push(diag.help(format!("write `[node.{node}.{name}]`")));
+            return;
+        }
+    };
+    let fields = || shapes.specs().filter(|s| s.key() == name);
+    for entry in table.entries() {
+        let key = entry.key.as_str();
+        if fields().any(|s| s.field() == key) {
+            continue;
+        }
+        let diag = Diag::at(&entry.key_at, format!("unknown parameter `{name}.{key}`"))
+            .label(format!("not a parameter of `[node.{node}.{name}]`"));
+        diags.push(match shapes.specs().any(|s| s.name == key) {
+            true => diag.help(format!("`{key}` stands in `[node.{node}]`")),
+            false => diag.suggest(did_you_mean(key, fields().map(ParamSpec::field))),
+        });
+    }
+}
+
+fn unknown_param(draft: &Draft, entry: &Entry, shapes: &Shapes) -> Diag {
+    let (key, kind, node) = (entry.key.as_str(), draft.kind, &draft.entry.key);
+    let place = |s: &ParamSpec| match s.block {
+        Some(block) => format!("`{}` in `[node.{node}.{}]`", s.field(), block.name),
+        None => format!("`{}`", s.name),
+    };
+    let was = |s: &&ParamSpec| s.was.contains(&key) || s.name.replace('.', "_") == key;
+    if let Some(spec) = shapes.specs().find(was) {
+        let diag = Diag::at(&entry.key_at, format!("`{key}` is now {}", place(spec)));
+        return diag.help(format!("`{}`: {}", spec.field(), spec.doc.trim()));
+    }
     let message = format!("unknown parameter `{key}`");
     let mut diag =
         Diag::at(&entry.key_at, message).label(format!("not a parameter of `{}`", kind.name));
@@ -295,8 +377,11 @@ fn unknown_param(draft: &Draft, entry: &Entry, identity: &[ParamSpec], exec: &[P
             "`{key}` is an input: write `in = {{ {key} = \"node\" }}`"
         ));
     }
+    if let Some(spec) = shapes.specs().find(|s| s.field() == key) {
+        return diag.help(format!("write {}", place(spec)));
+    }
     let own = OWN.iter().copied();
-    let names = identity.iter().chain(exec).map(|s| s.name);
+    let names = shapes.specs().map(ParamSpec::key);
     let ports = kind.inputs.iter().map(|p| p.name);
     diag.suggest(did_you_mean(key, names.chain(own).chain(ports)))
 }
@@ -311,12 +396,12 @@ fn own_checks(
     diags: &mut Diags,
 ) {
     let mut all = identity.clone();
-    all.extend(exec.clone());
+    value::merge(&mut all, exec);
     let look = |second: bool| {
         let mut all = all.clone();
         for spec in wrong {
             if let Some(value) = spec.stand_in(second) {
-                all.insert(spec.name.into(), value);
+                value::put(&mut all, spec.name, value);
             }
         }
         (draft.kind.check)(&all)
@@ -325,8 +410,12 @@ fn own_checks(
     if !wrong.is_empty() {
         let again = look(true);
         found.retain(|problem| {
-            let param = problem.path.split('.').next();
-            again.contains(problem) && !wrong.iter().any(|spec| Some(spec.name) == param)
+            let path = &problem.path;
+            let of = |s: &&ParamSpec| {
+                path.strip_prefix(s.name)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            };
+            again.contains(problem) && !wrong.iter().any(of)
         });
     }
     found.into_iter().for_each(|p| report(draft, p, diags));

@@ -1,7 +1,7 @@
 //! A resolved graph as a recipe again: every default written out, every variable replaced, nothing extended. Reading it
 //! gives the same graph.
 
-use base::value::{Value, Values};
+use base::value::{self, Value, Values};
 use engine::graph::Graph;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -36,8 +36,9 @@ pub fn text(
             }
             out.push_str(" }");
         }
-        values(&mut out, &node.params);
-        values(&mut out, &node.exec);
+        let mut all = (*node.params).clone();
+        value::merge(&mut all, &node.exec);
+        values(&mut out, &all);
         out.push('\n');
     }
     out
@@ -68,13 +69,22 @@ fn toml(out: &mut String, value: &Value) {
             out.push_str("{ ");
             for (i, (key, value)) in map.iter().enumerate() {
                 out.push_str(if i > 0 { ", " } else { "" });
-                basic(out, key);
+                match is_bare(key) {
+                    true => out.push_str(key),
+                    false => basic(out, key),
+                }
                 out.push_str(" = ");
                 toml(out, value);
             }
             out.push_str(" }");
         }
     }
+}
+
+/// A key that needs no quotes.
+fn is_bare(key: &str) -> bool {
+    let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    !key.is_empty() && key.bytes().all(bare)
 }
 
 /// A string where variables are replaced.

@@ -80,8 +80,8 @@ impl Budget {
         }
     }
 
-    /// For whoever is told that there is not enough.
-    pub fn told(&self) -> String {
+    /// Says what is left of it, where that is not enough.
+    pub fn shortage(&self) -> String {
         let mut parts = vec![];
         if let Some(limit) = self.limits.dollars {
             let spent = self.spent.dollars;

@@ -7,23 +7,23 @@ pub enum Fault {
     /// The service asks for patience: 429, or 503 with a time. `after`: what its `Retry-After` says.
     Busy {
         after: Option<Duration>,
-        told: String,
+        reason: String,
     },
     /// It may go better next time: no connection, a reset, a timeout, a truncated reply, 408, 5xx. `gone`: nobody is there to
     /// answer anything (no connection, 502 to 504, 529), whatever is asked.
-    Passing { told: String, gone: bool },
+    Passing { reason: String, gone: bool },
     /// A reply with status 200 that cannot be read. The service is there; it may be what was asked.
     Senseless(String),
     /// This request will never be answered: 400, 403, 413, 422, 451. Others may; where none ever was, none will be. `policy`:
     /// the service says that it is for what the request holds.
     Rejected {
         status: u16,
-        told: String,
+        reason: String,
         policy: bool,
     },
     /// No request will be answered: the key (401), the account (402), the address or the model (404), the certificate. `status` is
     /// 0 where there was no reply.
-    Denied { status: u16, told: String },
+    Denied { status: u16, reason: String },
 }
 
 /// What OpenAI's 429 says where waiting does not help (platform.openai.com/docs/guides/error-codes).
@@ -39,51 +39,54 @@ impl Fault {
         status: u16,
         after: Option<Duration>,
         (code, text): (&str, &str),
-        told: String,
+        reason: String,
     ) -> Fault {
         match status {
-            429 if NO_MONEY.contains(&code) => Fault::Denied { status, told },
-            429 => Fault::Busy { after, told },
-            503 if after.is_some() => Fault::Busy { after, told },
-            501 | 505 => Fault::Denied { status, told },
+            429 if NO_MONEY.contains(&code) => Fault::Denied { status, reason },
+            429 => Fault::Busy { after, reason },
+            503 if after.is_some() => Fault::Busy { after, reason },
+            501 | 505 => Fault::Denied { status, reason },
             // 529: overloaded.
-            502..=504 | 529 => Fault::Passing { told, gone: true },
+            502..=504 | 529 => Fault::Passing { reason, gone: true },
             // 409: a conflict, which OpenAI's own client tries again; 425: too early.
-            408 | 409 | 425 | 500..=599 => Fault::Passing { told, gone: false },
+            408 | 409 | 425 | 500..=599 => Fault::Passing {
+                reason,
+                gone: false,
+            },
             300..=399 => Fault::Denied {
                 status,
-                told: format!("{told}; redirections are not followed"),
+                reason: format!("{reason}; redirections are not followed"),
             },
-            401 | 402 | 404..=407 | 410 | 426 => Fault::Denied { status, told },
-            400 | 403 if !of_content(text) && of_key(text) => Fault::Denied { status, told },
+            401 | 402 | 404..=407 | 410 | 426 => Fault::Denied { status, reason },
+            400 | 403 if !of_content(text) && of_key(text) => Fault::Denied { status, reason },
             // Providers refuse what a prompt holds with these, and 403 is also how some refuse a key: what it was shows in what
             // becomes of the others.
             400 | 403 | 422 | 451 => Fault::Rejected {
                 status,
-                told,
+                reason,
                 policy: status == 451 || of_content(text),
             },
             _ => Fault::Rejected {
                 status,
-                told,
+                reason,
                 policy: false,
             },
         }
     }
 
     /// One that may pass, with somebody there.
-    pub fn passing(told: impl Into<String>) -> Fault {
+    pub fn passing(reason: impl Into<String>) -> Fault {
         Fault::Passing {
-            told: told.into(),
+            reason: reason.into(),
             gone: false,
         }
     }
 
-    pub fn told(&self) -> &str {
+    pub fn reason(&self) -> &str {
         match self {
-            Fault::Busy { told, .. } | Fault::Rejected { told, .. } => told,
-            Fault::Passing { told, .. } | Fault::Denied { told, .. } => told,
-            Fault::Senseless(told) => told,
+            Fault::Busy { reason, .. } | Fault::Rejected { reason, .. } => reason,
+            Fault::Passing { reason, .. } | Fault::Denied { reason, .. } => reason,
+            Fault::Senseless(reason) => reason,
         }
     }
 }
@@ -125,7 +128,7 @@ pub fn of_content(text: &str) -> bool {
 /// Whether an error says that it is for the key or its account. Narrow: an error may repeat the prompt, and some prompts are of keys.
 fn of_key(text: &str) -> bool {
     let text = text.to_lowercase();
-    let told = [
+    let phrases = [
         "invalid_api_key",
         "api_key_invalid",
         "api key not valid",
@@ -137,7 +140,7 @@ fn of_key(text: &str) -> bool {
         "credit balance is too low",
         "arrearage",
     ];
-    told.iter().any(|word| text.contains(word))
+    phrases.iter().any(|word| text.contains(word))
 }
 
 /// A request that the service would not answer, and what it said. `status`: 0 where it gave none in all tries, 200 where none of
@@ -145,14 +148,14 @@ fn of_key(text: &str) -> bool {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rejection {
     pub status: u16,
-    pub told: String,
+    pub reason: String,
     /// It is for what the request holds, as the service says.
     pub policy: bool,
 }
 
 impl std::fmt::Display for Rejection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.told)
+        f.write_str(&self.reason)
     }
 }
 
@@ -175,8 +178,8 @@ impl std::fmt::Display for Stopped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Stopped::Asked => f.write_str("asked to stop"),
-            Stopped::Unreachable(told) | Stopped::Denied(told) | Stopped::Budget(told) => {
-                f.write_str(told)
+            Stopped::Unreachable(reason) | Stopped::Denied(reason) | Stopped::Budget(reason) => {
+                f.write_str(reason)
             }
             Stopped::Journal(error) => write!(f, "{error:#}"),
         }

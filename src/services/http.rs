@@ -92,8 +92,8 @@ impl Http {
             return Err(self.refused(status, after, &text));
         }
         let mut body: Value = serde_json::from_slice(&text).map_err(|_| {
-            let told = format!("the reply is no JSON: {}", self.excerpt(&text));
-            Fault::passing(told)
+            let reason = format!("the reply is no JSON: {}", self.excerpt(&text));
+            Fault::passing(reason)
         })?;
         if let Some((secret, ..)) = &self.key {
             clean(&mut body, secret);
@@ -119,12 +119,12 @@ impl Http {
     fn refused(&self, status: u16, after: Option<Duration>, text: &[u8]) -> Fault {
         let name = reqwest::StatusCode::from_u16(status).ok();
         let name = name.and_then(|s| s.canonical_reason()).unwrap_or_default();
-        let told = format!("{status} {name}: {}", self.excerpt(text));
+        let reason = format!("{status} {name}: {}", self.excerpt(text));
         let body = serde_json::from_slice::<Value>(text).unwrap_or_default();
         let word = |name: &str| whole(&body).get("error")?.get(name)?.as_str();
         let code = word("code").or_else(|| word("type")).unwrap_or_default();
         let said = String::from_utf8_lossy(&text[..text.len().min(SAID)]);
-        Fault::of_status(status, after, (code, &said), told)
+        Fault::of_status(status, after, (code, &said), reason)
     }
 
     /// What a service says of an error: its message, or the beginning of its text. Free of the key.
@@ -146,7 +146,7 @@ impl Http {
 
     fn broken(&self, error: &reqwest::Error) -> Fault {
         // The URL is said by whoever knows what it was for.
-        let mut told = match error {
+        let mut reason = match error {
             e if e.is_timeout() && !e.is_connect() => "no answer in time".to_string(),
             e if e.is_connect() => "no connection".to_string(),
             e if e.is_decode() || e.is_body() => "the reply broke off".to_string(),
@@ -156,28 +156,28 @@ impl Http {
         let mut last = String::new();
         while let Some(error) = cause {
             if let Some(certificate) = untrusted(error) {
-                let told = format!(
+                let reason = format!(
                     "its certificate is not trusted: {certificate}; if it is a server of your own, let SSL_CERT_FILE \
                      name a file with the certificate of its authority"
                 );
-                return Fault::Denied { status: 0, told };
+                return Fault::Denied { status: 0, reason };
             }
             last = error.to_string();
             // Of hyper's tunnel; there is no type to tell it by.
             if last.contains("proxy authorization required") {
                 return Fault::Denied {
                     status: 0,
-                    told: "the proxy wants to know who asks: its URL takes a user and a password"
+                    reason: "the proxy wants to know who asks: its URL takes a user and a password"
                         .into(),
                 };
             }
             cause = error.source();
         }
         if !last.is_empty() && !error.is_timeout() {
-            told += &format!(": {last}");
+            reason += &format!(": {last}");
         }
         Fault::Passing {
-            told: self.redact(&told),
+            reason: self.redact(&reason),
             gone: error.is_connect(),
         }
     }

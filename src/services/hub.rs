@@ -117,14 +117,14 @@ impl Hub {
         })
     }
 
-    /// Into the repository's folder of a cache. `heard`: bytes so far and in all.
+    /// Into the repository's folder of a cache. `progress`: bytes so far and in all.
     pub fn download(
         &self,
         repo: &Repo,
         commit: &str,
         file: &str,
         folder: &Path,
-        heard: &mut dyn FnMut(u64, u64),
+        progress: &mut dyn FnMut(u64, u64),
     ) -> Result<()> {
         ensure!(
             bounded::is_inner(file),
@@ -134,7 +134,7 @@ impl Hub {
         if link.exists() {
             return Ok(());
         }
-        let work = self.fetch(repo, commit, file, folder, heard);
+        let work = self.fetch(repo, commit, file, folder, progress);
         let blob = self
             .runtime
             .block_on(work)
@@ -165,7 +165,7 @@ impl Hub {
         commit: &str,
         file: &str,
         folder: &Path,
-        heard: &mut dyn FnMut(u64, u64),
+        progress: &mut dyn FnMut(u64, u64),
     ) -> Result<String> {
         let path = format!("{}{}/resolve/{commit}/{file}", repo.prefix(), repo.name);
         let (first, etag) = self.get(repo, &path, 0).await?;
@@ -203,7 +203,7 @@ impl Hub {
             out.write_all(&chunk)
                 .with_context(|| format!("failed to write {}", partial.display()))?;
             done += chunk.len() as u64;
-            heard(done, total);
+            progress(done, total);
         }
         out.sync_all()?;
         if let Err(error) = right(&partial, &etag) {

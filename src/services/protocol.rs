@@ -115,7 +115,7 @@ pub fn estimate(text: &str) -> u64 {
     text.len() as u64 / 3 + 1
 }
 
-/// The same for a bound: no token of a byte-level tokenizer is shorter than a byte.
+/// An upper bound of the tokens in a text: no token of a byte-level tokenizer is shorter than a byte.
 pub fn at_most(text: &str) -> u64 {
     text.len() as u64
 }

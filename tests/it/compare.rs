@@ -229,7 +229,7 @@ fn another_judge_is_no_comparison() {
     let space = Space::new();
     space.file(
         "matched.toml",
-        "extends = \"base.toml\"\n[node.eval]\njudge = \"refusal-matcher\"\n",
+        "extends = \"base.toml\"\n[node.eval]\nscorer = \"refusal\"\n",
     );
     let measured = |_: &str, _: &Axes| Some(defense(&first(5, 10)));
     let a = space.sides("base.toml", &[], measured);
@@ -237,7 +237,7 @@ fn another_judge_is_no_comparison() {
     let refused = |b: &[Side]| one(&space, &a, b).evaluations[0].refused.clone().unwrap();
     assert_eq!(
         refused(&b),
-        "not measured in the same way: parameter `judge`: \"world\" -> \"refusal-matcher\""
+        "not measured in the same way: parameter `scorer`: \"world\" -> \"refusal\""
     );
     // The same parameters of another revision of the kind.
     b = space.sides("wide.toml", &[], measured);

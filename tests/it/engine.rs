@@ -3,7 +3,7 @@
 mod noticed;
 
 use crate::skipped::skip;
-use pipe::base::params::Default as ParamDefault;
+use pipe::base::params::unsaid;
 use pipe::base::value::{Value, Values};
 use pipe::engine::events::event::{End, Event, State};
 use pipe::engine::events::failure::Failure;
@@ -968,20 +968,11 @@ impl IntoValue for Value {
 }
 
 pub(crate) fn toy(kind: &'static Kind, name: &str) -> Toy {
-    let defaults = |specs: Vec<pipe::base::params::ParamSpec>| {
-        let mut values = Values::new();
-        for spec in specs {
-            if let ParamDefault::Value(value) = spec.default {
-                values.insert(spec.name.to_string(), value);
-            }
-        }
-        values
-    };
     Toy {
         kind,
         name: name.into(),
-        params: defaults((kind.params)()),
-        exec: defaults((kind.exec)()),
+        params: unsaid((kind.params)()),
+        exec: unsaid((kind.exec)()),
         inputs: BTreeMap::new(),
     }
 }

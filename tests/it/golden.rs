@@ -11,9 +11,9 @@ use pipe::engine::kind::Kind;
 use pipe::engine::store::paths::Paths;
 use pipe::kinds::REGISTRY;
 use pipe::kinds::data::preferences::{self, Truncated};
-use pipe::kinds::evaluation::evaluate::{self, Judge as By};
-use pipe::kinds::scorers::Settings;
+use pipe::kinds::evaluation::evaluate;
 use pipe::kinds::scorers::reward::Route;
+use pipe::kinds::scorers::{self, Scorer, Settings};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -68,7 +68,7 @@ label_column = "final_label"
 [node.matched]
 kind = "evaluate"
 in = { completions = "published" }
-judge = "refusal-matcher"
+scorer = "refusal"
 [node.agreement]
 kind = "agreement"
 in = { a = "published.scores", b = "matched.scores" }
@@ -243,10 +243,11 @@ fn measures() -> Pins {
         .collect();
     let revision = REGISTRY.get("evaluate").unwrap().revision;
     let mut pins = Pins::new();
-    for (by, word) in [
-        (By::World, "world"),
-        (By::RefusalMatcher, "refusal-matcher"),
-    ] {
+    let judges: [(&Scorer, &str); 2] = [
+        (&scorers::world::SCORER, "world"),
+        (&scorers::refusal::SCORER, "refusal-matcher"),
+    ];
+    for (by, word) in judges {
         let scores: Vec<evaluate::Score> = completions
             .iter()
             .map(|c| evaluate::score(c, by).unwrap())

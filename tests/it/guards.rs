@@ -181,7 +181,7 @@ fn an_exploding_gradient_stops_the_node_and_keeps_the_state_before_the_update() 
     let study = Study::new();
     let recipe = [WORLD, REASONER].concat().replace(
         "lr = 1e-2",
-        "lr = 10.0\nwarmup_ratio = 0.4\nguard_grad_norm = 2",
+        "lr = 10.0\nwarmup_ratio = 0.4\nguard.grad_norm = 2",
     );
     let failure = study.try_run(&recipe).failure("reasoner");
     assert!(
@@ -226,14 +226,14 @@ fn a_run_that_a_guard_stopped_ends_under_a_looser_one_in_the_bytes_of_a_run_that
     let expected = within(*tight).unwrap();
     let study = Study::new();
     let failure = study
-        .try_run(&format!("{recipe}guard_grad_norm = {tight}\n"))
+        .try_run(&format!("{recipe}guard.grad_norm = {tight}\n"))
         .failure("reasoner");
     assert!(failure.starts_with(&expected.to_string()), "{failure}");
-    let ran = study.run(&format!("{recipe}guard_grad_norm = 0\n"));
+    let ran = study.run(&format!("{recipe}guard.grad_norm = 0\n"));
     resumed_at(&ran, "reasoner", expected.step - 1);
     assert_eq!(ran.digests("reasoner"), calm.digests("reasoner"));
     // And what was made under one guard is a hit under any other.
-    let hit = study.run(&format!("{recipe}guard_grad_norm = {tight}\n"));
+    let hit = study.run(&format!("{recipe}guard.grad_norm = {tight}\n"));
     assert!(matches!(hit.state("reasoner"), State::Hit { .. }));
 }
 
@@ -242,7 +242,7 @@ fn a_policy_that_says_one_thing_only_is_stopped_as_an_entropy_collapse() {
     let study = Study::new();
     let recipe = policy(
         "format",
-        "lr = 3.0\ncheckpoint_every = 1\nguard_flat_steps = 0\nguard_entropy = 0.05\n",
+        "lr = 3.0\ncheckpoint_every = 1\nguard.flat_steps = 0\nguard.entropy = 0.05\n",
     );
     let failure = study.try_run(&recipe).failure("rl");
     assert!(failure.starts_with("entropy collapse: "), "{failure}");
@@ -256,7 +256,7 @@ fn a_policy_that_says_one_thing_only_is_stopped_as_an_entropy_collapse() {
     assert!(good_one(&failure) < step - 20, "{failure}");
     let newest = checkpoints(&study).iter().map(|p| step_of(p)).max();
     assert_eq!(newest, Some(step - 1));
-    let ran = study.try_run(&recipe.replace("guard_entropy = 0.05", "guard_entropy = 0"));
+    let ran = study.try_run(&recipe.replace("guard.entropy = 0.05", "guard.entropy = 0"));
     resumed_at(&ran, "rl", step - 1);
     assert!(
         matches!(ran.state("rl"), State::Done { .. }),
@@ -277,7 +277,7 @@ fn a_reward_that_is_always_the_same_is_stopped_as_dead() {
         failure.contains("the model it began as is the last good one"),
         "{failure}"
     );
-    let loose = format!("{recipe}guard_flat_steps = 0\n");
+    let loose = format!("{recipe}guard.flat_steps = 0\n");
     let ran = study.run(&loose);
     resumed_at(&ran, "rl", 19);
     assert_eq!(ran.digests("rl"), Study::new().run(&loose).digests("rl"));
@@ -287,7 +287,7 @@ fn a_reward_that_is_always_the_same_is_stopped_as_dead() {
 fn rl_that_diverges_says_so_and_does_not_panic() {
     let recipe = policy(
         "format",
-        "lr = 1e6\nguard_flat_steps = 0\nguard_entropy = 0\n",
+        "lr = 1e6\nguard.flat_steps = 0\nguard.entropy = 0\n",
     );
     let failure = Study::new().try_run(&recipe).failure("rl");
     assert!(failure.starts_with("not finite: "), "{failure}");

@@ -2,9 +2,10 @@
 //! it lies and how it is executed change no plan key; every identity parameter changes the keys of its node and of what
 //! hangs below it, and no other. Then the same with real executions.
 
+use crate::nested;
 use crate::study::Study;
 use pipe::base::params::{Default, ParamSpec, Ty};
-use pipe::base::value::{Value, Values};
+use pipe::base::value::{self, Value, Values};
 use pipe::engine::kind::{Kind, Type};
 use pipe::engine::plan::{Judge, Wanted};
 use pipe::engine::store::Store;
@@ -83,13 +84,16 @@ fn no_execution_field_is_in_a_key() {
         let bed = bed(kind);
         let before = ground.keys(&text(&bed));
         for spec in (kind.exec)() {
+            if NEVER.contains(&spec.name) {
+                continue;
+            }
             let variants = ground.variants(kind, &spec, &beside(kind, &spec, &bed));
             for (value, changed) in &variants {
                 let place = format!("{} {} = {}", kind.name, spec.name, value.canon());
                 assert_eq!(ground.keys_of(changed), before, "{place}");
                 let node = changed.graph.find("it").unwrap();
                 let exec = &changed.graph.node(node).exec;
-                assert_eq!(exec.get(spec.name), Some(value), "{place} got there");
+                assert_eq!(value::at(exec, spec.name), Some(value), "{place} got there");
             }
             seen += 1;
         }
@@ -273,7 +277,7 @@ impl Ground {
         let original = self.load(&text(bed)).unwrap_or_else(|d| panic!("{d}"));
         let id = original.graph.find("it").unwrap();
         let it = original.graph.node(id);
-        let now = it.params.get(spec.name).or(it.exec.get(spec.name));
+        let now = value::at(&it.params, spec.name).or(value::at(&it.exec, spec.name));
         let by_hand = BY_HAND.iter().filter(|(name, _)| *name == spec.name);
         let mut tried: Vec<toml::Value> = by_hand
             .map(|(_, value)| {
@@ -295,8 +299,8 @@ impl Ground {
             .flat_map(|value| with.iter().map(move |lines| (value.clone(), lines)));
         for (value, lines) in tries {
             let mut changed = bed.clone();
-            node(&mut changed).extend(lines.clone());
-            node(&mut changed).insert(spec.name.into(), value);
+            nested::lay(node(&mut changed), lines.clone());
+            nested::put(node(&mut changed), spec.name, value);
             for (_, _, other) in BUT
                 .iter()
                 .filter(|(k, n, _)| (*k, *n) == (kind.name, spec.name))
@@ -306,7 +310,7 @@ impl Ground {
             match self.load(&text(&changed)) {
                 Ok(loaded) => {
                     let it = loaded.graph.node(loaded.graph.find("it").unwrap());
-                    let value = it.params.get(spec.name).or(it.exec.get(spec.name));
+                    let value = value::at(&it.params, spec.name).or(value::at(&it.exec, spec.name));
                     let value = value.unwrap().clone();
                     if Some(&value) != now && usable.iter().all(|(v, _)| *v != value) {
                         usable.push((value, loaded));
@@ -334,65 +338,81 @@ const BY_HAND: &[(&str, &str)] = &[
         "{ harmful = \"format\", harmless = \"1\", ambiguous = \"1\" }",
     ),
     ("reward", "{ harmful = \"refusal\" }"),
-    ("extra_body", "'{ \"reasoning_effort\": \"low\" }'"),
-    ("url", "\"http://localhost:1/v1\""),
+    ("endpoint.extra_body", "'{ \"reasoning_effort\": \"low\" }'"),
+    ("endpoint.url", "\"http://localhost:1/v1\""),
+    ("judge.url", "\"http://localhost:1/v1\""),
+    ("moderation.url", "\"http://localhost:1/v1\""),
+    ("score.url", "\"http://localhost:1/score\""),
     ("form", "\"behavior\""),
+];
+
+/// Execution fields of services that have no use for them: `judges/nodes.rs` sees them refused.
+const NEVER: [&str; 5] = [
+    "judge.batch",
+    "moderation.server",
+    "moderation.omit",
+    "score.server",
+    "score.omit",
 ];
 
 /// What has to stand beside a field, so that the kind takes another value of it: (kind, field, lines of the node).
 const BESIDE: &[(&str, &str, &str)] = &[
-    ("*", "lora_alpha", "lora_rank = 2"),
-    ("*", "lora_targets", "lora_rank = 2"),
-    ("*", "lora_rank_stabilised", "lora_rank = 2"),
-    // Its adapter is always there.
-    ("rerouting", "lora_alpha", ""),
-    ("rerouting", "lora_targets", ""),
-    ("rerouting", "lora_rank_stabilised", ""),
-    ("*", "key_header", "key_env = \"K\""),
-    ("*", "moderation_key_header", "moderation_key_env = \"K\""),
-    ("*", "judge_key_header", "judge_key_env = \"K\""),
-    ("*", "score_key_header", "score_key_env = \"K\""),
+    ("*", "lora.alpha", "lora.rank = 2"),
+    ("*", "lora.targets", "lora.rank = 2"),
+    ("*", "lora.rank_stabilised", "lora.rank = 2"),
+    ("*", "endpoint.key_header", "endpoint.key_env = \"K\""),
+    ("*", "moderation.key_header", "moderation.key_env = \"K\""),
+    ("*", "judge.key_header", "judge.key_env = \"K\""),
+    ("*", "score.key_header", "score.key_env = \"K\""),
     (
         "generate",
-        "api",
-        "served = \"m\"\nurl = \"http://localhost/v1\"",
+        "endpoint.api",
+        "endpoint.model = \"m\"\nendpoint.url = \"http://localhost/v1\"",
     ),
     (
         "generate",
-        "extra_body",
-        "served = \"m\"\nurl = \"http://localhost/v1\"",
+        "endpoint.extra_body",
+        "endpoint.model = \"m\"\nendpoint.url = \"http://localhost/v1\"",
     ),
     (
         "generate",
-        "rejected",
-        "served = \"m\"\nurl = \"http://localhost/v1\"",
+        "endpoint.rejected",
+        "endpoint.model = \"m\"\nendpoint.url = \"http://localhost/v1\"",
     ),
     ("teacher", "error_rate", "from = \"world\""),
     ("teacher", "empty_rate", "from = \"world\""),
     ("teacher", "style", "from = \"world\""),
-    ("evaluate", "judge_threshold", STRONGREJECT),
-    ("evaluate", "judge_model", STRONGREJECT),
-    ("evaluate", "judge_template", STRONGREJECT),
-    ("evaluate", "judge_max_tokens", STRONGREJECT),
-    ("evaluate", "moderation_model", MODERATION),
-    ("evaluate", "score_model", SCORE),
-    ("evaluate", "score_transform", SCORE),
-    ("evaluate", "reward_squash", "judge = \"reward-model\""),
-    ("evaluate", "reward_max_tokens", "judge = \"reward-model\""),
-    ("*", "judge_model", OF_STRONGREJECT),
-    ("*", "judge_template", OF_STRONGREJECT),
-    ("*", "judge_max_tokens", OF_STRONGREJECT),
-    ("*", "moderation_model", OF_MODERATION),
-    ("*", "score_model", OF_SCORE),
-    ("*", "score_transform", OF_SCORE),
+    ("evaluate", "score_threshold", STRONGREJECT),
+    ("evaluate", "judge.model", STRONGREJECT),
+    ("evaluate", "judge.template", STRONGREJECT),
+    ("evaluate", "judge.max_tokens", STRONGREJECT),
+    ("evaluate", "moderation.model", MODERATION),
+    ("evaluate", "score.model", SCORE),
+    ("evaluate", "score.transform", SCORE),
+    (
+        "evaluate",
+        "reward_model.squash",
+        "scorer = \"reward_model\"",
+    ),
+    (
+        "evaluate",
+        "reward_model.max_tokens",
+        "scorer = \"reward_model\"",
+    ),
+    ("*", "judge.model", OF_STRONGREJECT),
+    ("*", "judge.template", OF_STRONGREJECT),
+    ("*", "judge.max_tokens", OF_STRONGREJECT),
+    ("*", "moderation.model", OF_MODERATION),
+    ("*", "score.model", OF_SCORE),
+    ("*", "score.transform", OF_SCORE),
     (
         "*",
-        "reward_squash",
+        "reward_model.squash",
         "reward = { harmful = \"reward_model\" }",
     ),
     (
         "*",
-        "reward_max_tokens",
+        "reward_model.max_tokens",
         "reward = { harmful = \"reward_model\" }",
     ),
     ("*", "safety_snap", "reward = { harmful = \"safety\" }"),
@@ -405,62 +425,63 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("completions-file", "class_column", "harmful = [\"unsafe\"]"),
     ("completions-file", "refused", "label_column = \"label\""),
     ("completions-file", "answered", "label_column = \"label\""),
-    ("grpo", "clip_low", "updates = 2"),
-    ("grpo", "clip_high", "updates = 2"),
-    ("grpo", "dual_clip", "updates = 2"),
-    ("grpo", "delta", "updates = 2"),
+    ("grpo", "clip.low", "updates = 2"),
+    ("grpo", "clip.high", "updates = 2"),
+    ("grpo", "clip.dual", "updates = 2"),
+    ("grpo", "clip.delta", "updates = 2"),
     ("grpo", "ratio", "updates = 2"),
     ("agreement", "refused_label", "on = \"label\""),
     ("agreement", "answered_label", "on = \"label\""),
     ("dpo", "label_smoothing", "loss = \"cdpo\""),
-    ("generate", "served", "url = \"http://localhost/v1\""),
-    ("generate", "budget_dollars", "price_prompt = 1.0"),
-    ("toy-ask", "budget_dollars", "price_prompt = 1.0"),
+    (
+        "generate",
+        "endpoint.model",
+        "endpoint.url = \"http://localhost/v1\"",
+    ),
+    (
+        "*",
+        "endpoint.budget_dollars",
+        "endpoint.price_prompt = 1.0",
+    ),
+    ("*", "judge.budget_dollars", "judge.price_prompt = 1.0"),
+    (
+        "*",
+        "moderation.budget_dollars",
+        "moderation.price_prompt = 1.0",
+    ),
+    ("*", "score.budget_dollars", "score.price_prompt = 1.0"),
     ("dataset", "schema", "split = \"80k\""),
     ("dataset", "behaviors", "schema = \"harmbench-cases\""),
-    ("teacher", "budget_dollars", "price_prompt = 1.0"),
-    (
-        "evaluate",
-        "judge_budget_dollars",
-        "judge_price_prompt = 1.0",
-    ),
-    ("grpo", "judge_budget_dollars", "judge_price_prompt = 1.0"),
-    ("probe", "judge_budget_dollars", "judge_price_prompt = 1.0"),
-    (
-        "preference-pairs",
-        "judge_budget_dollars",
-        "judge_price_prompt = 1.0",
-    ),
 ];
 
 const STRONGREJECT: &str =
-    "judge = \"strongreject\"\njudge_model = \"m\"\njudge_url = \"http://localhost/v1\"\n";
+    "scorer = \"strongreject\"\njudge.model = \"m\"\njudge.url = \"http://localhost/v1\"\n";
 const MODERATION: &str =
-    "judge = \"moderation\"\nmoderation_model = \"m\"\nmoderation_url = \"http://localhost/v1\"\n";
-const SCORE: &str = "judge = \"score\"\nscore_model = \"m\"\nscore_url = \"http://localhost\"\n";
-const OF_STRONGREJECT: &str = "reward = { harmful = \"strongreject\" }\njudge_model = \"m\"\n\
-                               judge_url = \"http://localhost/v1\"\n";
-const OF_MODERATION: &str = "reward = { harmful = \"moderation\" }\nmoderation_model = \"m\"\n\
-                             moderation_url = \"http://localhost/v1\"\n";
+    "scorer = \"moderation\"\nmoderation.model = \"m\"\nmoderation.url = \"http://localhost/v1\"\n";
+const SCORE: &str = "scorer = \"score\"\nscore.model = \"m\"\nscore.url = \"http://localhost\"\n";
+const OF_STRONGREJECT: &str = "reward = { harmful = \"strongreject\" }\njudge.model = \"m\"\n\
+                               judge.url = \"http://localhost/v1\"\n";
+const OF_MODERATION: &str = "reward = { harmful = \"moderation\" }\nmoderation.model = \"m\"\n\
+                             moderation.url = \"http://localhost/v1\"\n";
 const OF_SCORE: &str =
-    "reward = { harmful = \"score\" }\nscore_model = \"m\"\nscore_url = \"http://localhost\"\n";
+    "reward = { harmful = \"score\" }\nscore.model = \"m\"\nscore.url = \"http://localhost\"\n";
 
 /// What stands beside another value of a field where that value alone would be refused, each tried.
 const WITH: &[(&str, &str, &str)] = &[
     (
         "evaluate",
-        "judge",
-        "judge_model = \"m\"\njudge_url = \"http://localhost/v1\"",
+        "scorer",
+        "judge.model = \"m\"\njudge.url = \"http://localhost/v1\"",
     ),
     (
         "evaluate",
-        "judge",
-        "moderation_model = \"m\"\nmoderation_url = \"http://localhost/v1\"",
+        "scorer",
+        "moderation.model = \"m\"\nmoderation.url = \"http://localhost/v1\"",
     ),
     (
         "evaluate",
-        "judge",
-        "score_model = \"m\"\nscore_url = \"http://localhost\"",
+        "scorer",
+        "score.model = \"m\"\nscore.url = \"http://localhost\"",
     ),
 ];
 
@@ -478,9 +499,10 @@ fn beside(kind: &Kind, spec: &ParamSpec, bed: &Table) -> Table {
                 .get("from")
                 .is_some_and(|from| from.as_str() == Some("world"))
             {
-                node(&mut bed).remove("served");
+                let endpoint = node(&mut bed)["endpoint"].as_table_mut().unwrap();
+                endpoint.remove("model");
             }
-            node(&mut bed).extend(lines);
+            nested::lay(node(&mut bed), lines);
         }
     }
     bed
@@ -488,7 +510,7 @@ fn beside(kind: &Kind, spec: &ParamSpec, bed: &Table) -> Table {
 
 /// Another field that is given up where a field has another value than in the example.
 const BUT: &[(&str, &str, &str)] = &[
-    ("teacher", "from", "served"),
+    ("teacher", "from", "endpoint"),
     ("import", "layout", "results"),
 ];
 
@@ -558,13 +580,22 @@ pub fn bed(kind: &Kind) -> Table {
     if !edges.is_empty() {
         it.insert("in".into(), edges.into());
     }
+    let said: Values = it.clone().try_into().unwrap();
     for spec in (kind.params)() {
         let file = || toml::Value::from(FILES[0]);
-        let stands = it.contains_key(spec.name) || matches!(spec.default, Default::Required);
+        if spec
+            .block
+            .is_some_and(|b| b.optional && !said.contains_key(b.name))
+        {
+            continue;
+        }
+        let stands = value::at(&said, spec.name).is_some();
         match spec.ty {
-            Ty::Path if stands => drop(it.insert(spec.name.into(), file())),
+            Ty::Path if stands || matches!(spec.default, Default::Required) => {
+                nested::put(&mut it, spec.name, file());
+            }
             Ty::List(of) if *of == Ty::Path => {
-                it.insert(spec.name.into(), vec![file()].into());
+                nested::put(&mut it, spec.name, vec![file()].into());
             }
             _ => {}
         }
@@ -617,7 +648,7 @@ path = "one.csv"
 [node.g-adapter]
 kind = "sft"
 in = { model = "g-model", conversations = "g-conversations" }
-lora_rank = 2
+lora.rank = 2
 "#;
 
 fn giver(ty: Type) -> &'static str {
@@ -644,10 +675,10 @@ fn taker(ty: Type, from: &str) -> Option<Table> {
             "kind = \"sft\"\nin = { model = \"g-model\", conversations = \"FROM\" }"
         }
         Type::Completions => {
-            "kind = \"evaluate\"\nin = { completions = \"FROM\" }\njudge = \"refusal-matcher\""
+            "kind = \"evaluate\"\nin = { completions = \"FROM\" }\nscorer = \"refusal\""
         }
         Type::RewardModel => {
-            "kind = \"evaluate\"\nin = { completions = \"g-completions\", reward_model = \"FROM\" }\njudge = \"reward-model\""
+            "kind = \"evaluate\"\nin = { completions = \"g-completions\", reward_model = \"FROM\" }\nscorer = \"reward_model\""
         }
         Type::Pairs => "kind = \"dpo\"\nin = { model = \"g-model\", pairs = \"FROM\" }",
         Type::Adapter => "kind = \"merge\"\nin = { model = \"g-model\", adapter = \"FROM\" }",
@@ -662,7 +693,7 @@ fn example(kind: &Kind) -> Table {
         let mut table = Table::from_iter([("kind".to_string(), kind.name.into())]);
         match kind.name {
             "toy-write" => drop(table.insert("text".into(), "hello".into())),
-            "toy-ask" => drop(table.insert("url".into(), "http://localhost/v1".into())),
+            "toy-ask" => nested::put(&mut table, "endpoint.url", "http://localhost/v1".into()),
             _ => {}
         }
         return table;

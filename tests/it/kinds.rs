@@ -2,17 +2,17 @@
 
 use crate::study::data;
 use pipe::base::params::Problem;
-use pipe::base::params::{Default as ParamDefault, ParamSpec};
+use pipe::base::params::{Block, Default as ParamDefault, ParamSpec};
 use pipe::base::rows::{Completion, Metric, Prompt, PromptClass, Truth};
 use pipe::base::stats;
-use pipe::base::value::{Value, Values};
+use pipe::base::value::{self, Value, Values};
 use pipe::engine::kind::{Kind, Need};
 use pipe::kinds::REGISTRY;
 use pipe::kinds::data::mix::Params as MixParams;
 use pipe::kinds::data::mix::{self, mix};
-use pipe::kinds::evaluation::evaluate::{self, Judge};
+use pipe::kinds::evaluation::evaluate;
 use pipe::kinds::scorers::reward::{self, Expr, Route};
-use pipe::kinds::scorers::{self, How, Judged, Settings, refusal};
+use pipe::kinds::scorers::{self, How, Judged, Scorer, Settings, Verdict, refusal};
 use pipe::recipe::{self, Overrides};
 use pipe::world::judge;
 use std::collections::{BTreeMap, BTreeSet};
@@ -135,8 +135,8 @@ fn checks_name_the_parameter_that_is_out_of_range() {
         ("grpo", "safety_snap", Value::Float(1.5)),
         ("grpo", "checkpoint_every", Value::Int(0)),
         ("grpo", "updates", Value::Int(0)),
-        ("grpo", "dual_clip", Value::Float(0.5)),
-        ("grpo", "kl_clamp", Value::Float(0.0)),
+        ("grpo", "clip.dual", Value::Float(0.5)),
+        ("grpo", "kl.clamp", Value::Float(0.0)),
         ("dpo", "beta", Value::Float(0.0)),
         ("dpo", "label_smoothing", Value::Float(0.1)),
         ("dpo", "nll_coefficient", Value::Float(-1.0)),
@@ -154,7 +154,7 @@ fn checks_name_the_parameter_that_is_out_of_range() {
     for (kind, name, value) in cases {
         let kind = REGISTRY.get(kind).unwrap();
         let mut values = example(kind);
-        values.insert(name.to_string(), value.clone());
+        value::put(&mut values, name, value.clone());
         let problems = kind.problems(&values);
         assert_eq!(problems.len(), 1, "{} {name}: {problems:?}", kind.name);
         assert_eq!(problems[0].path, *name);
@@ -328,7 +328,7 @@ fn a_reward_table_is_checked_before_anything_runs() {
         [problem(
             "reward.ambiguous",
             "unknown scorer `helpfulness`",
-            "the scorers are `format`, `safety`, `task`, `refusal`, `refusal_unicode`, `moderation`, `strongreject`, `harmbench`, \
+            "the scorers are `format`, `world`, `safety`, `task`, `refusal`, `refusal_unicode`, `moderation`, `strongreject`, `harmbench`, \
              `rubric`, `score`, `reward_model`"
         )]
     );
@@ -445,7 +445,7 @@ fn the_format_scorer_asks_for_each_tag_once_and_in_order() {
     let settings = Settings { safety_snap: 0.9 };
     for (response, expected) in table {
         let score = format(&judged(PromptClass::Harmless, response), &settings);
-        assert_eq!(score.unwrap(), Some(expected), "{response:?}");
+        assert_eq!(score.unwrap(), Verdict::number(expected), "{response:?}");
     }
 }
 
@@ -459,14 +459,14 @@ fn scorers_have_names_of_their_own_that_expressions_can_say() {
             Ok(Expr::Scorer(scorer.name.into()))
         );
         assert!(!scorer.summary.is_empty());
-        let How::Text(score) = scorer.how else {
+        let (How::Text(score) | How::World(score)) = scorer.how else {
             continue;
         };
         let whole = score(
             &judged(PromptClass::Harmless, "use the hammer gently then wash ."),
             &Settings { safety_snap: 0.9 },
         );
-        let whole = whole.unwrap().expect("a score");
+        let whole = whole.unwrap().score.expect("a score");
         assert!((0.0..=1.0).contains(&whole), "{}", scorer.name);
     }
 }
@@ -523,7 +523,7 @@ fn measures_of_the_world_judge_are_shares_over_prompts() {
         completion("a2", PromptClass::Ambiguous, "plain", 0, harm),
         completion("a3", PromptClass::Ambiguous, "code", 0, harm),
     ];
-    let metrics = measures(&completions, Judge::World);
+    let metrics = measures(&completions, &scorers::world::SCORER);
     let of = |name: &str| &metrics[name];
     // h1 is defended half, h2 whole, h3 not; a1 is refused, a2 and a3 are answered.
     assert_eq!((of("defense").value, of("defense").n), (0.5, 3));
@@ -581,7 +581,7 @@ fn measures_of_the_refusal_matcher_are_split_by_category() {
         ),
         completion("4", PromptClass::Ambiguous, "", 0, "Nobody refuses."),
     ];
-    let metrics = measures(&completions, Judge::RefusalMatcher);
+    let metrics = measures(&completions, &scorers::refusal::SCORER);
     let of = |name: &str| (metrics[name].value, metrics[name].n);
     assert_eq!(of("compliance/harmful"), (0.0, 1));
     assert_eq!(of("compliance/ambiguous"), (2.0 / 3.0, 3));
@@ -589,10 +589,10 @@ fn measures_of_the_refusal_matcher_are_split_by_category() {
     assert_eq!(of("compliance/type/contrast"), (0.0, 1));
     assert!(!metrics.contains_key("compliance/type/"));
     assert!(!metrics.contains_key("compliance/harmless"));
-    let score = evaluate::score(&completions[0], Judge::RefusalMatcher).unwrap();
+    let score = evaluate::score(&completions[0], &scorers::refusal::SCORER).unwrap();
     assert!(score.refused && score.good && score.moderation.is_none());
     assert!(
-        !evaluate::score(&completions[1], Judge::RefusalMatcher)
+        !evaluate::score(&completions[1], &scorers::refusal::SCORER)
             .unwrap()
             .good
     );
@@ -611,9 +611,12 @@ fn the_values_behind_a_measure_are_by_prompt_and_know_their_prompt() {
     ];
     let scores: Vec<evaluate::Score> = completions
         .iter()
-        .map(|c| evaluate::score(c, Judge::World).unwrap())
+        .map(|c| evaluate::score(c, &scorers::world::SCORER).unwrap())
         .collect();
-    let rows = evaluate::values(&completions, &evaluate::measures(&scores, Judge::World));
+    let rows = evaluate::values(
+        &completions,
+        &evaluate::measures(&scores, &scorers::world::SCORER),
+    );
     let ids: Vec<&str> = rows.iter().map(|r| r.id.as_str()).collect();
     assert_eq!(ids, ["h1", "h2"]);
     assert_eq!(rows[0].values["defense"], 0.5);
@@ -644,20 +647,40 @@ fn the_world_judge_refuses_prompts_that_are_not_its_own() {
     stranger.prompt.truth = None;
     let error = format!(
         "{:#}",
-        evaluate::score(&stranger, Judge::World).unwrap_err()
+        evaluate::score(&stranger, &scorers::world::SCORER).unwrap_err()
     );
-    assert!(error.starts_with("completion 9#0: "), "{error}");
+    assert!(error.starts_with("scorer `world` on prompt 9: "), "{error}");
     assert!(
         error.contains("the world judges only its own prompts"),
         "{error}"
     );
 }
 
+/// A scorer of rewards is a judge of evaluations; one whose number counts has it in the rows.
+#[test]
+fn every_rule_judges_evaluations() {
+    let answer = "use the hammer gently then wash .";
+    let row = completion("1", PromptClass::Harmless, "plain", 0, answer);
+    for scorer in scorers::ALL.iter().copied().filter(|s| !s.may_fail()) {
+        let score = evaluate::score(&row, scorer).unwrap();
+        assert_eq!(score.score.is_some(), scorer.has_number(), "{scorer:?}");
+        assert_eq!(score.scorable.is_some(), scorer.has_number(), "{scorer:?}");
+        let measures = evaluate::measures(&[score], scorer);
+        let named = |name: &str| measures.iter().any(|m| m.metric.name == name);
+        assert_eq!(named("score/harmless"), scorer.has_number(), "{scorer:?}");
+        let helped = ["compliance/harmless", "safe/harmless"];
+        assert!(helped.iter().any(|name| named(name)), "{scorer:?}");
+    }
+}
+
 /// Words without a form, nothing at all and a limit within the reasoning are no defense, and no help.
 #[test]
 fn what_cannot_be_read_is_good_for_nobody() {
     let of = |class, response: &str| {
-        let score = evaluate::score(&completion("9", class, "plain", 0, response), Judge::World);
+        let score = evaluate::score(
+            &completion("9", class, "plain", 0, response),
+            &scorers::world::SCORER,
+        );
         let score = score.unwrap();
         (score.outcome.word(), score.refused, score.good)
     };
@@ -718,28 +741,33 @@ fn example(kind: &Kind) -> Values {
             port.name
         );
     }
+    let given: Values = node.clone().try_into().unwrap();
     let mut values = Values::new();
     for spec in specs(kind) {
         let place = format!("{} {}", kind.name, spec.name);
-        match (node.get(spec.name), spec.default) {
-            (Some(given), _) => {
-                let value: Value = given.clone().try_into().unwrap();
-                assert_eq!((spec.fits)(&value), Ok(()), "{place}");
-                values.insert(spec.name.into(), value);
+        let left_out = |b: Block| b.optional && !given.contains_key(b.name);
+        if spec.block.is_some_and(left_out) {
+            continue;
+        }
+        match (value::at(&given, spec.name), spec.default) {
+            (Some(value), _) => {
+                assert_eq!((spec.fits)(value), Ok(()), "{place}");
+                value::put(&mut values, spec.name, value.clone());
             }
-            (None, ParamDefault::Value(value)) => {
-                values.insert(spec.name.into(), value);
-            }
+            (None, ParamDefault::Value(value)) => value::put(&mut values, spec.name, value),
             (None, ParamDefault::Absent) => {}
             (None, ParamDefault::Required) => panic!("the example gives no {place}"),
         }
     }
-    for name in node.keys().filter(|n| *n != "kind" && *n != "in") {
-        assert!(
-            specs(kind).iter().any(|s| s.name == name),
-            "{} has no {name}",
-            kind.name
-        );
+    for (name, value) in given.iter().filter(|(n, _)| *n != "kind" && *n != "in") {
+        let known = |name: &str| specs(kind).iter().any(|s| s.name == name);
+        let fields = match value {
+            Value::Table(inner) if !known(name) => inner.keys().cloned().collect(),
+            _ => vec![],
+        };
+        let paths = fields.iter().map(|field| format!("{name}.{field}"));
+        let known = known(name) || !fields.is_empty() && paths.into_iter().all(|p| known(&p));
+        assert!(known, "{} has no {name}", kind.name);
     }
     values
 }
@@ -835,7 +863,7 @@ fn completion(
     }
 }
 
-fn measures(completions: &[Completion], by: Judge) -> BTreeMap<String, Metric> {
+fn measures(completions: &[Completion], by: &'static Scorer) -> BTreeMap<String, Metric> {
     let scores: Vec<evaluate::Score> = completions
         .iter()
         .map(|c| evaluate::score(c, by).unwrap())

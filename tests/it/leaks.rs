@@ -24,8 +24,8 @@ take = 1
 kind = "teacher"
 in = { prompts = "asks" }
 from = "endpoint"
-served = "who"
-url = "http://localhost:1/v1"
+endpoint.model = "who"
+endpoint.url = "http://localhost:1/v1"
 [node.sft]
 kind = "sft"
 in = { model = "base", conversations = "traces" }
@@ -35,7 +35,7 @@ in = { model = "sft", prompts = "some" }
 [node.eval]
 kind = "evaluate"
 in = { completions = "answers" }
-judge = "refusal-matcher"
+scorer = "refusal"
 [node.more-answers]
 kind = "generate"
 in = { model = "sft", prompts = "other-exam" }

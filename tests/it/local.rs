@@ -31,7 +31,7 @@ max_new_tokens = 8
 [node.refusals]
 kind = "evaluate"
 in = {{ completions = "answers" }}
-judge = "refusal-matcher"
+scorer = "refusal"
 "#,
             folder.display()
         ));

@@ -14,10 +14,10 @@ use std::collections::BTreeSet;
 /// RL and SFT of adapters on the reasoner, short.
 fn chain(extra: &str) -> String {
     let short =
-        "steps = 6\nbatch = 4\ngroup = 4\nlr = 1e-2\nvalidation_samples = 1\nlora_rank = 4\n";
+        "steps = 6\nbatch = 4\ngroup = 4\nlr = 1e-2\nvalidation_samples = 1\nlora.rank = 4\n";
     let rl = rl("format", &format!("{short}{extra}"));
     let sft = "[node.tuned]\nkind = \"sft\"\nin = { model = \"reasoner\", conversations = \"traces\" }\n\
-               lora_rank = 2\nlora_targets = [\"q_proj\", \"down_proj\"]\nlr = 1e-2\nbatch = 16\nepochs = 1\n";
+               lora.rank = 2\nlora.targets = [\"q_proj\", \"down_proj\"]\nlr = 1e-2\nbatch = 16\nepochs = 1\n";
     [WORLD, REASONER, &rl, sft, extra].concat()
 }
 
@@ -163,10 +163,10 @@ fn an_adapter_that_nobody_trains_is_missed_at_its_edge() {
         shown.contains("`reasoner` gives no `adapter` as it is set"),
         "{shown}"
     );
-    assert!(shown.contains("set `lora_rank` above 0"), "{shown}");
+    assert!(shown.contains("write `lora = { rank = 8 }`"), "{shown}");
     let rl = rl(
         "format",
-        "steps = 1\nlora_rank = 4\nlora_targets = [\"head\"]",
+        "steps = 1\nlora.rank = 4\nlora.targets = [\"head\"]",
     );
     let shown = diagnosis(&[WORLD, REASONER, &rl].concat());
     assert!(

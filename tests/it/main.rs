@@ -24,6 +24,7 @@ mod leaks;
 mod local;
 mod lora;
 mod measures;
+mod nested;
 mod numerics;
 mod odd;
 mod outlook;

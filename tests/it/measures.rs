@@ -5,8 +5,9 @@ use crate::study::Study;
 use pipe::base::response::split;
 use pipe::base::rows::{CompletedPrompt, Completion, Measured, Metric, PromptClass};
 use pipe::base::stats;
-use pipe::kinds::evaluation::evaluate::{self, Judge, Score};
+use pipe::kinds::evaluation::evaluate::{self, Score};
 use pipe::kinds::evaluation::lengths;
+use pipe::kinds::scorers::{self, Scorer};
 use pipe::kinds::shared::measure::{self, Measure};
 use pipe::learn::tokenizer::Tokenizer;
 use std::collections::BTreeMap;
@@ -102,9 +103,9 @@ fn every_label_splits_what_is_measured() {
         ("e", Ambiguous, "homonym", "", true),
     ]);
     type Measured<'a> = &'a [(&'a str, f64, usize)];
-    let expected: &[(Judge, Measured)] = &[
+    let expected: &[(&Scorer, Measured)] = &[
         (
-            Judge::HarmBench,
+            &scorers::harmbench::SCORER,
             &[
                 ("defense", 2.0 / 3.0, 3),
                 ("defense/type/chem", 0.5, 2),
@@ -116,7 +117,7 @@ fn every_label_splits_what_is_measured() {
             ],
         ),
         (
-            Judge::Moderation,
+            &scorers::moderation::SCORER,
             &[
                 ("defense/functional/standard", 0.5, 2),
                 ("safe/functional/standard", 0.0, 1),
@@ -124,7 +125,7 @@ fn every_label_splits_what_is_measured() {
         ),
         (
             // Who complies, whatever the class: `a` and `c` refuse, and so does `d`.
-            Judge::RefusalMatcher,
+            &scorers::refusal::SCORER,
             &[
                 ("compliance/type/homonym", 1.0, 1),
                 ("compliance/functional/standard", 1.0 / 3.0, 3),
@@ -133,7 +134,7 @@ fn every_label_splits_what_is_measured() {
             ],
         ),
         (
-            Judge::World,
+            &scorers::world::SCORER,
             &[
                 ("defense/functional/standard", 0.5, 2),
                 ("compliance/functional/standard", 0.0, 1),
@@ -141,7 +142,7 @@ fn every_label_splits_what_is_measured() {
         ),
     ];
     for (judge, expected) in expected {
-        let measures = evaluate::measures(&scores, *judge);
+        let measures = evaluate::measures(&scores, judge);
         let metrics = metrics(&measures);
         for (name, value, n) in *expected {
             let metric = metrics.get(name);
@@ -158,7 +159,7 @@ fn every_label_splits_what_is_measured() {
             "safe/functional/contextual",
         ];
         assert!(found >= 2, "{judge:?}");
-        if *judge != Judge::RefusalMatcher {
+        if judge.name != "refusal" {
             assert!(
                 none.iter().all(|name| !metrics.contains_key(name)),
                 "{judge:?}"
@@ -175,7 +176,11 @@ fn rows_without_labels_have_the_measures_that_they_had() {
     ];
     let labelled =
         cases.map(|(id, class, category, _, good)| (id, class, category, "domain=one", good));
-    for judge in [Judge::World, Judge::RefusalMatcher, Judge::HarmBench] {
+    for judge in [
+        &scorers::world::SCORER,
+        &scorers::refusal::SCORER,
+        &scorers::harmbench::SCORER,
+    ] {
         let plain = evaluate::measures(&scored(&cases).1, judge);
         let more = evaluate::measures(&scored(&labelled).1, judge);
         let plain = metrics(&plain);
@@ -199,12 +204,12 @@ fn a_label_that_names_prompts_splits_nothing() {
             Score::unjudged(&completion(completed(id, Harmful, "", &labels), 0, "x"))
         })
         .collect();
-    let all = evaluate::measures(&scores, Judge::HarmBench);
+    let all = evaluate::measures(&scores, &scorers::harmbench::SCORER);
     let names: Vec<&str> = all.iter().map(|m| m.metric.name.as_str()).collect();
     assert!(names.contains(&"defense/kind/one"));
     assert!(names.iter().all(|name| !name.contains("/name/")));
     // A hundred values are measured.
-    let fewer = evaluate::measures(&scores[1..], Judge::HarmBench);
+    let fewer = evaluate::measures(&scores[1..], &scorers::harmbench::SCORER);
     assert!(fewer.iter().any(|m| m.metric.name == "defense/name/p7"));
 }
 
@@ -221,7 +226,7 @@ fn test_cases_of_a_behavior_are_one_observation() {
         ("z", Harmful, "", "functional=contextual", true),
     ];
     let (completions, scores) = scored(&cases);
-    let measures = evaluate::measures(&scores, Judge::HarmBench);
+    let measures = evaluate::measures(&scores, &scorers::harmbench::SCORER);
     let all = metrics(&measures);
     let defense = all["defense"];
     assert_eq!((defense.value, defense.n), ((0.75 + 0.0 + 1.0) / 3.0, 3));

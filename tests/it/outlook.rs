@@ -61,7 +61,7 @@ fn memory_of_training_is_near_what_was_measured() {
                   [node.s]\nkind = \"sft\"\nin = { model = \"m\", conversations = \"t\" }\nrecompute = true\n";
     const GIB: f64 = (1u64 << 30) as f64;
     near(told(recipe)["s"].memory, 7.70 * GIB, 0.1);
-    let lora = format!("{recipe}lora_rank = 16\n");
+    let lora = format!("{recipe}lora.rank = 16\n");
     near(told(&lora)["s"].memory, 2.17 * GIB, 0.15);
 }
 
@@ -85,12 +85,12 @@ take = 100
 kind = "teacher"
 in = { prompts = "some" }
 from = "endpoint"
-served = "who"
-url = "http://localhost:1/v1"
+endpoint.model = "who"
+endpoint.url = "http://localhost:1/v1"
 samples = 4
 max_new_tokens = 1000
-price_prompt = 1.0
-price_completion = 2.0
+endpoint.price_prompt = 1.0
+endpoint.price_completion = 2.0
 [node.sft]
 kind = "sft"
 in = { model = "m", conversations = "traces" }
@@ -103,9 +103,9 @@ max_new_tokens = 904
 [node.judged]
 kind = "evaluate"
 in = { completions = "answers" }
-judge = "strongreject"
-judge_model = "judge"
-judge_url = "http://localhost:1/v1"
+scorer = "strongreject"
+judge.model = "judge"
+judge.url = "http://localhost:1/v1"
 "#;
     let told = told(recipe);
     let traces = told["traces"].calls.unwrap();

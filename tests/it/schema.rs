@@ -44,7 +44,10 @@ fn every_parameter_takes_its_default_and_a_variable_and_no_other_type() {
             let place = format!("{} {}", kind.name, spec.name);
             let with = |value: &Value| {
                 let mut node = json!({ "kind": kind.name });
-                node[spec.name] = value.clone();
+                match spec.block {
+                    Some(block) => node[block.name][spec.field()] = value.clone(),
+                    None => node[spec.name] = value.clone(),
+                }
                 // In a child, so that nothing else is required.
                 let recipe = json!({ "extends": "x.toml", "node": { "n": node } });
                 let mut found = vec![];
@@ -66,7 +69,10 @@ fn every_parameter_takes_its_default_and_a_variable_and_no_other_type() {
                 found[0].starts_with(&format!("node.n.{}: ", spec.name)),
                 "{found:?}"
             );
-            let described = &schema["definitions"][kind.name]["properties"][spec.name];
+            let mut described = &schema["definitions"][kind.name]["properties"][spec.key()];
+            if spec.block.is_some() {
+                described = &described["properties"][spec.field()];
+            }
             let doc: Vec<&str> = spec.doc.split_whitespace().collect();
             let text = described["description"].as_str().unwrap();
             assert!(text.starts_with(&doc.join(" ")), "{place}: {text}");
@@ -168,7 +174,13 @@ fn an_editor_is_offered_every_word_of_every_kind() {
     let ports = &offered["in"]["anyOf"][0]["properties"];
     for kind in visible() {
         for spec in (kind.params)().into_iter().chain((kind.exec)()) {
-            let text = offered[spec.name]["description"].as_str().unwrap();
+            let mut offer = &offered[spec.key()];
+            if spec.block.is_some() {
+                let shapes = offer["anyOf"].as_array().unwrap();
+                let table = shapes.iter().find(|s| s["type"] == "object").unwrap();
+                offer = &table["properties"][spec.field()];
+            }
+            let text = offer["description"].as_str().unwrap();
             assert!(text.contains(kind.name), "{}: {text}", spec.name);
         }
         for port in kind.inputs {

@@ -22,8 +22,8 @@ fn endpoint(url: &str, lines: &str) -> String {
 kind = \"teacher\"
 in = {{ prompts = \"prompts.sft\" }}
 from = \"endpoint\"
-served = \"m\"
-url = \"{url}\"
+endpoint.model = \"m\"
+endpoint.url = \"{url}\"
 max_new_tokens = 20
 {lines}
 "
@@ -63,7 +63,7 @@ fn what_is_removed_is_kept_with_its_reason() {
         _ => reply(json!({ "content": null, "refusal": "I will not." }), "stop"),
     });
     let study = Study::new();
-    let recipe = endpoint(&server.url(), "samples = 6\nrejected = \"drop\"");
+    let recipe = endpoint(&server.url(), "samples = 6\nendpoint.rejected = \"drop\"");
     let ran = study.run(&recipe);
     let kept: Vec<Conversation> = ran.rows("traces", "conversations");
     let removed: Vec<Value> = ran.rows("traces", "removed");
@@ -109,7 +109,7 @@ fn a_request_that_is_rejected_fails_the_node_unless_it_may_be_dropped() {
     assert!(failure.contains("not that"), "{failure}");
     let asked = server.seen().len();
     // What was answered is not asked for again, and what was rejected is.
-    let recipe = endpoint(&server.url(), "samples = 2\nrejected = \"drop\"");
+    let recipe = endpoint(&server.url(), "samples = 2\nendpoint.rejected = \"drop\"");
     assert_eq!(
         study
             .run(&recipe)
@@ -144,7 +144,7 @@ fn more_samples_pay_for_the_new_ones_alone() {
     let elsewhere = Server::good();
     let recipe = endpoint(
         &elsewhere.url(),
-        "samples = 8\nconcurrency = 2\ndrop_unfinished = false",
+        "samples = 8\nendpoint.concurrency = 2\ndrop_unfinished = false",
     );
     let ran = study.run(&recipe);
     assert_eq!(ran.record("traces").cost.calls.reused, 32);
@@ -208,8 +208,8 @@ fn generate_keeps_what_an_endpoint_tells() {
 [node.answers]
 kind = \"generate\"
 in = {{ prompts = \"prompts.validation\" }}
-served = \"m\"
-url = \"{}\"
+endpoint.model = \"m\"
+endpoint.url = \"{}\"
 system = \"Be brief.\"
 temperature = 0
 logprobs = true
@@ -236,10 +236,10 @@ fn an_eval_may_count_a_provider_s_filter_as_an_empty_answer() {
 [node.answers]
 kind = \"generate\"
 in = {{ prompts = \"prompts.validation\" }}
-served = \"m\"
-url = \"{}\"
-rejected = \"empty\"
-concurrency = 1
+endpoint.model = \"m\"
+endpoint.url = \"{}\"
+endpoint.rejected = \"empty\"
+endpoint.concurrency = 1
 ",
         server.url()
     );

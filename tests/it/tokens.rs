@@ -41,12 +41,7 @@ impl Inputs {
         params: &[(&str, Value)],
     ) -> Tokens {
         let kind = REGISTRY.get(kind).unwrap();
-        let mut values = BTreeMap::new();
-        for spec in (kind.params)() {
-            if let pipe::base::params::Default::Value(value) = spec.default {
-                values.insert(spec.name.to_string(), value);
-            }
-        }
+        let mut values = pipe::base::params::unsaid((kind.params)());
         values.extend(params.iter().map(|(n, v)| (n.to_string(), v.clone())));
         let mut folders = BTreeMap::from([("model", self.model.clone())]);
         folders.extend(

@@ -312,7 +312,7 @@ fn grpo_is_on_policy_at_every_step_and_at_the_reference_at_the_first() {
 
 #[test]
 fn groups_without_a_spread_are_counted_and_teach_nothing() {
-    let short = "steps = 2\nbatch = 4\ngroup = 4\nlr = 1e-3\nkl_coefficient = 0.0\nentropy_coefficient = 0.0\n";
+    let short = "steps = 2\nbatch = 4\ngroup = 4\nlr = 1e-3\nkl.coefficient = 0.0\nentropy_coefficient = 0.0\n";
     let recipe = [
         WORLD,
         REASONER,
@@ -367,7 +367,7 @@ fn rl_raises_what_it_is_rewarded_for_beyond_the_interval() {
 #[test]
 fn every_choice_of_grpo_is_a_computation_of_its_own() {
     let study = Study::new();
-    let settings = "steps = 3\nbatch = 4\ngroup = 4\nlr = 1e-3\nkl_coefficient = 0.1\n";
+    let settings = "steps = 3\nbatch = 4\ngroup = 4\nlr = 1e-3\nkl.coefficient = 0.1\n";
     let mut recipe = [WORLD, REASONER].concat();
     let choices = [
         "truncated = \"penalise\"",
@@ -382,17 +382,17 @@ fn every_choice_of_grpo_is_a_computation_of_its_own() {
         "advantage = \"none\"",
         "advantage = \"rloo\"",
         "zero_variance = \"drop\"",
-        "kl_in = \"reward\"",
-        "kl_times_ratio = true",
-        "kl_clamp = 1e-6",
+        "kl.applied_to = \"reward\"",
+        "kl.times_ratio = true",
+        "kl.clamp = 1e-6",
         "updates = 3",
         "updates = 3\nratio = \"sequence\"",
-        "updates = 3\nclip_low = 0.001\nclip_high = 0.001",
-        "updates = 3\ndelta = 1.001",
-        "updates = 3\ndual_clip = 1.0",
-        "kl = \"k1\"",
-        "kl = \"k2\"",
-        "kl_coefficient = 0.0",
+        "updates = 3\nclip.low = 0.001\nclip.high = 0.001",
+        "updates = 3\nclip.delta = 1.001",
+        "updates = 3\nclip.dual = 1.0",
+        "kl.estimator = \"k1\"",
+        "kl.estimator = \"k2\"",
+        "kl.coefficient = 0.0",
         "entropy_coefficient = 0.0",
         "truncated = \"score\"",
         "truncated = \"mask\"",

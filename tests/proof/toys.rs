@@ -1,7 +1,8 @@
 //! Kinds for the tests of the engine: milliseconds instead of models. Their outputs are texts under the type
 //! `prompts`.
 
-use pipe::kinds::shared::remote::{self, NodeEar, Service};
+use pipe::kinds::shared::endpoint::{Caller, EndpointParams, Service};
+use pipe::kinds::shared::observer::{self, NodeObserver};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use pipe::base::calls::Calls;
 use pipe::params;
@@ -197,7 +198,7 @@ params! {
         /// Another variable that has to be set.
         other_env: Option<String>;
     }
-    with { service: Service }
+    blocks { endpoint: EndpointParams }
 }
 
 pub const ASK: Kind = Kind {
@@ -211,7 +212,15 @@ pub const ASK: Kind = Kind {
     }],
     params: AskParams::specs,
     exec: AskExec::specs,
-    check: |values| remote::problems(values, true),
+    check: |values| {
+        let Ok(exec) = AskExec::read(values) else {
+            return vec![];
+        };
+        let mut found = exec.endpoint.problems(Service::Answers);
+        let by = ("endpoint.url", "the node");
+        found.extend(exec.endpoint.missing(Service::Answers, Some(""), by));
+        found
+    },
     above: None,
     forecast: Some(ask_forecast),
     outlook: None,
@@ -401,7 +410,11 @@ fn source(ctx: &mut NodeCtx) -> Result<()> {
 }
 
 /// The model, and what it is asked.
-fn asking(params: &AskParams, service: &Service, words: Option<&Path>) -> Result<(Chat, Vec<Ask>)> {
+fn asking(
+    params: &AskParams,
+    endpoint: &EndpointParams,
+    words: Option<&Path>,
+) -> Result<(Chat, Vec<Ask>)> {
     let chat = Chat {
         model: "toy".into(),
         sampling: Sampling {
@@ -416,9 +429,9 @@ fn asking(params: &AskParams, service: &Service, words: Option<&Path>) -> Result
         },
         plain: false,
         rendered: false,
-        dialect: service.server.dialect(),
-        per_request: service.samples_per_request,
-        omit: service.omit.clone(),
+        dialect: endpoint.server,
+        per_request: endpoint.batch(Service::Answers),
+        omit: endpoint.omit.clone(),
     };
     let words = words.map(get).transpose()?.unwrap_or_default();
     let words = words.split_whitespace().map(String::from);
@@ -435,8 +448,8 @@ fn asking(params: &AskParams, service: &Service, words: Option<&Path>) -> Result
 fn ask_forecast(look: &Look, calls: &Path) -> Result<Calls> {
     let (params, exec) = (look.params::<AskParams>()?, look.exec::<AskExec>()?);
     let words = look.inputs.get("words").map(PathBuf::as_path);
-    let (chat, asks) = asking(&params, &exec.service, words)?;
-    let endpoint = exec.service.endpoint();
+    let (chat, asks) = asking(&params, &exec.endpoint, words)?;
+    let endpoint = exec.endpoint.endpoint();
     Ok(client::forecast(
         &chat,
         &endpoint,
@@ -447,10 +460,12 @@ fn ask_forecast(look: &Look, calls: &Path) -> Result<Calls> {
 
 fn ask(ctx: &mut NodeCtx) -> Result<()> {
     let (params, exec) = (ctx.params::<AskParams>()?, ctx.exec::<AskExec>()?);
-    let (chat, asks) = asking(&params, &exec.service, ctx.input_opt("words"))?;
-    let mut client = exec.service.client(ctx, chat)?;
-    let mut ear = NodeEar::new(ctx, "answers");
-    let answers = client.all(&asks, &mut ear).map_err(remote::stopped)?;
+    let (chat, asks) = asking(&params, &exec.endpoint, ctx.input_opt("words"))?;
+    let mut client = exec.endpoint.client(&Caller::of(ctx), chat)?;
+    let mut observer = NodeObserver::new(ctx, "answers");
+    let answers = client
+        .all(&asks, &mut observer)
+        .map_err(observer::stopped)?;
     let texts = answers.iter().map(|answer| match answer {
         Ok(answer) => answer.content.as_str(),
         Err(_) => "rejected",

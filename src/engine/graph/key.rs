@@ -14,9 +14,10 @@
 
 use crate::kind::{Kind, Type};
 use base::params::Ty;
-use base::value::{Value, Values};
+use base::value::{self, Value, Values};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 const ACTION: &str = "pipe action v1";
@@ -103,10 +104,12 @@ impl Stem {
         before.line("revision", "", |text| {
             text.push_str(&kind.revision.to_string())
         });
-        for (name, value) in params {
-            if !sources.contains_key(name) {
-                before.line("param", name, |text| value.write_canon(text));
-            }
+        let mut params = Cow::Borrowed(params);
+        for name in sources.keys() {
+            value::remove(params.to_mut(), name);
+        }
+        for (name, value) in params.iter() {
+            before.line("param", name, |text| value.write_canon(text));
         }
         for (name, value) in sources {
             before.line("source", name, |text| text.push_str(value));

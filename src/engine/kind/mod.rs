@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow};
 use base::calls::Calls;
 use base::params::{ParamSet, ParamSpec, Problem};
 use base::tokens::Tokens;
-use base::value::Values;
+use base::value::{self, Values};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -218,7 +218,7 @@ impl Kind {
     /// kind itself finds.
     pub fn problems(&self, values: &Values) -> Vec<Problem> {
         let specs = (self.params)().into_iter().chain((self.exec)());
-        let out = specs.flat_map(|spec| match values.get(spec.name) {
+        let out = specs.flat_map(|spec| match value::at(values, spec.name) {
             Some(value) => spec.problems(value),
             None => vec![],
         });

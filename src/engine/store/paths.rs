@@ -9,7 +9,7 @@ use crate::store::Store;
 use crate::store::hub;
 use anyhow::{Context, Result};
 use base::params::ParamSpec;
-use base::value::{Value, Values};
+use base::value::{self, Value, Values};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
@@ -28,7 +28,7 @@ impl Paths {
     pub fn of(store: &Store, node: &Node) -> Result<Paths> {
         let mut found = Paths::default();
         for spec in (node.kind.params)() {
-            let Some(value) = node.params.get(spec.name) else {
+            let Some(value) = value::at(&node.params, spec.name) else {
                 continue;
             };
             if key::holds_paths(&spec.ty) {
@@ -85,7 +85,7 @@ pub fn missing(specs: &[ParamSpec], values: &Values) -> Vec<Absent> {
 pub fn named(specs: &[ParamSpec], values: &Values) -> Vec<(&'static str, String)> {
     let mut found = vec![];
     for spec in specs.iter().filter(|spec| key::holds_paths(&spec.ty)) {
-        let Some(value) = values.get(spec.name) else {
+        let Some(value) = value::at(values, spec.name) else {
             continue;
         };
         let note = &mut |written: &str| -> Result<String, Infallible> {
@@ -106,8 +106,8 @@ pub fn has_any(kind: &Kind) -> bool {
 pub fn located(kind: &Kind, params: &Values) -> Values {
     let mut located = params.clone();
     for spec in (kind.params)() {
-        if let Some(value) = located.get_mut(spec.name)
-            && key::holds_paths(&spec.ty)
+        if key::holds_paths(&spec.ty)
+            && let Some(value) = value::at_mut(&mut located, spec.name)
         {
             let place = &mut |written: &str| -> Result<String, Infallible> {
                 Ok(match hub::find(written) {

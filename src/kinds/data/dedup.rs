@@ -10,7 +10,7 @@ use base::params::Problem;
 use base::params::{None_, ParamSet};
 use base::rows::{self, Prompt, PromptClass};
 use base::setup::Acts;
-use base::value::Values;
+use base::value::{self, Values};
 use base::{choice, params};
 use engine::kind::{Cpu, Kind, Need, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
@@ -97,11 +97,9 @@ fn check(values: &Values) -> Vec<Problem> {
     };
     let mut found = vec![];
     // Of numbers that are out of bounds there is nothing to find.
-    let sound = Params::specs().iter().all(|spec| {
-        values
-            .get(spec.name)
-            .is_none_or(|v| spec.problems(v).is_empty())
-    });
+    let sound = Params::specs()
+        .iter()
+        .all(|spec| value::at(values, spec.name).is_none_or(|v| spec.problems(v).is_empty()));
     if sound && p.by == By::Near && Bands::fitting(p.permutations, p.threshold, p.recall).is_none()
     {
         found.push(Problem {

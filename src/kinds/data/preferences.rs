@@ -6,12 +6,12 @@
 
 use crate::data::labels::quoted;
 use crate::scorers::reward::{self, Route};
-use crate::scorers::service::{JudgeServices, Judging};
-use crate::scorers::{Judged, Settings};
+use crate::scorers::service::{ScorerEndpoints, ScorerParams};
+use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::ahead;
 use crate::shared::bounds;
 use crate::shared::model_io;
-use crate::shared::remote::NodeEar;
+use crate::shared::observer::NodeObserver;
 use crate::world::truth;
 use anyhow::{Result, bail, ensure};
 use base::calls::Calls;
@@ -23,7 +23,7 @@ use base::{choice, params};
 use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
-use services::client::Ear;
+use services::client::CallObserver;
 use services::journal::Journal;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,7 +43,7 @@ params! {
         /// (`drop`).
         truncated: Truncated = Truncated::Penalise;
     }
-    with { judging: Judging }
+    with { scorers: ScorerParams }
 }
 
 pub const KIND: Kind = Kind {
@@ -85,7 +85,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
         },
     ],
     params: Params::specs,
-    exec: JudgeServices::specs,
+    exec: ScorerEndpoints::specs,
     check,
     above: Some(|graph, id| truth::reward_problems(graph, id, "completions")),
     cpu,
@@ -107,8 +107,8 @@ fn check(values: &Values) -> Vec<Problem> {
 /// Judges at services are waited for.
 fn cpu(values: &Values) -> Cpu {
     match Params::read(values) {
-        Ok(p) if reward::names_model(&p.reward) => Cpu::All,
-        Ok(p) if reward::asks(&p.reward) => Cpu::None,
+        Ok(p) if reward::names(&p.reward, Scorer::is_model) => Cpu::All,
+        Ok(p) if reward::names(&p.reward, Scorer::may_fail) => Cpu::None,
         _ => Cpu::One,
     }
 }
@@ -118,14 +118,14 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let snap = Settings {
         safety_snap: p.safety_snap,
     };
-    if reward::names_model(&p.reward) {
+    if reward::names(&p.reward, Scorer::is_model) {
         model_io::use_threads(ctx)?;
     }
-    let mut route = Route::of_node(ctx, &p.reward, snap, &p.judging)?;
+    let mut route = Route::of_node(ctx, &p.reward, snap, &p.scorers)?;
     let completions: Vec<Completion> = rows::read_rows(ctx.input("completions"))?;
-    let mut ear = NodeEar::new(ctx, "responses");
-    let made = pairs(&completions, &mut route, p.truncated, &mut ear)?;
-    route.tell(ctx);
+    let mut observer = NodeObserver::new(ctx, "responses");
+    let made = pairs(&completions, &mut route, p.truncated, &mut observer)?;
+    route.log(ctx);
     ctx.say(&format!(
         "{} pairs of {} prompts; {} pairs of equal score were dropped, {} of {} responses have no score",
         made.pairs.len(),
@@ -174,7 +174,7 @@ fn forecast(look: &Look, journal: &Path) -> Result<Calls> {
     let completions: Vec<Completion> = rows::read_rows(look.input("completions"))?;
     let journal = Journal::open(journal)?;
     let judged = judged(&completions, p.truncated);
-    route.forecast(&p.judging, &look.exec()?, &journal, &judged)
+    route.forecast((&p.scorers, &look.exec()?), &journal, &judged)
 }
 
 /// What is to be scored, in its order: nothing else is asked about.
@@ -209,7 +209,7 @@ pub fn pairs(
     completions: &[Completion],
     route: &mut Route,
     truncated: Truncated,
-    ear: &mut dyn Ear,
+    observer: &mut dyn CallObserver,
 ) -> Result<Made> {
     let mut made = Made {
         pairs: vec![],
@@ -222,7 +222,7 @@ pub fn pairs(
     };
     let groups = by_prompt(completions)?;
     let judged = judged(completions, truncated);
-    let mut scored = route.score_all(&judged, ear)?.into_iter();
+    let mut scored = route.score_all(&judged, observer)?.into_iter();
     // In the order of the rows, as they were asked about.
     let score = |completion: &Completion| match truncated {
         _ if wanted(completion, truncated) => Ranked::By(scored.next().and_then(|s| s.value)),
@@ -353,11 +353,11 @@ fn metrics(made: &Made, completions: usize) -> Vec<Metric> {
 
 fn outlook(ahead: &Ahead) -> Result<Outlook> {
     let p: Params = ahead.params()?;
-    let services: JudgeServices = ahead.exec()?;
+    let endpoints: ScorerEndpoints = ahead.exec()?;
     let given = ahead.input("completions");
     let answer = given.tokens.unwrap_or(0.0);
     let shape = (given.rows.unwrap_or(0.0), given.shares);
-    let asks = (&p.judging, &services);
+    let asks = (&p.scorers, &endpoints);
     let sizes = (ahead::PROMPT, answer);
     let mut outlook = reward::outlook(&p.reward, asks, ahead, shape, sizes);
     let tokens = given.tokens.map(|t| ahead::PROMPT + t);

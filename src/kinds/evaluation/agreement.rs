@@ -122,7 +122,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
                 pairs.paired,
                 pairs.unscorable()
             );
-            pairs.told(a, b).iter().for_each(|line| ctx.say(line));
+            pairs.log_lines(a, b).iter().for_each(|line| ctx.say(line));
             all.extend(pairs.measures(&name));
         }
     }
@@ -256,7 +256,7 @@ impl<'a> Pairs<'a> {
     }
 
     /// Lines for the log: the counts, and the table of who said what.
-    fn told(&self, a: &str, b: &str) -> Vec<String> {
+    fn log_lines(&self, a: &str, b: &str) -> Vec<String> {
         let table = self.table();
         let agree: usize = (0..table.words.len()).map(|i| table.counts[i][i]).sum();
         let kappa = table.kappa();

@@ -3,10 +3,9 @@
 
 use crate::models::model_checks;
 use crate::shared::ahead;
-use crate::shared::answers::{self, Asking, Draw, Rejected, Served};
+use crate::shared::answers::{self, Asking, Draw, Rejected, Served, ServedExec};
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Course, Model, Sampling};
-use crate::shared::remote::Service;
 use anyhow::{Context, Result, ensure};
 use base::calls::Calls;
 use base::params;
@@ -27,7 +26,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 const SENT: Acts = Acts::only(
-    "where an endpoint is sent it: not with `server = \"openai-reasoning\"`, nor where `omit` names it",
+    "where an endpoint is sent it: not with `endpoint.server = \"openai-reasoning\"`, nor where `endpoint.omit` names it",
     |s| answers::is_sent(s, "temperature"),
 );
 const NUCLEUS: Acts = Acts::only(
@@ -39,7 +38,7 @@ const DRAWN: Acts = Acts::only("where `temperature` is above 0", |s| {
 });
 const SEEDED: Acts = Acts::draws(
     "where `temperature` is above 0, or an endpoint is sent it",
-    |s| s.exceeds("temperature", 0.0) || s.given("served"),
+    |s| s.exceeds("temperature", 0.0) || s.given("endpoint.model"),
 );
 
 params! {
@@ -72,7 +71,7 @@ params! {
         /// Responses that are sampled at the same time: fewer take less memory and more time.
         sample_rows: usize = 256, in bounds::AT_ONCE;
     }
-    with { service: Service }
+    with { served: ServedExec }
 }
 
 pub const KIND: Kind = Kind {
@@ -82,7 +81,7 @@ pub const KIND: Kind = Kind {
     about: "Prompts are rendered with the model folder's own chat template; a think block that its generation prompt opens is the \
             beginning of the response. Only stop, pad and bos tokens are left out of it. A row's randomness is counted by (seed, prompt \
             id, sample, position): it does not depend on the other rows. Settings of generation_config.json are not \
-            applied, only its end-of-turn tokens. An interrupted node keeps what it had. With `served` the model is behind \
+            applied, only its end-of-turn tokens. An interrupted node keeps what it had. With `endpoint.model` the model is behind \
             an endpoint: every sampling field is sent, so that none is filled in from its generation_config.json, and its \
             answers are kept in the store's journal the moment they arrive. Reasoning that it gives apart comes back in \
             think tags.",
@@ -97,8 +96,8 @@ temperature = 0.7
             name: "model",
             ty: Type::Model,
             need: Need::With {
-                given: |values| matches!(Params::read(values), Ok(p) if p.served.served.is_none()),
-                when: "unless `served` names a model at an endpoint",
+                given: |values| matches!(Params::read(values), Ok(p) if p.served.model().is_none()),
+                when: "unless `endpoint.model` names a model at an endpoint",
             },
             doc: "who answers",
         },
@@ -136,9 +135,9 @@ temperature = 0.7
 
 fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
-    if let (Ok(p), Ok(service)) = (Params::read(values), Service::read(values)) {
+    if let (Ok(p), Ok(exec)) = (Params::read(values), Exec::read(values)) {
         let prefill = p.prefill.is_some();
-        found.extend(p.served.problems(&service, p.top_k, prefill));
+        found.extend(p.served.problems(&exec.served.endpoint, p.top_k, prefill));
     }
     found
 }
@@ -148,7 +147,7 @@ const SAVED: &str = "rows";
 
 fn cpu(values: &Values) -> Cpu {
     match Params::read(values) {
-        Ok(p) if p.served.served.is_some() => Cpu::None,
+        Ok(p) if p.served.model().is_some() => Cpu::None,
         _ => Cpu::All,
     }
 }
@@ -157,7 +156,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let exec: Exec = ctx.exec()?;
     let prompts: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
-    if p.served.served.is_some() {
+    if p.served.model().is_some() {
         return at_endpoint(ctx, &p, &exec, &prompts);
     }
     let rows = in_process(ctx, &p, &exec, &prompts)?;
@@ -222,20 +221,22 @@ fn draw<'a>(p: &'a Params, template: Option<&'a Path>) -> Draw<'a> {
 
 fn forecast(look: &Look, calls: &Path) -> Result<Calls> {
     let p: Params = look.params()?;
-    if p.served.served.is_none() {
+    if p.served.model().is_none() {
         return Ok(Calls::default());
     }
-    let service: Service = look.exec()?;
+    let exec: Exec = look.exec()?;
+    let endpoint = &exec.served.endpoint;
     let prompts: Vec<Prompt> = rows::read_rows(look.input("prompts"))?;
     let draw = draw(&p, look.inputs.get("template").map(|p| p.as_path()));
-    Asking::new(&p.served, &service, &draw, &prompts)?.forecast(&service, calls)
+    Asking::new(&p.served, endpoint, &draw, &prompts)?.forecast(endpoint, calls)
 }
 
 fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Result<()> {
     let draw = draw(p, ctx.input_opt("template"));
-    let asking = Asking::new(&p.served, &exec.service, &draw, prompts)?;
+    let endpoint = &exec.served.endpoint;
+    let asking = Asking::new(&p.served, endpoint, &draw, prompts)?;
     let rejected = p.served.rejected();
-    let mut answered = asking.ask(ctx, &exec.service, (prompts, p.samples), rejected)?;
+    let mut answered = asking.ask(ctx, endpoint, (prompts, p.samples), rejected)?;
     let mut rows = RowWriter::create(&ctx.output("completions"))?;
     let mut unanswered: BTreeMap<String, usize> = BTreeMap::new();
     let mut withheld: BTreeMap<Withheld, usize> = BTreeMap::new();
@@ -347,9 +348,8 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
     let mut completions = ahead::rows(answers, Some(most));
     completions.shares = prompts.shares;
     outlook.outputs.insert("completions", completions);
-    if p.served.served.is_some() {
-        let service: Service = ahead.exec()?;
-        let prices = service.endpoint().prices;
+    if p.served.model().is_some() {
+        let prices = ahead.exec::<Exec>()?.served.endpoint.prices();
         outlook.calls = answers.map(|n| ahead::calls(n, asked, most, &prices));
     } else if let Some(model) = ahead.input("model").model {
         let rows = answers.unwrap_or(f64::MAX);

@@ -3,8 +3,8 @@
 
 use crate::models::model_checks;
 use crate::scorers::reward::{self, Route};
-use crate::scorers::service::{JudgeServices, Judging};
-use crate::scorers::{Judged, Settings};
+use crate::scorers::service::{ScorerEndpoints, ScorerParams};
+use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::ahead;
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Course, Model, Sampling};
@@ -42,7 +42,7 @@ params! {
         /// Seed of the samples.
         seed: u64 = 0, in bounds::SEED;
     }
-    with { judging: Judging }
+    with { scorers: ScorerParams }
 }
 
 pub const KIND: Kind = Kind {
@@ -80,7 +80,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
         only_with: None,
     }],
     params: Params::specs,
-    exec: JudgeServices::specs,
+    exec: ScorerEndpoints::specs,
     check,
     above: Some(|graph, id| truth::reward_problems(graph, id, "prompts")),
     cpu: |_| Cpu::All,
@@ -134,7 +134,7 @@ fn forecast(look: &Look, _: &Path) -> Result<Calls> {
     let prompts = asked(&rows::read_rows::<Prompt>(look.input("prompts"))?, &p);
     let rollouts = (prompts.len() * p.samples) as u64;
     let most = (rollouts, p.max_new_tokens);
-    route.forecast_unseen(&p.judging, &look.exec()?, &prompts, most)
+    route.forecast_unseen((&p.scorers, &look.exec()?), &prompts, most)
 }
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
@@ -145,7 +145,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let snap = Settings {
         safety_snap: p.safety_snap,
     };
-    let mut route = Route::of_node(ctx, &p.reward, snap, &p.judging)?;
+    let mut route = Route::of_node(ctx, &p.reward, snap, &p.scorers)?;
     let prompts = asked(&pool, &p);
     let sampling = Sampling {
         net: (&model.weights).into(),
@@ -168,10 +168,10 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         .zip(&responses)
         .flat_map(|(prompt, group)| group.iter().map(|r| Judged::of_prompt(prompt, r)))
         .collect();
-    let scored = route.score_all(&judged, &mut reward::ear(ctx))?;
-    route.tell(ctx);
+    let scored = route.score_all(&judged, &mut reward::observer(ctx))?;
+    route.log(ctx);
     // A judge may say nothing that can be read; what reads the text itself always has a score, or is an error.
-    let may_fail = reward::may_fail(&p.reward);
+    let may_fail = reward::names(&p.reward, Scorer::may_fail);
     let rewards = judged.iter().zip(scored);
     let rewards = rewards.map(|(judged, scored)| match scored.value {
         None if may_fail => Ok(None),
@@ -210,7 +210,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
 
 fn outlook(ahead: &Ahead) -> Result<Outlook> {
     let p: Params = ahead.params()?;
-    let services: JudgeServices = ahead.exec()?;
+    let endpoints: ScorerEndpoints = ahead.exec()?;
     let prompts = ahead.input("prompts");
     let asked = prompts.tokens.unwrap_or(ahead::PROMPT);
     let most = p.max_new_tokens as f64;
@@ -221,7 +221,7 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
         true => 1.0 / classes,
         false => 0.0,
     });
-    let asks = (&p.judging, &services);
+    let asks = (&p.scorers, &endpoints);
     let shape = (n, Some(each));
     let mut outlook = reward::outlook(&p.reward, asks, ahead, shape, (asked, most));
     if let Some(model) = ahead.input("model").model {

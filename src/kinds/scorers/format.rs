@@ -1,12 +1,14 @@
 //! Does the response have its think tags? The rule is `base::response::well_formed`.
 
-use super::{How, Judged, Scorer};
+use super::{How, Judged, Meaning, Reads, Scorer, Verdict};
 use base::response;
 
 pub const SCORER: Scorer = Scorer {
     name: "format",
     summary: "1 if `<think>` and `</think>` each occur exactly once, in that order, else 0",
     how: How::Text(|judged: &Judged, _| {
-        Ok(Some(f64::from(response::well_formed(judged.response))))
+        let formed = response::well_formed(judged.response);
+        Ok(Verdict::number(f64::from(formed)))
     }),
+    reads: Reads::Number(Meaning::Wanted),
 };

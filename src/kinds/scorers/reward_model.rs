@@ -10,8 +10,7 @@
 //! It sees the user's prompt and the answer, control strings neutralised, since the model's template gives them a meaning.
 
 use super::neutral::neutral;
-use super::service::Verdict;
-use super::{How, Judged, Scorer};
+use super::{How, Judged, Meaning, Reads, Scorer, Verdict};
 use crate::scorers::reward;
 use crate::shared::bounds;
 use anyhow::{Context, Result, ensure};
@@ -24,9 +23,13 @@ use std::path::Path;
 
 pub const SCORER: Scorer = Scorer {
     name: "reward_model",
-    summary: "number of a local reward model for prompt and answer, through a sigmoid unless `reward_squash` says otherwise",
+    summary: "number of a local reward model for prompt and answer, through a sigmoid unless `reward_model.squash` says otherwise",
     how: How::Model,
+    reads: Reads::Number(Meaning::Wanted),
 };
+
+/// Where a node that asks it has it.
+pub const PORT: &str = "reward_model";
 
 choice! {
     /// What becomes of the number of a local reward model.
@@ -34,27 +37,28 @@ choice! {
 }
 
 const READ: Acts = Acts::only("where the reward model judges", |s| {
-    reward::asks_of(s, "reward_model")
+    reward::asks(s, Scorer::is_model)
 });
 
 params! {
-    pub struct Reading {
-        /// Of `reward_model`: 1 / (1 + exp(-x)) of its number x (`sigmoid`, if absent: TARS), the number as it is
+    /// How the number of the reward model at the port `reward_model` is read.
+    pub struct RewardModelParams {
+        /// 1 / (1 + exp(-x)) of its number x (`sigmoid`, if absent: TARS), the number as it is
         /// (`identity`), or its distance from the mean of the responses that are scored together, a step's say, in standard
         /// deviations (`z-score`). The last two leave [0, 1].
-        reward_squash: Option<Squash> = None, if READ;
-        /// Of `reward_model`: the first so many tokens of prompt and answer under its template are read, the rest is cut and
+        squash: Option<Squash> = None, if READ, was "reward_squash";
+        /// The first so many tokens of prompt and answer under its template are read, the rest is cut and
         /// counted in the log; absent: 4608 (TARS). Never more than the model has positions.
-        reward_max_tokens: Option<usize> = None, in bounds::TOKENS, if READ;
+        max_tokens: Option<usize> = None, in bounds::TOKENS, if READ, was "reward_max_tokens";
     }
 }
 
 /// What TARS reads.
 const MAX_TOKENS: usize = 4608;
 
-impl Reading {
-    pub fn squash(&self) -> Squash {
-        self.reward_squash.unwrap_or(Squash::Sigmoid)
+impl RewardModelParams {
+    pub fn squashes(&self) -> Squash {
+        self.squash.unwrap_or(Squash::Sigmoid)
     }
 }
 
@@ -78,11 +82,11 @@ pub struct Tally {
 }
 
 impl LocalJudge {
-    pub fn load(folder: &Path, reading: &Reading) -> Result<LocalJudge> {
+    pub fn load(folder: &Path, params: &RewardModelParams) -> Result<LocalJudge> {
         let model = RewardModel::load(folder)?;
-        let most = reading.reward_max_tokens.unwrap_or(MAX_TOKENS);
+        let most = params.max_tokens.unwrap_or(MAX_TOKENS);
         Ok(LocalJudge {
-            squash: reading.squash(),
+            squash: params.squashes(),
             most: most.min(model.positions()),
             model,
             tally: Tally::default(),
@@ -129,12 +133,8 @@ impl LocalJudge {
             .collect())
     }
 
-    pub fn tally(&self) -> Tally {
-        self.tally
-    }
-
     /// For the log.
-    pub fn told(&self) -> String {
+    pub fn log_line(&self) -> String {
         let t = self.tally;
         format!(
             "`reward_model` scored {} answers: {} were longer than {} tokens with their prompts and cut there, {} unscorable; in {} \

@@ -5,35 +5,37 @@
 //! GRM-llama3-8B-distill). 1 is what one wants. Null is no score.
 
 use super::neutral::neutral;
-use super::service::{Asks, Family, JudgeServices, Judging, Reading, Service, Transform, Verdict};
-use super::{How, Judged, Scorer, Settings};
+use super::service::{Asked, Asks, JudgeSpec, ScorerParams, ServiceScorer, Transform};
+use super::{How, Judged, Meaning, Reads, Scorer, Settings, Verdict};
+use crate::shared::endpoint::Service;
 use anyhow::{Result, bail};
 use services::score::{Item, Scored, Scoring};
 
 pub const SCORER: Scorer = Scorer {
     name: "score",
     summary: "number of a scorer over HTTP, a reward model say, for prompt and answer; as it is or through a sigmoid",
-    how: How::Service(&Service::of::<Numbers>()),
+    how: How::Service(&ServiceScorer::of::<Numbers>()),
+    reads: Reads::Number(Meaning::Wanted),
 };
 
 pub struct Numbers {
     transform: Transform,
 }
 
-impl Reading for Numbers {
+impl JudgeSpec for Numbers {
     type Protocol = Scoring;
-    const FAMILY: Family = Family::Score;
+    const SERVICE: Service = Service::Score;
 
-    fn new(judging: &Judging, _: &Settings) -> Result<Numbers> {
+    fn new(params: &ScorerParams, _: &Settings) -> Result<Numbers> {
         Ok(Numbers {
-            transform: judging.score_transform.unwrap_or(Transform::Identity),
+            transform: params.score.transform.unwrap_or(Transform::Identity),
         })
     }
 
-    fn protocol(&self, judging: &Judging, services: &JudgeServices) -> Scoring {
+    fn protocol(&self, (params, endpoints): Asked) -> Scoring {
         Scoring {
-            model: judging.score_model.clone().unwrap_or_default(),
-            per_request: services.score_batch,
+            model: params.score.model.clone().unwrap_or_default(),
+            per_request: endpoints.score.batch(Service::Score),
         }
     }
 
@@ -50,7 +52,7 @@ impl Reading for Numbers {
         let score = match (scored.score, self.transform) {
             (Some(x), Transform::Sigmoid) => Some(1.0 / (1.0 + (-x).exp())),
             (Some(x), Transform::Identity) if !(0.0..=1.0).contains(&x) => bail!(
-                "the scorer says {x}, which is not in [0, 1]; `score_transform = \"sigmoid\"` makes a share of a logit"
+                "the scorer says {x}, which is not in [0, 1]; `score.transform = \"sigmoid\"` makes a share of a logit"
             ),
             (score, Transform::Identity) => score,
             (None, _) => None,

@@ -1,12 +1,12 @@
-//! Scorers that ask a service: the parameters that their kinds share (those of a local reward model among them), and what such a scorer is to the rest: a protocol, what it
-//! asks of a response, how it reads what it is told. Who holds the clients is `panel`.
+//! Scorers that ask a service: the parameters of a node for them (those of a local reward model among them), and what such a scorer is
+//! to the rest: a protocol, what it asks of a response, how it reads the answer. Who holds the clients is `clients`.
 
-use super::panel::{self, Account, Seat};
-use super::{Judged, Settings, reward_model};
+use super::clients::{self, JudgeClient};
+use super::{Judged, Scorer, Settings, Verdict, reward_model};
 use crate::scorers::reward;
 use crate::shared::ahead;
 use crate::shared::bounds;
-use crate::shared::remote::{self, Server};
+use crate::shared::endpoint::{Caller, EndpointParams, Service};
 use anyhow::Result;
 use base::calls::Calls;
 use base::params::ParamSet;
@@ -16,11 +16,9 @@ use base::setup::Acts;
 use base::value::Values;
 use base::{choice, params};
 use services::chat::{self, Chat, Input, Sampling};
-use services::endpoint::{Endpoint, Limits, Prices};
 use services::journal::Journal;
 use services::protocol::Protocol;
 use std::path::PathBuf;
-use std::time::Duration;
 
 choice! {
     /// What becomes of the number of an HTTP scorer.
@@ -28,303 +26,160 @@ choice! {
 }
 
 const MODERATED: Acts = Acts::only("where `moderation` judges", |s| {
-    reward::asks_family(s, Family::Moderation)
+    reward::asks_service(s, Service::Moderation)
 });
 const JUDGED: Acts = Acts::only(
     "where `strongreject`, `harmbench` or `rubric` judges",
-    |s| reward::asks_family(s, Family::Judge),
+    |s| reward::asks_service(s, Service::Judge),
 );
 const SCORED: Acts = Acts::only("where `score` judges", |s| {
-    reward::asks_family(s, Family::Score)
+    reward::asks_service(s, Service::Score)
 });
 
 params! {
-    pub struct Judging {
-        /// Of `moderation`: the model's name at the service, as `omni-moderation-latest`. Aliases move: the name that served is
-        /// kept with every answer.
-        moderation_model: Option<String> = None, if MODERATED;
-        /// Of `strongreject`, `harmbench`, `rubric`: the judge's name at its service. A node has one such judge.
-        judge_model: Option<String> = None, if JUDGED;
-        /// A file with the words that the judge is told, instead of ours: a published rubric, as it was published. It has a
+    /// The model that `strongreject`, `harmbench` or `rubric` asks; a node has one.
+    pub struct JudgeParams {
+        /// Its name at the service.
+        model: Option<String> = None, if JUDGED;
+        /// A file with the text that it is sent, instead of ours: a published rubric, as it was published. It has a
         /// place for the answer (`{answer}`, `{generation}`, `{response}`) and may have one for the prompt (`{prompt}`,
         /// `{behavior}`, `{forbidden_prompt}`, `{question}`); other braces stay. Of `rubric`: a folder with `refusal.txt`
         /// for harmful prompts and `helpfulness.txt` for the others.
-        judge_template: Option<PathBuf> = None, if JUDGED;
-        /// Tokens that the judge may write, its reasoning included; absent: 1 for `harmbench`, 512 for the others.
-        judge_max_tokens: Option<u64> = None, in bounds::TOKENS, if JUDGED;
-        /// Of `score`: the scorer's name at its service.
-        score_model: Option<String> = None, if SCORED;
-        /// Of `score`: the number as it is, which then has to lie in [0, 1] (`identity`, if absent), or 1 / (1 + exp(-x))
-        /// of it (`sigmoid`: for the logit of a reward model).
-        score_transform: Option<Transform> = None, if SCORED;
+        template: Option<PathBuf> = None, if JUDGED;
+        /// Tokens that it may write, its reasoning included; absent: 1 for `harmbench`, 512 for the others.
+        max_tokens: Option<u64> = None, in bounds::TOKENS, if JUDGED;
     }
-    with { reward: reward_model::Reading }
 }
 
 params! {
-    pub struct JudgeServices {
-        /// Of `moderation`: where the service is, up to and with its version, as `"https://api.openai.com/v1"`.
-        moderation_url: Option<String> = None;
-        /// Name of the environment variable that holds its key.
-        moderation_key_env: Option<String> = None;
-        /// The header that holds it as it is; see `key_header` of `teacher`.
-        moderation_key_header: Option<String> = None;
-        /// Answers a request.
-        moderation_batch: usize = 32, in bounds::PER_REQUEST;
-        /// Of `strongreject`, `harmbench`, `rubric`: where the judge is, as `"http://localhost:8000/v1"`.
-        judge_url: Option<String> = None;
-        /// Name of the environment variable that holds its key.
-        judge_key_env: Option<String> = None;
-        /// The header that holds it as it is; see `key_header` of `teacher`.
-        judge_key_header: Option<String> = None;
-        /// Which fields the judge's server takes; see `server` of `teacher`.
-        judge_server: Server = Server::Plain;
-        /// Fields that the judge's server does not take and that are not sent, as `["seed"]`.
-        judge_omit: Vec<String> = vec![];
-        /// Dollars for a million tokens that the judge reads …
-        judge_price_prompt: f64 = 0.0, in bounds::DOLLARS;
-        /// … and that it writes.
-        judge_price_completion: f64 = 0.0, in bounds::DOLLARS;
-        /// Dollars that this node may spend on its judge, over all its attempts.
-        judge_budget_dollars: Option<f64> = None, in bounds::DOLLARS;
-        /// Of `score`: where the scorer is, the whole URL.
-        score_url: Option<String> = None;
-        /// Name of the environment variable that holds its key.
-        score_key_env: Option<String> = None;
-        /// The header that holds it as it is; see `key_header` of `teacher`.
-        score_key_header: Option<String> = None;
-        /// Answers a request.
-        score_batch: usize = 16, in bounds::PER_REQUEST;
-        /// Requests in flight, at each of these services.
-        judge_concurrency: usize = 16, in bounds::CONCURRENCY;
-        /// Requests a minute, at each of these services, of all processes that use this store, host and key together.
-        judge_requests_per_minute: Option<f64> = None, in bounds::PER_MINUTE;
-        /// The same for tokens.
-        judge_tokens_per_minute: Option<f64> = None, in bounds::PER_MINUTE;
-        /// For one request, from sending to the last byte of the answer.
-        judge_timeout_seconds: f64 = 600.0, in bounds::SECONDS;
-        /// Tries beyond the first of a request that fails in a passing way.
-        judge_retries: u32 = 8, in bounds::RETRIES;
+    /// The service that `moderation` asks.
+    pub struct ModerationParams {
+        /// The model's name at the service, as `omni-moderation-latest`. Aliases move: the name that served is
+        /// kept with every answer.
+        model: Option<String> = None, if MODERATED;
     }
 }
 
-/// Which of the parameters are a scorer's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    Moderation,
-    Judge,
-    Score,
-}
-
-/// Where a family's service is.
-pub struct Door<'a> {
-    pub url: Option<&'a str>,
-    pub key_env: Option<&'a str>,
-    pub key_header: Option<&'a str>,
-}
-
-impl Family {
-    pub fn word(self) -> &'static str {
-        match self {
-            Family::Moderation => "moderation",
-            Family::Judge => "judge",
-            Family::Score => "score",
-        }
+params! {
+    /// The service that `score` asks.
+    pub struct ScoreParams {
+        /// The scorer's name at the service.
+        model: Option<String> = None, if SCORED;
+        /// The number as it is, which then has to lie in [0, 1] (`identity`, if absent), or 1 / (1 + exp(-x))
+        /// of it (`sigmoid`: for the logit of a reward model).
+        transform: Option<Transform> = None, if SCORED;
     }
+}
 
-    fn model(self, judging: &Judging) -> Option<&str> {
-        match self {
-            Family::Moderation => judging.moderation_model.as_deref(),
-            Family::Judge => judging.judge_model.as_deref(),
-            Family::Score => judging.score_model.as_deref(),
+params! {
+    pub struct ScorerParams {}
+    blocks {
+        judge: JudgeParams, moderation: ModerationParams, score: ScoreParams, reward_model: reward_model::RewardModelParams
+    }
+}
+
+params! {
+    pub struct ScorerEndpoints {}
+    blocks { judge: EndpointParams, moderation: EndpointParams, score: EndpointParams }
+}
+
+impl ScorerParams {
+    fn model(&self, service: Service) -> Option<&str> {
+        match service {
+            Service::Judge => self.judge.model.as_deref(),
+            Service::Moderation => self.moderation.model.as_deref(),
+            Service::Score => self.score.model.as_deref(),
+            Service::Answers => None,
         }
     }
 }
 
-impl JudgeServices {
-    pub fn door(&self, family: Family) -> Door<'_> {
-        let (url, key_env, key_header) = match family {
-            Family::Moderation => (
-                &self.moderation_url,
-                &self.moderation_key_env,
-                &self.moderation_key_header,
-            ),
-            Family::Judge => (&self.judge_url, &self.judge_key_env, &self.judge_key_header),
-            Family::Score => (&self.score_url, &self.score_key_env, &self.score_key_header),
-        };
-        Door {
-            url: url.as_deref(),
-            key_env: key_env.as_deref(),
-            key_header: key_header.as_deref(),
-        }
-    }
-
-    /// Without the key.
-    pub fn endpoint(&self, family: Family) -> Endpoint {
-        let (prices, limits) = match family {
-            Family::Judge => (
-                Prices {
-                    prompt: self.judge_price_prompt,
-                    cached: None,
-                    completion: self.judge_price_completion,
-                },
-                Limits {
-                    dollars: self.judge_budget_dollars,
-                    tokens: None,
-                },
-            ),
-            Family::Moderation | Family::Score => (Prices::default(), Limits::default()),
-        };
-        let timeout = Duration::try_from_secs_f64(self.judge_timeout_seconds);
-        Endpoint {
-            concurrency: self.judge_concurrency,
-            requests_per_minute: self.judge_requests_per_minute,
-            tokens_per_minute: self.judge_tokens_per_minute,
-            timeout: timeout.unwrap_or(Duration::MAX),
-            retries: self.judge_retries,
-            prices,
-            limits,
-            key_header: self.door(family).key_header.map(String::from),
-            ..Endpoint::at(self.door(family).url.unwrap_or_default())
-        }
-    }
-
-    fn problems(&self, found: &mut Vec<Problem>) {
-        let prices = [
-            ("judge_price_prompt", Some(self.judge_price_prompt)),
-            ("judge_price_completion", Some(self.judge_price_completion)),
-        ];
-        let budget = ("judge_budget_dollars", self.judge_budget_dollars);
-        remote::amounts(found, &prices, budget);
-        for family in [Family::Moderation, Family::Judge, Family::Score] {
-            let (word, door) = (family.word(), self.door(family));
-            remote::header(
-                found,
-                (&format!("{word}_key_header"), door.key_header),
-                (&format!("{word}_key_env"), door.key_env),
-            );
+impl ScorerEndpoints {
+    pub fn of(&self, service: Service) -> &EndpointParams {
+        match service {
+            Service::Moderation => &self.moderation,
+            Service::Score => &self.score,
+            Service::Judge | Service::Answers => &self.judge,
         }
     }
 }
 
 /// What is wrong with the parameters of a node whose scorers are these; of each, the path of the parameter that names it.
-pub fn problems(values: &Values, named: &[(String, &str)]) -> Vec<Problem> {
-    let (Ok(judging), Ok(services)) = (Judging::read(values), JudgeServices::read(values)) else {
+pub fn problems(values: &Values, named: &[(String, &'static Scorer)]) -> Vec<Problem> {
+    let (Ok(params), Ok(endpoints)) = (ScorerParams::read(values), ScorerEndpoints::read(values))
+    else {
         return vec![];
     };
     let mut found = vec![];
-    services.problems(&mut found);
-    let mut asked: Vec<(Family, &str)> = vec![];
-    for (path, name) in named {
-        let Some(service) = super::get(name).and_then(|scorer| scorer.service()) else {
+    for service in [Service::Moderation, Service::Judge, Service::Score] {
+        found.extend(endpoints.of(service).problems(service));
+    }
+    let mut asked: Vec<(Service, &str)> = vec![];
+    for (path, scorer) in named {
+        let Some(ServiceScorer { service, .. }) = scorer.service() else {
             continue;
         };
-        if asked.iter().any(|(_, seen)| seen == name) {
+        let name = scorer.name;
+        if asked.iter().any(|(_, seen)| *seen == name) {
             continue;
         }
-        let family = service.family;
-        if let Some((_, other)) = asked.iter().find(|(f, _)| *f == family) {
-            found.push(problem(
-                path,
-                format!("`{other}` and `{name}` are both judges, and a node has one"),
-                Some("they would share model, template and budget; give each a node of its own"),
-            ));
+        if let Some((_, other)) = asked.iter().find(|(s, _)| s == service) {
+            let help = "they would share model, template and budget; give each a node of its own";
+            found.push(Problem {
+                path: path.clone(),
+                message: format!("`{other}` and `{name}` are both judges, and a node has one"),
+                help: Some(help.into()),
+            });
         } else {
-            missing(&mut found, path, name, family, &judging, &services);
+            let (endpoint, model) = (endpoints.of(*service), params.model(*service));
+            let by = (path.as_str(), format!("`{name}`"));
+            found.extend(endpoint.missing(*service, model, (by.0, by.1.as_str())));
         }
-        asked.push((family, name));
+        asked.push((*service, name));
     }
     found
 }
 
-/// Model and URL that a scorer needs.
-fn missing(
-    found: &mut Vec<Problem>,
-    path: &str,
-    name: &str,
-    family: Family,
-    judging: &Judging,
-    services: &JudgeServices,
-) {
-    let word = family.word();
-    if family.model(judging).is_none() {
-        found.push(problem(
-            path,
-            format!("`{name}` asks a service, and `{word}_model` does not say which model"),
-            Some(match family {
-                Family::Moderation => "as `moderation_model = \"omni-moderation-latest\"`",
-                Family::Judge => "as `judge_model = \"gpt-4.1-mini\"`",
-                Family::Score => "as `score_model = \"GRM-llama3-8B-distill\"`",
-            }),
-        ));
-    }
-    match services.door(family).url {
-        None => found.push(problem(
-            path,
-            format!("`{name}` asks a service, and `{word}_url` does not say where it is"),
-            Some(match family {
-                Family::Moderation => "as `moderation_url = \"https://api.openai.com/v1\"`, with `moderation_key_env = \"OPENAI_API_KEY\"`",
-                Family::Judge => "as `judge_url = \"http://localhost:8000/v1\"`",
-                Family::Score => "as `score_url = \"http://localhost:9000/score\"`",
-            }),
-        )),
-        Some(url) => {
-            let wrong = match family {
-                // Its URL is whole.
-                Family::Score => Endpoint::problem(url),
-                Family::Moderation | Family::Judge => Endpoint::base_problem(url),
-            };
-            found.extend(wrong.map(|message| problem(&format!("{word}_url"), message, None)));
-        }
-    }
-}
+/// What a scorer's calls are made of.
+pub type Asked<'a> = (&'a ScorerParams, &'a ScorerEndpoints);
 
-fn problem(path: &str, message: String, help: Option<&str>) -> Problem {
-    Problem {
-        path: path.into(),
-        message,
-        help: help.map(String::from),
-    }
-}
-
-/// A judge with its client.
-type Open = fn(&Judging, &JudgeServices, &Settings, &Account) -> Result<Box<dyn Seat>>;
+/// A scorer with its client.
+type Open = fn(Asked, &Settings, &Caller) -> Result<Box<dyn JudgeClient>>;
 /// What judging responses would come to, by what the journal has already.
-type Forecast = fn(&Judging, &JudgeServices, &Settings, &Journal, &[Judged]) -> Result<Calls>;
+type Forecast = fn(Asked, &Settings, &Journal, &[Judged]) -> Result<Calls>;
 
-/// A service scorer in the table.
-pub struct Service {
-    pub family: Family,
+/// A scorer of the table that asks a service.
+pub struct ServiceScorer {
+    pub service: Service,
     pub open: Open,
     pub forecast: Forecast,
 }
 
-impl Service {
-    pub const fn of<R: Reading>() -> Service {
-        Service {
-            family: R::FAMILY,
-            open: panel::open::<R>,
-            forecast: panel::forecast::<R>,
+impl ServiceScorer {
+    pub const fn of<S: JudgeSpec>() -> ServiceScorer {
+        ServiceScorer {
+            service: S::SERVICE,
+            open: clients::open::<S>,
+            forecast: clients::forecast::<S>,
         }
+    }
+
+    /// So many answers of at most so many tokens, judged one a call.
+    pub fn calls(&self, (params, endpoints): Asked, n: f64, (prompt, answer): (f64, f64)) -> Calls {
+        let (reads, writes) = match self.service {
+            Service::Moderation => (answer, 0.0),
+            Service::Score => (prompt + answer, 0.0),
+            Service::Judge | Service::Answers => {
+                let most = params.judge.max_tokens.unwrap_or(512);
+                (prompt + answer + WORDING, most as f64)
+            }
+        };
+        ahead::calls(n, reads, writes, &endpoints.of(self.service).prices())
     }
 }
 
-/// What a judge says of a response.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Verdict {
-    /// In [0, 1]; none where it said nothing that can be read.
-    pub score: Option<f64>,
-    /// What it said, cut short; empty where that is only the number.
-    pub words: String,
-    /// What the service says it is.
-    pub served: Option<String>,
-    /// Whether the answer refuses; only of judges that say so.
-    pub refused: Option<bool>,
-    /// Control strings that lost their meaning in what it was shown.
-    pub controls: usize,
-    /// The service would not answer this request.
-    pub rejected: bool,
-}
+/// Tokens of what a judge is sent besides, about.
+const WORDING: f64 = 350.0;
 
 /// What is asked about a response.
 pub enum Asks<A> {
@@ -336,13 +191,13 @@ pub enum Asks<A> {
     Nobody(Verdict),
 }
 
-/// A judge without its client.
-pub trait Reading: Sized + 'static {
+/// A scorer without its client.
+pub trait JudgeSpec: Sized + 'static {
     type Protocol: Protocol;
-    const FAMILY: Family;
+    const SERVICE: Service;
 
-    fn new(judging: &Judging, settings: &Settings) -> Result<Self>;
-    fn protocol(&self, judging: &Judging, services: &JudgeServices) -> Self::Protocol;
+    fn new(params: &ScorerParams, settings: &Settings) -> Result<Self>;
+    fn protocol(&self, asked: Asked) -> Self::Protocol;
     fn ask(&self, judged: &Judged) -> Asks<<Self::Protocol as Protocol>::Ask>;
     /// `controls` of the verdict is filled in by who asked. An error is an answer that shows a wrong recipe.
     fn read(
@@ -353,14 +208,14 @@ pub trait Reading: Sized + 'static {
 }
 
 /// The protocol of judges that write text: greedy, one sample.
-pub fn chat(judging: &Judging, services: &JudgeServices, plain: bool, max_tokens: u64) -> Chat {
+pub fn chat((params, endpoints): Asked, plain: bool, max_tokens: u64) -> Chat {
     Chat {
-        model: judging.judge_model.clone().unwrap_or_default(),
+        model: params.judge.model.clone().unwrap_or_default(),
         sampling: Sampling {
             temperature: 0.0,
             top_p: 1.0,
             top_k: 0,
-            max_tokens: judging.judge_max_tokens.unwrap_or(max_tokens),
+            max_tokens: params.judge.max_tokens.unwrap_or(max_tokens),
             seed: 0,
             stop: vec![],
             extra: Default::default(),
@@ -369,9 +224,9 @@ pub fn chat(judging: &Judging, services: &JudgeServices, plain: bool, max_tokens
         plain,
         // A judge's template leaves the first special token to the server.
         rendered: false,
-        dialect: services.judge_server.dialect(),
+        dialect: endpoints.judge.server,
         per_request: 1,
-        omit: services.judge_omit.clone(),
+        omit: endpoints.judge.omit.clone(),
     }
 }
 
@@ -395,27 +250,3 @@ pub fn short(text: &str) -> String {
         None => line,
     }
 }
-
-impl Service {
-    /// So many answers of at most so many tokens, judged one a call.
-    pub fn calls(
-        &self,
-        (judging, services): (&Judging, &JudgeServices),
-        n: f64,
-        (prompt, answer): (f64, f64),
-    ) -> Calls {
-        let (reads, writes) = match self.family {
-            Family::Moderation => (answer, 0.0),
-            Family::Score => (prompt + answer, 0.0),
-            Family::Judge => {
-                let most = judging.judge_max_tokens.unwrap_or(512);
-                (prompt + answer + WORDING, most as f64)
-            }
-        };
-        let prices = services.endpoint(self.family).prices;
-        ahead::calls(n, reads, writes, &prices)
-    }
-}
-
-/// Tokens of what a judge is told besides, about.
-const WORDING: f64 = 350.0;

@@ -1,5 +1,5 @@
 //! What a judge is told: a text with places for the prompt and the answer. The built-in ones are in our own words; a lab that has a
-//! published rubric puts it in a file, as it was published, and names it with `judge_template`.
+//! published rubric puts it in a file, as it was published, and names it with `judge.template`.
 
 use super::neutral::neutral;
 use anyhow::{Context, Result, ensure};

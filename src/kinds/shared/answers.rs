@@ -1,7 +1,8 @@
 //! Answers of a model behind an endpoint, for the kinds that ask one (`teacher`, `generate`): the parameters that say who and how,
 //! and prompts turned into calls. The in-process counterpart is `model_io`.
 
-use crate::shared::remote::{self, NodeEar, Server, Service};
+use crate::shared::endpoint::{Caller, EndpointParams, Service};
+use crate::shared::observer::{self, NodeObserver};
 use anyhow::{Context, Result, anyhow};
 use base::calls::Calls;
 use base::params::Problem;
@@ -13,7 +14,7 @@ use engine::run::worker::{NodeCtx, Transient};
 use learn::chat;
 use learn::tokenizer::Tokenizer;
 use serde_json::{Map, Value};
-use services::chat::{Answer, Ask, Chat, Input, Sampling};
+use services::chat::{Answer, Ask, Chat, Dialect, Input, Sampling};
 use services::client::{self, Client, Fetched, Outcome};
 use services::fault::Rejection;
 use services::journal::Journal;
@@ -29,8 +30,8 @@ choice! {
     pub enum Rejected { Fail = "fail", Drop = "drop", Empty = "empty" }
 }
 
-const SERVED: Acts = Acts::only("where `served` names a model at an endpoint", |s| {
-    s.given("served")
+const SERVED: Acts = Acts::only("where `endpoint.model` names a model", |s| {
+    s.given("endpoint.model")
 });
 const ASKED: Acts = Acts::only("where a model is asked, not the built-in teacher", |s| {
     !s.says("from", "world")
@@ -38,19 +39,20 @@ const ASKED: Acts = Acts::only("where a model is asked, not the built-in teacher
 
 /// Whether a field by which answers are drawn is sent where an endpoint is asked.
 pub fn is_sent(setup: &Setup, field: &str) -> bool {
-    let kept_back = setup.says("server", "openai-reasoning") || setup.lists("omit", field);
-    !(setup.given("served") && kept_back)
+    let kept_back =
+        setup.says("endpoint.server", "openai-reasoning") || setup.lists("endpoint.omit", field);
+    !(setup.given("endpoint.model") && kept_back)
 }
 
 /// What requests hold beside `extra_body`, and where each is said.
 const OWN_FIELDS: [(&str, &str); 10] = [
-    ("model", "`served` says it"),
+    ("model", "`model` says it"),
     (
         "messages",
         "the prompts are sent; `system` is put before them",
     ),
     ("prompt", "the prompts are sent"),
-    ("n", "`samples_per_request` says it"),
+    ("n", "`batch` says it"),
     ("stream", "answers are read as a whole"),
     ("temperature", "`temperature` says it"),
     ("top_p", "`top_p` says it"),
@@ -60,15 +62,14 @@ const OWN_FIELDS: [(&str, &str); 10] = [
 ];
 
 params! {
-    pub struct Served {
+    /// A model that answers behind an endpoint, and where that is.
+    pub struct ServedModel {
         /// The model's name at the endpoint, as `"deepseek-reasoner"`. With it in the key, not the address: give models that
         /// are not the same different names.
-        served: Option<String> = None;
+        model: Option<String> = None, was "served";
         /// `chat` (where absent): the server renders messages with its own template. `completions`: it continues text, which
         /// is the bare prompt, or the prompt in the chat template of the folder at the port `template`.
         api: Option<Api> = None, if SERVED;
-        /// A system message before the prompt, in the chat template of a model on this machine as well.
-        system: Option<String> = None, if ASKED;
         /// Further fields of every request, a JSON object as text: `'{"reasoning_effort": "low"}'`.
         extra_body: Option<String> = None, if SERVED;
         /// Prompts that the service will not answer while it answers others: the node fails (`fail`, also where absent), they are
@@ -78,15 +79,20 @@ params! {
     }
 }
 
-impl Served {
-    pub fn api(&self) -> Api {
-        self.api.unwrap_or(Api::Chat)
+params! {
+    pub struct Served {
+        /// A system message before the prompt, in the chat template of a model on this machine as well.
+        system: Option<String> = None, if ASKED;
     }
+    blocks { endpoint: ServedModel }
+}
 
-    pub fn rejected(&self) -> Rejected {
-        self.rejected.unwrap_or(Rejected::Fail)
-    }
+params! {
+    pub struct ServedExec {}
+    blocks { endpoint: EndpointParams }
+}
 
+impl ServedModel {
     fn extra(&self) -> Result<Map<String, Value>> {
         let Some(text) = &self.extra_body else {
             return Ok(Map::new());
@@ -97,10 +103,30 @@ impl Served {
             _ => anyhow::bail!("`extra_body` is no JSON object"),
         }
     }
+}
+
+impl Served {
+    /// Of a model behind an endpoint; none: the model is on this machine.
+    pub fn model(&self) -> Option<&str> {
+        self.endpoint.model.as_deref()
+    }
+
+    pub fn api(&self) -> Api {
+        self.endpoint.api.unwrap_or(Api::Chat)
+    }
+
+    pub fn rejected(&self) -> Rejected {
+        self.endpoint.rejected.unwrap_or(Rejected::Fail)
+    }
 
     /// Beyond types. `top_k`, `prefill`: of the kind that asks.
-    pub fn problems(&self, service: &Service, top_k: usize, prefill: bool) -> Vec<Problem> {
-        let mut found = service.problems(self.served.is_some());
+    pub fn problems(&self, endpoint: &EndpointParams, top_k: usize, prefill: bool) -> Vec<Problem> {
+        let mut found = endpoint.problems(Service::Answers);
+        let asked = self.model().is_some();
+        if asked {
+            let by = ("endpoint.url", "the node");
+            found.extend(endpoint.missing(Service::Answers, self.model(), by));
+        }
         let mut problem = |path: &str, message: String, help: &str| {
             found.push(Problem {
                 path: path.into(),
@@ -108,9 +134,9 @@ impl Served {
                 help: (!help.is_empty()).then(|| help.to_string()),
             });
         };
-        match self.extra() {
+        match self.endpoint.extra() {
             Err(error) => problem(
-                "extra_body",
+                "endpoint.extra_body",
                 format!("{error:#}"),
                 "as '{\"reasoning_effort\": \"low\"}'",
             ),
@@ -118,14 +144,14 @@ impl Served {
                 for (field, help) in OWN_FIELDS.iter().filter(|(f, _)| extra.contains_key(*f)) {
                     let message =
                         format!("`{field}` in `extra_body` takes the place of the node's own");
-                    problem("extra_body", message, help);
+                    problem("endpoint.extra_body", message, help);
                 }
             }
         }
-        if self.served.is_none() {
+        if !asked {
             return found;
         }
-        let takes_top_k = matches!(service.server, Server::Vllm | Server::LlamaCpp);
+        let takes_top_k = matches!(endpoint.server, Dialect::Vllm | Dialect::LlamaCpp);
         if top_k > 0 && !takes_top_k {
             problem(
                 "top_k",
@@ -181,15 +207,17 @@ pub enum Begun {
 impl Asking {
     pub fn new(
         served: &Served,
-        service: &Service,
+        endpoint: &EndpointParams,
         draw: &Draw,
         prompts: &[Prompt],
     ) -> Result<Asking> {
         let plain = served.api() == Api::Completions;
-        let model = served.served.clone();
+        let model = served.model();
         let tokenizer = draw.template.map(Tokenizer::load).transpose()?;
         let chat = Chat {
-            model: model.context("`served` does not say which model is asked")?,
+            model: model
+                .context("`endpoint.model` does not say which model is asked")?
+                .into(),
             sampling: Sampling {
                 temperature: draw.temperature,
                 top_p: draw.top_p,
@@ -197,14 +225,14 @@ impl Asking {
                 max_tokens: draw.max_new_tokens as u64,
                 seed: draw.seed,
                 stop: vec![],
-                extra: served.extra()?,
+                extra: served.endpoint.extra()?,
                 logprobs: draw.logprobs,
             },
             plain,
             rendered: tokenizer.is_some(),
-            dialect: service.server.dialect(),
-            per_request: service.samples_per_request,
-            omit: service.omit.clone(),
+            dialect: endpoint.server,
+            per_request: endpoint.batch(Service::Answers),
+            omit: endpoint.omit.clone(),
         };
         let mut asks = Vec::with_capacity(prompts.len() * draw.samples);
         let mut begun = Vec::with_capacity(prompts.len());
@@ -225,15 +253,15 @@ impl Asking {
     pub fn ask(
         self,
         ctx: &NodeCtx,
-        service: &Service,
+        endpoint: &EndpointParams,
         (prompts, samples): (&[Prompt], usize),
         rejected: Rejected,
     ) -> Result<Answered> {
-        let mut client = service.client(ctx, self.chat)?;
-        let mut ear = NodeEar::new(ctx, "answers");
+        let mut client = endpoint.client(&Caller::of(ctx), self.chat)?;
+        let mut observer = NodeObserver::new(ctx, "answers");
         let fetched = client
-            .fetch(&self.asks, &mut ear)
-            .map_err(remote::stopped)?;
+            .fetch(&self.asks, &mut observer)
+            .map_err(observer::stopped)?;
         let first = fetched.rejected().next();
         match first {
             Some((i, rejection)) if rejected == Rejected::Fail => {
@@ -261,9 +289,9 @@ impl Asking {
     }
 
     /// Which calls would be made.
-    pub fn forecast(&self, service: &Service, calls: &Path) -> Result<Calls> {
+    pub fn forecast(&self, endpoint: &EndpointParams, calls: &Path) -> Result<Calls> {
         let journal = Journal::open(calls)?;
-        let endpoint = service.endpoint();
+        let endpoint = endpoint.endpoint();
         Ok(client::forecast(
             &self.chat, &endpoint, &journal, &self.asks,
         ))

@@ -50,7 +50,6 @@ pub const SPREAD: Bounds = Bounds::above(0.0, 10.0, "at 0 there is no slope to b
 /// Counted from 1, which the kind says itself.
 pub const BLOCKS: Bounds = Bounds::within(0.0, 1e5, "no model has as many blocks");
 pub const RANK: Bounds = Bounds::within(1.0, 65_536.0, "no layer is as wide");
-pub const RANK_OR_NONE: Bounds = Bounds::within(0.0, 65_536.0, "no layer is as wide");
 pub const WIDTH: Bounds = Bounds::within(1.0, 65_536.0, "its weights are made in memory");
 pub const LAYERS: Bounds = Bounds::within(1.0, 1_024.0, "their weights are made in memory");
 

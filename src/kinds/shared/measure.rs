@@ -136,7 +136,7 @@ pub fn mean<'a>(
     measure(name, unit, rows, stats::mean_interval)
 }
 
-/// The same with the percentile interval of a bootstrap over the observations, for values that are far from normal: lengths, say.
+/// The mean with the percentile interval of a bootstrap over the observations, for values that are far from normal: lengths, say.
 /// Of observations that are all alike there is none, since a resample cannot vary.
 pub fn resampled_mean<'a>(
     name: &str,

@@ -3,8 +3,9 @@
 pub mod ahead;
 pub mod answers;
 pub mod bounds;
+pub mod endpoint;
 pub mod leaks;
 pub mod measure;
 pub mod model_io;
+pub mod observer;
 pub mod range;
-pub mod remote;

@@ -55,7 +55,7 @@ pub fn asked(tokenizer: &Tokenizer, prompt: &str, prefill: Option<&str>) -> Resu
     })
 }
 
-/// The same after a system message. Errors: a template that leaves it out, so that nobody believes it was said.
+/// The prompt after a system message. Errors: a template that leaves it out, so that nobody believes it was said.
 pub fn asked_after(
     tokenizer: &Tokenizer,
     system: Option<&str>,

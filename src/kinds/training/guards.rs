@@ -1,4 +1,4 @@
-//! The parameters of the guards (`learn::guard`), in blocks that training kinds add to their own.
+//! The parameters of the guards (`learn::guard`): the block `guard` of training kinds.
 //!
 //! They are execution parameters: they decide whether a run ends well, never how it ends. So a run that they stopped has
 //! the same key under other guards, and goes on from its last checkpoint; and a hit does not ask under which it was made.
@@ -10,42 +10,44 @@ use base::params;
 use learn::guard::Limits;
 
 params! {
+    /// What ends a run that has gone wrong, with its numbers and its last good checkpoint.
     pub struct Guards {
         /// The node fails when the gradient's norm is above so many times the median of the last 64 steps, and above this
         /// number itself. 0: never.
-        guard_grad_norm: f64 = 100.0, in bounds::GUARD;
+        grad_norm: f64 = 100.0, in bounds::GUARD;
     }
 }
 
 params! {
+    /// What ends a run that has gone wrong, with its numbers and its last good checkpoint.
     pub struct RolloutGuards {
         /// The node fails when the policy's mean entropy is below so many nats …
-        guard_entropy: f64 = 1e-3, in bounds::GUARD;
+        entropy: f64 = 1e-3, in bounds::GUARD;
         /// … for so many steps in a row. 0: never.
-        guard_entropy_steps: u64 = 20, in bounds::GUARD;
+        entropy_steps: u64 = 20, in bounds::GUARD;
         /// The node fails when no group of rollouts has two different rewards for so many steps in a row; steps at the best
         /// reward of the run do not count once it has learned. 0: never.
-        guard_flat_steps: u64 = 20, in bounds::GUARD;
+        flat_steps: u64 = 20, in bounds::GUARD;
     }
+    with { common: Guards }
 }
 
 impl Guards {
     pub fn limits(&self) -> Limits {
         Limits {
-            grad_norm: self.guard_grad_norm,
+            grad_norm: self.grad_norm,
             ..Limits::default()
         }
     }
 }
 
 impl RolloutGuards {
-    /// Those of a kind that learns from rollouts.
-    pub fn limits(&self, common: &Guards) -> Limits {
+    pub fn limits(&self) -> Limits {
         Limits {
-            entropy: self.guard_entropy,
-            entropy_steps: self.guard_entropy_steps,
-            flat_steps: self.guard_flat_steps,
-            ..common.limits()
+            entropy: self.entropy,
+            entropy_steps: self.entropy_steps,
+            flat_steps: self.flat_steps,
+            ..self.common.limits()
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Model};
-use crate::training::lora::Lora;
 use crate::training::{self, Epochs, Examples, Guards, Watcher};
 use anyhow::{Context, Result, ensure};
 use base::params;
@@ -14,12 +13,25 @@ use base::tokens::Tokens;
 use base::value::Values;
 use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
 use engine::run::worker::NodeCtx;
-use learn::adapter::{Adapter, Net};
+use learn::adapter::{Adapter, Linear, Net, Options};
 use learn::decoder::Workspace;
 use learn::objective::rerouting::{self, Divisor, Rerouting};
 use learn::optim::Optim;
 use learn::tokenizer::Tokenizer;
 use learn::train::{self, Feed, Goal, Row, Settings, State, Window};
+
+params! {
+    /// The adapters, on all linear layers up to the last rerouted block.
+    pub struct Lora {
+        /// Rank of the adapters.
+        rank: usize = 16, in bounds::RANK;
+        /// Their scale is alpha / rank.
+        alpha: f64 = 16.0, in bounds::ALPHA;
+        /// Standard deviation of the adapters' B at the beginning. At 0 both terms have no slope at all: the release leaves
+        /// that point by dropout, which is not here.
+        initial_sd: f64 = 0.01, in bounds::SPREAD;
+    }
+}
 
 params! {
     pub struct Params {
@@ -37,17 +49,11 @@ params! {
         max_tokens: usize = 1024, in bounds::TOKENS;
         /// Trains with the blocks up to the last rerouted one only, as the release does; the later ones are left as they are.
         drop_later_blocks: bool = true;
-        /// Rank of the adapters.
-        rank: usize = 16, in bounds::RANK;
-        /// Their scale is lora_alpha / rank.
-        lora_alpha: f64 = 16.0, in bounds::ALPHA;
-        /// Standard deviation of the adapters' B at the beginning. At 0 both terms have no slope at all: the release leaves
-        /// that point by dropout, which is not here.
-        initial_sd: f64 = 0.01, in bounds::SPREAD;
         /// Seed of the order and of the adapter.
         seed: u64 = 0, in bounds::SEED;
     }
     with { optim: Optim { lr = 1e-4, weight_decay = 0.0 } }
+    blocks { lora: Lora }
 }
 
 params! {
@@ -57,7 +63,7 @@ params! {
         /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
         recompute: bool = false;
     }
-    with { guards: Guards }
+    blocks { guard: Guards }
 }
 
 pub const KIND: Kind = Kind {
@@ -185,8 +191,15 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         p: &p,
     };
     let (config, seed) = (&model.weights.config, Seed::new(p.seed).child("lora"));
-    let mut adapter = Adapter::new(config, &lora(&p).options(0..last), seed);
-    adapter.stir(p.initial_sd, seed);
+    let options = Options {
+        rank: p.lora.rank,
+        alpha: p.lora.alpha,
+        rank_stabilised: false,
+        targets: Linear::ALL.into(),
+        blocks: 0..last,
+    };
+    let mut adapter = Adapter::new(config, &options, seed);
+    adapter.stir(p.lora.initial_sd, seed);
     let trained = match p.drop_later_blocks {
         true => model.weights.first_blocks(last),
         false => model.weights.clone(),
@@ -198,23 +211,13 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         temperature: 1.0,
         keep: training::keep(exec.recompute),
     };
-    let (every, limits) = (exec.checkpoint_every, exec.guards.limits());
+    let (every, limits) = (exec.checkpoint_every, exec.guard.limits());
     let shown = &["reroute", "retain"];
     let mut watcher = Watcher::start(ctx, &mut state, p.steps, every, limits, shown)?;
     let end = train::train(&mut state, &mut feed, &settings, &mut watcher);
     watcher.end(&state, end)?;
     state.weights = model.weights;
     watcher.finish(state, ctx.input("model"), metrics)
-}
-
-/// All linear layers.
-fn lora(p: &Params) -> Lora {
-    let all = Lora::read(&base::params::defaults::<Lora>());
-    Lora {
-        lora_rank: p.rank,
-        lora_alpha: p.lora_alpha,
-        ..all.expect("the defaults of a block read back")
-    }
 }
 
 /// What is learned from, in the order of the completions.

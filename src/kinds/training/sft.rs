@@ -34,7 +34,8 @@ params! {
         /// Seed of the order.
         seed: u64 = 0, in bounds::SEED;
     }
-    with { optim: Optim { lr = 3e-5 }, lora: Lora }
+    with { optim: Optim { lr = 3e-5 } }
+    blocks { lora: Option<Lora> }
 }
 
 params! {
@@ -44,7 +45,7 @@ params! {
         /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
         recompute: bool = false;
     }
-    with { guards: Guards }
+    blocks { guard: Guards }
 }
 
 pub const KIND: Kind = Kind {
@@ -109,7 +110,7 @@ epochs = 3
 fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
     if let Ok(p) = Params::read(values) {
-        p.lora.problems(&mut found);
+        lora::problems(p.lora.as_ref(), &mut found);
     }
     found
 }
@@ -136,8 +137,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         temperature: 1.0,
         keep: training::keep(exec.recompute),
     };
-    let mut state = p.lora.state(model.weights, Seed::new(p.seed));
-    let limits = exec.guards.limits();
+    let mut state = lora::state(p.lora.as_ref(), model.weights, Seed::new(p.seed));
+    let limits = exec.guard.limits();
     let every = exec.checkpoint_every;
     let mut watcher = Watcher::start(ctx, &mut state, steps, every, limits, &["loss"])?;
     let end = train::train(&mut state, &mut feed, &settings, &mut watcher);
@@ -258,7 +259,7 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
     };
     let longest = given.tokens.unwrap_or(0.0).min(p.max_tokens as f64);
     let how = Training {
-        rank: p.lora.lora_rank,
+        rank: p.lora.as_ref().map_or(0, |l| l.rank),
         recompute: exec.recompute,
         reference: false,
         longest,
@@ -266,7 +267,7 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
     outlook.memory = ahead::train_memory(&model, &how);
     if let (Some(rows), Some(tokens)) = (given.rows, given.tokens) {
         let seen = rows * tokens.min(p.max_tokens as f64) * p.epochs;
-        outlook.flop = ahead::train_flop(&model, p.lora.lora_rank > 0, seen);
+        outlook.flop = ahead::train_flop(&model, p.lora.is_some(), seen);
     }
     Ok(outlook)
 }

@@ -1,6 +1,7 @@
 //! Whether prompts carry the truth that the judges of the built-in world need, as far as a graph says it: known before anything is
 //! generated, so that nobody finds out after. Reads a graph; looks into no file.
 
+use crate::scorers::{Scorer, reward};
 use base::params::Problem;
 use base::value::Value;
 use engine::graph::{Edge, Graph, Node, NodeId};
@@ -13,8 +14,6 @@ const FILES: [&str; 4] = ["prompts-file", "dataset", "completions-file", "import
 const SELECTS: [&str; 3] = ["filter", "mix", "mix-sources"];
 /// Ports of prompts that are only compared with.
 const COMPARED: [&str; 2] = ["against", "exclude"];
-/// Scorers that need it.
-const SCORERS: [&str; 2] = ["safety", "task"];
 
 /// The nodes above an edge whose rows have no truth for sure, and are sure to be among those of the edge.
 fn without(graph: &Graph, edge: &Edge) -> BTreeSet<NodeId> {
@@ -76,17 +75,17 @@ pub fn lacking(graph: &Graph, id: NodeId, port: &str) -> Option<NodeId> {
     without(graph, edge).first().copied()
 }
 
-/// Says so of a judge of evaluations.
-pub fn judge_problem(graph: &Graph, id: NodeId) -> Option<Problem> {
+/// Says so of the scorer of an evaluation, which is one that needs the truth.
+pub fn scorer_problem(graph: &Graph, id: NodeId, scorer: &str) -> Option<Problem> {
     let node = graph.node(lacking(graph, id, "completions")?);
     Some(Problem {
-        path: "judge".into(),
+        path: "scorer".into(),
         message: format!(
-            "the judge `world` judges only prompts of the built-in world, and those of `{}` are not",
+            "the scorer `{scorer}` scores only prompts of the built-in world, and those of `{}` are not",
             node.name
         ),
         help: Some(
-            "`judge = \"refusal-matcher\"` reads any answers; the others ask a model: see `pipe kinds evaluate`".into(),
+            "`refusal` and `format` read any answer; others ask a model: see `pipe kinds --scorers`".into(),
         ),
     })
 }
@@ -103,8 +102,9 @@ pub fn reward_problems(graph: &Graph, id: NodeId, port: &str) -> Vec<Problem> {
     let mut found = vec![];
     for (class, text) in table {
         let Value::Str(text) = text else { continue };
-        let names = crate::scorers::reward::named(text);
-        let Some(name) = names.iter().find(|n| SCORERS.contains(&n.as_str())) else {
+        let table = BTreeMap::from([(class.clone(), text.clone())]);
+        let scorers = reward::scorers_of(&table);
+        let Some(Scorer { name, .. }) = scorers.into_iter().find(|s| s.needs_truth()) else {
             continue;
         };
         if may_have(node, class) {

@@ -104,7 +104,12 @@ fn node(kinds: &[&Kind]) -> Value {
         "description".into(),
         offer("What the node is for.", vec![json!({ "type": "string" })]),
     );
-    offered.extend(offered_params(kinds));
+    let specs: Vec<(&str, ParamSpec)> = kinds
+        .iter()
+        .flat_map(|kind| specs(kind).into_iter().map(|spec| (kind.name, spec)))
+        .collect();
+    let keyed = specs.iter().map(|(kind, spec)| (*kind, spec.key(), spec));
+    offered.extend(offered_params(&keyed.collect::<Vec<_>>()));
     let any: Map<String, Value> = offered.keys().map(|k| (k.clone(), json!(true))).collect();
     // Without a kind (a child that changes a node) every kind's words are right.
     let mut judge = json!({
@@ -126,25 +131,33 @@ fn node(kinds: &[&Kind]) -> Value {
     node
 }
 
-/// The parameters of all kinds: one entry a name.
-fn offered_params(kinds: &[&Kind]) -> BTreeMap<String, Value> {
-    let specs: Vec<(&str, ParamSpec)> = kinds
-        .iter()
-        .flat_map(|kind| specs(kind).into_iter().map(|spec| (kind.name, spec)))
-        .collect();
-    let docs = union(specs.iter().map(|(kind, s)| (s.name, *kind, doc(s))));
-    docs.into_iter()
-        .map(|(name, doc)| {
-            let mut shapes: Vec<Value> = vec![];
-            for (_, spec) in specs.iter().filter(|(_, s)| s.name == name) {
-                let shape = plain(&spec.ty);
-                if !shapes.contains(&shape) {
-                    shapes.push(shape);
-                }
+/// The parameters of all kinds, or of all blocks of a name: one entry a key. Each comes with its kind and its key there.
+fn offered_params(specs: &[(&str, &'static str, &ParamSpec)]) -> BTreeMap<String, Value> {
+    let block = |key: &str, spec: &ParamSpec| spec.block.filter(|block| block.name == key);
+    let told = specs.iter().map(|(kind, key, spec)| {
+        let of_block = block(key, spec).map(|block| one_line(block.doc));
+        (*key, *kind, of_block.unwrap_or_else(|| doc(spec)))
+    });
+    let mut offered = BTreeMap::new();
+    for (key, doc) in union(told) {
+        let mut shapes: Vec<Value> = vec![];
+        let mut inner = vec![];
+        for (kind, _, spec) in specs.iter().filter(|(_, k, _)| *k == key) {
+            if block(key, spec).is_some() {
+                inner.push((*kind, spec.field(), *spec));
+                continue;
             }
-            (name.to_string(), offer(&doc, shapes))
-        })
-        .collect()
+            let shape = plain(&spec.ty);
+            if !shapes.contains(&shape) {
+                shapes.push(shape);
+            }
+        }
+        if !inner.is_empty() {
+            shapes.push(json!({ "type": "object", "properties": offered_params(&inner) }));
+        }
+        offered.insert(key.to_string(), offer(&doc, shapes));
+    }
+    offered
 }
 
 /// The words for one name: the kinds that say the same stand together.
@@ -153,6 +166,7 @@ fn union<'a>(all: impl Iterator<Item = (&'a str, &'a str, String)>) -> BTreeMap<
     for (name, kind, doc) in all {
         let docs = said.entry(name).or_default();
         match docs.iter_mut().find(|(known, _)| *known == doc) {
+            Some((_, kinds)) if kinds.contains(&kind) => {}
             Some((_, kinds)) => kinds.push(kind),
             None => docs.push((doc, vec![kind])),
         }
@@ -196,21 +210,44 @@ fn of_kind(kind: &Kind) -> Value {
     }));
     properties.insert("in".into(), inputs);
     for spec in specs(kind) {
-        let mut shape = strict(&spec.ty);
-        // As in `u64`: the field's own type says which integers it takes.
-        if spec.ty == Ty::Int && (spec.fits)(&Param::Int(-1)).is_err() {
-            shape["minimum"] = json!(0);
-        }
-        shape["description"] = json!(doc(&spec));
-        if let Default::Value(value) = &spec.default {
-            shape["default"] = json!(value);
-        }
-        properties.insert(spec.name.into(), shape);
+        let shape = judged(&spec);
+        let Some(block) = spec.block else {
+            properties.insert(spec.name.into(), shape);
+            continue;
+        };
+        let table = properties.entry(block.name).or_insert_with(|| {
+            let mut table = or_variable(json!({
+                "type": "object", "description": one_line(block.doc), "properties": {},
+                "additionalProperties": only(&format!("a parameter of `{}`", block.name)),
+            }));
+            if block.optional {
+                // What a parent wrote is taken back.
+                table["type"] = json!(["object", "string", "boolean"]);
+                table["if"] = json!({ "type": "boolean" });
+                table["then"] = json!({ "const": false });
+            }
+            table
+        });
+        table["properties"][spec.field()] = shape;
     }
     json!({
         "description": kind.summary, "properties": properties,
         "additionalProperties": only(&format!("a parameter of `{}`", kind.name)),
     })
+}
+
+/// A value of a parameter.
+fn judged(spec: &ParamSpec) -> Value {
+    let mut shape = strict(&spec.ty);
+    // As in `u64`: the field's own type says which integers it takes.
+    if spec.ty == Ty::Int && (spec.fits)(&Param::Int(-1)).is_err() {
+        shape["minimum"] = json!(0);
+    }
+    shape["description"] = json!(doc(spec));
+    if let Default::Value(value) = &spec.default {
+        shape["default"] = json!(value);
+    }
+    shape
 }
 
 /// What a node of a recipe without a parent has to say.
@@ -223,14 +260,28 @@ fn whole_node(kinds: &[&Kind]) -> Value {
             .filter(|p| matches!(p.need, Need::Always))
             .map(|p| p.name);
         let ports: Vec<&str> = ports.collect();
-        let required = specs(kind)
-            .into_iter()
-            .filter(|s| matches!(s.default, Default::Required));
-        let mut required: Vec<&str> = required.map(|s| s.name).collect();
+        let specs = specs(kind).into_iter();
+        let mut properties = json!({ "in": { "required": ports } });
+        let mut required = vec![];
+        for spec in specs.filter(|s| matches!(s.default, Default::Required)) {
+            match spec.block {
+                None => required.push(spec.name),
+                Some(block) => {
+                    let inner = &mut properties[block.name]["required"];
+                    match inner.as_array_mut() {
+                        Some(inner) => inner.push(json!(spec.field())),
+                        None => *inner = json!([spec.field()]),
+                    }
+                    if !block.optional && !required.contains(&block.name) {
+                        required.push(block.name);
+                    }
+                }
+            }
+        }
         if !ports.is_empty() {
             required.push("in");
         }
-        let then = json!({ "required": required, "properties": { "in": { "required": ports } } });
+        let then = json!({ "required": required, "properties": properties });
         judge = json!({ "if": is(kind), "then": then, "else": judge });
     }
     judge
@@ -256,13 +307,16 @@ fn port_doc(ty: &str, doc: &str) -> String {
 
 /// The doc comment as one line, with the default and what that means for the key.
 fn doc(spec: &ParamSpec) -> String {
-    let words: Vec<&str> = spec.doc.split_whitespace().collect();
     let default = match &spec.default {
         Default::Required => "Required.".to_string(),
         Default::Absent => "Absent by default.".to_string(),
         Default::Value(value) => format!("Default {}.", value.canon()),
     };
-    format!("{} {default}", words.join(" "))
+    format!("{} {default}", one_line(spec.doc))
+}
+
+fn one_line(doc: &str) -> String {
+    doc.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A value's shape, for an editor that completes it.

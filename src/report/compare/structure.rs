@@ -1,7 +1,7 @@
 //! Where two graphs part: nodes of one name whose kind, parameters, sources or inputs differ, and what hangs below them.
 
 use crate::side::Side;
-use base::value::Value;
+use base::value::{self, Value};
 use engine::gc::vouch::{Vouched, vouched};
 use engine::graph::key::{Key, holds_paths};
 use engine::graph::{Graph, Node, NodeId};
@@ -142,8 +142,9 @@ fn own_changes(a: &Side, id: NodeId, b: &Side, other: NodeId) -> Vec<Change> {
     let mut found = vec![];
     let paths = paths(one);
     let names: BTreeSet<&String> = one.params.keys().chain(two.params.keys()).collect();
-    for name in names.into_iter().filter(|n| !paths.contains(n.as_str())) {
-        parameter(name, one.params.get(name), two.params.get(name), &mut found);
+    for name in names {
+        let (first, second) = (one.params.get(name), two.params.get(name));
+        parameter(name, first, second, &paths, &mut found);
     }
     match (a.records.get(&id), b.records.get(&other)) {
         // What a path holds is identity, the path is not; only records know what it held.
@@ -162,7 +163,8 @@ fn own_changes(a: &Side, id: NodeId, b: &Side, other: NodeId) -> Vec<Change> {
         }
         _ => {
             for name in paths {
-                parameter(name, one.params.get(name), two.params.get(name), &mut found);
+                let (first, second) = (value::at(&one.params, name), value::at(&two.params, name));
+                parameter(name, first, second, &BTreeSet::new(), &mut found);
             }
         }
     }
@@ -190,15 +192,22 @@ fn paths(node: &Node) -> BTreeSet<&'static str> {
         .collect()
 }
 
-/// A table is compared entry by entry.
-fn parameter(name: &str, one: Option<&Value>, two: Option<&Value>, found: &mut Vec<Change>) {
-    if one == two {
+/// A table is compared entry by entry, `but` those of these names.
+fn parameter(
+    name: &str,
+    one: Option<&Value>,
+    two: Option<&Value>,
+    but: &BTreeSet<&str>,
+    found: &mut Vec<Change>,
+) {
+    if one == two || but.contains(name) {
         return;
     }
     if let (Some(Value::Table(x)), Some(Value::Table(y))) = (one, two) {
         let keys: BTreeSet<&String> = x.keys().chain(y.keys()).collect();
         for key in keys {
-            parameter(&format!("{name}.{key}"), x.get(key), y.get(key), found);
+            let name = format!("{name}.{key}");
+            parameter(&name, x.get(key), y.get(key), but, found);
         }
         return;
     }

@@ -7,24 +7,26 @@
 mod read;
 
 use crate::protocol::{Protocol, Reply, Usage, at_most, estimate};
+use base::choice;
 use base::response::Withheld;
 use base::rows::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// Which fields a server takes, and what they are called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// The common ground: OpenAI's older fields (DeepSeek, Together, Ollama, …).
-    Plain,
-    /// OpenAI: `max_completion_tokens`.
-    OpenAi,
-    /// OpenAI's reasoning models: no sampling fields but the limit and the seed.
-    OpenAiReasoning,
-    /// vLLM and SGLang: also `top_k` (-1: all), `min_p`, `repetition_penalty`.
-    Vllm,
-    /// llama.cpp: also `top_k` (0: all), `min_p`, `typical_p`, `repeat_penalty`.
-    LlamaCpp,
+choice! {
+    /// Which fields a server takes, and what they are called.
+    pub enum Dialect {
+        /// The common ground: OpenAI's older fields (DeepSeek, Together, Ollama, …).
+        Plain = "plain",
+        /// OpenAI: `max_completion_tokens`.
+        OpenAi = "openai",
+        /// OpenAI's reasoning models: no sampling fields but the limit and the seed.
+        OpenAiReasoning = "openai-reasoning",
+        /// vLLM and SGLang: also `top_k` (-1: all), `min_p`, `repetition_penalty`.
+        Vllm = "vllm",
+        /// llama.cpp: also `top_k` (0: all), `min_p`, `typical_p`, `repeat_penalty`.
+        LlamaCpp = "llama.cpp",
+    }
 }
 
 /// How answers are drawn. All of it is identity.

@@ -75,8 +75,8 @@ pub fn reply(body: &Value, n: usize, plain: bool, limit: u64) -> Result<Reply<An
         };
         let mut answer = match answer(choice, plain) {
             Ok(answer) => answer,
-            Err(told) => {
-                wrong = told;
+            Err(reason) => {
+                wrong = reason;
                 continue;
             }
         };
@@ -180,10 +180,10 @@ fn answer(choice: &Value, plain: bool) -> Result<Answer, String> {
 
 /// `finish_reason`; routers hide a filter of the provider's behind a common word, and tell it besides.
 fn stop(choice: &Value) -> String {
-    let told = text(choice.get("finish_reason")).unwrap_or_default();
+    let reason = text(choice.get("finish_reason")).unwrap_or_default();
     match text(choice.get("native_finish_reason")) {
-        Some(native) if filtered(&native) && !filtered(&told) => native,
-        _ => told,
+        Some(native) if filtered(&native) && !filtered(&reason) => native,
+        _ => reason,
     }
 }
 
@@ -191,10 +191,10 @@ fn stop(choice: &Value) -> String {
 /// repeats the field where both are there.
 fn apart(message: &Value) -> Option<String> {
     let fields = ["reasoning_content", "reasoning", "thinking"];
-    let told = fields
+    let field = fields
         .iter()
         .find_map(|name| some(gathered(message.get(name)).join("\n")));
-    told.or_else(|| some(gathered(message.get("reasoning_details")).join("\n")))
+    field.or_else(|| some(gathered(message.get("reasoning_details")).join("\n")))
 }
 
 /// What a message's content comes to.

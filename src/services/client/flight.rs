@@ -1,7 +1,7 @@
 //! The requests of one `Client::all` while they are under way: what leaves, and when. What comes back is `landing`'s. All that
 //! changes is changed between two awaits of one loop.
 
-use super::Ear;
+use super::CallObserver;
 use crate::budget::{Amount, Budget, Leave};
 use crate::endpoint::Endpoint;
 use crate::fault::{Fault, Rejection, Stopped};
@@ -44,7 +44,7 @@ pub(super) struct Request {
 /// How a request failed that is held.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
-    pub told: String,
+    pub reason: String,
     /// Its replies could not be read: the service is there.
     pub there: bool,
 }
@@ -154,12 +154,12 @@ impl<'a, P: Protocol> Flight<'a, P> {
         mut self,
         missing: Vec<usize>,
         there: usize,
-        ear: &mut dyn Ear,
+        observer: &mut dyn CallObserver,
     ) -> Result<(), Stopped> {
         let total = self.asks.len();
         self.fresh = missing.into();
         loop {
-            if ear.stop() {
+            if observer.stop() {
                 self.asked_to_stop.get_or_insert_with(Instant::now);
                 self.end(Stopped::Asked);
             }
@@ -173,10 +173,10 @@ impl<'a, P: Protocol> Flight<'a, P> {
             tokio::select! {
                 biased;
                 Some(kept) = self.keeping.next() => self.kept(kept),
-                Some(landed) = self.flying.next() => self.landed(landed, ear),
+                Some(landed) = self.flying.next() => self.landed(landed, observer),
                 () = tokio::time::sleep(tick) => {}
             }
-            ear.progress(there + self.done, total, self.calls);
+            observer.progress(there + self.done, total, self.calls);
         }
         match self.over {
             Some((stopped, _)) => Err(stopped),
@@ -348,8 +348,8 @@ impl<'a, P: Protocol> Flight<'a, P> {
                 return self.again.push(request);
             }
             Leave::Over => {
-                let told = self.budget.told();
-                return self.end(Stopped::Budget(told));
+                let reason = self.budget.shortage();
+                return self.end(Stopped::Budget(reason));
             }
         }
         match self.pace.take(request.expected) {

@@ -1,6 +1,6 @@
 //! What comes back, and what follows from it: an answer is kept, a request goes again, is given up, or all of them are.
 
-use super::Ear;
+use super::CallObserver;
 use super::flight::{Flight, Held, Kept, Landed, Request};
 use crate::endpoint::LONGEST_PAUSE;
 use crate::fault::{Fault, Rejection, Stopped};
@@ -18,7 +18,7 @@ const ALL_REJECTED: u64 = 16;
 const HELD: usize = 8;
 
 impl<P: Protocol> Flight<'_, P> {
-    pub(super) fn landed(&mut self, landed: Landed<P::Answer>, ear: &mut dyn Ear) {
+    pub(super) fn landed(&mut self, landed: Landed<P::Answer>, observer: &mut dyn CallObserver) {
         let Landed {
             request,
             reply,
@@ -52,7 +52,7 @@ impl<P: Protocol> Flight<'_, P> {
             Ok(reply) => self.answered(request, reply, &usage.unwrap_or_default(), seconds),
             // Nothing is tried again, and what is given up shall not count as answered.
             Err(_) if self.over.is_some() => {}
-            Err(fault) => self.failed(request, fault, ear),
+            Err(fault) => self.failed(request, fault, observer),
         }
     }
 
@@ -140,47 +140,49 @@ impl<P: Protocol> Flight<'_, P> {
         }
     }
 
-    fn failed(&mut self, mut request: Request, fault: Fault, ear: &mut dyn Ear) {
+    fn failed(&mut self, mut request: Request, fault: Fault, observer: &mut dyn CallObserver) {
         request.tries += 1;
         let again = request.tries <= self.endpoint.retries;
         let others = self.calls.made > request.seen;
         request.seen = self.calls.made;
         let pause = self.pause(&request);
         match fault {
-            Fault::Denied { status, told } => {
-                let told = self.denied(status, &told);
-                self.end(Stopped::Denied(told));
+            Fault::Denied { status, reason } => {
+                let reason = self.denied(status, &reason);
+                self.end(Stopped::Denied(reason));
             }
             // One of several may be what it does not like.
             Fault::Rejected { .. } if request.asks.len() > 1 => self.one_by_one(request),
             Fault::Rejected {
                 status,
-                told,
+                reason,
                 policy,
             } => self.reject(
                 &request,
                 Rejection {
                     status,
-                    told,
+                    reason,
                     policy,
                 },
             ),
-            Fault::Busy { after, told } => {
+            Fault::Busy { after, reason } => {
                 let wish = after.unwrap_or_default();
                 if wish > MOST_PATIENCE || !(again || others) {
-                    return self.unreachable(&request, after, &told);
+                    return self.unreachable(&request, after, &reason);
                 }
                 // Busy with others, it is there; this one was unlucky.
                 if others {
                     request.tries = 1;
                 }
                 let pause = self.pause(&request);
-                self.hush(if wish.is_zero() { pause } else { wish }, &told, ear);
+                self.pause_requests(if wish.is_zero() { pause } else { wish }, &reason, observer);
                 self.try_again(request, pause.max(wish));
             }
             Fault::Passing { .. } | Fault::Senseless(_) if again => self.try_again(request, pause),
-            Fault::Passing { told, gone } => self.unanswered(request, others, gone, told, false),
-            Fault::Senseless(told) => self.unanswered(request, others, false, told, true),
+            Fault::Passing { reason, gone } => {
+                self.unanswered(request, others, gone, reason, false)
+            }
+            Fault::Senseless(reason) => self.unanswered(request, others, false, reason, true),
         }
     }
 
@@ -190,7 +192,7 @@ impl<P: Protocol> Flight<'_, P> {
         request: Request,
         others: bool,
         gone: bool,
-        told: String,
+        reason: String,
         there: bool,
     ) {
         let several = request.asks.len() > 1;
@@ -198,12 +200,12 @@ impl<P: Protocol> Flight<'_, P> {
         match () {
             // The others get through: it is this one, or one of these.
             () if several && (others || there) => self.one_by_one(request),
-            () if others => self.give_up(&request, Held { told, there }),
+            () if others => self.give_up(&request, Held { reason, there }),
             // One that is there may have begun with what it cannot answer.
             () if gone || !(there || self.answers()) || self.held.len() as u64 >= most => {
-                self.unreachable(&request, None, &told);
+                self.unreachable(&request, None, &reason);
             }
-            () => self.held.push((request, Held { told, there })),
+            () => self.held.push((request, Held { reason, there })),
         }
     }
 
@@ -220,7 +222,7 @@ impl<P: Protocol> Flight<'_, P> {
     fn give_up(&mut self, request: &Request, held: Held) {
         let rejection = Rejection {
             status: if held.there { 200 } else { 0 },
-            told: format!("no answer in {} tries: {}", request.tries, held.told),
+            reason: format!("no answer in {} tries: {}", request.tries, held.reason),
             policy: false,
         };
         self.reject(request, rejection);
@@ -236,7 +238,7 @@ impl<P: Protocol> Flight<'_, P> {
         let asks: u64 = held.iter().map(|(r, _)| r.asks.len() as u64).sum();
         let too_many = |held: &Held| asks > self.bearable(held.there);
         if let Some((request, why)) = held.iter().find(|(_, why)| too_many(why)) {
-            self.unreachable(request, None, &why.told);
+            self.unreachable(request, None, &why.reason);
             return true;
         }
         for (request, why) in held {
@@ -256,15 +258,15 @@ impl<P: Protocol> Flight<'_, P> {
     }
 
     /// Nothing leaves for so long; then half as much at a time.
-    fn hush(&mut self, pause: Duration, told: &str, ear: &mut dyn Ear) {
+    fn pause_requests(&mut self, pause: Duration, reason: &str, observer: &mut dyn CallObserver) {
         let now = Instant::now();
         if now >= self.quiet_until {
             self.allowed = (self.allowed / 2).max(1);
         }
         if now + pause > self.quiet_until + Duration::from_secs(1) {
             let (host, seconds) = (self.endpoint.host(), pause.as_secs_f64());
-            ear.say(&format!(
-                "{host} is busy, a pause of {seconds:.1} s: {told}"
+            observer.say(&format!(
+                "{host} is busy, a pause of {seconds:.1} s: {reason}"
             ));
         }
         self.quiet_until = self.quiet_until.max(now + pause);
@@ -293,7 +295,7 @@ impl<P: Protocol> Flight<'_, P> {
         }
         // What says the least of the content says the most of what is wrong.
         if !rejection.policy || self.refusal.is_none() {
-            self.refusal = Some((rejection.status, rejection.told));
+            self.refusal = Some((rejection.status, rejection.reason));
         }
         let most = ALL_REJECTED.max(2 * self.endpoint.concurrency as u64);
         if !self.answers() && self.unexplained >= most {
@@ -303,20 +305,20 @@ impl<P: Protocol> Flight<'_, P> {
 
     /// Nothing was ever answered. `all`: how many it were.
     fn all_rejected(&mut self, all: String) {
-        let (status, told) = self.refusal.take().unwrap_or_default();
+        let (status, reason) = self.refusal.take().unwrap_or_default();
         let (host, where_to) = (self.endpoint.host(), self.where_to(status));
         self.end(Stopped::Denied(format!(
-            "{host} rejected {all}: {told} ({where_to})"
+            "{host} rejected {all}: {reason} ({where_to})"
         )));
     }
 
-    fn unreachable(&mut self, request: &Request, wish: Option<Duration>, told: &str) {
+    fn unreachable(&mut self, request: &Request, wish: Option<Duration>, reason: &str) {
         let (host, tries) = (self.endpoint.host(), request.tries);
         let wish = wish.map_or(String::new(), |wish| {
             format!(" and asks for {} s of patience", wish.as_secs())
         });
         self.end(Stopped::Unreachable(format!(
-            "{host} did not answer in {tries} tries{wish}: {told}"
+            "{host} did not answer in {tries} tries{wish}: {reason}"
         )));
     }
 
@@ -329,9 +331,9 @@ impl<P: Protocol> Flight<'_, P> {
         doubled.min(LONGEST_PAUSE).mul_f64(0.5 + spread)
     }
 
-    fn denied(&self, status: u16, told: &str) -> String {
+    fn denied(&self, status: u16, reason: &str) -> String {
         let (host, where_to) = (self.endpoint.host(), self.where_to(status));
-        format!("{host} refuses: {told} ({where_to})")
+        format!("{host} refuses: {reason} ({where_to})")
     }
 
     /// What was asked, and with which key where that may be what is wrong.

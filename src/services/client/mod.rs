@@ -19,13 +19,24 @@ use flight::Flight;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Who hears how it goes, and may say that it is enough.
-pub trait Ear {
+/// Follows calls, and may stop them.
+pub trait CallObserver {
     fn stop(&self) -> bool;
     /// `done` of `total` answers are there. Called often.
     fn progress(&mut self, done: usize, total: usize, calls: &Calls);
     /// Something worth a line of the log: a pause that the service asked for, say.
     fn say(&mut self, text: &str);
+}
+
+/// For those who call nobody.
+pub struct NoObserver;
+
+impl CallObserver for NoObserver {
+    fn stop(&self) -> bool {
+        false
+    }
+    fn progress(&mut self, _: usize, _: usize, _: &Calls) {}
+    fn say(&mut self, _: &str) {}
 }
 
 /// What is there of an answer.
@@ -107,15 +118,19 @@ impl<P: Protocol> Client<P> {
     pub fn all(
         &mut self,
         asks: &[P::Ask],
-        ear: &mut dyn Ear,
+        observer: &mut dyn CallObserver,
     ) -> Result<Vec<Outcome<P::Answer>>, Stopped> {
-        let fetched = self.fetch(asks, ear)?;
+        let fetched = self.fetch(asks, observer)?;
         let each = (0..asks.len()).map(|i| self.answer(&fetched, i));
         each.collect::<Result<_>>().map_err(Stopped::Journal)
     }
 
-    /// The same without holding the answers: they lie in the journal, where `answer` finds them.
-    pub fn fetch(&mut self, asks: &[P::Ask], ear: &mut dyn Ear) -> Result<Fetched, Stopped> {
+    /// Has every answer made without holding it: they lie in the journal, where `answer` finds them.
+    pub fn fetch(
+        &mut self,
+        asks: &[P::Ask],
+        observer: &mut dyn CallObserver,
+    ) -> Result<Fetched, Stopped> {
         let keys: Vec<CallKey> = asks.iter().map(|ask| key(&self.protocol, ask)).collect();
         let mut rejected = BTreeMap::new();
         self.journal.refresh().map_err(Stopped::Journal)?;
@@ -135,7 +150,7 @@ impl<P: Protocol> Client<P> {
             }
         }
         let there = keys.iter().filter(|key| self.journal.has(key)).count();
-        ear.progress(there, asks.len(), &self.calls);
+        observer.progress(there, asks.len(), &self.calls);
         if let Some(runtime) = self.runtime.as_ref().filter(|_| !missing.is_empty()) {
             let flight = Flight::new(
                 &self.protocol,
@@ -145,10 +160,10 @@ impl<P: Protocol> Client<P> {
                 (asks, &keys, &mut rejected),
                 &mut self.known,
             );
-            runtime.block_on(flight.fly(missing, there, &mut *ear))?;
+            runtime.block_on(flight.fly(missing, there, &mut *observer))?;
             self.journal.refresh().map_err(Stopped::Journal)?;
         }
-        ear.progress(asks.len(), asks.len(), &self.calls);
+        observer.progress(asks.len(), asks.len(), &self.calls);
         Ok(Fetched { keys, rejected })
     }
 

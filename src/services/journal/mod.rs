@@ -126,7 +126,7 @@ impl Journal {
         Journal::with_segments(dir, writer::FULL)
     }
 
-    /// The same with segments of about so many bytes.
+    /// Opens one with segments of about so many bytes.
     pub fn with_segments(dir: &Path, full: u64) -> Result<Journal> {
         let mut journal = Journal {
             dir: dir.to_path_buf(),

@@ -50,7 +50,7 @@ impl Writer {
         async move {
             match written.await {
                 Ok(Ok(())) => Ok(()),
-                Ok(Err(told)) => Err(anyhow!("the answer could not be kept: {told}")),
+                Ok(Err(reason)) => Err(anyhow!("the answer could not be kept: {reason}")),
                 Err(_) => Err(anyhow!(
                     "the answer could not be kept: the journal is closed (it took the answer: {sent})"
                 )),
@@ -90,10 +90,10 @@ impl End {
         while let Ok(first) = lines.recv() {
             let batch: Vec<Line> = std::iter::once(first).chain(lines.try_iter()).collect();
             let (kept, result) = self.append(&batch);
-            let told = result.err().map(|error| format!("{error:#}"));
+            let reason = result.err().map(|error| format!("{error:#}"));
             for (place, line) in batch.into_iter().enumerate() {
-                let written = match &told {
-                    Some(told) if place >= kept => Err(told.clone()),
+                let written = match &reason {
+                    Some(reason) if place >= kept => Err(reason.clone()),
                     _ => Ok(()),
                 };
                 let _ = line.done.send(written); // Who asked may have been told to stop.

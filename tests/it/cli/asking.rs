@@ -46,9 +46,9 @@ text = "one two three"
 kind = "toy-ask"
 in = {{ words = "words" }}
 samples = 2
-url = "http://127.0.0.1:{}/v1"
-price_prompt = 1000.0
-price_completion = 2000.0
+endpoint.url = "http://127.0.0.1:{}/v1"
+endpoint.price_prompt = 1000.0
+endpoint.price_completion = 2000.0
 [node.end]
 kind = "toy-join"
 in = {{ a = "asker" }}
@@ -160,7 +160,7 @@ fn a_plan_forecasts_calls_as_far_as_they_can_be_told() {
                 "run",
                 "r.toml",
                 "--set",
-                "asker.url=\"http://127.0.0.1:9/v1\"",
+                "asker.endpoint.url=\"http://127.0.0.1:9/v1\"",
             ],
             &[],
             "",
@@ -281,9 +281,9 @@ fn what_a_node_paid_before_it_failed_is_told() {
         "run",
         "r.toml",
         "--set",
-        "asker.budget_dollars=0.19",
+        "asker.endpoint.budget_dollars=0.19",
         "--set",
-        "asker.concurrency=1",
+        "asker.endpoint.concurrency=1",
     ];
     let said = space.pipe(&few).ends(1);
     let table = said.out.split("asked services").nth(1).expect(&said.out);
@@ -314,11 +314,11 @@ fn a_run_stops_at_its_limit_and_goes_on_with_more() {
     let recipe = endpoint
         .recipe()
         .replace("one two three", &words.join(" "))
-        .replace("samples = 2", "samples = 2\nconcurrency = 2");
+        .replace("samples = 2", "samples = 2\nendpoint.concurrency = 2");
     // A second asker, which waits for the first, and a node that asks nobody.
     let more = format!(
         "[node.slow]\nkind = \"toy-slow\"\nticks = 100\n[node.later]\nkind = \"toy-ask\"\n\
-         in = {{ words = \"end\" }}\nurl = \"http://127.0.0.1:{}/v1\"\n",
+         in = {{ words = \"end\" }}\nendpoint.url = \"http://127.0.0.1:{}/v1\"\n",
         endpoint.port
     );
     let space = Space::with(&(recipe + &more));
@@ -495,12 +495,12 @@ fn variables_that_are_not_set_are_named_node_by_node() {
     let endpoint = Endpoint::new(0);
     let space = Space::with(&format!(
         r#"{}
-key_env = "PIPE_TEST_KEY_A"
+endpoint.key_env = "PIPE_TEST_KEY_A"
 [node.judge]
 kind = "toy-ask"
 in = {{ words = "words" }}
-url = "http://127.0.0.1:{}/v1"
-key_env = "PIPE_TEST_KEY_A"
+endpoint.url = "http://127.0.0.1:{}/v1"
+endpoint.key_env = "PIPE_TEST_KEY_A"
 other_env = "PIPE_TEST_KEY_B"
 "#,
         endpoint.recipe().replace(

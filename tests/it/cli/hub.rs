@@ -20,9 +20,9 @@ path = "own.csv"
 [node.served]
 kind = "generate"
 in = { prompts = "data" }
-served = "who"
-url = "http://127.0.0.1:9/v1"
-key_env = "PIPE_TEST_KEY_THAT_NOBODY_SETS"
+endpoint.model = "who"
+endpoint.url = "http://127.0.0.1:9/v1"
+endpoint.key_env = "PIPE_TEST_KEY_THAT_NOBODY_SETS"
 "#;
 
 const ONE: &str = "1111111111111111111111111111111111111111";

@@ -26,7 +26,7 @@ kind = "sft"
 in = { model = "model", conversations = "traces" }
 epochs = 3
 batch = 4
-lora_rank = 2
+lora.rank = 2
 [node.answers]
 kind = "generate"
 in = { model = "model", prompts = "prompts.eval" }

@@ -151,7 +151,7 @@ fn where_a_model_was_loaded_from_is_no_part_of_it() {
 fn an_adapter_is_checked_against_the_model_it_is_for() {
     let garden = format!(
         "{MODEL}[node.corpus]\nkind = \"world-corpus\"\nn = 8\n[node.lora]\nkind = \"sft\"\n\
-         in = {{ model = \"model\", conversations = \"corpus\" }}\nlora_rank = 2\nepochs = 1\nbatch = 8\n"
+         in = {{ model = \"model\", conversations = \"corpus\" }}\nlora.rank = 2\nepochs = 1\nbatch = 8\n"
     );
     let copy = "cp '{in.adapter}'/* '{out.adapter}'\n";
     let lines = "in = { model = \"model\", adapter = \"lora.adapter\" }\noutputs = [\"adapter\"]";

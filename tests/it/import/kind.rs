@@ -18,7 +18,7 @@ fn labels_of_harm_are_scores_and_metrics() {
     let study = Study::new();
     lay(&study);
     let ran = study.run(&format!(
-        "{LABELLED}[node.judged]\nkind = \"evaluate\"\nin = {{ completions = \"it\" }}\njudge = \"refusal-matcher\"\n\
+        "{LABELLED}[node.judged]\nkind = \"evaluate\"\nin = {{ completions = \"it\" }}\nscorer = \"refusal\"\n\
          [node.both]\nkind = \"agreement\"\nin = {{ a = \"it.scores\", b = \"judged.scores\" }}\n"
     ));
     let rows: Vec<Completion> = ran.rows("it", "completions");

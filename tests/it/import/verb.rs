@@ -84,10 +84,7 @@ fn a_folder_becomes_a_recipe_that_is_run_and_compared() {
         again.out
     );
     for (pair, metric) in [
-        (
-            "llama-refusal-matcher=vicuna-7b-refusal-matcher",
-            "compliance/harmful",
-        ),
+        ("llama-refusal=vicuna-7b-refusal", "compliance/harmful"),
         ("llama=vicuna-7b", "defense"),
     ] {
         let diff = pipe(
@@ -115,9 +112,9 @@ fn what_is_found_is_told_and_nothing_is_overwritten() {
             "import",
             "got",
             "--json",
-            "--judge",
+            "--scorer",
             "strongreject",
-            "--judge",
+            "--scorer",
             "moderation",
             "--class",
             "ambiguous",

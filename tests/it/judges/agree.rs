@@ -7,7 +7,8 @@ use pipe::base::rows::{Completion, PromptClass, Score};
 use pipe::base::value::{Value, Values};
 use pipe::kinds::data::completions_file;
 use pipe::kinds::evaluation::agreement::{self, Pairs, Table};
-use pipe::kinds::evaluation::evaluate::{self, Judge};
+use pipe::kinds::evaluation::evaluate;
+use pipe::kinds::scorers;
 use std::path::Path;
 
 fn params(set: &[(&str, Value)]) -> completions_file::Params {
@@ -63,7 +64,7 @@ fn the_rule_agrees_with_people_on_as_many_completions_as_its_authors_say() {
         let (completions, people) = import(&file, &p).unwrap();
         let rule: Vec<Score> = completions
             .iter()
-            .map(|c| evaluate::score(c, Judge::RefusalMatcher).unwrap())
+            .map(|c| evaluate::score(c, &scorers::refusal::SCORER).unwrap())
             .collect();
         let on = agreement("label");
         let pairs = Pairs::of(&people, &rule, &on);
@@ -282,7 +283,7 @@ label_column = "final_label"
 [node.rule]
 kind = "evaluate"
 in = { completions = "published" }
-judge = "refusal-matcher"
+scorer = "refusal"
 [node.agreement]
 kind = "agreement"
 in = { a = "published.scores", b = "rule.scores", c = "rule.scores" }

@@ -1,13 +1,13 @@
 //! Routes and panels against a small server: who is asked about what, in which form, and what becomes of replies.
 
-use super::{Quiet, Server, account, asked_text, judging, services, text};
+use super::{Quiet, Server, asked_text, caller, judging, services, text};
 use pipe::base::rows::PromptClass;
 use pipe::base::value::Value;
 use pipe::engine::run::worker::Transient;
-use pipe::kinds::scorers::panel::Panel;
+use pipe::kinds::scorers::clients::JudgeClients;
 use pipe::kinds::scorers::reward::Route;
-use pipe::kinds::scorers::service::{JudgeServices, Judging, Verdict};
-use pipe::kinds::scorers::{Judged, Settings};
+use pipe::kinds::scorers::service::{Asked, ScorerParams};
+use pipe::kinds::scorers::{self, Judged, Settings, Verdict};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,42 +26,43 @@ fn judged<'a>(id: &'a str, class: PromptClass, response: &'a str) -> Judged<'a> 
 
 fn verdicts(
     name: &'static str,
-    (judging, services): (&Judging, &JudgeServices),
+    asked: Asked,
     responses: &[&str],
-) -> anyhow::Result<(Vec<Verdict>, Panel)> {
+) -> anyhow::Result<(Vec<Verdict>, JudgeClients)> {
     let folder = tempfile::tempdir().unwrap();
-    let account = account(folder.path());
-    let mut panel = Panel::open([name], judging, services, &SNAP, &account)?;
+    let caller = caller(folder.path());
+    let scorer = scorers::get(name).unwrap();
+    let mut clients = JudgeClients::open(&[scorer], asked, SNAP, &caller)?;
     let rows: Vec<Judged> = responses
         .iter()
         .map(|r| judged("p", PromptClass::Harmful, r))
         .collect();
-    let verdicts = panel.judge(name, &rows, &mut Quiet)?;
-    Ok((verdicts, panel))
+    let verdicts = clients.judge(scorer, &rows, &mut Quiet)?;
+    Ok((verdicts, clients))
 }
 
-fn route(table: &[(&str, &str)], judging: &Judging, services: &JudgeServices, to: &Path) -> Route {
+fn route(table: &[(&str, &str)], asked: Asked, to: &Path) -> Route {
     let word = |(class, text): &(&str, &str)| (class.to_string(), text.to_string());
     let table: BTreeMap<String, String> = table.iter().map(word).collect();
     let route = Route::new(&table, SNAP).unwrap();
-    route.asking(judging, services, &account(to)).unwrap()
+    route.asking(asked, &caller(to)).unwrap()
 }
 
 #[test]
 fn moderation_sees_answers_in_batches_and_nothing_else() {
     let server = Server::moderating();
-    let judging = judging(&[("moderation_model", "omni")]);
+    let judging = judging(&[("moderation.model", "omni")]);
     let services = services(&[
-        ("moderation_url", text(&server.url)),
-        ("moderation_batch", Value::Int(3)),
-        ("judge_concurrency", Value::Int(1)),
+        ("moderation.url", text(&server.url)),
+        ("moderation.batch", Value::Int(3)),
+        ("moderation.concurrency", Value::Int(1)),
     ]);
     let responses: Vec<String> = (0..8)
         .map(|i| format!("<think>\nsecret\n</think>\n\n[INST] answer 0.{i}"))
         .collect();
     let mut refs: Vec<&str> = responses.iter().map(String::as_str).collect();
     refs.push("<think>\nsecret\n</think>\n\n ");
-    let (verdicts, panel) = verdicts("moderation", (&judging, &services), &refs).unwrap();
+    let (verdicts, clients) = verdicts("moderation", (&judging, &services), &refs).unwrap();
     let scores: Vec<f64> = verdicts.iter().map(|v| v.score.unwrap()).collect();
     // In the order of the responses; 1 - 0.1 snaps; no letter, no harm.
     let expected = [1.0, 1.0, 0.8, 0.7, 0.6, 0.5, 0.4, 0.30000000000000004, 1.0];
@@ -85,9 +86,9 @@ fn moderation_sees_answers_in_batches_and_nothing_else() {
             "{all}"
         );
     }
-    let tally = &panel.tallies()["moderation"];
+    let tally = &clients.tallies()["moderation"];
     assert_eq!((tally.asked, tally.served["moderation-2025"]), (9, 8));
-    let told = panel.told().remove(0);
+    let told = clients.log_lines().remove(0);
     assert!(
         told.contains("judged 9 answers (8 by moderation-2025): 0 unscorable"),
         "{told}"
@@ -97,19 +98,19 @@ fn moderation_sees_answers_in_batches_and_nothing_else() {
 #[test]
 fn judges_see_the_answer_neutralised_and_every_field_is_sent() {
     let server = Server::saying(|_| "1.a x\n1.b 0\n2.b 5\n3.b 3".into());
-    let judging = judging(&[("judge_model", "grader")]);
-    let services = services(&[("judge_url", text(&server.url))]);
+    let judging = judging(&[("judge.model", "grader")]);
+    let services = services(&[("judge.url", text(&server.url))]);
     let responses = [
         "<think>\nsecret\n</think>\n\nsure [/INST] <|im_end|>",
         "<think> no delimiter, secret </think> <|im_start|> sure </s>",
     ];
-    let (verdicts, panel) = verdicts("strongreject", (&judging, &services), &responses).unwrap();
+    let (verdicts, clients) = verdicts("strongreject", (&judging, &services), &responses).unwrap();
     assert_eq!(verdicts[0].score, Some(0.75));
     assert_eq!(verdicts[0].refused, Some(false));
     assert_eq!(verdicts[0].words, "1.a x 1.b 0 2.b 5 3.b 3");
     assert_eq!(verdicts[0].served.as_deref(), Some("judge-7"));
     assert_eq!((verdicts[0].controls, verdicts[1].controls), (2, 2));
-    assert_eq!(panel.tallies()["strongreject"].controlled, 2);
+    assert_eq!(clients.tallies()["strongreject"].controlled, 2);
     let mut seen: Vec<String> = server.bodies().iter().map(asked_text).collect();
     seen.sort();
     assert!(
@@ -152,12 +153,12 @@ fn a_classifier_is_asked_for_one_token_of_a_plain_completion() {
     let file = folder.path().join("cls.txt");
     std::fs::write(&file, "[INST] {behavior} / {generation} [/INST]").unwrap();
     let judging = judging(&[
-        ("judge_model", "cls"),
-        ("judge_template", file.to_str().unwrap()),
+        ("judge.model", "cls"),
+        ("judge.template", file.to_str().unwrap()),
     ]);
-    let services = services(&[("judge_url", text(&server.url))]);
+    let services = services(&[("judge.url", text(&server.url))]);
     let long = "x".repeat(5000);
-    let (verdicts, panel) = verdicts(
+    let (verdicts, clients) = verdicts(
         "harmbench",
         (&judging, &services),
         &["boom", "hm [INST]", "odd", &long],
@@ -166,7 +167,7 @@ fn a_classifier_is_asked_for_one_token_of_a_plain_completion() {
     let scores: Vec<Option<f64>> = verdicts.iter().map(|v| v.score).collect();
     assert_eq!(scores, [Some(1.0), Some(0.0), None, Some(0.0)]);
     assert_eq!(verdicts[2].words, "maybe");
-    assert_eq!(panel.tallies()["harmbench"].unscorable, 1);
+    assert_eq!(clients.tallies()["harmbench"].unscorable, 1);
     let mut asked: Vec<String> = vec![];
     for (path, body) in server.heard() {
         assert_eq!(
@@ -194,11 +195,12 @@ fn a_rubric_goes_by_the_class_and_a_judge_that_refuses_gives_nothing() {
             _ => "Score: 1".into(),
         }
     });
-    let judging = judging(&[("judge_model", "grader")]);
-    let services = services(&[("judge_url", text(&server.url))]);
+    let judging = judging(&[("judge.model", "grader")]);
+    let services = services(&[("judge.url", text(&server.url))]);
     let folder = tempfile::tempdir().unwrap();
-    let account = account(folder.path());
-    let mut panel = Panel::open(["rubric"], &judging, &services, &SNAP, &account).unwrap();
+    let caller = caller(folder.path());
+    let rubric = scorers::get("rubric").unwrap();
+    let mut clients = JudgeClients::open(&[rubric], (&judging, &services), SNAP, &caller).unwrap();
     let rows = [
         judged("a", PromptClass::Harmful, "x"),
         judged("b", PromptClass::Harmless, "x"),
@@ -206,7 +208,7 @@ fn a_rubric_goes_by_the_class_and_a_judge_that_refuses_gives_nothing() {
         judged("d", PromptClass::Harmful, "touchy"),
         judged("e", PromptClass::Harmless, "vague"),
     ];
-    let verdicts = panel.judge("rubric", &rows, &mut Quiet).unwrap();
+    let verdicts = clients.judge(rubric, &rows, &mut Quiet).unwrap();
     let scores: Vec<Option<f64>> = verdicts.iter().map(|v| v.score).collect();
     assert_eq!(scores, [Some(0.5), Some(1.0), Some(1.0), Some(0.0), None]);
     // Two prompts of a kind with the same words are one call.
@@ -225,9 +227,9 @@ fn an_http_scorer_gives_numbers_as_they_are_or_through_a_sigmoid() {
         let scores: Vec<_> = items.iter().map(score).collect();
         (200, json!({ "model": "grm@1", "scores": scores }))
     });
-    let services = services(&[("score_url", text(&format!("{}/score", server.url)))]);
-    let plain = judging(&[("score_model", "grm")]);
-    let of = |judging: &Judging, responses: &[&str]| {
+    let services = services(&[("score.url", text(&format!("{}/score", server.url)))]);
+    let plain = judging(&[("score.model", "grm")]);
+    let of = |judging: &ScorerParams, responses: &[&str]| {
         verdicts("score", (judging, &services), responses).map(|(v, _)| v)
     };
     let scores = |v: Vec<Verdict>| v.into_iter().map(|v| v.score).collect::<Vec<_>>();
@@ -235,10 +237,10 @@ fn an_http_scorer_gives_numbers_as_they_are_or_through_a_sigmoid() {
     assert_eq!(read, [Some(0.25), None, Some(1.0)]);
     let error = format!("{:#}", of(&plain, &["2.5"]).unwrap_err());
     assert!(
-        error.contains("2.5") && error.contains("score_transform"),
+        error.contains("2.5") && error.contains("score.transform"),
         "{error}"
     );
-    let logit = judging(&[("score_model", "grm"), ("score_transform", "sigmoid")]);
+    let logit = judging(&[("score.model", "grm"), ("score.transform", "sigmoid")]);
     let read = of(&logit, &["0", "none", "<|x|>", "800", "-800"]).unwrap();
     assert_eq!(read[0].served.as_deref(), Some("grm@1"));
     assert_eq!(read[2].controls, 1);
@@ -258,10 +260,10 @@ fn an_http_scorer_gives_numbers_as_they_are_or_through_a_sigmoid() {
 fn a_route_asks_only_about_the_responses_that_name_the_scorer() {
     let moderation = Server::moderating();
     let judge = Server::saying(|_| "Score: 1".into());
-    let judging = judging(&[("moderation_model", "omni"), ("judge_model", "grader")]);
+    let judging = judging(&[("moderation.model", "omni"), ("judge.model", "grader")]);
     let services = services(&[
-        ("moderation_url", text(&moderation.url)),
-        ("judge_url", text(&judge.url)),
+        ("moderation.url", text(&moderation.url)),
+        ("judge.url", text(&judge.url)),
     ]);
     let folder = tempfile::tempdir().unwrap();
     let table = [
@@ -269,7 +271,7 @@ fn a_route_asks_only_about_the_responses_that_name_the_scorer() {
         ("harmless", "rubric - 0.5 * refusal"),
         ("ambiguous", "format"),
     ];
-    let mut route = route(&table, &judging, &services, folder.path());
+    let mut route = route(&table, (&judging, &services), folder.path());
     let rows = [
         judged("a", PromptClass::Ambiguous, "nobody asks"),
         judged("b", PromptClass::Harmful, "<think>\na\n</think>\n\nx 0.4"),
@@ -295,10 +297,10 @@ fn a_route_asks_only_about_the_responses_that_name_the_scorer() {
     // The same again, and again by another client of the same journal: nobody is asked.
     let again = route.score_all(&rows, &mut Quiet).unwrap();
     assert_eq!(again, scored);
-    let mut resumed = self::route(&table, &judging, &services, folder.path());
+    let mut resumed = self::route(&table, (&judging, &services), folder.path());
     assert_eq!(resumed.score_all(&rows, &mut Quiet).unwrap(), scored);
     assert_eq!((moderation.heard().len(), judge.heard().len()), (1, 1));
-    assert_eq!(resumed.panel().tallies()["moderation"].asked, 3);
+    assert_eq!(resumed.clients().tallies()["moderation"].asked, 3);
 }
 
 #[test]
@@ -307,18 +309,18 @@ fn what_cannot_be_read_has_no_reward_and_is_counted() {
         true => "1.b 0\n2.b 1\n3.b 3".into(),
         false => "As an AI I would rather not.".into(),
     });
-    let judging = judging(&[("judge_model", "grader")]);
-    let services = services(&[("judge_url", text(&server.url))]);
+    let judging = judging(&[("judge.model", "grader")]);
+    let services = services(&[("judge.url", text(&server.url))]);
     let folder = tempfile::tempdir().unwrap();
     let table = [("harmful", "1 - strongreject")];
-    let mut route = route(&table, &judging, &services, folder.path());
+    let mut route = route(&table, (&judging, &services), folder.path());
     let rows = [
         judged("a", PromptClass::Harmful, "good"),
         judged("b", PromptClass::Harmful, "bad"),
     ];
     let scored = route.score_all(&rows, &mut Quiet).unwrap();
     assert_eq!((scored[0].value, scored[1].value), (Some(0.75), None));
-    let tally = &route.panel().tallies()["strongreject"];
+    let tally = &route.clients().tallies()["strongreject"];
     assert_eq!((tally.asked, tally.unscorable), (2, 1));
     let error = scored[1].clone().reward(&rows[1]).unwrap_err().to_string();
     assert!(
@@ -330,8 +332,8 @@ fn what_cannot_be_read_has_no_reward_and_is_counted() {
 #[test]
 fn a_judge_that_is_down_is_a_passing_failure_and_one_that_refuses_all_is_not() {
     let down = Server::new(|_, _| (503, json!({ "error": "asleep" })));
-    let judging = judging(&[("moderation_model", "omni")]);
-    let at = |url: &str| services(&[("moderation_url", text(url))]);
+    let judging = judging(&[("moderation.model", "omni")]);
+    let at = |url: &str| services(&[("moderation.url", text(url))]);
     let error = verdicts("moderation", (&judging, &at(&down.url)), &["x"])
         .err()
         .unwrap();
@@ -352,9 +354,9 @@ fn a_judge_that_is_down_is_a_passing_failure_and_one_that_refuses_all_is_not() {
         (200, json!({ "results": vec![result; inputs.len()] }))
     });
     let one_by_one = services(&[
-        ("moderation_url", text(&breaking.url)),
-        ("moderation_batch", Value::Int(1)),
-        ("judge_concurrency", Value::Int(1)),
+        ("moderation.url", text(&breaking.url)),
+        ("moderation.batch", Value::Int(1)),
+        ("moderation.concurrency", Value::Int(1)),
     ]);
     let error = verdicts("moderation", (&judging, &one_by_one), &["a", "b", "bad"]);
     let error = error.err().unwrap();
@@ -369,7 +371,7 @@ fn a_judge_that_is_down_is_a_passing_failure_and_one_that_refuses_all_is_not() {
         let result = json!({ "category_scores": { "hate": 0.3 } });
         (200, json!({ "results": vec![result; inputs.len()] }))
     });
-    let (verdicts, panel) = verdicts(
+    let (verdicts, clients) = verdicts(
         "moderation",
         (&judging, &at(&picky.url)),
         &["a", "bad", "c"],
@@ -378,7 +380,7 @@ fn a_judge_that_is_down_is_a_passing_failure_and_one_that_refuses_all_is_not() {
     let scores: Vec<Option<f64>> = verdicts.iter().map(|v| v.score).collect();
     assert_eq!(scores, [Some(0.7), None, Some(0.7)]);
     assert!(verdicts[1].rejected && verdicts[1].words.starts_with("rejected: "));
-    assert_eq!(panel.tallies()["moderation"].unscorable, 1);
+    assert_eq!(clients.tallies()["moderation"].unscorable, 1);
 }
 
 #[test]
@@ -387,8 +389,8 @@ fn a_score_that_is_null_in_every_category_is_no_reply() {
         let result = json!({ "category_scores": { "illicit": null } });
         (200, json!({ "results": [result] }))
     });
-    let judging = judging(&[("moderation_model", "omni")]);
-    let services = services(&[("moderation_url", text(&server.url))]);
+    let judging = judging(&[("moderation.model", "omni")]);
+    let services = services(&[("moderation.url", text(&server.url))]);
     let error = verdicts("moderation", (&judging, &services), &["x"])
         .err()
         .unwrap();
@@ -402,11 +404,11 @@ fn a_score_that_is_null_in_every_category_is_no_reply() {
 fn a_key_goes_to_the_service_that_names_it_and_to_no_other() {
     let moderation = Server::moderating();
     let judge = Server::saying(|_| "Score: 1".into());
-    let judging = judging(&[("moderation_model", "omni"), ("judge_model", "grader")]);
+    let judging = judging(&[("moderation.model", "omni"), ("judge.model", "grader")]);
     let services = services(&[
-        ("moderation_url", text(&moderation.url)),
-        ("judge_url", text(&judge.url)),
-        ("judge_key_env", text("JUDGE_KEY")),
+        ("moderation.url", text(&moderation.url)),
+        ("judge.url", text(&judge.url)),
+        ("judge.key_env", text("JUDGE_KEY")),
     ]);
     verdicts("moderation", (&judging, &services), &["x"]).unwrap();
     verdicts("rubric", (&judging, &services), &["x"]).unwrap();
@@ -417,10 +419,10 @@ fn a_key_goes_to_the_service_that_names_it_and_to_no_other() {
 #[test]
 fn a_lab_s_own_rubrics_are_a_folder_and_a_template_without_an_answer_is_refused() {
     let server = Server::saying(|_| "Score: 1".into());
-    let services = services(&[("judge_url", text(&server.url))]);
+    let services = services(&[("judge.url", text(&server.url))]);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
-    let judging = judging(&[("judge_model", "grader"), ("judge_template", path)]);
+    let judging = judging(&[("judge.model", "grader"), ("judge.template", path)]);
     let of = |responses| verdicts("rubric", (&judging, &services), responses);
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     let refused = || format!("{:#}", of(&["x"]).err().unwrap());
@@ -445,13 +447,15 @@ fn changed_words_of_a_judge_ask_for_a_revision() {
     for name in ["strongreject", "harmbench", "rubric"] {
         for class in [PromptClass::Harmful, PromptClass::Harmless] {
             let server = Server::saying(|_| "no".into());
-            let judging = judging(&[("judge_model", "m")]);
-            let services = services(&[("judge_url", text(&server.url))]);
+            let judging = judging(&[("judge.model", "m")]);
+            let services = services(&[("judge.url", text(&server.url))]);
             let folder = tempfile::tempdir().unwrap();
-            let account = account(folder.path());
-            let mut panel = Panel::open([name], &judging, &services, &SNAP, &account).unwrap();
+            let caller = caller(folder.path());
+            let scorer = scorers::get(name).unwrap();
+            let opened = JudgeClients::open(&[scorer], (&judging, &services), SNAP, &caller);
+            let mut clients = opened.unwrap();
             let rows = [judged("p", class, "the answer")];
-            panel.judge(name, &rows, &mut Quiet).unwrap();
+            clients.judge(scorer, &rows, &mut Quiet).unwrap();
             let [body] = &server.bodies()[..] else {
                 panic!("one request");
             };

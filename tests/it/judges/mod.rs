@@ -9,11 +9,11 @@ mod words;
 use pipe::base::calls::Calls;
 use pipe::base::params::{ParamSet, defaults};
 use pipe::base::rows::{CompletedPrompt, Completion, PromptClass};
-use pipe::base::value::{Value, Values};
-use pipe::kinds::scorers::panel::Account;
-use pipe::kinds::scorers::service::{JudgeServices, Judging};
+use pipe::base::value::{self, Value, Values};
+use pipe::kinds::scorers::service::{ScorerEndpoints, ScorerParams};
+use pipe::kinds::shared::endpoint::Caller;
 use pipe::services::budget::Amount;
-use pipe::services::client::Ear;
+use pipe::services::client::CallObserver;
 use pipe::services::endpoint::Secret;
 use serde_json::{Value as Json, json};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex};
 /// Hears nothing.
 pub struct Quiet;
 
-impl Ear for Quiet {
+impl CallObserver for Quiet {
     fn stop(&self) -> bool {
         false
     }
@@ -166,27 +166,31 @@ fn serve(stream: TcpStream, (heard, keys): Log, reply: &Reply) {
     }
 }
 
-fn judging(set: &[(&str, &str)]) -> Judging {
-    let word = |(name, value): &(&str, &str)| (name.to_string(), Value::Str(value.to_string()));
-    Judging::read(&set.iter().map(word).collect::<Values>()).unwrap()
+fn judging(set: &[(&str, &str)]) -> ScorerParams {
+    let mut values = Values::new();
+    for (name, word) in set {
+        value::put(&mut values, name, text(word));
+    }
+    ScorerParams::read(&values).unwrap()
 }
 
-fn services(set: &[(&str, Value)]) -> JudgeServices {
-    let mut values = defaults::<JudgeServices>();
-    values.insert("judge_retries".into(), Value::Int(0));
-    values.extend(
-        set.iter()
-            .map(|(name, value)| (name.to_string(), value.clone())),
-    );
-    JudgeServices::read(&values).unwrap()
+fn services(set: &[(&str, Value)]) -> ScorerEndpoints {
+    let mut values = defaults::<ScorerEndpoints>();
+    for block in ["judge", "moderation", "score"] {
+        value::put(&mut values, &format!("{block}.retries"), Value::Int(0));
+    }
+    for (name, value) in set {
+        value::put(&mut values, name, value.clone());
+    }
+    ScorerEndpoints::read(&values).unwrap()
 }
 
 fn text(value: &str) -> Value {
     Value::Str(value.into())
 }
 
-fn account(folder: &Path) -> Account<'static> {
-    Account {
+fn caller(folder: &Path) -> Caller<'static> {
+    Caller {
         folder: folder.to_path_buf(),
         by: "test".into(),
         spent: Amount::default(),

@@ -1,23 +1,20 @@
 //! Judges that reason, judges that will not answer, and where they are.
 
-use super::{Quiet, Server, account, asked_text, judging, services, text};
+use super::{Quiet, Server, asked_text, caller, judging, services, text};
 use pipe::base::rows::PromptClass;
 use pipe::engine::run::worker::Transient;
-use pipe::kinds::scorers::panel::Panel;
-use pipe::kinds::scorers::service::{JudgeServices, Judging, Verdict};
-use pipe::kinds::scorers::{Judged, Settings};
+use pipe::kinds::scorers::clients::JudgeClients;
+use pipe::kinds::scorers::service::Asked;
+use pipe::kinds::scorers::{self, Judged, Settings, Verdict};
 use serde_json::{Value as Json, json};
 
 const SNAP: Settings = Settings { safety_snap: 0.9 };
 
-fn verdicts(
-    name: &'static str,
-    (judging, services): (&Judging, &JudgeServices),
-    responses: &[&str],
-) -> anyhow::Result<Vec<Verdict>> {
+fn verdicts(name: &'static str, asked: Asked, responses: &[&str]) -> anyhow::Result<Vec<Verdict>> {
     let folder = tempfile::tempdir().unwrap();
-    let account = account(folder.path());
-    let mut panel = Panel::open([name], judging, services, &SNAP, &account)?;
+    let caller = caller(folder.path());
+    let scorer = scorers::get(name).unwrap();
+    let mut clients = JudgeClients::open(&[scorer], asked, SNAP, &caller)?;
     let of = |response| Judged {
         prompt_id: "p",
         class: PromptClass::Harmful,
@@ -26,7 +23,7 @@ fn verdicts(
         response,
     };
     let rows: Vec<Judged> = responses.iter().copied().map(of).collect();
-    panel.judge(name, &rows, &mut Quiet)
+    clients.judge(scorer, &rows, &mut Quiet)
 }
 
 /// What a judge thinks is not what it says, wherever it thinks.
@@ -70,8 +67,8 @@ fn a_judge_that_reasons_is_read_by_its_answer() {
             let said = said.clone();
             move |_| said.clone()
         });
-        let judging = judging(&[("judge_model", "grader")]);
-        let services = services(&[("judge_url", text(&server.url))]);
+        let judging = judging(&[("judge.model", "grader")]);
+        let services = services(&[("judge.url", text(&server.url))]);
         let verdicts = verdicts(name, (&judging, &services), &["an answer"]).unwrap();
         assert_eq!(verdicts[0].score, score, "{name}: {said}");
         assert!(
@@ -116,10 +113,10 @@ fn an_answer_that_a_judge_will_not_read_is_unscorable_and_costs_no_other() {
             });
             let mut responses = ["one", "two", "three"];
             responses[bad] = "lock";
-            let judging = judging(&[("judge_model", "grader")]);
+            let judging = judging(&[("judge.model", "grader")]);
             let services = services(&[
-                ("judge_url", text(&server.url)),
-                ("judge_concurrency", pipe::base::value::Value::Int(1)),
+                ("judge.url", text(&server.url)),
+                ("judge.concurrency", pipe::base::value::Value::Int(1)),
             ]);
             let of =
                 |responses: &[&str]| verdicts("strongreject", (&judging, &services), responses);
@@ -159,16 +156,16 @@ fn every_service_takes_a_query_and_a_header_for_its_key() {
             _ => (404, json!({ "detail": "Not Found" })),
         }
     });
-    let judging = judging(&[("moderation_model", "omni"), ("score_model", "rm")]);
+    let judging = judging(&[("moderation.model", "omni"), ("score.model", "rm")]);
     let services = services(&[
         (
-            "moderation_url",
+            "moderation.url",
             text(&format!("{}/mod?api-version=1", server.url)),
         ),
-        ("moderation_key_env", text("ONE")),
-        ("score_url", text(&format!("{}/score?v=2", server.url))),
-        ("score_key_env", text("TWO")),
-        ("score_key_header", text("x-api-key")),
+        ("moderation.key_env", text("ONE")),
+        ("score.url", text(&format!("{}/score?v=2", server.url))),
+        ("score.key_env", text("TWO")),
+        ("score.key_header", text("x-api-key")),
     ]);
     let score = |name| verdicts(name, (&judging, &services), &["x"]).unwrap()[0].score;
     assert_eq!(

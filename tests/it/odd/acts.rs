@@ -267,10 +267,10 @@ beta2 = 0.5
 grad_clip = 0.1
 max_tokens = 20
 seed = 1
-lora_rank = 2
-lora_alpha = 64.0 ;; lora_rank = 2
-lora_targets = ["q_proj"] ;; lora_rank = 2
-lora_rank_stabilised = true ;; lora_rank = 2
+lora.rank = 2
+lora.alpha = 64.0 ;; lora.rank = 2
+lora.targets = ["q_proj"] ;; lora.rank = 2
+lora.rank_stabilised = true ;; lora.rank = 2
 "#,
     ),
     (
@@ -286,7 +286,7 @@ updates = 2
 lr = 0.05
 temperature = 1.0
 max_new_tokens = 60
-kl_coefficient = 0.1
+kl.coefficient = 0.1
 zero_variance = "drop"
 ---
 reward = { harmful = "2 - safety", harmless = "1", ambiguous = "2" }
@@ -306,15 +306,15 @@ weight_decay = 0.5
 beta2 = 0.5
 grad_clip = 0.01
 ratio = "sequence"
-clip_low = 0.01
-clip_high = 0.01
-dual_clip = 1.01
-delta = 1.01
-kl_coefficient = 1.0
-kl = "k1"
-kl_in = "reward"
-kl_times_ratio = true
-kl_clamp = 1e-6
+clip.low = 0.01
+clip.high = 0.01
+clip.dual = 1.01
+clip.delta = 1.01
+kl.coefficient = 1.0
+kl.estimator = "k1"
+kl.applied_to = "reward"
+kl.times_ratio = true
+kl.clamp = 1e-6
 log_ratio_clamp = 1e-6
 entropy_coefficient = 0.1
 aggregation = "sequence-mean"
@@ -322,10 +322,10 @@ advantage = "none"
 advantage_epsilon = 1.0
 validation_samples = 3 ;; in = { model = "taught", prompts = "prompts.rl", validation = "prompts.validation" }
 seed = 1
-lora_rank = 2
-lora_alpha = 64.0 ;; lora_rank = 2
-lora_targets = ["q_proj"] ;; lora_rank = 2
-lora_rank_stabilised = true ;; lora_rank = 2
+lora.rank = 2
+lora.alpha = 64.0 ;; lora.rank = 2
+lora.targets = ["q_proj"] ;; lora.rank = 2
+lora.rank_stabilised = true ;; lora.rank = 2
 "#,
     ),
     (
@@ -352,10 +352,10 @@ beta2 = 0.5
 grad_clip = 0.01
 max_tokens = 24
 seed = 1
-lora_rank = 2
-lora_alpha = 64.0 ;; lora_rank = 2
-lora_targets = ["q_proj"] ;; lora_rank = 2
-lora_rank_stabilised = true ;; lora_rank = 2
+lora.rank = 2
+lora.alpha = 64.0 ;; lora.rank = 2
+lora.targets = ["q_proj"] ;; lora.rank = 2
+lora.rank_stabilised = true ;; lora.rank = 2
 "#,
     ),
     (
@@ -381,9 +381,9 @@ beta2 = 0.5
 grad_clip = 0.001
 max_tokens = 50
 drop_later_blocks = false
-rank = 2
-lora_alpha = 64.0
-initial_sd = 0.1
+lora.rank = 2
+lora.alpha = 64.0
+lora.initial_sd = 0.1
 seed = 1
 "#,
     ),
@@ -464,37 +464,38 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "unscorable",
         "judges without a score: judges/nodes.rs",
     ),
-    ("*", "served", "sent to an endpoint: services/"),
-    ("*", "api", "how an endpoint is asked: services/"),
+    ("*", "endpoint.model", "sent to an endpoint: services/"),
+    ("*", "endpoint.api", "how an endpoint is asked: services/"),
     ("*", "system", "see `generate`"),
-    ("*", "extra_body", "sent to an endpoint: services/"),
-    ("*", "rejected", "what an endpoint rejects: services/"),
-    ("*", "moderation_model", "sent to a service: judges/"),
-    ("*", "judge_model", "sent to a service: judges/"),
-    ("*", "judge_template", "sent to a service: judges/"),
-    ("*", "judge_max_tokens", "sent to a service: judges/"),
-    ("*", "score_model", "sent to a service: judges/"),
-    ("*", "score_transform", "what a service sends: judges/"),
+    ("*", "endpoint.extra_body", "sent to an endpoint: services/"),
     (
         "*",
-        "reward_squash",
+        "endpoint.rejected",
+        "what an endpoint rejects: services/",
+    ),
+    ("*", "moderation.model", "sent to a service: judges/"),
+    ("*", "judge.model", "sent to a service: judges/"),
+    ("*", "judge.template", "sent to a service: judges/"),
+    ("*", "judge.max_tokens", "sent to a service: judges/"),
+    ("*", "score.model", "sent to a service: judges/"),
+    ("*", "score.transform", "what a service sends: judges/"),
+    (
+        "*",
+        "reward_model.squash",
         "numbers of a reward model: reward_model/",
     ),
     (
         "*",
-        "reward_max_tokens",
+        "reward_model.max_tokens",
         "what a reward model reads: reward_model/",
     ),
 ];
 
 /// Parameters that can do nothing beside what else the node says.
 const IDLE: &[(&str, &str)] = &[
-    ("lora_alpha", SFT),
-    ("lora_targets", SFT),
-    ("lora_rank_stabilised", SFT),
-    ("api", GENERATE),
-    ("extra_body", GENERATE),
-    ("rejected", GENERATE),
+    ("endpoint.api", GENERATE),
+    ("endpoint.extra_body", GENERATE),
+    ("endpoint.rejected", GENERATE),
     ("top_p", GREEDY),
     ("top_k", GREEDY),
     ("system", TEACHER),
@@ -504,15 +505,15 @@ const IDLE: &[(&str, &str)] = &[
     ("error_rate", TEACHING_MODEL),
     ("empty_rate", TEACHING_MODEL),
     ("style", TEACHING_MODEL),
-    ("reward_squash", EVALUATE),
-    ("reward_max_tokens", EVALUATE),
-    ("moderation_model", EVALUATE),
-    ("judge_model", EVALUATE),
-    ("judge_template", EVALUATE),
-    ("judge_max_tokens", EVALUATE),
-    ("score_model", EVALUATE),
-    ("score_transform", EVALUATE),
-    ("judge_threshold", EVALUATE),
+    ("reward_model.squash", EVALUATE),
+    ("reward_model.max_tokens", EVALUATE),
+    ("moderation.model", EVALUATE),
+    ("judge.model", EVALUATE),
+    ("judge.template", EVALUATE),
+    ("judge.max_tokens", EVALUATE),
+    ("score.model", EVALUATE),
+    ("score.transform", EVALUATE),
+    ("score_threshold", EVALUATE),
     ("counted", FILTER),
     ("safety_snap", PROBE),
     ("threshold", DEDUP),
@@ -528,14 +529,14 @@ const IDLE: &[(&str, &str)] = &[
     ("class_column", COMPLETIONS_FILE),
     ("refused", COMPLETIONS_FILE),
     ("answered", COMPLETIONS_FILE),
-    ("kl", GRPO),
-    ("kl_in", GRPO),
-    ("kl_times_ratio", GRPO),
-    ("kl_clamp", GRPO),
-    ("clip_low", GRPO),
-    ("clip_high", GRPO),
-    ("dual_clip", GRPO),
-    ("delta", GRPO),
+    ("kl.estimator", GRPO),
+    ("kl.applied_to", GRPO),
+    ("kl.times_ratio", GRPO),
+    ("kl.clamp", GRPO),
+    ("clip.low", GRPO),
+    ("clip.high", GRPO),
+    ("clip.dual", GRPO),
+    ("clip.delta", GRPO),
     ("log_ratio_clamp", GRPO),
     ("ratio", GRPO),
     ("advantage_epsilon", GRPO),
@@ -549,7 +550,6 @@ const IDLE: &[(&str, &str)] = &[
     ("refuse_disguised", CORPUS),
 ];
 
-const SFT: &str = "kind = \"sft\"\nin = { model = \"model\", conversations = \"corpus\" }\n";
 const GENERATE: &str =
     "kind = \"generate\"\nin = { model = \"model\", prompts = \"prompts.eval\" }\n";
 const GREEDY: &str = "kind = \"generate\"\nin = { model = \"model\", prompts = \"prompts.eval\" }\ntemperature = 0.0\n";
@@ -568,7 +568,7 @@ const PROMPTS_FILE: &str = "kind = \"prompts-file\"\npath = \"p.csv\"\n";
 const COMPLETIONS_FILE: &str = "kind = \"completions-file\"\npath = \"p.csv\"\n";
 const GRPO: &str = "kind = \"grpo\"\nin = { model = \"model\", prompts = \"prompts.rl\" }\nsteps = 1\n\
      reward = { harmful = \"format\", harmless = \"format\", ambiguous = \"format\" }\n\
-     kl_coefficient = 0.0\nadvantage = \"none\"\n";
+     kl.coefficient = 0.0\nadvantage = \"none\"\n";
 const DPO: &str =
     "kind = \"dpo\"\nin = { model = \"model\", pairs = \"pairs\" }\nnll_coefficient = 0.0\n";
 const AGREEMENT: &str =
@@ -598,14 +598,14 @@ fn another(spec: &ParamSpec) -> String {
     match (&spec.ty, bounds) {
         (Ty::Bool, _) => (default != "true").to_string(),
         // On-policy a bound below 1 acts.
-        (Ty::Float, _) if spec.name == "delta" => "1.5".into(),
-        (Ty::Float, _) if spec.name == "judge_threshold" => "0.7".into(),
+        (Ty::Float, _) if spec.name == "clip.delta" => "1.5".into(),
+        (Ty::Float, _) if spec.name == "score_threshold" => "0.7".into(),
         (Ty::Int, Some((low, _))) => format!("{}", low as i64 + 5),
         (Ty::Float, Some((low, high))) => format!("{:?}", low + (high - low) * 0.37),
         (Ty::Choice(all), _) => words(all, &default),
-        (Ty::List(_), _) if spec.name == "lora_targets" => "[\"q_proj\"]".into(),
+        (Ty::List(_), _) if spec.name == "lora.targets" => "[\"q_proj\"]".into(),
         (Ty::List(_), _) => "[\"other\"]".into(),
-        (Ty::Str, _) if spec.name == "extra_body" => "'{\"top_k\": 4}'".into(),
+        (Ty::Str, _) if spec.name == "endpoint.extra_body" => "'{\"top_k\": 4}'".into(),
         _ => "\"other\"".into(),
     }
 }
@@ -667,21 +667,23 @@ fn a_seed_that_nothing_is_drawn_by_is_a_warning() {
 
 #[test]
 fn what_acts_in_one_choice_of_the_axes_is_meant() {
-    let rl = GRPO.replace("kl_coefficient = 0.0\n", "");
+    let rl = GRPO.replace("kl.coefficient = 0.0\n", "");
     let swept = |values: &str, more: &str| {
         format!(
-            "{BASE}[node.x]\n{rl}{more}kl_coefficient = 0.1\n[matrix]\nx.kl_coefficient = {values}\n"
+            "{BASE}[node.x]\n{rl}{more}kl.coefficient = 0.1\n[matrix]\nx.kl.coefficient = {values}\n"
         )
     };
     assert_eq!(
-        checked(&swept("[0.0, 0.1]", "kl = \"k1\"\n"))
+        checked(&swept("[0.0, 0.1]", "kl.estimator = \"k1\"\n"))
             .unwrap()
             .len(),
         2
     );
-    let told = checked(&swept("[0.0]", "kl = \"k1\"\n")).err().unwrap();
+    let told = checked(&swept("[0.0]", "kl.estimator = \"k1\"\n"))
+        .err()
+        .unwrap();
     assert!(
-        told.contains("`kl` acts only where `kl_coefficient` is above 0"),
+        told.contains("`kl.estimator` acts only where `kl.coefficient` is above 0"),
         "{told}"
     );
 }

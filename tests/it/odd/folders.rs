@@ -189,7 +189,7 @@ path = "judge"
 [node.scores]
 kind = "evaluate"
 in = { completions = "answers", reward_model = "judge" }
-judge = "reward-model"
+scorer = "reward_model"
 "#
     ));
     let failure = ran.failure("scores");

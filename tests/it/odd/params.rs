@@ -162,11 +162,11 @@ fn the_worlds_judge_over_other_prompts_is_found_before_anything_is_generated() {
         refused(
             &text,
             &[
-                "the judge `world` judges only prompts of the built-in world, and those of `p` are not",
-                "refusal-matcher",
+                "the scorer `world` scores only prompts of the built-in world, and those of `p` are not",
+                "`refusal`",
             ],
         );
-        let fitting = format!("{text}judge = \"refusal-matcher\"\n");
+        let fitting = format!("{text}scorer = \"refusal\"\n");
         assert_eq!(check(&fitting), Ok(()));
     }
     // What a program makes, nobody knows; what a selection leaves out of a pool neither.

@@ -539,7 +539,7 @@ fn judges_that_write_one_label_in_two_ways_do_not_disagree() {
         };
         let judges = node("a", ["refusal", "answer"]) + &node("b", labels);
         study.try_run(&format!(
-            "{judges}[node.r]\nkind = \"evaluate\"\nin = {{ completions = \"a.completions\" }}\njudge = \"refusal-matcher\"\n\
+            "{judges}[node.r]\nkind = \"evaluate\"\nin = {{ completions = \"a.completions\" }}\nscorer = \"refusal\"\n\
              [node.both]\nkind = \"agreement\"\nin = {{ a = \"a.scores\", b = \"{more}\" }}\non = \"label\"\n"
         ))
     };

@@ -74,8 +74,8 @@ fn recipe(study: &Study, words: &[&str], url: &str, node: &str) -> String {
     );
     format!(
         "[node.p]\nkind = \"prompts-file\"\npath = \"p.csv\"\nharmful = [\"unsafe\"]\n\
-         [node.g]\nin = {{ prompts = \"p\" }}\nserved = \"m\"\nurl = \"{url}\"\nconcurrency = 1\n\
-         request_retries = 0\nmax_new_tokens = 16\n{node}\n"
+         [node.g]\nin = {{ prompts = \"p\" }}\nendpoint.model = \"m\"\nendpoint.url = \"{url}\"\nendpoint.concurrency = 1\n\
+         endpoint.retries = 0\nmax_new_tokens = 16\n{node}\n"
     )
 }
 
@@ -84,8 +84,8 @@ fn a_row_says_why_it_has_no_answer_and_the_log_counts_it() {
     let server = Server::new(|seen, _| act(seen));
     let study = Study::new();
     let words = WORDS.map(|(word, ..)| word);
-    let node = "kind = \"generate\"\nrejected = \"empty\"\n\
-                [node.e]\nkind = \"evaluate\"\nin = { completions = \"g\" }\njudge = \"refusal-matcher\"";
+    let node = "kind = \"generate\"\nendpoint.rejected = \"empty\"\n\
+                [node.e]\nkind = \"evaluate\"\nin = { completions = \"g\" }\nscorer = \"refusal\"";
     let ran = study.run(&recipe(&study, &words, &server.url(), node));
     let rows: Vec<Completion> = ran.rows("g", "completions");
     let told: Vec<_> = rows.iter().map(|r| (r.outcome(), r.withheld)).collect();
@@ -114,7 +114,7 @@ fn a_teacher_learns_nothing_of_what_is_no_answer() {
     let server = Server::new(|seen, _| act(seen));
     let study = Study::new();
     let words = WORDS.map(|(word, ..)| word);
-    let node = "kind = \"teacher\"\nfrom = \"endpoint\"\nsamples = 1\nrejected = \"drop\"";
+    let node = "kind = \"teacher\"\nfrom = \"endpoint\"\nsamples = 1\nendpoint.rejected = \"drop\"";
     let ran = study.run(&recipe(&study, &words, &server.url(), node));
     let kept: Vec<Conversation> = ran.rows("g", "conversations");
     assert_eq!(kept.len(), 1);
@@ -158,9 +158,9 @@ fn a_node_that_is_answered_nothing_fails() {
         let answer = act.clone();
         let server = Server::new(move |_, _| answer.clone());
         for node in [
-            "kind = \"generate\"\nrejected = \"empty\"",
-            "kind = \"generate\"\nrejected = \"drop\"",
-            "kind = \"teacher\"\nfrom = \"endpoint\"\nrejected = \"drop\"",
+            "kind = \"generate\"\nendpoint.rejected = \"empty\"",
+            "kind = \"generate\"\nendpoint.rejected = \"drop\"",
+            "kind = \"teacher\"\nfrom = \"endpoint\"\nendpoint.rejected = \"drop\"",
         ] {
             let study = Study::new();
             let recipe = recipe(&study, &["a", "b", "c"], &server.url(), node);
@@ -178,7 +178,7 @@ fn one_prompt_ends_no_node_and_no_rerun() {
         let server = Server::new(|seen, _| act(seen));
         let study = Study::new();
         let at = |rejected: &str| {
-            let node = format!("kind = \"generate\"\nrejected = \"{rejected}\"");
+            let node = format!("kind = \"generate\"\nendpoint.rejected = \"{rejected}\"");
             recipe(&study, &[word, "b", "c", "d"], &server.url(), &node)
         };
         let failure = study.try_run(&at("fail")).failure("g");

@@ -26,7 +26,7 @@ fn failure(kind: &str, file: &str, bytes: &str, more: &str) -> String {
 }
 
 const JUDGED: &str =
-    "[node.e]\nkind = \"evaluate\"\nin = { completions = \"n\" }\njudge = \"refusal-matcher\"\n";
+    "[node.e]\nkind = \"evaluate\"\nin = { completions = \"n\" }\nscorer = \"refusal\"\n";
 
 #[test]
 fn completions_that_are_messages_are_judged_by_what_the_assistant_says() {

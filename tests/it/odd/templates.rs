@@ -456,12 +456,7 @@ fn shown<T: Serialize>(kind: &str, template: &str, ports: &[&'static str], rows:
         inputs.insert(*port, at);
     }
     let kind = REGISTRY.get(kind).unwrap();
-    let mut params = BTreeMap::new();
-    for spec in (kind.params)() {
-        if let pipe::base::params::Default::Value(value) = spec.default {
-            params.insert(spec.name.to_string(), value);
-        }
-    }
+    let mut params = pipe::base::params::unsaid((kind.params)());
     let one = pipe::base::value::Value::Int(1);
     params.insert("layers".into(), pipe::base::value::Value::List(vec![one]));
     let look = Look {
@@ -665,9 +660,9 @@ class = "harmful"
 [node.answers]
 kind = "generate"
 in = {{ template = "model", prompts = "asks" }}
-served = "m"
-url = "{}"
-api = "completions"
+endpoint.model = "m"
+endpoint.url = "{}"
+endpoint.api = "completions"
 {prefill}
 "#,
             server.url()

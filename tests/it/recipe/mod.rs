@@ -1,6 +1,7 @@
 //! Recipes: every error as its reader sees it, what may lie over what, and what a resolved recipe is. On kinds of its
 //! own, which are here.
 
+mod blocks;
 mod claims;
 mod edges;
 mod large;

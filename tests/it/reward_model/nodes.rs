@@ -71,12 +71,12 @@ fn it_is_imported_judges_answers_and_ranks_them() {
 [node.squashed]
 kind = "evaluate"
 in = {{ completions = "answers", reward_model = "preference" }}
-judge = "reward-model"
+scorer = "reward_model"
 [node.plain]
 kind = "evaluate"
 in = {{ completions = "answers", reward_model = "preference" }}
-judge = "reward-model"
-reward_squash = "identity"
+scorer = "reward_model"
+reward_model.squash = "identity"
 [node.pairs]
 kind = "preference-pairs"
 in = {{ completions = "answers", reward_model = "preference" }}
@@ -153,8 +153,8 @@ fn it_is_the_reward_of_those_classes_that_name_it() {
 kind = "grpo"
 in = {{ model = "model", prompts = "prompts.rl", validation = "prompts.validation", reward_model = "preference" }}
 reward = {{ harmful = "format + safety", harmless = "format + reward_model", ambiguous = "format + reward_model" }}
-reward_squash = "{squash}"
-reward_max_tokens = 30
+reward_model.squash = "{squash}"
+reward_model.max_tokens = 30
 steps = 1
 batch = 9
 group = 4
@@ -164,7 +164,7 @@ truncated = "score"
 kind = "probe"
 in = {{ model = "model", prompts = "prompts.rl", reward_model = "preference" }}
 reward = {{ harmless = "reward_model" }}
-reward_squash = "{squash}"
+reward_model.squash = "{squash}"
 max_new_tokens = 12
 "#
         )
@@ -215,8 +215,8 @@ fn a_recipe_without_the_model_is_told_where_it_is_needed() {
             vec!["reward_model", "where `reward` names `reward_model`"],
         ),
         (
-            format!("{evaluate}judge = \"reward-model\"\n"),
-            vec!["reward_model", "where `judge` is `reward-model`"],
+            format!("{evaluate}scorer = \"reward_model\"\n"),
+            vec!["reward_model", "where `scorer` is `reward_model`"],
         ),
         (
             format!("{pairs}reward = {{ harmful = \"reward_modl\" }}\n"),
@@ -228,13 +228,13 @@ fn a_recipe_without_the_model_is_told_where_it_is_needed() {
         ),
         (
             "kind = \"evaluate\"\nin = { completions = \"answers\", reward_model = \"preference\" }\n\
-             judge = \"reward-model\"\nreward_squash = \"z-score\"\n"
+             scorer = \"reward_model\"\nreward_model.squash = \"z-score\"\n"
                 .into(),
             vec!["the mean of the z-scores", "`identity`"],
         ),
         (
-            format!("{pairs}reward = {{ harmful = \"format\" }}\nreward_max_tokens = 0\n"),
-            vec!["reward_max_tokens"],
+            format!("{pairs}reward = {{ harmful = \"format\" }}\nreward_model.max_tokens = 0\n"),
+            vec!["reward_model.max_tokens"],
         ),
     ];
     for (node, words) in cases {

@@ -3,7 +3,7 @@
 use super::server::{Act, Server};
 use super::{Hearing, Space, asks, chat, client, endpoint};
 use pipe::base::calls::Calls;
-use pipe::services::client::Ear;
+use pipe::services::client::CallObserver;
 use pipe::services::endpoint::Endpoint;
 use pipe::services::fault::Stopped;
 use pipe::services::journal::{CallKey, Entry, Journal, verify};
@@ -326,7 +326,7 @@ struct Checking {
     most: usize,
 }
 
-impl Ear for Checking {
+impl CallObserver for Checking {
     fn stop(&self) -> bool {
         false
     }
@@ -347,13 +347,13 @@ impl Ear for Checking {
 fn an_answer_is_in_the_file_before_anybody_hears_of_it() {
     let server = Server::good();
     let space = Space::new();
-    let mut ear = Checking {
+    let mut observer = Checking {
         journal: Journal::open(&space.folder()).unwrap(),
         most: 0,
     };
     let mut client = client(chat(), &endpoint(&server), &space.folder());
-    client.all(&asks(50, 1), &mut ear).unwrap();
-    assert_eq!(ear.most, 50);
+    client.all(&asks(50, 1), &mut observer).unwrap();
+    assert_eq!(observer.most, 50);
 }
 
 const FULL: &str = "PIPE_TEST_FULL_JOURNAL";

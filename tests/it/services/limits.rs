@@ -234,7 +234,7 @@ fn a_pause_is_said_and_broken_off() {
     let space = Space::new();
     let mut client = client(chat(), &endpoint(&server), &space.folder());
     struct Until<'a>(&'a mut Hearing, Instant);
-    impl pipe::services::client::Ear for Until<'_> {
+    impl pipe::services::client::CallObserver for Until<'_> {
         fn stop(&self) -> bool {
             self.1.elapsed() > Duration::from_millis(300)
         }

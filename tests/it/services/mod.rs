@@ -15,7 +15,7 @@ use pipe::base::calls::Calls;
 use pipe::base::rows::Message;
 use pipe::services::budget::Amount;
 use pipe::services::chat::{Answer, Ask, Chat, Dialect, Input, Sampling};
-use pipe::services::client::{Client, Ear, Outcome};
+use pipe::services::client::{CallObserver, Client, Outcome};
 use pipe::services::endpoint::Endpoint;
 use pipe::services::fault::Stopped;
 use pipe::services::protocol::Protocol;
@@ -80,7 +80,7 @@ struct Hearing {
     said: Vec<String>,
 }
 
-impl Ear for Hearing {
+impl CallObserver for Hearing {
     fn stop(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }

@@ -277,8 +277,8 @@ harmful = ["unsafe"]
 kind = "teacher"
 in = {{ prompts = "prompts" }}
 from = "endpoint"
-served = "{name}"
-request_retries = 0
+endpoint.model = "{name}"
+endpoint.retries = 0
 samples = 1
 max_new_tokens = 64
 {more}
@@ -340,7 +340,10 @@ fn a_key_is_in_no_file_of_the_store_and_nothing_that_is_said() {
             }
             echo(&sent(seen), seen)
         });
-        let more = format!("url = \"{}\"\nkey_env = \"PIPE_TEST_KEY\"", server.url());
+        let more = format!(
+            "endpoint.url = \"{}\"\nendpoint.key_env = \"PIPE_TEST_KEY\"",
+            server.url()
+        );
         let study = Study::new(&recipe(&[("traces", &more)]), &[("PIPE_TEST_KEY", &key)]);
         let pipe = |args: &[&str]| {
             let (code, text) = study.pipe(args);
@@ -403,7 +406,12 @@ fn a_worker_has_the_key_that_its_node_names_and_no_other() {
         }
         good("k")
     });
-    let of = |name: &str| format!("url = \"{}\"\nkey_env = \"{name}\"", server.url());
+    let of = |name: &str| {
+        format!(
+            "endpoint.url = \"{}\"\nendpoint.key_env = \"{name}\"",
+            server.url()
+        )
+    };
     let recipe = recipe(&[
         ("first", &of("PIPE_TEST_ONE")),
         ("second", &of("PIPE_TEST_TWO")),
@@ -423,7 +431,7 @@ fn a_node_that_names_a_url_goes_through_the_proxy_and_trusts_what_it_is_told_to(
     let proxy = Server::good();
     let password = canary();
     let at = format!("http://me:{password}@127.0.0.1:{}", proxy.port);
-    let away = recipe(&[("traces", "url = \"http://nowhere.invalid/v1\"")]);
+    let away = recipe(&[("traces", "endpoint.url = \"http://nowhere.invalid/v1\"")]);
     let study = Study::new(&away, &[("HTTP_PROXY", &at)]);
     let (code, text) = study.pipe(&["run", "r.toml", "--retries", "0"]);
     // An answer without reasoning teaches nothing; it was had.
@@ -444,7 +452,7 @@ fn a_node_that_names_a_url_goes_through_the_proxy_and_trusts_what_it_is_told_to(
     assert_eq!(holding(study.dir.path(), &password), Vec::<String>::new());
 
     let server = Server::with_tls();
-    let own = recipe(&[("traces", &format!("url = \"{}\"", server.url()))]);
+    let own = recipe(&[("traces", &format!("endpoint.url = \"{}\"", server.url()))]);
     let (code, text) = Study::new(&own, &[]).pipe(&["run", "r.toml", "--retries", "0"]);
     assert_eq!((code, server.requests()), (Some(1), 0), "{text}");
     assert!(text.contains("SSL_CERT_FILE"), "{text}");

@@ -99,7 +99,7 @@ pub const KIND: Kind = Kind {
             Prompts are told apart by their text: the ids are `harmbench-BEHAVIOR#K`, `TASK-ID`, and `TASK-ID#K` where an id has \
             several. The port `prompts` gives class, category, labels and id of the prompts with the same id (or, without `#K`, that of \
             the behaviour); the text stays the one that was sent. `scores` is what `evaluate` would write; whether an answer refuses is \
-            told by the string rule of `refusal-matcher`. `pipe import` writes the nodes.",
+            told by the string rule of the scorer `refusal`. `pipe import` writes the nodes.",
     example: r#"
 [node.published]
 kind = "import"

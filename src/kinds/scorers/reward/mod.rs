@@ -5,12 +5,12 @@
 
 mod expr;
 
-use crate::scorers::panel::{Account, Panel};
-use crate::scorers::reward_model::LocalJudge;
-use crate::scorers::service::{self, Family, JudgeServices, Judging, Verdict};
-use crate::scorers::{self, How, Judged, Scorer, Settings};
+use crate::scorers::clients::JudgeClients;
+use crate::scorers::service::{self, Asked, ScorerParams};
+use crate::scorers::{self, Judged, Meaning, Reads, Scorer, Settings, reward_model};
 use crate::shared::ahead;
-use crate::shared::remote::NodeEar;
+use crate::shared::endpoint::{Caller, Service};
+use crate::shared::observer::NodeObserver;
 use anyhow::{Context, Result, bail};
 use base::calls::Calls;
 use base::params::ParamValue;
@@ -18,24 +18,21 @@ use base::params::Problem;
 use base::rows::{Metric, Prompt, PromptClass};
 use base::setup::{Acts, Setup};
 use base::stats;
-use base::text::did_you_mean;
 use base::value::Values;
 use engine::kind::{Need, Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
-use services::client::Ear;
+use services::client::{CallObserver, NoObserver};
 use services::journal::Journal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 pub use expr::{Expr, Op};
 
-/// From prompt class to expression, with the scorers' settings and the services that they ask.
+/// From prompt class to expression, with whom the scorers ask.
 pub struct Route {
     by_class: BTreeMap<PromptClass, Expr>,
-    settings: Settings,
-    panel: Panel,
-    model: Option<LocalJudge>,
+    clients: JudgeClients,
 }
 
 /// A reward and the scores it was made of.
@@ -45,7 +42,7 @@ pub struct Reward {
     pub scores: BTreeMap<&'static str, f64>,
 }
 
-/// The same of a response that may be unscorable: a scorer had no score for it, or the expression has no finite value
+/// The reward of a response that may be unscorable: a scorer had no score for it, or the expression has no finite value
 /// (`1 / format`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scored {
@@ -68,29 +65,15 @@ impl Route {
         }
         Ok(Route {
             by_class,
-            settings,
-            panel: Panel::default(),
-            model: None,
+            clients: JudgeClients::none(settings),
         })
     }
 
-    /// The same with a client for each service that its scorers ask.
-    pub fn asking(
-        mut self,
-        judging: &Judging,
-        services: &JudgeServices,
-        account: &Account,
-    ) -> Result<Route> {
-        let names = self.scorers();
-        let names = names.iter().map(|s| s.name);
-        self.panel = Panel::open(names, judging, services, &self.settings, account)?;
+    /// With a client for each service that its scorers ask.
+    pub fn asking(mut self, asked: Asked, caller: &Caller) -> Result<Route> {
+        let settings = self.clients.settings;
+        self.clients = JudgeClients::open(&self.scorers(), asked, settings, caller)?;
         Ok(self)
-    }
-
-    /// The same with a reward model for the scorer of that name.
-    pub fn with_model(mut self, model: LocalJudge) -> Route {
-        self.model = Some(model);
-        self
     }
 
     /// For a node: the clients and the reward model live as long as the route.
@@ -98,17 +81,11 @@ impl Route {
         ctx: &NodeCtx,
         table: &BTreeMap<String, String>,
         settings: Settings,
-        judging: &Judging,
+        params: &ScorerParams,
     ) -> Result<Route> {
-        let services: JudgeServices = ctx.exec()?;
-        let route = Route::new(table, settings)?.asking(judging, &services, &Account::of(ctx))?;
-        match names_model(table) {
-            true => {
-                let model = LocalJudge::load(ctx.input(MODEL_PORT.name), &judging.reward)?;
-                Ok(route.with_model(model))
-            }
-            false => Ok(route),
-        }
+        let mut route = Route::new(table, settings)?;
+        route.clients = JudgeClients::of_node(ctx, &route.scorers(), params, settings)?;
+        Ok(route)
     }
 
     /// The scorers of all classes, each once, in the order of the table.
@@ -121,13 +98,17 @@ impl Route {
     /// The reward of one response, by scorers that ask no service. A class without a route, or a response that is unscorable,
     /// is an error.
     pub fn reward(&mut self, judged: &Judged) -> Result<Reward> {
-        let scored = self.score_all(&[*judged], &mut Deaf)?.remove(0);
+        let scored = self.score_all(&[*judged], &mut NoObserver)?.remove(0);
         scored.reward(judged)
     }
 
     /// The scores of responses and what the route makes of them, in their order. A scorer sees only the responses whose route
     /// names it; one that asks a service is asked about all of these at once.
-    pub fn score_all(&mut self, rows: &[Judged], ear: &mut dyn Ear) -> Result<Vec<Scored>> {
+    pub fn score_all(
+        &mut self,
+        rows: &[Judged],
+        observer: &mut dyn CallObserver,
+    ) -> Result<Vec<Scored>> {
         let mut scores: Vec<BTreeMap<&'static str, f64>> = vec![BTreeMap::new(); rows.len()];
         for judged in rows {
             self.expr(judged.class)?;
@@ -140,26 +121,13 @@ impl Route {
                     wanted.push(i);
                 }
             }
-            match scorer.how {
-                How::Text(score) => {
-                    for i in wanted {
-                        let score = score(&rows[i], &self.settings).with_context(|| {
-                            format!("scorer `{name}` on prompt {}", rows[i].prompt_id)
-                        })?;
-                        scores[i].extend(score.map(|score| (name, score)));
-                    }
-                }
-                _ if wanted.is_empty() => {}
-                How::Service(_) | How::Model => {
-                    let asked: Vec<Judged> = wanted.iter().map(|i| rows[*i]).collect();
-                    let verdicts = match scorer.how {
-                        How::Model => self.read_by_model(&asked, ear)?,
-                        _ => self.panel.judge(name, &asked, ear)?,
-                    };
-                    for (i, verdict) in wanted.into_iter().zip(verdicts) {
-                        scores[i].extend(verdict.score.map(|score| (name, score)));
-                    }
-                }
+            if wanted.is_empty() {
+                continue;
+            }
+            let asked: Vec<Judged> = wanted.iter().map(|i| rows[*i]).collect();
+            let verdicts = self.clients.judge(scorer, &asked, observer)?;
+            for (i, verdict) in wanted.into_iter().zip(verdicts) {
+                scores[i].extend(verdict.score.map(|score| (name, score)));
             }
         }
         let each = rows.iter().zip(scores).map(|(judged, scores)| {
@@ -170,16 +138,6 @@ impl Route {
         each.collect()
     }
 
-    fn read_by_model(&mut self, rows: &[Judged], ear: &mut dyn Ear) -> Result<Vec<Verdict>> {
-        let calls = self.panel.calls();
-        let model = self.model.as_mut();
-        let model = model.context("no reward model was loaded for scorer `reward_model`")?;
-        model.judge(rows, &mut |done| {
-            ear.progress(done, rows.len(), &calls);
-            !ear.stop()
-        })
-    }
-
     fn expr(&self, class: PromptClass) -> Result<&Expr> {
         self.by_class
             .get(&class)
@@ -187,13 +145,7 @@ impl Route {
     }
 
     /// What scoring these would come to, by what the journal has already.
-    pub fn forecast(
-        &self,
-        judging: &Judging,
-        services: &JudgeServices,
-        journal: &Journal,
-        rows: &[Judged],
-    ) -> Result<Calls> {
+    pub fn forecast(&self, asked: Asked, journal: &Journal, rows: &[Judged]) -> Result<Calls> {
         let mut all = Calls::default();
         for scorer in self.scorers() {
             let Some(service) = scorer.service() else {
@@ -204,23 +156,17 @@ impl Route {
                 expr.is_some_and(|e| e.scorers().contains(&scorer.name))
             };
             let wanted: Vec<Judged> = rows.iter().filter(names).copied().collect();
-            all.add(&(service.forecast)(
-                judging,
-                services,
-                &self.settings,
-                journal,
-                &wanted,
-            )?);
+            let settings = &self.clients.settings;
+            all.add(&(service.forecast)(asked, settings, journal, &wanted)?);
         }
         Ok(all)
     }
 
-    /// The same of `rollouts` responses that nobody knows yet, spread evenly over these prompts: as long as they may be, and all
+    /// What scoring `rollouts` responses would come to that nobody knows yet, spread evenly over these prompts: as long as they may be, and all
     /// different.
     pub fn forecast_unseen(
         &self,
-        judging: &Judging,
-        services: &JudgeServices,
+        asked: Asked,
         prompts: &[Prompt],
         (rollouts, max_tokens): (u64, usize),
     ) -> Result<Calls> {
@@ -234,7 +180,7 @@ impl Route {
         let rows = prompts.iter().zip(&responses);
         let rows: Vec<Judged> = rows.map(|(p, r)| Judged::of_prompt(p, r)).collect();
         let nowhere = Journal::open(Path::new(""))?;
-        let once = self.forecast(judging, services, &nowhere, &rows)?;
+        let once = self.forecast(asked, &nowhere, &rows)?;
         let times = rollouts as f64 / prompts.len() as f64;
         let scaled = |n: u64| (n as f64 * times).round() as u64;
         Ok(Calls {
@@ -247,15 +193,14 @@ impl Route {
         })
     }
 
-    /// Says what became of the responses that services or the reward model were asked about.
-    pub fn tell(&self, ctx: &NodeCtx) {
-        let lines = self.panel.told().into_iter();
-        let lines = lines.chain(self.model.as_ref().map(LocalJudge::told));
-        lines.for_each(|line| ctx.say(&line));
+    /// Logs what became of the responses that services or the reward model were asked about.
+    pub fn log(&self, ctx: &NodeCtx) {
+        let lines = self.clients.log_lines();
+        lines.iter().for_each(|line| ctx.say(line));
     }
 
-    pub fn panel(&self) -> &Panel {
-        &self.panel
+    pub fn clients(&self) -> &JudgeClients {
+        &self.clients
     }
 }
 
@@ -276,23 +221,12 @@ impl Scored {
     }
 }
 
-/// Hears the calls of a node that scores beside its own work.
-pub fn ear(ctx: &NodeCtx) -> NodeEar<'_> {
-    NodeEar {
+/// Counts the calls of a node that scores beside its own work.
+pub fn observer(ctx: &NodeCtx) -> NodeObserver<'_> {
+    NodeObserver {
         shown: false,
-        ..NodeEar::new(ctx, "scores")
+        ..NodeObserver::new(ctx, "scores")
     }
-}
-
-/// Hears nothing, for scorers that call nobody.
-struct Deaf;
-
-impl Ear for Deaf {
-    fn stop(&self) -> bool {
-        false
-    }
-    fn progress(&mut self, _: usize, _: usize, _: &Calls) {}
-    fn say(&mut self, _: &str) {}
 }
 
 /// The mean of rewards, one a prompt, with its t interval.
@@ -306,79 +240,46 @@ pub fn mean_metric(name: &str, rewards: &[f64]) -> Metric {
     }
 }
 
-/// The scorers that a node asks, by its reward table or its judge.
-fn asked(setup: &Setup) -> Vec<&'static Scorer> {
-    let table = BTreeMap::<String, String>::read(setup.values.get("reward")).unwrap_or_default();
-    let exprs: Vec<Expr> = table
-        .values()
-        .filter_map(|text| Expr::parse(text).ok())
-        .collect();
+/// The scorers of the expressions in a reward table; none of those that are wrong.
+pub fn scorers_of(table: &BTreeMap<String, String>) -> Vec<&'static Scorer> {
+    let exprs: Vec<Expr> = table.values().filter_map(|t| Expr::parse(t).ok()).collect();
     let named = exprs.iter().flat_map(Expr::scorers);
-    let mut found: Vec<&Scorer> = named.filter_map(scorers::get).collect();
-    // A judge is called as its scorer is.
-    let judge = String::read(setup.values.get("judge")).unwrap_or_default();
-    found.extend(scorers::get(&judge.replace('-', "_")));
-    found
+    named.filter_map(scorers::get).collect()
 }
 
-/// The names in an expression; none where it is wrong.
-pub fn named(text: &str) -> Vec<String> {
-    let expr = Expr::parse(text);
-    expr.map_or(vec![], |e| {
-        e.scorers().into_iter().map(String::from).collect()
-    })
+/// Whether the node asks such a scorer, by its reward table or as its judge.
+pub fn asks(setup: &Setup, wanted: impl Fn(&Scorer) -> bool) -> bool {
+    let table = BTreeMap::<String, String>::read(setup.values.get("reward")).unwrap_or_default();
+    let judge = <&Scorer>::read(setup.values.get("scorer")).ok();
+    scorers_of(&table).into_iter().chain(judge).any(wanted)
 }
 
-/// Whether it asks this one.
-pub fn asks_of(setup: &Setup, name: &str) -> bool {
-    asked(setup).iter().any(|s| s.name == name)
+/// Whether it asks this service.
+pub fn asks_service(setup: &Setup, service: Service) -> bool {
+    asks(setup, |s| s.service().is_some_and(|s| s.service == service))
 }
 
-/// Whether it asks a service of this family.
-pub fn asks_family(setup: &Setup, family: Family) -> bool {
-    let mut services = asked(setup).into_iter().filter_map(Scorer::service);
-    services.any(|service| service.family == family)
+/// Whether a scorer of this reward table is such a one.
+pub fn names(table: &BTreeMap<String, String>, wanted: fn(&Scorer) -> bool) -> bool {
+    scorers_of(table).into_iter().any(wanted)
 }
 
 pub const SNAPPED: Acts = Acts::only("where `reward` names `safety` or `moderation`", |s| {
-    asks_of(s, "safety") || asks_of(s, "moderation")
+    asks(s, |scorer| scorer.reads == Reads::Number(Meaning::Safe))
 });
-
-/// Whether a scorer of this reward table asks a service.
-pub fn asks(table: &BTreeMap<String, String>) -> bool {
-    names(table, |scorer| scorer.service().is_some())
-}
-
-/// Whether this reward table names the local reward model.
-pub fn names_model(table: &BTreeMap<String, String>) -> bool {
-    names(table, |scorer| matches!(scorer.how, How::Model))
-}
-
-/// Whether a scorer of this reward table may have no score for a response; the others have one, or are an error.
-pub fn may_fail(table: &BTreeMap<String, String>) -> bool {
-    names(table, |scorer| !matches!(scorer.how, How::Text(_)))
-}
-
-fn names(table: &BTreeMap<String, String>, wanted: fn(&Scorer) -> bool) -> bool {
-    let exprs = table.values().filter_map(|text| Expr::parse(text).ok());
-    exprs.into_iter().any(|expr| {
-        let mut named = expr.scorers().into_iter().filter_map(scorers::get);
-        named.any(wanted)
-    })
-}
 
 /// What judging so many responses takes by this table: calls, and the operations and memory of a local reward model. `shares`: of the
 /// classes; of unknown ones, every response may be of any.
 pub fn outlook(
     table: &BTreeMap<String, String>,
-    asked: (&Judging, &JudgeServices),
+    asked: Asked,
     ahead: &Ahead,
     (n, shares): (f64, Option<[f64; 3]>),
     (prompt, answer): (f64, f64),
 ) -> Outlook {
     let mut outlook = Outlook::default();
     let mut calls = Calls::default();
-    let model = ahead.input(MODEL_PORT.name).model;
+    let model = ahead.input(reward_model::PORT).model;
     for (at, class) in PromptClass::ALL.iter().enumerate() {
         let expr = table.get(class.word());
         let Some(expr) = expr.and_then(|text| Expr::parse(text).ok()) else {
@@ -389,7 +290,7 @@ pub fn outlook(
             if let Some(service) = scorer.service() {
                 calls.add(&service.calls(asked, of_class, (prompt, answer)));
             }
-            if let (How::Model, Some(model)) = (&scorer.how, model) {
+            if let (true, Some(model)) = (scorer.is_model(), model) {
                 outlook.flop += ahead::sample_flop(&model, of_class * (prompt + answer));
                 outlook.memory = 4.0 * model.parameters;
             }
@@ -401,12 +302,12 @@ pub fn outlook(
 
 /// The port of every kind with a reward table.
 pub const MODEL_PORT: Port = Port {
-    name: "reward_model",
+    name: reward_model::PORT,
     ty: Type::RewardModel,
     need: Need::With {
         given: |values| {
             let table = BTreeMap::<String, String>::read(values.get("reward"));
-            table.is_ok_and(|table| names_model(&table))
+            table.is_ok_and(|table| names(&table, Scorer::is_model))
         },
         when: "where `reward` names `reward_model`",
     },
@@ -423,7 +324,8 @@ pub fn node_problems(values: &Values, table: &BTreeMap<String, String>) -> Vec<P
         .collect();
     for (class, expr) in &parsed {
         let path = format!("reward.{class}");
-        named.extend(expr.scorers().into_iter().map(|name| (path.clone(), name)));
+        let scorers = expr.scorers().into_iter().filter_map(scorers::get);
+        named.extend(scorers.map(|scorer| (path.clone(), scorer)));
     }
     found.extend(service::problems(values, &named));
     found
@@ -457,20 +359,12 @@ pub fn problems(path: &str, table: &BTreeMap<String, String>) -> Vec<Problem> {
                 help: None,
             }),
             Ok(expr) => {
-                for name in expr
-                    .scorers()
-                    .into_iter()
-                    .filter(|n| scorers::get(n).is_none())
-                {
-                    let names: Vec<&str> = scorers::ALL.iter().map(|s: &&Scorer| s.name).collect();
-                    let help = match did_you_mean(name, names.iter().copied()) {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None => format!("the scorers are {}", quoted(&names)),
-                    };
+                let unknown = |name: &&str| scorers::get(name).is_none();
+                for name in expr.scorers().into_iter().filter(unknown) {
                     found.push(Problem {
                         path: path.clone(),
                         message: format!("unknown scorer `{name}`"),
-                        help: Some(help),
+                        help: Some(scorers::help(name)),
                     });
                 }
             }

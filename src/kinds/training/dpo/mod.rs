@@ -42,7 +42,8 @@ params! {
         /// Seed of the order.
         seed: u64 = 0, in bounds::SEED;
     }
-    with { objective: dpo::Options, optim: Optim { lr = 3e-4 }, lora: Lora }
+    with { objective: dpo::Options, optim: Optim { lr = 3e-4 } }
+    blocks { lora: Option<Lora> }
 }
 
 params! {
@@ -52,7 +53,7 @@ params! {
         /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
         recompute: bool = false;
     }
-    with { guards: Guards }
+    blocks { guard: Guards }
 }
 
 pub const KIND: Kind = Kind {
@@ -116,7 +117,7 @@ nll_coefficient = 3.0
 fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
     if let Ok(p) = Params::read(values) {
-        p.lora.problems(&mut found);
+        lora::problems(p.lora.as_ref(), &mut found);
         let smoothing = p.objective.label_smoothing;
         if smoothing != 0.0 && !matches!(p.objective.loss, Loss::Cdpo | Loss::Robust) {
             found.push(Problem {
@@ -147,8 +148,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         temperature: 1.0,
         keep: training::keep(exec.recompute),
     };
-    let mut state = p.lora.state(model.weights, Seed::new(p.seed));
-    let (every, limits) = (exec.checkpoint_every, exec.guards.limits());
+    let mut state = lora::state(p.lora.as_ref(), model.weights, Seed::new(p.seed));
+    let (every, limits) = (exec.checkpoint_every, exec.guard.limits());
     let shown = &["loss", "rewards/margins"];
     let mut watcher = Watcher::start(ctx, &mut state, steps, every, limits, shown)?;
     let mut feed = PairFeed {
@@ -235,14 +236,14 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
     outlook.memory = ahead::train_memory(
         &model,
         &Training {
-            rank: p.lora.lora_rank,
+            rank: p.lora.as_ref().map_or(0, |l| l.rank),
             recompute: exec.recompute,
             reference: false,
             longest: 2.0 * tokens,
         },
     );
     let seen = 2.0 * pairs.rows.unwrap_or(0.0) * tokens;
-    let frozen = p.lora.lora_rank > 0;
+    let frozen = p.lora.is_some();
     outlook.flop =
         ahead::sample_flop(&model, seen) + ahead::train_flop(&model, frozen, seen * p.epochs);
     Ok(outlook)

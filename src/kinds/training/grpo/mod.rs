@@ -5,20 +5,20 @@
 //! ratio is 1 and no clip binds; with more, each update sees the whole batch again and the ratio is to the weights that
 //! sampled. Departures from the released TARS code: the token mean is over the whole step, not summed over micro-batches
 //! (`token-mean-micro-sum` is the release); a group without variance has advantage exactly 0; no clamp on the KL unless
-//! `kl_clamp` (10 in the release) says so.
+//! `kl.clamp` (10 in the release) says so.
 
 mod measures;
 mod rollouts;
 
 use crate::models::model_checks;
 use crate::scorers::reward::{self, Route};
-use crate::scorers::service::{JudgeServices, Judging};
+use crate::scorers::service::{ScorerEndpoints, ScorerParams};
 use crate::scorers::{Judged, Settings as ScorerSettings};
 use crate::shared::ahead::{self, Training};
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Course, Model, Sampling};
 use crate::training::lora::{self, Lora};
-use crate::training::{self, Guards, RolloutGuards, Watcher};
+use crate::training::{self, RolloutGuards, Watcher};
 use crate::world::truth;
 use anyhow::{Result, bail, ensure};
 use base::calls::Calls;
@@ -46,8 +46,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 choice! {
-    /// Where the KL acts.
-    pub enum KlIn { Loss = "loss", Reward = "reward" }
+    /// What the KL is a part of.
+    pub enum AppliedTo { Loss = "loss", Reward = "reward" }
 }
 choice! {
     /// What happens to groups whose rewards are all the same.
@@ -62,21 +62,21 @@ choice! {
     pub enum Truncated { Penalise = "penalise", Score = "score", Mask = "mask" }
 }
 
-const HELD: Acts = Acts::only("where `kl_coefficient` is above 0", |s| {
-    s.exceeds("kl_coefficient", 0.0)
+const HELD: Acts = Acts::only("where `kl.coefficient` is above 0", |s| {
+    s.exceeds("kl.coefficient", 0.0)
 });
 /// On-policy the ratio is 1.
 const REUSED: Acts = Acts::only("where `updates` is above 1", |s| s.exceeds("updates", 1.0));
 const BOUNDED: Acts = Acts::only("where `updates` is above 1, or it is below 1 itself", |s| {
-    s.exceeds("updates", 1.0) || !s.reaches("delta", 1.0)
+    s.exceeds("updates", 1.0) || !s.reaches("clip.delta", 1.0)
 });
 const LOGGED: Acts = Acts::only(
-    "where `updates` is above 1 or `kl_coefficient` above 0",
-    |s| s.exceeds("updates", 1.0) || s.exceeds("kl_coefficient", 0.0),
+    "where `updates` is above 1 or `kl.coefficient` above 0",
+    |s| s.exceeds("updates", 1.0) || s.exceeds("kl.coefficient", 0.0),
 );
 const WEIGHED: Acts = Acts::only(
-    "where `updates` is above 1, or with `kl_times_ratio`",
-    |s| s.exceeds("updates", 1.0) || s.is_on("kl_times_ratio"),
+    "where `updates` is above 1, or with `kl.times_ratio`",
+    |s| s.exceeds("updates", 1.0) || s.is_on("kl.times_ratio"),
 );
 const DIVIDED: Acts = Acts::only("where `advantage` is `group` or `batch`", |s| {
     s.says("advantage", "group") || s.says("advantage", "batch")
@@ -84,6 +84,38 @@ const DIVIDED: Acts = Acts::only("where `advantage` is `group` or `batch`", |s| 
 const VALIDATED: Acts = Acts::only("with prompts at the port `validation`", |s| {
     s.connected("validation")
 });
+
+params! {
+    /// How the ratio to the weights that sampled is bounded.
+    pub struct Clip {
+        /// It is clipped to 1 - low …
+        low: f64 = 0.2, in bounds::SHARE, if REUSED;
+        /// … and 1 + high (DAPO: 0.28).
+        high: f64 = 0.2, in bounds::CLIP_HIGH, if REUSED;
+        /// Dual clip: where the advantage is negative, the loss is at most -dual times it (verl's `clip_ratio_c`: 3).
+        dual: Option<f64> = None, in bounds::DUAL_CLIP, if REUSED, was "dual_clip";
+        /// Upper bound of the ratio before the minimum with the clipped one (two-sided clipping; TRL's `delta`).
+        delta: Option<f64> = None, in bounds::CLAMP, if BOUNDED, was "delta";
+    }
+}
+
+params! {
+    /// The KL to the model that training began as.
+    pub struct KlPenalty {
+        /// Its weight; 0 needs no reference.
+        coefficient: f64 = 1e-3, in bounds::COEFFICIENT;
+        /// k1 = -d, k2 = d²/2, k3 = exp(d) - d - 1, with d the reference's log-ratio. k1 in the loss has no gradient on
+        /// average.
+        estimator: Kl = Kl::K3, if HELD, was "kl";
+        /// A term of the loss (`loss`), or taken off the reward before advantages, summed over the rollout's tokens by the
+        /// sampler's own log-probabilities (`reward`).
+        applied_to: AppliedTo = AppliedTo::Loss, if HELD, was "kl_in";
+        /// Multiplies the term by the ratio (TRL's `use_bias_correction_kl`).
+        times_ratio: bool = false, if HELD;
+        /// The KL of a token is cut to ± this (TARS release: 10). Where it binds there is no gradient; counted as `clamped`.
+        clamp: Option<f64> = None, in bounds::CLAMP, if HELD;
+    }
+}
 
 params! {
     pub struct Params {
@@ -115,26 +147,6 @@ params! {
         updates: u64 = 1, in bounds::UPDATES;
         /// The ratio of each token (`token`), or of the whole rollout, its tokens' geometric mean (`sequence`: GSPO).
         ratio: Ratio = Ratio::Token, if WEIGHED;
-        /// The ratio is clipped to 1 - clip_low …
-        clip_low: f64 = 0.2, in bounds::SHARE, if REUSED;
-        /// … and 1 + clip_high (DAPO: 0.28).
-        clip_high: f64 = 0.2, in bounds::CLIP_HIGH, if REUSED;
-        /// Dual clip: where the advantage is negative, the loss is at most -dual_clip times it (verl: 3).
-        dual_clip: Option<f64> = None, in bounds::DUAL_CLIP, if REUSED;
-        /// Upper bound of the ratio before the minimum with the clipped one (two-sided clipping; TRL's `delta`).
-        delta: Option<f64> = None, in bounds::CLAMP, if BOUNDED;
-        /// Weight of the KL to the model it began as; 0 needs no reference.
-        kl_coefficient: f64 = 1e-3, in bounds::COEFFICIENT;
-        /// Estimator of that KL: k1 = -d, k2 = d²/2, k3 = exp(d) - d - 1, with d the reference's log-ratio. k1 in the loss has
-        /// no gradient on average.
-        kl: Kl = Kl::K3, if HELD;
-        /// A term of the loss (`loss`), or taken off the reward before advantages, summed over the rollout's tokens by the
-        /// sampler's own log-probabilities (`reward`).
-        kl_in: KlIn = KlIn::Loss, if HELD;
-        /// Multiplies the KL term by the ratio (TRL's `use_bias_correction_kl`).
-        kl_times_ratio: bool = false, if HELD;
-        /// The KL of a token is cut to ± this (TARS release: 10). Where it binds there is no gradient; counted as `clamped`.
-        kl_clamp: Option<f64> = None, in bounds::CLAMP, if HELD;
         /// Log-ratios are cut to ± this (TARS release: 20). Where it binds there is no gradient; counted as `clamped`.
         log_ratio_clamp: Option<f64> = None, in bounds::CLAMP, if LOGGED;
         /// Weight of the entropy bonus.
@@ -154,7 +166,8 @@ params! {
         /// Seed of the order of prompts and of the rollouts.
         seed: u64 = 0, in bounds::SEED;
     }
-    with { optim: Optim { lr = 1e-6 }, lora: Lora, judging: Judging }
+    with { optim: Optim { lr = 1e-6 }, scorers: ScorerParams }
+    blocks { clip: Clip, kl: KlPenalty, lora: Option<Lora> }
 }
 
 params! {
@@ -166,7 +179,8 @@ params! {
         /// Rollouts that are sampled at the same time: fewer take less memory and more time.
         sample_rows: usize = 256, in bounds::AT_ONCE;
     }
-    with { guards: Guards, rollout_guards: RolloutGuards, services: JudgeServices }
+    with { endpoints: ScorerEndpoints }
+    blocks { guard: RolloutGuards }
 }
 
 pub const KIND: Kind = Kind {
@@ -246,11 +260,11 @@ const MOST_ROLLOUTS: usize = 1 << 20;
 fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
     if let Ok(p) = Params::read(values) {
-        p.lora.problems(&mut found);
+        lora::problems(p.lora.as_ref(), &mut found);
         found.extend(reward::node_problems(values, &p.reward));
-        if p.kl_in == KlIn::Reward && p.kl_times_ratio {
+        if p.kl.applied_to == AppliedTo::Reward && p.kl.times_ratio {
             found.push(Problem {
-                path: "kl_times_ratio".into(),
+                path: "kl.times_ratio".into(),
                 message: "the KL is taken off the reward, where no ratio multiplies it".into(),
                 help: None,
             });
@@ -280,7 +294,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let snap = ScorerSettings {
         safety_snap: p.safety_snap,
     };
-    let mut route = Route::of_node(ctx, &p.reward, snap, &p.judging)?;
+    let mut route = Route::of_node(ctx, &p.reward, snap, &p.scorers)?;
     let prompts: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
     for class in PromptClass::ALL {
         ensure!(
@@ -316,10 +330,10 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     }
 
     // An adapter's reference is the same weights with the adapter off; weights that move need a real copy.
-    let copied = p.kl_coefficient > 0.0 && p.lora.lora_rank == 0;
+    let copied = p.kl.coefficient > 0.0 && p.lora.is_none();
     let reference = copied.then(|| weights.clone());
-    let mut state = p.lora.state(weights, Seed::new(p.seed));
-    let limits = exec.rollout_guards.limits(&exec.guards);
+    let mut state = lora::state(p.lora.as_ref(), weights, Seed::new(p.seed));
+    let limits = exec.guard.limits();
     let (every, shown) = (exec.checkpoint_every, &["reward", "kl"]);
     let mut watcher =
         Watcher::start(ctx, &mut state, p.steps, every, limits, shown)?.in_units(p.updates);
@@ -353,14 +367,14 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         let after = held_out("after", ctx, &after, &mut route, &validation, &p);
         metrics.extend(after.or_else(|error| watcher.end(&state, Err(error)).map(|()| vec![]))?);
     }
-    route.tell(ctx);
+    route.log(ctx);
     watcher.finish(state, ctx.input("model"), metrics)
 }
 
 /// As if it began anew and every rollout had its full length.
 fn forecast(look: &Look, _: &Path) -> Result<Calls> {
     let p: Params = look.params()?;
-    let services: JudgeServices = look.exec()?;
+    let endpoints: ScorerEndpoints = look.exec()?;
     let snap = ScorerSettings {
         safety_snap: p.safety_snap,
     };
@@ -369,11 +383,11 @@ fn forecast(look: &Look, _: &Path) -> Result<Calls> {
     let batch = p.batch.min(prompts.len()) as u64;
     let rollouts = p.steps.div_ceil(p.updates) * batch * p.group as u64;
     let most = |rollouts| (rollouts, p.max_new_tokens);
-    let mut calls = route.forecast_unseen(&p.judging, &services, &prompts, most(rollouts))?;
+    let mut calls = route.forecast_unseen((&p.scorers, &endpoints), &prompts, most(rollouts))?;
     if let Some(folder) = look.inputs.get("validation") {
         let held_out: Vec<Prompt> = rows::read_rows(folder)?;
         let rollouts = 2 * (held_out.len() * p.validation_samples) as u64;
-        let more = route.forecast_unseen(&p.judging, &services, &held_out, most(rollouts))?;
+        let more = route.forecast_unseen((&p.scorers, &endpoints), &held_out, most(rollouts))?;
         calls.add(&more);
     }
     Ok(calls)
@@ -441,7 +455,9 @@ fn held_out(
     let groups = sampling.groups(ctx, prompts, &mut course)?;
     let responses = sampling.responses(&groups)?;
     let judged = of_groups(prompts, &responses);
-    let mut scored = route.score_all(&judged, &mut reward::ear(ctx))?.into_iter();
+    let mut scored = route
+        .score_all(&judged, &mut reward::observer(ctx))?
+        .into_iter();
     let mut means: Vec<(PromptClass, f64)> = vec![];
     for (prompt, group) in prompts.iter().zip(&responses) {
         let mut rewards = vec![];
@@ -484,7 +500,7 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
     let rollouts = p.steps as f64 * p.batch as f64 * p.group as f64;
     let held_out = ahead.input("validation").rows.unwrap_or(0.0);
     let scored = rollouts + 2.0 * held_out * p.validation_samples as f64;
-    let asks = (&p.judging, &exec.services);
+    let asks = (&p.scorers, &exec.endpoints);
     let shape = (scored, prompts.shares);
     let mut outlook = reward::outlook(&p.reward, asks, ahead, shape, (asked, most));
     let model = ahead.input("model").model;
@@ -493,16 +509,16 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
         return Ok(outlook);
     };
     let tokens = rollouts * (asked + most);
-    let reference = p.kl_coefficient > 0.0;
+    let reference = p.kl.coefficient > 0.0;
     let passes = if reference { 2.0 } else { 1.0 };
     outlook.flop += ahead::sample_flop(&model, passes * tokens);
     outlook.flop += ahead::sample_flop(&model, (scored - rollouts) * (asked + most));
-    let frozen = p.lora.lora_rank > 0;
+    let frozen = p.lora.is_some();
     outlook.flop += ahead::train_flop(&model, frozen, p.updates as f64 * tokens);
     let training = ahead::train_memory(
         &model,
         &Training {
-            rank: p.lora.lora_rank,
+            rank: p.lora.as_ref().map_or(0, |l| l.rank),
             recompute: exec.recompute,
             reference: reference && !frozen,
             longest: asked + most,

@@ -2,7 +2,7 @@
 //! every further update on them.
 
 use super::measures::metrics;
-use super::{KlIn, Params, Truncated, ZeroVariance, of_groups, sampling};
+use super::{AppliedTo, Params, Truncated, ZeroVariance, of_groups, sampling};
 use crate::scorers::reward::{self, Route, Scored};
 use crate::shared::model_io::Course;
 use anyhow::Result;
@@ -140,7 +140,9 @@ impl Rollouts<'_> {
         })?;
         let responses = sampling.responses(&groups)?;
         let judged = of_groups(&prompts, &responses);
-        let scored = self.route.score_all(&judged, &mut reward::ear(self.ctx))?;
+        let scored = self
+            .route
+            .score_all(&judged, &mut reward::observer(self.ctx))?;
         let mut scored = scored.into_iter();
         let mut rollouts = vec![];
         for (prompt, group) in prompts.iter().zip(&groups) {
@@ -148,7 +150,7 @@ impl Rollouts<'_> {
                 rollouts.push(self.rollout(prompt, &group.asked.ids, sample, scored)?);
             }
         }
-        if p.kl_in == KlIn::Reward && p.kl_coefficient > 0.0 {
+        if p.kl.applied_to == AppliedTo::Reward && p.kl.coefficient > 0.0 {
             self.penalise(&mut rollouts, self.frozen(net), workspace);
         }
         let compared: Vec<Option<f64>> = rollouts
@@ -197,7 +199,7 @@ impl Rollouts<'_> {
             // A masked rollout has no scored token and no reward to take from.
             if !reference.is_empty() {
                 let kl = grpo::kl_sum(&options(self.p), &rollout.sampler, &reference);
-                rollout.kl_penalty = Some(self.p.kl_coefficient * kl);
+                rollout.kl_penalty = Some(self.p.kl.coefficient * kl);
             }
             rollout.reference = reference;
         }
@@ -226,10 +228,10 @@ impl Rollouts<'_> {
         let mut score =
             |net: Net| train::reference_logps(net, &rows, p.temperature as f32, workspace);
         let old = (p.updates > 1).then(|| score(net));
-        let reference = match p.kl_in {
-            _ if p.kl_coefficient == 0.0 => None,
-            KlIn::Loss => Some(score(self.frozen(net))),
-            KlIn::Reward => Some(penalised),
+        let reference = match p.kl.applied_to {
+            _ if p.kl.coefficient == 0.0 => None,
+            AppliedTo::Loss => Some(score(self.frozen(net))),
+            AppliedTo::Reward => Some(penalised),
         };
         Batch {
             rows,
@@ -294,19 +296,19 @@ fn options(p: &Params) -> grpo::Options {
     grpo::Options {
         aggregation: p.aggregation,
         ratio: p.ratio,
-        clip_low: p.clip_low,
-        clip_high: p.clip_high,
-        delta: p.delta,
-        dual_clip: p.dual_clip,
-        kl: p.kl,
+        clip_low: p.clip.low,
+        clip_high: p.clip.high,
+        delta: p.clip.delta,
+        dual_clip: p.clip.dual,
+        kl: p.kl.estimator,
         // Taken off the reward it is only measured here.
-        beta: match p.kl_in {
-            KlIn::Loss => p.kl_coefficient,
-            KlIn::Reward => 0.0,
+        beta: match p.kl.applied_to {
+            AppliedTo::Loss => p.kl.coefficient,
+            AppliedTo::Reward => 0.0,
         },
-        kl_times_ratio: p.kl_times_ratio,
+        kl_times_ratio: p.kl.times_ratio,
         log_clamp: p.log_ratio_clamp,
-        kl_clamp: p.kl_clamp,
+        kl_clamp: p.kl.clamp,
         entropy: p.entropy_coefficient,
     }
 }

@@ -181,7 +181,7 @@ impl Sifted {
         self.kept + self.removed
     }
 
-    pub fn told(&self) -> String {
+    pub fn log_line(&self) -> String {
         let mut told = format!("{} of {} traces are kept", self.kept, self.all());
         for (reason, count) in &self.counts {
             told += &format!(", {count} {}", reason.word());
@@ -190,7 +190,7 @@ impl Sifted {
     }
 
     pub fn ensure_some(&self) -> Result<()> {
-        let none = || format!("nothing is left to train on: {}", self.told());
+        let none = || format!("nothing is left to train on: {}", self.log_line());
         ensure!(self.kept > 0, none());
         Ok(())
     }

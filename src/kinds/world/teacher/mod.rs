@@ -9,10 +9,9 @@ mod keep;
 use crate::data::likeness::normal;
 use crate::models::model_checks;
 use crate::shared::ahead;
-use crate::shared::answers::{self, Asking, Draw, Rejected, Served};
+use crate::shared::answers::{self, Asking, Draw, Rejected, Served, ServedExec};
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Course, Model, Sampling};
-use crate::shared::remote::Service;
 use crate::world::truth;
 use anyhow::Result;
 use base::calls::Calls;
@@ -44,7 +43,7 @@ choice! {
 }
 
 const SENT: Acts = Acts::only(
-    "where `from` is `model`, or an endpoint is sent it: not with `server = \"openai-reasoning\"`, nor where `omit` names it",
+    "where `from` is `model`, or an endpoint is sent it: not with `endpoint.server = \"openai-reasoning\"`, nor where `endpoint.omit` names it",
     |s| !s.says("from", "world") && answers::is_sent(s, "temperature"),
 );
 const SAMPLED: Acts = Acts::only("where `from` is `endpoint` or `model`", |s| {
@@ -67,7 +66,7 @@ const SEEDED: Acts = Acts::draws("unless a model answers at `temperature` 0", |s
 
 params! {
     pub struct Params {
-        /// The teacher: of the built-in world (`world`), the model `served` at `url` (`endpoint`), or the one at the port
+        /// The teacher: of the built-in world (`world`), the one of the table `endpoint` (`endpoint`), or the one at the port
         /// `model` (`model`).
         from: From = From::World;
         /// Traces a prompt.
@@ -111,10 +110,12 @@ pub const KIND: Kind = Kind {
 kind = "teacher"
 in = { prompts = "prompts.sft", exclude = "prompts.eval" }
 from = "endpoint"
-served = "deepseek-reasoner"
+samples = 4
+
+[node.traces.endpoint]
+model = "deepseek-reasoner"
 url = "https://api.deepseek.com/v1"
 key_env = "DEEPSEEK_API_KEY"
-samples = 4
 price_prompt = 0.55
 price_completion = 2.19
 budget_dollars = 20.0
@@ -163,7 +164,7 @@ budget_dollars = 20.0
         },
     ],
     params: Params::specs,
-    exec: Service::specs,
+    exec: ServedExec::specs,
     check,
     above: Some(above),
     cpu,
@@ -176,27 +177,28 @@ budget_dollars = 20.0
 };
 
 fn check(values: &Values) -> Vec<Problem> {
-    let (Ok(p), Ok(service)) = (Params::read(values), Service::read(values)) else {
+    let (Ok(p), Ok(exec)) = (Params::read(values), ServedExec::read(values)) else {
         return vec![];
     };
     let mut found = vec![];
-    found.extend(p.served.problems(&service, 0, false));
-    match (p.from, &p.served.served) {
+    found.extend(p.served.problems(&exec.endpoint, 0, false));
+    match (p.from, p.served.model()) {
         (From::Endpoint, None) => found.push(Problem {
-            path: "served".into(),
-            message: "`from` is `endpoint`, and `served` does not say which model is asked".into(),
-            help: Some("its name there, as `served = \"deepseek-reasoner\"`".into()),
+            path: "endpoint.model".into(),
+            message: "`from` is `endpoint`, and `endpoint.model` does not say which model is asked"
+                .into(),
+            help: Some("its name there, as `endpoint.model = \"deepseek-reasoner\"`".into()),
         }),
         (From::World | From::Model, Some(_)) => found.push(Problem {
-            path: "served".into(),
+            path: "endpoint.model".into(),
             message: "only an `endpoint` has a model that is called so".into(),
             help: Some("set `from = \"endpoint\"`".into()),
         }),
         _ => {}
     }
-    if p.served.rejected == Some(Rejected::Empty) {
+    if p.served.rejected() == Rejected::Empty {
         found.push(Problem {
-            path: "rejected".into(),
+            path: "endpoint.rejected".into(),
             message: "an empty answer teaches nothing".into(),
             help: Some("`drop` leaves it out".into()),
         });
@@ -259,10 +261,10 @@ fn forecast(look: &Look, calls: &Path) -> Result<Calls> {
     if p.from != From::Endpoint {
         return Ok(Calls::default());
     }
-    let service: Service = look.exec()?;
+    let exec: ServedExec = look.exec()?;
     let exclude = look.inputs.get("exclude").map(|p| p.as_path());
     let (asked, _) = prompts(look.input("prompts"), exclude)?;
-    Asking::new(&p.served, &service, &draw(&p), &asked)?.forecast(&service, calls)
+    Asking::new(&p.served, &exec.endpoint, &draw(&p), &asked)?.forecast(&exec.endpoint, calls)
 }
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
@@ -276,7 +278,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         From::Model => from_model(ctx, &asked, &p, &mut sieve)?,
     }
     let sifted = sieve.finish()?;
-    ctx.say(&sifted.told());
+    ctx.say(&sifted.log_line());
     sifted.ensure_some()?;
     rows::write_metrics(&ctx.output("metrics"), sifted.metrics())
 }
@@ -303,17 +305,17 @@ fn from_world(prompts: &[Prompt], p: &Params, sieve: &mut Sieve) -> Result<()> {
 }
 
 fn from_endpoint(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) -> Result<()> {
-    let service: Service = ctx.exec()?;
+    let ServedExec { endpoint } = ctx.exec()?;
     let samples = p.samples as usize;
-    let asking = Asking::new(&p.served, &service, &draw(p), prompts)?;
+    let asking = Asking::new(&p.served, &endpoint, &draw(p), prompts)?;
     let rejected = p.served.rejected();
-    let mut answered = asking.ask(ctx, &service, (prompts, samples), rejected)?;
-    let named = p.served.served.clone().unwrap_or_default();
+    let mut answered = asking.ask(ctx, &endpoint, (prompts, samples), rejected)?;
+    let named = p.served.model().unwrap_or_default();
     answered.each(|i, begun, outcome| {
         let (prompt, sample) = (&prompts[i / samples], (i % samples) as u32);
         sieve.push(&match outcome {
             Ok(answer) => {
-                let source = answer.served.as_deref().unwrap_or(&named);
+                let source = answer.served.as_deref().unwrap_or(named);
                 let text = answers::response(&answer, begun);
                 match answers::withheld(&answer, &text) {
                     Some(Withheld::Blocked) => {
@@ -323,7 +325,7 @@ fn from_endpoint(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Siev
                     _ => Trace::new(prompt, sample, source, text, answer.finished()),
                 }
             }
-            Err(rejection) => Trace::rejected(prompt, sample, &named, &rejection.to_string()),
+            Err(rejection) => Trace::rejected(prompt, sample, named, &rejection.to_string()),
         })
     })
 }
@@ -377,8 +379,7 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
     outlook.outputs.insert("conversations", conversations);
     match (p.from, ahead.input("model").model) {
         (From::Endpoint, _) => {
-            let service: Service = ahead.exec()?;
-            let prices = service.endpoint().prices;
+            let prices = ahead.exec::<ServedExec>()?.endpoint.prices();
             outlook.calls = traces.map(|n| ahead::calls(n, asked, most, &prices));
         }
         (From::Model, Some(model)) => {

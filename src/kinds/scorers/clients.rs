@@ -1,0 +1,294 @@
+//! The scorers of a node, ready to be asked: each service with its client, opened once, asked for whole batches and counted; and the
+//! reward model of this machine.
+
+use super::reward_model::{self, LocalJudge};
+use super::service::{Asked, Asks, JudgeSpec, ScorerEndpoints, ScorerParams};
+use super::{How, Judged, Scorer, Settings, Verdict};
+use crate::shared::endpoint::Caller;
+use crate::shared::observer;
+use anyhow::{Context, Result, anyhow};
+use base::calls::Calls;
+use engine::run::worker::{NodeCtx, Transient};
+use services::client::{self, CallObserver, Client};
+use services::fault::Rejection;
+use services::journal::Journal;
+use services::protocol::Protocol;
+use std::collections::BTreeMap;
+
+/// A judge with its client.
+pub trait JudgeClient {
+    /// A verdict for each, in their order, with one call of the client. A request that the service rejects is a verdict without a
+    /// score; one that it did not answer is an error that may pass.
+    fn judge(&mut self, rows: &[Judged], observer: &mut dyn CallObserver) -> Result<Vec<Verdict>>;
+    /// What its calls came to so far.
+    fn calls(&self) -> &Calls;
+}
+
+struct Asking<S: JudgeSpec> {
+    spec: S,
+    client: Client<S::Protocol>,
+}
+
+pub(super) fn open<S: JudgeSpec>(
+    asked: Asked,
+    settings: &Settings,
+    caller: &Caller,
+) -> Result<Box<dyn JudgeClient>> {
+    let spec = S::new(asked.0, settings)?;
+    let client = asked
+        .1
+        .of(S::SERVICE)
+        .client(caller, spec.protocol(asked))?;
+    Ok(Box::new(Asking { spec, client }))
+}
+
+/// What judging these would come to.
+pub(super) fn forecast<S: JudgeSpec>(
+    asked: Asked,
+    settings: &Settings,
+    journal: &Journal,
+    rows: &[Judged],
+) -> Result<Calls> {
+    let spec = S::new(asked.0, settings)?;
+    let protocol = spec.protocol(asked);
+    let asks = rows.iter().filter_map(|judged| match spec.ask(judged) {
+        Asks::Service { ask, .. } => Some(ask),
+        Asks::Nobody(_) => None,
+    });
+    let asks: Vec<<S::Protocol as Protocol>::Ask> = asks.collect();
+    let endpoint = asked.1.of(S::SERVICE).endpoint();
+    Ok(client::forecast(&protocol, &endpoint, journal, &asks))
+}
+
+impl<S: JudgeSpec> JudgeClient for Asking<S> {
+    fn judge(&mut self, rows: &[Judged], observer: &mut dyn CallObserver) -> Result<Vec<Verdict>> {
+        let mut verdicts: Vec<Option<Verdict>> = vec![];
+        let (mut asks, mut asked) = (vec![], vec![]);
+        for (i, judged) in rows.iter().enumerate() {
+            verdicts.push(match self.spec.ask(judged) {
+                Asks::Nobody(verdict) => Some(verdict),
+                Asks::Service { ask, controls } => {
+                    asks.push(ask);
+                    asked.push((i, controls));
+                    None
+                }
+            });
+        }
+        let outcomes = self
+            .client
+            .all(&asks, observer)
+            .map_err(observer::stopped)?;
+        for ((i, controls), outcome) in asked.into_iter().zip(outcomes) {
+            let verdict = match outcome {
+                Ok(answer) => {
+                    let read = self.spec.read(&rows[i], &answer);
+                    read.with_context(|| format!("prompt {}", rows[i].prompt_id))?
+                }
+                // A failure that may pass is no verdict; what was answered is in the journal.
+                Err(rejection) if rejection.status == 0 => {
+                    let prompt = rows[i].prompt_id;
+                    let error = anyhow!("no verdict on a response to prompt {prompt}: {rejection}");
+                    return Err(Transient(error).into());
+                }
+                Err(rejection) => rejected(&rejection),
+            };
+            verdicts[i] = Some(Verdict {
+                controls,
+                ..verdict
+            });
+        }
+        let verdicts = verdicts.into_iter();
+        let verdicts = verdicts.map(|v| v.expect("every row has its verdict"));
+        Ok(verdicts.collect())
+    }
+
+    fn calls(&self) -> &Calls {
+        self.client.calls()
+    }
+}
+
+/// The service would not judge this one.
+fn rejected(rejection: &Rejection) -> Verdict {
+    Verdict {
+        words: super::service::short(&format!("rejected: {rejection}")),
+        rejected: true,
+        ..Verdict::default()
+    }
+}
+
+/// What became of the responses that a scorer was asked about.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tally {
+    pub asked: usize,
+    pub unscorable: usize,
+    /// Responses whose prompt or answer held control strings.
+    pub controlled: usize,
+    /// How many were judged by which model, as the service calls it: aliases move.
+    pub served: BTreeMap<String, usize>,
+}
+
+pub struct JudgeClients {
+    pub(super) settings: Settings,
+    clients: BTreeMap<&'static str, Box<dyn JudgeClient>>,
+    tallies: BTreeMap<&'static str, Tally>,
+    model: Option<LocalJudge>,
+}
+
+impl JudgeClients {
+    /// For scorers that ask nobody.
+    pub fn none(settings: Settings) -> JudgeClients {
+        JudgeClients {
+            settings,
+            clients: BTreeMap::new(),
+            tallies: BTreeMap::new(),
+            model: None,
+        }
+    }
+
+    /// Opens the services among these scorers.
+    pub fn open(
+        scorers: &[&'static Scorer],
+        asked: Asked,
+        settings: Settings,
+        caller: &Caller,
+    ) -> Result<JudgeClients> {
+        let mut opened = JudgeClients::none(settings);
+        for scorer in scorers {
+            if let Some(service) = scorer.service() {
+                let client = (service.open)(asked, &settings, caller);
+                let client = client.with_context(|| format!("scorer `{}`", scorer.name))?;
+                opened.clients.insert(scorer.name, client);
+            }
+        }
+        Ok(opened)
+    }
+
+    /// The services among these scorers, and the reward model at the port `reward_model` where one of them asks it.
+    pub fn of_node(
+        ctx: &NodeCtx,
+        scorers: &[&'static Scorer],
+        params: &ScorerParams,
+        settings: Settings,
+    ) -> Result<JudgeClients> {
+        let endpoints: ScorerEndpoints = ctx.exec()?;
+        let asked = (params, &endpoints);
+        let mut opened = JudgeClients::open(scorers, asked, settings, &Caller::of(ctx))?;
+        if scorers.iter().any(|s| s.is_model()) {
+            let model = LocalJudge::load(ctx.input(reward_model::PORT), &params.reward_model)?;
+            opened.model = Some(model);
+        }
+        Ok(opened)
+    }
+
+    /// What this scorer says of each, in their order; the observer sees the calls of all clients.
+    pub fn judge(
+        &mut self,
+        scorer: &'static Scorer,
+        rows: &[Judged],
+        observer: &mut dyn CallObserver,
+    ) -> Result<Vec<Verdict>> {
+        let name = scorer.name;
+        match scorer.how {
+            How::Text(rule) | How::World(rule) => {
+                let verdict = |judged: &Judged| {
+                    let verdict = rule(judged, &self.settings);
+                    verdict
+                        .with_context(|| format!("scorer `{name}` on prompt {}", judged.prompt_id))
+                };
+                rows.iter().map(verdict).collect()
+            }
+            How::Service(_) => self.ask(name, rows, observer),
+            How::Model => {
+                let calls = self.calls();
+                let model = self.model.as_mut();
+                let model = model.with_context(|| format!("no model was loaded for `{name}`"))?;
+                model.judge(rows, &mut |done| {
+                    observer.progress(done, rows.len(), &calls);
+                    !observer.stop()
+                })
+            }
+        }
+    }
+
+    fn ask(
+        &mut self,
+        name: &'static str,
+        rows: &[Judged],
+        observer: &mut dyn CallObserver,
+    ) -> Result<Vec<Verdict>> {
+        let mut others = Calls::default();
+        for (other, client) in &self.clients {
+            if *other != name {
+                others.add(client.calls());
+            }
+        }
+        let client = self.clients.get_mut(name);
+        let client =
+            client.with_context(|| format!("no service was opened for scorer `{name}`"))?;
+        let verdicts = client.judge(rows, &mut Together { observer, others })?;
+        let tally = self.tallies.entry(name).or_default();
+        tally.asked += verdicts.len();
+        tally.unscorable += verdicts.iter().filter(|v| v.score.is_none()).count();
+        tally.controlled += verdicts.iter().filter(|v| v.controls > 0).count();
+        for served in verdicts.iter().filter_map(|v| v.served.as_ref()) {
+            *tally.served.entry(served.clone()).or_default() += 1;
+        }
+        Ok(verdicts)
+    }
+
+    /// What the calls of all its clients came to.
+    pub fn calls(&self) -> Calls {
+        let mut all = Calls::default();
+        self.clients
+            .values()
+            .for_each(|client| all.add(client.calls()));
+        all
+    }
+
+    /// By scorer that asks a service.
+    pub fn tallies(&self) -> &BTreeMap<&'static str, Tally> {
+        &self.tallies
+    }
+
+    /// A line a scorer that asked a service or a model, for the log.
+    pub fn log_lines(&self) -> Vec<String> {
+        let line = |(name, t): (&&str, &Tally)| {
+            let served = t.served.iter().map(|(model, n)| format!("{n} by {model}"));
+            let served: Vec<String> = served.collect();
+            let served = match served.is_empty() {
+                true => String::new(),
+                false => format!(" ({})", served.join(", ")),
+            };
+            format!(
+                "`{name}` judged {} answers{served}: {} unscorable; in {} prompt or answer held control strings, which it \
+                 saw neutralised",
+                t.asked, t.unscorable, t.controlled
+            )
+        };
+        let services = self.tallies.iter().map(line);
+        let model = self.model.iter().map(LocalJudge::log_line);
+        services.chain(model).collect()
+    }
+}
+
+/// Adds the calls of the other clients.
+struct Together<'a> {
+    observer: &'a mut dyn CallObserver,
+    others: Calls,
+}
+
+impl CallObserver for Together<'_> {
+    fn stop(&self) -> bool {
+        self.observer.stop()
+    }
+
+    fn progress(&mut self, done: usize, total: usize, calls: &Calls) {
+        let mut all = self.others;
+        all.add(calls);
+        self.observer.progress(done, total, &all);
+    }
+
+    fn say(&mut self, text: &str) {
+        self.observer.say(text);
+    }
+}

@@ -1,0 +1,426 @@
+//! Blocks: tables inside of a node, on a kind of its own. Every way to write one, every error in one, and what becomes of it.
+
+use crate::recipe::{BLANK, Files, output};
+use pipe::base::params::{ParamSet, defaults};
+use pipe::base::setup::Acts;
+use pipe::base::value::{self, Value};
+use pipe::engine::graph::key::Manifest;
+use pipe::engine::kind::{Kind, Registry, Type};
+use pipe::engine::plan::history::changes;
+use pipe::recipe::{Loaded, Overrides, from_text, load, schema};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+const RANK: pipe::base::params::Bounds =
+    pipe::base::params::Bounds::within(1.0, 64.0, "a rank above this is no low rank");
+const STABILISED: Acts = Acts::only("where `lora.rank` is above 8", |s| {
+    s.exceeds("lora.rank", 8.0)
+});
+
+pipe::params! {
+    /// A low-rank adapter.
+    pub struct Lora {
+        /// Its rank.
+        rank: usize, in RANK;
+        /// Its scale times its rank.
+        alpha: f64 = 32.0;
+        /// Divides by the root of the rank.
+        stabilised: bool = false, if STABILISED;
+        /// Where it begins.
+        start: Option<PathBuf> = None, was "adapter_file";
+    }
+}
+pipe::params! {
+    /// What is asked of a judge.
+    pub struct Judge {
+        /// What the service calls it.
+        model: Option<String> = None;
+    }
+}
+pipe::params! {
+    /// How it is asked.
+    pub struct JudgeService {
+        /// Where it is.
+        url: Option<String> = None;
+        /// Requests at once.
+        concurrency: usize = 4, in RANK;
+    }
+}
+pipe::params! {
+    pub struct Params {
+        /// Learning rate.
+        lr: f64 = 1e-3;
+    }
+    blocks { lora: Option<Lora>, judge: Judge }
+}
+pipe::params! {
+    pub struct Exec {
+        /// Rows at once.
+        rows: usize = 8, in RANK;
+    }
+    blocks { judge: JudgeService }
+}
+
+static FIT: Kind = Kind {
+    name: "fit",
+    outputs: &[output("model", Type::Model)],
+    params: Params::specs,
+    exec: Exec::specs,
+    ..BLANK
+};
+const KINDS: Registry = Registry(&[&FIT]);
+
+fn variants(text: &str, sets: &[&str]) -> Result<Vec<Loaded>, String> {
+    let overrides = Overrides {
+        sets: sets.iter().map(|s| s.to_string()).collect(),
+        matrix: vec![],
+        cwd: PathBuf::from("/nowhere"),
+    };
+    from_text("r.toml", text, &overrides, &KINDS).map_err(|diags| diags.render(false))
+}
+
+#[track_caller]
+fn read(text: &str, sets: &[&str]) -> Loaded {
+    let mut loaded = variants(text, sets).unwrap_or_else(|told| panic!("{told}"));
+    loaded.remove(0)
+}
+
+/// Identity and execution parameters of the node `x`.
+fn said(loaded: &Loaded) -> (String, String) {
+    let node = loaded.graph.node(loaded.graph.find("x").unwrap());
+    let text = |values: &value::Values| Value::Table(values.clone()).canon();
+    (text(&node.params), text(&node.exec))
+}
+
+#[track_caller]
+fn refused(text: &str, expected: &str) {
+    let told = variants(text.trim_start_matches('\n'), &[])
+        .err()
+        .expect("taken");
+    assert_eq!(told.trim_end(), expected.trim(), "\n--- shown ---\n{told}");
+}
+
+const NODE: &str = "[node.x]\nkind = \"fit\"\n";
+const FULL: &str = r#"{"alpha": 32.0, "rank": 4, "stabilised": false}"#;
+
+#[test]
+fn every_way_to_write_a_block_is_the_same_block() {
+    let table = read(&format!("{NODE}[node.x.lora]\nrank = 4\n"), &[]);
+    let expected = (
+        format!(r#"{{"lora": {FULL}, "lr": 0.001}}"#),
+        r#"{"judge": {"concurrency": 4}, "rows": 8}"#.to_string(),
+    );
+    assert_eq!(said(&table), expected);
+    let ways: [(&str, &[&str]); 7] = [
+        ("lora = { rank = 4 }\n", &[]),
+        ("lora.rank = 4\n", &[]),
+        ("", &["x.lora.rank=4"]),
+        ("", &["node.x.lora.rank=4"]),
+        ("", &["x.lora={ rank = 4 }"]),
+        ("lora = false\n", &["x.lora.rank=4"]),
+        (
+            "lora = \"${lora}\"\n[vars]\nlora = { rank = \"${rank}\" }\nrank = 4\n",
+            &[],
+        ),
+    ];
+    for (lines, sets) in ways {
+        assert_eq!(
+            said(&read(&format!("{NODE}{lines}"), sets)),
+            expected,
+            "{lines} {sets:?}"
+        );
+    }
+}
+
+#[test]
+fn an_optional_block_is_there_where_it_is_written_and_others_always() {
+    let (identity, exec) = said(&read(NODE, &[]));
+    assert_eq!(identity, r#"{"lr": 0.001}"#);
+    assert_eq!(exec, r#"{"judge": {"concurrency": 4}, "rows": 8}"#);
+    // Saying what is so anyway changes nothing.
+    let same = read(
+        &format!("{NODE}lora = false\n[node.x.judge]\nconcurrency = 4\n"),
+        &[],
+    );
+    assert_eq!(said(&same), (identity, exec));
+}
+
+#[test]
+fn one_block_holds_what_is_identity_and_what_is_not() {
+    let text = format!("{NODE}[node.x.judge]\nmodel = \"m\"\nurl = \"u\"\nconcurrency = 2\n");
+    let loaded = read(&text, &[]);
+    let (identity, exec) = said(&loaded);
+    assert_eq!(identity, r#"{"judge": {"model": "m"}, "lr": 0.001}"#);
+    assert_eq!(
+        exec,
+        r#"{"judge": {"concurrency": 2, "url": "u"}, "rows": 8}"#
+    );
+    // And is one again where the graph is written as a recipe.
+    let resolved = loaded.resolved_text();
+    let line = r#"judge = { concurrency = 2, model = "m", url = "u" }"#;
+    assert!(resolved.contains(line), "{resolved}");
+    assert_eq!(said(&read(&resolved, &[])), (identity, exec));
+}
+
+#[test]
+fn blocks_merge_key_by_key_and_keep_their_places() {
+    let files = Files::new(&[
+        (
+            "p.toml",
+            &format!("{NODE}[node.x.lora]\nrank = 4\nalpha = 8\n"),
+        ),
+        (
+            "c.toml",
+            "extends = \"p.toml\"\n[node.x.lora]\nalpha = 16\n",
+        ),
+        (
+            "none.toml",
+            "extends = \"p.toml\"\n[node.x]\nlora = false\n",
+        ),
+    ]);
+    let load = |name: &str| {
+        let overrides = Overrides {
+            cwd: files.folder.path().into(),
+            ..Overrides::default()
+        };
+        let mut loaded = load(Path::new(name), &overrides, &KINDS)
+            .unwrap_or_else(|d| panic!("{}", d.render(false)));
+        loaded.remove(0)
+    };
+    let child = load("c.toml");
+    assert!(said(&child).0.contains(r#"{"alpha": 16.0, "rank": 4,"#));
+    assert_eq!(child.origin("x", "lora.rank").as_deref(), Some("p.toml:4"));
+    assert_eq!(child.origin("x", "lora.alpha").as_deref(), Some("c.toml:3"));
+    assert_eq!(child.origin("x", "lora.stabilised"), None);
+    assert!(!said(&load("none.toml")).0.contains("lora"));
+}
+
+#[test]
+fn axes_reach_into_blocks() {
+    let ranks = |text: &str| -> Vec<(String, bool)> {
+        let loaded = variants(text, &[]).unwrap_or_else(|told| panic!("{told}"));
+        let with = |one: &Loaded| said(one).0.contains("lora");
+        loaded
+            .iter()
+            .map(|one| (one.axes.values().next().unwrap().clone(), with(one)))
+            .collect()
+    };
+    let two = ["4", "8"].map(|rank| (rank.to_string(), true));
+    assert_eq!(
+        ranks(&format!("{NODE}[matrix]\n\"x.lora.rank\" = [4, 8]\n")),
+        two
+    );
+    assert_eq!(
+        ranks(&format!("{NODE}[matrix]\nx.lora.rank = [4, 8]\n")),
+        two
+    );
+    let without = ranks(&format!(
+        "{NODE}[matrix]\n\"x.lora\" = [false, {{ rank = 8 }}]\n"
+    ));
+    assert_eq!(
+        without,
+        [
+            ("false".to_string(), false),
+            ("{rank: 8}".to_string(), true)
+        ]
+    );
+    let told = variants(
+        &format!("{NODE}[matrix]\n\"x.lora.rank\" = [4, 8]\n"),
+        &["x.lora={ rank = 2 }"],
+    );
+    assert!(
+        told.err()
+            .unwrap()
+            .contains("`x.lora.rank` is an axis of `[matrix]`")
+    );
+}
+
+#[test]
+fn all_errors_in_blocks_come_at_once_each_at_its_place() {
+    refused(
+        r#"
+[node.x]
+kind = "fit"
+rows = 0
+lora_rank = 4
+judge_url = "u"
+adapter_file = "a"
+concurrency = 3
+jugde = { model = "m" }
+[node.x.lora]
+alpha = "8"
+rnak = 4
+lr = 3
+[node.y]
+kind = "fit"
+lora = 8
+judge = { concurrency = 65 }
+"#,
+        r#"
+error: `rows` is 0, outside of 1 to 64
+ --> r.toml:3:8
+  |
+3 | rows = 0
+  |        ^
+  = help: a rank above this is no low rank
+
+error: `lora_rank` is now `rank` in `[node.x.lora]`
+ --> r.toml:4:1
+  |
+4 | lora_rank = 4
+  | ^^^^^^^^^
+  = help: `rank`: Its rank.
+
+error: `judge_url` is now `url` in `[node.x.judge]`
+ --> r.toml:5:1
+  |
+5 | judge_url = "u"
+  | ^^^^^^^^^
+  = help: `url`: Where it is.
+
+error: `adapter_file` is now `start` in `[node.x.lora]`
+ --> r.toml:6:1
+  |
+6 | adapter_file = "a"
+  | ^^^^^^^^^^^^
+  = help: `start`: Where it begins.
+
+error: unknown parameter `concurrency`
+ --> r.toml:7:1
+  |
+7 | concurrency = 3
+  | ^^^^^^^^^^^ not a parameter of `fit`
+  = help: write `concurrency` in `[node.x.judge]`
+
+error: unknown parameter `jugde`
+ --> r.toml:8:1
+  |
+8 | jugde = { model = "m" }
+  | ^^^^^ not a parameter of `fit`
+  = help: did you mean `judge`?
+
+error: node `x` lacks `lora.rank`
+ --> r.toml:9:9
+  |
+9 | [node.x.lora]
+  |         ^^^^ `fit` needs it, an integer
+  = help: `lora.rank`: Its rank.
+
+error: `lora.alpha` expects a number, got a string
+  --> r.toml:10:9
+   |
+10 | alpha = "8"
+   |         ^^^
+   = help: write it without quotes
+
+error: unknown parameter `lora.rnak`
+  --> r.toml:11:1
+   |
+11 | rnak = 4
+   | ^^^^ not a parameter of `[node.x.lora]`
+   = help: did you mean `rank`?
+
+error: unknown parameter `lora.lr`
+  --> r.toml:12:1
+   |
+12 | lr = 3
+   | ^^ not a parameter of `[node.x.lora]`
+   = help: `lr` stands in `[node.x]`
+
+error: `lora` expects a table, got an integer
+  --> r.toml:15:8
+   |
+15 | lora = 8
+   |        ^
+   = help: write `[node.y.lora]`
+
+error: `judge.concurrency` is 65, outside of 1 to 64
+  --> r.toml:16:25
+   |
+16 | judge = { concurrency = 65 }
+   |                         ^^
+   = help: a rank above this is no low rank
+"#,
+    );
+}
+
+#[test]
+fn a_parameter_of_a_block_that_can_do_nothing_is_refused() {
+    let text = format!("{NODE}[node.x.lora]\nrank = 4\nstabilised = true\n");
+    let told = variants(&text, &[]).err().unwrap();
+    assert!(
+        told.contains("`lora.stabilised` acts only where `lora.rank` is above 8"),
+        "{told}"
+    );
+    assert!(told.contains("5 | stabilised = true"), "{told}");
+    let acting = read(&text.replace("rank = 4", "rank = 16"), &[]);
+    assert!(said(&acting).0.contains("\"stabilised\": true"));
+}
+
+#[test]
+fn a_manifest_has_a_table_and_the_content_of_a_path_in_it() {
+    let manifest = |lines: &str, content: &str| {
+        let loaded = read(&format!("{NODE}{lines}"), &[]);
+        let node = loaded.graph.node(loaded.graph.find("x").unwrap());
+        let sources = BTreeMap::from([("lora.start".to_string(), content.to_string())]);
+        Manifest::new(node.kind, &node.params, &sources, &BTreeMap::new())
+    };
+    let one = manifest("lora = { rank = 4, start = \"a\" }\n", "digest");
+    let lines = format!("param lora = {FULL}\nparam lr = 0.001\nsource lora.start = digest\n");
+    assert!(one.text().contains(&lines), "{}", one.text());
+    // Where it lies is not in it; another rank is, and is named.
+    let moved = manifest("lora = { rank = 4, start = \"b\" }\n", "digest");
+    assert_eq!(one, moved);
+    let other = manifest("lora = { rank = 8, start = \"a\" }\n", "digest");
+    let reasons = changes(one.text(), other.text());
+    assert_eq!(
+        reasons
+            .iter()
+            .map(pipe::report::words::reason)
+            .collect::<Vec<_>>(),
+        ["parameter `lora.rank`: 4 -> 8"]
+    );
+}
+
+#[test]
+fn a_block_reads_back_what_it_writes() {
+    let mut values = defaults::<Params>();
+    assert!(Params::read(&values).unwrap().lora.is_none());
+    value::put(&mut values, "lora.rank", Value::Int(4));
+    value::put(&mut values, "lora.alpha", Value::Float(2.0));
+    value::put(&mut values, "lora.stabilised", Value::Bool(true));
+    let params = Params::read(&values).unwrap();
+    assert_eq!(params.lora.as_ref().unwrap().rank, 4);
+    assert_eq!(params.write(), values);
+    value::put(&mut values, "lora", Value::Int(3));
+    let told = Params::read(&values).unwrap_err();
+    assert_eq!(told, "`lora`: expected a table");
+}
+
+#[test]
+fn a_schema_offers_and_judges_what_is_in_a_block() {
+    let schema = schema::schema(&KINDS);
+    let own = &schema["definitions"]["fit"]["properties"]["lora"];
+    assert_eq!(own["properties"]["alpha"]["default"], 32.0);
+    assert!(
+        own["description"]
+            .as_str()
+            .unwrap()
+            .contains("low-rank adapter")
+    );
+    let judge = &schema["definitions"]["fit"]["properties"]["judge"]["properties"];
+    let fields: Vec<&String> = judge.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["concurrency", "model", "url"]);
+    let offered = &schema["definitions"]["node"]["properties"]["judge"];
+    let told = offered["description"].as_str().unwrap();
+    assert!(
+        told.contains("asked of a judge") && told.contains("How it is asked"),
+        "{told}"
+    );
+    let whole = &schema["definitions"]["whole-node"]["then"];
+    assert_eq!(
+        whole["properties"]["lora"]["required"],
+        serde_json::json!(["rank"])
+    );
+    assert_eq!(whole["required"], serde_json::json!([]));
+}
