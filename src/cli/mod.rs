@@ -53,7 +53,7 @@ current folder.\n\nExample: pipe run recipes/tars.toml";
 
 /// A declarative engine for LLM post-training studies: one TOML recipe is a graph of nodes that run once and are kept.
 #[derive(Parser)]
-#[command(name = "pipe", version, after_help = AFTER, max_term_width = 110)]
+#[command(name = "pipe", bin_name = "pipe", version, after_help = AFTER, max_term_width = 110)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

@@ -31,6 +31,7 @@ enum Action {
 }
 
 /// Reads the orders of this process. Called before anything else.
+#[allow(clippy::disallowed_methods)] // No setting of a node: orders to a process of the tests.
 pub fn arm() {
     let text = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
     let strike = text(FAULT).map(|text| {
