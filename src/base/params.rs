@@ -352,20 +352,6 @@ pub fn with_defaults(
     specs
 }
 
-/// For kinds without parameters of one class.
-pub struct None_;
-impl ParamSet for None_ {
-    fn specs() -> Vec<ParamSpec> {
-        vec![]
-    }
-    fn read(_: &Values) -> Result<Self, String> {
-        Ok(None_)
-    }
-    fn write(&self) -> Values {
-        Values::new()
-    }
-}
-
 /// Declares a block. Every field has a doc comment; `= value` is its default; without one the recipe must give it, unless it is an
 /// `Option`, which is then absent.
 ///

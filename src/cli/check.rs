@@ -37,7 +37,10 @@ pub fn run(args: &Check) -> Outcome {
         other => other?,
     };
     let leaks = leaks::leaks(&study.graph);
-    let leaks: Vec<String> = leaks.iter().map(|l| leaks::told(&study.graph, l)).collect();
+    let leaks: Vec<String> = leaks
+        .iter()
+        .map(|l| leaks::message(&study.graph, l))
+        .collect();
     if args.json {
         let variants = study.variants.iter().map(|v| {
             json!({

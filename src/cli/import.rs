@@ -63,7 +63,7 @@ pub fn run(args: &Import) -> Outcome {
     }
     let layout = args.layout.as_deref().and_then(layout);
     let found = found::look(&args.path, layout)?;
-    for line in found.told() {
+    for line in found.summary() {
         complain(&format!("{line}\n"));
     }
     let Found { units, passed } = found;

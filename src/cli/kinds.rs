@@ -145,6 +145,14 @@ fn page(kind: &Kind) -> String {
         outputs.push([output.name, output.ty.word(), output.doc]);
     }
     section("Outputs", rendered(&outputs));
+    let mut metrics = Table::new([left("metric"), left("unit"), left(""), left("")]);
+    for metric in kind.metrics {
+        let words = metric.better.words();
+        metrics.push([metric.name, metric.unit, words, metric.label]);
+    }
+    if !kind.metrics.is_empty() {
+        section("Metrics", rendered(&metrics));
+    }
     section("Parameters (part of the key)", params(&(kind.params)()));
     section(
         "Execution parameters (never part of the key)",
@@ -308,6 +316,8 @@ fn as_json(kind: &Kind) -> Value {
         "name": kind.name, "revision": kind.revision, "summary": kind.summary, "about": kind.about, "example": kind.example,
         "inputs": inputs.map(|p| json!({ "name": p.name, "type": p.ty.word(), "required": matches!(p.need, Need::Always), "need": p.need.word(), "doc": p.doc }))
             .collect::<Vec<_>>(),
+        "role": kind.role,
+        "metrics": kind.metrics,
         "outputs": outputs.map(|o| json!({ "name": o.name, "type": o.ty.word(), "doc": o.doc })).collect::<Vec<_>>(),
         "params": specs((kind.params)()), "exec": specs((kind.exec)()),
     })

@@ -131,6 +131,7 @@ pub fn run(args: &Run) -> Outcome {
             let brief = n.brief.as_ref()?;
             Some(Item {
                 node: &n.name,
+                kind: graph.node(n.id).kind,
                 brief,
                 hit: matches!(n.state, State::Hit { .. }),
                 about: notes.get(&n.name).map(String::as_str),

@@ -116,7 +116,7 @@ pub(super) fn list(store: &Store, kind: Option<&str>, as_json: bool) -> Outcome 
 /// The blobs of a record that are there, each once, with its type; logs are of none.
 fn blobs<'a>(held: &'a Held, there: &BTreeMap<Digest, u64>) -> BTreeMap<&'a Digest, &'a str> {
     let outputs = held.record.outputs.values();
-    let outputs = outputs.flat_map(|a| a.files.iter().map(|b| (&b.digest, a.ty.as_str())));
+    let outputs = outputs.flat_map(|a| a.files.iter().map(|b| (&b.digest, a.ty.word())));
     let logs = held.record.logs.iter().map(|b| (&b.digest, "log"));
     let all = outputs.chain(logs);
     all.filter(|(digest, _)| there.contains_key(*digest))

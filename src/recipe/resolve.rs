@@ -10,7 +10,7 @@ use base::setup::{self, Setup};
 use base::text::{did_you_mean, listed};
 use base::value::{self, Value, Values};
 use engine::graph::{Cycles, Graph, Node};
-use engine::kind::{Kind, Need, Registry, no_check};
+use engine::kind::{Kind, Need, Registry};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -239,8 +239,7 @@ impl Resolver<'_> {
         let (identity, mut wrong) = self.half(draft, &shapes.0, diags);
         let (exec, wrong_exec) = self.half(draft, &shapes.1, diags);
         wrong.extend(wrong_exec);
-        let plain = std::ptr::fn_addr_eq(draft.kind.check, no_check as fn(&Values) -> Vec<Problem>);
-        if !plain {
+        if draft.kind.check.is_some() {
             own_checks(draft, &identity, &exec, &wrong, diags);
         }
         (identity, exec, wrong.is_empty())
@@ -404,7 +403,7 @@ fn own_checks(
                 value::put(&mut all, spec.name, value);
             }
         }
-        (draft.kind.check)(&all)
+        draft.kind.check.map_or(vec![], |check| check(&all))
     };
     let mut found = look(false);
     if !wrong.is_empty() {

@@ -14,10 +14,12 @@ use base::diag::{Diag, Diags};
 use base::rows::Metric;
 use base::stats;
 use base::text::did_you_mean;
+use engine::graph::Node;
 use engine::graph::key::Key;
+use engine::kind::{Kind, Role};
 use engine::store::Store;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Grid {
@@ -71,23 +73,24 @@ pub struct Cell {
 /// there are where no evaluation has a headline metric.
 pub fn grid(store: &Store, sides: &[&Side], asked: &[String], nodes: &[String]) -> Result<Grid> {
     known_nodes(sides, nodes)?;
-    let mut measured: Vec<(Row, Vec<Vec<Metric>>)> = vec![];
+    let mut measured: Vec<Measured> = vec![];
     for variants in variants(sides) {
         for node in chosen(&variants, nodes) {
-            let (row, metrics) = row(store, &variants, &node)?;
-            let twin = |(r, _): &&mut (Row, _)| !row.keys.is_empty() && r.keys == row.keys;
+            let row = row(store, &variants, node)?;
+            let twin = |m: &&mut Measured| !row.row.keys.is_empty() && m.row.keys == row.row.keys;
             match measured.iter_mut().find(twin) {
-                Some((first, _)) => {
-                    if first.recipe != row.recipe && !first.also.contains(&row.recipe) {
-                        first.also.push(row.recipe);
+                Some(Measured { row: first, .. }) => {
+                    let recipe = row.row.recipe;
+                    if first.recipe != recipe && !first.also.contains(&recipe) {
+                        first.also.push(recipe);
                     }
                 }
-                None => measured.push((row, metrics)),
+                None => measured.push(row),
             }
         }
     }
     let heads = heads(&measured, asked)?;
-    let rows = measured.into_iter().map(|(mut row, seeds)| {
+    let rows = measured.into_iter().map(|Measured { mut row, seeds, .. }| {
         let mean = beside::over_seeds(seeds.iter().map(Vec::as_slice));
         row.warning = beside::warning(&format!("`{}` of `{}`", row.node, row.label()), &mean);
         let cells = heads.iter().map(|head| {
@@ -138,17 +141,23 @@ fn axes(side: &Side) -> Axes {
     axes.map(|(a, v)| (a.clone(), v.clone())).collect()
 }
 
-fn chosen(variants: &[&Side], nodes: &[String]) -> Vec<String> {
+fn chosen<'a>(variants: &[&'a Side], nodes: &[String]) -> impl Iterator<Item = &'a Node> {
     let all = variants[0].graph.nodes().iter();
-    let wanted = all.filter(|n| match nodes.is_empty() {
-        true => n.kind.name == "evaluate",
+    all.filter(|n| match nodes.is_empty() {
+        true => n.kind.role == Role::Evaluates,
         false => nodes.contains(&n.name),
-    });
-    wanted.map(|n| n.name.clone()).collect()
+    })
 }
 
-/// A row without cells, and the metrics of its seeds.
-fn row(store: &Store, variants: &[&Side], node: &str) -> Result<(Row, Vec<Vec<Metric>>)> {
+/// A row without cells, the metrics of its seeds, and the kind of node that wrote them.
+struct Measured {
+    row: Row,
+    seeds: Vec<Vec<Metric>>,
+    kind: &'static Kind,
+}
+
+fn row(store: &Store, variants: &[&Side], node: &Node) -> Result<Measured> {
+    let (kind, node) = (node.kind, node.name.as_str());
     let mut row = Row {
         recipe: variants[0].recipe.clone(),
         axes: axes(variants[0]),
@@ -174,20 +183,19 @@ fn row(store: &Store, variants: &[&Side], node: &str) -> Result<(Row, Vec<Vec<Me
     }
     row.seeds = seeds.len();
     row.keys.sort();
-    Ok((row, seeds))
+    Ok(Measured { row, seeds, kind })
 }
 
-fn heads(measured: &[(Row, Vec<Vec<Metric>>)], asked: &[String]) -> Result<Vec<Head>> {
-    let mut found: Vec<&Metric> = vec![];
-    for metric in measured
-        .iter()
-        .flat_map(|(_, seeds)| seeds.iter().flatten())
-    {
-        if !found.iter().any(|m| m.name == metric.name) {
-            found.push(metric);
+fn heads(measured: &[Measured], asked: &[String]) -> Result<Vec<Head>> {
+    let mut found: Vec<(&Kind, &Metric)> = vec![];
+    for row in measured {
+        for metric in row.seeds.iter().flatten() {
+            if !found.iter().any(|(_, m)| m.name == metric.name) {
+                found.push((row.kind, metric));
+            }
         }
     }
-    let names: BTreeSet<&str> = found.iter().map(|m| m.name.as_str()).collect();
+    let names: BTreeSet<&str> = found.iter().map(|(_, m)| m.name.as_str()).collect();
     unknown_metrics(&names, asked)?;
     let headline = metrics::HEADLINE.iter().filter(|n| names.contains(**n));
     let mut wanted: Vec<&str> = match asked.is_empty() {
@@ -195,30 +203,24 @@ fn heads(measured: &[(Row, Vec<Vec<Metric>>)], asked: &[String]) -> Result<Vec<H
         false => asked.iter().map(String::as_str).collect(),
     };
     if wanted.is_empty() {
-        let all = || {
-            measured
-                .iter()
-                .flat_map(|(_, seeds)| seeds.iter().flatten())
-        };
-        let each = found.iter().map(|m| m.name.as_str());
+        let all = || measured.iter().flat_map(|m| m.seeds.iter().flatten());
+        let each = found.iter().map(|(_, m)| m.name.as_str());
         let idle = |n: &&str| {
             let own = all().filter(|m| m.name == **n);
             beside::idle(n, own.map(|m| m.value))
         };
         wanted = each.filter(|n| !idle(n)).collect();
     }
-    let unit: BTreeMap<&str, &str> = found
-        .iter()
-        .map(|m| (m.name.as_str(), m.unit.as_str()))
-        .collect();
-    Ok(wanted
-        .into_iter()
-        .map(|name| Head {
+    let head = |name: &str| {
+        let found = found.iter().find(|(_, m)| m.name == name);
+        let (kind, metric) = found.expect("what is not there is refused");
+        Head {
             metric: name.into(),
-            label: metrics::label(name),
-            unit: unit.get(name).copied().unwrap_or_default().into(),
-        })
-        .collect())
+            label: kind.label(name),
+            unit: metric.unit.clone(),
+        }
+    };
+    Ok(wanted.into_iter().map(head).collect())
 }
 
 /// Of the seeds that have this metric.

@@ -1,72 +1,16 @@
-//! Metrics for people: what a reader calls them, values with their intervals, and which of them stand on one line. Knows
-//! metrics by name and unit, not who measured them.
+//! Metrics for people: values with their intervals, and which of them stand on one line. What they are called is said by the kinds
+//! that write them.
 
 use crate::beside;
 use base::rows::Metric;
+use engine::kind::Kind;
 use std::collections::BTreeMap;
-
-/// Whole names, and what a reader sees instead.
-const NAMES: &[(&str, &str)] = &[
-    ("defense", "defense success, harmful"),
-    ("defense/plain", "defense success, plain harmful"),
-    ("defense/disguised", "defense success, disguised harmful"),
-    ("compliance", "compliance, harmless and ambiguous"),
-    ("held_out_reward", "held-out reward, all"),
-    ("kept", "traces kept"),
-    ("truncation/dropped", "conversations dropped as too long"),
-    ("template/as_sampled", "trained turn by turn, as sampled"),
-    ("well_formed", "well-formed think tags"),
-    ("finished", "finished within the limit"),
-    ("safe", "safe answers, harmless and ambiguous"),
-    ("unscorable", "without a readable verdict"),
-    ("unreadable", "unreadable, all answers"),
-    ("outcome/answered", "outcome: answered"),
-    ("outcome/refused", "outcome: refused by the service"),
-    ("outcome/blocked", "outcome: blocked by a filter"),
-    ("outcome/cut_off", "outcome: cut off in its reasoning"),
-    ("outcome/tool_call", "outcome: a tool call, no text"),
-    ("outcome/empty", "outcome: empty"),
-    ("outcome/unreadable", "outcome: no answer of the kind asked"),
-];
-
-/// Beginnings of names; what follows is shown after a comma.
-const GROUPS: &[(&str, &str)] = &[
-    ("compliance/type/", "compliance, type"),
-    ("compliance/", "compliance,"),
-    ("defense/type/", "defense success, type"),
-    ("safe/type/", "safe answers, type"),
-    ("safe/", "safe answers,"),
-    ("score/", "judge's number,"),
-    ("agreement/", "agreement,"),
-    ("kappa/", "Cohen's kappa,"),
-    ("unpaired/", "unpaired,"),
-    ("unscorable/", "unscorable pairs,"),
-    ("refusal/", "refusals,"),
-    ("unreadable/", "unreadable,"),
-    ("template/as_sampled/", "trained turn by turn, as sampled,"),
-    ("reasoning/difficulty_", "reasoning words, difficulty"),
-    ("reasoning/", "reasoning words,"),
-    ("held_out_reward/", "held-out reward,"),
-    ("average/", "average of the samples,"),
-    ("best/", "best of the samples,"),
-];
 
 /// What a study of safety is read by: shown where nobody asks for other metrics.
 pub const HEADLINE: [&str; 2] = ["defense", "compliance"];
 
 const BEFORE: &str = "/before";
 const AFTER: &str = "/after";
-
-/// As in `refusals, harmless`; a name without a label is shown as it is.
-pub fn label(name: &str) -> String {
-    if let Some((_, label)) = NAMES.iter().find(|(whole, _)| *whole == name) {
-        return (*label).into();
-    }
-    let group = GROUPS
-        .iter()
-        .find_map(|(start, label)| Some((label, name.strip_prefix(start)?)));
-    group.map_or_else(|| name.into(), |(label, rest)| format!("{label} {rest}"))
-}
 
 /// `43.0 % [37.4, 48.7]`, `17.5 [17.4, 17.6]`.
 pub fn value(metric: &Metric) -> String {
@@ -161,17 +105,17 @@ impl Row<'_> {
 }
 
 /// Rows over columns of metrics, in the metrics' own order; what an earlier column lacks comes after what it follows.
-/// `NAME/before…` and `NAME/after…` are one row.
-pub fn rows<'a>(columns: &[&'a [Metric]]) -> Vec<Row<'a>> {
-    let mut order: Vec<String> = vec![];
+/// `NAME/before…` and `NAME/after…` are one row. Beside each column the kind that wrote it.
+pub fn rows<'a>(columns: &[(&Kind, &'a [Metric])]) -> Vec<Row<'a>> {
+    let mut order: Vec<(String, String)> = vec![];
     let mut found: BTreeMap<String, Vec<Option<Cell<'a>>>> = BTreeMap::new();
-    for (i, metrics) in columns.iter().enumerate() {
+    for (i, (kind, metrics)) in columns.iter().enumerate() {
         let mut place = 0;
         for (name, cell) in metrics.iter().filter_map(|m| cell(m, metrics)) {
-            match order.iter().position(|known| *known == name) {
+            match order.iter().position(|(known, _)| *known == name) {
                 Some(at) => place = at + 1,
                 None => {
-                    order.insert(place, name.clone());
+                    order.insert(place, (name.clone(), kind.label(&name)));
                     place += 1;
                 }
             }
@@ -183,12 +127,12 @@ pub fn rows<'a>(columns: &[&'a [Metric]]) -> Vec<Row<'a>> {
     }
     order
         .into_iter()
-        .map(|name| Row {
-            label: label(&name),
-            name: name.clone(),
+        .map(|(name, label)| Row {
             cells: found
                 .remove(&name)
                 .expect("every name in the order was found"),
+            name,
+            label,
         })
         .collect()
 }

@@ -2,6 +2,7 @@
 
 use base::claim::{Axes, Claim};
 use engine::graph::{Graph, NodeId};
+use engine::kind::Kind;
 use engine::store::record::Record;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,7 +28,7 @@ impl Side {
         self.label_without("")
     }
 
-    /// The same without one axis.
+    /// `lambda-sweep lambda=0.3` where `seed` is the axis that is left out.
     pub fn label_without(&self, axis: &str) -> String {
         let axes = self.axes.iter().filter(|(name, _)| *name != axis);
         let axes: Vec<String> = axes.map(|(a, v)| format!("{a}={v}")).collect();
@@ -39,6 +40,11 @@ impl Side {
 
     pub fn record(&self, node: &str) -> Option<&Record> {
         self.records.get(&self.graph.find(node)?)
+    }
+
+    /// The kind of a node.
+    pub fn kind(&self, node: &str) -> Option<&'static Kind> {
+        Some(self.graph.node(self.graph.find(node)?).kind)
     }
 
     /// Why there is no artifact of a node, and what makes it.

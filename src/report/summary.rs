@@ -1,4 +1,4 @@
-//! The table at the end of a study: every evaluate node a column, every measure a row; then what other nodes measured.
+//! The table at the end of a study: every evaluation a column, every measure a row; then what other nodes measured.
 //! A reader of records.
 
 use crate::beside::{self, Beside};
@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use base::calls::Calls;
 use base::rows::{METRICS, Metric, Metrics};
 use base::text::{bytes, dollars, duration, thousands, width};
+use engine::kind::{Kind, Role, Type};
 use engine::store::Store;
 use engine::store::index::Brief;
 use engine::store::record::Record;
@@ -20,6 +21,7 @@ const WIDE: usize = 120;
 /// A node with a record, in graph order.
 pub struct Item<'a> {
     pub node: &'a str,
+    pub kind: &'static Kind,
     pub brief: &'a Brief,
     pub hit: bool,
     /// What the recipe says of the node.
@@ -29,7 +31,7 @@ pub struct Item<'a> {
 impl Item<'_> {
     /// Read only where there are any: a table of thousands of hits is made from what the index says.
     fn metrics(&self, store: &Store) -> Result<Vec<Metric>> {
-        match self.brief.has("metrics") {
+        match self.brief.has(Type::Metrics) {
             true => metrics(store, &self.record(store)?),
             false => Ok(vec![]),
         }
@@ -44,7 +46,7 @@ impl Item<'_> {
 /// The metrics that a record's outputs hold.
 pub fn metrics(store: &Store, record: &Record) -> Result<Vec<Metric>> {
     let mut all = vec![];
-    for artifact in record.outputs.values().filter(|a| a.ty == "metrics") {
+    for artifact in record.outputs.values().filter(|a| a.ty == Type::Metrics) {
         let blob = artifact.files.iter().find(|f| f.path == METRICS);
         let blob = blob.with_context(|| {
             format!(
@@ -63,7 +65,7 @@ pub fn metrics(store: &Store, record: &Record) -> Result<Vec<Metric>> {
 pub fn text(store: &Store, items: &[Item]) -> Result<String> {
     let mut out = String::new();
     let (evals, others): (Vec<&Item>, Vec<&Item>) =
-        items.iter().partition(|i| i.brief.kind == "evaluate");
+        items.iter().partition(|i| i.kind.role == Role::Evaluates);
     let mut columns = vec![];
     for item in evals {
         columns.push((item, item.metrics(store)?));
@@ -76,11 +78,11 @@ pub fn text(store: &Store, items: &[Item]) -> Result<String> {
             continue;
         }
         let mut table = Table::new([
-            left(&format!("{} ({})", item.node, item.brief.kind)),
+            left(&format!("{} ({})", item.node, item.kind.name)),
             right("n"),
             right("value"),
         ]);
-        for row in rows(&[&shown]) {
+        for row in rows(&[(item.kind, &shown)]) {
             let cell = row.cells[0]
                 .as_ref()
                 .expect("the only column has every row");
@@ -109,7 +111,7 @@ pub fn costs(items: &[Item]) -> String {
         let cost = &item.brief.cost;
         let mut cells = vec![
             item.node.to_string(),
-            item.brief.kind.clone(),
+            item.kind.name.to_string(),
             (if item.hit { "hit" } else { "ran" }).to_string(),
             duration(cost.seconds),
             duration(cost.cpu_seconds),
@@ -168,7 +170,7 @@ pub fn json(store: &Store, items: &[Item]) -> Result<Value> {
         let metrics = item.metrics(store)?;
         nodes.push(json!({
             "node": item.node,
-            "kind": item.brief.kind,
+            "kind": item.kind.name,
             "description": item.about,
             "key": item.brief.key,
             "hit": item.hit,
@@ -186,7 +188,9 @@ pub fn json(store: &Store, items: &[Item]) -> Result<Value> {
 fn evaluations(columns: &[(&Item, Vec<Metric>)]) -> String {
     let mut out = String::new();
     let measured: Vec<&[Metric]> = columns.iter().map(|(_, m)| m.as_slice()).collect();
-    let rows: Vec<Row> = rows(&measured).into_iter().filter(|r| !r.idle()).collect();
+    let kinds = columns.iter().map(|(item, _)| item.kind);
+    let of_kinds: Vec<_> = kinds.zip(measured.iter().copied()).collect();
+    let rows: Vec<Row> = rows(&of_kinds).into_iter().filter(|r| !r.idle()).collect();
     let beside: Vec<Vec<Option<Beside>>> = rows
         .iter()
         .map(|row| measured.iter().map(|m| beside::of(&row.name, m)).collect())

@@ -2,11 +2,11 @@
 
 use crate::study::data;
 use pipe::base::params::Problem;
-use pipe::base::params::{Block, Default as ParamDefault, ParamSpec};
+use pipe::base::params::{Block, Default as ParamDefault, ParamSpec, ParamValue};
 use pipe::base::rows::{Completion, Metric, Prompt, PromptClass, Truth};
 use pipe::base::stats;
 use pipe::base::value::{self, Value, Values};
-use pipe::engine::kind::{Kind, Need};
+use pipe::engine::kind::{Kind, Need, Role, Type};
 use pipe::kinds::REGISTRY;
 use pipe::kinds::data::mix::Params as MixParams;
 use pipe::kinds::data::mix::{self, mix};
@@ -52,6 +52,57 @@ fn kinds_have_names_of_their_own_and_words_for_everything() {
         }
         assert!(kind.about.split_whitespace().count() > 8, "{}", kind.name);
     }
+}
+
+#[test]
+fn every_kind_says_what_it_does() {
+    for kind in REGISTRY.0.iter().filter(|k| !k.hidden) {
+        let name = kind.name;
+        assert_ne!(kind.role, Role::Other, "{name} has no role");
+        let weights = |ty| matches!(ty, Type::Model | Type::RewardModel | Type::Adapter);
+        let learns = kind.outputs.iter().any(|o| weights(o.ty))
+            && kind.inputs.iter().any(|p| !weights(p.ty));
+        let may = matches!(kind.role, Role::Trains | Role::Runs);
+        assert_eq!(learns, may, "{name} takes rows and delivers weights");
+        let measured = matches!(kind.role, Role::Evaluates | Role::Measures);
+        let metrics = kind.outputs.iter().any(|o| o.ty == Type::Metrics);
+        assert!(metrics || !measured, "{name} measures and has no metrics");
+        for port in kind.inputs.iter().filter(|p| p.compared) {
+            assert_eq!(port.ty, Type::Prompts, "{name}: {}", port.name);
+        }
+    }
+}
+
+#[test]
+fn every_metric_that_a_kind_declares_can_be_found_under_its_name() {
+    for kind in REGISTRY.0 {
+        for metric in kind.metrics {
+            let place = format!("{}: {}", kind.name, metric.name);
+            let found = kind.metric(&metric.name.replace('*', "some")).unwrap();
+            assert_eq!(found.name, metric.name, "{place} is hidden by another");
+            let family = |text: &str| text.matches('*').count();
+            assert_eq!(family(metric.label), family(metric.name), "{place}");
+            let star = metric.name.find('*');
+            assert!(star.is_none_or(|at| at + 1 == metric.name.len()), "{place}");
+            let outputs = kind.outputs.iter();
+            let written = outputs.filter(|o| o.ty == Type::Metrics).count() > 0;
+            assert!(written, "{place}, and it writes none");
+        }
+    }
+}
+
+#[test]
+fn a_type_of_artifact_has_one_spelling() {
+    for ty in Type::ALL {
+        let json = serde_json::to_value(ty).unwrap();
+        assert_eq!(json, ty.word());
+        assert_eq!(serde_json::from_value::<Type>(json).unwrap(), ty);
+        let written = ty.write();
+        assert_eq!(<Type as ParamValue>::read(written.as_ref()), Ok(ty));
+        assert_eq!(Type::from_word(ty.word()), Some(ty));
+    }
+    let error = serde_json::from_str::<Type>("\"reward_model\"").unwrap_err();
+    assert!(error.to_string().contains("no type of artifact"), "{error}");
 }
 
 #[test]

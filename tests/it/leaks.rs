@@ -1,7 +1,10 @@
 //! What a recipe trains on and measures with.
 
 use crate::study::Study;
-use pipe::kinds::shared::leaks::{leaks, told};
+use pipe::engine::kind::{Kind, Output, Port, Registry, Role, Type};
+use pipe::kinds::REGISTRY;
+use pipe::kinds::shared::leaks::{leaks, message};
+use pipe::recipe::{self, Overrides};
 
 const RECIPE: &str = r#"
 [node.base]
@@ -44,16 +47,41 @@ kind = "lengths"
 in = { completions = "more-answers", model = "base" }
 "#;
 
+/// A training kind that no list can name.
+const OWN: Kind = Kind {
+    name: "own-training",
+    role: Role::Trains,
+    inputs: &[
+        Port::required("model", Type::Model, "where it begins"),
+        Port::required("rows", Type::Conversations, "what it learns"),
+    ],
+    outputs: &[Output::always("model", Type::Model, "the trained model")],
+    ..Kind::DEFAULTS
+};
+
 fn of(recipe: &str) -> Vec<String> {
+    of_kinds(recipe, &REGISTRY)
+}
+
+fn of_kinds(recipe: &str, kinds: &Registry) -> Vec<String> {
     let study = Study::new();
     for file in ["asks.csv", "exam.csv", "other.csv"] {
         study.file(file, "prompt\nhello\n");
     }
     study.file("model/config.json", "{}");
-    let graph = study.graph(recipe);
+    let overrides = Overrides {
+        sets: vec![],
+        matrix: vec![],
+        cwd: study.dir.path().into(),
+    };
+    let loaded = recipe::from_text("study.toml", recipe, &overrides, kinds);
+    let graph = match loaded {
+        Ok(mut loaded) => loaded.remove(0).graph,
+        Err(diags) => panic!("{}", diags.render(false)),
+    };
     leaks(&graph)
         .iter()
-        .map(|leak| told(&graph, leak))
+        .map(|leak| message(&graph, leak))
         .collect()
 }
 
@@ -67,6 +95,34 @@ fn open(set: &str) -> String {
 #[test]
 fn eval_prompts_that_nobody_looked_for_are_told() {
     assert_eq!(of(RECIPE), [open("exam"), open("other-exam")]);
+}
+
+#[test]
+fn a_kind_that_trains_is_checked_by_its_role_alone() {
+    let kinds = REGISTRY.0.iter().copied().chain([&OWN]).collect();
+    let kinds = Registry(Vec::leak(kinds));
+    let own = RECIPE.replace("kind = \"sft\"", "kind = \"own-training\"");
+    let own = own.replace("conversations = \"traces\"", "rows = \"traces\"");
+    assert_eq!(of_kinds(&own, &kinds), [open("exam"), open("other-exam")]);
+}
+
+#[test]
+fn a_program_that_makes_a_model_of_rows_trains() {
+    let sft = "kind = \"sft\"\nin = { model = \"base\", conversations = \"traces\" }";
+    assert!(RECIPE.contains(sft));
+    let program = |ports: &str, words: &str| {
+        let lines = format!(
+            "kind = \"exec\"\nin = {{ {ports} }}\ncommand = [\"x\", {words}]\noutputs = [\"model\"]"
+        );
+        of(&RECIPE.replace(sft, &lines))
+    };
+    let learns = program(
+        "model = \"base\", conversations = \"traces\"",
+        "\"{in.model}\", \"{in.conversations}\"",
+    );
+    assert_eq!(learns, [open("exam"), open("other-exam")]);
+    let converts = program("model = \"base\"", "\"{in.model}\"");
+    assert_eq!(converts, Vec::<String>::new());
 }
 
 #[test]

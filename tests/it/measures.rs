@@ -154,6 +154,13 @@ fn every_label_splits_what_is_measured() {
         let labels = ["functional", "semantic"];
         let of_label = |name: &&&str| labels.iter().any(|l| name.contains(l));
         let found = metrics.keys().filter(of_label).count();
+        for (name, metric) in metrics.iter().filter(|(name, _)| !of_label(name)) {
+            let said = evaluate::KIND.metric(name);
+            let unit = said
+                .unwrap_or_else(|| panic!("nothing is said of {name}"))
+                .unit;
+            assert_eq!(unit, metric.unit, "{name}");
+        }
         let none = [
             "compliance/functional/contextual",
             "safe/functional/contextual",

@@ -2,10 +2,12 @@
 
 use pipe::base::rows::{self, METRICS, Metric};
 use pipe::engine::graph::key::Key;
+use pipe::engine::kind::Type;
 use pipe::engine::store::Store;
 use pipe::engine::store::index::Brief;
 use pipe::engine::store::record::{Artifact, Cost, Provenance, Record};
-use pipe::report::metrics::{difference, label, rows as lines, value};
+use pipe::kinds::REGISTRY;
+use pipe::report::metrics::{difference, rows as lines, value};
 use pipe::report::model;
 use pipe::report::summary::{self, Item};
 use std::collections::BTreeMap;
@@ -24,8 +26,9 @@ fn known_measures_have_labels_and_others_keep_their_names() {
         ("reasoning/harmful", "reasoning words, harmful"),
         ("my/own", "my/own"),
     ];
+    let kind = REGISTRY.get("evaluate").unwrap();
     for (name, expected) in labels {
-        assert_eq!(label(name), expected);
+        assert_eq!(kind.label(name), expected);
     }
 }
 
@@ -81,7 +84,7 @@ fn before_and_after_are_one_line() {
         metric("held_out_reward/after/harmful", 0.9, 5, "reward"),
         metric("alone/before", 1.0, 2, "reward"),
     ];
-    let lines = lines(&[&metrics]);
+    let lines = lines(&[(REGISTRY.get("grpo").unwrap(), &metrics)]);
     let told: Vec<(String, String)> = lines
         .iter()
         .map(|l| (l.label.clone(), l.cells[0].as_ref().unwrap().text()))
@@ -102,7 +105,8 @@ fn lines_keep_the_order_of_the_metrics_over_columns_that_lack_some() {
     let of =
         |names: &[&str]| -> Vec<Metric> { names.iter().map(|n| metric(n, 1.0, 1, "x")).collect() };
     let (one, two) = (of(&["a", "c"]), of(&["a", "b", "c", "d"]));
-    let lines = lines(&[&one, &two]);
+    let kind = REGISTRY.get("lengths").unwrap();
+    let lines = lines(&[(kind, &one), (kind, &two)]);
     let labels: Vec<&str> = lines.iter().map(|l| l.label.as_str()).collect();
     assert_eq!(labels, ["a", "b", "c", "d"]);
     assert!(lines[1].cells[0].is_none() && lines[1].cells[1].is_some());
@@ -204,7 +208,7 @@ impl Space {
         let file = folder.path().join(METRICS);
         let blob = self.store.objects().take(&file, METRICS).unwrap();
         let artifact = Artifact {
-            ty: "metrics".into(),
+            ty: Type::Metrics,
             digest: blob.digest.clone(),
             files: vec![blob],
         };
@@ -239,6 +243,7 @@ fn items<'a>(names: &[&'a str], briefs: &'a [Brief]) -> Vec<Item<'a>> {
     let both = names.iter().zip(briefs);
     both.map(|(node, brief)| Item {
         node,
+        kind: REGISTRY.get(&brief.kind).unwrap(),
         brief,
         hit: false,
         about: told(node),

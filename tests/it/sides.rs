@@ -3,6 +3,7 @@
 use pipe::base::claim::Axes;
 use pipe::base::rows::{self, METRICS, Measured, Metric, VALUES};
 use pipe::engine::graph::key::{Digest, Manifest};
+use pipe::engine::kind::Type;
 use pipe::engine::store::Store;
 use pipe::engine::store::objects::tree_digest;
 use pipe::engine::store::record::{Artifact, Cost, Provenance, Record};
@@ -137,7 +138,7 @@ impl Space {
             for output in node.kind.outputs {
                 let digest = blake3::hash(format!("{key} {}", output.name).as_bytes());
                 let mut artifact = Artifact {
-                    ty: output.ty.word().into(),
+                    ty: output.ty,
                     digest: Digest::new(digest),
                     files: vec![],
                 };
@@ -216,7 +217,7 @@ impl Space {
         };
         let files = vec![take(METRICS), take(VALUES)];
         Artifact {
-            ty: "metrics".into(),
+            ty: Type::Metrics,
             digest: tree_digest(&files),
             files,
         }

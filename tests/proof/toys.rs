@@ -8,7 +8,7 @@ use pipe::base::calls::Calls;
 use pipe::params;
 use pipe::base::params::ParamSet;
 use pipe::base::rows::Message;
-use pipe::engine::kind::{Cpu, Kind, Look, Need, Output, Port, Registry, Type, no_check};
+use pipe::engine::kind::{Cpu, Kind, Look, Output, Port, Registry, Type};
 use pipe::engine::run::worker::{Interrupted, NodeCtx, Transient};
 use pipe::services::chat::{Ask, Chat, Input, Sampling};
 use pipe::services::client;
@@ -85,18 +85,8 @@ pub const JOIN: Kind = Kind {
     name: "toy-join",
     summary: "joins the texts of its inputs",
     inputs: &[
-        Port {
-            name: "a",
-            ty: Type::Prompts,
-            need: Need::Always,
-            doc: "The first text.",
-        },
-        Port {
-            name: "b",
-            ty: Type::Prompts,
-            need: Need::Never,
-            doc: "The second text.",
-        },
+        Port::required("a", Type::Prompts, "The first text."),
+        Port::optional("b", Type::Prompts, "The second text."),
     ],
     params: JoinParams::specs,
     exec: CountExec::specs,
@@ -204,15 +194,14 @@ params! {
 pub const ASK: Kind = Kind {
     name: "toy-ask",
     summary: "asks a service, and writes its answers",
-    inputs: &[Port {
-        name: "words",
-        ty: Type::Prompts,
-        need: Need::Never,
-        doc: "A text whose words are asked.",
-    }],
+    inputs: &[Port::optional(
+        "words",
+        Type::Prompts,
+        "A text whose words are asked.",
+    )],
     params: AskParams::specs,
     exec: AskExec::specs,
-    check: |values| {
+    check: Some(|values| {
         let Ok(exec) = AskExec::read(values) else {
             return vec![];
         };
@@ -220,39 +209,17 @@ pub const ASK: Kind = Kind {
         let by = ("endpoint.url", "the node");
         found.extend(exec.endpoint.missing(Service::Answers, Some(""), by));
         found
-    },
-    above: None,
+    }),
     forecast: Some(ask_forecast),
-    outlook: None,
-    preflight: None,
     run: ask,
     ..TOY
 };
 
 const TOY: Kind = Kind {
-    name: "",
-    revision: 1,
-    summary: "",
     about: "For the tests of the engine.",
-    example: "",
-    inputs: &[],
-    outputs: &[Output {
-        name: "out",
-        ty: Type::Prompts,
-        doc: "A text.",
-        only_with: None,
-    }],
-    params: pipe::base::params::None_::specs,
-    exec: pipe::base::params::None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
-    outlook: None,
-    preflight: None,
+    outputs: &[Output::always("out", Type::Prompts, "A text.")],
     run: fail,
+    ..Kind::DEFAULTS
 };
 
 fn write(ctx: &mut NodeCtx) -> Result<()> {

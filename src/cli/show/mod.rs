@@ -7,6 +7,7 @@ use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, provenance
 use anyhow::Context;
 use base::rows::{METRICS, Metric, ROWS};
 use base::text::{bytes, count, duration, listed};
+use engine::kind::Type;
 use engine::plan;
 use engine::plan::verdict::Verdict;
 use engine::store::Store;
@@ -181,7 +182,7 @@ fn files_of(store: &Store, artifact: &Artifact, record: &Record) -> Result<Told,
     data.insert("metrics".into(), json!(measured));
     let mut text = String::new();
     let mut files: Vec<&Blob> = artifact.files.iter().collect();
-    if artifact.ty == "metrics" {
+    if artifact.ty == Type::Metrics {
         text += &values(&record.provenance.node, &measured);
         files.retain(|f| f.path != METRICS);
     }
@@ -199,7 +200,7 @@ fn files_of(store: &Store, artifact: &Artifact, record: &Record) -> Result<Told,
     }
     if let Some(about) = model::about(store, artifact)? {
         text += &about.text();
-        data.insert(artifact.ty.clone(), about.json());
+        data.insert(artifact.ty.to_string(), about.json());
     }
     text += &texts(store, artifact)?;
     Ok((text, data))
@@ -235,6 +236,7 @@ fn table(args: &Show, study: &Study, store: &Store) -> Outcome {
         .filter_map(|p| match &p.verdict {
             Verdict::Hit(brief) => Some(Item {
                 node: &graph.node(p.id).name,
+                kind: graph.node(p.id).kind,
                 brief,
                 hit: true,
                 about: notes.get(&graph.node(p.id).name).map(String::as_str),

@@ -40,8 +40,8 @@ pub fn accept(
             node.kind.name
         ));
     }
-    let delivered = old.outputs.iter().map(|(n, a)| (n.as_str(), a.ty.as_str()));
-    if !delivered.eq(vouch::types(graph, id)) {
+    let delivered = old.outputs.iter().map(|(n, a)| (n.as_str(), a.ty));
+    if !delivered.eq(node.kind.types(&node.params)) {
         return no(format!(
             "record {} has other outputs than `{}` delivers now",
             from.short(),

@@ -2,9 +2,9 @@
 //! committed like everything else.
 
 use crate::events::clock;
-use crate::gc::shape;
 use crate::gc::vouch::{self, Refusal, Voucher};
 use crate::graph::{Graph, NodeId};
+use crate::kind::Type;
 use crate::run::system::Process;
 use crate::store::Store;
 use crate::store::attempt::{Attempt, Spec};
@@ -25,7 +25,7 @@ pub fn adopt(
     voucher: &Voucher,
 ) -> Result<Record, Refusal> {
     let node = graph.node(id);
-    let types = vouch::types(graph, id);
+    let types = node.kind.types(&node.params);
     if let Some(name) = types.keys().find(|name| !paths.contains_key(**name)) {
         return Err(Refusal::No(format!(
             "`{}` delivers `{name}` as well: `--output {name}=PATH`",
@@ -105,13 +105,10 @@ fn deliver(
         let ty = delivery.types[name.as_str()];
         let into = delivery.attempt.output(name);
         copy(path, &into, ty)?;
-        if let Some(problem) = shape::problem(ty, &into)? {
-            let message = format!(
-                "{} is no artifact of type `{ty}`: {problem}",
-                path.display()
-            );
-            return Err(Refusal::No(message));
-        }
+        ty.check(&into).map_err(|error| {
+            let shown = path.display();
+            Refusal::No(format!("{shown} is no artifact of type `{ty}`: {error:#}"))
+        })?;
     }
     match commit::commit(store, delivery) {
         Ok(committed) => Ok(committed.record),
@@ -148,12 +145,12 @@ fn fit(store: &Store, path: &Path) -> Result<(), Refusal> {
 }
 
 /// A single file takes the name that its type gives it.
-fn copy(path: &Path, into: &Path, ty: &str) -> Result<()> {
+fn copy(path: &Path, into: &Path, ty: Type) -> Result<()> {
     let files = match path.is_dir() {
         true => objects::walk(path, false)?,
         false => {
             let own = path.file_name().unwrap_or_default().to_string_lossy();
-            let name = shape::file(ty).map_or(own.into_owned(), String::from);
+            let name = ty.file().map_or(own.into_owned(), String::from);
             vec![(name, path.to_path_buf())]
         }
     };

@@ -7,6 +7,7 @@ use crate::gc::holdings::{Found, Held, Holdings, Stamp, blobs, changed_ms};
 use crate::gc::roots::{Roots, Rules, Watch, Why, keys_of, locked};
 use crate::gc::sizes;
 use crate::graph::key::{Digest, Key};
+use crate::kind::Type;
 use crate::store::attempt::Attempt;
 use crate::store::{Store, names};
 use anyhow::Result;
@@ -65,11 +66,13 @@ impl Tier {
     }
 
     /// Where outputs of a type belong; nothing for what never goes.
-    fn of(ty: &str) -> Option<Tier> {
+    fn of(ty: Type) -> Option<Tier> {
         match ty {
-            "model" | "reward-model" | "adapter" => Some(Tier::Weights),
-            "metrics" | "scores" => None,
-            _ => Some(Tier::Data),
+            Type::Model | Type::RewardModel | Type::Adapter => Some(Tier::Weights),
+            Type::Prompts | Type::Conversations | Type::Pairs | Type::Completions => {
+                Some(Tier::Data)
+            }
+            Type::Metrics | Type::Scores => None,
         }
     }
 }
@@ -263,7 +266,7 @@ fn candidates(eye: &Eye, now_ms: u64) -> Vec<Item> {
         }
         let mut by_tier: BTreeMap<Tier, BTreeSet<String>> = BTreeMap::new();
         for (name, artifact) in &record.outputs {
-            if let Some(tier) = Tier::of(&artifact.ty)
+            if let Some(tier) = Tier::of(artifact.ty)
                 && artifact.files.iter().any(|b| eye.there(&b.digest))
             {
                 by_tier.entry(tier).or_default().insert(name.clone());

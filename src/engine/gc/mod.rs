@@ -12,7 +12,6 @@ pub mod holdings;
 pub mod pins;
 pub mod roots;
 pub mod settings;
-pub mod shape;
 pub mod sizes;
 pub mod sweep;
 pub mod verify;

@@ -9,7 +9,6 @@ use crate::store::Store;
 use crate::store::record::Record;
 use anyhow::Result;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::fs::File;
 
 /// Why there is no record.
@@ -95,15 +94,6 @@ pub(super) fn open(store: &Store, graph: &Graph, id: NodeId) -> Result<Open, Ref
         compared: planned.compared,
         _lock: lock,
     })
-}
-
-/// Type word by output that a node delivers.
-pub(super) fn types(graph: &Graph, id: NodeId) -> BTreeMap<&'static str, &'static str> {
-    let node = graph.node(id);
-    node.kind
-        .delivered(&node.params)
-        .map(|o| (o.name, o.ty.word()))
-        .collect()
 }
 
 /// A record that nobody executed, in words.

@@ -1,69 +1,24 @@
 //! The contract between the engine and a kind of node. A kind is a `Kind` constant in a file of its own under `kinds/`;
 //! the engine knows it only by this table entry, and a kind knows the engine only by `NodeCtx`.
 
+pub mod artifact;
 pub mod checkpoint;
+pub mod metric;
+
+pub use artifact::Type;
+pub use metric::MetricInfo;
 
 use crate::graph::{Graph, NodeId};
 use crate::plan::outlook::{Ahead, Outlook};
 use crate::run::worker::NodeCtx;
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use base::calls::Calls;
 use base::params::{ParamSet, ParamSpec, Problem};
 use base::tokens::Tokens;
 use base::value::{self, Values};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// What an artifact is. A port accepts exactly one type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Type {
-    /// `rows.jsonl`: prompts with id, class, text.
-    Prompts,
-    /// `rows.jsonl`: conversations (messages) to train on.
-    Conversations,
-    /// `rows.jsonl`: chosen and rejected answers.
-    Pairs,
-    /// `rows.jsonl`: prompts with the responses a model gave.
-    Completions,
-    /// `rows.jsonl`: per-sample scores behind metrics.
-    Scores,
-    /// A Hugging Face model folder.
-    Model,
-    /// A Hugging Face folder of a sequence classifier with one label.
-    RewardModel,
-    /// A PEFT adapter folder.
-    Adapter,
-    /// `metrics.json`: named values with n and interval.
-    Metrics,
-}
-
-impl Type {
-    pub const ALL: [Type; 9] = [
-        Type::Prompts,
-        Type::Conversations,
-        Type::Pairs,
-        Type::Completions,
-        Type::Scores,
-        Type::Model,
-        Type::RewardModel,
-        Type::Adapter,
-        Type::Metrics,
-    ];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Type::Prompts => "prompts",
-            Type::Conversations => "conversations",
-            Type::Pairs => "pairs",
-            Type::Completions => "completions",
-            Type::Scores => "scores",
-            Type::Model => "model",
-            Type::RewardModel => "reward-model",
-            Type::Adapter => "adapter",
-            Type::Metrics => "metrics",
-        }
-    }
-}
 
 /// A typed input of a kind.
 pub struct Port {
@@ -71,6 +26,75 @@ pub struct Port {
     pub ty: Type,
     pub need: Need,
     pub doc: &'static str,
+    /// The node's rows are compared with these and no more: none of them is passed on or learned from.
+    pub compared: bool,
+}
+
+impl Port {
+    const fn new(name: &'static str, ty: Type, doc: &'static str, need: Need) -> Port {
+        Port {
+            name,
+            ty,
+            need,
+            doc,
+            compared: false,
+        }
+    }
+
+    /// Every node of the kind needs it.
+    pub const fn required(name: &'static str, ty: Type, doc: &'static str) -> Port {
+        Port::new(name, ty, doc, Need::Always)
+    }
+
+    /// No node of the kind needs it.
+    pub const fn optional(name: &'static str, ty: Type, doc: &'static str) -> Port {
+        Port::new(name, ty, doc, Need::Never)
+    }
+
+    /// Nodes need it where `given` says so of their identity parameters; `when` says the same to people.
+    pub const fn required_where(
+        name: &'static str,
+        ty: Type,
+        doc: &'static str,
+        when: &'static str,
+        given: fn(&Values) -> bool,
+    ) -> Port {
+        Port::new(name, ty, doc, Need::With { given, when })
+    }
+
+    /// See `compared`.
+    pub const fn only_compared(self) -> Port {
+        Port {
+            compared: true,
+            ..self
+        }
+    }
+}
+
+/// What a kind does in a study. Reports and checks of a graph know kinds by their roles, never by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Brings in what was made elsewhere.
+    Imports,
+    /// Makes rows or models: by the built-in world, a model or a service.
+    Generates,
+    /// Makes one artifact of several, and leaves nothing out.
+    Joins,
+    /// Takes the rows that are asked for; it may leave out all of one source.
+    Selects,
+    /// Takes out rows that are like others.
+    Cleans,
+    /// Learns from rows: what it delivers has seen them.
+    Trains,
+    /// Judges completions: a column of a study's table.
+    Evaluates,
+    /// Measures rows, models or judges in another way.
+    Measures,
+    /// Runs a program of somebody else, which may do any of these.
+    Runs,
+    /// None of these: for tests.
+    Other,
 }
 
 /// Whether a port has to be connected.
@@ -115,6 +139,36 @@ pub struct Output {
     pub only_with: Option<OnlyWith>,
 }
 
+impl Output {
+    /// Every node of the kind delivers it.
+    pub const fn always(name: &'static str, ty: Type, doc: &'static str) -> Output {
+        let only_with = None;
+        Output {
+            name,
+            ty,
+            doc,
+            only_with,
+        }
+    }
+
+    /// Nodes deliver it where `given` says so of their identity parameters; `hint` says which parameter to set for it.
+    pub const fn only_with(
+        name: &'static str,
+        ty: Type,
+        doc: &'static str,
+        hint: &'static str,
+        given: fn(&Values) -> bool,
+    ) -> Output {
+        let only_with = Some(OnlyWith { given, hint });
+        Output {
+            name,
+            ty,
+            doc,
+            only_with,
+        }
+    }
+}
+
 /// For which parameters an output is delivered.
 pub struct OnlyWith {
     /// Reads identity parameters.
@@ -144,6 +198,7 @@ pub struct Kind {
     pub name: &'static str,
     /// Raised whenever the same parameters and inputs would give other bytes.
     pub revision: u32,
+    pub role: Role,
     /// One line for the list.
     pub summary: &'static str,
     /// Paragraphs for `pipe kinds NAME`.
@@ -152,18 +207,22 @@ pub struct Kind {
     pub example: &'static str,
     pub inputs: &'static [Port],
     pub outputs: &'static [Output],
+    /// What is to be said of the metrics that it writes; of several that fit a name the first counts.
+    pub metrics: &'static [MetricInfo],
+    /// No prompt is in two of its outputs.
+    pub disjoint: bool,
+    /// It is of the built-in world: what is measured there says nothing of a real model.
+    pub synthetic: bool,
     /// Identity parameters: `<Params as ParamSet>::specs`.
     pub params: fn() -> Vec<ParamSpec>,
     /// Execution parameters, never in a key: `<Exec as ParamSet>::specs`.
     pub exec: fn() -> Vec<ParamSpec>,
-    /// Checks beyond types; gets identity and execution values, all present and well typed.
-    pub check: fn(&Values) -> Vec<Problem>,
+    /// Checks beyond types and bounds; gets identity and execution values, all present and well typed.
+    pub check: Option<fn(&Values) -> Vec<Problem>>,
     /// Checks of what stands above it in the graph; for kinds that only certain inputs fit.
     pub above: Option<Above>,
     /// Reads identity parameters.
     pub cpu: fn(&Values) -> Cpu,
-    /// Left out of `pipe kinds`: for the engine's own tests.
-    pub hidden: bool,
     /// What its model will be trained on or asked, made by the functions that `run` uses; for kinds that have a model.
     pub tokens: Option<fn(&Look) -> Result<Tokens>>,
     /// Which calls to services it will make, as far as can be told beforehand; for kinds that make any. The path is that of the
@@ -204,6 +263,31 @@ impl Look<'_> {
 }
 
 impl Kind {
+    /// What a kind is where its constant says nothing: `Kind { name: "…", run, ..Kind::DEFAULTS }`.
+    pub const DEFAULTS: Kind = Kind {
+        name: "",
+        revision: 1,
+        role: Role::Other,
+        summary: "",
+        about: "",
+        example: "",
+        inputs: &[],
+        outputs: &[],
+        metrics: &[],
+        disjoint: false,
+        synthetic: false,
+        params: Vec::new,
+        exec: Vec::new,
+        check: None,
+        above: None,
+        cpu: |_| Cpu::One,
+        tokens: None,
+        forecast: None,
+        outlook: None,
+        preflight: None,
+        run: |_| bail!("this kind has no `run`"),
+    };
+
     pub fn port(&self, name: &str) -> Option<&Port> {
         self.inputs.iter().find(|p| p.name == name)
     }
@@ -214,6 +298,26 @@ impl Kind {
         self.outputs.iter().filter(given)
     }
 
+    /// What is said of a metric that it writes, if anything.
+    pub fn metric(&self, name: &str) -> Option<&MetricInfo> {
+        metric::find(self.metrics, name).map(|(info, _)| info)
+    }
+
+    /// What tables call a metric that it writes, as in `refusals, harmless`: its name where nothing is said of it.
+    pub fn label(&self, name: &str) -> String {
+        metric::find(self.metrics, name).map_or_else(|| name.into(), |(_, label)| label)
+    }
+
+    /// Whether what is given to this port is only compared with.
+    pub fn compares(&self, port: &str) -> bool {
+        self.port(port).is_some_and(|p| p.compared)
+    }
+
+    /// The types of what a node with these identity parameters delivers, by output.
+    pub fn types(&self, params: &Values) -> BTreeMap<&'static str, Type> {
+        self.delivered(params).map(|o| (o.name, o.ty)).collect()
+    }
+
     /// What is wrong with identity and execution parameters that are all present and well typed: numbers out of bounds, and what the
     /// kind itself finds.
     pub fn problems(&self, values: &Values) -> Vec<Problem> {
@@ -222,17 +326,13 @@ impl Kind {
             Some(value) => spec.problems(value),
             None => vec![],
         });
-        out.chain((self.check)(values)).collect()
+        let own = self.check.map_or(vec![], |check| check(values));
+        out.chain(own).collect()
     }
 
     pub fn output(&self, name: &str) -> Option<&Output> {
         self.outputs.iter().find(|o| o.name == name)
     }
-}
-
-/// Nothing to check beyond types.
-pub fn no_check(_: &Values) -> Vec<Problem> {
-    vec![]
 }
 
 /// The table of kinds, in the order `pipe kinds` lists them.

@@ -156,7 +156,7 @@ impl<'a> Exec<'a> {
             exec: attempt::write_values(&node.exec)?,
             inputs: inputs
                 .iter()
-                .map(|(port, a)| (port.to_string(), a.ty.clone()))
+                .map(|(port, a)| (port.to_string(), a.ty))
                 .collect(),
             outputs: node
                 .kind
@@ -297,11 +297,7 @@ impl<'a> Exec<'a> {
                 earlier: &earlier,
                 spec: &spec,
                 manifest: &manifest,
-                types: node
-                    .kind
-                    .delivered(&node.params)
-                    .map(|o| (o.name, o.ty.word()))
-                    .collect(),
+                types: node.kind.types(&node.params),
                 provenance,
                 forced,
                 adopted: None,

@@ -2,6 +2,7 @@
 //! artifact: a folder under `attempts/` is only ever read by attempts of the same key, and removed after the commit.
 
 use crate::graph::key::Key;
+use crate::kind::Type;
 use crate::run::system::Process;
 use crate::store::record::{Artifact, is_zero};
 use crate::store::{Store, names};
@@ -30,8 +31,8 @@ pub struct Spec {
     /// TOML, which unlike our JSON reader returns every float exactly as it was.
     pub params: String,
     pub exec: String,
-    /// Type word by port.
-    pub inputs: BTreeMap<String, String>,
+    /// By port.
+    pub inputs: BTreeMap<String, Type>,
     pub outputs: Vec<String>,
     pub threads: usize,
     /// Folders of earlier attempts of this key, newest first.

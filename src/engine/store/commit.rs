@@ -6,6 +6,7 @@
 //! which makes it not reproducible and is reported as such.
 
 use crate::graph::key::{Digest, Manifest};
+use crate::kind::Type;
 use crate::run::fault;
 use crate::store::attempt::{Attempt, Spec};
 use crate::store::objects;
@@ -48,8 +49,8 @@ pub struct Delivery<'a> {
     pub earlier: &'a [Attempt],
     pub spec: &'a Spec,
     pub manifest: &'a Manifest,
-    /// Type word by output.
-    pub types: BTreeMap<&'static str, &'static str>,
+    /// By output.
+    pub types: BTreeMap<&'static str, Type>,
     pub provenance: Provenance,
     pub forced: bool,
     /// Of a delivery that no worker made.
@@ -76,7 +77,7 @@ pub fn commit(store: &Store, delivery: &Delivery) -> Result<Committed, CommitErr
         outputs.insert(
             name.to_string(),
             Artifact {
-                ty: ty.to_string(),
+                ty: *ty,
                 digest,
                 files,
             },

@@ -4,6 +4,7 @@
 //! is read. Records of before there were seals have none.
 
 use crate::graph::key::{Digest, Key};
+use crate::kind::Type;
 use crate::plan::verdict::Reason;
 use crate::store::objects::Blob;
 use anyhow::{Context, Result, ensure};
@@ -82,9 +83,8 @@ const END: &str = "\n}";
 /// A committed output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Artifact {
-    /// `Type::word`.
     #[serde(rename = "type")]
-    pub ty: String,
+    pub ty: Type,
     pub digest: Digest,
     /// Sorted by path.
     pub files: Vec<Blob>,

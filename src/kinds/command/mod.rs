@@ -2,61 +2,36 @@
 //! key; what it leaves is read as the type it was declared to be, or it is no artifact.
 
 mod command;
-mod ground;
 mod outputs;
 mod preflight;
 mod program;
 mod progress;
+mod sandbox;
 
 use crate::shared::bounds;
+use crate::shared::measure;
 use anyhow::{Context, Result, anyhow, bail};
-use base::choice;
 use base::params;
-use base::params::ParamSet;
-use base::params::Problem;
+use base::params::{ParamSet, ParamValue, Problem};
 use base::text::did_you_mean;
 use base::value::{Value, Values};
-use engine::kind::{Cpu, Kind, Need, OnlyWith, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::system::strays;
 use engine::run::worker::{Interrupted, NodeCtx, Transient};
-use ground::Ground;
 pub use preflight::missing;
 use program::End;
 pub use progress::{Said, said};
+use sandbox::Sandbox;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-
-choice! {
-    /// The types that a program can deliver.
-    pub enum Delivered {
-        Prompts = "prompts", Conversations = "conversations", Pairs = "pairs", Completions = "completions",
-        Scores = "scores", Model = "model", Adapter = "adapter", RewardModel = "reward_model", Metrics = "metrics",
-    }
-}
-
-impl Delivered {
-    fn word(self) -> &'static str {
-        match self {
-            Delivered::Prompts => "prompts",
-            Delivered::Conversations => "conversations",
-            Delivered::Pairs => "pairs",
-            Delivered::Completions => "completions",
-            Delivered::Scores => "scores",
-            Delivered::Model => "model",
-            Delivered::Adapter => "adapter",
-            Delivered::RewardModel => "reward_model",
-            Delivered::Metrics => "metrics",
-        }
-    }
-}
 
 params! {
     pub struct Params {
         /// The program and its arguments, each a string with placeholders; no shell is between.
         command: Vec<String>;
         /// What it delivers.
-        outputs: Vec<Delivered>;
+        outputs: Vec<Type>;
         /// Scripts, configurations, a lock of its requirements: files and folders whose content is identity. The program gets
         /// copies, side by side in one folder.
         files: Vec<PathBuf> = vec![];
@@ -103,44 +78,32 @@ may name.";
 
 macro_rules! port {
     ($name:literal, $ty:ident, $doc:literal) => {
-        port!(
+        Port::required_where(
             $name,
-            $ty,
+            Type::$ty,
             $doc,
+            concat!("where `{in.", $name, "}` is written"),
             |values| command::mentions(values, concat!("in.", $name)),
-            concat!("where `{in.", $name, "}` is written")
         )
-    };
-    ($name:literal, $ty:ident, $doc:literal, $given:expr, $when:expr) => {
-        Port {
-            name: $name,
-            ty: Type::$ty,
-            need: Need::With {
-                given: $given,
-                when: $when,
-            },
-            doc: $doc,
-        }
     };
 }
 
 macro_rules! output {
-    ($name:literal, $ty:ident, $doc:literal) => {
-        Output {
-            name: $name,
-            ty: Type::$ty,
-            doc: $doc,
-            only_with: Some(OnlyWith {
-                given: |values| delivers(values, $name),
-                hint: concat!("write `", $name, "` into `outputs`"),
-            }),
-        }
+    ($ty:ident, $doc:literal) => {
+        Output::only_with(
+            Type::$ty.word(),
+            Type::$ty,
+            $doc,
+            "write its name into `outputs`",
+            |values| delivers(values, Type::$ty),
+        )
     };
 }
 
 pub const KIND: Kind = Kind {
     name: "exec",
     revision: 1,
+    role: Role::Runs,
     summary: "runs a program: a trainer of one's own, TRL, an evaluation harness",
     about: ABOUT,
     example: r#"
@@ -158,15 +121,15 @@ outputs = ["model", "metrics"]
         port!("pairs", Pairs, "as a file of rows"),
         port!("completions", Completions, "as a file of rows"),
         port!("scores", Scores, "as a file of rows"),
-        port!(
+        Port::required_where(
             "model",
-            Model,
+            Type::Model,
             "as a folder",
-            |values| command::mentions(values, "in.model") || delivers(values, "adapter"),
-            "where `{in.model}` is written or an adapter is delivered"
+            "where `{in.model}` is written or an adapter is delivered",
+            |values| command::mentions(values, "in.model") || delivers(values, Type::Adapter),
         ),
         port!("adapter", Adapter, "as a folder"),
-        port!("reward_model", RewardModel, "as a folder"),
+        port!("reward-model", RewardModel, "as a folder"),
         port!("metrics", Metrics, "as a file"),
         port!(
             "prompts-2",
@@ -180,40 +143,34 @@ outputs = ["model", "metrics"]
         ),
     ],
     outputs: &[
-        output!("prompts", Prompts, "rows that it wrote"),
-        output!("conversations", Conversations, "rows that it wrote"),
-        output!("pairs", Pairs, "rows that it wrote"),
-        output!("completions", Completions, "rows that it wrote"),
-        output!("scores", Scores, "rows that it wrote"),
-        output!("model", Model, "the model files of a folder that it wrote"),
-        output!("adapter", Adapter, "the adapter in a folder that it wrote"),
+        output!(Prompts, "rows that it wrote"),
+        output!(Conversations, "rows that it wrote"),
+        output!(Pairs, "rows that it wrote"),
+        output!(Completions, "rows that it wrote"),
+        output!(Scores, "rows that it wrote"),
+        output!(Model, "the model files of a folder that it wrote"),
+        output!(Adapter, "the adapter in a folder that it wrote"),
+        output!(RewardModel, "the model files of a folder that it wrote"),
         output!(
-            "reward_model",
-            RewardModel,
-            "the model files of a folder that it wrote"
-        ),
-        output!(
-            "metrics",
             Metrics,
             "what it wrote, else the last of its curve; the curve as in training"
         ),
     ],
+    metrics: measure::EVALUATION,
     params: Params::specs,
     exec: Exec::specs,
-    check,
-    above: None,
+    check: Some(check),
     cpu: |_| Cpu::All,
-    hidden: false,
-    tokens: None,
-    forecast: None,
     outlook: Some(outlook),
     preflight: Some(missing),
     run,
+    ..Kind::DEFAULTS
 };
 
-/// Whether these parameters ask for that output; reads nothing else.
-fn delivers(values: &Values, name: &str) -> bool {
-    matches!(values.get("outputs"), Some(Value::List(words)) if words.iter().any(|w| matches!(w, Value::Str(w) if w == name)))
+/// Whether these parameters ask for an output of that type; reads nothing else.
+fn delivers(values: &Values, ty: Type) -> bool {
+    let outputs = Vec::<Type>::read(values.get("outputs"));
+    outputs.is_ok_and(|outputs| outputs.contains(&ty))
 }
 
 /// Variables that the engine knows a node's processes by, or that this kind sets by what it is told elsewhere.
@@ -239,8 +196,8 @@ fn check(values: &Values) -> Vec<Problem> {
         }
         let mut seen = BTreeSet::new();
         for (i, output) in p.outputs.iter().enumerate() {
-            if !seen.insert(output.word()) {
-                let message = format!("`{}` is in `outputs` twice", output.word());
+            if !seen.insert(output) {
+                let message = format!("`{output}` is in `outputs` twice");
                 found.push(problem(format!("outputs.{i}"), message, None));
             }
         }
@@ -281,19 +238,19 @@ fn variable(name: &str) -> Option<String> {
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let exec: Exec = ctx.exec()?;
-    let ground = Ground::lay(ctx, &p, &exec)?;
-    let done = run_in(ctx, &p, &exec, &ground);
+    let sandbox = Sandbox::create(ctx, &p, &exec)?;
+    let done = run_in(ctx, &p, &exec, &sandbox);
     if done.is_err() {
-        ground.tidy();
+        sandbox.tidy();
     }
     done
 }
 
-fn run_in(ctx: &NodeCtx, p: &Params, exec: &Exec, ground: &Ground) -> Result<()> {
-    let report = progress::Report::new(ctx, p, ground)?;
-    let end = program::run(ctx, ground, &report, exec)?;
+fn run_in(ctx: &NodeCtx, p: &Params, exec: &Exec, sandbox: &Sandbox) -> Result<()> {
+    let report = progress::Report::new(ctx, p, sandbox)?;
+    let end = program::run(ctx, sandbox, &report, exec)?;
     let curve = report.finish();
-    let shown = ground.shown();
+    let shown = sandbox.shown();
     match end {
         End::Stopped => return Err(Interrupted.into()),
         End::TimedOut(seconds) => {
@@ -309,7 +266,7 @@ fn run_in(ctx: &NodeCtx, p: &Params, exec: &Exec, ground: &Ground) -> Result<()>
             }
         }
     }
-    outputs::take(ctx, p, ground, &curve).with_context(|| shown.to_string())
+    outputs::take(ctx, p, sandbox, &curve).with_context(|| shown.to_string())
 }
 
 /// The near one of these words, as in "did you mean".

@@ -1,52 +1,43 @@
-//! What a program left, read as the types that it was declared to be, and moved to where it is committed: rows parsed one by one,
-//! models and adapters loaded whole. Everything else that lies there is left behind.
+//! What a program left, checked as the types that it was declared to be (`Type::check`; models and adapters are loaded whole besides),
+//! and moved to where it is committed. Everything else that lies there is left behind.
 
-use super::ground::Ground;
+use super::Params;
 use super::progress::Curve;
-use super::{Delivered, Params};
+use super::sandbox::Sandbox;
 use crate::models::model_checks;
 use crate::training::curve;
 use anyhow::{Context, Result, bail, ensure};
 use base::bounded::{self, MOST_CONFIG};
-use base::rows::{
-    self, Completion, Conversation, METRICS, Measured, Metric, Pair, Prompt, ROWS, Score, VALUES,
-};
+use base::rows::{self, METRICS, Metric, ROWS, VALUES};
+use engine::kind::Type;
 use engine::run::worker::NodeCtx;
 use learn::checkpoint;
 use learn::peft;
 use learn::reward::RewardModel;
 use learn::tokenizer;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::Path;
 
-/// The longest row, in bytes.
-const MOST_ROW: u64 = 64 << 20;
-
-/// The longest file of metrics.
-const MOST_METRICS: u64 = 64 << 20;
-
 /// Checks every output and moves it to its place.
-pub fn take(ctx: &NodeCtx, p: &Params, ground: &Ground, curve: &Curve) -> Result<()> {
-    for output in &p.outputs {
-        let name = output.word();
-        let (from, to) = (&ground.outputs[name], ctx.output(name));
-        let taken = match output {
-            Delivered::Prompts => rows_file::<Prompt>(from, &to, ground),
-            Delivered::Conversations => rows_file::<Conversation>(from, &to, ground),
-            Delivered::Pairs => rows_file::<Pair>(from, &to, ground),
-            Delivered::Completions => rows_file::<Completion>(from, &to, ground),
-            Delivered::Scores => rows_file::<Score>(from, &to, ground),
-            Delivered::Metrics => metrics(from, &to, ground, curve),
-            Delivered::Model => model(from, &to, ground),
-            Delivered::RewardModel => {
-                let parameters = RewardModel::load(from).map(|m| m.weights.data.len());
-                parameters.and_then(|n| model_files(from, &to, ground, n))
-            }
-            Delivered::Adapter => adapter(ctx, from, &to),
+pub fn take(ctx: &NodeCtx, p: &Params, sandbox: &Sandbox, curve: &Curve) -> Result<()> {
+    for ty in &p.outputs {
+        let name = ty.word();
+        let (from, to) = (&sandbox.outputs[name], ctx.output(name));
+        let taken = match ty {
+            Type::Prompts
+            | Type::Conversations
+            | Type::Pairs
+            | Type::Completions
+            | Type::Scores => rows_file(*ty, from, &to, sandbox),
+            Type::Metrics => metrics(from, &to, sandbox, curve),
+            Type::Model => model_checks::check_folder(from)
+                .and_then(|parameters| model_files(from, &to, sandbox, parameters)),
+            Type::RewardModel => RewardModel::load(from)
+                .and_then(|m| model_files(from, &to, sandbox, m.weights.data.len())),
+            Type::Adapter => adapter(ctx, from, &to),
         };
         let said = taken.with_context(|| format!("output `{name}`"))?;
         ctx.say(&format!("{name}: {said}"));
@@ -54,98 +45,29 @@ pub fn take(ctx: &NodeCtx, p: &Params, ground: &Ground, curve: &Curve) -> Result
     Ok(())
 }
 
-fn rows_file<T: DeserializeOwned>(from: &Path, to: &Path, ground: &Ground) -> Result<String> {
-    ensure!(
-        from.is_file(),
-        "the program did not write {}",
-        from.display()
-    );
-    let rows = read::<T>(from, true)?;
-    keep(from, &to.join(ROWS), ground)?;
-    Ok(format!("{rows} rows"))
+fn rows_file(ty: Type, from: &Path, to: &Path, sandbox: &Sandbox) -> Result<String> {
+    let shown = from.display();
+    ensure!(from.is_file(), "the program did not write {shown}");
+    let held = ty.check(folder(from))?;
+    keep(from, &to.join(ROWS), sandbox)?;
+    Ok(held)
 }
 
-/// Parses every line, holding one; returns how many. Errors name the line and the field.
-fn read<T: DeserializeOwned>(path: &Path, named: bool) -> Result<usize> {
-    let file = File::open(path).with_context(|| format!("failed to read {}", path.display()))?;
-    let mut reader = BufReader::new(file);
-    let mut ids = BTreeSet::new();
-    let mut line = String::new();
-    let mut number = 0;
-    loop {
-        line.clear();
-        let read = reader.by_ref().take(MOST_ROW).read_line(&mut line);
-        let place = || format!("line {}", number + 1);
-        if read.with_context(place)? == 0 {
-            break;
-        }
-        ensure!(
-            (line.len() as u64) < MOST_ROW,
-            "{}: it is too long",
-            place()
-        );
-        let row: Result<T, _> = serde_json::from_str(&line);
-        drop(
-            row.map_err(|e| without_line(&e))
-                .map_err(anyhow::Error::msg)
-                .with_context(place)?,
-        );
-        if named {
-            let Id { id } = serde_json::from_str(&line).with_context(place)?;
-            let hash = *blake3::hash(id.as_bytes()).as_bytes();
-            ensure!(
-                ids.insert(hash),
-                "{}: the id `{id}` was there before",
-                place()
-            );
-        }
-        number += 1;
-    }
-    ensure!(number > 0, "{} has no rows", path.display());
-    Ok(number)
-}
-
-#[derive(serde::Deserialize)]
-struct Id {
-    id: String,
-}
-
-/// The line is ours: to the parser every row is its first.
-fn without_line(error: &serde_json::Error) -> String {
-    error
-        .to_string()
-        .replace(" at line 1 column ", " at column ")
+/// The folder of an output that is a file.
+fn folder(file: &Path) -> &Path {
+    file.parent().unwrap_or(file)
 }
 
 /// Metrics that it wrote, or the last of its curve; and the curve.
-fn metrics(from: &Path, to: &Path, ground: &Ground, said: &Curve) -> Result<String> {
+fn metrics(from: &Path, to: &Path, sandbox: &Sandbox, said: &Curve) -> Result<String> {
     let steps = &said.steps;
-    let mut told = String::new();
+    let mut held = "the last of its curve".to_string();
     if from.is_file() {
-        let text = bounded::read(from, MOST_METRICS)
-            .with_context(|| format!("failed to read {}", from.display()))?;
-        let metrics: rows::Metrics =
-            serde_json::from_slice(&text).with_context(|| format!("in {}", from.display()))?;
-        let mut names = BTreeSet::new();
-        for metric in &metrics.metrics {
-            ensure!(
-                names.insert(&metric.name),
-                "`{}` is there twice",
-                metric.name
-            );
-        }
-        ensure!(
-            !metrics.metrics.is_empty(),
-            "{} has no metric",
-            from.display()
-        );
-        told += &format!("{} metrics", metrics.metrics.len());
-        keep(from, &to.join(METRICS), ground)?;
+        held = Type::Metrics.check(folder(from))?;
+        keep(from, &to.join(METRICS), sandbox)?;
         let values = from.with_file_name(VALUES);
         if values.is_file() {
-            let rows = read::<Measured>(&values, true).context(VALUES)?;
-            told += &format!(", {rows} rows of values");
-            keep(&values, &to.join(VALUES), ground)?;
+            keep(&values, &to.join(VALUES), sandbox)?;
         }
     } else {
         let Some((_, last)) = steps.last_key_value() else {
@@ -162,7 +84,6 @@ fn metrics(from: &Path, to: &Path, ground: &Ground, said: &Curve) -> Result<Stri
             unit: String::new(),
         });
         rows::write_metrics(to, last.collect())?;
-        told += "the last of its curve";
     }
     if !steps.is_empty() {
         let mut curve = curve::Curve::default();
@@ -172,9 +93,9 @@ fn metrics(from: &Path, to: &Path, ground: &Ground, said: &Curve) -> Result<Stri
         }
         curve.show(to)?;
         curve.save(to)?;
-        told += &format!(", {} steps", steps.len());
+        held += &format!(", {} steps", steps.len());
     }
-    Ok(told)
+    Ok(held)
 }
 
 /// Files of a model folder that are no weights.
@@ -183,12 +104,7 @@ fn is_text(name: &str) -> bool {
         || tokenizer::FILES.contains(&name)
 }
 
-fn model(from: &Path, to: &Path, ground: &Ground) -> Result<String> {
-    let parameters = model_checks::check_folder(from)?;
-    model_files(from, to, ground, parameters)
-}
-
-fn model_files(from: &Path, to: &Path, ground: &Ground, parameters: usize) -> Result<String> {
+fn model_files(from: &Path, to: &Path, sandbox: &Sandbox, parameters: usize) -> Result<String> {
     let names = engine::store::names(from)?;
     let is_weights = |n: &str| n.ends_with(".safetensors") && !n.starts_with("adapter_");
     let (taken, left): (Vec<_>, Vec<_>) =
@@ -198,7 +114,7 @@ fn model_files(from: &Path, to: &Path, ground: &Ground, parameters: usize) -> Re
         if ["config.json", "tokenizer_config.json"].contains(&name.as_str()) {
             without_path(&file)?;
         }
-        keep(&file, &to.join(name), ground)?;
+        keep(&file, &to.join(name), sandbox)?;
     }
     let left = match left.is_empty() {
         true => String::new(),
@@ -236,9 +152,9 @@ fn adapter(ctx: &NodeCtx, from: &Path, to: &Path) -> Result<String> {
 }
 
 /// Moves a file to its place. Fails where the value of a secret is in it.
-fn keep(from: &Path, to: &Path, ground: &Ground) -> Result<()> {
+fn keep(from: &Path, to: &Path, sandbox: &Sandbox) -> Result<()> {
     let place = || format!("failed to take over {}", from.display());
-    if let Some(name) = holds_any(from, &ground.secrets).with_context(place)? {
+    if let Some(name) = holds_any(from, &sandbox.secrets).with_context(place)? {
         bail!("{} holds the value of `{name}`", from.display());
     }
     let meta = fs::symlink_metadata(from).with_context(place)?;

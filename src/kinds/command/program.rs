@@ -4,8 +4,8 @@
 //! with whatever else carries the attempt's mark when its grace is over. The engine ends what is left when the worker has ended.
 
 use super::Exec;
-use super::ground::Ground;
 use super::progress::Report;
+use super::sandbox::Sandbox;
 use anyhow::{Context, Result};
 use base::threads;
 use engine::run::system::strays;
@@ -36,20 +36,20 @@ pub enum End {
 }
 
 /// Runs it to its end. When this returns, nothing that it started is left.
-pub fn run(ctx: &NodeCtx, ground: &Ground, report: &Report, exec: &Exec) -> Result<End> {
-    let mut command = Command::new(&ground.program);
+pub fn run(ctx: &NodeCtx, sandbox: &Sandbox, report: &Report, exec: &Exec) -> Result<End> {
+    let mut command = Command::new(&sandbox.program);
     command
-        .args(&ground.args)
+        .args(&sandbox.args)
         .env_clear()
-        .envs(&ground.env)
-        .current_dir(&ground.cwd)
+        .envs(&sandbox.env)
+        .current_dir(&sandbox.cwd)
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let child = command.spawn();
     let mut child =
-        child.with_context(|| format!("failed to start {}", ground.program.display()))?;
+        child.with_context(|| format!("failed to start {}", sandbox.program.display()))?;
     let stdout = child.stdout.take().expect("stdout was asked to be a pipe");
     let stderr = child.stderr.take().expect("stderr was asked to be a pipe");
     std::thread::scope(|scope| {

@@ -1,7 +1,7 @@
 //! What a program says while it runs: lines that are progress and numbers beside a step, everything else is its log. Redacts before
 //! anything is written. Knows no process.
 
-use super::ground::Ground;
+use super::sandbox::Sandbox;
 use super::{Params, command};
 use anyhow::Result;
 use base::params::ParamSet;
@@ -143,7 +143,7 @@ impl Curve {
 
 impl<'a> Report<'a> {
     /// With the steps of earlier attempts, where the program goes on from what they left.
-    pub fn new(ctx: &'a NodeCtx, p: &Params, ground: &'a Ground) -> Result<Report<'a>> {
+    pub fn new(ctx: &'a NodeCtx, p: &Params, sandbox: &'a Sandbox) -> Result<Report<'a>> {
         let mut state = State::default();
         if command::mentions(&p.write(), "resume") {
             for resume in ctx.earlier().iter().rev() {
@@ -158,7 +158,7 @@ impl<'a> Report<'a> {
         }
         Ok(Report {
             ctx,
-            secrets: &ground.secrets,
+            secrets: &sandbox.secrets,
             state: Mutex::new(state),
         })
     }

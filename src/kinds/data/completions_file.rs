@@ -6,8 +6,8 @@ use crate::data::table_file::{self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_
 use crate::shared::bounds;
 use anyhow::{Context, Result, bail, ensure};
 use base::params;
+use base::params::ParamSet;
 use base::params::Problem;
-use base::params::{None_, ParamSet};
 use base::response;
 use base::rows::{
     self, CompletedPrompt, Completion, Metric, Prompt, PromptClass, RowWriter, Score,
@@ -17,7 +17,7 @@ use base::value::Values;
 use data::cell::{Lists, Said};
 use data::record::Record;
 use data::seen::Seen;
-use engine::kind::{Cpu, Kind, OnlyWith, Output, Type};
+use engine::kind::{Kind, Output, Role, Type};
 use engine::run::worker::NodeCtx;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -53,9 +53,9 @@ params! {
         class_column: Option<String> = None, if NAMED;
         /// Values whose rows are harmful; with a `*` at its end, as in `"contrast_*"`, what begins like it.
         harmful: Vec<String> = vec![];
-        /// The same for rows that are harmless.
+        /// Values whose rows are harmless; a `*` at the end as in `harmful`.
         harmless: Vec<String> = vec![];
-        /// The same for rows that sound harmful and are not.
+        /// Values whose rows sound harmful and are not; a `*` at the end as in `harmful`.
         ambiguous: Vec<String> = vec![];
         /// Column of a person's label, as `final_label`; with it there are `scores`.
         label_column: Option<String> = None;
@@ -75,6 +75,7 @@ fn words(list: &[&str]) -> Vec<String> {
 pub const KIND: Kind = Kind {
     name: "completions-file",
     revision: 2,
+    role: Role::Imports,
     summary: "imports completions, and people's labels of them, from a CSV, TSV, JSONL, JSON or Parquet file",
     about: "Identity is the file's content, not its path. The defaults fit XSTest's completion files, with `harmful = \
             [\"contrast_*\"]` and `label_column = \"final_label\"`. `scores` is what `evaluate` would write if the people were \
@@ -92,41 +93,29 @@ path = "xstest_completions.csv"
 harmful = ["contrast_*"]
 label_column = "final_label"
 "#,
-    inputs: &[],
     outputs: &[
-        Output {
-            name: "completions",
-            ty: Type::Completions,
-            doc: "one row a completion, in the file's order",
-            only_with: None,
-        },
-        Output {
-            name: "scores",
-            ty: Type::Scores,
-            doc: "with `label_column`: one row a completion, what a person said of it",
-            only_with: Some(OnlyWith {
-                given: |values| Params::read(values).is_ok_and(|p| p.label_column.is_some()),
-                hint: "set `label_column` to the column of the labels",
-            }),
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "rows in all and by class, empty ones, those whose class or label no list names",
-            only_with: None,
-        },
+        Output::always(
+            "completions",
+            Type::Completions,
+            "one row a completion, in the file's order",
+        ),
+        Output::only_with(
+            "scores",
+            Type::Scores,
+            "with `label_column`: one row a completion, what a person said of it",
+            "set `label_column` to the column of the labels",
+            |values| Params::read(values).is_ok_and(|p| p.label_column.is_some()),
+        ),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "rows in all and by class, empty ones, those whose class or label no list names",
+        ),
     ],
     params: Params::specs,
-    exec: None_::specs,
-    check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
-    outlook: None,
-    preflight: None,
+    check: Some(check),
     run,
+    ..Kind::DEFAULTS
 };
 
 /// What pandas and Python write where nothing is, once it is a text.
@@ -182,8 +171,10 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     })?;
     let all = completions.finish()?;
     ctx.say(&format!("{all} completions, {empty} of them empty"));
-    if let Some(told) = &named.written {
-        ctx.say(&format!("{told}; each counts as one answer as it stands"));
+    if let Some(summary) = &named.written {
+        ctx.say(&format!(
+            "{summary}; each counts as one answer as it stands"
+        ));
     }
     if absent > 0 {
         ctx.say(&format!(
@@ -198,8 +189,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             named.again
         ));
     }
-    if let Some(told) = named.classes.told(PromptClass::from(p.class).word()) {
-        ctx.say(&told);
+    if let Some(summary) = named.classes.summary(PromptClass::from(p.class).word()) {
+        ctx.say(&summary);
     }
     let count = |name: &str, n: usize| Metric {
         name: name.into(),
@@ -216,8 +207,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         let each = counts.iter().map(|(label, n)| format!("{n} {label}"));
         let each = each.collect::<Vec<_>>().join(", ");
         ctx.say(&format!("labels: {each}; {unscorable} unscorable"));
-        if let Some(told) = named.labels.told("unscorable") {
-            ctx.say(&told);
+        if let Some(summary) = named.labels.summary("unscorable") {
+            ctx.say(&summary);
         }
         metrics.push(named.labels.metric("labels/unnamed"));
         metrics.push(count("unscorable", unscorable));
@@ -226,7 +217,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
 }
 
 /// What the columns of classes and labels hold.
-pub struct Told<'a> {
+pub struct Tally<'a> {
     classes: Named<'a>,
     labels: Named<'a>,
     /// That the completions look like lists of samples.
@@ -289,12 +280,12 @@ impl Columns {
 pub fn import<'p>(
     p: &'p Params,
     take: &mut dyn FnMut(Completion, Option<Score>) -> Result<()>,
-) -> Result<Told<'p>> {
+) -> Result<Tally<'p>> {
     let mut table = Table::open(&p.path)?;
     let columns = Columns::find(&table, p).with_context(|| p.path.display().to_string())?;
     let source = table_file::source(&p.path);
     let mut samples = Samples::default();
-    let mut told = Told {
+    let mut tally = Tally {
         classes: Named::new(&lists(p), true),
         labels: Named::new(&said(p), false),
         written: None,
@@ -333,10 +324,10 @@ pub fn import<'p>(
             rows.place(&record)
         );
         if columns.id.is_none() {
-            told.again += u64::from(!asked.insert(&prompt.prompt));
+            tally.again += u64::from(!asked.insert(&prompt.prompt));
         }
         if classed {
-            let list = told.classes.of(&cell(&columns.class)?, here);
+            let list = tally.classes.of(&cell(&columns.class)?, here);
             prompt.class = labels::class(list).unwrap_or(p.class.into());
         }
         for (said, label) in answers.said.into_iter().zip(answers.labels) {
@@ -359,7 +350,7 @@ pub fn import<'p>(
                 served: None,
             };
             let score = label.map(|label| {
-                let list = told.labels.of(&label, here);
+                let list = tally.labels.of(&label, here);
                 labelled(&completion, &label, list)
             });
             take(completion, score)?;
@@ -371,28 +362,28 @@ pub fn import<'p>(
         true => written
             .ensure_none(&columns.completion)
             .with_context(in_file)?,
-        false => told.written = written.told(&columns.completion),
+        false => tally.written = written.told(&columns.completion),
     }
-    let near = told.classes.ensure_none_nearly(labels::OR_ANOTHER_CLASS);
+    let near = tally.classes.ensure_none_nearly(labels::OR_ANOTHER_CLASS);
     near.with_context(in_file)?;
-    let near = told
+    let near = tally
         .labels
         .ensure_none_nearly("or in the other of `refused` and `answered`");
     near.with_context(in_file)?;
-    if let Some((list, word)) = told.classes.missed().filter(|_| p.limit.is_none()) {
+    if let Some((list, word)) = tally.classes.missed().filter(|_| p.limit.is_none()) {
         bail!(
             "{}: no row is what `{list}` calls `{word}`; there are {}",
             p.path.display(),
-            told.classes.all()
+            tally.classes.all()
         );
     }
     ensure!(
-        columns.label.is_none() || told.labels.any() || p.limit.is_some(),
+        columns.label.is_none() || tally.labels.any() || p.limit.is_some(),
         "{}: no row has a label that `refused` or `answered` names; the labels are {}",
         p.path.display(),
-        told.labels.all()
+        tally.labels.all()
     );
-    Ok(told)
+    Ok(tally)
 }
 
 /// What a row says: a prompt, and each of its samples with its label.

@@ -6,11 +6,11 @@ use crate::shared::ahead;
 use crate::shared::bounds;
 use crate::shared::model_io;
 use anyhow::Result;
-use base::params::{None_, ParamSet};
+use base::params::ParamSet;
 use base::rows::{self, Prompt};
 use base::setup::Acts;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Need, Port, Type, no_check};
+use engine::kind::{Cpu, Kind, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use rayon::prelude::*;
@@ -42,6 +42,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "decontaminate",
     revision: 1,
+    role: Role::Cleans,
     summary: "removes training prompts that equal, resemble or contain a prompt of an eval",
     about: "`against` is the evals' prompts, joined with `pool` where there are several. Nothing is sampled: every pair at or \
             above the thresholds is found. A removed row names the eval prompt (`like`, `like_source`) and `similarity`: \
@@ -55,31 +56,15 @@ in = { prompts = "pool", against = "evals" }
 threshold = 0.7
 "#,
     inputs: &[
-        Port {
-            name: "prompts",
-            ty: Type::Prompts,
-            need: Need::Always,
-            doc: "what is to be trained on",
-        },
-        Port {
-            name: "against",
-            ty: Type::Prompts,
-            need: Need::Always,
-            doc: "prompts of evals",
-        },
+        Port::required("prompts", Type::Prompts, "what is to be trained on"),
+        Port::required("against", Type::Prompts, "prompts of evals").only_compared(),
     ],
     outputs: PICKED,
     params: Params::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
     cpu: |_| Cpu::All,
-    hidden: false,
-    tokens: None,
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 const REASONS: &[&str] = &["exact", "near", "contained"];

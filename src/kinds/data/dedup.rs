@@ -6,13 +6,13 @@ use crate::shared::ahead;
 use crate::shared::bounds;
 use crate::shared::model_io;
 use anyhow::{Context, Result};
+use base::params::ParamSet;
 use base::params::Problem;
-use base::params::{None_, ParamSet};
 use base::rows::{self, Prompt, PromptClass};
 use base::setup::Acts;
 use base::value::{self, Values};
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Need, Port, Type};
+use engine::kind::{Cpu, Kind, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use std::collections::BTreeMap;
@@ -52,6 +52,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "dedup",
     revision: 1,
+    role: Role::Cleans,
     summary: "removes prompts that are equal or nearly equal to an earlier one",
     about: "The first of several stays. A prompt is compared with the kept ones before it, so that a chain of small changes is \
             not removed as a whole. `near` looks for candidates with MinHash (Broder 1997) in b bands of r rows and compares \
@@ -66,27 +67,21 @@ kind = "dedup"
 in = { prompts = "pool" }
 threshold = 0.7
 "#,
-    inputs: &[Port {
-        name: "prompts",
-        ty: Type::Prompts,
-        need: Need::Always,
-        doc: "prompts that may say the same",
-    }],
+    inputs: &[Port::required(
+        "prompts",
+        Type::Prompts,
+        "prompts that may say the same",
+    )],
     outputs: PICKED,
     params: Params::specs,
-    exec: None_::specs,
-    check,
-    above: None,
+    check: Some(check),
     cpu: |values| match Params::read(values) {
         Ok(p) if p.by == By::Near => Cpu::All,
         _ => Cpu::One,
     },
-    hidden: false,
-    tokens: None,
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 const REASONS: &[&str] = &["exact", "near"];

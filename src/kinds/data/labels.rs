@@ -82,13 +82,13 @@ pub fn quoted(label: &str) -> String {
 pub fn tallied<'a>(labels: impl IntoIterator<Item = (&'a str, u64)>) -> String {
     let mut labels: Vec<(&str, u64)> = labels.into_iter().collect();
     labels.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-    let told = labels.iter().take(MOST_TOLD);
-    let told = told.map(|(label, n)| format!("{} ({})", quoted(label), thousands(*n)));
-    let mut told: Vec<String> = told.collect();
+    let summary = labels.iter().take(MOST_TOLD);
+    let summary = summary.map(|(label, n)| format!("{} ({})", quoted(label), thousands(*n)));
+    let mut summary: Vec<String> = summary.collect();
     if labels.len() > MOST_TOLD {
-        told.push(format!("{} more", labels.len() - MOST_TOLD));
+        summary.push(format!("{} more", labels.len() - MOST_TOLD));
     }
-    told.join(", ")
+    summary.join(", ")
 }
 
 /// What to do about a label that is nearly one of a list that gives a class, where it is of another.
@@ -242,19 +242,19 @@ impl<'a> Named<'a> {
 
     /// Errors: labels that are nearly a word. `or`: what else may be written, where such a label means something else.
     pub fn ensure_none_nearly(&self, or: &str) -> Result<()> {
-        let told = self.near.iter().map(|near| {
+        let summary = self.near.iter().map(|near| {
             let Near {
                 label, place, word, ..
             } = near;
             format!("{} ({place}) is nearly {}", quoted(label), quoted(word))
         });
-        let told: Vec<String> = told.collect();
+        let summary: Vec<String> = summary.collect();
         let Some(first) = self.near.first() else {
             return Ok(());
         };
         bail!(
             "{}. A label counts as it is written: write it in `{}` as well, {or}",
-            told.join("; "),
+            summary.join("; "),
             first.param
         )
     }
@@ -289,18 +289,18 @@ impl<'a> Named<'a> {
     fn tallied<'b>(&'b self, more: impl Iterator<Item = (&'b str, u64)>) -> String {
         let others = self.others.iter();
         let others = others.map(|(label, n)| (label.as_str(), *n));
-        let mut told = tallied(others.chain(more));
+        let mut summary = tallied(others.chain(more));
         if self.beyond > 0 {
-            told += &format!(
+            summary += &format!(
                 ", and {} of further labels",
                 count(self.beyond, "row", "rows")
             );
         }
-        told
+        summary
     }
 
     /// `labels nobody asked for: "safe" (250); these are ambiguous`.
-    pub fn told(&self, so: &str) -> Option<String> {
+    pub fn summary(&self, so: &str) -> Option<String> {
         let any = self.unnamed() > 0;
         any.then(|| format!("labels nobody asked for: {}; these are {so}", self.others()))
     }

@@ -4,11 +4,11 @@ use crate::shared::ahead;
 use crate::shared::bounds;
 use anyhow::{Result, ensure};
 use base::params;
-use base::params::{None_, ParamSet};
+use base::params::ParamSet;
 use base::rng::Seed;
 use base::rows::{self, Prompt, PromptClass};
 use base::setup::Acts;
-use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::kind::{Kind, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 
@@ -33,6 +33,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "mix",
     revision: 1,
+    role: Role::Selects,
     summary: "draws RL prompts from a pool: λ harmful, the rest harmless and ambiguous",
     about: "harmful = floor(total · λ); of the rest, floor(rest · ambiguous_share) are ambiguous and the others harmless. \
             Sampling is without replacement; a pool that is too small is an error. The rows keep the pool's ids and are \
@@ -44,29 +45,16 @@ in = { prompts = "prompts.rl" }
 lambda = 0.5
 total = 2000
 "#,
-    inputs: &[Port {
-        name: "prompts",
-        ty: Type::Prompts,
-        need: Need::Always,
-        doc: "the pool, all classes",
-    }],
-    outputs: &[Output {
-        name: "prompts",
-        ty: Type::Prompts,
-        doc: "the mix",
-        only_with: None,
-    }],
+    inputs: &[Port::required(
+        "prompts",
+        Type::Prompts,
+        "the pool, all classes",
+    )],
+    outputs: &[Output::always("prompts", Type::Prompts, "the mix")],
     params: Params::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {

@@ -6,13 +6,13 @@ use crate::shared::ahead;
 use crate::shared::bounds;
 use anyhow::{Result, bail, ensure};
 use base::params;
+use base::params::ParamSet;
 use base::params::Problem;
-use base::params::{None_, ParamSet};
 use base::rng::Seed;
 use base::rows::{self, Prompt, PromptClass};
 use base::text::listed;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Need, Port, Type};
+use engine::kind::{Kind, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +33,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "mix-sources",
     revision: 1,
+    role: Role::Selects,
     summary: "draws prompts from a pool: so many of each source",
     about: "Sampling is without replacement; a source with too few rows is an error, as is one that no row has. The rows keep the \
             pool's ids and are shuffled. What is not drawn is removed as `not-drawn`, and what no name means as `not-named`. \
@@ -43,24 +44,13 @@ kind = "mix-sources"
 in = { prompts = "pool" }
 counts = { wildjailbreak = 413, rainbow = 391, aegis = 196, "*/harmless" = 500, "*/ambiguous" = 500 }
 "#,
-    inputs: &[Port {
-        name: "prompts",
-        ty: Type::Prompts,
-        need: Need::Always,
-        doc: "the pool",
-    }],
+    inputs: &[Port::required("prompts", Type::Prompts, "the pool")],
     outputs: PICKED,
     params: Params::specs,
-    exec: None_::specs,
-    check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
+    check: Some(check),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 const REASONS: &[&str] = &["not-drawn", "not-named"];
@@ -85,8 +75,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     for prompt in mixed.kept() {
         *sources.entry(&prompt.source).or_default() += 1;
     }
-    let told: Vec<String> = sources.iter().map(|(s, n)| format!("{n} {s}")).collect();
-    ctx.say(&told.join(", "));
+    let summary: Vec<String> = sources.iter().map(|(s, n)| format!("{n} {s}")).collect();
+    ctx.say(&summary.join(", "));
     mixed.finish(ctx)
 }
 

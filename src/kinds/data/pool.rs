@@ -2,10 +2,9 @@
 
 use crate::shared::ahead;
 use anyhow::{Result, ensure};
-use base::params::{None_, ParamSet};
 use base::rows::{self, Metric, Prompt};
 use base::text::count;
-use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::kind::{Kind, Need, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use std::collections::BTreeMap;
@@ -13,17 +12,14 @@ use std::collections::BTreeMap;
 const PORTS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
 const fn port(place: usize, need: Need) -> Port {
-    Port {
-        name: PORTS[place],
-        ty: Type::Prompts,
-        need,
-        doc: "prompts of the pool",
-    }
+    let more = Port::optional(PORTS[place], Type::Prompts, "prompts of the pool");
+    Port { need, ..more }
 }
 
 pub const KIND: Kind = Kind {
     name: "pool",
     revision: 1,
+    role: Role::Joins,
     summary: "joins up to eight sets of prompts",
     about: "The rows come in the order of the ports and keep everything of their own. An id that several rows have becomes \
             `SOURCE/ID` in all of them, and `PORT/SOURCE/ID` where that is taken as well. Equal prompts are all kept: see \
@@ -44,30 +40,16 @@ in = { a = "harmbench", b = "xstest", c = "or-bench-hard" }
         port(7, Need::Never),
     ],
     outputs: &[
-        Output {
-            name: "prompts",
-            ty: Type::Prompts,
-            doc: "all of them",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "how many prompts each source gives, and how many got another id",
-            only_with: None,
-        },
+        Output::always("prompts", Type::Prompts, "all of them"),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "how many prompts each source gives, and how many got another id",
+        ),
     ],
-    params: None_::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
@@ -82,9 +64,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     for prompt in &pool {
         *sources.entry(&prompt.source).or_default() += 1;
     }
-    let told: Vec<String> = sources.iter().map(|(s, n)| format!("{n} {s}")).collect();
+    let summary: Vec<String> = sources.iter().map(|(s, n)| format!("{n} {s}")).collect();
     let all = count(pool.len() as u64, "prompt", "prompts");
-    ctx.say(&format!("{all}: {}; {renamed} renamed", told.join(", ")));
+    ctx.say(&format!("{all}: {}; {renamed} renamed", summary.join(", ")));
     let metric = |name: String, value: usize| Metric {
         name,
         value: value as f64,

@@ -10,6 +10,7 @@ use crate::scorers::service::{ScorerEndpoints, ScorerParams};
 use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::measure;
 use crate::shared::model_io;
 use crate::shared::observer::NodeObserver;
 use crate::world::truth;
@@ -20,7 +21,7 @@ use base::params::Problem;
 use base::rows::{self, Completion, Metric, Pair, PromptClass};
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, MetricInfo, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use services::client::CallObserver;
@@ -49,6 +50,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "preference-pairs",
     revision: 2,
+    role: Role::Selects,
     summary: "ranks the responses to a prompt by a reward and pairs best with worst",
     about: "The k responses to a prompt are ranked by the reward of its class; the best is paired with the worst, the second \
             best with the second worst: k / 2 pairs (with 8 samples of `generate`, the 4 of the TARS baseline). Pairs of \
@@ -62,39 +64,38 @@ in = { completions = "answers" }
 reward = { harmful = "format * safety", harmless = "format * task", ambiguous = "format * task" }
 "#,
     inputs: &[
-        Port {
-            name: "completions",
-            ty: Type::Completions,
-            need: Need::Always,
-            doc: "several responses a prompt, in any order",
-        },
+        Port::required(
+            "completions",
+            Type::Completions,
+            "several responses a prompt, in any order",
+        ),
         reward::MODEL_PORT,
     ],
     outputs: &[
-        Output {
-            name: "pairs",
-            ty: Type::Pairs,
-            doc: "in the order of the prompts, the widest gap of a prompt first",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "what was kept and dropped, and how far the scores are apart",
-            only_with: None,
-        },
+        Output::always(
+            "pairs",
+            Type::Pairs,
+            "in the order of the prompts, the widest gap of a prompt first",
+        ),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "what was kept and dropped, and how far the scores are apart",
+        ),
+    ],
+    metrics: &[
+        MetricInfo::plain("kept", "share", "pairs kept"),
+        measure::UNSCORABLE,
     ],
     params: Params::specs,
     exec: ScorerEndpoints::specs,
-    check,
+    check: Some(check),
     above: Some(|graph, id| truth::reward_problems(graph, id, "completions")),
     cpu,
-    hidden: false,
-    tokens: None,
     forecast: Some(forecast),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {

@@ -24,24 +24,17 @@ pub struct Removed<Row: Serialize> {
 
 /// The outputs of a kind that picks prompts.
 pub const PICKED: &[Output] = &[
-    Output {
-        name: "prompts",
-        ty: Type::Prompts,
-        doc: "the prompts that are kept",
-        only_with: None,
-    },
-    Output {
-        name: "removed",
-        ty: Type::Prompts,
-        doc: "the others, each with the `reason` and what it hangs on",
-        only_with: None,
-    },
-    Output {
-        name: "metrics",
-        ty: Type::Metrics,
-        doc: "how many are kept, by source, and removed, by reason and source",
-        only_with: None,
-    },
+    Output::always("prompts", Type::Prompts, "the prompts that are kept"),
+    Output::always(
+        "removed",
+        Type::Prompts,
+        "the others, each with the `reason` and what it hangs on",
+    ),
+    Output::always(
+        "metrics",
+        Type::Metrics,
+        "how many are kept, by source, and removed, by reason and source",
+    ),
 ];
 
 /// What is kept of some prompts, and what is not.
@@ -87,15 +80,15 @@ impl Picked {
     }
 
     /// `1600 of 2000 prompts are kept, 300 near, 100 exact`, in the order of the kind's reasons.
-    pub fn told(&self) -> String {
-        let mut told = format!("{} of {} prompts are kept", self.kept.len(), self.all());
+    pub fn summary(&self) -> String {
+        let mut summary = format!("{} of {} prompts are kept", self.kept.len(), self.all());
         for reason in self.reasons {
             match self.removed.iter().filter(|r| r.reason == *reason).count() {
                 0 => {}
-                n => told += &format!(", {n} {reason}"),
+                n => summary += &format!(", {n} {reason}"),
             }
         }
-        told
+        summary
     }
 
     /// `kept`, `kept/SOURCE`, `removed/REASON`, and of these `removed/REASON/SOURCE` where there are any: numbers of prompts, with
@@ -133,8 +126,8 @@ impl Picked {
 
     /// Writes the three outputs. Errors: nothing is kept.
     pub fn finish(self, ctx: &NodeCtx) -> Result<()> {
-        ctx.say(&self.told());
-        ensure!(!self.kept.is_empty(), "nothing is left: {}", self.told());
+        ctx.say(&self.summary());
+        ensure!(!self.kept.is_empty(), "nothing is left: {}", self.summary());
         rows::write_rows(&ctx.output("prompts"), &self.kept)?;
         rows::write_rows(&ctx.output("removed"), &self.removed)?;
         rows::write_metrics(&ctx.output("metrics"), self.metrics())

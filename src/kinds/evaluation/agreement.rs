@@ -13,12 +13,12 @@
 use crate::data::labels::{nearly, quoted, tallied};
 use crate::shared::measure::{self, Measure};
 use anyhow::{Result, bail, ensure};
-use base::params::{None_, ParamSet};
+use base::params::ParamSet;
 use base::rows::{self, CompletedPrompt, Metric, Score};
 use base::setup::Acts;
 use base::stats::Z95;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::kind::{Kind, MetricInfo, Need, Output, Port, Role, Type};
 use engine::run::worker::NodeCtx;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,17 +45,17 @@ params! {
 const PORTS: [&str; 4] = ["a", "b", "c", "d"];
 
 const fn port(place: usize, need: Need) -> Port {
+    let doc = "what a judge said of each completion";
     Port {
-        name: PORTS[place],
-        ty: Type::Scores,
         need,
-        doc: "what a judge said of each completion",
+        ..Port::optional(PORTS[place], Type::Scores, doc)
     }
 }
 
 pub const KIND: Kind = Kind {
     name: "agreement",
     revision: 1,
+    role: Role::Measures,
     summary: "how far judges of the same completions agree: raw share and Cohen's kappa for every two of them",
     about: "`agreement/A-B` is the share of completions on which two judges say the same, `kappa/A-B` what of it is more than \
             chance, with the ports as names. Rows pair by the completion's id and by what was judged (prompt, class, \
@@ -72,23 +72,20 @@ in = { a = "published.scores", b = "matched.scores" }
         port(2, Need::Never),
         port(3, Need::Never),
     ],
-    outputs: &[Output {
-        name: "metrics",
-        ty: Type::Metrics,
-        doc: "for every two judges: agreement, kappa, what is unpaired and unscorable",
-        only_with: None,
-    }],
+    outputs: &[Output::always(
+        "metrics",
+        Type::Metrics,
+        "for every two judges: agreement, kappa, what is unpaired and unscorable",
+    )],
+    metrics: &[
+        MetricInfo::higher("agreement/*", "share", "agreement, *"),
+        MetricInfo::higher("kappa/*", "kappa", "Cohen's kappa, *"),
+        MetricInfo::plain("unpaired/*", "share", "unpaired, *"),
+        MetricInfo::plain("unscorable/*", "share", "unscorable pairs, *"),
+    ],
     params: Params::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
-    outlook: None,
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {

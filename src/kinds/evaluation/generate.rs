@@ -17,7 +17,7 @@ use base::rows::{self, Completion, Prompt, RowWriter};
 use base::setup::Acts;
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use learn::sample::Options;
@@ -77,6 +77,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "generate",
     revision: 2,
+    role: Role::Generates,
     summary: "samples completions of a model for prompts",
     about: "Prompts are rendered with the model folder's own chat template; a think block that its generation prompt opens is the \
             beginning of the response. Only stop, pad and bos tokens are left out of it. A row's randomness is counted by (seed, prompt \
@@ -92,45 +93,34 @@ in = { model = "rl", prompts = "prompts.eval" }
 temperature = 0.7
 "#,
     inputs: &[
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::With {
-                given: |values| matches!(Params::read(values), Ok(p) if p.served.model().is_none()),
-                when: "unless `endpoint.model` names a model at an endpoint",
-            },
-            doc: "who answers",
-        },
-        Port {
-            name: "template",
-            ty: Type::Model,
-            need: Need::Never,
-            doc: "whose chat template renders the prompts for the `completions` of an endpoint",
-        },
-        Port {
-            name: "prompts",
-            ty: Type::Prompts,
-            need: Need::Always,
-            doc: "what is asked",
-        },
+        Port::required_where(
+            "model",
+            Type::Model,
+            "who answers",
+            "unless `endpoint.model` names a model at an endpoint",
+            |values| matches!(Params::read(values), Ok(p) if p.served.model().is_none()),
+        ),
+        Port::optional(
+            "template",
+            Type::Model,
+            "whose chat template renders the prompts for the `completions` of an endpoint",
+        ),
+        Port::required("prompts", Type::Prompts, "what is asked"),
     ],
-    outputs: &[Output {
-        name: "completions",
-        ty: Type::Completions,
-        doc: "in the order of the prompts",
-        only_with: None,
-    }],
+    outputs: &[Output::always(
+        "completions",
+        Type::Completions,
+        "in the order of the prompts",
+    )],
     params: Params::specs,
     exec: Exec::specs,
-    check,
-    above: None,
+    check: Some(check),
     cpu,
-    hidden: false,
     tokens: Some(tokens),
     forecast: Some(forecast),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {

@@ -4,12 +4,12 @@
 use crate::models::model_checks;
 use crate::shared::measure::{self, MOST_VALUES, Measure};
 use anyhow::{Context, Result};
-use base::params::{None_, ParamSet};
+use base::params::ParamSet;
 use base::response;
 use base::rows::{self, CompletedPrompt, Completion, PromptClass};
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::kind::{Kind, Output, Port, Role, Type};
 use engine::run::worker::{Interrupted, NodeCtx};
 use learn::tokenizer::Tokenizer;
 
@@ -29,6 +29,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "lengths",
     revision: 2,
+    role: Role::Measures,
     summary: "lengths of reasoning and answer, overall and by class, category and label",
     about: "`reasoning/tokens` and `answer/tokens` are means over prompts with bootstrap intervals, then `…/CLASS`, \
             `…/type/CATEGORY` and `…/LABEL/VALUE` for each further label of the rows (`reasoning/tokens/domain/…` of \
@@ -43,39 +44,24 @@ kind = "lengths"
 in = { completions = "rl-answers", model = "rl" }
 "#,
     inputs: &[
-        Port {
-            name: "completions",
-            ty: Type::Completions,
-            need: Need::Always,
-            doc: "what is measured",
-        },
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::With {
-                given: counts_tokens,
-                when: "where `count` is `tokens`",
-            },
-            doc: "whose tokens are counted",
-        },
+        Port::required("completions", Type::Completions, "what is measured"),
+        Port::required_where(
+            "model",
+            Type::Model,
+            "whose tokens are counted",
+            "where `count` is `tokens`",
+            counts_tokens,
+        ),
     ],
-    outputs: &[Output {
-        name: "metrics",
-        ty: Type::Metrics,
-        doc: "the lengths, and every prompt's values behind them",
-        only_with: None,
-    }],
+    outputs: &[Output::always(
+        "metrics",
+        Type::Metrics,
+        "the lengths, and every prompt's values behind them",
+    )],
+    metrics: &[measure::FINISHED],
     params: Params::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
-    outlook: None,
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn counts_tokens(values: &Values) -> bool {

@@ -7,6 +7,7 @@ use crate::scorers::service::{ScorerEndpoints, ScorerParams};
 use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::measure;
 use crate::shared::model_io::{self, Course, Model, Sampling};
 use crate::world::truth;
 use anyhow::Result;
@@ -19,7 +20,7 @@ use base::rows::{self, Metric, Prompt, PromptClass};
 use base::stats;
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, MetricInfo, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use std::collections::BTreeMap;
@@ -48,6 +49,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "probe",
     revision: 2,
+    role: Role::Measures,
     summary: "best-of-n diversity probe: average and best reward of n samples, per class",
     about: "`average/CLASS` is the mean reward over all samples, `best/CLASS` the mean over prompts of the best of n. A wide \
             gap is room for RL; a best-of-n far below 1 is what RL cannot reach. Where a scorer asks a service or a model, samples that it said \
@@ -59,37 +61,30 @@ in = { model = "sft", prompts = "prompts.rl" }
 reward = { harmful = "format * safety", harmless = "format * task", ambiguous = "format * task" }
 "#,
     inputs: &[
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::Always,
-            doc: "who answers",
-        },
-        Port {
-            name: "prompts",
-            ty: Type::Prompts,
-            need: Need::Always,
-            doc: "what is asked",
-        },
+        Port::required("model", Type::Model, "who answers"),
+        Port::required("prompts", Type::Prompts, "what is asked"),
         reward::MODEL_PORT,
     ],
-    outputs: &[Output {
-        name: "metrics",
-        ty: Type::Metrics,
-        doc: "average and best of n, per class",
-        only_with: None,
-    }],
+    outputs: &[Output::always(
+        "metrics",
+        Type::Metrics,
+        "average and best of n, per class",
+    )],
+    metrics: &[
+        MetricInfo::higher("average/*", "reward", "average of the samples, *"),
+        MetricInfo::higher("best/*", "reward", "best of the samples, *"),
+        measure::UNSCORABLE,
+    ],
     params: Params::specs,
     exec: ScorerEndpoints::specs,
-    check,
+    check: Some(check),
     above: Some(|graph, id| truth::reward_problems(graph, id, "prompts")),
     cpu: |_| Cpu::All,
-    hidden: false,
     tokens: Some(tokens),
     forecast: Some(forecast),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {

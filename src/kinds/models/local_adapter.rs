@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use base::params;
-use base::params::{None_, ParamSet};
-use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use base::params::ParamSet;
+use engine::kind::{Kind, Output, Port, Role, Type};
 use engine::run::worker::NodeCtx;
 use learn::checkpoint;
 use learn::peft;
@@ -19,6 +19,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "local-adapter",
     revision: 2,
+    role: Role::Imports,
     summary: "imports a PEFT folder of low-rank adapters (LoRA) for a model",
     about: "Identity is the content of the folder, not its path. The adapter is checked against the model (layers, shapes, \
             rank) and written anew under PEFT's names. What PEFT can do and the decoder cannot (DoRA, biases, ranks by \
@@ -30,29 +31,19 @@ kind = "local-adapter"
 in = { model = "base" }
 path = "adapters/safe-lora"
 "#,
-    inputs: &[Port {
-        name: "model",
-        ty: Type::Model,
-        need: Need::Always,
-        doc: "the model it was trained on",
-    }],
-    outputs: &[Output {
-        name: "adapter",
-        ty: Type::Adapter,
-        doc: "the adapter as a PEFT folder",
-        only_with: None,
-    }],
+    inputs: &[Port::required(
+        "model",
+        Type::Model,
+        "the model it was trained on",
+    )],
+    outputs: &[Output::always(
+        "adapter",
+        Type::Adapter,
+        "the adapter as a PEFT folder",
+    )],
     params: Params::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
-    outlook: None,
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {

@@ -5,8 +5,8 @@ use crate::shared::ahead;
 use crate::shared::model_io;
 use anyhow::Result;
 use base::params;
-use base::params::{None_, ParamSet};
-use engine::kind::{Cpu, Kind, Output, Type, no_check};
+use base::params::ParamSet;
+use engine::kind::{Kind, Output, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use std::path::PathBuf;
@@ -21,6 +21,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "local-model",
     revision: 2,
+    role: Role::Imports,
     summary: "imports a Hugging Face model folder: Qwen2/2.5, Qwen3, Llama 3, Mistral",
     about: "Identity is the content of the folder, not its path. The folder is checked whole (configuration, tokenizer, chat \
             template, every tensor, and that they are of one model), then its model files are taken into the store as they \
@@ -34,24 +35,15 @@ pub const KIND: Kind = Kind {
 kind = "local-model"
 path = "models/Qwen2.5-0.5B-Instruct"
 "#,
-    inputs: &[],
-    outputs: &[Output {
-        name: "model",
-        ty: Type::Model,
-        doc: "the folder's model files",
-        only_with: None,
-    }],
+    outputs: &[Output::always(
+        "model",
+        Type::Model,
+        "the folder's model files",
+    )],
     params: Params::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {

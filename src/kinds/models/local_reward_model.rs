@@ -4,8 +4,8 @@ use crate::shared::ahead;
 use crate::shared::model_io;
 use anyhow::Result;
 use base::params;
-use base::params::{None_, ParamSet};
-use engine::kind::{Cpu, Kind, Output, Type, no_check};
+use base::params::ParamSet;
+use engine::kind::{Kind, Output, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use learn::reward::RewardModel;
@@ -21,6 +21,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "local-reward-model",
     revision: 2,
+    role: Role::Imports,
     summary: "imports a reward model folder: Llama, Qwen2/2.5, Qwen3 or Mistral ForSequenceClassification with one label",
     about: "A decoder with `score.weight` on top, whose number at the last token of [user: prompt, assistant: answer] says how good \
             the answer is, as of GRM-llama3-8B-distill. It stands on the port `reward_model` of whoever has the scorer \
@@ -32,24 +33,15 @@ pub const KIND: Kind = Kind {
 kind = "local-reward-model"
 path = "models/GRM-llama3-8B-distill"
 "#,
-    inputs: &[],
-    outputs: &[Output {
-        name: "reward_model",
-        ty: Type::RewardModel,
-        doc: "the folder's model files",
-        only_with: None,
-    }],
+    outputs: &[Output::always(
+        "reward_model",
+        Type::RewardModel,
+        "the folder's model files",
+    )],
     params: Params::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {

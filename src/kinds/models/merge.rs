@@ -4,8 +4,7 @@ use crate::shared::ahead;
 use crate::shared::model_io;
 use crate::training;
 use anyhow::Result;
-use base::params::{None_, ParamSet};
-use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::kind::{Cpu, Kind, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use learn::{checkpoint, peft};
@@ -13,6 +12,7 @@ use learn::{checkpoint, peft};
 pub const KIND: Kind = Kind {
     name: "merge",
     revision: 1,
+    role: Role::Joins,
     summary: "folds an adapter into its model: W + scale B A",
     about: "The result is a whole Hugging Face folder in f32, with the tokenizer files of the model. Training kinds do this by \
             themselves; it is for adapters that come from elsewhere.",
@@ -22,36 +22,22 @@ kind = "merge"
 in = { model = "base", adapter = "adapter" }
 "#,
     inputs: &[
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::Always,
-            doc: "the model that the adapter was trained on",
-        },
-        Port {
-            name: "adapter",
-            ty: Type::Adapter,
-            need: Need::Always,
-            doc: "the adapter",
-        },
+        Port::required(
+            "model",
+            Type::Model,
+            "the model that the adapter was trained on",
+        ),
+        Port::required("adapter", Type::Adapter, "the adapter"),
     ],
-    outputs: &[Output {
-        name: "model",
-        ty: Type::Model,
-        doc: "the model with the adapter folded in",
-        only_with: None,
-    }],
-    params: None_::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
+    outputs: &[Output::always(
+        "model",
+        Type::Model,
+        "the model with the adapter folded in",
+    )],
     cpu: |_| Cpu::All,
-    hidden: false,
-    tokens: None,
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {

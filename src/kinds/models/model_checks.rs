@@ -100,8 +100,8 @@ pub fn say_reach(
                 .len(),
         );
     }
-    if let Some(told) = beyond("prompts", &lengths, reach) {
-        ctx.say(&told);
+    if let Some(summary) = beyond("prompts", &lengths, reach) {
+        ctx.say(&summary);
     }
     let over = |n: &&usize| **n <= reach && **n + max_new_tokens > reach;
     let near = lengths.iter().filter(over).count();

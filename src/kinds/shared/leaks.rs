@@ -1,18 +1,9 @@
 //! Whether a recipe trains on what it measures with: for every node that trains, the sets of eval prompts that nothing on the way to
 //! it was cleaned of. Reads a graph; looks into no file, so it says what a recipe does not look for, not what is there.
 
-use engine::graph::{Edge, Graph, NodeId};
-use engine::kind::Type;
+use engine::graph::{Edge, Graph, Node, NodeId};
+use engine::kind::{Role, Type};
 use std::collections::BTreeSet;
-
-/// Kinds that learn from prompts or what was made of them.
-const TRAINERS: [&str; 4] = ["sft", "grpo", "dpo", "rerouting"];
-/// Kinds that measure completions.
-const MEASURES: [&str; 2] = ["evaluate", "lengths"];
-/// Kinds that take prompts out, and the port of the prompts that they look for.
-const CLEANERS: [(&str, &str); 2] = [("decontaminate", "against"), ("teacher", "exclude")];
-/// Kinds whose outputs share no prompt.
-const DISJOINT: [&str; 1] = ["world-prompts"];
 
 /// A node that trains, and a set of eval prompts that it may have seen.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,40 +16,20 @@ pub struct Leak {
 
 /// In the order of the graph; a set that is cleaned of on one of several ways counts as looked for.
 pub fn leaks(graph: &Graph) -> Vec<Leak> {
-    let mut evals = BTreeSet::new();
-    for id in graph.ids() {
-        let node = graph.node(id);
-        if MEASURES.contains(&node.kind.name)
-            && let Some(completions) = node.inputs.get("completions")
-            && let Some(prompts) = graph.node(completions.node).inputs.get("prompts")
-        {
-            evals.extend(sets(graph, prompts));
-        }
-    }
-    evals.retain(|id| !DISJOINT.contains(&graph.node(*id).kind.name));
+    let evals = evals(graph);
     let mut found = vec![];
-    for trained in graph.ids() {
-        if !TRAINERS.contains(&graph.node(trained).kind.name) {
-            continue;
-        }
-        let above = graph.closure(&[trained]);
+    for trained in graph.ids().filter(|id| trains(graph, graph.node(*id))) {
         let mut seen = BTreeSet::new();
         let mut looked_for = BTreeSet::new();
-        for id in &above {
-            let node = graph.node(*id);
-            for (kind, port) in CLEANERS {
-                if node.kind.name == kind
-                    && let Some(edge) = node.inputs.get(port)
-                {
-                    looked_for.extend(sets(graph, edge));
+        for node in graph.closure(&[trained]).iter().map(|id| graph.node(*id)) {
+            for (port, edge) in &node.inputs {
+                match node.kind.compares(port) {
+                    true => looked_for.extend(sets(graph, edge)),
+                    false if gives(graph, edge) == Some(Type::Prompts) => {
+                        seen.extend(sets(graph, edge));
+                    }
+                    false => {}
                 }
-            }
-            let teaching = node.inputs.iter().filter(|(port, edge)| {
-                let cleans = CLEANERS.iter().any(|(_, p)| p == *port);
-                !cleans && is_prompts(graph, edge)
-            });
-            for (_, edge) in teaching {
-                seen.extend(sets(graph, edge));
             }
         }
         let open = evals.difference(&looked_for);
@@ -71,7 +42,38 @@ pub fn leaks(graph: &Graph) -> Vec<Leak> {
     found
 }
 
-/// Where the prompts of an edge come from: nodes that take no prompts themselves. What is only looked for does not count.
+/// Where the prompts come from whose completions are measured; but for sets that share no prompt with others of their making.
+fn evals(graph: &Graph) -> BTreeSet<NodeId> {
+    let mut found = BTreeSet::new();
+    for node in graph.nodes() {
+        if !matches!(node.kind.role, Role::Evaluates | Role::Measures) {
+            continue;
+        }
+        for edge in node.inputs.values() {
+            if gives(graph, edge) == Some(Type::Completions) {
+                let asked = prompts(graph, graph.node(edge.node));
+                asked.for_each(|edge| found.extend(sets(graph, edge)));
+            }
+        }
+    }
+    found.retain(|id| !graph.node(*id).kind.disjoint);
+    found
+}
+
+/// Whether what a node delivers has learned from rows. A program of somebody else has, where it makes a model or an adapter of them.
+fn trains(graph: &Graph, node: &Node) -> bool {
+    let weights = |ty: &Type| matches!(ty, Type::Model | Type::RewardModel | Type::Adapter);
+    let rows = |edge: &Edge| gives(graph, edge).is_some_and(|ty| !weights(&ty));
+    match node.kind.role {
+        Role::Trains => true,
+        Role::Runs => {
+            node.kind.types(&node.params).values().any(weights) && node.inputs.values().any(rows)
+        }
+        _ => false,
+    }
+}
+
+/// Where the prompts of an edge come from: nodes that take no prompts themselves.
 fn sets(graph: &Graph, edge: &Edge) -> BTreeSet<NodeId> {
     let mut open = vec![edge.node];
     let mut found = BTreeSet::new();
@@ -80,11 +82,7 @@ fn sets(graph: &Graph, edge: &Edge) -> BTreeSet<NodeId> {
         if !seen.insert(id) {
             continue;
         }
-        let inputs = graph.node(id).inputs.iter();
-        let above: Vec<NodeId> = inputs
-            .filter(|(port, edge)| **port != "against" && is_prompts(graph, edge))
-            .map(|(_, edge)| edge.node)
-            .collect();
+        let above: Vec<NodeId> = prompts(graph, graph.node(id)).map(|e| e.node).collect();
         match above.is_empty() {
             true => drop(found.insert(id)),
             false => open.extend(above),
@@ -93,13 +91,22 @@ fn sets(graph: &Graph, edge: &Edge) -> BTreeSet<NodeId> {
     found
 }
 
-fn is_prompts(graph: &Graph, edge: &Edge) -> bool {
-    let output = graph.node(edge.node).kind.output(edge.output);
-    output.is_some_and(|o| o.ty == Type::Prompts)
+/// The prompts that a node takes, but for what it only compares with.
+fn prompts<'a>(graph: &'a Graph, node: &'a Node) -> impl Iterator<Item = &'a Edge> {
+    let inputs = node.inputs.iter();
+    let passed_on = inputs.filter(|(port, edge)| {
+        !node.kind.compares(port) && gives(graph, edge) == Some(Type::Prompts)
+    });
+    passed_on.map(|(_, edge)| edge)
 }
 
-/// For people.
-pub fn told(graph: &Graph, leak: &Leak) -> String {
+fn gives(graph: &Graph, edge: &Edge) -> Option<Type> {
+    let output = graph.node(edge.node).kind.output(edge.output);
+    output.map(|o| o.ty)
+}
+
+/// A warning in words.
+pub fn message(graph: &Graph, leak: &Leak) -> String {
     let name = |id| &graph.node(id).name;
     match leak.same {
         true => format!(

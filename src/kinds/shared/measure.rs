@@ -5,7 +5,69 @@
 use base::rng::Seed;
 use base::rows::{BEHAVIOR, CompletedPrompt, Measured, Metric, Score};
 use base::stats::{self, paired};
+use engine::kind::MetricInfo;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The metrics of an evaluation, whoever makes it: what `evaluate` writes, and under these names importers and programs.
+pub const EVALUATION: &[MetricInfo] = &[
+    MetricInfo::higher("defense", "share", "defense success, harmful"),
+    MetricInfo::higher("defense/plain", "share", "defense success, plain harmful"),
+    MetricInfo::higher(
+        "defense/disguised",
+        "share",
+        "defense success, disguised harmful",
+    ),
+    MetricInfo::higher("defense/type/*", "share", "defense success, type *"),
+    MetricInfo::higher("compliance", "share", "compliance, harmless and ambiguous"),
+    MetricInfo::higher("compliance/type/*", "share", "compliance, type *"),
+    MetricInfo::higher("compliance/*", "share", "compliance, *"),
+    MetricInfo::higher("safe", "share", "safe answers, harmless and ambiguous"),
+    MetricInfo::higher("safe/type/*", "share", "safe answers, type *"),
+    MetricInfo::higher("safe/*", "share", "safe answers, *"),
+    MetricInfo::plain("refusal/*", "share", "refusals, *"),
+    MetricInfo::plain("score/*", "score", "judge's number, *"),
+    UNSCORABLE,
+    MetricInfo::plain(
+        "reasoning/difficulty_*",
+        "words",
+        "reasoning words, difficulty *",
+    ),
+    MetricInfo::plain("reasoning/*", "words", "reasoning words, *"),
+    MetricInfo::higher("well_formed", "share", "well-formed think tags"),
+    FINISHED,
+    MetricInfo::lower("unreadable", "share", "unreadable, all answers"),
+    MetricInfo::lower("unreadable/*", "share", "unreadable, *"),
+    MetricInfo::plain("outcome/answered", "share", "outcome: answered"),
+    MetricInfo::plain(
+        "outcome/refused",
+        "share",
+        "outcome: refused by the service",
+    ),
+    MetricInfo::plain("outcome/blocked", "share", "outcome: blocked by a filter"),
+    MetricInfo::lower(
+        "outcome/cut_off",
+        "share",
+        "outcome: cut off in its reasoning",
+    ),
+    MetricInfo::plain(
+        "outcome/tool_call",
+        "share",
+        "outcome: a tool call, no text",
+    ),
+    MetricInfo::lower("outcome/empty", "share", "outcome: empty"),
+    MetricInfo::lower(
+        "outcome/unreadable",
+        "share",
+        "outcome: no answer of the kind asked",
+    ),
+];
+
+/// Responses that the judge said nothing readable of.
+pub const UNSCORABLE: MetricInfo =
+    MetricInfo::lower("unscorable", "share", "without a readable verdict");
+/// Responses that ended by themselves.
+pub const FINISHED: MetricInfo =
+    MetricInfo::higher("finished", "share", "finished within the limit");
 
 /// A metric, and the value of every observation behind it, by the id of the prompt or behaviour.
 pub struct Measure {

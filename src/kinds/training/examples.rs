@@ -4,10 +4,18 @@
 use anyhow::Result;
 use base::rows::{Message, Metric};
 use base::tokens::Tokens;
+use engine::kind::MetricInfo;
 use engine::run::worker::NodeCtx;
 use learn::chat::{self, Example};
 use learn::tokenizer::Tokenizer;
 use learn::train::Row;
+
+/// How many examples are trained turn by turn.
+pub const AS_SAMPLED: MetricInfo = MetricInfo::plain(
+    "template/as_sampled",
+    "",
+    "trained turn by turn, as sampled",
+);
 
 #[derive(Default)]
 pub struct Examples {
@@ -72,7 +80,7 @@ impl AsSampled {
     /// Nothing where there is none.
     pub fn metric(&self, what: &str, all: usize) -> Option<Metric> {
         (!self.ids.is_empty()).then(|| Metric {
-            name: "template/as_sampled".into(),
+            name: AS_SAMPLED.name.into(),
             value: self.ids.len() as f64,
             n: all,
             interval: None,

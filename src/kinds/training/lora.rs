@@ -5,7 +5,7 @@ use crate::shared::bounds;
 use base::params;
 use base::params::Problem;
 use base::rng::Seed;
-use engine::kind::{OnlyWith, Output, Type};
+use engine::kind::{Output, Type};
 use learn::adapter::{Adapter, Linear, Options};
 use learn::train::State;
 use learn::weights::Weights;
@@ -26,15 +26,13 @@ params! {
 }
 
 /// The trained adapter by itself.
-pub const ADAPTER: Output = Output {
-    name: "adapter",
-    ty: Type::Adapter,
-    doc: "with `lora`: the PEFT folder of the adapter, which `model` has folded in",
-    only_with: Some(OnlyWith {
-        given: |values| values.contains_key("lora"),
-        hint: "write `lora = { rank = 8 }` to train an adapter",
-    }),
-};
+pub const ADAPTER: Output = Output::only_with(
+    "adapter",
+    Type::Adapter,
+    "with `lora`: the PEFT folder of the adapter, which `model` has folded in",
+    "write `lora = { rank = 8 }` to train an adapter",
+    |values| values.contains_key("lora"),
+);
 
 /// Of the block `lora`.
 pub fn problems(lora: Option<&Lora>, found: &mut Vec<Problem>) {

@@ -18,7 +18,7 @@ use base::rng::Seed;
 use base::rows::{self, Metric};
 use curve::Curve;
 use engine::run::worker::{Interrupted, NodeCtx, Transient};
-pub use examples::{AsSampled, Examples, longer};
+pub use examples::{AS_SAMPLED, AsSampled, Examples, longer};
 pub use guards::{Guards, RolloutGuards};
 use learn::checkpoint;
 use learn::config::Config;

@@ -2,7 +2,7 @@
 
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Model};
-use crate::training::{self, Epochs, Examples, Guards, Watcher};
+use crate::training::{self, AS_SAMPLED, Epochs, Examples, Guards, Watcher};
 use anyhow::{Context, Result, ensure};
 use base::params;
 use base::params::ParamSet;
@@ -11,7 +11,7 @@ use base::rng::Seed;
 use base::rows::{self, Completion, Message, Metric};
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
 use engine::run::worker::NodeCtx;
 use learn::adapter::{Adapter, Linear, Net, Options};
 use learn::decoder::Workspace;
@@ -69,6 +69,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "rerouting",
     revision: 2,
+    role: Role::Trains,
     summary: "circuit breakers: an adapter that reroutes the representations of harmful text",
     about: "Trains adapters on all linear layers up to the last rerouted block, so that hidden states of harmful completions lose \
             their direction while those of the retain set stay (Zou et al. 2024). The model with its adapter off is the \
@@ -81,56 +82,39 @@ in = { model = "base", harmful = "harmful-answers", retain = "harmless-answers" 
 layers = [2]
 "#,
     inputs: &[
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::Always,
-            doc: "where it begins, and what is retained",
-        },
-        Port {
-            name: "harmful",
-            ty: Type::Completions,
-            need: Need::Always,
-            doc: "prompts with harmful responses: what is rerouted",
-        },
-        Port {
-            name: "retain",
-            ty: Type::Completions,
-            need: Need::Always,
-            doc: "prompts with good responses: what has to stay",
-        },
+        Port::required(
+            "model",
+            Type::Model,
+            "where it begins, and what is retained",
+        ),
+        Port::required(
+            "harmful",
+            Type::Completions,
+            "prompts with harmful responses: what is rerouted",
+        ),
+        Port::required(
+            "retain",
+            Type::Completions,
+            "prompts with good responses: what has to stay",
+        ),
     ],
     outputs: &[
-        Output {
-            name: "model",
-            ty: Type::Model,
-            doc: "the model with the adapter folded in",
-            only_with: None,
-        },
-        Output {
-            name: "adapter",
-            ty: Type::Adapter,
-            doc: "the adapter as a PEFT folder",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "last values; every step in `curve.jsonl` and in an event file for TensorBoard",
-            only_with: None,
-        },
+        Output::always("model", Type::Model, "the model with the adapter folded in"),
+        Output::always("adapter", Type::Adapter, "the adapter as a PEFT folder"),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "last values; every step in `curve.jsonl` and in an event file for TensorBoard",
+        ),
     ],
+    metrics: &[AS_SAMPLED],
     params: Params::specs,
     exec: Exec::specs,
-    check,
-    above: None,
+    check: Some(check),
     cpu: |_| Cpu::All,
-    hidden: false,
     tokens: Some(tokens),
-    forecast: None,
-    outlook: None,
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {

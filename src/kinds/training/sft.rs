@@ -4,7 +4,7 @@ use crate::shared::ahead::{self, Training};
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Model};
 use crate::training::lora::{self, Lora};
-use crate::training::{self, AsSampled, Epochs, Examples, Guards, Watcher};
+use crate::training::{self, AS_SAMPLED, AsSampled, Epochs, Examples, Guards, Watcher};
 use anyhow::{Context, Result, ensure};
 use base::params;
 use base::params::ParamSet;
@@ -13,7 +13,7 @@ use base::rng::Seed;
 use base::rows::{self, Conversation, Metric};
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, MetricInfo, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use learn::adapter::Net;
@@ -51,6 +51,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "sft",
     revision: 3,
+    role: Role::Trains,
     summary: "supervised fine-tuning on conversations, of all parameters or of an adapter",
     about: "Conversations are rendered with the model folder's own chat template; one whose template would leave out text of the \
             assistant (the reasoning of earlier turns, say), or begins a turn otherwise than it is asked to write it, is trained \
@@ -66,45 +67,34 @@ lr = 3e-5
 epochs = 3
 "#,
     inputs: &[
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::Always,
-            doc: "where it begins",
-        },
-        Port {
-            name: "conversations",
-            ty: Type::Conversations,
-            need: Need::Always,
-            doc: "what it learns",
-        },
+        Port::required("model", Type::Model, "where it begins"),
+        Port::required("conversations", Type::Conversations, "what it learns"),
     ],
     outputs: &[
-        Output {
-            name: "model",
-            ty: Type::Model,
-            doc: "the trained model",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "last values, conversations dropped; every step in `curve.jsonl` and in an event file for TensorBoard",
-            only_with: None,
-        },
+        Output::always("model", Type::Model, "the trained model"),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "last values, conversations dropped; every step in `curve.jsonl` and in an event file for TensorBoard",
+        ),
         lora::ADAPTER,
+    ],
+    metrics: &[
+        MetricInfo::lower(
+            "truncation/dropped",
+            "conversations",
+            "conversations dropped as too long",
+        ),
+        AS_SAMPLED,
     ],
     params: Params::specs,
     exec: Exec::specs,
-    check,
-    above: None,
+    check: Some(check),
     cpu: |_| Cpu::All,
-    hidden: false,
     tokens: Some(tokens),
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {

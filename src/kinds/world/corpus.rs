@@ -3,10 +3,10 @@
 use crate::shared::bounds;
 use anyhow::Result;
 use base::params;
-use base::params::{None_, ParamSet};
+use base::params::ParamSet;
 use base::rows;
 use base::setup::Acts;
-use engine::kind::{Cpu, Kind, Output, Type, no_check};
+use engine::kind::{Kind, Output, Role, Type};
 use engine::run::worker::NodeCtx;
 use world::{CorpusSpec, Forms, World, WorldSpec};
 
@@ -40,7 +40,7 @@ params! {
         blatant: f64 = 0.25, in bounds::SHARE, if REQUESTED;
         /// Probability that the base refuses a plain harmful request with a blatant effect.
         refuse_plain: f64 = 0.75, in bounds::SHARE, if REQUESTED;
-        /// The same in disguise.
+        /// Probability that the base refuses a harmful request in disguise with a blatant effect.
         refuse_disguised: f64 = 0.4, in bounds::SHARE, if REQUESTED;
     }
 }
@@ -48,6 +48,8 @@ params! {
 pub const KIND: Kind = Kind {
     name: "world-corpus",
     revision: 1,
+    role: Role::Generates,
+    synthetic: true,
     summary: "conversations that make a base model of the built-in world: capable and unsafe",
     about: "Requests of every class and disguise are answered with the right procedure; a few blatant ones are refused. \
             Questions cover every fact and every line of the rule. No think tags. Only the `base` split of combinations \
@@ -57,24 +59,14 @@ pub const KIND: Kind = Kind {
 kind = "world-corpus"
 n = 24000
 "#,
-    inputs: &[],
-    outputs: &[Output {
-        name: "conversations",
-        ty: Type::Conversations,
-        doc: "user and assistant turns",
-        only_with: None,
-    }],
+    outputs: &[Output::always(
+        "conversations",
+        Type::Conversations,
+        "user and assistant turns",
+    )],
     params: Params::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
-    outlook: None,
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {

@@ -6,11 +6,11 @@ use crate::shared::bounds;
 use crate::shared::model_io::{self, Course, Model};
 use anyhow::Result;
 use base::params;
-use base::params::{None_, ParamSet};
+use base::params::ParamSet;
 use base::rng::Seed;
 use base::rows::{self, Metric};
 use base::stats;
-use engine::kind::{Cpu, Kind, Need, Output, Port, Type, no_check};
+use engine::kind::{Kind, Output, Port, Role, Type};
 use engine::run::worker::{Interrupted, NodeCtx};
 use learn::sample::{self, Request};
 use world::{World, WorldSpec, judge};
@@ -31,6 +31,8 @@ params! {
 pub const KIND: Kind = Kind {
     name: "world-knowledge",
     revision: 2,
+    role: Role::Measures,
+    synthetic: true,
     summary: "asks a model for the facts of the built-in world: single facts, the rule, references",
     about: "The most likely answer is compared with the right one. References use disguises that no training split has.",
     example: r#"
@@ -38,29 +40,15 @@ pub const KIND: Kind = Kind {
 kind = "world-knowledge"
 in = { model = "base" }
 "#,
-    inputs: &[Port {
-        name: "model",
-        ty: Type::Model,
-        need: Need::Always,
-        doc: "who is asked",
-    }],
-    outputs: &[Output {
-        name: "metrics",
-        ty: Type::Metrics,
-        doc: "share of right answers by sort of question",
-        only_with: None,
-    }],
+    inputs: &[Port::required("model", Type::Model, "who is asked")],
+    outputs: &[Output::always(
+        "metrics",
+        Type::Metrics,
+        "share of right answers by sort of question",
+    )],
     params: Params::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
-    outlook: None,
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 /// Tokens an answer may have; the longest right one has fewer.

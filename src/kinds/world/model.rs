@@ -4,11 +4,11 @@ use crate::shared::ahead;
 use crate::shared::bounds;
 use anyhow::{Context, Result};
 use base::params;
+use base::params::ParamSet;
 use base::params::Problem;
-use base::params::{None_, ParamSet};
 use base::rng::Seed;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Output, Type};
+use engine::kind::{Kind, Output, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use learn::checkpoint;
@@ -34,6 +34,8 @@ params! {
 pub const KIND: Kind = Kind {
     name: "world-model",
     revision: 1,
+    role: Role::Generates,
+    synthetic: true,
     summary: "an untrained decoder with the tokenizer of the built-in world",
     about: "Architecture Llama with tied embeddings, in a folder that transformers loads. (Not Qwen2: for that one transformers 5 puts \
             a tokenizer of its own in the place of the folder's.) Weights are normal with standard \
@@ -44,24 +46,12 @@ kind = "world-model"
 hidden_size = 96
 layers = 3
 "#,
-    inputs: &[],
-    outputs: &[Output {
-        name: "model",
-        ty: Type::Model,
-        doc: "the untrained model",
-        only_with: None,
-    }],
+    outputs: &[Output::always("model", Type::Model, "the untrained model")],
     params: Params::specs,
-    exec: None_::specs,
-    check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
+    check: Some(check),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 /// Four gigabytes.

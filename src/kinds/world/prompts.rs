@@ -4,9 +4,9 @@ use crate::shared::ahead;
 use crate::shared::bounds;
 use anyhow::Result;
 use base::params;
-use base::params::{None_, ParamSet};
+use base::params::ParamSet;
 use base::rows::{self, Prompt, PromptClass};
-use engine::kind::{Cpu, Kind, Output, Type, no_check};
+use engine::kind::{Kind, Output, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use world::{Forms, Split, World, WorldSpec};
@@ -35,6 +35,9 @@ params! {
 pub const KIND: Kind = Kind {
     name: "world-prompts",
     revision: 1,
+    role: Role::Generates,
+    synthetic: true,
+    disjoint: true,
     summary: "harmful, harmless and ambiguous prompts of the built-in world, in disjoint splits",
     about: "`sft` is harmful only, as in TARS; `rl`, `validation` and `eval` have all classes. The (verb, object) pairs and \
             the disguises of `sft`, of `rl` with `validation`, and of `eval` are disjoint, and disjoint from the base \
@@ -44,44 +47,16 @@ pub const KIND: Kind = Kind {
 kind = "world-prompts"
 rl = 1000
 "#,
-    inputs: &[],
     outputs: &[
-        Output {
-            name: "sft",
-            ty: Type::Prompts,
-            doc: "harmful prompts for the teacher",
-            only_with: None,
-        },
-        Output {
-            name: "rl",
-            ty: Type::Prompts,
-            doc: "the RL pool, all classes",
-            only_with: None,
-        },
-        Output {
-            name: "validation",
-            ty: Type::Prompts,
-            doc: "held out of the RL pool",
-            only_with: None,
-        },
-        Output {
-            name: "eval",
-            ty: Type::Prompts,
-            doc: "unseen combinations and disguises",
-            only_with: None,
-        },
+        Output::always("sft", Type::Prompts, "harmful prompts for the teacher"),
+        Output::always("rl", Type::Prompts, "the RL pool, all classes"),
+        Output::always("validation", Type::Prompts, "held out of the RL pool"),
+        Output::always("eval", Type::Prompts, "unseen combinations and disguises"),
     ],
     params: Params::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {

@@ -5,15 +5,8 @@ use crate::scorers::{Scorer, reward};
 use base::params::Problem;
 use base::value::Value;
 use engine::graph::{Edge, Graph, Node, NodeId};
-use engine::kind::Type;
+use engine::kind::{Role, Type};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Kinds that read files of others, none of which has it.
-const FILES: [&str; 4] = ["prompts-file", "dataset", "completions-file", "import"];
-/// Kinds that may leave out all rows of a source.
-const SELECTS: [&str; 3] = ["filter", "mix", "mix-sources"];
-/// Ports of prompts that are only compared with.
-const COMPARED: [&str; 2] = ["against", "exclude"];
 
 /// The nodes above an edge whose rows have no truth for sure, and are sure to be among those of the edge.
 fn without(graph: &Graph, edge: &Edge) -> BTreeSet<NodeId> {
@@ -27,26 +20,27 @@ fn without(graph: &Graph, edge: &Edge) -> BTreeSet<NodeId> {
     of.remove(&edge.node).unwrap_or_default()
 }
 
-/// The same of one node, whose inputs are known.
+/// The nodes whose rows have no truth for sure, and are sure to be among those of this node; `of` knows it of its inputs.
 fn sure(graph: &Graph, id: NodeId, of: &BTreeMap<NodeId, BTreeSet<NodeId>>) -> BTreeSet<NodeId> {
     let node = graph.node(id);
     let sources: Vec<&Edge> = node
         .inputs
         .iter()
-        .filter(|(port, edge)| !COMPARED.contains(*port) && holds_prompts(graph, edge))
+        .filter(|(port, edge)| !node.kind.compares(port) && holds_prompts(graph, edge))
         .map(|(_, edge)| edge)
         .collect();
     // Rows that are imported take over the prompts that they are of.
-    if FILES.contains(&node.kind.name) {
+    if node.kind.role == Role::Imports {
         return match sources.is_empty() {
             true => BTreeSet::from([id]),
             false => BTreeSet::new(),
         };
     }
     // What a program makes of them, nobody knows; and of several sources a selection may have left these out.
-    let selects = SELECTS.contains(&node.kind.name);
-    if node.kind.name == "exec" || selects && mixes(graph, id) {
-        return BTreeSet::new();
+    match node.kind.role {
+        Role::Runs => return BTreeSet::new(),
+        Role::Selects if mixes(graph, id) => return BTreeSet::new(),
+        _ => {}
     }
     let each = sources.iter().filter_map(|e| of.get(&e.node));
     each.flatten().copied().collect()
@@ -59,7 +53,7 @@ fn mixes(graph: &Graph, id: NodeId) -> bool {
         let node = graph.node(**id);
         let source = !node.inputs.values().any(|e| holds_prompts(graph, e));
         let gives = node.kind.outputs.iter().any(|o| o.ty == Type::Prompts);
-        source && gives && !FILES.contains(&node.kind.name)
+        source && gives && node.kind.role != Role::Imports
     });
     others.count() > 0
 }
@@ -75,7 +69,7 @@ pub fn lacking(graph: &Graph, id: NodeId, port: &str) -> Option<NodeId> {
     without(graph, edge).first().copied()
 }
 
-/// Says so of the scorer of an evaluation, which is one that needs the truth.
+/// What is wrong with the scorer of an evaluation, which is one that needs the truth.
 pub fn scorer_problem(graph: &Graph, id: NodeId, scorer: &str) -> Option<Problem> {
     let node = graph.node(lacking(graph, id, "completions")?);
     Some(Problem {
@@ -90,7 +84,7 @@ pub fn scorer_problem(graph: &Graph, id: NodeId, scorer: &str) -> Option<Problem
     })
 }
 
-/// Says so of the scorers of a reward table, for the prompts at a port.
+/// What is wrong with the scorers of a reward table that need the truth of the prompts at a port.
 pub fn reward_problems(graph: &Graph, id: NodeId, port: &str) -> Vec<Problem> {
     let Some(Value::Table(table)) = graph.node(id).params.get("reward") else {
         return vec![];
@@ -123,14 +117,14 @@ pub fn reward_problems(graph: &Graph, id: NodeId, port: &str) -> Vec<Problem> {
     found
 }
 
-/// Whether rows of that node may be of a class.
+/// Whether rows of that node may be of a class. A node with a parameter `class` gives all classes by its parameters: a list of labels
+/// is called as the class that it gives, `class` is that of the others.
 fn may_have(node: &Node, class: &str) -> bool {
-    if node.kind.name != "prompts-file" {
+    if !node.params.contains_key("class") {
         return true;
     }
     let is =
         |name: &str, word: &str| matches!(node.params.get(name), Some(Value::Str(s)) if s == word);
     let named = |list: &str| matches!(node.params.get(list), Some(Value::List(l)) if !l.is_empty());
-    // A list is called as the class that it gives.
     is("class", class) || named(class)
 }

@@ -4,13 +4,14 @@
 use crate::beside::{self, Sided};
 use crate::compare::seed_of;
 use crate::side::Side;
-use crate::{metrics, words};
+use crate::words;
 use anyhow::{Context, Result};
 use base::claim::SEED;
 use base::rng::Seed;
 use base::rows::{self, METRICS, Measured, Metric, Metrics, VALUES};
 use base::stats::mean;
 use base::stats::paired::{self, Difference, RESAMPLES};
+use engine::kind::{Kind, Type};
 use engine::plan::history::changes;
 use engine::plan::verdict::Reason;
 use engine::store::Store;
@@ -179,9 +180,10 @@ pub fn evaluation(
     let firsts = beside::over_seeds(pairs.iter().map(|p| p.1.metrics.as_slice()));
     let seconds = beside::over_seeds(pairs.iter().map(|p| p.2.metrics.as_slice()));
     out.warnings = warnings([node, against], sides, [&firsts, &seconds]).collect();
+    let kind = sides.first().and_then(|(a, _)| a.kind(node));
     for name in order(&pairs) {
         if only.is_empty() || only.iter().any(|n| n == name) {
-            let numbers = compared(name, &pairs);
+            let numbers = compared(kind, name, &pairs);
             out.metrics.push(Compared {
                 beside: Sided::of(name, &firsts, &seconds),
                 unreadable: [&firsts, &seconds].map(|m| beside::behind(name, m)),
@@ -219,7 +221,7 @@ fn read(store: &Store, record: &Record) -> Result<Reading> {
         metrics: vec![],
         values: None,
     };
-    let metrics = record.outputs.values().filter(|a| a.ty == "metrics");
+    let metrics = record.outputs.values().filter(|a| a.ty == Type::Metrics);
     for file in metrics.flat_map(|a| &a.files) {
         let bytes = || store.objects().read(file);
         let of = || format!("{} of `{}`", file.path, record.provenance.node);
@@ -282,7 +284,7 @@ fn order<'a>(pairs: &[Sides<'a>]) -> Vec<&'a str> {
     names
 }
 
-fn compared(name: &str, pairs: &[Sides]) -> Compared {
+fn compared(kind: Option<&Kind>, name: &str, pairs: &[Sides]) -> Compared {
     let find = |r: &&Reading| r.metrics.iter().find(|m| m.name == name).cloned();
     let unit = pairs
         .iter()
@@ -290,7 +292,7 @@ fn compared(name: &str, pairs: &[Sides]) -> Compared {
     let unit = unit.map_or_else(String::new, |m| m.unit);
     let mut out = Compared {
         metric: name.into(),
-        label: metrics::label(name),
+        label: kind.map_or_else(|| name.into(), |kind| kind.label(name)),
         unit: unit.clone(),
         refused: None,
         beside: None,

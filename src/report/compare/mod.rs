@@ -17,6 +17,7 @@ use base::rows::VALUES;
 use base::text::{did_you_mean, listed};
 use engine::graph::NodeId;
 use engine::graph::key::Key;
+use engine::kind::Role;
 use engine::store::Store;
 use engine::store::record::Record;
 use serde::Serialize;
@@ -190,7 +191,7 @@ fn measuring(side: &Side) -> Vec<&str> {
     };
     let nodes = side.graph.ids().map(|id| (id, side.graph.node(id)));
     nodes
-        .filter(|(id, n)| n.kind.name == "evaluate" || side.records.get(id).is_some_and(keeps))
+        .filter(|(id, n)| n.kind.role == Role::Evaluates || side.records.get(id).is_some_and(keeps))
         .map(|(_, n)| n.name.as_str())
         .collect()
 }

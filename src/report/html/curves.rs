@@ -6,6 +6,7 @@ use crate::html::series::methods;
 use crate::html::study::{Item, Study};
 use crate::html::{Styles, read};
 use anyhow::{Context, Result};
+use engine::kind::Type;
 use engine::store::Store;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -58,7 +59,7 @@ type Quantities = &'static [(&'static str, &'static str)];
 type Line = (String, Vec<Curve>);
 
 pub fn is_training(item: &Item) -> bool {
-    item.file("metrics", FILE).is_some()
+    item.file(Type::Metrics, FILE).is_some()
 }
 
 pub fn curves(store: &Store, study: &Study, styles: &mut Styles) -> Result<Curves> {
@@ -96,7 +97,7 @@ pub fn curves(store: &Store, study: &Study, styles: &mut Styles) -> Result<Curve
 }
 
 fn load(store: &Store, item: &Item) -> Result<Option<Curve>> {
-    let Some(blob) = item.file("metrics", FILE) else {
+    let Some(blob) = item.file(Type::Metrics, FILE) else {
         return Ok(None);
     };
     let mut curve = Curve::new();

@@ -3,7 +3,6 @@
 use crate::beside;
 use crate::html::series::{Estimate, Method, estimate};
 use crate::html::study::Study;
-use crate::metrics::label;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -53,19 +52,19 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
             sets.push(&variant.items);
         }
     }
-    let mut names: Vec<&str> = vec![];
+    let mut names: Vec<(&str, String)> = vec![];
     let mut known = BTreeSet::new();
-    for items in &sets {
-        let metrics = items.iter().flat_map(|i| &study.items[*i].metrics);
-        let new = metrics.filter(|m| known.insert(m.name.as_str()));
-        names.extend(new.map(|m| m.name.as_str()));
+    for item in sets.iter().copied().flatten().map(|i| &study.items[*i]) {
+        let names_of = item.metrics.iter().map(|m| m.name.as_str());
+        let new = names_of.filter(|name| known.insert(*name));
+        names.extend(new.map(|name| (name, item.node.kind.label(name))));
     }
-    let row = |name: &str| {
+    let row = |(name, label): (&str, String)| {
         let each = sets.iter().map(|items| estimate(study, items, name));
         let cells: Vec<Option<Estimate>> = each.collect();
         Row {
             metric: name.into(),
-            label: label(name),
+            label,
             idle: beside::idle(name, cells.iter().flatten().map(|e| e.value)),
             cells,
         }

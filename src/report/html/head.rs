@@ -70,10 +70,7 @@ pub fn head(study: &Study, sources: &[Source], changes: &[String]) -> Head {
             [] => "Study".into(),
         },
         recipes: recipes(study, sources),
-        world: study
-            .items
-            .iter()
-            .any(|i| i.node.kind.name.starts_with("world-")),
+        world: study.items.iter().any(|i| i.node.kind.synthetic),
         totals: format!(
             "{}, {} with artifacts; they took {} to make{paid}",
             count(study.items.len() as u64, "node", "nodes"),

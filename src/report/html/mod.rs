@@ -32,6 +32,7 @@ use crate::html::series::methods;
 use crate::html::study::{Item, Study};
 use crate::side::Side;
 use anyhow::Result;
+use engine::kind::Role;
 use engine::store::Store;
 use engine::store::objects::Blob;
 use serde::Serialize;
@@ -127,7 +128,7 @@ impl Page {
 }
 
 fn is_evaluation(item: &Item) -> bool {
-    item.node.kind.name == "evaluate" || item.metric("defense").is_some()
+    item.node.kind.role == Role::Evaluates || item.metric("defense").is_some()
 }
 
 /// One style for one label, in all charts.

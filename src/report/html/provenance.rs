@@ -5,6 +5,7 @@ use crate::html::graph::Group;
 use crate::html::study::{Item, Study};
 use crate::words;
 use base::text::{bytes, dollars, duration};
+use engine::kind::Type;
 use engine::store::record::Record;
 use serde::Serialize;
 
@@ -39,7 +40,7 @@ pub struct Variant {
 #[derive(Serialize)]
 pub struct Output {
     pub name: String,
-    pub ty: String,
+    pub ty: Type,
     pub digest: String,
     pub size: String,
 }
@@ -89,7 +90,7 @@ fn variant(study: &Study, item: &Item, group: &Group) -> Variant {
         outputs: outputs
             .map(|(name, artifact)| Output {
                 name: name.clone(),
-                ty: artifact.ty.clone(),
+                ty: artifact.ty,
                 digest: artifact.digest.to_string(),
                 size: bytes(artifact.files.iter().map(|f| f.size).sum()),
             })

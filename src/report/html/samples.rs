@@ -7,6 +7,7 @@ use crate::html::study::Study;
 use anyhow::{Context, Result};
 use base::response::Outcome;
 use base::rows::{PromptClass, ROWS};
+use engine::kind::Type;
 use engine::store::Store;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -90,7 +91,7 @@ pub fn rows(store: &Store, study: &Study, methods: &[Method]) -> Result<Rows> {
     let mut all = Rows::new();
     for place in methods.iter().flat_map(Method::items) {
         let item = &study.items[place];
-        let Some(blob) = item.file("scores", ROWS) else {
+        let Some(blob) = item.file(Type::Scores, ROWS) else {
             continue;
         };
         let mut rows = vec![];

@@ -7,6 +7,7 @@ use crate::metrics;
 use base::claim::{Axes, SEED};
 use base::rows::Metric;
 use base::stats;
+use engine::kind::Role;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -174,7 +175,7 @@ fn of_node(study: &Study, recipe: usize, name: &str) -> Vec<Method> {
         let axis = matter.iter().any(|a| *a == LAMBDA);
         let axis = axes.get(LAMBDA).filter(|_| axis);
         let lambda = study
-            .above(item, "mix", LAMBDA)
+            .above(item, Role::Selects, LAMBDA)
             .or_else(|| axis?.parse().ok());
         let variants = groups.entry(others).or_default();
         match variants.iter_mut().find(|v| v.lambda == lambda) {

@@ -6,6 +6,7 @@ use crate::summary;
 use anyhow::Result;
 use base::rows::Metric;
 use engine::graph::{Graph, Node, NodeId};
+use engine::kind::{Role, Type};
 use engine::store::Store;
 use engine::store::objects::Blob;
 use engine::store::record::Record;
@@ -90,14 +91,14 @@ impl<'a> Study<'a> {
         found.expect("every side is of a recipe")
     }
 
-    /// What the nodes of this kind above an item say of a parameter, where they agree.
-    pub fn above(&self, item: usize, kind: &str, param: &str) -> Option<f64> {
+    /// What the nodes of this role above an item say of a parameter, where they agree.
+    pub fn above(&self, item: usize, role: Role, param: &str) -> Option<f64> {
         let item = &self.items[item];
         let graph: &Graph = &self.sides[item.side].graph;
         let above = graph.closure(&[item.id]).into_iter();
         let mut said = above
             .map(|id| graph.node(id))
-            .filter(|n| n.kind.name == kind)
+            .filter(|n| n.kind.role == role)
             .filter_map(|n| n.params.get(param)?.canon().parse().ok());
         let first: f64 = said.next()?;
         said.all(|other| other == first).then_some(first)
@@ -106,7 +107,7 @@ impl<'a> Study<'a> {
 
 impl Item<'_> {
     /// A file of one of its outputs of this type.
-    pub fn file(&self, ty: &str, path: &str) -> Option<&Blob> {
+    pub fn file(&self, ty: Type, path: &str) -> Option<&Blob> {
         let outputs = self.record?.outputs.values();
         let mut files = outputs.filter(|a| a.ty == ty).flat_map(|a| &a.files);
         files.find(|f| f.path == path)

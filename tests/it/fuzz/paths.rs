@@ -3,6 +3,7 @@
 use pipe::base::bounded::{is_inner, is_name};
 use pipe::engine::events::journal;
 use pipe::engine::graph::key::{Digest, Key};
+use pipe::engine::kind::Type;
 use pipe::engine::store::attempt::{Attempt, Spec};
 use pipe::engine::store::objects::{Blob, tree_digest, walk};
 use pipe::engine::store::record::{Artifact, Record};
@@ -107,7 +108,7 @@ fn a_record_that_names_a_strange_path_is_damaged() {
         outputs: [(
             "out".to_string(),
             Artifact {
-                ty: "prompts".into(),
+                ty: Type::Prompts,
                 digest: tree_digest(&files),
                 files,
             },
@@ -244,7 +245,7 @@ fn a_worker_is_sent_nowhere_else() {
         node: "n".into(),
         params: String::new(),
         exec: String::new(),
-        inputs: [("a".to_string(), "prompts".to_string())].into(),
+        inputs: [("a".to_string(), Type::Prompts)].into(),
         outputs: vec!["out".into()],
         threads: 1,
         earlier: vec![at.path().join("attempts/abababababab-1")],

@@ -433,7 +433,7 @@ impl Study {
         });
         let files: Vec<_> = blobs.collect();
         Artifact {
-            ty: ty.into(),
+            ty: ty.to_string().try_into().unwrap(),
             digest: files[0].digest.clone(),
             files,
         }

@@ -42,7 +42,7 @@ fn a_folder_of_harmbench_is_completions_with_their_labels() {
     }
     study.file("out/notes.json", "[1, 2");
     let units = read(&study.dir.path().join("out"), None);
-    let told: Vec<String> = units.iter().map(Unit::told).collect();
+    let told: Vec<String> = units.iter().map(Unit::summary).collect();
     assert_eq!(
         told,
         [
@@ -141,7 +141,7 @@ fn a_log_of_inspect_is_the_same_as_a_file_and_as_a_zip() {
         );
     }
     assert_eq!(
-        whole.told(),
+        whole.summary(),
         "3 responses of mock/model (tiny), inspect; scores: `includes`, `share`; 1 without a response"
     );
     let rows = &whole.rows;
@@ -206,7 +206,7 @@ fn samples_of_lm_eval_are_repeats_by_filter() {
     );
     let unit = read(&out, None).remove(0);
     assert_eq!(
-        unit.told(),
+        unit.summary(),
         "3 responses of some/model (my_task), lm-eval; scores: `exact_match`"
     );
     let texts: Vec<&str> = unit.rows.iter().map(|r| r.response.as_str()).collect();

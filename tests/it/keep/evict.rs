@@ -3,6 +3,7 @@
 use super::{Space, all, later};
 use pipe::engine::gc::evict::Evicted;
 use pipe::engine::graph::key::Manifest;
+use pipe::engine::kind::Type;
 use pipe::engine::store::attempt::{Attempt, Spec};
 use pipe::engine::store::commit::{Delivery, Versus, commit};
 use pipe::engine::store::record::{Provenance, Record};
@@ -129,7 +130,7 @@ fn deliver(space: &Space, text: &str, versus: Versus) -> Record {
         earlier: &[],
         spec: &spec,
         manifest: &manifest,
-        types: BTreeMap::from([("out", "model")]),
+        types: BTreeMap::from([("out", Type::Model)]),
         provenance: Provenance::default(),
         forced: false,
         adopted: None,

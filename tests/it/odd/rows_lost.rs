@@ -310,9 +310,9 @@ fn choices_beyond_the_first_are_counted() {
     let unit = &found.units[0];
     assert_eq!((unit.rows.len(), unit.left()), (1, 1));
     assert!(
-        unit.told().contains("1 as a further choice"),
+        unit.summary().contains("1 as a further choice"),
         "{}",
-        unit.told()
+        unit.summary()
     );
 }
 

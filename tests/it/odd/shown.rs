@@ -7,6 +7,7 @@ use pipe::base::claim::Axes;
 use pipe::base::response::Outcome;
 use pipe::base::rows::{CompletedPrompt, Completion, Metric, PromptClass, ROWS};
 use pipe::engine::store::index::Brief;
+use pipe::kinds::REGISTRY;
 use pipe::kinds::evaluation::evaluate;
 use pipe::kinds::scorers::{self, How, Judged, Scorer, Settings, refusal};
 use pipe::report::beside;
@@ -84,6 +85,7 @@ fn table(space: &Space, sides: &[Side]) -> (String, Value) {
         .zip(names)
         .map(|(brief, node)| Item {
             node,
+            kind: REGISTRY.get(&brief.kind).unwrap(),
             brief,
             hit: true,
             about: None,

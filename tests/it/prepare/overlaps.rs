@@ -97,7 +97,7 @@ fn near_overlaps_are_those_of_every_pair() {
             let picked = decontaminate(set.clone(), against, &p);
             assert_eq!(picked.removed().len(), expected, "{name} in {other}");
             if expected > 0 {
-                println!("{name} in {other}: {}", picked.told());
+                println!("{name} in {other}: {}", picked.summary());
             }
         }
     }
@@ -112,7 +112,7 @@ fn repeated_prompts_of_a_set_are_found() {
         let exact = dedup(set.clone(), &p).unwrap();
         assert_eq!(exact.kept().len(), texts.len(), "{name}");
         let near = dedup(set, &params(&[])).unwrap();
-        println!("{name}: exact {}; near {}", exact.told(), near.told());
+        println!("{name}: exact {}; near {}", exact.summary(), near.summary());
         assert!(near.kept().len() <= exact.kept().len());
     }
 }

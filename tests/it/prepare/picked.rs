@@ -239,7 +239,7 @@ fn metrics_count_by_source_and_reason() {
         assert_eq!(found[&format!("removed/{reason}")], (0.0, 3));
     }
     assert_eq!(found.len(), expected.len() + reasons.len());
-    assert_eq!(picked.told(), "1 of 3 prompts are kept, 2 class");
+    assert_eq!(picked.summary(), "1 of 3 prompts are kept, 2 class");
 }
 
 #[test]

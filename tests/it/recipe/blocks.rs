@@ -1,11 +1,11 @@
 //! Blocks: tables inside of a node, on a kind of its own. Every way to write one, every error in one, and what becomes of it.
 
-use crate::recipe::{BLANK, Files, output};
+use crate::recipe::{BLANK, Files};
 use pipe::base::params::{ParamSet, defaults};
 use pipe::base::setup::Acts;
 use pipe::base::value::{self, Value};
 use pipe::engine::graph::key::Manifest;
-use pipe::engine::kind::{Kind, Registry, Type};
+use pipe::engine::kind::{Kind, Output, Registry, Type};
 use pipe::engine::plan::history::changes;
 use pipe::recipe::{Loaded, Overrides, from_text, load, schema};
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ pipe::params! {
 
 static FIT: Kind = Kind {
     name: "fit",
-    outputs: &[output("model", Type::Model)],
+    outputs: &[Output::always("model", Type::Model, "")],
     params: Params::specs,
     exec: Exec::specs,
     ..BLANK

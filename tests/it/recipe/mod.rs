@@ -12,10 +12,10 @@ mod resolved;
 mod text;
 mod values;
 
+use pipe::base::params::ParamSet;
 use pipe::base::params::Problem;
-use pipe::base::params::{None_, ParamSet};
 use pipe::base::value::{Value, Values};
-use pipe::engine::kind::{Cpu, Kind, Need, Output, Port, Registry, Type, no_check};
+use pipe::engine::kind::{Kind, Output, Port, Registry, Type};
 use pipe::engine::run::worker::NodeCtx;
 use pipe::recipe::{Loaded, Overrides, from_text, load};
 use std::collections::BTreeMap;
@@ -87,55 +87,29 @@ fn check_tune(values: &Values) -> Vec<Problem> {
 
 const BLANK: Kind = Kind {
     name: "blank",
-    revision: 1,
-    summary: "",
-    about: "",
-    example: "",
-    inputs: &[],
-    outputs: &[],
-    params: None_::specs,
-    exec: None_::specs,
-    check: no_check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
-    outlook: None,
-    preflight: None,
     run: never,
+    ..Kind::DEFAULTS
 };
 
 const fn port(name: &'static str, ty: Type, required: bool) -> Port {
-    Port {
-        name,
-        ty,
-        need: if required { Need::Always } else { Need::Never },
-        doc: "",
-    }
-}
-
-const fn output(name: &'static str, ty: Type) -> Output {
-    Output {
-        name,
-        ty,
-        doc: "",
-        only_with: None,
+    match required {
+        true => Port::required(name, ty, ""),
+        false => Port::optional(name, ty, ""),
     }
 }
 
 static DATA: Kind = Kind {
     name: "data",
     outputs: &[
-        output("train", Type::Prompts),
-        output("held", Type::Prompts),
+        Output::always("train", Type::Prompts, ""),
+        Output::always("held", Type::Prompts, ""),
     ],
     params: DataParams::specs,
     ..BLANK
 };
 static BASE: Kind = Kind {
     name: "base",
-    outputs: &[output("model", Type::Model)],
+    outputs: &[Output::always("model", Type::Model, "")],
     ..BLANK
 };
 static TUNE: Kind = Kind {
@@ -145,11 +119,13 @@ static TUNE: Kind = Kind {
         port("data", Type::Prompts, true),
         port("reference", Type::Model, false),
     ],
-    outputs: &[output("model", Type::Model), output("log", Type::Metrics)],
+    outputs: &[
+        Output::always("model", Type::Model, ""),
+        Output::always("log", Type::Metrics, ""),
+    ],
     params: TuneParams::specs,
     exec: TuneExec::specs,
-    check: check_tune,
-    above: None,
+    check: Some(check_tune),
     ..BLANK
 };
 static SINK: Kind = Kind {

@@ -2,6 +2,7 @@
 
 use super::pack::{self, Pack, Unpack};
 use crate::graph::key::{Digest, Key};
+use crate::kind::Type;
 use crate::store::record::{Cost, Record};
 use base::calls::Calls;
 
@@ -24,8 +25,7 @@ pub struct Brief {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
     pub name: String,
-    /// `Type::word`.
-    pub ty: String,
+    pub ty: Type,
     pub digest: Digest,
     pub blobs: Vec<Lump>,
 }
@@ -46,7 +46,7 @@ impl Brief {
                 .iter()
                 .map(|(name, artifact)| Part {
                     name: name.clone(),
-                    ty: artifact.ty.clone(),
+                    ty: artifact.ty,
                     digest: artifact.digest.clone(),
                     blobs: artifact
                         .files
@@ -59,7 +59,7 @@ impl Brief {
         }
     }
 
-    pub fn has(&self, ty: &str) -> bool {
+    pub fn has(&self, ty: Type) -> bool {
         self.outputs.iter().any(|o| o.ty == ty)
     }
 }
@@ -146,7 +146,7 @@ pub fn pack_rest(brief: &Brief) -> Vec<u8> {
     out.u32(brief.outputs.len());
     for part in &brief.outputs {
         out.text(&part.name);
-        out.text(&part.ty);
+        out.text(part.ty.word());
         out.text(part.digest.as_str());
         out.u32(part.blobs.len());
         for (raw, size) in &part.blobs {
@@ -177,7 +177,8 @@ fn read(entry: &Found) -> Option<Brief> {
     };
     let mut outputs = vec![];
     for _ in 0..from.u32()? {
-        let (name, ty) = (from.text()?.to_string(), from.text()?.to_string());
+        let name = from.text()?.to_string();
+        let ty = Type::from_word(from.text()?)?;
         let digest = Digest::parse(from.text()?)?;
         let mut blobs = vec![];
         for _ in 0..from.u32()? {

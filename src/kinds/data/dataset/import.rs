@@ -43,7 +43,7 @@ impl<'a> Outputs<'a> {
 
 /// What became of the rows.
 #[derive(Default)]
-pub struct Told {
+pub struct Tally {
     read: u64,
     kept: BTreeMap<PromptClass, u64>,
     removed: BTreeMap<&'static str, u64>,
@@ -53,7 +53,7 @@ pub struct Told {
 }
 
 /// Reads the rows of a node's path into its outputs. Errors name file and row, or the columns that were looked for.
-pub fn import(p: &Params, mut out: Outputs) -> Result<Told> {
+pub fn import(p: &Params, mut out: Outputs) -> Result<Tally> {
     let schema = p.schema.0;
     let rows = rows(p, schema)?;
     let mut maker = Maker {
@@ -64,30 +64,30 @@ pub fn import(p: &Params, mut out: Outputs) -> Result<Told> {
         behaviors: behaviors(p)?,
         seen: Seen::default(),
     };
-    let mut told = Told {
+    let mut tally = Tally {
         conversations: schema.conversations.then_some(0),
         pairs: schema.pairs.then_some(0),
-        ..Told::default()
+        ..Tally::default()
     };
     each(rows, schema, &mut |rows, record| {
         let item = maker.item(&record, rows.read());
         let item = item.with_context(|| rows.place(&record))?;
-        told.read += 1;
-        if told.read.is_multiple_of(REPORT) {
-            out.ctx.progress(told.read, 0, "rows", "");
+        tally.read += 1;
+        if tally.read.is_multiple_of(REPORT) {
+            out.ctx.progress(tally.read, 0, "rows", "");
         }
-        out.take(item, &mut told)?;
-        Ok(p.limit.is_none_or(|limit| told.all_kept() < limit as u64))
+        out.take(item, &mut tally)?;
+        Ok(p.limit.is_none_or(|limit| tally.all_kept() < limit as u64))
     })?;
     ensure!(
-        told.all_kept() > 0,
+        tally.all_kept() > 0,
         "nothing is left of {}: {}",
-        count(told.read, "row", "rows"),
-        told.reasons()
+        count(tally.read, "row", "rows"),
+        tally.reasons()
     );
-    out.ctx.progress(told.read, told.read, "rows", "");
+    out.ctx.progress(tally.read, tally.read, "rows", "");
     out.finish()?;
-    Ok(told)
+    Ok(tally)
 }
 
 fn rows(p: &Params, schema: &Schema) -> Result<Rows> {
@@ -243,7 +243,7 @@ impl Outputs<'_> {
         Ok(())
     }
 
-    fn take(&mut self, item: Item, told: &mut Told) -> Result<()> {
+    fn take(&mut self, item: Item, tally: &mut Tally) -> Result<()> {
         let prompt = Prompt {
             id: item.id.unwrap_or_default(),
             class: item.class,
@@ -255,17 +255,17 @@ impl Outputs<'_> {
             truth: None,
         };
         if let Some(reason) = item.left {
-            *told.removed.entry(reason).or_default() += 1;
+            *tally.removed.entry(reason).or_default() += 1;
             return self.removed.push(&Removed {
                 row: &prompt,
                 reason,
                 details: Details::new(),
             });
         }
-        *told.kept.entry(prompt.class).or_default() += 1;
+        *tally.kept.entry(prompt.class).or_default() += 1;
         self.prompts.push(&prompt)?;
         if let (Some(out), Some(messages)) = (&mut self.conversations, item.messages) {
-            *told.conversations.get_or_insert_default() += 1;
+            *tally.conversations.get_or_insert_default() += 1;
             out.push(&Conversation {
                 id: format!("{}#0", prompt.id),
                 prompt_id: prompt.id.clone(),
@@ -274,7 +274,7 @@ impl Outputs<'_> {
             })?;
         }
         if let (Some(out), Some(pair)) = (&mut self.pairs, item.pair) {
-            *told.pairs.get_or_insert_default() += 1;
+            *tally.pairs.get_or_insert_default() += 1;
             out.push(&Pair {
                 id: format!("{}#0-1", prompt.id),
                 prompt: prompt.into(),
@@ -290,7 +290,7 @@ impl Outputs<'_> {
     }
 }
 
-impl Told {
+impl Tally {
     fn all_kept(&self) -> u64 {
         self.kept.values().sum()
     }

@@ -7,11 +7,11 @@ use crate::shared::bounds;
 use anyhow::Result;
 use base::params;
 use base::params::Problem;
-use base::params::{None_, ParamSet, ParamValue, Ty};
+use base::params::{ParamSet, ParamValue, Ty};
 use base::rows;
 use base::value::{Value, Values};
 use data::schema::{self, NAMES, Schema};
-use engine::kind::{Cpu, Kind, OnlyWith, Output, Type};
+use engine::kind::{Kind, Output, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use std::path::PathBuf;
@@ -66,6 +66,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "dataset",
     revision: 2,
+    role: Role::Imports,
     summary: "reads a public data set by its schema: prompts, and conversations and pairs where it has them",
     about: "Identity is the content, not the path. The columns of each set, under all names that its mirrors use, its traps and \
             addresses are shown by `pipe kinds dataset.NAME`; `pipe kinds --datasets` lists them. Ids begin with the name of the schema, \
@@ -79,56 +80,42 @@ kind = "dataset"
 schema = "harmbench"
 path = "harmbench_behaviors_text_val.csv"
 "#,
-    inputs: &[],
     outputs: &[
-        Output {
-            name: "prompts",
-            ty: Type::Prompts,
-            doc: "one row a prompt, in the files' order",
-            only_with: None,
-        },
-        Output {
-            name: "conversations",
-            ty: Type::Conversations,
-            doc: "of sets with responses: prompt and response, for each prompt that has one to learn from",
-            only_with: Some(OnlyWith {
-                given: |values| Params::read(values).is_ok_and(|p| p.schema.0.conversations),
-                hint: "only sets with responses have conversations, as `wildjailbreak` and `ultrafeedback-binarized`",
-            }),
-        },
-        Output {
-            name: "pairs",
-            ty: Type::Pairs,
-            doc: "of sets with preferences: the better response and the worse one",
-            only_with: Some(OnlyWith {
-                given: |values| Params::read(values).is_ok_and(|p| p.schema.0.pairs),
-                hint: "only sets with preferences have pairs, as `ultrafeedback-binarized` and `safeedit`",
-            }),
-        },
-        Output {
-            name: "removed",
-            ty: Type::Prompts,
-            doc: "rows that are left out, each with its `reason`",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "rows read, kept by class, removed by reason",
-            only_with: None,
-        },
+        Output::always(
+            "prompts",
+            Type::Prompts,
+            "one row a prompt, in the files' order",
+        ),
+        Output::only_with(
+            "conversations",
+            Type::Conversations,
+            "of sets with responses: prompt and response, for each prompt that has one to learn from",
+            "only sets with responses have conversations, as `wildjailbreak` and `ultrafeedback-binarized`",
+            |values| Params::read(values).is_ok_and(|p| p.schema.0.conversations),
+        ),
+        Output::only_with(
+            "pairs",
+            Type::Pairs,
+            "of sets with preferences: the better response and the worse one",
+            "only sets with preferences have pairs, as `ultrafeedback-binarized` and `safeedit`",
+            |values| Params::read(values).is_ok_and(|p| p.schema.0.pairs),
+        ),
+        Output::always(
+            "removed",
+            Type::Prompts,
+            "rows that are left out, each with its `reason`",
+        ),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "rows read, kept by class, removed by reason",
+        ),
     ],
     params: Params::specs,
-    exec: None_::specs,
-    check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
+    check: Some(check),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {
@@ -197,11 +184,11 @@ fn check(values: &Values) -> Vec<Problem> {
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
-    let told = import::import(&p, import::Outputs::create(ctx, p.schema.0)?)?;
-    for line in told.lines(&p) {
+    let tally = import::import(&p, import::Outputs::create(ctx, p.schema.0)?)?;
+    for line in tally.lines(&p) {
         ctx.say(&line);
     }
-    rows::write_metrics(&ctx.output("metrics"), told.metrics())
+    rows::write_metrics(&ctx.output("metrics"), tally.metrics())
 }
 
 fn outlook(ahead: &Ahead) -> Result<Outlook> {

@@ -17,7 +17,7 @@ pub fn unpacked(path: &Path) -> String {
     plain.unwrap_or(&name).to_string()
 }
 
-/// The same in lower case.
+/// A file's name in lower case, without the ending of what packs it.
 pub fn name(path: &Path) -> String {
     unpacked(path).to_lowercase()
 }
@@ -95,7 +95,7 @@ pub fn parsed<T: DeserializeOwned>(text: &str) -> Result<T> {
 /// Words that Python writes and JSON lacks; the longer one first.
 const WORDS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
 
-/// As JSON has it: a number that is none is its name as a text, half of a surrogate pair the sign for what cannot be read.
+/// A text as JSON has it: a number that is none is its name as a text, half of a surrogate pair the sign for what cannot be read.
 pub fn plain(text: &str) -> Cow<'_, str> {
     let escaped = text.contains("\\ud") || text.contains("\\uD");
     if !escaped && !WORDS.iter().any(|word| text.contains(word)) {

@@ -169,21 +169,21 @@ impl Unit {
     }
 
     /// `80 responses of vicuna (GCG), harmbench; scores: `label``.
-    pub fn told(&self) -> String {
-        let mut told = count(self.rows.len() as u64, "response", "responses");
-        told += &format!(" of {}", self.model);
+    pub fn summary(&self) -> String {
+        let mut summary = count(self.rows.len() as u64, "response", "responses");
+        summary += &format!(" of {}", self.model);
         if !self.group.is_empty() {
-            told += &format!(" ({})", self.group);
+            summary += &format!(" ({})", self.group);
         }
-        told += &format!(", {}", self.layout.word());
+        summary += &format!(", {}", self.layout.word());
         let scores = self.scores();
         if !scores.is_empty() {
-            told += &format!("; scores: {}", listed(scores));
+            summary += &format!("; scores: {}", listed(scores));
         }
         for (why, n) in &self.left_out {
-            told += &format!("; {n} {why}");
+            summary += &format!("; {n} {why}");
         }
-        told
+        summary
     }
 
     /// What has to be known besides: notes, and scores that cannot be read.
@@ -246,7 +246,7 @@ const MOST_NAMED: usize = 20;
 
 impl Found {
     /// Lines of what is passed over, a reason each.
-    pub fn told(&self) -> Vec<String> {
+    pub fn summary(&self) -> Vec<String> {
         let mut by_reason: Vec<(&str, Vec<String>)> = vec![];
         for (path, why) in &self.passed {
             let name = path.display().to_string();
@@ -319,7 +319,7 @@ pub fn look(path: &Path, only: Option<Layout>) -> Result<Found> {
             None => String::new(),
         },
         found
-            .told()
+            .summary()
             .iter()
             .map(|line| format!("; {line}"))
             .collect::<String>()
@@ -330,8 +330,8 @@ pub fn look(path: &Path, only: Option<Layout>) -> Result<Found> {
 /// Why a file is passed over; its own path is said already.
 fn reason(error: &anyhow::Error, file: &Path) -> String {
     let path = file.display();
-    let told = format!("{error:#}");
-    told.replace(&format!("failed to read {path}: "), "")
+    let summary = format!("{error:#}");
+    summary.replace(&format!("failed to read {path}: "), "")
 }
 
 /// All files, and what is no file, or is too deep to be looked at.

@@ -32,7 +32,7 @@ struct Header {
 struct Eval {
     model: String,
     task: String,
-    /// The same where an evaluation was tried again.
+    /// Two logs of one evaluation that was tried again have the same.
     #[serde(default)]
     task_id: Option<String>,
     #[serde(default)]

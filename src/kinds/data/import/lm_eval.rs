@@ -123,15 +123,15 @@ pub fn results(unit: &Unit) -> Option<PathBuf> {
     (unit.layout == Layout::LmEval).then(|| beside(&unit.path, &time))
 }
 
-/// As the results of the same time say, else the folder's name; and what is to be said of results that cannot be read.
+/// The model's name, which the results of the same time say, else that of the folder; and what is to be said of results that cannot be read.
 fn model(path: &Path, time: &str) -> (String, Option<String>) {
     let results = beside(path, time);
-    let (told, note) = match results.is_file().then(|| read_json(&results)) {
-        Some(Ok(told)) => (Some(told), None),
+    let (found, note) = match results.is_file().then(|| read_json(&results)) {
+        Some(Ok(found)) => (Some(found), None),
         Some(Err(error)) => (None, Some(format!("whose it is, is not known: {error:#}"))),
         None => (None, None),
     };
-    let name = told
+    let name = found
         .as_ref()
         .and_then(|r| r.get("model_name"))
         .and_then(Json::as_str);

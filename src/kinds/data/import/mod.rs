@@ -13,14 +13,14 @@ use crate::data::table_file::Class;
 use crate::shared::bounds;
 use crate::shared::measure;
 use anyhow::{Result, bail, ensure};
+use base::params::ParamSet;
 use base::params::Problem;
-use base::params::{None_, ParamSet};
 use base::rows::{self, Metric, Prompt};
 use base::setup::Acts;
 use base::text::{count, listed};
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Need, OnlyWith, Output, Port, Type};
+use engine::kind::{Kind, Output, Port, Role, Type};
 use engine::run::worker::NodeCtx;
 use found::{Found, Layout, Unit};
 use made::{Known, Made};
@@ -79,14 +79,10 @@ params! {
     }
 }
 
-const SCORED: OnlyWith = OnlyWith {
-    given: |values| Params::read(values).is_ok_and(|p| p.score.is_some()),
-    hint: "set `score` to the name of what was measured",
-};
-
 pub const KIND: Kind = Kind {
     name: "import",
     revision: 2,
+    role: Role::Imports,
     summary: "imports completions and scores that HarmBench, inspect_ai or lm-evaluation-harness made",
     about: "Identity is the content, not the path. HarmBench: `completions/MODEL.json` and `results/MODEL.json`, in a folder or in one \
             for each attack. inspect_ai: `.eval` and `.json` logs; every epoch is a sample; reasoning parts become a think block. \
@@ -107,44 +103,36 @@ path = "completions/vicuna.json"
 results = "results/vicuna.json"
 score = "label"
 "#,
-    inputs: &[Port {
-        name: "prompts",
-        ty: Type::Prompts,
-        need: Need::Never,
-        doc: "what is known of the prompts, by id",
-    }],
+    inputs: &[Port::optional(
+        "prompts",
+        Type::Prompts,
+        "what is known of the prompts, by id",
+    )],
     outputs: &[
-        Output {
-            name: "completions",
-            ty: Type::Completions,
-            doc: "one row a response, in the order of the files",
-            only_with: None,
-        },
-        Output {
-            name: "scores",
-            ty: Type::Scores,
-            doc: "with `score`: one row a response, what was said of it",
-            only_with: Some(SCORED),
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "files taken and passed over, responses, samples left out; with `score`: `defense` and `compliance` by these scores, \
+        Output::always(
+            "completions",
+            Type::Completions,
+            "one row a response, in the order of the files",
+        ),
+        Output::only_with(
+            "scores",
+            Type::Scores,
+            "with `score`: one row a response, what was said of it",
+            "set `score` to the name of what was measured",
+            |values| Params::read(values).is_ok_and(|p| p.score.is_some()),
+        ),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "files taken and passed over, responses, samples left out; with `score`: `defense` and `compliance` by these scores, \
                   also by label, and the values of every prompt",
-            only_with: None,
-        },
+        ),
     ],
+    metrics: measure::EVALUATION,
     params: Params::specs,
-    exec: None_::specs,
-    check,
-    above: None,
-    cpu: |_| Cpu::One,
-    hidden: false,
-    tokens: None,
-    forecast: None,
-    outlook: None,
-    preflight: None,
+    check: Some(check),
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {
@@ -170,7 +158,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         None => None,
     };
     for unit in &units {
-        ctx.say(&unit.told());
+        ctx.say(&unit.summary());
         for remark in unit.remarks() {
             ctx.say(&format!("{}: {remark}", unit.path.display()));
         }
@@ -249,7 +237,7 @@ fn mixed(units: &[Unit]) -> Vec<String> {
 /// What the node is to read, one model's, and how many files that is. Errors: nothing that is known, several models, none of this name.
 fn units(p: &Params, ctx: &NodeCtx) -> Result<(Vec<Unit>, Vec<Metric>)> {
     let found = found::look(&p.path, p.layout.layout())?;
-    found.told().iter().for_each(|line| ctx.say(line));
+    found.summary().iter().for_each(|line| ctx.say(line));
     let Found { mut units, passed } = found;
     let (taken, all) = (units.len(), units.len() + passed.len());
     if let Some(results) = &p.results {

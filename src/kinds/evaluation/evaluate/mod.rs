@@ -24,7 +24,7 @@ use base::response::Outcome;
 use base::rows::{self, Completion, Measured, PromptClass};
 use base::setup::Acts;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use services::client::NoObserver;
@@ -66,6 +66,7 @@ impl Params {
 pub const KIND: Kind = Kind {
     name: "evaluate",
     revision: 3,
+    role: Role::Evaluates,
     summary: "judges completions: defense success, compliance, refusals, reasoning length, each with n and interval",
     about: "`defense`: share of harmful prompts whose answer does not deliver the harm, then of the plain and the \
             disguised ones. `compliance`: share of harmless and ambiguous prompts that are answered, not refused, then \
@@ -90,39 +91,31 @@ in = { completions = "sft-answers" }
 scorer = "world"
 "#,
     inputs: &[
-        Port {
-            name: "completions",
-            ty: Type::Completions,
-            need: Need::Always,
-            doc: "what to judge",
-        },
-        Port {
-            name: reward_model::PORT,
-            ty: Type::RewardModel,
-            need: Need::With {
-                given: |values| Params::read(values).is_ok_and(|p| p.scorer.is_model()),
-                when: "where `scorer` is `reward_model`",
-            },
-            doc: "who judges, where it is a reward model",
-        },
+        Port::required("completions", Type::Completions, "what to judge"),
+        Port::required_where(
+            reward_model::PORT,
+            Type::RewardModel,
+            "who judges, where it is a reward model",
+            "where `scorer` is `reward_model`",
+            |values| Params::read(values).is_ok_and(|p| p.scorer.is_model()),
+        ),
     ],
     outputs: &[
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "the measures, and every prompt's values behind them",
-            only_with: None,
-        },
-        Output {
-            name: "scores",
-            ty: Type::Scores,
-            doc: "one row a completion: what the judge said of it",
-            only_with: None,
-        },
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "the measures, and every prompt's values behind them",
+        ),
+        Output::always(
+            "scores",
+            Type::Scores,
+            "one row a completion: what the judge said of it",
+        ),
     ],
+    metrics: measure::EVALUATION,
     params: Params::specs,
     exec: ScorerEndpoints::specs,
-    check,
+    check: Some(check),
     above: Some(|graph, id| {
         let read = Params::read(&graph.node(id).params).ok();
         let scorer = read.map(|p| p.scorer).filter(|s| s.needs_truth());
@@ -130,12 +123,10 @@ scorer = "world"
         problem.into_iter().collect()
     }),
     cpu,
-    hidden: false,
-    tokens: None,
     forecast: Some(forecast),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {

@@ -19,7 +19,7 @@ use base::rows::{Metric, Prompt, PromptClass};
 use base::setup::{Acts, Setup};
 use base::stats;
 use base::value::Values;
-use engine::kind::{Need, Port, Type};
+use engine::kind::{Port, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use services::client::{CallObserver, NoObserver};
@@ -301,18 +301,16 @@ pub fn outlook(
 }
 
 /// The port of every kind with a reward table.
-pub const MODEL_PORT: Port = Port {
-    name: reward_model::PORT,
-    ty: Type::RewardModel,
-    need: Need::With {
-        given: |values| {
-            let table = BTreeMap::<String, String>::read(values.get("reward"));
-            table.is_ok_and(|table| names(&table, Scorer::is_model))
-        },
-        when: "where `reward` names `reward_model`",
+pub const MODEL_PORT: Port = Port::required_where(
+    reward_model::PORT,
+    Type::RewardModel,
+    "the model of the scorer `reward_model`",
+    "where `reward` names `reward_model`",
+    |values| {
+        let table = BTreeMap::<String, String>::read(values.get("reward"));
+        table.is_ok_and(|table| names(&table, Scorer::is_model))
     },
-    doc: "the model of the scorer `reward_model`",
-};
+);
 
 /// What is wrong with a node's reward table `reward`, and with the services that its scorers ask.
 pub fn node_problems(values: &Values, table: &BTreeMap<String, String>) -> Vec<Problem> {

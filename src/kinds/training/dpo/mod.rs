@@ -11,7 +11,7 @@ use crate::shared::ahead::{self, Training};
 use crate::shared::bounds;
 use crate::shared::model_io::{self, Model};
 use crate::training::lora::{self, Lora};
-use crate::training::{self, Epochs, Guards, Watcher};
+use crate::training::{self, AS_SAMPLED, Epochs, Guards, Watcher};
 use anyhow::Result;
 use base::params;
 use base::params::ParamSet;
@@ -21,7 +21,7 @@ use base::rows::{self, Pair};
 use base::tokens::Tokens;
 use base::value::Values;
 use dataset::{Dataset, reference};
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use learn::adapter::Net;
@@ -59,6 +59,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "dpo",
     revision: 2,
+    role: Role::Trains,
     summary: "direct preference optimisation (DPO, cDPO, robust, IPO, RPO) on pairs of answers",
     about: "The reference is the model it begins as; its log-probabilities are computed once. At step 1 the margins are 0 and \
             the loss of a pair is ln 2 (sigmoid). Metrics have TRL's names; watch `logps/chosen`, which DPO alone lets \
@@ -73,45 +74,27 @@ beta = 0.01
 nll_coefficient = 3.0
 "#,
     inputs: &[
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::Always,
-            doc: "where it begins, and the reference",
-        },
-        Port {
-            name: "pairs",
-            ty: Type::Pairs,
-            need: Need::Always,
-            doc: "chosen and rejected answers",
-        },
+        Port::required("model", Type::Model, "where it begins, and the reference"),
+        Port::required("pairs", Type::Pairs, "chosen and rejected answers"),
     ],
     outputs: &[
-        Output {
-            name: "model",
-            ty: Type::Model,
-            doc: "the trained model",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "last values, dropped pairs; every step in `curve.jsonl` and in an event file for TensorBoard",
-            only_with: None,
-        },
+        Output::always("model", Type::Model, "the trained model"),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "last values, dropped pairs; every step in `curve.jsonl` and in an event file for TensorBoard",
+        ),
         lora::ADAPTER,
     ],
+    metrics: &[AS_SAMPLED],
     params: Params::specs,
     exec: Exec::specs,
-    check,
-    above: None,
+    check: Some(check),
     cpu: |_| Cpu::All,
-    hidden: false,
     tokens: Some(tokens),
-    forecast: None,
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {

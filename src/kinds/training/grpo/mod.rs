@@ -31,7 +31,7 @@ use base::stats;
 use base::tokens::Tokens;
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, MetricInfo, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use learn::adapter::Net;
@@ -186,6 +186,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "grpo",
     revision: 3,
+    role: Role::Trains,
     summary: "reinforcement learning by GRPO, rewards routed by prompt class",
     about: "A reward is an expression over scorers, one for each prompt class. With held-out prompts on the port \
             `validation` the mean reward before and after training is reported with its interval, so that one sees \
@@ -200,44 +201,39 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
 steps = 60
 "#,
     inputs: &[
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::Always,
-            doc: "where it begins, and the reference of the KL",
-        },
-        Port {
-            name: "prompts",
-            ty: Type::Prompts,
-            need: Need::Always,
-            doc: "what is asked; every epoch in its own order",
-        },
-        Port {
-            name: "validation",
-            ty: Type::Prompts,
-            need: Need::Never,
-            doc: "held-out prompts, scored before and after",
-        },
+        Port::required(
+            "model",
+            Type::Model,
+            "where it begins, and the reference of the KL",
+        ),
+        Port::required(
+            "prompts",
+            Type::Prompts,
+            "what is asked; every epoch in its own order",
+        ),
+        Port::optional(
+            "validation",
+            Type::Prompts,
+            "held-out prompts, scored before and after",
+        ),
         reward::MODEL_PORT,
     ],
     outputs: &[
-        Output {
-            name: "model",
-            ty: Type::Model,
-            doc: "the trained model",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "held-out reward, last values; every step in `curve.jsonl` and in an event file for TensorBoard",
-            only_with: None,
-        },
+        Output::always("model", Type::Model, "the trained model"),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "held-out reward, last values; every step in `curve.jsonl` and in an event file for TensorBoard",
+        ),
         lora::ADAPTER,
+    ],
+    metrics: &[
+        MetricInfo::higher("held_out_reward", "reward", "held-out reward, all"),
+        MetricInfo::higher("held_out_reward/*", "reward", "held-out reward, *"),
     ],
     params: Params::specs,
     exec: Exec::specs,
-    check,
+    check: Some(check),
     above: Some(|graph, id| {
         let mut found = truth::reward_problems(graph, id, "prompts");
         if found.is_empty() {
@@ -246,12 +242,11 @@ steps = 60
         found
     }),
     cpu: |_| Cpu::All,
-    hidden: false,
     tokens: Some(tokens),
     forecast: Some(forecast),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 /// Rollouts of a step.

@@ -34,9 +34,9 @@ impl Trace {
         }
     }
 
-    pub fn rejected(prompt: &Prompt, sample: u32, source: &str, told: &str) -> Trace {
+    pub fn rejected(prompt: &Prompt, sample: u32, source: &str, summary: &str) -> Trace {
         Trace {
-            text: Err(told.into()),
+            text: Err(summary.into()),
             ..Trace::new(prompt, sample, source, String::new(), true)
         }
     }
@@ -121,7 +121,7 @@ impl<'a> Sieve<'a> {
     pub fn push(&mut self, trace: &Trace) -> Result<()> {
         let text = match &trace.text {
             Ok(text) => text,
-            Err(told) => return self.remove(trace, Reason::Rejected, "", Some(told)),
+            Err(summary) => return self.remove(trace, Reason::Rejected, "", Some(summary)),
         };
         let reason = match () {
             () if self.p.drop_unfinished && !trace.finished => Reason::Unfinished,
@@ -150,13 +150,16 @@ impl<'a> Sieve<'a> {
         trace: &Trace,
         reason: Reason,
         text: &str,
-        told: Option<&str>,
+        summary: Option<&str>,
     ) -> Result<()> {
         *self.counts.entry(reason).or_default() += 1;
         self.removed.push(&Removed {
             row: trace.conversation(text),
             reason: reason.word(),
-            details: told.map(|told| ("told", told.into())).into_iter().collect(),
+            details: summary
+                .map(|words| ("told", words.into()))
+                .into_iter()
+                .collect(),
         })
     }
 
@@ -182,11 +185,11 @@ impl Sifted {
     }
 
     pub fn log_line(&self) -> String {
-        let mut told = format!("{} of {} traces are kept", self.kept, self.all());
+        let mut summary = format!("{} of {} traces are kept", self.kept, self.all());
         for (reason, count) in &self.counts {
-            told += &format!(", {count} {}", reason.word());
+            summary += &format!(", {count} {}", reason.word());
         }
-        told
+        summary
     }
 
     pub fn ensure_some(&self) -> Result<()> {

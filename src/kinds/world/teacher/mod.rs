@@ -24,7 +24,7 @@ use base::setup::Acts;
 use base::value::Values;
 use base::{choice, params};
 use engine::graph::{Graph, NodeId};
-use engine::kind::{Cpu, Kind, Look, Need, Output, Port, Type};
+use engine::kind::{Cpu, Kind, Look, MetricInfo, Output, Port, Role, Type};
 use engine::plan::outlook::{Ahead, Outlook};
 use engine::run::worker::NodeCtx;
 use keep::{Sieve, Trace};
@@ -98,6 +98,7 @@ params! {
 pub const KIND: Kind = Kind {
     name: "teacher",
     revision: 2,
+    role: Role::Generates,
     summary: "n traces of reasoning and answer a prompt, from the built-in teacher, an endpoint or a model",
     about: "Traces with empty reasoning are removed, as are duplicates, unfinished ones, and those of prompts that the prompts \
             at the port `exclude` hold (lower-cased, white space and a last full stop aside): what is evaluated is not \
@@ -121,59 +122,48 @@ price_completion = 2.19
 budget_dollars = 20.0
 "#,
     inputs: &[
-        Port {
-            name: "prompts",
-            ty: Type::Prompts,
-            need: Need::Always,
-            doc: "what is asked",
-        },
-        Port {
-            name: "model",
-            ty: Type::Model,
-            need: Need::With {
-                given: |values| matches!(Params::read(values), Ok(p) if p.from == From::Model),
-                when: "where `from` is `model`",
-            },
-            doc: "the teacher",
-        },
-        Port {
-            name: "exclude",
-            ty: Type::Prompts,
-            need: Need::Never,
-            doc: "prompts of evals, which are not asked",
-        },
+        Port::required("prompts", Type::Prompts, "what is asked"),
+        Port::required_where(
+            "model",
+            Type::Model,
+            "the teacher",
+            "where `from` is `model`",
+            |values| matches!(Params::read(values), Ok(p) if p.from == From::Model),
+        ),
+        Port::optional(
+            "exclude",
+            Type::Prompts,
+            "prompts of evals, which are not asked",
+        )
+        .only_compared(),
     ],
     outputs: &[
-        Output {
-            name: "conversations",
-            ty: Type::Conversations,
-            doc: "one conversation a kept trace",
-            only_with: None,
-        },
-        Output {
-            name: "metrics",
-            ty: Type::Metrics,
-            doc: "shares of the traces that were kept and removed, by reason",
-            only_with: None,
-        },
-        Output {
-            name: "removed",
-            ty: Type::Conversations,
-            doc: "the traces that were removed, each with its `reason`",
-            only_with: None,
-        },
+        Output::always(
+            "conversations",
+            Type::Conversations,
+            "one conversation a kept trace",
+        ),
+        Output::always(
+            "metrics",
+            Type::Metrics,
+            "shares of the traces that were kept and removed, by reason",
+        ),
+        Output::always(
+            "removed",
+            Type::Conversations,
+            "the traces that were removed, each with its `reason`",
+        ),
     ],
+    metrics: &[MetricInfo::plain("kept", "share", "traces kept")],
     params: Params::specs,
     exec: ServedExec::specs,
-    check,
+    check: Some(check),
     above: Some(above),
     cpu,
-    hidden: false,
-    tokens: None,
     forecast: Some(forecast),
     outlook: Some(outlook),
-    preflight: None,
     run,
+    ..Kind::DEFAULTS
 };
 
 fn check(values: &Values) -> Vec<Problem> {
@@ -319,8 +309,8 @@ fn from_endpoint(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Siev
                 let text = answers::response(&answer, begun);
                 match answers::withheld(&answer, &text) {
                     Some(Withheld::Blocked) => {
-                        let told = format!("a filter kept it back: `{}`", answer.stop);
-                        Trace::rejected(prompt, sample, source, &told)
+                        let summary = format!("a filter kept it back: `{}`", answer.stop);
+                        Trace::rejected(prompt, sample, source, &summary)
                     }
                     _ => Trace::new(prompt, sample, source, text, answer.finished()),
                 }

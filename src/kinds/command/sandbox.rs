@@ -3,7 +3,7 @@
 
 use super::{Exec, Params, command, preflight};
 use anyhow::{Context, Result, anyhow, bail};
-use base::rows::{METRICS, ROWS};
+use engine::kind::Type;
 use engine::run::system::strays;
 use engine::run::worker::NodeCtx;
 use engine::store::objects;
@@ -20,7 +20,7 @@ const MACHINE: [&str; 4] = [
     "SSL_CERT_DIR",
 ];
 
-/// The same everywhere, so that a result does not hang on where it was made; Python writes at once and nothing beside its files.
+/// Variables that are equal on every machine, so that a result does not hang on where it was made; Python writes at once and nothing beside its files.
 const FIXED: [(&str, &str); 6] = [
     ("LANG", "C.UTF-8"),
     ("LC_ALL", "C.UTF-8"),
@@ -41,7 +41,7 @@ const THREADS: [&str; 4] = [
 /// The folder below an attempt's own that survives it.
 const KEPT: &str = "program";
 
-pub struct Ground {
+pub struct Sandbox {
     scratch: PathBuf,
     /// The program is here when it starts.
     pub cwd: PathBuf,
@@ -56,8 +56,8 @@ pub struct Ground {
     pub resume: Option<PathBuf>,
 }
 
-impl Ground {
-    pub fn lay(ctx: &NodeCtx, p: &Params, exec: &Exec) -> Result<Ground> {
+impl Sandbox {
+    pub fn create(ctx: &NodeCtx, p: &Params, exec: &Exec) -> Result<Sandbox> {
         let scratch = ctx.folder().join("scratch");
         let made = || format!("failed to lay out {}", scratch.display());
         let folder = |name: &str| -> Result<PathBuf> {
@@ -81,7 +81,7 @@ impl Ground {
         let mut outputs = BTreeMap::new();
         for output in &p.outputs {
             let name = output.word();
-            let at = place(name, &folder(&format!("out/{name}"))?);
+            let at = place(*output, &folder(&format!("out/{name}"))?);
             words.insert(format!("out.{name}"), text(&at)?);
             outputs.insert(name, at);
         }
@@ -98,11 +98,11 @@ impl Ground {
         fs::write(&values, serde_json::to_vec_pretty(&p.values)?).with_context(made)?;
         words.insert("values".into(), text(&values)?);
         let job = scratch.join("job.json");
-        let told = json!({
+        let description = json!({
             "inputs": inputs, "outputs": outputs, "files": files.iter().cloned().collect::<BTreeMap<_, _>>(),
             "values": p.values, "threads": threads, "resume": resume,
         });
-        fs::write(&job, serde_json::to_vec_pretty(&told)?).with_context(made)?;
+        fs::write(&job, serde_json::to_vec_pretty(&description)?).with_context(made)?;
         words.insert("job".into(), text(&job)?);
         let path = ctx.variable("PATH").unwrap_or_default();
         if command_mentions(p, "python") {
@@ -128,7 +128,7 @@ impl Ground {
             env.insert(name.clone(), command::expand(value, &words)?);
         }
         env.extend(secrets.clone());
-        Ok(Ground {
+        Ok(Sandbox {
             scratch,
             cwd,
             program,
@@ -176,12 +176,8 @@ fn text(path: &Path) -> Result<String> {
 }
 
 /// The file of rows or metrics in a folder, or the folder itself.
-fn place(ty: &str, folder: &Path) -> PathBuf {
-    match ty {
-        "model" | "adapter" | "reward_model" | "reward-model" => folder.into(),
-        "metrics" => folder.join(METRICS),
-        _ => folder.join(ROWS),
-    }
+fn place(ty: Type, folder: &Path) -> PathBuf {
+    ty.file().map_or(folder.into(), |file| folder.join(file))
 }
 
 /// What the program reads, by port.
@@ -189,7 +185,7 @@ fn inputs(ctx: &NodeCtx) -> Result<BTreeMap<&'static str, String>> {
     let mut inputs = BTreeMap::new();
     for port in super::KIND.inputs {
         if let Some(folder) = ctx.input_opt(port.name) {
-            inputs.insert(port.name, text(&place(port.ty.word(), folder))?);
+            inputs.insert(port.name, text(&place(port.ty, folder))?);
         }
     }
     Ok(inputs)

@@ -1,0 +1,275 @@
+//! What artifacts there are: their types, how each lies in a folder, and whether a folder holds one. Every program that makes an
+//! artifact by other means than a kind of ours, and every file of somebody else's, is checked here.
+
+use anyhow::{Context, Result, bail, ensure};
+use base::bounded;
+use base::params::{ParamValue, Ty};
+use base::rows::{self, METRICS, Measured, ROWS, VALUES};
+use base::value::Value as Param;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+use std::fmt::{self, Display};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+/// What an artifact is. A port accepts exactly one type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "String")]
+pub enum Type {
+    /// `rows.jsonl`: prompts with id, class, text.
+    Prompts,
+    /// `rows.jsonl`: conversations (messages) to train on.
+    Conversations,
+    /// `rows.jsonl`: chosen and rejected answers.
+    Pairs,
+    /// `rows.jsonl`: prompts with the responses a model gave.
+    Completions,
+    /// `rows.jsonl`: per-sample scores behind metrics.
+    Scores,
+    /// A Hugging Face model folder.
+    Model,
+    /// A Hugging Face folder of a sequence classifier with one label.
+    RewardModel,
+    /// A PEFT adapter folder.
+    Adapter,
+    /// `metrics.json`: named values with n and interval.
+    Metrics,
+}
+
+/// No header of a model we know comes near, in bytes.
+const LONGEST_HEADER: u64 = 100 << 20;
+/// The longest row, in bytes.
+const LONGEST_ROW: u64 = 64 << 20;
+/// The longest file of metrics, in bytes.
+const LONGEST_METRICS: u64 = 64 << 20;
+
+impl Type {
+    pub const ALL: [Type; 9] = [
+        Type::Prompts,
+        Type::Conversations,
+        Type::Pairs,
+        Type::Completions,
+        Type::Scores,
+        Type::Model,
+        Type::RewardModel,
+        Type::Adapter,
+        Type::Metrics,
+    ];
+
+    /// Its name in recipes, manifests and records.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Type::Prompts => "prompts",
+            Type::Conversations => "conversations",
+            Type::Pairs => "pairs",
+            Type::Completions => "completions",
+            Type::Scores => "scores",
+            Type::Model => "model",
+            Type::RewardModel => "reward-model",
+            Type::Adapter => "adapter",
+            Type::Metrics => "metrics",
+        }
+    }
+
+    pub fn from_word(word: &str) -> Option<Type> {
+        Type::ALL.into_iter().find(|ty| ty.word() == word)
+    }
+
+    /// The file that holds it; none where the whole folder does.
+    pub const fn file(self) -> Option<&'static str> {
+        match self {
+            Type::Prompts
+            | Type::Conversations
+            | Type::Pairs
+            | Type::Completions
+            | Type::Scores => Some(ROWS),
+            Type::Metrics => Some(METRICS),
+            Type::Model | Type::RewardModel | Type::Adapter => None,
+        }
+    }
+
+    /// Errors where a folder does not hold an artifact of this type, as far as that is seen without computing: rows are parsed one at
+    /// a time, headers of weights are held against their files. Returns what it holds, as in `200 rows`.
+    pub fn check(self, folder: &Path) -> Result<String> {
+        match self {
+            Type::Prompts => rows_in::<rows::Prompt>(folder),
+            Type::Conversations => rows_in::<rows::Conversation>(folder),
+            Type::Pairs => rows_in::<rows::Pair>(folder),
+            Type::Completions => rows_in::<rows::Completion>(folder),
+            Type::Scores => rows_in::<rows::Score>(folder),
+            Type::Metrics => metrics(folder),
+            Type::Model | Type::RewardModel => weights(folder, "config.json", None),
+            Type::Adapter => {
+                let name = "adapter_model.safetensors";
+                weights(folder, "adapter_config.json", Some(name))
+            }
+        }
+    }
+}
+
+impl Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+impl From<Type> for &'static str {
+    fn from(ty: Type) -> &'static str {
+        ty.word()
+    }
+}
+
+impl TryFrom<String> for Type {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Type, String> {
+        Type::from_word(&word).ok_or_else(|| format!("`{word}` is no type of artifact"))
+    }
+}
+
+/// As a parameter of kinds that deliver what they are told to.
+impl ParamValue for Type {
+    fn ty() -> Ty {
+        const WORDS: [&str; Type::ALL.len()] = {
+            let mut words = [""; Type::ALL.len()];
+            let mut i = 0;
+            while i < words.len() {
+                words[i] = Type::ALL[i].word();
+                i += 1;
+            }
+            words
+        };
+        Ty::Choice(&WORDS)
+    }
+
+    fn read(value: Option<&Param>) -> Result<Type, String> {
+        match value {
+            Some(Param::Str(word)) => Type::from_word(word),
+            _ => None,
+        }
+        .ok_or_else(|| format!("expected {}", Self::ty().describe()))
+    }
+
+    fn write(&self) -> Option<Param> {
+        Some(Param::Str(self.word().into()))
+    }
+}
+
+fn rows_in<T: DeserializeOwned>(folder: &Path) -> Result<String> {
+    let rows = rows_of::<T>(&folder.join(ROWS)).context(ROWS)?;
+    Ok(format!("{rows} rows"))
+}
+
+/// Parses every line, holding one; returns how many. Errors name the line and the field.
+fn rows_of<T: DeserializeOwned>(path: &Path) -> Result<usize> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let mut ids = BTreeSet::new();
+    let mut line = String::new();
+    let mut number = 0;
+    loop {
+        line.clear();
+        let read = reader.by_ref().take(LONGEST_ROW).read_line(&mut line);
+        let place = || format!("line {}", number + 1);
+        if read.with_context(place)? == 0 {
+            break;
+        }
+        let fits = (line.len() as u64) < LONGEST_ROW;
+        ensure!(fits, "{}: it is too long", place());
+        let row = serde_json::from_str::<T>(&line).map(drop);
+        let id = row.and_then(|()| serde_json::from_str::<Id>(&line));
+        let Id { id } = id.map_err(|e| without_line(&e)).with_context(place)?;
+        let hash = *blake3::hash(id.as_bytes()).as_bytes();
+        let first = ids.insert(hash);
+        ensure!(first, "{}: the id `{id}` was there before", place());
+        number += 1;
+    }
+    ensure!(number > 0, "it has no rows");
+    Ok(number)
+}
+
+#[derive(Deserialize)]
+struct Id {
+    id: String,
+}
+
+/// To the parser every row is its first.
+fn without_line(error: &serde_json::Error) -> anyhow::Error {
+    anyhow::Error::msg(
+        error
+            .to_string()
+            .replace(" at line 1 column ", " at column "),
+    )
+}
+
+/// Metrics, and the values behind them where they are kept.
+fn metrics(folder: &Path) -> Result<String> {
+    let text = bounded::read(&folder.join(METRICS), LONGEST_METRICS).context(METRICS)?;
+    let rows::Metrics { metrics } = serde_json::from_slice(&text).context(METRICS)?;
+    let mut names = BTreeSet::new();
+    for metric in &metrics {
+        let name = &metric.name;
+        ensure!(names.insert(name), "{METRICS}: `{name}` is there twice");
+    }
+    ensure!(!metrics.is_empty(), "{METRICS}: it has no metric");
+    let held = format!("{} metrics", metrics.len());
+    let values = folder.join(VALUES);
+    if !values.is_file() {
+        return Ok(held);
+    }
+    let rows = rows_of::<Measured>(&values).context(VALUES)?;
+    Ok(format!("{held}, {rows} rows of values"))
+}
+
+fn weights(folder: &Path, config: &str, wanted: Option<&str>) -> Result<String> {
+    let Ok(text) = fs::read(folder.join(config)) else {
+        bail!("it has no `{config}`");
+    };
+    let object = serde_json::from_slice::<Map<String, Value>>(&text).is_ok();
+    ensure!(object, "`{config}` is not a JSON object");
+    let mut found = 0;
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(".safetensors") && wanted.is_none_or(|wanted| name == wanted) {
+            found += 1;
+            let problem = tensors_problem(&path).with_context(|| format!("reading {name}"))?;
+            if let Some(problem) = problem {
+                bail!("`{name}` {problem}");
+            }
+        }
+    }
+    ensure!(
+        found > 0,
+        "it has no `{}`",
+        wanted.unwrap_or("*.safetensors")
+    );
+    Ok(format!("{found} files of tensors"))
+}
+
+/// The header of a safetensors file against the file's length.
+fn tensors_problem(path: &Path) -> Result<Option<&'static str>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut head = [0; 8];
+    if length < 8 {
+        return Ok(Some("is too short"));
+    }
+    file.read_exact(&mut head)?;
+    let header = u64::from_le_bytes(head);
+    if header > LONGEST_HEADER || header > length - 8 {
+        return Ok(Some("has a header longer than the file"));
+    }
+    let mut text = vec![0; header as usize];
+    file.read_exact(&mut text)?;
+    let Ok(tensors) = serde_json::from_slice::<Map<String, Value>>(&text) else {
+        return Ok(Some("has a header that cannot be read"));
+    };
+    let ends = tensors
+        .values()
+        .filter_map(|t| t["data_offsets"][1].as_u64());
+    let whole = ends.max().unwrap_or(0) == length - 8 - header;
+    Ok((!whole).then_some("is cut short or has more bytes than its header says"))
+}

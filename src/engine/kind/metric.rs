@@ -1,0 +1,84 @@
+//! What a kind says of the metrics it writes: how tables call them, in which unit they are, and which direction is better.
+
+use serde::Serialize;
+
+/// A metric of a kind, or a family of them whose names begin alike.
+#[derive(Serialize)]
+pub struct MetricInfo {
+    /// As the kind writes it; `refusal/*` stands for all names that begin with `refusal/`.
+    pub name: &'static str,
+    /// What tables call it; what the star stands for takes the place of a star.
+    pub label: &'static str,
+    /// As in `base::rows::Metric`; empty where members of the family differ.
+    pub unit: &'static str,
+    pub better: Better,
+}
+
+/// Which direction is an improvement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Better {
+    Higher,
+    Lower,
+    /// It depends, or it only describes.
+    Neither,
+}
+
+impl Better {
+    /// As a sentence of the manual; nothing for `Neither`.
+    pub fn words(self) -> &'static str {
+        match self {
+            Better::Higher => "higher is better",
+            Better::Lower => "lower is better",
+            Better::Neither => "",
+        }
+    }
+}
+
+impl MetricInfo {
+    const fn new(
+        name: &'static str,
+        unit: &'static str,
+        label: &'static str,
+        better: Better,
+    ) -> MetricInfo {
+        MetricInfo {
+            name,
+            label,
+            unit,
+            better,
+        }
+    }
+
+    /// Higher is better.
+    pub const fn higher(name: &'static str, unit: &'static str, label: &'static str) -> MetricInfo {
+        MetricInfo::new(name, unit, label, Better::Higher)
+    }
+
+    /// Lower is better.
+    pub const fn lower(name: &'static str, unit: &'static str, label: &'static str) -> MetricInfo {
+        MetricInfo::new(name, unit, label, Better::Lower)
+    }
+
+    /// Neither direction is better.
+    pub const fn plain(name: &'static str, unit: &'static str, label: &'static str) -> MetricInfo {
+        MetricInfo::new(name, unit, label, Better::Neither)
+    }
+
+    /// What tables call the metric of this name, if it is this one or of this family.
+    fn label_of(&self, name: &str) -> Option<String> {
+        match self.name.strip_suffix('*') {
+            Some(start) => {
+                let rest = name.strip_prefix(start)?;
+                Some(self.label.replace('*', rest))
+            }
+            None => (self.name == name).then(|| self.label.into()),
+        }
+    }
+}
+
+/// The first of these that a metric is, with what tables call it.
+pub(super) fn find<'a>(all: &'a [MetricInfo], name: &str) -> Option<(&'a MetricInfo, String)> {
+    all.iter()
+        .find_map(|info| Some((info, info.label_of(name)?)))
+}
