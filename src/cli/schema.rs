@@ -1,7 +1,7 @@
 //! `pipe schema`: the JSON Schema of recipes.
 
-use super::{Outcome, print};
-use crate::cli::registry;
+use super::output::{Outcome, print};
+use super::registry::registry;
 use recipe::schema;
 
 /// Print the JSON Schema of recipes, for an editor that completes, explains and checks while one types.

@@ -4,7 +4,7 @@
 //! inherits it, `full` from the N-th pass on. `PIPE_FAULT_TRACE=FILE` appends the name of every place passed, so that a proof can
 //! list them all first and then strike at each. `PIPE_CLOCK_SHIFT=SECONDS` sets the clock of a process forward or, negative, back.
 
-use pipe::engine::run::fault::{self, Proof};
+use pipe::engine::system::fault::{self, Proof};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -31,7 +31,6 @@ enum Action {
 }
 
 /// Reads the orders of this process. Called before anything else.
-#[allow(clippy::disallowed_methods)] // No setting of a node: orders to a process of the tests.
 pub fn arm() {
     let text = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
     let strike = text(FAULT).map(|text| {
