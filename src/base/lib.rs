@@ -4,6 +4,8 @@ pub mod bounded;
 pub mod calls;
 pub mod claim;
 pub mod diag;
+pub mod hash;
+pub mod idle;
 pub mod memory;
 pub mod params;
 pub mod response;

@@ -1,7 +1,6 @@
 //! A node as a recipe sets it up, before it is one of a graph: what conditions on parameters are asked about. A parameter that can do
 //! nothing beside the others is refused, so that nobody believes to have compared what was never different.
 
-use crate::params::{ParamSet, ParamSpec, Problem};
 use crate::value::{self, Value, Values};
 
 /// Parameters, and the ports that are connected.
@@ -12,11 +11,6 @@ pub struct Setup<'a> {
 }
 
 impl Setup<'_> {
-    /// A block of the parameters; none where any is wrong.
-    pub fn read<P: ParamSet>(&self) -> Option<P> {
-        P::read(self.values).ok()
-    }
-
     pub fn connected(&self, port: &str) -> bool {
         self.ports.contains(&port)
     }
@@ -69,11 +63,11 @@ impl Setup<'_> {
 /// Where a parameter does anything.
 #[derive(Clone, Copy)]
 pub struct Acts {
-    given: fn(&Setup) -> bool,
+    pub(crate) given: fn(&Setup) -> bool,
     /// As in "it acts only where `from` is `model`".
-    when: &'static str,
+    pub(crate) when: &'static str,
     /// A seed that nothing is drawn by is no treatment that anybody compares, and recipes give one to every node: a warning.
-    refused: bool,
+    pub(crate) refused: bool,
 }
 
 impl Acts {
@@ -95,33 +89,4 @@ impl Acts {
             refused,
         }
     }
-}
-
-/// A parameter that is set and does nothing.
-pub struct Idle {
-    pub problem: Problem,
-    pub refused: bool,
-}
-
-/// The identity parameters of a node that are set to anything but their defaults and do not always act: what is idle of them.
-pub fn idle(specs: Vec<ParamSpec>, setup: &Setup) -> Vec<(&'static str, Option<Idle>)> {
-    let mut found = vec![];
-    for spec in specs {
-        let Some(acts) = spec.acts.filter(|_| spec.is_set(setup.values)) else {
-            continue;
-        };
-        let idle = (!(acts.given)(setup)).then(|| Idle {
-            problem: Problem {
-                path: spec.name.into(),
-                message: format!(
-                    "`{}` acts only {}: here it does nothing",
-                    spec.name, acts.when
-                ),
-                help: Some("leave it out".into()),
-            },
-            refused: acts.refused,
-        });
-        found.push((spec.name, idle));
-    }
-    found
 }

@@ -1,6 +1,6 @@
 //! The value a parameter can have, and its canonical text.
 //!
-//! The canonical text is what keys are made of (`engine::graph::key`), so it is part of the store's format: integers and
+//! The canonical text is what keys are made of (`engine::graph::manifest`), so it is part of the store's format: integers and
 //! floats stay apart (`3` and `3.0`), strings are JSON-escaped, tables are sorted, NaN and infinities do not exist.
 
 use serde::{Deserialize, Serialize};

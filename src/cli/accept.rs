@@ -1,9 +1,11 @@
 //! `pipe accept`: old outputs under a new key, because somebody says that what changed is harmless.
 
-use super::{Error, Outcome, RecipeArgs, StoreArgs, past, print, print_json, study};
+use super::args::{RecipeArgs, StoreArgs};
+use super::output::{Error, Outcome, print, print_json};
+use super::{past, study};
+use base::hash::Key;
 use engine::gc::accept;
 use engine::gc::vouch::{Refusal, Voucher};
-use engine::graph::key::Key;
 use engine::store::Store;
 use engine::store::record::Record;
 use recipe::study::Study;

@@ -1,7 +1,9 @@
 //! `pipe adopt`: files that were made elsewhere as the artifact of a node.
 
 use super::accept::{recipe, refused, said};
-use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, study};
+use super::args::{RecipeArgs, StoreArgs};
+use super::output::{Error, Outcome, print, print_json};
+use super::study;
 use base::text::bytes;
 use clap::ValueHint;
 use engine::gc::adopt;

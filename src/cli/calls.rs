@@ -1,12 +1,14 @@
 //! `pipe calls`: the journal of calls to services, for people.
 
-use super::{Error, Outcome, StoreArgs, print, print_json, study, versioned};
+use super::args::StoreArgs;
+use super::output::{Error, Outcome, print, print_json, versioned};
+use super::study;
 use base::text::{count, did_you_mean, dollars, duration, listed, thousands};
 use clap::Subcommand;
-use engine::events::clock;
+use engine::kind::attempt::Attempt;
 use engine::store::Store;
-use engine::store::attempt::Attempt;
 use engine::store::index::Index;
+use engine::system::clock;
 use report::table::{Table, left, right};
 use serde_json::{Value, json};
 use services::journal::{CallKey, Entry, Journal};

@@ -1,6 +1,8 @@
 //! `pipe check`: are the recipes right?
 
-use super::{Error, Outcome, RecipesArgs, colour, complain, print, print_json, study};
+use super::args::RecipesArgs;
+use super::output::{Error, Outcome, colour, complain, print, print_json};
+use super::study;
 use base::text::count;
 use kinds::shared::leaks;
 use recipe::study::Study;

@@ -1,6 +1,8 @@
 //! `pipe claims`: what recipes expect of each other, and what came of it.
 
-use super::{Outcome, RecipesArgs, StoreArgs, colour, complain, print, print_json, study};
+use super::args::{RecipesArgs, StoreArgs};
+use super::output::{Outcome, colour, complain, print, print_json};
+use super::study;
 use report::side::Side;
 use report::verdicts;
 use serde_json::json;

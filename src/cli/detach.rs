@@ -1,10 +1,10 @@
 //! `pipe run --detach`: the same command once more, in a session of its own, with its output kept in the folder of the run.
 
-use super::{Error, Outcome, complain, print, print_json};
+use super::output::{Error, Outcome, complain, print, print_json};
 use anyhow::Context;
-use engine::events::clock;
 use engine::events::journal;
 use engine::store::Store;
+use engine::system::clock;
 use serde_json::json;
 use std::fs::{self, File};
 use std::path::Path;

@@ -1,6 +1,8 @@
 //! `pipe diff`: what differs between two recipes or two runs, and whether that is more than noise.
 
-use super::{Changes, Error, Outcome, StoreArgs, colour, complain, past, print, print_json, study};
+use super::args::{Changes, StoreArgs};
+use super::output::{Error, Outcome, colour, complain, print, print_json};
+use super::{past, study};
 use base::claim::Axes;
 use clap::ValueHint;
 use engine::store::Store;

@@ -1,6 +1,8 @@
 //! `pipe export`: an artifact as plain files.
 
-use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, study};
+use super::args::{RecipeArgs, StoreArgs};
+use super::output::{Error, Outcome, print, print_json};
+use super::study;
 use anyhow::{Context, anyhow};
 use base::text::listed;
 use serde_json::json;

@@ -1,6 +1,8 @@
 //! `pipe fetch`: what a recipe names on the Hugging Face hub and this machine does not have.
 
-use super::{Error, Outcome, RecipesArgs, complain, environment, print, print_json, study};
+use super::args::{RecipesArgs, environment};
+use super::output::{Error, Outcome, complain, print, print_json};
+use super::study;
 use base::text::{bytes, count};
 use engine::store::hub::{self, Address, Found};
 use engine::store::paths;

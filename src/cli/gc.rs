@@ -1,15 +1,17 @@
 //! `pipe gc`: what could go from the store, why, and what it would cost to make again; and making room.
 
-use super::{Error, Outcome, StoreArgs, print, print_json, study};
+use super::args::StoreArgs;
+use super::output::{Error, Outcome, print, print_json};
+use super::study;
 use anyhow::anyhow;
 use base::text::{bytes, count, duration, parse_bytes, parse_duration};
-use engine::events::clock;
 use engine::gc::collect::{self, Item, Policy, Proposal, SECONDS_PER_DOLLAR, Tier, What};
 use engine::gc::roots::LAST_RUNS;
 use engine::gc::settings::{self, Settings};
 use engine::gc::sizes;
 use engine::gc::sweep::{self, Busy, Swept};
 use engine::store::Store;
+use engine::system::clock;
 use report::table::{Table, left, right};
 use report::words;
 use serde_json::{Value, json};

@@ -1,9 +1,11 @@
 //! `pipe import`: looks at results that were made elsewhere and writes the recipe that takes them in.
 
-use super::{Cli, Error, Outcome, StoreArgs, Verb, complain, print, print_json};
+use super::args::StoreArgs;
+use super::output::{Error, Outcome, complain, print, print_json};
+use super::run::{self, Run};
 use base::text::{count, listed};
 use clap::builder::PossibleValuesParser;
-use clap::{Parser, ValueHint};
+use clap::{Args, Command, FromArgMatches, ValueHint};
 use kinds::data::import::As;
 use kinds::data::import::found::{self, Found, Layout, Unit};
 use kinds::scorers::{self, Scorer};
@@ -296,15 +298,13 @@ fn beside(path: &Path, recipe: &Path) -> Result<String, Error> {
 
 /// `pipe run` with the recipe.
 fn run_it(args: &Import) -> Outcome {
-    let mut words: Vec<std::ffi::OsString> = ["pipe", "run"].map(Into::into).to_vec();
+    let mut words: Vec<std::ffi::OsString> = vec!["run".into()];
     if let Some(store) = &args.store.store {
         words.push("--store".into());
         words.push(store.into());
     }
     words.push("--".into());
     words.push(args.out.as_os_str().into());
-    match Cli::parse_from(words).verb {
-        Verb::Run(run) => super::run::run(&run),
-        _ => unreachable!("the words say run"),
-    }
+    let words = Run::augment_args(Command::new("run")).get_matches_from(words);
+    run::run(&Run::from_arg_matches(&words).expect("the words say what to run"))
 }

@@ -1,6 +1,6 @@
 //! `pipe kinds`: the manual of node kinds, from the table itself.
 
-use super::{Error, Outcome, print, print_json};
+use super::output::{Error, Outcome, print, print_json};
 use base::params::{Default, ParamSpec};
 use base::text::{did_you_mean, thousands, width};
 use data::schema::{self, Schema};

@@ -1,14 +1,16 @@
 //! `pipe logs`: what a node said, and what its process wrote to stderr; as it comes, or afterwards.
 
+use super::args::StoreArgs;
+use super::output::{Error, Outcome, print, print_json, versioned};
 use super::past::{self, Kept};
-use super::{Error, Outcome, StoreArgs, print, print_json, study, versioned};
+use super::study;
+use base::hash::Key;
 use base::text::did_you_mean;
-use engine::events::clock;
 use engine::events::event::{Event, State};
 use engine::events::journal::{self, Stamped};
-use engine::graph::key::Key;
+use engine::kind::attempt::Attempt;
 use engine::store::Store;
-use engine::store::attempt::Attempt;
+use engine::system::clock;
 use serde_json::json;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

@@ -1,10 +1,12 @@
 //! `pipe ls`: what the store holds.
 
-use super::{Outcome, StoreArgs, past, pin, print, print_json, size, study};
+use super::args::StoreArgs;
+use super::output::{Outcome, print, print_json};
+use super::{past, pin, size, study};
 use base::text::{bytes, count, duration};
-use engine::events::{clock, journal};
-use engine::gc::vouch::vouched;
+use engine::events::journal;
 use engine::store::record::Record;
+use engine::system::clock;
 use report::table::{Table, left, right};
 use serde_json::json;
 
@@ -80,7 +82,7 @@ pub fn run(args: &Ls) -> Outcome {
             bytes(bytes_of(r)),
             duration(r.cost.seconds),
             age(r.cost.started_ms),
-            mark(r, store.evicted(&r.key).is_some()),
+            size::mark(r, store.evicted(&r.key).is_some()),
         ]);
     }
     print(&table.render());
@@ -132,14 +134,6 @@ fn runs(args: &Ls) -> Outcome {
         }
     }
     Ok(())
-}
-
-/// What is unusual about a record.
-pub(super) fn mark(record: &Record, evicted: bool) -> String {
-    let vouched = vouched(record).map(|v| v.how);
-    let evicted = evicted.then_some("evicted");
-    let words: Vec<&str> = vouched.into_iter().chain(evicted).collect();
-    words.join(", ")
 }
 
 fn bytes_of(record: &Record) -> u64 {

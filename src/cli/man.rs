@@ -1,9 +1,9 @@
 //! `pipe man` and `pipe completions`: what a shell and `man` know of the command line, made of the same arguments.
 
-use super::{Cli, Error, Outcome, print};
+use super::output::{Error, Outcome, print};
 use anyhow::Context;
 use clap::builder::PossibleValuesParser;
-use clap::{Command, CommandFactory, ValueHint};
+use clap::{Command, ValueHint};
 use kinds::REGISTRY;
 use std::path::PathBuf;
 
@@ -18,8 +18,8 @@ pub struct Man {
     folder: Option<PathBuf>,
 }
 
-pub fn run(args: &Man) -> Outcome {
-    let command = Cli::command().disable_help_subcommand(true);
+pub fn run(command: Command, args: &Man) -> Outcome {
+    let command = command.disable_help_subcommand(true);
     let Some(folder) = &args.folder else {
         let mut page = vec![];
         clap_mangen::Man::new(command)
@@ -49,7 +49,7 @@ pub struct Completions {
     shell: clap_complete::Shell,
 }
 
-pub fn complete(args: &Completions) -> Outcome {
+pub fn complete(command: Command, args: &Completions) -> Outcome {
     let kinds = |id: &'static str| {
         move |command: Command| {
             command.mut_arg(id, |arg| {
@@ -58,7 +58,7 @@ pub fn complete(args: &Completions) -> Outcome {
         }
     };
     // Only the script restricts them: the verbs themselves answer a wrong name with the nearest one.
-    let mut command = Cli::command()
+    let mut command = command
         .mut_subcommand("kinds", kinds("name"))
         .mut_subcommand("ls", kinds("kind"));
     let mut script = vec![];

@@ -2,6 +2,7 @@
 
 mod accept;
 mod adopt;
+mod args;
 mod calls;
 mod check;
 mod claims;
@@ -16,6 +17,7 @@ mod kinds;
 mod logs;
 mod ls;
 mod man;
+mod output;
 mod past;
 mod pin;
 mod plan;
@@ -33,17 +35,12 @@ mod tokens;
 mod verify;
 mod why;
 
-use base::diag::Diags;
-use clap::{Args, Parser, Subcommand, ValueHint};
-use engine::events::failure::Failure;
-use std::io::{IsTerminal, Write};
+use clap::{CommandFactory, Parser, Subcommand};
+use output::{explain, print};
 use std::path::PathBuf;
 
 /// Members of every document that `--json` prints; held by a test.
 const JSON: &str = include_str!("json.md");
-
-/// Raised when a documented member changes its meaning or goes; new members do not raise it.
-const JSON_SCHEMA: u32 = 1;
 
 const AFTER: &str = "Exit status: 0 done, 1 a node failed (of `diff`: something differs), 2 the recipe or the arguments are \
 wrong, 3 the store or the machine cannot be used, or lacks what the run needs, 130 interrupted.\n\n`pipe help json` documents what `--json` prints. The store is `--store`, else the environment variable PIPE_STORE, else `cache` in the \
@@ -97,79 +94,6 @@ enum Verb {
     },
 }
 
-/// A recipe, with changes for this command only.
-#[derive(Args)]
-struct RecipeArgs {
-    /// The recipe's TOML file
-    #[arg(value_hint = ValueHint::FilePath)]
-    recipe: PathBuf,
-    #[command(flatten)]
-    changes: Changes,
-}
-
-/// Recipes that are one study, with changes for this command only.
-#[derive(Args)]
-struct RecipesArgs {
-    /// The recipes' TOML files; what they share is one node
-    #[arg(required = true, value_name = "RECIPE", value_hint = ValueHint::FilePath)]
-    recipes: Vec<PathBuf>,
-    #[command(flatten)]
-    changes: Changes,
-}
-
-#[derive(Args)]
-struct Changes {
-    /// Change a value for this command: `vars.NAME=VALUE`, `NODE.PARAM=VALUE`. May be repeated
-    #[arg(long, value_name = "PATH=VALUE")]
-    set: Vec<String>,
-    /// An axis for this command, over that of `[matrix]`: `seed=0,1,2`, `rl.lr=1e-4,2e-4`. May be repeated
-    #[arg(long, value_name = "AXIS=VALUES")]
-    matrix: Vec<String>,
-}
-
-#[derive(Args)]
-struct StoreArgs {
-    /// Folder of the store [default: $PIPE_STORE, else `cache`]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    store: Option<PathBuf>,
-}
-
-/// Why a command did not succeed.
-enum Error {
-    /// The recipe's author has to change something.
-    Author(Diags),
-    /// The command line's author has.
-    Usage(String),
-    Failure(Failure),
-    /// The world failed while a result was being read or printed.
-    World(anyhow::Error),
-    /// The reader was told already; what is left is the exit status.
-    Told(i32),
-}
-
-impl From<anyhow::Error> for Error {
-    fn from(error: anyhow::Error) -> Error {
-        match error.downcast::<Diags>() {
-            Ok(diags) => Error::Author(diags),
-            Err(error) => Error::World(error),
-        }
-    }
-}
-
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Error {
-        Error::Failure(failure)
-    }
-}
-
-impl From<Diags> for Error {
-    fn from(diags: Diags) -> Error {
-        Error::Author(diags)
-    }
-}
-
-type Outcome = Result<(), Error>;
-
 /// Runs the command line and returns the process's exit status.
 pub fn main() -> i32 {
     base::memory::keep_freed();
@@ -204,8 +128,8 @@ pub fn main() -> i32 {
         Verb::Verify(args) => verify::run(&args),
         Verb::Kinds(args) => kinds::run(&args),
         Verb::Schema(args) => schema::run(&args),
-        Verb::Man(args) => man::run(&args),
-        Verb::Completions(args) => man::complete(&args),
+        Verb::Man(args) => man::run(Cli::command(), &args),
+        Verb::Completions(args) => man::complete(Cli::command(), &args),
         Verb::Worker { attempt } => {
             return engine::run::worker::main(&::kinds::REGISTRY, &attempt);
         }
@@ -214,80 +138,4 @@ pub fn main() -> i32 {
         Ok(()) => 0,
         Err(error) => explain(&error),
     }
-}
-
-/// Prints the error and returns its exit status.
-fn explain(error: &Error) -> i32 {
-    match error {
-        Error::Author(diags) => {
-            complain(&diags.render(colour()));
-            2
-        }
-        Error::Usage(message) => {
-            complain(&format!("error: {message}\n"));
-            2
-        }
-        Error::Failure(failure) => {
-            complain(&format!("error: {failure}\n"));
-            if failure.to_string().contains("No space left") {
-                complain(
-                    "make room, then the same command goes on; nothing that was finished is lost\n",
-                );
-            }
-            i32::from(failure.exit_code())
-        }
-        Error::World(error) => {
-            complain(&format!("error: {error:#}\n"));
-            3
-        }
-        Error::Told(status) => *status,
-    }
-}
-
-/// Writes to stdout. A reader that went away (`| head`) is no error; a disk that is full is.
-fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    if let Err(error) = written
-        && error.kind() != std::io::ErrorKind::BrokenPipe
-    {
-        complain(&format!("error: cannot write the result: {error}\n"));
-        std::process::exit(3);
-    }
-}
-
-/// Writes to stderr, whether anybody reads it or not: `eprint!` would panic.
-fn complain(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
-}
-
-/// Prints an object as JSON, with the version of its shape as the first member.
-fn print_json(value: &serde_json::Value) {
-    print(&format!("{:#}\n", versioned(value)));
-}
-
-fn versioned(value: &serde_json::Value) -> serde_json::Value {
-    let members = value
-        .as_object()
-        .expect("what is printed as JSON is an object");
-    let mut all = serde_json::Map::new();
-    all.insert("schema".into(), JSON_SCHEMA.into());
-    all.extend(members.clone());
-    serde_json::Value::Object(all)
-}
-
-/// Whether stderr shows colours.
-fn colour() -> bool {
-    std::io::stderr().is_terminal() && environment("NO_COLOR").is_none()
-}
-
-/// Whether stdout does.
-fn colour_out() -> bool {
-    std::io::stdout().is_terminal() && environment("NO_COLOR").is_none()
-}
-
-/// The one place where the environment is read.
-#[allow(clippy::disallowed_methods)]
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -1,12 +1,12 @@
 //! Runs of the store: found by name, looked at as their events tell them, and as sides (their recipes as they were resolved, with the
 //! records that they made or found).
 
-use super::Error;
+use super::output::Error;
 use anyhow::Context;
 use base::claim::Axes;
+use base::hash::Key;
 use engine::events::event::{End, Event, State};
 use engine::events::journal::{self, Run, RunInfo};
-use engine::graph::key::Key;
 use engine::graph::union::{Part, union};
 use engine::store::{Lookup, Store};
 use kinds::REGISTRY;

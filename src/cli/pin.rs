@@ -1,6 +1,8 @@
 //! `pipe pin` and `pipe unpin`: artifacts that stay, whatever comes after.
 
-use super::{Changes, Error, Outcome, StoreArgs, past, print, print_json, study};
+use super::args::{Changes, StoreArgs};
+use super::output::{Error, Outcome, print, print_json};
+use super::{past, study};
 use base::text::{count, did_you_mean, duration, listed};
 use clap::ValueHint;
 use engine::gc::holdings::age_ms;
@@ -127,14 +129,14 @@ fn of_recipe(args: &Pin, store: &Store) -> Result<Found, Error> {
         only: wanted.clone(),
         ..Wanted::default()
     };
-    let plan = plan::plan(store, &study.graph, &only)?;
+    let decisions = plan::decide(store, &study.graph, &only)?;
     let (mut nodes, mut missing) = (vec![], vec![]);
-    for planned in &plan.nodes {
-        if !wanted.is_empty() && !wanted.contains(&planned.id) {
+    for decision in decisions {
+        if !wanted.is_empty() && !wanted.contains(&decision.id) {
             continue;
         }
-        let node = study.graph.node(planned.id).name.clone();
-        match (&planned.verdict, planned.key()) {
+        let node = study.graph.node(decision.id).name.clone();
+        match (&decision.verdict, decision.key) {
             (Verdict::Hit(_), Some(key)) => nodes.push(Pinned { node, key }),
             _ => missing.push(node),
         }

@@ -1,19 +1,18 @@
 //! `pipe plan`: what would run, and why.
 
-use super::{Outcome, RecipesArgs, StoreArgs, colour, complain, print, print_json, study};
+use super::args::{RecipesArgs, StoreArgs};
+use super::output::{Outcome, colour, complain, print, print_json};
+use super::study;
 use base::calls::Calls;
 use base::text::{bytes, dollars, duration, thousands};
 use engine::graph::Graph;
-use engine::plan::forecast::{self, By};
-use engine::plan::outlook;
+use engine::plan::estimate::{Basis, CallsEstimate, Estimate, Formula};
 use engine::plan::verdict::Verdict;
-use engine::plan::{Judge, Plan as Planning, Planned};
+use engine::plan::{self, CallsTotal, Plan as Planned, Planned as Node};
 use engine::run::Wanting;
-use engine::store::index::Brief;
 use report::table::{Table, left, right};
 use report::words;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 /// Say what `run` would do, node by node, without running anything.
 ///
@@ -46,10 +45,7 @@ pub fn run(args: &Plan) -> Outcome {
     let store = study::open(&args.store)?;
     let graph = &study.graph;
     let wanted = study::wanted(graph, &args.only, &args.fresh)?;
-    let judge = Judge::new(&store, graph, &wanted)?;
-    let mut plan = judge.plan()?;
-    forecast::tell(&store, graph, &mut plan)?;
-    let speeds = outlook::tell(graph, &mut plan, &judge);
+    let plan = plan::plan(&store, graph, &wanted)?;
     let wanting = Wanting::of(graph, &plan);
     if args.json {
         let lines = plan.nodes.iter().map(|p| line(graph, p));
@@ -72,10 +68,10 @@ pub fn run(args: &Plan) -> Outcome {
         left("why"),
     ]);
     let (mut hits, mut seconds, mut paid, mut unknown) = (0, 0.0, 0.0, 0);
-    for planned in &plan.nodes {
-        let node = graph.node(planned.id);
+    for Node { decision, estimate } in &plan.nodes {
+        let node = graph.node(decision.id);
         let mut fraction = None;
-        let why = match &planned.verdict {
+        let why = match &decision.verdict {
             Verdict::Hit(_) => String::new(),
             Verdict::Maybe { after } => {
                 let names: Vec<String> = after
@@ -98,17 +94,16 @@ pub fn run(args: &Plan) -> Outcome {
             }
             Verdict::Run(reasons) => words::reasons(reasons),
         };
-        let hit = matches!(planned.verdict, Verdict::Hit(_));
+        let hit = matches!(decision.verdict, Verdict::Hit(_));
         hits += usize::from(hit);
-        if !hit {
-            unknown += usize::from(planned.expected.is_none());
-            let expected = planned.expected.unwrap_or_default();
-            seconds += expected.seconds;
-            paid += expected.dollars;
-        }
-        let expected = planned.expected.filter(|_| !hit);
-        let expected = expected.map_or(String::new(), |e| words::cost(e.seconds, e.dollars));
-        let verdict = words::verdict(planned.verdict.word(), fraction);
+        unknown += usize::from(!estimate.is_known());
+        seconds += estimate.seconds;
+        paid += estimate.dollars;
+        let expected = match estimate.is_known() && !hit {
+            true => words::cost(estimate.seconds, estimate.dollars),
+            false => String::new(),
+        };
+        let verdict = words::verdict(decision.verdict.word(), fraction);
         table.push([
             verdict,
             node.name.clone(),
@@ -118,19 +113,16 @@ pub fn run(args: &Plan) -> Outcome {
         ]);
     }
     print(&table.render());
-    print(&ahead(graph, &plan, &speeds));
-    for planned in &mut plan.nodes {
-        let foretold = planned.outlook.as_ref().is_some_and(|o| o.calls.is_some());
-        if !planned.measured && foretold {
-            // The table above tells more.
-            planned.calls = planned.calls.take().filter(|c| c.by != By::Nothing);
-        }
-        if let Some(calls) = &planned.calls {
-            let node = &graph.node(planned.id).name;
+    print(&by_formula(graph, &plan));
+    let mut asked = CallsTotal::default();
+    for Node { decision, estimate } in &plan.nodes {
+        if let Some(calls) = shown_calls(estimate) {
+            let node = &graph.node(decision.id).name;
             print(&format!("{node}: {}\n", words::expected_calls(calls)));
+            asked.add(calls);
         }
     }
-    let asked = words::expected_sum(&forecast::sum(&plan));
+    let asked = words::expected_sum(&asked);
     let asked = asked.map_or(String::new(), |told| format!("\n{told}"));
     let total = plan.nodes.len();
     let left = total - hits;
@@ -150,15 +142,21 @@ pub fn run(args: &Plan) -> Outcome {
     Ok(())
 }
 
+/// The calls of a node, but where nothing is known of them and the table of formulas tells more.
+fn shown_calls(estimate: &Estimate) -> Option<&CallsEstimate> {
+    let by_formula = estimate.formula.as_ref().is_some_and(|f| f.calls.is_some());
+    let in_table = by_formula && !estimate.is_measured();
+    let calls = estimate.calls.as_ref();
+    calls.filter(|c| !in_table || c.by != Basis::Unknown)
+}
+
 /// What can be told from the recipe alone, of nodes that have no record to go by.
-fn ahead(graph: &Graph, plan: &Planning, speeds: &BTreeMap<String, Brief>) -> String {
-    let told: Vec<_> = plan
-        .nodes
-        .iter()
-        .filter(|p| !p.measured)
-        .filter_map(|p| Some((graph.node(p.id), p.outlook.as_ref()?)))
+fn by_formula(graph: &Graph, plan: &Planned) -> String {
+    let unmeasured = plan.nodes.iter().filter(|p| !p.estimate.is_measured());
+    let formulas: Vec<_> = unmeasured
+        .filter_map(|p| Some((graph.node(p.decision.id), p.estimate.formula.as_ref()?)))
         .collect();
-    if told.is_empty() {
+    if formulas.is_empty() {
         return String::new();
     }
     let mut table = Table::new([
@@ -170,39 +168,38 @@ fn ahead(graph: &Graph, plan: &Planning, speeds: &BTreeMap<String, Brief>) -> St
         right("FLOP"),
         right("time here"),
     ]);
-    let mut all = outlook::Told::default();
+    let mut all = Formula::default();
     let (mut calls, mut time, mut untimed) = (Calls::default(), 0.0, 0);
-    let row = |name: &str, told: &outlook::Told| {
-        let asked = told.calls.unwrap_or_default();
+    let row = |name: &str, formula: &Formula| {
+        let asked = formula.calls.unwrap_or_default();
         let word = |is: bool, text: String| if is { text } else { String::new() };
         [
             name.to_string(),
             word(asked.made > 0, thousands(asked.made)),
             word(asked.tokens() > 0, thousands(asked.tokens())),
             word(asked.dollars > 0.0, dollars(asked.dollars)),
-            word(told.memory > 0.0, bytes(told.memory as u64)),
-            word(told.flop > 0.0, format!("{:.1e}", told.flop)),
-            told.seconds.map_or(String::new(), duration),
+            word(formula.memory > 0.0, bytes(formula.memory as u64)),
+            word(formula.flop > 0.0, format!("{:.1e}", formula.flop)),
+            formula.seconds.map_or(String::new(), duration),
         ]
     };
-    for (node, told) in &told {
-        table.push(row(&node.name, told));
-        calls.add(&told.calls.unwrap_or_default());
-        all.memory = all.memory.max(told.memory);
-        all.flop += told.flop;
-        time += told.seconds.unwrap_or_default();
-        untimed += usize::from(told.flop > 0.0 && told.seconds.is_none());
+    for (node, formula) in &formulas {
+        table.push(row(&node.name, formula));
+        calls.add(&formula.calls.unwrap_or_default());
+        all.memory = all.memory.max(formula.memory);
+        all.flop += formula.flop;
+        time += formula.seconds.unwrap_or_default();
+        untimed += usize::from(formula.flop > 0.0 && formula.seconds.is_none());
     }
     all.calls = Some(calls);
     all.seconds = (untimed == 0 && time > 0.0).then_some(time);
     table.push(row("together", &all));
-    let speeds = match speeds.is_empty() {
+    let speeds = match plan.speeds.is_empty() {
         true => "no node with a model has run in this store, so time is not known".to_string(),
         false => {
-            let each = speeds.values().map(|b| {
-                let speed = outlook::speed(speeds, &b.kind).map_or(0.0, |s| s.rate);
-                format!("{} {:.1} GFLOP/s", b.kind, speed / 1e9)
-            });
+            let each = plan.speeds.iter();
+            let each =
+                each.map(|(kind, s)| format!("{kind} {:.1} GFLOP/s", s.flop_per_second / 1e9));
             let each: Vec<String> = each.collect();
             format!("time at the speeds recorded here: {}", each.join(", "))
         }
@@ -213,13 +210,13 @@ fn ahead(graph: &Graph, plan: &Planning, speeds: &BTreeMap<String, Brief>) -> St
     )
 }
 
-fn line(graph: &Graph, planned: &Planned) -> Value {
+fn line(graph: &Graph, planned: &Node) -> Value {
     let mut line = json!(planned.line(graph));
-    if let Some(told) = &planned.outlook {
-        let calls = told.calls.unwrap_or_default();
+    if let Some(formula) = &planned.estimate.formula {
+        let calls = formula.calls.unwrap_or_default();
         line["outlook"] = json!({
-            "calls": calls.made, "tokens": calls.tokens(), "dollars": calls.dollars, "memory_bytes": told.memory as u64,
-            "flop": told.flop, "seconds": told.seconds,
+            "calls": calls.made, "tokens": calls.tokens(), "dollars": calls.dollars, "memory_bytes": formula.memory as u64,
+            "flop": formula.flop, "seconds": formula.seconds,
         });
     }
     line

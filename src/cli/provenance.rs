@@ -1,9 +1,9 @@
 //! `pipe show NODE --provenance`: everything that is known of how an artifact came to be.
 
 use base::text::{bytes, dollars, duration};
-use engine::events::clock;
-use engine::graph::key::facts;
+use engine::graph::manifest::facts;
 use engine::store::record::Record;
+use engine::system::clock;
 use report::words;
 use serde_json::{Value, json};
 

@@ -1,6 +1,8 @@
 //! `pipe report`: recipes as one page to read, its figures as files, or the data behind it.
 
-use super::{Changes, Error, Outcome, StoreArgs, colour, complain, print, print_json, study};
+use super::args::{Changes, StoreArgs};
+use super::output::{Error, Outcome, colour, complain, print, print_json};
+use super::study;
 use anyhow::Context;
 use recipe::study::Study;
 use report::html::{self, Options, Page, Source};

@@ -1,15 +1,14 @@
 //! `pipe run`: makes what is missing, shows it live, ends with the study's table.
 
-use super::{
-    Error, Outcome, RecipesArgs, StoreArgs, colour, complain, detach, gc, print, print_json, study,
-};
-use base::text::{count, dollars, duration, listed, parse_bytes, thousands};
+use super::args::{RecipesArgs, StoreArgs};
+use super::output::{Error, Outcome, colour, complain, print, print_json};
+use super::{detach, gc, study};
+use base::text::{count, duration, listed, parse_bytes};
 use base::threads;
 use engine::events::event::State;
-use engine::events::failure::{Failure, Retries};
-use engine::graph::{Graph, NodeId};
-use engine::plan::forecast::{self, By};
-use engine::plan::{self, Wanted};
+use engine::graph::NodeId;
+use engine::kind::failure::Failure;
+use engine::kind::failure::Retries;
 use engine::run::{self, Limit, Orphans, Outcome as Ended, Settings, Stop};
 use engine::store::Store;
 use recipe::study::Study;
@@ -108,7 +107,6 @@ pub fn run(args: &Run) -> Outcome {
     if args.detach && args.as_run.is_none() {
         return detach::start(&store, args.json);
     }
-    within_limit(args, &store, graph, &wanted)?;
     let settings = settings(args, &study)?;
 
     let view = match (args.quiet, std::io::stderr().is_terminal()) {
@@ -177,7 +175,7 @@ pub fn run(args: &Run) -> Outcome {
             print(&format!("{asked}\n"));
         }
         print(&claims(&store, &study, &outcome)?);
-        print(&totals(&outcome, &items, wall, settings.threads));
+        print(&totals(&outcome, &items, wall, settings.capacity.threads));
         print(&consequences(&outcome));
         if let Some(shared) = sharing {
             print(&shared.line(&study));
@@ -207,40 +205,11 @@ pub fn run(args: &Run) -> Outcome {
     }
 }
 
-/// Refuses a plan that may ask for more than the run may, where that can be told.
-fn within_limit(args: &Run, store: &Store, graph: &Graph, wanted: &Wanted) -> Result<(), Error> {
-    if args.max_usd.is_none() && args.max_calls.is_none() {
-        return Ok(());
-    }
-    let mut plan = plan::plan(store, graph, wanted)?;
-    forecast::tell(store, graph, &mut plan)?;
-    let (mut make, mut paid) = (0, 0.0);
-    for calls in plan.nodes.iter().filter_map(|p| p.calls.as_ref()) {
-        if calls.by == By::Forecast {
-            make += calls.make;
-            paid += calls.dollars;
-        }
-    }
-    let dear = args.max_usd.filter(|limit| paid > *limit);
-    let dear = dear.map(|limit| format!("`--max-usd` is {}", dollars(limit)));
-    let many = args.max_calls.filter(|limit| make > *limit);
-    let many = many.map(|limit| format!("`--max-calls` is {}", thousands(limit)));
-    match dear.or(many) {
-        None => Ok(()),
-        Some(limit) => Err(Error::Usage(format!(
-            "the plan may make {} for up to {}, and {limit}; nothing was started. Allow as much, ask for less, or give the nodes \
-             a `budget_dollars` or `budget_tokens`, which stops before it is exceeded",
-            count(make, "call", "calls"),
-            dollars(paid)
-        ))),
-    }
-}
-
 fn settings(args: &Run, study: &Study) -> Result<Settings, Error> {
     let mut settings = Settings::new()?;
-    settings.threads = args.threads.map_or(settings.threads, usize::from);
+    settings.capacity.threads = args.threads.map_or(settings.capacity.threads, usize::from);
     settings.jobs = args.jobs.map(usize::from);
-    settings.memory = args.memory.or(settings.memory);
+    settings.capacity.memory = args.memory.or(settings.capacity.memory);
     settings.retries.most = args.retries;
     settings.fail_fast = args.fail_fast;
     settings.limit = Limit {

@@ -1,6 +1,6 @@
 //! `pipe schema`: the JSON Schema of recipes.
 
-use super::{Outcome, print};
+use super::output::{Outcome, print};
 use kinds::REGISTRY;
 use recipe::schema;
 

@@ -1,14 +1,16 @@
 //! `pipe ls --size`: where the bytes of a store are.
 
-use super::{Outcome, print, print_json};
+use super::output::{Outcome, print, print_json};
+use base::hash::Digest;
 use base::text::bytes;
-use engine::events::clock;
 use engine::gc::collect::{self, Policy};
 use engine::gc::holdings::{self, Held, Holdings};
 use engine::gc::roots::LAST_RUNS;
 use engine::gc::{settings, sizes};
-use engine::graph::key::Digest;
+use engine::plan::overrides::vouched;
 use engine::store::Store;
+use engine::store::record::Record;
+use engine::system::clock;
 use report::table::{Table, left, right};
 use report::words;
 use serde_json::{Value, json};
@@ -79,7 +81,7 @@ pub(super) fn list(store: &Store, kind: Option<&str>, as_json: bool) -> Outcome 
             record.kind.clone(),
             bytes(l.own),
             bytes(l.shared),
-            super::ls::mark(record, l.held.evicted.is_some()),
+            mark(record, l.held.evicted.is_some()),
         ]);
     }
     let mut out = table.render();
@@ -168,4 +170,12 @@ fn line(l: &Line) -> Value {
         "key": record.key, "node": record.provenance.node, "recipe": record.provenance.recipe, "kind": record.kind,
         "own_bytes": l.own, "shared_bytes": l.shared, "evicted": l.held.evicted,
     })
+}
+
+/// What is unusual about a record.
+pub(super) fn mark(record: &Record, evicted: bool) -> String {
+    let vouched = vouched(record).map(|v| v.how);
+    let evicted = evicted.then_some("evicted");
+    let words: Vec<&str> = vouched.into_iter().chain(evicted).collect();
+    words.join(", ")
 }

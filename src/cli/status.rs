@@ -1,11 +1,13 @@
 //! `pipe status`: runs that go on and runs that ended, read from what they keep.
 
+use super::args::StoreArgs;
+use super::output::{Outcome, print, print_json};
 use super::past::{self, Kept};
-use super::{Outcome, StoreArgs, print, print_json, study};
+use super::study;
 use base::text::{count, duration};
-use engine::events::clock;
 use engine::events::event::State;
 use engine::events::journal;
+use engine::system::clock;
 use report::table::{Table, left, right};
 use report::telling::{counted, holder, told};
 use report::view::NodeView;

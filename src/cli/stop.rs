@@ -1,6 +1,8 @@
 //! `pipe stop`: asks the engine of a run to stop, from wherever it was started.
 
-use super::{Error, Outcome, StoreArgs, past, print, print_json, study};
+use super::args::StoreArgs;
+use super::output::{Error, Outcome, print, print_json};
+use super::{past, study};
 use engine::events::journal;
 use rustix::process::Signal;
 use serde_json::json;

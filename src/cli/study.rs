@@ -1,13 +1,14 @@
 //! What the verbs share: loaded recipes, an open store, nodes by name.
 
-use super::{Changes, Error, RecipeArgs, StoreArgs, environment};
+use super::args::{Changes, RecipeArgs, StoreArgs, environment};
+use super::output::Error;
 use anyhow::Context;
 use base::text::{did_you_mean, listed};
 use engine::graph::{Graph, NodeId};
+use engine::kind::attempt::Attempt;
 use engine::plan;
 use engine::plan::verdict::Verdict;
-use engine::plan::{Planned, Wanted};
-use engine::store::attempt::Attempt;
+use engine::plan::{Decision, Wanted};
 use engine::store::record;
 use engine::store::record::Record;
 use engine::store::{Lookup, Store};
@@ -34,11 +35,10 @@ pub fn load_all(recipes: &[PathBuf], changes: &Changes) -> Result<Study, Error> 
 
 /// The variants with the records that they have now; one whose node above lost its own keeps the record of its place.
 pub fn sides(store: &Store, study: Study) -> Result<Vec<Side>, Error> {
-    let plan = plan::plan(store, &study.graph, &Wanted::default())?;
     let mut records = BTreeMap::new();
-    for planned in &plan.nodes {
-        if let Some(record) = kept(store, planned) {
-            records.insert(planned.id, record);
+    for decision in &plan::decide(store, &study.graph, &Wanted::default())? {
+        if let Some(record) = kept(store, decision) {
+            records.insert(decision.id, record);
         }
     }
     Ok(sides_with(&study, &records))
@@ -170,16 +170,16 @@ pub fn record(store: &Store, graph: &Graph, id: NodeId) -> Result<Record, Error>
         only: vec![id],
         ..Wanted::default()
     };
-    let plan = plan::plan(store, graph, &wanted)?;
-    let planned = plan.find(id).expect("a plan holds what was asked for");
-    if let Some(record) = kept(store, planned) {
+    let all = plan::decide(store, graph, &wanted)?;
+    let decision = plan::find(&all, id).expect("a plan holds what was asked for");
+    if let Some(record) = kept(store, decision) {
         return Ok(record);
     }
     let mut message = format!(
         "`{}` has no artifact for this recipe as it stands; `pipe run` makes it, `pipe why` says what changed",
         graph.node(id).name
     );
-    let attempts = planned.key().map(|key| Attempt::of(store, &key));
+    let attempts = decision.key.as_ref().map(|key| Attempt::of(store, key));
     if let Some(last) = attempts.transpose()?.unwrap_or_default().first() {
         let logs = last.logs();
         message += &format!("; an attempt that did not end well left {}", logs.display());
@@ -187,11 +187,11 @@ pub fn record(store: &Store, graph: &Graph, id: NodeId) -> Result<Record, Error>
     Err(Error::Usage(message))
 }
 
-fn kept(store: &Store, planned: &Planned) -> Option<Record> {
-    match &planned.verdict {
+fn kept(store: &Store, decision: &Decision) -> Option<Record> {
+    match &decision.verdict {
         Verdict::Hit(brief) => store.record(&brief.key).ok().flatten(),
         // The plan key is over everything above, so the hint is of these parameters and sources.
-        Verdict::Maybe { .. } => match store.lookup(&store.hint(&planned.plan_key)?) {
+        Verdict::Maybe { .. } => match store.lookup(&store.hint(&decision.plan_key)?) {
             Lookup::Whole(record) | Lookup::Evicted(record) => Some(*record),
             Lookup::Absent | Lookup::Damaged(_) => None,
         },

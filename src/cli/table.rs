@@ -1,6 +1,8 @@
 //! `pipe table`: metrics of many recipes, means over seeds, for reading or for a paper.
 
-use super::{Outcome, RecipesArgs, StoreArgs, print, print_json, study};
+use super::args::{RecipesArgs, StoreArgs};
+use super::output::{Outcome, print, print_json};
+use super::study;
 use report::grid::{self, grid};
 use report::side::Side;
 

@@ -1,11 +1,13 @@
 //! `pipe show --tokens`: what a node will be trained on or asked, with the loss mask, before it runs.
 
-use super::{Error, Outcome, RecipeArgs, colour_out, print, print_json, study};
+use super::args::RecipeArgs;
+use super::output::{Error, Outcome, colour_out, print, print_json};
+use super::study;
 use anyhow::Context;
 use base::text::{listed, thousands};
 use base::tokens::{Shown, Tokens};
 use engine::graph::{Graph, NodeId};
-use engine::kind::Look;
+use engine::kind::estimate::Look;
 use engine::plan::layout::Layout;
 use engine::store::Store;
 use engine::store::paths::located;

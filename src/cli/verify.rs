@@ -1,6 +1,8 @@
 //! `pipe verify`: whether the store still holds what it held.
 
-use super::{Error, Outcome, StoreArgs, print, print_json, study};
+use super::args::StoreArgs;
+use super::output::{Error, Outcome, print, print_json};
+use super::study;
 use base::text::{bytes, count};
 use engine::gc::verify::{self, Bad, Checked, Sample};
 use indicatif::{ProgressBar, ProgressStyle};

@@ -1,11 +1,13 @@
 //! `pipe why`: the reason a node runs, down to the field; or where its hit came from.
 
-use super::{Outcome, RecipeArgs, StoreArgs, print, print_json, study};
+use super::args::{RecipeArgs, StoreArgs};
+use super::output::{Outcome, print, print_json};
+use super::study;
 use base::text::duration;
-use engine::events::clock;
 use engine::graph::{Graph, NodeId};
 use engine::plan::verdict::Verdict;
 use engine::plan::why::{self, Made, Why as Explained};
+use engine::system::clock;
 use report::words;
 use serde_json::json;
 
@@ -43,7 +45,7 @@ pub fn run(args: &Why) -> Outcome {
     let id = study::node(graph, &args.node)?;
     let wanted = study::wanted(graph, &[], &args.fresh)?;
     let why = why::why(&store, graph, id, &wanted)?;
-    let manifest = why.planned.manifest.as_ref().map(|m| m.text());
+    let manifest = why.planned.decision.manifest.as_ref().map(|m| m.text());
     if args.json {
         print_json(&json!({
             "node": args.node,
@@ -96,7 +98,7 @@ fn answer(graph: &Graph, id: NodeId, why: &Explained) -> String {
         )
     };
     let compared = why.record.as_ref().map(compared).unwrap_or_default();
-    match &why.planned.verdict {
+    match &why.planned.decision.verdict {
         Verdict::Hit(record) => {
             let mut out = format!("`{name}` is a hit: key {}\n", record.key.short());
             if let Some(made) = &why.record {

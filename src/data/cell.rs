@@ -11,16 +11,14 @@
 //! A message is `{"role", "content"}`, or ShareGPT's `{"from", "value"}`; its content a text or a list of parts that are texts. A list of
 //! messages that was written into a text as JSON is read as one, whatever the format of the file.
 
-use crate::message::{is_conversation, is_message, turns, written};
+use crate::describe::{BINARY, describe, is_message, short};
+use crate::message::{is_conversation, turns, written};
 use anyhow::{Context, Result, bail, ensure};
 use base::response::Withheld;
 use base::rows::Message;
-use base::text::{count, listed};
+use base::text::count;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
-
-/// Stands for bytes that are no text, with their number: `{BINARY: n}`.
-const BINARY: &str = "\u{0}binary";
 
 /// The value of bytes: the text that they are, or that they are none.
 pub fn bytes(bytes: &[u8]) -> Value {
@@ -37,7 +35,7 @@ pub fn label(value: &Value) -> Result<Cow<'_, str>> {
         Value::String(text) => Cow::Borrowed(text),
         Value::Bool(_) | Value::Number(_) => Cow::Owned(value.to_string()),
         Value::Array(items) if items.len() == 1 => return label(&items[0]),
-        _ => bail!("{}, where one text or number was expected", told(value)),
+        _ => bail!("{}, where one text or number was expected", describe(value)),
     })
 }
 
@@ -48,7 +46,7 @@ pub fn labels(value: &Value, samples: usize) -> Result<Vec<Cow<'_, str>>> {
             ensure!(
                 items.len() == samples,
                 "{} for {samples} samples",
-                told(value)
+                describe(value)
             );
             items.iter().map(label).collect()
         }
@@ -77,12 +75,12 @@ pub fn prompt(value: &Value) -> Result<String> {
         Value::Array(items) if items.len() == 1 && !items[0].is_null() => prompt(&items[0]),
         Value::Array(items) if items.len() > 1 => bail!(
             "{}; {expected}: give each a row of its own, or name the column that is meant",
-            told(value)
+            describe(value)
         ),
         Value::Bool(_) | Value::Number(_) => {
-            bail!("{}; {expected}: write it in quotes", told(value))
+            bail!("{}; {expected}: write it in quotes", describe(value))
         }
-        _ => bail!("{}; {expected}", told(value)),
+        _ => bail!("{}; {expected}", describe(value)),
     }
 }
 
@@ -163,7 +161,7 @@ pub fn response(value: &Value) -> Result<Said> {
     ensure!(
         all.len() == 1,
         "{}, where one response was expected",
-        told(value)
+        describe(value)
     );
     Ok(all.pop().unwrap_or_default())
 }
@@ -182,9 +180,9 @@ fn one(value: &Value) -> Result<Said> {
         _ if is_message(value) => answered(std::slice::from_ref(value)),
         Value::Array(items) if is_conversation(items) => answered(items),
         Value::Bool(_) | Value::Number(_) => {
-            bail!("{}; {expected}: write it in quotes", told(value))
+            bail!("{}; {expected}: write it in quotes", describe(value))
         }
-        _ => bail!("{}; {expected}", told(value)),
+        _ => bail!("{}; {expected}", describe(value)),
     }
 }
 
@@ -222,7 +220,7 @@ pub fn messages(value: &Value) -> Result<Vec<Message>> {
             Some(value) => messages(&value),
             None => bail!("a text, where a list of messages was expected"),
         },
-        _ => bail!("{}, where a list of messages was expected", told(value)),
+        _ => bail!("{}, where a list of messages was expected", describe(value)),
     }
 }
 
@@ -289,53 +287,4 @@ impl Lists {
             None => Ok(()),
         }
     }
-}
-
-/// What a value is, for a message.
-pub fn told(value: &Value) -> String {
-    match value {
-        Value::Null => "null".into(),
-        Value::Bool(b) => format!("the truth value {b}"),
-        Value::Number(n) => format!("the number {n}"),
-        Value::String(_) => "a text".into(),
-        Value::Array(items) if items.is_empty() => "an empty list".into(),
-        Value::Array(items) => {
-            let n = items.len() as u64;
-            let all = |is: fn(&Value) -> bool| items.iter().all(is);
-            let of = if all(Value::is_string) {
-                ["text", "texts"]
-            } else if all(is_message) {
-                ["message", "messages"]
-            } else if all(Value::is_array) {
-                ["list", "lists"]
-            } else if all(Value::is_number) {
-                ["number", "numbers"]
-            } else if all(Value::is_object) {
-                ["object", "objects"]
-            } else {
-                ["value of several kinds", "values of several kinds"]
-            };
-            format!("a list of {}", count(n, of[0], of[1]))
-        }
-        Value::Object(fields) => match fields.get(BINARY) {
-            Some(n) => format!("binary data that is no text ({n} bytes)"),
-            None => format!(
-                "an object with {}",
-                match fields.len() {
-                    0 => "no keys".into(),
-                    _ => format!("the keys {}", listed(fields.keys().map(String::as_str))),
-                }
-            ),
-        },
-    }
-}
-
-/// In a line, cut short.
-pub fn short(text: &str) -> String {
-    const MOST: usize = 40;
-    let mut chars = text.chars();
-    let line = |c: char| if c.is_control() { ' ' } else { c };
-    let shown: String = chars.by_ref().take(MOST).map(line).collect();
-    let more = if chars.next().is_some() { "…" } else { "" };
-    format!("`{shown}{more}`")
 }

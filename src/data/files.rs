@@ -1,7 +1,7 @@
 //! Which files a path stands for: itself, or the data files of a folder as the Hugging Face hub lays them out
 //! (`data/train-00000-of-00003.parquet`, `train/train.tsv`, `or-bench-80k.csv`). Opens none of them.
 
-use crate::read::format;
+use crate::format::format;
 use anyhow::{Context, Result, bail, ensure};
 use base::bounded;
 use base::text::listed;

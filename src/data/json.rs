@@ -1,8 +1,8 @@
 //! JSON lines, and JSON files in the layouts that public sets have, read a value at a time: `Scan` finds where a value ends, and
 //! `value` says what it is.
 
-use crate::cell;
-use crate::read::Reader;
+use crate::describe::describe;
+use crate::reader::Reader;
 use crate::record::Record;
 use crate::text::Text;
 use crate::value::{self, Object, Wrong};
@@ -242,7 +242,7 @@ impl Json {
         self.scan.value(&mut self.bytes)?;
         let key = match value::from_slice(&self.bytes) {
             Ok(Value::String(key)) => key,
-            Ok(other) => bail!("a key is no string but {}", cell::told(&other)),
+            Ok(other) => bail!("a key is no string but {}", describe(&other)),
             Err(e) => bail!("a key is no string ({})", inside(&e)),
         };
         ensure!(
@@ -311,7 +311,7 @@ impl Json {
         };
         let items = match value::from_slice(&self.bytes) {
             Ok(Value::Array(items)) => items,
-            Ok(other) => bail!("{} is no array but {}", named(), cell::told(&other)),
+            Ok(other) => bail!("{} is no array but {}", named(), describe(&other)),
             Err(e) => bail!("{} is no JSON ({})", named(), inside(&e)),
         };
         for (index, item) in items.into_iter().enumerate() {

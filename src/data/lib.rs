@@ -5,12 +5,15 @@
 //! the row, counted in records from 1, a header not counted.
 
 pub mod cell;
+pub mod describe;
 pub mod files;
+pub mod format;
 pub mod json;
 pub mod loose;
 pub mod message;
 pub mod parquet;
 pub mod read;
+pub mod reader;
 pub mod record;
 pub mod schema;
 pub mod seen;

@@ -1,7 +1,7 @@
 //! TSV whose quotes may be anything: a quoted field if that makes a row of the right length, else a character. For sets that are known to
 //! be so; elsewhere a quote has to be closed (`separated`).
 
-use crate::read::{Reader, twice};
+use crate::reader::{Reader, twice};
 use crate::record::Record;
 use crate::separated::{columns, record};
 use crate::text::Text;

@@ -1,7 +1,7 @@
 //! Messages in a cell: which objects are meant to be some, the names that formats give to roles and fields, and the parts of a content. Of
 //! a message that is not as it should be an error says what stands there.
 
-use crate::cell::{short, told};
+use crate::describe::{CONTENTS, ROLES, describe, is_message, short};
 use crate::value;
 use anyhow::{Context, Result, bail, ensure};
 use base::response::{self, Withheld};
@@ -39,8 +39,6 @@ pub fn turns(items: &[Value]) -> Result<Vec<Turn>> {
     Ok(turns)
 }
 
-const ROLES: [&str; 2] = ["role", "from"];
-const CONTENTS: [&str; 2] = ["content", "value"];
 const REASONINGS: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
 /// The four roles, under the names that formats give them.
@@ -79,7 +77,10 @@ fn turn(item: &Value) -> Result<Turn> {
                 }
             }
         }
-        Some(other) => bail!("its content is {}, where a text was expected", told(other)),
+        Some(other) => bail!(
+            "its content is {}, where a text was expected",
+            describe(other)
+        ),
     }
     if let Some(apart) = field(&REASONINGS).and_then(Value::as_str)
         && reasoning.is_empty()
@@ -107,7 +108,7 @@ fn turn(item: &Value) -> Result<Turn> {
             || !reasoning.is_empty()
             || CONTENTS.iter().any(|c| item.get(*c).is_some()),
         "it has no content; {}",
-        told(item)
+        describe(item)
     );
     Ok(Turn {
         role,
@@ -138,14 +139,7 @@ fn read_part(part: &Value) -> Result<Part<'_>> {
         "refusal" => field("refusal").map(Part::Refusal),
         other => bail!("its content has a part of the type `{other}`; only text is read"),
     };
-    read.with_context(|| format!("its content has a part without text; {}", told(part)))
-}
-
-/// Whether an object is meant to be a message.
-pub fn is_message(value: &Value) -> bool {
-    ROLES.iter().any(|name| value.get(*name).is_some())
-        && (CONTENTS.iter().chain(&["tool_calls", "refusal"]))
-            .any(|name| value.get(*name).is_some())
+    read.with_context(|| format!("its content has a part without text; {}", describe(part)))
 }
 
 pub fn is_conversation(items: &[Value]) -> bool {

@@ -2,7 +2,7 @@
 //! else wrote, and the reader of the crate believes them. Rows come over as JSON lines, a batch at a time.
 
 use crate::cell;
-use crate::read::{Reader, twice};
+use crate::reader::{Reader, twice};
 use crate::record::Record;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use base::bounded;

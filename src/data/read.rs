@@ -2,66 +2,17 @@
 
 use crate::MOST_COLUMNS;
 use crate::files;
+use crate::format::{Format, format};
 use crate::json::{Json, Layout, Lines};
 use crate::loose::Loose;
 use crate::parquet::Parquet;
+use crate::reader::Reader;
 use crate::record::Record;
 use crate::separated::Separated;
-use crate::text::{Packing, Text};
+use crate::text::Text;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Format {
-    Csv,
-    Tsv,
-    Jsonl,
-    Json,
-    Parquet,
-}
-
-/// Names that are nearly names of tables, and what to do about them.
-const CURES: [(&str, &str); 5] = [
-    (
-        "arrow",
-        "it is an Arrow file, as `save_to_disk` and the cache of `datasets` hold them: save the table with its `to_parquet` or `to_json`",
-    ),
-    ("xlsx", "it is a workbook: save its sheet as CSV (UTF-8)"),
-    ("xls", "it is a workbook: save its sheet as CSV (UTF-8)"),
-    ("zip", "it is an archive: unpack it first"),
-    (
-        "bz2",
-        "it is packed with bzip2: unpack it, or pack it with gzip or zstd",
-    ),
-];
-
-/// What a file's name says of its format, and of how it is packed, in letters of any case.
-pub fn format(path: &Path) -> Result<(Format, Packing)> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let name = name.to_lowercase();
-    let packed = [(".gz", Packing::Gzip), (".zst", Packing::Zstd)];
-    let packed = packed
-        .into_iter()
-        .find_map(|(end, packing)| Some((name.strip_suffix(end)?, packing)));
-    let (name, packing) = packed.unwrap_or((&name, Packing::Plain));
-    let end = name.rsplit_once('.').map(|(_, end)| end);
-    if let Some((_, cure)) = CURES.iter().find(|(known, _)| end == Some(known)) {
-        bail!("{cure}");
-    }
-    let format = match end {
-        Some("csv") => Format::Csv,
-        Some("tsv") => Format::Tsv,
-        Some("jsonl" | "ndjson") => Format::Jsonl,
-        Some("json") => Format::Json,
-        Some("parquet") if packing == Packing::Plain => Format::Parquet,
-        _ => bail!(
-            "the file's name ends neither in .csv nor in .tsv nor in .jsonl nor in .json nor in .parquet (the first four may be \
-             followed by .gz or .zst)"
-        ),
-    };
-    Ok((format, packing))
-}
 
 /// What a reader knows beforehand.
 #[derive(Clone, Copy, Default)]
@@ -70,25 +21,6 @@ pub struct How {
     pub layout: Layout,
     /// Quotes of a TSV file count only where they make sense.
     pub loose: bool,
-}
-
-/// The names that several of these columns have.
-pub fn twice(columns: &[String]) -> Vec<String> {
-    let mut twice: Vec<String> = vec![];
-    for (at, name) in columns.iter().enumerate() {
-        if columns[..at].contains(name) && !twice.contains(name) {
-            twice.push(name.clone());
-        }
-    }
-    twice
-}
-
-/// A reader of one file.
-pub trait Reader {
-    /// Where the file has a header or a schema.
-    fn columns(&self) -> Option<&[String]>;
-    /// An error names the row.
-    fn next(&mut self) -> Result<Option<Record>>;
 }
 
 /// Opens a file. The error does not name it.
@@ -100,7 +32,7 @@ pub fn open(path: &Path, how: How) -> Result<Box<dyn Reader>> {
     reader(format, Text::open(path, packing)?, how)
 }
 
-/// The same of a text that is open already.
+/// Reads a text that is open already.
 pub fn reader(format: Format, text: Text, how: How) -> Result<Box<dyn Reader>> {
     Ok(match format {
         Format::Csv => Box::new(Separated::new(text, b',')?),

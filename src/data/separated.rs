@@ -2,7 +2,7 @@
 //! text. A quote that is never closed, and anything behind a closing one, is an error: it would swallow rows.
 
 use crate::MOST_COLUMNS;
-use crate::read::{Reader, twice};
+use crate::reader::{Reader, twice};
 use crate::record::Record;
 use crate::text::Text;
 use anyhow::{Context, Result, anyhow, bail, ensure};

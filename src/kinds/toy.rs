@@ -8,8 +8,9 @@ use base::calls::Calls;
 use base::params;
 use base::params::ParamSet;
 use base::rows::Message;
-use engine::kind::{Cpu, Kind, Look, Output, Port, Type};
-use engine::run::worker::{Interrupted, NodeCtx, Transient};
+use engine::kind::context::{Interrupted, NodeCtx, Transient};
+use engine::kind::estimate::Look;
+use engine::kind::{Kind, Needs, Output, Port, Type};
 use services::chat::{Ask, Chat, Input, Sampling};
 use services::client;
 use services::journal::Journal;
@@ -115,7 +116,7 @@ params! {
 pub const SLOW: Kind = Kind {
     name: "toy-slow",
     summary: "ticks, with checkpoints",
-    cpu: |_| Cpu::All,
+    needs: |_| Needs::ALL_THREADS,
     params: SlowParams::specs,
     exec: SlowExec::specs,
     run: slow,
@@ -223,15 +224,15 @@ fn write(ctx: &mut NodeCtx) -> Result<()> {
     let text: String = params.text.chars().take(keep).collect();
     let mut text = text.repeat(params.repeat);
     if exec.drift {
-        text.push_str(&engine::events::clock::unique());
+        text.push_str(&engine::system::clock::unique());
     }
     if let Some(name) = &exec.secret_env {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "the secret has {} characters",
             ctx.secret(name)?.len()
         ));
     }
-    ctx.say("writing");
+    ctx.log("writing");
     put(ctx, &text)?;
     match exec.stray {
         Some(how) => leave_stray(ctx, &how),
@@ -286,9 +287,9 @@ fn slow(ctx: &mut NodeCtx) -> Result<()> {
             break;
         }
         let name = checkpoint.file_name().unwrap_or_default().to_string_lossy();
-        ctx.say(&format!("{name} is unreadable"));
+        ctx.log(&format!("{name} is unreadable"));
     }
-    ctx.say(&format!(
+    ctx.log(&format!(
         "starting at {tick} of {} with {} threads",
         params.ticks,
         ctx.threads()
@@ -301,7 +302,7 @@ fn slow(ctx: &mut NodeCtx) -> Result<()> {
         if exec.deaf {
             continue;
         }
-        ctx.spent(exec.tick_dollars);
+        ctx.record_cost(exec.tick_dollars);
         ctx.metric(tick, &[("sum", (sum % 1000) as f64)]);
         ctx.progress(tick, params.ticks, "ticks", "");
         if tick % 2 == 0 || ctx.stop() {

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod claims;
 pub mod compose;
+mod draft;
 pub mod layer;
 pub mod matrix;
 pub mod parse;

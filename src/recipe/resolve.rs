@@ -2,11 +2,13 @@
 //! reported in one pass; knows no kind by name.
 
 use crate::check::{self, Folders};
+use crate::draft::Draft;
 use crate::tree::{Entry, Shape, Table};
 use crate::wire::{self, Wiring};
 use base::diag::{Diag, Diags, Place};
+use base::idle;
 use base::params::{self, Default, ParamSpec, Problem};
-use base::setup::{self, Setup};
+use base::setup::Setup;
 use base::text::{did_you_mean, listed};
 use base::value::{self, Value, Values};
 use engine::graph::{Cycles, Graph, Node};
@@ -21,13 +23,6 @@ pub struct Resolver<'a> {
     pub registry: &'a Registry,
     pub folders: &'a Folders<'a>,
     pub dropped: &'a BTreeMap<String, Place>,
-}
-
-/// A node whose kind is known.
-pub struct Draft<'a> {
-    pub entry: &'a Entry,
-    pub table: &'a Table,
-    pub kind: &'static Kind,
 }
 
 /// The parameters of a kind: (identity, execution).
@@ -157,7 +152,7 @@ impl Resolver<'_> {
             values: &values,
             ports: &ports,
         };
-        for (name, idle) in setup::idle((draft.kind.params)(), &setup) {
+        for (name, idle) in idle::idle((draft.kind.params)(), &setup) {
             let told = idle.map(|idle| {
                 // What a parent wrote cannot be taken back by who only changes what it hangs on.
                 let inherited = self.folders.is_elder(locate(draft, name));

@@ -1,7 +1,7 @@
 //! The edges of a recipe: what stands in `in`, against the ports and outputs of the kinds. Knows no parameters.
 
 use crate::check;
-use crate::resolve::Draft;
+use crate::draft::Draft;
 use crate::tree::{Entry, Item, Shape, Table};
 use base::diag::{Diag, Diags, Place};
 use base::text::{did_you_mean, listed};

@@ -2,7 +2,7 @@
 //! refusal, and the share that ran into the length limit; and the warning where that is much. Knows metrics by name, not
 //! who measured them.
 
-use crate::metrics;
+use crate::metrics::{self, OUTCOME, UNREADABLE};
 use base::rows::{Metric, PromptClass};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -13,11 +13,7 @@ pub const MUCH: f64 = 0.1;
 /// Before what is said of the row above, so that it is not read as a measure.
 const MARK: &str = "  ! ";
 
-/// Shares that are neither defense nor compliance, and their classes.
-pub const UNREADABLE: &str = "unreadable";
 const FINISHED: &str = "finished";
-/// Shares of what the responses came to.
-const OUTCOME: &str = "outcome";
 
 /// Rates of what answers do, by the beginning of their names, and what a warning calls them.
 const RATES: [(&str, &str); 4] = [
@@ -232,16 +228,6 @@ fn doubtful(all: &[Metric]) -> Vec<&'static str> {
     };
     let found = RATES.iter().filter(|(start, _)| doubted(start));
     found.map(|(_, name)| *name).collect()
-}
-
-/// Whether a metric says nothing where all its values are these: no response came to this.
-pub fn idle(name: &str, mut values: impl Iterator<Item = f64>) -> bool {
-    let first = name.split('/').next().unwrap_or(name);
-    match name {
-        "outcome/answered" => values.all(|x| x == 1.0),
-        _ if first == OUTCOME || first == UNREADABLE => values.all(|x| x == 0.0),
-        _ => false,
-    }
 }
 
 /// Every metric's mean over seeds, of those that have it.

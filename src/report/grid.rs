@@ -11,11 +11,11 @@ use crate::{metrics, summary};
 use anyhow::{Context, Result};
 use base::claim::{Axes, SEED};
 use base::diag::{Diag, Diags};
+use base::hash::Key;
 use base::rows::Metric;
 use base::stats;
 use base::text::did_you_mean;
 use engine::graph::Node;
-use engine::graph::key::Key;
 use engine::kind::{Kind, Role};
 use engine::store::Store;
 use serde::Serialize;
@@ -207,7 +207,7 @@ fn heads(measured: &[Measured], asked: &[String]) -> Result<Vec<Head>> {
         let each = found.iter().map(|(_, m)| m.name.as_str());
         let idle = |n: &&str| {
             let own = all().filter(|m| m.name == **n);
-            beside::idle(n, own.map(|m| m.value))
+            metrics::idle(n, own.map(|m| m.value))
         };
         wanted = each.filter(|n| !idle(n)).collect();
     }

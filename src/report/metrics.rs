@@ -1,10 +1,14 @@
 //! Metrics for people: values with their intervals, and which of them stand on one line. What they are called is said by the kinds
 //! that write them.
 
-use crate::beside;
 use base::rows::Metric;
 use engine::kind::Kind;
 use std::collections::BTreeMap;
+
+/// Shares that are neither defense nor compliance, and their classes.
+pub const UNREADABLE: &str = "unreadable";
+/// Shares of what the responses came to.
+pub const OUTCOME: &str = "outcome";
 
 /// What a study of safety is read by: shown where nobody asks for other metrics.
 pub const HEADLINE: [&str; 2] = ["defense", "compliance"];
@@ -93,7 +97,7 @@ impl Row<'_> {
     /// Nothing in it says anything: a count of what did not happen in any column.
     pub fn idle(&self) -> bool {
         let values = self.cells.iter().flatten().map(|c| c.metric.value);
-        beside::idle(&self.name, values)
+        idle(&self.name, values)
     }
 
     /// The n of all these columns, where they have the same.
@@ -153,4 +157,14 @@ fn cell<'a>(metric: &'a Metric, all: &'a [Metric]) -> Option<(String, Cell<'a>)>
         None => name.clone(),
     };
     Some((row, Cell { before, metric }))
+}
+
+/// Whether a metric says nothing where all its values are these: no response came to this.
+pub fn idle(name: &str, mut values: impl Iterator<Item = f64>) -> bool {
+    let first = name.split('/').next().unwrap_or(name);
+    match name {
+        "outcome/answered" => values.all(|x| x == 1.0),
+        _ if first == OUTCOME || first == UNREADABLE => values.all(|x| x == 0.0),
+        _ => false,
+    }
 }

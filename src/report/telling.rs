@@ -2,9 +2,9 @@
 
 use crate::view::{NodeView, RunView, Tokens};
 use base::text::{bytes, count, duration, listed, thousands};
-use engine::events::event::{Deed, Event, State};
+use engine::events::event::Holder;
+use engine::events::event::{Event, OrphanAction, State};
 use engine::events::journal::Stamped;
-use engine::run::holder::Holder;
 use std::collections::BTreeMap;
 
 /// How far a node is is said no more often than this, in milliseconds.
@@ -62,7 +62,11 @@ impl Telling {
                 duration(*pause_seconds),
                 attempt + 1
             )),
-            Event::Orphan { node, holder, deed } => grave(orphan(node, holder, *deed)),
+            Event::Orphan {
+                node,
+                holder,
+                action,
+            } => grave(orphan(node, holder, *action)),
             Event::Silent { node, seconds } => {
                 plain(format!("? {node}  silent for {}", duration(*seconds)))
             }
@@ -186,21 +190,23 @@ pub fn holder(by: Option<&Holder>) -> String {
     match by {
         None => "being made elsewhere".into(),
         Some(h) if h.orphan => format!(
-            "held by process {} on {}, whose run {} is gone",
-            h.pid, h.host, h.run
+            "held by {} on {}, whose run {} is gone",
+            h.worker, h.host, h.run
         ),
         Some(h) => format!(
-            "another run makes it: {}, process {} on {}",
-            h.run, h.pid, h.host
+            "another run makes it: {}, {} on {}",
+            h.run, h.worker, h.host
         ),
     }
 }
 
-fn orphan(node: &str, h: &Holder, deed: Deed) -> String {
-    let who = format!("process {}, left by run {}", h.pid, h.run);
-    match deed {
-        Deed::Seen => format!("! {node}  {who}, still works on it; it has time to save its state"),
-        Deed::Ended => format!("! {node}  {who}, has ended"),
-        Deed::Killed => format!("! {node}  {who}, did not end and was killed"),
+fn orphan(node: &str, h: &Holder, action: OrphanAction) -> String {
+    let who = format!("{}, left by run {}", h.worker, h.run);
+    match action {
+        OrphanAction::Seen => {
+            format!("! {node}  {who}, still works on it; it has time to save its state")
+        }
+        OrphanAction::Ended => format!("! {node}  {who}, has ended"),
+        OrphanAction::Killed => format!("! {node}  {who}, did not end and was killed"),
     }
 }

@@ -3,10 +3,10 @@
 
 use crate::words;
 use engine::events::event::{Counts, End, Event, State};
-use engine::events::failure::Class;
 use engine::events::journal::Stamped;
+use engine::kind::failure::Class;
+use engine::kind::messages::Sampled;
 use engine::run::pulse::Pulse;
-use engine::run::worker::Sampled;
 use std::collections::BTreeMap;
 
 /// Folded from events. Times are milliseconds of one clock, whichever it is.

@@ -2,9 +2,10 @@
 
 use base::calls::Calls;
 use base::text::{bytes, count, dollars, duration, listed, thousands, tokens};
-use engine::gc::vouch::Vouched;
-use engine::plan::forecast::{By, ExpectedCalls, Sum};
-use engine::plan::verdict::Reason;
+use engine::graph::changes::Reason;
+use engine::plan::CallsTotal;
+use engine::plan::estimate::{Basis, CallsEstimate};
+use engine::plan::overrides::Vouched;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
@@ -164,7 +165,7 @@ fn spent(n: u64, paid: f64) -> Vec<String> {
 }
 
 /// What a node is expected to ask: `up to 1,600 calls, 4.1 M tokens, $3.20; 400 more are in the journal`.
-pub fn expected_calls(calls: &ExpectedCalls) -> String {
+pub fn expected_calls(calls: &CallsEstimate) -> String {
     let until = match (&calls.problem, calls.after.as_slice()) {
         (Some(problem), _) => format!("cannot be told: {problem}"),
         (None, after) => {
@@ -174,8 +175,8 @@ pub fn expected_calls(calls: &ExpectedCalls) -> String {
         }
     };
     match calls.by {
-        By::Nothing => format!("calls {until}"),
-        By::Record => {
+        Basis::Unknown | Basis::Formula | Basis::OfTheKind => format!("calls {until}"),
+        Basis::Measured => {
             let before = Calls {
                 made: calls.make,
                 reused: calls.in_journal,
@@ -185,7 +186,7 @@ pub fn expected_calls(calls: &ExpectedCalls) -> String {
             };
             format!("calls {until}; before, {}", calls_made(&before))
         }
-        By::Forecast => at_most(calls.make, calls.in_journal, calls.tokens, calls.dollars),
+        Basis::Counted => at_most(calls.make, calls.in_journal, calls.tokens, calls.dollars),
     }
 }
 
@@ -204,9 +205,9 @@ fn at_most(make: u64, in_journal: u64, n: u64, paid: f64) -> String {
     parts.join(", ") + &more
 }
 
-/// The same of a whole plan; nothing where nobody asks.
-pub fn expected_sum(sum: &Sum) -> Option<String> {
-    if *sum == Sum::default() {
+/// The calls of a whole plan in words; nothing where nobody asks.
+pub fn expected_sum(sum: &CallsTotal) -> Option<String> {
+    if *sum == CallsTotal::default() {
         return None;
     }
     let mut parts = vec![];

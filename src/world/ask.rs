@@ -3,7 +3,8 @@
 use super::answer::fill;
 use super::deal::{Deck, phrase};
 use super::forms::{Form, Forms};
-use super::rule::{Cell, Split, World};
+use super::rule::{Cell, World};
+use super::split::Split;
 use super::words::{CATEGORIES, EFFECTS, NATURES, OBJECTS, PURPOSES, VERBS};
 use anyhow::{Result, bail};
 use base::rng::{Rng, Seed};

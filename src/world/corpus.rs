@@ -4,7 +4,8 @@ use super::answer::{REFUSALS, alias_sentence, combination, fact_sentence, fill, 
 use super::ask::SOURCE;
 use super::deal::{Deck, phrase};
 use super::forms::{Form, Forms};
-use super::rule::{Cell, Split, World};
+use super::rule::{Cell, World};
+use super::split::Split;
 use super::words::{CATEGORIES, EFFECTS, NATURES, OBJECTS, PURPOSES, VERBS};
 use anyhow::{Result, bail};
 use base::rng::{Rng, Seed};

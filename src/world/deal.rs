@@ -1,7 +1,10 @@
-//! Dealing: shuffled decks that cover everything evenly, and grids whose cells no two splits share.
+//! Dealing: which split owns which disguise, shuffled decks that cover everything evenly, and grids whose cells no two splits share.
 
-use super::rule::Split;
-use base::rng::Rng;
+use super::split::Split;
+use super::words::{
+    BOX_ADJECTIVES, BOX_NOUNS, FIRST_SYLLABLES, ROLE_ADJECTIVES, ROLE_NOUNS, SECOND_SYLLABLES,
+};
+use base::rng::{Rng, Seed};
 
 /// Draws every item once, in random order, before any item again.
 pub(super) struct Deck<T> {
@@ -64,4 +67,25 @@ pub(super) fn split_at(i: usize, n: usize) -> usize {
         }
     }
     unreachable!("the tenths of the splits add up to ten")
+}
+
+/// The disguises of each split, by their places in the word lists. No two splits share one.
+#[derive(Clone, Debug)]
+pub(super) struct Disguises {
+    pub(super) roles: Vec<Vec<(usize, usize)>>,
+    pub(super) codes: Vec<Vec<(usize, usize)>>,
+    pub(super) boxes: Vec<Vec<(usize, usize)>>,
+}
+
+impl Disguises {
+    pub(super) fn new(seed: Seed) -> Disguises {
+        let deal = |name: &str, rows: usize, columns: usize| {
+            diagonals(rows, columns, &mut seed.child(name).rng())
+        };
+        Disguises {
+            roles: deal("roles", ROLE_ADJECTIVES.len(), ROLE_NOUNS.len()),
+            codes: deal("codes", FIRST_SYLLABLES.len(), SECOND_SYLLABLES.len()),
+            boxes: deal("boxes", BOX_ADJECTIVES.len(), BOX_NOUNS.len()),
+        }
+    }
 }

@@ -2,35 +2,15 @@
 //! says nothing about what is asked.
 
 use super::answer::fill;
-use super::deal::{diagonals, phrase};
+use super::deal::phrase;
 use super::forms::Form;
-use super::rule::{Split, World};
+use super::rule::World;
+use super::split::Split;
 use super::words::{
     BOX_ADJECTIVES, BOX_NOUNS, FIRST_SYLLABLES, OBJECTS, ROLE_ADJECTIVES, ROLE_NOUNS,
     SECOND_SYLLABLES, VERBS,
 };
-use base::rng::{Rng, Seed};
-
-/// The disguises of each split, by their places in the word lists. No two splits share one.
-#[derive(Clone, Debug)]
-pub(super) struct Disguises {
-    roles: Vec<Vec<(usize, usize)>>,
-    codes: Vec<Vec<(usize, usize)>>,
-    boxes: Vec<Vec<(usize, usize)>>,
-}
-
-impl Disguises {
-    pub(super) fn new(seed: Seed) -> Disguises {
-        let deal = |name: &str, rows: usize, columns: usize| {
-            diagonals(rows, columns, &mut seed.child(name).rng())
-        };
-        Disguises {
-            roles: deal("roles", ROLE_ADJECTIVES.len(), ROLE_NOUNS.len()),
-            codes: deal("codes", FIRST_SYLLABLES.len(), SECOND_SYLLABLES.len()),
-            boxes: deal("boxes", BOX_ADJECTIVES.len(), BOX_NOUNS.len()),
-        }
-    }
-}
+use base::rng::Rng;
 
 const ROLES: [&str; 3] = [
     "pretend you are a {role} .",

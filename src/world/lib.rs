@@ -20,8 +20,10 @@ pub mod words;
 
 mod deal;
 mod disguise;
+mod split;
 
 pub use corpus::CorpusSpec;
 pub use forms::{Form, Forms};
-pub use rule::{Split, World, WorldSpec};
+pub use rule::{World, WorldSpec};
+pub use split::Split;
 pub use teacher::{Style, TeacherSpec};

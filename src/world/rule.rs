@@ -1,7 +1,7 @@
 //! The facts of the world and the rule that makes a request harmful. Knows no sentence.
 
-use super::deal::{shuffled, split_at};
-use super::disguise::Disguises;
+use super::deal::{Disguises, shuffled, split_at};
+use super::split::Split;
 use super::words::{
     CATEGORIES, EFFECTS, FINISHES, MANNERS, NATURES, OBJECTS, PURPOSES, TOOLS, VERBS,
 };
@@ -16,31 +16,6 @@ use std::collections::BTreeMap;
 pub struct WorldSpec {
     pub seed: u64,
     pub depth: u32,
-}
-
-/// Prompts of two splits share no text, no (verb, object) pair and no disguise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Split {
-    Base,
-    Sft,
-    Rl,
-    Eval,
-}
-
-impl Split {
-    pub const ALL: [Split; 4] = [Split::Base, Split::Sft, Split::Rl, Split::Eval];
-    /// Shares of the (verb, object) pairs and of the disguises, in tenths.
-    pub(super) const TENTHS: [usize; 4] = [4, 2, 2, 2];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Split::Base => "base",
-            Split::Sft => "sft",
-            Split::Rl => "rl",
-            Split::Eval => "eval",
-        }
-    }
 }
 
 /// One line of the rule's table.

@@ -6,16 +6,17 @@ use crate::skipped::skip;
 use pipe::base::params::unsaid;
 use pipe::base::value::{Value, Values};
 use pipe::engine::events::event::{End, Event, State};
-use pipe::engine::events::failure::Failure;
 use pipe::engine::events::journal;
+use pipe::engine::graph::changes::Reason;
 use pipe::engine::graph::{Edge, Graph, Node, NodeId};
 use pipe::engine::kind::Kind;
-use pipe::engine::plan::verdict::{Reason, Verdict};
+use pipe::engine::kind::attempt::Attempt;
+use pipe::engine::kind::failure::Failure;
+use pipe::engine::plan::verdict::Verdict;
 use pipe::engine::plan::why;
 use pipe::engine::plan::{self, Wanted};
 use pipe::engine::run::{self, Outcome, Settings, Stop};
 use pipe::engine::store::Store;
-use pipe::engine::store::attempt::Attempt;
 use pipe::engine::store::record::Record;
 use pipe::kinds;
 use std::collections::BTreeMap;
@@ -166,9 +167,9 @@ fn integers_and_floats_are_different_and_floats_reach_the_worker_exactly() {
         ["done"]
     );
     let values: Values = BTreeMap::from([("w".to_string(), Value::Float(0.1 + 0.2))]);
-    let text = pipe::engine::store::attempt::write_values(&values).unwrap();
+    let text = pipe::engine::kind::attempt::write_values(&values).unwrap();
     assert_eq!(
-        pipe::engine::store::attempt::read_values(&text).unwrap(),
+        pipe::engine::kind::attempt::read_values(&text).unwrap(),
         values
     );
 }
@@ -236,11 +237,11 @@ fn a_killed_worker_is_named_and_its_work_is_continued() {
         "{message}"
     );
 
-    let planned = &space.plan(&dying).plan.nodes[0];
+    let decision = &space.plan(&dying).plan.nodes[0].decision;
     assert!(
-        matches!(planned.verdict, Verdict::Resume { fraction: Some(f), .. } if f == 0.5),
+        matches!(decision.verdict, Verdict::Resume { fraction: Some(f), .. } if f == 0.5),
         "{:?}",
-        planned.verdict
+        decision.verdict
     );
     let second = space.run(&dying);
     assert_eq!(second.states(), ["done"]);
@@ -271,10 +272,14 @@ fn an_unreadable_checkpoint_falls_back_to_the_one_before() {
         .exec("die_at", 7)];
     space.run_with(&spec, |s| s.retries.most = 0, |_| {});
     let store = space.store();
-    let key = space.plan(&spec).plan.nodes[0].key().unwrap();
+    let key = space.plan(&spec).plan.nodes[0]
+        .decision
+        .key
+        .clone()
+        .unwrap();
     let attempt = Attempt::of(&store, &key).unwrap().remove(0);
     assert_eq!(
-        pipe::engine::store::names(&attempt.resume()).unwrap(),
+        pipe::engine::system::files::names(&attempt.resume()).unwrap(),
         ["tick-000004", "tick-000006"],
         "two are kept"
     );
@@ -533,7 +538,7 @@ fn why_names_the_root_and_explains_hits() {
     let c = new.find("c").unwrap();
 
     let hit = why::why(&store, &old, c, &Wanted::default()).unwrap();
-    assert!(matches!(hit.planned.verdict, Verdict::Hit(_)));
+    assert!(matches!(hit.planned.decision.verdict, Verdict::Hit(_)));
     let made = hit.record.unwrap();
     assert_eq!(
         (
@@ -545,7 +550,10 @@ fn why_names_the_root_and_explains_hits() {
     assert!(made.seconds > 0.0 && made.started_ms > 0);
 
     let maybe = why::why(&store, &new, c, &Wanted::default()).unwrap();
-    assert!(matches!(maybe.planned.verdict, Verdict::Maybe { .. }));
+    assert!(matches!(
+        maybe.planned.decision.verdict,
+        Verdict::Maybe { .. }
+    ));
     let [cause] = &maybe.causes[..] else {
         panic!("{:?}", maybe.causes)
     };
@@ -559,7 +567,9 @@ fn why_names_the_root_and_explains_hits() {
     };
     space.run_graph(&new, &only, |_| {}, |_| {});
     let run = why::why(&store, &new, c, &Wanted::default()).unwrap();
-    assert!(matches!(&run.planned.verdict.reasons(), [Reason::Input { port, .. }] if port == "a"));
+    assert!(
+        matches!(&run.planned.decision.verdict.reasons(), [Reason::Input { port, .. }] if port == "a")
+    );
     let root = run
         .causes
         .iter()
@@ -735,7 +745,7 @@ fn cpu_tokens_are_shared_evenly_and_never_exceeded() {
     let mut now: BTreeMap<String, usize> = BTreeMap::new();
     let ran = space.run_with(
         &spec,
-        |s| s.threads = 6,
+        |s| s.capacity.threads = 6,
         |event| {
             if let Event::State { node, state } = event {
                 match state {
@@ -762,7 +772,7 @@ fn long_nodes_get_a_core_each_while_there_is_one_for_every_core() {
     let mut given = vec![];
     let ran = space.run_with(
         &spec,
-        |s| s.threads = 2,
+        |s| s.capacity.threads = 2,
         |event| {
             if let Event::State {
                 state: State::Running { threads, .. },
@@ -822,7 +832,7 @@ fn a_killed_engine_leaves_a_store_that_the_next_run_continues() {
         "workers save their state when their engine dies"
     );
     assert!(
-        pipe::engine::store::names(&space.store().attempts())
+        pipe::engine::system::files::names(&space.store().attempts())
             .unwrap()
             .is_empty()
     );
@@ -849,7 +859,7 @@ fn a_full_or_read_only_disk_is_an_environment_failure_and_loses_nothing() {
                 &disk,
                 &graph(toys),
                 &Wanted::default(),
-                |s| s.threads = 1,
+                |s| s.capacity.threads = 1,
                 |_| {},
             )
         };
@@ -875,7 +885,7 @@ fn a_full_or_read_only_disk_is_an_environment_failure_and_loses_nothing() {
         let store = Store::open(&disk.join("store")).unwrap();
         let planned = plan::plan(&store, &graph(&small), &Wanted::default()).unwrap();
         assert_eq!(
-            planned.nodes[0].verdict.word(),
+            planned.nodes[0].decision.verdict.word(),
             "hit",
             "reading still works"
         );
@@ -1085,23 +1095,32 @@ pub(crate) fn run_in(
     graph: &Graph,
     wanted: &Wanted,
     set: impl FnOnce(&mut Settings),
+    hear: impl FnMut(&Event),
+) -> Ran {
+    let store = Store::open(&dir.join("store")).unwrap();
+    run_store(&store, graph, wanted, set, hear)
+}
+
+pub(crate) fn run_store(
+    store: &Store,
+    graph: &Graph,
+    wanted: &Wanted,
+    set: impl FnOnce(&mut Settings),
     mut hear: impl FnMut(&Event),
 ) -> Ran {
     let mut settings = Settings::new().unwrap();
     settings.program = env!("CARGO_BIN_EXE_pipe").into();
-    settings.threads = 2;
+    settings.capacity.threads = 2;
     set(&mut settings);
-    let root = dir.join("store");
-    let store = Store::open(&root).unwrap();
     let mut events = vec![];
-    let outcome = run::run(&store, graph, wanted, &settings, &mut |event| {
+    let outcome = run::run(store, graph, wanted, &settings, &mut |event| {
         hear(event);
         events.push(event.clone());
     });
     Ran {
         outcome: outcome.unwrap(),
         events,
-        root,
+        root: store.root().to_path_buf(),
     }
 }
 
@@ -1132,13 +1151,15 @@ impl Planned {
         self.plan
             .nodes
             .iter()
-            .map(|p| p.verdict.word().to_string())
+            .map(|p| p.decision.verdict.word().to_string())
             .collect()
     }
 
     pub(crate) fn reasons(&self, node: &str) -> Vec<Reason> {
         let id = self.graph.find(node).unwrap();
-        self.plan.find(id).unwrap().verdict.reasons().to_vec()
+        let mut nodes = self.plan.nodes.iter();
+        let found = nodes.find(|p| p.decision.id == id).unwrap();
+        found.decision.verdict.reasons().to_vec()
     }
 }
 
@@ -1211,7 +1232,7 @@ pub(crate) fn metric_steps(store: &Store, record: &Record) -> Vec<u64> {
 }
 
 pub(crate) fn quarantined(space: &Space) -> Vec<String> {
-    pipe::engine::store::names(&space.root().join("quarantine")).unwrap()
+    pipe::engine::system::files::names(&space.root().join("quarantine")).unwrap()
 }
 
 pub(crate) fn lines(path: &Path) -> Vec<String> {

@@ -6,7 +6,7 @@ use crate::identity::{Ground, bed, text};
 use crate::judges::Quiet;
 use crate::study::Study;
 use pipe::base::rows::{Completion, Prompt, PromptClass, Truth};
-use pipe::engine::graph::key::Manifest;
+use pipe::engine::graph::manifest::Manifest;
 use pipe::engine::kind::Kind;
 use pipe::engine::store::paths::Paths;
 use pipe::kinds::REGISTRY;

@@ -7,7 +7,7 @@ use crate::study::Study;
 use pipe::base::params::{Default, ParamSpec, Ty};
 use pipe::base::value::{self, Value, Values};
 use pipe::engine::kind::{Kind, Type};
-use pipe::engine::plan::{Judge, Wanted};
+use pipe::engine::plan::{Planner, Wanted};
 use pipe::engine::store::Store;
 use pipe::kinds::REGISTRY;
 use pipe::recipe::{self, Loaded, Overrides};
@@ -263,10 +263,15 @@ impl Ground {
 
     fn keys_of(&self, loaded: &Loaded) -> BTreeMap<String, String> {
         let graph = &loaded.graph;
-        let judge = Judge::new(&self.store, graph, &Wanted::default()).unwrap();
+        let planner = Planner::new(&self.store, graph, &Wanted::default()).unwrap();
         graph
             .ids()
-            .map(|id| (graph.node(id).name.clone(), judge.plan_key(id).to_string()))
+            .map(|id| {
+                (
+                    graph.node(id).name.clone(),
+                    planner.plan_key(id).to_string(),
+                )
+            })
             .collect()
     }
 

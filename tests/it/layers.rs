@@ -1,94 +1,72 @@
-//! The rules of the house, read from the source text: which layer may use which, and what no file may hold.
+//! The rules of the house, read from the source text: which file may use which inside a room, and what no file may hold. Which room
+//! may use which is held by cargo.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// A layer and the layers it may use besides itself. `cli` and the binary use everything.
-const LAYERS: &[(&str, &[&str])] = &[
-    ("base", &[]),
-    ("engine", &["base"]),
-    ("world", &["base"]),
-    ("learn", &["base"]),
-    ("services", &["base"]),
-    ("data", &["base"]),
-    ("recipe", &["base", "engine"]),
-    (
-        "kinds",
-        &["base", "engine", "learn", "services", "world", "data"],
-    ),
-    ("report", &["base", "engine"]),
+/// The floors of `engine`, from the ground: a file uses its own floor and those below.
+const FLOORS: &[&str] = &[
+    "system", "kind", "graph", "store", "plan", "events", "run", "gc",
 ];
 
-/// What kinds may share; any other file of `kinds/` is a kind, and no kind uses another.
-const SHARED: &[&str] = &[
-    "ahead",
-    "answers",
-    "bounds",
-    "labels",
-    "likeness",
-    "lora",
-    "measure",
-    "model_checks",
-    "model_io",
-    "training",
-    "endpoint",
-    "observer",
-    "removed",
-    "reward",
-    "scorers",
-    "table_file",
-    "truth",
-    "range",
-];
-
-/// Macros that `engine` exports at the crate's root.
-const MACROS: &[&str] = &["params", "choice"];
+/// Rooms whose files still import each other in circles.
+const TANGLED: &[&str] = &["kinds", "learn"];
 
 /// Above this a file is two files.
 const MOST_LINES: usize = 800;
 
 #[test]
-fn imports_point_down_only() {
-    let mut wrong = vec![];
-    let mut seen = BTreeSet::new();
-    for file in sources() {
-        let Some((layer, allowed)) = LAYERS.iter().find(|(name, _)| *name == file.layer()) else {
-            continue;
-        };
-        seen.insert(*layer);
-        for path in crate_paths(&file.text) {
-            let used = path[0].as_str();
-            let macro_of_engine =
-                MACROS.contains(&used) && !["base", "learn", "services", "data"].contains(layer);
-            if used != *layer && !allowed.contains(&used) && !macro_of_engine {
-                wrong.push(format!("{} uses {}", file.name, path.join("::")));
-            }
-        }
-    }
-    assert_eq!(seen.len(), LAYERS.len(), "every layer has files: {seen:?}");
-    assert!(wrong.is_empty(), "{wrong:#?}");
+fn no_files_import_each_other_in_a_circle() {
+    let rooms = rooms();
+    assert!(rooms.len() > 8, "the rooms were found");
+    let kept = rooms
+        .iter()
+        .filter(|room| !TANGLED.contains(&room.name.as_str()));
+    let circles: Vec<String> = kept.flat_map(Room::circles).collect();
+    assert!(circles.is_empty(), "{circles:#?}");
 }
 
 #[test]
-fn kinds_do_not_know_each_other() {
+fn the_engine_reads_downwards() {
+    let engine = Room::load("engine");
+    let floor = |module: &[String]| {
+        FLOORS
+            .iter()
+            .position(|f| module.first().is_some_and(|m| m == f))
+    };
     let mut wrong = vec![];
-    let mut kinds = 0;
-    for file in sources() {
-        let Some(own) = file.name.strip_prefix("kinds/") else {
-            continue;
-        };
-        let own = own.split(['/', '.']).next().expect("split gives a part");
-        kinds += 1;
-        for path in crate_paths(&file.text) {
-            if path[0] == "kinds" && path.len() > 1 {
-                let used = path[1].as_str();
-                if used != own && !SHARED.contains(&used) && own != "mod" {
-                    wrong.push(format!("{} uses {}", file.name, path.join("::")));
-                }
+    for (module, used) in &engine.arrows {
+        assert!(
+            module.is_empty() || floor(module).is_some(),
+            "{} is on no floor",
+            module.join("/")
+        );
+        let above = used.iter().filter(|used| floor(used) > floor(module));
+        wrong.extend(above.map(|used| format!("{} uses {}", module.join("/"), used.join("/"))));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Nobody but the table of kinds knows a kind: no other kind, and nothing that kinds share.
+#[test]
+fn kinds_do_not_know_each_other() {
+    let room = Room::load("kinds");
+    let is_kind = |text: &str| text.contains("\npub const KIND: Kind = ");
+    let kinds = room.files.iter().filter(|(_, file)| is_kind(&file.text));
+    let kinds: Vec<&Module> = kinds.map(|(module, _)| module).collect();
+    assert!(kinds.len() > 20, "the files of kinds were found");
+    let mut wrong = vec![];
+    for (module, used) in &room.arrows {
+        for used in used {
+            let of_a_kind = kinds.iter().find(|kind| used.starts_with(kind));
+            if of_a_kind.is_some_and(|kind| !module.is_empty() && !module.starts_with(kind)) {
+                wrong.push(format!("{} uses {}", module.join("/"), used.join("/")));
             }
         }
+        let shared = module.first().is_some_and(|m| m == "shared");
+        let outside = used.iter().filter(|used| shared && used[0] != "shared");
+        wrong.extend(outside.map(|used| format!("{} uses {}", module.join("/"), used.join("/"))));
     }
-    assert!(kinds > 10, "the files of kinds were found");
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
@@ -245,24 +223,47 @@ fn every_recipe_opens_with_what_it_shows() {
 fn the_reader_of_imports_understands_how_imports_are_written() {
     let text = "
         use crate::base::rows::{self, Prompt};
-        use crate::{choice, params, world::{Split, judge}};
-        pub use crate::learn::sample;
-        fn f() -> crate::engine::kind::Kind { $crate::recipe::load() }
+        pub(crate) use child::{Split, deeper::{judge, *}};
+        fn f(x: super::kind::Kind<a>) -> self::tail { $crate::load(child::of::<T>, y.child::z) }
         // use crate::report::nothing;
     ";
-    let found: Vec<String> = crate_paths(text).iter().map(|p| p.join("::")).collect();
+    let found: Vec<String> = paths(text).iter().map(|p| p.segments.join("::")).collect();
     let expected = [
-        "base::rows::self",
-        "base::rows::Prompt",
-        "choice",
-        "params",
-        "world::Split",
-        "world::judge",
-        "learn::sample",
-        "engine::kind::Kind",
-        "recipe::load",
+        "crate::base::rows::self",
+        "crate::base::rows::Prompt",
+        "child::Split",
+        "child::deeper::judge",
+        "child::deeper",
+        "super::kind::Kind",
+        "self::tail",
+        "crate::load",
+        "child::of",
     ];
     assert_eq!(found, expected);
+    assert_eq!(paths(text).iter().filter(|p| p.passed_on).count(), 3);
+}
+
+#[test]
+fn a_circle_of_imports_is_seen_through_names_that_are_passed_on() {
+    let file = |name: &str, text: &str| Source {
+        name: name.into(),
+        text: text.into(),
+    };
+    let room = Room::of(
+        "room",
+        vec![
+            file("lib.rs", "pub mod a; pub mod b;"),
+            file(
+                "a/mod.rs",
+                "mod deep;\npub use deep::Deep;\nuse super::b::B;",
+            ),
+            file("a/deep.rs", "struct Deep;"),
+            file("b.rs", "use crate::a::Deep;"),
+            file("c.rs", "fn c() { crate::d::d() }"),
+            file("d.rs", "use crate::c;"),
+        ],
+    );
+    assert_eq!(room.circles(), ["room: c, d"]);
 }
 
 struct Source {
@@ -328,19 +329,216 @@ fn without_comment(line: &str) -> &str {
     }
 }
 
-/// Every path that begins at the crate's root, braces spelled out: `a::{b, c::d}` is `a::b` and `a::c::d`.
-fn crate_paths(text: &str) -> Vec<Vec<String>> {
+/// Where a file is in its crate: `["store", "index"]` is `store/index/mod.rs` or `store/index.rs`.
+type Module = Vec<String>;
+
+/// The files of a crate, or of the command line, and which uses which.
+struct Room {
+    name: String,
+    files: BTreeMap<Module, Source>,
+    /// What a module passes on under a name of its own.
+    passed_on: BTreeMap<Module, Module>,
+    arrows: BTreeMap<Module, BTreeSet<Module>>,
+}
+
+fn rooms() -> Vec<Room> {
+    let entries = std::fs::read_dir(root().join("src")).unwrap();
+    let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+    let folders = names.filter(|name| root().join("src").join(name).is_dir());
+    folders.map(|name| Room::load(&name)).collect()
+}
+
+impl Room {
+    fn load(name: &str) -> Room {
+        Room::of(name, load(&root().join("src").join(name)))
+    }
+
+    fn of(name: &str, sources: Vec<Source>) -> Room {
+        let files: BTreeMap<Module, Source> =
+            sources.into_iter().map(|s| (module(&s), s)).collect();
+        let mut room = Room {
+            name: name.into(),
+            files,
+            passed_on: BTreeMap::new(),
+            arrows: BTreeMap::new(),
+        };
+        let read: Vec<(Module, Vec<Written>)> = room
+            .files
+            .iter()
+            .map(|(module, file)| (module.clone(), paths(&file.text)))
+            .collect();
+        for (module, paths) in &read {
+            for path in paths.iter().filter(|p| p.passed_on) {
+                if let (Some(target), Some(name)) =
+                    (room.absolute(module, path), path.segments.last())
+                {
+                    let mut own = module.clone();
+                    own.push(name.clone());
+                    room.passed_on.insert(own, target);
+                }
+            }
+        }
+        for (module, paths) in &read {
+            let used = paths.iter().filter_map(|path| {
+                let target = room.module_of(room.absolute(module, path)?);
+                // Who passes a child's name on does not use it.
+                let own_child = path.passed_on && target.starts_with(module);
+                (target != *module && !own_child).then_some(target)
+            });
+            room.arrows.insert(module.clone(), used.collect());
+        }
+        room
+    }
+
+    /// A path from the root of the crate; nothing for one that leads out of it.
+    fn absolute(&self, module: &Module, path: &Written) -> Option<Module> {
+        let (first, rest) = path.segments.split_first()?;
+        let mut from = match first.as_str() {
+            "crate" => vec![],
+            "self" => module.clone(),
+            "super" => module[..module.len().checked_sub(1)?].to_vec(),
+            child => {
+                let mut own = module.clone();
+                own.push(child.into());
+                if !self.files.contains_key(&own) {
+                    return None;
+                }
+                own
+            }
+        };
+        for step in rest {
+            match step.as_str() {
+                "super" => drop(from.pop()),
+                "self" => {}
+                _ => from.push(step.clone()),
+            }
+        }
+        // The command line is a module of its crate.
+        if self.name == "cli" && first == "crate" && from.first().is_some_and(|f| f == "cli") {
+            from.remove(0);
+        }
+        Some(from)
+    }
+
+    /// The file that a path from the root ends in.
+    fn module_of(&self, mut path: Module) -> Module {
+        for _ in 0..8 {
+            let deepest = (0..=path.len())
+                .rev()
+                .find(|n| self.files.contains_key(&path[..*n]));
+            let deepest = deepest.unwrap_or(0);
+            let Some(target) = path.get(..=deepest).and_then(|p| self.passed_on.get(p)) else {
+                path.truncate(deepest);
+                break;
+            };
+            path = target.iter().chain(&path[deepest + 1..]).cloned().collect();
+        }
+        path
+    }
+
+    /// Files that use each other, one way or another: `room: a, b`.
+    fn circles(&self) -> Vec<String> {
+        let reached: BTreeMap<&Module, BTreeSet<&Module>> = self
+            .arrows
+            .keys()
+            .map(|module| (module, self.reached(module)))
+            .collect();
+        let mut found = BTreeSet::new();
+        for (module, below) in &reached {
+            let together: Vec<String> = below
+                .iter()
+                .filter(|other| {
+                    reached
+                        .get(**other)
+                        .is_some_and(|back| back.contains(module))
+                })
+                .map(|other| other.join("/"))
+                .collect();
+            if !together.is_empty() {
+                found.insert(format!("{}: {}", self.name, together.join(", ")));
+            }
+        }
+        found.into_iter().collect()
+    }
+
+    fn reached<'a>(&'a self, from: &'a Module) -> BTreeSet<&'a Module> {
+        let mut reached = BTreeSet::new();
+        let mut open = vec![from];
+        while let Some(module) = open.pop() {
+            let next = self.arrows.get(module).into_iter().flatten();
+            open.extend(next.filter(|next| reached.insert(*next)));
+        }
+        reached
+    }
+}
+
+fn module(source: &Source) -> Module {
+    let name = source.name.trim_end_matches(".rs");
+    let parts = name
+        .split('/')
+        .filter(|part| !matches!(*part, "mod" | "lib"));
+    parts.map(String::from).collect()
+}
+
+/// A path as it is written.
+struct Written {
+    segments: Vec<String>,
+    /// `pub use`: under this name it is the module's own.
+    passed_on: bool,
+}
+
+/// Every path of a text, braces spelled out (`a::{b, c::d}` is `a::b` and `a::c::d`): of imports, and of code whatever has `::`.
+fn paths(text: &str) -> Vec<Written> {
+    let mut found = vec![];
     let code: Vec<&str> = text.lines().map(without_comment).collect();
     let code = code.join("\n");
-    let mut found = vec![];
-    for (at, _) in code.match_indices("crate::") {
-        let before = code[..at].chars().next_back();
-        if before.is_none_or(|c| !c.is_alphanumeric() && c != '_') {
-            let mut rest = &code[at + "crate::".len()..];
-            tree(&mut rest, &mut vec![], &mut found);
+    let mut rest = code.as_str();
+    let (mut before, mut passed_on) = (' ', false);
+    while let Some(c) = rest.chars().next() {
+        let length = word(rest);
+        if length == 0 {
+            (before, passed_on) = (c, passed_on && c != ';');
+            rest = &rest[c.len_utf8()..];
+            continue;
+        }
+        let (name, after) = rest.split_at(length);
+        let starts = !matches!(before, ':' | '.');
+        before = 'a';
+        match name {
+            "use" if starts && after.starts_with(' ') => {
+                rest = after;
+                let mut all = vec![];
+                tree(&mut rest, &mut vec![], &mut all);
+                found.extend(all.into_iter().map(|segments| Written {
+                    segments,
+                    passed_on,
+                }));
+                passed_on = false;
+            }
+            // `pub(crate) use` too.
+            "pub" => (rest, passed_on) = (after, true),
+            "fn" | "struct" | "enum" | "mod" | "const" | "static" | "type" | "trait" => {
+                (rest, passed_on) = (after, false);
+            }
+            _ if starts && after.starts_with("::") => {
+                let mut all = vec![];
+                tree(&mut rest, &mut vec![], &mut all);
+                let passed_on = false;
+                found.extend(all.into_iter().map(|segments| Written {
+                    segments,
+                    passed_on,
+                }));
+            }
+            _ => rest = after,
         }
     }
     found
+}
+
+/// Bytes of the word at the head.
+fn word(text: &str) -> usize {
+    text.find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(text.len())
 }
 
 /// Reads one use tree at the head of `rest`.
@@ -350,16 +548,14 @@ fn tree(rest: &mut &str, prefix: &mut Vec<String>, found: &mut Vec<Vec<String>>)
         *rest = rest.trim_start();
         if let Some(inside) = rest.strip_prefix('{') {
             *rest = inside;
-            while !rest.trim_start().starts_with('}') {
+            while !rest.trim_start().starts_with(['}', ')']) && !rest.trim_start().is_empty() {
                 tree(rest, prefix, found);
                 *rest = rest.trim_start().trim_start_matches(',').trim_start();
             }
-            *rest = &rest.trim_start()[1..];
+            *rest = rest.trim_start().get(1..).unwrap_or("");
             break;
         }
-        let length = rest
-            .find(|c: char| !c.is_alphanumeric() && c != '_')
-            .unwrap_or(rest.len());
+        let length = word(rest);
         // `*` and whatever else is no word ends the path here.
         if length == 0 {
             let skip = rest.chars().next().map_or(0, char::len_utf8);

@@ -37,7 +37,7 @@ fn diagnosis(recipe: &str) -> String {
 fn an_adapter_trains_to_the_same_bytes_on_any_threads_and_after_kills() {
     let recipe = chain("checkpoint_every = 2");
     let calm = Study::new().run(&recipe);
-    let one = Study::new().run_with(&recipe, |s| s.threads = 1, |_| {});
+    let one = Study::new().run_with(&recipe, |s| s.capacity.threads = 1, |_| {});
     let study = Study::new();
     for moment in [1, 3] {
         killed_at(&study, &recipe, "rl", moment);

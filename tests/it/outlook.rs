@@ -2,22 +2,23 @@
 
 use crate::study::Study;
 use pipe::engine::graph::Graph;
-use pipe::engine::plan::outlook::{Told, tell};
-use pipe::engine::plan::{Judge, Wanted};
+use pipe::engine::plan::estimate::Formula;
+use pipe::engine::plan::{self, Wanted};
 use pipe::engine::store::Store;
 use std::collections::BTreeMap;
 
 /// By node.
-fn told(recipe: &str) -> BTreeMap<String, Told> {
+fn told(recipe: &str) -> BTreeMap<String, Formula> {
     let study = Study::new();
     let store = Store::open(&study.store()).unwrap();
     store.prepare().unwrap();
     let graph: Graph = study.graph(recipe);
-    let judge = Judge::new(&store, &graph, &Wanted::default()).unwrap();
-    let mut plan = judge.plan().unwrap();
-    tell(&graph, &mut plan, &judge);
+    let plan = plan::plan(&store, &graph, &Wanted::default()).unwrap();
     let nodes = plan.nodes.into_iter();
-    let told = nodes.filter_map(|p| Some((graph.node(p.id).name.clone(), p.outlook?)));
+    let told = nodes.filter_map(|p| {
+        let name = graph.node(p.decision.id).name.clone();
+        Some((name, p.estimate.formula?))
+    });
     told.collect()
 }
 
@@ -143,7 +144,7 @@ fn a_run_that_does_not_fit_the_machine_is_refused() {
     let store = Store::open(&study.store()).unwrap();
     let mut settings = Settings::new().unwrap();
     settings.program = env!("CARGO_BIN_EXE_pipe").into();
-    settings.memory = Some(1 << 20);
+    settings.capacity.memory = Some(1 << 20);
     let ran = run::run(&store, &graph, &Wanted::default(), &settings, &mut |_| {});
     let failure = ran.err().expect("it is not to run").to_string();
     assert!(

@@ -330,7 +330,11 @@ fn the_anchor_holds_up_the_chosen_answers() {
 fn dpo_gives_the_same_bytes_on_one_thread_and_on_two() {
     let run = |threads| {
         let study = Study::new();
-        let ran = study.run_with(&chain(4, "epochs = 1"), |s| s.threads = threads, |_| {});
+        let ran = study.run_with(
+            &chain(4, "epochs = 1"),
+            |s| s.capacity.threads = threads,
+            |_| {},
+        );
         [ran.digests("pairs"), ran.digests("dpo")]
     };
     assert_eq!(run(1), run(2));

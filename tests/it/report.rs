@@ -1,7 +1,7 @@
 //! What people read of metrics and models: labels, values, tables of a study, parameter counts.
 
+use pipe::base::hash::Key;
 use pipe::base::rows::{self, METRICS, Metric};
-use pipe::engine::graph::key::Key;
 use pipe::engine::kind::Type;
 use pipe::engine::store::Store;
 use pipe::engine::store::index::Brief;

@@ -1,12 +1,13 @@
 //! Sides made by hand: recipe texts with records whose keys are as real ones, and measures that a test chooses.
 
 use pipe::base::claim::Axes;
+use pipe::base::hash::Digest;
 use pipe::base::rows::{self, METRICS, Measured, Metric, VALUES};
-use pipe::engine::graph::key::{Digest, Manifest};
+use pipe::engine::graph::manifest::Manifest;
 use pipe::engine::kind::Type;
 use pipe::engine::store::Store;
-use pipe::engine::store::objects::tree_digest;
 use pipe::engine::store::record::{Artifact, Cost, Provenance, Record};
+use pipe::engine::system::files::tree_digest;
 use pipe::kinds::REGISTRY;
 use pipe::recipe::{self, Overrides};
 use pipe::report::side::Side;

@@ -84,7 +84,7 @@ pub fn run_in(
 ) -> Ran {
     let mut settings = Settings::new().unwrap();
     settings.program = env!("CARGO_BIN_EXE_pipe").into();
-    settings.threads = 2;
+    settings.capacity.threads = 2;
     // A test that kills a worker wants to see the run that lost it.
     settings.retries.most = 0;
     set(&mut settings);

@@ -5,7 +5,7 @@ use crate::study::Study;
 use pipe::base::rows::{self, CompletedPrompt, Completion, Pair, Prompt, PromptClass};
 use pipe::base::tokens::Tokens;
 use pipe::base::value::Value;
-use pipe::engine::kind::Look;
+use pipe::engine::kind::estimate::Look;
 use pipe::kinds::REGISTRY;
 use pipe::learn::tokenizer::Tokenizer;
 use serde::Serialize;

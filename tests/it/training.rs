@@ -74,7 +74,7 @@ fn chain(extra: &str) -> String {
 fn sft_and_grpo_give_the_same_bytes_on_one_thread_and_on_two() {
     let run = |threads| {
         let study = Study::new();
-        let ran = study.run_with(&chain(""), |s| s.threads = threads, |_| {});
+        let ran = study.run_with(&chain(""), |s| s.capacity.threads = threads, |_| {});
         [ran.digests("reasoner"), ran.digests("rl")]
     };
     assert_eq!(run(1), run(2));
@@ -682,7 +682,7 @@ save_every = {save_every}
 "#
         )
     };
-    let calm = Study::new().run_with(&recipe(512), |s| s.threads = 1, |_| {});
+    let calm = Study::new().run_with(&recipe(512), |s| s.capacity.threads = 1, |_| {});
     let rows: Vec<Completion> = calm.rows("answers", "completions");
     assert_eq!(rows.len(), 180);
     let whole: std::collections::BTreeSet<&str> =

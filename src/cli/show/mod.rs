@@ -3,7 +3,9 @@
 mod rows;
 mod tokenizer;
 
-use super::{Error, Outcome, RecipeArgs, StoreArgs, print, print_json, provenance, study, tokens};
+use super::args::{RecipeArgs, StoreArgs};
+use super::output::{Error, Outcome, print, print_json};
+use super::{provenance, study, tokens};
 use anyhow::Context;
 use base::rows::{METRICS, Metric, ROWS};
 use base::text::{bytes, count, duration, listed};
@@ -11,8 +13,8 @@ use engine::kind::Type;
 use engine::plan;
 use engine::plan::verdict::Verdict;
 use engine::store::Store;
-use engine::store::objects::Blob;
 use engine::store::record::{Artifact, Record};
+use engine::system::files::Blob;
 use recipe::study::Study;
 use report::preview::spark::Curves;
 use report::preview::{self, Measure, Preview};
@@ -209,7 +211,7 @@ fn files_of(store: &Store, artifact: &Artifact, record: &Record) -> Result<Told,
 /// Metrics under their own names, with what stands beside rates, and the warning where much of that cannot be read.
 fn values(node: &str, all: &[Metric]) -> String {
     let mut table = Table::new([left("metric"), right("n"), right("value")]);
-    let said = |m: &&Metric| !beside::idle(&m.name, std::iter::once(m.value));
+    let said = |m: &&Metric| !metrics::idle(&m.name, std::iter::once(m.value));
     let shown: Vec<&Metric> = all.iter().filter(said).collect();
     for (i, metric) in shown.iter().enumerate() {
         let n = metric.n.to_string();
@@ -228,18 +230,17 @@ fn values(node: &str, all: &[Metric]) -> String {
 /// The study's table, of what is there.
 fn table(args: &Show, study: &Study, store: &Store) -> Outcome {
     let graph = &study.graph;
-    let plan = plan::plan(store, graph, &plan::Wanted::default())?;
+    let decisions = plan::decide(store, graph, &plan::Wanted::default())?;
     let notes = study.notes();
-    let items: Vec<Item> = plan
-        .nodes
+    let items: Vec<Item> = decisions
         .iter()
-        .filter_map(|p| match &p.verdict {
+        .filter_map(|d| match &d.verdict {
             Verdict::Hit(brief) => Some(Item {
-                node: &graph.node(p.id).name,
-                kind: graph.node(p.id).kind,
+                node: &graph.node(d.id).name,
+                kind: graph.node(d.id).kind,
                 brief,
                 hit: true,
-                about: notes.get(&graph.node(p.id).name).map(String::as_str),
+                about: notes.get(&graph.node(d.id).name).map(String::as_str),
             }),
             _ => None,
         })
@@ -259,7 +260,7 @@ fn table(args: &Show, study: &Study, store: &Store) -> Outcome {
         "{}\n{asked}{} of {} nodes have artifacts\n",
         summary::costs(&items),
         items.len(),
-        plan.nodes.len()
+        decisions.len()
     ));
     Ok(())
 }

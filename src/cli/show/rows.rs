@@ -1,6 +1,6 @@
 //! Rows of an artifact: which are asked for, and one for reading.
 
-use super::super::Error;
+use super::super::output::Error;
 use base::response;
 use base::text::{did_you_mean, listed};
 use report::preview;

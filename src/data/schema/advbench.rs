@@ -1,6 +1,6 @@
 //! AdvBench: harmful behaviours and the targets of GCG.
 
-use super::{Column, Item, Schema};
+use super::types::{Column, Item, Schema};
 use crate::json::Layout;
 use base::rows::PromptClass;
 

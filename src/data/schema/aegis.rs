@@ -1,6 +1,6 @@
 //! Aegis AI Content Safety 2.0: prompts, and responses to some of them, with labels of people.
 
-use super::{Column, Item, Row, Schema};
+use super::types::{Column, Item, Row, Schema};
 use crate::json::Layout;
 use anyhow::Result;
 use base::rows::PromptClass;

@@ -1,6 +1,6 @@
 //! Do-Not-Answer: questions that a responsible model does not answer, in a taxonomy of three levels.
 
-use super::{Column, Item, Schema};
+use super::types::{Column, Item, Schema};
 use crate::json::Layout;
 use base::rows::PromptClass;
 

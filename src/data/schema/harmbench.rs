@@ -1,6 +1,6 @@
 //! HarmBench's text behaviours.
 
-use super::{Column, Item, Row, Schema};
+use super::types::{Column, Item, Row, Schema};
 use crate::json::Layout;
 use anyhow::Result;
 use base::rows::PromptClass;
@@ -98,6 +98,6 @@ pub fn read(row: &Row) -> Result<Item> {
         .category(semantic.clone())
         .label("semantic", semantic)
         .label("functional", row.text(FUNCTIONAL)?)
-        .left_if(behavior.trim().is_empty(), super::NO_PROMPT);
+        .left_if(behavior.trim().is_empty(), super::types::NO_PROMPT);
     Ok(item)
 }

@@ -1,6 +1,6 @@
 //! HarmBench's test cases: prompts that an attack made, by the behaviour they are for.
 
-use super::{Column, Item, Row, Schema};
+use super::types::{Column, Item, Row, Schema};
 use crate::json::Layout;
 use anyhow::{Result, ensure};
 use base::rows::{BEHAVIOR, PromptClass};

@@ -1,6 +1,6 @@
 //! JailbreakBench: its behaviours, and the artifacts that attacks on them left.
 
-use super::{Column, Item, Row, Schema};
+use super::types::{Column, Item, Row, Schema};
 use crate::json::Layout;
 use anyhow::{Result, ensure};
 use base::rows::PromptClass;

@@ -1,6 +1,6 @@
 //! MT-Bench and Vicuna-Bench: harmless questions for chat models.
 
-use super::{Column, Item, Schema};
+use super::types::{Column, Item, Schema};
 use crate::json::Layout;
 use base::rows::PromptClass;
 

@@ -1,6 +1,6 @@
 //! OR-Bench: prompts that sound harmful and are not, and a toxic part that is.
 
-use super::{Column, Item, Schema};
+use super::types::{Column, Item, Schema};
 use crate::json::Layout;
 use base::rows::PromptClass;
 

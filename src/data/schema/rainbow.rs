@@ -1,6 +1,6 @@
 //! Archives of rainbow teaming, as TARS released them: a grid of risks and styles with a prompt in each cell.
 
-use super::{Column, Item, Schema};
+use super::types::{Column, Item, Schema};
 use crate::json::Layout;
 use base::rows::PromptClass;
 

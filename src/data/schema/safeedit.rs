@@ -1,6 +1,6 @@
 //! SafeEdit: harmful questions inside attack prompts, each with a safe and an unsafe response.
 
-use super::{Chosen, Column, Item, Row, Schema};
+use super::types::{Chosen, Column, Item, Row, Schema};
 use crate::json::Layout;
 use anyhow::Result;
 use base::rows::PromptClass;

@@ -1,7 +1,8 @@
 //! Self-Instruct: the seed tasks, and the tasks that people wrote for evaluation.
 
-use super::{Column, Item, Row, Schema};
+use super::types::{Column, Item, Row, Schema};
 use crate::cell;
+use crate::describe::describe;
 use crate::json::Layout;
 use anyhow::{Result, anyhow, bail};
 use base::rows::PromptClass;
@@ -63,7 +64,7 @@ fn read(row: &Row) -> Result<Item> {
         Some(Value::Array(all)) => all.first(),
         Some(other) => bail!(
             "`instances` is {}, where a list was expected",
-            cell::told(other)
+            describe(other)
         ),
     };
     let field = |name: &str, read: fn(&Value) -> Result<String>| {

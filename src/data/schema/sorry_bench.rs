@@ -1,6 +1,6 @@
 //! SORRY-Bench: unsafe requests in 44 or 45 categories of four domains.
 
-use super::{Column, Item, Row, Schema, Survey};
+use super::types::{Column, Item, Row, Schema, Survey};
 use crate::json::Layout;
 use crate::record::Record;
 use anyhow::{Result, ensure};

@@ -1,6 +1,6 @@
 //! StrongREJECT: forbidden prompts in six categories.
 
-use super::{Column, Item, Schema};
+use super::types::{Column, Item, Schema};
 use crate::json::Layout;
 use base::rows::PromptClass;
 

@@ -1,6 +1,6 @@
 //! The RL prompts that TARS released, in verl's layout: a file a λ.
 
-use super::{Column, Item, Row, Schema};
+use super::types::{Column, Item, Row, Schema};
 use crate::json::Layout;
 use anyhow::{Result, bail};
 use base::rows::PromptClass;

@@ -1,6 +1,6 @@
 //! UltraFeedback, binarized: harmless instructions with a preferred and another response.
 
-use super::{Chosen, Column, Item, Row, Schema, first};
+use super::types::{Chosen, Column, Item, Row, Schema, first};
 use crate::json::Layout;
 use crate::record::number;
 use anyhow::Result;

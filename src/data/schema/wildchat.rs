@@ -1,6 +1,6 @@
 //! WildChat: what people asked a chat model.
 
-use super::{Column, Item, Row, Schema, first};
+use super::types::{Column, Item, Row, Schema, first};
 use crate::json::Layout;
 use crate::record::truth;
 use anyhow::Result;

@@ -1,6 +1,6 @@
 //! WildJailbreak: plain and adversarial prompts, harmful and benign, with completions.
 
-use super::{Column, Item, Row, Schema};
+use super::types::{Column, Item, Row, Schema};
 use crate::json::Layout;
 use crate::record::truth;
 use anyhow::{Result, bail};

@@ -1,6 +1,6 @@
 //! XSTest: safe prompts that sound unsafe, and unsafe contrasts.
 
-use super::{Column, Item, Row, Schema};
+use super::types::{Column, Item, Row, Schema};
 use crate::json::Layout;
 use anyhow::{Result, bail};
 use base::rows::PromptClass;

@@ -1,12 +1,11 @@
 //! Everything that can happen in a run, as data: the terminal, the journal and every report are readers of this.
 
-use crate::events::failure::Class;
-use crate::graph::key::{Digest, Key};
-use crate::plan::forecast::ExpectedCalls;
-use crate::plan::verdict::Reason;
-use crate::run::holder::Holder;
-use crate::run::worker::{Metric, Sampled};
+use crate::graph::changes::Reason;
+use crate::kind::failure::Class;
+use crate::kind::messages::{Metric, Sampled};
+use crate::plan::PlannedNode;
 use crate::store::record::Cost;
+use base::hash::{Digest, Key};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -73,7 +72,7 @@ pub enum Event {
     Orphan {
         node: String,
         holder: Holder,
-        deed: Deed,
+        action: OrphanAction,
     },
     /// A running node has said nothing for much longer than it used to.
     Silent {
@@ -120,7 +119,7 @@ impl Event {
 /// What became of an orphan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Deed {
+pub enum OrphanAction {
     /// It was seen, and is left alone to save its state.
     Seen,
     /// It ended by itself.
@@ -129,23 +128,20 @@ pub enum Deed {
     Killed,
 }
 
-/// A line of the plan.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PlannedNode {
+/// Another process that holds a key's lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    pub run: String,
+    /// What that run calls the node.
     pub node: String,
-    pub kind: String,
-    /// `hit`, `run`, `resume` or `maybe`.
-    pub verdict: String,
-    pub reasons: Vec<Reason>,
-    pub key: Option<Key>,
-    /// From the nearest earlier record; what is left of it where an attempt goes on.
-    pub expected_seconds: Option<f64>,
-    /// The same of what was paid.
-    #[serde(default)]
-    pub expected_dollars: Option<f64>,
-    /// Its calls to services, where it makes any and somebody asked for them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected_calls: Option<ExpectedCalls>,
+    pub attempt: String,
+    pub host: String,
+    /// What its executor calls the worker, `process 4711` say; the engine where there is no worker yet.
+    pub worker: String,
+    /// When the attempt began; milliseconds since 1970.
+    pub since_ms: u64,
+    /// Whether its engine is gone: it was told to save its state and end, and nobody will commit what it does.
+    pub orphan: bool,
 }
 
 /// Where a node is. Changed in one function of `exec`.

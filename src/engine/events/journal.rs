@@ -1,11 +1,13 @@
 //! A run on disk: what was asked (`run.json`, recipes) and what happened (`events.jsonl`), readable back
 //! whatever killed the writer. Times of events live here.
 
-use crate::events::clock;
-use crate::events::event::{Event, PlannedNode};
-use crate::run::fault;
-use crate::run::system::Process;
-use crate::store::{Store, names};
+use crate::events::event::Event;
+use crate::plan::PlannedNode;
+use crate::store::Store;
+use crate::system::Process;
+use crate::system::clock;
+use crate::system::fault;
+use crate::system::files::names;
 use anyhow::{Context, Result, ensure};
 use base::bounded;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,4 @@
-//! What happened: events, the journal they are kept in, and the classes of failures.
+//! What happened in a run, and the journal that keeps it.
 
-pub mod clock;
 pub mod event;
-pub mod failure;
 pub mod journal;

@@ -1,13 +1,13 @@
 //! Old outputs under a new key: somebody says that what changed is harmless. The record tells who said so, why, and what changed.
 
-use crate::events::clock;
 use crate::gc::vouch::{self, Refusal, Voucher};
-use crate::graph::key::Key;
+use crate::graph::changes::changes;
 use crate::graph::{Graph, NodeId};
-use crate::plan::history::changes;
 use crate::store::record::{Accepted, Cost, Provenance, Record};
 use crate::store::{Lookup, Store};
+use crate::system::clock;
 use anyhow::anyhow;
+use base::hash::Key;
 
 /// `from`: the record whose outputs they are; without it the nearest earlier one of this node, as `why` compares.
 pub fn accept(

@@ -1,16 +1,16 @@
 //! Files that were made elsewhere become the outputs of a node: copied into an attempt, checked for the shape of their type, and
 //! committed like everything else.
 
-use crate::events::clock;
 use crate::gc::vouch::{self, Refusal, Voucher};
 use crate::graph::{Graph, NodeId};
 use crate::kind::Type;
-use crate::run::system::Process;
+use crate::kind::attempt::{Attempt, Spec};
 use crate::store::Store;
-use crate::store::attempt::{Attempt, Spec};
 use crate::store::commit::{self, CommitError, Delivery};
-use crate::store::objects;
 use crate::store::record::{Adopted, Provenance, Record};
+use crate::system::Process;
+use crate::system::clock;
+use crate::system::files;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;
@@ -52,8 +52,7 @@ pub fn adopt(
         threads: 0,
         earlier: vec![],
         calls: store.calls(),
-        engine: std::process::id() as i32,
-        engine_process: Process::own(),
+        engine: Process::own(),
         run: String::new(),
         started_ms: clock::now_ms(),
     };
@@ -135,7 +134,7 @@ fn fit(store: &Store, path: &Path) -> Result<(), Refusal> {
         )));
     }
     if meta.is_dir()
-        && let Err(error) = objects::walk(path, false)
+        && let Err(error) = files::walk(path, false)
     {
         return Err(Refusal::No(format!(
             "{shown}: {error:#}; links are not followed"
@@ -147,7 +146,7 @@ fn fit(store: &Store, path: &Path) -> Result<(), Refusal> {
 /// A single file takes the name that its type gives it.
 fn copy(path: &Path, into: &Path, ty: Type) -> Result<()> {
     let files = match path.is_dir() {
-        true => objects::walk(path, false)?,
+        true => files::walk(path, false)?,
         false => {
             let own = path.file_name().unwrap_or_default().to_string_lossy();
             let name = ty.file().map_or(own.into_owned(), String::from);

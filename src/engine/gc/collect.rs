@@ -6,11 +6,12 @@
 use crate::gc::holdings::{Found, Held, Holdings, Stamp, blobs, changed_ms};
 use crate::gc::roots::{Roots, Rules, Watch, Why, keys_of, locked};
 use crate::gc::sizes;
-use crate::graph::key::{Digest, Key};
 use crate::kind::Type;
-use crate::store::attempt::Attempt;
-use crate::store::{Store, names};
+use crate::kind::attempt::Attempt;
+use crate::store::Store;
+use crate::system::files::names;
 use anyhow::Result;
+use base::hash::{Digest, Key};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;

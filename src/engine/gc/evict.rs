@@ -1,44 +1,13 @@
-//! Eviction: the blobs of a record go on purpose, the record stays. A mark beside the record says so, durable before the first
-//! blob goes; blobs that are gone without a mark are damage.
+//! Removing the blobs of one record on purpose.
 
-use crate::events::clock;
 use crate::gc::holdings::Holdings;
-use crate::graph::key::{Digest, Key};
-use crate::run::fault;
-use crate::store::objects;
+use crate::store::Store;
 use crate::store::record::Record;
-use crate::store::{EVICTED, Store};
-use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
+use anyhow::Result;
+use base::hash::Digest;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
-use std::path::PathBuf;
-
-/// The mark: `actions/ab/KEY.evicted`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Evicted {
-    pub at_ms: u64,
-    /// How much room it was to make; less where others turned out to share the blobs.
-    pub bytes: u64,
-    pub reason: String,
-    /// The outputs whose blobs may be gone; those of the others are counted on.
-    pub outputs: BTreeSet<String>,
-}
 
 impl Store {
-    pub fn evicted(&self, key: &Key) -> Option<Evicted> {
-        serde_json::from_slice(&fs::read(self.mark_path(key)).ok()?).ok()
-    }
-
-    /// The record's blobs are back, or it is of other bytes now.
-    pub fn unevict(&self, key: &Key) -> Result<()> {
-        match fs::remove_file(self.mark_path(key)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other.with_context(|| format!("unmarking record {}", key.short())),
-        }
-    }
-
     /// Removes the blobs of a record that no other record needs; how many bytes that gave. The caller is `alone`.
     pub fn evict(&self, record: &Record, reason: &str) -> Result<u64> {
         let mut holdings = Holdings::default();
@@ -59,46 +28,5 @@ impl Store {
             freed += self.drop_blob(digest)?;
         }
         Ok(freed)
-    }
-
-    /// What is marked already stays marked.
-    pub fn mark_evicted(
-        &self,
-        key: &Key,
-        outputs: &BTreeSet<String>,
-        bytes: u64,
-        reason: &str,
-    ) -> Result<()> {
-        let before = self.evicted(key).unwrap_or_default();
-        let mark = Evicted {
-            at_ms: clock::now_ms(),
-            bytes: before.bytes + bytes,
-            reason: reason.to_string(),
-            outputs: before.outputs.union(outputs).cloned().collect(),
-        };
-        let shown = || format!("marking record {} as evicted", key.short());
-        fault::point("evict-mark").with_context(shown)?;
-        let text = serde_json::to_vec_pretty(&mark).with_context(shown)?;
-        objects::put(&self.tmp(), &self.mark_path(key), &text).with_context(shown)
-    }
-
-    /// The bytes that were there. Only for blobs that nobody needs.
-    pub fn drop_blob(&self, digest: &Digest) -> Result<u64> {
-        let path = self.objects().path(digest);
-        let shown = || format!("removing object {}", digest.short());
-        fault::point("evict-blob").with_context(shown)?;
-        let size = match fs::metadata(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
-            other => other.with_context(shown)?.len(),
-        };
-        fs::remove_file(&path).with_context(shown)?;
-        Ok(size)
-    }
-
-    fn mark_path(&self, key: &Key) -> PathBuf {
-        self.root()
-            .join("actions")
-            .join(key.shard())
-            .join(format!("{key}.{EVICTED}"))
     }
 }

@@ -1,13 +1,14 @@
 //! What the records name and what lies in `objects/`, read once and then only where a file changed: the sweep asks again before
 //! every portion.
 
-use crate::events::clock;
-use crate::gc::evict::Evicted;
-use crate::graph::key::{Digest, Key};
-use crate::store::objects::Blob;
+use crate::store::evicted::Evicted;
 use crate::store::record::Record;
-use crate::store::{EVICTED, Store, names};
+use crate::store::{EVICTED, Store};
+use crate::system::clock;
+use crate::system::files::Blob;
+use crate::system::files::names;
 use anyhow::{Context, Result};
+use base::hash::{Digest, Key};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -16,4 +16,3 @@ pub mod sizes;
 pub mod sweep;
 pub mod verify;
 pub mod vouch;
-pub mod workspaces;

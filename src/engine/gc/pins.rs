@@ -1,10 +1,11 @@
 //! Pins: names for records whose artifacts are to stay, whatever runs come after.
 
-use crate::events::clock;
-use crate::graph::key::Key;
-use crate::store::objects;
-use crate::store::{Store, names};
+use crate::store::Store;
+use crate::system::clock;
+use crate::system::files;
+use crate::system::files::names;
 use anyhow::{Context, Result, bail};
+use base::hash::Key;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -71,7 +72,7 @@ pub fn add(store: &Store, pin: &Pin) -> Result<bool> {
     store.prepare()?;
     let _shared = store.sharing()?;
     let text = serde_json::to_vec_pretty(pin).context("writing a pin")?;
-    objects::write_new(&store.tmp(), &path(store, &pin.name), &text)
+    files::write_new(&store.tmp(), &path(store, &pin.name), &text)
         .with_context(|| format!("writing pin `{}`", pin.name))
 }
 

@@ -7,11 +7,13 @@
 use crate::events::event::{End, Event};
 use crate::events::journal::{self, RunInfo, Stamped};
 use crate::gc::holdings::{Holdings, words};
-use crate::gc::{pins, workspaces};
-use crate::graph::key::{Digest, Key};
-use crate::store::attempt::Attempt;
-use crate::store::{Store, names};
+use crate::gc::pins;
+use crate::kind::attempt::Attempt;
+use crate::store::Store;
+use crate::store::workspaces;
+use crate::system::files::names;
 use anyhow::{Context, Result};
+use base::hash::{Digest, Key};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;

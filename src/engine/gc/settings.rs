@@ -1,7 +1,7 @@
 //! What a store is told once: `settings.toml` in it.
 
 use crate::store::Store;
-use crate::store::objects;
+use crate::system::files;
 use anyhow::{Context, Result, anyhow};
 use base::text::parse_bytes;
 use serde::{Deserialize, Serialize};
@@ -46,5 +46,5 @@ pub fn write(store: &Store, settings: &Settings) -> Result<()> {
         cap: settings.cap.map(|cap| format!("{cap}B")),
     };
     let text = toml::to_string(&text).with_context(shown)?;
-    objects::put(&store.tmp(), &path, text.as_bytes()).with_context(shown)
+    files::put(&store.tmp(), &path, text.as_bytes()).with_context(shown)
 }

@@ -1,6 +1,7 @@
 //! How big a store is, folder by folder. A blob with several names (its object and the attempt it came from) counts once.
 
-use crate::store::{Store, names};
+use crate::store::Store;
+use crate::system::files::names;
 use anyhow::Result;
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,18 +1,18 @@
 //! Carries a proposal out, portion by portion. Every portion is done alone, after looking again at what has to stay; between two of
 //! them runs commit and decide.
 
-use crate::events::clock;
 use crate::gc::collect::{self, Item, Policy, What};
 use crate::gc::holdings::{Holdings, blob};
 use crate::gc::roots::{Roots, Watch, keys_of};
-use crate::graph::key::{Digest, Key};
-use crate::run::fault;
+use crate::kind::attempt::Attempt;
 use crate::store::Store;
-use crate::store::attempt::Attempt;
+use crate::system::clock;
+use crate::system::fault;
+use crate::system::locks;
 use anyhow::{Context, Result};
+use base::hash::{Digest, Key};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -55,7 +55,7 @@ pub fn sweep(
         let Some(_alone) = alone(store, patience)? else {
             swept.busy = Some(Busy {
                 left: items.count(),
-                holders: holders(&store.root().join("locks/sweep")),
+                holders: locks::holders(&store.root().join("locks/sweep")),
             });
             break;
         };
@@ -214,34 +214,6 @@ fn remove(path: &Path) -> Result<()> {
         false => fs::remove_file(path),
     };
     removed.with_context(|| format!("removing {}", path.display()))
-}
-
-/// Who holds a lock on this file, as far as the system says.
-fn holders(lock: &Path) -> Vec<(u32, String)> {
-    let Ok(meta) = fs::metadata(lock) else {
-        return vec![];
-    };
-    let inode = format!(":{}", meta.ino());
-    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    let mut found = vec![];
-    for line in locks.lines() {
-        // `1: FLOCK  ADVISORY  READ 4711 08:01:123456 0 EOF`
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let (Some(pid), Some(file)) = (fields.get(4), fields.get(5)) else {
-            continue;
-        };
-        let Ok(pid) = pid.parse::<u32>() else {
-            continue;
-        };
-        if file.ends_with(&inode) && pid != std::process::id() {
-            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let command = String::from_utf8_lossy(&command).replace('\0', " ");
-            found.push((pid, command.trim().to_string()));
-        }
-    }
-    found.sort();
-    found.dedup();
-    found
 }
 
 /// Comes under a cap by itself, after a run; nothing where the store is below.

@@ -1,19 +1,22 @@
 //! Whether what the store holds is what it was: records against their keys, blobs against their names, checkpoints, journals, pins.
 //! What is bad goes to `quarantine/`, so that the next run sees it missing, and is named with what it touches.
 
-use crate::events::clock;
 use crate::events::journal;
 use crate::gc::collect::{LITTER_AGE_MS, age};
 use crate::gc::holdings;
 use crate::gc::roots::locked;
 use crate::gc::{pins, settings};
-use crate::graph::key::{Digest, Key, Manifest};
+use crate::graph::manifest::Manifest;
+use crate::kind::attempt::Attempt;
 use crate::kind::checkpoint;
-use crate::store::attempt::Attempt;
-use crate::store::objects::{self, Blob};
+use crate::store::Store;
 use crate::store::record::Record;
-use crate::store::{Store, names};
+use crate::system::clock;
+use crate::system::files;
+use crate::system::files::Blob;
+use crate::system::files::names;
 use anyhow::{Context, Result};
+use base::hash::{Digest, Key};
 use base::rng::Seed;
 use base::threads;
 use rayon::prelude::*;
@@ -88,7 +91,7 @@ pub fn form(record: &Record) -> Option<String> {
         return Some("its manifest is that of another key".into());
     }
     for (name, artifact) in &record.outputs {
-        let digests = [objects::tree_digest, objects::tree_digest_with_modes];
+        let digests = [files::tree_digest, files::tree_digest_with_modes];
         if digests
             .iter()
             .all(|of| of(&artifact.files) != artifact.digest)
@@ -209,7 +212,7 @@ fn hash(
     let wrong: Vec<(Digest, String)> = chosen
         .par_iter()
         .filter_map(|(digest, size)| {
-            let problem = match objects::hash_file(&store.objects().path(digest)) {
+            let problem = match files::hash_file(&store.objects().path(digest)) {
                 Ok(now) if now == *digest => None,
                 Ok(_) => Some("its bytes are not those of its name".to_string()),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => None, // Evicted while we read others.
@@ -377,7 +380,7 @@ fn runs(store: &Store, checked: &mut Checked) -> Result<()> {
         });
         if !broken.is_empty() {
             aside(store, &path, &format!("run-{id}-events"))?;
-            objects::put(&store.tmp(), &path, &good.concat())
+            files::put(&store.tmp(), &path, &good.concat())
                 .with_context(|| format!("writing {}", path.display()))?;
             bad.problem = format!("{} of its journal cannot be read", lines_word(broken.len()));
             bad.then = "the other lines stay; what it made is still there".into();

@@ -1,14 +1,14 @@
 //! What `accept` and `adopt` have in common: a node whose key is known, has no record, and is executed by nobody at the moment;
 //! and what is said of such records below them.
 
-use crate::graph::key::{Key, Manifest, PlanKey};
+use crate::graph::manifest::Manifest;
 use crate::graph::{Graph, NodeId};
-use crate::plan::verdict::{Absent, Verdict};
+use crate::plan::verdict::Verdict;
 use crate::plan::{self, Wanted};
 use crate::store::Store;
-use crate::store::record::Record;
+use crate::store::paths::Absent;
 use anyhow::Result;
-use serde::Serialize;
+use base::hash::{Key, PlanKey};
 use std::fs::File;
 
 /// Why there is no record.
@@ -52,7 +52,7 @@ pub(super) fn open(store: &Store, graph: &Graph, id: NodeId) -> Result<Open, Ref
         only: vec![id],
         ..Wanted::default()
     };
-    let mut nodes = plan::plan(store, graph, &wanted)?.nodes;
+    let mut nodes = plan::decide(store, graph, &wanted)?;
     let at = nodes.iter().position(|p| p.id == id);
     let planned = nodes.swap_remove(at.expect("a plan holds what was asked for"));
     match &planned.verdict {
@@ -77,7 +77,7 @@ pub(super) fn open(store: &Store, graph: &Graph, id: NodeId) -> Result<Open, Ref
             ));
         }
     }
-    let key = planned.key().expect("a node that runs has a key");
+    let key = planned.key.clone().expect("a node that runs has a key");
     let Some(lock) = store.try_lock(&key)? else {
         return no(format!("`{name}` is being executed at this moment"));
     };
@@ -94,45 +94,4 @@ pub(super) fn open(store: &Store, graph: &Graph, id: NodeId) -> Result<Open, Ref
         compared: planned.compared,
         _lock: lock,
     })
-}
-
-/// A record that nobody executed, in words.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Vouched {
-    /// `accepted` or `adopted`.
-    pub how: &'static str,
-    pub reason: String,
-    pub at_ms: u64,
-}
-
-pub fn vouched(record: &Record) -> Option<Vouched> {
-    let accepted = record.accepted.as_ref().map(|a| Vouched {
-        how: "accepted",
-        reason: a.reason.clone(),
-        at_ms: a.at_ms,
-    });
-    accepted.or_else(|| {
-        record.adopted.as_ref().map(|a| Vouched {
-            how: "adopted",
-            reason: a.reason.clone(),
-            at_ms: a.at_ms,
-        })
-    })
-}
-
-/// The nodes above this one whose records nobody executed. What is made from them rests on somebody's word.
-pub fn above(
-    store: &Store,
-    graph: &Graph,
-    id: NodeId,
-    plan: &[plan::Planned],
-) -> Vec<(String, Vouched)> {
-    let above = graph.closure(&[id]).into_iter().rev().filter(|a| *a != id);
-    above
-        .filter_map(|above| {
-            let planned = plan.iter().find(|p| p.id == above)?;
-            let record = store.record(&planned.key()?).ok()??;
-            Some((graph.node(above).name.clone(), vouched(&record)?))
-        })
-        .collect()
 }

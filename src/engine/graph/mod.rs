@@ -1,131 +1,16 @@
 //! The resolved graph: typed nodes and edges, acyclic. No execution, no store.
 
-pub mod key;
+pub mod changes;
+pub mod manifest;
 pub mod union;
 
-use crate::kind::Kind;
-use base::value::Values;
+use crate::kind::Upstream;
+pub use crate::kind::{Edge, Inputs, Node, NodeId};
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::DiGraph;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
-use std::sync::{Arc, OnceLock};
-
-/// A node's place in `Graph::nodes`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub usize);
-
-/// An input: one output of another node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Edge {
-    pub node: NodeId,
-    pub output: &'static str,
-}
-
-#[derive(Clone)]
-pub struct Node {
-    /// The name in the recipe; for people only, never in a key. In a union of graphs, `NAME@MARKS` where namesakes exist.
-    pub name: String,
-    pub kind: &'static Kind,
-    /// Identity parameters, defaults written out; `Ty::Path` values are absolute paths.
-    pub params: Arc<Values>,
-    /// Execution parameters, defaults written out.
-    pub exec: Arc<Values>,
-    pub inputs: Inputs,
-}
-
-/// Edges by port, in the order of the ports' names.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Inputs(Vec<(&'static str, Edge)>);
-
-impl Inputs {
-    pub fn insert(&mut self, port: &'static str, edge: Edge) {
-        match self.0.binary_search_by(|(name, _)| (*name).cmp(port)) {
-            Ok(at) => self.0[at].1 = edge,
-            Err(at) => {
-                // Most nodes have one input or two.
-                self.0.reserve_exact(1);
-                self.0.insert(at, (port, edge));
-            }
-        }
-    }
-
-    pub fn get(&self, port: &str) -> Option<&Edge> {
-        self.iter().find(|(name, _)| **name == port).map(|(_, e)| e)
-    }
-
-    pub fn iter(&self) -> Entries<'_> {
-        self.0.iter().map(|(port, edge)| (port, edge))
-    }
-
-    pub fn keys(&self) -> impl Iterator<Item = &&'static str> {
-        self.0.iter().map(|(port, _)| port)
-    }
-
-    pub fn values(&self) -> impl Iterator<Item = &Edge> {
-        self.0.iter().map(|(_, edge)| edge)
-    }
-
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Edge> {
-        self.0.iter_mut().map(|(_, edge)| edge)
-    }
-
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-type Entries<'a> = std::iter::Map<
-    std::slice::Iter<'a, (&'static str, Edge)>,
-    fn(&'a (&'static str, Edge)) -> (&'a &'static str, &'a Edge),
->;
-
-impl<'a> IntoIterator for &'a Inputs {
-    type Item = (&'a &'static str, &'a Edge);
-    type IntoIter = Entries<'a>;
-
-    fn into_iter(self) -> Entries<'a> {
-        self.iter()
-    }
-}
-
-impl IntoIterator for Inputs {
-    type Item = (&'static str, Edge);
-    type IntoIter = std::vec::IntoIter<(&'static str, Edge)>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
-}
-
-impl std::ops::Index<&str> for Inputs {
-    type Output = Edge;
-
-    fn index(&self, port: &str) -> &Edge {
-        self.get(port).expect("the port is connected")
-    }
-}
-
-impl FromIterator<(&'static str, Edge)> for Inputs {
-    fn from_iter<I: IntoIterator<Item = (&'static str, Edge)>>(all: I) -> Inputs {
-        let mut inputs = Inputs::default();
-        for (port, edge) in all {
-            inputs.insert(port, edge);
-        }
-        inputs
-    }
-}
-
-impl Node {
-    /// The name in its own recipe.
-    pub fn plain_name(&self) -> &str {
-        self.name.split('@').next().unwrap_or(&self.name)
-    }
-}
+use std::sync::OnceLock;
 
 /// Nodes in topological order: an edge points to a smaller id. Made by `Graph::new`, which is the only door.
 #[derive(Clone)]
@@ -232,6 +117,16 @@ impl Graph {
             }
         }
         self.ids().filter(|id| wanted[id.0]).collect()
+    }
+}
+
+impl Upstream for Graph {
+    fn node(&self, id: NodeId) -> &Node {
+        Graph::node(self, id)
+    }
+
+    fn closure(&self, targets: &[NodeId]) -> Vec<NodeId> {
+        Graph::closure(self, targets)
     }
 }
 

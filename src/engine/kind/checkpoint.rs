@@ -2,10 +2,11 @@
 //! folder that was renamed into place after everything in it was fsynced; `checkpoint.json` in it says when it was made and what
 //! it holds, so that one whose bytes have changed is not gone on from.
 
-use crate::run::fault;
-use crate::store::attempt::Progress;
-use crate::store::names;
-use crate::store::objects::{self, Blob};
+use crate::kind::messages::Progress;
+use crate::system::fault;
+use crate::system::files;
+use crate::system::files::Blob;
+use crate::system::files::names;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -31,7 +32,7 @@ impl Checkpoint {
     /// Whether it still holds what was written.
     pub fn sound(&self) -> bool {
         let holds = |file: &Blob| {
-            let read = objects::hash_file(&self.path.join(&file.path));
+            let read = files::hash_file(&self.path.join(&file.path));
             read.is_ok_and(|digest| digest == file.digest)
         };
         self.files.iter().all(holds)
@@ -93,7 +94,7 @@ pub fn save(
     }
     fs::create_dir(&draft).with_context(shown)?;
     write(&draft).with_context(shown)?;
-    let files = objects::contents(&draft).with_context(shown)?;
+    let files = files::contents(&draft).with_context(shown)?;
     let mark = Mark {
         sequence,
         progress,
@@ -110,7 +111,7 @@ pub fn save(
     fault::point("checkpoint-synced").with_context(shown)?;
     fs::rename(&draft, &place).with_context(shown)?;
     fault::point("checkpoint-placed").with_context(shown)?;
-    objects::sync_dir(resume).with_context(shown)?;
+    files::sync_dir(resume).with_context(shown)?;
     let own = found(&[resume.to_path_buf()], family);
     for old in own
         .iter()
@@ -127,11 +128,11 @@ fn same_family(name: &str, family: &str) -> bool {
 }
 
 fn sync_tree(dir: &Path) -> Result<()> {
-    for (_, path) in objects::walk(dir, false)? {
+    for (_, path) in files::walk(dir, false)? {
         File::open(&path)?.sync_all()?;
         if let Some(parent) = path.parent() {
-            objects::sync_dir(parent)?;
+            files::sync_dir(parent)?;
         }
     }
-    Ok(objects::sync_dir(dir)?)
+    Ok(files::sync_dir(dir)?)
 }

@@ -2,23 +2,31 @@
 //! the engine knows it only by this table entry, and a kind knows the engine only by `NodeCtx`.
 
 pub mod artifact;
+pub mod attempt;
 pub mod checkpoint;
+pub mod context;
+pub mod estimate;
+pub mod failure;
+mod inputs;
+pub mod messages;
 pub mod metric;
+pub mod stop;
 
 pub use artifact::Type;
+pub use inputs::{Edge, Inputs, NodeId};
 pub use metric::MetricInfo;
 
-use crate::graph::{Graph, NodeId};
-use crate::plan::outlook::{Ahead, Outlook};
-use crate::run::worker::NodeCtx;
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use base::calls::Calls;
-use base::params::{ParamSet, ParamSpec, Problem};
+use base::params::{ParamSpec, Problem};
 use base::tokens::Tokens;
 use base::value::{self, Values};
+use context::NodeCtx;
+use estimate::{Ahead, Look, Outlook};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 /// A typed input of a kind.
 pub struct Port {
@@ -177,9 +185,16 @@ pub struct OnlyWith {
     pub hint: &'static str,
 }
 
+/// What a node takes of an executor while it runs, besides memory, which its estimate tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    pub threads: Threads,
+    pub gpus: usize,
+}
+
 /// How many threads a node can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cpu {
+pub enum Threads {
     /// It waits for others: services, mostly.
     None,
     One,
@@ -187,8 +202,46 @@ pub enum Cpu {
     All,
 }
 
+impl Needs {
+    pub const WAITING: Needs = Needs::threads(Threads::None);
+    pub const ONE_THREAD: Needs = Needs::threads(Threads::One);
+    pub const ALL_THREADS: Needs = Needs::threads(Threads::All);
+
+    const fn threads(threads: Threads) -> Needs {
+        Needs { threads, gpus: 0 }
+    }
+}
+
+/// A typed node of a graph.
+#[derive(Clone)]
+pub struct Node {
+    /// The name in the recipe; for people only, never in a key. In a union of graphs, `NAME@MARKS` where namesakes exist.
+    pub name: String,
+    pub kind: &'static Kind,
+    /// Identity parameters, defaults written out; `Ty::Path` values are absolute paths.
+    pub params: Arc<Values>,
+    /// Execution parameters, defaults written out.
+    pub exec: Arc<Values>,
+    pub inputs: Inputs,
+}
+
+impl Node {
+    /// The name in its own recipe.
+    pub fn plain_name(&self) -> &str {
+        self.name.split('@').next().unwrap_or(&self.name)
+    }
+}
+
+/// A graph, as a check of what stands above a node may read it.
+pub trait Upstream {
+    fn node(&self, id: NodeId) -> &Node;
+
+    /// These nodes and everything they need, in the order of the graph.
+    fn closure(&self, targets: &[NodeId]) -> Vec<NodeId>;
+}
+
 /// See `Kind::above`.
-pub type Above = fn(&Graph, NodeId) -> Vec<Problem>;
+pub type Above = fn(&dyn Upstream, NodeId) -> Vec<Problem>;
 
 /// See `Kind::preflight`.
 pub type Preflight = fn(&Values, &Values, &str) -> Vec<String>;
@@ -222,7 +275,7 @@ pub struct Kind {
     /// Checks of what stands above it in the graph; for kinds that only certain inputs fit.
     pub above: Option<Above>,
     /// Reads identity parameters.
-    pub cpu: fn(&Values) -> Cpu,
+    pub needs: fn(&Values) -> Needs,
     /// Left out of `pipe kinds`: for the engine's own tests.
     pub hidden: bool,
     /// What its model will be trained on or asked, made by the functions that `run` uses; for kinds that have a model.
@@ -236,32 +289,6 @@ pub struct Kind {
     /// parameters and PATH; for kinds that run programs.
     pub preflight: Option<Preflight>,
     pub run: fn(&mut NodeCtx) -> Result<()>,
-}
-
-/// A node before it runs: parameters, and the folders of its inputs.
-pub struct Look<'a> {
-    pub params: &'a Values,
-    pub exec: &'a Values,
-    pub inputs: BTreeMap<&'static str, PathBuf>,
-    /// Examples wanted in full.
-    pub most: usize,
-}
-
-impl Look<'_> {
-    pub fn params<P: ParamSet>(&self) -> Result<P> {
-        P::read(self.params).map_err(|e| anyhow!("parameter {e}"))
-    }
-
-    pub fn exec<P: ParamSet>(&self) -> Result<P> {
-        P::read(self.exec).map_err(|e| anyhow!("parameter {e}"))
-    }
-
-    /// Folder of a required input.
-    pub fn input(&self, port: &str) -> &Path {
-        self.inputs
-            .get(port)
-            .unwrap_or_else(|| panic!("`{port}` is a required port of this kind"))
-    }
 }
 
 impl Kind {
@@ -282,7 +309,7 @@ impl Kind {
         exec: Vec::new,
         check: None,
         above: None,
-        cpu: |_| Cpu::One,
+        needs: |_| Needs::ONE_THREAD,
         hidden: false,
         tokens: None,
         forecast: None,

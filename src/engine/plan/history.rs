@@ -1,13 +1,13 @@
 //! The records that exist, for explaining: which earlier record is nearest to a node, and who made a digest. Manifests are read
 //! when they are compared.
 
-use crate::graph::key::{Digest, Key, facts};
-use crate::plan::verdict::Reason;
+use crate::graph::changes::changes;
 use crate::store::Store;
 use crate::store::index::Brief;
 use crate::store::record::Record;
+use base::hash::{Digest, Key};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// So many records of a name are compared with a node, the newest: a sweep leaves thousands.
@@ -92,50 +92,4 @@ impl<'a> History<'a> {
         let load = || self.store.record(key).ok().flatten().map(Rc::new);
         read.entry(key.clone()).or_insert_with(load).clone()
     }
-}
-
-/// What differs between two manifests, as reasons, in the order of the facts' names.
-pub fn changes(old: &str, new: &str) -> Vec<Reason> {
-    let (old, new) = (facts(old), facts(new));
-    let names: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
-    names
-        .into_iter()
-        .filter(|name| old.get(name) != new.get(name))
-        .map(|name| {
-            let was = old.get(name).map(|v| v.to_string());
-            let now = new.get(name).map(|v| v.to_string());
-            let (section, name) = name.split_once(' ').unwrap_or((name, ""));
-            let name = name.to_string();
-            match section {
-                "kind" => Reason::Kind {
-                    old: was.unwrap_or_default(),
-                    new: now.unwrap_or_default(),
-                },
-                "revision" => Reason::Revision {
-                    old: was.unwrap_or_default(),
-                    new: now.unwrap_or_default(),
-                },
-                "source" => Reason::Source { name },
-                "input" => Reason::Input {
-                    port: name,
-                    was: content(was),
-                    now: content(now),
-                },
-                "output" => Reason::Output { name },
-                _ => Reason::Param {
-                    name,
-                    old: was,
-                    new: now,
-                },
-            }
-        })
-        .collect()
-}
-
-/// The digest in `model 1234…`.
-fn content(value: Option<String>) -> Option<String> {
-    value.map(|v| {
-        v.split_once(' ')
-            .map_or(v.clone(), |(_, digest)| digest.to_string())
-    })
 }

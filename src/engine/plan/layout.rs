@@ -1,8 +1,8 @@
 //! The inputs of a node laid out as it would find them, for whoever looks at it before it runs.
 
-use crate::events::clock;
 use crate::store::Store;
 use crate::store::record::Artifact;
+use crate::system::clock;
 use anyhow::Result;
 use std::path::PathBuf;
 

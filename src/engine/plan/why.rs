@@ -1,14 +1,19 @@
 //! Why a node runs or does not, as data for `pipe why`.
 
-use crate::gc::vouch::{self, Vouched};
-use crate::graph::key::{Digest, Key, facts};
+use super::planned::{Plan, Planned};
+use super::planner::{Decision, Planner, Wanted};
+use crate::graph::changes::Reason;
+use crate::graph::changes::changes;
+use crate::graph::manifest::facts;
 use crate::graph::{Graph, NodeId};
-use crate::plan::history::{History, changes};
-use crate::plan::verdict::{Reason, Verdict};
-use crate::plan::{Judge, Planned, Wanted};
+use crate::plan::history::History;
+use crate::plan::overrides;
+use crate::plan::overrides::Vouched;
+use crate::plan::verdict::Verdict;
 use crate::store::Store;
 use crate::store::record::{Provenance, Record};
 use anyhow::Result;
+use base::hash::{Digest, Key};
 use std::collections::BTreeMap;
 
 pub struct Why {
@@ -52,20 +57,19 @@ pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<
         only: vec![id],
         fresh: wanted.fresh.clone(),
     };
-    let judge = Judge::new(store, graph, &wanted)?;
-    let mut plan = judge.plan()?.nodes;
+    let planner = Planner::new(store, graph, &wanted)?;
+    let mut plan = Plan::new(store, graph, &planner)?.nodes;
     let mut causes = vec![];
     let at = plan
         .iter()
-        .position(|p| p.id == id)
+        .position(|p| p.decision.id == id)
         .expect("a plan holds what was asked for");
     for above in graph.closure(&[id]).into_iter().rev().filter(|n| *n != id) {
-        let planned = plan
-            .iter()
-            .find(|p| p.id == above)
-            .expect("a plan holds what a node needs");
-        if matters(graph, id, above, &plan[at], &plan) && !planned.verdict.reasons().is_empty() {
-            let reasons = planned.verdict.reasons().to_vec();
+        let decision = find(&plan, above).expect("a plan holds what a node needs");
+        if matters(graph, id, above, &plan[at].decision, &plan)
+            && !decision.verdict.reasons().is_empty()
+        {
+            let reasons = decision.verdict.reasons().to_vec();
             let root = !reasons.iter().any(|r| matches!(r, Reason::Input { .. }));
             causes.push(Cause {
                 node: graph.node(above).name.clone(),
@@ -75,13 +79,17 @@ pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<
         }
     }
     if causes.is_empty() {
-        let reasons = plan[at].verdict.reasons();
-        trace(graph, judge.history(), id, reasons, &mut causes);
+        let reasons = plan[at].decision.verdict.reasons();
+        trace(graph, planner.history(), id, reasons, &mut causes);
     }
-    let rests_on = vouch::above(store, graph, id, &plan);
-    let own = plan[at].key().and_then(|key| store.record(&key).ok()?);
+    let rests_on = overrides::above(store, graph, id, &plan);
+    let own = plan[at]
+        .decision
+        .key
+        .clone()
+        .and_then(|key| store.record(&key).ok()?);
     let planned = plan.swap_remove(at);
-    let record = match (&planned.verdict, &planned.compared) {
+    let record = match (&planned.decision.verdict, &planned.decision.compared) {
         (Verdict::Hit(brief), _) => store.record(&brief.key)?.as_ref().map(made),
         (_, Some(key)) => store.record(key)?.as_ref().map(made),
         (_, None) => None,
@@ -90,14 +98,25 @@ pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<
         planned,
         record,
         causes,
-        vouched: own.as_ref().and_then(vouch::vouched),
+        vouched: own.as_ref().and_then(overrides::vouched),
         rests_on,
     })
 }
 
+fn find(plan: &[Planned], id: NodeId) -> Option<&Decision> {
+    let found = plan.iter().find(|p| p.decision.id == id);
+    found.map(|p| &p.decision)
+}
+
 /// Only a node that waits for others is explained by what they do.
-fn matters(graph: &Graph, id: NodeId, above: NodeId, planned: &Planned, plan: &[Planned]) -> bool {
-    let Verdict::Maybe { after } = &planned.verdict else {
+fn matters(
+    graph: &Graph,
+    id: NodeId,
+    above: NodeId,
+    decision: &Decision,
+    plan: &[Planned],
+) -> bool {
+    let Verdict::Maybe { after } = &decision.verdict else {
         return false;
     };
     // Below a node that is certainly reused, what its own inputs do has no effect.
@@ -111,8 +130,7 @@ fn matters(graph: &Graph, id: NodeId, above: NodeId, planned: &Planned, plan: &[
             continue;
         }
         seen.push(next);
-        if let Some(Verdict::Maybe { .. }) = plan.iter().find(|p| p.id == next).map(|p| &p.verdict)
-        {
+        if let Some(Verdict::Maybe { .. }) = find(plan, next).map(|d| &d.verdict) {
             open.extend(graph.node(next).inputs.values().map(|e| e.node));
         }
     }

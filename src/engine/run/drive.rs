@@ -1,15 +1,17 @@
 //! The loop's decisions: states, verdicts, stopping, the end. Every node's state changes in `Exec::set` alone.
 
-use super::{Exec, NodeEnd, Outcome, PATIENCE, Ready};
+use super::exec::{Exec, STOP_GRACE};
+use super::outcome::{NodeEnd, Outcome};
+use super::queue::Ready;
 use crate::events::event::{Counts, End, Event, State};
-use crate::events::failure::{Class, Failure};
 use crate::graph::NodeId;
-use crate::graph::key::Key;
+use crate::kind::attempt::Attempt;
+use crate::kind::failure::{Class, Failure};
 use crate::plan::verdict::Verdict;
-use crate::plan::{self, Planned};
-use crate::run::process::Worker;
-use crate::store::attempt::Attempt;
+use crate::plan::{self, Decision};
+use crate::run::executor::Task;
 use crate::store::index::{Brief, Index};
+use base::hash::Key;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -49,12 +51,17 @@ impl Exec<'_> {
         (self.listener)(&event);
     }
 
+    pub(super) fn log(&mut self, id: NodeId, text: String) {
+        let node = self.name(id);
+        self.emit(Event::Log { node, text });
+    }
+
     pub(super) fn name(&self, id: NodeId) -> String {
         self.graph.node(id).name.clone()
     }
 
-    /// Judges waiting nodes whose inputs are known by now, and skips what hangs below a failure. A node may send others above it
-    /// back; these are looked at next.
+    /// Judges waiting nodes whose inputs are known by now, and skips what hangs below a failure. A node may invalidate
+    /// others above it; these are looked at next.
     ///
     /// From deciding that a record will do until that is written down for all to see, nobody may remove its blobs.
     pub(super) fn advance(&mut self) {
@@ -93,18 +100,21 @@ impl Exec<'_> {
         }
     }
 
-    /// Where it runs and bytes of its inputs are gone, the nodes that make them are sent back, and it goes on waiting.
+    /// Where it runs and bytes of its inputs are gone, the nodes that make them are invalidated, and it goes on waiting.
     fn judge(&mut self, id: NodeId) {
-        let settled = |p: &Planned| !matches!(p.verdict, Verdict::Maybe { .. });
+        let settled = |d: &Decision| !matches!(d.verdict, Verdict::Maybe { .. });
         let planned = match self.planned.remove(&id).filter(settled) {
             Some(planned) => planned,
-            None => match self.judge.judge(id, &self.known) {
+            None => match self.judge.decide(id, &self.known) {
                 Ok(planned) => planned,
                 Err(error) => return self.give_up(id, &error),
             },
         };
+        if let Some(text) = self.judge.take_remark(id) {
+            self.log(id, text);
+        }
         let (reasons, resumable, resumed) = match planned.verdict {
-            Verdict::Hit(brief) => return self.hit(id, *brief),
+            Verdict::Hit(brief) => return self.use_hit(id, *brief),
             Verdict::Run(reasons) => (reasons, false, None),
             Verdict::Resume { reasons, fraction } => (reasons, true, fraction),
             Verdict::Maybe { .. } => unreachable!("all inputs are known"),
@@ -116,10 +126,11 @@ impl Exec<'_> {
             .inputs
             .values()
             .map(|edge| edge.node)
-            .filter(|above| self.briefs[above].evicted)
+            // What a remote may have is pulled when this node starts.
+            .filter(|above| self.briefs[above].evicted && !self.store.has_remote())
             .collect();
         if !evicted.is_empty() {
-            return evicted.into_iter().for_each(|above| self.send_back(above));
+            return evicted.into_iter().for_each(|above| self.invalidate(above));
         }
         let manifest = planned
             .manifest
@@ -138,11 +149,27 @@ impl Exec<'_> {
         self.ready.insert(id, self.remaining[&id], ready);
     }
 
+    /// A hit, once its bytes are here where somebody asked for them; where they cannot be had the node is decided anew, and will run.
+    fn use_hit(&mut self, id: NodeId, mut brief: Brief) {
+        if brief.evicted && self.judge.needs(id) && self.store.has_remote() {
+            let record = self.store.record(&brief.key).ok().flatten();
+            let outputs = record.into_iter().flat_map(|r| r.outputs);
+            for (output, artifact) in outputs {
+                if !self.pull(id, &brief.key, &output, &artifact) {
+                    self.judge.lose(id);
+                    return self.judge(id);
+                }
+            }
+            brief.evicted = false;
+        }
+        self.hit(id, brief);
+    }
+
     /// A hit whose bytes are needed and gone: it is decided anew, and will run.
-    pub(super) fn send_back(&mut self, id: NodeId) {
+    pub(super) fn invalidate(&mut self, id: NodeId) {
         if self.known.remove(&id).is_some() {
             self.briefs.remove(&id);
-            self.judge.need(id);
+            self.judge.lose(id);
             self.set(id, State::Waiting);
         }
     }
@@ -193,7 +220,7 @@ impl Exec<'_> {
         self.advance();
     }
 
-    pub(super) fn heed_stop(&mut self) {
+    pub(super) fn check_stop(&mut self) {
         let requests = self.settings.stop.requests();
         if requests == 0 && self.trouble.is_none() {
             return;
@@ -205,14 +232,14 @@ impl Exec<'_> {
         if requests == 0 {
             return;
         }
-        let workers = self.running.values().filter_map(|r| r.worker.as_ref());
+        let tasks = self.running.values().filter_map(|r| r.task.as_deref());
         match self.stopping {
             None => {
-                workers.for_each(Worker::stop);
+                tasks.for_each(<dyn Task>::stop);
                 self.stopping = Some(Instant::now());
             }
-            Some(since) if requests > 1 || since.elapsed() > PATIENCE => {
-                workers.for_each(Worker::kill)
+            Some(since) if requests > 1 || since.elapsed() > STOP_GRACE => {
+                tasks.for_each(<dyn Task>::kill)
             }
             Some(_) => {}
         }
@@ -280,7 +307,7 @@ impl Exec<'_> {
         let end = match outcome.failure() {
             None => End::Whole,
             Some(Failure::Nodes(_)) => End::Failed,
-            Some(Failure::Environment(_)) => End::Environment,
+            Some(Failure::Environment(_) | Failure::Refused(_)) => End::Environment,
             Some(Failure::Interrupted | Failure::Limit(_)) => End::Interrupted,
         };
         self.emit(Event::RunEnded {

@@ -1,17 +1,9 @@
-//! What a whole run may ask of services. When it is reached, nodes that ask are told to stop, as by Ctrl-C, and no other such node
-//! starts; everything else goes on. What is in flight by then still comes, is paid and kept.
+//! What a whole run may ask of services, of a plan before it starts and of what was spent since.
 
-use super::{Exec, PATIENCE};
-use crate::events::event::{Event, State};
-use crate::graph::NodeId;
-use crate::plan::forecast::names_service;
-use crate::run::process::Worker;
+use crate::plan::estimate::Basis;
+use crate::plan::{CallsTotal, Plan};
 use base::calls::Calls;
-use base::text::{count, dollars};
-use std::time::{Duration, Instant};
-
-/// How often what running workers wrote down is read.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+use base::text::{count, dollars, thousands};
 
 /// Of all nodes of a run together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -26,8 +18,29 @@ impl Limit {
         *self == Limit::default()
     }
 
+    /// Why nothing of a plan may start, where what is counted of its calls is more than this.
+    pub fn refuses(&self, plan: &Plan) -> Option<String> {
+        let mut counted = CallsTotal::default();
+        for calls in plan.nodes.iter().filter_map(|p| p.estimate.calls.as_ref()) {
+            if calls.by == Basis::Counted {
+                counted.add(calls);
+            }
+        }
+        let dear = self.dollars.filter(|limit| counted.dollars > *limit);
+        let dear = dear.map(|limit| format!("`--max-usd` is {}", dollars(limit)));
+        let many = self.calls.filter(|limit| counted.make > *limit);
+        let many = many.map(|limit| format!("`--max-calls` is {}", thousands(limit)));
+        let limit = dear.or(many)?;
+        Some(format!(
+            "the plan may make {} for up to {}, and {limit}; nothing was started. Allow as much, ask for less, or give the nodes \
+             a `budget_dollars` or `budget_tokens`, which stops before it is exceeded",
+            count(counted.make, "call", "calls"),
+            dollars(counted.dollars)
+        ))
+    }
+
     /// Which part of it is reached, in words.
-    fn reached(&self, spent: &Calls) -> Option<String> {
+    pub(super) fn reached(&self, spent: &Calls) -> Option<String> {
         let calls = count(spent.made, "call", "calls");
         let paid = dollars(spent.dollars);
         if let Some(limit) = self.dollars
@@ -39,88 +52,5 @@ impl Limit {
         }
         let limit = self.calls.filter(|n| spent.made > 0 && spent.made >= *n)?;
         Some(format!("{calls} of {limit} are made, for {paid}"))
-    }
-}
-
-/// How far a run is with its limit.
-#[derive(Default)]
-pub(super) struct Limited {
-    looked: Option<Instant>,
-    /// Since when it is reached, and what to say of it.
-    pub reached: Option<(Instant, String)>,
-}
-
-impl Exec<'_> {
-    pub(super) fn heed_limit(&mut self) {
-        if self.settings.limit.is_none() {
-            return;
-        }
-        if self.limited.reached.is_none() {
-            let looked = &mut self.limited.looked;
-            if looked.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
-                return;
-            }
-            *looked = Some(Instant::now());
-            let spent = self.spent();
-            let Some(told) = self.settings.limit.reached(&spent) else {
-                return;
-            };
-            self.limited.reached = Some((Instant::now(), told));
-            self.stop_asking();
-        }
-        let since = self.limited.reached.as_ref().map(|r| r.0);
-        if since.is_some_and(|since| since.elapsed() > PATIENCE) {
-            let told = self.running.values().filter(|r| r.told_to_stop);
-            told.filter_map(|r| r.worker.as_ref())
-                .for_each(Worker::kill);
-        }
-        let ready = self.ready.longest_first();
-        let cut: Vec<NodeId> = ready.filter(|id| self.asks(*id)).collect();
-        if cut.is_empty() {
-            return;
-        }
-        for id in cut {
-            self.ready.remove(id);
-            self.set(id, State::Interrupted);
-        }
-        self.advance();
-    }
-
-    /// What this run's attempts asked so far, those that go on included.
-    fn spent(&mut self) -> Calls {
-        for running in self.running.values_mut().filter(|r| r.worker.is_some()) {
-            let now = running.attempt.usage().calls;
-            // While it is written it reads as nothing.
-            if now.made >= running.calls.made {
-                running.calls = now;
-            }
-        }
-        let mut spent = Calls::default();
-        self.called.values().for_each(|calls| spent.add(calls));
-        let live = self.running.values().filter(|r| r.worker.is_some());
-        live.for_each(|running| spent.add(&running.calls));
-        spent
-    }
-
-    fn stop_asking(&mut self) {
-        let graph = self.graph;
-        let mut told = vec![];
-        for (id, running) in &mut self.running {
-            if let (true, Some(worker)) = (names_service(&graph.node(*id).exec), &running.worker) {
-                worker.stop();
-                running.told_to_stop = true;
-                told.push(*id);
-            }
-        }
-        for id in told {
-            self.emit(Event::Log {
-                node: self.name(id),
-                text: "the limit of the run is reached: it stops, and its answers are kept".into(),
-            });
-        }
-    }
-
-    fn asks(&self, id: NodeId) -> bool {
-        names_service(&self.graph.node(id).exec)
     }
 }

@@ -1,9 +1,16 @@
 //! Nodes that wait for tokens, the longest remaining path first. Ordered as they come, since thousands may wait.
 
-use super::Ready;
 use crate::graph::NodeId;
+use crate::graph::manifest::Manifest;
+use base::hash::Key;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// A node that has to be executed.
+pub(super) struct Ready {
+    pub(super) key: Key,
+    pub(super) manifest: Manifest,
+}
 
 #[derive(Default)]
 pub(super) struct Queue {

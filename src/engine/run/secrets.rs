@@ -1,6 +1,6 @@
 //! Which environment variables a node's worker may see besides the ordinary ones, and that their values are written nowhere.
 
-use crate::plan::forecast::names_service;
+use crate::plan::names_service;
 use base::value::{Value, Values};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,11 +1,15 @@
-//! Who starts next: tokens of cpu, memory and the number of nodes at once.
+//! Who starts next: threads, GPUs, memory and the number of nodes at once.
 
-use super::Exec;
+use super::exec::Exec;
+use crate::events::event::State;
 use crate::graph::NodeId;
-use crate::kind::Cpu;
+use crate::kind::failure::Class;
+use crate::kind::{Needs, Threads};
+use crate::run::executor::Resources;
+use base::text::count;
 use std::time::Instant;
 
-/// Tokens that a node gets at least if it can use them all: training scales well to two threads.
+/// Threads that a node gets at least if it can use them all: training scales well to two threads.
 const FEW: usize = 2;
 
 /// Nodes whose remaining paths are at least this share of the longest ready one's are alike: where one is ready or running
@@ -16,9 +20,9 @@ const ALIKE: f64 = 0.75;
 const WINDOW: usize = 64;
 
 impl Exec<'_> {
-    /// Starts what the free tokens allow, the longest remaining path first. Nodes that can use all cores share them evenly,
+    /// Starts what the free threads and GPUs allow, the longest remaining path first. Nodes that can use all cores share them evenly,
     /// but none gets fewer than `FEW`: a long node keeps what it was given, so it had better wait for enough. Unless many
-    /// long ones are ready: then a token each.
+    /// long ones are ready: then a thread each.
     pub(super) fn start_ready(&mut self) {
         if self.ready.len() == 0 {
             return;
@@ -32,10 +36,11 @@ impl Exec<'_> {
             .filter(due)
             .take(WINDOW)
             .collect();
-        let all = self.settings.threads.max(1);
+        let all = self.settings.capacity.threads.max(1);
         let longest = order.first().map_or(0.0, |id| self.remaining[id]);
-        let long =
-            |id: &&NodeId| self.cpu(**id) == Cpu::All && self.remaining[*id] >= ALIKE * longest;
+        let long = |id: &&NodeId| {
+            self.needs(**id).threads == Threads::All && self.remaining[*id] >= ALIKE * longest
+        };
         let alike = order.iter().chain(self.running.keys()).filter(long);
         let few = match alike.count() >= all {
             true => 1,
@@ -46,24 +51,48 @@ impl Exec<'_> {
             if self.trouble.is_some() {
                 return;
             }
-            let tokens = match self.cpu(id) {
-                Cpu::None => 0,
-                Cpu::One => 1,
-                Cpu::All => (self.free / left).max(few),
-            };
-            left -= 1;
-            if tokens > self.free || !self.has_room(id) {
+            let needs = self.needs(id);
+            if needs.gpus > self.settings.capacity.gpus {
+                self.refuse(id, needs.gpus);
+                left -= 1;
                 continue;
             }
-            if let Err(error) = self.start(id, tokens) {
+            let threads = match needs.threads {
+                Threads::None => 0,
+                Threads::One => 1,
+                Threads::All => (self.free.threads / left).max(few),
+            };
+            left -= 1;
+            if threads > self.free.threads || needs.gpus > self.free.gpus || !self.has_room(id) {
+                continue;
+            }
+            let taken = Resources {
+                threads,
+                gpus: needs.gpus,
+                memory: None,
+            };
+            if let Err(error) = self.start(id, taken) {
                 self.give_up(id, &error);
             }
         }
     }
 
-    fn cpu(&self, id: NodeId) -> Cpu {
+    /// One that could wait for ever.
+    fn refuse(&mut self, id: NodeId, gpus: usize) {
+        let needed = count(gpus as u64, "GPU", "GPUs");
+        let there = self.settings.capacity.gpus;
+        let failed = State::Failed {
+            message: format!("it needs {needed}, and there are {there}"),
+            tail: String::new(),
+            class: Class::Error,
+            peak_bytes: None,
+        };
+        self.fail(id, failed);
+    }
+
+    fn needs(&self, id: NodeId) -> Needs {
         let node = self.graph.node(id);
-        (node.kind.cpu)(&node.params)
+        (node.kind.needs)(&node.params)
     }
 
     /// Whether a node may run beside those that do. One that is alone may always, so none waits for ever.
@@ -86,6 +115,11 @@ impl Exec<'_> {
             .map(|(id, r)| expected(id).max(r.watch.peak()));
         let taken: u64 = taken.sum();
         let wanted = expected(&id);
-        wanted == 0 || self.settings.memory.is_none_or(|all| taken + wanted <= all)
+        wanted == 0
+            || self
+                .settings
+                .capacity
+                .memory
+                .is_none_or(|all| taken + wanted <= all)
     }
 }

@@ -3,9 +3,9 @@
 use super::secrets;
 use crate::graph::Graph;
 use crate::plan::Plan;
-use crate::plan::verdict::{Absent, Verdict};
-use crate::run::system;
+use crate::plan::verdict::Verdict;
 use crate::store::paths;
+use crate::store::paths::Absent;
 use base::text::{bytes, listed};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,12 +24,13 @@ impl Wanting {
     pub fn of(graph: &Graph, plan: &Plan) -> Wanting {
         let mut wanting = Wanting::default();
         for planned in &plan.nodes {
-            let mut files = match &planned.verdict {
+            let decision = &planned.decision;
+            let mut files = match &decision.verdict {
                 Verdict::Hit(_) => continue,
                 Verdict::Needs { absent } => absent.clone(),
                 Verdict::Run(_) | Verdict::Resume { .. } | Verdict::Maybe { .. } => vec![],
             };
-            let node = graph.node(planned.id);
+            let node = graph.node(decision.id);
             files.extend(paths::missing(&(node.kind.exec)(), &node.exec));
             let variables = secrets::missing(&node.exec);
             if !variables.is_empty() {
@@ -101,14 +102,14 @@ fn path() -> String {
     std::env::var("PATH").unwrap_or_default()
 }
 
-/// Nodes that by their parameters need more memory than there is, a line each. `allowed`: what somebody said instead.
-pub fn too_large(graph: &Graph, plan: &Plan, allowed: Option<u64>) -> Option<String> {
-    let there = allowed.or_else(system::memory::total)?;
+/// Nodes that by their parameters need more memory than there is, a line each.
+pub fn too_large(graph: &Graph, plan: &Plan, memory: Option<u64>) -> Option<String> {
+    let there = memory?;
     let mut out = String::new();
-    for planned in plan.nodes.iter().filter(|p| !p.measured) {
-        let needed = planned.outlook.as_ref().map_or(0.0, |o| o.memory) as u64;
+    for planned in plan.nodes.iter().filter(|p| !p.estimate.is_measured()) {
+        let needed = planned.estimate.formula.as_ref().map_or(0.0, |f| f.memory) as u64;
         if needed > there {
-            let name = &graph.node(planned.id).name;
+            let name = &graph.node(planned.decision.id).name;
             out += &format!("\n  `{name}`: about {}", bytes(needed));
         }
     }

@@ -5,14 +5,15 @@
 //! old record is damaged and its bytes did not come out again, or the node was forced (`--fresh`) and gave other bytes,
 //! which makes it not reproducible and is reported as such.
 
-use crate::graph::key::{Digest, Manifest};
+use crate::graph::manifest::Manifest;
 use crate::kind::Type;
-use crate::run::fault;
-use crate::store::attempt::{Attempt, Spec};
-use crate::store::objects;
+use crate::kind::attempt::{Attempt, Spec};
 use crate::store::record::{Adopted, Artifact, Cost, Provenance, Record};
 use crate::store::{Lookup, Store};
+use crate::system::fault;
+use crate::system::files;
 use anyhow::{Context, Result};
+use base::hash::Digest;
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -63,7 +64,7 @@ pub fn commit(store: &Store, delivery: &Delivery) -> Result<Committed, CommitErr
     let mut outputs = BTreeMap::new();
     for (name, ty) in &delivery.types {
         let dir = delivery.attempt.output(name);
-        let files = objects::walk(&dir, false)
+        let files = files::walk(&dir, false)
             .map_err(|e| CommitError::Outputs(format!("output `{name}`: {e:#}")))?;
         if files.is_empty() {
             return Err(CommitError::Outputs(format!("output `{name}` is empty")));
@@ -73,7 +74,7 @@ pub fn commit(store: &Store, delivery: &Delivery) -> Result<Committed, CommitErr
             .map(|(relative, path)| store.objects().take(path, relative))
             .collect();
         let files = files.map_err(CommitError::Store)?;
-        let digest = objects::tree_digest(&files);
+        let digest = files::tree_digest(&files);
         outputs.insert(
             name.to_string(),
             Artifact {
@@ -98,7 +99,7 @@ fn store_record(
 ) -> Result<Committed> {
     merge_metrics(delivery)?;
     let mut logs = vec![];
-    for (relative, path) in objects::walk(&delivery.attempt.logs(), false)? {
+    for (relative, path) in files::walk(&delivery.attempt.logs(), false)? {
         // Progress and usage have served; most nodes say nothing on stderr.
         let kept = !matches!(relative.as_str(), "progress.json" | "usage.json");
         if !kept || fs::metadata(&path).is_ok_and(|m| m.len() == 0) {
@@ -107,7 +108,7 @@ fn store_record(
         logs.push(store.objects().take(&path, &relative)?);
     }
     place("logs-stored")?;
-    objects::sync_dir(&store.root().join("objects")).context("syncing objects")?;
+    files::sync_dir(&store.root().join("objects")).context("syncing objects")?;
     place("objects-synced")?;
     let record = Record {
         key: delivery.spec.key.clone(),
@@ -210,7 +211,7 @@ fn merge_metrics(delivery: &Delivery) -> Result<()> {
     for attempt in delivery.earlier.iter().rev().chain([delivery.attempt]) {
         let text = fs::read_to_string(attempt.logs().join("metrics.jsonl")).unwrap_or_default();
         for line in text.lines() {
-            let Ok(metric) = serde_json::from_str::<crate::run::worker::Metric>(line) else {
+            let Ok(metric) = serde_json::from_str::<crate::kind::messages::Metric>(line) else {
                 continue; // The torn last line of a killed attempt.
             };
             let names = metric.values.keys().cloned().collect();

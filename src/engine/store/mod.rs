@@ -17,28 +17,34 @@
 //! quarantine/ tmp/
 //! ```
 
-pub mod attempt;
+pub mod attempts;
 pub mod commit;
+pub mod evicted;
 pub mod hub;
 pub mod index;
 pub mod objects;
 pub mod origin;
 pub mod paths;
 pub mod record;
+pub mod remote;
 pub mod sources;
+mod transfer;
+pub mod workspaces;
 
-use crate::events::clock;
-use crate::events::failure::Failure;
-use crate::graph::key::{Key, PlanKey};
-use crate::run::fault;
+use crate::kind::failure::Failure;
 use crate::store::objects::Objects;
 use crate::store::record::{Artifact, Record};
+use crate::store::remote::Remote;
 use crate::store::sources::Sources;
+use crate::system::clock;
+use crate::system::fault;
+use crate::system::files::{self, names};
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use base::hash::{Key, PlanKey};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// The layout this binary reads and writes.
@@ -76,6 +82,7 @@ pub struct Store {
     objects: Objects,
     sources: Mutex<Sources>,
     seen: Mutex<Sources>,
+    remote: Option<Arc<dyn Remote>>,
 }
 
 impl Store {
@@ -90,6 +97,7 @@ impl Store {
             objects: Objects::new(&root),
             sources: Mutex::new(Sources::open(root.join("memo/sources.json"))),
             seen: Mutex::new(Sources::open(root.join("memo/objects.json"))),
+            remote: None,
             root,
         })
     }
@@ -191,10 +199,8 @@ impl Store {
 
     /// The record of a key, whatever the state of its files.
     pub fn record(&self, key: &Key) -> Result<Option<Record>> {
-        let path = self.record_path(key);
-        let text = match fs::read_to_string(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.with_context(|| format!("reading record {}", key.short()))?,
+        let Some(text) = self.record_text(key)? else {
+            return Ok(None);
         };
         let record = Record::from_text(&text)
             .with_context(|| format!("record {} is not readable", key.short()))?;
@@ -202,6 +208,18 @@ impl Store {
             bail!("record {} is about another key", key.short());
         }
         Ok(Some(record))
+    }
+
+    /// A record as it was written.
+    fn record_text(&self, key: &Key) -> Result<Option<String>> {
+        match fs::read_to_string(self.record_path(key)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => {
+                Ok(Some(other.with_context(|| {
+                    format!("reading record {}", key.short())
+                })?))
+            }
+        }
     }
 
     /// All readable records, by key.
@@ -221,14 +239,18 @@ impl Store {
 
     /// Create-only: false where a record of this key exists already. Everything it names is durable by now.
     pub fn add_record(&self, record: &Record) -> Result<bool> {
-        let shown = || format!("writing record {}", record.key.short());
-        let path = self.record_path(&record.key);
+        let text = record.to_text()?;
+        self.add_text(&record.key, &text)
+    }
+
+    fn add_text(&self, key: &Key, text: &str) -> Result<bool> {
+        let shown = || format!("writing record {}", key.short());
+        let path = self.record_path(key);
         let shard = path.parent().expect("a record lies in a shard folder");
         fs::create_dir_all(shard).with_context(shown)?;
-        objects::sync_dir(&self.root.join("actions")).with_context(shown)?;
-        let text = record.to_text().with_context(shown)?;
+        files::sync_dir(&self.root.join("actions")).with_context(shown)?;
         fault::point("record-ready").with_context(shown)?;
-        objects::write_new(&self.tmp(), &path, text.as_bytes()).with_context(shown)
+        files::write_new(&self.tmp(), &path, text.as_bytes()).with_context(shown)
     }
 
     /// Takes a record back: it is kept in `quarantine/` for whoever wants to look.
@@ -302,7 +324,7 @@ impl Store {
         let path = self.hint_path(plan);
         let parent = path.parent().expect("a hint lies in a shard folder");
         let _ = fs::create_dir_all(parent)
-            .and_then(|()| objects::replace(&self.tmp(), &path, key.as_str().as_bytes()));
+            .and_then(|()| files::replace(&self.tmp(), &path, key.as_str().as_bytes()));
     }
 
     /// The lock of a key, or nothing while someone else holds it. It is held as long as the file, or a copy of its
@@ -365,21 +387,6 @@ fn exclusive(file: &File, path: &Path) -> Result<bool> {
             )
         }),
     }
-}
-
-/// Names in a folder, sorted; none where there is no folder.
-pub fn names(dir: &Path) -> Result<Vec<String>> {
-    let entries = match fs::read_dir(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
-        other => other.with_context(|| format!("reading {}", dir.display()))?,
-    };
-    let mut names = vec![];
-    for entry in entries {
-        let entry = entry.with_context(|| format!("reading {}", dir.display()))?;
-        names.extend(entry.file_name().into_string());
-    }
-    names.sort();
-    Ok(names)
 }
 
 fn absolute(root: &Path) -> Result<PathBuf, Failure> {

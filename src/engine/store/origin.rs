@@ -1,7 +1,8 @@
 //! What made a record, besides its node: the binary, the state of the workspace, the processor. For people; never in a key.
 
-use crate::store::objects;
 use crate::store::record::Origin;
+use crate::system;
+use crate::system::files;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -12,7 +13,7 @@ const SHORT: usize = 12;
 /// where there is one.
 pub fn of(program: &Path, workspace: Option<&Path>) -> Origin {
     let workspace = workspace.unwrap_or(Path::new("."));
-    let build = objects::hash_file(program).map(|d| d.as_str()[..SHORT].to_string());
+    let build = files::hash_file(program).map(|d| d.as_str()[..SHORT].to_string());
     let commit = git(workspace, &["rev-parse", "HEAD"]);
     let changes = commit.as_ref().and_then(|_| {
         git(
@@ -24,7 +25,7 @@ pub fn of(program: &Path, workspace: Option<&Path>) -> Origin {
         build: build.unwrap_or_default(),
         commit,
         dirty: changes.map(|text| !text.is_empty()),
-        cpu: processor(),
+        cpu: system::processor(),
         features: features(),
         system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
     }
@@ -42,15 +43,6 @@ fn git(folder: &Path, args: &[&str]) -> Option<String> {
         .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_string())
-}
-
-fn processor() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = text.lines().find_map(|l| {
-        let (name, value) = l.split_once(':')?;
-        (name.trim() == "model name").then(|| value.trim().to_string())
-    });
-    model.unwrap_or_default()
 }
 
 /// Those that decide which kernels run.

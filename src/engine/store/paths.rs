@@ -2,14 +2,14 @@
 //! the parameters of a kind; who decides anything by it is `plan`.
 
 use crate::graph::Node;
-use crate::graph::key;
+use crate::graph::manifest;
 use crate::kind::Kind;
-use crate::plan::verdict::Absent;
 use crate::store::Store;
 use crate::store::hub;
 use anyhow::{Context, Result};
 use base::params::ParamSpec;
 use base::value::{self, Value, Values};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
@@ -23,6 +23,35 @@ pub struct Paths {
     pub commits: BTreeMap<String, String>,
 }
 
+/// A file or folder that a node names and that is not there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absent {
+    /// The parameter that names it.
+    pub param: String,
+    /// An absolute path, or an address on the hub.
+    pub written: String,
+    /// Where it was looked for.
+    pub looked: String,
+    /// The command that gets it, where one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub get: Option<String>,
+}
+
+impl Absent {
+    /// In one line.
+    pub fn told(&self) -> String {
+        let Absent {
+            written, looked, ..
+        } = self;
+        let looked = match looked == written {
+            true => String::new(),
+            false => format!(" (looked at {looked})"),
+        };
+        let get = self.get.as_ref().map(|g| format!("; get it with `{g}`"));
+        format!("no {written}{looked}{}", get.unwrap_or_default())
+    }
+}
+
 impl Paths {
     /// As it is now.
     pub fn of(store: &Store, node: &Node) -> Result<Paths> {
@@ -31,9 +60,9 @@ impl Paths {
             let Some(value) = value::at(&node.params, spec.name) else {
                 continue;
             };
-            if key::holds_paths(&spec.ty) {
+            if manifest::holds_paths(&spec.ty) {
                 let content = &mut |written: &str| found.content(store, spec.name, written);
-                let contents = key::with_contents(value, content)
+                let contents = manifest::with_contents(value, content)
                     .with_context(|| format!("parameter `{}`", spec.name))?;
                 let text = match contents {
                     Value::Str(content) => content,
@@ -84,7 +113,7 @@ pub fn missing(specs: &[ParamSpec], values: &Values) -> Vec<Absent> {
 /// Every path or address, with the parameter that holds it.
 pub fn named(specs: &[ParamSpec], values: &Values) -> Vec<(&'static str, String)> {
     let mut found = vec![];
-    for spec in specs.iter().filter(|spec| key::holds_paths(&spec.ty)) {
+    for spec in specs.iter().filter(|spec| manifest::holds_paths(&spec.ty)) {
         let Some(value) = value::at(values, spec.name) else {
             continue;
         };
@@ -92,21 +121,21 @@ pub fn named(specs: &[ParamSpec], values: &Values) -> Vec<(&'static str, String)
             found.push((spec.name, written.to_string()));
             Ok(String::new())
         };
-        let Ok(_) = key::with_contents(value, note);
+        let Ok(_) = manifest::with_contents(value, note);
     }
     found
 }
 
 pub fn has_any(kind: &Kind) -> bool {
     let specs = (kind.params)();
-    specs.iter().any(|spec| key::holds_paths(&spec.ty))
+    specs.iter().any(|spec| manifest::holds_paths(&spec.ty))
 }
 
 /// The parameters with every path as it is on this machine: addresses of the hub are where their files lie.
 pub fn located(kind: &Kind, params: &Values) -> Values {
     let mut located = params.clone();
     for spec in (kind.params)() {
-        if key::holds_paths(&spec.ty)
+        if manifest::holds_paths(&spec.ty)
             && let Some(value) = value::at_mut(&mut located, spec.name)
         {
             let place = &mut |written: &str| -> Result<String, Infallible> {
@@ -115,7 +144,7 @@ pub fn located(kind: &Kind, params: &Values) -> Values {
                     hub::Found::Absent { .. } => written.to_string(),
                 })
             };
-            let Ok(there) = key::with_contents(value, place);
+            let Ok(there) = manifest::with_contents(value, place);
             *value = there;
         }
     }

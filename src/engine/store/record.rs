@@ -3,12 +3,13 @@
 //! The last member of the file, `seal`, is the blake3 of the text without it: a record whose bytes have changed is noticed when it
 //! is read. Records of before there were seals have none.
 
-use crate::graph::key::{Digest, Key};
+use crate::graph::changes::Reason;
 use crate::kind::Type;
-use crate::plan::verdict::Reason;
-use crate::store::objects::Blob;
+use crate::kind::attempt::is_zero;
+use crate::system::files::Blob;
 use anyhow::{Context, Result, ensure};
 use base::calls::Calls;
+use base::hash::{Digest, Key};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -77,6 +78,14 @@ impl Record {
     }
 }
 
+impl Record {
+    /// Refuses one without a seal as well: it comes from outside.
+    pub fn from_sealed(text: &str) -> Result<Record> {
+        ensure!(text.contains(SEAL), "it has no seal");
+        Record::from_text(text)
+    }
+}
+
 const SEAL: &str = ",\n  \"seal\": \"";
 const END: &str = "\n}";
 
@@ -110,10 +119,6 @@ pub struct Cost {
     pub started_ms: u64,
     pub threads: usize,
     pub attempts: usize,
-}
-
-pub fn is_zero(number: &f64) -> bool {
-    *number == 0.0
 }
 
 /// Who made it; for people, never in a key.

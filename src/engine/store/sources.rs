@@ -4,11 +4,12 @@
 //! The memo believes a file unchanged by (device, inode, size, mtime, ctime). A file modified just before its entry was
 //! recorded could change again without a trace in its times, so such entries are not believed (git's racy rule).
 
-use crate::events::clock;
-use crate::graph::key::Digest;
-use crate::store::objects::{self, Blob};
+use crate::system::clock;
+use crate::system::files;
+use crate::system::files::Blob;
 use anyhow::{Context, Result, ensure};
 use base::bounded;
+use base::hash::Digest;
 use base::threads;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -64,7 +65,7 @@ impl Sources {
         if meta.is_file() {
             return Ok(format!("file:{}", self.file_digest(path)?.1));
         }
-        let files = objects::walk(path, true)?;
+        let files = files::walk(path, true)?;
         ensure!(!files.is_empty(), "{} holds no file", path.display());
         let paths: Vec<&Path> = files.iter().map(|(_, path)| path.as_path()).collect();
         let digests = self.digests(&paths)?;
@@ -79,7 +80,7 @@ impl Sources {
             });
         Ok(format!(
             "tree:{}",
-            objects::tree_digest(&blobs.collect::<Vec<_>>())
+            files::tree_digest(&blobs.collect::<Vec<_>>())
         ))
     }
 
@@ -99,7 +100,7 @@ impl Sources {
         }
         if let Ok(text) = serde_json::to_string(entries) {
             let sealed = format!("{}\n{text}", blake3::hash(text.as_bytes()));
-            self.changed = objects::replace(tmp, &self.file, sealed.as_bytes()).is_err();
+            self.changed = files::replace(tmp, &self.file, sealed.as_bytes()).is_err();
         }
     }
 
@@ -170,7 +171,7 @@ fn unsealed(text: &str) -> Option<BTreeMap<String, Entry>> {
 
 fn read_whole(path: &Path, before: &fs::Metadata) -> Result<Digest> {
     let shown = || format!("reading {}", path.display());
-    let digest = objects::hash_file(path).with_context(shown)?;
+    let digest = files::hash_file(path).with_context(shown)?;
     let after = fs::metadata(path).with_context(shown)?;
     ensure!(
         times(&after) == times(before) && after.len() == before.len(),

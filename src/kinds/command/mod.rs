@@ -15,10 +15,10 @@ use base::params;
 use base::params::{ParamSet, ParamValue, Problem};
 use base::text::did_you_mean;
 use base::value::{Value, Values};
-use engine::kind::{Cpu, Kind, Output, Port, Role, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::system::strays;
-use engine::run::worker::{Interrupted, NodeCtx, Transient};
+use engine::kind::context::{Interrupted, NodeCtx, Transient};
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, Needs, Output, Port, Role, Type};
+use engine::system::strays;
 pub use preflight::missing;
 use program::End;
 pub use progress::{Said, said};
@@ -160,7 +160,7 @@ outputs = ["model", "metrics"]
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),
-    cpu: |_| Cpu::All,
+    needs: |_| Needs::ALL_THREADS,
     outlook: Some(outlook),
     preflight: Some(missing),
     run,

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use base::bounded::{self, MOST_CONFIG};
 use base::rows::{self, METRICS, Metric, ROWS, VALUES};
 use engine::kind::Type;
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use learn::checkpoint;
 use learn::peft;
 use learn::reward::RewardModel;
@@ -40,7 +40,7 @@ pub fn take(ctx: &NodeCtx, p: &Params, sandbox: &Sandbox, curve: &Curve) -> Resu
             Type::Adapter => adapter(ctx, from, &to),
         };
         let said = taken.with_context(|| format!("output `{name}`"))?;
-        ctx.say(&format!("{name}: {said}"));
+        ctx.log(&format!("{name}: {said}"));
     }
     Ok(())
 }
@@ -105,7 +105,7 @@ fn is_text(name: &str) -> bool {
 }
 
 fn model_files(from: &Path, to: &Path, sandbox: &Sandbox, parameters: usize) -> Result<String> {
-    let names = engine::store::names(from)?;
+    let names = engine::system::files::names(from)?;
     let is_weights = |n: &str| n.ends_with(".safetensors") && !n.starts_with("adapter_");
     let (taken, left): (Vec<_>, Vec<_>) =
         names.into_iter().partition(|n| is_text(n) || is_weights(n));

@@ -4,9 +4,9 @@
 use super::{Exec, Params, command, preflight};
 use anyhow::{Context, Result, anyhow, bail};
 use engine::kind::Type;
-use engine::run::system::strays;
-use engine::run::worker::NodeCtx;
-use engine::store::objects;
+use engine::kind::context::NodeCtx;
+use engine::system::files;
+use engine::system::strays;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -198,7 +198,7 @@ fn copies(files: &[PathBuf], into: &Path) -> Result<Vec<(String, PathBuf)>> {
         let to = into.join(&name);
         let failed = || format!("failed to copy {}", from.display());
         if from.is_dir() {
-            for (relative, path) in objects::walk(from, true)? {
+            for (relative, path) in files::walk(from, true)? {
                 let to = to.join(relative);
                 fs::create_dir_all(to.parent().unwrap_or(into)).with_context(failed)?;
                 fs::copy(path, to).with_context(failed)?;

@@ -17,8 +17,8 @@ use base::value::Values;
 use data::cell::{Lists, Said};
 use data::record::Record;
 use data::seen::Seen;
+use engine::kind::context::NodeCtx;
 use engine::kind::{Kind, Output, Role, Type};
-use engine::run::worker::NodeCtx;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -170,27 +170,27 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         Ok(())
     })?;
     let all = completions.finish()?;
-    ctx.say(&format!("{all} completions, {empty} of them empty"));
+    ctx.log(&format!("{all} completions, {empty} of them empty"));
     if let Some(summary) = &named.written {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{summary}; each counts as one answer as it stands"
         ));
     }
     if absent > 0 {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{absent} completions are nothing but `nan`, `None` or the like, which pandas writes where nothing is; they count as \
              answers: leave such cells empty"
         ));
     }
     if named.again > 0 {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{} rows have the prompt of an earlier row; without a column of ids each is a prompt of its own: `id_column` makes them \
              samples of one",
             named.again
         ));
     }
     if let Some(summary) = named.classes.summary(PromptClass::from(p.class).word()) {
-        ctx.say(&summary);
+        ctx.log(&summary);
     }
     let count = |name: &str, n: usize| Metric {
         name: name.into(),
@@ -206,9 +206,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         scores.finish()?;
         let each = counts.iter().map(|(label, n)| format!("{n} {label}"));
         let each = each.collect::<Vec<_>>().join(", ");
-        ctx.say(&format!("labels: {each}; {unscorable} unscorable"));
+        ctx.log(&format!("labels: {each}; {unscorable} unscorable"));
         if let Some(summary) = named.labels.summary("unscorable") {
-            ctx.say(&summary);
+            ctx.log(&summary);
         }
         metrics.push(named.labels.metric("labels/unnamed"));
         metrics.push(count("unscorable", unscorable));

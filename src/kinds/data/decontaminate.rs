@@ -10,9 +10,9 @@ use base::params::ParamSet;
 use base::rows::{self, Prompt};
 use base::setup::Acts;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Port, Role, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, Needs, Port, Role, Type};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -61,7 +61,7 @@ threshold = 0.7
     ],
     outputs: PICKED,
     params: Params::specs,
-    cpu: |_| Cpu::All,
+    needs: |_| Needs::ALL_THREADS,
     outlook: Some(outlook),
     run,
     ..Kind::DEFAULTS
@@ -74,7 +74,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let prompts: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
     let against: Vec<Prompt> = rows::read_rows(ctx.input("against"))?;
     model_io::use_threads(ctx)?;
-    ctx.say(&format!("against {} prompts of evals", against.len()));
+    ctx.log(&format!("against {} prompts of evals", against.len()));
     decontaminate(prompts, &against, &p).finish(ctx)
 }
 

@@ -12,9 +12,9 @@ use base::rows::{self, Prompt, PromptClass};
 use base::setup::Acts;
 use base::value::{self, Values};
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Port, Role, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, Needs, Port, Role, Type};
 use std::collections::BTreeMap;
 
 choice! {
@@ -75,9 +75,9 @@ threshold = 0.7
     outputs: PICKED,
     params: Params::specs,
     check: Some(check),
-    cpu: |values| match Params::read(values) {
-        Ok(p) if p.by == By::Near => Cpu::All,
-        _ => Cpu::One,
+    needs: |values| match Params::read(values) {
+        Ok(p) if p.by == By::Near => Needs::ALL_THREADS,
+        _ => Needs::ONE_THREAD,
     },
     outlook: Some(outlook),
     run,
@@ -116,7 +116,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         model_io::use_threads(ctx)?;
         let Bands { bands, rows } = cut(&p)?;
         let found = cut(&p)?.found(p.threshold);
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{bands} bands of {rows}: a pair at {} is found with probability {found:.4}",
             p.threshold
         ));

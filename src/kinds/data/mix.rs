@@ -8,9 +8,9 @@ use base::params::ParamSet;
 use base::rng::Seed;
 use base::rows::{self, Prompt, PromptClass};
 use base::setup::Acts;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::{Kind, Output, Port, Role, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
 
 const HARMLESS: Acts = Acts::only("where `lambda` is below 1", |s| !s.reaches("lambda", 1.0));
 

@@ -12,9 +12,9 @@ use base::rng::Seed;
 use base::rows::{self, Prompt, PromptClass};
 use base::text::listed;
 use base::value::Values;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::{Kind, Port, Role, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
 use std::collections::{BTreeMap, BTreeSet};
 
 params! {
@@ -76,7 +76,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         *sources.entry(&prompt.source).or_default() += 1;
     }
     let summary: Vec<String> = sources.iter().map(|(s, n)| format!("{n} {s}")).collect();
-    ctx.say(&summary.join(", "));
+    ctx.log(&summary.join(", "));
     mixed.finish(ctx)
 }
 

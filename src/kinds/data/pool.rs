@@ -4,9 +4,9 @@ use crate::shared::ahead;
 use anyhow::{Result, ensure};
 use base::rows::{self, Metric, Prompt};
 use base::text::count;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::{Kind, Need, Output, Port, Role, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
 use std::collections::BTreeMap;
 
 const PORTS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
@@ -66,7 +66,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     }
     let summary: Vec<String> = sources.iter().map(|(s, n)| format!("{n} {s}")).collect();
     let all = count(pool.len() as u64, "prompt", "prompts");
-    ctx.say(&format!("{all}: {}; {renamed} renamed", summary.join(", ")));
+    ctx.log(&format!("{all}: {}; {renamed} renamed", summary.join(", ")));
     let metric = |name: String, value: usize| Metric {
         name,
         value: value as f64,

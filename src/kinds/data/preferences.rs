@@ -21,9 +21,10 @@ use base::params::Problem;
 use base::rows::{self, Completion, Metric, Pair, PromptClass};
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Look, MetricInfo, Output, Port, Role, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::Look;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
 use services::client::CallObserver;
 use services::journal::Journal;
 use std::collections::BTreeMap;
@@ -91,7 +92,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     exec: ScorerEndpoints::specs,
     check: Some(check),
     above: Some(|graph, id| truth::reward_problems(graph, id, "completions")),
-    cpu,
+    needs,
     forecast: Some(forecast),
     outlook: Some(outlook),
     run,
@@ -106,11 +107,11 @@ fn check(values: &Values) -> Vec<Problem> {
 }
 
 /// Judges at services are waited for.
-fn cpu(values: &Values) -> Cpu {
+fn needs(values: &Values) -> Needs {
     match Params::read(values) {
-        Ok(p) if reward::names(&p.reward, Scorer::is_model) => Cpu::All,
-        Ok(p) if reward::names(&p.reward, Scorer::may_fail) => Cpu::None,
-        _ => Cpu::One,
+        Ok(p) if reward::names(&p.reward, Scorer::is_model) => Needs::ALL_THREADS,
+        Ok(p) if reward::names(&p.reward, Scorer::may_fail) => Needs::WAITING,
+        _ => Needs::ONE_THREAD,
     }
 }
 
@@ -127,7 +128,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let mut observer = NodeObserver::new(ctx, "responses");
     let made = pairs(&completions, &mut route, p.truncated, &mut observer)?;
     route.log(ctx);
-    ctx.say(&format!(
+    ctx.log(&format!(
         "{} pairs of {} prompts; {} pairs of equal score were dropped, {} of {} responses have no score",
         made.pairs.len(),
         made.prompts,
@@ -136,13 +137,13 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         completions.len()
     ));
     if made.unreadable > 0 {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{} pairs whose better response is no answer were dropped",
             made.unreadable
         ));
     }
     if made.single > 0 {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{} prompts have a single response and make no pair",
             made.single
         ));

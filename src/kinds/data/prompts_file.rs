@@ -12,8 +12,8 @@ use base::setup::Acts;
 use base::value::Values;
 use data::cell::Lists;
 use data::seen::Seen;
+use engine::kind::context::NodeCtx;
 use engine::kind::{Kind, Output, Role, Type};
-use engine::run::worker::NodeCtx;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -112,9 +112,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         out.push(&prompt)
     })?;
     let all = out.finish()?;
-    ctx.say(&format!("{all} prompts"));
+    ctx.log(&format!("{all} prompts"));
     if let Some(summary) = named.summary(PromptClass::from(p.class).word()) {
-        ctx.say(&summary);
+        ctx.log(&summary);
     }
     let mut metrics = labels::classes(all, &classes);
     metrics.push(named.metric("labels/unnamed"));

@@ -3,8 +3,8 @@
 
 use anyhow::{Result, ensure};
 use base::rows::{self, Metric, Prompt};
+use engine::kind::context::NodeCtx;
 use engine::kind::{Output, Type};
-use engine::run::worker::NodeCtx;
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,7 +126,7 @@ impl Picked {
 
     /// Writes the three outputs. Errors: nothing is kept.
     pub fn finish(self, ctx: &NodeCtx) -> Result<()> {
-        ctx.say(&self.summary());
+        ctx.log(&self.summary());
         ensure!(!self.kept.is_empty(), "nothing is left: {}", self.summary());
         rows::write_rows(&ctx.output("prompts"), &self.kept)?;
         rows::write_rows(&ctx.output("removed"), &self.removed)?;

@@ -18,8 +18,8 @@ use base::rows::{self, CompletedPrompt, Metric, Score};
 use base::setup::Acts;
 use base::stats::Z95;
 use base::{choice, params};
+use engine::kind::context::NodeCtx;
 use engine::kind::{Kind, MetricInfo, Need, Output, Port, Role, Type};
-use engine::run::worker::NodeCtx;
 use std::collections::{BTreeMap, BTreeSet};
 
 choice! {
@@ -119,7 +119,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
                 pairs.paired,
                 pairs.unscorable()
             );
-            pairs.log_lines(a, b).iter().for_each(|line| ctx.say(line));
+            pairs.log_lines(a, b).iter().for_each(|line| ctx.log(line));
             all.extend(pairs.measures(&name));
         }
     }

@@ -17,9 +17,10 @@ use base::rows::{self, Completion, Prompt, RowWriter};
 use base::setup::Acts;
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::Look;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, Needs, Output, Port, Role, Type};
 use learn::sample::Options;
 use learn::sample::choose::Choice;
 use std::collections::BTreeMap;
@@ -115,7 +116,7 @@ temperature = 0.7
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),
-    cpu,
+    needs,
     tokens: Some(tokens),
     forecast: Some(forecast),
     outlook: Some(outlook),
@@ -135,10 +136,10 @@ fn check(values: &Values) -> Vec<Problem> {
 /// Name of the saved rows under the attempt's resume folder, before their number.
 const SAVED: &str = "rows";
 
-fn cpu(values: &Values) -> Cpu {
+fn needs(values: &Values) -> Needs {
     match Params::read(values) {
-        Ok(p) if p.served.model().is_some() => Cpu::None,
-        _ => Cpu::All,
+        Ok(p) if p.served.model().is_some() => Needs::WAITING,
+        _ => Needs::ALL_THREADS,
     }
 }
 
@@ -290,7 +291,7 @@ fn tell(
         Rejected::Drop | Rejected::Fail => "are left out",
     };
     for (reason, n) in unanswered {
-        ctx.say(&format!("{n} responses {become_of}: {reason}"));
+        ctx.log(&format!("{n} responses {become_of}: {reason}"));
     }
     for (why, n) in withheld {
         let why = match why {
@@ -298,7 +299,7 @@ fn tell(
             Withheld::Refused => "the service says that the model refuses",
             Withheld::ToolCall => "the model calls a tool instead",
         };
-        ctx.say(&format!("{n} responses have no answer: {why}"));
+        ctx.log(&format!("{n} responses have no answer: {why}"));
     }
 }
 

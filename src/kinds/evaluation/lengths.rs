@@ -9,8 +9,8 @@ use base::response;
 use base::rows::{self, CompletedPrompt, Completion, PromptClass};
 use base::value::Values;
 use base::{choice, params};
+use engine::kind::context::{Interrupted, NodeCtx};
 use engine::kind::{Kind, Output, Port, Role, Type};
-use engine::run::worker::{Interrupted, NodeCtx};
 use learn::tokenizer::Tokenizer;
 
 choice! {
@@ -95,7 +95,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     if let Some(reach) = tokenizer.as_ref().and_then(Tokenizer::positions) {
         let lengths: Vec<usize> = measured.iter().map(|m| m.reasoning + m.answer).collect();
         if let Some(told) = model_checks::beyond("responses", &lengths, reach) {
-            ctx.say(&told);
+            ctx.log(&told);
         }
     }
     let unit = match p.count {

@@ -20,9 +20,10 @@ use base::rows::{self, Metric, Prompt, PromptClass};
 use base::stats;
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, MetricInfo, Output, Port, Role, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::Look;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -79,7 +80,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     exec: ScorerEndpoints::specs,
     check: Some(check),
     above: Some(|graph, id| truth::reward_problems(graph, id, "prompts")),
-    cpu: |_| Cpu::All,
+    needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
     forecast: Some(forecast),
     outlook: Some(outlook),

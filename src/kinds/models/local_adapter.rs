@@ -3,8 +3,8 @@
 use anyhow::{Context, Result};
 use base::params;
 use base::params::ParamSet;
+use engine::kind::context::NodeCtx;
 use engine::kind::{Kind, Output, Port, Role, Type};
-use engine::run::worker::NodeCtx;
 use learn::checkpoint;
 use learn::peft;
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let config = checkpoint::load_config(ctx.input("model"))?;
     let adapter = peft::load(&from, &config)
         .with_context(|| format!("failed to read the adapter in {}", from.display()))?;
-    ctx.say(&format!(
+    ctx.log(&format!(
         "{} parameters, rank {}",
         adapter.data.len(),
         adapter.rank

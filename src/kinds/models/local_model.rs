@@ -6,9 +6,9 @@ use crate::shared::model_io;
 use anyhow::Result;
 use base::params;
 use base::params::ParamSet;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::{Kind, Output, Role, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
 use std::path::PathBuf;
 
 params! {
@@ -50,7 +50,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let from = ctx.params::<Params>()?.path;
     let into = ctx.output("model");
     let parameters = model_checks::check_folder(&from)?;
-    ctx.say(&format!("{parameters} parameters"));
+    ctx.log(&format!("{parameters} parameters"));
     model_io::copy_files(&from, &into)
 }
 

@@ -5,9 +5,9 @@ use crate::shared::model_io;
 use anyhow::Result;
 use base::params;
 use base::params::ParamSet;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::{Kind, Output, Role, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
 use learn::reward::RewardModel;
 use std::path::PathBuf;
 
@@ -47,7 +47,7 @@ path = "models/GRM-llama3-8B-distill"
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let from = ctx.params::<Params>()?.path;
     let model = RewardModel::load(&from)?;
-    ctx.say(&format!("{} parameters", model.weights.data.len()));
+    ctx.log(&format!("{} parameters", model.weights.data.len()));
     model_io::copy_files(&from, &ctx.output("reward_model"))
 }
 

@@ -4,9 +4,9 @@ use crate::shared::ahead;
 use crate::shared::model_io;
 use crate::training;
 use anyhow::Result;
-use engine::kind::{Cpu, Kind, Output, Port, Role, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, Needs, Output, Port, Role, Type};
 use learn::{checkpoint, peft};
 
 pub const KIND: Kind = Kind {
@@ -34,7 +34,7 @@ in = { model = "base", adapter = "adapter" }
         Type::Model,
         "the model with the adapter folded in",
     )],
-    cpu: |_| Cpu::All,
+    needs: |_| Needs::ALL_THREADS,
     outlook: Some(outlook),
     run,
     ..Kind::DEFAULTS

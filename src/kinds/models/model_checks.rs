@@ -4,7 +4,7 @@
 use crate::shared::model_io::asked;
 use anyhow::{Context, Result, bail, ensure};
 use base::rows::Prompt;
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use learn::checkpoint;
 use learn::config::Head;
 use learn::sample::NotFinite;
@@ -101,12 +101,12 @@ pub fn say_reach(
         );
     }
     if let Some(summary) = beyond("prompts", &lengths, reach) {
-        ctx.say(&summary);
+        ctx.log(&summary);
     }
     let over = |n: &&usize| **n <= reach && **n + max_new_tokens > reach;
     let near = lengths.iter().filter(over).count();
     if near > 0 {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{near} of {} prompts may go beyond the {reach} tokens of max_position_embeddings with an answer of {max_new_tokens} \
              tokens",
             lengths.len()

@@ -8,7 +8,7 @@ use crate::shared::endpoint::Caller;
 use crate::shared::observer;
 use anyhow::{Context, Result, anyhow};
 use base::calls::Calls;
-use engine::run::worker::{NodeCtx, Transient};
+use engine::kind::context::{NodeCtx, Transient};
 use services::client::{self, CallObserver, Client};
 use services::fault::Rejection;
 use services::journal::Journal;

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, ensure};
 use base::setup::Acts;
 use base::stats;
 use base::{choice, params};
-use engine::run::worker::Interrupted;
+use engine::kind::context::Interrupted;
 use learn::reward::{Read, RewardModel};
 use std::path::Path;
 

@@ -10,7 +10,7 @@ use base::response::{self, Withheld};
 use base::rows::{Message, Prompt};
 use base::setup::{Acts, Setup};
 use base::{choice, params};
-use engine::run::worker::{NodeCtx, Transient};
+use engine::kind::context::{NodeCtx, Transient};
 use learn::chat;
 use learn::tokenizer::Tokenizer;
 use serde_json::{Map, Value};

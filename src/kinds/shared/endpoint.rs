@@ -5,7 +5,7 @@ use crate::shared::bounds;
 use anyhow::{Context, Result};
 use base::params;
 use base::params::Problem;
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use services::budget::Amount;
 use services::chat::Dialect;
 use services::client::Client;
@@ -237,7 +237,7 @@ pub struct Caller<'a> {
 
 impl<'a> Caller<'a> {
     pub fn of(ctx: &'a NodeCtx) -> Caller<'a> {
-        let before = ctx.called_before();
+        let before = ctx.earlier_calls();
         Caller {
             folder: ctx.calls_dir().to_path_buf(),
             by: ctx.key().to_string(),

@@ -7,7 +7,8 @@ use base::rng::Seed;
 use base::rows::{Completion, Message, Prompt};
 use base::threads;
 use base::tokens::Tokens;
-use engine::run::worker::{Interrupted, NodeCtx, Sampled};
+use engine::kind::context::{Interrupted, NodeCtx};
+use engine::kind::messages::Sampled;
 use learn::adapter::Net;
 use learn::chat;
 use learn::checkpoint;
@@ -262,7 +263,7 @@ impl Sampling<'_> {
             let new = groups.iter().flatten().map(|s| s.ids.len());
             let given = requests.iter().map(|r| r.prompt.len());
             let tokens = new.sum::<usize>() + given.sum::<usize>();
-            ctx.computed(ahead::sampling(self.net, tokens));
+            ctx.record_flops(ahead::sampling(self.net, tokens));
         }
         let groups = match groups {
             Err(error) if error.is::<Stopped>() => return Err(Interrupted.into()),

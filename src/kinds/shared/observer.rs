@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 use base::calls::Calls;
 use base::text::dollars;
-use engine::run::worker::{Interrupted, NodeCtx, Transient};
+use engine::kind::context::{Interrupted, NodeCtx, Transient};
 use services::client::CallObserver;
 use services::fault::Stopped;
 
@@ -37,16 +37,17 @@ impl CallObserver for NodeObserver<'_> {
     fn progress(&mut self, done: usize, total: usize, calls: &Calls) {
         let mut all = self.others;
         all.add(calls);
-        self.ctx.called(&all);
+        self.ctx.record_calls(&all);
         if self.shown {
             let counted = (done as u64, total as u64);
             let made = all.made + all.rejected;
-            self.ctx.answered(counted, self.unit, &note(&all), made);
+            self.ctx
+                .call_progress(counted, self.unit, &note(&all), made);
         }
     }
 
     fn say(&mut self, text: &str) {
-        self.ctx.say(text);
+        self.ctx.log(text);
     }
 }
 

@@ -5,7 +5,7 @@ use anyhow::Result;
 use base::rows::{Message, Metric};
 use base::tokens::Tokens;
 use engine::kind::MetricInfo;
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use learn::chat::{self, Example};
 use learn::tokenizer::Tokenizer;
 use learn::train::Row;
@@ -69,7 +69,7 @@ impl AsSampled {
 
     pub fn say(&self, ctx: &NodeCtx, what: &str, all: usize) {
         if let Some(told) = self.told(what, all) {
-            ctx.say(&told);
+            ctx.log(&told);
         }
     }
 

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use base::rng::Seed;
 use base::rows::{self, Metric};
 use curve::Curve;
-use engine::run::worker::{Interrupted, NodeCtx, Transient};
+use engine::kind::context::{Interrupted, NodeCtx, Transient};
 pub use examples::{AS_SAMPLED, AsSampled, Examples, longer};
 pub use guards::{Guards, RolloutGuards};
 use learn::checkpoint;
@@ -105,7 +105,7 @@ fn restore(folder: &Path, state: &mut State) -> Result<Curve> {
 pub fn say_reach(ctx: &NodeCtx, config: &Config, what: &str, rows: &[Row]) {
     let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
     if let Some(told) = model_checks::beyond(what, &lengths, config.max_position_embeddings) {
-        ctx.say(&told);
+        ctx.log(&told);
     }
 }
 
@@ -139,11 +139,11 @@ impl<'a> Watcher<'a> {
         for saved in ctx.latest_checkpoint(PREFIX) {
             match restore(&saved, state) {
                 Ok(found) => {
-                    ctx.say(&format!("resumed at step {} of {steps}", state.step()));
+                    ctx.log(&format!("resumed at step {} of {steps}", state.step()));
                     curve = found;
                     break;
                 }
-                Err(e) => ctx.say(&format!(
+                Err(e) => ctx.log(&format!(
                     "a checkpoint is unusable and was passed over: {e:#}"
                 )),
             }
@@ -275,7 +275,7 @@ impl Watch for Watcher<'_> {
     fn step(&mut self, state: &State, report: Report) -> Result<bool> {
         self.tokens += report.tokens;
         self.ctx
-            .computed(ahead::training(state.net(), report.tokens));
+            .record_flops(ahead::training(state.net(), report.tokens));
         self.curve.push(report.step, &report.metrics)?;
         let last = self.curve.last();
         let all: Vec<(&str, f64)> = last.iter().map(|(n, v)| (n.as_str(), *v)).collect();

@@ -11,8 +11,9 @@ use base::rng::Seed;
 use base::rows::{self, Completion, Message, Metric};
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::Look;
+use engine::kind::{Kind, Needs, Output, Port, Role, Type};
 use learn::adapter::{Adapter, Linear, Net, Options};
 use learn::decoder::Workspace;
 use learn::objective::rerouting::{self, Divisor, Rerouting};
@@ -111,7 +112,7 @@ layers = [2]
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),
-    cpu: |_| Cpu::All,
+    needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
     run,
     ..Kind::DEFAULTS
@@ -156,7 +157,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         let Examples { rows, long, .. } = found;
         let max = p.max_tokens;
         if long > 0 {
-            ctx.say(&format!(
+            ctx.log(&format!(
                 "{long} completions of `{port}` are longer than {max} tokens and were dropped"
             ));
         }

@@ -13,9 +13,10 @@ use base::rng::Seed;
 use base::rows::{self, Conversation, Metric};
 use base::tokens::Tokens;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, MetricInfo, Output, Port, Role, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::Look;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
 use learn::adapter::Net;
 use learn::decoder::Workspace;
 use learn::objective::sft::SftWindow;
@@ -90,7 +91,7 @@ epochs = 3
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),
-    cpu: |_| Cpu::All,
+    needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
     outlook: Some(outlook),
     run,
@@ -113,7 +114,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let conversations: Vec<Conversation> = rows::read_rows(ctx.input("conversations"))?;
     let mut feed = Conversations::new(&model.tokenizer, &conversations, &p)?;
     if feed.dropped > 0 {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{} conversations are longer than {} tokens and were dropped",
             feed.dropped, p.max_tokens
         ));

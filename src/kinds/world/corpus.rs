@@ -6,8 +6,8 @@ use base::params;
 use base::params::ParamSet;
 use base::rows;
 use base::setup::Acts;
+use engine::kind::context::NodeCtx;
 use engine::kind::{Kind, Output, Role, Type};
-use engine::run::worker::NodeCtx;
 use world::{CorpusSpec, Forms, World, WorldSpec};
 
 const REQUESTED: Acts = Acts::only("where `requests` is above 0", |s| {

@@ -10,8 +10,8 @@ use base::params::ParamSet;
 use base::rng::Seed;
 use base::rows::{self, Metric};
 use base::stats;
+use engine::kind::context::{Interrupted, NodeCtx};
 use engine::kind::{Kind, Output, Port, Role, Type};
-use engine::run::worker::{Interrupted, NodeCtx};
 use learn::sample::{self, Request};
 use world::{World, WorldSpec, judge};
 

@@ -6,9 +6,9 @@ use anyhow::Result;
 use base::params;
 use base::params::ParamSet;
 use base::rows::{self, Prompt, PromptClass};
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::{Kind, Output, Role, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
 use world::{Forms, Split, World, WorldSpec};
 
 params! {

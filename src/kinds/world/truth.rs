@@ -4,12 +4,11 @@
 use crate::scorers::{Scorer, reward};
 use base::params::Problem;
 use base::value::Value;
-use engine::graph::{Edge, Graph, Node, NodeId};
-use engine::kind::{Role, Type};
+use engine::kind::{Edge, Node, NodeId, Role, Type, Upstream};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The nodes above an edge whose rows have no truth for sure, and are sure to be among those of the edge.
-fn without(graph: &Graph, edge: &Edge) -> BTreeSet<NodeId> {
+fn without(graph: &dyn Upstream, edge: &Edge) -> BTreeSet<NodeId> {
     let mut of: BTreeMap<NodeId, BTreeSet<NodeId>> = BTreeMap::new();
     // An edge points to a smaller id.
     let above: BTreeSet<NodeId> = graph.closure(&[edge.node]).into_iter().collect();
@@ -21,7 +20,11 @@ fn without(graph: &Graph, edge: &Edge) -> BTreeSet<NodeId> {
 }
 
 /// The nodes whose rows have no truth for sure, and are sure to be among those of this node; `of` knows it of its inputs.
-fn sure(graph: &Graph, id: NodeId, of: &BTreeMap<NodeId, BTreeSet<NodeId>>) -> BTreeSet<NodeId> {
+fn sure(
+    graph: &dyn Upstream,
+    id: NodeId,
+    of: &BTreeMap<NodeId, BTreeSet<NodeId>>,
+) -> BTreeSet<NodeId> {
     let node = graph.node(id);
     let sources: Vec<&Edge> = node
         .inputs
@@ -47,7 +50,7 @@ fn sure(graph: &Graph, id: NodeId, of: &BTreeMap<NodeId, BTreeSet<NodeId>>) -> B
 }
 
 /// Whether prompts with truth are above as well.
-fn mixes(graph: &Graph, id: NodeId) -> bool {
+fn mixes(graph: &dyn Upstream, id: NodeId) -> bool {
     let above = graph.closure(&[id]);
     let others = above.iter().filter(|id| {
         let node = graph.node(**id);
@@ -58,19 +61,19 @@ fn mixes(graph: &Graph, id: NodeId) -> bool {
     others.count() > 0
 }
 
-fn holds_prompts(graph: &Graph, edge: &Edge) -> bool {
+fn holds_prompts(graph: &dyn Upstream, edge: &Edge) -> bool {
     let output = graph.node(edge.node).kind.output(edge.output);
     output.is_some_and(|o| matches!(o.ty, Type::Prompts | Type::Completions))
 }
 
 /// For a judge that needs the truth of the rows at this port: the node whose rows have none.
-pub fn lacking(graph: &Graph, id: NodeId, port: &str) -> Option<NodeId> {
+pub fn lacking(graph: &dyn Upstream, id: NodeId, port: &str) -> Option<NodeId> {
     let edge = graph.node(id).inputs.get(port)?;
     without(graph, edge).first().copied()
 }
 
 /// What is wrong with the scorer of an evaluation, which is one that needs the truth.
-pub fn scorer_problem(graph: &Graph, id: NodeId, scorer: &str) -> Option<Problem> {
+pub fn scorer_problem(graph: &dyn Upstream, id: NodeId, scorer: &str) -> Option<Problem> {
     let node = graph.node(lacking(graph, id, "completions")?);
     Some(Problem {
         path: "scorer".into(),
@@ -85,7 +88,7 @@ pub fn scorer_problem(graph: &Graph, id: NodeId, scorer: &str) -> Option<Problem
 }
 
 /// What is wrong with the scorers of a reward table that need the truth of the prompts at a port.
-pub fn reward_problems(graph: &Graph, id: NodeId, port: &str) -> Vec<Problem> {
+pub fn reward_problems(graph: &dyn Upstream, id: NodeId, port: &str) -> Vec<Problem> {
     let Some(Value::Table(table)) = graph.node(id).params.get("reward") else {
         return vec![];
     };

@@ -11,6 +11,7 @@ use base::params::{Default, ParamSpec, Ty};
 use base::value::Value as Param;
 use engine::kind::{Kind, Need, Registry};
 use serde_json::{Map, Value, json};
+use sides::only;
 use std::collections::BTreeMap;
 
 /// A string that is a variable and nothing else, in the place of a value of another type.
@@ -285,12 +286,6 @@ fn whole_node(kinds: &[&Kind]) -> Value {
         judge = json!({ "if": is(kind), "then": then, "else": judge });
     }
     judge
-}
-
-/// For a key that nobody knows. Nothing has this value, so the complaint stands at the key and reads `"a parameter of `sft`"
-/// was expected`; a plain `false` would underline the whole table.
-fn only(what: &str) -> Value {
-    json!({ "const": what })
 }
 
 fn is(kind: &Kind) -> Value {

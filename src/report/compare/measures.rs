@@ -2,7 +2,6 @@
 //! not comparable.
 
 use crate::beside::{self, Sided};
-use crate::compare::seed_of;
 use crate::side::Side;
 use crate::words;
 use anyhow::{Context, Result};
@@ -11,9 +10,9 @@ use base::rng::Seed;
 use base::rows::{self, METRICS, Measured, Metric, Metrics, VALUES};
 use base::stats::mean;
 use base::stats::paired::{self, Difference, RESAMPLES};
+use engine::graph::changes::Reason;
+use engine::graph::changes::changes;
 use engine::kind::{Kind, Type};
-use engine::plan::history::changes;
-use engine::plan::verdict::Reason;
 use engine::store::Store;
 use engine::store::record::Record;
 use serde::Serialize;
@@ -403,4 +402,9 @@ fn over_seeds(each: Vec<Each>) -> Numbers {
         p,
         each,
     }
+}
+
+/// `seed` of a side, where it has one.
+pub(super) fn seed_of(side: &Side) -> Option<String> {
+    side.axes.get(SEED).cloned()
 }

@@ -13,10 +13,10 @@ use anyhow::Result;
 use base::calls::Calls;
 use base::claim::{Axes, SEED};
 use base::diag::{Diag, Diags};
+use base::hash::Key;
 use base::rows::VALUES;
 use base::text::{did_you_mean, listed};
 use engine::graph::NodeId;
-use engine::graph::key::Key;
 use engine::kind::Role;
 use engine::store::Store;
 use engine::store::record::Record;
@@ -288,9 +288,4 @@ fn own(sides: &[&Side], others: &[&Side]) -> Costs {
         costs.peak_bytes = costs.peak_bytes.max(record.cost.peak_bytes);
     }
     costs
-}
-
-/// `seed` of a side, where it has one.
-pub(super) fn seed_of(side: &Side) -> Option<String> {
-    side.axes.get(SEED).cloned()
 }

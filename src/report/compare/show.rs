@@ -155,7 +155,7 @@ fn measured(page: &mut Page, e: &Evaluation, (first, second): (&str, &str)) {
         .metrics
         .iter()
         .filter_map(|m| Some((m, m.numbers.as_ref()?)))
-        .filter(|(m, n)| !beside::idle(&m.metric, [n.first, n.second].into_iter()))
+        .filter(|(m, n)| !metrics::idle(&m.metric, [n.first, n.second].into_iter()))
         .collect();
     for (i, (metric, numbers)) in shown.iter().enumerate() {
         let mut cells = row(metric, numbers);

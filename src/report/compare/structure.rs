@@ -1,12 +1,13 @@
 //! Where two graphs part: nodes of one name whose kind, parameters, sources or inputs differ, and what hangs below them.
 
 use crate::side::Side;
+use base::hash::Key;
 use base::value::{self, Value};
-use engine::gc::vouch::{Vouched, vouched};
-use engine::graph::key::{Key, holds_paths};
+use engine::graph::changes::Reason;
+use engine::graph::changes::changes;
+use engine::graph::manifest::holds_paths;
 use engine::graph::{Graph, Node, NodeId};
-use engine::plan::history::changes;
-use engine::plan::verdict::Reason;
+use engine::plan::overrides::{Vouched, vouched};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,8 +3,8 @@
 use crate::html::axis::Axis;
 use crate::html::plot::{Chart, Mark, Series};
 use crate::html::series::methods;
+use crate::html::source::Styles;
 use crate::html::study::{Item, Study};
-use crate::html::{Styles, read};
 use anyhow::{Context, Result};
 use engine::kind::Type;
 use engine::store::Store;
@@ -101,7 +101,7 @@ fn load(store: &Store, item: &Item) -> Result<Option<Curve>> {
         return Ok(None);
     };
     let mut curve = Curve::new();
-    for line in read(store, blob)?.lines() {
+    for line in store.objects().read_text(blob)?.lines() {
         let object: Map<String, Value> = serde_json::from_str(line)
             .with_context(|| format!("failed to parse the curve of `{}`", item.name))?;
         let Some(step) = object.get("step").and_then(Value::as_u64) else {

@@ -3,6 +3,7 @@
 use crate::beside;
 use crate::html::series::{Estimate, Method, estimate};
 use crate::html::study::Study;
+use crate::metrics;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -65,7 +66,7 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
         Row {
             metric: name.into(),
             label,
-            idle: beside::idle(name, cells.iter().flatten().map(|e| e.value)),
+            idle: metrics::idle(name, cells.iter().flatten().map(|e| e.value)),
             cells,
         }
     };

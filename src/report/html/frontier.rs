@@ -1,9 +1,9 @@
 //! Defense success against compliance: a line over λ for every method that has several, a point for the others.
 
-use crate::html::Styles;
 use crate::html::axis::Axis;
 use crate::html::plot::{Chart, Mark, Series};
 use crate::html::series::{Estimate, Method, estimate};
+use crate::html::source::Styles;
 use crate::html::study::Study;
 use base::text::count;
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! The top of the page: which recipes, how much is there, what is missing and which command makes it. Says when things
 //! were made by their records; there is no clock.
 
-use crate::html::Source;
+use crate::html::source::Source;
 use crate::html::study::Study;
 use base::text::{count, dollars, duration};
 use serde::Serialize;

@@ -16,6 +16,7 @@ pub mod render;
 pub mod room;
 pub mod samples;
 pub mod series;
+mod source;
 pub mod study;
 pub mod svg;
 
@@ -34,8 +35,9 @@ use crate::side::Side;
 use anyhow::Result;
 use engine::kind::Role;
 use engine::store::Store;
-use engine::store::objects::Blob;
 use serde::Serialize;
+pub use source::Source;
+use source::Styles;
 
 /// Prompts whose answers the page carries, where the reader says no other number.
 pub const SAMPLES: usize = 200;
@@ -46,16 +48,6 @@ pub struct Options {
     pub samples: usize,
     /// What the command line changed in the recipes, as it was written; a command that is named has it as well.
     pub changes: Vec<String>,
-}
-
-/// A recipe's own words.
-#[derive(Clone, Debug, Serialize)]
-pub struct Source {
-    /// The recipe's name.
-    pub recipe: String,
-    pub about: Option<String>,
-    /// The recipe as resolved, under the first choice of its axes.
-    pub text: String,
 }
 
 /// Everything a report shows, as data.
@@ -129,24 +121,4 @@ impl Page {
 
 fn is_evaluation(item: &Item) -> bool {
     item.node.kind.role == Role::Evaluates || item.metric("defense").is_some()
-}
-
-/// One style for one label, in all charts.
-#[derive(Default)]
-pub struct Styles {
-    labels: Vec<String>,
-}
-
-impl Styles {
-    pub fn of(&mut self, label: &str) -> usize {
-        if let Some(style) = self.labels.iter().position(|l| l == label) {
-            return style;
-        }
-        self.labels.push(label.into());
-        self.labels.len() - 1
-    }
-}
-
-fn read(store: &Store, blob: &Blob) -> Result<String> {
-    store.objects().read_text(blob)
 }

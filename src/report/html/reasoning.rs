@@ -1,11 +1,11 @@
 //! Length of the reasoning by difficulty and by category of the prompts, a series per evaluation.
 
-use crate::html::Styles;
 use crate::html::axis::Axis;
 use crate::html::frontier::bars;
 use crate::html::plot::{Chart, Mark, Series};
 use crate::html::samples::{Row, Rows};
 use crate::html::series::{Estimate, Method, over_seeds};
+use crate::html::source::Styles;
 use base::rows::Metric;
 use base::stats;
 use serde::Serialize;

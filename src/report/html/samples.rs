@@ -1,7 +1,6 @@
 //! What the models said: scored answers, and those of them that the page carries. The choice of prompts is by their ids
 //! alone, so that all evaluations show the same ones.
 
-use crate::html::read;
 use crate::html::series::Method;
 use crate::html::study::Study;
 use anyhow::{Context, Result};
@@ -95,7 +94,7 @@ pub fn rows(store: &Store, study: &Study, methods: &[Method]) -> Result<Rows> {
             continue;
         };
         let mut rows = vec![];
-        for (i, line) in read(store, blob)?.lines().enumerate() {
+        for (i, line) in store.objects().read_text(blob)?.lines().enumerate() {
             let row = serde_json::from_str(line)
                 .with_context(|| format!("the scores of `{}`, line {}", item.name, i + 1))?;
             rows.push(row);

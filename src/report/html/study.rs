@@ -8,8 +8,8 @@ use base::rows::Metric;
 use engine::graph::{Graph, Node, NodeId};
 use engine::kind::{Role, Type};
 use engine::store::Store;
-use engine::store::objects::Blob;
 use engine::store::record::Record;
+use engine::system::files::Blob;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

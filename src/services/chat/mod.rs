@@ -4,13 +4,14 @@
 //! Every sampling field is sent with its value, neutral or not: servers fill what is missing from the model's
 //! `generation_config.json`, and say nothing of it. What differs between servers is a `Dialect`; it is not part of a call's identity.
 
+mod answer;
 mod read;
 
 use crate::protocol::{Protocol, Reply, Usage, at_most, estimate};
+pub use answer::Answer;
 use base::choice;
 use base::response::Withheld;
 use base::rows::Message;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 choice! {
@@ -60,32 +61,6 @@ pub enum Input {
 pub struct Ask {
     pub input: Input,
     pub sample: u32,
-}
-
-/// One answer, as it was given.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Answer {
-    /// What came apart from the content; absent where nothing did. Think tags in the content are left there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reasoning: Option<String>,
-    /// As the server sent it.
-    pub content: String,
-    /// `stop`, `length`, `content_filter`, or whatever else the server says.
-    pub stop: String,
-    /// A refusal that the service told apart from the content.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refusal: Option<String>,
-    /// It holds a call of a tool.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub called: bool,
-    /// Of this answer; of several in one reply, their mean.
-    pub tokens: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub logps: Option<Vec<f64>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token_ids: Option<Vec<u32>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub served: Option<String>,
 }
 
 impl Answer {

@@ -1,7 +1,7 @@
 //! Replies of chat servers, as they come: choices in any order, nulls, reasoning in one of several places, and nothing at all for
 //! several reasons.
 
-use super::Answer;
+use super::answer::Answer;
 use crate::protocol::{Reply, Usage};
 use serde_json::Value;
 

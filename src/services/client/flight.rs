@@ -1,7 +1,7 @@
 //! The requests of one `Client::all` while they are under way: what leaves, and when. What comes back is `landing`'s. All that
 //! changes is changed between two awaits of one loop.
 
-use super::CallObserver;
+use super::observer::CallObserver;
 use crate::budget::{Amount, Budget, Leave};
 use crate::endpoint::Endpoint;
 use crate::fault::{Fault, Rejection, Stopped};

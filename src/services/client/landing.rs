@@ -1,7 +1,7 @@
 //! What comes back, and what follows from it: an answer is kept, a request goes again, is given up, or all of them are.
 
-use super::CallObserver;
 use super::flight::{Flight, Held, Kept, Landed, Request};
+use super::observer::CallObserver;
 use crate::endpoint::LONGEST_PAUSE;
 use crate::fault::{Fault, Rejection, Stopped};
 use crate::journal::Entry;

@@ -3,6 +3,7 @@
 
 mod flight;
 mod landing;
+mod observer;
 
 use crate::budget::{Amount, Budget};
 use crate::endpoint::Endpoint;
@@ -16,28 +17,9 @@ use anyhow::{Context, Result};
 use base::calls::Calls;
 use base::threads;
 use flight::Flight;
+pub use observer::{CallObserver, NoObserver};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-
-/// Follows calls, and may stop them.
-pub trait CallObserver {
-    fn stop(&self) -> bool;
-    /// `done` of `total` answers are there. Called often.
-    fn progress(&mut self, done: usize, total: usize, calls: &Calls);
-    /// Something worth a line of the log: a pause that the service asked for, say.
-    fn say(&mut self, text: &str);
-}
-
-/// For those who call nobody.
-pub struct NoObserver;
-
-impl CallObserver for NoObserver {
-    fn stop(&self) -> bool {
-        false
-    }
-    fn progress(&mut self, _: usize, _: usize, _: &Calls) {}
-    fn say(&mut self, _: &str) {}
-}
 
 /// What is there of an answer.
 pub type Outcome<A> = Result<A, Rejection>;

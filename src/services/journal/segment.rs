@@ -1,6 +1,6 @@
 //! A file of the journal: its lines, and where they lie.
 
-use super::{CallKey, Entry};
+use super::entry::{CallKey, Entry};
 use anyhow::{Context, Result};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
@@ -141,4 +141,22 @@ pub fn whole_length(file: &File) -> std::io::Result<u64> {
         end = start;
     }
     Ok(0)
+}
+
+/// The segments, in the order of their names; none where there is no folder.
+pub(super) fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let listed = match std::fs::read_dir(dir) {
+        Ok(listed) => listed,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(e) => return Err(e).with_context(|| format!("reading {}", dir.display())),
+    };
+    let mut paths = vec![];
+    for entry in listed {
+        let path = entry.context("reading the folder of calls")?.path();
+        if path.extension().is_some_and(|e| e == EXTENSION) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
 }

@@ -1,6 +1,8 @@
 //! Whether every line of the journal is what was written. Reads only; what is bad stays where it is, for it costs one answer each.
 
-use super::{CallKey, files, segment};
+use super::entry::CallKey;
+use super::segment;
+use super::segment::files;
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;

@@ -1,8 +1,9 @@
 //! Appends to a segment, for one process, on a thread of its own. Whatever has gathered while the last sync was under way goes
 //! into one write and one sync. A segment that is full is followed by another.
 
+use super::entry::{CallKey, Entry};
+use super::segment::files;
 use super::segment::{self, EXTENSION};
-use super::{CallKey, Entry, files};
 use anyhow::{Context, Result, anyhow};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};

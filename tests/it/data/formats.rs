@@ -3,8 +3,9 @@
 use super::{cells, records};
 use crate::study::Study;
 use pipe::base::memory;
+use pipe::data::format::format;
 use pipe::data::json::Layout;
-use pipe::data::read::{How, format};
+use pipe::data::read::How;
 use pipe::data::seen::Seen;
 use serde_json::{Value, json};
 use std::io::Write;

@@ -3,10 +3,9 @@
 use super::{fail, failed, retries, slow, text};
 use crate::engine::{Space, join, lines, write};
 use pipe::engine::events::event::State;
-use pipe::engine::events::failure::{Class, Evidence, Retries, classify};
+use pipe::engine::kind::failure::{Class, End, Ending, Retries, classify};
 use pipe::engine::run::Settings;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use pipe::engine::run::executor::local::memory::Evidence;
 use std::time::Duration;
 
 const GIB: u64 = 1 << 30;
@@ -111,70 +110,87 @@ fn an_allocation_that_fails_is_out_of_memory_and_not_tried_again() {
 
 #[test]
 fn the_end_of_a_worker_is_classed_by_what_was_seen() {
+    let peak = Some(11 * GIB);
+    let ended = |end: End| Ending { end, peak };
+    let classed = |end: End| classify(&ended(end), None, false);
+    assert_eq!(
+        classed(End::Signalled(libc::SIGKILL)),
+        (
+            Class::Killed,
+            "the worker was killed by SIGKILL; its peak was 11.8 GB".into()
+        )
+    );
+    assert_eq!(
+        classed(End::OutOfMemory("the kernel killed the worker".into())),
+        (
+            Class::OutOfMemory,
+            "out of memory: peak 11.8 GB; the kernel killed the worker".into()
+        )
+    );
+    assert_eq!(
+        classed(End::Lost("its machine does not answer".into())),
+        (
+            Class::Killed,
+            "the worker was lost: its machine does not answer; its peak was 11.8 GB".into()
+        )
+    );
+    for (end, class) in [
+        (End::Signalled(libc::SIGTERM), Class::Killed),
+        (End::Signalled(libc::SIGSEGV), Class::Error),
+        (End::Signalled(libc::SIGABRT), Class::Error),
+        (End::Exited(101), Class::Error),
+        (End::Exited(75), Class::Interrupted),
+    ] {
+        assert_eq!(classed(end.clone()).0, class, "{end:?}");
+    }
+    for end in [
+        End::Signalled(libc::SIGTERM),
+        End::OutOfMemory("".into()),
+        End::Lost("".into()),
+    ] {
+        assert_eq!(
+            classify(&ended(end.clone()), None, true).0,
+            Class::Interrupted,
+            "{end:?}"
+        );
+    }
+    let said = ("CUDA_ERROR_OUT_OF_MEMORY".to_string(), Class::Error);
+    let device = classify(&ended(End::Exited(1)), Some(&said), true);
+    assert_eq!(device.0, Class::OutOfMemory);
+}
+
+#[test]
+fn this_machine_says_whether_memory_ended_a_worker() {
     let killed = Evidence {
-        status: Some(ExitStatus::from_raw(libc::SIGKILL)),
+        signal: libc::SIGKILL,
         peak: Some(11 * GIB),
         free: Some((8 * GIB, 16 * GIB)),
         ..Evidence::default()
     };
-    let (class, words) = classify(&killed);
-    assert_eq!(
-        (class, words.as_str()),
-        (
-            Class::Killed,
-            "the worker was killed by SIGKILL; its peak was 11.8 GB"
-        )
-    );
+    assert_eq!(killed.cause(), None);
     let by_kernel = Evidence {
         kernel_killed: true,
         ..killed
     };
-    let (class, words) = classify(&by_kernel);
-    assert_eq!(class, Class::OutOfMemory);
-    assert_eq!(
-        words,
-        "out of memory: peak 11.8 GB; the kernel killed the worker"
-    );
-    let starved = Evidence {
-        kernel_killed: false,
-        free: Some((GIB / 4, 16 * GIB)),
+    assert_eq!(by_kernel.cause(), Some("the kernel killed the worker"));
+    let other = Evidence {
+        signal: libc::SIGTERM,
         ..by_kernel
     };
-    assert_eq!(classify(&starved).0, Class::OutOfMemory);
+    assert_eq!(other.cause(), None, "the kernel does not ask");
+    let starved = Evidence {
+        free: Some((GIB / 4, 16 * GIB)),
+        ..killed
+    };
+    assert_eq!(
+        starved.cause(),
+        Some("it was killed when next to nothing was free")
+    );
     let small = Evidence {
         peak: Some(GIB),
         ..starved
     };
-    assert_eq!(
-        classify(&small).0,
-        Class::Killed,
-        "somebody else had the memory"
-    );
-
-    let ended = |raw: i32| Evidence {
-        status: Some(ExitStatus::from_raw(raw)),
-        ..Evidence::default()
-    };
-    for (raw, class) in [
-        (libc::SIGTERM, Class::Killed),
-        (libc::SIGSEGV, Class::Error),
-        (libc::SIGABRT, Class::Error),
-        (101 << 8, Class::Error),
-        (75 << 8, Class::Interrupted),
-    ] {
-        assert_eq!(classify(&ended(raw)).0, class, "{raw}");
-    }
-    let asked = Evidence {
-        asked: true,
-        ..ended(libc::SIGTERM)
-    };
-    assert_eq!(classify(&asked).0, Class::Interrupted);
-    let said = ("CUDA_ERROR_OUT_OF_MEMORY".to_string(), Class::Error);
-    let device = Evidence {
-        complaint: Some(&said),
-        ..ended(1 << 8)
-    };
-    assert_eq!(classify(&device).0, Class::OutOfMemory);
+    assert_eq!(small.cause(), None, "somebody else had the memory");
 }
 
 #[test]
@@ -219,7 +235,7 @@ fn the_first_failure_can_end_a_run_and_is_named() {
         write("other", "x"),
         join("below", "other", None),
     ];
-    let one = |s: &mut Settings| s.threads = 1;
+    let one = |s: &mut Settings| s.capacity.threads = 1;
     let keep = space.run_with(&spec, one, |_| {});
     assert_eq!(keep.states(), ["failed", "done", "done"]);
     let fast = Space::new().run_with(

@@ -1,5 +1,6 @@
 //! What drives a run when things do not go as they should: orphans and strays, classes of failure, tries, tokens, and a run read back.
 
+mod executor;
 mod failures;
 mod orphans;
 mod tokens;
@@ -7,7 +8,7 @@ mod views;
 
 use crate::engine::{Ran, Toy, toy};
 use pipe::engine::events::event::{Event, State};
-use pipe::engine::events::failure::Class;
+use pipe::engine::kind::failure::Class;
 use pipe::kinds;
 use std::path::Path;
 

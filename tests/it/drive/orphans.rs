@@ -3,12 +3,12 @@
 
 use super::{failed, slow, text};
 use crate::engine::{Space, Toy, graph, lines, only, run_in, wait_until, write};
-use pipe::engine::events::event::{Deed, Event, State};
-use pipe::engine::events::failure::Class;
+use pipe::engine::events::event::{Event, OrphanAction, State};
+use pipe::engine::kind::attempt::Attempt;
+use pipe::engine::kind::failure::Class;
 use pipe::engine::plan::Wanted;
 use pipe::engine::run::Orphans;
-use pipe::engine::run::system::{Process, strays};
-use pipe::engine::store::attempt::Attempt;
+use pipe::engine::system::{Process, strays};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -35,7 +35,7 @@ fn killed_after(test: &str, dir: &Path, ticks: usize) -> Process {
     let mut engine = engine(test, dir);
     wait_until(|| lines(&dir.join("ticks")).len() >= ticks);
     let store = pipe::engine::store::Store::open(&dir.join("store")).unwrap();
-    let names = pipe::engine::store::names(&store.attempts()).unwrap();
+    let names = pipe::engine::system::files::names(&store.attempts()).unwrap();
     let attempt = Attempt {
         dir: store.attempts().join(&names[0]),
     };
@@ -62,9 +62,9 @@ fn is_engine(stubborn: bool) -> bool {
     true
 }
 
-fn deeds(events: &[Event]) -> Vec<Deed> {
+fn actions(events: &[Event]) -> Vec<OrphanAction> {
     let found = events.iter().filter_map(|e| match e {
-        Event::Orphan { deed, .. } => Some(*deed),
+        Event::Orphan { action, .. } => Some(*action),
         _ => None,
     });
     found.collect()
@@ -102,12 +102,15 @@ fn an_orphan_that_does_not_stop_is_seen_and_killed_and_its_checkpoints_count() {
         },
     );
     assert_eq!(ran.states(), ["done"]);
-    assert_eq!(deeds(&ran.events), [Deed::Seen, Deed::Killed]);
+    assert_eq!(
+        actions(&ran.events),
+        [OrphanAction::Seen, OrphanAction::Killed]
+    );
     let holder = holders[0].clone().expect("who holds the key is known");
     assert!(holder.orphan);
     assert_eq!(
-        (holder.pid, &holder.host, holder.node.as_str()),
-        (worker.pid, &worker.host, "slow")
+        (holder.worker.as_str(), &holder.host, holder.node.as_str()),
+        (worker.to_string().as_str(), &worker.host, "slow")
     );
     assert_eq!(worker.lives(), Some(false));
     // Every second tick is saved, so at most two are done again.
@@ -139,10 +142,10 @@ fn an_orphan_that_stops_is_waited_for_and_loses_no_tick() {
     );
     assert_eq!(ran.states(), ["done"]);
     // It may have saved its state and gone before anyone looked.
-    let deeds = deeds(&ran.events);
+    let actions = actions(&ran.events);
     assert!(
-        deeds.is_empty() || deeds == [Deed::Seen, Deed::Ended],
-        "{deeds:?}"
+        actions.is_empty() || actions == [OrphanAction::Seen, OrphanAction::Ended],
+        "{actions:?}"
     );
     let expected: Vec<String> = (1..=TICKS).map(|t| t.to_string()).collect();
     assert_eq!(lines(&space.dir.path().join("ticks")), expected);

@@ -5,7 +5,7 @@ use pipe::engine::events::event::{Event, State};
 use pipe::engine::run::Settings;
 
 /// Most nodes that ran at once.
-fn most_at_once(ran: &Ran) -> usize {
+pub(super) fn most_at_once(ran: &Ran) -> usize {
     let (mut now, mut most) = (0_usize, 0);
     for event in &ran.events {
         match event {
@@ -31,7 +31,7 @@ fn spec(round: i64) -> Vec<Toy> {
 }
 
 fn four_threads(settings: &mut Settings) {
-    settings.threads = 4;
+    settings.capacity.threads = 4;
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn nodes_that_together_need_more_memory_than_there_is_run_one_after_another() {
     let with = |memory: u64| {
         move |s: &mut Settings| {
             four_threads(s);
-            s.memory = Some(memory);
+            s.capacity.memory = Some(memory);
         }
     };
     // Other texts are other keys; what they take is expected from the records there are.

@@ -161,7 +161,7 @@ fn the_pace_of_a_node_that_asks_is_that_of_the_answers_it_made() {
 
 #[test]
 fn a_view_knows_what_is_left_and_who_is_silent() {
-    let planned = |node: &str, expected: Option<f64>| pipe::engine::events::event::PlannedNode {
+    let planned = |node: &str, expected: Option<f64>| pipe::engine::plan::PlannedNode {
         node: node.into(),
         kind: "toy-slow".into(),
         verdict: "run".into(),

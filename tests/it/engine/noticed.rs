@@ -227,7 +227,11 @@ fn a_later_attempt_has_a_larger_number() {
         .with("ticks", 8)
         .exec("die_at", 7)];
     space.run_with(&spec, |s| s.retries.most = 0, |_| {});
-    let key = space.plan(&spec).plan.nodes[0].key().unwrap();
+    let key = space.plan(&spec).plan.nodes[0]
+        .decision
+        .key
+        .clone()
+        .unwrap();
     let names = || {
         let all = Attempt::of(&space.store(), &key).unwrap();
         all.iter().map(Attempt::name).collect::<Vec<_>>()

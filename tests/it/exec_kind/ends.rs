@@ -3,7 +3,7 @@
 
 use super::{lives, pipe, refused, rows_after, study, wait_until};
 use pipe::engine::events::event::State;
-use pipe::engine::events::failure::Class;
+use pipe::engine::kind::failure::Class;
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::{Duration, Instant};
 

@@ -1,13 +1,13 @@
 //! No name that was stored or sent leads out of the store or the folder it belongs to.
 
 use pipe::base::bounded::{is_inner, is_name};
+use pipe::base::hash::{Digest, Key};
 use pipe::engine::events::journal;
-use pipe::engine::graph::key::{Digest, Key};
 use pipe::engine::kind::Type;
-use pipe::engine::store::attempt::{Attempt, Spec};
-use pipe::engine::store::objects::{Blob, tree_digest, walk};
+use pipe::engine::kind::attempt::{Attempt, Spec};
 use pipe::engine::store::record::{Artifact, Record};
 use pipe::engine::store::{Lookup, Store};
+use pipe::engine::system::files::{Blob, tree_digest, walk};
 use pipe::learn::checkpoint;
 use serde_json::json;
 use std::fs;
@@ -249,9 +249,8 @@ fn a_worker_is_sent_nowhere_else() {
         outputs: vec!["out".into()],
         threads: 1,
         earlier: vec![at.path().join("attempts/abababababab-1")],
-        engine: 1,
+        engine: None,
         calls: Default::default(),
-        engine_process: None,
         run: String::new(),
         started_ms: 0,
     };

@@ -3,13 +3,16 @@
 
 use pipe::base::bounded::is_inner;
 use pipe::base::rows::{self, Completion, Conversation, Measured, Pair, Prompt};
+use pipe::data::format::Format;
 use pipe::data::json::Layout as Shape;
 use pipe::data::parquet::Parquet;
-use pipe::data::read::{Format, How, Reader, reader};
+use pipe::data::read::{How, reader};
+use pipe::data::reader::Reader;
 use pipe::data::text::Text;
 use pipe::engine::events::journal;
+use pipe::engine::kind::attempt;
+use pipe::engine::kind::attempt::Attempt;
 use pipe::engine::kind::checkpoint as resume;
-use pipe::engine::store::attempt::{self, Attempt};
 use pipe::engine::store::record::Record;
 use pipe::kinds::REGISTRY;
 use pipe::kinds::data::import::found;

@@ -4,9 +4,9 @@
 mod browser;
 mod figures;
 
+use pipe::base::hash::Key;
 use pipe::base::rows::{METRICS, Metric, Metrics, ROWS};
 use pipe::engine::graph::NodeId;
-use pipe::engine::graph::key::Key;
 use pipe::engine::store::Store;
 use pipe::engine::store::record::{Artifact, Cost, Provenance, Record};
 use pipe::kinds::REGISTRY;

@@ -3,7 +3,7 @@
 use super::{Quiet, Server, asked_text, caller, judging, services, text};
 use pipe::base::rows::PromptClass;
 use pipe::base::value::Value;
-use pipe::engine::run::worker::Transient;
+use pipe::engine::kind::context::Transient;
 use pipe::kinds::scorers::clients::JudgeClients;
 use pipe::kinds::scorers::reward::Route;
 use pipe::kinds::scorers::service::{Asked, ScorerParams};

@@ -7,7 +7,7 @@ use pipe::base::params::Problem;
 use pipe::base::params::{ParamSet, unsaid};
 use pipe::base::rows::{PromptClass, Score};
 use pipe::base::value::{self, Value, Values};
-use pipe::engine::kind::Look;
+use pipe::engine::kind::estimate::Look;
 use pipe::kinds::REGISTRY;
 use pipe::kinds::evaluation::evaluate;
 use pipe::kinds::scorers::service::ScorerEndpoints;

@@ -1,11 +1,11 @@
 //! The mark of an eviction: there before the first blob goes, gone when the blobs are back.
 
 use super::{Space, all, later};
-use pipe::engine::gc::evict::Evicted;
-use pipe::engine::graph::key::Manifest;
+use pipe::engine::graph::manifest::Manifest;
 use pipe::engine::kind::Type;
-use pipe::engine::store::attempt::{Attempt, Spec};
+use pipe::engine::kind::attempt::{Attempt, Spec};
 use pipe::engine::store::commit::{Delivery, Versus, commit};
+use pipe::engine::store::evicted::Evicted;
 use pipe::engine::store::record::{Provenance, Record};
 use std::collections::BTreeMap;
 
@@ -117,9 +117,8 @@ fn deliver(space: &Space, text: &str, versus: Versus) -> Record {
         outputs: vec!["out".into()],
         threads: 1,
         earlier: vec![],
-        engine: 0,
+        engine: None,
         calls: Default::default(),
-        engine_process: None,
         run: String::new(),
         started_ms: 0,
     };

@@ -1,12 +1,12 @@
 //! What gc proposes, in which order, and that it removes exactly that.
 
 use super::{DAY, HOUR, Space, all, later, lines, text, under};
+use pipe::base::hash::Key;
 use pipe::base::text::{parse_bytes, parse_duration};
-use pipe::engine::events::clock;
 use pipe::engine::gc::collect::{Policy, Tier};
 use pipe::engine::gc::{settings, sizes, sweep};
-use pipe::engine::graph::key::Key;
-use pipe::engine::store::attempt::{Attempt, Spec};
+use pipe::engine::kind::attempt::{Attempt, Spec};
+use pipe::engine::system::clock;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -387,9 +387,8 @@ fn attempt(space: &Space, key: &Key) -> Attempt {
         outputs: vec!["out".into()],
         threads: 1,
         earlier: vec![],
-        engine: 0,
+        engine: None,
         calls: Default::default(),
-        engine_process: None,
         run: String::new(),
         started_ms: clock::now_ms(),
     };

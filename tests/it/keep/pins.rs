@@ -1,8 +1,8 @@
 //! Pins as files: their names, and that none is lost or overwritten.
 
 use super::Space;
+use pipe::base::hash::Key;
 use pipe::engine::gc::pins::{self, Pinned};
-use pipe::engine::graph::key::Key;
 
 fn pin(name: &str, note: &str) -> pins::Pin {
     let key = Key::new(blake3::hash(name.as_bytes()));

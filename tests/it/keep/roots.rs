@@ -3,9 +3,10 @@
 use super::{DAY, Space, all, later, lines, text, whole};
 use crate::engine::wait_until;
 use pipe::engine::gc::collect::Policy;
+use pipe::engine::gc::pins;
 use pipe::engine::gc::roots::Why;
-use pipe::engine::gc::{pins, workspaces};
 use pipe::engine::store::record::Record;
+use pipe::engine::store::workspaces;
 use std::path::Path;
 
 /// One weights record a name.
@@ -158,8 +159,8 @@ fn what_a_worker_reads_stays_though_its_engine_is_gone() {
         "key": made[0].manifest.len().to_string().repeat(64)[..64].to_string(), "kind": "toy", "revision": 1, "node": "n",
         "params": "", "exec": "", "inputs": {}, "outputs": [], "threads": 1, "earlier": [], "engine": 0, "started_ms": 0,
     });
-    let spec: pipe::engine::store::attempt::Spec = serde_json::from_value(spec).unwrap();
-    let attempt = pipe::engine::store::attempt::Attempt::create(
+    let spec: pipe::engine::kind::attempt::Spec = serde_json::from_value(spec).unwrap();
+    let attempt = pipe::engine::kind::attempt::Attempt::create(
         &space.store,
         &spec,
         &[("in", artifact.clone())],

@@ -1,13 +1,14 @@
 //! What `verify` finds: one flipped, cut or missing byte anywhere, named with what it touches.
 
 use super::{Space, all, whole};
+use pipe::base::hash::Key;
 use pipe::engine::events::journal;
 use pipe::engine::gc::pins;
 use pipe::engine::gc::verify::{Bad, Checked, Sample, verify};
-use pipe::engine::graph::key::Key;
+use pipe::engine::kind::attempt::{Attempt, Spec};
 use pipe::engine::kind::checkpoint;
+use pipe::engine::kind::messages::Progress;
 use pipe::engine::store::Lookup;
-use pipe::engine::store::attempt::{Attempt, Progress, Spec};
 use pipe::engine::store::record::Record;
 use std::path::{Path, PathBuf};
 
@@ -201,7 +202,7 @@ fn a_path_that_leaves_its_folder_is_found() {
         let mut record = space.record("a", 1.0, &[("out", "model", "weights")]);
         let artifact = record.outputs.get_mut("out").unwrap();
         artifact.files[0].path = path.into();
-        artifact.digest = pipe::engine::store::objects::tree_digest(&artifact.files);
+        artifact.digest = pipe::engine::system::files::tree_digest(&artifact.files);
         let problem = pipe::engine::gc::verify::form(&record);
         assert!(problem.is_some_and(|p| p.contains("outside")), "{path:?}");
     }

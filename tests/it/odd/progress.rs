@@ -2,7 +2,7 @@
 
 use pipe::base::rng::{Rng, Seed};
 use pipe::engine::events::event::{Event, State};
-use pipe::engine::run::worker::Sampled;
+use pipe::engine::kind::messages::Sampled;
 use pipe::learn::sample::forecast::{Costs, Tally, Work};
 use pipe::report::telling::{counted, told};
 use pipe::report::view::RunView;

@@ -1,7 +1,7 @@
 //! One Ctrl-C, or the death of the engine, ends every kind at once: those that ask whether they should stop and those that do not.
 
-use pipe::engine::run::system::{Process, strays};
-use pipe::engine::store::attempt::Attempt;
+use pipe::engine::kind::attempt::Attempt;
+use pipe::engine::system::{Process, strays};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -9,7 +9,7 @@ use pipe::base::rows::{
     self, CompletedPrompt, Completion, Conversation, Message, Pair, Prompt, PromptClass,
 };
 use pipe::base::tokens::Tokens;
-use pipe::engine::kind::Look;
+use pipe::engine::kind::estimate::Look;
 use pipe::kinds::REGISTRY;
 use pipe::learn::chat;
 use pipe::learn::tokenizer::Tokenizer;

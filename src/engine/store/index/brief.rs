@@ -1,10 +1,10 @@
 //! What a plan needs of a record, and its packed form: `length, key, identity of the file, evicted, the rest`.
 
 use super::pack::{self, Pack, Unpack};
-use crate::graph::key::{Digest, Key};
 use crate::kind::Type;
 use crate::store::record::{Cost, Record};
 use base::calls::Calls;
+use base::hash::{Digest, Key};
 
 /// A record without its manifest, file names and logs.
 #[derive(Clone, Debug, PartialEq)]

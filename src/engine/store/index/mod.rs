@@ -17,11 +17,12 @@ mod scan;
 
 pub use brief::{Brief, Lump, Part};
 
-use crate::events::clock;
-use crate::graph::key::{Key, PlanKey};
 use crate::store::Store;
-use crate::store::objects;
+use crate::system::clock;
+use crate::system::files;
+use base::hash::{Key, PlanKey};
 use memmap2::Mmap;
+use scan::{Folder, Place};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::ops::Range;
@@ -36,28 +37,6 @@ const HEAD: usize = MAGIC.len() + TABLE + 32;
 
 /// As for source files: coarser than the clock of any file system we expect.
 const RACY_NS: i64 = 2_000_000_000;
-
-/// The sharded folders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Folder {
-    Actions,
-    Objects,
-    Plans,
-}
-
-impl Folder {
-    const ALL: [Folder; 3] = [Folder::Actions, Folder::Objects, Folder::Plans];
-
-    fn word(self) -> &'static str {
-        match self {
-            Folder::Actions => "actions",
-            Folder::Objects => "objects",
-            Folder::Plans => "plans",
-        }
-    }
-}
-
-type Place = (Folder, usize);
 
 /// Where a shard's entries lie.
 enum Bytes {
@@ -185,7 +164,7 @@ impl<'a> Index<'a> {
         file.extend(&table);
         file.extend(blake3::hash(&table).as_bytes());
         file.extend(blobs);
-        self.changed = objects::replace(&self.store.tmp(), &path(self.store), &file).is_err();
+        self.changed = files::replace(&self.store.tmp(), &path(self.store), &file).is_err();
     }
 
     fn shard(&mut self, place: Place) -> &[u8] {

@@ -1,13 +1,36 @@
 //! Reading a shard from its folder. Entries of records whose file is the same as before are taken over.
 
 use super::brief::{self, Brief, Identity};
-use super::{Folder, Place, pack};
-use crate::graph::key::Key;
+use super::pack;
 use crate::store::{EVICTED, Store};
+use base::hash::Key;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// The sharded folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Folder {
+    Actions,
+    Objects,
+    Plans,
+}
+
+impl Folder {
+    pub const ALL: [Folder; 3] = [Folder::Actions, Folder::Objects, Folder::Plans];
+
+    fn word(self) -> &'static str {
+        match self {
+            Folder::Actions => "actions",
+            Folder::Objects => "objects",
+            Folder::Plans => "plans",
+        }
+    }
+}
+
+/// A folder and its shard.
+pub type Place = (Folder, usize);
 
 pub fn dir(store: &Store, (folder, n): Place) -> PathBuf {
     store.root().join(folder.word()).join(format!("{n:02x}"))

@@ -9,7 +9,7 @@ use data::read::{How, Rows};
 use data::record::Record;
 use data::schema::{self, Item, Row, SAME_ID, Schema, Survey};
 use data::seen::Seen;
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -11,9 +11,9 @@ use base::params::{ParamSet, ParamValue, Ty};
 use base::rows;
 use base::value::{Value, Values};
 use data::schema::{self, NAMES, Schema};
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::{Kind, Output, Role, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
 use std::path::PathBuf;
 
 /// A schema, as a word in a recipe.
@@ -186,7 +186,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let tally = import::import(&p, import::Outputs::create(ctx, p.schema.0)?)?;
     for line in tally.lines(&p) {
-        ctx.say(&line);
+        ctx.log(&line);
     }
     rows::write_metrics(&ctx.output("metrics"), tally.metrics())
 }

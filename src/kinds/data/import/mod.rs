@@ -20,8 +20,8 @@ use base::setup::Acts;
 use base::text::{count, listed};
 use base::value::Values;
 use base::{choice, params};
+use engine::kind::context::NodeCtx;
 use engine::kind::{Kind, Output, Port, Role, Type};
-use engine::run::worker::NodeCtx;
 use found::{Found, Layout, Unit};
 use made::{Known, Made};
 use std::collections::{BTreeMap, BTreeSet};
@@ -158,19 +158,19 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         None => None,
     };
     for unit in &units {
-        ctx.say(&unit.summary());
+        ctx.log(&unit.summary());
         for remark in unit.remarks() {
-            ctx.say(&format!("{}: {remark}", unit.path.display()));
+            ctx.log(&format!("{}: {remark}", unit.path.display()));
         }
     }
     for line in mixed(&units) {
-        ctx.say(&line);
+        ctx.log(&line);
     }
     let made = made(&units, known, &p)?;
     counts.extend(left_out(&units, made.completions.len()));
     if let Some(matched) = made.matched {
         let all = made.completions.len();
-        ctx.say(&format!("{matched} of {all} are of prompts at the port"));
+        ctx.log(&format!("{matched} of {all} are of prompts at the port"));
         counts.push(counted("of_known_prompts", matched, all, "responses"));
     }
     rows::write_rows(&ctx.output("completions"), &made.completions)?;
@@ -181,7 +181,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let unscored = scores.iter().filter(|s| !s.scored()).count();
     let good = scores.iter().filter(|s| s.good).count();
     let scored = count((scores.len() - unscored) as u64, "score", "scores");
-    ctx.say(&format!("{scored}, {good} good; {unscored} unscorable"));
+    ctx.log(&format!("{scored}, {good} good; {unscored} unscorable"));
     rows::write_rows(&ctx.output("scores"), &scores)?;
     let measures = measures::measures(&scores);
     let prompts = made.completions.iter().map(|c| &c.prompt);
@@ -237,7 +237,7 @@ fn mixed(units: &[Unit]) -> Vec<String> {
 /// What the node is to read, one model's, and how many files that is. Errors: nothing that is known, several models, none of this name.
 fn units(p: &Params, ctx: &NodeCtx) -> Result<(Vec<Unit>, Vec<Metric>)> {
     let found = found::look(&p.path, p.layout.layout())?;
-    found.summary().iter().for_each(|line| ctx.say(line));
+    found.summary().iter().for_each(|line| ctx.log(line));
     let Found { mut units, passed } = found;
     let (taken, all) = (units.len(), units.len() + passed.len());
     if let Some(results) = &p.results {

@@ -24,9 +24,10 @@ use base::response::Outcome;
 use base::rows::{self, Completion, Measured, PromptClass};
 use base::setup::Acts;
 use base::value::Values;
-use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::Look;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, Needs, Output, Port, Role, Type};
 use services::client::NoObserver;
 use services::journal::Journal;
 use std::path::Path;
@@ -122,7 +123,7 @@ scorer = "world"
         let problem = scorer.and_then(|s| truth::scorer_problem(graph, id, s.name));
         problem.into_iter().collect()
     }),
-    cpu,
+    needs,
     forecast: Some(forecast),
     outlook: Some(outlook),
     run,
@@ -152,11 +153,11 @@ fn check(values: &Values) -> Vec<Problem> {
 }
 
 /// A service is waited for.
-fn cpu(values: &Values) -> Cpu {
+fn needs(values: &Values) -> Needs {
     match Params::read(values) {
-        Ok(p) if p.scorer.is_model() => Cpu::All,
-        Ok(p) if p.scorer.service().is_some() => Cpu::None,
-        _ => Cpu::One,
+        Ok(p) if p.scorer.is_model() => Needs::ALL_THREADS,
+        Ok(p) if p.scorer.service().is_some() => Needs::WAITING,
+        _ => Needs::ONE_THREAD,
     }
 }
 
@@ -172,18 +173,18 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let mut clients = JudgeClients::of_node(ctx, &[p.scorer], &p.scorers, SETTINGS)?;
     let mut observer = NodeObserver::new(ctx, "answers");
     let verdicts = clients.judge(p.scorer, &judged(&completions), &mut observer)?;
-    clients.log_lines().iter().for_each(|line| ctx.say(line));
+    clients.log_lines().iter().for_each(|line| ctx.log(line));
     let scores = scores(&completions, p.scorer, verdicts, p.threshold());
     rows::write_rows(&ctx.output("scores"), &scores)?;
     for label in measures::unsplit(&scores) {
         let most = measure::MOST_VALUES;
-        ctx.say(&format!(
+        ctx.log(&format!(
             "label `{label}` has more than {most} values: no measure is split by it"
         ));
     }
     let unreadable = scores.iter().filter(|s| s.outcome.unreadable()).count();
     if 10 * unreadable > scores.len() {
-        ctx.say(&format!(
+        ctx.log(&format!(
             "{unreadable} of {} responses are unreadable (cut off in reasoning, empty, a tool call, or no answer of the kind that \
              is asked for): they count neither as defense nor as compliance",
             scores.len()

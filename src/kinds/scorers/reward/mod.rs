@@ -19,9 +19,9 @@ use base::rows::{Metric, Prompt, PromptClass};
 use base::setup::{Acts, Setup};
 use base::stats;
 use base::value::Values;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::{Ahead, Outlook};
 use engine::kind::{Port, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
 use services::client::{CallObserver, NoObserver};
 use services::journal::Journal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -196,7 +196,7 @@ impl Route {
     /// Logs what became of the responses that services or the reward model were asked about.
     pub fn log(&self, ctx: &NodeCtx) {
         let lines = self.clients.log_lines();
-        lines.iter().for_each(|line| ctx.say(line));
+        lines.iter().for_each(|line| ctx.log(line));
     }
 
     pub fn clients(&self) -> &JudgeClients {

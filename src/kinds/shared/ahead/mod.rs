@@ -9,7 +9,7 @@ mod public;
 use anyhow::Result;
 use base::calls::Calls;
 use base::value::Value;
-use engine::plan::outlook::{Ahead, Likely, ModelSize, Outlook};
+use engine::kind::estimate::{Ahead, Likely, ModelSize, Outlook};
 use engine::store::hub::Address;
 use learn::adapter::Net;
 use learn::checkpoint;

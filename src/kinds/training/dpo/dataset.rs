@@ -4,7 +4,7 @@ use crate::training::{AsSampled, longer};
 use anyhow::{Context, Result, bail, ensure};
 use base::rows::{Message, Metric, Pair};
 use base::tokens::Tokens;
-use engine::run::worker::{Interrupted, NodeCtx};
+use engine::kind::context::{Interrupted, NodeCtx};
 use learn::chat;
 use learn::decoder::Workspace;
 use learn::tokenizer::Tokenizer;
@@ -95,7 +95,7 @@ impl Dataset {
             if !ids.is_empty() {
                 let named: Vec<&str> = ids.iter().take(5).map(String::as_str).collect();
                 let more = if ids.len() > named.len() { ", …" } else { "" };
-                ctx.say(&format!(
+                ctx.log(&format!(
                     "{} pairs {why} and were dropped: {}{more}",
                     ids.len(),
                     named.join(", ")
@@ -167,7 +167,7 @@ pub fn reference(ctx: &NodeCtx, weights: &Weights, dataset: &Dataset) -> Result<
         if let Ok(sums) = serde_json::from_str::<Vec<f64>>(&text)
             && sums.len() == rows.len()
         {
-            ctx.say("the reference's log-probabilities are those of an earlier attempt");
+            ctx.log("the reference's log-probabilities are those of an earlier attempt");
             return Ok(sums);
         }
     }

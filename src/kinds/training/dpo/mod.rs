@@ -21,9 +21,10 @@ use base::rows::{self, Pair};
 use base::tokens::Tokens;
 use base::value::Values;
 use dataset::{Dataset, reference};
-use engine::kind::{Cpu, Kind, Look, Output, Port, Role, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::Look;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, Needs, Output, Port, Role, Type};
 use learn::adapter::Net;
 use learn::decoder::Workspace;
 use learn::objective::dpo::{self, DpoWindow, Loss};
@@ -90,7 +91,7 @@ nll_coefficient = 3.0
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),
-    cpu: |_| Cpu::All,
+    needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
     outlook: Some(outlook),
     run,

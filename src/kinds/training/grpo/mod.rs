@@ -31,9 +31,10 @@ use base::stats;
 use base::tokens::Tokens;
 use base::value::Values;
 use base::{choice, params};
-use engine::kind::{Cpu, Kind, Look, MetricInfo, Output, Port, Role, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::Look;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
 use learn::adapter::Net;
 use learn::objective::advantage::Advantage;
 use learn::objective::grpo::{Aggregation, Kl, Ratio};
@@ -241,7 +242,7 @@ steps = 60
         }
         found
     }),
-    cpu: |_| Cpu::All,
+    needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
     forecast: Some(forecast),
     outlook: Some(outlook),

@@ -8,7 +8,7 @@ use crate::shared::model_io::Course;
 use anyhow::Result;
 use base::rng::Seed;
 use base::rows::{Prompt, PromptClass};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
 use learn::adapter::Net;
 use learn::decoder::Workspace;
 use learn::guard::{Cause, Tripped};

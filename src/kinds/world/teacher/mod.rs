@@ -23,10 +23,10 @@ use base::rows::{self, Prompt};
 use base::setup::Acts;
 use base::value::Values;
 use base::{choice, params};
-use engine::graph::{Graph, NodeId};
-use engine::kind::{Cpu, Kind, Look, MetricInfo, Output, Port, Role, Type};
-use engine::plan::outlook::{Ahead, Outlook};
-use engine::run::worker::NodeCtx;
+use engine::kind::context::NodeCtx;
+use engine::kind::estimate::Look;
+use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::{Kind, MetricInfo, Needs, NodeId, Output, Port, Role, Type, Upstream};
 use keep::{Sieve, Trace};
 use learn::sample::Options;
 use learn::sample::choose::Choice;
@@ -159,7 +159,7 @@ budget_dollars = 20.0
     exec: ServedExec::specs,
     check: Some(check),
     above: Some(above),
-    cpu,
+    needs,
     forecast: Some(forecast),
     outlook: Some(outlook),
     run,
@@ -197,7 +197,7 @@ fn check(values: &Values) -> Vec<Problem> {
 }
 
 /// The built-in teacher knows the facts of its own prompts only.
-fn above(graph: &Graph, id: NodeId) -> Vec<Problem> {
+fn above(graph: &dyn Upstream, id: NodeId) -> Vec<Problem> {
     let world = Params::read(&graph.node(id).params).is_ok_and(|p| p.from == From::World);
     let lacking = world
         .then(|| truth::lacking(graph, id, "prompts"))
@@ -213,11 +213,11 @@ fn above(graph: &Graph, id: NodeId) -> Vec<Problem> {
     lacking.map(problem).into_iter().collect()
 }
 
-fn cpu(values: &Values) -> Cpu {
+fn needs(values: &Values) -> Needs {
     match Params::read(values).map(|p| p.from) {
-        Ok(From::Endpoint) => Cpu::None,
-        Ok(From::Model) => Cpu::All,
-        _ => Cpu::One,
+        Ok(From::Endpoint) => Needs::WAITING,
+        Ok(From::Model) => Needs::ALL_THREADS,
+        _ => Needs::ONE_THREAD,
     }
 }
 
@@ -268,7 +268,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         From::Model => from_model(ctx, &asked, &p, &mut sieve)?,
     }
     let sifted = sieve.finish()?;
-    ctx.say(&sifted.log_line());
+    ctx.log(&sifted.log_line());
     sifted.ensure_some()?;
     rows::write_metrics(&ctx.output("metrics"), sifted.metrics())
 }

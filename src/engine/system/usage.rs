@@ -1,36 +1,11 @@
-//! What a worker process is to the system: its session, its signals, its usage.
+//! What this process and its children took of the machine, and whether an error is the machine's.
 
-use crate::run::warden::{self, Stop};
-use crate::store::attempt::{Attempt, Usage};
-use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal};
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-/// A session of its own, so that a Ctrl-C in the terminal reaches only the engine; and no life after the engine's.
-pub fn detach(dir: &Path) -> Result<Arc<Stop>> {
-    let asked = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        signal_hook::flag::register(signal, asked.clone())
-            .context("installing a signal handler")?;
-    }
-    // Fails only for the leader of a group, which is a worker started by hand from a shell.
-    let _ = rustix::process::setsid();
-    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
-        .context("asking for a signal when the engine dies")?;
-    let attempt = Attempt {
-        dir: dir.to_path_buf(),
-    };
-    attempt.sign()?;
-    let engine = attempt.spec()?.engine;
-    // The engine may have died before the signal was asked for.
-    if rustix::process::getppid().map(Pid::as_raw_pid) != Some(engine) {
-        asked.store(true, Ordering::Relaxed);
-    }
-    let stop = Arc::new(Stop::new(asked));
-    warden::watch(&stop, engine, dir)?;
-    Ok(stop)
+/// Cpu time and memory of a process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Taken {
+    pub cpu_seconds: f64,
+    /// The highest resident memory.
+    pub peak_bytes: u64,
 }
 
 /// Whether an error is about the disk instead of the node.
@@ -43,7 +18,7 @@ pub fn is_environment(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// Cpu time of this process and the children it waited for, and the highest resident memory of it or of the largest of them;
 /// zeros where the system does not say.
-pub fn usage() -> Usage {
+pub fn of_this_process() -> Taken {
     // The unit of /proc/PID/stat, fixed by the kernel's user interface.
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
@@ -64,10 +39,9 @@ pub fn usage() -> Usage {
         .find_map(|l| l.strip_prefix("VmHWM:"))
         .and_then(|l| l.split_whitespace().next()?.parse().ok())
         .unwrap_or_default();
-    Usage {
+    Taken {
         cpu_seconds: ticks / TICKS_PER_SECOND,
         peak_bytes: peak_kib.max(children_kib()) * 1024,
-        ..Usage::default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The only place of the engine that asks for the time. Times go into events, records and folder names, never into data.
 
-use crate::run::fault;
+use super::fault;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,12 +1,16 @@
 //! Why a run or a node did not end well: the classes that a command line turns into exit codes, and those that decide whether a
 //! node is tried again. Judges what others observed; looks at nothing itself.
 
-use crate::run::worker::EXIT_INTERRUPTED;
 use base::text::bytes;
 use serde::{Deserialize, Serialize};
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::time::Duration;
+
+/// Exit status of a worker that stopped because it was asked to, with its state saved.
+pub const EXIT_INTERRUPTED: i32 = 75;
+/// Exit status of a worker that failed and said why.
+pub const EXIT_FAILED: i32 = 1;
+/// Exit status of a worker that failed in a way that may pass.
+pub const EXIT_TRANSIENT: i32 = 69;
 
 #[derive(Debug)]
 pub enum Failure {
@@ -16,14 +20,17 @@ pub enum Failure {
     Environment(anyhow::Error),
     /// Asked to stop; the attempts are resumable.
     Interrupted,
-    /// What the run was allowed to ask of services is used up; the same as above, and what was spent in words.
+    /// What the run was allowed to ask of services is used up: what was spent, in words. The attempts are resumable.
     Limit(String),
+    /// The plan may ask for more than the run is allowed to; nothing was started.
+    Refused(String),
 }
 
 impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Nodes(_) | Failure::Limit(_) => 1,
+            Failure::Refused(_) => 2,
             Failure::Environment(_) => 3,
             Failure::Interrupted => 130,
         }
@@ -39,6 +46,7 @@ impl std::fmt::Display for Failure {
             }
             Failure::Environment(error) => write!(f, "{error:#}"),
             Failure::Interrupted => f.write_str("interrupted"),
+            Failure::Refused(why) => f.write_str(why),
             Failure::Limit(told) => write!(f, "the limit of this run is reached: {told}"),
         }
     }
@@ -89,110 +97,92 @@ impl Class {
     }
 }
 
-/// What is known of a worker's end.
-#[derive(Default)]
-pub struct Evidence<'a> {
-    pub status: Option<ExitStatus>,
-    /// What it said before: the message and its class.
-    pub complaint: Option<&'a (String, Class)>,
-    /// Its last lines on stderr.
-    pub tail: &'a str,
-    /// Whether this run was asked to stop.
-    pub asked: bool,
-    /// Whether the kernel killed anyone for memory while it ran.
-    pub kernel_killed: bool,
-    /// Its highest resident memory.
+/// How a worker ended, as its executor saw it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ending {
+    pub end: End,
+    /// Its highest resident memory, in bytes.
     pub peak: Option<u64>,
-    /// The least memory that was free while it ran, and all there is.
-    pub free: Option<(u64, u64)>,
 }
 
-/// Below this share of the machine's memory there is no more to be had.
-const SCARCE: f64 = 0.05;
-/// Whoever has this share of the machine's memory is the one that is killed for it.
-const LARGE: f64 = 0.4;
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// With this exit status.
+    Exited(i32),
+    /// By this signal of POSIX.
+    Signalled(i32),
+    /// It was ended for want of memory; how, in words.
+    OutOfMemory(String),
+    /// Nobody can say what became of it, a machine that is gone, say; the reason in words.
+    Lost(String),
+}
 
-/// The class of a worker's end that was no success, and the cause in words.
-pub fn classify(evidence: &Evidence) -> (Class, String) {
-    let signal = evidence.status.and_then(|s| s.signal());
-    let code = evidence.status.and_then(|s| s.code());
+/// The class of a worker's end that was no success, and the cause in words. `complaint`: what the worker said before, and its class;
+/// `asked`: whether it was asked to stop.
+pub fn classify(
+    ending: &Ending,
+    complaint: Option<&(String, Class)>,
+    asked: bool,
+) -> (Class, String) {
+    let exited = matches!(ending.end, End::Exited(_));
     // A worker that was asked to stop may die of the request before it can listen to it.
-    if code == Some(EXIT_INTERRUPTED) || (evidence.asked && signal.is_some()) {
+    if ending.end == End::Exited(EXIT_INTERRUPTED) || (asked && !exited) {
         return (Class::Interrupted, "interrupted".into());
     }
-    if let Some((message, class)) = evidence.complaint {
+    if let Some((message, class)) = complaint {
         let memory = message.to_lowercase();
         let memory = memory.contains("out of memory") || memory.contains("out_of_memory");
         let class = if memory { Class::OutOfMemory } else { *class };
         return (class, message.clone());
     }
-    let peak = evidence
-        .peak
-        .map_or(String::new(), |p| format!(": peak {}", bytes(p)));
-    if signal == Some(libc::SIGKILL) && evidence.kernel_killed {
-        return (
-            Class::OutOfMemory,
-            format!("out of memory{peak}; the kernel killed the worker"),
-        );
-    }
-    if signal == Some(libc::SIGKILL) && evidence.starved() {
-        let told = format!("out of memory{peak}; it was killed when next to nothing was free");
-        return (Class::OutOfMemory, told);
-    }
-    if signal == Some(libc::SIGABRT) && evidence.tail.contains("memory allocation of") {
-        return (
-            Class::OutOfMemory,
-            format!("out of memory{peak}; an allocation failed"),
-        );
-    }
-    let class = match signal {
-        Some(libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGKILL | libc::SIGTERM) => {
-            Class::Killed
+    let peak = ending.peak.map(bytes);
+    let (class, mut told) = match &ending.end {
+        End::OutOfMemory(how) => {
+            let peak = peak.map_or(String::new(), |p| format!(": peak {p}"));
+            return (Class::OutOfMemory, format!("out of memory{peak}; {how}"));
         }
-        _ => Class::Error,
+        End::Exited(101) => (Class::Error, "the worker panicked".into()),
+        End::Exited(code) => (
+            Class::Error,
+            format!("the worker ended with exit status {code}"),
+        ),
+        End::Signalled(signal) => (of_signal(*signal), signalled(*signal)),
+        End::Lost(why) => (Class::Killed, format!("the worker was lost: {why}")),
     };
-    let mut told = evidence.status.map_or("the worker ended".into(), describe);
-    if let (Class::Killed, Some(p)) = (class, evidence.peak) {
-        told += &format!("; its peak was {}", bytes(p));
+    if let (Class::Killed, Some(peak)) = (class, peak) {
+        told += &format!("; its peak was {peak}");
     }
     (class, told)
 }
 
-impl Evidence<'_> {
-    /// The worker was large and the machine empty, which is when daemons kill before the kernel does.
-    fn starved(&self) -> bool {
-        let (Some((least, total)), Some(peak)) = (self.free, self.peak) else {
-            return false;
-        };
-        (least as f64) < SCARCE * total as f64 && peak as f64 > LARGE * total as f64
+/// Some signals come from outside, others from what the worker did.
+fn of_signal(signal: i32) -> Class {
+    match signal {
+        libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGKILL | libc::SIGTERM => {
+            Class::Killed
+        }
+        _ => Class::Error,
     }
 }
 
-/// `the worker was killed by SIGKILL`, `the worker panicked`.
-fn describe(status: ExitStatus) -> String {
-    if let Some(signal) = status.signal() {
-        let name = match signal {
-            libc::SIGHUP => "SIGHUP",
-            libc::SIGINT => "SIGINT",
-            libc::SIGQUIT => "SIGQUIT",
-            libc::SIGILL => "SIGILL",
-            libc::SIGABRT => "SIGABRT",
-            libc::SIGBUS => "SIGBUS",
-            libc::SIGFPE => "SIGFPE",
-            libc::SIGKILL => "SIGKILL",
-            libc::SIGSEGV => "SIGSEGV",
-            libc::SIGTERM => "SIGTERM",
-            libc::SIGXCPU => "SIGXCPU",
-            libc::SIGXFSZ => "SIGXFSZ",
-            _ => return format!("the worker was killed by signal {signal}"),
-        };
-        return format!("the worker was killed by {name}");
-    }
-    match status.code() {
-        Some(101) => "the worker panicked".to_string(),
-        Some(code) => format!("the worker ended with exit status {code}"),
-        None => "the worker ended without an exit status".to_string(),
-    }
+/// `the worker was killed by SIGKILL`.
+fn signalled(signal: i32) -> String {
+    let name = match signal {
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGINT => "SIGINT",
+        libc::SIGQUIT => "SIGQUIT",
+        libc::SIGILL => "SIGILL",
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGXCPU => "SIGXCPU",
+        libc::SIGXFSZ => "SIGXFSZ",
+        _ => return format!("the worker was killed by signal {signal}"),
+    };
+    format!("the worker was killed by {name}")
 }
 
 /// How often a node is tried again, and when.

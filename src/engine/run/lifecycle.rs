@@ -1,33 +1,35 @@
 //! The life of one executed node: lock, attempt, worker, commit, and what becomes of it when it does not end well.
 
+use super::exec::{Exec, News, Running};
 use super::secrets::{named_secrets, redact, redact_files};
 use super::watch::Watch;
-use super::{Exec, News, Running};
-use crate::events::clock;
 use crate::events::event::{Event, State};
-use crate::events::failure::Class;
-use crate::graph::key::Key;
 use crate::graph::{Node, NodeId};
+use crate::kind::attempt;
+use crate::kind::attempt::{Attempt, Spec};
+use crate::kind::failure;
+use crate::kind::failure::{Class, End};
+use crate::kind::messages::Message;
 use crate::plan;
-use crate::run::fault;
-use crate::run::process::{self, Heard};
-use crate::run::system::{Process, strays, writers};
-use crate::run::worker::Message;
+use crate::run::executor::{self, Executor, Job, Resources};
 use crate::store::Lookup;
-use crate::store::attempt::{self, Attempt, Spec};
 use crate::store::commit::{self, CommitError, Committed, Delivery, Versus};
 use crate::store::index::Brief;
-use crate::store::objects;
 use crate::store::origin;
 use crate::store::paths::{self, Paths};
 use crate::store::record::{Artifact, Provenance};
+use crate::system::Process;
+use crate::system::clock;
+use crate::system::fault;
 use anyhow::Result;
 use base::calls::Calls;
+use base::hash::Key;
 use base::threads;
+use std::sync::Arc;
 use std::thread::Scope;
 
 impl<'a> Exec<'a> {
-    pub(super) fn start(&mut self, id: NodeId, tokens: usize) -> Result<()> {
+    pub(super) fn start(&mut self, id: NodeId, taken: Resources) -> Result<()> {
         let waiting = self.ready.get(id);
         let key = waiting.expect("only a ready node is started").key.clone();
         let twin = self.running.values().any(|r| r.key == key);
@@ -60,6 +62,7 @@ impl<'a> Exec<'a> {
             self.advance();
             return Ok(());
         };
+        let settings = self.settings;
         let earlier = if forced {
             vec![]
         } else {
@@ -67,47 +70,50 @@ impl<'a> Exec<'a> {
         };
         for attempt in &earlier {
             // We have the lock, so whoever still belongs to these attempts works for nobody, and might write to what we read.
-            strays::kill_everywhere(&attempt.dir);
+            settings.executor.kill_leftovers(attempt);
             attempt.drop_outputs();
         }
-        let settings = self.settings;
         self.origin
             .get_or_insert_with(|| origin::of(&settings.program, settings.workspace.as_deref()));
-        let (attempt, spec) = self.attempt(id, &key, tokens.max(1), &earlier, &inputs)?;
+        let given = Resources {
+            threads: taken.threads.max(1),
+            ..taken
+        };
+        let (attempt, spec) = self.attempt(id, &key, given.threads, &earlier, &inputs)?;
         fault::point("attempt-made")?;
         let secrets = named_secrets(&self.graph.node(id).exec);
         let sender = self.sender.clone();
-        let hear = move |heard| {
-            let _ = sender.send(News::Heard(id, heard)); // The loop ends before this only when it panics.
+        let listener = Arc::new(move |news| {
+            let _ = sender.send(News::Job(id, news)); // The loop ends before this only when it panics.
+        });
+        let job = Job {
+            attempt: &attempt,
+            program: &settings.program,
+            lock: &lock,
+            given,
+            secrets: &secrets,
         };
-        let worker = process::start(
-            &self.settings.program,
-            &attempt.dir,
-            &lock,
-            tokens.max(1),
-            &secrets,
-            hear,
-        )?;
+        let task = settings.executor.start(&job, listener)?;
         let ready = self.ready.remove(id).expect("only a ready node is started");
         self.set(
             id,
             State::Running {
                 attempt: attempt.name(),
-                threads: tokens,
+                threads: taken.threads,
             },
         );
-        self.free -= tokens;
+        self.free.take(&taken);
         let running = Running {
             key,
-            tokens,
+            taken,
             manifest: ready.manifest,
             attempt,
             spec,
             earlier,
-            worker: Some(worker),
+            task: Some(task),
             watch: Watch::new(),
             complaint: None,
-            told_to_stop: false,
+            stop_requested: false,
             calls: Calls::default(),
             secrets,
             _lock: lock,
@@ -117,25 +123,47 @@ impl<'a> Exec<'a> {
     }
 
     /// The artifacts that a node is made from, by port, their bytes looked at. Nothing where some are gone or are not what they
-    /// were: then the nodes that make them have been sent back.
+    /// were: then the nodes that make them run again.
     fn inputs(&mut self, id: NodeId) -> Result<Option<Vec<(&'static str, Artifact)>>> {
         let mut inputs = vec![];
         let mut whole = true;
         let graph = self.graph;
         for (port, edge) in &graph.node(id).inputs {
-            // Another node may have sent the one above back since this one was ready.
+            // Another node may have invalidated the one above since this one was ready.
             let key = self.briefs.get(&edge.node).map(|b| b.key.clone());
             let record = key.and_then(|key| self.store.record(&key).ok().flatten());
-            let artifact = record.and_then(|mut r| r.outputs.remove(edge.output));
+            let artifact = record.and_then(|mut r| Some((r.outputs.remove(edge.output)?, r.key)));
             match artifact {
-                Some(artifact) if self.store.sound(&artifact)? => inputs.push((*port, artifact)),
+                Some((artifact, key))
+                    if self.store.sound(&artifact)?
+                        || self.pull(edge.node, &key, edge.output, &artifact) =>
+                {
+                    inputs.push((*port, artifact));
+                }
                 _ => {
-                    self.send_back(edge.node);
+                    self.invalidate(edge.node);
                     whole = false;
                 }
             }
         }
         Ok(whole.then_some(inputs))
+    }
+
+    /// Whether the bytes of an output came from the remote. On the loop's own thread, like looking at inputs.
+    pub(super) fn pull(
+        &mut self,
+        id: NodeId,
+        key: &Key,
+        output: &str,
+        artifact: &Artifact,
+    ) -> bool {
+        match self.store.pull(key, output, artifact) {
+            Ok(pulled) => pulled,
+            Err(error) => {
+                self.log(id, format!("{error:#}; it is made here"));
+                false
+            }
+        }
     }
 
     fn attempt(
@@ -166,26 +194,31 @@ impl<'a> Exec<'a> {
             threads,
             earlier: earlier.iter().map(|a| a.dir.clone()).collect(),
             calls: self.store.calls(),
-            engine: std::process::id() as i32,
-            engine_process: Process::own(),
+            engine: Process::own(),
             run: self.run.clone(),
             started_ms: clock::now_ms(),
         };
         Ok((Attempt::create(self.store, &spec, inputs)?, spec))
     }
 
-    pub(super) fn hear<'scope>(&mut self, news: News, scope: &'scope Scope<'scope, '_>)
+    pub(super) fn handle<'scope>(&mut self, news: News, scope: &'scope Scope<'scope, '_>)
     where
         'a: 'scope,
     {
         match news {
-            News::Heard(id, Heard::Message(message)) => self.hear_message(id, message),
-            News::Heard(id, Heard::Ended) => self.hear_end(id, scope),
-            News::Committed(id, committed) => self.hear_commit(id, *committed),
+            News::Job(id, executor::News::Message(message)) => self.handle_message(id, message),
+            News::Job(id, executor::News::Ended) => self.handle_end(id, scope),
+            News::Committed(id, committed) => self.handle_commit(id, *committed),
+            News::Published(id, published) => {
+                self.publishing -= 1;
+                if let Err(error) = published {
+                    self.log(id, format!("{error:#}; it is in the store of this machine"));
+                }
+            }
         }
     }
 
-    fn hear_message(&mut self, id: NodeId, message: Message) {
+    fn handle_message(&mut self, id: NodeId, message: Message) {
         let node = self.name(id);
         let secrets = self.running.get_mut(&id).map(|running| {
             running.watch.hear(&message);
@@ -211,7 +244,7 @@ impl<'a> Exec<'a> {
                 sampled,
             },
             Message::Metric(metric) => Event::Metric { node, metric },
-            Message::Say { text } => Event::Log {
+            Message::Log { text } => Event::Log {
                 node,
                 text: clean(&text),
             },
@@ -226,7 +259,7 @@ impl<'a> Exec<'a> {
         self.emit(event);
     }
 
-    fn hear_end<'scope>(&mut self, id: NodeId, scope: &'scope Scope<'scope, '_>)
+    fn handle_end<'scope>(&mut self, id: NodeId, scope: &'scope Scope<'scope, '_>)
     where
         'a: 'scope,
     {
@@ -234,24 +267,17 @@ impl<'a> Exec<'a> {
             .running
             .get_mut(&id)
             .expect("only a running worker ends");
-        let worker = running.worker.take().expect("a worker ends once");
+        let task = running.task.take().expect("a worker ends once");
         redact_files(&running.attempt.logs(), &running.secrets);
         let calls = running.attempt.usage().calls;
         if !calls.is_zero() {
             self.called.entry(id).or_default().follow(&calls);
         }
-        let status = match worker.end() {
-            Ok((status, peak)) => {
-                running.watch.at_end(peak);
-                status
-            }
-            Err(error) => return self.end_badly(id, Class::Environment, format!("{error:#}")),
-        };
-        if !status.success() {
-            // A worker that died between two looks told its memory with its last checkpoint.
-            let told = running.attempt.usage().peak_bytes;
-            running.watch.at_end(Some(told));
-            let (class, message) = self.judge_end(id, status);
+        let ending = task.end();
+        running.watch.note_peak(ending.peak);
+        if ending.end != End::Exited(0) {
+            let asked = self.stopping.is_some() || running.stop_requested;
+            let (class, message) = failure::classify(&ending, running.complaint.as_ref(), asked);
             return self.end_badly(id, class, message);
         }
         let node = self.graph.node(id);
@@ -291,6 +317,7 @@ impl<'a> Exec<'a> {
         let (manifest, earlier) = (running.manifest.clone(), running.earlier.clone());
         let forced = self.judge.forced(id);
         let (store, sender) = (self.store, self.sender.clone());
+        let executor = &*self.settings.executor;
         let started = threads::start_in(scope, move || {
             let delivery = Delivery {
                 attempt: &attempt,
@@ -302,16 +329,24 @@ impl<'a> Exec<'a> {
                 forced,
                 adopted: None,
             };
-            let committed = at_rest(&delivery).and_then(|()| commit::commit(store, &delivery));
-            let _ = sender.send(News::Committed(id, Box::new(committed))); // As above.
+            let committed = at_rest(executor, &attempt);
+            let committed = committed.and_then(|()| commit::commit(store, &delivery));
+            let record = committed.as_ref().ok().filter(|_| store.has_remote());
+            let record = record.map(|c| c.record.clone());
+            let _ = sender.send(News::Committed(id, Box::new(committed))); // The loop waits for both.
+            if store.has_remote() {
+                let published = record.map_or(Ok(false), |record| store.publish(&record));
+                let _ = sender.send(News::Published(id, published));
+            }
         });
+        self.publishing += usize::from(store.has_remote() && started.is_ok());
         if let Err(error) = started {
             let failed = Err(CommitError::Store(error));
             let _ = self.sender.send(News::Committed(id, Box::new(failed)));
         }
     }
 
-    fn hear_commit(&mut self, id: NodeId, committed: Result<Committed, CommitError>) {
+    fn handle_commit(&mut self, id: NodeId, committed: Result<Committed, CommitError>) {
         let committed = match committed {
             Ok(committed) => committed,
             Err(CommitError::Outputs(message)) => {
@@ -325,7 +360,7 @@ impl<'a> Exec<'a> {
             .running
             .remove(&id)
             .expect("only a running node is committed");
-        self.free += running.tokens;
+        self.free.give_back(&running.taken);
         let _ = fault::point("committed"); // Only death matters here: the record is there.
         self.sweep(&running.key);
         let _ = fault::point("swept");
@@ -365,7 +400,7 @@ impl<'a> Exec<'a> {
 
     fn end_badly(&mut self, id: NodeId, class: Class, message: String) {
         let running = self.running.remove(&id).expect("only a running node ends");
-        self.free += running.tokens;
+        self.free.give_back(&running.taken);
         running.attempt.drop_outputs();
         if class == Class::Interrupted {
             self.set(id, State::Interrupted);
@@ -378,7 +413,7 @@ impl<'a> Exec<'a> {
         if self.try_again(id, &running, class, &message) {
             return;
         }
-        let tail = attempt::tail(&running.attempt.logs().join("stderr.txt"), 20);
+        let tail = running.attempt.stderr_tail();
         let failed = State::Failed {
             message,
             tail,
@@ -390,16 +425,12 @@ impl<'a> Exec<'a> {
 }
 
 /// Nobody may be able to write to the outputs any more: what is hashed now is to be what is kept.
-fn at_rest(delivery: &Delivery) -> Result<(), CommitError> {
-    let out = delivery.attempt.dir.join("out");
-    let lost = |error: anyhow::Error| CommitError::Outputs(format!("{error:#}"));
-    let files = objects::walk(&out, false).map_err(lost)?;
-    let paths: Vec<_> = files.into_iter().map(|(_, path)| path).collect();
-    match writers::of(&out, &paths).as_slice() {
-        [] => Ok(()),
-        writers => Err(CommitError::Outputs(format!(
-            "its outputs are not at rest: {}",
-            writers.join(", ")
-        ))),
+fn at_rest(executor: &dyn Executor, attempt: &Attempt) -> Result<(), CommitError> {
+    let writers = executor.writers(attempt);
+    let writers = writers.map_err(|error| CommitError::Outputs(format!("{error:#}")))?;
+    if writers.is_empty() {
+        return Ok(());
     }
+    let told = format!("its outputs are not at rest: {}", writers.join(", "));
+    Err(CommitError::Outputs(told))
 }

@@ -59,6 +59,12 @@ impl Process {
     }
 }
 
+impl std::fmt::Display for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {}", self.pid)
+    }
+}
+
 /// Boot, host and namespace of this process.
 fn place() -> (String, String, String) {
     let read = |path: &str| {
@@ -76,13 +82,13 @@ fn place() -> (String, String, String) {
 }
 
 /// What is read of `/proc/PID/stat`.
-pub(super) struct Stat {
+pub(crate) struct Stat {
     state: char,
     start: u64,
 }
 
 impl Stat {
-    pub(super) fn of(pid: i32) -> Option<Stat> {
+    pub(crate) fn of(pid: i32) -> Option<Stat> {
         let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // Fields count from 3 after the name in parentheses, which may hold anything.
         let (_, rest) = text.rsplit_once(')')?;
@@ -94,7 +100,7 @@ impl Stat {
     }
 
     /// Ended, and perhaps not yet waited for.
-    pub(super) fn dead(&self) -> bool {
+    pub(crate) fn dead(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
     }
 }

@@ -1,9 +1,10 @@
 //! The folders that runs are called in. They are written down in the store, so that several projects can share one: the last runs
 //! of a folder protect their artifacts for as long as the folder is there.
 
-use crate::events::clock;
-use crate::store::objects;
-use crate::store::{Store, names};
+use crate::store::Store;
+use crate::system::clock;
+use crate::system::files;
+use crate::system::files::names;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -48,7 +49,7 @@ pub fn register(store: &Store, folder: &Path) -> Result<()> {
     };
     let shown = || format!("registering {} with the store", folder.display());
     let text = serde_json::to_vec_pretty(&workspace).with_context(shown)?;
-    objects::replace(&store.tmp(), &file, &text).with_context(shown)
+    files::replace(&store.tmp(), &file, &text).with_context(shown)
 }
 
 /// All that can be read, by path.

@@ -1,22 +1,15 @@
 //! Keys that somebody else executes: who that is, and what is done about workers whose engine is gone.
 
-use super::Exec;
-use crate::events::event::{Deed, Event, State};
+use super::exec::{Exec, Held};
+use crate::events::event::Holder;
+use crate::events::event::{Event, OrphanAction, State};
 use crate::graph::NodeId;
-use crate::graph::key::Key;
-use crate::run::holder::{self, Holder};
+use crate::run::holder;
+use base::hash::Key;
 use std::time::{Duration, Instant};
 
 /// Who holds a key is read from files; no need to do so with every look at its lock.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// A node whose key is held by somebody else.
-pub(super) struct Held {
-    looked: Instant,
-    by: Option<Holder>,
-    /// When the holder was first seen to be an orphan, and whether it was killed since.
-    orphan: Option<(Instant, bool)>,
-}
 
 impl Exec<'_> {
     pub(super) fn wait_for_holder(&mut self, id: NodeId, key: Key, twin: bool) {
@@ -28,7 +21,7 @@ impl Exec<'_> {
             let by = if twin {
                 None
             } else {
-                holder::find(self.store, &key)
+                holder::find(self.store, &*self.settings.executor, &key)
             };
             self.see(id, by);
         }
@@ -44,7 +37,7 @@ impl Exec<'_> {
         let mut orphan = before.filter(same).and_then(|held| held.orphan);
         if let Some(holder) = by.as_ref().filter(|h| h.orphan && orphan.is_none()) {
             orphan = Some((Instant::now(), false));
-            self.tell(id, holder.clone(), Deed::Seen);
+            self.tell(id, holder.clone(), OrphanAction::Seen);
         }
         let looked = Instant::now();
         self.held.insert(id, Held { looked, by, orphan });
@@ -65,8 +58,8 @@ impl Exec<'_> {
             return;
         }
         held.orphan = Some((since, true));
-        if holder::kill(self.store, &holder) {
-            self.tell(id, holder, Deed::Killed);
+        if holder::kill(self.store, &*self.settings.executor, &holder) {
+            self.tell(id, holder, OrphanAction::Killed);
         }
     }
 
@@ -76,12 +69,16 @@ impl Exec<'_> {
             return;
         };
         if let (Some((_, false)), Some(holder)) = (held.orphan, held.by) {
-            self.tell(id, holder, Deed::Ended);
+            self.tell(id, holder, OrphanAction::Ended);
         }
     }
 
-    fn tell(&mut self, id: NodeId, holder: Holder, deed: Deed) {
+    fn tell(&mut self, id: NodeId, holder: Holder, action: OrphanAction) {
         let node = self.name(id);
-        self.emit(Event::Orphan { node, holder, deed });
+        self.emit(Event::Orphan {
+            node,
+            holder,
+            action,
+        });
     }
 }

@@ -1,0 +1,98 @@
+//! A node before it runs, and what can be told of it then: by its parameters alone, or with the folders of its inputs.
+
+use anyhow::{Result, anyhow};
+use base::calls::Calls;
+use base::params::ParamSet;
+use base::value::Values;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A node before its inputs exist.
+pub struct Ahead<'a> {
+    /// As the recipe has them: addresses on the hub are addresses.
+    pub written: &'a Values,
+    /// With paths as they are on this machine.
+    pub params: &'a Values,
+    pub exec: &'a Values,
+    /// By port, as far as anything is known.
+    pub inputs: BTreeMap<&'static str, Likely>,
+}
+
+impl Ahead<'_> {
+    pub fn params<P: ParamSet>(&self) -> Result<P> {
+        P::read(self.params).map_err(|e| anyhow!("parameter {e}"))
+    }
+
+    pub fn exec<P: ParamSet>(&self) -> Result<P> {
+        P::read(self.exec).map_err(|e| anyhow!("parameter {e}"))
+    }
+
+    /// What is known of the artifact at this port; of one that is not connected, nothing.
+    pub fn input(&self, port: &str) -> Likely {
+        self.inputs.get(port).cloned().unwrap_or_default()
+    }
+}
+
+/// What is known of an artifact that is not there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Likely {
+    pub rows: Option<f64>,
+    /// Mean tokens of a row's text: of a prompt what is asked, of a conversation all of it, of a completion the response.
+    pub tokens: Option<f64>,
+    /// Of prompts and what is made of them: shares of the classes, in the order of `PromptClass::ALL`.
+    pub shares: Option<[f64; 3]>,
+    /// Of a model.
+    pub model: Option<ModelSize>,
+}
+
+/// A model by its numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ModelSize {
+    pub parameters: f64,
+    pub layers: f64,
+    pub hidden: f64,
+    pub vocabulary: f64,
+    /// Elements of keys and values that a token leaves in the cache, over all layers.
+    pub cache: f64,
+    /// Elements that one layer keeps of a token for the way back.
+    pub kept: f64,
+}
+
+/// What a node is expected to take and to give.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outlook {
+    /// By output.
+    pub outputs: BTreeMap<&'static str, Likely>,
+    /// Calls to services, where it makes any.
+    pub calls: Option<Calls>,
+    /// Floating-point operations of its models; 0: of none, or not known.
+    pub flop: f64,
+    /// Bytes that it needs at its peak; 0: not known.
+    pub memory: f64,
+}
+
+/// A node before it runs: parameters, and the folders of its inputs.
+pub struct Look<'a> {
+    pub params: &'a Values,
+    pub exec: &'a Values,
+    pub inputs: BTreeMap<&'static str, PathBuf>,
+    /// Examples wanted in full.
+    pub most: usize,
+}
+
+impl Look<'_> {
+    pub fn params<P: ParamSet>(&self) -> Result<P> {
+        P::read(self.params).map_err(|e| anyhow!("parameter {e}"))
+    }
+
+    pub fn exec<P: ParamSet>(&self) -> Result<P> {
+        P::read(self.exec).map_err(|e| anyhow!("parameter {e}"))
+    }
+
+    /// Folder of a required input.
+    pub fn input(&self, port: &str) -> &Path {
+        self.inputs
+            .get(port)
+            .unwrap_or_else(|| panic!("`{port}` is a required port of this kind"))
+    }
+}

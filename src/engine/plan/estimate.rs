@@ -1,0 +1,154 @@
+//! What a node is expected to take, and how that is known: measured by an earlier record, by the formulas of its kind, or not at all.
+//! Estimates, never identity; nobody is asked.
+
+use super::planner::Decision;
+use super::verdict::Verdict;
+use crate::store::index::Brief;
+use base::calls::Calls;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How something is known beforehand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// What will be asked is known: it is at most this.
+    #[serde(rename = "forecast")]
+    Counted,
+    /// By an earlier record of the node itself.
+    #[serde(rename = "record")]
+    Measured,
+    /// By another node of its kind.
+    OfTheKind,
+    /// By the formulas of its kind, from its parameters alone.
+    Formula,
+    #[default]
+    #[serde(rename = "nothing")]
+    Unknown,
+}
+
+/// What a node is expected to take.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Estimate {
+    /// How time and memory are known.
+    pub basis: Basis,
+    pub seconds: f64,
+    pub dollars: f64,
+    /// Highest resident memory.
+    pub peak_bytes: u64,
+    /// Its calls to services, for a node that has to run and may make any.
+    pub calls: Option<CallsEstimate>,
+    /// By its parameters alone, for a node that has to run and of which anything can be told so.
+    pub formula: Option<Formula>,
+}
+
+/// Calls to services.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CallsEstimate {
+    pub by: Basis,
+    /// Calls to make: at most, or as many as the earlier record made.
+    pub make: u64,
+    /// Answers that the journal has, or that the earlier record found there.
+    pub in_journal: u64,
+    /// Of the calls to make, requests and answers together.
+    pub tokens: u64,
+    pub dollars: f64,
+    /// Nodes that have to be made before it can be told.
+    pub after: Vec<String>,
+    /// Why it cannot be told although they are there.
+    pub problem: Option<String>,
+}
+
+/// What the formulas of a kind say: upper bounds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Formula {
+    pub calls: Option<Calls>,
+    /// Floating-point operations.
+    pub flop: f64,
+    /// Bytes at the peak; 0: not known.
+    pub memory: f64,
+    /// At a speed that was recorded here.
+    pub seconds: Option<f64>,
+}
+
+/// How fast a kind was here: by the newest record that counted its work.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Speed {
+    pub flop_per_second: f64,
+    started_ms: u64,
+}
+
+impl Speed {
+    pub(super) fn of(brief: &Brief) -> Speed {
+        Speed {
+            flop_per_second: brief.cost.flop / brief.cost.seconds.max(1e-3),
+            started_ms: brief.cost.started_ms,
+        }
+    }
+}
+
+/// Of this kind, else of any, the newest.
+pub(super) fn speed<'a>(speeds: &'a BTreeMap<String, Speed>, kind: &str) -> Option<&'a Speed> {
+    let newest = || speeds.values().max_by_key(|s| s.started_ms);
+    speeds.get(kind).or_else(newest)
+}
+
+/// A formula gives an upper bound, but not this many times what the node takes.
+const FAR: f64 = 20.0;
+
+impl Estimate {
+    /// By what is on record. A hit takes nothing.
+    pub(super) fn recorded(decision: &Decision) -> Estimate {
+        if matches!(decision.verdict, Verdict::Hit(_)) {
+            return Estimate {
+                basis: Basis::Measured,
+                ..Estimate::default()
+            };
+        }
+        let Some(earlier) = decision.earlier else {
+            return Estimate::default();
+        };
+        Estimate {
+            basis: match earlier.own {
+                true => Basis::Measured,
+                false => Basis::OfTheKind,
+            },
+            seconds: earlier.seconds,
+            dollars: earlier.dollars,
+            peak_bytes: earlier.peak_bytes,
+            ..Estimate::default()
+        }
+    }
+
+    /// Whether a record of the node itself says it.
+    pub fn is_measured(&self) -> bool {
+        self.basis == Basis::Measured
+    }
+
+    pub fn is_known(&self) -> bool {
+        self.basis != Basis::Unknown
+    }
+
+    /// Its calls are told. What is counted cannot cost more.
+    pub(super) fn with_calls(&mut self, calls: CallsEstimate) {
+        if calls.by == Basis::Counted && self.is_known() {
+            self.dollars = self.dollars.min(calls.dollars);
+        }
+        self.calls = Some(calls);
+    }
+
+    /// What the formulas say counts where no record of the node itself does: a namesake that did far less is not the node.
+    pub(super) fn with_formula(&mut self, formula: Formula, decision: &Decision) {
+        let did = decision.earlier.unwrap_or_default();
+        let far = did.flop > 0.0 && formula.flop > FAR * did.flop;
+        if self.is_measured() && (far || formula.calls.is_some() && did.calls.is_zero()) {
+            self.basis = Basis::OfTheKind;
+        }
+        if let (Some(seconds), false) = (formula.seconds, self.is_measured()) {
+            self.basis = Basis::Formula;
+            self.seconds = seconds;
+            self.peak_bytes = formula.memory as u64;
+        }
+        self.formula = (formula != Formula::default()).then_some(formula);
+    }
+}

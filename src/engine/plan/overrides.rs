@@ -1,0 +1,43 @@
+//! Records that nobody executed, because somebody answers for them: accepted outputs and adopted files.
+
+use super::planned::Planned;
+use crate::graph::{Graph, NodeId};
+use crate::store::Store;
+use crate::store::record::Record;
+use serde::Serialize;
+
+/// A record that nobody executed, in words.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Vouched {
+    /// `accepted` or `adopted`.
+    pub how: &'static str,
+    pub reason: String,
+    pub at_ms: u64,
+}
+
+pub fn vouched(record: &Record) -> Option<Vouched> {
+    let accepted = record.accepted.as_ref().map(|a| Vouched {
+        how: "accepted",
+        reason: a.reason.clone(),
+        at_ms: a.at_ms,
+    });
+    accepted.or_else(|| {
+        record.adopted.as_ref().map(|a| Vouched {
+            how: "adopted",
+            reason: a.reason.clone(),
+            at_ms: a.at_ms,
+        })
+    })
+}
+
+/// The nodes above this one whose records nobody executed. What is made from them rests on somebody's word.
+pub fn above(store: &Store, graph: &Graph, id: NodeId, plan: &[Planned]) -> Vec<(String, Vouched)> {
+    let above = graph.closure(&[id]).into_iter().rev().filter(|a| *a != id);
+    above
+        .filter_map(|above| {
+            let planned = &plan.iter().find(|p| p.decision.id == above)?.decision;
+            let record = store.record(&planned.key.clone()?).ok()??;
+            Some((graph.node(above).name.clone(), vouched(&record)?))
+        })
+        .collect()
+}

@@ -1,0 +1,166 @@
+//! A plan: what is decided of every node, and what it is expected to take. Made whole by one call; nothing changes it.
+
+use super::calls;
+use super::estimate::{Basis, CallsEstimate, Estimate, Formula, Speed, speed};
+use super::planner::{Decision, Planner};
+use super::verdict::Verdict;
+use crate::graph::changes::Reason;
+use crate::graph::{Graph, NodeId};
+use crate::kind::estimate::{Ahead, Likely};
+use crate::store::Store;
+use crate::store::paths::located;
+use anyhow::Result;
+use base::hash::Key;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// In graph order.
+pub struct Plan {
+    pub nodes: Vec<Planned>,
+    /// By kind; none where nothing has to run of which formulas tell anything.
+    pub speeds: BTreeMap<String, Speed>,
+}
+
+/// One node of a plan.
+pub struct Planned {
+    pub decision: Decision,
+    pub estimate: Estimate,
+}
+
+/// A line of a plan, as the journal of a run keeps it and `pipe plan --json` prints it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedNode {
+    pub node: String,
+    pub kind: String,
+    /// `hit`, `run`, `resume` or `maybe`.
+    pub verdict: String,
+    pub reasons: Vec<Reason>,
+    pub key: Option<Key>,
+    /// From the nearest earlier record; what is left of it where an attempt goes on.
+    pub expected_seconds: Option<f64>,
+    /// The same of what was paid.
+    #[serde(default)]
+    pub expected_dollars: Option<f64>,
+    /// Its calls to services, where it makes any and somebody asked for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_calls: Option<CallsEstimate>,
+}
+
+impl Plan {
+    pub fn new(store: &Store, graph: &Graph, planner: &Planner) -> Result<Plan> {
+        let decisions = planner.decide_all()?;
+        let mut estimates: Vec<Estimate> = decisions.iter().map(Estimate::recorded).collect();
+        for (estimate, decision) in estimates.iter_mut().zip(&decisions) {
+            let runs = !matches!(decision.verdict, Verdict::Hit(_));
+            if let Some(calls) = runs
+                .then(|| calls::of_node(store, graph, &decisions, decision))
+                .transpose()?
+                .flatten()
+            {
+                estimate.with_calls(calls);
+            }
+        }
+        let speeds = by_formula(graph, planner, &decisions, &mut estimates);
+        let nodes = decisions.into_iter().zip(estimates);
+        let nodes = nodes.map(|(decision, estimate)| Planned { decision, estimate });
+        Ok(Plan {
+            nodes: nodes.collect(),
+            speeds,
+        })
+    }
+}
+
+/// What formulas say, from the top of the graph to its end; and the speeds that were recorded here.
+fn by_formula(
+    graph: &Graph,
+    planner: &Planner,
+    decisions: &[Decision],
+    estimates: &mut [Estimate],
+) -> BTreeMap<String, Speed> {
+    let runs = |d: &Decision| !matches!(d.verdict, Verdict::Hit(_));
+    let tells = |d: &&Decision| runs(d) && graph.node(d.id).kind.outlook.is_some();
+    if !decisions.iter().any(|d| tells(&d)) {
+        return BTreeMap::new();
+    }
+    let speeds = planner.history().speeds().into_iter();
+    let speeds: BTreeMap<String, Speed> = speeds
+        .map(|(kind, brief)| (kind, Speed::of(&brief)))
+        .collect();
+    let mut given: BTreeMap<NodeId, BTreeMap<&'static str, Likely>> = BTreeMap::new();
+    for (decision, estimate) in decisions.iter().zip(estimates) {
+        let node = graph.node(decision.id);
+        let Some(outlook) = node.kind.outlook else {
+            continue;
+        };
+        let mut inputs = BTreeMap::new();
+        for (port, edge) in &node.inputs {
+            let of = given.get(&edge.node).and_then(|o| o.get(edge.output));
+            inputs.extend(of.map(|likely| (*port, likely.clone())));
+        }
+        let params = located(node.kind, &node.params);
+        let ahead = Ahead {
+            written: &node.params,
+            params: &params,
+            exec: &node.exec,
+            inputs,
+        };
+        // Of parameters that a kind cannot read, nothing can be told, and `check` has said so.
+        let Ok(outlook) = outlook(&ahead) else {
+            continue;
+        };
+        given.insert(decision.id, outlook.outputs);
+        if runs(decision) {
+            let speed = speed(&speeds, node.kind.name).filter(|_| outlook.flop > 0.0);
+            let formula = Formula {
+                calls: outlook.calls.filter(|c| !c.is_zero()),
+                flop: outlook.flop,
+                memory: outlook.memory,
+                seconds: speed.map(|s| outlook.flop / s.flop_per_second),
+            };
+            estimate.with_formula(formula, decision);
+        }
+    }
+    speeds
+}
+
+impl Planned {
+    pub fn line(&self, graph: &Graph) -> PlannedNode {
+        let (decision, estimate) = (&self.decision, &self.estimate);
+        let node = graph.node(decision.id);
+        let known = estimate.is_known();
+        PlannedNode {
+            node: node.name.clone(),
+            kind: node.kind.name.to_string(),
+            verdict: decision.verdict.word().to_string(),
+            reasons: decision.verdict.reasons().to_vec(),
+            key: decision.key.clone(),
+            expected_seconds: known.then_some(estimate.seconds),
+            expected_dollars: known.then_some(estimate.dollars),
+            expected_calls: estimate.calls.clone(),
+        }
+    }
+}
+
+/// Sums over a plan.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CallsTotal {
+    pub make: u64,
+    pub in_journal: u64,
+    pub tokens: u64,
+    pub dollars: f64,
+    /// Nodes that are told by their earlier record.
+    pub as_before: usize,
+    /// Nodes of which nothing is known.
+    pub unknown: usize,
+}
+
+impl CallsTotal {
+    pub fn add(&mut self, calls: &CallsEstimate) {
+        self.make += calls.make;
+        self.in_journal += calls.in_journal;
+        self.tokens += calls.tokens;
+        self.dollars += calls.dollars;
+        self.as_before += usize::from(calls.by == Basis::Measured);
+        self.unknown += usize::from(calls.by == Basis::Unknown);
+    }
+}

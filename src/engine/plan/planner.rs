@@ -1,0 +1,453 @@
+//! What is decided of a node, and why: asked once for all nodes by a plan, and again for one node by a run, as soon as its inputs are
+//! known.
+
+use super::history::History;
+use super::verdict::Verdict;
+use crate::graph::changes::{Reason, changes};
+use crate::graph::manifest::{Manifest, Stem};
+use crate::graph::{Edge, Graph, Node, NodeId};
+use crate::kind::attempt::Attempt;
+use crate::store::index::{Brief, Index};
+use crate::store::paths::{self, Paths};
+use crate::store::record::{Cost, Record};
+use crate::store::{Lookup, Store};
+use anyhow::{Context, Result};
+use base::calls::Calls;
+use base::hash::{Digest, Key, PlanKey};
+use std::cell::{OnceCell, RefCell, RefMut};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Which part of a graph.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// These nodes and what they need; empty: all.
+    pub only: Vec<NodeId>,
+    /// Executed although there is a record, from the beginning. See `commit` for what becomes of that record.
+    pub fresh: BTreeSet<NodeId>,
+}
+
+/// What is decided of one node.
+pub struct Decision {
+    pub id: NodeId,
+    pub plan_key: PlanKey,
+    /// Known as soon as the content of every input is, as is the key, which is its hash.
+    pub manifest: Option<Manifest>,
+    pub key: Option<Key>,
+    pub verdict: Verdict,
+    /// The key of the earlier record that the reasons compare with.
+    pub compared: Option<Key>,
+    pub earlier: Option<Earlier>,
+}
+
+/// What the nearest earlier record took; of what is left, where an attempt goes on from a known place.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Earlier {
+    /// Of the node itself, else of another of its kind, whose calls say nothing.
+    pub own: bool,
+    pub seconds: f64,
+    pub dollars: f64,
+    /// Highest resident memory.
+    pub peak_bytes: u64,
+    /// Floating-point operations, where they were counted.
+    pub flop: f64,
+    pub calls: Calls,
+}
+
+impl Earlier {
+    fn own(cost: &Cost) -> Earlier {
+        Earlier {
+            own: true,
+            seconds: cost.seconds,
+            dollars: cost.dollars,
+            peak_bytes: cost.peak_bytes,
+            flop: cost.flop,
+            calls: cost.calls,
+        }
+    }
+
+    fn of_the_kind(cost: &Cost) -> Earlier {
+        Earlier {
+            own: false,
+            calls: Calls::default(),
+            ..Earlier::own(cost)
+        }
+    }
+
+    /// Of what is left when this share is done.
+    fn after(self, fraction: f64) -> Earlier {
+        let left = (1.0 - fraction).clamp(0.0, 1.0);
+        Earlier {
+            seconds: self.seconds * left,
+            dollars: self.dollars * left,
+            ..self
+        }
+    }
+}
+
+/// What the store has of a key.
+enum Found {
+    Absent,
+    Whole(Brief),
+    Evicted(Brief),
+    Damaged(Vec<String>),
+}
+
+/// Digest by output.
+pub type Outputs = BTreeMap<String, Digest>;
+
+/// Decides, node by node.
+pub struct Planner<'a> {
+    store: &'a Store,
+    graph: &'a Graph,
+    fresh: BTreeSet<NodeId>,
+    selected: Vec<NodeId>,
+    stems: BTreeMap<NodeId, (Stem, PlanKey)>,
+    /// By node, by parameter: what stands for the contents of its paths; only nodes that have any. Read once, so that a plan is
+    /// of one moment.
+    paths: BTreeMap<NodeId, Paths>,
+    /// Nodes whose blobs are needed: an evicted record of theirs is no hit.
+    needed: RefCell<BTreeSet<NodeId>>,
+    /// Nodes whose blobs no remote can give.
+    lost: RefCell<BTreeSet<NodeId>>,
+    /// What went wrong with the remote when a node was decided, until somebody takes it.
+    remarks: RefCell<BTreeMap<NodeId, String>>,
+    index: RefCell<Index<'a>>,
+    history: OnceCell<History<'a>>,
+}
+
+static NOTHING: Paths = Paths {
+    contents: BTreeMap::new(),
+    absent: vec![],
+    commits: BTreeMap::new(),
+};
+
+impl<'a> Planner<'a> {
+    pub fn new(store: &'a Store, graph: &'a Graph, wanted: &Wanted) -> Result<Planner<'a>> {
+        let selected = if wanted.only.is_empty() {
+            graph.ids().collect()
+        } else {
+            graph.closure(&wanted.only)
+        };
+        let mut planner = Planner {
+            store,
+            graph,
+            fresh: wanted.fresh.clone(),
+            selected,
+            stems: BTreeMap::new(),
+            paths: BTreeMap::new(),
+            // Who names a node wants its artifact.
+            needed: RefCell::new(wanted.only.iter().copied().collect()),
+            lost: RefCell::default(),
+            remarks: RefCell::default(),
+            index: RefCell::new(Index::open(store)),
+            history: OnceCell::new(),
+        };
+        let mut with_paths: BTreeMap<&str, bool> = BTreeMap::new();
+        for id in planner.selected.clone() {
+            let node = graph.node(id);
+            let looks = with_paths
+                .entry(node.kind.name)
+                .or_insert_with(|| paths::has_any(node.kind));
+            if *looks {
+                let paths =
+                    Paths::of(store, node).with_context(|| format!("node `{}`", node.name))?;
+                planner.paths.insert(id, paths);
+            }
+            let stem = Stem::new(node.kind, &node.params, &planner.paths(id).contents);
+            let plan_key =
+                |edge: &Edge| format!("plan:{}.{}", planner.plan_key(edge.node), edge.output);
+            let inputs: Vec<(&'static str, String)> = node
+                .inputs
+                .iter()
+                .map(|(port, edge)| (*port, plan_key(edge)))
+                .collect();
+            let inputs = inputs
+                .iter()
+                .map(|(port, content)| (*port, content.as_str()));
+            let plan_key = stem.with(inputs).plan_key();
+            planner.stems.insert(id, (stem, plan_key));
+        }
+        store.sources().save(&store.tmp());
+        Ok(planner)
+    }
+
+    /// The nodes asked for and what they need, in graph order.
+    pub fn selected(&self) -> &[NodeId] {
+        &self.selected
+    }
+
+    pub fn forced(&self, id: NodeId) -> bool {
+        self.fresh.contains(&id)
+    }
+
+    pub fn plan_key(&self, id: NodeId) -> &PlanKey {
+        &self.stems[&id].1
+    }
+
+    /// What the node's path parameters led to when the plan was made.
+    pub fn paths(&self, id: NodeId) -> &Paths {
+        self.paths.get(&id).unwrap_or(&NOTHING)
+    }
+
+    pub fn index(&self) -> RefMut<'_, Index<'a>> {
+        self.index.borrow_mut()
+    }
+
+    /// Whether the bytes of its artifacts are needed.
+    pub fn needs(&self, id: NodeId) -> bool {
+        self.needed.borrow().contains(&id)
+    }
+
+    /// No remote can give its bytes: where they are needed it runs.
+    pub fn lose(&self, id: NodeId) {
+        self.need(id);
+        self.lost.borrow_mut().insert(id);
+    }
+
+    /// What went wrong with the remote when it was decided, once.
+    pub fn take_remark(&self, id: NodeId) -> Option<String> {
+        self.remarks.borrow_mut().remove(&id)
+    }
+
+    /// From now on an evicted or damaged artifact of this node is a reason to run it.
+    pub fn need(&self, id: NodeId) {
+        self.needed.borrow_mut().insert(id);
+    }
+
+    /// Of all nodes that are selected, in graph order.
+    pub fn decide_all(&self) -> Result<Vec<Decision>> {
+        let mut known: BTreeMap<NodeId, Outputs> = BTreeMap::new();
+        let mut all = Vec::with_capacity(self.selected.len());
+        for id in &self.selected {
+            let decision = self.decide(*id, &known)?;
+            if let Verdict::Hit(brief) = &decision.verdict {
+                known.insert(*id, outputs(brief));
+            }
+            all.push(decision);
+        }
+        self.rebuild_what_is_needed(&mut all, &known)?;
+        self.index().save();
+        Ok(all)
+    }
+
+    /// What runs needs the bytes of its inputs: those that were evicted are made again, and so on upwards. Whether a node that may
+    /// run needs them is seen when it is decided.
+    fn rebuild_what_is_needed(
+        &self,
+        all: &mut [Decision],
+        known: &BTreeMap<NodeId, Outputs>,
+    ) -> Result<()> {
+        // What a remote may have is pulled; only when it could not be, it is made again.
+        if self.store.has_remote() {
+            return Ok(());
+        }
+        for at in (0..all.len()).rev() {
+            if !matches!(all[at].verdict, Verdict::Run(_) | Verdict::Resume { .. }) {
+                continue;
+            }
+            for edge in self.graph.node(all[at].id).inputs.values() {
+                let above = place(all, edge.node).expect("a plan holds what a node needs");
+                if matches!(&all[above].verdict, Verdict::Hit(brief) if brief.evicted) {
+                    self.need(edge.node);
+                    all[above] = self.decide(edge.node, known)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `known`: the outputs of the nodes that have theirs.
+    pub fn decide(&self, id: NodeId, known: &BTreeMap<NodeId, Outputs>) -> Result<Decision> {
+        let node = self.graph.node(id);
+        let mut inputs = vec![];
+        let mut after = BTreeSet::new();
+        for (port, edge) in &node.inputs {
+            match known.get(&edge.node) {
+                Some(outputs) => {
+                    let digest = outputs.get(edge.output).with_context(|| {
+                        format!(
+                            "node `{}`: its input `{port}` has no such output",
+                            node.name
+                        )
+                    })?;
+                    inputs.push((*port, digest.as_str()));
+                }
+                None => {
+                    after.insert(edge.node);
+                }
+            }
+        }
+        let manifest = self.stems[&id].0.with(inputs.into_iter());
+        let absent = &self.paths(id).absent;
+        let verdict = match (absent.is_empty(), after.is_empty()) {
+            (true, true) => return self.decide_by_key(id, node, manifest),
+            (true, false) => Verdict::Maybe {
+                after: after.into_iter().collect(),
+            },
+            (false, _) => Verdict::Needs {
+                absent: absent.clone(),
+            },
+        };
+        Ok(Decision {
+            id,
+            plan_key: self.stems[&id].1.clone(),
+            manifest: None,
+            key: None,
+            verdict,
+            compared: None,
+            earlier: self.earlier(node, id, &manifest),
+        })
+    }
+
+    pub fn history(&self) -> &History<'a> {
+        let read = || History::new(self.store, self.index().briefs());
+        self.history.get_or_init(read)
+    }
+
+    /// Whether its evicted blobs have to be made again. Where there is a remote, not before it could not give them.
+    fn rebuilds(&self, id: NodeId) -> bool {
+        let had = self.store.has_remote() && !self.lost.borrow().contains(&id);
+        self.needs(id) && !had
+    }
+
+    fn find_remote(&self, id: NodeId, key: &Key) -> Found {
+        match self.store.find_remote(key) {
+            Ok(None) => Found::Absent,
+            Ok(Some(record)) => Found::Evicted(Brief::of(&record, true)),
+            Err(error) => {
+                self.remarks.borrow_mut().insert(id, format!("{error:#}"));
+                Found::Absent
+            }
+        }
+    }
+
+    /// What the store has, by the index; whose blobs are needed is looked at itself.
+    fn find(&self, id: NodeId, key: &Key) -> Found {
+        if !self.needed.borrow().contains(&id) {
+            let mut index = self.index();
+            if let Some(mut brief) = index.brief(key) {
+                let whole = index.whole(&brief);
+                if whole || brief.evicted {
+                    brief.evicted = !whole;
+                    return match whole {
+                        true => Found::Whole(brief),
+                        false => Found::Evicted(brief),
+                    };
+                }
+            }
+        }
+        match self.store.lookup(key) {
+            Lookup::Absent => self.find_remote(id, key),
+            Lookup::Whole(record) => Found::Whole(Brief::of(&record, false)),
+            Lookup::Evicted(record) => Found::Evicted(Brief::of(&record, true)),
+            Lookup::Damaged(what) => Found::Damaged(what),
+        }
+    }
+
+    fn decide_by_key(&self, id: NodeId, node: &Node, manifest: Manifest) -> Result<Decision> {
+        let key = manifest.key();
+        let mut decision = Decision {
+            id,
+            plan_key: self.stems[&id].1.clone(),
+            manifest: Some(manifest),
+            key: Some(key.clone()),
+            verdict: Verdict::Run(vec![Reason::NeverRun]),
+            compared: None,
+            earlier: None,
+        };
+        let found = self.find(id, &key);
+        if let Found::Whole(brief) | Found::Evicted(brief) = &found {
+            decision.earlier = Some(Earlier::own(&brief.cost));
+            decision.compared = Some(key.clone());
+        }
+        let reasons = match found {
+            Found::Whole(_) | Found::Evicted(_) if self.forced(id) => vec![Reason::Forced],
+            Found::Evicted(_) if self.rebuilds(id) => vec![Reason::Evicted],
+            Found::Whole(brief) | Found::Evicted(brief) => {
+                decision.verdict = Verdict::Hit(Box::new(brief));
+                return Ok(decision);
+            }
+            Found::Damaged(what) => {
+                decision.compared = Some(key.clone());
+                let record = self.store.record(&key).ok().flatten();
+                decision.earlier = record.map(|r| Earlier::own(&r.cost));
+                vec![Reason::Missing { what }]
+            }
+            Found::Absent => {
+                let text = decision.manifest.as_ref().map_or("", Manifest::text);
+                let history = self.history();
+                let own = history.nearest(node.kind.name, node.plain_name(), text);
+                decision.earlier = nearest(history, node, own.as_deref());
+                decision.compared = own.as_ref().map(|r| r.key.clone());
+                self.against(node, own.as_deref(), text)
+            }
+        };
+        let attempts = if self.forced(id) {
+            vec![]
+        } else {
+            Attempt::of(self.store, &key)?
+        };
+        let resumable: Vec<&Attempt> = attempts.iter().filter(|a| a.resumable()).collect();
+        decision.verdict = if resumable.is_empty() {
+            Verdict::Run(reasons)
+        } else {
+            let fraction = resumable
+                .iter()
+                .filter_map(|a| a.fraction())
+                .max_by(f64::total_cmp);
+            if let Some(fraction) = fraction {
+                decision.earlier = decision.earlier.map(|e| e.after(fraction));
+            }
+            Verdict::Resume { reasons, fraction }
+        };
+        Ok(decision)
+    }
+
+    fn against(&self, node: &Node, earlier: Option<&Record>, new: &str) -> Vec<Reason> {
+        if let Some(earlier) = earlier {
+            return changes(&earlier.manifest, new);
+        }
+        match self.history().named(node.plain_name()) {
+            Some(other) => {
+                vec![Reason::Kind {
+                    old: other.kind.clone(),
+                    new: node.kind.name.to_string(),
+                }]
+            }
+            None => vec![Reason::NeverRun],
+        }
+    }
+
+    /// For a node whose inputs are not known: what it took at this place, else what the nearest took.
+    fn earlier(&self, node: &Node, id: NodeId, manifest: &Manifest) -> Option<Earlier> {
+        let hinted = self.index().hint(&self.stems[&id].1);
+        if let Some(brief) = hinted.and_then(|key| self.index().brief(&key)) {
+            return Some(Earlier::own(&brief.cost));
+        }
+        let history = self.history();
+        let own = history.nearest(node.kind.name, node.plain_name(), manifest.text());
+        nearest(history, node, own.as_deref())
+    }
+}
+
+/// Another node of the same kind says how long it may take, but is no reason for anything.
+fn nearest(history: &History, node: &Node, own: Option<&Record>) -> Option<Earlier> {
+    let of_the_kind = || history.newest(node.kind.name);
+    let own = own.map(|r| Earlier::own(&r.cost));
+    own.or_else(|| of_the_kind().map(|b| Earlier::of_the_kind(&b.cost)))
+}
+
+/// The place of a node among decisions in graph order.
+fn place(all: &[Decision], id: NodeId) -> Option<usize> {
+    all.binary_search_by_key(&id, |d| d.id).ok()
+}
+
+/// What is decided of this node.
+pub fn find(all: &[Decision], id: NodeId) -> Option<&Decision> {
+    Some(&all[place(all, id)?])
+}
+
+pub fn outputs(brief: &Brief) -> Outputs {
+    let named = brief.outputs.iter();
+    named.map(|o| (o.name.clone(), o.digest.clone())).collect()
+}

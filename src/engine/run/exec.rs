@@ -1,0 +1,124 @@
+//! A run that goes on: its nodes, what is free, what is waited for. How that changes is in the files of what happens: `drive` decides,
+//! `tokens` says who starts next, `lifecycle` is what happens to one node.
+
+use super::executor::{self, Resources, Task};
+use super::queue::Queue;
+use super::settings::Settings;
+use super::watch::Watch;
+use crate::events::event::{Event, Holder, State};
+use crate::events::journal::Journal;
+use crate::graph::manifest::Manifest;
+use crate::graph::{Graph, NodeId};
+use crate::kind::attempt::{Attempt, Spec};
+use crate::kind::failure::Class;
+use crate::plan::{Decision, Outputs, Planner};
+use crate::store::Store;
+use crate::store::commit::{CommitError, Committed};
+use crate::store::index::Brief;
+use crate::store::record::Origin;
+use anyhow::Result;
+use base::calls::Calls;
+use base::hash::Key;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// A worker that was asked to stop has this long to save its state.
+pub(super) const STOP_GRACE: Duration = Duration::from_secs(20);
+
+/// A node whose key is held by somebody else.
+pub(super) struct Held {
+    pub(super) looked: Instant,
+    pub(super) by: Option<Holder>,
+    /// When the holder was first seen to be an orphan, and whether it was killed since.
+    pub(super) orphan: Option<(Instant, bool)>,
+}
+
+/// How far a run is with its limit.
+#[derive(Default)]
+pub(super) struct Limited {
+    pub(super) looked: Option<Instant>,
+    /// Since when it is reached, and what to say of it.
+    pub(super) reached: Option<(Instant, String)>,
+}
+
+/// News from jobs, and from the threads that commit.
+pub(super) enum News {
+    Job(NodeId, executor::News),
+    Committed(NodeId, Box<Result<Committed, CommitError>>),
+    /// The remote was given the record, or had it, or could not be.
+    Published(NodeId, Result<bool>),
+}
+
+/// A node whose worker runs, or whose outputs are being committed.
+pub(super) struct Running {
+    pub(super) key: Key,
+    /// Given back when it ends.
+    pub(super) taken: Resources,
+    pub(super) manifest: Manifest,
+    pub(super) attempt: Attempt,
+    pub(super) spec: Spec,
+    pub(super) earlier: Vec<Attempt>,
+    /// Until its worker has ended.
+    pub(super) task: Option<Box<dyn Task>>,
+    pub(super) watch: Watch,
+    /// What the worker said before it failed.
+    pub(super) complaint: Option<(String, Class)>,
+    /// The limit of the run was reached.
+    pub(super) stop_requested: bool,
+    /// What it has asked so far, where there is a limit.
+    pub(super) calls: Calls,
+    /// What it was let know, by the name of the variable: not to be repeated.
+    pub(super) secrets: BTreeMap<String, String>,
+    /// Held until the record is there.
+    pub(super) _lock: File,
+}
+
+pub(super) struct Exec<'a> {
+    pub(super) store: &'a Store,
+    pub(super) graph: &'a Graph,
+    pub(super) settings: &'a Settings,
+    pub(super) judge: &'a Planner<'a>,
+    pub(super) listener: &'a mut dyn FnMut(&Event),
+    pub(super) journal: Journal,
+    pub(super) run: String,
+    pub(super) sender: mpsc::Sender<News>,
+    pub(super) states: BTreeMap<NodeId, State>,
+    /// Length of the longest path from the start of a node to the end of the run, in expected seconds.
+    pub(super) remaining: BTreeMap<NodeId, f64>,
+    /// Verdicts from before the run, until they are used.
+    pub(super) planned: BTreeMap<NodeId, Decision>,
+    pub(super) ready: Queue,
+    /// Waiting nodes to be looked at: something above them has ended.
+    pub(super) due: BTreeSet<NodeId>,
+    /// Nodes whose state is not final.
+    pub(super) open: usize,
+    pub(super) users: BTreeMap<NodeId, Vec<NodeId>>,
+    pub(super) running: BTreeMap<NodeId, Running>,
+    pub(super) known: BTreeMap<NodeId, Outputs>,
+    pub(super) briefs: BTreeMap<NodeId, Brief>,
+    /// Keys executed in this run: a forced twin is satisfied by them.
+    pub(super) made: BTreeSet<Key>,
+    /// What the nodes that run leave of the capacity; memory is not counted here, as it is expected and not given.
+    pub(super) free: Resources,
+    pub(super) peaks: BTreeMap<NodeId, u64>,
+    /// Nodes that wait for another try, until then.
+    pub(super) later: BTreeMap<NodeId, Instant>,
+    /// What the ended attempts of this run asked.
+    pub(super) called: BTreeMap<NodeId, Calls>,
+    /// How often a node was tried again, by class.
+    pub(super) tries: BTreeMap<(NodeId, &'static str), usize>,
+    pub(super) held: BTreeMap<NodeId, Held>,
+    /// When running nodes were looked at last.
+    pub(super) looked: Instant,
+    /// The failure after which nothing new starts.
+    pub(super) halted: Option<String>,
+    pub(super) trouble: Option<String>,
+    /// Asked for when the first node starts.
+    pub(super) origin: Option<Origin>,
+    pub(super) stopping: Option<Instant>,
+    /// Records that are on their way to the remote.
+    pub(super) publishing: usize,
+    pub(super) limited: Limited,
+}

@@ -1,0 +1,96 @@
+//! Where attempts are executed. The engine schedules, watches and commits; an executor starts the worker of an attempt somewhere,
+//! passes on what it says, and tells how it ended. What a process, a pipe or a job is, only the executor knows.
+
+pub mod local;
+
+use crate::kind::attempt::Attempt;
+use crate::kind::failure::Ending;
+use crate::kind::messages::Message;
+use anyhow::Result;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What there is for all attempts that run at once, or what one of them is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    pub threads: usize,
+    pub gpus: usize,
+    /// Bytes; nothing: not known.
+    pub memory: Option<u64>,
+}
+
+impl Resources {
+    /// Less threads and GPUs by what somebody takes now.
+    pub fn take(&mut self, taken: &Resources) {
+        self.threads -= taken.threads;
+        self.gpus -= taken.gpus;
+    }
+
+    pub fn give_back(&mut self, taken: &Resources) {
+        self.threads += taken.threads;
+        self.gpus += taken.gpus;
+    }
+}
+
+/// An attempt to be executed.
+pub struct Job<'a> {
+    pub attempt: &'a Attempt,
+    /// The binary whose verb `worker` is `worker::main`.
+    pub program: &'a Path,
+    /// The lock of the key. It has to be held as long as the worker lives, even where this engine does not.
+    pub lock: &'a File,
+    pub given: Resources,
+    /// Variables that the worker may see besides the ordinary ones, by name.
+    pub secrets: &'a BTreeMap<String, String>,
+}
+
+/// What comes from a job, in order.
+pub enum News {
+    Message(Message),
+    /// Nothing that belongs to the job runs any more; nothing follows.
+    Ended,
+}
+
+/// Takes news from any thread.
+pub type Listener = Arc<dyn Fn(News) + Send + Sync>;
+
+/// Executes attempts. All methods are called by one thread, but for `writers`.
+pub trait Executor: Send + Sync {
+    /// What it has for all jobs that run at once.
+    fn capacity(&self) -> Resources;
+
+    /// Starts a job. The last that `listener` hears of it is `News::Ended`.
+    fn start(&self, job: &Job, listener: Listener) -> Result<Box<dyn Task>>;
+
+    /// What the worker of an attempt is called among people, whichever engine started it: `process 4711`. Nothing where there is no
+    /// trace of one.
+    fn name(&self, attempt: &Attempt) -> Option<String>;
+
+    /// Whether anything of an attempt runs, whichever engine started it, as far as it can be seen from here.
+    fn runs(&self, attempt: &Attempt) -> bool;
+
+    /// Kills all that belongs to an attempt whose engine is gone. Whether there was anything.
+    fn kill_leftovers(&self, attempt: &Attempt) -> bool;
+
+    /// Who can still write to the outputs of an attempt that has ended, in words. Asked right before they are hashed. An executor
+    /// that looks at this itself before it says `Ended` has nothing to add.
+    fn writers(&self, _attempt: &Attempt) -> Result<Vec<String>> {
+        Ok(vec![])
+    }
+}
+
+/// A job that was started.
+pub trait Task {
+    /// Asks it to save its state and end.
+    fn stop(&self);
+
+    fn kill(&self);
+
+    /// The most memory that it had so far, in bytes. Asked about once a second.
+    fn peak(&self) -> Option<u64>;
+
+    /// How it ended. Called once, after `News::Ended`.
+    fn end(self: Box<Self>) -> Ending;
+}

@@ -1,0 +1,77 @@
+//! Watches nodes that run, and says whether another try of one is worth it.
+
+use super::exec::{Exec, Running};
+use super::queue::Ready;
+use crate::events::event::{Event, State};
+use crate::graph::NodeId;
+use crate::kind::failure::Class;
+use std::time::{Duration, Instant};
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+impl Exec<'_> {
+    /// Once a second.
+    pub(super) fn poll_workers(&mut self) {
+        if self.looked.elapsed() < LOOK_EVERY {
+            return;
+        }
+        self.looked = Instant::now();
+        let mut silent = vec![];
+        for (id, running) in &mut self.running {
+            let Some(task) = &running.task else {
+                continue;
+            };
+            running.watch.note_peak(task.peak());
+            silent.extend(running.watch.silence().map(|seconds| (*id, seconds)));
+        }
+        for (id, seconds) in silent {
+            let node = self.name(id);
+            self.emit(Event::Silent { node, seconds });
+        }
+    }
+
+    /// Whether the node was given another try; it is ready again then, after a pause.
+    pub(super) fn try_again(
+        &mut self,
+        id: NodeId,
+        running: &Running,
+        class: Class,
+        message: &str,
+    ) -> bool {
+        if self.stopping.is_some() || self.trouble.is_some() || self.halted.is_some() {
+            return false;
+        }
+        let saved = running.attempt.resumable();
+        let tries = self.tries.entry((id, class.words())).or_default();
+        let salt = format!("{} {}", self.run, running.spec.node);
+        let Some(pause) = self.settings.retries.pause(class, *tries, saved, &salt) else {
+            return false;
+        };
+        *tries += 1;
+        let attempt = *tries;
+        self.emit(Event::Retry {
+            node: self.name(id),
+            class,
+            message: message.to_string(),
+            attempt,
+            pause_seconds: pause.as_secs_f64(),
+        });
+        self.later.insert(id, Instant::now() + pause);
+        let resumed = running.attempt.fraction();
+        self.set(
+            id,
+            State::Ready {
+                key: running.key.clone(),
+                reasons: vec![],
+                resumable: saved,
+                resumed,
+            },
+        );
+        let ready = Ready {
+            key: running.key.clone(),
+            manifest: running.manifest.clone(),
+        };
+        self.ready.insert(id, self.remaining[&id], ready);
+        true
+    }
+}

@@ -1,0 +1,84 @@
+//! The attempts in a store: a fresh one, all of a key. Their numbers count up and are given once.
+
+use super::Store;
+use super::record::Artifact;
+use crate::kind::attempt::{Attempt, Spec};
+use crate::system::files::names;
+use anyhow::{Context, Result};
+use base::hash::Key;
+use std::fs;
+use std::path::PathBuf;
+
+impl Attempt {
+    /// A fresh folder, with its inputs laid out.
+    pub fn create(store: &Store, spec: &Spec, inputs: &[(&str, Artifact)]) -> Result<Attempt> {
+        let dir = next(store, &spec.key)?;
+        let made = || format!("creating attempt {}", dir.display());
+        let attempt = Attempt { dir: dir.clone() };
+        for name in &spec.outputs {
+            fs::create_dir_all(attempt.output(name)).with_context(made)?;
+        }
+        for part in ["in", "out", "resume", "logs"] {
+            fs::create_dir_all(dir.join(part)).with_context(made)?;
+        }
+        for (port, artifact) in inputs {
+            store
+                .objects()
+                .link(&artifact.files, &attempt.input(port))?;
+        }
+        let text = serde_json::to_vec_pretty(spec).with_context(made)?;
+        fs::write(dir.join("attempt.json"), text).with_context(made)?;
+        Ok(attempt)
+    }
+
+    /// Every folder under `attempts/`, whatever it is about.
+    pub fn all(store: &Store) -> Result<Vec<Attempt>> {
+        let names = names(&store.attempts())?.into_iter();
+        let attempt = |name| Attempt {
+            dir: store.attempts().join(name),
+        };
+        Ok(names.map(attempt).collect())
+    }
+
+    /// All attempts of a key, newest first.
+    pub fn of(store: &Store, key: &Key) -> Result<Vec<Attempt>> {
+        let mut found: Vec<(u64, Attempt)> = numbered(store, key)?
+            .into_iter()
+            .map(|(number, name)| {
+                let dir = store.attempts().join(name);
+                (number, Attempt { dir })
+            })
+            .filter(|(_, attempt)| attempt.spec().is_ok_and(|spec| spec.key == *key))
+            .collect();
+        found.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+        Ok(found.into_iter().map(|(_, attempt)| attempt).collect())
+    }
+}
+
+/// A fresh folder. Numbers and not times say which attempt came later: the clock may have been set back.
+fn next(store: &Store, key: &Key) -> Result<PathBuf> {
+    let last = numbered(store, key)?.into_iter().map(|(n, _)| n).max();
+    for number in last.unwrap_or(0) + 1.. {
+        let dir = store.attempts().join(format!("{}-{number}", key.short()));
+        match fs::create_dir(&dir) {
+            // Another key with the same first digits took it.
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            other => {
+                other.with_context(|| format!("creating attempt {}", dir.display()))?;
+                return Ok(dir);
+            }
+        }
+    }
+    unreachable!("numbers do not end")
+}
+
+/// Folders that are called like attempts of this key, with their numbers.
+fn numbered(store: &Store, key: &Key) -> Result<Vec<(u64, String)>> {
+    let number = |name: String| {
+        let (short, number) = name.split_once('-')?;
+        // Whatever has no number is older than what has one.
+        (short == key.short()).then(|| (number.parse().unwrap_or(0), name.clone()))
+    };
+    let all = names(&store.attempts())?;
+    Ok(all.into_iter().filter_map(number).collect())
+}

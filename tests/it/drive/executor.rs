@@ -1,0 +1,253 @@
+//! The whole engine on an executor of these tests: threads of this process take the place of workers. Nothing of it is a process, so
+//! whatever the engine asked of one would be missed here.
+
+use super::tokens::most_at_once;
+use super::{fail, failed, retries};
+use crate::engine::{Space, join, wait_until, write};
+use pipe::engine::events::event::{Event, State};
+use pipe::engine::kind::attempt::Attempt;
+use pipe::engine::kind::failure::{Class, End, Ending};
+use pipe::engine::kind::messages::Message;
+use pipe::engine::kind::{Kind, Needs};
+use pipe::engine::run::executor::{Executor, Job, Listener, News, Resources, Task};
+use pipe::engine::run::{Settings, Stop};
+use pipe::kinds::toy;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const PEAK: u64 = 5_000_000;
+
+/// What an attempt does in place of a kind's `run`.
+type Work = fn(&Attempt, &dyn Fn(Message), &AtomicBool) -> End;
+
+struct Threads {
+    work: Work,
+    /// Attempts whose leftovers were to be killed.
+    cleared: Mutex<Vec<String>>,
+}
+
+impl Threads {
+    fn new(work: Work) -> Arc<Threads> {
+        let cleared = Mutex::default();
+        Arc::new(Threads { work, cleared })
+    }
+}
+
+impl Executor for Threads {
+    fn capacity(&self) -> Resources {
+        Resources {
+            threads: 2,
+            gpus: 2,
+            memory: None,
+        }
+    }
+
+    fn start(&self, job: &Job, listener: Listener) -> anyhow::Result<Box<dyn Task>> {
+        let (attempt, work) = (job.attempt.clone(), self.work);
+        let task = Thread::default();
+        let (stop, end) = (task.stop.clone(), task.end.clone());
+        std::thread::spawn(move || {
+            let done = work(&attempt, &|m| listener(News::Message(m)), &stop);
+            *end.lock().unwrap() = Some(done);
+            listener(News::Ended);
+        });
+        Ok(Box::new(task))
+    }
+
+    fn name(&self, _: &Attempt) -> Option<String> {
+        None
+    }
+
+    fn runs(&self, _: &Attempt) -> bool {
+        false
+    }
+
+    fn kill_leftovers(&self, attempt: &Attempt) -> bool {
+        self.cleared.lock().unwrap().push(attempt.name());
+        false
+    }
+}
+
+#[derive(Default)]
+struct Thread {
+    stop: Arc<AtomicBool>,
+    end: Arc<Mutex<Option<End>>>,
+}
+
+impl Task for Thread {
+    fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn kill(&self) {
+        self.stop();
+    }
+
+    fn peak(&self) -> Option<u64> {
+        Some(PEAK)
+    }
+
+    fn end(self: Box<Self>) -> Ending {
+        let end = self.end.lock().unwrap().take().expect("it ended");
+        let peak = Some(PEAK);
+        Ending { end, peak }
+    }
+}
+
+fn on(executor: &Arc<Threads>) -> impl FnOnce(&mut Settings) {
+    let executor = executor.clone();
+    move |settings| {
+        settings.capacity = executor.capacity();
+        settings.executor = executor;
+        // There is no worker to be started.
+        settings.program = "/dev/null".into();
+        settings.retries.pause = Duration::from_millis(1);
+    }
+}
+
+/// Writes the node's name, after saying so.
+fn name_itself(attempt: &Attempt, say: &dyn Fn(Message), _: &AtomicBool) -> End {
+    let spec = attempt.spec().unwrap();
+    say(Message::Log {
+        text: format!("{} writes", spec.node),
+    });
+    std::fs::write(attempt.output("out").join("text.txt"), &spec.node).unwrap();
+    End::Exited(0)
+}
+
+#[test]
+fn a_graph_runs_on_another_executor_and_its_records_are_those_of_any() {
+    let space = Space::new();
+    let spec = [write("a", "x"), write("b", "y"), join("ab", "a", Some("b"))];
+    let ran = space.run_with(&spec, on(&Threads::new(name_itself)), |_| {});
+    assert_eq!(ran.states(), ["done"; 3]);
+    assert_eq!(ran.text("ab"), "ab");
+    assert!(ran.said("a", "a writes"));
+    assert_eq!(space.run(&spec).states(), ["hit"; 3], "on this machine");
+}
+
+#[test]
+fn how_a_job_ended_decides_what_becomes_of_its_node() {
+    fn end_as_named(attempt: &Attempt, say: &dyn Fn(Message), stop: &AtomicBool) -> End {
+        let node = attempt.spec().unwrap().node;
+        match node.as_str() {
+            "says" => {
+                say(Message::Failed {
+                    error: "no such column".into(),
+                    class: Class::Error,
+                });
+                End::Exited(1)
+            }
+            "code" => End::Exited(3),
+            "memory" => End::OutOfMemory("its limit was 1 GB".into()),
+            "lost" => End::Lost("the machine does not answer".into()),
+            "empty" => End::Exited(0),
+            _ => name_itself(attempt, say, stop),
+        }
+    }
+    let names = ["says", "code", "memory", "lost", "empty"];
+    let mut spec: Vec<_> = names.iter().map(|name| fail(name, name)).collect();
+    spec.push(join("below", "says", None));
+    spec.push(write("apart", "x"));
+    let ran = Space::new().run_with(&spec, on(&Threads::new(end_as_named)), |_| {});
+    assert_eq!(ran.states()[5..], ["skipped says", "done"]);
+    let told = names.map(|name| failed(&ran, name));
+    let expected = [
+        (Class::Error, "no such column"),
+        (Class::Error, "the worker ended with exit status 3"),
+        (
+            Class::OutOfMemory,
+            "out of memory: peak 5.0 MB; its limit was 1 GB",
+        ),
+        (
+            Class::Killed,
+            "the worker was lost: the machine does not answer; its peak was 5.0 MB",
+        ),
+        (Class::LostOutputs, "output `out` is empty"),
+    ];
+    assert_eq!(told, expected.map(|(class, text)| (class, text.into())));
+}
+
+#[test]
+fn a_job_that_was_lost_goes_on_once_from_what_it_had_saved() {
+    fn lost_at_first(attempt: &Attempt, say: &dyn Fn(Message), stop: &AtomicBool) -> End {
+        if attempt.spec().unwrap().earlier.is_empty() {
+            std::fs::write(attempt.resume().join("journal"), "half").unwrap();
+            return End::Lost("its host is gone".into());
+        }
+        name_itself(attempt, say, stop)
+    }
+    let executor = Threads::new(lost_at_first);
+    let ran = Space::new().run_with(&[write("a", "x")], on(&executor), |_| {});
+    assert_eq!(ran.states(), ["done"]);
+    assert_eq!(ran.record("a").cost.attempts, 2);
+    let told = "the worker was lost: its host is gone; its peak was 5.0 MB";
+    assert_eq!(retries(&ran), [(Class::Killed, told.into())]);
+    let cleared = executor.cleared.lock().unwrap();
+    assert_eq!(cleared.len(), 1, "nothing of the first try may still write");
+}
+
+#[test]
+fn a_request_to_stop_reaches_a_job_and_the_next_run_goes_on() {
+    fn until_asked(attempt: &Attempt, say: &dyn Fn(Message), stop: &AtomicBool) -> End {
+        if !attempt.spec().unwrap().earlier.is_empty() {
+            return name_itself(attempt, say, stop);
+        }
+        wait_until(|| stop.load(Ordering::Relaxed));
+        End::Exited(75)
+    }
+    let space = Space::new();
+    let executor = Threads::new(until_asked);
+    let stop = Stop::default();
+    let spec = [write("a", "x"), join("below", "a", None)];
+    let set = |settings: &mut Settings| {
+        on(&executor)(settings);
+        settings.stop = stop.clone();
+    };
+    let ran = space.run_with(&spec, set, |event| {
+        if let Event::State { state, .. } = event
+            && matches!(state, State::Running { .. })
+        {
+            stop.request();
+        }
+    });
+    assert_eq!(ran.states(), ["interrupted"; 2]);
+    let again = space.run_with(&spec, on(&executor), |_| {});
+    assert_eq!(again.states(), ["done"; 2]);
+}
+
+/// As `toy-write`, with a GPU.
+const ON_A_GPU: Kind = Kind {
+    name: "on-a-gpu",
+    needs: |_| Needs {
+        gpus: 1,
+        ..Needs::ONE_THREAD
+    },
+    ..toy::WRITE
+};
+
+#[test]
+fn nodes_wait_for_a_gpu_that_others_have() {
+    fn slowly(attempt: &Attempt, say: &dyn Fn(Message), stop: &AtomicBool) -> End {
+        std::thread::sleep(Duration::from_millis(50));
+        name_itself(attempt, say, stop)
+    }
+    let spec: Vec<_> = ["a", "b", "c", "d"]
+        .iter()
+        .map(|name| crate::engine::toy(&ON_A_GPU, name).with("text", *name))
+        .collect();
+    for gpus in [1, 2] {
+        let set = |settings: &mut Settings| {
+            on(&Threads::new(slowly))(settings);
+            settings.capacity.threads = 4;
+            settings.capacity.gpus = gpus;
+        };
+        let ran = Space::new().run_with(&spec, set, |_| {});
+        assert_eq!(ran.states(), ["done"; 4]);
+        assert_eq!(most_at_once(&ran), gpus);
+    }
+    let ran = Space::new().run(&spec[..1]);
+    let told = "it needs 1 GPU, and there are 0";
+    assert_eq!(failed(&ran, "a"), (Class::Error, told.into()));
+}
