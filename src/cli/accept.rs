@@ -5,7 +5,7 @@ use super::output::{Error, Outcome, print, print_json};
 use super::{past, study};
 use base::hash::Key;
 use engine::gc::accept;
-use engine::gc::vouch::{Refusal, Voucher};
+use engine::gc::vouch::{OverrideSource, Refusal};
 use engine::store::Store;
 use engine::store::record::Record;
 use recipe::study::Study;
@@ -47,7 +47,7 @@ pub fn run(args: &Accept) -> Outcome {
     let from = args.from.as_ref().map(|text| earlier(&store, text, name));
     let from = from.transpose()?;
     let recipe = recipe(&study, name);
-    let voucher = Voucher {
+    let voucher = OverrideSource {
         reason,
         recipe: &recipe,
         version: env!("CARGO_PKG_VERSION"),

@@ -7,7 +7,7 @@ use super::study;
 use base::text::bytes;
 use clap::ValueHint;
 use engine::gc::adopt;
-use engine::gc::vouch::Voucher;
+use engine::gc::vouch::OverrideSource;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -60,7 +60,7 @@ pub fn run(args: &Adopt) -> Outcome {
         }
     }
     let recipe = recipe(&study, &node.name);
-    let voucher = Voucher {
+    let voucher = OverrideSource {
         reason,
         recipe: &recipe,
         version: env!("CARGO_PKG_VERSION"),

@@ -31,7 +31,7 @@ pub fn find(store: &Store, beginning: &str) -> Result<Option<String>, Error> {
     }
 }
 
-/// The same, where there has to be one. `last` is the newest.
+/// A run that has to be there. `last` is the newest.
 pub fn one(store: &Store, name: &str) -> Result<String, Error> {
     let found = match name {
         "last" => journal::runs(store)?.pop(),

@@ -5,7 +5,7 @@ use super::output::{Error, Outcome, print, print_json};
 use super::{past, study};
 use base::text::{count, did_you_mean, duration, listed};
 use clap::ValueHint;
-use engine::gc::holdings::age_ms;
+use engine::gc::inventory::age_ms;
 use engine::gc::pins::{self, Pin as Pinning, Pinned};
 use engine::plan::verdict::Verdict;
 use engine::plan::{self, Wanted};

@@ -69,7 +69,7 @@ pub struct Run {
     /// and when they are spent the nodes that ask are stopped as by Ctrl-C. What is in flight then is still paid, and kept
     #[arg(long, value_name = "USD", value_parser = amount)]
     max_usd: Option<f64>,
-    /// The same for calls; answers from the journal do not count
+    /// Calls that all nodes together may make to services; answers from the journal do not count
     #[arg(long, value_name = "N")]
     max_calls: Option<u64>,
     /// What to do with workers that a killed run left behind and that still hold a node: `kill` them when they have had 20 s to save

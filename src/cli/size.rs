@@ -4,7 +4,7 @@ use super::output::{Outcome, print, print_json};
 use base::hash::Digest;
 use base::text::bytes;
 use engine::gc::collect::{self, Policy};
-use engine::gc::holdings::{self, Held, Holdings};
+use engine::gc::inventory::{self, Held, Inventory};
 use engine::gc::roots::LAST_RUNS;
 use engine::gc::{settings, sizes};
 use engine::plan::overrides::vouched;
@@ -27,11 +27,11 @@ struct Line<'a> {
 
 /// `kind`: only records of this kind.
 pub(super) fn list(store: &Store, kind: Option<&str>, as_json: bool) -> Outcome {
-    let mut holdings = Holdings::default();
-    holdings.refresh(store)?;
-    let found = holdings::blobs(store)?.into_iter();
+    let mut inventory = Inventory::default();
+    inventory.refresh(store)?;
+    let found = inventory::blobs(store)?.into_iter();
     let there: BTreeMap<Digest, u64> = found.map(|b| (b.digest, b.size)).collect();
-    let mut lines = lines(&holdings, &there);
+    let mut lines = lines(&inventory, &there);
     lines.retain(|l| kind.is_none_or(|kind| l.held.record.kind == kind));
     lines.sort_by_key(|l| {
         (
@@ -125,9 +125,9 @@ fn blobs<'a>(held: &'a Held, there: &BTreeMap<Digest, u64>) -> BTreeMap<&'a Dige
         .collect()
 }
 
-fn lines<'a>(holdings: &'a Holdings, there: &BTreeMap<Digest, u64>) -> Vec<Line<'a>> {
+fn lines<'a>(inventory: &'a Inventory, there: &BTreeMap<Digest, u64>) -> Vec<Line<'a>> {
     let mut users: BTreeMap<&Digest, u64> = BTreeMap::new();
-    for held in holdings.all() {
+    for held in inventory.all() {
         for digest in blobs(held, there).into_keys() {
             *users.entry(digest).or_default() += 1;
         }
@@ -142,7 +142,7 @@ fn lines<'a>(holdings: &'a Holdings, there: &BTreeMap<Digest, u64>) -> Vec<Line<
         }
         Line { held, own, shared }
     };
-    holdings.all().map(line).collect()
+    inventory.all().map(line).collect()
 }
 
 /// Bytes by a word; a blob counts once in each group.

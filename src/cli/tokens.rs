@@ -7,7 +7,7 @@ use anyhow::Context;
 use base::text::{listed, thousands};
 use base::tokens::{Shown, Tokens};
 use engine::graph::{Graph, NodeId};
-use engine::kind::estimate::Look;
+use engine::kind::estimate::NodePreview;
 use engine::plan::layout::Layout;
 use engine::store::Store;
 use engine::store::paths::located;
@@ -36,13 +36,12 @@ pub fn run(
     };
     let layout = Layout::new(store);
     let params = located(node.kind, &node.params);
-    let look = Look {
-        params: &params,
-        exec: &node.exec,
+    let preview = NodePreview {
         inputs: inputs(graph, store, recipe, id, &layout)?,
         most,
+        ..NodePreview::new(&node.params, &params, &node.exec)
     };
-    let tokens = tokens(&look).with_context(|| format!("node `{name}`"))?;
+    let tokens = tokens(&preview).with_context(|| format!("node `{name}`"))?;
     if as_json {
         print_json(&data(name, node.kind.name, &tokens));
     } else {

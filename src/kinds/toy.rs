@@ -9,7 +9,7 @@ use base::params;
 use base::params::ParamSet;
 use base::rows::Message;
 use engine::kind::context::{Interrupted, NodeCtx, Transient};
-use engine::kind::estimate::Look;
+use engine::kind::estimate::NodePreview;
 use engine::kind::{Kind, Needs, Output, Port, Type};
 use services::chat::{Ask, Chat, Input, Sampling};
 use services::client;
@@ -203,7 +203,7 @@ pub const ASK: Kind = Kind {
         found.extend(exec.endpoint.missing(Service::Answers, Some(""), by));
         found
     }),
-    forecast: Some(ask_forecast),
+    count_calls: Some(ask_count_calls),
     run: ask,
     ..TOY
 };
@@ -406,9 +406,9 @@ fn asking(
     Ok((chat, asks))
 }
 
-fn ask_forecast(look: &Look, calls: &Path) -> Result<Calls> {
-    let (params, exec) = (look.params::<AskParams>()?, look.exec::<AskExec>()?);
-    let words = look.inputs.get("words").map(PathBuf::as_path);
+fn ask_count_calls(preview: &NodePreview, calls: &Path) -> Result<Calls> {
+    let (params, exec) = (preview.params::<AskParams>()?, preview.exec::<AskExec>()?);
+    let words = preview.inputs.get("words").map(PathBuf::as_path);
     let (chat, asks) = asking(&params, &exec.endpoint, words)?;
     let endpoint = exec.endpoint.endpoint();
     Ok(client::forecast(

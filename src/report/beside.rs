@@ -35,7 +35,7 @@ pub struct Beside {
     pub part: bool,
 }
 
-/// The same on two sides that are compared.
+/// What stands beside a rate on two sides that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Sided {
     pub first: Beside,
@@ -58,7 +58,7 @@ impl Beside {
         self.worded(" %")
     }
 
-    /// The same where a column's title says the unit.
+    /// The text where a column's title says the unit.
     pub fn in_percent(&self) -> Option<String> {
         self.worded("")
     }

@@ -54,7 +54,7 @@ pub fn number(unit: &str, x: f64) -> String {
     }
 }
 
-/// The same with its sign; what rounds to nothing has none.
+/// A number in the unit's usual digits, with its sign; what rounds to nothing has none.
 fn signed(unit: &str, x: f64) -> String {
     let text = number(unit, x);
     let nothing = text.chars().all(|c| matches!(c, '-' | '0' | '.'));

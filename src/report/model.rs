@@ -31,7 +31,7 @@ const FIELDS: [&str; 16] = [
     "num_labels",
 ];
 
-/// The same of adapter_config.json.
+/// What is read of adapter_config.json.
 const ADAPTER_FIELDS: [&str; 7] = [
     "peft_type",
     "r",

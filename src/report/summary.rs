@@ -10,7 +10,7 @@ use base::rows::{METRICS, Metric, Metrics};
 use base::text::{bytes, dollars, duration, thousands, width};
 use engine::kind::{Kind, Role, Type};
 use engine::store::Store;
-use engine::store::index::Brief;
+use engine::store::index::RecordSummary;
 use engine::store::record::Record;
 use serde_json::{Value, json};
 use std::ops::Range;
@@ -22,7 +22,7 @@ const WIDE: usize = 120;
 pub struct Item<'a> {
     pub node: &'a str,
     pub kind: &'static Kind,
-    pub brief: &'a Brief,
+    pub brief: &'a RecordSummary,
     pub hit: bool,
     /// What the recipe says of the node.
     pub about: Option<&'a str>,

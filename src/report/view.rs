@@ -44,7 +44,7 @@ pub struct NodeView {
     pub progress: Option<Reported>,
     /// When progress was first heard in this attempt, and what it had made: a resumed node does not begin at 0.
     first: Option<(u64, u64)>,
-    /// The same of what is sampled.
+    /// How far sampling is.
     sampling: Option<(u64, Sampled)>,
     pulse: Option<Pulse>,
     /// What went wrong on the way and was tried again.

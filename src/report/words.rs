@@ -5,7 +5,7 @@ use base::text::{bytes, count, dollars, duration, listed, thousands, tokens};
 use engine::graph::changes::Reason;
 use engine::plan::CallsTotal;
 use engine::plan::estimate::{Basis, CallsEstimate};
-use engine::plan::overrides::Vouched;
+use engine::plan::overrides::Override;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
@@ -57,7 +57,7 @@ fn entries(name: &str, old: &Option<String>, new: &Option<String>) -> Option<Str
     (!changed.is_empty()).then(|| changed.join(", "))
 }
 
-/// The same with all that is known of it.
+/// A cost with all that is known of it.
 pub fn reason_in_full(reason: &Reason) -> String {
     let short = |digest: &str| digest.chars().take(12).collect::<String>();
     match reason {
@@ -71,7 +71,7 @@ pub fn reason_in_full(reason: &Reason) -> String {
 }
 
 /// That nobody executed a record, and why that is right: `accepted: only the log changed`.
-pub fn vouched(vouched: &Vouched) -> String {
+pub fn vouched(vouched: &Override) -> String {
     format!("{}: {}", vouched.how, vouched.reason)
 }
 
@@ -80,7 +80,7 @@ pub fn reasons(reasons: &[Reason]) -> String {
     reasons.iter().map(reason).collect::<Vec<_>>().join("; ")
 }
 
-/// The same for a node that goes on: it is no surprise that it never ended.
+/// The reasons of a node that goes on: it is no surprise that it never ended.
 pub fn resumed(all: &[Reason]) -> String {
     let others: Vec<Reason> = all
         .iter()
@@ -138,7 +138,7 @@ pub fn answers_kept(answers: u64, size: u64) -> String {
     format!("answers of services are kept: {answers}, {}\n", bytes(size))
 }
 
-/// The same in short, as one side of a comparison: `1,600 calls, 4.1 M tokens, $3.20`.
+/// Calls in short, as one side of a comparison: `1,600 calls, 4.1 M tokens, $3.20`.
 pub fn calls_made(calls: &Calls) -> String {
     let mut parts = vec![answers(calls.made, calls.reused)];
     parts.extend(spent(calls.tokens(), calls.dollars));

@@ -4,7 +4,7 @@ use pipe::base::hash::Key;
 use pipe::base::rows::{self, METRICS, Metric};
 use pipe::engine::kind::Type;
 use pipe::engine::store::Store;
-use pipe::engine::store::index::Brief;
+use pipe::engine::store::index::RecordSummary;
 use pipe::engine::store::record::{Artifact, Cost, Provenance, Record};
 use pipe::kinds::REGISTRY;
 use pipe::report::metrics::{difference, rows as lines, value};
@@ -150,7 +150,7 @@ fn a_table_that_is_too_wide_is_cut_between_columns() {
     let space = Space::new();
     let mut share = metric("defense/plain", 0.5, 40, "share");
     share.interval = Some((0.374, 0.626));
-    let briefs: Vec<Brief> = (0..9)
+    let briefs: Vec<RecordSummary> = (0..9)
         .map(|_| space.brief("evaluate", vec![share.clone()]))
         .collect();
     let names: Vec<String> = (0..9).map(|i| format!("n{i}-eval")).collect();
@@ -202,7 +202,7 @@ impl Space {
     }
 
     /// Of a node of this kind, with a record in the store.
-    fn brief(&self, kind: &str, metrics: Vec<Metric>) -> Brief {
+    fn brief(&self, kind: &str, metrics: Vec<Metric>) -> RecordSummary {
         let folder = tempfile::tempdir_in(self.dir.path()).unwrap();
         rows::write_metrics(folder.path(), metrics).unwrap();
         let file = folder.path().join(METRICS);
@@ -225,7 +225,7 @@ impl Space {
             adopted: None,
         };
         self.store.add_record(&record).unwrap();
-        Brief::of(&record, false)
+        RecordSummary::of(&record, false)
     }
 }
 
@@ -234,7 +234,7 @@ fn blob_names(artifact: &Artifact) -> String {
     names.collect()
 }
 
-fn items<'a>(names: &[&'a str], briefs: &'a [Brief]) -> Vec<Item<'a>> {
+fn items<'a>(names: &[&'a str], briefs: &'a [RecordSummary]) -> Vec<Item<'a>> {
     let told = |name: &str| match name {
         "base-eval" => Some("about base-eval"),
         "rl-eval" => Some("about rl-eval"),

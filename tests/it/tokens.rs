@@ -5,7 +5,7 @@ use crate::study::Study;
 use pipe::base::rows::{self, CompletedPrompt, Completion, Pair, Prompt, PromptClass};
 use pipe::base::tokens::Tokens;
 use pipe::base::value::Value;
-use pipe::engine::kind::estimate::Look;
+use pipe::engine::kind::estimate::NodePreview;
 use pipe::kinds::REGISTRY;
 use pipe::learn::tokenizer::Tokenizer;
 use serde::Serialize;
@@ -49,11 +49,11 @@ impl Inputs {
                 .iter()
                 .map(|(port, path)| (*port, path.to_path_buf())),
         );
-        let look = Look {
-            exec: &Default::default(),
-            params: &values,
+        let exec = Default::default();
+        let look = NodePreview {
             inputs: folders,
             most: 2,
+            ..NodePreview::new(&values, &values, &exec)
         };
         (kind.tokens.unwrap())(&look).unwrap()
     }

@@ -1,6 +1,6 @@
 //! Old outputs under a new key: somebody says that what changed is harmless. The record tells who said so, why, and what changed.
 
-use crate::gc::vouch::{self, Refusal, Voucher};
+use crate::gc::vouch::{self, OverrideSource, Refusal};
 use crate::graph::changes::changes;
 use crate::graph::{Graph, NodeId};
 use crate::store::record::{Accepted, Cost, Provenance, Record};
@@ -15,7 +15,7 @@ pub fn accept(
     graph: &Graph,
     id: NodeId,
     from: Option<&Key>,
-    voucher: &Voucher,
+    voucher: &OverrideSource,
 ) -> Result<Record, Refusal> {
     let node = graph.node(id);
     let no = |message: String| Err(Refusal::No(message));

@@ -1,7 +1,7 @@
 //! Files that were made elsewhere become the outputs of a node: copied into an attempt, checked for the shape of their type, and
 //! committed like everything else.
 
-use crate::gc::vouch::{self, Refusal, Voucher};
+use crate::gc::vouch::{self, OverrideSource, Refusal};
 use crate::graph::{Graph, NodeId};
 use crate::kind::Type;
 use crate::kind::attempt::{Attempt, Spec};
@@ -22,7 +22,7 @@ pub fn adopt(
     graph: &Graph,
     id: NodeId,
     paths: &BTreeMap<String, PathBuf>,
-    voucher: &Voucher,
+    voucher: &OverrideSource,
 ) -> Result<Record, Refusal> {
     let node = graph.node(id);
     let types = node.kind.types(&node.params);

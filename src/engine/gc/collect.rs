@@ -3,7 +3,7 @@
 //! Tiers in order: litter, attempts that nobody went on with, weights, other data. Inside a tier what is cheapest to make again per
 //! byte goes first. Metrics and scores, records, their logs and the journals of runs are in no tier.
 
-use crate::gc::holdings::{Found, Held, Holdings, Stamp, blobs, changed_ms};
+use crate::gc::inventory::{Found, Held, Inventory, Stamp, blobs, changed_ms};
 use crate::gc::roots::{Roots, Rules, Watch, Why, keys_of, locked};
 use crate::gc::sizes;
 use crate::kind::Type;
@@ -144,16 +144,16 @@ impl Proposal {
 
 /// What a proposal is made from.
 struct Eye<'a> {
-    holdings: &'a Holdings,
+    inventory: &'a Inventory,
     roots: &'a Roots,
     blobs: &'a BTreeMap<Digest, Found>,
 }
 
 impl<'a> Eye<'a> {
     fn held(&self, key: &Key) -> &'a Held {
-        self.holdings
+        self.inventory
             .get(key)
-            .expect("a candidate comes from the holdings")
+            .expect("a candidate comes from the inventory")
     }
 
     /// Present, and free to go as far as workers are concerned.
@@ -164,13 +164,13 @@ impl<'a> Eye<'a> {
 
 /// Looks at the store; changes nothing.
 pub fn propose(store: &Store, policy: &Policy) -> Result<Proposal> {
-    let (mut holdings, mut watch) = (Holdings::default(), Watch::default());
-    holdings.refresh(store)?;
-    let roots = watch.roots(store, &holdings, &policy.rules())?;
+    let (mut inventory, mut watch) = (Inventory::default(), Watch::default());
+    inventory.refresh(store)?;
+    let roots = watch.roots(store, &inventory, &policy.rules())?;
     let found = blobs(store)?.into_iter();
     let blobs: BTreeMap<Digest, Found> = found.map(|b| (b.digest.clone(), b)).collect();
     let eye = Eye {
-        holdings: &holdings,
+        inventory: &inventory,
         roots: &roots,
         blobs: &blobs,
     };
@@ -244,7 +244,7 @@ fn choose(eye: &Eye, candidates: Vec<Item>, cap: Option<u64>, mut left: u64) -> 
 /// By blob: how many outputs and logs count on it.
 fn holders<'a>(eye: &Eye<'a>) -> BTreeMap<&'a Digest, u64> {
     let mut holders: BTreeMap<&Digest, u64> = BTreeMap::new();
-    for held in eye.holdings.all() {
+    for held in eye.inventory.all() {
         let record = &held.record;
         let root = eye.roots.why(&record.key).is_some();
         let outputs = record.outputs.iter();
@@ -260,7 +260,7 @@ fn holders<'a>(eye: &Eye<'a>) -> BTreeMap<&'a Digest, u64> {
 /// Outputs of records that no root protects, where something is left of them.
 fn candidates(eye: &Eye, now_ms: u64) -> Vec<Item> {
     let mut items = vec![];
-    for held in eye.holdings.all() {
+    for held in eye.inventory.all() {
         let record = &held.record;
         if eye.roots.why(&record.key).is_some() {
             continue;
@@ -275,7 +275,7 @@ fn candidates(eye: &Eye, now_ms: u64) -> Vec<Item> {
         }
         // What was accepted costs what the record cost whose outputs it has.
         let accepted = record.accepted.as_ref();
-        let maker = accepted.and_then(|a| eye.holdings.get(&a.from));
+        let maker = accepted.and_then(|a| eye.inventory.get(&a.from));
         let cost = &maker.unwrap_or(held).record.cost;
         for (tier, outputs) in by_tier {
             let made = &record.provenance;
@@ -307,7 +307,7 @@ fn kept(eye: &Eye, items: &[Item]) -> BTreeMap<Option<Why>, Kept> {
         })
         .collect();
     let mut kept: BTreeMap<Option<Why>, Kept> = BTreeMap::new();
-    for held in eye.holdings.all() {
+    for held in eye.inventory.all() {
         let record = &held.record;
         let files = record.outputs.values().flat_map(|a| &a.files);
         let sizes = files.filter(|b| eye.there(&b.digest)).map(|b| b.size);
@@ -356,8 +356,8 @@ fn litter(store: &Store, eye: &Eye, policy: &Policy) -> Result<Vec<Item>> {
             });
         }
     }
-    items.extend(useless_attempts(store, eye.holdings, policy)?);
-    let named = eye.holdings.named();
+    items.extend(useless_attempts(store, eye.inventory, policy)?);
+    let named = eye.inventory.named();
     for (digest, blob) in eye.blobs {
         let age_ms = policy.now_ms.saturating_sub(blob.changed_ms);
         let free = !named.contains(digest) && !eye.roots.needs_blob(digest);
@@ -370,7 +370,7 @@ fn litter(store: &Store, eye: &Eye, policy: &Policy) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-fn useless_attempts(store: &Store, holdings: &Holdings, policy: &Policy) -> Result<Vec<Item>> {
+fn useless_attempts(store: &Store, inventory: &Inventory, policy: &Policy) -> Result<Vec<Item>> {
     let mut items = vec![];
     for name in names(&store.attempts())? {
         let attempt = Attempt {
@@ -388,7 +388,7 @@ fn useless_attempts(store: &Store, holdings: &Holdings, policy: &Policy) -> Resu
             continue;
         }
         let why = match &key {
-            Some(key) if holdings.get(key).is_some() => "its record is there",
+            Some(key) if inventory.get(key).is_some() => "its record is there",
             _ if attempt.resumable() || age_ms < LITTER_AGE_MS => continue,
             _ => "left nothing to go on from",
         };
@@ -404,7 +404,7 @@ fn useless_attempts(store: &Store, holdings: &Holdings, policy: &Policy) -> Resu
 
 /// Attempts that one could go on with, but nobody has.
 fn old_attempts(store: &Store, eye: &Eye, policy: &Policy) -> Result<Vec<Item>> {
-    let (holdings, roots) = (eye.holdings, eye.roots);
+    let (inventory, roots) = (eye.inventory, eye.roots);
     let mut items = vec![];
     for name in names(&store.attempts())? {
         let attempt = Attempt {
@@ -413,7 +413,7 @@ fn old_attempts(store: &Store, eye: &Eye, policy: &Policy) -> Result<Vec<Item>> 
         let (Ok(spec), Some(age_ms)) = (attempt.spec(), newest(&attempt, policy.now_ms)) else {
             continue;
         };
-        let settled = holdings.get(&spec.key).is_some() || !attempt.resumable();
+        let settled = inventory.get(&spec.key).is_some() || !attempt.resumable();
         let wanted = roots.why(&spec.key).is_some() || roots.needs_attempt(&name);
         if settled || wanted || age_ms < CHECKPOINT_MS {
             continue;

@@ -1,6 +1,6 @@
 //! Removing the blobs of one record on purpose.
 
-use crate::gc::holdings::Holdings;
+use crate::gc::inventory::Inventory;
 use crate::store::Store;
 use crate::store::record::Record;
 use anyhow::Result;
@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 impl Store {
     /// Removes the blobs of a record that no other record needs; how many bytes that gave. The caller is `alone`.
     pub fn evict(&self, record: &Record, reason: &str) -> Result<u64> {
-        let mut holdings = Holdings::default();
-        holdings.refresh(self)?;
+        let mut inventory = Inventory::default();
+        inventory.refresh(self)?;
         let outputs: BTreeSet<String> = record.outputs.keys().cloned().collect();
         let going = BTreeMap::from([(record.key.clone(), outputs.clone())]);
-        let needed = holdings.needed(&going, |_| true);
+        let needed = inventory.needed(&going, |_| true);
         let blobs: BTreeMap<&Digest, u64> = record
             .outputs
             .values()

@@ -8,7 +8,7 @@ pub mod accept;
 pub mod adopt;
 pub mod collect;
 pub mod evict;
-pub mod holdings;
+pub mod inventory;
 pub mod pins;
 pub mod roots;
 pub mod settings;

@@ -6,7 +6,7 @@
 
 use crate::events::event::{End, Event};
 use crate::events::journal::{self, RunInfo, Stamped};
-use crate::gc::holdings::{Holdings, words};
+use crate::gc::inventory::{Inventory, words};
 use crate::gc::pins;
 use crate::kind::attempt::Attempt;
 use crate::store::Store;
@@ -97,7 +97,7 @@ struct Past {
 }
 
 impl Watch {
-    pub fn roots(&mut self, store: &Store, holdings: &Holdings, rules: &Rules) -> Result<Roots> {
+    pub fn roots(&mut self, store: &Store, inventory: &Inventory, rules: &Rules) -> Result<Roots> {
         let mut roots = Roots::default();
         attempts(store, &mut roots)?;
         let runs = self.read(store, &mut roots)?;
@@ -110,7 +110,7 @@ impl Watch {
                 Err(error) => roots.blind.push(format!("{error:#}")),
             }
         }
-        for held in holdings.all().filter(|h| h.record.adopted.is_some()) {
+        for held in inventory.all().filter(|h| h.record.adopted.is_some()) {
             roots.add(&held.record.key, &Why::Adopted);
         }
         recent(store, &runs, rules, &mut roots)?;

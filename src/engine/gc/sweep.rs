@@ -2,7 +2,7 @@
 //! them runs commit and decide.
 
 use crate::gc::collect::{self, Item, Policy, What};
-use crate::gc::holdings::{Holdings, blob};
+use crate::gc::inventory::{Inventory, blob};
 use crate::gc::roots::{Roots, Watch, keys_of};
 use crate::kind::attempt::Attempt;
 use crate::store::Store;
@@ -46,9 +46,9 @@ pub fn sweep(
     patience: Duration,
 ) -> Result<Swept> {
     store.prepare()?;
-    let (mut holdings, mut watch) = (Holdings::default(), Watch::default());
+    let (mut inventory, mut watch) = (Inventory::default(), Watch::default());
     // The first look takes longest, so it is not under the lock.
-    holdings.refresh(store)?;
+    inventory.refresh(store)?;
     let mut swept = Swept::default();
     let mut items = items.into_iter().peekable();
     while items.peek().is_some() {
@@ -59,15 +59,15 @@ pub fn sweep(
             });
             break;
         };
-        holdings.refresh(store)?;
-        let roots = watch.roots(store, &holdings, &policy.rules())?;
+        inventory.refresh(store)?;
+        let roots = watch.roots(store, &inventory, &policy.rules())?;
         let portion: Vec<Item> = items.by_ref().take(PORTION).collect();
         let sweep = Sweep {
             store,
             policy,
-            holdings: &holdings,
+            inventory: &inventory,
             roots: &roots,
-            named: holdings.named(),
+            named: inventory.named(),
         };
         sweep.portion(portion, &mut swept)?;
     }
@@ -90,7 +90,7 @@ fn alone(store: &Store, patience: Duration) -> Result<Option<File>> {
 struct Sweep<'a> {
     store: &'a Store,
     policy: &'a Policy,
-    holdings: &'a Holdings,
+    inventory: &'a Inventory,
     roots: &'a Roots,
     /// Blobs that a record names.
     named: BTreeSet<Digest>,
@@ -118,11 +118,11 @@ impl Sweep<'_> {
         }
         fault::point("evict-marked")?;
         let root = |key: &Key| self.roots.why(key).is_some();
-        let needed = self.holdings.needed(&going, root);
+        let needed = self.inventory.needed(&going, root);
         for mut item in items {
             let freed = match &item.what {
                 What::Record { key, outputs } => {
-                    let held = self.holdings.get(key).expect("what may go is there");
+                    let held = self.inventory.get(key).expect("what may go is there");
                     let mut freed = 0;
                     for blob in held.files(outputs) {
                         if !needed.contains(&blob.digest) && !self.roots.needs_blob(&blob.digest) {
@@ -156,10 +156,10 @@ impl Sweep<'_> {
     fn may_go(&self, item: &Item) -> bool {
         match &item.what {
             What::Record { key, .. } => {
-                let same = |held: &crate::gc::holdings::Held| Some(held.stamp) == item.stamp;
+                let same = |held: &crate::gc::inventory::Held| Some(held.stamp) == item.stamp;
                 self.roots.blind.is_empty()
                     && self.roots.why(key).is_none()
-                    && self.holdings.get(key).is_some_and(same)
+                    && self.inventory.get(key).is_some_and(same)
             }
             What::Blob(digest) => {
                 let young = |changed_ms: u64| {

@@ -3,7 +3,7 @@
 
 use crate::events::journal;
 use crate::gc::collect::{LITTER_AGE_MS, age};
-use crate::gc::holdings;
+use crate::gc::inventory;
 use crate::gc::roots::locked;
 use crate::gc::{pins, settings};
 use crate::graph::manifest::Manifest;
@@ -157,7 +157,7 @@ fn present(
     records: &BTreeMap<Key, Record>,
     checked: &mut Checked,
 ) -> Result<BTreeMap<Digest, u64>> {
-    let found = holdings::blobs(store)?.into_iter();
+    let found = inventory::blobs(store)?.into_iter();
     let mut present: BTreeMap<Digest, u64> = found.map(|b| (b.digest, b.size)).collect();
     let mut bad: BTreeMap<Digest, String> = BTreeMap::new();
     for record in records.values() {

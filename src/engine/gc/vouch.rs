@@ -26,7 +26,7 @@ impl From<anyhow::Error> for Refusal {
 }
 
 /// Who answers for a record, and where.
-pub struct Voucher<'a> {
+pub struct OverrideSource<'a> {
     pub reason: &'a str,
     pub recipe: &'a str,
     /// Of the binary.

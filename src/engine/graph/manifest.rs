@@ -29,15 +29,19 @@ pub struct Manifest {
 }
 
 /// A manifest without its inputs, which are known last: what stands before them and after them.
-pub struct Stem {
+pub struct ManifestPrefix {
     kind: &'static Kind,
     before: String,
     after: String,
 }
 
-impl Stem {
+impl ManifestPrefix {
     /// `sources`: by parameter, what stands for the contents of its paths.
-    pub fn new(kind: &'static Kind, params: &Values, sources: &BTreeMap<String, String>) -> Stem {
+    pub fn new(
+        kind: &'static Kind,
+        params: &Values,
+        sources: &BTreeMap<String, String>,
+    ) -> ManifestPrefix {
         let mut before = Lines::default();
         before.line("kind", "", |text| text.push_str(kind.name));
         before.line("revision", "", |text| {
@@ -59,7 +63,7 @@ impl Stem {
         for (name, ty) in outputs {
             after.line("output", name, |text| text.push_str(ty.word()));
         }
-        Stem {
+        ManifestPrefix {
             kind,
             before: before.text,
             after: after.text,
@@ -123,7 +127,7 @@ impl Manifest {
         let inputs = inputs
             .iter()
             .map(|(port, content)| (*port, content.as_str()));
-        Stem::new(kind, params, sources).with(inputs)
+        ManifestPrefix::new(kind, params, sources).with(inputs)
     }
 
     /// One that was written down.

@@ -30,7 +30,7 @@ impl Graph {
         Graph::sorted(nodes).map(|(graph, _)| graph)
     }
 
-    /// The same, and where each of the given nodes is now.
+    /// The graph of these nodes, and where each of them is in it.
     pub fn sorted(mut nodes: Vec<Node>) -> Result<(Graph, Vec<NodeId>), Cycles> {
         let by_name = OnceLock::new();
         let mut edges = nodes.iter().enumerate();

@@ -125,7 +125,7 @@ impl NodeCtx {
         &self.resume
     }
 
-    /// The same folders of earlier attempts of this node, newest first. Read them all: none is complete by itself.
+    /// The folders for journals and checkpoints of earlier attempts of this node, newest first. Read them all: none is complete by itself.
     pub fn earlier(&self) -> &[PathBuf] {
         &self.earlier
     }
@@ -167,12 +167,12 @@ impl NodeCtx {
         self.report((done, total), unit, note, None, None);
     }
 
-    /// The same for what is sampled. `sampled` is called where it is sent only.
+    /// Progress of what is sampled. `sampled` is called only where it is sent.
     pub fn sampled(&self, counted: (u64, u64), unit: &str, sampled: &dyn Fn() -> Sampled) {
         self.report(counted, unit, "", None, Some(sampled));
     }
 
-    /// The same for what is sampled in the course of a unit of the progress that was last reported, which stands.
+    /// Progress of what is sampled in the course of a unit of the progress that was last reported, which stands.
     pub fn sampled_part(&self, note: &dyn Fn() -> String, sampled: &dyn Fn() -> Sampled) {
         let last = {
             let reports = self.reports();
@@ -185,7 +185,7 @@ impl NodeCtx {
         self.report(counted, &last.unit, &note(), None, Some(sampled));
     }
 
-    /// The same for what others are asked for. `made`: of what is done, what was not there at once; its pace is the node's.
+    /// Progress of what others are asked for. `made`: of what is done, what was not there at once; its pace is the node's.
     pub fn call_progress(&self, counted: (u64, u64), unit: &str, note: &str, made: u64) {
         self.report(counted, unit, note, Some(made), None);
     }

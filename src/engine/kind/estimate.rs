@@ -7,18 +7,34 @@ use base::value::Values;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// A node before its inputs exist.
-pub struct Ahead<'a> {
+/// A node before it runs: its parameters, and what is there or known of its inputs.
+pub struct NodePreview<'a> {
     /// As the recipe has them: addresses on the hub are addresses.
     pub written: &'a Values,
     /// With paths as they are on this machine.
     pub params: &'a Values,
     pub exec: &'a Values,
-    /// By port, as far as anything is known.
-    pub inputs: BTreeMap<&'static str, Likely>,
+    /// By port, the folders of inputs that are made already, where they are looked at.
+    pub inputs: BTreeMap<&'static str, PathBuf>,
+    /// By port, as far as anything is known of an input before it is made.
+    pub expected: BTreeMap<&'static str, ArtifactEstimate>,
+    /// Examples wanted in full.
+    pub most: usize,
 }
 
-impl Ahead<'_> {
+impl<'a> NodePreview<'a> {
+    /// Nothing is known of its inputs.
+    pub fn new(written: &'a Values, params: &'a Values, exec: &'a Values) -> NodePreview<'a> {
+        NodePreview {
+            written,
+            params,
+            exec,
+            inputs: BTreeMap::new(),
+            expected: BTreeMap::new(),
+            most: 0,
+        }
+    }
+
     pub fn params<P: ParamSet>(&self) -> Result<P> {
         P::read(self.params).map_err(|e| anyhow!("parameter {e}"))
     }
@@ -27,15 +43,22 @@ impl Ahead<'_> {
         P::read(self.exec).map_err(|e| anyhow!("parameter {e}"))
     }
 
+    /// Folder of a required input.
+    pub fn input(&self, port: &str) -> &Path {
+        self.inputs
+            .get(port)
+            .unwrap_or_else(|| panic!("`{port}` is a required port of this kind"))
+    }
+
     /// What is known of the artifact at this port; of one that is not connected, nothing.
-    pub fn input(&self, port: &str) -> Likely {
-        self.inputs.get(port).cloned().unwrap_or_default()
+    pub fn expected(&self, port: &str) -> ArtifactEstimate {
+        self.expected.get(port).cloned().unwrap_or_default()
     }
 }
 
 /// What is known of an artifact that is not there.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Likely {
+pub struct ArtifactEstimate {
     pub rows: Option<f64>,
     /// Mean tokens of a row's text: of a prompt what is asked, of a conversation all of it, of a completion the response.
     pub tokens: Option<f64>,
@@ -60,39 +83,13 @@ pub struct ModelSize {
 
 /// What a node is expected to take and to give.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outlook {
+pub struct Work {
     /// By output.
-    pub outputs: BTreeMap<&'static str, Likely>,
+    pub outputs: BTreeMap<&'static str, ArtifactEstimate>,
     /// Calls to services, where it makes any.
     pub calls: Option<Calls>,
     /// Floating-point operations of its models; 0: of none, or not known.
     pub flop: f64,
     /// Bytes that it needs at its peak; 0: not known.
     pub memory: f64,
-}
-
-/// A node before it runs: parameters, and the folders of its inputs.
-pub struct Look<'a> {
-    pub params: &'a Values,
-    pub exec: &'a Values,
-    pub inputs: BTreeMap<&'static str, PathBuf>,
-    /// Examples wanted in full.
-    pub most: usize,
-}
-
-impl Look<'_> {
-    pub fn params<P: ParamSet>(&self) -> Result<P> {
-        P::read(self.params).map_err(|e| anyhow!("parameter {e}"))
-    }
-
-    pub fn exec<P: ParamSet>(&self) -> Result<P> {
-        P::read(self.exec).map_err(|e| anyhow!("parameter {e}"))
-    }
-
-    /// Folder of a required input.
-    pub fn input(&self, port: &str) -> &Path {
-        self.inputs
-            .get(port)
-            .unwrap_or_else(|| panic!("`{port}` is a required port of this kind"))
-    }
 }

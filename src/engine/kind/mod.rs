@@ -22,7 +22,7 @@ use base::params::{ParamSpec, Problem};
 use base::tokens::Tokens;
 use base::value::{self, Values};
 use context::NodeCtx;
-use estimate::{Ahead, Look, Outlook};
+use estimate::{NodePreview, Work};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -279,12 +279,12 @@ pub struct Kind {
     /// Left out of `pipe kinds`: for the engine's own tests.
     pub hidden: bool,
     /// What its model will be trained on or asked, made by the functions that `run` uses; for kinds that have a model.
-    pub tokens: Option<fn(&Look) -> Result<Tokens>>,
+    pub tokens: Option<fn(&NodePreview) -> Result<Tokens>>,
     /// Which calls to services it will make, as far as can be told beforehand; for kinds that make any. The path is that of the
     /// journal's folder.
-    pub forecast: Option<fn(&Look, &Path) -> Result<Calls>>,
+    pub count_calls: Option<fn(&NodePreview, &Path) -> Result<Calls>>,
     /// What it will take and give, by its parameters alone; for kinds of which anything can be told.
-    pub outlook: Option<fn(&Ahead) -> Result<Outlook>>,
+    pub estimate: Option<fn(&NodePreview) -> Result<Work>>,
     /// What it needs of this machine besides files and variables, and does not find: a sentence each. Gets identity and execution
     /// parameters and PATH; for kinds that run programs.
     pub preflight: Option<Preflight>,
@@ -312,8 +312,8 @@ impl Kind {
         needs: |_| Needs::ONE_THREAD,
         hidden: false,
         tokens: None,
-        forecast: None,
-        outlook: None,
+        count_calls: None,
+        estimate: None,
         preflight: None,
         run: |_| bail!("this kind has no `run`"),
     };

@@ -5,7 +5,7 @@ use super::layout::Layout;
 use super::planner::{self, Decision};
 use super::verdict::Verdict;
 use crate::graph::{Graph, NodeId};
-use crate::kind::estimate::Look;
+use crate::kind::estimate::NodePreview;
 use crate::store::Store;
 use crate::store::paths::located;
 use crate::store::record::Artifact;
@@ -22,7 +22,7 @@ pub(super) fn of_node(
     decision: &Decision,
 ) -> Result<Option<CallsEstimate>> {
     let node = graph.node(decision.id);
-    let Some(forecast) = node.kind.forecast.filter(|_| names_service(&node.exec)) else {
+    let Some(count) = node.kind.count_calls.filter(|_| names_service(&node.exec)) else {
         return Ok(None);
     };
     let (inputs, after) = inputs(store, graph, all, decision.id)?;
@@ -35,13 +35,11 @@ pub(super) fn of_node(
         folders.insert(*port, layout.add(port, artifact)?);
     }
     let params = located(node.kind, &node.params);
-    let look = Look {
-        params: &params,
-        exec: &node.exec,
+    let preview = NodePreview {
         inputs: folders,
-        most: 0,
+        ..NodePreview::new(&node.params, &params, &node.exec)
     };
-    Ok(match forecast(&look, &store.calls()) {
+    Ok(match count(&preview, &store.calls()) {
         Ok(calls) if calls.is_zero() => None,
         Ok(calls) => Some(CallsEstimate {
             by: Basis::Counted,

@@ -3,7 +3,7 @@
 
 use super::planner::Decision;
 use super::verdict::Verdict;
-use crate::store::index::Brief;
+use crate::store::index::RecordSummary;
 use base::calls::Calls;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -79,7 +79,7 @@ pub struct Speed {
 }
 
 impl Speed {
-    pub(super) fn of(brief: &Brief) -> Speed {
+    pub(super) fn of(brief: &RecordSummary) -> Speed {
         Speed {
             flop_per_second: brief.cost.flop / brief.cost.seconds.max(1e-3),
             started_ms: brief.cost.started_ms,

@@ -3,7 +3,7 @@
 
 use crate::graph::changes::changes;
 use crate::store::Store;
-use crate::store::index::Brief;
+use crate::store::index::RecordSummary;
 use crate::store::record::Record;
 use base::hash::{Digest, Key};
 use std::cell::RefCell;
@@ -15,7 +15,7 @@ const COMPARED: usize = 64;
 
 pub struct History<'a> {
     store: &'a Store,
-    briefs: Vec<Brief>,
+    briefs: Vec<RecordSummary>,
     /// Places in `briefs`, newest first.
     by_node: BTreeMap<String, Vec<usize>>,
     newest: BTreeMap<String, usize>,
@@ -23,13 +23,13 @@ pub struct History<'a> {
 }
 
 impl<'a> History<'a> {
-    pub fn new(store: &'a Store, briefs: Vec<Brief>) -> History<'a> {
+    pub fn new(store: &'a Store, briefs: Vec<RecordSummary>) -> History<'a> {
         let mut order: Vec<usize> = (0..briefs.len()).collect();
         order.sort_by_key(|i| std::cmp::Reverse(briefs[*i].cost.started_ms));
         let mut by_node: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let mut newest = BTreeMap::new();
         for i in order {
-            let brief: &Brief = &briefs[i];
+            let brief: &RecordSummary = &briefs[i];
             by_node.entry(brief.node.clone()).or_default().push(i);
             newest.entry(brief.kind.clone()).or_insert(i);
         }
@@ -55,15 +55,15 @@ impl<'a> History<'a> {
     }
 
     /// The newest record of this kind.
-    pub fn newest(&self, kind: &str) -> Option<&Brief> {
+    pub fn newest(&self, kind: &str) -> Option<&RecordSummary> {
         self.newest.get(kind).map(|i| &self.briefs[*i])
     }
 
     /// By kind, the newest record that counted its work.
-    pub fn speeds(&self) -> BTreeMap<String, Brief> {
-        let mut found: BTreeMap<String, Brief> = BTreeMap::new();
+    pub fn speeds(&self) -> BTreeMap<String, RecordSummary> {
+        let mut found: BTreeMap<String, RecordSummary> = BTreeMap::new();
         for brief in self.briefs.iter().filter(|b| b.cost.flop > 0.0) {
-            let newer = |old: &Brief| old.cost.started_ms < brief.cost.started_ms;
+            let newer = |old: &RecordSummary| old.cost.started_ms < brief.cost.started_ms;
             if found.get(&brief.kind).is_none_or(newer) {
                 found.insert(brief.kind.clone(), brief.clone());
             }
@@ -72,14 +72,14 @@ impl<'a> History<'a> {
     }
 
     /// The newest record of a node of this name.
-    pub fn named(&self, node: &str) -> Option<&Brief> {
+    pub fn named(&self, node: &str) -> Option<&RecordSummary> {
         self.by_node.get(node).map(|all| &self.briefs[all[0]])
     }
 
     /// Who made an output of this content: of this kind and name where there is one, the newest.
     pub fn maker(&self, digest: &Digest, kind: &str, node: &str) -> Option<Rc<Record>> {
-        let made = |b: &&Brief| b.outputs.iter().any(|o| o.digest == *digest);
-        let nearest = |b: &&Brief| {
+        let made = |b: &&RecordSummary| b.outputs.iter().any(|o| o.digest == *digest);
+        let nearest = |b: &&RecordSummary| {
             let newest = std::cmp::Reverse(b.cost.started_ms);
             (b.kind != kind, b.node != node, newest)
         };

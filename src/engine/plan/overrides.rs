@@ -8,21 +8,21 @@ use serde::Serialize;
 
 /// A record that nobody executed, in words.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Vouched {
+pub struct Override {
     /// `accepted` or `adopted`.
     pub how: &'static str,
     pub reason: String,
     pub at_ms: u64,
 }
 
-pub fn vouched(record: &Record) -> Option<Vouched> {
-    let accepted = record.accepted.as_ref().map(|a| Vouched {
+pub fn vouched(record: &Record) -> Option<Override> {
+    let accepted = record.accepted.as_ref().map(|a| Override {
         how: "accepted",
         reason: a.reason.clone(),
         at_ms: a.at_ms,
     });
     accepted.or_else(|| {
-        record.adopted.as_ref().map(|a| Vouched {
+        record.adopted.as_ref().map(|a| Override {
             how: "adopted",
             reason: a.reason.clone(),
             at_ms: a.at_ms,
@@ -31,7 +31,12 @@ pub fn vouched(record: &Record) -> Option<Vouched> {
 }
 
 /// The nodes above this one whose records nobody executed. What is made from them rests on somebody's word.
-pub fn above(store: &Store, graph: &Graph, id: NodeId, plan: &[Planned]) -> Vec<(String, Vouched)> {
+pub fn above(
+    store: &Store,
+    graph: &Graph,
+    id: NodeId,
+    plan: &[Planned],
+) -> Vec<(String, Override)> {
     let above = graph.closure(&[id]).into_iter().rev().filter(|a| *a != id);
     above
         .filter_map(|above| {

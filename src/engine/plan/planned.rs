@@ -6,7 +6,7 @@ use super::planner::{Decision, Planner};
 use super::verdict::Verdict;
 use crate::graph::changes::Reason;
 use crate::graph::{Graph, NodeId};
-use crate::kind::estimate::{Ahead, Likely};
+use crate::kind::estimate::{ArtifactEstimate, NodePreview};
 use crate::store::Store;
 use crate::store::paths::located;
 use anyhow::Result;
@@ -38,7 +38,7 @@ pub struct PlannedNode {
     pub key: Option<Key>,
     /// From the nearest earlier record; what is left of it where an attempt goes on.
     pub expected_seconds: Option<f64>,
-    /// The same of what was paid.
+    /// Dollars, of the record that the seconds are of.
     #[serde(default)]
     pub expected_dollars: Option<f64>,
     /// Its calls to services, where it makes any and somebody asked for them.
@@ -78,7 +78,7 @@ fn by_formula(
     estimates: &mut [Estimate],
 ) -> BTreeMap<String, Speed> {
     let runs = |d: &Decision| !matches!(d.verdict, Verdict::Hit(_));
-    let tells = |d: &&Decision| runs(d) && graph.node(d.id).kind.outlook.is_some();
+    let tells = |d: &&Decision| runs(d) && graph.node(d.id).kind.estimate.is_some();
     if !decisions.iter().any(|d| tells(&d)) {
         return BTreeMap::new();
     }
@@ -86,36 +86,34 @@ fn by_formula(
     let speeds: BTreeMap<String, Speed> = speeds
         .map(|(kind, brief)| (kind, Speed::of(&brief)))
         .collect();
-    let mut given: BTreeMap<NodeId, BTreeMap<&'static str, Likely>> = BTreeMap::new();
+    let mut given: BTreeMap<NodeId, BTreeMap<&'static str, ArtifactEstimate>> = BTreeMap::new();
     for (decision, estimate) in decisions.iter().zip(estimates) {
         let node = graph.node(decision.id);
-        let Some(outlook) = node.kind.outlook else {
+        let Some(formulas) = node.kind.estimate else {
             continue;
         };
-        let mut inputs = BTreeMap::new();
+        let mut expected = BTreeMap::new();
         for (port, edge) in &node.inputs {
             let of = given.get(&edge.node).and_then(|o| o.get(edge.output));
-            inputs.extend(of.map(|likely| (*port, likely.clone())));
+            expected.extend(of.map(|artifact| (*port, artifact.clone())));
         }
         let params = located(node.kind, &node.params);
-        let ahead = Ahead {
-            written: &node.params,
-            params: &params,
-            exec: &node.exec,
-            inputs,
+        let preview = NodePreview {
+            expected,
+            ..NodePreview::new(&node.params, &params, &node.exec)
         };
         // Of parameters that a kind cannot read, nothing can be told, and `check` has said so.
-        let Ok(outlook) = outlook(&ahead) else {
+        let Ok(work) = formulas(&preview) else {
             continue;
         };
-        given.insert(decision.id, outlook.outputs);
+        given.insert(decision.id, work.outputs);
         if runs(decision) {
-            let speed = speed(&speeds, node.kind.name).filter(|_| outlook.flop > 0.0);
+            let speed = speed(&speeds, node.kind.name).filter(|_| work.flop > 0.0);
             let formula = Formula {
-                calls: outlook.calls.filter(|c| !c.is_zero()),
-                flop: outlook.flop,
-                memory: outlook.memory,
-                seconds: speed.map(|s| outlook.flop / s.flop_per_second),
+                calls: work.calls.filter(|c| !c.is_zero()),
+                flop: work.flop,
+                memory: work.memory,
+                seconds: speed.map(|s| work.flop / s.flop_per_second),
             };
             estimate.with_formula(formula, decision);
         }

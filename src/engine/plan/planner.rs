@@ -4,10 +4,10 @@
 use super::history::History;
 use super::verdict::Verdict;
 use crate::graph::changes::{Reason, changes};
-use crate::graph::manifest::{Manifest, Stem};
+use crate::graph::manifest::{Manifest, ManifestPrefix};
 use crate::graph::{Edge, Graph, Node, NodeId};
 use crate::kind::attempt::Attempt;
-use crate::store::index::{Brief, Index};
+use crate::store::index::{Index, RecordSummary};
 use crate::store::paths::{self, Paths};
 use crate::store::record::{Cost, Record};
 use crate::store::{Lookup, Store};
@@ -87,8 +87,8 @@ impl Earlier {
 /// What the store has of a key.
 enum Found {
     Absent,
-    Whole(Brief),
-    Evicted(Brief),
+    Whole(RecordSummary),
+    Evicted(RecordSummary),
     Damaged(Vec<String>),
 }
 
@@ -101,7 +101,7 @@ pub struct Planner<'a> {
     graph: &'a Graph,
     fresh: BTreeSet<NodeId>,
     selected: Vec<NodeId>,
-    stems: BTreeMap<NodeId, (Stem, PlanKey)>,
+    stems: BTreeMap<NodeId, (ManifestPrefix, PlanKey)>,
     /// By node, by parameter: what stands for the contents of its paths; only nodes that have any. Read once, so that a plan is
     /// of one moment.
     paths: BTreeMap<NodeId, Paths>,
@@ -153,7 +153,7 @@ impl<'a> Planner<'a> {
                     Paths::of(store, node).with_context(|| format!("node `{}`", node.name))?;
                 planner.paths.insert(id, paths);
             }
-            let stem = Stem::new(node.kind, &node.params, &planner.paths(id).contents);
+            let stem = ManifestPrefix::new(node.kind, &node.params, &planner.paths(id).contents);
             let plan_key =
                 |edge: &Edge| format!("plan:{}.{}", planner.plan_key(edge.node), edge.output);
             let inputs: Vec<(&'static str, String)> = node
@@ -313,7 +313,7 @@ impl<'a> Planner<'a> {
     fn find_remote(&self, id: NodeId, key: &Key) -> Found {
         match self.store.find_remote(key) {
             Ok(None) => Found::Absent,
-            Ok(Some(record)) => Found::Evicted(Brief::of(&record, true)),
+            Ok(Some(record)) => Found::Evicted(RecordSummary::of(&record, true)),
             Err(error) => {
                 self.remarks.borrow_mut().insert(id, format!("{error:#}"));
                 Found::Absent
@@ -338,8 +338,8 @@ impl<'a> Planner<'a> {
         }
         match self.store.lookup(key) {
             Lookup::Absent => self.find_remote(id, key),
-            Lookup::Whole(record) => Found::Whole(Brief::of(&record, false)),
-            Lookup::Evicted(record) => Found::Evicted(Brief::of(&record, true)),
+            Lookup::Whole(record) => Found::Whole(RecordSummary::of(&record, false)),
+            Lookup::Evicted(record) => Found::Evicted(RecordSummary::of(&record, true)),
             Lookup::Damaged(what) => Found::Damaged(what),
         }
     }
@@ -447,7 +447,7 @@ pub fn find(all: &[Decision], id: NodeId) -> Option<&Decision> {
     Some(&all[place(all, id)?])
 }
 
-pub fn outputs(brief: &Brief) -> Outputs {
+pub fn outputs(brief: &RecordSummary) -> Outputs {
     let named = brief.outputs.iter();
     named.map(|o| (o.name.clone(), o.digest.clone())).collect()
 }

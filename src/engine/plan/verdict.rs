@@ -2,13 +2,13 @@
 
 use crate::graph::NodeId;
 use crate::graph::changes::Reason;
-use crate::store::index::Brief;
+use crate::store::index::RecordSummary;
 use crate::store::paths::Absent;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// The record is there; its blobs are too, or were evicted and nothing needs them.
-    Hit(Box<Brief>),
+    Hit(Box<RecordSummary>),
     Run(Vec<Reason>),
     /// To be run, and an earlier attempt left something. `fraction`: how far it had come, where that is known.
     Resume {

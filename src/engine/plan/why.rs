@@ -8,7 +8,7 @@ use crate::graph::manifest::facts;
 use crate::graph::{Graph, NodeId};
 use crate::plan::history::History;
 use crate::plan::overrides;
-use crate::plan::overrides::Vouched;
+use crate::plan::overrides::Override;
 use crate::plan::verdict::Verdict;
 use crate::store::Store;
 use crate::store::record::{Provenance, Record};
@@ -23,9 +23,9 @@ pub struct Why {
     /// For inputs that changed, what changed above them: from the nearest cause to the root.
     pub causes: Vec<Cause>,
     /// Nobody executed the node's own record.
-    pub vouched: Option<Vouched>,
+    pub vouched: Option<Override>,
     /// Nor those of these nodes above it, the nearest first.
-    pub rests_on: Vec<(String, Vouched)>,
+    pub rests_on: Vec<(String, Override)>,
 }
 
 /// A record in a sentence: when, by whom, at what price.

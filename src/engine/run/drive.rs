@@ -10,7 +10,7 @@ use crate::kind::failure::{Class, Failure};
 use crate::plan::verdict::Verdict;
 use crate::plan::{self, Decision};
 use crate::run::executor::Task;
-use crate::store::index::{Brief, Index};
+use crate::store::index::{Index, RecordSummary};
 use base::hash::Key;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -87,7 +87,7 @@ impl Exec<'_> {
         } else if inputs().any(|i| self.states[&i] == State::Interrupted) {
             self.set(id, State::Interrupted);
         } else if inputs().all(|i| self.known.contains_key(&i)) {
-            self.judge(id);
+            self.decide(id);
         }
     }
 
@@ -101,16 +101,16 @@ impl Exec<'_> {
     }
 
     /// Where it runs and bytes of its inputs are gone, the nodes that make them are invalidated, and it goes on waiting.
-    fn judge(&mut self, id: NodeId) {
+    fn decide(&mut self, id: NodeId) {
         let settled = |d: &Decision| !matches!(d.verdict, Verdict::Maybe { .. });
         let planned = match self.planned.remove(&id).filter(settled) {
             Some(planned) => planned,
-            None => match self.judge.decide(id, &self.known) {
+            None => match self.planner.decide(id, &self.known) {
                 Ok(planned) => planned,
                 Err(error) => return self.give_up(id, &error),
             },
         };
-        if let Some(text) = self.judge.take_remark(id) {
+        if let Some(text) = self.planner.take_remark(id) {
             self.log(id, text);
         }
         let (reasons, resumable, resumed) = match planned.verdict {
@@ -150,14 +150,14 @@ impl Exec<'_> {
     }
 
     /// A hit, once its bytes are here where somebody asked for them; where they cannot be had the node is decided anew, and will run.
-    fn use_hit(&mut self, id: NodeId, mut brief: Brief) {
-        if brief.evicted && self.judge.needs(id) && self.store.has_remote() {
+    fn use_hit(&mut self, id: NodeId, mut brief: RecordSummary) {
+        if brief.evicted && self.planner.needs(id) && self.store.has_remote() {
             let record = self.store.record(&brief.key).ok().flatten();
             let outputs = record.into_iter().flat_map(|r| r.outputs);
             for (output, artifact) in outputs {
                 if !self.pull(id, &brief.key, &output, &artifact) {
-                    self.judge.lose(id);
-                    return self.judge(id);
+                    self.planner.lose(id);
+                    return self.decide(id);
                 }
             }
             brief.evicted = false;
@@ -169,14 +169,14 @@ impl Exec<'_> {
     pub(super) fn invalidate(&mut self, id: NodeId) {
         if self.known.remove(&id).is_some() {
             self.briefs.remove(&id);
-            self.judge.lose(id);
+            self.planner.lose(id);
             self.set(id, State::Waiting);
         }
     }
 
-    pub(super) fn hit(&mut self, id: NodeId, brief: Brief) {
-        let plan_key = self.judge.plan_key(id);
-        if !self.judge.index().remembers(plan_key, &brief.key) {
+    pub(super) fn hit(&mut self, id: NodeId, brief: RecordSummary) {
+        let plan_key = self.planner.plan_key(id);
+        if !self.planner.index().remembers(plan_key, &brief.key) {
             self.store.remember(plan_key, &brief.key);
         }
         self.known.insert(id, plan::outputs(&brief));
@@ -270,7 +270,7 @@ impl Exec<'_> {
         self.store.sources().save(&self.store.tmp());
         self.store.seen().save(&self.store.tmp());
         match self.made.is_empty() {
-            true => self.judge.index().save(),
+            true => self.planner.index().save(),
             false => Index::open(self.store).refreshed().save(),
         }
         let mut counts = Counts::default();

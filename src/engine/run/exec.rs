@@ -14,7 +14,7 @@ use crate::kind::failure::Class;
 use crate::plan::{Decision, Outputs, Planner};
 use crate::store::Store;
 use crate::store::commit::{CommitError, Committed};
-use crate::store::index::Brief;
+use crate::store::index::RecordSummary;
 use crate::store::record::Origin;
 use anyhow::Result;
 use base::calls::Calls;
@@ -79,7 +79,7 @@ pub(super) struct Exec<'a> {
     pub(super) store: &'a Store,
     pub(super) graph: &'a Graph,
     pub(super) settings: &'a Settings,
-    pub(super) judge: &'a Planner<'a>,
+    pub(super) planner: &'a Planner<'a>,
     pub(super) listener: &'a mut dyn FnMut(&Event),
     pub(super) journal: Journal,
     pub(super) run: String,
@@ -97,7 +97,7 @@ pub(super) struct Exec<'a> {
     pub(super) users: BTreeMap<NodeId, Vec<NodeId>>,
     pub(super) running: BTreeMap<NodeId, Running>,
     pub(super) known: BTreeMap<NodeId, Outputs>,
-    pub(super) briefs: BTreeMap<NodeId, Brief>,
+    pub(super) briefs: BTreeMap<NodeId, RecordSummary>,
     /// Keys executed in this run: a forced twin is satisfied by them.
     pub(super) made: BTreeSet<Key>,
     /// What the nodes that run leave of the capacity; memory is not counted here, as it is expected and not given.

@@ -14,7 +14,7 @@ use crate::plan;
 use crate::run::executor::{self, Executor, Job, Resources};
 use crate::store::Lookup;
 use crate::store::commit::{self, CommitError, Committed, Delivery, Versus};
-use crate::store::index::Brief;
+use crate::store::index::RecordSummary;
 use crate::store::origin;
 use crate::store::paths::{self, Paths};
 use crate::store::record::{Artifact, Provenance};
@@ -42,13 +42,13 @@ impl<'a> Exec<'a> {
             return Ok(());
         };
         self.got_lock(id);
-        let forced = self.judge.forced(id) && !self.made.contains(&key);
+        let forced = self.planner.forced(id) && !self.made.contains(&key);
         let shared = self.store.sharing()?;
         match self.store.lookup(&key) {
             Lookup::Whole(record) if !forced => {
                 // Someone was faster while this node waited.
                 self.ready.remove(id);
-                self.hit(id, Brief::of(&record, false));
+                self.hit(id, RecordSummary::of(&record, false));
                 self.advance();
                 return Ok(());
             }
@@ -282,7 +282,7 @@ impl<'a> Exec<'a> {
         }
         let node = self.graph.node(id);
         match Paths::of(self.store, node) {
-            Ok(now) if now == *self.judge.paths(id) => {}
+            Ok(now) if now == *self.planner.paths(id) => {}
             Ok(_) => {
                 let message = "a source file changed while the node ran".into();
                 return self.end_badly(id, Class::Error, message);
@@ -311,11 +311,11 @@ impl<'a> Exec<'a> {
             run: self.run.clone(),
             version: self.settings.version.clone(),
             origin: self.origin.clone().unwrap_or_default(),
-            commits: self.judge.paths(id).commits.clone(),
+            commits: self.planner.paths(id).commits.clone(),
         };
         let (attempt, spec) = (running.attempt.clone(), running.spec.clone());
         let (manifest, earlier) = (running.manifest.clone(), running.earlier.clone());
-        let forced = self.judge.forced(id);
+        let forced = self.planner.forced(id);
         let (store, sender) = (self.store, self.sender.clone());
         let executor = &*self.settings.executor;
         let started = threads::start_in(scope, move || {
@@ -375,8 +375,8 @@ impl<'a> Exec<'a> {
             });
         }
         self.made.insert(key.clone());
-        self.store.remember(self.judge.plan_key(id), &key);
-        let brief = Brief::of(&record, false);
+        self.store.remember(self.planner.plan_key(id), &key);
+        let brief = RecordSummary::of(&record, false);
         self.known.insert(id, plan::outputs(&brief));
         self.emit(Event::Committed {
             node,

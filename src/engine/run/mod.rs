@@ -61,8 +61,8 @@ pub fn run(
     store.prepare()?;
     // Until the plan is written down, nobody may remove the blobs that it counts on.
     let shared = store.sharing()?;
-    let judge = Planner::new(store, graph, wanted)?;
-    let plan = Plan::new(store, graph, &judge)?;
+    let planner = Planner::new(store, graph, wanted)?;
+    let plan = Plan::new(store, graph, &planner)?;
     if let Some(refusal) = settings.limit.refuses(&plan) {
         return Err(Failure::Refused(refusal));
     }
@@ -107,12 +107,12 @@ pub fn run(
             store,
             graph,
             settings,
-            judge: &judge,
+            planner: &planner,
             listener,
             journal,
             run: info.id.clone(),
             sender,
-            states: judge
+            states: planner
                 .selected()
                 .iter()
                 .map(|id| (*id, State::Waiting))
@@ -125,9 +125,9 @@ pub fn run(
                 .map(|p| (p.decision.id, p.decision))
                 .collect(),
             ready: Queue::default(),
-            due: judge.selected().iter().copied().collect(),
-            open: judge.selected().len(),
-            users: users(graph, judge.selected()),
+            due: planner.selected().iter().copied().collect(),
+            open: planner.selected().len(),
+            users: users(graph, planner.selected()),
             running: BTreeMap::new(),
             known: BTreeMap::new(),
             briefs: BTreeMap::new(),

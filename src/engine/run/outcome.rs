@@ -3,7 +3,7 @@
 use crate::events::event::State;
 use crate::graph::NodeId;
 use crate::kind::failure::Failure;
-use crate::store::index::Brief;
+use crate::store::index::RecordSummary;
 use base::calls::Calls;
 
 /// How every node ended.
@@ -22,7 +22,7 @@ pub struct NodeEnd {
     pub id: NodeId,
     pub name: String,
     pub state: State,
-    pub brief: Option<Brief>,
+    pub brief: Option<RecordSummary>,
     /// Its calls to services in this run, whatever became of it.
     pub calls: Calls,
 }

@@ -33,7 +33,7 @@ pub fn redact(text: &str, secrets: &BTreeMap<String, String>) -> String {
     text
 }
 
-/// The same for the files of a folder that a worker may have written words of others to.
+/// Takes secrets out of the files of a folder that a worker may have written words of others to.
 pub fn redact_files(folder: &Path, secrets: &BTreeMap<String, String>) {
     if secrets.is_empty() {
         return;

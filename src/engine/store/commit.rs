@@ -27,7 +27,7 @@ pub struct Committed {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Versus {
     Nothing,
-    /// The same bytes again.
+    /// Its bytes came out again.
     Same,
     /// Another process was first; its record is the one that counts.
     Beaten,

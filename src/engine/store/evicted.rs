@@ -71,7 +71,10 @@ impl Store {
         let shown = || format!("marking record {} as evicted", key.short());
         fault::point("evict-mark").with_context(shown)?;
         let text = serde_json::to_vec_pretty(mark).with_context(shown)?;
-        files::put(&self.tmp(), &self.mark_path(key), &text).with_context(shown)
+        let path = self.mark_path(key);
+        let shard = path.parent().expect("a mark lies in a shard folder");
+        fs::create_dir_all(shard).with_context(shown)?;
+        files::put(&self.tmp(), &path, &text).with_context(shown)
     }
 
     /// The bytes that were there. Only for blobs that nobody needs.

@@ -134,7 +134,7 @@ impl Store {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// The same for objects that were used as inputs.
+    /// Digests of objects that were used as inputs, by the files' times.
     pub fn seen(&self) -> MutexGuard<'_, Sources> {
         self.seen
             .lock()

@@ -26,7 +26,7 @@ use std::sync::Arc;
 const ELSEWHERE: &str = "made elsewhere";
 
 impl Store {
-    /// The same store with a second tier.
+    /// This store with a second tier.
     pub fn with_remote(mut self, remote: Arc<dyn Remote>) -> Store {
         self.remote = Some(remote);
         self

@@ -16,7 +16,7 @@ use base::params::{ParamSet, ParamValue, Problem};
 use base::text::did_you_mean;
 use base::value::{Value, Values};
 use engine::kind::context::{Interrupted, NodeCtx, Transient};
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, Needs, Output, Port, Role, Type};
 use engine::system::strays;
 pub use preflight::missing;
@@ -161,7 +161,7 @@ outputs = ["model", "metrics"]
     exec: Exec::specs,
     check: Some(check),
     needs: |_| Needs::ALL_THREADS,
-    outlook: Some(outlook),
+    estimate: Some(estimate),
     preflight: Some(missing),
     run,
     ..Kind::DEFAULTS
@@ -274,13 +274,12 @@ fn near<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<Stri
     did_you_mean(word, words).map(|near| format!("did you mean `{{{near}}}`?"))
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
+fn estimate(preview: &NodePreview) -> Result<Work> {
     // What it does nobody knows; what it gives is most likely as large as what it takes.
-    let mut outlook = Outlook::default();
+    let mut work = Work::default();
     for output in KIND.outputs {
-        outlook
-            .outputs
-            .insert(output.name, ahead.input(output.name));
+        work.outputs
+            .insert(output.name, preview.expected(output.name));
     }
-    Ok(outlook)
+    Ok(work)
 }

@@ -4,7 +4,7 @@
 use super::Params;
 use super::progress::Curve;
 use super::sandbox::Sandbox;
-use crate::models::model_checks;
+use crate::shared::model_checks;
 use crate::training::curve;
 use anyhow::{Context, Result, bail, ensure};
 use base::bounded::{self, MOST_CONFIG};

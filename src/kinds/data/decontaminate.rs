@@ -1,9 +1,9 @@
 //! Removes training prompts that are in an eval.
 
-use crate::data::likeness::{Holdings, Shingling, normal};
+use crate::data::likeness::{Inventory, Shingling, normal};
 use crate::data::removed::{Details, PICKED, Picked, like};
-use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use crate::shared::model_io;
 use anyhow::Result;
 use base::params::ParamSet;
@@ -11,7 +11,7 @@ use base::rows::{self, Prompt};
 use base::setup::Acts;
 use base::{choice, params};
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, Needs, Port, Role, Type};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ threshold = 0.7
     outputs: PICKED,
     params: Params::specs,
     needs: |_| Needs::ALL_THREADS,
-    outlook: Some(outlook),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -90,7 +90,7 @@ pub fn decontaminate(prompts: Vec<Prompt>, against: &[Prompt], p: &Params) -> Pi
         By::Near => Some(p.threshold),
         By::Contained => Some(p.threshold.min(p.containment)),
     };
-    let holdings = least.map(|least| Holdings::new(&evals, &p.shingling, least));
+    let holdings = least.map(|least| Inventory::new(&evals, &p.shingling, least));
     let judged: Vec<Option<(&'static str, Details)>> = prompts
         .par_iter()
         .map(|prompt| {
@@ -113,7 +113,7 @@ pub fn decontaminate(prompts: Vec<Prompt>, against: &[Prompt], p: &Params) -> Pi
 }
 
 /// The eval prompt that a text is nearest to, or holds most of; of several the first.
-fn held(text: &str, holdings: &Holdings, p: &Params) -> Option<(&'static str, usize, f64)> {
+fn held(text: &str, holdings: &Inventory, p: &Params) -> Option<(&'static str, usize, f64)> {
     let mut best: Option<(&'static str, usize, f64)> = None;
     for found in holdings.of(text) {
         let (reason, similarity) = match p.by {
@@ -133,6 +133,6 @@ fn held(text: &str, holdings: &Holdings, p: &Params) -> Option<(&'static str, us
     best
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    ahead::no_more(ahead, "prompts")
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    estimate::no_more(preview, "prompts")
 }

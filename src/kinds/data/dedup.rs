@@ -2,8 +2,8 @@
 
 use crate::data::likeness::{self, Bands, Shingling, normal};
 use crate::data::removed::{PICKED, Picked, like};
-use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use crate::shared::model_io;
 use anyhow::{Context, Result};
 use base::params::ParamSet;
@@ -13,7 +13,7 @@ use base::setup::Acts;
 use base::value::{self, Values};
 use base::{choice, params};
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, Needs, Port, Role, Type};
 use std::collections::BTreeMap;
 
@@ -79,7 +79,7 @@ threshold = 0.7
         Ok(p) if p.by == By::Near => Needs::ALL_THREADS,
         _ => Needs::ONE_THREAD,
     },
-    outlook: Some(outlook),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -177,6 +177,6 @@ pub fn dedup(prompts: Vec<Prompt>, p: &Params) -> Result<Picked> {
     Ok(picked)
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    ahead::no_more(ahead, "prompts")
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    estimate::no_more(preview, "prompts")
 }

@@ -3,8 +3,8 @@
 use crate::data::labels;
 use crate::data::removed::{Details, PICKED, Picked};
 use crate::data::table_file::Class;
-use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use crate::shared::model_io;
 use anyhow::{Context, Result, bail, ensure};
 use base::params::ParamSet;
@@ -16,7 +16,7 @@ use base::text::{did_you_mean, listed};
 use base::value::Values;
 use base::{choice, params};
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, Port, Role, Type};
 use learn::tokenizer::Tokenizer;
 use regex::Regex;
@@ -99,7 +99,7 @@ take = 800
     outputs: PICKED,
     params: Params::specs,
     check: Some(check),
-    outlook: Some(outlook),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -361,11 +361,11 @@ fn outside(n: usize, low: Option<usize>, high: Option<usize>) -> bool {
     low.is_some_and(|low| n < low) || high.is_some_and(|high| n > high)
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    let p: Params = ahead.params()?;
-    let mut likely = ahead.input("prompts");
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let p: Params = preview.params()?;
+    let mut likely = preview.expected("prompts");
     let left = likely.rows.map(|n| (n - p.skip as f64).max(0.0));
     // Too few are an error, so what is taken is known.
     likely.rows = p.take.map(|n| n as f64).or(left);
-    Ok(ahead::only("prompts", likely))
+    Ok(estimate::only("prompts", likely))
 }

@@ -251,7 +251,7 @@ pub struct Held {
 /// Whoever has at least c · |B| of the shingles of B has at least k of any |B| - ⌈c · |B|⌉ + k of them (prefix filtering: Chaudhuri,
 /// Ganti, Kaushik 2006; Bayardo, Ma, Srikant 2007; with several: Wang, Li, Feng 2012). The rarest are indexed. J(A, B) ≥ c asks for
 /// no less.
-pub struct Holdings {
+pub struct Inventory {
     how: Shingling,
     least: f64,
     all: Vec<Shingles>,
@@ -274,9 +274,9 @@ fn bit(shingle: u64) -> (usize, u64) {
     (place / 64, 1 << (place % 64))
 }
 
-impl Holdings {
+impl Inventory {
     /// Of texts in their normal form, to be found where a share of `least` of their shingles is held.
-    pub fn new(texts: &[String], how: &Shingling, least: f64) -> Holdings {
+    pub fn new(texts: &[String], how: &Shingling, least: f64) -> Inventory {
         let all: Vec<Shingles> = texts.par_iter().map(|t| Shingles::of(t, how)).collect();
         let mut frequency: BTreeMap<u64, usize> = BTreeMap::new();
         for x in all.iter().flat_map(|s| &s.0) {
@@ -299,7 +299,7 @@ impl Holdings {
         for (word, bit) in index.keys().map(|x| bit(*x)) {
             known[word] |= bit;
         }
-        Holdings {
+        Inventory {
             how: how.clone(),
             least,
             all,

@@ -1,7 +1,7 @@
 //! Mixes the RL prompts by λ, the share of harmful ones.
 
-use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use anyhow::{Result, ensure};
 use base::params;
 use base::params::ParamSet;
@@ -9,7 +9,7 @@ use base::rng::Seed;
 use base::rows::{self, Prompt, PromptClass};
 use base::setup::Acts;
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, Output, Port, Role, Type};
 
 const HARMLESS: Acts = Acts::only("where `lambda` is below 1", |s| !s.reaches("lambda", 1.0));
@@ -52,7 +52,7 @@ total = 2000
     )],
     outputs: &[Output::always("prompts", Type::Prompts, "the mix")],
     params: Params::specs,
-    outlook: Some(outlook),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -99,10 +99,10 @@ pub fn mix(pool: &[Prompt], p: &Params) -> Result<Vec<Prompt>> {
     Ok(mixed)
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    let p: Params = ahead.params()?;
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let p: Params = preview.params()?;
     let each = counts(p.total, p.lambda, p.ambiguous_share);
-    let mut likely = ahead::rows(Some(p.total as f64), None);
+    let mut likely = estimate::rows(Some(p.total as f64), None);
     likely.shares = Some(each.map(|n| n as f64 / p.total.max(1) as f64));
-    Ok(ahead::only("prompts", likely))
+    Ok(estimate::only("prompts", likely))
 }

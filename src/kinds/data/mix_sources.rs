@@ -2,8 +2,8 @@
 
 use crate::data::labels;
 use crate::data::removed::{Details, PICKED, Picked};
-use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use anyhow::{Result, bail, ensure};
 use base::params;
 use base::params::ParamSet;
@@ -13,7 +13,7 @@ use base::rows::{self, Prompt, PromptClass};
 use base::text::listed;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, Port, Role, Type};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,7 +48,7 @@ counts = { wildjailbreak = 413, rainbow = 391, aegis = 196, "*/harmless" = 500, 
     outputs: PICKED,
     params: Params::specs,
     check: Some(check),
-    outlook: Some(outlook),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -174,8 +174,11 @@ fn names(pool: &[Prompt]) -> BTreeSet<String> {
     pool.iter().flat_map(of).collect()
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    let p: Params = ahead.params()?;
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let p: Params = preview.params()?;
     let rows: usize = p.counts.values().sum();
-    Ok(ahead::only("prompts", ahead::rows(Some(rows as f64), None)))
+    Ok(estimate::only(
+        "prompts",
+        estimate::rows(Some(rows as f64), None),
+    ))
 }

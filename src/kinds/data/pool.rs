@@ -1,11 +1,11 @@
 //! Makes one pool of several sets of prompts.
 
-use crate::shared::ahead;
+use crate::shared::estimate;
 use anyhow::{Result, ensure};
 use base::rows::{self, Metric, Prompt};
 use base::text::count;
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, Need, Output, Port, Role, Type};
 use std::collections::BTreeMap;
 
@@ -47,7 +47,7 @@ in = { a = "harmbench", b = "xstest", c = "or-bench-hard" }
             "how many prompts each source gives, and how many got another id",
         ),
     ],
-    outlook: Some(outlook),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -123,7 +123,11 @@ fn times(ids: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
     times
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    let rows: Option<f64> = ahead.inputs.values().map(|likely| likely.rows).sum();
-    Ok(ahead::only("prompts", ahead::rows(rows, None)))
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let rows: Option<f64> = preview
+        .expected
+        .values()
+        .map(|artifact| artifact.rows)
+        .sum();
+    Ok(estimate::only("prompts", estimate::rows(rows, None)))
 }

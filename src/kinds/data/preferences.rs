@@ -8,8 +8,8 @@ use crate::data::labels::quoted;
 use crate::scorers::reward::{self, Route};
 use crate::scorers::service::{ScorerEndpoints, ScorerParams};
 use crate::scorers::{Judged, Scorer, Settings};
-use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use crate::shared::measure;
 use crate::shared::model_io;
 use crate::shared::observer::NodeObserver;
@@ -22,8 +22,7 @@ use base::rows::{self, Completion, Metric, Pair, PromptClass};
 use base::value::Values;
 use base::{choice, params};
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::Look;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
 use services::client::CallObserver;
 use services::journal::Journal;
@@ -93,8 +92,8 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     check: Some(check),
     above: Some(|graph, id| truth::reward_problems(graph, id, "completions")),
     needs,
-    forecast: Some(forecast),
-    outlook: Some(outlook),
+    count_calls: Some(count_calls),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -167,16 +166,16 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     rows::write_metrics(&ctx.output("metrics"), metrics(&made, completions.len()))
 }
 
-fn forecast(look: &Look, journal: &Path) -> Result<Calls> {
-    let p: Params = look.params()?;
+fn count_calls(preview: &NodePreview, journal: &Path) -> Result<Calls> {
+    let p: Params = preview.params()?;
     let snap = Settings {
         safety_snap: p.safety_snap,
     };
     let route = Route::new(&p.reward, snap)?;
-    let completions: Vec<Completion> = rows::read_rows(look.input("completions"))?;
+    let completions: Vec<Completion> = rows::read_rows(preview.input("completions"))?;
     let journal = Journal::open(journal)?;
     let judged = judged(&completions, p.truncated);
-    route.forecast((&p.scorers, &look.exec()?), &journal, &judged)
+    route.forecast((&p.scorers, &preview.exec()?), &journal, &judged)
 }
 
 /// What is to be scored, in its order: nothing else is asked about.
@@ -353,17 +352,17 @@ fn metrics(made: &Made, completions: usize) -> Vec<Metric> {
     list
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    let p: Params = ahead.params()?;
-    let endpoints: ScorerEndpoints = ahead.exec()?;
-    let given = ahead.input("completions");
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let p: Params = preview.params()?;
+    let endpoints: ScorerEndpoints = preview.exec()?;
+    let given = preview.expected("completions");
     let answer = given.tokens.unwrap_or(0.0);
     let shape = (given.rows.unwrap_or(0.0), given.shares);
     let asks = (&p.scorers, &endpoints);
-    let sizes = (ahead::PROMPT, answer);
-    let mut outlook = reward::outlook(&p.reward, asks, ahead, shape, sizes);
-    let tokens = given.tokens.map(|t| ahead::PROMPT + t);
-    let pairs = ahead::rows(given.rows.map(|n| n / 2.0), tokens);
-    outlook.outputs.insert("pairs", pairs);
-    Ok(outlook)
+    let sizes = (estimate::PROMPT, answer);
+    let mut work = reward::estimate(&p.reward, asks, preview, shape, sizes);
+    let tokens = given.tokens.map(|t| estimate::PROMPT + t);
+    let pairs = estimate::rows(given.rows.map(|n| n / 2.0), tokens);
+    work.outputs.insert("pairs", pairs);
+    Ok(work)
 }

@@ -1,10 +1,10 @@
 //! Samples completions for prompts, of a model folder in this process or of a model behind an endpoint: an eval is the same recipe
 //! for a model that is too large for this machine.
 
-use crate::models::model_checks;
-use crate::shared::ahead;
 use crate::shared::answers::{self, Asking, Draw, Rejected, Served, ServedExec};
 use crate::shared::bounds;
+use crate::shared::estimate;
+use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course, Model, Sampling};
 use anyhow::{Context, Result, ensure};
 use base::calls::Calls;
@@ -18,8 +18,7 @@ use base::setup::Acts;
 use base::tokens::Tokens;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::Look;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, Needs, Output, Port, Role, Type};
 use learn::sample::Options;
 use learn::sample::choose::Choice;
@@ -118,8 +117,8 @@ temperature = 0.7
     check: Some(check),
     needs,
     tokens: Some(tokens),
-    forecast: Some(forecast),
-    outlook: Some(outlook),
+    count_calls: Some(count_calls),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -210,15 +209,15 @@ fn draw<'a>(p: &'a Params, template: Option<&'a Path>) -> Draw<'a> {
     }
 }
 
-fn forecast(look: &Look, calls: &Path) -> Result<Calls> {
-    let p: Params = look.params()?;
+fn count_calls(preview: &NodePreview, calls: &Path) -> Result<Calls> {
+    let p: Params = preview.params()?;
     if p.served.model().is_none() {
         return Ok(Calls::default());
     }
-    let exec: Exec = look.exec()?;
+    let exec: Exec = preview.exec()?;
     let endpoint = &exec.served.endpoint;
-    let prompts: Vec<Prompt> = rows::read_rows(look.input("prompts"))?;
-    let draw = draw(&p, look.inputs.get("template").map(|p| p.as_path()));
+    let prompts: Vec<Prompt> = rows::read_rows(preview.input("prompts"))?;
+    let draw = draw(&p, preview.inputs.get("template").map(|p| p.as_path()));
     Asking::new(&p.served, endpoint, &draw, &prompts)?.forecast(endpoint, calls)
 }
 
@@ -303,11 +302,14 @@ fn tell(
     }
 }
 
-fn tokens(look: &Look) -> Result<Tokens> {
-    let p: Params = look.params()?;
-    let prompts: Vec<Prompt> = rows::read_rows(look.input("prompts"))?;
+fn tokens(preview: &NodePreview) -> Result<Tokens> {
+    let p: Params = preview.params()?;
+    let prompts: Vec<Prompt> = rows::read_rows(preview.input("prompts"))?;
     let then = "the response";
-    let model = look.inputs.get("model").or(look.inputs.get("template"));
+    let model = preview
+        .inputs
+        .get("model")
+        .or(preview.inputs.get("template"));
     let model =
         model.context("the model is behind an endpoint, and its tokens are not known here")?;
     let system = p.served.system.as_deref();
@@ -317,7 +319,7 @@ fn tokens(look: &Look) -> Result<Tokens> {
         system,
         p.prefill.as_deref(),
         then,
-        look.most,
+        preview.most,
     )
 }
 
@@ -329,25 +331,25 @@ fn saved(ctx: &NodeCtx) -> Vec<Completion> {
     found.unwrap_or_default()
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    let p: Params = ahead.params()?;
-    let prompts = ahead.input("prompts");
-    let asked = prompts.tokens.unwrap_or(ahead::PROMPT);
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let p: Params = preview.params()?;
+    let prompts = preview.expected("prompts");
+    let asked = prompts.tokens.unwrap_or(estimate::PROMPT);
     let most = p.max_new_tokens as f64;
     let answers = prompts.rows.map(|n| n * p.samples as f64);
-    let mut outlook = Outlook::default();
-    let mut completions = ahead::rows(answers, Some(most));
+    let mut work = Work::default();
+    let mut completions = estimate::rows(answers, Some(most));
     completions.shares = prompts.shares;
-    outlook.outputs.insert("completions", completions);
+    work.outputs.insert("completions", completions);
     if p.served.model().is_some() {
-        let prices = ahead.exec::<Exec>()?.served.endpoint.prices();
-        outlook.calls = answers.map(|n| ahead::calls(n, asked, most, &prices));
-    } else if let Some(model) = ahead.input("model").model {
+        let prices = preview.exec::<Exec>()?.served.endpoint.prices();
+        work.calls = answers.map(|n| estimate::calls(n, asked, most, &prices));
+    } else if let Some(model) = preview.expected("model").model {
         let rows = answers.unwrap_or(f64::MAX);
-        let rows = rows.min(ahead.exec::<Exec>()?.sample_rows as f64);
-        outlook.memory = ahead::sample_memory(&model, rows, asked + most);
+        let rows = rows.min(preview.exec::<Exec>()?.sample_rows as f64);
+        work.memory = estimate::sample_memory(&model, rows, asked + most);
         let tokens = answers.unwrap_or(0.0) * (asked + most);
-        outlook.flop = ahead::sample_flop(&model, tokens);
+        work.flop = estimate::sample_flop(&model, tokens);
     }
-    Ok(outlook)
+    Ok(work)
 }

@@ -1,8 +1,8 @@
 //! How long does a model reason, and how long does it answer, and on what? The adaptivity of TARS (arXiv 2507.00971, Table 3):
 //! mean tokens of reasoning and answer by domain of SORRY-Bench.
 
-use crate::models::model_checks;
 use crate::shared::measure::{self, MOST_VALUES, Measure};
+use crate::shared::model_checks;
 use anyhow::{Context, Result};
 use base::params::ParamSet;
 use base::response;

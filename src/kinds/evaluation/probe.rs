@@ -1,13 +1,13 @@
 //! The best-of-n probe between SFT and RL: how good are n samples on average, and how good is the best of them?
 //! TARS (arXiv 2507.00971, Table 7) chooses its light SFT by it: RL can only strengthen what is sometimes sampled.
 
-use crate::models::model_checks;
 use crate::scorers::reward::{self, Route};
 use crate::scorers::service::{ScorerEndpoints, ScorerParams};
 use crate::scorers::{Judged, Scorer, Settings};
-use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use crate::shared::measure;
+use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course, Model, Sampling};
 use crate::world::truth;
 use anyhow::Result;
@@ -21,8 +21,7 @@ use base::stats;
 use base::tokens::Tokens;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::Look;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -82,8 +81,8 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     above: Some(|graph, id| truth::reward_problems(graph, id, "prompts")),
     needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
-    forecast: Some(forecast),
-    outlook: Some(outlook),
+    count_calls: Some(count_calls),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -107,30 +106,30 @@ fn asked(pool: &[Prompt], p: &Params) -> Vec<Prompt> {
         .collect()
 }
 
-fn tokens(look: &Look) -> Result<Tokens> {
-    let p: Params = look.params()?;
-    let pool: Vec<Prompt> = rows::read_rows(look.input("prompts"))?;
+fn tokens(preview: &NodePreview) -> Result<Tokens> {
+    let p: Params = preview.params()?;
+    let pool: Vec<Prompt> = rows::read_rows(preview.input("prompts"))?;
     let then = "the response";
     model_io::prompt_tokens(
-        look.input("model"),
+        preview.input("model"),
         &asked(&pool, &p),
         None,
         None,
         then,
-        look.most,
+        preview.most,
     )
 }
 
-fn forecast(look: &Look, _: &Path) -> Result<Calls> {
-    let p: Params = look.params()?;
+fn count_calls(preview: &NodePreview, _: &Path) -> Result<Calls> {
+    let p: Params = preview.params()?;
     let snap = Settings {
         safety_snap: p.safety_snap,
     };
     let route = Route::new(&p.reward, snap)?;
-    let prompts = asked(&rows::read_rows::<Prompt>(look.input("prompts"))?, &p);
+    let prompts = asked(&rows::read_rows::<Prompt>(preview.input("prompts"))?, &p);
     let rollouts = (prompts.len() * p.samples) as u64;
     let most = (rollouts, p.max_new_tokens);
-    route.forecast_unseen((&p.scorers, &look.exec()?), &prompts, most)
+    route.forecast_unseen((&p.scorers, &preview.exec()?), &prompts, most)
 }
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
@@ -204,11 +203,11 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     rows::write_metrics(&ctx.output("metrics"), metrics)
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    let p: Params = ahead.params()?;
-    let endpoints: ScorerEndpoints = ahead.exec()?;
-    let prompts = ahead.input("prompts");
-    let asked = prompts.tokens.unwrap_or(ahead::PROMPT);
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let p: Params = preview.params()?;
+    let endpoints: ScorerEndpoints = preview.exec()?;
+    let prompts = preview.expected("prompts");
+    let asked = prompts.tokens.unwrap_or(estimate::PROMPT);
     let most = p.max_new_tokens as f64;
     let classes = p.reward.len() as f64;
     let rows = prompts.rows.unwrap_or(f64::MAX);
@@ -219,11 +218,11 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
     });
     let asks = (&p.scorers, &endpoints);
     let shape = (n, Some(each));
-    let mut outlook = reward::outlook(&p.reward, asks, ahead, shape, (asked, most));
-    if let Some(model) = ahead.input("model").model {
-        outlook.flop += ahead::sample_flop(&model, n * (asked + most));
-        outlook.memory +=
-            ahead::sample_memory(&model, n.min(model_io::BATCH_ROWS as f64), asked + most);
+    let mut work = reward::estimate(&p.reward, asks, preview, shape, (asked, most));
+    if let Some(model) = preview.expected("model").model {
+        work.flop += estimate::sample_flop(&model, n * (asked + most));
+        work.memory +=
+            estimate::sample_memory(&model, n.min(model_io::BATCH_ROWS as f64), asked + most);
     }
-    Ok(outlook)
+    Ok(work)
 }

@@ -1,13 +1,13 @@
 //! A model from a Hugging Face folder on this machine.
 
-use crate::models::model_checks;
-use crate::shared::ahead;
+use crate::shared::estimate;
+use crate::shared::model_checks;
 use crate::shared::model_io;
 use anyhow::Result;
 use base::params;
 use base::params::ParamSet;
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, Output, Role, Type};
 use std::path::PathBuf;
 
@@ -41,7 +41,7 @@ path = "models/Qwen2.5-0.5B-Instruct"
         "the folder's model files",
     )],
     params: Params::specs,
-    outlook: Some(outlook),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -54,10 +54,10 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     model_io::copy_files(&from, &into)
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    let model = ahead::model_at(ahead, "path");
-    let mut outlook = Outlook::default();
-    outlook.outputs.insert("model", ahead::same_model(model));
-    outlook.memory = model.map_or(0.0, |m| 4.0 * m.parameters);
-    Ok(outlook)
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let model = estimate::model_at(preview, "path");
+    let mut work = Work::default();
+    work.outputs.insert("model", estimate::same_model(model));
+    work.memory = model.map_or(0.0, |m| 4.0 * m.parameters);
+    Ok(work)
 }

@@ -1,12 +1,12 @@
 //! A reward model from a Hugging Face folder on this machine.
 
-use crate::shared::ahead;
+use crate::shared::estimate;
 use crate::shared::model_io;
 use anyhow::Result;
 use base::params;
 use base::params::ParamSet;
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, Output, Role, Type};
 use learn::reward::RewardModel;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ path = "models/GRM-llama3-8B-distill"
         "the folder's model files",
     )],
     params: Params::specs,
-    outlook: Some(outlook),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -51,9 +51,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     model_io::copy_files(&from, &ctx.output("reward_model"))
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    let model = ahead::model_at(ahead, "path");
-    let mut outlook = ahead::only("reward_model", ahead::same_model(model));
-    outlook.memory = model.map_or(0.0, |m| 4.0 * m.parameters);
-    Ok(outlook)
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let model = estimate::model_at(preview, "path");
+    let mut work = estimate::only("reward_model", estimate::same_model(model));
+    work.memory = model.map_or(0.0, |m| 4.0 * m.parameters);
+    Ok(work)
 }

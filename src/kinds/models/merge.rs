@@ -1,11 +1,11 @@
 //! A model with an adapter folded in.
 
-use crate::shared::ahead;
+use crate::shared::estimate;
 use crate::shared::model_io;
 use crate::training;
 use anyhow::Result;
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, Needs, Output, Port, Role, Type};
 use learn::{checkpoint, peft};
 
@@ -35,7 +35,7 @@ in = { model = "base", adapter = "adapter" }
         "the model with the adapter folded in",
     )],
     needs: |_| Needs::ALL_THREADS,
-    outlook: Some(outlook),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -49,9 +49,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     training::write_model(&weights, from, &ctx.output("model"))
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    let model = ahead.input("model").model;
-    let mut outlook = ahead::only("model", ahead::same_model(model));
-    outlook.memory = model.map_or(0.0, |m| 4.0 * m.parameters);
-    Ok(outlook)
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let model = preview.expected("model").model;
+    let mut work = estimate::only("model", estimate::same_model(model));
+    work.memory = model.map_or(0.0, |m| 4.0 * m.parameters);
+    Ok(work)
 }

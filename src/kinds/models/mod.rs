@@ -4,4 +4,3 @@ pub mod local_adapter;
 pub mod local_model;
 pub mod local_reward_model;
 pub mod merge;
-pub mod model_checks;

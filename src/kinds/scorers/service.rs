@@ -4,9 +4,9 @@
 use super::clients::{self, JudgeClient};
 use super::{Judged, Scorer, Settings, Verdict, reward_model};
 use crate::scorers::reward;
-use crate::shared::ahead;
 use crate::shared::bounds;
 use crate::shared::endpoint::{Caller, EndpointParams, Service};
+use crate::shared::estimate;
 use anyhow::Result;
 use base::calls::Calls;
 use base::params::ParamSet;
@@ -174,7 +174,7 @@ impl ServiceScorer {
                 (prompt + answer + WORDING, most as f64)
             }
         };
-        ahead::calls(n, reads, writes, &endpoints.of(self.service).prices())
+        estimate::calls(n, reads, writes, &endpoints.of(self.service).prices())
     }
 }
 

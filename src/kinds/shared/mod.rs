@@ -1,11 +1,13 @@
 //! What kinds of several rooms share.
 
-pub mod ahead;
 pub mod answers;
+pub mod asked;
 pub mod bounds;
 pub mod endpoint;
+pub mod estimate;
 pub mod leaks;
 pub mod measure;
+pub mod model_checks;
 pub mod model_io;
 pub mod observer;
 pub mod range;

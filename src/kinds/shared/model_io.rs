@@ -1,16 +1,16 @@
 //! What the kinds that use a model share: loading and copying a folder, rendering prompts, sampling responses as rows.
 
-use crate::models::model_checks::of_prompt;
-use crate::shared::ahead;
-use anyhow::{Context, Result, ensure};
+pub use super::asked::{Asked, asked, asked_after};
+use crate::shared::estimate;
+use crate::shared::model_checks::of_prompt;
+use anyhow::{Context, Result};
 use base::rng::Seed;
-use base::rows::{Completion, Message, Prompt};
+use base::rows::{Completion, Prompt};
 use base::threads;
 use base::tokens::Tokens;
 use engine::kind::context::{Interrupted, NodeCtx};
 use engine::kind::messages::Sampled;
 use learn::adapter::Net;
-use learn::chat;
 use learn::checkpoint;
 use learn::sample::choose::Choice;
 use learn::sample::forecast::Tally;
@@ -36,46 +36,6 @@ impl Model {
             tokenizer: Tokenizer::load(folder)?,
         })
     }
-}
-
-/// What a model is asked to continue.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Asked {
-    /// Token ids up to where the model begins to write.
-    pub ids: Vec<u32>,
-    /// What the response begins with, whatever the model writes: a think block that the template opens, and the prefill.
-    pub begun: String,
-}
-
-/// `prefill` is a beginning of the response that is given.
-pub fn asked(tokenizer: &Tokenizer, prompt: &str, prefill: Option<&str>) -> Result<Asked> {
-    let prompt = chat::prompt(tokenizer, &[Message::new("user", prompt)], prefill)?;
-    Ok(Asked {
-        ids: tokenizer.encode(&prompt.text)?,
-        begun: prompt.begun,
-    })
-}
-
-/// The prompt after a system message. Errors: a template that leaves it out, so that nobody believes it was said.
-pub fn asked_after(
-    tokenizer: &Tokenizer,
-    system: Option<&str>,
-    prompt: &str,
-    prefill: Option<&str>,
-) -> Result<Asked> {
-    let Some(system) = system else {
-        return asked(tokenizer, prompt, prefill);
-    };
-    let messages = [Message::new("system", system), Message::new("user", prompt)];
-    let prompt = chat::prompt(tokenizer, &messages, prefill)?;
-    ensure!(
-        prompt.text.contains(system.trim()),
-        "the model's chat template leaves the system message out: `system` cannot be said to it"
-    );
-    Ok(Asked {
-        ids: tokenizer.encode(&prompt.text)?,
-        begun: prompt.begun,
-    })
 }
 
 /// Samples of one prompt.
@@ -263,7 +223,7 @@ impl Sampling<'_> {
             let new = groups.iter().flatten().map(|s| s.ids.len());
             let given = requests.iter().map(|r| r.prompt.len());
             let tokens = new.sum::<usize>() + given.sum::<usize>();
-            ctx.record_flops(ahead::sampling(self.net, tokens));
+            ctx.record_flops(estimate::sampling(self.net, tokens));
         }
         let groups = match groups {
             Err(error) if error.is::<Stopped>() => return Err(Interrupted.into()),

@@ -11,8 +11,8 @@ pub mod curve;
 mod examples;
 mod guards;
 
-use crate::models::model_checks;
-use crate::shared::ahead;
+use crate::shared::estimate;
+use crate::shared::model_checks;
 use anyhow::{Context, Result, bail, ensure};
 use base::rng::Seed;
 use base::rows::{self, Metric};
@@ -275,7 +275,7 @@ impl Watch for Watcher<'_> {
     fn step(&mut self, state: &State, report: Report) -> Result<bool> {
         self.tokens += report.tokens;
         self.ctx
-            .record_flops(ahead::training(state.net(), report.tokens));
+            .record_flops(estimate::training(state.net(), report.tokens));
         self.curve.push(report.step, &report.metrics)?;
         let last = self.curve.last();
         let all: Vec<(&str, f64)> = last.iter().map(|(n, v)| (n.as_str(), *v)).collect();

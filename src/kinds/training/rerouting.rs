@@ -12,7 +12,7 @@ use base::rows::{self, Completion, Message, Metric};
 use base::tokens::Tokens;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::Look;
+use engine::kind::estimate::NodePreview;
 use engine::kind::{Kind, Needs, Output, Port, Role, Type};
 use learn::adapter::{Adapter, Linear, Net, Options};
 use learn::decoder::Workspace;
@@ -224,13 +224,13 @@ fn examples(
     Ok(examples)
 }
 
-fn tokens(look: &Look) -> Result<Tokens> {
-    let p: Params = look.params()?;
-    let tokenizer = Tokenizer::load(look.input("model"))?;
-    let mut tokens = Tokens::new("completions", look.most);
+fn tokens(preview: &NodePreview) -> Result<Tokens> {
+    let p: Params = preview.params()?;
+    let tokenizer = Tokenizer::load(preview.input("model"))?;
+    let mut tokens = Tokens::new("completions", preview.most);
     let mut long = 0;
     for port in ["harmful", "retain"] {
-        let read: Vec<Completion> = rows::read_rows(look.input(port))?;
+        let read: Vec<Completion> = rows::read_rows(preview.input(port))?;
         let examples = examples(&tokenizer, &read, p.max_tokens)?;
         examples.show(&mut tokens, &tokenizer, |id| format!("{id}, {port}"))?;
         let what = format!("completions of `{port}`");

@@ -1,7 +1,7 @@
 //! Supervised fine-tuning on conversations: of a base model on teacher traces, and of an untrained one on its corpus.
 
-use crate::shared::ahead::{self, Training};
 use crate::shared::bounds;
+use crate::shared::estimate::{self, Training};
 use crate::shared::model_io::{self, Model};
 use crate::training::lora::{self, Lora};
 use crate::training::{self, AS_SAMPLED, AsSampled, Epochs, Examples, Guards, Watcher};
@@ -14,8 +14,7 @@ use base::rows::{self, Conversation, Metric};
 use base::tokens::Tokens;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::Look;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
 use learn::adapter::Net;
 use learn::decoder::Workspace;
@@ -93,7 +92,7 @@ epochs = 3
     check: Some(check),
     needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
-    outlook: Some(outlook),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -164,12 +163,12 @@ fn examples(
     Ok(examples)
 }
 
-fn tokens(look: &Look) -> Result<Tokens> {
-    let p: Params = look.params()?;
-    let tokenizer = Tokenizer::load(look.input("model"))?;
-    let conversations: Vec<Conversation> = rows::read_rows(look.input("conversations"))?;
+fn tokens(preview: &NodePreview) -> Result<Tokens> {
+    let p: Params = preview.params()?;
+    let tokenizer = Tokenizer::load(preview.input("model"))?;
+    let conversations: Vec<Conversation> = rows::read_rows(preview.input("conversations"))?;
     let examples = examples(&tokenizer, &conversations, p.max_tokens)?;
-    let mut tokens = Tokens::new(CONVERSATIONS, look.most);
+    let mut tokens = Tokens::new(CONVERSATIONS, preview.most);
     examples.show(&mut tokens, &tokenizer, |id| id.into())?;
     let as_sampled = &examples.as_sampled;
     as_sampled.note(&mut tokens, CONVERSATIONS, conversations.len());
@@ -238,15 +237,15 @@ impl Feed for Conversations {
     }
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    let p: Params = ahead.params()?;
-    let exec: Exec = ahead.exec()?;
-    let given = ahead.input("conversations");
-    let model = ahead.input("model").model;
-    let mut outlook = Outlook::default();
-    outlook.outputs.insert("model", ahead::same_model(model));
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let p: Params = preview.params()?;
+    let exec: Exec = preview.exec()?;
+    let given = preview.expected("conversations");
+    let model = preview.expected("model").model;
+    let mut work = Work::default();
+    work.outputs.insert("model", estimate::same_model(model));
     let Some(model) = model else {
-        return Ok(outlook);
+        return Ok(work);
     };
     let longest = given.tokens.unwrap_or(0.0).min(p.max_tokens as f64);
     let how = Training {
@@ -255,10 +254,10 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
         reference: false,
         longest,
     };
-    outlook.memory = ahead::train_memory(&model, &how);
+    work.memory = estimate::train_memory(&model, &how);
     if let (Some(rows), Some(tokens)) = (given.rows, given.tokens) {
         let seen = rows * tokens.min(p.max_tokens as f64) * p.epochs;
-        outlook.flop = ahead::train_flop(&model, p.lora.is_some(), seen);
+        work.flop = estimate::train_flop(&model, p.lora.is_some(), seen);
     }
-    Ok(outlook)
+    Ok(work)
 }

@@ -1,8 +1,8 @@
 //! Does a model know the facts it is to reason with? Questions about single facts, lines of the rule and references,
 //! answered greedily. Where a model does not know them, reasoning cannot pay.
 
-use crate::models::model_checks;
 use crate::shared::bounds;
+use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course, Model};
 use anyhow::Result;
 use base::params;

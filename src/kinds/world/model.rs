@@ -1,7 +1,7 @@
 //! An untrained decoder for the built-in world: its shape, random weights, and the world's word-level tokenizer.
 
-use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use anyhow::{Context, Result};
 use base::params;
 use base::params::ParamSet;
@@ -9,7 +9,7 @@ use base::params::Problem;
 use base::rng::Seed;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, Output, Role, Type};
 use learn::checkpoint;
 use learn::config::Config;
@@ -49,7 +49,7 @@ layers = 3
     outputs: &[Output::always("model", Type::Model, "the untrained model")],
     params: Params::specs,
     check: Some(check),
-    outlook: Some(outlook),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -126,11 +126,10 @@ fn config(p: &Params) -> Result<Config> {
     }))
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    let size = ahead::size_of(&config(&ahead.params()?)?);
-    let mut outlook = Outlook::default();
-    outlook
-        .outputs
-        .insert("model", ahead::same_model(Some(size)));
-    Ok(outlook)
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let size = estimate::size_of(&config(&preview.params()?)?);
+    let mut work = Work::default();
+    work.outputs
+        .insert("model", estimate::same_model(Some(size)));
+    Ok(work)
 }

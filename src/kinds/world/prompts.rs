@@ -1,13 +1,13 @@
 //! The prompts of the built-in world, in splits that share no prompt, no disguise and no held-out combination.
 
-use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use anyhow::Result;
 use base::params;
 use base::params::ParamSet;
 use base::rows::{self, Prompt, PromptClass};
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, Output, Role, Type};
 use world::{Forms, Split, World, WorldSpec};
 
@@ -54,7 +54,7 @@ rl = 1000
         Output::always("eval", Type::Prompts, "unseen combinations and disguises"),
     ],
     params: Params::specs,
-    outlook: Some(outlook),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -86,17 +86,17 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     rows::write_rows(&ctx.output("eval"), &eval)
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    let p: Params = ahead.params()?;
-    let mut outlook = Outlook::default();
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let p: Params = preview.params()?;
+    let mut work = Work::default();
     for (output, rows) in [
         ("sft", p.sft),
         ("rl", 3 * p.rl),
         ("validation", 3 * p.validation),
         ("eval", 3 * p.eval),
     ] {
-        let likely = ahead::rows(Some(rows as f64), None);
-        outlook.outputs.insert(output, likely);
+        let likely = estimate::rows(Some(rows as f64), None);
+        work.outputs.insert(output, likely);
     }
-    Ok(outlook)
+    Ok(work)
 }

@@ -50,7 +50,7 @@ pub struct Compared {
     pub refused: Option<String>,
     /// Of the answers behind it, where it is a rate: means over seeds.
     pub beside: Option<Sided>,
-    /// The same of a metric of any kind, where it can be told.
+    /// What is read of a metric of any kind, where it can be told.
     #[serde(skip)]
     pub unreadable: [Option<f64>; 2],
     #[serde(flatten)]

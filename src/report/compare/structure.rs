@@ -7,7 +7,7 @@ use engine::graph::changes::Reason;
 use engine::graph::changes::changes;
 use engine::graph::manifest::holds_paths;
 use engine::graph::{Graph, Node, NodeId};
-use engine::plan::overrides::{Vouched, vouched};
+use engine::plan::overrides::{Override, vouched};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ pub struct Structure {
     pub shared_seconds: f64,
     pub shared_dollars: f64,
     /// Artifacts that nobody made by running their node, first and second.
-    pub vouched: [Vec<(String, Vouched)>; 2],
+    pub vouched: [Vec<(String, Override)>; 2],
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -63,7 +63,7 @@ impl Structure {
     }
 }
 
-fn on_word(side: &Side) -> Vec<(String, Vouched)> {
+fn on_word(side: &Side) -> Vec<(String, Override)> {
     let records = side.records.iter();
     let named = records
         .filter_map(|(id, record)| Some((side.graph.node(*id).name.clone(), vouched(record)?)));

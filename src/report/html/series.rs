@@ -21,7 +21,7 @@ pub struct Method {
     pub variants: Vec<Variant>,
 }
 
-/// The same but for the seed.
+/// Runs that differ in the seed only.
 pub struct Variant {
     pub lambda: Option<f64>,
     /// Places in `Study::items`, in the order of the sides; at least one.
@@ -43,7 +43,7 @@ pub struct Estimate {
     pub text: (String, Option<String>),
     /// Of the answers behind it, where it is a rate: mean over seeds.
     pub beside: Option<Beside>,
-    /// The same in words, where there is something to say.
+    /// The estimate in words, where there is something to say.
     pub said: Option<String>,
     /// More of the answers cannot be read than a rate bears.
     pub doubtful: bool,

@@ -81,7 +81,7 @@ impl<'a> Preview<'a> {
         )
     }
 
-    /// The same as data.
+    /// The preview as data.
     pub fn json(&self) -> Map<String, Value> {
         let fields = self.fields.iter().map(|(name, field)| {
             json!({ "name": name, "types": field.types.keys().collect::<Vec<_>>(), "present": field.present })

@@ -157,7 +157,7 @@ fn what_a_worker_reads_stays_though_its_engine_is_gone() {
     let artifact = &made[0].outputs["out"];
     let spec = serde_json::json!({
         "key": made[0].manifest.len().to_string().repeat(64)[..64].to_string(), "kind": "toy", "revision": 1, "node": "n",
-        "params": "", "exec": "", "inputs": {}, "outputs": [], "threads": 1, "earlier": [], "engine": 0, "started_ms": 0,
+        "params": "", "exec": "", "inputs": {}, "outputs": [], "threads": 1, "earlier": [], "engine": null, "started_ms": 0,
     });
     let spec: pipe::engine::kind::attempt::Spec = serde_json::from_value(spec).unwrap();
     let attempt = pipe::engine::kind::attempt::Attempt::create(

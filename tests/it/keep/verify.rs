@@ -213,7 +213,7 @@ fn a_checkpoint_that_is_not_whole_is_found() {
     let space = Space::new();
     let spec: Spec = serde_json::from_value(serde_json::json!({
         "key": "a".repeat(64), "kind": "toy", "revision": 1, "node": "slow", "params": "", "exec": "", "inputs": {},
-        "outputs": [], "threads": 1, "earlier": [], "engine": 0, "started_ms": 0,
+        "outputs": [], "threads": 1, "earlier": [], "engine": null, "started_ms": 0,
     }))
     .unwrap();
     let attempt = Attempt::create(&space.store, &spec, &[]).unwrap();

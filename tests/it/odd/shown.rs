@@ -6,7 +6,7 @@ use crate::sides::{Rows, Space, refs};
 use pipe::base::claim::Axes;
 use pipe::base::response::Outcome;
 use pipe::base::rows::{CompletedPrompt, Completion, Metric, PromptClass, ROWS};
-use pipe::engine::store::index::Brief;
+use pipe::engine::store::index::RecordSummary;
 use pipe::kinds::REGISTRY;
 use pipe::kinds::evaluation::evaluate;
 use pipe::kinds::scorers::{self, How, Judged, Scorer, Settings, refusal};
@@ -77,7 +77,7 @@ fn table(space: &Space, sides: &[Side]) -> (String, Value) {
     for side in sides {
         let id = side.graph.find("eval").unwrap();
         space.store.add_record(&side.records[&id]).unwrap();
-        briefs.push(Brief::of(&side.records[&id], false));
+        briefs.push(RecordSummary::of(&side.records[&id], false));
     }
     let names = ["base-eval", "wide-eval"];
     let items: Vec<Item> = briefs

@@ -9,7 +9,7 @@ use pipe::base::rows::{
     self, CompletedPrompt, Completion, Conversation, Message, Pair, Prompt, PromptClass,
 };
 use pipe::base::tokens::Tokens;
-use pipe::engine::kind::estimate::Look;
+use pipe::engine::kind::estimate::NodePreview;
 use pipe::kinds::REGISTRY;
 use pipe::learn::chat;
 use pipe::learn::tokenizer::Tokenizer;
@@ -459,11 +459,11 @@ fn shown<T: Serialize>(kind: &str, template: &str, ports: &[&'static str], rows:
     let mut params = pipe::base::params::unsaid((kind.params)());
     let one = pipe::base::value::Value::Int(1);
     params.insert("layers".into(), pipe::base::value::Value::List(vec![one]));
-    let look = Look {
-        exec: &Default::default(),
-        params: &params,
+    let exec = Default::default();
+    let look = NodePreview {
         inputs,
         most: 9,
+        ..NodePreview::new(&params, &params, &exec)
     };
     (kind.tokens.unwrap())(&look).unwrap()
 }

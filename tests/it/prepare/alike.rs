@@ -7,7 +7,7 @@ use pipe::base::value::Value;
 use pipe::kinds::data::decontaminate::{self, decontaminate};
 use pipe::kinds::data::dedup::{self, dedup};
 use pipe::kinds::data::likeness::{
-    Bands, Grams, Holdings, Shingles, Shingling, near, normal, signatures,
+    Bands, Grams, Inventory, Shingles, Shingling, near, normal, signatures,
 };
 use std::collections::BTreeSet;
 
@@ -330,7 +330,7 @@ fn the_index_of_rare_grams_misses_nothing() {
     for how in [how(Grams::Characters, 5), how(Grams::Words, 2)] {
         let all: Vec<Shingles> = evals.iter().map(|t| Shingles::of(t, &how)).collect();
         for least in [0.2, 0.5, 0.8, 1.0] {
-            let holdings = Holdings::new(evals, &how, least);
+            let holdings = Inventory::new(evals, &how, least);
             let mut pairs = 0;
             for text in train {
                 let own = Shingles::of(text, &how);

@@ -8,7 +8,7 @@ use base::hash::{Digest, Key};
 
 /// A record without its manifest, file names and logs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Brief {
+pub struct RecordSummary {
     pub key: Key,
     pub kind: String,
     /// The name its node had.
@@ -27,15 +27,15 @@ pub struct Part {
     pub name: String,
     pub ty: Type,
     pub digest: Digest,
-    pub blobs: Vec<Lump>,
+    pub blobs: Vec<PackedBlob>,
 }
 
 /// A blob: digest and size.
-pub type Lump = ([u8; 32], u64);
+pub type PackedBlob = ([u8; 32], u64);
 
-impl Brief {
-    pub fn of(record: &Record, evicted: bool) -> Brief {
-        Brief {
+impl RecordSummary {
+    pub fn of(record: &Record, evicted: bool) -> RecordSummary {
+        RecordSummary {
             key: record.key.clone(),
             kind: record.kind.clone(),
             node: record.provenance.node.clone(),
@@ -97,13 +97,13 @@ pub fn entries(bytes: &[u8]) -> impl Iterator<Item = Found<'_>> {
     })
 }
 
-pub fn find(bytes: &[u8], raw: &[u8; 32]) -> Option<Brief> {
+pub fn find(bytes: &[u8], raw: &[u8; 32]) -> Option<RecordSummary> {
     entries(bytes)
         .find(|e| e.raw == *raw)
         .and_then(|e| read(&e))
 }
 
-pub fn all(bytes: &[u8]) -> Vec<Brief> {
+pub fn all(bytes: &[u8]) -> Vec<RecordSummary> {
     entries(bytes).filter_map(|e| read(&e)).collect()
 }
 
@@ -125,7 +125,7 @@ pub fn write_entry(
     out.extend(entry.0);
 }
 
-pub fn pack_rest(brief: &Brief) -> Vec<u8> {
+pub fn pack_rest(brief: &RecordSummary) -> Vec<u8> {
     let mut out = Pack::default();
     for text in [&brief.kind, &brief.node, &brief.recipe] {
         out.text(text);
@@ -157,7 +157,7 @@ pub fn pack_rest(brief: &Brief) -> Vec<u8> {
     out.0
 }
 
-fn read(entry: &Found) -> Option<Brief> {
+fn read(entry: &Found) -> Option<RecordSummary> {
     let mut from = Unpack(entry.rest);
     let mut text = || from.text().map(str::to_string);
     let (kind, node, recipe) = (text()?, text()?, text()?);
@@ -191,7 +191,7 @@ fn read(entry: &Found) -> Option<Brief> {
             blobs,
         });
     }
-    Some(Brief {
+    Some(RecordSummary {
         key: Key::parse(&pack::hex(&entry.raw))?,
         kind,
         node,

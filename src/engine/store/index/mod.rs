@@ -15,7 +15,7 @@ mod brief;
 mod pack;
 mod scan;
 
-pub use brief::{Brief, Lump, Part};
+pub use brief::{PackedBlob, Part, RecordSummary};
 
 use crate::store::Store;
 use crate::system::clock;
@@ -74,19 +74,19 @@ impl<'a> Index<'a> {
     }
 
     /// The record of a key, without its manifest and file names. An unreadable record is absent here.
-    pub fn brief(&mut self, key: &Key) -> Option<Brief> {
+    pub fn brief(&mut self, key: &Key) -> Option<RecordSummary> {
         let raw = pack::raw(key.as_str())?;
         let bytes = self.shard((Folder::Actions, usize::from(raw[0])));
         brief::find(bytes, &raw)
     }
 
     /// Whether every blob of its outputs lies in the store with its size; the bytes are looked at where a blob is used.
-    pub fn whole(&mut self, brief: &Brief) -> bool {
+    pub fn whole(&mut self, brief: &RecordSummary) -> bool {
         let mut blobs = brief.outputs.iter().flat_map(|o| &o.blobs);
         blobs.all(|lump| self.has(lump))
     }
 
-    fn has(&mut self, (raw, size): &Lump) -> bool {
+    fn has(&mut self, (raw, size): &PackedBlob) -> bool {
         let bytes = self.shard((Folder::Objects, usize::from(raw[0])));
         pack::search(bytes, 40, raw).is_some_and(|entry| entry[32..] == size.to_le_bytes())
     }
@@ -109,7 +109,7 @@ impl<'a> Index<'a> {
     }
 
     /// All records, by key.
-    pub fn briefs(&mut self) -> Vec<Brief> {
+    pub fn briefs(&mut self) -> Vec<RecordSummary> {
         let mut all = vec![];
         for n in 0..SHARDS {
             all.extend(brief::all(self.shard((Folder::Actions, n))));

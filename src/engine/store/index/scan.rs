@@ -1,6 +1,6 @@
 //! Reading a shard from its folder. Entries of records whose file is the same as before are taken over.
 
-use super::brief::{self, Brief, Identity};
+use super::brief::{self, Identity, RecordSummary};
 use super::pack;
 use crate::store::{EVICTED, Store};
 use base::hash::Key;
@@ -102,7 +102,7 @@ fn actions(store: &Store, dir: &Path, old: &[u8]) -> Vec<u8> {
             Some(same) => brief::write_entry(&mut out, &raw, identity, evicted, same.rest),
             None => {
                 if let Ok(Some(record)) = store.record(&key) {
-                    let rest = brief::pack_rest(&Brief::of(&record, evicted));
+                    let rest = brief::pack_rest(&RecordSummary::of(&record, evicted));
                     brief::write_entry(&mut out, &raw, identity, evicted, &rest);
                 }
             }

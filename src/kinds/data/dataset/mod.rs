@@ -2,8 +2,8 @@
 
 mod import;
 
-use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use anyhow::Result;
 use base::params;
 use base::params::Problem;
@@ -12,7 +12,7 @@ use base::rows;
 use base::value::{Value, Values};
 use data::schema::{self, NAMES, Schema};
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, Output, Role, Type};
 use std::path::PathBuf;
 
@@ -113,7 +113,7 @@ path = "harmbench_behaviors_text_val.csv"
     ],
     params: Params::specs,
     check: Some(check),
-    outlook: Some(outlook),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -191,8 +191,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     rows::write_metrics(&ctx.output("metrics"), tally.metrics())
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    let p: Params = ahead.params()?;
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let p: Params = preview.params()?;
     let schema = p.schema.0;
     let part = p.split.as_deref().or(schema.usual);
     let named = |(what, ..): &&(&str, u64, &str)| part.is_some_and(|p| what.contains(p));
@@ -200,9 +200,9 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
     let rows = published.or(schema.published.first()).map(|(_, n, _)| *n);
     let most = p.limit.map(|n| n as u64);
     let rows = rows.into_iter().chain(most).min();
-    let likely = ahead::rows(rows.map(|n| n as f64), None);
-    let mut outlook = ahead::only("prompts", likely.clone());
-    outlook.outputs.insert("conversations", likely.clone());
-    outlook.outputs.insert("pairs", likely);
-    Ok(outlook)
+    let likely = estimate::rows(rows.map(|n| n as f64), None);
+    let mut work = estimate::only("prompts", likely.clone());
+    work.outputs.insert("conversations", likely.clone());
+    work.outputs.insert("pairs", likely);
+    Ok(work)
 }

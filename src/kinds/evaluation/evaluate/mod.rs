@@ -9,8 +9,8 @@ use crate::scorers::service::{self, ScorerEndpoints, ScorerParams};
 use crate::scorers::{
     Judged, Meaning, Reads, Scorer, Settings, Verdict, refusal, world as by_world,
 };
-use crate::shared::ahead;
 use crate::shared::bounds;
+use crate::shared::estimate;
 use crate::shared::measure::Measure;
 use crate::shared::observer::NodeObserver;
 use crate::shared::{measure, model_io, range};
@@ -25,8 +25,7 @@ use base::rows::{self, Completion, Measured, PromptClass};
 use base::setup::Acts;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::Look;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, Needs, Output, Port, Role, Type};
 use services::client::NoObserver;
 use services::journal::Journal;
@@ -124,8 +123,8 @@ scorer = "world"
         problem.into_iter().collect()
     }),
     needs,
-    forecast: Some(forecast),
-    outlook: Some(outlook),
+    count_calls: Some(count_calls),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -224,13 +223,13 @@ fn scores(
     completions.iter().map(&mut score).collect()
 }
 
-fn forecast(look: &Look, journal: &Path) -> Result<Calls> {
-    let p: Params = look.params()?;
+fn count_calls(preview: &NodePreview, journal: &Path) -> Result<Calls> {
+    let p: Params = preview.params()?;
     let Some(service) = p.scorer.service() else {
         return Ok(Calls::default());
     };
-    let completions: Vec<Completion> = rows::read_rows(look.input("completions"))?;
-    let endpoints: ScorerEndpoints = look.exec()?;
+    let completions: Vec<Completion> = rows::read_rows(preview.input("completions"))?;
+    let endpoints: ScorerEndpoints = preview.exec()?;
     let journal = Journal::open(journal)?;
     let rows = judged(&completions);
     (service.forecast)((&p.scorers, &endpoints), &SETTINGS, &journal, &rows)
@@ -292,19 +291,22 @@ pub fn values(completions: &[Completion], measures: &[Measure]) -> Vec<Measured>
     measure::values(completions.iter().map(|c| &c.prompt), measures)
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    let p: Params = ahead.params()?;
-    let endpoints: ScorerEndpoints = ahead.exec()?;
-    let given = ahead.input("completions");
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let p: Params = preview.params()?;
+    let endpoints: ScorerEndpoints = preview.exec()?;
+    let given = preview.expected("completions");
     let (n, answer) = (given.rows.unwrap_or(0.0), given.tokens.unwrap_or(0.0));
-    let mut outlook = Outlook::default();
+    let mut work = Work::default();
     if let Some(service) = p.scorer.service() {
-        let sizes = (ahead::PROMPT, answer);
-        outlook.calls = Some(service.calls((&p.scorers, &endpoints), n, sizes));
+        let sizes = (estimate::PROMPT, answer);
+        work.calls = Some(service.calls((&p.scorers, &endpoints), n, sizes));
     }
-    if let (true, Some(model)) = (p.scorer.is_model(), ahead.input(reward_model::PORT).model) {
-        outlook.flop = ahead::sample_flop(&model, n * (ahead::PROMPT + answer));
-        outlook.memory = 4.0 * model.parameters;
+    if let (true, Some(model)) = (
+        p.scorer.is_model(),
+        preview.expected(reward_model::PORT).model,
+    ) {
+        work.flop = estimate::sample_flop(&model, n * (estimate::PROMPT + answer));
+        work.memory = 4.0 * model.parameters;
     }
-    Ok(outlook)
+    Ok(work)
 }

@@ -8,8 +8,8 @@ mod expr;
 use crate::scorers::clients::JudgeClients;
 use crate::scorers::service::{self, Asked, ScorerParams};
 use crate::scorers::{self, Judged, Meaning, Reads, Scorer, Settings, reward_model};
-use crate::shared::ahead;
 use crate::shared::endpoint::{Caller, Service};
+use crate::shared::estimate;
 use crate::shared::observer::NodeObserver;
 use anyhow::{Context, Result, bail};
 use base::calls::Calls;
@@ -20,7 +20,7 @@ use base::setup::{Acts, Setup};
 use base::stats;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Port, Type};
 use services::client::{CallObserver, NoObserver};
 use services::journal::Journal;
@@ -270,16 +270,16 @@ pub const SNAPPED: Acts = Acts::only("where `reward` names `safety` or `moderati
 
 /// What judging so many responses takes by this table: calls, and the operations and memory of a local reward model. `shares`: of the
 /// classes; of unknown ones, every response may be of any.
-pub fn outlook(
+pub fn estimate(
     table: &BTreeMap<String, String>,
     asked: Asked,
-    ahead: &Ahead,
+    preview: &NodePreview,
     (n, shares): (f64, Option<[f64; 3]>),
     (prompt, answer): (f64, f64),
-) -> Outlook {
-    let mut outlook = Outlook::default();
+) -> Work {
+    let mut work = Work::default();
     let mut calls = Calls::default();
-    let model = ahead.input(reward_model::PORT).model;
+    let model = preview.expected(reward_model::PORT).model;
     for (at, class) in PromptClass::ALL.iter().enumerate() {
         let expr = table.get(class.word());
         let Some(expr) = expr.and_then(|text| Expr::parse(text).ok()) else {
@@ -291,13 +291,13 @@ pub fn outlook(
                 calls.add(&service.calls(asked, of_class, (prompt, answer)));
             }
             if let (true, Some(model)) = (scorer.is_model(), model) {
-                outlook.flop += ahead::sample_flop(&model, of_class * (prompt + answer));
-                outlook.memory = 4.0 * model.parameters;
+                work.flop += estimate::sample_flop(&model, of_class * (prompt + answer));
+                work.memory = 4.0 * model.parameters;
             }
         }
     }
-    outlook.calls = Some(calls);
-    outlook
+    work.calls = Some(calls);
+    work
 }
 
 /// The port of every kind with a reward table.

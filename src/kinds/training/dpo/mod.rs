@@ -7,8 +7,8 @@
 
 mod dataset;
 
-use crate::shared::ahead::{self, Training};
 use crate::shared::bounds;
+use crate::shared::estimate::{self, Training};
 use crate::shared::model_io::{self, Model};
 use crate::training::lora::{self, Lora};
 use crate::training::{self, AS_SAMPLED, Epochs, Guards, Watcher};
@@ -22,8 +22,7 @@ use base::tokens::Tokens;
 use base::value::Values;
 use dataset::{Dataset, reference};
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::Look;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, Needs, Output, Port, Role, Type};
 use learn::adapter::Net;
 use learn::decoder::Workspace;
@@ -93,7 +92,7 @@ nll_coefficient = 3.0
     check: Some(check),
     needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
-    outlook: Some(outlook),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -149,12 +148,12 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     watcher.finish(state, ctx.input("model"), dataset.metrics(pairs.len()))
 }
 
-fn tokens(look: &Look) -> Result<Tokens> {
-    let p: Params = look.params()?;
-    let tokenizer = Tokenizer::load(look.input("model"))?;
-    let pairs: Vec<Pair> = rows::read_rows(look.input("pairs"))?;
+fn tokens(preview: &NodePreview) -> Result<Tokens> {
+    let p: Params = preview.params()?;
+    let tokenizer = Tokenizer::load(preview.input("model"))?;
+    let pairs: Vec<Pair> = rows::read_rows(preview.input("pairs"))?;
     let dataset = Dataset::new(&tokenizer, &pairs, p.max_tokens)?;
-    dataset.tokens(&tokenizer, p.max_tokens, look.most)
+    dataset.tokens(&tokenizer, p.max_tokens, preview.most)
 }
 
 /// Every pair once an epoch.
@@ -207,17 +206,17 @@ impl Feed for PairFeed<'_> {
     }
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    let p: Params = ahead.params()?;
-    let exec: Exec = ahead.exec()?;
-    let pairs = ahead.input("pairs");
-    let model = ahead.input("model").model;
-    let mut outlook = ahead::only("model", ahead::same_model(model));
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let p: Params = preview.params()?;
+    let exec: Exec = preview.exec()?;
+    let pairs = preview.expected("pairs");
+    let model = preview.expected("model").model;
+    let mut work = estimate::only("model", estimate::same_model(model));
     let Some(model) = model else {
-        return Ok(outlook);
+        return Ok(work);
     };
     let tokens = pairs.tokens.unwrap_or(0.0).min(p.max_tokens as f64);
-    outlook.memory = ahead::train_memory(
+    work.memory = estimate::train_memory(
         &model,
         &Training {
             rank: p.lora.as_ref().map_or(0, |l| l.rank),
@@ -228,7 +227,7 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
     );
     let seen = 2.0 * pairs.rows.unwrap_or(0.0) * tokens;
     let frozen = p.lora.is_some();
-    outlook.flop =
-        ahead::sample_flop(&model, seen) + ahead::train_flop(&model, frozen, seen * p.epochs);
-    Ok(outlook)
+    work.flop =
+        estimate::sample_flop(&model, seen) + estimate::train_flop(&model, frozen, seen * p.epochs);
+    Ok(work)
 }

@@ -10,12 +10,12 @@
 mod measures;
 mod rollouts;
 
-use crate::models::model_checks;
 use crate::scorers::reward::{self, Route};
 use crate::scorers::service::{ScorerEndpoints, ScorerParams};
 use crate::scorers::{Judged, Settings as ScorerSettings};
-use crate::shared::ahead::{self, Training};
 use crate::shared::bounds;
+use crate::shared::estimate::{self, Training};
+use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course, Model, Sampling};
 use crate::training::lora::{self, Lora};
 use crate::training::{self, RolloutGuards, Watcher};
@@ -32,8 +32,7 @@ use base::tokens::Tokens;
 use base::value::Values;
 use base::{choice, params};
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::Look;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
 use learn::adapter::Net;
 use learn::objective::advantage::Advantage;
@@ -244,8 +243,8 @@ steps = 60
     }),
     needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
-    forecast: Some(forecast),
-    outlook: Some(outlook),
+    count_calls: Some(count_calls),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -368,19 +367,19 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
 }
 
 /// As if it began anew and every rollout had its full length.
-fn forecast(look: &Look, _: &Path) -> Result<Calls> {
-    let p: Params = look.params()?;
-    let endpoints: ScorerEndpoints = look.exec()?;
+fn count_calls(preview: &NodePreview, _: &Path) -> Result<Calls> {
+    let p: Params = preview.params()?;
+    let endpoints: ScorerEndpoints = preview.exec()?;
     let snap = ScorerSettings {
         safety_snap: p.safety_snap,
     };
     let route = Route::new(&p.reward, snap)?;
-    let prompts: Vec<Prompt> = rows::read_rows(look.input("prompts"))?;
+    let prompts: Vec<Prompt> = rows::read_rows(preview.input("prompts"))?;
     let batch = p.batch.min(prompts.len()) as u64;
     let rollouts = p.steps.div_ceil(p.updates) * batch * p.group as u64;
     let most = |rollouts| (rollouts, p.max_new_tokens);
     let mut calls = route.forecast_unseen((&p.scorers, &endpoints), &prompts, most(rollouts))?;
-    if let Some(folder) = look.inputs.get("validation") {
+    if let Some(folder) = preview.inputs.get("validation") {
         let held_out: Vec<Prompt> = rows::read_rows(folder)?;
         let rollouts = 2 * (held_out.len() * p.validation_samples) as u64;
         let more = route.forecast_unseen((&p.scorers, &endpoints), &held_out, most(rollouts))?;
@@ -389,10 +388,17 @@ fn forecast(look: &Look, _: &Path) -> Result<Calls> {
     Ok(calls)
 }
 
-fn tokens(look: &Look) -> Result<Tokens> {
-    let prompts: Vec<Prompt> = rows::read_rows(look.input("prompts"))?;
+fn tokens(preview: &NodePreview) -> Result<Tokens> {
+    let prompts: Vec<Prompt> = rows::read_rows(preview.input("prompts"))?;
     let then = "the rollout, whose tokens are trained";
-    model_io::prompt_tokens(look.input("model"), &prompts, None, None, then, look.most)
+    model_io::prompt_tokens(
+        preview.input("model"),
+        &prompts,
+        None,
+        None,
+        then,
+        preview.most,
+    )
 }
 
 impl Params {
@@ -487,31 +493,31 @@ fn held_out(
     Ok(metrics)
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    let p: Params = ahead.params()?;
-    let exec: Exec = ahead.exec()?;
-    let prompts = ahead.input("prompts");
-    let asked = prompts.tokens.unwrap_or(ahead::PROMPT);
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let p: Params = preview.params()?;
+    let exec: Exec = preview.exec()?;
+    let prompts = preview.expected("prompts");
+    let asked = prompts.tokens.unwrap_or(estimate::PROMPT);
     let most = p.max_new_tokens as f64;
     let rollouts = p.steps as f64 * p.batch as f64 * p.group as f64;
-    let held_out = ahead.input("validation").rows.unwrap_or(0.0);
+    let held_out = preview.expected("validation").rows.unwrap_or(0.0);
     let scored = rollouts + 2.0 * held_out * p.validation_samples as f64;
     let asks = (&p.scorers, &exec.endpoints);
     let shape = (scored, prompts.shares);
-    let mut outlook = reward::outlook(&p.reward, asks, ahead, shape, (asked, most));
-    let model = ahead.input("model").model;
-    outlook.outputs.insert("model", ahead::same_model(model));
+    let mut work = reward::estimate(&p.reward, asks, preview, shape, (asked, most));
+    let model = preview.expected("model").model;
+    work.outputs.insert("model", estimate::same_model(model));
     let Some(model) = model else {
-        return Ok(outlook);
+        return Ok(work);
     };
     let tokens = rollouts * (asked + most);
     let reference = p.kl.coefficient > 0.0;
     let passes = if reference { 2.0 } else { 1.0 };
-    outlook.flop += ahead::sample_flop(&model, passes * tokens);
-    outlook.flop += ahead::sample_flop(&model, (scored - rollouts) * (asked + most));
+    work.flop += estimate::sample_flop(&model, passes * tokens);
+    work.flop += estimate::sample_flop(&model, (scored - rollouts) * (asked + most));
     let frozen = p.lora.is_some();
-    outlook.flop += ahead::train_flop(&model, frozen, p.updates as f64 * tokens);
-    let training = ahead::train_memory(
+    work.flop += estimate::train_flop(&model, frozen, p.updates as f64 * tokens);
+    let training = estimate::train_memory(
         &model,
         &Training {
             rank: p.lora.as_ref().map_or(0, |l| l.rank),
@@ -521,7 +527,7 @@ fn outlook(ahead: &Ahead) -> Result<Outlook> {
         },
     );
     let rows = (p.batch * p.group).min(exec.sample_rows) as f64;
-    let cache = ahead::sample_memory(&model, rows, asked + most) - 4.0 * model.parameters;
-    outlook.memory += training + cache;
-    Ok(outlook)
+    let cache = estimate::sample_memory(&model, rows, asked + most) - 4.0 * model.parameters;
+    work.memory += training + cache;
+    Ok(work)
 }

@@ -7,10 +7,10 @@
 mod keep;
 
 use crate::data::likeness::normal;
-use crate::models::model_checks;
-use crate::shared::ahead;
 use crate::shared::answers::{self, Asking, Draw, Rejected, Served, ServedExec};
 use crate::shared::bounds;
+use crate::shared::estimate;
+use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course, Model, Sampling};
 use crate::world::truth;
 use anyhow::Result;
@@ -24,8 +24,7 @@ use base::setup::Acts;
 use base::value::Values;
 use base::{choice, params};
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::Look;
-use engine::kind::estimate::{Ahead, Outlook};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, MetricInfo, Needs, NodeId, Output, Port, Role, Type, Upstream};
 use keep::{Sieve, Trace};
 use learn::sample::Options;
@@ -160,8 +159,8 @@ budget_dollars = 20.0
     check: Some(check),
     above: Some(above),
     needs,
-    forecast: Some(forecast),
-    outlook: Some(outlook),
+    count_calls: Some(count_calls),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
@@ -246,14 +245,14 @@ fn draw(p: &Params) -> Draw<'static> {
     }
 }
 
-fn forecast(look: &Look, calls: &Path) -> Result<Calls> {
-    let p: Params = look.params()?;
+fn count_calls(preview: &NodePreview, calls: &Path) -> Result<Calls> {
+    let p: Params = preview.params()?;
     if p.from != From::Endpoint {
         return Ok(Calls::default());
     }
-    let exec: ServedExec = look.exec()?;
-    let exclude = look.inputs.get("exclude").map(|p| p.as_path());
-    let (asked, _) = prompts(look.input("prompts"), exclude)?;
+    let exec: ServedExec = preview.exec()?;
+    let exclude = preview.inputs.get("exclude").map(|p| p.as_path());
+    let (asked, _) = prompts(preview.input("prompts"), exclude)?;
     Asking::new(&p.served, &exec.endpoint, &draw(&p), &asked)?.forecast(&exec.endpoint, calls)
 }
 
@@ -357,29 +356,32 @@ fn teaches(text: &str, taught: bool) -> bool {
     reasons && (!parts.answer.is_empty() || taught && !parts.closed)
 }
 
-fn outlook(ahead: &Ahead) -> Result<Outlook> {
-    let p: Params = ahead.params()?;
-    let prompts = ahead.input("prompts");
-    let asked = prompts.tokens.unwrap_or(ahead::PROMPT);
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let p: Params = preview.params()?;
+    let prompts = preview.expected("prompts");
+    let asked = prompts.tokens.unwrap_or(estimate::PROMPT);
     let most = p.max_new_tokens as f64;
     let traces = prompts.rows.map(|n| n * f64::from(p.samples));
-    let mut outlook = Outlook::default();
+    let mut work = Work::default();
     let tokens = (p.from != From::World).then_some(asked + most);
-    let conversations = ahead::rows(traces, tokens);
-    outlook.outputs.insert("conversations", conversations);
-    match (p.from, ahead.input("model").model) {
+    let conversations = estimate::rows(traces, tokens);
+    work.outputs.insert("conversations", conversations);
+    match (p.from, preview.expected("model").model) {
         (From::Endpoint, _) => {
-            let prices = ahead.exec::<ServedExec>()?.endpoint.prices();
-            outlook.calls = traces.map(|n| ahead::calls(n, asked, most, &prices));
+            let prices = preview.exec::<ServedExec>()?.endpoint.prices();
+            work.calls = traces.map(|n| estimate::calls(n, asked, most, &prices));
         }
         (From::Model, Some(model)) => {
             let rows = traces.unwrap_or(f64::MAX);
-            outlook.memory =
-                ahead::sample_memory(&model, rows.min(model_io::BATCH_ROWS as f64), asked + most);
+            work.memory = estimate::sample_memory(
+                &model,
+                rows.min(model_io::BATCH_ROWS as f64),
+                asked + most,
+            );
             let tokens = traces.unwrap_or(0.0) * (asked + most);
-            outlook.flop = ahead::sample_flop(&model, tokens);
+            work.flop = estimate::sample_flop(&model, tokens);
         }
         (From::World | From::Model, _) => {}
     }
-    Ok(outlook)
+    Ok(work)
 }

@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 #[derive(Default)]
-pub struct Holdings {
+pub struct Inventory {
     records: BTreeMap<Key, Held>,
     /// By record file that cannot be read, and of records in quarantine: everything in it that may be a digest. Whoever repairs the
     /// file will want those blobs.
@@ -64,7 +64,7 @@ impl Held {
     }
 }
 
-impl Holdings {
+impl Inventory {
     /// Reads what is new and forgets what is gone.
     pub fn refresh(&mut self, store: &Store) -> Result<()> {
         let mut before = std::mem::take(&mut self.records);

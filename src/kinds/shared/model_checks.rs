@@ -1,7 +1,7 @@
 //! What is looked at before a model is believed: whether its folder is whole and of one piece, and whether texts are longer
 //! than it was made for.
 
-use crate::shared::model_io::asked;
+use super::asked::asked;
 use anyhow::{Context, Result, bail, ensure};
 use base::rows::Prompt;
 use engine::kind::context::NodeCtx;

@@ -1,7 +1,6 @@
 //! Shapes of well-known models, by their names on the hub, for plans on machines that do not have them. The numbers are those of
 //! their `config.json` files.
 
-use super::plain;
 use learn::config::{Config, Head};
 
 /// Beginning of a name in lower case; hidden, layers, heads, heads of keys, width of a head, width between, vocabulary; whether the
@@ -80,4 +79,27 @@ pub fn config(repo: &str) -> Option<Config> {
         vocab_size,
         ..plain(head)
     })
+}
+
+/// A shape without the keys that decide no size.
+fn plain(head: Head) -> Config {
+    Config {
+        family: learn::config::Family::Llama,
+        head,
+        vocab_size: 0,
+        hidden_size: 0,
+        intermediate_size: 0,
+        layers: 0,
+        heads: 1,
+        kv_heads: 1,
+        head_dim: 0,
+        rms_norm_eps: 1e-6,
+        rope_theta: 1e4,
+        rope_scaling: learn::config::RopeScaling::None,
+        max_position_embeddings: 0,
+        initializer_range: 0.02,
+        bos_token_id: serde_json::Value::Null,
+        eos_token_id: serde_json::Value::Null,
+        pad_token_id: serde_json::Value::Null,
+    }
 }

@@ -9,11 +9,11 @@ mod public;
 use anyhow::Result;
 use base::calls::Calls;
 use base::value::Value;
-use engine::kind::estimate::{Ahead, Likely, ModelSize, Outlook};
+use engine::kind::estimate::{ArtifactEstimate, ModelSize, NodePreview, Work};
 use engine::store::hub::Address;
 use learn::adapter::Net;
 use learn::checkpoint;
-use learn::config::{Config, Head};
+use learn::config::Config;
 use services::endpoint::Prices;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -46,13 +46,13 @@ pub fn size_of(config: &Config) -> ModelSize {
 
 /// Of the model folder at a path parameter: by its configuration where it is there, else by its name on the hub, if that is well
 /// known.
-pub fn model_at(ahead: &Ahead, param: &str) -> Option<ModelSize> {
-    if let Some(Value::Str(path)) = ahead.params.get(param)
+pub fn model_at(preview: &NodePreview, param: &str) -> Option<ModelSize> {
+    if let Some(Value::Str(path)) = preview.params.get(param)
         && let Ok(config) = checkpoint::load_config(Path::new(path))
     {
         return Some(size_of(&config));
     }
-    let Some(Value::Str(written)) = ahead.written.get(param) else {
+    let Some(Value::Str(written)) = preview.written.get(param) else {
         return None;
     };
     let address = Address::parse(written)?.ok()?;
@@ -136,54 +136,31 @@ pub fn calls(n: f64, prompt: f64, completion: f64, prices: &Prices) -> Calls {
 }
 
 /// Rows of this many tokens.
-pub fn rows(rows: Option<f64>, tokens: Option<f64>) -> Likely {
-    Likely {
+pub fn rows(rows: Option<f64>, tokens: Option<f64>) -> ArtifactEstimate {
+    ArtifactEstimate {
         rows,
         tokens,
-        ..Likely::default()
+        ..ArtifactEstimate::default()
     }
 }
 
-/// An outlook that only says what one output is.
-pub fn only(output: &'static str, likely: Likely) -> Outlook {
-    Outlook {
+/// Work of which only one output is known.
+pub fn only(output: &'static str, likely: ArtifactEstimate) -> Work {
+    Work {
         outputs: BTreeMap::from([(output, likely)]),
-        ..Outlook::default()
+        ..Work::default()
     }
 }
 
 /// At most the rows that stand at this port.
-pub fn no_more(ahead: &Ahead, port: &str) -> Result<Outlook> {
-    Ok(only("prompts", ahead.input(port)))
+pub fn no_more(preview: &NodePreview, port: &str) -> Result<Work> {
+    Ok(only("prompts", preview.expected(port)))
 }
 
 /// The model, trained or merged: the same numbers.
-pub fn same_model(model: Option<ModelSize>) -> Likely {
-    Likely {
+pub fn same_model(model: Option<ModelSize>) -> ArtifactEstimate {
+    ArtifactEstimate {
         model,
-        ..Likely::default()
-    }
-}
-
-/// A shape without the keys that decide no size.
-fn plain(head: Head) -> Config {
-    Config {
-        family: learn::config::Family::Llama,
-        head,
-        vocab_size: 0,
-        hidden_size: 0,
-        intermediate_size: 0,
-        layers: 0,
-        heads: 1,
-        kv_heads: 1,
-        head_dim: 0,
-        rms_norm_eps: 1e-6,
-        rope_theta: 1e4,
-        rope_scaling: learn::config::RopeScaling::None,
-        max_position_embeddings: 0,
-        initializer_range: 0.02,
-        bos_token_id: serde_json::Value::Null,
-        eos_token_id: serde_json::Value::Null,
-        pad_token_id: serde_json::Value::Null,
+        ..ArtifactEstimate::default()
     }
 }
