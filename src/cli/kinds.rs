@@ -1,11 +1,11 @@
 //! `pipe kinds`: the manual of node kinds, from the table itself.
 
 use super::output::{Error, Outcome, print, print_json};
+use super::registry::registry;
 use base::params::{Default, ParamSpec};
 use base::text::{did_you_mean, thousands, width};
 use data::schema::{self, Schema};
 use engine::kind::{Kind, Need};
-use super::registry::registry;
 use kinds::scorers;
 use report::table::{Table, left};
 use serde_json::{Value, json};

@@ -1,10 +1,10 @@
 //! `pipe man` and `pipe completions`: what a shell and `man` know of the command line, made of the same arguments.
 
 use super::output::{Error, Outcome, print};
+use super::registry::registry;
 use anyhow::Context;
 use clap::builder::PossibleValuesParser;
 use clap::{Command, ValueHint};
-use super::registry::registry;
 use std::path::PathBuf;
 
 /// Print the manual page; or write the pages of all verbs into a folder.

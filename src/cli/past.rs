@@ -2,6 +2,7 @@
 //! records that they made or found).
 
 use super::output::Error;
+use super::registry::registry;
 use anyhow::Context;
 use base::claim::Axes;
 use base::hash::Key;
@@ -9,7 +10,6 @@ use engine::events::event::{End, Event, State};
 use engine::events::journal::{self, Run, RunInfo};
 use engine::graph::union::{Part, union};
 use engine::store::{Lookup, Store};
-use super::registry::registry;
 use recipe::{self, Loaded, Overrides};
 use report::side::Side;
 use report::view::RunView;

@@ -2,6 +2,7 @@
 
 use super::args::{Changes, RecipeArgs, StoreArgs, environment};
 use super::output::Error;
+use super::registry::registry;
 use anyhow::Context;
 use base::text::{did_you_mean, listed};
 use engine::graph::{Graph, NodeId};
@@ -12,7 +13,6 @@ use engine::plan::{Decision, Wanted};
 use engine::store::record;
 use engine::store::record::Record;
 use engine::store::{Lookup, Store};
-use super::registry::registry;
 use recipe::Overrides;
 use recipe::study::{Study, Variant};
 use report::side::Side;

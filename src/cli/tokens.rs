@@ -2,6 +2,7 @@
 
 use super::args::RecipeArgs;
 use super::output::{Error, Outcome, colour_out, print, print_json};
+use super::registry::registry;
 use super::study;
 use anyhow::Context;
 use base::text::{listed, thousands};
@@ -11,7 +12,6 @@ use engine::kind::estimate::NodePreview;
 use engine::plan::layout::Layout;
 use engine::store::Store;
 use engine::store::paths::located;
-use super::registry::registry;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

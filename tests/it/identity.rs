@@ -4,12 +4,12 @@
 
 use crate::nested;
 use crate::study::Study;
+use crate::toys::REGISTRY;
 use pipe::base::params::{Default, ParamSpec, Ty};
 use pipe::base::value::{self, Value, Values};
 use pipe::engine::kind::{Kind, Type};
 use pipe::engine::plan::{Planner, Wanted};
 use pipe::engine::store::Store;
-use crate::toys::REGISTRY;
 use pipe::recipe::{self, Loaded, Overrides};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! A study in a folder of its own: recipe text run through the real engine with real worker processes, and its artifacts.
 
 use crate::skipped::skip;
+use crate::toys::REGISTRY;
 use pipe::base::rows::{self, Metric};
 use pipe::engine::events::event::{Event, State};
 use pipe::engine::graph::Graph;
@@ -8,7 +9,6 @@ use pipe::engine::plan::Wanted;
 use pipe::engine::run::{self, Outcome, Settings};
 use pipe::engine::store::Store;
 use pipe::engine::store::record::Record;
-use crate::toys::REGISTRY;
 use pipe::recipe::{self, Overrides};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;

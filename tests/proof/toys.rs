@@ -1,16 +1,16 @@
 //! Kinds for the tests of the engine: milliseconds instead of models. Their outputs are texts under the type
 //! `prompts`.
 
-use pipe::kinds::shared::endpoint::{Caller, EndpointParams, Service};
-use pipe::kinds::shared::observer::{self, NodeObserver};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use pipe::base::calls::Calls;
-use pipe::params;
 use pipe::base::params::ParamSet;
 use pipe::base::rows::Message;
 use pipe::engine::kind::context::{Interrupted, NodeCtx, Transient};
 use pipe::engine::kind::estimate::NodePreview;
 use pipe::engine::kind::{Kind, Needs, Output, Port, Registry, Type};
+use pipe::kinds::shared::endpoint::{Caller, EndpointParams, Service};
+use pipe::kinds::shared::observer::{self, NodeObserver};
+use pipe::params;
 use pipe::services::chat::{Ask, Chat, Input, Sampling};
 use pipe::services::client;
 use pipe::services::journal::Journal;

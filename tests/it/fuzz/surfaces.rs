@@ -1,6 +1,7 @@
 //! Every place where the program reads what somebody else wrote, as a function of bytes. Whatever the bytes are, it returns: what is
 //! wrong with them is an error that it keeps to itself. Used by the tests and by `bench/fuzz`.
 
+use crate::toys::REGISTRY;
 use pipe::base::bounded::is_inner;
 use pipe::base::rows::{self, Completion, Conversation, Measured, Pair, Prompt};
 use pipe::data::format::Format;
@@ -14,7 +15,6 @@ use pipe::engine::kind::attempt;
 use pipe::engine::kind::attempt::Attempt;
 use pipe::engine::kind::checkpoint as resume;
 use pipe::engine::store::record::Record;
-use crate::toys::REGISTRY;
 use pipe::kinds::data::import::found;
 use pipe::learn::checkpoint::{self, State};
 use pipe::learn::config::Config;

@@ -12,11 +12,11 @@ mod watchdog;
 
 pub use session::detach;
 
-use crate::system::fault;
 use crate::kind::attempt::Attempt;
 use crate::kind::failure::{End, Ending};
 use crate::kind::messages::Message;
 use crate::run::executor::{Executor, Job, Listener, News, Resources, Task};
+use crate::system::fault;
 use crate::system::files;
 use crate::system::memory::{available, peak};
 use crate::system::{strays, writers};
