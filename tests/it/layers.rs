@@ -162,10 +162,6 @@ fn what_lies_below_the_engine_has_no_clock_and_no_environment() {
     let mut wrong = vec![];
     for file in sources() {
         let words = forbidden.iter().find(|(layer, _)| *layer == file.layer());
-        // The toys are for the engine's own tests: they die by hand and look at what they were given.
-        if file.name == "kinds/toy.rs" {
-            continue;
-        }
         for (number, line) in file.text.lines().enumerate() {
             // A length of time is no clock.
             let code = without_comment(line).replace("std::time::Duration", "");
@@ -276,6 +272,43 @@ impl Source {
     fn layer(&self) -> &str {
         self.name.split(['/', '.']).next().unwrap_or("")
     }
+}
+
+#[test]
+fn only_the_local_executor_knows_processes() {
+    let words = [
+        "ExitStatus",
+        "Child",
+        "/proc/",
+        "rustix::process",
+        "wait4",
+        "strays",
+        "writers::",
+        "memory::",
+        "Kills",
+    ];
+    let (mut wrong, mut local) = (vec![], 0);
+    for file in sources() {
+        let Some(inside) = file.name.strip_prefix("engine/") else {
+            continue;
+        };
+        // What the machine says is asked there; who asks is what counts.
+        if inside.starts_with("system/") {
+            continue;
+        }
+        let lines = file.text.lines().enumerate();
+        let lines = lines.filter(|(_, line)| {
+            let code = without_comment(line);
+            words.iter().any(|word| code.contains(word))
+        });
+        if inside.starts_with("run/executor/local/") {
+            local += lines.count();
+            continue;
+        }
+        wrong.extend(lines.map(|(n, line)| format!("{}:{}: {}", file.name, n + 1, line.trim())));
+    }
+    assert!(local > 10, "the local executor was found");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 fn root() -> &'static Path {
