@@ -1,6 +1,6 @@
 """Recipes of toy nodes, the same graphs as ninja files, and the binary that runs them.
 
-Owns their shapes. Toy kinds are hidden kinds of `pipe` for its own tests: milliseconds instead of models.
+Owns their shapes. Toy kinds are those of the tests (`tests/proof/`): milliseconds instead of models.
 """
 
 import shutil
@@ -81,5 +81,5 @@ def ninja(n):
 def taken(pipe, folder):
     """A copy of the binary, so that a build on the way changes nothing."""
     if not pipe.exists():
-        raise SystemExit(f"{pipe} is not there; build it first: cargo build --release")
+        raise SystemExit(f"{pipe} is not there; build it first: cargo build --release --example pipe-proof")
     return shutil.copy2(pipe, folder / "pipe")

@@ -1,5 +1,5 @@
 //! The binary: the command line's words in, an exit status out.
 
 fn main() {
-    std::process::exit(pipe::cli::main());
+    std::process::exit(pipe::cli::main(&pipe::kinds::REGISTRY));
 }

@@ -1,11 +1,12 @@
 //! `pipe kinds`: the manual of node kinds, from the table itself.
 
 use super::output::{Error, Outcome, print, print_json};
+use super::registry::registry;
 use base::params::{Default, ParamSpec};
 use base::text::{did_you_mean, thousands, width};
 use data::schema::{self, Schema};
 use engine::kind::{Kind, Need};
-use kinds::{REGISTRY, scorers};
+use kinds::scorers;
 use report::table::{Table, left};
 use serde_json::{Value, json};
 
@@ -55,11 +56,11 @@ pub fn run(args: &Kinds) -> Outcome {
         return dataset(args.json, name);
     }
     let Some(name) = &args.name else {
-        let visible = REGISTRY.0.iter().filter(|k| !k.hidden);
+        let visible = registry().0.iter();
         return list(args.json, "kinds", visible.map(|k| (k.name, k.summary)));
     };
-    let Some(kind) = REGISTRY.get(name) else {
-        let near = did_you_mean(name, REGISTRY.names())
+    let Some(kind) = registry().get(name) else {
+        let near = did_you_mean(name, registry().names())
             .map_or("`pipe kinds` lists them".into(), |n| {
                 format!("did you mean `{n}`?")
             });
@@ -98,7 +99,7 @@ pub fn keys() -> String {
         all.join(" ")
     };
     let mut out = String::from("| kind | in the key | never in the key |\n|---|---|---|\n");
-    for kind in REGISTRY.0.iter().filter(|k| !k.hidden) {
+    for kind in registry().0.iter() {
         let ports: Vec<String> = kind
             .inputs
             .iter()

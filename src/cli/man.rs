@@ -1,10 +1,10 @@
 //! `pipe man` and `pipe completions`: what a shell and `man` know of the command line, made of the same arguments.
 
 use super::output::{Error, Outcome, print};
+use super::registry::registry;
 use anyhow::Context;
 use clap::builder::PossibleValuesParser;
 use clap::{Command, ValueHint};
-use kinds::REGISTRY;
 use std::path::PathBuf;
 
 /// Print the manual page; or write the pages of all verbs into a folder.
@@ -53,7 +53,7 @@ pub fn complete(command: Command, args: &Completions) -> Outcome {
     let kinds = |id: &'static str| {
         move |command: Command| {
             command.mut_arg(id, |arg| {
-                arg.value_parser(PossibleValuesParser::new(REGISTRY.names()))
+                arg.value_parser(PossibleValuesParser::new(registry().names()))
             })
         }
     };

@@ -22,6 +22,7 @@ mod past;
 mod pin;
 mod plan;
 mod provenance;
+mod registry;
 mod report;
 mod run;
 mod schema;
@@ -36,6 +37,7 @@ mod verify;
 mod why;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use engine::kind::Registry;
 use output::{explain, print};
 use std::path::PathBuf;
 
@@ -48,7 +50,7 @@ current folder.\n\nExample: pipe run recipes/tars.toml";
 
 /// A declarative engine for LLM post-training studies: one TOML recipe is a graph of nodes that run once and are kept.
 #[derive(Parser)]
-#[command(name = "pipe", version, after_help = AFTER, max_term_width = 110)]
+#[command(name = "pipe", bin_name = "pipe", version, after_help = AFTER, max_term_width = 110)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -94,8 +96,9 @@ enum Verb {
     },
 }
 
-/// Runs the command line and returns the process's exit status.
-pub fn main() -> i32 {
+/// Runs the command line with these kinds and returns the process's exit status.
+pub fn main(kinds: &'static Registry) -> i32 {
+    registry::set(kinds);
     base::memory::keep_freed();
     let outcome = match Cli::parse().verb {
         Verb::Check(args) => check::run(&args),
@@ -131,7 +134,7 @@ pub fn main() -> i32 {
         Verb::Man(args) => man::run(Cli::command(), &args),
         Verb::Completions(args) => man::complete(Cli::command(), &args),
         Verb::Worker { attempt } => {
-            return engine::run::worker::main(&::kinds::REGISTRY, &attempt);
+            return engine::run::worker::main(kinds, &attempt);
         }
     };
     match outcome {

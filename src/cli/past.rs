@@ -2,6 +2,7 @@
 //! records that they made or found).
 
 use super::output::Error;
+use super::registry::registry;
 use anyhow::Context;
 use base::claim::Axes;
 use base::hash::Key;
@@ -9,7 +10,6 @@ use engine::events::event::{End, Event, State};
 use engine::events::journal::{self, Run, RunInfo};
 use engine::graph::union::{Part, union};
 use engine::store::{Lookup, Store};
-use kinds::REGISTRY;
 use recipe::{self, Loaded, Overrides};
 use report::side::Side;
 use report::view::RunView;
@@ -105,7 +105,7 @@ pub fn sides(store: &Store, id: &str) -> Result<Vec<Side>, Error> {
     for (label, text) in &run.recipes {
         let name = format!("run {id}: {label}");
         // A resolved recipe has no matrix left, so it is one variant.
-        for loaded in recipe::from_text(&name, text, &overrides, &REGISTRY)? {
+        for loaded in recipe::from_text(&name, text, &overrides, registry())? {
             let axes = axes(label, &loaded.name);
             read.push((loaded, axes));
         }

@@ -1,7 +1,7 @@
 //! `pipe schema`: the JSON Schema of recipes.
 
 use super::output::{Outcome, print};
-use kinds::REGISTRY;
+use super::registry::registry;
 use recipe::schema;
 
 /// Print the JSON Schema of recipes, for an editor that completes, explains and checks while one types.
@@ -16,6 +16,6 @@ use recipe::schema;
 pub struct Schema {}
 
 pub fn run(_: &Schema) -> Outcome {
-    print(&format!("{:#}\n", schema::schema(&REGISTRY)));
+    print(&format!("{:#}\n", schema::schema(registry())));
     Ok(())
 }

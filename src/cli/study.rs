@@ -2,6 +2,7 @@
 
 use super::args::{Changes, RecipeArgs, StoreArgs, environment};
 use super::output::Error;
+use super::registry::registry;
 use anyhow::Context;
 use base::text::{did_you_mean, listed};
 use engine::graph::{Graph, NodeId};
@@ -12,7 +13,6 @@ use engine::plan::{Decision, Wanted};
 use engine::store::record;
 use engine::store::record::Record;
 use engine::store::{Lookup, Store};
-use kinds::REGISTRY;
 use recipe::Overrides;
 use recipe::study::{Study, Variant};
 use report::side::Side;
@@ -30,7 +30,7 @@ pub fn load_all(recipes: &[PathBuf], changes: &Changes) -> Result<Study, Error> 
         matrix: changes.matrix.clone(),
         cwd,
     };
-    Ok(Study::load(recipes, &overrides, &REGISTRY)?)
+    Ok(Study::load(recipes, &overrides, registry())?)
 }
 
 /// The variants with the records that they have now; one whose node above lost its own keeps the record of its place.

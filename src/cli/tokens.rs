@@ -2,6 +2,7 @@
 
 use super::args::RecipeArgs;
 use super::output::{Error, Outcome, colour_out, print, print_json};
+use super::registry::registry;
 use super::study;
 use anyhow::Context;
 use base::text::{listed, thousands};
@@ -11,7 +12,6 @@ use engine::kind::estimate::NodePreview;
 use engine::plan::layout::Layout;
 use engine::store::Store;
 use engine::store::paths::located;
-use kinds::REGISTRY;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ pub fn run(
     let id = study::node(graph, name)?;
     let node = graph.node(id);
     let Some(tokens) = node.kind.tokens else {
-        let kinds = REGISTRY.0.iter().filter(|k| k.tokens.is_some());
+        let kinds = registry().0.iter().filter(|k| k.tokens.is_some());
         return Err(Error::Usage(format!(
             "`{name}` is of kind `{}`, which trains and asks no model; kinds that do: {}",
             node.kind.name,

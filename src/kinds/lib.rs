@@ -6,7 +6,6 @@ pub mod evaluation;
 pub mod models;
 pub mod scorers;
 pub mod shared;
-pub mod toy;
 pub mod training;
 pub mod world;
 
@@ -44,10 +43,4 @@ pub const REGISTRY: Registry = Registry(&[
     &evaluation::agreement::KIND,
     &evaluation::lengths::KIND,
     &command::KIND,
-    &toy::WRITE,
-    &toy::JOIN,
-    &toy::SLOW,
-    &toy::FAIL,
-    &toy::SOURCE,
-    &toy::ASK,
 ]);

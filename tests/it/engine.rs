@@ -18,7 +18,6 @@ use pipe::engine::plan::{self, Wanted};
 use pipe::engine::run::{self, Outcome, Settings, Stop};
 use pipe::engine::store::Store;
 use pipe::engine::store::record::Record;
-use pipe::kinds;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -104,7 +103,7 @@ fn names_and_places_and_execution_parameters_are_not_identity() {
         let w = format!("w{suffix}");
         [
             write(&w, "x").exec("color", color),
-            toy(&kinds::toy::SOURCE, &format!("s{suffix}")).with("from", path.to_str().unwrap()),
+            toy(&crate::toys::SOURCE, &format!("s{suffix}")).with("from", path.to_str().unwrap()),
             join(&format!("j{suffix}"), &w, None),
         ]
     };
@@ -118,7 +117,7 @@ fn names_and_places_and_execution_parameters_are_not_identity() {
 fn a_changed_source_is_seen_even_right_after_it_was_read() {
     let space = Space::new();
     let path = space.file("data.txt", "aaaa");
-    let spec = [toy(&kinds::toy::SOURCE, "s").with("from", path.to_str().unwrap())];
+    let spec = [toy(&crate::toys::SOURCE, "s").with("from", path.to_str().unwrap())];
     space.run(&spec);
     space.file("data.txt", "bbbb");
     let plan = space.plan(&spec);
@@ -139,7 +138,7 @@ fn a_folder_and_a_list_of_paths_are_identified_by_their_contents() {
     std::fs::write(folder.join("a"), "1").unwrap();
     let more = space.file("more", "m");
     let list = Value::List(vec![Value::Str(more.to_str().unwrap().into())]);
-    let spec = [toy(&kinds::toy::SOURCE, "s")
+    let spec = [toy(&crate::toys::SOURCE, "s")
         .with("from", folder.to_str().unwrap())
         .with("more", list)];
     assert_eq!(space.run(&spec).text("s"), "1m");
@@ -180,7 +179,7 @@ fn a_failure_skips_what_hangs_below_by_name_and_nothing_else() {
     let mut below = join("below", "bad", Some("good"));
     below.inputs.insert("a", "bad".into());
     let ran = space.run(&[
-        toy(&kinds::toy::FAIL, "bad"),
+        toy(&crate::toys::FAIL, "bad"),
         write("good", "g"),
         below,
         join("lowest", "below", None),
@@ -200,7 +199,7 @@ fn a_failure_skips_what_hangs_below_by_name_and_nothing_else() {
 #[test]
 fn a_panic_an_exit_and_an_empty_output_are_failures_with_their_reason() {
     let space = Space::new();
-    let how = |name: &str| toy(&kinds::toy::FAIL, name).with("how", name);
+    let how = |name: &str| toy(&crate::toys::FAIL, name).with("how", name);
     let ran = space.run(&[how("panic"), how("exit"), how("nothing")]);
     let failed = |name: &str| match &ran.outcome.find(name).unwrap().state {
         State::Failed { message, tail, .. } => (message.clone(), tail.clone()),
@@ -223,7 +222,7 @@ fn a_panic_an_exit_and_an_empty_output_are_failures_with_their_reason() {
 fn a_killed_worker_is_named_and_its_work_is_continued() {
     let space = Space::new();
     let ticks = space.dir.path().join("ticks");
-    let slow = |name: &str| toy(&kinds::toy::SLOW, name).with("ticks", 8);
+    let slow = |name: &str| toy(&crate::toys::SLOW, name).with("ticks", 8);
     let dying = [slow("slow")
         .exec("die_at", 5)
         .exec("count", ticks.to_str().unwrap())];
@@ -267,7 +266,7 @@ fn a_killed_worker_is_named_and_its_work_is_continued() {
 #[test]
 fn an_unreadable_checkpoint_falls_back_to_the_one_before() {
     let space = Space::new();
-    let spec = [toy(&kinds::toy::SLOW, "slow")
+    let spec = [toy(&crate::toys::SLOW, "slow")
         .with("ticks", 8)
         .exec("die_at", 7)];
     space.run_with(&spec, |s| s.retries.most = 0, |_| {});
@@ -291,7 +290,7 @@ fn an_unreadable_checkpoint_falls_back_to_the_one_before() {
     ));
     assert!(ran.said("slow", "starting at 4 of 8 with"));
     let undisturbed = Space::new()
-        .run(&[toy(&kinds::toy::SLOW, "slow").with("ticks", 8)])
+        .run(&[toy(&crate::toys::SLOW, "slow").with("ticks", 8)])
         .text("slow");
     assert_eq!(ran.text("slow"), undisturbed);
 }
@@ -301,7 +300,7 @@ fn a_stopped_run_is_interrupted_and_continues_where_it_was() {
     let space = Space::new();
     let ticks = space.dir.path().join("ticks");
     let spec = [
-        toy(&kinds::toy::SLOW, "slow")
+        toy(&crate::toys::SLOW, "slow")
             .with("ticks", 40)
             .exec("count", ticks.to_str().unwrap()),
         join("below", "slow", None),
@@ -607,7 +606,7 @@ fn what_plan_says_is_what_run_does() {
 #[test]
 fn a_run_reads_back_and_a_torn_tail_is_tolerated() {
     let space = Space::new();
-    let spec = [toy(&kinds::toy::SLOW, "a"), join("b", "a", None)];
+    let spec = [toy(&crate::toys::SLOW, "a"), join("b", "a", None)];
     let recipes = vec![("one.toml".to_string(), "# text".to_string())];
     let ran = space.run_with(&spec, |s| s.recipes = recipes.clone(), |_| {});
     let store = space.store();
@@ -680,7 +679,7 @@ fn a_variable_that_is_not_set_stops_everything_before_it_begins() {
     ]);
     let store = Store::open(&space.root()).unwrap();
     let mut settings = Settings::new().unwrap();
-    settings.program = env!("CARGO_BIN_EXE_pipe").into();
+    settings.program = crate::study::program();
     let ran = run::run(&store, &graph, &Wanted::default(), &settings, &mut |_| {});
     let failure = ran.err().expect("it is not to run");
     assert_eq!(failure.exit_code(), 3);
@@ -731,7 +730,7 @@ fn a_folder_that_is_no_store_and_a_file_are_refused() {
 fn cpu_tokens_are_shared_evenly_and_never_exceeded() {
     let space = Space::new();
     let slow = |name: &str, seed: i64| {
-        toy(&kinds::toy::SLOW, name)
+        toy(&crate::toys::SLOW, name)
             .with("ticks", 5)
             .with("seed", seed)
     };
@@ -765,7 +764,7 @@ fn cpu_tokens_are_shared_evenly_and_never_exceeded() {
 fn long_nodes_get_a_core_each_while_there_is_one_for_every_core() {
     let space = Space::new();
     let spec = [1, 2, 3].map(|seed| {
-        toy(&kinds::toy::SLOW, &format!("s{seed}"))
+        toy(&crate::toys::SLOW, &format!("s{seed}"))
             .with("ticks", 5)
             .with("seed", seed)
     });
@@ -792,7 +791,7 @@ fn long_nodes_get_a_core_each_while_there_is_one_for_every_core() {
 fn a_killed_engine_leaves_a_store_that_the_next_run_continues() {
     const STORE: &str = "PIPE_TEST_STORE_OF_KILLED_ENGINE";
     let spec = |ticks: &Path| {
-        let slow = toy(&kinds::toy::SLOW, "slow").with("ticks", 30);
+        let slow = toy(&crate::toys::SLOW, "slow").with("ticks", 30);
         let slow = slow.exec("count", ticks.to_str().unwrap());
         [slow, join("below", "slow", None)]
     };
@@ -989,11 +988,11 @@ pub(crate) fn toy(kind: &'static Kind, name: &str) -> Toy {
 }
 
 pub(crate) fn write(name: &str, text: &str) -> Toy {
-    toy(&kinds::toy::WRITE, name).with("text", text)
+    toy(&crate::toys::WRITE, name).with("text", text)
 }
 
 pub(crate) fn join(name: &str, a: &str, b: Option<&str>) -> Toy {
-    let mut toy = toy(&kinds::toy::JOIN, name);
+    let mut toy = toy(&crate::toys::JOIN, name);
     toy.inputs.insert("a", a.into());
     if let Some(b) = b {
         toy.inputs.insert("b", b.into());
@@ -1109,7 +1108,7 @@ pub(crate) fn run_store(
     mut hear: impl FnMut(&Event),
 ) -> Ran {
     let mut settings = Settings::new().unwrap();
-    settings.program = env!("CARGO_BIN_EXE_pipe").into();
+    settings.program = crate::study::program();
     settings.capacity.threads = 2;
     set(&mut settings);
     let mut events = vec![];

@@ -4,12 +4,12 @@
 
 use crate::nested;
 use crate::study::Study;
+use crate::toys::REGISTRY;
 use pipe::base::params::{Default, ParamSpec, Ty};
 use pipe::base::value::{self, Value, Values};
 use pipe::engine::kind::{Kind, Type};
 use pipe::engine::plan::{Planner, Wanted};
 use pipe::engine::store::Store;
-use pipe::kinds::REGISTRY;
 use pipe::recipe::{self, Loaded, Overrides};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -694,7 +694,7 @@ fn taker(ty: Type, from: &str) -> Option<Table> {
 
 /// The node of a kind's example; toy kinds have none and get what they require.
 fn example(kind: &Kind) -> Table {
-    if kind.hidden {
+    if kind.example.is_empty() {
         let mut table = Table::from_iter([("kind".to_string(), kind.name.into())]);
         match kind.name {
             "toy-write" => drop(table.insert("text".into(), "hello".into())),

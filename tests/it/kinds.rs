@@ -33,7 +33,7 @@ fn kinds_have_names_of_their_own_and_words_for_everything() {
         let mut documented = |what: &str, name: &str, doc: &str| {
             let place = format!("{} {what} {name}", kind.name);
             let words = doc.split_whitespace().count();
-            assert!(words >= if kind.hidden { 1 } else { 2 }, "{place}: {doc:?}");
+            assert!(words >= 2, "{place}: {doc:?}");
             assert!(
                 inside.insert((what.to_string(), name.to_string())),
                 "{place} twice"
@@ -50,15 +50,13 @@ fn kinds_have_names_of_their_own_and_words_for_everything() {
         for spec in specs(kind) {
             documented("parameter", spec.name, spec.doc);
         }
-        if !kind.hidden {
-            assert!(kind.about.split_whitespace().count() > 8, "{}", kind.name);
-        }
+        assert!(kind.about.split_whitespace().count() > 8, "{}", kind.name);
     }
 }
 
 #[test]
 fn every_kind_says_what_it_does() {
-    for kind in REGISTRY.0.iter().filter(|k| !k.hidden) {
+    for kind in REGISTRY.0 {
         let name = kind.name;
         assert_ne!(kind.role, Role::Other, "{name} has no role");
         let weights = |ty| matches!(ty, Type::Model | Type::RewardModel | Type::Adapter);
@@ -109,7 +107,7 @@ fn a_type_of_artifact_has_one_spelling() {
 
 #[test]
 fn examples_resolve_and_defaults_pass_the_checks_of_their_kind() {
-    for kind in REGISTRY.0.iter().filter(|k| !k.hidden) {
+    for kind in REGISTRY.0.iter() {
         let values = example(kind);
         let problems = kind.problems(&values);
         assert_eq!(problems, [], "{} refuses its own defaults", kind.name);

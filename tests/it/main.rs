@@ -48,5 +48,7 @@ mod teacher;
 mod tensorboard;
 mod text;
 mod tokens;
+#[path = "../proof/toys.rs"]
+mod toys;
 mod training;
 mod world;

@@ -143,7 +143,7 @@ fn a_run_that_does_not_fit_the_machine_is_refused() {
     let graph = study.graph(recipe);
     let store = Store::open(&study.store()).unwrap();
     let mut settings = Settings::new().unwrap();
-    settings.program = env!("CARGO_BIN_EXE_pipe").into();
+    settings.program = crate::study::program();
     settings.capacity.memory = Some(1 << 20);
     let ran = run::run(&store, &graph, &Wanted::default(), &settings, &mut |_| {});
     let failure = ran.err().expect("it is not to run").to_string();

@@ -1,6 +1,7 @@
 //! A study in a folder of its own: recipe text run through the real engine with real worker processes, and its artifacts.
 
 use crate::skipped::skip;
+use crate::toys::REGISTRY;
 use pipe::base::rows::{self, Metric};
 use pipe::engine::events::event::{Event, State};
 use pipe::engine::graph::Graph;
@@ -8,13 +9,25 @@ use pipe::engine::plan::Wanted;
 use pipe::engine::run::{self, Outcome, Settings};
 use pipe::engine::store::Store;
 use pipe::engine::store::record::Record;
-use pipe::kinds::REGISTRY;
 use pipe::recipe::{self, Overrides};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tempfile::TempDir;
+
+/// `pipe` with the toy kinds and places where it can be told to fail: what `cargo test` builds of `tests/proof/`.
+pub fn program() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let folder = own.parent().and_then(Path::parent).unwrap();
+    let program = folder.join("examples/pipe-proof");
+    assert!(
+        program.is_file(),
+        "{} is not there: cargo build --release --example pipe-proof",
+        program.display()
+    );
+    program
+}
 
 pub struct Study {
     pub dir: Rc<TempDir>,
@@ -83,7 +96,7 @@ pub fn run_in(
     mut hear: impl FnMut(&Event),
 ) -> Ran {
     let mut settings = Settings::new().unwrap();
-    settings.program = env!("CARGO_BIN_EXE_pipe").into();
+    settings.program = program();
     settings.capacity.threads = 2;
     // A test that kills a worker wants to see the run that lost it.
     settings.retries.most = 0;

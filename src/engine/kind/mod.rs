@@ -276,8 +276,6 @@ pub struct Kind {
     pub above: Option<Above>,
     /// Reads identity parameters.
     pub needs: fn(&Values) -> Needs,
-    /// Left out of `pipe kinds`: for the engine's own tests.
-    pub hidden: bool,
     /// What its model will be trained on or asked, made by the functions that `run` uses; for kinds that have a model.
     pub tokens: Option<fn(&NodePreview) -> Result<Tokens>>,
     /// Which calls to services it will make, as far as can be told beforehand; for kinds that make any. The path is that of the
@@ -310,7 +308,6 @@ impl Kind {
         check: None,
         above: None,
         needs: |_| Needs::ONE_THREAD,
-        hidden: false,
         tokens: None,
         count_calls: None,
         estimate: None,
@@ -375,6 +372,6 @@ impl Registry {
     }
 
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().filter(|k| !k.hidden).map(|k| k.name)
+        self.0.iter().map(|k| k.name)
     }
 }

@@ -10,7 +10,7 @@ const END: &str = "<!-- end -->";
 /// Holds a list of the README against what the binary prints, or writes it anew.
 fn listed(command: &str, shown: impl Fn(&str) -> String) -> String {
     let words: Vec<&str> = command.split(' ').collect();
-    let list = shown(&Space::new().pipe(&words).ok().out);
+    let list = shown(&Space::shipped().pipe(&words).ok().out);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = std::fs::read_to_string(&path).unwrap();
     let begin = format!("<!-- pipe {command} -->\n");

@@ -34,7 +34,7 @@ const VERBS: [&str; 27] = [
 
 #[test]
 fn every_verb_has_help_with_an_example() {
-    let space = Space::new();
+    let space = Space::shipped();
     let overview = space.pipe(&["--help"]).ok().out;
     for verb in VERBS {
         assert!(overview.contains(&format!("  {verb} ")), "{overview}");
@@ -48,7 +48,7 @@ fn every_verb_has_help_with_an_example() {
 
 #[test]
 fn a_wrong_word_on_the_command_line_is_exit_2_with_a_tip() {
-    let space = Space::new();
+    let space = Space::shipped();
     let said = space.pipe(&["rum", "r.toml"]).ends(2);
     assert!(said.err.contains("'run'"), "{}", said.err);
     let said = space.pipe(&["run"]).ends(2);
@@ -58,7 +58,7 @@ fn a_wrong_word_on_the_command_line_is_exit_2_with_a_tip() {
 
 #[test]
 fn kinds_are_listed_and_each_has_a_page_with_an_example_that_checks() {
-    let space = Space::new();
+    let space = Space::shipped();
     let list = space.pipe(&["kinds"]).ok().out;
     assert!(!list.contains("toy-"), "{list}");
     let json = space.pipe(&["kinds", "--json"]).ok().json();
@@ -90,7 +90,7 @@ fn kinds_are_listed_and_each_has_a_page_with_an_example_that_checks() {
 
 #[test]
 fn data_sets_are_listed_and_each_has_a_page() {
-    let space = Space::new();
+    let space = Space::shipped();
     let list = space.pipe(&["kinds", "--datasets"]).ok().out;
     for set in pipe::data::schema::ALL {
         assert!(list.contains(set.name) && list.contains(set.summary));
@@ -115,7 +115,7 @@ fn data_sets_are_listed_and_each_has_a_page() {
 
 #[test]
 fn scorers_are_listed() {
-    let space = Space::new();
+    let space = Space::shipped();
     let list = space.pipe(&["kinds", "--scorers"]).ok().out;
     for name in ["format", "safety", "task", "refusal"] {
         assert!(list.contains(name), "{list}");
@@ -126,7 +126,7 @@ fn scorers_are_listed() {
 
 #[test]
 fn completions_are_made_for_the_usual_shells() {
-    let space = Space::new();
+    let space = Space::shipped();
     for shell in ["bash", "zsh", "fish"] {
         let script = space.pipe(&["completions", shell]).ok().out;
         assert!(
@@ -144,7 +144,7 @@ fn completions_are_made_for_the_usual_shells() {
 
 #[test]
 fn man_pages_are_made_for_every_verb() {
-    let space = Space::new();
+    let space = Space::shipped();
     let page = space.pipe(&["man"]).ok().out;
     assert!(page.contains(".TH pipe 1"), "{page}");
     assert!(page.contains("130 interrupted"), "{page}");
@@ -168,7 +168,7 @@ fn man_pages_are_made_for_every_verb() {
 
 #[test]
 fn the_schema_is_printed_as_json() {
-    let schema = Space::new().pipe(&["schema"]).ok().json();
+    let schema = Space::shipped().pipe(&["schema"]).ok().json();
     assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
     assert!(schema["definitions"]["grpo"]["properties"]["lr"].is_object());
 }

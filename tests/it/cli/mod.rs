@@ -19,6 +19,7 @@ mod reading;
 mod reporting;
 mod run;
 mod several;
+mod shipped;
 mod terms;
 mod tokens;
 mod why;
@@ -32,6 +33,7 @@ use tempfile::TempDir;
 /// A folder of its own for recipes, with the store `cache` in it.
 struct Space {
     dir: TempDir,
+    program: PathBuf,
 }
 
 /// What a command said.
@@ -45,6 +47,15 @@ impl Space {
     fn new() -> Space {
         Space {
             dir: tempfile::tempdir().unwrap(),
+            program: crate::study::program(),
+        }
+    }
+
+    /// With the program as it is installed: without toy kinds.
+    fn shipped() -> Space {
+        Space {
+            program: env!("CARGO_BIN_EXE_pipe").into(),
+            ..Space::new()
         }
     }
 
@@ -67,7 +78,7 @@ impl Space {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pipe"));
+        let mut command = Command::new(&self.program);
         command
             .args(args)
             .current_dir(self.dir.path())

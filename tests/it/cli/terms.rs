@@ -88,7 +88,8 @@ fn a_reader_that_goes_away_ends_the_command_quietly() {
     // Nobody reads stderr either: the study is made all the same.
     let script = "\"$0\" run r.toml --store other 2>&1 | true; \"$0\" plan r.toml --store other";
     let output = Command::new("sh")
-        .args(["-c", script, env!("CARGO_BIN_EXE_pipe")])
+        .args(["-c", script])
+        .arg(&space.program)
         .current_dir(space.dir.path())
         .output()
         .unwrap();

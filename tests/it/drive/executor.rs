@@ -4,6 +4,7 @@
 use super::tokens::most_at_once;
 use super::{fail, failed, retries};
 use crate::engine::{Space, join, wait_until, write};
+use crate::toys as toy;
 use pipe::engine::events::event::{Event, State};
 use pipe::engine::kind::attempt::Attempt;
 use pipe::engine::kind::failure::{Class, End, Ending};
@@ -11,7 +12,6 @@ use pipe::engine::kind::messages::Message;
 use pipe::engine::kind::{Kind, Needs};
 use pipe::engine::run::executor::{Executor, Job, Listener, News, Resources, Task};
 use pipe::engine::run::{Settings, Stop};
-use pipe::kinds::toy;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

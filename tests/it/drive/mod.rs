@@ -9,15 +9,14 @@ mod views;
 use crate::engine::{Ran, Toy, toy};
 use pipe::engine::events::event::{Event, State};
 use pipe::engine::kind::failure::Class;
-use pipe::kinds;
 use std::path::Path;
 
 fn slow(name: &str, ticks: i64) -> Toy {
-    toy(&kinds::toy::SLOW, name).with("ticks", ticks)
+    toy(&crate::toys::SLOW, name).with("ticks", ticks)
 }
 
 fn fail(name: &str, how: &str) -> Toy {
-    toy(&kinds::toy::FAIL, name).with("how", how)
+    toy(&crate::toys::FAIL, name).with("how", how)
 }
 
 /// How a node failed.

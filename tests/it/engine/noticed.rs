@@ -223,7 +223,7 @@ fn who_names_an_evicted_node_gets_its_artifact() {
 #[test]
 fn a_later_attempt_has_a_larger_number() {
     let space = Space::new();
-    let spec = [toy(&kinds::toy::SLOW, "slow")
+    let spec = [toy(&crate::toys::SLOW, "slow")
         .with("ticks", 8)
         .exec("die_at", 7)];
     space.run_with(&spec, |s| s.retries.most = 0, |_| {});

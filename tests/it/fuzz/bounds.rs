@@ -1,10 +1,10 @@
 //! The bounds that are stated: what is beyond one is refused by a plain sentence, before it costs memory or time.
 
+use crate::toys::REGISTRY;
 use pipe::base::bounded;
 use pipe::base::memory::{self, Bounds, Exceeded};
 use pipe::base::text::did_you_mean;
 use pipe::data::read::{How, Rows};
-use pipe::kinds::REGISTRY;
 use pipe::learn::config::Config;
 use pipe::learn::tensors::{MAX_HEADER, TensorFile};
 use pipe::recipe::layer::MOST_TEXT;

@@ -1,6 +1,7 @@
 //! Every place where the program reads what somebody else wrote, as a function of bytes. Whatever the bytes are, it returns: what is
 //! wrong with them is an error that it keeps to itself. Used by the tests and by `bench/fuzz`.
 
+use crate::toys::REGISTRY;
 use pipe::base::bounded::is_inner;
 use pipe::base::rows::{self, Completion, Conversation, Measured, Pair, Prompt};
 use pipe::data::format::Format;
@@ -14,7 +15,6 @@ use pipe::engine::kind::attempt;
 use pipe::engine::kind::attempt::Attempt;
 use pipe::engine::kind::checkpoint as resume;
 use pipe::engine::store::record::Record;
-use pipe::kinds::REGISTRY;
 use pipe::kinds::data::import::found;
 use pipe::learn::checkpoint::{self, State};
 use pipe::learn::config::Config;
@@ -72,8 +72,8 @@ pub fn recipe(data: &[u8]) {
 
 /// Lines that begin with `m` are of `--matrix`, all others of `--set`.
 pub fn arguments(data: &[u8]) {
-    const RECIPE: &str = "[vars]\na = 1\nb = \"${a}x\"\n[matrix]\na = [1, 2]\n[node.w]\nkind = \"toy-write\"\ntext = \"${b}\"\n\
-                          [node.j]\nkind = \"toy-join\"\nin = { a = \"w\" }\n";
+    const RECIPE: &str = "[vars]\na = 1\nb = \"${a}x\"\n[matrix]\na = [1, 2]\n[node.w]\nkind = \"prompts-file\"\npath = \"${b}\"\n\
+                          [node.j]\nkind = \"mix\"\nin = { prompts = \"w\" }\ntotal = 1\n";
     let text = String::from_utf8_lossy(data);
     let (mut sets, mut matrix) = (vec![], vec![]);
     for line in text.split('\n') {

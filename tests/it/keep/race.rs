@@ -1,6 +1,7 @@
 //! A run goes on while gc removes whatever it may, again and again: the run ends whole, and everything it says it has is there.
 
 use super::{Space, all};
+use crate::toys::REGISTRY;
 use pipe::engine::gc::collect::{self, Policy, What};
 use pipe::engine::gc::sweep::sweep;
 use pipe::engine::gc::verify::{Sample, verify};
@@ -9,7 +10,6 @@ use pipe::engine::plan::Wanted;
 use pipe::engine::run::{self, Settings};
 use pipe::engine::store::Store;
 use pipe::engine::system::clock;
-use pipe::kinds::REGISTRY;
 use pipe::recipe::{Overrides, from_text};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -44,7 +44,7 @@ fn chains(word: &str) -> Graph {
 
 fn run(store: &Store, word: &str) -> run::Outcome {
     let mut settings = Settings::new().unwrap();
-    settings.program = env!("CARGO_BIN_EXE_pipe").into();
+    settings.program = crate::study::program();
     settings.capacity.threads = 2;
     run::run(
         store,

@@ -263,7 +263,7 @@ fn a_remote_that_takes_nothing_is_in_nobody_s_way() {
 fn logs_come_with_their_record() {
     let space = Space::new();
     let remote = Arc::new(Folder::new(&space));
-    let spec = [toy(&pipe::kinds::toy::SLOW, "slow").with("ticks", 3)];
+    let spec = [toy(&crate::toys::SLOW, "slow").with("ticks", 3)];
     let made = run(&space, &remote, &spec).record("slow");
     let other = Space::new();
     let ran = run(&other, &remote, &spec);

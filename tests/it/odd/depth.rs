@@ -1,7 +1,7 @@
 //! What nests, and what names things: bounded, and an error beyond.
 
+use crate::toys::REGISTRY;
 use pipe::base::bounded;
-use pipe::kinds::REGISTRY;
 use pipe::kinds::scorers::reward::Expr;
 use pipe::recipe::{self, Overrides};
 

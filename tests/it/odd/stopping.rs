@@ -33,7 +33,7 @@ impl Run {
     fn of(recipe: &str) -> Run {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("r.toml"), recipe).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pipe"));
+        let mut command = Command::new(crate::study::program());
         command.args(["run", "r.toml", "--store", "store"]);
         command.current_dir(dir.path()).stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -113,7 +113,7 @@ fn what_was_saved_before_the_engine_died_is_gone_on_from() {
     run.signalled(Signal::KILL);
     let saved = attempt(run.dir.path()).unwrap().fraction();
     assert!(saved.is_some_and(|share| share > 0.0), "{saved:?}");
-    let mut again = Command::new(env!("CARGO_BIN_EXE_pipe"));
+    let mut again = Command::new(crate::study::program());
     again.args(["run", "r.toml", "--store", "store"]);
     let said = again.current_dir(run.dir.path()).output().unwrap();
     let told = String::from_utf8(said.stderr).unwrap();

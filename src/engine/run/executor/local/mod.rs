@@ -16,6 +16,7 @@ use crate::kind::attempt::Attempt;
 use crate::kind::failure::{End, Ending};
 use crate::kind::messages::Message;
 use crate::run::executor::{Executor, Job, Listener, News, Resources, Task};
+use crate::system::fault;
 use crate::system::files;
 use crate::system::memory::{available, peak};
 use crate::system::{strays, writers};
@@ -33,7 +34,7 @@ use std::thread;
 use std::time::Duration;
 
 /// What a worker may see of the environment, apart from the secrets its node names.
-const ENVIRONMENT: [&str; 15] = [
+const ENVIRONMENT: [&str; 12] = [
     "PATH",
     "HOME",
     "USER",
@@ -46,9 +47,6 @@ const ENVIRONMENT: [&str; 15] = [
     "SSL_CERT_DIR",
     "RUST_BACKTRACE",
     "TZ",
-    "PIPE_FAULT",
-    "PIPE_FAULT_TRACE",
-    "PIPE_CLOCK_SHIFT",
 ];
 
 /// How long a worker's last words may take after its end; only a process that escaped its group makes us wait.
@@ -126,7 +124,7 @@ fn spawn(job: &Job) -> Result<Child> {
     let stderr = File::create(job.attempt.stderr()).context("creating stderr.txt")?;
     let mut command = Command::new(job.program);
     command.arg("worker").arg(dir).env_clear().current_dir(dir);
-    for name in ENVIRONMENT {
+    for name in ENVIRONMENT.iter().chain(fault::environment()) {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }

@@ -1,22 +1,30 @@
-//! Hidden kinds for the engine's own tests: milliseconds instead of models. Their outputs are texts under the type
+//! Kinds for the tests of the engine: milliseconds instead of models. Their outputs are texts under the type
 //! `prompts`.
 
-use crate::shared::endpoint::{Caller, EndpointParams, Service};
-use crate::shared::observer::{self, NodeObserver};
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use base::calls::Calls;
-use base::params;
-use base::params::ParamSet;
-use base::rows::Message;
-use engine::kind::context::{Interrupted, NodeCtx, Transient};
-use engine::kind::estimate::NodePreview;
-use engine::kind::{Kind, Needs, Output, Port, Type};
-use services::chat::{Ask, Chat, Input, Sampling};
-use services::client;
-use services::journal::Journal;
+use pipe::base::calls::Calls;
+use pipe::base::params::ParamSet;
+use pipe::base::rows::Message;
+use pipe::engine::kind::context::{Interrupted, NodeCtx, Transient};
+use pipe::engine::kind::estimate::NodePreview;
+use pipe::engine::kind::{Kind, Needs, Output, Port, Registry, Type};
+use pipe::kinds::shared::endpoint::{Caller, EndpointParams, Service};
+use pipe::kinds::shared::observer::{self, NodeObserver};
+use pipe::params;
+use pipe::services::chat::{Ask, Chat, Input, Sampling};
+use pipe::services::client;
+use pipe::services::journal::Journal;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
+
+/// Every kind that ships, and the toys.
+pub static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
+    let toys: [&'static Kind; 6] = [&WRITE, &JOIN, &SLOW, &FAIL, &SOURCE, &ASK];
+    let all = pipe::kinds::REGISTRY.0.iter().copied().chain(toys);
+    Registry(all.collect::<Vec<_>>().leak())
+});
 
 const FILE: &str = "text.txt";
 
@@ -211,7 +219,6 @@ pub const ASK: Kind = Kind {
 const TOY: Kind = Kind {
     about: "For the tests of the engine.",
     outputs: &[Output::always("out", Type::Prompts, "A text.")],
-    hidden: true,
     run: fail,
     ..Kind::DEFAULTS
 };
@@ -224,7 +231,7 @@ fn write(ctx: &mut NodeCtx) -> Result<()> {
     let text: String = params.text.chars().take(keep).collect();
     let mut text = text.repeat(params.repeat);
     if exec.drift {
-        text.push_str(&engine::system::clock::unique());
+        text.push_str(&pipe::engine::system::clock::unique());
     }
     if let Some(name) = &exec.secret_env {
         ctx.log(&format!(
