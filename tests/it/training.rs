@@ -383,7 +383,8 @@ fn every_choice_of_grpo_is_a_computation_of_its_own() {
         "advantage = \"rloo\"",
         "zero_variance = \"drop\"",
         "kl.applied_to = \"reward\"",
-        "kl.times_ratio = true",
+        // With one update the ratio is 1, and the gradient that of `k2`.
+        "updates = 3\nkl.times_ratio = true",
         "kl.clamp = 1e-6",
         "updates = 3",
         "updates = 3\nratio = \"sequence\"",

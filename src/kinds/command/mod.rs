@@ -89,12 +89,12 @@ macro_rules! port {
 }
 
 macro_rules! output {
-    ($ty:ident, $doc:literal) => {
+    ($name:literal, $ty:ident, $doc:literal) => {
         Output::only_with(
-            Type::$ty.word(),
+            $name,
             Type::$ty,
             $doc,
-            "write its name into `outputs`",
+            concat!("write `", $name, "` into `outputs`"),
             |values| delivers(values, Type::$ty),
         )
     };
@@ -143,15 +143,20 @@ outputs = ["model", "metrics"]
         ),
     ],
     outputs: &[
-        output!(Prompts, "rows that it wrote"),
-        output!(Conversations, "rows that it wrote"),
-        output!(Pairs, "rows that it wrote"),
-        output!(Completions, "rows that it wrote"),
-        output!(Scores, "rows that it wrote"),
-        output!(Model, "the model files of a folder that it wrote"),
-        output!(Adapter, "the adapter in a folder that it wrote"),
-        output!(RewardModel, "the model files of a folder that it wrote"),
+        output!("prompts", Prompts, "rows that it wrote"),
+        output!("conversations", Conversations, "rows that it wrote"),
+        output!("pairs", Pairs, "rows that it wrote"),
+        output!("completions", Completions, "rows that it wrote"),
+        output!("scores", Scores, "rows that it wrote"),
+        output!("model", Model, "the model files of a folder that it wrote"),
+        output!("adapter", Adapter, "the adapter in a folder that it wrote"),
         output!(
+            "reward-model",
+            RewardModel,
+            "the model files of a folder that it wrote"
+        ),
+        output!(
+            "metrics",
             Metrics,
             "what it wrote, else the last of its curve; the curve as in training"
         ),

@@ -70,7 +70,7 @@ fn what_is_sent_along_nests_within_bounds() {
     let deep = format!("{{\"a\": {}1{}}}", "[".repeat(20_000), "]".repeat(20_000));
     let node = format!(
         "{NODE}[node.g]\nkind = \"generate\"\nin = {{ prompts = \"p.eval\" }}\nendpoint.model = \"m\"\nendpoint.url = \"http://localhost:1/v1\"\n\
-         extra_body = '{deep}'\n"
+         endpoint.extra_body = '{deep}'\n"
     );
     refused(&node, "`extra_body` is no JSON");
 }
