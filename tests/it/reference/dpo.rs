@@ -40,13 +40,13 @@ fn batch(golden: &Golden) -> Batch {
 fn options_of(name: &str, options: &Value) -> Options {
     let number = |value: &Value| value.as_f64().expect("a number");
     let words = options["loss_type"].as_array().expect("loss types");
-    let smoothing = number(&options["label_smoothing"]);
+    let smoothing = || number(&options["label_smoothing"]);
     let (loss, label_smoothing) = match words[0].as_str().expect("a word") {
         // TRL accepts a smoothing here and ignores it.
         "sigmoid" => (Loss::Sigmoid, 0.0),
         // One pair at a time, that is cDPO.
-        "aot" => (Loss::Cdpo, smoothing),
-        "robust" => (Loss::Robust, smoothing),
+        "aot" => (Loss::Cdpo, smoothing()),
+        "robust" => (Loss::Robust, smoothing()),
         "ipo" => (Loss::Ipo, 0.0),
         "sigmoid_norm" => (Loss::SigmoidNorm, 0.0),
         other => panic!("{name}: loss type {other}"),
