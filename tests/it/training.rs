@@ -392,7 +392,8 @@ fn every_choice_of_grpo_is_a_computation_of_its_own() {
         "updates = 3\nclip.delta = 1.001",
         "updates = 3\nclip.dual = 1.0",
         "kl.estimator = \"k1\"",
-        "kl.estimator = \"k2\"",
+        // On policy its slope is that of k3 times the ratio.
+        "updates = 3\nkl.estimator = \"k2\"",
         "kl.coefficient = 0.0",
         "entropy_coefficient = 0.0",
         "truncated = \"score\"",
