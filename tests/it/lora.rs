@@ -245,7 +245,7 @@ layers = [1]
 steps = 40
 batch = 4
 lr = 3e-3
-rank = 4
+lora.rank = 4
 checkpoint_every = 10
 "#,
     ]

@@ -410,7 +410,7 @@ fn a_schema_offers_and_judges_what_is_in_a_block() {
     );
     let judge = &schema["definitions"]["fit"]["properties"]["judge"]["properties"];
     let fields: Vec<&String> = judge.as_object().unwrap().keys().collect();
-    assert_eq!(fields, ["concurrency", "model", "url"]);
+    assert_eq!(fields, ["model", "url", "concurrency"]);
     let offered = &schema["definitions"]["node"]["properties"]["judge"];
     let told = offered["description"].as_str().unwrap();
     assert!(
