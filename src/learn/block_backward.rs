@@ -198,7 +198,7 @@ impl Back<'_> {
             };
             let (dnorm, sums) = sums.split_at_mut(d);
             let turn = Turn {
-                rope: workspace.rope(),
+                rope: &workspace.rope,
                 positions: &self.tape.positions[r.clone()],
                 head_dim: config.head_dim,
                 stride: w,

@@ -5,78 +5,13 @@
 //! pass is in `decoder_backward`.
 
 use crate::adapter::Net;
-use crate::config::Head;
 use crate::head;
+pub use crate::head::Scores;
 use crate::kernels::norm;
-use crate::kernels::rope::Rope;
+pub use crate::packed::Packed;
 use crate::pass::{LayerTape, Pass};
 use crate::weights::Weights;
-
-/// Buffers that live from step to step. One per training loop; it does not change results.
-#[derive(Debug, Default)]
-pub struct Workspace {
-    free: Vec<Vec<f32>>,
-    rope: Rope,
-}
-
-impl Workspace {
-    pub fn new() -> Workspace {
-        Workspace::default()
-    }
-
-    /// A buffer of this length with arbitrary contents.
-    pub fn take(&mut self, len: usize) -> Vec<f32> {
-        let fits = (0..self.free.len())
-            .filter(|&i| self.free[i].capacity() >= len)
-            .min_by_key(|&i| self.free[i].capacity());
-        let mut buffer = match fits {
-            Some(i) => self.free.swap_remove(i),
-            None => Vec::with_capacity(len),
-        };
-        buffer.resize(len, 0.0);
-        buffer
-    }
-
-    pub fn give(&mut self, buffer: Vec<f32>) {
-        if buffer.capacity() > 0 {
-            self.free.push(buffer);
-        }
-    }
-
-    pub(super) fn rope(&self) -> &Rope {
-        &self.rope
-    }
-}
-
-/// Token sequences one after another.
-#[derive(Clone, Copy, Debug)]
-pub struct Packed<'a> {
-    pub ids: &'a [u32],
-    /// S + 1 bounds: sequence s is `ids[starts[s]..starts[s + 1]]`.
-    pub starts: &'a [usize],
-}
-
-impl Packed<'_> {
-    /// Positions within the own sequence.
-    ///
-    /// Panics where the bounds are no partition of the tokens or an id is outside the vocabulary.
-    pub(super) fn positions(&self, vocabulary: usize) -> Vec<u32> {
-        assert!(
-            self.starts.first() == Some(&0) && self.starts.last() == Some(&self.ids.len()),
-            "the bounds of packed sequences run from 0 to the number of tokens"
-        );
-        assert!(
-            self.ids.iter().all(|&id| (id as usize) < vocabulary),
-            "token ids lie inside the vocabulary"
-        );
-        let mut positions = Vec::with_capacity(self.ids.len());
-        for bounds in self.starts.windows(2) {
-            assert!(bounds[0] <= bounds[1], "the bounds of sequences ascend");
-            positions.extend(0..(bounds[1] - bounds[0]) as u32);
-        }
-        positions
-    }
-}
+pub use crate::workspace::Workspace;
 
 /// How much of a forward pass is kept. It changes time and memory, not one bit of a gradient.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,14 +63,6 @@ impl Tape {
     pub fn hidden(&self, i: usize) -> &[f32] {
         &self.hidden[i]
     }
-}
-
-/// Results without what a backward pass would need.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Scores {
-    pub logp: Vec<f32>,
-    pub entropy: Vec<f32>,
-    pub greedy_hit: Vec<bool>,
 }
 
 /// Log-probabilities of the tokens `scored` (ascending indices into `ids`; none is the first of its sequence) at this
@@ -338,7 +265,7 @@ impl<'a> Run<'a> {
             starts: self.batch.starts,
             positions: &self.positions,
         };
-        pass.run(h, tape, out, workspace.rope());
+        pass.run(h, tape, out, &workspace.rope);
     }
 }
 
@@ -362,12 +289,4 @@ fn last_hidden(
     tape.recycle(workspace);
     workspace.give(out);
     h
-}
-
-/// Panics where the model has no language head.
-pub(super) fn expect_language_head(weights: &Weights) {
-    assert!(
-        !matches!(weights.config.head, Head::Score { .. }),
-        "log-probabilities need a language head"
-    );
 }

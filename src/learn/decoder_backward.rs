@@ -156,7 +156,7 @@ fn block(
             starts: &tape.starts,
             positions: &tape.positions,
         };
-        pass.run(h, &mut kept, None, workspace.rope());
+        pass.run(h, &mut kept, None, &workspace.rope);
         kept
     });
     let back = Back {

@@ -7,18 +7,27 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::config::Head;
-use crate::decoder::{Packed, Scores, Workspace, expect_language_head};
 use crate::kernels::gemm::{Mat, product};
 use crate::kernels::norm;
 use crate::kernels::rows::{Shared, blocks, scratch, span};
 use crate::kernels::softmax::{self, RowStats};
+use crate::packed::Packed;
 use crate::weights::Weights;
+use crate::workspace::Workspace;
 
 /// Logits that are kept at most: 32 MB.
 const KEPT: usize = 1 << 23;
 
 /// Rows of the head's weight gradient computed together.
 const TILE: usize = 128;
+
+/// Results without what a backward pass would need.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    pub logp: Vec<f32>,
+    pub entropy: Vec<f32>,
+    pub greedy_hit: Vec<bool>,
+}
 
 /// Which log-probabilities are wanted.
 pub(super) struct Request {
@@ -266,4 +275,12 @@ fn forward_rows(vocabulary: usize) -> usize {
 /// Rows whose logit gradients are held at once, for the products over rows: at most 32 MB, unless 256 rows are more.
 fn backward_rows(vocabulary: usize) -> usize {
     ((1 << 23) / vocabulary).clamp(256, 8192)
+}
+
+/// Panics where the model has no language head.
+fn expect_language_head(weights: &Weights) {
+    assert!(
+        !matches!(weights.config.head, Head::Score { .. }),
+        "log-probabilities need a language head"
+    );
 }

@@ -37,6 +37,7 @@ mod turns;
 pub mod adapter;
 pub mod config;
 pub mod kernels;
+mod linear;
 pub mod weights;
 
 pub mod checkpoint;
@@ -49,7 +50,9 @@ mod block_backward;
 pub mod decoder;
 pub mod decoder_backward;
 mod head;
+mod packed;
 mod pass;
+mod workspace;
 
 pub mod device;
 

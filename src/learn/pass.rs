@@ -5,11 +5,11 @@ use rayon::prelude::*;
 
 use crate::block;
 use crate::config::Config;
-use crate::decoder::Workspace;
 use crate::kernels::attention::{self, Heads};
 use crate::kernels::rope::{Rope, Turn};
 use crate::kernels::rows::{Shared, blocks, span};
 use crate::weights::LayerView;
+use crate::workspace::Workspace;
 
 /// Rows of one block of work. A product lays out its matrix anew for every block, so blocks are long; but a block's own
 /// rows should stay in the processor's second cache.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::adapter::Pairs;
 use crate::config::{Config, Head};
+use crate::linear::Pairs;
 use base::rng::Seed;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The terms of a token's loss, each with its slope: the clipped policy term, the KL estimators, and what cuts them.
 
-use super::{Kl, Options};
+use super::options::{Kl, Options};
 
 /// A number cut to +- a bound; `slope` is 0 where the bound holds it.
 pub(super) struct Clamped {
