@@ -1,7 +1,7 @@
 //! What a path holds: which files are of a known layout, and whose results they are.
 
 use super::unit::NoText;
-pub use super::unit::{Layout, Response, Unit};
+pub use super::unit::{Layout, Response, Unit, stem};
 use super::{file, harmbench, inspect, lm_eval};
 use anyhow::{Context, Result, bail, ensure};
 use base::text::{count, listed};

@@ -205,7 +205,7 @@ impl std::fmt::Display for NoText {
 impl std::error::Error for NoText {}
 
 /// The name of a file without its ending.
-fn stem(path: &Path) -> String {
+pub fn stem(path: &Path) -> String {
     let stem = path.file_stem();
     stem.map(|s| s.to_string_lossy().into_owned())
         .unwrap_or_default()
