@@ -12,8 +12,8 @@ mod params;
 mod rollouts;
 
 use crate::scorers::Settings as ScorerSettings;
+use crate::scorers::params::ScorerEndpoints;
 use crate::scorers::reward::{self, Route};
-use crate::scorers::service::ScorerEndpoints;
 use crate::shared::estimate::{self, Training};
 use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course, Model, Sampling};

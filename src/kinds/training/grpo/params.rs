@@ -1,7 +1,7 @@
 //! The parameters of the kind `grpo`.
 
+use crate::scorers::params::{ScorerEndpoints, ScorerParams};
 use crate::scorers::reward;
-use crate::scorers::service::{ScorerEndpoints, ScorerParams};
 use crate::shared::bounds;
 use crate::training::RolloutGuards;
 use crate::training::lora::Lora;
