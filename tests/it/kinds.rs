@@ -13,6 +13,7 @@ use pipe::kinds::data::mix::{self, mix};
 use pipe::kinds::evaluation::evaluate;
 use pipe::kinds::scorers::reward::{self, Expr, Route};
 use pipe::kinds::scorers::{self, How, Judged, Scorer, Settings, Verdict, refusal};
+use pipe::kinds::shared::endpoint::Service;
 use pipe::recipe::{self, Overrides};
 use pipe::world::judge;
 use std::collections::{BTreeMap, BTreeSet};
@@ -519,6 +520,16 @@ fn scorers_have_names_of_their_own_that_expressions_can_say() {
         );
         let whole = whole.unwrap().score.expect("a score");
         assert!((0.0..=1.0).contains(&whole), "{}", scorer.name);
+    }
+}
+
+#[test]
+fn parameters_of_a_service_act_for_the_scorers_that_ask_it() {
+    for service in [Service::Judge, Service::Moderation, Service::Score] {
+        let asks = |s: &&&Scorer| s.service().is_some_and(|s| s.service == service);
+        let all: BTreeSet<&str> = scorers::ALL.iter().filter(asks).map(|s| s.name).collect();
+        let asking = scorers::params::asking(service);
+        assert_eq!(all, asking.iter().copied().collect(), "{service:?}");
     }
 }
 

@@ -1,9 +1,11 @@
 //! Placeholders in the strings of a command: reading them, what is wrong with them, putting the words in. Knows no process.
 
-use super::{KIND, Params};
+use super::params::Params;
 use anyhow::{Result, anyhow};
 use base::params::Problem;
+use base::text::did_you_mean;
 use base::value::{Value, Values};
+use engine::kind::Kind;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -65,9 +67,9 @@ pub fn mentions(values: &Values, word: &str) -> bool {
     command || env
 }
 
-/// Placeholders that nothing stands for, with what may be meant.
-pub fn problems(p: &Params) -> Vec<Problem> {
-    let known = known(p);
+/// Placeholders that nothing stands for, with what may be meant; `kind` says which ports and outputs there are.
+pub fn problems(p: &Params, kind: &Kind) -> Vec<Problem> {
+    let known = known(p, kind);
     let command = p.command.iter().enumerate();
     let command = command.map(|(i, text)| (format!("command.{i}"), text));
     let env = p
@@ -95,16 +97,16 @@ pub fn problems(p: &Params) -> Vec<Problem> {
             }
             wrong(
                 format!("unknown placeholder `{{{word}}}`"),
-                help(word, p, &known),
+                help(word, p, kind, &known),
             );
         }
     }
     found
 }
 
-fn help(word: &str, p: &Params, known: &[String]) -> String {
+fn help(word: &str, p: &Params, kind: &Kind, known: &[String]) -> String {
     let (section, name) = word.split_once('.').unwrap_or((word, ""));
-    let undelivered = section == "out" && KIND.output(name).is_some();
+    let undelivered = section == "out" && kind.output(name).is_some();
     if undelivered {
         return format!("`outputs` does not name `{name}`");
     }
@@ -113,7 +115,7 @@ fn help(word: &str, p: &Params, known: &[String]) -> String {
     if ["param", "params", "value"].contains(&section) && known.contains(&own) {
         return format!("did you mean `{{{own}}}`?");
     }
-    if let Some(near) = super::near(word, known.iter().map(String::as_str)) {
+    if let Some(near) = near(word, known.iter().map(String::as_str)) {
         return near;
     }
     let listed = |what: &str, words: Vec<String>| match words.is_empty() {
@@ -129,10 +131,15 @@ fn help(word: &str, p: &Params, known: &[String]) -> String {
     }
 }
 
+/// The near one of these words, as in "did you mean".
+fn near<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    did_you_mean(word, words).map(|near| format!("did you mean `{{{near}}}`?"))
+}
+
 /// Every placeholder that means something here.
-fn known(p: &Params) -> Vec<String> {
+fn known(p: &Params, kind: &Kind) -> Vec<String> {
     let mut known: Vec<String> = ALWAYS.map(String::from).into();
-    known.extend(KIND.inputs.iter().map(|port| format!("in.{}", port.name)));
+    known.extend(kind.inputs.iter().map(|port| format!("in.{}", port.name)));
     known.extend(p.outputs.iter().map(|o| format!("out.{}", o.word())));
     for (i, name) in names(&p.files).iter().enumerate() {
         known.push(format!("file.{i}"));

@@ -3,63 +3,26 @@
 
 mod command;
 mod outputs;
+mod params;
 mod preflight;
 mod program;
 mod progress;
 mod sandbox;
 
-use crate::shared::bounds;
 use crate::shared::measure;
 use anyhow::{Context, Result, anyhow, bail};
-use base::params;
 use base::params::{ParamSet, ParamValue, Problem};
-use base::text::did_you_mean;
-use base::value::{Value, Values};
+use base::value::Values;
 use engine::kind::context::{Interrupted, NodeCtx, Transient};
 use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, Needs, Output, Port, Role, Type};
 use engine::system::strays;
+use params::{Exec, Params};
 pub use preflight::missing;
 use program::End;
 pub use progress::{Said, said};
 use sandbox::Sandbox;
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-
-params! {
-    pub struct Params {
-        /// The program and its arguments, each a string with placeholders; no shell is between.
-        command: Vec<String>;
-        /// What it delivers.
-        outputs: Vec<Type>;
-        /// Scripts, configurations, a lock of its requirements: files and folders whose content is identity. The program gets
-        /// copies, side by side in one folder.
-        files: Vec<PathBuf> = vec![];
-        /// The program's own parameters, of any type: a JSON file, and placeholders.
-        values: BTreeMap<String, Value> = BTreeMap::new();
-        /// Environment variables, with placeholders.
-        env: BTreeMap<String, String> = BTreeMap::new();
-        /// Another word runs the program again: for what no key can see, such as another version of what is installed.
-        version: Option<String> = None;
-    }
-}
-
-params! {
-    pub struct Exec {
-        /// The folder of a Python environment: its programs are found first, `{python}` is its interpreter.
-        venv: Option<PathBuf> = None;
-        /// Folders that programs are looked for in, before those of PATH.
-        path: Vec<PathBuf> = vec![];
-        /// Environment variables that are handed on, secrets among them. Their values are in no log and in no output.
-        pass_env: Vec<String> = vec![];
-        /// Threads that the program is told to use; without it, those that are free.
-        threads: Option<usize> = None, in bounds::THREADS;
-        /// Devices that it sees, as CUDA_VISIBLE_DEVICES; without it, those that are there.
-        gpus: Option<String> = None;
-        /// The program is stopped after so long.
-        timeout_seconds: Option<f64> = None, in bounds::SECONDS;
-    }
-}
+use std::collections::BTreeSet;
 
 const ABOUT: &str = "\
 The program runs in a scratch folder of its own, with these placeholders in `command` and `env`: `{in.PORT}` is an input (rows and \
@@ -189,7 +152,7 @@ fn check(values: &Values) -> Vec<Problem> {
         help,
     };
     if let Ok(p) = Params::read(values) {
-        found.extend(command::problems(&p));
+        found.extend(command::problems(&p, &KIND));
         if p.command.first().is_none_or(|program| program.is_empty()) {
             let message = "`command` names no program".into();
             found.push(problem("command".into(), message, None));
@@ -243,7 +206,7 @@ fn variable(name: &str) -> Option<String> {
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let exec: Exec = ctx.exec()?;
-    let sandbox = Sandbox::create(ctx, &p, &exec)?;
+    let sandbox = Sandbox::create(ctx, KIND.inputs, &p, &exec)?;
     let done = run_in(ctx, &p, &exec, &sandbox);
     if done.is_err() {
         sandbox.tidy();
@@ -272,11 +235,6 @@ fn run_in(ctx: &NodeCtx, p: &Params, exec: &Exec, sandbox: &Sandbox) -> Result<(
         }
     }
     outputs::take(ctx, p, sandbox, &curve).with_context(|| shown.to_string())
-}
-
-/// The near one of these words, as in "did you mean".
-fn near<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    did_you_mean(word, words).map(|near| format!("did you mean `{{{near}}}`?"))
 }
 
 fn estimate(preview: &NodePreview) -> Result<Work> {

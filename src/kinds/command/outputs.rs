@@ -1,7 +1,7 @@
 //! What a program left, checked as the types that it was declared to be (`Type::check`; models and adapters are loaded whole besides),
 //! and moved to where it is committed. Everything else that lies there is left behind.
 
-use super::Params;
+use super::params::Params;
 use super::progress::Curve;
 use super::sandbox::Sandbox;
 use crate::shared::model_checks;

@@ -1,6 +1,6 @@
 //! What a program needs of this machine, looked for before anything runs.
 
-use super::{Exec, Params};
+use super::params::{Exec, Params};
 use base::params::ParamSet;
 use base::value::Values;
 use std::os::unix::fs::PermissionsExt;

@@ -3,7 +3,7 @@
 //! It leads a process group of its own, which is asked to end (SIGTERM) when this worker is, or when its time is up, and killed
 //! with whatever else carries the attempt's mark when its grace is over. The engine ends what is left when the worker has ended.
 
-use super::Exec;
+use super::params::Exec;
 use super::progress::Report;
 use super::sandbox::Sandbox;
 use anyhow::{Context, Result};

@@ -1,8 +1,9 @@
 //! What a program says while it runs: lines that are progress and numbers beside a step, everything else is its log. Redacts before
 //! anything is written. Knows no process.
 
+use super::command;
+use super::params::Params;
 use super::sandbox::Sandbox;
-use super::{Params, command};
 use anyhow::Result;
 use base::params::ParamSet;
 use engine::kind::context::NodeCtx;

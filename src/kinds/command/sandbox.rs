@@ -1,10 +1,11 @@
 //! Where a program runs: a scratch folder of the attempt, with copies of its files, places for its outputs, the file that tells
 //! it everything, and its environment. Starts nothing.
 
-use super::{Exec, Params, command, preflight};
+use super::params::{Exec, Params};
+use super::{command, preflight};
 use anyhow::{Context, Result, anyhow, bail};
-use engine::kind::Type;
 use engine::kind::context::NodeCtx;
+use engine::kind::{Port, Type};
 use engine::system::files;
 use engine::system::strays;
 use serde_json::json;
@@ -57,7 +58,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    pub fn create(ctx: &NodeCtx, p: &Params, exec: &Exec) -> Result<Sandbox> {
+    pub fn create(ctx: &NodeCtx, ports: &[Port], p: &Params, exec: &Exec) -> Result<Sandbox> {
         let scratch = ctx.folder().join("scratch");
         let made = || format!("failed to lay out {}", scratch.display());
         let folder = |name: &str| -> Result<PathBuf> {
@@ -72,7 +73,7 @@ impl Sandbox {
             words.insert(format!("file.{i}"), text(at)?);
             words.insert(format!("file.{name}"), text(at)?);
         }
-        let inputs = inputs(ctx)?;
+        let inputs = inputs(ctx, ports)?;
         words.extend(
             inputs
                 .iter()
@@ -181,9 +182,9 @@ fn place(ty: Type, folder: &Path) -> PathBuf {
 }
 
 /// What the program reads, by port.
-fn inputs(ctx: &NodeCtx) -> Result<BTreeMap<&'static str, String>> {
+fn inputs(ctx: &NodeCtx, ports: &[Port]) -> Result<BTreeMap<&'static str, String>> {
     let mut inputs = BTreeMap::new();
-    for port in super::KIND.inputs {
+    for port in ports {
         if let Some(folder) = ctx.input_opt(port.name) {
             inputs.insert(port.name, text(&place(port.ty, folder))?);
         }

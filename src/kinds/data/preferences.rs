@@ -5,8 +5,8 @@
 //! that another reward never samples again and a teacher's responses serve as well.
 
 use crate::data::labels::quoted;
+use crate::scorers::params::{ScorerEndpoints, ScorerParams};
 use crate::scorers::reward::{self, Route};
-use crate::scorers::service::{ScorerEndpoints, ScorerParams};
 use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::bounds;
 use crate::shared::estimate;

@@ -1,8 +1,8 @@
 //! The best-of-n probe between SFT and RL: how good are n samples on average, and how good is the best of them?
 //! TARS (arXiv 2507.00971, Table 7) chooses its light SFT by it: RL can only strengthen what is sometimes sampled.
 
+use crate::scorers::params::{ScorerEndpoints, ScorerParams};
 use crate::scorers::reward::{self, Route};
-use crate::scorers::service::{ScorerEndpoints, ScorerParams};
 use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::bounds;
 use crate::shared::estimate;

@@ -1,119 +1,53 @@
-//! The scorers of a node, ready to be asked: each service with its client, opened once, asked for whole batches and counted; and the
-//! reward model of this machine.
+//! The scorers of a node, ready to be asked: each service with its client, opened once and counted; and the reward model of this
+//! machine.
 
+use super::params::{Asked, ScorerEndpoints, ScorerParams};
 use super::reward_model::{self, LocalJudge};
-use super::service::{Asked, Asks, JudgeSpec, ScorerEndpoints, ScorerParams};
+use super::service::{JudgeClient, ServiceScorer};
 use super::{How, Judged, Scorer, Settings, Verdict};
-use crate::shared::endpoint::Caller;
-use crate::shared::observer;
-use anyhow::{Context, Result, anyhow};
+use crate::shared::endpoint::{Caller, Service};
+use anyhow::{Context, Result};
 use base::calls::Calls;
-use engine::kind::context::{NodeCtx, Transient};
-use services::client::{self, CallObserver, Client};
-use services::fault::Rejection;
-use services::journal::Journal;
-use services::protocol::Protocol;
+use base::params::{ParamSet, Problem};
+use base::value::Values;
+use engine::kind::context::NodeCtx;
+use services::client::CallObserver;
 use std::collections::BTreeMap;
 
-/// A judge with its client.
-pub trait JudgeClient {
-    /// A verdict for each, in their order, with one call of the client. A request that the service rejects is a verdict without a
-    /// score; one that it did not answer is an error that may pass.
-    fn judge(&mut self, rows: &[Judged], observer: &mut dyn CallObserver) -> Result<Vec<Verdict>>;
-    /// What its calls came to so far.
-    fn calls(&self) -> &Calls;
-}
-
-struct Asking<S: JudgeSpec> {
-    spec: S,
-    client: Client<S::Protocol>,
-}
-
-pub(super) fn open<S: JudgeSpec>(
-    asked: Asked,
-    settings: &Settings,
-    caller: &Caller,
-) -> Result<Box<dyn JudgeClient>> {
-    let spec = S::new(asked.0, settings)?;
-    let client = asked
-        .1
-        .of(S::SERVICE)
-        .client(caller, spec.protocol(asked))?;
-    Ok(Box::new(Asking { spec, client }))
-}
-
-/// What judging these would come to.
-pub(super) fn forecast<S: JudgeSpec>(
-    asked: Asked,
-    settings: &Settings,
-    journal: &Journal,
-    rows: &[Judged],
-) -> Result<Calls> {
-    let spec = S::new(asked.0, settings)?;
-    let protocol = spec.protocol(asked);
-    let asks = rows.iter().filter_map(|judged| match spec.ask(judged) {
-        Asks::Service { ask, .. } => Some(ask),
-        Asks::Nobody(_) => None,
-    });
-    let asks: Vec<<S::Protocol as Protocol>::Ask> = asks.collect();
-    let endpoint = asked.1.of(S::SERVICE).endpoint();
-    Ok(client::forecast(&protocol, &endpoint, journal, &asks))
-}
-
-impl<S: JudgeSpec> JudgeClient for Asking<S> {
-    fn judge(&mut self, rows: &[Judged], observer: &mut dyn CallObserver) -> Result<Vec<Verdict>> {
-        let mut verdicts: Vec<Option<Verdict>> = vec![];
-        let (mut asks, mut asked) = (vec![], vec![]);
-        for (i, judged) in rows.iter().enumerate() {
-            verdicts.push(match self.spec.ask(judged) {
-                Asks::Nobody(verdict) => Some(verdict),
-                Asks::Service { ask, controls } => {
-                    asks.push(ask);
-                    asked.push((i, controls));
-                    None
-                }
-            });
+/// What is wrong with the parameters of a node whose scorers are these; of each, the path of the parameter that names it.
+pub fn problems(values: &Values, named: &[(String, &'static Scorer)]) -> Vec<Problem> {
+    let (Ok(params), Ok(endpoints)) = (ScorerParams::read(values), ScorerEndpoints::read(values))
+    else {
+        return vec![];
+    };
+    let mut found = vec![];
+    for service in [Service::Moderation, Service::Judge, Service::Score] {
+        found.extend(endpoints.of(service).problems(service));
+    }
+    let mut asked: Vec<(Service, &str)> = vec![];
+    for (path, scorer) in named {
+        let Some(ServiceScorer { service, .. }) = scorer.service() else {
+            continue;
+        };
+        let name = scorer.name;
+        if asked.iter().any(|(_, seen)| *seen == name) {
+            continue;
         }
-        let outcomes = self
-            .client
-            .all(&asks, observer)
-            .map_err(observer::stopped)?;
-        for ((i, controls), outcome) in asked.into_iter().zip(outcomes) {
-            let verdict = match outcome {
-                Ok(answer) => {
-                    let read = self.spec.read(&rows[i], &answer);
-                    read.with_context(|| format!("prompt {}", rows[i].prompt_id))?
-                }
-                // A failure that may pass is no verdict; what was answered is in the journal.
-                Err(rejection) if rejection.status == 0 => {
-                    let prompt = rows[i].prompt_id;
-                    let error = anyhow!("no verdict on a response to prompt {prompt}: {rejection}");
-                    return Err(Transient(error).into());
-                }
-                Err(rejection) => rejected(&rejection),
-            };
-            verdicts[i] = Some(Verdict {
-                controls,
-                ..verdict
+        if let Some((_, other)) = asked.iter().find(|(s, _)| s == service) {
+            let help = "they would share model, template and budget; give each a node of its own";
+            found.push(Problem {
+                path: path.clone(),
+                message: format!("`{other}` and `{name}` are both judges, and a node has one"),
+                help: Some(help.into()),
             });
+        } else {
+            let (endpoint, model) = (endpoints.of(*service), params.model(*service));
+            let by = (path.as_str(), format!("`{name}`"));
+            found.extend(endpoint.missing(*service, model, (by.0, by.1.as_str())));
         }
-        let verdicts = verdicts.into_iter();
-        let verdicts = verdicts.map(|v| v.expect("every row has its verdict"));
-        Ok(verdicts.collect())
+        asked.push((*service, name));
     }
-
-    fn calls(&self) -> &Calls {
-        self.client.calls()
-    }
-}
-
-/// The service would not judge this one.
-fn rejected(rejection: &Rejection) -> Verdict {
-    Verdict {
-        words: super::service::short(&format!("rejected: {rejection}")),
-        rejected: true,
-        ..Verdict::default()
-    }
+    found
 }
 
 /// What became of the responses that a scorer was asked about.

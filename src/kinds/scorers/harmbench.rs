@@ -6,7 +6,8 @@
 //! 2048 characters, about as much English. The prompt has the parts of the original (behaviour, generation, rules, question) in our
 //! own words; the classifier's own prompt, which it was trained with, is named with `judge.template`.
 
-use super::service::{self, Asked, Asks, JudgeSpec, ScorerParams, ServiceScorer};
+use super::params::{Asked, ScorerParams};
+use super::service::{self, Asks, JudgeSpec, ServiceScorer};
 use super::wording::Wording;
 use super::{How, Judged, Meaning, Reads, Scorer, Settings, Verdict};
 use crate::shared::endpoint::Service;

@@ -5,7 +5,8 @@
 //! A scale belongs to its model: 0.9 is a meaningful cut for `omni-moderation-latest`, another guard needs its own. An answer
 //! without a letter in it does no harm and is not sent: the API takes no empty text.
 
-use super::service::{Asked, Asks, JudgeSpec, ScorerParams, ServiceScorer};
+use super::params::{Asked, ScorerParams};
+use super::service::{Asks, JudgeSpec, ServiceScorer};
 use super::{How, Judged, Meaning, Reads, Scorer, Settings, Verdict};
 use crate::shared::endpoint::Service;
 use anyhow::Result;

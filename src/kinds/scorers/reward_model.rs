@@ -11,12 +11,9 @@
 
 use super::neutral::neutral;
 use super::{How, Judged, Meaning, Reads, Scorer, Verdict};
-use crate::scorers::reward;
-use crate::shared::bounds;
+pub use crate::scorers::params::{RewardModelParams, Squash};
 use anyhow::{Context, Result, ensure};
-use base::setup::Acts;
 use base::stats;
-use base::{choice, params};
 use engine::kind::context::Interrupted;
 use learn::reward::{Read, RewardModel};
 use std::path::Path;
@@ -31,36 +28,8 @@ pub const SCORER: Scorer = Scorer {
 /// Where a node that asks it has it.
 pub const PORT: &str = "reward_model";
 
-choice! {
-    /// What becomes of the number of a local reward model.
-    pub enum Squash { Sigmoid = "sigmoid", Identity = "identity", ZScore = "z-score" }
-}
-
-const READ: Acts = Acts::only("where the reward model judges", |s| {
-    reward::asks(s, Scorer::is_model)
-});
-
-params! {
-    /// How the number of the reward model at the port `reward_model` is read.
-    pub struct RewardModelParams {
-        /// 1 / (1 + exp(-x)) of its number x (`sigmoid`, if absent: TARS), the number as it is
-        /// (`identity`), or its distance from the mean of the responses that are scored together, a step's say, in standard
-        /// deviations (`z-score`). The last two leave [0, 1].
-        squash: Option<Squash> = None, if READ, was "reward_squash";
-        /// The first so many tokens of prompt and answer under its template are read, the rest is cut and
-        /// counted in the log; absent: 4608 (TARS). Never more than the model has positions.
-        max_tokens: Option<usize> = None, in bounds::TOKENS, if READ, was "reward_max_tokens";
-    }
-}
-
 /// What TARS reads.
 const MAX_TOKENS: usize = 4608;
-
-impl RewardModelParams {
-    pub fn squashes(&self) -> Squash {
-        self.squash.unwrap_or(Squash::Sigmoid)
-    }
-}
 
 /// The model with what the recipe says of it; loaded once a node.
 pub struct LocalJudge {

@@ -5,7 +5,8 @@
 //! GRM-llama3-8B-distill). 1 is what one wants. Null is no score.
 
 use super::neutral::neutral;
-use super::service::{Asked, Asks, JudgeSpec, ScorerParams, ServiceScorer, Transform};
+use super::params::{Asked, ScorerParams, Transform};
+use super::service::{Asks, JudgeSpec, ServiceScorer};
 use super::{How, Judged, Meaning, Reads, Scorer, Settings, Verdict};
 use crate::shared::endpoint::Service;
 use anyhow::{Result, bail};

@@ -1,147 +1,21 @@
-//! Scorers that ask a service: the parameters of a node for them (those of a local reward model among them), and what such a scorer is
-//! to the rest: a protocol, what it asks of a response, how it reads the answer. Who holds the clients is `clients`.
+//! A scorer that asks a service: a protocol, what it asks of a response, how it reads the answer; and such a scorer with its client,
+//! asked for whole batches. Who holds the clients of a node is `clients`.
 
-use super::clients::{self, JudgeClient};
-use super::{Judged, Scorer, Settings, Verdict, reward_model};
-use crate::scorers::reward;
-use crate::shared::bounds;
-use crate::shared::endpoint::{Caller, EndpointParams, Service};
+use super::judged::{Judged, Settings};
+use super::params::{Asked, ScorerParams};
+use super::verdict::Verdict;
+use crate::shared::endpoint::{Caller, Service};
 use crate::shared::estimate;
-use anyhow::Result;
+use crate::shared::observer;
+use anyhow::{Context, Result, anyhow};
 use base::calls::Calls;
-use base::params::ParamSet;
-use base::params::Problem;
 use base::response;
-use base::setup::Acts;
-use base::value::Values;
-use base::{choice, params};
+use engine::kind::context::Transient;
 use services::chat::{self, Chat, Input, Sampling};
+use services::client::{self, CallObserver, Client};
+use services::fault::Rejection;
 use services::journal::Journal;
 use services::protocol::Protocol;
-use std::path::PathBuf;
-
-choice! {
-    /// What becomes of the number of an HTTP scorer.
-    pub enum Transform { Identity = "identity", Sigmoid = "sigmoid" }
-}
-
-const MODERATED: Acts = Acts::only("where `moderation` judges", |s| {
-    reward::asks_service(s, Service::Moderation)
-});
-const JUDGED: Acts = Acts::only(
-    "where `strongreject`, `harmbench` or `rubric` judges",
-    |s| reward::asks_service(s, Service::Judge),
-);
-const SCORED: Acts = Acts::only("where `score` judges", |s| {
-    reward::asks_service(s, Service::Score)
-});
-
-params! {
-    /// The model that `strongreject`, `harmbench` or `rubric` asks; a node has one.
-    pub struct JudgeParams {
-        /// Its name at the service.
-        model: Option<String> = None, if JUDGED;
-        /// A file with the text that it is sent, instead of ours: a published rubric, as it was published. It has a
-        /// place for the answer (`{answer}`, `{generation}`, `{response}`) and may have one for the prompt (`{prompt}`,
-        /// `{behavior}`, `{forbidden_prompt}`, `{question}`); other braces stay. Of `rubric`: a folder with `refusal.txt`
-        /// for harmful prompts and `helpfulness.txt` for the others.
-        template: Option<PathBuf> = None, if JUDGED;
-        /// Tokens that it may write, its reasoning included; absent: 1 for `harmbench`, 512 for the others.
-        max_tokens: Option<u64> = None, in bounds::TOKENS, if JUDGED;
-    }
-}
-
-params! {
-    /// The service that `moderation` asks.
-    pub struct ModerationParams {
-        /// The model's name at the service, as `omni-moderation-latest`. Aliases move: the name that served is
-        /// kept with every answer.
-        model: Option<String> = None, if MODERATED;
-    }
-}
-
-params! {
-    /// The service that `score` asks.
-    pub struct ScoreParams {
-        /// The scorer's name at the service.
-        model: Option<String> = None, if SCORED;
-        /// The number as it is, which then has to lie in [0, 1] (`identity`, if absent), or 1 / (1 + exp(-x))
-        /// of it (`sigmoid`: for the logit of a reward model).
-        transform: Option<Transform> = None, if SCORED;
-    }
-}
-
-params! {
-    pub struct ScorerParams {}
-    blocks {
-        judge: JudgeParams, moderation: ModerationParams, score: ScoreParams, reward_model: reward_model::RewardModelParams
-    }
-}
-
-params! {
-    pub struct ScorerEndpoints {}
-    blocks { judge: EndpointParams, moderation: EndpointParams, score: EndpointParams }
-}
-
-impl ScorerParams {
-    fn model(&self, service: Service) -> Option<&str> {
-        match service {
-            Service::Judge => self.judge.model.as_deref(),
-            Service::Moderation => self.moderation.model.as_deref(),
-            Service::Score => self.score.model.as_deref(),
-            Service::Answers => None,
-        }
-    }
-}
-
-impl ScorerEndpoints {
-    pub fn of(&self, service: Service) -> &EndpointParams {
-        match service {
-            Service::Moderation => &self.moderation,
-            Service::Score => &self.score,
-            Service::Judge | Service::Answers => &self.judge,
-        }
-    }
-}
-
-/// What is wrong with the parameters of a node whose scorers are these; of each, the path of the parameter that names it.
-pub fn problems(values: &Values, named: &[(String, &'static Scorer)]) -> Vec<Problem> {
-    let (Ok(params), Ok(endpoints)) = (ScorerParams::read(values), ScorerEndpoints::read(values))
-    else {
-        return vec![];
-    };
-    let mut found = vec![];
-    for service in [Service::Moderation, Service::Judge, Service::Score] {
-        found.extend(endpoints.of(service).problems(service));
-    }
-    let mut asked: Vec<(Service, &str)> = vec![];
-    for (path, scorer) in named {
-        let Some(ServiceScorer { service, .. }) = scorer.service() else {
-            continue;
-        };
-        let name = scorer.name;
-        if asked.iter().any(|(_, seen)| *seen == name) {
-            continue;
-        }
-        if let Some((_, other)) = asked.iter().find(|(s, _)| s == service) {
-            let help = "they would share model, template and budget; give each a node of its own";
-            found.push(Problem {
-                path: path.clone(),
-                message: format!("`{other}` and `{name}` are both judges, and a node has one"),
-                help: Some(help.into()),
-            });
-        } else {
-            let (endpoint, model) = (endpoints.of(*service), params.model(*service));
-            let by = (path.as_str(), format!("`{name}`"));
-            found.extend(endpoint.missing(*service, model, (by.0, by.1.as_str())));
-        }
-        asked.push((*service, name));
-    }
-    found
-}
-
-/// What a scorer's calls are made of.
-pub type Asked<'a> = (&'a ScorerParams, &'a ScorerEndpoints);
 
 /// A scorer with its client.
 type Open = fn(Asked, &Settings, &Caller) -> Result<Box<dyn JudgeClient>>;
@@ -159,8 +33,8 @@ impl ServiceScorer {
     pub const fn of<S: JudgeSpec>() -> ServiceScorer {
         ServiceScorer {
             service: S::SERVICE,
-            open: clients::open::<S>,
-            forecast: clients::forecast::<S>,
+            open: open::<S>,
+            forecast: forecast::<S>,
         }
     }
 
@@ -248,5 +122,106 @@ pub fn short(text: &str) -> String {
     match line.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
+    }
+}
+
+/// A judge with its client.
+pub trait JudgeClient {
+    /// A verdict for each, in their order, with one call of the client. A request that the service rejects is a verdict without a
+    /// score; one that it did not answer is an error that may pass.
+    fn judge(&mut self, rows: &[Judged], observer: &mut dyn CallObserver) -> Result<Vec<Verdict>>;
+    /// What its calls came to so far.
+    fn calls(&self) -> &Calls;
+}
+
+struct Asking<S: JudgeSpec> {
+    spec: S,
+    client: Client<S::Protocol>,
+}
+
+fn open<S: JudgeSpec>(
+    asked: Asked,
+    settings: &Settings,
+    caller: &Caller,
+) -> Result<Box<dyn JudgeClient>> {
+    let spec = S::new(asked.0, settings)?;
+    let client = asked
+        .1
+        .of(S::SERVICE)
+        .client(caller, spec.protocol(asked))?;
+    Ok(Box::new(Asking { spec, client }))
+}
+
+/// What judging these would come to.
+fn forecast<S: JudgeSpec>(
+    asked: Asked,
+    settings: &Settings,
+    journal: &Journal,
+    rows: &[Judged],
+) -> Result<Calls> {
+    let spec = S::new(asked.0, settings)?;
+    let protocol = spec.protocol(asked);
+    let asks = rows.iter().filter_map(|judged| match spec.ask(judged) {
+        Asks::Service { ask, .. } => Some(ask),
+        Asks::Nobody(_) => None,
+    });
+    let asks: Vec<<S::Protocol as Protocol>::Ask> = asks.collect();
+    let endpoint = asked.1.of(S::SERVICE).endpoint();
+    Ok(client::forecast(&protocol, &endpoint, journal, &asks))
+}
+
+impl<S: JudgeSpec> JudgeClient for Asking<S> {
+    fn judge(&mut self, rows: &[Judged], observer: &mut dyn CallObserver) -> Result<Vec<Verdict>> {
+        let mut verdicts: Vec<Option<Verdict>> = vec![];
+        let (mut asks, mut asked) = (vec![], vec![]);
+        for (i, judged) in rows.iter().enumerate() {
+            verdicts.push(match self.spec.ask(judged) {
+                Asks::Nobody(verdict) => Some(verdict),
+                Asks::Service { ask, controls } => {
+                    asks.push(ask);
+                    asked.push((i, controls));
+                    None
+                }
+            });
+        }
+        let outcomes = self
+            .client
+            .all(&asks, observer)
+            .map_err(observer::stopped)?;
+        for ((i, controls), outcome) in asked.into_iter().zip(outcomes) {
+            let verdict = match outcome {
+                Ok(answer) => {
+                    let read = self.spec.read(&rows[i], &answer);
+                    read.with_context(|| format!("prompt {}", rows[i].prompt_id))?
+                }
+                // A failure that may pass is no verdict; what was answered is in the journal.
+                Err(rejection) if rejection.status == 0 => {
+                    let prompt = rows[i].prompt_id;
+                    let error = anyhow!("no verdict on a response to prompt {prompt}: {rejection}");
+                    return Err(Transient(error).into());
+                }
+                Err(rejection) => rejected(&rejection),
+            };
+            verdicts[i] = Some(Verdict {
+                controls,
+                ..verdict
+            });
+        }
+        let verdicts = verdicts.into_iter();
+        let verdicts = verdicts.map(|v| v.expect("every row has its verdict"));
+        Ok(verdicts.collect())
+    }
+
+    fn calls(&self) -> &Calls {
+        self.client.calls()
+    }
+}
+
+/// The service would not judge this one.
+fn rejected(rejection: &Rejection) -> Verdict {
+    Verdict {
+        words: short(&format!("rejected: {rejection}")),
+        rejected: true,
+        ..Verdict::default()
     }
 }

@@ -5,7 +5,8 @@
 //! higher, the more the attack got. In a reward it stands as `1 - strongreject`. The rubric is in our own words; the published one
 //! is named with `judge.template`.
 
-use super::service::{self, Asked, Asks, JudgeSpec, ScorerParams, ServiceScorer};
+use super::params::{Asked, ScorerParams};
+use super::service::{self, Asks, JudgeSpec, ServiceScorer};
 use super::wording::Wording;
 use super::{How, Judged, Meaning, Reads, Scorer, Settings, Verdict};
 use crate::shared::endpoint::Service;

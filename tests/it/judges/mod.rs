@@ -10,7 +10,7 @@ use pipe::base::calls::Calls;
 use pipe::base::params::{ParamSet, defaults};
 use pipe::base::rows::{CompletedPrompt, Completion, PromptClass};
 use pipe::base::value::{self, Value, Values};
-use pipe::kinds::scorers::service::{ScorerEndpoints, ScorerParams};
+use pipe::kinds::scorers::params::{ScorerEndpoints, ScorerParams};
 use pipe::kinds::shared::endpoint::Caller;
 use pipe::services::budget::Amount;
 use pipe::services::client::CallObserver;

@@ -10,7 +10,7 @@ use pipe::base::value::{self, Value, Values};
 use pipe::engine::kind::estimate::NodePreview;
 use pipe::kinds::REGISTRY;
 use pipe::kinds::evaluation::evaluate;
-use pipe::kinds::scorers::service::ScorerEndpoints;
+use pipe::kinds::scorers::params::ScorerEndpoints;
 use pipe::kinds::scorers::{self, Scorer, Verdict};
 use pipe::recipe::{self, Overrides};
 use std::collections::BTreeMap;

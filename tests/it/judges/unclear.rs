@@ -4,7 +4,7 @@ use super::{Quiet, Server, asked_text, caller, judging, services, text};
 use pipe::base::rows::PromptClass;
 use pipe::engine::kind::context::Transient;
 use pipe::kinds::scorers::clients::JudgeClients;
-use pipe::kinds::scorers::service::Asked;
+use pipe::kinds::scorers::params::Asked;
 use pipe::kinds::scorers::{self, Judged, Settings, Verdict};
 use serde_json::{Value as Json, json};
 

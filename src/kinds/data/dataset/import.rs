@@ -1,6 +1,6 @@
 //! The rows of a set, one after the other: read, made into prompts by the schema, written, counted.
 
-use super::Params;
+use super::params::Params;
 use crate::data::removed::{Details, Removed};
 use anyhow::{Context, Result, bail, ensure};
 use base::rows::{Conversation, Metric, Pair, Prompt, PromptClass, RowWriter};

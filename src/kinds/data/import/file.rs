@@ -1,13 +1,16 @@
 //! A file as its text, as programs in Python write it: packed or not, with a byte order mark or none, and JSON with `NaN`, `Infinity` and
 //! halves of surrogate pairs, which `json.dumps` writes and JSON does not have.
 
-use super::found::MOST_BYTES;
 use anyhow::{Context, Result, anyhow, ensure};
 use base::bounded;
 use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
 use std::borrow::Cow;
 use std::io::Read;
 use std::path::Path;
+
+/// The largest file, in bytes. A file is in memory whole, but for the samples of an `.eval` log, which are read one by one.
+pub const MOST_BYTES: u64 = 2 << 30;
 
 /// The name of a file without the ending of its packing.
 pub fn unpacked(path: &Path) -> String {
@@ -155,4 +158,9 @@ fn surrogates(bytes: &[u8]) -> Option<Half> {
         (0xd800..=0xdfff, _) => Some(Half::Alone),
         _ => None,
     }
+}
+
+pub fn read_json(path: &Path) -> Result<Json> {
+    let read = || parsed(&text(path)?);
+    read().with_context(|| format!("failed to read {}", path.display()))
 }

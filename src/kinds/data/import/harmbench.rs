@@ -2,7 +2,7 @@
 //! one (1: the behaviour is shown, 0: it is not), the categories at the first case of a behaviour, and generations that are cut to
 //! the tokens that the classifier saw.
 
-use super::found::{Response, Said};
+use super::unit::{Response, Said};
 use anyhow::{Context, Result, bail, ensure};
 use base::rows::BEHAVIOR;
 use serde_json::Value as Json;

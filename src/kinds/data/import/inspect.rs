@@ -1,8 +1,8 @@
 //! Logs of inspect_ai (github.com/UKGovernmentBEIS/inspect_ai; written by 0.3.285, log version 2): one JSON file, or a zip with the
 //! same in pieces: `header.json`, `samples/ID_epoch_N.json`; of an evaluation that was cut off `_journal/start.json` instead of a header.
 
-use super::file;
-use super::found::{FURTHER, Layout, MOST_BYTES, NO_RESPONSE, Response, Said, TWICE, Unit};
+use super::file::{self, MOST_BYTES};
+use super::unit::{FURTHER, Layout, NO_RESPONSE, Response, Said, TWICE, Unit};
 use anyhow::{Context, Result, bail, ensure};
 use base::response::{self, Withheld};
 use serde::Deserialize;

@@ -1,8 +1,8 @@
 //! Sample logs of lm-evaluation-harness (github.com/EleutherAI/lm-evaluation-harness; written by 0.4.13 with `--log_samples`):
 //! `samples_TASK_TIME.jsonl`, a line a document and filter. Only tasks that generate text have completions.
 
-use super::file;
-use super::found::{Layout, NoText, Response, Said, Unit, read_json};
+use super::file::{self, read_json};
+use super::unit::{Layout, NoText, Response, Said, Unit};
 use anyhow::{Context, Result, anyhow};
 use data::cell;
 use serde::Deserialize;

@@ -1,7 +1,7 @@
 //! What becomes of the responses of a file: rows of completions and scores, and whose prompt each is.
 
-use super::found::{Layout, Response, Said, Unit};
-use super::{High, Params};
+use super::params::{High, Params};
+use super::unit::{Layout, Response, Said, Unit};
 use crate::scorers::refusal;
 use anyhow::{Context, Result, ensure};
 use base::rows::{BEHAVIOR, CompletedPrompt, Completion, Prompt, PromptClass, Score};

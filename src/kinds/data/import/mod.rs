@@ -8,76 +8,24 @@ mod inspect;
 mod lm_eval;
 mod made;
 mod measures;
+mod params;
+mod unit;
 
-use crate::data::table_file::Class;
-use crate::shared::bounds;
 use crate::shared::measure;
 use anyhow::{Result, bail, ensure};
 use base::params::ParamSet;
 use base::params::Problem;
 use base::rows::{self, Metric, Prompt};
-use base::setup::Acts;
 use base::text::{count, listed};
 use base::value::Values;
-use base::{choice, params};
 use engine::kind::context::NodeCtx;
 use engine::kind::{Kind, Output, Port, Role, Type};
-use found::{Found, Layout, Unit};
+use found::Found;
 use made::{Known, Made};
+pub use params::As;
+use params::Params;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-
-choice! {
-    /// How files lie, as a word in a recipe.
-    pub enum As { Auto = "auto", HarmBench = "harmbench", Inspect = "inspect", LmEval = "lm-eval" }
-}
-choice! {
-    /// What a high score speaks of.
-    pub enum High { Good = "good", Harm = "harm" }
-}
-
-impl As {
-    /// None: whatever the files are.
-    pub fn layout(self) -> Option<Layout> {
-        match self {
-            As::Auto => None,
-            As::HarmBench => Some(Layout::HarmBench),
-            As::Inspect => Some(Layout::Inspect),
-            As::LmEval => Some(Layout::LmEval),
-        }
-    }
-}
-
-const CHOSEN: Acts = Acts::only("where `score` says which", |s| s.given("score"));
-const FILTERED: Acts = Acts::only("where the layout is lm-eval's", |s| {
-    s.says("layout", "auto") || s.says("layout", "lm-eval")
-});
-
-params! {
-    pub struct Params {
-        /// A file, or a folder that holds some, at most five folders deep.
-        path: PathBuf;
-        /// HarmBench: the file of results that belongs to a file of completions, for the labels. Results hold completions too, but
-        /// cut to the tokens that the classifier saw.
-        results: Option<PathBuf> = None;
-        /// How the files lie; `auto`: whichever of the three it is.
-        layout: As = As::Auto;
-        /// Whose completions, where there are several models'. HarmBench: the file's name; inspect_ai: as the log says; lm-eval: as
-        /// `results_*.json` beside the log says, or the folder's name.
-        model: Option<String> = None;
-        /// Class of every prompt that the port `prompts` says nothing of; absent: `harmful` for HarmBench, else `harmless`.
-        class: Option<Class> = None;
-        /// What of the scores there are is taken: `label` (HarmBench), the name of a scorer (inspect_ai) or of a metric (lm-eval).
-        /// With it there are `scores`.
-        score: Option<String> = None;
-        /// From where on a score in [0, 1] is high.
-        threshold: f64 = 0.5, in bounds::SHARE, if CHOSEN;
-        /// Whether a high score is `good`, or `harm` that was done; absent: `harm` for HarmBench, else `good`.
-        high: Option<High> = None, if CHOSEN;
-        /// lm-eval: which filter's scores, where the log has several; absent: the first.
-        filter: Option<String> = None, if FILTERED;
-    }
-}
+use unit::{Layout, Unit};
 
 pub const KIND: Kind = Kind {
     name: "import",
@@ -244,7 +192,7 @@ fn units(p: &Params, ctx: &NodeCtx) -> Result<(Vec<Unit>, Vec<Metric>)> {
         let [unit] = units.as_mut_slice() else {
             bail!("with `results`, `path` has to be one file of completions");
         };
-        unit.label(results)?;
+        found::label(unit, results)?;
     }
     let models: BTreeSet<String> = units.iter().map(|u| u.model.clone()).collect();
     let names = || listed(models.iter().map(String::as_str));

@@ -3,9 +3,9 @@
 
 mod measures;
 
-use crate::scorers::clients::JudgeClients;
+use crate::scorers::clients::{self, JudgeClients};
+use crate::scorers::params::{ScorerEndpoints, ScorerParams};
 use crate::scorers::reward_model::{self, Squash};
-use crate::scorers::service::{self, ScorerEndpoints, ScorerParams};
 use crate::scorers::{
     Judged, Meaning, Reads, Scorer, Settings, Verdict, refusal, world as by_world,
 };
@@ -134,7 +134,7 @@ fn check(values: &Values) -> Vec<Problem> {
         return vec![];
     };
     let named = ("scorer".to_string(), p.scorer);
-    let mut found = service::problems(values, &[named]);
+    let mut found = clients::problems(values, &[named]);
     let squash = p.scorers.reward_model.squashes();
     let number = p.scorer.is_model() && squash != Squash::Sigmoid;
     if let Some(threshold) = p.score_threshold.filter(|_| !number) {

@@ -5,10 +5,10 @@
 
 mod expr;
 
-use crate::scorers::clients::JudgeClients;
-use crate::scorers::service::{self, Asked, ScorerParams};
+use crate::scorers::clients::{self, JudgeClients};
+use crate::scorers::params::{Asked, ScorerParams};
 use crate::scorers::{self, Judged, Meaning, Reads, Scorer, Settings, reward_model};
-use crate::shared::endpoint::{Caller, Service};
+use crate::shared::endpoint::Caller;
 use crate::shared::estimate;
 use crate::shared::observer::NodeObserver;
 use anyhow::{Context, Result, bail};
@@ -248,15 +248,10 @@ pub fn scorers_of(table: &BTreeMap<String, String>) -> Vec<&'static Scorer> {
 }
 
 /// Whether the node asks such a scorer, by its reward table or as its judge.
-pub fn asks(setup: &Setup, wanted: impl Fn(&Scorer) -> bool) -> bool {
+fn asks(setup: &Setup, wanted: impl Fn(&Scorer) -> bool) -> bool {
     let table = BTreeMap::<String, String>::read(setup.values.get("reward")).unwrap_or_default();
     let judge = <&Scorer>::read(setup.values.get("scorer")).ok();
     scorers_of(&table).into_iter().chain(judge).any(wanted)
-}
-
-/// Whether it asks this service.
-pub fn asks_service(setup: &Setup, service: Service) -> bool {
-    asks(setup, |s| s.service().is_some_and(|s| s.service == service))
 }
 
 /// Whether a scorer of this reward table is such a one.
@@ -325,7 +320,7 @@ pub fn node_problems(values: &Values, table: &BTreeMap<String, String>) -> Vec<P
         let scorers = expr.scorers().into_iter().filter_map(scorers::get);
         named.extend(scorers.map(|scorer| (path.clone(), scorer)));
     }
-    found.extend(service::problems(values, &named));
+    found.extend(clients::problems(values, &named));
     found
 }
 

@@ -1,11 +1,28 @@
 //! What a step of GRPO measures of its rollouts, under TRL's names where TRL has one. No times: a curve has the same bytes
 //! whenever it is made.
 
-use super::rollouts::Rollout;
 use base::rows::PromptClass;
 use base::stats;
+use learn::batch::Row;
 use learn::objective::advantage;
 use std::collections::BTreeMap;
+
+/// A rollout with what came of it.
+pub struct Rollout {
+    pub class: PromptClass,
+    pub row: Row,
+    /// The sampler's log-probability of each token.
+    pub sampler: Vec<f32>,
+    pub finished: bool,
+    /// None: it has no score, or none that counts.
+    pub reward: Option<f64>,
+    /// A scorer had no score for it.
+    pub unscorable: bool,
+    /// What the KL to the reference takes off the reward, and the reference's log-probability of each token; where it does.
+    pub kl_penalty: Option<f64>,
+    pub reference: Vec<f32>,
+    pub scores: BTreeMap<&'static str, f64>,
+}
 
 /// `group` rollouts a prompt, one prompt after another; `compared` are the values that advantages compare, in this order.
 pub fn metrics(rollouts: &[Rollout], compared: &[Option<f64>], group: usize) -> Vec<(String, f64)> {

@@ -1,13 +1,14 @@
 //! The feed of GRPO: prompts of a step, rollouts of the live weights, rewards, advantages; and the same rollouts again for
 //! every further update on them.
 
-use super::measures::metrics;
-use super::{AppliedTo, Params, Truncated, ZeroVariance, of_groups, sampling};
+use super::measures::{Rollout, metrics};
+use super::params::{AppliedTo, Params, Truncated, ZeroVariance};
+use crate::scorers::Judged;
 use crate::scorers::reward::{self, Route, Scored};
-use crate::shared::model_io::Course;
+use crate::shared::model_io::{self, Course, Sampling};
 use anyhow::Result;
 use base::rng::Seed;
-use base::rows::{Prompt, PromptClass};
+use base::rows::Prompt;
 use engine::kind::context::NodeCtx;
 use learn::batch::{Row, micro_batches};
 use learn::guard::{Cause, Tripped};
@@ -15,10 +16,9 @@ use learn::learner::{Learner, Policy};
 use learn::objective::Goal;
 use learn::objective::advantage;
 use learn::objective::grpo::{self, GrpoObjective, PerToken};
-use learn::sample::{NotFinite, Sample};
+use learn::sample::{NotFinite, Options, Sample};
 use learn::tokenizer::Tokenizer;
 use learn::train::{Feed, Window};
-use std::collections::BTreeMap;
 
 /// The policy of a step that gives nothing to choose by.
 fn broken(found: &NotFinite, prompts: &[Prompt], step: u64) -> Tripped {
@@ -53,23 +53,6 @@ pub struct Rollouts<'r> {
     pub sample_rows: usize,
     /// What the updates under way learn from.
     pub batch: Option<Batch>,
-}
-
-/// A rollout with what came of it.
-pub struct Rollout {
-    pub class: PromptClass,
-    pub row: Row,
-    /// The sampler's log-probability of each token.
-    pub sampler: Vec<f32>,
-    pub finished: bool,
-    /// None: it has no score, or none that counts.
-    pub reward: Option<f64>,
-    /// A scorer had no score for it.
-    pub unscorable: bool,
-    /// What the KL to the reference takes off the reward, and the reference's log-probability of each token; where it does.
-    pub kl_penalty: Option<f64>,
-    pub reference: Vec<f32>,
-    pub scores: BTreeMap<&'static str, f64>,
 }
 
 /// The rollouts of a step, ready to be learned from.
@@ -278,6 +261,36 @@ impl Rollouts<'_> {
             scores: scored.scores,
         })
     }
+}
+
+pub(super) fn sampling<'a>(
+    learner: &'a mut dyn Learner,
+    policy: Policy,
+    tokenizer: &'a Tokenizer,
+    (p, batch_rows): (&Params, usize),
+    samples: usize,
+    seed: Seed,
+) -> Sampling<'a> {
+    Sampling {
+        learner,
+        policy,
+        tokenizer,
+        samples,
+        system: None,
+        prefill: None,
+        options: Options {
+            batch_rows,
+            ..model_io::plain(tokenizer, p.temperature, p.max_new_tokens)
+        },
+        seed,
+    }
+}
+
+/// The responses to each prompt, one prompt after another.
+pub(super) fn of_groups<'a>(prompts: &'a [Prompt], groups: &'a [Vec<String>]) -> Vec<Judged<'a>> {
+    let each = prompts.iter().zip(groups);
+    each.flat_map(|(prompt, group)| group.iter().map(|r| Judged::of_prompt(prompt, r)))
+        .collect()
 }
 
 fn options(p: &Params) -> grpo::Options {

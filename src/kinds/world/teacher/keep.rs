@@ -1,6 +1,6 @@
 //! Which traces are kept, and why the others are not.
 
-use super::{Params, teaches};
+use super::params::Params;
 use crate::data::likeness::normal;
 use crate::data::removed::Removed;
 use anyhow::{Result, ensure};
@@ -219,4 +219,12 @@ impl Sifted {
 pub fn apart(all: Vec<Prompt>, held: &BTreeSet<String>) -> (Vec<Prompt>, Vec<Prompt>) {
     all.into_iter()
         .partition(|prompt| !held.contains(&normal(&prompt.prompt)))
+}
+
+/// Whether a trace has reasoning and an answer to learn from. One that was cut off within its reasoning teaches the reasoning, where
+/// that is `taught`; whether it is wanted says `drop_unfinished`.
+fn teaches(text: &str, taught: bool) -> bool {
+    let parts = response::split(text);
+    let reasons = parts.reasoning.is_some_and(|r| !r.is_empty());
+    reasons && (!parts.answer.is_empty() || taught && !parts.closed)
 }
