@@ -32,6 +32,10 @@ enum Action {
 
 /// Reads the orders of this process. Called before anything else.
 pub fn arm() {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this program is told where to fail by its environment"
+    )]
     let text = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
     let strike = text(FAULT).map(|text| {
         parse(&text).unwrap_or_else(|| panic!("{FAULT} is PLACE[#N]=kill|full|wait, not {text:?}"))

@@ -1,9 +1,9 @@
 //! Any program as a node: a trainer of one's own, TRL, verl, an evaluation harness. What it is made of is declared and becomes its
 //! key; what it leaves is read as the type it was declared to be, or it is no artifact.
 
-mod command;
 mod outputs;
 mod params;
+mod placeholders;
 mod preflight;
 mod program;
 mod progress;
@@ -46,7 +46,7 @@ macro_rules! port {
             Type::$ty,
             $doc,
             concat!("where `{in.", $name, "}` is written"),
-            |values| command::mentions(values, concat!("in.", $name)),
+            |values| placeholders::mentions(values, concat!("in.", $name)),
         )
     };
 }
@@ -89,7 +89,7 @@ outputs = ["model", "metrics"]
             Type::Model,
             "as a folder",
             "where `{in.model}` is written or an adapter is delivered",
-            |values| command::mentions(values, "in.model") || delivers(values, Type::Adapter),
+            |values| placeholders::mentions(values, "in.model") || delivers(values, Type::Adapter),
         ),
         port!("adapter", Adapter, "as a folder"),
         port!("reward-model", RewardModel, "as a folder"),
@@ -152,7 +152,7 @@ fn check(values: &Values) -> Vec<Problem> {
         help,
     };
     if let Ok(p) = Params::read(values) {
-        found.extend(command::problems(&p, &KIND));
+        found.extend(placeholders::problems(&p, &KIND));
         if p.command.first().is_none_or(|program| program.is_empty()) {
             let message = "`command` names no program".into();
             found.push(problem("command".into(), message, None));
@@ -170,7 +170,7 @@ fn check(values: &Values) -> Vec<Problem> {
             }
         }
         let mut seen = BTreeSet::new();
-        for (i, name) in command::names(&p.files).into_iter().enumerate() {
+        for (i, name) in placeholders::names(&p.files).into_iter().enumerate() {
             if !seen.insert(name.clone()) {
                 let message = format!("two of `files` are called `{name}`");
                 let help = "they lie side by side where the program runs".to_string();

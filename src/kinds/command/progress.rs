@@ -1,8 +1,8 @@
 //! What a program says while it runs: lines that are progress and numbers beside a step, everything else is its log. Redacts before
 //! anything is written. Knows no process.
 
-use super::command;
 use super::params::Params;
+use super::placeholders;
 use super::sandbox::Sandbox;
 use anyhow::Result;
 use base::params::ParamSet;
@@ -147,7 +147,7 @@ impl<'a> Report<'a> {
     /// With the steps of earlier attempts, where the program goes on from what they left.
     pub fn new(ctx: &'a NodeCtx, p: &Params, sandbox: &'a Sandbox) -> Result<Report<'a>> {
         let mut state = State::default();
-        if command::mentions(&p.write(), "resume") {
+        if placeholders::mentions(&p.write(), "resume") {
             for resume in ctx.earlier().iter().rev() {
                 let logs = resume.with_file_name("logs").join("metrics.jsonl");
                 for line in std::fs::read_to_string(logs).unwrap_or_default().lines() {

@@ -2,7 +2,7 @@
 //! it everything, and its environment. Starts nothing.
 
 use super::params::{Exec, Params};
-use super::{command, preflight};
+use super::{placeholders, preflight};
 use anyhow::{Context, Result, anyhow, bail};
 use engine::kind::context::NodeCtx;
 use engine::kind::{Port, Type};
@@ -67,7 +67,7 @@ impl Sandbox {
             Ok(at)
         };
         let cwd = folder("work")?;
-        let mut words = command::value_words(&p.values)?;
+        let mut words = placeholders::value_words(&p.values)?;
         let files = copies(&p.files, &folder("files")?)?;
         for (i, (name, at)) in files.iter().enumerate() {
             words.insert(format!("file.{i}"), text(at)?);
@@ -112,7 +112,7 @@ impl Sandbox {
         }
         let mut args = vec![];
         for argument in &p.command {
-            args.push(command::expand(argument, &words)?);
+            args.push(placeholders::expand(argument, &words)?);
         }
         let program = match args.first() {
             Some(program) => preflight::find(program, exec, &path).map_err(|e| anyhow!(e))?,
@@ -126,7 +126,7 @@ impl Sandbox {
         }
         env.insert("PIPE_JOB".into(), text(&job)?);
         for (name, value) in &p.env {
-            env.insert(name.clone(), command::expand(value, &words)?);
+            env.insert(name.clone(), placeholders::expand(value, &words)?);
         }
         env.extend(secrets.clone());
         Ok(Sandbox {
@@ -168,7 +168,7 @@ impl Sandbox {
 
 fn command_mentions(p: &Params, word: &str) -> bool {
     use base::params::ParamSet;
-    command::mentions(&p.write(), word)
+    placeholders::mentions(&p.write(), word)
 }
 
 fn text(path: &Path) -> Result<String> {
@@ -195,7 +195,7 @@ fn inputs(ctx: &NodeCtx, ports: &[Port]) -> Result<BTreeMap<&'static str, String
 /// Copies, by name: what was not declared is not beside them.
 fn copies(files: &[PathBuf], into: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut copied = vec![];
-    for (from, name) in files.iter().zip(command::names(files)) {
+    for (from, name) in files.iter().zip(placeholders::names(files)) {
         let to = into.join(&name);
         let failed = || format!("failed to copy {}", from.display());
         if from.is_dir() {
