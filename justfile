@@ -1,6 +1,6 @@
 # Short names for what one types often.
 check:
-    cargo fmt --check && cargo clippy --release --all-targets -- -D warnings && cargo test --release
+    git ls-files "*.rs" | xargs rustfmt --check --edition 2024 && cargo clippy --release --all-targets -- -D warnings && cargo test --release
 test PATTERN:
     cargo test --release {{PATTERN}}
 tars *ARGS:

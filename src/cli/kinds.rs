@@ -56,7 +56,7 @@ pub fn run(args: &Kinds) -> Outcome {
         return dataset(args.json, name);
     }
     let Some(name) = &args.name else {
-        let visible = registry().0.iter();
+        let visible = registry().iter();
         return list(args.json, "kinds", visible.map(|k| (k.name, k.summary)));
     };
     let Some(kind) = registry().get(name) else {
@@ -99,7 +99,7 @@ pub fn keys() -> String {
         all.join(" ")
     };
     let mut out = String::from("| kind | in the key | never in the key |\n|---|---|---|\n");
-    for kind in registry().0.iter() {
+    for kind in registry().iter() {
         let ports: Vec<String> = kind
             .inputs
             .iter()

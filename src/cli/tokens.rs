@@ -27,7 +27,7 @@ pub fn run(
     let id = study::node(graph, name)?;
     let node = graph.node(id);
     let Some(tokens) = node.kind.tokens else {
-        let kinds = registry().0.iter().filter(|k| k.tokens.is_some());
+        let kinds = registry().iter().filter(|k| k.tokens.is_some());
         return Err(Error::Usage(format!(
             "`{name}` is of kind `{}`, which trains and asks no model; kinds that do: {}",
             node.kind.name,

@@ -1,4 +1,13 @@
-//! The kinds of nodes: the one place where the engine meets models and the world. A file a kind, a line in `REGISTRY`.
+//! The kinds of nodes: the one place where the engine meets models and the world. A file a kind, and its name in `kinds!` of
+//! its folder. (`cargo fmt` does not see files that a macro names: `.ci/run` hands every file to rustfmt.)
+
+/// The modules of a folder's kinds, each in the file of its name, and `KINDS`, the list of them in this order.
+macro_rules! kinds {
+    ($($file:ident),+ $(,)?) => {
+        $(pub mod $file;)+
+        pub(crate) const KINDS: &[&engine::kind::Kind] = &[$(&$file::KIND),+];
+    };
+}
 
 pub mod command;
 pub mod data;
@@ -13,34 +22,10 @@ use engine::kind::Registry;
 
 /// Every kind, in the order `pipe kinds` lists them.
 pub const REGISTRY: Registry = Registry(&[
-    &world::model::KIND,
-    &world::corpus::KIND,
-    &world::prompts::KIND,
-    &world::knowledge::KIND,
-    &world::teacher::KIND,
-    &models::local_model::KIND,
-    &models::local_adapter::KIND,
-    &models::local_reward_model::KIND,
-    &models::merge::KIND,
-    &data::dataset::KIND,
-    &data::prompts_file::KIND,
-    &data::completions_file::KIND,
-    &data::import::KIND,
-    &data::filter::KIND,
-    &data::pool::KIND,
-    &data::dedup::KIND,
-    &data::decontaminate::KIND,
-    &data::mix::KIND,
-    &data::mix_sources::KIND,
-    &training::sft::KIND,
-    &training::grpo::KIND,
-    &data::preferences::KIND,
-    &training::dpo::KIND,
-    &training::rerouting::KIND,
-    &evaluation::probe::KIND,
-    &evaluation::generate::KIND,
-    &evaluation::evaluate::KIND,
-    &evaluation::agreement::KIND,
-    &evaluation::lengths::KIND,
-    &command::KIND,
+    world::KINDS,
+    models::KINDS,
+    data::KINDS,
+    training::KINDS,
+    evaluation::KINDS,
+    &[&command::KIND],
 ]);

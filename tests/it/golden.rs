@@ -78,7 +78,7 @@ in = { a = "published.scores", b = "matched.scores" }
 fn what_a_kind_hashes_is_what_it_was() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/manifests");
     let ground = Ground::new();
-    let visible = REGISTRY.0.iter();
+    let visible = REGISTRY.iter();
     let now: Pins = visible
         .map(|kind| (kind.name.to_string(), manifest(&ground, kind)))
         .collect();

@@ -20,7 +20,7 @@ fn how_a_recipe_is_written_is_in_no_key() {
     let ground = Ground::new();
     let tars = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/tars.toml");
     let mut recipes = vec![("tars".to_string(), std::fs::read_to_string(tars).unwrap())];
-    for kind in REGISTRY.0 {
+    for kind in REGISTRY.iter() {
         recipes.push((kind.name.into(), text(&bed(kind))));
     }
     for (name, original) in recipes {
@@ -80,7 +80,7 @@ fn where_a_recipe_and_its_files_lie_is_in_no_key() {
 fn no_execution_field_is_in_a_key() {
     let ground = Ground::new();
     let mut seen = 0;
-    for kind in REGISTRY.0 {
+    for kind in REGISTRY.iter() {
         let bed = bed(kind);
         let before = ground.keys(&text(&bed));
         for spec in (kind.exec)() {
@@ -105,7 +105,7 @@ fn no_execution_field_is_in_a_key() {
 fn every_identity_field_is_in_the_key_of_its_node_and_of_what_hangs_below() {
     let ground = Ground::new();
     let mut seen = 0;
-    for kind in REGISTRY.0 {
+    for kind in REGISTRY.iter() {
         for spec in (kind.params)() {
             let bed = beside(kind, &spec, &bed(kind));
             let original = ground.load(&text(&bed)).unwrap();

@@ -22,7 +22,7 @@ use std::path::Path;
 #[test]
 fn kinds_have_names_of_their_own_and_words_for_everything() {
     let mut names = BTreeSet::new();
-    for kind in REGISTRY.0 {
+    for kind in REGISTRY.iter() {
         assert!(
             names.insert(kind.name),
             "two kinds are called {}",
@@ -57,7 +57,7 @@ fn kinds_have_names_of_their_own_and_words_for_everything() {
 
 #[test]
 fn every_kind_says_what_it_does() {
-    for kind in REGISTRY.0 {
+    for kind in REGISTRY.iter() {
         let name = kind.name;
         assert_ne!(kind.role, Role::Other, "{name} has no role");
         let weights = |ty| matches!(ty, Type::Model | Type::RewardModel | Type::Adapter);
@@ -76,7 +76,7 @@ fn every_kind_says_what_it_does() {
 
 #[test]
 fn every_metric_that_a_kind_declares_can_be_found_under_its_name() {
-    for kind in REGISTRY.0 {
+    for kind in REGISTRY.iter() {
         for metric in kind.metrics {
             let place = format!("{}: {}", kind.name, metric.name);
             let found = kind.metric(&metric.name.replace('*', "some")).unwrap();
@@ -108,7 +108,7 @@ fn a_type_of_artifact_has_one_spelling() {
 
 #[test]
 fn examples_resolve_and_defaults_pass_the_checks_of_their_kind() {
-    for kind in REGISTRY.0.iter() {
+    for kind in REGISTRY.iter() {
         let values = example(kind);
         let problems = kind.problems(&values);
         assert_eq!(problems, [], "{} refuses its own defaults", kind.name);
@@ -118,7 +118,7 @@ fn examples_resolve_and_defaults_pass_the_checks_of_their_kind() {
 #[test]
 fn defaults_have_the_type_they_are_declared_with() {
     let mut seen = 0;
-    for kind in REGISTRY.0 {
+    for kind in REGISTRY.iter() {
         for spec in specs(kind) {
             let ParamDefault::Value(value) = &spec.default else {
                 continue;

@@ -41,7 +41,7 @@ fn the_engine_reads_downwards() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Nobody but the table of kinds knows a kind: no other kind, and nothing that kinds share.
+/// Nobody but `kinds!` of its folder knows a kind: no other kind, and nothing that kinds share.
 #[test]
 fn kinds_do_not_know_each_other() {
     let room = Room::load("kinds");

@@ -99,8 +99,8 @@ fn eval_prompts_that_nobody_looked_for_are_told() {
 
 #[test]
 fn a_kind_that_trains_is_checked_by_its_role_alone() {
-    let kinds = REGISTRY.0.iter().copied().chain([&OWN]).collect();
-    let kinds = Registry(Vec::leak(kinds));
+    let kinds = REGISTRY.iter().chain([&OWN]).collect();
+    let kinds = Registry(vec![&*Vec::leak(kinds)].leak());
     let own = RECIPE.replace("kind = \"sft\"", "kind = \"own-training\"");
     let own = own.replace("conversations = \"traces\"", "rows = \"traces\"");
     assert_eq!(of_kinds(&own, &kinds), [open("exam"), open("other-exam")]);

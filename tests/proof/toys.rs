@@ -22,8 +22,8 @@ use std::time::Duration;
 /// Every kind that ships, and the toys.
 pub static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
     let toys: [&'static Kind; 6] = [&WRITE, &JOIN, &SLOW, &FAIL, &SOURCE, &ASK];
-    let all = pipe::kinds::REGISTRY.0.iter().copied().chain(toys);
-    Registry(all.collect::<Vec<_>>().leak())
+    let all = pipe::kinds::REGISTRY.iter().chain(toys);
+    Registry(vec![&*all.collect::<Vec<_>>().leak()].leak())
 });
 
 const FILE: &str = "text.txt";

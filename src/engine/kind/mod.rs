@@ -362,16 +362,20 @@ impl Kind {
     }
 }
 
-/// The table of kinds, in the order `pipe kinds` lists them.
+/// The kinds there are, a list a folder, in the order `pipe kinds` lists them.
 #[derive(Clone, Copy)]
-pub struct Registry(pub &'static [&'static Kind]);
+pub struct Registry(pub &'static [&'static [&'static Kind]]);
 
 impl Registry {
-    pub fn get(&self, name: &str) -> Option<&'static Kind> {
-        self.0.iter().copied().find(|k| k.name == name)
+    pub fn iter(&self) -> impl Iterator<Item = &'static Kind> + use<> {
+        self.0.iter().copied().flatten().copied()
     }
 
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().map(|k| k.name)
+    pub fn get(&self, name: &str) -> Option<&'static Kind> {
+        self.iter().find(|k| k.name == name)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.iter().map(|k| k.name)
     }
 }

@@ -1,7 +1,3 @@
 //! Kinds that sample answers and measure them.
 
-pub mod agreement;
-pub mod evaluate;
-pub mod generate;
-pub mod lengths;
-pub mod probe;
+kinds! { probe, generate, evaluate, agreement, lengths }

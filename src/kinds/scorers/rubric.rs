@@ -4,8 +4,8 @@
 //!
 //! The rubrics are in our own words. Those of the paper, or one's own, are a folder that `judge.template` names.
 
-use super::refusal;
 use super::params::{Asked, ScorerParams};
+use super::refusal;
 use super::service::{self, Asks, JudgeSpec, ServiceScorer};
 use super::wording::Wording;
 use super::{How, Judged, Meaning, Reads, Scorer, Settings, Verdict};

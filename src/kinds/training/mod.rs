@@ -1,11 +1,9 @@
 //! What the training kinds share: parameters, checkpoints, and the watcher that turns steps into progress, metrics and
 //! saves, and ends a run that its guard stops.
 
-pub mod dpo;
-pub mod grpo;
+kinds! { sft, grpo, dpo, rerouting }
+
 pub mod lora;
-pub mod rerouting;
-pub mod sft;
 
 pub mod curve;
 mod examples;

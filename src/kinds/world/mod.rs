@@ -1,8 +1,5 @@
 //! Kinds of the built-in world.
 
-pub mod corpus;
-pub mod knowledge;
-pub mod model;
-pub mod prompts;
-pub mod teacher;
+kinds! { model, corpus, prompts, knowledge, teacher }
+
 pub mod truth;

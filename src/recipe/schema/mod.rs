@@ -22,7 +22,7 @@ const NODE_NAME: &str = "^[a-z0-9_-]+$";
 
 /// The schema as one document.
 pub fn schema(registry: &Registry) -> Value {
-    let kinds: Vec<&Kind> = registry.0.to_vec();
+    let kinds: Vec<&Kind> = registry.iter().collect();
     let mut definitions = Map::new();
     for kind in &kinds {
         definitions.insert(kind.name.into(), of_kind(kind));

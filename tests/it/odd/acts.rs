@@ -642,7 +642,7 @@ fn what_can_do_nothing_is_refused_and_its_default_is_not() {
 #[test]
 fn every_condition_has_a_case_that_it_refuses() {
     let shown: BTreeSet<&str> = IDLE.iter().map(|(name, _)| *name).collect();
-    for kind in REGISTRY.0.iter() {
+    for kind in REGISTRY.iter() {
         for spec in (kind.params)().iter().filter(|s| s.acts.is_some()) {
             let seed = spec.name == "seed";
             assert!(
@@ -691,7 +691,7 @@ fn what_acts_in_one_choice_of_the_axes_is_meant() {
 #[test]
 fn every_identity_parameter_has_a_case_or_a_reason() {
     let mut missing = vec![];
-    for kind in REGISTRY.0.iter() {
+    for kind in REGISTRY.iter() {
         let body = CASES.iter().find(|(name, _)| *name == kind.name);
         let varied: BTreeSet<&str> = body
             .map(|(_, body)| variations(body).iter().map(|v| v.0).collect())

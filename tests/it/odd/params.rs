@@ -39,7 +39,7 @@ fn wrapped(ty: &Ty, number: Value) -> Option<Value> {
 #[test]
 fn every_number_of_every_kind_has_bounds_with_a_reason() {
     let mut seen = 0;
-    for kind in REGISTRY.0.iter() {
+    for kind in REGISTRY.iter() {
         let specs: Vec<ParamSpec> = (kind.params)().into_iter().chain((kind.exec)()).collect();
         for spec in specs {
             let is_number = |ty: &Ty| matches!(ty, Ty::Int | Ty::Float);

@@ -68,7 +68,7 @@ static FIT: Kind = Kind {
     exec: Exec::specs,
     ..BLANK
 };
-const KINDS: Registry = Registry(&[&FIT]);
+const KINDS: Registry = Registry(&[&[&FIT]]);
 
 fn variants(text: &str, sets: &[&str]) -> Result<Vec<Loaded>, String> {
     let overrides = Overrides {

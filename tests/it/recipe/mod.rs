@@ -133,7 +133,7 @@ static SINK: Kind = Kind {
     inputs: &[port("model", Type::Model, true)],
     ..BLANK
 };
-const KINDS: Registry = Registry(&[&DATA, &BASE, &TUNE, &SINK]);
+const KINDS: Registry = Registry(&[&[&DATA, &BASE, &TUNE, &SINK]]);
 
 /// A folder with these files, and the recipe among them that is meant.
 struct Files {
