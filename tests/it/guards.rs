@@ -240,7 +240,10 @@ fn a_run_that_a_guard_stopped_ends_under_a_looser_one_in_the_bytes_of_a_run_that
 #[test]
 fn a_policy_whose_entropy_falls_below_its_limit_is_stopped_and_keeps_the_state_before() {
     const STEPS: u64 = 2;
-    let recipe = policy("format", "lr = 3e-3\ncheckpoint_every = 1\nguard.flat_steps = 0\n");
+    let recipe = policy(
+        "format",
+        "lr = 3e-3\ncheckpoint_every = 1\nguard.flat_steps = 0\n",
+    );
     let calm = Study::new().run(&recipe);
     let entropy = |s: &serde_json::Value| s["entropy"].as_f64().unwrap();
     let curve: Vec<f64> = calm.curve("rl").iter().map(entropy).collect();
