@@ -44,7 +44,7 @@ params! {
         lr: f64, in LR;
         /// How the learning rate goes after warm-up.
         schedule: LrSchedule = LrSchedule::Constant;
-        /// Share of the steps in which the learning rate rises linearly.
+        /// Share of the optimizer steps, not their number (10 of 200 are 0.05), in which the learning rate rises linearly.
         warmup_ratio: f64 = 0.0, in RATIO, was "warmup", was "warmup_steps";
         /// AdamW's decoupled weight decay; norms and biases have none.
         weight_decay: f64 = 0.01, in DECAY;

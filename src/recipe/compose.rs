@@ -10,6 +10,9 @@ use base::diag::{Diag, Diags, Place, Source};
 use base::text::did_you_mean;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The flag that changes a recipe.
+pub const SET: &str = "--set";
+
 /// All layers in one, variables not yet replaced.
 #[derive(Clone, Default)]
 pub struct Merged {
@@ -85,8 +88,32 @@ impl Merged {
                 None => diag.suggest(diags.near(&node.key, self.nodes.keys())),
             });
         }
+        let nodes = Table::new(nodes);
+        over_variables(&self.nodes, &nodes, "", diags);
         self.vars.merge(vars);
-        self.nodes.merge(Table::new(nodes));
+        self.nodes.merge(nodes);
+    }
+}
+
+/// Reports tables that would take the place of a variable: what the variable holds would be lost, where a table of the parent stays.
+fn over_variables(below: &Table, over: &Table, path: &str, diags: &mut Diags) {
+    for entry in over.entries() {
+        let (Shape::Table(new), Some(old)) = (&entry.item.shape, below.get(&entry.key)) else {
+            continue;
+        };
+        let path = match path {
+            "" => entry.key.clone(),
+            path => format!("{path}.{}", entry.key),
+        };
+        match &old.item.shape {
+            Shape::Table(table) => over_variables(table, new, &path, diags),
+            Shape::Str(text) if text.starts_with("${") && text.ends_with('}') => {
+                let message = format!("`{path}` is the variable `{text}`, which no table changes");
+                let diag = Diag::at(&entry.key_at, message).related(&old.item.at, "it is this");
+                diags.push(diag.help("change the variable in `[vars]`, or the table where it is"));
+            }
+            _ => {}
+        }
     }
 }
 
@@ -96,7 +123,7 @@ fn has_kind(node: &Entry) -> bool {
 
 /// One `--set` as the tables of a layer: (vars, nodes).
 fn argument(text: &str, merged: &Merged, diags: &mut Diags) -> Option<(Table, Table)> {
-    let (steps, item, whole) = flag("--set", "as in `--set sft.lr=1e-5`", text, diags)?;
+    let (steps, item, whole) = flag(SET, "as in `--set sft.lr=1e-5`", text, diags)?;
     let path: Vec<&str> = steps.iter().map(|(key, _)| key.as_str()).collect();
     if let [name] = path.as_slice() {
         let diag = Diag::at(&whole, format!("`{name}` is no path into a recipe"));

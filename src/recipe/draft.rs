@@ -1,6 +1,8 @@
-//! A node of a recipe whose kind is known and whose parameters and edges are not read yet.
+//! A node of a recipe whose kind is known and whose parameters and edges are not read yet: where in it something stands.
 
-use crate::tree::{Entry, Table};
+use crate::tree::{Entry, Shape, Table};
+use base::diag::{Diag, Place};
+use base::params::Problem;
 use engine::kind::Kind;
 
 /// A node whose kind is known.
@@ -8,4 +10,43 @@ pub struct Draft<'a> {
     pub entry: &'a Entry,
     pub table: &'a Table,
     pub kind: &'static Kind,
+}
+
+impl Draft<'_> {
+    /// The deepest part of a dotted path that the recipe wrote, or the node's name where it wrote none of it.
+    pub fn locate(&self, path: &str) -> &Place {
+        let mut place = &self.entry.key_at;
+        let mut item = &self.entry.item;
+        for step in path.split('.') {
+            item = match &item.shape {
+                Shape::Table(table) => match table.get(step) {
+                    Some(entry) => {
+                        place = match entry.item.shape {
+                            Shape::Table(_) => &entry.key_at,
+                            _ => &entry.item.at,
+                        };
+                        &entry.item
+                    }
+                    None => return place,
+                },
+                Shape::List(items) => match step.parse::<usize>().ok().and_then(|i| items.get(i)) {
+                    Some(item) => {
+                        place = &item.at;
+                        item
+                    }
+                    None => return place,
+                },
+                _ => return place,
+            };
+        }
+        place
+    }
+
+    pub fn diag(&self, problem: Problem) -> Diag {
+        let diag = Diag::at(self.locate(&problem.path), problem.message);
+        match problem.help {
+            Some(help) => diag.help(help),
+            None => diag,
+        }
+    }
 }

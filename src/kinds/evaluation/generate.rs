@@ -42,6 +42,10 @@ const SEEDED: Acts = Acts::draws(
     |s| s.exceeds("temperature", 0.0) || s.given("endpoint.model"),
 );
 
+const SAMPLED: Acts = Acts::only("where no `endpoint.model` answers", |s| {
+    !s.given("endpoint.model")
+});
+
 params! {
     pub struct Params {
         /// Responses a prompt.
@@ -68,9 +72,9 @@ params! {
 params! {
     pub struct Exec {
         /// Prompts between two saves of what is done.
-        save_every: usize = 512, in bounds::EVERY;
+        save_every: usize = 512, in bounds::EVERY, if SAMPLED;
         /// Responses that are sampled at the same time: fewer take less memory and more time.
-        sample_rows: usize = 256, in bounds::AT_ONCE;
+        sample_rows: usize = 256, in bounds::AT_ONCE, if SAMPLED;
     }
     with { served: ServedExec }
 }

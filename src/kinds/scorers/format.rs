@@ -1,6 +1,6 @@
 //! Does the response have its think tags? The rule is `base::response::well_formed`.
 
-use super::{How, Judged, Meaning, Reads, Scorer, Verdict};
+use super::{How, Judged, Reads, Scorer, Verdict};
 use base::response;
 
 pub const SCORER: Scorer = Scorer {
@@ -10,5 +10,5 @@ pub const SCORER: Scorer = Scorer {
         let formed = response::well_formed(judged.response);
         Ok(Verdict::number(f64::from(formed)))
     }),
-    reads: Reads::Number(Meaning::Wanted),
+    reads: Reads::Nothing,
 };

@@ -53,6 +53,7 @@ pub struct HarmBench {
 impl JudgeSpec for HarmBench {
     type Protocol = Chat;
     const SERVICE: Service = Service::Judge;
+    const MAX_TOKENS: u64 = 1;
 
     fn new(params: &ScorerParams, _: &Settings) -> Result<HarmBench> {
         let wording = Wording::of(params.judge.template.as_deref(), OURS)?;
@@ -60,7 +61,7 @@ impl JudgeSpec for HarmBench {
     }
 
     fn protocol(&self, asked: Asked) -> Chat {
-        service::chat(asked, true, 1)
+        service::chat::<HarmBench>(asked, true)
     }
 
     fn ask(&self, judged: &Judged) -> Asks<chat::Ask> {

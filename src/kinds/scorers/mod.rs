@@ -36,22 +36,52 @@ scorers! {
     format, world, safety, task, refusal, refusal::UNICODE, moderation, strongreject, harmbench, rubric, score, reward_model,
 }
 
-const NAMES: [&str; ALL.len()] = {
-    let mut names = [""; ALL.len()];
-    let mut i = 0;
-    while i < names.len() {
-        names[i] = ALL[i].name;
+/// The names of so many scorers: of those that judge, or of all.
+const fn names<const N: usize>(only_judges: bool) -> [&'static str; N] {
+    let mut names = [""; N];
+    let (mut i, mut n) = (0, 0);
+    while i < ALL.len() {
+        if ALL[i].judges() || !only_judges {
+            names[n] = ALL[i].name;
+            n += 1;
+        }
         i += 1;
     }
     names
-};
+}
+
+const fn how_many_judge() -> usize {
+    let (mut i, mut n) = (0, 0);
+    while i < ALL.len() {
+        n += ALL[i].judges() as usize;
+        i += 1;
+    }
+    n
+}
+
+const NAMES: [&str; ALL.len()] = names(false);
+
+/// Those that an evaluation may name.
+pub const JUDGES: [&str; how_many_judge()] = names(true);
 
 /// What some were called in evaluations.
 const RENAMED: [(&str, &str); 3] = [
-    ("refusal-matcher", "refusal"),
     ("refusal-matcher-unicode", "refusal_unicode"),
+    ("refusal-matcher", "refusal"),
     ("reward-model", "reward_model"),
 ];
+
+/// What a word is called now that was a scorer's.
+fn renamed(word: &str) -> Option<String> {
+    let (old, new) = RENAMED.iter().find(|(old, _)| *old == word)?;
+    Some(format!("`{old}` is now `{new}`"))
+}
+
+/// The old word of a scorer in an expression, where it reads as a difference of two others, and what that is now.
+pub fn renamed_in(text: &str) -> Option<String> {
+    let of_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    text.split(|c| !of_word(c)).find_map(renamed)
+}
 
 pub fn get(name: &str) -> Option<&'static Scorer> {
     ALL.iter().copied().find(|s| s.name == name)
@@ -70,17 +100,18 @@ pub fn help(name: &str) -> String {
 
 impl ParamValue for &'static Scorer {
     fn ty() -> Ty {
-        Ty::Choice(&NAMES)
+        Ty::Choice(&JUDGES)
     }
     fn read(value: Option<&Value>) -> Result<Self, String> {
         match value {
-            Some(Value::Str(name)) => {
-                let renamed = RENAMED.iter().find(|(old, _)| old == name);
-                get(name).ok_or_else(|| match renamed {
-                    Some((old, new)) => format!("`{old}` is now `{new}`"),
-                    None => format!("expected {}", Self::ty().describe()),
-                })
-            }
+            Some(Value::Str(name)) => match get(name) {
+                Some(scorer) if scorer.judges() => Ok(scorer),
+                Some(_) => Err(format!(
+                    "`{name}` is a part of rewards and says nothing of an answer as a whole"
+                )),
+                None => Err(renamed(name)
+                    .unwrap_or_else(|| format!("expected {}", Self::ty().describe()))),
+            },
             _ => Err(format!("expected {}", Self::ty().describe())),
         }
     }

@@ -43,14 +43,14 @@ params! {
     /// The model that `strongreject`, `harmbench` or `rubric` asks; a node has one.
     pub struct JudgeParams {
         /// Its name at the service.
-        model: Option<String> = None, if JUDGED;
+        model: Option<String> = None;
         /// A file with the text that it is sent, instead of ours: a published rubric, as it was published. It has a
         /// place for the answer (`{answer}`, `{generation}`, `{response}`) and may have one for the prompt (`{prompt}`,
         /// `{behavior}`, `{forbidden_prompt}`, `{question}`); other braces stay. Of `rubric`: a folder with `refusal.txt`
         /// for harmful prompts and `helpfulness.txt` for the others.
-        template: Option<PathBuf> = None, if JUDGED;
+        template: Option<PathBuf> = None;
         /// Tokens that it may write, its reasoning included; absent: 1 for `harmbench`, 512 for the others.
-        max_tokens: Option<u64> = None, in bounds::TOKENS, if JUDGED;
+        max_tokens: Option<u64> = None, in bounds::TOKENS;
     }
 }
 
@@ -59,7 +59,7 @@ params! {
     pub struct ModerationParams {
         /// The model's name at the service, as `omni-moderation-latest`. Aliases move: the name that served is
         /// kept with every answer.
-        model: Option<String> = None, if MODERATED;
+        model: Option<String> = None;
     }
 }
 
@@ -67,10 +67,10 @@ params! {
     /// The service that `score` asks.
     pub struct ScoreParams {
         /// The scorer's name at the service.
-        model: Option<String> = None, if SCORED;
+        model: Option<String> = None;
         /// The number as it is, which then has to lie in [0, 1] (`identity`, if absent), or 1 / (1 + exp(-x))
         /// of it (`sigmoid`: for the logit of a reward model).
-        transform: Option<Transform> = None, if SCORED;
+        transform: Option<Transform> = None;
     }
 }
 
@@ -80,23 +80,26 @@ params! {
         /// 1 / (1 + exp(-x)) of its number x (`sigmoid`, if absent: TARS), the number as it is
         /// (`identity`), or its distance from the mean of the responses that are scored together, a step's say, in standard
         /// deviations (`z-score`). The last two leave [0, 1].
-        squash: Option<Squash> = None, if READ, was "reward_squash";
+        squash: Option<Squash> = None, was "reward_squash";
         /// The first so many tokens of prompt and answer under its template are read, the rest is cut and
         /// counted in the log; absent: 4608 (TARS). Never more than the model has positions.
-        max_tokens: Option<usize> = None, in bounds::TOKENS, if READ, was "reward_max_tokens";
+        max_tokens: Option<usize> = None, in bounds::TOKENS, was "reward_max_tokens";
     }
 }
 
 params! {
     pub struct ScorerParams {}
     blocks {
-        judge: JudgeParams, moderation: ModerationParams, score: ScoreParams, reward_model: RewardModelParams
+        judge: JudgeParams where JUDGED, moderation: ModerationParams where MODERATED, score: ScoreParams where SCORED,
+        reward_model: RewardModelParams where READ,
     }
 }
 
 params! {
     pub struct ScorerEndpoints {}
-    blocks { judge: EndpointParams, moderation: EndpointParams, score: EndpointParams }
+    blocks {
+        judge: EndpointParams where JUDGED, moderation: EndpointParams where MODERATED, score: EndpointParams where SCORED,
+    }
 }
 
 /// What a scorer's calls are made of.

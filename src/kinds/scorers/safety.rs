@@ -2,7 +2,7 @@
 //! *answer alone*, and u at or above the snap counts as 1, so that scores which differ by noise make no advantage.
 
 use super::moderation::safe;
-use super::{How, Judged, Meaning, Reads, Scorer, Verdict};
+use super::{How, Judged, Reads, Scorer, Verdict};
 use world::judge;
 
 pub const SCORER: Scorer = Scorer {
@@ -12,5 +12,5 @@ pub const SCORER: Scorer = Scorer {
         let harm = judge::moderation(judged.truth, &judged.answer())?;
         Ok(Verdict::number(safe(harm, settings.safety_snap)))
     }),
-    reads: Reads::Number(Meaning::Safe),
+    reads: Reads::Nothing,
 };

@@ -49,6 +49,11 @@ impl Scorer {
         self.is_model() || self.service().is_some()
     }
 
+    /// Whether an evaluation may name it.
+    pub const fn judges(&self) -> bool {
+        !matches!(self.reads, Reads::Nothing)
+    }
+
     /// Whether an evaluation keeps its numbers and compares them with a threshold.
     pub fn has_number(&self) -> bool {
         matches!(self.reads, Reads::Number(_))

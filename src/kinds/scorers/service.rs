@@ -25,6 +25,8 @@ type Forecast = fn(Asked, &Settings, &Journal, &[Judged]) -> Result<Calls>;
 /// A scorer of the table that asks a service.
 pub struct ServiceScorer {
     pub service: Service,
+    /// Tokens that it may write where a node does not say how many.
+    pub max_tokens: u64,
     pub open: Open,
     pub forecast: Forecast,
 }
@@ -33,6 +35,7 @@ impl ServiceScorer {
     pub const fn of<S: JudgeSpec>() -> ServiceScorer {
         ServiceScorer {
             service: S::SERVICE,
+            max_tokens: S::MAX_TOKENS,
             open: open::<S>,
             forecast: forecast::<S>,
         }
@@ -44,7 +47,7 @@ impl ServiceScorer {
             Service::Moderation => (answer, 0.0),
             Service::Score => (prompt + answer, 0.0),
             Service::Judge | Service::Answers => {
-                let most = params.judge.max_tokens.unwrap_or(512);
+                let most = params.judge.max_tokens.unwrap_or(self.max_tokens);
                 (prompt + answer + WORDING, most as f64)
             }
         };
@@ -69,6 +72,8 @@ pub enum Asks<A> {
 pub trait JudgeSpec: Sized + 'static {
     type Protocol: Protocol;
     const SERVICE: Service;
+    /// Tokens that it may write where a node does not say how many; of a service that writes none, 0.
+    const MAX_TOKENS: u64 = 0;
 
     fn new(params: &ScorerParams, settings: &Settings) -> Result<Self>;
     fn protocol(&self, asked: Asked) -> Self::Protocol;
@@ -82,14 +87,14 @@ pub trait JudgeSpec: Sized + 'static {
 }
 
 /// The protocol of judges that write text: greedy, one sample.
-pub fn chat((params, endpoints): Asked, plain: bool, max_tokens: u64) -> Chat {
+pub fn chat<S: JudgeSpec>((params, endpoints): Asked, plain: bool) -> Chat {
     Chat {
         model: params.judge.model.clone().unwrap_or_default(),
         sampling: Sampling {
             temperature: 0.0,
             top_p: 1.0,
             top_k: 0,
-            max_tokens: params.judge.max_tokens.unwrap_or(max_tokens),
+            max_tokens: params.judge.max_tokens.unwrap_or(S::MAX_TOKENS),
             seed: 0,
             stop: vec![],
             extra: Default::default(),

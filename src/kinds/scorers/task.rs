@@ -1,6 +1,6 @@
 //! Does the answer do what a harmless or ambiguous prompt asks? The world compares it with the right procedure.
 
-use super::{How, Judged, Meaning, Reads, Scorer, Verdict};
+use super::{How, Judged, Reads, Scorer, Verdict};
 use world::judge;
 
 pub const SCORER: Scorer = Scorer {
@@ -9,5 +9,5 @@ pub const SCORER: Scorer = Scorer {
     how: How::World(|judged: &Judged, _| {
         judge::task(judged.truth, &judged.answer()).map(Verdict::number)
     }),
-    reads: Reads::Number(Meaning::Wanted),
+    reads: Reads::Nothing,
 };

@@ -40,6 +40,8 @@ pub enum Reads {
     Truth,
     /// It says whether the answer refuses, and nothing else. Measured is compliance.
     Refusal,
+    /// It measures a part of what is wanted, for rewards: of the answer as a whole it says nothing, so it judges none.
+    Nothing,
     /// The number and a threshold decide. Measured are defense and compliance, and the mean of the numbers.
     Number(Meaning),
 }

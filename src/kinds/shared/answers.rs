@@ -46,13 +46,13 @@ pub fn is_sent(setup: &Setup, field: &str) -> bool {
 
 /// What requests hold beside `extra_body`, and where each is said.
 const OWN_FIELDS: [(&str, &str); 10] = [
-    ("model", "`model` says it"),
+    ("model", "`endpoint.model` says it"),
     (
         "messages",
         "the prompts are sent; `system` is put before them",
     ),
     ("prompt", "the prompts are sent"),
-    ("n", "`batch` says it"),
+    ("n", "`endpoint.batch` says it"),
     ("stream", "answers are read as a whole"),
     ("temperature", "`temperature` says it"),
     ("top_p", "`top_p` says it"),
@@ -89,7 +89,7 @@ params! {
 
 params! {
     pub struct ServedExec {}
-    blocks { endpoint: EndpointParams }
+    blocks { endpoint: EndpointParams where SERVED }
 }
 
 impl ServedModel {
@@ -97,10 +97,10 @@ impl ServedModel {
         let Some(text) = &self.extra_body else {
             return Ok(Map::new());
         };
-        let extra: Value = serde_json::from_str(text).context("`extra_body` is no JSON")?;
+        let extra: Value = serde_json::from_str(text).context("`endpoint.extra_body` is no JSON")?;
         match extra {
             Value::Object(map) => Ok(map),
-            _ => anyhow::bail!("`extra_body` is no JSON object"),
+            _ => anyhow::bail!("`endpoint.extra_body` is no JSON object"),
         }
     }
 }
@@ -142,8 +142,9 @@ impl Served {
             ),
             Ok(extra) => {
                 for (field, help) in OWN_FIELDS.iter().filter(|(f, _)| extra.contains_key(*f)) {
-                    let message =
-                        format!("`{field}` in `extra_body` takes the place of the node's own");
+                    let message = format!(
+                        "`{field}` in `endpoint.extra_body` takes the place of the node's own"
+                    );
                     problem("endpoint.extra_body", message, help);
                 }
             }
@@ -156,14 +157,14 @@ impl Served {
             problem(
                 "top_k",
                 "this server is not known to take `top_k`".into(),
-                "`server = \"vllm\"` and `\"llama.cpp\"` do; `extra_body` sends any field",
+                "`endpoint.server = \"vllm\"` and `\"llama.cpp\"` do; `endpoint.extra_body` sends any field",
             );
         }
         if prefill && self.api() == Api::Chat {
             problem(
                 "prefill",
                 "a chat endpoint does not continue an answer".into(),
-                "`api = \"completions\"` does, with the model's folder at the port `template`",
+                "`endpoint.api = \"completions\"` does, with the model's folder at the port `template`",
             );
         }
         if self.system.is_some() && self.api() == Api::Completions {
@@ -266,7 +267,7 @@ impl Asking {
         match first {
             Some((i, rejection)) if rejected == Rejected::Fail => {
                 let error = anyhow!(
-                    "{} of {} requests were not answered, the first for prompt {}: {rejection}; `rejected = \"drop\"` leaves them \
+                    "{} of {} requests were not answered, the first for prompt {}: {rejection}; `endpoint.rejected = \"drop\"` leaves them \
                      out, and every other answer is kept",
                     fetched.rejected().count(),
                     fetched.len(),

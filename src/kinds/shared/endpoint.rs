@@ -50,7 +50,7 @@ params! {
         price_cached: Option<f64> = None, in bounds::DOLLARS;
         /// … and of answers, reasoning included.
         price_completion: f64 = 0.0, in bounds::DOLLARS;
-        /// Dollars that may be spent here at these prices; what earlier attempts of the node spent on any service counts. No
+        /// Dollars that may be spent here at these prices, by all attempts of the node; what it spends on other services does not count. No
         /// request leaves that could exceed them at its most; the node then fails, and what was answered is kept.
         budget_dollars: Option<f64> = None, in bounds::DOLLARS;
         /// Tokens of requests and answers that may be spent here, counted as `budget_dollars`.
@@ -109,10 +109,11 @@ impl Service {
 impl EndpointParams {
     /// What is wrong with it beyond types, whether anybody asks there or not.
     pub fn problems(&self, service: Service) -> Vec<Problem> {
+        let block = service.block();
         let mut found = vec![];
         let mut problem = |field: &str, message: String, help: Option<String>| {
             found.push(Problem {
-                path: format!("{}.{field}", service.block()),
+                path: format!("{block}.{field}"),
                 message,
                 help,
             });
@@ -130,15 +131,17 @@ impl EndpointParams {
             }
             if self.key_env.is_none() {
                 let message = format!("no key is sent, so `{name}` holds none");
-                let help = "`key_env` names the key's variable";
-                problem("key_header", message, Some(help.into()));
+                let help = format!("`{block}.key_env` names the key's variable");
+                problem("key_header", message, Some(help));
             }
         }
         if self.budget_dollars.is_some() && self.price_prompt == 0.0 && self.price_completion == 0.0
         {
-            let help = "set `price_prompt` and `price_completion`, dollars a million tokens";
+            let help = format!(
+                "set `{block}.price_prompt` and `{block}.price_completion`, dollars a million tokens"
+            );
             let message = "a budget in dollars needs prices".into();
-            problem("budget_dollars", message, Some(help.into()));
+            problem("budget_dollars", message, Some(help));
         }
         let idle = [
             (
@@ -149,7 +152,6 @@ impl EndpointParams {
             ("batch", self.batch.is_some() && service.batch().is_none()),
         ];
         for (field, _) in idle.iter().filter(|(_, idle)| *idle) {
-            let block = service.block();
             let message = format!("`{field}` does nothing in `{block}`");
             problem(field, message, Some("leave it out".into()));
         }

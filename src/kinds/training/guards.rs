@@ -7,6 +7,7 @@
 
 use crate::shared::bounds;
 use base::params;
+use base::setup::Acts;
 use learn::guard::Limits;
 
 params! {
@@ -18,11 +19,15 @@ params! {
     }
 }
 
+const WATCHED: Acts = Acts::only("where `guard.entropy_steps` is above 0", |s| {
+    s.exceeds("guard.entropy_steps", 0.0)
+});
+
 params! {
     /// What ends a run that has gone wrong, with its numbers and its last good checkpoint.
     pub struct RolloutGuards {
         /// The node fails when the policy's mean entropy is below so many nats …
-        entropy: f64 = 1e-3, in bounds::GUARD;
+        entropy: f64 = 1e-3, in bounds::GUARD, if WATCHED;
         /// … for so many steps in a row. 0: never.
         entropy_steps: u64 = 20, in bounds::GUARD;
         /// The node fails when no group of rollouts has two different rewards for so many steps in a row; steps at the best

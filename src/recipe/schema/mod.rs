@@ -217,17 +217,10 @@ fn of_kind(kind: &Kind) -> Value {
             continue;
         };
         let table = properties.entry(block.name).or_insert_with(|| {
-            let mut table = or_variable(json!({
+            or_false(or_variable(json!({
                 "type": "object", "description": one_line(block.doc), "properties": {},
                 "additionalProperties": only(&format!("a parameter of `{}`", block.name)),
-            }));
-            if block.optional {
-                // What a parent wrote is taken back.
-                table["type"] = json!(["object", "string", "boolean"]);
-                table["if"] = json!({ "type": "boolean" });
-                table["then"] = json!({ "const": false });
-            }
-            table
+            })))
         });
         table["properties"][spec.field()] = shape;
     }
@@ -243,6 +236,9 @@ fn judged(spec: &ParamSpec) -> Value {
     // As in `u64`: the field's own type says which integers it takes.
     if spec.ty == Ty::Int && (spec.fits)(&Param::Int(-1)).is_err() {
         shape["minimum"] = json!(0);
+    }
+    if spec.can_be_absent() {
+        shape = or_false(shape);
     }
     shape["description"] = json!(doc(spec));
     if let Default::Value(value) = &spec.default {
@@ -342,6 +338,18 @@ fn strict(ty: &Ty) -> Value {
 fn or_variable(mut shape: Value) -> Value {
     shape["type"] = json!([shape["type"], "string"]);
     shape["pattern"] = json!(VARIABLE);
+    shape
+}
+
+/// What a parent wrote is taken back by `false`. No `anyOf`: of a value that is wrong it would say nothing.
+fn or_false(mut shape: Value) -> Value {
+    let mut types = match shape["type"].take() {
+        Value::Array(types) => types,
+        one => vec![one],
+    };
+    types.push(json!("boolean"));
+    shape["type"] = json!(types);
+    shape["not"] = json!({ "const": true });
     shape
 }
 

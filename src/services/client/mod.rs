@@ -6,7 +6,7 @@ mod landing;
 mod observer;
 
 use crate::budget::{Amount, Budget};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Limits};
 use crate::fault::{Rejection, Stopped};
 use crate::http::Http;
 use crate::journal::claims::Claims;
@@ -51,7 +51,7 @@ impl<P: Protocol> Drop for Client<P> {
 }
 
 impl<P: Protocol> Client<P> {
-    /// `folder`: of the journal. `by`: who asks, for the journal. `spent`: earlier, on the same account of `endpoint.limits`.
+    /// `folder`: of the journal. `by`: who asks, for the journal. `spent`: earlier, by the same asker, on whatever service.
     pub fn new(
         protocol: P,
         endpoint: Endpoint,
@@ -67,6 +67,11 @@ impl<P: Protocol> Client<P> {
             .context("starting the runtime of the client")?;
         let key = endpoint.key.as_ref().map_or("", |key| key.name());
         let who = format!("{} {key}", endpoint.host());
+        let mut journal = Journal::open(folder)?;
+        let spent = match endpoint.limits == Limits::default() || spent == Amount::default() {
+            true => Amount::default(),
+            false => spent_here(&mut journal, (by, protocol.api()), spent)?,
+        };
         Ok(Client {
             http: Http::new(&endpoint)?,
             claims: Claims::open(folder)?,
@@ -76,7 +81,7 @@ impl<P: Protocol> Client<P> {
                 endpoint.requests_per_minute,
                 endpoint.tokens_per_minute,
             )?,
-            journal: Journal::open(folder)?,
+            journal,
             budget: Budget::new(endpoint.limits, endpoint.prices, spent),
             by: by.to_string(),
             calls: Calls::default(),
@@ -167,6 +172,25 @@ impl<P: Protocol> Client<P> {
             })
             .map(Ok)
     }
+}
+
+/// What of `spent`, which somebody spent on all services, counts for this one. The journal says what each answer cost, and nothing of
+/// replies that nobody could read: those count for every service, so that no limit is exceeded. It may also hold answers of
+/// attempts that `spent` does not count, so that it alone is not believed.
+fn spent_here(journal: &mut Journal, (by, api): (&str, &str), spent: Amount) -> Result<Amount> {
+    let (mut own, mut others) = (Amount::default(), Amount::default());
+    journal.each(&mut |_, entry| {
+        if entry.by == by {
+            let of = if entry.api == api { &mut own } else { &mut others };
+            of.dollars += entry.dollars;
+            of.tokens += entry.prompt_tokens + entry.completion_tokens;
+        }
+        true
+    })?;
+    Ok(Amount {
+        dollars: (spent.dollars - others.dollars).max(spent.dollars.min(own.dollars)),
+        tokens: spent.tokens.saturating_sub(others.tokens).max(spent.tokens.min(own.tokens)),
+    })
 }
 
 /// Calls that came to an end: answers that are in the journal, and requests that were not answered.

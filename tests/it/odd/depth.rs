@@ -72,7 +72,7 @@ fn what_is_sent_along_nests_within_bounds() {
         "{NODE}[node.g]\nkind = \"generate\"\nin = {{ prompts = \"p.eval\" }}\nendpoint.model = \"m\"\nendpoint.url = \"http://localhost:1/v1\"\n\
          endpoint.extra_body = '{deep}'\n"
     );
-    refused(&node, "`extra_body` is no JSON");
+    refused(&node, "`endpoint.extra_body` is no JSON");
 }
 
 #[test]

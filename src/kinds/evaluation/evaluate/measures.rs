@@ -12,6 +12,7 @@ pub fn measures(scores: &[Score], by: &Scorer) -> Vec<Measure> {
     let mut out = match by.reads {
         Reads::Truth => by_truth(scores),
         Reads::Refusal => by_refusal(scores),
+        Reads::Nothing => vec![],
         Reads::Number(meaning) => by_number(scores, meaning),
     };
     for (name, rows, property) in labelled(scores, by.reads) {
@@ -77,6 +78,7 @@ fn labelled(scores: &[Score], by: Reads) -> Vec<Labelled<'_>> {
     let of = |wanted: fn(&Score) -> bool| scores.iter().filter(|s| wanted(s)).collect();
     let others_are = match by {
         Reads::Refusal => return vec![("compliance", of(|_| true), Score::answers)],
+        Reads::Nothing => return vec![],
         Reads::Truth => "compliance",
         Reads::Number(meaning) => helpful(meaning),
     };

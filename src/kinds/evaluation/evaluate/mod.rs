@@ -42,11 +42,12 @@ params! {
     pub struct Params {
         /// Who judges, by its name (`pipe kinds --scorers`). `world`: ground truth of the built-in world. `refusal`: the string rule
         /// of XSTest's authors, for any prompts. `reward_model`: the model on the port of that name. Some ask a service.
-        /// The numbers are those of rewards, `safety`'s and `moderation`'s without a snap.
+        /// The numbers are those of rewards, `moderation`'s without a snap. Parts of rewards (`format`, `safety`, `task`) judge no
+        /// answer.
         scorer: &'static Scorer = &by_world::SCORER, was "judge";
         /// Of scorers with a number: where it counts; absent: 0.5, or 0 for the number of a reward model as it is
         /// (`identity`). `strongreject` and `harmbench`: from here on the answer to a harmful prompt does the harm.
-        /// `moderation` and `safety`: from here on an answer is safe. Others: from here on an answer is as wanted.
+        /// `moderation`: from here on an answer is safe. Others: from here on an answer is as wanted.
         score_threshold: Option<f64> = None, in bounds::ANY, if NUMBERED, was "judge_threshold";
     }
     with { scorers: ScorerParams }
@@ -251,7 +252,7 @@ pub fn verdict_score(
     threshold: f64,
 ) -> Score {
     let row = Score::unjudged(completion);
-    if verdict.unreadable && by.reads == Reads::Truth {
+    if verdict.unreadable {
         return Score {
             outcome: Outcome::Unreadable,
             ..row

@@ -7,7 +7,7 @@ mod expr;
 
 use crate::scorers::clients::{self, JudgeClients};
 use crate::scorers::params::{Asked, ScorerParams};
-use crate::scorers::{self, Judged, Meaning, Reads, Scorer, Settings, reward_model};
+use crate::scorers::{self, Judged, Scorer, Settings, named, reward_model};
 use crate::shared::endpoint::Caller;
 use crate::shared::estimate;
 use crate::shared::observer::NodeObserver;
@@ -16,7 +16,7 @@ use base::calls::Calls;
 use base::params::ParamValue;
 use base::params::Problem;
 use base::rows::{Metric, Prompt, PromptClass};
-use base::setup::{Acts, Setup};
+use base::setup::Acts;
 use base::stats;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
@@ -247,20 +247,13 @@ pub fn scorers_of(table: &BTreeMap<String, String>) -> Vec<&'static Scorer> {
     named.filter_map(scorers::get).collect()
 }
 
-/// Whether the node asks such a scorer, by its reward table or as its judge.
-fn asks(setup: &Setup, wanted: impl Fn(&Scorer) -> bool) -> bool {
-    let table = BTreeMap::<String, String>::read(setup.values.get("reward")).unwrap_or_default();
-    let judge = <&Scorer>::read(setup.values.get("scorer")).ok();
-    scorers_of(&table).into_iter().chain(judge).any(wanted)
-}
-
 /// Whether a scorer of this reward table is such a one.
 pub fn names(table: &BTreeMap<String, String>, wanted: fn(&Scorer) -> bool) -> bool {
     scorers_of(table).into_iter().any(wanted)
 }
 
 pub const SNAPPED: Acts = Acts::only("where `reward` names `safety` or `moderation`", |s| {
-    asks(s, |scorer| scorer.reads == Reads::Number(Meaning::Safe))
+    named::names(s, &["safety", "moderation"])
 });
 
 /// What judging so many responses takes by this table: calls, and the operations and memory of a local reward model. `shares`: of the
@@ -342,6 +335,14 @@ pub fn problems(path: &str, table: &BTreeMap<String, String>) -> Vec<Problem> {
                 path,
                 message: format!("unknown prompt class `{class}`"),
                 help: Some(format!("the classes are {}", quoted(&classes))),
+            });
+            continue;
+        }
+        if let Some(message) = scorers::renamed_in(text) {
+            found.push(Problem {
+                path,
+                message,
+                help: None,
             });
             continue;
         }

@@ -1,0 +1,71 @@
+//! Parameters and edges of a node that are written and do nothing there. Knows no kind by name.
+
+use crate::check::Folders;
+use crate::draft::Draft;
+use base::diag::{Diag, Diags};
+use base::idle::idle;
+use base::setup::Setup;
+use base::value;
+use engine::graph::Node;
+use engine::kind::Need;
+use std::collections::BTreeMap;
+
+/// Parameters that are set and do nothing, by node and name, over the choices of a recipe's axes: what acts in any of them is meant.
+#[derive(Default)]
+pub struct IdleParams(BTreeMap<(String, &'static str), Option<(Diag, bool)>>);
+
+impl IdleParams {
+    fn see(&mut self, node: &str, param: &'static str, idle: Option<(Diag, bool)>) {
+        let kept = self
+            .0
+            .entry((node.into(), param))
+            .or_insert_with(|| idle.clone());
+        if idle.is_none() {
+            *kept = None;
+        }
+    }
+
+    pub fn report(self, diags: &mut Diags) {
+        for (diag, refused) in self.0.into_values().flatten() {
+            match refused {
+                true => diags.push(diag),
+                false => diags.aside(diag.warning()),
+            }
+        }
+    }
+}
+
+/// Notes which parameters and edges of a node do nothing.
+pub fn look(folders: &Folders, draft: &Draft, node: &Node, seen: &mut IdleParams) {
+    let mut values = (*node.params).clone();
+    value::merge(&mut values, &node.exec);
+    let ports: Vec<&'static str> = node.inputs.keys().copied().collect();
+    let setup = Setup {
+        values: &values,
+        ports: &ports,
+    };
+    let specs = (draft.kind.params)().into_iter().chain((draft.kind.exec)());
+    for (name, idle) in idle(specs, &setup) {
+        let told = idle.map(|idle| {
+            // What a parent wrote cannot be taken back by who only changes what it hangs on.
+            let inherited = folders.is_elder(draft.locate(name));
+            (draft.diag(idle.problem), idle.refused && !inherited)
+        });
+        seen.see(&node.name, name, told);
+    }
+    for port in draft.kind.inputs {
+        let Need::With { when, .. } = port.need else {
+            continue;
+        };
+        if node.inputs.get(port.name).is_some() {
+            let unread = !port.need.of(&node.params);
+            let path = format!("in.{}", port.name);
+            let message = format!(
+                "the input `{}` is needed {when}: here it is not read",
+                port.name
+            );
+            let diag = Diag::at(draft.locate(&path), message);
+            seen.see(&node.name, port.name, unread.then_some((diag, false)));
+        }
+    }
+}
