@@ -235,9 +235,9 @@ fn recipe(args: &Import, nodes: &[(String, &Unit)]) -> Result<String, Error> {
     Ok(text)
 }
 
-/// Scorers that need neither the built-in world's truth nor a model of a node.
+/// Scorers that judge whole answers and need neither the built-in world's truth nor a model of a node.
 fn judges() -> Vec<&'static str> {
-    let free = |s: &&&Scorer| !s.needs_truth() && !s.is_model();
+    let free = |s: &&&Scorer| s.judges() && !s.needs_truth() && !s.is_model();
     scorers::ALL.iter().filter(free).map(|s| s.name).collect()
 }
 

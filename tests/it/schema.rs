@@ -58,6 +58,9 @@ fn every_parameter_takes_its_default_and_a_variable_and_no_other_type() {
                 assert_eq!(with(&json!(value)), Vec::<String>::new(), "{place}");
             }
             assert_eq!(with(&json!("${seed}")), Vec::<String>::new(), "{place}");
+            let taken_back = with(&json!(false)).is_empty();
+            let takes_it = spec.can_be_absent() || matches!(spec.ty, Ty::Bool | Ty::Any);
+            assert_eq!(taken_back, takes_it, "{place}");
             let wrong = match spec.ty {
                 Ty::Str | Ty::Path => json!(true),
                 Ty::Choice(_) => json!("no-such-word"),
@@ -98,6 +101,18 @@ const SLIPS: &[(&str, &[&str])] = &[
     (
         "[node.m]\nkind = \"world-model\"\nlayers = -3",
         &["node.m.layers: "],
+    ),
+    (
+        "extends = \"t.toml\"\n[node.m]\nkind = \"sft\"\nguard = false\nlora = false",
+        &[],
+    ),
+    (
+        "extends = \"t.toml\"\n[node.m]\nkind = \"sft\"\nguard = true",
+        &["node.m.guard: "],
+    ),
+    (
+        "extends = \"t.toml\"\n[node.m]\nkind = \"evaluate\"\nscorer = \"task\"",
+        &["node.m.scorer: "],
     ),
     ("[node.m]\nlayers = 3", &["node.m: lacks kind"]),
     ("extends = \"t.toml\"\n[node.m]\nlayers = 3", &[]),

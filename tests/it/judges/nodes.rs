@@ -10,7 +10,7 @@ use pipe::base::value::{self, Value, Values};
 use pipe::engine::kind::estimate::NodePreview;
 use pipe::kinds::REGISTRY;
 use pipe::kinds::evaluation::evaluate;
-use pipe::kinds::scorers::params::ScorerEndpoints;
+use pipe::kinds::scorers::params::{ScorerEndpoints, ScorerParams};
 use pipe::kinds::scorers::{self, Scorer, Verdict};
 use pipe::recipe::{self, Overrides};
 use std::collections::BTreeMap;
@@ -608,35 +608,63 @@ fn old_spellings_are_told_their_new_ones() {
         (
             evaluate,
             "judge_url = \"http://h/v1\"",
-            "`judge_url` is now `url` in `[node.x.judge]`",
+            "`judge_url` is now `judge.url`",
         ),
         (
             evaluate,
             "moderation_batch = 2",
-            "`moderation_batch` is now `batch` in `[node.x.moderation]`",
+            "`moderation_batch` is now `moderation.batch`",
         ),
         (
             evaluate,
             "reward_squash = \"identity\"",
-            "`reward_squash` is now `squash` in `[node.x.reward_model]`",
+            "`reward_squash` is now `reward_model.squash`",
         ),
         (
             generate,
             "served = \"m\"",
-            "`served` is now `model` in `[node.x.endpoint]`",
+            "`served` is now `endpoint.model`",
         ),
         (
             generate,
             "samples_per_request = 2",
-            "`samples_per_request` is now `batch` in `[node.x.endpoint]`",
+            "`samples_per_request` is now `endpoint.batch`",
         ),
         (
             generate,
             "url = \"http://h/v1\"",
-            "write `url` in `[node.x.endpoint]`",
+            "write `endpoint.url`",
         ),
     ] {
         let said = check(&format!("{kind}{line}"));
         assert!(said.contains(expected), "{line}: {said}");
     }
+}
+
+/// What a judge may write where the recipe does not say: what it is sent, and so what a plan reckons with.
+#[test]
+fn a_plan_reckons_with_what_a_judge_may_write() {
+    let tokens = |scorer: &str, set: &[(&str, Value)]| {
+        let mut given = Values::new();
+        for (name, value) in set {
+            value::put(&mut given, name, value.clone());
+        }
+        let params = ScorerParams::read(&given).unwrap();
+        let endpoints = ScorerEndpoints::read(&Values::new()).unwrap();
+        let service = scorers::get(scorer).unwrap().service().unwrap();
+        let calls = service.calls((&params, &endpoints), 10.0, (100.0, 50.0));
+        calls.completion_tokens
+    };
+    for (scorer, each) in [
+        ("harmbench", 1),
+        ("strongreject", 512),
+        ("rubric", 512),
+        ("moderation", 0),
+        ("score", 0),
+    ] {
+        assert_eq!(tokens(scorer, &[]), 10 * each, "{scorer}");
+    }
+    let said = [("judge.max_tokens", Value::Int(7))];
+    assert_eq!(tokens("harmbench", &said), 70);
+    assert_eq!(tokens("rubric", &said), 70);
 }

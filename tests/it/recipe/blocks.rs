@@ -255,6 +255,9 @@ lr = 3
 kind = "fit"
 lora = 8
 judge = { concurrency = 65 }
+[node.z]
+kind = "fit"
+lora.alpha = 8
 "#,
         r#"
 error: `rows` is 0, outside of 1 to 64
@@ -264,33 +267,33 @@ error: `rows` is 0, outside of 1 to 64
   |        ^
   = help: a rank above this is no low rank
 
-error: `lora_rank` is now `rank` in `[node.x.lora]`
+error: `lora_rank` is now `lora.rank`
  --> r.toml:4:1
   |
 4 | lora_rank = 4
   | ^^^^^^^^^
-  = help: `rank`: Its rank.
+  = help: `lora.rank`: Its rank. (`lora = false`: none)
 
-error: `judge_url` is now `url` in `[node.x.judge]`
+error: `judge_url` is now `judge.url`
  --> r.toml:5:1
   |
 5 | judge_url = "u"
   | ^^^^^^^^^
-  = help: `url`: Where it is.
+  = help: `judge.url`: Where it is.
 
-error: `adapter_file` is now `start` in `[node.x.lora]`
+error: `adapter_file` is now `lora.start`
  --> r.toml:6:1
   |
 6 | adapter_file = "a"
   | ^^^^^^^^^^^^
-  = help: `start`: Where it begins.
+  = help: `lora.start`: Where it begins. (`lora = false`: none)
 
 error: unknown parameter `concurrency`
  --> r.toml:7:1
   |
 7 | concurrency = 3
   | ^^^^^^^^^^^ not a parameter of `fit`
-  = help: write `concurrency` in `[node.x.judge]`
+  = help: write `judge.concurrency`
 
 error: unknown parameter `jugde`
  --> r.toml:8:1
@@ -298,13 +301,6 @@ error: unknown parameter `jugde`
 8 | jugde = { model = "m" }
   | ^^^^^ not a parameter of `fit`
   = help: did you mean `judge`?
-
-error: node `x` lacks `lora.rank`
- --> r.toml:9:9
-  |
-9 | [node.x.lora]
-  |         ^^^^ `fit` needs it, an integer
-  = help: `lora.rank`: Its rank.
 
 error: `lora.alpha` expects a number, got a string
   --> r.toml:10:9
@@ -340,8 +336,143 @@ error: `judge.concurrency` is 65, outside of 1 to 64
 16 | judge = { concurrency = 65 }
    |                         ^^
    = help: a rank above this is no low rank
+
+error: node `z` lacks `lora.rank`
+  --> r.toml:19:1
+   |
+19 | lora.alpha = 8
+   | ^^^^ `fit` needs it, an integer
+   = help: `lora.rank`: Its rank.
 "#,
     );
+}
+
+/// The messages of the errors.
+#[track_caller]
+fn errors(text: &str, sets: &[&str]) -> Vec<String> {
+    let told = variants(text, sets).err().expect("it is refused");
+    let lines = told.lines().filter_map(|l| l.strip_prefix("error: "));
+    lines.map(String::from).collect()
+}
+
+#[test]
+fn an_old_name_is_read_as_the_new_one_so_that_nothing_else_seems_to_be_missing() {
+    for (lines, expected) in [
+        ("lora_rank = 4\n", vec!["`lora_rank` is now `lora.rank`"]),
+        (
+            "lora_rank = 65\n",
+            vec![
+                "`lora_rank` is now `lora.rank`",
+                "`lora.rank` is 65, outside of 1 to 64",
+            ],
+        ),
+        (
+            "[node.x.lora]\nlora_rank = 4\nadapter_file = \"a\"\n",
+            vec![
+                "`lora.lora_rank` is now `lora.rank`",
+                "`lora.adapter_file` is now `lora.start`",
+            ],
+        ),
+        // It stands in one table only.
+        ("rank = 4\n", vec!["unknown parameter `rank`"]),
+    ] {
+        assert_eq!(errors(&format!("{NODE}{lines}"), &[]), expected, "{lines}");
+    }
+}
+
+#[test]
+fn the_command_line_is_told_whole_paths() {
+    for (set, expected) in [
+        ("x.lora_rank=4", "`lora_rank` is now `x.lora.rank`"),
+        ("x.rank=4", "help: write `x.lora.rank`"),
+        ("x.lora.lr=4", "help: write `x.lr`"),
+        ("x.lora=8", "help: as `x.lora.rank=VALUE`"),
+    ] {
+        let told = variants(NODE, &[set]).err().unwrap();
+        assert!(told.contains(expected), "{set}: {told}");
+        assert!(!told.contains("[node.x.lora]`\n"), "{set}: {told}");
+    }
+}
+
+#[test]
+fn false_takes_back_whatever_need_not_be_there() {
+    let full = format!(
+        "{NODE}[node.x.lora]\nrank = 4\nstart = \"a\"\n[node.x.judge]\nmodel = \"m\"\nurl = \"u\"\nconcurrency = 2\n"
+    );
+    let child = |lines: &str| {
+        let files = Files::new(&[
+            ("p.toml", &full),
+            ("c.toml", &format!("extends = \"p.toml\"\n[node.x]\n{lines}")),
+        ]);
+        let overrides = Overrides {
+            cwd: files.folder.path().into(),
+            ..Overrides::default()
+        };
+        let loaded = load(Path::new("c.toml"), &overrides, &KINDS);
+        loaded.map(|all| said(&all[0])).map_err(|d| d.render(false))
+    };
+    let (identity, exec) = child("judge = false\nlora = false\n").unwrap();
+    assert_eq!(identity, r#"{"lr": 0.001}"#);
+    assert_eq!(exec, r#"{"judge": {"concurrency": 4}, "rows": 8}"#);
+    let (identity, exec) =
+        child("judge = { model = false, url = false }\nlora.start = false\n").unwrap();
+    assert_eq!(identity, format!(r#"{{"lora": {FULL}, "lr": 0.001}}"#));
+    assert_eq!(exec, r#"{"judge": {"concurrency": 2}, "rows": 8}"#);
+    // What is never absent is not taken back, and `true` takes nothing back.
+    for (line, expected) in [
+        ("lr = false\n", "`lr` expects a number, got a boolean"),
+        (
+            "judge.model = true\n",
+            "`judge.model` expects a string, got a boolean",
+        ),
+        ("judge = true\n", "`judge` expects a table, got a boolean"),
+        (
+            "judge.concurrency = false\n",
+            "`judge.concurrency` expects an integer, got a boolean",
+        ),
+    ] {
+        let told = child(line).err().unwrap();
+        assert!(told.contains(expected), "{line}: {told}");
+    }
+}
+
+#[test]
+fn a_table_over_a_variable_is_refused() {
+    let text = |lora: &str| {
+        format!("[vars]\nlora = {{ rank = 4, alpha = 8 }}\n{NODE}lora = {lora}\n")
+    };
+    let files = Files::new(&[
+        ("p.toml", &text("\"${lora}\"")),
+        (
+            "c.toml",
+            "extends = \"p.toml\"\n[node.x.lora]\nalpha = 16\n",
+        ),
+        (
+            "v.toml",
+            "extends = \"p.toml\"\n[vars]\nlora.alpha = 16\n",
+        ),
+    ]);
+    let load = |name: &str, sets: &[&str]| {
+        let overrides = Overrides {
+            sets: sets.iter().map(|s| s.to_string()).collect(),
+            cwd: files.folder.path().into(),
+            ..Overrides::default()
+        };
+        let loaded = load(Path::new(name), &overrides, &KINDS);
+        loaded.map(|all| said(&all[0]).0).map_err(|d| d.render(false))
+    };
+    let told = load("c.toml", &[]).err().unwrap();
+    assert!(
+        told.contains("error: `x.lora` is the variable `${lora}`, which no table changes"),
+        "{told}"
+    );
+    assert!(told.contains("c.toml:2:9") && told.contains("p.toml:5"), "{told}");
+    assert_eq!(told.matches("error: ").count(), 1, "{told}");
+    let told = load("p.toml", &["x.lora.alpha=16"]).err().unwrap();
+    assert!(told.contains("`x.lora` is the variable"), "{told}");
+    // The variable itself is changed key by key.
+    let changed = load("v.toml", &[]).unwrap();
+    assert!(changed.contains(r#"{"alpha": 16.0, "rank": 4,"#), "{changed}");
 }
 
 #[test]
@@ -355,6 +486,44 @@ fn a_parameter_of_a_block_that_can_do_nothing_is_refused() {
     assert!(told.contains("5 | stabilised = true"), "{told}");
     let acting = read(&text.replace("rank = 4", "rank = 16"), &[]);
     assert!(said(&acting).0.contains("\"stabilised\": true"));
+}
+
+pipe::params! {
+    /// A block and the switch that it hangs on.
+    pub struct Switched {
+        /// Whether it is asked.
+        on: bool = false;
+    }
+    blocks { judge: Judge where ASKED, service: JudgeService where ASKED }
+}
+const ASKED: Acts = Acts::only("where `on` is set", |s| s.is_on("on"));
+
+static SWITCHED: Kind = Kind {
+    name: "switched",
+    outputs: &[Output::always("model", Type::Model, "")],
+    params: || vec![],
+    exec: Switched::specs,
+    ..BLANK
+};
+
+const WITH_SWITCH: Registry = Registry(&[&[&SWITCHED]]);
+
+#[test]
+fn all_of_a_block_hangs_on_its_condition_also_where_it_is_no_identity() {
+    let check = |lines: &str| {
+        let text = format!("[node.x]\nkind = \"switched\"\n{lines}");
+        let overrides = Overrides::default();
+        let loaded = from_text("r.toml", &text, &overrides, &WITH_SWITCH);
+        loaded.map(drop).map_err(|d| d.render(false))
+    };
+    for field in ["judge.model = \"m\"", "service.url = \"u\"", "service.concurrency = 5"] {
+        let told = check(field).err().unwrap();
+        let name = field.split(" =").next().unwrap();
+        let expected = format!("`{name}` acts only where `on` is set: here it does nothing");
+        assert!(told.contains(&expected), "{told}");
+        assert_eq!(check(&format!("{field}\non = true\n")), Ok(()));
+    }
+    assert_eq!(check("service.concurrency = 4\n"), Ok(()));
 }
 
 #[test]
@@ -408,7 +577,15 @@ fn a_schema_offers_and_judges_what_is_in_a_block() {
             .unwrap()
             .contains("low-rank adapter")
     );
-    let judge = &schema["definitions"]["fit"]["properties"]["judge"]["properties"];
+    // `false` takes back a block, and a field that may be absent.
+    let judge = &schema["definitions"]["fit"]["properties"]["judge"];
+    let types = |schema: &serde_json::Value| schema["type"].to_string();
+    assert_eq!(types(own), r#"["object","string","boolean"]"#);
+    assert_eq!(types(judge), types(own));
+    let judge = &judge["properties"];
+    assert_eq!(types(&judge["url"]), r#"["string","boolean"]"#);
+    assert_eq!(judge["url"]["not"], serde_json::json!({ "const": true }));
+    assert_eq!(types(&judge["concurrency"]), r#"["integer","string"]"#);
     let fields: Vec<&String> = judge.as_object().unwrap().keys().collect();
     assert_eq!(fields, ["model", "url", "concurrency"]);
     let offered = &schema["definitions"]["node"]["properties"]["judge"];

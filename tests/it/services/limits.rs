@@ -1,8 +1,10 @@
 //! Money, tokens, requests a minute, and the wish to stop.
 
 use super::server::{Act, Server};
-use super::{Hearing, Space, ask, asks, chat, client, endpoint};
+use super::{Hearing, Space, ask, asked_of, asks, chat, client, endpoint};
+use pipe::base::calls::Calls;
 use pipe::services::budget::Amount;
+use pipe::services::chat::{Ask, Chat, Input};
 use pipe::services::client::Client;
 use pipe::services::endpoint::{Endpoint, Limits, Prices};
 use pipe::services::fault::Stopped;
@@ -66,6 +68,72 @@ fn a_budget_is_used_and_never_exceeded() {
         assert_eq!(rest.answers().len(), 100);
         assert_eq!(server.requests(), 100);
     }
+}
+
+/// Five answers of another service of the same node, a cent each.
+fn others(server: &Server, space: &Space) -> Calls {
+    let plain = Chat {
+        plain: true,
+        ..chat()
+    };
+    let text = |i: usize| Ask {
+        input: Input::Text(format!("t{i}")),
+        sample: 0,
+    };
+    let asks: Vec<Ask> = (0..5).map(text).collect();
+    asked_of(plain, &dear(server, None, None), &space.folder(), &asks).calls
+}
+
+/// What a node spent on one service is nothing of another's budget; what nobody can say of which it was counts for both.
+#[test]
+fn a_budget_is_that_of_its_own_service() {
+    let server = Server::good();
+    let space = Space::new();
+    let others = others(&server, &space);
+    let own = space.ask(&dear(&server, None, None), &asks(3, 1)).calls;
+    // Three answers of ten tokens at a thousand dollars a million.
+    assert!((own.dollars - 0.03).abs() < 1e-12, "{own:?}");
+    assert!((others.dollars - 0.05).abs() < 1e-12, "{others:?}");
+    // A next attempt, of which each is told all that the node spent. One more is within the budget at its most (0.02), a second is not.
+    let next = |extra: f64, dollars: f64| {
+        let spent = Amount {
+            dollars: own.dollars + others.dollars + extra,
+            tokens: own.tokens() + others.tokens(),
+        };
+        let limited = dear(&server, Some(dollars), None);
+        let mut client = Client::new(chat(), limited, &space.folder(), "test", spent).unwrap();
+        let result = client.all(&asks(4, 1), &mut Hearing::default());
+        match result {
+            Ok(answers) => Ok(answers.len()),
+            Err(Stopped::Budget(told)) => Err(told),
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    let told = next(0.0, 0.049).unwrap_err();
+    assert!(told.contains("$0.0300 of $0.0490 are spent"), "{told}");
+    let told = next(0.01, 0.055).unwrap_err();
+    assert!(told.contains("$0.0400 of $0.0550 are spent"), "{told}");
+    assert_eq!(next(0.0, 0.0505), Ok(4));
+}
+
+/// The journal also has answers of attempts that are over and not counted, of this service and of others.
+#[test]
+fn a_budget_counts_no_more_than_what_was_spent_and_no_less_than_its_own() {
+    let server = Server::good();
+    let space = Space::new();
+    others(&server, &space);
+    space.ask(&dear(&server, None, None), &asks(3, 1)).answers();
+    let spent = Amount {
+        dollars: 0.02,
+        tokens: 34,
+    };
+    let limited = dear(&server, Some(0.0295), None);
+    let mut client = Client::new(chat(), limited, &space.folder(), "test", spent).unwrap();
+    let result = client.all(&asks(4, 1), &mut Hearing::default());
+    let Err(Stopped::Budget(told)) = result else {
+        panic!("{result:?}")
+    };
+    assert!(told.contains("$0.0200 of $0.0295 are spent"), "{told}");
 }
 
 #[test]
