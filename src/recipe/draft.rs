@@ -10,11 +10,24 @@ pub struct Draft<'a> {
     pub entry: &'a Entry,
     pub table: &'a Table,
     pub kind: &'static Kind,
+    /// Its keys that are no parameters and say which are meant.
+    pub spelled: Vec<Spelled<'a>>,
+}
+
+/// A key that is no parameter and says which are meant: reported already. Where that is one, its value counts, so that no error is
+/// one that the new spelling would not have.
+pub struct Spelled<'a> {
+    /// Their names.
+    pub means: Vec<&'static str>,
+    pub entry: &'a Entry,
 }
 
 impl Draft<'_> {
     /// The deepest part of a dotted path that the recipe wrote, or the node's name where it wrote none of it.
     pub fn locate(&self, path: &str) -> &Place {
+        if let Some(spelled) = self.spelled.iter().find(|s| s.means == [path]) {
+            return &spelled.entry.item.at;
+        }
         let mut place = &self.entry.key_at;
         let mut item = &self.entry.item;
         for step in path.split('.') {

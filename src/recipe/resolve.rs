@@ -4,7 +4,7 @@
 use crate::check::{self, Folders};
 use crate::draft::Draft;
 use crate::idle::{self, IdleParams};
-use crate::said::{Half, Said, Shapes, Spelled};
+use crate::said::{Half, Said, Shapes};
 use crate::tree::{Entry, Shape, Table};
 use crate::wire::{self, Wiring};
 use base::diag::{Diag, Diags, Place};
@@ -37,9 +37,12 @@ impl Resolver<'_> {
             }
         }
         let mut shapes: BTreeMap<&str, Shapes> = BTreeMap::new();
-        for draft in &drafts {
+        for draft in &mut drafts {
             let kind = draft.kind;
-            shapes.entry(kind.name).or_insert_with(|| Shapes::of(kind));
+            let shapes = shapes.entry(kind.name);
+            draft.spelled = shapes
+                .or_insert_with(|| Shapes::of(kind))
+                .spelled(draft, diags);
         }
         let wiring = Wiring {
             drafts: &drafts,
@@ -111,7 +114,12 @@ impl Resolver<'_> {
             });
             return None;
         };
-        Some(Draft { entry, table, kind })
+        Some(Draft {
+            entry,
+            table,
+            kind,
+            spelled: vec![],
+        })
     }
 
     /// (identity, execution), defaults written out.
@@ -121,9 +129,8 @@ impl Resolver<'_> {
         shapes: &Shapes,
         diags: &mut Diags,
     ) -> (Arc<Values>, Arc<Values>, bool) {
-        let otherwise = shapes.otherwise(draft, diags);
-        let (identity, mut wrong) = self.half(draft, &shapes.0, &otherwise, diags);
-        let (exec, wrong_exec) = self.half(draft, &shapes.1, &otherwise, diags);
+        let (identity, mut wrong) = self.half(draft, &shapes.0, diags);
+        let (exec, wrong_exec) = self.half(draft, &shapes.1, diags);
         wrong.extend(wrong_exec);
         if draft.kind.check.is_some() {
             own_checks(draft, &identity, &exec, &wrong, diags);
@@ -136,11 +143,10 @@ impl Resolver<'_> {
         &self,
         draft: &Draft,
         half: &'b Half,
-        otherwise: &[Spelled],
         diags: &mut Diags,
     ) -> (Arc<Values>, Vec<&'b ParamSpec>) {
         if let Some(unsaid) = &half.unsaid
-            && otherwise.is_empty()
+            && draft.spelled.is_empty()
             && !draft.table.keys().any(|key| half.has(key))
         {
             return (unsaid.clone(), vec![]);
@@ -148,7 +154,7 @@ impl Resolver<'_> {
         let mut wrong = vec![];
         let mut values = Values::new();
         for spec in &half.specs {
-            match self.param(draft, spec, otherwise, &mut values, diags) {
+            match self.param(draft, spec, &mut values, diags) {
                 Ok(Some(value)) => {
                     let problems = spec.problems(&value);
                     match problems.is_empty() {
@@ -169,11 +175,10 @@ impl Resolver<'_> {
         &self,
         draft: &Draft,
         spec: &ParamSpec,
-        otherwise: &[Spelled],
         values: &mut Values,
         diags: &mut Diags,
     ) -> Result<Option<Value>, Reported> {
-        let said = Said::of(draft, spec, otherwise);
+        let said = Said::of(draft, spec);
         if let (Said::Entry(_) | Said::Nothing, Some(block)) = (&said, spec.block)
             && block.optional
         {

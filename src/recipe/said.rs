@@ -3,7 +3,7 @@
 
 use crate::check;
 use crate::compose;
-use crate::draft::Draft;
+use crate::draft::{Draft, Spelled};
 use crate::tree::{Entry, Shape, Table};
 use base::diag::{Diag, Diags};
 use base::params::{self, Block, Default, ParamSpec};
@@ -24,14 +24,6 @@ pub struct Half {
     pub unsaid: Option<Arc<Values>>,
 }
 
-/// A key that is no parameter and says which are meant: reported already. Where that is one, its value counts, so that no error is
-/// one that the new spelling would not have.
-pub struct Spelled<'d> {
-    /// Their names.
-    means: Vec<&'static str>,
-    entry: &'d Entry,
-}
-
 /// What a recipe says of a parameter.
 pub enum Said<'d> {
     Entry(&'d Entry),
@@ -43,12 +35,13 @@ pub enum Said<'d> {
 }
 
 impl<'d> Said<'d> {
-    pub fn of(draft: &Draft<'d>, spec: &ParamSpec, otherwise: &[Spelled<'d>]) -> Said<'d> {
-        let said = Said::by_name(draft, spec, otherwise);
+    pub fn of(draft: &Draft<'d>, spec: &ParamSpec) -> Said<'d> {
+        let said = Said::by_name(draft, spec);
         if !matches!(said, Said::Nothing | Said::NoBlock) {
             return said;
         }
-        let meant = otherwise.iter().find(|o| o.means.contains(&spec.name));
+        let mut spelled = draft.spelled.iter();
+        let meant = spelled.find(|o| o.means.contains(&spec.name));
         match meant {
             Some(spelled) if spelled.means.len() == 1 => Said::Entry(spelled.entry),
             Some(_) => Said::Wrong,
@@ -56,7 +49,7 @@ impl<'d> Said<'d> {
         }
     }
 
-    fn by_name(draft: &Draft<'d>, spec: &ParamSpec, otherwise: &[Spelled<'d>]) -> Said<'d> {
+    fn by_name(draft: &Draft<'d>, spec: &ParamSpec) -> Said<'d> {
         let entry = |table: &'d Table, key: &str| match table.get(key) {
             Some(entry) if takes_back(entry) && spec.can_be_absent() => Said::Nothing,
             Some(entry) => Said::Entry(entry),
@@ -74,7 +67,7 @@ impl<'d> Said<'d> {
             Some(written) => match &written.item.shape {
                 Shape::Table(table) => entry(table, spec.field()),
                 Shape::Bool(false) => absent,
-                _ if otherwise.iter().any(|o| std::ptr::eq(o.entry, written)) => absent,
+                _ if draft.spelled.iter().any(|o| std::ptr::eq(o.entry, written)) => absent,
                 _ => Said::Wrong,
             },
         }
@@ -117,7 +110,7 @@ impl Shapes {
     }
 
     /// Reports every key of a node that is no parameter; of those that mean one, what they mean.
-    pub fn otherwise<'d>(&self, draft: &Draft<'d>, diags: &mut Diags) -> Vec<Spelled<'d>> {
+    pub fn spelled<'d>(&self, draft: &Draft<'d>, diags: &mut Diags) -> Vec<Spelled<'d>> {
         let mut found = vec![];
         for entry in draft.table.entries() {
             let key = entry.key.as_str();
@@ -168,7 +161,7 @@ impl Shapes {
         if !fields.is_empty() {
             let help = format!("write {}", names(draft, entry, &fields));
             diags.push(diag.help(help));
-            return Some(Spelled::of(&fields, entry));
+            return Some(spelled(&fields, entry));
         }
         let own = OWN.iter().copied();
         let known = self.specs().map(ParamSpec::key);
@@ -232,11 +225,9 @@ impl Shapes {
     }
 }
 
-impl<'d> Spelled<'d> {
-    fn of(specs: &[&ParamSpec], entry: &'d Entry) -> Spelled<'d> {
-        let means = specs.iter().map(|s| s.name).collect();
-        Spelled { means, entry }
-    }
+fn spelled<'d>(specs: &[&ParamSpec], entry: &'d Entry) -> Spelled<'d> {
+    let means = specs.iter().map(|s| s.name).collect();
+    Spelled { means, entry }
 }
 
 /// Whether a parameter was called so before it was called what it is: `lora.rank` was `lora_rank`.
@@ -266,7 +257,7 @@ fn now<'d>(
         help += &format!(" (`{} = false`: none)", block.name);
     }
     diags.push(Diag::at(&entry.key_at, message).help(help));
-    Spelled::of(specs, entry)
+    spelled(specs, entry)
 }
 
 /// What one writes for these parameters in the place of an entry: the path in the node, or of the command line.
