@@ -88,33 +88,41 @@ impl Merged {
                 None => diag.suggest(diags.near(&node.key, self.nodes.keys())),
             });
         }
-        let nodes = Table::new(nodes);
-        over_variables(&self.nodes, &nodes, "", diags);
+        let nodes = beside_variables(&self.nodes, Table::new(nodes), "", diags);
         self.vars.merge(vars);
         self.nodes.merge(nodes);
     }
 }
 
-/// Reports tables that would take the place of a variable: what the variable holds would be lost, where a table of the parent stays.
-fn over_variables(below: &Table, over: &Table, path: &str, diags: &mut Diags) {
-    for entry in over.entries() {
-        let (Shape::Table(new), Some(old)) = (&entry.item.shape, below.get(&entry.key)) else {
-            continue;
-        };
-        let path = match path {
-            "" => entry.key.clone(),
-            path => format!("{path}.{}", entry.key),
-        };
-        match &old.item.shape {
-            Shape::Table(table) => over_variables(table, new, &path, diags),
-            Shape::Str(text) if text.starts_with("${") && text.ends_with('}') => {
-                let message = format!("`{path}` is the variable `{text}`, which no table changes");
-                let diag = Diag::at(&entry.key_at, message).related(&old.item.at, "it is this");
-                diags.push(diag.help("change the variable in `[vars]`, or the table where it is"));
+/// A child's tables without those that would take the place of a variable, which are reported: what the variable holds would be lost,
+/// where a table of the parent stays.
+fn beside_variables(below: &Table, over: Table, path: &str, diags: &mut Diags) -> Table {
+    let mut kept = vec![];
+    for mut entry in over.into_entries() {
+        let below = below.get(&entry.key).map(|e| &e.item);
+        if let (Shape::Table(table), Some(below)) = (&mut entry.item.shape, below) {
+            let path = match path {
+                "" => entry.key.clone(),
+                path => format!("{path}.{}", entry.key),
+            };
+            match &below.shape {
+                Shape::Table(below) => {
+                    *table = beside_variables(below, std::mem::take(table), &path, diags);
+                }
+                Shape::Str(text) if text.starts_with("${") && text.ends_with('}') => {
+                    let message =
+                        format!("`{path}` is the variable `{text}`, which no table changes");
+                    let diag = Diag::at(&entry.key_at, message).related(&below.at, "it is this");
+                    let help = "change the variable in `[vars]`, or the table where it is";
+                    diags.push(diag.help(help));
+                    continue;
+                }
+                _ => {}
             }
-            _ => {}
         }
+        kept.push(entry);
     }
+    Table::new(kept)
 }
 
 fn has_kind(node: &Entry) -> bool {

@@ -4,7 +4,7 @@ use super::{Server, completion, judging};
 use crate::study::Study;
 use crate::training::{REASONER, WORLD};
 use pipe::base::params::Problem;
-use pipe::base::params::{ParamSet, unsaid};
+use pipe::base::params::{ParamSet, defaults, unsaid};
 use pipe::base::rows::{PromptClass, Score};
 use pipe::base::value::{self, Value, Values};
 use pipe::engine::kind::estimate::NodePreview;
@@ -650,7 +650,7 @@ fn a_plan_reckons_with_what_a_judge_may_write() {
             value::put(&mut given, name, value.clone());
         }
         let params = ScorerParams::read(&given).unwrap();
-        let endpoints = ScorerEndpoints::read(&Values::new()).unwrap();
+        let endpoints = ScorerEndpoints::read(&defaults::<ScorerEndpoints>()).unwrap();
         let service = scorers::get(scorer).unwrap().service().unwrap();
         let calls = service.calls((&params, &endpoints), 10.0, (100.0, 50.0));
         calls.completion_tokens
