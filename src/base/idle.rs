@@ -17,7 +17,10 @@ pub struct Idle {
 }
 
 /// The parameters of a node that are set to anything but their defaults and do not always act: what is idle of them.
-pub fn idle(specs: impl IntoIterator<Item = ParamSpec>, setup: &Setup) -> Vec<(&'static str, Option<Idle>)> {
+pub fn idle(
+    specs: impl IntoIterator<Item = ParamSpec>,
+    setup: &Setup,
+) -> Vec<(&'static str, Option<Idle>)> {
     let mut found = vec![];
     for spec in specs {
         let Some(acts) = spec.acts.filter(|_| spec.is_set(setup.values)) else {

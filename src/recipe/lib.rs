@@ -21,9 +21,9 @@ pub mod write;
 
 use crate::check::Folders;
 use crate::compose::Merged;
+use crate::idle::IdleParams;
 use crate::layer::Layer;
 use crate::matrix::Axis;
-use crate::idle::IdleParams;
 use crate::tree::{Entry, Item, Shape, Table};
 use base::claim::{Axes, Claim};
 use base::diag::{Diag, Diags, Place, Source};

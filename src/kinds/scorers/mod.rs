@@ -104,14 +104,16 @@ impl ParamValue for &'static Scorer {
     }
     fn read(value: Option<&Value>) -> Result<Self, String> {
         match value {
-            Some(Value::Str(name)) => match get(name) {
-                Some(scorer) if scorer.judges() => Ok(scorer),
-                Some(_) => Err(format!(
-                    "`{name}` is a part of rewards and says nothing of an answer as a whole"
-                )),
-                None => Err(renamed(name)
-                    .unwrap_or_else(|| format!("expected {}", Self::ty().describe()))),
-            },
+            Some(Value::Str(name)) => {
+                match get(name) {
+                    Some(scorer) if scorer.judges() => Ok(scorer),
+                    Some(_) => Err(format!(
+                        "`{name}` is a part of rewards and says nothing of an answer as a whole"
+                    )),
+                    None => Err(renamed(name)
+                        .unwrap_or_else(|| format!("expected {}", Self::ty().describe()))),
+                }
+            }
             _ => Err(format!("expected {}", Self::ty().describe())),
         }
     }

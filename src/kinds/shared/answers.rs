@@ -97,7 +97,8 @@ impl ServedModel {
         let Some(text) = &self.extra_body else {
             return Ok(Map::new());
         };
-        let extra: Value = serde_json::from_str(text).context("`endpoint.extra_body` is no JSON")?;
+        let extra: Value =
+            serde_json::from_str(text).context("`endpoint.extra_body` is no JSON")?;
         match extra {
             Value::Object(map) => Ok(map),
             _ => anyhow::bail!("`endpoint.extra_body` is no JSON object"),

@@ -181,7 +181,11 @@ fn spent_here(journal: &mut Journal, (by, api): (&str, &str), spent: Amount) -> 
     let (mut own, mut others) = (Amount::default(), Amount::default());
     journal.each(&mut |_, entry| {
         if entry.by == by {
-            let of = if entry.api == api { &mut own } else { &mut others };
+            let of = if entry.api == api {
+                &mut own
+            } else {
+                &mut others
+            };
             of.dollars += entry.dollars;
             of.tokens += entry.prompt_tokens + entry.completion_tokens;
         }
@@ -189,7 +193,10 @@ fn spent_here(journal: &mut Journal, (by, api): (&str, &str), spent: Amount) -> 
     })?;
     Ok(Amount {
         dollars: (spent.dollars - others.dollars).max(spent.dollars.min(own.dollars)),
-        tokens: spent.tokens.saturating_sub(others.tokens).max(spent.tokens.min(own.tokens)),
+        tokens: spent
+            .tokens
+            .saturating_sub(others.tokens)
+            .max(spent.tokens.min(own.tokens)),
     })
 }
 

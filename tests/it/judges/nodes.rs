@@ -630,11 +630,7 @@ fn old_spellings_are_told_their_new_ones() {
             "samples_per_request = 2",
             "`samples_per_request` is now `endpoint.batch`",
         ),
-        (
-            generate,
-            "url = \"http://h/v1\"",
-            "write `endpoint.url`",
-        ),
+        (generate, "url = \"http://h/v1\"", "write `endpoint.url`"),
     ] {
         let said = check(&format!("{kind}{line}"));
         assert!(said.contains(expected), "{line}: {said}");

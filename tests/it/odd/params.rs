@@ -250,7 +250,9 @@ const ANSWERED: &str = "[node.m]\nkind = \"world-model\"\n[node.p]\nkind = \"wor
 fn execution_parameters_that_can_do_nothing_are_refused_and_what_a_parent_says_is_a_warning() {
     let node = format!("{ANSWERED}[node.e]\nkind = \"evaluate\"\nin = {{ completions = \"a\" }}\n");
     assert_eq!(
-        errors(&format!("{node}judge.concurrency = 4\nmoderation.url = \"http://h/v1\"\n")),
+        errors(&format!(
+            "{node}judge.concurrency = 4\nmoderation.url = \"http://h/v1\"\n"
+        )),
         [
             "`judge.concurrency` acts only where `strongreject`, `harmbench` or `rubric` judges: here it does nothing",
             "`moderation.url` acts only where `moderation` judges: here it does nothing",
@@ -273,7 +275,10 @@ fn execution_parameters_that_can_do_nothing_are_refused_and_what_a_parent_says_i
     };
     let told = warnings("c.toml");
     for field in ["model", "url", "concurrency"] {
-        assert!(told.contains(&format!("`judge.{field}` acts only where")), "{told}");
+        assert!(
+            told.contains(&format!("`judge.{field}` acts only where")),
+            "{told}"
+        );
     }
     assert_eq!(warnings("none.toml"), "");
 }
@@ -281,10 +286,14 @@ fn execution_parameters_that_can_do_nothing_are_refused_and_what_a_parent_says_i
 #[test]
 fn parts_of_rewards_judge_no_answer() {
     for part in ["task", "safety", "format"] {
-        let text = format!("{ANSWERED}[node.e]\nkind = \"evaluate\"\nin = {{ completions = \"a\" }}\nscorer = \"{part}\"\n");
+        let text = format!(
+            "{ANSWERED}[node.e]\nkind = \"evaluate\"\nin = {{ completions = \"a\" }}\nscorer = \"{part}\"\n"
+        );
         assert_eq!(
             errors(&text),
-            [format!("`scorer`: `{part}` is a part of rewards and says nothing of an answer as a whole")]
+            [format!(
+                "`scorer`: `{part}` is a part of rewards and says nothing of an answer as a whole"
+            )]
         );
     }
 }
@@ -292,11 +301,16 @@ fn parts_of_rewards_judge_no_answer() {
 #[test]
 fn an_old_spelling_is_the_only_error_of_a_node_that_is_right_otherwise() {
     let prompts = "[node.p]\nkind = \"world-prompts\"\n";
-    let generate = format!("{prompts}[node.g]\nkind = \"generate\"\nin = {{ prompts = \"p.eval\" }}\n");
-    let evaluate = format!("{ANSWERED}[node.e]\nkind = \"evaluate\"\nin = {{ completions = \"a\" }}\n");
+    let generate =
+        format!("{prompts}[node.g]\nkind = \"generate\"\nin = {{ prompts = \"p.eval\" }}\n");
+    let evaluate =
+        format!("{ANSWERED}[node.e]\nkind = \"evaluate\"\nin = {{ completions = \"a\" }}\n");
     let grpo = format!(
         "{MODEL}{prompts}{}steps = 1\n",
-        RL.replace("harmful = \"format\"", "harmful = \"1 - refusal-matcher-unicode\"")
+        RL.replace(
+            "harmful = \"format\"",
+            "harmful = \"1 - refusal-matcher-unicode\""
+        )
     );
     let cases: &[(String, &[&str])] = &[
         (
@@ -308,7 +322,9 @@ fn an_old_spelling_is_the_only_error_of_a_node_that_is_right_otherwise() {
             ],
         ),
         (
-            format!("{generate}[node.g.endpoint]\nserved = \"m\"\nurl = \"http://h/v1\"\nrequest_retries = 2\nsamples_per_request = 2\n"),
+            format!(
+                "{generate}[node.g.endpoint]\nserved = \"m\"\nurl = \"http://h/v1\"\nrequest_retries = 2\nsamples_per_request = 2\n"
+            ),
             &[
                 "`endpoint.served` is now `endpoint.model`",
                 "`endpoint.request_retries` is now `endpoint.retries`",
@@ -323,7 +339,9 @@ fn an_old_spelling_is_the_only_error_of_a_node_that_is_right_otherwise() {
             ],
         ),
         (
-            format!("{evaluate}judge = \"strongreject\"\njudge_model = \"m\"\njudge_url = \"http://h/v1\"\njudge_request_retries = 2\n"),
+            format!(
+                "{evaluate}judge = \"strongreject\"\njudge_model = \"m\"\njudge_url = \"http://h/v1\"\njudge_request_retries = 2\n"
+            ),
             &[
                 "`judge` is now `scorer`",
                 "`judge_model` is now `judge.model`",
@@ -333,7 +351,9 @@ fn an_old_spelling_is_the_only_error_of_a_node_that_is_right_otherwise() {
         ),
         // Which of the three tables is meant nobody knows, so none of them lacks it.
         (
-            format!("{evaluate}scorer = \"strongreject\"\njudge.model = \"m\"\nurl = \"http://h/v1\"\n"),
+            format!(
+                "{evaluate}scorer = \"strongreject\"\njudge.model = \"m\"\nurl = \"http://h/v1\"\n"
+            ),
             &["unknown parameter `url`"],
         ),
         (
@@ -349,7 +369,9 @@ fn an_old_spelling_is_the_only_error_of_a_node_that_is_right_otherwise() {
     assert!(told.contains(help), "{told}");
     let told = check(&format!("{evaluate}lora_rank = 0\n")).err().unwrap();
     assert!(told.contains("unknown parameter `lora_rank`"), "{told}");
-    let sft = format!("{MODEL}[node.c]\nkind = \"world-corpus\"\n[node.s]\nkind = \"sft\"\nin = {{ model = \"m\", conversations = \"c\" }}\nlr = 1e-3\nlora_rank = 0\n");
+    let sft = format!(
+        "{MODEL}[node.c]\nkind = \"world-corpus\"\n[node.s]\nkind = \"sft\"\nin = {{ model = \"m\", conversations = \"c\" }}\nlr = 1e-3\nlora_rank = 0\n"
+    );
     let told = check(&sft).err().unwrap();
     assert!(told.contains("`lora_rank` is now `lora.rank`"), "{told}");
     assert!(told.contains("(`lora = false`: none)"), "{told}");
@@ -359,18 +381,43 @@ fn an_old_spelling_is_the_only_error_of_a_node_that_is_right_otherwise() {
 fn what_is_wrong_with_an_endpoint_is_said_of_the_parameter_by_its_path() {
     let asked = |lines: &str| {
         let head = "[node.p]\nkind = \"world-prompts\"\n[node.g]\nkind = \"generate\"\nin = { prompts = \"p.eval\" }\n";
-        check(&format!("{head}{lines}endpoint.model = \"m\"\nendpoint.url = \"http://h/v1\"\n")).err().unwrap()
+        check(&format!(
+            "{head}{lines}endpoint.model = \"m\"\nendpoint.url = \"http://h/v1\"\n"
+        ))
+        .err()
+        .unwrap()
     };
     for (lines, words) in [
-        ("endpoint.extra_body = \"{\"\n", vec!["`endpoint.extra_body` is no JSON"]),
+        (
+            "endpoint.extra_body = \"{\"\n",
+            vec!["`endpoint.extra_body` is no JSON"],
+        ),
         (
             "endpoint.extra_body = '{\"model\": 1}'\n",
-            vec!["`model` in `endpoint.extra_body` takes", "`endpoint.model` says it"],
+            vec![
+                "`model` in `endpoint.extra_body` takes",
+                "`endpoint.model` says it",
+            ],
         ),
-        ("top_k = 4\n", vec!["`endpoint.server = \"vllm\"`", "`endpoint.extra_body` sends"]),
-        ("prefill = \"x\"\n", vec!["`endpoint.api = \"completions\"` does"]),
-        ("endpoint.key_header = \"api-key\"\n", vec!["`endpoint.key_env` names"]),
-        ("endpoint.budget_dollars = 1.0\n", vec!["set `endpoint.price_prompt` and `endpoint.price_completion`"]),
+        (
+            "top_k = 4\n",
+            vec![
+                "`endpoint.server = \"vllm\"`",
+                "`endpoint.extra_body` sends",
+            ],
+        ),
+        (
+            "prefill = \"x\"\n",
+            vec!["`endpoint.api = \"completions\"` does"],
+        ),
+        (
+            "endpoint.key_header = \"api-key\"\n",
+            vec!["`endpoint.key_env` names"],
+        ),
+        (
+            "endpoint.budget_dollars = 1.0\n",
+            vec!["set `endpoint.price_prompt` and `endpoint.price_completion`"],
+        ),
     ] {
         let told = asked(lines);
         for word in words {

@@ -401,7 +401,10 @@ fn false_takes_back_whatever_need_not_be_there() {
     let child = |lines: &str| {
         let files = Files::new(&[
             ("p.toml", &full),
-            ("c.toml", &format!("extends = \"p.toml\"\n[node.x]\n{lines}")),
+            (
+                "c.toml",
+                &format!("extends = \"p.toml\"\n[node.x]\n{lines}"),
+            ),
         ]);
         let overrides = Overrides {
             cwd: files.folder.path().into(),
@@ -437,19 +440,15 @@ fn false_takes_back_whatever_need_not_be_there() {
 
 #[test]
 fn a_table_over_a_variable_is_refused() {
-    let text = |lora: &str| {
-        format!("[vars]\nlora = {{ rank = 4, alpha = 8 }}\n{NODE}lora = {lora}\n")
-    };
+    let text =
+        |lora: &str| format!("[vars]\nlora = {{ rank = 4, alpha = 8 }}\n{NODE}lora = {lora}\n");
     let files = Files::new(&[
         ("p.toml", &text("\"${lora}\"")),
         (
             "c.toml",
             "extends = \"p.toml\"\n[node.x.lora]\nalpha = 16\n",
         ),
-        (
-            "v.toml",
-            "extends = \"p.toml\"\n[vars]\nlora.alpha = 16\n",
-        ),
+        ("v.toml", "extends = \"p.toml\"\n[vars]\nlora.alpha = 16\n"),
     ]);
     let load = |name: &str, sets: &[&str]| {
         let overrides = Overrides {
@@ -458,20 +457,28 @@ fn a_table_over_a_variable_is_refused() {
             ..Overrides::default()
         };
         let loaded = load(Path::new(name), &overrides, &KINDS);
-        loaded.map(|all| said(&all[0]).0).map_err(|d| d.render(false))
+        loaded
+            .map(|all| said(&all[0]).0)
+            .map_err(|d| d.render(false))
     };
     let told = load("c.toml", &[]).err().unwrap();
     assert!(
         told.contains("error: `x.lora` is the variable `${lora}`, which no table changes"),
         "{told}"
     );
-    assert!(told.contains("c.toml:2:9") && told.contains("p.toml:5"), "{told}");
+    assert!(
+        told.contains("c.toml:2:9") && told.contains("p.toml:5"),
+        "{told}"
+    );
     assert_eq!(told.matches("error: ").count(), 1, "{told}");
     let told = load("p.toml", &["x.lora.alpha=16"]).err().unwrap();
     assert!(told.contains("`x.lora` is the variable"), "{told}");
     // The variable itself is changed key by key.
     let changed = load("v.toml", &[]).unwrap();
-    assert!(changed.contains(r#"{"alpha": 16.0, "rank": 4,"#), "{changed}");
+    assert!(
+        changed.contains(r#"{"alpha": 16.0, "rank": 4,"#),
+        "{changed}"
+    );
 }
 
 #[test]
@@ -515,7 +522,11 @@ fn all_of_a_block_hangs_on_its_condition_also_where_it_is_no_identity() {
         let loaded = from_text("r.toml", &text, &overrides, &WITH_SWITCH);
         loaded.map(drop).map_err(|d| d.render(false))
     };
-    for field in ["judge.model = \"m\"", "service.url = \"u\"", "service.concurrency = 5"] {
+    for field in [
+        "judge.model = \"m\"",
+        "service.url = \"u\"",
+        "service.concurrency = 5",
+    ] {
         let told = check(field).err().unwrap();
         let name = field.split(" =").next().unwrap();
         let expected = format!("`{name}` acts only where `on` is set: here it does nothing");
