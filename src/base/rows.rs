@@ -451,12 +451,3 @@ pub fn write_metrics(folder: &Path, metrics: Vec<Metric>) -> Result<()> {
     let text = serde_json::to_string_pretty(&Metrics { metrics })? + "\n";
     std::fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))
 }
-
-pub fn read_metrics(folder: &Path) -> Result<Vec<Metric>> {
-    let path = folder.join(METRICS);
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("failed to read {}", path.display()))?;
-    let metrics: Metrics = serde_json::from_str(&text)
-        .with_context(|| format!("failed to parse {}", path.display()))?;
-    Ok(metrics.metrics)
-}

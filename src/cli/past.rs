@@ -5,6 +5,7 @@ use super::output::Error;
 use super::registry::registry;
 use anyhow::Context;
 use base::claim::Axes;
+use base::diag::Diags;
 use base::hash::Key;
 use engine::events::event::{End, Event, State};
 use engine::events::journal::{self, Run, RunInfo};
@@ -105,7 +106,8 @@ pub fn sides(store: &Store, id: &str) -> Result<Vec<Side>, Error> {
     for (label, text) in &run.recipes {
         let name = format!("run {id}: {label}");
         // A resolved recipe has no matrix left, so it is one variant.
-        for loaded in recipe::from_text(&name, text, &overrides, registry())? {
+        let read_again = recipe::from_resolved(&name, text, &overrides, registry());
+        for loaded in read_again.map_err(|diags| unreadable(id, &run.info, label, &diags))? {
             let axes = axes(label, &loaded.name);
             read.push((loaded, axes));
         }
@@ -143,6 +145,20 @@ pub fn sides(store: &Store, id: &str) -> Result<Vec<Side>, Error> {
         });
     }
     Ok(sides)
+}
+
+/// A run's recipe that means nothing any more: nobody wrote it, so its places in the text help nobody.
+fn unreadable(id: &str, info: &RunInfo, label: &str, diags: &Diags) -> Error {
+    let more = match diags.len().saturating_sub(1) {
+        0 => String::new(),
+        n => format!(" (and {n} more)"),
+    };
+    let first = diags.iter().next().map_or("", |d| &d.message);
+    Error::Usage(format!(
+        "run `{id}` was made by version {}, and this one cannot read the recipe `{label}` that it kept: {first}{more}. Its records are \
+         as good as before: name the recipe's own file in place of the run",
+        info.version
+    ))
 }
 
 /// By node, under its name in the run: the key of what it has since.

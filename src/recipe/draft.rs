@@ -12,9 +12,11 @@ pub struct Draft<'a> {
     pub kind: &'static Kind,
     /// Its keys that are no parameters and say which are meant.
     pub spelled: Vec<Spelled<'a>>,
+    /// It is of a recipe that a run kept: see `from_resolved`.
+    pub resolved: bool,
 }
 
-/// A key that is no parameter and says which are meant: reported already. Where that is one, its value counts, so that no error is
+/// A key that is no parameter and says which are meant: reported already, but where a run kept it. Where that is one, its value counts, so that no error is
 /// one that the new spelling would not have.
 pub struct Spelled<'a> {
     /// Their names.

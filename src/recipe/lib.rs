@@ -83,7 +83,7 @@ impl Loaded {
 pub fn load(path: &Path, overrides: &Overrides, registry: &Registry) -> Result<Vec<Loaded>, Diags> {
     let mut diags = Diags::default();
     let layers = layer::chain(path, &overrides.cwd, &mut diags);
-    finish(layers, overrides, registry, diags)
+    finish(layers, overrides, registry, false, diags)
 }
 
 /// Loads a text as if it were a file of this name in the current directory of `overrides`.
@@ -93,6 +93,26 @@ pub fn from_text(
     overrides: &Overrides,
     registry: &Registry,
 ) -> Result<Vec<Loaded>, Diags> {
+    read_text(name, text, overrides, registry, false)
+}
+
+/// The same of a text that `Loaded::resolved_text` gave, perhaps in an older version: parameters may have the names that they had then.
+pub fn from_resolved(
+    name: &str,
+    text: &str,
+    overrides: &Overrides,
+    registry: &Registry,
+) -> Result<Vec<Loaded>, Diags> {
+    read_text(name, text, overrides, registry, true)
+}
+
+fn read_text(
+    name: &str,
+    text: &str,
+    overrides: &Overrides,
+    registry: &Registry,
+    resolved: bool,
+) -> Result<Vec<Loaded>, Diags> {
     let mut diags = Diags::default();
     if text.len() as u64 > layer::MOST_TEXT {
         let most = base::text::bytes(layer::MOST_TEXT);
@@ -100,13 +120,14 @@ pub fn from_text(
     }
     let youngest = layer::layer(name, text, PathBuf::new(), None, &mut diags);
     let layers = layer::elders(youngest, &overrides.cwd, &mut diags);
-    finish(layers, overrides, registry, diags)
+    finish(layers, overrides, registry, resolved, diags)
 }
 
 fn finish(
     mut layers: Vec<Layer>,
     overrides: &Overrides,
     registry: &Registry,
+    resolved: bool,
     mut diags: Diags,
 ) -> Result<Vec<Loaded>, Diags> {
     // A missing or broken file would make everything that hangs on it look wrong.
@@ -123,6 +144,7 @@ fn finish(
         layers: &layers,
         overrides,
         registry,
+        resolved,
         axes: &axes,
     };
     let mut loaded = vec![];
@@ -173,6 +195,8 @@ struct Recipe<'a> {
     layers: &'a [Layer],
     overrides: &'a Overrides,
     registry: &'a Registry,
+    /// It was kept by a run: see `from_resolved`.
+    resolved: bool,
     axes: &'a [Axis],
 }
 
@@ -198,6 +222,7 @@ impl Recipe<'_> {
             registry: self.registry,
             folders: &folders,
             dropped: &merged.dropped,
+            resolved: self.resolved,
         };
         let graph = resolver.graph(&nodes, idle, diags);
         let youngest = &self.layers[self.layers.len() - 1];

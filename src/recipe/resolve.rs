@@ -20,6 +20,8 @@ pub struct Resolver<'a> {
     pub registry: &'a Registry,
     pub folders: &'a Folders<'a>,
     pub dropped: &'a BTreeMap<String, Place>,
+    /// Whether a run kept the recipe: see `from_resolved`.
+    pub resolved: bool,
 }
 
 /// It is wrong and the reader is told.
@@ -119,6 +121,7 @@ impl Resolver<'_> {
             table,
             kind,
             spelled: vec![],
+            resolved: self.resolved,
         })
     }
 

@@ -243,7 +243,7 @@ fn was(spec: &ParamSpec, key: &str) -> bool {
     }
 }
 
-/// Reports that what is written as `written` has other names now.
+/// What is written as `written` has other names now, which is reported.
 fn now<'d>(
     draft: &Draft<'d>,
     entry: &'d Entry,
@@ -256,7 +256,10 @@ fn now<'d>(
     if let Some(block) = specs[0].block.filter(|block| block.optional) {
         help += &format!(" (`{} = false`: none)", block.name);
     }
-    diags.push(Diag::at(&entry.key_at, message).help(help));
+    // What a run kept nobody wrote, so nobody is told.
+    if !(draft.resolved && specs.len() == 1) {
+        diags.push(Diag::at(&entry.key_at, message).help(help));
+    }
     spelled(specs, entry)
 }
 

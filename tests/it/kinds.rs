@@ -6,7 +6,7 @@ use pipe::base::params::{Block, Default as ParamDefault, ParamSpec, ParamValue};
 use pipe::base::rows::{Completion, Metric, Prompt, PromptClass, Truth};
 use pipe::base::stats;
 use pipe::base::value::{self, Value, Values};
-use pipe::engine::kind::{Kind, Need, Role, Type};
+use pipe::engine::kind::{Kind, Need, Purpose, Role, Type};
 use pipe::kinds::REGISTRY;
 use pipe::kinds::data::mix::Params as MixParams;
 use pipe::kinds::data::mix::{self, mix};
@@ -68,7 +68,7 @@ fn every_kind_says_what_it_does() {
         let measured = matches!(kind.role, Role::Evaluates | Role::Measures);
         let metrics = kind.outputs.iter().any(|o| o.ty == Type::Metrics);
         assert!(metrics || !measured, "{name} measures and has no metrics");
-        for port in kind.inputs.iter().filter(|p| p.compared) {
+        for port in kind.inputs.iter().filter(|p| p.purpose != Purpose::Taken) {
             assert_eq!(port.ty, Type::Prompts, "{name}: {}", port.name);
         }
     }

@@ -86,8 +86,12 @@ fn of_kinds(recipe: &str, kinds: &Registry) -> Vec<String> {
 }
 
 fn open(set: &str) -> String {
+    open_of("is", set)
+}
+
+fn open_of(is: &str, set: &str) -> String {
     format!(
-        "`sft` is trained on prompts that nobody compared with those of `{set}`, which it may be evaluated on: see `pipe kinds \
+        "`sft` {is} trained on prompts that nobody compared with those of `{set}`, which it may be evaluated on: see `pipe kinds \
          decontaminate`"
     )
 }
@@ -110,9 +114,11 @@ fn a_kind_that_trains_is_checked_by_its_role_alone() {
 fn a_program_that_makes_a_model_of_rows_trains() {
     let sft = "kind = \"sft\"\nin = { model = \"base\", conversations = \"traces\" }";
     assert!(RECIPE.contains(sft));
+    let before = "[node.base-answers]\nkind = \"generate\"\nin = { model = \"base\", prompts = \"other-exam\" }\n\
+                  [node.base-eval]\nkind = \"evaluate\"\nin = { completions = \"base-answers\" }\nscorer = \"refusal\"";
     let program = |ports: &str, words: &str| {
         let lines = format!(
-            "kind = \"exec\"\nin = {{ {ports} }}\ncommand = [\"x\", {words}]\noutputs = [\"model\"]"
+            "kind = \"exec\"\nin = {{ {ports} }}\ncommand = [\"x\", {words}]\noutputs = [\"model\"]\n{before}"
         );
         of(&RECIPE.replace(sft, &lines))
     };
@@ -120,9 +126,26 @@ fn a_program_that_makes_a_model_of_rows_trains() {
         "model = \"base\", conversations = \"traces\"",
         "\"{in.model}\", \"{in.conversations}\"",
     );
-    assert_eq!(learns, [open("exam"), open("other-exam")]);
+    let may = |set| open_of("may be", set);
+    assert_eq!(learns, [may("exam"), may("other-exam")]);
     let converts = program("model = \"base\"", "\"{in.model}\"");
     assert_eq!(converts, Vec::<String>::new());
+    // It chooses a checkpoint by scores, or evaluates meanwhile: of neither has it learned.
+    let chooses = program(
+        "model = \"base\", metrics = \"base-eval\"",
+        "\"{in.model}\", \"{in.metrics}\"",
+    );
+    assert_eq!(chooses, Vec::<String>::new());
+    let measures = program(
+        "model = \"base\", prompts-2 = \"exam\"",
+        "\"{in.model}\", \"{in.prompts-2}\"",
+    );
+    assert_eq!(measures, Vec::<String>::new());
+    let both = program(
+        "model = \"base\", conversations = \"traces\", prompts-2 = \"exam\", metrics = \"base-eval\"",
+        "\"{in.model}\", \"{in.conversations}\", \"{in.prompts-2}\", \"{in.metrics}\"",
+    );
+    assert_eq!(both, [may("exam"), may("other-exam")]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::toys::REGISTRY;
 use pipe::base::rows::{self, Metric};
 use pipe::engine::events::event::{Event, State};
 use pipe::engine::graph::Graph;
+use pipe::engine::kind::{Role, Type};
 use pipe::engine::plan::Wanted;
 use pipe::engine::run::{self, Outcome, Settings};
 use pipe::engine::store::Store;
@@ -69,6 +70,7 @@ impl Study {
         let ran = self.try_run(recipe);
         for end in &ran.outcome.nodes {
             assert!(end.brief.is_some(), "{} ended as {:?}", end.name, end.state);
+            ran.metrics_are_declared(&end.name);
         }
         ran
     }
@@ -177,12 +179,37 @@ impl Ran {
     }
 
     pub fn metric(&self, node: &str, name: &str) -> Metric {
-        let text = self.text(node, "metrics", rows::METRICS);
-        let all: rows::Metrics = serde_json::from_str(&text).unwrap();
-        let mut found = all.metrics.into_iter().filter(|m| m.name == name);
+        let mut found = self.metrics(node).into_iter().filter(|m| m.name == name);
         found
             .next()
-            .unwrap_or_else(|| panic!("no {name} in {text}"))
+            .unwrap_or_else(|| panic!("no {name} of {node}: {:?}", self.metrics(node)))
+    }
+
+    fn metrics(&self, node: &str) -> Vec<Metric> {
+        let text = self.text(node, "metrics", rows::METRICS);
+        let all: rows::Metrics = serde_json::from_str(&text).unwrap();
+        all.metrics
+    }
+
+    /// A kind says of every metric that it writes what it is called and in which unit it is; a program writes what it likes.
+    fn metrics_are_declared(&self, node: &str) {
+        let record = self.record(node);
+        let kind = REGISTRY.get(&record.kind).unwrap();
+        let measured = record.outputs.get("metrics");
+        if measured.is_none_or(|a| a.ty != Type::Metrics) || kind.role == Role::Runs {
+            return;
+        }
+        for metric in self.metrics(node) {
+            let (name, unit) = (&metric.name, &metric.unit);
+            let info = kind.metric(name);
+            let info = info.unwrap_or_else(|| panic!("`{}` does not declare `{name}`", kind.name));
+            let fits = info.unit.is_empty() || info.unit == unit;
+            assert!(
+                fits,
+                "{}: `{name}` is in {unit:?}, not {:?}",
+                kind.name, info.unit
+            );
+        }
     }
 
     /// The steps of a training node.

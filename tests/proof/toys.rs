@@ -1,7 +1,7 @@
 //! Kinds for the tests of the engine: milliseconds instead of models. Their outputs are texts under the type
 //! `prompts`.
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail};
 use pipe::base::calls::Calls;
 use pipe::base::params::ParamSet;
 use pipe::base::rows::Message;
@@ -277,10 +277,6 @@ fn join(ctx: &mut NodeCtx) -> Result<()> {
     if let Some(b) = ctx.input_opt("b") {
         texts.push(get(b)?);
     }
-    ensure!(
-        ctx.input_type("a") == Some(Type::Prompts),
-        "port `a` has the type of its kind"
-    );
     put(ctx, &texts.join(&params.separator))
 }
 

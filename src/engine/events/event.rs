@@ -6,7 +6,7 @@ use crate::kind::messages::{Metric, Sampled};
 use crate::plan::PlannedNode;
 use crate::store::record::Cost;
 use base::hash::{Digest, Key};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,6 +72,8 @@ pub enum Event {
     Orphan {
         node: String,
         holder: Holder,
+        /// `deed` in journals of older versions.
+        #[serde(alias = "deed")]
         action: OrphanAction,
     },
     /// A running node has said nothing for much longer than it used to.
@@ -88,18 +90,6 @@ pub enum Event {
 }
 
 impl Event {
-    /// Worth a red line even when the run goes on.
-    pub fn is_error(&self) -> bool {
-        matches!(
-            self,
-            Event::NotReproducible { .. }
-                | Event::State {
-                    state: State::Failed { .. },
-                    ..
-                }
-        )
-    }
-
     pub fn node(&self) -> Option<&str> {
         match self {
             Event::RunStarted { .. } | Event::RunEnded { .. } => None,
@@ -137,6 +127,7 @@ pub struct Holder {
     pub attempt: String,
     pub host: String,
     /// What its executor calls the worker, `process 4711` say; the engine where there is no worker yet.
+    #[serde(alias = "pid", deserialize_with = "worker")]
     pub worker: String,
     /// When the attempt began; milliseconds since 1970.
     pub since_ms: u64,
@@ -144,7 +135,21 @@ pub struct Holder {
     pub orphan: bool,
 }
 
-/// Where a node is. Changed in one function of `exec`.
+/// In journals of older versions it is a number, `pid`: workers were processes of their host.
+fn worker<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Name(String),
+        Pid(i32),
+    }
+    Ok(match Written::deserialize(from)? {
+        Written::Name(name) => name,
+        Written::Pid(pid) => format!("process {pid}"),
+    })
+}
+
+/// Where a node is. Changed by `run::drive` alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum State {

@@ -42,7 +42,8 @@ pub struct Spec {
     /// Where answers of services are kept, for all nodes of the store; absent in attempts of older versions.
     #[serde(default)]
     pub calls: PathBuf,
-    /// The process that waits for the worker.
+    /// The process that waits for the worker; its bare number stands under `engine` in attempts of older versions.
+    #[serde(rename = "engine_process", default)]
     pub engine: Option<Process>,
     /// The run that made this attempt.
     #[serde(default)]

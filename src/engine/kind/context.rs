@@ -1,6 +1,5 @@
 //! What a kind's `run` may ask for and report: all that a kind sees of the engine.
 
-use super::artifact::Type;
 use crate::kind::attempt;
 use crate::kind::attempt::{Attempt, Spec, Usage};
 use crate::kind::checkpoint;
@@ -96,11 +95,6 @@ impl NodeCtx {
     /// Folder of an input that may be unconnected.
     pub fn input_opt(&self, port: &str) -> Option<&Path> {
         self.inputs.get(port).map(PathBuf::as_path)
-    }
-
-    /// What the connected input is.
-    pub fn input_type(&self, port: &str) -> Option<Type> {
-        self.spec.inputs.get(port).copied()
     }
 
     /// Where a path parameter lies; its content is what the key says.

@@ -72,9 +72,9 @@ pub enum Class {
     Killed,
     /// There was not enough memory, said the kernel or the worker.
     OutOfMemory,
-    /// The disk is full or read-only, the store cannot be used.
+    /// The disk is full or read-only, the store or the executor cannot be used.
     Environment,
-    /// The worker said that it may go better in a while: an endpoint was busy, say.
+    /// It may go better in a while: the worker said so, of an endpoint that was busy, say, or its machine is gone.
     Transient,
     /// Asked to stop; what it had saved is kept.
     Interrupted,
@@ -113,8 +113,10 @@ pub enum End {
     Signalled(i32),
     /// It was ended for want of memory; how, in words.
     OutOfMemory(String),
-    /// Nobody can say what became of it, a machine that is gone, say; the reason in words.
+    /// Nobody can say what became of it, a machine that is gone, say; the reason in words. Another try may go well.
     Lost(String),
+    /// The executor itself does not work any more: why, in words.
+    ExecutorFailed(String),
 }
 
 /// The class of a worker's end that was no success, and the cause in words. `complaint`: what the worker said before, and its class;
@@ -147,7 +149,8 @@ pub fn classify(
             format!("the worker ended with exit status {code}"),
         ),
         End::Signalled(signal) => (of_signal(*signal), signalled(*signal)),
-        End::Lost(why) => (Class::Killed, format!("the worker was lost: {why}")),
+        End::Lost(why) => (Class::Transient, format!("the worker was lost: {why}")),
+        End::ExecutorFailed(why) => (Class::Environment, why.clone()),
     };
     if let (Class::Killed, Some(peak)) = (class, peak) {
         told += &format!("; its peak was {peak}");

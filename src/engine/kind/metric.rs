@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// A metric of a kind, or a family of them whose names begin alike.
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 pub struct MetricInfo {
     /// As the kind writes it; `refusal/*` stands for all names that begin with `refusal/`.
     pub name: &'static str,

@@ -34,8 +34,18 @@ pub struct Port {
     pub ty: Type,
     pub need: Need,
     pub doc: &'static str,
-    /// The node's rows are compared with these and no more: none of them is passed on or learned from.
-    pub compared: bool,
+    pub purpose: Purpose,
+}
+
+/// What becomes of the rows that a port brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// They are passed on or learned from.
+    Taken,
+    /// The node's own rows are compared with them and no more: none of them is passed on or learned from.
+    Compared,
+    /// Whoever trains measures on them meanwhile; without training they are taken.
+    Measured,
 }
 
 impl Port {
@@ -45,7 +55,7 @@ impl Port {
             ty,
             need,
             doc,
-            compared: false,
+            purpose: Purpose::Taken,
         }
     }
 
@@ -70,12 +80,16 @@ impl Port {
         Port::new(name, ty, doc, Need::With { given, when })
     }
 
-    /// See `compared`.
+    /// See `Purpose::Compared`.
     pub const fn only_compared(self) -> Port {
-        Port {
-            compared: true,
-            ..self
-        }
+        let purpose = Purpose::Compared;
+        Port { purpose, ..self }
+    }
+
+    /// See `Purpose::Measured`.
+    pub const fn only_measured(self) -> Port {
+        let purpose = Purpose::Measured;
+        Port { purpose, ..self }
     }
 }
 
@@ -243,6 +257,9 @@ pub trait Upstream {
 /// See `Kind::above`.
 pub type Above = fn(&dyn Upstream, NodeId) -> Vec<Problem>;
 
+/// See `Kind::count_calls`.
+pub type CountCalls = fn(&NodePreview, &Path) -> Result<Calls>;
+
 /// See `Kind::preflight`.
 pub type Preflight = fn(&Values, &Values, &str) -> Vec<String>;
 
@@ -280,7 +297,7 @@ pub struct Kind {
     pub tokens: Option<fn(&NodePreview) -> Result<Tokens>>,
     /// Which calls to services it will make, as far as can be told beforehand; for kinds that make any. The path is that of the
     /// journal's folder.
-    pub count_calls: Option<fn(&NodePreview, &Path) -> Result<Calls>>,
+    pub count_calls: Option<CountCalls>,
     /// What it will take and give, by its parameters alone; for kinds of which anything can be told.
     pub estimate: Option<fn(&NodePreview) -> Result<Work>>,
     /// What it needs of this machine besides files and variables, and does not find: a sentence each. Gets identity and execution
@@ -337,7 +354,14 @@ impl Kind {
 
     /// Whether what is given to this port is only compared with.
     pub fn compares(&self, port: &str) -> bool {
-        self.port(port).is_some_and(|p| p.compared)
+        let port = self.port(port);
+        port.is_some_and(|p| p.purpose == Purpose::Compared)
+    }
+
+    /// Whether a training measures with what is given to this port.
+    pub fn measures_with(&self, port: &str) -> bool {
+        let port = self.port(port);
+        port.is_some_and(|p| p.purpose == Purpose::Measured)
     }
 
     /// The types of what a node with these identity parameters delivers, by output.

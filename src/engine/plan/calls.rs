@@ -5,6 +5,7 @@ use super::layout::Layout;
 use super::planner::{self, Decision};
 use super::verdict::Verdict;
 use crate::graph::{Graph, NodeId};
+use crate::kind::CountCalls;
 use crate::kind::estimate::NodePreview;
 use crate::store::Store;
 use crate::store::paths::located;
@@ -14,17 +15,33 @@ use base::calls::Calls;
 use base::value::{Value, Values};
 use std::collections::BTreeMap;
 
-/// The calls of a node that has to run; nothing for one that asks nobody. `all`: what is decided of the nodes of its plan.
+/// The calls of a node that has to run; nothing for one that asks nobody. `all`: what is decided of the nodes of its plan. What
+/// cannot be counted, whatever the reason, is told as a problem of the estimate: nothing runs any less for it.
 pub(super) fn of_node(
     store: &Store,
     graph: &Graph,
     all: &[Decision],
     decision: &Decision,
+) -> Option<CallsEstimate> {
+    let node = graph.node(decision.id);
+    let count = node
+        .kind
+        .count_calls
+        .filter(|_| names_service(&node.exec))?;
+    match counted(store, graph, all, decision, count) {
+        Ok(estimate) => estimate,
+        Err(error) => Some(as_before(decision, vec![], Some(format!("{error:#}")))),
+    }
+}
+
+fn counted(
+    store: &Store,
+    graph: &Graph,
+    all: &[Decision],
+    decision: &Decision,
+    count: CountCalls,
 ) -> Result<Option<CallsEstimate>> {
     let node = graph.node(decision.id);
-    let Some(count) = node.kind.count_calls.filter(|_| names_service(&node.exec)) else {
-        return Ok(None);
-    };
     let (inputs, after) = inputs(store, graph, all, decision.id)?;
     if !after.is_empty() {
         return Ok(Some(as_before(decision, after, None)));
@@ -39,14 +56,11 @@ pub(super) fn of_node(
         inputs: folders,
         ..NodePreview::new(&node.params, &params, &node.exec)
     };
-    Ok(match count(&preview, &store.calls()) {
-        Ok(calls) if calls.is_zero() => None,
-        Ok(calls) => Some(CallsEstimate {
-            by: Basis::Counted,
-            ..of(&calls)
-        }),
-        Err(error) => Some(as_before(decision, vec![], Some(format!("{error:#}")))),
-    })
+    let calls = count(&preview, &store.calls())?;
+    Ok((!calls.is_zero()).then(|| CallsEstimate {
+        by: Basis::Counted,
+        ..of(&calls)
+    }))
 }
 
 fn of(calls: &Calls) -> CallsEstimate {

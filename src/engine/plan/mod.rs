@@ -18,9 +18,9 @@ pub use calls::names_service;
 pub use planned::{CallsTotal, Plan, Planned, PlannedNode};
 pub use planner::{Decision, Earlier, Outputs, Planner, Wanted, find, outputs};
 
-/// What would be done with every node, and what that takes.
+/// What would be done with every node, and what that takes, its calls to services counted.
 pub fn plan(store: &Store, graph: &Graph, wanted: &Wanted) -> Result<Plan> {
-    Plan::new(store, graph, &Planner::new(store, graph, wanted)?)
+    Plan::with_calls(store, graph, &Planner::new(store, graph, wanted)?)
 }
 
 /// What would be done with every node, in graph order; for who asks no more than that.

@@ -41,22 +41,34 @@ pub struct PlannedNode {
     /// Dollars, of the record that the seconds are of.
     #[serde(default)]
     pub expected_dollars: Option<f64>,
-    /// Its calls to services, where it makes any and somebody asked for them.
+    /// Its calls to services, where it makes any and they were counted: in `pipe plan`, and in a run that has a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_calls: Option<CallsEstimate>,
 }
 
 impl Plan {
-    pub fn new(store: &Store, graph: &Graph, planner: &Planner) -> Result<Plan> {
+    /// Calls to services are not told: to count them, every input of a node that asks is read.
+    pub fn new(graph: &Graph, planner: &Planner) -> Result<Plan> {
+        Plan::of(graph, planner, |_, _| None)
+    }
+
+    /// With the calls to services that each node will make.
+    pub fn with_calls(store: &Store, graph: &Graph, planner: &Planner) -> Result<Plan> {
+        Plan::of(graph, planner, |all, one| {
+            calls::of_node(store, graph, all, one)
+        })
+    }
+
+    fn of(
+        graph: &Graph,
+        planner: &Planner,
+        calls: impl Fn(&[Decision], &Decision) -> Option<CallsEstimate>,
+    ) -> Result<Plan> {
         let decisions = planner.decide_all()?;
         let mut estimates: Vec<Estimate> = decisions.iter().map(Estimate::recorded).collect();
         for (estimate, decision) in estimates.iter_mut().zip(&decisions) {
             let runs = !matches!(decision.verdict, Verdict::Hit(_));
-            if let Some(calls) = runs
-                .then(|| calls::of_node(store, graph, &decisions, decision))
-                .transpose()?
-                .flatten()
-            {
+            if let Some(calls) = runs.then(|| calls(&decisions, decision)).flatten() {
                 estimate.with_calls(calls);
             }
         }

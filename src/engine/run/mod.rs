@@ -1,7 +1,7 @@
-//! Runs a plan: tokens, locks, jobs, commits. `drive` decides, `tokens` says who starts next, `lifecycle` is what happens to one node,
-//! `watch` looks after those that run, `limit` after what they ask of services, `contention` after keys that somebody else has;
-//! `executor` is where they run. The verdicts come from `plan::Planner`, node by node as
-//! inputs become known.
+//! Runs a plan: `drive` decides and is the one door for states, `tokens` says who starts next, `lifecycle` is what happens to one node
+//! (lock, attempt, worker, commit), `supervise` looks after those that run and says whether one is tried again, `spending` after what
+//! they ask of services, `contention` after keys that somebody else has; `executor` is where they run. The verdicts come from
+//! `plan::Planner`, node by node as inputs become known. What cannot run here is refused before anything starts: `limit`, `wanting`.
 
 pub mod executor;
 pub mod holder;
@@ -62,7 +62,10 @@ pub fn run(
     // Until the plan is written down, nobody may remove the blobs that it counts on.
     let shared = store.sharing()?;
     let planner = Planner::new(store, graph, wanted)?;
-    let plan = Plan::new(store, graph, &planner)?;
+    let plan = match settings.limit.is_none() {
+        true => Plan::new(graph, &planner)?,
+        false => Plan::with_calls(store, graph, &planner)?,
+    };
     if let Some(refusal) = settings.limit.refuses(&plan) {
         return Err(Failure::Refused(refusal));
     }
@@ -74,9 +77,9 @@ pub fn run(
             wanting.told()
         )));
     }
-    if let Some(told) = wanting::too_large(graph, &plan, settings.capacity.memory) {
+    if let Some(told) = wanting::too_large(graph, &plan, &settings.capacity) {
         return Err(Failure::Environment(anyhow::anyhow!(
-            "{told}\nnothing was started; `--memory SIZE` lets larger nodes start"
+            "{told}\nnothing was started"
         )));
     }
     settings.stop.begin();

@@ -48,7 +48,8 @@ impl Exec<'_> {
         };
         let mut left = order.len();
         for id in order {
-            if self.trouble.is_some() {
+            // Both empty the queue, or will.
+            if self.trouble.is_some() || self.halted.is_some() {
                 return;
             }
             let needs = self.needs(id);
@@ -77,7 +78,7 @@ impl Exec<'_> {
         }
     }
 
-    /// One that could wait for ever.
+    /// One that could wait for ever: of those that were to run, `wanting` has refused it before; this was a hit whose bytes are gone.
     fn refuse(&mut self, id: NodeId, gpus: usize) {
         let needed = count(gpus as u64, "GPU", "GPUs");
         let there = self.settings.capacity.gpus;

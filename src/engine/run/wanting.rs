@@ -1,12 +1,13 @@
 //! What a plan needs of this machine and does not find: variables, files, programs, memory. Told all at once, before anything starts.
 
+use super::executor::Resources;
 use super::secrets;
 use crate::graph::Graph;
-use crate::plan::Plan;
 use crate::plan::verdict::Verdict;
+use crate::plan::{Plan, Planned};
 use crate::store::paths;
 use crate::store::paths::Absent;
-use base::text::{bytes, listed};
+use base::text::{bytes, count, listed};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// By node; only nodes that have to run.
@@ -102,17 +103,41 @@ fn path() -> String {
     std::env::var("PATH").unwrap_or_default()
 }
 
-/// Nodes that by their parameters need more memory than there is, a line each.
-pub fn too_large(graph: &Graph, plan: &Plan, memory: Option<u64>) -> Option<String> {
-    let there = memory?;
-    let mut out = String::new();
-    for planned in plan.nodes.iter().filter(|p| !p.estimate.is_measured()) {
-        let needed = planned.estimate.formula.as_ref().map_or(0.0, |f| f.memory) as u64;
-        if needed > there {
-            let name = &graph.node(planned.decision.id).name;
-            out += &format!("\n  `{name}`: about {}", bytes(needed));
+/// Nodes that by their parameters need more than there is: a line each.
+pub fn too_large(graph: &Graph, plan: &Plan, there: &Resources) -> Option<String> {
+    let mut told = vec![];
+    let gpus = lines(graph, plan, |planned| {
+        let node = graph.node(planned.decision.id);
+        let needed = (node.kind.needs)(&node.params).gpus;
+        let hit = matches!(planned.decision.verdict, Verdict::Hit(_));
+        (needed > there.gpus && !hit).then(|| needed.to_string())
+    });
+    if !gpus.is_empty() {
+        let there = count(there.gpus as u64, "GPU there is", "GPUs there are");
+        told.push(format!("nodes need more than the {there}:{gpus}"));
+    }
+    if let Some(there) = there.memory {
+        let memory = lines(graph, plan, |planned| {
+            let estimate = Some(&planned.estimate).filter(|e| !e.is_measured());
+            let needed = estimate.and_then(|e| e.formula.as_ref());
+            let needed = needed.map_or(0.0, |f| f.memory) as u64;
+            (needed > there).then(|| format!("about {}", bytes(needed)))
+        });
+        if !memory.is_empty() {
+            let there = bytes(there);
+            told.push(format!(
+                "nodes need more memory than the {there} there are:{memory}\n  `--memory SIZE` lets larger nodes start"
+            ));
         }
     }
-    let there = bytes(there);
-    (!out.is_empty()).then(|| format!("nodes need more memory than the {there} there are:{out}"))
+    (!told.is_empty()).then(|| told.join("\n"))
+}
+
+/// `\n  NODE: WHAT` of every node of which there is something to say.
+fn lines(graph: &Graph, plan: &Plan, say: impl Fn(&Planned) -> Option<String>) -> String {
+    let told = plan.nodes.iter().filter_map(|planned| {
+        let name = &graph.node(planned.decision.id).name;
+        say(planned).map(|what| format!("\n  `{name}`: {what}"))
+    });
+    told.collect()
 }

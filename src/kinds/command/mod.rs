@@ -15,7 +15,7 @@ use base::params::{ParamSet, ParamValue, Problem};
 use base::value::Values;
 use engine::kind::context::{Interrupted, NodeCtx, Transient};
 use engine::kind::estimate::{NodePreview, Work};
-use engine::kind::{Kind, Needs, Output, Port, Role, Type};
+use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
 use engine::system::strays;
 use params::{Exec, Params};
 pub use preflight::missing;
@@ -63,6 +63,10 @@ macro_rules! output {
     };
 }
 
+/// A program may write what it likes; these have a meaning here.
+const METRICS: [MetricInfo; measure::EVALUATION.len() + 1] =
+    measure::beside_evaluation(&[measure::LAST]);
+
 pub const KIND: Kind = Kind {
     name: "exec",
     revision: 1,
@@ -97,8 +101,9 @@ outputs = ["model", "metrics"]
         port!(
             "prompts-2",
             Prompts,
-            "more prompts, such as those of an evaluation"
-        ),
+            "more prompts; of a program that trains, those that it evaluates with and does not learn from"
+        )
+        .only_measured(),
         port!(
             "model-2",
             Model,
@@ -124,7 +129,7 @@ outputs = ["model", "metrics"]
             "what it wrote, else the last of its curve; the curve as in training"
         ),
     ],
-    metrics: measure::EVALUATION,
+    metrics: &METRICS,
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),

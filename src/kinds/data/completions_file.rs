@@ -18,7 +18,7 @@ use data::cell::{Lists, Said};
 use data::record::Record;
 use data::seen::Seen;
 use engine::kind::context::NodeCtx;
-use engine::kind::{Kind, Output, Role, Type};
+use engine::kind::{Kind, MetricInfo, Output, Role, Type};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -111,6 +111,14 @@ label_column = "final_label"
             Type::Metrics,
             "rows in all and by class, empty ones, those whose class or label no list names",
         ),
+    ],
+    metrics: &[
+        labels::ROWS,
+        labels::KEPT,
+        MetricInfo::plain("empty", "rows", "responses without text"),
+        MetricInfo::plain("classes/unnamed", "rows", "with a class that nobody named"),
+        labels::UNNAMED,
+        MetricInfo::lower("unscorable", "rows", "without a readable verdict"),
     ],
     params: Params::specs,
     check: Some(check),

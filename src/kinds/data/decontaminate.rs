@@ -1,7 +1,7 @@
 //! Removes training prompts that are in an eval.
 
 use crate::data::likeness::{Inventory, Shingling, normal};
-use crate::data::removed::{Details, PICKED, Picked, like};
+use crate::data::removed::{COUNTS, Details, PICKED, Picked, like};
 use crate::shared::bounds;
 use crate::shared::estimate;
 use crate::shared::model_io;
@@ -60,6 +60,7 @@ threshold = 0.7
         Port::required("against", Type::Prompts, "prompts of evals").only_compared(),
     ],
     outputs: PICKED,
+    metrics: COUNTS,
     params: Params::specs,
     needs: |_| Needs::ALL_THREADS,
     estimate: Some(estimate),

@@ -1,7 +1,7 @@
 //! Removes prompts that say what an earlier one says.
 
 use crate::data::likeness::{self, Bands, Shingling, normal};
-use crate::data::removed::{PICKED, Picked, like};
+use crate::data::removed::{COUNTS, PICKED, Picked, like};
 use crate::shared::bounds;
 use crate::shared::estimate;
 use crate::shared::model_io;
@@ -73,6 +73,7 @@ threshold = 0.7
         "prompts that may say the same",
     )],
     outputs: PICKED,
+    metrics: COUNTS,
     params: Params::specs,
     check: Some(check),
     needs: |values| match Params::read(values) {

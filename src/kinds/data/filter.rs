@@ -1,7 +1,7 @@
 //! Picks prompts by what is known of them, and then a slice of what is left.
 
 use crate::data::labels;
-use crate::data::removed::{Details, PICKED, Picked};
+use crate::data::removed::{COUNTS, Details, PICKED, Picked};
 use crate::data::table_file::Class;
 use crate::shared::bounds;
 use crate::shared::estimate;
@@ -97,6 +97,7 @@ take = 800
         ),
     ],
     outputs: PICKED,
+    metrics: COUNTS,
     params: Params::specs,
     check: Some(check),
     estimate: Some(estimate),

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use base::params::Problem;
 use base::rows::{Metric, PromptClass};
 use base::text::{count, thousands};
+use engine::kind::MetricInfo;
 use std::collections::BTreeMap;
 
 /// Labels that are kept apart; a column with more of them holds no labels.
@@ -101,6 +102,13 @@ pub fn class(list: Option<&str>) -> Option<PromptClass> {
         .into_iter()
         .find(|c| Some(c.word()) == list)
 }
+
+/// What `classes` counts.
+pub const ROWS: MetricInfo = MetricInfo::plain("rows", "rows", "rows read");
+pub const KEPT: MetricInfo = MetricInfo::plain("kept/*", "rows", "kept, *");
+/// What `Named::metric` counts, by the label in question.
+pub const UNNAMED: MetricInfo =
+    MetricInfo::plain("labels/unnamed", "rows", "with a label that nobody named");
 
 /// `rows`, `kept/CLASS`: how many rows there are.
 pub fn classes(rows: usize, classes: &BTreeMap<PromptClass, usize>) -> Vec<Metric> {

@@ -1,7 +1,7 @@
 //! Mixes prompts by how many of each source there are to be.
 
 use crate::data::labels;
-use crate::data::removed::{Details, PICKED, Picked};
+use crate::data::removed::{COUNTS, Details, PICKED, Picked};
 use crate::shared::bounds;
 use crate::shared::estimate;
 use anyhow::{Result, bail, ensure};
@@ -46,6 +46,7 @@ counts = { wildjailbreak = 413, rainbow = 391, aegis = 196, "*/harmless" = 500, 
 "#,
     inputs: &[Port::required("prompts", Type::Prompts, "the pool")],
     outputs: PICKED,
+    metrics: COUNTS,
     params: Params::specs,
     check: Some(check),
     estimate: Some(estimate),

@@ -6,7 +6,7 @@ use base::rows::{self, Metric, Prompt};
 use base::text::count;
 use engine::kind::context::NodeCtx;
 use engine::kind::estimate::{NodePreview, Work};
-use engine::kind::{Kind, Need, Output, Port, Role, Type};
+use engine::kind::{Kind, MetricInfo, Need, Output, Port, Role, Type};
 use std::collections::BTreeMap;
 
 const PORTS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
@@ -46,6 +46,11 @@ in = { a = "harmbench", b = "xstest", c = "or-bench-hard" }
             Type::Metrics,
             "how many prompts each source gives, and how many got another id",
         ),
+    ],
+    metrics: &[
+        MetricInfo::plain("kept", "prompts", "prompts kept"),
+        MetricInfo::plain("kept/*", "prompts", "kept, *"),
+        MetricInfo::plain("renamed", "prompts", "with another id"),
     ],
     estimate: Some(estimate),
     run,

@@ -85,7 +85,13 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     ],
     metrics: &[
         MetricInfo::plain("kept", "share", "pairs kept"),
+        MetricInfo::plain("equal_scores", "share", "pairs of equal scores"),
+        measure::UNREADABLE,
+        MetricInfo::plain("truncated", "share", "completions cut off"),
         measure::UNSCORABLE,
+        MetricInfo::plain("single", "share", "prompts with one completion"),
+        MetricInfo::plain("score_gap", "reward", "gap of the scores"),
+        MetricInfo::plain("score_gap/*", "reward", "gap of the scores, *"),
     ],
     params: Params::specs,
     exec: ScorerEndpoints::specs,

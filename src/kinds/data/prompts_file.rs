@@ -79,6 +79,7 @@ harmful = ["unsafe"]
             "rows in all and by class, and those whose label no list names",
         ),
     ],
+    metrics: &[labels::ROWS, labels::KEPT, labels::UNNAMED],
     params: Params::specs,
     check: Some(check),
     run,

@@ -4,7 +4,7 @@
 use anyhow::{Result, ensure};
 use base::rows::{self, Metric, Prompt};
 use engine::kind::context::NodeCtx;
-use engine::kind::{Output, Type};
+use engine::kind::{MetricInfo, Output, Type};
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +35,13 @@ pub const PICKED: &[Output] = &[
         Type::Metrics,
         "how many are kept, by source, and removed, by reason and source",
     ),
+];
+
+/// What these kinds measure: `kept/SOURCE`, `removed/REASON`, `removed/REASON/SOURCE`.
+pub const COUNTS: &[MetricInfo] = &[
+    MetricInfo::plain("kept", "prompts", "prompts kept"),
+    MetricInfo::plain("kept/*", "prompts", "kept, *"),
+    MetricInfo::plain("removed/*", "prompts", "removed, *"),
 ];
 
 /// What is kept of some prompts, and what is not.

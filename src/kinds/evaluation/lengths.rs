@@ -10,7 +10,7 @@ use base::rows::{self, CompletedPrompt, Completion, PromptClass};
 use base::value::Values;
 use base::{choice, params};
 use engine::kind::context::{Interrupted, NodeCtx};
-use engine::kind::{Kind, Output, Port, Role, Type};
+use engine::kind::{Kind, MetricInfo, Output, Port, Role, Type};
 use learn::tokenizer::Tokenizer;
 
 choice! {
@@ -58,7 +58,15 @@ in = { completions = "rl-answers", model = "rl" }
         Type::Metrics,
         "the lengths, and every prompt's values behind them",
     )],
-    metrics: &[measure::FINISHED],
+    metrics: &[
+        // In tokens or words.
+        MetricInfo::plain("reasoning/*", "", "reasoning, *"),
+        MetricInfo::plain("answer/*", "", "answer, *"),
+        measure::FINISHED,
+        MetricInfo::higher("finished/*", "share", "finished within the limit, *"),
+        MetricInfo::higher("closed_think", "share", "closed think block"),
+        MetricInfo::higher("closed_think/*", "share", "closed think block, *"),
+    ],
     params: Params::specs,
     run,
     ..Kind::DEFAULTS

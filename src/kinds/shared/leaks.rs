@@ -19,19 +19,7 @@ pub fn leaks(graph: &Graph) -> Vec<Leak> {
     let evals = evals(graph);
     let mut found = vec![];
     for trained in graph.ids().filter(|id| trains(graph, graph.node(*id))) {
-        let mut seen = BTreeSet::new();
-        let mut looked_for = BTreeSet::new();
-        for node in graph.closure(&[trained]).iter().map(|id| graph.node(*id)) {
-            for (port, edge) in &node.inputs {
-                match node.kind.compares(port) {
-                    true => looked_for.extend(sets(graph, edge)),
-                    false if gives(graph, edge) == Some(Type::Prompts) => {
-                        seen.extend(sets(graph, edge));
-                    }
-                    false => {}
-                }
-            }
-        }
+        let (seen, looked_for) = seen(graph, trained);
         let open = evals.difference(&looked_for);
         found.extend(open.filter(|_| !seen.is_empty()).map(|measured| Leak {
             trained,
@@ -40,6 +28,32 @@ pub fn leaks(graph: &Graph) -> Vec<Leak> {
         }));
     }
     found
+}
+
+/// The sets that a node has learned from, on whatever way, and those that something on the way was compared with.
+fn seen(graph: &Graph, trained: NodeId) -> (BTreeSet<NodeId>, BTreeSet<NodeId>) {
+    let mut seen = BTreeSet::new();
+    let mut looked_for = BTreeSet::new();
+    let mut open = vec![trained];
+    let mut done = BTreeSet::new();
+    while let Some(id) = open.pop() {
+        if !done.insert(id) {
+            continue;
+        }
+        let node = graph.node(id);
+        for (port, edge) in &node.inputs {
+            let ty = gives(graph, edge);
+            if node.kind.compares(port) {
+                looked_for.extend(sets(graph, edge));
+            } else if ty.is_some_and(|ty| teaches(ty) || is_weights(ty)) && !measures(node, port) {
+                if ty == Some(Type::Prompts) {
+                    seen.extend(sets(graph, edge));
+                }
+                open.push(edge.node);
+            }
+        }
+    }
+    (seen, looked_for)
 }
 
 /// Where the prompts come from whose completions are measured; but for sets that share no prompt with others of their making.
@@ -60,17 +74,37 @@ fn evals(graph: &Graph) -> BTreeSet<NodeId> {
     found
 }
 
-/// Whether what a node delivers has learned from rows. A program of somebody else has, where it makes a model or an adapter of them.
+/// Whether what a node delivers has learned from rows. A program of somebody else may have, where it makes a model or an adapter of
+/// rows that one trains on.
 fn trains(graph: &Graph, node: &Node) -> bool {
-    let weights = |ty: &Type| matches!(ty, Type::Model | Type::RewardModel | Type::Adapter);
-    let rows = |edge: &Edge| gives(graph, edge).is_some_and(|ty| !weights(&ty));
+    let rows = |(port, edge): (&&'static str, &Edge)| {
+        !node.kind.measures_with(port) && gives(graph, edge).is_some_and(teaches)
+    };
     match node.kind.role {
         Role::Trains => true,
-        Role::Runs => {
-            node.kind.types(&node.params).values().any(weights) && node.inputs.values().any(rows)
-        }
+        Role::Runs => makes_weights(node) && node.inputs.iter().any(rows),
         _ => false,
     }
+}
+
+/// Whether a node only measures with what this port brings.
+fn measures(node: &Node, port: &str) -> bool {
+    node.kind.measures_with(port) && makes_weights(node)
+}
+
+fn makes_weights(node: &Node) -> bool {
+    let types = node.kind.types(&node.params);
+    types.into_values().any(is_weights)
+}
+
+fn is_weights(ty: Type) -> bool {
+    matches!(ty, Type::Model | Type::RewardModel | Type::Adapter)
+}
+
+/// Whether one may train on rows of this type: numbers teach nobody a prompt.
+fn teaches(ty: Type) -> bool {
+    use Type::{Completions, Conversations, Pairs, Prompts};
+    matches!(ty, Prompts | Conversations | Pairs | Completions)
 }
 
 /// Where the prompts of an edge come from: nodes that take no prompts themselves.
@@ -107,18 +141,18 @@ fn gives(graph: &Graph, edge: &Edge) -> Option<Type> {
 
 /// A warning in words.
 pub fn message(graph: &Graph, leak: &Leak) -> String {
-    let name = |id| &graph.node(id).name;
+    let trained = graph.node(leak.trained);
+    // What somebody else's program does with its inputs nobody here knows.
+    let is = match trained.kind.role {
+        Role::Runs => "may be",
+        _ => "is",
+    };
+    let (trained, measured) = (&trained.name, &graph.node(leak.measured).name);
     match leak.same {
-        true => format!(
-            "`{}` is trained on `{}`, and evaluated on it",
-            name(leak.trained),
-            name(leak.measured)
-        ),
+        true => format!("`{trained}` {is} trained on `{measured}`, and evaluated on it"),
         false => format!(
-            "`{}` is trained on prompts that nobody compared with those of `{}`, which it may be evaluated on: see `pipe kinds \
-             decontaminate`",
-            name(leak.trained),
-            name(leak.measured)
+            "`{trained}` {is} trained on prompts that nobody compared with those of `{measured}`, which it may be evaluated on: see \
+             `pipe kinds decontaminate`"
         ),
     }
 }

@@ -18,6 +18,7 @@ pub const EVALUATION: &[MetricInfo] = &[
         "defense success, disguised harmful",
     ),
     MetricInfo::higher("defense/type/*", "share", "defense success, type *"),
+    MetricInfo::higher("defense/*", "share", "defense success, *"),
     MetricInfo::higher("compliance", "share", "compliance, harmless and ambiguous"),
     MetricInfo::higher("compliance/type/*", "share", "compliance, type *"),
     MetricInfo::higher("compliance/*", "share", "compliance, *"),
@@ -35,7 +36,7 @@ pub const EVALUATION: &[MetricInfo] = &[
     MetricInfo::plain("reasoning/*", "words", "reasoning words, *"),
     MetricInfo::higher("well_formed", "share", "well-formed think tags"),
     FINISHED,
-    MetricInfo::lower("unreadable", "share", "unreadable, all answers"),
+    UNREADABLE,
     MetricInfo::lower("unreadable/*", "share", "unreadable, *"),
     MetricInfo::plain("outcome/answered", "share", "outcome: answered"),
     MetricInfo::plain(
@@ -65,9 +66,30 @@ pub const EVALUATION: &[MetricInfo] = &[
 /// Responses that the judge said nothing readable of.
 pub const UNSCORABLE: MetricInfo =
     MetricInfo::lower("unscorable", "share", "without a readable verdict");
+/// Responses that are neither help nor refusal.
+pub const UNREADABLE: MetricInfo =
+    MetricInfo::lower("unreadable", "share", "unreadable, all answers");
 /// Responses that ended by themselves.
 pub const FINISHED: MetricInfo =
     MetricInfo::higher("finished", "share", "finished within the limit");
+
+/// Values of the last step of a curve.
+pub const LAST: MetricInfo = MetricInfo::plain("last/*", "", "last *");
+
+/// The metrics of an evaluation, then some of a kind's own: N of them together.
+pub const fn beside_evaluation<const N: usize>(own: &[MetricInfo]) -> [MetricInfo; N] {
+    assert!(N == EVALUATION.len() + own.len());
+    let mut all = [FINISHED; N];
+    let mut i = 0;
+    while i < N {
+        all[i] = match i.checked_sub(EVALUATION.len()) {
+            Some(place) => own[place],
+            None => EVALUATION[i],
+        };
+        i += 1;
+    }
+    all
+}
 
 /// A metric, and the value of every observation behind it, by the id of the prompt or behaviour.
 pub struct Measure {

@@ -1,8 +1,9 @@
 //! Circuit breakers by representation rerouting: a baseline that bends hidden states of harmful text away.
 
 use crate::shared::bounds;
+use crate::shared::measure;
 use crate::shared::model_io::{self, Model};
-use crate::training::{self, AS_SAMPLED, Epochs, Examples, Guards, Watcher};
+use crate::training::{self, Epochs, Examples, Guards, Watcher};
 use anyhow::{Context, Result, ensure};
 use base::params;
 use base::params::ParamSet;
@@ -13,7 +14,7 @@ use base::tokens::Tokens;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
 use engine::kind::estimate::NodePreview;
-use engine::kind::{Kind, Needs, Output, Port, Role, Type};
+use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
 use learn::adapter::{Adapter, Linear, Options};
 use learn::batch::Row;
 use learn::learner::Learner;
@@ -69,6 +70,13 @@ params! {
     blocks { guard: Guards }
 }
 
+/// `AS_SAMPLED` of the rows of one port.
+const AS_SAMPLED_BY_PORT: MetricInfo = MetricInfo::plain(
+    "template/as_sampled/*",
+    "completions",
+    "trained turn by turn, as sampled, *",
+);
+
 pub const KIND: Kind = Kind {
     name: "rerouting",
     revision: 2,
@@ -110,7 +118,7 @@ layers = [2]
             "last values; every step in `curve.jsonl` and in an event file for TensorBoard",
         ),
     ],
-    metrics: &[AS_SAMPLED],
+    metrics: &[AS_SAMPLED_BY_PORT, measure::LAST],
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),
@@ -153,7 +161,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         found.as_sampled.say(ctx, &what, read.len());
         let counted = found.as_sampled.metric("completions", read.len());
         metrics.extend(counted.map(|metric| Metric {
-            name: format!("{}/{port}", metric.name),
+            name: AS_SAMPLED_BY_PORT.name.replace('*', port),
             ..metric
         }));
         let Examples { rows, long, .. } = found;

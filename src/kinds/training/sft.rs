@@ -2,6 +2,7 @@
 
 use crate::shared::bounds;
 use crate::shared::estimate::{self, Training};
+use crate::shared::measure;
 use crate::shared::model_io::{self, Model};
 use crate::training::lora::{self, Lora};
 use crate::training::{self, AS_SAMPLED, AsSampled, Epochs, Examples, Guards, Watcher};
@@ -87,6 +88,7 @@ epochs = 3
             "conversations dropped as too long",
         ),
         AS_SAMPLED,
+        measure::LAST,
     ],
     params: Params::specs,
     exec: Exec::specs,

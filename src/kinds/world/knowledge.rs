@@ -11,7 +11,7 @@ use base::rng::Seed;
 use base::rows::{self, Metric};
 use base::stats;
 use engine::kind::context::{Interrupted, NodeCtx};
-use engine::kind::{Kind, Output, Port, Role, Type};
+use engine::kind::{Kind, MetricInfo, Output, Port, Role, Type};
 use learn::learner::Policy;
 use learn::sample::{Request, Stopped};
 use world::{World, WorldSpec, judge};
@@ -47,6 +47,7 @@ in = { model = "base" }
         Type::Metrics,
         "share of right answers by sort of question",
     )],
+    metrics: &[MetricInfo::higher("knows/*", "share", "knows, *")],
     params: Params::specs,
     run,
     ..Kind::DEFAULTS

@@ -157,6 +157,37 @@ fn runs_are_compared_by_what_they_left() {
     );
 }
 
+/// What a run kept is read with the names that parameters had then; nobody can mend it.
+#[test]
+fn a_run_of_an_older_version_is_compared_as_ever() {
+    let space = small();
+    let json = space.pipe(&["run", "--json", "small.toml"]).ok().json();
+    let run = json["run"].as_str().unwrap();
+    let kept = space.path("cache/runs").join(run).join("recipes/000.toml");
+    let now = std::fs::read_to_string(&kept).unwrap();
+    let old = now.replacen("\nscorer = ", "\njudge = ", 1);
+    assert_ne!(old, now);
+    std::fs::write(&kept, &old).unwrap();
+    space.pipe(&["diff", run, "small.toml"]).ok();
+    // An author is told.
+    space.file("old.toml", &old);
+    let said = space.pipe(&["check", "old.toml"]).ends(2);
+    assert!(said.err.contains("`judge` is now `scorer`"), "{}", said.err);
+    // What means nothing any more is said once, with what to do.
+    std::fs::write(&kept, now.replacen("\nscorer = ", "\nverdict = ", 1)).unwrap();
+    let said = space.pipe(&["diff", run, "small.toml"]).ends(2);
+    let told = format!(
+        "error: run `{run}` was made by version {}, and this one cannot read the recipe `small` that it kept: unknown parameter `verdict`. ",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(said.err.starts_with(&told), "{}", said.err);
+    assert!(
+        said.err.contains("name the recipe's own file"),
+        "{}",
+        said.err
+    );
+}
+
 #[test]
 fn a_diff_needs_no_artifacts_and_no_measures() {
     let space = small();

@@ -10,8 +10,9 @@ use pipe::engine::kind::attempt::Attempt;
 use pipe::engine::kind::failure::{Class, End, Ending};
 use pipe::engine::kind::messages::Message;
 use pipe::engine::kind::{Kind, Needs};
+use pipe::engine::plan::Wanted;
 use pipe::engine::run::executor::{Executor, Job, Listener, News, Resources, Task};
-use pipe::engine::run::{Settings, Stop};
+use pipe::engine::run::{self, Settings, Stop};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -152,6 +153,8 @@ fn how_a_job_ended_decides_what_becomes_of_its_node() {
     spec.push(write("apart", "x"));
     let ran = Space::new().run_with(&spec, on(&Threads::new(end_as_named)), |_| {});
     assert_eq!(ran.states()[5..], ["skipped says", "done"]);
+    let lost = "the worker was lost: the machine does not answer".to_string();
+    assert_eq!(retries(&ran), vec![(Class::Transient, lost); 3]);
     let told = names.map(|name| failed(&ran, name));
     let expected = [
         (Class::Error, "no such column"),
@@ -161,8 +164,8 @@ fn how_a_job_ended_decides_what_becomes_of_its_node() {
             "out of memory: peak 5.0 MB; its limit was 1 GB",
         ),
         (
-            Class::Killed,
-            "the worker was lost: the machine does not answer; its peak was 5.0 MB",
+            Class::Transient,
+            "the worker was lost: the machine does not answer",
         ),
         (Class::LostOutputs, "output `out` is empty"),
     ];
@@ -170,7 +173,20 @@ fn how_a_job_ended_decides_what_becomes_of_its_node() {
 }
 
 #[test]
-fn a_job_that_was_lost_goes_on_once_from_what_it_had_saved() {
+fn an_executor_that_does_not_work_ends_the_run_and_not_its_node_alone() {
+    fn no_end(_: &Attempt, _: &dyn Fn(Message), _: &AtomicBool) -> End {
+        End::ExecutorFailed("waiting for the worker: no child".into())
+    }
+    let spec = [fail("bad", "error"), join("below", "bad", None)];
+    let ran = Space::new().run_with(&spec, on(&Threads::new(no_end)), |_| {});
+    let told = "waiting for the worker: no child";
+    assert_eq!(failed(&ran, "bad"), (Class::Environment, told.into()));
+    assert!(retries(&ran).is_empty());
+    assert_eq!(ran.outcome.failure().map(|f| f.exit_code()), Some(3));
+}
+
+#[test]
+fn a_job_that_was_lost_goes_on_from_what_it_had_saved() {
     fn lost_at_first(attempt: &Attempt, say: &dyn Fn(Message), stop: &AtomicBool) -> End {
         if attempt.spec().unwrap().earlier.is_empty() {
             std::fs::write(attempt.resume().join("journal"), "half").unwrap();
@@ -183,8 +199,8 @@ fn a_job_that_was_lost_goes_on_once_from_what_it_had_saved() {
     let ran = space.run_with(&[write("a", "x")], on(&executor), |_| {});
     assert_eq!(ran.states(), ["done"]);
     assert_eq!(ran.record("a").cost.attempts, 2);
-    let told = "the worker was lost: its host is gone; its peak was 5.0 MB";
-    assert_eq!(retries(&ran), [(Class::Killed, told.into())]);
+    let told = "the worker was lost: its host is gone";
+    assert_eq!(retries(&ran), [(Class::Transient, told.into())]);
     let cleared = executor.cleared.lock().unwrap();
     assert_eq!(cleared.len(), 1, "nothing of the first try may still write");
 }
@@ -249,7 +265,53 @@ fn nodes_wait_for_a_gpu_that_others_have() {
         assert_eq!(ran.states(), ["done"; 4]);
         assert_eq!(most_at_once(&ran), gpus);
     }
-    let ran = Space::new().run(&spec[..1]);
+}
+
+#[test]
+fn a_gpu_that_nobody_has_is_refused_before_anything_starts() {
+    let space = Space::new();
+    let spec = [
+        crate::engine::toy(&ON_A_GPU, "a").with("text", "x"),
+        write("b", "y"),
+    ];
+    let mut settings = Settings::new().unwrap();
+    settings.program = crate::study::program();
+    let (store, graph) = (space.store(), crate::engine::graph(&spec));
+    let ran = run::run(&store, &graph, &Wanted::default(), &settings, &mut |_| {});
+    let failure = ran.err().expect("it is not to run");
+    assert_eq!(failure.exit_code(), 3);
+    assert_eq!(
+        failure.to_string(),
+        "nodes need more than the 0 GPUs there are:\n  `a`: 1\nnothing was started"
+    );
+    assert!(space.store().records().unwrap().is_empty());
+}
+
+/// The bytes of a hit are found to be damaged when they are needed, and what made it cannot run here.
+#[test]
+fn a_hit_that_is_lost_without_the_gpu_that_made_it_ends_a_run_that_ends_at_failures() {
+    let space = Space::new();
+    let spec = [
+        crate::engine::toy(&ON_A_GPU, "gpu").with("text", "x"),
+        write("plain", "y"),
+        join("below", "gpu", Some("plain")),
+    ];
+    let executor = Threads::new(name_itself);
+    let made = space.run_with(&spec[..2], on(&executor), |_| {});
+    assert_eq!(made.states(), ["done"; 2]);
+    for name in ["gpu", "plain"] {
+        let blob = &made.record(name).outputs["out"].files[0];
+        let path = space.store().objects().path(&blob.digest);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "!".repeat(blob.size as usize)).unwrap();
+    }
+    let set = |settings: &mut Settings| {
+        on(&executor)(settings);
+        settings.capacity.gpus = 0;
+        settings.fail_fast = true;
+    };
+    let ran = space.run_with(&spec, set, |_| {});
+    assert_eq!(ran.states(), ["failed", "skipped gpu", "skipped gpu"]);
     let told = "it needs 1 GPU, and there are 0";
-    assert_eq!(failed(&ran, "a"), (Class::Error, told.into()));
+    assert_eq!(failed(&ran, "gpu"), (Class::Error, told.into()));
 }

@@ -130,8 +130,17 @@ fn the_end_of_a_worker_is_classed_by_what_was_seen() {
     assert_eq!(
         classed(End::Lost("its machine does not answer".into())),
         (
-            Class::Killed,
-            "the worker was lost: its machine does not answer; its peak was 11.8 GB".into()
+            Class::Transient,
+            "the worker was lost: its machine does not answer".into()
+        )
+    );
+    assert_eq!(
+        classed(End::ExecutorFailed(
+            "waiting for the worker: no child".into()
+        )),
+        (
+            Class::Environment,
+            "waiting for the worker: no child".into()
         )
     );
     for (end, class) in [

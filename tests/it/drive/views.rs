@@ -2,7 +2,7 @@
 
 use super::{fail, slow};
 use crate::engine::{Space, join, write};
-use pipe::engine::events::event::{Event, State};
+use pipe::engine::events::event::{Event, OrphanAction, State};
 use pipe::engine::events::journal;
 use pipe::engine::run::pulse::Pulse;
 use pipe::report::telling::Telling;
@@ -102,6 +102,35 @@ fn a_damaged_line_costs_no_more_than_itself() {
         assert_eq!(view.nodes.len(), whole.nodes.len());
         assert_eq!(view.node("b").is_some(), whole.node("b").is_some());
     }
+}
+
+/// A worker was a number, and what became of an orphan a deed.
+#[test]
+fn a_journal_of_an_older_version_tells_who_held_a_key() {
+    let key = "a".repeat(64);
+    let holder = "\"run\":\"r1\",\"node\":\"n\",\"attempt\":\"a-1\",\"host\":\"h\",\"pid\":4711,\"since_ms\":5,\"orphan\":true";
+    let lines = format!(
+        "{{\"at\":1,\"event\":{{\"is\":\"state\",\"node\":\"a\",\"state\":{{\"is\":\"held\",\"key\":\"{key}\",\"by\":{{{holder}}}}}}}}}\n\
+         {{\"at\":2,\"event\":{{\"is\":\"orphan\",\"node\":\"a\",\"holder\":{{{holder}}},\"deed\":\"killed\"}}}}\n"
+    );
+    let (events, unreadable) = journal::parse(lines.as_bytes());
+    assert_eq!(unreadable, 0);
+    let Event::State {
+        state: State::Held { by: Some(by), .. },
+        ..
+    } = &events[0].event
+    else {
+        panic!("{events:?}");
+    };
+    assert_eq!(by.worker, "process 4711");
+    let Event::Orphan { holder, action, .. } = &events[1].event else {
+        panic!("{events:?}");
+    };
+    assert_eq!((holder, *action), (by, OrphanAction::Killed));
+    // What is written now reads back as it is.
+    let text = serde_json::to_string(&events[1]).unwrap() + "\n";
+    assert!(text.contains("\"worker\":\"process 4711\""), "{text}");
+    assert_eq!(journal::parse(text.as_bytes()).0[0], events[1]);
 }
 
 #[test]

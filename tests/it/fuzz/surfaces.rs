@@ -11,6 +11,7 @@ use pipe::data::read::{How, reader};
 use pipe::data::reader::Reader;
 use pipe::data::text::Text;
 use pipe::engine::events::journal;
+use pipe::engine::kind::Type;
 use pipe::engine::kind::attempt;
 use pipe::engine::kind::attempt::Attempt;
 use pipe::engine::kind::checkpoint as resume;
@@ -284,7 +285,7 @@ pub fn rows(data: &[u8]) {
     let _ = rows::read_lines::<Pair>(&path);
     let _ = rows::read_lines::<Measured>(&path);
     file("rows/metrics.json", data);
-    let _ = rows::read_metrics(&folder("rows"));
+    let _ = Type::Metrics.check(&folder("rows"));
 }
 
 pub fn record(data: &[u8]) {

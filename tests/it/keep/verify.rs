@@ -10,6 +10,7 @@ use pipe::engine::kind::checkpoint;
 use pipe::engine::kind::messages::Progress;
 use pipe::engine::store::Lookup;
 use pipe::engine::store::record::Record;
+use pipe::engine::system::Process;
 use std::path::{Path, PathBuf};
 
 impl Space {
@@ -234,6 +235,62 @@ fn a_checkpoint_that_is_not_whole_is_found() {
     assert!(attempt.resume().join("step-1").exists() && !attempt.resume().join("step-2").exists());
     std::fs::write(attempt.dir.join("attempt.json"), "{").unwrap();
     assert_eq!(space.bad().what, "attempt");
+}
+
+/// `attempt.json` as it was when the engine was but the number of a process, and who that was stood beside it.
+fn old_attempt(key: &Key) -> String {
+    let own = Process::own().unwrap();
+    let pid = own.pid;
+    let own = serde_json::to_string(&own).unwrap();
+    format!(
+        r#"{{
+  "key": "{key}",
+  "kind": "toy-slow",
+  "revision": 1,
+  "node": "slow",
+  "params": "ticks = 10\nseed = 0\n",
+  "exec": "",
+  "inputs": {{ "a": "prompts" }},
+  "outputs": ["out"],
+  "threads": 1,
+  "earlier": [],
+  "calls": "calls",
+  "engine": {pid},
+  "engine_process": {own},
+  "run": "r1",
+  "started_ms": 1000
+}}"#
+    )
+}
+
+#[test]
+fn an_attempt_of_an_older_version_is_whole_and_can_be_gone_on_with() {
+    let space = Space::new();
+    let key = Key::new(blake3::hash(b"old"));
+    let dir = format!("attempts/{}-1", key.short());
+    space.file(&format!("{dir}/attempt.json"), &old_attempt(&key));
+    let found = Attempt::of(&space.store, &key).unwrap();
+    assert_eq!(found.len(), 1);
+    let write = |dir: &Path| Ok(std::fs::write(dir.join("state"), "4")?);
+    std::fs::create_dir_all(found[0].resume()).unwrap();
+    checkpoint::save(
+        &found[0].resume(),
+        &[],
+        "tick-4",
+        Progress::default(),
+        &write,
+    )
+    .unwrap();
+    let checked = space.verify();
+    assert!(checked.bad.is_empty(), "{:?}", checked.bad);
+    assert_eq!(checked.checkpoints, 1);
+    assert!(found[0].resumable());
+    let spec = found[0].spec().unwrap();
+    assert_eq!(spec.engine, Process::own());
+    // The oldest did not say who the number was.
+    let text = old_attempt(&key).replace("engine_process", "who");
+    space.file(&format!("{dir}/attempt.json"), &text);
+    assert_eq!(found[0].spec().unwrap().engine, None);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod import;
 mod params;
 
+use crate::data::labels;
 use crate::shared::estimate;
 use anyhow::Result;
 use base::params::{ParamSet, Problem};
@@ -10,7 +11,7 @@ use base::rows;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
 use engine::kind::estimate::{NodePreview, Work};
-use engine::kind::{Kind, Output, Role, Type};
+use engine::kind::{Kind, MetricInfo, Output, Role, Type};
 use params::Params;
 
 pub const KIND: Kind = Kind {
@@ -60,6 +61,14 @@ path = "harmbench_behaviors_text_val.csv"
             Type::Metrics,
             "rows read, kept by class, removed by reason",
         ),
+    ],
+    metrics: &[
+        labels::ROWS,
+        MetricInfo::plain("kept", "rows", "rows kept"),
+        labels::KEPT,
+        MetricInfo::plain("removed/*", "rows", "removed, *"),
+        MetricInfo::plain("conversations", "rows", "conversations"),
+        MetricInfo::plain("pairs", "rows", "pairs"),
     ],
     params: Params::specs,
     check: Some(check),

@@ -19,13 +19,26 @@ use base::rows::{self, Metric, Prompt};
 use base::text::{count, listed};
 use base::value::Values;
 use engine::kind::context::NodeCtx;
-use engine::kind::{Kind, Output, Port, Role, Type};
+use engine::kind::{Kind, MetricInfo, Output, Port, Role, Type};
 use found::Found;
 use made::{Known, Made};
 pub use params::As;
 use params::Params;
 use std::collections::{BTreeMap, BTreeSet};
 use unit::{Layout, Unit};
+
+/// What it counts of its own.
+const COUNTS: &[MetricInfo] = &[
+    MetricInfo::plain("files", "files", "files read"),
+    MetricInfo::plain("files/other_models", "files", "files of other models"),
+    MetricInfo::plain("files/passed_over", "files", "files passed over"),
+    MetricInfo::plain("files/not_whole", "files", "files of runs that did not end"),
+    MetricInfo::plain("responses", "responses", "responses"),
+    MetricInfo::plain("left_out", "responses", "responses left out"),
+    MetricInfo::plain("of_known_prompts", "responses", "of prompts at the port"),
+];
+const METRICS: [MetricInfo; measure::EVALUATION.len() + COUNTS.len()] =
+    measure::beside_evaluation(COUNTS);
 
 pub const KIND: Kind = Kind {
     name: "import",
@@ -76,7 +89,7 @@ score = "label"
                   also by label, and the values of every prompt",
         ),
     ],
-    metrics: measure::EVALUATION,
+    metrics: &METRICS,
     params: Params::specs,
     check: Some(check),
     run,

@@ -9,6 +9,7 @@ mod dataset;
 
 use crate::shared::bounds;
 use crate::shared::estimate::{self, Training};
+use crate::shared::measure;
 use crate::shared::model_io::{self, Model};
 use crate::training::lora::{self, Lora};
 use crate::training::{self, AS_SAMPLED, Epochs, Guards, Watcher};
@@ -23,7 +24,7 @@ use base::value::Values;
 use dataset::{Dataset, reference};
 use engine::kind::context::NodeCtx;
 use engine::kind::estimate::{NodePreview, Work};
-use engine::kind::{Kind, Needs, Output, Port, Role, Type};
+use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
 use learn::batch::Row;
 use learn::learner::Learner;
 use learn::objective::Goal;
@@ -87,7 +88,13 @@ nll_coefficient = 3.0
         ),
         lora::ADAPTER,
     ],
-    metrics: &[AS_SAMPLED],
+    metrics: &[
+        MetricInfo::plain("pairs/trained", "pairs", "pairs trained on"),
+        MetricInfo::lower("pairs/too_long", "pairs", "pairs dropped as too long"),
+        MetricInfo::lower("pairs/empty", "pairs", "pairs dropped as empty"),
+        AS_SAMPLED,
+        measure::LAST,
+    ],
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),

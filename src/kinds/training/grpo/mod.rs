@@ -15,6 +15,7 @@ use crate::scorers::Settings as ScorerSettings;
 use crate::scorers::params::ScorerEndpoints;
 use crate::scorers::reward::{self, Route};
 use crate::shared::estimate::{self, Training};
+use crate::shared::measure;
 use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course, Model, Sampling};
 use crate::training::{self, Watcher, lora};
@@ -84,6 +85,7 @@ steps = 60
     metrics: &[
         MetricInfo::higher("held_out_reward", "reward", "held-out reward, all"),
         MetricInfo::higher("held_out_reward/*", "reward", "held-out reward, *"),
+        measure::LAST,
     ],
     params: Params::specs,
     exec: Exec::specs,

@@ -91,7 +91,10 @@ budget_dollars = 20.0
             "the traces that were removed, each with its `reason`",
         ),
     ],
-    metrics: &[MetricInfo::plain("kept", "share", "traces kept")],
+    metrics: &[
+        MetricInfo::plain("kept", "share", "traces kept"),
+        MetricInfo::plain("removed/*", "share", "removed, *"),
+    ],
     params: Params::specs,
     exec: ServedExec::specs,
     check: Some(check),

@@ -170,7 +170,7 @@ impl Task for LocalTask {
             Ok(waited) => waited,
             Err(error) => {
                 return Ending {
-                    end: End::Lost(format!("{error:#}")),
+                    end: End::ExecutorFailed(format!("{error:#}")),
                     peak: self.seen.peak(),
                 };
             }
