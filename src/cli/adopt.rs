@@ -15,8 +15,8 @@ use std::path::PathBuf;
 /// Adopt files that were made elsewhere, by another trainer say, as the artifact of a node: they are copied into the store under
 /// the node's key, and nothing is executed.
 ///
-/// They are checked for the shape of their type: rows that parse, a model folder with its config and whole safetensors. Links are
-/// refused. The record says where they came from and why; `why`, `show`, `diff` and `ls` show it, also for the nodes below. `gc`
+/// They are checked for the shape of their type, as what a program delivers is: rows that parse, each id once; metrics, at least one and
+/// each name once; a model folder with its config and whole safetensors. Links are refused. The record says where they came from and why; `why`, `show`, `diff` and `ls` show it, also for the nodes below. `gc`
 /// never evicts what was adopted: it cannot be made again.
 ///
 /// Example: pipe adopt recipes/tars.toml sft checkpoints/sft-final --reason "trained with TRL on the cluster"
@@ -27,7 +27,7 @@ pub struct Adopt {
     recipe: RecipeArgs,
     /// The node
     node: String,
-    /// A file or folder: the kind's first output
+    /// A file or folder: the first output that the node delivers
     #[arg(value_hint = ValueHint::AnyPath)]
     path: PathBuf,
     /// Why that is right; kept with the record
@@ -49,7 +49,11 @@ pub fn run(args: &Adopt) -> Outcome {
     let store = study::open(&args.store)?;
     let id = study::node(&study.graph, &args.node)?;
     let node = study.graph.node(id);
-    let first = node.kind.outputs[0].name.to_string();
+    let first = node.kind.delivered(&node.params).next();
+    let first = first
+        .expect("every node delivers something")
+        .name
+        .to_string();
     let mut paths = BTreeMap::from([(first, args.path.clone())]);
     for text in &args.output {
         let (name, path) = text.split_once('=').ok_or_else(|| {

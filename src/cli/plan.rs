@@ -48,7 +48,7 @@ pub fn run(args: &Plan) -> Outcome {
     let plan = plan::plan(&store, graph, &wanted)?;
     let wanting = Wanting::of(graph, &plan);
     if args.json {
-        let lines = plan.nodes.iter().map(|p| line(graph, p));
+        let lines = plan.nodes.iter().map(|p| line(graph, &plan, p));
         let lines: Vec<_> = lines.collect();
         print_json(&json!({
             "recipes": study.names(), "store": store.root(), "nodes": lines, "missing_variables": wanting.variables,
@@ -59,6 +59,10 @@ pub fn run(args: &Plan) -> Outcome {
     complain(&study.warnings.render(colour()));
     if !wanting.is_empty() {
         complain(&format!("warning: {}\n", wanting.told()));
+    }
+    for (id, remark) in &plan.remarks {
+        let node = &graph.node(*id).name;
+        complain(&format!("warning: `{node}`: {remark}\n"));
     }
     let mut table = Table::new([
         left(""),
@@ -210,8 +214,11 @@ fn by_formula(graph: &Graph, plan: &Planned) -> String {
     )
 }
 
-fn line(graph: &Graph, planned: &Node) -> Value {
+fn line(graph: &Graph, plan: &Planned, planned: &Node) -> Value {
     let mut line = json!(planned.line(graph));
+    if let Some(remark) = plan.remarks.get(&planned.decision.id) {
+        line["remark"] = json!(remark);
+    }
     if let Some(formula) = &planned.estimate.formula {
         let calls = formula.calls.unwrap_or_default();
         line["outlook"] = json!({

@@ -160,7 +160,10 @@ fn finish(
             loaded.push(one);
         }
     }
-    idle.report(&mut diags);
+    // What a run kept was right when it ran.
+    if !resolved {
+        idle.report(&mut diags);
+    }
     if !diags.is_empty() {
         return Err(diags.finish());
     }

@@ -6,7 +6,6 @@ use crate::gc::collect::{LITTER_AGE_MS, age};
 use crate::gc::inventory;
 use crate::gc::roots::locked;
 use crate::gc::{pins, settings};
-use crate::graph::manifest::Manifest;
 use crate::kind::attempt::Attempt;
 use crate::kind::checkpoint;
 use crate::store::Store;
@@ -23,7 +22,7 @@ use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::{Component, Path};
+use std::path::Path;
 use std::sync::Mutex;
 
 /// How many of the blobs are read. Everything else is always checked.
@@ -85,34 +84,6 @@ pub fn verify(store: &Store, sample: Sample, heard: &(dyn Fn(u64, u64) + Sync)) 
     Ok(checked)
 }
 
-/// What is wrong with a record by itself, whatever its blobs are.
-pub fn form(record: &Record) -> Option<String> {
-    if Manifest::from_text(&record.manifest).key() != record.key {
-        return Some("its manifest is that of another key".into());
-    }
-    for (name, artifact) in &record.outputs {
-        let digests = [files::tree_digest, files::tree_digest_with_modes];
-        if digests
-            .iter()
-            .all(|of| of(&artifact.files) != artifact.digest)
-        {
-            return Some(format!(
-                "the digest of output `{name}` is not that of its files"
-            ));
-        }
-    }
-    let files = record.outputs.values().flat_map(|a| &a.files);
-    files
-        .chain(&record.logs)
-        .find(|blob| !stays_inside(&blob.path))
-        .map(|blob| format!("it names a path outside of it: {:?}", blob.path))
-}
-
-fn stays_inside(path: &str) -> bool {
-    let mut parts = Path::new(path).components().peekable();
-    parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
-}
-
 fn records(store: &Store, checked: &mut Checked) -> Result<BTreeMap<Key, Record>> {
     let mut good = BTreeMap::new();
     let actions = store.root().join("actions");
@@ -124,7 +95,7 @@ fn records(store: &Store, checked: &mut Checked) -> Result<BTreeMap<Key, Record>
             checked.records += 1;
             let (problem, touched) = match store.record(&key) {
                 Ok(None) => continue, // Taken back while we looked.
-                Ok(Some(record)) => match form(&record) {
+                Ok(Some(record)) => match record.problem() {
                     None => {
                         good.insert(key, record);
                         continue;

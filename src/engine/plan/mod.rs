@@ -20,7 +20,13 @@ pub use planner::{Decision, Earlier, Outputs, Planner, Wanted, find, outputs};
 
 /// What would be done with every node, and what that takes, its calls to services counted.
 pub fn plan(store: &Store, graph: &Graph, wanted: &Wanted) -> Result<Plan> {
-    Plan::with_calls(store, graph, &Planner::new(store, graph, wanted)?)
+    let planner = Planner::new(store, graph, wanted)?;
+    let mut plan = Plan::with_calls(store, graph, &planner)?;
+    let remarks = planner.selected().iter();
+    plan.remarks = remarks
+        .filter_map(|id| Some((*id, planner.take_remark(*id)?)))
+        .collect();
+    Ok(plan)
 }
 
 /// What would be done with every node, in graph order; for who asks no more than that.

@@ -19,6 +19,8 @@ pub struct Plan {
     pub nodes: Vec<Planned>,
     /// By kind; none where nothing has to run of which formulas tell anything.
     pub speeds: BTreeMap<String, Speed>,
+    /// What went wrong with the remote, by node, in a plan that nobody runs: a run tells it where it decides.
+    pub remarks: BTreeMap<NodeId, String>,
 }
 
 /// One node of a plan.
@@ -78,6 +80,7 @@ impl Plan {
         Ok(Plan {
             nodes: nodes.collect(),
             speeds,
+            remarks: BTreeMap::new(),
         })
     }
 }

@@ -310,15 +310,16 @@ impl<'a> Planner<'a> {
         self.needs(id) && !had
     }
 
-    fn find_remote(&self, id: NodeId, key: &Key) -> Found {
-        match self.store.find_remote(key) {
-            Ok(None) => Found::Absent,
-            Ok(Some(record)) => Found::Evicted(RecordSummary::of(&record, true)),
-            Err(error) => {
-                self.remarks.borrow_mut().insert(id, format!("{error:#}"));
-                Found::Absent
-            }
+    /// Here, or else at the remote.
+    fn look(&self, id: NodeId, key: &Key) -> Lookup {
+        let here = self.store.lookup(key);
+        if !matches!(here, Lookup::Absent) {
+            return here;
         }
+        self.store.find_remote(key).unwrap_or_else(|error| {
+            self.remarks.borrow_mut().insert(id, format!("{error:#}"));
+            Lookup::Absent
+        })
     }
 
     /// What the store has, by the index; whose blobs are needed is looked at itself.
@@ -336,8 +337,8 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-        match self.store.lookup(key) {
-            Lookup::Absent => self.find_remote(id, key),
+        match self.look(id, key) {
+            Lookup::Absent => Found::Absent,
             Lookup::Whole(record) => Found::Whole(RecordSummary::of(&record, false)),
             Lookup::Evicted(record) => Found::Evicted(RecordSummary::of(&record, true)),
             Lookup::Damaged(what) => Found::Damaged(what),

@@ -318,6 +318,7 @@ impl<'a> Exec<'a> {
         let forced = self.planner.forced(id);
         let (store, sender) = (self.store, self.sender.clone());
         let executor = &*self.settings.executor;
+        let stop = self.settings.stop.clone();
         let started = threads::start_in(scope, move || {
             let delivery = Delivery {
                 attempt: &attempt,
@@ -335,7 +336,10 @@ impl<'a> Exec<'a> {
             let record = record.map(|c| c.record.clone());
             let _ = sender.send(News::Committed(id, Box::new(committed))); // The loop waits for both.
             if store.has_remote() {
-                let published = record.map_or(Ok(false), |record| store.publish(&record));
+                let published = record.map_or(Ok(false), |record| {
+                    // Who asks twice wants to be gone; after the first request it may end.
+                    store.publish(&record, &|| stop.requests() > 1)
+                });
                 let _ = sender.send(News::Published(id, published));
             }
         });

@@ -4,14 +4,16 @@
 //! is read. Records of before there were seals have none.
 
 use crate::graph::changes::Reason;
+use crate::graph::manifest::Manifest;
 use crate::kind::Type;
 use crate::kind::attempt::is_zero;
-use crate::system::files::Blob;
+use crate::system::files::{self, Blob};
 use anyhow::{Context, Result, ensure};
 use base::calls::Calls;
 use base::hash::{Digest, Key};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::{Component, Path};
 
 /// What a committed node left.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,6 +86,34 @@ impl Record {
         ensure!(text.contains(SEAL), "it has no seal");
         Record::from_text(text)
     }
+
+    /// What is wrong with it by itself, whatever its blobs are.
+    pub fn problem(&self) -> Option<String> {
+        if Manifest::from_text(&self.manifest).key() != self.key {
+            return Some("its manifest is that of another key".into());
+        }
+        for (name, artifact) in &self.outputs {
+            let digests = [files::tree_digest, files::tree_digest_with_modes];
+            if digests
+                .iter()
+                .all(|of| of(&artifact.files) != artifact.digest)
+            {
+                return Some(format!(
+                    "the digest of output `{name}` is not that of its files"
+                ));
+            }
+        }
+        let files = self.outputs.values().flat_map(|a| &a.files);
+        files
+            .chain(&self.logs)
+            .find(|blob| !stays_inside(&blob.path))
+            .map(|blob| format!("it names a path outside of it: {:?}", blob.path))
+    }
+}
+
+fn stays_inside(path: &str) -> bool {
+    let mut parts = Path::new(path).components().peekable();
+    parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
 }
 
 const SEAL: &str = ",\n  \"seal\": \"";

@@ -10,13 +10,12 @@
 //! a node whose record is at the remote does not run.
 
 use super::remote::Remote;
-use crate::graph::manifest::Manifest;
 use crate::store::record::{Artifact, Record};
 use crate::store::{Lookup, Store};
 use crate::system::clock;
 use crate::system::files;
 use crate::system::files::Blob;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use base::hash::Key;
 use std::collections::BTreeSet;
 use std::fs;
@@ -36,28 +35,34 @@ impl Store {
         self.remote.is_some()
     }
 
-    /// Takes over the record of a key that has none here; nothing where the remote has none, or there is no remote. A record that is
-    /// not what it should be is an error, and nothing of it stays.
-    pub fn find_remote(&self, key: &Key) -> Result<Option<Record>> {
+    /// Takes over the record of a key that has none here, and says what the store has of the key then; nothing where the remote has none,
+    /// or there is no remote. A record that is not what it should be is an error, and nothing of it stays.
+    pub fn find_remote(&self, key: &Key) -> Result<Lookup> {
         let Some(remote) = &self.remote else {
-            return Ok(None);
+            return Ok(Lookup::Absent);
         };
         let shown = || format!("record {} of the remote", key.short());
         let Some(text) = remote.record(key).with_context(shown)? else {
-            return Ok(None);
+            return Ok(Lookup::Absent);
         };
         let record = checked(&text, key).with_context(shown)?;
+        // Nobody may sweep its logs before the record protects them.
+        let _shared = self.sharing()?;
         for log in &record.logs {
             self.pull_blob(remote.as_ref(), log).with_context(shown)?;
         }
         // Before the record: without the mark its blobs would be missing.
         let outputs: BTreeSet<String> = record.outputs.keys().cloned().collect();
         self.mark_evicted(key, &outputs, 0, ELSEWHERE)?;
-        let added = self.add_text(key, &text)?;
-        if !added && matches!(self.lookup(key), Lookup::Whole(_)) {
-            self.unevict(key)?; // It was made here meanwhile.
+        if self.add_text(key, &text)? {
+            return Ok(Lookup::Evicted(Box::new(record)));
         }
-        Ok(Some(record))
+        // It was made here meanwhile, and that record counts.
+        let made = self.lookup(key);
+        if matches!(made, Lookup::Whole(_)) {
+            self.unevict(key)?;
+        }
+        Ok(made)
     }
 
     /// Gets the bytes of an output that are not here, each blob checked on arrival. False where there is no remote.
@@ -77,7 +82,8 @@ impl Store {
     }
 
     /// Gives a record to the remote, its blobs first. False where the remote has one of the key already, or there is no remote.
-    pub fn publish(&self, record: &Record) -> Result<bool> {
+    /// `stop` is asked before each blob: one that is under way is not broken off.
+    pub fn publish(&self, record: &Record, stop: &dyn Fn() -> bool) -> Result<bool> {
         let Some(remote) = &self.remote else {
             return Ok(false);
         };
@@ -91,6 +97,7 @@ impl Store {
             .flat_map(|a| &a.files)
             .chain(&record.logs)
         {
+            ensure!(!stop(), "{}: nobody waits for it any more", shown());
             let from = self.objects().path(&blob.digest);
             remote.push(blob, &from).with_context(shown)?;
         }
@@ -121,15 +128,8 @@ impl Store {
 fn checked(text: &str, key: &Key) -> Result<Record> {
     let record = Record::from_sealed(text)?;
     ensure!(record.key == *key, "it is about another key");
-    ensure!(
-        Manifest::from_text(&record.manifest).key() == *key,
-        "its manifest is that of another key"
-    );
-    for (name, artifact) in &record.outputs {
-        ensure!(
-            files::tree_digest(&artifact.files) == artifact.digest,
-            "the digest of `{name}` is not that of its files"
-        );
+    match record.problem() {
+        Some(problem) => bail!(problem),
+        None => Ok(record),
     }
-    Ok(record)
 }

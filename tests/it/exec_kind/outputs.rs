@@ -1,7 +1,7 @@
 //! What a program leaves: rows, metrics, models and adapters are taken where they are what they were declared to be, and refused
 //! by name where they are not.
 
-use super::{node, prompt, rows_after, study};
+use super::{node, pipe, prompt, rows_after, study};
 use crate::study::Study;
 use pipe::base::rows::Prompt;
 
@@ -169,4 +169,36 @@ fn an_adapter_is_checked_against_the_model_it_is_for() {
         failure.contains("output `adapter`: failed to read the adapter"),
         "{failure}"
     );
+}
+
+#[test]
+fn what_is_adopted_is_the_first_output_that_the_node_delivers() {
+    let study = study();
+    study.file("r.toml", node("false", "outputs = [\"metrics\"]"));
+    let metrics = |names: &[&str]| {
+        let each: Vec<String> = names
+            .iter()
+            .map(|name| format!("{{\"name\":\"{name}\",\"value\":1,\"n\":1,\"interval\":null,\"unit\":\"share\"}}"))
+            .collect();
+        format!("{{\"metrics\":[{}]}}", each.join(","))
+    };
+    study.file("good.json", metrics(&["win"]));
+    study.file("twice.json", metrics(&["win", "win"]));
+    study.file("none.json", metrics(&[]));
+    let adopt = |file: &str| {
+        let args = ["adopt", "r.toml", "it", file, "--reason", "made elsewhere"];
+        let said = pipe(&study, &args).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (text(said.stdout), text(said.stderr))
+    };
+    let refused = [
+        ("twice.json", "metrics.json: `win` is there twice"),
+        ("none.json", "metrics.json: it has no metric"),
+    ];
+    for (file, told) in refused {
+        let err = adopt(file).1;
+        assert!(err.contains(told), "{err}");
+    }
+    let (out, err) = adopt("good.json");
+    assert!(out.contains("metrics/metrics.json"), "{out}{err}");
 }

@@ -1,13 +1,13 @@
 //! A second tier behind the store: a plain folder that two stores share. What one made is a hit for the other, bytes move when a node
 //! needs them, and nothing is believed unlooked at.
 
-use crate::engine::{Ran, Space, Toy, graph, join, metric_steps, run_store, toy, write};
+use crate::engine::{Ran, Space, Toy, graph, join, metric_steps, run_in, run_store, toy, write};
 use anyhow::{Context, Result, bail};
 use pipe::base::hash::Key;
 use pipe::engine::plan::{self, Wanted};
-use pipe::engine::store::Store;
 use pipe::engine::store::remote::Remote;
-use pipe::engine::system::files::Blob;
+use pipe::engine::store::{Lookup, Store};
+use pipe::engine::system::files::{Blob, tree_digest, tree_digest_with_modes};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -207,6 +207,10 @@ fn a_record_that_is_not_what_was_asked_for_is_refused_and_the_node_runs() {
     let mut mixed = made.record("a");
     let artifact = mixed.outputs.get_mut("out").unwrap();
     artifact.files = made.record("b").outputs["out"].files.clone();
+    let mut outside = made.record("a");
+    let artifact = outside.outputs.get_mut("out").unwrap();
+    artifact.files[0].path = "../out".into();
+    artifact.digest = tree_digest(&artifact.files);
     for (text, told) in [
         (
             good.replace("\"threads\": 1", "\"threads\": 7"),
@@ -220,18 +224,84 @@ fn a_record_that_is_not_what_was_asked_for_is_refused_and_the_node_runs() {
         ),
         (
             mixed.to_text().unwrap(),
-            "the digest of `out` is not that of its files",
+            "the digest of output `out` is not that of its files",
+        ),
+        (
+            outside.to_text().unwrap(),
+            "it names a path outside of it: \"../out\"",
         ),
         (String::new(), "it has no seal"),
     ] {
         fs::write(remote.at(key.as_str()), text).unwrap();
         let other = Space::new();
+        let graph = graph(&spec());
+        let plan = plan::plan(&store(&other, &remote), &graph, &Wanted::default()).unwrap();
+        let remark = &plan.remarks[&graph.find("a").unwrap()];
+        assert!(remark.contains(told), "{told}: {remark}");
         let ran = run(&other, &remote, &spec());
         assert_eq!(ran.states(), ["done", "hit", "hit"], "{told}");
         let log = format!("{:?}", ran.events);
         assert!(log.contains(told), "{told}: {log}");
         assert_eq!(ran.record("a").manifest, made.record("a").manifest);
     }
+}
+
+/// Digests of before modes of files were left out of them are believed as they are here.
+#[test]
+fn a_record_with_an_old_digest_is_taken_over() {
+    let (_one, remote, made) = published();
+    let mut old = made.record("ab");
+    let artifact = old.outputs.get_mut("out").unwrap();
+    artifact.files[0].exec = true;
+    artifact.digest = tree_digest_with_modes(&artifact.files);
+    assert_ne!(artifact.digest, made.record("ab").outputs["out"].digest);
+    fs::write(remote.at(old.key.as_str()), old.to_text().unwrap()).unwrap();
+    let other = Space::new();
+    assert_eq!(run(&other, &remote, &spec()).states(), ["hit"; 3]);
+}
+
+/// A remote that answers only when the store asking has made the same meanwhile.
+struct Late {
+    remote: Arc<Folder>,
+    asking: PathBuf,
+}
+
+impl Remote for Late {
+    fn record(&self, key: &Key) -> Result<Option<String>> {
+        let graph = graph(&spec());
+        run_in(&self.asking, &graph, &Wanted::default(), |_| {}, |_| {});
+        self.remote.record(key)
+    }
+
+    fn publish(&self, key: &Key, record: &str) -> Result<bool> {
+        self.remote.publish(key, record)
+    }
+
+    fn pull(&self, blob: &Blob, to: &Path) -> Result<()> {
+        self.remote.pull(blob, to)
+    }
+
+    fn push(&self, blob: &Blob, from: &Path) -> Result<()> {
+        self.remote.push(blob, from)
+    }
+}
+
+#[test]
+fn what_was_made_here_while_the_remote_was_asked_is_whole() {
+    let (_one, remote, made) = published();
+    let other = Space::new();
+    let late = Late {
+        remote: remote.clone(),
+        asking: other.dir.path().into(),
+    };
+    let key = made.record("a").key;
+    let found = other.store().with_remote(Arc::new(late)).find_remote(&key);
+    let Lookup::Whole(record) = found.unwrap() else {
+        panic!("its bytes are here");
+    };
+    assert!(!other.store().is_evicted(&key));
+    assert_ne!(record.provenance.run, made.record("a").provenance.run);
+    assert_eq!(remote.pulled(), [""; 0]);
 }
 
 #[test]

@@ -204,7 +204,7 @@ fn a_path_that_leaves_its_folder_is_found() {
         let artifact = record.outputs.get_mut("out").unwrap();
         artifact.files[0].path = path.into();
         artifact.digest = pipe::engine::system::files::tree_digest(&artifact.files);
-        let problem = pipe::engine::gc::verify::form(&record);
+        let problem = record.problem();
         assert!(problem.is_some_and(|p| p.contains("outside")), "{path:?}");
     }
 }
