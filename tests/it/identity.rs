@@ -81,13 +81,13 @@ fn no_execution_field_is_in_a_key() {
     let ground = Ground::new();
     let mut seen = 0;
     for kind in REGISTRY.iter() {
-        let bed = bed(kind);
-        let before = ground.keys(&text(&bed));
         for spec in (kind.exec)() {
             if NEVER.contains(&spec.name) {
                 continue;
             }
-            let variants = ground.variants(kind, &spec, &beside(kind, &spec, &bed));
+            let bed = beside(kind, &spec, &bed(kind));
+            let before = ground.keys(&text(&bed));
+            let variants = ground.variants(kind, &spec, &bed);
             for (value, changed) in &variants {
                 let place = format!("{} {} = {}", kind.name, spec.name, value.canon());
                 assert_eq!(ground.keys_of(changed), before, "{place}");
@@ -360,6 +360,27 @@ const NEVER: [&str; 5] = [
     "score.omit",
 ];
 
+/// What has to stand beside all of a block, so that it does anything: (kind, block, lines of the node).
+const ACTING: &[(&str, &str, &str)] = &[
+    (
+        "generate",
+        "endpoint",
+        "endpoint.model = \"m\"\nendpoint.url = \"http://localhost/v1\"",
+    ),
+    ("evaluate", "judge", STRONGREJECT),
+    ("evaluate", "moderation", MODERATION),
+    ("evaluate", "score", SCORE),
+    ("evaluate", "reward_model", "scorer = \"reward_model\""),
+    ("*", "judge", OF_STRONGREJECT),
+    ("*", "moderation", OF_MODERATION),
+    ("*", "score", OF_SCORE),
+    (
+        "*",
+        "reward_model",
+        "reward = { harmful = \"reward_model\" }",
+    ),
+];
+
 /// What has to stand beside a field, so that the kind takes another value of it: (kind, field, lines of the node).
 const BESIDE: &[(&str, &str, &str)] = &[
     ("*", "lora.alpha", "lora.rank = 2"),
@@ -369,57 +390,10 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("*", "moderation.key_header", "moderation.key_env = \"K\""),
     ("*", "judge.key_header", "judge.key_env = \"K\""),
     ("*", "score.key_header", "score.key_env = \"K\""),
-    (
-        "generate",
-        "endpoint.api",
-        "endpoint.model = \"m\"\nendpoint.url = \"http://localhost/v1\"",
-    ),
-    (
-        "generate",
-        "endpoint.extra_body",
-        "endpoint.model = \"m\"\nendpoint.url = \"http://localhost/v1\"",
-    ),
-    (
-        "generate",
-        "endpoint.rejected",
-        "endpoint.model = \"m\"\nendpoint.url = \"http://localhost/v1\"",
-    ),
     ("teacher", "error_rate", "from = \"world\""),
     ("teacher", "empty_rate", "from = \"world\""),
     ("teacher", "style", "from = \"world\""),
     ("evaluate", "score_threshold", STRONGREJECT),
-    ("evaluate", "judge.model", STRONGREJECT),
-    ("evaluate", "judge.template", STRONGREJECT),
-    ("evaluate", "judge.max_tokens", STRONGREJECT),
-    ("evaluate", "moderation.model", MODERATION),
-    ("evaluate", "score.model", SCORE),
-    ("evaluate", "score.transform", SCORE),
-    (
-        "evaluate",
-        "reward_model.squash",
-        "scorer = \"reward_model\"",
-    ),
-    (
-        "evaluate",
-        "reward_model.max_tokens",
-        "scorer = \"reward_model\"",
-    ),
-    ("*", "judge.model", OF_STRONGREJECT),
-    ("*", "judge.template", OF_STRONGREJECT),
-    ("*", "judge.max_tokens", OF_STRONGREJECT),
-    ("*", "moderation.model", OF_MODERATION),
-    ("*", "score.model", OF_SCORE),
-    ("*", "score.transform", OF_SCORE),
-    (
-        "*",
-        "reward_model.squash",
-        "reward = { harmful = \"reward_model\" }",
-    ),
-    (
-        "*",
-        "reward_model.max_tokens",
-        "reward = { harmful = \"reward_model\" }",
-    ),
     ("*", "safety_snap", "reward = { harmful = \"safety\" }"),
     ("filter", "counted", "min_tokens = 1"),
     ("dedup", "by", "threshold = 0.8"),
@@ -438,11 +412,6 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("agreement", "refused_label", "on = \"label\""),
     ("agreement", "answered_label", "on = \"label\""),
     ("dpo", "label_smoothing", "loss = \"cdpo\""),
-    (
-        "generate",
-        "endpoint.model",
-        "endpoint.url = \"http://localhost/v1\"",
-    ),
     (
         "*",
         "endpoint.budget_dollars",
@@ -493,19 +462,27 @@ const WITH: &[(&str, &str, &str)] = &[
 /// The bed with what a field needs beside it.
 fn beside(kind: &Kind, spec: &ParamSpec, bed: &Table) -> Table {
     let mut bed = bed.clone();
-    for (k, name, base) in BESIDE {
-        let own = BESIDE
-            .iter()
-            .any(|(k, n, _)| (*k, *n) == (kind.name, spec.name));
-        if *name == spec.name && (*k == kind.name || *k == "*" && !own) {
-            let lines: Table = toml::from_str(base).unwrap();
-            // Only an endpoint has a model that is called so.
+    let block = spec.block.map_or("", |block| block.name);
+    for (table, wanted) in [(ACTING, block), (BESIDE, spec.name)] {
+        let of = |wanted_kind: &str| {
+            let rows = table
+                .iter()
+                .filter(move |(k, name, _)| (*k, *name) == (wanted_kind, wanted));
+            rows.map(|(_, _, lines)| toml::from_str::<Table>(lines).unwrap())
+                .collect::<Vec<_>>()
+        };
+        let own = of(kind.name);
+        let rows = match own.is_empty() {
+            true => of("*"),
+            false => own,
+        };
+        for lines in rows {
+            // Only an endpoint is one.
             if lines
                 .get("from")
                 .is_some_and(|from| from.as_str() == Some("world"))
             {
-                let endpoint = node(&mut bed)["endpoint"].as_table_mut().unwrap();
-                endpoint.remove("model");
+                node(&mut bed).remove("endpoint");
             }
             nested::lay(node(&mut bed), lines);
         }
