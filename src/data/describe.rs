@@ -4,14 +4,14 @@ use base::text::{count, listed};
 use serde_json::Value;
 
 /// Stands for bytes that are no text, with their number: `{BINARY: n}`.
-pub const BINARY: &str = "\u{0}binary";
+pub(crate) const BINARY: &str = "\u{0}binary";
 
 pub const ROLES: [&str; 2] = ["role", "from"];
 
-pub const CONTENTS: [&str; 2] = ["content", "value"];
+pub(crate) const CONTENTS: [&str; 2] = ["content", "value"];
 
 /// Whether an object is meant to be a message.
-pub fn is_message(value: &Value) -> bool {
+pub(crate) fn is_message(value: &Value) -> bool {
     ROLES.iter().any(|name| value.get(*name).is_some())
         && (CONTENTS.iter().chain(&["tool_calls", "refusal"]))
             .any(|name| value.get(*name).is_some())

@@ -22,5 +22,5 @@ pub mod text;
 pub mod value;
 
 /// The largest record, in bytes of text, and how many columns a file may have.
-pub const MOST_RECORD: u64 = 64 << 20;
-pub const MOST_COLUMNS: usize = 1000;
+pub(crate) const MOST_RECORD: u64 = 64 << 20;
+pub(crate) const MOST_COLUMNS: usize = 1000;

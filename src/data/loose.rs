@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 /// A quoted field that goes on for longer than this is none.
 const MOST_QUOTED: usize = 1 << 18;
 
-pub struct Loose {
+pub(crate) struct Loose {
     text: Text,
     /// Lines that were read ahead, with their ends.
     ahead: VecDeque<String>,

@@ -142,7 +142,7 @@ fn read_part(part: &Value) -> Result<Part<'_>> {
     read.with_context(|| format!("its content has a part without text; {}", describe(part)))
 }
 
-pub fn is_conversation(items: &[Value]) -> bool {
+pub(crate) fn is_conversation(items: &[Value]) -> bool {
     !items.is_empty() && items.iter().all(is_message)
 }
 

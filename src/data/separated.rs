@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Map, Value};
 use std::io::{self, BufRead};
 
-pub struct Separated {
+pub(crate) struct Separated {
     cells: Cells,
     columns: Vec<String>,
     twice: Vec<String>,

@@ -54,7 +54,7 @@ impl Text {
         }
     }
 
-    pub fn begin_record(&mut self) {
+    pub(crate) fn begin_record(&mut self) {
         self.left = MOST_RECORD;
     }
 

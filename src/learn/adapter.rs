@@ -122,7 +122,7 @@ impl Adapter {
     }
 
     /// The lowest block with an adapter: below it there is nothing to train.
-    pub fn first_block(&self) -> usize {
+    pub(crate) fn first_block(&self) -> usize {
         let adapted = |sites: &[Option<Site>; 7]| sites.iter().any(Option::is_some);
         self.sites
             .iter()

@@ -61,7 +61,7 @@ pub struct Config {
 
 impl Config {
     /// Bias on the q, k and v projections.
-    pub fn qkv_bias(&self) -> bool {
+    pub(crate) fn qkv_bias(&self) -> bool {
         self.family == Family::Qwen2
     }
 

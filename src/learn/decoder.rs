@@ -203,7 +203,7 @@ pub fn logits<'a>(net: impl Into<Net<'a>>, batch: Packed, workspace: &mut Worksp
 }
 
 /// The final norm and the head on rows of the last block's output: logits [rows, vocabulary] or label scores.
-pub fn head_logits(weights: &Weights, rows: &[f32]) -> Vec<f32> {
+pub(crate) fn head_logits(weights: &Weights, rows: &[f32]) -> Vec<f32> {
     head::logits(weights, &normed(weights, rows))
 }
 

@@ -22,7 +22,7 @@ fn ending(name: &str, ends: &[&str]) -> bool {
 }
 
 /// A name that differs from the one that is wanted by its case only.
-pub fn other_case(folder: &Path, wanted: &str) -> Option<String> {
+pub(crate) fn other_case(folder: &Path, wanted: &str) -> Option<String> {
     let alike = |name: &String| name.to_lowercase() == wanted && name != wanted;
     let name = names(folder).into_iter().find(alike)?;
     Some(format!(
@@ -32,7 +32,7 @@ pub fn other_case(folder: &Path, wanted: &str) -> Option<String> {
 }
 
 /// Why there are no weights in a folder that has neither `model.safetensors` nor its index.
-pub fn no_weights(folder: &Path) -> String {
+pub(crate) fn no_weights(folder: &Path) -> String {
     let wanted = ["model.safetensors", "model.safetensors.index.json"];
     if let Some(problem) = wanted.iter().find_map(|name| other_case(folder, name)) {
         return problem;
@@ -72,7 +72,7 @@ pub fn no_weights(folder: &Path) -> String {
 }
 
 /// Why a PEFT folder has no tensors, where it has none.
-pub fn no_adapter(folder: &Path) -> Option<String> {
+pub(crate) fn no_adapter(folder: &Path) -> Option<String> {
     let wanted = "adapter_model.safetensors";
     if folder.join(wanted).exists() {
         return None;
@@ -97,7 +97,7 @@ pub fn no_adapter(folder: &Path) -> Option<String> {
 }
 
 /// Why there is no `tokenizer.json`.
-pub fn no_tokenizer(folder: &Path) -> String {
+pub(crate) fn no_tokenizer(folder: &Path) -> String {
     if let Some(problem) = other_case(folder, "tokenizer.json") {
         return problem;
     }
@@ -123,7 +123,7 @@ pub fn no_tokenizer(folder: &Path) -> String {
 }
 
 /// The shards that an index names and the folder lacks.
-pub fn missing_shards(index: &Path, shards: &BTreeSet<PathBuf>) -> Option<String> {
+pub(crate) fn missing_shards(index: &Path, shards: &BTreeSet<PathBuf>) -> Option<String> {
     let missing: Vec<&PathBuf> = shards.iter().filter(|shard| !shard.exists()).collect();
     let first = missing.first()?;
     let named: Vec<String> = missing

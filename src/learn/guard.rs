@@ -132,7 +132,7 @@ impl fmt::Display for Tripped {
 impl std::error::Error for Tripped {}
 
 /// An error where a loss is not finite, which names the row that made it so.
-pub fn finite_loss(step: u64, loss: f64, at: Option<String>) -> Result<(), Tripped> {
+pub(crate) fn finite_loss(step: u64, loss: f64, at: Option<String>) -> Result<(), Tripped> {
     finite(step, "loss", loss).map_err(|tripped| Tripped {
         cause: Cause::NotFinite {
             what: "loss".into(),

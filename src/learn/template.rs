@@ -21,13 +21,13 @@ use std::time::Duration;
 
 /// What `strftime_now` says, in every run: some templates print the date, and a prompt must not change overnight. It
 /// is the date that Llama 3.2's own template falls back to.
-pub const TODAY: (u32, u32, u32) = (2024, 7, 26);
+pub(crate) const TODAY: (u32, u32, u32) = (2024, 7, 26);
 
 /// The largest template, in bytes; those of well-known models have ten thousand.
 pub const MOST_SOURCE: usize = 1 << 20;
 /// Steps that one rendering may take, each an instruction or 64 bytes of text that it makes: a conversation of a thousand turns
 /// takes a hundred thousand. What goes in may be gone over so many times more.
-pub const MOST_STEPS: u64 = 500_000;
+pub(crate) const MOST_STEPS: u64 = 500_000;
 const TIMES: u64 = 32;
 /// Lists that are made of lists cost it no steps, so memory and time have bounds of their own.
 pub const MOST_MEMORY: usize = 128 << 20;

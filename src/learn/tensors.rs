@@ -131,7 +131,7 @@ impl TensorFile {
 }
 
 /// Errors where a number of a tensor is NaN or infinite: nothing that such a model says means anything.
-pub fn expect_finite(file: &Path, name: &str, numbers: &[f32]) -> Result<()> {
+pub(crate) fn expect_finite(file: &Path, name: &str, numbers: &[f32]) -> Result<()> {
     let broken = |part: &[f32]| part.iter().fold(false, |any, x| any | !x.is_finite());
     let Some(piece) = numbers.chunks(PIECE).position(broken) else {
         return Ok(());

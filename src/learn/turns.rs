@@ -18,7 +18,7 @@ const QUOTED: usize = 60;
 
 /// The error of a conversation whose rendering is not what generation would make of its turns.
 #[derive(Debug)]
-pub struct Unlike(pub String);
+pub(crate) struct Unlike(pub String);
 
 impl std::fmt::Display for Unlike {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -112,7 +112,7 @@ pub fn continued<'t>(opened: &str, response: &'t str) -> Option<&'t str> {
 }
 
 /// The error of a response that the generation prompt has begun in another way.
-pub fn unbegun(opened: &str) -> String {
+pub(crate) fn unbegun(opened: &str) -> String {
     format!(
         "the chat template begins every response with {opened:?} and this one does not: trained so, it is nothing that the \
          model can be sampled to write; give it its reasoning in think tags, or the model folder a chat_template.jinja \
@@ -152,7 +152,7 @@ fn quoted(text: &str) -> String {
 
 /// Fails where a message of somebody else than the assistant does not come out of the template: the model would be asked
 /// something else than what the recipe says.
-pub fn all_asked(messages: &[Value], text: &str) -> Result<()> {
+pub(crate) fn all_asked(messages: &[Value], text: &str) -> Result<()> {
     for (i, message) in messages.iter().enumerate() {
         let Some(content) = message["content"].as_str() else {
             continue;
@@ -178,7 +178,7 @@ pub fn all_asked(messages: &[Value], text: &str) -> Result<()> {
 
 /// Fails with `Unlike` where a turn of the assistant does not come out whole. `spans`: where each stands, or none where the
 /// template marks them in its own way.
-pub fn all_answered(
+pub(crate) fn all_answered(
     messages: &[Value],
     heads: &[Head],
     spans: Option<&[Range<usize>]>,
@@ -214,7 +214,7 @@ pub fn all_answered(
 }
 
 /// The turns of the assistant with their places in the conversation.
-pub fn assistants(messages: &[Value]) -> impl Iterator<Item = (usize, &Value)> {
+pub(crate) fn assistants(messages: &[Value]) -> impl Iterator<Item = (usize, &Value)> {
     let turns = messages.iter().enumerate();
     turns.filter(|(_, message)| message["role"] == "assistant")
 }
@@ -235,7 +235,7 @@ pub fn heads(template: &Template, dialogue: Dialogue) -> Result<Vec<Head>> {
 /// everything before it, with a generation prompt, ends: shown by that rendering being a prefix. It ends with the first
 /// stop token after that; where the content itself holds a stop token, with the last one of the rendering that stops
 /// after this turn, which must be a prefix too. Fails with `Unlike` where only what the generation prompt opens differs.
-pub fn derived_spans(
+pub(crate) fn derived_spans(
     template: &Template,
     stops: &[String],
     dialogue: Dialogue,

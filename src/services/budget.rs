@@ -81,7 +81,7 @@ impl Budget {
     }
 
     /// Says what is left of it, where that is not enough.
-    pub fn shortage(&self) -> String {
+    pub(crate) fn shortage(&self) -> String {
         let mut parts = vec![];
         if let Some(limit) = self.limits.dollars {
             let spent = self.spent.dollars;

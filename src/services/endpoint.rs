@@ -50,7 +50,7 @@ pub struct Endpoint {
     pub limits: Limits,
 }
 
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 impl Endpoint {
     /// One with moderate habits.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The service asks for patience: 429, or 503 with a time. `after`: what its `Retry-After` says.
     Busy {
         after: Option<Duration>,
@@ -35,7 +35,7 @@ const NO_MONEY: [&str; 3] = [
 
 impl Fault {
     /// The fault that a status other than success is. `code`: what the body's error calls itself; `text`: the whole of it.
-    pub fn of_status(
+    pub(crate) fn of_status(
         status: u16,
         after: Option<Duration>,
         (code, text): (&str, &str),
@@ -81,14 +81,6 @@ impl Fault {
             gone: false,
         }
     }
-
-    pub fn reason(&self) -> &str {
-        match self {
-            Fault::Busy { reason, .. } | Fault::Rejected { reason, .. } => reason,
-            Fault::Passing { reason, .. } | Fault::Denied { reason, .. } => reason,
-            Fault::Senseless(reason) => reason,
-        }
-    }
 }
 
 /// How providers say, in a code or in words, that they refuse a request for what it holds: OpenAI and Azure, xAI, OpenRouter, Google,
@@ -120,7 +112,7 @@ const OF_CONTENT: [&str; 23] = [
 ];
 
 /// Whether an error says that it is for what the request holds.
-pub fn of_content(text: &str) -> bool {
+pub(crate) fn of_content(text: &str) -> bool {
     let text = text.to_lowercase();
     OF_CONTENT.iter().any(|word| text.contains(word))
 }

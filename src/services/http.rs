@@ -21,7 +21,7 @@ const TOLD: usize = 400;
 const SAID: usize = 64 << 10;
 const CONNECT: Duration = Duration::from_secs(20);
 
-pub struct Http {
+pub(crate) struct Http {
     client: reqwest::Client,
     endpoint: Endpoint,
     key: Option<(Secret, HeaderName, HeaderValue)>,

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// So much of a minute's allowance may be used at once.
 const BURST: Duration = Duration::from_secs(2);
 
-pub struct Pace {
+pub(crate) struct Pace {
     requests: Option<Meter>,
     tokens: Option<Meter>,
 }

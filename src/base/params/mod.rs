@@ -91,7 +91,7 @@ impl ParamSpec {
     }
 
     /// Whether it is set to something else than what it is where nothing is said of it.
-    pub fn is_set(&self, values: &Values) -> bool {
+    pub(crate) fn is_set(&self, values: &Values) -> bool {
         match (value::at(values, self.name), &self.default) {
             (Some(value), Default::Value(default)) => value != default,
             (value, _) => value.is_some(),

@@ -4,7 +4,7 @@ use super::types::{Column, Item, Schema};
 use crate::json::Layout;
 use base::rows::PromptClass;
 
-pub const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     name: "advbench",
     summary: "harmful behaviours with the beginnings of answers that GCG aims at",
     hub: &[

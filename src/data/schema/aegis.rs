@@ -5,7 +5,7 @@ use crate::json::Layout;
 use anyhow::Result;
 use base::rows::PromptClass;
 
-pub const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     name: "aegis-2",
     summary: "Aegis 2.0: prompts and responses with safety labels of people",
     hub: &[

@@ -7,7 +7,7 @@ use base::rows::PromptClass;
 const PROMPT: &[&str] = &["question", "prompt"];
 const HARM: &[&str] = &["types_of_harm", "harm_area"];
 
-pub const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     name: "do-not-answer",
     summary: "questions that a responsible model does not answer",
     hub: &[

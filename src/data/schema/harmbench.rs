@@ -10,7 +10,7 @@ const FUNCTIONAL: &[&str] = &["FunctionalCategory"];
 const SEMANTIC: &[&str] = &["SemanticCategory", "category"];
 const CONTEXT: &[&str] = &["ContextString", "context"];
 
-pub const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     name: "harmbench",
     summary: "HarmBench's text behaviours: standard, contextual, copyright",
     hub: &[

@@ -5,7 +5,7 @@ use crate::json::Layout;
 use anyhow::{Result, ensure};
 use base::rows::{BEHAVIOR, PromptClass};
 
-pub const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     name: "harmbench-cases",
     summary: "test cases that an attack made for HarmBench's behaviours",
     hub: &["what HarmBench's merge step writes: test_cases/test_cases.json"],

@@ -7,7 +7,7 @@ use base::rows::PromptClass;
 
 const GOAL: &[&str] = &["Goal", "goal"];
 
-pub const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     name: "jailbreakbench",
     summary: "JBB-Behaviors, and attack artifacts on them",
     hub: &[

@@ -4,7 +4,7 @@ use super::types::{Column, Item, Schema};
 use crate::json::Layout;
 use base::rows::PromptClass;
 
-pub const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     name: "or-bench",
     summary: "OR-Bench: prompts that sound harmful and are not",
     hub: &[

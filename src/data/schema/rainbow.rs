@@ -4,7 +4,7 @@ use super::types::{Column, Item, Schema};
 use crate::json::Layout;
 use base::rows::PromptClass;
 
-pub const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     name: "rainbow",
     summary: "an archive of rainbow teaming: 10 risks by 12 styles, a prompt a cell",
     hub: &["github.com/danielkty/tars: seven archives"],

@@ -8,7 +8,7 @@ use base::rows::PromptClass;
 const SAFE: &[&str] = &["safe generation"];
 const UNSAFE: &[&str] = &["unsafe generation"];
 
-pub const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     name: "safeedit",
     summary: "harmful questions inside attack prompts, with a safe and an unsafe response",
     hub: &[

@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow, bail};
 use base::rows::PromptClass;
 use serde_json::Value;
 
-pub const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     name: "self-instruct",
     summary: "Self-Instruct: harmless tasks with an input and a good output",
     hub: &[

@@ -19,7 +19,7 @@ const DOMAINS: [(&str, u64, u64); 4] = [
     ("Potentially Unqualified Advice", 45, 44),
 ];
 
-pub const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     name: "sorry-bench",
     summary: "SORRY-Bench: unsafe requests in 44 or 45 categories of four domains",
     hub: &[

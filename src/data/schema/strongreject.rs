@@ -6,7 +6,7 @@ use base::rows::PromptClass;
 
 const PROMPT: &[&str] = &["forbidden_prompt", "prompt"];
 
-pub const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     name: "strongreject",
     summary: "StrongREJECT: forbidden prompts in six categories",
     hub: &[

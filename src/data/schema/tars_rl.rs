@@ -5,7 +5,7 @@ use crate::json::Layout;
 use anyhow::{Result, bail};
 use base::rows::PromptClass;
 
-pub const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     name: "tars-rl",
     summary: "the released RL prompts of TARS, a Parquet file a λ",
     hub: &["github.com/danielkty/tars: five Parquet files in verl's layout"],

@@ -94,7 +94,7 @@ impl Row<'_> {
     }
 
     /// Whether the split has this among its words.
-    pub fn split_is(&self, word: &str) -> bool {
+    pub(crate) fn split_is(&self, word: &str) -> bool {
         let lower = self.split.unwrap_or_default().to_lowercase();
         lower
             .split(|c: char| !c.is_alphanumeric())
@@ -165,7 +165,7 @@ impl Item {
     }
 
     /// Where it is left out for several reasons, the first counts.
-    pub fn left_if(mut self, is: bool, reason: &'static str) -> Item {
+    pub(crate) fn left_if(mut self, is: bool, reason: &'static str) -> Item {
         if is && self.left.is_none() {
             self.left = Some(reason);
         }

@@ -6,7 +6,7 @@ use crate::record::number;
 use anyhow::Result;
 use base::rows::{Message, PromptClass};
 
-pub const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     name: "ultrafeedback-binarized",
     summary: "UltraFeedback: harmless instructions with a chosen and a rejected response",
     hub: &[

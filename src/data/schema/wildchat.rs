@@ -8,7 +8,7 @@ use base::rows::PromptClass;
 
 const ID: &[&str] = &["conversation_hash", "conversation_id"];
 
-pub const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     name: "wildchat",
     summary: "WildChat: what people asked a chat model; the first turn of English, non-toxic conversations",
     hub: &[

@@ -8,7 +8,7 @@ use base::rows::PromptClass;
 
 const COMPLETION: &[&str] = &["completion"];
 
-pub const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     name: "wildjailbreak",
     summary: "WildJailbreak: plain and adversarial prompts, harmful and benign",
     hub: &[

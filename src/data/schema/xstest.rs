@@ -5,7 +5,7 @@ use crate::json::Layout;
 use anyhow::{Result, bail};
 use base::rows::PromptClass;
 
-pub const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     name: "xstest",
     summary: "XSTest: safe prompts that sound unsafe, with unsafe contrasts",
     hub: &[

@@ -17,11 +17,11 @@ use std::fs;
 use std::path::PathBuf;
 
 /// Younger drafts and unnamed blobs may be somebody's work.
-pub const LITTER_AGE_MS: u64 = 3_600_000;
+pub(crate) const LITTER_AGE_MS: u64 = 3_600_000;
 /// How long what failed a check is kept for whoever wants to look.
-pub const QUARANTINE_MS: u64 = 7 * 86_400_000;
+pub(crate) const QUARANTINE_MS: u64 = 7 * 86_400_000;
 /// How long work is kept that somebody could go on with.
-pub const CHECKPOINT_MS: u64 = 30 * 86_400_000;
+pub(crate) const CHECKPOINT_MS: u64 = 30 * 86_400_000;
 /// What a dollar counts for beside computing time: about what an hour of a large GPU costs twice.
 pub const SECONDS_PER_DOLLAR: f64 = 1800.0;
 

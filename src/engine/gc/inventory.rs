@@ -228,7 +228,7 @@ pub fn blob(store: &Store, digest: Digest) -> Option<Found> {
 }
 
 /// When a file, its names or its mode last changed; a clock that went back does not make it older.
-pub fn changed_ms(meta: &fs::Metadata) -> u64 {
+pub(crate) fn changed_ms(meta: &fs::Metadata) -> u64 {
     let ms = meta.ctime().max(0) as u64 * 1000 + meta.ctime_nsec().max(0) as u64 / 1_000_000;
     ms.max(meta.mtime().max(0) as u64 * 1000)
 }

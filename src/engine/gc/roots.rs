@@ -68,11 +68,11 @@ impl Roots {
         self.keys.get(key)
     }
 
-    pub fn needs_blob(&self, digest: &Digest) -> bool {
+    pub(crate) fn needs_blob(&self, digest: &Digest) -> bool {
         self.blobs.contains(digest)
     }
 
-    pub fn needs_attempt(&self, name: &str) -> bool {
+    pub(crate) fn needs_attempt(&self, name: &str) -> bool {
         self.attempts.contains(name)
     }
 
@@ -234,7 +234,7 @@ pub fn keys_of(store: &Store, attempt: &str) -> Result<Vec<Key>> {
 }
 
 /// Whether somebody executes this key.
-pub fn locked(store: &Store, key: &Key) -> bool {
+pub(crate) fn locked(store: &Store, key: &Key) -> bool {
     let lock = store.root().join("locks").join(key.as_str());
     File::open(lock)
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))

@@ -29,7 +29,7 @@ pub struct Manifest {
 }
 
 /// A manifest without its inputs, which are known last: what stands before them and after them.
-pub struct ManifestPrefix {
+pub(crate) struct ManifestPrefix {
     kind: &'static Kind,
     before: String,
     after: String,
@@ -171,7 +171,7 @@ pub fn holds_paths(ty: &Ty) -> bool {
 }
 
 /// The line text of a value whose paths are replaced by what `content` says of them.
-pub fn with_contents<E>(
+pub(crate) fn with_contents<E>(
     value: &Value,
     content: &mut dyn FnMut(&str) -> Result<String, E>,
 ) -> Result<Value, E> {

@@ -152,7 +152,7 @@ impl Attempt {
     }
 
     /// The last lines of stderr, for messages.
-    pub fn stderr_tail(&self) -> String {
+    pub(crate) fn stderr_tail(&self) -> String {
         const LINES: usize = 20;
         let text = fs::read(self.stderr()).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -187,7 +187,7 @@ impl Attempt {
     }
 
     /// Half an output is of no use to anyone, and may be what fills the disk. Journals and checkpoints stay.
-    pub fn drop_outputs(&self) {
+    pub(crate) fn drop_outputs(&self) {
         let _ = fs::remove_dir_all(self.outputs()); // What stays is litter until the commit.
     }
 

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Exit status of a worker that stopped because it was asked to, with its state saved.
-pub const EXIT_INTERRUPTED: i32 = 75;
+pub(crate) const EXIT_INTERRUPTED: i32 = 75;
 /// Exit status of a worker that failed and said why.
-pub const EXIT_FAILED: i32 = 1;
+pub(crate) const EXIT_FAILED: i32 = 1;
 /// Exit status of a worker that failed in a way that may pass.
-pub const EXIT_TRANSIENT: i32 = 69;
+pub(crate) const EXIT_TRANSIENT: i32 = 69;
 
 #[derive(Debug)]
 pub enum Failure {

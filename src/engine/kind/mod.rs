@@ -258,10 +258,10 @@ pub trait Upstream {
 pub type Above = fn(&dyn Upstream, NodeId) -> Vec<Problem>;
 
 /// See `Kind::count_calls`.
-pub type CountCalls = fn(&NodePreview, &Path) -> Result<Calls>;
+pub(crate) type CountCalls = fn(&NodePreview, &Path) -> Result<Calls>;
 
 /// See `Kind::preflight`.
-pub type Preflight = fn(&Values, &Values, &str) -> Vec<String>;
+pub(crate) type Preflight = fn(&Values, &Values, &str) -> Vec<String>;
 
 pub struct Kind {
     /// The word in `kind = "…"`.

@@ -70,7 +70,7 @@ impl Stop {
     }
 
     /// Whether it was requested, for whoever only watches.
-    pub fn requested(&self) -> bool {
+    pub(crate) fn requested(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
 

@@ -118,7 +118,7 @@ fn inputs(
 }
 
 /// Whether an execution parameter says where a service is.
-pub fn names_service(exec: &Values) -> bool {
+pub(crate) fn names_service(exec: &Values) -> bool {
     exec.iter().any(|(name, value)| is_url(name, value))
 }
 

@@ -14,7 +14,7 @@ pub mod why;
 use crate::graph::Graph;
 use crate::store::Store;
 use anyhow::Result;
-pub use calls::names_service;
+pub(crate) use calls::names_service;
 pub use planned::{CallsTotal, Plan, Planned, PlannedNode};
 pub use planner::{Decision, Earlier, Outputs, Planner, Wanted, find, outputs};
 

@@ -55,7 +55,7 @@ impl Plan {
     }
 
     /// With the calls to services that each node will make.
-    pub fn with_calls(store: &Store, graph: &Graph, planner: &Planner) -> Result<Plan> {
+    pub(crate) fn with_calls(store: &Store, graph: &Graph, planner: &Planner) -> Result<Plan> {
         Plan::of(graph, planner, |all, one| {
             calls::of_node(store, graph, all, one)
         })

@@ -172,7 +172,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The nodes asked for and what they need, in graph order.
-    pub fn selected(&self) -> &[NodeId] {
+    pub(crate) fn selected(&self) -> &[NodeId] {
         &self.selected
     }
 
@@ -205,7 +205,7 @@ impl<'a> Planner<'a> {
     }
 
     /// What went wrong with the remote when it was decided, once.
-    pub fn take_remark(&self, id: NodeId) -> Option<String> {
+    pub(crate) fn take_remark(&self, id: NodeId) -> Option<String> {
         self.remarks.borrow_mut().remove(&id)
     }
 
@@ -215,7 +215,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Of all nodes that are selected, in graph order.
-    pub fn decide_all(&self) -> Result<Vec<Decision>> {
+    pub(crate) fn decide_all(&self) -> Result<Vec<Decision>> {
         let mut known: BTreeMap<NodeId, Outputs> = BTreeMap::new();
         let mut all = Vec::with_capacity(self.selected.len());
         for id in &self.selected {

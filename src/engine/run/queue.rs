@@ -49,7 +49,7 @@ impl Queue {
         self.nodes.len()
     }
 
-    pub fn longest_first(&self) -> impl Iterator<Item = NodeId> {
+    pub(crate) fn longest_first(&self) -> impl Iterator<Item = NodeId> {
         self.order.iter().map(|(_, id)| *id)
     }
 }

@@ -34,7 +34,7 @@ pub fn redact(text: &str, secrets: &BTreeMap<String, String>) -> String {
 }
 
 /// Takes secrets out of the files of a folder that a worker may have written words of others to.
-pub fn redact_files(folder: &Path, secrets: &BTreeMap<String, String>) {
+pub(crate) fn redact_files(folder: &Path, secrets: &BTreeMap<String, String>) {
     if secrets.is_empty() {
         return;
     }
@@ -63,7 +63,7 @@ pub fn missing(exec: &Values) -> BTreeSet<String> {
 }
 
 /// Secrets are named, not written: `key = { env = "NAME" }` or a parameter whose name ends in `_env`.
-pub fn named_secrets(exec: &Values) -> BTreeMap<String, String> {
+pub(crate) fn named_secrets(exec: &Values) -> BTreeMap<String, String> {
     let mut names = BTreeSet::new();
     for (param, value) in exec {
         name_secrets(param, value, &mut names);

@@ -104,7 +104,7 @@ fn path() -> String {
 }
 
 /// Nodes that by their parameters need more than there is: a line each.
-pub fn too_large(graph: &Graph, plan: &Plan, there: &Resources) -> Option<String> {
+pub(crate) fn too_large(graph: &Graph, plan: &Plan, there: &Resources) -> Option<String> {
     let mut told = vec![];
     let gpus = lines(graph, plan, |planned| {
         let node = graph.node(planned.decision.id);

@@ -38,7 +38,7 @@ impl Store {
     }
 
     /// The blobs of this output are back.
-    pub fn unmark(&self, key: &Key, output: &str) -> Result<()> {
+    pub(crate) fn unmark(&self, key: &Key, output: &str) -> Result<()> {
         let Some(mut mark) = self.evicted(key) else {
             return Ok(());
         };
@@ -78,7 +78,7 @@ impl Store {
     }
 
     /// The bytes that were there. Only for blobs that nobody needs.
-    pub fn drop_blob(&self, digest: &Digest) -> Result<u64> {
+    pub(crate) fn drop_blob(&self, digest: &Digest) -> Result<u64> {
         let path = self.objects().path(digest);
         let shown = || format!("removing object {}", digest.short());
         fault::point("evict-blob").with_context(shown)?;

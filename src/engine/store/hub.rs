@@ -14,7 +14,7 @@ use base::bounded;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub const SCHEME: &str = "hf://";
+pub(crate) const SCHEME: &str = "hf://";
 
 const DATASETS: &str = "datasets/";
 const MAIN: &str = "main";

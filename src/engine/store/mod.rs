@@ -48,7 +48,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// The layout this binary reads and writes.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 const FOLDERS: [&str; 11] = [
     "objects",
@@ -65,7 +65,7 @@ const FOLDERS: [&str; 11] = [
 ];
 
 /// Ending of the mark beside a record whose blobs were removed to make room.
-pub const EVICTED: &str = "evicted";
+pub(crate) const EVICTED: &str = "evicted";
 
 /// What the store knows of a key.
 pub enum Lookup {
@@ -314,7 +314,7 @@ impl Store {
     }
 
     /// Remembers a hint. Losing one costs nothing, so failures are ignored.
-    pub fn remember(&self, plan: &PlanKey, key: &Key) {
+    pub(crate) fn remember(&self, plan: &PlanKey, key: &Key) {
         if self.hint(plan).as_ref() == Some(key) {
             return;
         }

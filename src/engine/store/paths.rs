@@ -126,7 +126,7 @@ pub fn named(specs: &[ParamSpec], values: &Values) -> Vec<(&'static str, String)
     found
 }
 
-pub fn has_any(kind: &Kind) -> bool {
+pub(crate) fn has_any(kind: &Kind) -> bool {
     let specs = (kind.params)();
     specs.iter().any(|spec| manifest::holds_paths(&spec.ty))
 }

@@ -82,7 +82,7 @@ impl Record {
 
 impl Record {
     /// Refuses one without a seal as well: it comes from outside.
-    pub fn from_sealed(text: &str) -> Result<Record> {
+    pub(crate) fn from_sealed(text: &str) -> Result<Record> {
         ensure!(text.contains(SEAL), "it has no seal");
         Record::from_text(text)
     }

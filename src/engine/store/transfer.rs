@@ -31,7 +31,7 @@ impl Store {
         self
     }
 
-    pub fn has_remote(&self) -> bool {
+    pub(crate) fn has_remote(&self) -> bool {
         self.remote.is_some()
     }
 

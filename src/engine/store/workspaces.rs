@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const SEEN_EVERY_MS: u64 = 3_600_000;
 
 /// A folder that is not there may be a disk that is not mounted: it counts as gone when it was not used for so long.
-pub const GONE_AFTER_MS: u64 = 7 * 86_400_000;
+pub(crate) const GONE_AFTER_MS: u64 = 7 * 86_400_000;
 
 /// `workspaces/ID.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

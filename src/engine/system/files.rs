@@ -91,7 +91,7 @@ pub fn contents(root: &Path) -> Result<Vec<Blob>> {
 }
 
 /// blake3 of a file's bytes; large files by all threads. Read and not mapped: a file that is cut meanwhile must not kill us.
-pub fn hash_file(path: &Path) -> io::Result<Digest> {
+pub(crate) fn hash_file(path: &Path) -> io::Result<Digest> {
     const PIECE: usize = 1 << 18;
     const LARGE: usize = 1 << 22;
     let mut file = File::open(path)?;
@@ -138,7 +138,7 @@ pub fn names(dir: &Path) -> Result<Vec<String>> {
 
 /// Makes a file appear under its final name, whole and durable, unless the name is taken: then false. `tmp` is a folder
 /// on the same file system.
-pub fn write_new(tmp: &Path, target: &Path, bytes: &[u8]) -> io::Result<bool> {
+pub(crate) fn write_new(tmp: &Path, target: &Path, bytes: &[u8]) -> io::Result<bool> {
     let draft = tmp.join(clock::unique());
     let written = write_synced(&draft, bytes).and_then(|()| fault::point("record-drafted"));
     let linked = written.and_then(|()| match fs::hard_link(&draft, target) {
@@ -169,7 +169,7 @@ pub fn replace(tmp: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(&draft, target)
 }
 
-pub fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 

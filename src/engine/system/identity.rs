@@ -23,7 +23,7 @@ impl Process {
     }
 
     /// The process that has this id now.
-    pub fn with_id(pid: i32) -> Option<Process> {
+    pub(crate) fn with_id(pid: i32) -> Option<Process> {
         let (boot, host, namespace) = place();
         Some(Process {
             pid,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 /// Bytes that can be had without swapping: of the machine, or of what this process's control group leaves.
-pub fn available() -> Option<u64> {
+pub(crate) fn available() -> Option<u64> {
     let machine = meminfo("MemAvailable:")?;
     let number = |file: &str| -> Option<u64> {
         fs::read_to_string(group()?.join(file))

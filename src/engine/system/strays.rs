@@ -22,7 +22,7 @@ pub fn adopt() {
 }
 
 /// Kills what an ended child of this process left behind, with all its descendants. Returns how many there were.
-pub fn kill_left_by_child(attempt: &Path) -> usize {
+pub(crate) fn kill_left_by_child(attempt: &Path) -> usize {
     let near = rustix::process::child_subreaper().is_ok_and(|s| s.is_some());
     // Whoever lost its parent is a child of this process by now, so a look at those is enough.
     let find = || match near.then(|| children("self")).flatten() {

@@ -9,7 +9,7 @@ pub struct Taken {
 }
 
 /// Whether an error is about the disk instead of the node.
-pub fn is_environment(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(crate) fn is_environment(error: &(dyn std::error::Error + 'static)) -> bool {
     use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     error
         .downcast_ref::<std::io::Error>()
@@ -18,7 +18,7 @@ pub fn is_environment(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// Cpu time of this process and the children it waited for, and the highest resident memory of it or of the largest of them;
 /// zeros where the system does not say.
-pub fn of_this_process() -> Taken {
+pub(crate) fn of_this_process() -> Taken {
     // The unit of /proc/PID/stat, fixed by the kernel's user interface.
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();

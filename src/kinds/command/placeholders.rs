@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Placeholders that every program has.
-pub const ALWAYS: [&str; 5] = ["values", "job", "python", "threads", "resume"];
+pub(crate) const ALWAYS: [&str; 5] = ["values", "job", "python", "threads", "resume"];
 
 /// A part of a string.
 #[derive(Debug, PartialEq)]
@@ -161,7 +161,7 @@ fn inner(above: &str, table: &BTreeMap<String, Value>, each: &mut impl FnMut(Str
 }
 
 /// `values.NAME` to what stands for it: strings as they are, everything else as JSON.
-pub fn value_words(values: &BTreeMap<String, Value>) -> Result<BTreeMap<String, String>> {
+pub(crate) fn value_words(values: &BTreeMap<String, Value>) -> Result<BTreeMap<String, String>> {
     let mut words = BTreeMap::new();
     let mut failed = None;
     inner("values", values, &mut |path, value| {

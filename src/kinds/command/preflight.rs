@@ -32,7 +32,7 @@ pub fn missing(params: &Values, exec: &Values, path: &str) -> Vec<String> {
 }
 
 /// What `{python}` stands for.
-pub fn interpreter(exec: &Exec, path: &str) -> Result<PathBuf, String> {
+pub(crate) fn interpreter(exec: &Exec, path: &str) -> Result<PathBuf, String> {
     match &exec.venv {
         Some(venv) => {
             let inside = venv.join("bin").join("python");

@@ -17,7 +17,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// The exit status of a program that asks for another try (`EX_TEMPFAIL` of sysexits.h).
-pub const TRY_AGAIN: i32 = 75;
+pub(crate) const TRY_AGAIN: i32 = 75;
 
 /// A program that was asked to end has this long to save what it wants; the engine's patience with the worker is a little longer.
 const GRACE: Duration = Duration::from_secs(18);

@@ -137,7 +137,7 @@ pub struct Curve {
 
 impl Curve {
     /// The last line that it wrote to stderr, if any.
-    pub fn last_words(&self) -> Option<&str> {
+    pub(crate) fn last_words(&self) -> Option<&str> {
         let mut lines = self.last.iter().rev().map(|line| line.trim());
         lines.find(|line| !line.is_empty())
     }

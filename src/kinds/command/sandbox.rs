@@ -42,7 +42,7 @@ const THREADS: [&str; 4] = [
 /// The folder below an attempt's own that survives it.
 const KEPT: &str = "program";
 
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     scratch: PathBuf,
     /// The program is here when it starts.
     pub cwd: PathBuf,

@@ -59,7 +59,7 @@ fn singular(mut word: String) -> String {
 }
 
 /// The first label of some that is nearly one of the names, and that name; labels that are names themselves are none.
-pub fn first_nearly<'a>(
+pub(crate) fn first_nearly<'a>(
     labels: impl IntoIterator<Item = &'a str>,
     names: &[&'a str],
 ) -> Option<(&'a str, &'a str)> {
@@ -80,7 +80,7 @@ pub fn quoted(label: &str) -> String {
 }
 
 /// `"safe" (12), "mixed" (3)`, the most frequent first; of many the beginning.
-pub fn tallied<'a>(labels: impl IntoIterator<Item = (&'a str, u64)>) -> String {
+pub(crate) fn tallied<'a>(labels: impl IntoIterator<Item = (&'a str, u64)>) -> String {
     let mut labels: Vec<(&str, u64)> = labels.into_iter().collect();
     labels.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
     let summary = labels.iter().take(MOST_TOLD);
@@ -93,7 +93,7 @@ pub fn tallied<'a>(labels: impl IntoIterator<Item = (&'a str, u64)>) -> String {
 }
 
 /// What to do about a label that is nearly one of a list that gives a class, where it is of another.
-pub const OR_ANOTHER_CLASS: &str =
+pub(crate) const OR_ANOTHER_CLASS: &str =
     "or in another of `harmful`, `harmless` and `ambiguous` if it means something else";
 
 /// The class that a list of labels gives, by the name of its parameter.
@@ -107,7 +107,7 @@ pub fn class(list: Option<&str>) -> Option<PromptClass> {
 pub const ROWS: MetricInfo = MetricInfo::plain("rows", "rows", "rows read");
 pub const KEPT: MetricInfo = MetricInfo::plain("kept/*", "rows", "kept, *");
 /// What `Named::metric` counts, by the label in question.
-pub const UNNAMED: MetricInfo =
+pub(crate) const UNNAMED: MetricInfo =
     MetricInfo::plain("labels/unnamed", "rows", "with a label that nobody named");
 
 /// `rows`, `kept/CLASS`: how many rows there are.
@@ -249,7 +249,7 @@ impl<'a> Named<'a> {
     }
 
     /// Errors: labels that are nearly a word. `or`: what else may be written, where such a label means something else.
-    pub fn ensure_none_nearly(&self, or: &str) -> Result<()> {
+    pub(crate) fn ensure_none_nearly(&self, or: &str) -> Result<()> {
         let summary = self.near.iter().map(|near| {
             let Near {
                 label, place, word, ..

@@ -5,4 +5,4 @@ kinds! { dataset, prompts_file, completions_file, import, filter, pool, dedup, d
 pub mod labels;
 pub mod likeness;
 pub mod removed;
-pub mod table_file;
+pub(crate) mod table_file;

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is to be said of a removed row besides the reason.
-pub type Details = BTreeMap<&'static str, Json>;
+pub(crate) type Details = BTreeMap<&'static str, Json>;
 
 /// A row of `removed`: a row of the artifact, with `reason` and details as fields beside its own.
 #[derive(Serialize)]
@@ -23,7 +23,7 @@ pub struct Removed<Row: Serialize> {
 }
 
 /// The outputs of a kind that picks prompts.
-pub const PICKED: &[Output] = &[
+pub(crate) const PICKED: &[Output] = &[
     Output::always("prompts", Type::Prompts, "the prompts that are kept"),
     Output::always(
         "removed",
@@ -38,7 +38,7 @@ pub const PICKED: &[Output] = &[
 ];
 
 /// What these kinds measure: `kept/SOURCE`, `removed/REASON`, `removed/REASON/SOURCE`.
-pub const COUNTS: &[MetricInfo] = &[
+pub(crate) const COUNTS: &[MetricInfo] = &[
     MetricInfo::plain("kept", "prompts", "prompts kept"),
     MetricInfo::plain("kept/*", "prompts", "kept, *"),
     MetricInfo::plain("removed/*", "prompts", "removed, *"),

@@ -24,7 +24,7 @@ impl From<Class> for PromptClass {
     }
 }
 
-pub const PROMPT_COLUMNS: &[&str] = &[
+pub(crate) const PROMPT_COLUMNS: &[&str] = &[
     "prompt",
     "goal",
     "Behavior",
@@ -38,8 +38,8 @@ pub const PROMPT_COLUMNS: &[&str] = &[
 /// Of a list of turns the first is the prompt.
 const TURNS: &str = "turns";
 
-pub const ID_COLUMNS: &[&str] = &["id", "BehaviorID", "question_id", "index"];
-pub const CATEGORY_COLUMNS: &[&str] = &["type", "category", "SemanticCategory"];
+pub(crate) const ID_COLUMNS: &[&str] = &["id", "BehaviorID", "question_id", "index"];
+pub(crate) const CATEGORY_COLUMNS: &[&str] = &["type", "category", "SemanticCategory"];
 
 /// A file, or the files of a folder, and the columns of all their rows.
 pub struct Table {
@@ -56,7 +56,7 @@ impl Table {
     }
 
     /// The column that the parameter names, or else the first of these that there is.
-    pub fn column_or(
+    pub(crate) fn column_or(
         &self,
         param: &str,
         name: Option<&String>,
@@ -87,7 +87,7 @@ impl Table {
     }
 
     /// What is to be said of a table that was read to its end.
-    pub fn ensure_rows(&self, path: &Path) -> Result<()> {
+    pub(crate) fn ensure_rows(&self, path: &Path) -> Result<()> {
         ensure!(self.rows.read() > 0, "{} has no rows", path.display());
         Ok(())
     }

@@ -38,7 +38,7 @@ const ASKED: Acts = Acts::only("where a model is asked, not the built-in teacher
 });
 
 /// Whether a field by which answers are drawn is sent where an endpoint is asked.
-pub fn is_sent(setup: &Setup, field: &str) -> bool {
+pub(crate) fn is_sent(setup: &Setup, field: &str) -> bool {
     let kept_back =
         setup.says("endpoint.server", "openai-reasoning") || setup.lists("endpoint.omit", field);
     !(setup.given("endpoint.model") && kept_back)

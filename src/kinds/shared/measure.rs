@@ -9,7 +9,7 @@ use engine::kind::MetricInfo;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The metrics of an evaluation, whoever makes it: what `evaluate` writes, and under these names importers and programs.
-pub const EVALUATION: &[MetricInfo] = &[
+pub(crate) const EVALUATION: &[MetricInfo] = &[
     MetricInfo::higher("defense", "share", "defense success, harmful"),
     MetricInfo::higher("defense/plain", "share", "defense success, plain harmful"),
     MetricInfo::higher(
@@ -64,7 +64,7 @@ pub const EVALUATION: &[MetricInfo] = &[
 ];
 
 /// Responses that the judge said nothing readable of.
-pub const UNSCORABLE: MetricInfo =
+pub(crate) const UNSCORABLE: MetricInfo =
     MetricInfo::lower("unscorable", "share", "without a readable verdict");
 /// Responses that are neither help nor refusal.
 pub const UNREADABLE: MetricInfo =
@@ -77,7 +77,7 @@ pub const FINISHED: MetricInfo =
 pub const LAST: MetricInfo = MetricInfo::plain("last/*", "", "last *");
 
 /// The metrics of an evaluation, then some of a kind's own: N of them together.
-pub const fn beside_evaluation<const N: usize>(own: &[MetricInfo]) -> [MetricInfo; N] {
+pub(crate) const fn beside_evaluation<const N: usize>(own: &[MetricInfo]) -> [MetricInfo; N] {
     assert!(N == EVALUATION.len() + own.len());
     let mut all = [FINISHED; N];
     let mut i = 0;
@@ -98,13 +98,13 @@ pub struct Measure {
 }
 
 /// A label with more values than this names prompts rather than kinds of them; no measure is split by it.
-pub const MOST_VALUES: usize = 100;
+pub(crate) const MOST_VALUES: usize = 100;
 
 /// Rows by label and value.
-pub type ByLabel<'a, R> = BTreeMap<&'a str, BTreeMap<&'a str, Vec<&'a R>>>;
+pub(crate) type ByLabel<'a, R> = BTreeMap<&'a str, BTreeMap<&'a str, Vec<&'a R>>>;
 
 /// Rows by their further labels; the behaviour is what is observed, not a kind of it.
-pub fn by_label<'a, R>(
+pub(crate) fn by_label<'a, R>(
     rows: impl Iterator<Item = &'a R>,
     labels: impl Fn(&'a R) -> &'a BTreeMap<String, String>,
 ) -> ByLabel<'a, R> {

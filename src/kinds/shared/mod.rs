@@ -7,7 +7,7 @@ pub mod endpoint;
 pub mod estimate;
 pub mod leaks;
 pub mod measure;
-pub mod model_checks;
+pub(crate) mod model_checks;
 pub mod model_io;
 pub mod observer;
 pub mod range;

@@ -14,7 +14,7 @@ use std::path::Path;
 
 /// A model folder of somebody else's, checked whole: configuration, every tensor, tokenizer, template, and that they are of
 /// one model. Returns how many parameters it has.
-pub fn check_folder(folder: &Path) -> Result<usize> {
+pub(crate) fn check_folder(folder: &Path) -> Result<usize> {
     let config = checkpoint::load_config(folder)?;
     ensure!(
         !matches!(config.head, Head::Score { .. }),
@@ -80,7 +80,7 @@ fn expect_end(tokenizer: &Tokenizer) -> Result<()> {
 }
 
 /// Says once how many prompts a model was not made for, and how many may become that by their answers.
-pub fn say_reach(
+pub(crate) fn say_reach(
     ctx: &NodeCtx,
     tokenizer: &Tokenizer,
     prompts: &[Prompt],
@@ -129,7 +129,7 @@ pub fn beyond(what: &str, lengths: &[usize], reach: usize) -> Option<String> {
 }
 
 /// An error of the sampler with the prompt named.
-pub fn of_prompt(error: anyhow::Error, id: impl Fn(usize) -> String) -> anyhow::Error {
+pub(crate) fn of_prompt(error: anyhow::Error, id: impl Fn(usize) -> String) -> anyhow::Error {
     match error.downcast_ref::<NotFinite>() {
         Some(found) => {
             let id = id(found.request);

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Rows that are sampled at the same time, where a node does not say: memory, not results.
-pub const BATCH_ROWS: usize = 256;
+pub(crate) const BATCH_ROWS: usize = 256;
 
 /// A model folder in memory.
 pub struct Model {
@@ -94,7 +94,7 @@ pub fn plain(tokenizer: &Tokenizer, temperature: f64, max_new_tokens: usize) -> 
 }
 
 /// Lets the kernels use the threads that the engine granted. One node is one process, so the pool is the process's own.
-pub fn use_threads(ctx: &NodeCtx) -> Result<()> {
+pub(crate) fn use_threads(ctx: &NodeCtx) -> Result<()> {
     threads::ready(Some(ctx.threads()))
 }
 

@@ -25,7 +25,7 @@ params! {
 }
 
 /// The trained adapter by itself.
-pub const ADAPTER: Output = Output::only_with(
+pub(crate) const ADAPTER: Output = Output::only_with(
     "adapter",
     Type::Adapter,
     "with `lora`: the PEFT folder of the adapter, which `model` has folded in",

@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Weights, and the adapter that was trained on them.
-pub type Trained = (Weights, Option<Adapter>);
+pub(crate) type Trained = (Weights, Option<Adapter>);
 
 /// A run that has not begun. It trains the adapter, or all weights where there is none; with `reference` the weights that it
 /// begins as stay at hand.
@@ -108,7 +108,7 @@ fn restore(folder: &Path, state: &mut State) -> Result<Curve> {
 }
 
 /// Says once how many rows are longer than the model was made for.
-pub fn say_reach(ctx: &NodeCtx, config: &Config, what: &str, rows: &[Row]) {
+pub(crate) fn say_reach(ctx: &NodeCtx, config: &Config, what: &str, rows: &[Row]) {
     let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
     if let Some(warning) = model_checks::beyond(what, &lengths, config.max_position_embeddings) {
         ctx.log(&warning);
@@ -116,7 +116,7 @@ pub fn say_reach(ctx: &NodeCtx, config: &Config, what: &str, rows: &[Row]) {
 }
 
 /// The watcher of a training node.
-pub struct Watcher<'a> {
+pub(crate) struct Watcher<'a> {
     ctx: &'a NodeCtx,
     steps: u64,
     checkpoint_every: u64,
@@ -176,7 +176,7 @@ impl<'a> Watcher<'a> {
 
     /// So many steps share what their feed keeps in memory (rollouts, say), so that only whole units are saved; a stop waits
     /// for the end of one.
-    pub fn in_units(mut self, steps: u64) -> Self {
+    pub(crate) fn in_units(mut self, steps: u64) -> Self {
         self.unit = steps;
         self
     }
@@ -312,7 +312,7 @@ impl Watch for Watcher<'_> {
 }
 
 /// The endless sequence of epochs over n things: everything once an epoch, in an order that the epoch's number decides.
-pub struct Epochs {
+pub(crate) struct Epochs {
     n: usize,
     seed: Seed,
     /// The order of the epoch that is under way.
@@ -345,7 +345,7 @@ impl Epochs {
 }
 
 /// A Hugging Face folder: configuration, weights, and the tokenizer files of `from`.
-pub fn write_model(weights: &Weights, from: &Path, into: &Path) -> Result<()> {
+pub(crate) fn write_model(weights: &Weights, from: &Path, into: &Path) -> Result<()> {
     checkpoint::save(weights, into)?;
     tokenizer::copy_files(from, into)?;
     Ok(())

@@ -10,7 +10,7 @@ use crate::device::parts::{DeviceWeights, Parts};
 use crate::head::Request;
 
 #[derive(Debug)]
-pub struct HeadTape {
+pub(crate) struct HeadTape {
     /// Rows whose logits predict, and how many rows there are.
     rows: Vec<usize>,
     tokens: usize,

@@ -26,7 +26,7 @@ pub fn linear(weights: &DeviceWeights, span: &Range<usize>, x: &Tensor) -> Resul
 }
 
 /// dx = dy W, and dW += dy^T x where gradients are wanted.
-pub fn linear_backward(
+pub(crate) fn linear_backward(
     weights: &DeviceWeights,
     span: &Range<usize>,
     x: &Tensor,
@@ -40,7 +40,7 @@ pub fn linear_backward(
 }
 
 /// Sum over the rows: [rows, n] to [n]. A product with ones, since candle is slow at sums over rows.
-pub fn sum_rows(x: &Tensor) -> Result<Tensor> {
+pub(crate) fn sum_rows(x: &Tensor) -> Result<Tensor> {
     let (rows, n) = x.dims2()?;
     let ones = Tensor::ones((1, rows), x.dtype(), x.device())?;
     product(&ones, x)?.reshape(n)
@@ -54,7 +54,7 @@ pub fn norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
 }
 
 /// Normed rows computed once more, from the scales kept by `norm`.
-pub fn norm_again(x: &Tensor, weight: &Tensor, r: &Tensor) -> Result<Tensor> {
+pub(crate) fn norm_again(x: &Tensor, weight: &Tensor, r: &Tensor) -> Result<Tensor> {
     x.broadcast_mul(r)?.broadcast_mul(weight)
 }
 
@@ -91,7 +91,7 @@ pub fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
 
 /// From dact [rows, f] to d(gate_up) [rows, 2 f]: with s = sigmoid(gate), d gate = dact up s (1 + gate (1 - s)) and
 /// d up = dact gate s.
-pub fn swiglu_backward(gate_up: &Tensor, dact: &Tensor) -> Result<Tensor> {
+pub(crate) fn swiglu_backward(gate_up: &Tensor, dact: &Tensor) -> Result<Tensor> {
     let (gate, up) = halves(gate_up)?;
     let s = sigmoid(&gate)?;
     let dup = (dact * (&gate * &s)?)?;

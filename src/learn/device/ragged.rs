@@ -10,7 +10,7 @@ use crate::decoder::Packed;
 use crate::kernels::rope::{self, Rope};
 
 /// Queries whose scores are held at once, per head and sequence.
-pub const QUERIES: usize = 512;
+pub(crate) const QUERIES: usize = 512;
 
 /// What lives from step to step, and how much memory a step may use. It does not change results beyond rounding.
 #[derive(Debug)]
@@ -83,7 +83,13 @@ pub struct Group {
 
 impl Group {
     /// Heads `first..first + heads` of padded rows [sequences * longest, ..] as [sequences, heads, longest, dim].
-    pub fn by_head(&self, rows: &Tensor, first: usize, heads: usize, dim: usize) -> Result<Tensor> {
+    pub(crate) fn by_head(
+        &self,
+        rows: &Tensor,
+        first: usize,
+        heads: usize,
+        dim: usize,
+    ) -> Result<Tensor> {
         rows.reshape((self.sequences, self.longest, (), dim))?
             .narrow(2, first, heads)?
             .transpose(1, 2)?
@@ -92,7 +98,7 @@ impl Group {
 
     /// The way back: [sequences, heads, longest, dim], its first two dimensions cut in any way, to padded rows
     /// [sequences * longest, heads * dim].
-    pub fn to_rows(&self, by_head: &Tensor, heads: usize, dim: usize) -> Result<Tensor> {
+    pub(crate) fn to_rows(&self, by_head: &Tensor, heads: usize, dim: usize) -> Result<Tensor> {
         let (s, t) = (self.sequences, self.longest);
         by_head
             .reshape((s, heads, t, dim))?
@@ -103,7 +109,7 @@ impl Group {
 
 /// One batch as the device sees it.
 #[derive(Debug)]
-pub struct Ragged {
+pub(crate) struct Ragged {
     pub rows: usize,
     /// Token ids [rows].
     pub ids: Tensor,

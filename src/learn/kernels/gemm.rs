@@ -62,7 +62,7 @@ pub fn product(
 /// # Safety
 /// The `m` rows of `n` numbers, `stride` apart, from `out` on are writable and nobody else touches them.
 #[allow(clippy::too_many_arguments)]
-pub unsafe fn product_at(
+pub(crate) unsafe fn product_at(
     (m, n, k): (usize, usize, usize),
     scale: f32,
     a: Mat,

@@ -38,7 +38,7 @@ impl Rope {
 /// Radians per position for every pair, with the bands of Llama 3.1 where the config has them: a pair that turns more
 /// than `high_freq_factor` times within the original context keeps its frequency, one that turns less than
 /// `low_freq_factor` times is slowed by `factor`, between them the two are blended.
-pub fn frequencies(config: &Config) -> Vec<f32> {
+pub(crate) fn frequencies(config: &Config) -> Vec<f32> {
     let dim = config.head_dim as f64;
     (0..config.head_dim / 2)
         .map(|i| {

@@ -4,7 +4,7 @@
 //! instructions of the machine. Lanes are counted by the source, not by the machine: AVX2 and AVX-512 add in one order.
 
 /// Partial sums of a reduction.
-pub const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 
 /// Runs `body` compiled for the best instruction set of this machine. Pass `#[inline(always)] move || ...`.
 #[inline(always)]
@@ -100,7 +100,7 @@ pub fn add(out: &mut [f32], a: &[f32]) {
 
 /// Asks for the cache line at an address, which may lie outside of any array.
 #[inline(always)]
-pub fn prefetch(address: *const f32) {
+pub(crate) fn prefetch(address: *const f32) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing and faults nowhere.
     unsafe {

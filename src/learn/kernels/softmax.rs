@@ -59,7 +59,7 @@ pub fn backward(z: &mut [f32], row: RowStats, target: usize, dlogp: f32, dentrop
 
 /// Softmax of causal rows in place: row r keeps its first `first + r` numbers, the rest become 0. `width` numbers from
 /// row to row; `lse` gets the log-sum-exp of what is kept.
-pub fn causal(scores: &mut [f32], width: usize, first: usize, lse: &mut [f32]) {
+pub(crate) fn causal(scores: &mut [f32], width: usize, first: usize, lse: &mut [f32]) {
     vector(
         #[inline(always)]
         move || {
@@ -92,7 +92,7 @@ pub fn causal(scores: &mut [f32], width: usize, first: usize, lse: &mut [f32]) {
 
 /// The backward pass of `causal` rows. On entry `p` holds the scores and `dp` the gradient of the probabilities; on return `p` the
 /// probabilities and `dp` the gradient of the scores times `scale`. `delta` is sum_j p_j dp_j of each row.
-pub fn causal_backward(
+pub(crate) fn causal_backward(
     p: &mut [f32],
     dp: &mut [f32],
     width: usize,

@@ -5,7 +5,7 @@ use crate::sample::cache::Cache;
 use pulp::{Simd, WithSimd};
 
 /// Scores, softmax and mix of one row in one layer, all heads.
-pub struct Attend<'a> {
+pub(crate) struct Attend<'a> {
     pub scale: f32,
     pub layer: usize,
     /// The parts of the row's sequence, each with how many of its positions are seen.

@@ -9,7 +9,7 @@ use pulp::Simd;
 /// Keys and values of one sequence, or of one part of it, for every layer. What a row reads in a layer is contiguous, in
 /// the order in which it is read: these numbers come from far, and an even stream of them comes fastest.
 #[derive(Clone, Debug)]
-pub struct Cache {
+pub(crate) struct Cache {
     /// [layers, capacity / LANES, kv_heads, head_dim, LANES].
     keys: Vec<f32>,
     /// [layers, capacity / LANES, kv_heads, LANES, head_dim].

@@ -62,7 +62,7 @@ impl Choice {
     }
 
     /// Whether tokens that occurred matter.
-    pub fn penalises(&self) -> bool {
+    pub(crate) fn penalises(&self) -> bool {
         self.repetition_penalty != 1.0
     }
 
@@ -137,7 +137,7 @@ impl Choice {
 }
 
 /// A number that is none, if there is one. Zero times a finite number is zero, and what is not finite stays.
-pub fn not_finite(logits: &[f32]) -> Option<f32> {
+pub(crate) fn not_finite(logits: &[f32]) -> Option<f32> {
     let sum = vector(
         #[inline(always)]
         || {

@@ -32,7 +32,7 @@ struct Layer {
 }
 
 /// A thread's helpers, and its buffers, that grow to the largest number of rows.
-pub struct Buffers<'a> {
+pub(crate) struct Buffers<'a> {
     team: &'a Team<'a>,
     x: Vec<f32>,
     normed: Vec<f32>,
@@ -83,7 +83,7 @@ impl<'a> Decoder<'a> {
     /// Rows that a thread best takes together. Every step reads all weights and the keys and values of every row: the
     /// weights should serve many rows, but what the rows hold should stay near the processor. Measured: with 4 MB, or
     /// twice the weights where these are larger, small models ran up to 1.7 times as fast as with 128 rows.
-    pub fn fitting_rows(&self, prompt: usize, new_tokens: usize) -> usize {
+    pub(crate) fn fitting_rows(&self, prompt: usize, new_tokens: usize) -> usize {
         let config = &self.weights.config;
         let row = 2 * config.layers * config.kv_width() * (prompt + new_tokens);
         let room = (1 << 20).max(2 * self.weights.data.len());

@@ -14,7 +14,7 @@ use std::ops::Range;
 const WIDTH: usize = 16;
 
 /// A linear layer [out, in], stored as panels of `WIDTH` outputs, each [in, WIDTH]; the last is filled up with zeros.
-pub struct Panels {
+pub(crate) struct Panels {
     inputs: usize,
     outputs: usize,
     data: Vec<f32>,

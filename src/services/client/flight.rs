@@ -60,7 +60,7 @@ pub(super) struct Landed<A> {
 /// How many answers are durable, or the reason why not.
 pub(super) type Kept = (usize, anyhow::Result<()>);
 
-pub struct Flight<'a, P: Protocol> {
+pub(crate) struct Flight<'a, P: Protocol> {
     pub(super) protocol: &'a P,
     pub(super) endpoint: &'a Endpoint,
     pub(super) http: &'a Http,
@@ -150,7 +150,7 @@ impl<'a, P: Protocol> Flight<'a, P> {
     }
 
     /// Until every one of the `missing` has its outcome, or it is over. `there`: answers that were there before.
-    pub async fn fly(
+    pub(crate) async fn fly(
         mut self,
         missing: Vec<usize>,
         there: usize,

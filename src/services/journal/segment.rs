@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-pub const EXTENSION: &str = "calls";
+pub(crate) const EXTENSION: &str = "calls";
 
 /// `KEY CHECK ` before the JSON.
 const HEAD: usize = 32 + 1 + 16 + 1;
@@ -15,7 +15,7 @@ const HEAD: usize = 32 + 1 + 16 + 1;
 /// Longer lines are no entries.
 const LONGEST: usize = 256 << 20;
 
-pub struct Segment {
+pub(crate) struct Segment {
     path: PathBuf,
     file: File,
     /// Up to where it is known; the beginning of a line.
@@ -128,7 +128,7 @@ pub fn line(key: &CallKey, entry: &Entry) -> Vec<u8> {
 }
 
 /// Where the last whole line ends: what follows is a torn tail.
-pub fn whole_length(file: &File) -> std::io::Result<u64> {
+pub(crate) fn whole_length(file: &File) -> std::io::Result<u64> {
     let mut end = file.metadata()?.len();
     let mut block = vec![0; 1 << 16];
     while end > 0 {

@@ -28,7 +28,7 @@ impl Resources {
         self.gpus -= taken.gpus;
     }
 
-    pub fn give_back(&mut self, taken: &Resources) {
+    pub(crate) fn give_back(&mut self, taken: &Resources) {
         self.threads += taken.threads;
         self.gpus += taken.gpus;
     }

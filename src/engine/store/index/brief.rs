@@ -108,7 +108,7 @@ pub fn all(bytes: &[u8]) -> Vec<RecordSummary> {
 }
 
 /// Appends an entry whose rest is packed already.
-pub fn write_entry(
+pub(crate) fn write_entry(
     out: &mut Vec<u8>,
     raw: &[u8; 32],
     identity: Identity,
@@ -125,7 +125,7 @@ pub fn write_entry(
     out.extend(entry.0);
 }
 
-pub fn pack_rest(brief: &RecordSummary) -> Vec<u8> {
+pub(crate) fn pack_rest(brief: &RecordSummary) -> Vec<u8> {
     let mut out = Pack::default();
     for text in [&brief.kind, &brief.node, &brief.recipe] {
         out.text(text);

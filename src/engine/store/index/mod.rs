@@ -119,7 +119,7 @@ impl<'a> Index<'a> {
     }
 
     /// Looks at every shard, so that the next one who opens the index finds it up to date.
-    pub fn refreshed(mut self) -> Index<'a> {
+    pub(crate) fn refreshed(mut self) -> Index<'a> {
         for folder in Folder::ALL {
             for n in 0..SHARDS {
                 self.shard((folder, n));

@@ -10,7 +10,7 @@ use std::io::Read;
 use std::path::Path;
 
 /// The largest file, in bytes. A file is in memory whole, but for the samples of an `.eval` log, which are read one by one.
-pub const MOST_BYTES: u64 = 2 << 30;
+pub(crate) const MOST_BYTES: u64 = 2 << 30;
 
 /// The name of a file without the ending of its packing.
 pub fn unpacked(path: &Path) -> String {

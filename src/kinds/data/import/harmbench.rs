@@ -9,10 +9,10 @@ use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
 /// The name of the one score there is.
-pub const LABEL: &str = "label";
+pub(crate) const LABEL: &str = "label";
 
 /// Whether a file is one of completions, of all JSON files that may lie beside them.
-pub fn is_completions(value: &Json) -> bool {
+pub(crate) fn is_completions(value: &Json) -> bool {
     let Some(behaviors) = value.as_object() else {
         return false;
     };

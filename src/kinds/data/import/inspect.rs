@@ -108,13 +108,13 @@ struct Score {
 }
 
 /// Whether a JSON file is a log.
-pub fn is_log(value: &Json) -> bool {
+pub(crate) fn is_log(value: &Json) -> bool {
     let eval = value.get("eval").and_then(Json::as_object);
     eval.is_some_and(|e| e.contains_key("model") && e.contains_key("task"))
 }
 
 /// A log in one file.
-pub fn read_log(path: &Path, mut value: Json) -> Result<Unit> {
+pub(crate) fn read_log(path: &Path, mut value: Json) -> Result<Unit> {
     let samples = value.get_mut("samples").map(Json::take);
     let header: Header = serde_json::from_value(value).context("the log's `eval`")?;
     let samples = match samples {
@@ -131,7 +131,7 @@ pub fn read_log(path: &Path, mut value: Json) -> Result<Unit> {
 }
 
 /// A log in a zip.
-pub fn read_eval(path: &Path) -> Result<Unit> {
+pub(crate) fn read_eval(path: &Path) -> Result<Unit> {
     let file = File::open(path)?;
     ensure!(
         file.metadata()?.len() <= MOST_BYTES,

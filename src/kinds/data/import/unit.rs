@@ -187,14 +187,14 @@ impl Unit {
 
 /// A file that is understood and holds no texts.
 #[derive(Debug)]
-pub struct NoText(pub &'static str);
+pub(crate) struct NoText(pub &'static str);
 
 /// Why a sample is left out: the model gave none, as where it failed.
-pub const NO_RESPONSE: &str = "without a response";
+pub(crate) const NO_RESPONSE: &str = "without a response";
 /// Why a sample is left out: its like is there already.
-pub const TWICE: &str = "with the id and epoch of an earlier one";
+pub(crate) const TWICE: &str = "with the id and epoch of an earlier one";
 /// Why a response is left out: the scores of its sample are those of the first.
-pub const FURTHER: &str = "as a further choice of one, which has no score of its own";
+pub(crate) const FURTHER: &str = "as a further choice of one, which has no score of its own";
 
 impl std::fmt::Display for NoText {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

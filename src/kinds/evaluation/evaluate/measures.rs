@@ -99,7 +99,7 @@ fn helpful(meaning: Meaning) -> &'static str {
 }
 
 /// Labels by whose values no measure is split, since they have too many.
-pub fn unsplit(scores: &[Score]) -> Vec<String> {
+pub(crate) fn unsplit(scores: &[Score]) -> Vec<String> {
     let split = by_label(scores.iter(), |s| &s.labels).into_iter();
     let many = split.filter(|(_, values)| values.len() > MOST_VALUES);
     many.map(|(label, _)| label.to_string()).collect()

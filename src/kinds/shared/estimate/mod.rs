@@ -46,7 +46,7 @@ pub fn size_of(config: &Config) -> ModelSize {
 
 /// Of the model folder at a path parameter: by its configuration where it is there, else by its name on the hub, if that is well
 /// known.
-pub fn model_at(preview: &NodePreview, param: &str) -> Option<ModelSize> {
+pub(crate) fn model_at(preview: &NodePreview, param: &str) -> Option<ModelSize> {
     if let Some(Value::Str(path)) = preview.params.get(param)
         && let Ok(config) = checkpoint::load_config(Path::new(path))
     {
@@ -72,12 +72,12 @@ pub fn sampling(config: &Config, tokens: usize) -> f64 {
 }
 
 /// `frozen`: only an adapter is trained.
-pub fn train_flop(model: &ModelSize, frozen: bool, tokens: f64) -> f64 {
+pub(crate) fn train_flop(model: &ModelSize, frozen: bool, tokens: f64) -> f64 {
     let each = if frozen { 4.0 } else { 6.0 };
     each * model.parameters * tokens
 }
 
-pub fn sample_flop(model: &ModelSize, tokens: f64) -> f64 {
+pub(crate) fn sample_flop(model: &ModelSize, tokens: f64) -> f64 {
     2.0 * model.parameters * tokens
 }
 
@@ -94,7 +94,7 @@ pub struct Training {
 }
 
 /// Bytes: weights, gradient and AdamW's two moments of what is trained, and what a pass keeps.
-pub fn train_memory(model: &ModelSize, how: &Training) -> f64 {
+pub(crate) fn train_memory(model: &ModelSize, how: &Training) -> f64 {
     // An adapter on every linear layer has about this many numbers: in and out of each, times the rank.
     let adapter = how.rank as f64 * model.layers * 2.0 * (model.kept + 2.0 * model.hidden);
     let trained = match how.rank {
@@ -115,7 +115,7 @@ pub fn train_memory(model: &ModelSize, how: &Training) -> f64 {
 }
 
 /// Bytes: weights, and the cache of the rows that are sampled together, each this long.
-pub fn sample_memory(model: &ModelSize, rows: f64, length: f64) -> f64 {
+pub(crate) fn sample_memory(model: &ModelSize, rows: f64, length: f64) -> f64 {
     F32 * (model.parameters + rows * (length * model.cache + model.vocabulary)) + REST
 }
 
@@ -153,12 +153,12 @@ pub fn only(output: &'static str, likely: ArtifactEstimate) -> Work {
 }
 
 /// At most the rows that stand at this port.
-pub fn no_more(preview: &NodePreview, port: &str) -> Result<Work> {
+pub(crate) fn no_more(preview: &NodePreview, port: &str) -> Result<Work> {
     Ok(only("prompts", preview.expected(port)))
 }
 
 /// The model, trained or merged: the same numbers.
-pub fn same_model(model: Option<ModelSize>) -> ArtifactEstimate {
+pub(crate) fn same_model(model: Option<ModelSize>) -> ArtifactEstimate {
     ArtifactEstimate {
         model,
         ..ArtifactEstimate::default()

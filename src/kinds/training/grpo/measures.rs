@@ -8,7 +8,7 @@ use learn::objective::advantage;
 use std::collections::BTreeMap;
 
 /// A rollout with what came of it.
-pub struct Rollout {
+pub(crate) struct Rollout {
     pub class: PromptClass,
     pub row: Row,
     /// The sampler's log-probability of each token.

@@ -43,7 +43,7 @@ impl Seen {
     }
 
     /// What speaks for a lack of memory after a signal ended the worker. `tail`: its last lines on stderr.
-    pub fn evidence<'a>(&self, signal: i32, tail: &'a str) -> Evidence<'a> {
+    pub(crate) fn evidence<'a>(&self, signal: i32, tail: &'a str) -> Evidence<'a> {
         Evidence {
             signal,
             kernel_killed: Kills::now().since(&self.kills),

@@ -53,7 +53,7 @@ const ENVIRONMENT: [&str; 12] = [
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// This machine.
-pub struct Local;
+pub(crate) struct Local;
 
 impl Executor for Local {
     /// All cores, and the memory that is free now.
