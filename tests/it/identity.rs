@@ -390,6 +390,8 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("*", "moderation.key_header", "moderation.key_env = \"K\""),
     ("*", "judge.key_header", "judge.key_env = \"K\""),
     ("*", "score.key_header", "score.key_env = \"K\""),
+    // One that reasons is sent no temperature.
+    ("generate", "endpoint.server", "temperature = 1.0"),
     ("teacher", "error_rate", "from = \"world\""),
     ("teacher", "empty_rate", "from = \"world\""),
     ("teacher", "style", "from = \"world\""),
