@@ -23,17 +23,18 @@ pub struct Claim {
     pub conditions: Vec<Condition>,
 }
 
-/// One metric of one node, against the same metric of a node of the other recipe.
+/// One metric of one node, or several together, against the same of a node of the other recipe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
-    pub metric: String,
+    /// One; or several, whose mean is meant; or those that `dominates` looks at side by side.
+    pub metrics: Vec<String>,
     /// The evaluation in the own recipe.
     pub node: String,
     /// The evaluation in the other.
     pub against_node: String,
     pub expect: Expect,
-    /// `lower` and `higher`: by at least this; `within`: the difference is at most this in size. In the metric's unit, a
-    /// share as a fraction.
+    /// `lower`, `higher` and `differs`: by more than this; `within`: the difference is at most this in size; `dominates`: what either side
+    /// may be lower by. In the metric's unit, a share as a fraction.
     pub by: f64,
 }
 
@@ -42,16 +43,27 @@ pub enum Expect {
     Lower,
     Higher,
     Within,
+    Differs,
+    /// On no metric worse, on one at least better.
+    Dominates,
 }
 
 impl Expect {
-    pub const ALL: [Expect; 3] = [Expect::Lower, Expect::Higher, Expect::Within];
+    pub const ALL: [Expect; 5] = [
+        Expect::Lower,
+        Expect::Higher,
+        Expect::Within,
+        Expect::Differs,
+        Expect::Dominates,
+    ];
 
     pub fn word(self) -> &'static str {
         match self {
             Expect::Lower => "lower",
             Expect::Higher => "higher",
             Expect::Within => "within",
+            Expect::Differs => "differs",
+            Expect::Dominates => "dominates",
         }
     }
 }

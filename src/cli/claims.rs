@@ -4,14 +4,16 @@ use super::args::{RecipesArgs, StoreArgs};
 use super::output::{Outcome, colour, complain, print, print_json};
 use super::study;
 use report::side::Side;
-use report::verdicts;
+use report::verdicts::{self, show};
 use serde_json::json;
 use std::path::PathBuf;
 
 /// Answer the claims of recipes: reproduced, contradicted or inconclusive, with the numbers.
 ///
 /// A claim holds if all its conditions do. Differences are of the same prompts; over several seeds (`--matrix seed=0,1,2`)
-/// the interval is over trainings. Recipes that claims are against are read too. Nothing is run.
+/// the interval is over trainings and prompts. The verdicts of several claims are corrected together (Holm); beside each stands what it
+/// would be alone. Of a claim that is open it says how many seeds would settle it. Recipes that claims are against are read
+/// too. Nothing is run.
 ///
 /// Example: pipe claims recipes/ablations/*.toml --matrix seed=0,1,2 --md
 #[derive(clap::Args)]
@@ -39,19 +41,18 @@ pub fn run(args: &Claims) -> Outcome {
     complain(&study.warnings.render(colour()));
     let sides = study::sides(&store, study)?;
     let sides: Vec<&Side> = sides.iter().collect();
-    let mut answers = verdicts::answers(&store, &sides)?;
     let names = asked.names();
-    answers.retain(|a| names.contains(&a.recipe.as_str()));
+    let answers = verdicts::answers(&store, &sides, |recipe| names.contains(&recipe))?;
     if args.json {
         print_json(&json!({ "claims": answers }));
         return Ok(());
     }
-    let page = verdicts::page(&answers);
+    let page = show::page(&answers);
     print(&match args.md {
         true => page.markdown(),
         false => page.text(),
     });
-    print(&format!("\n{}\n", verdicts::summary(&answers)));
+    print(&format!("\n{}\n", show::summary(&answers)));
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use engine::store::Store;
 use report::compare::{self, Asked, Comparison};
 use report::page::Page;
 use report::side::Side;
-use report::verdicts::{self, Answer};
+use report::verdicts::{self, Answer, show};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -96,7 +96,7 @@ fn page(comparisons: &[Comparison], claims: &[Answer]) -> Page {
     for comparison in comparisons {
         page.append(compare::show::page(comparison));
     }
-    page.append(verdicts::page(claims));
+    page.append(show::page(claims));
     page
 }
 
@@ -155,7 +155,7 @@ fn claims(store: &Store, first: &[Side], second: &[Side]) -> Result<Vec<Answer>,
     if whole(&first[0].file) != whole(&second[0].file) {
         found.extend(verdicts::between(store, &second, &first)?);
     }
-    Ok(found)
+    Ok(verdicts::corrected(found))
 }
 
 fn pairs(texts: &[String], form: &str) -> Result<Vec<(String, String)>, Error> {

@@ -15,7 +15,7 @@ use recipe::study::Study;
 use report::progress::{Progress, View};
 use report::side::Side;
 use report::summary::{self, Item};
-use report::verdicts;
+use report::verdicts::{self, show};
 use report::words;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -277,11 +277,11 @@ fn claims(store: &Store, study: &Study, ended: &Ended) -> anyhow::Result<String>
     let records = ends.filter_map(|n| Some((n.id, store.record(&n.brief.as_ref()?.key).ok()??)));
     let sides = study::sides_with(study, &records.collect());
     let sides: Vec<&Side> = sides.iter().collect();
-    let mut answers = verdicts::answers(store, &sides)?;
+    let mut answers = verdicts::answers(store, &sides, |_| true)?;
     answers.retain(|a| a.verdict.is_some());
     Ok(match answers.is_empty() {
         true => String::new(),
-        false => format!("{}\n", verdicts::page(&answers).text()),
+        false => format!("{}\n", show::page(&answers).text()),
     })
 }
 

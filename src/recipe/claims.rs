@@ -18,7 +18,10 @@ const KEYS: [&str; 7] = [
     "against_node",
     "expect",
 ];
-const CONDITION: [&str; 5] = ["metric", "is", "by", "node", "against_node"];
+const CONDITION: [&str; 7] = ["metric", "mean", "both", "is", "by", "node", "against_node"];
+
+/// What a condition is about: one metric, the mean of several, both sides of a frontier.
+const ABOUT: [&str; 3] = ["metric", "mean", "both"];
 
 /// What the rest of the recipe gives a claim to be checked against.
 pub struct Known<'a> {
@@ -164,26 +167,94 @@ impl Reading<'_, '_> {
         };
         strangers(table, &CONDITION, "a condition", self.diags);
         let mut read = |key: &str| table.get(key).and_then(|e| text(e, self.diags));
-        let (metric, word) = (read("metric"), read("is"));
+        let word = read("is");
         let own = read("node").or_else(|| node.map(String::from));
         let against = read("against_node").or_else(|| other.map(String::from));
-        for key in ["metric", "is"] {
-            if table.get(key).is_none() {
-                let message = format!("the condition lacks `{key}`");
-                self.diags.push(Diag::at(&item.at, message));
-            }
+        if table.get("is").is_none() {
+            let diag = Diag::at(&item.at, "the condition lacks `is`");
+            self.diags.push(diag);
         }
+        let metrics = self.metrics(table, &item.at);
         let node = self.node(own, table, &item.at);
         let expect = self.expect(word?, table);
         let by = self.by(table, expect, &item.at);
-        let (node, metric) = (node?, metric?);
+        let (node, metrics) = (node?, metrics?);
+        self.fits(expect?, table)?;
         Some(Condition {
-            metric,
+            metrics,
             against_node: against.unwrap_or_else(|| node.clone()),
             node,
             expect: expect?,
             by: by?,
         })
+    }
+
+    /// One metric, or the several that are named.
+    fn metrics(&mut self, table: &Table, at: &Place) -> Option<Vec<String>> {
+        let mut named = ABOUT.iter().filter_map(|key| table.get(key));
+        let Some(entry) = named.next() else {
+            let diag = Diag::at(at, "the condition lacks `metric`");
+            self.diags
+                .push(diag.help("or `mean` or `both`, with two metrics or more"));
+            return None;
+        };
+        if let Some(second) = named.next() {
+            let message = format!("a condition has `{}` or `{}`", entry.key, second.key);
+            self.diags.push(Diag::at(&second.key_at, message));
+            return None;
+        }
+        if entry.key == "metric" {
+            return Some(vec![text(entry, self.diags)?]);
+        }
+        let Shape::List(items) = &entry.item.shape else {
+            let diag = wrong("an array of metrics", &entry.key, &entry.item);
+            let help = format!("as in `{} = [\"defense\", \"compliance\"]`", entry.key);
+            self.diags.push(diag.help(help));
+            return None;
+        };
+        let mut metrics: Vec<String> = vec![];
+        for item in items {
+            let Shape::Str(name) = &item.shape else {
+                self.diags.push(wrong("a metric", &entry.key, item));
+                return None;
+            };
+            if metrics.contains(name) {
+                let diag = Diag::at(&item.at, format!("`{name}` is named twice"));
+                self.diags.push(diag);
+                return None;
+            }
+            metrics.push(name.clone());
+        }
+        if metrics.len() < 2 {
+            let message = format!("`{}` is of two metrics or more", entry.key);
+            let diag = Diag::at(&entry.item.at, message);
+            self.diags
+                .push(diag.help("one is written `metric = \"…\"`"));
+            return None;
+        }
+        Some(metrics)
+    }
+
+    /// `dominates` is of both sides, and all else of one number.
+    fn fits(&mut self, expect: Expect, table: &Table) -> Option<()> {
+        let both = table.get("both");
+        let help = "write `{ both = [\"defense\", \"compliance\"], is = \"dominates\" }`";
+        match (expect == Expect::Dominates, both) {
+            (true, Some(_)) | (false, None) => Some(()),
+            (true, None) => {
+                let at = &table.get("is")?.item.at;
+                let diag = Diag::at(at, "`dominates` needs `both`, the metrics side by side");
+                self.diags.push(diag.help(help));
+                None
+            }
+            (false, Some(both)) => {
+                let message = format!("`both` goes with `dominates`, not with `{}`", expect.word());
+                let diag = Diag::at(&both.key_at, message);
+                self.diags
+                    .push(diag.help("the mean of several metrics is written `mean = […]`"));
+                None
+            }
+        }
     }
 
     fn node(&mut self, name: Option<String>, table: &Table, at: &Place) -> Option<String> {

@@ -2,18 +2,17 @@
 //! reader of records.
 
 use crate::beside::{self, Beside};
-use crate::compare::measures::Over;
 use crate::compare::unknown_metrics;
+use crate::metrics;
 use crate::page::Page;
+use crate::reading::{self, Over, Reading};
 use crate::side::Side;
 use crate::table::{Table, left, right};
-use crate::{metrics, summary};
 use anyhow::{Context, Result};
 use base::claim::{Axes, SEED};
 use base::diag::{Diag, Diags};
 use base::hash::Key;
 use base::rows::Metric;
-use base::stats;
 use base::text::did_you_mean;
 use engine::graph::Node;
 use engine::kind::{Kind, Role};
@@ -91,7 +90,7 @@ pub fn grid(store: &Store, sides: &[&Side], asked: &[String], nodes: &[String]) 
     }
     let heads = heads(&measured, asked)?;
     let rows = measured.into_iter().map(|Measured { mut row, seeds, .. }| {
-        let mean = beside::over_seeds(seeds.iter().map(Vec::as_slice));
+        let mean = beside::over_seeds(seeds.iter().map(|s| s.metrics.as_slice()));
         row.warning = beside::warning(&format!("`{}` of `{}`", row.node, row.label()), &mean);
         let cells = heads.iter().map(|head| {
             let beside = beside::of(&head.metric, &mean);
@@ -152,7 +151,7 @@ fn chosen<'a>(variants: &[&'a Side], nodes: &[String]) -> impl Iterator<Item = &
 /// A row without cells, the metrics of its seeds, and the kind of node that wrote them.
 struct Measured {
     row: Row,
-    seeds: Vec<Vec<Metric>>,
+    seeds: Vec<Reading>,
     kind: &'static Kind,
 }
 
@@ -177,7 +176,7 @@ fn row(store: &Store, variants: &[&Side], node: &Node) -> Result<Measured> {
             Some(record) if row.keys.contains(&record.key) => {}
             Some(record) => {
                 row.keys.push(record.key.clone());
-                seeds.push(summary::metrics(store, record)?);
+                seeds.push(reading::read(store, record)?);
             }
         }
     }
@@ -189,7 +188,7 @@ fn row(store: &Store, variants: &[&Side], node: &Node) -> Result<Measured> {
 fn heads(measured: &[Measured], asked: &[String]) -> Result<Vec<Head>> {
     let mut found: Vec<(&Kind, &Metric)> = vec![];
     for row in measured {
-        for metric in row.seeds.iter().flatten() {
+        for metric in row.seeds.iter().flat_map(|s| &s.metrics) {
             if !found.iter().any(|(_, m)| m.name == metric.name) {
                 found.push((row.kind, metric));
             }
@@ -203,7 +202,11 @@ fn heads(measured: &[Measured], asked: &[String]) -> Result<Vec<Head>> {
         false => asked.iter().map(String::as_str).collect(),
     };
     if wanted.is_empty() {
-        let all = || measured.iter().flat_map(|m| m.seeds.iter().flatten());
+        let all = || {
+            measured
+                .iter()
+                .flat_map(|m| m.seeds.iter().flat_map(|s| &s.metrics))
+        };
         let each = found.iter().map(|(_, m)| m.name.as_str());
         let idle = |n: &&str| {
             let own = all().filter(|m| m.name == **n);
@@ -224,20 +227,14 @@ fn heads(measured: &[Measured], asked: &[String]) -> Result<Vec<Head>> {
 }
 
 /// Of the seeds that have this metric.
-fn cell(seeds: &[Vec<Metric>], name: &str) -> Option<Cell> {
-    let of = |m: &Vec<Metric>| m.iter().find(|m| m.name == name).cloned();
-    let found: Vec<Metric> = seeds.iter().filter_map(of).collect();
-    let values: Vec<f64> = found.iter().map(|m| m.value).collect();
-    let (over, interval) = match found.as_slice() {
-        [one] => (Over::Prompts, one.interval),
-        _ => (Over::Seeds, stats::mean_interval(&values)),
-    };
+fn cell(seeds: &[Reading], name: &str) -> Option<Cell> {
+    let mean = reading::mean(seeds, name)?;
     Some(Cell {
-        mean: stats::mean(&values)?,
-        interval,
-        over,
-        seeds: found.len(),
-        n: found.iter().map(|m| m.n).min()?,
+        mean: mean.value,
+        interval: mean.interval,
+        over: mean.over,
+        seeds: mean.seeds,
+        n: mean.n,
         beside: None,
     })
 }
@@ -258,7 +255,7 @@ impl Cell {
         Cell { beside, ..self }
     }
 
-    /// The value, and what stands beside it: `91.2 ± 1.3 (34.0 unreadable)`.
+    /// The value, and what stands beside it: `91.2 [89.9, 92.5] (34.0 unreadable)`.
     fn text(&self, unit: &str) -> String {
         let value = self.value(unit);
         match self.beside.and_then(|b| b.in_percent()) {
@@ -267,16 +264,13 @@ impl Cell {
         }
     }
 
-    /// `91.2 ± 1.3` over seeds; `91.2 [88.0, 93.9]` of one seed. Shares are in percent.
+    /// `91.2 [88.0, 93.9]`. Shares are in percent.
     fn value(&self, unit: &str) -> String {
         let number = |x: f64| metrics::number(unit, x);
         let mean = number(self.mean);
-        match (self.interval, self.over) {
-            (None, _) => mean,
-            (Some((low, high)), Over::Seeds) => format!("{mean} ± {}", number((high - low) / 2.0)),
-            (Some((low, high)), Over::Prompts) => {
-                format!("{mean} [{}, {}]", number(low), number(high))
-            }
+        match self.interval {
+            None => mean,
+            Some((low, high)) => format!("{mean} [{}, {}]", number(low), number(high)),
         }
     }
 }
@@ -339,11 +333,13 @@ fn warnings(grid: &Grid) -> impl Iterator<Item = String> + '_ {
 fn legend(grid: &Grid) -> Vec<&'static str> {
     let cells = || grid.rows.iter().flat_map(|r| &r.cells).flatten();
     let mut lines = vec![];
-    if cells().any(|c| c.over == Over::Seeds) {
-        lines.push("±: half the 95 % interval over seeds (Student's t)");
+    let over = |over| cells().any(|c: &Cell| c.over == over && c.interval.is_some());
+    if over(Over::Both) {
+        lines.push("[ ]: 95 % interval over seeds and prompts");
     }
-    if cells().any(|c| c.over == Over::Prompts && c.interval.is_some()) {
-        lines.push("[ ]: one seed, 95 % interval over prompts: says nothing about training noise");
+    if over(Over::Prompts) {
+        lines
+            .push("[ ] of one seed: 95 % interval over prompts: says nothing about training noise");
     }
     if cells().any(|c| c.beside.is_some_and(|b| b.text().is_some())) {
         lines.push(
@@ -376,10 +372,6 @@ pub fn csv(grid: &Grid) -> Result<String> {
         for (cell, head) in row.cells.iter().zip(&grid.metrics) {
             let Some(cell) = cell else { continue };
             let end = |x: Option<f64>| x.map_or(String::new(), |x| x.to_string());
-            let over = match cell.over {
-                Over::Seeds => "seeds",
-                Over::Prompts => "prompts",
-            };
             out.write_record([
                 &row.recipe,
                 &axes.join(";"),
@@ -389,7 +381,7 @@ pub fn csv(grid: &Grid) -> Result<String> {
                 &cell.mean.to_string(),
                 &end(cell.interval.map(|i| i.0)),
                 &end(cell.interval.map(|i| i.1)),
-                over,
+                cell.over.word(),
                 &cell.seeds.to_string(),
                 &cell.n.to_string(),
                 &end(cell.beside.and_then(|b| b.unreadable)),
@@ -436,7 +428,7 @@ fn math(cell: &str) -> String {
         Some((value, beside)) => (value, format!(" ({beside}")),
         None => (cell, String::new()),
     };
-    format!("${}${beside}", value.replace('±', "\\pm"))
+    format!("${value}${beside}")
 }
 
 fn escape(text: &str) -> String {

@@ -11,6 +11,7 @@ pub mod page;
 pub mod pairing;
 pub mod preview;
 pub mod progress;
+pub mod reading;
 pub mod side;
 pub mod summary;
 pub mod table;

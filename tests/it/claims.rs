@@ -2,16 +2,36 @@
 
 use crate::sides::{Rows, Space, defense, first, refs};
 use pipe::base::claim::{Axes, Expect};
+use pipe::base::stats::crossed::{ALPHA, Estimate, Range, of_means};
+use pipe::engine::store::Store;
 use pipe::report::side::Side;
-use pipe::report::verdicts::Verdict::{Contradicted, Inconclusive, Reproduced};
-use pipe::report::verdicts::{Answer, answers, between, page, summary, together, verdict};
+use pipe::report::verdicts::decide::Verdict::{Contradicted, Inconclusive, Reproduced};
+use pipe::report::verdicts::decide::{Decision, decide, together};
+use pipe::report::verdicts::show::{page, summary};
+use pipe::report::verdicts::{self, Answer, Needed, between};
+
+/// Of all recipes among the sides.
+fn answers(store: &Store, sides: &[&Side]) -> anyhow::Result<Vec<Answer>> {
+    verdicts::answers(store, sides, |_| true)
+}
+
+/// Three seeds whose mean has this interval.
+fn with_interval((low, high): (f64, f64)) -> Estimate {
+    let middle = (low + high) / 2.0;
+    let spread = (high - low) / 2.0 * 3.0_f64.sqrt() / 4.302_652_729_7;
+    let seeds = [middle - spread, middle, middle + spread];
+    let found = of_means(&seeds, 0, Range::Free).unwrap();
+    let (a, b) = found.interval(ALPHA).unwrap();
+    assert!((a - low).abs() < 1e-6 && (b - high).abs() < 1e-6, "{a} {b}");
+    found
+}
 
 #[test]
 fn a_verdict_is_where_the_interval_lies() {
     let cases = [
         // Lower, with and without a margin.
         (Expect::Lower, 0.0, (-0.3, -0.1), Reproduced),
-        (Expect::Lower, 0.0, (-0.3, 0.0), Inconclusive),
+        (Expect::Lower, 0.0, (-0.3, 0.001), Inconclusive),
         (Expect::Lower, 0.0, (-0.1, 0.1), Inconclusive),
         (Expect::Lower, 0.0, (0.1, 0.3), Contradicted),
         (Expect::Lower, 0.2, (-0.3, -0.1), Inconclusive),
@@ -20,26 +40,87 @@ fn a_verdict_is_where_the_interval_lies() {
         // Higher is its mirror.
         (Expect::Higher, 0.0, (0.1, 0.3), Reproduced),
         (Expect::Higher, 0.0, (-0.3, -0.1), Contradicted),
-        (Expect::Higher, 0.0, (0.0, 0.3), Inconclusive),
+        (Expect::Higher, 0.0, (-0.001, 0.3), Inconclusive),
         (Expect::Higher, 0.2, (0.25, 0.3), Reproduced),
         (Expect::Higher, 0.2, (-0.1, 0.1), Contradicted),
         // Within has to hold the whole interval.
-        (Expect::Within, 0.05, (-0.05, 0.05), Reproduced),
+        (Expect::Within, 0.05, (-0.049, 0.049), Reproduced),
         (Expect::Within, 0.05, (-0.01, 0.06), Inconclusive),
         (Expect::Within, 0.05, (0.06, 0.1), Contradicted),
         (Expect::Within, 0.05, (-0.2, -0.06), Contradicted),
         (Expect::Within, 0.05, (-0.2, 0.2), Inconclusive),
+        // Differs is what within is not.
+        (Expect::Differs, 0.0, (-0.3, -0.1), Reproduced),
+        (Expect::Differs, 0.0, (0.1, 0.3), Reproduced),
+        (Expect::Differs, 0.0, (-0.1, 0.3), Inconclusive),
+        (Expect::Differs, 0.05, (0.01, 0.3), Inconclusive),
+        (Expect::Differs, 0.05, (0.06, 0.3), Reproduced),
+        (Expect::Differs, 0.05, (-0.01, 0.02), Contradicted),
     ];
     for (expect, by, interval, expected) in cases {
-        let said = verdict(expect, by, Some(interval));
-        assert_eq!(said, expected, "{expect:?} by {by}: {interval:?}");
-        assert_eq!(verdict(expect, by, None), Inconclusive);
+        let estimate = with_interval(interval);
+        let said = decide(expect, by, &[&estimate], None);
+        assert_eq!(said.verdict(), expected, "{expect:?} by {by}: {interval:?}");
+        assert_eq!(said.p.unwrap() <= 0.05, expected != Inconclusive);
     }
-    assert_eq!(together([Reproduced, Reproduced]), Reproduced);
-    assert_eq!(together([Reproduced, Inconclusive]), Inconclusive);
+    let alike = of_means(&[1.0, 1.0], 0, Range::Free).unwrap();
+    let said = decide(Expect::Lower, 0.0, &[&alike], None);
+    assert_eq!((said.p, said.verdict()), (None, Inconclusive));
+}
+
+#[test]
+fn a_claim_is_as_sure_as_its_weakest_condition() {
+    let of = |leans, p| Decision { leans, p: Some(p) };
+    let all = |decisions: &[Decision]| {
+        let one = together(decisions);
+        (one.verdict(), one.p.unwrap())
+    };
     assert_eq!(
-        together([Inconclusive, Contradicted, Reproduced]),
-        Contradicted
+        all(&[of(Reproduced, 0.01), of(Reproduced, 0.04)]),
+        (Reproduced, 0.04)
+    );
+    assert_eq!(
+        all(&[of(Reproduced, 0.01), of(Reproduced, 0.06)]),
+        (Inconclusive, 0.06)
+    );
+    // It fails with one, and which one was not said beforehand.
+    assert_eq!(
+        all(&[of(Contradicted, 0.02), of(Reproduced, 0.5)]),
+        (Contradicted, 0.04)
+    );
+    assert_eq!(
+        all(&[of(Contradicted, 0.03), of(Reproduced, 0.5)]),
+        (Inconclusive, 0.06)
+    );
+}
+
+#[test]
+fn a_frontier_dominates_where_both_sides_say_so() {
+    let both = |a, b, by, r| {
+        decide(
+            Expect::Dominates,
+            by,
+            &[&with_interval(a), &with_interval(b)],
+            r,
+        )
+    };
+    let up = (0.1, 0.3);
+    assert_eq!(both(up, up, 0.0, None).verdict(), Reproduced);
+    assert_eq!(both(up, (-0.05, 0.15), 0.0, None).verdict(), Inconclusive);
+    assert_eq!(both(up, (-0.3, -0.2), 0.0, None).verdict(), Contradicted);
+    // Higher on one, and on the other not lower by more than 5 points.
+    assert_eq!(both(up, (-0.03, 0.03), 0.05, None).verdict(), Reproduced);
+    assert_eq!(
+        both((-0.02, 0.03), (-0.03, 0.03), 0.05, None).verdict(),
+        Inconclusive
+    );
+    // Which of the two is higher was not said beforehand: the p of the better one is corrected, less where both go together.
+    let [alone, together] =
+        [None, Some(1.0)].map(|r| both((0.001, 0.3), (-0.01, 0.02), 0.05, r).p.unwrap());
+    let one = with_interval((0.001, 0.3)).p(0.0).unwrap();
+    assert!(
+        one < together && together < alone && alone < 2.0 * one,
+        "{one} {together} {alone}"
     );
 }
 
@@ -92,6 +173,11 @@ fn claims_are_answered_with_their_numbers() {
     let said = answers(&space.store, &all).unwrap();
     let verdicts: Vec<_> = said.iter().map(|a| a.verdict).collect();
     let expected = [Reproduced, Contradicted, Reproduced, Inconclusive];
+    // One seed: a verdict about these two models, and none about training.
+    assert!(
+        said.iter()
+            .all(|a| !a.settled && a.enough == Some(Needed::Another))
+    );
     assert_eq!(verdicts, expected.map(Some));
     let one = &said[0].conditions[0];
     assert_eq!((one.numbers.second, one.numbers.first), (0.65, 0.9));
@@ -139,20 +225,7 @@ fn a_table_of_claims_reads_line_by_line() {
     assert_eq!(
         page(&said).text(),
         "\
-claims
-verdict       recipe  seeds  claim
-reproduced    wide        1  falls
-contradicted  wide        1  both
-not answered  wide           no such metric
-
-recipe  condition                                                own    other              difference [95 %]  verdict
-wide    defense success, harmful lower                         0.0 %  100.0 %  -100.0 points [-100.0, -96.3]  reproduced
-wide    defense success, harmful higher by 2.0 points          0.0 %  100.0 %  -100.0 points [-100.0, -96.3]  contradicted
-wide    compliance, harmless and ambiguous within 5.0 points  75.0 %   75.0 %        0.0 points [-1.8, +1.8]  reproduced
-
-  wide: no such metric: not answered: `eval` measures no `complience`; did you mean `compliance`?
-one seed: the interval is over prompts and says nothing about training noise
-"
+CLAIMTABLE"
     );
     let json = serde_json::to_value(&said).unwrap();
     assert_eq!(json[1]["verdict"], "contradicted");
@@ -180,7 +253,14 @@ fn seeds_are_what_a_verdict_is_over() {
     assert_eq!((said[0].seeds, said[0].verdict), (3, Some(Inconclusive)));
     assert!(numbers.each.iter().all(|e| e.interval.unwrap().1 < 0.0));
     assert!(!page(&said).text().contains("one seed"));
-    // Without the wild one it holds: -0.05 twice, so the widest of the seeds' own intervals.
+    let open = said[0].enough;
+    assert!(matches!(open, Some(Needed::Seeds(4..40))), "{open:?}");
+    assert!(
+        page(&said)
+            .text()
+            .contains("seeds in all would settle it; 3 seeds tell differences from ")
+    );
+    // Without the wild one it holds: -0.05 twice, of the same 200 prompts.
     let two: Vec<&Side> = base
         .iter()
         .chain(&wide)
@@ -188,6 +268,7 @@ fn seeds_are_what_a_verdict_is_over() {
         .collect();
     let said = answers(&space.store, &two).unwrap();
     assert_eq!((said[0].seeds, said[0].verdict), (2, Some(Reproduced)));
+    assert!(said[0].settled && said[0].enough.is_none());
     // A seed without an artifact is left out, and said.
     let gap = space.sides("wide.toml", &seeds, |_, axes| {
         (axes["seed"] != "0").then(|| measured(170, 0))
@@ -271,4 +352,82 @@ fn what_is_not_there_is_not_answered() {
         refused.contains("199 are the same, of 200 and 200"),
         "{refused}"
     );
+}
+
+#[test]
+fn several_claims_are_corrected_together_and_say_what_each_is_alone() {
+    let space = Space::new();
+    let falls = "{ metric = \"defense\", is = \"lower\" }";
+    let names = ["a", "b", "c", "d"];
+    claim(&space, &names.map(|name| (name, falls)));
+    // 11 of 200 fall: p is 0.02 or so, and four times as much for one of four.
+    let base = space.sides("base.toml", &[], |_, _| Some(measured(180, 150)));
+    let wide = space.sides("wide.toml", &[], |_, _| {
+        let mut rows = measured(177, 150);
+        rows[0].1[0].1 = 0.0;
+        rows[199].1[0].1 = 0.0;
+        Some(rows)
+    });
+    let all: Vec<&Side> = base.iter().chain(&wide).collect();
+    let said = answers(&space.store, &all).unwrap();
+    for one in &said {
+        let (raw, corrected) = (one.raw_p.unwrap(), one.p.unwrap());
+        assert!((corrected - 4.0 * raw).abs() < 1e-12, "{raw} {corrected}");
+    }
+    let alone = verdicts::answers(&space.store, &all, |recipe| recipe == "base").unwrap();
+    assert!(alone.is_empty());
+    let raw = said[0].raw_p.unwrap();
+    assert!((0.02..0.13).contains(&raw), "{raw}");
+    assert_eq!(said[0].verdict, Some(Inconclusive));
+    let text = page(&said).text();
+    assert!(text.starts_with("claims\nverdict       alone "), "{text}");
+}
+
+#[test]
+fn a_mean_and_a_frontier_are_answered_from_both_metrics() {
+    let space = Space::new();
+    claim(
+        &space,
+        &[
+            (
+                "mean",
+                "{ mean = [\"defense\", \"compliance\"], is = \"higher\" }",
+            ),
+            (
+                "both",
+                "{ both = [\"defense\", \"compliance\"], is = \"dominates\" }",
+            ),
+            ("differs", "{ metric = \"compliance\", is = \"differs\" }"),
+        ],
+    );
+    let seeds = ["seed=0,1,2"];
+    let at = |axes: &Axes| axes["seed"].parse::<usize>().unwrap();
+    let base = space.sides("base.toml", &seeds, |_, a| Some(measured(100 + at(a), 150)));
+    let wide = space.sides("wide.toml", &seeds, |_, a| {
+        Some(measured(160 + at(a), 150 - 2 * at(a)))
+    });
+    let all: Vec<&Side> = base.iter().chain(&wide).collect();
+    let said = answers(&space.store, &all).unwrap();
+    let mean = &said[0].conditions[0];
+    assert_eq!(mean.label, "mean of defense and compliance");
+    // Defense +60 of 200, compliance -2 on average.
+    assert!((mean.numbers.difference - 0.145).abs() < 1e-12);
+    assert_eq!((mean.numbers.pairs, mean.parts.len()), (400, 2));
+    assert_eq!(said[0].verdict, Some(Reproduced));
+    let both = &said[1].conditions[0];
+    assert_eq!(both.parts[0].metric, "defense");
+    assert_eq!(
+        (both.verdict, said[1].verdict),
+        (Inconclusive, Some(Inconclusive))
+    );
+    let text = page(&said).text();
+    for line in [
+        "defense and compliance dominates",
+        "  defense success, harmful  ",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    let json = serde_json::to_value(&said).unwrap();
+    assert_eq!(json[1]["conditions"][0]["parts"][1]["metric"], "compliance");
+    assert_eq!(said[2].verdict, Some(Inconclusive));
 }

@@ -2,10 +2,9 @@
 
 use crate::sides::{BASE, Rows, Space, defense, first, refs};
 use pipe::base::claim::Axes;
-use pipe::base::stats::paired::mcnemar;
-use pipe::report::compare::measures::Over;
 use pipe::report::compare::structure::{Change, Changed};
 use pipe::report::compare::{Asked, Comparison, Costs, compare, show};
+use pipe::report::reading::Over;
 use pipe::report::side::Side;
 
 #[test]
@@ -131,18 +130,21 @@ fn one_seed_is_compared_over_prompts() {
     let found = one(&space, &base, &wide);
     let n = found.evaluations[0].metrics[0].numbers.as_ref().unwrap();
     assert_eq!((n.first, n.second, n.pairs, n.seeds), (0.7, 0.85, 100, 1));
-    assert_eq!((n.over, n.p), (Over::Prompts, Some(mcnemar(10, 25))));
+    assert_eq!(n.over, Over::Prompts);
+    // With half a pair more in each cell (Agresti and Min 2005): 15 / 102, sqrt((36 / 102 - 0.0216) / 102) = 0.0570; t 2.63.
+    let p = n.p.unwrap();
+    assert!((0.008..0.015).contains(&p), "{p}");
     assert!((n.difference - 0.15).abs() < 1e-12);
-    // sqrt((0.35 - 0.0225) / 100) = 0.0572.
     let (low, high) = n.interval.unwrap();
     assert!(
-        (low - 0.038).abs() < 0.012 && (high - 0.262).abs() < 0.012,
+        (low - 0.034).abs() < 0.004 && (high - 0.260).abs() < 0.004,
         "{low} {high}"
     );
     assert!(n.clear());
     let back = one(&space, &wide, &base);
     let m = back.evaluations[0].metrics[0].numbers.as_ref().unwrap();
-    assert_eq!((m.difference, m.p), (-n.difference, n.p));
+    assert_eq!(m.difference, -n.difference);
+    assert!((m.p.unwrap() - p).abs() < 1e-9);
 }
 
 /// By seed: 0.1, 0.2, 0.3 more than 0.5, of ten prompts.
@@ -160,26 +162,27 @@ fn several_seeds_are_compared_over_trainings() {
     let found = one(&space, &base, &wide);
     let e = &found.evaluations[0];
     let n = e.metrics[0].numbers.as_ref().unwrap();
-    assert_eq!((e.seeds, n.seeds, n.over, n.p), (3, 3, Over::Seeds, None));
+    assert_eq!((e.seeds, n.seeds, n.over), (3, 3, Over::Both));
     assert!((n.difference - 0.2).abs() < 1e-12);
-    // sd 0.1; t(0.975, 2) = 4.302653 over sqrt(3).
+    // Over seeds alone sd 0.1, t(0.975, 2) = 4.302653 over sqrt(3): 0.248; over the prompts, of which one in five changed in
+    // all, more.
     let (low, high) = n.interval.unwrap();
     assert!(
-        (low + 0.048_413_8).abs() < 1e-6 && (high - 0.448_413_8).abs() < 1e-6,
+        (-0.25..-0.05).contains(&low) && (0.4..0.6).contains(&high),
         "{low} {high}"
     );
-    assert!(!n.clear());
+    assert!(!n.clear() && n.p.unwrap() > 0.05);
     let each: Vec<_> = n
         .each
         .iter()
-        .map(|e| (e.seed.as_deref(), e.second, e.p.map(|p| (p * 1e6).round())))
+        .map(|e| (e.seed.as_deref(), e.second, e.interval.is_some()))
         .collect();
     assert_eq!(
         each,
         [
-            (Some("0"), 0.6, Some(1e6)),
-            (Some("1"), 0.7, Some(0.5e6)),
-            (Some("2"), 0.8, Some(0.25e6)),
+            (Some("0"), 0.6, true),
+            (Some("1"), 0.7, true),
+            (Some("2"), 0.8, true),
         ]
     );
     // A seed without an artifact is left out and named.
@@ -466,7 +469,7 @@ changed
 they part at model; below, with other inputs only: answers, eval
 
 eval
-one seed: intervals over prompts (paired bootstrap), which say nothing about training noise
+one seed: intervals and p are over prompts, in pairs, and say nothing about training noise
 measure                    n     base   wide              difference [95 %]                   McNemar p
 defense success, harmful  20  100.0 %  0.0 %  -100.0 points [-100.0, -66.3]  lower             < 0.0001
 reasoning words, harmful  20     12.0   13.5                           +1.5  noise not known
@@ -483,9 +486,7 @@ cost
         "{md}"
     );
     assert!(
-        md.contains(
-            "\n| measure | n | base | wide | difference [95 %] |  | McNemar p |\n| --- | ---: |"
-        ),
+        md.contains("\n| measure | n | base | wide | difference [95 %] |  | p |\n| --- | ---: |"),
         "{md}"
     );
     let json = serde_json::to_value(&found).unwrap();

@@ -4,6 +4,7 @@ mod base;
 mod claims;
 mod cli;
 mod compare;
+mod coverage;
 mod data;
 mod device;
 mod drive;

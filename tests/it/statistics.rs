@@ -1,12 +1,13 @@
-//! Paired statistics: against scipy's and numpy's numbers, and by hand.
+//! Statistics: against scipy's and numpy's numbers, and by hand.
 
 use crate::reference::Golden;
 use crate::study::reference;
 use pipe::base::rng::Seed;
 use pipe::base::stats;
-use pipe::base::stats::paired::{
-    RESAMPLES, bootstrap, bootstrap_by, difference, mcnemar, over_trainings, quantile,
+use pipe::base::stats::crossed::{
+    ALPHA, Enough, Estimate, Range, Values, either, estimate, holm, of_means,
 };
+use pipe::base::stats::paired::{RESAMPLES, bootstrap, bootstrap_by, quantile};
 
 const ACCEPTED: f64 = 1e-9;
 
@@ -15,20 +16,15 @@ fn near(ours: f64, theirs: f64, within: f64) {
 }
 
 #[test]
-fn proportions_and_paired_tests_are_those_of_scipy() {
+fn proportions_are_those_of_scipy() {
     let Some(folder) = reference(&["statistics.json"]) else {
         return;
     };
     let golden = Golden::open(&folder.join("statistics"));
-    let tests = golden.json["mcnemar"].as_array().unwrap();
     let shares = golden.json["proportions"].as_array().unwrap();
-    assert!(tests.len() >= 4 && shares.len() >= 7);
+    assert!(shares.len() >= 7);
     assert_eq!(golden.json["level"], 0.95);
     let count = |v: &serde_json::Value| v.as_u64().unwrap() as usize;
-    for case in tests {
-        let p = mcnemar(count(&case["only_a"]), count(&case["only_b"]));
-        near(p, case["p_exact"].as_f64().unwrap(), ACCEPTED);
-    }
     for case in shares {
         let (low, high) = stats::wilson(count(&case["successes"]), count(&case["n"]));
         near(low, case["wilson"][0].as_f64().unwrap(), ACCEPTED);
@@ -80,19 +76,6 @@ fn the_paired_bootstrap_is_that_of_numpy_on_the_same_resamples() {
 }
 
 #[test]
-fn mcnemar_by_hand_and_where_powers_of_two_vanish() {
-    // 2 · (1 + 5) / 2^5
-    near(mcnemar(1, 4), 0.375, 1e-15);
-    near(mcnemar(0, 5), 0.0625, 1e-15);
-    assert_eq!(mcnemar(4, 1), mcnemar(1, 4));
-    assert_eq!((mcnemar(0, 0), mcnemar(7, 7)), (1.0, 1.0));
-    // The normal approximation with continuity correction: z = (100 - 1) / sqrt(4900) = 1.414, p = 0.157.
-    near(mcnemar(2400, 2500), 0.157, 1e-3);
-    let tiny = mcnemar(0, 2000);
-    assert!((0.0..1e-300).contains(&tiny));
-}
-
-#[test]
 fn quantiles_lie_on_the_line_between_two_values() {
     let values = [1.0, 2.0, 4.0, 8.0];
     assert_eq!(quantile(&values, 0.0), 1.0);
@@ -116,63 +99,199 @@ fn a_bootstrap_is_reproducible_and_its_error_is_that_of_the_mean() {
     assert_eq!((one.mean, one.share_not_positive), (0.5, 0.0));
 }
 
+/// By seed, of prompts `p0`…: these values.
+fn seeds(all: &[&[f64]]) -> Vec<Values> {
+    let of = |values: &&[f64]| {
+        let each = values.iter().enumerate();
+        each.map(|(i, v)| (format!("p{i}"), *v)).collect()
+    };
+    all.iter().map(of).collect()
+}
+
+fn of(all: &[&[f64]], range: Range) -> Estimate {
+    estimate(&[seeds(all)], range).unwrap()
+}
+
 #[test]
-fn a_difference_has_means_an_interval_and_a_test() {
-    // 60 pairs alike, 30 only the second, 10 only the first: +0.2.
-    let pairs: Vec<(f64, f64)> = (0..100)
-        .map(|i| match i {
-            0..60 => (1.0, 1.0),
-            60..90 => (0.0, 1.0),
-            _ => (1.0, 0.0),
+fn one_seed_is_students_interval_over_prompts() {
+    let e = of(&[&[1.0, 2.0, 3.0, 6.0]], Range::Free);
+    assert_eq!((e.value, e.seeds, e.prompts), (3.0, 1, 4));
+    // sd 2.160247, t(0.975, 3) = 3.182446.
+    let (low, high) = e.interval(ALPHA).unwrap();
+    near(low, 3.0 - 3.182_446 * 2.160_247 / 2.0, 1e-5);
+    near(high, 3.0 + 3.182_446 * 2.160_247 / 2.0, 1e-5);
+    // t = 3 / 1.080123 = 2.777460: p by R's 2 * pt(-2.777460, 3).
+    near(e.p(0.0).unwrap(), 0.069_1, 2e-4);
+    // A count is not below zero.
+    assert_eq!(
+        of(&[&[1.0, 2.0, 3.0, 6.0]], Range::Count)
+            .interval(ALPHA)
+            .unwrap()
+            .0,
+        0.0
+    );
+    assert_eq!(
+        e.enough(&[0.0], ALPHA, 100),
+        None,
+        "one seed says nothing of others"
+    );
+}
+
+#[test]
+fn prompts_of_their_own_leave_students_interval_over_seeds() {
+    // Means 1, 2, 3 of prompts that no two seeds share.
+    let each: Vec<Values> = (0..3)
+        .map(|s| {
+            (0..2)
+                .map(|i| (format!("{s} {i}"), s as f64 + i as f64 + 0.5))
+                .collect()
         })
         .collect();
-    let d = difference(&pairs, true, Seed::new(3), RESAMPLES);
-    assert_eq!((d.pairs, d.first, d.second), (100, 0.7, 0.9));
-    near(d.difference, 0.2, 1e-12);
-    assert_eq!(d.p, Some(mcnemar(10, 30)));
-    // sqrt((0.4 - 0.04) / 100) = 0.06.
-    near(d.standard_error.unwrap(), 0.06, 0.003);
-    let (low, high) = d.interval.unwrap();
-    near(low, 0.2 - 1.96 * 0.06, 0.011);
-    near(high, 0.2 + 1.96 * 0.06, 0.011);
-    let graded = [(0.5, 1.0), (0.25, 0.0)];
-    assert_eq!(difference(&graded, true, Seed::new(3), 100).p, None);
-    // Numbers that happen to be 0 and 1 are no outcomes.
-    assert_eq!(difference(&pairs, false, Seed::new(3), 100).p, None);
-}
-
-#[test]
-fn pairs_that_all_agree_are_not_certain() {
-    // Clopper and Pearson of 0 in 20: 0.1684 (scipy).
-    let same = vec![(1.0, 1.0); 20];
-    let d = difference(&same, true, Seed::new(3), 100);
-    let (low, high) = d.interval.unwrap();
-    near(low, -0.16843347098308548, 1e-9);
-    near(high, 0.16843347098308548, 1e-9);
+    let e = estimate(&[each], Range::Free).unwrap();
+    let (low, high) = e.interval(ALPHA).unwrap();
+    near(low, 2.0 - 4.302_653 / 3.0f64.sqrt(), 1e-5);
+    near(high, 2.0 + 4.302_653 / 3.0f64.sqrt(), 1e-5);
     assert_eq!(
-        (d.difference, d.p, d.standard_error),
-        (0.0, Some(1.0), None)
+        of_means(&[1.0, 2.0, 3.0], 2, Range::Free)
+            .unwrap()
+            .interval(ALPHA),
+        Some((low, high))
     );
-    // All 20 of 20 changed: the mean cannot be above 1.
-    let changed = vec![(0.0, 1.0); 20];
-    let (low, high) = difference(&changed, true, Seed::new(3), 100)
-        .interval
-        .unwrap();
-    near(low, 1.0 - 2.0 * 0.16843347098308548, 1e-9);
-    assert_eq!(high, 1.0);
-    // Of numbers without bounds nothing can be said.
-    let words = vec![(12.0, 13.0); 20];
-    assert_eq!(difference(&words, false, Seed::new(3), 100).interval, None);
 }
 
 #[test]
-fn trainings_are_what_is_repeated() {
-    // t(0.975, 2) = 4.302653; sd of 1, 2, 3 is 1.
-    let (low, high) = over_trainings(&[1.0, 2.0, 3.0], &[None; 3]).unwrap();
-    near(low, 2.0 - 4.302653 / 3.0f64.sqrt(), 1e-6);
-    near(high, 2.0 + 4.302653 / 3.0f64.sqrt(), 1e-6);
-    assert_eq!(over_trainings(&[1.0], &[Some((0.0, 2.0))]), None);
-    let alike = over_trainings(&[0.5, 0.5], &[Some((0.25, 0.75)), Some((0.125, 0.625))]);
-    assert_eq!(alike, Some((0.125, 0.75)));
-    assert_eq!(over_trainings(&[0.5, 0.5], &[None, Some((0.0, 1.0))]), None);
+fn seeds_that_agree_leave_the_interval_over_prompts() {
+    // The same values in ten seeds: the trainings say nothing new, and the prompts are four all the same.
+    let values: &[f64] = &[1.0, 2.0, 3.0, 6.0];
+    let ten = of(&[values; 10], Range::Free);
+    near(ten.error(), 2.160_247 / 2.0, 1e-6);
+    let (low, high) = ten.interval(ALPHA).unwrap();
+    near(high - low, 2.0 * stats::Z95 * 2.160_247 / 2.0, 1e-4);
+}
+
+#[test]
+fn the_interval_ends_where_p_is_one_in_twenty() {
+    let values = seeds(&[
+        &[1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0],
+        &[1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        &[1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0],
+    ]);
+    for range in [Range::Difference, Range::Free] {
+        let e = estimate(&[values.clone()], range).unwrap();
+        let (low, high) = e.interval(ALPHA).unwrap();
+        assert!(low < e.value && e.value < high && high < 1.0);
+        near(e.p(low).unwrap(), ALPHA, 1e-6);
+        near(e.p(high).unwrap(), ALPHA, 1e-6);
+        assert!(e.p(low - 0.01).unwrap() < ALPHA && e.p(low + 0.01).unwrap() > ALPHA);
+        let narrow = e.interval(0.2).unwrap();
+        assert!(low < narrow.0 && narrow.1 < high);
+    }
+}
+
+#[test]
+fn shares_are_never_certain_and_never_out_of_bounds() {
+    let all = vec![1.0; 40];
+    for n in [1, 2, 10] {
+        let seeds: Vec<&[f64]> = vec![&all; n];
+        let (low, high) = of(&seeds, Range::Share).interval(ALPHA).unwrap();
+        assert!(
+            high == 1.0 && (0.85..0.95).contains(&low),
+            "{n} seeds: {low}"
+        );
+        let none = of(&seeds, Range::Difference).interval(ALPHA).unwrap();
+        assert!(none.1 == 1.0 && none.0 < 1.0, "{none:?}");
+    }
+    let zeros = vec![0.0; 40];
+    let (low, high) = of(&[&zeros, &zeros], Range::Difference)
+        .interval(ALPHA)
+        .unwrap();
+    assert!(low < 0.0 && 0.0 < high && high < 0.2, "{low} {high}");
+    // Two seeds far apart know little, but no share is above 1.
+    let (low, high) = of(&[&all, &zeros], Range::Share).interval(ALPHA).unwrap();
+    assert_eq!((low, high), (0.0, 1.0));
+    // Of numbers without bounds that are all alike nothing can be said.
+    let words = of(&[&[2.0; 5], &[2.0; 5]], Range::Count);
+    assert_eq!((words.interval(ALPHA), words.p(0.0)), (None, None));
+}
+
+#[test]
+fn a_mean_of_metrics_is_paired_by_seed() {
+    // What one metric gains the other loses: the mean of both is known though neither is.
+    let a = seeds(&[&[0.3, 0.5], &[0.5, 0.7], &[0.1, 0.3]]);
+    let b = seeds(&[&[0.7, 0.5], &[0.5, 0.3], &[0.9, 0.7]]);
+    let [one, other] = [&a, &b].map(|v| estimate(&[v.clone()], Range::Free).unwrap());
+    let both = estimate(&[a.clone(), b.clone()], Range::Free).unwrap();
+    assert_eq!(both.each, [0.5, 0.5, 0.5]);
+    assert!(both.error() < 0.2 * one.error());
+    near(one.correlation(&other).unwrap(), -0.5714, 1e-3);
+    let twice = estimate(&[a.clone(), a], Range::Free).unwrap();
+    near(twice.error(), one.error(), 1e-12);
+}
+
+#[test]
+fn what_would_settle_it_is_seeds_or_prompts_or_nothing() {
+    // Seeds at 0.1, 0.3 of the same 200 prompts, which differ little.
+    let noisy: Vec<f64> = (0..200).map(|i| 0.1 + 0.001 * f64::from(i % 2)).collect();
+    let more: Vec<f64> = noisy.iter().map(|v| v + 0.2).collect();
+    let e = of(&[&noisy, &more], Range::Free);
+    assert!(e.p(0.0).unwrap() > 0.2);
+    let Some(Enough::Seeds(n)) = e.enough(&[0.0], ALPHA, 100) else {
+        panic!("{e:?}");
+    };
+    assert!((5..=8).contains(&n), "{n}");
+    assert!(e.detectable(ALPHA).unwrap() > e.interval(ALPHA).unwrap().1 - e.value);
+    // Seeds agree, prompts do not.
+    let wild: Vec<f64> = (0..20)
+        .map(|i| if i % 2 == 0 { 1.0 } else { -0.7 })
+        .collect();
+    let e = of(&[&wild, &wild, &wild], Range::Free);
+    let Some(Enough::Prompts(n)) = e.enough(&[0.0], ALPHA, 100) else {
+        panic!("{e:?}");
+    };
+    assert!((200..400).contains(&n), "{n}");
+    assert_eq!(e.enough(&[e.value], ALPHA, 100), Some(Enough::Nothing));
+    assert_eq!(Enough::Seeds(3).most(Enough::Seeds(5)), Enough::Seeds(5));
+    assert_eq!(Enough::Seeds(3).most(Enough::Nothing), Enough::Nothing);
+}
+
+#[test]
+fn many_questions_are_corrected_by_holm() {
+    let corrected = holm(&[0.01, 0.04, 0.03, 0.005]);
+    for (ours, by_r) in corrected.iter().zip([0.03, 0.06, 0.06, 0.02]) {
+        near(*ours, by_r, 1e-12);
+    }
+    assert_eq!(holm(&[0.2]), [0.2]);
+    assert_eq!(holm(&[]), [0.0; 0]);
+    // Independent: 1 - 0.95². Alike, of many seeds: no correction is left.
+    near(either(0.05, None, 3), 0.0975, 1e-6);
+    assert!(either(0.05, Some(1.0), 1000) < 0.053);
+    let (few, many) = (either(0.05, Some(0.9), 3), either(0.05, Some(0.9), 30));
+    assert!(0.05 < many && many < few && few < 0.0975, "{few} {many}");
+}
+
+#[test]
+fn quantiles_of_any_level_are_those_of_r() {
+    for (alpha, freedom, t) in [
+        (0.01, 1, 63.656_741),
+        (0.2, 2, 1.885_618),
+        (0.001, 4, 8.610_302),
+        (0.05, 9, 2.262_157),
+    ] {
+        near(stats::student(alpha, freedom), t, 1e-5);
+    }
+    for (alpha, z) in [
+        (0.05, 1.959_964),
+        (0.01, 2.575_829),
+        (0.4, 0.841_621),
+        (1e-6, 4.891_638),
+    ] {
+        near(stats::normal(alpha), z, 1e-5);
+    }
+    near(stats::within(3.0), 0.997_300_204, 1e-9);
+    near(stats::within(2.999_999), stats::within(3.000_001), 1e-7);
+    near(
+        stats::normal_square(1.0, 0.0),
+        0.682_689_49 * 0.682_689_49,
+        1e-6,
+    );
 }

@@ -1,6 +1,8 @@
-//! Means, spreads and 95 % intervals; `paired` holds what compares two sides of the same things. Knows nothing of what the
+//! Means, spreads and 95 % intervals; `crossed` holds what is told from seeds and prompts together,
+//! `paired` the bootstrap. Knows nothing of what the
 //! numbers measure.
 
+pub mod crossed;
 pub mod paired;
 
 /// The 0.975 quantile of the standard normal distribution.
@@ -47,26 +49,86 @@ pub fn mean_interval(values: &[f64]) -> Option<(f64, f64)> {
 
 /// The 0.975 quantile of Student's t distribution. `None` without degrees of freedom.
 pub fn t975(freedom: usize) -> Option<f64> {
-    if freedom == 0 {
-        return None;
-    }
+    (freedom > 0).then(|| student(0.05, freedom))
+}
+
+/// The t with P(|T| > t) = `alpha`, of Student's distribution with at least one degree of freedom.
+pub fn student(alpha: f64, freedom: usize) -> f64 {
     // From here on the normal quantile differs by less than 3e-6.
     if freedom > 1_000_000 {
-        return Some(Z95);
+        return normal(alpha);
     }
-    let (mut low, mut high) = (1.9, 13.0);
+    quantile(alpha, |t| central(t, freedom))
+}
+
+/// The z with P(|Z| > z) = `alpha`, of the normal distribution.
+pub fn normal(alpha: f64) -> f64 {
+    match alpha == 0.05 {
+        true => Z95,
+        false => quantile(alpha, within),
+    }
+}
+
+/// Where a distribution around 0 has `alpha` outside, by halving.
+fn quantile(alpha: f64, inside: impl Fn(f64) -> f64) -> f64 {
+    let (mut low, mut high) = (0.0, 1.0);
+    while inside(high) < 1.0 - alpha && high < 1e12 {
+        (low, high) = (high, 2.0 * high);
+    }
     while high - low > 1e-13 * high {
         let middle = (low + high) / 2.0;
         // A step that no longer moves ends the search where floats end.
         if middle <= low || middle >= high {
             break;
         }
-        match central(middle, freedom) < 0.95 {
+        match inside(middle) < 1.0 - alpha {
             true => low = middle,
             false => high = middle,
         }
     }
-    Some((low + high) / 2.0)
+    (low + high) / 2.0
+}
+
+/// P(|Z| < z) (Abramowitz and Stegun 1964): the series 26.2.11 near 0, the continued fraction 26.2.14 far from it.
+pub fn within(z: f64) -> f64 {
+    let density = (-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    if z < 3.0 {
+        let (mut term, mut sum, mut k) = (z, z, 3.0);
+        while term > sum * 1e-17 {
+            term *= z * z / k;
+            sum += term;
+            k += 2.0;
+        }
+        return 2.0 * density * sum;
+    }
+    let fraction = (1..=60).rev().fold(z, |below, k| z + f64::from(k) / below);
+    1.0 - 2.0 * density / fraction
+}
+
+/// P(|X| < z and |Y| < z) of two standard normal variables with this correlation, by Simpson's rule over X.
+pub fn normal_square(z: f64, correlation: f64) -> f64 {
+    const STEPS: usize = 400;
+    let rest = (1.0 - correlation * correlation).max(0.0).sqrt();
+    if rest < 1e-6 {
+        return within(z);
+    }
+    // P(Z < x), of either sign.
+    let below = |x: f64| 0.5 + 0.5 * within(x.abs()).copysign(x);
+    let at = |x: f64| {
+        let density = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+        let middle = correlation * x;
+        density * (below((z - middle) / rest) - below((-z - middle) / rest))
+    };
+    let step = 2.0 * z / STEPS as f64;
+    let weight = |i: usize| match i {
+        0 | STEPS => 1.0,
+        i if i % 2 == 1 => 4.0,
+        _ => 2.0,
+    };
+    let sum: f64 = (0..=STEPS)
+        .map(|i| weight(i) * at(-z + i as f64 * step))
+        .sum();
+    sum * step / 3.0
 }
 
 /// P(|T| < t) for whole degrees of freedom (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4): a finite sum of powers of

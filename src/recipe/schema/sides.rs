@@ -35,19 +35,27 @@ pub fn claim() -> Value {
     let at = |whose: &str| json!({ "type": "object", "description": format!("Only variants of {whose} with these values, by axis.") });
     let node = || json!({ "type": "string", "description": "The evaluation in this recipe." });
     let other = || json!({ "type": "string", "description": "The evaluation in the other recipe; absent: of the same name." });
+    let several = |what: &str| json!({ "type": "array", "items": { "type": "string" }, "minItems": 2, "description": what });
     let condition = json!({
         "type": "object",
         "properties": {
             "metric": { "type": "string", "description": "A metric of the evaluation." },
-            "is": { "enum": words, "description": "Lower or higher than in the other recipe, or within a distance of it." },
+            "mean": several("Metrics of one unit whose mean is meant, of the same seeds."),
+            "both": several("The metrics that `dominates` looks at side by side."),
+            "is": {
+                "enum": words,
+                "description": "Lower or higher than in the other recipe, within a distance of it, or different; `dominates`: on no metric \
+                                of `both` lower, on one at least higher.",
+            },
             "by": {
                 "type": "number", "minimum": 0,
-                "description": "At least by this much; `within`: at most. In the metric's unit, a share as a fraction.",
+                "description": "At least by this much; `within`: at most; `dominates`: what a metric may be lower by. In the metric's unit, \
+                                a share as a fraction.",
             },
             "node": node(),
             "against_node": other(),
         },
-        "required": ["metric", "is"],
+        "required": ["is"],
         "additionalProperties": only("a key of a condition"),
     });
     json!({

@@ -2,21 +2,21 @@
 //! not comparable.
 
 use crate::beside::{self, Sided};
+use crate::reading::{self, Over, Reading, read};
 use crate::side::Side;
 use crate::words;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use base::claim::SEED;
-use base::rng::Seed;
-use base::rows::{self, METRICS, Measured, Metric, Metrics, VALUES};
+use base::rows::{Measured, Metric};
+use base::stats::crossed::{self, ALPHA, Estimate, Range, Values};
 use base::stats::mean;
-use base::stats::paired::{self, Difference, RESAMPLES};
 use engine::graph::changes::Reason;
 use engine::graph::changes::changes;
-use engine::kind::{Kind, Type};
+use engine::kind::Kind;
 use engine::store::Store;
 use engine::store::record::Record;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A node that measures, on both sides.
 #[derive(Clone, Debug, Serialize)]
@@ -70,22 +70,20 @@ pub struct Numbers {
     /// Prompts in pairs, of the seed that has fewest.
     pub pairs: usize,
     pub seeds: usize,
-    /// McNemar's exact p, of one seed and shares with values 0 and 1.
+    /// Two-sided, of no difference. It is above 0.05 where the interval holds 0: one test says both.
     pub p: Option<f64>,
+    /// The difference that so many seeds and prompts tell from none in four of five studies.
+    pub detectable: Option<f64>,
     pub each: Vec<Each>,
+    /// Of the difference.
+    #[serde(skip)]
+    pub estimate: Estimate,
+    /// Differences by seed and prompt.
+    #[serde(skip)]
+    pub values: Vec<Values>,
 }
 
-/// What an interval is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Over {
-    /// One training on each side: other prompts would give another difference. Says nothing of other seeds.
-    Prompts,
-    /// Trainings repeated.
-    Seeds,
-}
-
-/// One seed's difference and its paired bootstrap over prompts.
+/// One seed's difference and its interval over prompts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Each {
     pub seed: Option<String>,
@@ -94,23 +92,13 @@ pub struct Each {
     pub second: f64,
     pub difference: f64,
     pub interval: Option<(f64, f64)>,
-    pub standard_error: Option<f64>,
-    pub share_not_positive: Option<f64>,
-    pub p: Option<f64>,
 }
 
 impl Numbers {
-    /// More than noise: the interval leaves 0 out.
+    /// More than noise.
     pub fn clear(&self) -> bool {
-        self.interval
-            .is_some_and(|(low, high)| low > 0.0 || high < 0.0)
+        self.p.is_some_and(|p| p <= ALPHA)
     }
-}
-
-/// What a node measured.
-struct Reading {
-    metrics: Vec<Metric>,
-    values: Option<Vec<Measured>>,
 }
 
 /// Compares a node of the first sides with one of the second. `only`: these metrics; empty: all.
@@ -215,26 +203,6 @@ fn warnings(
 /// A seed and what both sides measured.
 type Sides<'a> = (Option<&'a str>, &'a Reading, &'a Reading);
 
-fn read(store: &Store, record: &Record) -> Result<Reading> {
-    let mut reading = Reading {
-        metrics: vec![],
-        values: None,
-    };
-    let metrics = record.outputs.values().filter(|a| a.ty == Type::Metrics);
-    for file in metrics.flat_map(|a| &a.files) {
-        let bytes = || store.objects().read(file);
-        let of = || format!("{} of `{}`", file.path, record.provenance.node);
-        if file.path == METRICS {
-            let parsed: Metrics =
-                serde_json::from_slice(&bytes().with_context(of)?).with_context(of)?;
-            reading.metrics.extend(parsed.metrics);
-        } else if file.path == VALUES {
-            reading.values = Some(rows::parse_lines(&bytes().with_context(of)?).with_context(of)?);
-        }
-    }
-    Ok(reading)
-}
-
 /// Why two records do not measure the same: another judge, other prompts, no values.
 fn incomparable(a: &(&Record, Reading), b: &(&Record, Reading)) -> Option<String> {
     if a.0.key == b.0.key {
@@ -284,11 +252,10 @@ fn order<'a>(pairs: &[Sides<'a>]) -> Vec<&'a str> {
 }
 
 fn compared(kind: Option<&Kind>, name: &str, pairs: &[Sides]) -> Compared {
-    let find = |r: &&Reading| r.metrics.iter().find(|m| m.name == name).cloned();
     let unit = pairs
         .iter()
-        .find_map(|(_, a, b)| find(a).or_else(|| find(b)));
-    let unit = unit.map_or_else(String::new, |m| m.unit);
+        .find_map(|(_, a, b)| a.metric(name).or_else(|| b.metric(name)));
+    let unit = unit.map_or_else(String::new, |m| m.unit.clone());
     let mut out = Compared {
         metric: name.into(),
         label: kind.map_or_else(|| name.into(), |kind| kind.label(name)),
@@ -299,8 +266,8 @@ fn compared(kind: Option<&Kind>, name: &str, pairs: &[Sides]) -> Compared {
         numbers: None,
     };
     let mut each = vec![];
-    for (i, (seed, a, b)) in pairs.iter().enumerate() {
-        let refused = match (find(a), find(b)) {
+    for (seed, a, b) in pairs {
+        let refused = match (a.metric(name), b.metric(name)) {
             (Some(x), Some(y)) if x.unit == unit && y.unit == unit => None,
             (Some(x), Some(y)) => Some(format!("other units: {} and {}", x.unit, y.unit)),
             _ => Some("only one side measures it".to_string()),
@@ -310,7 +277,11 @@ fn compared(kind: Option<&Kind>, name: &str, pairs: &[Sides]) -> Compared {
             Some(why) => Err(why),
         };
         match values {
-            Ok(values) => each.push(one_seed(*seed, &values, unit == "share", i)),
+            Ok((first, second)) => each.push(Seeded {
+                seed: seed.map(String::from),
+                first,
+                second,
+            }),
             Err(why) => {
                 let of = seed.map_or(String::new(), |s| format!(" (seed {s})"));
                 out.refused = Some(why + &of);
@@ -318,90 +289,122 @@ fn compared(kind: Option<&Kind>, name: &str, pairs: &[Sides]) -> Compared {
             }
         }
     }
-    let mut numbers = over_seeds(each);
-    if out.unit == "share" {
-        // Student's t knows no bounds; shares do.
-        numbers.interval = numbers
-            .interval
-            .map(|(low, high)| (low.max(-1.0), high.min(1.0)));
-    }
-    out.numbers = Some(numbers);
+    out.numbers = numbers(&unit, &each);
     out
 }
 
+/// One seed's values on both sides, of the same prompts.
+pub(crate) struct Seeded {
+    pub seed: Option<String>,
+    pub first: Values,
+    pub second: Values,
+}
+
 /// The values of both sides by prompt; the same prompts on both.
-fn paired_values(name: &str, a: &Reading, b: &Reading) -> Result<Vec<(f64, f64)>, String> {
+fn paired_values(name: &str, a: &Reading, b: &Reading) -> Result<(Values, Values), String> {
     let none = || "the values behind it were not kept".to_string();
-    let of = |r: &Reading| -> Option<BTreeMap<String, f64>> {
-        let rows = r.values.as_ref()?.iter();
-        let known = rows.filter_map(|row| Some((row.id.clone(), *row.values.get(name)?)));
-        Some(known.collect()).filter(|m: &BTreeMap<_, _>| !m.is_empty())
-    };
-    let (a, b) = (of(a).ok_or_else(none)?, of(b).ok_or_else(none)?);
-    let both: Vec<(f64, f64)> = a
-        .iter()
-        .filter_map(|(id, x)| Some((*x, *b.get(id)?)))
-        .collect();
-    if both.len() != a.len() || both.len() != b.len() {
+    let first = a.values(name).ok_or_else(none)?;
+    let second = b.values(name).ok_or_else(none)?;
+    let both = first.keys().filter(|id| second.contains_key(*id)).count();
+    if both != first.len() || both != second.len() {
         return Err(format!(
-            "not measured on the same prompts: {} are the same, of {} and {}",
-            both.len(),
-            a.len(),
-            b.len()
+            "not measured on the same prompts: {both} are the same, of {} and {}",
+            first.len(),
+            second.len()
         ));
     }
-    Ok(both)
+    Ok((first, second))
 }
 
-fn one_seed(seed: Option<&str>, values: &[(f64, f64)], shares: bool, i: usize) -> Each {
-    let stream = Seed::new(0).child("paired bootstrap").at(i as u64);
-    let Difference {
-        pairs,
-        first,
-        second,
-        difference,
-        interval,
-        standard_error,
-        share_not_positive,
-        p,
-    } = paired::difference(values, shares, stream, RESAMPLES);
-    Each {
-        seed: seed.map(String::from),
-        pairs,
-        first,
-        second,
-        difference,
-        interval,
-        standard_error,
-        share_not_positive,
-        p,
+/// Which values a difference of this unit can have.
+pub fn range(unit: &str) -> Range {
+    match reading::range(unit) {
+        Range::Share => Range::Difference,
+        _ => Range::Free,
     }
 }
 
-fn over_seeds(each: Vec<Each>) -> Numbers {
-    let of = |field: fn(&Each) -> f64| -> Vec<f64> { each.iter().map(field).collect() };
-    let average = |values: &[f64]| mean(values).expect("a comparison has a seed");
-    let differences = of(|e| e.difference);
-    let within: Vec<_> = each.iter().map(|e| e.interval).collect();
-    let (over, interval, p) = match each.as_slice() {
-        [one] => (Over::Prompts, one.interval, one.p),
-        _ => (
-            Over::Seeds,
-            paired::over_trainings(&differences, &within),
-            None,
-        ),
-    };
-    Numbers {
-        first: average(&of(|e| e.first)),
-        second: average(&of(|e| e.second)),
-        difference: average(&differences),
-        interval,
-        over,
-        pairs: each.iter().map(|e| e.pairs).min().unwrap_or_default(),
-        seeds: each.len(),
-        p,
+fn numbers(unit: &str, seeds: &[Seeded]) -> Option<Numbers> {
+    let range = range(unit);
+    let each = seeds.iter().map(|one| {
+        let values = difference(one);
+        let estimate = crossed::estimate(&[vec![values.clone()]], range)?;
+        let average = |values: &Values| mean(&values.values().copied().collect::<Vec<f64>>());
+        let each = Each {
+            seed: one.seed.clone(),
+            pairs: values.len(),
+            first: average(&one.first)?,
+            second: average(&one.second)?,
+            difference: estimate.value,
+            interval: estimate.interval(ALPHA),
+        };
+        Some((each, values))
+    });
+    let (each, values): (Vec<Each>, Vec<Values>) =
+        each.collect::<Option<Vec<_>>>()?.into_iter().unzip();
+    let estimate = crossed::estimate(&[values.clone()], range)?;
+    let over = |of: fn(&Each) -> f64| mean(&each.iter().map(of).collect::<Vec<f64>>());
+    Some(Numbers {
+        first: over(|e| e.first)?,
+        second: over(|e| e.second)?,
+        difference: estimate.value,
+        interval: estimate.interval(ALPHA),
+        over: Over::of(each.len()),
+        pairs: estimate.prompts,
+        seeds: estimate.seeds,
+        p: estimate.p(0.0),
+        detectable: estimate.detectable(ALPHA),
         each,
+        estimate,
+        values,
+    })
+}
+
+/// What the second has more, by prompt.
+fn difference(one: &Seeded) -> Values {
+    let both = one.second.iter();
+    both.filter_map(|(id, b)| Some((id.clone(), b - one.first.get(id)?)))
+        .collect()
+}
+
+/// Several metrics of one evaluation as one: the mean of them. The difference is of every seed's mean over metrics, each over its
+/// own prompts. None where they are not of one unit, or not of the same seeds.
+pub fn together(all: &[(&str, &Numbers)]) -> Option<Numbers> {
+    let (unit, head) = *all.first()?;
+    if all.iter().any(|(u, n)| *u != unit || n.seeds != head.seeds) {
+        return None;
     }
+    let parts: Vec<Vec<Values>> = all.iter().map(|(_, n)| n.values.clone()).collect();
+    let estimate = crossed::estimate(&parts, range(unit))?;
+    let average = |of: &dyn Fn(&Numbers) -> f64| {
+        mean(&all.iter().map(|(_, n)| of(n)).collect::<Vec<f64>>()).unwrap_or_default()
+    };
+    let each = (0..head.each.len()).map(|i| {
+        let one: Vec<Vec<Values>> = parts.iter().map(|p| vec![p[i].clone()]).collect();
+        let own = crossed::estimate(&one, range(unit))?;
+        Some(Each {
+            seed: head.each[i].seed.clone(),
+            pairs: own.prompts,
+            first: average(&|n| n.each[i].first),
+            second: average(&|n| n.each[i].second),
+            difference: own.value,
+            interval: own.interval(ALPHA),
+        })
+    });
+    Some(Numbers {
+        first: average(&|n| n.first),
+        second: average(&|n| n.second),
+        difference: estimate.value,
+        interval: estimate.interval(ALPHA),
+        over: head.over,
+        pairs: estimate.prompts,
+        seeds: estimate.seeds,
+        p: estimate.p(0.0),
+        detectable: estimate.detectable(ALPHA),
+        each: each.collect::<Option<Vec<_>>>()?,
+        estimate,
+        values: vec![],
+    })
 }
 
 /// `seed` of a side, where it has one.

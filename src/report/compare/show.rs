@@ -1,11 +1,13 @@
 //! A comparison for reading: what was changed, what came of it and whether that is more than noise, what it cost.
 
 use crate::beside::{self, Beside};
-use crate::compare::measures::{Compared, Evaluation, Numbers, Over};
+use crate::compare::measures::{Compared, Evaluation, Numbers};
 use crate::compare::structure::{Change, Lone, Structure};
 use crate::compare::{Called, Comparison, Costs};
 use crate::page::Page;
+use crate::reading::Over;
 use crate::table::{Table, left, right};
+use crate::verdicts::show::p_value;
 use crate::{metrics, words};
 use base::calls::Calls;
 use base::text::{bytes, count, dollars, duration, tokens};
@@ -147,7 +149,7 @@ fn measured(page: &mut Page, e: &Evaluation, (first, second): (&str, &str)) {
     let mut columns = vec![left("measure"), right("n"), right(first), right(second)];
     columns.extend([right("difference [95 %]"), left("")]);
     if tested {
-        columns.push(right("McNemar p"));
+        columns.push(right("p"));
     }
     let wide = columns.len();
     let mut table = Table::new(columns);
@@ -201,9 +203,9 @@ fn uncertainty(e: &Evaluation) -> Option<String> {
     let numbers = e.metrics.iter().find_map(|m| m.numbers.as_ref())?;
     Some(match numbers.over {
         Over::Prompts => {
-            "one seed: intervals over prompts (paired bootstrap), which say nothing about training noise".into()
+            "one seed: intervals and p are over prompts, in pairs, and say nothing about training noise".into()
         }
-        Over::Seeds => format!("intervals over {} seeds (paired, Student's t)", e.seeds),
+        Over::Both => format!("intervals and p are over {} seeds and their prompts, in pairs", e.seeds),
     })
 }
 
@@ -230,14 +232,6 @@ fn word(n: &Numbers) -> &'static str {
         (false, _, Some(_)) => "within noise",
         (false, _, None) if n.difference == 0.0 => "no pair differs",
         (false, _, None) => "noise not known",
-    }
-}
-
-/// `0.031`, `< 0.0001`.
-pub fn p_value(p: f64) -> String {
-    match p < 1e-4 {
-        true => "< 0.0001".into(),
-        false => format!("{p:.4}"),
     }
 }
 

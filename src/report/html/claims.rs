@@ -2,7 +2,8 @@
 
 use crate::metrics;
 use crate::side::Side;
-use crate::verdicts::{self, Answer, Verdict, Weighed};
+use crate::verdicts::decide::Verdict;
+use crate::verdicts::{self, Answer, Weighed, show};
 use anyhow::Result;
 use engine::store::Store;
 use serde::Serialize;
@@ -24,7 +25,13 @@ pub struct Shown {
     pub against: String,
     /// Also the name of a class of the style.
     pub verdict: &'static str,
+    /// As if it were the only claim, where that is another.
+    pub alone: Option<&'static str>,
+    /// Corrected for all claims.
+    pub p: Option<String>,
     pub seeds: usize,
+    /// What would settle it, where it is open.
+    pub open: Option<String>,
     pub unanswered: Option<String>,
     pub notes: Vec<String>,
     pub warnings: Vec<String>,
@@ -36,6 +43,11 @@ pub struct Shown {
 pub struct Condition {
     /// `compliance lower by 2.0 points`.
     pub expected: String,
+    /// Of the bound that the verdict is about.
+    pub p: Option<String>,
+    /// Where it is about several metrics: each.
+    pub parts: Vec<Part>,
+    pub correlation: Option<String>,
     pub own: String,
     pub other: String,
     /// What stands beside the own value and the other one.
@@ -46,11 +58,20 @@ pub struct Condition {
     pub doubtful: bool,
 }
 
+/// One metric of several: both values, the difference.
+#[derive(Serialize)]
+pub struct Part {
+    pub label: String,
+    pub own: String,
+    pub other: String,
+    pub difference: String,
+}
+
 pub fn claims(store: &Store, sides: &[Side]) -> Result<Claims> {
     let sides: Vec<&Side> = sides.iter().collect();
-    let answers = verdicts::answers(store, &sides)?;
+    let answers = verdicts::answers(store, &sides, |_| true)?;
     Ok(Claims {
-        summary: verdicts::summary(&answers),
+        summary: show::summary(&answers),
         shown: answers.iter().map(shown).collect(),
         answers,
     })
@@ -62,6 +83,12 @@ fn shown(answer: &Answer) -> Shown {
         about: answer.about.clone(),
         against: answer.against.clone(),
         verdict: answer.verdict.map_or("unanswered", Verdict::word),
+        alone: answer
+            .raw_verdict
+            .filter(|raw| answer.verdict != Some(*raw))
+            .map(Verdict::word),
+        p: answer.p.map(show::p_value),
+        open: show::open(answer),
         seeds: answer.seeds,
         unanswered: answer.unanswered.clone(),
         notes: answer.notes.clone(),
@@ -77,23 +104,16 @@ fn condition(c: &Weighed) -> Condition {
         let percent = if share { " %" } else { "" };
         format!("{}{percent}", metrics::number(&c.unit, x))
     };
-    let by = match (c.by == 0.0, share) {
-        (true, _) => String::new(),
-        (_, true) => format!("{} points", metrics::number(&c.unit, c.by)),
-        (_, false) => metrics::number(&c.unit, c.by),
-    };
-    let expected = match (c.expect, by.is_empty()) {
-        (word, true) => word.to_string(),
-        ("within", _) => format!("within {by}"),
-        (word, false) => format!("{word} by {by}"),
-    };
     let difference = metrics::difference(&c.unit, c.numbers.difference, c.numbers.interval);
     let (difference, interval) = match difference.split_once(" [") {
         Some((value, interval)) => (value.to_string(), Some(format!("[{interval}"))),
         None => (difference, None),
     };
     Condition {
-        expected: format!("{}: {expected}", c.label),
+        expected: format!("{}: {}", c.label, show::expected(c)),
+        p: c.p_verdict.map(show::p_value),
+        parts: c.parts.iter().map(|part| part_of(c, part)).collect(),
+        correlation: c.correlation.map(|r| format!("{r:.2}")),
         own: value(c.numbers.second),
         other: value(c.numbers.first),
         beside: [
@@ -104,5 +124,19 @@ fn condition(c: &Weighed) -> Condition {
         interval,
         verdict: c.verdict.word(),
         doubtful: c.doubtful,
+    }
+}
+
+fn part_of(c: &Weighed, part: &verdicts::Part) -> Part {
+    let value = |x: f64| match c.unit.as_str() {
+        "share" => format!("{} %", metrics::number("share", x)),
+        unit => metrics::number(unit, x),
+    };
+    let n = &part.numbers;
+    Part {
+        label: part.label.clone(),
+        own: value(n.second),
+        other: value(n.first),
+        difference: metrics::difference(&c.unit, n.difference, n.interval),
     }
 }

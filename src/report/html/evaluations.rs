@@ -56,7 +56,7 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
     let mut names: Vec<(&str, String)> = vec![];
     let mut known = BTreeSet::new();
     for item in sets.iter().copied().flatten().map(|i| &study.items[*i]) {
-        let names_of = item.metrics.iter().map(|m| m.name.as_str());
+        let names_of = item.reading.metrics.iter().map(|m| m.name.as_str());
         let new = names_of.filter(|name| known.insert(*name));
         names.extend(new.map(|name| (name, item.node.kind.label(name))));
     }
@@ -71,7 +71,9 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
         }
     };
     let warned = columns.iter().zip(&sets).filter_map(|(column, items)| {
-        let seeds = items.iter().map(|i| study.items[*i].metrics.as_slice());
+        let seeds = items
+            .iter()
+            .map(|i| study.items[*i].reading.metrics.as_slice());
         beside::warning(&column.label, &beside::over_seeds(seeds))
     });
     Evaluations {

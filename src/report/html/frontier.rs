@@ -121,9 +121,9 @@ pub fn bars(seeds: impl Iterator<Item = usize>) -> String {
                 true => count(*most as u64, "seed", "seeds"),
                 false => format!("{least} to {most} seeds"),
             };
-            format!("Means over {seeds}; bars are 95 % t intervals over the seeds.")
+            format!("Means over {seeds}; bars are 95 % intervals over seeds and prompts.")
         }
-        (Some(_), Some(most)) if *most > 1 => "Where there are several seeds: their mean with its 95 % t interval; \
+        (Some(_), Some(most)) if *most > 1 => "Where there are several seeds: their mean with its 95 % interval over seeds and prompts; \
             elsewhere one run with its 95 % interval over the prompts."
             .into(),
         _ => "One seed each; bars are 95 % intervals over the prompts, and say nothing of other seeds.".into(),

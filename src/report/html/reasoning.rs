@@ -4,10 +4,12 @@ use crate::html::axis::Axis;
 use crate::html::frontier::bars;
 use crate::html::plot::{Chart, Mark, Series};
 use crate::html::samples::{Row, Rows};
-use crate::html::series::{Estimate, Method, over_seeds};
+use crate::html::series::{Estimate, Method, shown};
 use crate::html::source::Styles;
+use crate::reading::over_seeds;
 use base::rows::Metric;
 use base::stats;
+use base::stats::crossed::Values;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -72,7 +74,7 @@ fn words(row: &Row) -> f64 {
 
 /// The mean over prompts; of the samples of a prompt, their mean is one observation.
 fn lengths(seeds: &[&Vec<Row>], group: fn(&Row) -> Option<String>) -> Lengths {
-    let mut found: BTreeMap<String, Vec<Metric>> = BTreeMap::new();
+    let mut found: BTreeMap<String, Vec<(Metric, Values)>> = BTreeMap::new();
     for rows in seeds {
         let mut prompts: BTreeMap<(String, &str), Vec<f64>> = BTreeMap::new();
         for row in rows.iter() {
@@ -83,30 +85,32 @@ fn lengths(seeds: &[&Vec<Row>], group: fn(&Row) -> Option<String>) -> Lengths {
                     .push(words(row));
             }
         }
-        let mut groups: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-        for ((group, _), samples) in prompts {
+        let mut groups: BTreeMap<String, Values> = BTreeMap::new();
+        for ((group, prompt), samples) in prompts {
+            let mean = stats::mean(&samples).unwrap_or_default();
             groups
                 .entry(group)
                 .or_default()
-                .extend(stats::mean(&samples));
+                .insert(prompt.to_string(), mean);
         }
         for (group, values) in groups {
-            let value = stats::mean(&values).unwrap_or(0.0);
-            found.entry(group.clone()).or_default().push(Metric {
-                name: group,
-                value,
+            let all: Vec<f64> = values.values().copied().collect();
+            let metric = Metric {
+                name: group.clone(),
+                value: stats::mean(&all).unwrap_or_default(),
                 n: values.len(),
-                interval: stats::mean_interval(&values),
+                interval: stats::mean_interval(&all),
                 unit: "words".into(),
-            });
+            };
+            found.entry(group).or_default().push((metric, values));
         }
     }
-    found
-        .into_iter()
-        .filter_map(|(group, metrics)| {
-            Some((group, over_seeds(&metrics.iter().collect::<Vec<_>>())?))
-        })
-        .collect()
+    let mean = |(group, seeds): (String, Vec<(Metric, Values)>)| {
+        let (metrics, values): (Vec<Metric>, Vec<Values>) = seeds.into_iter().unzip();
+        let mean = over_seeds(&metrics.iter().collect::<Vec<_>>(), Some(values))?;
+        Some((group, shown(mean)))
+    };
+    found.into_iter().filter_map(mean).collect()
 }
 
 fn by_difficulty<'a>(lines: impl Iterator<Item = (&'a str, usize, &'a Lengths)>) -> Option<Chart> {

@@ -4,9 +4,9 @@
 use crate::beside::{self, Beside, MUCH};
 use crate::html::study::{Item, Study};
 use crate::metrics;
+use crate::reading::{Mean, mean};
 use base::claim::{Axes, SEED};
 use base::rows::Metric;
-use base::stats;
 use engine::kind::Role;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,7 @@ pub struct Variant {
     pub repeats: bool,
 }
 
-/// A value with its uncertainty: over seeds where there are several, else the measurement's own.
+/// A value with its uncertainty: over seeds and prompts where there are several seeds, else the measurement's own.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Estimate {
     pub value: f64,
@@ -70,54 +70,42 @@ impl Method {
 
 /// The mean of a metric over the items; `None` where none has it.
 pub fn estimate(study: &Study, items: &[usize], name: &str) -> Option<Estimate> {
-    let found: Vec<&Metric> = items
+    let seeds = items
         .iter()
-        .filter_map(|i| study.items[*i].metric(name))
-        .collect();
-    let seeds = items.iter().map(|i| study.items[*i].metrics.as_slice());
+        .map(|i| study.items[*i].reading.metrics.as_slice());
     let beside = beside::of(name, &beside::over_seeds(seeds));
     let unreadable = beside.and_then(|b| b.unreadable);
     Some(Estimate {
         beside,
         said: beside.and_then(|b| b.text()),
         doubtful: unreadable.is_some_and(|x| x > MUCH),
-        ..over_seeds(&found)?
+        ..shown(mean(items.iter().map(|i| &study.items[*i].reading), name)?)
     })
 }
 
-pub fn over_seeds(found: &[&Metric]) -> Option<Estimate> {
-    let first = found.first()?;
-    let values: Vec<f64> = found.iter().map(|m| m.value).collect();
-    let interval = match found.len() {
-        1 => first.interval,
-        _ => stats::mean_interval(&values),
-    };
-    let share = first.unit == "share";
+pub fn shown(mean: Mean) -> Estimate {
     let shown = Metric {
-        name: first.name.clone(),
-        value: stats::mean(&values)?,
-        n: first.n,
-        interval: interval.map(|(low, high)| match share {
-            true => (low.max(0.0), high.min(1.0)),
-            false => (low, high),
-        }),
-        unit: first.unit.clone(),
+        name: String::new(),
+        value: mean.value,
+        n: mean.n,
+        interval: mean.interval,
+        unit: mean.unit.clone(),
     };
     let text = metrics::value(&shown);
-    Some(Estimate {
+    Estimate {
         text: match text.split_once(" [") {
             Some((value, interval)) => (value.into(), Some(format!("[{interval}"))),
             None => (text, None),
         },
-        value: shown.value,
-        interval: shown.interval,
-        unit: shown.unit,
-        seeds: found.len(),
-        n: shown.n,
+        value: mean.value,
+        interval: mean.interval,
+        unit: mean.unit,
+        seeds: mean.seeds,
+        n: mean.n,
         beside: None,
         said: None,
         doubtful: false,
-    })
+    }
 }
 
 /// The nodes that are wanted, as methods; what an earlier one holds is left out.

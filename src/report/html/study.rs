@@ -1,8 +1,8 @@
 //! The sides of a report as one study: every node once, with the sides that use it, its record and what it measured.
 //! Knows nothing of how it is shown.
 
+use crate::reading::{self, Reading};
 use crate::side::Side;
-use crate::summary;
 use anyhow::Result;
 use base::rows::Metric;
 use engine::graph::{Graph, Node, NodeId};
@@ -32,7 +32,7 @@ pub struct Item<'a> {
     pub recipes: Vec<usize>,
     pub record: Option<&'a Record>,
     pub about: Option<&'a str>,
-    pub metrics: Vec<Metric>,
+    pub reading: Reading,
     /// Places in `Study::items`, each once.
     pub parents: Vec<usize>,
     /// The longest way from a node without inputs.
@@ -114,7 +114,7 @@ impl Item<'_> {
     }
 
     pub fn metric(&self, name: &str) -> Option<&Metric> {
-        self.metrics.iter().find(|m| m.name == name)
+        self.reading.metric(name)
     }
 }
 
@@ -171,9 +171,9 @@ fn item<'a>(
         recipes: vec![],
         record,
         about: side.notes.get(&node.name).map(String::as_str),
-        metrics: match record {
-            Some(record) => summary::metrics(store, record)?,
-            None => vec![],
+        reading: match record {
+            Some(record) => reading::read(store, record)?,
+            None => Reading::default(),
         },
         depth: above.max().unwrap_or(0),
         parents: parents.into_iter().collect(),

@@ -348,11 +348,11 @@ fn a_verdict_on_what_cannot_be_read_is_marked() {
     space.file("wide.toml", CLAIMED);
     let (base, wide) = two(&space);
     let sides: Vec<&Side> = base.iter().chain(&wide).collect();
-    let said = verdicts::answers(&space.store, &sides).unwrap();
+    let said = verdicts::answers(&space.store, &sides, |_| true).unwrap();
     let warned = "40.0 % of the answers behind defense success, harmful of `eval` of `wide` are unreadable: the verdict says little";
     assert_eq!(said[0].warnings, [warned]);
     assert!(said[0].doubtful() && !said[1].doubtful());
-    let text = verdicts::page(&said).text();
+    let text = verdicts::show::page(&said).text();
     assert!(text.contains("reproduced (!)  wide"), "{text}");
     assert!(
         text.contains("\nreproduced      wide        1  it helps\n"),
@@ -366,7 +366,7 @@ fn a_verdict_on_what_cannot_be_read_is_marked() {
         "{text}"
     );
     assert_eq!(
-        verdicts::summary(&said),
+        verdicts::show::summary(&said),
         "2 reproduced of 2 claims; 1 verdict rests on answers of which more than a tenth are unreadable"
     );
     let data = serde_json::to_value(&said).unwrap();

@@ -1,0 +1,151 @@
+//! What a node measured, out of its record: the metrics, and the values of every prompt behind them; and their estimate over
+//! seeds. The one place from which tables, comparisons, claims and the page have a number with its interval.
+
+use anyhow::{Context, Result};
+use base::rows::{self, METRICS, Measured, Metric, Metrics, VALUES};
+use base::stats::crossed::{self, ALPHA, Estimate, Range, Values};
+use engine::kind::Type;
+use engine::store::Store;
+use engine::store::record::Record;
+use serde::Serialize;
+
+/// What an interval is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Over {
+    /// One training: other prompts would give another value. Says nothing of other seeds.
+    Prompts,
+    /// Trainings repeated, and prompts.
+    Both,
+}
+
+impl Over {
+    pub fn of(seeds: usize) -> Over {
+        match seeds {
+            0 | 1 => Over::Prompts,
+            _ => Over::Both,
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Over::Prompts => "prompts",
+            Over::Both => "both",
+        }
+    }
+}
+
+/// What one node measured.
+#[derive(Default)]
+pub struct Reading {
+    pub metrics: Vec<Metric>,
+    /// None where they were not kept.
+    pub values: Option<Vec<Measured>>,
+}
+
+pub fn read(store: &Store, record: &Record) -> Result<Reading> {
+    let mut reading = Reading {
+        metrics: vec![],
+        values: None,
+    };
+    let metrics = record.outputs.values().filter(|a| a.ty == Type::Metrics);
+    for file in metrics.flat_map(|a| &a.files) {
+        let bytes = || store.objects().read(file);
+        let of = || format!("{} of `{}`", file.path, record.provenance.node);
+        if file.path == METRICS {
+            let parsed: Metrics =
+                serde_json::from_slice(&bytes().with_context(of)?).with_context(of)?;
+            reading.metrics.extend(parsed.metrics);
+        } else if file.path == VALUES {
+            reading.values = Some(rows::parse_lines(&bytes().with_context(of)?).with_context(of)?);
+        }
+    }
+    Ok(reading)
+}
+
+impl Reading {
+    pub fn metric(&self, name: &str) -> Option<&Metric> {
+        self.metrics.iter().find(|m| m.name == name)
+    }
+
+    /// By prompt, whose text is part of what it is called: two that share an id alone are two.
+    pub fn values(&self, name: &str) -> Option<Values> {
+        let rows = self.values.as_ref()?.iter();
+        let known = rows.filter_map(|row| {
+            let prompt = format!("{} {}", row.id, row.fingerprint);
+            Some((prompt, *row.values.get(name)?))
+        });
+        let known: Values = known.collect();
+        (!known.is_empty()).then_some(known)
+    }
+}
+
+/// Which values a metric of this unit can have.
+pub fn range(unit: &str) -> Range {
+    match unit {
+        "share" => Range::Share,
+        "words" | "tokens" | "prompts" | "rows" | "bytes" | "seconds" | "count" => Range::Count,
+        _ => Range::Free,
+    }
+}
+
+/// A metric over seeds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mean {
+    pub value: f64,
+    /// 95 %.
+    pub interval: Option<(f64, f64)>,
+    pub over: Over,
+    pub seeds: usize,
+    /// Prompts, of the seed that has fewest.
+    pub n: usize,
+    pub unit: String,
+}
+
+/// Of the readings that have it. A single one's interval is what its node wrote, within what can be.
+pub fn mean<'a>(readings: impl IntoIterator<Item = &'a Reading>, name: &str) -> Option<Mean> {
+    let readings = readings.into_iter();
+    let found: Vec<(&Reading, &Metric)> = readings
+        .filter_map(|r| Some((r, r.metric(name)?)))
+        .collect();
+    let metrics: Vec<&Metric> = found.iter().map(|(_, m)| *m).collect();
+    let values: Option<Vec<Values>> = found.iter().map(|(r, _)| r.values(name)).collect();
+    over_seeds(&metrics, values)
+}
+
+/// Of one metric's seeds, with the values of each where they are known.
+pub fn over_seeds(found: &[&Metric], values: Option<Vec<Values>>) -> Option<Mean> {
+    let first = found.first()?;
+    let n = found.iter().map(|m| m.n).min()?;
+    let range = range(&first.unit);
+    let each: Vec<f64> = found.iter().map(|m| m.value).collect();
+    let estimate = || -> Option<Estimate> {
+        let values = values.and_then(|v| crossed::estimate(&[v], range));
+        // Values that are not those of the metric explain nothing of it.
+        let same = |e: &Estimate| {
+            let pairs = e.each.iter().zip(&each);
+            pairs
+                .into_iter()
+                .all(|(a, b)| (a - b).abs() <= 1e-9 * b.abs().max(1.0))
+        };
+        values
+            .filter(same)
+            .or_else(|| crossed::of_means(&each, n, range))
+    };
+    let interval = match found {
+        [one] => one.interval.map(|(low, high)| match range {
+            Range::Share => (low.max(0.0), high.min(1.0)),
+            Range::Count => (low.max(0.0), high),
+            _ => (low, high),
+        }),
+        _ => estimate()?.interval(ALPHA),
+    };
+    Some(Mean {
+        value: base::stats::mean(&each)?,
+        interval: interval.filter(|(low, high)| low < high),
+        over: Over::of(found.len()),
+        seeds: found.len(),
+        n,
+        unit: first.unit.clone(),
+    })
+}
