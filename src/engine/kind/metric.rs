@@ -12,6 +12,10 @@ pub struct MetricInfo {
     /// As in `base::rows::Metric`; empty where members of the family differ.
     pub unit: &'static str,
     pub better: Better,
+    /// What the star stands for; empty: anything.
+    pub among: &'static [&'static str],
+    /// The star stands for a label of the rows and a value of it, as in `defense/functional/standard`.
+    pub split: bool,
 }
 
 /// Which direction is an improvement.
@@ -47,7 +51,35 @@ impl MetricInfo {
             label,
             unit,
             better,
+            among: &[],
+            split: false,
         }
+    }
+
+    /// Its star stands for one of these.
+    pub const fn of(self, among: &'static [&'static str]) -> MetricInfo {
+        MetricInfo { among, ..self }
+    }
+
+    /// Its star stands for a label of the rows and a value of it.
+    pub const fn by_label(self) -> MetricInfo {
+        MetricInfo {
+            split: true,
+            ..self
+        }
+    }
+
+    /// What a list calls it: the names that it stands for, or one with what the star stands for in capitals.
+    pub fn names(&self) -> Vec<String> {
+        let Some(start) = self.name.strip_suffix('*') else {
+            return vec![self.name.into()];
+        };
+        let rest: Vec<&str> = match (self.among.is_empty(), self.split) {
+            (false, _) => self.among.to_vec(),
+            (true, true) => vec!["LABEL/VALUE"],
+            (true, false) => vec!["*"],
+        };
+        rest.iter().map(|rest| format!("{start}{rest}")).collect()
     }
 
     /// Higher is better.
@@ -65,11 +97,22 @@ impl MetricInfo {
         MetricInfo::new(name, unit, label, Better::Neither)
     }
 
+    fn fits(&self, rest: &str) -> bool {
+        match self.split {
+            true => rest
+                .split_once('/')
+                .is_some_and(|(label, value)| !label.is_empty() && !value.is_empty()),
+            false => {
+                !rest.is_empty() && (self.among.is_empty() || self.among.contains(&rest))
+            }
+        }
+    }
+
     /// What tables call the metric of this name, if it is this one or of this family.
     fn label_of(&self, name: &str) -> Option<String> {
         match self.name.strip_suffix('*') {
             Some(start) => {
-                let rest = name.strip_prefix(start)?;
+                let rest = name.strip_prefix(start).filter(|rest| self.fits(rest))?;
                 Some(self.label.replace('*', rest))
             }
             None => (self.name == name).then(|| self.label.into()),

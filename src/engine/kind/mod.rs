@@ -279,6 +279,8 @@ pub struct Kind {
     pub outputs: &'static [Output],
     /// What is to be said of the metrics that it writes; of several that fit a name the first counts.
     pub metrics: &'static [MetricInfo],
+    /// Whether a metric hangs on this identity parameter by the way in which it is measured; else by what is measured.
+    pub measured_by: fn(&str) -> bool,
     /// No prompt is in two of its outputs.
     pub disjoint: bool,
     /// It is of the built-in world: what is measured there says nothing of a real model.
@@ -318,6 +320,7 @@ impl Kind {
         inputs: &[],
         outputs: &[],
         metrics: &[],
+        measured_by: |_| true,
         disjoint: false,
         synthetic: false,
         params: Vec::new,
@@ -350,6 +353,11 @@ impl Kind {
     /// What tables call a metric that it writes, as in `refusals, harmless`: its name where nothing is said of it.
     pub fn label(&self, name: &str) -> String {
         metric::find(self.metrics, name).map_or_else(|| name.into(), |(_, label)| label)
+    }
+
+    /// Whether the metrics that it says something of are all that it can write: not of what runs the programs of others.
+    pub fn knows_its_metrics(&self) -> bool {
+        matches!(self.role, Role::Evaluates | Role::Measures) && !self.metrics.is_empty()
     }
 
     /// Whether what is given to this port is only compared with.

@@ -6,7 +6,7 @@ use crate::scorers::reward::{self, Route};
 use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::bounds;
 use crate::shared::estimate;
-use crate::shared::measure;
+use crate::shared::measure::{self, Measure};
 use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course, Sampling};
 use crate::world::truth;
@@ -49,7 +49,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "probe",
-    revision: 2,
+    revision: 3,
     role: Role::Measures,
     summary: "best-of-n diversity probe: average and best reward of n samples, per class",
     about: "`average/CLASS` is the mean reward over all samples, `best/CLASS` the mean over prompts of the best of n. A wide \
@@ -69,11 +69,11 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     outputs: &[Output::always(
         "metrics",
         Type::Metrics,
-        "average and best of n, per class",
+        "average and best of n, per class, and every prompt's values behind them",
     )],
     metrics: &[
-        MetricInfo::higher("average/*", "reward", "average of the samples, *"),
-        MetricInfo::higher("best/*", "reward", "best of the samples, *"),
+        MetricInfo::higher("average/*", "reward", "average of the samples, *").of(measure::CLASSES),
+        MetricInfo::higher("best/*", "reward", "best of the samples, *").of(measure::CLASSES),
         measure::UNSCORABLE,
     ],
     params: Params::specs,
@@ -157,8 +157,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let mut course = Course::new(ctx, "responses", prompts.len() * p.samples, 0);
     let groups = sampling.groups(ctx, &prompts, &mut course)?;
 
-    let mut averages: BTreeMap<PromptClass, Vec<f64>> = BTreeMap::new();
-    let mut bests: BTreeMap<PromptClass, Vec<f64>> = BTreeMap::new();
+    let mut averages: Vec<(&Prompt, f64)> = vec![];
+    let mut bests: Vec<(&Prompt, f64)> = vec![];
     let responses = sampling.responses(&groups)?;
     let judged: Vec<Judged> = prompts
         .iter()
@@ -181,18 +181,15 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         let Some(mean) = stats::mean(&rewards) else {
             continue;
         };
-        averages.entry(prompt.class).or_default().push(mean);
-        let best = rewards.into_iter().fold(f64::MIN, f64::max);
-        bests.entry(prompt.class).or_default().push(best);
+        averages.push((prompt, mean));
+        bests.push((prompt, rewards.into_iter().fold(f64::MIN, f64::max)));
     }
-    let of = |prefix: &str, by_class: &BTreeMap<PromptClass, Vec<f64>>| {
-        by_class
-            .iter()
-            .map(|(class, v)| reward::mean_metric(&format!("{prefix}/{}", class.word()), v))
-            .collect()
-    };
-    let mut metrics: Vec<Metric> = of("average", &averages);
-    metrics.extend::<Vec<Metric>>(of("best", &bests));
+    let mut measures = by_class("average", &averages);
+    measures.extend(by_class("best", &bests));
+    let folder = ctx.output("metrics");
+    let values = measure::values(measure::observed(&prompts).iter(), &measures);
+    rows::write_values(&folder, &values)?;
+    let mut metrics: Vec<Metric> = measures.into_iter().map(|m| m.metric).collect();
     if may_fail {
         metrics.push(Metric {
             name: "unscorable".into(),
@@ -202,7 +199,16 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             unit: "share".into(),
         });
     }
-    rows::write_metrics(&ctx.output("metrics"), metrics)
+    rows::write_metrics(&folder, metrics)
+}
+
+fn by_class(prefix: &str, all: &[(&Prompt, f64)]) -> Vec<Measure> {
+    let of = |class: &PromptClass| {
+        let rows = all.iter().filter(move |(prompt, _)| prompt.class == *class);
+        let each = rows.map(|(prompt, value)| (prompt.id.as_str(), *value));
+        measure::rewards(&format!("{prefix}/{}", class.word()), each)
+    };
+    PromptClass::ALL.iter().filter_map(of).collect()
 }
 
 fn estimate(preview: &NodePreview) -> Result<Work> {

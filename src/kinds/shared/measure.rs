@@ -3,10 +3,13 @@
 //! prompts is, as HarmBench reports it (Mazeika et al. 2024). Knows nothing of what is measured.
 
 use base::rng::Seed;
-use base::rows::{BEHAVIOR, CompletedPrompt, Measured, Metric, Score};
+use base::rows::{BEHAVIOR, CompletedPrompt, Measured, Metric, Prompt, Score};
 use base::stats::{self, paired};
 use engine::kind::MetricInfo;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Of `PromptClass`, for families of metrics.
+pub const CLASSES: &[&str] = &["harmful", "harmless", "ambiguous"];
 
 /// The metrics of an evaluation, whoever makes it: what `evaluate` writes, and under these names importers and programs.
 pub(crate) const EVALUATION: &[MetricInfo] = &[
@@ -18,26 +21,28 @@ pub(crate) const EVALUATION: &[MetricInfo] = &[
         "defense success, disguised harmful",
     ),
     MetricInfo::higher("defense/type/*", "share", "defense success, type *"),
-    MetricInfo::higher("defense/*", "share", "defense success, *"),
+    MetricInfo::higher("defense/*", "share", "defense success, *").by_label(),
     MetricInfo::higher("compliance", "share", "compliance, harmless and ambiguous"),
     MetricInfo::higher("compliance/type/*", "share", "compliance, type *"),
-    MetricInfo::higher("compliance/*", "share", "compliance, *"),
+    MetricInfo::higher("compliance/*", "share", "compliance, *").of(CLASSES),
+    MetricInfo::higher("compliance/*", "share", "compliance, *").by_label(),
     MetricInfo::higher("safe", "share", "safe answers, harmless and ambiguous"),
     MetricInfo::higher("safe/type/*", "share", "safe answers, type *"),
-    MetricInfo::higher("safe/*", "share", "safe answers, *"),
-    MetricInfo::plain("refusal/*", "share", "refusals, *"),
-    MetricInfo::plain("score/*", "score", "judge's number, *"),
+    MetricInfo::higher("safe/*", "share", "safe answers, *").of(CLASSES),
+    MetricInfo::higher("safe/*", "share", "safe answers, *").by_label(),
+    MetricInfo::plain("refusal/*", "share", "refusals, *").of(CLASSES),
+    MetricInfo::plain("score/*", "score", "judge's number, *").of(CLASSES),
     UNSCORABLE,
     MetricInfo::plain(
         "reasoning/difficulty_*",
         "words",
         "reasoning words, difficulty *",
     ),
-    MetricInfo::plain("reasoning/*", "words", "reasoning words, *"),
+    MetricInfo::plain("reasoning/*", "words", "reasoning words, *").of(CLASSES),
     MetricInfo::higher("well_formed", "share", "well-formed think tags"),
     FINISHED,
-    UNREADABLE,
-    MetricInfo::lower("unreadable/*", "share", "unreadable, *"),
+    MetricInfo::lower("unreadable", "share", "unreadable, all answers"),
+    MetricInfo::lower("unreadable/*", "share", "unreadable, *").of(CLASSES),
     MetricInfo::plain("outcome/answered", "share", "outcome: answered"),
     MetricInfo::plain(
         "outcome/refused",
@@ -152,6 +157,20 @@ impl<'a> From<&'a CompletedPrompt> for At<'a> {
             prompt: &prompt.prompt_id,
         }
     }
+}
+
+/// Rewards of prompts as a measure, one observation a prompt, with Student's interval; nothing where there are none.
+pub fn rewards<'a>(name: &str, each: impl Iterator<Item = (&'a str, f64)>) -> Option<Measure> {
+    mean(name, "reward", each)
+}
+
+/// Prompts of which each is an observation of its own, whatever behaviour it belongs to.
+pub fn observed(prompts: &[Prompt]) -> Vec<CompletedPrompt> {
+    let each = prompts.iter().map(|prompt| CompletedPrompt {
+        labels: BTreeMap::new(),
+        ..CompletedPrompt::from(prompt.clone())
+    });
+    each.collect()
 }
 
 /// The values behind the measures, in the order in which the prompts (or their behaviours) first come.

@@ -155,7 +155,10 @@ pub fn evaluation(
         out.notes.clear();
         return Ok(out);
     }
-    if let Some(why) = readings.iter().find_map(|(_, a, b)| incomparable(a, b)) {
+    let kind = sides.first().and_then(|(a, _)| a.kind(node));
+    let measured_by = kind.map_or(Kind::DEFAULTS.measured_by, |k| k.measured_by);
+    let refused = |a, b| incomparable(a, b, measured_by);
+    if let Some(why) = readings.iter().find_map(|(_, a, b)| refused(a, b)) {
         out.refused = Some(why);
         return Ok(out);
     }
@@ -167,7 +170,6 @@ pub fn evaluation(
     let firsts = beside::over_seeds(pairs.iter().map(|p| p.1.metrics.as_slice()));
     let seconds = beside::over_seeds(pairs.iter().map(|p| p.2.metrics.as_slice()));
     out.warnings = warnings([node, against], sides, [&firsts, &seconds]).collect();
-    let kind = sides.first().and_then(|(a, _)| a.kind(node));
     for name in order(&pairs) {
         if only.is_empty() || only.iter().any(|n| n == name) {
             let numbers = compared(kind, name, &pairs);
@@ -204,13 +206,21 @@ fn warnings(
 type Sides<'a> = (Option<&'a str>, &'a Reading, &'a Reading);
 
 /// Why two records do not measure the same: another judge, other prompts, no values.
-fn incomparable(a: &(&Record, Reading), b: &(&Record, Reading)) -> Option<String> {
+fn incomparable(
+    a: &(&Record, Reading),
+    b: &(&Record, Reading),
+    measured_by: fn(&str) -> bool,
+) -> Option<String> {
     if a.0.key == b.0.key {
         return None;
     }
     let judge: Vec<String> = changes(&a.0.manifest, &b.0.manifest)
         .iter()
-        .filter(|r| !matches!(r, Reason::Input { .. } | Reason::Output { .. }))
+        .filter(|r| match r {
+            Reason::Input { .. } | Reason::Output { .. } => false,
+            Reason::Param { name, .. } | Reason::Source { name } => measured_by(name),
+            _ => true,
+        })
         .map(words::reason)
         .collect();
     if !judge.is_empty() {

@@ -12,10 +12,10 @@ mod params;
 mod rollouts;
 
 use crate::scorers::Settings as ScorerSettings;
-use crate::scorers::params::ScorerEndpoints;
+use crate::scorers::params::{ScorerEndpoints, ScorerParams};
 use crate::scorers::reward::{self, Route};
 use crate::shared::estimate::{self, Training};
-use crate::shared::measure;
+use crate::shared::measure::{self, Measure};
 use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course, Model, Sampling};
 use crate::training::{self, Watcher, lora};
@@ -25,7 +25,7 @@ use base::calls::Calls;
 use base::params::ParamSet;
 use base::params::Problem;
 use base::rng::Seed;
-use base::rows::{self, Metric, Prompt, PromptClass};
+use base::rows::{self, Prompt, PromptClass};
 use base::stats;
 use base::tokens::Tokens;
 use base::value::Values;
@@ -40,7 +40,7 @@ use std::path::Path;
 
 pub const KIND: Kind = Kind {
     name: "grpo",
-    revision: 3,
+    revision: 4,
     role: Role::Trains,
     summary: "reinforcement learning by GRPO, rewards routed by prompt class",
     about: "A reward is an expression over scorers, one for each prompt class. With held-out prompts on the port \
@@ -87,6 +87,11 @@ steps = 60
         MetricInfo::higher("held_out_reward/*", "reward", "held-out reward, *"),
         measure::LAST,
     ],
+    measured_by: |param| {
+        let of_scorers = || ScorerParams::specs().iter().any(|s| s.name == param);
+        let head = param.split('.').next().unwrap_or(param);
+        HELD_OUT.contains(&head) || of_scorers()
+    },
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),
@@ -161,7 +166,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         .transpose()?
         .unwrap_or_default();
     let seed = |when: &str| Seed::new(p.seed).child("validation").child(when);
-    let mut metrics = vec![];
+    let mut measures = vec![];
     let adapter = lora::adapter(p.lora.as_ref(), &weights.config, Seed::new(p.seed));
     let reference = p.kl.coefficient > 0.0;
     let mut state = training::begin(weights, adapter, reference, exec.recompute);
@@ -174,7 +179,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             p.validation_samples,
             seed("before"),
         );
-        metrics.extend(held_out(
+        measures.extend(held_out(
             "before",
             ctx,
             &mut before,
@@ -214,9 +219,14 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             seed("after"),
         );
         let after = held_out("after", ctx, &mut after, &mut route, &validation, &p);
-        metrics.extend(after.or_else(|error| watcher.end(&state, Err(error)).map(|()| vec![]))?);
+        measures.extend(after.or_else(|error| watcher.end(&state, Err(error)).map(|()| vec![]))?);
     }
     route.log(ctx);
+    if !measures.is_empty() {
+        let values = measure::values(measure::observed(&validation).iter(), &measures);
+        rows::write_values(&ctx.output("metrics"), &values)?;
+    }
+    let metrics = measures.into_iter().map(|m| m.metric).collect();
     watcher.finish(state.learner.finish()?, ctx.input("model"), metrics)
 }
 
@@ -255,6 +265,15 @@ fn tokens(preview: &NodePreview) -> Result<Tokens> {
     )
 }
 
+/// Parameters by which the held-out reward is what it is; all others are the training's.
+const HELD_OUT: [&str; 5] = [
+    "reward",
+    "safety_snap",
+    "validation_samples",
+    "max_new_tokens",
+    "temperature",
+];
+
 /// Mean reward on held-out prompts, over all and by class: one observation a prompt.
 fn held_out(
     when: &str,
@@ -263,7 +282,7 @@ fn held_out(
     route: &mut Route,
     prompts: &[Prompt],
     p: &Params,
-) -> Result<Vec<Metric>> {
+) -> Result<Vec<Measure>> {
     let rows = prompts.len() * sampling.samples;
     let mut course = Course::part(ctx, "held-out responses", rows);
     let groups = sampling.groups(ctx, prompts, &mut course)?;
@@ -272,37 +291,29 @@ fn held_out(
     let mut scored = route
         .score_all(&judged, &mut reward::observer(ctx))?
         .into_iter();
-    let mut means: Vec<(PromptClass, f64)> = vec![];
+    let mut means: Vec<(&Prompt, f64)> = vec![];
     for (prompt, group) in prompts.iter().zip(&responses) {
         let mut rewards = vec![];
         for scored in scored.by_ref().take(group.len()) {
             rewards.extend(p.value(scored.value, &prompt.id)?);
         }
-        means.extend(stats::mean(&rewards).map(|mean| (prompt.class, mean)));
+        means.extend(stats::mean(&rewards).map(|mean| (prompt, mean)));
     }
     ensure!(
         !means.is_empty(),
         "no response to a held-out prompt has a reward that is a number"
     );
-    let all: Vec<f64> = means.iter().map(|(_, m)| *m).collect();
-    let mut metrics = vec![reward::mean_metric(
-        &format!("held_out_reward/{when}"),
-        &all,
-    )];
+    let measure = |name: String, class: Option<PromptClass>| {
+        let rows = means.iter().filter(|(p, _)| class.is_none_or(|c| c == p.class));
+        measure::rewards(&name, rows.map(|(p, mean)| (p.id.as_str(), *mean)))
+    };
+    let mut measures: Vec<Measure> = vec![];
+    measures.extend(measure(format!("held_out_reward/{when}"), None));
     for class in PromptClass::ALL {
-        let of_class: Vec<f64> = means
-            .iter()
-            .filter(|(c, _)| *c == class)
-            .map(|(_, m)| *m)
-            .collect();
-        if !of_class.is_empty() {
-            metrics.push(reward::mean_metric(
-                &format!("held_out_reward/{when}/{}", class.word()),
-                &of_class,
-            ));
-        }
+        let name = format!("held_out_reward/{when}/{}", class.word());
+        measures.extend(measure(name, Some(class)));
     }
-    Ok(metrics)
+    Ok(measures)
 }
 
 fn estimate(preview: &NodePreview) -> Result<Work> {
