@@ -31,7 +31,7 @@ pub struct Check {
 }
 
 pub fn run(args: &Check) -> Outcome {
-    let study = match study::load_all(&args.recipes.recipes, &args.recipes.changes) {
+    let study = match checked(&args.recipes) {
         Err(Error::Author(diags)) if args.json => {
             print_json(&json!({ "ok": false, "diagnostics": diags.json(), "leaks": [] }));
             return Err(Error::Told(2));
@@ -77,6 +77,19 @@ pub fn run(args: &Check) -> Outcome {
     // The process ends here, and giving back ten thousand nodes one by one takes as long as wiring them.
     std::mem::forget(study);
     Ok(())
+}
+
+/// The study; with what its claims are against it is read once more, since only then all can be said of them.
+fn checked(args: &RecipesArgs) -> Result<Study, Error> {
+    let study = study::load_all(&args.recipes, &args.changes)?;
+    let missing = study.missing();
+    if !missing.is_empty() {
+        let files: Vec<_> = args.recipes.iter().cloned().chain(missing).collect();
+        study::answerable(&study::load_all(&files, &args.changes)?, &study.names())?;
+    } else {
+        study::answerable(&study, &study.names())?;
+    }
+    Ok(study)
 }
 
 fn resolved(study: &Study) -> String {

@@ -6,7 +6,6 @@ use super::study;
 use report::side::Side;
 use report::verdicts::{self, show};
 use serde_json::json;
-use std::path::PathBuf;
 
 /// Answer the claims of recipes: reproduced, contradicted or inconclusive, with the numbers.
 ///
@@ -35,7 +34,7 @@ pub fn run(args: &Claims) -> Outcome {
     let changes = &args.recipes.changes;
     let mut files = args.recipes.recipes.clone();
     let asked = study::load_all(&files, changes)?;
-    files.extend(against(&asked.variants));
+    files.extend(asked.missing());
     let store = study::open_existing(&args.store)?;
     let study = study::load_all(&files, changes)?;
     complain(&study.warnings.render(colour()));
@@ -54,10 +53,4 @@ pub fn run(args: &Claims) -> Outcome {
     });
     print(&format!("\n{}\n", show::summary(&answers)));
     Ok(())
-}
-
-/// The recipes that claims are against.
-fn against(variants: &[recipe::study::Variant]) -> Vec<PathBuf> {
-    let claims = variants.iter().flat_map(|v| &v.loaded.claims);
-    claims.map(|c| c.against.clone()).collect()
 }

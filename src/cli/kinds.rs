@@ -145,14 +145,7 @@ fn page(kind: &Kind) -> String {
         outputs.push([output.name, output.ty.word(), output.doc]);
     }
     section("Outputs", rendered(&outputs));
-    let mut metrics = Table::new([left("metric"), left("unit"), left(""), left("")]);
-    for metric in kind.metrics {
-        let words = metric.better.words();
-        metrics.push([metric.name, metric.unit, words, metric.label]);
-    }
-    if !kind.metrics.is_empty() {
-        section("Metrics", rendered(&metrics));
-    }
+    section("Metrics", rendered(&metrics_of(kind)));
     section("Parameters (part of the key)", params(&(kind.params)()));
     section(
         "Execution parameters (never part of the key)",
@@ -160,6 +153,39 @@ fn page(kind: &Kind) -> String {
     );
     out + &format!("\nExample\n{}", kind.example)
 }
+
+/// A row a name; of families that anything may belong to, a row a family.
+fn metrics_of(kind: &Kind) -> Table {
+    let mut table = Table::new([left("metric"), left("unit"), left(""), left("")]);
+    for metric in kind.metrics {
+        for name in metric.names() {
+            let label = kind.label(&name);
+            let words = metric.better.words().to_string();
+            table.push([name, metric.unit.to_string(), words, label]);
+        }
+    }
+    table
+}
+
+/// `pipe help metrics`: what every kind says of the metrics that it writes.
+pub fn metrics() -> String {
+    let mut out = String::from(METRICS);
+    for kind in registry().0.iter().filter(|k| !k.metrics.is_empty()) {
+        let of = match kind.knows_its_metrics() {
+            true => "",
+            false => ", and what else its parameters or a program write",
+        };
+        out += &format!("\n{}{of}\n{}", kind.name, metrics_of(kind).render());
+    }
+    out
+}
+
+const METRICS: &str = "\
+What nodes measure, by kind: the name by which claims, `--metric` and JSON know a metric, its unit, which direction is better, and what
+tables call it. A share is a fraction in JSON and in `by`, and in percent elsewhere; a difference of shares is in points. LABEL/VALUE stands
+for a label of the prompts and a value of it, as in `defense/functional/standard`, and * for anything. A claim may be about the mean
+of several metrics of one unit, `mean = [\"defense\", \"compliance\"]`, or about both sides of a frontier, `both = […]`.
+";
 
 fn dataset(as_json: bool, name: &str) -> Outcome {
     let Some(set) = schema::find(name) else {

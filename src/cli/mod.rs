@@ -36,7 +36,7 @@ mod tokens;
 mod verify;
 mod why;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use engine::kind::Registry;
 use output::{explain, print};
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ use std::path::PathBuf;
 const JSON: &str = include_str!("json.md");
 
 const AFTER: &str = "Exit status: 0 done, 1 a node failed (of `diff`: something differs), 2 the recipe or the arguments are \
-wrong, 3 the store or the machine cannot be used, or lacks what the run needs, 130 interrupted.\n\n`pipe help json` documents what `--json` prints. The store is `--store`, else the environment variable PIPE_STORE, else `cache` in the \
+wrong, 3 the store or the machine cannot be used, or lacks what the run needs, 130 interrupted.\n\n`pipe help json` documents what `--json` prints, `pipe help metrics` what nodes measure. The store is `--store`, else the environment variable PIPE_STORE, else `cache` in the \
 current folder.\n\nExample: pipe run recipes/tars.toml";
 
 /// A declarative engine for LLM post-training studies: one TOML recipe is a graph of nodes that run once and are kept.
@@ -89,6 +89,9 @@ enum Verb {
     /// What `--json` prints.
     #[command(hide = true, before_long_help = JSON)]
     Json,
+    /// What nodes measure, by kind: names, units, meanings.
+    #[command(hide = true)]
+    Metrics,
     /// Runs one attempt; started by `run`.
     #[command(hide = true)]
     Worker {
@@ -100,7 +103,10 @@ enum Verb {
 pub fn main(kinds: &'static Registry) -> i32 {
     registry::set(kinds);
     base::memory::keep_freed();
-    let outcome = match Cli::parse().verb {
+    let command = Cli::command();
+    let command = command.mut_subcommand("metrics", |c| c.before_long_help(kinds::metrics()));
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    let outcome = match cli.verb {
         Verb::Check(args) => check::run(&args),
         Verb::Plan(args) => plan::run(&args),
         Verb::Run(args) => run::run(&args),
@@ -109,6 +115,10 @@ pub fn main(kinds: &'static Registry) -> i32 {
         Verb::Stop(args) => stop::run(&args),
         Verb::Json => {
             print(JSON);
+            Ok(())
+        }
+        Verb::Metrics => {
+            print(&kinds::metrics());
             Ok(())
         }
         Verb::Why(args) => why::run(&args),

@@ -4,6 +4,7 @@ use super::args::{Changes, RecipeArgs, StoreArgs, environment};
 use super::output::Error;
 use super::registry::registry;
 use anyhow::Context;
+use base::diag::{Diag, Diags};
 use base::text::{did_you_mean, listed};
 use engine::graph::{Graph, NodeId};
 use engine::kind::attempt::Attempt;
@@ -16,6 +17,7 @@ use engine::store::{Lookup, Store};
 use recipe::Overrides;
 use recipe::study::{Study, Variant};
 use report::side::Side;
+use report::verdicts;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -62,6 +64,26 @@ pub fn sides_with(study: &Study, records: &BTreeMap<NodeId, Record>) -> Vec<Side
         }
     };
     study.variants.iter().map(side).collect()
+}
+
+/// An error for every claim of these recipes that no records could answer: whose variants do not pair.
+pub fn answerable(study: &Study, names: &[&str]) -> Result<(), Error> {
+    let sides = sides_with(study, &BTreeMap::new());
+    let sides: Vec<&Side> = sides.iter().collect();
+    let mut diags = Diags::default();
+    for (claim, why) in verdicts::unpaired(&sides) {
+        let of = |v: &&Variant| names.contains(&v.loaded.name.as_str());
+        let variants = study.variants.iter().filter(of);
+        let written = variants.flat_map(|v| v.loaded.claims.iter().zip(&v.loaded.written));
+        if let Some((_, written)) = written.into_iter().find(|(c, _)| *c == claim) {
+            let message = format!("the claim cannot be answered: {why}");
+            diags.push(Diag::at(&written.against, message));
+        }
+    }
+    match diags.is_empty() {
+        true => Ok(()),
+        false => Err(diags.finish().into()),
+    }
 }
 
 pub fn open(args: &StoreArgs) -> Result<Store, Error> {

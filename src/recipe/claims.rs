@@ -1,12 +1,14 @@
-//! `[[claim]]`: what a recipe expects of another, from text to `base::claim::Claim`. Knows no metric by name; whether the
-//! other recipe has the node is seen where both are there.
+//! `[[claim]]`: what a recipe expects of another, from text to `base::claim::Claim`. Knows no metric by name: its kind
+//! does. What the other recipe has is seen where both are there (`against.rs`).
 
 use crate::check::wrong;
-use crate::matrix;
+use crate::matrix::{self, Axis};
 use crate::tree::{Entry, Item, Shape, Table};
 use base::claim::{Axes, Claim, Condition, Expect};
 use base::diag::{Diag, Diags, Place};
 use base::text::{did_you_mean, listed};
+use engine::graph::Graph;
+use engine::kind::Kind;
 use std::path::Path;
 
 const KEYS: [&str; 7] = [
@@ -23,16 +25,36 @@ const CONDITION: [&str; 7] = ["metric", "mean", "both", "is", "by", "node", "aga
 /// What a condition is about: one metric, the mean of several, both sides of a frontier.
 const ABOUT: [&str; 3] = ["metric", "mean", "both"];
 
+/// Where a claim is written, for what only the other recipe can say is wrong.
+#[derive(Clone)]
+pub struct Written {
+    pub against: Place,
+    /// By axis.
+    pub at: Vec<(String, Place)>,
+    pub against_at: Vec<(String, Place)>,
+    /// By condition.
+    pub conditions: Vec<WrittenCondition>,
+}
+
+#[derive(Clone)]
+pub struct WrittenCondition {
+    pub against_node: Place,
+    /// By metric.
+    pub metrics: Vec<Place>,
+}
+
 /// What the rest of the recipe gives a claim to be checked against.
 pub struct Known<'a> {
+    /// Absent where anything is wrong with the nodes.
+    pub graph: Option<&'a Graph>,
     /// Relative paths start here.
     pub folder: &'a Path,
     pub nodes: &'a Table,
-    pub axes: &'a [String],
+    pub axes: &'a [Axis],
 }
 
 /// The claims of a file; what is wrong is left out and reported.
-pub fn claims(items: &[Item], known: &Known, diags: &mut Diags) -> Vec<Claim> {
+pub fn claims(items: &[Item], known: &Known, diags: &mut Diags) -> Vec<(Claim, Written)> {
     items
         .iter()
         .filter_map(|item| match &item.shape {
@@ -59,7 +81,7 @@ struct Reading<'a, 'd> {
 }
 
 impl Reading<'_, '_> {
-    fn claim(mut self) -> Option<Claim> {
+    fn claim(mut self) -> Option<(Claim, Written)> {
         strangers(self.table, &KEYS, "a claim", self.diags);
         let about = self.string("about");
         let against = self.against();
@@ -67,13 +89,29 @@ impl Reading<'_, '_> {
         let node = self.optional("node");
         let other = self.optional("against_node");
         let conditions = self.conditions(node.as_deref(), other.as_deref());
-        Some(Claim {
+        let (conditions, written) = conditions?.into_iter().unzip();
+        let entry = |key: &str| self.table.get(key);
+        let places = |key: &str| match entry(key).map(|e| &e.item.shape) {
+            Some(Shape::Table(table)) => {
+                let each = table.entries().iter();
+                each.map(|e| (e.key.clone(), e.key_at.clone())).collect()
+            }
+            _ => vec![],
+        };
+        let written = Written {
+            against: entry("against")?.item.at.clone(),
+            at: places("at"),
+            against_at: places("against_at"),
+            conditions: written,
+        };
+        let claim = Claim {
             about: about?,
             against: against?,
             at,
             against_at,
-            conditions: conditions?,
-        })
+            conditions,
+        };
+        Some((claim, written))
     }
 
     fn lack(&mut self, key: &str) {
@@ -122,18 +160,22 @@ impl Reading<'_, '_> {
         };
         let mut axes = Axes::new();
         for entry in table.entries() {
-            if own && !self.known.axes.contains(&entry.key) {
+            if own && self.known.axes.iter().all(|a| a.path != entry.key) {
                 let message = format!("`{}` is no axis of `[matrix]`", entry.key);
-                let near = did_you_mean(&entry.key, self.known.axes.iter().map(String::as_str));
-                self.diags
-                    .push(Diag::at(&entry.key_at, message).suggest(near));
+                let names = self.known.axes.iter().map(|a| a.path.as_str());
+                let diag = Diag::at(&entry.key_at, message);
+                self.diags.push(diag.suggest(did_you_mean(&entry.key, names)));
             }
             axes.insert(entry.key.clone(), matrix::text(&entry.item));
         }
         axes
     }
 
-    fn conditions(&mut self, node: Option<&str>, other: Option<&str>) -> Option<Vec<Condition>> {
+    fn conditions(
+        &mut self,
+        node: Option<&str>,
+        other: Option<&str>,
+    ) -> Option<Vec<(Condition, WrittenCondition)>> {
         let Some(entry) = self.table.get("expect") else {
             self.lack("expect");
             return None;
@@ -160,7 +202,7 @@ impl Reading<'_, '_> {
         item: &Item,
         node: Option<&str>,
         other: Option<&str>,
-    ) -> Option<Condition> {
+    ) -> Option<(Condition, WrittenCondition)> {
         let Shape::Table(table) = &item.shape else {
             self.diags.push(wrong("a table", "expect", item));
             return None;
@@ -180,17 +222,31 @@ impl Reading<'_, '_> {
         let by = self.by(table, expect, &item.at);
         let (node, metrics) = (node?, metrics?);
         self.fits(expect?, table)?;
-        Some(Condition {
-            metrics,
+        let places: Vec<Place> = metrics.iter().map(|(_, place)| place.clone()).collect();
+        for (metric, place) in &metrics {
+            let kind = self.known.graph.and_then(|g| Some(g.node(g.find(&node)?).kind));
+            if let Some(diag) = kind.and_then(|kind| unmeasured(kind, &node, metric, place)) {
+                self.diags.push(diag);
+            }
+        }
+        let named = ["against_node", "node"].into_iter();
+        let named = named.filter_map(|key| table.get(key).or_else(|| self.table.get(key)));
+        let written = WrittenCondition {
+            against_node: named.map(|e| &e.item.at).next().unwrap_or(&item.at).clone(),
+            metrics: places,
+        };
+        let condition = Condition {
+            metrics: metrics.into_iter().map(|(metric, _)| metric).collect(),
             against_node: against.unwrap_or_else(|| node.clone()),
             node,
             expect: expect?,
             by: by?,
-        })
+        };
+        Some((condition, written))
     }
 
     /// One metric, or the several that are named.
-    fn metrics(&mut self, table: &Table, at: &Place) -> Option<Vec<String>> {
+    fn metrics(&mut self, table: &Table, at: &Place) -> Option<Vec<(String, Place)>> {
         let mut named = ABOUT.iter().filter_map(|key| table.get(key));
         let Some(entry) = named.next() else {
             let diag = Diag::at(at, "the condition lacks `metric`");
@@ -204,7 +260,7 @@ impl Reading<'_, '_> {
             return None;
         }
         if entry.key == "metric" {
-            return Some(vec![text(entry, self.diags)?]);
+            return Some(vec![(text(entry, self.diags)?, entry.item.at.clone())]);
         }
         let Shape::List(items) = &entry.item.shape else {
             let diag = wrong("an array of metrics", &entry.key, &entry.item);
@@ -212,18 +268,18 @@ impl Reading<'_, '_> {
             self.diags.push(diag.help(help));
             return None;
         };
-        let mut metrics: Vec<String> = vec![];
+        let mut metrics: Vec<(String, Place)> = vec![];
         for item in items {
             let Shape::Str(name) = &item.shape else {
                 self.diags.push(wrong("a metric", &entry.key, item));
                 return None;
             };
-            if metrics.contains(name) {
+            if metrics.iter().any(|(known, _)| known == name) {
                 let diag = Diag::at(&item.at, format!("`{name}` is named twice"));
                 self.diags.push(diag);
                 return None;
             }
-            metrics.push(name.clone());
+            metrics.push((name.clone(), item.at.clone()));
         }
         if metrics.len() < 2 {
             let message = format!("`{}` is of two metrics or more", entry.key);
@@ -312,6 +368,26 @@ impl Reading<'_, '_> {
         }
         Some(number)
     }
+}
+
+/// That a kind of node writes no metric of this name, with those that it writes; nothing of a kind that writes what others measured.
+pub fn unmeasured(kind: &Kind, node: &str, metric: &str, at: &Place) -> Option<Diag> {
+    if !kind.knows_its_metrics() || kind.metric(metric).is_some() {
+        return None;
+    }
+    let names: Vec<String> = kind.metrics.iter().flat_map(|m| m.names()).collect();
+    let near = did_you_mean(metric, names.iter().map(String::as_str));
+    let message = format!("`{node}` measures no `{metric}`");
+    let diag = Diag::at(at, message).suggest(near);
+    let told = format!(
+        "`{}` writes {}",
+        kind.name,
+        listed(names.iter().map(String::as_str))
+    );
+    Some(match diag.help {
+        Some(_) => diag.label(told),
+        None => diag.help(told),
+    })
 }
 
 fn text(entry: &Entry, diags: &mut Diags) -> Option<String> {

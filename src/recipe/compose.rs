@@ -241,6 +241,16 @@ pub fn axes(flags: &[String], diags: &mut Diags) -> Vec<Axis> {
 }
 
 impl Merged {
+    /// Whether an axis of another recipe can vary something here. A matrix that names its choices one by one takes no axis more.
+    pub fn varies(&self, path: &str) -> bool {
+        let head = path.split('.').next().unwrap_or(path);
+        let there = match head == path {
+            true => self.vars.get(head).is_some(),
+            false => self.nodes.get(head).is_some(),
+        };
+        there && self.matrix.get("include").is_none()
+    }
+
     /// The recipe with these values of its axes.
     pub fn choose(mut self, choice: &Choice, axes: &[Axis], diags: &mut Diags) -> Merged {
         for (path, item) in &choice.values {

@@ -1,6 +1,7 @@
 //! Recipe text to graph: parsed with places, extended, overridden, multiplied by its axes, variables replaced, checked against the kinds. All
 //! errors come at once. Reads recipe files only; knows no kind by name, no terminal, no network.
 
+pub mod against;
 pub mod check;
 pub mod claims;
 pub mod compose;
@@ -54,6 +55,10 @@ pub struct Loaded {
     pub axes: Axes,
     /// What it expects of others.
     pub claims: Vec<Claim>,
+    /// Where each of these is written.
+    pub written: Vec<claims::Written>,
+    /// All axes with all their values.
+    pub matrix: Vec<Axis>,
     /// Descriptions of nodes, by node.
     pub notes: BTreeMap<String, String>,
     /// Every file that was read, the eldest first.
@@ -81,9 +86,19 @@ impl Loaded {
 
 /// Loads a recipe file and all it extends: one for every choice of `[matrix]`, at least one.
 pub fn load(path: &Path, overrides: &Overrides, registry: &Registry) -> Result<Vec<Loaded>, Diags> {
+    load_under(path, overrides, &[], registry)
+}
+
+/// The same under axes of another recipe, as far as it has what they vary and does not vary it itself.
+pub fn load_under(
+    path: &Path,
+    overrides: &Overrides,
+    others: &[Axis],
+    registry: &Registry,
+) -> Result<Vec<Loaded>, Diags> {
     let mut diags = Diags::default();
     let layers = layer::chain(path, &overrides.cwd, &mut diags);
-    finish(layers, overrides, registry, false, diags)
+    finish(layers, overrides, others, registry, false, diags)
 }
 
 /// Loads a text as if it were a file of this name in the current directory of `overrides`.
@@ -120,12 +135,13 @@ fn read_text(
     }
     let youngest = layer::layer(name, text, PathBuf::new(), None, &mut diags);
     let layers = layer::elders(youngest, &overrides.cwd, &mut diags);
-    finish(layers, overrides, registry, resolved, diags)
+    finish(layers, overrides, &[], registry, resolved, diags)
 }
 
 fn finish(
     mut layers: Vec<Layer>,
     overrides: &Overrides,
+    others: &[Axis],
     registry: &Registry,
     resolved: bool,
     mut diags: Diags,
@@ -137,7 +153,11 @@ fn finish(
     let mut warnings = Some(unused_vars(&layers));
     let mut merged = compose::compose(&mut layers, &overrides.sets, &mut diags);
     let over = compose::axes(&overrides.matrix, &mut diags);
-    let axes = matrix::axes(&merged.matrix, over, &mut diags);
+    let mut axes = matrix::axes(&merged.matrix, over, &mut diags);
+    let fixed = |axis: &Axis| set_axes(std::slice::from_ref(axis), &overrides.sets, &mut Diags::default());
+    let more = others.iter().filter(|a| merged.varies(&a.path) && !fixed(a));
+    let more: Vec<Axis> = more.filter(|a| axes.iter().all(|own| own.path != a.path)).cloned().collect();
+    axes.extend(more);
     set_axes(&axes, &overrides.sets, &mut diags);
     let choices = matrix::choices(&merged.matrix, &axes, &mut diags);
     let recipe = Recipe {
@@ -174,8 +194,9 @@ fn finish(
     Ok(loaded)
 }
 
-/// A value that is set for this command and varied by an axis would be silently lost.
-fn set_axes(axes: &[Axis], sets: &[String], diags: &mut Diags) {
+/// A value that is set for this command and varied by an axis would be silently lost. Whether there is one.
+fn set_axes(axes: &[Axis], sets: &[String], diags: &mut Diags) -> bool {
+    let mut fixed = false;
     for set in sets {
         let path = set.split('=').next().unwrap_or_default().trim();
         let path = path.strip_prefix("node.").unwrap_or(path);
@@ -189,8 +210,10 @@ fn set_axes(axes: &[Axis], sets: &[String], diags: &mut Diags) {
             let message = format!("`{path}` is an axis of `[matrix]`, so `--set` cannot fix it");
             let help = format!("write `--matrix {path}=VALUE`");
             diags.push(Diag::at(&axis.at, message).help(help));
+            fixed = true;
         }
     }
+    fixed
 }
 
 /// What is the same for every choice.
@@ -232,9 +255,11 @@ impl Recipe<'_> {
         let known = claims::Known {
             folder: &self.overrides.cwd.join(&youngest.folder),
             nodes: &nodes,
-            axes: &self.axes.iter().map(|a| a.path.clone()).collect::<Vec<_>>(),
+            axes: self.axes,
+            graph: graph.as_ref(),
         };
         let claims = claims::claims(&youngest.claims, &known, diags);
+        let (claims, written) = claims.into_iter().unzip();
         let graph = graph?;
         let stem = Path::new(&youngest.source.name).file_stem();
         let stem = stem.map_or_else(|| "recipe".into(), |s| s.to_string_lossy().into_owned());
@@ -245,6 +270,8 @@ impl Recipe<'_> {
             description: youngest.description.clone(),
             axes: chosen,
             claims,
+            written,
+            matrix: self.axes.to_vec(),
             notes,
             files: self.layers.iter().map(|l| l.source.clone()).collect(),
             origins: origins(nodes),

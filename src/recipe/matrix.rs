@@ -24,6 +24,7 @@ const MOST: usize = 64;
 const LARGEST: usize = 10_000;
 const MOST_AXES: usize = 100;
 
+#[derive(Clone)]
 pub struct Axis {
     /// `seed`, or `rl.lr`.
     pub path: String,

@@ -1,6 +1,7 @@
 //! Several recipe files, each under every choice of its axes, as one graph. Knows no store.
 
-use crate::{Loaded, Overrides, load};
+use crate::against::{self, whole};
+use crate::{Loaded, Overrides, load, load_under};
 use base::claim::Axes;
 use base::diag::{Diag, Diags};
 use engine::graph::union::{Part, union};
@@ -81,6 +82,7 @@ impl Study {
         if !diags.is_empty() {
             return Err(diags.finish());
         }
+        let read = under_claims(read, overrides, registry)?;
         let parts: Vec<Part> = read
             .iter()
             .map(|(_, loaded)| Part {
@@ -106,6 +108,14 @@ impl Study {
             variants,
             warnings: warnings.finish(),
         })
+    }
+
+    /// The recipes that claims are against and that are not among these.
+    pub fn missing(&self) -> Vec<PathBuf> {
+        let mut known: BTreeSet<PathBuf> = self.variants.iter().map(|v| whole(&v.file)).collect();
+        let claims = self.variants.iter().flat_map(|v| &v.loaded.claims);
+        let files = claims.map(|c| &c.against);
+        files.filter(|f| known.insert(whole(f))).cloned().collect()
     }
 
     /// The recipes' names, each once.
@@ -154,5 +164,50 @@ impl Study {
     /// How many nodes the variants have, each counted for itself.
     pub fn counted_apart(&self) -> usize {
         self.variants.iter().map(|v| v.places.len()).sum()
+    }
+}
+
+/// The recipes that claims of others are against, under the axes of these; and what is wrong with the claims, now that both are there.
+fn under_claims(
+    read: Vec<(PathBuf, Loaded)>,
+    overrides: &Overrides,
+    registry: &Registry,
+) -> Result<Vec<(PathBuf, Loaded)>, Diags> {
+    let place = |file: &Path| whole(&overrides.cwd.join(file));
+    let axes = against::reaching(read.iter().map(|(file, loaded)| (place(file), loaded)));
+    let mut out: Vec<(PathBuf, Loaded)> = vec![];
+    for (file, loaded) in read {
+        let more = axes.get(&place(&file)).map_or(&[][..], Vec::as_slice);
+        let new = more
+            .iter()
+            .any(|axis| loaded.matrix.iter().all(|own| own.path != axis.path));
+        match (new, out.last()) {
+            (false, _) => out.push((file, loaded)),
+            // Its first variant has brought all that there are.
+            (true, Some((last, _))) if *last == file => {}
+            (true, _) => {
+                let again = load_under(&file, overrides, more, registry)?;
+                out.extend(again.into_iter().map(|l| (file.clone(), l)));
+            }
+        }
+    }
+    let mut diags = Diags::default();
+    let mut seen = BTreeSet::new();
+    for (file, loaded) in &out {
+        if !seen.insert(file) {
+            continue;
+        }
+        for (claim, written) in loaded.claims.iter().zip(&loaded.written) {
+            let against = whole(&claim.against);
+            let others = out.iter().filter(|(file, _)| place(file) == against);
+            let others: Vec<&Loaded> = others.map(|(_, loaded)| loaded).collect();
+            let own = out.iter().filter(|(other, _)| other == file);
+            let own: Vec<&Loaded> = own.map(|(_, loaded)| loaded).collect();
+            against::check((claim, written), &own, &others, overrides, &mut diags);
+        }
+    }
+    match diags.is_empty() {
+        true => Ok(out),
+        false => Err(diags.finish()),
     }
 }

@@ -1,14 +1,19 @@
 //! Verdicts on claims: the rule, numbers beside it, and what is not answered.
 
-use crate::sides::{Rows, Space, defense, first, refs};
+use crate::sides::{BASE, Rows, Space, defense, first, refs};
 use pipe::base::claim::{Axes, Expect};
 use pipe::base::stats::crossed::{ALPHA, Estimate, Range, of_means};
 use pipe::engine::store::Store;
+use pipe::kinds::REGISTRY;
+use pipe::recipe::Overrides;
+use pipe::recipe::study::Study;
 use pipe::report::side::Side;
 use pipe::report::verdicts::decide::Verdict::{Contradicted, Inconclusive, Reproduced};
 use pipe::report::verdicts::decide::{Decision, decide, together};
 use pipe::report::verdicts::show::{page, summary};
 use pipe::report::verdicts::{self, Answer, Needed, between};
+
+use std::path::PathBuf;
 
 /// Of all recipes among the sides.
 fn answers(store: &Store, sides: &[&Side]) -> anyhow::Result<Vec<Answer>> {
@@ -430,4 +435,79 @@ fn a_mean_and_a_frontier_are_answered_from_both_metrics() {
     let json = serde_json::to_value(&said).unwrap();
     assert_eq!(json[1]["conditions"][0]["parts"][1]["metric"], "compliance");
     assert_eq!(said[2].verdict, Some(Inconclusive));
+}
+
+/// All variants of `base.toml` and `wide.toml`, or what is wrong.
+fn study(space: &Space, matrix: &[&str]) -> Result<Study, String> {
+    let overrides = Overrides {
+        matrix: matrix.iter().map(|m| m.to_string()).collect(),
+        cwd: space.dir.path().into(),
+        ..Overrides::default()
+    };
+    let files = ["wide.toml", "base.toml"].map(PathBuf::from);
+    Study::load(&files, &overrides, &REGISTRY).map_err(|diags| diags.render(false))
+}
+
+#[test]
+fn an_axis_of_a_recipe_reaches_what_its_claims_are_against() {
+    let space = Space::new();
+    let labels = |text: &str, matrix: &[&str]| -> Vec<String> {
+        space.file("wide.toml", text);
+        let study = study(&space, matrix).unwrap_or_else(|e| panic!("{e}"));
+        study.variants.iter().map(|v| v.label()).collect()
+    };
+    let text = |matrix: &str, at: &str| {
+        format!(
+            "extends = \"base.toml\"\nname = \"wide\"\n[matrix]\n{matrix}\n[[claim]]\nabout = \"falls\"\nagainst = \"base.toml\"\n\
+             {at}node = \"eval\"\nexpect = [{{ metric = \"defense\", is = \"lower\" }}]\n"
+        )
+    };
+    let seeds = "seed = [0, 1]";
+    let both = ["wide seed=0", "wide seed=1", "base seed=0", "base seed=1"];
+    assert_eq!(labels(&text(seeds, ""), &[]), both);
+    // The command line has the last word, and one other value is what the recipe changes.
+    assert_eq!(labels(&text(seeds, ""), &["seed=7"]), ["wide seed=7", "base seed=7"]);
+    let one = "model.hidden_size = [32]";
+    assert_eq!(labels(&text(one, ""), &[]), ["wide model.hidden_size=32", "base"]);
+    // What a claim chooses on is what it compares.
+    let two = "model.hidden_size = [8, 32]";
+    let at = "at = { \"model.hidden_size\" = 32 }\n";
+    assert_eq!(labels(&text(two, at), &[])[2..], ["base"]);
+    // Where the other varies it itself, it does so by its own values.
+    space.file("base.toml", &BASE.replace("[vars]", "[matrix]\nseed = [5]\n[vars]"));
+    let plain = text(seeds, "");
+    assert_eq!(labels(&plain, &[]), ["wide seed=0", "wide seed=1", "base seed=5"]);
+}
+
+#[test]
+fn what_a_claim_names_and_nobody_has_is_an_error_before_anything_runs() {
+    let space = Space::new();
+    space.file(
+        "base.toml",
+        &format!("{BASE}[node.more]\nkind = \"evaluate\"\nin = {{ completions = \"answers\" }}\n"),
+    );
+    let right = "extends = \"base.toml\"\nname = \"wide\"\n[matrix]\nseed = [0, 1]\n[[claim]]\nabout = \"falls\"\n\
+                 against = \"base.toml\"\nnode = \"eval\"\nexpect = [{ metric = \"defense\", is = \"lower\" }]\n";
+    space.file("wide.toml", right);
+    assert!(study(&space, &[]).is_ok());
+    for (old, new, said) in [
+        ("\"defense\"", "\"defence\"", "did you mean `defense`?"),
+        ("\"defense\"", "\"refusl/harmless\"", "did you mean `refusal/harmless`?"),
+        ("\"defense\"", "\"refusal/harmles\"", "`eval` measures no `refusal/harmles`"),
+        ("\"defense\"", "\"loss\"", "`evaluate` writes `defense`, `defense/plain`, "),
+        ("node = ", "against_node = \"evl\"\nnode = ", "`base` has no node `evl`"),
+        ("node = ", "at = { seed = 3 }\nnode = ", "no variant of `wide` has seed = 3"),
+        ("node = ", "against_at = { sed = 0 }\nnode = ", "`sed` is no axis of `base`"),
+    ] {
+        space.file("wide.toml", &right.replacen(old, new, 1));
+        let shown = study(&space, &[]).err().unwrap_or_default();
+        assert!(shown.contains(said), "{new}\n{shown}");
+        assert!(shown.contains("--> wide.toml:"), "{new}\n{shown}");
+    }
+    // Of rows with labels anything can be measured.
+    space.file("wide.toml", &right.replace("\"defense\"", "\"defense/functional/standard\""));
+    assert!(study(&space, &[]).is_ok());
+    // What the command line leaves out is not answered, and no error.
+    space.file("wide.toml", &right.replace("node = ", "at = { seed = 1 }\nnode = "));
+    assert!(study(&space, &["seed=0"]).is_ok());
 }

@@ -181,25 +181,15 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
         return Ok(out);
     };
     out.against.clone_from(&other.recipe);
-    let pairing = match pairing::pair(others, own, &claim.against_at, &claim.at) {
-        Ok(pairing) => pairing,
+    let pairs = match paired(claim, own, others) {
+        Ok(pairs) => pairs,
         Err(why) => {
-            out.unanswered = Some(format!(
-                "{why}: the claim says which with `at` and `against_at`"
-            ));
+            out.unanswered = Some(why);
             return Ok(out);
         }
     };
-    let [group] = pairing.groups.as_slice() else {
-        let axes = pairing.groups[0].axes.keys().map(String::as_str);
-        out.unanswered = Some(format!(
-            "there are several variants, in {}: the claim says which with `at`",
-            listed(axes)
-        ));
-        return Ok(out);
-    };
     for condition in &claim.conditions {
-        match weigh(store, condition, &group.pairs)? {
+        match weigh(store, condition, &pairs)? {
             Ok((weighed, notes, unreadable)) => {
                 out.notes.extend(notes);
                 let recipes = [&other.recipe, &out.recipe];
@@ -221,6 +211,42 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
     out.raw_verdict = Some(decision.verdict());
     out.raw_p = decision.p;
     Ok(out)
+}
+
+/// The pairs of variants that a claim compares, the other's first; or why there are none.
+fn paired<'a>(
+    claim: &Claim,
+    own: &[&'a Side],
+    others: &[&'a Side],
+) -> Result<Vec<(&'a Side, &'a Side)>, String> {
+    let pairing = pairing::pair(others, own, &claim.against_at, &claim.at)
+        .map_err(|why| format!("{why}: the claim says which with `at` and `against_at`"))?;
+    let mut groups = pairing.groups.into_iter();
+    match (groups.next(), groups.next()) {
+        (Some(group), None) => Ok(group.pairs),
+        (Some(group), Some(_)) => {
+            let axes = group.axes.keys().map(String::as_str);
+            Err(format!(
+                "there are several variants, in {}: the claim says which with `at`",
+                listed(axes)
+            ))
+        }
+        (None, _) => Err("no variants agree".into()),
+    }
+}
+
+/// Claims that no records could answer, and why; none of those whose other recipe is not there.
+pub fn unpaired<'a>(sides: &[&'a Side]) -> Vec<(&'a Claim, String)> {
+    let mut found = vec![];
+    for own in recipes(sides) {
+        for claim in &own[0].claims {
+            let others = of_file(sides, &claim.against);
+            if let (false, Err(why)) = (others.is_empty(), paired(claim, &own, &others)) {
+                found.push((claim, why));
+            }
+        }
+    }
+    found
 }
 
 impl Answer {
