@@ -26,6 +26,7 @@ mod registry;
 mod report;
 mod run;
 mod schema;
+mod settle;
 mod show;
 mod size;
 mod status;

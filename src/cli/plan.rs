@@ -1,7 +1,7 @@
 //! `pipe plan`: what would run, and why.
 
 use super::args::{RecipesArgs, StoreArgs};
-use super::output::{Outcome, colour, complain, print, print_json};
+use super::output::{Error, Outcome, colour, complain, print, print_json};
 use super::study;
 use base::calls::Calls;
 use base::text::{bytes, dollars, duration, thousands};
@@ -10,7 +10,11 @@ use engine::plan::estimate::{Basis, CallsEstimate, Estimate, Formula};
 use engine::plan::verdict::Verdict;
 use engine::plan::{self, CallsTotal, Plan as Planned, Planned as Node};
 use engine::run::Wanting;
+use engine::store::Store;
+use recipe::study::Study;
+use report::side::Side;
 use report::table::{Table, left, right};
+use report::verdicts::{self, Answer, show};
 use report::words;
 use serde_json::{Value, json};
 
@@ -50,8 +54,9 @@ pub fn run(args: &Plan) -> Outcome {
     if args.json {
         let lines = plan.nodes.iter().map(|p| line(graph, &plan, p));
         let lines: Vec<_> = lines.collect();
+        let claims = claims(&store, args, &study)?;
         print_json(&json!({
-            "recipes": study.names(), "store": store.root(), "nodes": lines, "missing_variables": wanting.variables,
+            "recipes": study.names(), "store": store.root(), "nodes": lines, "claims": claims, "missing_variables": wanting.variables,
             "missing_files": wanting.files, "missing_programs": wanting.programs,
         }));
         return Ok(());
@@ -143,7 +148,27 @@ pub fn run(args: &Plan) -> Outcome {
         ),
     };
     print(&format!("{hits} of {total} are hits; {rest}{asked}\n"));
+    for answer in claims(&store, args, &study)? {
+        if let Some(text) = show::open(&answer) {
+            print(&format!("{}: {}: {text}\n", answer.recipe, answer.about));
+        }
+    }
     Ok(())
+}
+
+/// What the records say to the claims so far, of claims that they can answer.
+fn claims(store: &Store, args: &Plan, study: &Study) -> Result<Vec<Answer>, Error> {
+    if study.variants.iter().all(|v| v.loaded.claims.is_empty()) {
+        return Ok(vec![]);
+    }
+    let files = args.recipes.recipes.iter().cloned().chain(study.missing());
+    let files: Vec<_> = files.collect();
+    let sides = study::sides(store, study::load_all(&files, &args.recipes.changes)?)?;
+    let sides: Vec<&Side> = sides.iter().collect();
+    let names = study.names();
+    let mut answers = verdicts::answers(store, &sides, |recipe| names.contains(&recipe))?;
+    answers.retain(|a| a.verdict.is_some());
+    Ok(answers)
 }
 
 /// The calls of a node, but where nothing is known of them and the table of formulas tells more.

@@ -2,13 +2,14 @@
 
 use super::args::{RecipesArgs, StoreArgs};
 use super::output::{Error, Outcome, colour, complain, print, print_json};
-use super::{detach, gc, study};
+use super::{detach, gc, settle, study};
 use base::text::{count, duration, listed, parse_bytes};
 use base::threads;
 use engine::events::event::State;
 use engine::graph::NodeId;
 use engine::kind::failure::Failure;
 use engine::kind::failure::Retries;
+use engine::plan::Wanted;
 use engine::run::{self, Limit, Orphans, Outcome as Ended, Settings, Stop};
 use engine::store::Store;
 use recipe::study::Study;
@@ -21,6 +22,8 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::mem::ManuallyDrop;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Run a study: make what is missing, reuse what is there, end with the table.
@@ -37,9 +40,9 @@ use std::time::{Duration, Instant};
 #[command(verbatim_doc_comment)]
 pub struct Run {
     #[command(flatten)]
-    recipes: RecipesArgs,
+    pub(super) recipes: RecipesArgs,
     #[command(flatten)]
-    store: StoreArgs,
+    pub(super) store: StoreArgs,
     /// Only this node and what it needs; a name that several variants have is all of them. May be repeated
     #[arg(long, value_name = "NODE")]
     only: Vec<String>,
@@ -76,6 +79,13 @@ pub struct Run {
     /// their state, or `wait` for them
     #[arg(long, value_name = "WHAT", default_value = "kill", value_parser = ["wait", "kill"])]
     orphans: String,
+    /// Run seed after seed, of the recipes whose claims are open and of what they are against, until every claim is settled or there are
+    /// `--max-seeds`. Looking after every seed asks for a smaller p than looking once
+    #[arg(long, conflicts_with_all = ["detach", "only", "fresh"])]
+    until_settled: bool,
+    /// With `--until-settled`: as many seeds at most
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "until_settled", value_parser = clap::value_parser!(u64).range(2..=1000))]
+    pub(super) max_seeds: u64,
     /// Run in the background: print the run's id and return once it has begun
     #[arg(long, short)]
     detach: bool,
@@ -87,10 +97,17 @@ pub struct Run {
     quiet: bool,
     /// Print the result as JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 pub fn run(args: &Run) -> Outcome {
+    match args.until_settled {
+        true => settle::run(args),
+        false => at_once(args),
+    }
+}
+
+fn at_once(args: &Run) -> Outcome {
     let started = Instant::now();
     if args.as_run.is_some() {
         detach::leave_terminal();
@@ -107,18 +124,8 @@ pub fn run(args: &Run) -> Outcome {
     if args.detach && args.as_run.is_none() {
         return detach::start(&store, args.json);
     }
-    let settings = settings(args, &study)?;
-
-    let view = match (args.quiet, std::io::stderr().is_terminal()) {
-        (true, _) => View::Quiet,
-        (false, true) => View::Terminal,
-        (false, false) => View::Plain,
-    };
-    let mut progress = Progress::new(view);
-    announce_stop(settings.stop.clone(), progress.voice());
-    let outcome = run::run(&store, graph, &wanted, &settings, &mut |event| {
-        progress.hear(event)
-    })?;
+    let settings = settings(args, &study, Stop::on_signals()?)?;
+    let outcome = execute(args, &store, &study, &wanted, &settings)?;
     let outcome = ManuallyDrop::new(outcome);
 
     let notes = study.notes();
@@ -189,6 +196,11 @@ pub fn run(args: &Run) -> Outcome {
             print(&gc::collected(*cap, swept));
         }
     }
+    ended(failure)
+}
+
+/// The exit status, and what is to be said of a run that did not end well.
+pub(super) fn ended(failure: Option<Failure>) -> Outcome {
     match failure {
         None => Ok(()),
         Some(Failure::Interrupted) => {
@@ -205,7 +217,30 @@ pub fn run(args: &Run) -> Outcome {
     }
 }
 
-fn settings(args: &Run, study: &Study) -> Result<Settings, Error> {
+/// Runs what is wanted and shows it.
+pub(super) fn execute(
+    args: &Run,
+    store: &Store,
+    study: &Study,
+    wanted: &Wanted,
+    settings: &Settings,
+) -> Result<Ended, Error> {
+    let view = match (args.quiet, std::io::stderr().is_terminal()) {
+        (true, _) => View::Quiet,
+        (false, true) => View::Terminal,
+        (false, false) => View::Plain,
+    };
+    let mut progress = Progress::new(view);
+    let over = Arc::new(AtomicBool::new(false));
+    announce_stop(settings.stop.clone(), over.clone(), progress.voice());
+    let ended = run::run(store, &study.graph, wanted, settings, &mut |event| {
+        progress.hear(event)
+    });
+    over.store(true, Ordering::Relaxed);
+    Ok(ended?)
+}
+
+pub(super) fn settings(args: &Run, study: &Study, stop: Stop) -> Result<Settings, Error> {
     let mut settings = Settings::new()?;
     settings.capacity.threads = args.threads.map_or(settings.capacity.threads, usize::from);
     settings.jobs = args.jobs.map(usize::from);
@@ -220,7 +255,7 @@ fn settings(args: &Run, study: &Study) -> Result<Settings, Error> {
         settings.orphans = Orphans { patience: None };
     }
     settings.run = args.as_run.clone();
-    settings.stop = Stop::on_signals()?;
+    settings.stop = stop;
     let texts = study.variants.iter();
     settings.recipes = texts
         .map(|v| (v.label(), v.loaded.resolved_text()))
@@ -314,10 +349,13 @@ fn sharing(study: &Study, ended: &Ended) -> Option<Sharing> {
 }
 
 /// Says at once that a Ctrl-C was heard: saving the state of a large model takes a while.
-fn announce_stop(stop: Stop, say: impl Fn(&str) + Send + 'static) {
+fn announce_stop(stop: Stop, over: Arc<AtomicBool>, say: impl Fn(&str) + Send + 'static) {
     // Without it the stop is heard all the same.
     let _ = threads::start(move || {
         while stop.requests() == 0 {
+            if over.load(Ordering::Relaxed) {
+                return;
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
         say("stopping: the nodes at work save their state; Ctrl-C again kills them");

@@ -26,7 +26,7 @@ use crate::idle::IdleParams;
 use crate::layer::Layer;
 use crate::matrix::Axis;
 use crate::tree::{Entry, Item, Shape, Table};
-use base::claim::{Axes, Claim};
+use base::claim::{Axes, Claim, SEED};
 use base::diag::{Diag, Diags, Place, Source};
 use engine::graph::Graph;
 use engine::kind::Registry;
@@ -59,6 +59,8 @@ pub struct Loaded {
     pub written: Vec<claims::Written>,
     /// All axes with all their values.
     pub matrix: Vec<Axis>,
+    /// The variable `seed` where no axis varies it, if it is a number.
+    pub seed: Option<i64>,
     /// Descriptions of nodes, by node.
     pub notes: BTreeMap<String, String>,
     /// Every file that was read, the eldest first.
@@ -235,6 +237,10 @@ impl Recipe<'_> {
         idle: &mut IdleParams,
         diags: &mut Diags,
     ) -> Option<Loaded> {
+        let seed = match merged.vars.get(SEED).map(|e| &e.item.shape) {
+            Some(Shape::Int(seed)) => Some(*seed),
+            _ => None,
+        };
         let mut nodes = merged.nodes;
         vars::expand(&mut nodes, &merged.vars, diags);
         if nodes.entries().is_empty() && diags.is_empty() {
@@ -272,6 +278,7 @@ impl Recipe<'_> {
             claims,
             written,
             matrix: self.axes.to_vec(),
+            seed,
             notes,
             files: self.layers.iter().map(|l| l.source.clone()).collect(),
             origins: origins(nodes),

@@ -149,3 +149,10 @@ pub fn enough(expect: Expect, by: f64, all: &[&Estimate], alpha: f64) -> Option<
         .into_iter()
         .reduce(Enough::most)
 }
+
+/// The p that settles a claim where it is looked at after every seed from the second to the last: what Pocock (1977) gives for so many
+/// looks, or a little less, so that all of them together find something by chance in no more than one of twenty studies.
+pub fn look(most_seeds: usize) -> f64 {
+    let looks = most_seeds.saturating_sub(1).max(1) as f64;
+    ALPHA / looks.powf(0.73)
+}

@@ -1,0 +1,246 @@
+//! `pipe run --until-settled`: seeds of a study one after the other, of the recipes whose claims are open, until all claims are
+//! settled.
+
+use super::args::Changes;
+use super::output::{Error, Outcome, colour, complain, print, print_json};
+use super::run::{self, Run};
+use super::{gc, study};
+use base::claim::SEED;
+use base::text::{count, listed};
+use base::calls::Calls;
+use engine::events::event::State;
+use engine::plan::Wanted;
+use engine::run::Stop;
+use engine::store::Store;
+use recipe::study::Study;
+use report::side::Side;
+use report::verdicts::{self, Answer, decide, show};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::ManuallyDrop;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// What was run before the claims were looked at.
+struct Round {
+    /// In all, after it.
+    seeds: usize,
+    run: String,
+    seconds: f64,
+    /// Nodes that it made.
+    made: usize,
+    /// Claims that were open before it.
+    open: usize,
+}
+
+impl Round {
+    fn json(&self) -> Value {
+        json!({
+            "seeds": self.seeds, "run": self.run, "seconds": self.seconds, "made": self.made, "open": self.open,
+        })
+    }
+}
+
+/// The seeds that each recipe has, by its file, and those that all may have.
+struct Seeds {
+    all: Vec<String>,
+    of: BTreeMap<PathBuf, usize>,
+}
+
+pub fn run(args: &Run) -> Outcome {
+    let started = Instant::now();
+    let changes = &args.recipes.changes;
+    let asked = study::load_all(&args.recipes.recipes, changes)?;
+    complain(&asked.warnings.render(colour()));
+    let names: Vec<String> = asked.names().into_iter().map(String::from).collect();
+    if asked.variants.iter().all(|v| v.loaded.claims.is_empty()) {
+        let names = listed(names.iter().map(String::as_str));
+        let message = format!("no recipe of {names} claims anything, so there is nothing to settle");
+        return Err(Error::Usage(message));
+    }
+    let files: Vec<PathBuf> = args.recipes.recipes.iter().cloned().chain(asked.missing()).collect();
+    let most = usize::try_from(args.max_seeds).unwrap_or(usize::MAX);
+    let mut seeds = Seeds {
+        all: first_seeds(&asked, most)?,
+        of: BTreeMap::new(),
+    };
+    let store = study::open(&args.store)?;
+    let alpha = decide::look(most);
+    let mut rounds: Vec<Round> = vec![];
+    let mut open: Vec<Answer> = vec![];
+    let (stop, mut spent) = (Stop::on_signals()?, Calls::default());
+    // Two seeds at least tell training noise.
+    let mut n = 2;
+    loop {
+        let part = of_open(&open, &files, &asked);
+        for file in &part {
+            seeds.of.insert(file.clone(), n);
+        }
+        let study = ManuallyDrop::new(study::load_all(&part, &under(changes, &seeds.all[..n]))?);
+        let mut settings = run::settings(args, &study, stop.clone())?;
+        // What one round has paid the next one cannot.
+        let limit = &mut settings.limit;
+        limit.dollars = limit.dollars.map(|most| (most - spent.dollars).max(0.0));
+        limit.calls = limit.calls.map(|most| most.saturating_sub(spent.made));
+        let began = Instant::now();
+        let ended = run::execute(args, &store, &study, &wanted(&study, &open), &settings)?;
+        ended.nodes.iter().for_each(|n| spent.add(&n.calls));
+        let failure = ended.failure();
+        let made = ended.nodes.iter().filter(|n| matches!(n.state, State::Done { .. }));
+        rounds.push(Round {
+            seeds: n,
+            run: ended.run.clone(),
+            seconds: began.elapsed().as_secs_f64(),
+            made: made.count(),
+            open: open.len(),
+        });
+        let answers = answers(&store, &files, changes, &seeds, &names)?;
+        open = answers.iter().filter(|a| !settled(a, alpha)).cloned().collect();
+        // More seeds do not answer what cannot be compared.
+        let askable = open.iter().any(|a| a.verdict.is_some());
+        if failure.is_some() || !askable || n == most {
+            tell(args, &store, &rounds, &answers, alpha, started);
+            if let Some((cap, swept)) = gc::after_run(&store)? {
+                complain(&gc::collected(cap, &swept));
+            }
+            return run::ended(failure);
+        }
+        if !args.json {
+            print(&told(&answers, open.len(), n));
+        }
+        n += 1;
+    }
+}
+
+fn settled(answer: &Answer, alpha: f64) -> bool {
+    answer.seeds > 1 && answer.p.is_some_and(|p| p <= alpha)
+}
+
+/// The values of the axis, then the numbers after the largest of them: as many as there may be.
+fn first_seeds(study: &Study, most: usize) -> Result<Vec<String>, Error> {
+    let first = &study.variants[0].loaded;
+    let axis = first.matrix.iter().find(|a| a.path == SEED);
+    let mut seeds: Vec<String> = match (axis, first.seed) {
+        (Some(axis), _) => axis.values.iter().map(recipe::matrix::text).collect(),
+        (None, Some(seed)) => vec![seed.to_string()],
+        (None, None) => {
+            return Err(Error::Usage(format!(
+                "`{}` has no number `seed` in `[vars]`, so there is nothing to repeat it with",
+                first.name
+            )));
+        }
+    };
+    let numbers = seeds.iter().filter_map(|s| s.parse::<i64>().ok());
+    let next = numbers.max().unwrap_or(-1) + 1;
+    let missing = most.saturating_sub(seeds.len());
+    seeds.extend((next..).take(missing).map(|seed| seed.to_string()));
+    Ok(seeds)
+}
+
+/// The files of the recipes whose claims are open, and of what these are against; all before any claim was looked at.
+fn of_open(open: &[Answer], files: &[PathBuf], asked: &Study) -> Vec<PathBuf> {
+    if open.is_empty() {
+        return files.to_vec();
+    }
+    let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let claims = asked.variants.iter().flat_map(|v| {
+        let claims = v.loaded.claims.iter();
+        claims.map(move |claim| (&v.file, &v.loaded.name, claim))
+    });
+    let mut wanted = BTreeSet::new();
+    for (file, name, claim) in claims {
+        let is = |a: &&Answer| a.recipe == *name && a.about == claim.about && a.verdict.is_some();
+        if open.iter().any(|a| is(&a)) {
+            wanted.insert(whole(file));
+            wanted.insert(whole(&claim.against));
+        }
+    }
+    files.iter().filter(|f| wanted.contains(&whole(f))).cloned().collect()
+}
+
+fn under(changes: &Changes, seeds: &[String]) -> Changes {
+    let axis = |m: &String| m.split('=').next().is_some_and(|path| path.trim() == SEED);
+    let mut matrix: Vec<String> = changes.matrix.iter().filter(|m| !axis(m)).cloned().collect();
+    matrix.push(format!("{SEED}={}", seeds.join(",")));
+    Changes {
+        set: changes.set.clone(),
+        matrix,
+    }
+}
+
+/// At first all nodes, later what open claims measure.
+fn wanted(study: &Study, open: &[Answer]) -> Wanted {
+    let mut only = BTreeSet::new();
+    for condition in open.iter().flat_map(|a| &a.conditions) {
+        for name in [&condition.node, &condition.against_node] {
+            only.extend(places(study, name));
+        }
+    }
+    Wanted {
+        only: only.into_iter().collect(),
+        ..Wanted::default()
+    }
+}
+
+/// Where a node of this name is, in every variant that has it.
+fn places<'a>(study: &'a Study, name: &'a str) -> impl Iterator<Item = engine::graph::NodeId> + 'a {
+    study.variants.iter().filter_map(move |v| {
+        let id = v.loaded.graph.find(name)?;
+        let place = v.loaded.graph.ids().position(|own| own == id)?;
+        Some(v.places[place])
+    })
+}
+
+/// Of all claims, each over the seeds that its recipe had.
+fn answers(
+    store: &Store,
+    files: &[PathBuf],
+    changes: &Changes,
+    seeds: &Seeds,
+    names: &[String],
+) -> Result<Vec<Answer>, Error> {
+    let most = seeds.of.values().copied().max().unwrap_or_default();
+    let study = study::load_all(files, &under(changes, &seeds.all[..most]))?;
+    let sides = study::sides(store, study)?;
+    let had = |side: &&Side| {
+        let n = seeds.of.get(&side.file).copied().unwrap_or_default();
+        side.axes.get(SEED).is_none_or(|seed| seeds.all[..n].contains(seed))
+    };
+    let sides: Vec<&Side> = sides.iter().filter(had).collect();
+    Ok(verdicts::answers(store, &sides, |recipe| names.iter().any(|n| n == recipe))?)
+}
+
+/// `2 seeds: 1 of 3 claims is settled; open: …`.
+fn told(answers: &[Answer], open: usize, seeds: usize) -> String {
+    let claims = count(answers.len() as u64, "claim", "claims");
+    format!(
+        "{}: {} of {claims} settled\n",
+        count(seeds as u64, "seed", "seeds"),
+        answers.len() - open
+    )
+}
+
+fn tell(
+    args: &Run,
+    store: &Store,
+    rounds: &[Round],
+    answers: &[Answer],
+    alpha: f64,
+    started: Instant,
+) {
+    let open = answers.iter().filter(|a| !settled(a, alpha)).count();
+    let seeds = rounds.last().map_or(0, |r| r.seeds);
+    if args.json {
+        print_json(&json!({
+            "store": store.root(), "rounds": rounds.iter().map(Round::json).collect::<Vec<_>>(), "p_of_a_look": alpha, "claims": answers,
+            "settled": answers.len() - open, "open": open, "seconds": started.elapsed().as_secs_f64(),
+        }));
+        return;
+    }
+    print(&format!("\n{}", show::page(answers).text()));
+    print(&format!("\n{}", told(answers, open, seeds)));
+    print(&format!(
+        "claims were looked at after every seed from the second on, so that a look settles one at p {} or less\n",
+        show::p_value(alpha)
+    ));
+}
