@@ -5,9 +5,9 @@ use super::args::Changes;
 use super::output::{Error, Outcome, colour, complain, print, print_json};
 use super::run::{self, Run};
 use super::{gc, study};
+use base::calls::Calls;
 use base::claim::SEED;
 use base::text::{count, listed};
-use base::calls::Calls;
 use engine::events::event::State;
 use engine::plan::Wanted;
 use engine::run::Stop;
@@ -55,10 +55,17 @@ pub fn run(args: &Run) -> Outcome {
     let names: Vec<String> = asked.names().into_iter().map(String::from).collect();
     if asked.variants.iter().all(|v| v.loaded.claims.is_empty()) {
         let names = listed(names.iter().map(String::as_str));
-        let message = format!("no recipe of {names} claims anything, so there is nothing to settle");
+        let message =
+            format!("no recipe of {names} claims anything, so there is nothing to settle");
         return Err(Error::Usage(message));
     }
-    let files: Vec<PathBuf> = args.recipes.recipes.iter().cloned().chain(asked.missing()).collect();
+    let files: Vec<PathBuf> = args
+        .recipes
+        .recipes
+        .iter()
+        .cloned()
+        .chain(asked.missing())
+        .collect();
     let most = usize::try_from(args.max_seeds).unwrap_or(usize::MAX);
     let mut seeds = Seeds {
         all: first_seeds(&asked, most)?,
@@ -86,7 +93,10 @@ pub fn run(args: &Run) -> Outcome {
         let ended = run::execute(args, &store, &study, &wanted(&study, &open), &settings)?;
         ended.nodes.iter().for_each(|n| spent.add(&n.calls));
         let failure = ended.failure();
-        let made = ended.nodes.iter().filter(|n| matches!(n.state, State::Done { .. }));
+        let made = ended
+            .nodes
+            .iter()
+            .filter(|n| matches!(n.state, State::Done { .. }));
         rounds.push(Round {
             seeds: n,
             run: ended.run.clone(),
@@ -95,7 +105,11 @@ pub fn run(args: &Run) -> Outcome {
             open: open.len(),
         });
         let answers = answers(&store, &files, changes, &seeds, &names)?;
-        open = answers.iter().filter(|a| !settled(a, alpha)).cloned().collect();
+        open = answers
+            .iter()
+            .filter(|a| !settled(a, alpha))
+            .cloned()
+            .collect();
         // More seeds do not answer what cannot be compared.
         let askable = open.iter().any(|a| a.verdict.is_some());
         if failure.is_some() || !askable || n == most {
@@ -155,12 +169,21 @@ fn of_open(open: &[Answer], files: &[PathBuf], asked: &Study) -> Vec<PathBuf> {
             wanted.insert(whole(&claim.against));
         }
     }
-    files.iter().filter(|f| wanted.contains(&whole(f))).cloned().collect()
+    files
+        .iter()
+        .filter(|f| wanted.contains(&whole(f)))
+        .cloned()
+        .collect()
 }
 
 fn under(changes: &Changes, seeds: &[String]) -> Changes {
     let axis = |m: &String| m.split('=').next().is_some_and(|path| path.trim() == SEED);
-    let mut matrix: Vec<String> = changes.matrix.iter().filter(|m| !axis(m)).cloned().collect();
+    let mut matrix: Vec<String> = changes
+        .matrix
+        .iter()
+        .filter(|m| !axis(m))
+        .cloned()
+        .collect();
     matrix.push(format!("{SEED}={}", seeds.join(",")));
     Changes {
         set: changes.set.clone(),
@@ -204,10 +227,14 @@ fn answers(
     let sides = study::sides(store, study)?;
     let had = |side: &&Side| {
         let n = seeds.of.get(&side.file).copied().unwrap_or_default();
-        side.axes.get(SEED).is_none_or(|seed| seeds.all[..n].contains(seed))
+        side.axes
+            .get(SEED)
+            .is_none_or(|seed| seeds.all[..n].contains(seed))
     };
     let sides: Vec<&Side> = sides.iter().filter(had).collect();
-    Ok(verdicts::answers(store, &sides, |recipe| names.iter().any(|n| n == recipe))?)
+    Ok(verdicts::answers(store, &sides, |recipe| {
+        names.iter().any(|n| n == recipe)
+    })?)
 }
 
 /// `2 seeds: 1 of 3 claims is settled; open: …`.

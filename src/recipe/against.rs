@@ -1,9 +1,9 @@
 //! What a recipe's claims need of the recipes that they are against: the axes that reach those, and whether what the claims name is
 //! there. Knows no store.
 
-use crate::{Loaded, Overrides};
 use crate::claims::{Written, unmeasured};
 use crate::matrix::{self, Axis};
+use crate::{Loaded, Overrides};
 use base::claim::{Axes, Claim, SEED};
 use base::diag::{Diag, Diags, Place};
 use base::text::{did_you_mean, listed};
@@ -17,7 +17,9 @@ pub fn whole(path: &Path) -> PathBuf {
 
 /// By the recipe that claims are against: the axes of whoever claims, with the values of all of them. Not those on which a claim
 /// chooses with `at`, which are what it compares.
-pub fn reaching<'a>(recipes: impl Iterator<Item = (PathBuf, &'a Loaded)>) -> BTreeMap<PathBuf, Vec<Axis>> {
+pub fn reaching<'a>(
+    recipes: impl Iterator<Item = (PathBuf, &'a Loaded)>,
+) -> BTreeMap<PathBuf, Vec<Axis>> {
     let mut found: BTreeMap<PathBuf, Vec<Axis>> = BTreeMap::new();
     for (file, loaded) in recipes {
         for claim in &loaded.claims {
@@ -62,7 +64,13 @@ pub fn check(
     let values = overrides.matrix.is_empty();
     chosen(&claim.at, &written.at, own, values, diags);
     let Some(first) = others.first() else { return };
-    chosen(&claim.against_at, &written.against_at, others, values, diags);
+    chosen(
+        &claim.against_at,
+        &written.against_at,
+        others,
+        values,
+        diags,
+    );
     for (condition, at) in claim.conditions.iter().zip(&written.conditions) {
         let name = condition.against_node.as_str();
         let Some(id) = first.graph.find(name) else {

@@ -164,7 +164,8 @@ impl Reading<'_, '_> {
                 let message = format!("`{}` is no axis of `[matrix]`", entry.key);
                 let names = self.known.axes.iter().map(|a| a.path.as_str());
                 let diag = Diag::at(&entry.key_at, message);
-                self.diags.push(diag.suggest(did_you_mean(&entry.key, names)));
+                self.diags
+                    .push(diag.suggest(did_you_mean(&entry.key, names)));
             }
             axes.insert(entry.key.clone(), matrix::text(&entry.item));
         }
@@ -224,7 +225,10 @@ impl Reading<'_, '_> {
         self.fits(expect?, table)?;
         let places: Vec<Place> = metrics.iter().map(|(_, place)| place.clone()).collect();
         for (metric, place) in &metrics {
-            let kind = self.known.graph.and_then(|g| Some(g.node(g.find(&node)?).kind));
+            let kind = self
+                .known
+                .graph
+                .and_then(|g| Some(g.node(g.find(&node)?).kind));
             if let Some(diag) = kind.and_then(|kind| unmeasured(kind, &node, metric, place)) {
                 self.diags.push(diag);
             }

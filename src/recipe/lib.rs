@@ -156,9 +156,20 @@ fn finish(
     let mut merged = compose::compose(&mut layers, &overrides.sets, &mut diags);
     let over = compose::axes(&overrides.matrix, &mut diags);
     let mut axes = matrix::axes(&merged.matrix, over, &mut diags);
-    let fixed = |axis: &Axis| set_axes(std::slice::from_ref(axis), &overrides.sets, &mut Diags::default());
-    let more = others.iter().filter(|a| merged.varies(&a.path) && !fixed(a));
-    let more: Vec<Axis> = more.filter(|a| axes.iter().all(|own| own.path != a.path)).cloned().collect();
+    let fixed = |axis: &Axis| {
+        set_axes(
+            std::slice::from_ref(axis),
+            &overrides.sets,
+            &mut Diags::default(),
+        )
+    };
+    let more = others
+        .iter()
+        .filter(|a| merged.varies(&a.path) && !fixed(a));
+    let more: Vec<Axis> = more
+        .filter(|a| axes.iter().all(|own| own.path != a.path))
+        .cloned()
+        .collect();
     axes.extend(more);
     set_axes(&axes, &overrides.sets, &mut diags);
     let choices = matrix::choices(&merged.matrix, &axes, &mut diags);

@@ -219,7 +219,7 @@ fn a_table_of_claims_reads_line_by_line() {
             ),
             (
                 "no such metric",
-                "{ metric = \"complience\", is = \"higher\" }",
+                "{ metric = \"unscorable\", is = \"higher\" }",
             ),
         ],
     );
@@ -466,17 +466,29 @@ fn an_axis_of_a_recipe_reaches_what_its_claims_are_against() {
     let both = ["wide seed=0", "wide seed=1", "base seed=0", "base seed=1"];
     assert_eq!(labels(&text(seeds, ""), &[]), both);
     // The command line has the last word, and one other value is what the recipe changes.
-    assert_eq!(labels(&text(seeds, ""), &["seed=7"]), ["wide seed=7", "base seed=7"]);
+    assert_eq!(
+        labels(&text(seeds, ""), &["seed=7"]),
+        ["wide seed=7", "base seed=7"]
+    );
     let one = "model.hidden_size = [32]";
-    assert_eq!(labels(&text(one, ""), &[]), ["wide model.hidden_size=32", "base"]);
+    assert_eq!(
+        labels(&text(one, ""), &[]),
+        ["wide model.hidden_size=32", "base"]
+    );
     // What a claim chooses on is what it compares.
     let two = "model.hidden_size = [8, 32]";
     let at = "at = { \"model.hidden_size\" = 32 }\n";
     assert_eq!(labels(&text(two, at), &[])[2..], ["base"]);
     // Where the other varies it itself, it does so by its own values.
-    space.file("base.toml", &BASE.replace("[vars]", "[matrix]\nseed = [5]\n[vars]"));
+    space.file(
+        "base.toml",
+        &BASE.replace("[vars]", "[matrix]\nseed = [5]\n[vars]"),
+    );
     let plain = text(seeds, "");
-    assert_eq!(labels(&plain, &[]), ["wide seed=0", "wide seed=1", "base seed=5"]);
+    assert_eq!(
+        labels(&plain, &[]),
+        ["wide seed=0", "wide seed=1", "base seed=5"]
+    );
 }
 
 #[test]
@@ -492,12 +504,36 @@ fn what_a_claim_names_and_nobody_has_is_an_error_before_anything_runs() {
     assert!(study(&space, &[]).is_ok());
     for (old, new, said) in [
         ("\"defense\"", "\"defence\"", "did you mean `defense`?"),
-        ("\"defense\"", "\"refusl/harmless\"", "did you mean `refusal/harmless`?"),
-        ("\"defense\"", "\"refusal/harmles\"", "`eval` measures no `refusal/harmles`"),
-        ("\"defense\"", "\"loss\"", "`evaluate` writes `defense`, `defense/plain`, "),
-        ("node = ", "against_node = \"evl\"\nnode = ", "`base` has no node `evl`"),
-        ("node = ", "at = { seed = 3 }\nnode = ", "no variant of `wide` has seed = 3"),
-        ("node = ", "against_at = { sed = 0 }\nnode = ", "`sed` is no axis of `base`"),
+        (
+            "\"defense\"",
+            "\"refusl/harmless\"",
+            "did you mean `refusal/harmless`?",
+        ),
+        (
+            "\"defense\"",
+            "\"refusal/harmles\"",
+            "`eval` measures no `refusal/harmles`",
+        ),
+        (
+            "\"defense\"",
+            "\"loss\"",
+            "`evaluate` writes `defense`, `defense/plain`, ",
+        ),
+        (
+            "node = ",
+            "against_node = \"evl\"\nnode = ",
+            "`base` has no node `evl`",
+        ),
+        (
+            "node = ",
+            "at = { seed = 3 }\nnode = ",
+            "no variant of `wide` has seed = 3",
+        ),
+        (
+            "node = ",
+            "against_at = { sed = 0 }\nnode = ",
+            "`sed` is no axis of `base`",
+        ),
     ] {
         space.file("wide.toml", &right.replacen(old, new, 1));
         let shown = study(&space, &[]).err().unwrap_or_default();
@@ -505,9 +541,15 @@ fn what_a_claim_names_and_nobody_has_is_an_error_before_anything_runs() {
         assert!(shown.contains("--> wide.toml:"), "{new}\n{shown}");
     }
     // Of rows with labels anything can be measured.
-    space.file("wide.toml", &right.replace("\"defense\"", "\"defense/functional/standard\""));
+    space.file(
+        "wide.toml",
+        &right.replace("\"defense\"", "\"defense/functional/standard\""),
+    );
     assert!(study(&space, &[]).is_ok());
     // What the command line leaves out is not answered, and no error.
-    space.file("wide.toml", &right.replace("node = ", "at = { seed = 1 }\nnode = "));
+    space.file(
+        "wide.toml",
+        &right.replace("node = ", "at = { seed = 1 }\nnode = "),
+    );
     assert!(study(&space, &["seed=0"]).is_ok());
 }

@@ -102,9 +102,7 @@ impl MetricInfo {
             true => rest
                 .split_once('/')
                 .is_some_and(|(label, value)| !label.is_empty() && !value.is_empty()),
-            false => {
-                !rest.is_empty() && (self.among.is_empty() || self.among.contains(&rest))
-            }
+            false => !rest.is_empty() && (self.among.is_empty() || self.among.contains(&rest)),
         }
     }
 

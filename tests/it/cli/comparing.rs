@@ -3,7 +3,7 @@
 use super::{GREETING, Space};
 
 /// An untrained model answers and is judged: cheap, and every prompt has its value.
-const SMALL: &str = r#"
+pub(super) const SMALL: &str = r#"
 name = "small"
 [vars]
 seed = 0
@@ -57,7 +57,7 @@ fn a_diff_says_what_was_changed_and_what_came_of_it() {
     let said = space.pipe(&[&["diff"][..], &both].concat()).ends(1);
     let starts = "small -> wide, 2 seeds\n\nchanged\n  model (world-model): hidden_size: 16 -> 32\n\
                   they part at model; below, with other inputs only: answers, eval\n\neval\n\
-                  intervals over 2 seeds (paired, Student's t)\n";
+                  intervals and p are over 2 seeds and their prompts, in pairs\n";
     assert!(said.out.starts_with(starts), "{}", said.out);
     let line = |word: &str| said.out.lines().find(|l| l.starts_with(word)).unwrap();
     assert!(

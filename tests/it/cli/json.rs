@@ -133,6 +133,7 @@ fn every_verb_prints_the_documented_members() {
     }
     let elsewhere = [
         "logs --follow",
+        "run --until-settled",
         "show --rows",
         "adopt",
         "calls --list",

@@ -18,6 +18,7 @@ mod preview;
 mod reading;
 mod reporting;
 mod run;
+mod settling;
 mod several;
 mod shipped;
 mod terms;

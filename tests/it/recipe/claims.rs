@@ -63,7 +63,10 @@ expect = [
     assert_eq!((first.expect, first.by), (Expect::Higher, 0.0));
     assert_eq!((&*second.node, &*second.against_node), ("data", "base"));
     assert_eq!((second.expect, second.by), (Expect::Within, 0.05));
-    let several = text.replace("metric = \"defense\", is = \"higher\"", "both = [\"a\", \"b\"], is = \"dominates\"");
+    let several = text.replace(
+        "metric = \"defense\", is = \"higher\"",
+        "both = [\"a\", \"b\"], is = \"dominates\"",
+    );
     let several = several.replace("metric = \"compliance\"", "mean = [\"b\", \"a\"]");
     let loaded = child(&several).unwrap();
     let [both, mean] = loaded[0].claims[0].conditions.as_slice() else {
@@ -118,11 +121,31 @@ fn what_is_wrong_with_a_claim_is_said() {
             "a claim without conditions",
         ),
         ("node", "at = { row = 1 }\nnode", "did you mean `rows`?"),
-        ("metric = \"m\"", "mean = [\"m\"]", "`mean` is of two metrics or more"),
-        ("metric = \"m\"", "mean = [\"m\", \"m\"]", "`m` is named twice"),
-        ("metric = \"m\"", "mean = \"m\"", "`mean` expects an array of metrics, got a string"),
-        ("metric = \"m\"", "metric = \"m\", mean = [\"m\", \"n\"]", "a condition has `metric` or `mean`"),
-        ("metric = \"m\"", "both = [\"m\", \"n\"]", "`both` goes with `dominates`, not with `lower`"),
+        (
+            "metric = \"m\"",
+            "mean = [\"m\"]",
+            "`mean` is of two metrics or more",
+        ),
+        (
+            "metric = \"m\"",
+            "mean = [\"m\", \"m\"]",
+            "`m` is named twice",
+        ),
+        (
+            "metric = \"m\"",
+            "mean = \"m\"",
+            "`mean` expects an array of metrics, got a string",
+        ),
+        (
+            "metric = \"m\"",
+            "metric = \"m\", mean = [\"m\", \"n\"]",
+            "a condition has `metric` or `mean`",
+        ),
+        (
+            "metric = \"m\"",
+            "both = [\"m\", \"n\"]",
+            "`both` goes with `dominates`, not with `lower`",
+        ),
         ("\"lower\"", "\"dominates\"", "`dominates` needs `both`"),
     ] {
         let claim = format!("[[claim]]\n{}", right.replacen(old, new, 1));

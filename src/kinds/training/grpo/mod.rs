@@ -304,7 +304,9 @@ fn held_out(
         "no response to a held-out prompt has a reward that is a number"
     );
     let measure = |name: String, class: Option<PromptClass>| {
-        let rows = means.iter().filter(|(p, _)| class.is_none_or(|c| c == p.class));
+        let rows = means
+            .iter()
+            .filter(|(p, _)| class.is_none_or(|c| c == p.class));
         measure::rewards(&name, rows.map(|(p, mean)| (p.id.as_str(), *mean)))
     };
     let mut measures: Vec<Measure> = vec![];
