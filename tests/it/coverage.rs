@@ -3,6 +3,7 @@
 
 use pipe::base::rng::{Rng, Seed};
 use pipe::base::stats::crossed::{ALPHA, Range, Values, estimate};
+use pipe::report::verdicts::decide;
 
 /// Of a study: log-odds of both sides, and the spreads of what moves them.
 struct World {
@@ -148,4 +149,27 @@ fn nothing_is_found_where_nothing_is_more_often_than_said() {
         assert!(shares[0] > 0.02 && shares[1] > 0.12, "{seeds}: {shares:?}");
         assert!(shares[1] < 0.24, "{seeds}: {shares:?}");
     }
+}
+
+#[test]
+fn looking_after_every_seed_finds_nothing_more_often_than_looking_once() {
+    let (studies, most) = (600, 10);
+    let mut settled = 0;
+    for study in 0..studies {
+        let mut rng = Seed::new(study).child("looks").rng();
+        let world = World {
+            sides: [1.0, 1.0],
+            ..World::draw(&mut rng)
+        };
+        let [differences, _] = world.study(most, 100, &mut rng);
+        let look = |seeds: &usize| {
+            let found = estimate(&[differences[..*seeds].to_vec()], Range::Difference).unwrap();
+            found.p(0.0).unwrap() <= decide::look(most)
+        };
+        settled += usize::from((2..=most).any(|seeds| look(&seeds)));
+    }
+    let share = settled as f64 / studies as f64;
+    assert!(share < 0.06 + error(studies as usize), "{share}");
+    assert!(share > 0.01, "{share}");
+    assert_eq!(decide::look(2), ALPHA);
 }
