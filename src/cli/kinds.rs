@@ -170,7 +170,7 @@ fn metrics_of(kind: &Kind) -> Table {
 /// `pipe help metrics`: what every kind says of the metrics that it writes.
 pub fn metrics() -> String {
     let mut out = String::from(METRICS);
-    for kind in registry().0.iter().filter(|k| !k.metrics.is_empty()) {
+    for kind in registry().iter().filter(|k| !k.metrics.is_empty()) {
         let of = match kind.knows_its_metrics() {
             true => "",
             false => ", and what else its parameters or a program write",
