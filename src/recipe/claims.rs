@@ -382,16 +382,9 @@ pub fn unmeasured(kind: &Kind, node: &str, metric: &str, at: &Place) -> Option<D
     let names: Vec<String> = kind.metrics.iter().flat_map(|m| m.names()).collect();
     let near = did_you_mean(metric, names.iter().map(String::as_str));
     let message = format!("`{node}` measures no `{metric}`");
-    let diag = Diag::at(at, message).suggest(near);
-    let told = format!(
-        "`{}` writes {}",
-        kind.name,
-        listed(names.iter().map(String::as_str))
-    );
-    Some(match diag.help {
-        Some(_) => diag.label(told),
-        None => diag.help(told),
-    })
+    let near = near.map_or(String::new(), |n| format!("did you mean `{n}`? "));
+    let all = listed(names.iter().map(String::as_str));
+    Some(Diag::at(at, message).help(format!("{near}`{}` writes {all}", kind.name)))
 }
 
 fn text(entry: &Entry, diags: &mut Diags) -> Option<String> {

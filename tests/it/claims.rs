@@ -230,7 +230,22 @@ fn a_table_of_claims_reads_line_by_line() {
     assert_eq!(
         page(&said).text(),
         "\
-CLAIMTABLE"
+claims
+verdict       alone                p  recipe  seeds  claim
+reproduced    reproduced    < 0.0001  wide        1  falls
+contradicted  contradicted  < 0.0001  wide        1  both
+not answered                          wide           no such metric
+
+recipe  condition                                                own    other              difference [95 %]         p  verdict
+wide    defense success, harmful lower                         0.0 %  100.0 %  -100.0 points [-100.0, -97.3]  < 0.0001  reproduced
+wide    defense success, harmful higher by 2.0 points          0.0 %  100.0 %  -100.0 points [-100.0, -97.3]  < 0.0001  contradicted
+wide    compliance, harmless and ambiguous within 5.0 points  75.0 %   75.0 %        0.0 points [-1.0, +1.0]  < 0.0001  reproduced
+
+  wide: falls: one seed; two at least tell training noise
+  wide: both: one seed; two at least tell training noise
+  wide: no such metric: not answered: `eval` measures no `unscorable`
+one seed: the interval is over prompts and says nothing about training noise
+"
     );
     let json = serde_json::to_value(&said).unwrap();
     assert_eq!(json[1]["verdict"], "contradicted");

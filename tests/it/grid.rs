@@ -27,10 +27,11 @@ fn a_cell_is_a_mean_over_seeds_and_its_interval() {
     let cell = g.rows[1].cells[0].as_ref().unwrap();
     assert_eq!((cell.over, cell.seeds, cell.n), (Over::Both, 3, 10));
     assert!((cell.mean - 0.6).abs() < 1e-12);
-    // Over seeds alone 4.302653 · 0.1 / sqrt(3) = 0.248; over prompts, of which seven never change, as much again.
+    // Over seeds alone 4.302653 · 0.1 / sqrt(3) = 0.248; with the prompts, of which eight never change, a little more, around a
+    // middle that four prompts more move to 0.571.
     let (low, high) = cell.interval.unwrap();
     assert!(
-        (0.18..0.25).contains(&low) && (0.93..0.97).contains(&high),
+        (0.25..0.33).contains(&low) && (0.8..0.9).contains(&high),
         "{low} {high}"
     );
     let one = g.rows[0].cells[0].as_ref().unwrap();
@@ -43,10 +44,10 @@ fn a_cell_is_a_mean_over_seeds_and_its_interval() {
         "\
 recipe  evaluation  seeds  defense success, harmful, %
 base    eval            1            50.0 [25.0, 75.0]
-wide    eval            3                  60.0 ± 24.8
+wide    eval            3            60.0 [29.2, 85.1]
 
-±: half the 95 % interval over seeds (Student's t)
-[ ]: one seed, 95 % interval over prompts: says nothing about training noise
+[ ]: 95 % interval over seeds and prompts
+[ ] of one seed: 95 % interval over prompts: says nothing about training noise
 "
     );
     assert_eq!(
@@ -56,7 +57,7 @@ wide    eval            3                  60.0 ± 24.8
                 .to_string(),
             "base,,eval,defense,share,0.5,0.25,0.75,prompts,1,10,,".to_string(),
             format!(
-                "wide,,eval,defense,share,{},{low},{high},seeds,3,10,,",
+                "wide,,eval,defense,share,{},{low},{high},both,3,10,,",
                 cell.mean
             ),
         ]
@@ -69,15 +70,18 @@ wide    eval            3                  60.0 ± 24.8
 Recipe & Evaluation & Seeds & defense success, harmful, \\% \\\\
 \\midrule
 base & eval & 1 & $50.0 [25.0, 75.0]$ \\\\
-wide & eval & 3 & $60.0 \\pm 24.8$ \\\\
+wide & eval & 3 & $60.0 [29.2, 85.1]$ \\\\
 \\bottomrule
 \\end{tabular}
-% ±: half the 95 % interval over seeds (Student's t)
-% [ ]: one seed, 95 % interval over prompts: says nothing about training noise
+% [ ]: 95 % interval over seeds and prompts
+% [ ] of one seed: 95 % interval over prompts: says nothing about training noise
 "
     );
     let md = page(&g).markdown();
-    assert!(md.contains("| wide | eval | 3 | 60.0 ± 24.8 |\n"), "{md}");
+    assert!(
+        md.contains("| wide | eval | 3 | 60.0 [29.2, 85.1] |\n"),
+        "{md}"
+    );
     let json = serde_json::to_value(&g).unwrap();
     assert_eq!(json["rows"][1]["cells"][0]["seeds"], 3);
     assert_eq!(json["metrics"][0]["metric"], "defense");

@@ -49,7 +49,11 @@ pub fn mean_interval(values: &[f64]) -> Option<(f64, f64)> {
 
 /// The 0.975 quantile of Student's t distribution. `None` without degrees of freedom.
 pub fn t975(freedom: usize) -> Option<f64> {
-    (freedom > 0).then(|| student(0.05, freedom))
+    match freedom {
+        0 => None,
+        1..=1_000_000 => Some(quantile(0.05, (1.9, 13.0), |t| central(t, freedom))),
+        _ => Some(Z95),
+    }
 }
 
 /// The t with P(|T| > t) = `alpha`, of Student's distribution with at least one degree of freedom.
@@ -58,20 +62,19 @@ pub fn student(alpha: f64, freedom: usize) -> f64 {
     if freedom > 1_000_000 {
         return normal(alpha);
     }
-    quantile(alpha, |t| central(t, freedom))
+    quantile(alpha, (0.0, 1.0), |t| central(t, freedom))
 }
 
 /// The z with P(|Z| > z) = `alpha`, of the normal distribution.
 pub fn normal(alpha: f64) -> f64 {
     match alpha == 0.05 {
         true => Z95,
-        false => quantile(alpha, within),
+        false => quantile(alpha, (0.0, 1.0), within),
     }
 }
 
-/// Where a distribution around 0 has `alpha` outside, by halving.
-fn quantile(alpha: f64, inside: impl Fn(f64) -> f64) -> f64 {
-    let (mut low, mut high) = (0.0, 1.0);
+/// Where a distribution around 0 has `alpha` outside, by halving; the last bits hang on where it begins.
+fn quantile(alpha: f64, (mut low, mut high): (f64, f64), inside: impl Fn(f64) -> f64) -> f64 {
     while inside(high) < 1.0 - alpha && high < 1e12 {
         (low, high) = (high, 2.0 * high);
     }

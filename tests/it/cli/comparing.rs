@@ -260,7 +260,7 @@ fn a_table_has_the_formats_of_papers() {
     let csv = table(&["--csv", "--metric", "finished"]).ok().out;
     assert!(csv.starts_with("recipe,axes,evaluation,metric,unit,mean,low,high,over,seeds,n,unreadable,unfinished\nsmall,,eval,finished,share,"), "{csv}");
     assert!(
-        csv.lines().count() == 3 && csv.ends_with(",seeds,2,12,,\n"),
+        csv.lines().count() == 3 && csv.ends_with(",both,2,12,,\n"),
         "{csv}"
     );
     assert!(table(&["--latex"]).ok().out.contains("\\toprule"));

@@ -353,9 +353,9 @@ fn a_verdict_on_what_cannot_be_read_is_marked() {
     assert_eq!(said[0].warnings, [warned]);
     assert!(said[0].doubtful() && !said[1].doubtful());
     let text = verdicts::show::page(&said).text();
-    assert!(text.contains("reproduced (!)  wide"), "{text}");
+    assert!(text.contains("reproduced (!)  reproduced  "), "{text}");
     assert!(
-        text.contains("\nreproduced      wide        1  it helps\n"),
+        text.contains("\nreproduced      reproduced  < 0.0001  wide        1  it helps\n"),
         "{text}"
     );
     let own_first = "! unreadable, of all unfinished 40.0 %, 20.0 % 0.0 %, 0.0 %";
