@@ -110,6 +110,7 @@ pub fn main(kinds: &'static Registry) -> i32 {
     let outcome = match cli.verb {
         Verb::Check(args) => check::run(&args),
         Verb::Plan(args) => plan::run(&args),
+        Verb::Run(args) if args.until_settled => settle::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Logs(args) => logs::run(&args),

@@ -2,7 +2,7 @@
 
 use super::args::{RecipesArgs, StoreArgs};
 use super::output::{Error, Outcome, colour, complain, print, print_json};
-use super::{detach, gc, settle, study};
+use super::{detach, gc, study};
 use base::text::{count, duration, listed, parse_bytes};
 use base::threads;
 use engine::events::event::State;
@@ -82,7 +82,7 @@ pub struct Run {
     /// Run seed after seed, of the recipes whose claims are open and of what they are against, until every claim is settled or there are
     /// `--max-seeds`. Looking after every seed asks for a smaller p than looking once
     #[arg(long, conflicts_with_all = ["detach", "only", "fresh"])]
-    until_settled: bool,
+    pub(super) until_settled: bool,
     /// With `--until-settled`: as many seeds at most
     #[arg(long, value_name = "N", default_value_t = 10, requires = "until_settled", value_parser = clap::value_parser!(u64).range(2..=1000))]
     pub(super) max_seeds: u64,
@@ -100,14 +100,8 @@ pub struct Run {
     pub(super) json: bool,
 }
 
+/// What is wanted, once; `settle::run` goes on from there.
 pub fn run(args: &Run) -> Outcome {
-    match args.until_settled {
-        true => settle::run(args),
-        false => at_once(args),
-    }
-}
-
-fn at_once(args: &Run) -> Outcome {
     let started = Instant::now();
     if args.as_run.is_some() {
         detach::leave_terminal();
