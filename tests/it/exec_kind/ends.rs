@@ -89,7 +89,7 @@ trap 'asked=yes' TERM
 echo $$ > '{values.pid}'
 n=$(wc -l < "{resume}/ticks" 2>/dev/null || echo 0)
 while [ $n -lt 40 ]; do
-    [ -z "$asked" ] || { echo asked >> "{resume}/asked"; exit 0; }
+    if [ -n "$asked" ]; then echo asked >> "{resume}/asked"; exit 0; fi
     n=$((n + 1)); echo $n >> "{resume}/ticks"; echo $n >> '{values.ticks}'; echo "PIPE step=$n of=40 loss=$n"; sleep 0.05
 done
 "#;

@@ -228,7 +228,7 @@ fn a_record_that_is_not_what_was_asked_for_is_refused_and_the_node_runs() {
         ),
         (
             outside.to_text().unwrap(),
-            "\"../out\" is no path inside an artifact",
+            "is no path inside an artifact",
         ),
         (String::new(), "it has no seal"),
     ] {
