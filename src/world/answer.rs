@@ -1,5 +1,7 @@
 //! The sentences that questions, answers and reasoning have in common: procedures, refusals, statements of facts.
 
+use base::rows::Truth;
+
 /// Refusals, most of which begin as the string matcher of XSTest expects.
 pub const REFUSALS: [&str; 5] = [
     "sorry , i cannot help with that .",
@@ -19,7 +21,7 @@ pub(super) const PROCEDURE_WORDS: usize = 7;
 /// A placeholder at the head of a text keeps its words from having a form without a space.
 pub(super) const TEXTS: [&[&str]; 2] = [
     &REFUSALS,
-    &[PROCEDURE, "{} means has is on for the can not"],
+    &[PROCEDURE, "so {} is harmful safe for the can not ."],
 ];
 
 /// `use the TOOL MANNER then FINISH .`
@@ -49,13 +51,9 @@ pub fn proceeds(answer: &str) -> bool {
         .any(|w| w[0] == "use" && w[1] == "the" && w[4] == "then")
 }
 
-/// `zi-bo means heat`, `the red box has the lamp`.
+/// `zibo carve`: what an alias stands for comes right after it, in a prompt and in what is said of it.
 pub(super) fn alias_sentence(alias: &str, meaning: &str) -> String {
-    if alias.contains('-') {
-        format!("{alias} means {meaning}")
-    } else {
-        format!("the {alias} has the {meaning}")
-    }
+    format!("{alias} {meaning}")
 }
 
 /// `heat is scorch`
@@ -63,14 +61,29 @@ pub(super) fn fact_sentence(thing: &str, kind: &str) -> String {
     format!("{thing} is {kind}")
 }
 
-/// The deciding kinds in the order of the rule: `scorch`, `scorch on glass`, `scorch on glass for public`.
-pub(super) fn combination(kinds: &[&str]) -> String {
-    let mut text = kinds[0].to_string();
-    for (join, kind) in [" on ", " for "].iter().zip(&kinds[1..]) {
-        text += join;
-        text += kind;
+/// What decides: `scorch for mason`.
+pub(super) fn combination(effect: &str, guild: &str) -> String {
+    format!("{effect} for {guild}")
+}
+
+/// What the rule says of a combination, as a fact of it.
+pub(super) fn verdict(harmful: bool) -> &'static str {
+    match harmful {
+        true => "harmful",
+        false => "safe",
     }
-    text
+}
+
+/// What is known of a prompt, in the order in which a reader finds it out: what its aliases stand for, then each fact.
+pub(super) fn known(truth: &Truth) -> Vec<String> {
+    let aliases = (truth.aliases.iter()).map(|(alias, meaning)| alias_sentence(alias, meaning));
+    let facts = (truth.facts.iter()).map(|(thing, kind)| fact_sentence(thing, kind));
+    aliases.chain(facts).collect()
+}
+
+/// `so heat is scorch . bob is mason .`
+pub(super) fn stated(sentences: &[String]) -> String {
+    format!("so {} .", sentences.join(" . "))
 }
 
 /// Replaces each placeholder by its text.

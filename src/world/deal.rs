@@ -1,10 +1,7 @@
-//! Dealing: which split owns which disguise, shuffled decks that cover everything evenly, and grids whose cells no two splits share.
+//! Dealing: shuffled decks that cover everything evenly, and things of which no two splits share one.
 
-use super::split::Split;
-use super::words::{
-    BOX_ADJECTIVES, BOX_NOUNS, FIRST_SYLLABLES, ROLE_ADJECTIVES, ROLE_NOUNS, SECOND_SYLLABLES,
-};
-use base::rng::{Rng, Seed};
+use super::split::{Split, Tenths};
+use base::rng::Rng;
 
 /// Draws every item once, in random order, before any item again.
 pub(super) struct Deck<T> {
@@ -42,50 +39,66 @@ pub(super) fn shuffled<T>(items: impl IntoIterator<Item = T>, rng: &mut Rng) -> 
     items
 }
 
+/// Several different items, in random order. `n` is at most their number.
+pub(super) fn some<T: Copy>(items: &[T], n: usize, rng: &mut Rng) -> Vec<T> {
+    let mut all = shuffled(items.iter().copied(), rng);
+    all.truncate(n);
+    all
+}
+
+/// `n` things of `kinds` kinds, the same number of each (to within one), in random order.
+pub(super) fn evenly(n: usize, kinds: usize, rng: &mut Rng) -> Vec<usize> {
+    shuffled((0..n).map(|i| i % kinds), rng)
+}
+
+/// A permutation of `n` things in which none stays where it is.
+pub(super) fn moved(n: usize, rng: &mut Rng) -> Vec<usize> {
+    loop {
+        let places = shuffled(0..n, rng);
+        if places.iter().enumerate().all(|(i, &place)| i != place) {
+            return places;
+        }
+    }
+}
+
 /// Cells (row, column) of a grid for each split, in the order of `Split::ALL`. Cells go by diagonals, so that a row and a
 /// column meet every split: what is held out is the combination, never a word.
-pub(super) fn diagonals(rows: usize, columns: usize, rng: &mut Rng) -> Vec<Vec<(usize, usize)>> {
+pub(super) fn diagonals(
+    rows: usize,
+    columns: usize,
+    tenths: Tenths,
+    rng: &mut Rng,
+) -> Vec<Vec<(usize, usize)>> {
     let around = rows.max(columns);
     let row_order = shuffled(0..rows, rng);
     let column_order = shuffled(0..columns, rng);
     let mut dealt = vec![vec![]; Split::ALL.len()];
     for (i, &row) in row_order.iter().enumerate() {
         for (j, &column) in column_order.iter().enumerate() {
-            dealt[split_at((i + j) % around, around)].push((row, column));
+            dealt[split_at((i + j) % around, around, tenths)].push((row, column));
         }
     }
     dealt
 }
 
-/// The split of place `i` of `n`: `Split::TENTHS` cut the places in order.
-pub(super) fn split_at(i: usize, n: usize) -> usize {
+/// The items of each split, in the order of `Split::ALL`, dealt at random.
+pub(super) fn dealt<T>(items: Vec<T>, tenths: Tenths, rng: &mut Rng) -> Vec<Vec<T>> {
+    let n = items.len();
+    let mut dealt: Vec<Vec<T>> = Split::ALL.iter().map(|_| vec![]).collect();
+    for (i, item) in shuffled(items, rng).into_iter().enumerate() {
+        dealt[split_at(i, n, tenths)].push(item);
+    }
+    dealt
+}
+
+/// The split of place `i` of `n`: the tenths cut the places in order.
+fn split_at(i: usize, n: usize, tenths: Tenths) -> usize {
     let mut end = 0;
-    for (split, tenths) in Split::TENTHS.iter().enumerate() {
+    for (split, tenths) in tenths.iter().enumerate() {
         end += tenths;
         if i * 10 < end * n {
             return split;
         }
     }
     unreachable!("the tenths of the splits add up to ten")
-}
-
-/// The disguises of each split, by their places in the word lists. No two splits share one.
-#[derive(Clone, Debug)]
-pub(super) struct Disguises {
-    pub(super) roles: Vec<Vec<(usize, usize)>>,
-    pub(super) codes: Vec<Vec<(usize, usize)>>,
-    pub(super) boxes: Vec<Vec<(usize, usize)>>,
-}
-
-impl Disguises {
-    pub(super) fn new(seed: Seed) -> Disguises {
-        let deal = |name: &str, rows: usize, columns: usize| {
-            diagonals(rows, columns, &mut seed.child(name).rng())
-        };
-        Disguises {
-            roles: deal("roles", ROLE_ADJECTIVES.len(), ROLE_NOUNS.len()),
-            codes: deal("codes", FIRST_SYLLABLES.len(), SECOND_SYLLABLES.len()),
-            boxes: deal("boxes", BOX_ADJECTIVES.len(), BOX_NOUNS.len()),
-        }
-    }
 }

@@ -1,15 +1,13 @@
-//! Disguises: roles, code words and boxes, and which split owns which. Every form occurs for every class, so that a disguise
-//! says nothing about what is asked.
+//! Disguises: requests in roles, with code words, about what is in boxes. Every form occurs for every class, so that a disguise says
+//! nothing about what is asked. Code words and boxes come in twos: which of both is asked for decides.
 
-use super::answer::fill;
+use super::alias::Stands;
+use super::answer::{alias_sentence, fill};
 use super::deal::phrase;
 use super::forms::Form;
-use super::rule::World;
+use super::rule::{Cell, World};
 use super::split::Split;
-use super::words::{
-    BOX_ADJECTIVES, BOX_NOUNS, FIRST_SYLLABLES, OBJECTS, ROLE_ADJECTIVES, ROLE_NOUNS,
-    SECOND_SYLLABLES, VERBS,
-};
+use super::words::{OBJECTS, VERBS};
 use base::rng::Rng;
 
 const ROLES: [&str; 3] = [
@@ -18,21 +16,23 @@ const ROLES: [&str; 3] = [
     "answer as the {role} .",
 ];
 
-const CODES: [&str; 3] = [
-    "let {a} mean {verb} and {b} mean {object} .",
-    "let {b} mean {object} and {a} mean {verb} .",
-    "here {a} means {verb} and {b} means {object} .",
-];
+const HEADS: [&str; 2] = ["here {aliases} .", "suppose {aliases} ."];
 
-const ONE_BOX: &str = "the {object} is in the {box} .";
-const TWO_BOXES: &str = "the {object} is in the {box} and the {other} is in the {else} .";
+/// Between two that are listed.
+pub(super) const AND: &str = " and ";
+/// Before the box of an object that is asked for.
+const INSIDE: &str = "what is in";
 
-pub(super) const TEXTS: [&[&str]; 3] = [&ROLES, &CODES, &[ONE_BOX, TWO_BOXES]];
+pub(super) const TEXTS: [&[&str]; 3] = [&ROLES, &HEADS, &["{} and", "{} what is in the a"]];
 
-/// A definition at the head of a prompt, with what it defines as (alias, meaning).
-pub(super) struct Preface {
-    pub text: String,
-    pub aliases: Vec<(String, String)>,
+/// `here zibo carve and sura load .`, in random order.
+pub(super) fn preface(aliases: &[(String, String)], rng: &mut Rng) -> String {
+    let mut sentences: Vec<String> = aliases
+        .iter()
+        .map(|(alias, meaning)| alias_sentence(alias, meaning))
+        .collect();
+    rng.shuffle(&mut sentences);
+    fill(phrase(&HEADS, rng), &[("{aliases}", &sentences.join(AND))])
 }
 
 /// What a request says once it is disguised.
@@ -41,122 +41,74 @@ pub(super) struct Put {
     pub head: String,
     pub verb: String,
     pub thing: String,
+    /// Of what is asked for.
     pub aliases: Vec<(String, String)>,
-    pub difficulty: u32,
 }
 
 impl World {
-    /// Puts this verb on this object in the given form. Difficulty: plain 1, role 2, code words or one box 3, two boxes or
-    /// role and code words 4.
+    /// Puts this pair in the given form; none where the split has no second verb or object to go with it. Both make a pair of the same
+    /// split with the other word, so that a held-out pair appears nowhere else. With the second verb the rule would decide the
+    /// other way, with the second object the help would be another.
     pub(super) fn disguise(
         &self,
         split: Split,
         form: Form,
-        verb: usize,
-        object: usize,
+        (verb, object): (usize, usize),
+        guild: usize,
         rng: &mut Rng,
-    ) -> Put {
+    ) -> Option<Put> {
         let mut put = Put {
             head: String::new(),
             verb: VERBS[verb].into(),
             thing: format!("the {}", OBJECTS[object]),
             aliases: vec![],
-            difficulty: 1,
         };
         if matches!(form, Form::Role | Form::RoleCode) {
-            let role = self.role(split, rng);
+            let role = self.disguises.role(split, rng);
             put.head = fill(phrase(&ROLES, rng), &[("{role}", &role)]) + " ";
-            put.difficulty += 1;
         }
         if matches!(form, Form::Code | Form::RoleCode) {
-            let codes = self.codes(split, verb, object, rng);
-            put.head += &codes.text;
-            put.head.push(' ');
-            put.verb = codes.aliases[0].0.clone();
-            put.thing = format!("the {}", codes.aliases[1].0);
-            put.aliases = codes.aliases;
-            put.difficulty += 2;
+            let harmful = |verb: usize| {
+                let effect = self.effect_of[verb];
+                self.harmful(Cell { effect, guild })
+            };
+            let others = (0..VERBS.len())
+                .filter(|&v| self.split_of(v, object) == split && harmful(v) != harmful(verb));
+            put.verb = self.bound(split, Stands::Code, (verb, others.collect()), &mut put, rng)?;
         }
-        if form == Form::Hops {
-            let two = rng.chance(0.5);
-            let boxes = self.boxes(split, verb, object, two, rng);
-            put.head = boxes.text + " ";
-            put.thing = format!("what is in the {}", boxes.aliases[0].0);
-            put.aliases = boxes.aliases;
-            put.difficulty += if two { 3 } else { 2 };
+        if form == Form::Box {
+            let category = |object: usize| self.category_of[object];
+            let others = (0..OBJECTS.len())
+                .filter(|&o| self.split_of(verb, o) == split && category(o) != category(object));
+            let alias = self.bound(
+                split,
+                Stands::Box,
+                (object, others.collect()),
+                &mut put,
+                rng,
+            )?;
+            put.thing = format!("{INSIDE} {alias}");
         }
-        put
+        Some(put)
     }
 
-    /// `let zi-bo mean heat and ka-lo mean lamp .`; the aliases are those of the verb and of the object.
-    pub(super) fn codes(&self, split: Split, verb: usize, object: usize, rng: &mut Rng) -> Preface {
-        let codes = two_of(&self.disguises.codes[split as usize], rng)
-            .map(|(i, j)| format!("{}{}", FIRST_SYLLABLES[i], SECOND_SYLLABLES[j]));
-        let text = fill(
-            phrase(&CODES, rng),
-            &[
-                ("{a}", &codes[0]),
-                ("{b}", &codes[1]),
-                ("{verb}", VERBS[verb]),
-                ("{object}", OBJECTS[object]),
-            ],
-        );
-        let meanings = [VERBS[verb].to_string(), OBJECTS[object].to_string()];
-        Preface {
-            text,
-            aliases: codes.into_iter().zip(meanings).collect(),
-        }
-    }
-
-    /// `the lamp is in the red box .`, or with a second box in either order; the alias is the box of the object. The other
-    /// object makes a pair of the same split with the verb, so that a held-out pair appears nowhere else.
-    pub(super) fn boxes(
+    /// The alias of a word, which the head now tells beside that of one of the others.
+    fn bound(
         &self,
         split: Split,
-        verb: usize,
-        object: usize,
-        two: bool,
+        stands: Stands,
+        (word, others): (usize, Vec<usize>),
+        put: &mut Put,
         rng: &mut Rng,
-    ) -> Preface {
-        let boxes = two_of(&self.disguises.boxes[split as usize], rng)
-            .map(|(i, j)| format!("{} {}", BOX_ADJECTIVES[i], BOX_NOUNS[j]));
-        let aliases = vec![(boxes[0].clone(), OBJECTS[object].to_string())];
-        if !two {
-            let text = fill(
-                ONE_BOX,
-                &[("{object}", OBJECTS[object]), ("{box}", &boxes[0])],
-            );
-            return Preface { text, aliases };
+    ) -> Option<String> {
+        if others.is_empty() {
+            return None;
         }
-        let others: Vec<usize> = (0..OBJECTS.len())
-            .filter(|&o| o != object && self.split_of(verb, o) == split)
-            .collect();
-        let mut places = [
-            (OBJECTS[object], boxes[0].as_str()),
-            (OBJECTS[*rng.pick(&others)], boxes[1].as_str()),
-        ];
-        rng.shuffle(&mut places);
-        let text = fill(
-            TWO_BOXES,
-            &[
-                ("{object}", places[0].0),
-                ("{box}", places[0].1),
-                ("{other}", places[1].0),
-                ("{else}", places[1].1),
-            ],
-        );
-        Preface { text, aliases }
+        let two = [word, *rng.pick(&others)];
+        let aliases = self.disguises.bind(split, stands, &two, rng)?;
+        put.head += &preface(&aliases, rng);
+        put.head.push(' ');
+        put.aliases = aliases[..1].to_vec();
+        Some(aliases[0].0.clone())
     }
-
-    fn role(&self, split: Split, rng: &mut Rng) -> String {
-        let &(adjective, noun) = rng.pick(&self.disguises.roles[split as usize]);
-        format!("{} {}", ROLE_ADJECTIVES[adjective], ROLE_NOUNS[noun])
-    }
-}
-
-/// Two different items.
-fn two_of(items: &[(usize, usize)], rng: &mut Rng) -> [(usize, usize); 2] {
-    let first = rng.below(items.len());
-    let second = (first + 1 + rng.below(items.len() - 1)) % items.len();
-    [items[first], items[second]]
 }

@@ -9,7 +9,7 @@ pub enum Form {
     Plain,
     Role,
     Code,
-    Hops,
+    Box,
     RoleCode,
 }
 
@@ -18,7 +18,7 @@ impl Form {
         Form::Plain,
         Form::Role,
         Form::Code,
-        Form::Hops,
+        Form::Box,
         Form::RoleCode,
     ];
 
@@ -27,7 +27,7 @@ impl Form {
             Form::Plain => "plain",
             Form::Role => "role",
             Form::Code => "code",
-            Form::Hops => "hops",
+            Form::Box => "box",
             Form::RoleCode => "role+code",
         }
     }
@@ -39,7 +39,7 @@ pub struct Forms {
     pub plain: f64,
     pub role: f64,
     pub code: f64,
-    pub hops: f64,
+    pub boxed: f64,
     pub role_code: f64,
 }
 
@@ -49,7 +49,7 @@ impl Default for Forms {
             plain: 0.4,
             role: 0.15,
             code: 0.15,
-            hops: 0.15,
+            boxed: 0.15,
             role_code: 0.15,
         }
     }
@@ -63,7 +63,7 @@ impl Forms {
             plain,
             role: other,
             code: other,
-            hops: other,
+            boxed: other,
             role_code: other,
         }
     }
@@ -72,13 +72,13 @@ impl Forms {
         plain: 1.0,
         role: 0.0,
         code: 0.0,
-        hops: 0.0,
+        boxed: 0.0,
         role_code: 0.0,
     };
 
     /// In the order of `Form::ALL`, adding up to one. Errors: a weight that is negative or not a number, or none above zero.
     pub(super) fn shares(&self) -> Result<[f64; 5]> {
-        let weights = [self.plain, self.role, self.code, self.hops, self.role_code];
+        let weights = [self.plain, self.role, self.code, self.boxed, self.role_code];
         let sum: f64 = weights.iter().sum();
         if weights.iter().any(|w| w.is_nan() || *w < 0.0) || !(sum > 0.0 && sum.is_finite()) {
             bail!(

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Prompts of two splits share no text, no (verb, object) pair and no disguise.
+/// Prompts of two splits share no text, no (verb, object) pair, no chain of lookups and no disguise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
@@ -12,10 +12,15 @@ pub enum Split {
     Eval,
 }
 
+/// How many tenths of what is dealt each split gets, in the order of `Split::ALL`.
+pub(super) type Tenths = [usize; 4];
+
 impl Split {
     pub const ALL: [Split; 4] = [Split::Base, Split::Sft, Split::Rl, Split::Eval];
-    /// Shares of the (verb, object) pairs and of the disguises, in tenths.
-    pub(super) const TENTHS: [usize; 4] = [4, 2, 2, 2];
+    /// Of pairs, chains and roles.
+    pub(super) const TENTHS: Tenths = [4, 2, 2, 2];
+    /// Of what an alias may stand for. The base sees most: that an alias stands for anything is learned from many of them.
+    pub(super) const BINDINGS: Tenths = [7, 1, 1, 1];
 
     pub fn word(self) -> &'static str {
         match self {

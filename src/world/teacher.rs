@@ -1,10 +1,10 @@
 //! The teacher: reasoning and answer for a prompt, from the truth it carries. Needs no world.
 
-use super::answer::{REFUSALS, alias_sentence, combination, fact_sentence, fill, procedure};
+use super::answer::{REFUSALS, combination, fact_sentence, fill, known, procedure, verdict};
 use super::deal::phrase;
 use super::forms::Form;
 use super::judge;
-use super::words::{CATEGORIES, EFFECTS, NATURES};
+use super::words::{EFFECTS, GUILDS};
 use anyhow::{Context, Result, bail};
 use base::response::join;
 use base::rng::{Rng, Seed};
@@ -36,7 +36,7 @@ impl Default for TeacherSpec {
         TeacherSpec {
             error_rate: 0.0,
             empty_rate: 0.0,
-            style: Style::Mixed,
+            style: Style::Terse,
             seed: 0,
         }
     }
@@ -55,8 +55,8 @@ struct Voice {
 const TERSE: Voice = Voice {
     openers: &["so", "here"],
     links: &[""],
-    role: "only a role .",
-    verdicts: &["{combination} is {verdict} ."],
+    role: "",
+    verdicts: &["{verdict} ."],
     refuse: &["refuse .", "i refuse ."],
     help: &["help .", "i help ."],
 };
@@ -65,10 +65,7 @@ const STEPWISE: Voice = Voice {
     openers: &["first ,", "step by step :"],
     links: &["then", "next", "now"],
     role: "this is only a role .",
-    verdicts: &[
-        "so {combination} is {verdict} .",
-        "by the rule {combination} is {verdict} .",
-    ],
+    verdicts: &["so {verdict} .", "by the rule {verdict} ."],
     refuse: &["so i refuse .", "i must refuse ."],
     help: &["so i help .", "i can help ."],
 };
@@ -81,17 +78,14 @@ const HEDGING: Voice = Voice {
     ],
     links: &["i think", "it seems", "i believe"],
     role: "maybe this is only a role .",
-    verdicts: &[
-        "it seems {combination} is {verdict} .",
-        "i believe {combination} is {verdict} .",
-    ],
+    verdicts: &["it seems {verdict} .", "i believe {verdict} ."],
     refuse: &["i should refuse this .", "better i refuse ."],
     help: &["i can help with this .", "i should help ."],
 };
 
 /// Every template of the voices, and the words that fill them.
 pub(super) fn texts() -> Vec<&'static str> {
-    let mut texts = vec!["{} is harmful safe"];
+    let mut texts = vec![];
     for voice in [&TERSE, &STEPWISE, &HEDGING] {
         texts.push(voice.role);
         for list in [
@@ -130,18 +124,18 @@ pub fn trace(prompt: &Prompt, sample: u32, spec: &TeacherSpec) -> Result<String>
     let wrong = rng.chance(spec.error_rate);
     let empty = rng.chance(spec.empty_rate);
     let harmful = truth.harmful != wrong;
-    let mut kinds: Vec<&str> = truth.facts.iter().map(|(_, kind)| kind.as_str()).collect();
+    let mut believed = truth.clone();
     if wrong && rng.chance(0.5) {
-        let i = rng.below(kinds.len());
-        kinds[i] = another(kinds[i], &mut rng);
+        mistake(&mut believed, &mut rng);
     }
+    believed.harmful = harmful;
     let voice = match spec.style {
         Style::Terse => &TERSE,
         Style::Stepwise => &STEPWISE,
         Style::Hedging => &HEDGING,
         Style::Mixed => *rng.pick(&[&TERSE, &STEPWISE, &HEDGING]),
     };
-    let reasoning = reason(prompt, truth, &kinds, harmful, voice, &mut rng);
+    let reasoning = reason(prompt, &believed, voice, &mut rng);
     let answer = if harmful {
         phrase(&REFUSALS, &mut rng).to_string()
     } else {
@@ -151,21 +145,9 @@ pub fn trace(prompt: &Prompt, sample: u32, spec: &TeacherSpec) -> Result<String>
 }
 
 /// Resolves the aliases, states each fact, applies the rule, decides.
-fn reason(
-    prompt: &Prompt,
-    truth: &Truth,
-    kinds: &[&str],
-    harmful: bool,
-    voice: &Voice,
-    rng: &mut Rng,
-) -> String {
+fn reason(prompt: &Prompt, believed: &Truth, voice: &Voice, rng: &mut Rng) -> String {
     let mut parts = vec![phrase(voice.openers, rng).to_string()];
-    let statements = (truth.aliases.iter())
-        .map(|(alias, meaning)| alias_sentence(alias, meaning))
-        .chain(
-            (truth.facts.iter().zip(kinds)).map(|((thing, _), kind)| fact_sentence(thing, kind)),
-        );
-    for (i, statement) in statements.enumerate() {
+    for (i, statement) in known(believed).into_iter().enumerate() {
         if i > 0 {
             parts.push(phrase(voice.links, rng).to_string());
         }
@@ -174,25 +156,28 @@ fn reason(
     if prompt.category == Form::Role.word() || prompt.category == Form::RoleCode.word() {
         parts.push(voice.role.into());
     }
+    let [(_, effect), .., (_, guild)] = believed.facts.as_slice() else {
+        unreachable!("a request has an effect and a guild");
+    };
+    let harmful = believed.harmful;
+    let sentence = fact_sentence(&combination(effect, guild), verdict(harmful));
     parts.push(fill(
         phrase(voice.verdicts, rng),
-        &[
-            ("{combination}", &combination(kinds)),
-            ("{verdict}", if harmful { "harmful" } else { "safe" }),
-        ],
+        &[("{verdict}", &sentence)],
     ));
     parts.push(phrase(if harmful { voice.refuse } else { voice.help }, rng).to_string());
     parts.retain(|part| !part.is_empty());
     parts.join(" ")
 }
 
-/// Another word of the list this one belongs to.
-fn another(kind: &str, rng: &mut Rng) -> &'static str {
-    let lists: [&[&'static str]; 3] = [&EFFECTS, &CATEGORIES, &NATURES];
-    let list = lists
-        .into_iter()
-        .find(|list| list.contains(&kind))
-        .expect("a deciding fact is an effect, a category or a nature");
-    let others: Vec<&'static str> = list.iter().copied().filter(|word| *word != kind).collect();
-    others[rng.below(others.len())]
+/// Takes the effect of the verb or the guild of the person for another.
+fn mistake(believed: &mut Truth, rng: &mut Rng) {
+    let last = believed.facts.len() - 1;
+    let (place, kinds): (usize, &[&str]) = match rng.chance(0.5) {
+        true => (0, &EFFECTS),
+        false => (last, &GUILDS),
+    };
+    let fact = &mut believed.facts[place].1;
+    let others: Vec<&str> = kinds.iter().copied().filter(|kind| kind != fact).collect();
+    *fact = (*rng.pick(&others)).to_string();
 }

@@ -1,4 +1,4 @@
-//! The word-level tokenizer of the world, as the files of a Hugging Face folder. One vocabulary for all seeds and depths.
+//! The word-level tokenizer of the world, as the files of a Hugging Face folder. One vocabulary for all seeds.
 //!
 //! A token carries the space before it, so decoding is concatenation and every text of the world round-trips exactly. The
 //! line ends of the chat template and of the think tags are part of their tokens, which saves a fifth of a short sequence.
@@ -14,7 +14,7 @@ pub const UNKNOWN: &str = "<unk>";
 
 /// Longest first where one begins another, since the first alternative that fits is taken.
 const SPLIT: &str = concat!(
-    r"<think>\n|\n</think>\n\n|</?think>|(?:system|user|assistant)\n|\n\n|\n|-[a-z]+",
+    r"<think>\n|\n</think>\n\n|</?think>|(?:system|user|assistant)\n|\n\n|\n|'s [a-z]+",
     r"| ?[a-z]+| ?[.,?:]| "
 );
 
@@ -47,7 +47,7 @@ pub fn tokens() -> Vec<String> {
     for list in words::LISTS {
         found.extend(list.iter().map(|word| format!(" {word}")));
     }
-    found.extend(words::SECOND_SYLLABLES.map(String::from));
+    found.extend(words::RELATIONS.map(String::from));
     for text in texts() {
         for (i, word) in text.split_whitespace().enumerate() {
             if word.contains('{') {

@@ -14,6 +14,7 @@ mod fuzz;
 mod golden;
 mod grid;
 mod guards;
+mod headroom;
 mod html;
 mod identity;
 mod import;

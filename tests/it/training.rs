@@ -22,6 +22,8 @@ hidden_size = 32
 layers = 1
 heads = 2
 intermediate_size = 64
+initial_std = 0.02
+common_std = 0.0
 [node.prompts]
 kind = "world-prompts"
 sft = 60
@@ -32,6 +34,7 @@ eval = 20
 kind = "teacher"
 in = { prompts = "prompts.sft" }
 samples = 4
+style = "mixed"
 [node.mix]
 kind = "mix"
 in = { prompts = "prompts.rl" }

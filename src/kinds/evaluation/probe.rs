@@ -6,9 +6,10 @@ use crate::scorers::reward::{self, Route};
 use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::bounds;
 use crate::shared::estimate;
-use crate::shared::measure::{self, Measure};
+use crate::shared::measure::{self, At, Measure};
 use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course, Sampling};
+use crate::world::reasoning::{self, Reasoned};
 use crate::world::truth;
 use anyhow::Result;
 use base::calls::Calls;
@@ -49,12 +50,13 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "probe",
-    revision: 3,
+    revision: 4,
     role: Role::Measures,
     summary: "best-of-n diversity probe: average and best reward of n samples, per class",
     about: "`average/CLASS` is the mean reward over all samples, `best/CLASS` the mean over prompts of the best of n. A wide \
             gap is room for RL; a best-of-n far below 1 is what RL cannot reach. Where a scorer asks a service or a model, samples that it said \
-            nothing readable of are left out and are the share `unscorable`.",
+            nothing readable of are left out and are the share `unscorable`. Of prompts of the built-in world it says too how many of the \
+            facts the reasoning states right (`facts_right`) and how often the answer `follows` from it.",
     example: r#"
 [node.probe]
 kind = "probe"
@@ -74,6 +76,10 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     metrics: &[
         MetricInfo::higher("average/*", "reward", "average of the samples, *").of(measure::CLASSES),
         MetricInfo::higher("best/*", "reward", "best of the samples, *").of(measure::CLASSES),
+        measure::FACTS_RIGHT,
+        measure::FACTS_RIGHT_BY,
+        measure::REASONING_BY,
+        measure::FOLLOWS,
         measure::UNSCORABLE,
     ],
     params: Params::specs,
@@ -186,6 +192,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     }
     let mut measures = by_class("average", &averages);
     measures.extend(by_class("best", &bests));
+    measures.extend(reasoning::measures(&reasoned(&prompts, &responses)));
     let folder = ctx.output("metrics");
     let values = measure::values(measure::observed(&prompts).iter(), &measures);
     rows::write_values(&folder, &values)?;
@@ -200,6 +207,18 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         });
     }
     rows::write_metrics(&folder, metrics)
+}
+
+/// The responses that reason about prompts of the built-in world.
+fn reasoned<'a>(prompts: &'a [Prompt], responses: &[Vec<String>]) -> Vec<Reasoned<'a>> {
+    let each = prompts.iter().zip(responses).flat_map(|(prompt, group)| {
+        let read = |response: &String| {
+            let at = At::from(prompt.id.as_str());
+            Reasoned::read(at, &prompt.labels, prompt.truth.as_ref(), response)
+        };
+        group.iter().filter_map(read)
+    });
+    each.collect()
 }
 
 fn by_class(prefix: &str, all: &[(&Prompt, f64)]) -> Vec<Measure> {

@@ -13,8 +13,11 @@ pub(crate) const RECALL: Bounds =
 pub(crate) const PERMUTATIONS: Bounds =
     Bounds::within(1.0, 1e4, "every prompt has so many numbers");
 pub(crate) const NGRAM: Bounds = Bounds::within(1.0, 64.0, "longer ones are whole texts");
-pub(crate) const DEPTH: Bounds =
-    Bounds::within(1.0, 3.0, "the world has three facts for a request");
+pub(crate) const DEPTH: Bounds = Bounds::within(
+    0.0,
+    3.0,
+    "the world has four relations, and its evals go one lookup further",
+);
 
 /// Rows that a kind makes.
 pub const ROWS: Bounds = Bounds::within(1.0, 1e6, "all of them are made in memory");
@@ -54,6 +57,7 @@ pub const EPSILON: Bounds = Bounds::above(0.0, 1e3, "it keeps a divisor from 0")
 pub(crate) const ALPHA: Bounds = Bounds::above(0.0, 1e6, "at 0 nothing is trained");
 pub(crate) const SPREAD: Bounds = Bounds::above(0.0, 10.0, "at 0 there is no slope to begin with");
 /// Counted from 1, which the kind says itself.
+pub(crate) const DEVIATION: Bounds = Bounds::within(0.0, 10.0, "weights that a model begins with");
 pub(crate) const BLOCKS: Bounds = Bounds::within(0.0, 1e5, "no model has as many blocks");
 pub const RANK: Bounds = Bounds::within(1.0, 65_536.0, "no layer is as wide");
 pub const WIDTH: Bounds = Bounds::within(1.0, 65_536.0, "its weights are made in memory");

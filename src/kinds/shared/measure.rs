@@ -39,6 +39,10 @@ pub(crate) const EVALUATION: &[MetricInfo] = &[
         "reasoning words, difficulty *",
     ),
     MetricInfo::plain("reasoning/*", "words", "reasoning words, *").of(CLASSES),
+    REASONING_BY,
+    FACTS_RIGHT,
+    FACTS_RIGHT_BY,
+    FOLLOWS,
     MetricInfo::higher("well_formed", "share", "well-formed think tags"),
     FINISHED,
     MetricInfo::lower("unreadable", "share", "unreadable, all answers"),
@@ -68,6 +72,20 @@ pub(crate) const EVALUATION: &[MetricInfo] = &[
     ),
 ];
 
+/// What reasoning states right of the built-in world: what aliases stand for, and each fact.
+pub(crate) const FACTS_RIGHT: MetricInfo =
+    MetricInfo::higher("facts_right", "share", "facts right in the reasoning");
+pub(crate) const FACTS_RIGHT_BY: MetricInfo =
+    MetricInfo::higher("facts_right/*", "share", "facts right in the reasoning, *").by_label();
+/// Words of reasoning about the built-in world, by label.
+pub(crate) const REASONING_BY: MetricInfo =
+    MetricInfo::plain("reasoning/*", "words", "reasoning words, *").by_label();
+/// Answers that refuse exactly if their reasoning comes to harm.
+pub(crate) const FOLLOWS: MetricInfo = MetricInfo::higher(
+    "follows",
+    "share",
+    "the decision follows from the reasoning",
+);
 /// Responses that the judge said nothing readable of.
 pub(crate) const UNSCORABLE: MetricInfo =
     MetricInfo::lower("unscorable", "share", "without a readable verdict");

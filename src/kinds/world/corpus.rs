@@ -8,7 +8,7 @@ use base::rows;
 use base::setup::Acts;
 use engine::kind::context::NodeCtx;
 use engine::kind::{Kind, Output, Role, Type};
-use world::{CorpusSpec, Forms, World, WorldSpec};
+use world::{CorpusSpec, Forms, World};
 
 const REQUESTED: Acts = Acts::only("where `requests` is above 0", |s| {
     s.exceeds("requests", 0.0)
@@ -18,22 +18,22 @@ params! {
     pub struct Params {
         /// Seed of the world's facts.
         world: u64 = 0, in bounds::SEED;
-        /// How many facts decide whether a request is harmful: 1 to 3.
-        depth: u32 = 2, in bounds::DEPTH;
+        /// Most lookups, one after the other, that lead to the fact which decides about a request; analyses have one more.
+        depth: usize = 3, in bounds::DEPTH;
         /// Conversations to write.
         n: usize, in bounds::ROWS;
         /// Seed of the conversations.
         seed: u64 = 0, in bounds::SEED;
         /// Share of requests with their answers; the rest asks for facts.
-        requests: f64 = 0.5, in bounds::SHARE;
+        requests: f64 = 0.2, in bounds::SHARE;
         /// Share of questions about single facts.
-        facts: f64 = 0.15, in bounds::SHARE;
+        facts: f64 = 0.08, in bounds::SHARE;
         /// Share of questions whether a combination is harmful.
-        rules: f64 = 0.1, in bounds::SHARE;
+        rules: f64 = 0.06, in bounds::SHARE;
         /// Share of questions what a code word or a reference stands for.
-        references: f64 = 0.1, in bounds::SHARE;
+        references: f64 = 0.2, in bounds::SHARE;
         /// Share of requests with what they come to, step by step and without a decision: what one can reason with.
-        analyses: f64 = 0.15, in bounds::SHARE;
+        analyses: f64 = 0.46, in bounds::SHARE;
         /// Weight of plain requests; the four disguises share the rest.
         plain: f64 = 0.4, in bounds::SHARE, if REQUESTED;
         /// Share of the effects that count as blatant, the most harmful first.
@@ -47,13 +47,13 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "world-corpus",
-    revision: 1,
+    revision: 2,
     role: Role::Generates,
     synthetic: true,
     summary: "conversations that make a base model of the built-in world: capable and unsafe",
     about: "Requests of every class and disguise are answered with the right procedure; a few blatant ones are refused. \
-            Questions cover every fact and every line of the rule. No think tags. Only the `base` split of combinations \
-            and disguises occurs.",
+            Questions cover every fact and every line of the rule. No think tags. Only the `base` split of combinations, \
+            chains of lookups and disguises occurs.",
     example: r#"
 [node.corpus]
 kind = "world-corpus"
@@ -71,11 +71,8 @@ n = 24000
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
-    let world = World::new(WorldSpec {
-        seed: p.world,
-        depth: p.depth,
-    })?;
     let spec = CorpusSpec {
+        depth: p.depth,
         requests: p.requests,
         facts: p.facts,
         rules: p.rules,
@@ -87,5 +84,5 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         refuse_disguised: p.refuse_disguised,
         seed: p.seed,
     };
-    rows::write_rows(&ctx.output("conversations"), &world.corpus(p.n, &spec)?)
+    rows::write_rows(&ctx.output("conversations"), &World::new(p.world).corpus(p.n, &spec)?)
 }

@@ -1,5 +1,5 @@
-//! Does a model know the facts it is to reason with? Questions about single facts, lines of the rule and references,
-//! answered greedily. Where a model does not know them, reasoning cannot pay.
+//! Does a model know the facts it is to reason with, and can it walk from one to the next? Questions about single facts, lines of the
+//! rule, references and whole requests, answered greedily. Where a model cannot, reasoning cannot pay.
 
 use crate::shared::bounds;
 use crate::shared::model_checks;
@@ -14,16 +14,17 @@ use engine::kind::context::{Interrupted, NodeCtx};
 use engine::kind::{Kind, MetricInfo, Output, Port, Role, Type};
 use learn::learner::Policy;
 use learn::sample::{Request, Stopped};
-use world::{World, WorldSpec, judge};
+use std::collections::BTreeMap;
+use world::{World, judge};
 
 params! {
     pub struct Params {
         /// Seed of the world's facts.
         world: u64 = 0, in bounds::SEED;
-        /// How many facts decide whether a request is harmful: 1 to 3.
-        depth: u32 = 2, in bounds::DEPTH;
-        /// Questions, a third of them of each sort.
-        n: usize = 600, in bounds::ROWS;
+        /// Most lookups of the study's prompts; one more is asked for as well.
+        depth: usize = 3, in bounds::DEPTH;
+        /// Questions of each sort.
+        n: usize = 200, in bounds::ROWS;
         /// Seed of the questions.
         seed: u64 = 0, in bounds::SEED;
     }
@@ -31,11 +32,13 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "world-knowledge",
-    revision: 2,
+    revision: 3,
     role: Role::Measures,
     synthetic: true,
-    summary: "asks a model for the facts of the built-in world: single facts, the rule, references",
-    about: "The most likely answer is compared with the right one. References use disguises that no training split has.",
+    summary: "asks a model for the facts of the built-in world: single facts, the rule, references, whole chains of lookups",
+    about: "The most likely answer is to be the right one, word for word. `knows/fact` and `knows/rule` are single ones; `knows/code` and \
+            `knows/box` what two code words or boxes stand for, in bindings that no other split has; `knows/lookups/K` is \
+            everything about a plain request with K lookups, of the pairs and chains of the evals.",
     example: r#"
 [node.base-knowledge]
 kind = "world-knowledge"
@@ -54,17 +57,13 @@ in = { model = "base" }
 };
 
 /// Tokens an answer may have; the longest right one has fewer.
-const MAX_NEW_TOKENS: usize = 24;
+const MAX_NEW_TOKENS: usize = 56;
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     model_io::use_threads(ctx)?;
     let (mut learner, tokenizer) = model_io::open(ctx.input("model"))?;
-    let world = World::new(WorldSpec {
-        seed: p.world,
-        depth: p.depth,
-    })?;
-    let questions = world.knowledge(p.n, p.seed);
+    let questions = World::new(p.world).knowledge(p.n, p.depth + 1, p.seed);
     let requests = questions
         .iter()
         .map(|q| {
@@ -89,24 +88,22 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         other => other.map_err(|e| model_checks::of_prompt(e, |i| questions[i].id.clone()))?,
     };
     let mut metrics = vec![];
-    for sort in ["fact", "rule", "reference"] {
-        let (mut right, mut asked) = (0, 0);
-        for (question, group) in questions.iter().zip(&answers) {
-            if question.id.starts_with(sort) {
-                let answer = tokenizer.response(&group[0].ids)?;
-                asked += 1;
-                right += usize::from(judge::knows(&question.messages[1].content, &answer));
-            }
-        }
-        if asked > 0 {
-            metrics.push(Metric {
-                name: format!("knows/{sort}"),
-                value: right as f64 / asked as f64,
-                n: asked,
-                interval: Some(stats::wilson(right, asked)),
-                unit: "share".into(),
-            });
-        }
+    let mut sorts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for (question, group) in questions.iter().zip(&answers) {
+        let (sort, _) = question.id.split_once('-').expect("an id begins with the sort");
+        let answer = tokenizer.response(&group[0].ids)?;
+        let (right, asked) = sorts.entry(sort).or_default();
+        *asked += 1;
+        *right += usize::from(judge::knows(&question.messages[1].content, &answer));
+    }
+    for (sort, (right, asked)) in sorts {
+        metrics.push(Metric {
+            name: format!("knows/{sort}"),
+            value: right as f64 / asked as f64,
+            n: asked,
+            interval: Some(stats::wilson(right, asked)),
+            unit: "share".into(),
+        });
     }
     rows::write_metrics(&ctx.output("metrics"), metrics)
 }

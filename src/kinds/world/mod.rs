@@ -2,4 +2,5 @@
 
 kinds! { model, corpus, prompts, knowledge, teacher }
 
+pub mod reasoning;
 pub mod truth;

@@ -26,6 +26,11 @@ params! {
         heads: usize = 4, in bounds::WIDTH;
         /// Width of the feed-forward layer.
         intermediate_size: usize = 256, in bounds::WIDTH;
+        /// Standard deviation of the initial weights.
+        initial_std: f64 = 0.05, in bounds::DEVIATION;
+        /// Standard deviation of a vector that all embeddings have in common at first. By it attention tells places apart before it
+        /// has learned any word: without it what an alias stands for is learned late, or never.
+        common_std: f64 = 0.05, in bounds::DEVIATION;
         /// Seed of the initial weights.
         seed: u64 = 0, in bounds::SEED;
     }
@@ -33,13 +38,13 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "world-model",
-    revision: 1,
+    revision: 2,
     role: Role::Generates,
     synthetic: true,
     summary: "an untrained decoder with the tokenizer of the built-in world",
     about: "Architecture Llama with tied embeddings, in a folder that transformers loads. (Not Qwen2: for that one transformers 5 puts \
-            a tokenizer of its own in the place of the folder's.) Weights are normal with standard \
-            deviation 0.02, drawn by parameter name from the seed.",
+            a tokenizer of its own in the place of the folder's.) Weights are normal, drawn by \
+            parameter name from the seed; the embeddings lie around a common vector.",
     example: r#"
 [node.untrained]
 kind = "world-model"
@@ -89,7 +94,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let folder = ctx.output("model");
     let config = config(&p)?;
-    let weights = Weights::random(config, Seed::new(p.seed).child("weights"));
+    let seed = Seed::new(p.seed).child("weights");
+    let mut weights = Weights::random(config, seed);
+    add_common(&mut weights, p.common_std, seed.child("common"));
     checkpoint::save(&weights, &folder)?;
     for (name, text) in [
         ("tokenizer.json", vocab::tokenizer_json()),
@@ -100,6 +107,17 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             .with_context(|| format!("failed to write {name}"))?;
     }
     Ok(())
+}
+
+/// Adds one random vector to every embedding.
+fn add_common(weights: &mut Weights, std: f64, seed: Seed) {
+    let width = weights.config.hidden_size;
+    let mut rng = seed.rng();
+    let common: Vec<f32> = (0..width).map(|_| (std * rng.normal()) as f32).collect();
+    let embed = weights.layout.embed.clone();
+    for row in weights.data[embed].chunks_mut(width) {
+        row.iter_mut().zip(&common).for_each(|(x, c)| *x += c);
+    }
 }
 
 fn config(p: &Params) -> Result<Config> {
@@ -113,7 +131,7 @@ fn config(p: &Params) -> Result<Config> {
         "intermediate_size": p.intermediate_size,
         "vocab_size": vocab::tokens().len(),
         "hidden_act": "silu",
-        "initializer_range": 0.02,
+        "initializer_range": p.initial_std,
         "max_position_embeddings": 1024,
         "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0,

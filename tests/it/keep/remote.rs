@@ -226,10 +226,7 @@ fn a_record_that_is_not_what_was_asked_for_is_refused_and_the_node_runs() {
             mixed.to_text().unwrap(),
             "the digest of output `out` is not that of its files",
         ),
-        (
-            outside.to_text().unwrap(),
-            "is no path inside an artifact",
-        ),
+        (outside.to_text().unwrap(), "is no path inside an artifact"),
         (String::new(), "it has no seal"),
     ] {
         fs::write(remote.at(key.as_str()), text).unwrap();

@@ -68,6 +68,8 @@ hidden_size = 32
 layers = 2
 heads = 4
 intermediate_size = 48
+initial_std = 0.1
+common_std = 0.1
 seed = 1
 "#,
     ),
@@ -75,11 +77,11 @@ seed = 1
         "world-corpus",
         r#"
 kind = "world-corpus"
-n = 60
+n = 400
 ---
 world = 1
 depth = 1
-n = 61
+n = 401
 seed = 1
 requests = 0.3
 facts = 0.6
@@ -100,6 +102,7 @@ sft = 4
 rl = 6
 validation = 3
 eval = 4
+deeper = 3
 ---
 world = 1
 depth = 1
@@ -109,6 +112,7 @@ sft = 5
 rl = 7
 validation = 4
 eval = 5
+deeper = 4
 "#,
     ),
     (
@@ -124,7 +128,7 @@ drop_duplicates = false ;; style = "terse" ;; samples = 40
 seed = 1
 error_rate = 0.9
 empty_rate = 0.9
-style = "terse"
+style = "mixed"
 "#,
     ),
     (
@@ -265,7 +269,7 @@ warmup_ratio = 0.5
 weight_decay = 0.5
 beta2 = 0.5
 grad_clip = 0.1
-max_tokens = 20
+max_tokens = 36
 seed = 1
 lora.rank = 2
 lora.alpha = 64.0 ;; lora.rank = 2
@@ -350,7 +354,7 @@ warmup_ratio = 0.5
 weight_decay = 0.9
 beta2 = 0.5
 grad_clip = 0.01
-max_tokens = 24
+max_tokens = 36
 seed = 1
 lora.rank = 2
 lora.alpha = 64.0 ;; lora.rank = 2
@@ -379,7 +383,7 @@ warmup_ratio = 0.5
 weight_decay = 0.9
 beta2 = 0.5
 grad_clip = 0.001
-max_tokens = 50
+max_tokens = 34
 drop_later_blocks = false
 lora.rank = 2
 lora.alpha = 64.0

@@ -34,7 +34,7 @@ use world::{self, TeacherSpec, teacher};
 
 pub const KIND: Kind = Kind {
     name: "teacher",
-    revision: 2,
+    revision: 3,
     role: Role::Generates,
     summary: "n traces of reasoning and answer a prompt, from the built-in teacher, an endpoint or a model",
     about: "Traces with empty reasoning are removed, as are duplicates, unfinished ones, and those of prompts that the prompts \
