@@ -84,5 +84,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         refuse_disguised: p.refuse_disguised,
         seed: p.seed,
     };
-    rows::write_rows(&ctx.output("conversations"), &World::new(p.world).corpus(p.n, &spec)?)
+    rows::write_rows(
+        &ctx.output("conversations"),
+        &World::new(p.world).corpus(p.n, &spec)?,
+    )
 }

@@ -90,7 +90,10 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let mut metrics = vec![];
     let mut sorts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for (question, group) in questions.iter().zip(&answers) {
-        let (sort, _) = question.id.split_once('-').expect("an id begins with the sort");
+        let (sort, _) = question
+            .id
+            .split_once('-')
+            .expect("an id begins with the sort");
         let answer = tokenizer.response(&group[0].ids)?;
         let (right, asked) = sorts.entry(sort).or_default();
         *asked += 1;

@@ -54,8 +54,16 @@ rl = 1000
         Output::always("sft", Type::Prompts, "harmful prompts for the teacher"),
         Output::always("rl", Type::Prompts, "the RL pool, all classes"),
         Output::always("validation", Type::Prompts, "held out of the RL pool"),
-        Output::always("eval", Type::Prompts, "unseen combinations, chains and disguises"),
-        Output::always("deeper", Type::Prompts, "as `eval`, with one lookup more than any of these"),
+        Output::always(
+            "eval",
+            Type::Prompts,
+            "unseen combinations, chains and disguises",
+        ),
+        Output::always(
+            "deeper",
+            Type::Prompts,
+            "as `eval`, with one lookup more than any of these",
+        ),
     ],
     params: Params::specs,
     estimate: Some(estimate),
