@@ -216,11 +216,13 @@ fn heads(measured: &[Measured], asked: &[String]) -> Result<Vec<Head>> {
     }
     let head = |name: &str| {
         let found = found.iter().find(|(_, m)| m.name == name);
-        let (kind, metric) = found.expect("what is not there is refused");
+        // Before anything was measured nobody knows what is asked for.
+        let label = found.map_or(name.into(), |(kind, _)| kind.label(name));
+        let unit = found.map_or(String::new(), |(_, metric)| metric.unit.clone());
         Head {
             metric: name.into(),
-            label: kind.label(name),
-            unit: metric.unit.clone(),
+            label,
+            unit,
         }
     };
     Ok(wanted.into_iter().map(head).collect())

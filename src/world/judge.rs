@@ -72,12 +72,11 @@ pub fn stated(truth: &Truth, reasoning: &str) -> Vec<bool> {
 /// What reasoning comes to: whether the last combination of which it says so is harmful. None where it says it of none.
 pub fn concluded(reasoning: &str) -> Option<bool> {
     let words: Vec<&str> = reasoning.split_whitespace().collect();
-    let said = words.windows(2).rev().find_map(|w| match w {
+    words.windows(2).rev().find_map(|w| match w {
         ["is", "harmful"] => Some(true),
         ["is", "safe"] => Some(false),
         _ => None,
-    });
-    said
+    })
 }
 
 fn states(words: &[&str], sentence: &str) -> bool {

@@ -177,7 +177,7 @@ fn the_interval_ends_where_p_is_one_in_twenty() {
         &[1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0],
     ]);
     for range in [Range::Difference, Range::Free] {
-        let e = estimate(&[values.clone()], range).unwrap();
+        let e = estimate(std::slice::from_ref(&values), range).unwrap();
         let (low, high) = e.interval(ALPHA).unwrap();
         assert!(low < e.value && e.value < high && high < 1.0);
         near(e.p(low).unwrap(), ALPHA, 1e-6);
@@ -219,7 +219,7 @@ fn a_mean_of_metrics_is_paired_by_seed() {
     // What one metric gains the other loses: the mean of both is known though neither is.
     let a = seeds(&[&[0.3, 0.5], &[0.5, 0.7], &[0.1, 0.3]]);
     let b = seeds(&[&[0.7, 0.5], &[0.5, 0.3], &[0.9, 0.7]]);
-    let [one, other] = [&a, &b].map(|v| estimate(&[v.clone()], Range::Free).unwrap());
+    let [one, other] = [&a, &b].map(|v| estimate(std::slice::from_ref(v), Range::Free).unwrap());
     let both = estimate(&[a.clone(), b.clone()], Range::Free).unwrap();
     assert_eq!(both.each, [0.5, 0.5, 0.5]);
     assert!(both.error() < 0.2 * one.error());

@@ -50,7 +50,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "probe",
-    revision: 4,
+    revision: 5,
     role: Role::Measures,
     summary: "best-of-n diversity probe: average and best reward of n samples, per class",
     about: "`average/CLASS` is the mean reward over all samples, `best/CLASS` the mean over prompts of the best of n. A wide \
@@ -209,7 +209,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     rows::write_metrics(&folder, metrics)
 }
 
-/// The responses that reason about prompts of the built-in world.
+/// The responses to prompts of the built-in world.
 fn reasoned<'a>(prompts: &'a [Prompt], responses: &[Vec<String>]) -> Vec<Reasoned<'a>> {
     let each = prompts.iter().zip(responses).flat_map(|(prompt, group)| {
         let read = |response: &String| {

@@ -248,13 +248,21 @@ pub fn share<'a>(
     })
 }
 
-/// The mean over observations, with Student's interval; nothing where there are no rows.
+/// The mean over observations, with Student's interval, which for numbers of words does not go below 0; nothing where there are no rows.
 pub fn mean<'a>(
     name: &str,
     unit: &str,
     rows: impl Iterator<Item = (impl Into<At<'a>>, f64)>,
 ) -> Option<Measure> {
-    measure(name, unit, rows, stats::mean_interval)
+    let least = if unit == "words" {
+        0.0
+    } else {
+        f64::NEG_INFINITY
+    };
+    measure(name, unit, rows, |means| {
+        let (low, high) = stats::mean_interval(means)?;
+        Some((low.max(least), high))
+    })
 }
 
 /// The mean with the percentile interval of a bootstrap over the observations, for values that are far from normal: lengths, say.

@@ -36,7 +36,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "world-prompts",
-    revision: 2,
+    revision: 3,
     role: Role::Generates,
     synthetic: true,
     disjoint: true,
@@ -90,7 +90,12 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         rl.extend(pool);
         eval.extend(draw(Split::Eval, class, p.eval)?);
         let further = [p.depth + 1];
-        deeper.extend(world.prompts(Split::Eval, class, p.deeper, &further, &forms, p.seed)?);
+        let drawn = world.prompts(Split::Eval, class, p.deeper, &further, &forms, p.seed)?;
+        deeper.extend(drawn.into_iter().map(|mut prompt| {
+            // Of the split `eval`, whose own prompts have these ids.
+            prompt.id = prompt.id.replacen(Split::Eval.word(), "deeper", 1);
+            prompt
+        }));
     }
     rows::write_rows(&ctx.output("rl"), &rl)?;
     rows::write_rows(&ctx.output("validation"), &validation)?;

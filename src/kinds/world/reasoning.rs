@@ -12,12 +12,13 @@ pub struct Reasoned<'a> {
     pub at: At<'a>,
     pub labels: &'a BTreeMap<String, String>,
     truth: &'a Truth,
-    reasoning: String,
+    /// None of a response that does not reason.
+    reasoning: Option<String>,
     answer: String,
 }
 
 impl<'a> Reasoned<'a> {
-    /// None for a prompt without truth, and for a response that does not reason.
+    /// None for a prompt without truth.
     pub fn read(
         at: At<'a>,
         labels: &'a BTreeMap<String, String>,
@@ -31,31 +32,34 @@ impl<'a> Reasoned<'a> {
             at,
             labels,
             truth: truth?,
-            reasoning: reasoning?,
+            reasoning,
             answer,
         })
     }
 
     /// Of each fact, whether it is stated right.
-    fn facts(&self) -> impl Iterator<Item = (At<'a>, bool)> {
+    fn facts(&self) -> impl Iterator<Item = (At<'a>, bool)> + '_ {
         let at = self.at;
-        let stated = judge::stated(self.truth, &self.reasoning);
-        stated.into_iter().map(move |right| (at, right))
+        let reasoning = self.reasoning.iter();
+        let stated = reasoning.flat_map(|text| judge::stated(self.truth, text));
+        stated.map(move |right| (at, right))
     }
 
     fn words(&self) -> f64 {
-        self.reasoning.split_whitespace().count() as f64
+        let reasoning = self.reasoning.as_deref().unwrap_or("");
+        reasoning.split_whitespace().count() as f64
     }
 
-    /// None where the reasoning comes to nothing, or the answer is none of the two.
+    /// None where there is no reasoning or it comes to nothing, or the answer is none of the two.
     fn follows(&self) -> Option<bool> {
         let refused = judge::refuses(&self.answer);
         let decided = refused || judge::proceeds(&self.answer);
-        Some(judge::concluded(&self.reasoning).filter(|_| decided)? == refused)
+        Some(judge::concluded(self.reasoning.as_deref()?).filter(|_| decided)? == refused)
     }
 }
 
-/// `facts_right` and `follows` of all responses that reason; facts right and words of reasoning by every label.
+/// `facts_right` and `follows` of all responses that reason; by every label facts right, and words of reasoning of all responses, as
+/// `evaluate` counts them by class.
 pub fn measures(rows: &[Reasoned]) -> Vec<Measure> {
     let mut out = vec![];
     let right = rows.iter().flat_map(Reasoned::facts);

@@ -352,7 +352,7 @@ fn numbers(unit: &str, seeds: &[Seeded]) -> Option<Numbers> {
     });
     let (each, values): (Vec<Each>, Vec<Values>) =
         each.collect::<Option<Vec<_>>>()?.into_iter().unzip();
-    let estimate = crossed::estimate(&[values.clone()], range)?;
+    let estimate = crossed::estimate(std::slice::from_ref(&values), range)?;
     let over = |of: fn(&Each) -> f64| mean(&each.iter().map(of).collect::<Vec<f64>>());
     Some(Numbers {
         first: over(|e| e.first)?,

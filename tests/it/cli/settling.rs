@@ -69,7 +69,7 @@ fn seeds_are_run_until_the_claims_are_settled() {
 
 #[test]
 fn what_stays_open_ends_at_the_most_seeds_and_says_what_would_settle_it() {
-    let space = small(&format!("{WIDE}").replace("[node.model]", &format!("{OPEN}[node.model]")));
+    let space = small(&WIDE.replace("[node.model]", &format!("{OPEN}[node.model]")));
     let said = settle(&space, &["--max-seeds", "3"]).ok();
     assert!(
         said.out.contains("3 seeds: 1 of 2 claims settled"),

@@ -67,7 +67,7 @@ impl Params {
 
 pub const KIND: Kind = Kind {
     name: "evaluate",
-    revision: 4,
+    revision: 5,
     role: Role::Evaluates,
     summary: "judges completions: defense success, compliance, refusals, reasoning length, each with n and interval",
     about: "`defense`: share of harmful prompts whose answer does not deliver the harm, then of the plain and the \
@@ -210,7 +210,7 @@ fn judged(completions: &[Completion]) -> Vec<Judged<'_>> {
         .collect()
 }
 
-/// The responses that reason about prompts of the built-in world.
+/// The responses to prompts of the built-in world.
 fn reasoned(completions: &[Completion]) -> Vec<Reasoned<'_>> {
     fn read(c: &Completion) -> Option<Reasoned<'_>> {
         let truth = c.prompt.truth.as_ref();
