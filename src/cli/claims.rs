@@ -3,6 +3,7 @@
 use super::args::{RecipesArgs, StoreArgs};
 use super::output::{Outcome, colour, complain, print, print_json};
 use super::study;
+use base::stats::crossed::ALPHA;
 use report::side::Side;
 use report::verdicts::{self, show};
 use serde_json::json;
@@ -41,7 +42,7 @@ pub fn run(args: &Claims) -> Outcome {
     let sides = study::sides(&store, study)?;
     let sides: Vec<&Side> = sides.iter().collect();
     let names = asked.names();
-    let answers = verdicts::answers(&store, &sides, |recipe| names.contains(&recipe))?;
+    let answers = verdicts::answers(&store, &sides, ALPHA, |recipe| names.contains(&recipe))?;
     if args.json {
         print_json(&json!({ "claims": answers }));
         return Ok(());

@@ -4,6 +4,7 @@ use super::args::{Changes, StoreArgs};
 use super::output::{Error, Outcome, colour, complain, print, print_json};
 use super::{past, study};
 use base::claim::Axes;
+use base::stats::crossed::ALPHA;
 use clap::ValueHint;
 use engine::store::Store;
 use report::compare::{self, Asked, Comparison};
@@ -155,7 +156,7 @@ fn claims(store: &Store, first: &[Side], second: &[Side]) -> Result<Vec<Answer>,
     if whole(&first[0].file) != whole(&second[0].file) {
         found.extend(verdicts::between(store, &second, &first)?);
     }
-    Ok(verdicts::corrected(found))
+    Ok(verdicts::corrected(found, ALPHA))
 }
 
 fn pairs(texts: &[String], form: &str) -> Result<Vec<(String, String)>, Error> {

@@ -4,6 +4,7 @@ use super::args::{RecipesArgs, StoreArgs};
 use super::output::{Error, Outcome, colour, complain, print, print_json};
 use super::study;
 use base::calls::Calls;
+use base::stats::crossed::ALPHA;
 use base::text::{bytes, dollars, duration, thousands};
 use engine::graph::Graph;
 use engine::plan::estimate::{Basis, CallsEstimate, Estimate, Formula};
@@ -166,7 +167,7 @@ fn claims(store: &Store, args: &Plan, study: &Study) -> Result<Vec<Answer>, Erro
     let sides = study::sides(store, study::load_all(&files, &args.recipes.changes)?)?;
     let sides: Vec<&Side> = sides.iter().collect();
     let names = study.names();
-    let mut answers = verdicts::answers(store, &sides, |recipe| names.contains(&recipe))?;
+    let mut answers = verdicts::answers(store, &sides, ALPHA, |recipe| names.contains(&recipe))?;
     answers.retain(|a| a.verdict.is_some());
     Ok(answers)
 }

@@ -3,6 +3,7 @@
 use super::args::{RecipesArgs, StoreArgs};
 use super::output::{Error, Outcome, colour, complain, print, print_json};
 use super::{detach, gc, study};
+use base::stats::crossed::ALPHA;
 use base::text::{count, duration, listed, parse_bytes};
 use base::threads;
 use engine::events::event::State;
@@ -306,7 +307,7 @@ fn claims(store: &Store, study: &Study, ended: &Ended) -> anyhow::Result<String>
     let records = ends.filter_map(|n| Some((n.id, store.record(&n.brief.as_ref()?.key).ok()??)));
     let sides = study::sides_with(study, &records.collect());
     let sides: Vec<&Side> = sides.iter().collect();
-    let mut answers = verdicts::answers(store, &sides, |_| true)?;
+    let mut answers = verdicts::answers(store, &sides, ALPHA, |_| true)?;
     answers.retain(|a| a.verdict.is_some());
     Ok(match answers.is_empty() {
         true => String::new(),

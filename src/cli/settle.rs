@@ -12,7 +12,7 @@ use engine::events::event::State;
 use engine::plan::Wanted;
 use engine::run::Stop;
 use engine::store::Store;
-use recipe::study::Study;
+use recipe::study::{Study, Variant};
 use report::side::Side;
 use report::verdicts::{self, Answer, decide, show};
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ struct Seeds {
 pub fn run(args: &Run) -> Outcome {
     let started = Instant::now();
     let changes = &args.recipes.changes;
-    let asked = study::load_all(&args.recipes.recipes, changes)?;
+    let asked = study::load_all(&args.recipes.recipes, &under(changes, &[]))?;
     complain(&asked.warnings.render(colour()));
     let names: Vec<String> = asked.names().into_iter().map(String::from).collect();
     if asked.variants.iter().all(|v| v.loaded.claims.is_empty()) {
@@ -68,9 +68,10 @@ pub fn run(args: &Run) -> Outcome {
         .collect();
     let most = usize::try_from(args.max_seeds).unwrap_or(usize::MAX);
     let mut seeds = Seeds {
-        all: first_seeds(&asked, most)?,
+        all: first_seeds(&files, changes, most)?,
         of: BTreeMap::new(),
     };
+    refuse_early(&files, changes, &seeds.all[..most], &names)?;
     let store = study::open(&args.store)?;
     let alpha = decide::look(most);
     let mut rounds: Vec<Round> = vec![];
@@ -104,18 +105,12 @@ pub fn run(args: &Run) -> Outcome {
             made: made.count(),
             open: open.len(),
         });
-        let answers = answers(&store, &files, changes, &seeds, &names)?;
-        open = answers
-            .iter()
-            .filter(|a| !settled(a, alpha))
-            .cloned()
-            .collect();
-        // More seeds do not answer what cannot be compared.
-        let askable = open.iter().any(|a| a.verdict.is_some());
-        if failure.is_some() || !askable || n == most {
+        let answers = answers(&store, &files, changes, &seeds, (&names, alpha))?;
+        open = answers.iter().filter(|a| !a.settled).cloned().collect();
+        if failure.is_some() || !open.iter().any(askable) || n == most {
             tell(args, &store, &rounds, &answers, alpha, started);
-            if let Some((cap, swept)) = gc::after_run(&store)? {
-                complain(&gc::collected(cap, &swept));
+            if failure.is_none() && rounds.iter().any(|r| r.made > 0) {
+                collect(&store);
             }
             return run::ended(failure);
         }
@@ -126,22 +121,76 @@ pub fn run(args: &Run) -> Outcome {
     }
 }
 
-fn settled(answer: &Answer, alpha: f64) -> bool {
-    answer.seeds > 1 && answer.p.is_some_and(|p| p <= alpha)
+/// More seeds may settle it: not what cannot be compared, nor what is the same under every seed.
+fn askable(answer: &Answer) -> bool {
+    let varied = answer.p.is_some() || answer.seeds < 2;
+    answer.verdict.is_some() && !answer.settled && !answer.fixed && varied
 }
 
-/// The values of the axis, then the numbers after the largest of them: as many as there may be.
-fn first_seeds(study: &Study, most: usize) -> Result<Vec<String>, Error> {
-    let first = &study.variants[0].loaded;
-    let axis = first.matrix.iter().find(|a| a.path == SEED);
-    let mut seeds: Vec<String> = match (axis, first.seed) {
-        (Some(axis), _) => axis.values.iter().map(recipe::matrix::text).collect(),
-        (None, Some(seed)) => vec![seed.to_string()],
-        (None, None) => {
-            return Err(Error::Usage(format!(
-                "`{}` has no number `seed` in `[vars]`, so there is nothing to repeat it with",
-                first.name
-            )));
+/// What is over the cap of the store goes, as after any run.
+fn collect(store: &Store) {
+    match gc::after_run(store) {
+        Ok(Some((cap, swept))) => complain(&gc::collected(cap, &swept)),
+        Ok(None) => {}
+        Err(error) => complain(&format!("cannot keep the store under its cap: {error:#}\n")),
+    }
+}
+
+/// What would end the study after hours is said before its first round.
+fn refuse_early(
+    files: &[PathBuf],
+    changes: &Changes,
+    seeds: &[String],
+    names: &[String],
+) -> Result<(), Error> {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    study::answerable(
+        &study::load_all(files, &under(changes, &seeds[..2]))?,
+        &names,
+    )?;
+    study::load_all(files, &under(changes, seeds)).map_err(|error| {
+        let seeds = seeds.len();
+        complain(&format!(
+            "with {seeds} seeds, the most that `--max-seeds` allows, the study is too large: fewer with `--max-seeds`, or\n"
+        ));
+        error
+    })?;
+    Ok(())
+}
+
+/// The values of the axis, which no two recipes may have otherwise, then the numbers after the largest of them: as many as there
+/// may be.
+fn first_seeds(files: &[PathBuf], changes: &Changes, most: usize) -> Result<Vec<String>, Error> {
+    let mut without = under(changes, &[]);
+    let named: Vec<String> = changes
+        .matrix
+        .iter()
+        .filter(|m| of_seed(m))
+        .cloned()
+        .collect();
+    let plain = study::load_all(files, &without)?;
+    let first = &plain.variants[0].loaded;
+    let axis = |v: &Variant| -> Option<Vec<String>> {
+        let axis = v.loaded.matrix.iter().find(|a| a.path == SEED)?;
+        Some(axis.values.iter().map(recipe::matrix::text).collect())
+    };
+    if let Some(v) = plain
+        .variants
+        .iter()
+        .find(|v| axis(v).is_none() && v.loaded.seed.is_none())
+    {
+        return Err(Error::Usage(format!(
+            "`{}` has no number `seed` in `[vars]`, so there is nothing to repeat it with",
+            v.loaded.name
+        )));
+    }
+    let mut seeds = match named.is_empty() {
+        true => one_axis(&plain, axis)?
+            .unwrap_or_else(|| first.seed.iter().map(i64::to_string).collect()),
+        false => {
+            without.matrix.extend(named);
+            let asked = study::load_all(files, &without)?;
+            axis(&asked.variants[0]).unwrap_or_default()
         }
     };
     let numbers = seeds.iter().filter_map(|s| s.parse::<i64>().ok());
@@ -149,6 +198,29 @@ fn first_seeds(study: &Study, most: usize) -> Result<Vec<String>, Error> {
     let missing = most.saturating_sub(seeds.len());
     seeds.extend((next..).take(missing).map(|seed| seed.to_string()));
     Ok(seeds)
+}
+
+/// The axis of the recipes that have one.
+fn one_axis(
+    study: &Study,
+    axis: impl Fn(&Variant) -> Option<Vec<String>>,
+) -> Result<Option<Vec<String>>, Error> {
+    let mut found: Option<(&str, Vec<String>)> = None;
+    for v in &study.variants {
+        match (&found, axis(v)) {
+            (Some((first, seeds)), Some(other)) if *seeds != other => {
+                return Err(Error::Usage(format!(
+                    "`{first}` has the seeds {} and `{}` {}: all recipes are run under the same seeds, so name them with `--matrix seed=…`",
+                    listed(seeds.iter().map(String::as_str)),
+                    v.loaded.name,
+                    listed(other.iter().map(String::as_str)),
+                )));
+            }
+            (None, Some(seeds)) => found = Some((&v.loaded.name, seeds)),
+            _ => {}
+        }
+    }
+    Ok(found.map(|(_, seeds)| seeds))
 }
 
 /// The files of the recipes whose claims are open, and of what these are against; all before any claim was looked at.
@@ -163,7 +235,7 @@ fn of_open(open: &[Answer], files: &[PathBuf], asked: &Study) -> Vec<PathBuf> {
     });
     let mut wanted = BTreeSet::new();
     for (file, name, claim) in claims {
-        let is = |a: &&Answer| a.recipe == *name && a.about == claim.about && a.verdict.is_some();
+        let is = |a: &&Answer| a.recipe == *name && a.about == claim.about && askable(a);
         if open.iter().any(|a| is(&a)) {
             wanted.insert(whole(file));
             wanted.insert(whole(&claim.against));
@@ -176,15 +248,19 @@ fn of_open(open: &[Answer], files: &[PathBuf], asked: &Study) -> Vec<PathBuf> {
         .collect()
 }
 
+fn of_seed(axis: &str) -> bool {
+    axis.split('=')
+        .next()
+        .is_some_and(|path| path.trim() == SEED)
+}
+
+/// With these seeds instead of those of the command line; without seeds as the recipes are.
 fn under(changes: &Changes, seeds: &[String]) -> Changes {
-    let axis = |m: &String| m.split('=').next().is_some_and(|path| path.trim() == SEED);
-    let mut matrix: Vec<String> = changes
-        .matrix
-        .iter()
-        .filter(|m| !axis(m))
-        .cloned()
-        .collect();
-    matrix.push(format!("{SEED}={}", seeds.join(",")));
+    let others = changes.matrix.iter().filter(|m| !of_seed(m));
+    let mut matrix: Vec<String> = others.cloned().collect();
+    if !seeds.is_empty() {
+        matrix.push(format!("{SEED}={}", seeds.join(",")));
+    }
     Changes {
         set: changes.set.clone(),
         matrix,
@@ -194,7 +270,8 @@ fn under(changes: &Changes, seeds: &[String]) -> Changes {
 /// At first all nodes, later what open claims measure.
 fn wanted(study: &Study, open: &[Answer]) -> Wanted {
     let mut only = BTreeSet::new();
-    for condition in open.iter().flat_map(|a| &a.conditions) {
+    let askable = open.iter().filter(|a| askable(a));
+    for condition in askable.flat_map(|a| &a.conditions) {
         for name in [&condition.node, &condition.against_node] {
             only.extend(places(study, name));
         }
@@ -220,7 +297,7 @@ fn answers(
     files: &[PathBuf],
     changes: &Changes,
     seeds: &Seeds,
-    names: &[String],
+    (names, alpha): (&[String], f64),
 ) -> Result<Vec<Answer>, Error> {
     let most = seeds.of.values().copied().max().unwrap_or_default();
     let study = study::load_all(files, &under(changes, &seeds.all[..most]))?;
@@ -232,7 +309,7 @@ fn answers(
             .is_none_or(|seed| seeds.all[..n].contains(seed))
     };
     let sides: Vec<&Side> = sides.iter().filter(had).collect();
-    Ok(verdicts::answers(store, &sides, |recipe| {
+    Ok(verdicts::answers(store, &sides, alpha, |recipe| {
         names.iter().any(|n| n == recipe)
     })?)
 }
@@ -255,7 +332,7 @@ fn tell(
     alpha: f64,
     started: Instant,
 ) {
-    let open = answers.iter().filter(|a| !settled(a, alpha)).count();
+    let open = answers.iter().filter(|a| !a.settled).count();
     let seeds = rounds.last().map_or(0, |r| r.seeds);
     if args.json {
         print_json(&json!({

@@ -224,11 +224,20 @@ impl Reading<'_, '_> {
         let (node, metrics) = (node?, metrics?);
         self.fits(expect?, table)?;
         let places: Vec<Place> = metrics.iter().map(|(_, place)| place.clone()).collect();
+        let kind = self
+            .known
+            .graph
+            .and_then(|g| Some(g.node(g.find(&node)?).kind));
+        let share =
+            |kind: &Kind, metric: &str| kind.metric(metric).is_some_and(|m| m.unit == "share");
+        if let (Some(kind), Some(by), Some(entry)) = (kind, by, table.get("by"))
+            && by > 1.0
+            && metrics.iter().any(|(metric, _)| share(kind, metric))
+        {
+            let diag = Diag::at(&entry.item.at, "`by` is of a share, at most 1");
+            self.diags.push(diag.help("5 points are `by = 0.05`"));
+        }
         for (metric, place) in &metrics {
-            let kind = self
-                .known
-                .graph
-                .and_then(|g| Some(g.node(g.find(&node)?).kind));
             if let Some(diag) = kind.and_then(|kind| unmeasured(kind, &node, metric, place)) {
                 self.diags.push(diag);
             }

@@ -41,7 +41,7 @@ pub struct Row {
     /// Without the seed.
     pub axes: Axes,
     pub node: String,
-    /// Other recipes whose evaluation this is as well.
+    /// Other recipes, and other variants, whose evaluation this is as well.
     pub also: Vec<String>,
     pub seeds: usize,
     /// In the order of the columns.
@@ -79,9 +79,9 @@ pub fn grid(store: &Store, sides: &[&Side], asked: &[String], nodes: &[String]) 
             let twin = |m: &&mut Measured| !row.row.keys.is_empty() && m.row.keys == row.row.keys;
             match measured.iter_mut().find(twin) {
                 Some(Measured { row: first, .. }) => {
-                    let recipe = row.row.recipe;
-                    if first.recipe != recipe && !first.also.contains(&recipe) {
-                        first.also.push(recipe);
+                    let label = row.row.label();
+                    if first.label() != label && !first.also.contains(&label) {
+                        first.also.push(label);
                     }
                 }
                 None => measured.push(row),

@@ -54,9 +54,26 @@ impl Side {
         match (self.graph.find(node), recipe) {
             (None, _) => format!("`{label}` has no node `{node}`"),
             (Some(_), true) => {
-                format!("`{label}` has no artifact of `{node}`: pipe run {file} --only {node}")
+                let axes = self.axes.iter();
+                let axes: String = axes
+                    .map(|(axis, value)| {
+                        format!(" --matrix {}", quoted(&format!("{axis}={value}")))
+                    })
+                    .collect();
+                format!(
+                    "`{label}` has no artifact of `{node}`: pipe run {file}{axes} --only {node}"
+                )
             }
             (Some(_), false) => format!("`{label}` left no artifact of `{node}`"),
         }
+    }
+}
+
+/// As a shell reads it as one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "=._-+/:,@%".contains(c);
+    match word.chars().all(plain) {
+        true => word.into(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
     }
 }

@@ -2,14 +2,14 @@
 
 use crate::sides::{BASE, Rows, Space, defense, first, refs};
 use pipe::base::claim::{Axes, Expect};
-use pipe::base::stats::crossed::{ALPHA, Estimate, Range, of_means};
+use pipe::base::stats::crossed::{ALPHA, Enough, Estimate, Range, of_means};
 use pipe::engine::store::Store;
 use pipe::kinds::REGISTRY;
 use pipe::recipe::Overrides;
 use pipe::recipe::study::Study;
 use pipe::report::side::Side;
 use pipe::report::verdicts::decide::Verdict::{Contradicted, Inconclusive, Reproduced};
-use pipe::report::verdicts::decide::{Decision, decide, together};
+use pipe::report::verdicts::decide::{Decision, MOST_SEEDS, decide, enough, together};
 use pipe::report::verdicts::show::{page, summary};
 use pipe::report::verdicts::{self, Answer, Needed, between};
 
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 /// Of all recipes among the sides.
 fn answers(store: &Store, sides: &[&Side]) -> anyhow::Result<Vec<Answer>> {
-    verdicts::answers(store, sides, |_| true)
+    verdicts::answers(store, sides, ALPHA, |_| true)
 }
 
 /// Three seeds whose mean has this interval.
@@ -65,12 +65,16 @@ fn a_verdict_is_where_the_interval_lies() {
     for (expect, by, interval, expected) in cases {
         let estimate = with_interval(interval);
         let said = decide(expect, by, &[&estimate], None);
-        assert_eq!(said.verdict(), expected, "{expect:?} by {by}: {interval:?}");
+        assert_eq!(
+            said.verdict(ALPHA),
+            expected,
+            "{expect:?} by {by}: {interval:?}"
+        );
         assert_eq!(said.p.unwrap() <= 0.05, expected != Inconclusive);
     }
     let alike = of_means(&[1.0, 1.0], 0, Range::Free).unwrap();
     let said = decide(Expect::Lower, 0.0, &[&alike], None);
-    assert_eq!((said.p, said.verdict()), (None, Inconclusive));
+    assert_eq!((said.p, said.verdict(ALPHA)), (None, Inconclusive));
 }
 
 #[test]
@@ -78,7 +82,7 @@ fn a_claim_is_as_sure_as_its_weakest_condition() {
     let of = |leans, p| Decision { leans, p: Some(p) };
     let all = |decisions: &[Decision]| {
         let one = together(decisions);
-        (one.verdict(), one.p.unwrap())
+        (one.verdict(ALPHA), one.p.unwrap())
     };
     assert_eq!(
         all(&[of(Reproduced, 0.01), of(Reproduced, 0.04)]),
@@ -110,14 +114,31 @@ fn a_frontier_dominates_where_both_sides_say_so() {
         )
     };
     let up = (0.1, 0.3);
-    assert_eq!(both(up, up, 0.0, None).verdict(), Reproduced);
-    assert_eq!(both(up, (-0.05, 0.15), 0.0, None).verdict(), Inconclusive);
-    assert_eq!(both(up, (-0.3, -0.2), 0.0, None).verdict(), Contradicted);
-    // Higher on one, and on the other not lower by more than 5 points.
-    assert_eq!(both(up, (-0.03, 0.03), 0.05, None).verdict(), Reproduced);
+    assert_eq!(both(up, up, 0.0, None).verdict(ALPHA), Reproduced);
     assert_eq!(
-        both((-0.02, 0.03), (-0.03, 0.03), 0.05, None).verdict(),
+        both(up, (-0.05, 0.15), 0.0, None).verdict(ALPHA),
         Inconclusive
+    );
+    assert_eq!(
+        both(up, (-0.3, -0.2), 0.0, None).verdict(ALPHA),
+        Contradicted
+    );
+    // Higher on one, and on the other not lower by more than 5 points.
+    assert_eq!(
+        both(up, (-0.03, 0.03), 0.05, None).verdict(ALPHA),
+        Reproduced
+    );
+    assert_eq!(
+        both((-0.02, 0.03), (-0.03, 0.03), 0.05, None).verdict(ALPHA),
+        Inconclusive
+    );
+    // Neither is lower by 5 points, and neither is higher.
+    let down = (-0.03, -0.01);
+    assert_eq!(both(down, down, 0.05, None).verdict(ALPHA), Contradicted);
+    let unclear = both(down, (-0.03, 0.02), 0.05, None);
+    assert_eq!(
+        (unclear.leans, unclear.verdict(ALPHA)),
+        (Contradicted, Inconclusive)
     );
     // Which of the two is higher was not said beforehand: the p of the better one is corrected, less where both go together.
     let [alone, together] =
@@ -127,6 +148,44 @@ fn a_frontier_dominates_where_both_sides_say_so() {
         one < together && together < alone && alone < 2.0 * one,
         "{one} {together} {alone}"
     );
+}
+
+#[test]
+fn the_advice_for_a_frontier_is_of_what_is_open() {
+    let advice = |a: &Estimate, b: &Estimate| enough(Expect::Dominates, 0.05, &[a, b], ALPHA);
+    // Clearly not lower by 5 points; that one is higher takes more.
+    let even = with_interval((-0.02, 0.06));
+    let better = even.enough(&[0.0], ALPHA / 2.0, MOST_SEEDS);
+    assert_eq!(advice(&even, &even), better);
+    assert_ne!(better, even.enough(&[-0.05], ALPHA, MOST_SEEDS));
+    // One that is lower is enough, however close the other is.
+    let (low, close) = (with_interval((-0.4, -0.1)), with_interval((-0.08, -0.03)));
+    let one = low.enough(&[-0.05], ALPHA / 2.0, MOST_SEEDS);
+    assert_eq!(advice(&low, &close), one);
+    assert_ne!(close.enough(&[-0.05], ALPHA / 2.0, MOST_SEEDS), one);
+}
+
+#[test]
+fn a_claim_that_seems_to_fail_needs_what_its_clearest_condition_needs() {
+    let space = Space::new();
+    let lower =
+        "{ metric = \"defense\", is = \"lower\" }, { metric = \"compliance\", is = \"lower\" }";
+    claim(&space, &[("both fall", lower)]);
+    let seeds = ["seed=0,1,2"];
+    let base = space.sides("base.toml", &seeds, |_, _| Some(measured(130, 150)));
+    let wide = space.sides("wide.toml", &seeds, |_, axes| {
+        let seed: usize = axes["seed"].parse().unwrap();
+        Some(measured(150 + 4 * seed, 151 + 2 * seed))
+    });
+    let all: Vec<&Side> = base.iter().chain(&wide).collect();
+    let alpha = 1e-5;
+    let said = verdicts::answers(&space.store, &all, alpha, |_| true).unwrap();
+    let clearest = &said[0].conditions[0].numbers.estimate;
+    let Some(Enough::Seeds(n)) = clearest.enough(&[0.0], alpha / 2.0, MOST_SEEDS) else {
+        panic!("{clearest:?}");
+    };
+    assert_eq!(said[0].enough, Some(Needed::Seeds(n)));
+    assert_eq!(said[0].verdict, Some(Inconclusive));
 }
 
 /// `wide.toml` with claims: `(about, expect)`.
@@ -176,14 +235,23 @@ fn claims_are_answered_with_their_numbers() {
     let wide = space.sides("wide.toml", &[], |_, _| Some(measured(130, 150)));
     let all: Vec<&Side> = base.iter().chain(&wide).collect();
     let said = answers(&space.store, &all).unwrap();
-    let verdicts: Vec<_> = said.iter().map(|a| a.verdict).collect();
+    let found: Vec<_> = said.iter().map(|a| a.verdict).collect();
     let expected = [Reproduced, Contradicted, Reproduced, Inconclusive];
     // One seed: a verdict about these two models, and none about training.
     assert!(
         said.iter()
             .all(|a| !a.settled && a.enough == Some(Needed::Another))
     );
-    assert_eq!(verdicts, expected.map(Some));
+    assert_eq!(found, expected.map(Some));
+    // What is looked at often asks for a smaller p, of a verdict as well.
+    let strict = verdicts::answers(&space.store, &all, 1e-10, |_| true).unwrap();
+    for a in &strict {
+        assert_eq!(
+            (a.verdict, a.raw_verdict),
+            (Some(Inconclusive), Some(Inconclusive))
+        );
+        assert!(a.conditions.iter().all(|c| c.verdict == Inconclusive));
+    }
     let one = &said[0].conditions[0];
     assert_eq!((one.numbers.second, one.numbers.first), (0.65, 0.9));
     assert!((one.numbers.difference + 0.25).abs() < 1e-12);
@@ -394,7 +462,7 @@ fn several_claims_are_corrected_together_and_say_what_each_is_alone() {
         let (raw, corrected) = (one.raw_p.unwrap(), one.p.unwrap());
         assert!((corrected - 4.0 * raw).abs() < 1e-12, "{raw} {corrected}");
     }
-    let alone = verdicts::answers(&space.store, &all, |recipe| recipe == "base").unwrap();
+    let alone = verdicts::answers(&space.store, &all, ALPHA, |recipe| recipe == "base").unwrap();
     assert!(alone.is_empty());
     let raw = said[0].raw_p.unwrap();
     assert!((0.02..0.13).contains(&raw), "{raw}");

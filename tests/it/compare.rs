@@ -196,6 +196,10 @@ fn several_seeds_are_compared_over_trainings() {
         notes[0].starts_with("`wide seed=1` has no artifact of `eval`: pipe run "),
         "{notes:?}"
     );
+    assert!(
+        notes[0].ends_with(" --matrix seed=1 --only eval"),
+        "{notes:?}"
+    );
     // Seeds that only one side has are alone.
     let two = space.sides("wide.toml", &["seed=0,7"], |_, _| {
         Some(defense(&first(6, 10)))

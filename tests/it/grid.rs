@@ -140,6 +140,16 @@ fn an_evaluation_of_several_recipes_stands_once_and_a_missing_one_is_named() {
         text.contains("  eval of base is also that of more\n"),
         "{text}"
     );
+    // A variant is another one where its axis does not reach the node.
+    let axis = ["more-answers.max_new_tokens=2,4"];
+    let two = space.sides("more.toml", &axis, |node, axes| match node {
+        "more-eval" => None,
+        _ => by_seed(node, axes),
+    });
+    let variants: Vec<&Side> = two.iter().collect();
+    let g = of(&space, &variants, &["defense"], &["eval".into()]);
+    assert_eq!(g.rows.len(), 1);
+    assert_eq!(g.rows[0].also, ["more more-answers.max_new_tokens=4"]);
     assert!(
         text.contains("`more` has no artifact of `more-eval`: pipe run "),
         "{text}"

@@ -252,6 +252,14 @@ fn what_would_settle_it_is_seeds_or_prompts_or_nothing() {
     assert_eq!(e.enough(&[e.value], ALPHA, 100), Some(Enough::Nothing));
     assert_eq!(Enough::Seeds(3).most(Enough::Seeds(5)), Enough::Seeds(5));
     assert_eq!(Enough::Seeds(3).most(Enough::Nothing), Enough::Nothing);
+    assert_eq!(Enough::Seeds(3).least(Enough::Prompts(2)), Enough::Seeds(3));
+    assert_eq!(
+        Enough::Nothing.least(Enough::Prompts(2)),
+        Enough::Prompts(2)
+    );
+    // Nothing varied: no number of seeds like these gives an interval.
+    let alike = of(&[&[0.0, 0.0], &[0.0, 0.0]], Range::Free);
+    assert_eq!(alike.enough(&[0.1], ALPHA, 100), Some(Enough::Nothing));
 }
 
 #[test]

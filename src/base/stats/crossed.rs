@@ -83,6 +83,17 @@ impl Enough {
             (Enough::Seeds(a), Enough::Seeds(b)) => Enough::Seeds(a.max(b)),
         }
     }
+
+    /// What settles one of both, the one that takes least.
+    pub fn least(self, other: Enough) -> Enough {
+        match (self, other) {
+            (Enough::Seeds(a), Enough::Seeds(b)) => Enough::Seeds(a.min(b)),
+            (Enough::Seeds(n), _) | (_, Enough::Seeds(n)) => Enough::Seeds(n),
+            (Enough::Prompts(a), Enough::Prompts(b)) => Enough::Prompts(a.min(b)),
+            (Enough::Prompts(n), _) | (_, Enough::Prompts(n)) => Enough::Prompts(n),
+            (Enough::Nothing, Enough::Nothing) => Enough::Nothing,
+        }
+    }
 }
 
 /// The mean over metrics (one, mostly) of the means over seeds of the means over prompts. Every metric has the same seeds.
@@ -311,6 +322,10 @@ impl Estimate {
     /// it seems to be. None of a single seed, which says nothing of others.
     pub fn enough(&self, bounds: &[f64], alpha: f64, most: usize) -> Option<Enough> {
         self.between?;
+        // Where nothing varies, there is no noise to set a difference against.
+        if self.half(alpha).is_none() {
+            return Some(Enough::Nothing);
+        }
         let gaps = bounds.iter().map(|b| (self.centre - b).abs());
         let gap = gaps.fold(f64::INFINITY, f64::min);
         let enough = |seeds: usize| {

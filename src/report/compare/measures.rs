@@ -7,6 +7,7 @@ use crate::side::Side;
 use crate::words;
 use anyhow::Result;
 use base::claim::SEED;
+use base::hash::Key;
 use base::rows::{Measured, Metric};
 use base::stats::crossed::{self, ALPHA, Estimate, Range, Values};
 use base::stats::mean;
@@ -28,6 +29,9 @@ pub struct Evaluation {
     pub refused: Option<String>,
     /// Both sides have one artifact: there is nothing to compare.
     pub one_artifact: bool,
+    /// That one artifact stands on a side of all seeds.
+    #[serde(skip)]
+    pub shared: Option<String>,
     /// Pairs of trainings that were compared.
     pub seeds: usize,
     /// What there is to be said of seeds that are not among them.
@@ -113,6 +117,7 @@ pub fn evaluation(
         against_node: against.into(),
         refused: None,
         one_artifact: false,
+        shared: None,
         seeds: 0,
         notes: vec![],
         metrics: vec![],
@@ -163,6 +168,13 @@ pub fn evaluation(
         return Ok(out);
     }
     out.one_artifact = same == readings.len();
+    let of_one = [
+        single(node, readings.iter().map(|(_, a, _)| &a.0.key)),
+        single(against, readings.iter().map(|(_, _, b)| &b.0.key)),
+    ];
+    if !out.one_artifact && readings.len() > 1 {
+        out.shared = of_one.into_iter().flatten().next();
+    }
     let pairs: Vec<Sides> = readings
         .iter()
         .map(|(seed, (_, a), (_, b))| (seed.as_deref(), a, b))
@@ -170,6 +182,7 @@ pub fn evaluation(
     let firsts = beside::over_seeds(pairs.iter().map(|p| p.1.metrics.as_slice()));
     let seconds = beside::over_seeds(pairs.iter().map(|p| p.2.metrics.as_slice()));
     out.warnings = warnings([node, against], sides, [&firsts, &seconds]).collect();
+    out.warnings.extend(out.shared.clone());
     for name in order(&pairs) {
         if only.is_empty() || only.iter().any(|n| n == name) {
             let numbers = compared(kind, name, &pairs);
@@ -181,6 +194,16 @@ pub fn evaluation(
         }
     }
     Ok(out)
+}
+
+/// That one artifact stands on a side of every pair, so that pairs are no seeds of that side.
+fn single<'k>(node: &str, mut keys: impl Iterator<Item = &'k Key>) -> Option<String> {
+    let first = keys.next()?;
+    keys.all(|k| k == first).then(|| {
+        format!(
+            "every seed is compared with one artifact of `{node}`: the interval says nothing about the noise of its own training"
+        )
+    })
 }
 
 /// That much cannot be read, a line a side. `all`: the variants that are compared, at least one pair.

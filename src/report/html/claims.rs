@@ -5,6 +5,7 @@ use crate::side::Side;
 use crate::verdicts::decide::Verdict;
 use crate::verdicts::{self, Answer, Weighed, show};
 use anyhow::Result;
+use base::stats::crossed::ALPHA;
 use engine::store::Store;
 use serde::Serialize;
 
@@ -69,7 +70,7 @@ pub struct Part {
 
 pub fn claims(store: &Store, sides: &[Side]) -> Result<Claims> {
     let sides: Vec<&Side> = sides.iter().collect();
-    let answers = verdicts::answers(store, &sides, |_| true)?;
+    let answers = verdicts::answers(store, &sides, ALPHA, |_| true)?;
     Ok(Claims {
         summary: show::summary(&answers),
         shown: answers.iter().map(shown).collect(),

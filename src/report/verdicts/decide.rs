@@ -34,14 +34,14 @@ pub struct Decision {
 }
 
 impl Decision {
-    pub fn verdict(self) -> Verdict {
-        at(self.leans, self.p)
+    pub fn verdict(self, alpha: f64) -> Verdict {
+        at(self.leans, self.p, alpha)
     }
 }
 
 /// What such a p leaves of a leaning.
-pub fn at(leans: Verdict, p: Option<f64>) -> Verdict {
-    match p.is_some_and(|p| p <= ALPHA) {
+pub fn at(leans: Verdict, p: Option<f64>, alpha: f64) -> Verdict {
+    match p.is_some_and(|p| p <= alpha) {
         true => leans,
         false => Verdict::Inconclusive,
     }
@@ -100,10 +100,20 @@ fn dominates(by: f64, all: &[&Estimate], correlation: Option<f64>) -> Decision {
             p: strongest(Ordering::Less, -by).map(chosen),
         };
     }
-    let each: Option<Vec<f64>> = all.iter().map(|e| e.p(-by)).collect();
-    let weakest = each.and_then(|p| p.into_iter().max_by(f64::total_cmp));
+    let weakest = |bound: f64| -> Option<f64> {
+        let each: Option<Vec<f64>> = all.iter().map(|e| e.p(bound)).collect();
+        each?.into_iter().max_by(f64::total_cmp)
+    };
+    // It fails where all are lower, each of them surely.
+    if !all.iter().any(|e| e.side(0.0) == Ordering::Greater) {
+        return Decision {
+            leans: Verdict::Contradicted,
+            p: weakest(0.0),
+        };
+    }
+    let weakest = weakest(-by);
     let better = match by > 0.0 {
-        true => strongest(Ordering::Greater, 0.0).map_or(Some(1.0), |p| Some(chosen(p))),
+        true => strongest(Ordering::Greater, 0.0).map(chosen),
         // Where neither may be lower, both are higher.
         false => weakest,
     };
@@ -139,15 +149,39 @@ pub const MOST_SEEDS: usize = 100;
 
 /// How many seeds, or prompts, would settle a condition on the side on which it seems to be.
 pub fn enough(expect: Expect, by: f64, all: &[&Estimate], alpha: f64) -> Option<Enough> {
-    let bounds: &[f64] = match expect {
-        Expect::Lower | Expect::Dominates => &[-by],
-        Expect::Higher => &[by],
-        Expect::Within | Expect::Differs => &[-by, by],
+    let one = |bounds: &[f64]| all[0].enough(bounds, alpha, MOST_SEEDS);
+    match expect {
+        Expect::Lower => one(&[-by]),
+        Expect::Higher => one(&[by]),
+        Expect::Within | Expect::Differs => one(&[-by, by]),
+        Expect::Dominates => enough_to_dominate(by, all, alpha),
+    }
+}
+
+/// By the same parts as `dominates`: a choice among them is paid for as if they had nothing to do with each other.
+fn enough_to_dominate(by: f64, all: &[&Estimate], alpha: f64) -> Option<Enough> {
+    let chosen = alpha / all.len() as f64;
+    let each = |side: Option<Ordering>, bound: f64, alpha: f64| -> Option<Vec<Enough>> {
+        let there = all
+            .iter()
+            .filter(|e| side.is_none_or(|side| e.side(bound) == side));
+        there
+            .map(|e| e.enough(&[bound], alpha, MOST_SEEDS))
+            .collect()
     };
-    let each = all.iter().map(|e| e.enough(bounds, alpha, MOST_SEEDS));
-    each.collect::<Option<Vec<_>>>()?
-        .into_iter()
-        .reduce(Enough::most)
+    let least = |found: Vec<Enough>| found.into_iter().reduce(Enough::least);
+    let most = |found: Vec<Enough>| found.into_iter().reduce(Enough::most);
+    if let Some(worse) = least(each(Some(Ordering::Less), -by, chosen)?) {
+        return Some(worse);
+    }
+    let not_worse = most(each(None, -by, alpha)?)?;
+    if by == 0.0 {
+        return Some(not_worse);
+    }
+    match least(each(Some(Ordering::Greater), 0.0, chosen)?) {
+        Some(better) => Some(not_worse.most(better)),
+        None => most(each(None, 0.0, alpha)?),
+    }
 }
 
 /// The p that settles a claim where it is looked at after every seed from the second to the last: what Pocock (1977) gives for so many

@@ -16,6 +16,7 @@ use base::text::{did_you_mean, listed};
 use decide::{Decision, Verdict, decide};
 use engine::store::Store;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 impl Answer {
@@ -34,6 +35,9 @@ pub struct Answer {
     pub against: String,
     /// Pairs of trainings behind it.
     pub seeds: usize,
+    /// Every seed was there, and they share what the claim is about.
+    #[serde(skip)]
+    pub fixed: bool,
     /// Of all claims that are answered at once, corrected together (Holm). Absent where it is not answered.
     pub verdict: Option<Verdict>,
     /// As if it were the only one.
@@ -67,7 +71,7 @@ pub struct Weighed {
     #[serde(skip)]
     pub asked: Expect,
     pub by: f64,
-    /// Two-sided, of the bound that the verdict is about. At most 0.05 where there is one.
+    /// Two-sided, of the bound that the verdict is about.
     pub p_verdict: Option<f64>,
     /// `first` is the other recipe, `second` the own one.
     #[serde(flatten)]
@@ -102,14 +106,18 @@ pub enum Needed {
     Prompts(usize),
     /// Two seeds, before anything can be told.
     Another,
+    /// Not seeds: all of them share the artifacts.
+    Fixed,
     /// No number that anybody would run.
     Nothing,
 }
 
-/// Every claim of every recipe among `sides` whose name is wanted, in their order; what is answered is corrected together.
+/// Every claim of every recipe among `sides` whose name is wanted, in their order; what is answered is corrected together, and has a
+/// verdict where its p is at most `alpha`.
 pub fn answers(
     store: &Store,
     sides: &[&Side],
+    alpha: f64,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<Answer>> {
     let mut found = vec![];
@@ -122,7 +130,7 @@ pub fn answers(
             found.push(answer(store, claim, &own, &others)?);
         }
     }
-    Ok(corrected(found))
+    Ok(corrected(found, alpha))
 }
 
 /// The claims of one recipe about the other, not yet corrected; both sides are the variants of one.
@@ -164,6 +172,7 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
         about: claim.about.clone(),
         against: claim.against.display().to_string(),
         seeds: 0,
+        fixed: false,
         verdict: None,
         raw_verdict: None,
         raw_p: None,
@@ -190,11 +199,13 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
     };
     for condition in &claim.conditions {
         match weigh(store, condition, &pairs)? {
-            Ok((weighed, notes, unreadable)) => {
+            Ok((weighed, Evaluation { notes, shared, .. }, unreadable)) => {
+                out.fixed |= notes.is_empty() && weighed.numbers.seeds < pairs.len();
                 out.notes.extend(notes);
                 let recipes = [&other.recipe, &out.recipe];
                 let warnings = warnings(&weighed, recipes, unreadable);
                 out.warnings.extend(warnings);
+                out.warnings.extend(shared);
                 out.conditions.push(weighed);
             }
             Err(why) => {
@@ -203,12 +214,14 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
             }
         }
     }
-    out.notes.dedup();
-    out.warnings.dedup();
+    for said in [&mut out.notes, &mut out.warnings] {
+        let mut seen = BTreeSet::new();
+        said.retain(|one| seen.insert(one.clone()));
+    }
     let seeds = out.conditions.iter().map(|c| c.numbers.seeds);
     out.seeds = seeds.min().unwrap_or_default();
     let decision = out.decision();
-    out.raw_verdict = Some(decision.verdict());
+    out.raw_verdict = Some(decision.verdict(ALPHA));
     out.raw_p = decision.p;
     Ok(out)
 }
@@ -256,20 +269,26 @@ impl Answer {
     }
 }
 
-/// Corrects the answers together; whoever asks several questions at once finds something by chance more often.
-pub fn corrected(mut answers: Vec<Answer>) -> Vec<Answer> {
+/// Corrects the answers together; whoever asks several questions at once finds something by chance more often. A p of at most `alpha` makes
+/// a verdict.
+pub fn corrected(mut answers: Vec<Answer>, alpha: f64) -> Vec<Answer> {
     // What has no p cannot be found by chance either.
     let told = |a: &Answer| a.raw_p;
     let raw: Vec<f64> = answers.iter().filter_map(told).collect();
     let mut holm = crossed::holm(&raw).into_iter();
     for answer in answers.iter_mut().filter(|a| a.raw_verdict.is_some()) {
         answer.p = answer.raw_p.and_then(|_| holm.next());
-        let verdict = decide::at(answer.decision().leans, answer.p);
+        let leans = answer.decision().leans;
+        let verdict = decide::at(leans, answer.p, alpha);
+        answer.raw_verdict = Some(decide::at(leans, answer.raw_p, alpha));
+        for one in &mut answer.conditions {
+            one.verdict = one.decision().verdict(alpha);
+        }
         answer.verdict = Some(verdict);
         answer.settled = verdict != Verdict::Inconclusive && answer.seeds > 1;
         // At how small a p it was asked, this many beside it.
         let share = answer.raw_p.zip(answer.p).map(|(raw, p)| raw / p);
-        let alpha = ALPHA * share.filter(|s| *s > 0.0).unwrap_or(1.0);
+        let alpha = alpha * share.filter(|s| *s > 0.0).unwrap_or(1.0);
         answer.enough = (!answer.settled).then(|| answer.needed(alpha));
     }
     answers
@@ -277,13 +296,14 @@ pub fn corrected(mut answers: Vec<Answer>) -> Vec<Answer> {
 
 impl Answer {
     fn needed(&self, alpha: f64) -> Needed {
-        let open = self.conditions.iter().filter(|c| {
-            let p = c.p_verdict.unwrap_or(1.0);
-            p > alpha || self.seeds < 2
-        });
-        let each = open.map(|c| decide::enough(c.asked, c.by, &c.estimates(), alpha));
-        let all: Option<Vec<Enough>> = each.collect();
-        match all.map(|all| all.into_iter().reduce(Enough::most)) {
+        if self.fixed {
+            return Needed::Fixed;
+        }
+        let enough = match self.decision().leans {
+            Verdict::Contradicted => self.to_fail(alpha),
+            _ => self.to_hold(alpha),
+        };
+        match enough {
             None => Needed::Another,
             Some(Some(Enough::Prompts(n))) => Needed::Prompts(n),
             Some(Some(Enough::Nothing)) => Needed::Nothing,
@@ -291,6 +311,28 @@ impl Answer {
             // Every condition is clear, but not so clear that the claim is.
             Some(None) => Needed::Seeds(self.seeds + 1),
         }
+    }
+
+    /// One condition that fails is enough, which of them was not said beforehand.
+    fn to_fail(&self, alpha: f64) -> Option<Option<Enough>> {
+        let alpha = alpha / self.conditions.len() as f64;
+        let fails = self.conditions.iter().filter(|c| {
+            let leans = c.decision().leans;
+            leans == Verdict::Contradicted
+        });
+        let each = fails.map(|c| decide::enough(c.asked, c.by, &c.estimates(), alpha));
+        let all: Vec<Enough> = each.collect::<Option<_>>()?;
+        Some(all.into_iter().reduce(Enough::least))
+    }
+
+    fn to_hold(&self, alpha: f64) -> Option<Option<Enough>> {
+        let open = self.conditions.iter().filter(|c| {
+            let p = c.p_verdict.unwrap_or(1.0);
+            p > alpha || self.seeds < 2
+        });
+        let each = open.map(|c| decide::enough(c.asked, c.by, &c.estimates(), alpha));
+        let all: Vec<Enough> = each.collect::<Option<_>>()?;
+        Some(all.into_iter().reduce(Enough::most))
     }
 }
 
@@ -308,9 +350,9 @@ impl Weighed {
     }
 }
 
-/// A condition with its numbers, what was left out, and what cannot be read on the other side and the own one; or why it cannot be
+/// A condition with its numbers, what they were read from, and what cannot be read on the other side and the own one; or why it cannot be
 /// weighed.
-type Weighing = Result<(Weighed, Vec<String>, [Option<f64>; 2]), String>;
+type Weighing = Result<(Weighed, Evaluation, [Option<f64>; 2]), String>;
 
 fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weighing> {
     let nodes = (c.against_node.as_str(), c.node.as_str());
@@ -376,8 +418,8 @@ fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weigh
         weighed.parts = parts.collect();
     }
     let decision = weighed.decision();
-    (weighed.p_verdict, weighed.verdict) = (decision.p, decision.verdict());
-    Ok(Ok((weighed, evaluation.notes, unreadable)))
+    (weighed.p_verdict, weighed.verdict) = (decision.p, decision.verdict(ALPHA));
+    Ok(Ok((weighed, evaluation, unreadable)))
 }
 
 /// What was compared of a metric, or why it was not.

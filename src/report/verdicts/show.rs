@@ -92,9 +92,15 @@ pub fn open(answer: &Answer) -> Option<String> {
         Needed::Prompts(n) => {
             format!("open; more seeds would not settle it, about {n} prompts would")
         }
+        Needed::Fixed => {
+            "open; it does not depend on the seed, so no more seeds would settle it".into()
+        }
+        Needed::Nothing if answer.p.is_none() => {
+            "open; nothing varied between the seeds, so there is no interval".into()
+        }
         Needed::Nothing => {
             format!(
-                "open; no more than {MOST_SEEDS} seeds would settle a difference this close to its bound"
+                "open; not even {MOST_SEEDS} seeds would settle a difference this close to its bound"
             )
         }
     };

@@ -136,6 +136,64 @@ fn check_refuses_a_claim_that_no_run_could_answer() {
 }
 
 #[test]
+fn what_would_end_a_study_is_said_before_it_begins() {
+    let refused = |small: &str, wide: &str, said: &str| {
+        let space = Space::new();
+        space.file("small.toml", small);
+        space.file("wide.toml", wide);
+        let ended = settle(&space, &[]).ends(2);
+        assert!(ended.err.contains(said), "{}", ended.err);
+        assert_eq!(ended.out, "");
+    };
+    let with = |matrix: &str| WIDE.replace("[[claim]]", &format!("[matrix]\n{matrix}\n[[claim]]"));
+    let axis = "\"answers.max_new_tokens\" = [1, 2, 3, 4, 5, 6, 7]";
+    let at = with(axis).replace(
+        "expect =",
+        "at = { \"answers.max_new_tokens\" = 4 }\nexpect =",
+    );
+    refused(SMALL, &at, "70 choices, more than 64");
+    refused(SMALL, &at, "fewer with `--max-seeds`");
+    refused(
+        SMALL,
+        &with(axis),
+        "the claim cannot be answered: there are several variants",
+    );
+    let other = format!("{SMALL}[matrix]\nseed = [3, 4]\n");
+    let own = with("seed = [0, 1]");
+    refused(&other, &own, "all recipes are run under the same seeds");
+    let none = SMALL
+        .replace("seed = 0\n", "s = 0\n")
+        .replace("${seed}", "${s}");
+    let own = WIDE.replace("[[claim]]", "[vars]\ns = 0\n[[claim]]");
+    refused(&none, &own, "has no number `seed` in `[vars]`");
+    refused(
+        SMALL,
+        &WIDE.replace("by = 1.0", "by = 5"),
+        "5 points are `by = 0.05`",
+    );
+}
+
+#[test]
+fn what_does_not_depend_on_the_seed_is_not_repeated_in_vain() {
+    let space = small(WIDE);
+    space.file(
+        "small.toml",
+        &SMALL.replace("seed = \"${seed}\"", "seed = 3"),
+    );
+    let said = settle(&space, &[]).ok();
+    assert!(
+        said.out.contains("it does not depend on the seed"),
+        "{}",
+        said.out
+    );
+    assert!(
+        said.out.contains("2 seeds: 0 of 1 claim settled"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
 fn the_metrics_have_a_page() {
     let space = Space::new();
     let page = space.pipe(&["help", "metrics"]).ok().out;

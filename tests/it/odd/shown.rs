@@ -6,6 +6,7 @@ use crate::sides::{Rows, Space, refs};
 use pipe::base::claim::Axes;
 use pipe::base::response::Outcome;
 use pipe::base::rows::{CompletedPrompt, Completion, Metric, PromptClass, ROWS};
+use pipe::base::stats::crossed::ALPHA;
 use pipe::engine::store::index::RecordSummary;
 use pipe::kinds::REGISTRY;
 use pipe::kinds::evaluation::evaluate;
@@ -348,7 +349,7 @@ fn a_verdict_on_what_cannot_be_read_is_marked() {
     space.file("wide.toml", CLAIMED);
     let (base, wide) = two(&space);
     let sides: Vec<&Side> = base.iter().chain(&wide).collect();
-    let said = verdicts::answers(&space.store, &sides, |_| true).unwrap();
+    let said = verdicts::answers(&space.store, &sides, ALPHA, |_| true).unwrap();
     let warned = "40.0 % of the answers behind defense success, harmful of `eval` of `wide` are unreadable: the verdict says little";
     assert_eq!(said[0].warnings, [warned]);
     assert!(said[0].doubtful() && !said[1].doubtful());
