@@ -168,9 +168,11 @@ pub fn evaluation(
         return Ok(out);
     }
     out.one_artifact = same == readings.len();
+    let of = |node: &str, side: &Side| format!("`{node}` of `{}`", side.label_without(SEED));
+    let (a, b) = sides[0];
     let of_one = [
-        single(node, readings.iter().map(|(_, a, _)| &a.0.key)),
-        single(against, readings.iter().map(|(_, _, b)| &b.0.key)),
+        single(&of(node, a), readings.iter().map(|(_, a, _)| &a.0.key)),
+        single(&of(against, b), readings.iter().map(|(_, _, b)| &b.0.key)),
     ];
     if !out.one_artifact && readings.len() > 1 {
         out.shared = of_one.into_iter().flatten().next();
@@ -197,11 +199,11 @@ pub fn evaluation(
 }
 
 /// That one artifact stands on a side of every pair, so that pairs are no seeds of that side.
-fn single<'k>(node: &str, mut keys: impl Iterator<Item = &'k Key>) -> Option<String> {
+fn single<'k>(what: &str, mut keys: impl Iterator<Item = &'k Key>) -> Option<String> {
     let first = keys.next()?;
     keys.all(|k| k == first).then(|| {
         format!(
-            "every seed is compared with one artifact of `{node}`: the interval says nothing about the noise of its own training"
+            "every seed is compared with one artifact of {what}: the interval says nothing about the noise of that training"
         )
     })
 }

@@ -194,6 +194,37 @@ fn what_does_not_depend_on_the_seed_is_not_repeated_in_vain() {
 }
 
 #[test]
+fn a_recipe_without_a_seed_is_named() {
+    let space = small(&WIDE.replace("[[claim]]", "[vars]\ns = 0\n[[claim]]"));
+    let none = SMALL.replace("seed = 0\n", "s = 0\n");
+    space.file("small.toml", &none.replace("${seed}", "${s}"));
+    let named = settle(&space, &["--matrix", "seed=1,2"]).ends(2);
+    assert!(named.err.contains("has no number `seed`"), "{}", named.err);
+}
+
+#[test]
+fn a_side_that_was_trained_once_is_said() {
+    let space = small(&format!("{WIDE}seed = \"${{seed}}\"\n"));
+    space.file("small.toml", &SMALL.replace("\"${seed}\"", "3"));
+    let said = settle(&space, &["--max-seeds", "2"]).ok();
+    let once = "every seed is compared with one artifact of `eval` of `small`: ";
+    assert!(said.out.contains(once), "{}", said.out);
+}
+
+#[test]
+fn what_is_left_out_is_said_once() {
+    let second = "by = 1.0 }, { metric = \"finished\", is = \"within\", by = 1.0 }]";
+    let space = small(&WIDE.replace("by = 1.0 }]", second));
+    space.pipe(&["run", "wide.toml", "small.toml", "-q"]).ok();
+    let said = space.pipe(&["claims", "wide.toml", "--matrix", "seed=0,1,2", "--json"]);
+    let said = said.ok().json();
+    let claim = &said["claims"][0];
+    assert_eq!(claim["conditions"].as_array().unwrap().len(), 2);
+    let notes = claim["notes"].as_array().unwrap();
+    assert_eq!(notes.len(), 2, "{notes:?}");
+}
+
+#[test]
 fn the_metrics_have_a_page() {
     let space = Space::new();
     let page = space.pipe(&["help", "metrics"]).ok().out;
