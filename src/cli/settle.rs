@@ -148,12 +148,11 @@ fn refuse_early(
         &study::load_all(files, &under(changes, &seeds[..2]))?,
         &names,
     )?;
-    study::load_all(files, &under(changes, seeds)).map_err(|error| {
+    study::load_all(files, &under(changes, seeds)).inspect_err(|_| {
         let seeds = seeds.len();
         complain(&format!(
             "with {seeds} seeds, the most that `--max-seeds` allows, the study is too large: fewer with `--max-seeds`, or\n"
         ));
-        error
     })?;
     Ok(())
 }

@@ -147,7 +147,7 @@ fn an_evaluation_of_several_recipes_stands_once_and_a_missing_one_is_named() {
         _ => by_seed(node, axes),
     });
     let variants: Vec<&Side> = two.iter().collect();
-    let g = of(&space, &variants, &["defense"], &["eval".into()]);
+    let g = of(&space, &variants, &["defense"], &["eval"]);
     assert_eq!(g.rows.len(), 1);
     assert_eq!(g.rows[0].also, ["more more-answers.max_new_tokens=4"]);
     assert!(
