@@ -4,6 +4,7 @@
 use crate::shared::bounds;
 use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course};
+use crate::world::truth;
 use anyhow::Result;
 use base::params;
 use base::params::ParamSet;
@@ -14,7 +15,7 @@ use engine::kind::context::{Interrupted, NodeCtx};
 use engine::kind::{Kind, MetricInfo, Output, Port, Role, Type};
 use learn::learner::Policy;
 use learn::sample::{Request, Stopped};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use world::{World, judge};
 
 params! {
@@ -23,7 +24,7 @@ params! {
         world: u64 = 0, in bounds::SEED;
         /// Most lookups of the study's prompts; one more is asked for as well.
         depth: usize = 3, in bounds::DEPTH;
-        /// Questions of each sort.
+        /// Questions of each sort; one that comes again is asked and counted once.
         n: usize = 200, in bounds::ROWS;
         /// Seed of the questions.
         seed: u64 = 0, in bounds::SEED;
@@ -32,7 +33,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "world-knowledge",
-    revision: 3,
+    revision: 4,
     role: Role::Measures,
     synthetic: true,
     summary: "asks a model for the facts of the built-in world: single facts, the rule, references, whole chains of lookups",
@@ -52,6 +53,7 @@ in = { model = "base" }
     )],
     metrics: &[MetricInfo::higher("knows/*", "share", "knows, *")],
     params: Params::specs,
+    above: Some(|graph, id| truth::one_world(graph, id, "world").into_iter().collect()),
     run,
     ..Kind::DEFAULTS
 };
@@ -63,7 +65,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     model_io::use_threads(ctx)?;
     let (mut learner, tokenizer) = model_io::open(ctx.input("model"))?;
-    let questions = World::new(p.world).knowledge(p.n, p.depth + 1, p.seed);
+    let mut questions = World::new(p.world).knowledge(p.n, p.depth + 1, p.seed);
+    let mut met = BTreeSet::new();
+    questions.retain(|q| met.insert(q.messages[0].content.clone()));
     let requests = questions
         .iter()
         .map(|q| {

@@ -1,7 +1,7 @@
-//! Whether prompts carry the truth that the judges of the built-in world need, as far as a graph says it: known before anything is
-//! generated, so that nobody finds out after. Reads a graph; looks into no file.
+//! Whether prompts carry the truth that the judges of the built-in world need, and whether everything is of one world, as far as a graph
+//! says it: known before anything is generated, so that nobody finds out after. Reads a graph; looks into no file.
 
-use crate::scorers::{Scorer, reward};
+use crate::scorers::reward;
 use base::params::Problem;
 use base::value::Value;
 use engine::kind::{Edge, Node, NodeId, Role, Type, Upstream};
@@ -72,9 +72,48 @@ pub fn lacking(graph: &dyn Upstream, id: NodeId, port: &str) -> Option<NodeId> {
     without(graph, edge).first().copied()
 }
 
+/// What a node learns, asks or judges by is to be of one world: another has other facts, and all that is right there is wrong here. What
+/// rows are only compared with does not count. `path` is the parameter that makes it matter.
+pub fn one_world(graph: &dyn Upstream, id: NodeId, path: &str) -> Option<Problem> {
+    let mut met: BTreeSet<NodeId> = BTreeSet::from([id]);
+    let mut first: BTreeMap<i64, NodeId> = BTreeMap::new();
+    // An edge points to a smaller id: who takes rows comes before who gives them.
+    for at in graph.closure(&[id]).into_iter().rev() {
+        if !met.contains(&at) {
+            continue;
+        }
+        let node = graph.node(at);
+        let taken = node
+            .inputs
+            .iter()
+            .filter(|(port, _)| !node.kind.compares(port));
+        met.extend(taken.map(|(_, edge)| edge.node));
+        if let (true, Some(Value::Int(world))) = (node.kind.synthetic, node.params.get("world")) {
+            first.insert(*world, at);
+        }
+    }
+    let mut named: Vec<(NodeId, i64)> = first.into_iter().map(|(world, at)| (at, world)).collect();
+    named.sort_unstable();
+    let [(one, world), (other, another), ..] = named[..] else {
+        return None;
+    };
+    Some(Problem {
+        path: path.into(),
+        message: format!(
+            "`{}` is of world {world} and `{}` of world {another}, which has other facts",
+            graph.node(one).name,
+            graph.node(other).name
+        ),
+        help: Some("a study has one `world`, the same for each of its nodes".into()),
+    })
+}
+
 /// What is wrong with the scorer of an evaluation, which is one that needs the truth.
 pub fn scorer_problem(graph: &dyn Upstream, id: NodeId, scorer: &str) -> Option<Problem> {
-    let node = graph.node(lacking(graph, id, "completions")?);
+    let Some(source) = lacking(graph, id, "completions") else {
+        return one_world(graph, id, "scorer");
+    };
+    let node = graph.node(source);
     Some(Problem {
         path: "scorer".into(),
         message: format!(
@@ -92,18 +131,23 @@ pub fn reward_problems(graph: &dyn Upstream, id: NodeId, port: &str) -> Vec<Prob
     let Some(Value::Table(table)) = graph.node(id).params.get("reward") else {
         return vec![];
     };
+    let needing: Vec<(&String, &str)> = table
+        .iter()
+        .filter_map(|(class, text)| {
+            let Value::Str(text) = text else { return None };
+            let table = BTreeMap::from([(class.clone(), text.clone())]);
+            let mut scorers = reward::scorers_of(&table).into_iter();
+            Some((class, scorers.find(|s| s.needs_truth())?.name))
+        })
+        .collect();
     let Some(source) = lacking(graph, id, port) else {
-        return vec![];
+        let class = needing.first().map(|(class, _)| format!("reward.{class}"));
+        let mixed = class.and_then(|path| one_world(graph, id, &path));
+        return mixed.into_iter().collect();
     };
     let node = graph.node(source);
     let mut found = vec![];
-    for (class, text) in table {
-        let Value::Str(text) = text else { continue };
-        let table = BTreeMap::from([(class.clone(), text.clone())]);
-        let scorers = reward::scorers_of(&table);
-        let Some(Scorer { name, .. }) = scorers.into_iter().find(|s| s.needs_truth()) else {
-            continue;
-        };
+    for (class, name) in needing {
         if may_have(node, class) {
             found.push(Problem {
                 path: format!("reward.{class}"),

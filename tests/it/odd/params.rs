@@ -202,6 +202,35 @@ fn scorers_and_teachers_of_the_world_want_its_prompts_too() {
     );
 }
 
+/// A base of a corpus of one world, asked prompts of another.
+const TWO_WORLDS: &str = "[node.u]\nkind = \"world-model\"\n[node.c]\nkind = \"world-corpus\"\nworld = 1\nn = 100\n\
+     [node.m]\nkind = \"sft\"\nin = { model = \"u\", conversations = \"c\" }\n[node.w]\nkind = \"world-prompts\"\n\
+     [node.q]\nkind = \"dedup\"\nin = { prompts = \"w.eval\" }\n";
+
+#[test]
+fn what_the_world_judges_is_of_one_world() {
+    const MIXED: &str = "`c` is of world 1 and `w` of world 0, which has other facts";
+    let eval = format!("{TWO_WORLDS}{ANSWERS}{EVAL}");
+    refused(&eval, &[MIXED, "the same for each of its nodes"]);
+    let rl = RL.replace("p.rl", "w.rl") + "steps = 1\n";
+    let judged = rl.replace("harmful = \"format\"", "harmful = \"format * safety\"");
+    refused(&format!("{TWO_WORLDS}{judged}"), &[MIXED]);
+    let asked = "[node.k]\nkind = \"world-knowledge\"\nin = { model = \"m\" }\n";
+    let other = "`c` is of world 1 and `k` of world 0, which has other facts";
+    refused(&format!("{TWO_WORLDS}{asked}"), &[other]);
+    // What reads the text alone does not mind, and what rows are only compared with is no matter.
+    let reads = format!("{TWO_WORLDS}{ANSWERS}{EVAL}scorer = \"refusal\"\n{rl}");
+    assert_eq!(check(&reads), Ok(()));
+    let compared = eval
+        .replace("world = 1\n", "")
+        .replace("in = { prompts = \"w.eval\" }", "in = { prompts = \"w.eval\", against = \"o.sft\" }")
+        .replace("kind = \"dedup\"", "kind = \"decontaminate\"")
+        + "[node.o]\nkind = \"world-prompts\"\nworld = 1\n";
+    assert_eq!(check(&compared), Ok(()));
+    let one = format!("{eval}{asked}").replace("world = 1\n", "");
+    assert_eq!(check(&one), Ok(()));
+}
+
 #[test]
 fn a_local_model_is_told_its_system_message() {
     let study = Study::new();
