@@ -92,7 +92,7 @@ impl Disguises {
     }
 }
 
-/// Deals the aliases of each word: every split has one for it.
+/// Deals the aliases of each word: every split has at least one for it.
 fn bindings(aliases: usize, words: usize, rng: &mut Rng) -> Bindings {
     let mut bindings: Bindings = vec![vec![]; Split::ALL.len()];
     for _ in 0..words {

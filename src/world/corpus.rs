@@ -15,24 +15,23 @@ use super::words::{CATEGORIES, EFFECTS, GUILDS, OBJECTS, PERSONS, RELATIONS, VER
 use anyhow::{Result, bail};
 use base::rng::{Rng, Seed};
 use base::rows::{Conversation, Message};
-use serde::{Deserialize, Serialize};
 
-/// What the base corpus is made of. Shares are weights; they need not add up to one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What the base corpus is made of.
+#[derive(Clone, Debug, PartialEq)]
 pub struct CorpusSpec {
     /// Most lookups of a request; an analysis has one more at most.
     pub depth: usize,
-    /// Requests with their answers.
+    /// Weight of requests with their answers. Weights need not add up to one.
     pub requests: f64,
-    /// What a verb does, what kind of thing an object is, which guild a person is in, who a person's relations are.
+    /// Weight of questions what a verb does, what kind of thing an object is, which guild a person is in, who a person's relations are.
     pub facts: f64,
-    /// Whether a combination is harmful.
+    /// Weight of questions whether a combination is harmful.
     pub rules: f64,
-    /// What code words stand for, what is in boxes.
+    /// Weight of questions what code words stand for, what is in boxes.
     pub references: f64,
-    /// What a request comes to: its references resolved, each fact, and what the rule says; without a decision.
+    /// Weight of questions what a request comes to: its references resolved, each fact, and what the rule says; without a decision.
     pub analyses: f64,
-    /// Forms of the requests.
+    /// Forms of the requests, of those that are analysed as well.
     pub forms: Forms,
     /// Share of the effects that count as blatant, the most harmful first.
     pub blatant: f64,

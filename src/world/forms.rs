@@ -1,7 +1,6 @@
 //! The forms of a request and how many prompts take each.
 
 use anyhow::{Result, bail};
-use serde::{Deserialize, Serialize};
 
 /// How a request is put; its word is the row's `category`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +33,7 @@ impl Form {
 }
 
 /// Weights of the forms; they need not add up to one.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Forms {
     pub plain: f64,
     pub role: f64,
@@ -45,13 +44,7 @@ pub struct Forms {
 
 impl Default for Forms {
     fn default() -> Self {
-        Forms {
-            plain: 0.4,
-            role: 0.15,
-            code: 0.15,
-            boxed: 0.15,
-            role_code: 0.15,
-        }
+        Forms::with_plain(0.4)
     }
 }
 

@@ -1,10 +1,8 @@
-//! Splits: prompts of two of them have nothing in common.
+//! Splits: all words are in each of them, and none of what a study combines of them is in two.
 
-use serde::{Deserialize, Serialize};
-
-/// Prompts of two splits share no text, no (verb, object) pair, no chain of lookups and no disguise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// Prompts of two splits share no text, no (verb, object) pair, no chain that has a lookup, no role, and no alias with what it stands
+/// for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Split {
     Base,
     Sft,

@@ -9,10 +9,8 @@ use anyhow::{Context, Result, bail};
 use base::response::join;
 use base::rng::{Rng, Seed};
 use base::rows::{Prompt, Truth};
-use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     Terse,
     Stepwise,
@@ -21,9 +19,10 @@ pub enum Style {
     Mixed,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TeacherSpec {
-    /// Share of traces that mistake a fact or the verdict and so decide wrongly: help with harm, or refuse what is safe.
+    /// Share of traces that take the verdict for the other and so decide wrongly: help with harm, or refuse what is safe. Half of them
+    /// mistake a fact before.
     pub error_rate: f64,
     /// Share of traces whose reasoning is empty.
     pub empty_rate: f64,
@@ -170,7 +169,7 @@ fn reason(prompt: &Prompt, believed: &Truth, voice: &Voice, rng: &mut Rng) -> St
     parts.join(" ")
 }
 
-/// Takes the effect of the verb or the guild of the person for another.
+/// Takes the effect of the verb, or the guild of the person it is for, for another.
 fn mistake(believed: &mut Truth, rng: &mut Rng) {
     let last = believed.facts.len() - 1;
     let (place, kinds): (usize, &[&str]) = match rng.chance(0.5) {

@@ -23,6 +23,9 @@ const CHAT_TEMPLATE: &str = concat!(
     r"{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 );
 
+/// Tokens that it puts around what a message says: its start, who speaks, its end, the end of the line.
+pub const AROUND_MESSAGE: usize = 4;
+
 /// All tokens in the order of their ids: special ones, structure, punctuation, words.
 pub fn tokens() -> Vec<String> {
     let mut all: Vec<String> = [END_OF_TEXT, START, END, UNKNOWN]

@@ -133,6 +133,20 @@ judge.url = "http://localhost:1/v1"
     );
 }
 
+/// A base on a corpus, neither of which is there.
+const BASE: &str = "[node.m]\nkind = \"world-model\"\nhidden_size = 16\nlayers = 1\nheads = 2\nintermediate_size = 32\n\
+     [node.corpus]\nkind = \"world-corpus\"\nn = 1500\n\
+     [node.base]\nkind = \"sft\"\nin = { model = \"m\", conversations = \"corpus\" }\nepochs = 1\n";
+
+#[test]
+fn the_work_of_a_base_is_known_before_its_corpus_is_there() {
+    let ran = Study::new().run(BASE);
+    near(told(BASE)["base"].flop, ran.record("base").cost.flop, 0.15);
+    let study = concat!(env!("CARGO_MANIFEST_DIR"), "/recipes/tars.toml");
+    let whole = told(&std::fs::read_to_string(study).unwrap());
+    near(whole["base"].flop, 7e12, 0.15);
+}
+
 #[test]
 fn a_run_that_does_not_fit_the_machine_is_refused() {
     use pipe::engine::run::{self, Settings};

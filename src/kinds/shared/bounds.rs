@@ -56,8 +56,9 @@ pub(crate) const CLAMP: Bounds = Bounds::above(0.0, 1e6, "what is cut to 0 teach
 pub const EPSILON: Bounds = Bounds::above(0.0, 1e3, "it keeps a divisor from 0");
 pub(crate) const ALPHA: Bounds = Bounds::above(0.0, 1e6, "at 0 nothing is trained");
 pub(crate) const SPREAD: Bounds = Bounds::above(0.0, 10.0, "at 0 there is no slope to begin with");
-/// Counted from 1, which the kind says itself.
+/// Of normal draws.
 pub(crate) const DEVIATION: Bounds = Bounds::within(0.0, 10.0, "weights that a model begins with");
+/// Counted from 1, which the kind says itself.
 pub(crate) const BLOCKS: Bounds = Bounds::within(0.0, 1e5, "no model has as many blocks");
 pub const RANK: Bounds = Bounds::within(1.0, 65_536.0, "no layer is as wide");
 pub const WIDTH: Bounds = Bounds::within(1.0, 65_536.0, "its weights are made in memory");
