@@ -596,8 +596,7 @@ const DPO: &str =
 const AGREEMENT: &str =
     "kind = \"agreement\"\nin = { a = \"judged.scores\", b = \"judged.scores\" }\n";
 const CORPUS: &str = "kind = \"world-corpus\"\nn = 24\nrequests = 0.0\n";
-const QUESTIONS: &str =
-    "kind = \"world-corpus\"\nn = 24\nrequests = 0.0\nanalyses = 0.0\n";
+const QUESTIONS: &str = "kind = \"world-corpus\"\nn = 24\nrequests = 0.0\nanalyses = 0.0\n";
 
 /// Whatever a kind is checked with beside `BASE`.
 const MORE: &str = "[node.judged]\nkind = \"evaluate\"\nin = { completions = \"answers\" }\n";

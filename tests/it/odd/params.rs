@@ -223,7 +223,10 @@ fn what_the_world_judges_is_of_one_world() {
     assert_eq!(check(&reads), Ok(()));
     let compared = eval
         .replace("world = 1\n", "")
-        .replace("in = { prompts = \"w.eval\" }", "in = { prompts = \"w.eval\", against = \"o.sft\" }")
+        .replace(
+            "in = { prompts = \"w.eval\" }",
+            "in = { prompts = \"w.eval\", against = \"o.sft\" }",
+        )
         .replace("kind = \"dedup\"", "kind = \"decontaminate\"")
         + "[node.o]\nkind = \"world-prompts\"\nworld = 1\n";
     assert_eq!(check(&compared), Ok(()));
