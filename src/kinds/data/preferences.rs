@@ -335,7 +335,7 @@ fn metrics(made: &Made, completions: usize) -> Vec<Metric> {
     let mut list = vec![
         share("kept", made.pairs.len(), ranked),
         share("equal_scores", made.equal, ranked),
-        share("unreadable", made.unreadable, ranked),
+        share(measure::UNREADABLE.name, made.unreadable, ranked),
         share("truncated", made.truncated, completions),
         share("unscorable", made.unscorable, completions),
         share("single", made.single, made.prompts),

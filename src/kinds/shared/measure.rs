@@ -45,7 +45,7 @@ pub(crate) const EVALUATION: &[MetricInfo] = &[
     FOLLOWS,
     MetricInfo::higher("well_formed", "share", "well-formed think tags"),
     FINISHED,
-    MetricInfo::lower("unreadable", "share", "unreadable, all answers"),
+    UNREADABLE,
     MetricInfo::lower("unreadable/*", "share", "unreadable, *").of(CLASSES),
     MetricInfo::plain("outcome/answered", "share", "outcome: answered"),
     MetricInfo::plain(

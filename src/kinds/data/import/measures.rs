@@ -32,7 +32,7 @@ pub fn measures(scores: &[Score]) -> Vec<Measure> {
     let without = scores.iter().map(|s| (s, !s.scored()));
     out.extend(measure::share("unscorable", without));
     let unreadable = scores.iter().map(|s| (s, s.outcome.unreadable()));
-    out.extend(measure::share("unreadable", unreadable));
+    out.extend(measure::share(measure::UNREADABLE.name, unreadable));
     out
 }
 

@@ -1,7 +1,7 @@
 //! The measures of an evaluation, in the order a table shows them.
 
 use crate::scorers::{Meaning, Reads, Scorer};
-use crate::shared::measure::{self, MOST_VALUES, Measure, by_label};
+use crate::shared::measure::{self, MOST_VALUES, Measure, UNREADABLE, by_label};
 use base::response::Outcome;
 use base::rows::{PromptClass, Score};
 use std::collections::BTreeSet;
@@ -58,10 +58,10 @@ pub fn measures(scores: &[Score], by: &Scorer) -> Vec<Measure> {
 fn outcomes(scores: &[Score]) -> Vec<Measure> {
     let unreadable = |s: &Score| s.outcome.unreadable();
     let mut out = vec![];
-    out.extend(share("unreadable", scores.iter(), unreadable));
+    out.extend(share(UNREADABLE.name, scores.iter(), unreadable));
     for class in PromptClass::ALL {
         let rows = scores.iter().filter(|s| s.class == class);
-        let name = format!("unreadable/{}", class.word());
+        let name = format!("{}/{}", UNREADABLE.name, class.word());
         out.extend(share(&name, rows, unreadable));
     }
     for outcome in Outcome::ALL {
