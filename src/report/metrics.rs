@@ -108,8 +108,9 @@ impl Row<'_> {
     }
 }
 
-/// Rows over columns of metrics, in the metrics' own order; what an earlier column lacks comes after what it follows.
-/// `NAME/before…` and `NAME/after…` are one row. Beside each column the kind that wrote it.
+/// Rows over columns of metrics, in the metrics' own order; what an earlier column lacks comes after what it follows, or among those
+/// that differ from it in a number at the end, where that number belongs. `NAME/before…` and `NAME/after…` are one row. Beside each
+/// column the kind that wrote it.
 pub fn rows<'a>(columns: &[(&Kind, &'a [Metric])]) -> Vec<Row<'a>> {
     let mut order: Vec<(String, String)> = vec![];
     let mut found: BTreeMap<String, Vec<Option<Cell<'a>>>> = BTreeMap::new();
@@ -119,8 +120,9 @@ pub fn rows<'a>(columns: &[(&Kind, &'a [Metric])]) -> Vec<Row<'a>> {
             match order.iter().position(|(known, _)| *known == name) {
                 Some(at) => place = at + 1,
                 None => {
-                    order.insert(place, (name.clone(), kind.label(&name)));
-                    place += 1;
+                    let at = numbered(&name, &order).unwrap_or(place);
+                    order.insert(at, (name.clone(), kind.label(&name)));
+                    place = place.max(at) + 1;
                 }
             }
             let cells = found
@@ -139,6 +141,24 @@ pub fn rows<'a>(columns: &[(&Kind, &'a [Metric])]) -> Vec<Row<'a>> {
             label,
         })
         .collect()
+}
+
+/// The place of `lookups/4` after `lookups/3` and before `lookups/10`; none where no other has its name but for the number.
+fn numbered(name: &str, order: &[(String, String)]) -> Option<usize> {
+    let parts = |name: &str| {
+        let stem = name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        Some((name[..stem].to_string(), name[stem..].parse::<u64>().ok()?))
+    };
+    let (stem, number) = parts(name)?;
+    let known = order.iter().enumerate();
+    let siblings = known.filter_map(|(at, (known, _))| {
+        let (of, other) = parts(known)?;
+        (of == stem).then_some((at, other))
+    });
+    let siblings: Vec<(usize, u64)> = siblings.collect();
+    let before = siblings.iter().rfind(|(_, other)| *other < number);
+    let after = || siblings.first().map(|(at, _)| *at);
+    before.map(|(at, _)| at + 1).or_else(after)
 }
 
 /// The row a metric belongs to; none for a `before` that is shown with its `after`.

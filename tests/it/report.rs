@@ -113,6 +113,36 @@ fn lines_keep_the_order_of_the_metrics_over_columns_that_lack_some() {
 }
 
 #[test]
+fn what_is_numbered_stands_in_the_order_of_its_numbers() {
+    let of =
+        |names: &[&str]| -> Vec<Metric> { names.iter().map(|n| metric(n, 1.0, 1, "x")).collect() };
+    let one = of(&["a", "a/form/box", "a/lookups/2", "a/lookups/3", "b/lookups/3", "c"]);
+    let deeper = of(&["a", "a/form/box", "a/lookups/4", "b/lookups/4", "d"]);
+    let rest = of(&["a", "a/lookups/10", "a/lookups/0", "x/9", "x/10"]);
+    let kind = REGISTRY.get("lengths").unwrap();
+    let lines = lines(&[(kind, &one), (kind, &deeper), (kind, &rest)]);
+    let names: Vec<&str> = lines.iter().map(|l| l.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "a",
+            "a/form/box",
+            "a/lookups/0",
+            "a/lookups/2",
+            "a/lookups/3",
+            "a/lookups/4",
+            "a/lookups/10",
+            "x/9",
+            "x/10",
+            "b/lookups/3",
+            "b/lookups/4",
+            "d",
+            "c",
+        ]
+    );
+}
+
+#[test]
 fn evaluations_are_columns_and_the_rest_follows() {
     let space = Space::new();
     let share = |v: f64, n| metric("defense/plain", v, n, "share");
