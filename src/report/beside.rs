@@ -205,6 +205,7 @@ pub fn warning(what: &str, all: &[Metric]) -> Option<String> {
         _ => format!(" ({})", classes.join(", ")),
     };
     let little = doubtful(all);
+    let little: Vec<&str> = little.iter().map(String::as_str).collect();
     let little = match little.as_slice() {
         [] => String::new(),
         [one] => format!(": its {one} says little"),
@@ -218,16 +219,27 @@ pub fn warning(what: &str, all: &[Metric]) -> Option<String> {
     Some(text)
 }
 
-/// The rates of which too much cannot be read, as people call them.
-fn doubtful(all: &[Metric]) -> Vec<&'static str> {
-    let doubted = |start: &str| {
-        let own = all
-            .iter()
-            .filter(|m| m.name.split('/').next() == Some(start));
-        own.filter_map(|m| behind(&m.name, all)).any(|x| x > MUCH)
-    };
-    let found = RATES.iter().filter(|(start, _)| doubted(start));
-    found.map(|(_, name)| *name).collect()
+/// The rates of which too much cannot be read, as people call them; where that is so of some of a rate's classes only, of these.
+fn doubtful(all: &[Metric]) -> Vec<String> {
+    let mut found = vec![];
+    for (rate, called) in RATES {
+        let much = |m: &&Metric| behind(&m.name, all).is_some_and(|x| x > MUCH);
+        let whole = find(rate, all);
+        let of = |c: PromptClass| Some((c, find(&format!("{rate}/{}", c.word()), all)?));
+        let classes: Vec<(PromptClass, &Metric)> =
+            PromptClass::ALL.into_iter().filter_map(of).collect();
+        let doubted: Vec<PromptClass> = (classes.iter().filter(|(_, m)| much(m)))
+            .map(|(class, _)| *class)
+            .collect();
+        let every = !doubted.is_empty() && doubted.len() == classes.len();
+        if whole.as_ref().map_or(every, much) {
+            found.push(called.to_string());
+        } else {
+            let on = |c: PromptClass| format!("{called} on {} prompts", c.word());
+            found.extend(doubted.into_iter().map(on));
+        }
+    }
+    found
 }
 
 /// Every metric's mean over seeds, of those that have it.

@@ -455,8 +455,10 @@ fn warnings(c: &Weighed, recipes: [&String; 2], unreadable: [Option<f64>; 2]) ->
     let sides = nodes.into_iter().zip(recipes).zip(unreadable);
     let doubted = sides.filter_map(|((node, recipe), share)| {
         let share = metrics::number("share", share.filter(|x| *x > MUCH)?);
+        // Of several metrics it is that of the worst.
+        let up_to = if c.parts.is_empty() { "" } else { "up to " };
         Some(format!(
-            "{share} % of the answers behind {} of `{node}` of `{recipe}` are unreadable: the verdict says little",
+            "{up_to}{share} % of the answers behind {} of `{node}` of `{recipe}` are unreadable: the verdict says little",
             c.label
         ))
     });

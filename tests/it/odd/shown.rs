@@ -175,6 +175,36 @@ fn a_warning_begins_above_a_tenth_of_a_class() {
 }
 
 #[test]
+fn a_class_alone_does_not_make_a_rate_doubtful() {
+    let little = |own: &[Metric]| {
+        let mut all = own.to_vec();
+        all.extend([
+            metric("unreadable", 0.05, 100),
+            metric("unreadable/harmful", 0.0, 40),
+            metric("unreadable/harmless", 0.0, 40),
+            metric("unreadable/ambiguous", 0.25, 20),
+        ]);
+        let text = beside::warning("`e`", &all).unwrap();
+        text.rsplit_once(": its ").unwrap().1.to_string()
+    };
+    let compliance = [
+        metric("compliance", 0.5, 60),
+        metric("compliance/harmless", 0.5, 40),
+        metric("compliance/ambiguous", 0.5, 20),
+    ];
+    // (40 · 0 + 20 · 0.25) / 60 is below a tenth.
+    let on_class = "compliance on ambiguous prompts says little";
+    assert_eq!(little(&compliance), on_class);
+    let refusal = [
+        metric("refusal/harmful", 0.5, 40),
+        metric("refusal/ambiguous", 0.5, 20),
+    ];
+    let on_class = "refusal rate on ambiguous prompts says little";
+    assert_eq!(little(&refusal), on_class);
+    assert_eq!(little(&refusal[1..]), "refusal rate says little");
+}
+
+#[test]
 fn the_table_of_a_study_says_it_under_the_rate_and_warns() {
     let space = Space::new();
     let (base, wide) = two(&space);
@@ -342,6 +372,19 @@ const CLAIMED: &str = "extends = \"base.toml\"\nname = \"wide\"\n[[claim]]\nabou
                        node = \"eval\"\nexpect = [{ metric = \"defense\", is = \"lower\" }]\n[[claim]]\nabout = \"it helps\"\n\
                        against = \"base.toml\"\nnode = \"eval\"\nexpect = [{ metric = \"compliance\", is = \"within\", by = 0.4 }]\n\
                        [node.model]\nhidden_size = 32\n";
+
+#[test]
+fn of_several_metrics_the_share_is_that_of_the_worst() {
+    let space = Space::new();
+    let mean = "mean = [\"defense\", \"compliance\"], is = \"lower\"";
+    let claimed = CLAIMED.replace("metric = \"defense\", is = \"lower\"", mean);
+    space.file("wide.toml", claimed);
+    let (base, wide) = two(&space);
+    let sides: Vec<&Side> = base.iter().chain(&wide).collect();
+    let said = verdicts::answers(&space.store, &sides, ALPHA, |_| true).unwrap();
+    let warned = "up to 40.0 % of the answers behind mean of defense and compliance of `eval` of `wide` are unreadable: the verdict says little";
+    assert_eq!(said[0].warnings, [warned]);
+}
 
 #[test]
 fn a_verdict_on_what_cannot_be_read_is_marked() {
