@@ -313,7 +313,7 @@ fn answers(
     })?)
 }
 
-/// `2 seeds: 1 of 3 claims is settled; open: …`.
+/// `2 seeds: 1 of 3 claims settled`.
 fn told(answers: &[Answer], open: usize, seeds: usize) -> String {
     let claims = count(answers.len() as u64, "claim", "claims");
     format!(
