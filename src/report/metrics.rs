@@ -120,7 +120,7 @@ pub fn rows<'a>(columns: &[(&Kind, &'a [Metric])]) -> Vec<Row<'a>> {
             match order.iter().position(|(known, _)| *known == name) {
                 Some(at) => place = at + 1,
                 None => {
-                    let at = numbered(&name, &order).unwrap_or(place);
+                    let at = numbered(&name, order.iter().map(|(known, _)| known.as_str())).unwrap_or(place);
                     order.insert(at, (name.clone(), kind.label(&name)));
                     place = place.max(at) + 1;
                 }
@@ -144,14 +144,13 @@ pub fn rows<'a>(columns: &[(&Kind, &'a [Metric])]) -> Vec<Row<'a>> {
 }
 
 /// The place of `lookups/4` after `lookups/3` and before `lookups/10`; none where no other has its name but for the number.
-fn numbered(name: &str, order: &[(String, String)]) -> Option<usize> {
+pub fn numbered<'a>(name: &str, order: impl Iterator<Item = &'a str>) -> Option<usize> {
     let parts = |name: &str| {
         let stem = name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
         Some((name[..stem].to_string(), name[stem..].parse::<u64>().ok()?))
     };
     let (stem, number) = parts(name)?;
-    let known = order.iter().enumerate();
-    let siblings = known.filter_map(|(at, (known, _))| {
+    let siblings = order.enumerate().filter_map(|(at, known)| {
         let (of, other) = parts(known)?;
         (of == stem).then_some((at, other))
     });

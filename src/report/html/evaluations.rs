@@ -57,8 +57,11 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
     let mut known = BTreeSet::new();
     for item in sets.iter().copied().flatten().map(|i| &study.items[*i]) {
         let names_of = item.reading.metrics.iter().map(|m| m.name.as_str());
-        let new = names_of.filter(|name| known.insert(*name));
-        names.extend(new.map(|name| (name, item.node.kind.label(name))));
+        for name in names_of.filter(|name| known.insert(*name)) {
+            let at = metrics::numbered(name, names.iter().map(|(known, _)| *known));
+            let label = item.node.kind.label(name);
+            names.insert(at.unwrap_or(names.len()), (name, label));
+        }
     }
     let row = |(name, label): (&str, String)| {
         let each = sets.iter().map(|items| estimate(study, items, name));
