@@ -47,6 +47,10 @@ pub fn run(args: &Claims) -> Outcome {
         print_json(&json!({ "claims": answers }));
         return Ok(());
     }
+    if answers.is_empty() {
+        print(&format!("{}\n", study::claims_nothing(&names)));
+        return Ok(());
+    }
     let page = show::page(&answers);
     print(&match args.md {
         true => page.markdown(),

@@ -142,6 +142,7 @@ pub fn sides(store: &Store, id: &str) -> Result<Vec<Side>, Error> {
             records,
             notes: loaded.notes,
             claims: loaded.claims,
+            given: vec![],
         });
     }
     Ok(sides)

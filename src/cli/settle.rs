@@ -54,10 +54,8 @@ pub fn run(args: &Run) -> Outcome {
     complain(&asked.warnings.render(colour()));
     let names: Vec<String> = asked.names().into_iter().map(String::from).collect();
     if asked.variants.iter().all(|v| v.loaded.claims.is_empty()) {
-        let names = listed(names.iter().map(String::as_str));
-        let message =
-            format!("no recipe of {names} claims anything, so there is nothing to settle");
-        return Err(Error::Usage(message));
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        return Err(Error::Usage(study::claims_nothing(&names)));
     }
     let files: Vec<PathBuf> = args
         .recipes

@@ -43,7 +43,33 @@ pub fn sides(store: &Store, study: Study) -> Result<Vec<Side>, Error> {
             records.insert(decision.id, record);
         }
     }
-    Ok(sides_with(&study, &records))
+    let given = given(store, &study)?;
+    let mut sides = sides_with(&study, &records);
+    for side in &mut sides {
+        side.given.clone_from(&given);
+    }
+    Ok(sides)
+}
+
+/// What is to be said again in another command on the same study: changes, and a store that is not meant anyway.
+fn given(store: &Store, study: &Study) -> anyhow::Result<Vec<String>> {
+    let sets = study.sets.iter();
+    let mut words: Vec<String> = sets.flat_map(|set| ["--set".into(), set.clone()]).collect();
+    let cwd = std::env::current_dir().context("failed to find the current folder")?;
+    if cwd.join(folder(&StoreArgs { store: None })) != store.root() {
+        let root = store.root();
+        let root = root.strip_prefix(&cwd).unwrap_or(root);
+        words.extend(["--store".into(), root.display().to_string()]);
+    }
+    Ok(words)
+}
+
+/// That there is nothing to answer or to settle, and where such a thing would be written.
+pub fn claims_nothing(names: &[&str]) -> String {
+    format!(
+        "no recipe of {} claims anything; what one expects of another is written in its `[[claim]]`",
+        listed(names.iter().copied())
+    )
 }
 
 /// The variants with the records of the study's nodes.
@@ -61,6 +87,7 @@ pub fn sides_with(study: &Study, records: &BTreeMap<NodeId, Record>) -> Vec<Side
             graph: loaded.graph.clone(),
             notes: loaded.notes.clone(),
             claims: loaded.claims.clone(),
+            given: vec![],
         }
     };
     study.variants.iter().map(side).collect()

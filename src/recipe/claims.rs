@@ -2,6 +2,7 @@
 //! does. What the other recipe has is seen where both are there (`against.rs`).
 
 use crate::check::wrong;
+use crate::layer::tidy;
 use crate::matrix::{self, Axis};
 use crate::tree::{Entry, Item, Shape, Table};
 use base::claim::{Axes, Claim, Condition, Expect};
@@ -145,7 +146,9 @@ impl Reading<'_, '_> {
                 .push(diag.help(format!("looked for `{}`", path.display())));
             return None;
         }
-        Some(path)
+        let tidy = tidy(&path);
+        let same = tidy.canonicalize().ok() == path.canonicalize().ok();
+        Some(if same { tidy } else { path })
     }
 
     fn axes(&mut self, key: &str, own: bool) -> Axes {

@@ -182,7 +182,7 @@ fn parent_folder(path: &Path) -> PathBuf {
 }
 
 /// `a/b/../x.toml` as `a/x.toml`, for people only: with symbolic links it may be another file.
-fn tidy(path: &Path) -> PathBuf {
+pub fn tidy(path: &Path) -> PathBuf {
     use std::path::Component::{CurDir, Normal, ParentDir};
     let mut tidy = PathBuf::new();
     for part in path.components() {

@@ -23,6 +23,8 @@ pub struct Study {
     pub graph: Graph,
     /// In the order of the files, then of the choices.
     pub variants: Vec<Variant>,
+    /// What the command line has changed in all of them.
+    pub sets: Vec<String>,
     pub warnings: Diags,
 }
 
@@ -106,6 +108,7 @@ impl Study {
         Ok(Study {
             graph: united.graph,
             variants,
+            sets: overrides.sets.clone(),
             warnings: warnings.finish(),
         })
     }

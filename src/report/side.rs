@@ -20,6 +20,8 @@ pub struct Side {
     /// Descriptions of nodes, by node.
     pub notes: BTreeMap<String, String>,
     pub claims: Vec<Claim>,
+    /// What else stood on the command line than recipes and axes, word by word: a command that is advised repeats it.
+    pub given: Vec<String>,
 }
 
 impl Side {
@@ -55,13 +57,11 @@ impl Side {
             (None, _) => format!("`{label}` has no node `{node}`"),
             (Some(_), true) => {
                 let axes = self.axes.iter();
-                let axes: String = axes
-                    .map(|(axis, value)| {
-                        format!(" --matrix {}", quoted(&format!("{axis}={value}")))
-                    })
-                    .collect();
+                let axes = axes.flat_map(|(a, v)| ["--matrix".into(), format!("{a}={v}")]);
+                let words = axes.chain(self.given.iter().cloned());
+                let more: String = words.map(|word| format!(" {}", quoted(&word))).collect();
                 format!(
-                    "`{label}` has no artifact of `{node}`: pipe run {file}{axes} --only {node}"
+                    "`{label}` has no artifact of `{node}`: pipe run {file}{more} --only {node}"
                 )
             }
             (Some(_), false) => format!("`{label}` left no artifact of `{node}`"),

@@ -65,14 +65,12 @@ fn without_artifacts_graphs_are_compared_all_the_same() {
     assert_eq!(found.structure.below, ["answers", "eval"]);
     assert_eq!(found.costs[1].unknown, 4);
     let refused = found.evaluations[0].refused.as_ref().unwrap();
-    let file = space.dir.path().join("base.toml");
-    assert_eq!(
-        *refused,
-        format!(
-            "`base` has no artifact of `eval`: pipe run {} --only eval",
-            file.display()
-        )
-    );
+    let of = |name: &str| {
+        let file = space.dir.path().join(format!("{name}.toml"));
+        let file = file.display();
+        format!("`{name}` has no artifact of `eval`: pipe run {file} --only eval")
+    };
+    assert_eq!(*refused, format!("{}; {}", of("base"), of("wide")));
     assert!(one(&space, &bare("base.toml"), &bare("base.toml")).same);
 }
 

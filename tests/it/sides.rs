@@ -113,6 +113,7 @@ impl Space {
                 records: BTreeMap::new(),
                 notes: l.notes,
                 claims: l.claims,
+                given: vec![],
             };
             self.fill(&mut side, &measured);
             side

@@ -2,6 +2,7 @@
 //! not comparable.
 
 use crate::beside::{self, Sided};
+use crate::metrics;
 use crate::reading::{self, Over, Reading, read};
 use crate::side::Side;
 use crate::words;
@@ -128,16 +129,18 @@ pub fn evaluation(
     let mut seen = BTreeSet::new();
     let mut same = 0;
     for (a, b) in sides {
-        let (one, two) = match (a.record(node), b.record(against)) {
-            (Some(one), Some(two)) => (one, two),
-            (None, _) => {
-                out.notes.push(a.missing(node));
-                continue;
+        let found = (a.record(node), b.record(against));
+        let (Some(one), Some(two)) = found else {
+            let lack = [
+                found.0.is_none().then(|| a.missing(node)),
+                found.1.is_none().then(|| b.missing(against)),
+            ];
+            for why in lack.into_iter().flatten() {
+                if !out.notes.contains(&why) {
+                    out.notes.push(why);
+                }
             }
-            (_, None) => {
-                out.notes.push(b.missing(against));
-                continue;
-            }
+            continue;
         };
         // What does not hang on the seed is no repetition.
         if !seen.insert((&one.key, &two.key)) {
@@ -279,7 +282,8 @@ fn order<'a>(pairs: &[Sides<'a>]) -> Vec<&'a str> {
     for reading in firsts.chain(pairs.iter().map(|p| p.2)) {
         for metric in &reading.metrics {
             if !names.contains(&metric.name.as_str()) {
-                names.push(&metric.name);
+                let at = metrics::numbered(&metric.name, names.iter().copied());
+                names.insert(at.unwrap_or(names.len()), &metric.name);
             }
         }
     }

@@ -219,6 +219,8 @@ fn a_diff_needs_no_artifacts_and_no_measures() {
     let missing =
         "not compared: `small` has no artifact of `eval`: pipe run small.toml --only eval";
     assert!(said.out.contains(missing), "{}", said.out);
+    let other = "`wide` has no artifact of `eval`: pipe run wide.toml --only eval";
+    assert!(said.out.contains(other), "{}", said.out);
     assert!(said.out.contains("not answered"), "{}", said.out);
     for (args, word) in [
         (
@@ -236,6 +238,28 @@ fn a_diff_needs_no_artifacts_and_no_measures() {
             .ends(2);
         assert!(said.err.contains(word), "{}", said.err);
     }
+}
+
+#[test]
+fn a_command_that_is_advised_repeats_what_was_given() {
+    let space = small();
+    space.file("r.toml", GREETING);
+    space.pipe(&["run", "-q", "r.toml", "--store", "its store"]).ok();
+    let below = WIDE.replace("small.toml", "../small.toml");
+    space.file("below/wide.toml", below);
+    let given = ["--set", "model.seed=7", "--store", "its store"];
+    let said = space
+        .pipe(&[&["claims", "below/wide.toml", "--matrix", "seed=1"][..], &given].concat())
+        .ok();
+    for (name, file) in [("small", "small.toml"), ("wide", "below/wide.toml")] {
+        let advice = format!(
+            "`{name} seed=1` has no artifact of `eval`: pipe run {file} --matrix seed=1 --set model.seed=7 --store 'its store' --only eval"
+        );
+        assert!(said.out.contains(&advice), "{advice}\n{}", said.out);
+    }
+    let said = space.pipe(&["claims", "small.toml", "--store", "its store"]).ok();
+    let nothing = "no recipe of `small` claims anything; what one expects of another is written in its `[[claim]]`\n";
+    assert_eq!(said.out, nothing);
 }
 
 #[test]

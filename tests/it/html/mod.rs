@@ -363,6 +363,7 @@ impl Study {
             records,
             notes: loaded.notes,
             claims: vec![],
+            given: vec![],
         }
     }
 
