@@ -229,10 +229,10 @@ fn text(sums: &BTreeMap<Service, Sum>) -> String {
         ]);
     }
     format!(
-        "{}{}, {} tokens, {} paid\n",
+        "{}{}, {}, {} paid\n",
         table.render(),
         count(answers, "answer", "answers"),
-        thousands(tokens),
+        count(tokens, "token", "tokens"),
         dollars(paid)
     )
 }

@@ -5,7 +5,7 @@ use super::output::{Error, Outcome, colour_out, print, print_json};
 use super::registry::registry;
 use super::study;
 use anyhow::Context;
-use base::text::{listed, thousands};
+use base::text::{count, listed, thousands};
 use base::tokens::{Shown, Tokens};
 use engine::graph::{Graph, NodeId};
 use engine::kind::estimate::NodePreview;
@@ -112,8 +112,8 @@ fn text(name: &str, kind: &str, tokens: &Tokens, colour: bool) -> String {
         tokens.what
     );
     out += &format!(
-        "  {} tokens, {} of them trained; {:.1} tokens on average, {} at most\n",
-        number(tokens.tokens),
+        "  {}, {} of them trained; {:.1} tokens on average, {} at most\n",
+        count(tokens.tokens as u64, "token", "tokens"),
         number(tokens.trained),
         mean(tokens),
         number(tokens.longest)
@@ -138,11 +138,11 @@ fn text(name: &str, kind: &str, tokens: &Tokens, colour: bool) -> String {
 }
 
 fn one(example: &Shown, then: Option<&str>, colour: bool) -> String {
-    let count = example.mask.iter().filter(|&&m| m).count();
+    let trained_on = example.mask.iter().filter(|&&m| m).count();
     let mut out = format!(
-        "--- {} ({} tokens, {count} trained)\n",
+        "--- {} ({}, {trained_on} trained)\n",
         example.id,
-        example.ids.len()
+        count(example.ids.len() as u64, "token", "tokens")
     );
     for (text, is_trained) in &example.runs {
         match is_trained {

@@ -83,7 +83,10 @@ impl Telling {
             }
             State::Running { threads, .. } => {
                 let why = seen.map_or("", |n| n.why.as_str());
-                let threads = count(*threads as u64, "thread", "threads");
+                let threads = match threads {
+                    0 => "waits for others".into(),
+                    n => count(*n as u64, "thread", "threads"),
+                };
                 (false, format!("> {node}  {why}  ({threads})"))
             }
             State::Hit { saved_seconds, .. } => (

@@ -403,7 +403,7 @@ fn pairs_that_are_too_long_are_named_and_counted() {
     let empty = ran.metric("dpo", "pairs/empty");
     assert_eq!(long.value + trained.value + empty.value, long.n as f64);
     let words = format!(
-        "{} pairs are longer than 60 tokens and were dropped: ",
+        "dropped {} pairs of more than 60 tokens: ",
         long.value
     );
     assert!(ran.said("dpo", &words), "{:?}", ran.said);

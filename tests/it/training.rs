@@ -664,7 +664,7 @@ fn conversations_that_are_too_long_are_dropped_and_counted() {
         format!("{WORLD}{node}max_tokens = {limit}\n")
     };
     let ran = study.run(&with(limit));
-    let words = format!("{dropped} conversations are longer than {limit} tokens and were dropped");
+    let words = format!("dropped {dropped} conversations of more than {limit} tokens");
     assert!(ran.said("reasoner", &words), "{:?}", ran.said);
     let metric = ran.metric("reasoner", "truncation/dropped");
     assert_eq!((metric.value, metric.n), (dropped as f64, rows.len()));

@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use base::bounded;
 use base::params::{ParamValue, Ty};
 use base::rows::{self, METRICS, Measured, ROWS, VALUES};
+use base::text::count;
 use base::value::Value as Param;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -160,7 +161,7 @@ impl ParamValue for Type {
 
 fn rows_in<T: DeserializeOwned>(folder: &Path) -> Result<String> {
     let rows = rows_of::<T>(&folder.join(ROWS)).context(ROWS)?;
-    Ok(format!("{rows} rows"))
+    Ok(count(rows as u64, "row", "rows"))
 }
 
 /// Parses every line, holding one; returns how many. Errors name the line and the field.
@@ -214,13 +215,14 @@ fn metrics(folder: &Path) -> Result<String> {
         ensure!(names.insert(name), "{METRICS}: `{name}` is there twice");
     }
     ensure!(!metrics.is_empty(), "{METRICS}: it has no metric");
-    let held = format!("{} metrics", metrics.len());
+    let held = count(metrics.len() as u64, "metric", "metrics");
     let values = folder.join(VALUES);
     if !values.is_file() {
         return Ok(held);
     }
     let rows = rows_of::<Measured>(&values).context(VALUES)?;
-    Ok(format!("{held}, {rows} rows of values"))
+    let rows = count(rows as u64, "row", "rows");
+    Ok(format!("{held}, {rows} of values"))
 }
 
 fn weights(folder: &Path, config: &str, wanted: Option<&str>) -> Result<String> {
@@ -246,7 +248,8 @@ fn weights(folder: &Path, config: &str, wanted: Option<&str>) -> Result<String> 
         "it has no `{}`",
         wanted.unwrap_or("*.safetensors")
     );
-    Ok(format!("{found} files of tensors"))
+    let files = count(found, "file", "files");
+    Ok(format!("{files} of tensors"))
 }
 
 /// The header of a safetensors file against the file's length.

@@ -9,6 +9,7 @@ use crate::training::curve;
 use anyhow::{Context, Result, bail, ensure};
 use base::bounded::{self, MOST_CONFIG};
 use base::rows::{self, METRICS, Metric, ROWS, VALUES};
+use base::text::count;
 use engine::kind::Type;
 use engine::kind::context::NodeCtx;
 use learn::checkpoint;
@@ -93,7 +94,7 @@ fn metrics(from: &Path, to: &Path, sandbox: &Sandbox, said: &Curve) -> Result<St
         }
         curve.show(to)?;
         curve.save(to)?;
-        held += &format!(", {} steps", steps.len());
+        held += &format!(", {}", count(steps.len() as u64, "step", "steps"));
     }
     Ok(held)
 }

@@ -13,6 +13,7 @@ use base::rows::{
     self, CompletedPrompt, Completion, Metric, Prompt, PromptClass, RowWriter, Score,
 };
 use base::setup::Acts;
+use base::text;
 use base::value::Values;
 use data::cell::{Lists, Said};
 use data::record::Record;
@@ -186,15 +187,16 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     }
     if absent > 0 {
         ctx.log(&format!(
-            "{absent} completions are nothing but `nan`, `None` or the like, which pandas writes where nothing is; they count as \
-             answers: leave such cells empty"
+            "{} of nothing but `nan`, `None` or the like, which pandas writes where nothing is: that counts as an answer, leave \
+             such cells empty",
+            text::count(absent as u64, "completion", "completions")
         ));
     }
     if named.again > 0 {
         ctx.log(&format!(
-            "{} rows have the prompt of an earlier row; without a column of ids each is a prompt of its own: `id_column` makes them \
+            "{} with the prompt of an earlier row; without a column of ids each is a prompt of its own: `id_column` makes them \
              samples of one",
-            named.again
+            text::count(named.again as u64, "row", "rows")
         ));
     }
     if let Some(summary) = named.classes.summary(PromptClass::from(p.class).word()) {

@@ -9,6 +9,7 @@ use anyhow::Result;
 use base::params::ParamSet;
 use base::rows::{self, Prompt};
 use base::setup::Acts;
+use base::text::count;
 use base::{choice, params};
 use engine::kind::context::NodeCtx;
 use engine::kind::estimate::{NodePreview, Work};
@@ -75,7 +76,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let prompts: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
     let against: Vec<Prompt> = rows::read_rows(ctx.input("against"))?;
     model_io::use_threads(ctx)?;
-    ctx.log(&format!("against {} prompts of evals", against.len()));
+    let held = count(against.len() as u64, "prompt", "prompts");
+    ctx.log(&format!("against {held} of evals"));
     decontaminate(prompts, &against, &p).finish(ctx)
 }
 

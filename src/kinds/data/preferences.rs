@@ -19,6 +19,7 @@ use base::calls::Calls;
 use base::params::ParamSet;
 use base::params::Problem;
 use base::rows::{self, Completion, Metric, Pair, PromptClass};
+use base::text::count;
 use base::value::Values;
 use base::{choice, params};
 use engine::kind::context::NodeCtx;
@@ -134,23 +135,23 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let made = pairs(&completions, &mut route, p.truncated, &mut observer)?;
     route.log(ctx);
     ctx.log(&format!(
-        "{} pairs of {} prompts; {} pairs of equal score were dropped, {} of {} responses have no score",
-        made.pairs.len(),
-        made.prompts,
-        made.equal,
+        "{} of {}; dropped {} of equal score; {} of {} without a score",
+        count(made.pairs.len() as u64, "pair", "pairs"),
+        count(made.prompts as u64, "prompt", "prompts"),
+        count(made.equal as u64, "pair", "pairs"),
         made.unscorable,
-        completions.len()
+        count(completions.len() as u64, "response", "responses")
     ));
     if made.unreadable > 0 {
         ctx.log(&format!(
-            "{} pairs whose better response is no answer were dropped",
-            made.unreadable
+            "dropped {} whose better response is no answer",
+            count(made.unreadable as u64, "pair", "pairs")
         ));
     }
     if made.single > 0 {
         ctx.log(&format!(
-            "{} prompts have a single response and make no pair",
-            made.single
+            "{} with a single response: no pair",
+            count(made.single as u64, "prompt", "prompts")
         ));
     }
     ensure!(

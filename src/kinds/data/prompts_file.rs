@@ -9,6 +9,7 @@ use base::params::ParamSet;
 use base::params::Problem;
 use base::rows::{self, Prompt, PromptClass, RowWriter};
 use base::setup::Acts;
+use base::text::count;
 use base::value::Values;
 use data::cell::Lists;
 use data::seen::Seen;
@@ -113,7 +114,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         out.push(&prompt)
     })?;
     let all = out.finish()?;
-    ctx.log(&format!("{all} prompts"));
+    ctx.log(&count(all as u64, "prompt", "prompts"));
     if let Some(summary) = named.summary(PromptClass::from(p.class).word()) {
         ctx.log(&summary);
     }

@@ -15,6 +15,7 @@ use base::response::Withheld;
 use base::rng::Seed;
 use base::rows::{self, Completion, Prompt, RowWriter};
 use base::setup::Acts;
+use base::text::count;
 use base::tokens::Tokens;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
@@ -292,11 +293,12 @@ fn tell(
     withheld: &BTreeMap<Withheld, usize>,
 ) {
     let become_of = match rejected {
-        Rejected::Empty => "are empty",
-        Rejected::Drop | Rejected::Fail => "are left out",
+        Rejected::Empty => "empty",
+        Rejected::Drop | Rejected::Fail => "left out",
     };
+    let responses = |n: usize| count(n as u64, "response", "responses");
     for (reason, n) in unanswered {
-        ctx.log(&format!("{n} responses {become_of}: {reason}"));
+        ctx.log(&format!("{} {become_of}: {reason}", responses(*n)));
     }
     for (why, n) in withheld {
         let why = match why {
@@ -304,7 +306,7 @@ fn tell(
             Withheld::Refused => "the service says that the model refuses",
             Withheld::ToolCall => "the model calls a tool instead",
         };
-        ctx.log(&format!("{n} responses have no answer: {why}"));
+        ctx.log(&format!("{} without an answer: {why}", responses(*n)));
     }
 }
 

@@ -9,6 +9,7 @@ use crate::shared::endpoint::{Caller, Service};
 use anyhow::{Context, Result};
 use base::calls::Calls;
 use base::params::{ParamSet, Problem};
+use base::text::count;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
 use services::client::CallObserver;
@@ -194,9 +195,10 @@ impl JudgeClients {
                 false => format!(" ({})", served.join(", ")),
             };
             format!(
-                "`{name}` judged {} answers{served}: {} unscorable; in {} prompt or answer held control strings, which it \
-                 saw neutralised",
-                t.asked, t.unscorable, t.controlled
+                "`{name}` judged {}{served}: {} unscorable; in {} prompt or answer held control strings, which it saw neutralised",
+                count(t.asked as u64, "answer", "answers"),
+                t.unscorable,
+                t.controlled
             )
         };
         let services = self.tallies.iter().map(line);

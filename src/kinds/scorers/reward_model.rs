@@ -14,6 +14,7 @@ use super::{How, Judged, Meaning, Reads, Scorer, Verdict};
 pub use crate::scorers::params::{RewardModelParams, Squash};
 use anyhow::{Context, Result, ensure};
 use base::stats;
+use base::text::count;
 use engine::kind::context::Interrupted;
 use learn::reward::{Read, RewardModel};
 use std::path::Path;
@@ -106,9 +107,13 @@ impl LocalJudge {
     pub fn log_line(&self) -> String {
         let t = self.tally;
         format!(
-            "`reward_model` scored {} answers: {} were longer than {} tokens with their prompts and cut there, {} unscorable; in {} \
-             prompt or answer held control strings, which it saw neutralised",
-            t.asked, t.cut, self.most, t.unscorable, t.controlled
+            "`reward_model` scored {}: {} longer than {} tokens with the prompt and cut there, {} unscorable; in {} prompt or answer \
+             held control strings, which it saw neutralised",
+            count(t.asked as u64, "answer", "answers"),
+            t.cut,
+            self.most,
+            t.unscorable,
+            t.controlled
         )
     }
 }

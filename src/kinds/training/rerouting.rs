@@ -10,6 +10,7 @@ use base::params::ParamSet;
 use base::params::Problem;
 use base::rng::Seed;
 use base::rows::{self, Completion, Message, Metric};
+use base::text::count;
 use base::tokens::Tokens;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
@@ -168,7 +169,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         let max = p.max_tokens;
         if long > 0 {
             ctx.log(&format!(
-                "{long} completions of `{port}` are longer than {max} tokens and were dropped"
+                "dropped {} of `{port}` of more than {max} tokens",
+                count(long as u64, "completion", "completions")
             ));
         }
         ensure!(

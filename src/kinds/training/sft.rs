@@ -12,6 +12,7 @@ use base::params::ParamSet;
 use base::params::Problem;
 use base::rng::Seed;
 use base::rows::{self, Conversation, Metric};
+use base::text::count;
 use base::tokens::Tokens;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
@@ -117,8 +118,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let mut feed = Conversations::new(&model.tokenizer, &conversations, &p)?;
     if feed.dropped > 0 {
         ctx.log(&format!(
-            "{} conversations are longer than {} tokens and were dropped",
-            feed.dropped, p.max_tokens
+            "dropped {} of more than {} tokens",
+            count(feed.dropped as u64, "conversation", "conversations"),
+            p.max_tokens
         ));
     }
     feed.as_sampled.say(ctx, CONVERSATIONS, conversations.len());

@@ -1,6 +1,7 @@
 //! Curves on one line of a terminal each.
 
 use crate::table::{Table, left, right};
+use base::text::count;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -42,7 +43,8 @@ impl Curves {
             let [first, last, least, most] = ends(values).map(number);
             table.push([name.clone(), line(values, WIDTH), first, last, least, most]);
         }
-        format!("{} steps\n{}", self.steps, table.render())
+        let steps = count(self.steps as u64, "step", "steps");
+        format!("{steps}\n{}", table.render())
     }
 
     pub fn json(&self) -> Value {

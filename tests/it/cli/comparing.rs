@@ -246,7 +246,7 @@ fn a_command_that_is_advised_repeats_what_was_given() {
     space.file("r.toml", GREETING);
     space.pipe(&["run", "-q", "r.toml", "--store", "its store"]).ok();
     let below = WIDE.replace("small.toml", "../small.toml");
-    space.file("below/wide.toml", below);
+    space.file("below/wide.toml", &below);
     let given = ["--set", "model.seed=7", "--store", "its store"];
     let said = space
         .pipe(&[&["claims", "below/wide.toml", "--matrix", "seed=1"][..], &given].concat())

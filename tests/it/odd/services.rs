@@ -94,13 +94,13 @@ fn a_row_says_why_it_has_no_answer_and_the_log_counts_it() {
     assert_eq!(rows[9].response, "<think>\nplan");
     assert_eq!(rows[10].response, "<think>\nplan\n</think>\n\nMix.");
     for told in [
-        "1 responses are empty: the service refuses what the prompt holds (403)",
-        "1 responses are empty: the service refuses what the prompt holds (400)",
-        "1 responses are empty: the service rejects the request (403)",
-        "1 responses are empty: no reply that can be read in all tries",
-        "1 responses have no answer: a filter of the service kept them back",
-        "1 responses have no answer: the service says that the model refuses",
-        "1 responses have no answer: the model calls a tool instead",
+        "1 response empty: the service refuses what the prompt holds (403)",
+        "1 response empty: the service refuses what the prompt holds (400)",
+        "1 response empty: the service rejects the request (403)",
+        "1 response empty: no reply that can be read in all tries",
+        "1 response without an answer: a filter of the service kept them back",
+        "1 response without an answer: the service says that the model refuses",
+        "1 response without an answer: the model calls a tool instead",
     ] {
         assert!(ran.said("g", told), "{told} in {:?}", ran.said);
     }

@@ -378,7 +378,7 @@ fn of_several_metrics_the_share_is_that_of_the_worst() {
     let space = Space::new();
     let mean = "mean = [\"defense\", \"compliance\"], is = \"lower\"";
     let claimed = CLAIMED.replace("metric = \"defense\", is = \"lower\"", mean);
-    space.file("wide.toml", claimed);
+    space.file("wide.toml", &claimed);
     let (base, wide) = two(&space);
     let sides: Vec<&Side> = base.iter().chain(&wide).collect();
     let said = verdicts::answers(&space.store, &sides, ALPHA, |_| true).unwrap();

@@ -172,7 +172,7 @@ fn what_is_no_answer_and_what_is_no_other_prompt_is_told() {
     let text = "prompt,response\na,nan\na,None\nb,Mix.\n";
     let ran = run("completions-file", "c.csv", text, "");
     assert!(ran.said("n", "2 completions are nothing but `nan`"));
-    assert!(ran.said("n", "1 rows have the prompt of an earlier row"));
+    assert!(ran.said("n", "1 row with the prompt of an earlier row"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::training::{AsSampled, longer};
 use anyhow::{Context, Result, bail, ensure};
 use base::rows::{Message, Metric, Pair};
+use base::text::count;
 use base::tokens::Tokens;
 use engine::kind::context::{Interrupted, NodeCtx};
 use learn::batch::Row;
@@ -86,17 +87,17 @@ impl Dataset {
     }
 
     pub fn say(&self, ctx: &NodeCtx, max_tokens: usize) {
-        let long = format!("are longer than {max_tokens} tokens");
+        let long = format!("of more than {max_tokens} tokens");
         for (ids, why) in [
             (&self.long, long.as_str()),
-            (&self.empty, "have an empty answer"),
+            (&self.empty, "with an empty answer"),
         ] {
             if !ids.is_empty() {
                 let named: Vec<&str> = ids.iter().take(5).map(String::as_str).collect();
                 let more = if ids.len() > named.len() { ", …" } else { "" };
                 ctx.log(&format!(
-                    "{} pairs {why} and were dropped: {}{more}",
-                    ids.len(),
+                    "dropped {} {why}: {}{more}",
+                    count(ids.len() as u64, "pair", "pairs"),
                     named.join(", ")
                 ));
             }
