@@ -19,7 +19,6 @@ use serde_json::json;
 ///
 /// Example: pipe accept recipes/tars.toml sft --reason "the new default only changes the log"
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Accept {
     #[command(flatten)]
     recipe: RecipeArgs,

@@ -21,7 +21,6 @@ use std::path::PathBuf;
 ///
 /// Example: pipe adopt recipes/tars.toml sft checkpoints/sft-final --reason "trained with TRL on the cluster"
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Adopt {
     #[command(flatten)]
     recipe: RecipeArgs,

@@ -20,10 +20,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// itself, in the order of the journal's files; `pipe calls show KEY` shows one with what was asked.
 ///
 /// Example: pipe calls
+///
 /// Example: pipe calls --by teacher --list --limit 5
+///
 /// Example: pipe calls --list --limit 0 --json
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment, args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Calls {
     #[command(subcommand)]
     what: Option<What>,
@@ -48,7 +50,6 @@ enum What {
     /// Show one answer with what was asked.
     ///
     /// Example: pipe calls show 3f9a
-    #[command(verbatim_doc_comment)]
     Show {
         /// The call's key, or the beginning of it
         key: String,

@@ -18,7 +18,6 @@ const SHOWN: usize = 10;
 ///
 /// Example: pipe check recipes/tars.toml --set vars.lambda=0.3
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Check {
     #[command(flatten)]
     recipes: RecipesArgs,

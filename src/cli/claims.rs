@@ -17,7 +17,6 @@ use serde_json::json;
 ///
 /// Example: pipe claims recipes/ablations/*.toml --matrix seed=0,1,2 --md
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Claims {
     #[command(flatten)]
     recipes: RecipesArgs,

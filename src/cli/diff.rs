@@ -24,9 +24,9 @@ use std::path::{Path, PathBuf};
 /// Exit status: 0 nothing differs, 1 something does.
 ///
 /// Example: pipe diff recipes/tars.toml recipes/ablations/no-reasoning.toml --metric defense --metric compliance
+///
 /// Example: pipe diff recipes/tars.toml recipes/ablations/dpo.toml --pair rl-eval=dpo-eval
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Diff {
     /// A recipe's TOML file, or a run
     #[arg(value_name = "A", value_hint = ValueHint::FilePath)]

@@ -14,7 +14,6 @@ use std::path::PathBuf;
 ///
 /// Example: pipe export recipes/tars.toml rl models/tars-rl
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Export {
     #[command(flatten)]
     recipe: RecipeArgs,

@@ -24,9 +24,9 @@ const TOLD_EVERY: Duration = Duration::from_millis(200);
 /// a mirror. Of a model only what `pipe` reads is taken: configuration, tokenizer, safetensors.
 ///
 /// Example: pipe fetch recipes/paper/tars-1.5b.toml
+///
 /// Example: pipe fetch recipes/paper/evals.toml --dry-run
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Fetch {
     #[command(flatten)]
     recipes: RecipesArgs,

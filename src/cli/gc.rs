@@ -33,9 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// goes first; a dollar counts like half an hour. With a cap, only as much is evicted as is needed to come under it.
 ///
 /// Example: pipe gc --cap 200GB --apply
+///
 /// Example: pipe gc --cap 200GB --keep
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Gc {
     #[command(flatten)]
     store: StoreArgs,

@@ -24,9 +24,9 @@ use std::path::{Path, PathBuf};
 /// other. For results that are to stand for a node of another recipe see `pipe adopt`.
 ///
 /// Example: pipe import HarmBench/results/GCG -o gcg.toml
+///
 /// Example: pipe import logs/ --scorer refusal --class ambiguous --run
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Import {
     /// A file, or a folder that holds some
     #[arg(value_hint = ValueHint::AnyPath)]

@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 ///
 /// Example: pipe kinds grpo
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Kinds {
     /// A kind; `dataset.NAME` is a data set
     name: Option<String>,

@@ -23,7 +23,6 @@ use std::time::Duration;
 ///
 /// Example: pipe logs rl --follow
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Logs {
     /// A run (its id, the beginning of it, or `last`), and a node of it
     #[arg(value_name = "[RUN] NODE", num_args = 1..=2, required = true)]

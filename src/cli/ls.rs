@@ -13,9 +13,9 @@ use serde_json::json;
 /// List what the store holds: every record, the newest last; or the runs, the pins, or where the bytes are.
 ///
 /// Example: pipe ls --kind grpo
+///
 /// Example: pipe ls --size
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Ls {
     #[command(flatten)]
     store: StoreArgs,

@@ -11,7 +11,6 @@ use std::path::PathBuf;
 ///
 /// Example: pipe man ~/.local/share/man/man1 && man pipe-run
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Man {
     /// Folder for `pipe.1` and a page for every verb; it is made where it is missing
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -44,7 +43,6 @@ pub fn run(command: Command, args: &Man) -> Outcome {
 ///
 /// Example: pipe completions bash > ~/.local/share/bash-completion/completions/pipe
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Completions {
     shell: clap_complete::Shell,
 }

@@ -19,9 +19,9 @@ use std::path::PathBuf;
 /// A node that is named is pinned by itself, without what it was made from. Nothing is run: what has no artifact yet is not pinned.
 ///
 /// Example: pipe pin recipes/tars.toml rl --name paper --note "table 2"
+///
 /// Example: pipe pin 20260131-235959
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Pin {
     /// A recipe's TOML file, or a run
     #[arg(value_hint = ValueHint::FilePath)]
@@ -48,7 +48,6 @@ pub struct Pin {
 ///
 /// Example: pipe unpin paper
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Unpin {
     /// The pin; `pipe ls --pins` lists them
     name: String,

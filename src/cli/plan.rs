@@ -28,7 +28,6 @@ use serde_json::{Value, json};
 ///
 /// Example: pipe plan recipes/tars.toml --set vars.lambda=0.3
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Plan {
     #[command(flatten)]
     recipes: RecipesArgs,

@@ -17,7 +17,6 @@ use std::path::PathBuf;
 ///
 /// Example: pipe report recipes/tars.toml recipes/ablations/*.toml -o report.html --figures figures
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Report {
     /// The recipes' TOML files
     #[arg(required = true, value_name = "RECIPE")]

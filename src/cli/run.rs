@@ -36,9 +36,9 @@ use std::time::{Duration, Instant};
 /// everything that does not depend on it still runs.
 ///
 /// Example: pipe run recipes/tars.toml --set vars.lambda=0.3 --only rl-eval
+///
 /// Example: pipe run recipes/tars.toml recipes/ablations/*.toml --matrix seed=0,1,2
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Run {
     #[command(flatten)]
     pub(super) recipes: RecipesArgs,

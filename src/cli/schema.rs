@@ -12,7 +12,6 @@ use recipe::schema;
 ///
 /// Example: pipe schema > recipe.schema.json
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Schema {}
 
 pub fn run(_: &Schema) -> Outcome {

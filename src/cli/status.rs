@@ -20,7 +20,6 @@ use serde_json::{Value, json};
 ///
 /// Example: pipe status last
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Status {
     /// The run; without it all that go on and the last few
     run: Option<String>,

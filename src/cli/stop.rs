@@ -13,7 +13,6 @@ use serde_json::json;
 ///
 /// Example: pipe stop last
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Stop {
     /// The run: its id, the beginning of it, or `last`
     run: String,

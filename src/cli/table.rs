@@ -12,7 +12,6 @@ use report::side::Side;
 ///
 /// Example: pipe table recipes/tars.toml recipes/ablations/*.toml --metric defense --metric compliance --latex
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Table {
     #[command(flatten)]
     recipes: RecipesArgs,

@@ -20,7 +20,6 @@ use services::journal::Verified;
 ///
 /// Example: pipe verify --all
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Verify {
     #[command(flatten)]
     store: StoreArgs,

@@ -19,7 +19,6 @@ use serde_json::json;
 ///
 /// Example: pipe why recipes/tars.toml rl --set vars.lambda=0.3
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Why {
     #[command(flatten)]
     recipe: RecipeArgs,

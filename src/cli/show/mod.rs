@@ -38,9 +38,9 @@ const MOST_TEXT: u64 = 4096;
 /// number types; of metrics: their values and curves. Nothing is run.
 ///
 /// Example: pipe show recipes/tars.toml rl-eval.scores --where class=ambiguous --where good=false -n 5
+///
 /// Example: pipe show recipes/tars.toml sft --tokens -n 1
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Show {
     #[command(flatten)]
     recipe: RecipeArgs,
