@@ -4,6 +4,7 @@ use crate::against::{self, whole};
 use crate::{Loaded, Overrides, load, load_under};
 use base::claim::Axes;
 use base::diag::{Diag, Diags};
+use base::text::listed;
 use engine::graph::union::{Part, union};
 use engine::graph::{Graph, NodeId};
 use engine::kind::Registry;
@@ -57,7 +58,7 @@ impl Study {
     ) -> Result<Study, Diags> {
         let mut diags = Diags::default();
         let mut warnings = Diags::default();
-        let mut read = vec![];
+        let (mut read, mut failed) = (vec![], vec![]);
         let mut seen = BTreeSet::new();
         let mut names: BTreeMap<String, &Path> = BTreeMap::new();
         for file in files {
@@ -66,7 +67,7 @@ impl Study {
                 continue;
             }
             match load(file, overrides, registry) {
-                Err(errors) => diags.extend(errors),
+                Err(errors) => failed.push((file.as_path(), errors)),
                 Ok(loaded) => {
                     if let Some(first) = names.insert(loaded[0].name.clone(), file) {
                         let message = format!(
@@ -81,6 +82,7 @@ impl Study {
                 }
             }
         }
+        told(&failed, seen.len(), &mut diags);
         if !diags.is_empty() {
             return Err(diags.finish());
         }
@@ -167,6 +169,35 @@ impl Study {
     /// How many nodes the variants have, each counted for itself.
     pub fn counted_apart(&self) -> usize {
         self.variants.iter().map(|v| v.places.len()).sum()
+    }
+}
+
+/// What is wrong with recipes. What is so of the command line is told once, with those of several recipes that it is wrong for.
+fn told(failed: &[(&Path, Diags)], all: usize, diags: &mut Diags) {
+    let given = |d: &&Diag| (d.place.as_ref()).is_some_and(|p| p.source.name.starts_with("--"));
+    let same = |a: &Diag, b: &Diag| {
+        let at = |d: &Diag| (d.place.as_ref()).map(|p| (p.source.text.clone(), p.span.clone()));
+        a.message == b.message && at(a) == at(b)
+    };
+    let mut shared: Vec<(&Diag, Vec<String>)> = vec![];
+    for (file, errors) in failed {
+        let (of_line, own): (Vec<&Diag>, Vec<&Diag>) = errors.iter().partition(given);
+        own.into_iter().for_each(|diag| diags.push(diag.clone()));
+        for diag in of_line {
+            let file = file.display().to_string();
+            match shared.iter_mut().find(|(known, _)| same(known, diag)) {
+                Some((_, files)) => files.push(file),
+                None => shared.push((diag, vec![file])),
+            }
+        }
+    }
+    for (diag, files) in shared {
+        let mut diag = diag.clone();
+        if all > 1 && files.len() < all {
+            let files = listed(files.iter().map(String::as_str));
+            diag.message = format!("{} in {files}", diag.message);
+        }
+        diags.push(diag);
     }
 }
 
