@@ -7,7 +7,7 @@ use base::idle::idle;
 use base::setup::Setup;
 use base::value;
 use engine::graph::Node;
-use engine::kind::Need;
+use engine::kind::{Need, Role};
 use std::collections::BTreeMap;
 
 /// Parameters that are set and do nothing, by node and name, over the choices of a recipe's axes: what acts in any of them is meant.
@@ -52,6 +52,10 @@ pub fn look(folders: &Folders, draft: &Draft, node: &Node, seen: &mut IdleParams
             (draft.diag(idle.problem), idle.refused && !inherited)
         });
         seen.see(&node.name, name, told);
+    }
+    // All that a program is given stands in its job file, too: what it reads of that, nobody knows.
+    if draft.kind.role == Role::Runs {
+        return;
     }
     for port in draft.kind.inputs {
         let Need::With { when, .. } = port.need else {
