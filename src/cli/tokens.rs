@@ -106,11 +106,10 @@ fn mean(tokens: &Tokens) -> f64 {
 
 fn text(name: &str, kind: &str, tokens: &Tokens, colour: bool) -> String {
     let number = |n: usize| thousands(n as u64);
-    let mut out = format!(
-        "{name}: {kind}, {} {}\n",
-        number(tokens.examples),
-        tokens.what
-    );
+    // All of them are called so in the plural.
+    let one_of = tokens.what.trim_end_matches('s');
+    let examples = |n: usize| count(n as u64, one_of, tokens.what);
+    let mut out = format!("{name}: {kind}, {}\n", examples(tokens.examples));
     out += &format!(
         "  {}, {} of them trained; {:.1} tokens on average, {} at most\n",
         count(tokens.tokens as u64, "token", "tokens"),
@@ -118,8 +117,8 @@ fn text(name: &str, kind: &str, tokens: &Tokens, colour: bool) -> String {
         mean(tokens),
         number(tokens.longest)
     );
-    for (why, count) in &tokens.dropped {
-        out += &format!("  {} {} dropped: {why}\n", number(*count), tokens.what);
+    for (why, dropped) in &tokens.dropped {
+        out += &format!("  {} dropped: {why}\n", examples(*dropped));
     }
     for note in &tokens.notes {
         out += &format!("  {note}\n");

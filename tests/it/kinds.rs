@@ -290,7 +290,7 @@ fn a_pool_that_is_too_small_is_an_error_with_both_numbers() {
     let error = mix(&pool(100), &params(0.9, 200, false)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the mix needs 180 harmful prompts and the pool has 100"
+        "the mix needs 180 prompts of class harmful and the pool has 100"
     );
 }
 

@@ -8,6 +8,7 @@ use base::params::ParamSet;
 use base::rng::Seed;
 use base::rows::{self, Prompt, PromptClass};
 use base::setup::Acts;
+use base::text::count;
 use engine::kind::context::NodeCtx;
 use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, Output, Port, Role, Type};
@@ -88,7 +89,8 @@ pub fn mix(pool: &[Prompt], p: &Params) -> Result<Vec<Prompt>> {
         let mut of_class: Vec<&Prompt> = pool.iter().filter(|row| row.class == class).collect();
         ensure!(
             of_class.len() >= n,
-            "the mix needs {n} {} prompts and the pool has {}",
+            "the mix needs {} of class {} and the pool has {}",
+            count(n as u64, "prompt", "prompts"),
             class.word(),
             of_class.len()
         );

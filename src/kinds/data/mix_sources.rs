@@ -10,7 +10,7 @@ use base::params::ParamSet;
 use base::params::Problem;
 use base::rng::Seed;
 use base::rows::{self, Prompt, PromptClass};
-use base::text::listed;
+use base::text::{count, listed};
 use base::value::Values;
 use engine::kind::context::NodeCtx;
 use engine::kind::estimate::{NodePreview, Work};
@@ -139,7 +139,8 @@ pub fn mix(pool: Vec<Prompt>, p: &Params) -> Result<Picked> {
         );
         ensure!(
             places.len() >= *n,
-            "the mix needs {n} prompts of `{name}` and the pool has {}",
+            "the mix needs {} of `{name}` and the pool has {}",
+            count(*n as u64, "prompt", "prompts"),
             places.len()
         );
         seed.child(name).rng().shuffle(&mut places);

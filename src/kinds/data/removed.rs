@@ -86,9 +86,10 @@ impl Picked {
         self.kept.len() + self.removed.len()
     }
 
-    /// `1600 of 2000 prompts are kept, 300 near, 100 exact`, in the order of the kind's reasons.
+    /// `kept 1600 of 2000 prompts, 300 near, 100 exact`, in the order of the kind's reasons.
     pub fn summary(&self) -> String {
-        let mut summary = format!("{} of {} prompts are kept", self.kept.len(), self.all());
+        let noun = if self.all() == 1 { "prompt" } else { "prompts" };
+        let mut summary = format!("kept {} of {} {noun}", self.kept.len(), self.all());
         for reason in self.reasons {
             match self.removed.iter().filter(|r| r.reason == *reason).count() {
                 0 => {}

@@ -58,7 +58,7 @@ fn nothing_left_is_an_error_that_counts() {
                   [node.f]\nkind = \"filter\"\nin = { prompts = \"p\" }\nmin_chars = 9\n";
     let failure = study.try_run(recipe).failure("f");
     assert!(
-        failure.contains("nothing is left: 0 of 2 prompts are kept, 2 chars"),
+        failure.contains("nothing is left: kept 0 of 2 prompts, 2 chars"),
         "{failure}"
     );
 }

@@ -142,7 +142,7 @@ fn names_that_no_row_has_are_errors_with_the_names_there_are() {
         (
             "take",
             Value::Int(4),
-            "the slice is to end at row 4, and 3 meet the conditions: 0 of 0 prompts are kept",
+            "the slice is to end at row 4, and 3 meet the conditions: kept 0 of 0 prompts",
         ),
         (
             "skip",
@@ -239,7 +239,7 @@ fn metrics_count_by_source_and_reason() {
         assert_eq!(found[&format!("removed/{reason}")], (0.0, 3));
     }
     assert_eq!(found.len(), expected.len() + reasons.len());
-    assert_eq!(picked.summary(), "1 of 3 prompts are kept, 2 class");
+    assert_eq!(picked.summary(), "kept 1 of 3 prompts, 2 class");
 }
 
 #[test]
