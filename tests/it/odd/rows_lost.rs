@@ -52,7 +52,7 @@ fn pairs_do_not_depend_on_where_the_responses_stand() {
     let single = ran.metric("pairs", "single");
     assert_eq!((single.value, single.n), (0.5, 2));
     assert!(ran.said("pairs", "1 prompt with a single response"));
-    assert!(ran.said("pairs", "1 pairs of 2 prompts"));
+    assert!(ran.said("pairs", "1 pair of 2 prompts"));
 }
 
 #[test]

@@ -171,7 +171,7 @@ fn a_table_of_texts_says_where_its_cells_are_lists() {
 fn what_is_no_answer_and_what_is_no_other_prompt_is_told() {
     let text = "prompt,response\na,nan\na,None\nb,Mix.\n";
     let ran = run("completions-file", "c.csv", text, "");
-    assert!(ran.said("n", "2 completions are nothing but `nan`"));
+    assert!(ran.said("n", "2 completions of nothing but `nan`"));
     assert!(ran.said("n", "1 row with the prompt of an earlier row"));
 }
 

@@ -180,7 +180,7 @@ max_new_tokens = 12
     // Three prompts a class, and no response of an untrained model has the format.
     assert_eq!(format, 0.0);
     assert!(((harmless + ambiguous) / 2.0 - mean).abs() < 1e-9);
-    assert!(ran.said("rl", "were longer than 30 tokens"));
+    assert!(ran.said("rl", "longer than 30 tokens with the prompt"));
     let average = ran.metric("probe", "average/harmless").value;
     let best = ran.metric("probe", "best/harmless").value;
     assert!(0.0 < average && average < best && best < 1.0);
