@@ -120,7 +120,8 @@ pub fn rows<'a>(columns: &[(&Kind, &'a [Metric])]) -> Vec<Row<'a>> {
             match order.iter().position(|(known, _)| *known == name) {
                 Some(at) => place = at + 1,
                 None => {
-                    let at = numbered(&name, order.iter().map(|(known, _)| known.as_str())).unwrap_or(place);
+                    let at = numbered(&name, order.iter().map(|(known, _)| known.as_str()))
+                        .unwrap_or(place);
                     order.insert(at, (name.clone(), kind.label(&name)));
                     place = place.max(at) + 1;
                 }

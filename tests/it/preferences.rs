@@ -402,10 +402,7 @@ fn pairs_that_are_too_long_are_named_and_counted() {
     );
     let empty = ran.metric("dpo", "pairs/empty");
     assert_eq!(long.value + trained.value + empty.value, long.n as f64);
-    let words = format!(
-        "dropped {} pairs of more than 60 tokens: ",
-        long.value
-    );
+    let words = format!("dropped {} pairs of more than 60 tokens: ", long.value);
     assert!(ran.said("dpo", &words), "{:?}", ran.said);
     let failure = study
         .try_run(&chain(4, "epochs = 1\nmax_tokens = 3"))

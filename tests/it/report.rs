@@ -116,7 +116,14 @@ fn lines_keep_the_order_of_the_metrics_over_columns_that_lack_some() {
 fn what_is_numbered_stands_in_the_order_of_its_numbers() {
     let of =
         |names: &[&str]| -> Vec<Metric> { names.iter().map(|n| metric(n, 1.0, 1, "x")).collect() };
-    let one = of(&["a", "a/form/box", "a/lookups/2", "a/lookups/3", "b/lookups/3", "c"]);
+    let one = of(&[
+        "a",
+        "a/form/box",
+        "a/lookups/2",
+        "a/lookups/3",
+        "b/lookups/3",
+        "c",
+    ]);
     let deeper = of(&["a", "a/form/box", "a/lookups/4", "b/lookups/4", "d"]);
     let rest = of(&["a", "a/lookups/10", "a/lookups/0", "x/9", "x/10"]);
     let kind = REGISTRY.get("lengths").unwrap();

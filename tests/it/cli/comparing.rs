@@ -244,12 +244,20 @@ fn a_diff_needs_no_artifacts_and_no_measures() {
 fn a_command_that_is_advised_repeats_what_was_given() {
     let space = small();
     space.file("r.toml", GREETING);
-    space.pipe(&["run", "-q", "r.toml", "--store", "its store"]).ok();
+    space
+        .pipe(&["run", "-q", "r.toml", "--store", "its store"])
+        .ok();
     let below = WIDE.replace("small.toml", "../small.toml");
     space.file("below/wide.toml", &below);
     let given = ["--set", "model.seed=7", "--store", "its store"];
     let said = space
-        .pipe(&[&["claims", "below/wide.toml", "--matrix", "seed=1"][..], &given].concat())
+        .pipe(
+            &[
+                &["claims", "below/wide.toml", "--matrix", "seed=1"][..],
+                &given,
+            ]
+            .concat(),
+        )
         .ok();
     for (name, file) in [("small", "small.toml"), ("wide", "below/wide.toml")] {
         let advice = format!(
@@ -257,7 +265,9 @@ fn a_command_that_is_advised_repeats_what_was_given() {
         );
         assert!(said.out.contains(&advice), "{advice}\n{}", said.out);
     }
-    let said = space.pipe(&["claims", "small.toml", "--store", "its store"]).ok();
+    let said = space
+        .pipe(&["claims", "small.toml", "--store", "its store"])
+        .ok();
     let nothing = "no recipe of `small` claims anything; what one expects of another is written in its `[[claim]]`\n";
     assert_eq!(said.out, nothing);
 }

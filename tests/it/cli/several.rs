@@ -99,18 +99,30 @@ fn a_name_that_several_variants_have_is_all_of_them_for_only_and_an_error_for_on
 #[test]
 fn what_is_wrong_on_the_command_line_says_for_which_recipes() {
     let space = space();
-    space.file("bare.toml", "[node.w]\nkind = \"toy-write\"\ntext = \"t\"\n");
-    space.file("other.toml", "[node.v]\nkind = \"toy-write\"\ntext = \"t\"\n");
+    space.file(
+        "bare.toml",
+        "[node.w]\nkind = \"toy-write\"\ntext = \"t\"\n",
+    );
+    space.file(
+        "other.toml",
+        "[node.v]\nkind = \"toy-write\"\ntext = \"t\"\n",
+    );
     space.file("bad.toml", "[node.v]\nkind = \"toy-wirte\"\n");
     let all = ["check", "bare.toml", "r.toml", "other.toml", "bad.toml"];
-    let said = space.pipe(&[&all[..], &["--set", "vars.who=x"]].concat()).ends(2);
+    let said = space
+        .pipe(&[&all[..], &["--set", "vars.who=x"]].concat())
+        .ends(2);
     let told = "unknown variable `who` in `bare.toml`, `other.toml`";
     assert!(said.err.contains(told), "{}", said.err);
     assert_eq!(said.err.matches("unknown variable").count(), 1);
     assert!(said.err.contains("toy-wirte"), "{}", said.err);
     let said = space.pipe(&["check", "bare.toml", "other.toml", "--set", "vars.who=x"]);
     let said = said.ends(2);
-    assert!(said.err.contains("unknown variable `who`\n"), "{}", said.err);
+    assert!(
+        said.err.contains("unknown variable `who`\n"),
+        "{}",
+        said.err
+    );
 }
 
 #[test]
