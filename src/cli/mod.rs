@@ -87,11 +87,12 @@ enum Verb {
     Schema(schema::Schema),
     Man(man::Man),
     Completions(man::Completions),
+    // Both are pages with lines and tables of their own, which no terminal breaks anew.
     /// What `--json` prints.
-    #[command(hide = true, before_long_help = JSON)]
+    #[command(hide = true, before_long_help = JSON, term_width = 0)]
     Json,
     /// What nodes measure, by kind: names, units, meanings.
-    #[command(hide = true)]
+    #[command(hide = true, term_width = 0)]
     Metrics,
     /// Runs one attempt; started by `run`.
     #[command(hide = true)]

@@ -249,7 +249,7 @@ fn a_command_that_is_advised_repeats_what_was_given() {
         .ok();
     let below = WIDE.replace("small.toml", "../small.toml");
     space.file("below/wide.toml", &below);
-    let given = ["--set", "model.seed=7", "--store", "its store"];
+    let given = ["--set", "answers.max_new_tokens=5", "--store", "its store"];
     let said = space
         .pipe(
             &[
@@ -261,7 +261,7 @@ fn a_command_that_is_advised_repeats_what_was_given() {
         .ok();
     for (name, file) in [("small", "small.toml"), ("wide", "below/wide.toml")] {
         let advice = format!(
-            "`{name} seed=1` has no artifact of `eval`: pipe run {file} --matrix seed=1 --set model.seed=7 --store 'its store' --only eval"
+            "`{name} seed=1` has no artifact of `eval`: pipe run {file} --matrix seed=1 --set answers.max_new_tokens=5 --store 'its store' --only eval"
         );
         assert!(said.out.contains(&advice), "{advice}\n{}", said.out);
     }
