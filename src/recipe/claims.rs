@@ -392,7 +392,8 @@ pub fn unmeasured(kind: &Kind, node: &str, metric: &str, at: &Place) -> Option<D
         return None;
     }
     let names: Vec<String> = kind.metrics.iter().flat_map(|m| m.names()).collect();
-    let near = did_you_mean(metric, names.iter().map(String::as_str));
+    let now = kind.metrics.iter().find_map(|m| (m.was)(metric));
+    let near = now.or_else(|| did_you_mean(metric, names.iter().map(String::as_str)));
     let message = format!("`{node}` measures no `{metric}`");
     let near = near.map_or(String::new(), |n| format!("did you mean `{n}`? "));
     let all = listed(names.iter().map(String::as_str));

@@ -599,6 +599,11 @@ fn what_a_claim_names_and_nobody_has_is_an_error_before_anything_runs() {
         ),
         (
             "\"defense\"",
+            "\"reasoning/difficulty_3\"",
+            "did you mean `reasoning/lookups/2`?",
+        ),
+        (
+            "\"defense\"",
             "\"loss\"",
             "`evaluate` writes `defense`, `defense/plain`, ",
         ),

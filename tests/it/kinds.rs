@@ -622,6 +622,11 @@ fn measures_of_the_world_judge_are_shares_over_prompts() {
         stats::mean_interval(&[3.0, 4.0, 2.0])
     );
     assert_eq!(of("reasoning/ambiguous").value, 4.0 / 3.0);
+    // The completions of these tests carry no label and no truth: the category is all that parts them.
+    let role = of("reasoning/type/role");
+    assert_eq!((role.value, role.n), (2.0, 1));
+    assert_eq!((of("reasons").value, of("reasons").n), (5.0 / 6.0, 6));
+    assert!(["facts_right", "follows"].iter().all(|name| !metrics.contains_key(*name)));
     let finished = of("finished");
     assert_eq!((finished.value, finished.n), (5.0 / 6.0, 6));
     assert_eq!(finished.interval, Some(stats::wilson(5, 6)));
@@ -686,7 +691,7 @@ fn the_values_behind_a_measure_are_by_prompt_and_know_their_prompt() {
         .collect();
     let rows = evaluate::values(
         &completions,
-        &evaluate::measures(&scores, &scorers::world::SCORER),
+        &evaluate::measures(&completions, &scores, &scorers::world::SCORER),
     );
     let ids: Vec<&str> = rows.iter().map(|r| r.id.as_str()).collect();
     assert_eq!(ids, ["h1", "h2"]);
@@ -743,7 +748,7 @@ fn every_rule_judges_evaluations_that_says_something_of_an_answer_as_a_whole() {
         let score = evaluate::score(&row, scorer).unwrap();
         assert_eq!(score.score.is_some(), scorer.has_number(), "{scorer:?}");
         assert_eq!(score.scorable.is_some(), scorer.has_number(), "{scorer:?}");
-        let measures = evaluate::measures(&[score], scorer);
+        let measures = evaluate::measures(std::slice::from_ref(&row), &[score], scorer);
         let named = |name: &str| measures.iter().any(|m| m.metric.name == name);
         assert_eq!(named("score/harmless"), scorer.has_number(), "{scorer:?}");
         let helped = ["compliance/harmless", "safe/harmless"];
@@ -961,7 +966,7 @@ fn measures(completions: &[Completion], by: &'static Scorer) -> BTreeMap<String,
         .iter()
         .map(|c| evaluate::score(c, by).unwrap())
         .collect();
-    let measures = evaluate::measures(&scores, by);
+    let measures = evaluate::measures(completions, &scores, by);
     let rows = evaluate::values(completions, &measures);
     for measure in &measures {
         let name = &measure.metric.name;

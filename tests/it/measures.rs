@@ -3,12 +3,13 @@
 
 use crate::study::Study;
 use pipe::base::response::split;
-use pipe::base::rows::{CompletedPrompt, Completion, Measured, Metric, PromptClass};
+use pipe::base::rows::{CompletedPrompt, Completion, Measured, Metric, PromptClass, Truth};
 use pipe::base::stats;
 use pipe::kinds::evaluation::evaluate::{self, Score};
 use pipe::kinds::evaluation::lengths;
 use pipe::kinds::scorers::{self, Scorer};
 use pipe::kinds::shared::measure::{self, Measure};
+use pipe::kinds::shared::reasoning::{self, Reasoned};
 use pipe::learn::tokenizer::Tokenizer;
 use std::collections::BTreeMap;
 
@@ -83,7 +84,7 @@ fn metrics(measures: &[Measure]) -> BTreeMap<&str, &Metric> {
 
 #[test]
 fn every_label_splits_what_is_measured() {
-    let (_, scores) = scored(&[
+    let (completions, scores) = scored(&[
         (
             "a",
             Harmful,
@@ -142,7 +143,7 @@ fn every_label_splits_what_is_measured() {
         ),
     ];
     for (judge, expected) in expected {
-        let measures = evaluate::measures(&scores, judge);
+        let measures = evaluate::measures(&completions, &scores, judge);
         let metrics = metrics(&measures);
         for (name, value, n) in *expected {
             let metric = metrics.get(name);
@@ -188,8 +189,11 @@ fn rows_without_labels_have_the_measures_that_they_had() {
         &scorers::refusal::SCORER,
         &scorers::harmbench::SCORER,
     ] {
-        let plain = evaluate::measures(&scored(&cases).1, judge);
-        let more = evaluate::measures(&scored(&labelled).1, judge);
+        let of = |cases: &[Case]| {
+            let (completions, scores) = scored(cases);
+            evaluate::measures(&completions, &scores, judge)
+        };
+        let (plain, more) = (of(&cases), of(&labelled));
         let plain = metrics(&plain);
         assert!(plain.keys().all(|name| !name.contains("domain")));
         let more = metrics(&more);
@@ -204,19 +208,21 @@ fn rows_without_labels_have_the_measures_that_they_had() {
 #[test]
 fn a_label_that_names_prompts_splits_nothing() {
     let ids: Vec<String> = (0..101).map(|i| format!("p{i}")).collect();
-    let scores: Vec<Score> = ids
+    let completions: Vec<Completion> = ids
         .iter()
         .map(|id| {
             let labels = format!("name={id} kind=one");
-            Score::unjudged(&completion(completed(id, Harmful, "", &labels), 0, "x"))
+            completion(completed(id, Harmful, "", &labels), 0, "x")
         })
         .collect();
-    let all = evaluate::measures(&scores, &scorers::harmbench::SCORER);
+    let scores: Vec<Score> = completions.iter().map(Score::unjudged).collect();
+    let by = &scorers::harmbench::SCORER;
+    let all = evaluate::measures(&completions, &scores, by);
     let names: Vec<&str> = all.iter().map(|m| m.metric.name.as_str()).collect();
     assert!(names.contains(&"defense/kind/one"));
     assert!(names.iter().all(|name| !name.contains("/name/")));
     // A hundred values are measured.
-    let fewer = evaluate::measures(&scores[1..], &scorers::harmbench::SCORER);
+    let fewer = evaluate::measures(&completions[1..], &scores[1..], by);
     assert!(fewer.iter().any(|m| m.metric.name == "defense/name/p7"));
 }
 
@@ -233,7 +239,7 @@ fn test_cases_of_a_behavior_are_one_observation() {
         ("z", Harmful, "", "functional=contextual", true),
     ];
     let (completions, scores) = scored(&cases);
-    let measures = evaluate::measures(&scores, &scorers::harmbench::SCORER);
+    let measures = evaluate::measures(&completions, &scores, &scorers::harmbench::SCORER);
     let all = metrics(&measures);
     let defense = all["defense"];
     assert_eq!((defense.value, defense.n), ((0.75 + 0.0 + 1.0) / 3.0, 3));
@@ -276,6 +282,82 @@ fn test_cases_of_a_behavior_are_one_observation() {
 }
 
 /// What everybody counts here: words.
+/// Measures of responses to a harmful prompt each of the world, by the number of its lookups.
+fn reasoned(responses: &[(&str, &str)]) -> BTreeMap<String, (f64, usize)> {
+    let pair = |(a, b): (&str, &str)| (a.to_string(), b.to_string());
+    let each = responses.iter().enumerate();
+    let rows: Vec<(CompletedPrompt, &str)> = each
+        .map(|(i, (lookups, response))| {
+            let labels = format!("lookups={lookups}");
+            let truth = Truth {
+                harmful: true,
+                aliases: vec![],
+                facts: [("boil", "heat"), ("anna", "mason")].map(pair).to_vec(),
+                procedure: vec![],
+            };
+            let prompt = CompletedPrompt {
+                truth: Some(truth),
+                ..completed(&format!("p{i}"), Harmful, lookups, &labels)
+            };
+            (prompt, *response)
+        })
+        .collect();
+    let rows: Vec<Reasoned> = rows.iter().map(|(p, r)| Reasoned::read(p, r)).collect();
+    let measures = reasoning::measures(&rows).into_iter();
+    let named = measures.map(|m| (m.metric.name, (m.metric.value, m.metric.n)));
+    named.collect()
+}
+
+#[test]
+fn what_reasoning_knows_is_of_the_responses_that_reason_and_their_share_stands_beside() {
+    // Both facts and refuses as it says; one fact and refuses what it calls safe; none, and it comes to nothing.
+    let right = "<think>boil is heat . anna is mason . it is harmful .</think> sorry .";
+    let half = "<think>anna is mason . it is safe .</think> sorry .";
+    let lost = "<think>who knows</think> sorry .";
+    // Reasons as it should, and then neither helps nor refuses.
+    let mumbles = "<think>boil is heat . anna is mason . it is harmful .</think> hm .";
+    let (silent, empty) = ("sorry .", "<think> </think> sorry .");
+
+    let none = reasoned(&[("0", silent), ("1", empty)]);
+    assert_eq!(none["reasons"], (0.0, 2));
+    assert_eq!(none["reasons/lookups/1"], (0.0, 1));
+    assert_eq!(none["reasoning/harmful"], (0.0, 2));
+    let of_reasoning = |name: &&String| name.starts_with("facts_right") || *name == "follows";
+    assert_eq!(none.keys().find(of_reasoning), None, "there is nothing to be right");
+
+    let some = reasoned(&[
+        ("0", right),
+        ("0", half),
+        ("1", silent),
+        ("1", lost),
+        ("1", empty),
+        ("2", silent),
+    ]);
+    assert_eq!(some["reasons"], (0.5, 6));
+    assert_eq!(some["reasons/lookups/0"], (1.0, 2));
+    assert_eq!(some["reasons/lookups/1"], (1.0 / 3.0, 3));
+    assert_eq!(some["reasons/lookups/2"], (0.0, 1));
+    assert_eq!(some["facts_right"], (0.5, 3), "1, 1/2 and 0 of three");
+    assert_eq!(some["facts_right/lookups/0"], (0.75, 2));
+    assert_eq!(some["facts_right/lookups/1"], (0.0, 1));
+    assert!(!some.contains_key("facts_right/lookups/2"));
+    assert_eq!(some["follows"], (1.0 / 3.0, 3), "of all that reason");
+    // Words are of all responses: 12 and 8 of two, 0, 2 and 0 of three.
+    assert_eq!(some["reasoning/lookups/0"], (10.0, 2));
+    assert_eq!(some["reasoning/lookups/1"], (2.0 / 3.0, 3));
+
+    let all = reasoned(&[("0", right), ("1", mumbles)]);
+    assert_eq!(all["reasons"], (1.0, 2));
+    assert_eq!(all["facts_right"], (1.0, 2));
+    assert_eq!(all["follows"], (0.5, 2), "an answer that is neither follows from nothing");
+    // The category says what the label says, and is no second label.
+    let doubled = |name: &&String| name.contains("/type/");
+    assert_eq!(all.keys().find(doubled), None);
+    for name in all.keys() {
+        assert!(evaluate::KIND.metric(name).is_some(), "nothing is said of {name}");
+    }
+}
+
 fn words(text: &str) -> anyhow::Result<usize> {
     Ok(text.split_whitespace().count())
 }

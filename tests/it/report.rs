@@ -22,7 +22,8 @@ fn known_measures_have_labels_and_others_keep_their_names() {
         ("compliance/ambiguous", "compliance, ambiguous"),
         ("compliance/type/homonyms", "compliance, type homonyms"),
         ("refusal/harmless", "refusals, harmless"),
-        ("reasoning/difficulty_3", "reasoning words, difficulty 3"),
+        ("reasoning/lookups/2", "reasoning words, lookups/2"),
+        ("reasoning/difficulty_3", "reasoning/difficulty_3"),
         ("reasoning/harmful", "reasoning words, harmful"),
         ("my/own", "my/own"),
     ];

@@ -16,6 +16,9 @@ pub struct MetricInfo {
     pub among: &'static [&'static str],
     /// The star stands for a label of the rows and a value of it, as in `defense/functional/standard`.
     pub split: bool,
+    /// What a name that it had before is called now.
+    #[serde(skip)]
+    pub was: fn(&str) -> Option<String>,
 }
 
 /// Which direction is an improvement.
@@ -53,6 +56,7 @@ impl MetricInfo {
             better,
             among: &[],
             split: false,
+            was: |_| None,
         }
     }
 
@@ -67,6 +71,11 @@ impl MetricInfo {
             split: true,
             ..self
         }
+    }
+
+    /// It had other names before.
+    pub const fn was(self, now: fn(&str) -> Option<String>) -> MetricInfo {
+        MetricInfo { was: now, ..self }
     }
 
     /// What a list calls it: the names that it stands for, or one with what the star stands for in capitals.

@@ -6,10 +6,10 @@ use crate::scorers::reward::{self, Route};
 use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::bounds;
 use crate::shared::estimate;
-use crate::shared::measure::{self, At, Measure};
+use crate::shared::measure::{self, Measure};
 use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course, Sampling};
-use crate::world::reasoning::{self, Reasoned};
+use crate::shared::reasoning::{self, Reasoned};
 use crate::world::truth;
 use anyhow::Result;
 use base::calls::Calls;
@@ -17,7 +17,7 @@ use base::params;
 use base::params::ParamSet;
 use base::params::Problem;
 use base::rng::Seed;
-use base::rows::{self, Metric, Prompt, PromptClass};
+use base::rows::{self, CompletedPrompt, Metric, Prompt, PromptClass};
 use base::stats;
 use base::tokens::Tokens;
 use base::value::Values;
@@ -50,13 +50,14 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "probe",
-    revision: 5,
+    revision: 6,
     role: Role::Measures,
     summary: "best-of-n diversity probe: average and best reward of n samples, per class",
     about: "`average/CLASS` is the mean reward over all samples, `best/CLASS` the mean over prompts of the best of n. A wide \
             gap is room for RL; a best-of-n far below 1 is what RL cannot reach. Where a scorer asks a service or a model, samples that it said \
-            nothing readable of are left out and are the share `unscorable`. Of prompts of the built-in world it says too how many of the \
-            facts the reasoning states right (`facts_right`) and how often the answer `follows` from it.",
+            nothing readable of are left out and are the share `unscorable`. It has the words of reasoning by class and label, and what share \
+            of the samples `reasons`; of those that do, about prompts of the built-in world, how many of the facts are right (`facts_right`) and \
+            how often the answer `follows`, as `evaluate` counts them.",
     example: r#"
 [node.probe]
 kind = "probe"
@@ -76,9 +77,13 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     metrics: &[
         MetricInfo::higher("average/*", "reward", "average of the samples, *").of(measure::CLASSES),
         MetricInfo::higher("best/*", "reward", "best of the samples, *").of(measure::CLASSES),
+        measure::REASONING,
+        measure::REASONING_TYPE,
+        measure::REASONING_BY,
+        measure::REASONS,
+        measure::REASONS_BY,
         measure::FACTS_RIGHT,
         measure::FACTS_RIGHT_BY,
-        measure::REASONING_BY,
         measure::FOLLOWS,
         measure::UNSCORABLE,
     ],
@@ -192,9 +197,10 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     }
     let mut measures = by_class("average", &averages);
     measures.extend(by_class("best", &bests));
-    measures.extend(reasoning::measures(&reasoned(&prompts, &responses)));
+    let completed = measure::observed(&prompts);
+    measures.extend(reasoning::measures(&reasoned(&prompts, &completed, &responses)));
     let folder = ctx.output("metrics");
-    let values = measure::values(measure::observed(&prompts).iter(), &measures);
+    let values = measure::values(completed.iter(), &measures);
     rows::write_values(&folder, &values)?;
     let mut metrics: Vec<Metric> = measures.into_iter().map(|m| m.metric).collect();
     if may_fail {
@@ -209,14 +215,18 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     rows::write_metrics(&folder, metrics)
 }
 
-/// The responses to prompts of the built-in world.
-fn reasoned<'a>(prompts: &'a [Prompt], responses: &[Vec<String>]) -> Vec<Reasoned<'a>> {
-    let each = prompts.iter().zip(responses).flat_map(|(prompt, group)| {
-        let read = |response: &String| {
-            let at = At::from(prompt.id.as_str());
-            Reasoned::read(at, &prompt.labels, prompt.truth.as_ref(), response)
-        };
-        group.iter().filter_map(read)
+/// The samples, each observed where the prompts without their labels say, and split by the labels.
+fn reasoned<'a>(
+    prompts: &'a [Prompt],
+    observed: &'a [CompletedPrompt],
+    responses: &[Vec<String>],
+) -> Vec<Reasoned<'a>> {
+    let asked = prompts.iter().zip(observed).zip(responses);
+    let each = asked.flat_map(|((prompt, observed), group)| {
+        group.iter().map(|response| Reasoned {
+            labels: &prompt.labels,
+            ..Reasoned::read(observed, response)
+        })
     });
     each.collect()
 }

@@ -33,13 +33,11 @@ pub(crate) const EVALUATION: &[MetricInfo] = &[
     MetricInfo::plain("refusal/*", "share", "refusals, *").of(CLASSES),
     MetricInfo::plain("score/*", "score", "judge's number, *").of(CLASSES),
     UNSCORABLE,
-    MetricInfo::plain(
-        "reasoning/difficulty_*",
-        "words",
-        "reasoning words, difficulty *",
-    ),
-    MetricInfo::plain("reasoning/*", "words", "reasoning words, *").of(CLASSES),
+    REASONING,
+    REASONING_TYPE,
     REASONING_BY,
+    REASONS,
+    REASONS_BY,
     FACTS_RIGHT,
     FACTS_RIGHT_BY,
     FOLLOWS,
@@ -72,15 +70,25 @@ pub(crate) const EVALUATION: &[MetricInfo] = &[
     ),
 ];
 
+/// Words of reasoning of all responses.
+pub(crate) const REASONING: MetricInfo =
+    MetricInfo::plain("reasoning/*", "words", "reasoning words, *").of(CLASSES);
+pub(crate) const REASONING_TYPE: MetricInfo =
+    MetricInfo::plain("reasoning/type/*", "words", "reasoning words, type *");
+pub(crate) const REASONING_BY: MetricInfo =
+    MetricInfo::plain("reasoning/*", "words", "reasoning words, *")
+        .by_label()
+        .was(by_difficulty);
+/// Responses that have reasoning: what `facts_right` and `follows` are of.
+pub(crate) const REASONS: MetricInfo = MetricInfo::plain("reasons", "share", "with reasoning");
+pub(crate) const REASONS_BY: MetricInfo =
+    MetricInfo::plain("reasons/*", "share", "with reasoning, *").by_label();
 /// What reasoning states right of the built-in world: what aliases stand for, and each fact.
 pub(crate) const FACTS_RIGHT: MetricInfo =
     MetricInfo::higher("facts_right", "share", "facts right in the reasoning");
 pub(crate) const FACTS_RIGHT_BY: MetricInfo =
     MetricInfo::higher("facts_right/*", "share", "facts right in the reasoning, *").by_label();
-/// Words of reasoning about the built-in world, by label.
-pub(crate) const REASONING_BY: MetricInfo =
-    MetricInfo::plain("reasoning/*", "words", "reasoning words, *").by_label();
-/// Answers that refuse exactly if their reasoning comes to harm.
+/// Responses that answer what their reasoning comes to.
 pub(crate) const FOLLOWS: MetricInfo = MetricInfo::higher(
     "follows",
     "share",
@@ -98,6 +106,12 @@ pub const FINISHED: MetricInfo =
 
 /// Values of the last step of a curve.
 pub const LAST: MetricInfo = MetricInfo::plain("last/*", "", "last *");
+
+/// `difficulty` was one more than the lookups of a prompt of the built-in world, and had a name of its own.
+fn by_difficulty(name: &str) -> Option<String> {
+    let level: u32 = name.strip_prefix("reasoning/difficulty_")?.parse().ok()?;
+    Some(format!("reasoning/lookups/{}", level.checked_sub(1)?))
+}
 
 /// The metrics of an evaluation, then some of a kind's own: N of them together.
 pub(crate) const fn beside_evaluation<const N: usize>(own: &[MetricInfo]) -> [MetricInfo; N] {

@@ -11,3 +11,4 @@ pub(crate) mod model_checks;
 pub mod model_io;
 pub mod observer;
 pub mod range;
+pub mod reasoning;

@@ -2,5 +2,4 @@
 
 kinds! { model, corpus, prompts, knowledge, teacher }
 
-pub mod reasoning;
 pub mod truth;

@@ -583,8 +583,9 @@ fn a_second_rule_reads_every_apostrophe_as_a_straight_one() {
     .unwrap();
     assert!(cut.outcome == Outcome::CutOff && !cut.refused && !cut.good);
     let names = |by: &'static Scorer| -> Vec<String> {
-        let scores = [evaluate::score(&answered("I\u{2019}m sorry"), by).unwrap()];
-        evaluate::measures(&scores, by)
+        let row = [answered("I\u{2019}m sorry")];
+        let scores = [evaluate::score(&row[0], by).unwrap()];
+        evaluate::measures(&row, &scores, by)
             .into_iter()
             .map(|m| m.metric.name)
             .collect()

@@ -2,13 +2,13 @@
 
 use crate::scorers::{Meaning, Reads, Scorer};
 use crate::shared::measure::{self, MOST_VALUES, Measure, UNREADABLE, by_label};
+use crate::shared::reasoning::{self, Reasoned};
 use base::response::Outcome;
-use base::rows::{PromptClass, Score};
+use base::rows::{Completion, PromptClass, Score};
 use std::collections::BTreeSet;
 
-/// All measures of a set of scores, in the order a table shows them.
-pub fn measures(scores: &[Score], by: &Scorer) -> Vec<Measure> {
-    let of = |class: PromptClass| scores.iter().filter(move |s| s.class == class);
+/// All measures of completions and what was said of them, in the order a table shows them.
+pub fn measures(completions: &[Completion], scores: &[Score], by: &Scorer) -> Vec<Measure> {
     let mut out = match by.reads {
         Reads::Truth => by_truth(scores),
         Reads::Refusal => by_refusal(scores),
@@ -27,26 +27,10 @@ pub fn measures(scores: &[Score], by: &Scorer) -> Vec<Measure> {
             }
         }
     }
-    let levels: BTreeSet<u32> = scores
+    let reasoned = completions
         .iter()
-        .map(|s| s.difficulty)
-        .filter(|d| *d > 0)
-        .collect();
-    for level in levels {
-        let rows = scores.iter().filter(|s| s.difficulty == level);
-        out.extend(mean(
-            &format!("reasoning/difficulty_{level}"),
-            rows,
-            reasoning_words,
-        ));
-    }
-    for class in PromptClass::ALL {
-        out.extend(mean(
-            &format!("reasoning/{}", class.word()),
-            of(class),
-            reasoning_words,
-        ));
-    }
+        .map(|c| Reasoned::read(&c.prompt, &c.response));
+    out.extend(reasoning::measures(&reasoned.collect::<Vec<_>>()));
     out.extend(share("well_formed", scores.iter(), |s| s.well_formed));
     out.extend(share("finished", scores.iter(), |s| s.finished));
     out.extend(outcomes(scores));
@@ -197,15 +181,6 @@ fn categories<'a>(rows: impl Iterator<Item = &'a Score>) -> BTreeSet<&'a str> {
     names.filter(|c| !c.is_empty()).collect()
 }
 
-fn reasoning_words(score: &Score) -> f64 {
-    score
-        .reasoning
-        .as_deref()
-        .unwrap_or("")
-        .split_whitespace()
-        .count() as f64
-}
-
 /// Share of prompts with a property; nothing where there are no rows.
 fn share<'a>(
     name: &str,
@@ -213,12 +188,4 @@ fn share<'a>(
     property: impl Fn(&Score) -> bool,
 ) -> Option<Measure> {
     measure::share(name, rows.map(|s| (s, property(s))))
-}
-
-fn mean<'a>(
-    name: &str,
-    rows: impl Iterator<Item = &'a Score>,
-    value: impl Fn(&Score) -> f64,
-) -> Option<Measure> {
-    measure::mean(name, "words", rows.map(|s| (s, value(s))))
 }
