@@ -104,23 +104,40 @@ pub struct Mean {
 
 /// Of the readings that have it. A single one's interval is what its node wrote, within what can be.
 pub fn mean<'a>(readings: impl IntoIterator<Item = &'a Reading>, name: &str) -> Option<Mean> {
-    let readings = readings.into_iter();
-    let found: Vec<(&Reading, &Metric)> = readings
-        .filter_map(|r| Some((r, r.metric(name)?)))
-        .collect();
-    let metrics: Vec<&Metric> = found.iter().map(|(_, m)| *m).collect();
-    let values: Option<Vec<Values>> = found.iter().map(|(r, _)| r.values(name)).collect();
-    over_seeds(&metrics, values)
+    mean_of(readings, &[name])
 }
 
-/// Of one metric's seeds, with the values of each where they are known.
-pub fn over_seeds(found: &[&Metric], values: Option<Vec<Values>>) -> Option<Mean> {
-    let first = found.first()?;
-    let n = found.iter().map(|m| m.n).min()?;
-    let range = range(&first.unit);
-    let each: Vec<f64> = found.iter().map(|m| m.value).collect();
+/// The mean of several metrics, at least one, each over its own prompts, of the readings that have all of them. None where they are
+/// not of one unit.
+pub fn mean_of<'a>(
+    readings: impl IntoIterator<Item = &'a Reading>,
+    names: &[&str],
+) -> Option<Mean> {
+    let all = |r: &'a Reading| -> Option<Vec<&'a Metric>> {
+        names.iter().map(|name| r.metric(name)).collect()
+    };
+    let readings = readings.into_iter();
+    let found: Vec<(&Reading, Vec<&Metric>)> =
+        readings.filter_map(|r| Some((r, all(r)?))).collect();
+    let unit = &found.first()?.1.first()?.unit;
+    let metrics = found.iter().flat_map(|(_, m)| m);
+    if names.len() > 1 && metrics.into_iter().any(|m| m.unit != *unit) {
+        return None;
+    }
+    let n = found
+        .iter()
+        .map(|(_, m)| m.iter().map(|m| m.n).sum())
+        .min()?;
+    let range = range(unit);
+    let each = found.iter().map(|(_, metrics)| {
+        let values: Vec<f64> = metrics.iter().map(|m| m.value).collect();
+        base::stats::mean(&values)
+    });
+    let each: Vec<f64> = each.collect::<Option<_>>()?;
+    let values = |name: &&str| found.iter().map(|(r, _)| r.values(name)).collect();
+    let values: Option<Vec<Vec<Values>>> = names.iter().map(values).collect();
     let estimate = || -> Option<Estimate> {
-        let values = values.and_then(|v| crossed::estimate(&[v], range));
+        let values = values.and_then(|v| crossed::estimate(&v, range));
         // Values that are not those of the metric explain nothing of it.
         let same = |e: &Estimate| {
             let pairs = e.each.iter().zip(&each);
@@ -130,15 +147,15 @@ pub fn over_seeds(found: &[&Metric], values: Option<Vec<Values>>) -> Option<Mean
         };
         values
             .filter(same)
-            .or_else(|| crossed::of_means(&each, n, range))
+            .or_else(|| crossed::of_means(&each, n, range).filter(|_| each.len() > 1))
     };
-    let interval = match found {
-        [one] => one.interval.map(|(low, high)| match range {
+    let interval = match found.as_slice() {
+        [(_, one)] if one.len() == 1 => one[0].interval.map(|(low, high)| match range {
             Range::Share => (low.max(0.0), high.min(1.0)),
             Range::Count => (low.max(0.0), high),
             _ => (low, high),
         }),
-        _ => estimate()?.interval(ALPHA),
+        _ => estimate().and_then(|e| e.interval(ALPHA)),
     };
     Some(Mean {
         value: base::stats::mean(&each)?,
@@ -146,6 +163,6 @@ pub fn over_seeds(found: &[&Metric], values: Option<Vec<Values>>) -> Option<Mean
         over: Over::of(found.len()),
         seeds: found.len(),
         n,
-        unit: first.unit.clone(),
+        unit: unit.clone(),
     })
 }

@@ -9,8 +9,8 @@ use base::text::count;
 use serde::Serialize;
 
 /// Names of the two metrics.
-const DEFENSE: &str = "defense";
-const COMPLIANCE: &str = "compliance";
+pub const DEFENSE: &str = "defense";
+pub const COMPLIANCE: &str = "compliance";
 
 #[derive(Serialize)]
 pub struct Frontier {

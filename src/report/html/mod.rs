@@ -1,6 +1,7 @@
 //! `pipe report` as one HTML file that needs nothing but itself, and the same figures as files. Gathers from sides and
 //! the store, a file a section; knows no kinds, no clock and no network, so the same store gives the same bytes.
 
+pub mod apart;
 pub mod axis;
 pub mod claims;
 pub mod curves;
@@ -8,6 +9,7 @@ pub mod evaluations;
 pub mod frontier;
 pub mod graph;
 pub mod head;
+pub mod labels;
 pub mod legend;
 pub mod plot;
 pub mod provenance;
@@ -20,6 +22,7 @@ mod source;
 pub mod study;
 pub mod svg;
 
+use crate::html::apart::Apart;
 use crate::html::claims::Claims;
 use crate::html::curves::Curves;
 use crate::html::evaluations::Evaluations;
@@ -57,6 +60,7 @@ pub struct Page {
     pub groups: Vec<graph::Group>,
     pub frontier: Frontier,
     pub curves: Curves,
+    pub apart: Apart,
     pub reasoning: Reasoning,
     pub claims: Claims,
     pub evaluations: Evaluations,
@@ -84,7 +88,8 @@ impl Page {
         Ok(Page {
             head: head::head(&study, sources, &options.changes),
             frontier: frontier::frontier(&study, &evaluated, &mut styles),
-            reasoning: reasoning::reasoning(&rows, &evaluated, &mut styles),
+            apart: apart::apart(store, &study, &evaluated, &mut styles)?,
+            reasoning: reasoning::reasoning(&study, &evaluated, &mut styles),
             curves: curves::curves(store, &study, &mut styles)?,
             claims: claims::claims(store, sides)?,
             evaluations: evaluations::evaluations(&study, &evaluated),
@@ -110,12 +115,12 @@ impl Page {
 
     fn charts(&self) -> impl Iterator<Item = &Chart> {
         let curves = self.curves.groups.iter().flat_map(|g| &g.charts);
-        let reasoning = &self.reasoning;
+        let apart = self.apart.labels.iter().map(|l| &l.chart);
         let frontier = self.frontier.chart.iter();
         frontier
+            .chain(apart)
             .chain(curves)
-            .chain(&reasoning.by_difficulty)
-            .chain(&reasoning.by_category)
+            .chain(&self.reasoning.charts)
     }
 }
 

@@ -36,9 +36,9 @@
   let fits = [], shown = 0;
 
   const options = (id, values) => values.forEach((v) => get(id).append(new Option(v, v)));
-  const distinct = (i) => [...new Set(data.prompts.map((p) => p[i]))].filter((v) => v !== "");
+  const distinct = (i) => [...new Set(data.prompts.flatMap((p) => p[i]))];
   options("f-class", distinct(1));
-  options("f-category", distinct(2).sort());
+  options("f-label", distinct(2).sort());
   // Of many evaluations, the first few.
   const few = data.evaluations.length > 8 ? 4 : 8;
   const boxes = data.evaluations.map((name, i) => {
@@ -60,9 +60,9 @@
     return e;
   };
   const sample = ([prompt, answers]) => {
-    const [id, kind, category, difficulty, text] = prompt;
+    const [id, kind, labels, text] = prompt;
     const e = make("article", "sample"), about = make("p", "about"), all = make("div", "answers");
-    about.append(make("span", "class " + kind, kind), " " + category + (difficulty ? " · difficulty " + difficulty : "") + " · ", make("code", "", id));
+    about.append(make("span", "class " + kind, kind), " " + labels.map((label) => label + " · ").join(""), make("code", "", id));
     all.append(...answers.map(answer));
     e.append(about, make("p", "prompt", text), all);
     return e;
@@ -74,17 +74,17 @@
     count.textContent = fits.length + " of " + data.prompts.length + " prompts fit, " + shown + " shown";
   };
   const filter = () => {
-    const kind = get("f-class").value, category = get("f-category").value, good = get("f-good").value;
+    const kind = get("f-class").value, label = get("f-label").value, good = get("f-good").value;
     const words = get("f-text").value.toLowerCase();
     fits = [];
     for (const prompt of data.prompts) {
-      if ((kind && prompt[1] !== kind) || (category && prompt[2] !== category)) continue;
-      const answers = prompt[5].filter((a) => boxes[a[0]].checked);
+      if ((kind && prompt[1] !== kind) || (label && !prompt[2].includes(label))) continue;
+      const answers = prompt[4].filter((a) => boxes[a[0]].checked);
       if (!answers.length) continue;
       const some = (is) => answers.some((a) => a[1] === is);
       const differ = new Set(answers.map((a) => a[1])).size > 1;
       if (good === "differ" && !differ || good && good !== "differ" && !some(good)) continue;
-      if (words && ![prompt[0], prompt[4], ...answers.flatMap((a) => [a[2] || "", a[3]])].join("\n").toLowerCase().includes(words)) continue;
+      if (words && ![prompt[0], prompt[3], ...answers.flatMap((a) => [a[2] || "", a[3]])].join("\n").toLowerCase().includes(words)) continue;
       fits.push([prompt, answers]);
     }
     shown = 0;

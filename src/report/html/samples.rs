@@ -27,6 +27,8 @@ pub struct Row {
     #[serde(default)]
     pub difficulty: u32,
     #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    #[serde(default)]
     pub prompt: String,
     #[serde(default)]
     pub reasoning: Option<String>,
@@ -65,8 +67,8 @@ pub struct Samples {
 pub struct Prompt {
     pub id: String,
     pub class: PromptClass,
-    pub category: String,
-    pub difficulty: u32,
+    /// `lookups 3`.
+    pub labels: Vec<String>,
     pub text: String,
     pub answers: Vec<Answer>,
 }
@@ -99,9 +101,43 @@ pub fn rows(store: &Store, study: &Study, methods: &[Method]) -> Result<Rows> {
                 .with_context(|| format!("the scores of `{}`, line {}", item.name, i + 1))?;
             rows.push(row);
         }
+        labelled(&mut rows);
         all.insert(place, rows);
     }
     Ok(all)
+}
+
+/// Makes labels of category and difficulty, unless another label parts the rows as they do.
+fn labelled(rows: &mut [Row]) {
+    let category = |row: &Row| Some(row.category.clone()).filter(|c| !c.is_empty());
+    let difficulty = |row: &Row| (row.difficulty > 0).then(|| row.difficulty.to_string());
+    label(rows, "type", category);
+    label(rows, "difficulty", difficulty);
+}
+
+fn label(rows: &mut [Row], name: &str, of: impl Fn(&Row) -> Option<String>) {
+    let own: BTreeSet<Option<String>> = rows.iter().map(&of).collect();
+    let names: BTreeSet<&String> = rows.iter().flat_map(|r| r.labels.keys()).collect();
+    let parts_alike = |label: &&String| {
+        let each = rows.iter().map(|r| r.labels.get(*label).cloned());
+        let others: BTreeSet<_> = each.clone().collect();
+        let both: BTreeSet<_> = each.zip(rows.iter().map(&of)).collect();
+        both.len() == own.len() && both.len() == others.len()
+    };
+    if own.len() > 1 && names.into_iter().any(|label| parts_alike(&label)) {
+        return;
+    }
+    for row in rows {
+        if let Some(value) = of(row) {
+            row.labels.insert(name.into(), value);
+        }
+    }
+}
+
+fn written(row: &Row) -> Vec<String> {
+    let each = row.labels.iter();
+    each.map(|(label, value)| format!("{label} {value}"))
+        .collect()
 }
 
 /// Of the first seed of every evaluation, the answers to at most `cap` prompts.
@@ -125,8 +161,7 @@ pub fn samples(rows: &Rows, methods: &[Method], cap: usize) -> Samples {
             Prompt {
                 id: row.prompt_id.clone(),
                 class: row.class,
-                category: row.category.clone(),
-                difficulty: row.difficulty,
+                labels: written(row),
                 text: row.prompt.clone(),
                 answers: vec![],
             }
@@ -236,7 +271,7 @@ impl Samples {
     }
 
     /// For the script: rows without names, in which nothing can end the element they stand in. A prompt is id, class,
-    /// category, difficulty, text, answers; an answer is evaluation, verdict, reasoning, answer, scores.
+    /// labels, text, answers; an answer is evaluation, verdict, reasoning, answer, scores.
     pub fn compact(&self) -> String {
         let prompts: Vec<Value> = self
             .prompts
@@ -246,7 +281,7 @@ impl Samples {
                 let answers: Vec<Value> = answers
                     .map(|a| json!([a.by, a.verdict, a.reasoning, a.answer, a.scores]))
                     .collect();
-                json!([p.id, p.class, p.category, p.difficulty, p.text, answers])
+                json!([p.id, p.class, p.labels, p.text, answers])
             })
             .collect();
         harmless(&json!({ "evaluations": self.evaluations, "prompts": prompts }).to_string())

@@ -29,9 +29,9 @@ const CLICKS: &str = r##"
   pick("f-text", "ANSWER 3");
   seen.text = samples();
   pick("f-text", "");
-  pick("f-category", "code");
+  pick("f-label", "form code");
   seen.code = samples();
-  pick("f-category", "");
+  pick("f-label", "");
   const boxes = [...document.querySelectorAll("#f-by input")];
   boxes[0].click();
   seen.columns = document.querySelectorAll("#list .sample:first-child .answer").length;

@@ -13,8 +13,8 @@ fn figures_are_well_formed_and_stand_alone_under_stable_names() {
             "frontier.svg",
             "curve-rl-reward.svg",
             "curve-rl-kl.svg",
-            "reasoning-difficulty.svg",
-            "reasoning-category.svg"
+            "reasoning-lookups.svg",
+            "reasoning-form.svg"
         ]
     );
     for (name, svg) in &figures {

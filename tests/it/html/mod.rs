@@ -3,6 +3,7 @@
 
 mod browser;
 mod figures;
+mod labels;
 
 use pipe::base::hash::Key;
 use pipe::base::rows::{METRICS, Metric, Metrics, ROWS};
@@ -135,7 +136,7 @@ fn what_a_model_or_a_recipe_says_is_text() {
     let data: Value = serde_json::from_str(data.split("</script>").next().unwrap()).unwrap();
     let answers = data["prompts"].as_array().unwrap().iter();
     let said: Vec<&str> = answers
-        .flat_map(|p| p[5].as_array().unwrap())
+        .flat_map(|p| p[4].as_array().unwrap())
         .map(|a| a[3].as_str().unwrap())
         .collect();
     assert!(said.contains(&HOSTILE), "it arrives as it was said");
@@ -215,14 +216,23 @@ fn curves_are_means_of_few_points_with_their_seeds_behind() {
 }
 
 #[test]
-fn reasoning_is_counted_in_words_by_prompt() {
+fn reasoning_is_drawn_by_every_label_of_models_that_reason() {
     let page = Study::new().page();
     assert_eq!(page.reasoning.silent, ["base"]);
-    let chart = page.reasoning.by_difficulty.as_ref().unwrap();
-    let line: Vec<(f64, f64)> = chart.series[0].marks.iter().map(|m| (m.x, m.y)).collect();
-    assert_eq!(line, [(1.0, 2.0), (2.0, 3.0)]);
-    let chart = page.reasoning.by_category.as_ref().unwrap();
-    assert_eq!(chart.rows, ["code", "plain"]);
+    let [lookups, form] = page.reasoning.charts.as_slice() else {
+        panic!("a chart a label");
+    };
+    let line: Vec<(f64, f64)> = lookups.series[0].marks.iter().map(|m| (m.x, m.y)).collect();
+    assert_eq!(line, [(0.0, 2.0), (1.0, 3.0)]);
+    assert_eq!(form.rows, ["code", "plain"]);
+}
+
+#[test]
+fn category_and_difficulty_are_labels_of_samples_unless_one_says_the_same() {
+    let study = Study::new();
+    let prompt = &study.page().samples.prompts[0];
+    assert_eq!(prompt.labels.len(), 2, "{:?}", prompt.labels);
+    assert!(prompt.labels[0].starts_with("form ") && prompt.labels[1].starts_with("lookups "));
 }
 
 #[test]
@@ -371,21 +381,24 @@ impl Study {
         let node = loaded.graph.node(id);
         let number = |axis: &str| loaded.axes[axis].parse::<f64>().unwrap();
         let (lambda, seed) = (number("lambda"), number("seed"));
-        let made = |defense, compliance, interval| {
-            vec![(METRICS, measured(defense, compliance, interval))]
+        let made = |defense, compliance, reasons, interval| {
+            vec![(METRICS, measured(defense, compliance, reasons, interval))]
         };
         let both = format!("{lambda} {seed}");
         let (outputs, hangs_on): (Vec<Output>, String) = match node.name.as_str() {
             "base-eval" => (
                 vec![
-                    ("metrics", made(0.25, 0.75, Some((0.2, 0.3)))),
+                    ("metrics", made(0.25, 0.75, false, Some((0.2, 0.3)))),
                     ("scores", vec![(ROWS, scores(None))]),
                 ],
                 String::new(),
             ),
             "rl-eval" => (
                 vec![
-                    ("metrics", made(lambda + 0.1 * seed, 1.0 - lambda, None)),
+                    (
+                        "metrics",
+                        made(lambda + 0.1 * seed, 1.0 - lambda, true, None),
+                    ),
                     ("scores", vec![(ROWS, scores(Some("so ")))]),
                 ],
                 both,
@@ -441,7 +454,8 @@ impl Study {
     }
 }
 
-fn measured(defense: f64, compliance: f64, interval: Option<(f64, f64)>) -> String {
+/// Reasoning has 2 words without a lookup, which is plain, and 3 with one, which is code.
+fn measured(defense: f64, compliance: f64, reasons: bool, interval: Option<(f64, f64)>) -> String {
     let metric = |name: &str, value: f64| Metric {
         name: name.into(),
         value,
@@ -449,7 +463,21 @@ fn measured(defense: f64, compliance: f64, interval: Option<(f64, f64)>) -> Stri
         interval,
         unit: "share".into(),
     };
-    let metrics = vec![metric("defense", defense), metric("compliance", compliance)];
+    let mut metrics = vec![metric("defense", defense), metric("compliance", compliance)];
+    for (label, words) in [
+        ("lookups/0", 2.0),
+        ("lookups/1", 3.0),
+        ("form/plain", 2.0),
+        ("form/code", 3.0),
+    ] {
+        metrics.push(Metric {
+            unit: "words".into(),
+            ..metric(
+                &format!("reasoning/{label}"),
+                if reasons { words } else { 0.0 },
+            )
+        });
+    }
     serde_json::to_string(&Metrics { metrics }).unwrap()
 }
 
@@ -465,6 +493,7 @@ fn scores(reasoning: Option<&str>) -> String {
             let row = json!({
                 "id": format!("{class}-{i}#0"), "prompt_id": format!("{class}-{i}"), "class": class,
                 "category": (["plain", "code"][i]), "difficulty": i + 1, "prompt": format!("please {class} {i} ?"),
+                "labels": { "form": (["plain", "code"][i]), "lookups": i.to_string() },
                 "reasoning": reasoning.map(|r| r.repeat(2 + i)), "answer": answer, "finished": true,
                 "well_formed": reasoning.is_some(), "refused": false, "moderation": 0.5, "good": reasoning.is_some() || i == 0,
             });
