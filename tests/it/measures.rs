@@ -323,7 +323,11 @@ fn what_reasoning_knows_is_of_the_responses_that_reason_and_their_share_stands_b
     assert_eq!(none["reasons/lookups/1"], (0.0, 1));
     assert_eq!(none["reasoning/harmful"], (0.0, 2));
     let of_reasoning = |name: &&String| name.starts_with("facts_right") || *name == "follows";
-    assert_eq!(none.keys().find(of_reasoning), None, "there is nothing to be right");
+    assert_eq!(
+        none.keys().find(of_reasoning),
+        None,
+        "there is nothing to be right"
+    );
 
     let some = reasoned(&[
         ("0", right),
@@ -349,12 +353,19 @@ fn what_reasoning_knows_is_of_the_responses_that_reason_and_their_share_stands_b
     let all = reasoned(&[("0", right), ("1", mumbles)]);
     assert_eq!(all["reasons"], (1.0, 2));
     assert_eq!(all["facts_right"], (1.0, 2));
-    assert_eq!(all["follows"], (0.5, 2), "an answer that is neither follows from nothing");
+    assert_eq!(
+        all["follows"],
+        (0.5, 2),
+        "an answer that is neither follows from nothing"
+    );
     // The category says what the label says, and is no second label.
     let doubled = |name: &&String| name.contains("/type/");
     assert_eq!(all.keys().find(doubled), None);
     for name in all.keys() {
-        assert!(evaluate::KIND.metric(name).is_some(), "nothing is said of {name}");
+        assert!(
+            evaluate::KIND.metric(name).is_some(),
+            "nothing is said of {name}"
+        );
     }
 }
 

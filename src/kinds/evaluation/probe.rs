@@ -198,7 +198,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let mut measures = by_class("average", &averages);
     measures.extend(by_class("best", &bests));
     let completed = measure::observed(&prompts);
-    measures.extend(reasoning::measures(&reasoned(&prompts, &completed, &responses)));
+    measures.extend(reasoning::measures(&reasoned(
+        &prompts, &completed, &responses,
+    )));
     let folder = ctx.output("metrics");
     let values = measure::values(completed.iter(), &measures);
     rows::write_values(&folder, &values)?;
