@@ -5,7 +5,7 @@ use crate::compare::measures::{self, Numbers};
 use crate::compare::{Asked, compare};
 use crate::html::axis::Axis;
 use crate::html::frontier::{COMPLIANCE, DEFENSE, bars};
-use crate::html::labels::{self, Drawn, Figure, Label};
+use crate::html::labels::{self, Drawn, Figure, Key, Label};
 use crate::html::plot::Chart;
 use crate::html::series::Method;
 use crate::html::source::Styles;
@@ -21,6 +21,8 @@ use serde::Serialize;
 #[derive(Serialize)]
 pub struct Apart {
     pub labels: Vec<Split>,
+    /// The legend of all charts.
+    pub series: Vec<Key>,
     /// What the error bars are.
     pub bars: String,
 }
@@ -59,6 +61,7 @@ pub fn apart(
         chart,
     };
     Ok(Apart {
+        series: labels::legend(&drawn),
         labels: drawn.into_iter().map(split).collect(),
         bars,
     })

@@ -8,6 +8,7 @@ use crate::html::source::Styles;
 use crate::html::study::Study;
 use crate::reading::{Reading, mean_of};
 use base::rows::Metric;
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The metrics' name of the category, which outside data often repeat as a label.
@@ -38,6 +39,29 @@ pub struct Drawn {
     pub label: Label,
     pub chart: Chart,
     pub seeds: Vec<usize>,
+}
+
+/// A series in a legend of several charts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Key {
+    pub label: String,
+    pub style: usize,
+}
+
+/// Every series that any of the charts has.
+pub fn legend(drawn: &[Drawn]) -> Vec<Key> {
+    let mut keys: Vec<Key> = vec![];
+    for series in drawn.iter().flat_map(|d| &d.chart.series) {
+        let key = Key {
+            label: series.label.clone(),
+            style: series.style,
+        };
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys.sort_by_key(|key| key.style);
+    keys
 }
 
 /// What is a series: every variant once, by its label.

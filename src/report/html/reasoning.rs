@@ -2,7 +2,7 @@
 
 use crate::html::axis::Axis;
 use crate::html::frontier::bars;
-use crate::html::labels::{self, Figure};
+use crate::html::labels::{self, Figure, Key};
 use crate::html::plot::Chart;
 use crate::html::series::{Method, Variant};
 use crate::html::source::Styles;
@@ -15,6 +15,8 @@ const REASONING: &str = "reasoning";
 #[derive(Serialize)]
 pub struct Reasoning {
     pub charts: Vec<Chart>,
+    /// The legend of all charts.
+    pub series: Vec<Key>,
     /// Some model reasons, though it may be that no label splits it.
     pub some: bool,
     /// Evaluations of models that do not reason.
@@ -41,6 +43,7 @@ pub fn reasoning(study: &Study, evaluations: &[Method], styles: &mut Styles) -> 
     };
     let drawn = labels::drawn(study, &loud, &figure, styles);
     Reasoning {
+        series: labels::legend(&drawn),
         bars: bars(drawn.iter().flat_map(|d| d.seeds.iter().copied())),
         some: !loud.is_empty(),
         charts: drawn.into_iter().map(|d| d.chart).collect(),

@@ -226,6 +226,23 @@ fn values_without_an_order_are_rows_and_a_category_that_a_label_repeats_is_one_c
 }
 
 #[test]
+fn evaluations_with_other_labels_share_a_legend() {
+    let space = Space::new();
+    let mut sides = space.sides("base.toml", &[], |_, _| Some(by_form(2)));
+    sides.extend(space.sides("wide.toml", &[], |_, _| Some(measured([1, 2, 3], 1.0))));
+    let page = page(&space, sides);
+    let drawn = |i: usize| -> Vec<&str> {
+        let series = page.apart.labels[i].chart.series.iter();
+        series.map(|s| s.label.as_str()).collect()
+    };
+    assert_eq!((drawn(0), drawn(1)), (vec!["wide eval"], vec!["base eval"]));
+    let legend: Vec<&str> = page.apart.series.iter().map(|k| &*k.label).collect();
+    assert_eq!(legend, ["wide eval", "base eval"]);
+    let said: Vec<_> = page.apart.labels.iter().map(|l| l.said.len()).collect();
+    assert_eq!(said, [0, 0], "nothing that both measure parts them");
+}
+
+#[test]
 fn one_value_of_a_label_and_one_of_the_two_measures_are_no_chart() {
     let space = Space::new();
     let one = |rows: Rows| {
