@@ -16,6 +16,8 @@ pub struct Item {
     pub at: Place,
     /// Where its value was written, if that is a variable and not here.
     pub from: Option<Place>,
+    /// Whether it stands where a layer below said something else than `false`.
+    pub replaces: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +54,7 @@ impl Item {
             shape,
             at,
             from: None,
+            replaces: false,
         }
     }
 
@@ -171,10 +174,12 @@ impl Table {
             let mine = &mut self.entries[place];
             match (&mut mine.item.shape, entry.item.shape) {
                 (Shape::Table(old), Shape::Table(new)) => old.merge(new),
-                (_, shape) => {
+                (below, shape) => {
+                    let replaces = mine.item.replaces || !matches!(below, Shape::Bool(false));
                     *mine = Entry {
                         item: Item {
                             shape,
+                            replaces,
                             ..entry.item
                         },
                         ..entry

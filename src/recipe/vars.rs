@@ -62,7 +62,9 @@ impl<'a> Vars<'a> {
     fn item(&mut self, item: &mut Item) {
         match &mut item.shape {
             Shape::Str(text) if text.contains('$') => {
-                *item = self.string(std::mem::take(text), item.at.clone());
+                let found = self.string(std::mem::take(text), item.at.clone());
+                let replaces = item.replaces || found.replaces;
+                *item = Item { replaces, ..found };
             }
             Shape::List(items) => items.iter_mut().for_each(|item| self.item(item)),
             Shape::Table(table) => self.items(table),
@@ -76,6 +78,7 @@ impl<'a> Vars<'a> {
             let found = self.lookup(name, &at);
             return Item {
                 from: Some(found.origin().clone()),
+                replaces: found.replaces,
                 shape: found.shape,
                 at,
             };
@@ -116,9 +119,8 @@ impl<'a> Vars<'a> {
             }
         }
         Item {
-            shape: Shape::Str(whole),
-            at,
             from,
+            ..Item::new(Shape::Str(whole), at)
         }
     }
 
