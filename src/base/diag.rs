@@ -102,6 +102,11 @@ impl Place {
         }
     }
 
+    /// Whether this is the same part of the same text.
+    pub fn is(&self, other: &Place) -> bool {
+        Arc::ptr_eq(&self.source, &other.source) && self.span == other.span
+    }
+
     fn order(&self, other: &Place) -> Ordering {
         let (one, two) = (&self.source, &other.source);
         let texts = match Arc::ptr_eq(one, two) {

@@ -37,13 +37,21 @@ impl Folders<'_> {
     }
 }
 
-/// The value of a parameter, `None` where it was wrong and is reported.
+/// The value of a parameter, `None` where it was wrong and is reported. What a run kept (`resolved`) may have a word's older name.
 pub fn param(
     spec: &ParamSpec,
     entry: &Entry,
     folders: &Folders,
+    resolved: bool,
     diags: &mut Diags,
 ) -> Option<Value> {
+    // What a run kept nobody wrote, so nobody is told.
+    if let Shape::Str(word) = &entry.item.shape
+        && resolved
+        && let Some(now) = (spec.renamed)(word)
+    {
+        return Some(Value::Str(now.into()));
+    }
     // Of a word that it does not take, the field's own type may know more: what it is called now.
     if let (Ty::Choice(words), Shape::Str(word)) = (&spec.ty, &entry.item.shape)
         && !words.contains(&word.as_str())

@@ -4,6 +4,7 @@
 use crate::check::{self, Folders};
 use crate::draft::Draft;
 use crate::idle::{self, IdleParams};
+use crate::matrix::Axis;
 use crate::said::{Half, Said, Shapes};
 use crate::tree::{Entry, Shape, Table};
 use crate::wire::{self, Wiring};
@@ -22,6 +23,7 @@ pub struct Resolver<'a> {
     pub dropped: &'a BTreeMap<String, Place>,
     /// Whether a run kept the recipe: see `from_resolved`.
     pub resolved: bool,
+    pub axes: &'a [Axis],
 }
 
 /// It is wrong and the reader is told.
@@ -85,7 +87,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn draft<'n>(&self, entry: &'n Entry, diags: &mut Diags) -> Option<Draft<'n>> {
+    fn draft<'n>(&'n self, entry: &'n Entry, diags: &mut Diags) -> Option<Draft<'n>> {
         let Shape::Table(table) = &entry.item.shape else {
             return None;
         };
@@ -122,6 +124,7 @@ impl Resolver<'_> {
             kind,
             spelled: vec![],
             resolved: self.resolved,
+            axes: self.axes,
         })
     }
 
@@ -190,9 +193,11 @@ impl Resolver<'_> {
             table.or_insert_with(|| Value::Table(Values::new()));
         }
         match (said, &spec.default) {
-            (Said::Entry(entry), _) => check::param(spec, entry, self.folders, diags)
-                .map(Some)
-                .ok_or(Reported),
+            (Said::Entry(entry), _) => {
+                check::param(spec, entry, self.folders, self.resolved, diags)
+                    .map(Some)
+                    .ok_or(Reported)
+            }
             (Said::Wrong, _) => Err(Reported),
             (Said::NoBlock, _) => Ok(None),
             (Said::Nothing, Default::Value(value)) => Ok(Some(value.clone())),

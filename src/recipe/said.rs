@@ -2,8 +2,8 @@
 //! no parameters; whether a value is right is not known here.
 
 use crate::check;
-use crate::compose;
 use crate::draft::{Draft, Spelled};
+use crate::older;
 use crate::tree::{Entry, Shape, Table};
 use base::diag::{Diag, Diags};
 use base::params::{self, Block, Default, ParamSpec};
@@ -79,10 +79,6 @@ fn takes_back(entry: &Entry) -> bool {
     matches!(entry.item.shape, Shape::Bool(false))
 }
 
-fn on_command_line(entry: &Entry) -> bool {
-    entry.key_at.source.name == compose::SET
-}
-
 impl Half {
     fn of(specs: fn() -> Vec<ParamSpec>) -> Half {
         let needs = |s: &ParamSpec| {
@@ -125,6 +121,10 @@ impl Shapes {
                 Some(_) => {}
             }
         }
+        if draft.resolved {
+            let specs: Vec<&ParamSpec> = self.specs().collect();
+            older::leave_out(&specs, &mut found);
+        }
         found
     }
 
@@ -136,9 +136,9 @@ impl Shapes {
         diags: &mut Diags,
     ) -> Option<Spelled<'d>> {
         let (key, kind) = (entry.key.as_str(), draft.kind);
-        let before: Vec<&ParamSpec> = self.specs().filter(|s| was(s, key)).collect();
+        let before: Vec<&ParamSpec> = self.specs().filter(|s| older::was(s, key)).collect();
         if !before.is_empty() {
-            return Some(now(draft, entry, key, &before, diags));
+            return Some(older::now(draft, entry, key, &before, diags));
         }
         let message = format!("unknown parameter `{key}`");
         let mut diag =
@@ -159,9 +159,13 @@ impl Shapes {
             .filter(|s| s.block.is_some() && s.field() == key)
             .collect();
         if !fields.is_empty() {
-            let help = format!("write {}", names(draft, entry, &fields));
+            // It stood beside the node's own parameters before there was a table for it.
+            if draft.resolved && fields.len() == 1 {
+                return Some(Spelled::of(&fields, entry));
+            }
+            let help = format!("write {}", draft.names(entry, &fields));
             diags.push(diag.help(help));
-            return Some(spelled(&fields, entry));
+            return Some(Spelled::of(&fields, entry));
         }
         let own = OWN.iter().copied();
         let known = self.specs().map(ParamSpec::key);
@@ -183,17 +187,30 @@ impl Shapes {
         let fields: Vec<&ParamSpec> = self.specs().filter(|s| s.key() == name).collect();
         let table = match &entry.item.shape {
             Shape::Table(table) => table,
-            Shape::Bad | Shape::Bool(false) => return,
+            Shape::Bad => return,
+            Shape::Bool(false) => {
+                if !block.optional && !entry.item.replaces {
+                    let message = format!("`{name} = false` takes nothing back");
+                    let label = "nothing below says anything of it, and its defaults act";
+                    let diag = Diag::at(&entry.item.at, message).label(label);
+                    let all = draft.names(entry, &fields);
+                    diags.push(diag.help(format!("write what is meant of {all}")));
+                }
+                return;
+            }
             _ => {
                 // The word of the table was a parameter's.
                 let before: Vec<&ParamSpec> =
                     self.specs().filter(|s| s.was.contains(&name)).collect();
                 if !before.is_empty() {
-                    found.push(now(draft, entry, name, &before, diags));
+                    found.push(older::now(draft, entry, name, &before, diags));
                     return;
                 }
                 let diag = check::wrong("a table", name, &entry.item);
-                diags.push(diag.help(match on_command_line(entry) {
+                diags.push(diag.help(match draft.by_path(entry) {
+                    true if draft.is_axis(entry) => {
+                        format!("an axis is `{node}.{}`", fields[0].name)
+                    }
                     true => format!("as `{node}.{}=VALUE`", fields[0].name),
                     false => format!("write `[node.{node}.{name}]`"),
                 }));
@@ -206,73 +223,27 @@ impl Shapes {
                 continue;
             }
             let of_block = fields.iter().copied();
-            let before: Vec<&ParamSpec> = of_block.filter(|s| was(s, key)).collect();
+            let before: Vec<&ParamSpec> = of_block.filter(|s| older::was(s, key)).collect();
             if !before.is_empty() {
-                found.push(now(draft, entry, &format!("{name}.{key}"), &before, diags));
+                found.push(older::now(
+                    draft,
+                    entry,
+                    &format!("{name}.{key}"),
+                    &before,
+                    diags,
+                ));
                 continue;
             }
             let diag = Diag::at(&entry.key_at, format!("unknown parameter `{name}.{key}`"))
                 .label(format!("not a parameter of `[node.{node}.{name}]`"));
             let outside = self.specs().find(|s| s.name == key);
             diags.push(match outside {
-                Some(spec) if on_command_line(entry) => {
-                    diag.help(format!("write {}", names(draft, entry, &[spec])))
+                Some(spec) if draft.by_path(entry) => {
+                    diag.help(format!("write {}", draft.names(entry, &[spec])))
                 }
                 Some(_) => diag.help(format!("`{key}` stands in `[node.{node}]`")),
                 None => diag.suggest(did_you_mean(key, fields.iter().map(|s| s.field()))),
             });
         }
-    }
-}
-
-fn spelled<'d>(specs: &[&ParamSpec], entry: &'d Entry) -> Spelled<'d> {
-    let means = specs.iter().map(|s| s.name).collect();
-    Spelled { means, entry }
-}
-
-/// Whether a parameter was called so before it was called what it is: `lora.rank` was `lora_rank`.
-fn was(spec: &ParamSpec, key: &str) -> bool {
-    match spec.block {
-        None => spec.was.contains(&key),
-        Some(block) => {
-            let flat = key.strip_prefix(block.name);
-            let flat = flat.and_then(|rest| rest.strip_prefix('_'));
-            let flat = flat.is_some_and(|rest| rest == spec.field() || spec.was.contains(&rest));
-            flat || spec.was.contains(&key)
-        }
-    }
-}
-
-/// What is written as `written` has other names now, which is reported.
-fn now<'d>(
-    draft: &Draft<'d>,
-    entry: &'d Entry,
-    written: &str,
-    specs: &[&ParamSpec],
-    diags: &mut Diags,
-) -> Spelled<'d> {
-    let message = format!("`{written}` is now {}", names(draft, entry, specs));
-    let mut help = format!("`{}`: {}", specs[0].name, specs[0].doc.trim());
-    if let Some(block) = specs[0].block.filter(|block| block.optional) {
-        help += &format!(" (`{} = false`: none)", block.name);
-    }
-    // What a run kept nobody wrote, so nobody is told.
-    if !(draft.resolved && specs.len() == 1) {
-        diags.push(Diag::at(&entry.key_at, message).help(help));
-    }
-    spelled(specs, entry)
-}
-
-/// What one writes for these parameters in the place of an entry: the path in the node, or of the command line.
-fn names(draft: &Draft, entry: &Entry, specs: &[&ParamSpec]) -> String {
-    let of_node = match on_command_line(entry) {
-        true => format!("{}.", draft.entry.key),
-        false => String::new(),
-    };
-    let name = |spec: &&ParamSpec| format!("`{of_node}{}`", spec.name);
-    let names: Vec<String> = specs.iter().map(name).collect();
-    match names.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-        _ => names.concat(),
     }
 }

@@ -20,6 +20,7 @@ mod identity;
 mod import;
 mod judges;
 mod keep;
+mod kept;
 mod kinds;
 mod layers;
 mod leaks;

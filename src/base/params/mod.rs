@@ -36,6 +36,8 @@ pub struct ParamSpec {
     pub acts: Option<Acts>,
     /// What it was called before.
     pub was: &'static [&'static str],
+    /// The word of a choice that stands for what this one was.
+    pub renamed: fn(&str) -> Option<&'static str>,
 }
 
 /// A table inside of a node: `[node.sft.lora]`.
@@ -241,8 +243,9 @@ pub fn acting(mut specs: Vec<ParamSpec>, acts: Option<Acts>) -> Vec<ParamSpec> {
 /// `optim: Optim { lr = 3e-5 }` gives a field of such a struct another default, or one where it has none. `blocks` gives
 /// structs a table of their own, as `[node.sft.lora]` or `lora = { rank = 8 }`: an `Option` is there where the recipe
 /// writes the table. `judge: Judge where ACTS`: its fields do anything only there. `Params` and `Exec` of a kind may have a
-/// block of the same name, which is one table in the recipe. After a field, `, in BOUNDS` says which numbers it takes (`Bounds`; every number has some), `, if ACTS` where it does
-/// anything at all (`Acts`), and `, was "NAME"` what it was called before; that `lora.rank` was `lora_rank` needs no word.
+/// block of the same name, which is one table in the recipe. After a field, `, in BOUNDS` says which numbers it takes (`Bounds`; every
+/// number has some), `, if ACTS` where it does anything at all (`Acts`), and `, was "NAME"` what it was called before; that `lora.rank`
+/// was `lora_rank` needs no word.
 #[macro_export]
 macro_rules! params {
     (@maybe) => { None };
@@ -282,6 +285,7 @@ macro_rules! params {
                     bounds: $crate::params!(@maybe $($bounds)?),
                     acts: $crate::params!(@maybe $($acts)?),
                     was: &[$($was),*],
+                    renamed: <$ty as $crate::params::ParamValue>::renamed,
                 } ),* ];
                 own.into_iter()
                     $( $( .chain($crate::params::with_defaults(

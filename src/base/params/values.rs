@@ -66,6 +66,10 @@ pub trait ParamValue: Sized {
     fn read(value: Option<&Value>) -> Result<Self, String>;
     fn write(&self) -> Option<Value>;
     const OPTIONAL: bool = false;
+    /// The word that stands for what this one was.
+    fn renamed(_word: &str) -> Option<&'static str> {
+        None
+    }
 }
 
 /// Declares an enum whose variants are words in a recipe.

@@ -72,15 +72,21 @@ const RENAMED: [(&str, &str); 3] = [
 ];
 
 /// What a word is called now that was a scorer's.
-fn renamed(word: &str) -> Option<String> {
-    let (old, new) = RENAMED.iter().find(|(old, _)| *old == word)?;
-    Some(format!("`{old}` is now `{new}`"))
+fn renamed(word: &str) -> Option<&'static str> {
+    let found = RENAMED.iter().find(|(old, _)| *old == word);
+    found.map(|(_, new)| *new)
+}
+
+fn told(old: &str) -> Option<String> {
+    renamed(old).map(|new| format!("`{old}` is now `{new}`"))
 }
 
 /// The old word of a scorer in an expression, where it reads as a difference of two others, and what that is now.
 pub fn renamed_in(text: &str) -> Option<String> {
     let of_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    text.split(|c| !of_word(c)).find_map(renamed)
+    let mut words = text.split(|c| !of_word(c));
+    // Of `-refusal-matcher` the first is a sign.
+    words.find_map(|word| told(word.trim_matches('-')))
 }
 
 pub fn get(name: &str) -> Option<&'static Scorer> {
@@ -104,20 +110,22 @@ impl ParamValue for &'static Scorer {
     }
     fn read(value: Option<&Value>) -> Result<Self, String> {
         match value {
-            Some(Value::Str(name)) => {
-                match get(name) {
-                    Some(scorer) if scorer.judges() => Ok(scorer),
-                    Some(_) => Err(format!(
-                        "`{name}` is a part of rewards and says nothing of an answer as a whole"
-                    )),
-                    None => Err(renamed(name)
-                        .unwrap_or_else(|| format!("expected {}", Self::ty().describe()))),
+            Some(Value::Str(name)) => match get(name) {
+                Some(scorer) if scorer.judges() => Ok(scorer),
+                Some(_) => Err(format!(
+                    "`{name}` is a part of rewards and says nothing of an answer as a whole"
+                )),
+                None => {
+                    Err(told(name).unwrap_or_else(|| format!("expected {}", Self::ty().describe())))
                 }
-            }
+            },
             _ => Err(format!("expected {}", Self::ty().describe())),
         }
     }
     fn write(&self) -> Option<Value> {
         Some(Value::Str(self.name.into()))
+    }
+    fn renamed(word: &str) -> Option<&'static str> {
+        renamed(word)
     }
 }

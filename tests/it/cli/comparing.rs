@@ -164,20 +164,22 @@ fn a_run_of_an_older_version_is_compared_as_ever() {
     let json = space.pipe(&["run", "--json", "small.toml"]).ok().json();
     let run = json["run"].as_str().unwrap();
     let kept = space.path("cache/runs").join(run).join("recipes/000.toml");
-    let now = std::fs::read_to_string(&kept).unwrap();
-    // There was no table of this name then.
-    let kept_lines = now.lines().filter(|line| !line.starts_with("judge = {"));
-    let old = kept_lines.collect::<Vec<_>>().join("\n");
-    assert_ne!(old, now);
-    let old = old.replacen("\nscorer = ", "\njudge = ", 1);
-    std::fs::write(&kept, &old).unwrap();
-    space.pipe(&["diff", run, "small.toml"]).ok();
+    let old = include_str!("../golden/kept/small.toml");
+    std::fs::write(&kept, old).unwrap();
+    let said = space.pipe(&["diff", run, "small.toml"]);
+    assert!(
+        said.out.contains("prompts (world-prompts): depth: 2 -> 3"),
+        "{}\n{}",
+        said.out,
+        said.err
+    );
+    assert!(!said.out.contains("evaluate): "), "{}", said.out);
     // An author is told.
-    space.file("old.toml", &old);
+    space.file("old.toml", old);
     let said = space.pipe(&["check", "old.toml"]).ends(2);
     assert!(said.err.contains("`judge` is now `scorer`"), "{}", said.err);
     // What means nothing any more is said once, with what to do.
-    std::fs::write(&kept, now.replacen("\nscorer = ", "\nverdict = ", 1)).unwrap();
+    std::fs::write(&kept, old.replacen("\njudge = ", "\nverdict = ", 1)).unwrap();
     let said = space.pipe(&["diff", run, "small.toml"]).ends(2);
     let told = format!(
         "error: run `{run}` was made by version {}, and this one cannot read the recipe `small` that it kept: unknown parameter `verdict`. ",
