@@ -10,8 +10,14 @@ use base::diag::{Diag, Diags, Place, Source};
 use base::text::did_you_mean;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The flag that changes a recipe.
+/// The flags that change a recipe, which their texts are called by.
 pub const SET: &str = "--set";
+const MATRIX: &str = "--matrix";
+
+/// Whether this was written on the command line.
+pub fn by_flag(at: &Place) -> bool {
+    [SET, MATRIX].contains(&&*at.source.name)
+}
 
 /// All layers in one, variables not yet replaced.
 #[derive(Clone, Default)]
@@ -217,7 +223,7 @@ pub fn axes(flags: &[String], diags: &mut Diags) -> Vec<Axis> {
             true => text.clone(),
             false => format!("{path}=[{values}]"),
         };
-        let Some((steps, item, whole)) = flag("--matrix", example, &text, diags) else {
+        let Some((steps, item, whole)) = flag(MATRIX, example, &text, diags) else {
             continue;
         };
         let path: Vec<&str> = steps.iter().map(|(key, _)| key.as_str()).collect();

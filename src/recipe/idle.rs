@@ -1,7 +1,9 @@
 //! Parameters and edges of a node that are written and do nothing there. Knows no kind by name.
 
 use crate::check::Folders;
+use crate::compose;
 use crate::draft::Draft;
+use crate::tree::{Item, Shape};
 use base::diag::{Diag, Diags};
 use base::idle::idle;
 use base::setup::Setup;
@@ -45,11 +47,13 @@ pub fn look(folders: &Folders, draft: &Draft, node: &Node, seen: &mut IdleParams
         ports: &ports,
     };
     let specs = (draft.kind.params)().into_iter().chain((draft.kind.exec)());
+    let changed = is_changed(&draft.entry.item);
     for (name, idle) in idle(specs, &setup) {
         let told = idle.map(|idle| {
-            // What a parent wrote cannot be taken back by who only changes what it hangs on.
-            let inherited = folders.is_elder(draft.locate(name));
-            (draft.diag(idle.problem), idle.refused && !inherited)
+            // What a parent or the file wrote cannot be taken back by who only changes what it hangs on.
+            let at = draft.locate(name);
+            let elder = folders.is_elder(at) || (changed && !compose::by_flag(at));
+            (draft.diag(idle.problem), idle.refused && !elder)
         });
         seen.see(&node.name, name, told);
     }
@@ -72,4 +76,14 @@ pub fn look(folders: &Folders, draft: &Draft, node: &Node, seen: &mut IdleParams
             seen.see(&node.name, port.name, unread.then_some((diag, false)));
         }
     }
+}
+
+/// Whether the command line says anything in here.
+fn is_changed(item: &Item) -> bool {
+    let below = match &item.shape {
+        Shape::Table(table) => table.entries().iter().any(|e| is_changed(&e.item)),
+        Shape::List(items) => items.iter().any(is_changed),
+        _ => false,
+    };
+    below || compose::by_flag(item.origin())
 }

@@ -32,6 +32,51 @@ pub struct Axis {
     pub values: Vec<Item>,
 }
 
+/// The steps of a path of an axis or of `--set` from the recipe's root: `seed` is `vars.seed`, and `rl.lr` is `node.rl.lr`.
+pub fn steps(path: &str) -> Vec<&str> {
+    let steps: Vec<&str> = path.split('.').map(str::trim).collect();
+    let root = match steps.as_slice() {
+        ["vars" | "node", _, ..] => return steps,
+        [_] => "vars",
+        _ => "node",
+    };
+    [&[root], steps.as_slice()].concat()
+}
+
+impl Axis {
+    /// Whether both vary the same, or one a part of what the other does.
+    pub fn overlaps(&self, other: &Axis) -> bool {
+        let (one, two) = (steps(&self.path), steps(&other.path));
+        one.starts_with(&two) || two.starts_with(&one)
+    }
+
+    /// Whether what `--set` says of this path would be lost in a choice: it is what the axis varies, or holds that, or a value of the
+    /// axis says it as well.
+    pub fn hides(&self, set: &str) -> bool {
+        let (own, set) = (steps(&self.path), steps(set));
+        let Some(rest) = set.strip_prefix(own.as_slice()) else {
+            return own.starts_with(&set);
+        };
+        let beside = |item| beside(item, rest);
+        !(self.values.iter().all(beside) && self.values.iter().any(is_table))
+    }
+}
+
+fn is_table(item: &Item) -> bool {
+    matches!(item.shape, Shape::Table(_))
+}
+
+/// Whether a value leaves room for what is said at these steps into it: a table without them, or none at all.
+fn beside(item: &Item, steps: &[&str]) -> bool {
+    match (&item.shape, steps) {
+        (Shape::Table(table), [step, rest @ ..]) => {
+            table.get(step).is_none_or(|e| beside(&e.item, rest))
+        }
+        (Shape::Bool(false), [_, ..]) => true,
+        _ => false,
+    }
+}
+
 /// One value of every axis, in the order of the axes.
 #[derive(Clone, Default)]
 pub struct Choice {
@@ -75,12 +120,27 @@ pub fn axes(matrix: &Table, over: Vec<Axis>, diags: &mut Diags) -> Vec<Axis> {
     }
     for axis in over {
         single(&axis, diags);
-        match axes.iter_mut().find(|a| a.path == axis.path) {
+        match axes
+            .iter_mut()
+            .find(|a| steps(&a.path) == steps(&axis.path))
+        {
             Some(old) => *old = axis,
             None => axes.push(axis),
         }
     }
+    apart(&axes, diags);
     axes
+}
+
+/// Of two axes over one thing, the later would undo the earlier.
+fn apart(axes: &[Axis], diags: &mut Diags) {
+    for (i, axis) in axes.iter().enumerate() {
+        if let Some(other) = axes[..i].iter().find(|other| other.overlaps(axis)) {
+            let message = format!("`{}` and `{}` vary the same", other.path, axis.path);
+            let diag = Diag::at(&axis.at, message).related(&other.at, "the other axis");
+            diags.push(diag.help("write one axis, whose values say all of it"));
+        }
+    }
 }
 
 /// All choices of a matrix; a single empty one where there are no axes.
@@ -149,7 +209,8 @@ fn collect(path: &str, entry: &Entry, axes: &mut Vec<Axis>, diags: &mut Diags) {
 fn single(axis: &Axis, diags: &mut Diags) {
     let mut seen = BTreeSet::new();
     for value in &axis.values {
-        if !seen.insert(text(value)) {
+        let known = !matches!(value.shape, Shape::Bad);
+        if known && !seen.insert(text(value)) {
             let message = format!("`{}` has the value {} twice", axis.path, text(value));
             diags.push(Diag::at(&value.at, message));
         }

@@ -139,7 +139,7 @@ fn an_optional_block_is_there_where_it_is_written_and_others_always() {
     assert_eq!(exec, r#"{"judge": {"concurrency": 4}, "rows": 8}"#);
     // Saying what is so anyway changes nothing.
     let same = read(
-        &format!("{NODE}lora = false\n[node.x.judge]\nconcurrency = 4\n"),
+        &format!("{NODE}lora = false\njudge = {{ concurrency = 4 }}\n"),
         &[],
     );
     assert_eq!(said(&same), (identity, exec));
@@ -394,6 +394,27 @@ fn the_command_line_is_told_whole_paths() {
 }
 
 #[test]
+fn an_axis_is_told_whole_paths() {
+    for (axis, expected) in [
+        ("lora_rank", "`lora_rank` is now `x.lora.rank`"),
+        ("rank", "help: write `x.lora.rank`"),
+        ("lora.lr", "help: write `x.lr`"),
+        ("lora", "help: an axis is `x.lora.rank`"),
+    ] {
+        let file = format!("{NODE}[matrix]\nx.{axis} = [4, 8]\n");
+        let told = variants(&file, &[]).err().unwrap();
+        assert!(told.contains(expected), "{axis}: {told}");
+        let overrides = Overrides {
+            matrix: vec![format!("x.{axis}=4,8")],
+            ..Overrides::default()
+        };
+        let told = from_text("r.toml", NODE, &overrides, &KINDS);
+        let told = told.err().unwrap().render(false);
+        assert!(told.contains(expected), "{axis}: {told}");
+    }
+}
+
+#[test]
 fn false_takes_back_whatever_need_not_be_there() {
     let full = format!(
         "{NODE}[node.x.lora]\nrank = 4\nstart = \"a\"\n[node.x.judge]\nmodel = \"m\"\nurl = \"u\"\nconcurrency = 2\n"
@@ -436,6 +457,41 @@ fn false_takes_back_whatever_need_not_be_there() {
         let told = child(line).err().unwrap();
         assert!(told.contains(expected), "{line}: {told}");
     }
+}
+
+/// It would read as if it switched something off, whose defaults act.
+#[test]
+fn false_where_no_layer_says_anything_is_refused_of_a_table_that_is_always_there() {
+    refused(
+        &format!("{NODE}judge = false\n"),
+        r#"
+error: `judge = false` takes nothing back
+ --> r.toml:3:9
+  |
+3 | judge = false
+  |         ^^^^^ nothing below says anything of it, and its defaults act
+  = help: write what is meant of `judge.model`, `judge.url` or `judge.concurrency`
+"#,
+    );
+    let told = |text: &str, sets: &[&str]| variants(text, sets).map(drop).err();
+    let nothing = |told: Option<String>| told.unwrap().contains("takes nothing back");
+    let of = |judge: &str| format!("{NODE}judge = {judge}\n");
+    let held = of("{ model = \"m\" }");
+    assert!(nothing(told(NODE, &["x.judge=false"])));
+    assert_eq!(told(&held, &["x.judge=false"]), None);
+    // Twice is not once more.
+    assert!(nothing(told(&of("false"), &["x.judge=false"])));
+    assert_eq!(told(&held, &["x.judge=false", "x.judge=false"]), None);
+    let variable = format!(
+        "[vars]\njudge = {{ model = \"m\" }}\n{}",
+        of("\"${judge}\"")
+    );
+    assert_eq!(told(&variable, &["vars.judge=false"]), None);
+    let variable = format!("[vars]\njudge = false\n{}", of("\"${judge}\""));
+    assert!(nothing(told(&variable, &[])));
+    let axis = "[matrix]\n\"x.judge\" = [false, { model = \"n\" }]\n";
+    assert!(nothing(told(&format!("{NODE}{axis}"), &[])));
+    assert_eq!(told(&format!("{held}{axis}"), &[]), None);
 }
 
 #[test]
@@ -490,7 +546,19 @@ fn a_parameter_of_a_block_that_can_do_nothing_is_refused() {
         "{told}"
     );
     assert!(told.contains("5 | stabilised = true"), "{told}");
-    let acting = read(&text.replace("rank = 4", "rank = 16"), &[]);
+    // Who changes what it hangs on for one command cannot take it back.
+    let sound = text.replace("rank = 4", "rank = 16");
+    let small = read(&sound, &["x.lora.rank=4"]);
+    let warned = small.warnings.render(false);
+    assert!(
+        warned.contains("warning: `lora.stabilised` acts only where"),
+        "{warned}"
+    );
+    let told = variants(&sound, &["x.lora.rank=4", "x.lora.stabilised=true"]);
+    assert!(told.err().unwrap().contains("error: `lora.stabilised`"));
+    let unrelated = variants(&format!("{text}[node.y]\nkind = \"fit\"\n"), &["y.lr=1.0"]);
+    assert!(unrelated.is_err(), "it is idle whatever `y` is");
+    let acting = read(&sound, &[]);
     assert!(said(&acting).0.contains("\"stabilised\": true"));
 }
 

@@ -2,7 +2,7 @@
 
 use super::{KINDS, check, variants};
 use pipe::engine::graph::union::{Part, union};
-use pipe::recipe::{Loaded, Overrides, load};
+use pipe::recipe::{Loaded, Overrides, from_text, load};
 use std::path::Path;
 
 const SWEEP: &str = r#"
@@ -86,6 +86,72 @@ fn axes_are_multiplied_zipped_excluded_and_included() {
     ];
     for (matrix, flags, expected) in cases {
         assert_eq!(choices(matrix, flags), *expected, "{matrix} {flags:?}");
+    }
+}
+
+/// Of two axes over one thing the later would undo the earlier, in every choice.
+#[test]
+fn axes_that_hold_each_other_are_refused() {
+    for (matrix, flags) in [
+        (
+            "\"tune.reward\" = [{ a = \"1\" }]\n\"tune.reward.a\" = [\"2\"]",
+            &[][..],
+        ),
+        (
+            "\"tune.reward.a\" = [\"2\"]",
+            &["tune.reward={ a = '1' },"][..],
+        ),
+        ("tune.steps = [1]\n\"node.tune.steps\" = [2]", &[]),
+        ("seed = [1]\n\"vars.seed\" = [2]", &[]),
+    ] {
+        let told = variants(&format!("[matrix]\n{matrix}\n{SWEEP}"), flags).err();
+        let told = told.unwrap_or_else(|| panic!("{matrix} is taken"));
+        assert!(told.contains(" vary the same"), "{told}");
+    }
+    // Names that only begin alike are two, and the command line is over the file however it writes a path.
+    assert_eq!(
+        choices("[matrix]\n\"tune.lr\" = [1.0]\nlr = [2.0]", &[]).len(),
+        1
+    );
+    assert_eq!(
+        choices("[matrix]\ntune.steps = [1, 2]", &["node.tune.steps=3"]),
+        ["node.tune.steps=3"]
+    );
+}
+
+#[test]
+fn what_is_set_inside_of_an_axis_is_kept_or_refused() {
+    let with = |values: &str, set: &str| {
+        let overrides = Overrides {
+            sets: vec![set.into()],
+            ..Overrides::default()
+        };
+        let text = format!("[matrix]\n\"tune.reward\" = [{values}]\n{SWEEP}");
+        let loaded = from_text("r.toml", &text, &overrides, &KINDS);
+        let reward = |one: &Loaded| {
+            let node = one.graph.node(one.graph.find("tune").unwrap());
+            node.params["reward"].canon()
+        };
+        match loaded {
+            Ok(all) => Ok(all.iter().map(reward).collect::<Vec<_>>()),
+            Err(diags) => Err(diags.render(false)),
+        }
+    };
+    let kept = with("{ a = \"1\" }, { b = \"2\" }", "tune.reward.c=3x");
+    let expected = [r#"{"a": "1", "c": "3x"}"#, r#"{"b": "2", "c": "3x"}"#];
+    assert_eq!(kept.unwrap(), expected);
+    for set in [
+        "tune.reward.a=3x",
+        "node.tune.reward.a=3x",
+        "tune.reward.a.x=3x",
+    ] {
+        let told = with("{ a = \"1\" }, { b = \"2\" }", set).err();
+        let told = told.unwrap_or_else(|| panic!("{set} is lost"));
+        assert!(
+            told.contains("`tune.reward` is an axis of `[matrix]`, so `--set` cannot fix `"),
+            "{told}"
+        );
+        assert!(told.contains("tune.reward=[{ … }]"), "{told}");
     }
 }
 
