@@ -1,10 +1,11 @@
 //! What a recipe's claims need of the recipes that they are against: the axes that reach those, and whether what the claims name is
 //! there. Knows no store.
 
-use crate::claims::{Written, unmeasured};
+use crate::claims::{Written, WrittenCondition};
 use crate::matrix::{self, Axis};
+use crate::measured::{unlabelled, unmeasured};
 use crate::{Loaded, Overrides};
-use base::claim::{Axes, Claim, SEED};
+use base::claim::{Axes, Claim, Condition, SEED};
 use base::diag::{Diag, Diags, Place};
 use base::text::{did_you_mean, listed};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +64,9 @@ pub fn check(
     // The command line may leave out what a claim is about; then it is not answered, and no error.
     let values = overrides.matrix.is_empty();
     chosen(&claim.at, &written.at, own, values, diags);
+    for (condition, at) in claim.conditions.iter().zip(&written.conditions) {
+        split(&condition.node, condition, at, (own, &claim.at), diags);
+    }
     let Some(first) = others.first() else { return };
     chosen(
         &claim.against_at,
@@ -87,12 +91,38 @@ pub fn check(
             });
             continue;
         };
+        split(name, condition, at, (others, &claim.against_at), diags);
         let kind = first.graph.node(id).kind;
         for (metric, place) in condition.metrics.iter().zip(&at.metrics) {
             if let Some(diag) = unmeasured(kind, name, metric, place) {
                 diags.push(diag);
             }
         }
+    }
+}
+
+/// Labels and values that a node's rows have in none of the variants that a claim chooses.
+fn split(
+    node: &str,
+    condition: &Condition,
+    at: &WrittenCondition,
+    (variants, chosen): (&[&Loaded], &Axes),
+    diags: &mut Diags,
+) {
+    let is = |v: &&&Loaded| {
+        chosen
+            .iter()
+            .all(|(axis, value)| v.axes.get(axis) == Some(value))
+    };
+    for (metric, place) in condition.metrics.iter().zip(&at.metrics) {
+        let chosen = variants.iter().filter(is);
+        let wrong: Option<Vec<Diag>> = chosen
+            .map(|v| unlabelled(&v.graph, v.graph.find(node)?, metric, place))
+            .collect();
+        wrong
+            .into_iter()
+            .flat_map(|all| all.into_iter().next())
+            .for_each(|diag| diags.push(diag));
     }
 }
 

@@ -4,12 +4,12 @@
 use crate::check::wrong;
 use crate::layer::tidy;
 use crate::matrix::{self, Axis};
+use crate::measured::{self, Asked};
 use crate::tree::{Entry, Item, Shape, Table};
 use base::claim::{Axes, Claim, Condition, Expect};
 use base::diag::{Diag, Diags, Place};
 use base::text::{did_you_mean, listed};
 use engine::graph::Graph;
-use engine::kind::Kind;
 use std::path::Path;
 
 const KEYS: [&str; 7] = [
@@ -66,10 +66,13 @@ pub fn claims(items: &[Item], known: &Known, diags: &mut Diags) -> Vec<(Claim, W
                 diags,
             }
             .claim(),
-            _ => {
-                diags.push(wrong("a table", "claim", item).help("a claim is written `[[claim]]`"));
-                None
-            }
+            _ => refuse(
+                "a table",
+                "claim",
+                item,
+                "a claim is written `[[claim]]`",
+                diags,
+            ),
         })
         .collect()
 }
@@ -156,10 +159,9 @@ impl Reading<'_, '_> {
             return Axes::new();
         };
         let Shape::Table(table) = &entry.item.shape else {
-            let diag = wrong("a table of axes", key, &entry.item);
-            self.diags
-                .push(diag.help(format!("write `{key} = {{ lambda = 0.9 }}`")));
-            return Axes::new();
+            let help = format!("write `{key} = {{ lambda = 0.9 }}`");
+            return refuse("a table of axes", key, &entry.item, help, self.diags)
+                .unwrap_or_default();
         };
         let mut axes = Axes::new();
         for entry in table.entries() {
@@ -185,10 +187,14 @@ impl Reading<'_, '_> {
             return None;
         };
         let Shape::List(items) = &entry.item.shape else {
-            let diag = wrong("an array of conditions", "expect", &entry.item);
-            self.diags
-                .push(diag.help("as in `expect = [{ metric = \"defense\", is = \"lower\" }]`"));
-            return None;
+            let help = "as in `expect = [{ metric = \"defense\", is = \"lower\" }]`";
+            return refuse(
+                "an array of conditions",
+                "expect",
+                &entry.item,
+                help,
+                self.diags,
+            );
         };
         if items.is_empty() {
             let diag = Diag::at(&entry.item.at, "a claim without conditions expects nothing");
@@ -208,8 +214,8 @@ impl Reading<'_, '_> {
         other: Option<&str>,
     ) -> Option<(Condition, WrittenCondition)> {
         let Shape::Table(table) = &item.shape else {
-            self.diags.push(wrong("a table", "expect", item));
-            return None;
+            let help = "as in `{ metric = \"defense\", is = \"lower\" }`";
+            return refuse("a table", "expect", item, help, self.diags);
         };
         strangers(table, &CONDITION, "a condition", self.diags);
         let mut read = |key: &str| table.get(key).and_then(|e| text(e, self.diags));
@@ -231,19 +237,15 @@ impl Reading<'_, '_> {
             .known
             .graph
             .and_then(|g| Some(g.node(g.find(&node)?).kind));
-        let share =
-            |kind: &Kind, metric: &str| kind.metric(metric).is_some_and(|m| m.unit == "share");
-        if let (Some(kind), Some(by), Some(entry)) = (kind, by, table.get("by"))
-            && by > 1.0
-            && metrics.iter().any(|(metric, _)| share(kind, metric))
-        {
-            let diag = Diag::at(&entry.item.at, "`by` is of a share, at most 1");
-            self.diags.push(diag.help("5 points are `by = 0.05`"));
-        }
-        for (metric, place) in &metrics {
-            if let Some(diag) = kind.and_then(|kind| unmeasured(kind, &node, metric, place)) {
-                self.diags.push(diag);
-            }
+        if let Some(kind) = kind {
+            let by = by.and_then(|by| Some((by, &table.get("by")?.item.at)));
+            let asked = Asked {
+                node: &node,
+                metrics: &metrics,
+                expect: expect?,
+                by,
+            };
+            measured::look(kind, &asked, self.diags);
         }
         let named = ["against_node", "node"].into_iter();
         let named = named.filter_map(|key| table.get(key).or_else(|| self.table.get(key)));
@@ -279,16 +281,20 @@ impl Reading<'_, '_> {
             return Some(vec![(text(entry, self.diags)?, entry.item.at.clone())]);
         }
         let Shape::List(items) = &entry.item.shape else {
-            let diag = wrong("an array of metrics", &entry.key, &entry.item);
             let help = format!("as in `{} = [\"defense\", \"compliance\"]`", entry.key);
-            self.diags.push(diag.help(help));
-            return None;
+            return refuse(
+                "an array of metrics",
+                &entry.key,
+                &entry.item,
+                help,
+                self.diags,
+            );
         };
         let mut metrics: Vec<(String, Place)> = vec![];
         for item in items {
             let Shape::Str(name) = &item.shape else {
-                self.diags.push(wrong("a metric", &entry.key, item));
-                return None;
+                let help = "as in `\"defense\"`";
+                return refuse("a metric", &entry.key, item, help, self.diags);
             };
             if metrics.iter().any(|(known, _)| known == name) {
                 let diag = Diag::at(&item.at, format!("`{name}` is named twice"));
@@ -373,8 +379,8 @@ impl Reading<'_, '_> {
             Shape::Float(f) => f,
             Shape::Int(i) => i as f64,
             _ => {
-                self.diags.push(wrong("a number", "by", &entry.item));
-                return None;
+                let help = "5 points of a share are `by = 0.05`";
+                return refuse("a number", "by", &entry.item, help, self.diags);
             }
         };
         if number < 0.0 {
@@ -386,18 +392,18 @@ impl Reading<'_, '_> {
     }
 }
 
-/// That a kind of node writes no metric of this name, with those that it writes; nothing of a kind that writes what others measured.
-pub fn unmeasured(kind: &Kind, node: &str, metric: &str, at: &Place) -> Option<Diag> {
-    if !kind.knows_its_metrics() || kind.metric(metric).is_some() {
-        return None;
+/// Reports what has another type, where it is not reported as no value at all.
+fn refuse<T>(
+    what: &str,
+    key: &str,
+    item: &Item,
+    help: impl Into<String>,
+    diags: &mut Diags,
+) -> Option<T> {
+    if !matches!(item.shape, Shape::Bad) {
+        diags.push(wrong(what, key, item).help(help));
     }
-    let names: Vec<String> = kind.metrics.iter().flat_map(|m| m.names()).collect();
-    let now = kind.metrics.iter().find_map(|m| (m.was)(metric));
-    let near = now.or_else(|| did_you_mean(metric, names.iter().map(String::as_str)));
-    let message = format!("`{node}` measures no `{metric}`");
-    let near = near.map_or(String::new(), |n| format!("did you mean `{n}`? "));
-    let all = listed(names.iter().map(String::as_str));
-    Some(Diag::at(at, message).help(format!("{near}`{}` writes {all}", kind.name)))
+    None
 }
 
 fn text(entry: &Entry, diags: &mut Diags) -> Option<String> {

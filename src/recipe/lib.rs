@@ -1,5 +1,5 @@
-//! Recipe text to graph: parsed with places, extended, overridden, multiplied by its axes, variables replaced, checked against the kinds. All
-//! errors come at once. Reads recipe files only; knows no kind by name, no terminal, no network.
+//! Recipe text to graph: parsed with places, extended, overridden, multiplied by its axes, variables replaced, checked against the kinds.
+//! All errors come at once. Reads recipe files only; knows no kind by name, no terminal, no network.
 
 pub mod against;
 pub mod check;
@@ -9,6 +9,8 @@ mod draft;
 mod idle;
 pub mod layer;
 pub mod matrix;
+mod measured;
+mod older;
 pub mod parse;
 pub mod resolve;
 mod said;
@@ -167,7 +169,7 @@ fn finish(
         .iter()
         .filter(|a| merged.varies(&a.path) && !fixed(a));
     let more: Vec<Axis> = more
-        .filter(|a| axes.iter().all(|own| own.path != a.path))
+        .filter(|a| !axes.iter().any(|own| own.overlaps(a)))
         .cloned()
         .collect();
     axes.extend(more);
@@ -212,16 +214,17 @@ fn set_axes(axes: &[Axis], sets: &[String], diags: &mut Diags) -> bool {
     let mut fixed = false;
     for set in sets {
         let path = set.split('=').next().unwrap_or_default().trim();
-        let path = path.strip_prefix("node.").unwrap_or(path);
-        let path = path.strip_prefix("vars.").unwrap_or(path);
-        let within = |a: &&Axis| {
-            let rest = a.path.strip_prefix(path);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        if let Some(axis) = axes.iter().find(within) {
-            let path = &axis.path;
-            let message = format!("`{path}` is an axis of `[matrix]`, so `--set` cannot fix it");
-            let help = format!("write `--matrix {path}=VALUE`");
+        if let Some(axis) = axes.iter().find(|axis| axis.hides(path)) {
+            let of = &axis.path;
+            let below = matrix::steps(path).len() > matrix::steps(of).len();
+            let (what, help) = match below {
+                true => (
+                    format!("`{path}`"),
+                    format!("write it into the values: `--matrix '{of}=[{{ … }}]'`"),
+                ),
+                false => ("it".into(), format!("write `--matrix {of}=VALUE`")),
+            };
+            let message = format!("`{of}` is an axis of `[matrix]`, so `--set` cannot fix {what}");
             diags.push(Diag::at(&axis.at, message).help(help));
             fixed = true;
         }
@@ -266,6 +269,7 @@ impl Recipe<'_> {
             folders: &folders,
             dropped: &merged.dropped,
             resolved: self.resolved,
+            axes: self.axes,
         };
         let graph = resolver.graph(&nodes, idle, diags);
         let youngest = &self.layers[self.layers.len() - 1];

@@ -26,6 +26,7 @@ mod deal;
 mod disguise;
 mod split;
 
+pub use ask::{FORM, LOOKUPS};
 pub use chain::MOST_LOOKUPS;
 pub use corpus::CorpusSpec;
 pub use forms::{Form, Forms};

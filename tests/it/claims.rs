@@ -312,6 +312,7 @@ wide    compliance, harmless and ambiguous within 5.0 points  75.0 %   75.0 %   
   wide: falls: one seed; two at least tell training noise
   wide: both: one seed; two at least tell training noise
   wide: no such metric: not answered: `eval` measures no `unscorable`
+corrected together (Holm), 2 claims: wide: falls; wide: both
 one seed: the interval is over prompts and says nothing about training noise
 "
     );
@@ -319,6 +320,8 @@ one seed: the interval is over prompts and says nothing about training noise
     assert_eq!(json[1]["verdict"], "contradicted");
     assert_eq!(json[1]["conditions"][1]["expect"], "within");
     assert_eq!(json[2]["verdict"], serde_json::Value::Null);
+    let families = [&json[0]["family"], &json[1]["family"], &json[2]["family"]];
+    assert_eq!(families, [&2.into(), &2.into(), &serde_json::Value::Null]);
 }
 
 #[test]
@@ -462,6 +465,8 @@ fn several_claims_are_corrected_together_and_say_what_each_is_alone() {
         let (raw, corrected) = (one.raw_p.unwrap(), one.p.unwrap());
         assert!((corrected - 4.0 * raw).abs() < 1e-12, "{raw} {corrected}");
     }
+    let family = verdicts::family(&said).map(|a| a.about.as_str());
+    assert_eq!(family.collect::<Vec<_>>(), names);
     let alone = verdicts::answers(&space.store, &all, ALPHA, |recipe| recipe == "base").unwrap();
     assert!(alone.is_empty());
     let raw = said[0].raw_p.unwrap();
@@ -608,6 +613,21 @@ fn what_a_claim_names_and_nobody_has_is_an_error_before_anything_runs() {
             "`evaluate` writes `defense`, `defense/plain`, ",
         ),
         (
+            "metric = \"defense\"",
+            "mean = [\"defense\", \"reasoning/harmful\"]",
+            "`defense` has the unit `share` and `reasoning/harmful` `words`: they have no mean",
+        ),
+        (
+            "metric = \"defense\"",
+            "mean = [\"unreadable\", \"defense\"]",
+            "of `unreadable` lower is better and of `defense` higher: a mean says neither",
+        ),
+        (
+            "metric = \"defense\", is = \"lower\"",
+            "both = [\"defense\", \"unreadable\"], is = \"dominates\"",
+            "of `unreadable` lower is better, and `dominates` asks for higher",
+        ),
+        (
             "node = ",
             "against_node = \"evl\"\nnode = ",
             "`base` has no node `evl`",
@@ -628,12 +648,32 @@ fn what_a_claim_names_and_nobody_has_is_an_error_before_anything_runs() {
         assert!(shown.contains(said), "{new}\n{shown}");
         assert!(shown.contains("--> wide.toml:"), "{new}\n{shown}");
     }
-    // Of rows with labels anything can be measured.
-    space.file(
-        "wide.toml",
-        &right.replace("\"defense\"", "\"defense/functional/standard\""),
-    );
-    assert!(study(&space, &[]).is_ok());
+    // What rows of the world have is known; of those of files anything can be measured.
+    for (metric, said) in [
+        ("defense/form/code", None),
+        ("defense/lookups/0", None),
+        (
+            "defense/functional/standard",
+            Some("no row of `eval` has the label `functional`"),
+        ),
+        ("defense/forms/code", Some("did you mean `form`?")),
+        ("defense/form/cod", Some("did you mean `code`?")),
+        (
+            "defense/lookups/9",
+            Some("no row of `eval` has `lookups` = `9`"),
+        ),
+    ] {
+        let metric = format!("\"{metric}\"");
+        space.file("wide.toml", &right.replace("\"defense\"", &metric));
+        let shown = study(&space, &[]).err();
+        match said {
+            None => assert_eq!(shown, None),
+            Some(said) => assert!(
+                shown.as_ref().is_some_and(|s| s.contains(said)),
+                "{shown:?}"
+            ),
+        }
+    }
     // What the command line leaves out is not answered, and no error.
     space.file(
         "wide.toml",

@@ -24,7 +24,7 @@ use base::value::{self, Values};
 use context::NodeCtx;
 use estimate::{NodePreview, Work};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -240,6 +240,13 @@ pub struct Node {
 }
 
 impl Node {
+    /// What it takes of an executor.
+    pub fn needs(&self) -> Needs {
+        let mut all = (*self.params).clone();
+        value::merge(&mut all, &self.exec);
+        (self.kind.needs)(&all)
+    }
+
     /// The name in its own recipe.
     pub fn plain_name(&self) -> &str {
         self.name.split('@').next().unwrap_or(&self.name)
@@ -253,6 +260,9 @@ pub trait Upstream {
     /// These nodes and everything they need, in the order of the graph.
     fn closure(&self, targets: &[NodeId]) -> Vec<NodeId>;
 }
+
+/// By label, all its values.
+pub type Labels = BTreeMap<&'static str, BTreeSet<String>>;
 
 /// See `Kind::above`.
 pub type Above = fn(&dyn Upstream, NodeId) -> Vec<Problem>;
@@ -289,11 +299,13 @@ pub struct Kind {
     pub params: fn() -> Vec<ParamSpec>,
     /// Execution parameters, never in a key: `<Exec as ParamSet>::specs`.
     pub exec: fn() -> Vec<ParamSpec>,
+    /// The further labels of the rows of an output; for kinds that know them beforehand. What selects or answers rows gives no other.
+    pub labels: Option<fn(&Values, &str) -> Labels>,
     /// Checks beyond types and bounds; gets identity and execution values, all present and well typed.
     pub check: Option<fn(&Values) -> Vec<Problem>>,
     /// Checks of what stands above it in the graph; for kinds that only certain inputs fit.
     pub above: Option<Above>,
-    /// Reads identity parameters.
+    /// Of all its parameters, those of execution too; asked through `Node::needs`.
     pub needs: fn(&Values) -> Needs,
     /// What its model will be trained on or asked, made by the functions that `run` uses; for kinds that have a model.
     pub tokens: Option<fn(&NodePreview) -> Result<Tokens>>,
@@ -325,6 +337,7 @@ impl Kind {
         synthetic: false,
         params: Vec::new,
         exec: Vec::new,
+        labels: None,
         check: None,
         above: None,
         needs: |_| Needs::ONE_THREAD,

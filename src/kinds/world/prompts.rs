@@ -6,10 +6,11 @@ use anyhow::Result;
 use base::params;
 use base::params::ParamSet;
 use base::rows::{self, Prompt, PromptClass};
+use base::value::Values;
 use engine::kind::context::NodeCtx;
 use engine::kind::estimate::{NodePreview, Work};
-use engine::kind::{Kind, Output, Role, Type};
-use world::{Forms, Split, World};
+use engine::kind::{Kind, Labels, Output, Role, Type};
+use world::{Form, Forms, Split, World};
 
 params! {
     pub struct Params {
@@ -66,6 +67,7 @@ rl = 1000
         ),
     ],
     params: Params::specs,
+    labels: Some(labels),
     estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
@@ -101,6 +103,21 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     rows::write_rows(&ctx.output("validation"), &validation)?;
     rows::write_rows(&ctx.output("eval"), &eval)?;
     rows::write_rows(&ctx.output("deeper"), &deeper)
+}
+
+fn labels(values: &Values, output: &str) -> Labels {
+    let Ok(p) = Params::read(values) else {
+        return Labels::new(); // The recipe is wrong, and its author is told.
+    };
+    let lookups = match output {
+        "deeper" => p.depth + 1..=p.depth + 1,
+        _ => 0..=p.depth,
+    };
+    let forms = Form::ALL.map(|form| form.word().to_string());
+    Labels::from([
+        (world::LOOKUPS, lookups.map(|n| n.to_string()).collect()),
+        (world::FORM, forms.into()),
+    ])
 }
 
 fn estimate(preview: &NodePreview) -> Result<Work> {

@@ -154,3 +154,25 @@ fn what_is_wrong_with_a_claim_is_said() {
         assert!(shown.contains("--> below/child.toml:"), "{claim}\n{shown}");
     }
 }
+
+/// A number that is none is reported where it is read, and not once more as another type.
+#[test]
+fn what_is_no_value_is_reported_once() {
+    let right = "[[claim]]\nabout = \"x\"\nagainst = \"../parent.toml\"\nat = { rows = 1 }\nnode = \"tune\"\n\
+                 expect = [{ mean = [\"m\", \"n\"], is = \"lower\", by = 0.1 }]\n";
+    assert!(child(right).is_ok());
+    for (old, new) in [
+        ("by = 0.1", "by = nan"),
+        ("at = { rows = 1 }", "at = inf"),
+        ("[\"m\", \"n\"]", "[nan, \"n\"]"),
+        ("[\"m\", \"n\"]", "nan"),
+        ("[{ mean", "[nan, { mean"),
+        ("about = \"x\"", "about = nan"),
+    ] {
+        let text = right.replace(old, new);
+        assert_ne!(text, right);
+        let told = child(&text).err().expect("it is refused");
+        assert_eq!(told.matches("error: ").count(), 1, "{new}: {told}");
+        assert!(told.contains("is not a finite number"), "{told}");
+    }
+}
