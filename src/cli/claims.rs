@@ -43,7 +43,10 @@ pub fn run(args: &Claims) -> Outcome {
     let names = asked.names();
     let answers = verdicts::answers(&store, &sides, ALPHA, |recipe| names.contains(&recipe))?;
     if args.json {
-        print_json(&json!({ "claims": answers }));
+        let family = verdicts::family(&answers);
+        let family = family.map(|a| json!({ "recipe": a.recipe, "about": a.about }));
+        let family: Vec<_> = family.collect();
+        print_json(&json!({ "claims": answers, "family": family }));
         return Ok(());
     }
     if answers.is_empty() {

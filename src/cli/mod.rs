@@ -26,6 +26,7 @@ mod registry;
 mod report;
 mod run;
 mod schema;
+mod seeds;
 mod settle;
 mod show;
 mod size;

@@ -4,15 +4,16 @@
 use super::args::Changes;
 use super::output::{Error, Outcome, colour, complain, print, print_json};
 use super::run::{self, Run};
+use super::seeds::{first, under};
 use super::{gc, study};
 use base::calls::Calls;
 use base::claim::SEED;
-use base::text::{count, listed};
+use base::text::count;
 use engine::events::event::State;
 use engine::plan::Wanted;
 use engine::run::Stop;
 use engine::store::Store;
-use recipe::study::{Study, Variant};
+use recipe::study::Study;
 use report::side::Side;
 use report::verdicts::{self, Answer, decide, show};
 use serde_json::{Value, json};
@@ -66,7 +67,7 @@ pub fn run(args: &Run) -> Outcome {
         .collect();
     let most = usize::try_from(args.max_seeds).unwrap_or(usize::MAX);
     let mut seeds = Seeds {
-        all: first_seeds(&files, changes, most)?,
+        all: first(&files, changes, most)?,
         of: BTreeMap::new(),
     };
     refuse_early(&files, changes, &seeds.all[..most], &names)?;
@@ -155,71 +156,6 @@ fn refuse_early(
     Ok(())
 }
 
-/// The values of the axis, which no two recipes may have otherwise, then the numbers after the largest of them: as many as there
-/// may be.
-fn first_seeds(files: &[PathBuf], changes: &Changes, most: usize) -> Result<Vec<String>, Error> {
-    let mut without = under(changes, &[]);
-    let named: Vec<String> = changes
-        .matrix
-        .iter()
-        .filter(|m| of_seed(m))
-        .cloned()
-        .collect();
-    let plain = study::load_all(files, &without)?;
-    let first = &plain.variants[0].loaded;
-    let axis = |v: &Variant| -> Option<Vec<String>> {
-        let axis = v.loaded.matrix.iter().find(|a| a.path == SEED)?;
-        Some(axis.values.iter().map(recipe::matrix::text).collect())
-    };
-    if let Some(v) = plain
-        .variants
-        .iter()
-        .find(|v| axis(v).is_none() && v.loaded.seed.is_none())
-    {
-        return Err(Error::Usage(format!(
-            "`{}` has no number `seed` in `[vars]`, so there is nothing to repeat it with",
-            v.loaded.name
-        )));
-    }
-    let mut seeds = match named.is_empty() {
-        true => one_axis(&plain, axis)?
-            .unwrap_or_else(|| first.seed.iter().map(i64::to_string).collect()),
-        false => {
-            without.matrix.extend(named);
-            let asked = study::load_all(files, &without)?;
-            axis(&asked.variants[0]).unwrap_or_default()
-        }
-    };
-    let numbers = seeds.iter().filter_map(|s| s.parse::<i64>().ok());
-    let next = numbers.max().unwrap_or(-1) + 1;
-    let missing = most.saturating_sub(seeds.len());
-    seeds.extend((next..).take(missing).map(|seed| seed.to_string()));
-    Ok(seeds)
-}
-
-/// The axis of the recipes that have one.
-fn one_axis(
-    study: &Study,
-    axis: impl Fn(&Variant) -> Option<Vec<String>>,
-) -> Result<Option<Vec<String>>, Error> {
-    let mut found: Option<(&str, Vec<String>)> = None;
-    for v in &study.variants {
-        match (&found, axis(v)) {
-            (Some((first, seeds)), Some(other)) if *seeds != other => {
-                return Err(Error::Usage(format!(
-                    "`{first}` has the seeds {} and `{}` {}: all recipes are run under the same seeds, so name them with `--matrix seed=…`",
-                    listed(seeds.iter().map(String::as_str)),
-                    v.loaded.name,
-                    listed(other.iter().map(String::as_str)),
-                )));
-            }
-            (None, Some(seeds)) => found = Some((&v.loaded.name, seeds)),
-            _ => {}
-        }
-    }
-    Ok(found.map(|(_, seeds)| seeds))
-}
-
 /// The files of the recipes whose claims are open, and of what these are against; all before any claim was looked at.
 fn of_open(open: &[Answer], files: &[PathBuf], asked: &Study) -> Vec<PathBuf> {
     if open.is_empty() {
@@ -243,25 +179,6 @@ fn of_open(open: &[Answer], files: &[PathBuf], asked: &Study) -> Vec<PathBuf> {
         .filter(|f| wanted.contains(&whole(f)))
         .cloned()
         .collect()
-}
-
-fn of_seed(axis: &str) -> bool {
-    axis.split('=')
-        .next()
-        .is_some_and(|path| path.trim() == SEED)
-}
-
-/// With these seeds instead of those of the command line; without seeds as the recipes are.
-fn under(changes: &Changes, seeds: &[String]) -> Changes {
-    let others = changes.matrix.iter().filter(|m| !of_seed(m));
-    let mut matrix: Vec<String> = others.cloned().collect();
-    if !seeds.is_empty() {
-        matrix.push(format!("{SEED}={}", seeds.join(",")));
-    }
-    Changes {
-        set: changes.set.clone(),
-        matrix,
-    }
 }
 
 /// At first all nodes, later what open claims measure.

@@ -6,7 +6,7 @@ use crate::metrics;
 use crate::page::Page;
 use crate::table::{Table, left, right};
 use crate::verdicts::decide::{MOST_SEEDS, Verdict};
-use crate::verdicts::{Answer, Needed, Weighed};
+use crate::verdicts::{Answer, Needed, Weighed, family};
 use base::claim::Expect;
 use base::text::count;
 
@@ -74,6 +74,16 @@ pub fn page(answers: &[Answer]) -> Page {
         if let Some(text) = open(answer) {
             page.item(format!("{about}: {text}"));
         }
+    }
+    let together: Vec<String> = family(answers)
+        .map(|a| format!("{}: {}", a.recipe, a.about))
+        .collect();
+    if together.len() > 1 {
+        page.line(format!(
+            "corrected together (Holm), {} claims: {}",
+            together.len(),
+            together.join("; ")
+        ));
     }
     let one = answers
         .iter()

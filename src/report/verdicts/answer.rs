@@ -1,0 +1,122 @@
+//! What the records say to a claim, as data: its verdict and the numbers behind it.
+
+use super::decide::{self, Decision, Verdict, decide};
+use crate::beside::Sided;
+use crate::compare::measures::Numbers;
+use base::claim::Expect;
+use base::stats::crossed::Estimate;
+use serde::Serialize;
+
+/// What the records say to a claim.
+#[derive(Clone, Debug, Serialize)]
+pub struct Answer {
+    pub recipe: String,
+    pub about: String,
+    /// The other recipe.
+    pub against: String,
+    /// Pairs of trainings behind it.
+    pub seeds: usize,
+    /// Every seed was there, and they share what the claim is about.
+    #[serde(skip)]
+    pub fixed: bool,
+    /// Of all claims that are answered at once, corrected together (Holm). Absent where it is not answered.
+    pub verdict: Option<Verdict>,
+    /// As if it were the only one.
+    pub raw_verdict: Option<Verdict>,
+    /// Of the only one, and corrected.
+    pub raw_p: Option<f64>,
+    pub p: Option<f64>,
+    /// Claims that it was corrected together with, itself among them; absent without a p.
+    pub family: Option<usize>,
+    /// There is a verdict either way, and more seeds than one are behind it.
+    pub settled: bool,
+    /// What would settle it, where it is not.
+    pub enough: Option<Needed>,
+    /// Why not.
+    pub unanswered: Option<String>,
+    /// Seeds that are left out, and why.
+    pub notes: Vec<String>,
+    /// That so many of the answers behind a verdict cannot be read that it says little.
+    pub warnings: Vec<String>,
+    pub conditions: Vec<Weighed>,
+}
+
+/// One condition and its numbers.
+#[derive(Clone, Debug, Serialize)]
+pub struct Weighed {
+    pub metric: String,
+    pub label: String,
+    pub unit: String,
+    pub node: String,
+    pub against_node: String,
+    /// `lower`, `higher`, `within`, `differs`, `dominates`.
+    pub expect: &'static str,
+    #[serde(skip)]
+    pub asked: Expect,
+    pub by: f64,
+    /// Two-sided, of the bound that the verdict is about.
+    pub p_verdict: Option<f64>,
+    /// `first` is the other recipe, `second` the own one.
+    #[serde(flatten)]
+    pub numbers: Numbers,
+    pub verdict: Verdict,
+    /// Where there are several metrics: each of them.
+    pub parts: Vec<Part>,
+    /// Of the differences in two metrics, over seeds.
+    pub correlation: Option<f64>,
+    /// Of the answers behind it, where it is a rate; `first` and `second` as those of the numbers.
+    pub beside: Option<Sided>,
+    /// On a side, more of the answers cannot be read than a verdict bears.
+    pub doubtful: bool,
+}
+
+/// One metric of several that a condition is about.
+#[derive(Clone, Debug, Serialize)]
+pub struct Part {
+    pub metric: String,
+    pub label: String,
+    #[serde(flatten)]
+    pub numbers: Numbers,
+}
+
+/// What would settle a claim that is open, if its differences are as they seem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Needed {
+    /// So many seeds in all.
+    Seeds(usize),
+    /// So many prompts; seeds alone would not do.
+    Prompts(usize),
+    /// Two seeds, before anything can be told.
+    Another,
+    /// Not seeds: all of them share the artifacts.
+    Fixed,
+    /// No number that anybody would run.
+    Nothing,
+}
+
+impl Answer {
+    /// There is a verdict, and it says little.
+    pub fn doubtful(&self) -> bool {
+        self.verdict.is_some() && self.conditions.iter().any(|c| c.doubtful)
+    }
+
+    pub(super) fn decision(&self) -> Decision {
+        let all: Vec<Decision> = self.conditions.iter().map(Weighed::decision).collect();
+        decide::together(&all)
+    }
+}
+
+impl Weighed {
+    /// What the verdict is about: the difference, or each of several.
+    pub(super) fn estimates(&self) -> Vec<&Estimate> {
+        match self.asked {
+            Expect::Dominates => self.parts.iter().map(|p| &p.numbers.estimate).collect(),
+            _ => vec![&self.numbers.estimate],
+        }
+    }
+
+    pub(super) fn decision(&self) -> Decision {
+        decide(self.asked, self.by, &self.estimates(), self.correlation)
+    }
+}

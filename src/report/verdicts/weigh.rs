@@ -1,0 +1,214 @@
+//! One claim against the records, as if it were the only one: the variants that it compares, and each of its conditions with its numbers.
+
+use super::answer::{Answer, Part, Weighed};
+use super::decide::Verdict;
+use crate::beside::{MUCH, Sided};
+use crate::compare::measures::{self, Compared, Evaluation, Numbers};
+use crate::metrics;
+use crate::pairing;
+use crate::side::Side;
+use anyhow::Result;
+use base::claim::{Claim, Condition, Expect};
+use base::stats::crossed::ALPHA;
+use base::text::{did_you_mean, listed};
+use engine::store::Store;
+use std::collections::BTreeSet;
+
+/// One claim of a recipe, `own` its variants, `others` those of the recipe it is against.
+pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> Result<Answer> {
+    let mut out = Answer {
+        recipe: own[0].recipe.clone(),
+        about: claim.about.clone(),
+        against: claim.against.display().to_string(),
+        seeds: 0,
+        fixed: false,
+        verdict: None,
+        raw_verdict: None,
+        raw_p: None,
+        p: None,
+        family: None,
+        settled: false,
+        enough: None,
+        unanswered: None,
+        notes: vec![],
+        warnings: vec![],
+        conditions: vec![],
+    };
+    let Some(other) = others.first() else {
+        let file = claim.against.display();
+        out.unanswered = Some(format!("`{file}` is not among the recipes that were read"));
+        return Ok(out);
+    };
+    out.against.clone_from(&other.recipe);
+    let pairs = match paired(claim, own, others) {
+        Ok(pairs) => pairs,
+        Err(why) => {
+            out.unanswered = Some(why);
+            return Ok(out);
+        }
+    };
+    for condition in &claim.conditions {
+        match weigh(store, condition, &pairs)? {
+            Ok((weighed, Evaluation { notes, shared, .. }, unreadable)) => {
+                out.fixed |= notes.is_empty() && weighed.numbers.seeds < pairs.len();
+                out.notes.extend(notes);
+                let recipes = [&other.recipe, &out.recipe];
+                let warnings = warnings(&weighed, recipes, unreadable);
+                out.warnings.extend(warnings);
+                out.warnings.extend(shared);
+                out.conditions.push(weighed);
+            }
+            Err(why) => {
+                out.unanswered = Some(why);
+                return Ok(out);
+            }
+        }
+    }
+    for said in [&mut out.notes, &mut out.warnings] {
+        let mut seen = BTreeSet::new();
+        said.retain(|one| seen.insert(one.clone()));
+    }
+    let seeds = out.conditions.iter().map(|c| c.numbers.seeds);
+    out.seeds = seeds.min().unwrap_or_default();
+    let decision = out.decision();
+    out.raw_verdict = Some(decision.verdict(ALPHA));
+    out.raw_p = decision.p;
+    Ok(out)
+}
+
+/// The pairs of variants that a claim compares, the other's first; or why there are none.
+pub(super) fn paired<'a>(
+    claim: &Claim,
+    own: &[&'a Side],
+    others: &[&'a Side],
+) -> Result<Vec<(&'a Side, &'a Side)>, String> {
+    let pairing = pairing::pair(others, own, &claim.against_at, &claim.at)
+        .map_err(|why| format!("{why}: the claim says which with `at` and `against_at`"))?;
+    let mut groups = pairing.groups.into_iter();
+    match (groups.next(), groups.next()) {
+        (Some(group), None) => Ok(group.pairs),
+        (Some(group), Some(_)) => {
+            let axes = group.axes.keys().map(String::as_str);
+            Err(format!(
+                "there are several variants, in {}: the claim says which with `at`",
+                listed(axes)
+            ))
+        }
+        (None, _) => Err("no variants agree".into()),
+    }
+}
+
+/// A condition with its numbers, what they were read from, and what cannot be read on the other side and the own one; or why it cannot be
+/// weighed.
+type Weighing = Result<(Weighed, Evaluation, [Option<f64>; 2]), String>;
+
+fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weighing> {
+    let nodes = (c.against_node.as_str(), c.node.as_str());
+    let evaluation = measures::evaluation(store, pairs, nodes, &c.metrics)?;
+    if let Some(why) = evaluation.refused {
+        return Ok(Err(why));
+    }
+    let mut found: Vec<(Compared, Numbers)> = vec![];
+    for metric in &c.metrics {
+        match of_metric(&evaluation, &c.node, metric) {
+            Ok(one) => found.push(one),
+            Err(why) => return Ok(Err(why)),
+        }
+    }
+    let units: Vec<(&str, &Numbers)> = found.iter().map(|(m, n)| (m.unit.as_str(), n)).collect();
+    let numbers = match units.as_slice() {
+        [(_, one)] => (*one).clone(),
+        several => match measures::together(several) {
+            Some(numbers) => numbers,
+            None => {
+                let names = listed(c.metrics.iter().map(String::as_str));
+                return Ok(Err(format!("{names} are not of one unit")));
+            }
+        },
+    };
+    let correlation = match units.as_slice() {
+        [(_, a), (_, b)] => a.estimate.correlation(&b.estimate),
+        _ => None,
+    };
+    let (labels, unit) = (labels(c, &found), found[0].0.unit.clone());
+    let sided = |of: fn(&Compared) -> Option<Sided>| match found.as_slice() {
+        [(one, _)] => of(one),
+        _ => None,
+    };
+    let worst = |side: usize| {
+        let each = found.iter().filter_map(|(m, _)| m.unreadable[side]);
+        each.max_by(f64::total_cmp)
+    };
+    let unreadable = [worst(0), worst(1)];
+    let mut weighed = Weighed {
+        metric: c.metrics.join(", "),
+        label: labels,
+        unit,
+        node: c.node.clone(),
+        against_node: c.against_node.clone(),
+        expect: c.expect.word(),
+        asked: c.expect,
+        by: c.by,
+        p_verdict: None,
+        verdict: Verdict::Inconclusive,
+        numbers,
+        beside: sided(|m| m.beside),
+        doubtful: unreadable.iter().flatten().any(|x| *x > MUCH),
+        parts: vec![],
+        correlation,
+    };
+    if found.len() > 1 {
+        let parts = found.into_iter().map(|(m, numbers)| Part {
+            metric: m.metric,
+            label: m.label,
+            numbers,
+        });
+        weighed.parts = parts.collect();
+    }
+    let decision = weighed.decision();
+    (weighed.p_verdict, weighed.verdict) = (decision.p, decision.verdict(ALPHA));
+    Ok(Ok((weighed, evaluation, unreadable)))
+}
+
+/// What was compared of a metric, or why it was not.
+fn of_metric(e: &Evaluation, node: &str, metric: &str) -> Result<(Compared, Numbers), String> {
+    let Some(found) = e.metrics.iter().find(|m| m.metric == metric) else {
+        let near = did_you_mean(metric, e.known.iter().map(String::as_str));
+        let near = near.map_or(String::new(), |n| format!("; did you mean `{n}`?"));
+        return Err(format!("`{node}` measures no `{metric}`{near}"));
+    };
+    match &found.numbers {
+        Some(numbers) => Ok((found.clone(), numbers.clone())),
+        None => {
+            let why = found.refused.clone().unwrap_or_default();
+            Err(format!("`{metric}`: {why}"))
+        }
+    }
+}
+
+/// `compliance, harmless and ambiguous`; `mean of defense and compliance`.
+fn labels(c: &Condition, found: &[(Compared, Numbers)]) -> String {
+    let all = found.iter().map(|(m, _)| m.metric.as_str());
+    let names: Vec<&str> = all.collect();
+    match (names.as_slice(), c.expect) {
+        ([_], _) => found[0].0.label.clone(),
+        (_, Expect::Dominates) => names.join(" and "),
+        _ => format!("mean of {}", names.join(" and ")),
+    }
+}
+
+/// A line for every side of a condition of which too much cannot be read; the other side comes first, as its numbers do.
+fn warnings(c: &Weighed, recipes: [&String; 2], unreadable: [Option<f64>; 2]) -> Vec<String> {
+    let nodes = [&c.against_node, &c.node];
+    let sides = nodes.into_iter().zip(recipes).zip(unreadable);
+    let doubted = sides.filter_map(|((node, recipe), share)| {
+        let share = metrics::number("share", share.filter(|x| *x > MUCH)?);
+        // Of several metrics it is that of the worst.
+        let up_to = if c.parts.is_empty() { "" } else { "up to " };
+        Some(format!(
+            "{up_to}{share} % of the answers behind {} of `{node}` of `{recipe}` are unreadable: the verdict says little",
+            c.label
+        ))
+    });
+    doubted.collect()
+}
