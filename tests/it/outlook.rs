@@ -67,6 +67,35 @@ fn memory_of_training_is_near_what_was_measured() {
     near(told(&lora)["s"].memory, 2.17 * GIB, 0.15);
 }
 
+/// A small study is run before the whole one: what its nodes took is not what the others will take.
+#[test]
+fn a_record_of_less_work_is_taken_times_what_the_work_is_now() {
+    let recipe = |prompts: usize, epochs: f64| {
+        format!(
+            "[node.m]\nkind = \"world-model\"\nhidden_size = 16\nlayers = 1\nheads = 2\nintermediate_size = 16\n\
+             [node.p]\nkind = \"world-prompts\"\nsft = {prompts}\nrl = 8\nvalidation = 4\neval = 4\ndeeper = 4\n\
+             [node.t]\nkind = \"teacher\"\nin = {{ prompts = \"p.sft\" }}\nsamples = 1\n\
+             [node.s]\nkind = \"sft\"\nin = {{ model = \"m\", conversations = \"t\" }}\nepochs = {epochs:?}\nbatch = 4\n"
+        )
+    };
+    let study = Study::new();
+    let ran = study.run(&recipe(12, 1.0));
+    let took = ran.record("s").cost.seconds;
+    let expected = |recipe: &str| {
+        let store = Store::open(&study.store()).unwrap();
+        let graph = study.graph(recipe);
+        let plan = plan::plan(&store, &graph, &Wanted::default()).unwrap();
+        let id = graph.find("s").unwrap();
+        let node = plan.nodes.into_iter().find(|p| p.decision.id == id);
+        node.expect("the plan has it").estimate.seconds
+    };
+    assert_eq!(expected(&recipe(12, 1.0)), 0.0, "a hit takes nothing");
+    near(expected(&recipe(12, 8.0)), 8.0 * took, 0.01);
+    // Of more rows from above, which are not made yet.
+    near(expected(&recipe(36, 1.0)), 3.0 * took, 0.05);
+    near(expected(&recipe(36, 200.0)), 600.0 * took, 0.05);
+}
+
 #[test]
 fn calls_tokens_dollars_and_work_follow_from_parameters() {
     let recipe = r#"

@@ -90,6 +90,9 @@ pub struct Work {
     pub calls: Option<Calls>,
     /// Floating-point operations of its models; 0: of none, or not known.
     pub flop: f64,
+    /// What its time grows with where that is not counted: rows that are seen, say. In a unit of its kind, of which two nodes have more
+    /// or less; 0: not known.
+    pub amount: f64,
     /// Bytes that it needs at its peak; 0: not known.
     pub memory: f64,
 }

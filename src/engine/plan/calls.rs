@@ -74,7 +74,8 @@ fn of(calls: &Calls) -> CallsEstimate {
 }
 
 fn as_before(decision: &Decision, after: Vec<String>, problem: Option<String>) -> CallsEstimate {
-    let before = decision.earlier.map(|e| e.calls).unwrap_or_default();
+    let before = decision.earlier.as_ref().map(|e| e.calls);
+    let before = before.unwrap_or_default();
     let by = match before.is_zero() {
         true => Basis::Unknown,
         false => Basis::Measured,

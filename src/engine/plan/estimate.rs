@@ -105,7 +105,7 @@ impl Estimate {
                 ..Estimate::default()
             };
         }
-        let Some(earlier) = decision.earlier else {
+        let Some(earlier) = &decision.earlier else {
             return Estimate::default();
         };
         Estimate {
@@ -131,16 +131,22 @@ impl Estimate {
 
     /// Its calls are told. What is counted cannot cost more.
     pub(super) fn with_calls(&mut self, calls: CallsEstimate) {
-        if calls.by == Basis::Counted && self.is_known() {
-            self.dollars = self.dollars.min(calls.dollars);
-        }
         self.calls = Some(calls);
+        if self.is_known() {
+            self.dollars = self.at_most_counted(self.dollars);
+        }
     }
 
-    /// What the formulas say counts where no record of the node itself does: a namesake that did far less is not the node.
-    pub(super) fn with_formula(&mut self, formula: Formula, decision: &Decision) {
-        let did = decision.earlier.unwrap_or_default();
-        let far = did.flop > 0.0 && formula.flop > FAR * did.flop;
+    pub(super) fn at_most_counted(&self, dollars: f64) -> f64 {
+        let counted = self.calls.as_ref().filter(|c| c.by == Basis::Counted);
+        counted.map_or(dollars, |calls| dollars.min(calls.dollars))
+    }
+
+    /// What the formulas say counts where no record of the node itself does: a namesake that did far less is not the node, where
+    /// its work is not put into relation (`scaled`).
+    pub(super) fn with_formula(&mut self, formula: Formula, decision: &Decision, scaled: bool) {
+        let did = decision.earlier.clone().unwrap_or_default();
+        let far = !scaled && did.flop > 0.0 && formula.flop > FAR * did.flop;
         if self.is_measured() && (far || formula.calls.is_some() && did.calls.is_zero()) {
             self.basis = Basis::OfTheKind;
         }

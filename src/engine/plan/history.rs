@@ -87,7 +87,7 @@ impl<'a> History<'a> {
         self.record(&brief.key)
     }
 
-    fn record(&self, key: &Key) -> Option<Rc<Record>> {
+    pub fn record(&self, key: &Key) -> Option<Rc<Record>> {
         let mut read = self.read.borrow_mut();
         let load = || self.store.record(key).ok().flatten().map(Rc::new);
         read.entry(key.clone()).or_insert_with(load).clone()

@@ -8,6 +8,7 @@ pub mod layout;
 pub mod overrides;
 mod planned;
 mod planner;
+mod scale;
 pub mod verdict;
 pub mod why;
 

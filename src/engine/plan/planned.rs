@@ -3,14 +3,16 @@
 use super::calls;
 use super::estimate::{Basis, CallsEstimate, Estimate, Formula, Speed, speed};
 use super::planner::{Decision, Planner};
+use super::scale;
 use super::verdict::Verdict;
 use crate::graph::changes::Reason;
-use crate::graph::{Graph, NodeId};
-use crate::kind::estimate::{ArtifactEstimate, NodePreview};
+use crate::graph::{Edge, Graph, Node, NodeId};
+use crate::kind::estimate::{ArtifactEstimate, NodePreview, Work};
 use crate::store::Store;
 use crate::store::paths::located;
 use anyhow::Result;
 use base::hash::Key;
+use base::value::Values;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -38,6 +40,9 @@ pub struct PlannedNode {
     pub verdict: String,
     pub reasons: Vec<Reason>,
     pub key: Option<Key>,
+    /// That it takes while it runs.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub gpus: usize,
     /// From the nearest earlier record; what is left of it where an attempt goes on.
     pub expected_seconds: Option<f64>,
     /// Dollars, of the record that the seconds are of.
@@ -46,6 +51,10 @@ pub struct PlannedNode {
     /// Its calls to services, where it makes any and they were counted: in `pipe plan`, and in a run that has a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_calls: Option<CallsEstimate>,
+}
+
+fn is_none(gpus: &usize) -> bool {
+    *gpus == 0
 }
 
 impl Plan {
@@ -58,6 +67,19 @@ impl Plan {
     pub(crate) fn with_calls(store: &Store, graph: &Graph, planner: &Planner) -> Result<Plan> {
         Plan::of(graph, planner, |all, one| {
             calls::of_node(store, graph, all, one)
+        })
+    }
+
+    /// With the calls of this node alone.
+    pub(super) fn with_calls_of(
+        store: &Store,
+        graph: &Graph,
+        planner: &Planner,
+        id: NodeId,
+    ) -> Result<Plan> {
+        Plan::of(graph, planner, |all, one| match one.id == id {
+            true => calls::of_node(store, graph, all, one),
+            false => None,
         })
     }
 
@@ -101,27 +123,29 @@ fn by_formula(
     let speeds: BTreeMap<String, Speed> = speeds
         .map(|(kind, brief)| (kind, Speed::of(&brief)))
         .collect();
-    let mut given: BTreeMap<NodeId, BTreeMap<&'static str, ArtifactEstimate>> = BTreeMap::new();
+    // As the recipe says; and, where it was not the same, as it was when the earlier records were made.
+    let (mut given, mut given_then) = (Given::new(), Given::new());
     for (decision, estimate) in decisions.iter().zip(estimates) {
         let node = graph.node(decision.id);
-        let Some(formulas) = node.kind.estimate else {
+        let Some(work) = work(node, &node.params, |from| given.get(from)) else {
             continue;
         };
-        let mut expected = BTreeMap::new();
-        for (port, edge) in &node.inputs {
-            let of = given.get(&edge.node).and_then(|o| o.get(edge.output));
-            expected.extend(of.map(|artifact| (*port, artifact.clone())));
+        let params = scale::params_then(planner, node, decision);
+        let mut then = None;
+        let other = |edge: &Edge| given_then.contains_key(&edge.node);
+        if params.is_some() || node.inputs.values().any(other) {
+            let above = |from: &NodeId| given_then.get(from).or_else(|| given.get(from));
+            let params_then = params.as_ref().unwrap_or(&node.params);
+            then = self::work(node, params_then, above);
         }
-        let params = located(node.kind, &node.params);
-        let preview = NodePreview {
-            expected,
-            ..NodePreview::new(&node.params, &params, &node.exec)
-        };
-        // Of parameters that a kind cannot read, nothing can be told, and `check` has said so.
-        let Ok(work) = formulas(&preview) else {
-            continue;
+        let scaled = match &then {
+            Some(then) if params.is_some() && runs(decision) => {
+                estimate.scale(decision, &work, then)
+            }
+            _ => false,
         };
         given.insert(decision.id, work.outputs);
+        given_then.extend(then.map(|then| (decision.id, then.outputs)));
         if runs(decision) {
             let speed = speed(&speeds, node.kind.name).filter(|_| work.flop > 0.0);
             let formula = Formula {
@@ -130,10 +154,34 @@ fn by_formula(
                 memory: work.memory,
                 seconds: speed.map(|s| work.flop / s.flop_per_second),
             };
-            estimate.with_formula(formula, decision);
+            estimate.with_formula(formula, decision, scaled);
         }
     }
     speeds
+}
+
+/// By node, what is known of its outputs.
+type Given = BTreeMap<NodeId, GivenOutputs>;
+type GivenOutputs = BTreeMap<&'static str, ArtifactEstimate>;
+
+/// What the formulas of a kind say of a node with these parameters. Of parameters that a kind cannot read nothing can be told, and
+/// `check` has said so.
+fn work<'g>(
+    node: &Node,
+    params: &Values,
+    given: impl Fn(&NodeId) -> Option<&'g GivenOutputs>,
+) -> Option<Work> {
+    let mut expected = BTreeMap::new();
+    for (port, edge) in &node.inputs {
+        let of = given(&edge.node).and_then(|outputs| outputs.get(edge.output));
+        expected.extend(of.map(|artifact| (*port, artifact.clone())));
+    }
+    let here = located(node.kind, params);
+    let preview = NodePreview {
+        expected,
+        ..NodePreview::new(params, &here, &node.exec)
+    };
+    node.kind.estimate?(&preview).ok()
 }
 
 impl Planned {
@@ -147,6 +195,7 @@ impl Planned {
             verdict: decision.verdict.word().to_string(),
             reasons: decision.verdict.reasons().to_vec(),
             key: decision.key.clone(),
+            gpus: node.needs().gpus,
             expected_seconds: known.then_some(estimate.seconds),
             expected_dollars: known.then_some(estimate.dollars),
             expected_calls: estimate.calls.clone(),

@@ -40,10 +40,12 @@ pub struct Decision {
 }
 
 /// What the nearest earlier record took; of what is left, where an attempt goes on from a known place.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Earlier {
     /// Of the node itself, else of another of its kind, whose calls say nothing.
     pub own: bool,
+    /// The record, where it is of the node itself with other parameters or below others.
+    pub unlike: Option<Key>,
     pub seconds: f64,
     pub dollars: f64,
     /// Highest resident memory.
@@ -57,6 +59,7 @@ impl Earlier {
     fn own(cost: &Cost) -> Earlier {
         Earlier {
             own: true,
+            unlike: None,
             seconds: cost.seconds,
             dollars: cost.dollars,
             peak_bytes: cost.peak_bytes,
@@ -434,7 +437,10 @@ impl<'a> Planner<'a> {
 /// Another node of the same kind says how long it may take, but is no reason for anything.
 fn nearest(history: &History, node: &Node, own: Option<&Record>) -> Option<Earlier> {
     let of_the_kind = || history.newest(node.kind.name);
-    let own = own.map(|r| Earlier::own(&r.cost));
+    let own = own.map(|r| Earlier {
+        unlike: Some(r.key.clone()),
+        ..Earlier::own(&r.cost)
+    });
     own.or_else(|| of_the_kind().map(|b| Earlier::of_the_kind(&b.cost)))
 }
 

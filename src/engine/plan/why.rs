@@ -58,7 +58,7 @@ pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<
         fresh: wanted.fresh.clone(),
     };
     let planner = Planner::new(store, graph, &wanted)?;
-    let mut plan = Plan::new(graph, &planner)?.nodes;
+    let mut plan = Plan::with_calls_of(store, graph, &planner, id)?.nodes;
     let mut causes = vec![];
     let at = plan
         .iter()

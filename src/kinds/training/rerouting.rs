@@ -14,7 +14,7 @@ use base::text::count;
 use base::tokens::Tokens;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
-use engine::kind::estimate::NodePreview;
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
 use learn::adapter::{Adapter, Linear, Options};
 use learn::batch::Row;
@@ -125,9 +125,18 @@ layers = [2]
     check: Some(check),
     needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
+
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let p: Params = preview.params()?;
+    Ok(Work {
+        amount: p.steps as f64 * p.batch as f64,
+        ..Work::default()
+    })
+}
 
 fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];

@@ -250,6 +250,7 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
     let model = preview.expected("model").model;
     let mut work = Work::default();
     work.outputs.insert("model", estimate::same_model(model));
+    work.amount = given.rows.unwrap_or(0.0) * p.epochs;
     let Some(model) = model else {
         return Ok(work);
     };

@@ -109,5 +109,8 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
     let words = |m: &Message| m.content.split_whitespace().count() + vocab::AROUND_MESSAGE;
     let tokens = messages().map(words).sum::<usize>() as f64 / some.len() as f64;
     let likely = estimate::rows(Some(p.n as f64), Some(tokens));
-    Ok(estimate::only("conversations", likely))
+    Ok(Work {
+        amount: p.n as f64,
+        ..estimate::only("conversations", likely)
+    })
 }

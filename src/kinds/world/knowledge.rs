@@ -12,6 +12,7 @@ use base::rng::Seed;
 use base::rows::{self, Metric};
 use base::stats;
 use engine::kind::context::{Interrupted, NodeCtx};
+use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, MetricInfo, Output, Port, Role, Type};
 use learn::learner::Policy;
 use learn::sample::{Request, Stopped};
@@ -54,9 +55,18 @@ in = { model = "base" }
     metrics: &[MetricInfo::higher("knows/*", "share", "knows, *")],
     params: Params::specs,
     above: Some(|graph, id| truth::one_world(graph, id, "world").into_iter().collect()),
+    estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
 };
+
+fn estimate(preview: &NodePreview) -> Result<Work> {
+    let p: Params = preview.params()?;
+    Ok(Work {
+        amount: p.n as f64,
+        ..Work::default()
+    })
+}
 
 /// Tokens an answer may have; the longest right one has fewer.
 const MAX_NEW_TOKENS: usize = 56;

@@ -124,7 +124,8 @@ impl Dataset {
     }
 }
 
-/// The prompt with one answer, the answer scored; and how the template would have rendered it otherwise, where it does. One that ran into its length limit has no end of turn.
+/// The prompt with one answer, the answer scored; and how the template would have rendered it otherwise, where it does. One that ran into
+/// its length limit has no end of turn.
 fn row(
     tokenizer: &Tokenizer,
     prompt: &str,

@@ -225,6 +225,7 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
     let pairs = preview.expected("pairs");
     let model = preview.expected("model").model;
     let mut work = estimate::only("model", estimate::same_model(model));
+    work.amount = pairs.rows.unwrap_or(0.0) * p.epochs;
     let Some(model) = model else {
         return Ok(work);
     };
