@@ -10,7 +10,7 @@ use engine::graph::Graph;
 use engine::plan::estimate::{Basis, CallsEstimate, Estimate, Formula};
 use engine::plan::verdict::Verdict;
 use engine::plan::{self, CallsTotal, Plan as Planned, Planned as Node};
-use engine::run::Wanting;
+use engine::run::{Settings, Wanting, too_large};
 use engine::store::Store;
 use recipe::study::Study;
 use report::side::Side;
@@ -64,6 +64,10 @@ pub fn run(args: &Plan) -> Outcome {
     complain(&study.warnings.render(colour()));
     if !wanting.is_empty() {
         complain(&format!("warning: {}\n", wanting.told()));
+    }
+    let capacity = Settings::new()?.capacity;
+    if let Some(told) = too_large(graph, &plan, &capacity) {
+        complain(&format!("warning: {told}\n"));
     }
     for (id, remark) in &plan.remarks {
         let node = &graph.node(*id).name;

@@ -40,7 +40,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
-pub use wanting::Wanting;
+pub use wanting::{Wanting, too_large};
 
 /// How often locks of others and the stop request are looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -77,7 +77,7 @@ pub fn run(
             wanting.told()
         )));
     }
-    if let Some(told) = wanting::too_large(graph, &plan, &settings.capacity) {
+    if let Some(told) = too_large(graph, &plan, &settings.capacity) {
         return Err(Failure::Environment(anyhow::anyhow!(
             "{told}\nnothing was started"
         )));

@@ -92,8 +92,7 @@ impl Exec<'_> {
     }
 
     fn needs(&self, id: NodeId) -> Needs {
-        let node = self.graph.node(id);
-        (node.kind.needs)(&node.params)
+        self.graph.node(id).needs()
     }
 
     /// Whether a node may run beside those that do. One that is alone may always, so none waits for ever.

@@ -104,11 +104,11 @@ fn path() -> String {
 }
 
 /// Nodes that by their parameters need more than there is: a line each.
-pub(crate) fn too_large(graph: &Graph, plan: &Plan, there: &Resources) -> Option<String> {
+pub fn too_large(graph: &Graph, plan: &Plan, there: &Resources) -> Option<String> {
     let mut told = vec![];
     let gpus = lines(graph, plan, |planned| {
         let node = graph.node(planned.decision.id);
-        let needed = (node.kind.needs)(&node.params).gpus;
+        let needed = node.needs().gpus;
         let hit = matches!(planned.decision.verdict, Verdict::Hit(_));
         (needed > there.gpus && !hit).then(|| needed.to_string())
     });

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod fault;
 pub mod files;
+pub mod gpus;
 mod identity;
 pub mod locks;
 pub mod memory;

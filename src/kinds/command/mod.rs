@@ -133,12 +133,35 @@ outputs = ["model", "metrics"]
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),
-    needs: |_| Needs::ALL_THREADS,
+    needs,
     estimate: Some(estimate),
     preflight: Some(missing),
     run,
     ..Kind::DEFAULTS
 };
+
+/// All threads, and the devices that are named.
+fn needs(values: &Values) -> Needs {
+    let named = Exec::read(values).ok().and_then(|exec| exec.gpus);
+    Needs {
+        gpus: named.map_or(0, |list| devices(&list)),
+        ..Needs::ALL_THREADS
+    }
+}
+
+/// How many GPUs a list as that of CUDA_VISIBLE_DEVICES names: a program sees none from the first that is no device on, and parts of
+/// a GPU (`MIG-…`) are one, as they may be of the same.
+fn devices(list: &str) -> usize {
+    let seen = list.split(',').map(str::trim);
+    let seen: BTreeSet<&str> = seen
+        .take_while(|device| !device.is_empty() && !device.starts_with('-'))
+        .map(|device| match device.starts_with("MIG-") {
+            true => "MIG",
+            false => device,
+        })
+        .collect();
+    seen.len()
+}
 
 /// Whether these parameters ask for an output of that type; reads nothing else.
 fn delivers(values: &Values, ty: Type) -> bool {

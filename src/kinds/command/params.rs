@@ -35,7 +35,8 @@ params! {
         pass_env: Vec<String> = vec![];
         /// Threads that the program is told to use; without it, those that are free.
         threads: Option<usize> = None, in bounds::THREADS;
-        /// Devices that it sees, as CUDA_VISIBLE_DEVICES; without it, those that are there.
+        /// Devices that it sees, as CUDA_VISIBLE_DEVICES, so `"0,1"`: it waits until as many are free. Without it, those that are
+        /// there, whoever else uses them.
         gpus: Option<String> = None;
         /// The program is stopped after so long.
         timeout_seconds: Option<f64> = None, in bounds::SECONDS;

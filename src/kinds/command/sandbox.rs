@@ -21,7 +21,8 @@ const MACHINE: [&str; 4] = [
     "SSL_CERT_DIR",
 ];
 
-/// Variables that are equal on every machine, so that a result does not hang on where it was made; Python writes at once and nothing beside its files.
+/// Variables that are equal on every machine, so that a result does not hang on where it was made; Python writes at once and nothing
+/// beside its files.
 const FIXED: [(&str, &str); 6] = [
     ("LANG", "C.UTF-8"),
     ("LC_ALL", "C.UTF-8"),

@@ -196,6 +196,7 @@ fn a_view_knows_what_is_left_and_who_is_silent() {
         verdict: "run".into(),
         reasons: vec![],
         key: None,
+        gpus: 0,
         expected_seconds: expected,
         expected_dollars: None,
         expected_calls: None,

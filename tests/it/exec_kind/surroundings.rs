@@ -249,6 +249,49 @@ fn the_key_holds_what_files_contain_and_not_where_they_lie() {
     assert_ne!(key(&here), first);
 }
 
+/// A list as CUDA reads one: nothing behind the first that is no device, parts of a GPU are of one.
+#[test]
+fn devices_that_are_named_are_what_a_program_waits_for() {
+    let study = Study::new();
+    study.file("rows.jsonl", prompt("a"));
+    let plain = study.graph(&rows_after("", ""));
+    assert_eq!(plain.nodes()[0].needs().gpus, 0);
+    for (gpus, needed) in [
+        ("", 0),
+        ("0", 1),
+        ("0,1", 2),
+        ("1, 1", 1),
+        ("0,-1,2", 1),
+        ("-1", 0),
+        ("GPU-8932f937,GPU-d3ab1b0f", 2),
+        ("MIG-1b0f,MIG-8932", 1),
+    ] {
+        let recipe = rows_after("", &format!("gpus = \"{gpus}\""));
+        let graph = study.graph(&recipe);
+        assert_eq!(graph.nodes()[0].needs().gpus, needed, "{gpus}");
+        study.file("r.toml", &recipe);
+        let said = pipe(&study, &["plan", "r.toml", "--json", "--store", "store"])
+            .output()
+            .unwrap();
+        let plan: Value = serde_json::from_slice(&said.stdout).unwrap();
+        let shown = &plan["nodes"][0]["gpus"];
+        assert_eq!(shown.as_u64().unwrap_or_default(), needed as u64, "{plan}");
+    }
+    // More than any machine has is told by a plan, and refused by a run.
+    let many: Vec<String> = (0..500).map(|n| n.to_string()).collect();
+    let recipe = rows_after("", &format!("gpus = \"{}\"", many.join(",")));
+    study.file("r.toml", &recipe);
+    for (verb, ended) in [("plan", 0), ("run", 3)] {
+        let said = pipe(&study, &[verb, "r.toml", "--store", "store"])
+            .output()
+            .unwrap();
+        let err = String::from_utf8(said.stderr).unwrap();
+        assert!(err.contains("nodes need more than the "), "{err}");
+        assert!(err.contains("`it`: 500"), "{err}");
+        assert_eq!(said.status.code(), Some(ended), "{err}");
+    }
+}
+
 #[test]
 fn an_interpreter_comes_from_the_environment_that_is_named() {
     let study = Study::new();

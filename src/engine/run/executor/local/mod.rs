@@ -18,6 +18,7 @@ use crate::kind::messages::Message;
 use crate::run::executor::{Executor, Job, Listener, News, Resources, Task};
 use crate::system::fault;
 use crate::system::files;
+use crate::system::gpus;
 use crate::system::memory::{available, peak};
 use crate::system::{strays, writers};
 use anyhow::{Context, Result};
@@ -56,11 +57,11 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub(crate) struct Local;
 
 impl Executor for Local {
-    /// All cores, and the memory that is free now.
+    /// All cores and GPUs, and the memory that is free now.
     fn capacity(&self) -> Resources {
         Resources {
             threads: thread::available_parallelism().map_or(1, usize::from),
-            gpus: 0,
+            gpus: gpus::count(),
             memory: available(),
         }
     }
