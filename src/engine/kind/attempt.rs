@@ -7,12 +7,13 @@ use super::messages::Progress;
 use crate::system::Process;
 use crate::system::files::names;
 use crate::system::usage;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use base::bounded;
 use base::calls::Calls;
 use base::hash::Key;
 use base::value::Values;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -42,13 +43,28 @@ pub struct Spec {
     /// Where answers of services are kept, for all nodes of the store; absent in attempts of older versions.
     #[serde(default)]
     pub calls: PathBuf,
-    /// The process that waits for the worker; its bare number stands under `engine` in attempts of older versions.
+    /// The process that waits for the worker. Attempts of older versions have it under `engine`, or no more of it than its number.
     #[serde(rename = "engine_process", default)]
     pub engine: Option<Process>,
     /// The run that made this attempt.
     #[serde(default)]
     pub run: String,
     pub started_ms: u64,
+}
+
+/// Puts what stands under `engine` where it belongs: the process, or beside it or alone its number, which says nothing of who it was.
+fn of_older_versions(written: &mut Value) -> Result<()> {
+    let Some(members) = written.as_object_mut() else {
+        return Ok(());
+    };
+    match members.remove("engine") {
+        None | Some(Value::Null | Value::Number(_)) => {}
+        Some(process @ Value::Object(_)) => {
+            members.entry("engine_process").or_insert(process);
+        }
+        Some(other) => bail!("`engine` is neither a process nor its number: {other}"),
+    }
+    Ok(())
 }
 
 /// Seconds, money and memory of one worker, in `logs/usage.json`.
@@ -89,7 +105,9 @@ impl Attempt {
         let path = self.dir.join("attempt.json");
         let read = || -> Result<Spec> {
             let bytes = bounded::read(&path, MOST)?;
-            let spec: Spec = serde_json::from_slice(&bytes)?;
+            let mut written: Value = serde_json::from_slice(&bytes)?;
+            of_older_versions(&mut written)?;
+            let spec: Spec = serde_json::from_value(written)?;
             for name in spec.inputs.keys().chain(&spec.outputs) {
                 ensure!(bounded::is_name(name), "{name:?} is no name of a folder");
             }

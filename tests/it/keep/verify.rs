@@ -291,6 +291,22 @@ fn an_attempt_of_an_older_version_is_whole_and_can_be_gone_on_with() {
     let text = old_attempt(&key).replace("engine_process", "who");
     space.file(&format!("{dir}/attempt.json"), &text);
     assert_eq!(found[0].spec().unwrap().engine, None);
+    // In between it stood there in the place of its number.
+    let own = serde_json::to_string(&Process::own()).unwrap();
+    let number = format!("\"engine\": {}", Process::own().unwrap().pid);
+    let object = text.replace(&number, &format!("\"engine\": {own}"));
+    space.file(&format!("{dir}/attempt.json"), &object);
+    assert_eq!(found[0].spec().unwrap().engine, Process::own());
+    for wrong in ["\"me\"", "[1]", "true", "{ \"pid\": 1 }"] {
+        let text = text.replace(&number, &format!("\"engine\": {wrong}"));
+        space.file(&format!("{dir}/attempt.json"), &text);
+        let told = format!("{:#}", found[0].spec().expect_err(wrong));
+        assert!(
+            told.contains("`engine` is neither") || told.contains("missing field `start`"),
+            "{told}"
+        );
+        assert_eq!(space.bad().what, "attempt");
+    }
 }
 
 #[test]
