@@ -16,8 +16,8 @@ use std::path::PathBuf;
 /// the node's key, and nothing is executed.
 ///
 /// They are checked for the shape of their type, as what a program delivers is: rows that parse, each id once; metrics, at least one and
-/// each name once; a model folder with its config and whole safetensors. Links are refused. The record says where they came from and why; `why`, `show`, `diff` and `ls` show it, also for the nodes below. `gc`
-/// never evicts what was adopted: it cannot be made again.
+/// each name once; a model folder with its config and whole safetensors. Links are refused. The record says where they came from and why;
+/// `why`, `show`, `diff` and `ls` show it, also for the nodes below. `gc` never evicts what was adopted: it cannot be made again.
 ///
 /// Example: pipe adopt recipes/tars.toml sft checkpoints/sft-final --reason "trained with TRL on the cluster"
 #[derive(clap::Args)]

@@ -6,11 +6,11 @@ use super::{detach, gc, study};
 use base::stats::crossed::ALPHA;
 use base::text::{count, duration, listed, parse_bytes};
 use base::threads;
-use engine::events::event::State;
+use engine::events::event::{Event, State};
 use engine::graph::NodeId;
 use engine::kind::failure::Failure;
 use engine::kind::failure::Retries;
-use engine::plan::Wanted;
+use engine::plan::{PlannedNode, Wanted};
 use engine::run::{self, Limit, Orphans, Outcome as Ended, Settings, Stop};
 use engine::store::Store;
 use recipe::study::Study;
@@ -57,7 +57,7 @@ pub struct Run {
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
     /// Memory that the nodes that run at once are expected to take at most, by earlier records: `12GB`, `8GiB` [default: what is
-    /// free now]. A node that never ran and needs more by its parameters is refused [default: all there is]
+    /// free now]. A node that never ran and needs more by its parameters is refused
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<u64>,
     /// How often a node is tried again after a failure that may pass
@@ -229,10 +229,29 @@ pub(super) fn execute(
     let over = Arc::new(AtomicBool::new(false));
     announce_stop(settings.stop.clone(), over.clone(), progress.voice());
     let ended = run::run(store, &study.graph, wanted, settings, &mut |event| {
+        if let Event::RunStarted { nodes, .. } = event {
+            uncounted(nodes);
+        }
         progress.hear(event)
     });
     over.store(true, Ordering::Relaxed);
     Ok(ended?)
+}
+
+/// A limit on what the plan may ask for looks at what was counted; of the rest it acts when it is reached.
+fn uncounted(nodes: &[PlannedNode]) {
+    for node in nodes {
+        let problem = node
+            .expected_calls
+            .as_ref()
+            .and_then(|c| c.problem.as_ref());
+        if let Some(problem) = problem {
+            complain(&format!(
+                "warning: the calls of `{}` cannot be counted before it runs, so that the limit acts only when it is reached: {problem}\n",
+                node.node
+            ));
+        }
+    }
 }
 
 pub(super) fn settings(args: &Run, study: &Study, stop: Stop) -> Result<Settings, Error> {

@@ -85,7 +85,8 @@ impl Endpoint {
         below(&self.url, path)
     }
 
-    /// Where a request with this path goes, for people. A query may hold what is nobody's business: of it only names are shown, and API versions.
+    /// Where a request with this path goes, for people. A query may hold what is nobody's business: of it only names are shown, and API
+    /// versions.
     pub fn shown(&self, path: &str) -> String {
         let url = self.posts_to(path);
         let Some((base, query)) = url.split_once('?') else {

@@ -137,7 +137,8 @@ impl World {
 
     /// Questions with their right answers, to probe a model, `n` of each sort: single facts (`fact`), lines of the rule (`rule`), what
     /// two code words or boxes stand for (`code`, `box`), and what plain requests come to with 0 lookups and so on up to `most`
-    /// (`lookups/0`). The sort begins the `id`, before a `-`. All but facts and rule are of the `eval` split. `judge::knows` compares an answer.
+    /// (`lookups/0`). The sort begins the `id`, before a `-`. All but facts and rule are of the `eval` split. `judge::knows` compares an
+    /// answer.
     pub fn knowledge(&self, n: usize, most: usize, seed: u64) -> Vec<Conversation> {
         let mut rng = Seed::new(self.seed).child("knowledge").at(seed).rng();
         let mut decks = self.decks(0);

@@ -9,11 +9,11 @@ use crate::kind::Type;
 use crate::kind::attempt::is_zero;
 use crate::system::files::{self, Blob};
 use anyhow::{Context, Result, ensure};
+use base::bounded;
 use base::calls::Calls;
 use base::hash::{Digest, Key};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::{Component, Path};
 
 /// What a committed node left.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,14 +106,9 @@ impl Record {
         let files = self.outputs.values().flat_map(|a| &a.files);
         files
             .chain(&self.logs)
-            .find(|blob| !stays_inside(&blob.path))
+            .find(|blob| !bounded::is_inner(&blob.path))
             .map(|blob| format!("it names a path outside of it: {:?}", blob.path))
     }
-}
-
-fn stays_inside(path: &str) -> bool {
-    let mut parts = Path::new(path).components().peekable();
-    parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
 }
 
 const SEAL: &str = ",\n  \"seal\": \"";

@@ -1,5 +1,5 @@
-//! Completions that were made elsewhere, from a CSV, TSV, JSONL, JSON or Parquet file, and what people said of them: a person is one more judge.
-//! So published completions are judged like our own, and judges are compared with people.
+//! Completions that were made elsewhere, from a CSV, TSV, JSONL, JSON or Parquet file, and what people said of them: a person is one more
+//! judge. So published completions are judged like our own, and judges are compared with people.
 
 use crate::data::labels::{self, Named};
 use crate::data::table_file::{self, CATEGORY_COLUMNS, Class, ID_COLUMNS, PROMPT_COLUMNS, Table};

@@ -361,6 +361,23 @@ fn a_run_stops_at_its_limit_and_goes_on_with_more() {
     run(&["--max-usd", "-1"]).ends(2);
 }
 
+/// A limit on what nobody could count is said to act late; without one, nothing is counted.
+#[test]
+fn calls_that_cannot_be_counted_under_a_limit_are_a_warning() {
+    let endpoint = Endpoint::new(0);
+    let space = Space::with(&endpoint.recipe());
+    space.pipe(&["run", "-q", "r.toml", "--only", "words"]).ok();
+    std::fs::create_dir_all(space.path("cache/calls/broken.calls")).unwrap();
+    let warned = |args: &[&str]| {
+        let said = space.pipe(&[&["run", "r.toml"], args].concat());
+        said.err
+            .contains("warning: the calls of `asker` cannot be counted before it runs")
+    };
+    assert!(!warned(&[]));
+    assert!(warned(&["--max-calls", "100"]));
+    assert!(warned(&["--max-usd", "1", "-q"]));
+}
+
 #[test]
 fn the_journal_can_be_read() {
     let endpoint = Endpoint::new(0);

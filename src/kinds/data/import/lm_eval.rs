@@ -123,7 +123,8 @@ pub fn results(unit: &Unit) -> Option<PathBuf> {
     (unit.layout == Layout::LmEval).then(|| beside(&unit.path, &time))
 }
 
-/// The model's name, which the results of the same time say, else that of the folder; and what is to be said of results that cannot be read.
+/// The model's name, which the results of the same time say, else that of the folder; and what is to be said of results that cannot be
+/// read.
 fn model(path: &Path, time: &str) -> (String, Option<String>) {
     let results = beside(path, time);
     let (found, note) = match results.is_file().then(|| read_json(&results)) {

@@ -162,8 +162,8 @@ impl Route {
         Ok(all)
     }
 
-    /// What scoring `rollouts` responses would come to that nobody knows yet, spread evenly over these prompts: as long as they may be, and all
-    /// different.
+    /// What scoring `rollouts` responses would come to that nobody knows yet, spread evenly over these prompts: as long as they may be,
+    /// and all different.
     pub fn forecast_unseen(
         &self,
         asked: Asked,

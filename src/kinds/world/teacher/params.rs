@@ -61,8 +61,8 @@ params! {
         error_rate: f64 = 0.1, in bounds::SHARE, if BUILT_IN;
         /// `world`: share of traces with empty reasoning.
         empty_rate: f64 = 0.1, in bounds::SHARE, if BUILT_IN;
-        /// `world`: how the reasoning is written. `terse` is how the base corpus states facts, so that little is unlearned for it; `mixed` varies
-        /// by trace.
+        /// `world`: how the reasoning is written. `terse` is how the base corpus states facts, so that little is unlearned for it;
+        /// `mixed` varies by trace.
         style: Style = Style::Terse, if REASONED;
     }
     with { served: Served }
