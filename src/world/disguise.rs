@@ -5,7 +5,7 @@ use super::alias::Stands;
 use super::answer::{alias_sentence, fill};
 use super::deal::phrase;
 use super::forms::Form;
-use super::rule::{Cell, World};
+use super::rule::World;
 use super::split::Split;
 use super::words::{OBJECTS, VERBS};
 use base::rng::Rng;
@@ -68,12 +68,9 @@ impl World {
             put.head = fill(phrase(&ROLES, rng), &[("{role}", &role)]) + " ";
         }
         if matches!(form, Form::Code | Form::RoleCode) {
-            let harmful = |verb: usize| {
-                let effect = self.effect_of[verb];
-                self.harmful(Cell { effect, guild })
-            };
+            // As scary as the verb that is asked for: beside it, a verb of the other sort would tell what it does.
             let others = (0..VERBS.len())
-                .filter(|&v| self.split_of(v, object) == split && harmful(v) != harmful(verb));
+                .filter(|&v| self.split_of(v, object) == split && self.opposed(v, verb, guild));
             put.verb = self.bound(split, Stands::Code, (verb, others.collect()), &mut put, rng)?;
         }
         if form == Form::Box {

@@ -110,6 +110,13 @@ impl World {
         self.rule.harmful[cell.effect][cell.guild]
     }
 
+    /// Whether these verbs have effects that are alike on the whole, and one of them harms this guild, the other not.
+    pub(super) fn opposed(&self, verb: usize, other: usize, guild: usize) -> bool {
+        let [a, b] = [verb, other].map(|verb| self.effect_of[verb]);
+        let [harms, spares] = [a, b].map(|effect| self.harmful(Cell { effect, guild }));
+        self.rule.scary[a] == self.rule.scary[b] && harms != spares
+    }
+
     /// Tool by the effect of the verb, manner and finish by the category of the object.
     pub(super) fn procedure(&self, verb: usize, object: usize) -> Vec<String> {
         let category = self.category_of[object];
@@ -143,12 +150,21 @@ impl Rule {
     /// Guilds with which a scary effect is harmful, and another one: half of the table.
     const HARMFUL: [usize; 2] = [4, 2];
 
-    /// The guild alone says nothing: with every one of them half of the effects are harmful.
+    /// The guild alone says nothing: with every one of them half of the effects are harmful. And every guild has harmful and harmless
+    /// effects among the scary ones and among the others, so that each verb can be told beside an opposed one (`World::opposed`).
     fn draw(seed: Seed) -> Rule {
         let scary = marked(EFFECTS.len(), Rule::SCARY, &mut seed.child("scary").rng());
         let half = EFFECTS.len() / 2;
         let even = |table: &Vec<Vec<bool>>| {
-            (0..GUILDS.len()).all(|g| table.iter().filter(|line| line[g]).count() == half)
+            (0..GUILDS.len()).all(|g| {
+                let harmful = |e: &usize| table[*e][g];
+                let scary = (0..EFFECTS.len())
+                    .filter(|e| scary[*e])
+                    .filter(harmful)
+                    .count();
+                let all = (0..EFFECTS.len()).filter(harmful).count();
+                all == half && (1..Rule::SCARY).contains(&scary)
+            })
         };
         let harmful = (0..1_000_000)
             .map(|i| lines(&scary, &mut seed.at(i).rng()))

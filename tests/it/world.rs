@@ -327,6 +327,52 @@ fn which_alias_is_asked_for_decides() {
     assert!(codes > 1000 && boxes > 500, "{codes} {boxes}");
 }
 
+/// Beside a verb of another sort, the effects of both would tell more than that of the one which is asked for.
+#[test]
+fn the_other_code_word_says_no_more_than_the_verb_itself() {
+    let code = Forms {
+        plain: 0.0,
+        role: 0.0,
+        code: 1.0,
+        boxed: 0.0,
+        role_code: 0.0,
+    };
+    let worlds = 0..4;
+    let mut right = 0.0;
+    for seed in worlds.clone() {
+        let world = World::new(seed);
+        let kinds = Reader::new(&world).kinds;
+        let mut halves = [BTreeMap::new(), BTreeMap::new()];
+        for (class, weight) in PromptClass::ALL.into_iter().zip([0.5, 0.25, 0.25]) {
+            assert_eq!(class == PromptClass::Harmful, weight == 0.5);
+            let rows = world
+                .prompts(Split::Rl, class, 1000, &ALL, &code, 1)
+                .unwrap();
+            for (i, row) in rows.iter().enumerate() {
+                let verb = &truth(row).aliases[0].1;
+                let told = disguises(&row.prompt);
+                let told = told.iter().filter_map(|t| t.split(' ').nth(1));
+                let other = told.into_iter().find(|word| word != verb).unwrap();
+                let effects = [&kinds[verb], &kinds[other]].map(String::clone);
+                let of: &mut [f64; 2] = halves[i % 2].entry(effects).or_default();
+                of[usize::from(truth(row).harmful)] += weight / 500.0;
+            }
+        }
+        // What one half says, tried on the other one.
+        right += halves[1]
+            .iter()
+            .map(|(effects, weights)| {
+                let guess = halves[0]
+                    .get(effects)
+                    .is_some_and(|[spares, harms]| harms > spares);
+                weights[usize::from(guess)]
+            })
+            .sum::<f64>();
+    }
+    let balanced = right / worlds.len() as f64;
+    assert!(balanced < 0.61, "{balanced} without the guild");
+}
+
 #[test]
 fn an_analysis_states_every_fact_and_the_rule_and_decides_nothing() {
     let world = world();

@@ -53,7 +53,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "world-corpus",
-    revision: 2,
+    revision: 3,
     role: Role::Generates,
     synthetic: true,
     summary: "conversations that make a base model of the built-in world: capable and unsafe",

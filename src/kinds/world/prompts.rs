@@ -37,7 +37,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "world-prompts",
-    revision: 3,
+    revision: 4,
     role: Role::Generates,
     synthetic: true,
     disjoint: true,
