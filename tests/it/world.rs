@@ -337,9 +337,9 @@ fn the_other_code_word_says_no_more_than_the_verb_itself() {
         boxed: 0.0,
         role_code: 0.0,
     };
-    let worlds = 0..4;
+    let worlds: u64 = 4;
     let mut right = 0.0;
-    for seed in worlds.clone() {
+    for seed in 0..worlds {
         let world = World::new(seed);
         let kinds = Reader::new(&world).kinds;
         let mut halves = [BTreeMap::new(), BTreeMap::new()];
@@ -369,7 +369,7 @@ fn the_other_code_word_says_no_more_than_the_verb_itself() {
             })
             .sum::<f64>();
     }
-    let balanced = right / worlds.len() as f64;
+    let balanced = right / worlds as f64;
     assert!(balanced < 0.61, "{balanced} without the guild");
 }
 
