@@ -31,6 +31,9 @@ params! {
         /// Standard deviation of a vector that all embeddings have in common at first. By it attention tells places apart before it
         /// has learned any word: without it what an alias stands for is learned late, or never.
         common_std: f64 = 0.05, in bounds::DEVIATION;
+        /// Base of the rotary frequencies. A text of this world has a hundred words at most: with the 10,000 that is usual for long ones
+        /// hardly a frequency tells one place from the next, and what an alias stands for is learned late, or never.
+        rope_theta: f64 = 100.0, in bounds::ROPE_BASE;
         /// Seed of the initial weights.
         seed: u64 = 0, in bounds::SEED;
     }
@@ -38,7 +41,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "world-model",
-    revision: 2,
+    revision: 3,
     role: Role::Generates,
     synthetic: true,
     summary: "an untrained decoder with the tokenizer of the built-in world",
@@ -134,7 +137,7 @@ fn config(p: &Params) -> Result<Config> {
         "initializer_range": p.initial_std,
         "max_position_embeddings": 1024,
         "rms_norm_eps": 1e-6,
-        "rope_theta": 10000.0,
+        "rope_theta": p.rope_theta,
         "rope_scaling": null,
         "tie_word_embeddings": true,
         "attention_bias": false,
