@@ -540,7 +540,7 @@ fn every_text_round_trips_through_the_tokenizer_and_is_short() {
     }
     let mean = |name: &str| sums[name].0 as f64 / sums[name].1 as f64;
     assert!(
-        mean("corpus question") < 16.0 && mean("corpus answer") < 18.0,
+        mean("corpus question") < 16.0 && mean("corpus answer") < 18.5,
         "{sums:?}"
     );
     assert!(
