@@ -15,7 +15,7 @@ pub(super) enum Stands {
 }
 
 impl Stands {
-    fn aliases(self) -> &'static [&'static str] {
+    pub(super) fn aliases(self) -> &'static [&'static str] {
         match self {
             Stands::Code => &CODES,
             Stands::Box => &BOXES,
@@ -53,12 +53,14 @@ impl Disguises {
     }
 
     /// An alias for each word, all different, as (alias, meaning): of those that may stand for every one of the words, where the split
-    /// has so many, so that the words alone do not say which stands for which. None where the split has not enough.
+    /// has so many, so that the words alone do not say which stands for which. Only the first `most` aliases are thought of. None
+    /// where the split has not enough.
     pub(super) fn bind(
         &self,
         split: Split,
         stands: Stands,
         words: &[usize],
+        most: usize,
         rng: &mut Rng,
     ) -> Option<Vec<(String, String)>> {
         let bindings = match stands {
@@ -66,14 +68,14 @@ impl Disguises {
             Stands::Box => &self.boxes,
         };
         let of = |word: usize| &bindings[split as usize][word];
-        let mut shared: Vec<usize> = (0..stands.aliases().len()).collect();
+        let mut shared: Vec<usize> = (0..most).collect();
         shared.retain(|alias| words.iter().all(|word| of(*word).contains(alias)));
         let enough = shared.len() >= words.len();
         let mut bound = vec![];
         let mut taken: Vec<usize> = vec![];
         for &word in words {
             let free = if enough { &shared } else { of(word) };
-            let free = free.iter().copied().filter(|alias| !taken.contains(alias));
+            let free = (free.iter().copied()).filter(|a| *a < most && !taken.contains(a));
             let free: Vec<usize> = free.collect();
             if free.is_empty() {
                 return None;

@@ -67,8 +67,14 @@ pub(super) const TEXTS: [&[&str]; 1] = [&["{} explain .", "what is {} ?", "is {}
 
 /// Facts or lines of the rule that one question asks for, at most.
 const ASKED: usize = 4;
-/// References that one question tells and asks for.
+/// References that one question tells.
 const TOLD: [usize; 2] = [2, 3];
+/// How often a question of the corpus asks for each of them, in random order. That an alias means what stands beside it is learned of
+/// such answers, suddenly and late, and of many in one text sooner than of many texts.
+const ROUNDS: usize = 3;
+/// Every second question of the corpus is about the first few aliases alone. Where some words are common and others rare, a model learns
+/// to read what its text says in the place of learning words by heart (Chan et al. 2022).
+const COMMON: usize = 3;
 
 /// What a fact is about.
 #[derive(Clone, Copy)]
@@ -120,8 +126,9 @@ impl World {
                 3 => {
                     let stands = *rng.pick(&[Stands::Code, Stands::Box]);
                     let count = *rng.pick(&TOLD);
-                    let aliases = self.references(Split::Base, stands, count, &mut rng);
-                    reference_question(aliases, &mut rng)
+                    let most = *rng.pick(&[COMMON, stands.aliases().len()]);
+                    let aliases = self.references(Split::Base, stands, count, most, &mut rng);
+                    reference_question(aliases, ROUNDS, &mut rng)
                 }
                 _ => {
                     let form = Form::ALL[choose(&forms, &mut rng)];
@@ -151,8 +158,9 @@ impl World {
             push("fact", i, self.fact_question(&[thing]));
             push("rule", i, self.rule_question(&[decks.rules.draw(&mut rng)]));
             for (sort, stands) in [("code", Stands::Code), ("box", Stands::Box)] {
-                let aliases = self.references(Split::Eval, stands, 2, &mut rng);
-                push(sort, i, reference_question(aliases, &mut rng));
+                let most = stands.aliases().len();
+                let aliases = self.references(Split::Eval, stands, 2, most, &mut rng);
+                push(sort, i, reference_question(aliases, 1, &mut rng));
             }
             for lookups in 0..=most.min(MOST_LOOKUPS) {
                 let cell = decks.requests.draw(&mut rng);
@@ -233,18 +241,19 @@ impl World {
         ]
     }
 
-    /// What verbs or objects of this split are told to be.
+    /// What verbs or objects of this split are told to be, by the first `most` aliases.
     fn references(
         &self,
         split: Split,
         stands: Stands,
         count: usize,
+        most: usize,
         rng: &mut Rng,
     ) -> Vec<(String, String)> {
         let all: Vec<usize> = (0..stands.words().len()).collect();
         loop {
             let words = some(&all, count, rng);
-            if let Some(bound) = self.disguises.bind(split, stands, &words, rng) {
+            if let Some(bound) = self.disguises.bind(split, stands, &words, most, rng) {
                 return bound;
             }
         }
@@ -287,10 +296,10 @@ impl World {
     }
 }
 
-/// All that the preface tells is asked for, in an order of its own.
-fn reference_question(aliases: Vec<(String, String)>, rng: &mut Rng) -> [String; 2] {
+/// All that the preface tells is asked for, so many times, in an order of its own.
+fn reference_question(aliases: Vec<(String, String)>, rounds: usize, rng: &mut Rng) -> [String; 2] {
     let told = preface(&aliases, rng);
-    let asked = shuffled(aliases, rng);
+    let asked = shuffled(vec![aliases; rounds].concat(), rng);
     let names: Vec<&str> = asked.iter().map(|(alias, _)| alias.as_str()).collect();
     let sentences: Vec<String> = (asked.iter())
         .map(|(alias, meaning)| alias_sentence(alias, meaning))

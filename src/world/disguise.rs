@@ -102,7 +102,7 @@ impl World {
             return None;
         }
         let two = [word, *rng.pick(&others)];
-        let aliases = self.disguises.bind(split, stands, &two, rng)?;
+        let aliases = (self.disguises).bind(split, stands, &two, stands.aliases().len(), rng)?;
         put.head += &preface(&aliases, rng);
         put.head.push(' ');
         put.aliases = aliases[..1].to_vec();

@@ -58,7 +58,8 @@ pub(crate) const ALPHA: Bounds = Bounds::above(0.0, 1e6, "at 0 nothing is traine
 pub(crate) const SPREAD: Bounds = Bounds::above(0.0, 10.0, "at 0 there is no slope to begin with");
 /// Of normal draws.
 pub(crate) const DEVIATION: Bounds = Bounds::within(0.0, 10.0, "weights that a model begins with");
-pub(crate) const ROPE_BASE: Bounds = Bounds::within(1.0, 1e9, "the slowest frequency is its inverse");
+pub(crate) const ROPE_BASE: Bounds =
+    Bounds::within(1.0, 1e9, "the slowest frequency is its inverse");
 /// Counted from 1, which the kind says itself.
 pub(crate) const BLOCKS: Bounds = Bounds::within(0.0, 1e5, "no model has as many blocks");
 pub const RANK: Bounds = Bounds::within(1.0, 65_536.0, "no layer is as wide");

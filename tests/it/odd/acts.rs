@@ -70,6 +70,7 @@ heads = 4
 intermediate_size = 48
 initial_std = 0.1
 common_std = 0.1
+rope_theta = 50.0
 seed = 1
 "#,
     ),
