@@ -69,9 +69,9 @@ pub(super) const TEXTS: [&[&str]; 1] = [&["{} explain .", "what is {} ?", "is {}
 const ASKED: usize = 4;
 /// References that one question tells.
 const TOLD: [usize; 2] = [2, 3];
-/// How often a question of the corpus asks for each of them, in random order. That an alias means what stands beside it is learned of
-/// such answers, suddenly and late, and of many in one text sooner than of many texts.
-const ROUNDS: usize = 3;
+/// How often a question of the corpus asks for each of them at most, in random order. That an alias means what stands beside it is learned
+/// of such answers, suddenly and late, and of many in one text sooner than of many texts.
+const ROUNDS: usize = 4;
 /// Every second question of the corpus is about the first few aliases alone. Where some words are common and others rare, a model learns
 /// to read what its text says in the place of learning words by heart (Chan et al. 2022).
 const COMMON: usize = 3;
@@ -128,7 +128,7 @@ impl World {
                     let count = *rng.pick(&TOLD);
                     let most = *rng.pick(&[COMMON, stands.aliases().len()]);
                     let aliases = self.references(Split::Base, stands, count, most, &mut rng);
-                    reference_question(aliases, ROUNDS, &mut rng)
+                    reference_question(aliases, 1 + rng.below(ROUNDS), &mut rng)
                 }
                 _ => {
                     let form = Form::ALL[choose(&forms, &mut rng)];

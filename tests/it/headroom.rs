@@ -14,9 +14,9 @@ fn small() -> String {
     for (whole, small) in [
         ("[matrix]\nworld = [0, 1]\nseed = [0, 1, 2]\n", ""),
         ("depth = 3 ", "depth = 1 "),
-        ("n = 16000\n", "n = 32\n"),
+        ("n = 20000\n", "n = 32\n"),
         ("model = \"reader\"", "model = \"untrained\""),
-        ("n = 44000\n", SMALL),
+        ("n = 42000\n", SMALL),
         ("epochs = 1\nbatch = 32", "epochs = 1\nbatch = 16"),
         (
             "rl = 1500\neval = 240\n",

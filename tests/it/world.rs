@@ -477,7 +477,7 @@ fn the_corpus_covers_every_line_of_the_rule_and_every_fact() {
 
 #[test]
 fn a_question_of_references_asks_for_all_that_it_tells() {
-    let mut common = 0;
+    let (mut common, mut rounds) = (0, BTreeSet::new());
     for [question, answer] in corpus(&world(), 1000, &only("references")) {
         let (told, asked) = question.split_once(" . what is ").unwrap();
         let told = told.split_once(' ').unwrap().1;
@@ -492,13 +492,15 @@ fn a_question_of_references_asks_for_all_that_it_tells() {
         let names = asked.trim_end_matches(" ?").split(" and ");
         assert!(names.eq(said.split(" . ").map(|s| s.split(' ').next().unwrap())));
         assert_eq!(disguises(&question).len(), told.len(), "{question}");
-        for of in &told {
-            assert_eq!(said.split(" . ").filter(|s| s == of).count(), 3, "{answer}");
-        }
+        let times = |of: &&str| said.split(" . ").filter(|s| s == of).count();
+        let each: BTreeSet<usize> = told.iter().map(times).collect();
+        assert_eq!(each.len(), 1, "{answer}");
+        rounds.extend(each);
         let alias = |told: &&str| told.split(' ').next().unwrap().to_string();
         let few: Vec<&str> = [&words::CODES[..3], &words::BOXES[..3]].concat();
         common += usize::from(told.iter().all(|t| few.contains(&alias(t).as_str())));
     }
+    assert_eq!(rounds, BTreeSet::from([1, 2, 3, 4]));
     // Half of the questions, and those of the others that happen to.
     assert!((450..650).contains(&common), "{common}");
 }
@@ -549,7 +551,7 @@ fn every_text_round_trips_through_the_tokenizer_and_is_short() {
     }
     let mean = |name: &str| sums[name].0 as f64 / sums[name].1 as f64;
     assert!(
-        mean("corpus question") < 16.0 && mean("corpus answer") < 18.5,
+        mean("corpus question") < 19.0 && mean("corpus answer") < 21.0,
         "{sums:?}"
     );
     assert!(
