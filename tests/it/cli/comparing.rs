@@ -166,14 +166,9 @@ fn a_run_of_an_older_version_is_compared_as_ever() {
     let kept = space.path("cache/runs").join(run).join("recipes/000.toml");
     let old = include_str!("../golden/kept/small.toml");
     std::fs::write(&kept, old).unwrap();
-    let said = space.pipe(&["diff", run, "small.toml"]);
-    assert!(
-        said.out.contains("prompts (world-prompts): depth: 2 -> 3"),
-        "{}\n{}",
-        said.out,
-        said.err
-    );
-    assert!(!said.out.contains("evaluate): "), "{}", said.out);
+    // Nodes are told apart by their records, which are the same.
+    let said = space.pipe(&["diff", run, "small.toml"]).ok();
+    assert!(said.out.contains("nothing differs"), "{}", said.out);
     // An author is told.
     space.file("old.toml", old);
     let said = space.pipe(&["check", "old.toml"]).ends(2);

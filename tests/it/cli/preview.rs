@@ -144,7 +144,7 @@ fn a_curve_is_drawn_and_models_and_adapters_tell_what_they_are() {
         "num_attention_heads: 2",
         "num_key_value_heads: 2",
         "max_position_embeddings: ",
-        "rope_theta: 10000.0",
+        "rope_theta: 100.0",
         " in 1 file\n",
     ] {
         assert!(model.contains(words), "{words} in {model}");
