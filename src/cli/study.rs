@@ -45,12 +45,8 @@ pub fn sides(store: &Store, study: Study) -> Result<Vec<Side>, Error> {
     }
     let given = given(store, &study)?;
     let mut sides = sides_with(&study, &records);
-    let cwd = std::env::current_dir().context("failed to find the current folder")?;
     for side in &mut sides {
         side.given.clone_from(&given);
-        if let Ok(here) = side.file.strip_prefix(&cwd) {
-            side.file = here.to_path_buf();
-        }
     }
     Ok(sides)
 }

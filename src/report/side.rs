@@ -5,7 +5,7 @@ use engine::graph::{Graph, NodeId};
 use engine::kind::Kind;
 use engine::store::record::Record;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub struct Side {
     /// The recipe's name.
@@ -51,7 +51,7 @@ impl Side {
 
     /// Why there is no artifact of a node, and what makes it.
     pub fn missing(&self, node: &str) -> String {
-        let (label, file) = (self.label(), self.file.display());
+        let (label, file) = (self.label(), from_here(&self.file).display());
         let recipe = self.file.extension().is_some_and(|e| e == "toml");
         match (self.graph.find(node), recipe) {
             (None, _) => format!("`{label}` has no node `{node}`"),
@@ -67,6 +67,13 @@ impl Side {
             (Some(_), false) => format!("`{label}` left no artifact of `{node}`"),
         }
     }
+}
+
+/// As it is typed in the current folder.
+fn from_here(file: &Path) -> &Path {
+    let here = std::env::current_dir().ok();
+    here.and_then(|here| file.strip_prefix(here).ok())
+        .unwrap_or(file)
 }
 
 /// As a shell reads it as one word.
