@@ -244,7 +244,7 @@ in = { model = "reasoner", harmful = "asked", retain = "kept" }
 layers = [1]
 steps = 40
 batch = 4
-lr = 3e-3
+lr = 6e-3
 lora.rank = 4
 checkpoint_every = 10
 "#,
@@ -261,7 +261,7 @@ checkpoint_every = 10
     assert!(value(0, "retain") < 1.0, "{}", curve[0]);
     assert_eq!(value(0, "coefficient/retain"), 0.0);
     assert_eq!(value(20, "coefficient/reroute"), 7.5);
-    assert!(value(39, "reroute") < 0.9, "{}", curve[39]);
+    assert!(value(39, "reroute") < 0.7, "{}", curve[39]);
     let calm = Study::new().run(&recipe);
     assert_eq!(ran.digests("breaker"), calm.digests("breaker"));
 }

@@ -30,7 +30,7 @@ params! {
         /// Standard deviation of the initial weights.
         initial_std: f64 = 0.05, in bounds::DEVIATION;
         /// Standard deviation of a vector that all embeddings have in common at first. By it attention tells places apart before it
-        /// has learned any word: without it what an alias stands for is learned late, or never.
+        /// has learned any word.
         common_std: f64 = 0.05, in bounds::DEVIATION;
         /// Base of the rotary frequencies. A text of this world has a hundred words at most: with the 10,000 that is usual for long ones
         /// hardly a frequency tells one place from the next, and what an alias stands for is learned late, or never.
