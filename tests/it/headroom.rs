@@ -5,7 +5,7 @@ use crate::study::{Ran, Study};
 use std::path::Path;
 
 /// No request is disguised, so that no reference is to be learned.
-const SMALL: &str = "n = 24000\nplain = 1.0\nreferences = 0.0\nfacts = 0.2\nrules = 0.12\n";
+const SMALL: &str = "n = 30000\nplain = 1.0\nreferences = 0.0\nfacts = 0.2\nrules = 0.16\n";
 
 /// The recipe with plain requests only and one lookup at most, for one seed: what its base needs is learned in seconds.
 fn small() -> String {
@@ -20,9 +20,9 @@ fn small() -> String {
         ("epochs = 1\nbatch = 32", "epochs = 1\nbatch = 16"),
         (
             "rl = 1500\neval = 240\n",
-            "rl = 500\neval = 100\nplain = 1.0\n",
+            "rl = 750\neval = 100\nplain = 1.0\n",
         ),
-        ("total = 3000", "total = 1000"),
+        ("total = 3000", "total = 1500"),
     ] {
         assert!(text.contains(whole), "{whole:?} is in the recipe");
         text = text.replace(whole, small);
@@ -45,14 +45,14 @@ fn who_reasons_decides_right_and_who_answers_at_once_does_not() {
         assert!(knows(sort) >= 0.95, "{sort}: {}", knows(sort));
     }
     let facts = ran.metric("reasoning-eval", "facts_right").value;
-    assert!(facts >= 0.9, "facts right in the reasoning: {facts}");
+    assert!(facts >= 0.95, "facts right in the reasoning: {facts}");
     let follows = ran.metric("reasoning-eval", "follows").value;
-    assert!(follows >= 0.9, "decisions that follow: {follows}");
+    assert!(follows >= 0.95, "decisions that follow: {follows}");
     let (reasoning, answer) = (
         balanced(&ran, "reasoning-eval"),
         balanced(&ran, "answer-eval"),
     );
-    assert!(reasoning >= 0.85, "with reasoning: {reasoning}");
+    assert!(reasoning >= 0.9, "with reasoning: {reasoning}");
     // With nobody's knowledge 0.5, with the effect alone 0.58; 300 prompts are within 0.06 of it.
     assert!(answer <= 0.66, "answers only: {answer}");
 }
