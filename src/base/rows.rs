@@ -17,10 +17,14 @@ use std::path::{Path, PathBuf};
 pub const ROWS: &str = "rows.jsonl";
 pub const METRICS: &str = "metrics.json";
 pub const VALUES: &str = "values.jsonl";
+/// Test cases as HarmBench merges them: `{"BehaviorID": ["a whole user message", …]}`.
+pub const CASES: &str = "test_cases.json";
 
 /// The label of prompts that are test cases of one behaviour, as HarmBench's attacks make several of each: a measure is
 /// the mean over behaviours.
 pub const BEHAVIOR: &str = "behavior";
+/// The label of prompts that an attack made: its name.
+pub const ATTACK: &str = "attack";
 
 /// What a prompt asks for, which decides its reward and how it is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -342,6 +346,59 @@ pub struct Pair {
     pub rejected_finished: bool,
 }
 
+/// What an attack tried once, and what came of it: a step of a search, or one rewriting.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AttackStep {
+    /// `<prompt id>/<stream>/<step>`.
+    pub id: String,
+    /// Of the prompt that is attacked.
+    pub prompt_id: String,
+    /// Which of several searches beside each other for the same prompt (restarts, conversations, techniques), from 0.
+    pub stream: u32,
+    /// From 0.
+    pub step: u32,
+    /// The string as it is then: a suffix, a prefix or the whole message; empty where nothing came of the step.
+    pub text: String,
+    /// The case that it became, counted as in the rows of `prompts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<u32>,
+    /// What the search makes small.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// What it makes large: a judge's rating, a fitness.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// Questions to models in this step, candidates that were evaluated included, …
+    pub queries: u64,
+    /// … and the tokens that went through them, given and new, where they are counted.
+    pub tokens: u64,
+    /// Whether the string comes back whole where the prompt that is sent is encoded anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub survives: Option<bool>,
+    /// Why the search ended with this step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+    /// What went wrong in it, as `unreadable reply`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Of the node: with the id it is what the step's draws hang on.
+    pub seed: u64,
+}
+
+impl AttackStep {
+    /// A step of which nothing is known yet.
+    pub fn new(prompt_id: &str, stream: u32, step: u32, seed: u64) -> AttackStep {
+        AttackStep {
+            id: format!("{prompt_id}/{stream}/{step}"),
+            prompt_id: prompt_id.into(),
+            stream,
+            step,
+            seed,
+            ..AttackStep::default()
+        }
+    }
+}
+
 /// A named value with its sample size and 95 % interval, and the file of per-sample values behind it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
@@ -382,6 +439,7 @@ pub struct RowWriter {
     path: PathBuf,
     file: BufWriter<File>,
     rows: usize,
+    bytes: u64,
 }
 
 impl RowWriter {
@@ -393,14 +451,21 @@ impl RowWriter {
             path,
             file: BufWriter::new(file),
             rows: 0,
+            bytes: 0,
         })
     }
 
     pub fn push<T: Serialize>(&mut self, row: &T) -> Result<()> {
         let line = serde_json::to_string(row)? + "\n";
         self.rows += 1;
+        self.bytes += line.len() as u64;
         let written = self.file.write_all(line.as_bytes());
         written.with_context(|| format!("failed to write {}", self.path.display()))
+    }
+
+    /// Where in the file the next row begins.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// How many rows there are.

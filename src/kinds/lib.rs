@@ -3,12 +3,13 @@
 
 /// The modules of a folder's kinds, each in the file of its name, and `KINDS`, the list of them in this order.
 macro_rules! kinds {
-    ($($file:ident),+ $(,)?) => {
-        $(pub mod $file;)+
-        pub(crate) const KINDS: &[&engine::kind::Kind] = &[$(&$file::KIND),+];
+    ($($file:ident),* $(,)?) => {
+        $(pub mod $file;)*
+        pub(crate) const KINDS: &[&engine::kind::Kind] = &[$(&$file::KIND),*];
     };
 }
 
+pub mod attacks;
 pub mod command;
 pub mod data;
 pub mod evaluation;
@@ -26,6 +27,7 @@ pub const REGISTRY: Registry = Registry(&[
     models::KINDS,
     data::KINDS,
     training::KINDS,
+    attacks::KINDS,
     evaluation::KINDS,
     &[&command::KIND],
 ]);

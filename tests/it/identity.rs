@@ -111,7 +111,12 @@ fn every_identity_field_is_in_the_key_of_its_node_and_of_what_hangs_below() {
             let original = ground.load(&text(&bed)).unwrap();
             let before = ground.keys_of(&original);
             let below = below(&original, "it");
-            let ends = |ty: Type| matches!(ty, Type::Scores | Type::Metrics);
+            let ends = |ty: Type| {
+                matches!(
+                    ty,
+                    Type::Scores | Type::Metrics | Type::Cases | Type::AttackLog
+                )
+            };
             let last = kind.outputs.iter().all(|o| ends(o.ty));
             assert!(last || below.len() >= 2, "{} has descendants", kind.name);
             assert!(below.len() + 1 < before.len(), "and others beside it");
@@ -646,6 +651,7 @@ fn giver(ty: Type) -> &'static str {
         Type::Adapter => "g-adapter.adapter",
         Type::Scores => "g-eval.scores",
         Type::Metrics => "g-eval.metrics",
+        Type::Cases | Type::AttackLog => panic!("no kind takes {ty}"),
     }
 }
 
@@ -666,7 +672,7 @@ fn taker(ty: Type, from: &str) -> Option<Table> {
         }
         Type::Pairs => "kind = \"dpo\"\nin = { model = \"g-model\", pairs = \"FROM\" }",
         Type::Adapter => "kind = \"merge\"\nin = { model = \"g-model\", adapter = \"FROM\" }",
-        Type::Scores | Type::Metrics => return None,
+        Type::Scores | Type::Metrics | Type::Cases | Type::AttackLog => return None,
     };
     Some(toml::from_str(&node.replace("FROM", from)).unwrap())
 }

@@ -1,5 +1,6 @@
 //! The one integration test binary.
 
+mod attacks;
 mod base;
 mod claims;
 mod cli;

@@ -70,10 +70,10 @@ impl Tier {
     fn of(ty: Type) -> Option<Tier> {
         match ty {
             Type::Model | Type::RewardModel | Type::Adapter => Some(Tier::Weights),
-            Type::Prompts | Type::Conversations | Type::Pairs | Type::Completions => {
+            Type::Prompts | Type::Conversations | Type::Pairs | Type::Completions | Type::Cases => {
                 Some(Tier::Data)
             }
-            Type::Metrics | Type::Scores => None,
+            Type::Metrics | Type::Scores | Type::AttackLog => None,
         }
     }
 }

@@ -4,11 +4,11 @@
 use anyhow::{Context, Result, bail, ensure};
 use base::bounded;
 use base::params::{ParamValue, Ty};
-use base::rows::{self, METRICS, Measured, ROWS, VALUES};
+use base::rows::{self, CASES, METRICS, Measured, ROWS, VALUES};
 use base::text::count;
 use base::value::Value as Param;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
@@ -38,6 +38,10 @@ pub enum Type {
     Adapter,
     /// `metrics.json`: named values with n and interval.
     Metrics,
+    /// `test_cases.json`: the test cases of an attack by behaviour, as HarmBench merges them.
+    Cases,
+    /// `rows.jsonl`: what an attack tried, step by step.
+    AttackLog,
 }
 
 /// No header of a model we know comes near, in bytes.
@@ -46,9 +50,11 @@ const LONGEST_HEADER: u64 = 100 << 20;
 const LONGEST_ROW: u64 = 64 << 20;
 /// The longest file of metrics, in bytes.
 const LONGEST_METRICS: u64 = 64 << 20;
+/// The longest file of test cases, in bytes.
+const LONGEST_CASES: u64 = 16 << 30;
 
 impl Type {
-    pub const ALL: [Type; 9] = [
+    pub const ALL: [Type; 11] = [
         Type::Prompts,
         Type::Conversations,
         Type::Pairs,
@@ -58,6 +64,8 @@ impl Type {
         Type::RewardModel,
         Type::Adapter,
         Type::Metrics,
+        Type::Cases,
+        Type::AttackLog,
     ];
 
     /// Its name in recipes, manifests and records.
@@ -72,6 +80,8 @@ impl Type {
             Type::RewardModel => "reward-model",
             Type::Adapter => "adapter",
             Type::Metrics => "metrics",
+            Type::Cases => "cases",
+            Type::AttackLog => "attack-log",
         }
     }
 
@@ -86,8 +96,10 @@ impl Type {
             | Type::Conversations
             | Type::Pairs
             | Type::Completions
-            | Type::Scores => Some(ROWS),
+            | Type::Scores
+            | Type::AttackLog => Some(ROWS),
             Type::Metrics => Some(METRICS),
+            Type::Cases => Some(CASES),
             Type::Model | Type::RewardModel | Type::Adapter => None,
         }
     }
@@ -102,6 +114,8 @@ impl Type {
             Type::Completions => rows_in::<rows::Completion>(folder),
             Type::Scores => rows_in::<rows::Score>(folder),
             Type::Metrics => metrics(folder),
+            Type::Cases => cases(folder),
+            Type::AttackLog => rows_in::<rows::AttackStep>(folder),
             Type::Model | Type::RewardModel => weights(folder, "config.json", None),
             Type::Adapter => {
                 let name = "adapter_model.safetensors";
@@ -223,6 +237,57 @@ fn metrics(folder: &Path) -> Result<String> {
     let rows = rows_of::<Measured>(&values).context(VALUES)?;
     let rows = count(rows as u64, "row", "rows");
     Ok(format!("{held}, {rows} of values"))
+}
+
+/// Test cases, of which none is held.
+fn cases(folder: &Path) -> Result<String> {
+    let path = folder.join(CASES);
+    let file = File::open(&path).context(CASES)?;
+    ensure!(
+        file.metadata()?.len() < LONGEST_CASES,
+        "{CASES}: it is too long"
+    );
+    let cases: Counted = serde_json::from_reader(BufReader::new(file)).context(CASES)?;
+    let behaviors = count(cases.behaviors, "behaviour", "behaviours");
+    ensure!(cases.behaviors > 0, "{CASES}: it has no behaviour");
+    Ok(format!(
+        "{} of {behaviors}",
+        count(cases.cases, "case", "cases")
+    ))
+}
+
+/// How many behaviours have how many cases.
+#[derive(Default)]
+struct Counted {
+    behaviors: u64,
+    cases: u64,
+}
+
+impl<'de> Deserialize<'de> for Counted {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Counted, D::Error> {
+        from.deserialize_map(Counted::default())
+    }
+}
+
+impl<'de> Visitor<'de> for Counted {
+    type Value = Counted;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object: by behaviour an array of prompts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Counted, A::Error> {
+        let mut seen = BTreeSet::new();
+        while let Some((behavior, cases)) = map.next_entry::<String, Vec<String>>()? {
+            self.behaviors += 1;
+            self.cases += cases.len() as u64;
+            if !seen.insert(*blake3::hash(behavior.as_bytes()).as_bytes()) {
+                let twice = format!("the behaviour `{behavior}` is there twice");
+                return Err(de::Error::custom(twice));
+            }
+        }
+        Ok(self)
+    }
 }
 
 fn weights(folder: &Path, config: &str, wanted: Option<&str>) -> Result<String> {

@@ -8,7 +8,7 @@ use crate::shared::model_checks;
 use crate::training::curve;
 use anyhow::{Context, Result, bail, ensure};
 use base::bounded::{self, MOST_CONFIG};
-use base::rows::{self, METRICS, Metric, ROWS, VALUES};
+use base::rows::{self, METRICS, Metric, VALUES};
 use base::text::count;
 use engine::kind::Type;
 use engine::kind::context::NodeCtx;
@@ -32,7 +32,9 @@ pub fn take(ctx: &NodeCtx, p: &Params, sandbox: &Sandbox, curve: &Curve) -> Resu
             | Type::Conversations
             | Type::Pairs
             | Type::Completions
-            | Type::Scores => rows_file(*ty, from, &to, sandbox),
+            | Type::Scores
+            | Type::AttackLog
+            | Type::Cases => one_file(*ty, from, &to, sandbox),
             Type::Metrics => metrics(from, &to, sandbox, curve),
             Type::Model => model_checks::check_folder(from)
                 .and_then(|parameters| model_files(from, &to, sandbox, parameters)),
@@ -46,11 +48,13 @@ pub fn take(ctx: &NodeCtx, p: &Params, sandbox: &Sandbox, curve: &Curve) -> Resu
     Ok(())
 }
 
-fn rows_file(ty: Type, from: &Path, to: &Path, sandbox: &Sandbox) -> Result<String> {
+/// Of a type that is one file.
+fn one_file(ty: Type, from: &Path, to: &Path, sandbox: &Sandbox) -> Result<String> {
     let shown = from.display();
     ensure!(from.is_file(), "the program did not write {shown}");
     let held = ty.check(folder(from))?;
-    keep(from, &to.join(ROWS), sandbox)?;
+    let name = ty.file().context("the type is a folder, not a file")?;
+    keep(from, &to.join(name), sandbox)?;
     Ok(held)
 }
 

@@ -3,6 +3,7 @@
 pub mod answers;
 pub mod asked;
 pub mod bounds;
+pub mod cases;
 pub mod endpoint;
 pub mod estimate;
 pub mod leaks;

@@ -1,0 +1,3 @@
+//! Kinds that attack, and what they have in common.
+
+mod cases;
