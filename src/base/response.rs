@@ -4,6 +4,7 @@
 //! TARS's own rule for the *format* (github.com/danielkty/tars, commit 32c10be) is `well_formed`: strict, and used by the scorer of
 //! that name only. How a response is read does not depend on it.
 
+use crate::choice;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -91,6 +92,27 @@ pub fn well_formed(response: &str) -> bool {
 /// The response a model should give.
 pub fn join(reasoning: &str, answer: &str) -> String {
     format!("{OPEN}\n{reasoning}{DELIMITER}{answer}")
+}
+
+choice! {
+    /// Where in a response a beginning stands that it is given.
+    pub enum Slot {
+        /// At its very beginning, as it is.
+        Response = "response",
+        /// In its reasoning, after the tag that opens it.
+        Reasoning = "reasoning",
+        /// In its answer, after reasoning that is closed and has nothing in it.
+        Answer = "answer",
+    }
+}
+
+/// What a response begins with that is given this text there.
+pub fn begun(slot: Slot, text: &str) -> String {
+    match slot {
+        Slot::Response => text.to_string(),
+        Slot::Reasoning => format!("{OPEN}\n{text}"),
+        Slot::Answer => join("", text),
+    }
 }
 
 /// A response that was cut off inside of this reasoning: a closing tag that it speaks of closes nothing.

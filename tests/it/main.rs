@@ -35,6 +35,7 @@ mod odd;
 mod outlook;
 mod policy;
 mod preferences;
+mod prefill;
 mod prepare;
 mod prompts_file;
 mod recipe;

@@ -252,6 +252,11 @@ pub fn reference(needed: &[&str]) -> Option<PathBuf> {
     folder_with("PIPE_REFERENCE_DIR", &places, needed)
 }
 
+/// The same for what is known of attacks: the folder that `PIPE_ATTACK_DIR` names, or the set beside the repository.
+pub fn attack(needed: &[&str]) -> Option<PathBuf> {
+    folder_with("PIPE_ATTACK_DIR", &["../shared/reference/attack"], needed)
+}
+
 /// The first folder with all that is needed: the one that a variable names, which has to be there, or else one of these,
 /// from the repository. Without any the test counts as skipped.
 fn folder_with(variable: &str, places: &[&str], needed: &[&str]) -> Option<PathBuf> {

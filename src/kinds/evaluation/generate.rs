@@ -11,7 +11,7 @@ use base::calls::Calls;
 use base::params;
 use base::params::ParamSet;
 use base::params::Problem;
-use base::response::Withheld;
+use base::response::{self, Slot, Withheld};
 use base::rng::Seed;
 use base::rows::{self, Completion, Prompt, RowWriter};
 use base::setup::Acts;
@@ -43,6 +43,7 @@ const SEEDED: Acts = Acts::draws(
     |s| s.exceeds("temperature", 0.0) || s.given("endpoint.model"),
 );
 
+const BEGUN: Acts = Acts::only("where `prefill` gives a beginning", |s| s.given("prefill"));
 const SAMPLED: Acts = Acts::only("where no `endpoint.model` answers", |s| {
     !s.given("endpoint.model")
 });
@@ -59,15 +60,28 @@ params! {
         top_k: usize = 0, in bounds::TOP_K, if DRAWN;
         /// Tokens a response may have.
         max_new_tokens: usize = 256, in bounds::TOKENS;
-        /// A beginning that every response is given, such as `"<think>\n"` to force reasoning. A think block that the chat
-        /// template opens already is opened once.
+        /// A beginning that every response is given, which the model continues: `"<think>\n"` to force reasoning, or as an attack the
+        /// beginning of the help that it should not give. Prompt and beginning are encoded as one text, and the beginning is never trimmed.
+        /// It is part of the response: what it writes of the answer is judged with the answer.
         prefill: Option<String> = None;
+        /// Where the beginning stands. `response`: as it is written. `reasoning`: after `<think>\n`. `answer`: after a think block with
+        /// nothing in it, so that nothing is thought; of a model that does not reason, `response` begins the answer. A think block
+        /// that the chat template opens already is opened once.
+        prefill_slot: Slot = Slot::Response, if BEGUN;
         /// `true`: the log-probability of every token is kept in the rows, and of an endpoint the ids where it gives them.
         logprobs: Option<bool> = None;
         /// Seed of the samples; an endpoint is sent seed + i for sample i of a prompt.
         seed: u64 = 0, in bounds::SEED, if SEEDED;
     }
     with { served: Served }
+}
+
+impl Params {
+    /// What every response begins with.
+    fn begun(&self) -> Option<String> {
+        let text = self.prefill.as_deref()?;
+        Some(response::begun(self.prefill_slot, text))
+    }
 }
 
 params! {
@@ -86,7 +100,8 @@ pub const KIND: Kind = Kind {
     role: Role::Generates,
     summary: "samples completions of a model for prompts",
     about: "Prompts are rendered with the model folder's own chat template; a think block that its generation prompt opens is the \
-            beginning of the response. Only stop, pad and bos tokens are left out of it. A row's randomness is counted by (seed, prompt \
+            beginning of the response, and so is what `prefill` gives, whoever judges it: an attack that writes the first words of help has \
+            helped if the model goes on with them. Only stop, pad and bos tokens are left out of it. A row's randomness is counted by (seed, prompt \
             id, sample, position): it does not depend on the other rows. Settings of generation_config.json are not \
             applied, only its end-of-turn tokens. An interrupted node keeps what it had. With `endpoint.model` the model is behind \
             an endpoint: every sampling field is sent, so that none is filled in from its generation_config.json, and its \
@@ -167,13 +182,14 @@ fn in_process(
 ) -> Result<Vec<Completion>> {
     model_io::use_threads(ctx)?;
     let (mut learner, tokenizer) = model_io::open(ctx.input("model"))?;
+    let begun = p.begun();
     let mut sampling = Sampling {
         learner: learner.as_mut(),
         policy: Policy::Live,
         tokenizer: &tokenizer,
         samples: p.samples,
         system: p.served.system.as_deref(),
-        prefill: p.prefill.as_deref(),
+        prefill: begun.as_deref(),
         options: Options {
             choice: Choice {
                 top_p: p.top_p as f32,
@@ -202,14 +218,14 @@ fn in_process(
     Ok(done)
 }
 
-fn draw<'a>(p: &'a Params, template: Option<&'a Path>) -> Draw<'a> {
+fn draw<'a>(p: &Params, begun: Option<&'a str>, template: Option<&'a Path>) -> Draw<'a> {
     Draw {
         samples: p.samples,
         temperature: p.temperature,
         top_p: p.top_p,
         top_k: p.top_k,
         max_new_tokens: p.max_new_tokens,
-        prefill: p.prefill.as_deref(),
+        prefill: begun,
         logprobs: p.logprobs == Some(true),
         seed: p.seed,
         template,
@@ -224,12 +240,15 @@ fn count_calls(preview: &NodePreview, calls: &Path) -> Result<Calls> {
     let exec: Exec = preview.exec()?;
     let endpoint = &exec.served.endpoint;
     let prompts: Vec<Prompt> = rows::read_rows(preview.input("prompts"))?;
-    let draw = draw(&p, preview.inputs.get("template").map(|p| p.as_path()));
+    let begun = p.begun();
+    let template = preview.inputs.get("template").map(|p| p.as_path());
+    let draw = draw(&p, begun.as_deref(), template);
     Asking::new(&p.served, endpoint, &draw, &prompts)?.forecast(endpoint, calls)
 }
 
 fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Result<()> {
-    let draw = draw(p, ctx.input_opt("template"));
+    let begun = p.begun();
+    let draw = draw(p, begun.as_deref(), ctx.input_opt("template"));
     let endpoint = &exec.served.endpoint;
     let asking = Asking::new(&p.served, endpoint, &draw, prompts)?;
     let rejected = p.served.rejected();
@@ -325,7 +344,7 @@ fn tokens(preview: &NodePreview) -> Result<Tokens> {
         model,
         &prompts,
         system,
-        p.prefill.as_deref(),
+        p.begun().as_deref(),
         then,
         preview.most,
     )

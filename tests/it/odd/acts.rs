@@ -218,6 +218,7 @@ top_p = 0.5
 top_k = 2
 max_new_tokens = 5
 prefill = "use the"
+prefill_slot = "answer" ;; prefill = "use the"
 logprobs = true
 seed = 1
 system = "then use the"
@@ -502,6 +503,7 @@ const IDLE: &[(&str, &str)] = &[
     ("save_every", SERVED),
     ("sample_rows", SERVED),
     ("guard.entropy", UNWATCHED),
+    ("prefill_slot", GENERATE),
     ("top_p", GREEDY),
     ("top_k", GREEDY),
     ("system", TEACHER),
