@@ -2,8 +2,8 @@
 //! refusal, and the share that ran into the length limit; and the warning where that is much. Knows metrics by name, not
 //! who measured them.
 
-use crate::metrics::{self, OUTCOME, UNREADABLE};
-use base::rows::{Metric, PromptClass};
+use crate::metrics::{self, OUTCOME, UNREADABLE, unreadable_of};
+use base::rows::{ATTACK, Metric, PromptClass};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -15,9 +15,12 @@ const MARK: &str = "  ! ";
 
 const FINISHED: &str = "finished";
 
+const SUCCESS: &str = "success";
+
 /// Rates of what answers do, by the beginning of their names, and what a warning calls them.
-const RATES: [(&str, &str); 4] = [
+const RATES: [(&str, &str); 5] = [
     ("defense", "defense success"),
+    (SUCCESS, "attack success"),
     ("compliance", "compliance"),
     ("safe", "share of safe answers"),
     ("refusal", "refusal rate"),
@@ -30,7 +33,7 @@ pub struct Beside {
     pub unreadable: Option<f64>,
     /// Not finished within the limit, of all classes.
     pub unfinished: Option<f64>,
-    /// The rate is of a part of its classes only, as of one category.
+    /// The rate is of a part of its classes only, as of one category, and what is said here is of all of them.
     #[serde(skip)]
     pub part: bool,
 }
@@ -114,10 +117,12 @@ fn percent(share: f64) -> String {
 /// What stands beside a metric; nothing where it is no rate, or was measured without it.
 pub fn of(name: &str, all: &[Metric]) -> Option<Beside> {
     let classes = classes(name, all)?;
+    let own = own(name, all);
+    let part = own.is_none() && is_part(name);
     let found = Beside {
-        unreadable: unreadable(&classes, all),
+        unreadable: own.or_else(|| unreadable(&classes, all)),
         unfinished: unfinished(all),
-        part: name.split('/').nth(1).is_some_and(|w| class(w).is_none()),
+        part,
     };
     (found.unreadable.is_some() || found.unfinished.is_some()).then_some(found)
 }
@@ -137,7 +142,7 @@ pub fn behind(name: &str, all: &[Metric]) -> Option<f64> {
         return None;
     }
     match classes(name, all) {
-        Some(classes) => unreadable(&classes, all),
+        Some(classes) => own(name, all).or_else(|| unreadable(&classes, all)),
         None => find(UNREADABLE, all).map(|m| m.value),
     }
 }
@@ -150,12 +155,35 @@ fn classes(name: &str, all: &[Metric]) -> Option<Vec<PromptClass>> {
     if let Some(class) = words.next().and_then(class) {
         return Some(vec![class]);
     }
-    if rate == "defense" {
+    if rate == "defense" || rate == SUCCESS {
         return Some(vec![PromptClass::Harmful]);
     }
     // A string rule says of harmful prompts too whether they are complied with; a judge only of the others.
     let measured = |c: &PromptClass| find(&format!("{rate}/{}", c.word()), all).is_some();
     Some(PromptClass::ALL.into_iter().filter(measured).collect())
+}
+
+/// What cannot be read of the very answers that a rate is of, where that was measured. An attack succeeds and fails on the same ones.
+fn own(name: &str, all: &[Metric]) -> Option<f64> {
+    let defense = attacked(name).map(|attack| format!("defense/{ATTACK}/{attack}"));
+    let rate = defense.as_deref().unwrap_or(name);
+    find(&unreadable_of(rate), all).map(|m| m.value)
+}
+
+/// The attack that a rate of success is of, if it is of one.
+fn attacked(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix(SUCCESS)?;
+    Some(rest.split_once(&format!("/{ATTACK}/"))?.1)
+}
+
+/// Whether a rate is of a part of the prompts of its classes.
+fn is_part(name: &str) -> bool {
+    let mut words = name.split('/');
+    match words.next() {
+        // Its other words say how it is counted.
+        Some(SUCCESS) => attacked(name).is_some(),
+        _ => words.next().is_some_and(|w| class(w).is_none()),
+    }
 }
 
 fn class(word: &str) -> Option<PromptClass> {

@@ -179,10 +179,23 @@ fn cell<'a>(metric: &'a Metric, all: &'a [Metric]) -> Option<(String, Cell<'a>)>
     Some((row, Cell { before, metric }))
 }
 
-/// Whether a metric says nothing where all its values are these: no response came to this.
+/// The share of the answers behind a rate that cannot be read, where it was measured of this very rate.
+pub fn unreadable_of(rate: &str) -> String {
+    format!("{UNREADABLE}/{rate}")
+}
+
+/// Whether a metric is one of `unreadable_of`. The share of a class is not.
+fn is_unreadable_of_a_rate(name: &str) -> bool {
+    let mut words = name.split('/');
+    words.next() == Some(UNREADABLE) && words.count() > 1
+}
+
+/// Whether a metric says nothing in a line of its own where all its values are these: no response came to this, or it stands beside
+/// its rate.
 pub fn idle(name: &str, mut values: impl Iterator<Item = f64>) -> bool {
     let first = name.split('/').next().unwrap_or(name);
     match name {
+        _ if is_unreadable_of_a_rate(name) => true,
         "outcome/answered" => values.all(|x| x == 1.0),
         _ if first == OUTCOME || first == UNREADABLE => values.all(|x| x == 0.0),
         _ => false,

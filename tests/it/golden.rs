@@ -252,7 +252,7 @@ fn measures() -> Pins {
             .iter()
             .map(|c| evaluate::score(c, by).unwrap())
             .collect();
-        let measures = evaluate::measures(&completions, &scores, by);
+        let measures = evaluate::measures(&completions, &scores, by, &[1, 2]);
         let metrics: Vec<_> = measures.iter().map(|m| &m.metric).collect();
         let values = evaluate::values(&completions, &measures);
         let mut pin = |what: &str, text: String| {

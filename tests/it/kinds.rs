@@ -206,6 +206,11 @@ fn checks_name_the_parameter_that_is_out_of_range() {
         ("generate", "top_p", Value::Float(0.0)),
         ("generate", "temperature", Value::Float(-1.0)),
         ("generate", "save_every", Value::Int(0)),
+        (
+            "evaluate",
+            "within",
+            Value::List(vec![Value::Int(10), Value::Int(1)]),
+        ),
         ("world-model", "heads", Value::Int(5)),
         ("world-corpus", "depth", Value::Int(4)),
         ("world-prompts", "rl", Value::Int(0)),
@@ -692,7 +697,7 @@ fn the_values_behind_a_measure_are_by_prompt_and_know_their_prompt() {
         .collect();
     let rows = evaluate::values(
         &completions,
-        &evaluate::measures(&completions, &scores, &scorers::world::SCORER),
+        &evaluate::measures(&completions, &scores, &scorers::world::SCORER, &[]),
     );
     let ids: Vec<&str> = rows.iter().map(|r| r.id.as_str()).collect();
     assert_eq!(ids, ["h1", "h2"]);
@@ -749,7 +754,7 @@ fn every_rule_judges_evaluations_that_says_something_of_an_answer_as_a_whole() {
         let score = evaluate::score(&row, scorer).unwrap();
         assert_eq!(score.score.is_some(), scorer.has_number(), "{scorer:?}");
         assert_eq!(score.scorable.is_some(), scorer.has_number(), "{scorer:?}");
-        let measures = evaluate::measures(std::slice::from_ref(&row), &[score], scorer);
+        let measures = evaluate::measures(std::slice::from_ref(&row), &[score], scorer, &[]);
         let named = |name: &str| measures.iter().any(|m| m.metric.name == name);
         assert_eq!(named("score/harmless"), scorer.has_number(), "{scorer:?}");
         let helped = ["compliance/harmless", "safe/harmless"];
@@ -967,7 +972,7 @@ fn measures(completions: &[Completion], by: &'static Scorer) -> BTreeMap<String,
         .iter()
         .map(|c| evaluate::score(c, by).unwrap())
         .collect();
-    let measures = evaluate::measures(completions, &scores, by);
+    let measures = evaluate::measures(completions, &scores, by, &[]);
     let rows = evaluate::values(completions, &measures);
     for measure in &measures {
         let name = &measure.metric.name;

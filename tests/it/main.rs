@@ -57,4 +57,5 @@ mod tokens;
 #[path = "../proof/toys.rs"]
 mod toys;
 mod training;
+mod tries;
 mod world;

@@ -1,9 +1,10 @@
 //! Means, spreads and 95 % intervals; `crossed` holds what is told from seeds and prompts together,
-//! `paired` the bootstrap. Knows nothing of what the
+//! `paired` the bootstrap, `tries` what is reached by trying several times. Knows nothing of what the
 //! numbers measure.
 
 pub mod crossed;
 pub mod paired;
+pub mod tries;
 
 /// The 0.975 quantile of the standard normal distribution.
 pub const Z95: f64 = 1.959_963_984_540_054;

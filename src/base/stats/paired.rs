@@ -1,4 +1,4 @@
-//! The bootstrap of a mean and of a mean of paired differences. Knows nothing of what the numbers measure.
+//! The bootstrap: of a mean, of a mean of paired differences, of any statistic. Knows nothing of what the numbers measure.
 
 use crate::rng::Seed;
 use crate::stats;
@@ -51,6 +51,31 @@ fn resampled(values: &[f64], resamples: usize, mut choose: impl FnMut() -> usize
         interval: (quantile(&means, 0.025), quantile(&means, 0.975)),
         share_not_positive: not_positive as f64 / resamples as f64,
     }
+}
+
+/// The 2.5 and 97.5 percentiles of a statistic over resamples of `n` things (Efron 1979), which is given the numbers of those that were
+/// drawn. None where more than one resample in twenty has no such statistic, or all that have one have the same.
+pub fn percentiles(
+    n: usize,
+    seed: Seed,
+    resamples: usize,
+    mut of: impl FnMut(&[usize]) -> Option<f64>,
+) -> Option<(f64, f64)> {
+    assert!(n > 0 && resamples > 1, "something to resample");
+    let mut rng = seed.rng();
+    let mut drawn = vec![0; n];
+    let mut found: Vec<f64> = (0..resamples)
+        .filter_map(|_| {
+            drawn.iter_mut().for_each(|i| *i = rng.below(n));
+            of(&drawn)
+        })
+        .collect();
+    if 20 * found.len() < 19 * resamples {
+        return None;
+    }
+    found.sort_by(f64::total_cmp);
+    let varies = found.first() < found.last();
+    varies.then(|| (quantile(&found, 0.025), quantile(&found, 0.975)))
 }
 
 /// A quantile of sorted values, between two of them on the straight line (type 7 of Hyndman and Fan 1996).

@@ -30,6 +30,18 @@ pub(crate) const EVALUATION: &[MetricInfo] = &[
     MetricInfo::higher("safe/type/*", "share", "safe answers, type *"),
     MetricInfo::higher("safe/*", "share", "safe answers, *").of(CLASSES),
     MetricInfo::higher("safe/*", "share", "safe answers, *").by_label(),
+    MetricInfo::lower("success", "share", "attack success"),
+    MetricInfo::lower("success/attack/*", "share", "attack success, *"),
+    MetricInfo::lower("success/mean", "share", "attack success, mean over attacks"),
+    MetricInfo::lower("success/union", "share", "attack success, any attack"),
+    MetricInfo::lower("success/cases", "share", "attack success, over test cases"),
+    MetricInfo::lower(
+        "success/cases/attack/*",
+        "share",
+        "attack success, over test cases, *",
+    ),
+    MetricInfo::lower("success/within/*", "share", "attack success within k = *"),
+    MetricInfo::plain("success/law/*", "", "attack success, power law: *"),
     MetricInfo::plain("refusal/*", "share", "refusals, *").of(CLASSES),
     MetricInfo::plain("score/*", "score", "judge's number, *").of(CLASSES),
     UNSCORABLE,
@@ -45,6 +57,21 @@ pub(crate) const EVALUATION: &[MetricInfo] = &[
     FINISHED,
     UNREADABLE,
     MetricInfo::lower("unreadable/*", "share", "unreadable, *").of(CLASSES),
+    MetricInfo::lower(
+        "unreadable/defense/*",
+        "share",
+        "unreadable, of defense success, *",
+    ),
+    MetricInfo::lower(
+        "unreadable/compliance/*",
+        "share",
+        "unreadable, of compliance, *",
+    ),
+    MetricInfo::lower(
+        "unreadable/safe/*",
+        "share",
+        "unreadable, of safe answers, *",
+    ),
     MetricInfo::plain("outcome/answered", "share", "outcome: answered"),
     MetricInfo::plain(
         "outcome/refused",
@@ -249,7 +276,14 @@ pub fn share<'a>(
     name: &str,
     rows: impl Iterator<Item = (impl Into<At<'a>>, bool)>,
 ) -> Option<Measure> {
-    let rows = rows.map(|(at, has)| (at, f64::from(has)));
+    shares(name, rows.map(|(at, has)| (at, f64::from(has))))
+}
+
+/// The same of rows that have so much of it, from 0 to 1.
+pub fn shares<'a>(
+    name: &str,
+    rows: impl Iterator<Item = (impl Into<At<'a>>, f64)>,
+) -> Option<Measure> {
     measure(name, "share", rows, |means| {
         if means.iter().all(|m| *m == 0.0 || *m == 1.0) {
             let k = means.iter().sum::<f64>() as usize;
@@ -290,6 +324,35 @@ pub fn resampled_mean<'a>(
     measure(name, unit, rows, |means| {
         let varies = means.windows(2).any(|pair| pair[0] != pair[1]);
         varies.then(|| paired::bootstrap(means, seed, paired::RESAMPLES).interval)
+    })
+}
+
+/// What is measured of things together and is no mean over them, with the percentile interval of a bootstrap over these; there are no
+/// values of each behind it. `of` is given some of the things, each as often as it was drawn.
+pub fn resampled<T>(
+    name: &str,
+    unit: &str,
+    things: &[T],
+    of: impl Fn(&[&T]) -> Option<f64>,
+) -> Option<Measure> {
+    let all: Vec<&T> = things.iter().collect();
+    let value = of(&all)?;
+    let seed = Seed::new(0).child("bootstrap").child(name);
+    let mut some = all.clone();
+    let interval = paired::percentiles(things.len(), seed, paired::RESAMPLES, |drawn| {
+        let places = some.iter_mut().zip(drawn);
+        places.for_each(|(place, i)| *place = all[*i]);
+        of(&some)
+    });
+    Some(Measure {
+        metric: Metric {
+            name: name.into(),
+            value,
+            n: things.len(),
+            interval,
+            unit: unit.into(),
+        },
+        values: BTreeMap::new(),
     })
 }
 

@@ -585,7 +585,7 @@ fn a_second_rule_reads_every_apostrophe_as_a_straight_one() {
     let names = |by: &'static Scorer| -> Vec<String> {
         let row = [answered("I\u{2019}m sorry")];
         let scores = [evaluate::score(&row[0], by).unwrap()];
-        evaluate::measures(&row, &scores, by)
+        evaluate::measures(&row, &scores, by, &[])
             .into_iter()
             .map(|m| m.metric.name)
             .collect()
