@@ -1,8 +1,10 @@
 //! Means, spreads and 95 % intervals; `crossed` holds what is told from seeds and prompts together,
-//! `paired` the bootstrap, `tries` what is reached by trying several times. Knows nothing of what the
-//! numbers measure.
+//! `components` what runs differ by, `paired` the bootstrap, `jackknife` what each observation adds, `tries` what is reached by trying
+//! several times. Knows nothing of what the numbers measure.
 
+pub mod components;
 pub mod crossed;
+pub mod jackknife;
 pub mod paired;
 pub mod tries;
 
@@ -39,6 +41,35 @@ pub fn sd(values: &[f64]) -> Option<f64> {
     let mean = mean(values)?;
     let squares: f64 = values.iter().map(|v| (v - mean) * (v - mean)).sum();
     Some((squares / (values.len() - 1) as f64).sqrt())
+}
+
+/// The middle of the values, of an even number the mean of the two in the middle. `None` without values.
+pub fn median(values: &[f64]) -> Option<f64> {
+    let sorted = sorted(values);
+    let n = sorted.len();
+    (n > 0).then(|| (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0)
+}
+
+/// An interval of the median that covers it with at least 95 %, whatever the distribution: from the k-th lowest to the k-th highest value, k
+/// being the largest with P(fewer than k of n fair coins show heads) at most 2.5 % (Thompson 1936). `None` below six values, whose range
+/// does not cover it that often.
+pub fn median_interval(values: &[f64]) -> Option<(f64, f64)> {
+    let sorted = sorted(values);
+    let n = sorted.len();
+    let mut probability = 0.5f64.powi(i32::try_from(n).ok()?);
+    let (mut below, mut k) = (probability, 0);
+    while below <= 0.025 {
+        k += 1;
+        probability *= (n + 1 - k) as f64 / k as f64;
+        below += probability;
+    }
+    (k > 0).then(|| (sorted[k - 1], sorted[n - k]))
+}
+
+fn sorted(values: &[f64]) -> Vec<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted
 }
 
 /// The 95 % interval of a mean: mean ± t(0.975, n - 1) · sd / √n (Student 1908). `None` below two values.
@@ -107,6 +138,39 @@ pub fn within(z: f64) -> f64 {
     }
     let fraction = (1..=60).rev().fold(z, |below, k| z + f64::from(k) / below);
     1.0 - 2.0 * density / fraction
+}
+
+/// The x with P(X < x) = `below`, of the chi-square distribution with at least one degree of freedom.
+pub fn chi_square(below: f64, freedom: usize) -> f64 {
+    let k = freedom as f64;
+    // From here on the cube root is normal to four digits (Wilson and Hilferty 1931).
+    if freedom > 300 {
+        let z = normal(2.0 * below.min(1.0 - below)).copysign(below - 0.5);
+        let c = 2.0 / (9.0 * k);
+        return k * (1.0 - c + z * c.sqrt()).powi(3);
+    }
+    quantile(1.0 - below, (0.0, 1.0), |x| chi_square_within(x, freedom))
+}
+
+/// P(X < x) of the chi-square distribution (Abramowitz and Stegun 1964, 26.4.4 and 26.4.5): finite sums.
+fn chi_square_within(x: f64, freedom: usize) -> f64 {
+    let odd = freedom % 2 == 1;
+    let (mut term, mut sum, mut k) = match odd {
+        // Twice the density of the normal distribution at √x, times √x.
+        true => (
+            (2.0 * x / std::f64::consts::PI).sqrt() * (-x / 2.0).exp(),
+            0.0,
+            3,
+        ),
+        false => ((-x / 2.0).exp(), 0.0, 2),
+    };
+    while k <= freedom {
+        sum += term;
+        term *= x / k as f64;
+        k += 2;
+    }
+    let last = if odd { within(x.sqrt()) } else { 1.0 };
+    last - sum
 }
 
 /// P(|X| < z and |Y| < z) of two standard normal variables with this correlation, by Simpson's rule over X.
