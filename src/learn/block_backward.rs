@@ -9,7 +9,7 @@ use crate::decoder::{Tape, Workspace};
 use crate::kernels::attention::{self, Kept};
 use crate::kernels::gemm::{Mat, product};
 use crate::kernels::rope::{self, Turn};
-use crate::kernels::rows::{Shared, blocks, scratch, span};
+use crate::kernels::rows::{Shared, blocks, blocks_of, scratch, span};
 use crate::kernels::{norm, simd, swiglu};
 use crate::pass::{LayerTape, block_rows, each_head, heads};
 use crate::weights::LayerView;
@@ -110,7 +110,7 @@ impl Back<'_> {
             Shared::new(&mut factors.dmiddle),
         );
         let dmixed = Shared::new(dmixed);
-        blocks(rows, block_rows(config), |block, r| {
+        blocks_of(self.tape.given..rows, block_rows(config), |block, r| {
             let n = r.len();
             // SAFETY: blocks of rows are disjoint.
             let (act, dgate_up, post, dmiddle, dmixed, dnorm) = unsafe {
@@ -168,7 +168,7 @@ impl Back<'_> {
         let dqkv = Shared::new(dqkv);
         each_head(&self.tape.starts, shape.kv_heads, |sequence, kv| {
             // SAFETY: every (sequence, head) has its own columns of its own rows.
-            unsafe { attention::backward(shape, kept, sequence, kv, dqkv) }
+            unsafe { attention::backward(shape, kept, sequence, self.tape.given, kv, dqkv) }
         });
     }
 
@@ -186,7 +186,7 @@ impl Back<'_> {
             Shared::new(&mut factors.input),
         );
         let (dmiddle, below) = (&factors.dmiddle, Shared::new(below));
-        blocks(rows, block_rows(config), |block, r| {
+        blocks_of(self.tape.given..rows, block_rows(config), |block, r| {
             // SAFETY: blocks of rows are disjoint.
             let (dqkv, input, below, sums) = unsafe {
                 (

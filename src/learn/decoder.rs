@@ -36,6 +36,8 @@ pub struct Tape {
     pub(super) ids: Vec<u32>,
     pub(super) starts: Vec<usize>,
     pub(super) positions: Vec<u32>,
+    /// Rows at the beginning that an earlier pass went through: nothing of them is kept but q, k, v.
+    pub(super) given: usize,
     /// What each block keeps; None where the backward pass computes it again (`Keep::States`).
     pub(super) layers: Vec<Option<LayerTape>>,
     /// Embeddings, then the output of every block (before the final norm) [rows, hidden].
@@ -59,7 +61,8 @@ impl Tape {
         self.ids.len()
     }
 
-    /// Hidden state i [rows, hidden]: 0 the embeddings, i the output of block i, before the final norm.
+    /// Hidden state i [rows, hidden]: 0 the embeddings, i the output of block i, before the final norm. Of rows that were given
+    /// to `forward_after` only the embeddings mean anything.
     pub fn hidden(&self, i: usize) -> &[f32] {
         &self.hidden[i]
     }
@@ -127,6 +130,67 @@ pub fn forward_keeping<'a>(
         ids: batch.ids.to_vec(),
         starts: batch.starts.to_vec(),
         positions: run.positions,
+        given: 0,
+        layers,
+        hidden,
+        head,
+    }
+}
+
+/// The forward pass of one sequence that goes on from another: `before` went through its first tokens and kept all of them.
+/// Only the tokens behind them are computed, and have a gradient.
+pub fn forward_after<'a>(
+    net: impl Into<Net<'a>>,
+    before: &Tape,
+    ids: &[u32],
+    scored: &[usize],
+    workspace: &mut Workspace,
+) -> Tape {
+    let net = net.into();
+    let config = net.config();
+    let given = before.tokens();
+    assert!(
+        ids.starts_with(&before.ids) && before.starts == [0, given] && before.given == 0,
+        "a sequence goes on from its own beginning"
+    );
+    assert!(
+        scored.first().is_none_or(|&first| first > given),
+        "the last token that was given predicts nothing any more"
+    );
+    let starts = [0, ids.len()];
+    let batch = Packed {
+        ids,
+        starts: &starts,
+    };
+    let run = Run {
+        given,
+        ..Run::new(net, batch, workspace)
+    };
+    let kept = given * config.qkv_width();
+    let mut hidden = vec![run.embed(workspace)];
+    let mut layers = Vec::with_capacity(config.layers);
+    for (layer, earlier) in before.layers.iter().enumerate() {
+        let earlier = earlier
+            .as_ref()
+            .expect("a pass that is gone on from keeps all");
+        let mut tape = LayerTape::new(config, ids.len(), workspace);
+        tape.qkv[..kept].copy_from_slice(&earlier.qkv[..kept]);
+        let mut out = workspace.take(hidden[layer].len());
+        run.layer(layer, &hidden[layer], &mut tape, Some(&mut out), workspace);
+        layers.push(Some(tape));
+        hidden.push(out);
+    }
+    let request = head::Request::new(batch, scored, 1.0);
+    let last = &hidden[config.layers];
+    let (scores, head) = head::forward(net.weights, last, request, true, workspace);
+    Tape {
+        logp: scores.logp,
+        entropy: scores.entropy,
+        greedy_hit: scores.greedy_hit,
+        ids: ids.to_vec(),
+        starts: starts.to_vec(),
+        positions: run.positions,
+        given,
         layers,
         hidden,
         head,
@@ -157,16 +221,27 @@ pub fn hidden_states<'a>(
     batch: Packed,
     workspace: &mut Workspace,
 ) -> Vec<Vec<f32>> {
-    let net = net.into();
     let mut states = Vec::new();
+    each_state(net, batch, workspace, |_, h| states.push(h.to_vec()));
+    states
+}
+
+/// Shows the same one after the other, with its number, and keeps none.
+pub fn each_state<'a>(
+    net: impl Into<Net<'a>>,
+    batch: Packed,
+    workspace: &mut Workspace,
+    mut look: impl FnMut(usize, &[f32]),
+) {
+    let net = net.into();
+    let layers = net.config().layers;
     let last = last_hidden(net, batch, workspace, |layer, h| {
-        if layer < net.config().layers {
-            states.push(h.to_vec());
+        if layer < layers {
+            look(layer, h);
         }
     });
-    states.push(normed(net.weights, &last));
+    look(layers, &normed(net.weights, &last));
     workspace.give(last);
-    states
 }
 
 /// Output of the last block before the final norm [tokens, hidden].
@@ -230,6 +305,8 @@ struct Run<'a> {
     net: Net<'a>,
     batch: Packed<'a>,
     positions: Vec<u32>,
+    /// Rows at the beginning that are not computed.
+    given: usize,
 }
 
 impl<'a> Run<'a> {
@@ -241,6 +318,7 @@ impl<'a> Run<'a> {
             net,
             batch,
             positions,
+            given: 0,
         }
     }
 
@@ -264,6 +342,7 @@ impl<'a> Run<'a> {
             view: self.net.layer(layer),
             starts: self.batch.starts,
             positions: &self.positions,
+            given: self.given,
         };
         pass.run(h, tape, out, &workspace.rope);
     }

@@ -77,7 +77,8 @@ pub fn backward_upstream<'a>(
 }
 
 /// The general form: returns dL/d(embedding rows) [tokens, hidden] and does not add it to the table's gradient.
-/// Without `grads` no parameter gradient is computed.
+/// Without `grads` no parameter gradient is computed. Rows that were given to the forward pass (`decoder::forward_after`) hold
+/// nothing that means anything.
 pub fn backward_from<'a>(
     net: impl Into<Net<'a>>,
     tape: &Tape,
@@ -104,6 +105,10 @@ fn descend(
         "gradients have the layout of what is trained"
     );
     assert!(
+        grads.is_none() || tape.given == 0,
+        "the gradient of a parameter is a sum over all rows"
+    );
+    assert!(
         upstream.dlogp.len() == tape.head.scored()
             && upstream
                 .dentropy
@@ -122,7 +127,7 @@ fn descend(
     );
     if let Some(dnormed) = upstream.dnormed {
         let grads = grads.as_deref_mut().filter(|_| net.adapter.is_none());
-        through_final_norm(net.weights, last, dnormed, &mut dh, grads);
+        through_final_norm(net.weights, last, tape.given, dnormed, &mut dh, grads);
     }
     for layer in (lowest..layers).rev() {
         if let Some(extra) = given(layer + 1) {
@@ -150,11 +155,13 @@ fn block(
     let h = &tape.hidden[layer];
     let again = tape.layers[layer].is_none().then(|| {
         let mut kept = LayerTape::new(net.config(), tape.tokens(), workspace);
+        assert_eq!(tape.given, 0, "a pass that goes on from another keeps all");
         let pass = Pass {
             config: net.config(),
             view,
             starts: &tape.starts,
             positions: &tape.positions,
+            given: 0,
         };
         pass.run(h, &mut kept, None, &workspace.rope);
         kept
@@ -176,10 +183,11 @@ fn block(
     below
 }
 
-/// dh += the gradient of the last hidden state, from that of its normed form.
+/// dh += the gradient of the last hidden state, from that of its normed form, but for the first `given` rows.
 fn through_final_norm(
     weights: &Weights,
     last: &[f32],
+    given: usize,
     dnormed: &[f32],
     dh: &mut [f32],
     grads: Option<&mut [f32]>,
@@ -195,7 +203,7 @@ fn through_final_norm(
     };
     let weight = weights.final_norm();
     let rows = last.chunks_exact(d).zip(dnormed.chunks_exact(d));
-    for ((x, dy), dx) in rows.zip(dh.chunks_exact_mut(d)) {
+    for ((x, dy), dx) in rows.zip(dh.chunks_exact_mut(d)).skip(given) {
         let scale = norm::scale(x, eps);
         norm::backward(x, weight, &[scale], dy, dx, dw);
     }

@@ -57,6 +57,7 @@ mod workspace;
 pub mod device;
 
 pub mod reward;
+pub mod states;
 
 pub mod batch;
 pub mod cpu;
@@ -66,3 +67,5 @@ pub mod objective;
 pub mod optim;
 pub mod sample;
 pub mod train;
+
+pub mod attack;

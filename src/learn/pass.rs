@@ -2,12 +2,13 @@
 //! keep for the way back. Knows no other block.
 
 use rayon::prelude::*;
+use std::ops::Range;
 
 use crate::block;
 use crate::config::Config;
 use crate::kernels::attention::{self, Heads};
 use crate::kernels::rope::{Rope, Turn};
-use crate::kernels::rows::{Shared, blocks, span};
+use crate::kernels::rows::{Shared, blocks_of, span};
 use crate::weights::LayerView;
 use crate::workspace::Workspace;
 
@@ -76,6 +77,9 @@ pub(super) struct Pass<'a> {
     pub view: LayerView<'a>,
     pub starts: &'a [usize],
     pub positions: &'a [u32],
+    /// So many rows at the beginning of a batch of one sequence are given: q, k, v of them stand in the tape already, and
+    /// nothing else of them is read or written.
+    pub given: usize,
 }
 
 impl Pass<'_> {
@@ -86,9 +90,14 @@ impl Pass<'_> {
         let shape = heads(self.config);
         each_head(self.starts, shape.kv_heads, |sequence, kv| {
             // SAFETY: every (sequence, head) has its own columns of its own rows.
-            unsafe { attention::forward(shape, &tape.qkv, sequence, kv, mixed, lse) }
+            unsafe { attention::forward(shape, &tape.qkv, sequence, self.given, kv, mixed, lse) }
         });
         self.finish(h, tape, out);
+    }
+
+    /// The rows that are computed.
+    fn rows(&self) -> Range<usize> {
+        self.given..self.positions.len()
     }
 
     /// Norm, q/k/v, rotation.
@@ -97,7 +106,7 @@ impl Pass<'_> {
         let (d, w) = (config.hidden_size, config.qkv_width());
         let (qkv, scales) = (Shared::new(&mut tape.qkv), Shared::new(&mut tape.scales_in));
         let raw = tape.raw.as_mut().map(|raw| Shared::new(raw));
-        blocks(self.positions.len(), block_rows(config), |_, r| {
+        blocks_of(self.rows(), block_rows(config), |_, r| {
             let turn = Turn {
                 rope,
                 positions: &self.positions[r.clone()],
@@ -129,7 +138,7 @@ impl Pass<'_> {
         );
         let gate_up = Shared::new(&mut tape.gate_up);
         let out = out.map(Shared::new);
-        blocks(self.positions.len(), block_rows(config), |_, r| {
+        blocks_of(self.rows(), block_rows(config), |_, r| {
             let (h, mixed) = (&h[span(&r, d)], &mixed[span(&r, q)]);
             // SAFETY: blocks of rows are disjoint.
             unsafe {
@@ -154,7 +163,7 @@ pub(super) fn heads(config: &Config) -> Heads {
 pub(super) fn each_head(
     starts: &[usize],
     kv_heads: usize,
-    work: impl Fn(std::ops::Range<usize>, usize) + Sync + Send,
+    work: impl Fn(Range<usize>, usize) + Sync + Send,
 ) {
     let items = (starts.len() - 1) * kv_heads;
     (0..items).into_par_iter().for_each(|item| {

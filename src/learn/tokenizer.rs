@@ -43,6 +43,8 @@ pub struct Tokenizer {
     stop_ids: BTreeSet<u32>,
     /// What is no part of a response wherever it stands: pad and bos.
     unsaid: BTreeSet<u32>,
+    /// What the vocabulary has for what it does not know.
+    unknown: Option<String>,
     template: Option<Template>,
     /// Rows that the model beside it has for ids, where some id has none.
     rows: Option<usize>,
@@ -52,10 +54,31 @@ pub struct Tokenizer {
     folder: String,
 }
 
-/// What a `tokenizer.json` adds, with the ids that it says.
+/// What a `tokenizer.json` adds, with the ids that it says, and what it has for what it does not know.
 #[derive(Default, Deserialize)]
 struct Adds {
     added_tokens: Vec<Add>,
+    #[serde(default)]
+    model: Unknown,
+}
+
+/// By name or, of a unigram model, by id. A file that has something else there is no worse for it.
+#[derive(Default, Deserialize)]
+struct Unknown {
+    #[serde(default)]
+    unk_token: Value,
+    #[serde(default)]
+    unk_id: Value,
+}
+
+impl Unknown {
+    fn text(&self, vocabulary: &tokenizers::Tokenizer) -> Option<String> {
+        let id = || u32::try_from(self.unk_id.as_u64()?).ok();
+        match self.unk_token.as_str() {
+            Some(text) => Some(text.to_string()),
+            None => vocabulary.id_to_token(id()?),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -89,6 +112,7 @@ impl Tokenizer {
             .map_err(|e| anyhow!("failed to read {}: {e}", path.display()))?;
         let adds: Adds = serde_json::from_slice(&text).unwrap_or_default();
         drop(text);
+        let unknown = adds.model.text(&inner);
         for Add { id, content } in adds.added_tokens {
             if let Some(read) = inner.token_to_id(&content).filter(|read| *read != id) {
                 bail!(
@@ -137,6 +161,7 @@ impl Tokenizer {
             named,
             stop_ids,
             unsaid,
+            unknown,
             template,
             rows: None,
             positions: model["max_position_embeddings"]
@@ -191,6 +216,24 @@ impl Tokenizer {
     /// Entries, added tokens included. A model may have more rows than this.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
+    }
+
+    /// Whether a token has this id.
+    pub fn has(&self, id: u32) -> bool {
+        self.inner.id_to_token(id).is_some()
+    }
+
+    /// Tokens that no text of somebody is meant to hold: those that were added to the vocabulary, special or not, those that the
+    /// folder names (bos, eos, pad, unk), those that end a turn, and what the vocabulary has for what it does not know.
+    pub fn control_ids(&self) -> BTreeSet<u32> {
+        let added = self.inner.get_added_tokens_decoder().into_keys();
+        let unknown = self.unknown.iter();
+        let named = self.named.texts.values().chain(unknown);
+        let named = named.filter_map(|text| self.inner.token_to_id(text));
+        added
+            .chain(named)
+            .chain(self.stop_ids.iter().copied())
+            .collect()
     }
 
     pub fn token_id(&self, token: &str) -> Option<u32> {

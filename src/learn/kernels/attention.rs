@@ -49,7 +49,7 @@ impl Heads {
 }
 
 /// Writes the outputs of the query heads of `kv` for the rows `sequence`: columns of `out` [rows, out_width] and of
-/// `lse` [heads, rows].
+/// `lse` [heads, rows]. The first `given` rows of the sequence are attended to and get no output.
 ///
 /// # Safety
 /// Nobody else touches these columns of these rows.
@@ -57,6 +57,7 @@ pub unsafe fn forward(
     shape: Heads,
     qkv: &[f32],
     sequence: Range<usize>,
+    given: usize,
     kv: usize,
     out: Shared,
     lse: Shared,
@@ -70,7 +71,7 @@ pub unsafe fn forward(
         let at = head * rows + sequence.start;
         // SAFETY: this head's rows of this sequence are the caller's.
         let lse = unsafe { lse.slice(at..at + length) };
-        for first in (0..length).step_by(QUERIES) {
+        for first in (given..length).step_by(QUERIES) {
             let n = QUERIES.min(length - first);
             let seen = first + n;
             let queries = Mat::rows(&qkv[base + first * w + head * d..], w);
@@ -101,19 +102,26 @@ pub struct Kept<'a> {
 }
 
 /// Writes the gradient of the query heads of `kv`, of its keys and of its values for the rows `sequence`: columns of
-/// `dqkv` [rows, width].
+/// `dqkv` [rows, width]. The first `given` rows of the sequence had no output and get no gradient.
 ///
 /// # Safety
 /// Nobody else touches these columns of these rows.
-pub unsafe fn backward(shape: Heads, kept: Kept, sequence: Range<usize>, kv: usize, dqkv: Shared) {
+pub unsafe fn backward(
+    shape: Heads,
+    kept: Kept,
+    sequence: Range<usize>,
+    given: usize,
+    kv: usize,
+    dqkv: Shared,
+) {
     let (w, ow, d, length) = (shape.width(), shape.out_width(), shape.dim, sequence.len());
     let rows = kept.lse.len() / shape.heads;
     let base = sequence.start * w;
     let keys = Mat::rows(&kept.qkv[base + shape.key_column(kv)..], w);
     let values = Mat::rows(&kept.qkv[base + shape.value_column(kv)..], w);
-    let dkeys = dqkv.at(base + shape.key_column(kv));
-    let dvalues = dqkv.at(base + shape.value_column(kv));
-    for row in sequence.clone() {
+    let dkeys = dqkv.at(base + given * w + shape.key_column(kv));
+    let dvalues = dqkv.at(base + given * w + shape.value_column(kv));
+    for row in sequence.clone().skip(given) {
         for column in [shape.key_column(kv), shape.value_column(kv)] {
             let at = row * w + column;
             // SAFETY: these columns of this row are the caller's.
@@ -121,7 +129,7 @@ pub unsafe fn backward(shape: Heads, kept: Kept, sequence: Range<usize>, kv: usi
         }
     }
     for head in kv * shape.group()..(kv + 1) * shape.group() {
-        for first in (0..length).step_by(QUERIES) {
+        for first in (given..length).step_by(QUERIES) {
             let n = QUERIES.min(length - first);
             let seen = first + n;
             let row = sequence.start + first;
@@ -136,11 +144,13 @@ pub unsafe fn backward(shape: Heads, kept: Kept, sequence: Range<usize>, kv: usi
                 product(size, shape.scale(), queries, keys.t(), p, seen, false);
                 product(size, 1.0, douts, values.t(), dp, seen, false);
                 softmax::causal_backward(p, dp, seen, first + 1, lse, delta, shape.scale());
-                let (p, ds) = (Mat::rows(p, seen), Mat::rows(dp, seen));
+                let ds = Mat::rows(dp, seen);
+                let own = |all| Mat::rows(all, seen).t();
+                let size = (seen - given, d, n);
                 // SAFETY: these columns of the sequence's rows are the caller's, and lie inside `dqkv`.
                 unsafe {
-                    product_at((seen, d, n), 1.0, p.t(), douts, dvalues, w, true);
-                    product_at((seen, d, n), 1.0, ds.t(), queries, dkeys, w, true);
+                    product_at(size, 1.0, own(&p[given..]), douts, dvalues, w, true);
+                    product_at(size, 1.0, own(&dp[given..]), queries, dkeys, w, true);
                     let dqueries = dqkv.at(row * w + head * d);
                     product_at((n, d, seen), 1.0, ds, keys, dqueries, w, false);
                 }

@@ -62,6 +62,17 @@ pub fn blocks(rows: usize, size: usize, work: impl Fn(usize, Range<usize>) + Syn
         .for_each(|block| work(block, block * size..((block + 1) * size).min(rows)));
 }
 
+/// As `blocks`, for these rows.
+pub fn blocks_of(
+    rows: Range<usize>,
+    size: usize,
+    work: impl Fn(usize, Range<usize>) + Sync + Send,
+) {
+    blocks(rows.len(), size, |block, r| {
+        work(block, rows.start + r.start..rows.start + r.end)
+    });
+}
+
 /// `rows` scaled to a width: the part of a row-major array that holds these rows.
 pub fn span(rows: &Range<usize>, width: usize) -> Range<usize> {
     rows.start * width..rows.end * width

@@ -34,6 +34,33 @@ impl Cache {
         }
     }
 
+    /// Positions that it has room for.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Copies the first so many positions of another of the same model.
+    pub fn take_over(&mut self, other: &Cache, positions: usize) {
+        assert!(
+            positions <= self.capacity.min(other.len),
+            "a cache takes over what fits and is there"
+        );
+        // Whole blocks: what lies behind the positions is written before it is read.
+        let line = LANES * self.kv_heads * self.head_dim;
+        let blocks = positions.div_ceil(LANES) * line;
+        let (own, theirs) = (self.capacity / LANES * line, other.capacity / LANES * line);
+        for (to, from) in [
+            (&mut self.keys, &other.keys),
+            (&mut self.values, &other.values),
+        ] {
+            if own > 0 && theirs > 0 {
+                let layers = to.chunks_exact_mut(own).zip(from.chunks_exact(theirs));
+                layers.for_each(|(to, from)| to[..blocks].copy_from_slice(&from[..blocks]));
+            }
+        }
+        self.len = positions;
+    }
+
     /// Numbers of one head in a block of positions.
     fn block(&self) -> usize {
         self.head_dim * LANES

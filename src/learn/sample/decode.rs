@@ -1,11 +1,13 @@
-//! One token a row through the whole decoder, with the keys and values of what came before. A team of threads may share
-//! the products; the rest is the calling thread's.
+//! Tokens through the whole decoder, with the keys and values of what came before: one a row for sampling, or several that go
+//! on from a shared beginning. A team of threads may share the products; the rest is the calling thread's.
 //!
-//! A row's numbers depend on its own tokens only. Knows nothing of requests or of choosing tokens.
+//! A row's numbers depend on its own tokens, and on how they are divided between caches, only. Knows nothing of requests or of
+//! choosing tokens.
 
 use crate::adapter::Net;
 use crate::config::{Config, Head};
 use crate::kernels::rope::{self, Rope, Turn};
+use crate::kernels::rows::span;
 use crate::kernels::simd::LANES;
 use crate::kernels::{norm, swiglu};
 use crate::sample::attend::Attend;
@@ -15,6 +17,7 @@ use crate::sample::team::Team;
 use crate::weights::Weights;
 use anyhow::{Result, ensure};
 use pulp::Arch;
+use std::ops::Range;
 
 /// The weights laid out for decoding. Holds a second copy of every matrix.
 pub struct Decoder<'a> {
@@ -29,6 +32,24 @@ struct Layer {
     o: Panels,
     gate_up: Panels,
     down: Panels,
+}
+
+/// Tokens that follow what is cached.
+pub(crate) struct Tail<'t> {
+    /// The first so many positions of a cache that others read as well.
+    pub shared: Option<(&'t Cache, usize)>,
+    /// Goes on behind the shared positions, and receives the tokens' keys and values behind those that it has.
+    pub own: &'t mut Cache,
+    pub tokens: &'t [u32],
+    /// Logits are wanted behind so many of the last tokens; of the others nothing is but keys and values.
+    pub kept: usize,
+}
+
+impl Tail<'_> {
+    /// The position of its first token.
+    fn first(&self) -> usize {
+        self.shared.map_or(0, |(_, seen)| seen) + self.own.len
+    }
 }
 
 /// A thread's helpers, and its buffers, that grow to the largest number of rows.
@@ -96,7 +117,12 @@ impl<'a> Decoder<'a> {
         Cache::new(config.layers, config.kv_heads, config.head_dim, capacity)
     }
 
-    /// Fills `cache` with the prompt and writes the logits that follow it [vocabulary].
+    /// From now on sequences may be this long.
+    pub fn reach(&mut self, length: usize) {
+        self.rope.reach(&self.weights.config, length);
+    }
+
+    /// Fills the empty `cache` with the prompt and writes the logits that follow it [vocabulary].
     pub fn prefill(
         &self,
         prompt: &[u32],
@@ -104,28 +130,51 @@ impl<'a> Decoder<'a> {
         buffers: &mut Buffers,
         logits: &mut [f32],
     ) {
-        let positions: Vec<u32> = (0..prompt.len() as u32).collect();
-        let last = prompt.len() - 1;
-        self.run(prompt, &positions, 1, buffers, |decoder, layer, buffers| {
-            let (w, q) = (
-                decoder.weights.config.qkv_width(),
-                decoder.weights.config.q_width(),
-            );
-            let rows = buffers
-                .qkv
-                .chunks_exact(w)
-                .zip(buffers.mixed.chunks_exact_mut(q));
-            for (position, (qkv, mixed)) in rows.enumerate() {
-                cache.put(layer, position, &qkv[q..]);
-                if layer + 1 == decoder.layers.len() && position < last {
-                    continue;
+        let whole = Tail {
+            shared: None,
+            own: cache,
+            tokens: prompt,
+            kept: 1,
+        };
+        self.extend(&mut [whole], buffers);
+        self.logits(0..1, buffers, logits);
+    }
+
+    /// All tokens of every tail. Then `logits` gives what follows those that are kept, tail by tail.
+    pub fn extend(&self, tails: &mut [Tail], buffers: &mut Buffers) {
+        let (mut tokens, mut positions, mut kept) = (vec![], vec![], vec![]);
+        for tail in tails.iter() {
+            let first = tail.first() as u32;
+            positions.extend(first..first + tail.tokens.len() as u32);
+            tokens.extend_from_slice(tail.tokens);
+            kept.push(tokens.len() - tail.kept..tokens.len());
+        }
+        let config = &self.weights.config;
+        let (w, q) = (config.qkv_width(), config.q_width());
+        self.run(&tokens, &positions, &kept, buffers, |decoder, layer, b| {
+            let last = layer + 1 == decoder.layers.len();
+            let mut lines = b.qkv.chunks_exact(w).zip(b.mixed.chunks_exact_mut(q));
+            for tail in tails.iter_mut() {
+                let unasked = tail.tokens.len() - tail.kept;
+                for i in 0..tail.tokens.len() {
+                    let (qkv, mixed) = lines.next().expect("every token has a line");
+                    tail.own.put(layer, tail.own.len + i, &qkv[q..]);
+                    if last && i < unasked {
+                        continue;
+                    }
+                    let own = (&*tail.own, tail.own.len + i + 1);
+                    match tail.shared {
+                        Some(shared) => {
+                            decoder.attend(layer, &[shared, own], qkv, mixed, &mut b.scores);
+                        }
+                        None => decoder.attend(layer, &[own], qkv, mixed, &mut b.scores),
+                    }
                 }
-                let seen = [(&*cache, position + 1)];
-                decoder.attend(layer, &seen, qkv, mixed, &mut buffers.scores);
             }
         });
-        cache.len = prompt.len();
-        self.logits(0..1, buffers, logits);
+        for tail in tails {
+            tail.own.len += tail.tokens.len();
+        }
     }
 
     /// One more token for every row: `(token, prompt, own)`, where `own` follows the prompt and receives the token's
@@ -139,7 +188,7 @@ impl<'a> Decoder<'a> {
         self.run(
             &tokens,
             &positions,
-            rows.len(),
+            std::slice::from_ref(&(0..tokens.len())),
             buffers,
             |decoder, layer, buffers| {
                 let (w, q) = (
@@ -162,8 +211,8 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Logits [rows, vocabulary] of these rows of the last `step`.
-    pub fn logits(&self, rows: std::ops::Range<usize>, buffers: &mut Buffers, logits: &mut [f32]) {
+    /// Logits [rows, vocabulary] of these rows of the last `step` or `extend`.
+    pub fn logits(&self, rows: Range<usize>, buffers: &mut Buffers, logits: &mut [f32]) {
         let config = &self.weights.config;
         let (d, n) = (config.hidden_size, rows.len());
         norm::forward(
@@ -182,13 +231,13 @@ impl<'a> Decoder<'a> {
     }
 
     /// All blocks for these tokens; `mix` does the attention of a layer, from `qkv` to `mixed`. Leaves the hidden
-    /// state before the final norm of the last `kept` tokens in `buffers.x`: of the others nobody asks for more than
-    /// the last layer's keys and values.
+    /// state before the final norm of the `kept` tokens in `buffers.x`: of the others nobody asks for more than the last
+    /// layer's keys and values.
     fn run(
         &self,
         tokens: &[u32],
         positions: &[u32],
-        kept: usize,
+        kept: &[Range<usize>],
         buffers: &mut Buffers,
         mut mix: impl FnMut(&Decoder, usize, &mut Buffers),
     ) {
@@ -221,7 +270,7 @@ impl<'a> Decoder<'a> {
             rope::forward(&mut b.qkv, turn, config.q_width(), config.kv_heads, k);
             mix(self, i, b);
             if i + 1 == self.layers.len() {
-                b.keep_last(config, kept);
+                b.keep(config, kept);
             }
             layer.o.apply(b.team, &b.mixed, &mut b.x, Into::Add);
             norm::forward(&b.x, view.post_norm, eps, &mut b.normed, &mut b.scales);
@@ -287,13 +336,19 @@ impl<'a> Buffers<'a> {
         self.act.resize(rows * f, 0.0);
     }
 
-    /// Leaves the last rows of what is needed after the attention.
-    fn keep_last(&mut self, config: &Config, rows: usize) {
+    /// Leaves these rows, which ascend, of what is needed after the attention.
+    fn keep(&mut self, config: &Config, kept: &[Range<usize>]) {
+        let rows = kept.iter().map(Range::len).sum();
         for (data, width) in [
             (&mut self.x, config.hidden_size),
             (&mut self.mixed, config.q_width()),
         ] {
-            data.drain(..data.len() - rows * width);
+            let mut to = 0;
+            for run in kept {
+                data.copy_within(span(run, width), to);
+                to += run.len() * width;
+            }
+            data.truncate(to);
         }
         self.normed.truncate(rows * config.hidden_size);
         self.scales.truncate(rows);

@@ -6,12 +6,12 @@
 //! bits depend on its prompt, its seed, its number and the options alone: not on other rows, `batch_rows` or threads.
 
 mod attend;
-mod cache;
+pub(crate) mod cache;
 pub mod choose;
-mod decode;
+pub(crate) mod decode;
 pub mod forecast;
 mod panels;
-mod team;
+pub(crate) mod team;
 
 use crate::adapter::Net;
 use crate::config::Config;
