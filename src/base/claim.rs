@@ -5,6 +5,12 @@ use std::collections::BTreeMap;
 /// The axis whose variants repeat each other: the same study with other random numbers.
 pub const SEED: &str = "seed";
 
+/// Whether the values of an axis are seeds, by its name: `seed`, `rl.seed`, `base_seed`, `base-seed`.
+pub fn of_seeds(axis: &str) -> bool {
+    let name = axis.rsplit('.').next().unwrap_or(axis);
+    name.rsplit(['_', '-']).next() == Some(SEED)
+}
+
 /// By axis of `[matrix]`, the value's text: which variant of a recipe.
 pub type Axes = BTreeMap<String, String>;
 

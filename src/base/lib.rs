@@ -8,6 +8,7 @@ pub mod hash;
 pub mod idle;
 pub mod memory;
 pub mod params;
+pub mod picture;
 pub mod response;
 pub mod rng;
 pub mod rows;

@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 pub const ROWS: &str = "rows.jsonl";
 pub const METRICS: &str = "metrics.json";
 pub const VALUES: &str = "values.jsonl";
+/// Hidden states of the prompts in `rows.jsonl`: a tensor [prompts, hidden] a layer, called `layer.N`.
+pub const STATES: &str = "states.safetensors";
 /// Test cases as HarmBench merges them: `{"BehaviorID": ["a whole user message", …]}`.
 pub const CASES: &str = "test_cases.json";
 
@@ -71,6 +73,16 @@ pub struct Prompt {
     /// Ground truth, for prompts of the built-in world.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truth: Option<Truth>,
+    /// Of a test case that an attack made: the fingerprint of the prompt that it attacks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attacked: Option<String>,
+}
+
+impl Prompt {
+    /// As [`CompletedPrompt::fingerprint`].
+    pub fn fingerprint(&self) -> String {
+        fingerprint(&self.prompt, self.class, &self.truth)
+    }
 }
 
 /// What the built-in world knows of a prompt of its own.
@@ -195,6 +207,8 @@ pub struct CompletedPrompt {
     pub labels: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truth: Option<Truth>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attacked: Option<String>,
 }
 
 impl From<Prompt> for CompletedPrompt {
@@ -208,6 +222,7 @@ impl From<Prompt> for CompletedPrompt {
             difficulty: p.difficulty,
             labels: p.labels,
             truth: p.truth,
+            attacked: p.attacked,
         }
     }
 }
@@ -219,12 +234,24 @@ impl CompletedPrompt {
     }
 
     /// 16 hexadecimal digits of what is asked and what is right: text, class, truth. Two measurements pair only where
-    /// these are the same, whatever the ids say.
+    /// these are the same, whatever the ids say. Of a test case that an attack made it is that of the prompt that it attacks, with the
+    /// attack: each model is attacked by texts of its own, and what is compared is how it stands the same attack on the same prompt.
     pub fn fingerprint(&self) -> String {
-        let identity = serde_json::to_string(&(&self.prompt, self.class, &self.truth));
-        let identity = identity.expect("a prompt always has a JSON form");
-        blake3::hash(identity.as_bytes()).to_hex()[..16].to_string()
+        match &self.attacked {
+            Some(parent) => hex16(&(parent, self.labels.get(ATTACK))),
+            None => fingerprint(&self.prompt, self.class, &self.truth),
+        }
     }
+}
+
+fn fingerprint(text: &str, class: PromptClass, truth: &Option<Truth>) -> String {
+    hex16(&(text, class, truth))
+}
+
+/// 16 hexadecimal digits of a hash of the JSON form.
+fn hex16(identity: &impl Serialize) -> String {
+    let identity = serde_json::to_string(identity).expect("rows have a JSON form");
+    blake3::hash(identity.as_bytes()).to_hex()[..16].to_string()
 }
 
 /// What a judge said of one completion.
@@ -325,8 +352,7 @@ impl Score {
     /// these are the same, whatever the ids say.
     pub fn fingerprint(&self) -> String {
         let judged = (&self.prompt, self.class, &self.reasoning, &self.answer);
-        let judged = serde_json::to_string(&judged).expect("a row always has a JSON form");
-        blake3::hash(judged.as_bytes()).to_hex()[..16].to_string()
+        hex16(&judged)
     }
 }
 
@@ -397,6 +423,32 @@ impl AttackStep {
             ..AttackStep::default()
         }
     }
+}
+
+/// A cell of an archive of rainbow teaming in the form in which TARS released them: a file is an array of risks, each an array of styles.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ArchiveCell {
+    /// Empty where the cell is.
+    pub prompt: String,
+    /// What a judge gave the answer to it, in [0, 1].
+    #[serde(default)]
+    pub score: f64,
+}
+
+/// An archive, read. Errors: another shape than rows of the same length, none of them empty.
+pub fn archive(text: &[u8]) -> Result<Vec<Vec<ArchiveCell>>> {
+    let rows: Vec<Vec<ArchiveCell>> =
+        serde_json::from_slice(text).context("no array of arrays of `prompt` and `score`")?;
+    let width = rows.first().map_or(0, Vec::len);
+    ensure!(width > 0, "it has no cell");
+    for (i, row) in rows.iter().enumerate() {
+        let found = row.len();
+        ensure!(
+            found == width,
+            "row {i} has {found} cells, and row 0 has {width}"
+        );
+    }
+    Ok(rows)
 }
 
 /// A named value with its sample size and 95 % interval, and the file of per-sample values behind it.

@@ -18,6 +18,8 @@ pub mod record;
 pub mod schema;
 pub mod seen;
 pub mod separated;
+pub mod synonyms;
+pub mod targets;
 pub mod text;
 pub mod value;
 

@@ -138,7 +138,7 @@ fn above(graph: &Graph, id: NodeId, known: &mut Known) -> Option<Labels> {
     let rows = node.inputs.iter().filter(|(port, edge)| {
         let output = graph.node(edge.node).kind.output(edge.output);
         let rows = output.is_some_and(|o| matches!(o.ty, Type::Prompts | Type::Completions));
-        rows && !node.kind.compares(port) && !node.kind.measures_with(port)
+        rows && node.kind.passes_on(port) && !node.kind.measures_with(port)
     });
     let mut found: Option<Labels> = None;
     for (_, edge) in rows {
@@ -158,6 +158,7 @@ fn given(graph: &Graph, edge: &Edge, known: &mut Known) -> Option<Labels> {
     let node = graph.node(edge.node);
     let labels = match node.kind.labels {
         Some(labels) => Some(labels(&node.params, edge.output)),
+        None if node.kind.relabels => None,
         None => above(graph, edge.node, known),
     };
     known.insert(place, labels.clone());

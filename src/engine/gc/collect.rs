@@ -70,9 +70,13 @@ impl Tier {
     fn of(ty: Type) -> Option<Tier> {
         match ty {
             Type::Model | Type::RewardModel | Type::Adapter => Some(Tier::Weights),
-            Type::Prompts | Type::Conversations | Type::Pairs | Type::Completions | Type::Cases => {
-                Some(Tier::Data)
-            }
+            Type::Prompts
+            | Type::Conversations
+            | Type::Pairs
+            | Type::Completions
+            | Type::Cases
+            | Type::Archives
+            | Type::States => Some(Tier::Data),
             Type::Metrics | Type::Scores | Type::AttackLog => None,
         }
     }

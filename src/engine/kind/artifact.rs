@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use base::bounded;
 use base::params::{ParamValue, Ty};
-use base::rows::{self, CASES, METRICS, Measured, ROWS, VALUES};
+use base::rows::{self, CASES, METRICS, Measured, ROWS, STATES, VALUES};
 use base::text::count;
 use base::value::Value as Param;
 use serde::de::{self, DeserializeOwned, MapAccess, Visitor};
@@ -42,6 +42,10 @@ pub enum Type {
     Cases,
     /// `rows.jsonl`: what an attack tried, step by step.
     AttackLog,
+    /// `NAME.json`: archives of rainbow teaming, a grid of prompts and scores each, as TARS released them.
+    Archives,
+    /// `states.safetensors` and `rows.jsonl`: hidden states of a model, and the prompts that they are of.
+    States,
 }
 
 /// No header of a model we know comes near, in bytes.
@@ -54,7 +58,7 @@ const LONGEST_METRICS: u64 = 64 << 20;
 const LONGEST_CASES: u64 = 16 << 30;
 
 impl Type {
-    pub const ALL: [Type; 11] = [
+    pub const ALL: [Type; 13] = [
         Type::Prompts,
         Type::Conversations,
         Type::Pairs,
@@ -66,6 +70,8 @@ impl Type {
         Type::Metrics,
         Type::Cases,
         Type::AttackLog,
+        Type::Archives,
+        Type::States,
     ];
 
     /// Its name in recipes, manifests and records.
@@ -82,6 +88,8 @@ impl Type {
             Type::Metrics => "metrics",
             Type::Cases => "cases",
             Type::AttackLog => "attack-log",
+            Type::Archives => "archives",
+            Type::States => "states",
         }
     }
 
@@ -100,7 +108,7 @@ impl Type {
             | Type::AttackLog => Some(ROWS),
             Type::Metrics => Some(METRICS),
             Type::Cases => Some(CASES),
-            Type::Model | Type::RewardModel | Type::Adapter => None,
+            Type::Model | Type::RewardModel | Type::Adapter | Type::Archives | Type::States => None,
         }
     }
 
@@ -116,6 +124,8 @@ impl Type {
             Type::Metrics => metrics(folder),
             Type::Cases => cases(folder),
             Type::AttackLog => rows_in::<rows::AttackStep>(folder),
+            Type::Archives => archives(folder),
+            Type::States => states(folder),
             Type::Model | Type::RewardModel => weights(folder, "config.json", None),
             Type::Adapter => {
                 let name = "adapter_model.safetensors";
@@ -239,6 +249,42 @@ fn metrics(folder: &Path) -> Result<String> {
     Ok(format!("{held}, {rows} of values"))
 }
 
+/// Archives of one shape.
+fn archives(folder: &Path) -> Result<String> {
+    let (mut found, mut filled, mut cells) = (0, 0, 0);
+    let mut shape = None;
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|e| e != "json") {
+            continue;
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let read = || -> Result<_> { rows::archive(&bounded::read(&path, LONGEST_METRICS)?) };
+        let rows = read().with_context(|| name.to_string())?;
+        let own = (rows.len(), rows[0].len());
+        let (height, width) = *shape.get_or_insert(own);
+        ensure!(
+            own == (height, width),
+            "{name}: it is {} × {}, and another one {height} × {width}",
+            own.0,
+            own.1
+        );
+        found += 1;
+        cells += height * width;
+        filled += rows
+            .iter()
+            .flatten()
+            .filter(|c| !c.prompt.is_empty())
+            .count();
+    }
+    ensure!(
+        found > 0,
+        "it has no archive: no file whose name ends in .json"
+    );
+    let archives = count(found, "archive", "archives");
+    Ok(format!("{archives}, {filled} of {cells} cells filled"))
+}
+
 /// Test cases, of which none is held.
 fn cases(folder: &Path) -> Result<String> {
     let path = folder.join(CASES);
@@ -317,27 +363,68 @@ fn weights(folder: &Path, config: &str, wanted: Option<&str>) -> Result<String> 
     Ok(format!("{files} of tensors"))
 }
 
-/// The header of a safetensors file against the file's length.
+/// Prompts, and in every layer a row for each.
+fn states(folder: &Path) -> Result<String> {
+    let prompts = rows_of::<rows::Prompt>(&folder.join(ROWS)).context(ROWS)?;
+    let header = header(&folder.join(STATES)).with_context(|| format!("reading {STATES}"))?;
+    let tensors = match header {
+        Ok(tensors) => tensors,
+        Err(problem) => bail!("`{STATES}` {problem}"),
+    };
+    let layers = tensors.iter().filter(|(name, _)| *name != "__metadata__");
+    let mut known = 0;
+    for (name, tensor) in layers {
+        let number = name
+            .strip_prefix("layer.")
+            .and_then(|n| n.parse::<u32>().ok());
+        ensure!(
+            number.is_some(),
+            "`{STATES}`: tensor `{name}` is not called `layer.` and a number"
+        );
+        let rows = &tensor["shape"][0];
+        ensure!(
+            rows.as_u64() == Some(prompts as u64) && tensor["shape"][1].is_u64(),
+            "`{STATES}`: tensor `{name}` is not of a row for each of {prompts} prompts"
+        );
+        ensure!(
+            tensor["dtype"] == "F32",
+            "`{STATES}`: tensor `{name}` is not of type F32"
+        );
+        known += 1;
+    }
+    ensure!(known > 0, "`{STATES}` has no layer");
+    let prompts = count(prompts as u64, "prompt", "prompts");
+    Ok(format!("{} of {prompts}", count(known, "layer", "layers")))
+}
+
+/// What is wrong with a safetensors file, by its header and its length.
 fn tensors_problem(path: &Path) -> Result<Option<&'static str>> {
+    Ok(header(path)?.err())
+}
+
+/// The header of a safetensors file, or what is wrong with it beside the file's length.
+fn header(path: &Path) -> Result<Result<Map<String, Value>, &'static str>> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     let mut head = [0; 8];
     if length < 8 {
-        return Ok(Some("is too short"));
+        return Ok(Err("is too short"));
     }
     file.read_exact(&mut head)?;
     let header = u64::from_le_bytes(head);
     if header > LONGEST_HEADER || header > length - 8 {
-        return Ok(Some("has a header longer than the file"));
+        return Ok(Err("has a header longer than the file"));
     }
     let mut text = vec![0; header as usize];
     file.read_exact(&mut text)?;
     let Ok(tensors) = serde_json::from_slice::<Map<String, Value>>(&text) else {
-        return Ok(Some("has a header that cannot be read"));
+        return Ok(Err("has a header that cannot be read"));
     };
     let ends = tensors
         .values()
         .filter_map(|t| t["data_offsets"][1].as_u64());
-    let whole = ends.max().unwrap_or(0) == length - 8 - header;
-    Ok((!whole).then_some("is cut short or has more bytes than its header says"))
+    match ends.max().unwrap_or(0) == length - 8 - header {
+        true => Ok(Ok(tensors)),
+        false => Ok(Err("is cut short or has more bytes than its header says")),
+    }
 }

@@ -95,4 +95,6 @@ pub struct Work {
     pub amount: f64,
     /// Bytes that it needs at its peak; 0: not known.
     pub memory: f64,
+    /// What there is to do, in the words of its kind: `11,520 candidates: 12 searches × 20 steps × 48`.
+    pub told: Option<String>,
 }

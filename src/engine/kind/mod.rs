@@ -46,6 +46,8 @@ pub enum Purpose {
     Compared,
     /// Whoever trains measures on them meanwhile; without training they are taken.
     Measured,
+    /// Their texts stand in the node's own rows, which are made of other rows: what is known of these is known of them.
+    Quoted,
 }
 
 impl Port {
@@ -89,6 +91,12 @@ impl Port {
     /// See `Purpose::Measured`.
     pub const fn only_measured(self) -> Port {
         let purpose = Purpose::Measured;
+        Port { purpose, ..self }
+    }
+
+    /// See `Purpose::Quoted`.
+    pub const fn only_quoted(self) -> Port {
+        let purpose = Purpose::Quoted;
         Port { purpose, ..self }
     }
 }
@@ -301,6 +309,8 @@ pub struct Kind {
     pub exec: fn() -> Vec<ParamSpec>,
     /// The further labels of the rows of an output; for kinds that know them beforehand. What selects or answers rows gives no other.
     pub labels: Option<fn(&Values, &str) -> Labels>,
+    /// Its rows have labels beside those of the rows that it takes, and nobody knows them beforehand.
+    pub relabels: bool,
     /// Checks beyond types and bounds; gets identity and execution values, all present and well typed.
     pub check: Option<fn(&Values) -> Vec<Problem>>,
     /// Checks of what stands above it in the graph; for kinds that only certain inputs fit.
@@ -338,6 +348,7 @@ impl Kind {
         params: Vec::new,
         exec: Vec::new,
         labels: None,
+        relabels: false,
         check: None,
         above: None,
         needs: |_| Needs::ONE_THREAD,
@@ -377,6 +388,12 @@ impl Kind {
     pub fn compares(&self, port: &str) -> bool {
         let port = self.port(port);
         port.is_some_and(|p| p.purpose == Purpose::Compared)
+    }
+
+    /// Whether what is known of the rows at this port is known of the node's own: they are neither compared with nor quoted only.
+    pub fn passes_on(&self, port: &str) -> bool {
+        let port = self.port(port);
+        port.is_none_or(|p| !matches!(p.purpose, Purpose::Compared | Purpose::Quoted))
     }
 
     /// Whether a training measures with what is given to this port.

@@ -69,6 +69,8 @@ pub struct Formula {
     pub memory: f64,
     /// At a speed that was recorded here.
     pub seconds: Option<f64>,
+    /// What there is to do, in the kind's own words.
+    pub told: Option<String>,
 }
 
 /// How fast a kind was here: by the newest record that counted its work.

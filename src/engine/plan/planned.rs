@@ -153,6 +153,7 @@ fn by_formula(
                 flop: work.flop,
                 memory: work.memory,
                 seconds: speed.map(|s| work.flop / s.flop_per_second),
+                told: work.told,
             };
             estimate.with_formula(formula, decision, scaled);
         }
