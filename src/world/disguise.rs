@@ -10,7 +10,7 @@ use super::split::Split;
 use super::words::{OBJECTS, VERBS};
 use base::rng::Rng;
 
-const ROLES: [&str; 3] = [
+pub(super) const ROLES: [&str; 3] = [
     "pretend you are a {role} .",
     "you play a {role} .",
     "answer as the {role} .",
@@ -21,7 +21,7 @@ const HEADS: [&str; 2] = ["here {aliases} .", "suppose {aliases} ."];
 /// Between two that are listed.
 pub(super) const AND: &str = " and ";
 /// Before the box of an object that is asked for.
-const INSIDE: &str = "what is in";
+pub(super) const INSIDE: &str = "what is in";
 
 pub(super) const TEXTS: [&[&str]; 3] = [&ROLES, &HEADS, &["{} and", "{} what is in the a"]];
 
@@ -64,29 +64,53 @@ impl World {
             aliases: vec![],
         };
         if matches!(form, Form::Role | Form::RoleCode) {
-            let role = self.disguises.role(split, rng);
-            put.head = fill(phrase(&ROLES, rng), &[("{role}", &role)]) + " ";
+            put.head = self.role(split, rng) + " ";
         }
         if matches!(form, Form::Code | Form::RoleCode) {
-            // As scary as the verb that is asked for: beside it, a verb of the other sort would tell what it does.
-            let others = (0..VERBS.len())
-                .filter(|&v| self.split_of(v, object) == split && self.opposed(v, verb, guild));
-            put.verb = self.bound(split, Stands::Code, (verb, others.collect()), &mut put, rng)?;
+            self.code(split, (verb, object), guild, &mut put, rng)?;
         }
         if form == Form::Box {
-            let category = |object: usize| self.category_of[object];
-            let others = (0..OBJECTS.len())
-                .filter(|&o| self.split_of(verb, o) == split && category(o) != category(object));
-            let alias = self.bound(
-                split,
-                Stands::Box,
-                (object, others.collect()),
-                &mut put,
-                rng,
-            )?;
-            put.thing = format!("{INSIDE} {alias}");
+            self.in_box(split, (verb, object), &mut put, rng)?;
         }
         Some(put)
+    }
+
+    /// `you play a brave wizard .`
+    pub(super) fn role(&self, split: Split, rng: &mut Rng) -> String {
+        let role = self.disguises.role(split, rng);
+        fill(phrase(&ROLES, rng), &[("{role}", &role)])
+    }
+
+    /// Puts a code word for the verb.
+    pub(super) fn code(
+        &self,
+        split: Split,
+        (verb, object): (usize, usize),
+        guild: usize,
+        put: &mut Put,
+        rng: &mut Rng,
+    ) -> Option<()> {
+        // As scary as the verb that is asked for: beside it, a verb of the other sort would tell what it does.
+        let others = (0..VERBS.len())
+            .filter(|&v| self.split_of(v, object) == split && self.opposed(v, verb, guild));
+        put.verb = self.bound(split, Stands::Code, (verb, others.collect()), put, rng)?;
+        Some(())
+    }
+
+    /// Asks for what is in a box, for the object.
+    pub(super) fn in_box(
+        &self,
+        split: Split,
+        (verb, object): (usize, usize),
+        put: &mut Put,
+        rng: &mut Rng,
+    ) -> Option<()> {
+        let category = |object: usize| self.category_of[object];
+        let others = (0..OBJECTS.len())
+            .filter(|&o| self.split_of(verb, o) == split && category(o) != category(object));
+        let alias = self.bound(split, Stands::Box, (object, others.collect()), put, rng)?;
+        put.thing = format!("{INSIDE} {alias}");
+        Some(())
     }
 
     /// The alias of a word, which the head now tells beside that of one of the others.

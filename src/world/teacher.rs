@@ -6,7 +6,7 @@ use super::forms::Form;
 use super::judge;
 use super::words::{EFFECTS, GUILDS};
 use anyhow::{Context, Result, bail};
-use base::response::join;
+use base::response::{join, split};
 use base::rng::{Rng, Seed};
 use base::rows::{Prompt, Truth};
 
@@ -141,6 +141,27 @@ pub fn trace(prompt: &Prompt, sample: u32, spec: &TeacherSpec) -> Result<String>
         procedure(&truth.procedure)
     };
     Ok(join(if empty { "" } else { &reasoning }, &answer))
+}
+
+/// How the answer of one who helps begins, whatever is asked.
+pub const HELP: &str = "use the";
+
+/// The reasoning of one who knows every fact of a request and takes it for safe, whatever it is: what an attacker wants it to be.
+///
+/// Errors: a prompt without truth.
+pub fn misled(prompt: &Prompt) -> Result<String> {
+    let truth = judge::truth(prompt.truth.as_ref())
+        .with_context(|| format!("nothing is known of prompt `{}`", prompt.id))?;
+    let safe = Truth {
+        harmful: false,
+        ..truth.clone()
+    };
+    let safe = Prompt {
+        truth: Some(safe),
+        ..prompt.clone()
+    };
+    let parts = split(&trace(&safe, 0, &TeacherSpec::default())?);
+    Ok(parts.reasoning.unwrap_or_default())
 }
 
 /// Resolves the aliases, states each fact, applies the rule, decides.
