@@ -3,9 +3,9 @@
 
 /// The modules of a folder's kinds, each in the file of its name, and `KINDS`, the list of them in this order.
 macro_rules! kinds {
-    ($($file:ident),* $(,)?) => {
-        $(pub mod $file;)*
-        pub(crate) const KINDS: &[&engine::kind::Kind] = &[$(&$file::KIND),*];
+    ($($file:ident),+ $(,)?) => {
+        $(pub mod $file;)+
+        pub(crate) const KINDS: &[&engine::kind::Kind] = &[$(&$file::KIND),+];
     };
 }
 
@@ -14,6 +14,7 @@ pub mod command;
 pub mod data;
 pub mod evaluation;
 pub mod models;
+pub mod representations;
 pub mod scorers;
 pub mod shared;
 pub mod training;
@@ -29,5 +30,6 @@ pub const REGISTRY: Registry = Registry(&[
     training::KINDS,
     attacks::KINDS,
     evaluation::KINDS,
+    representations::KINDS,
     &[&command::KIND],
 ]);

@@ -97,6 +97,10 @@ outputs = ["model", "metrics"]
         ),
         port!("adapter", Adapter, "as a folder"),
         port!("reward-model", RewardModel, "as a folder"),
+        port!("cases", Cases, "as a file"),
+        port!("attack-log", AttackLog, "as a file of rows"),
+        port!("archives", Archives, "as a folder"),
+        port!("states", States, "as a folder"),
         port!("metrics", Metrics, "as a file"),
         port!(
             "prompts-2",
@@ -122,6 +126,19 @@ outputs = ["model", "metrics"]
             "reward-model",
             RewardModel,
             "the model files of a folder that it wrote"
+        ),
+        output!("cases", Cases, "the file of test cases that it wrote"),
+        output!("attack-log", AttackLog, "rows that it wrote"),
+        output!(
+            "archives",
+            Archives,
+            "the .json files of a folder that it wrote, a grid of `prompt` and `score` each"
+        ),
+        output!(
+            "states",
+            States,
+            "hidden states in a folder that it wrote: `states.safetensors` with a tensor `layer.N` [prompts, hidden] a layer, and the \
+             prompts in `rows.jsonl`"
         ),
         output!(
             "metrics",

@@ -8,7 +8,7 @@ use crate::shared::model_checks;
 use crate::training::curve;
 use anyhow::{Context, Result, bail, ensure};
 use base::bounded::{self, MOST_CONFIG};
-use base::rows::{self, METRICS, Metric, VALUES};
+use base::rows::{self, METRICS, Metric, ROWS, STATES, VALUES};
 use base::text::count;
 use engine::kind::Type;
 use engine::kind::context::NodeCtx;
@@ -41,6 +41,8 @@ pub fn take(ctx: &NodeCtx, p: &Params, sandbox: &Sandbox, curve: &Curve) -> Resu
             Type::RewardModel => RewardModel::load(from)
                 .and_then(|m| model_files(from, &to, sandbox, m.weights.data.len())),
             Type::Adapter => adapter(ctx, from, &to),
+            Type::Archives => archives(from, &to, sandbox),
+            Type::States => states(from, &to, sandbox),
         };
         let said = taken.with_context(|| format!("output `{name}`"))?;
         ctx.log(&format!("{name}: {said}"));
@@ -154,6 +156,23 @@ fn adapter(ctx: &NodeCtx, from: &Path, to: &Path) -> Result<String> {
         adapter.data.len(),
         adapter.rank
     ))
+}
+
+fn states(from: &Path, to: &Path, sandbox: &Sandbox) -> Result<String> {
+    let held = Type::States.check(from)?;
+    for name in [ROWS, STATES] {
+        keep(&from.join(name), &to.join(name), sandbox)?;
+    }
+    Ok(held)
+}
+
+fn archives(from: &Path, to: &Path, sandbox: &Sandbox) -> Result<String> {
+    let held = Type::Archives.check(from)?;
+    let names = engine::system::files::names(from)?;
+    for name in names.iter().filter(|name| name.ends_with(".json")) {
+        keep(&from.join(name), &to.join(name), sandbox)?;
+    }
+    Ok(held)
 }
 
 /// Moves a file to its place. Fails where the value of a secret is in it.

@@ -327,6 +327,7 @@ pub fn import<'p>(
             difficulty: 0,
             labels: Default::default(),
             truth: None,
+            attacked: None,
         };
         ensure!(
             !prompt.id.is_empty(),

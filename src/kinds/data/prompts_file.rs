@@ -205,6 +205,7 @@ pub fn import<'p>(p: &'p Params, take: &mut dyn FnMut(Prompt) -> Result<()>) -> 
             difficulty: 0,
             labels: Default::default(),
             truth: None,
+            attacked: None,
         })?;
     }
     table.ensure_rows(&p.path)?;

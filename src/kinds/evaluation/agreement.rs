@@ -140,6 +140,7 @@ fn prompt(score: &Score) -> CompletedPrompt {
         difficulty: score.difficulty,
         labels: Default::default(),
         truth: None,
+        attacked: None,
     }
 }
 

@@ -1,13 +1,16 @@
 //! Samples completions for prompts, of a model folder in this process or of a model behind an endpoint: an eval is the same recipe
 //! for a model that is too large for this machine.
 
+use crate::shared::aim::{Aim, Aims};
 use crate::shared::answers::{self, Asking, Draw, Rejected, Served, ServedExec};
 use crate::shared::bounds;
 use crate::shared::estimate;
 use crate::shared::model_checks;
-use crate::shared::model_io::{self, Course, Sampling};
+use crate::shared::model_io::{self, Course, Prefills, Sampling};
+use crate::world::truth;
 use anyhow::{Context, Result, ensure};
 use base::calls::Calls;
+use base::choice;
 use base::params;
 use base::params::ParamSet;
 use base::params::Problem;
@@ -20,12 +23,12 @@ use base::tokens::Tokens;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
 use engine::kind::estimate::{NodePreview, Work};
-use engine::kind::{Kind, Needs, Output, Port, Role, Type};
+use engine::kind::{Kind, Needs, NodeId, Output, Port, Role, Type, Upstream};
 use learn::learner::Policy;
 use learn::sample::Options;
 use learn::sample::choose::Choice;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const SENT: Acts = Acts::only(
     "where an endpoint is sent it: not with `endpoint.server = \"openai-reasoning\"`, nor where `endpoint.omit` names it",
@@ -43,10 +46,23 @@ const SEEDED: Acts = Acts::draws(
     |s| s.exceeds("temperature", 0.0) || s.given("endpoint.model"),
 );
 
-const BEGUN: Acts = Acts::only("where `prefill` gives a beginning", |s| s.given("prefill"));
+const BEGUN: Acts = Acts::only("where there is a beginning", |s| {
+    s.given("prefill") || !s.says("prefill_from", "recipe")
+});
+const COMMON: Acts = Acts::only("where `prefill_from` is not `world`", |s| {
+    !s.says("prefill_from", "world")
+});
+const LISTED: Acts = Acts::only("where `prefill_from` is `targets`", |s| {
+    s.says("prefill_from", "targets")
+});
 const SAMPLED: Acts = Acts::only("where no `endpoint.model` answers", |s| {
     !s.given("endpoint.model")
 });
+
+choice! {
+    /// Where the beginnings of responses are from.
+    pub enum Source { Recipe = "recipe", Targets = "targets", World = "world" }
+}
 
 params! {
     pub struct Params {
@@ -63,7 +79,13 @@ params! {
         /// A beginning that every response is given, which the model continues: `"<think>\n"` to force reasoning, or as an attack the
         /// beginning of the help that it should not give. Prompt and beginning are encoded as one text, and the beginning is never trimmed.
         /// It is part of the response: what it writes of the answer is judged with the answer.
-        prefill: Option<String> = None;
+        prefill: Option<String> = None, if COMMON;
+        /// `recipe`: `prefill`, the same for all. `targets`: the texts of a file, a prompt's own, as HarmBench ships them; `prefill` is for
+        /// prompts that it has not. `world`: of prompts of the built-in world, what an attacker wants said, which is the target that `gcg`
+        /// searches for where none is given.
+        prefill_from: Source = Source::Recipe;
+        /// A JSON file of beginnings by prompt, `{"BehaviorID": "text"}`.
+        targets: Option<PathBuf> = None, if LISTED;
         /// Where the beginning stands. `response`: as it is written. `reasoning`: after `<think>\n`. `answer`: after a think block with
         /// nothing in it, so that nothing is thought; of a model that does not reason, `response` begins the answer. A think block
         /// that the chat template opens already is opened once.
@@ -77,10 +99,26 @@ params! {
 }
 
 impl Params {
-    /// What every response begins with.
-    fn begun(&self) -> Option<String> {
-        let text = self.prefill.as_deref()?;
-        Some(response::begun(self.prefill_slot, text))
+    /// What responses begin with; nothing where there is no beginning. Errors: as `Aims`.
+    fn prefills(&self, prompts: &[Prompt]) -> Result<Option<Prefills>> {
+        if self.prefill_from == Source::Recipe {
+            let begun = |text: &String| response::begun(self.prefill_slot, text);
+            let text = self.prefill.as_ref().map(begun);
+            return Ok(text.map(|text| Prefills::same(Some(text))));
+        }
+        let aim = Aim {
+            target: self.prefill.clone(),
+            targets: self.targets.clone(),
+            slot: self.prefill_slot,
+            prefill: None,
+        };
+        let aims = Aims::new(&aim)?;
+        let each = prompts.iter().map(|prompt| {
+            let text = aims.of(prompt, "");
+            let text = text.with_context(|| format!("prompt {}", prompt.id))?;
+            Ok((prompt.id.clone(), text))
+        });
+        Ok(Some(Prefills::own(each.collect::<Result<Vec<_>>>()?)))
     }
 }
 
@@ -136,6 +174,7 @@ temperature = 0.7
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),
+    above: Some(above),
     needs,
     tokens: Some(tokens),
     count_calls: Some(count_calls),
@@ -147,10 +186,26 @@ temperature = 0.7
 fn check(values: &Values) -> Vec<Problem> {
     let mut found = vec![];
     if let (Ok(p), Ok(exec)) = (Params::read(values), Exec::read(values)) {
-        let prefill = p.prefill.is_some();
+        let prefill = p.prefill.is_some() || p.prefill_from != Source::Recipe;
+        if p.prefill_from == Source::Targets && p.targets.is_none() {
+            found.push(Problem {
+                path: "prefill_from".into(),
+                message: "`targets` names no file of beginnings".into(),
+                help: Some("`targets = \"FILE\"`, a JSON object of texts by BehaviorID".into()),
+            });
+        }
         found.extend(p.served.problems(&exec.served.endpoint, p.top_k, prefill));
     }
     found
+}
+
+/// What an attacker wants said is known of prompts of the built-in world.
+fn above(graph: &dyn Upstream, id: NodeId) -> Vec<Problem> {
+    let read = Params::read(&graph.node(id).params);
+    match read.is_ok_and(|p| p.prefill_from == Source::World) {
+        true => truth::needed(graph, id, truth::Needed::Beginning),
+        false => vec![],
+    }
 }
 
 /// Name of the saved rows under the attempt's resume folder, before their number.
@@ -182,14 +237,14 @@ fn in_process(
 ) -> Result<Vec<Completion>> {
     model_io::use_threads(ctx)?;
     let (mut learner, tokenizer) = model_io::open(ctx.input("model"))?;
-    let begun = p.begun();
+    let prefills = p.prefills(prompts)?;
     let mut sampling = Sampling {
         learner: learner.as_mut(),
         policy: Policy::Live,
         tokenizer: &tokenizer,
         samples: p.samples,
         system: p.served.system.as_deref(),
-        prefill: begun.as_deref(),
+        prefills: prefills.as_ref(),
         options: Options {
             choice: Choice {
                 top_p: p.top_p as f32,
@@ -202,7 +257,7 @@ fn in_process(
         seed: Seed::new(p.seed).child("generate"),
     };
     let most = p.max_new_tokens;
-    model_checks::say_reach(ctx, &tokenizer, prompts, sampling.prefill, most)?;
+    model_checks::say_reach(ctx, &tokenizer, prompts, sampling.prefills, most)?;
     let mut done = saved(ctx);
     let total = prompts.len() * p.samples;
     let mut course = Course::new(ctx, "responses", total, done.len());
@@ -218,14 +273,14 @@ fn in_process(
     Ok(done)
 }
 
-fn draw<'a>(p: &Params, begun: Option<&'a str>, template: Option<&'a Path>) -> Draw<'a> {
+fn draw<'a>(p: &Params, prefills: Option<&'a Prefills>, template: Option<&'a Path>) -> Draw<'a> {
     Draw {
         samples: p.samples,
         temperature: p.temperature,
         top_p: p.top_p,
         top_k: p.top_k,
         max_new_tokens: p.max_new_tokens,
-        prefill: begun,
+        prefills,
         logprobs: p.logprobs == Some(true),
         seed: p.seed,
         template,
@@ -240,15 +295,15 @@ fn count_calls(preview: &NodePreview, calls: &Path) -> Result<Calls> {
     let exec: Exec = preview.exec()?;
     let endpoint = &exec.served.endpoint;
     let prompts: Vec<Prompt> = rows::read_rows(preview.input("prompts"))?;
-    let begun = p.begun();
+    let prefills = p.prefills(&prompts)?;
     let template = preview.inputs.get("template").map(|p| p.as_path());
-    let draw = draw(&p, begun.as_deref(), template);
+    let draw = draw(&p, prefills.as_ref(), template);
     Asking::new(&p.served, endpoint, &draw, &prompts)?.forecast(endpoint, calls)
 }
 
 fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Result<()> {
-    let begun = p.begun();
-    let draw = draw(p, begun.as_deref(), ctx.input_opt("template"));
+    let prefills = p.prefills(prompts)?;
+    let draw = draw(p, prefills.as_ref(), ctx.input_opt("template"));
     let endpoint = &exec.served.endpoint;
     let asking = Asking::new(&p.served, endpoint, &draw, prompts)?;
     let rejected = p.served.rejected();
@@ -344,7 +399,7 @@ fn tokens(preview: &NodePreview) -> Result<Tokens> {
         model,
         &prompts,
         system,
-        p.begun().as_deref(),
+        p.prefills(&prompts)?.as_ref(),
         then,
         preview.most,
     )

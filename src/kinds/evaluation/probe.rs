@@ -160,7 +160,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         tokenizer: &tokenizer,
         samples: p.samples,
         system: None,
-        prefill: None,
+        prefills: None,
         options: model_io::plain(&tokenizer, p.temperature, p.max_new_tokens),
         seed: Seed::new(p.seed).child("probe"),
     };

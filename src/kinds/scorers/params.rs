@@ -23,7 +23,7 @@ pub fn asking(service: Service) -> &'static [&'static str] {
         Service::Judge => &["strongreject", "harmbench", "rubric"],
         Service::Moderation => &["moderation"],
         Service::Score => &["score"],
-        Service::Answers => &[],
+        Service::Answers | Service::Part(_) => &[],
     }
 }
 
@@ -117,7 +117,7 @@ impl ScorerParams {
             Service::Judge => self.judge.model.as_deref(),
             Service::Moderation => self.moderation.model.as_deref(),
             Service::Score => self.score.model.as_deref(),
-            Service::Answers => None,
+            Service::Answers | Service::Part(_) => None,
         }
     }
 }
@@ -127,7 +127,7 @@ impl ScorerEndpoints {
         match service {
             Service::Moderation => &self.moderation,
             Service::Score => &self.score,
-            Service::Judge | Service::Answers => &self.judge,
+            Service::Judge | Service::Answers | Service::Part(_) => &self.judge,
         }
     }
 }

@@ -46,7 +46,7 @@ impl ServiceScorer {
         let (reads, writes) = match self.service {
             Service::Moderation => (answer, 0.0),
             Service::Score => (prompt + answer, 0.0),
-            Service::Judge | Service::Answers => {
+            Service::Judge | Service::Answers | Service::Part(_) => {
                 let most = params.judge.max_tokens.unwrap_or(self.max_tokens);
                 (prompt + answer + WORDING, most as f64)
             }

@@ -1,6 +1,7 @@
 //! Answers of a model behind an endpoint, for the kinds that ask one (`teacher`, `generate`): the parameters that say who and how,
 //! and prompts turned into calls. The in-process counterpart is `model_io`.
 
+use crate::shared::asked::Prefills;
 use crate::shared::endpoint::{Caller, EndpointParams, Service};
 use crate::shared::observer::{self, NodeObserver};
 use anyhow::{Context, Result, anyhow};
@@ -43,6 +44,8 @@ pub(crate) fn is_sent(setup: &Setup, field: &str) -> bool {
         setup.says("endpoint.server", "openai-reasoning") || setup.lists("endpoint.omit", field);
     !(setup.given("endpoint.model") && kept_back)
 }
+
+const EXTRA: &str = "endpoint.extra_body";
 
 /// What requests hold beside `extra_body`, and where each is said.
 const OWN_FIELDS: [(&str, &str); 10] = [
@@ -92,18 +95,41 @@ params! {
     blocks { endpoint: EndpointParams where SERVED }
 }
 
-impl ServedModel {
-    fn extra(&self) -> Result<Map<String, Value>> {
-        let Some(text) = &self.extra_body else {
-            return Ok(Map::new());
-        };
-        let extra: Value =
-            serde_json::from_str(text).context("`endpoint.extra_body` is no JSON")?;
-        match extra {
-            Value::Object(map) => Ok(map),
-            _ => anyhow::bail!("`endpoint.extra_body` is no JSON object"),
-        }
+/// Further fields of every request, from their JSON text. `path`: of the parameter.
+pub fn extra(text: Option<&str>, path: &str) -> Result<Map<String, Value>> {
+    let Some(text) = text else {
+        return Ok(Map::new());
+    };
+    let read = serde_json::from_str(text);
+    let extra: Value = read.with_context(|| format!("`{path}` is no JSON"))?;
+    match extra {
+        Value::Object(map) => Ok(map),
+        _ => anyhow::bail!("`{path}` is no JSON object"),
     }
+}
+
+/// What is wrong with further fields. `own`: what the node's own fields are called there, each with where it is said.
+pub fn extra_problems(text: Option<&str>, path: &str, own: &[(&str, &str)]) -> Vec<Problem> {
+    let problem = |message: String, help: &str| Problem {
+        path: path.into(),
+        message,
+        help: Some(help.into()),
+    };
+    let extra = match extra(text, path) {
+        Err(error) => {
+            return vec![problem(
+                format!("{error:#}"),
+                "as '{\"reasoning_effort\": \"low\"}'",
+            )];
+        }
+        Ok(extra) => extra,
+    };
+    let taken = own.iter().filter(|(field, _)| extra.contains_key(*field));
+    let told = taken.map(|(field, help)| {
+        let message = format!("`{field}` in `{path}` takes the place of the node's own");
+        problem(message, help)
+    });
+    told.collect()
 }
 
 impl Served {
@@ -128,6 +154,11 @@ impl Served {
             let by = ("endpoint.url", "the node");
             found.extend(endpoint.missing(Service::Answers, self.model(), by));
         }
+        let extra = self.endpoint.extra_body.as_deref();
+        found.extend(extra_problems(extra, EXTRA, &OWN_FIELDS));
+        if !asked {
+            return found;
+        }
         let mut problem = |path: &str, message: String, help: &str| {
             found.push(Problem {
                 path: path.into(),
@@ -135,24 +166,6 @@ impl Served {
                 help: (!help.is_empty()).then(|| help.to_string()),
             });
         };
-        match self.endpoint.extra() {
-            Err(error) => problem(
-                "endpoint.extra_body",
-                format!("{error:#}"),
-                "as '{\"reasoning_effort\": \"low\"}'",
-            ),
-            Ok(extra) => {
-                for (field, help) in OWN_FIELDS.iter().filter(|(f, _)| extra.contains_key(*f)) {
-                    let message = format!(
-                        "`{field}` in `endpoint.extra_body` takes the place of the node's own"
-                    );
-                    problem("endpoint.extra_body", message, help);
-                }
-            }
-        }
-        if !asked {
-            return found;
-        }
         let takes_top_k = matches!(endpoint.server, Dialect::Vllm | Dialect::LlamaCpp);
         if top_k > 0 && !takes_top_k {
             problem(
@@ -182,7 +195,7 @@ pub struct Draw<'a> {
     pub top_p: f64,
     pub top_k: usize,
     pub max_new_tokens: usize,
-    pub prefill: Option<&'a str>,
+    pub prefills: Option<&'a Prefills>,
     pub logprobs: bool,
     pub seed: u64,
     /// Model folder whose chat template renders the prompts, for `completions`.
@@ -227,7 +240,7 @@ impl Asking {
                 max_tokens: draw.max_new_tokens as u64,
                 seed: draw.seed,
                 stop: vec![],
-                extra: served.endpoint.extra()?,
+                extra: extra(served.endpoint.extra_body.as_deref(), EXTRA)?,
                 logprobs: draw.logprobs,
             },
             plain,
@@ -239,7 +252,7 @@ impl Asking {
         let mut asks = Vec::with_capacity(prompts.len() * draw.samples);
         let mut begun = Vec::with_capacity(prompts.len());
         for prompt in prompts {
-            let (input, with) = input(served, draw, tokenizer.as_ref(), &prompt.prompt)
+            let (input, with) = input(served, draw, tokenizer.as_ref(), prompt)
                 .with_context(|| format!("prompt {}", prompt.id))?;
             asks.extend((0..draw.samples as u32).map(|sample| Ask {
                 input: input.clone(),
@@ -304,21 +317,21 @@ fn input(
     served: &Served,
     draw: &Draw,
     tokenizer: Option<&Tokenizer>,
-    prompt: &str,
+    prompt: &Prompt,
 ) -> Result<(Input, Begun)> {
     let mut messages = vec![];
     messages.extend(served.system.iter().map(|s| Message::new("system", s)));
-    messages.push(Message::new("user", prompt));
-    let prefill = draw.prefill.unwrap_or("");
+    messages.push(Message::new("user", &prompt.prompt));
+    let prefill = draw.prefills.and_then(|p| p.of(prompt));
     Ok(match (served.api(), tokenizer) {
         (Api::Chat, _) => (Input::Chat(messages), Begun::Unknown),
         (Api::Completions, Some(tokenizer)) => {
-            let prompt = chat::prompt(tokenizer, &messages, draw.prefill)?;
+            let prompt = chat::prompt(tokenizer, &messages, prefill)?;
             (Input::Text(prompt.text), Begun::With(prompt.begun))
         }
         (Api::Completions, None) => (
-            Input::Text(prompt.to_string() + prefill),
-            Begun::With(prefill.to_string()),
+            Input::Text(prompt.prompt.clone() + prefill.unwrap_or("")),
+            Begun::With(prefill.unwrap_or("").to_string()),
         ),
     })
 }
@@ -405,7 +418,7 @@ impl Answered {
 }
 
 /// Cut off before any think tag. Where a template opens the block, that is within it.
-fn untagged(answer: &Answer) -> bool {
+pub(crate) fn untagged(answer: &Answer) -> bool {
     let tagged = [response::OPEN, response::CLOSE]
         .iter()
         .any(|tag| answer.content.contains(tag));

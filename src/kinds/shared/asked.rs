@@ -1,9 +1,41 @@
 //! A prompt as a model is asked it: through its chat template, up to where it begins to write.
 
 use anyhow::{Result, ensure};
-use base::rows::Message;
+use base::rows::{Message, Prompt};
 use learn::chat;
 use learn::tokenizer::Tokenizer;
+use std::collections::BTreeMap;
+
+/// What responses are given to begin with, prompt by prompt.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Prefills {
+    all: Option<String>,
+    /// By the prompt's id.
+    own: BTreeMap<String, String>,
+}
+
+impl Prefills {
+    /// The same for all; nothing where there is none.
+    pub fn same(text: Option<String>) -> Prefills {
+        Prefills {
+            all: text,
+            ..Prefills::default()
+        }
+    }
+
+    /// A text of its own for each prompt, by its id.
+    pub fn own(texts: impl IntoIterator<Item = (String, String)>) -> Prefills {
+        Prefills {
+            own: texts.into_iter().collect(),
+            ..Prefills::default()
+        }
+    }
+
+    pub fn of(&self, prompt: &Prompt) -> Option<&str> {
+        let own = self.own.get(&prompt.id).or(self.all.as_ref());
+        own.map(String::as_str)
+    }
+}
 
 /// What a model is asked to continue.
 #[derive(Clone, Debug, PartialEq)]

@@ -50,17 +50,22 @@ pub fn case(parent: &Prompt, k: usize, attack: &str, text: String) -> Prompt {
         None => attack.into(),
     };
     labels.insert(ATTACK.into(), attack);
+    let attacked = parent.attacked.clone();
     Prompt {
         id: format!("{}#{k}", parent.id),
         prompt: text,
         labels,
+        attacked: attacked.or_else(|| Some(parent.fingerprint())),
         ..parent.clone()
     }
 }
 
+/// Further labels of a case, as the technique by which it was made.
+pub type Labels = BTreeMap<String, String>;
+
 /// The outputs of an attack as they are written: a prompt after the other, and none of them held.
 pub struct CaseWriter {
-    attack: &'static str,
+    attack: String,
     folder: PathBuf,
     cases: PathBuf,
     prompts: RowWriter,
@@ -83,21 +88,21 @@ pub struct Made {
 }
 
 impl CaseWriter {
-    /// `attack` is the name of the kind.
-    pub fn create(ctx: &NodeCtx, attack: &'static str) -> Result<CaseWriter> {
+    /// `attack` is the name of the kind, or that of its variant.
+    pub fn create(ctx: &NodeCtx, attack: impl Into<String>) -> Result<CaseWriter> {
         let [prompts, cases, log] = [PROMPTS_OUT, CASES_OUT, LOG_OUT].map(|o| ctx.output(o.name));
         CaseWriter::at(attack, &prompts, &cases, &log)
     }
 
     /// Into these folders of the three outputs.
     pub fn at(
-        attack: &'static str,
+        attack: impl Into<String>,
         prompts: &Path,
         cases: &Path,
         log: &Path,
     ) -> Result<CaseWriter> {
         Ok(CaseWriter {
-            attack,
+            attack: attack.into(),
             folder: prompts.to_path_buf(),
             cases: cases.join(CASES),
             prompts: RowWriter::create(prompts)?,
@@ -111,17 +116,35 @@ impl CaseWriter {
     /// The cases of a prompt, in order, and what was tried for them. A prompt without a case is a behaviour with an empty list.
     /// Errors: a case without text; a prompt that was there before.
     pub fn push(&mut self, parent: &Prompt, texts: &[String], steps: &[AttackStep]) -> Result<()> {
+        let plain = texts.iter().map(|text| (text.clone(), Labels::new()));
+        let plain: Vec<(String, Labels)> = plain.collect();
+        self.push_labelled(parent, &plain, steps)
+    }
+
+    /// The same where cases have labels that the prompt has not.
+    pub fn push_labelled(
+        &mut self,
+        parent: &Prompt,
+        texts: &[(String, Labels)],
+        steps: &[AttackStep],
+    ) -> Result<()> {
         let first = self.seen.insert(parent.id.clone());
         ensure!(first, "the prompt `{}` is attacked twice", parent.id);
         self.without += usize::from(texts.is_empty());
         let places = self.behaviors.of(parent);
-        for (k, text) in texts.iter().enumerate() {
+        for (k, (text, labels)) in texts.iter().enumerate() {
             let whole = !text.trim().is_empty();
             ensure!(whole, "case {k} of prompt `{}` has no text", parent.id);
-            let row = case(parent, k, self.attack, text.clone());
+            let mut row = case(parent, k, &self.attack, text.clone());
+            row.labels.extend(labels.clone());
             places.push(self.prompts.bytes());
             self.prompts.push(&row)?;
         }
+        self.log(steps)
+    }
+
+    /// What was tried for no prompt alone.
+    pub fn log(&mut self, steps: &[AttackStep]) -> Result<()> {
         steps.iter().try_for_each(|step| self.log.push(step))
     }
 

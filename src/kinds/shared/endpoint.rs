@@ -67,6 +67,8 @@ pub enum Service {
     Judge,
     Moderation,
     Score,
+    /// A chat model that has a part in an attack, by the table that describes it.
+    Part(&'static str),
 }
 
 impl Service {
@@ -77,18 +79,19 @@ impl Service {
             Service::Judge => "judge",
             Service::Moderation => "moderation",
             Service::Score => "score",
+            Service::Part(block) => block,
         }
     }
 
     fn is_chat(self) -> bool {
-        matches!(self, Service::Answers | Service::Judge)
+        matches!(self, Service::Answers | Service::Judge | Service::Part(_))
     }
 
     /// What a request asks for where the recipe says nothing; none where it is always one thing.
     fn batch(self) -> Option<usize> {
         match self {
             Service::Answers => Some(1),
-            Service::Judge => None,
+            Service::Judge | Service::Part(_) => None,
             Service::Moderation => Some(32),
             Service::Score => Some(16),
         }
@@ -98,7 +101,7 @@ impl Service {
     pub fn examples(self) -> [(&'static str, &'static str); 2] {
         let (model, url) = match self {
             Service::Answers => ("deepseek-reasoner", "http://localhost:8000/v1"),
-            Service::Judge => ("gpt-4.1-mini", "http://localhost:8000/v1"),
+            Service::Judge | Service::Part(_) => ("gpt-4.1-mini", "http://localhost:8000/v1"),
             Service::Moderation => ("omni-moderation-latest", "https://api.openai.com/v1"),
             Service::Score => ("GRM-llama3-8B-distill", "http://localhost:9000/score"),
         };

@@ -56,7 +56,7 @@ fn seen(graph: &Graph, trained: NodeId) -> (BTreeSet<NodeId>, BTreeSet<NodeId>) 
     (seen, looked_for)
 }
 
-/// Where the prompts come from whose completions are measured; but for sets that share no prompt with others of their making.
+/// Where the prompts come from whose completions or states are measured; but for sets that share no prompt with others of their making.
 fn evals(graph: &Graph) -> BTreeSet<NodeId> {
     let mut found = BTreeSet::new();
     for node in graph.nodes() {
@@ -64,7 +64,8 @@ fn evals(graph: &Graph) -> BTreeSet<NodeId> {
             continue;
         }
         for edge in node.inputs.values() {
-            if gives(graph, edge) == Some(Type::Completions) {
+            let measured = [Type::Completions, Type::States].map(Some);
+            if measured.contains(&gives(graph, edge)) {
                 let asked = prompts(graph, graph.node(edge.node));
                 asked.for_each(|edge| found.extend(sets(graph, edge)));
             }

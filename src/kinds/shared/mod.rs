@@ -1,5 +1,6 @@
 //! What kinds of several rooms share.
 
+pub mod aim;
 pub mod answers;
 pub mod asked;
 pub mod bounds;
@@ -13,3 +14,4 @@ pub mod model_io;
 pub mod observer;
 pub mod range;
 pub mod reasoning;
+pub mod states;

@@ -1,7 +1,7 @@
 //! What is looked at before a model is believed: whether its folder is whole and of one piece, and whether texts are longer
 //! than it was made for.
 
-use super::asked::asked;
+use super::asked::{Prefills, asked};
 use anyhow::{Context, Result, bail, ensure};
 use base::rows::Prompt;
 use engine::kind::context::NodeCtx;
@@ -84,7 +84,7 @@ pub(crate) fn say_reach(
     ctx: &NodeCtx,
     tokenizer: &Tokenizer,
     prompts: &[Prompt],
-    prefill: Option<&str>,
+    prefills: Option<&Prefills>,
     max_new_tokens: usize,
 ) -> Result<()> {
     let Some(reach) = tokenizer.positions() else {
@@ -92,6 +92,7 @@ pub(crate) fn say_reach(
     };
     let mut lengths = vec![];
     for prompt in prompts {
+        let prefill = prefills.and_then(|p| p.of(prompt));
         let asked = asked(tokenizer, &prompt.prompt, prefill);
         lengths.push(
             asked

@@ -1,6 +1,6 @@
 //! What the kinds that use a model share: loading and copying a folder, rendering prompts, sampling responses as rows.
 
-pub use super::asked::{Asked, asked, asked_after};
+pub use super::asked::{Asked, Prefills, asked, asked_after};
 use crate::shared::estimate;
 use crate::shared::model_checks::of_prompt;
 use anyhow::{Context, Result};
@@ -56,7 +56,7 @@ pub fn prompt_tokens(
     model: &Path,
     prompts: &[Prompt],
     system: Option<&str>,
-    prefill: Option<&str>,
+    prefills: Option<&Prefills>,
     then: &'static str,
     most: usize,
 ) -> Result<Tokens> {
@@ -65,6 +65,7 @@ pub fn prompt_tokens(
     tokens.then = Some(then);
     let mut begun: BTreeMap<String, usize> = BTreeMap::new();
     for prompt in prompts {
+        let prefill = prefills.and_then(|p| p.of(prompt));
         let asked = asked_after(&tokenizer, system, &prompt.prompt, prefill)
             .with_context(|| format!("prompt {}", prompt.id))?;
         let mask = vec![false; asked.ids.len()];
@@ -135,6 +136,11 @@ impl<'a> Course<'a> {
         }
     }
 
+    /// Whether it is of one unit of the node's progress.
+    pub fn is_part(&self) -> bool {
+        self.part
+    }
+
     /// To be told whenever there is more of a part that has so many rows.
     pub fn tell(&mut self, tally: &Tally, rows: usize) {
         self.last = (tally.tokens, tally.done());
@@ -189,7 +195,7 @@ pub struct Sampling<'a> {
     pub samples: usize,
     /// A message before the prompt.
     pub system: Option<&'a str>,
-    pub prefill: Option<&'a str>,
+    pub prefills: Option<&'a Prefills>,
     pub options: Options,
     pub seed: Seed,
 }
@@ -205,7 +211,8 @@ impl Sampling<'_> {
         let asked = prompts
             .iter()
             .map(|prompt| {
-                asked_after(self.tokenizer, self.system, &prompt.prompt, self.prefill)
+                let prefill = self.prefills.and_then(|p| p.of(prompt));
+                asked_after(self.tokenizer, self.system, &prompt.prompt, prefill)
                     .with_context(|| format!("prompt {}", prompt.id))
             })
             .collect::<Result<Vec<_>>>()?;

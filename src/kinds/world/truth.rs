@@ -29,7 +29,7 @@ fn sure(
     let sources: Vec<&Edge> = node
         .inputs
         .iter()
-        .filter(|(port, edge)| !node.kind.compares(port) && holds_prompts(graph, edge))
+        .filter(|(port, edge)| node.kind.passes_on(port) && holds_prompts(graph, edge))
         .map(|(_, edge)| edge)
         .collect();
     // Rows that are imported take over the prompts that they are of.
@@ -86,9 +86,9 @@ pub fn one_world(graph: &dyn Upstream, id: NodeId, path: &str) -> Option<Problem
         let taken = node
             .inputs
             .iter()
-            .filter(|(port, _)| !node.kind.compares(port));
+            .filter(|(port, _)| node.kind.passes_on(port));
         met.extend(taken.map(|(_, edge)| edge.node));
-        if let (true, Some(Value::Int(world))) = (node.kind.synthetic, node.params.get("world")) {
+        if let (true, Some(Value::Int(world))) = (knows(node), node.params.get("world")) {
             first.insert(*world, at);
         }
     }
@@ -106,6 +106,77 @@ pub fn one_world(graph: &dyn Upstream, id: NodeId, path: &str) -> Option<Problem
         ),
         help: Some("a study has one `world`, the same for each of its nodes".into()),
     })
+}
+
+/// Whether a node is of the built-in world, or something in it has its part from there.
+fn knows(node: &Node) -> bool {
+    let is = |value: &Value| matches!(value, Value::Str(word) if word == "world");
+    let has = |value: &Value| matches!(value, Value::Table(t) if t.get("from").is_some_and(is));
+    node.kind.synthetic || node.params.values().any(has)
+}
+
+/// What is wrong with the prompts of a node in which the world itself has the part `block`: it reads no others than its own.
+pub fn built_in(graph: &dyn Upstream, id: NodeId, block: &str) -> Vec<Problem> {
+    let path = format!("{block}.from");
+    let Some(source) = lacking(graph, id, "prompts") else {
+        return one_world(graph, id, &path).into_iter().collect();
+    };
+    vec![Problem {
+        message: format!(
+            "the world as `{block}` knows only prompts of the built-in world, and those of `{}` are not",
+            graph.node(source).name
+        ),
+        path,
+        help: Some("`model` or `endpoint`".into()),
+    }]
+}
+
+/// What an attack asks of the truth that prompts of the built-in world carry.
+#[derive(Clone, Copy)]
+pub enum Needed {
+    /// What a response is to begin with, where `target` and `targets` do not say it.
+    Target,
+    /// The same where `generate` gives it.
+    Beginning,
+    /// The judge that says when a search has what it wants.
+    Check,
+    /// Prefixes about the world, where no others are given.
+    Claims,
+}
+
+/// What is wrong with prompts of a node that asks this of them.
+pub fn needed(graph: &dyn Upstream, id: NodeId, what: Needed) -> Vec<Problem> {
+    let (path, message, help) = match what {
+        Needed::Target => (
+            "target",
+            "only prompts of the built-in world have a target of their own",
+            "what a response is to begin with: `target`, or `targets` with a text for each BehaviorID",
+        ),
+        Needed::Beginning => (
+            "prefill_from",
+            "only of prompts of the built-in world it is known what an attacker wants said",
+            "`targets`, with a file of texts for each BehaviorID",
+        ),
+        Needed::Check => (
+            "check",
+            "the judge `world` knows only prompts of the built-in world",
+            "`refusal` reads any answer",
+        ),
+        Needed::Claims => (
+            "seeds",
+            "without `seeds` prefixes are claims about the built-in world, which only its own prompts are about",
+            "prompts whose texts are prefixes at the port `seeds`, as of a `prompts-file`",
+        ),
+    };
+    let Some(source) = lacking(graph, id, "prompts") else {
+        return one_world(graph, id, path).into_iter().collect();
+    };
+    let name = &graph.node(source).name;
+    vec![Problem {
+        path: path.into(),
+        message: format!("{message}, and those of `{name}` are not"),
+        help: Some(help.into()),
+    }]
 }
 
 /// What is wrong with the scorer of an evaluation, which is one that needs the truth.

@@ -253,6 +253,7 @@ impl Outputs<'_> {
             difficulty: 0,
             labels: item.labels,
             truth: None,
+            attacked: None,
         };
         if let Some(reason) = item.left {
             *tally.removed.entry(reason).or_default() += 1;

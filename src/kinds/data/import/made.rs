@@ -166,6 +166,7 @@ fn prompt(
         difficulty: 0,
         labels: row.labels.clone(),
         truth: None,
+        attacked: None,
     };
     if let Some(found) = found {
         // Several cases of a behaviour keep ids of their own.

@@ -119,6 +119,19 @@ pub(crate) fn sample_memory(model: &ModelSize, rows: f64, length: f64) -> f64 {
     F32 * (model.parameters + rows * (length * model.cache + model.vocabulary)) + REST
 }
 
+/// Bytes: weights, what one block computes of the tokens that go through at the same time, and a state a layer of every row.
+pub(crate) fn forward_memory(model: &ModelSize, tokens: f64, rows: f64) -> f64 {
+    let block = tokens * (model.kept + 3.0 * model.hidden);
+    let states = rows * (model.layers + 1.0) * model.hidden;
+    F32 * (model.parameters + block + states) + REST
+}
+
+/// Bytes: some matrices of every two rows in double precision.
+pub(crate) fn pairs_memory(rows: f64) -> f64 {
+    const MATRICES: f64 = 8.0;
+    MATRICES * 8.0 * rows * rows + REST
+}
+
 /// So many answers of at most so many tokens.
 pub fn calls(n: f64, prompt: f64, completion: f64, prices: &Prices) -> Calls {
     let mut calls = Calls {

@@ -277,7 +277,7 @@ pub(super) fn sampling<'a>(
         tokenizer,
         samples,
         system: None,
-        prefill: None,
+        prefills: None,
         options: Options {
             batch_rows,
             ..model_io::plain(tokenizer, p.temperature, p.max_new_tokens)

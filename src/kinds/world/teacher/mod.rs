@@ -179,7 +179,7 @@ fn draw(p: &Params) -> Draw<'static> {
         top_p: p.top_p,
         top_k: 0,
         max_new_tokens: p.max_new_tokens,
-        prefill: None,
+        prefills: None,
         logprobs: false,
         seed: p.seed,
         template: None,
@@ -269,7 +269,7 @@ fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) 
         tokenizer: &tokenizer,
         samples: p.samples as usize,
         system: p.served.system.as_deref(),
-        prefill: None,
+        prefills: None,
         options: Options {
             choice: Choice {
                 top_p: p.top_p as f32,

@@ -1,0 +1,88 @@
+//! Models that have a part in an attack: attackers, mutators, targets and judges, on this machine or behind an endpoint. A part is
+//! asked so many questions at a time and gives a reply to each, in their order. Knows no attack; what the built-in world does
+//! instead of a model is the attack's own business.
+
+mod local;
+pub mod params;
+mod question;
+mod served;
+
+use crate::shared::endpoint::EndpointParams;
+use crate::shared::model_io::Course;
+use anyhow::{Context, Result};
+use base::calls::Calls;
+use base::rng::Seed;
+use engine::kind::context::NodeCtx;
+use local::Local;
+use params::{From, Part};
+pub use question::{Question, Reply};
+use served::Served;
+pub use served::forecast;
+use std::collections::BTreeMap;
+
+enum Speaker {
+    Local(Box<Local>),
+    Served(Box<Served>),
+}
+
+/// The models of a node, each opened once.
+pub struct Speakers<'a> {
+    ctx: &'a NodeCtx,
+    speakers: BTreeMap<&'static str, Speaker>,
+}
+
+impl<'a> Speakers<'a> {
+    /// Opens the parts that models have. A model on this machine lies at the port that is called as its part. `seed`: of the node.
+    pub fn open(
+        ctx: &'a NodeCtx,
+        parts: &[(Part, &EndpointParams)],
+        seed: u64,
+    ) -> Result<Speakers<'a>> {
+        let mut speakers = BTreeMap::new();
+        for (part, endpoint) in parts {
+            let block = part.block;
+            let speaker = match part.from {
+                From::World => continue,
+                From::Model => {
+                    let named = Seed::new(seed).child(block);
+                    Speaker::Local(Box::new(Local::open(ctx, part, named)?))
+                }
+                From::Endpoint => {
+                    Speaker::Served(Box::new(Served::open(ctx, part, endpoint, seed)?))
+                }
+            };
+            speakers.insert(block, speaker);
+        }
+        Ok(Speakers { ctx, speakers })
+    }
+
+    /// A reply to each question, in their order. Errors: as of the model or the service; a service that does not answer may another time.
+    pub fn ask(
+        &mut self,
+        block: &'static str,
+        questions: &[Question],
+        course: &mut Course,
+    ) -> Result<Vec<Reply>> {
+        let others = self.calls_but(block);
+        let speaker = self.speakers.get_mut(block);
+        let speaker = speaker.with_context(|| format!("no model has the part `{block}`"))?;
+        let replies = match speaker {
+            Speaker::Local(local) => local.ask(self.ctx, questions, course),
+            Speaker::Served(served) => served.ask(self.ctx, questions, (others, !course.is_part())),
+        };
+        replies.with_context(|| format!("asking `{block}`"))
+    }
+
+    /// What the calls of the other clients came to.
+    fn calls_but(&self, block: &str) -> Calls {
+        let mut all = Calls::default();
+        for (other, speaker) in &self.speakers {
+            if let Speaker::Served(served) = speaker
+                && *other != block
+            {
+                all.add(served.calls());
+            }
+        }
+        all
+    }
+}
