@@ -203,6 +203,7 @@ fn by_formula(graph: &Graph, plan: &Planned) -> String {
     ]);
     let mut all = Formula::default();
     let (mut calls, mut time, mut untimed) = (Calls::default(), 0.0, 0);
+    let mut told = String::new();
     let row = |name: &str, formula: &Formula| {
         let asked = formula.calls.unwrap_or_default();
         let word = |is: bool, text: String| if is { text } else { String::new() };
@@ -223,6 +224,9 @@ fn by_formula(graph: &Graph, plan: &Planned) -> String {
         all.flop += formula.flop;
         time += formula.seconds.unwrap_or_default();
         untimed += usize::from(formula.flop > 0.0 && formula.seconds.is_none());
+        if let Some(words) = &formula.told {
+            told += &format!("{}: {words}\n", node.name);
+        }
     }
     all.calls = Some(calls);
     all.seconds = (untimed == 0 && time > 0.0).then_some(time);
@@ -238,7 +242,7 @@ fn by_formula(graph: &Graph, plan: &Planned) -> String {
         }
     };
     format!(
-        "\n{}at most: every answer as long as it may be; {speeds}\n\n",
+        "\n{}{told}at most: every answer as long as it may be; {speeds}\n\n",
         table.render()
     )
 }
@@ -252,7 +256,7 @@ fn line(graph: &Graph, plan: &Planned, planned: &Node) -> Value {
         let calls = formula.calls.unwrap_or_default();
         line["outlook"] = json!({
             "calls": calls.made, "tokens": calls.tokens(), "dollars": calls.dollars, "memory_bytes": formula.memory as u64,
-            "flop": formula.flop, "seconds": formula.seconds,
+            "flop": formula.flop, "seconds": formula.seconds, "told": formula.told,
         });
     }
     line

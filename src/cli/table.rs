@@ -5,10 +5,14 @@ use super::output::{Outcome, print, print_json};
 use super::study;
 use report::grid::{self, grid};
 use report::side::Side;
+use report::spread::{show, spread};
 
 /// Print a table: a row an evaluation, a column a metric, in every cell the mean over seeds and its uncertainty.
 ///
 /// An evaluation that several recipes share stands once. Nothing is run.
+///
+/// With `--spread` a table a metric: where the axes of seeds are fully crossed, as those of recipes/spread.toml, what makes runs differ. Every
+/// choice of the other axes is a column, so that before and after stand side by side.
 ///
 /// Example: pipe table recipes/tars.toml recipes/ablations/*.toml --metric defense --metric compliance --latex
 #[derive(clap::Args)]
@@ -23,6 +27,10 @@ pub struct Table {
     /// Only evaluations of this name. May be repeated
     #[arg(long = "node", value_name = "NODE")]
     nodes: Vec<String>,
+    /// What makes runs differ instead (variance components): the standard deviation between runs, and what of it comes of each of these
+    /// axes of seeds, of the axes together and of the number of prompts [default: axes called `seed` or `…_seed`]
+    #[arg(long, value_name = "AXES", num_args = 0..=1, require_equals = true, value_delimiter = ',', conflicts_with = "latex")]
+    spread: Option<Vec<String>>,
     /// Print as Markdown
     #[arg(long, group = "format")]
     md: bool,
@@ -42,6 +50,19 @@ pub fn run(args: &Table) -> Outcome {
     let store = study::open_existing(&args.store)?;
     let sides = study::sides(&store, study)?;
     let sides: Vec<&Side> = sides.iter().collect();
+    if let Some(seeds) = &args.spread {
+        let found = spread(&store, &sides, seeds, &args.metrics, &args.nodes)?;
+        if args.json {
+            print_json(&serde_json::to_value(&found).map_err(anyhow::Error::from)?);
+            return Ok(());
+        }
+        print(&match (args.md, args.csv) {
+            (true, _) => show::page(&found).markdown(),
+            (_, true) => show::csv(&found)?,
+            _ => show::page(&found).text(),
+        });
+        return Ok(());
+    }
     let found = grid(&store, &sides, &args.metrics, &args.nodes)?;
     if args.json {
         print_json(&serde_json::to_value(&found).map_err(anyhow::Error::from)?);

@@ -15,7 +15,8 @@ const MARK: &str = "  ! ";
 
 const FINISHED: &str = "finished";
 
-const SUCCESS: &str = "success";
+/// How many attacks succeed: beginning of the names of its metrics.
+pub const SUCCESS: &str = "success";
 
 /// Rates of what answers do, by the beginning of their names, and what a warning calls them.
 const RATES: [(&str, &str); 5] = [

@@ -1,37 +1,28 @@
 //! Metrics of many recipes in one table: a row an evaluation, a column a metric, a mean over seeds in every cell. A
 //! reader of records.
 
+use crate::asked::{self, Head};
 use crate::beside::{self, Beside};
-use crate::compare::unknown_metrics;
 use crate::metrics;
+use crate::missing;
 use crate::page::Page;
 use crate::reading::{self, Over, Reading};
-use crate::side::Side;
+use crate::side::{self, Side};
 use crate::table::{Table, left, right};
 use anyhow::{Context, Result};
 use base::claim::{Axes, SEED};
-use base::diag::{Diag, Diags};
 use base::hash::Key;
-use base::rows::Metric;
-use base::text::did_you_mean;
 use engine::graph::Node;
-use engine::kind::{Kind, Role};
+use engine::kind::Kind;
 use engine::store::Store;
 use serde::Serialize;
-use std::collections::BTreeSet;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Grid {
     pub metrics: Vec<Head>,
     pub rows: Vec<Row>,
-}
-
-/// A column.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Head {
-    pub metric: String,
-    pub label: String,
-    pub unit: String,
+    /// What has no artifact, and what makes it: a line a recipe.
+    pub missing: Vec<String>,
 }
 
 /// An evaluation of a recipe under one choice of its axes, all seeds together.
@@ -71,11 +62,12 @@ pub struct Cell {
 /// `nodes`: these nodes instead of all evaluations. `asked`: these metrics instead of the headline ones, which are all
 /// there are where no evaluation has a headline metric.
 pub fn grid(store: &Store, sides: &[&Side], asked: &[String], nodes: &[String]) -> Result<Grid> {
-    known_nodes(sides, nodes)?;
+    asked::known_nodes(sides, nodes)?;
     let mut measured: Vec<Measured> = vec![];
-    for variants in variants(sides) {
-        for node in chosen(&variants, nodes) {
-            let row = row(store, &variants, node)?;
+    let mut lacking = vec![];
+    for variants in side::repeated(sides, |axis| axis == SEED) {
+        for node in asked::chosen(variants[0], nodes) {
+            let row = row(store, &variants, node, &mut lacking)?;
             let twin = |m: &&mut Measured| !row.row.keys.is_empty() && m.row.keys == row.row.keys;
             match measured.iter_mut().find(twin) {
                 Some(Measured { row: first, .. }) => {
@@ -88,7 +80,9 @@ pub fn grid(store: &Store, sides: &[&Side], asked: &[String], nodes: &[String]) 
             }
         }
     }
-    let heads = heads(&measured, asked)?;
+    let readings = measured.iter();
+    let readings = readings.flat_map(|m| m.seeds.iter().map(|seed| (m.kind, seed)));
+    let heads = asked::heads(&readings.collect::<Vec<_>>(), asked)?;
     let rows = measured.into_iter().map(|Measured { mut row, seeds, .. }| {
         let mean = beside::over_seeds(seeds.iter().map(|s| s.metrics.as_slice()));
         row.warning = beside::warning(&format!("`{}` of `{}`", row.node, row.label()), &mean);
@@ -102,49 +96,7 @@ pub fn grid(store: &Store, sides: &[&Side], asked: &[String], nodes: &[String]) 
     Ok(Grid {
         rows: rows.collect(),
         metrics: heads,
-    })
-}
-
-fn known_nodes(sides: &[&Side], nodes: &[String]) -> Result<()> {
-    let names: BTreeSet<&str> = sides
-        .iter()
-        .flat_map(|s| s.graph.nodes())
-        .map(|n| n.name.as_str())
-        .collect();
-    let mut diags = Diags::default();
-    for node in nodes.iter().filter(|n| !names.contains(n.as_str())) {
-        let near = did_you_mean(node, names.iter().copied());
-        diags.push(Diag::plain(format!("no recipe has a node `{node}`")).suggest(near));
-    }
-    match diags.is_empty() {
-        true => Ok(()),
-        false => Err(diags.finish().into()),
-    }
-}
-
-/// What differs in the seed only, together.
-fn variants<'a>(sides: &[&'a Side]) -> Vec<Vec<&'a Side>> {
-    let mut found: Vec<Vec<&Side>> = vec![];
-    for side in sides {
-        let same = |f: &&mut Vec<&Side>| f[0].file == side.file && axes(f[0]) == axes(side);
-        match found.iter_mut().find(same) {
-            Some(variants) => variants.push(side),
-            None => found.push(vec![side]),
-        }
-    }
-    found
-}
-
-fn axes(side: &Side) -> Axes {
-    let axes = side.axes.iter().filter(|(axis, _)| *axis != SEED);
-    axes.map(|(a, v)| (a.clone(), v.clone())).collect()
-}
-
-fn chosen<'a>(variants: &[&'a Side], nodes: &[String]) -> impl Iterator<Item = &'a Node> {
-    let all = variants[0].graph.nodes().iter();
-    all.filter(|n| match nodes.is_empty() {
-        true => n.kind.role == Role::Evaluates,
-        false => nodes.contains(&n.name),
+        missing: missing::lines(&lacking),
     })
 }
 
@@ -155,11 +107,16 @@ struct Measured {
     kind: &'static Kind,
 }
 
-fn row(store: &Store, variants: &[&Side], node: &Node) -> Result<Measured> {
+fn row<'a>(
+    store: &Store,
+    variants: &[&'a Side],
+    node: &'a Node,
+    lacking: &mut Vec<(&'a Side, &'a str)>,
+) -> Result<Measured> {
     let (kind, node) = (node.kind, node.name.as_str());
     let mut row = Row {
         recipe: variants[0].recipe.clone(),
-        axes: axes(variants[0]),
+        axes: variants[0].axes_without(|axis| axis == SEED),
         node: node.into(),
         also: vec![],
         seeds: 0,
@@ -171,7 +128,10 @@ fn row(store: &Store, variants: &[&Side], node: &Node) -> Result<Measured> {
     let mut seeds = vec![];
     for side in variants {
         match side.record(node) {
-            None => row.missing.push(side.missing(node)),
+            None => {
+                row.missing.push(side.missing(node));
+                lacking.push((*side, node));
+            }
             // What does not hang on the seed is no repetition.
             Some(record) if row.keys.contains(&record.key) => {}
             Some(record) => {
@@ -183,49 +143,6 @@ fn row(store: &Store, variants: &[&Side], node: &Node) -> Result<Measured> {
     row.seeds = seeds.len();
     row.keys.sort();
     Ok(Measured { row, seeds, kind })
-}
-
-fn heads(measured: &[Measured], asked: &[String]) -> Result<Vec<Head>> {
-    let mut found: Vec<(&Kind, &Metric)> = vec![];
-    for row in measured {
-        for metric in row.seeds.iter().flat_map(|s| &s.metrics) {
-            if !found.iter().any(|(_, m)| m.name == metric.name) {
-                found.push((row.kind, metric));
-            }
-        }
-    }
-    let names: BTreeSet<&str> = found.iter().map(|(_, m)| m.name.as_str()).collect();
-    unknown_metrics(&names, asked)?;
-    let headline = metrics::HEADLINE.iter().filter(|n| names.contains(**n));
-    let mut wanted: Vec<&str> = match asked.is_empty() {
-        true => headline.copied().collect(),
-        false => asked.iter().map(String::as_str).collect(),
-    };
-    if wanted.is_empty() {
-        let all = || {
-            measured
-                .iter()
-                .flat_map(|m| m.seeds.iter().flat_map(|s| &s.metrics))
-        };
-        let each = found.iter().map(|(_, m)| m.name.as_str());
-        let idle = |n: &&str| {
-            let own = all().filter(|m| m.name == **n);
-            metrics::idle(n, own.map(|m| m.value))
-        };
-        wanted = each.filter(|n| !idle(n)).collect();
-    }
-    let head = |name: &str| {
-        let found = found.iter().find(|(_, m)| m.name == name);
-        // Before anything was measured nobody knows what is asked for.
-        let label = found.map_or(name.into(), |(kind, _)| kind.label(name));
-        let unit = found.map_or(String::new(), |(_, metric)| metric.unit.clone());
-        Head {
-            metric: name.into(),
-            label,
-            unit,
-        }
-    };
-    Ok(wanted.into_iter().map(head).collect())
 }
 
 /// Of the seeds that have this metric.
@@ -244,11 +161,7 @@ fn cell(seeds: &[Reading], name: &str) -> Option<Cell> {
 impl Row {
     /// The recipe and its axes.
     pub fn label(&self) -> String {
-        let axes: Vec<String> = self.axes.iter().map(|(a, v)| format!("{a}={v}")).collect();
-        match axes.is_empty() {
-            true => self.recipe.clone(),
-            false => format!("{} {}", self.recipe, axes.join(", ")),
-        }
+        side::labelled(&self.recipe, &self.axes)
     }
 }
 
@@ -273,16 +186,6 @@ impl Cell {
         match self.interval {
             None => mean,
             Some((low, high)) => format!("{mean} [{}, {}]", number(low), number(high)),
-        }
-    }
-}
-
-impl Head {
-    /// The label, with the unit where the numbers are in percent.
-    fn title(&self) -> String {
-        match self.unit.as_str() {
-            "share" => format!("{}, %", self.label),
-            _ => self.label.clone(),
         }
     }
 }
@@ -313,7 +216,7 @@ pub fn page(grid: &Grid) -> Page {
             row.label()
         ));
     }
-    for missing in grid.rows.iter().flat_map(|r| &r.missing) {
+    for missing in &grid.missing {
         page.item(missing.clone());
     }
     page

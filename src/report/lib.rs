@@ -1,11 +1,13 @@
 //! What people read of recipes and runs: tables, the live view, summaries. A reader of events and records; knows neither
 //! kinds nor models.
 
+pub mod asked;
 pub mod beside;
 pub mod compare;
 pub mod grid;
 pub mod html;
 pub mod metrics;
+pub mod missing;
 pub mod model;
 pub mod page;
 pub mod pairing;
@@ -13,6 +15,7 @@ pub mod preview;
 pub mod progress;
 pub mod reading;
 pub mod side;
+pub mod spread;
 pub mod summary;
 pub mod table;
 pub mod telling;

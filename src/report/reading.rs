@@ -78,6 +78,15 @@ impl Reading {
         let known: Values = known.collect();
         (!known.is_empty()).then_some(known)
     }
+
+    /// The values of which a metric is the mean. None where they are not kept, or are those of something else, which explain nothing of
+    /// it.
+    pub fn behind(&self, metric: &Metric) -> Option<Values> {
+        let values = self.values(&metric.name)?;
+        let mean = values.values().sum::<f64>() / values.len() as f64;
+        let same = (mean - metric.value).abs() <= 1e-9 * metric.value.abs().max(1.0);
+        same.then_some(values)
+    }
 }
 
 /// Which values a metric of this unit can have.
@@ -134,20 +143,14 @@ pub fn mean_of<'a>(
         base::stats::mean(&values)
     });
     let each: Vec<f64> = each.collect::<Option<_>>()?;
-    let values = |name: &&str| found.iter().map(|(r, _)| r.values(name)).collect();
-    let values: Option<Vec<Vec<Values>>> = names.iter().map(values).collect();
+    let behind =
+        |i: usize| -> Option<Vec<Values>> { found.iter().map(|(r, m)| r.behind(m[i])).collect() };
+    let values: Option<Vec<Vec<Values>>> = (0..names.len()).map(behind).collect();
     let estimate = || -> Option<Estimate> {
-        let values = values.and_then(|v| crossed::estimate(&v, range));
-        // Values that are not those of the metric explain nothing of it.
-        let same = |e: &Estimate| {
-            let pairs = e.each.iter().zip(&each);
-            pairs
-                .into_iter()
-                .all(|(a, b)| (a - b).abs() <= 1e-9 * b.abs().max(1.0))
-        };
+        let by_means = || crossed::of_means(&each, n, range).filter(|_| each.len() > 1);
         values
-            .filter(same)
-            .or_else(|| crossed::of_means(&each, n, range).filter(|_| each.len() > 1))
+            .and_then(|v| crossed::estimate(&v, range))
+            .or_else(by_means)
     };
     let interval = match found.as_slice() {
         [(_, one)] if one.len() == 1 => one[0].interval.map(|(low, high)| match range {

@@ -32,12 +32,13 @@ impl Side {
 
     /// `lambda-sweep lambda=0.3` where `seed` is the axis that is left out.
     pub fn label_without(&self, axis: &str) -> String {
-        let axes = self.axes.iter().filter(|(name, _)| *name != axis);
-        let axes: Vec<String> = axes.map(|(a, v)| format!("{a}={v}")).collect();
-        match axes.is_empty() {
-            true => self.recipe.clone(),
-            false => format!("{} {}", self.recipe, axes.join(", ")),
-        }
+        labelled(&self.recipe, &self.axes_without(|name| name == axis))
+    }
+
+    /// The axes but those that are left out.
+    pub fn axes_without(&self, out: impl Fn(&str) -> bool) -> Axes {
+        let axes = self.axes.iter().filter(|(axis, _)| !out(axis));
+        axes.map(|(a, v)| (a.clone(), v.clone())).collect()
     }
 
     pub fn record(&self, node: &str) -> Option<&Record> {
@@ -51,22 +52,60 @@ impl Side {
 
     /// Why there is no artifact of a node, and what makes it.
     pub fn missing(&self, node: &str) -> String {
-        let (label, file) = (self.label(), from_here(&self.file).display());
-        let recipe = self.file.extension().is_some_and(|e| e == "toml");
-        match (self.graph.find(node), recipe) {
+        let label = self.label();
+        let of = || self.axes.iter().map(|(a, v)| (a.clone(), v.clone()));
+        match (self.graph.find(node), self.command(of(), &[node])) {
             (None, _) => format!("`{label}` has no node `{node}`"),
-            (Some(_), true) => {
-                let axes = self.axes.iter();
-                let axes = axes.flat_map(|(a, v)| ["--matrix".into(), format!("{a}={v}")]);
-                let words = axes.chain(self.given.iter().cloned());
-                let more: String = words.map(|word| format!(" {}", quoted(&word))).collect();
-                format!(
-                    "`{label}` has no artifact of `{node}`: pipe run {file}{more} --only {node}"
-                )
+            (Some(_), Some(command)) => {
+                format!("`{label}` has no artifact of `{node}`: {command}")
             }
-            (Some(_), false) => format!("`{label}` left no artifact of `{node}`"),
+            (Some(_), None) => format!("`{label}` left no artifact of `{node}`"),
         }
     }
+
+    /// What makes these nodes of the recipe, or all there are where none is named, under these values of its axes. None of a run, which
+    /// made what it made.
+    pub fn command(
+        &self,
+        axes: impl IntoIterator<Item = (String, String)>,
+        only: &[&str],
+    ) -> Option<String> {
+        self.file.extension().filter(|e| *e == "toml")?;
+        let axes = axes.into_iter();
+        let axes = axes.flat_map(|(a, v)| ["--matrix".into(), format!("{a}={v}")]);
+        let only = only
+            .iter()
+            .flat_map(|node| ["--only".into(), node.to_string()]);
+        let words = axes.chain(self.given.iter().cloned()).chain(only);
+        let more: String = words.map(|word| format!(" {}", quoted(&word))).collect();
+        Some(format!(
+            "pipe run {}{more}",
+            from_here(&self.file).display()
+        ))
+    }
+}
+
+/// A recipe and these values of its axes.
+pub fn labelled(recipe: &str, axes: &Axes) -> String {
+    let axes: Vec<String> = axes.iter().map(|(a, v)| format!("{a}={v}")).collect();
+    match axes.is_empty() {
+        true => recipe.into(),
+        false => format!("{recipe} {}", axes.join(", ")),
+    }
+}
+
+/// Variants of one file that differ in nothing but the axes that are left out, together.
+pub fn repeated<'a>(sides: &[&'a Side], out: impl Fn(&str) -> bool) -> Vec<Vec<&'a Side>> {
+    let mut found: Vec<Vec<&Side>> = vec![];
+    for side in sides {
+        let axes = side.axes_without(&out);
+        let same = |f: &&mut Vec<&Side>| f[0].file == side.file && f[0].axes_without(&out) == axes;
+        match found.iter_mut().find(same) {
+            Some(variants) => variants.push(side),
+            None => found.push(vec![side]),
+        }
+    }
+    found
 }
 
 /// As it is typed in the current folder.

@@ -61,7 +61,7 @@ pub fn apart(
         chart,
     };
     Ok(Apart {
-        series: labels::legend(&drawn),
+        series: labels::legend(drawn.iter().map(|d| &d.chart)),
         labels: drawn.into_iter().map(split).collect(),
         bars,
     })

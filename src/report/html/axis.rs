@@ -12,6 +12,8 @@ pub struct Axis {
     pub holds: Option<(f64, f64)>,
     /// Whole numbers only.
     pub whole: bool,
+    /// Twice a value lies as far from it wherever it is.
+    pub doubling: bool,
 }
 
 impl Axis {
@@ -21,6 +23,7 @@ impl Axis {
             share: false,
             holds: None,
             whole: false,
+            doubling: false,
         }
     }
 
@@ -41,12 +44,27 @@ impl Axis {
         self.whole = true;
         self
     }
+
+    /// For values above 0.
+    pub fn doubling(mut self) -> Axis {
+        self.doubling = true;
+        self
+    }
 }
 
 impl Axis {
+    /// Where a value is on the axis; a range is of such places.
+    pub fn place(&self, value: f64) -> f64 {
+        match self.doubling {
+            true => value.log2(),
+            false => value,
+        }
+    }
+
     pub fn range(&self, values: impl Iterator<Item = f64>) -> Range<f64> {
         let held = self.holds.into_iter().flat_map(|(low, high)| [low, high]);
-        let all: Vec<f64> = values.chain(held).filter(|v| v.is_finite()).collect();
+        let places = values.chain(held).map(|v| self.place(v));
+        let all: Vec<f64> = places.filter(|v| v.is_finite()).collect();
         let low = all.iter().copied().fold(f64::INFINITY, f64::min);
         let high = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         if low > high {
@@ -69,7 +87,7 @@ impl Axis {
         }
     }
 
-    /// Round numbers in a range, about as many as asked for.
+    /// Round values in a range, about as many as asked for.
     pub fn ticks(&self, range: &Range<f64>, most: usize) -> Vec<f64> {
         let least = (range.end - range.start) / most as f64;
         let power = 10f64.powf(least.log10().floor());
@@ -77,12 +95,16 @@ impl Axis {
         // A range that is no wider than rounding has no round step.
         let step = round.into_iter().find(|step| *step >= least);
         let mut step = step.filter(|s| s.is_normal()).unwrap_or(1.0);
-        if self.whole {
+        if self.whole || self.doubling {
             step = step.max(1.0);
         }
         let first = (range.start / step).ceil() as i64;
         let ticks = (first..).take(most + 1).map(|i| i as f64 * step);
-        ticks.take_while(|tick| *tick <= range.end).collect()
+        let ticks = ticks.take_while(|tick| *tick <= range.end);
+        match self.doubling {
+            true => ticks.map(f64::exp2).collect(),
+            false => ticks.collect(),
+        }
     }
 
     pub fn tick(&self, value: f64) -> String {

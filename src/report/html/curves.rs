@@ -1,7 +1,7 @@
 //! Training curves from the `curve.jsonl` of training nodes: a chart a quantity, a line a method, thin lines its seeds.
 
 use crate::html::axis::Axis;
-use crate::html::plot::{Chart, Mark, Series};
+use crate::html::plot::{Chart, Form, Mark, Series};
 use crate::html::series::methods;
 use crate::html::source::Styles;
 use crate::html::study::{Item, Study};
@@ -156,6 +156,7 @@ fn group(title: String, quantities: Quantities, lines: &[Line], styles: &mut Sty
                 y: Axis::new(label),
                 rows: vec![],
                 series,
+                form: Form::Plot,
             });
         }
     }

@@ -1,7 +1,7 @@
 //! Defense success against compliance: a line over λ for every method that has several, a point for the others.
 
 use crate::html::axis::Axis;
-use crate::html::plot::{Chart, Mark, Series};
+use crate::html::plot::{Chart, Form, Mark, Series};
 use crate::html::series::{Estimate, Method, estimate};
 use crate::html::source::Styles;
 use crate::html::study::Study;
@@ -60,6 +60,7 @@ pub fn frontier(study: &Study, evaluations: &[Method], styles: &mut Styles) -> F
                 note: variant
                     .lambda
                     .map(|l| marked(format!("λ {l}"), defense.doubtful || compliance.doubtful)),
+                ..Mark::default()
             });
             doubtful |= defense.doubtful || compliance.doubtful;
             out.points.push(Point {
@@ -99,6 +100,7 @@ pub fn frontier(study: &Study, evaluations: &[Method], styles: &mut Styles) -> F
             y: Axis::share("defense success (harmful prompts)"),
             rows: vec![],
             series: all,
+            form: Form::Plot,
         });
     }
     out

@@ -2,7 +2,7 @@
 //! read from the names of metrics, as `defense/lookups/3`; every number is `reading`'s.
 
 use crate::html::axis::Axis;
-use crate::html::plot::{Chart, Mark, Series};
+use crate::html::plot::{Chart, Form, Mark, Series};
 use crate::html::series::{Method, Variant};
 use crate::html::source::Styles;
 use crate::html::study::Study;
@@ -49,9 +49,9 @@ pub struct Key {
 }
 
 /// Every series that any of the charts has.
-pub fn legend(drawn: &[Drawn]) -> Vec<Key> {
+pub fn legend<'a>(charts: impl Iterator<Item = &'a Chart>) -> Vec<Key> {
     let mut keys: Vec<Key> = vec![];
-    for series in drawn.iter().flat_map(|d| &d.chart.series) {
+    for series in charts.flat_map(|chart| &chart.series) {
         let key = Key {
             label: series.label.clone(),
             style: series.style,
@@ -222,10 +222,12 @@ fn chart(
         y,
         rows,
         series,
+        form: Form::Plot,
     }
 }
 
-fn slug(label: &str) -> String {
+/// A label as a part of a chart's name.
+pub fn slug(label: &str) -> String {
     let plain = |c: char| match c.is_ascii_alphanumeric() {
         true => c.to_ascii_lowercase(),
         false => '-',
@@ -234,7 +236,7 @@ fn slug(label: &str) -> String {
 }
 
 /// The name, or with a number where another label came to it before.
-fn unused(name: &str, names: &mut BTreeSet<String>) -> String {
+pub fn unused(name: &str, names: &mut BTreeSet<String>) -> String {
     let numbered = (2..).map(|i| format!("{name}-{i}"));
     let mut all = std::iter::once(name.to_string()).chain(numbered);
     let free = all.find(|name| !names.contains(name));

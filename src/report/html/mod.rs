@@ -2,6 +2,7 @@
 //! the store, a file a section; knows no kinds, no clock and no network, so the same store gives the same bytes.
 
 pub mod apart;
+pub mod attacks;
 pub mod axis;
 pub mod claims;
 pub mod curves;
@@ -11,10 +12,12 @@ pub mod graph;
 pub mod head;
 pub mod labels;
 pub mod legend;
+mod plane;
 pub mod plot;
 pub mod provenance;
 pub mod reasoning;
 pub mod render;
+pub mod representations;
 pub mod room;
 pub mod samples;
 pub mod series;
@@ -23,6 +26,7 @@ pub mod study;
 pub mod svg;
 
 use crate::html::apart::Apart;
+use crate::html::attacks::Attacks;
 use crate::html::claims::Claims;
 use crate::html::curves::Curves;
 use crate::html::evaluations::Evaluations;
@@ -31,6 +35,7 @@ use crate::html::head::Head;
 use crate::html::plot::Chart;
 use crate::html::provenance::Entry;
 use crate::html::reasoning::Reasoning;
+use crate::html::representations::Representations;
 use crate::html::samples::Samples;
 use crate::html::series::methods;
 use crate::html::study::{Item, Study};
@@ -61,7 +66,9 @@ pub struct Page {
     pub frontier: Frontier,
     pub curves: Curves,
     pub apart: Apart,
+    pub attacks: Attacks,
     pub reasoning: Reasoning,
+    pub representations: Representations,
     pub claims: Claims,
     pub evaluations: Evaluations,
     pub samples: Samples,
@@ -85,11 +92,15 @@ impl Page {
         let evaluated = methods(&study, is_evaluation);
         let rows = samples::rows(store, &study, &evaluated)?;
         let mut styles = Styles::default();
+        // Its series, few and in many charts, get the plainest styles.
+        let attacks = attacks::attacks(&study, &evaluated, &mut styles);
         Ok(Page {
             head: head::head(&study, sources, &options.changes),
             frontier: frontier::frontier(&study, &evaluated, &mut styles),
             apart: apart::apart(store, &study, &evaluated, &mut styles)?,
+            attacks,
             reasoning: reasoning::reasoning(&study, &evaluated, &mut styles),
+            representations: representations::representations(store, &study)?,
             curves: curves::curves(store, &study, &mut styles)?,
             claims: claims::claims(store, sides)?,
             evaluations: evaluations::evaluations(&study, &evaluated),
@@ -119,8 +130,11 @@ impl Page {
         let frontier = self.frontier.chart.iter();
         frontier
             .chain(apart)
+            .chain(&self.attacks.charts)
+            .chain(&self.attacks.within)
             .chain(curves)
             .chain(&self.reasoning.charts)
+            .chain(self.representations.shown.iter().map(|s| &s.chart))
     }
 }
 

@@ -27,6 +27,20 @@
     edges.forEach((e) => e.classList.toggle("on", e.dataset.from === n || e.dataset.to === n));
   }));
 
+  // Points of pictures: a click shows the prompt, and from there its answers where the page carries them.
+  const pointed = get("point-panel");
+  let lead = () => null;
+  document.querySelectorAll("a.point").forEach((point) => point.addEventListener("click", (event) => {
+    event.preventDefault();
+    document.querySelectorAll("a.point.on").forEach((other) => other.classList.remove("on"));
+    point.classList.add("on");
+    pointed.replaceChildren(make("p", "", point.querySelector("title").textContent));
+    const to = lead(point.dataset.prompt);
+    if (to) pointed.append(to);
+    pointed.hidden = false;
+    pointed.scrollIntoView({ block: "nearest" });
+  }));
+
   // The samples.
   const source = get("data");
   if (!source) return;
@@ -101,5 +115,18 @@
   get("f-every").addEventListener("click", tick(true));
   get("f-no").addEventListener("click", tick(false));
   more.addEventListener("click", grow);
+  lead = (id) => {
+    const known = data.prompts.filter((prompt) => prompt[0] === id).length;
+    if (!known) return null;
+    const button = make("button", "pick", "Show its answers");
+    button.type = "button";
+    button.addEventListener("click", () => {
+      ["f-class", "f-label", "f-good"].forEach((box) => { get(box).value = ""; });
+      get("f-text").value = id;
+      tick(true)();
+      get("samples").scrollIntoView();
+    });
+    return button;
+  };
   filter();
 })();

@@ -2,8 +2,9 @@
 
 use crate::html::axis::Axis;
 use crate::html::legend;
+use crate::html::plane::{Plane, Span};
 use crate::html::room::Room;
-use crate::html::svg::{Anchor, Place, Svg, TEXT, escape};
+use crate::html::svg::{Anchor, Place, Point, Svg, TEXT, escape};
 use serde::Serialize;
 use std::ops::Range;
 
@@ -17,6 +18,15 @@ pub struct Chart {
     /// Rows from top to bottom in place of numbers on the y axis; a mark's `y` is the row's place.
     pub rows: Vec<String>,
     pub series: Vec<Series>,
+    pub form: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    Plot,
+    /// Many places whose numbers say nothing: small marks in a square, both axes of one scale and neither with numbers.
+    Map,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -44,12 +54,19 @@ pub struct Mark {
     /// Written beside it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// What it stands for, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// The id of the prompt that it stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
 }
 
 impl Chart {
     /// Width and height.
     fn size(&self) -> (f64, f64) {
         match self.rows.len() {
+            _ if self.form == Form::Map => (330.0, 330.0),
             0 if self.noted() => (600.0, 430.0),
             0 => (520.0, 330.0),
             rows => (520.0, 60.0 + rows as f64 * self.row_height()),
@@ -104,6 +121,7 @@ impl Chart {
     fn spoken(&self) -> String {
         let labels: Vec<&str> = self.series.iter().map(|s| s.label.as_str()).collect();
         let axes = match self.rows.is_empty() {
+            true if self.form == Form::Map => self.x.label.clone(),
             true => format!("{} against {}", self.y.label, self.x.label),
             false => self.x.label.clone(),
         };
@@ -114,28 +132,51 @@ impl Chart {
     fn draw(&self, place: Place) -> Svg {
         let mut svg = Svg::new(place);
         let plane = self.plane();
-        self.axes(&mut svg, &plane);
+        let size = match self.form {
+            Form::Plot => {
+                self.axes(&mut svg, &plane);
+                1.0
+            }
+            Form::Map => {
+                frame(&mut svg, &plane.inside);
+                0.6
+            }
+        };
         for (i, series) in self.series.iter().enumerate() {
-            series.draw(self.shift(i), &mut svg, &plane);
+            series.draw(self.shift(i), size, &mut svg, &plane);
         }
         self.notes(&mut svg, &plane);
         svg
     }
 
-    fn plane(&self) -> Plane {
+    fn plane(&self) -> Plane<'_> {
         let (wide, high) = self.size();
         let longest = self.rows.iter().map(|r| r.chars().count()).max();
         let left = longest.map_or(64.0, |n| (n as f64 * 7.0 + 14.0).clamp(58.0, 200.0));
         let (x, y) = self.ranges();
         Plane {
-            inside: Room {
-                left,
-                right: wide - 18.0,
-                top: 12.0,
-                bottom: high - 44.0,
+            inside: match self.form {
+                Form::Plot => Room {
+                    left,
+                    right: wide - 18.0,
+                    top: 12.0,
+                    bottom: high - 44.0,
+                },
+                Form::Map => Room {
+                    left: 4.0,
+                    right: wide - 4.0,
+                    top: 4.0,
+                    bottom: high - 4.0,
+                },
             },
-            x,
-            y,
+            x: Span {
+                axis: &self.x,
+                range: x,
+            },
+            y: Span {
+                axis: &self.y,
+                range: y,
+            },
         }
     }
 
@@ -148,15 +189,15 @@ impl Chart {
             bottom,
         } = plane.inside;
         let (grid, axis) = (svg.place.grid(), svg.place.axis());
-        for tick in self.x.ticks(&plane.x, 7) {
-            let (x, _) = plane.at(tick, plane.y.start);
+        for tick in self.x.ticks(&plane.x.range, 7) {
+            let x = plane.across(tick);
             svg.line(&[(x, top), (x, bottom)], grid, 1.0, "");
             svg.line(&[(x, bottom), (x, bottom + 5.0)], axis, 1.0, "");
             svg.text((x, bottom + 13.0), Anchor::Middle, TEXT, &self.x.tick(tick));
         }
         if self.rows.is_empty() {
-            for tick in self.y.ticks(&plane.y, 6) {
-                let (_, y) = plane.at(plane.x.start, tick);
+            for tick in self.y.ticks(&plane.y.range, 6) {
+                let y = plane.up(tick);
                 svg.line(&[(left, y), (right, y)], grid, 1.0, "");
                 svg.line(&[(left - 5.0, y), (left, y)], axis, 1.0, "");
                 svg.text((left - 8.0, y), Anchor::End, TEXT, &self.y.tick(tick));
@@ -164,7 +205,7 @@ impl Chart {
             svg.upwards((9.0, (top + bottom) / 2.0), &self.y.label);
         }
         for (row, label) in self.rows.iter().enumerate() {
-            let (_, y) = plane.at(plane.x.start, row as f64);
+            let y = plane.up(row as f64);
             svg.text((left - 6.0, y), Anchor::End, TEXT, label);
         }
         svg.line(
@@ -233,12 +274,20 @@ impl Chart {
         let ys = marks()
             .flat_map(|m| ends(m.y, m.y_interval))
             .chain(threads().map(|t| t.1));
-        (x, self.y.range(ys))
+        let y = self.y.range(ys);
+        match self.form {
+            Form::Plot => (x, y),
+            Form::Map => {
+                let wide = (x.end - x.start).max(y.end - y.start);
+                (widened(x, wide), widened(y, wide))
+            }
+        }
     }
 }
 
 impl Series {
-    fn draw(&self, shift: f64, svg: &mut Svg, plane: &Plane) {
+    /// `size`: of its marks, as a multiple of those in a legend.
+    fn draw(&self, shift: f64, size: f64, svg: &mut Svg, plane: &Plane) {
         let (colour, dash) = (svg.place.colour(self.style), legend::dash(self.style));
         for thread in &self.threads {
             let points: Vec<_> = thread.iter().map(|(x, y)| plane.at(*x, *y)).collect();
@@ -261,39 +310,41 @@ impl Series {
             svg.line(&points, &colour, 2.0, &dash);
         }
         if self.dots {
+            let shape = legend::shape(self.style).into_iter();
+            let shape: Vec<(f64, f64)> = shape.map(|(x, y)| (x * size, y * size)).collect();
             for mark in &self.marks {
-                svg.polygon(at(mark), &legend::shape(self.style), &colour);
+                match (&mark.about, &mark.prompt) {
+                    (Some(about), Some(prompt)) => {
+                        svg.point(at(mark), &shape, &colour, &Point { about, prompt });
+                    }
+                    _ => svg.polygon(at(mark), &shape, &colour),
+                }
             }
         }
     }
 }
 
-/// The part of a picture in which numbers have places.
-struct Plane {
-    inside: Room,
-    x: Range<f64>,
-    /// From its lower edge to its upper one.
-    y: Range<f64>,
+/// The range about the same middle that is so wide.
+fn widened(range: Range<f64>, wide: f64) -> Range<f64> {
+    let middle = (range.start + range.end) / 2.0;
+    middle - wide / 2.0..middle + wide / 2.0
 }
 
-impl Plane {
-    fn at(&self, x: f64, y: f64) -> (f64, f64) {
-        let inside = &self.inside;
-        let (right, up) = (share(x, &self.x), share(y, &self.y));
-        (
-            inside.left + right * (inside.right - inside.left),
-            inside.bottom - up * (inside.bottom - inside.top),
-        )
-    }
-}
-
-/// How far a value is through a range; what is no number is at its beginning.
-fn share(value: f64, range: &Range<f64>) -> f64 {
-    let share = (value - range.start) / (range.end - range.start);
-    match share.is_nan() {
-        true => 0.0,
-        false => share.clamp(0.0, 1.0),
-    }
+fn frame(svg: &mut Svg, inside: &Room) {
+    let Room {
+        left,
+        right,
+        top,
+        bottom,
+    } = *inside;
+    let corners = [
+        (left, top),
+        (right, top),
+        (right, bottom),
+        (left, bottom),
+        (left, top),
+    ];
+    svg.line(&corners, svg.place.grid(), 1.0, "");
 }
 
 fn ends(value: f64, interval: Option<(f64, f64)>) -> [f64; 3] {

@@ -43,7 +43,7 @@ pub fn reasoning(study: &Study, evaluations: &[Method], styles: &mut Styles) -> 
     };
     let drawn = labels::drawn(study, &loud, &figure, styles);
     Reasoning {
-        series: labels::legend(&drawn),
+        series: labels::legend(drawn.iter().map(|d| &d.chart)),
         bars: bars(drawn.iter().flat_map(|d| d.seeds.iter().copied())),
         some: !loud.is_empty(),
         charts: drawn.into_iter().map(|d| d.chart).collect(),

@@ -17,6 +17,10 @@ const LAMBDA: &str = "lambda";
 /// One node of a recipe under all values of λ and all seeds.
 pub struct Method {
     pub label: String,
+    /// The node's name without the ending of evaluations.
+    pub node: String,
+    /// What parts it from methods of the same node, `tars, model = rl`: the recipe, of several, and the axes; may be empty.
+    pub apart: String,
     /// Ascending by λ.
     pub variants: Vec<Variant>,
 }
@@ -61,10 +65,25 @@ impl Method {
 
     /// The label of a variant: λ is said where the method has several.
     pub fn label_of(&self, variant: &Variant) -> String {
-        match variant.lambda {
-            Some(lambda) if self.variants.len() > 1 => format!("{}, λ = {lambda}", self.label),
-            _ => self.label.clone(),
+        match self.lambda_of(variant) {
+            Some(lambda) => format!("{}, {lambda}", self.label),
+            None => self.label.clone(),
         }
+    }
+
+    /// The label of a variant among those of nodes of the same name.
+    pub fn apart_of(&self, variant: &Variant) -> String {
+        let apart = Some(self.apart.clone()).filter(|apart| !apart.is_empty());
+        let words: Vec<String> = apart.into_iter().chain(self.lambda_of(variant)).collect();
+        match words.is_empty() {
+            true => self.node.clone(),
+            false => words.join(", "),
+        }
+    }
+
+    fn lambda_of(&self, variant: &Variant) -> Option<String> {
+        let lambda = variant.lambda.filter(|_| self.variants.len() > 1)?;
+        Some(format!("λ = {lambda}"))
     }
 }
 
@@ -184,9 +203,15 @@ fn of_node(study: &Study, recipe: usize, name: &str) -> Vec<Method> {
                 let value = |v: &Variant| v.lambda.unwrap_or(f64::NEG_INFINITY);
                 value(a).total_cmp(&value(b))
             });
-            let axes: String = axes.iter().map(|(a, v)| format!(", {a} = {v}")).collect();
+            let axes: Vec<String> = axes.iter().map(|(a, v)| format!("{a} = {v}")).collect();
+            let with = |first: Option<&str>| {
+                let words = first.into_iter().chain(axes.iter().map(String::as_str));
+                words.collect::<Vec<_>>().join(", ")
+            };
             Method {
-                label: format!("{label}{axes}"),
+                label: with(Some(&label)),
+                node: short(name).into(),
+                apart: with((study.recipes.len() > 1).then_some(study.recipes[recipe].name)),
                 variants,
             }
         })
@@ -207,9 +232,13 @@ fn matters(found: &[(&Axes, usize)], axis: &str) -> bool {
     })
 }
 
+fn short(name: &str) -> &str {
+    name.strip_suffix("-eval").unwrap_or(name)
+}
+
 /// `rl` of a single recipe, `tars rl` where there are several.
 fn label(study: &Study, recipe: usize, name: &str) -> String {
-    let short = name.strip_suffix("-eval").unwrap_or(name);
+    let short = short(name);
     let recipe = study.recipes[recipe].name;
     match study.recipes.len() {
         1 => short.into(),

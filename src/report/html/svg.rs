@@ -56,6 +56,14 @@ pub enum Anchor {
     End,
 }
 
+/// What a point stands for.
+pub struct Point<'a> {
+    /// In words.
+    pub about: &'a str,
+    /// The prompt's id.
+    pub prompt: &'a str,
+}
+
 /// The content of a picture, without its outermost tags.
 pub struct Svg {
     pub place: Place,
@@ -86,6 +94,20 @@ impl Svg {
             self.text,
             "<polygon points=\"{points}\" fill=\"{colour}\"/>"
         );
+    }
+
+    /// A polygon that says what it is, and in a page leads to the answers to its prompt.
+    pub fn point(&mut self, at: (f64, f64), corners: &[(f64, f64)], colour: &str, of: &Point) {
+        if self.place == Place::File {
+            return self.polygon(at, corners, colour);
+        }
+        let (about, prompt) = (escape(of.about), escape(of.prompt));
+        let _ = write!(
+            self.text,
+            "<a class=\"point\" href=\"#samples\" tabindex=\"-1\" data-prompt=\"{prompt}\"><title>{about}</title>"
+        );
+        self.polygon(at, corners, colour);
+        self.text += "</a>\n";
     }
 
     /// A line of text whose middle is at this height.
