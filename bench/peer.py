@@ -151,6 +151,56 @@ def rollout(work):
         answer(seconds=seconds)
 
 
+# --- attack: candidates of a GCG step ----------------------------------------------------------------------------------
+
+
+def attack(work):
+    from transformers import DynamicCache
+
+    model = causal_lm(work["config"]).eval()
+    vocabulary, width = work["config"]["vocab_size"], work["width"]
+    row = ids(1, work["before"] + work["suffix"] + work["after"] + work["target"], vocabulary)[0]
+    places = torch.arange(width) * work["suffix"] // width + work["before"]
+    target, n = row[-work["target"] :], work["target"]
+    # The last token of a target predicts nothing.
+    tokens = torch.randint(5, vocabulary, (width, 1), generator=torch.Generator().manual_seed(3))
+    candidates = row[:-1].repeat(width, 1).scatter_(1, places[:, None], tokens)
+
+    def losses(logits):
+        want = target.expand(len(logits), -1)
+        return F.cross_entropy(logits.transpose(1, 2), want, reduction="none").mean(1)
+
+    def whole(rows):
+        return [losses(model(input_ids=part, use_cache=False, logits_to_keep=n).logits) for part in candidates.split(rows)]
+
+    prefix = model(input_ids=row[None, : work["before"]], use_cache=True).past_key_values
+
+    def cached(rows):
+        out = []
+        for part in candidates[:, work["before"] :].split(rows):
+            # A cache grows in place: every part begins with one of its own.
+            cache = DynamicCache()
+            for i, layer in enumerate(prefix.layers):
+                cache.update(*(x.expand(len(part), -1, -1, -1) for x in (layer.keys, layer.values)), i)
+            out.append(losses(model(input_ids=part, past_key_values=cache, use_cache=True, logits_to_keep=n).logits))
+        return out
+
+    def seconds(run, rows):
+        start = time.perf_counter()
+        assert torch.cat(run(rows)).shape == (width,), "every candidate has a loss"
+        return time.perf_counter() - start
+
+    ways = {"whole": whole, "cached": cached}
+    with torch.inference_mode():
+        assert torch.allclose(torch.cat(whole(64)), torch.cat(cached(64)), rtol=1e-4), "both ways give the same losses"
+        # As many rows at once as are fastest here.
+        sizes = [size for size in (16, 32, 64, 128, 256, 512) if size <= width]
+        best = {how: min(sizes, key=lambda rows: min(seconds(run, rows) for _ in range(3))) for how, run in ways.items()}
+        answer(parameters=model.num_parameters(), rows=best)
+        while unit := asked():
+            answer(seconds=seconds(ways[unit], best[unit]))
+
+
 # --- grpo, dpo: TRL's trainers, one optimizer step at a time ---------------------------------------------------------
 
 
@@ -288,4 +338,4 @@ def dpo(work):
 if __name__ == "__main__":
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     what, work = sys.argv[1], json.loads(sys.argv[2])
-    {"train": train, "rollout": rollout, "grpo": grpo, "dpo": dpo}[what](work, *sys.argv[3:])
+    {"train": train, "rollout": rollout, "attack": attack, "grpo": grpo, "dpo": dpo}[what](work, *sys.argv[3:])

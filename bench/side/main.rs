@@ -1,9 +1,10 @@
 //! Our side of the benchmarks: a process that does one unit of work for every line it reads, and times it itself.
 //!
-//! `side WHAT WORK`: WHAT is `train`, `rollout`, `grpo`, `dpo`, `memory`, `logits` or `parity`, WORK is JSON with the shapes. The first line
+//! `side WHAT WORK`: WHAT is `train`, `rollout`, `attack`, `grpo`, `dpo`, `memory`, `logits` or `parity`, WORK is JSON with the shapes. The first line
 //! out says what stands ready; every line in names a unit and is answered by a line of JSON. The scripts beside this
 //! folder start it, beside the library that it is compared with. Threads as in RAYON_NUM_THREADS.
 
+mod attack;
 mod dpo;
 mod driven;
 mod grpo;
@@ -28,6 +29,7 @@ fn main() -> Result<()> {
     pipe::base::memory::keep_freed();
     match what.as_str() {
         "train" => train::serve(serde_json::from_str(work)?),
+        "attack" => attack::serve(serde_json::from_str(work)?),
         "rollout" => rollout::serve(serde_json::from_str(work)?),
         "grpo" => grpo::serve(serde_json::from_str(work)?),
         "dpo" => dpo::serve(serde_json::from_str(work)?),
