@@ -238,6 +238,7 @@ fn prompt(id: &str) -> Prompt {
         difficulty: 2,
         labels: Default::default(),
         truth: None,
+        attacked: None,
     }
 }
 

@@ -674,6 +674,19 @@ fn what_a_claim_names_and_nobody_has_is_an_error_before_anything_runs() {
             ),
         }
     }
+    // An attack labels its cases.
+    let by_attack = right.replace("\"defense\"", "\"defense/attack/augment\"");
+    space.file("wide.toml", &by_attack);
+    let shown = study(&space, &[]).err().unwrap_or_default();
+    assert!(
+        shown.contains("no row of `eval` has the label `attack`"),
+        "{shown}"
+    );
+    let attacked = "[node.cases]\nkind = \"augment\"\nin = { prompts = \"prompts.eval\" }\n";
+    let asked = BASE.replace("\"prompts.eval\"", "\"cases\"");
+    space.file("base.toml", &[&asked, attacked].concat());
+    assert_eq!(study(&space, &[]).err(), None);
+    space.file("base.toml", BASE);
     // What the command line leaves out is not answered, and no error.
     space.file(
         "wide.toml",

@@ -292,6 +292,7 @@ fn completion(i: usize, class: PromptClass, response: &str) -> Completion {
         category: if i < 6 { "plain" } else { "role" }.into(),
         difficulty: 1 + i as u32 % 2,
         labels: Default::default(),
+        attacked: None,
         truth: Some(Truth {
             harmful: class == PromptClass::Harmful,
             aliases: vec![],

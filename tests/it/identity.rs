@@ -114,7 +114,7 @@ fn every_identity_field_is_in_the_key_of_its_node_and_of_what_hangs_below() {
             let ends = |ty: Type| {
                 matches!(
                     ty,
-                    Type::Scores | Type::Metrics | Type::Cases | Type::AttackLog
+                    Type::Scores | Type::Metrics | Type::Cases | Type::AttackLog | Type::Archives
                 )
             };
             let last = kind.outputs.iter().all(|o| ends(o.ty));
@@ -315,7 +315,7 @@ impl Ground {
                 .iter()
                 .filter(|(k, n, _)| (*k, *n) == (kind.name, spec.name))
             {
-                node(&mut changed).remove(*other);
+                nested::remove(node(&mut changed), other);
             }
             match self.load(&text(&changed)) {
                 Ok(loaded) => {
@@ -351,13 +351,27 @@ const BY_HAND: &[(&str, &str)] = &[
     ("endpoint.extra_body", "'{ \"reasoning_effort\": \"low\" }'"),
     ("endpoint.url", "\"http://localhost:1/v1\""),
     ("judge.url", "\"http://localhost:1/v1\""),
+    ("attacker.url", "\"http://localhost:1/v1\""),
+    ("mutator.url", "\"http://localhost:1/v1\""),
+    ("mutator.extra_body", "'{ \"reasoning_effort\": \"low\" }'"),
+    ("risks", "[\"scorch\"]"),
+    ("styles", "[\"role\"]"),
+    ("target.url", "\"http://localhost:1/v1\""),
+    ("target.extra_body", "'{ \"reasoning_effort\": \"low\" }'"),
+    ("judge.extra_body", "'{ \"reasoning_effort\": \"low\" }'"),
+    ("attacker.extra_body", "'{ \"reasoning_effort\": \"low\" }'"),
+    ("techniques", "[\"Favor\"]"),
+    ("techniques", "[\"role\"]"),
     ("moderation.url", "\"http://localhost:1/v1\""),
     ("score.url", "\"http://localhost:1/score\""),
     ("form", "\"behavior\""),
 ];
 
 /// Execution fields of services that have no use for them: `judges/nodes.rs` sees them refused.
-const NEVER: [&str; 5] = [
+const NEVER: [&str; 8] = [
+    "mutator.batch",
+    "target.batch",
+    "attacker.batch",
     "judge.batch",
     "moderation.server",
     "moderation.omit",
@@ -376,6 +390,11 @@ const ACTING: &[(&str, &str, &str)] = &[
     ("evaluate", "moderation", MODERATION),
     ("evaluate", "score", SCORE),
     ("evaluate", "reward_model", "scorer = \"reward_model\""),
+    ("*", "attacker", ATTACKER),
+    ("*", "mutator", MUTATOR),
+    ("rainbow", "judge", JUDGE),
+    ("*", "target", TARGET),
+    ("pair", "judge", JUDGE),
     ("*", "judge", OF_STRONGREJECT),
     ("*", "moderation", OF_MODERATION),
     ("*", "score", OF_SCORE),
@@ -388,12 +407,28 @@ const ACTING: &[(&str, &str, &str)] = &[
 
 /// What has to stand beside a field, so that the kind takes another value of it: (kind, field, lines of the node).
 const BESIDE: &[(&str, &str, &str)] = &[
+    ("autodan", "mutation", "synonyms = \"one.csv\""),
+    ("autodan", "sentences_every", "synonyms = \"one.csv\""),
+    ("generate", "prefill_slot", "prefill = \"so\""),
+    (
+        "generate",
+        "targets",
+        "prefill_from = \"targets\"\ntargets = \"one.csv\"",
+    ),
+    ("gcg", "buffer", "keep = \"buffer\""),
+    ("gcg", "check_every", "check = \"refusal\""),
+    ("gcg", "check_tokens", "check = \"refusal\""),
     ("*", "lora.alpha", "lora.rank = 2"),
     ("*", "lora.targets", "lora.rank = 2"),
     ("*", "lora.rank_stabilised", "lora.rank = 2"),
     ("*", "endpoint.key_header", "endpoint.key_env = \"K\""),
     ("*", "moderation.key_header", "moderation.key_env = \"K\""),
     ("*", "judge.key_header", "judge.key_env = \"K\""),
+    ("*", "attacker.key_header", "attacker.key_env = \"K\""),
+    ("*", "mutator.key_header", "mutator.key_env = \"K\""),
+    ("*", "mutator.budget_dollars", "mutator.price_prompt = 1.0"),
+    ("*", "target.key_header", "target.key_env = \"K\""),
+    ("*", "target.budget_dollars", "target.price_prompt = 1.0"),
     ("*", "score.key_header", "score.key_env = \"K\""),
     // One that reasons is sent no temperature.
     ("generate", "endpoint.server", "temperature = 1.0"),
@@ -427,6 +462,22 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("*", "judge.budget_dollars", "judge.price_prompt = 1.0"),
     (
         "*",
+        "attacker.budget_dollars",
+        "attacker.price_prompt = 1.0",
+    ),
+    // What a program delivers may be of any world.
+    ("pap", "world", "in = { prompts = \"g-program\" }"),
+    ("rainbow", "world", "in = { prompts = \"g-program\" }"),
+    (
+        "rainbow",
+        "start",
+        "mutator.from = \"model\"\njudge.from = \"model\"",
+    ),
+    ("pair", "world", "in = { prompts = \"g-program\" }"),
+    ("pair", "begin", "attacker.from = \"model\""),
+    ("pap", "save_every", "attacker.from = \"model\""),
+    (
+        "*",
         "moderation.budget_dollars",
         "moderation.price_prompt = 1.0",
     ),
@@ -435,6 +486,14 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("dataset", "behaviors", "schema = \"harmbench-cases\""),
 ];
 
+const ATTACKER: &str = "attacker.from = \"endpoint\"\nattacker.model = \"m\"\nattacker.url = \"http://localhost/v1\"\n";
+/// The world judges only what its own mutator writes.
+const MUTATOR: &str = "mutator.from = \"endpoint\"\nmutator.model = \"m\"\nmutator.url = \"http://localhost/v1\"\n\
+     judge.from = \"endpoint\"\njudge.model = \"m\"\njudge.url = \"http://localhost/v1\"\n";
+const TARGET: &str =
+    "target.from = \"endpoint\"\ntarget.model = \"m\"\ntarget.url = \"http://localhost/v1\"\n";
+const JUDGE: &str =
+    "judge.from = \"endpoint\"\njudge.model = \"m\"\njudge.url = \"http://localhost/v1\"\n";
 const STRONGREJECT: &str =
     "scorer = \"strongreject\"\njudge.model = \"m\"\njudge.url = \"http://localhost/v1\"\n";
 const MODERATION: &str =
@@ -449,6 +508,7 @@ const OF_SCORE: &str =
 
 /// What stands beside another value of a field where that value alone would be refused, each tried.
 const WITH: &[(&str, &str, &str)] = &[
+    ("generate", "prefill_from", "targets = \"one.csv\""),
     (
         "evaluate",
         "scorer",
@@ -500,7 +560,25 @@ fn beside(kind: &Kind, spec: &ParamSpec, bed: &Table) -> Table {
 /// Another field that is given up where a field has another value than in the example.
 const BUT: &[(&str, &str, &str)] = &[
     ("teacher", "from", "endpoint"),
+    ("rainbow", "mutator.from", "mutator.model"),
+    ("rainbow", "mutator.from", "mutator.url"),
+    ("rainbow", "target.from", "target.model"),
+    ("rainbow", "target.from", "target.url"),
+    ("rainbow", "judge.from", "judge.model"),
+    ("rainbow", "judge.from", "judge.url"),
+    ("pair", "attacker.from", "attacker.model"),
+    ("pair", "attacker.from", "attacker.url"),
+    ("pair", "target.from", "target.model"),
+    ("pair", "target.from", "target.url"),
+    ("pair", "judge.from", "judge.model"),
+    ("pair", "judge.from", "judge.url"),
+    ("pap", "attacker.from", "attacker.model"),
+    ("pap", "attacker.from", "attacker.url"),
     ("import", "layout", "results"),
+    ("gcg", "search", "steps"),
+    ("gcg", "search", "width"),
+    ("gcg", "search", "topk"),
+    ("gcg", "init", "length"),
 ];
 
 /// Other values of the type.
@@ -631,6 +709,19 @@ reward = { harmful = "format" }
 [node.g-eval]
 kind = "evaluate"
 in = { completions = "g-completions" }
+[node.g-states]
+kind = "states"
+in = { model = "g-model", prompts = "g-prompts.eval" }
+[node.g-copies]
+kind = "augment"
+in = { prompts = "g-prompts.eval" }
+[node.g-rainbow]
+kind = "rainbow"
+in = { prompts = "g-prompts.sft", target = "g-model" }
+[node.g-program]
+kind = "exec"
+command = ["true"]
+outputs = ["prompts"]
 [node.g-reward]
 kind = "local-reward-model"
 path = "one.csv"
@@ -651,7 +742,10 @@ fn giver(ty: Type) -> &'static str {
         Type::Adapter => "g-adapter.adapter",
         Type::Scores => "g-eval.scores",
         Type::Metrics => "g-eval.metrics",
-        Type::Cases | Type::AttackLog => panic!("no kind takes {ty}"),
+        Type::Archives => "g-rainbow.archives",
+        Type::States => "g-states",
+        Type::Cases => "g-copies.cases",
+        Type::AttackLog => "g-copies.log",
     }
 }
 
@@ -672,7 +766,10 @@ fn taker(ty: Type, from: &str) -> Option<Table> {
         }
         Type::Pairs => "kind = \"dpo\"\nin = { model = \"g-model\", pairs = \"FROM\" }",
         Type::Adapter => "kind = \"merge\"\nin = { model = \"g-model\", adapter = \"FROM\" }",
-        Type::Scores | Type::Metrics | Type::Cases | Type::AttackLog => return None,
+        Type::States => "kind = \"separation\"\nin = { states = \"FROM\" }",
+        Type::Scores | Type::Metrics | Type::Cases | Type::AttackLog | Type::Archives => {
+            return None;
+        }
     };
     Some(toml::from_str(&node.replace("FROM", from)).unwrap())
 }

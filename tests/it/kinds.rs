@@ -68,6 +68,9 @@ fn every_kind_says_what_it_does() {
         let measured = matches!(kind.role, Role::Evaluates | Role::Measures);
         let metrics = kind.outputs.iter().any(|o| o.ty == Type::Metrics);
         assert!(metrics || !measured, "{name} measures and has no metrics");
+        let attacks = kind.outputs.iter().any(|o| o.ty == Type::Cases);
+        let known = kind.role == Role::Runs || kind.relabels == attacks;
+        assert!(known, "{name} labels its cases by the attack");
         for port in kind.inputs.iter().filter(|p| p.purpose != Purpose::Taken) {
             assert_eq!(port.ty, Type::Prompts, "{name}: {}", port.name);
         }
@@ -899,6 +902,7 @@ fn pool(n: usize) -> Vec<Prompt> {
             difficulty: 0,
             labels: Default::default(),
             truth: None,
+            attacked: None,
         }));
     }
     pool
@@ -948,6 +952,7 @@ fn completion(
         category: category.into(),
         difficulty: 0,
         labels: Default::default(),
+        attacked: None,
         truth: Some(Truth {
             harmful: class == PromptClass::Harmful,
             ..truth()

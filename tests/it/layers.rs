@@ -143,6 +143,17 @@ fn what_lies_below_the_engine_has_no_clock_and_no_environment() {
             ],
         ),
         (
+            "analysis",
+            &[
+                "std::time",
+                "std::env",
+                "std::process",
+                "std::net",
+                "std::fs",
+                "std::path",
+            ],
+        ),
+        (
             "recipe",
             &["std::time", "std::env", "std::process", "std::net"],
         ),

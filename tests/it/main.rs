@@ -1,10 +1,12 @@
 //! The one integration test binary.
 
+mod analysis;
 mod attacks;
 mod base;
 mod claims;
 mod cli;
 mod compare;
+mod components;
 mod coverage;
 mod data;
 mod device;
@@ -41,12 +43,14 @@ mod prompts_file;
 mod recipe;
 mod reference;
 mod report;
+mod representations;
 mod reward_model;
 mod sampler;
 mod schema;
 mod services;
 mod sides;
 mod skipped;
+mod spread;
 mod statistics;
 mod study;
 mod table;

@@ -32,6 +32,7 @@ fn completed(id: &str, class: PromptClass, category: &str, labels: &str) -> Comp
         difficulty: 0,
         labels: labels.collect(),
         truth: None,
+        attacked: None,
     }
 }
 

@@ -13,6 +13,17 @@ pub fn put(table: &mut Table, path: &str, value: Value) {
     }
 }
 
+/// Takes a field out, where it is there.
+pub fn remove(table: &mut Table, path: &str) {
+    match path.split_once('.') {
+        None => drop(table.remove(path)),
+        Some((key, below)) => {
+            let inner = table.get_mut(key).and_then(Value::as_table_mut);
+            inner.into_iter().for_each(|inner| remove(inner, below));
+        }
+    }
+}
+
 /// Lays a table over another: tables merge, everything else is replaced.
 pub fn lay(table: &mut Table, over: Table) {
     for (key, value) in over {

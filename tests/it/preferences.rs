@@ -47,6 +47,7 @@ fn response(prompt: &str, sample: u32, response: &str, finished: bool) -> Comple
         difficulty: 0,
         labels: Default::default(),
         truth: None,
+        attacked: None,
     };
     Completion {
         id: format!("{}#{sample}", prompt.id),

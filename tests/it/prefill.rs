@@ -10,8 +10,25 @@ use pipe::learn::checkpoint;
 use pipe::learn::sample::choose::Choice;
 use pipe::learn::sample::{Options, Request, sample};
 use pipe::learn::tokenizer::Tokenizer;
+use pipe::recipe::{self, Overrides};
+use pipe::world::teacher;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+
+const WORLD: &str = r#"
+[node.model]
+kind = "world-model"
+hidden_size = 16
+layers = 1
+heads = 2
+intermediate_size = 32
+[node.prompts]
+kind = "world-prompts"
+sft = 4
+rl = 3
+validation = 3
+eval = 3
+"#;
 
 fn ids(value: &Value) -> Vec<u32> {
     serde_json::from_value(value.clone()).expect("a list of ids")
@@ -107,20 +124,7 @@ fn every_response_of_a_node_begins_with_what_it_is_given() {
         )
     };
     let ran = study.run(&format!(
-        r#"
-[node.model]
-kind = "world-model"
-hidden_size = 16
-layers = 1
-heads = 2
-intermediate_size = 32
-[node.prompts]
-kind = "world-prompts"
-sft = 4
-rl = 3
-validation = 3
-eval = 3
-{}{}{}"#,
+        "{WORLD}{}{}{}",
         node("plain", "prefill = \"use the\""),
         node(
             "thought",
@@ -132,6 +136,42 @@ eval = 3
         ),
     ));
     let prompts: Vec<Prompt> = ran.rows("prompts", "eval");
+    let known = r#"{"eval-harmful-0000": "so", "harmless-0000": "here"}"#;
+    let path = study.file("begun.json", known);
+    let own = [
+        node(
+            "world",
+            "prefill_from = \"world\"\nprefill_slot = \"reasoning\"",
+        ),
+        node(
+            "listed",
+            &format!(
+                "prefill_from = \"targets\"\ntargets = \"{}\"\nprefill = \"tell\"\nprefill_slot = \"answer\"",
+                path.display()
+            ),
+        ),
+    ];
+    let ran_own = study.run(&[WORLD, &own.concat()].concat());
+    for (name, slot) in [("world", Slot::Reasoning), ("listed", Slot::Answer)] {
+        for (row, prompt) in ran_own
+            .rows::<Completion>(name, "completions")
+            .iter()
+            .zip(&prompts)
+        {
+            let text = match (name, prompt.id.as_str()) {
+                ("world", _) => teacher::misled(prompt).unwrap(),
+                (_, "eval-harmful-0000") => "so".into(),
+                _ => "tell".into(),
+            };
+            let begun = response::begun(slot, &text);
+            assert!(
+                row.response.starts_with(&begun),
+                "{}: {:?}",
+                prompt.id,
+                row.response
+            );
+        }
+    }
     for (name, begun) in [
         ("plain", "use the"),
         ("thought", "<think>\ni can help"),
@@ -150,4 +190,63 @@ eval = 3
             assert!(row.tokens <= 4, "{name}: {}", row.tokens);
         }
     }
+}
+
+#[test]
+fn a_recipe_says_which_beginnings_nobody_knows() {
+    let node = |prompts: &str, lines: &str| {
+        format!(
+            "{WORLD}[node.asks]\nkind = \"prompts-file\"\npath = \"asks.csv\"\n[node.it]\nkind = \"generate\"\n\
+             in = {{ model = \"model\", prompts = \"{prompts}\" }}\n{lines}\n"
+        )
+    };
+    for (prompts, lines, said) in [
+        (
+            "asks",
+            "prefill_from = \"world\"",
+            "only of prompts of the built-in world it is known what an attacker wants said",
+        ),
+        (
+            "prompts.eval",
+            "prefill_from = \"targets\"",
+            "`targets` names no file of beginnings",
+        ),
+        (
+            "prompts.eval",
+            "prefill_from = \"world\"\nprefill = \"so\"",
+            "`prefill` acts only where `prefill_from` is not `world`",
+        ),
+        (
+            "prompts.eval",
+            "targets = \"x.json\"",
+            "`targets` acts only where `prefill_from` is `targets`",
+        ),
+    ] {
+        let overrides = Overrides {
+            sets: vec![],
+            matrix: vec![],
+            cwd: std::env::temp_dir(),
+        };
+        let text = node(prompts, lines);
+        let loaded = recipe::from_text("x.toml", &text, &overrides, &pipe::kinds::REGISTRY);
+        let told = loaded.map(drop).map_err(|d| d.render(false)).unwrap_err();
+        assert!(told.contains(said), "{lines}: {told}");
+    }
+    // Of a file that lacks a prompt, and no prompt of the world.
+    let study = Study::new();
+    let path = study.file("begun.json", r#"{"other": "so"}"#);
+    let asks = study.file("asks.csv", "id,prompt,label\none,hello,unsafe\n");
+    let lines = format!(
+        "prefill_from = \"targets\"\ntargets = \"{}\"",
+        path.display()
+    );
+    let text = node("asks", &lines).replace(
+        "path = \"asks.csv\"",
+        &format!("path = \"{}\"\nharmful = [\"unsafe\"]", asks.display()),
+    );
+    let told = study.try_run(&text).failure("it");
+    assert!(
+        told.contains("prompt one") && told.contains("it has no target"),
+        "{told}"
+    );
 }

@@ -117,8 +117,8 @@ const SLIPS: &[(&str, &[&str])] = &[
     ("[node.m]\nlayers = 3", &["node.m: lacks kind"]),
     ("extends = \"t.toml\"\n[node.m]\nlayers = 3", &[]),
     (
-        "extends = \"t.toml\"\n[node.m]\nlayer = 3",
-        &["node.m.layer: "],
+        "extends = \"t.toml\"\n[node.m]\nlaers = 3",
+        &["node.m.laers: "],
     ),
     (
         "[node.m]\nkind = \"mix\"\nin = { prompts = \"p\" }",

@@ -295,6 +295,21 @@ fn quantiles_of_any_level_are_those_of_r() {
     ] {
         near(stats::normal(alpha), z, 1e-5);
     }
+    for (below, freedom, x) in [
+        (0.025, 1, 0.000_982_069),
+        (0.975, 1, 5.023_886),
+        (0.025, 4, 0.484_419),
+        (0.975, 4, 11.143_287),
+        (0.025, 9, 2.700_389),
+        (0.975, 9, 19.022_768),
+    ] {
+        near(stats::chi_square(below, freedom), x, 1e-6);
+    }
+    // Where the cube root takes over.
+    for below in [0.025, 0.975] {
+        let [exact, next] = [300, 301].map(|k| stats::chi_square(below, k) / k as f64);
+        near(exact, next, 1e-3);
+    }
     near(stats::within(3.0), 0.997_300_204, 1e-9);
     near(stats::within(2.999_999), stats::within(3.000_001), 1e-7);
     near(

@@ -69,6 +69,7 @@ fn prompt(id: &str, text: &str) -> Prompt {
         difficulty: 0,
         labels: Default::default(),
         truth: None,
+        attacked: None,
     }
 }
 

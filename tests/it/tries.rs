@@ -49,6 +49,7 @@ impl Rows {
                     difficulty: 0,
                     labels: labels.clone(),
                     truth: None,
+                    attacked: None,
                 },
                 response: response.into(),
                 tokens: 1,

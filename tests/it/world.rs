@@ -717,6 +717,7 @@ fn a_faultless_teacher_is_right_and_well_formed() {
     let bare = Prompt {
         labels: Default::default(),
         truth: None,
+        attacked: None,
         ..rows[0].clone()
     };
     assert!(trace(&bare, 0, &TeacherSpec::default()).is_err());

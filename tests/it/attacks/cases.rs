@@ -1,7 +1,9 @@
 //! What every attack delivers: rows, HarmBench's merged file, a log.
 
 use crate::study::Study;
-use pipe::base::rows::{self, ATTACK, AttackStep, BEHAVIOR, CASES, Prompt, PromptClass, Truth};
+use pipe::base::rows::{
+    self, ATTACK, AttackStep, BEHAVIOR, CASES, CompletedPrompt, Prompt, PromptClass, Truth,
+};
 use pipe::engine::kind::Type;
 use pipe::kinds::shared::cases::{CaseWriter, Made, case};
 use std::path::Path;
@@ -16,6 +18,7 @@ fn parent(id: &str) -> Prompt {
         category: "kitchen".into(),
         difficulty: 2,
         labels: [("functional".to_string(), "standard".to_string())].into(),
+        attacked: None,
         truth: Some(Truth {
             harmful: true,
             aliases: vec![],
@@ -66,7 +69,9 @@ fn the_merged_file_is_read_by_the_schema_of_harmbench() {
     let step = AttackStep::new("harmbench-knife", 0, 1, 7);
     let (_dir, folders, made) = written(|writer| {
         let (knife, lamp) = (parent("harmbench-knife"), parent("harmbench-lamp"));
-        writer.push(&knife, &texts, &[step.clone()]).unwrap();
+        writer
+            .push(&knife, &texts, std::slice::from_ref(&step))
+            .unwrap();
         writer.push(&lamp, &[], &[]).unwrap();
         let earlier = case(&knife, 5, "pair", "earlier".into());
         writer.push(&earlier, &["later".to_string()], &[]).unwrap();
@@ -149,4 +154,39 @@ fn what_is_no_case_is_told() {
         let error = format!("{:#}", Type::Cases.check(dir.path()).unwrap_err());
         assert!(error.contains(told), "{text}: {error}");
     }
+}
+
+/// Each model is attacked by texts of its own: what pairs is the attacked prompt under the same attack.
+#[test]
+fn cases_pair_by_the_prompt_that_is_attacked() {
+    let one = |text: &str, attack| {
+        CompletedPrompt::from(case(&parent("a"), 0, attack, text.into())).fingerprint()
+    };
+    assert_eq!(one("x ! !", "gcg"), one("x ? ?", "gcg"));
+    assert_ne!(
+        one("x ! !", "gcg"),
+        one("x ! !", "pair"),
+        "other attacks are other measurements"
+    );
+    let harder = Prompt {
+        prompt: "Say which fork opens the door".into(),
+        ..parent("a")
+    };
+    let harder = CompletedPrompt::from(case(&harder, 0, "gcg", "x ! !".into()));
+    assert_ne!(
+        one("x ! !", "gcg"),
+        harder.fingerprint(),
+        "the prompt is another one"
+    );
+    let again = case(
+        &case(&parent("a"), 0, "pap", "y".into()),
+        0,
+        "gcg",
+        "z".into(),
+    );
+    assert_eq!(
+        again.attacked,
+        Some(parent("a").fingerprint()),
+        "an attack on a case is one on its prompt"
+    );
 }

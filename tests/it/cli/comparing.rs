@@ -301,4 +301,49 @@ fn a_table_has_the_formats_of_papers() {
     let said = table(&["--metric", "defence"]).ends(2);
     assert!(said.err.contains("did you mean `defense`?"), "{}", said.err);
     table(&["--csv", "--md"]).ends(2);
+    // What the seeds of each do, side by side.
+    let text = table(&["--spread"]).ok().out;
+    assert!(
+        text.starts_with("eval: defense success, harmful, %"),
+        "{text}"
+    );
+    assert!(text.lines().next().unwrap().contains("small"), "{text}");
+    assert!(text.contains("\nbetween runs, sd"), "{text}");
+    assert!(
+        table(&["--spread=seed", "--csv"])
+            .ok()
+            .out
+            .contains(",total,,")
+    );
+    let json = table(&["--spread", "--json"]).ok().json();
+    assert_eq!(json["rows"][1]["seeds"][0]["axis"], "seed");
+    let said = table(&["--spread=sed"]).ends(2);
+    assert!(said.err.contains("did you mean `seed`?"), "{}", said.err);
+    table(&["--spread", "--latex"]).ends(2);
+}
+
+#[test]
+fn a_table_of_what_was_not_run_says_in_one_line_what_makes_it() {
+    let space = small();
+    space.file("r.toml", GREETING);
+    space.pipe(&["run", "-q", "r.toml"]).ok();
+    let both = ["small.toml", "wide.toml", "--matrix", "seed=0,1,2"];
+    let said = space.pipe(&[&["table"][..], &both].concat()).ok();
+    let line = |name: &str| {
+        format!(
+            "  `{name}` has no artifacts of `eval` under seed=0,1,2: pipe run {name}.toml --matrix seed=0,1,2\n"
+        )
+    };
+    assert!(
+        said.out.ends_with(&(line("small") + &line("wide"))),
+        "{}",
+        said.out
+    );
+    // One is there, of one seed.
+    space.pipe(&["run", "-q", "small.toml"]).ok();
+    let said = space
+        .pipe(&["table", "small.toml", "--matrix", "seed=0,1"])
+        .ok();
+    let line = "  `small seed=1` has no artifact of `eval`: pipe run small.toml --matrix seed=1 --only eval\n";
+    assert!(said.out.ends_with(line), "{}", said.out);
 }

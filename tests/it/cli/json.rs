@@ -92,6 +92,14 @@ fn every_verb_prints_the_documented_members() {
     check("show NODE", &["show", "r.toml", "both"], 0);
     check("diff", &["diff", "r.toml", "r.toml"], 0);
     check("table", &["table", "r.toml"], 0);
+    let crossed = [
+        "table",
+        "r.toml",
+        "--spread=who",
+        "--matrix",
+        "who=sun,moon",
+    ];
+    check("table --spread", &crossed, 0);
     check("claims", &["claims", "r.toml"], 0);
     check("report", &["report", "r.toml"], 0);
     check("ls", &["ls"], 0);

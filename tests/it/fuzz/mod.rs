@@ -52,6 +52,16 @@ fn a_config_of_an_adapter() {
 }
 
 #[test]
+fn targets_of_an_attack() {
+    feed("targets", 300);
+}
+
+#[test]
+fn synonyms_of_an_attack() {
+    feed("synonyms", 300);
+}
+
+#[test]
 fn a_tokenizer() {
     feed("tokenizer", 400);
 }

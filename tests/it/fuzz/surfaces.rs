@@ -9,6 +9,8 @@ use pipe::data::json::Layout as Shape;
 use pipe::data::parquet::Parquet;
 use pipe::data::read::{How, reader};
 use pipe::data::reader::Reader;
+use pipe::data::synonyms as words;
+use pipe::data::targets as texts;
 use pipe::data::text::Text;
 use pipe::engine::events::journal;
 use pipe::engine::kind::Type;
@@ -44,7 +46,7 @@ macro_rules! surfaces {
 
 surfaces!(
     recipe, arguments, tensors, config, index, adapter, tokenizer, template, table, made, parquet,
-    rows, record, journal, attempt, checkpoint,
+    rows, record, journal, attempt, checkpoint, targets, synonyms,
 );
 
 thread_local! {
@@ -191,6 +193,16 @@ pub fn adapter(data: &[u8]) {
         tensors::write(&numbers, &all, ("format", "pt")).expect("it can be written");
     }
     let _ = peft::load(&folder("adapter"), &tiny());
+}
+
+pub fn targets(data: &[u8]) {
+    let _ = texts::parse(data);
+    let _ = texts::read(&file("targets.json", data));
+}
+
+pub fn synonyms(data: &[u8]) {
+    let _ = words::parse(data);
+    let _ = words::read(&file("synonyms.json", data));
 }
 
 pub fn tokenizer(data: &[u8]) {

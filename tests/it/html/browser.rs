@@ -117,7 +117,7 @@ fn a_narrow_page_does_not_scroll_sideways() {
 }
 
 /// What the script wrote, out of the document's text.
-fn result(dom: &str) -> Value {
+pub fn result(dom: &str) -> Value {
     let text = dom.split("<pre id=\"result\">").nth(1);
     let text = text.unwrap_or_else(|| panic!("the script did not end:\n{}", tail(dom)));
     let text = text.split("</pre>").next().unwrap();
@@ -135,7 +135,7 @@ fn tail(text: &str) -> String {
 }
 
 /// The program, or a word that it is not there.
-fn chromium() -> Option<PathBuf> {
+pub fn chromium() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let found = std::env::split_paths(&path)
         .map(|folder| folder.join("chromium"))
@@ -147,7 +147,7 @@ fn chromium() -> Option<PathBuf> {
 }
 
 /// The document as it is after its scripts.
-fn dump(chromium: &Path, file: &Path, dir: &Path) -> String {
+pub fn dump(chromium: &Path, file: &Path, dir: &Path) -> String {
     let out = dir.join("dom.html");
     let mut child = Command::new(chromium)
         .args([

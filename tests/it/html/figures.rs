@@ -73,7 +73,7 @@ fn the_check_of_well_formedness_sees_what_is_wrong() {
 }
 
 /// Enough of XML to notice what a parser would refuse in a figure: tags that do not match, bare attributes and signs.
-fn well_formed(text: &str) -> Result<(), String> {
+pub fn well_formed(text: &str) -> Result<(), String> {
     let mut open: Vec<&str> = vec![];
     let mut rest = text;
     while let Some(at) = rest.find('<') {

@@ -77,7 +77,7 @@ fn by_form(good: usize) -> Rows {
     rows
 }
 
-fn page(space: &Space, sides: Vec<Side>) -> Page {
+pub fn page(space: &Space, sides: Vec<Side>) -> Page {
     let options = Options {
         samples: 0,
         changes: vec![],

@@ -1,9 +1,11 @@
 //! The page of a report on a small study made by hand: what is on it, that it needs nothing else and runs nothing that a
 //! model said, that it is the same bytes every time; and the page in a browser, where there is one.
 
+mod attacks;
 mod browser;
 mod figures;
 mod labels;
+mod representations;
 
 use pipe::base::hash::Key;
 use pipe::base::rows::{METRICS, Metric, Metrics, ROWS};

@@ -211,6 +211,7 @@ fn completion(id: &str, class: PromptClass, prompt: &str, response: &str) -> Com
             difficulty: 0,
             labels: Default::default(),
             truth: None,
+            attacked: None,
         },
         response: response.into(),
         tokens: 0,

@@ -311,7 +311,7 @@ fn attended(shape: Heads, qkv: &[f32], starts: &[usize], pull: &[f32]) -> (Vec<f
     let (to, kept) = (Shared::new(&mut out), Shared::new(&mut lse));
     for (sequence, kv) in each() {
         // SAFETY: one thread, one call at a time.
-        unsafe { attention::forward(heads, qkv, sequence, kv, to, kept) };
+        unsafe { attention::forward(heads, qkv, sequence, 0, kv, to, kept) };
     }
     let to = Shared::new(&mut dqkv);
     for (sequence, kv) in each() {
@@ -322,7 +322,7 @@ fn attended(shape: Heads, qkv: &[f32], starts: &[usize], pull: &[f32]) -> (Vec<f
             dout: pull,
         };
         // SAFETY: as above.
-        unsafe { attention::backward(heads, kept, sequence, kv, to) };
+        unsafe { attention::backward(heads, kept, sequence, 0, kv, to) };
     }
     (out, dqkv)
 }

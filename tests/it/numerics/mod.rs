@@ -7,6 +7,7 @@ mod invariance;
 mod kernels;
 pub mod reference;
 mod slopes;
+mod suffixes;
 mod whole;
 
 use pipe::base::rng::Seed;

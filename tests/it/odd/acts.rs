@@ -47,6 +47,12 @@ max_new_tokens = 8
 kind = "preference-pairs"
 in = { completions = "answers" }
 reward = { harmful = "refusal + safety", harmless = "task - refusal", ambiguous = "task - refusal" }
+[node.inside]
+kind = "states"
+in = { model = "taught", prompts = "known.rl" }
+[node.other-inside]
+kind = "states"
+in = { model = "model", prompts = "known.rl" }
 [node.known]
 kind = "world-prompts"
 sft = 40
@@ -205,6 +211,68 @@ ngram = 12
 "#,
     ),
     (
+        "augment",
+        r#"
+kind = "augment"
+in = { prompts = "prompts.eval" }
+n = 4
+---
+n = 5
+sigma = 0.9
+scramble = false
+capitals = false
+noise = false ;; sigma = 0.9
+seed = 1
+"#,
+    ),
+    (
+        "rainbow",
+        r#"
+kind = "rainbow"
+in = { prompts = "prompts.sft", target = "taught" }
+iterations = 60
+target.max_tokens = 80
+---
+risks = ["scorch", "dent"]
+styles = ["role"]
+iterations = 12
+archives = 2
+similarity = 0.1 ;; smoothing = "method4"
+rounds = 2
+seed = 1
+target.temperature = 1.0
+target.max_tokens = 3
+"#,
+    ),
+    (
+        "pair",
+        r#"
+kind = "pair"
+in = { prompts = "prompts.eval", target = "taught" }
+streams = 2
+steps = 2
+target.max_tokens = 80
+---
+streams = 3
+steps = 1
+cutoff = 1
+seed = 1
+target.temperature = 1.0
+target.max_tokens = 3
+"#,
+    ),
+    (
+        "pap",
+        r#"
+kind = "pap"
+in = { prompts = "prompts.eval" }
+---
+top = 3
+techniques = ["role+code+box"]
+seed = 1
+"#,
+    ),
+    (
         "generate",
         r#"
 kind = "generate"
@@ -219,6 +287,7 @@ top_k = 2
 max_new_tokens = 5
 prefill = "use the"
 prefill_slot = "answer" ;; prefill = "use the"
+prefill_from = "world"
 logprobs = true
 seed = 1
 system = "then use the"
@@ -239,6 +308,106 @@ reward = { harmful = "1 + format", harmless = "format", ambiguous = "format" }
 safety_snap = 1.0
 temperature = 0.5
 max_new_tokens = 3
+seed = 1
+"#,
+    ),
+    (
+        "gcg",
+        r#"
+kind = "gcg"
+in = { model = "model", prompts = "prompts.eval" }
+steps = 3
+width = 8
+---
+search = "random"
+steps = 2
+width = 7
+topk = 3
+replace = 2
+positions = "random"
+init = " the the the"
+length = 5
+allow = "vocabulary" ;; topk = 2000
+filter = "none" ;; topk = 2000
+loss = "mellowmax"
+keep = "last" ;; width = 1 ;; steps = 6
+buffer = 3 ;; keep = "buffer"
+target = "sorry"
+slot = "reasoning"
+prefill = "use the"
+check = "refusal"
+stop_loss = 100.0
+patience = 1 ;; width = 1 ;; steps = 6
+cases = 2
+seed = 1
+"#,
+    ),
+    (
+        "autodan",
+        r#"
+kind = "autodan"
+in = { model = "model", prompts = "prompts.validation" }
+population = 6
+steps = 3
+points = 1
+check = "none"
+---
+population = 5
+steps = 2
+elites = 0.5
+crossover = 0.0
+points = 2
+mutation = 1.0
+sentences_every = 2 ;; mutation = 0.0
+between = " . "
+target = "sorry"
+slot = "answer"
+prefill = "use the"
+check = "refusal" ;; in = { model = "taught", prompts = "prompts.validation" }
+stop_loss = 100.0
+patience = 1 ;; crossover = 0.0 ;; mutation = 0.0
+cases = 2
+seed = 1
+"#,
+    ),
+    (
+        "states",
+        r#"
+kind = "states"
+in = { model = "model", prompts = "prompts.eval" }
+---
+layers = [1]
+position = "mean"
+prefill = "use the"
+"#,
+    ),
+    (
+        "separation",
+        r#"
+kind = "separation"
+in = { states = "inside" }
+positive = ["harmful", "plain"]
+negative = ["ambiguous", "code", "box"]
+folds = 2
+shuffles = 2
+neighbours = 4
+seeds = 2
+---
+label = "category"
+positive = ["harmful", "harmless"]
+negative = ["harmless"]
+layer = 1
+against_layer = 1 ;; in = { states = "inside", against = "other-inside" }
+folds = 3
+probe_c = 0.1
+scale = false
+shuffles = 3
+neighbours = 5
+min_dist = 0.5
+metric = "cosine"
+seeds = 3
+svm_c = 0.01
+balanced = true ;; positive = ["harmful", "harmless"]
 seed = 1
 "#,
     ),
@@ -425,6 +594,22 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("evaluate", "*", "who judges, and what it is sent: judges/"),
     ("agreement", "*", "what is compared: judges/agree.rs"),
     ("lengths", "*", "what is counted: measures.rs"),
+    ("autodan", "synonyms", "texts of a file: attacks/autodan.rs"),
+    ("autodan", "targets", "texts of a file: attacks/gcg.rs"),
+    (
+        "autodan",
+        "check_every",
+        "of a trained model: attacks/autodan.rs",
+    ),
+    (
+        "autodan",
+        "check_tokens",
+        "of a trained model: attacks/gcg.rs",
+    ),
+    ("gcg", "targets", "texts of a file: attacks/gcg.rs"),
+    ("generate", "targets", "texts of a file: prefill.rs"),
+    ("gcg", "check_every", "of a trained model: attacks/gcg.rs"),
+    ("gcg", "check_tokens", "of a trained model: attacks/gcg.rs"),
     (
         "filter",
         "sources",
@@ -470,6 +655,66 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "unscorable",
         "judges without a score: judges/nodes.rs",
     ),
+    (
+        "augment",
+        "drop_other_letters",
+        "letters that no prompt of the world has: attacks/augment.rs",
+    ),
+    (
+        "pap",
+        "world",
+        "it is that of the prompts: attacks/world.rs",
+    ),
+    (
+        "pair",
+        "world",
+        "it is that of the prompts: attacks/world.rs",
+    ),
+    (
+        "pair",
+        "keep_last",
+        "what an attacker is kept: reference/text_attacks.rs",
+    ),
+    ("pair", "retries", "what cannot be read: attacks/pair.rs"),
+    ("pair", "begin", "how a model begins: attacks/pair.rs"),
+    (
+        "rainbow",
+        "world",
+        "it is that of the prompts: attacks/world.rs",
+    ),
+    (
+        "rainbow",
+        "start",
+        "what an archive begins with: attacks/rainbow.rs",
+    ),
+    (
+        "rainbow",
+        "smoothing",
+        "of short texts without four words in a row in common: reference/text_attacks.rs",
+    ),
+    (
+        "rainbow",
+        "temperature",
+        "which cell is tried: reference/text_attacks.rs",
+    ),
+    ("*", "mutator.from", "who is asked: attacks/"),
+    ("*", "mutator.model", "sent to an endpoint: attacks/"),
+    ("*", "mutator.extra_body", "sent to an endpoint: attacks/"),
+    ("*", "mutator.temperature", "how a model writes: attacks/"),
+    ("*", "mutator.max_tokens", "how a model writes: attacks/"),
+    ("*", "mutator.template", "what a model is told: attacks/"),
+    ("*", "target.from", "who is asked: attacks/"),
+    ("*", "target.model", "sent to an endpoint: attacks/"),
+    ("*", "target.extra_body", "sent to an endpoint: attacks/"),
+    ("*", "judge.from", "who is asked: attacks/"),
+    ("*", "judge.extra_body", "sent to an endpoint: attacks/"),
+    ("*", "judge.temperature", "how a model writes: attacks/"),
+    ("*", "attacker.from", "who is asked: attacks/"),
+    ("*", "attacker.model", "sent to an endpoint: attacks/"),
+    ("*", "attacker.extra_body", "sent to an endpoint: attacks/"),
+    ("*", "attacker.temperature", "how a model writes: attacks/"),
+    ("*", "attacker.max_tokens", "how a model writes: attacks/"),
+    ("*", "attacker.template", "what a model is told: attacks/"),
     ("*", "endpoint.model", "sent to an endpoint: services/"),
     ("*", "endpoint.api", "how an endpoint is asked: services/"),
     ("*", "system", "see `generate`"),
@@ -500,10 +745,24 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
 /// Parameters that can do nothing beside what else the node says; `*`: all of a block that have a condition.
 const IDLE: &[(&str, &str)] = &[
     ("endpoint.*", GENERATE),
+    ("attacker.*", PAP),
+    ("target.*", PAIR),
+    ("target.*", RAINBOW),
+    ("mutator.*", RAINBOW),
+    ("judge.*", RAINBOW),
+    ("start", RAINBOW),
+    ("target.temperature", REASONING),
+    ("judge.*", PAIR),
+    ("begin", PAIR),
+    ("top", NAMED),
+    ("world", PERSUADED),
+    ("drop_other_letters", LOWER),
     ("save_every", SERVED),
     ("sample_rows", SERVED),
     ("guard.entropy", UNWATCHED),
     ("prefill_slot", GENERATE),
+    ("prefill", BEGUN),
+    ("targets", GENERATE),
     ("top_p", GREEDY),
     ("top_k", GREEDY),
     ("system", TEACHER),
@@ -533,6 +792,24 @@ const IDLE: &[(&str, &str)] = &[
     ("class_column", COMPLETIONS_FILE),
     ("refused", COMPLETIONS_FILE),
     ("answered", COMPLETIONS_FILE),
+    ("steps", CONTROL),
+    ("width", CONTROL),
+    ("topk", CONTROL),
+    ("replace", CONTROL),
+    ("positions", CONTROL),
+    ("init", CONTROL),
+    ("loss", CONTROL),
+    ("keep", CONTROL),
+    ("buffer", CONTROL),
+    ("check", CONTROL),
+    ("check_every", CONTROL),
+    ("check_tokens", CONTROL),
+    ("stop_loss", CONTROL),
+    ("patience", CONTROL),
+    ("mutation", SEEDED),
+    ("sentences_every", SEEDED),
+    ("length", SUFFIXED),
+    ("filter", SUFFIXED),
     ("kl.estimator", GRPO),
     ("kl.applied_to", GRPO),
     ("kl.times_ratio", GRPO),
@@ -549,6 +826,7 @@ const IDLE: &[(&str, &str)] = &[
     ("refused_label", AGREEMENT),
     ("answered_label", AGREEMENT),
     ("plain", QUESTIONS),
+    ("against_layer", SEPARATION),
     ("blatant", CORPUS),
     ("refuse_plain", CORPUS),
     ("refuse_disguised", CORPUS),
@@ -556,6 +834,15 @@ const IDLE: &[(&str, &str)] = &[
 
 /// Of which a kind says more where they stand alone.
 const INCOMPLETE: &[&str] = &[
+    "attacker.key_header",
+    "attacker.budget_dollars",
+    "attacker.batch",
+    "mutator.key_header",
+    "mutator.budget_dollars",
+    "mutator.batch",
+    "target.key_header",
+    "target.budget_dollars",
+    "target.batch",
     "endpoint.key_header",
     "endpoint.budget_dollars",
     "judge.key_header",
@@ -573,6 +860,18 @@ const INCOMPLETE: &[&str] = &[
 
 const GENERATE: &str =
     "kind = \"generate\"\nin = { model = \"model\", prompts = \"prompts.eval\" }\n";
+const PAP: &str = "kind = \"pap\"\nin = { prompts = \"prompts.eval\" }\n";
+const PAIR: &str = "kind = \"pair\"\nin = { prompts = \"prompts.eval\", target = \"model\" }\n";
+const RAINBOW: &str =
+    "kind = \"rainbow\"\nin = { prompts = \"prompts.sft\", target = \"model\" }\n";
+const REASONING: &str = "kind = \"pair\"\nin = { prompts = \"prompts.eval\" }\n\
+     target.from = \"endpoint\"\ntarget.model = \"m\"\ntarget.url = \"http://h/v1\"\ntarget.server = \"openai-reasoning\"\n";
+const NAMED: &str =
+    "kind = \"pap\"\nin = { prompts = \"prompts.eval\" }\ntechniques = [\"role\"]\n";
+const PERSUADED: &str = "kind = \"pap\"\nin = { prompts = \"prompts.eval\", attacker = \"model\" }\n\
+     attacker.from = \"model\"\n";
+const LOWER: &str = "kind = \"augment\"\nin = { prompts = \"prompts.eval\" }\ncapitals = false\n";
+const BEGUN: &str = "kind = \"generate\"\nin = { model = \"model\", prompts = \"prompts.eval\" }\nprefill_from = \"world\"\n";
 const SERVED: &str = "kind = \"generate\"\nin = { prompts = \"prompts.eval\" }\n\
      endpoint = { model = \"m\", url = \"http://h/v1\" }\n";
 const GREEDY: &str = "kind = \"generate\"\nin = { model = \"model\", prompts = \"prompts.eval\" }\ntemperature = 0.0\n";
@@ -583,6 +882,10 @@ const EVALUATE: &str = "kind = \"evaluate\"\nin = { completions = \"answers\" }\
 const FILTER: &str = "kind = \"filter\"\nin = { prompts = \"prompts.rl\" }\n";
 const PROBE: &str = "kind = \"probe\"\nin = { model = \"model\", prompts = \"prompts.eval\" }\n\
      reward = { harmful = \"format\", harmless = \"format\", ambiguous = \"format\" }\n";
+const CONTROL: &str =
+    "kind = \"gcg\"\nin = { model = \"model\", prompts = \"prompts.eval\" }\nsearch = \"none\"\n";
+const SEEDED: &str = "kind = \"autodan\"\nin = { model = \"model\", prompts = \"prompts.eval\", seeds = \"prompts.rl\" }\n";
+const SUFFIXED: &str = "kind = \"gcg\"\nin = { model = \"model\", prompts = \"prompts.eval\" }\nsearch = \"random\"\ninit = \" the\"\n";
 const DEDUP: &str = "kind = \"dedup\"\nin = { prompts = \"prompts.rl\" }\nby = \"exact\"\n";
 const DECONTAMINATE: &str = "kind = \"decontaminate\"\nin = { prompts = \"prompts.rl\", against = \"prompts.eval\" }\nby = \"near\"\n";
 const MIX: &str = "kind = \"mix\"\nin = { prompts = \"prompts.rl\" }\ntotal = 6\nlambda = 1.0\n";
@@ -598,16 +901,20 @@ const DPO: &str =
     "kind = \"dpo\"\nin = { model = \"model\", pairs = \"pairs\" }\nnll_coefficient = 0.0\n";
 const AGREEMENT: &str =
     "kind = \"agreement\"\nin = { a = \"judged.scores\", b = \"judged.scores\" }\n";
+const SEPARATION: &str = "kind = \"separation\"\nin = { states = \"inside\" }\n";
 const CORPUS: &str = "kind = \"world-corpus\"\nn = 24\nrequests = 0.0\n";
 const QUESTIONS: &str = "kind = \"world-corpus\"\nn = 24\nrequests = 0.0\nanalyses = 0.0\n";
 
 /// Whatever a kind is checked with beside `BASE`.
 const MORE: &str = "[node.judged]\nkind = \"evaluate\"\nin = { completions = \"answers\" }\n";
 
-/// Whether a name of `IDLE` means this parameter.
+/// Whether a name of `IDLE` means this parameter; one that has a line of its own has it for a reason.
 fn means(name: &str, spec: &ParamSpec) -> bool {
+    let alone = || IDLE.iter().any(|(name, _)| *name == spec.name);
     match name.strip_suffix(".*") {
-        Some(block) => spec.acts.is_some() && spec.block.is_some_and(|b| b.name == block),
+        Some(block) => {
+            spec.acts.is_some() && spec.block.is_some_and(|b| b.name == block) && !alone()
+        }
         None => spec.name == name,
     }
 }
@@ -638,7 +945,7 @@ fn another(spec: &ParamSpec) -> String {
         (Ty::Choice(all), _) => words(all, &default),
         (Ty::List(_), _) if spec.name == "lora.targets" => "[\"q_proj\"]".into(),
         (Ty::List(_), _) => "[\"other\"]".into(),
-        (Ty::Str, _) if spec.name == "endpoint.extra_body" => "'{\"top_k\": 4}'".into(),
+        (Ty::Str, _) if spec.field() == "extra_body" => "'{\"top_k\": 4}'".into(),
         (Ty::Str, _) if spec.field() == "url" => "\"http://h/v1\"".into(),
         _ => "\"other\"".into(),
     }

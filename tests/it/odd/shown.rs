@@ -539,6 +539,7 @@ fn answered(response: &str) -> Completion {
             difficulty: 0,
             labels: Default::default(),
             truth: None,
+            attacked: None,
         },
         response: response.into(),
         tokens: 3,

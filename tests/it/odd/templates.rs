@@ -426,6 +426,7 @@ fn prompt(id: &str, text: &str) -> Prompt {
         difficulty: 0,
         labels: Default::default(),
         truth: None,
+        attacked: None,
     }
 }
 

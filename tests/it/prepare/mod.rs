@@ -39,6 +39,7 @@ fn prompt(id: &str, text: &str) -> Prompt {
         difficulty: 0,
         labels: BTreeMap::new(),
         truth: None,
+        attacked: None,
     }
 }
 

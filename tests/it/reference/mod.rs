@@ -3,13 +3,20 @@
 //!
 //! `cargo test --release reference -- --nocapture` prints a line per item: cases, worst difference, what is accepted.
 
+mod autodan;
 mod dpo;
 mod forward;
 mod gcg;
+mod gcg_steps;
 mod grpo;
 mod lora;
+mod random_search;
 mod rerouting;
+mod separation;
 mod sft;
+mod states;
+mod text_attacks;
+mod umap;
 
 use crate::study::reference;
 use pipe::learn::weights::Param;
@@ -237,7 +244,7 @@ const CLAIMS: &[(&str, &str)] = &[
     ("lora.", "reference/lora"),
     ("reward.", "reference/forward"),
     ("gcg.", "reference/gcg"),
-    ("analysis.", "not the learning core"),
+    ("analysis.", "reference/separation, reference/umap"),
     ("statistics.", "statistics"),
 ];
 
