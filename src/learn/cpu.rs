@@ -162,6 +162,10 @@ impl Learner for Cpu {
         on_progress: &mut (dyn FnMut(&Tally) + Send),
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Vec<Vec<Sample>>> {
+        if policy == Policy::Live && self.adapter.is_none() {
+            let weights = &mut self.weights;
+            return sample::sample_alone(weights, requests, options, on_progress, stop);
+        }
         sample::sample(self.net(policy), requests, options, on_progress, stop)
     }
 

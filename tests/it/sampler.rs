@@ -9,7 +9,7 @@ use pipe::learn::config::{Config, Family, Head, RopeScaling};
 use pipe::learn::decoder::{self, Packed, Workspace};
 use pipe::learn::sample::choose::Choice;
 use pipe::learn::sample::forecast::Tally;
-use pipe::learn::sample::{Options, Request, Sample, Stopped, sample};
+use pipe::learn::sample::{Options, Request, Sample, Stopped, sample, sample_alone};
 use pipe::learn::weights::Weights;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -303,6 +303,46 @@ fn a_sample_has_the_same_bits_alone_and_in_company_and_on_any_threads() {
             };
             assert_eq!(run(&weights, &[one], &options)[0][0], samples[0]);
         }
+    }
+}
+
+/// Prompts that begin alike, so that one is copied from another, give what each gives alone (above); and so do weights that are
+/// sampled where they lie, which are left as they were.
+#[test]
+fn weights_that_are_sampled_in_place_give_the_same_bits_and_are_left_as_they_were() {
+    for (family, head, vocab_size) in [
+        (Family::Llama, Head::Tied, 160),
+        (Family::Qwen2, Head::Untied, 160),
+        // Not a number of whole panels.
+        (Family::Qwen3, Head::Tied, 150),
+    ] {
+        let config = Config {
+            head,
+            vocab_size,
+            heads: 4,
+            kv_heads: 2,
+            head_dim: 16,
+            ..model(family).config
+        };
+        let mut weights = Weights::random(config, Seed::new(5));
+        let before = weights.data.clone();
+        let mut requests = prompts(20);
+        let beginning = requests[3].prompt.clone();
+        for request in &mut requests[9..] {
+            request.prompt.splice(0..0, beginning.iter().copied());
+        }
+        let options = options(Choice::plain(0.8), 12, &[3, 4]);
+        let expected: Vec<Vec<Sample>> = (requests.iter())
+            .map(|request| run(&weights, std::slice::from_ref(request), &options).remove(0))
+            .collect();
+        let alone = |weights: &mut Weights, stop: bool| {
+            sample_alone(weights, &requests, &options, &mut |_| {}, &|| stop)
+        };
+        let found = alone(&mut weights, false).unwrap();
+        assert_eq!(found, expected, "{family:?}");
+        assert_eq!(weights.data, before, "{family:?}");
+        assert!(alone(&mut weights, true).unwrap_err().is::<Stopped>());
+        assert_eq!(weights.data, before, "{family:?}, after a stop");
     }
 }
 

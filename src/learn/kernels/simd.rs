@@ -4,7 +4,7 @@
 //! instructions of the machine. Lanes are counted by the source, not by the machine: AVX2 and AVX-512 add in one order.
 
 /// Partial sums of a reduction.
-pub(crate) const LANES: usize = 16;
+pub const LANES: usize = 16;
 
 /// Runs `body` compiled for the best instruction set of this machine. Pass `#[inline(always)] move || ...`.
 #[inline(always)]
@@ -59,21 +59,25 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     fold(lanes) + tail
 }
 
-/// Largest value; -inf for an empty slice.
+/// Largest value, of those that are numbers; -inf for an empty slice.
 #[inline(always)]
 pub fn max(a: &[f32]) -> f32 {
+    let larger = |x: f32, best: f32| if x > best { x } else { best };
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let (body, tail) = a.as_chunks::<LANES>();
     for x in body {
         for i in 0..LANES {
-            lanes[i] = if x[i] > lanes[i] { x[i] } else { lanes[i] };
+            lanes[i] = larger(x[i], lanes[i]);
         }
     }
-    let mut best = f32::NEG_INFINITY;
-    for &x in lanes.iter().chain(tail) {
-        best = if x > best { x } else { best };
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] = larger(lanes[i + width], lanes[i]);
+        }
+        width /= 2;
     }
-    best
+    tail.iter().fold(lanes[0], |best, &x| larger(x, best))
 }
 
 /// The lanes added as a tree.

@@ -8,30 +8,31 @@ use crate::adapter::Net;
 use crate::config::{Config, Head};
 use crate::kernels::rope::{self, Rope, Turn};
 use crate::kernels::rows::span;
-use crate::kernels::simd::LANES;
 use crate::kernels::{norm, swiglu};
 use crate::sample::attend::Attend;
 use crate::sample::cache::Cache;
+use crate::sample::in_place::InPlace;
 use crate::sample::panels::{Into, Panels};
 use crate::sample::team::Team;
 use crate::weights::Weights;
 use anyhow::{Result, ensure};
-use pulp::Arch;
 use std::ops::Range;
 
-/// The weights laid out for decoding. Holds a second copy of every matrix.
+/// The weights laid out for decoding.
 pub struct Decoder<'a> {
     weights: &'a Weights,
-    layers: Vec<Layer>,
-    head: Panels,
+    layers: Vec<Layer<'a>>,
+    head: Panels<'a>,
+    /// Embeddings are looked up in the head's panels: there is no other table.
+    in_head: bool,
     rope: Rope,
 }
 
-struct Layer {
-    qkv: Panels,
-    o: Panels,
-    gate_up: Panels,
-    down: Panels,
+struct Layer<'a> {
+    qkv: Panels<'a>,
+    o: Panels<'a>,
+    gate_up: Panels<'a>,
+    down: Panels<'a>,
 }
 
 /// Tokens that follow what is cached.
@@ -66,7 +67,8 @@ pub(crate) struct Buffers<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    /// `length` is the longest sequence that will be decoded. Fails where the model has no language head.
+    /// With a second copy of every matrix. `length` is the longest sequence that will be decoded. Fails where the model has no
+    /// language head.
     pub fn new(net: Net<'a>, length: usize) -> Result<Decoder<'a>> {
         let weights = net.weights;
         let config = &weights.config;
@@ -87,14 +89,41 @@ impl<'a> Decoder<'a> {
                 }
             })
             .collect();
-        let mut rope = Rope::default();
-        rope.reach(config, length);
         Ok(Decoder {
             weights,
             layers,
             head: Panels::new(weights.head(), config.vocab_size, None),
-            rope,
+            in_head: false,
+            rope: rope(config, length),
         })
+    }
+
+    /// Without a copy. A model with a language head.
+    pub fn of(weights: &'a InPlace, length: usize) -> Decoder<'a> {
+        let config = &weights.config;
+        let (d, f) = (config.hidden_size, config.intermediate_size);
+        let layers = (0..config.layers)
+            .map(|layer| {
+                let view = weights.layer(layer);
+                Layer {
+                    qkv: Panels::laid_out(view.qkv, config.qkv_width(), view.qkv_bias),
+                    o: Panels::laid_out(view.o, d, None),
+                    gate_up: Panels::laid_out(view.gate_up, 2 * f, None),
+                    down: Panels::laid_out(view.down, d, None),
+                }
+            })
+            .collect();
+        Decoder {
+            weights,
+            layers,
+            head: Panels::laid_out(weights.head(), config.vocab_size, None),
+            in_head: weights.tied(),
+            rope: rope(config, length),
+        }
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.weights.config
     }
 
     pub fn vocabulary(&self) -> usize {
@@ -122,24 +151,6 @@ impl<'a> Decoder<'a> {
         self.rope.reach(&self.weights.config, length);
     }
 
-    /// Fills the empty `cache` with the prompt and writes the logits that follow it [vocabulary].
-    pub fn prefill(
-        &self,
-        prompt: &[u32],
-        cache: &mut Cache,
-        buffers: &mut Buffers,
-        logits: &mut [f32],
-    ) {
-        let whole = Tail {
-            shared: None,
-            own: cache,
-            tokens: prompt,
-            kept: 1,
-        };
-        self.extend(&mut [whole], buffers);
-        self.logits(0..1, buffers, logits);
-    }
-
     /// All tokens of every tail. Then `logits` gives what follows those that are kept, tail by tail.
     pub fn extend(&self, tails: &mut [Tail], buffers: &mut Buffers) {
         let (mut tokens, mut positions, mut kept) = (vec![], vec![], vec![]);
@@ -153,23 +164,17 @@ impl<'a> Decoder<'a> {
         let (w, q) = (config.qkv_width(), config.q_width());
         self.run(&tokens, &positions, &kept, buffers, |decoder, layer, b| {
             let last = layer + 1 == decoder.layers.len();
-            let mut lines = b.qkv.chunks_exact(w).zip(b.mixed.chunks_exact_mut(q));
+            let mut first = 0;
             for tail in tails.iter_mut() {
-                let unasked = tail.tokens.len() - tail.kept;
-                for i in 0..tail.tokens.len() {
-                    let (qkv, mixed) = lines.next().expect("every token has a line");
-                    tail.own.put(layer, tail.own.len + i, &qkv[q..]);
-                    if last && i < unasked {
-                        continue;
-                    }
-                    let own = (&*tail.own, tail.own.len + i + 1);
-                    match tail.shared {
-                        Some(shared) => {
-                            decoder.attend(layer, &[shared, own], qkv, mixed, &mut b.scores);
-                        }
-                        None => decoder.attend(layer, &[own], qkv, mixed, &mut b.scores),
-                    }
+                let n = tail.tokens.len();
+                let qkv = &b.qkv[first * w..(first + n) * w];
+                let mixed = &mut b.mixed[first * q..(first + n) * q];
+                first += n;
+                for (i, line) in qkv.chunks_exact(w).enumerate() {
+                    tail.own.put(layer, tail.own.len + i, &line[q..]);
                 }
+                let unasked = if last { n - tail.kept } else { 0 };
+                decoder.attend_all(layer, tail, unasked, qkv, mixed, &mut b.scores);
             }
         });
         for tail in tails {
@@ -202,7 +207,7 @@ impl<'a> Decoder<'a> {
                 for ((_, prompt, own), (qkv, mixed)) in rows.iter_mut().zip(lines) {
                     own.put(layer, own.len, &qkv[q..]);
                     let seen = [(*prompt, prompt.len), (&**own, own.len + 1)];
-                    decoder.attend(layer, &seen, qkv, mixed, &mut buffers.scores);
+                    decoder.attend::<1>(layer, &seen, qkv, mixed, &mut buffers.scores);
                 }
             },
         );
@@ -250,7 +255,11 @@ impl<'a> Decoder<'a> {
         buffers.size(config, tokens.len());
         let embed = self.weights.embed();
         for (x, &token) in buffers.x.chunks_exact_mut(d).zip(tokens) {
-            x.copy_from_slice(&embed[token as usize * d..(token as usize + 1) * d]);
+            let token = token as usize;
+            match self.in_head {
+                true => self.head.row(token, x),
+                false => x.copy_from_slice(&embed[token * d..(token + 1) * d]),
+            }
         }
         for (i, layer) in self.layers.iter().enumerate() {
             let view = self.weights.layer(i);
@@ -282,33 +291,68 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Attention of one row over the parts of its sequence, each with how many of its positions are seen.
-    fn attend(
+    /// Attention of a tail's tokens from number `from` on, whose keys and values its cache holds already.
+    fn attend_all(
+        &self,
+        layer: usize,
+        tail: &Tail,
+        from: usize,
+        qkv: &[f32],
+        mixed: &mut [f32],
+        room: &mut Vec<f32>,
+    ) {
+        let config = &self.weights.config;
+        let (w, q, n) = (config.qkv_width(), config.q_width(), tail.tokens.len());
+        let mut i = from;
+        while i < n {
+            let rows = if n - i >= TOGETHER { TOGETHER } else { 1 };
+            let (qkv, mixed) = (&qkv[i * w..], &mut mixed[i * q..(i + rows) * q]);
+            let own = (&*tail.own, tail.own.len + i + 1);
+            let both = tail.shared.map(|shared| [shared, own]);
+            let seen = both
+                .as_ref()
+                .map_or(std::slice::from_ref(&own), |both| both);
+            match rows {
+                1 => self.attend::<1>(layer, seen, qkv, mixed, room),
+                _ => self.attend::<TOGETHER>(layer, seen, qkv, mixed, room),
+            }
+            i += rows;
+        }
+    }
+
+    /// Attention of rows that follow each other over the parts of their sequence, each with how many of its positions the first
+    /// row sees.
+    fn attend<const ROWS: usize>(
         &self,
         layer: usize,
         seen: &[(&Cache, usize)],
         qkv: &[f32],
         mixed: &mut [f32],
-        scores: &mut Vec<f32>,
+        room: &mut Vec<f32>,
     ) {
         let config = &self.weights.config;
-        let total: usize = seen.iter().map(|&(_, n)| n).sum();
-        // Room for the last block of every part to run over.
-        let stride = total + LANES;
-        scores.resize(config.heads * stride + 2 * mixed.len(), 0.0);
-        let (scores, sums) = scores.split_at_mut(config.heads * stride);
-        Arch::new().dispatch(Attend {
+        let (w, q) = (config.qkv_width(), config.q_width());
+        let attend = Attend::<ROWS> {
             scale: 1.0 / (config.head_dim as f32).sqrt(),
             layer,
             seen,
-            total,
-            queries: &qkv[..mixed.len()],
+            queries: std::array::from_fn(|r| &qkv[r * w..r * w + q]),
             out: mixed,
-            scores,
-            sums,
-        });
+            heads: config.heads,
+            room,
+        };
+        attend.run();
     }
 }
+
+fn rope(config: &Config, length: usize) -> Rope {
+    let mut rope = Rope::default();
+    rope.reach(config, length);
+    rope
+}
+
+/// Rows of a sequence whose attention is computed together.
+const TOGETHER: usize = 4;
 
 impl<'a> Buffers<'a> {
     pub fn new(team: &'a Team<'a>) -> Buffers<'a> {

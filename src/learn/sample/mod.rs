@@ -5,37 +5,31 @@
 //! the work of the rows instead. A prompt is computed once and shared by its samples. A sample's
 //! bits depend on its prompt, its seed, its number and the options alone: not on other rows, `batch_rows` or threads.
 
-mod attend;
-pub(crate) mod cache;
+pub mod attend;
+pub mod cache;
 pub mod choose;
 pub(crate) mod decode;
 pub mod forecast;
-mod panels;
-pub(crate) mod team;
+mod in_place;
+pub mod panels;
+mod prompts;
+pub mod team;
 
 use crate::adapter::Net;
 use crate::config::Config;
 use crate::weights::Weights;
 use anyhow::{Result, ensure};
-use base::rng::Seed;
 use cache::Cache;
 use choose::Choice;
 use decode::{Buffers, Decoder};
 use forecast::{Costs, Tally};
+use in_place::InPlace;
+pub use prompts::Request;
+use prompts::{Prompt, Prompts};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use team::{Team, lead};
-
-/// Samples of one prompt.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// Never empty.
-    pub prompt: Vec<u32>,
-    pub samples: usize,
-    /// Token t of sample s is drawn with `seed.at(s).at(t)`.
-    pub seed: Seed,
-}
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -114,8 +108,8 @@ impl From<Halt> for anyhow::Error {
     }
 }
 
-/// Numbers of logits a thread holds at once.
-const LOGITS: usize = 1 << 20;
+/// Numbers of logits a thread holds at once. Whoever computes them in parts reads the head's matrix once for each.
+const LOGITS: usize = 1 << 22;
 
 /// Until a twentieth of the rows has ended, or one could have, no more than this part of the rows goes at a time where others wait
 /// for their turn: so it is soon known how long rows are, and with it how long the rest takes, for less than a hundredth of the time.
@@ -136,9 +130,41 @@ pub fn sample<'n>(
 ) -> Result<Vec<Vec<Sample>>> {
     let net = net.into();
     check(net.weights, requests, options)?;
-    let longest = requests.iter().map(|r| r.prompt.len()).max().unwrap_or(0);
+    let decoder = Decoder::new(net, longest(requests) + options.max_new_tokens)?;
+    run(&decoder, requests, options, on_progress, stop)
+}
+
+/// The same, of a model that nobody else reads meanwhile: without a second copy of its matrices, where these allow it.
+pub fn sample_alone(
+    weights: &mut Weights,
+    requests: &[Request],
+    options: &Options,
+    on_progress: &mut (dyn FnMut(&Tally) + Send),
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Result<Vec<Vec<Sample>>> {
+    check(weights, requests, options)?;
+    if !InPlace::possible(weights) {
+        return sample(&*weights, requests, options, on_progress, stop);
+    }
+    let laid_out = InPlace::new(weights);
+    let decoder = Decoder::of(&laid_out, longest(requests) + options.max_new_tokens);
+    run(&decoder, requests, options, on_progress, stop)
+}
+
+/// Tokens of the longest prompt.
+fn longest(requests: &[Request]) -> usize {
+    requests.iter().map(|r| r.prompt.len()).max().unwrap_or(0)
+}
+
+fn run(
+    decoder: &Decoder,
+    requests: &[Request],
+    options: &Options,
+    on_progress: &mut (dyn FnMut(&Tally) + Send),
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Result<Vec<Vec<Sample>>> {
+    let longest = longest(requests);
     let total: usize = requests.iter().map(|r| r.samples).sum();
-    let decoder = Decoder::new(net, longest + options.max_new_tokens)?;
     let threads = rayon::current_num_threads();
     let rows = options.batch_rows.min(total);
     let together = 2 * rows <= threads;
@@ -152,17 +178,16 @@ pub fn sample<'n>(
     let prompts = requests.iter().map(|r| (r.prompt.len(), r.samples));
     let at_once = (teams, teams * width);
     let tally = Tally::new(
-        costs(net.config()),
+        costs(decoder.config()),
         prompts,
         options.max_new_tokens,
         at_once,
     );
     let shared = Shared {
-        decoder: &decoder,
+        decoder,
         requests,
         options,
-        queue: Mutex::new((0, 0)),
-        prompts: requests.iter().map(|_| Mutex::new(None)).collect(),
+        prompts: Prompts::new(decoder, requests),
         progress: Mutex::new((tally, on_progress)),
         total,
         width,
@@ -219,12 +244,6 @@ fn check(weights: &Weights, requests: &[Request], options: &Options) -> Result<(
     Ok(())
 }
 
-/// A prompt's keys and values and the logits after it.
-struct Prompt {
-    cache: Cache,
-    logits: Vec<f32>,
-}
-
 struct Done {
     request: usize,
     number: usize,
@@ -245,16 +264,11 @@ struct Row {
 /// What there is so far, and whom to tell.
 type Progress<'a> = (Tally, &'a mut (dyn FnMut(&Tally) + Send));
 
-/// (samples of it still to start, the prompt), there while samples remain.
-type Slot = Mutex<Option<(usize, Arc<Prompt>)>>;
-
 struct Shared<'a> {
     decoder: &'a Decoder<'a>,
     requests: &'a [Request],
     options: &'a Options,
-    /// The next (request, sample) to start.
-    queue: Mutex<(usize, usize)>,
-    prompts: Vec<Slot>,
+    prompts: Prompts<'a>,
     progress: Mutex<Progress<'a>>,
     /// Rows in all; rows that a team has at most, and at first.
     total: usize,
@@ -268,26 +282,31 @@ impl Shared<'_> {
     fn work(&self, place: usize, team: &Team) -> Result<Vec<Done>, Halt> {
         let mut buffers = Buffers::new(team);
         let (mut rows, mut done, mut free): (Vec<Row>, Vec<Done>, Vec<Cache>) = Default::default();
-        let (mut logits, mut steps) = (vec![], 0);
+        let (mut logits, mut last, mut steps) = (vec![], None, 0);
         loop {
             if (self.stop)() {
                 return Err(Halt::Stopped);
             }
             let (mut started, width) = (0, self.room(steps));
-            while rows.len() < width
-                && let Some((request, number)) = self.next()
-            {
-                let prompt = self.prompt(request, &mut buffers);
-                let own = free
-                    .pop()
-                    .unwrap_or_else(|| self.decoder.cache(self.options.max_new_tokens));
-                let mut row = Row::new(self, request, number, prompt, own);
-                logits.clear();
-                logits.extend_from_slice(&row.prompt.logits);
-                self.choose(&mut row, &mut logits)?;
-                started += 1;
-                rows.push(row);
-                self.report(&mut Tally::begun);
+            while rows.len() < width {
+                let next = self.prompts.next(width - rows.len());
+                if next.is_empty() {
+                    break;
+                }
+                let computed = |prompt| self.report(&mut |tally| tally.computed(prompt));
+                let prompts = self.prompts.take(&next, &mut last, &mut buffers, &computed);
+                for ((request, number), prompt) in next.into_iter().zip(prompts) {
+                    let own = free
+                        .pop()
+                        .unwrap_or_else(|| self.decoder.cache(self.options.max_new_tokens));
+                    let mut row = Row::new(self, request, number, prompt, own);
+                    logits.clear();
+                    logits.extend_from_slice(&row.prompt.logits);
+                    self.choose(&mut row, &mut logits)?;
+                    started += 1;
+                    rows.push(row);
+                    self.report(&mut Tally::begun);
+                }
                 if (self.stop)() {
                     return Err(Halt::Stopped);
                 }
@@ -321,43 +340,6 @@ impl Shared<'_> {
             true => self.first,
             false => self.width,
         }
-    }
-
-    fn next(&self) -> Option<(usize, usize)> {
-        let mut queue = self
-            .queue
-            .lock()
-            .expect("no thread panics while it holds the queue");
-        while queue.0 < self.requests.len() {
-            if queue.1 < self.requests[queue.0].samples {
-                queue.1 += 1;
-                return Some((queue.0, queue.1 - 1));
-            }
-            *queue = (queue.0 + 1, 0);
-        }
-        None
-    }
-
-    /// The prompt of a sample that starts: computed by whoever comes first, let go by whoever comes last.
-    fn prompt(&self, request: usize, buffers: &mut Buffers) -> Arc<Prompt> {
-        let mut slot = self.prompts[request]
-            .lock()
-            .expect("no thread panics while it computes a prompt");
-        let Request {
-            prompt, samples, ..
-        } = &self.requests[request];
-        let (left, shared) = slot.take().unwrap_or_else(|| {
-            let mut cache = self.decoder.cache(prompt.len());
-            let mut logits = vec![0.0; self.decoder.vocabulary()];
-            self.decoder
-                .prefill(prompt, &mut cache, buffers, &mut logits);
-            self.report(&mut |tally| tally.computed(prompt.len()));
-            (*samples, Arc::new(Prompt { cache, logits }))
-        });
-        if left > 1 {
-            *slot = Some((left - 1, Arc::clone(&shared)));
-        }
-        shared
     }
 
     fn step(

@@ -23,7 +23,7 @@ const LARGEST: usize = 16;
 const PARTS: usize = 4;
 
 /// The leader's end. It stays with its thread.
-pub(crate) struct Team<'a> {
+pub struct Team<'a> {
     shared: Option<&'a Shared>,
     helpers: &'a [Thread],
     here: PhantomData<*const ()>,

@@ -2,6 +2,7 @@
 //! splitting, order and threads, and the errors of bad input.
 
 mod candle;
+mod decoding;
 mod folders;
 mod invariance;
 mod kernels;
