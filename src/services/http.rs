@@ -1,4 +1,4 @@
-//! One POST of JSON to an endpoint, and what came of it. Connections are kept and used again; proxies of the environment
+//! POSTs of JSON to one place of an endpoint, and what came of it. Connections are kept and used again; proxies of the environment
 //! (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) and certificates of `SSL_CERT_FILE` are honoured. Does not try again:
 //! that is `client`'s.
 
@@ -23,12 +23,15 @@ const CONNECT: Duration = Duration::from_secs(20);
 
 pub(crate) struct Http {
     client: reqwest::Client,
-    endpoint: Endpoint,
+    url: reqwest::Url,
     key: Option<(Secret, HeaderName, HeaderValue)>,
 }
 
 impl Http {
-    pub fn new(endpoint: &Endpoint) -> Result<Http> {
+    /// `path`: below the endpoint's URL.
+    pub fn new(endpoint: &Endpoint, path: &str) -> Result<Http> {
+        let url = reqwest::Url::parse(&endpoint.posts_to(path))
+            .with_context(|| format!("{} is not what a URL begins with", endpoint.host()))?;
         // Another client of this process may have been faster.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = reqwest::Client::builder()
@@ -55,17 +58,13 @@ impl Http {
             }
             None => None,
         };
-        Ok(Http {
-            client,
-            endpoint: endpoint.clone(),
-            key,
-        })
+        Ok(Http { client, url, key })
     }
 
     /// The body of a reply with status 200. It, and everything told, is free of the key.
-    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Fault> {
+    pub async fn post(&self, body: &Value) -> Result<Value, Fault> {
         let bytes = serde_json::to_vec(body).expect("JSON always has a text");
-        let request = self.client.post(self.endpoint.posts_to(path));
+        let request = self.client.post(self.url.clone());
         let request = request.header(CONTENT_TYPE, "application/json").body(bytes);
         let request = match &self.key {
             Some((_, name, value)) => request.header(name, value),

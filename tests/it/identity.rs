@@ -410,6 +410,7 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("autodan", "mutation", "synonyms = \"one.csv\""),
     ("autodan", "sentences_every", "synonyms = \"one.csv\""),
     ("generate", "prefill_slot", "prefill = \"so\""),
+    ("generate", "attack", "prefill = \"so\""),
     (
         "generate",
         "targets",
@@ -759,7 +760,7 @@ fn taker(ty: Type, from: &str) -> Option<Table> {
             "kind = \"sft\"\nin = { model = \"g-model\", conversations = \"FROM\" }"
         }
         Type::Completions => {
-            "kind = \"evaluate\"\nin = { completions = \"FROM\" }\nscorer = \"refusal\""
+            "kind = \"evaluate\"\nin = { completions = \"FROM\" }\nscorer = \"refusal_anywhere\""
         }
         Type::RewardModel => {
             "kind = \"evaluate\"\nin = { completions = \"g-completions\", reward_model = \"FROM\" }\nscorer = \"reward_model\""
@@ -879,6 +880,8 @@ fn renamed(table: &Table) -> (String, BTreeMap<String, String>) {
     }
     let mut renamed = table.clone();
     renamed.insert("node".into(), all.into());
+    // Claims name nodes, and are in no key.
+    renamed.remove("claim");
     (text(&renamed), names)
 }
 

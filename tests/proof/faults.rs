@@ -2,17 +2,20 @@
 //!
 //! `PIPE_FAULT=PLACE[#N]=kill|full|wait` acts at the N-th pass of a place (the first where N is not given) in every process that
 //! inherits it, `full` from the N-th pass on. `PIPE_FAULT_TRACE=FILE` appends the name of every place passed, so that a proof can
-//! list them all first and then strike at each. `PIPE_CLOCK_SHIFT=SECONDS` sets the clock of a process forward or, negative, back.
+//! list them all first and then strike at each; `PIPE_FAULT_DEATHS=FILE` the folder in which a process dies of a kill: a worker's is
+//! its attempt. `PIPE_CLOCK_SHIFT=SECONDS` sets the clock of a process forward or, negative, back.
 
 use pipe::engine::system::fault::{self, Proof};
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const FAULT: &str = "PIPE_FAULT";
 const TRACE: &str = "PIPE_FAULT_TRACE";
+const DEATHS: &str = "PIPE_FAULT_DEATHS";
 const CLOCK: &str = "PIPE_CLOCK_SHIFT";
 
 static ORDERS: OnceLock<Orders> = OnceLock::new();
@@ -20,6 +23,7 @@ static ORDERS: OnceLock<Orders> = OnceLock::new();
 struct Orders {
     strike: Option<(String, usize, Action)>,
     trace: Option<PathBuf>,
+    deaths: Option<PathBuf>,
     passed: AtomicUsize,
 }
 
@@ -43,12 +47,13 @@ pub fn arm() {
     ORDERS.get_or_init(|| Orders {
         strike,
         trace: text(TRACE).map(PathBuf::from),
+        deaths: text(DEATHS).map(PathBuf::from),
         passed: AtomicUsize::new(0),
     });
     fault::arm(Proof {
         pass,
         clock_shift: text(CLOCK).and_then(|s| s.parse().ok()).unwrap_or(0),
-        environment: &[FAULT, TRACE, CLOCK],
+        environment: &[FAULT, TRACE, DEATHS, CLOCK],
     });
 }
 
@@ -70,11 +75,7 @@ fn parse(text: &str) -> Option<(String, usize, Action)> {
 fn pass(place: &str) -> io::Result<()> {
     let orders = ORDERS.get().expect("they are read before any place");
     if let Some(trace) = &orders.trace {
-        let mut file = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(trace)?;
-        file.write_all(format!("{place}\n").as_bytes())?;
+        append(trace, place)?;
     }
     let Some((_, nth, action)) = orders.strike.as_ref().filter(|s| s.0 == place) else {
         return Ok(());
@@ -83,6 +84,9 @@ fn pass(place: &str) -> io::Result<()> {
     match action {
         Action::Full if pass >= *nth => return Err(io::ErrorKind::StorageFull.into()),
         Action::Kill if pass == *nth => {
+            if let Some(deaths) = &orders.deaths {
+                append(deaths, &std::env::current_dir()?.to_string_lossy())?;
+            }
             let own = rustix::process::getpid();
             let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
         }
@@ -92,4 +96,9 @@ fn pass(place: &str) -> io::Result<()> {
     loop {
         std::thread::sleep(Duration::from_secs(1));
     }
+}
+
+fn append(file: &Path, line: &str) -> io::Result<()> {
+    let mut file = File::options().create(true).append(true).open(file)?;
+    file.write_all(format!("{line}\n").as_bytes())
 }

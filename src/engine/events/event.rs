@@ -50,6 +50,7 @@ pub enum Event {
         key: Key,
         /// Digest by output.
         outputs: BTreeMap<String, Digest>,
+        /// What its attempts in this run took.
         cost: Cost,
         /// A forced node gave the bytes of its earlier record.
         reproduced: bool,

@@ -1,7 +1,7 @@
 //! A run on disk: what was asked (`run.json`, recipes) and what happened (`events.jsonl`), readable back
 //! whatever killed the writer. Times of events live here.
 
-use crate::events::event::Event;
+use crate::events::event::{Counts, Event};
 use crate::plan::PlannedNode;
 use crate::store::Store;
 use crate::system::Process;
@@ -121,10 +121,17 @@ impl Journal {
         self.note(line.map_err(Into::into));
         let end = self.file.write_all(b"\n");
         self.note(end);
-        if let Event::RunEnded { .. } = event {
+        if let Event::RunEnded { counts, .. } = event {
             self.flush();
-            let synced = self.file.get_ref().sync_all();
-            self.note(synced);
+            // Of hits alone a loss of power takes nothing: their records are durable, and the same command says the same again.
+            let hits = Counts {
+                hit: counts.hit,
+                ..Counts::default()
+            };
+            if *counts != hits {
+                let synced = self.file.get_ref().sync_all();
+                self.note(synced);
+            }
         }
     }
 

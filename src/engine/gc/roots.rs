@@ -58,7 +58,7 @@ impl Why {
             Why::Live => "a run or worker at work".into(),
             Why::Pin(name) => format!("pin `{name}`"),
             Why::Adopted => "made elsewhere, cannot be made again".into(),
-            Why::Recent(recipe) => format!("the last runs of `{recipe}`"),
+            Why::Recent(recipes) => format!("the last runs of {recipes}"),
         }
     }
 }
@@ -191,11 +191,20 @@ fn recent(store: &Store, runs: &[Rc<Past>], rules: &Rules, roots: &mut Roots) ->
                 continue;
             }
             *count += usize::from(past.whole);
-            let why = Why::Recent(recipe);
+            let why = Why::Recent(together(info));
             past.keys.iter().for_each(|key| roots.add(key, &why));
         }
     }
     Ok(())
+}
+
+/// Recipes and variants that were run together: the first, and how many more.
+fn together(info: &RunInfo) -> String {
+    let first = info.recipes.first().map_or("", String::as_str);
+    match info.recipes.len() {
+        0 | 1 => format!("`{first}`"),
+        n => format!("`{first}` and {} more", n - 1),
+    }
 }
 
 /// A run without recipes is one of the engine alone.

@@ -57,7 +57,7 @@ pub(super) fn open(store: &Store, graph: &Graph, id: NodeId) -> Result<Open, Ref
     let planned = nodes.swap_remove(at.expect("a plan holds what was asked for"));
     match &planned.verdict {
         Verdict::Run(_) | Verdict::Resume { .. } => {}
-        Verdict::Maybe { after } => {
+        Verdict::Maybe { after, .. } => {
             let above: Vec<String> = after
                 .iter()
                 .map(|id| format!("`{}`", graph.node(*id).name))
@@ -84,7 +84,7 @@ pub(super) fn open(store: &Store, graph: &Graph, id: NodeId) -> Result<Open, Ref
     // Somebody may have been faster, or the artifact is damaged.
     if store.record(&key).map_or(true, |record| record.is_some()) {
         return no(format!(
-            "there is a record of `{name}` whose artifact is not whole; `pipe run` makes it again"
+            "there is a record of `{name}` whose artifact is not whole; a run makes it again"
         ));
     }
     Ok(Open {

@@ -2,27 +2,38 @@
 
 pub mod changes;
 pub mod manifest;
+pub mod per_node;
 pub mod union;
 
 use crate::kind::Upstream;
 pub use crate::kind::{Edge, Inputs, Node, NodeId};
+pub use per_node::PerNode;
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::DiGraph;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Nodes in topological order: an edge points to a smaller id. Made by `Graph::new`, which is the only door.
 #[derive(Clone)]
 pub struct Graph {
-    nodes: Vec<Node>,
+    nodes: Arc<[Node]>,
     /// All nodes in the order of their names; made by the first search.
     by_name: OnceLock<Box<[NodeId]>>,
 }
 
-/// Names of the nodes on a cycle, first repeated at the end; of each knot of nodes that need each other, one.
+/// The edges of a cycle, each beginning where the one before ends; of each knot of nodes that need each other, one.
 #[derive(Debug, PartialEq)]
-pub struct Cycles(pub Vec<Vec<String>>);
+pub struct Cycles(pub Vec<Vec<Hop>>);
+
+/// An edge, by the names of its nodes.
+#[derive(Debug, PartialEq)]
+pub struct Hop {
+    pub from: String,
+    pub to: String,
+    /// Of `to`.
+    pub port: &'static str,
+}
 
 impl Graph {
     /// Sorts the nodes topologically (ties by the given order) and remaps the edges.
@@ -36,6 +47,7 @@ impl Graph {
         let mut edges = nodes.iter().enumerate();
         if edges.all(|(id, node)| node.inputs.values().all(|e| e.node.0 < id)) {
             let places = (0..nodes.len()).map(NodeId).collect();
+            let nodes = nodes.into();
             return Ok((Graph { nodes, by_name }, places));
         }
         let order = stable_order(&nodes);
@@ -177,29 +189,38 @@ fn cycles(nodes: &[Node]) -> Cycles {
     Cycles(parts.iter().map(|part| cycle(nodes, part)).collect())
 }
 
-/// The names on a cycle, the first repeated at the end: the one that the walk up from the first node of the part comes into.
-fn cycle(nodes: &[Node], part: &BTreeSet<usize>) -> Vec<String> {
+/// The cycle that the walk up from the first node of the part comes into, from the node that is declared first.
+fn cycle(nodes: &[Node], part: &BTreeSet<usize>) -> Vec<Hop> {
     let above = |node: usize| {
-        let mut inputs = nodes[node].inputs.values().map(|e| e.node.0);
-        inputs
-            .find(|n| part.contains(n))
-            .expect("every node of such a part needs another of it")
+        let mut inputs = nodes[node].inputs.iter();
+        let (port, edge) = inputs
+            .find(|(_, edge)| part.contains(&edge.node.0))
+            .expect("every node of such a part needs another of it");
+        (*port, edge.node.0)
     };
     let mut here = *part.first().expect("a part is not empty");
     let mut seen = BTreeSet::new();
     while seen.insert(here) {
-        here = above(here);
+        here = above(here).1;
     }
     let mut circle = vec![here];
-    let mut next = above(here);
+    let mut next = above(here).1;
     while next != here {
         circle.push(next);
-        next = above(next);
+        next = above(next).1;
     }
+    // Now from above to below.
+    circle.reverse();
     let first = (0..circle.len()).min_by_key(|i| circle[*i]).unwrap_or(0);
     circle.rotate_left(first);
-    let names = circle.iter().rev();
-    let mut names: Vec<String> = names.map(|n| nodes[*n].name.clone()).collect();
-    names.push(names[0].clone());
-    names
+    let name = |node: usize| nodes[node].name.clone();
+    let hop = |i: usize| {
+        let (from, to) = (circle[i], circle[(i + 1) % circle.len()]);
+        Hop {
+            from: name(from),
+            to: name(to),
+            port: above(to).0,
+        }
+    };
+    (0..circle.len()).map(hop).collect()
 }

@@ -26,8 +26,17 @@ struct Occurrence<'a> {
 }
 
 /// Nodes are the same if kind, identity parameters and inputs are; execution parameters are those of the first. A name
-/// that stays unique is kept; namesakes are called `NAME@RECIPE,AXIS=VALUE` by what tells them apart.
+/// that stays unique is kept; namesakes are called `NAME@RECIPE,AXIS=VALUE`, by the recipe where they are of several, and by the axes that
+/// tell them apart.
 pub fn union(parts: &[Part]) -> Union {
+    if let [alone] = parts
+        && distinct(alone.graph)
+    {
+        return Union {
+            places: vec![alone.graph.ids().collect()],
+            graph: alone.graph.clone(),
+        };
+    }
     let mut merged: Vec<Node> = vec![];
     let mut occurrences: Vec<Vec<Occurrence>> = vec![];
     // By the hash of what they are; those of one hash stand together.
@@ -73,6 +82,16 @@ pub fn union(parts: &[Part]) -> Union {
     Union { graph, places }
 }
 
+/// Whether no two nodes of a graph are the same.
+fn distinct(graph: &Graph) -> bool {
+    let nodes = graph.nodes();
+    let hashes = nodes.iter().map(|node| hash(node, &node.inputs));
+    let mut hashes: Vec<(u64, usize)> = hashes.zip(0..).collect();
+    hashes.sort_unstable();
+    // Of one hash are next to never several that are not the same; then the long way tells.
+    hashes.windows(2).all(|two| two[0].0 != two[1].0)
+}
+
 /// What makes two nodes of different graphs one.
 fn same(known: &Node, node: &Node, inputs: &Inputs) -> bool {
     known.kind.name == node.kind.name && known.params == node.params && known.inputs == *inputs
@@ -96,8 +115,8 @@ fn hash(node: &Node, inputs: &Inputs) -> u64 {
     hasher.finish()
 }
 
-/// A name for every node of the union, all different: plain where that is enough, with axes where these are, and with the
-/// recipe where they are not.
+/// A name for every node of the union, all different: plain where that is enough, with axes where all namesakes are of one recipe, else
+/// with the recipe as well.
 fn names(parts: &[Part], occurrences: &[Vec<Occurrence>]) -> Vec<String> {
     let telling = Telling::new(parts);
     let axes = |all: &Vec<Occurrence>| marked(all[0].name, &telling.axes(all));
@@ -108,10 +127,18 @@ fn names(parts: &[Part], occurrences: &[Vec<Occurrence>]) -> Vec<String> {
     };
     let plain = occurrences.iter().map(|all| all[0].name.to_string());
     let mut names: Vec<String> = plain.collect();
-    for fuller in [&axes as &dyn Fn(&Vec<Occurrence>) -> String, &whole] {
-        for id in namesakes(&names) {
-            names[id] = fuller(&occurrences[id]);
+    let recipe = |id: &usize| parts[occurrences[*id][0].part].recipe;
+    for group in groups(&names) {
+        let one = group.iter().all(|id| recipe(id) == recipe(&group[0]));
+        for id in group {
+            names[id] = match one {
+                true => axes(&occurrences[id]),
+                false => whole(&occurrences[id]),
+            };
         }
+    }
+    for id in namesakes(&names) {
+        names[id] = whole(&occurrences[id]);
     }
     // Two values of an axis may differ and still give one text.
     let again = namesakes(&names);
@@ -129,10 +156,18 @@ fn names(parts: &[Part], occurrences: &[Vec<Occurrence>]) -> Vec<String> {
 
 /// Where the names are that are not unique.
 fn namesakes(names: &[String]) -> Vec<usize> {
+    groups(names).concat()
+}
+
+/// The same, those of one name together.
+fn groups(names: &[String]) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..names.len()).collect();
     order.sort_by(|a, b| names[*a].cmp(&names[*b]));
     let groups = order.chunk_by(|a, b| names[*a] == names[*b]);
-    groups.filter(|g| g.len() > 1).flatten().copied().collect()
+    groups
+        .filter(|g| g.len() > 1)
+        .map(<[usize]>::to_vec)
+        .collect()
 }
 
 fn marked(name: &str, marks: &[String]) -> String {

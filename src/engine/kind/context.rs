@@ -12,6 +12,7 @@ use base::value::{Value, Values};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -68,6 +69,8 @@ struct Reports {
     paid: Option<Instant>,
     sent: Option<Instant>,
     written: Option<Instant>,
+    /// `usage.json`, and the longest text that it had.
+    usage: Option<(File, usize)>,
 }
 
 impl Reports {
@@ -372,6 +375,7 @@ impl NodeCtx {
                 paid: None,
                 sent: None,
                 written: None,
+                usage: None,
             }),
             attempt,
             spec,
@@ -384,19 +388,27 @@ impl NodeCtx {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// Many times a second where calls are paid for. Written over what is there, with blanks behind: a file that is cut first has no
+    /// text for a moment, and file systems send such a one to the disk when it is closed, which the calls would wait for.
     pub(crate) fn write_usage(&self) -> Result<()> {
-        let (dollars, calls, flop) = {
-            let reports = self.reports();
-            (reports.dollars, reports.calls, reports.flop)
-        };
+        let mut reports = self.reports();
         let usage = Usage {
             seconds: self.started.elapsed().as_secs_f64(),
-            dollars,
-            calls,
-            flop,
+            dollars: reports.dollars,
+            calls: reports.calls,
+            flop: reports.flop,
             ..Usage::of_this_process()
         };
-        let text = serde_json::to_vec(&usage).context("writing usage")?;
-        std::fs::write(self.attempt.logs().join("usage.json"), text).context("writing usage")
+        let mut text = serde_json::to_vec(&usage).context("writing usage")?;
+        if reports.usage.is_none() {
+            let path = self.attempt.logs().join("usage.json");
+            reports.usage = Some((File::create(path).context("creating usage.json")?, 0));
+        }
+        if let Some((file, longest)) = &mut reports.usage {
+            *longest = text.len().max(*longest);
+            text.resize(*longest, b' ');
+            file.write_all_at(&text, 0).context("writing usage")?;
+        }
+        Ok(())
     }
 }

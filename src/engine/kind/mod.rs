@@ -309,6 +309,8 @@ pub struct Kind {
     pub exec: fn() -> Vec<ParamSpec>,
     /// The further labels of the rows of an output; for kinds that know them beforehand. What selects or answers rows gives no other.
     pub labels: Option<fn(&Values, &str) -> Labels>,
+    /// Labels that its rows have beside those of the rows that it takes, by its parameters.
+    pub adds: fn(&Values) -> Labels,
     /// Its rows have labels beside those of the rows that it takes, and nobody knows them beforehand.
     pub relabels: bool,
     /// Checks beyond types and bounds; gets identity and execution values, all present and well typed.
@@ -348,6 +350,7 @@ impl Kind {
         params: Vec::new,
         exec: Vec::new,
         labels: None,
+        adds: |_| Labels::new(),
         relabels: false,
         check: None,
         above: None,

@@ -18,7 +18,7 @@ pub enum Basis {
     /// By an earlier record of the node itself.
     #[serde(rename = "record")]
     Measured,
-    /// By another node of its kind.
+    /// By another node of its kind, or by itself when it did far less: that tells memory at best, not time or money.
     OfTheKind,
     /// By the formulas of its kind, from its parameters alone.
     Formula,
@@ -127,8 +127,9 @@ impl Estimate {
         self.basis == Basis::Measured
     }
 
+    /// Whether its time and money can be told.
     pub fn is_known(&self) -> bool {
-        self.basis != Basis::Unknown
+        !matches!(self.basis, Basis::Unknown | Basis::OfTheKind)
     }
 
     /// Its calls are told. What is counted cannot cost more.

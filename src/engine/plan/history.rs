@@ -7,7 +7,7 @@ use crate::store::index::RecordSummary;
 use crate::store::record::Record;
 use base::hash::{Digest, Key};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// So many records of a name are compared with a node, the newest: a sweep leaves thousands.
@@ -18,27 +18,33 @@ pub struct History<'a> {
     briefs: Vec<RecordSummary>,
     /// Places in `briefs`, newest first.
     by_node: BTreeMap<String, Vec<usize>>,
-    newest: BTreeMap<String, usize>,
+    /// Newest first.
+    by_kind: BTreeMap<String, Vec<usize>>,
     read: RefCell<BTreeMap<Key, Option<Rc<Record>>>>,
+    stems: RefCell<BTreeMap<String, Stems>>,
 }
+
+/// What records of a kind are made from beside their inputs; none where they are too many to look at.
+type Stems = Option<BTreeSet<String>>;
 
 impl<'a> History<'a> {
     pub fn new(store: &'a Store, briefs: Vec<RecordSummary>) -> History<'a> {
         let mut order: Vec<usize> = (0..briefs.len()).collect();
         order.sort_by_key(|i| std::cmp::Reverse(briefs[*i].cost.started_ms));
         let mut by_node: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        let mut newest = BTreeMap::new();
+        let mut by_kind: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for i in order {
             let brief: &RecordSummary = &briefs[i];
             by_node.entry(brief.node.clone()).or_default().push(i);
-            newest.entry(brief.kind.clone()).or_insert(i);
+            by_kind.entry(brief.kind.clone()).or_default().push(i);
         }
         History {
             store,
             briefs,
             by_node,
-            newest,
+            by_kind,
             read: RefCell::default(),
+            stems: RefCell::default(),
         }
     }
 
@@ -56,7 +62,29 @@ impl<'a> History<'a> {
 
     /// The newest record of this kind.
     pub fn newest(&self, kind: &str) -> Option<&RecordSummary> {
-        self.newest.get(kind).map(|i| &self.briefs[*i])
+        self.by_kind.get(kind).map(|all| &self.briefs[all[0]])
+    }
+
+    /// Whether a record of this kind may be that of a manifest whose inputs are not known yet.
+    pub fn may_have(&self, kind: &str, manifest: &str) -> bool {
+        let mut stems = self.stems.borrow_mut();
+        if !stems.contains_key(kind) {
+            stems.insert(kind.to_string(), self.stems_of(kind));
+        }
+        match &stems[kind] {
+            Some(known) => known.contains(&stem(manifest)),
+            None => true,
+        }
+    }
+
+    fn stems_of(&self, kind: &str) -> Stems {
+        let all = self.by_kind.get(kind).map_or(&[][..], Vec::as_slice);
+        if all.len() > COMPARED {
+            return None;
+        }
+        let records = all.iter().map(|i| self.record(&self.briefs[*i].key));
+        let stems = records.map(|record| Some(stem(&record?.manifest)));
+        stems.collect()
     }
 
     /// By kind, the newest record that counted its work.
@@ -69,11 +97,6 @@ impl<'a> History<'a> {
             }
         }
         found
-    }
-
-    /// The newest record of a node of this name.
-    pub fn named(&self, node: &str) -> Option<&RecordSummary> {
-        self.by_node.get(node).map(|all| &self.briefs[all[0]])
     }
 
     /// Who made an output of this content: of this kind and name where there is one, the newest.
@@ -92,4 +115,11 @@ impl<'a> History<'a> {
         let load = || self.store.record(key).ok().flatten().map(Rc::new);
         read.entry(key.clone()).or_insert_with(load).clone()
     }
+}
+
+/// A manifest without its inputs.
+fn stem(manifest: &str) -> String {
+    let lines = manifest.lines();
+    let kept = lines.filter(|line| !line.starts_with("input "));
+    kept.flat_map(|line| [line, "\n"]).collect()
 }

@@ -5,7 +5,7 @@ use super::history::History;
 use super::verdict::Verdict;
 use crate::graph::changes::{Reason, changes};
 use crate::graph::manifest::{Manifest, ManifestPrefix};
-use crate::graph::{Edge, Graph, Node, NodeId};
+use crate::graph::{Edge, Graph, Node, NodeId, PerNode};
 use crate::kind::attempt::Attempt;
 use crate::store::index::{Index, RecordSummary};
 use crate::store::paths::{self, Paths};
@@ -104,10 +104,10 @@ pub struct Planner<'a> {
     graph: &'a Graph,
     fresh: BTreeSet<NodeId>,
     selected: Vec<NodeId>,
-    stems: BTreeMap<NodeId, (ManifestPrefix, PlanKey)>,
+    stems: PerNode<(ManifestPrefix, PlanKey)>,
     /// By node, by parameter: what stands for the contents of its paths; only nodes that have any. Read once, so that a plan is
     /// of one moment.
-    paths: BTreeMap<NodeId, Paths>,
+    paths: PerNode<Paths>,
     /// Nodes whose blobs are needed: an evicted record of theirs is no hit.
     needed: RefCell<BTreeSet<NodeId>>,
     /// Nodes whose blobs no remote can give.
@@ -136,8 +136,8 @@ impl<'a> Planner<'a> {
             graph,
             fresh: wanted.fresh.clone(),
             selected,
-            stems: BTreeMap::new(),
-            paths: BTreeMap::new(),
+            stems: PerNode::with_capacity(graph.nodes().len()),
+            paths: PerNode::default(),
             // Who names a node wants its artifact.
             needed: RefCell::new(wanted.only.iter().copied().collect()),
             lost: RefCell::default(),
@@ -184,12 +184,12 @@ impl<'a> Planner<'a> {
     }
 
     pub fn plan_key(&self, id: NodeId) -> &PlanKey {
-        &self.stems[&id].1
+        &self.stems[id].1
     }
 
     /// What the node's path parameters led to when the plan was made.
     pub fn paths(&self, id: NodeId) -> &Paths {
-        self.paths.get(&id).unwrap_or(&NOTHING)
+        self.paths.get(id).unwrap_or(&NOTHING)
     }
 
     pub fn index(&self) -> RefMut<'_, Index<'a>> {
@@ -219,31 +219,26 @@ impl<'a> Planner<'a> {
 
     /// Of all nodes that are selected, in graph order.
     pub(crate) fn decide_all(&self) -> Result<Vec<Decision>> {
-        let mut known: BTreeMap<NodeId, Outputs> = BTreeMap::new();
         let mut all = Vec::with_capacity(self.selected.len());
         for id in &self.selected {
-            let decision = self.decide(*id, &known)?;
-            if let Verdict::Hit(brief) = &decision.verdict {
-                known.insert(*id, outputs(brief));
-            }
+            let decision = self.decide(*id, &|above| hit(&all, above))?;
             all.push(decision);
         }
-        self.rebuild_what_is_needed(&mut all, &known)?;
+        forget_reasons_below_absent(&mut all);
+        self.rebuild_what_is_needed(&mut all)?;
         self.index().save();
         Ok(all)
     }
 
     /// What runs needs the bytes of its inputs: those that were evicted are made again, and so on upwards. Whether a node that may
     /// run needs them is seen when it is decided.
-    fn rebuild_what_is_needed(
-        &self,
-        all: &mut [Decision],
-        known: &BTreeMap<NodeId, Outputs>,
-    ) -> Result<()> {
+    fn rebuild_what_is_needed(&self, all: &mut [Decision]) -> Result<()> {
         // What a remote may have is pulled; only when it could not be, it is made again.
         if self.store.has_remote() {
             return Ok(());
         }
+        // Records of hits that are none any more: what they say of their outputs stands.
+        let mut were: PerNode<RecordSummary> = PerNode::default();
         for at in (0..all.len()).rev() {
             if !matches!(all[at].verdict, Verdict::Run(_) | Verdict::Resume { .. }) {
                 continue;
@@ -252,22 +247,31 @@ impl<'a> Planner<'a> {
                 let above = place(all, edge.node).expect("a plan holds what a node needs");
                 if matches!(&all[above].verdict, Verdict::Hit(brief) if brief.evicted) {
                     self.need(edge.node);
-                    all[above] = self.decide(edge.node, known)?;
+                    let known = |id| hit(all, id).or_else(|| were.get(id));
+                    let decision = self.decide(edge.node, &known)?;
+                    let before = std::mem::replace(&mut all[above], decision);
+                    if let Verdict::Hit(brief) = before.verdict {
+                        were.insert(before.id, *brief);
+                    }
                 }
             }
         }
         Ok(())
     }
 
-    /// `known`: the outputs of the nodes that have theirs.
-    pub fn decide(&self, id: NodeId, known: &BTreeMap<NodeId, Outputs>) -> Result<Decision> {
+    /// `known`: the record of a node that has its outputs.
+    pub fn decide<'k>(
+        &self,
+        id: NodeId,
+        known: &dyn Fn(NodeId) -> Option<&'k RecordSummary>,
+    ) -> Result<Decision> {
         let node = self.graph.node(id);
         let mut inputs = vec![];
         let mut after = BTreeSet::new();
         for (port, edge) in &node.inputs {
-            match known.get(&edge.node) {
-                Some(outputs) => {
-                    let digest = outputs.get(edge.output).with_context(|| {
+            match known(edge.node) {
+                Some(brief) => {
+                    let digest = brief.digest(edge.output).with_context(|| {
                         format!(
                             "node `{}`: its input `{port}` has no such output",
                             node.name
@@ -280,12 +284,13 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-        let manifest = self.stems[&id].0.with(inputs.into_iter());
+        let manifest = self.stems[id].0.with(inputs.into_iter());
         let absent = &self.paths(id).absent;
         let verdict = match (absent.is_empty(), after.is_empty()) {
             (true, true) => return self.decide_by_key(id, node, manifest),
             (true, false) => Verdict::Maybe {
                 after: after.into_iter().collect(),
+                reasons: self.reasons_at_any_rate(id, node, &manifest),
             },
             (false, _) => Verdict::Needs {
                 absent: absent.clone(),
@@ -293,7 +298,7 @@ impl<'a> Planner<'a> {
         };
         Ok(Decision {
             id,
-            plan_key: self.stems[&id].1.clone(),
+            plan_key: self.stems[id].1.clone(),
             manifest: None,
             key: None,
             verdict,
@@ -352,7 +357,7 @@ impl<'a> Planner<'a> {
         let key = manifest.key();
         let mut decision = Decision {
             id,
-            plan_key: self.stems[&id].1.clone(),
+            plan_key: self.stems[id].1.clone(),
             manifest: Some(manifest),
             key: Some(key.clone()),
             verdict: Verdict::Run(vec![Reason::NeverRun]),
@@ -383,7 +388,7 @@ impl<'a> Planner<'a> {
                 let own = history.nearest(node.kind.name, node.plain_name(), text);
                 decision.earlier = nearest(history, node, own.as_deref());
                 decision.compared = own.as_ref().map(|r| r.key.clone());
-                self.against(node, own.as_deref(), text)
+                against(own.as_deref(), text)
             }
         };
         let attempts = if self.forced(id) {
@@ -407,24 +412,28 @@ impl<'a> Planner<'a> {
         Ok(decision)
     }
 
-    fn against(&self, node: &Node, earlier: Option<&Record>, new: &str) -> Vec<Reason> {
-        if let Some(earlier) = earlier {
-            return changes(&earlier.manifest, new);
+    /// Why a node runs whatever its inputs will be: no record of its kind has its parameters and its files. Nothing where one may be its
+    /// own, or nobody can say.
+    fn reasons_at_any_rate(&self, id: NodeId, node: &Node, manifest: &Manifest) -> Vec<Reason> {
+        if self.forced(id) {
+            return vec![Reason::Forced];
         }
-        match self.history().named(node.plain_name()) {
-            Some(other) => {
-                vec![Reason::Kind {
-                    old: other.kind.clone(),
-                    new: node.kind.name.to_string(),
-                }]
-            }
-            None => vec![Reason::NeverRun],
+        let history = self.history();
+        if self.store.has_remote() || history.may_have(node.kind.name, manifest.text()) {
+            return vec![];
+        }
+        let own = history.nearest(node.kind.name, node.plain_name(), manifest.text());
+        let mut reasons = against(own.as_deref(), manifest.text());
+        reasons.retain(|reason| !matches!(reason, Reason::Input { .. }));
+        match reasons.is_empty() {
+            true => vec![Reason::NeverRun],
+            false => reasons,
         }
     }
 
     /// For a node whose inputs are not known: what it took at this place, else what the nearest took.
     fn earlier(&self, node: &Node, id: NodeId, manifest: &Manifest) -> Option<Earlier> {
-        let hinted = self.index().hint(&self.stems[&id].1);
+        let hinted = self.index().hint(&self.stems[id].1);
         if let Some(brief) = hinted.and_then(|key| self.index().brief(&key)) {
             return Some(Earlier::own(&brief.cost));
         }
@@ -444,9 +453,32 @@ fn nearest(history: &History, node: &Node, own: Option<&Record>) -> Option<Earli
     own.or_else(|| of_the_kind().map(|b| Earlier::of_the_kind(&b.cost)))
 }
 
+/// What waits for files that are not on this machine does not run.
+fn forget_reasons_below_absent(all: &mut [Decision]) {
+    let mut stuck: BTreeSet<NodeId> = BTreeSet::new();
+    for decision in all {
+        match &mut decision.verdict {
+            Verdict::Needs { .. } => {}
+            Verdict::Maybe { after, reasons } if after.iter().any(|id| stuck.contains(id)) => {
+                reasons.clear();
+            }
+            _ => continue,
+        }
+        stuck.insert(decision.id);
+    }
+}
+
 /// The place of a node among decisions in graph order.
 fn place(all: &[Decision], id: NodeId) -> Option<usize> {
     all.binary_search_by_key(&id, |d| d.id).ok()
+}
+
+/// The record of a node that is a hit.
+fn hit(all: &[Decision], id: NodeId) -> Option<&RecordSummary> {
+    match &find(all, id)?.verdict {
+        Verdict::Hit(brief) => Some(brief),
+        _ => None,
+    }
 }
 
 /// What is decided of this node.
@@ -457,4 +489,12 @@ pub fn find(all: &[Decision], id: NodeId) -> Option<&Decision> {
 pub fn outputs(brief: &RecordSummary) -> Outputs {
     let named = brief.outputs.iter();
     named.map(|o| (o.name.clone(), o.digest.clone())).collect()
+}
+
+/// What is other than in the nearest earlier record of the node's kind. One of another kind under the same name is of another node.
+fn against(earlier: Option<&Record>, new: &str) -> Vec<Reason> {
+    match earlier {
+        Some(earlier) => changes(&earlier.manifest, new),
+        None => vec![Reason::NeverRun],
+    }
 }

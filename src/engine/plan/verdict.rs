@@ -15,9 +15,11 @@ pub enum Verdict {
         reasons: Vec<Reason>,
         fraction: Option<f64>,
     },
-    /// Depends on the bytes these nodes will give.
+    /// Depends on the bytes these nodes will give. `reasons`: why it runs whatever they give, as no record can be its own; empty where
+    /// that is open.
     Maybe {
         after: Vec<NodeId>,
+        reasons: Vec<Reason>,
     },
     /// Files that it names are not on this machine, so nobody can say what it is.
     Needs {
@@ -31,6 +33,7 @@ impl Verdict {
             Verdict::Hit(_) => "hit",
             Verdict::Run(_) => "run",
             Verdict::Resume { .. } => "resume",
+            Verdict::Maybe { reasons, .. } if !reasons.is_empty() => "run",
             Verdict::Maybe { .. } => "maybe",
             Verdict::Needs { .. } => "needs",
         }
@@ -38,8 +41,10 @@ impl Verdict {
 
     pub fn reasons(&self) -> &[Reason] {
         match self {
-            Verdict::Run(reasons) | Verdict::Resume { reasons, .. } => reasons,
-            Verdict::Hit(_) | Verdict::Maybe { .. } | Verdict::Needs { .. } => &[],
+            Verdict::Run(reasons)
+            | Verdict::Resume { reasons, .. }
+            | Verdict::Maybe { reasons, .. } => reasons,
+            Verdict::Hit(_) | Verdict::Needs { .. } => &[],
         }
     }
 }

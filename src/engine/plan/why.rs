@@ -116,7 +116,7 @@ fn matters(
     decision: &Decision,
     plan: &[Planned],
 ) -> bool {
-    let Verdict::Maybe { after } = &decision.verdict else {
+    let Verdict::Maybe { after, .. } = &decision.verdict else {
         return false;
     };
     // Below a node that is certainly reused, what its own inputs do has no effect.

@@ -7,8 +7,8 @@ use crate::events::event::{Counts, End, Event, State};
 use crate::graph::NodeId;
 use crate::kind::attempt::Attempt;
 use crate::kind::failure::{Class, Failure};
+use crate::plan::Decision;
 use crate::plan::verdict::Verdict;
-use crate::plan::{self, Decision};
 use crate::run::executor::Task;
 use crate::store::index::{Index, RecordSummary};
 use base::hash::Key;
@@ -18,24 +18,24 @@ use std::time::Instant;
 impl Exec<'_> {
     /// The one door for state changes.
     pub(super) fn set(&mut self, id: NodeId, state: State) {
-        if self.states[&id] == state {
+        if self.states[id] == state {
             return;
         }
         assert!(
-            !self.states[&id].is_final()
+            !self.states[id].is_final()
                 || matches!(
-                    (&self.states[&id], &state),
+                    (&self.states[id], &state),
                     (State::Hit { .. }, State::Waiting)
                 ),
             "a final state does not change, but for a hit whose bytes are needed and gone"
         );
-        match (self.states[&id].is_final(), state.is_final()) {
+        match (self.states[id].is_final(), state.is_final()) {
             (false, true) => self.open -= 1,
             (true, false) => self.open += 1,
             _ => {}
         }
         if state.is_final() {
-            self.due.extend(self.users.get(&id).into_iter().flatten());
+            self.due.extend(self.users.get(id).into_iter().flatten());
         } else if state == State::Waiting {
             self.due.insert(id);
         }
@@ -67,7 +67,7 @@ impl Exec<'_> {
     pub(super) fn advance(&mut self) {
         let shared = self.store.sharing();
         while let Some(id) = self.due.pop_first() {
-            if self.states[&id] == State::Waiting {
+            if self.states[id] == State::Waiting {
                 self.look_at(id);
             }
         }
@@ -84,16 +84,16 @@ impl Exec<'_> {
             self.set(id, State::Skipped { because });
         } else if let Some(because) = self.halted.clone() {
             self.set(id, State::Skipped { because });
-        } else if inputs().any(|i| self.states[&i] == State::Interrupted) {
+        } else if inputs().any(|i| self.states[i] == State::Interrupted) {
             self.set(id, State::Interrupted);
-        } else if inputs().all(|i| self.known.contains_key(&i)) {
+        } else if inputs().all(|i| self.briefs.has(i)) {
             self.decide(id);
         }
     }
 
     /// The node to blame if this one will never have outputs.
     fn broken(&self, id: NodeId) -> Option<String> {
-        match &self.states[&id] {
+        match &self.states[id] {
             State::Failed { .. } => Some(self.name(id)),
             State::Skipped { because } => Some(because.clone()),
             _ => None,
@@ -103,9 +103,9 @@ impl Exec<'_> {
     /// Where it runs and bytes of its inputs are gone, the nodes that make them are invalidated, and it goes on waiting.
     fn decide(&mut self, id: NodeId) {
         let settled = |d: &Decision| !matches!(d.verdict, Verdict::Maybe { .. });
-        let planned = match self.planned.remove(&id).filter(settled) {
+        let planned = match self.planned.remove(id).filter(settled) {
             Some(planned) => planned,
-            None => match self.planner.decide(id, &self.known) {
+            None => match self.planner.decide(id, &|above| self.briefs.get(above)) {
                 Ok(planned) => planned,
                 Err(error) => return self.give_up(id, &error),
             },
@@ -127,7 +127,7 @@ impl Exec<'_> {
             .values()
             .map(|edge| edge.node)
             // What a remote may have is pulled when this node starts.
-            .filter(|above| self.briefs[above].evicted && !self.store.has_remote())
+            .filter(|above| self.briefs[*above].evicted && !self.store.has_remote())
             .collect();
         if !evicted.is_empty() {
             return evicted.into_iter().for_each(|above| self.invalidate(above));
@@ -146,7 +146,7 @@ impl Exec<'_> {
             },
         );
         let ready = Ready { key, manifest };
-        self.ready.insert(id, self.remaining[&id], ready);
+        self.ready.insert(id, self.remaining[id], ready);
     }
 
     /// A hit, once its bytes are here where somebody asked for them; where they cannot be had the node is decided anew, and will run.
@@ -167,8 +167,7 @@ impl Exec<'_> {
 
     /// A hit whose bytes are needed and gone: it is decided anew, and will run.
     pub(super) fn invalidate(&mut self, id: NodeId) {
-        if self.known.remove(&id).is_some() {
-            self.briefs.remove(&id);
+        if self.briefs.remove(id).is_some() {
             self.planner.lose(id);
             self.set(id, State::Waiting);
         }
@@ -179,7 +178,6 @@ impl Exec<'_> {
         if !self.planner.index().remembers(plan_key, &brief.key) {
             self.store.remember(plan_key, &brief.key);
         }
-        self.known.insert(id, plan::outputs(&brief));
         self.set(
             id,
             State::Hit {
@@ -215,7 +213,7 @@ impl Exec<'_> {
             }
             let all = self.states.iter();
             let waiting = all.filter(|(_, state)| **state == State::Waiting);
-            self.due.extend(waiting.map(|(id, _)| *id));
+            self.due.extend(waiting.map(|(id, _)| id));
         }
         self.advance();
     }
@@ -290,8 +288,8 @@ impl Exec<'_> {
                 id,
                 name: self.name(id),
                 state,
-                brief: self.briefs.remove(&id),
-                calls: self.called.remove(&id).unwrap_or_default(),
+                brief: self.briefs.remove(id),
+                spent: self.spent.remove(&id).unwrap_or_default(),
             })
             .collect();
         let mut outcome = Outcome {

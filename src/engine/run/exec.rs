@@ -8,14 +8,15 @@ use super::watch::Watch;
 use crate::events::event::{Event, Holder, State};
 use crate::events::journal::Journal;
 use crate::graph::manifest::Manifest;
-use crate::graph::{Graph, NodeId};
+use crate::graph::{Graph, NodeId, PerNode};
 use crate::kind::attempt::{Attempt, Spec};
 use crate::kind::failure::Class;
-use crate::plan::{Decision, Outputs, Planner};
+use crate::plan::{Decision, Planner};
 use crate::store::Store;
 use crate::store::commit::{CommitError, Committed};
 use crate::store::index::RecordSummary;
-use crate::store::record::Origin;
+use crate::store::origin;
+use crate::store::record::Cost;
 use anyhow::Result;
 use base::calls::Calls;
 use base::hash::Key;
@@ -54,7 +55,7 @@ pub(super) enum News {
 /// A node whose worker runs, or whose outputs are being committed.
 pub(super) struct Running {
     pub(super) key: Key,
-    /// Given back when it ends.
+    /// Given back when its worker has ended.
     pub(super) taken: Resources,
     pub(super) manifest: Manifest,
     pub(super) attempt: Attempt,
@@ -72,7 +73,7 @@ pub(super) struct Running {
     /// What it was let know, by the name of the variable: not to be repeated.
     pub(super) secrets: BTreeMap<String, String>,
     /// Held until the record is there.
-    pub(super) _lock: File,
+    pub(super) lock: File,
 }
 
 pub(super) struct Exec<'a> {
@@ -84,29 +85,29 @@ pub(super) struct Exec<'a> {
     pub(super) journal: Journal,
     pub(super) run: String,
     pub(super) sender: mpsc::Sender<News>,
-    pub(super) states: BTreeMap<NodeId, State>,
+    pub(super) states: PerNode<State>,
     /// Length of the longest path from the start of a node to the end of the run, in expected seconds.
-    pub(super) remaining: BTreeMap<NodeId, f64>,
+    pub(super) remaining: PerNode<f64>,
     /// Verdicts from before the run, until they are used.
-    pub(super) planned: BTreeMap<NodeId, Decision>,
+    pub(super) planned: PerNode<Decision>,
     pub(super) ready: Queue,
     /// Waiting nodes to be looked at: something above them has ended.
     pub(super) due: BTreeSet<NodeId>,
     /// Nodes whose state is not final.
     pub(super) open: usize,
-    pub(super) users: BTreeMap<NodeId, Vec<NodeId>>,
+    pub(super) users: PerNode<Vec<NodeId>>,
     pub(super) running: BTreeMap<NodeId, Running>,
-    pub(super) known: BTreeMap<NodeId, Outputs>,
-    pub(super) briefs: BTreeMap<NodeId, RecordSummary>,
+    /// Of the nodes that have their outputs.
+    pub(super) briefs: PerNode<RecordSummary>,
     /// Keys executed in this run: a forced twin is satisfied by them.
     pub(super) made: BTreeSet<Key>,
     /// What the nodes that run leave of the capacity; memory is not counted here, as it is expected and not given.
     pub(super) free: Resources,
-    pub(super) peaks: BTreeMap<NodeId, u64>,
+    pub(super) peaks: PerNode<u64>,
     /// Nodes that wait for another try, until then.
     pub(super) later: BTreeMap<NodeId, Instant>,
-    /// What the ended attempts of this run asked.
-    pub(super) called: BTreeMap<NodeId, Calls>,
+    /// What the ended attempts of this run took.
+    pub(super) spent: BTreeMap<NodeId, Cost>,
     /// How often a node was tried again, by class.
     pub(super) tries: BTreeMap<(NodeId, &'static str), usize>,
     pub(super) held: BTreeMap<NodeId, Held>,
@@ -116,7 +117,7 @@ pub(super) struct Exec<'a> {
     pub(super) halted: Option<String>,
     pub(super) trouble: Option<String>,
     /// Asked for when the first node starts.
-    pub(super) origin: Option<Origin>,
+    pub(super) origin: Option<origin::Asked>,
     pub(super) stopping: Option<Instant>,
     /// Records that are on their way to the remote.
     pub(super) publishing: usize,

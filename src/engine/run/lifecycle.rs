@@ -12,15 +12,16 @@ use crate::kind::failure::{Class, End};
 use crate::kind::messages::Message;
 use crate::plan;
 use crate::run::executor::{self, Executor, Job, Resources};
-use crate::store::Lookup;
 use crate::store::commit::{self, CommitError, Committed, Delivery, Versus};
 use crate::store::index::RecordSummary;
-use crate::store::origin;
+use crate::store::origin::Asked;
 use crate::store::paths::{self, Paths};
-use crate::store::record::{Artifact, Provenance};
+use crate::store::record::{Artifact, Origin, Provenance};
+use crate::store::{Lookup, Store};
 use crate::system::Process;
 use crate::system::clock;
 use crate::system::fault;
+use crate::system::files;
 use anyhow::Result;
 use base::calls::Calls;
 use base::hash::Key;
@@ -38,7 +39,9 @@ impl<'a> Exec<'a> {
         } else {
             self.store.try_lock(&key)?
         }) else {
-            self.wait_for_holder(id, key, twin);
+            // What was made here is being swept.
+            let own = twin || self.made.contains(&key);
+            self.wait_for_holder(id, key, own);
             return Ok(());
         };
         self.got_lock(id);
@@ -63,18 +66,18 @@ impl<'a> Exec<'a> {
             return Ok(());
         };
         let settings = self.settings;
-        let earlier = if forced {
-            vec![]
-        } else {
-            Attempt::of(self.store, &key)?
-        };
+        let mut earlier = Attempt::of(self.store, &key)?;
+        if forced {
+            // It is made from the beginning; what this run has of it already is no earlier work.
+            earlier.retain(|a| a.spec().is_ok_and(|spec| spec.run == self.run));
+        }
         for attempt in &earlier {
             // We have the lock, so whoever still belongs to these attempts works for nobody, and might write to what we read.
             settings.executor.kill_leftovers(attempt);
             attempt.drop_outputs();
         }
         self.origin
-            .get_or_insert_with(|| origin::of(&settings.program, settings.workspace.as_deref()));
+            .get_or_insert_with(|| Asked::new(&settings.program, settings.workspace.as_deref()));
         let given = Resources {
             threads: taken.threads.max(1),
             ..taken
@@ -116,7 +119,7 @@ impl<'a> Exec<'a> {
             stop_requested: false,
             calls: Calls::default(),
             secrets,
-            _lock: lock,
+            lock,
         };
         self.running.insert(id, running);
         Ok(())
@@ -130,7 +133,7 @@ impl<'a> Exec<'a> {
         let graph = self.graph;
         for (port, edge) in &graph.node(id).inputs {
             // Another node may have invalidated the one above since this one was ready.
-            let key = self.briefs.get(&edge.node).map(|b| b.key.clone());
+            let key = self.briefs.get(edge.node).map(|b| b.key.clone());
             let record = key.and_then(|key| self.store.record(&key).ok().flatten());
             let artifact = record.and_then(|mut r| Some((r.outputs.remove(edge.output)?, r.key)));
             match artifact {
@@ -269,10 +272,9 @@ impl<'a> Exec<'a> {
             .expect("only a running worker ends");
         let task = running.task.take().expect("a worker ends once");
         redact_files(&running.attempt.logs(), &running.secrets);
-        let calls = running.attempt.usage().calls;
-        if !calls.is_zero() {
-            self.called.entry(id).or_default().follow(&calls);
-        }
+        let spec = &running.spec;
+        let spent = self.spent.entry(id).or_default();
+        spent.follow(&running.attempt.usage(), spec.threads, spec.started_ms);
         let ending = task.end();
         running.watch.note_peak(ending.peak);
         if ending.end != End::Exited(0) {
@@ -289,6 +291,10 @@ impl<'a> Exec<'a> {
             }
             Err(error) => return self.end_badly(id, Class::Error, format!("{error:#}")),
         }
+        // What is committed computes next to nothing: the next node need not wait for the disk.
+        if let Some(running) = self.running.get_mut(&id) {
+            self.free.give_back(&std::mem::take(&mut running.taken));
+        }
         self.commit(id, node, scope);
     }
 
@@ -299,7 +305,7 @@ impl<'a> Exec<'a> {
     {
         let running = &self.running[&id];
         let first = self.settings.recipes.first().map(|(name, _)| name.clone());
-        let provenance = Provenance {
+        let mut provenance = Provenance {
             recipe: self
                 .settings
                 .origins
@@ -310,16 +316,19 @@ impl<'a> Exec<'a> {
             node: node.plain_name().to_string(),
             run: self.run.clone(),
             version: self.settings.version.clone(),
-            origin: self.origin.clone().unwrap_or_default(),
+            origin: Origin::default(),
             commits: self.planner.paths(id).commits.clone(),
         };
         let (attempt, spec) = (running.attempt.clone(), running.spec.clone());
+        let lock = running.lock.try_clone().ok();
         let (manifest, earlier) = (running.manifest.clone(), running.earlier.clone());
         let forced = self.planner.forced(id);
         let (store, sender) = (self.store, self.sender.clone());
+        let origin = self.origin.clone();
         let executor = &*self.settings.executor;
         let stop = self.settings.stop.clone();
         let started = threads::start_in(scope, move || {
+            provenance.origin = origin.map(|asked| asked.wait()).unwrap_or_default();
             let delivery = Delivery {
                 attempt: &attempt,
                 earlier: &earlier,
@@ -334,7 +343,17 @@ impl<'a> Exec<'a> {
             let committed = committed.and_then(|()| commit::commit(store, &delivery));
             let record = committed.as_ref().ok().filter(|_| store.has_remote());
             let record = record.map(|c| c.record.clone());
+            // A try that comes after a failure wants the lock.
+            let lock = lock.filter(|_| committed.is_ok());
+            if committed.is_ok() {
+                let _ = fault::point("committed"); // Only death matters here: the record is there.
+                unname_outputs(&attempt);
+            }
             let _ = sender.send(News::Committed(id, Box::new(committed))); // The loop waits for both.
+            // Some file systems take longer for this than the node took, and nobody has to wait for it.
+            if let Some(_lock) = lock {
+                sweep(store, &spec.key);
+            }
             if store.has_remote() {
                 let published = record.map_or(Ok(false), |record| {
                     // Who asks twice wants to be gone; after the first request it may end.
@@ -365,9 +384,6 @@ impl<'a> Exec<'a> {
             .remove(&id)
             .expect("only a running node is committed");
         self.free.give_back(&running.taken);
-        let _ = fault::point("committed"); // Only death matters here: the record is there.
-        self.sweep(&running.key);
-        let _ = fault::point("swept");
         let (node, record) = (self.name(id), committed.record);
         let key = record.key.clone();
         if let Versus::Different(outputs) = &committed.versus {
@@ -381,25 +397,16 @@ impl<'a> Exec<'a> {
         self.made.insert(key.clone());
         self.store.remember(self.planner.plan_key(id), &key);
         let brief = RecordSummary::of(&record, false);
-        self.known.insert(id, plan::outputs(&brief));
         self.emit(Event::Committed {
             node,
             key: key.clone(),
             outputs: plan::outputs(&brief),
-            cost: record.cost.clone(),
+            cost: self.spent.get(&id).cloned().unwrap_or_default(),
             reproduced: committed.versus == Versus::Same,
         });
         self.briefs.insert(id, brief);
         self.set(id, State::Done { key });
         self.advance();
-    }
-
-    /// Attempts of a committed key have served. Still under its lock, so none of them is alive; what cannot be removed
-    /// is litter.
-    fn sweep(&self, key: &Key) {
-        for attempt in Attempt::of(self.store, key).unwrap_or_default() {
-            let _ = attempt.remove();
-        }
     }
 
     fn end_badly(&mut self, id: NodeId, class: Class, message: String) {
@@ -426,6 +433,22 @@ impl<'a> Exec<'a> {
         };
         self.fail(id, failed);
     }
+}
+
+/// Outputs that are in the store have another name there. To lose this one changes their times, by which they are known to whoever has
+/// read them: so it is lost before anybody may. Their folders, which may take longer, go with the attempt.
+fn unname_outputs(attempt: &Attempt) {
+    for (_, path) in files::walk(&attempt.outputs(), false).unwrap_or_default() {
+        let _ = std::fs::remove_file(path); // As in `sweep`.
+    }
+}
+
+/// Attempts of a committed key have served. Under its lock still, so none of them is alive; what cannot be removed is litter.
+fn sweep(store: &Store, key: &Key) {
+    for attempt in Attempt::of(store, key).unwrap_or_default() {
+        let _ = attempt.remove();
+    }
+    let _ = fault::point("swept"); // As after the commit.
 }
 
 /// Nobody may be able to write to the outputs any more: what is hashed now is to be what is kept.

@@ -25,9 +25,10 @@ mod watch;
 
 use crate::events::event::{Event, State};
 use crate::events::journal::{Journal, RunInfo};
-use crate::graph::{Graph, NodeId};
+use crate::graph::{Graph, NodeId, PerNode};
 use crate::kind::failure::Failure;
-use crate::plan::{Plan, Planner, Wanted};
+use crate::plan::estimate::Basis;
+use crate::plan::{Plan, Planned, Planner, Wanted};
 use crate::store::{Store, workspaces};
 use crate::system::{Process, clock};
 use exec::{Exec, Limited};
@@ -58,9 +59,16 @@ pub fn run(
         threads: settings.capacity.threads.max(1),
         ..settings.capacity
     };
-    store.prepare()?;
-    // Until the plan is written down, nobody may remove the blobs that it counts on.
-    let shared = store.sharing()?;
+    // Until the plan is written down, nobody may remove the blobs that it counts on. Where there are none, nothing is made before it is
+    // sure that something starts.
+    let hold = || -> Result<_, Failure> {
+        store.prepare()?;
+        Ok(store.sharing()?)
+    };
+    let held = match Store::is_at(store.root()) {
+        true => Some(hold()?),
+        false => None,
+    };
     let planner = Planner::new(store, graph, wanted)?;
     let plan = match settings.limit.is_none() {
         true => Plan::new(graph, &planner)?,
@@ -82,6 +90,10 @@ pub fn run(
             "{told}\nnothing was started"
         )));
     }
+    let shared = match held {
+        Some(shared) => shared,
+        None => hold()?,
+    };
     settings.stop.begin();
     let info = RunInfo {
         id: settings.run.clone().unwrap_or_else(clock::unique),
@@ -132,12 +144,11 @@ pub fn run(
             open: planner.selected().len(),
             users: users(graph, planner.selected()),
             running: BTreeMap::new(),
-            known: BTreeMap::new(),
-            briefs: BTreeMap::new(),
+            briefs: PerNode::with_capacity(graph.nodes().len()),
             made: BTreeSet::new(),
             free,
             later: BTreeMap::new(),
-            called: BTreeMap::new(),
+            spent: BTreeMap::new(),
             tries: BTreeMap::new(),
             held: BTreeMap::new(),
             looked: started,
@@ -174,9 +185,9 @@ pub fn run(
 
 /// The longest path from each node to the end, by the costs of earlier records; what never ran counts as a second, so
 /// that among unknowns the deeper path is the longer one.
-fn remaining(graph: &Graph, plan: &Plan) -> BTreeMap<NodeId, f64> {
+fn remaining(graph: &Graph, plan: &Plan) -> PerNode<f64> {
     const UNKNOWN: f64 = 1.0;
-    let mut longest: BTreeMap<NodeId, f64> = BTreeMap::new();
+    let mut longest: PerNode<f64> = PerNode::default();
     for planned in plan.nodes.iter().rev() {
         let id = planned.decision.id;
         let known = planned.estimate.is_known();
@@ -185,11 +196,11 @@ fn remaining(graph: &Graph, plan: &Plan) -> BTreeMap<NodeId, f64> {
         } else {
             UNKNOWN
         };
-        let below = longest.get(&id).copied().unwrap_or(0.0);
+        let below = longest.get(id).copied().unwrap_or(0.0);
         let path = own + below;
         longest.insert(id, path);
         for edge in graph.node(id).inputs.values() {
-            let above = longest.entry(edge.node).or_insert(0.0);
+            let above = longest.get_or_insert_with(edge.node, || 0.0);
             *above = above.max(path);
         }
     }
@@ -197,20 +208,20 @@ fn remaining(graph: &Graph, plan: &Plan) -> BTreeMap<NodeId, f64> {
 }
 
 /// By node, the selected nodes that it is an input of.
-fn users(graph: &Graph, selected: &[NodeId]) -> BTreeMap<NodeId, Vec<NodeId>> {
-    let mut users: BTreeMap<NodeId, Vec<NodeId>> = BTreeMap::new();
+fn users(graph: &Graph, selected: &[NodeId]) -> PerNode<Vec<NodeId>> {
+    let mut users: PerNode<Vec<NodeId>> = PerNode::default();
     for id in selected {
         for edge in graph.node(*id).inputs.values() {
-            users.entry(edge.node).or_default().push(*id);
+            users.get_or_insert_with(edge.node, Vec::new).push(*id);
         }
     }
     users
 }
 
 /// What nodes are expected to take of the memory at most, by the nearest earlier records.
-fn peaks(plan: &Plan) -> BTreeMap<NodeId, u64> {
-    let known = plan.nodes.iter().filter(|p| p.estimate.is_known());
-    known
-        .map(|p| (p.decision.id, p.estimate.peak_bytes))
+fn peaks(plan: &Plan) -> PerNode<u64> {
+    let told = |p: &&Planned| p.estimate.basis != Basis::Unknown;
+    let told = plan.nodes.iter().filter(told);
+    told.map(|p| (p.decision.id, p.estimate.peak_bytes))
         .collect()
 }

@@ -4,7 +4,7 @@ use crate::events::event::State;
 use crate::graph::NodeId;
 use crate::kind::failure::Failure;
 use crate::store::index::RecordSummary;
-use base::calls::Calls;
+use crate::store::record::Cost;
 
 /// How every node ended.
 pub struct Outcome {
@@ -23,8 +23,18 @@ pub struct NodeEnd {
     pub name: String,
     pub state: State,
     pub brief: Option<RecordSummary>,
-    /// Its calls to services in this run, whatever became of it.
-    pub calls: Calls,
+    /// What its attempts in this run took, whatever became of it. Its record may be an earlier one, or hold work of earlier runs too.
+    pub spent: Cost,
+}
+
+impl NodeEnd {
+    /// What its artifact took: in this run, where that made it; else by its record.
+    pub fn cost(&self) -> Option<&Cost> {
+        match self.state {
+            State::Done { .. } => Some(&self.spent),
+            _ => self.brief.as_ref().map(|b| &b.cost),
+        }
+    }
 }
 
 impl Outcome {

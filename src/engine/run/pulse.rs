@@ -27,9 +27,14 @@ impl Pulse {
         self.last = now;
     }
 
-    /// For how long it has said nothing, where that is unusual.
+    /// For how long it has said nothing.
+    pub fn still(&self, now: f64) -> f64 {
+        now - self.last
+    }
+
+    /// The same, where that is unusual.
     pub fn silent(&self, now: f64) -> Option<f64> {
-        let silence = now - self.last;
+        let silence = self.still(now);
         let usual = self.usual.unwrap_or_default();
         (silence > LEAST.max(LONG * usual)).then_some(silence)
     }

@@ -23,7 +23,7 @@ impl Exec<'_> {
                 return;
             }
             *looked = Some(Instant::now());
-            let spent = self.spent();
+            let spent = self.asked();
             let Some(told) = self.settings.limit.reached(&spent) else {
                 return;
             };
@@ -49,7 +49,7 @@ impl Exec<'_> {
     }
 
     /// What this run's attempts asked so far, those that go on included.
-    fn spent(&mut self) -> Calls {
+    fn asked(&mut self) -> Calls {
         for running in self.running.values_mut().filter(|r| r.task.is_some()) {
             let now = running.attempt.usage().calls;
             // While it is written it reads as nothing.
@@ -57,11 +57,13 @@ impl Exec<'_> {
                 running.calls = now;
             }
         }
-        let mut spent = Calls::default();
-        self.called.values().for_each(|calls| spent.add(calls));
+        let mut asked = Calls::default();
+        self.spent
+            .values()
+            .for_each(|ended| asked.add(&ended.calls));
         let live = self.running.values().filter(|r| r.task.is_some());
-        live.for_each(|running| spent.add(&running.calls));
-        spent
+        live.for_each(|running| asked.add(&running.calls));
+        asked
     }
 
     fn stop_asking(&mut self) {

@@ -71,7 +71,7 @@ impl Exec<'_> {
             key: running.key.clone(),
             manifest: running.manifest.clone(),
         };
-        self.ready.insert(id, self.remaining[&id], ready);
+        self.ready.insert(id, self.remaining[id], ready);
         true
     }
 }

@@ -16,6 +16,9 @@ const FEW: usize = 2;
 /// for every core, a core each is the better use, as nothing waits for a second thread.
 const ALIKE: f64 = 0.75;
 
+/// Nodes whose outputs are being committed at once, at most: a disk that is slower than the nodes is not to be buried.
+const COMMITTED: usize = 16;
+
 /// So many of the ready nodes are looked at in one round.
 const WINDOW: usize = 64;
 
@@ -37,9 +40,9 @@ impl Exec<'_> {
             .take(WINDOW)
             .collect();
         let all = self.settings.capacity.threads.max(1);
-        let longest = order.first().map_or(0.0, |id| self.remaining[id]);
+        let longest = order.first().map_or(0.0, |id| self.remaining[*id]);
         let long = |id: &&NodeId| {
-            self.needs(**id).threads == Threads::All && self.remaining[*id] >= ALIKE * longest
+            self.needs(**id).threads == Threads::All && self.remaining[**id] >= ALIKE * longest
         };
         let alike = order.iter().chain(self.running.keys()).filter(long);
         let few = match alike.count() >= all {
@@ -100,6 +103,10 @@ impl Exec<'_> {
         if self.running.is_empty() {
             return true;
         }
+        let committed = self.running.values().filter(|r| r.task.is_none());
+        if committed.count() >= COMMITTED {
+            return false;
+        }
         if self
             .settings
             .jobs
@@ -107,7 +114,7 @@ impl Exec<'_> {
         {
             return false;
         }
-        let expected = |id: &NodeId| self.peaks.get(id).copied().unwrap_or_default();
+        let expected = |id: &NodeId| self.peaks.get(*id).copied().unwrap_or_default();
         // A node that has grown beyond what was expected counts as what it is.
         let taken = self
             .running

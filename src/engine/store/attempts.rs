@@ -5,6 +5,7 @@ use super::record::Artifact;
 use crate::kind::attempt::{Attempt, Spec};
 use crate::system::files::names;
 use anyhow::{Context, Result};
+use base::bounded;
 use base::hash::Key;
 use std::fs;
 use std::path::PathBuf;
@@ -15,11 +16,11 @@ impl Attempt {
         let dir = next(store, &spec.key)?;
         let made = || format!("creating attempt {}", dir.display());
         let attempt = Attempt { dir: dir.clone() };
-        for name in &spec.outputs {
-            fs::create_dir_all(attempt.output(name)).with_context(made)?;
-        }
         for part in ["in", "out", "resume", "logs"] {
-            fs::create_dir_all(dir.join(part)).with_context(made)?;
+            fs::create_dir(dir.join(part)).with_context(made)?;
+        }
+        for name in &spec.outputs {
+            fs::create_dir(attempt.output(name)).with_context(made)?;
         }
         for (port, artifact) in inputs {
             store
@@ -29,6 +30,12 @@ impl Attempt {
         let text = serde_json::to_vec_pretty(spec).with_context(made)?;
         fs::write(dir.join("attempt.json"), text).with_context(made)?;
         Ok(attempt)
+    }
+
+    /// The one that a journal calls so; none where that is no name, as in a journal that somebody has changed.
+    pub fn called(store: &Store, name: &str) -> Option<Attempt> {
+        let dir = bounded::is_name(name).then(|| store.attempts().join(name))?;
+        Some(Attempt { dir })
     }
 
     /// Every folder under `attempts/`, whatever it is about.

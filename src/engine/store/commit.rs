@@ -8,6 +8,7 @@
 use crate::graph::manifest::Manifest;
 use crate::kind::Type;
 use crate::kind::attempt::{Attempt, Spec};
+use crate::store::objects::Taken;
 use crate::store::record::{Adopted, Artifact, Cost, Provenance, Record};
 use crate::store::{Lookup, Store};
 use crate::system::fault;
@@ -62,6 +63,7 @@ pub fn commit(store: &Store, delivery: &Delivery) -> Result<Committed, CommitErr
     let _shared = store.sharing().map_err(CommitError::Store)?;
     place("commit-begin").map_err(CommitError::Store)?;
     let mut outputs = BTreeMap::new();
+    let mut taken = Taken::default();
     for (name, ty) in &delivery.types {
         let dir = delivery.attempt.output(name);
         let files = files::walk(&dir, false)
@@ -71,7 +73,7 @@ pub fn commit(store: &Store, delivery: &Delivery) -> Result<Committed, CommitErr
         }
         let files: Result<Vec<_>> = files
             .iter()
-            .map(|(relative, path)| store.objects().take(path, relative))
+            .map(|(relative, path)| store.objects().add(path, relative, &mut taken))
             .collect();
         let files = files.map_err(CommitError::Store)?;
         let digest = files::tree_digest(&files);
@@ -85,7 +87,7 @@ pub fn commit(store: &Store, delivery: &Delivery) -> Result<Committed, CommitErr
         );
     }
     place("outputs-stored").map_err(CommitError::Store)?;
-    store_record(store, delivery, outputs).map_err(CommitError::Store)
+    store_record(store, delivery, outputs, taken).map_err(CommitError::Store)
 }
 
 fn place(name: &'static str) -> Result<()> {
@@ -96,6 +98,7 @@ fn store_record(
     store: &Store,
     delivery: &Delivery,
     outputs: BTreeMap<String, Artifact>,
+    mut taken: Taken,
 ) -> Result<Committed> {
     merge_metrics(delivery)?;
     let mut logs = vec![];
@@ -105,10 +108,10 @@ fn store_record(
         if !kept || fs::metadata(&path).is_ok_and(|m| m.len() == 0) {
             continue;
         }
-        logs.push(store.objects().take(&path, &relative)?);
+        logs.push(store.objects().add(&path, &relative, &mut taken)?);
     }
     place("logs-stored")?;
-    files::sync_dir(&store.root().join("objects")).context("syncing objects")?;
+    taken.settle()?;
     place("objects-synced")?;
     let record = Record {
         key: delivery.spec.key.clone(),
@@ -186,21 +189,11 @@ fn differing(old: &BTreeMap<&str, &Digest>, new: &BTreeMap<&str, &Digest>) -> Ve
 }
 
 fn cost(delivery: &Delivery) -> Cost {
-    let mut cost = Cost {
-        started_ms: delivery.spec.started_ms,
-        threads: delivery.spec.threads,
-        attempts: 1 + delivery.earlier.len(),
-        ..Cost::default()
-    };
+    let mut cost = Cost::default();
+    let spec = delivery.spec;
     // The oldest first.
     for attempt in delivery.earlier.iter().rev().chain([delivery.attempt]) {
-        let usage = attempt.usage();
-        cost.seconds += usage.seconds;
-        cost.cpu_seconds += usage.cpu_seconds;
-        cost.dollars += usage.dollars;
-        cost.calls.follow(&usage.calls);
-        cost.flop += usage.flop;
-        cost.peak_bytes = cost.peak_bytes.max(usage.peak_bytes);
+        cost.follow(&attempt.usage(), spec.threads, spec.started_ms);
     }
     cost
 }

@@ -27,6 +27,7 @@ pub mod origin;
 pub mod paths;
 pub mod record;
 pub mod remote;
+mod shards;
 pub mod sources;
 mod transfer;
 pub mod workspaces;
@@ -35,6 +36,7 @@ use crate::kind::failure::Failure;
 use crate::store::objects::Objects;
 use crate::store::record::{Artifact, Record};
 use crate::store::remote::Remote;
+use crate::store::shards::Shards;
 use crate::store::sources::Sources;
 use crate::system::clock;
 use crate::system::fault;
@@ -80,12 +82,19 @@ pub enum Lookup {
 pub struct Store {
     root: PathBuf,
     objects: Objects,
+    actions: Shards,
     sources: Mutex<Sources>,
     seen: Mutex<Sources>,
     remote: Option<Arc<dyn Remote>>,
 }
 
 impl Store {
+    /// Whether a folder is marked as a store, of whatever version.
+    pub fn is_at(root: &Path) -> bool {
+        let mark = fs::read_to_string(root.join("format"));
+        mark.is_ok_and(|text| text.trim().parse::<u32>().is_ok())
+    }
+
     /// Opens a store, making one where there is nothing yet.
     pub fn open(root: &Path) -> Result<Store, Failure> {
         let root = absolute(root)?;
@@ -93,13 +102,29 @@ impl Store {
             found(&root).with_context(|| format!("cannot make a store at {}", root.display()))?;
         }
         check_format(&root)?;
-        Ok(Store {
+        Ok(Store::new(root))
+    }
+
+    /// For whoever only looks: a store that is not there yet holds nothing, and none is made.
+    pub fn look(root: &Path) -> Result<Store, Failure> {
+        let root = absolute(root)?;
+        match root.join("format").exists() {
+            true => check_format(&root)?,
+            false => is_free(&root)
+                .with_context(|| format!("there can be no store at {}", root.display()))?,
+        }
+        Ok(Store::new(root))
+    }
+
+    fn new(root: PathBuf) -> Store {
+        Store {
             objects: Objects::new(&root),
+            actions: Shards::new(root.join("actions")),
             sources: Mutex::new(Sources::open(root.join("memo/sources.json"))),
             seen: Mutex::new(Sources::open(root.join("memo/objects.json"))),
             remote: None,
             root,
-        })
+        }
     }
 
     pub fn root(&self) -> &Path {
@@ -143,6 +168,10 @@ impl Store {
 
     /// Makes the folders and proves that the store can be written to.
     pub fn prepare(&self) -> Result<(), Failure> {
+        if !self.root.join("format").exists() {
+            found(&self.root)
+                .with_context(|| format!("cannot make a store at {}", self.root.display()))?;
+        }
         let probe = || -> Result<()> {
             for folder in FOLDERS {
                 fs::create_dir_all(self.root.join(folder))?;
@@ -245,10 +274,8 @@ impl Store {
 
     fn add_text(&self, key: &Key, text: &str) -> Result<bool> {
         let shown = || format!("writing record {}", key.short());
+        self.actions.ready(key.shard()).with_context(shown)?;
         let path = self.record_path(key);
-        let shard = path.parent().expect("a record lies in a shard folder");
-        fs::create_dir_all(shard).with_context(shown)?;
-        files::sync_dir(&self.root.join("actions")).with_context(shown)?;
         fault::point("record-ready").with_context(shown)?;
         files::write_new(&self.tmp(), &path, text.as_bytes()).with_context(shown)
     }
@@ -361,8 +388,8 @@ impl Store {
     }
 
     fn record_path(&self, key: &Key) -> PathBuf {
-        self.root
-            .join("actions")
+        self.actions
+            .root()
             .join(key.shard())
             .join(format!("{key}.json"))
     }
@@ -395,13 +422,12 @@ fn absolute(root: &Path) -> Result<PathBuf, Failure> {
         .map_err(Failure::Environment)
 }
 
-/// Turns an empty or absent folder into a store. Two engines may do this at once.
-fn found(root: &Path) -> Result<()> {
+/// Refuses what cannot become a store: a file, and a folder that holds something else.
+fn is_free(root: &Path) -> Result<()> {
     ensure!(
         !root.exists() || root.is_dir(),
         "it is a file, not a folder"
     );
-    fs::create_dir_all(root)?;
     let strangers: Vec<String> = names(root)?
         .into_iter()
         // A `.gitignore` may keep an empty store's folder in a repository; our own drafts begin with a dot as well.
@@ -410,6 +436,13 @@ fn found(root: &Path) -> Result<()> {
     if !strangers.is_empty() && !root.join("format").exists() {
         bail!("the folder is not empty and is not a store");
     }
+    Ok(())
+}
+
+/// Turns an empty or absent folder into a store. Two engines may do this at once.
+fn found(root: &Path) -> Result<()> {
+    is_free(root)?;
+    fs::create_dir_all(root)?;
     let draft = root.join(format!(".format-{}", clock::unique()));
     fs::write(&draft, format!("{FORMAT}\n"))?;
     let linked = fs::hard_link(&draft, root.join("format"));

@@ -1,10 +1,12 @@
 //! Blobs and folders of blobs: hashing, putting files into `objects/`, laying them out again. Knows no nodes.
 
+use super::shards::Shards;
 use crate::system::files::{Blob, hash_file, sync_dir};
 use crate::system::{clock, fault};
 use anyhow::{Context, Result, ensure};
 use base::bounded;
 use base::hash::Digest;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -12,20 +14,23 @@ use std::path::{Path, PathBuf};
 
 /// The folder of blobs. `tmp` and `quarantine` are its neighbours on the same file system.
 pub struct Objects {
-    root: PathBuf,
+    shards: Shards,
     quarantine: PathBuf,
 }
 
 impl Objects {
     pub fn new(store: &Path) -> Objects {
         Objects {
-            root: store.join("objects"),
+            shards: Shards::new(store.join("objects")),
             quarantine: store.join("quarantine"),
         }
     }
 
     pub fn path(&self, digest: &Digest) -> PathBuf {
-        self.root.join(digest.shard()).join(digest.as_str())
+        self.shards
+            .root()
+            .join(digest.shard())
+            .join(digest.as_str())
     }
 
     /// Present, with the right number of bytes.
@@ -106,9 +111,18 @@ impl Objects {
         }
     }
 
-    /// Takes a file into the store: fsynced, read-only, linked under its digest, directory fsynced. The file keeps its
-    /// old name as well; nobody may write to it afterwards.
+    /// Takes a file into the store: durable, read-only, under its digest. The file keeps its old name as well; nobody may write to
+    /// it afterwards.
     pub fn take(&self, file: &Path, relative: &str) -> Result<Blob> {
+        let mut taken = Taken::default();
+        let blob = self.add(file, relative, &mut taken)?;
+        taken.settle()?;
+        Ok(blob)
+    }
+
+    /// As `take`, but for its name under `objects/`, which is durable when `taken` is settled: before that, nothing may name it. So
+    /// the folder of a shard is synced once for all that one commit puts there.
+    pub fn add(&self, file: &Path, relative: &str, taken: &mut Taken) -> Result<Blob> {
         let shown = || format!("storing `{relative}`");
         let before = fs::metadata(file).with_context(shown)?;
         let digest = hash_file(file).with_context(shown)?;
@@ -130,9 +144,9 @@ impl Objects {
             exec: before.permissions().mode() & 0o111 != 0,
             digest,
         };
-        let target = self.path(&blob.digest);
-        let shard = target.parent().expect("an object lies in a shard folder");
-        fs::create_dir_all(shard).with_context(shown)?;
+        let shard = self.shards.ready(blob.digest.shard());
+        let shard = shard.with_context(shown)?;
+        let target = shard.join(blob.digest.as_str());
         if target.exists() && !self.has(&blob) {
             self.quarantine(&blob.digest)?;
         }
@@ -141,7 +155,7 @@ impl Objects {
             other => other.with_context(shown)?,
         }
         fault::point("object-linked").with_context(shown)?;
-        sync_dir(shard).with_context(shown)?;
+        taken.folders.insert(shard);
         Ok(blob)
     }
 
@@ -172,6 +186,21 @@ impl Objects {
                 "`{}` is not what was stored; `pipe verify` puts it aside, and the next run makes it again",
                 blob.path
             );
+        }
+        Ok(())
+    }
+}
+
+/// Folders in which objects have names that may not be durable yet.
+#[derive(Default)]
+pub struct Taken {
+    folders: BTreeSet<PathBuf>,
+}
+
+impl Taken {
+    pub fn settle(self) -> Result<()> {
+        for folder in &self.folders {
+            sync_dir(folder).with_context(|| format!("syncing {}", folder.display()))?;
         }
         Ok(())
     }

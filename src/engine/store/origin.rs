@@ -3,11 +3,41 @@
 use crate::store::record::Origin;
 use crate::system;
 use crate::system::files;
-use std::path::Path;
+use base::threads;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, OnceLock};
 
 /// Digits of the binary's digest that are kept.
 const SHORT: usize = 12;
+
+/// An origin that is found out while the first nodes run: the binary is large and git takes its time, and only their records need it.
+#[derive(Clone)]
+pub struct Asked {
+    program: PathBuf,
+    workspace: Option<PathBuf>,
+    found: Arc<OnceLock<Origin>>,
+}
+
+impl Asked {
+    /// As `of`.
+    pub fn new(program: &Path, workspace: Option<&Path>) -> Asked {
+        let asked = Asked {
+            program: program.into(),
+            workspace: workspace.map(PathBuf::from),
+            found: Arc::default(),
+        };
+        let own = asked.clone();
+        // Where no thread is given, whoever needs it first finds out.
+        let _ = threads::start(move || drop(own.wait()));
+        asked
+    }
+
+    pub fn wait(&self) -> Origin {
+        let found = || of(&self.program, self.workspace.as_deref());
+        self.found.get_or_init(found).clone()
+    }
+}
 
 /// `program`: the worker's binary; `workspace`: the folder that the run is called in, whose repository's state is asked of `git`
 /// where there is one.

@@ -6,7 +6,7 @@
 use crate::graph::changes::Reason;
 use crate::graph::manifest::Manifest;
 use crate::kind::Type;
-use crate::kind::attempt::is_zero;
+use crate::kind::attempt::{Usage, is_zero};
 use crate::system::files::{self, Blob};
 use anyhow::{Context, Result, ensure};
 use base::bounded;
@@ -124,7 +124,7 @@ pub struct Artifact {
     pub files: Vec<Blob>,
 }
 
-/// What it took, all attempts together.
+/// What several attempts took together. In a record: all that went into it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     pub seconds: f64,
@@ -144,6 +144,20 @@ pub struct Cost {
     pub started_ms: u64,
     pub threads: usize,
     pub attempts: usize,
+}
+
+impl Cost {
+    /// Adds a later attempt, given so many threads at that time.
+    pub(crate) fn follow(&mut self, usage: &Usage, threads: usize, started_ms: u64) {
+        self.seconds += usage.seconds;
+        self.cpu_seconds += usage.cpu_seconds;
+        self.dollars += usage.dollars;
+        self.calls.follow(&usage.calls);
+        self.flop += usage.flop;
+        self.peak_bytes = self.peak_bytes.max(usage.peak_bytes);
+        self.attempts += 1;
+        (self.threads, self.started_ms) = (threads, started_ms);
+    }
 }
 
 /// Who made it; for people, never in a key.

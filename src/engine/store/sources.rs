@@ -7,7 +7,7 @@
 use crate::system::clock;
 use crate::system::files;
 use crate::system::files::Blob;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use base::bounded;
 use base::hash::Digest;
 use base::threads;
@@ -123,19 +123,22 @@ impl Sources {
         };
         let looked: Vec<_> = paths.iter().map(look).collect::<Result<_>>()?;
         let recorded_ns = clock::now_ns();
-        threads::ready(None)?;
-        // One by one, or threads would be given neighbours, and the last one the only large file.
-        let read: Vec<Digest> = paths
-            .par_iter()
-            .zip(&looked)
-            .with_max_len(1)
-            .map(|(path, (meta, known))| match known {
-                Some(digest) => Ok(digest.clone()),
-                None => read_whole(path, meta),
-            })
-            .collect::<Result<_>>()?;
+        let read = |(path, (meta, known)): (&&Path, &(fs::Metadata, Option<Digest>))| match known {
+            Some(digest) => Ok((meta.clone(), digest.clone())),
+            None => read_whole(path, meta),
+        };
+        let unknown = looked.iter().filter(|(_, known)| known.is_none());
+        let read: Vec<(fs::Metadata, Digest)> = match unknown.count() {
+            0 | 1 => paths.iter().zip(&looked).map(read).collect::<Result<_>>()?,
+            _ => {
+                threads::ready(None)?;
+                // One by one, or threads would be given neighbours, and the last one the only large file.
+                let each = paths.par_iter().zip(&looked).with_max_len(1);
+                each.map(read).collect::<Result<_>>()?
+            }
+        };
         let mut found = vec![];
-        for ((meta, known), digest) in looked.into_iter().zip(read) {
+        for ((_, known), (meta, digest)) in looked.into_iter().zip(read) {
             if known.is_none() {
                 let (mtime_ns, ctime_ns) = times(&meta);
                 let entry = Entry {
@@ -169,16 +172,24 @@ fn unsealed(text: &str) -> Option<BTreeMap<String, Entry>> {
     (seal == written.to_hex().as_str()).then(entries).flatten()
 }
 
-fn read_whole(path: &Path, before: &fs::Metadata) -> Result<Digest> {
+/// Its digest, and the file as it was all the while. Who gave it another name meanwhile, or took one away, wrote nothing: it is read
+/// again.
+fn read_whole(path: &Path, before: &fs::Metadata) -> Result<(fs::Metadata, Digest)> {
+    const TRIES: usize = 3;
     let shown = || format!("reading {}", path.display());
-    let digest = files::hash_file(path).with_context(shown)?;
-    let after = fs::metadata(path).with_context(shown)?;
-    ensure!(
-        times(&after) == times(before) && after.len() == before.len(),
-        "{} was written to while it was being read",
-        path.display()
-    );
-    Ok(digest)
+    let mut before = before.clone();
+    for _ in 0..TRIES {
+        let digest = files::hash_file(path).with_context(shown)?;
+        let after = fs::metadata(path).with_context(shown)?;
+        if times(&after) == times(&before) && after.len() == before.len() {
+            return Ok((after, digest));
+        }
+        if times(&after).0 != times(&before).0 || after.len() != before.len() {
+            break;
+        }
+        before = after;
+    }
+    bail!("{} was written to while it was being read", path.display())
 }
 
 fn name(meta: &fs::Metadata) -> String {

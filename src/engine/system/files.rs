@@ -112,7 +112,7 @@ pub(crate) fn hash_file(path: &Path) -> io::Result<Digest> {
         }
         return Ok(Digest::new(hasher.finalize()));
     }
-    let mut buffer = vec![0; PIECE];
+    let mut buffer = vec![0; PIECE.min(size as usize + 1)];
     loop {
         match file.read(&mut buffer)? {
             0 => return Ok(Digest::new(hasher.finalize())),

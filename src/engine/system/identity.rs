@@ -3,6 +3,7 @@
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::sync::OnceLock;
 
 /// One process for all time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +25,7 @@ impl Process {
 
     /// The process that has this id now.
     pub(crate) fn with_id(pid: i32) -> Option<Process> {
-        let (boot, host, namespace) = place();
+        let (boot, host, namespace) = place().clone();
         Some(Process {
             pid,
             start: Stat::of(pid)?.start,
@@ -37,13 +38,19 @@ impl Process {
     /// Whether its id means something here: the same host since the same boot.
     pub fn is_of_here(&self) -> bool {
         let (boot, host, namespace) = place();
-        self.boot == boot && self.host == host && self.namespace == namespace
+        self.boot == *boot && self.host == *host && self.namespace == *namespace
     }
 
     /// Whether it runs; of a process elsewhere nobody here can say.
     pub fn lives(&self) -> Option<bool> {
         let here = self.is_of_here();
         here.then(|| Stat::of(self.pid).is_some_and(|s| s.start == self.start && !s.dead()))
+    }
+
+    /// Whether it is halted by a signal, as by Ctrl-Z; of a process elsewhere nobody here can say.
+    pub fn halted(&self) -> bool {
+        let stat = self.is_of_here().then(|| Stat::of(self.pid)).flatten();
+        stat.is_some_and(|s| s.start == self.start && matches!(s.state, 'T' | 't'))
     }
 
     /// Sends a signal to this very process: not to another that was given its id. False where there was nobody to send it to.
@@ -65,20 +72,23 @@ impl std::fmt::Display for Process {
     }
 }
 
-/// Boot, host and namespace of this process.
-fn place() -> (String, String, String) {
+/// Boot, host and namespace of this process, as they were when they were first asked for.
+fn place() -> &'static (String, String, String) {
+    static PLACE: OnceLock<(String, String, String)> = OnceLock::new();
     let read = |path: &str| {
         fs::read_to_string(path)
             .unwrap_or_default()
             .trim()
             .to_string()
     };
-    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    (
-        read("/proc/sys/kernel/random/boot_id"),
-        read("/proc/sys/kernel/hostname"),
-        namespace.to_string_lossy().into_owned(),
-    )
+    PLACE.get_or_init(|| {
+        let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        (
+            read("/proc/sys/kernel/random/boot_id"),
+            read("/proc/sys/kernel/hostname"),
+            namespace.to_string_lossy().into_owned(),
+        )
+    })
 }
 
 /// What is read of `/proc/PID/stat`.

@@ -371,7 +371,7 @@ impl<'a, P: Protocol> Flight<'a, P> {
         self.flying.push(Box::pin(async move {
             let left = Instant::now();
             let body = protocol.body(&asks);
-            let reply = client.post(protocol.path(), &body).await;
+            let reply = client.post(&body).await;
             let seconds = left.elapsed().as_secs_f64();
             let mut paid = None;
             let reply = reply.and_then(|body| {

@@ -73,7 +73,7 @@ impl<P: Protocol> Client<P> {
             false => spent_here(&mut journal, (by, protocol.api()), spent)?,
         };
         Ok(Client {
-            http: Http::new(&endpoint)?,
+            http: Http::new(&endpoint, protocol.path())?,
             claims: Claims::open(folder)?,
             pace: Pace::open(
                 folder,
@@ -164,14 +164,15 @@ impl<P: Protocol> Client<P> {
             let key = key.hex();
             format!("the answer to call {key} was in the journal and is there no more")
         })?;
-        let answer = serde_json::from_value(entry.answer);
-        answer
-            .with_context(|| {
-                let key = key.hex();
-                format!("the journal's answer to call {key} has another shape")
-            })
-            .map(Ok)
+        parsed::<P>(key, entry.answer).map(Ok)
     }
+}
+
+fn parsed<P: Protocol>(key: &CallKey, answer: serde_json::Value) -> Result<P::Answer> {
+    serde_json::from_value(answer).with_context(|| {
+        let key = key.hex();
+        format!("the journal's answer to call {key} has another shape")
+    })
 }
 
 /// What of `spent`, which somebody spent on all services, counts for this one. The journal says what each answer cost, and nothing of
@@ -220,6 +221,19 @@ impl Fetched {
         let each = self.keys.iter().enumerate();
         each.filter_map(|(i, key)| Some((i, self.rejected.get(key)?)))
     }
+}
+
+/// The answer that the journal has to an ask; none where it has none. Asks nobody.
+pub fn recorded<P: Protocol>(
+    protocol: &P,
+    journal: &mut Journal,
+    ask: &P::Ask,
+) -> Result<Option<P::Answer>> {
+    let key = key(protocol, ask);
+    let found = journal.find(&key)?;
+    found
+        .map(|entry| parsed::<P>(&key, entry.answer))
+        .transpose()
 }
 
 /// What is known of asks before anything is asked: for forecasts. `reused`: those that the journal has. Answers are taken to be as

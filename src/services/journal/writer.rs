@@ -108,7 +108,8 @@ impl End {
         if let Err(error) = self.ready() {
             return (0, Err(error));
         }
-        let bytes: Vec<u8> = batch.iter().flat_map(|line| line.bytes.clone()).collect();
+        let bytes: Vec<&[u8]> = batch.iter().map(|line| line.bytes.as_slice()).collect();
+        let bytes = bytes.concat();
         let begin = self.length;
         if let Err(error) = self.file.write_all(&bytes) {
             // Half a line goes, whole ones stay: somebody may have read them. A full disk takes some of them.

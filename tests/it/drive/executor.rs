@@ -1,7 +1,6 @@
 //! The whole engine on an executor of these tests: threads of this process take the place of workers. Nothing of it is a process, so
 //! whatever the engine asked of one would be missed here.
 
-use super::tokens::most_at_once;
 use super::{fail, failed, retries};
 use crate::engine::{Space, join, wait_until, write};
 use crate::toys as toy;
@@ -26,12 +25,21 @@ struct Threads {
     work: Work,
     /// Attempts whose leftovers were to be killed.
     cleared: Mutex<Vec<String>>,
+    /// Attempts at work, and the most of them at once.
+    at_work: Arc<Mutex<(usize, usize)>>,
 }
 
 impl Threads {
     fn new(work: Work) -> Arc<Threads> {
-        let cleared = Mutex::default();
-        Arc::new(Threads { work, cleared })
+        Arc::new(Threads {
+            work,
+            cleared: Mutex::default(),
+            at_work: Arc::default(),
+        })
+    }
+
+    fn most_at_once(&self) -> usize {
+        self.at_work.lock().unwrap().1
     }
 }
 
@@ -48,9 +56,16 @@ impl Executor for Threads {
         let (attempt, work) = (job.attempt.clone(), self.work);
         let task = Thread::default();
         let (stop, end) = (task.stop.clone(), task.end.clone());
+        let at_work = self.at_work.clone();
+        {
+            let mut at_work = at_work.lock().unwrap();
+            at_work.0 += 1;
+            at_work.1 = at_work.1.max(at_work.0);
+        }
         std::thread::spawn(move || {
             let done = work(&attempt, &|m| listener(News::Message(m)), &stop);
             *end.lock().unwrap() = Some(done);
+            at_work.lock().unwrap().0 -= 1;
             listener(News::Ended);
         });
         Ok(Box::new(task))
@@ -256,14 +271,15 @@ fn nodes_wait_for_a_gpu_that_others_have() {
         .map(|name| crate::engine::toy(&ON_A_GPU, name).with("text", *name))
         .collect();
     for gpus in [1, 2] {
+        let executor = Threads::new(slowly);
         let set = |settings: &mut Settings| {
-            on(&Threads::new(slowly))(settings);
+            on(&executor)(settings);
             settings.capacity.threads = 4;
             settings.capacity.gpus = gpus;
         };
         let ran = Space::new().run_with(&spec, set, |_| {});
         assert_eq!(ran.states(), ["done"; 4]);
-        assert_eq!(most_at_once(&ran), gpus);
+        assert_eq!(executor.most_at_once(), gpus);
     }
 }
 

@@ -5,7 +5,7 @@ use pipe::engine::events::event::{Event, State};
 use pipe::engine::run::Settings;
 
 /// Most nodes that ran at once.
-pub(super) fn most_at_once(ran: &Ran) -> usize {
+fn most_at_once(ran: &Ran) -> usize {
     let (mut now, mut most) = (0_usize, 0);
     for event in &ran.events {
         match event {

@@ -5,6 +5,7 @@ use crate::engine::{Space, join, write};
 use pipe::engine::events::event::{Event, OrphanAction, State};
 use pipe::engine::events::journal;
 use pipe::engine::run::pulse::Pulse;
+use pipe::report::progress::{of_whole, short};
 use pipe::report::telling::Telling;
 use pipe::report::view::RunView;
 
@@ -247,4 +248,76 @@ fn a_view_knows_what_is_left_and_who_is_silent() {
         None,
         "it does not run"
     );
+}
+
+#[test]
+fn the_line_of_the_whole_counts_what_is_there_and_what_went_wrong() {
+    let planned = |node: &str, expected: Option<f64>| pipe::engine::plan::PlannedNode {
+        node: node.into(),
+        kind: "toy-slow".into(),
+        verdict: "run".into(),
+        reasons: vec![],
+        key: None,
+        gpus: 0,
+        expected_seconds: expected,
+        expected_dollars: None,
+        expected_calls: None,
+    };
+    let mut view = RunView::default();
+    let seconds = [Some(10.0), Some(100.0), Some(60.0), None];
+    let names = ["a", "b", "c", "d"];
+    let nodes = names.iter().zip(seconds).map(|(name, s)| planned(name, s));
+    view.hear(
+        0,
+        &Event::RunStarted {
+            run: "r".into(),
+            threads: 2,
+            nodes: nodes.collect(),
+        },
+    );
+    let running = State::Running {
+        attempt: "x".into(),
+        threads: 1,
+    };
+    let done = State::Done {
+        key: pipe::base::hash::Key::new(blake3::hash(b"a")),
+    };
+    let mut hear = |at: u64, node: &str, state: &State| {
+        let event = Event::State {
+            node: node.into(),
+            state: state.clone(),
+        };
+        view.hear(at, &event);
+        of_whole(&view, at)
+    };
+    assert_eq!(
+        hear(0, "a", &running),
+        "0 of 4 nodes · more than 2 m 50 s left"
+    );
+    hear(0, "b", &running);
+    hear(10_000, "a", &done);
+    let more = hear(10_000, "c", &running);
+    assert_eq!(more, "1 of 4 nodes · 2 at work · more than 1 m 30 s left");
+    let known = hear(20_000, "d", &State::Interrupted);
+    assert_eq!(
+        known,
+        "1 of 4 nodes · 2 at work · 1 not begun · about 1 m 20 s left"
+    );
+    let skipped = State::Skipped {
+        because: "b".into(),
+    };
+    assert!(hear(20_000, "c", &skipped).starts_with("1 of 4 nodes · 1 skipped · 1 not begun · "));
+}
+
+#[test]
+fn a_long_name_loses_its_middle() {
+    assert_eq!(short("rl-eval", 20), "rl-eval");
+    assert_eq!(
+        short("rl-attacked-answers@seed=11", 20),
+        "rl-attacke…s@seed=11"
+    );
+    for room in 1..30 {
+        let cut = short("日本語の長い名前-answers@seed=1", room);
+        assert!(pipe::base::text::width(&cut) <= room.max(1), "{cut}");
+    }
 }

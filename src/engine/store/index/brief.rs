@@ -59,6 +59,12 @@ impl RecordSummary {
         }
     }
 
+    /// Of the output of this name.
+    pub fn digest(&self, output: &str) -> Option<&Digest> {
+        let mut named = self.outputs.iter().filter(|o| o.name == output);
+        named.next().map(|o| &o.digest)
+    }
+
     pub fn has(&self, ty: Type) -> bool {
         self.outputs.iter().any(|o| o.ty == ty)
     }
@@ -192,7 +198,7 @@ fn read(entry: &Found) -> Option<RecordSummary> {
         });
     }
     Some(RecordSummary {
-        key: Key::parse(&pack::hex(&entry.raw))?,
+        key: Key::from_bytes(&entry.raw),
         kind,
         node,
         recipe,

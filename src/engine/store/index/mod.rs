@@ -23,7 +23,6 @@ use crate::system::files;
 use base::hash::{Key, PlanKey};
 use memmap2::Mmap;
 use scan::{Folder, Place};
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
@@ -58,7 +57,8 @@ pub struct Index<'a> {
     store: &'a Store,
     /// The packed file, where its table can be used.
     packed: Option<Mmap>,
-    shards: BTreeMap<Place, Shard>,
+    /// By folder and shard.
+    shards: Vec<Option<Shard>>,
     /// Some shard was read from its folder.
     changed: bool,
 }
@@ -68,7 +68,7 @@ impl<'a> Index<'a> {
         Index {
             store,
             packed: open_packed(&path(store)),
-            shards: BTreeMap::new(),
+            shards: std::iter::repeat_with(|| None).take(3 * SHARDS).collect(),
             changed: false,
         }
     }
@@ -96,7 +96,7 @@ impl<'a> Index<'a> {
         let raw = pack::raw(plan.as_str())?;
         let bytes = self.shard((Folder::Plans, usize::from(raw[0])));
         let pair = pack::search(bytes, 64, &raw)?;
-        Key::parse(&pack::hex(&pair[32..]))
+        Some(Key::from_bytes(pair[32..].try_into().ok()?))
     }
 
     /// Whether the key that this place had last is this one.
@@ -140,7 +140,7 @@ impl<'a> Index<'a> {
         for folder in Folder::ALL {
             for n in 0..SHARDS {
                 let place = (folder, n);
-                let known = self.shards.get(&place);
+                let known = self.shards[number(place)].as_ref();
                 let (mtime, read_at, bytes) = match (known, self.entry(place)) {
                     (Some(shard), _) => (shard.mtime, shard.read_at, self.bytes(shard)),
                     (None, Some(entry)) => {
@@ -168,11 +168,12 @@ impl<'a> Index<'a> {
     }
 
     fn shard(&mut self, place: Place) -> &[u8] {
-        if !self.shards.contains_key(&place) {
-            let shard = self.load(place);
-            self.shards.insert(place, shard);
+        let number = number(place);
+        if self.shards[number].is_none() {
+            self.shards[number] = Some(self.load(place));
         }
-        self.bytes(&self.shards[&place])
+        let shard = self.shards[number].as_ref();
+        shard.map(|shard| self.bytes(shard)).unwrap_or_default()
     }
 
     fn bytes<'s>(&'s self, shard: &'s Shard) -> &'s [u8] {
@@ -219,8 +220,8 @@ impl<'a> Index<'a> {
         }
     }
 
-    fn entry(&self, (folder, n): Place) -> Option<Entry> {
-        let at = MAGIC.len() + (folder as usize * SHARDS + n) * ENTRY;
+    fn entry(&self, place: Place) -> Option<Entry> {
+        let at = MAGIC.len() + number(place) * ENTRY;
         Entry::read(self.packed.as_ref()?.get(at..at + ENTRY)?)
     }
 
@@ -231,6 +232,11 @@ impl<'a> Index<'a> {
         let bytes = self.packed.as_ref()?.get(start..end)?;
         (check(bytes) == entry.check).then_some(start..end)
     }
+}
+
+/// Of a shard among all of them.
+fn number((folder, n): Place) -> usize {
+    folder as usize * SHARDS + n
 }
 
 #[derive(Clone, Copy)]

@@ -75,16 +75,6 @@ pub fn raw(hex: &str) -> Option<[u8; 32]> {
     Some(raw)
 }
 
-pub fn hex(raw: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(2 * raw.len());
-    for byte in raw {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
-    text
-}
-
 /// The entry that begins with these bytes, among sorted entries of one size.
 pub fn search<'a>(bytes: &'a [u8], size: usize, raw: &[u8; 32]) -> Option<&'a [u8]> {
     let at = |i: usize| &bytes[i * size..(i + 1) * size];
