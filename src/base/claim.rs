@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 /// The axis whose variants repeat each other: the same study with other random numbers.
 pub const SEED: &str = "seed";
 
+/// What the path of a recipe begins with that is no file, but part of the program: `pipe:tars`.
+pub const SHIPPED: &str = "pipe:";
+
 /// Whether the values of an axis are seeds, by its name: `seed`, `rl.seed`, `base_seed`, `base-seed`.
 pub fn of_seeds(axis: &str) -> bool {
     let name = axis.rsplit('.').next().unwrap_or(axis);
@@ -19,8 +22,9 @@ pub type Axes = BTreeMap<String, String>;
 pub struct Claim {
     /// In words.
     pub about: String,
-    /// The recipe it is compared with, as a path that can be opened.
-    pub against: std::path::PathBuf,
+    /// The recipe it is compared with: the path of a file, or `pipe:NAME`. None where it is within its own: each of its conditions then
+    /// compares two metrics of one node.
+    pub against: Option<std::path::PathBuf>,
     /// Only variants of the own recipe with these values.
     pub at: Axes,
     /// Only variants of the other recipe with these values.
@@ -29,11 +33,14 @@ pub struct Claim {
     pub conditions: Vec<Condition>,
 }
 
-/// One metric of one node, or several together, against the same of a node of the other recipe.
+/// One metric of one node, or several together, against the same of a node of the other recipe; or against another metric of the same
+/// node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
     /// One; or several, whose mean is meant; or those that `dominates` looks at side by side.
     pub metrics: Vec<String>,
+    /// The other metric of the same node; then there is one in `metrics`, and the claim is within its recipe.
+    pub than: Option<String>,
     /// The evaluation in the own recipe.
     pub node: String,
     /// The evaluation in the other.
@@ -52,6 +59,13 @@ pub enum Expect {
     Differs,
     /// On no metric worse, on one at least better.
     Dominates,
+}
+
+impl Condition {
+    /// All metrics that it names.
+    pub fn named(&self) -> impl Iterator<Item = &String> {
+        self.metrics.iter().chain(&self.than)
+    }
 }
 
 impl Expect {

@@ -1,7 +1,7 @@
 //! What is wrong with a text somebody wrote, and where: messages with a place, collected, and shown all at once as text
 //! with a caret or as JSON. Knows neither recipes nor a terminal.
 
-use crate::text::{count, did_you_mean, width};
+use crate::text::{count, did_you_mean, nearest, width};
 use serde::Serialize;
 use std::cmp::Ordering;
 use std::fmt::Write as _;
@@ -46,8 +46,8 @@ pub struct Diag {
     /// Stands at the caret; may be empty.
     pub label: String,
     pub help: Option<String>,
-    /// A second place that explains the first, and what it is.
-    pub related: Option<(Place, String)>,
+    /// Other places that explain the first, and what each is.
+    pub related: Vec<(Place, String)>,
 }
 
 /// Everything wrong with one reading.
@@ -140,7 +140,7 @@ impl Diag {
             message: message.into(),
             label: String::new(),
             help: None,
-            related: None,
+            related: vec![],
         }
     }
 
@@ -168,7 +168,7 @@ impl Diag {
     }
 
     pub fn related(mut self, place: &Place, label: impl Into<String>) -> Diag {
-        self.related = Some((place.clone(), label.into()));
+        self.related.push((place.clone(), label.into()));
         self
     }
 
@@ -198,7 +198,7 @@ impl Diag {
                 paint,
             );
         }
-        if let Some((place, label)) = &self.related {
+        for (place, label) in &self.related {
             snippet(&mut out, ":::", place, label, gutter, ('-', "1;34"), paint);
         }
         if let Some(help) = &self.help {
@@ -209,10 +209,11 @@ impl Diag {
         out
     }
 
-    /// One object: level, message, file, line, column, end, label, help, related.
+    /// One object: level, message, file, line, column, end, label, help; `related`, the first of the places that explain it, and `also`,
+    /// the others.
     pub fn json(&self) -> serde_json::Value {
         let where_ = self.place.as_ref().map(Spot::of);
-        let related = self.related.as_ref().map(|(place, label)| Related {
+        let mut others = self.related.iter().map(|(place, label)| Related {
             spot: Spot::of(place),
             label,
         });
@@ -225,7 +226,8 @@ impl Diag {
             spot: where_,
             label: &self.label,
             help: self.help.as_deref(),
-            related,
+            related: others.next(),
+            also: others.collect(),
         };
         serde_json::to_value(shown).expect("a diagnostic always has a JSON form")
     }
@@ -297,6 +299,23 @@ impl Diags {
         }
     }
 
+    /// The same as a help; where nothing is near, a few of those that there are.
+    pub fn among<'a>(
+        &self,
+        diag: Diag,
+        name: &str,
+        candidates: impl IntoIterator<Item = &'a str>,
+    ) -> Diag {
+        if self.all.len() >= 2 * SHOWN {
+            return diag;
+        }
+        let all: Vec<&str> = candidates.into_iter().collect();
+        match did_you_mean(name, all.iter().copied()) {
+            None if !all.is_empty() => diag.help(format!("there are {}", nearest(name, all))),
+            near => diag.suggest(near),
+        }
+    }
+
     /// The first of them, an empty line between two, and how many more there are.
     pub fn render(&self, colour: bool) -> String {
         let shown = self.all.iter().take(SHOWN).map(|d| d.render(colour));
@@ -342,6 +361,8 @@ struct Shown<'a> {
     label: &'a str,
     help: Option<&'a str>,
     related: Option<Related<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    also: Vec<Related<'a>>,
 }
 
 #[derive(Serialize)]

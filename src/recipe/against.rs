@@ -24,7 +24,10 @@ pub fn reaching<'a>(
     let mut found: BTreeMap<PathBuf, Vec<Axis>> = BTreeMap::new();
     for (file, loaded) in recipes {
         for claim in &loaded.claims {
-            let against = whole(&claim.against);
+            let Some(against) = &claim.against else {
+                continue;
+            };
+            let against = whole(against);
             if against == file {
                 continue;
             }
@@ -64,8 +67,12 @@ pub fn check(
     // The command line may leave out what a claim is about; then it is not answered, and no error.
     let values = overrides.matrix.is_empty();
     chosen(&claim.at, &written.at, own, values, diags);
+    // It may also set what labels the rows have, as the most lookups of the world's prompts.
+    let labels = overrides.sets.is_empty();
     for (condition, at) in claim.conditions.iter().zip(&written.conditions) {
-        split(&condition.node, condition, at, (own, &claim.at), diags);
+        if labels {
+            split(&condition.node, condition, at, (own, &claim.at), diags);
+        }
     }
     let Some(first) = others.first() else { return };
     chosen(
@@ -91,7 +98,9 @@ pub fn check(
             });
             continue;
         };
-        split(name, condition, at, (others, &claim.against_at), diags);
+        if labels {
+            split(name, condition, at, (others, &claim.against_at), diags);
+        }
         let kind = first.graph.node(id).kind;
         for (metric, place) in condition.metrics.iter().zip(&at.metrics) {
             if let Some(diag) = unmeasured(kind, name, metric, place) {
@@ -114,7 +123,7 @@ fn split(
             .iter()
             .all(|(axis, value)| v.axes.get(axis) == Some(value))
     };
-    for (metric, place) in condition.metrics.iter().zip(&at.metrics) {
+    for (metric, place) in condition.named().zip(&at.metrics) {
         let chosen = variants.iter().filter(is);
         let wrong: Option<Vec<Diag>> = chosen
             .map(|v| unlabelled(&v.graph, v.graph.find(node)?, metric, place))

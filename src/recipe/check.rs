@@ -2,6 +2,7 @@
 
 use crate::layer::Layer;
 use crate::tree::{Entry, Item, Shape};
+use crate::vars;
 use base::bounded;
 use base::diag::{Diag, Diags, Place};
 use base::params::{ParamSpec, Ty};
@@ -78,8 +79,23 @@ pub fn wrong(what: &str, name: &str, item: &Item) -> Diag {
     with_origin(Diag::at(&item.at, message), item)
 }
 
-fn with_origin(diag: Diag, item: &Item) -> Diag {
+/// Whether a text stands in quotes where it is written: on the command line it need not.
+fn quoted(item: &Item) -> bool {
+    let at = item.from.as_ref().unwrap_or(&item.at);
+    let written = at.source.text.get(at.span.clone()).unwrap_or_default();
+    !at.source.name.starts_with("--") || written.starts_with(['"', '\''])
+}
+
+fn with_origin(mut diag: Diag, item: &Item) -> Diag {
     match &item.from {
+        // Who wrote the command line is to look there, not into the recipe.
+        Some(place) if place.source.name.starts_with("--") => {
+            let used = diag.place.replace(place.clone());
+            match used {
+                Some(used) => diag.related(&used, "the value is used here"),
+                None => diag,
+            }
+        }
         Some(place) => diag.related(place, "the value is written here"),
         None => diag,
     }
@@ -142,11 +158,14 @@ impl Reading<'_> {
             (Ty::Int, Shape::Float(f)) if f.fract() == 0.0 && f.abs() < 1e15 => {
                 diag.help(format!("write `{f:.0}`"))
             }
-            (Ty::Int | Ty::Float, Shape::Str(s)) if s.parse::<f64>().is_ok() => {
+            (Ty::Int | Ty::Float, Shape::Str(s)) if s.parse::<f64>().is_ok() && quoted(item) => {
                 diag.help("write it without quotes")
             }
             (Ty::Bool, Shape::Str(s)) if s == "true" || s == "false" => {
                 diag.help("write it without quotes")
+            }
+            (_, Shape::Str(s)) if vars::meant(s).is_some() => {
+                diag.suggest(vars::meant(s).map(vars::mention))
             }
             (Ty::List(_), _) => diag.help("an array is written `[a, b]`"),
             _ => diag,
@@ -173,6 +192,7 @@ impl Reading<'_> {
         let what = Ty::describe_words(words);
         let message = format!("`{name}` expects {what}, got `{word}`");
         let near = did_you_mean(word, words.iter().copied());
+        let near = near.or_else(|| vars::meant(word).map(vars::mention));
         let diag = Diag::at(&item.at, message).suggest(near);
         self.diags.push(with_origin(diag, item));
         None

@@ -2,9 +2,10 @@
 //! does. What the other recipe has is seen where both are there (`against.rs`).
 
 use crate::check::wrong;
-use crate::layer::tidy;
 use crate::matrix::{self, Axis};
 use crate::measured::{self, Asked};
+use crate::place;
+use crate::than;
 use crate::tree::{Entry, Item, Shape, Table};
 use base::claim::{Axes, Claim, Condition, Expect};
 use base::diag::{Diag, Diags, Place};
@@ -21,7 +22,16 @@ const KEYS: [&str; 7] = [
     "against_node",
     "expect",
 ];
-const CONDITION: [&str; 7] = ["metric", "mean", "both", "is", "by", "node", "against_node"];
+const CONDITION: [&str; 8] = [
+    "metric",
+    "mean",
+    "both",
+    "is",
+    "than",
+    "by",
+    "node",
+    "against_node",
+];
 
 /// What a condition is about: one metric, the mean of several, both sides of a frontier.
 const ABOUT: [&str; 3] = ["metric", "mean", "both"];
@@ -29,6 +39,7 @@ const ABOUT: [&str; 3] = ["metric", "mean", "both"];
 /// Where a claim is written, for what only the other recipe can say is wrong.
 #[derive(Clone)]
 pub struct Written {
+    /// Of a claim within its recipe, what it expects.
     pub against: Place,
     /// By axis.
     pub at: Vec<(String, Place)>,
@@ -40,7 +51,7 @@ pub struct Written {
 #[derive(Clone)]
 pub struct WrittenCondition {
     pub against_node: Place,
-    /// By metric.
+    /// By metric, all that the condition names.
     pub metrics: Vec<Place>,
 }
 
@@ -48,6 +59,8 @@ pub struct WrittenCondition {
 pub struct Known<'a> {
     /// Absent where anything is wrong with the nodes.
     pub graph: Option<&'a Graph>,
+    /// Where the recipe was read from, if not from a text.
+    pub from: Option<&'a Path>,
     /// Relative paths start here.
     pub folder: &'a Path,
     pub nodes: &'a Table,
@@ -88,7 +101,14 @@ impl Reading<'_, '_> {
     fn claim(mut self) -> Option<(Claim, Written)> {
         strangers(self.table, &KEYS, "a claim", self.diags);
         let about = self.string("about");
-        let against = self.against();
+        let within = than::within(self.table);
+        let against = match within {
+            true => {
+                than::look(self.table, self.diags);
+                Some(None)
+            }
+            false => self.against().map(Some),
+        };
         let (at, against_at) = (self.axes("at", true), self.axes("against_at", false));
         let node = self.optional("node");
         let other = self.optional("against_node");
@@ -102,8 +122,9 @@ impl Reading<'_, '_> {
             }
             _ => vec![],
         };
+        let named = if within { "expect" } else { "against" };
         let written = Written {
-            against: entry("against")?.item.at.clone(),
+            against: entry(named)?.item.at.clone(),
             at: places("at"),
             against_at: places("against_at"),
             conditions: written,
@@ -141,15 +162,17 @@ impl Reading<'_, '_> {
 
     fn against(&mut self) -> Option<std::path::PathBuf> {
         let written = self.string("against")?;
-        let path = self.known.folder.join(&written);
-        if !path.is_file() {
+        let (from, folder) = (self.known.from, self.known.folder);
+        let path = place::beside(from, folder, &written);
+        if !place::is_there(&path) {
             let at = &self.table.get("against")?.item.at;
+            let near = place::near(folder, &path, Path::new(&written));
+            let help = near.unwrap_or_else(|| format!("looked for `{}`", path.display()));
             let diag = Diag::at(at, format!("no recipe `{written}`"));
-            self.diags
-                .push(diag.help(format!("looked for `{}`", path.display())));
+            self.diags.push(diag.help(help));
             return None;
         }
-        let tidy = tidy(&path);
+        let tidy = place::tidy(&path);
         let same = tidy.canonicalize().ok() == path.canonicalize().ok();
         Some(if same { tidy } else { path })
     }
@@ -227,12 +250,14 @@ impl Reading<'_, '_> {
             self.diags.push(diag);
         }
         let metrics = self.metrics(table, &item.at);
+        let than = self.than(table, metrics.as_deref());
         let node = self.node(own, table, &item.at);
         let expect = self.expect(word?, table);
         let by = self.by(table, expect, &item.at);
-        let (node, metrics) = (node?, metrics?);
+        let (node, metrics, than) = (node?, metrics?, than?);
         self.fits(expect?, table)?;
-        let places: Vec<Place> = metrics.iter().map(|(_, place)| place.clone()).collect();
+        let named = metrics.iter().chain(&than);
+        let places: Vec<Place> = named.map(|(_, place)| place.clone()).collect();
         let kind = self
             .known
             .graph
@@ -242,6 +267,7 @@ impl Reading<'_, '_> {
             let asked = Asked {
                 node: &node,
                 metrics: &metrics,
+                than: than.as_ref(),
                 expect: expect?,
                 by,
             };
@@ -255,6 +281,7 @@ impl Reading<'_, '_> {
         };
         let condition = Condition {
             metrics: metrics.into_iter().map(|(metric, _)| metric).collect(),
+            than: than.map(|(metric, _)| metric),
             against_node: against.unwrap_or_else(|| node.clone()),
             node,
             expect: expect?,
@@ -313,6 +340,22 @@ impl Reading<'_, '_> {
         Some(metrics)
     }
 
+    /// The other metric of the same node, where one is named.
+    fn than(
+        &mut self,
+        table: &Table,
+        metrics: Option<&[(String, Place)]>,
+    ) -> Option<Option<(String, Place)>> {
+        let Some(entry) = table.get("than") else {
+            return Some(None);
+        };
+        let than = (text(entry, self.diags)?, entry.item.at.clone());
+        if let Some(metrics) = metrics {
+            than::fits(metrics, &than, self.diags);
+        }
+        Some(Some(than))
+    }
+
     /// `dominates` is of both sides, and all else of one number.
     fn fits(&mut self, expect: Expect, table: &Table) -> Option<()> {
         let both = table.get("both");
@@ -347,9 +390,9 @@ impl Reading<'_, '_> {
         }
         let written = table.get("node").or_else(|| self.table.get("node"));
         let at = written.map_or(at, |e| &e.item.at);
-        let near = self.diags.near(&name, self.known.nodes.keys());
         let diag = Diag::at(at, format!("unknown node `{name}`"));
-        self.diags.push(diag.suggest(near));
+        let diag = self.diags.among(diag, &name, self.known.nodes.keys());
+        self.diags.push(diag);
         None
     }
 

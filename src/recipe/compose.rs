@@ -91,7 +91,7 @@ impl Merged {
             let diag = diag.label("a new node names its `kind`");
             diags.push(match self.dropped.get(&node.key) {
                 Some(place) => diag.related(place, "dropped here"),
-                None => diag.suggest(diags.near(&node.key, self.nodes.keys())),
+                None => diags.among(diag, &node.key, self.nodes.keys()),
             });
         }
         let nodes = beside_variables(&self.nodes, Table::new(nodes), "", diags);

@@ -1,6 +1,7 @@
 //! One file of a recipe: its top-level keys, and the chain of files it extends. Reads recipe files and nothing else.
 
 use crate::parse;
+use crate::place;
 use crate::tree::{Entry, Item, Shape, Table};
 use base::bounded;
 use base::diag::{Diag, Diags, Place, Source};
@@ -22,12 +23,10 @@ const KEYS: [&str; 8] = [
     "node",
 ];
 
-/// The largest text of a recipe, in bytes: ten thousand nodes are less than one million.
-pub const MOST_TEXT: u64 = 16 << 20;
-
 /// What one file, or the command line, says.
 pub struct Layer {
-    /// Relative paths written here start in this folder.
+    /// Relative paths to files written here start in this folder. Of a recipe that comes with the program it is that of the recipe which
+    /// extends it.
     pub folder: PathBuf,
     /// Where it was read from; absent for the command line and for a text.
     pub path: Option<PathBuf>,
@@ -43,18 +42,16 @@ pub struct Layer {
     pub nodes: Table,
 }
 
-/// The file and all it extends, the eldest first; what could not be read is missing and reported. A relative path starts
+/// The recipe and all it extends, the eldest first; what could not be read is missing and reported. A relative path starts
 /// at `cwd`, and so do the folders of the layers.
 pub fn chain(path: &Path, cwd: &Path, diags: &mut Diags) -> Vec<Layer> {
-    let name = path.display().to_string();
-    match bounded::read_text(&cwd.join(path), MOST_TEXT) {
+    match place::text(cwd, path, path) {
         Ok(text) => {
-            let folder = parent_folder(path);
-            let youngest = layer(&name, &text, folder, Some(path.into()), diags);
+            let youngest = read(path.into(), path.into(), &text, PathBuf::new(), diags);
             elders(youngest, cwd, diags)
         }
-        Err(error) => {
-            diags.push(Diag::plain(format!("failed to read `{name}`: {error}")));
+        Err(diag) => {
+            diags.push(*diag);
             vec![]
         }
     }
@@ -63,44 +60,59 @@ pub fn chain(path: &Path, cwd: &Path, diags: &mut Diags) -> Vec<Layer> {
 /// The layer and all it extends, the eldest first.
 pub fn elders(youngest: Option<Layer>, cwd: &Path, diags: &mut Diags) -> Vec<Layer> {
     let mut layers: Vec<Layer> = youngest.into_iter().collect();
-    while let Some((extends, place)) = layers.last().and_then(|l| l.extends.clone()) {
-        let folder = &layers[layers.len() - 1].folder;
-        let path = folder.join(&extends);
+    while let Some(child) = layers.last()
+        && let Some((extends, at)) = child.extends.clone()
+    {
+        let folder = child.folder.clone();
+        let path = place::beside(child.path.as_deref(), &folder, &extends);
         // Symbolic links followed; a path that leads nowhere stands for itself.
         let real = |path: &Path| {
-            cwd.join(path)
-                .canonicalize()
-                .unwrap_or_else(|_| path.into())
+            let full = place::full(cwd, path);
+            full.canonicalize().unwrap_or_else(|_| path.into())
         };
         let known = |l: &Layer| l.path.as_deref().is_some_and(|p| real(p) == real(&path));
         if let Some(start) = layers.iter().position(known) {
             let mut names: Vec<&str> = layers[start..].iter().map(|l| &*l.source.name).collect();
             names.push(names[0]);
             let message = format!("recipes extend each other: {}", names.join(" -> "));
-            diags.push(Diag::at(&place, message).label("closes the circle"));
+            diags.push(Diag::at(&at, message).label("closes the circle"));
             break;
         }
         if layers.len() >= DEEPEST {
             let message = format!("more than {DEEPEST} recipes extend one another");
-            diags.push(Diag::at(&place, message));
+            diags.push(Diag::at(&at, message));
             break;
         }
-        let name = tidy(&path).display().to_string();
-        let text = match bounded::read_text(&cwd.join(&path), MOST_TEXT) {
+        let text = match place::text(cwd, &path, Path::new(&extends)) {
             Ok(text) => text,
-            Err(error) => {
-                let message = format!("failed to read `{name}`: {error}");
-                diags.push(Diag::at(&place, message).label("extended here"));
+            Err(diag) => {
+                let place = Some(at);
+                diags.push(Diag { place, ..*diag }.label("extended here"));
                 break;
             }
         };
-        match layer(&name, &text, parent_folder(&path), Some(path), diags) {
+        match read(place::tidy(&path), path, &text, folder, diags) {
             Some(layer) => layers.push(layer),
             None => break,
         }
     }
     layers.reverse();
     layers
+}
+
+/// The text of a recipe, shown as `name`; `child` is the folder of the recipe that extends it.
+fn read(
+    name: PathBuf,
+    path: PathBuf,
+    text: &str,
+    child: PathBuf,
+    diags: &mut Diags,
+) -> Option<Layer> {
+    let folder = match place::shipped_name(&path) {
+        Some(_) => child,
+        None => path.parent().map(Path::to_path_buf).unwrap_or_default(),
+    };
+    layer(&name.display().to_string(), text, folder, Some(path), diags)
 }
 
 /// One text. `None` where its syntax is broken.
@@ -175,26 +187,6 @@ fn named(name: Option<(String, Place)>, diags: &mut Diags) -> Option<String> {
         return None;
     }
     Some(name)
-}
-
-fn parent_folder(path: &Path) -> PathBuf {
-    path.parent().map(Path::to_path_buf).unwrap_or_default()
-}
-
-/// `a/b/../x.toml` as `a/x.toml`, for people only: with symbolic links it may be another file.
-pub fn tidy(path: &Path) -> PathBuf {
-    use std::path::Component::{CurDir, Normal, ParentDir};
-    let mut tidy = PathBuf::new();
-    for part in path.components() {
-        match part {
-            CurDir => {}
-            ParentDir if matches!(tidy.components().next_back(), Some(Normal(_))) => {
-                tidy.pop();
-            }
-            part => tidy.push(part),
-        }
-    }
-    tidy
 }
 
 fn is_variable(entry: &Entry, diags: &mut Diags) -> bool {

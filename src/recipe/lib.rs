@@ -1,5 +1,5 @@
 //! Recipe text to graph: parsed with places, extended, overridden, multiplied by its axes, variables replaced, checked against the kinds.
-//! All errors come at once. Reads recipe files only; knows no kind by name, no terminal, no network.
+//! All errors come at once. Reads recipe files only, or those that are part of the program; knows no kind by name, no terminal, no network.
 
 pub mod against;
 pub mod check;
@@ -12,11 +12,14 @@ pub mod matrix;
 mod measured;
 mod older;
 pub mod parse;
+pub mod place;
 pub mod resolve;
 mod said;
 pub mod schema;
 pub mod secret;
+pub mod shipped;
 pub mod study;
+mod than;
 pub mod tree;
 pub mod vars;
 pub mod wire;
@@ -88,7 +91,7 @@ impl Loaded {
     }
 }
 
-/// Loads a recipe file and all it extends: one for every choice of `[matrix]`, at least one.
+/// Loads a recipe, a file or `pipe:NAME`, and all it extends: one for every choice of `[matrix]`, at least one.
 pub fn load(path: &Path, overrides: &Overrides, registry: &Registry) -> Result<Vec<Loaded>, Diags> {
     load_under(path, overrides, &[], registry)
 }
@@ -133,8 +136,8 @@ fn read_text(
     resolved: bool,
 ) -> Result<Vec<Loaded>, Diags> {
     let mut diags = Diags::default();
-    if text.len() as u64 > layer::MOST_TEXT {
-        let most = base::text::bytes(layer::MOST_TEXT);
+    if text.len() as u64 > place::MOST_TEXT {
+        let most = base::text::bytes(place::MOST_TEXT);
         return Err(Diag::plain(format!("`{name}` is larger than {most}")).into());
     }
     let youngest = layer::layer(name, text, PathBuf::new(), None, &mut diags);
@@ -274,6 +277,7 @@ impl Recipe<'_> {
         let graph = resolver.graph(&nodes, idle, diags);
         let youngest = &self.layers[self.layers.len() - 1];
         let known = claims::Known {
+            from: youngest.path.as_deref(),
             folder: &self.overrides.cwd.join(&youngest.folder),
             nodes: &nodes,
             axes: self.axes,
@@ -282,9 +286,8 @@ impl Recipe<'_> {
         let claims = claims::claims(&youngest.claims, &known, diags);
         let (claims, written) = claims.into_iter().unzip();
         let graph = graph?;
-        let stem = Path::new(&youngest.source.name).file_stem();
-        let stem = stem.map_or_else(|| "recipe".into(), |s| s.to_string_lossy().into_owned());
-        let name = youngest.name.clone().unwrap_or(stem);
+        let stem = || place::stem(Path::new(&youngest.source.name));
+        let name = youngest.name.clone().unwrap_or_else(stem);
         let notes = notes(&nodes);
         Some(Loaded {
             name,

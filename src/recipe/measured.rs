@@ -3,7 +3,7 @@
 
 use base::claim::Expect;
 use base::diag::{Diag, Diags, Place};
-use base::text::{did_you_mean, listed};
+use base::text::{did_you_mean, listed, nearest};
 use engine::graph::{Edge, Graph, NodeId};
 use engine::kind::metric::Better;
 use engine::kind::{Kind, Labels, MetricInfo, Role, Type};
@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 pub struct Asked<'a> {
     pub node: &'a str,
     pub metrics: &'a [(String, Place)],
+    /// The metric of the same node that the one is compared with.
+    pub than: Option<&'a (String, Place)>,
     pub expect: Expect,
     /// Where it is written.
     pub by: Option<(f64, &'a Place)>,
@@ -21,7 +23,7 @@ pub struct Asked<'a> {
 /// Reports what the kind's metrics do not bear.
 pub fn look(kind: &Kind, asked: &Asked, diags: &mut Diags) {
     let mut known: Vec<(&str, &Place, &MetricInfo)> = vec![];
-    for (metric, place) in asked.metrics {
+    for (metric, place) in asked.metrics.iter().chain(asked.than) {
         if let Some(diag) = unmeasured(kind, asked.node, metric, place) {
             diags.push(diag);
         }
@@ -38,6 +40,7 @@ pub fn look(kind: &Kind, asked: &Asked, diags: &mut Diags) {
         diags.push(diag.help("5 points are `by = 0.05`"));
     }
     match asked.expect {
+        _ if asked.than.is_some() => of_one_unit(&known, diags),
         Expect::Dominates => no_worse(&known, diags),
         _ => of_one_number(&known, diags),
     }
@@ -51,6 +54,20 @@ fn no_worse(known: &[(&str, &Place, &MetricInfo)], diags: &mut Diags) {
             let help = "write a condition of its own: `{ metric = \"…\", is = \"lower\" }`";
             diags.push(Diag::at(place, message).help(help));
         }
+    }
+}
+
+/// A difference of two has one unit.
+fn of_one_unit(known: &[(&str, &Place, &MetricInfo)], diags: &mut Diags) {
+    let [(metric, at, of), (than, place, info)] = known else {
+        return;
+    };
+    if !of.unit.is_empty() && !info.unit.is_empty() && of.unit != info.unit {
+        let message = format!(
+            "`{metric}` has the unit `{}` and `{than}` `{}`: they have no difference",
+            of.unit, info.unit
+        );
+        diags.push(Diag::at(place, message).related(at, "the other one"));
     }
 }
 
@@ -93,8 +110,12 @@ pub fn unmeasured(kind: &Kind, node: &str, metric: &str, at: &Place) -> Option<D
     let near = now.or_else(|| did_you_mean(metric, names.iter().map(String::as_str)));
     let message = format!("`{node}` measures no `{metric}`");
     let near = near.map_or(String::new(), |n| format!("did you mean `{n}`? "));
-    let all = listed(names.iter().map(String::as_str));
-    Some(Diag::at(at, message).help(format!("{near}`{}` writes {all}", kind.name)))
+    let all = nearest(metric, names.iter().map(String::as_str));
+    let help = format!("{near}`{}` writes {all}", kind.name);
+    Some(Diag::at(at, message).help(match names.len() {
+        0..=5 => help,
+        _ => format!("{help}; `pipe kinds {}` lists them", kind.name),
+    }))
 }
 
 /// By node and output; nothing where any label may be.
@@ -159,7 +180,12 @@ fn given(graph: &Graph, edge: &Edge, known: &mut Known) -> Option<Labels> {
     let labels = match node.kind.labels {
         Some(labels) => Some(labels(&node.params, edge.output)),
         None if node.kind.relabels => None,
-        None => above(graph, edge.node, known),
+        None => above(graph, edge.node, known).map(|mut labels| {
+            for (label, values) in (node.kind.adds)(&node.params) {
+                labels.entry(label).or_default().extend(values);
+            }
+            labels
+        }),
     };
     known.insert(place, labels.clone());
     labels

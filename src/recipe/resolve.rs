@@ -10,11 +10,11 @@ use crate::tree::{Entry, Shape, Table};
 use crate::wire::{self, Wiring};
 use base::diag::{Diag, Diags, Place};
 use base::params::{Default, ParamSpec};
-use base::text::{did_you_mean, listed};
+use base::text::{alike, did_you_mean, listed};
 use base::value::{self, Value, Values};
-use engine::graph::{Cycles, Graph, Node};
+use engine::graph::{Cycles, Graph, Node, NodeId};
 use engine::kind::Registry;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub struct Resolver<'a> {
@@ -29,10 +29,15 @@ pub struct Resolver<'a> {
 /// It is wrong and the reader is told.
 struct Reported;
 
+/// Kinds that are offered where none is near.
+const OFFERED: usize = 6;
+
 impl Resolver<'_> {
     /// `None` where anything is wrong.
     pub fn graph(&self, nodes: &Table, idle: &mut IdleParams, diags: &mut Diags) -> Option<Graph> {
-        let mut drafts = vec![];
+        // Of what a child failed to say the parent's word stands, and would be blamed.
+        let composed = diags.is_empty();
+        let mut drafts = Vec::with_capacity(nodes.entries().len());
         let mut places = vec![None; nodes.entries().len()];
         for (place, entry) in places.iter_mut().zip(nodes.entries()) {
             if let Some(draft) = self.draft(entry, diags) {
@@ -41,12 +46,14 @@ impl Resolver<'_> {
             }
         }
         let mut shapes: BTreeMap<&str, Shapes> = BTreeMap::new();
+        let mut sound = vec![];
         for draft in &mut drafts {
-            let kind = draft.kind;
+            let (kind, before) = (draft.kind, diags.len());
             let shapes = shapes.entry(kind.name);
             draft.spelled = shapes
                 .or_insert_with(|| Shapes::of(kind))
                 .spelled(draft, diags);
+            sound.push(diags.len() == before);
         }
         let wiring = Wiring {
             drafts: &drafts,
@@ -55,29 +62,37 @@ impl Resolver<'_> {
             dropped: self.dropped,
         };
         let mut built: Vec<Node> = Vec::with_capacity(drafts.len());
-        for draft in &drafts {
-            let (params, exec, sound) = self.params(draft, &shapes[draft.kind.name], diags);
+        for (draft, sound) in drafts.iter().zip(&mut sound) {
+            let before = diags.len();
+            let (params, exec, right) = self.params(draft, &shapes[draft.kind.name], diags);
+            let inputs = wiring.inputs(draft, diags);
+            *sound &= diags.len() == before && wire::all_connected(draft, &inputs);
             built.push(Node {
                 name: draft.entry.key.clone(),
                 kind: draft.kind,
                 params,
                 exec,
-                inputs: wiring.inputs(draft, diags),
+                inputs,
             });
-            if sound {
+            if right {
                 idle::look(self.folders, draft, &built[built.len() - 1], idle);
             }
         }
-        for (draft, node) in drafts.iter().zip(&built) {
+        for ((draft, node), sound) in drafts.iter().zip(&built).zip(&mut sound) {
+            let before = diags.len();
             wire::needed(draft, node, diags);
             wire::undelivered(draft, node, &built, diags);
+            *sound &= diags.len() == before;
         }
         match Graph::new(built) {
-            Ok(graph) if diags.is_empty() => {
-                above(&graph, &drafts, diags);
+            Ok(graph) => {
+                if composed {
+                    let wrong = drafts.iter().zip(&sound).filter(|(_, sound)| !**sound);
+                    let wrong = wrong.map(|(draft, _)| draft.entry.key.as_str()).collect();
+                    above(&graph, &drafts, &wrong, diags);
+                }
                 diags.is_empty().then_some(graph)
             }
-            Ok(_) => None,
             Err(Cycles(all)) => {
                 for cycle in &all {
                     diags.push(wire::circle(cycle, nodes));
@@ -98,7 +113,7 @@ impl Resolver<'_> {
         }
         let Some(kind) = table.get("kind") else {
             let diag = Diag::at(&entry.key_at, format!("node `{}` has no `kind`", entry.key));
-            diags.push(diag.help(format!("kinds: {}", listed(self.registry.names()))));
+            diags.push(diag.help(self.kinds_like(&entry.key)));
             return None;
         };
         let word = match &kind.item.shape {
@@ -113,7 +128,7 @@ impl Resolver<'_> {
             let diag = Diag::at(&kind.item.at, format!("unknown kind `{word}`"));
             let near = did_you_mean(word, self.registry.names());
             diags.push(match near {
-                None => diag.help(format!("kinds: {}", listed(self.registry.names()))),
+                None => diag.help(self.kinds_like(word)),
                 near => diag.suggest(near),
             });
             return None;
@@ -126,6 +141,19 @@ impl Resolver<'_> {
             resolved: self.resolved,
             axes: self.axes,
         })
+    }
+
+    /// What is said where no kind is meant in particular.
+    fn kinds_like(&self, word: &str) -> String {
+        let all = alike(word, self.registry.names());
+        match all.len() > OFFERED {
+            true => format!(
+                "the kinds that are most like it: {}; `pipe kinds` explains all {}",
+                listed(all[..OFFERED].iter().copied()),
+                all.len()
+            ),
+            false => format!("kinds: {}", listed(all)),
+        }
     }
 
     /// (identity, execution), defaults written out.
@@ -250,11 +278,15 @@ fn own_checks(
     found.into_iter().for_each(|p| diags.push(draft.diag(p)));
 }
 
-/// Reports what does not fit what stands above it.
-fn above(graph: &Graph, drafts: &[Draft], diags: &mut Diags) {
+/// Reports what does not fit what stands above it; of nodes that are wrong, or have such a one above, nothing can be told.
+fn above(graph: &Graph, drafts: &[Draft], wrong: &BTreeSet<&str>, diags: &mut Diags) {
     let asks = |d: &&Draft| d.kind.above.is_some();
     for draft in drafts.iter().filter(asks) {
         if let (Some(above), Some(id)) = (draft.kind.above, graph.find(&draft.entry.key)) {
+            let is_wrong = |id: &NodeId| wrong.contains(graph.node(*id).name.as_str());
+            if !wrong.is_empty() && graph.closure(&[id]).iter().any(is_wrong) {
+                continue;
+            }
             above(graph, id)
                 .into_iter()
                 .for_each(|p| diags.push(draft.diag(p)));

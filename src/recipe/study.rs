@@ -1,6 +1,7 @@
-//! Several recipe files, each under every choice of its axes, as one graph. Knows no store.
+//! Several recipes, each under every choice of its axes, as one graph. Knows no store.
 
 use crate::against::{self, whole};
+use crate::place;
 use crate::{Loaded, Overrides, load, load_under};
 use base::claim::Axes;
 use base::diag::{Diag, Diags};
@@ -61,8 +62,9 @@ impl Study {
         let (mut read, mut failed) = (vec![], vec![]);
         let mut seen = BTreeSet::new();
         let mut names: BTreeMap<String, &Path> = BTreeMap::new();
-        for file in files {
-            let full = overrides.cwd.join(file);
+        let files: Vec<PathBuf> = files.iter().map(|f| place::spelled(f)).collect();
+        for file in &files {
+            let full = place::full(&overrides.cwd, file);
             if !seen.insert(full.canonicalize().unwrap_or(full)) {
                 continue;
             }
@@ -119,7 +121,7 @@ impl Study {
     pub fn missing(&self) -> Vec<PathBuf> {
         let mut known: BTreeSet<PathBuf> = self.variants.iter().map(|v| whole(&v.file)).collect();
         let claims = self.variants.iter().flat_map(|v| &v.loaded.claims);
-        let files = claims.map(|c| &c.against);
+        let files = claims.filter_map(|c| c.against.as_ref());
         files.filter(|f| known.insert(whole(f))).cloned().collect()
     }
 
@@ -207,7 +209,7 @@ fn under_claims(
     overrides: &Overrides,
     registry: &Registry,
 ) -> Result<Vec<(PathBuf, Loaded)>, Diags> {
-    let place = |file: &Path| whole(&overrides.cwd.join(file));
+    let place = |file: &Path| whole(&place::full(&overrides.cwd, file));
     let axes = against::reaching(read.iter().map(|(file, loaded)| (place(file), loaded)));
     let mut out: Vec<(PathBuf, Loaded)> = vec![];
     for (file, loaded) in read {
@@ -232,8 +234,10 @@ fn under_claims(
             continue;
         }
         for (claim, written) in loaded.claims.iter().zip(&loaded.written) {
-            let against = whole(&claim.against);
-            let others = out.iter().filter(|(file, _)| place(file) == against);
+            let against = claim.against.as_deref().map(whole);
+            let others = out
+                .iter()
+                .filter(|(file, _)| against.as_ref() == Some(&place(file)));
             let others: Vec<&Loaded> = others.map(|(_, loaded)| loaded).collect();
             let own = out.iter().filter(|(other, _)| other == file);
             let own: Vec<&Loaded> = own.map(|(_, loaded)| loaded).collect();

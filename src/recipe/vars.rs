@@ -83,6 +83,13 @@ impl<'a> Vars<'a> {
                 at,
             };
         }
+        if let [Part::Text(text)] = parts.as_slice()
+            && let Some(name) = meant(text).filter(|name| self.table.get(name).is_some())
+        {
+            let message = format!("`{text}` stands for itself, not for the variable");
+            let diag = Diag::at(&at, message).suggest(Some(mention(name)));
+            self.diags.aside(diag.warning());
+        }
         let mut whole = String::new();
         let mut from = None;
         for (i, part) in parts.into_iter().enumerate() {
@@ -180,6 +187,20 @@ impl<'a> Vars<'a> {
         self.open.pop();
         self.done.entry(&entry.key).or_insert(item).clone()
     }
+}
+
+/// How a variable is mentioned.
+pub fn mention(name: &str) -> String {
+    format!("\"${{{name}}}\"")
+}
+
+/// The name in a text that looks like the mention of a variable in another language: `$seed`, `$(seed)`, `{seed}`, `{{ seed }}`.
+pub fn meant(text: &str) -> Option<&str> {
+    let inner = text.trim().trim_start_matches(['$', '{', '(']);
+    let inner = inner.trim_end_matches(['}', ')']).trim();
+    let letter = |c: char| c.is_alphanumeric() || "_-".contains(c);
+    let named = inner.chars().next().is_some_and(char::is_alphabetic) && inner.chars().all(letter);
+    (named && inner.len() < text.trim().len()).then_some(inner)
 }
 
 enum Part<'t> {

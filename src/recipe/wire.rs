@@ -5,7 +5,7 @@ use crate::draft::Draft;
 use crate::tree::{Entry, Item, Shape, Table};
 use base::diag::{Diag, Diags, Place};
 use base::text::{did_you_mean, listed};
-use engine::graph::{Edge, Inputs, Node, NodeId};
+use engine::graph::{Edge, Hop, Inputs, Node, NodeId};
 use engine::kind::{Kind, Need, Output, Port, Type};
 use std::collections::BTreeMap;
 
@@ -80,7 +80,7 @@ impl Wiring<'_> {
             let diag = Diag::at(at, format!("unknown node `{name}`"));
             diags.push(match self.dropped.get(name) {
                 Some(place) => diag.related(place, "dropped here"),
-                None => diag.suggest(diags.near(name, self.nodes.keys())),
+                None => diags.among(diag, name, self.nodes.keys()),
             });
             return None;
         };
@@ -115,6 +115,15 @@ impl Wiring<'_> {
 /// `port = false` takes back what the parent connects: tables merge, and nothing else would.
 fn is_cut(item: &Item) -> bool {
     matches!(item.shape, Shape::Bool(false))
+}
+
+/// Whether every edge that is written is there: one to a node whose kind is unknown is not, and is reported elsewhere.
+pub fn all_connected(draft: &Draft, inputs: &Inputs) -> bool {
+    let Some(Shape::Table(written)) = draft.table.get("in").map(|e| &e.item.shape) else {
+        return true;
+    };
+    let entries = written.entries().iter();
+    entries.filter(|e| !is_cut(&e.item)).count() == inputs.len()
 }
 
 /// Reports ports that the node's parameters ask for.
@@ -164,22 +173,52 @@ pub fn undelivered(draft: &Draft, node: &Node, nodes: &[Node], diags: &mut Diags
     }
 }
 
-/// At the edge from the first node of the circle to the second.
-pub fn circle(names: &[String], nodes: &Table) -> Diag {
-    let message = format!("nodes need each other: {}", names.join(" -> "));
-    let edge = nodes.get(&names[1]).and_then(|user| {
-        let Shape::Table(table) = &user.item.shape else {
+/// Edges of a circle that are shown where they are written.
+const EDGES: usize = 8;
+
+/// Edges of a circle that are told in a line, beside the one that closes it.
+const TOLD: usize = 100;
+
+/// The edges of a circle, of a very long one the first and the one that closes it: in a line, and each where it is written.
+pub fn circle(hops: &[Hop], nodes: &Table) -> Diag {
+    let mut message = format!("nodes need each other: {}", hops[0].from);
+    for (i, hop) in hops.iter().enumerate() {
+        match i {
+            TOLD if hops.len() > TOLD + 1 => message += " -> …",
+            i if i < TOLD || i + 1 == hops.len() => {
+                message += &format!(" -> {} ({})", hop.to, hop.port);
+            }
+            _ => {}
+        }
+    }
+    let written = |hop: &Hop| {
+        let Shape::Table(user) = &nodes.get(&hop.to)?.item.shape else {
             return None;
         };
-        let Shape::Table(ports) = &table.get("in")?.item.shape else {
+        let Shape::Table(ports) = &user.get("in")?.item.shape else {
             return None;
         };
-        let refers = |e: &&Entry| matches!(&e.item.shape, Shape::Str(s) if s.split('.').next() == Some(&names[0]));
-        ports.entries().iter().find(refers).map(|e| &e.item.at)
-    });
-    match edge {
-        Some(place) => Diag::at(place, message),
-        None => Diag::plain(message),
+        Some(ports.get(hop.port)?.item.at.clone())
+    };
+    let mut diag = Diag::plain(message);
+    for hop in hops.iter().take(EDGES) {
+        let Some(place) = written(hop) else { continue };
+        let label = format!("`{}` needs `{}`", hop.to, hop.from);
+        diag = match diag.place {
+            None => Diag {
+                place: Some(place),
+                label,
+                ..diag
+            },
+            Some(_) => diag.related(&place, label),
+        };
+    }
+    match hops.len() > EDGES {
+        true => diag.help(format!(
+            "{} more edges are in the circle",
+            hops.len() - EDGES
+        )),
+        false => diag,
     }
 }
 

@@ -36,9 +36,14 @@ pub fn text(
             }
             out.push_str(" }");
         }
-        let mut all = (*node.params).clone();
-        value::merge(&mut all, &node.exec);
-        values(&mut out, &all);
+        match node.exec.is_empty() {
+            true => values(&mut out, &node.params),
+            false => {
+                let mut all = (*node.params).clone();
+                value::merge(&mut all, &node.exec);
+                values(&mut out, &all);
+            }
+        }
         out.push('\n');
     }
     out

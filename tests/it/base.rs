@@ -330,6 +330,23 @@ fn near_names_are_suggested_and_far_ones_are_not() {
 }
 
 #[test]
+fn names_are_ordered_by_their_likeness() {
+    let names = [
+        "agreement",
+        "gcg",
+        "local-model",
+        "prompts-file",
+        "world-prompts",
+    ];
+    let like = |name: &str| text::alike(name, names);
+    assert_eq!(like("prompts")[..2], ["prompts-file", "world-prompts"]);
+    assert_eq!(like("GCG-attack")[0], "gcg");
+    assert_eq!(like("a-model")[0], "local-model");
+    assert_eq!(like(""), names, "equally alike, in their own order");
+    assert_eq!(like(&"a".repeat(1 << 20)).len(), 5);
+}
+
+#[test]
 fn durations_sizes_and_counts_read_well() {
     for (seconds, expected) in [
         (0.0, "0 s"),

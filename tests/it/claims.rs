@@ -299,15 +299,15 @@ fn a_table_of_claims_reads_line_by_line() {
         page(&said).text(),
         "\
 claims
-verdict       alone                p  recipe  seeds  claim
-reproduced    reproduced    < 0.0001  wide        1  falls
-contradicted  contradicted  < 0.0001  wide        1  both
-not answered                          wide           no such metric
+#  verdict       alone                p  recipe  seeds  claim
+1  reproduced    reproduced    < 0.0001  wide        1  falls
+2  contradicted  contradicted  < 0.0001  wide        1  both
+3  not answered                          wide           no such metric
 
-recipe  condition                                                own    other              difference [95 %]         p  verdict
-wide    defense success, harmful lower                         0.0 %  100.0 %  -100.0 points [-100.0, -97.3]  < 0.0001  reproduced
-wide    defense success, harmful higher by 2.0 points          0.0 %  100.0 %  -100.0 points [-100.0, -97.3]  < 0.0001  contradicted
-wide    compliance, harmless and ambiguous within 5.0 points  75.0 %   75.0 %        0.0 points [-1.0, +1.0]  < 0.0001  reproduced
+#  recipe  condition                                                own    other              difference [95 %]         p  verdict
+1  wide    defense success, harmful lower                         0.0 %  100.0 %  -100.0 points [-100.0, -97.3]  < 0.0001  reproduced
+2  wide    defense success, harmful higher by 2.0 points          0.0 %  100.0 %  -100.0 points [-100.0, -97.3]  < 0.0001  contradicted
+2  wide    compliance, harmless and ambiguous within 5.0 points  75.0 %   75.0 %        0.0 points [-1.0, +1.0]  < 0.0001  reproduced
 
   wide: falls: one seed; two at least tell training noise
   wide: both: one seed; two at least tell training noise
@@ -350,6 +350,19 @@ fn seeds_are_what_a_verdict_is_over() {
         page(&said)
             .text()
             .contains("seeds in all would settle it; 3 seeds tell differences from ")
+    );
+    // Two seeds as far apart: no difference that a share can have is told from none.
+    let apart: Vec<&Side> = base
+        .iter()
+        .chain(&wide)
+        .filter(|s| s.axes["seed"] != "2")
+        .collect();
+    let said = answers(&space.store, &apart).unwrap();
+    assert!(said[0].conditions[0].numbers.detectable.unwrap() > 1.0);
+    let text = page(&said).text();
+    assert!(
+        text.contains("; 2 seeds tell no difference at all in defense success, harmful\n"),
+        "{text}"
     );
     // Without the wild one it holds: -0.05 twice, of the same 200 prompts.
     let two: Vec<&Side> = base
@@ -473,7 +486,10 @@ fn several_claims_are_corrected_together_and_say_what_each_is_alone() {
     assert!((0.02..0.13).contains(&raw), "{raw}");
     assert_eq!(said[0].verdict, Some(Inconclusive));
     let text = page(&said).text();
-    assert!(text.starts_with("claims\nverdict       alone "), "{text}");
+    assert!(
+        text.starts_with("claims\n#  verdict       alone "),
+        "{text}"
+    );
 }
 
 #[test]
@@ -523,6 +539,184 @@ fn a_mean_and_a_frontier_are_answered_from_both_metrics() {
     let json = serde_json::to_value(&said).unwrap();
     assert_eq!(json[1]["conditions"][0]["parts"][1]["metric"], "compliance");
     assert_eq!(said[2].verdict, Some(Inconclusive));
+}
+
+/// `base.toml` with a claim that compares two metrics of `eval`.
+fn within(space: &Space, conditions: &str) {
+    let text = format!(
+        "{BASE}[[claim]]\nabout = \"longer where more is looked up\"\nnode = \"eval\"\nexpect = [{conditions}]\n"
+    );
+    space.file("base.toml", &text);
+}
+
+const LONGER: &str =
+    "{ metric = \"reasoning/lookups/2\", is = \"higher\", than = \"reasoning/lookups/0\" }";
+
+/// Words of prompts without lookups and of others with two; `named` makes prompts of seeds different ones.
+fn by_lookups(named: &str, none: &[f64], two: &[f64]) -> Rows {
+    let group = |metric: &'static str, letter: char, words: &[f64]| -> Rows {
+        let row = |(i, w): (usize, &f64)| {
+            (
+                format!("{letter}{i}!{letter}{i}{named}"),
+                vec![(metric, *w)],
+            )
+        };
+        words.iter().enumerate().map(row).collect()
+    };
+    let mut rows = group("reasoning/lookups/0", 'a', none);
+    rows.extend(group("reasoning/lookups/2", 'b', two));
+    rows
+}
+
+#[test]
+fn a_claim_within_a_recipe_compares_two_metrics_of_one_node() {
+    let space = Space::new();
+    within(&space, LONGER);
+    let one = space.sides("base.toml", &[], |_, _| {
+        Some(by_lookups(
+            "",
+            &[10.0, 12.0, 14.0, 12.0],
+            &[20.0, 22.0, 18.0],
+        ))
+    });
+    let said = answers(&space.store, &refs(&one)).unwrap();
+    let condition = &said[0].conditions[0];
+    let numbers = &condition.numbers;
+    assert_eq!(
+        (numbers.first, numbers.second, numbers.difference),
+        (12.0, 20.0, 8.0)
+    );
+    // Two groups of other prompts: 8 / 3 / 4 + 4 / 3 = 2, and Student's t of the smaller group's two degrees of freedom.
+    let (low, high) = numbers.interval.unwrap();
+    let half = 4.302_652_729_7 * 2.0_f64.sqrt();
+    assert!(
+        (low - 8.0 + half).abs() < 1e-6 && (high - 8.0 - half).abs() < 1e-6,
+        "{low} {high}"
+    );
+    assert_eq!(
+        (said[0].verdict, said[0].settled),
+        (Some(Reproduced), false)
+    );
+    let text = page(&said).text();
+    let line = "reasoning words, lookups/2 higher than reasoning words, lookups/0";
+    assert!(text.contains(line), "{text}");
+    assert!(said[0].within && said[0].against == "base");
+    let json = serde_json::to_value(&said).unwrap();
+    assert_eq!(json[0]["conditions"][0]["than"], "reasoning/lookups/0");
+    // A comparison with another recipe is not what it is about.
+    let wide = space.sides("wide.toml", &[], |_, _| Some(measured(1, 1)));
+    assert_eq!(
+        between(&space.store, &refs(&one), &refs(&wide))
+            .unwrap()
+            .len(),
+        0
+    );
+}
+
+#[test]
+fn a_claim_within_a_recipe_is_over_its_seeds() {
+    let space = Space::new();
+    within(&space, LONGER);
+    let sides = space.sides("base.toml", &["seed=0,1,2"], |_, axes| {
+        let more = axes["seed"].parse::<f64>().unwrap();
+        Some(by_lookups(
+            &axes["seed"],
+            &[10.0, 10.0],
+            &[14.0 + more, 14.0 + more],
+        ))
+    });
+    let said = answers(&space.store, &refs(&sides)).unwrap();
+    let numbers = &said[0].conditions[0].numbers;
+    // 4, 5 and 6: no prompt varies, so the spread of the seeds is all the noise there is.
+    let (low, high) = numbers.interval.unwrap();
+    let half = 4.302_652_729_7 / 3.0_f64.sqrt();
+    assert!(
+        (low - 5.0 + half).abs() < 1e-6 && (high - 5.0 - half).abs() < 1e-6,
+        "{low} {high}"
+    );
+    assert_eq!((said[0].seeds, said[0].verdict), (3, Some(Reproduced)));
+    assert!(said[0].settled);
+    // A seed that was not run is left out, and said; one metric that is not there is no answer.
+    let two = space.sides("base.toml", &["seed=0,1,2"], |_, axes| {
+        (axes["seed"] != "0").then(|| by_lookups(&axes["seed"], &[10.0, 9.0], &[15.0, 14.0]))
+    });
+    let said = answers(&space.store, &refs(&two)).unwrap();
+    assert_eq!((said[0].seeds, said[0].notes.len()), (2, 1));
+    let none = space.sides("base.toml", &[], |_, _| {
+        Some(by_lookups("", &[10.0, 9.0], &[]))
+    });
+    let said = answers(&space.store, &refs(&none)).unwrap();
+    let why = said[0].unanswered.as_deref();
+    assert_eq!(why, Some("`eval` measures no `reasoning/lookups/2`"));
+}
+
+#[test]
+fn what_is_wrong_with_a_claim_within_a_recipe_is_said() {
+    let space = Space::new();
+    let shown = |conditions: &str, more: &str| {
+        within(&space, conditions);
+        let text = std::fs::read_to_string(space.dir.path().join("base.toml")).unwrap();
+        space.file(
+            "base.toml",
+            &text.replace("node = \"eval\"\n", &format!("node = \"eval\"\n{more}")),
+        );
+        study(&space, &[]).err().unwrap_or_default()
+    };
+    assert_eq!(shown(LONGER, ""), "");
+    for (old, new, more, said) in [
+        (
+            "lookups/2",
+            "lookups/0",
+            "",
+            "`reasoning/lookups/0` is compared with itself",
+        ),
+        (
+            "lookups/0",
+            "lookups/7",
+            "",
+            "no row of `eval` has `lookups` = `7`",
+        ),
+        (
+            "\"reasoning/lookups/0\"",
+            "\"lenght/harmful\"",
+            "",
+            "`eval` measures no `lenght/harmful`",
+        ),
+        (
+            "\"reasoning/lookups/0\"",
+            "\"defense\"",
+            "",
+            "they have no difference",
+        ),
+        (
+            "metric = \"reasoning/lookups/2\"",
+            "mean = [\"defense\", \"compliance\"]",
+            "",
+            "one against one",
+        ),
+        (
+            " }",
+            " }, { metric = \"defense\", is = \"higher\" }",
+            "",
+            "the condition lacks `than`",
+        ),
+        (
+            " }",
+            ", against_node = \"eval\" }",
+            "",
+            "so there is no `against_node`",
+        ),
+        (
+            "",
+            "",
+            "against = \"wide.toml\"\n",
+            "so there is no `against`",
+        ),
+    ] {
+        let text = shown(&LONGER.replacen(old, new, 1), more);
+        assert!(text.contains(said), "{new}{more}\n{text}");
+        assert!(text.contains("--> base.toml:"), "{text}");
+    }
 }
 
 /// All variants of `base.toml` and `wide.toml`, or what is wrong.
@@ -610,7 +804,7 @@ fn what_a_claim_names_and_nobody_has_is_an_error_before_anything_runs() {
         (
             "\"defense\"",
             "\"loss\"",
-            "`evaluate` writes `defense`, `defense/plain`, ",
+            " more; `pipe kinds evaluate` lists them",
         ),
         (
             "metric = \"defense\"",

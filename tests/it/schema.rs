@@ -158,6 +158,14 @@ const SLIPS: &[(&str, &[&str])] = &[
         &["claim.0.expect: "],
     ),
     (
+        "[[claim]]\nabout = \"a\"\nnode = \"n\"\nexpect = [{ metric = \"m\", is = \"higher\", than = \"o\" }]",
+        &[],
+    ),
+    (
+        "[[claim]]\nabout = \"a\"\nnode = \"n\"\nexpect = [{ metric = \"m\", is = \"higher\" }]",
+        &["claim.0: lacks against"],
+    ),
+    (
         "[[claim]]\nabout = \"a\"\nexpects = []",
         &[
             "claim.0.expects: ",

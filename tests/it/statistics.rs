@@ -5,7 +5,7 @@ use crate::study::reference;
 use pipe::base::rng::Seed;
 use pipe::base::stats;
 use pipe::base::stats::crossed::{
-    ALPHA, Enough, Estimate, Range, Values, either, estimate, holm, of_means,
+    self, ALPHA, Enough, Estimate, Range, Values, either, estimate, holm, of_means,
 };
 use pipe::base::stats::paired::{RESAMPLES, bootstrap, bootstrap_by, quantile};
 
@@ -13,6 +13,36 @@ const ACCEPTED: f64 = 1e-9;
 
 fn near(ours: f64, theirs: f64, within: f64) {
     assert!((ours - theirs).abs() <= within, "{ours} is not {theirs}");
+}
+
+/// Where both metrics are of the same prompts it is a paired comparison; where they are of others, the variances add up.
+#[test]
+fn a_contrast_knows_which_prompts_both_sides_share() {
+    let values = |letter: &str, all: &[f64]| -> Values {
+        let each = all.iter().enumerate();
+        each.map(|(i, v)| (format!("{letter}{i}"), *v)).collect()
+    };
+    let (a, b) = ([3.0, 9.0, 4.0, 14.0], [1.0, 8.0, 2.0, 11.0]);
+    let both =
+        crossed::contrast(vec![values("p", &a)], vec![values("p", &b)], Range::Count).unwrap();
+    let differences = values("p", &[2.0, 1.0, 2.0, 3.0]);
+    let paired = crossed::estimate(&[vec![differences]], Range::Free).unwrap();
+    let (one, two) = (both.interval(0.05).unwrap(), paired.interval(0.05).unwrap());
+    assert!(
+        (one.0 - two.0).abs() < 1e-9 && (one.1 - two.1).abs() < 1e-9,
+        "{one:?} {two:?}"
+    );
+    let apart =
+        crossed::contrast(vec![values("p", &a)], vec![values("q", &b)], Range::Count).unwrap();
+    let variance = |all: &[f64]| pipe::base::stats::sd(all).unwrap().powi(2) / 4.0;
+    assert!((apart.error().powi(2) - variance(&a) - variance(&b)).abs() < 1e-9);
+    // 7 of 10 and 3 of 10: with one of each outcome more, 8 of 12 and 4 of 12.
+    let shares = |k: usize| -> Vec<f64> { (0..10).map(|i| f64::from(i < k)).collect() };
+    let two = [values("p", &shares(7)), values("q", &shares(3))].map(|v| vec![v]);
+    let [more, less] = two;
+    let found = crossed::contrast(more, less, Range::Share).unwrap();
+    let (low, high) = found.interval(0.05).unwrap();
+    assert!((found.value - 0.4).abs() < 1e-12 && ((low + high) / 2.0 - 1.0 / 3.0).abs() < 1e-9);
 }
 
 #[test]
@@ -214,6 +244,29 @@ fn shares_are_never_certain_and_never_out_of_bounds() {
     assert_eq!((words.interval(ALPHA), words.p(0.0)), (None, None));
 }
 
+/// More prompts leave the noise of the trainings, which two seeds tell with a t of 12.7.
+#[test]
+fn prompts_settle_nothing_while_the_seeds_that_there_are_do_not() {
+    let at = |add: f64| -> Vec<f64> {
+        let value = |i| if i % 2 == 0 { 1.0 } else { -0.7 };
+        (0..20).map(|i| value(i) + add).collect()
+    };
+    let (low, high) = (at(-0.02), at(0.02));
+    let e = of(&[&low, &high], Range::Free);
+    let Some(Enough::Prompts { prompts, seeds }) = e.enough(&[0.0], ALPHA, 100) else {
+        panic!("{e:?}");
+    };
+    // s = 0.0283; the difference is 0.15. Two seeds alone: 12.7 s / sqrt(2) = 0.254 is above it, whatever the prompts.
+    assert!(seeds > 2, "{seeds} seeds of {prompts}");
+    // By hand, of n prompts that vary by 0.85 each: (1.96 + 0.84)^2 * 0.7225 * 20 / 19 / n = 0.15^2 alone takes n = 265.
+    assert!((265..600).contains(&prompts), "{seeds} seeds of {prompts}");
+    // With so many of both it would be settled, even where the trainings' noise is too small beside the prompts' to widen the interval.
+    let (seeds, prompts) = (seeds as f64, prompts as f64);
+    let (own, common) = (0.0008 / seeds, 0.7605 / prompts);
+    let least = 1.96 * common.sqrt() + 0.84 * (own + common).sqrt();
+    assert!((0.13..=0.15).contains(&least), "{least}");
+}
+
 #[test]
 fn a_mean_of_metrics_is_paired_by_seed() {
     // What one metric gains the other loses: the mean of both is known though neither is.
@@ -245,18 +298,23 @@ fn what_would_settle_it_is_seeds_or_prompts_or_nothing() {
         .map(|i| if i % 2 == 0 { 1.0 } else { -0.7 })
         .collect();
     let e = of(&[&wild, &wild, &wild], Range::Free);
-    let Some(Enough::Prompts(n)) = e.enough(&[0.0], ALPHA, 100) else {
+    let Some(Enough::Prompts { prompts, seeds }) = e.enough(&[0.0], ALPHA, 100) else {
         panic!("{e:?}");
     };
-    assert!((200..400).contains(&n), "{n}");
+    assert!((200..400).contains(&prompts), "{prompts}");
+    assert_eq!(seeds, 3);
     assert_eq!(e.enough(&[e.value], ALPHA, 100), Some(Enough::Nothing));
     assert_eq!(Enough::Seeds(3).most(Enough::Seeds(5)), Enough::Seeds(5));
     assert_eq!(Enough::Seeds(3).most(Enough::Nothing), Enough::Nothing);
-    assert_eq!(Enough::Seeds(3).least(Enough::Prompts(2)), Enough::Seeds(3));
+    let prompts_of = |prompts, seeds| Enough::Prompts { prompts, seeds };
+    assert_eq!(Enough::Seeds(3).least(prompts_of(2, 2)), Enough::Seeds(3));
+    assert_eq!(Enough::Nothing.least(prompts_of(2, 2)), prompts_of(2, 2));
     assert_eq!(
-        Enough::Nothing.least(Enough::Prompts(2)),
-        Enough::Prompts(2)
+        prompts_of(20, 3).least(prompts_of(40, 2)),
+        prompts_of(20, 3)
     );
+    assert_eq!(prompts_of(20, 3).most(prompts_of(40, 2)), prompts_of(40, 3));
+    assert_eq!(Enough::Seeds(5).most(prompts_of(40, 2)), prompts_of(40, 5));
     // Nothing varied: no number of seeds like these gives an interval.
     let alike = of(&[&[0.0, 0.0], &[0.0, 0.0]], Range::Free);
     assert_eq!(alike.enough(&[0.1], ALPHA, 100), Some(Enough::Nothing));

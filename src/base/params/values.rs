@@ -101,13 +101,21 @@ macro_rules! choice {
     };
 }
 
+/// Of an integer that is never negative or, if it is small enough, too large.
+fn out_of_range(i: i64, most: Option<i64>) -> String {
+    match most.filter(|most| *most < i64::MAX) {
+        Some(most) => format!("{i} is out of range, 0 to {most}"),
+        None => format!("{i} is out of range, 0 or more"),
+    }
+}
+
 macro_rules! integer {
     ($($t:ty),+) => { $(
         impl ParamValue for $t {
             fn ty() -> Ty { Ty::Int }
             fn read(value: Option<&Value>) -> Result<Self, String> {
                 match value {
-                    Some(Value::Int(i)) => <$t>::try_from(*i).map_err(|_| format!("{i} is out of range")),
+                    Some(Value::Int(i)) => <$t>::try_from(*i).map_err(|_| out_of_range(*i, i64::try_from(<$t>::MAX).ok())),
                     _ => Err("expected an integer".into()),
                 }
             }

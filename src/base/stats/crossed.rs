@@ -49,7 +49,7 @@ pub enum Range {
 pub struct Estimate {
     pub value: f64,
     pub seeds: usize,
-    /// Of the seed that has fewest.
+    /// Of the seed that has fewest; of a contrast, on the side that has fewest.
     pub prompts: usize,
     /// The mean of each seed.
     pub each: Vec<f64>,
@@ -67,8 +67,8 @@ pub struct Estimate {
 pub enum Enough {
     /// So many seeds in all.
     Seeds(usize),
-    /// So many prompts; seeds alone would not do.
-    Prompts(usize),
+    /// So many prompts in each of so many seeds; seeds alone would not do.
+    Prompts { prompts: usize, seeds: usize },
     /// More than anybody would run.
     Nothing,
 }
@@ -78,9 +78,30 @@ impl Enough {
     pub fn most(self, other: Enough) -> Enough {
         match (self, other) {
             (Enough::Nothing, _) | (_, Enough::Nothing) => Enough::Nothing,
-            (Enough::Prompts(a), Enough::Prompts(b)) => Enough::Prompts(a.max(b)),
-            (Enough::Prompts(n), _) | (_, Enough::Prompts(n)) => Enough::Prompts(n),
             (Enough::Seeds(a), Enough::Seeds(b)) => Enough::Seeds(a.max(b)),
+            (Enough::Prompts { prompts, seeds }, Enough::Seeds(n))
+            | (Enough::Seeds(n), Enough::Prompts { prompts, seeds }) => Enough::Prompts {
+                prompts,
+                seeds: seeds.max(n),
+            },
+            (
+                Enough::Prompts { prompts, seeds },
+                Enough::Prompts {
+                    prompts: p,
+                    seeds: s,
+                },
+            ) => Enough::Prompts {
+                prompts: prompts.max(p),
+                seeds: seeds.max(s),
+            },
+        }
+    }
+
+    /// How many answers that takes, of what takes more prompts.
+    fn answers(self) -> usize {
+        match self {
+            Enough::Prompts { prompts, seeds } => prompts * seeds,
+            _ => 0,
         }
     }
 
@@ -89,9 +110,11 @@ impl Enough {
         match (self, other) {
             (Enough::Seeds(a), Enough::Seeds(b)) => Enough::Seeds(a.min(b)),
             (Enough::Seeds(n), _) | (_, Enough::Seeds(n)) => Enough::Seeds(n),
-            (Enough::Prompts(a), Enough::Prompts(b)) => Enough::Prompts(a.min(b)),
-            (Enough::Prompts(n), _) | (_, Enough::Prompts(n)) => Enough::Prompts(n),
-            (Enough::Nothing, Enough::Nothing) => Enough::Nothing,
+            (Enough::Nothing, other) | (other, Enough::Nothing) => other,
+            (a, b) => match a.answers() <= b.answers() {
+                true => a,
+                false => b,
+            },
         }
     }
 }
@@ -99,42 +122,67 @@ impl Enough {
 /// The mean over metrics (one, mostly) of the means over seeds of the means over prompts. Every metric has the same seeds.
 /// None without a value in each.
 pub fn estimate(metrics: &[Vec<Values>], range: Range) -> Option<Estimate> {
+    let parts = metrics.len();
+    let weights = vec![1.0 / parts.max(1) as f64; parts];
+    let found = combined(metrics, &weights, range, Pseudo::of)?;
+    let counts = |m: &Vec<Values>| m.iter().map(Values::len).min().unwrap_or_default();
+    Some(Estimate {
+        prompts: metrics.iter().map(counts).sum(),
+        ..found
+    })
+}
+
+/// What the first has more than the second, each the mean over its own prompts, of which they may share some or none: the mean over
+/// seeds of the difference of the means. `range`: of the values of either. None without a value in each.
+pub fn contrast(of: Vec<Values>, than: Vec<Values>, range: Range) -> Option<Estimate> {
+    let found = combined(&[of, than], &[1.0, -1.0], range, Pseudo::of_two)?;
+    let range = match range {
+        Range::Share => Range::Difference,
+        _ => Range::Free,
+    };
+    Some(Estimate { range, ..found })
+}
+
+/// The sum of the metrics' means, each times its weight.
+fn combined(
+    metrics: &[Vec<Values>],
+    weights: &[f64],
+    range: Range,
+    pseudo: fn(Range, f64, usize, usize) -> Pseudo,
+) -> Option<Estimate> {
     let seeds = metrics.first()?.len();
     let fits = metrics.iter().all(|m| m.len() == seeds);
     if !fits || seeds == 0 || metrics.iter().flatten().any(Values::is_empty) {
         return None;
     }
-    let parts = metrics.len() as f64;
     let mean = |values: &Values| values.values().sum::<f64>() / values.len() as f64;
-    let of_seed = |s: usize| metrics.iter().map(|m| mean(&m[s])).sum::<f64>() / parts;
+    let weighted = || metrics.iter().zip(weights);
+    let of_seed = |s: usize| weighted().map(|(m, w)| w * mean(&m[s])).sum::<f64>();
     let each: Vec<f64> = (0..seeds).map(of_seed).collect();
     let value = stats::mean(&each)?;
     let counts = |m: &Vec<Values>| m.iter().map(Values::len).min().unwrap_or_default();
-    let pseudo: Vec<Pseudo> = metrics
-        .iter()
-        .map(|m| {
-            let means: Vec<f64> = m.iter().map(mean).collect();
-            Pseudo::of(
-                range,
-                stats::mean(&means).unwrap_or_default(),
-                counts(m),
-                seeds,
-            )
-        })
-        .collect();
-    let own = common(metrics, parts, &pseudo);
-    let added: f64 = pseudo.iter().map(|p| p.variance).sum::<f64>() / (parts * parts);
-    let rounding: f64 = pseudo.iter().map(|p| p.rounding).sum::<f64>() / (parts * parts);
+    let pseudo = metrics.iter().map(|m| {
+        let means: Vec<f64> = m.iter().map(mean).collect();
+        let mean = stats::mean(&means).unwrap_or_default();
+        pseudo(range, mean, counts(m), seeds)
+    });
+    let pseudo: Vec<Pseudo> = pseudo.collect();
+    let own = common(metrics, weights, &pseudo);
+    let summed = |of: fn(&Pseudo) -> f64, power: i32| -> f64 {
+        let each = pseudo.iter().zip(weights);
+        each.map(|(p, w)| w.powi(power) * of(p)).sum()
+    };
+    let rounding = summed(|p| p.rounding, 2);
     let spread = stats::sd(&each).map(|sd| sd * sd + rounding);
     Some(Estimate {
         value,
         seeds,
-        prompts: metrics.iter().map(counts).sum(),
+        prompts: metrics.iter().map(counts).min().unwrap_or_default(),
         each,
         range,
-        centre: pseudo.iter().map(|p| p.centre).sum::<f64>() / parts,
+        centre: summed(|p| p.centre, 1),
         between: spread,
-        common: own.max(0.0) + added,
+        common: own.max(0.0) + summed(|p| p.variance, 2),
     })
 }
 
@@ -165,30 +213,43 @@ struct Pseudo {
     shrink: f64,
 }
 
+/// Pseudo-prompts: how many, the sum of their values, the sum of their squared distances from a mean.
+type Added = (f64, f64, fn(f64) -> f64);
+
 impl Pseudo {
     fn of(range: Range, mean: f64, n: usize, seeds: usize) -> Pseudo {
+        let two_of_each: Added = (4.0, 2.0, |m| 2.0 * m * m + 2.0 * (1.0 - m) * (1.0 - m));
+        let half_a_cell: Added = (2.0, 0.0, |m| {
+            0.5 * (1.0 - m) * (1.0 - m) + 0.5 * (1.0 + m) * (1.0 + m) + m * m
+        });
+        match range {
+            Range::Share => Pseudo::with(two_of_each, mean, n, 1.0),
+            // A difference that one training shows by chance, S of them hardly show together.
+            Range::Difference => Pseudo::with(half_a_cell, mean, n, seeds as f64),
+            Range::Count | Range::Free => Pseudo::none(mean),
+        }
+    }
+
+    /// Of a mean from which another is taken away: of two shares each gets one of each outcome (Agresti and Caffo 2000).
+    fn of_two(range: Range, mean: f64, n: usize, _: usize) -> Pseudo {
+        let one_of_each: Added = (2.0, 1.0, |m| m * m + (1.0 - m) * (1.0 - m));
+        match range {
+            Range::Share => Pseudo::with(one_of_each, mean, n, 1.0),
+            _ => Pseudo::none(mean),
+        }
+    }
+
+    fn none(mean: f64) -> Pseudo {
+        Pseudo {
+            centre: mean,
+            variance: 0.0,
+            rounding: 0.0,
+            shrink: 1.0,
+        }
+    }
+
+    fn with((extra, sum, squares): Added, mean: f64, n: usize, thin: f64) -> Pseudo {
         let n = n as f64;
-        // A difference that one training shows by chance, S of them hardly show together.
-        let thin = if range == Range::Difference {
-            seeds as f64
-        } else {
-            1.0
-        };
-        // Pseudo-prompts, the sum of their values, the sum of their squared distances from a mean.
-        let (extra, sum, squares): (f64, f64, fn(f64) -> f64) = match range {
-            Range::Share => (4.0, 2.0, |m| 2.0 * m * m + 2.0 * (1.0 - m) * (1.0 - m)),
-            Range::Difference => (2.0, 0.0, |m| {
-                0.5 * (1.0 - m) * (1.0 - m) + 0.5 * (1.0 + m) * (1.0 + m) + m * m
-            }),
-            Range::Count | Range::Free => {
-                return Pseudo {
-                    centre: mean,
-                    variance: 0.0,
-                    rounding: 0.0,
-                    shrink: 1.0,
-                };
-            }
-        };
         let all = n + extra;
         let centre = (mean * n + sum) / all;
         Pseudo {
@@ -201,18 +262,18 @@ impl Pseudo {
 }
 
 /// V2 of the prompts themselves: of every two seeds the covariance over what both have, or of a single seed its variance.
-fn common(metrics: &[Vec<Values>], parts: f64, pseudo: &[Pseudo]) -> f64 {
+fn common(metrics: &[Vec<Values>], weights: &[f64], pseudo: &[Pseudo]) -> f64 {
     let seeds = metrics[0].len();
     // By prompt: what it adds to the mean, over all seeds, and the squares of what it adds to each.
     let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for s in 0..seeds {
         let mut added: BTreeMap<&str, f64> = BTreeMap::new();
-        for (metric, pseudo) in metrics.iter().zip(pseudo) {
+        for ((metric, pseudo), weight) in metrics.iter().zip(pseudo).zip(weights) {
             let values = &metric[s];
             let n = values.len() as f64;
             let mean = values.values().sum::<f64>() / n;
             // One prompt shows no spread.
-            let scale = (n / (n - 1.0).max(1.0) * pseudo.shrink).sqrt() / (n * parts);
+            let scale = (n / (n - 1.0).max(1.0) * pseudo.shrink).sqrt() * weight / n;
             for (prompt, value) in values {
                 *added.entry(prompt).or_default() += (value - mean) * scale;
             }
@@ -255,26 +316,13 @@ impl Estimate {
         (half > 0.0).then_some(half)
     }
 
-    /// If there were so many seeds, with the spread of those that there are.
     fn half_at(&self, alpha: f64, seeds: usize) -> Option<f64> {
         let Some(between) = self.between else {
             let freedom = self.prompts.saturating_sub(1).max(1);
             return Some(stats::student(alpha, freedom) * self.common.sqrt());
         };
-        let freedom = seeds.checked_sub(1).filter(|k| *k > 0)?;
-        let own = between / seeds as f64;
-        let t = stats::student(alpha, freedom);
-        let z = stats::normal(alpha);
-        let weight = match own + self.common > 0.0 {
-            true => {
-                let a = if freedom == 1 { 0.12 } else { 0.2 };
-                let b = (4.5 / freedom as f64).min(2.0);
-                // x / (x + a) without dividing by V2, which may be nothing.
-                (own / (own + a * self.common)).powf(b)
-            }
-            false => 0.0,
-        };
-        Some((z * z * self.common + t * t * own * weight).sqrt())
+        let imagined = Imagined::new(between, alpha, seeds)?;
+        Some(imagined.half(self.common))
     }
 
     fn error_at(&self, seeds: usize) -> f64 {
@@ -335,15 +383,29 @@ impl Estimate {
         if let Some(seeds) = (self.seeds + 1..=most).find(|s| enough(*s)) {
             return Some(Enough::Seeds(seeds));
         }
-        // What no seed averages away shrinks with more prompts.
-        let needed = (stats::normal(alpha) + power()).powi(2) * self.common;
-        let times = needed / (gap * gap);
         Some(
-            match times > 1.0 && times < MOST_TIMES && self.prompts > 0 {
-                true => Enough::Prompts((self.prompts as f64 * times).ceil() as usize),
-                false => Enough::Nothing,
-            },
+            self.prompts_for(gap, alpha, most)
+                .unwrap_or(Enough::Nothing),
         )
+    }
+
+    /// What no seed averages away shrinks with more prompts; the seeds' own noise, with the t of so many, has to be small enough beside it.
+    /// Of all numbers of seeds the one that takes fewest answers.
+    fn prompts_for(&self, gap: f64, alpha: f64, most: usize) -> Option<Enough> {
+        let between = self.between?;
+        let fewest = |seeds: usize| {
+            let imagined = Imagined::new(between, alpha, seeds)?;
+            let mut steps = (1..).map(|k| STEP.powi(k)).take_while(|t| *t < MOST_TIMES);
+            let settles = |times: &f64| {
+                let common = self.common / times;
+                gap >= imagined.half(common) + power() * (imagined.own + common).sqrt()
+            };
+            let prompts = steps.find(settles)? * self.prompts as f64;
+            Some((prompts.ceil() as usize, seeds))
+        };
+        let all = (self.seeds..=most).filter_map(fewest);
+        let (prompts, seeds) = all.min_by_key(|(prompts, seeds)| prompts * seeds)?;
+        (prompts > 0).then_some(Enough::Prompts { prompts, seeds })
     }
 
     /// Of two estimates over the same seeds: how far their means over seeds go together, from -1 to 1, of all their noise.
@@ -360,6 +422,45 @@ impl Estimate {
         (noise > 0.0).then(|| (covariance / noise).clamp(-1.0, 1.0))
     }
 }
+
+/// So many seeds with the spread of those that there are.
+struct Imagined {
+    /// V1.
+    own: f64,
+    freedom: usize,
+    t: f64,
+    z: f64,
+}
+
+impl Imagined {
+    /// None of fewer than two.
+    fn new(between: f64, alpha: f64, seeds: usize) -> Option<Imagined> {
+        let freedom = seeds.checked_sub(1).filter(|k| *k > 0)?;
+        Some(Imagined {
+            own: between / seeds as f64,
+            freedom,
+            t: stats::student(alpha, freedom),
+            z: stats::normal(alpha),
+        })
+    }
+
+    /// h, where the prompts leave the variance `common`.
+    fn half(&self, common: f64) -> f64 {
+        let weight = match self.own + common > 0.0 {
+            true => {
+                let a = if self.freedom == 1 { 0.12 } else { 0.2 };
+                let b = (4.5 / self.freedom as f64).min(2.0);
+                // x / (x + a) without dividing by V2, which may be nothing.
+                (self.own / (self.own + a * common)).powf(b)
+            }
+            false => 0.0,
+        };
+        (self.z * self.z * common + self.t * self.t * self.own * weight).sqrt()
+    }
+}
+
+/// How finely numbers of prompts are tried: no one wants to know it better.
+const STEP: f64 = 1.02;
 
 /// More prompts than so many times those there are is no advice.
 const MOST_TIMES: f64 = 100.0;

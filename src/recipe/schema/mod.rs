@@ -38,7 +38,7 @@ pub fn schema(registry: &Registry) -> Value {
         "properties": {
             "name": { "type": "string", "description": "Name of the study; else the file's." },
             "description": { "type": "string", "description": "What the study is for." },
-            "extends": { "type": "string", "description": "One parent recipe, a path from here: tables merge, arrays replace, this file wins." },
+            "extends": { "type": "string", "description": "One parent recipe, a path from here or `pipe:NAME`: tables merge, arrays replace, this file wins." },
             "drop": {
                 "type": "array", "items": { "type": "string" },
                 "description": "Nodes of the parent that this recipe leaves out.",

@@ -44,8 +44,13 @@ pub fn claim() -> Value {
             "both": several("The metrics that `dominates` looks at side by side."),
             "is": {
                 "enum": words,
-                "description": "Lower or higher than in the other recipe, within a distance of it, or different; `dominates`: on no metric \
+                "description": "Lower or higher than in the other recipe or than `than`, within a distance of it, or different; `dominates`: on no metric \
                                 of `both` lower, on one at least higher.",
+            },
+            "than": {
+                "type": "string",
+                "description": "Another metric of the same node, in place of the other recipe: then the claim is `against` none. As \
+                                `{ metric = \"reasoning/lookups/3\", is = \"higher\", than = \"reasoning/lookups/0\" }`.",
             },
             "by": {
                 "type": "number", "minimum": 0,
@@ -58,18 +63,28 @@ pub fn claim() -> Value {
         "required": ["is"],
         "additionalProperties": only("a key of a condition"),
     });
+    // Within its recipe, where all of its conditions are.
+    let within = json!({
+        "required": ["expect"],
+        "properties": { "expect": { "type": "array", "minItems": 1, "items": { "required": ["than"] } } },
+    });
     json!({
         "type": "object",
         "properties": {
             "about": { "type": "string", "description": "The claim in words." },
-            "against": { "type": "string", "description": "The recipe it is compared with, a path from here." },
+            "against": {
+                "type": "string",
+                "description": "The recipe it is compared with, a path from here or `pipe:NAME`; absent where its conditions say `than`.",
+            },
             "node": node(),
             "against_node": other(),
             "at": at("this recipe"),
             "against_at": at("the other recipe"),
             "expect": { "type": "array", "items": condition, "minItems": 1, "description": "It holds if all of these do." },
         },
-        "required": ["about", "against", "expect"],
+        "required": ["about", "expect"],
+        "if": within,
+        "else": { "required": ["against"] },
         "additionalProperties": only("a key of a claim"),
     })
 }

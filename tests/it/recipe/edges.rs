@@ -201,11 +201,11 @@ kind = "tune"
 in = { model = "t", data = "mix" }
 steps = 5
 =====
-error: nodes need each other: t -> t
+error: nodes need each other: t -> t (model)
  --> r.toml:8:16
   |
 8 | in = { model = "t", data = "mix" }
-  |                ^^^
+  |                ^^^ `t` needs `t`
 "#,
     );
 }
@@ -228,11 +228,15 @@ kind = "tune"
 in = { model = "a", data = "mix" }
 steps = 5
 =====
-error: nodes need each other: b -> a -> b
- --> r.toml:8:16
-  |
-8 | in = { model = "b.model", data = "mix" }
-  |                ^^^^^^^^^
+error: nodes need each other: a -> b (model) -> a (model)
+  --> r.toml:12:16
+   |
+12 | in = { model = "a", data = "mix" }
+   |                ^^^ `b` needs `a`
+  ::: r.toml:8:16
+   |
+ 8 | in = { model = "b.model", data = "mix" }
+   |                --------- `a` needs `b`
 "#,
     );
 }
@@ -261,17 +265,48 @@ kind = "tune"
 in = { model = "itself", data = "mix" }
 steps = 5
 =====
-error: nodes need each other: b -> a -> b
- --> r.toml:6:16
-  |
-6 | in = { model = "b", data = "mix" }
-  |                ^^^
+error: nodes need each other: a -> b (model) -> a (model)
+  --> r.toml:10:16
+   |
+10 | in = { model = "a", data = "mix" }
+   |                ^^^ `b` needs `a`
+  ::: r.toml:6:16
+   |
+ 6 | in = { model = "b", data = "mix" }
+   |                --- `a` needs `b`
 
-error: nodes need each other: itself -> itself
+error: nodes need each other: itself -> itself (model)
   --> r.toml:18:16
    |
 18 | in = { model = "itself", data = "mix" }
-   |                ^^^^^^^^
+   |                ^^^^^^^^ `itself` needs `itself`
 "#,
+    );
+}
+
+#[test]
+fn a_long_circle_is_told_whole_and_shown_in_part() {
+    let node = |i: usize| {
+        let above = (i + 1) % 10;
+        format!(
+            "[node.n{i}]\nkind = \"tune\"\nin = {{ model = \"n{above}\", data = \"mix\" }}\nsteps = 5\n"
+        )
+    };
+    let nodes: String = (0..10).map(node).collect();
+    let text = format!("[node.mix]\nkind = \"data\"\nrows = 10\n{nodes}");
+    let shown = crate::recipe::read(&text, &[]).err().expect("a circle");
+    let first = shown.lines().next().unwrap();
+    assert_eq!(
+        first,
+        "error: nodes need each other: n0 -> n9 (model) -> n8 (model) -> n7 (model) -> n6 (model) -> n5 (model) -> n4 (model) -> n3 (model) \
+         -> n2 (model) -> n1 (model) -> n0 (model)"
+    );
+    assert_eq!(
+        shown.matches(":::").count() + shown.matches("-->").count(),
+        8
+    );
+    assert!(
+        shown.ends_with("= help: 2 more edges are in the circle\n"),
+        "{shown}"
     );
 }

@@ -41,7 +41,7 @@ error: unknown kind `frobnicate`
   |
 4 | kind = "frobnicate"
   |        ^^^^^^^^^^^^
-  = help: kinds: `data`, `base`, `tune`, `sink`
+  = help: kinds: `base`, `data`, `tune`, `sink`
 
 error: `kind` expects a string, got an integer
  --> r.toml:6:8

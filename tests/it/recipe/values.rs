@@ -1,6 +1,6 @@
 //! Values that do not fit their parameter.
 
-use crate::recipe::check;
+use crate::recipe::{NEEDS, SFT, accepted, check, read};
 
 #[test]
 fn a_wrong_type_says_what_was_expected_and_found() {
@@ -161,7 +161,7 @@ error: `99999999999999999999` does not fit in 64 bits
 11 | layers = [99999999999999999999]
    |           ^^^^^^^^^^^^^^^^^^^^
 
-error: `steps`: -1 is out of range
+error: `steps`: -1 is out of range, 0 to 4294967295
   --> r.toml:15:9
    |
 15 | steps = -1
@@ -198,4 +198,78 @@ error: `lr`: no float is exactly 9007199254740993
    |      ^^^^^^^^^^^^^^^^
 "#,
     );
+}
+
+#[test]
+fn a_variable_that_is_mentioned_as_elsewhere_is_suggested() {
+    check(
+        r#"
+[vars]
+seed = 1
+rows = 10
+how = "cosine"
+[node.base]
+kind = "base"
+[node.mix]
+kind = "data"
+rows = "{{ rows }}"
+seed = "$seed"
+[node.t]
+kind = "tune"
+in = { model = "base", data = "mix" }
+steps = "five"
+schedule = "$(how)"
+=====
+error: `rows` expects an integer, got a string
+ --> r.toml:9:8
+  |
+9 | rows = "{{ rows }}"
+  |        ^^^^^^^^^^^^
+  = help: did you mean `"${rows}"`?
+
+error: `seed` expects an integer, got a string
+  --> r.toml:10:8
+   |
+10 | seed = "$seed"
+   |        ^^^^^^^
+   = help: did you mean `"${seed}"`?
+
+error: `steps` expects an integer, got a string
+  --> r.toml:14:9
+   |
+14 | steps = "five"
+   |         ^^^^^^
+
+error: `schedule` expects one of `constant`, `cosine`, got `$(how)`
+  --> r.toml:15:12
+   |
+15 | schedule = "$(how)"
+   |            ^^^^^^^^
+   = help: did you mean `"${how}"`?
+"#,
+    );
+}
+
+#[test]
+fn a_text_that_is_as_good_as_a_variable_is_a_warning() {
+    let recipe = |remark: &str| {
+        format!("[vars]\nseed = 1\n{NEEDS}{SFT}remark = \"{remark}\"\nlayers = [\"${{seed}}\"]\n")
+    };
+    let warned = accepted(read(&recipe("$seed"), &[])).warnings.render(false);
+    assert_eq!(
+        warned,
+        r#"warning: `$seed` stands for itself, not for the variable
+  --> r.toml:12:10
+   |
+12 | remark = "$seed"
+   |          ^^^^^^^
+   = help: did you mean `"${seed}"`?
+"#
+    );
+    for remark in ["$HOME", "echo $seed", "$1", "a$"] {
+        assert!(
+            accepted(read(&recipe(remark), &[])).warnings.is_empty(),
+            "{remark}"
+        );
+    }
 }
