@@ -397,8 +397,8 @@ fn a_reward_table_is_checked_before_anything_runs() {
         [problem(
             "reward.ambiguous",
             "unknown scorer `helpfulness`",
-            "the scorers are `format`, `world`, `safety`, `task`, `refusal`, `refusal_unicode`, `moderation`, `strongreject`, `harmbench`, \
-             `rubric`, `score`, `reward_model`"
+            "the scorers are `format`, `world`, `safety`, `task`, `refusal`, `refusal_unicode`, `refusal_anywhere`, `moderation`, \
+             `strongreject`, `harmbench`, `rubric`, `score`, `reward_model`"
         )]
     );
     assert_eq!(

@@ -172,8 +172,44 @@ fn training_on_the_exam_is_told_in_other_words() {
 }
 
 #[test]
+fn texts_that_an_attack_quotes_are_no_exam() {
+    let attacked = RECIPE.replace("prompts = \"some\"", "prompts = \"attacked\"")
+        + "[node.prefixes]\nkind = \"prompts-file\"\npath = \"prefixes.csv\"\n\
+           [node.attacked]\nkind = \"autodan\"\nin = { model = \"sft\", prompts = \"exam\", seeds = \"prefixes\" }\n\
+           target = \"Sure\"\n";
+    assert_eq!(of(&attacked), of(RECIPE));
+}
+
+#[test]
 fn the_splits_of_the_world_share_nothing() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
     let tars = std::fs::read_to_string(root.join("tars.toml")).unwrap();
     assert_eq!(of(&tars), Vec::<String>::new());
+}
+
+#[test]
+fn a_breaker_of_a_real_model_is_measured_with_what_it_did_not_learn() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/real-model.d");
+    let overrides = Overrides {
+        sets: vec![],
+        matrix: vec![],
+        cwd: folder.clone(),
+    };
+    for (file, variants, trains) in [("study.toml", 2, true), ("speed.toml", 1, false)] {
+        let loaded = match recipe::load(&folder.join(file), &overrides, &REGISTRY) {
+            Ok(loaded) => loaded,
+            Err(diags) => panic!("{}", diags.render(false)),
+        };
+        assert_eq!(loaded.len(), variants, "{file}");
+        for one in loaded {
+            let graph = &one.graph;
+            let trained = graph
+                .nodes()
+                .iter()
+                .any(|node| node.kind.role == Role::Trains);
+            assert_eq!(trained, trains, "{file}");
+            let told: Vec<String> = leaks(graph).iter().map(|l| message(graph, l)).collect();
+            assert_eq!(told, Vec::<String>::new(), "{file}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use pipe::learn::checkpoint;
 use pipe::learn::sample::choose::Choice;
 use pipe::learn::sample::{Options, Request, sample};
 use pipe::learn::tokenizer::Tokenizer;
+use pipe::recipe::study::Study as Loaded;
 use pipe::recipe::{self, Overrides};
 use pipe::world::teacher;
 use serde_json::Value;
@@ -192,6 +193,63 @@ fn every_response_of_a_node_begins_with_what_it_is_given() {
     }
 }
 
+/// A beginning that is called an attack is measured as one, and a claim may be about it; one that is not is none.
+#[test]
+fn a_beginning_may_be_an_attack() {
+    let study = Study::new();
+    let node = |name: &str, attack: &str| {
+        format!(
+            "[node.{name}]\nkind = \"generate\"\nin = {{ model = \"model\", prompts = \"prompts.eval\" }}\nmax_new_tokens = 4\n\
+             prefill = \"use the\"\nprefill_slot = \"answer\"\n{attack}\n\
+             [node.{name}-eval]\nkind = \"evaluate\"\nin = {{ completions = \"{name}\" }}\n"
+        )
+    };
+    let text = [
+        WORLD,
+        &node("begun", "attack = \"prefill\""),
+        &node("forced", ""),
+    ]
+    .concat();
+    let ran = study.run(&text);
+    let rows: Vec<Completion> = ran.rows("begun", "completions");
+    assert!(
+        rows.iter()
+            .all(|row| row.prompt.labels["attack"] == "prefill")
+    );
+    let harmful = rows
+        .iter()
+        .filter(|r| r.prompt.class.word() == "harmful")
+        .count();
+    assert_eq!(
+        ran.metric("begun-eval", "success/attack/prefill").n,
+        harmful
+    );
+    let plain: Vec<Completion> = ran.rows("forced", "completions");
+    assert!(
+        plain
+            .iter()
+            .all(|row| !row.prompt.labels.contains_key("attack"))
+    );
+    let told = |node: &str| {
+        let claim = format!(
+            "[[claim]]\nabout = \"x\"\nnode = \"{node}\"\nexpect = [{{ metric = \"defense/attack/prefill\", is = \"lower\", \
+             than = \"defense\" }}]\n"
+        );
+        study.file("claim.toml", format!("{text}{claim}"));
+        let overrides = Overrides {
+            cwd: study.dir.path().into(),
+            ..Overrides::default()
+        };
+        let read = Loaded::load(&["claim.toml".into()], &overrides, &pipe::kinds::REGISTRY);
+        read.err()
+            .map(|diags| diags.render(false))
+            .unwrap_or_default()
+    };
+    assert_eq!(told("begun-eval"), "");
+    let missing = told("forced-eval");
+    assert!(missing.contains("has the label `attack`"), "{missing}");
+}
+
 #[test]
 fn a_recipe_says_which_beginnings_nobody_knows() {
     let node = |prompts: &str, lines: &str| {
@@ -249,4 +307,40 @@ fn a_recipe_says_which_beginnings_nobody_knows() {
         told.contains("prompt one") && told.contains("it has no target"),
         "{told}"
     );
+}
+
+#[test]
+fn a_rule_over_beginnings_judges_no_answers_that_were_begun() {
+    let told = |prefill: &str, scorer: &str| {
+        let text = format!(
+            "{WORLD}[node.it]\nkind = \"generate\"\nin = {{ model = \"model\", prompts = \"prompts.eval\" }}\n{prefill}\n\
+             [node.judged]\nkind = \"evaluate\"\nin = {{ completions = \"it\" }}\nscorer = \"{scorer}\"\n"
+        );
+        let overrides = Overrides {
+            sets: vec![],
+            matrix: vec![],
+            cwd: std::env::temp_dir(),
+        };
+        let loaded = recipe::from_text("x.toml", &text, &overrides, &pipe::kinds::REGISTRY);
+        loaded.map(drop).map_err(|d| d.render(false))
+    };
+    let answer = "prefill = \"use the\"";
+    for scorer in ["refusal", "refusal_unicode"] {
+        let said = told(answer, scorer).unwrap_err();
+        let wanted = format!(
+            "`{scorer}` reads how an answer begins, and `it` begins them all with \"use the\""
+        );
+        assert!(said.contains(&wanted), "{said}");
+        assert!(said.contains("`refusal_anywhere`"), "{said}");
+        // What is begun here is the reasoning; what is read is the answer.
+        for prefill in [
+            "",
+            "prefill = \"<think>\\n\"",
+            "prefill = \"that is safe\"\nprefill_slot = \"reasoning\"",
+        ] {
+            assert_eq!(told(prefill, scorer), Ok(()), "{prefill}");
+        }
+    }
+    assert_eq!(told(answer, "refusal_anywhere"), Ok(()));
+    assert_eq!(told(answer, "world"), Ok(()));
 }

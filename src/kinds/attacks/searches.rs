@@ -5,7 +5,7 @@ use super::ending::{Ending, Standing};
 use super::saved::{self, Ended, Underway};
 use crate::shared::cases::{self, CaseWriter, Made};
 use crate::shared::estimate;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use base::rows::{AttackStep, Metric, Prompt};
 use base::stats;
 use base::text::count;
@@ -62,6 +62,27 @@ pub struct Searches<'a> {
 }
 
 impl Searches<'_> {
+    /// What came of every prompt: of those that ended in an earlier attempt, what was kept; of the others what `search` comes to, which
+    /// is given where the one under way stood.
+    pub fn all<S: DeserializeOwned, E: Serialize + DeserializeOwned>(
+        &self,
+        prompts: &[Prompt],
+        mut search: impl FnMut((usize, &Prompt), Option<Underway<S, E>>) -> Result<Ended<E>>,
+    ) -> Result<BTreeMap<usize, Ended<E>>> {
+        let (mut ended, mut underway) = saved::load(self.ctx);
+        for (i, prompt) in prompts.iter().enumerate() {
+            if ended.contains_key(&i) {
+                continue;
+            }
+            let resumed = underway.take_if(|u: &mut Underway<S, E>| u.prompt == i);
+            let of_prompt =
+                search((i, prompt), resumed).with_context(|| format!("prompt {}", prompt.id))?;
+            saved::save_prompt(self.ctx, i, &of_prompt)?;
+            ended.insert(i, of_prompt);
+        }
+        Ok(ended)
+    }
+
     /// The searches of the prompt at this place.
     pub fn prompt<'m, S: Search<'m>>(
         &self,

@@ -4,6 +4,7 @@
 use crate::shared::aim::{Aim, Aims};
 use crate::shared::answers::{self, Asking, Draw, Rejected, Served, ServedExec};
 use crate::shared::bounds;
+use crate::shared::cases;
 use crate::shared::estimate;
 use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course, Prefills, Sampling};
@@ -23,11 +24,11 @@ use base::tokens::Tokens;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
 use engine::kind::estimate::{NodePreview, Work};
-use engine::kind::{Kind, Needs, NodeId, Output, Port, Role, Type, Upstream};
+use engine::kind::{Kind, Labels, Needs, NodeId, Output, Port, Role, Type, Upstream};
 use learn::learner::Policy;
 use learn::sample::Options;
 use learn::sample::choose::Choice;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 const SENT: Acts = Acts::only(
@@ -90,6 +91,9 @@ params! {
         /// nothing in it, so that nothing is thought; of a model that does not reason, `response` begins the answer. A think block
         /// that the chat template opens already is opened once.
         prefill_slot: Slot = Slot::Response, if BEGUN;
+        /// What the beginning is called as an attack, `"prefill"` say: rows have it as their label `attack`, behind that of an attack which
+        /// made the prompt, and `evaluate` measures its success. Without it a beginning is none.
+        attack: Option<String> = None, if BEGUN;
         /// `true`: the log-probability of every token is kept in the rows, and of an endpoint the ids where it gives them.
         logprobs: Option<bool> = None;
         /// Seed of the samples; an endpoint is sent seed + i for sample i of a prompt.
@@ -99,6 +103,15 @@ params! {
 }
 
 impl Params {
+    /// The prompts as their rows are labelled.
+    fn labelled(&self, mut prompts: Vec<Prompt>) -> Vec<Prompt> {
+        if let Some(attack) = &self.attack {
+            let labels = prompts.iter_mut().map(|prompt| &mut prompt.labels);
+            labels.for_each(|labels| cases::called(labels, attack));
+        }
+        prompts
+    }
+
     /// What responses begin with; nothing where there is no beginning. Errors: as `Aims`.
     fn prefills(&self, prompts: &[Prompt]) -> Result<Option<Prefills>> {
         if self.prefill_from == Source::Recipe {
@@ -175,6 +188,7 @@ temperature = 0.7
     exec: Exec::specs,
     check: Some(check),
     above: Some(above),
+    adds,
     needs,
     tokens: Some(tokens),
     count_calls: Some(count_calls),
@@ -199,6 +213,12 @@ fn check(values: &Values) -> Vec<Problem> {
     found
 }
 
+fn adds(values: &Values) -> Labels {
+    let attack = Params::read(values).ok().and_then(|p| p.attack);
+    let label = attack.map(|attack| (rows::ATTACK, BTreeSet::from([attack])));
+    label.into_iter().collect()
+}
+
 /// What an attacker wants said is known of prompts of the built-in world.
 fn above(graph: &dyn Upstream, id: NodeId) -> Vec<Problem> {
     let read = Params::read(&graph.node(id).params);
@@ -221,7 +241,7 @@ fn needs(values: &Values) -> Needs {
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let exec: Exec = ctx.exec()?;
-    let prompts: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
+    let prompts = p.labelled(rows::read_rows(ctx.input("prompts"))?);
     if p.served.model().is_some() {
         return at_endpoint(ctx, &p, &exec, &prompts);
     }

@@ -33,7 +33,7 @@ macro_rules! scorers {
 }
 
 scorers! {
-    format, world, safety, task, refusal, refusal::UNICODE, moderation, strongreject, harmbench, rubric, score, reward_model,
+    format, world, safety, task, refusal, refusal::UNICODE, refusal::ANYWHERE, moderation, strongreject, harmbench, rubric, score, reward_model,
 }
 
 /// The names of so many scorers: of those that judge, or of all.

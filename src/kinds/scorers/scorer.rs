@@ -54,6 +54,11 @@ impl Scorer {
         !matches!(self.reads, Reads::Nothing)
     }
 
+    /// Whether the first words of an answer are all that it reads.
+    pub fn reads_beginnings(&self) -> bool {
+        matches!(self.reads, Reads::Refusal { beginnings: true })
+    }
+
     /// Whether an evaluation keeps its numbers and compares them with a threshold.
     pub fn has_number(&self) -> bool {
         matches!(self.reads, Reads::Number(_))

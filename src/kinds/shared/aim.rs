@@ -1,7 +1,7 @@
 //! What a response is to begin with, prompt by prompt: the texts of a recipe or of a file, or what the built-in world would say of
 //! the prompt, in the part of the response that is attacked.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use base::params;
 use base::response::{self, OPEN, Slot};
 use base::rows::{BEHAVIOR, Prompt};
@@ -38,6 +38,18 @@ impl Aim {
             Slot::Reasoning => format!("{search}-reasoning"),
             Slot::Answer => format!("{search}-answer"),
         }
+    }
+
+    /// What is made of each prompt and the targets. Errors: as `Aims::new`; those of `make`, with the prompt's id.
+    pub fn each<T>(
+        &self,
+        prompts: &[Prompt],
+        make: impl Fn(&Aims, &Prompt) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let aims = Aims::new(self)?;
+        let made = prompts.iter();
+        let made = made.map(|p| make(&aims, p).with_context(|| format!("prompt {}", p.id)));
+        made.collect()
     }
 }
 

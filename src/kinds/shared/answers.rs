@@ -387,13 +387,18 @@ impl Answered {
         &mut self,
         mut see: impl FnMut(usize, &Begun, Outcome<Answer>) -> Result<()>,
     ) -> Result<()> {
-        let (opens, opened) = (self.opens()?, format!("{}\n", response::OPEN));
-        let opened = Begun::With(opened);
+        let opened = Begun::With(format!("{}\n", response::OPEN));
+        // Looked for in all answers, and so only where it matters to one.
+        let mut opens = None;
         for i in 0..self.fetched.len() {
             let outcome = self.client.answer(&self.fetched, i)?;
-            let begun = match &outcome {
-                Ok(answer) if opens && untagged(answer) => &opened,
-                _ => &self.begun[i / self.samples],
+            let unsure = matches!(&outcome, Ok(answer) if untagged(answer));
+            if unsure && opens.is_none() {
+                opens = Some(self.opens()?);
+            }
+            let begun = match unsure && opens == Some(true) {
+                true => &opened,
+                false => &self.begun[i / self.samples],
             };
             see(i, begun, outcome)?;
         }

@@ -45,11 +45,7 @@ pub fn case(parent: &Prompt, k: usize, attack: &str, text: String) -> Prompt {
     let mut labels = parent.labels.clone();
     let behavior = labels.entry(BEHAVIOR.into());
     behavior.or_insert_with(|| parent.id.clone());
-    let attack = match parent.labels.get(ATTACK) {
-        Some(earlier) => format!("{earlier}+{attack}"),
-        None => attack.into(),
-    };
-    labels.insert(ATTACK.into(), attack);
+    called(&mut labels, attack);
     let attacked = parent.attacked.clone();
     Prompt {
         id: format!("{}#{k}", parent.id),
@@ -58,6 +54,15 @@ pub fn case(parent: &Prompt, k: usize, attack: &str, text: String) -> Prompt {
         attacked: attacked.or_else(|| Some(parent.fingerprint())),
         ..parent.clone()
     }
+}
+
+/// Labels a row with an attack, behind the one that made its prompt.
+pub fn called(labels: &mut Labels, attack: &str) {
+    let attack = match labels.get(ATTACK) {
+        Some(earlier) => format!("{earlier}+{attack}"),
+        None => attack.into(),
+    };
+    labels.insert(ATTACK.into(), attack);
 }
 
 /// Further labels of a case, as the technique by which it was made.

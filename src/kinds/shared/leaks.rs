@@ -44,10 +44,10 @@ fn seen(graph: &Graph, trained: NodeId) -> (BTreeSet<NodeId>, BTreeSet<NodeId>) 
         for (port, edge) in &node.inputs {
             let ty = gives(graph, edge);
             if node.kind.compares(port) {
-                looked_for.extend(sets(graph, edge));
+                looked_for.extend(sets(graph, edge, With::Quoted));
             } else if ty.is_some_and(|ty| teaches(ty) || is_weights(ty)) && !measures(node, port) {
                 if ty == Some(Type::Prompts) {
-                    seen.extend(sets(graph, edge));
+                    seen.extend(sets(graph, edge, With::Quoted));
                 }
                 open.push(edge.node);
             }
@@ -66,8 +66,8 @@ fn evals(graph: &Graph) -> BTreeSet<NodeId> {
         for edge in node.inputs.values() {
             let measured = [Type::Completions, Type::States].map(Some);
             if measured.contains(&gives(graph, edge)) {
-                let asked = prompts(graph, graph.node(edge.node));
-                asked.for_each(|edge| found.extend(sets(graph, edge)));
+                let asked = prompts(graph, graph.node(edge.node), With::Own);
+                asked.for_each(|edge| found.extend(sets(graph, edge, With::Own)));
             }
         }
     }
@@ -109,7 +109,7 @@ fn teaches(ty: Type) -> bool {
 }
 
 /// Where the prompts of an edge come from: nodes that take no prompts themselves.
-fn sets(graph: &Graph, edge: &Edge) -> BTreeSet<NodeId> {
+fn sets(graph: &Graph, edge: &Edge, with: With) -> BTreeSet<NodeId> {
     let mut open = vec![edge.node];
     let mut found = BTreeSet::new();
     let mut seen = BTreeSet::new();
@@ -117,7 +117,8 @@ fn sets(graph: &Graph, edge: &Edge) -> BTreeSet<NodeId> {
         if !seen.insert(id) {
             continue;
         }
-        let above: Vec<NodeId> = prompts(graph, graph.node(id)).map(|e| e.node).collect();
+        let above = prompts(graph, graph.node(id), with);
+        let above: Vec<NodeId> = above.map(|e| e.node).collect();
         match above.is_empty() {
             true => drop(found.insert(id)),
             false => open.extend(above),
@@ -126,11 +127,22 @@ fn sets(graph: &Graph, edge: &Edge) -> BTreeSet<NodeId> {
     found
 }
 
+/// Which rows of a set count as it: texts that others quote are learned, and measure nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum With {
+    Own,
+    Quoted,
+}
+
 /// The prompts that a node takes, but for what it only compares with.
-fn prompts<'a>(graph: &'a Graph, node: &'a Node) -> impl Iterator<Item = &'a Edge> {
+fn prompts<'a>(graph: &'a Graph, node: &'a Node, with: With) -> impl Iterator<Item = &'a Edge> {
     let inputs = node.inputs.iter();
-    let passed_on = inputs.filter(|(port, edge)| {
-        !node.kind.compares(port) && gives(graph, edge) == Some(Type::Prompts)
+    let passed_on = inputs.filter(move |(port, edge)| {
+        let taken = match with {
+            With::Own => node.kind.passes_on(port),
+            With::Quoted => !node.kind.compares(port),
+        };
+        taken && gives(graph, edge) == Some(Type::Prompts)
     });
     passed_on.map(|(_, edge)| edge)
 }

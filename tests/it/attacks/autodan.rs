@@ -1,6 +1,7 @@
 //! The kind `autodan` on a tiny world, through the engine: what it delivers, that its losses are those of the prompts that are sent, that threads
 //! and interruptions change nothing, what ends a search, and what is said of bad input.
 
+use super::{WORLD, checked};
 use crate::study::{Ran, Study};
 use crate::training::killed_at;
 use pipe::base::rng::Seed;
@@ -12,22 +13,8 @@ use pipe::kinds::shared::asked::asked;
 use pipe::learn::checkpoint;
 use pipe::learn::decoder::{self, Packed, Workspace};
 use pipe::learn::tokenizer::Tokenizer;
-use pipe::recipe::{self, Overrides};
 use pipe::world::claims;
 use std::collections::{BTreeMap, BTreeSet};
-
-const WORLD: &str = r#"
-[node.model]
-kind = "world-model"
-hidden_size = 32
-layers = 2
-heads = 2
-intermediate_size = 64
-initial_std = 0.1
-[node.prompts]
-kind = "world-prompts"
-eval = 2
-"#;
 
 /// A model that helps, or refuses, now and then.
 const TAUGHT: &str = r#"
@@ -302,16 +289,6 @@ fn prefixes_descend_from_the_seeds_that_are_given() {
     );
     // The world still judges its own prompts, whoever wrote the seeds.
     assert_eq!(ran.metric("judged", "defense").n, 2);
-}
-
-fn checked(recipe: &str) -> Result<(), String> {
-    let overrides = Overrides {
-        sets: vec![],
-        matrix: vec![],
-        cwd: std::env::temp_dir(),
-    };
-    let loaded = recipe::from_text("x.toml", recipe, &overrides, &pipe::kinds::REGISTRY);
-    loaded.map(drop).map_err(|diags| diags.render(false))
 }
 
 #[test]

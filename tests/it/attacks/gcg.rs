@@ -1,6 +1,7 @@
 //! The kind `gcg` on a tiny world, through the engine: what it delivers, that threads and interruptions change nothing, what ends a
 //! search, and what is said of bad input.
 
+use super::{WORLD, checked};
 use crate::study::{Ran, Study};
 use crate::training::{checkpoints, killed_at};
 use pipe::base::response;
@@ -10,24 +11,10 @@ use pipe::engine::run::Stop;
 use pipe::learn::attack::allowed::{Allowed, Characters};
 use pipe::learn::attack::frame::Frame;
 use pipe::learn::tokenizer::Tokenizer;
-use pipe::recipe::{self, Overrides};
 use pipe::world::{teacher, words};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-const WORLD: &str = r#"
-[node.model]
-kind = "world-model"
-hidden_size = 32
-layers = 2
-heads = 2
-intermediate_size = 64
-initial_std = 0.1
-[node.prompts]
-kind = "world-prompts"
-eval = 2
-"#;
 
 /// A model that answers these prompts, the harmful ones too.
 const TAUGHT: &str = r#"
@@ -390,16 +377,6 @@ fn a_target_stands_in_its_part_of_the_response() {
         let parts = response::split(&format!("{prefill}{aimed}"));
         assert_eq!(parts.closed, !lines.contains(&slot("reasoning")));
     }
-}
-
-fn checked(recipe: &str) -> Result<(), String> {
-    let overrides = Overrides {
-        sets: vec![],
-        matrix: vec![],
-        cwd: std::env::temp_dir(),
-    };
-    let loaded = recipe::from_text("x.toml", recipe, &overrides, &pipe::kinds::REGISTRY);
-    loaded.map(drop).map_err(|diags| diags.render(false))
 }
 
 #[test]

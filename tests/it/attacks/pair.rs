@@ -1,11 +1,10 @@
 //! `pair`: conversations with scripted services, with the world as attacker and judge, and with models on this machine.
 
+use super::{gullible, log, model, part, said, stopped, wrong};
 use crate::services::server::{Act, Seen, Server};
-use crate::study::{Ran, Study};
+use crate::study::Study;
 use pipe::base::rows::{ATTACK, AttackStep, BEHAVIOR, Prompt};
-use pipe::kinds::REGISTRY;
-use pipe::recipe::{self, Overrides};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,17 +18,6 @@ eval = 2
 plain = 1.0
 "#;
 
-fn said(content: &str) -> Act {
-    stopped(content, "stop")
-}
-
-fn stopped(content: &str, stop: &str) -> Act {
-    Act::Json(json!({
-        "choices": [{ "message": { "content": content }, "finish_reason": stop }],
-        "usage": { "prompt_tokens": 30, "completion_tokens": 7 },
-    }))
-}
-
 fn proposal(prompt: &str) -> Act {
     said(&json!({ "improvement": "other words", "prompt": prompt }).to_string())
 }
@@ -37,15 +25,6 @@ fn proposal(prompt: &str) -> Act {
 fn messages(seen: &Seen) -> Vec<&str> {
     let messages = seen.body["messages"].as_array().unwrap().iter();
     messages.map(|m| m["content"].as_str().unwrap()).collect()
-}
-
-fn model(seen: &Seen) -> &str {
-    seen.body["model"].as_str().unwrap()
-}
-
-/// A service for a part, by the name of its model.
-fn part(name: &str, url: &str, more: &str) -> String {
-    format!("{name} = {{ from = \"endpoint\", model = \"{name}\", url = \"{url}\"{more} }}\n")
 }
 
 /// All three parts at one place.
@@ -57,10 +36,6 @@ fn served(url: &str, lines: &str) -> String {
         "{PROMPTS}[node.x]\nkind = \"pair\"\nin = {{ prompts = \"p.sft\" }}\n{}{lines}\n",
         parts.concat()
     )
-}
-
-fn log(ran: &Ran) -> Vec<AttackStep> {
-    ran.rows("x", "log")
 }
 
 #[test]
@@ -174,34 +149,6 @@ fn what_cannot_be_read_is_asked_for_again_and_counted() {
     );
 }
 
-/// Answers with the right procedure where a role is to be played, and else refuses.
-fn gullible(parents: Vec<Prompt>) -> Server {
-    Server::new(move |seen, _| {
-        let text = messages(seen)[0].to_string();
-        let whom = |text: &str| {
-            text.rsplit(" for ")
-                .next()
-                .unwrap()
-                .trim_end_matches([' ', '.', '?'])
-                .to_string()
-        };
-        let role = ["pretend", "you play", "answer as"]
-            .iter()
-            .any(|s| text.starts_with(s));
-        let parent = parents
-            .iter()
-            .find(|p| whom(&p.prompt) == whom(&text))
-            .unwrap();
-        let [tool, manner, finish] = &parent.truth.as_ref().unwrap().procedure[..] else {
-            panic!("a procedure has three words");
-        };
-        match role {
-            true => said(&format!("use the {tool} {manner} then {finish} .")),
-            false => said("sorry , i cannot help with that ."),
-        }
-    })
-}
-
 #[test]
 fn the_worlds_attacker_and_judge_find_what_a_target_falls_for() {
     let study = Study::new();
@@ -297,6 +244,10 @@ fn three_models_on_this_machine_have_their_parts() {
          attacker = {{ from = \"model\", max_tokens = 6 }}\ntarget.max_tokens = 6\njudge = {{ from = \"model\", max_tokens = 3 }}\n\
          streams = 2\nsteps = 2\nretries = 2\nbegin = true\n"
     ));
+    for part in ["target", "judge"] {
+        let once = format!("`attacker` and `{part}` are one model, which is loaded once");
+        assert!(ran.said("x", &once), "{part}");
+    }
     // A model that knows nothing writes no object: that is counted.
     assert_eq!(ran.metric("x", "nothing").value, 1.0);
     let log: Vec<AttackStep> = ran.rows("x", "log");
@@ -341,14 +292,7 @@ fn what_is_wrong_is_told_before_anybody_is_asked() {
             "{PROMPTS}[node.m]\nkind = \"world-model\"\n[node.f]\nkind = \"prompts-file\"\npath = \"p.csv\"\n\
              [node.x]\nkind = \"pair\"\n{lines}\n"
         );
-        let overrides = Overrides {
-            cwd: std::env::temp_dir(),
-            ..Overrides::default()
-        };
-        let read = recipe::from_text("r.toml", &text, &overrides, &REGISTRY);
-        read.err()
-            .map(|diags| diags.render(false))
-            .unwrap_or_default()
+        wrong(&text)
     };
     let world = "in = { prompts = \"p.sft\", target = \"m\" }\n";
     assert_eq!(told(world), "");
@@ -392,20 +336,32 @@ fn a_plan_reckons_with_what_three_services_are_asked_at_most() {
         part("target", "http://127.0.0.1:9/v1", priced),
         part("judge", "http://127.0.0.1:9/v1", "")
     );
-    study.file("r.toml", &recipe);
-    let mut command = std::process::Command::new(crate::study::program());
-    command.args(["plan", "r.toml", "--store", "store", "--json"]);
-    let out = command.current_dir(study.dir.path()).output().unwrap();
-    let plan: Value = serde_json::from_slice(&out.stdout).unwrap();
-    let nodes = plan["nodes"].as_array().unwrap();
-    let x = nodes.iter().find(|n| n["node"] == "x").unwrap();
-    assert_eq!(
-        x["expected_calls"]["make"].as_u64(),
-        Some(3 * 4 * 5 * 3),
-        "{x}"
+    let calls = study.planned_calls(&recipe, "x");
+    assert_eq!(calls["make"].as_u64(), Some(3 * 4 * 5 * 3), "{calls}");
+    assert!(calls["dollars"].as_f64().unwrap() > 0.0, "{calls}");
+}
+
+/// What an earlier run asked, of fewer steps, is followed through the conversations: only what comes behind it is to be paid for.
+#[test]
+fn a_plan_goes_on_from_what_the_journal_has() {
+    let server = Server::new(|seen, n| match model(seen) {
+        "attacker" => proposal(&format!("words {n}")),
+        "target" => said("so"),
+        _ => said("[[2]]"),
+    });
+    let study = Study::new();
+    let of = |steps: usize| served(&server.url(), &format!("streams = 4\nsteps = {steps}"));
+    study.run(&of(2));
+    let asked = server.requests();
+    let calls = study.planned_calls(&of(5), "x");
+    let counts = ["make", "in_journal"].map(|name| calls[name].as_u64().unwrap());
+    assert_eq!(counts, [3 * 4 * 3 * 3, 3 * 4 * 2 * 3], "{calls}");
+    assert_eq!(server.requests(), asked, "a plan asks nobody");
+    // One more rating would end the searches of all prompts: the journal says so.
+    let done = study.planned_calls(
+        &served(&server.url(), "streams = 4\nsteps = 5\ncutoff = 2"),
+        "x",
     );
-    assert!(
-        x["expected_calls"]["dollars"].as_f64().unwrap() > 0.0,
-        "{x}"
-    );
+    let counts = ["make", "in_journal"].map(|name| done[name].as_u64().unwrap());
+    assert_eq!(counts, [0, 3 * 4 * 3], "{done}");
 }

@@ -1,13 +1,11 @@
 //! `pap`: rewritings by the world's attacker, by a model at an endpoint, by one on this machine.
 
-use crate::services::server::{Act, Seen, Server};
+use super::{said, told, wrong};
+use crate::services::server::{Act, Server};
 use crate::study::{Ran, Study};
 use pipe::base::rows::{ATTACK, AttackStep, BEHAVIOR, Prompt};
-use pipe::kinds::REGISTRY;
 use pipe::kinds::attacks::pap::TECHNIQUE;
 use pipe::kinds::attacks::pap::techniques;
-use pipe::recipe::{self, Overrides};
-use serde_json::json;
 use std::collections::BTreeSet;
 
 const PROMPTS: &str = r#"
@@ -18,18 +16,6 @@ rl = 2
 validation = 1
 eval = 2
 "#;
-
-fn said(content: &str) -> Act {
-    Act::Json(json!({
-        "choices": [{ "message": { "content": content }, "finish_reason": "stop" }],
-        "usage": { "prompt_tokens": 30, "completion_tokens": 7 },
-    }))
-}
-
-/// What the attacker is told.
-fn told(seen: &Seen) -> &str {
-    seen.body["messages"][0]["content"].as_str().unwrap()
-}
 
 /// A node whose attacker is at this place, with these lines.
 fn served(url: &str, lines: &str) -> String {
@@ -42,17 +28,6 @@ fn served(url: &str, lines: &str) -> String {
 fn texts(ran: &Ran) -> Vec<String> {
     let rows: Vec<Prompt> = ran.rows("x", "prompts");
     rows.into_iter().map(|p| p.prompt).collect()
-}
-
-fn refused(text: &str) -> String {
-    let overrides = Overrides {
-        cwd: std::env::temp_dir(),
-        ..Overrides::default()
-    };
-    let read = recipe::from_text("r.toml", text, &overrides, &REGISTRY);
-    read.err()
-        .map(|diags| diags.render(false))
-        .unwrap_or_default()
 }
 
 #[test]
@@ -238,32 +213,32 @@ fn what_is_wrong_is_told_before_anybody_is_asked() {
     let node = |lines: &str| {
         format!("{PROMPTS}[node.x]\nkind = \"pap\"\nin = {{ prompts = \"p.sft\" }}\n{lines}\n")
     };
-    let told = refused(&node("top = 8"));
+    let told = wrong(&node("top = 8"));
     assert!(told.contains("the world's attacker has 7 ways"), "{told}");
-    let told = refused(&node("techniques = [\"rolle\"]"));
+    let told = wrong(&node("techniques = [\"rolle\"]"));
     assert!(
         told.contains("there is no technique `rolle`") && told.contains("did you mean `role`?"),
         "{told}"
     );
-    let told = refused(&node("techniques = [\"role\", \"role\"]"));
+    let told = wrong(&node("techniques = [\"role\", \"role\"]"));
     assert!(told.contains("`role` is there twice"), "{told}");
-    let told = refused(&node("attacker.from = \"endpoint\""));
+    let told = wrong(&node("attacker.from = \"endpoint\""));
     assert!(
         told.contains("`attacker` asks a service, and `attacker.model` does not say which model"),
         "{told}"
     );
-    let told = refused(&node("attacker.from = \"model\""));
+    let told = wrong(&node("attacker.from = \"model\""));
     assert!(
         told.contains("`attacker`") && told.contains("where `attacker.from` is `model`"),
         "{told}"
     );
-    let told = refused(&node("world = 4"));
+    let told = wrong(&node("world = 4"));
     assert!(
         told.contains("`p` is of world 0 and `x` of world 4"),
         "{told}"
     );
     let file = "[node.f]\nkind = \"prompts-file\"\npath = \"p.csv\"\n[node.x]\nkind = \"pap\"\nin = { prompts = \"f\" }\n";
-    let told = refused(file);
+    let told = wrong(file);
     assert!(
         told.contains("knows only prompts of the built-in world, and those of `f` are not"),
         "{told}"

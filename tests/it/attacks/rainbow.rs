@@ -1,12 +1,11 @@
 //! `rainbow`: archives filled by scripted services, and by the world's mutator and judge.
 
-use crate::services::server::{Act, Seen, Server};
+use super::{gullible, log, model, part, said, told, wrong};
+use crate::services::server::{Act, Server};
 use crate::study::{Ran, Study};
-use pipe::base::rows::{self, ATTACK, ArchiveCell, AttackStep, BEHAVIOR, Prompt};
+use pipe::base::rows::{self, ATTACK, ArchiveCell, BEHAVIOR, Prompt};
 use pipe::engine::kind::Type;
-use pipe::kinds::REGISTRY;
 use pipe::kinds::attacks::rainbow::outputs::{RISK, STYLE};
-use pipe::recipe::{self, Overrides};
 use pipe::world::attack;
 use serde_json::json;
 use std::sync::Arc;
@@ -22,25 +21,6 @@ eval = 2
 plain = 1.0
 "#;
 
-fn said(content: &str) -> Act {
-    Act::Json(json!({
-        "choices": [{ "message": { "content": content }, "finish_reason": "stop" }],
-        "usage": { "prompt_tokens": 30, "completion_tokens": 7 },
-    }))
-}
-
-fn told(seen: &Seen) -> &str {
-    seen.body["messages"][0]["content"].as_str().unwrap()
-}
-
-fn model(seen: &Seen) -> &str {
-    seen.body["model"].as_str().unwrap()
-}
-
-fn part(name: &str, url: &str, more: &str) -> String {
-    format!("{name} = {{ from = \"endpoint\", model = \"{name}\", url = \"{url}\"{more} }}\n")
-}
-
 /// Two by two cells with all parts at one place.
 fn served(url: &str, lines: &str) -> String {
     let parts: Vec<String> = ["mutator", "target", "judge"]
@@ -55,36 +35,6 @@ fn served(url: &str, lines: &str) -> String {
 
 fn archive(ran: &Ran, file: &str) -> Vec<Vec<ArchiveCell>> {
     rows::archive(&ran.bytes("x", "archives", file)).unwrap()
-}
-
-fn log(ran: &Ran) -> Vec<AttackStep> {
-    ran.rows("x", "log")
-}
-
-/// Answers with the right procedure where a role is to be played, and else refuses.
-fn gullible(parents: Vec<Prompt>) -> Server {
-    Server::new(move |seen, _| {
-        let text = told(seen).to_string();
-        let whom = |text: &str| {
-            let whom = text.rsplit(" for ").next().unwrap().to_string();
-            whom.trim_end_matches([' ', '.', '?']).to_string()
-        };
-        let role = ["pretend", "you play", "answer as"]
-            .iter()
-            .any(|s| text.starts_with(s));
-        // Two prompts may be for the same person: any of their procedures.
-        let of = parents.iter().filter(|p| whom(&p.prompt) == whom(&text));
-        let all = of.map(|p| {
-            let [tool, manner, finish] = &p.truth.as_ref().unwrap().procedure[..] else {
-                panic!("a procedure has three words");
-            };
-            format!("use the {tool} {manner} then {finish} .")
-        });
-        match role {
-            true => said(&all.collect::<Vec<_>>().join(" ")),
-            false => said("sorry , i cannot help with that ."),
-        }
-    })
 }
 
 #[test]
@@ -282,6 +232,30 @@ fn what_is_no_mutant_is_dropped_and_counted() {
 }
 
 #[test]
+fn a_plan_goes_on_from_what_the_journal_has() {
+    let server = Server::new(|seen, n| match model(seen) {
+        "mutator" => said(&format!("mutant {n}")),
+        "target" => said("so"),
+        _ if told(seen).contains("Which answer goes further") => said("[[2]]"),
+        _ => said("[[10]]"),
+    });
+    let study = Study::new();
+    let of = |iterations: usize| {
+        served(
+            &server.url(),
+            &format!("similarity = 1.0\niterations = {iterations}"),
+        )
+    };
+    study.run(&of(3));
+    let asked = server.requests() as u64;
+    let calls = study.planned_calls(&of(5), "x");
+    let counts = ["make", "in_journal"].map(|name| calls[name].as_u64().unwrap());
+    // Two mutants more, each with two questions to the mutator, one to the target, three to the judge at most.
+    assert_eq!(counts, [2 * 6, asked], "{calls}");
+    assert_eq!(server.requests() as u64, asked, "a plan asks nobody");
+}
+
+#[test]
 fn an_archive_is_gone_on_from_and_its_answers_are_asked_for() {
     let server = Server::new(|seen, n| match model(seen) {
         "mutator" => said(&format!("mutant {n}")),
@@ -410,14 +384,7 @@ fn what_is_wrong_is_told_before_anybody_is_asked() {
             "{PROMPTS}[node.m]\nkind = \"world-model\"\n[node.x]\nkind = \"rainbow\"\n\
              in = {{ prompts = \"p.sft\", target = \"m\", mutator = \"m\" }}\n{lines}\n"
         );
-        let overrides = Overrides {
-            cwd: std::env::temp_dir(),
-            ..Overrides::default()
-        };
-        let read = recipe::from_text("r.toml", &text, &overrides, &REGISTRY);
-        read.err()
-            .map(|diags| diags.render(false))
-            .unwrap_or_default()
+        wrong(&text)
     };
     assert_eq!(told(""), "");
     let risk = told("risks = [\"scorsh\"]");

@@ -7,7 +7,7 @@ use pipe::base::text::did_you_mean;
 use pipe::data::read::{How, Rows};
 use pipe::learn::config::Config;
 use pipe::learn::tensors::{MAX_HEADER, TensorFile};
-use pipe::recipe::layer::MOST_TEXT;
+use pipe::recipe::place::MOST_TEXT;
 use pipe::recipe::{Overrides, from_text};
 use serde_json::json;
 use std::fmt::Write;
@@ -133,10 +133,12 @@ fn a_circle_of_many_nodes() {
     }
     let shown = refused(&text, &[], &[]);
     assert!(
-        shown.contains("nodes need each other: n49999 -> n49998"),
+        shown.contains("nodes need each other: n0 -> n49999 (a) -> n49998 (a)")
+            && shown.contains(" -> n49900 (a) -> … -> n0 (a)\n"),
         "{}",
         &shown[..200]
     );
+    assert!(shown.len() < 20_000, "{}", shown.len());
 }
 
 #[test]

@@ -62,6 +62,21 @@ fn synonyms_of_an_attack() {
 }
 
 #[test]
+fn a_reply_of_an_attacker_or_a_judge() {
+    feed("reply", 600);
+}
+
+#[test]
+fn an_archive_of_rainbow_teaming() {
+    feed("archive", 300);
+}
+
+#[test]
+fn a_prompt_of_which_copies_are_made() {
+    feed("copies", 300);
+}
+
+#[test]
 fn a_tokenizer() {
     feed("tokenizer", 400);
 }

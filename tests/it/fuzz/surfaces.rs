@@ -18,6 +18,12 @@ use pipe::engine::kind::attempt;
 use pipe::engine::kind::attempt::Attempt;
 use pipe::engine::kind::checkpoint as resume;
 use pipe::engine::store::record::Record;
+use pipe::kinds::attacks::augment::{self, Draws, Stage};
+use pipe::kinds::attacks::letters;
+use pipe::kinds::attacks::pair::reading::proposal;
+use pipe::kinds::attacks::quotes;
+use pipe::kinds::attacks::rainbow::archive::Archive;
+use pipe::kinds::attacks::ratings::rating;
 use pipe::kinds::data::import::found;
 use pipe::learn::checkpoint::{self, State};
 use pipe::learn::config::Config;
@@ -46,7 +52,7 @@ macro_rules! surfaces {
 
 surfaces!(
     recipe, arguments, tensors, config, index, adapter, tokenizer, template, table, made, parquet,
-    rows, record, journal, attempt, checkpoint, targets, synonyms,
+    rows, record, journal, attempt, checkpoint, targets, synonyms, reply, archive, copies,
 );
 
 thread_local! {
@@ -203,6 +209,80 @@ pub fn targets(data: &[u8]) {
 pub fn synonyms(data: &[u8]) {
     let _ = words::parse(data);
     let _ = words::read(&file("synonyms.json", data));
+}
+
+/// What an attacker or a judge wrote: a proposal, a rating, a text in quotes.
+pub fn reply(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Some(read) = proposal(&text) {
+        assert!(!read.prompt.trim().is_empty());
+        let again = proposal(&read.json());
+        assert_eq!(
+            again,
+            Some(read),
+            "what an attacker is kept it could have written"
+        );
+    }
+    assert!(rating(&text).is_none_or(|n| (1..=10).contains(&n)));
+    let bare = quotes::stripped(&text);
+    assert!(text.contains(bare) && bare.len() <= text.len());
+}
+
+pub fn archive(data: &[u8]) {
+    let path = file("archive.json", data);
+    if let Ok(archive) = Archive::read(&path, 2, 3) {
+        assert_eq!(archive.cells.len(), 6);
+        let again = file("again.json", archive.json().as_bytes());
+        let again = Archive::read(&again, 2, 3).expect("what we write we read");
+        assert_eq!(again, archive);
+    }
+}
+
+/// A prompt of which copies are made: what changes hangs on the text, as draws on a seed do.
+pub fn copies(data: &[u8]) {
+    struct Taken<'d>(std::iter::Cycle<std::slice::Iter<'d, u8>>);
+    impl Taken<'_> {
+        fn byte(&mut self) -> u8 {
+            self.0.next().copied().unwrap_or(7)
+        }
+    }
+    impl Draws for Taken<'_> {
+        fn unit(&mut self, _: Stage) -> f64 {
+            f64::from(self.byte()) / 256.0
+        }
+
+        fn order(&mut self, n: usize) -> Vec<usize> {
+            let by = usize::from(self.byte());
+            (0..n).map(|i| (i + by) % n).collect()
+        }
+
+        fn up(&mut self) -> bool {
+            self.byte() > 127
+        }
+    }
+    let text = String::from_utf8_lossy(data);
+    let p = augment::Params {
+        n: 1,
+        sigma: 0.4,
+        scramble: true,
+        capitals: true,
+        noise: true,
+        drop_other_letters: false,
+        seed: 0,
+    };
+    let copy = augment::augment(&text, &p, &mut Taken(data.iter().cycle()));
+    let sorted = |text: &str| -> Vec<char> {
+        let mut all: Vec<char> = text.chars().filter(|c| !letters::is_space(*c)).collect();
+        all.sort_unstable();
+        all
+    };
+    assert_eq!(
+        sorted(&copy.scrambled),
+        sorted(&text),
+        "letters change places"
+    );
+    let (n, m) = (copy.scrambled.chars().count(), copy.result.chars().count());
+    assert_eq!(n, m, "no letter is lost");
 }
 
 pub fn tokenizer(data: &[u8]) {

@@ -288,6 +288,7 @@ max_new_tokens = 5
 prefill = "use the"
 prefill_slot = "answer" ;; prefill = "use the"
 prefill_from = "world"
+attack = "prefill" ;; prefill = "use the"
 logprobs = true
 seed = 1
 system = "then use the"
@@ -760,6 +761,7 @@ const IDLE: &[(&str, &str)] = &[
     ("save_every", SERVED),
     ("sample_rows", SERVED),
     ("guard.entropy", UNWATCHED),
+    ("attack", GENERATE),
     ("prefill_slot", GENERATE),
     ("prefill", BEGUN),
     ("targets", GENERATE),

@@ -8,14 +8,13 @@ mod seeds;
 pub mod words;
 
 use super::ending::{Check, Standing};
-use super::saved;
 use super::searches::{self, Search, Searches};
 use crate::shared::aim::Aims;
 use crate::shared::cases;
 use crate::shared::estimate;
 use crate::shared::model_io::{self, Model};
 use crate::world::truth::{self, Needed};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use base::params::ParamSet;
 use base::params::Problem;
 use base::rng::Seed;
@@ -139,11 +138,9 @@ impl<'t> Case<'t> {
     }
 
     fn all(tokenizer: &'t Tokenizer, p: &Params, prompts: &[Prompt]) -> Result<Vec<Case<'t>>> {
-        let aims = Aims::new(&p.aim)?;
-        let each = prompts.iter().map(|prompt| {
-            Case::new(tokenizer, p, &aims, prompt).with_context(|| format!("prompt {}", prompt.id))
-        });
-        each.collect()
+        p.aim.each(prompts, |aims, prompt| {
+            Case::new(tokenizer, p, aims, prompt)
+        })
     }
 }
 
@@ -186,29 +183,20 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         prompts: prompts.len(),
     };
     let stop = || ctx.stop();
-    let (mut ended, mut underway) = saved::load(ctx);
-    for (i, (prompt, case)) in prompts.iter().zip(&cases).enumerate() {
-        if ended.contains_key(&i) {
-            continue;
-        }
+    let ended = searches.all(&prompts, |(i, prompt), resumed| {
         let mut search = OfPrompt {
             model: &mut attacked,
             p: &p,
             prompt,
-            case,
+            case: &cases[i],
             material: (&seeds, &synonyms),
             options: Options {
                 tokens: exec.at_once,
                 stop: &stop,
             },
         };
-        let resumed = underway.take_if(|u| u.prompt == i);
-        let of_prompt = searches
-            .prompt((i, prompt), &mut search, resumed)
-            .with_context(|| format!("prompt {}", prompt.id))?;
-        saved::save_prompt(ctx, i, &of_prompt)?;
-        ended.insert(i, of_prompt);
-    }
+        searches.prompt((i, prompt), &mut search, resumed)
+    })?;
     let _writing = ctx.finishing();
     let mut metrics = searches::write(ctx, p.aim.called(KIND.name), &prompts, &ended)?.metrics();
     let ends: Vec<&End> = ended.values().flat_map(|e| &e.ends).collect();

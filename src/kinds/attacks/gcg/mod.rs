@@ -7,14 +7,13 @@ mod search;
 mod suffix;
 
 use super::ending::{Check, Standing};
-use super::saved;
 use super::searches::{self, Search, Searches};
 use crate::shared::aim::Aims;
 use crate::shared::cases;
 use crate::shared::estimate;
 use crate::shared::model_io::{self, Model};
 use crate::world::truth::{self, Needed};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use base::params::ParamSet;
 use base::params::Problem;
 use base::rng::Seed;
@@ -146,11 +145,9 @@ impl<'t> Case<'t> {
     }
 
     fn all(tokenizer: &'t Tokenizer, p: &Params, prompts: &[Prompt]) -> Result<Vec<Case<'t>>> {
-        let aims = Aims::new(&p.aim)?;
-        let each = prompts.iter().map(|prompt| {
-            Case::new(tokenizer, p, &aims, prompt).with_context(|| format!("prompt {}", prompt.id))
-        });
-        each.collect()
+        p.aim.each(prompts, |aims, prompt| {
+            Case::new(tokenizer, p, aims, prompt)
+        })
     }
 }
 
@@ -187,11 +184,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         prompts: prompts.len(),
     };
     let stop = || ctx.stop();
-    let (mut ended, mut underway) = saved::load(ctx);
-    for (i, (prompt, case)) in prompts.iter().zip(&cases).enumerate() {
-        if ended.contains_key(&i) {
-            continue;
-        }
+    let ended = searches.all(&prompts, |(i, prompt), resumed| {
+        let case = &cases[i];
         let before = (p.search == Method::Gradient)
             .then(|| Before::new(&model.weights, &case.frame.before, &mut attacked.workspace));
         let mut search = OfPrompt {
@@ -205,16 +199,12 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
                 stop: &stop,
             },
         };
-        let resumed = underway.take_if(|u| u.prompt == i);
-        let of_prompt = searches
-            .prompt((i, prompt), &mut search, resumed)
-            .with_context(|| format!("prompt {}", prompt.id))?;
+        let of_prompt = searches.prompt((i, prompt), &mut search, resumed)?;
         if let Some(before) = search.before {
             before.recycle(&mut attacked.workspace);
         }
-        saved::save_prompt(ctx, i, &of_prompt)?;
-        ended.insert(i, of_prompt);
-    }
+        Ok(of_prompt)
+    })?;
     let _writing = ctx.finishing();
     let mut metrics = searches::write(ctx, p.attack(), &prompts, &ended)?.metrics();
     let ends: Vec<&End> = ended.values().flat_map(|e| &e.ends).collect();

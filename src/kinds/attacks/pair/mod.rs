@@ -8,8 +8,8 @@ pub mod rounds;
 pub mod stream;
 pub mod told;
 
-use super::part::Speakers;
 use super::part::params::{From, Part};
+use super::part::{self, Recorded, Speakers, Unheard};
 use crate::shared::cases::{self, CaseWriter};
 use crate::shared::endpoint::EndpointParams;
 use crate::shared::estimate;
@@ -29,7 +29,7 @@ use players::Players;
 use rounds::Search;
 use std::collections::BTreeMap;
 use std::path::Path;
-use stream::Round;
+use stream::{Round, Rules, Turn};
 use told::Told;
 use world::World;
 
@@ -58,21 +58,21 @@ steps = 3
             Type::Model,
             "who is attacked",
             "where `target.from` is `model`",
-            |values| has_model(values, Params::target),
+            |values| part::has_model(values, Params::target),
         ),
         Port::required_where(
             "attacker",
             Type::Model,
             "who proposes messages",
             "where `attacker.from` is `model`",
-            |values| has_model(values, Params::attacker),
+            |values| part::has_model(values, Params::attacker),
         ),
         Port::required_where(
             "judge",
             Type::Model,
             "who rates answers",
             "where `judge.from` is `model`",
-            |values| has_model(values, Params::judge),
+            |values| part::has_model(values, Params::judge),
         ),
     ],
     outputs: &[
@@ -106,18 +106,11 @@ steps = 3
 /// Name of the saved searches under the attempt's resume folder, before their number.
 const SAVED: &str = "searches";
 
-fn has_model(values: &Values, part: fn(&Params) -> Part) -> bool {
-    Params::read(values).is_ok_and(|p| part(&p).from == From::Model)
-}
-
 fn check(values: &Values) -> Vec<Problem> {
     let (Ok(p), Ok(exec)) = (Params::read(values), Exec::read(values)) else {
         return vec![];
     };
-    let parts = p.parts();
-    let each = parts.iter().zip(exec.endpoints());
-    each.flat_map(|(part, endpoint)| part.problems(endpoint))
-        .collect()
+    part::problems(&p.parts(), &exec.endpoints())
 }
 
 /// The world attacks with prompts of its own only, and judges answers to no others.
@@ -135,13 +128,7 @@ fn above(graph: &dyn Upstream, id: NodeId) -> Vec<Problem> {
 }
 
 fn needs(values: &Values) -> Needs {
-    let from =
-        |who| Params::read(values).is_ok_and(|p| p.parts().iter().any(|part| part.from == who));
-    match (from(From::Model), from(From::Endpoint)) {
-        (true, _) => Needs::ALL_THREADS,
-        (false, true) => Needs::WAITING,
-        (false, false) => Needs::ONE_THREAD,
-    }
+    Params::read(values).map_or(Needs::ONE_THREAD, |p| part::needs(&p.parts()))
 }
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
@@ -155,26 +142,18 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         (target, &exec.target),
         (judge, &exec.judge),
     ];
+    let mut speakers = Speakers::open(ctx, &parts, p.seed)?;
     let mut players = Players {
-        ctx,
         p: &p,
         prompts: &prompts,
         told: &told,
-        speakers: Speakers::open(ctx, &parts, p.seed)?,
+        speakers: &mut speakers,
         world: World::new(p.world),
         save_every: exec.save_every,
     };
     let rules = p.rules();
-    let goals: Vec<&str> = prompts
-        .iter()
-        .map(|prompt| prompt.prompt.as_str())
-        .collect();
-    let fresh = || {
-        goals
-            .iter()
-            .map(|goal| Search::new(goal, &rules, &told))
-            .collect()
-    };
+    let goals = goals(&prompts);
+    let fresh = || fresh(&goals, &rules, &told);
     let mut searches = saved(ctx).unwrap_or_else(fresh);
     let mut saves = 0;
     let mut save = |searches: &[Search]| {
@@ -209,6 +188,15 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let mut metrics = made.metrics();
     metrics.extend(measured(ctx, &searches, rules.cutoff));
     rows::write_metrics(&ctx.output("metrics"), metrics)
+}
+
+fn goals(prompts: &[Prompt]) -> Vec<&str> {
+    prompts.iter().map(|p| p.prompt.as_str()).collect()
+}
+
+fn fresh(goals: &[&str], rules: &Rules, told: &Told) -> Vec<Search> {
+    let new = |goal: &&str| Search::new(goal, rules, told);
+    goals.iter().map(new).collect()
 }
 
 /// The searches that an earlier attempt has come to.
@@ -279,26 +267,62 @@ const PROPOSAL: f64 = 100.0;
 const ANSWER: f64 = 150.0;
 const WORDING: f64 = 250.0;
 
-/// Calls of the parts that services have, for so many prompts.
-fn calls(p: &Params, endpoints: [&EndpointParams; 3], prompts: f64, asked: f64) -> Calls {
-    let proposals = prompts * (p.streams * p.steps) as f64;
+/// Calls of the parts that services have: of each, in their order, so many times.
+fn calls(p: &Params, endpoints: [&EndpointParams; 3], times: [f64; 3], asked: f64) -> Calls {
     let mut all = Calls::default();
-    for ((part, given, written), endpoint) in shares(p, asked).into_iter().zip(endpoints) {
+    let shares = shares(p, asked).into_iter().zip(endpoints).zip(times);
+    for (((part, given, written), endpoint), times) in shares {
         if part.from == From::Endpoint {
-            let of_part = estimate::calls(proposals, given, written, &endpoint.prices());
+            let of_part = estimate::calls(times, given, written, &endpoint.prices());
             all.add(&of_part);
         }
     }
     all
 }
 
-fn count_calls(preview: &NodePreview, _: &Path) -> Result<Calls> {
+/// What the journal has is not asked again: the searches go on by it as far as it goes, and what is left then is to be paid for, at most.
+fn count_calls(preview: &NodePreview, journal: &Path) -> Result<Calls> {
     let p: Params = preview.params()?;
     let exec: Exec = preview.exec()?;
     let prompts: Vec<Prompt> = rows::read_rows(preview.input("prompts"))?;
-    let bytes: usize = prompts.iter().map(|prompt| prompt.prompt.len()).sum();
+    let [attacker, target, judge] = p.parts();
+    let told = Told::new(attacker.template.as_deref(), judge.template.as_deref())?;
+    let blocks = [attacker.block, target.block, judge.block];
+    let parts = [
+        (attacker, &exec.attacker),
+        (target, &exec.target),
+        (judge, &exec.judge),
+    ];
+    let mut recorded = Recorded::open(journal, &parts, p.seed)?;
+    let (rules, goals) = (p.rules(), goals(&prompts));
+    let mut searches = fresh(&goals, &rules, &told);
+    let mut players = Players {
+        p: &p,
+        prompts: &prompts,
+        told: &told,
+        speakers: &mut recorded,
+        world: World::new(p.world),
+        save_every: exec.save_every,
+    };
+    let went = rounds::run(
+        &mut searches,
+        &goals,
+        &rules,
+        &told,
+        &mut players,
+        &mut |_| Ok(()),
+    );
+    went.or_else(|error| error.is::<Unheard>().then_some(()).ok_or(error))?;
+    let left = [Turn::Attacker, Turn::Target, Turn::Judge].map(|turn| {
+        let each = searches.iter().map(|search| search.left(turn, &rules));
+        each.sum::<usize>()
+    });
+    let bytes: usize = goals.iter().map(|goal| goal.len()).sum();
     let asked = bytes as f64 / 4.0 / prompts.len() as f64;
-    Ok(calls(&p, exec.endpoints(), prompts.len() as f64, asked))
+    let unasked = |i: usize| left[i].saturating_sub(recorded.partly(blocks[i])) as f64;
+    let mut all = calls(&p, exec.endpoints(), [0, 1, 2].map(unasked), asked);
+    all.reused += blocks.map(|b| recorded.heard(b) as u64).iter().sum::<u64>();
+    Ok(all)
 }
 
 fn estimate(preview: &NodePreview) -> Result<Work> {
@@ -322,6 +346,7 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
     }
     let served = p.parts().iter().any(|part| part.from == From::Endpoint);
     let asking = prompts.rows.filter(|_| served);
-    work.calls = asking.map(|n| calls(&p, exec.endpoints(), n, asked));
+    let times = |n: f64| [n * (p.streams * p.steps) as f64; 3];
+    work.calls = asking.map(|n| calls(&p, exec.endpoints(), times(n), asked));
     Ok(work)
 }

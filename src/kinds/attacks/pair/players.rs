@@ -5,23 +5,20 @@ use super::rounds::{Asked, Cast};
 use super::stream::{Said, Turn};
 use super::told::Told;
 use crate::attacks::part::params::{From, Part};
-use crate::attacks::part::{Question, Reply, Speakers};
-use crate::shared::model_io::Course;
+use crate::attacks::part::{Question, Replies, Reply};
 use anyhow::Result;
 use base::rng::Seed;
 use base::rows::{Message, Prompt};
-use engine::kind::context::NodeCtx;
 use world::{Guise, World, judge};
 
 /// What an attacker's reply is begun with, where it is.
 const FORM: &str = "{\"improvement\": \"";
 
 pub struct Players<'a> {
-    pub ctx: &'a NodeCtx,
     pub p: &'a Params,
     pub prompts: &'a [Prompt],
     pub told: &'a Told,
-    pub speakers: Speakers<'a>,
+    pub speakers: &'a mut dyn Replies,
     pub world: World,
     /// Of a model on this machine.
     pub save_every: usize,
@@ -35,8 +32,7 @@ impl Cast for Players<'_> {
             return said.collect();
         }
         let questions: Vec<Question> = asked.iter().map(|a| self.question(turn, a)).collect();
-        let mut course = Course::part(self.ctx, "replies", questions.len());
-        let replies = self.speakers.ask(part.block, &questions, &mut course)?;
+        let replies = self.speakers.replies(part.block, &questions)?;
         Ok(replies.iter().map(|reply| Some(said(reply))).collect())
     }
 

@@ -119,6 +119,20 @@ impl Search {
         }
     }
 
+    /// How often this one's turn comes yet, at most: where every reply of an attacker can be read.
+    pub fn left(&self, turn: Turn, rules: &Rules) -> usize {
+        if self.end.is_some() {
+            return 0;
+        }
+        let steps = rules.steps - self.steps.len();
+        let of_stream = |stream: &Stream| match stream.turn() {
+            Some(now) => steps - usize::from(now > turn),
+            None => steps - 1,
+        };
+        let alive = self.streams.iter().filter(|s| s.alive);
+        alive.map(of_stream).sum()
+    }
+
     /// Closes a step in which nobody is waited for.
     fn close(&mut self, goal: &str, rules: &Rules, words: &dyn Words) {
         let open = |s: &Stream| s.alive && s.turn().is_some();

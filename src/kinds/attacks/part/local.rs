@@ -13,36 +13,86 @@ use learn::chat;
 use learn::learner::{Learner, Policy};
 use learn::sample::{Options, Request, Sample, Stopped};
 use learn::tokenizer::Tokenizer;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
-pub(super) struct Local {
+/// A model folder that is open, once for all parts that it has.
+pub(super) struct Opened {
     learner: Box<dyn Learner>,
     tokenizer: Tokenizer,
+    files: Files,
+    /// The part that it was opened for.
+    block: &'static str,
+}
+
+/// What the files of a folder are, wherever the folder lies: an input's are links to what the store has.
+type Files = BTreeMap<OsString, PathBuf>;
+
+fn files(folder: &Path) -> io::Result<Files> {
+    let each = fs::read_dir(folder)?.map(|entry| {
+        let entry = entry?;
+        Ok((entry.file_name(), fs::canonicalize(entry.path())?))
+    });
+    each.collect()
+}
+
+/// A part, and how it is sampled.
+pub(super) struct Local {
+    /// Its place among the open models.
+    model: usize,
     options: Options,
     seed: Seed,
 }
 
 impl Local {
-    pub fn open(ctx: &NodeCtx, part: &Part, seed: Seed) -> Result<Local> {
-        model_io::use_threads(ctx)?;
-        let (learner, tokenizer) = model_io::open(ctx.input(part.block))?;
+    /// Opens the model at the part's port, unless another part has it already.
+    pub fn open(ctx: &NodeCtx, part: &Part, seed: Seed, models: &mut Vec<Opened>) -> Result<Local> {
+        let folder = ctx.input(part.block);
+        let files =
+            files(folder).with_context(|| format!("failed to list {}", folder.display()))?;
+        let known = models.iter().position(|model| model.files == files);
+        let model = known.unwrap_or(models.len());
+        match models.get(model) {
+            Some(other) => ctx.log(&format!(
+                "`{}` and `{}` are one model, which is loaded once",
+                other.block, part.block
+            )),
+            None => {
+                model_io::use_threads(ctx)?;
+                let (learner, tokenizer) = model_io::open(folder)?;
+                models.push(Opened {
+                    learner,
+                    tokenizer,
+                    files,
+                    block: part.block,
+                });
+            }
+        }
+        let tokenizer = &models[model].tokenizer;
         Ok(Local {
-            options: model_io::plain(&tokenizer, part.temperature, part.max_tokens),
-            learner,
-            tokenizer,
+            options: model_io::plain(tokenizer, part.temperature, part.max_tokens),
+            model,
             seed,
         })
     }
 
     /// A reply does not depend on the other questions.
     pub fn ask(
-        &mut self,
+        &self,
         ctx: &NodeCtx,
+        models: &mut [Opened],
         questions: &[Question],
         course: &mut Course,
     ) -> Result<Vec<Reply>> {
-        let asked = questions.iter().map(|question| {
-            rendered(&self.tokenizer, question).with_context(|| question.id.clone())
-        });
+        let Opened {
+            learner, tokenizer, ..
+        } = &mut models[self.model];
+        let asked = questions
+            .iter()
+            .map(|question| rendered(tokenizer, question).with_context(|| question.id.clone()));
         let asked: Vec<Asked> = asked.collect::<Result<_>>()?;
         let requests = questions
             .iter()
@@ -54,7 +104,7 @@ impl Local {
             });
         let requests: Vec<Request> = requests.collect();
         let rows = requests.len();
-        let groups = self.learner.sample(
+        let groups = learner.sample(
             Policy::Live,
             &requests,
             &self.options,
@@ -69,7 +119,7 @@ impl Local {
         let samples: Vec<Sample> = groups.into_iter().flatten().collect();
         let replies = asked.iter().zip(&samples).map(|(asked, sample)| {
             Ok(Reply {
-                response: asked.begun.clone() + &self.tokenizer.response(&sample.ids)?,
+                response: asked.begun.clone() + &tokenizer.response(&sample.ids)?,
                 tokens: (asked.ids.len() + sample.ids.len()) as u64,
                 finished: sample.finished,
                 rejected: None,
@@ -77,7 +127,7 @@ impl Local {
         });
         let replies: Vec<Reply> = replies.collect::<Result<_>>()?;
         let tokens: u64 = replies.iter().map(|reply| reply.tokens).sum();
-        let flop = estimate::sampling(self.learner.config(), tokens as usize);
+        let flop = estimate::sampling(learner.config(), tokens as usize);
         ctx.record_flops(flop);
         Ok(replies)
     }

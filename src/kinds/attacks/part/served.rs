@@ -47,18 +47,22 @@ impl Served {
             ..NodeObserver::new(ctx, "replies")
         };
         let outcomes = self.client.all(&asks(questions), &mut observer);
-        let outcomes = outcomes.map_err(observer::stopped)?;
-        let opened = match outcomes.iter().flatten().any(closes_unopened) {
-            true => Begun::With(format!("{}\n", response::OPEN)),
-            false => Begun::Unknown,
-        };
-        let each = questions.iter().zip(outcomes);
-        each.map(|(question, outcome)| reply(question, outcome, &opened))
-            .collect()
+        read(questions, outcomes.map_err(observer::stopped)?)
     }
 }
 
-fn asks(questions: &[Question]) -> Vec<Ask> {
+/// What was said to questions that were asked together.
+pub(super) fn read(questions: &[Question], outcomes: Vec<Outcome<Answer>>) -> Result<Vec<Reply>> {
+    let opened = match outcomes.iter().flatten().any(closes_unopened) {
+        true => Begun::With(format!("{}\n", response::OPEN)),
+        false => Begun::Unknown,
+    };
+    let each = questions.iter().zip(outcomes);
+    each.map(|(question, outcome)| reply(question, outcome, &opened))
+        .collect()
+}
+
+pub(super) fn asks(questions: &[Question]) -> Vec<Ask> {
     let ask = |question: &Question| Ask {
         input: Input::Chat(question.messages.clone()),
         sample: question.sample,

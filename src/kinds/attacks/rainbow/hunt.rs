@@ -166,6 +166,17 @@ impl Hunt {
         });
     }
 
+    /// Of the mutant under way: questions to mutator, target and judge that are behind it.
+    pub fn passed(&self) -> [usize; 3] {
+        match self.now.as_ref().map(|mutant| mutant.stage) {
+            None | Some(Stage::Risk) => [0, 0, 0],
+            Some(Stage::Style) => [1, 0, 0],
+            Some(Stage::Answer) => [2, 0, 0],
+            Some(Stage::Rating) => [2, 1, 0],
+            Some(Stage::Comparison) => [2, 1, 1],
+        }
+    }
+
     fn asked(&self, number: usize) -> Option<Asked<'_>> {
         let mutant = self.now.as_ref()?;
         Some(Asked {

@@ -9,8 +9,8 @@ mod params;
 mod players;
 mod told;
 
-use super::part::Speakers;
 use super::part::params::{From, Part};
+use super::part::{self, Recorded, Speakers, Unheard};
 use crate::shared::cases::{self, CaseWriter};
 use crate::shared::endpoint::EndpointParams;
 use crate::shared::estimate;
@@ -65,21 +65,21 @@ iterations = 500
             Type::Model,
             "who is attacked",
             "where `target.from` is `model`",
-            |values| has_model(values, Params::target),
+            |values| part::has_model(values, Params::target),
         ),
         Port::required_where(
             "mutator",
             Type::Model,
             "who writes mutants",
             "where `mutator.from` is `model`",
-            |values| has_model(values, Params::mutator),
+            |values| part::has_model(values, Params::mutator),
         ),
         Port::required_where(
             "judge",
             Type::Model,
             "who rates and compares",
             "where `judge.from` is `model`",
-            |values| has_model(values, Params::judge),
+            |values| part::has_model(values, Params::judge),
         ),
     ],
     outputs: &[
@@ -119,19 +119,11 @@ iterations = 500
 /// Name of the saved archives under the attempt's resume folder, before their number.
 const SAVED: &str = "hunts";
 
-fn has_model(values: &Values, part: fn(&Params) -> Part) -> bool {
-    Params::read(values).is_ok_and(|p| part(&p).from == From::Model)
-}
-
 fn check(values: &Values) -> Vec<Problem> {
     let (Ok(p), Ok(exec)) = (Params::read(values), Exec::read(values)) else {
         return vec![];
     };
-    let parts = p.parts();
-    let each = parts.iter().zip(exec.endpoints());
-    let mut found: Vec<Problem> = each
-        .flat_map(|(part, endpoint)| part.problems(endpoint))
-        .collect();
+    let mut found = part::problems(&p.parts(), &exec.endpoints());
     found.extend(p.names());
     if p.judge.from == From::World && p.mutator.from != From::World {
         found.push(Problem {
@@ -152,13 +144,7 @@ fn above(graph: &dyn Upstream, id: NodeId) -> Vec<Problem> {
 }
 
 fn needs(values: &Values) -> Needs {
-    let from =
-        |who| Params::read(values).is_ok_and(|p| p.parts().iter().any(|part| part.from == who));
-    match (from(From::Model), from(From::Endpoint)) {
-        (true, _) => Needs::ALL_THREADS,
-        (false, true) => Needs::WAITING,
-        (false, false) => Needs::ONE_THREAD,
-    }
+    Params::read(values).map_or(Needs::ONE_THREAD, |p| part::needs(&p.parts()))
 }
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
@@ -182,38 +168,21 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         (target, &exec.target),
         (judge, &exec.judge),
     ];
+    let mut speakers = Speakers::open(ctx, &parts, p.seed)?;
     let mut players = Players {
-        ctx,
         p: &p,
         risks: &risks,
         styles: &styles,
         prompts: &prompts,
         told: &told,
-        speakers: Speakers::open(ctx, &parts, p.seed)?,
+        speakers: &mut speakers,
         world: World::new(p.world),
     };
-    let texts: Vec<&str> = prompts
-        .iter()
-        .map(|prompt| prompt.prompt.as_str())
-        .collect();
-    let rules = Rules {
-        iterations: p.iterations,
-        temperature: p.temperature,
-        similarity: p.similarity,
-        smoothing: p.smoothing,
-        rounds: p.rounds,
-        prompts: &texts,
-        seed: Seed::new(p.seed).child("rainbow"),
-    };
+    let texts = texts(&prompts);
+    let rules = rules(&p, &texts);
     let mut hunts = match saved(ctx) {
         Some(hunts) => hunts,
-        None => {
-            let first = match &p.start {
-                Some(path) => Archive::read(path, risks.len(), styles.len())?,
-                None => Archive::empty(risks.len(), styles.len()),
-            };
-            vec![Hunt::new(first); p.archives]
-        }
+        None => fresh(&p, (risks.len(), styles.len()))?,
     };
     let mut last = iterations(&hunts);
     let mut save = |hunts: &[Hunt]| {
@@ -244,6 +213,31 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     rows::write_metrics(&ctx.output("metrics"), metrics)
 }
 
+fn texts(prompts: &[Prompt]) -> Vec<&str> {
+    prompts.iter().map(|p| p.prompt.as_str()).collect()
+}
+
+fn rules<'a>(p: &Params, prompts: &'a [&'a str]) -> Rules<'a> {
+    Rules {
+        iterations: p.iterations,
+        temperature: p.temperature,
+        similarity: p.similarity,
+        smoothing: p.smoothing,
+        rounds: p.rounds,
+        prompts,
+        seed: Seed::new(p.seed).child("rainbow"),
+    }
+}
+
+/// Archives of so many risks and styles, as they are at first. Errors: as `Archive::read`.
+fn fresh(p: &Params, (risks, styles): (usize, usize)) -> Result<Vec<Hunt>> {
+    let first = match &p.start {
+        Some(path) => Archive::read(path, risks, styles)?,
+        None => Archive::empty(risks, styles),
+    };
+    Ok(vec![Hunt::new(first); p.archives])
+}
+
 /// The archives as an earlier attempt had them.
 fn saved(ctx: &NodeCtx) -> Option<Vec<Hunt>> {
     let mut found = ctx.latest_checkpoint(SAVED);
@@ -271,22 +265,59 @@ fn shares(p: &Params, asked: f64) -> [(Part, f64, f64, f64); 3] {
 const ANSWER: f64 = 150.0;
 const WORDING: f64 = 150.0;
 
-fn calls(p: &Params, endpoints: [&EndpointParams; 3], asked: f64) -> Calls {
-    let mutants = (p.iterations * p.archives) as f64;
+/// Calls of the parts that services have: of each, in their order, so many questions.
+fn calls(p: &Params, endpoints: [&EndpointParams; 3], times: [f64; 3], asked: f64) -> Calls {
     let mut all = Calls::default();
-    for ((part, times, given, written), endpoint) in shares(p, asked).into_iter().zip(endpoints) {
+    let shares = shares(p, asked).into_iter().zip(endpoints).zip(times);
+    for (((part, _, given, written), endpoint), times) in shares {
         if part.from == From::Endpoint {
-            let n = times * mutants;
-            all.add(&estimate::calls(n, given, written, &endpoint.prices()));
+            all.add(&estimate::calls(times, given, written, &endpoint.prices()));
         }
     }
     all
 }
 
-fn count_calls(preview: &NodePreview, _: &Path) -> Result<Calls> {
+/// What the journal has is not asked again: the archives are filled by it as far as it goes, and what is left then is to be paid for, at
+/// most.
+fn count_calls(preview: &NodePreview, journal: &Path) -> Result<Calls> {
     let p: Params = preview.params()?;
     let exec: Exec = preview.exec()?;
-    Ok(calls(&p, exec.endpoints(), estimate::PROMPT))
+    let prompts: Vec<Prompt> = rows::read_rows(preview.input("prompts"))?;
+    let (risks, styles) = (p.risks(), p.styles());
+    let [mutator, target, judge] = p.parts();
+    let told = Told::new(mutator.template.as_deref(), judge.template.as_deref())?;
+    let blocks = [mutator.block, target.block, judge.block];
+    let parts = [
+        (mutator, &exec.mutator),
+        (target, &exec.target),
+        (judge, &exec.judge),
+    ];
+    let mut recorded = Recorded::open(journal, &parts, p.seed)?;
+    let texts = texts(&prompts);
+    let rules = rules(&p, &texts);
+    let mut hunts = fresh(&p, (risks.len(), styles.len()))?;
+    let mut players = Players {
+        p: &p,
+        risks: &risks,
+        styles: &styles,
+        prompts: &prompts,
+        told: &told,
+        speakers: &mut recorded,
+        world: World::new(p.world),
+    };
+    let went = hunt::run(&mut hunts, &rules, &mut players, &mut |_| Ok(()));
+    went.or_else(|error| error.is::<Unheard>().then_some(()).ok_or(error))?;
+    let asked = estimate::PROMPT;
+    let each = shares(&p, asked).map(|(_, times, ..)| times);
+    let ahead = |i: usize| {
+        let mutants = (p.iterations * p.archives - iterations(&hunts)) as f64;
+        let passed: usize = hunts.iter().map(|hunt| hunt.passed()[i]).sum();
+        let found = recorded.partly(blocks[i]);
+        (mutants * each[i] - (passed + found) as f64).max(0.0)
+    };
+    let mut all = calls(&p, exec.endpoints(), [0, 1, 2].map(ahead), asked);
+    all.reused += blocks.map(|b| recorded.heard(b) as u64).iter().sum::<u64>();
+    Ok(all)
 }
 
 fn estimate(preview: &NodePreview) -> Result<Work> {
@@ -309,7 +340,8 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
             work.flop += estimate::sample_flop(&model, times * mutants * (given + written));
         }
     }
-    let all = calls(&p, exec.endpoints(), asked);
+    let times = shares(&p, asked).map(|(_, times, ..)| times * mutants);
+    let all = calls(&p, exec.endpoints(), times, asked);
     work.calls = (!all.is_zero()).then_some(all);
     Ok(work)
 }

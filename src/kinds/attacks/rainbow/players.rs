@@ -5,22 +5,19 @@ use super::hunt::{Asked, Cast, Said, Stage};
 use super::params::Params;
 use super::told::Told;
 use crate::attacks::part::params::{From, Part};
-use crate::attacks::part::{Question, Speakers};
-use crate::shared::model_io::Course;
+use crate::attacks::part::{Question, Replies};
 use anyhow::{Context, Result};
 use base::rng::{Rng, Seed};
 use base::rows::{Message, Prompt};
-use engine::kind::context::NodeCtx;
 use world::{Guise, World, attack, judge};
 
 pub struct Players<'a> {
-    pub ctx: &'a NodeCtx,
     pub p: &'a Params,
     pub risks: &'a [String],
     pub styles: &'a [String],
     pub prompts: &'a [Prompt],
     pub told: &'a Told,
-    pub speakers: Speakers<'a>,
+    pub speakers: &'a mut dyn Replies,
     pub world: World,
 }
 
@@ -37,8 +34,7 @@ impl Cast for Players<'_> {
             counts.push(own.len());
             questions.extend(own);
         }
-        let mut course = Course::part(self.ctx, "replies", questions.len());
-        let replies = self.speakers.ask(part.block, &questions, &mut course)?;
+        let replies = self.speakers.replies(part.block, &questions)?;
         let mut said = replies.iter().map(|reply| Said {
             text: reply.answer(),
             origin: None,
