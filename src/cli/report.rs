@@ -1,11 +1,13 @@
 //! `pipe report`: recipes as one page to read, its figures as files, or the data behind it.
 
 use super::args::{Changes, StoreArgs};
+use super::follow::{Following, Of, sources};
+use super::hint::Hint;
 use super::output::{Error, Outcome, colour, complain, print, print_json};
-use super::study;
+use super::serve::Server;
+use super::{store, study};
 use anyhow::Context;
-use recipe::study::Study;
-use report::html::{self, Options, Page, Source};
+use report::html::{self, Options, Page};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -14,6 +16,8 @@ use std::path::PathBuf;
 /// It holds the graph, the frontier of safety and refusal, training curves, length of the reasoning, claims, the
 /// evaluations with intervals, samples to browse, and where everything comes from. Nothing is run; what is missing is
 /// named with the command that makes it. The same recipes and the same store give the same bytes.
+///
+/// With --serve the page is shown to browsers on this machine, and follows what runs: how far it is, and every result as it comes.
 ///
 /// Example: pipe report recipes/tars.toml recipes/ablations/*.toml -o report.html --figures figures
 #[derive(clap::Args)]
@@ -34,43 +38,47 @@ pub struct Report {
     /// Prompts whose answers the page carries
     #[arg(long, value_name = "N", default_value_t = html::SAMPLES)]
     samples: usize,
+    /// Show the page to browsers on this machine, and keep it up to date, until Ctrl-C
+    #[arg(long, conflicts_with_all = ["output", "figures", "json"])]
+    serve: bool,
+    /// The port of --serve; 0 takes any that is free
+    #[arg(long, value_name = "N", default_value_t = PORT, requires = "serve")]
+    port: u16,
     /// Print the data behind the page as JSON
     #[arg(long)]
     json: bool,
 }
 
+/// Where --serve listens, where nobody says another port.
+const PORT: u16 = 8017;
+
 impl Report {
     fn options(&self) -> Options {
-        let named = |flag: &str, values: &[String]| -> Vec<String> {
-            let pairs = values.iter().map(|v| [flag.to_string(), v.clone()]);
-            pairs.flatten().collect()
-        };
-        let mut changes = named("--set", &self.changes.set);
-        changes.extend(named("--matrix", &self.changes.matrix));
         Options {
             samples: self.samples,
-            changes,
+            given: self.hint().given().collect(),
+        }
+    }
+
+    fn hint(&self) -> Hint<'_> {
+        Hint {
+            recipes: &self.recipes,
+            changes: &self.changes,
+            store: &self.store,
         }
     }
 
     fn nothing(&self) -> String {
-        let recipes: Vec<String> = self
-            .recipes
-            .iter()
-            .map(|r| r.display().to_string())
-            .collect();
-        format!(
-            "there is nothing to report yet; `pipe run {}` makes it",
-            recipes.join(" ")
-        )
+        let run = self.hint().command("run", &[]);
+        format!("there is nothing to report yet; `{run}` makes it")
     }
 }
 
 pub fn run(args: &Report) -> Outcome {
-    let store = study::open_existing(&args.store).map_err(|error| match error {
-        Error::World(error) => Error::World(error.context(args.nothing())),
-        other => other,
-    })?;
+    if args.serve {
+        return serve(args);
+    }
+    let store = store::existing(&args.store)?;
     let study = study::load_all(&args.recipes, &args.changes)?;
     complain(&study.warnings.render(colour()));
     let sources = sources(&study);
@@ -101,6 +109,9 @@ pub fn run(args: &Report) -> Outcome {
     for file in &wrote {
         print(&format!("wrote {}\n", file.display()));
     }
+    if args.figures.is_some() && args.output.is_none() {
+        complain("figures only: `-o report.html` writes the page as well\n");
+    }
     for missing in &page.head.missing {
         complain(&format!(
             "{} lacks {}; `{}` makes it\n",
@@ -110,20 +121,23 @@ pub fn run(args: &Report) -> Outcome {
     Ok(())
 }
 
-/// A recipe's words, under the first choice of its axes.
-fn sources(study: &Study) -> Vec<Source> {
-    let mut sources: Vec<Source> = vec![];
-    for variant in &study.variants {
-        let loaded = &variant.loaded;
-        if !sources.iter().any(|s| s.recipe == loaded.name) {
-            sources.push(Source {
-                recipe: loaded.name.clone(),
-                about: loaded.description.clone(),
-                text: loaded.resolved_text(),
-            });
-        }
-    }
-    sources
+/// Until the process ends. Recipes that cannot be read are told at once; a store that is not there may come.
+fn serve(args: &Report) -> Outcome {
+    let study = study::load_all(&args.recipes, &args.changes)?;
+    complain(&study.warnings.render(colour()));
+    let server = Server::bind(args.port)?;
+    print(&format!(
+        "serving on {} (Ctrl-C ends it)\n",
+        server.address()
+    ));
+    let nothing = args.nothing();
+    server.serve(&Following::new(Of {
+        recipes: &args.recipes,
+        changes: &args.changes,
+        store: &args.store,
+        options: args.options(),
+        nothing: &nothing,
+    }))
 }
 
 fn write(file: &std::path::Path, text: &str) -> Result<(), Error> {

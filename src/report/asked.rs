@@ -1,6 +1,5 @@
 //! Which evaluations and which metrics a table is about: those that are asked for, or all evaluations and the headline metrics.
 
-use crate::compare::unknown_metrics;
 use crate::metrics;
 use crate::reading::Reading;
 use crate::side::Side;
@@ -71,7 +70,7 @@ pub fn heads(readings: &[(&'static Kind, &Reading)], asked: &[String]) -> Result
         }
     }
     let names: BTreeSet<&str> = found.iter().map(|(_, m)| m.name.as_str()).collect();
-    unknown_metrics(&names, asked)?;
+    metrics::unknown(&names, asked)?;
     let headline = metrics::HEADLINE.iter().filter(|n| names.contains(**n));
     let mut wanted: Vec<&str> = match asked.is_empty() {
         true => headline.copied().collect(),

@@ -3,6 +3,7 @@
 
 pub mod asked;
 pub mod beside;
+pub mod closing;
 pub mod compare;
 pub mod grid;
 pub mod html;

@@ -1,9 +1,12 @@
 //! Metrics for people: values with their intervals, and which of them stand on one line. What they are called is said by the kinds
 //! that write them.
 
+use anyhow::Result;
+use base::diag::{Diag, Diags};
 use base::rows::Metric;
+use base::text::{did_you_mean, listed};
 use engine::kind::Kind;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Shares that are neither defense nor compliance, and their classes.
 pub const UNREADABLE: &str = "unreadable";
@@ -12,6 +15,12 @@ pub const OUTCOME: &str = "outcome";
 
 /// What a study of safety is read by: shown where nobody asks for other metrics.
 pub const HEADLINE: [&str; 2] = ["defense", "compliance"];
+
+/// What is shown where there is room for little: the headline, and the refusals of each class of prompts.
+pub fn main(metric: &str) -> bool {
+    let class = metric.strip_prefix("refusal/");
+    HEADLINE.contains(&metric) || class.is_some_and(|class| !class.contains('/'))
+}
 
 const BEFORE: &str = "/before";
 const AFTER: &str = "/after";
@@ -199,5 +208,25 @@ pub fn idle(name: &str, mut values: impl Iterator<Item = f64>) -> bool {
         "outcome/answered" => values.all(|x| x == 1.0),
         _ if first == OUTCOME || first == UNREADABLE => values.all(|x| x == 0.0),
         _ => false,
+    }
+}
+
+/// An error for every metric that was asked for and is not among those that are there; none where none are.
+pub fn unknown(all: &BTreeSet<&str>, asked: &[String]) -> Result<()> {
+    let mut diags = Diags::default();
+    for name in asked.iter().filter(|n| !all.contains(n.as_str())) {
+        if all.is_empty() {
+            break;
+        }
+        let near = did_you_mean(name, all.iter().copied());
+        let diag = Diag::plain(format!("nothing here measures `{name}`"));
+        diags.push(match near {
+            Some(_) => diag.suggest(near),
+            None => diag.help(format!("there is {}", listed(all.iter().copied()))),
+        });
+    }
+    match diags.is_empty() {
+        true => Ok(()),
+        false => Err(diags.finish().into()),
     }
 }

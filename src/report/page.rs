@@ -1,6 +1,7 @@
 //! Headings, lines and tables in a row, as plain text or as Markdown. Knows nothing of what they say.
 
 use crate::table::Table;
+use base::text::wrap;
 
 enum Block {
     Head(String),
@@ -37,19 +38,29 @@ impl Page {
         self.0.append(&mut other.0);
     }
 
-    /// An empty line before every heading and after every table.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Lines as long as they are.
     pub fn text(&self) -> String {
+        self.fit(usize::MAX)
+    }
+
+    /// In so many columns. An empty line before every heading and after every table.
+    pub fn fit(&self, room: usize) -> String {
+        let wrapped = |text: &str| wrap(text, room, 2).join("\n") + "\n";
         let mut out = String::new();
         for block in &self.0 {
             match block {
                 Block::Head(text) => {
                     apart(&mut out);
-                    out += &format!("{text}\n");
+                    out += &wrapped(text);
                 }
-                Block::Line(text) => out += &format!("{text}\n"),
-                Block::Item(text) => out += &format!("  {text}\n"),
+                Block::Line(text) => out += &wrapped(text),
+                Block::Item(text) => out += &wrapped(&format!("  {text}")),
                 Block::Table(table) => {
-                    out += &table.render();
+                    out += &table.fit(room);
                     out += "\n";
                 }
             }

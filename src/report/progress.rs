@@ -1,7 +1,8 @@
-//! The live view of a run: a line per node at work on a terminal, plain lines elsewhere. A reader of events.
+//! The live view of a run: on a terminal a line for the whole and one per node at work, plain lines elsewhere. A reader of events.
 
 use crate::telling::{Line, Telling, counted, told};
-use base::text::{duration, thousands};
+use crate::view::RunView;
+use base::text::{duration, thousands, width};
 use engine::events::event::{Event, State};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
@@ -11,39 +12,49 @@ use std::time::{Duration, Instant};
 /// How much is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
-    /// Bars that move.
-    Terminal,
+    /// Bars that move, in colour or without.
+    Terminal { colour: bool },
     /// A line per change, and now and then how far a node is.
     Plain,
     /// Failures only.
     Quiet,
 }
 
-/// What is wider than the terminal is cut: a line that wraps would not be drawn over.
-const SPINNER: &str = "{spinner} {prefix:14} {wide_msg}";
-const BAR: &str = "{spinner} {prefix:14} {bar:16} {human_pos}/{human_len} {wide_msg}";
+/// Longer names are cut in the middle, so that no name moves the bars; columns of a terminal.
+const NAME: usize = 20;
+
+/// How often the line of the whole is looked at.
+const LOOK: Duration = Duration::from_millis(500);
 
 pub struct Progress {
     view: View,
     bars: MultiProgress,
+    /// Of the run, the last line: how many nodes of how many, and how long it will take.
+    whole: Option<ProgressBar>,
     /// Of the nodes at work, on a terminal.
     lines: BTreeMap<String, ProgressBar>,
+    /// Columns that names take here.
+    name: usize,
     telling: Telling,
     since: Instant,
+    looked: Instant,
 }
 
 impl Progress {
     pub fn new(view: View) -> Progress {
         let bars = MultiProgress::new();
-        if view != View::Terminal {
+        if !matches!(view, View::Terminal { .. }) {
             bars.set_draw_target(ProgressDrawTarget::hidden());
         }
         Progress {
             view,
             bars,
+            whole: None,
             lines: BTreeMap::new(),
+            name: 0,
             telling: Telling::default(),
             since: Instant::now(),
+            looked: Instant::now(),
         }
     }
 
@@ -51,7 +62,7 @@ impl Progress {
     pub fn voice(&self) -> impl Fn(&str) + Send + 'static {
         let (view, bars) = (self.view, self.bars.clone());
         move |text| match view {
-            View::Terminal => {
+            View::Terminal { .. } => {
                 let _ = bars.println(text); // As in `write`.
             }
             View::Plain => write(text),
@@ -63,8 +74,8 @@ impl Progress {
     pub fn hear(&mut self, event: &Event) {
         let at = self.since.elapsed().as_millis() as u64;
         let line = self.telling.hear(at, event);
-        if self.view == View::Terminal {
-            return self.draw(at, event, line);
+        if let View::Terminal { colour } = self.view {
+            return self.draw(at, event, line, colour);
         }
         if let Some(line) = line.filter(|l| l.grave || self.view == View::Plain) {
             write(&line.text);
@@ -72,19 +83,29 @@ impl Progress {
     }
 
     /// Nodes at work are bars; what else there is to say are lines above them.
-    fn draw(&mut self, at: u64, event: &Event, line: Option<Line>) {
+    fn draw(&mut self, at: u64, event: &Event, line: Option<Line>, colour: bool) {
         match event {
+            Event::RunStarted { nodes, .. } => {
+                let names = nodes.iter().map(|n| width(&n.node));
+                self.name = names.max().unwrap_or(0).min(NAME);
+                self.whole = Some(self.begin_whole(colour));
+            }
+            Event::RunEnded { .. } => {
+                if let Some(whole) = self.whole.take() {
+                    whole.finish_and_clear();
+                }
+            }
             Event::State {
                 node,
                 state: State::Running { .. },
-            } => self.begin(node),
-            Event::State { node, .. } => {
+            } => self.begin(node, colour),
+            Event::State { node, state } => {
                 if let Some(bar) = self.lines.remove(node) {
                     bar.finish_and_clear();
                 }
-                self.say(line);
+                self.say(line.map(|l| painted(l, state, colour)));
             }
-            Event::Progress { node, .. } => self.advance(at, node),
+            Event::Progress { node, .. } => self.advance(at, node, colour),
             Event::Silent { node, seconds } => {
                 if let Some(bar) = self.lines.get(node) {
                     bar.set_message(format!("silent for {}", duration(*seconds)));
@@ -92,19 +113,45 @@ impl Progress {
             }
             _ => self.say(line),
         }
+        let state = matches!(event, Event::State { .. } | Event::RunStarted { .. });
+        if state || self.looked.elapsed() >= LOOK {
+            self.looked = Instant::now();
+            if let Some(whole) = &self.whole {
+                whole.set_message(of_whole(&self.telling.view, at));
+            }
+        }
     }
 
-    fn begin(&mut self, node: &str) {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        bar.set_style(style(SPINNER));
-        bar.set_prefix(node.to_string());
+    fn begin_whole(&self, colour: bool) -> ProgressBar {
+        let bar = self.hidden();
+        bar.set_style(style("{spinner} {wide_msg}", colour));
+        bar.enable_steady_tick(Duration::from_millis(120));
+        self.bars.add(bar)
+    }
+
+    /// A bar that is not drawn before it has its place.
+    fn hidden(&self) -> ProgressBar {
+        ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())
+    }
+
+    fn begin(&mut self, node: &str, colour: bool) {
+        let bar = self.hidden();
+        bar.set_style(style(
+            &format!("{{spinner}} {{prefix:{}}} {{wide_msg}}", self.name),
+            colour,
+        ));
+        bar.set_prefix(short(node, self.name));
         let why = self.telling.view.node(node).map(|n| n.why.clone());
         bar.set_message(why.unwrap_or_default());
         bar.enable_steady_tick(Duration::from_millis(120));
-        self.lines.insert(node.to_string(), self.bars.add(bar));
+        let bar = match &self.whole {
+            Some(whole) => self.bars.insert_before(whole, bar),
+            None => self.bars.add(bar),
+        };
+        self.lines.insert(node.to_string(), bar);
     }
 
-    fn advance(&mut self, at: u64, node: &str) {
+    fn advance(&mut self, at: u64, node: &str, colour: bool) {
         let (Some(bar), Some(seen)) = (self.lines.get(node), self.telling.view.node(node)) else {
             return;
         };
@@ -119,7 +166,11 @@ impl Progress {
             return bar.set_message(format!("{counted} {}", told(seen, at)));
         }
         if total > 0 && bar.length() != Some(total) {
-            bar.set_style(style(BAR));
+            let form = format!(
+                "{{spinner}} {{prefix:{}}} {{bar:16}} {{human_pos}}/{{human_len}} {{wide_msg}}",
+                self.name
+            );
+            bar.set_style(style(&form, colour));
             bar.set_length(total);
         }
         bar.set_position(done);
@@ -138,8 +189,71 @@ impl Progress {
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template)
+/// `7 of 22 nodes · 2 at work · about 3 m left`.
+pub fn of_whole(view: &RunView, at: u64) -> String {
+    let made = view.completed();
+    let works = view.count(|s| matches!(s, State::Running { .. }));
+    let all = view.nodes.len();
+    let nodes = if all == 1 { "node" } else { "nodes" };
+    let mut parts = vec![format!("{made} of {all} {nodes}")];
+    if works > 1 {
+        parts.push(format!("{works} at work"));
+    }
+    parts.extend(view.mishaps());
+    match view.left(at) {
+        (left, true) if works > 0 => parts.push(format!("about {} left", duration(left))),
+        (left, false) if left > 0.0 => parts.push(format!("more than {} left", duration(left))),
+        _ => {}
+    }
+    parts.join(" · ")
+}
+
+/// The name in so many columns, without its middle where it is longer.
+pub fn short(name: &str, room: usize) -> String {
+    if width(name) <= room {
+        return name.to_string();
+    }
+    let letters: Vec<char> = name.chars().collect();
+    let (mut head, mut tail) = (letters.len().div_ceil(2), letters.len() / 2);
+    loop {
+        let begin: String = letters[..head].iter().collect();
+        let end: String = letters[letters.len() - tail..].iter().collect();
+        let cut = format!("{begin}…{end}");
+        if width(&cut) <= room || head + tail == 0 {
+            return cut;
+        }
+        match head > tail {
+            true => head -= 1,
+            false => tail -= 1,
+        }
+    }
+}
+
+/// How a node ended, in the colour that says so.
+fn painted(line: Line, state: &State, colour: bool) -> Line {
+    let code = match state {
+        State::Done { .. } => "32",
+        State::Hit { .. } => "2",
+        State::Failed { .. } => "1;31",
+        State::Skipped { .. } | State::Interrupted => "33",
+        _ => return line,
+    };
+    let text = match line.text.split_once(' ') {
+        Some((mark, rest)) if colour => format!("\u{1b}[{code}m{mark}\u{1b}[0m {rest}"),
+        _ => line.text,
+    };
+    Line { text, ..line }
+}
+
+/// What is wider than the terminal is cut: a line that wraps would not be drawn over.
+fn style(template: &str, colour: bool) -> ProgressStyle {
+    let painted = match colour {
+        true => template
+            .replace("{spinner}", "{spinner:.cyan}")
+            .replace("{bar:16}", "{bar:16.green}"),
+        false => template.to_string(),
+    };
+    ProgressStyle::with_template(&painted)
         .expect("the templates are constants")
         .progress_chars("=> ")
 }

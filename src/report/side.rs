@@ -1,6 +1,7 @@
 //! One recipe under one choice of its axes, with what the store holds of it: what is compared, tabulated and reported.
 
-use base::claim::{Axes, Claim};
+use base::claim::{Axes, Claim, SHIPPED};
+use base::text;
 use engine::graph::{Graph, NodeId};
 use engine::kind::Kind;
 use engine::store::record::Record;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub struct Side {
     /// The recipe's name.
     pub recipe: String,
-    /// The recipe's file, or the run it was read from.
+    /// The recipe's path, `pipe:NAME` of one that comes with the program; or the run it was read from.
     pub file: PathBuf,
     pub axes: Axes,
     /// Its own nodes under their own names. Two sides share a node when its records have the same key.
@@ -70,17 +71,19 @@ impl Side {
         axes: impl IntoIterator<Item = (String, String)>,
         only: &[&str],
     ) -> Option<String> {
-        self.file.extension().filter(|e| *e == "toml")?;
+        let shipped = self.file.to_string_lossy().starts_with(SHIPPED);
+        if !shipped && self.file.extension().is_none_or(|e| e != "toml") {
+            return None;
+        }
         let axes = axes.into_iter();
         let axes = axes.flat_map(|(a, v)| ["--matrix".into(), format!("{a}={v}")]);
         let only = only
             .iter()
             .flat_map(|node| ["--only".into(), node.to_string()]);
         let words = axes.chain(self.given.iter().cloned()).chain(only);
-        let more: String = words.map(|word| format!(" {}", quoted(&word))).collect();
-        Some(format!(
-            "pipe run {}{more}",
-            from_here(&self.file).display()
+        let file = from_here(&self.file).display().to_string();
+        Some(text::command(
+            ["run".to_string(), file].into_iter().chain(words),
         ))
     }
 }
@@ -113,13 +116,4 @@ fn from_here(file: &Path) -> &Path {
     let here = std::env::current_dir().ok();
     here.and_then(|here| file.strip_prefix(here).ok())
         .unwrap_or(file)
-}
-
-/// As a shell reads it as one word.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "=._-+/:,@%".contains(c);
-    match word.chars().all(plain) {
-        true => word.into(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
-    }
 }

@@ -1,22 +1,31 @@
-//! The table at the end of a study: every evaluation a column, every measure a row; then what other nodes measured.
+//! The table of a study: every evaluation a column, every measure a row; then what other nodes measured, and what all took.
 //! A reader of records.
 
 use crate::beside::{self, Beside};
 use crate::metrics::{Row, rows};
-use crate::table::{Table, left, right};
+use crate::table::{Table, left, pieces, right};
 use anyhow::{Context, Result};
 use base::calls::Calls;
 use base::rows::{METRICS, Metric, Metrics};
-use base::text::{bytes, dollars, duration, thousands, width};
+use base::text::{bytes, dollars, duration, thousands, width, wrap};
 use engine::kind::{Kind, Role, Type};
 use engine::store::Store;
 use engine::store::index::RecordSummary;
-use engine::store::record::Record;
+use engine::store::record::{Cost, Record};
 use serde_json::{Value, json};
 use std::ops::Range;
 
 /// Columns of text that a table of evaluations takes at most, where it can be cut.
-const WIDE: usize = 120;
+pub const WIDE: usize = 120;
+
+/// What the label of a measure takes at most where there is little room.
+const LABEL: usize = 24;
+
+/// The title of the measures' column.
+const TITLE: &str = "measure [95 % interval]";
+
+/// An evaluation, and what it measured.
+pub type Measured<'a> = (&'a Item<'a>, Vec<Metric>);
 
 /// A node with a record, in graph order.
 pub struct Item<'a> {
@@ -24,6 +33,8 @@ pub struct Item<'a> {
     pub kind: &'static Kind,
     pub brief: &'a RecordSummary,
     pub hit: bool,
+    /// What it took: in a run that is told of, where that made it; else by its record.
+    pub cost: &'a Cost,
     /// What the recipe says of the node.
     pub about: Option<&'a str>,
 }
@@ -61,8 +72,9 @@ pub fn metrics(store: &Store, record: &Record) -> Result<Vec<Metric>> {
     Ok(all)
 }
 
-/// The study's tables: a column for every evaluation, then what other nodes measured.
-pub fn text(store: &Store, items: &[Item]) -> Result<String> {
+/// The study's tables in so many columns: a column for every evaluation, then what other nodes measured.
+pub fn text(store: &Store, items: &[Item], room: usize) -> Result<String> {
+    let (room, prose) = (room.min(WIDE), room);
     let mut out = String::new();
     let (evals, others): (Vec<&Item>, Vec<&Item>) =
         items.iter().partition(|i| i.kind.role == Role::Evaluates);
@@ -70,7 +82,8 @@ pub fn text(store: &Store, items: &[Item]) -> Result<String> {
     for item in evals {
         columns.push((item, item.metrics(store)?));
     }
-    out += &evaluations(&columns);
+    out += &evaluations(&columns, room, |_| true);
+    out += &remarks(&columns, prose);
     for item in others {
         let mut shown = item.metrics(store)?;
         shown.retain(|m| m.interval.is_some());
@@ -88,14 +101,14 @@ pub fn text(store: &Store, items: &[Item]) -> Result<String> {
                 .expect("the only column has every row");
             table.push([row.label, cell.n().to_string(), cell.text()]);
         }
-        out += &table.render();
+        out += &table.fit(room);
         out += "\n";
     }
     Ok(out)
 }
 
 /// Every node: ran or hit, how long, how much memory, and how much money where any was paid.
-pub fn costs(items: &[Item]) -> String {
+pub fn costs(items: &[Item], room: usize) -> String {
     let mut heads = vec![
         left("node"),
         left("kind"),
@@ -104,11 +117,11 @@ pub fn costs(items: &[Item]) -> String {
         right("cpu"),
         right("memory"),
     ];
-    let paid = items.iter().any(|i| i.brief.cost.dollars > 0.0);
+    let paid = items.iter().any(|i| i.cost.dollars > 0.0);
     heads.extend(paid.then(|| right("paid")));
     let mut table = Table::new(heads);
     for item in items {
-        let cost = &item.brief.cost;
+        let cost = item.cost;
         let mut cells = vec![
             item.node.to_string(),
             item.kind.name.to_string(),
@@ -120,11 +133,11 @@ pub fn costs(items: &[Item]) -> String {
         cells.extend(paid.then(|| dollars(cost.dollars)));
         table.push(cells);
     }
-    table.render()
+    table.fit(room)
 }
 
 /// Whom nodes asked and what it came to: a row a node, and their sum. Empty where nobody asked.
-pub fn calls<'a>(of: impl IntoIterator<Item = (&'a str, &'a Calls)>) -> String {
+pub fn calls<'a>(of: impl IntoIterator<Item = (&'a str, &'a Calls)>, room: usize) -> String {
     let asked = of.into_iter().filter(|(_, calls)| !calls.is_zero());
     let mut rows: Vec<(&str, Calls)> = asked.map(|(node, calls)| (node, *calls)).collect();
     if rows.is_empty() {
@@ -160,7 +173,7 @@ pub fn calls<'a>(of: impl IntoIterator<Item = (&'a str, &'a Calls)>) -> String {
             latency.map_or(String::new(), |_| duration(calls.slowest_seconds)),
         ]);
     }
-    table.render()
+    table.fit(room)
 }
 
 /// The nodes as data.
@@ -174,7 +187,7 @@ pub fn json(store: &Store, items: &[Item]) -> Result<Value> {
             "description": item.about,
             "key": item.brief.key,
             "hit": item.hit,
-            "cost": item.brief.cost,
+            "cost": item.cost,
             "outputs": item.record(store)?.outputs,
             "beside": beside::all(&metrics),
             "warning": beside::warning(&format!("`{}`", item.node), &metrics),
@@ -184,19 +197,20 @@ pub fn json(store: &Store, items: &[Item]) -> Result<Value> {
     Ok(Value::Array(nodes))
 }
 
-/// As many tables as the columns need to stay readable, then what the recipe says of them.
-fn evaluations(columns: &[(&Item, Vec<Metric>)]) -> String {
+/// As many tables as the columns need to stay readable, of the measures that are wanted.
+pub fn evaluations(columns: &[Measured], room: usize, wanted: impl Fn(&Row) -> bool) -> String {
     let mut out = String::new();
     let measured: Vec<&[Metric]> = columns.iter().map(|(_, m)| m.as_slice()).collect();
     let kinds = columns.iter().map(|(item, _)| item.kind);
     let of_kinds: Vec<_> = kinds.zip(measured.iter().copied()).collect();
     let rows: Vec<Row> = rows(&of_kinds).into_iter().filter(|r| !r.idle()).collect();
+    let rows: Vec<Row> = rows.into_iter().filter(wanted).collect();
     let beside: Vec<Vec<Option<Beside>>> = rows
         .iter()
         .map(|row| measured.iter().map(|m| beside::of(&row.name, m)).collect())
         .collect();
-    for page in pages(columns, &rows, &beside) {
-        let mut heads = vec![left("measure [95 % interval]"), right("n")];
+    for page in pages(columns, &rows, &beside, room) {
+        let mut heads = vec![left(TITLE), right("n")];
         heads.extend(columns[page.clone()].iter().map(|(i, _)| right(&head(i))));
         let mut table = Table::new(heads);
         let there = |i: &usize| rows[*i].cells[page.clone()].iter().any(Option::is_some);
@@ -217,28 +231,37 @@ fn evaluations(columns: &[(&Item, Vec<Metric>)]) -> String {
                 table.push([label, String::new()].into_iter().chain(cells));
             }
         }
-        out += &table.render();
+        out += &table.fit(room);
         out += "\n";
     }
-    let warnings = columns
-        .iter()
-        .filter_map(|(item, metrics)| beside::warning(&format!("`{}`", item.node), metrics));
-    let warnings: String = warnings.map(|text| format!("warning: {text}\n")).collect();
-    if !warnings.is_empty() {
-        out += &format!("{warnings}\n");
-    }
+    out
+}
+
+/// Of which evaluations much cannot be read.
+pub fn warnings<'a>(columns: &'a [Measured]) -> impl Iterator<Item = String> + 'a {
+    let each = columns.iter();
+    let each = each.filter_map(|(item, m)| beside::warning(&format!("`{}`", item.node), m));
+    each.map(|text| format!("warning: {text}"))
+}
+
+/// The warnings, then what the recipe says of the evaluations.
+fn remarks(columns: &[Measured], room: usize) -> String {
     let told = columns.iter().filter_map(|(i, _)| Some((i, i.about?)));
-    let told: String = told
-        .map(|(item, about)| format!("{}: {about}\n", head(item)))
-        .collect();
-    match told.is_empty() {
-        true => out,
-        false => out + &told + "\n",
+    let told = told.map(|(item, about)| format!("{}: {about}", head(item)));
+    let mut out = String::new();
+    for lines in [warnings(columns).collect::<Vec<_>>(), told.collect()] {
+        for line in lines.iter().flat_map(|line| wrap(line, room, 2)) {
+            out += &format!("{line}\n");
+        }
+        if !lines.is_empty() {
+            out += "\n";
+        }
     }
+    out
 }
 
 /// The title of an evaluation's column: `rl` for `rl-eval`, `rl@tars` for `rl-eval@tars`.
-fn head(item: &Item) -> String {
+pub fn head(item: &Item) -> String {
     let (name, marks) = match item.node.split_once('@') {
         Some((name, marks)) => (name, format!("@{marks}")),
         None => (item.node, String::new()),
@@ -246,24 +269,49 @@ fn head(item: &Item) -> String {
     format!("{}{marks}", name.strip_suffix("-eval").unwrap_or(name))
 }
 
-/// Ranges of columns that fit side by side; a range has at least one.
+/// Ranges of columns that fit side by side, with every interval under its value where they do not fit otherwise; a range has at least one.
 fn pages(
-    columns: &[(&Item, Vec<Metric>)],
+    columns: &[Measured],
     rows: &[Row],
     beside: &[Vec<Option<Beside>>],
+    room: usize,
+) -> Vec<Range<usize>> {
+    let pages = pages_of(columns, rows, beside, room, false);
+    // Where there are several in any case, columns of other prompts than the first have a table of their own.
+    match room < WIDE && pages.len() > 1 {
+        true => pages_of(columns, rows, beside, room, true),
+        false => pages,
+    }
+}
+
+fn pages_of(
+    columns: &[Measured],
+    rows: &[Row],
+    beside: &[Vec<Option<Beside>>],
+    room: usize,
+    stacked: bool,
 ) -> Vec<Range<usize>> {
     let lines = beside.iter().filter_map(|b| beside::line(b, None));
     let lines = lines.map(|(label, _)| width(&label));
     let label = rows.iter().map(|r| width(&r.label)).chain(lines).max();
-    let label = label.unwrap_or(0);
-    let before = label.max(width("measure [95 % interval]")) + 2 + width("varies");
+    let label = label.unwrap_or(0).max(width(TITLE));
+    let label = if stacked { label.min(LABEL) } else { label };
+    let before = label + 2 + width("varies");
+    let wide = |cell: &str| match stacked {
+        true => pieces(cell).into_iter().map(width).max().unwrap_or(0),
+        false => width(cell),
+    };
     let mut pages = vec![];
     let (mut from, mut used) = (0, before);
     for (i, (item, _)) in columns.iter().enumerate() {
         let cells = rows.iter().filter_map(|r| r.cells[i].as_ref());
-        let widest = cells.map(|c| width(&c.text())).max().unwrap_or(0);
+        let widest = cells.map(|c| wide(&c.text())).max().unwrap_or(0);
         let wide = 2 + widest.max(width(&head(item)));
-        if i > from && used + wide > WIDE {
+        let others = stacked
+            && rows
+                .iter()
+                .any(|row| row.n(from..i + 1).is_none() && row.n(from..i).is_some());
+        if i > from && (others || used + wide > room) {
             pages.push(from..i);
             (from, used) = (i, before);
         }

@@ -70,6 +70,11 @@ impl Telling {
             Event::Silent { node, seconds } => {
                 plain(format!("? {node}  silent for {}", duration(*seconds)))
             }
+            // A line for all of them: what never began has nothing to say.
+            Event::RunEnded { .. } => match self.view.not_begun() {
+                0 => None,
+                n => plain(format!("- {} not begun", count(n as u64, "node", "nodes"))),
+            },
             _ => None,
         }
     }
@@ -111,8 +116,12 @@ impl Telling {
                 let peak = peak.unwrap_or_default();
                 (true, format!("x {node}  failed: {message}{peak}{tail}"))
             }
-            State::Skipped { because } => (true, format!("- {node}  skipped: `{because}` failed")),
-            State::Interrupted => (false, format!("- {node}  interrupted")),
+            State::Skipped { because } => (false, format!("- {node}  skipped: `{because}` failed")),
+            State::Interrupted => {
+                let seen = seen.filter(|n| n.running_since.is_some())?;
+                let at = seen.share().map_or(String::new(), |s| format!(" at {s} %"));
+                (false, format!("- {node}  interrupted{at}"))
+            }
         };
         Some(Line { grave, text })
     }
@@ -142,6 +151,19 @@ pub fn counted(node: &NodeView) -> Option<String> {
 
 /// Unit, pace and note of what a node does; what a narrow terminal cuts off comes last.
 pub fn told(node: &NodeView, now: u64) -> String {
+    said(node, now, true)
+}
+
+/// The same without the time left, which stands in a column of its own.
+pub fn does(node: &NodeView, now: u64) -> String {
+    said(node, now, false)
+}
+
+fn said(node: &NodeView, now: u64, with_left: bool) -> String {
+    let left = |t: &Tokens| match with_left {
+        true => left(t),
+        false => String::new(),
+    };
     let Some(p) = &node.progress else {
         return String::new();
     };
@@ -154,6 +176,7 @@ pub fn told(node: &NodeView, now: u64) -> String {
         };
         match p.total.saturating_sub(p.done) {
             0 => rate,
+            _ if !with_left => rate,
             left => format!("{rate} · {} left", duration(each * left as f64)),
         }
     });

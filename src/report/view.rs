@@ -2,6 +2,7 @@
 //! was cut off; fed live or from `events.jsonl`. Knows no clock: the time comes with each event.
 
 use crate::words;
+use base::hash::Key;
 use engine::events::event::{Counts, End, Event, State};
 use engine::events::journal::Stamped;
 use engine::kind::failure::Class;
@@ -37,6 +38,10 @@ pub struct NodeView {
     pub state: State,
     /// When it came to this state.
     pub since: u64,
+    /// Once it is known.
+    pub key: Option<Key>,
+    /// Its last attempt in this run.
+    pub attempt: Option<String>,
     /// When it began to run, the last time it did.
     pub running_since: Option<u64>,
     /// Why it runs, in words.
@@ -98,6 +103,7 @@ impl RunView {
                 self.run = run.clone();
                 self.threads = *threads;
                 self.began = at;
+                self.nodes.reserve_exact(nodes.len());
                 for planned in nodes {
                     self.places.insert(planned.node.clone(), self.nodes.len());
                     let (kind, expected) = (&planned.kind, planned.expected_seconds);
@@ -143,6 +149,34 @@ impl RunView {
         self.nodes.iter().filter(|n| is(&n.state)).count()
     }
 
+    /// Nodes whose artifact is there.
+    pub fn completed(&self) -> usize {
+        self.count(|s| matches!(s, State::Hit { .. } | State::Done { .. }))
+    }
+
+    /// Nodes that the end of the run came before.
+    pub fn not_begun(&self) -> usize {
+        let nodes = self.nodes.iter();
+        let interrupted = nodes.filter(|n| n.state == State::Interrupted);
+        interrupted.filter(|n| n.running_since.is_none()).count()
+    }
+
+    /// How many nodes ended otherwise: `1 failed`, `2 skipped`, `1 interrupted`, `16 not begun`.
+    pub fn mishaps(&self) -> Vec<String> {
+        let interrupted = self.count(|s| *s == State::Interrupted);
+        let counted = [
+            (self.count(|s| matches!(s, State::Failed { .. })), "failed"),
+            (
+                self.count(|s| matches!(s, State::Skipped { .. })),
+                "skipped",
+            ),
+            (interrupted - self.not_begun(), "interrupted"),
+            (self.not_begun(), "not begun"),
+        ];
+        let some = counted.into_iter().filter(|(n, _)| *n > 0);
+        some.map(|(n, word)| format!("{n} {word}")).collect()
+    }
+
     /// About how many seconds are left, and whether every node's share of them is known.
     pub fn left(&self, now: u64) -> (f64, bool) {
         let (mut all, mut longest, mut known) = (0.0, 0.0_f64, true);
@@ -162,6 +196,12 @@ impl RunView {
 }
 
 impl NodeView {
+    /// How far it came, in percent; nothing where nobody knows of how much.
+    pub fn share(&self) -> Option<u64> {
+        let p = self.progress.as_ref().filter(|p| p.total > 0)?;
+        Some(100 * p.done.min(p.total) / p.total)
+    }
+
     fn new(name: &str, kind: &str, expected_seconds: Option<f64>, at: u64) -> NodeView {
         NodeView {
             name: name.to_string(),
@@ -169,6 +209,8 @@ impl NodeView {
             expected_seconds,
             state: State::Waiting,
             since: at,
+            key: None,
+            attempt: None,
             running_since: None,
             why: String::new(),
             progress: None,
@@ -222,8 +264,12 @@ impl NodeView {
     fn enter(&mut self, at: u64, state: &State) {
         match state {
             State::Ready {
-                reasons, resumed, ..
+                key,
+                reasons,
+                resumed,
+                ..
             } => {
+                self.key = Some(key.clone());
                 self.why = words::reasons(reasons);
                 if self.why.is_empty() {
                     self.why = "once more".into();
@@ -232,7 +278,8 @@ impl NodeView {
                     self.why += &format!("; goes on at {:.0} %", fraction * 100.0);
                 }
             }
-            State::Running { .. } => {
+            State::Running { attempt, .. } => {
+                self.attempt = Some(attempt.clone());
                 self.running_since = Some(at);
                 self.pulse = Some(Pulse::new(seconds(at)));
                 (self.progress, self.first, self.sampling) = (None, None, None);
@@ -259,7 +306,15 @@ impl NodeView {
         Some(seconds(until.saturating_sub(self.running_since?)))
     }
 
-    /// For how long a running node has said nothing, where that is unusual.
+    /// For how long a running node has said nothing.
+    pub fn still(&self, now: u64) -> Option<f64> {
+        match self.state {
+            State::Running { .. } => Some(self.pulse?.still(seconds(now))),
+            _ => None,
+        }
+    }
+
+    /// The same, where that is unusual.
     pub fn silent(&self, now: u64) -> Option<f64> {
         match self.state {
             State::Running { .. } => self.pulse?.silent(seconds(now)),
@@ -310,9 +365,11 @@ impl NodeView {
                         .zip(self.pace(now))
                         .map(|(p, each)| each * p.total.saturating_sub(p.done) as f64),
                 };
+                // Who is past what was expected, or does nothing, may take any time.
                 by_pace.or_else(|| {
                     let ran = self.ran(now).unwrap_or_default();
-                    self.expected_seconds.map(|e| (e - ran).max(0.0))
+                    let left = self.expected_seconds.map(|e| e - ran);
+                    left.filter(|left| *left > 0.0 && self.silent(now).is_none())
                 })
             }
             _ => self.expected_seconds,

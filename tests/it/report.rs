@@ -7,9 +7,10 @@ use pipe::engine::store::Store;
 use pipe::engine::store::index::RecordSummary;
 use pipe::engine::store::record::{Artifact, Cost, Provenance, Record};
 use pipe::kinds::REGISTRY;
+use pipe::report::closing;
 use pipe::report::metrics::{difference, rows as lines, value};
 use pipe::report::model;
-use pipe::report::summary::{self, Item};
+use pipe::report::summary::{self, Item, WIDE};
 use std::collections::BTreeMap;
 use tempfile::TempDir;
 
@@ -163,7 +164,7 @@ fn evaluations_are_columns_and_the_rest_follows() {
     ];
     let names = ["base-eval", "rl-eval", "rl"];
     let items = items(&names, &briefs);
-    let text = summary::text(&space.store, &items).unwrap();
+    let text = summary::text(&space.store, &items, WIDE).unwrap();
     assert_eq!(
         text,
         "\
@@ -183,6 +184,44 @@ held-out reward, after  7  0.500 [0.250, 0.750]
     assert_eq!(json[1]["description"], "about rl-eval");
 }
 
+/// As a run of the default study ends: what is on the same prompts side by side, the attacked ones in a line of their own.
+#[test]
+fn the_measures_of_the_default_study_fit_80_columns() {
+    let space = Space::new();
+    let share = |name: &str, n, value: f64, low: f64, high: f64| {
+        let interval = Some((low / 100.0, high / 100.0));
+        let metric = metric(name, value / 100.0, n, "share");
+        Metric { interval, ..metric }
+    };
+    let plain = |d: [f64; 3], c: [f64; 3]| {
+        let defense = share("defense", 200, d[0], d[1], d[2]);
+        let lookups = share("defense/lookups/0", 50, d[0], d[1], d[2]);
+        let compliance = share("compliance", 400, c[0], c[1], c[2]);
+        space.brief("evaluate", vec![defense, compliance, lookups])
+    };
+    let briefs = [
+        plain([11.5, 7.8, 16.7], [89.0, 85.6, 91.7]),
+        plain([78.0, 71.8, 83.2], [87.5, 83.9, 90.4]),
+        plain([98.5, 95.7, 99.5], [96.0, 93.6, 97.5]),
+        space.brief("evaluate", vec![share("defense", 24, 45.8, 27.9, 64.9)]),
+    ];
+    let names = ["base-eval", "sft-eval", "rl-eval", "rl-attacked-eval"];
+    let closing = closing::one(&space.store, &items(&names, &briefs), 80).unwrap();
+    assert_eq!(
+        closing.text,
+        "\
+measure [95 % interval]              n          base           sft            rl
+defense success, harmful           200        11.5 %        78.0 %        98.5 %
+                                         [7.8, 16.7]  [71.8, 83.2]  [95.7, 99.5]
+compliance, harmless and           400        89.0 %        87.5 %        96.0 %
+  ambiguous                             [85.6, 91.7]  [83.9, 90.4]  [93.6, 97.5]
+
+on other prompts   n  defense success, harmful
+rl-attacked       24       45.8 % [27.9, 64.9]
+"
+    );
+}
+
 #[test]
 fn a_table_that_is_too_wide_is_cut_between_columns() {
     let space = Space::new();
@@ -193,7 +232,7 @@ fn a_table_that_is_too_wide_is_cut_between_columns() {
         .collect();
     let names: Vec<String> = (0..9).map(|i| format!("n{i}-eval")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let text = summary::text(&space.store, &items(&names, &briefs)).unwrap();
+    let text = summary::text(&space.store, &items(&names, &briefs), WIDE).unwrap();
     assert_eq!(text.matches("measure [95 % interval]").count(), 3, "{text}");
     assert!(text.lines().all(|l| l.len() <= 120), "{text}");
     for i in 0..9 {
@@ -284,6 +323,7 @@ fn items<'a>(names: &[&'a str], briefs: &'a [RecordSummary]) -> Vec<Item<'a>> {
         kind: REGISTRY.get(&brief.kind).unwrap(),
         brief,
         hit: false,
+        cost: &brief.cost,
         about: told(node),
     })
     .collect()

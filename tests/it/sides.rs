@@ -51,7 +51,8 @@ fn seconds(kind: &str) -> f64 {
     }
 }
 
-/// What an evaluation measured: by prompt, by metric. Names that begin with `reasoning` are words, others shares.
+/// What an evaluation measured: by prompt, by metric. Names that begin with `reasoning/tokens` are tokens, others that begin with
+/// `reasoning` words, and the rest shares.
 pub type Rows = Vec<(String, Vec<(&'static str, f64)>)>;
 
 /// `defense` of prompts `p0`…: these values.
@@ -144,7 +145,8 @@ impl Space {
                     digest: Digest::new(digest),
                     files: vec![],
                 };
-                if node.kind.name == "evaluate" && output.name == "metrics" {
+                let measures = ["evaluate", "lengths"].contains(&node.kind.name);
+                if measures && output.name == "metrics" {
                     let Some(rows) = measured(&node.name, &side.axes) else {
                         break;
                     };
@@ -203,12 +205,11 @@ impl Space {
             value: values.iter().sum::<f64>() / values.len() as f64,
             n: values.len(),
             interval: Some((0.25, 0.75)),
-            unit: if name.starts_with("reasoning") {
-                "words"
-            } else {
-                "share"
-            }
-            .into(),
+            unit: match name {
+                _ if name.starts_with("reasoning/tokens") => "tokens".into(),
+                _ if name.starts_with("reasoning") => "words".into(),
+                _ => "share".into(),
+            },
         });
         let folder = tempfile::tempdir_in(self.dir.path()).unwrap();
         rows::write_metrics(folder.path(), metrics.collect()).unwrap();

@@ -3,6 +3,7 @@
 
 use crate::beside::{self, Sided};
 use crate::metrics;
+use crate::missing;
 use crate::reading::{self, Over, Reading, read};
 use crate::side::Side;
 use crate::words;
@@ -72,7 +73,7 @@ pub struct Numbers {
     /// 95 %, over what `over` says.
     pub interval: Option<(f64, f64)>,
     pub over: Over,
-    /// Prompts in pairs, of the seed that has fewest.
+    /// Prompts in pairs, of the seed that has fewest; of two metrics of one node, prompts of the one that has fewer.
     pub pairs: usize,
     pub seeds: usize,
     /// Two-sided, of no difference. It is above 0.05 where the interval holds 0: one test says both.
@@ -128,16 +129,18 @@ pub fn evaluation(
     let mut readings = vec![];
     let mut seen = BTreeSet::new();
     let mut same = 0;
+    let mut lacking: Vec<(&Side, &str)> = vec![];
     for (a, b) in sides {
         let found = (a.record(node), b.record(against));
         let (Some(one), Some(two)) = found else {
             let lack = [
-                found.0.is_none().then(|| a.missing(node)),
-                found.1.is_none().then(|| b.missing(against)),
+                found.0.is_none().then_some((*a, node)),
+                found.1.is_none().then_some((*b, against)),
             ];
-            for why in lack.into_iter().flatten() {
-                if !out.notes.contains(&why) {
-                    out.notes.push(why);
+            for (side, node) in lack.into_iter().flatten() {
+                let same = |(s, n): &(&Side, &str)| std::ptr::eq(*s, side) && *n == node;
+                if !lacking.iter().any(same) {
+                    lacking.push((side, node));
                 }
             }
             continue;
@@ -158,6 +161,7 @@ pub fn evaluation(
         .flat_map(|(_, a, b)| a.1.metrics.iter().chain(&b.1.metrics));
     out.known = all.map(|m| m.name.clone()).collect();
     out.seeds = readings.len();
+    out.notes = missing::lines(&lacking);
     if readings.is_empty() {
         out.refused = Some(out.notes.join("; "));
         out.notes.clear();

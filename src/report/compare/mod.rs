@@ -1,12 +1,14 @@
 //! What differs between two recipes, or two runs: parameters, measures with their uncertainty, costs. A reader of
 //! records; a measure is compared in pairs of prompts, or refused with the reason.
 
+pub mod contrast;
 pub mod measures;
 pub mod show;
 pub mod structure;
 
 use crate::compare::measures::Evaluation;
 use crate::compare::structure::Structure;
+use crate::metrics;
 use crate::pairing::{self, Group};
 use crate::side::Side;
 use anyhow::Result;
@@ -15,7 +17,7 @@ use base::claim::{Axes, SEED};
 use base::diag::{Diag, Diags};
 use base::hash::Key;
 use base::rows::VALUES;
-use base::text::{did_you_mean, listed};
+use base::text::did_you_mean;
 use engine::graph::NodeId;
 use engine::kind::Role;
 use engine::store::Store;
@@ -203,27 +205,7 @@ fn known(found: &[Comparison], asked: &[String]) -> Result<()> {
         .flat_map(|c| &c.evaluations)
         .flat_map(|e| e.known.iter().map(String::as_str))
         .collect();
-    unknown_metrics(&all, asked)
-}
-
-/// An error for every metric that was asked for and is not among those that are there; none where none are.
-pub fn unknown_metrics(all: &BTreeSet<&str>, asked: &[String]) -> Result<()> {
-    let mut diags = Diags::default();
-    for name in asked.iter().filter(|n| !all.contains(n.as_str())) {
-        if all.is_empty() {
-            break;
-        }
-        let near = did_you_mean(name, all.iter().copied());
-        let diag = Diag::plain(format!("nothing here measures `{name}`"));
-        diags.push(match near {
-            Some(_) => diag.suggest(near),
-            None => diag.help(format!("there is {}", listed(all.iter().copied()))),
-        });
-    }
-    match diags.is_empty() {
-        true => Ok(()),
-        false => Err(diags.finish().into()),
-    }
+    metrics::unknown(&all, asked)
 }
 
 fn called(a: &Side, b: &Side) -> Vec<Called> {

@@ -11,6 +11,7 @@ use crate::verdicts::show::p_value;
 use crate::{metrics, words};
 use base::calls::Calls;
 use base::text::{bytes, count, dollars, duration, tokens};
+use std::collections::BTreeSet;
 
 /// More seeds than this are not shown one by one.
 const NAMED_SEEDS: usize = 5;
@@ -18,7 +19,40 @@ const NAMED_SEEDS: usize = 5;
 /// From so many measures on, some are expected to stand out by chance.
 const MANY: usize = 10;
 
-pub fn page(c: &Comparison) -> Page {
+/// Which metrics are shown; the others are counted.
+pub enum Shown {
+    All,
+    /// Those of the headline, and these.
+    Main(BTreeSet<String>),
+    Only(BTreeSet<String>),
+}
+
+impl Shown {
+    fn has(&self, metric: &str) -> bool {
+        match self {
+            Shown::All => true,
+            Shown::Only(named) => named.contains(metric),
+            Shown::Main(named) => metrics::main(metric) || named.contains(metric),
+        }
+    }
+
+    /// Something of what an evaluation measured, or nobody knows what it measured.
+    fn any(&self, e: &Evaluation) -> bool {
+        match (&e.refused, e.known.is_empty()) {
+            (Some(_), true) => true,
+            (Some(_), false) => e.known.iter().any(|name| self.has(name)),
+            (None, _) => e.metrics.iter().any(|m| self.has(&m.metric)),
+        }
+    }
+}
+
+pub fn page(c: &Comparison, shown: &Shown) -> Page {
+    // Where nothing of the headline was measured, what was is all there is to show.
+    let differing = || c.evaluations.iter().filter(|e| !e.one_artifact);
+    let shown = match shown {
+        Shown::Main(_) if !differing().any(|e| shown.any(e)) => &Shown::All,
+        shown => shown,
+    };
     let mut page = Page::default();
     let (first, second) = heads(c);
     // The same recipe twice needs no names for its sides.
@@ -35,8 +69,26 @@ pub fn page(c: &Comparison) -> Page {
         return page;
     }
     changed(&mut page, &c.structure, (&first, &second));
-    for evaluation in c.evaluations.iter().filter(|e| !e.one_artifact) {
-        measured(&mut page, evaluation, (&first, &second));
+    let mut more = 0;
+    for evaluation in differing() {
+        let (own, others): (Vec<_>, Vec<_>) = evaluation
+            .metrics
+            .iter()
+            .cloned()
+            .partition(|m| shown.has(&m.metric));
+        more += others.len();
+        // A node without a metric that is shown has nothing to stand under its name.
+        if shown.any(evaluation) && (evaluation.refused.is_some() || !own.is_empty()) {
+            let evaluation = Evaluation {
+                metrics: own,
+                ..evaluation.clone()
+            };
+            measured(&mut page, &evaluation, (&first, &second));
+        }
+    }
+    if more > 0 && matches!(shown, Shown::Main(_)) {
+        let metrics = count(more as u64, "more metric", "more metrics");
+        page.line(format!("{metrics}: `--all`"));
     }
     unmeasured(&mut page, c);
     page.head("cost");
@@ -80,22 +132,25 @@ fn heads(c: &Comparison) -> (String, String) {
     found.unwrap_or(("first".into(), "second".into()))
 }
 
+/// What differs by itself: a line a node that both have, and the nodes that one of them has alone.
+pub fn differences(s: &Structure, (first, second): (&str, &str)) -> Vec<String> {
+    let changed = s.changed.iter().map(|node| {
+        let changes: Vec<String> = node.changes.iter().map(change).collect();
+        format!("{} ({}): {}", node.node, node.kind, changes.join("; "))
+    });
+    let sides = [(first, &s.only_first), (second, &s.only_second)].into_iter();
+    let alone = sides.filter(|(_, nodes)| !nodes.is_empty());
+    let alone = alone.map(|(name, nodes)| {
+        let nodes: Vec<String> = nodes.iter().map(lone).collect();
+        format!("only in {name}: {}", nodes.join(", "))
+    });
+    changed.chain(alone).collect()
+}
+
 fn changed(page: &mut Page, s: &Structure, (first, second): (&str, &str)) {
     page.head("changed");
-    for node in &s.changed {
-        let changes: Vec<String> = node.changes.iter().map(change).collect();
-        page.item(format!(
-            "{} ({}): {}",
-            node.node,
-            node.kind,
-            changes.join("; ")
-        ));
-    }
-    for (name, nodes) in [(first, &s.only_first), (second, &s.only_second)] {
-        if !nodes.is_empty() {
-            let nodes: Vec<String> = nodes.iter().map(lone).collect();
-            page.item(format!("only in {name}: {}", nodes.join(", ")));
-        }
+    for line in differences(s, (first, second)) {
+        page.item(line);
     }
     for (name, nodes) in [first, second].into_iter().zip(&s.vouched) {
         for (node, vouched) in nodes {

@@ -5,11 +5,15 @@ use crate::beside::SUCCESS;
 use crate::html::axis::Axis;
 use crate::html::frontier::bars;
 use crate::html::labels::{self, Key};
+use crate::html::losses::losses;
 use crate::html::plot::{Chart, Form, Mark, Series};
-use crate::html::series::{Estimate, Method, Variant, estimate};
+use crate::html::samples::lead;
+use crate::html::series::{Estimate, Method, Variant, estimate, words};
 use crate::html::source::Styles;
 use crate::html::study::Study;
+use anyhow::Result;
 use base::rows::ATTACK;
+use engine::store::Store;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -19,11 +23,16 @@ pub struct Attacks {
     pub charts: Vec<Chart>,
     /// Within k tries.
     pub within: Vec<Chart>,
+    /// What the searches come to, step by step.
+    pub losses: Vec<Chart>,
     /// The legend of all charts.
     pub series: Vec<Key>,
     pub numbers: Vec<Number>,
-    /// Numbers that say little, since more than a tenth of the answers behind them cannot be read.
+    /// Numbers that say little, since more than a tenth of the answers behind them cannot be read: the worst, and how many more there are.
     pub doubtful: Vec<String>,
+    /// All of them, with the largest share that cannot be read.
+    #[serde(skip)]
+    unreadable: Vec<(f64, String)>,
     /// What the error bars are.
     pub bars: String,
 }
@@ -41,6 +50,8 @@ pub struct Number {
 struct Measured {
     metric: String,
     what: String,
+    /// The attack, where it is one alone.
+    attack: Option<String>,
     place: f64,
 }
 
@@ -48,7 +59,12 @@ struct Measured {
 type Evaluated<'a> = (&'a Method, &'a Variant);
 
 /// The data, or nothing where no evaluation measured an attack.
-pub fn attacks(study: &Study, evaluations: &[Method], styles: &mut Styles) -> Attacks {
+pub fn attacks(
+    store: &Store,
+    study: &Study,
+    evaluations: &[Method],
+    styles: &mut Styles,
+) -> Result<Attacks> {
     let mut nodes: Vec<(&str, Vec<Evaluated>)> = vec![];
     for method in evaluations {
         for variant in method.news() {
@@ -63,10 +79,12 @@ pub fn attacks(study: &Study, evaluations: &[Method], styles: &mut Styles) -> At
     for (node, of) in &nodes {
         found.node(study, node, of, &mut names, styles);
     }
+    found.losses = losses(store, study, &mut names, styles)?;
     let all = found.charts.iter().chain(&found.within);
-    found.series = labels::legend(all);
+    found.series = labels::legend(all.chain(&found.losses));
+    found.doubtful = worst(std::mem::take(&mut found.unreadable));
     found.bars = bars(found.numbers.iter().map(|n| n.success.seeds));
-    found
+    Ok(found)
 }
 
 impl Attacks {
@@ -130,19 +148,27 @@ impl Attacks {
         let mut all = vec![];
         for (method, variant) in of {
             let evaluation = method.label_of(variant);
-            let (mut marks, mut doubtful) = (vec![], vec![]);
+            let (mut marks, mut doubtful, mut most) = (vec![], vec![], 0.0_f64);
             for Measured {
                 metric,
                 what,
+                attack,
                 place,
             } in measured
             {
                 let Some(success) = estimate(study, &variant.items, metric) else {
                     continue;
                 };
-                marks.push(mark(&success, *place, line));
+                let label = attack.as_ref().map(|a| format!("{ATTACK} {a}"));
+                marks.push(Mark {
+                    leads: Some(lead(&evaluation, label.as_deref())),
+                    about: Some(format!("{what}: {}", words(&success))),
+                    ..mark(&success, *place, line)
+                });
                 if success.doubtful {
                     doubtful.push(what.as_str());
+                    let unreadable = success.beside.and_then(|b| b.unreadable);
+                    most = most.max(unreadable.unwrap_or_default());
                 }
                 self.numbers.push(Number {
                     evaluation: evaluation.clone(),
@@ -152,7 +178,8 @@ impl Attacks {
             }
             if !doubtful.is_empty() {
                 let whats = doubtful.join(", ");
-                self.doubtful.push(format!("{evaluation} ({whats})"));
+                let told = format!("{evaluation} ({whats})");
+                self.unreadable.push((most, told));
             }
             if !marks.is_empty() {
                 let label = method.apart_of(variant);
@@ -168,6 +195,18 @@ impl Attacks {
         }
         all
     }
+}
+
+/// So many evaluations are named.
+const NAMED: usize = 4;
+
+/// The evaluations of which most cannot be read, and how many others there are.
+fn worst(mut all: Vec<(f64, String)>) -> Vec<String> {
+    all.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    let others = all.len().saturating_sub(NAMED);
+    let named = all.into_iter().take(NAMED).map(|(_, told)| told);
+    let others = (others > 0).then(|| format!("{others} more"));
+    named.chain(others).collect()
 }
 
 /// Above its number of tries, or in its row.
@@ -205,16 +244,17 @@ fn attacks_of<'a>(metrics: &BTreeSet<&'a str>) -> Vec<&'a str> {
 fn by_attack(metrics: &BTreeSet<&str>, attacks: &[&str]) -> Vec<Measured> {
     let each = attacks
         .iter()
-        .map(|attack| (format!("{ATTACK}/{attack}"), attack.to_string()));
+        .map(|attack| (format!("{ATTACK}/{attack}"), *attack, Some(attack)));
     let together = [("mean", "mean of attacks"), ("union", "any attack")];
     let together = together
         .into_iter()
         .filter(|(name, _)| metrics.contains(name))
-        .map(|(name, what)| (name.to_string(), what.to_string()));
+        .map(|(name, what)| (name.to_string(), what, None));
     let rows = each.chain(together).enumerate();
-    rows.map(|(row, (name, what))| Measured {
+    rows.map(|(row, (name, what, attack))| Measured {
         metric: format!("{SUCCESS}/{name}"),
-        what,
+        what: what.into(),
+        attack: attack.map(|a| a.to_string()),
         place: row as f64,
     })
     .collect()
@@ -227,10 +267,11 @@ fn within(metrics: &BTreeSet<&str>, attack: Option<&str>) -> Vec<Measured> {
         found.extend(tries(name).filter(|t| t.1 == attack).map(|t| (t.0, *name)));
     }
     found.sort_unstable();
-    let of = attack.map_or(String::new(), |attack| format!("{attack}, "));
+    let of = attack.map_or(String::new(), |a| format!("{a}, "));
     let measured = found.into_iter().map(|(k, name)| Measured {
         metric: format!("{SUCCESS}/{name}"),
         what: format!("{of}within {k}"),
+        attack: attack.map(String::from),
         place: f64::from(k),
     });
     measured.collect()

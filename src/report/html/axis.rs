@@ -40,6 +40,12 @@ impl Axis {
         self
     }
 
+    /// The axis goes from one value to the other at least.
+    pub fn over(mut self, low: f64, high: f64) -> Axis {
+        self.holds = Some((low, high));
+        self
+    }
+
     pub fn whole(mut self) -> Axis {
         self.whole = true;
         self
@@ -104,6 +110,21 @@ impl Axis {
         match self.doubling {
             true => ticks.map(f64::exp2).collect(),
             false => ticks.collect(),
+        }
+    }
+
+    /// A value as it is read at a mark: a share to a tenth of a percent, others in four digits.
+    pub fn exact(&self, value: f64) -> String {
+        if self.share {
+            return format!("{:.1} %", value * 100.0);
+        }
+        match value.abs() {
+            size if size != 0.0 && size < 1e-3 => format!("{value:.2e}"),
+            size if size >= 1e3 => format!("{value:.0}"),
+            _ => {
+                let text = format!("{value:.3}");
+                text.trim_end_matches('0').trim_end_matches('.').to_string()
+            }
         }
     }
 

@@ -23,7 +23,8 @@ pub struct Claims {
 pub struct Shown {
     pub recipe: String,
     pub about: String,
-    pub against: String,
+    /// Nothing where the claim is within its recipe.
+    pub against: Option<String>,
     /// Also the name of a class of the style.
     pub verdict: &'static str,
     /// As if it were the only claim, where that is another.
@@ -55,6 +56,8 @@ pub struct Condition {
     pub beside: [Option<String>; 2],
     pub difference: String,
     pub interval: Option<String>,
+    /// Prompts in pairs, of the seed that has fewest.
+    pub n: usize,
     pub verdict: &'static str,
     pub doubtful: bool,
 }
@@ -82,7 +85,7 @@ fn shown(answer: &Answer) -> Shown {
     Shown {
         recipe: answer.recipe.clone(),
         about: answer.about.clone(),
-        against: answer.against.clone(),
+        against: (!answer.within).then(|| answer.against.clone()),
         verdict: answer.verdict.map_or("unanswered", Verdict::word),
         alone: answer
             .raw_verdict
@@ -123,6 +126,7 @@ fn condition(c: &Weighed) -> Condition {
         ],
         difference,
         interval,
+        n: c.numbers.pairs,
         verdict: c.verdict.word(),
         doubtful: c.doubtful,
     }

@@ -2,6 +2,7 @@
 
 use crate::html::axis::Axis;
 use crate::html::plot::{Chart, Form, Mark, Series};
+use crate::html::runs::{self, Curve, Run};
 use crate::html::series::methods;
 use crate::html::source::Styles;
 use crate::html::study::{Item, Study};
@@ -37,6 +38,9 @@ const OTHERS: Quantities = &[
 #[derive(Serialize)]
 pub struct Curves {
     pub groups: Vec<Group>,
+    /// Every training by itself, for the view that compares them.
+    #[serde(skip)]
+    pub runs: Vec<Run>,
 }
 
 /// Charts with the same lines.
@@ -51,8 +55,6 @@ pub struct Group {
     pub seeds: usize,
 }
 
-/// By quantity, (step, value).
-type Curve = BTreeMap<String, Vec<(u64, f64)>>;
 /// A metric's name, and what a reader calls it.
 type Quantities = &'static [(&'static str, &'static str)];
 /// A label, and the curves of its seeds.
@@ -64,11 +66,15 @@ pub fn is_training(item: &Item) -> bool {
 
 pub fn curves(store: &Store, study: &Study, styles: &mut Styles) -> Result<Curves> {
     let mut groups: Vec<(String, Quantities, Vec<Line>)> = vec![];
+    let (mut runs, axes) = (vec![], runs::axes(study));
     for method in methods(study, is_training) {
         for variant in method.news() {
-            let mut curves = vec![];
+            let (mut curves, mut items) = (vec![], vec![]);
             for item in &variant.items {
-                curves.extend(load(store, &study.items[*item])?);
+                if let Some(curve) = load(store, &study.items[*item])? {
+                    curves.push(curve);
+                    items.push(*item);
+                }
             }
             let Some(first) = curves.first() else {
                 continue;
@@ -80,6 +86,17 @@ pub fn curves(store: &Store, study: &Study, styles: &mut Styles) -> Result<Curve
                 false => (format!("{} ({})", item.name, item.node.kind.name), OTHERS),
             };
             let line = method.label_of(variant);
+            for (item, curve) in items.iter().zip(&curves) {
+                runs.push(Run {
+                    group: title.clone(),
+                    line: line.clone(),
+                    style: 0,
+                    recipe: study.recipes[study.items[*item].recipes[0]].name.into(),
+                    node: study.items[*item].name.into(),
+                    axes: axes[*item].clone(),
+                    curves: thinned(curve),
+                });
+            }
             match groups.iter_mut().find(|g| g.0 == title) {
                 Some(group) => group.2.push((line, curves)),
                 None => groups.push((title, quantities, vec![(line, curves)])),
@@ -88,12 +105,33 @@ pub fn curves(store: &Store, study: &Study, styles: &mut Styles) -> Result<Curve
     }
     // What is learned last is looked at first.
     groups.sort_by_key(|(_, quantities, _)| quantities[0].0 != RL[0].0);
+    let place = |run: &Run| groups.iter().position(|g| g.0 == run.group);
+    runs.sort_by_key(place);
     let groups = groups
         .into_iter()
         .map(|(title, quantities, lines)| group(title, quantities, &lines, styles));
-    Ok(Curves {
-        groups: groups.collect(),
-    })
+    let groups = groups.collect();
+    for run in &mut runs {
+        run.style = styles.of(&run.line);
+    }
+    Ok(Curves { groups, runs })
+}
+
+/// What a reader calls the quantities that the page draws.
+pub fn named() -> Vec<(&'static str, &'static str)> {
+    RL.iter().chain(OTHERS).copied().collect()
+}
+
+/// All quantities of a run, each by itself.
+fn thinned(curve: &Curve) -> BTreeMap<String, Vec<(f64, f64)>> {
+    let each = curve.iter().map(|(name, points)| {
+        let last = points.last().map_or(0, |p| p.0);
+        (
+            name.clone(),
+            thin(points, last.div_ceil(MOST_POINTS).max(1)),
+        )
+    });
+    each.collect()
 }
 
 fn load(store: &Store, item: &Item) -> Result<Option<Curve>> {
@@ -107,12 +145,9 @@ fn load(store: &Store, item: &Item) -> Result<Option<Curve>> {
         let Some(step) = object.get("step").and_then(Value::as_u64) else {
             continue;
         };
-        for (name, _) in RL.iter().chain(OTHERS) {
-            if let Some(value) = object.get(*name).and_then(Value::as_f64) {
-                curve
-                    .entry(name.to_string())
-                    .or_default()
-                    .push((step, value));
+        for (name, value) in object.iter().filter(|(name, _)| *name != "step") {
+            if let Some(value) = value.as_f64() {
+                curve.entry(name.clone()).or_default().push((step, value));
             }
         }
     }
@@ -152,7 +187,7 @@ fn group(title: String, quantities: Quantities, lines: &[Line], styles: &mut Sty
             charts.push(Chart {
                 name: format!("curve-{slug}-{}", name.replace('/', "-")),
                 title: format!("{label}: {title}"),
-                x: Axis::new("step").with(0.0),
+                x: Axis::new("step").with(0.0).whole(),
                 y: Axis::new(label),
                 rows: vec![],
                 series,

@@ -7,10 +7,14 @@ use crate::metrics;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
+const BESIDE: usize = 4;
+
 #[derive(Serialize)]
 pub struct Evaluations {
     pub columns: Vec<Column>,
     pub rows: Vec<Row>,
+    /// How many columns stand beside each other.
+    pub beside: usize,
     /// That much of the answers of a column cannot be read.
     pub warnings: Vec<String>,
 }
@@ -31,6 +35,8 @@ pub struct Row {
     pub label: String,
     /// It counts what did not happen in any column: data, but nothing to read.
     pub idle: bool,
+    /// Of every `Evaluations::beside` columns the prompts behind each cell, where they are as many in all; else the cells say it.
+    pub n: Vec<Option<usize>>,
     pub cells: Vec<Option<Estimate>>,
 }
 
@@ -70,6 +76,10 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
             metric: name.into(),
             label,
             idle: metrics::idle(name, cells.iter().flatten().map(|e| e.value)),
+            n: cells
+                .chunks(BESIDE)
+                .map(|part| common(part.iter().flatten().map(|e| e.n)))
+                .collect(),
             cells,
         }
     };
@@ -81,7 +91,14 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
     });
     Evaluations {
         warnings: warned.collect(),
+        beside: BESIDE,
         rows: names.into_iter().map(row).collect(),
         columns,
     }
+}
+
+/// What all are, where they are the same.
+fn common(mut all: impl Iterator<Item = usize>) -> Option<usize> {
+    let first = all.next()?;
+    all.all(|n| n == first).then_some(first)
 }

@@ -2,7 +2,8 @@
 
 use crate::html::axis::Axis;
 use crate::html::plot::{Chart, Form, Mark, Series};
-use crate::html::series::{Estimate, Method, estimate};
+use crate::html::samples::lead;
+use crate::html::series::{Estimate, Method, estimate, words};
 use crate::html::source::Styles;
 use crate::html::study::Study;
 use base::text::count;
@@ -20,6 +21,8 @@ pub struct Frontier {
     pub without: Vec<String>,
     /// What the error bars are.
     pub bars: String,
+    /// Some method is a line over λ.
+    pub lines: bool,
 }
 
 #[derive(Serialize)]
@@ -36,6 +39,7 @@ pub fn frontier(study: &Study, evaluations: &[Method], styles: &mut Styles) -> F
         points: vec![],
         without: vec![],
         bars: String::new(),
+        lines: false,
     };
     let mut all = vec![];
     for method in evaluations {
@@ -60,6 +64,12 @@ pub fn frontier(study: &Study, evaluations: &[Method], styles: &mut Styles) -> F
                 note: variant
                     .lambda
                     .map(|l| marked(format!("λ {l}"), defense.doubtful || compliance.doubtful)),
+                about: Some(said(
+                    variant.lambda.filter(|_| method.variants.len() > 1),
+                    &defense,
+                    &compliance,
+                )),
+                leads: Some(lead(&method.label_of(variant), None)),
                 ..Mark::default()
             });
             doubtful |= defense.doubtful || compliance.doubtful;
@@ -92,18 +102,26 @@ pub fn frontier(study: &Study, evaluations: &[Method], styles: &mut Styles) -> F
     if out.points.iter().any(doubtful) {
         out.bars += " A point marked (!) says little: more than a tenth of the answers behind it are unreadable.";
     }
+    out.lines = all.iter().any(|s: &Series| s.line);
     if !all.is_empty() {
         out.chart = Some(Chart {
             name: "frontier".into(),
             title: "Defense success against compliance".into(),
-            x: Axis::share("compliance (harmless and ambiguous prompts)"),
-            y: Axis::share("defense success (harmful prompts)"),
+            x: Axis::share("compliance (harmless and ambiguous prompts)").over(0.0, 1.0),
+            y: Axis::share("defense success (harmful prompts)").over(0.0, 1.0),
             rows: vec![],
             series: all,
             form: Form::Plot,
         });
     }
     out
+}
+
+/// What a point says to who points at it.
+fn said(lambda: Option<f64>, defense: &Estimate, compliance: &Estimate) -> String {
+    let lambda = lambda.map_or(String::new(), |l| format!("λ = {l}, "));
+    let (defense, compliance) = (words(defense), words(compliance));
+    format!("{lambda}defense {defense}; compliance {compliance}")
 }
 
 fn marked(note: String, doubtful: bool) -> String {

@@ -1,15 +1,17 @@
-//! The study's graph as a picture: a band a recipe, a column a depth. What several recipes share stands in the band of
-//! the first; a node's variants under other choices of axes are one box.
+//! The study's graph as a picture: a band a recipe, and in it from top to bottom what needs what. What several recipes share stands in
+//! the band of the first; a node's variants under other choices of axes are one box.
 
 use crate::html::study::Study;
 use crate::html::svg::escape;
 use base::text::duration;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 const BOX: (i32, i32) = (160, 40);
-const GAP: (i32, i32) = (34, 12);
+const GAP: (i32, i32) = (16, 26);
+/// Boxes beside each other: in a window, and on a telephone.
+const COLUMNS: (usize, usize) = (6, 2);
 const BAND_TITLE: i32 = 26;
 const EDGE: i32 = 10;
 /// Letters that fit into a box.
@@ -109,8 +111,8 @@ struct Layout {
     size: (i32, i32),
 }
 
-fn layout(study: &Study, groups: &[Group]) -> Layout {
-    let mut rows = vec![0_usize; groups.len()];
+fn layout(study: &Study, groups: &[Group], columns: usize) -> Layout {
+    let mut places = vec![(0_usize, 0_usize); groups.len()];
     let mut corners = vec![(0, 0); groups.len()];
     let mut bands = vec![];
     let titled = study.recipes.len() > 1;
@@ -122,17 +124,18 @@ fn layout(study: &Study, groups: &[Group]) -> Layout {
         if own.is_empty() {
             continue;
         }
-        let used = rows_of(groups, &own, &mut rows);
+        let used = rows_of(groups, &own, columns, &mut places);
         let title = if titled { BAND_TITLE } else { 0 };
         for group in &own {
-            let x = EDGE + 8 + groups[*group].depth as i32 * (BOX.0 + GAP.0);
-            corners[*group] = (x, top + title + rows[*group] as i32 * (BOX.1 + GAP.1));
+            let (row, column) = places[*group];
+            let x = EDGE + 8 + column as i32 * (BOX.0 + GAP.0);
+            corners[*group] = (x, top + title + row as i32 * (BOX.1 + GAP.1));
         }
         let high = title + used as i32 * (BOX.1 + GAP.1);
         if titled {
             bands.push((recipe.name.to_string(), top, high - GAP.1 / 2));
         }
-        top += high + GAP.1;
+        top += high + GAP.1 / 2;
     }
     let right = corners.iter().map(|c| c.0 + BOX.0).max().unwrap_or(0);
     Layout {
@@ -142,47 +145,57 @@ fn layout(study: &Study, groups: &[Group]) -> Layout {
     }
 }
 
-/// Gives the boxes of a band their rows, column by column: near the rows of what they need. Returns how many rows.
-fn rows_of(groups: &[Group], own: &[usize], rows: &mut [usize]) -> usize {
-    let deepest = own.iter().map(|g| groups[*g].depth).max().unwrap_or(0);
+/// Gives the boxes of a band their rows and columns, depth by depth: near the columns of what they need, and a further row where a depth
+/// has more than fit. Returns how many rows.
+fn rows_of(
+    groups: &[Group],
+    own: &[usize],
+    columns: usize,
+    places: &mut [(usize, usize)],
+) -> usize {
+    let depths: BTreeSet<usize> = own.iter().map(|g| groups[*g].depth).collect();
     let mut used = 0;
-    for depth in 0..=deepest {
-        let column = own.iter().copied().filter(|g| groups[*g].depth == depth);
-        let mut column: Vec<(usize, usize)> = column
+    for depth in depths {
+        let level = own.iter().copied().filter(|g| groups[*g].depth == depth);
+        let mut level: Vec<(usize, usize)> = level
             .map(|group| {
                 let parents = groups[group].parents.iter();
-                let near: Vec<usize> = parents
-                    .filter(|p| own.contains(p))
-                    .map(|p| rows[*p])
-                    .collect();
+                let near: Vec<usize> = parents.map(|p| places[*p].1).collect();
                 let wish = near.iter().sum::<usize>().checked_div(near.len());
                 (wish.unwrap_or(0), group)
             })
             .collect();
-        column.sort();
-        let mut free = 0;
-        for (wish, group) in column {
-            rows[group] = wish.max(free);
-            free = rows[group] + 1;
+        level.sort();
+        for row in level.chunks(columns) {
+            let mut free: BTreeSet<usize> = (0..columns).collect();
+            for (wish, group) in row {
+                let nearest = free.iter().copied().min_by_key(|c| c.abs_diff(*wish));
+                let column = nearest.expect("a row has no more boxes than columns");
+                free.remove(&column);
+                places[*group] = (used, column);
+            }
+            used += 1;
         }
-        used = used.max(free);
     }
     used
 }
 
-/// Inside a page: a click on a box goes to its entry.
+/// Inside a page: a click on a box goes to its entry. It is there twice, and the style shows the one that fits.
 pub fn inline(study: &Study, groups: &[Group]) -> String {
-    let layout = layout(study, groups);
-    let (wide, high) = layout.size;
-    format!(
-        "<svg class=\"graph\" width=\"{wide}\" height=\"{high}\" viewBox=\"0 0 {wide} {high}\" role=\"group\" \
-         aria-label=\"The nodes of the study and what they need\">\n{}</svg>",
-        content(&layout, groups, true)
-    )
+    let of = |columns: usize, class: &str| {
+        let layout = layout(study, groups, columns);
+        let (wide, high) = layout.size;
+        format!(
+            "<svg class=\"graph {class}\" width=\"{wide}\" height=\"{high}\" viewBox=\"0 0 {wide} {high}\" role=\"group\" \
+             aria-label=\"The nodes of the study and what they need\">\n{}</svg>",
+            content(&layout, groups, true)
+        )
+    };
+    format!("{}\n{}", of(COLUMNS.0, "broad"), of(COLUMNS.1, "narrow"))
 }
 
 pub fn figure(study: &Study, groups: &[Group]) -> String {
-    let layout = layout(study, groups);
+    let layout = layout(study, groups, COLUMNS.0);
     let (wide, high) = layout.size;
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{wide}\" height=\"{high}\" viewBox=\"0 0 {wide} {high}\" role=\"img\">\n\
@@ -207,22 +220,20 @@ fn content(layout: &Layout, groups: &[Group], links: bool) -> String {
     }
     for (i, group) in groups.iter().enumerate() {
         for parent in &group.parents {
-            let (x1, y1) = (
-                layout.corners[*parent].0 + BOX.0,
-                layout.corners[*parent].1 + BOX.1 / 2,
-            );
-            let (x2, y2) = (layout.corners[i].0, layout.corners[i].1 + BOX.1 / 2);
+            let from = layout.corners[*parent];
+            let (x1, y1) = (from.0 + BOX.0 / 2, from.1 + BOX.1);
+            let (x2, y2) = (layout.corners[i].0 + BOX.0 / 2, layout.corners[i].1);
             let far = if groups[*parent].band == group.band {
                 ""
             } else {
                 " far"
             };
-            let bend = ((x2 - x1) / 2).clamp(16, 60);
+            let bend = ((y2 - y1) / 2).clamp(10, 60);
             let _ = writeln!(
                 out,
-                "<path class=\"e{far}\" data-from=\"{parent}\" data-to=\"{i}\" d=\"M{x1} {y1}C{} {y1} {} {y2} {x2} {y2}\"/>",
-                x1 + bend,
-                x2 - bend
+                "<path class=\"e{far}\" data-from=\"{parent}\" data-to=\"{i}\" d=\"M{x1} {y1}C{x1} {} {x2} {} {x2} {y2}\"/>",
+                y1 + bend,
+                y2 - bend
             );
         }
     }
@@ -251,6 +262,8 @@ fn node((x, y): (i32, i32), group: &Group) -> String {
         n => format!("in {n}"),
     };
     let second = format!("{} · {}", group.kind, group.state());
+    // Its letters are smaller, and between it and what stands at its end is a space.
+    let second_line = LETTERS + if shared.is_empty() { 3 } else { 1 };
     let told = format!(
         "{}{times}: {}, {}; used by {}",
         group.name,
@@ -266,14 +279,11 @@ fn node((x, y): (i32, i32), group: &Group) -> String {
         BOX.0,
         BOX.1,
         y + 17,
-        escape(&short(
-            &group.name,
-            LETTERS - times.chars().count() - shared.len()
-        )),
+        escape(&short(&group.name, LETTERS - times.chars().count())),
         y + 32,
-        escape(&short(&second, LETTERS + 6)),
+        escape(&short(&second, second_line - shared.len())),
         x + BOX.0 - 8,
-        y + 16,
+        y + 32,
         tx = x + 9,
     )
 }

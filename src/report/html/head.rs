@@ -3,8 +3,9 @@
 
 use crate::html::source::Source;
 use crate::html::study::Study;
-use base::text::{count, dollars, duration};
+use base::text::{self, count, dollars, duration};
 use serde::Serialize;
+use std::path::Path;
 
 #[derive(Serialize)]
 pub struct Head {
@@ -37,7 +38,7 @@ pub struct Missing {
     pub command: String,
 }
 
-pub fn head(study: &Study, sources: &[Source], changes: &[String]) -> Head {
+pub fn head(study: &Study, sources: &[Source], given: &[String]) -> Head {
     let records: Vec<_> = study.items.iter().filter_map(|i| i.record).collect();
     let names: Vec<&str> = study.recipes.iter().map(|r| r.name).collect();
     let times = records.iter().map(|r| r.cost.started_ms).filter(|t| *t > 0);
@@ -83,7 +84,7 @@ pub fn head(study: &Study, sources: &[Source], changes: &[String]) -> Head {
             [] => None,
         },
         versions,
-        missing: missing(study, changes),
+        missing: missing(study, given),
     }
 }
 
@@ -113,8 +114,11 @@ fn recipes(study: &Study, sources: &[Source]) -> Vec<Recipe> {
 }
 
 /// A shared node is said to be missing once.
-fn missing(study: &Study, changes: &[String]) -> Vec<Missing> {
-    let changes: String = changes.iter().map(|c| format!(" {}", quoted(c))).collect();
+fn missing(study: &Study, given: &[String]) -> Vec<Missing> {
+    let command = |recipe: &Path| {
+        let words = ["run".to_string(), recipe.display().to_string()];
+        text::command(words.iter().chain(given))
+    };
     let of = |(at, recipe): (usize, &crate::html::study::Recipe)| {
         let own = study
             .items
@@ -129,19 +133,10 @@ fn missing(study: &Study, changes: &[String]) -> Vec<Missing> {
         (!names.is_empty()).then(|| Missing {
             recipe: recipe.name.into(),
             nodes: names.join(", "),
-            command: format!("pipe run {}{changes}", recipe.file.display()),
+            command: command(recipe.file),
         })
     };
     study.recipes.iter().enumerate().filter_map(of).collect()
-}
-
-/// A word of a command, as a shell reads it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,/".contains(c);
-    match word.chars().all(plain) {
-        true => word.into(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
-    }
 }
 
 /// The day of a time in milliseconds since 1970, UTC, in the calendar of today's leap years.

@@ -7,12 +7,15 @@ use crate::html::series::{Method, Variant};
 use crate::html::source::Styles;
 use crate::html::study::Study;
 use crate::reading::{Reading, mean_of};
-use base::rows::Metric;
+use base::rows::{Metric, PromptClass};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The metrics' name of the category, which outside data often repeat as a label.
 const TYPE: &str = "type";
+
+/// The label that every prompt has. In the names of metrics its values stand alone, as in `reasoning/harmful`.
+const CLASS: &str = "class";
 
 /// What is drawn by label.
 pub struct Figure {
@@ -115,7 +118,11 @@ pub fn drawn(
 
 /// The metrics whose mean is the figure at this value of a label.
 pub fn metrics(of: &[&str], label: &str, value: &str) -> Vec<String> {
-    of.iter().map(|m| format!("{m}/{label}/{value}")).collect()
+    let name = |m: &&str| match label == CLASS && is_class(value) {
+        true => format!("{m}/{value}"),
+        false => format!("{m}/{label}/{value}"),
+    };
+    of.iter().map(name).collect()
 }
 
 /// The labels by at least two of whose values all these metrics are measured in this unit.
@@ -147,7 +154,12 @@ pub fn labels<'a>(
 /// Label and value in the name of a metric that is split by them.
 fn split<'a>(metric: &'a Metric, of: &str) -> Option<(&'a str, &'a str)> {
     let rest = metric.name.strip_prefix(of)?.strip_prefix('/')?;
-    rest.split_once('/')
+    let class = || is_class(rest).then_some((CLASS, rest));
+    rest.split_once('/').or_else(class)
+}
+
+fn is_class(word: &str) -> bool {
+    PromptClass::ALL.into_iter().any(|c| c.word() == word)
 }
 
 fn ordered((name, values): (&str, BTreeSet<&str>)) -> Label {

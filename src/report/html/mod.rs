@@ -6,12 +6,15 @@ pub mod attacks;
 pub mod axis;
 pub mod claims;
 pub mod curves;
+mod dodge;
 pub mod evaluations;
 pub mod frontier;
 pub mod graph;
 pub mod head;
+mod kept;
 pub mod labels;
 pub mod legend;
+pub mod losses;
 mod plane;
 pub mod plot;
 pub mod provenance;
@@ -19,9 +22,11 @@ pub mod reasoning;
 pub mod render;
 pub mod representations;
 pub mod room;
+pub mod runs;
 pub mod samples;
 pub mod series;
 mod source;
+pub mod story;
 pub mod study;
 pub mod svg;
 
@@ -38,6 +43,7 @@ use crate::html::reasoning::Reasoning;
 use crate::html::representations::Representations;
 use crate::html::samples::Samples;
 use crate::html::series::methods;
+use crate::html::story::Story;
 use crate::html::study::{Item, Study};
 use crate::side::Side;
 use anyhow::Result;
@@ -54,14 +60,15 @@ pub const SAMPLES: usize = 200;
 pub struct Options {
     /// Prompts whose answers the page carries.
     pub samples: usize,
-    /// What the command line changed in the recipes, as it was written; a command that is named has it as well.
-    pub changes: Vec<String>,
+    /// What else than recipes stood on the command line of those that run, word by word: a command that is named has it as well.
+    pub given: Vec<String>,
 }
 
 /// Everything a report shows, as data.
 #[derive(Serialize)]
 pub struct Page {
     pub head: Head,
+    pub story: Story,
     pub groups: Vec<graph::Group>,
     pub frontier: Frontier,
     pub curves: Curves,
@@ -90,21 +97,25 @@ impl Page {
         let study = Study::new(store, sides)?;
         let groups = graph::groups(&study);
         let evaluated = methods(&study, is_evaluation);
+        let counted = methods(&study, |item| item.metric(reasoning::IN_TOKENS).is_some());
         let rows = samples::rows(store, &study, &evaluated)?;
         let mut styles = Styles::default();
         // Its series, few and in many charts, get the plainest styles.
-        let attacks = attacks::attacks(&study, &evaluated, &mut styles);
+        let attacks = attacks::attacks(store, &study, &evaluated, &mut styles)?;
+        let frontier = frontier::frontier(&study, &evaluated, &mut styles);
+        let claims = claims::claims(store, sides)?;
         Ok(Page {
-            head: head::head(&study, sources, &options.changes),
-            frontier: frontier::frontier(&study, &evaluated, &mut styles),
+            head: head::head(&study, sources, &options.given),
+            story: story::story(&study, &claims.answers, &frontier),
+            frontier,
             apart: apart::apart(store, &study, &evaluated, &mut styles)?,
             attacks,
-            reasoning: reasoning::reasoning(&study, &evaluated, &mut styles),
+            reasoning: reasoning::reasoning(&study, &evaluated, &counted, &mut styles),
             representations: representations::representations(store, &study)?,
             curves: curves::curves(store, &study, &mut styles)?,
-            claims: claims::claims(store, sides)?,
+            claims,
             evaluations: evaluations::evaluations(&study, &evaluated),
-            samples: samples::samples(&rows, &evaluated, options.samples),
+            samples: samples::samples(store, &study, &rows, &evaluated, options.samples)?,
             provenance: provenance::entries(&study, &groups),
             sources: sources.to_vec(),
             graph: (
@@ -132,6 +143,7 @@ impl Page {
             .chain(apart)
             .chain(&self.attacks.charts)
             .chain(&self.attacks.within)
+            .chain(&self.attacks.losses)
             .chain(curves)
             .chain(&self.reasoning.charts)
             .chain(self.representations.shown.iter().map(|s| &s.chart))

@@ -1,10 +1,11 @@
 //! Charts: points with intervals, lines, and rows of categories. Knows numbers and labels, not what they mean.
 
 use crate::html::axis::Axis;
+use crate::html::dodge;
 use crate::html::legend;
 use crate::html::plane::{Plane, Span};
 use crate::html::room::Room;
-use crate::html::svg::{Anchor, Place, Point, Svg, TEXT, escape};
+use crate::html::svg::{Anchor, Place, Point, Svg, TEXT, To, escape};
 use serde::Serialize;
 use std::ops::Range;
 
@@ -60,14 +61,21 @@ pub struct Mark {
     /// The id of the prompt that it stands for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
+    /// Which part of the page it leads to, as an address says it behind `#`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leads: Option<String>,
 }
+
+/// Of a chart whose marks have notes: where there is much room, and on a telephone.
+const BROAD: (f64, f64) = (960.0, 440.0);
+const NARROW: (f64, f64) = (400.0, 420.0);
 
 impl Chart {
     /// Width and height.
     fn size(&self) -> (f64, f64) {
         match self.rows.len() {
             _ if self.form == Form::Map => (330.0, 330.0),
-            0 if self.noted() => (600.0, 430.0),
+            0 if self.noted() => BROAD,
             0 => (520.0, 330.0),
             rows => (520.0, 60.0 + rows as f64 * self.row_height()),
         }
@@ -93,13 +101,25 @@ impl Chart {
         }
     }
 
-    /// For a page: no size of its own, colours by CSS variables, without a legend.
+    /// For a page: no size of its own, colours by CSS variables, without a legend. One with notes is there twice, and the style shows the
+    /// one that fits.
     pub fn inline(&self) -> String {
-        let (wide, high) = self.size();
-        let (title, n) = (escape(&self.spoken()), &self.name);
-        let body = self.draw(Place::Page).text;
+        match self.noted() {
+            true => {
+                let broad = self.inline_of(BROAD, " broad");
+                format!("{broad}\n{}", self.inline_of(NARROW, " narrow"))
+            }
+            false => self.inline_of(self.size(), ""),
+        }
+    }
+
+    fn inline_of(&self, size: (f64, f64), class: &str) -> String {
+        let (wide, high) = size;
+        let title = escape(&self.spoken());
+        let n = format!("{}{}", self.name, class.replace(' ', "-"));
+        let body = self.draw(Place::Page, size).text;
         format!(
-            "<svg class=\"chart\" viewBox=\"0 0 {wide} {high}\" role=\"img\" aria-labelledby=\"t-{n}\">\n\
+            "<svg class=\"chart{class}\" viewBox=\"0 0 {wide} {high}\" role=\"img\" aria-labelledby=\"t-{n}\">\n\
              <title id=\"t-{n}\">{title}</title>\n{body}</svg>"
         )
     }
@@ -107,7 +127,7 @@ impl Chart {
     /// A file of its own, with its legend.
     pub fn figure(&self) -> String {
         let (wide, high) = self.size();
-        let mut svg = self.draw(Place::File);
+        let mut svg = self.draw(Place::File, self.size());
         let labels = self.series.iter().map(|s| (s.label.as_str(), s.style));
         let all = high + legend::block(&mut svg, &labels.collect::<Vec<_>>(), wide, high);
         let (title, body) = (escape(&self.spoken()), svg.text);
@@ -129,9 +149,9 @@ impl Chart {
     }
 
     /// The content of the picture, without its outermost tags.
-    fn draw(&self, place: Place) -> Svg {
+    fn draw(&self, place: Place, size: (f64, f64)) -> Svg {
         let mut svg = Svg::new(place);
-        let plane = self.plane();
+        let plane = self.plane(size);
         let size = match self.form {
             Form::Plot => {
                 self.axes(&mut svg, &plane);
@@ -143,16 +163,66 @@ impl Chart {
             }
         };
         for (i, series) in self.series.iter().enumerate() {
-            series.draw(self.shift(i), size, &mut svg, &plane);
+            series.draw(self.shift(i), &mut svg, &plane);
         }
-        self.notes(&mut svg, &plane);
+        // Above all lines, so that none hides a mark.
+        let places = self.places(&plane);
+        let mut at = places.iter();
+        for (i, series) in self.series.iter().enumerate() {
+            for mark in series.marks.iter().filter(|_| series.dots) {
+                let at = *at.next().expect("every mark that is drawn has its place");
+                let true_place = plane.at(mark.x, mark.y + self.shift(i));
+                if dodge::distance(at, true_place) > 0.5 {
+                    svg.line(&[true_place, at], svg.place.axis(), 1.0, "");
+                }
+                series.mark(mark, at, size, self, &mut svg);
+            }
+        }
+        self.notes(&mut svg, &plane, &places);
         svg
     }
 
-    fn plane(&self) -> Plane<'_> {
-        let (wide, high) = self.size();
+    /// Where the marks that are drawn stand, series by series: where notes say which is which, none hides another.
+    fn places(&self, plane: &Plane) -> Vec<(f64, f64)> {
+        let series = self.series.iter().enumerate().filter(|(_, s)| s.dots);
+        let points = series.flat_map(|(i, s)| {
+            let shift = self.shift(i);
+            s.marks.iter().map(move |m| (m.x, m.y + shift))
+        });
+        let points: Vec<(f64, f64)> = points.map(|(x, y)| plane.at(x, y)).collect();
+        match self.noted() {
+            true => dodge::places(&points, &plane.inside.wider(8.0)),
+            false => points,
+        }
+    }
+
+    /// What a mark says to who points at it.
+    fn said(&self, series: &Series, mark: &Mark) -> String {
+        if let Some(about) = &mark.about {
+            return match mark.prompt {
+                Some(_) => about.clone(),
+                None => format!("{}, {about}", series.label),
+            };
+        }
+        let value = |axis: &Axis, x: f64, interval: Option<(f64, f64)>| {
+            let interval = interval.map_or(String::new(), |(low, high)| {
+                format!(" [{}, {}]", axis.exact(low), axis.exact(high))
+            });
+            format!("{} {}{interval}", axis.label, axis.exact(x))
+        };
+        let x = value(&self.x, mark.x, mark.x_interval);
+        let y = match self.rows.get(mark.y as usize).filter(|_| mark.y >= 0.0) {
+            Some(row) => row.clone(),
+            None => value(&self.y, mark.y, mark.y_interval),
+        };
+        let note = mark.note.iter().filter(|note| **note != series.label);
+        let note: String = note.map(|note| format!(", {note}")).collect();
+        format!("{}{note}: {y}; {x}", series.label)
+    }
+
+    fn plane(&self, (wide, high): (f64, f64)) -> Plane<'_> {
         let longest = self.rows.iter().map(|r| r.chars().count()).max();
-        let left = longest.map_or(64.0, |n| (n as f64 * 7.0 + 14.0).clamp(58.0, 200.0));
+        let left = longest.map_or(64.0, |n| (n as f64 * 7.0 + 20.0).clamp(58.0, 206.0));
         let (x, y) = self.ranges();
         Plane {
             inside: match self.form {
@@ -206,7 +276,7 @@ impl Chart {
         }
         for (row, label) in self.rows.iter().enumerate() {
             let y = plane.up(row as f64);
-            svg.text((left - 6.0, y), Anchor::End, TEXT, label);
+            svg.text((left - 11.0, y), Anchor::End, TEXT, label);
         }
         svg.line(
             &[(left, top), (left, bottom), (right, bottom)],
@@ -218,25 +288,30 @@ impl Chart {
         svg.text(below, Anchor::Middle, TEXT, &self.x.label);
     }
 
-    /// Writes the marks' notes where there is room, those of lines first; a note without room is left out.
-    fn notes(&self, svg: &mut Svg, plane: &Plane) {
-        let at = |m: &Mark| plane.at(m.x, m.y);
-        let marks = || {
-            let series = self.series.iter();
-            series.flat_map(|s| s.marks.iter().map(move |m| (s.line, m)))
-        };
+    /// Writes the marks' notes where there is room, those of lines first; one that is far from its mark is tied to it. A note without
+    /// any room is left out.
+    fn notes(&self, svg: &mut Svg, plane: &Plane, places: &[(f64, f64)]) {
+        let drawn = self.series.iter().filter(|s| s.dots);
+        let drawn = drawn.flat_map(|s| s.marks.iter().map(move |m| (s.line, m)));
+        let marks: Vec<(bool, &Mark, (f64, f64))> = drawn
+            .zip(places)
+            .map(|((line, m), at)| (line, m, *at))
+            .collect();
         let mut taken: Vec<Room> = vec![];
-        for (_, m) in marks() {
-            taken.push(Room::around(at(m), 6.0));
+        // What a note had better not stand on, and what it may where there is no other place.
+        let mut crossed: Vec<Room> = vec![];
+        for (_, m, at) in &marks {
+            taken.push(Room::around(*at, 6.0));
             let across = m.x_interval.map(|(low, high)| ((low, m.y), (high, m.y)));
             let along = m.y_interval.map(|(low, high)| ((m.x, high), (m.x, low)));
             for ((x, y), (to_x, to_y)) in across.into_iter().chain(along) {
-                taken.push(Room::of_line(plane.at(x, y), plane.at(to_x, to_y)));
+                crossed.push(Room::of_line(plane.at(x, y), plane.at(to_x, to_y)));
             }
         }
         for series in self.series.iter().filter(|s| s.line) {
+            let at = |m: &Mark| plane.at(m.x, m.y);
             for ends in series.marks.windows(2) {
-                taken.extend(Room::along(at(&ends[0]), at(&ends[1])));
+                crossed.extend(Room::along(at(&ends[0]), at(&ends[1])));
             }
         }
         let inside = Room {
@@ -245,13 +320,24 @@ impl Chart {
             ..plane.inside
         };
         for first in [true, false] {
-            for (_, mark) in marks().filter(|(line, _)| *line == first) {
+            for (_, mark, at) in marks.iter().filter(|(line, _, _)| *line == first) {
                 let Some(text) = &mark.note else {
                     continue;
                 };
-                let rooms = Room::beside(at(mark), text.chars().count() as f64 * 6.25, 13.0);
+                let wide = text.chars().count() as f64 * 6.25;
                 let free = |r: &Room| r.within(&inside) && !taken.iter().any(|t| t.meets(r));
-                if let Some(room) = rooms.into_iter().find(free) {
+                let clear = |r: &Room| free(r) && !crossed.iter().any(|t| t.meets(r));
+                let near = || Room::beside(*at, wide, 13.0).into_iter();
+                let far = || Room::about(*at, wide, 13.0).into_iter();
+                let place = near()
+                    .find(&clear)
+                    .map(|room| (room, false))
+                    .or_else(|| far().find(&clear).map(|room| (room, true)))
+                    .or_else(|| near().chain(far()).find(&free).map(|room| (room, true)));
+                if let Some((room, tied)) = place {
+                    if tied {
+                        svg.line(&[*at, room.nearest(*at)], svg.place.axis(), 0.75, "");
+                    }
                     let middle = (room.left, (room.top + room.bottom) / 2.0);
                     svg.text(middle, Anchor::Start, TEXT - 2.0, text);
                     taken.push(room);
@@ -286,8 +372,8 @@ impl Chart {
 }
 
 impl Series {
-    /// `size`: of its marks, as a multiple of those in a legend.
-    fn draw(&self, shift: f64, size: f64, svg: &mut Svg, plane: &Plane) {
+    /// All but the marks.
+    fn draw(&self, shift: f64, svg: &mut Svg, plane: &Plane) {
         let (colour, dash) = (svg.place.colour(self.style), legend::dash(self.style));
         for thread in &self.threads {
             let points: Vec<_> = thread.iter().map(|(x, y)| plane.at(*x, *y)).collect();
@@ -309,18 +395,20 @@ impl Series {
             let points: Vec<_> = self.marks.iter().map(at).collect();
             svg.line(&points, &colour, 2.0, &dash);
         }
-        if self.dots {
-            let shape = legend::shape(self.style).into_iter();
-            let shape: Vec<(f64, f64)> = shape.map(|(x, y)| (x * size, y * size)).collect();
-            for mark in &self.marks {
-                match (&mark.about, &mark.prompt) {
-                    (Some(about), Some(prompt)) => {
-                        svg.point(at(mark), &shape, &colour, &Point { about, prompt });
-                    }
-                    _ => svg.polygon(at(mark), &shape, &colour),
-                }
-            }
-        }
+    }
+
+    /// `size`: as a multiple of those in a legend.
+    fn mark(&self, mark: &Mark, at: (f64, f64), size: f64, chart: &Chart, svg: &mut Svg) {
+        let colour = svg.place.colour(self.style);
+        let shape = legend::shape(self.style).into_iter();
+        let shape: Vec<(f64, f64)> = shape.map(|(x, y)| (x * size, y * size)).collect();
+        let about = chart.said(self, mark);
+        let to = match (&mark.prompt, &mark.leads) {
+            (Some(prompt), _) => To::Prompt(prompt),
+            (None, Some(part)) => To::Part(part),
+            (None, None) => To::Nothing,
+        };
+        svg.point(at, &shape, &colour, &Point { about: &about, to });
     }
 }
 

@@ -1,4 +1,5 @@
-//! Length of the reasoning by the labels of the prompts, a series an evaluation that reasons.
+//! Length of the reasoning by the class and the labels of the prompts, a series an evaluation that reasons: in words, and in tokens where
+//! these were counted.
 
 use crate::html::axis::Axis;
 use crate::html::frontier::bars;
@@ -11,6 +12,9 @@ use serde::Serialize;
 
 const WORDS: &str = "words";
 const REASONING: &str = "reasoning";
+const TOKENS: &str = "tokens";
+/// What nodes write that count tokens, and the beginning of what splits it.
+pub const IN_TOKENS: &str = "reasoning/tokens";
 
 #[derive(Serialize)]
 pub struct Reasoning {
@@ -24,7 +28,13 @@ pub struct Reasoning {
     pub bars: String,
 }
 
-pub fn reasoning(study: &Study, evaluations: &[Method], styles: &mut Styles) -> Reasoning {
+/// `lengths`: what counts tokens.
+pub fn reasoning(
+    study: &Study,
+    evaluations: &[Method],
+    lengths: &[Method],
+    styles: &mut Styles,
+) -> Reasoning {
     let (mut silent, mut loud) = (vec![], vec![]);
     for (label, variant) in labels::variants(evaluations) {
         let words: Vec<f64> = words(study, variant).collect();
@@ -41,7 +51,16 @@ pub fn reasoning(study: &Study, evaluations: &[Method], styles: &mut Styles) -> 
         unit: WORDS,
         of: &[REASONING],
     };
-    let drawn = labels::drawn(study, &loud, &figure, styles);
+    let mut drawn = labels::drawn(study, &loud, &figure, styles);
+    let figure = Figure {
+        name: "reasoning-tokens",
+        title: "Tokens of reasoning",
+        axis: Axis::new("tokens of reasoning").with(0.0),
+        unit: TOKENS,
+        of: &[IN_TOKENS],
+    };
+    let counted = labels::variants(lengths);
+    drawn.extend(labels::drawn(study, &counted, &figure, styles));
     Reasoning {
         series: labels::legend(drawn.iter().map(|d| &d.chart)),
         bars: bars(drawn.iter().flat_map(|d| d.seeds.iter().copied())),

@@ -63,6 +63,43 @@ impl Room {
         at.map(room).into()
     }
 
+    /// Where such a text can stand further from its mark, the nearest first.
+    pub fn about((x, y): (f64, f64), wide: f64, high: f64) -> Vec<Room> {
+        const WAYS: usize = 16;
+        let ring = |far: usize| {
+            (0..WAYS).map(move |way| {
+                let turn = way as f64 / WAYS as f64 * std::f64::consts::TAU;
+                let far = 22.0 + far as f64 * 12.0;
+                let middle = (x + (far + wide / 2.0) * turn.cos(), y - far * turn.sin());
+                Room {
+                    left: middle.0 - wide / 2.0,
+                    right: middle.0 + wide / 2.0,
+                    top: middle.1 - high / 2.0,
+                    bottom: middle.1 + high / 2.0,
+                }
+            })
+        };
+        (0..12).flat_map(ring).collect()
+    }
+
+    /// So much wider on each side.
+    pub fn wider(&self, by: f64) -> Room {
+        Room {
+            left: self.left - by,
+            right: self.right + by,
+            top: self.top - by,
+            bottom: self.bottom + by,
+        }
+    }
+
+    /// The point of it that is nearest to another.
+    pub fn nearest(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        (
+            x.clamp(self.left, self.right),
+            y.clamp(self.top, self.bottom),
+        )
+    }
+
     pub fn meets(&self, other: &Room) -> bool {
         self.left < other.right
             && other.left < self.right

@@ -1,6 +1,7 @@
 //! What the models said: scored answers, and those of them that the page carries. The choice of prompts is by their ids
 //! alone, so that all evaluations show the same ones.
 
+use crate::html::kept::{self, Token};
 use crate::html::series::Method;
 use crate::html::study::Study;
 use anyhow::{Context, Result};
@@ -20,6 +21,9 @@ const STANDING: usize = 3;
 /// The fields of a scores row that are read here.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Row {
+    /// Of the completion.
+    #[serde(default)]
+    pub id: String,
     pub prompt_id: String,
     pub class: PromptClass,
     #[serde(default)]
@@ -70,6 +74,9 @@ pub struct Prompt {
     /// `lookups 3`.
     pub labels: Vec<String>,
     pub text: String,
+    /// Why it is harmful or not, where its world says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     pub answers: Vec<Answer>,
 }
 
@@ -85,6 +92,9 @@ pub struct Answer {
     pub verdict: &'static str,
     /// What else the judge said.
     pub scores: String,
+    /// The tokens of the response, where they were kept.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<Token>,
 }
 
 /// The scored answers of all evaluations that have some.
@@ -141,15 +151,23 @@ fn written(row: &Row) -> Vec<String> {
 }
 
 /// Of the first seed of every evaluation, the answers to at most `cap` prompts.
-pub fn samples(rows: &Rows, methods: &[Method], cap: usize) -> Samples {
+pub fn samples(
+    store: &Store,
+    study: &Study,
+    rows: &Rows,
+    methods: &[Method],
+    cap: usize,
+) -> Result<Samples> {
     let mut evaluations = vec![];
     let mut sets: Vec<&Vec<Row>> = vec![];
+    let mut places = vec![];
     for method in methods {
         for variant in method.news() {
-            let first = variant.items.iter().find_map(|i| rows.get(i));
-            if let Some(first) = first {
+            let of = |i: &usize| Some((*i, rows.get(i)?));
+            if let Some((place, first)) = variant.items.iter().find_map(of) {
                 evaluations.push(method.label_of(variant));
                 sets.push(first);
+                places.push(place);
             }
         }
     }
@@ -163,6 +181,7 @@ pub fn samples(rows: &Rows, methods: &[Method], cap: usize) -> Samples {
                 class: row.class,
                 labels: written(row),
                 text: row.prompt.clone(),
+                why: None,
                 answers: vec![],
             }
         });
@@ -170,23 +189,30 @@ pub fn samples(rows: &Rows, methods: &[Method], cap: usize) -> Samples {
     let of = order.len();
     let chosen = choose(&order, cap);
     for (by, set) in sets.iter().enumerate() {
-        for row in set.iter().filter(|r| chosen.contains(&name(r))) {
+        let own = || set.iter().filter(|r| chosen.contains(&name(r)));
+        let kept = kept::of(store, study, places[by], own().map(|r| r.id.as_str()))?;
+        for row in own() {
             let prompt = prompts.get_mut(&name(row));
-            let answers = &mut prompt.expect("every row has its prompt").answers;
-            if answers.iter().filter(|a| a.by == by).count() < MOST_OF_A_PROMPT {
-                answers.push(answer(by, row));
+            let prompt = prompt.expect("every row has its prompt");
+            let more = kept.get(&row.id);
+            let why = || Some(kept::why(row.class, more?.truth.as_ref()?));
+            prompt.why = prompt.why.take().or_else(why);
+            if prompt.answers.iter().filter(|a| a.by == by).count() < MOST_OF_A_PROMPT {
+                let mut answer = answer(by, row);
+                answer.tokens = more.map(|m| m.tokens.clone()).unwrap_or_default();
+                prompt.answers.push(answer);
             }
         }
     }
     let chosen = order.iter().filter(|(name, _)| chosen.contains(name));
-    Samples {
+    Ok(Samples {
         evaluations,
         prompts: chosen
             .filter_map(|(name, _)| prompts.remove(name))
             .collect(),
         of,
         cap,
-    }
+    })
 }
 
 /// Id and text: under another seed or world the same id is another prompt.
@@ -243,6 +269,7 @@ fn answer(by: usize, row: &Row) -> Answer {
         answer: row.answer.clone(),
         good: row.good,
         scores: scores.join(" · "),
+        tokens: vec![],
     }
 }
 
@@ -259,6 +286,22 @@ fn came_to(outcome: Outcome) -> Option<&'static str> {
     })
 }
 
+/// The part of an address behind `#` that shows an evaluation's answers, to prompts with a label where one is named.
+pub fn lead(evaluation: &str, label: Option<&str>) -> String {
+    let label = label.map_or(String::new(), |l| format!("&label={}", encoded(l)));
+    format!("samples?by={}{label}", encoded(evaluation))
+}
+
+/// As a script's `encodeURIComponent` writes it.
+fn encoded(text: &str) -> String {
+    let one = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => char::from(byte).to_string(),
+        b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'(' | b')' => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
+}
+
 impl Samples {
     /// The prompts that stand on the page itself.
     pub fn standing(&self) -> Vec<Prompt> {
@@ -270,21 +313,29 @@ impl Samples {
         out
     }
 
-    /// For the script: rows without names, in which nothing can end the element they stand in. A prompt is id, class,
-    /// labels, text, answers; an answer is evaluation, verdict, reasoning, answer, scores.
-    pub fn compact(&self) -> String {
-        let prompts: Vec<Value> = self
-            .prompts
-            .iter()
+    /// For the script: rows without names. A prompt is id, class, labels, text, answers, why; an answer is evaluation, verdict,
+    /// reasoning, answer, scores, and where they were kept tokens, each its text and log-probability.
+    pub fn compact(&self) -> Vec<Value> {
+        let one = |a: &Answer| {
+            let mut row = vec![
+                json!(a.by),
+                json!(a.verdict),
+                json!(a.reasoning),
+                json!(a.answer),
+                json!(a.scores),
+            ];
+            if !a.tokens.is_empty() {
+                row.push(json!(a.tokens));
+            }
+            Value::Array(row)
+        };
+        let prompts = self.prompts.iter();
+        prompts
             .map(|p| {
-                let answers = p.answers.iter();
-                let answers: Vec<Value> = answers
-                    .map(|a| json!([a.by, a.verdict, a.reasoning, a.answer, a.scores]))
-                    .collect();
-                json!([p.id, p.class, p.labels, p.text, answers])
+                let answers: Vec<Value> = p.answers.iter().map(one).collect();
+                json!([p.id, p.class, p.labels, p.text, answers, p.why])
             })
-            .collect();
-        harmless(&json!({ "evaluations": self.evaluations, "prompts": prompts }).to_string())
+            .collect()
     }
 }
 

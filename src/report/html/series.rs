@@ -7,6 +7,7 @@ use crate::metrics;
 use crate::reading::{Mean, mean};
 use base::claim::{Axes, SEED};
 use base::rows::Metric;
+use base::text::count;
 use engine::kind::Role;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,6 +126,13 @@ pub fn shown(mean: Mean) -> Estimate {
         said: None,
         doubtful: false,
     }
+}
+
+/// `43.0 % [37.4, 48.7], n 240, 3 seeds`.
+pub fn words(e: &Estimate) -> String {
+    let interval = e.text.1.as_ref().map_or(String::new(), |i| format!(" {i}"));
+    let seeds = count(e.seeds as u64, "seed", "seeds");
+    format!("{}{interval}, n {}, {seeds}", e.text.0, e.n)
 }
 
 /// The nodes that are wanted, as methods; what an earlier one holds is left out.

@@ -60,8 +60,16 @@ pub enum Anchor {
 pub struct Point<'a> {
     /// In words.
     pub about: &'a str,
-    /// The prompt's id.
-    pub prompt: &'a str,
+    pub to: To<'a>,
+}
+
+/// Where a point of a page leads.
+pub enum To<'a> {
+    Nothing,
+    /// To the prompt with this id.
+    Prompt(&'a str),
+    /// To the part of the page that is named so behind `#`.
+    Part(&'a str),
 }
 
 /// The content of a picture, without its outermost tags.
@@ -96,18 +104,29 @@ impl Svg {
         );
     }
 
-    /// A polygon that says what it is, and in a page leads to the answers to its prompt.
+    /// A polygon that in a page says what it is, and leads somewhere. A rim in the page's colour tells it from what it stands on.
     pub fn point(&mut self, at: (f64, f64), corners: &[(f64, f64)], colour: &str, of: &Point) {
         if self.place == Place::File {
             return self.polygon(at, corners, colour);
         }
-        let (about, prompt) = (escape(of.about), escape(of.prompt));
-        let _ = write!(
-            self.text,
-            "<a class=\"point\" href=\"#samples\" tabindex=\"-1\" data-prompt=\"{prompt}\"><title>{about}</title>"
-        );
+        let about = escape(of.about);
+        let (begin, end) = match &of.to {
+            To::Nothing => ("<g class=\"mark\">".into(), "</g>"),
+            To::Prompt(id) => (
+                format!(
+                    "<a class=\"point\" href=\"#samples\" tabindex=\"-1\" data-prompt=\"{}\">",
+                    escape(id)
+                ),
+                "</a>",
+            ),
+            To::Part(part) => (
+                format!("<a class=\"mark\" href=\"#{}\">", escape(part)),
+                "</a>",
+            ),
+        };
+        let _ = write!(self.text, "{begin}<title>{about}</title>");
         self.polygon(at, corners, colour);
-        self.text += "</a>\n";
+        let _ = writeln!(self.text, "{end}");
     }
 
     /// A line of text whose middle is at this height.

@@ -59,8 +59,8 @@ impl<'a> Preview<'a> {
         self.fields.keys().map(String::as_str)
     }
 
-    /// Fields, counts and lengths, each line ended by a newline; empty without rows.
-    pub fn text(&self) -> String {
+    /// Fields, counts and lengths in so many columns, each line ended by a newline; empty without rows.
+    pub fn text(&self, room: usize) -> String {
         if self.rows == 0 {
             return String::new();
         }
@@ -75,7 +75,7 @@ impl<'a> Preview<'a> {
         }
         format!(
             "{}\n{}{}",
-            table.render(),
+            table.fit(room),
             self.counts.text(),
             self.lengths.text()
         )

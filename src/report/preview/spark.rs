@@ -27,7 +27,7 @@ impl Curves {
     }
 
     /// A row a name; empty without steps.
-    pub fn text(&self) -> String {
+    pub fn text(&self, room: usize) -> String {
         if self.series.is_empty() {
             return String::new();
         }
@@ -44,7 +44,7 @@ impl Curves {
             table.push([name.clone(), line(values, WIDTH), first, last, least, most]);
         }
         let steps = count(self.steps as u64, "step", "steps");
-        format!("{steps}\n{}", table.render())
+        format!("{steps}\n{}", table.fit(room))
     }
 
     pub fn json(&self) -> Value {

@@ -12,8 +12,11 @@ use serde::Serialize;
 pub struct Answer {
     pub recipe: String,
     pub about: String,
-    /// The other recipe.
+    /// The other recipe; of a claim that compares metrics of one node, its own.
     pub against: String,
+    /// It compares metrics of one node of its own recipe.
+    #[serde(skip)]
+    pub within: bool,
     /// Pairs of trainings behind it.
     pub seeds: usize,
     /// Every seed was there, and they share what the claim is about.
@@ -46,6 +49,11 @@ pub struct Answer {
 pub struct Weighed {
     pub metric: String,
     pub label: String,
+    /// The other metric of the same node, where one is compared with it; `first` is of that one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub than: Option<String>,
+    #[serde(skip)]
+    pub than_label: Option<String>,
     pub unit: String,
     pub node: String,
     pub against_node: String,
@@ -56,7 +64,7 @@ pub struct Weighed {
     pub by: f64,
     /// Two-sided, of the bound that the verdict is about.
     pub p_verdict: Option<f64>,
-    /// `first` is the other recipe, `second` the own one.
+    /// `first` is the other recipe or metric, `second` the own one.
     #[serde(flatten)]
     pub numbers: Numbers,
     pub verdict: Verdict,
@@ -85,8 +93,8 @@ pub struct Part {
 pub enum Needed {
     /// So many seeds in all.
     Seeds(usize),
-    /// So many prompts; seeds alone would not do.
-    Prompts(usize),
+    /// So many prompts in each of so many seeds; seeds alone would not do.
+    Prompts { prompts: usize, seeds: usize },
     /// Two seeds, before anything can be told.
     Another,
     /// Not seeds: all of them share the artifacts.

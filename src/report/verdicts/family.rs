@@ -42,7 +42,7 @@ impl Answer {
         };
         match enough {
             None => Needed::Another,
-            Some(Some(Enough::Prompts(n))) => Needed::Prompts(n),
+            Some(Some(Enough::Prompts { prompts, seeds })) => Needed::Prompts { prompts, seeds },
             Some(Some(Enough::Nothing)) => Needed::Nothing,
             Some(Some(Enough::Seeds(n))) => Needed::Seeds(n.max(self.seeds + 1)),
             // Every condition is clear, but not so clear that the claim is.

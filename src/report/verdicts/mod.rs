@@ -31,7 +31,7 @@ pub fn answers(
             continue;
         }
         for claim in &own[0].claims {
-            let others = of_file(sides, &claim.against);
+            let others = others(sides, claim, &own);
             found.push(answer(store, claim, &own, &others)?);
         }
     }
@@ -42,12 +42,23 @@ pub fn answers(
 pub fn between(store: &Store, own: &[&Side], others: &[&Side]) -> Result<Vec<Answer>> {
     let mut found = vec![];
     for claim in own.first().map_or(&[][..], |s| s.claims.as_slice()) {
-        let against = of_file(others, &claim.against);
+        let Some(file) = &claim.against else {
+            continue;
+        };
+        let against = of_file(others, file);
         if !against.is_empty() {
             found.push(answer(store, claim, own, &against)?);
         }
     }
     Ok(found)
+}
+
+/// The variants that a claim compares its own with: those of the recipe that it is against, or its own.
+fn others<'a>(sides: &[&'a Side], claim: &Claim, own: &[&'a Side]) -> Vec<&'a Side> {
+    match &claim.against {
+        Some(file) => of_file(sides, file),
+        None => own.to_vec(),
+    }
 }
 
 /// The variants of each recipe, by its file, in their order.
@@ -75,7 +86,7 @@ pub fn unpaired<'a>(sides: &[&'a Side]) -> Vec<(&'a Claim, String)> {
     let mut found = vec![];
     for own in recipes(sides) {
         for claim in &own[0].claims {
-            let others = of_file(sides, &claim.against);
+            let others = others(sides, claim, &own);
             if let (false, Err(why)) = (others.is_empty(), paired(claim, &own, &others)) {
                 found.push((claim, why));
             }

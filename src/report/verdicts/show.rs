@@ -17,12 +17,65 @@ pub fn page(answers: &[Answer]) -> Page {
         return page;
     }
     page.head("claims");
+    page.table(table(answers));
+    page.table(numbers(answers));
+    page.append(remarks(answers));
+    page
+}
+
+/// The verdicts, and what would settle those that are open.
+pub fn verdicts(answers: &[Answer]) -> Page {
+    let mut page = Page::default();
+    page.table(table(answers));
+    for answer in answers {
+        let about = format!("{}: {}", answer.recipe, answer.about);
+        for warning in &answer.warnings {
+            page.item(format!("warning: {about}: {warning}"));
+        }
+        if let Some(text) = open(answer) {
+            page.item(format!("{about}: {text}"));
+        }
+    }
+    page
+}
+
+/// Whether a recipe has several claims, so that its name does not say which of them is meant: claims have numbers then.
+fn numbered(answers: &[Answer]) -> bool {
+    let mut recipes: Vec<_> = answers.iter().map(|a| &a.recipe).collect();
+    recipes.sort();
+    recipes.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+fn table(answers: &[Answer]) -> Table {
     let several = answers.iter().filter(|a| a.verdict.is_some()).count() > 1;
-    let mut columns = vec![left("verdict")];
+    let numbered = numbered(answers);
+    let mut columns: Vec<_> = numbered.then(|| right("#")).into_iter().collect();
+    columns.push(left("verdict"));
     columns.extend(several.then(|| left("alone")));
     columns.extend([right("p"), left("recipe"), right("seeds"), left("claim")]);
     let mut claims = Table::new(columns);
-    let mut numbers = Table::new([
+    for (n, answer) in answers.iter().enumerate() {
+        let seeds = match answer.verdict {
+            Some(_) => answer.seeds.to_string(),
+            None => String::new(),
+        };
+        let verdict = answer.verdict.map_or("not answered", Verdict::word);
+        let number = numbered.then(|| (n + 1).to_string());
+        let mut cells: Vec<String> = number.into_iter().collect();
+        cells.push(marked(verdict, answer.doubtful()));
+        let alone = answer.raw_verdict.map_or("", Verdict::word);
+        cells.extend(several.then(|| alone.to_string()));
+        cells.push(answer.p.map_or(String::new(), p_value));
+        cells.extend([answer.recipe.clone(), seeds, answer.about.clone()]);
+        claims.push(cells);
+    }
+    claims
+}
+
+fn numbers(answers: &[Answer]) -> Table {
+    let numbered = numbered(answers);
+    let mut columns: Vec<_> = numbered.then(|| right("#")).into_iter().collect();
+    columns.extend([
         left("recipe"),
         left("condition"),
         right("own"),
@@ -31,35 +84,32 @@ pub fn page(answers: &[Answer]) -> Page {
         right("p"),
         left("verdict"),
     ]);
-    for answer in answers {
-        let seeds = match answer.verdict {
-            Some(_) => answer.seeds.to_string(),
-            None => String::new(),
-        };
-        let verdict = answer.verdict.map_or("not answered", Verdict::word);
-        let mut cells = vec![marked(verdict, answer.doubtful())];
-        let alone = answer.raw_verdict.map_or("", Verdict::word);
-        cells.extend(several.then(|| alone.to_string()));
-        cells.push(answer.p.map_or(String::new(), p_value));
-        cells.extend([answer.recipe.clone(), seeds, answer.about.clone()]);
-        claims.push(cells);
+    let width = columns.len();
+    let mut numbers = Table::new(columns);
+    for (n, answer) in answers.iter().enumerate() {
+        let number = numbered.then(|| (n + 1).to_string());
         for one in &answer.conditions {
             for cells in condition(one) {
-                let recipe = std::iter::once(answer.recipe.clone());
-                numbers.push(recipe.chain(cells));
+                let named = number.clone().into_iter().chain([answer.recipe.clone()]);
+                numbers.push(named.chain(cells));
             }
             let own = one.beside.map(|b| [Some(b.second), Some(b.first)]);
             if let Some((label, shares)) = own.and_then(|own| beside::line(&own, None)) {
                 let shares = shares.into_iter();
+                let unnamed = vec![String::new(); width - 6];
                 let mut cells: Vec<String> =
-                    [String::new(), label].into_iter().chain(shares).collect();
-                cells.resize(7, String::new());
+                    unnamed.into_iter().chain([label]).chain(shares).collect();
+                cells.resize(width, String::new());
                 numbers.push(cells);
             }
         }
     }
-    page.table(claims);
-    page.table(numbers);
+    numbers
+}
+
+/// What is to be said of claims beside their verdicts.
+fn remarks(answers: &[Answer]) -> Page {
+    let mut page = Page::default();
     for answer in answers {
         let about = format!("{}: {}", answer.recipe, answer.about);
         for warning in &answer.warnings {
@@ -99,9 +149,12 @@ pub fn open(answer: &Answer) -> Option<String> {
     let needed = match answer.enough? {
         Needed::Another => "one seed; two at least tell training noise".to_string(),
         Needed::Seeds(n) => format!("open; about {n} seeds in all would settle it"),
-        Needed::Prompts(n) => {
-            format!("open; more seeds would not settle it, about {n} prompts would")
+        Needed::Prompts { prompts, seeds } if seeds <= answer.seeds => {
+            format!("open; about {prompts} prompts would settle it, seeds alone would not")
         }
+        Needed::Prompts { prompts, seeds } => format!(
+            "open; about {seeds} seeds of {prompts} prompts would settle it, seeds alone would not"
+        ),
         Needed::Fixed => {
             "open; it does not depend on the seed, so no more seeds would settle it".into()
         }
@@ -114,20 +167,45 @@ pub fn open(answer: &Answer) -> Option<String> {
             )
         }
     };
-    let told = |c: &Weighed| {
-        let size = metrics::number(&c.unit, c.numbers.detectable?);
-        let unit = if c.unit == "share" { " points" } else { "" };
-        Some(format!("{size}{unit} of {}", c.label))
-    };
-    let told: Vec<String> = answer.conditions.iter().filter_map(told).collect();
-    let seeds = count(answer.seeds as u64, "seed tells", "seeds tell");
-    Some(match (told.is_empty(), answer.seeds) {
-        (true, _) | (_, 1) => needed,
-        _ => format!(
-            "{needed}; {seeds} differences from {} on, in four of five studies",
-            told.join(", ")
+    match answer.seeds {
+        1 => Some(needed),
+        _ => Some(
+            [Some(needed), tells(answer)]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join("; "),
         ),
-    })
+    }
+}
+
+/// Which differences so many seeds tell from none, and of what they tell none that there can be.
+fn tells(answer: &Answer) -> Option<String> {
+    let known = answer.conditions.iter();
+    let known = known.filter_map(|c| Some((c, c.numbers.detectable?)));
+    // A share differs by 100 points at most.
+    let (some, none): (Vec<_>, Vec<_>) =
+        known.partition(|(c, size)| c.unit != "share" || *size < 1.0);
+    let sizes = some.iter().map(|(c, size)| {
+        let unit = if c.unit == "share" { " points" } else { "" };
+        format!("{}{unit} of {}", metrics::number(&c.unit, *size), c.label)
+    });
+    let sizes: Vec<String> = sizes.collect();
+    let none: Vec<&str> = none.iter().map(|(c, _)| c.label.as_str()).collect();
+    let seeds = count(answer.seeds as u64, "seed tells", "seeds tell");
+    match (sizes.is_empty(), none.is_empty()) {
+        (true, true) => None,
+        (false, true) => Some(format!("{seeds} differences from {} on", sizes.join(", "))),
+        (true, false) => Some(format!(
+            "{seeds} no difference at all in {}",
+            none.join(", ")
+        )),
+        (false, false) => Some(format!(
+            "{seeds} differences from {} on, none at all in {}",
+            sizes.join(", "),
+            none.join(", ")
+        )),
+    }
 }
 
 /// What was expected, both values, the difference, p, the verdict; where both sides of a frontier are meant, a line for each of them.
@@ -181,8 +259,17 @@ fn marked(verdict: &str, doubtful: bool) -> String {
     }
 }
 
-/// `lower`, `higher by 2.0 points`, `within 5.0 points`, `dominates`.
+/// `lower`, `higher by 2.0 points`, `within 5.0 points`, `dominates`; `higher than reasoning words, lookups/0`.
 pub fn expected(c: &Weighed) -> String {
+    match (&c.than_label, c.asked) {
+        (Some(than), Expect::Within) => format!("{} of {than}", bounded(c)),
+        (Some(than), Expect::Differs) => format!("{} from {than}", bounded(c)),
+        (Some(than), _) => format!("{} than {than}", bounded(c)),
+        (None, _) => bounded(c),
+    }
+}
+
+fn bounded(c: &Weighed) -> String {
     let unit = if c.unit == "share" { " points" } else { "" };
     let by = format!("{}{unit}", metrics::number(&c.unit, c.by));
     match (c.asked, c.by == 0.0) {

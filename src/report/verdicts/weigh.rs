@@ -3,6 +3,7 @@
 use super::answer::{Answer, Part, Weighed};
 use super::decide::Verdict;
 use crate::beside::{MUCH, Sided};
+use crate::compare::contrast;
 use crate::compare::measures::{self, Compared, Evaluation, Numbers};
 use crate::metrics;
 use crate::pairing;
@@ -14,12 +15,13 @@ use base::text::{did_you_mean, listed};
 use engine::store::Store;
 use std::collections::BTreeSet;
 
-/// One claim of a recipe, `own` its variants, `others` those of the recipe it is against.
+/// One claim of a recipe, `own` its variants, `others` those of the recipe it is against, or its own again.
 pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> Result<Answer> {
     let mut out = Answer {
         recipe: own[0].recipe.clone(),
         about: claim.about.clone(),
-        against: claim.against.display().to_string(),
+        against: own[0].recipe.clone(),
+        within: claim.against.is_none(),
         seeds: 0,
         fixed: false,
         verdict: None,
@@ -35,8 +37,10 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
         conditions: vec![],
     };
     let Some(other) = others.first() else {
-        let file = claim.against.display();
-        out.unanswered = Some(format!("`{file}` is not among the recipes that were read"));
+        let file = claim.against.iter().map(|f| f.display().to_string());
+        out.against = file.collect();
+        let why = format!("`{}` is not among the recipes that were read", out.against);
+        out.unanswered = Some(why);
         return Ok(out);
     };
     out.against.clone_from(&other.recipe);
@@ -82,8 +86,13 @@ pub(super) fn paired<'a>(
     own: &[&'a Side],
     others: &[&'a Side],
 ) -> Result<Vec<(&'a Side, &'a Side)>, String> {
-    let pairing = pairing::pair(others, own, &claim.against_at, &claim.at)
-        .map_err(|why| format!("{why}: the claim says which with `at` and `against_at`"))?;
+    // Within its recipe a variant is compared with itself.
+    let (against_at, with) = match claim.against {
+        Some(_) => (&claim.against_at, "`at` and `against_at`"),
+        None => (&claim.at, "`at`"),
+    };
+    let pairing = pairing::pair(others, own, against_at, &claim.at)
+        .map_err(|why| format!("{why}: the claim says which with {with}"))?;
     let mut groups = pairing.groups.into_iter();
     match (groups.next(), groups.next()) {
         (Some(group), None) => Ok(group.pairs),
@@ -104,7 +113,13 @@ type Weighing = Result<(Weighed, Evaluation, [Option<f64>; 2]), String>;
 
 fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weighing> {
     let nodes = (c.against_node.as_str(), c.node.as_str());
-    let evaluation = measures::evaluation(store, pairs, nodes, &c.metrics)?;
+    let evaluation = match (&c.than, c.metrics.as_slice()) {
+        (Some(than), [metric]) => {
+            let sides: Vec<&Side> = pairs.iter().map(|(_, own)| *own).collect();
+            contrast::evaluation(store, &sides, &c.node, (metric, than))?
+        }
+        _ => measures::evaluation(store, pairs, nodes, &c.metrics)?,
+    };
     if let Some(why) = evaluation.refused {
         return Ok(Err(why));
     }
@@ -140,9 +155,13 @@ fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weigh
         each.max_by(f64::total_cmp)
     };
     let unreadable = [worst(0), worst(1)];
+    let kind = pairs.first().and_then(|(_, own)| own.kind(&c.node));
+    let label_of = |metric: &String| kind.map_or(metric.clone(), |kind| kind.label(metric));
     let mut weighed = Weighed {
         metric: c.metrics.join(", "),
         label: labels,
+        than: c.than.clone(),
+        than_label: c.than.as_ref().map(label_of),
         unit,
         node: c.node.clone(),
         against_node: c.against_node.clone(),
@@ -200,14 +219,14 @@ fn labels(c: &Condition, found: &[(Compared, Numbers)]) -> String {
 /// A line for every side of a condition of which too much cannot be read; the other side comes first, as its numbers do.
 fn warnings(c: &Weighed, recipes: [&String; 2], unreadable: [Option<f64>; 2]) -> Vec<String> {
     let nodes = [&c.against_node, &c.node];
-    let sides = nodes.into_iter().zip(recipes).zip(unreadable);
-    let doubted = sides.filter_map(|((node, recipe), share)| {
+    let labels = [c.than_label.as_ref().unwrap_or(&c.label), &c.label];
+    let sides = nodes.into_iter().zip(labels).zip(recipes).zip(unreadable);
+    let doubted = sides.filter_map(|(((node, label), recipe), share)| {
         let share = metrics::number("share", share.filter(|x| *x > MUCH)?);
         // Of several metrics it is that of the worst.
         let up_to = if c.parts.is_empty() { "" } else { "up to " };
         Some(format!(
-            "{up_to}{share} % of the answers behind {} of `{node}` of `{recipe}` are unreadable: the verdict says little",
-            c.label
+            "{up_to}{share} % of the answers behind {label} of `{node}` of `{recipe}` are unreadable: the verdict says little"
         ))
     });
     doubted.collect()

@@ -133,6 +133,27 @@ fn a_row_an_attack_and_a_series_a_model_with_the_intervals_of_seeds_and_prompts(
 }
 
 #[test]
+fn of_many_models_that_cannot_be_read_the_worst_are_named() {
+    let space = Space::new();
+    let many = SIZES.replace("[16, 32]", "[16, 20, 24, 28, 32, 36]");
+    space.file("sizes.toml", &many);
+    let sides = space.sides("sizes.toml", &[], |_, axes| {
+        let lost = (axes["size"].parse::<usize>().unwrap() - 12) / 4;
+        let mut rows = attacked(10, 5);
+        for (i, (_, values)) in rows.iter_mut().enumerate() {
+            values[5].1 = f64::from(i < lost);
+        }
+        Some(rows)
+    });
+    let page = page(&space, sides);
+    // Of `gcg` 1 to 6 of 20 are lost, of `pap` always 4.
+    let both = |size: usize| format!("eval, size = {size} (gcg, pap)");
+    let pap = |size: usize| format!("eval, size = {size} (pap)");
+    let expected = [both(36), both(32), pap(16), pap(20), "2 more".into()];
+    assert_eq!(page.attacks.doubtful, expected);
+}
+
+#[test]
 fn recipes_share_the_chart_of_a_node() {
     let space = Space::new();
     let mut sides = space.sides("base.toml", &[], |_, _| Some(attacked(10, 5)));

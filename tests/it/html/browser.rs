@@ -21,6 +21,7 @@ const CLICKS: &str = r##"
   seen.filters = visible(get("filters"));
   seen.all = samples();
   pick("f-class", "harmful");
+  const address = location.hash;
   seen.harmful = samples();
   seen.count = get("count").textContent;
   pick("f-good", "differ");
@@ -40,8 +41,9 @@ const CLICKS: &str = r##"
   const nodes = [...document.querySelectorAll("[data-node]")];
   nodes.find((n) => n.textContent.includes("mix")).dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true }));
   seen.panel = visible(get("node-panel")) && get("node-panel").textContent;
-  seen.edges = document.querySelectorAll(".e.on").length;
+  seen.edges = document.querySelectorAll(".graph.broad .e.on").length;
   seen.hash = location.hash;
+  seen.address = address;
   seen.images = document.images.length;
   seen.requests = performance.getEntriesByType("resource").length;
   seen.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
@@ -83,10 +85,142 @@ fn a_reader_filters_samples_and_opens_nodes() {
         "{panel}"
     );
     assert_eq!(seen["edges"], 2, "from its prompts and to its trainings");
-    assert_eq!(seen["hash"], "", "the page stays where it is");
+    assert_eq!(seen["address"], "#samples?class=harmful");
+    assert_eq!(
+        seen["hash"], "",
+        "nothing is set, and the page stays where it is"
+    );
     assert_eq!(seen["images"], 0, "what a model said made no element");
     assert_eq!(seen["requests"], 0, "nothing was loaded");
     assert_eq!(seen["wide"], 0, "the page itself does not scroll sideways");
+}
+
+/// What is to be seen of samples, of the comparison of curves and of the hint at a mark.
+const SEEN: &str = r##"
+<script>
+(() => {
+  const get = (id) => document.getElementById(id);
+  const seen = { errors };
+  seen.samples = [...document.querySelectorAll("#list .sample")].map((s) => s.querySelector("code").textContent);
+  seen.by = [...document.querySelectorAll("#f-by input")].map((b) => b.checked);
+  seen.class = get("f-class").value;
+  seen.alone = !get("single").hidden;
+  seen.links = [...document.querySelectorAll("#list .permalink")].map((a) => a.getAttribute("href"));
+  const plot = () => get("c-plot").querySelector("svg");
+  seen.compare = get("compare").getClientRects().length > 0;
+  seen.title = plot().querySelector("title").textContent;
+  seen.means = plot().querySelectorAll(".mean").length;
+  seen.bands = plot().querySelectorAll(".band").length;
+  seen.first = plot().querySelector(".mean").getAttribute("points");
+  get("c-smooth").value = "0.9";
+  get("c-smooth").dispatchEvent(new Event("input", { bubbles: true }));
+  seen.smoothed = plot().querySelector(".mean").getAttribute("points");
+  seen.address = location.hash;
+  get("c-legend").querySelector("button").click();
+  seen.fewer = plot().querySelectorAll(".mean").length;
+  const mark = document.querySelector("svg.broad a.mark");
+  mark.dispatchEvent(new PointerEvent("pointermove", { bubbles: true, clientX: 50, clientY: 50 }));
+  seen.tip = get("tip").textContent;
+  seen.lead = mark.getAttribute("href");
+  location.hash = seen.lead;
+  addEventListener("hashchange", () => {
+    seen.led = [...document.querySelectorAll("#f-by input")].map((b) => b.checked);
+    const result = document.createElement("pre");
+    result.id = "result";
+    result.textContent = JSON.stringify(seen);
+    document.body.append(result);
+  });
+})();
+</script>
+"##;
+
+/// Before any other script: what goes wrong is kept.
+const ERRORS: &str =
+    "<script>const errors = []; addEventListener('error', (e) => errors.push(e.message));</script>";
+
+/// The page under this address.
+fn at(chromium: &Path, hash: &str) -> Value {
+    let study = Study::new();
+    let page = study.html().replace("</body>", &format!("{SEEN}</body>"));
+    let page = page.replace("<body>", &format!("<body>{ERRORS}"));
+    let file = study.dir.path().join("page.html");
+    std::fs::write(&file, page).unwrap();
+    let address = format!("{}{hash}", file.display());
+    result(&dump(chromium, Path::new(&address), study.dir.path()))
+}
+
+#[test]
+fn an_address_says_which_samples_and_curves_are_shown() {
+    let Some(chromium) = chromium() else {
+        return;
+    };
+    let seen = at(
+        &chromium,
+        "#samples?class=harmful&by=rl%2C%20%CE%BB%20%3D%200.3",
+    );
+    assert_eq!(seen["errors"], serde_json::json!([]));
+    assert_eq!(
+        seen["samples"],
+        serde_json::json!(["harmful-0", "harmful-1"])
+    );
+    assert_eq!(seen["by"], serde_json::json!([false, true, false]));
+    assert_eq!(seen["class"], "harmful");
+    assert_eq!(
+        seen["links"],
+        serde_json::json!(["#samples?id=harmful-0", "#samples?id=harmful-1"])
+    );
+    let one = at(&chromium, "#samples?id=ambiguous-1");
+    assert_eq!(one["samples"], serde_json::json!(["ambiguous-1"]));
+    assert_eq!(
+        (&one["alone"], &one["by"]),
+        (&true.into(), &serde_json::json!([true, true, true]))
+    );
+    let wrong = at(&chromium, "#samples?id=nobody&class=%22%3E&by=%00");
+    assert_eq!(
+        (&wrong["samples"], &wrong["errors"]),
+        (&serde_json::json!([]), &serde_json::json!([]))
+    );
+
+    // Two values of λ with two seeds each: two lines with a band, or four runs.
+    let usual = at(&chromium, "");
+    assert_eq!(
+        (&usual["compare"], &usual["alone"]),
+        (&true.into(), &false.into())
+    );
+    assert_eq!(usual["title"], "reward by step: rl, λ = 0.3, rl, λ = 0.7");
+    assert_eq!((&usual["means"], &usual["bands"]), (&2.into(), &2.into()));
+    assert_eq!(usual["fewer"], 1, "a click on a name hides it");
+    assert_ne!(
+        usual["first"], usual["smoothed"],
+        "what rises evenly is no straight line any more"
+    );
+    assert_eq!(usual["address"], "#curves?smooth=0.9");
+    let runs = at(&chromium, "#curves?by=run&name=kl");
+    assert_eq!(runs["means"], 4);
+    assert!(
+        runs["title"]
+            .as_str()
+            .unwrap()
+            .starts_with("KL to the reference"),
+        "{runs}"
+    );
+    let by_seed = at(&chromium, "#curves?by=axis%3Aseed");
+    assert_eq!(by_seed["title"], "reward by step: seed = 0, seed = 1");
+}
+
+#[test]
+fn a_mark_says_its_numbers_and_leads_to_the_answers_behind_it() {
+    let Some(chromium) = chromium() else {
+        return;
+    };
+    let seen = at(&chromium, "");
+    let tip = seen["tip"].as_str().unwrap();
+    assert!(
+        tip.starts_with("base, defense 25.0 % [20.0, 30.0], n 40, 1 seed; compliance 75.0 %"),
+        "{tip}"
+    );
+    assert_eq!(seen["lead"], "#samples?by=base");
+    assert_eq!(seen["led"], serde_json::json!([true, false, false]));
 }
 
 #[test]

@@ -14,6 +14,7 @@ fn figures_are_well_formed_and_stand_alone_under_stable_names() {
             "curve-rl-reward.svg",
             "curve-rl-kl.svg",
             "reasoning-lookups.svg",
+            "reasoning-class.svg",
             "reasoning-form.svg"
         ]
     );
@@ -45,12 +46,18 @@ fn figures_are_well_formed_and_stand_alone_under_stable_names() {
 #[test]
 fn pictures_in_the_page_follow_its_colours() {
     let html = Study::new().html();
-    let charts: Vec<&str> = html.split("<svg class=\"chart\"").skip(1).collect();
-    assert_eq!(charts.len(), 5);
+    let charts: Vec<&str> = html.split("<svg class=\"chart").skip(1).collect();
+    assert_eq!(
+        charts.len(),
+        7,
+        "the frontier for a window and for a telephone"
+    );
     for chart in charts {
         let chart = chart.split("</svg>").next().unwrap();
         assert!(chart.contains("var(--c") && chart.contains("currentColor"));
-        assert!(!chart.contains("=\"#"), "no fixed colour is left");
+        let colours = chart.replace(" href=\"#", "");
+        assert!(!colours.contains("=\"#"), "no fixed colour is left");
+        let (_, chart) = chart.split_once('"').unwrap();
         let svg = format!("<svg{chart}</svg>");
         well_formed(&svg).unwrap();
     }

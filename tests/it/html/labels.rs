@@ -1,6 +1,6 @@
 //! Charts by label: where defense and compliance begin to differ between evaluations and recipes, with the numbers of claims and tables.
 
-use crate::sides::{Rows, Space, refs};
+use crate::sides::{BASE, Rows, Space, refs};
 use pipe::base::claim::Axes;
 use pipe::report::compare::measures::together;
 use pipe::report::compare::{Asked, compare};
@@ -54,6 +54,68 @@ fn measured(good: [usize; 3], words: f64) -> Rows {
     rows
 }
 
+/// Tokens that a `lengths` node counted are drawn by class and by label, with the interval over seeds, beside the words of evaluations.
+#[test]
+fn lengths_in_tokens_are_drawn_by_class_and_category() {
+    let space = Space::new();
+    let lengths = "[node.counted]\nkind = \"lengths\"\nin = { completions = \"answers\", model = \"model\" }\n";
+    space.file("base.toml", &format!("{BASE}{lengths}"));
+    let sides = space.sides("base.toml", &["seed=0,1"], |node, axes| {
+        let more = axes["seed"].parse::<f64>().unwrap();
+        let row = |i: usize| {
+            let (hard, tokens) = (i % 2 == 1, 100.0 + 50.0 * (i % 2) as f64 + more + i as f64);
+            let class = if hard {
+                "reasoning/tokens/ambiguous"
+            } else {
+                "reasoning/tokens/harmful"
+            };
+            let kind = if hard {
+                "reasoning/tokens/type/advice"
+            } else {
+                "reasoning/tokens/type/hate"
+            };
+            let named = ["reasoning/tokens", class, kind];
+            (format!("p{i}"), named.map(|name| (name, tokens)).to_vec())
+        };
+        match node {
+            "counted" => Some((0..20).map(row).collect()),
+            _ => Some(measured([10, 5, 4], 3.0)),
+        }
+    });
+    let page = page(&space, sides);
+    let names: Vec<&str> = page
+        .reasoning
+        .charts
+        .iter()
+        .map(|c| c.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "reasoning-lookups",
+            "reasoning-tokens-class",
+            "reasoning-tokens-type"
+        ]
+    );
+    let [_, class, kind] = page.reasoning.charts.as_slice() else {
+        panic!("three charts");
+    };
+    assert_eq!(
+        (&class.rows[..], &kind.rows[..]),
+        (
+            &["ambiguous".to_string(), "harmful".into()][..],
+            &["advice".to_string(), "hate".into()][..]
+        )
+    );
+    for chart in [class, kind] {
+        let marks = &chart.series[0].marks;
+        // Of the second seed a token more; 150 and 100, and the mean place of the odd and of the even prompts.
+        assert_eq!((marks[0].x, marks[1].x), (160.5, 109.5));
+        let (low, high) = marks[0].x_interval.expect("the values were kept");
+        assert!(low < 160.5 && 160.5 < high);
+    }
+}
+
 /// By form: code is defended as the wide model does; forms and types are one label under two names.
 fn by_form(good: usize) -> Rows {
     let names = [
@@ -80,7 +142,7 @@ fn by_form(good: usize) -> Rows {
 pub fn page(space: &Space, sides: Vec<Side>) -> Page {
     let options = Options {
         samples: 0,
-        changes: vec![],
+        given: vec![],
     };
     Page::gather(&space.store, &sides, &[], &options).unwrap()
 }

@@ -6,6 +6,8 @@ mod browser;
 mod figures;
 mod labels;
 mod representations;
+mod searches;
+mod story;
 
 use pipe::base::hash::Key;
 use pipe::base::rows::{METRICS, Metric, Metrics, ROWS};
@@ -94,11 +96,15 @@ fn every_section_stands_on_the_page_and_shared_nodes_are_one_box() {
         html.contains("no benchmark result"),
         "the built-in world is named as one"
     );
-    let boxes = html.matches(" data-node=").count();
-    assert_eq!(
-        boxes, 8,
-        "a box a node of the recipe, whatever its variants"
-    );
+    for width in ["broad", "narrow"] {
+        let graph = html.split(&format!("<svg class=\"graph {width}\"")).nth(1);
+        let graph = graph.unwrap().split("</svg>").next().unwrap();
+        let boxes = graph.matches(" data-node=").count();
+        assert_eq!(
+            boxes, 8,
+            "a box a node of the recipe, whatever its variants"
+        );
+    }
     assert!(html.contains("rl ×4") && html.contains("mix ×2"));
     assert_eq!(html.matches("<details class=\"entry\">").count(), 8);
     let key = study.record("rl", 1).key.to_string();
@@ -218,15 +224,18 @@ fn curves_are_means_of_few_points_with_their_seeds_behind() {
 }
 
 #[test]
-fn reasoning_is_drawn_by_every_label_of_models_that_reason() {
+fn reasoning_is_drawn_by_class_and_every_label_of_models_that_reason() {
     let page = Study::new().page();
     assert_eq!(page.reasoning.silent, ["base"]);
-    let [lookups, form] = page.reasoning.charts.as_slice() else {
+    let [lookups, class, form] = page.reasoning.charts.as_slice() else {
         panic!("a chart a label");
     };
     let line: Vec<(f64, f64)> = lookups.series[0].marks.iter().map(|m| (m.x, m.y)).collect();
     assert_eq!(line, [(0.0, 2.0), (1.0, 3.0)]);
     assert_eq!(form.rows, ["code", "plain"]);
+    assert_eq!(class.rows, ["ambiguous", "harmful"]);
+    let of_class: Vec<f64> = class.series[0].marks.iter().map(|m| m.x).collect();
+    assert_eq!(of_class, [3.0, 2.0]);
 }
 
 #[test]
@@ -349,7 +358,7 @@ impl Study {
     fn gather(&self, samples: usize) -> Page {
         let options = Options {
             samples,
-            changes: vec!["--set".into(), "vars.name=it's here".into()],
+            given: vec!["--set".into(), "vars.name=it's here".into()],
         };
         Page::gather(&self.store, &self.sides, &self.sources, &options).unwrap()
     }
@@ -456,7 +465,7 @@ impl Study {
     }
 }
 
-/// Reasoning has 2 words without a lookup, which is plain, and 3 with one, which is code.
+/// Reasoning has 2 words without a lookup, which is plain and harmful, and 3 with one, which is code and ambiguous.
 fn measured(defense: f64, compliance: f64, reasons: bool, interval: Option<(f64, f64)>) -> String {
     let metric = |name: &str, value: f64| Metric {
         name: name.into(),
@@ -471,6 +480,8 @@ fn measured(defense: f64, compliance: f64, reasons: bool, interval: Option<(f64,
         ("lookups/1", 3.0),
         ("form/plain", 2.0),
         ("form/code", 3.0),
+        ("harmful", 2.0),
+        ("ambiguous", 3.0),
     ] {
         metrics.push(Metric {
             unit: "words".into(),

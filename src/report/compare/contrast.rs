@@ -1,0 +1,156 @@
+//! Two metrics of one evaluation against each other, each over its own prompts, over seeds: whether reasoning is longer where more is to
+//! be looked up, say.
+
+use crate::beside::{self, Sided};
+use crate::compare::measures::{Compared, Each, Evaluation, Numbers, seed_of};
+use crate::reading::{self, Over, Reading, read};
+use crate::side::Side;
+use anyhow::Result;
+use base::rows::Metric;
+use base::stats::crossed::{self, ALPHA, Estimate, Values};
+use base::stats::mean;
+use engine::kind::Kind;
+use engine::store::Store;
+use std::collections::BTreeSet;
+
+/// Of the variants' node `node`: `metric`, the second, against `than`, the first, as the one metric that was compared.
+pub fn evaluation(
+    store: &Store,
+    sides: &[&Side],
+    node: &str,
+    (metric, than): (&str, &str),
+) -> Result<Evaluation> {
+    let mut out = Evaluation {
+        node: node.into(),
+        against_node: node.into(),
+        refused: None,
+        one_artifact: false,
+        shared: None,
+        seeds: 0,
+        notes: vec![],
+        metrics: vec![],
+        warnings: vec![],
+        known: BTreeSet::new(),
+    };
+    let mut readings: Vec<(Option<String>, Reading)> = vec![];
+    let mut seen = BTreeSet::new();
+    for side in sides {
+        match side.record(node) {
+            None => out.notes.push(side.missing(node)),
+            // What does not hang on the seed is no repetition.
+            Some(record) if seen.insert(&record.key) => {
+                readings.push((seed_of(side), read(store, record)?));
+            }
+            Some(_) => {}
+        }
+    }
+    out.seeds = readings.len();
+    let measured = readings.iter().flat_map(|(_, r)| &r.metrics);
+    out.known = measured.map(|m| m.name.clone()).collect();
+    if readings.is_empty() {
+        out.refused = Some(out.notes.join("; "));
+        out.notes.clear();
+        return Ok(out);
+    }
+    for name in [metric, than] {
+        if !out.known.contains(name) {
+            out.refused = Some(format!("`{node}` measures no `{name}`"));
+            return Ok(out);
+        }
+    }
+    let kind = sides.first().and_then(|side| side.kind(node));
+    let compared = compared(kind, (metric, than), &readings);
+    out.metrics.push(compared);
+    Ok(out)
+}
+
+fn compared(
+    kind: Option<&Kind>,
+    (metric, than): (&str, &str),
+    readings: &[(Option<String>, Reading)],
+) -> Compared {
+    let unit_of = |name: &str| {
+        readings
+            .iter()
+            .find_map(|(_, r)| Some(&r.metric(name)?.unit))
+    };
+    let (unit, other) = (unit_of(metric), unit_of(than));
+    let all = || readings.iter().map(|(_, r)| r.metrics.as_slice());
+    let means: Vec<Metric> = beside::over_seeds(all());
+    let mut out = Compared {
+        metric: metric.into(),
+        label: kind.map_or_else(|| metric.into(), |kind| kind.label(metric)),
+        unit: unit.cloned().unwrap_or_default(),
+        refused: None,
+        beside: sided(metric, than, &means),
+        unreadable: [than, metric].map(|name| beside::behind(name, &means)),
+        numbers: None,
+    };
+    if unit != other {
+        let of = |unit: Option<&String>| unit.cloned().unwrap_or_default();
+        out.refused = Some(format!("other units: {} and {}", of(unit), of(other)));
+        return out;
+    }
+    let mut each = vec![];
+    for (seed, reading) in readings {
+        match (reading.values(than), reading.values(metric)) {
+            (Some(first), Some(second)) => each.push((seed.clone(), first, second)),
+            _ => {
+                let of = seed
+                    .as_ref()
+                    .map_or(String::new(), |s| format!(" (seed {s})"));
+                out.refused = Some(format!(
+                    "the values behind it and `{than}` were not kept{of}"
+                ));
+                return out;
+            }
+        }
+    }
+    out.numbers = numbers(&out.unit, each);
+    out
+}
+
+fn sided(metric: &str, than: &str, means: &[Metric]) -> Option<Sided> {
+    let (first, second) = (beside::of(than, means), beside::of(metric, means));
+    (first.is_some() || second.is_some()).then(|| Sided {
+        first: first.unwrap_or_default(),
+        second: second.unwrap_or_default(),
+    })
+}
+
+/// A seed, and the values of both metrics by prompt.
+type Seeded = (Option<String>, Values, Values);
+
+fn numbers(unit: &str, seeds: Vec<Seeded>) -> Option<Numbers> {
+    let of = reading::range(unit);
+    let average = |values: &Values| mean(&values.values().copied().collect::<Vec<f64>>());
+    let each = seeds.iter().map(|(seed, first, second)| {
+        let own = crossed::contrast(vec![second.clone()], vec![first.clone()], of)?;
+        Some(Each {
+            seed: seed.clone(),
+            pairs: own.prompts,
+            first: average(first)?,
+            second: average(second)?,
+            difference: own.value,
+            interval: own.interval(ALPHA),
+        })
+    });
+    let each: Vec<Each> = each.collect::<Option<_>>()?;
+    let (firsts, seconds) = seeds.into_iter().map(|(_, a, b)| (a, b)).unzip();
+    let estimate: Estimate = crossed::contrast(seconds, firsts, of)?;
+    let over = |of: fn(&Each) -> f64| mean(&each.iter().map(of).collect::<Vec<f64>>());
+    Some(Numbers {
+        first: over(|e| e.first)?,
+        second: over(|e| e.second)?,
+        difference: estimate.value,
+        interval: estimate.interval(ALPHA),
+        over: Over::of(each.len()),
+        pairs: estimate.prompts,
+        seeds: estimate.seeds,
+        p: estimate.p(0.0),
+        detectable: estimate.detectable(ALPHA),
+        each,
+        estimate,
+        values: vec![],
+    })
+}
