@@ -1,8 +1,9 @@
 //! `pipe accept`: old outputs under a new key, because somebody says that what changed is harmless.
 
 use super::args::{RecipeArgs, StoreArgs};
-use super::output::{Error, Outcome, print, print_json};
-use super::{past, study};
+use super::complete;
+use super::output::{Error, Outcome, print_json, print_lines};
+use super::{past, store, study};
 use base::hash::Key;
 use engine::gc::accept;
 use engine::gc::vouch::{OverrideSource, Refusal};
@@ -23,6 +24,7 @@ pub struct Accept {
     #[command(flatten)]
     recipe: RecipeArgs,
     /// The node
+    #[arg(add = complete::nodes())]
     node: String,
     /// Why that is right; kept with the record
     #[arg(long, value_name = "TEXT")]
@@ -40,8 +42,8 @@ pub struct Accept {
 pub fn run(args: &Accept) -> Outcome {
     let reason = said(&args.reason)?;
     let study = study::load(&args.recipe)?;
-    let store = study::open_existing(&args.store)?;
-    let id = study::node(&study.graph, &args.node)?;
+    let store = store::existing(&args.store)?;
+    let id = study::node(&study, &args.node)?;
     let name = &study.graph.node(id).name;
     let from = args.from.as_ref().map(|text| earlier(&store, text, name));
     let from = from.transpose()?;
@@ -58,13 +60,13 @@ pub fn run(args: &Accept) -> Outcome {
         print_json(&json!({ "node": name, "record": record }));
         return Ok(());
     }
-    print(&format!(
+    print_lines(&format!(
         "`{name}` is accepted: key {} has the artifact of {}\n",
         record.key.short(),
         accepted.from.short()
     ));
     for change in &accepted.changes {
-        print(&format!("  {}\n", words::reason_in_full(change)));
+        print_lines(&format!("  {}\n", words::reason_in_full(change)));
     }
     Ok(())
 }

@@ -2,8 +2,9 @@
 
 use super::accept::{recipe, refused, said};
 use super::args::{RecipeArgs, StoreArgs};
-use super::output::{Error, Outcome, print, print_json};
-use super::study;
+use super::complete;
+use super::output::{Error, Outcome, print_json, print_lines};
+use super::{store, study};
 use base::text::bytes;
 use clap::ValueHint;
 use engine::gc::adopt;
@@ -25,6 +26,7 @@ pub struct Adopt {
     #[command(flatten)]
     recipe: RecipeArgs,
     /// The node
+    #[arg(add = complete::nodes())]
     node: String,
     /// A file or folder: the first output that the node delivers
     #[arg(value_hint = ValueHint::AnyPath)]
@@ -45,8 +47,8 @@ pub struct Adopt {
 pub fn run(args: &Adopt) -> Outcome {
     let reason = said(&args.reason)?;
     let study = study::load(&args.recipe)?;
-    let store = study::open(&args.store)?;
-    let id = study::node(&study.graph, &args.node)?;
+    let store = store::open(&args.store, args.json)?;
+    let id = study::node(&study, &args.node)?;
     let node = study.graph.node(id);
     let first = node.kind.delivered(&node.params).next();
     let first = first
@@ -73,14 +75,14 @@ pub fn run(args: &Adopt) -> Outcome {
         print_json(&json!({ "node": node.name, "record": record }));
         return Ok(());
     }
-    print(&format!(
+    print_lines(&format!(
         "`{}` is adopted: key {}\n",
         node.name,
         record.key.short()
     ));
     for (name, artifact) in &record.outputs {
         for file in &artifact.files {
-            print(&format!(
+            print_lines(&format!(
                 "  {:>10}  {name}/{}\n",
                 bytes(file.size),
                 file.path

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// A recipe, with changes for this command only.
 #[derive(Args)]
 pub struct RecipeArgs {
-    /// The recipe's TOML file
+    /// The recipe: a TOML file, or `pipe:NAME`, one that comes with the program (`pipe new --list`)
     #[arg(value_hint = ValueHint::FilePath)]
     pub recipe: PathBuf,
     #[command(flatten)]
@@ -16,7 +16,7 @@ pub struct RecipeArgs {
 /// Recipes that are one study, with changes for this command only.
 #[derive(Args)]
 pub struct RecipesArgs {
-    /// The recipes' TOML files; what they share is one node
+    /// The recipes: TOML files, or `pipe:NAME` of those that come with the program (`pipe new --list`); what they share is one node
     #[arg(required = true, value_name = "RECIPE", value_hint = ValueHint::FilePath)]
     pub recipes: Vec<PathBuf>,
     #[command(flatten)]
@@ -35,7 +35,7 @@ pub struct Changes {
 
 #[derive(Args)]
 pub struct StoreArgs {
-    /// Folder of the store [default: $PIPE_STORE, else `cache`]
+    /// Folder of the store [default: $PIPE_STORE, else the nearest store that is `cache` here or in a folder above, else `cache` here]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub store: Option<PathBuf>,
 }
@@ -44,4 +44,13 @@ pub struct StoreArgs {
 #[allow(clippy::disallowed_methods)]
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The folder of `pipe worker DIR`, which runs one attempt; started by `run`, and by nobody else.
+pub fn attempt() -> Option<PathBuf> {
+    let mut words = std::env::args_os().skip(1);
+    match (words.next(), words.next(), words.next()) {
+        (Some(verb), Some(folder), None) if verb == "worker" => Some(folder.into()),
+        _ => None,
+    }
 }

@@ -1,8 +1,9 @@
 //! `pipe calls`: the journal of calls to services, for people.
 
 use super::args::StoreArgs;
-use super::output::{Error, Outcome, print, print_json, versioned};
-use super::study;
+use super::complete;
+use super::output::{Error, Outcome, print, print_json, print_lines, room, versioned};
+use super::store;
 use base::text::{count, did_you_mean, dollars, duration, listed, thousands};
 use clap::Subcommand;
 use engine::kind::attempt::Attempt;
@@ -32,7 +33,7 @@ pub struct Calls {
     #[command(flatten)]
     store: StoreArgs,
     /// Only what this node asked first: its name in a recipe, or the beginning of its key
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, value_name = "NODE", add = complete::nodes())]
     by: Option<String>,
     /// A line an answer instead of sums
     #[arg(long)]
@@ -68,10 +69,10 @@ pub fn run(args: &Calls) -> Outcome {
         json: as_json,
     }) = &args.what
     {
-        let store = study::open_existing(store)?;
+        let store = store::existing(store)?;
         return show(&store, key, *as_json);
     }
-    let store = study::open_existing(&args.store)?;
+    let store = store::existing(&args.store)?;
     let mut journal = Journal::open(&store.calls())?;
     let by = args.by.as_deref();
     let by = by.map(|named| askers(&store, named)).transpose()?;
@@ -183,14 +184,14 @@ fn sums(
         );
         return Ok(());
     }
-    print(&text(&sums));
+    print_lines(&text(&sums));
     if damaged > 0 {
         let lines = count(
             damaged,
             "line of the journal is",
             "lines of the journal are",
         );
-        print(&format!("{lines} damaged; `pipe verify` names them\n"));
+        print_lines(&format!("{lines} damaged; `pipe verify` names them\n"));
     }
     Ok(())
 }
@@ -231,7 +232,7 @@ fn text(sums: &BTreeMap<Service, Sum>) -> String {
     }
     format!(
         "{}{}, {}, {} paid\n",
-        table.render(),
+        table.fit(room()),
         count(answers, "answer", "answers"),
         count(tokens, "token", "tokens"),
         dollars(paid)
@@ -271,9 +272,9 @@ fn list(
         !more
     })?;
     if shown == 0 {
-        print("no answers of services\n");
+        print_lines("no answers of services\n");
     } else if more {
-        print("and more; `--limit` shows them\n");
+        print_lines("and more; `--limit` shows them\n");
     }
     Ok(())
 }

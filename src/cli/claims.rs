@@ -1,8 +1,8 @@
 //! `pipe claims`: what recipes expect of each other, and what came of it.
 
 use super::args::{RecipesArgs, StoreArgs};
-use super::output::{Outcome, colour, complain, print, print_json};
-use super::study;
+use super::output::{Outcome, colour, complain, print, print_json, print_lines, room};
+use super::{store, study};
 use base::stats::crossed::ALPHA;
 use report::side::Side;
 use report::verdicts::{self, show};
@@ -35,7 +35,7 @@ pub fn run(args: &Claims) -> Outcome {
     let mut files = args.recipes.recipes.clone();
     let asked = study::load_all(&files, changes)?;
     files.extend(asked.missing());
-    let store = study::open_existing(&args.store)?;
+    let store = store::existing(&args.store)?;
     let study = study::load_all(&files, changes)?;
     complain(&study.warnings.render(colour()));
     let sides = study::sides(&store, study)?;
@@ -50,14 +50,14 @@ pub fn run(args: &Claims) -> Outcome {
         return Ok(());
     }
     if answers.is_empty() {
-        print(&format!("{}\n", study::claims_nothing(&names)));
+        print_lines(&format!("{}\n", study::claims_nothing(&names)));
         return Ok(());
     }
     let page = show::page(&answers);
     print(&match args.md {
         true => page.markdown(),
-        false => page.text(),
+        false => page.fit(room()),
     });
-    print(&format!("\n{}\n", show::summary(&answers)));
+    print_lines(&format!("\n{}\n", show::summary(&answers)));
     Ok(())
 }

@@ -1,12 +1,15 @@
 //! `pipe diff`: what differs between two recipes or two runs, and whether that is more than noise.
 
 use super::args::{Changes, StoreArgs};
-use super::output::{Error, Outcome, colour, complain, print, print_json};
-use super::{past, study};
+use super::complete;
+use super::output::{Error, Outcome, colour, complain, print, print_json, room};
+use super::{past, store, study};
 use base::claim::Axes;
 use base::stats::crossed::ALPHA;
 use clap::ValueHint;
 use engine::store::Store;
+use recipe::place;
+use report::compare::show::Shown;
 use report::compare::{self, Asked, Comparison};
 use report::page::Page;
 use report::side::Side;
@@ -18,8 +21,9 @@ use std::path::{Path, PathBuf};
 /// Compare two recipes, or two runs: what was changed, what came of it, whether that is more than noise.
 ///
 /// Measures are compared prompt by prompt and over the seeds that both sides have; a difference is what B has more.
-/// They are not compared where the judge or the prompts are others. Claims of one recipe about the other are answered.
-/// A and B are recipe files, or runs of the store by their id or its beginning. Nothing is run.
+/// They are not compared where the judge or the prompts are others. Defense, compliance, refusals and what the claims are about are
+/// shown, and --all shows the rest. Claims of one recipe about the other are answered.
+/// A and B are recipes, or runs of the store by their id or its beginning. Nothing is run.
 ///
 /// Exit status: 0 nothing differs, 1 something does.
 ///
@@ -38,8 +42,11 @@ pub struct Diff {
     changes: Changes,
     #[command(flatten)]
     store: StoreArgs,
+    /// Every metric, not the main ones alone
+    #[arg(long, conflicts_with = "metrics")]
+    all: bool,
     /// Only this metric. May be repeated
-    #[arg(long = "metric", value_name = "METRIC")]
+    #[arg(long = "metric", value_name = "METRIC", add = complete::metrics())]
     metrics: Vec<String>,
     /// Compare an evaluation of A with one of another name in B. May be repeated
     #[arg(long, value_name = "NODE=NODE")]
@@ -65,7 +72,7 @@ pub fn run(args: &Diff) -> Outcome {
         first_at: axes(&args.at, "--at AXIS=VALUE")?,
         second_at: axes(&args.against_at, "--against-at AXIS=VALUE")?,
     };
-    let store = study::open_existing(&args.store)?;
+    let store = store::existing(&args.store)?;
     let (first, second) = (
         one(args, &store, &args.first)?,
         one(args, &store, &args.second)?,
@@ -79,11 +86,11 @@ pub fn run(args: &Diff) -> Outcome {
     if args.json {
         print_json(&json!({ "same": same, "comparisons": comparisons, "claims": claims }));
     } else {
-        let page = page(&comparisons, &claims);
+        let page = page(&comparisons, &claims, &args.shown(&claims));
         print(&if args.md {
             page.markdown()
         } else {
-            page.text()
+            page.fit(room())
         });
     }
     match same {
@@ -92,10 +99,27 @@ pub fn run(args: &Diff) -> Outcome {
     }
 }
 
-fn page(comparisons: &[Comparison], claims: &[Answer]) -> Page {
+impl Diff {
+    fn shown(&self, claims: &[Answer]) -> Shown {
+        if self.all {
+            return Shown::All;
+        }
+        if !self.metrics.is_empty() {
+            return Shown::Only(self.metrics.iter().cloned().collect());
+        }
+        let conditions = claims.iter().flat_map(|a| &a.conditions);
+        let named = conditions.flat_map(|c| {
+            let parts = c.parts.iter().map(|p| &p.metric);
+            parts.chain([&c.metric]).chain(&c.than)
+        });
+        Shown::Main(named.cloned().collect())
+    }
+}
+
+fn page(comparisons: &[Comparison], claims: &[Answer], shown: &Shown) -> Page {
     let mut page = Page::default();
     for comparison in comparisons {
-        page.append(compare::show::page(comparison));
+        page.append(compare::show::page(comparison, shown));
     }
     page.append(show::page(claims));
     page
@@ -103,7 +127,7 @@ fn page(comparisons: &[Comparison], claims: &[Answer]) -> Page {
 
 /// The variants of a recipe, or what a run left.
 fn one(args: &Diff, store: &Store, what: &Path) -> Result<Vec<Side>, Error> {
-    if what.is_file() {
+    if place::is_recipe(what) {
         let study = study::load_all(&[what.to_path_buf()], &args.changes)?;
         complain(&study.warnings.render(colour()));
         return study::sides(store, study);

@@ -1,8 +1,10 @@
 //! `pipe export`: an artifact as plain files.
 
 use super::args::{RecipeArgs, StoreArgs};
+use super::complete;
+use super::hint::Hint;
 use super::output::{Error, Outcome, print, print_json};
-use super::study;
+use super::{store, study};
 use anyhow::{Context, anyhow};
 use base::text::listed;
 use serde_json::json;
@@ -18,6 +20,7 @@ pub struct Export {
     #[command(flatten)]
     recipe: RecipeArgs,
     /// The node, or NODE.OUTPUT; without an output, the kind's first
+    #[arg(add = complete::nodes())]
     node: String,
     /// The folder to fill; it must be absent or empty
     #[arg(value_hint = clap::ValueHint::DirPath)]
@@ -34,9 +37,14 @@ pub struct Export {
 
 pub fn run(args: &Export) -> Outcome {
     let study = study::load(&args.recipe)?;
-    let store = study::open(&args.store)?;
-    let place = study::place(&study.graph, &args.node)?;
-    let record = study::record(&store, &study.graph, place.id)?;
+    let store = store::existing(&args.store)?;
+    let place = study::place(&study, &args.node)?;
+    let hint = Hint {
+        recipes: std::slice::from_ref(&args.recipe.recipe),
+        changes: &args.recipe.changes,
+        store: &args.store,
+    };
+    let record = study::record(&store, &study.graph, hint, place.id)?;
     let (name, artifact) = study::artifact(&study.graph, &place, &record);
     let shown = args.folder.display();
     if args.folder.exists() && !args.folder.is_dir() {
@@ -51,8 +59,9 @@ pub fn run(args: &Export) -> Outcome {
     let damaged = store.verify(&record)?;
     if !damaged.is_empty() {
         return Err(Error::World(anyhow!(
-            "the artifact is damaged and was moved to quarantine: {}; `pipe run` makes it again",
-            listed(damaged.iter().map(String::as_str))
+            "the artifact is damaged and was moved to quarantine: {}; `{}` makes it again",
+            listed(damaged.iter().map(String::as_str)),
+            hint.command("run", &["--only", &study.graph.node(place.id).name])
         )));
     }
     std::fs::create_dir_all(&args.folder).with_context(|| format!("failed to make {shown}"))?;

@@ -1,8 +1,8 @@
 //! `pipe gc`: what could go from the store, why, and what it would cost to make again; and making room.
 
 use super::args::StoreArgs;
-use super::output::{Error, Outcome, print, print_json};
-use super::study;
+use super::output::{Error, Outcome, print_json, print_lines, room};
+use super::store;
 use anyhow::anyhow;
 use base::text::{bytes, count, duration, parse_bytes, parse_duration};
 use engine::gc::collect::{self, Item, Policy, Proposal, SECONDS_PER_DOLLAR, Tier, What};
@@ -63,7 +63,7 @@ pub struct Gc {
 pub fn run(args: &Gc) -> Outcome {
     let asked = cap(args)?;
     let older = args.older_than.as_deref().map(age).transpose()?;
-    let store = study::open_existing(&args.store)?;
+    let store = store::existing(&args.store)?;
     let kept = settings::read(&store)?;
     let cap = asked.unwrap_or(kept.cap);
     if args.keep {
@@ -88,7 +88,7 @@ pub fn run(args: &Gc) -> Outcome {
     if args.json {
         print_json(&answer(&store, cap, &proposal, swept.as_ref(), answers));
     } else {
-        print(&text(&store, args, cap, &proposal, swept.as_ref(), answers));
+        print_lines(&text(&store, args, cap, &proposal, swept.as_ref(), answers));
     }
     match swept.and_then(|s| s.busy) {
         Some(busy) => Err(Error::World(anyhow!(in_use(&busy)))),
@@ -260,7 +260,7 @@ fn table(items: &[Item]) -> String {
             more += &format!("and {} more of {}\n", of_tier.len() - SHOWN, tier.word());
         }
     }
-    table.render() + &more
+    table.fit(room()) + &more
 }
 
 fn sort(what: &What) -> &'static str {

@@ -1,7 +1,7 @@
 //! `pipe import`: looks at results that were made elsewhere and writes the recipe that takes them in.
 
 use super::args::StoreArgs;
-use super::output::{Error, Outcome, complain, print, print_json};
+use super::output::{Error, Outcome, complain, print_json, print_lines, room};
 use super::run::{self, Run};
 use base::text::{count, listed};
 use clap::builder::PossibleValuesParser;
@@ -96,7 +96,7 @@ pub fn run(args: &Import) -> Outcome {
         }));
         return Ok(());
     }
-    print(&told(&nodes, passed.len(), &args.out, &args.scorer[0]));
+    print_lines(&told(&nodes, passed.len(), &args.out, &args.scorer[0]));
     match args.run {
         true => run_it(args),
         false => Ok(()),
@@ -165,7 +165,7 @@ fn told(nodes: &[(String, &Unit)], passed: usize, out: &Path, scorer: &str) -> S
             unit.scores().into_iter().collect::<Vec<_>>().join(", "),
         ]);
     }
-    let mut text = table.render();
+    let mut text = table.fit(room());
     for (name, unit) in nodes {
         for remark in unit.remarks() {
             let _ = writeln!(text, "{name}: {remark}");

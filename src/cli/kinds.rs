@@ -1,9 +1,10 @@
 //! `pipe kinds`: the manual of node kinds, from the table itself.
 
-use super::output::{Error, Outcome, print, print_json};
+use super::complete;
+use super::output::{Error, Outcome, print, print_json, room};
 use super::registry::registry;
 use base::params::{Default, ParamSpec};
-use base::text::{did_you_mean, thousands, width};
+use base::text::{did_you_mean, thousands, width, wrap};
 use data::schema::{self, Schema};
 use engine::kind::{Kind, Need};
 use kinds::scorers;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 #[derive(clap::Args)]
 pub struct Kinds {
     /// A kind; `dataset.NAME` is a data set
+    #[arg(add = complete::kinds())]
     name: Option<String>,
     /// List the scorers that reward expressions can name
     #[arg(long)]
@@ -26,6 +28,9 @@ pub struct Kinds {
     /// What is in the key of a node of each kind and what is not, as a Markdown table
     #[arg(long, conflicts_with_all = ["name", "scorers", "json"])]
     keys: bool,
+    /// What every kind measures: names, units, which direction is better
+    #[arg(long, conflicts_with_all = ["name", "scorers", "datasets", "keys", "json"])]
+    metrics: bool,
     /// Print as JSON
     #[arg(long)]
     json: bool,
@@ -34,6 +39,10 @@ pub struct Kinds {
 pub fn run(args: &Kinds) -> Outcome {
     if args.keys {
         print(&keys());
+        return Ok(());
+    }
+    if args.metrics {
+        print(&metrics());
         return Ok(());
     }
     if args.scorers {
@@ -87,7 +96,7 @@ fn list(
     for (name, summary) in rows {
         table.push([name, summary]);
     }
-    print(&table.render());
+    print(&table.fit(room()));
     Ok(())
 }
 
@@ -119,9 +128,8 @@ pub fn keys() -> String {
 
 fn page(kind: &Kind) -> String {
     let mut out = format!(
-        "{}: {}\n\n{}",
-        kind.name,
-        kind.summary,
+        "{}\n{}",
+        hanging(&format!("{}: {}", kind.name, kind.summary)),
         wrapped(kind.about, 0)
     );
     let mut section = |title: &str, text: String| {
@@ -144,7 +152,7 @@ fn page(kind: &Kind) -> String {
         outputs.push([output.name, output.ty.word(), output.doc]);
     }
     section("Outputs", rendered(&outputs));
-    section("Metrics", rendered(&metrics_of(kind)));
+    section("Metrics", rendered(&metrics_of(kind, None)));
     section("Parameters (part of the key)", params(&(kind.params)()));
     section(
         "Execution parameters (never part of the key)",
@@ -153,10 +161,11 @@ fn page(kind: &Kind) -> String {
     out + &format!("\nExample\n{}", kind.example)
 }
 
-/// A row a name; of families that anything may belong to, a row a family.
-fn metrics_of(kind: &Kind) -> Table {
+/// A row a name; of families that anything may belong to, a row a family. Without those that the other kind has.
+fn metrics_of(kind: &Kind, but: Option<&Kind>) -> Table {
+    let told = |name: &str| but.is_some_and(|b| b.metrics.iter().any(|m| m.name == name));
     let mut table = Table::new([left("metric"), left("unit"), left(""), left("")]);
-    for metric in kind.metrics {
+    for metric in kind.metrics.iter().filter(|m| !told(m.name)) {
         for name in metric.names() {
             let label = kind.label(&name);
             let words = metric.better.words().to_string();
@@ -166,25 +175,30 @@ fn metrics_of(kind: &Kind) -> Table {
     table
 }
 
-/// `pipe help metrics`: what every kind says of the metrics that it writes.
-pub fn metrics() -> String {
-    let mut out = String::from(METRICS);
-    for kind in registry().iter().filter(|k| !k.metrics.is_empty()) {
-        let of = match kind.knows_its_metrics() {
+/// A table a kind; a blank line between two.
+fn metrics() -> String {
+    let kinds = registry().iter().filter(|k| !k.metrics.is_empty());
+    let tables = kinds.map(|kind| {
+        let lender = lender(kind);
+        let all = lender.map_or(String::new(), |k| format!(", all of `{}`", k.name));
+        let others = match kind.knows_its_metrics() {
             true => "",
             false => ", and what else its parameters or a program write",
         };
-        out += &format!("\n{}{of}\n{}", kind.name, metrics_of(kind).render());
-    }
-    out
+        let table = rendered(&metrics_of(kind, lender));
+        format!("{}{all}{others}\n{table}", kind.name)
+    });
+    tables.collect::<Vec<_>>().join("\n")
 }
 
-const METRICS: &str = "\
-What nodes measure, by kind: the name by which claims, `--metric` and JSON know a metric, its unit, which direction is better, and what
-tables call it. A share is a fraction in JSON and in `by`, and in percent elsewhere; a difference of shares is in points. LABEL/VALUE stands
-for a label of the prompts and a value of it, as in `defense/functional/standard`, and * for anything. A claim may be about the mean
-of several metrics of one unit, `mean = [\"defense\", \"compliance\"]`, or about both sides of a frontier, `both = […]`.
-";
+/// The kind that knows its metrics and all of whose many metrics this one may write, too.
+fn lender(kind: &Kind) -> Option<&'static Kind> {
+    let names = |k: &Kind| -> Vec<&str> { k.metrics.iter().map(|m| m.name).collect() };
+    let there = names(kind);
+    let lends = |k: &Kind| k.metrics.len() > 20 && names(k).iter().all(|n| there.contains(n));
+    let mut lenders = registry().iter().filter(|k| k.knows_its_metrics());
+    lenders.find(|k| !kind.knows_its_metrics() && lends(k))
+}
 
 fn dataset(as_json: bool, name: &str) -> Outcome {
     let Some(set) = schema::find(name) else {
@@ -262,7 +276,7 @@ fn set_as_json(set: &Schema) -> Value {
 fn rendered(table: &Table) -> String {
     match table.is_empty() {
         true => String::new(),
-        false => table.render(),
+        false => table.fit(room()),
     }
 }
 
@@ -289,19 +303,26 @@ fn params(specs: &[ParamSpec]) -> String {
             Default::Absent => "absent by default".to_string(),
             Default::Value(value) => format!("default {}", value.canon()),
         };
-        out += &format!("  {}: {}, {default}\n", spec.name, spec.ty.describe());
+        let shape = spec.ty.describe();
+        out += &hanging(&format!("  {}: {shape}, {default}", spec.name));
         out += &wrapped(spec.doc, 6);
     }
     out
 }
 
+/// As `wrapped`, with lines after the first further in.
+fn hanging(text: &str) -> String {
+    wrap(text, room().min(100), 4).join("\n") + "\n"
+}
+
 /// Lines of at most 100 columns, each ended by a newline.
 fn wrapped(text: &str, indent: usize) -> String {
+    let room = room().min(100);
     let space = " ".repeat(indent);
     let mut lines = vec![space.clone()];
     for word in text.split_whitespace() {
         let last = lines.last_mut().expect("there is a first line");
-        if width(last) > indent && width(last) + 1 + width(word) > 100 {
+        if width(last) > indent && width(last) + 1 + width(word) > room {
             lines.push(format!("{space}{word}"));
         } else {
             if width(last) > indent {

@@ -1,11 +1,12 @@
 //! `pipe logs`: what a node said, and what its process wrote to stderr; as it comes, or afterwards.
 
 use super::args::StoreArgs;
-use super::output::{Error, Outcome, print, print_json, versioned};
+use super::complete;
+use super::output::{Error, Outcome, print, print_json, print_lines, room, versioned};
 use super::past::{self, Kept};
-use super::study;
+use super::store;
 use base::hash::Key;
-use base::text::did_you_mean;
+use base::text::{did_you_mean, duration, wrap};
 use engine::events::event::{Event, State};
 use engine::events::journal::{self, Stamped};
 use engine::kind::attempt::Attempt;
@@ -25,7 +26,7 @@ use std::time::Duration;
 #[derive(clap::Args)]
 pub struct Logs {
     /// A run (its id, the beginning of it, or `last`), and a node of it
-    #[arg(value_name = "[RUN] NODE", num_args = 1..=2, required = true)]
+    #[arg(value_name = "[RUN] NODE", num_args = 1..=2, required = true, add = complete::runs_and_nodes())]
     places: Vec<String>,
     #[command(flatten)]
     store: StoreArgs,
@@ -48,7 +49,7 @@ struct Line {
 }
 
 pub fn run(args: &Logs) -> Outcome {
-    let store = study::open_existing(&args.store)?;
+    let store = store::existing(&args.store)?;
     let (id, node) = place(&store, args)?;
     let mut source = Source::new(&store, id, node);
     if args.follow {
@@ -68,10 +69,41 @@ pub fn run(args: &Logs) -> Outcome {
     if args.json {
         let lines: Vec<_> = lines.iter().map(data).collect();
         print_json(&json!({ "run": source.run, "node": source.node, "lines": lines }));
+    } else if lines.is_empty() {
+        print_lines(&silent(&past::look(&store, &source.run)?, &source.node));
     } else {
         lines.iter().for_each(|line| show(line, false));
     }
     Ok(())
+}
+
+/// That a node said nothing, how it stands, and where there is more of it.
+fn silent(run: &Kept, node: &str) -> String {
+    let seen = run.view.node(node);
+    let now = match run.alive {
+        true => clock::now_ms(),
+        false => run.view.last,
+    };
+    let ran = seen.and_then(|n| n.ran(now)).map(duration);
+    let how = match (seen.map(|n| &n.state), ran) {
+        (Some(State::Done { .. }), Some(ran)) => format!("it is done, in {ran}"),
+        (Some(State::Hit { .. }), _) => "its artifact was there already".into(),
+        (Some(State::Skipped { because }), _) => format!("it was skipped, as `{because}` failed"),
+        (Some(State::Interrupted), _) => "it was interrupted".into(),
+        (Some(State::Running { .. }), Some(ran)) if run.alive => {
+            let quiet = seen.and_then(|n| n.still(now));
+            let quiet = quiet.map_or(String::new(), |s| format!(", silent for {}", duration(s)));
+            format!("it has run for {ran}{quiet}")
+        }
+        (Some(State::Running { .. }), _) => "it was killed with its run".into(),
+        _ => "it did not begin".into(),
+    };
+    let made = seen.is_some_and(|n| matches!(n.state, State::Done { .. } | State::Hit { .. }));
+    let more = match made {
+        true => format!("; `pipe show RECIPE {node}` has its metrics and curves"),
+        false => String::new(),
+    };
+    format!("`{node}` said nothing in run {}: {how}{more}\n", run.id)
 }
 
 fn show(line: &Line, as_json: bool) {
@@ -79,7 +111,11 @@ fn show(line: &Line, as_json: bool) {
         return print(&format!("{}\n", versioned(&data(line))));
     }
     match line.at {
-        Some(at) => print(&format!("{}  {}\n", time(at), line.text)),
+        Some(at) => {
+            let text = format!("{}  {}", time(at), line.text);
+            // Beside the time.
+            print(&(wrap(&text, room(), 10).join("\n") + "\n"));
+        }
         None => print(&format!("{}\n", line.text)),
     }
 }
@@ -143,7 +179,7 @@ struct Source<'a> {
     node: String,
     events: Tail,
     stderr: Tail,
-    attempt: Option<String>,
+    attempt: Option<Attempt>,
     key: Option<Key>,
     ended: bool,
 }
@@ -203,9 +239,10 @@ impl<'a> Source<'a> {
                     State::Ready { key, .. } | State::Done { key } => self.key = Some(key),
                     State::Running { attempt, .. } => {
                         self.read_stderr(found);
-                        let dir = self.store.attempts().join(&attempt);
-                        self.stderr = Tail::new(Attempt { dir }.logs().join("stderr.txt"));
-                        self.attempt = Some(attempt);
+                        self.attempt = Attempt::called(self.store, &attempt);
+                        if let Some(attempt) = &self.attempt {
+                            self.stderr = Tail::new(attempt.logs().join("stderr.txt"));
+                        }
                     }
                     State::Failed { message, .. } => say(format!("failed: {message}")),
                     _ => {}

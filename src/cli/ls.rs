@@ -1,8 +1,9 @@
 //! `pipe ls`: what the store holds.
 
 use super::args::StoreArgs;
-use super::output::{Outcome, print, print_json};
-use super::{past, pin, size, study};
+use super::complete;
+use super::output::{Outcome, print_json, print_lines, print_table, shown};
+use super::{past, pin, size, store};
 use base::text::{bytes, count, duration};
 use engine::events::journal;
 use engine::store::record::Record;
@@ -20,7 +21,7 @@ pub struct Ls {
     #[command(flatten)]
     store: StoreArgs,
     /// Only records of this kind
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", add = complete::kinds())]
     kind: Option<String>,
     /// List runs instead of records
     #[arg(long, group = "what")]
@@ -37,7 +38,7 @@ pub struct Ls {
 }
 
 pub fn run(args: &Ls) -> Outcome {
-    let store = study::open_existing(&args.store)?;
+    let store = store::existing(&args.store)?;
     if args.runs {
         return runs(args);
     }
@@ -85,17 +86,17 @@ pub fn run(args: &Ls) -> Outcome {
             size::mark(r, store.evicted(&r.key).is_some()),
         ]);
     }
-    print(&table.render());
-    print(&format!(
+    print_table(&table);
+    print_lines(&format!(
         "{} in {}\n",
         count(records.len() as u64, "record", "records"),
-        store.root().display()
+        shown(store.root())
     ));
     Ok(())
 }
 
 fn runs(args: &Ls) -> Outcome {
-    let store = study::open_existing(&args.store)?;
+    let store = store::existing(&args.store)?;
     let mut table = Table::new([
         left("run"),
         left("recipe"),
@@ -120,17 +121,17 @@ fn runs(args: &Ls) -> Outcome {
             id,
             few(&run.info.recipes),
             run.view.nodes.len().to_string(),
-            run.word().to_string(),
+            run.told().to_string(),
             age(run.info.started_ms),
         ]);
     }
     if args.json {
         print_json(&json!({ "runs": list }));
     } else {
-        print(&table.render());
+        print_table(&table);
         if unreadable > 0 {
             let runs = count(unreadable, "run", "runs");
-            print(&format!("{runs} could not be read\n"));
+            print_lines(&format!("{runs} could not be read\n"));
         }
     }
     Ok(())

@@ -1,9 +1,8 @@
 //! `pipe man` and `pipe completions`: what a shell and `man` know of the command line, made of the same arguments.
 
+use super::complete;
 use super::output::{Error, Outcome, print};
-use super::registry::registry;
 use anyhow::Context;
-use clap::builder::PossibleValuesParser;
 use clap::{Command, ValueHint};
 use std::path::PathBuf;
 
@@ -39,7 +38,8 @@ pub fn run(command: Command, args: &Man) -> Outcome {
 
 /// Print a completion script for a shell.
 ///
-/// It completes verbs, options, files, and the names of kinds.
+/// It completes verbs, options and files; nodes of the recipes on the line, runs of the store, names of metrics and kinds, for which the
+/// shell asks `pipe`.
 ///
 /// Example: pipe completions bash > ~/.local/share/bash-completion/completions/pipe
 #[derive(clap::Args)]
@@ -47,20 +47,10 @@ pub struct Completions {
     shell: clap_complete::Shell,
 }
 
-pub fn complete(command: Command, args: &Completions) -> Outcome {
-    let kinds = |id: &'static str| {
-        move |command: Command| {
-            command.mut_arg(id, |arg| {
-                arg.value_parser(PossibleValuesParser::new(registry().names()))
-            })
-        }
-    };
-    // Only the script restricts them: the verbs themselves answer a wrong name with the nearest one.
-    let mut command = command
-        .mut_subcommand("kinds", kinds("name"))
-        .mut_subcommand("ls", kinds("kind"));
-    let mut script = vec![];
-    clap_complete::generate(args.shell, &mut command, "pipe", &mut script);
-    print(&String::from_utf8_lossy(&script));
+pub fn completions(args: &Completions) -> Outcome {
+    let shell = args.shell.to_string();
+    let script = complete::script(&shell)?;
+    let none = || Error::Usage(format!("nothing is known of the shell `{shell}`"));
+    print(&script.ok_or_else(none)?);
     Ok(())
 }

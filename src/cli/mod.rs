@@ -6,18 +6,26 @@ mod args;
 mod calls;
 mod check;
 mod claims;
+mod closing;
+mod complete;
 mod detach;
 mod diff;
 mod export;
 #[cfg(feature = "hub")]
 mod fetch;
+mod follow;
 mod gc;
+pub mod help;
+mod hint;
 mod import;
 mod kinds;
 mod logs;
 mod ls;
 mod man;
+mod new;
 mod output;
+mod overview;
+mod page;
 mod past;
 mod pin;
 mod plan;
@@ -27,11 +35,13 @@ mod report;
 mod run;
 mod schema;
 mod seeds;
+mod serve;
 mod settle;
 mod show;
 mod size;
 mod status;
 mod stop;
+mod store;
 mod study;
 mod table;
 mod tokens;
@@ -40,19 +50,15 @@ mod why;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use engine::kind::Registry;
-use output::{explain, print};
-use std::path::PathBuf;
-
-/// Members of every document that `--json` prints; held by a test.
-const JSON: &str = include_str!("json.md");
+use output::explain;
 
 const AFTER: &str = "Exit status: 0 done, 1 a node failed (of `diff`: something differs), 2 the recipe or the arguments are \
-wrong, 3 the store or the machine cannot be used, or lacks what the run needs, 130 interrupted.\n\n`pipe help json` documents what `--json` prints, `pipe help metrics` what nodes measure. The store is `--store`, else the environment variable PIPE_STORE, else `cache` in the \
-current folder.\n\nExample: pipe run recipes/tars.toml";
+wrong, 3 the store or the machine cannot be used, or lacks what the run needs, 130 interrupted.\n\n`pipe help` lists the topics of the manual, as recipe, claims, metrics and json. The store is `--store`, else the environment variable PIPE_STORE, else the \
+nearest store called `cache` in the current folder or above it, else `cache` in the current folder, which the first run makes.\n\nExample: pipe run recipes/tars.toml";
 
 /// A declarative engine for LLM post-training studies: one TOML recipe is a graph of nodes that run once and are kept.
 #[derive(Parser)]
-#[command(name = "pipe", bin_name = "pipe", version, after_help = AFTER, max_term_width = 110)]
+#[command(name = "pipe", bin_name = "pipe", version, after_help = AFTER, max_term_width = 110, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -60,6 +66,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    New(new::New),
     Check(check::Check),
     Plan(plan::Plan),
     Run(run::Run),
@@ -88,28 +95,28 @@ enum Verb {
     Schema(schema::Schema),
     Man(man::Man),
     Completions(man::Completions),
-    // Both are pages with lines and tables of their own, which no terminal breaks anew.
-    /// What `--json` prints.
-    #[command(hide = true, before_long_help = JSON, term_width = 0)]
-    Json,
-    /// What nodes measure, by kind: names, units, meanings.
-    #[command(hide = true, term_width = 0)]
-    Metrics,
-    /// Runs one attempt; started by `run`.
-    #[command(hide = true)]
-    Worker {
-        attempt: PathBuf,
-    },
+    Help(help::Help),
+}
+
+/// The command line as it is parsed.
+pub fn command() -> clap::Command {
+    overview::grouped(Cli::command())
 }
 
 /// Runs the command line with these kinds and returns the process's exit status.
 pub fn main(kinds: &'static Registry) -> i32 {
+    // Every node is a process: it need not learn first what all the other verbs take.
+    if let Some(attempt) = args::attempt() {
+        base::memory::keep_freed();
+        return engine::run::worker::main(kinds, &attempt);
+    }
     registry::set(kinds);
     base::memory::keep_freed();
-    let command = Cli::command();
-    let command = command.mut_subcommand("metrics", |c| c.before_long_help(kinds::metrics()));
-    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    complete::answer(command);
+    let matches = command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let outcome = match cli.verb {
+        Verb::New(args) => new::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Plan(args) => plan::run(&args),
         Verb::Run(args) if args.until_settled => settle::run(&args),
@@ -117,14 +124,6 @@ pub fn main(kinds: &'static Registry) -> i32 {
         Verb::Status(args) => status::run(&args),
         Verb::Logs(args) => logs::run(&args),
         Verb::Stop(args) => stop::run(&args),
-        Verb::Json => {
-            print(JSON);
-            Ok(())
-        }
-        Verb::Metrics => {
-            print(&kinds::metrics());
-            Ok(())
-        }
         Verb::Why(args) => why::run(&args),
         Verb::Show(args) => show::run(&args),
         Verb::Report(args) => report::run(&args),
@@ -145,11 +144,9 @@ pub fn main(kinds: &'static Registry) -> i32 {
         Verb::Verify(args) => verify::run(&args),
         Verb::Kinds(args) => kinds::run(&args),
         Verb::Schema(args) => schema::run(&args),
-        Verb::Man(args) => man::run(Cli::command(), &args),
-        Verb::Completions(args) => man::complete(Cli::command(), &args),
-        Verb::Worker { attempt } => {
-            return engine::run::worker::main(kinds, &attempt);
-        }
+        Verb::Man(args) => man::run(command(), &args),
+        Verb::Completions(args) => man::completions(&args),
+        Verb::Help(args) => help::run(command(), &args),
     };
     match outcome {
         Ok(()) => 0,

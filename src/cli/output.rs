@@ -2,8 +2,11 @@
 
 use super::args::environment;
 use base::diag::Diags;
+use base::text::wrap;
 use engine::kind::failure::Failure;
+use report::table::Table;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 
 /// Raised when a documented member changes its meaning or goes; new members do not raise it.
 pub const JSON_SCHEMA: u32 = 1;
@@ -82,6 +85,38 @@ pub fn print(text: &str) {
         complain(&format!("error: cannot write the result: {error}\n"));
         std::process::exit(3);
     }
+}
+
+/// Columns of what stdout goes to: a terminal's; elsewhere what the environment variable COLUMNS says, else there is no end. The help's
+/// are found in the same way.
+pub fn room() -> usize {
+    let seen = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    let seen = seen.map(|size| usize::from(size.ws_col));
+    let said = || environment("COLUMNS")?.parse().ok();
+    let room = seen.filter(|n| *n > 0).or_else(said);
+    room.filter(|n| *n > 0).unwrap_or(usize::MAX)
+}
+
+/// Lines in the columns that there are.
+pub fn print_lines(text: &str) {
+    print(&in_room(text));
+}
+
+pub fn in_room(text: &str) -> String {
+    let room = room();
+    let lines = text.lines().flat_map(|line| wrap(line, room, 2));
+    lines.map(|line| line + "\n").collect()
+}
+
+pub fn print_table(table: &Table) {
+    print(&table.fit(room()));
+}
+
+/// A path of the current folder without that folder.
+pub fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let below = here.and_then(|here| path.strip_prefix(here).ok());
+    below.unwrap_or(path).display().to_string()
 }
 
 /// Writes to stderr, whether anybody reads it or not: `eprint!` would panic.

@@ -69,6 +69,16 @@ pub fn look(store: &Store, id: &str) -> anyhow::Result<Kept> {
 }
 
 impl Kept {
+    /// The same for people: `done` of a run that ended well, `killed` where its engine died, `halted` while a signal halts it.
+    pub fn told(&self) -> &'static str {
+        match self.word() {
+            "whole" => "done",
+            "cut off" => "killed",
+            "running" if self.info.engine.as_ref().is_some_and(|e| e.halted()) => "halted",
+            word => word,
+        }
+    }
+
     /// `running`, how it ended, or `cut off`.
     pub fn word(&self) -> &'static str {
         match &self.view.ended {

@@ -1,8 +1,10 @@
 //! `pipe pin` and `pipe unpin`: artifacts that stay, whatever comes after.
 
 use super::args::{Changes, StoreArgs};
-use super::output::{Error, Outcome, print, print_json};
-use super::{past, study};
+use super::complete;
+use super::hint::Hint;
+use super::output::{Error, Outcome, print_json, print_lines, print_table};
+use super::{past, store, study};
 use base::text::{count, did_you_mean, duration, listed};
 use clap::ValueHint;
 use engine::gc::inventory::age_ms;
@@ -10,6 +12,7 @@ use engine::gc::pins::{self, Pin as Pinning, Pinned};
 use engine::plan::verdict::Verdict;
 use engine::plan::{self, Wanted};
 use engine::store::{Lookup, Store};
+use recipe::place;
 use report::table::{Table, left, right};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -23,11 +26,11 @@ use std::path::PathBuf;
 /// Example: pipe pin 20260131-235959
 #[derive(clap::Args)]
 pub struct Pin {
-    /// A recipe's TOML file, or a run
+    /// A recipe, or a run
     #[arg(value_hint = ValueHint::FilePath)]
     what: PathBuf,
     /// Only these nodes [default: all]
-    #[arg(value_name = "NODE")]
+    #[arg(value_name = "NODE", add = complete::nodes())]
     nodes: Vec<String>,
     #[command(flatten)]
     changes: Changes,
@@ -65,12 +68,27 @@ struct Found {
     nodes: Vec<Pinned>,
     /// Nodes without a record.
     missing: Vec<String>,
+    /// Of a recipe, which can run; a run is over.
+    runs: bool,
+}
+
+impl Pin {
+    /// The command that makes these nodes.
+    fn run<'a>(&self, nodes: impl IntoIterator<Item = &'a String>) -> String {
+        let only = nodes.into_iter().flat_map(|node| ["--only", node]);
+        let hint = Hint {
+            recipes: std::slice::from_ref(&self.what),
+            changes: &self.changes,
+            store: &self.store,
+        };
+        hint.command("run", &only.collect::<Vec<_>>())
+    }
 }
 
 pub fn run(args: &Pin) -> Outcome {
-    let store = study::open_existing(&args.store)?;
+    let store = store::existing(&args.store)?;
     let text = args.what.to_string_lossy();
-    let found = match args.what.is_file() {
+    let found = match place::is_recipe(&args.what) {
         true => of_recipe(args, &store)?,
         false => match past::find(&store, &text)? {
             Some(id) => of_run(args, &store, &id)?,
@@ -82,9 +100,13 @@ pub fn run(args: &Pin) -> Outcome {
         },
     };
     if found.nodes.is_empty() {
-        return Err(Error::Usage(
-            "there is no artifact to pin; `pipe run` makes them".into(),
-        ));
+        return Err(Error::Usage(match found.runs {
+            true => format!(
+                "there is no artifact to pin; `{}` makes them",
+                args.run(&args.nodes)
+            ),
+            false => format!("there is no artifact to pin: {} left none", found.made_from),
+        }));
     }
     let name = args
         .name
@@ -104,18 +126,22 @@ pub fn run(args: &Pin) -> Outcome {
         print_json(&json!({ "pin": pin, "not_pinned": found.missing, "evicted": gone }));
         return Ok(());
     }
-    print(&format!(
+    print_lines(&format!(
         "pinned {} as `{name}`\n",
         count(pin.nodes.len() as u64, "record", "records")
     ));
     if !found.missing.is_empty() {
         let names = listed(found.missing.iter().map(String::as_str));
-        print(&format!("without an artifact, so not pinned: {names}\n"));
+        print_lines(&format!("without an artifact, so not pinned: {names}\n"));
     }
     if !gone.is_empty() {
         let names = listed(gone.iter().map(String::as_str));
-        print(&format!(
-            "pinned, but its bytes are not there; `pipe run --only` brings them back: {names}\n"
+        let again = match found.runs {
+            true => format!("; `{}` brings them back", args.run(&gone)),
+            false => String::new(),
+        };
+        print_lines(&format!(
+            "pinned, but without their bytes: {names}{again}\n"
         ));
     }
     Ok(())
@@ -123,7 +149,7 @@ pub fn run(args: &Pin) -> Outcome {
 
 fn of_recipe(args: &Pin, store: &Store) -> Result<Found, Error> {
     let study = study::load_all(std::slice::from_ref(&args.what), &args.changes)?;
-    let wanted = study::nodes(&study.graph, &args.nodes)?;
+    let wanted = study::nodes(&study, &args.nodes)?;
     let only = Wanted {
         only: wanted.clone(),
         ..Wanted::default()
@@ -146,6 +172,7 @@ fn of_recipe(args: &Pin, store: &Store) -> Result<Found, Error> {
         made_from: args.what.display().to_string(),
         nodes,
         missing,
+        runs: true,
     })
 }
 
@@ -168,6 +195,7 @@ fn of_run(args: &Pin, store: &Store, id: &str) -> Result<Found, Error> {
         made_from: format!("run {id}"),
         nodes: nodes.map(|(node, key)| Pinned { node, key }).collect(),
         missing: vec![],
+        runs: false,
     })
 }
 
@@ -179,7 +207,7 @@ fn gone(store: &Store, pin: &Pinning) -> Vec<String> {
 }
 
 pub fn take_back(args: &Unpin) -> Outcome {
-    let store = study::open_existing(&args.store)?;
+    let store = store::existing(&args.store)?;
     if !pins::remove(&store, &args.name)? {
         let all = pins::all(&store)?;
         let near = did_you_mean(&args.name, all.iter().map(|(name, _)| name.as_str()));
@@ -192,7 +220,7 @@ pub fn take_back(args: &Unpin) -> Outcome {
     }
     match args.json {
         true => print_json(&json!({ "unpinned": args.name })),
-        false => print(&format!("`{}` is no longer pinned\n", args.name)),
+        false => print_lines(&format!("`{}` is no longer pinned\n", args.name)),
     }
     Ok(())
 }
@@ -236,7 +264,7 @@ pub(super) fn list(store: &Store, as_json: bool) -> Outcome {
             ]),
         }
     }
-    print(&table.render());
-    print(&format!("{}\n", count(pins.len() as u64, "pin", "pins")));
+    print_table(&table);
+    print_lines(&format!("{}\n", count(pins.len() as u64, "pin", "pins")));
     Ok(())
 }

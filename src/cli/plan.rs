@@ -1,8 +1,9 @@
 //! `pipe plan`: what would run, and why.
 
 use super::args::{RecipesArgs, StoreArgs};
-use super::output::{Error, Outcome, colour, complain, print, print_json};
-use super::study;
+use super::complete;
+use super::output::{Error, Outcome, colour, complain, print, print_json, print_lines, room};
+use super::{store, study};
 use base::calls::Calls;
 use base::stats::crossed::ALPHA;
 use base::text::{bytes, dollars, duration, thousands};
@@ -14,7 +15,7 @@ use engine::run::{Settings, Wanting, too_large};
 use engine::store::Store;
 use recipe::study::Study;
 use report::side::Side;
-use report::table::{Table, left, right};
+use report::table::{Table, left, name, right};
 use report::verdicts::{self, Answer, show};
 use report::words;
 use serde_json::{Value, json};
@@ -22,8 +23,8 @@ use serde_json::{Value, json};
 /// Say what `run` would do, node by node, without running anything.
 ///
 /// HIT: the artifact is there. RUN: it has to be made, with the reason. RESUME: an earlier attempt left work to go on
-/// from, so far done. MAYBE: it depends on the bytes that a node above will give. Time and money are those of the
-/// nearest earlier record; where a node goes on, what is left of them. Of a node that asks a service, the calls that it will make at
+/// from, so far done. MAYBE: whether there is one already depends on the bytes that a node above will give. Time and money are those of
+/// the nearest earlier record, times what the node has more to do by now; where it goes on, what is left of them. Of a node that asks a service, the calls that it will make at
 /// most are told once its inputs are there: answers that the journal has are not asked for again.
 ///
 /// Example: pipe plan recipes/tars.toml --set vars.lambda=0.3
@@ -34,10 +35,10 @@ pub struct Plan {
     #[command(flatten)]
     store: StoreArgs,
     /// Only this node and what it needs; a name that several variants have is all of them. May be repeated
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, value_name = "NODE", add = complete::nodes())]
     only: Vec<String>,
     /// As if this node had no record. May be repeated
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, value_name = "NODE", add = complete::nodes())]
     fresh: Vec<String>,
     /// Print the plan as JSON
     #[arg(long)]
@@ -46,9 +47,9 @@ pub struct Plan {
 
 pub fn run(args: &Plan) -> Outcome {
     let study = study::load_all(&args.recipes.recipes, &args.recipes.changes)?;
-    let store = study::open(&args.store)?;
+    let store = store::look(&args.store)?;
     let graph = &study.graph;
-    let wanted = study::wanted(graph, &args.only, &args.fresh)?;
+    let wanted = study::wanted(&study, &args.only, &args.fresh)?;
     let plan = plan::plan(&store, graph, &wanted)?;
     let wanting = Wanting::of(graph, &plan);
     if args.json {
@@ -75,18 +76,20 @@ pub fn run(args: &Plan) -> Outcome {
     }
     let mut table = Table::new([
         left(""),
-        left("node"),
+        name("node"),
         left("kind"),
         right("expected"),
         left("why"),
     ]);
-    let (mut hits, mut seconds, mut paid, mut unknown) = (0, 0.0, 0.0, 0);
+    let (mut hits, mut seconds, mut paid, mut unknown, mut open) = (0, 0.0, 0.0, 0, 0);
     for Node { decision, estimate } in &plan.nodes {
         let node = graph.node(decision.id);
         let mut fraction = None;
         let why = match &decision.verdict {
             Verdict::Hit(_) => String::new(),
-            Verdict::Maybe { after } => {
+            Verdict::Maybe { reasons, .. } if !reasons.is_empty() => words::reasons(reasons),
+            Verdict::Maybe { after, .. } => {
+                open += 1;
                 let names: Vec<String> = after
                     .iter()
                     .map(|id| format!("`{}`", graph.node(*id).name))
@@ -125,13 +128,13 @@ pub fn run(args: &Plan) -> Outcome {
             why,
         ]);
     }
-    print(&table.render());
-    print(&by_formula(graph, &plan));
+    print(&table.fit(room()));
+    print_lines(&by_formula(graph, &plan));
     let mut asked = CallsTotal::default();
     for Node { decision, estimate } in &plan.nodes {
         if let Some(calls) = shown_calls(estimate) {
             let node = &graph.node(decision.id).name;
-            print(&format!("{node}: {}\n", words::expected_calls(calls)));
+            print_lines(&format!("{node}: {}\n", words::expected_calls(calls)));
             asked.add(calls);
         }
     }
@@ -139,22 +142,23 @@ pub fn run(args: &Plan) -> Outcome {
     let asked = asked.map_or(String::new(), |told| format!("\n{told}"));
     let total = plan.nodes.len();
     let left = total - hits;
+    let run = if open > 0 {
+        "to run or decide"
+    } else {
+        "to run"
+    };
+    let cost = words::cost(seconds, paid);
     let rest = match (left, unknown) {
         (0, _) => "nothing to run".to_string(),
-        (_, 0) => format!(
-            "{left} to run or decide, expected {}",
-            words::cost(seconds, paid)
-        ),
-        (_, all) if all == left => format!("{left} to run or decide, of unknown length"),
-        _ => format!(
-            "{left} to run or decide, expected {} and {unknown} of unknown length",
-            words::cost(seconds, paid)
-        ),
+        (_, 0) => format!("{left} {run}, expected {cost}"),
+        (_, all) if all == left => format!("{left} {run}, of unknown length"),
+        _ => format!("{left} {run}, expected {cost} and {unknown} of unknown length"),
     };
-    print(&format!("{hits} of {total} are hits; {rest}{asked}\n"));
+    let are = if hits == 1 { "is a hit" } else { "are hits" };
+    print_lines(&format!("{hits} of {total} {are}; {rest}{asked}\n"));
     for answer in claims(&store, args, &study)? {
         if let Some(text) = show::open(&answer) {
-            print(&format!("{}: {}: {text}\n", answer.recipe, answer.about));
+            print_lines(&format!("{}: {}: {text}\n", answer.recipe, answer.about));
         }
     }
     Ok(())
@@ -165,9 +169,11 @@ fn claims(store: &Store, args: &Plan, study: &Study) -> Result<Vec<Answer>, Erro
     if study.variants.iter().all(|v| v.loaded.claims.is_empty()) {
         return Ok(vec![]);
     }
-    let files = args.recipes.recipes.iter().cloned().chain(study.missing());
-    let files: Vec<_> = files.collect();
-    let sides = study::sides(store, study::load_all(&files, &args.recipes.changes)?)?;
+    let (recipes, changes) = (&args.recipes.recipes, &args.recipes.changes);
+    let Some(whole) = study::with_missing(recipes, changes, study)? else {
+        return Ok(vec![]);
+    };
+    let sides = study::sides(store, whole)?;
     let sides: Vec<&Side> = sides.iter().collect();
     let names = study.names();
     let mut answers = verdicts::answers(store, &sides, ALPHA, |recipe| names.contains(&recipe))?;
@@ -193,7 +199,7 @@ fn by_formula(graph: &Graph, plan: &Planned) -> String {
         return String::new();
     }
     let mut table = Table::new([
-        left("from the recipe alone"),
+        name("from the recipe alone"),
         right("calls"),
         right("tokens"),
         right("dollars"),
@@ -243,7 +249,7 @@ fn by_formula(graph: &Graph, plan: &Planned) -> String {
     };
     format!(
         "\n{}{told}at most: every answer as long as it may be; {speeds}\n\n",
-        table.render()
+        table.fit(room())
     )
 }
 

@@ -1,13 +1,14 @@
-//! `pipe run`: makes what is missing, shows it live, ends with the study's table.
+//! `pipe run`: makes what is missing, shows it live; what it ends with is `closing`'s.
 
 use super::args::{RecipesArgs, StoreArgs};
-use super::output::{Error, Outcome, colour, complain, print, print_json};
-use super::{detach, gc, study};
-use base::stats::crossed::ALPHA;
-use base::text::{count, duration, listed, parse_bytes};
+use super::closing::{self, Closing};
+use super::complete;
+use super::hint::Hint;
+use super::output::{Error, Outcome, colour, complain, print, print_json, print_lines, room};
+use super::{detach, gc, store, study};
+use base::text::parse_bytes;
 use base::threads;
 use engine::events::event::{Event, State};
-use engine::graph::NodeId;
 use engine::kind::failure::Failure;
 use engine::kind::failure::Retries;
 use engine::plan::{PlannedNode, Wanted};
@@ -15,25 +16,27 @@ use engine::run::{self, Limit, Orphans, Outcome as Ended, Settings, Stop};
 use engine::store::Store;
 use recipe::study::Study;
 use report::progress::{Progress, View};
-use report::side::Side;
 use report::summary::{self, Item};
-use report::verdicts::{self, show};
-use report::words;
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Run a study: make what is missing, reuse what is there, end with the table.
+/// Run a study: make what is missing, reuse what is there, end with the answer.
 ///
 /// Several recipes, and the variants of a `[matrix]`, are one graph: what they share runs once.
 ///
 /// Every node runs in a process of its own. Ctrl-C lets the nodes save their state and stops; a second Ctrl-C kills
 /// them. The same command later goes on where it stopped. Progress goes to stderr, results to stdout. After a failure
 /// everything that does not depend on it still runs.
+///
+/// It ends with verdicts on claims, the main measures (means over seeds where there are several), what it took, and what to do
+/// next; all measures are shown by `pipe show`, all costs too.
+///
+/// Before the lines of nodes: `>` begins, `+` done, `=` was there already, `x` failed, `-` skipped or interrupted, `~` tried again,
+/// `…` waits for another run, `?` silent for long, `!` to be looked at.
 ///
 /// Example: pipe run recipes/tars.toml --set vars.lambda=0.3 --only rl-eval
 ///
@@ -45,17 +48,17 @@ pub struct Run {
     #[command(flatten)]
     pub(super) store: StoreArgs,
     /// Only this node and what it needs; a name that several variants have is all of them. May be repeated
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, value_name = "NODE", add = complete::nodes())]
     only: Vec<String>,
     /// Run this node although there is a record. May be repeated
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, value_name = "NODE", add = complete::nodes())]
     fresh: Vec<String>,
     /// Threads that all nodes together may use [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     threads: Option<u16>,
     /// Nodes that may run at once [default: as many as the threads allow]
-    #[arg(long, value_name = "N")]
-    jobs: Option<std::num::NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    jobs: Option<u16>,
     /// Memory that the nodes that run at once are expected to take at most, by earlier records: `12GB`, `8GiB` [default: what is
     /// free now]. A node that never ran and needs more by its parameters is refused
     #[arg(long, value_name = "SIZE", value_parser = size)]
@@ -93,9 +96,9 @@ pub struct Run {
     /// Begin under this id, which `--detach` has announced
     #[arg(long, value_name = "ID", hide = true)]
     as_run: Option<String>,
-    /// Show failures only
+    /// Say nothing but failures and, at the end, one line: the answer
     #[arg(long, short)]
-    quiet: bool,
+    pub(super) quiet: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -112,10 +115,12 @@ pub fn run(args: &Run) -> Outcome {
         &args.recipes.recipes,
         &args.recipes.changes,
     )?);
-    complain(&study.warnings.render(colour()));
-    let store = study::open(&args.store)?;
+    if !args.quiet {
+        complain(&study.warnings.render(colour()));
+    }
+    let store = store::to_run(&args.store, args.quiet || args.json)?;
     let graph = &study.graph;
-    let wanted = study::wanted(graph, &args.only, &args.fresh)?;
+    let wanted = study::wanted(&study, &args.only, &args.fresh)?;
     if args.detach && args.as_run.is_none() {
         return detach::start(&store, args.json);
     }
@@ -134,11 +139,12 @@ pub fn run(args: &Run) -> Outcome {
                 kind: graph.node(n.id).kind,
                 brief,
                 hit: matches!(n.state, State::Hit { .. }),
+                cost: n.cost()?,
                 about: notes.get(&n.name).map(String::as_str),
             })
         })
         .collect();
-    let sharing = sharing(&study, &outcome);
+    let sharing = closing::sharing(&study, &outcome);
     let wall = started.elapsed().as_secs_f64();
     let failure = outcome.failure();
     let made = outcome
@@ -161,37 +167,41 @@ pub fn run(args: &Run) -> Outcome {
             "seconds": wall,
             "shared": sharing.map(|s| json!({ "nodes": s.nodes, "seconds": s.seconds })),
             "states": outcome.nodes.iter().map(|n| json!({
-                "node": n.name, "state": n.state, "calls": Some(&n.calls).filter(|calls| !calls.is_zero()),
+                "node": n.name, "state": n.state, "calls": Some(&n.spent.calls).filter(|calls| !calls.is_zero()),
             })).collect::<Vec<_>>(),
             "nodes": summary::json(&store, &items)?,
             "collected": collected.as_ref().map(|(cap, swept)| gc::collected_json(*cap, swept)),
         }));
     } else {
-        print(&format!("\n{}", summary::text(&store, &items)?));
-        if items.iter().any(|i| !i.hit) {
-            print(&format!("{}\n", summary::costs(&items)));
+        let closing = Closing {
+            store: &store,
+            study: &study,
+            ended: &outcome,
+            items: &items,
+            hint: args.hint(),
+            only: &args.only,
+            wall,
+            threads: settings.capacity.threads,
+        };
+        match args.quiet {
+            true => print_lines(&closing.in_short()?),
+            false => print(&closing.text(sharing, room())?),
         }
-        let asked = outcome.nodes.iter().map(|n| (n.name.as_str(), &n.calls));
-        let asked = summary::calls(asked);
-        if !asked.is_empty() {
-            print(&format!("{asked}\n"));
-        }
-        print(&claims(&store, &study, &outcome)?);
-        print(&totals(&outcome, &items, wall, settings.capacity.threads));
-        print(&consequences(&outcome));
-        if let Some(shared) = sharing {
-            print(&shared.line(&study));
-        }
-        print(&format!(
-            "run {} in {}\n",
-            outcome.run,
-            store.root().display()
-        ));
-        if let Some((cap, swept)) = &collected {
-            print(&gc::collected(*cap, swept));
+        if let (Some((cap, swept)), false) = (&collected, args.quiet) {
+            print_lines(&gc::collected(*cap, swept));
         }
     }
     ended(failure)
+}
+
+impl Run {
+    fn hint(&self) -> Hint<'_> {
+        Hint {
+            recipes: &self.recipes.recipes,
+            changes: &self.recipes.changes,
+            store: &self.store,
+        }
+    }
 }
 
 /// The exit status, and what is to be said of a run that did not end well.
@@ -222,7 +232,7 @@ pub(super) fn execute(
 ) -> Result<Ended, Error> {
     let view = match (args.quiet, std::io::stderr().is_terminal()) {
         (true, _) => View::Quiet,
-        (false, true) => View::Terminal,
+        (false, true) => View::Terminal { colour: colour() },
         (false, false) => View::Plain,
     };
     let mut progress = Progress::new(view);
@@ -293,75 +303,6 @@ fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "a size is a number with kB, MB, GB, TB or KiB, MiB, GiB, TiB".into())
 }
 
-/// What several variants have in common.
-#[derive(Clone, Copy)]
-struct Sharing {
-    /// Nodes of this run, counted in every variant for itself.
-    apart: usize,
-    /// Those that would have been made once more.
-    nodes: usize,
-    /// What they would have taken.
-    seconds: f64,
-    dollars: f64,
-}
-
-impl Sharing {
-    fn line(&self, study: &Study) -> String {
-        format!(
-            "{} of {} in {} are shared (saved {})\n",
-            self.nodes,
-            count(self.apart as u64, "node", "nodes"),
-            count(study.variants.len() as u64, "variant", "variants"),
-            words::cost(self.seconds, self.dollars)
-        )
-    }
-}
-
-/// The claims that can be answered, where both recipes are in the run.
-fn claims(store: &Store, study: &Study, ended: &Ended) -> anyhow::Result<String> {
-    if study.variants.iter().all(|v| v.loaded.claims.is_empty()) {
-        return Ok(String::new());
-    }
-    let ends = ended.nodes.iter();
-    let records = ends.filter_map(|n| Some((n.id, store.record(&n.brief.as_ref()?.key).ok()??)));
-    let sides = study::sides_with(study, &records.collect());
-    let sides: Vec<&Side> = sides.iter().collect();
-    let mut answers = verdicts::answers(store, &sides, ALPHA, |_| true)?;
-    answers.retain(|a| a.verdict.is_some());
-    Ok(match answers.is_empty() {
-        true => String::new(),
-        false => format!("{}\n", show::page(&answers).text()),
-    })
-}
-
-/// Nothing for a single variant.
-fn sharing(study: &Study, ended: &Ended) -> Option<Sharing> {
-    if study.variants.len() < 2 {
-        return None;
-    }
-    let mut shared = Sharing {
-        apart: 0,
-        nodes: 0,
-        seconds: 0.0,
-        dollars: 0.0,
-    };
-    let mut uses: BTreeMap<NodeId, usize> = BTreeMap::new();
-    for place in study.variants.iter().flat_map(|v| &v.places) {
-        *uses.entry(*place).or_default() += 1;
-    }
-    for end in &ended.nodes {
-        let users = uses[&end.id];
-        let again = users - 1;
-        shared.apart += users;
-        shared.nodes += again;
-        if let Some(brief) = &end.brief {
-            shared.seconds += again as f64 * brief.cost.seconds;
-            shared.dollars += again as f64 * brief.cost.dollars;
-        }
-    }
-    Some(shared)
-}
-
 /// Says at once that a Ctrl-C was heard: saving the state of a large model takes a while.
 fn announce_stop(stop: Stop, over: Arc<AtomicBool>, say: impl Fn(&str) + Send + 'static) {
     // Without it the stop is heard all the same.
@@ -374,82 +315,4 @@ fn announce_stop(stop: Stop, over: Arc<AtomicBool>, say: impl Fn(&str) + Send + 
         }
         say("stopping: the nodes at work save their state; Ctrl-C again kills them");
     });
-}
-
-fn totals(ended: &Ended, items: &[Item], wall: f64, threads: usize) -> String {
-    let hits: Vec<&Item> = items.iter().filter(|i| i.hit).collect();
-    let saved: f64 = hits.iter().map(|i| i.brief.cost.seconds).sum();
-    let paid: f64 = hits.iter().map(|i| i.brief.cost.dollars).sum();
-    let ran = items.len() - hits.len();
-    let mut parts = match hits.len() {
-        0 => vec![],
-        n => vec![format!(
-            "{} (saved {})",
-            count(n as u64, "hit", "hits"),
-            words::cost(saved, paid)
-        )],
-    };
-    let of_state = |is: fn(&State) -> bool| ended.nodes.iter().filter(|n| is(&n.state)).count();
-    for (n, word) in [
-        (ran, "ran"),
-        (of_state(|s| matches!(s, State::Failed { .. })), "failed"),
-        (of_state(|s| matches!(s, State::Skipped { .. })), "skipped"),
-        (of_state(|s| *s == State::Interrupted), "interrupted"),
-    ] {
-        if n > 0 {
-            parts.push(format!("{n} {word}"));
-        }
-    }
-    format!(
-        "{}: {}; {} in all{}\n",
-        count(ended.nodes.len() as u64, "node", "nodes"),
-        parts.join(", "),
-        duration(wall),
-        busy(items, wall, threads)
-    )
-}
-
-/// What each failure has cost: the nodes that were skipped because of it.
-fn consequences(ended: &Ended) -> String {
-    let mut out = String::new();
-    for failed in &ended.nodes {
-        let State::Failed { message, .. } = &failed.state else {
-            continue;
-        };
-        out += &format!("`{}` failed: {message}\n", failed.name);
-        let skipped = ended
-            .nodes
-            .iter()
-            .filter(|n| matches!(&n.state, State::Skipped { because } if *because == failed.name));
-        let skipped: Vec<&str> = skipped.map(|n| n.name.as_str()).collect();
-        if !skipped.is_empty() {
-            out += &format!(
-                "skipped because `{}` failed: {}\n",
-                failed.name,
-                listed(skipped)
-            );
-        }
-    }
-    out
-}
-
-/// How much of the threads the nodes that ran had been given, where that says something.
-fn busy(items: &[Item], wall: f64, threads: usize) -> String {
-    const LONG: f64 = 60.0;
-    // A node that was resumed spent a part of its seconds in earlier runs.
-    let whole = |i: &&Item| !i.hit && i.brief.cost.attempts == 1;
-    let ran: Vec<&Item> = items.iter().filter(whole).collect();
-    if wall < LONG || ran.len() < items.iter().filter(|i| !i.hit).count() {
-        return String::new();
-    }
-    let given: f64 = ran
-        .iter()
-        .map(|i| i.brief.cost.seconds * i.brief.cost.threads as f64)
-        .sum();
-    let threads = threads.max(1);
-    format!(
-        ", {} busy {:.0} % of it",
-        count(threads as u64, "thread", "threads"),
-        100.0 * given / (wall * threads as f64)
-    )
 }

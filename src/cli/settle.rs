@@ -2,10 +2,10 @@
 //! settled.
 
 use super::args::Changes;
-use super::output::{Error, Outcome, colour, complain, print, print_json};
+use super::output::{Error, Outcome, colour, complain, print, print_json, print_lines, room};
 use super::run::{self, Run};
 use super::seeds::{first, under};
-use super::{gc, study};
+use super::{gc, store, study};
 use base::calls::Calls;
 use base::claim::SEED;
 use base::text::count;
@@ -71,7 +71,7 @@ pub fn run(args: &Run) -> Outcome {
         of: BTreeMap::new(),
     };
     refuse_early(&files, changes, &seeds.all[..most], &names)?;
-    let store = study::open(&args.store)?;
+    let store = store::open(&args.store, args.quiet || args.json)?;
     let alpha = decide::look(most);
     let mut rounds: Vec<Round> = vec![];
     let mut open: Vec<Answer> = vec![];
@@ -91,7 +91,7 @@ pub fn run(args: &Run) -> Outcome {
         limit.calls = limit.calls.map(|most| most.saturating_sub(spent.made));
         let began = Instant::now();
         let ended = run::execute(args, &store, &study, &wanted(&study, &open), &settings)?;
-        ended.nodes.iter().for_each(|n| spent.add(&n.calls));
+        ended.nodes.iter().for_each(|n| spent.add(&n.spent.calls));
         let failure = ended.failure();
         let made = ended
             .nodes
@@ -113,7 +113,7 @@ pub fn run(args: &Run) -> Outcome {
             }
             return run::ended(failure);
         }
-        if !args.json {
+        if !args.json && !args.quiet {
             print(&told(&answers, open.len(), n));
         }
         n += 1;
@@ -171,7 +171,7 @@ fn of_open(open: &[Answer], files: &[PathBuf], asked: &Study) -> Vec<PathBuf> {
         let is = |a: &&Answer| a.recipe == *name && a.about == claim.about && askable(a);
         if open.iter().any(|a| is(&a)) {
             wanted.insert(whole(file));
-            wanted.insert(whole(&claim.against));
+            wanted.extend(claim.against.as_deref().map(whole));
         }
     }
     files
@@ -255,9 +255,13 @@ fn tell(
         }));
         return;
     }
-    print(&format!("\n{}", show::page(answers).text()));
+    if args.quiet {
+        let told = told(answers, open, seeds);
+        return print_lines(&format!("{}; {told}", show::summary(answers)));
+    }
+    print(&format!("\n{}", show::page(answers).fit(room())));
     print(&format!("\n{}", told(answers, open, seeds)));
-    print(&format!(
+    print_lines(&format!(
         "claims were looked at after every seed from the second on, so that a look settles one at p {} or less\n",
         show::p_value(alpha)
     ));

@@ -1,6 +1,6 @@
 //! `pipe ls --size`: where the bytes of a store are.
 
-use super::output::{Outcome, print, print_json};
+use super::output::{Outcome, print_json, print_lines, room, shown};
 use base::hash::Digest;
 use base::text::bytes;
 use engine::gc::collect::{self, Policy};
@@ -84,13 +84,13 @@ pub(super) fn list(store: &Store, kind: Option<&str>, as_json: bool) -> Outcome 
             mark(record, l.held.evicted.is_some()),
         ]);
     }
-    let mut out = table.render();
+    let mut out = table.fit(room());
     for (title, groups) in [("kind", by_kind), ("type", by_type)] {
         let mut table = Table::new([left(title), right("size")]);
         for (name, size) in groups {
             table.push([name, bytes(size)]);
         }
-        out += &format!("\n{}", table.render());
+        out += &format!("\n{}", table.fit(room()));
     }
     let mut table = Table::new([left("folder"), right("files"), right("size")]);
     for folder in folders.iter().filter(|f| f.files > 0) {
@@ -100,7 +100,7 @@ pub(super) fn list(store: &Store, kind: Option<&str>, as_json: bool) -> Outcome 
             bytes(folder.bytes),
         ]);
     }
-    out += &format!("\n{}", table.render());
+    out += &format!("\n{}", table.fit(room()));
     if answers > 0 {
         out += &words::answers_kept(answers as u64, kept);
     }
@@ -108,10 +108,10 @@ pub(super) fn list(store: &Store, kind: Option<&str>, as_json: bool) -> Outcome 
     out += &format!(
         "{} in {}{cap}; `pipe gc --cap none` would free {}\n",
         bytes(total),
-        store.root().display(),
+        shown(store.root()),
         bytes(free)
     );
-    print(&out);
+    print_lines(&out);
     Ok(())
 }
 

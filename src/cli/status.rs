@@ -1,15 +1,18 @@
 //! `pipe status`: runs that go on and runs that ended, read from what they keep.
 
 use super::args::StoreArgs;
-use super::output::{Outcome, print, print_json};
+use super::complete;
+use super::output::{Outcome, print_json, print_lines, room};
 use super::past::{self, Kept};
-use super::study;
+use super::store;
 use base::text::{count, duration};
 use engine::events::event::State;
 use engine::events::journal;
+use engine::kind::attempt::Attempt;
+use engine::store::Store;
 use engine::system::clock;
-use report::table::{Table, left, right};
-use report::telling::{counted, holder, told};
+use report::table::{Table, left, name, right};
+use report::telling::{counted, does, holder};
 use report::view::NodeView;
 use serde_json::{Value, json};
 
@@ -22,6 +25,7 @@ use serde_json::{Value, json};
 #[derive(clap::Args)]
 pub struct Status {
     /// The run; without it all that go on and the last few
+    #[arg(add = complete::runs())]
     run: Option<String>,
     #[command(flatten)]
     store: StoreArgs,
@@ -34,14 +38,14 @@ pub struct Status {
 const RECENT: usize = 5;
 
 pub fn run(args: &Status) -> Outcome {
-    let store = study::open_existing(&args.store)?;
+    let store = store::existing(&args.store)?;
     let now = clock::now_ms();
     if let Some(named) = &args.run {
         let run = past::look(&store, &past::one(&store, named)?)?;
         if args.json {
             print_json(&json!({ "store": store.root(), "runs": [data(&run, now)] }));
         } else {
-            print(&page(&run, now));
+            print_lines(&page(&store, &run, now));
         }
         return Ok(());
     }
@@ -63,16 +67,16 @@ pub fn run(args: &Status) -> Outcome {
         print_json(&json!({ "store": store.root(), "runs": runs }));
         return Ok(());
     }
-    print(&list(&shown, now));
+    print_lines(&list(&shown, now));
     if let [one] = shown.iter().filter(|r| r.alive).collect::<Vec<_>>()[..] {
-        print(&format!("\n{}", page(one, now)));
+        print_lines(&format!("\n{}", page(&store, one, now)));
     }
     Ok(())
 }
 
 fn list(runs: &[Kept], now: u64) -> String {
     let mut table = Table::new([
-        left("run"),
+        name("run"),
         left("state"),
         right("nodes"),
         right("left"),
@@ -80,11 +84,10 @@ fn list(runs: &[Kept], now: u64) -> String {
         left("recipe"),
     ]);
     for run in runs {
-        let ended = run.view.count(State::is_final);
         table.push([
             run.id.clone(),
-            run.word().to_string(),
-            format!("{ended}/{}", run.view.nodes.len()),
+            run.told().to_string(),
+            format!("{}/{}", run.view.completed(), run.view.nodes.len()),
             remaining(run, now),
             age(run, now),
             run.info.recipes.join(", "),
@@ -92,24 +95,30 @@ fn list(runs: &[Kept], now: u64) -> String {
     }
     match runs.is_empty() {
         true => "no runs yet\n".into(),
-        false => table.render(),
+        false => table.fit(room()),
     }
 }
 
-fn page(run: &Kept, now: u64) -> String {
+fn page(store: &Store, run: &Kept, now: u64) -> String {
     let mut head = format!(
         "run {}: {}, begun {} ago",
         run.id,
-        run.word(),
+        run.told(),
         age(run, now)
     );
     let remaining = remaining(run, now);
     if !remaining.is_empty() {
         head += &format!(", {remaining} left");
     }
-    head += &format!("; {}\n", run.info.recipes.join(", "));
+    let mut nodes = vec![format!(
+        "{} of {} nodes done",
+        run.view.completed(),
+        run.view.nodes.len()
+    )];
+    nodes.extend(run.view.mishaps());
+    head += &format!("; {}; {}\n", nodes.join(", "), run.info.recipes.join(", "));
     let mut table = Table::new([
-        left("node"),
+        name("node"),
         left("state"),
         right("done"),
         right("time"),
@@ -120,7 +129,7 @@ fn page(run: &Kept, now: u64) -> String {
         let at = if run.alive { now } else { run.view.last };
         table.push([
             node.name.clone(),
-            state(run, node).to_string(),
+            told_state(store, run, node).to_string(),
             counted(node)
                 .filter(|_| node.running_since.is_some())
                 .unwrap_or_default(),
@@ -130,10 +139,10 @@ fn page(run: &Kept, now: u64) -> String {
                 State::Running { .. } => node.left(now).map(duration).unwrap_or_default(),
                 _ => String::new(),
             },
-            about(run, node, now),
+            about(store, run, node, now),
         ]);
     }
-    let mut out = head + &table.render();
+    let mut out = head + &table.fit(room());
     if run.unreadable > 0 {
         let lines = count(run.unreadable as u64, "line", "lines");
         out += &format!("{lines} of its journal could not be read\n");
@@ -142,7 +151,7 @@ fn page(run: &Kept, now: u64) -> String {
 }
 
 /// What is worth saying of a node in its state.
-fn about(run: &Kept, node: &NodeView, now: u64) -> String {
+fn about(store: &Store, run: &Kept, node: &NodeView, now: u64) -> String {
     let mut parts = vec![];
     match &node.state {
         State::Running { .. } if run.alive => {
@@ -150,7 +159,7 @@ fn about(run: &Kept, node: &NodeView, now: u64) -> String {
                 node.silent(now)
                     .map(|s| format!("silent for {}", duration(s))),
             );
-            parts.push(told(node, now));
+            parts.push(does(node, now));
         }
         State::Held { by, .. } if run.alive => {
             let since = now.saturating_sub(node.since) as f64 / 1e3;
@@ -160,6 +169,7 @@ fn about(run: &Kept, node: &NodeView, now: u64) -> String {
             parts.push(format!("{}: {message}", class.words()));
         }
         State::Skipped { because } => parts.push(format!("because `{because}` failed")),
+        State::Running { .. } | State::Interrupted => parts.extend(saved(store, node)),
         _ => {}
     }
     if !node.retries.is_empty() {
@@ -170,6 +180,24 @@ fn about(run: &Kept, node: &NodeView, now: u64) -> String {
     }
     parts.retain(|p| !p.is_empty());
     parts.join(" · ")
+}
+
+/// What the next run goes on from.
+fn saved(store: &Store, node: &NodeView) -> Option<String> {
+    let attempts = Attempt::of(store, node.key.as_ref()?).ok()?;
+    let saved = attempts.iter().filter(|a| a.resumable());
+    let most = saved.filter_map(|a| a.fraction()).max_by(f64::total_cmp)?;
+    Some(format!("{:.0} % saved, the next run goes on", most * 100.0))
+}
+
+/// The state for people: a worker that a signal halts does not run.
+fn told_state(store: &Store, run: &Kept, node: &NodeView) -> &'static str {
+    let worker = || Attempt::called(store, node.attempt.as_ref()?)?.worker();
+    match (&node.state, state(run, node)) {
+        (State::Running { .. }, "running") if worker().is_some_and(|w| w.halted()) => "halted",
+        (_, "cut off") => "killed",
+        (_, word) => word,
+    }
 }
 
 fn state(run: &Kept, node: &NodeView) -> &'static str {

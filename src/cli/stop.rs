@@ -1,8 +1,9 @@
 //! `pipe stop`: asks the engine of a run to stop, from wherever it was started.
 
 use super::args::StoreArgs;
-use super::output::{Error, Outcome, print, print_json};
-use super::{past, study};
+use super::complete;
+use super::output::{Error, Outcome, print_json, print_lines};
+use super::{past, store};
 use engine::events::journal;
 use rustix::process::Signal;
 use serde_json::json;
@@ -15,6 +16,7 @@ use serde_json::json;
 #[derive(clap::Args)]
 pub struct Stop {
     /// The run: its id, the beginning of it, or `last`
+    #[arg(add = complete::runs())]
     run: String,
     #[command(flatten)]
     store: StoreArgs,
@@ -24,7 +26,7 @@ pub struct Stop {
 }
 
 pub fn run(args: &Stop) -> Outcome {
-    let store = study::open_existing(&args.store)?;
+    let store = store::existing(&args.store)?;
     let id = past::one(&store, &args.run)?;
     let alive = journal::alive(&store, &id);
     let engine = journal::info(&store, &id)?.engine;
@@ -39,11 +41,11 @@ pub fn run(args: &Stop) -> Outcome {
     if args.json {
         print_json(&json!({ "run": id, "was_running": alive, "asked": asked }));
     } else if asked {
-        print(&format!(
+        print_lines(&format!(
             "asked run {id} to stop; the nodes at work save their state; once more kills them\n"
         ));
     } else {
-        print(&format!("run {id} does not run\n"));
+        print_lines(&format!("run {id} does not run\n"));
     }
     Ok(())
 }

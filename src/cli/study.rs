@@ -1,11 +1,13 @@
-//! What the verbs share: loaded recipes, an open store, nodes by name.
+//! What the verbs share: loaded recipes, their records, nodes by name.
 
-use super::args::{Changes, RecipeArgs, StoreArgs, environment};
+use super::args::{Changes, RecipeArgs};
+use super::hint::Hint;
 use super::output::Error;
 use super::registry::registry;
+use super::store;
 use anyhow::Context;
 use base::diag::{Diag, Diags};
-use base::text::{did_you_mean, listed};
+use base::text::{did_you_mean, listed, nearest};
 use engine::graph::{Graph, NodeId};
 use engine::kind::attempt::Attempt;
 use engine::plan;
@@ -35,6 +37,21 @@ pub fn load_all(recipes: &[PathBuf], changes: &Changes) -> Result<Study, Error> 
     Ok(Study::load(recipes, &overrides, registry())?)
 }
 
+/// The study with the recipes that its claims are against. None where the command line changes what only its own recipes have, so that
+/// those cannot be read under it.
+pub fn with_missing(
+    recipes: &[PathBuf],
+    changes: &Changes,
+    study: &Study,
+) -> Result<Option<Study>, Error> {
+    let files: Vec<PathBuf> = recipes.iter().cloned().chain(study.missing()).collect();
+    match load_all(&files, changes) {
+        Ok(whole) => Ok(Some(whole)),
+        Err(Error::Author(_)) if !changes.set.is_empty() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The variants with the records that they have now; one whose node above lost its own keeps the record of its place.
 pub fn sides(store: &Store, study: Study) -> Result<Vec<Side>, Error> {
     let mut records = BTreeMap::new();
@@ -52,12 +69,12 @@ pub fn sides(store: &Store, study: Study) -> Result<Vec<Side>, Error> {
 }
 
 /// What is to be said again in another command on the same study: changes, and a store that is not meant anyway.
-fn given(store: &Store, study: &Study) -> anyhow::Result<Vec<String>> {
+fn given(open: &Store, study: &Study) -> anyhow::Result<Vec<String>> {
     let sets = study.sets.iter();
     let mut words: Vec<String> = sets.flat_map(|set| ["--set".into(), set.clone()]).collect();
     let cwd = std::env::current_dir().context("failed to find the current folder")?;
-    if cwd.join(folder(&StoreArgs { store: None })) != store.root() {
-        let root = store.root();
+    if cwd.join(store::unnamed().folder) != open.root() {
+        let root = open.root();
         let root = root.strip_prefix(&cwd).unwrap_or(root);
         words.extend(["--store".into(), root.display().to_string()]);
     }
@@ -113,30 +130,10 @@ pub fn answerable(study: &Study, names: &[&str]) -> Result<(), Error> {
     }
 }
 
-pub fn open(args: &StoreArgs) -> Result<Store, Error> {
-    Ok(Store::open(&folder(args))?)
-}
-
-/// For who only looks: nothing is made where there is no store.
-pub fn open_existing(args: &StoreArgs) -> Result<Store, Error> {
-    let folder = folder(args);
-    if !folder.join("format").exists() {
-        let message = format!("there is no store at {}", folder.display());
-        return Err(Error::World(anyhow::anyhow!(message)));
-    }
-    Ok(Store::open(&folder)?)
-}
-
-fn folder(args: &StoreArgs) -> PathBuf {
-    let named = args.store.clone();
-    named
-        .or_else(|| environment("PIPE_STORE").map(PathBuf::from))
-        .unwrap_or_else(|| PathBuf::from("cache"))
-}
-
 /// The node of this name, or an error with the nearest one.
-pub fn node(graph: &Graph, name: &str) -> Result<NodeId, Error> {
-    match nodes_called(graph, name)?.as_slice() {
+pub fn node(study: &Study, name: &str) -> Result<NodeId, Error> {
+    let graph = &study.graph;
+    match nodes_called(study, name)?.as_slice() {
         [id] => Ok(*id),
         several => {
             let names = several.iter().map(|id| graph.node(*id).name.as_str());
@@ -150,31 +147,53 @@ pub fn node(graph: &Graph, name: &str) -> Result<NodeId, Error> {
 }
 
 /// The node of this name, or all that their own recipes call so.
-fn nodes_called(graph: &Graph, name: &str) -> Result<Vec<NodeId>, Error> {
-    let found = match graph.find(name) {
+fn nodes_called(study: &Study, name: &str) -> Result<Vec<NodeId>, Error> {
+    let graph = &study.graph;
+    let called = |name: &str| match graph.find(name) {
         Some(id) => vec![id],
         None => graph.namesakes(name),
     };
+    let mut found = called(name);
+    if found.is_empty()
+        && let Some(bare) = without_recipe(study, name)
+    {
+        found = called(&bare);
+    }
     if found.is_empty() {
         let names = graph.nodes().iter().map(|n| n.name.as_str());
-        let near = did_you_mean(name, names).map(|n| format!("; did you mean `{n}`?"));
+        let known: Vec<&str> = names.collect();
+        let near = match did_you_mean(name, known.iter().copied()) {
+            Some(near) => format!("; did you mean `{near}`?"),
+            None => format!("; it has {}", nearest(name, known)),
+        };
         return Err(Error::Usage(format!(
-            "the recipe has no node `{name}`{}",
-            near.unwrap_or_default()
+            "the recipe has no node `{name}`{near}"
         )));
     }
     Ok(found)
 }
 
-pub fn nodes(graph: &Graph, names: &[String]) -> Result<Vec<NodeId>, Error> {
-    let found: Result<Vec<_>, Error> = names.iter().map(|n| nodes_called(graph, n)).collect();
+/// `rl@seed=0` of `rl@tars,seed=0`, as the node is called beside other recipes that have one of its name; nothing where the recipe is none
+/// of these.
+fn without_recipe(study: &Study, name: &str) -> Option<String> {
+    let (plain, marks) = name.split_once('@')?;
+    let (recipe, axes) = marks.split_once(',').unwrap_or((marks, ""));
+    let known = study.names().contains(&recipe);
+    known.then(|| match axes {
+        "" => plain.to_string(),
+        axes => format!("{plain}@{axes}"),
+    })
+}
+
+pub fn nodes(study: &Study, names: &[String]) -> Result<Vec<NodeId>, Error> {
+    let found: Result<Vec<_>, Error> = names.iter().map(|n| nodes_called(study, n)).collect();
     Ok(found?.into_iter().flatten().collect())
 }
 
-pub fn wanted(graph: &Graph, only: &[String], fresh: &[String]) -> Result<Wanted, Error> {
-    let fresh = nodes(graph, fresh)?.into_iter().collect();
+pub fn wanted(study: &Study, only: &[String], fresh: &[String]) -> Result<Wanted, Error> {
+    let fresh = nodes(study, fresh)?.into_iter().collect();
     Ok(Wanted {
-        only: nodes(graph, only)?,
+        only: nodes(study, only)?,
         fresh,
     })
 }
@@ -185,14 +204,15 @@ pub struct Place {
     pub output: Option<String>,
 }
 
-pub fn place(graph: &Graph, text: &str) -> Result<Place, Error> {
+pub fn place(study: &Study, text: &str) -> Result<Place, Error> {
+    let graph = &study.graph;
     // A node of a variant may have dots in its name: `rl@lambda=0.3`.
-    let whole = graph.find(text).is_some();
+    let whole = nodes_called(study, text).is_ok();
     let (name, output) = match text.rsplit_once('.') {
         Some((name, output)) if !whole => (name, Some(output)),
         _ => (text, None),
     };
-    let id = node(graph, name)?;
+    let id = node(study, name)?;
     if let Some(output) = output {
         let kind = graph.node(id).kind;
         if kind.output(output).is_none() {
@@ -213,20 +233,18 @@ pub fn place(graph: &Graph, text: &str) -> Result<Place, Error> {
     })
 }
 
-/// The record of a node that is a hit now; or the one that this place of the graph had, where a node above lost its own.
-pub fn record(store: &Store, graph: &Graph, id: NodeId) -> Result<Record, Error> {
-    let wanted = Wanted {
-        only: vec![id],
-        ..Wanted::default()
+/// The record of a node that is a hit now; or the one that this place of the graph had, where a node above lost its own. `hint`: what
+/// is said where there is none.
+pub fn record(store: &Store, graph: &Graph, hint: Hint, id: NodeId) -> Result<Record, Error> {
+    let decision = match found(store, graph, id)? {
+        Ok(record) => return Ok(record),
+        Err(decision) => decision,
     };
-    let all = plan::decide(store, graph, &wanted)?;
-    let decision = plan::find(&all, id).expect("a plan holds what was asked for");
-    if let Some(record) = kept(store, decision) {
-        return Ok(record);
-    }
+    let node = graph.node(id).name.as_str();
     let mut message = format!(
-        "`{}` has no artifact for this recipe as it stands; `pipe run` makes it, `pipe why` says what changed",
-        graph.node(id).name
+        "`{node}` has no artifact for this recipe as it stands; `{}` makes it, `{}` says what changed",
+        hint.command("run", &["--only", node]),
+        hint.command("why", &[node])
     );
     let attempts = decision.key.as_ref().map(|key| Attempt::of(store, key));
     if let Some(last) = attempts.transpose()?.unwrap_or_default().first() {
@@ -234,6 +252,18 @@ pub fn record(store: &Store, graph: &Graph, id: NodeId) -> Result<Record, Error>
         message += &format!("; an attempt that did not end well left {}", logs.display());
     }
     Err(Error::Usage(message))
+}
+
+/// That record; where there is none, what was decided of the node.
+pub fn found(store: &Store, graph: &Graph, id: NodeId) -> Result<Result<Record, Decision>, Error> {
+    let wanted = Wanted {
+        only: vec![id],
+        ..Wanted::default()
+    };
+    let all = plan::decide(store, graph, &wanted)?;
+    let decision = all.into_iter().find(|decision| decision.id == id);
+    let decision = decision.expect("a plan holds what was asked for");
+    Ok(kept(store, &decision).ok_or(decision))
 }
 
 fn kept(store: &Store, decision: &Decision) -> Option<Record> {

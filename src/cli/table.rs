@@ -1,8 +1,9 @@
 //! `pipe table`: metrics of many recipes, means over seeds, for reading or for a paper.
 
 use super::args::{RecipesArgs, StoreArgs};
-use super::output::{Outcome, print, print_json};
-use super::study;
+use super::complete;
+use super::output::{Outcome, print, print_json, room};
+use super::{store, study};
 use report::grid::{self, grid};
 use report::side::Side;
 use report::spread::{show, spread};
@@ -22,10 +23,10 @@ pub struct Table {
     #[command(flatten)]
     store: StoreArgs,
     /// A column [default: defense and compliance, or all there are]. May be repeated
-    #[arg(long = "metric", value_name = "METRIC")]
+    #[arg(long = "metric", value_name = "METRIC", add = complete::metrics())]
     metrics: Vec<String>,
     /// Only evaluations of this name. May be repeated
-    #[arg(long = "node", value_name = "NODE")]
+    #[arg(long = "node", value_name = "NODE", add = complete::nodes())]
     nodes: Vec<String>,
     /// What makes runs differ instead (variance components): the standard deviation between runs, and what of it comes of each of these
     /// axes of seeds, of the axes together and of the number of prompts [default: axes called `seed` or `…_seed`]
@@ -47,7 +48,7 @@ pub struct Table {
 
 pub fn run(args: &Table) -> Outcome {
     let study = study::load_all(&args.recipes.recipes, &args.recipes.changes)?;
-    let store = study::open_existing(&args.store)?;
+    let store = store::existing(&args.store)?;
     let sides = study::sides(&store, study)?;
     let sides: Vec<&Side> = sides.iter().collect();
     if let Some(seeds) = &args.spread {
@@ -59,7 +60,7 @@ pub fn run(args: &Table) -> Outcome {
         print(&match (args.md, args.csv) {
             (true, _) => show::page(&found).markdown(),
             (_, true) => show::csv(&found)?,
-            _ => show::page(&found).text(),
+            _ => show::page(&found).fit(room()),
         });
         return Ok(());
     }
@@ -72,7 +73,7 @@ pub fn run(args: &Table) -> Outcome {
         (true, _, _) => grid::page(&found).markdown(),
         (_, true, _) => grid::csv(&found)?,
         (_, _, true) => grid::latex(&found),
-        _ => grid::page(&found).text(),
+        _ => grid::page(&found).fit(room()),
     });
     Ok(())
 }

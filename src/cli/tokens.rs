@@ -1,6 +1,6 @@
 //! `pipe show --tokens`: what a node will be trained on or asked, with the loss mask, before it runs.
 
-use super::args::RecipeArgs;
+use super::hint::Hint;
 use super::output::{Error, Outcome, colour_out, print, print_json};
 use super::registry::registry;
 use super::study;
@@ -12,19 +12,21 @@ use engine::kind::estimate::NodePreview;
 use engine::plan::layout::Layout;
 use engine::store::Store;
 use engine::store::paths::located;
+use recipe::study::Study;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub fn run(
-    graph: &Graph,
+    study: &Study,
     store: &Store,
-    recipe: &RecipeArgs,
+    hint: Hint,
     name: &str,
     most: usize,
     as_json: bool,
 ) -> Outcome {
-    let id = study::node(graph, name)?;
+    let graph = &study.graph;
+    let id = study::node(study, name)?;
     let node = graph.node(id);
     let Some(tokens) = node.kind.tokens else {
         let kinds = registry().iter().filter(|k| k.tokens.is_some());
@@ -37,7 +39,7 @@ pub fn run(
     let layout = Layout::new(store);
     let params = located(node.kind, &node.params);
     let preview = NodePreview {
-        inputs: inputs(graph, store, recipe, id, &layout)?,
+        inputs: inputs(graph, store, hint, id, &layout)?,
         most,
         ..NodePreview::new(&node.params, &params, &node.exec)
     };
@@ -54,46 +56,31 @@ pub fn run(
 fn inputs(
     graph: &Graph,
     store: &Store,
-    recipe: &RecipeArgs,
+    hint: Hint,
     id: NodeId,
     layout: &Layout,
 ) -> Result<BTreeMap<&'static str, PathBuf>, Error> {
     let mut inputs = BTreeMap::new();
     let mut missing: Vec<&str> = vec![];
     for (port, edge) in &graph.node(id).inputs {
-        match study::record(store, graph, edge.node) {
+        match study::found(store, graph, edge.node)? {
             Ok(record) => {
                 let at = layout.add(port, &record.outputs[edge.output])?;
                 inputs.insert(*port, at);
             }
-            Err(Error::Usage(_)) => missing.push(&graph.node(edge.node).name),
-            Err(error) => return Err(error),
+            Err(_) => missing.push(&graph.node(edge.node).name),
         }
     }
     if missing.is_empty() {
         return Ok(inputs);
     }
     missing.dedup();
-    let only: Vec<String> = missing.iter().map(|n| format!(" --only {n}")).collect();
-    let changes = &recipe.changes;
-    let set: Vec<String> = changes
-        .set
-        .iter()
-        .map(|s| format!(" --set '{s}'"))
-        .collect();
-    let axes: Vec<String> = changes
-        .matrix
-        .iter()
-        .map(|m| format!(" --matrix '{m}'"))
-        .collect();
+    let only: Vec<&str> = missing.iter().flat_map(|n| ["--only", n]).collect();
     Err(Error::Usage(format!(
-        "`{}` takes in what is not made yet: {}; make it with `pipe run {}{}{}{}`",
+        "`{}` takes in what is not made yet: {}; make it with `{}`",
         graph.node(id).name,
         listed(missing.iter().copied()),
-        recipe.recipe.display(),
-        set.concat(),
-        axes.concat(),
-        only.concat()
+        hint.command("run", &only)
     )))
 }
 

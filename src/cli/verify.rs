@@ -1,8 +1,8 @@
 //! `pipe verify`: whether the store still holds what it held.
 
 use super::args::StoreArgs;
-use super::output::{Error, Outcome, print, print_json};
-use super::study;
+use super::output::{Error, Outcome, print_json, print_lines};
+use super::store;
 use base::text::{bytes, count};
 use engine::gc::verify::{self, Bad, Checked, Sample};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -44,7 +44,7 @@ pub fn run(args: &Verify) -> Outcome {
         true => Sample::All,
         false => Sample::Share(share(&args.sample)?),
     };
-    let store = study::open_existing(&args.store)?;
+    let store = store::existing(&args.store)?;
     // Draws nothing where stderr is no terminal.
     let bar = ProgressBar::new(0);
     let style = ProgressStyle::with_template("reading {wide_bar} {bytes} of {total_bytes}");
@@ -67,7 +67,7 @@ pub fn run(args: &Verify) -> Outcome {
             })).collect::<Vec<_>>(),
         }));
     } else {
-        print(&text(&checked, &calls));
+        print_lines(&text(&checked, &calls));
     }
     match checked.bad.is_empty() {
         true => Ok(()),

@@ -1,8 +1,9 @@
 //! `pipe why`: the reason a node runs, down to the field; or where its hit came from.
 
 use super::args::{RecipeArgs, StoreArgs};
-use super::output::{Outcome, print, print_json};
-use super::study;
+use super::complete;
+use super::output::{Outcome, print, print_json, print_lines};
+use super::{store, study};
 use base::text::duration;
 use engine::graph::{Graph, NodeId};
 use engine::plan::verdict::Verdict;
@@ -23,11 +24,12 @@ pub struct Why {
     #[command(flatten)]
     recipe: RecipeArgs,
     /// The node
+    #[arg(add = complete::nodes())]
     node: String,
     #[command(flatten)]
     store: StoreArgs,
     /// As `run --fresh` would see it: as if this node had no record. May be repeated
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, value_name = "NODE", add = complete::nodes())]
     fresh: Vec<String>,
     /// Print the manifest too: all that makes the key
     #[arg(long)]
@@ -39,10 +41,10 @@ pub struct Why {
 
 pub fn run(args: &Why) -> Outcome {
     let study = study::load(&args.recipe)?;
-    let store = study::open(&args.store)?;
+    let store = store::existing(&args.store)?;
     let graph = &study.graph;
-    let id = study::node(graph, &args.node)?;
-    let wanted = study::wanted(graph, &[], &args.fresh)?;
+    let id = study::node(&study, &args.node)?;
+    let wanted = study::wanted(&study, &[], &args.fresh)?;
     let why = why::why(&store, graph, id, &wanted)?;
     let manifest = why.planned.decision.manifest.as_ref().map(|m| m.text());
     if args.json {
@@ -80,10 +82,10 @@ pub fn run(args: &Why) -> Outcome {
     for (node, vouched) in &why.rests_on {
         out += &format!("it rests on `{node}`, {}\n", words::vouched(vouched));
     }
+    print_lines(&out);
     if let (true, Some(text)) = (args.manifest, manifest) {
-        out += &format!("\n{text}");
+        print(&format!("\n{text}"));
     }
-    print(&out);
     Ok(())
 }
 
@@ -107,7 +109,14 @@ fn answer(graph: &Graph, id: NodeId, why: &Explained) -> String {
             }
             out
         }
-        Verdict::Maybe { after } => {
+        Verdict::Maybe { reasons, .. } if !reasons.is_empty() => {
+            let mut out = format!("`{name}` runs, whatever the nodes above it give:\n");
+            for reason in reasons {
+                out += &format!("  {}\n", words::reason_in_full(reason));
+            }
+            out
+        }
+        Verdict::Maybe { after, .. } => {
             let names: Vec<String> = after
                 .iter()
                 .map(|a| format!("`{}`", graph.node(*a).name))

@@ -4,8 +4,10 @@ mod rows;
 mod tokenizer;
 
 use super::args::{RecipeArgs, StoreArgs};
-use super::output::{Error, Outcome, print, print_json};
-use super::{provenance, study, tokens};
+use super::complete;
+use super::hint::Hint;
+use super::output::{Error, Outcome, print, print_json, print_lines, room};
+use super::{provenance, store, study, tokens};
 use anyhow::Context;
 use base::rows::{METRICS, Metric, ROWS};
 use base::text::{bytes, count, duration, listed};
@@ -45,6 +47,7 @@ pub struct Show {
     #[command(flatten)]
     recipe: RecipeArgs,
     /// A node, or NODE.OUTPUT; without it, the table of the study
+    #[arg(add = complete::nodes())]
     node: Option<String>,
     #[command(flatten)]
     store: StoreArgs,
@@ -66,21 +69,31 @@ pub struct Show {
     json: bool,
 }
 
+impl Show {
+    fn hint(&self) -> Hint<'_> {
+        Hint {
+            recipes: std::slice::from_ref(&self.recipe.recipe),
+            changes: &self.recipe.changes,
+            store: &self.store,
+        }
+    }
+}
+
 pub fn run(args: &Show) -> Outcome {
     let study = study::load(&args.recipe)?;
-    let store = study::open(&args.store)?;
+    let store = store::existing(&args.store)?;
     let Some(node) = &args.node else {
         return table(args, &study, &store);
     };
     if args.tokens {
-        return tokens::run(&study.graph, &store, &args.recipe, node, args.n, args.json);
+        return tokens::run(&study, &store, args.hint(), node, args.n, args.json);
     }
-    let place = study::place(&study.graph, node)?;
-    let record = study::record(&store, &study.graph, place.id)?;
+    let place = study::place(&study, node)?;
+    let record = study::record(&store, &study.graph, args.hint(), place.id)?;
     if args.provenance {
         match args.json {
             true => print_json(&provenance::data(&record)),
-            false => print(&provenance::page(&record)),
+            false => print_lines(&provenance::page(&record)),
         }
         return Ok(());
     }
@@ -93,7 +106,7 @@ pub fn run(args: &Show) -> Outcome {
         None => files_of(&store, artifact, &record)?,
     };
     if !args.json {
-        print(&(header(&store, &record, name, artifact) + &told));
+        print_lines(&(header(&store, &record, name, artifact) + &told));
         return Ok(());
     }
     let mut all = json!({
@@ -163,7 +176,7 @@ fn rows_of(
     })?;
     rows::known(&names, &filters)?;
     let mut text = format!("{fit} of {total} rows fit; {} shown\n\n", shown.len());
-    text += &preview.text();
+    text += &preview.text(room());
     for row in &shown {
         text += &format!("\n{}", rows::row(row));
     }
@@ -197,7 +210,7 @@ fn files_of(store: &Store, artifact: &Artifact, record: &Record) -> Result<Told,
             curves.push(&serde_json::from_str(line).context("failed to parse a step")?);
             Ok(())
         })?;
-        text += &format!("\n{}", curves.text());
+        text += &format!("\n{}", curves.text(room()));
         data.insert("curve".into(), curves.json());
     }
     if let Some(about) = model::about(store, artifact)? {
@@ -224,7 +237,7 @@ fn values(node: &str, all: &[Metric]) -> String {
     }
     let warning = beside::warning(&format!("`{node}`"), all);
     let warning = warning.map_or(String::new(), |text| format!("warning: {text}\n"));
-    table.render() + &warning
+    table.fit(room()) + &warning
 }
 
 /// The study's table, of what is there.
@@ -240,6 +253,7 @@ fn table(args: &Show, study: &Study, store: &Store) -> Outcome {
                 kind: graph.node(d.id).kind,
                 brief,
                 hit: true,
+                cost: &brief.cost,
                 about: notes.get(&graph.node(d.id).name).map(String::as_str),
             }),
             _ => None,
@@ -249,18 +263,18 @@ fn table(args: &Show, study: &Study, store: &Store) -> Outcome {
         print_json(&json!({ "nodes": summary::json(store, &items)? }));
         return Ok(());
     }
-    print(&summary::text(store, &items)?);
-    let asked = items.iter().map(|i| (i.node, &i.brief.cost.calls));
-    let asked = summary::calls(asked);
+    print(&summary::text(store, &items, room())?);
+    let asked = items.iter().map(|i| (i.node, &i.cost.calls));
+    let asked = summary::calls(asked, room());
     let asked = match asked.is_empty() {
         true => asked,
         false => asked + "\n",
     };
+    let (there, all) = (items.len(), decisions.len());
+    let have = if all == 1 { "node has" } else { "nodes have" };
     print(&format!(
-        "{}\n{asked}{} of {} nodes have artifacts\n",
-        summary::costs(&items),
-        items.len(),
-        decisions.len()
+        "{}\n{asked}{there} of {all} {have} artifacts\n",
+        summary::costs(&items, room())
     ));
     Ok(())
 }

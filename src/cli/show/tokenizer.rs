@@ -35,7 +35,7 @@ pub fn of(store: &Store, graph: &Graph, id: NodeId, output: &str) -> Option<ByTo
     let nodes = std::iter::once(id).chain(below);
     let models = nodes.flat_map(|node| models(graph, node));
     models.take(TRIED).find_map(|edge| {
-        let record = study::record(store, graph, edge.node).ok()?;
+        let record = study::found(store, graph, edge.node).ok()?.ok()?;
         let layout = Layout::new(store);
         let folder = layout.add("model", record.outputs.get(edge.output)?).ok()?;
         Some(ByTokenizer {

@@ -110,6 +110,50 @@ fn logs_follow_a_node_to_its_end_and_are_kept() {
 }
 
 #[test]
+fn a_silent_node_has_run_for_as_long_as_the_clock_says() {
+    let space = Space::with(
+        "[node.mute]\nkind = \"exec\"\ncommand = [\"sh\", \"-c\", \"sleep 600; touch {out.prompts}\"]\n\
+         outputs = [\"prompts\"]\n",
+    );
+    let run = detached(&space);
+    wait_until(|| status(&space, &run)["nodes"][0]["state"] == "running");
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    let said = space.pipe(&["logs", "mute"]).ok().out;
+    space.pipe(&["stop", &run]).ok();
+    wait_until(|| !alive(&space, &run));
+    let (ran, silent) = said
+        .split_once(": it has run for ")
+        .and_then(|(_, times)| times.trim_end().split_once(", silent for "))
+        .expect(&said);
+    for time in [ran, silent] {
+        assert!(!time.ends_with(" ms"), "{said}");
+    }
+}
+
+#[test]
+fn a_node_that_said_nothing_is_told_how_it_stands() {
+    let space = Space::with(
+        "[node.prompts]\nkind = \"world-prompts\"\nsft = 2\nrl = 2\nvalidation = 1\neval = 1\n\
+         [node.bad]\nkind = \"toy-fail\"\n[node.below]\nkind = \"toy-join\"\nin = { a = \"bad\" }\n",
+    );
+    space.pipe(&["run", "r.toml", "-q"]).ends(1);
+    let said = space.pipe(&["logs", "prompts"]).ok().out;
+    assert!(said.starts_with("`prompts` said nothing in run "), "{said}");
+    assert!(said.contains(": it is done, in "), "{said}");
+    assert!(
+        said.ends_with("; `pipe show RECIPE prompts` has its metrics and curves\n"),
+        "{said}"
+    );
+    let said = space.pipe(&["logs", "below"]).ok().out;
+    assert!(
+        said.ends_with(": it was skipped, as `bad` failed\n"),
+        "{said}"
+    );
+    let json = space.pipe(&["logs", "below", "--json"]).ok().json();
+    assert!(json["lines"].as_array().unwrap().is_empty());
+}
+
+#[test]
 fn stderr_of_a_node_is_found_whether_it_failed_or_not() {
     let space = Space::with("[node.bad]\nkind = \"toy-fail\"\nhow = \"exit\"\n");
     space.pipe(&["run", "r.toml", "-q"]).ends(1);
@@ -127,6 +171,32 @@ fn stderr_of_a_node_is_found_whether_it_failed_or_not() {
         .map(|l| l["stream"].as_str().unwrap())
         .collect();
     assert_eq!(streams, ["said", "stderr"]);
+}
+
+#[test]
+fn a_journal_that_calls_another_folder_an_attempt_leads_nowhere() {
+    let space = Space::with("[node.bad]\nkind = \"toy-fail\"\nhow = \"exit\"\n");
+    space.pipe(&["run", "r.toml", "-q"]).ends(1);
+    let run = status(&space, "last")["run"].as_str().unwrap().to_string();
+    let path = space.path("cache/runs").join(run).join("events.jsonl");
+    let events = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = events.split_once("\"attempt\":\"").unwrap();
+    let (_, after) = rest.split_once('"').unwrap();
+    let at = |name: &str| {
+        std::fs::write(&path, format!("{before}\"attempt\":\"{name}\"{after}")).unwrap();
+        space.pipe(&["logs", "bad"]).ok().out
+    };
+    for folder in ["cache/attempts/inside", "outside"] {
+        space.file(&format!("{folder}/logs/stderr.txt"), "of this folder\n");
+    }
+    assert!(
+        at("inside").contains("of this folder\n"),
+        "the place is right"
+    );
+    let outside = space.path("outside");
+    for name in ["../../outside", outside.to_str().unwrap()] {
+        assert!(!at(name).contains("of this folder"), "{name}");
+    }
 }
 
 #[test]
@@ -169,7 +239,7 @@ fn a_damaged_journal_hides_no_run() {
     std::fs::write(path(&id, "run.json"), "garbage").unwrap();
     let list = space.pipe(&["ls", "--runs"]).ok().out;
     assert!(list.ends_with("1 run could not be read\n"), "{list}");
-    assert_eq!(list.matches("whole").count(), 1, "{list}");
+    assert_eq!(list.matches("done").count(), 1, "{list}");
     space.pipe(&["status"]).ok();
 }
 
@@ -190,10 +260,12 @@ fn failures_and_what_they_cost_are_named_at_the_end() {
     let said = space.pipe(&["run", "r.toml", "--keep-going"]).ends(1);
     assert!(
         said.out
-            .contains("`bad` failed: as asked\nskipped because `bad` failed: `below`, `lower`\n"),
+            .contains("skipped because `bad` failed: `below`, `lower`\n"),
         "{}",
         said.out
     );
+    let told = (said.out + &said.err).matches("as asked").count();
+    assert_eq!(told, 1, "a failure is told once");
     let said = space
         .pipe(&["run", "r.toml", "--fail-fast", "--keep-going"])
         .ends(2);

@@ -84,6 +84,32 @@ fn a_diff_says_what_was_changed_and_what_came_of_it() {
     assert_eq!(json["comparisons"][0]["evaluations"][0]["seeds"], 2);
     assert_eq!(json["claims"][0]["seeds"], 2);
     assert_eq!(json["claims"][0]["verdict"], "reproduced");
+    // The main metrics, and how many there are beside them.
+    let text = &said.out;
+    assert!(
+        !text.contains("not compared") && !text.contains("defense success, plain"),
+        "{text}"
+    );
+    assert!(text.contains("\nrefusals, "), "{text}");
+    let more = text
+        .lines()
+        .find_map(|l| l.strip_suffix(" more metrics: `--all`"));
+    let more: usize = more.unwrap().parse().unwrap();
+    let measured = json["comparisons"][0]["evaluations"].as_array().unwrap();
+    let measured = measured
+        .iter()
+        .flat_map(|e| e["metrics"].as_array().unwrap());
+    let main = |name: &str| {
+        let refusals = name.strip_prefix("refusal/");
+        ["defense", "compliance"].contains(&name) || refusals.is_some_and(|c| !c.contains('/'))
+    };
+    let others = measured.filter(|m| !main(m["metric"].as_str().unwrap()));
+    assert_eq!(more, others.count());
+    let all = space
+        .pipe(&[&["diff", "--all"][..], &both].concat())
+        .ends(1);
+    assert!(!all.out.contains("more metrics"), "{}", all.out);
+    assert!(all.out.contains("defense success, plain"), "{}", all.out);
     let md = space.pipe(&[&["diff", "--md", "--metric", "defense"][..], &both].concat());
     assert!(
         md.out.contains("| defense success, harmful | 4 |"),
@@ -197,7 +223,7 @@ fn a_diff_needs_no_artifacts_and_no_measures() {
         "extends = \"r.toml\"\n[vars]\nwho = \"moon\"\n",
     );
     let said = space.pipe(&["diff", "r.toml", "moon.toml"]).ends(3);
-    assert_eq!(said.err, "error: there is no store at cache\n");
+    assert!(said.err.contains("there is no store"), "{}", said.err);
     space.pipe(&["run", "-q", "r.toml"]).ok();
     let said = space.pipe(&["diff", "r.toml", "moon.toml"]).ends(1);
     assert!(
@@ -267,6 +293,33 @@ fn a_command_that_is_advised_repeats_what_was_given() {
         .ok();
     let nothing = "no recipe of `small` claims anything; what one expects of another is written in its `[[claim]]`\n";
     assert_eq!(said.out, nothing);
+}
+
+/// What a claim is against takes part in what is set; a node of one's own is none of its.
+#[test]
+fn a_change_of_what_the_other_recipe_has_not_is_no_error_of_a_plan_or_a_check() {
+    let space = small();
+    let more = "[node.more]\nkind = \"generate\"\nin = { model = \"model\", prompts = \"prompts.eval\" }\n";
+    space.file("wide.toml", &format!("{WIDE}{more}"));
+    let own = ["wide.toml", "--set", "more.max_new_tokens=4"];
+    for verb in ["plan", "check"] {
+        let said = space.pipe(&[&[verb], &own[..]].concat()).ok();
+        assert!(!said.err.contains("error"), "{}", said.err);
+    }
+    let wrong = ["wide.toml", "--set", "mroe.max_new_tokens=4"];
+    for verb in ["plan", "check"] {
+        let said = space.pipe(&[&[verb], &wrong[..]].concat()).ends(2);
+        assert!(said.err.contains("did you mean `more`?"), "{}", said.err);
+    }
+    space
+        .pipe(&["run", "-q", "small.toml", "--only", "model"])
+        .ok();
+    let said = space.pipe(&[&["claims"], &own[..]].concat()).ends(2);
+    assert!(
+        said.err.contains("unknown node `more` in `"),
+        "{}",
+        said.err
+    );
 }
 
 #[test]

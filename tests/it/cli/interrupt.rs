@@ -38,11 +38,21 @@ fn an_interrupted_run_exits_130_and_the_next_one_goes_on() {
         signal(&engine, asked);
         let said = Said::new(engine.wait_with_output().unwrap()).ends(130);
         assert!(said.err.contains("- slow  interrupted"), "{}", said.err);
+        let ended: Vec<&str> = said.err.lines().filter(|l| l.starts_with("- ")).collect();
+        assert_eq!(ended.len(), 2, "{}", said.err);
+        assert_eq!(ended[1], "- 1 node not begun");
+        assert!(
+            said.out.contains("2 nodes: 1 interrupted, 1 not begun; "),
+            "{}",
+            said.out
+        );
         assert!(
             said.err.contains("the same command goes on"),
             "{}",
             said.err
         );
+        let next = "next:\n  pipe run r.toml\n      goes on where it stopped\n";
+        assert!(said.out.ends_with(next), "{}", said.out);
         let stopped_at = lines(&ticks).len();
         assert!(stopped_at < TICKS, "it stopped early");
 
@@ -50,6 +60,15 @@ fn an_interrupted_run_exits_130_and_the_next_one_goes_on() {
         assert!(plan.contains("RESUME") && plan.contains(" %"), "{plan}");
         let runs = space.pipe(&["ls", "--runs"]).ok().out;
         assert!(runs.contains("interrupted"), "{runs}");
+        let status = space.pipe(&["status", "last"]).ok().out;
+        assert!(
+            status.contains("; 0 of 2 nodes done, 1 interrupted, 1 not begun; "),
+            "{status}"
+        );
+        assert!(
+            status.contains(" % saved, the next run goes on"),
+            "{status}"
+        );
 
         let said = space.pipe(&["run", "r.toml"]).ok();
         assert!(said.err.contains("goes on at "), "{}", said.err);
@@ -70,7 +89,7 @@ fn a_killed_engine_loses_nothing_and_ends_in_the_same_bytes() {
         engine.wait().unwrap();
     }
     let runs = space.pipe(&["ls", "--runs"]).ok().out;
-    assert_eq!(runs.matches("cut off").count(), 2, "{runs}");
+    assert_eq!(runs.matches("killed").count(), 2, "{runs}");
     space.pipe(&["run", "r.toml"]).ok();
     assert!(lines(&ticks).len() < 2 * TICKS, "it did not begin again");
     assert_eq!(space.digest("below"), undisturbed());

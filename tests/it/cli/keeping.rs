@@ -241,6 +241,13 @@ fn a_run_is_pinned_by_the_beginning_of_its_id() {
     let other = ["pin", "r.toml", "--set", "vars.who=you"];
     let said = space.pipe(&other).ok().out;
     assert!(said.contains("not pinned: `who`, `both`"), "{said}");
+    let none = ["pin", "r.toml", "who", "--set", "vars.who=you"];
+    let said = space.pipe(&none).ends(2).err;
+    let command = "pipe run r.toml --set vars.who=you --only who";
+    assert_eq!(
+        said,
+        format!("error: there is no artifact to pin; `{command}` makes them\n")
+    );
 }
 
 #[test]

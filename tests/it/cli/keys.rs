@@ -1,46 +1,7 @@
-//! The README's lists of scorers and of what is in a key are the binary's own. `PIPE_BLESS=1` writes it anew.
+//! What a record keeps beside its key: how it came to be.
 
 use super::Space;
 use crate::skipped::skip;
-use pipe::kinds::scorers;
-use std::path::Path;
-
-const END: &str = "<!-- end -->";
-
-/// Holds a list of the README against what the binary prints, or writes it anew.
-fn listed(command: &str, shown: impl Fn(&str) -> String) -> String {
-    let words: Vec<&str> = command.split(' ').collect();
-    let list = shown(&Space::shipped().pipe(&words).ok().out);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(&path).unwrap();
-    let begin = format!("<!-- pipe {command} -->\n");
-    let (before, rest) = readme.split_once(&begin).expect("the list has a beginning");
-    let (there, after) = rest.split_once(END).expect("the list has an end");
-    if std::env::var_os("PIPE_BLESS").is_some() {
-        std::fs::write(&path, format!("{before}{begin}{list}{END}{after}")).unwrap();
-        return list;
-    }
-    assert_eq!(
-        there, list,
-        "PIPE_BLESS=1 cargo test --release cli::keys -- --test-threads 1 writes it anew"
-    );
-    list
-}
-
-#[test]
-fn the_readme_says_of_every_kind_what_is_in_its_key() {
-    let table = listed("kinds --keys", str::to_string);
-    assert!(table.contains("| grpo "), "{table}");
-    assert!(!table.contains("toy-"), "{table}");
-}
-
-#[test]
-fn the_readme_lists_every_scorer() {
-    let list = listed("kinds --scorers", |out| format!("```text\n{out}```\n"));
-    for scorer in scorers::ALL {
-        assert!(list.contains(scorer.summary), "{}", scorer.name);
-    }
-}
 
 #[test]
 fn a_record_tells_how_it_came_to_be() {

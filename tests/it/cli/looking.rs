@@ -1,17 +1,6 @@
-//! Looking where there is nothing, or less than there was: absent stores, failed nodes, lost records.
+//! Looking where there is nothing, or less than there was: failed nodes, lost records.
 
 use super::{GREETING, Space};
-
-#[test]
-fn looking_at_a_store_that_is_not_there_makes_none() {
-    let space = Space::with(GREETING);
-    for args in [&["ls"][..], &["ls", "--runs"], &["ls", "--json"]] {
-        let said = space.pipe(args).ends(3);
-        assert_eq!(said.out, "");
-        assert_eq!(said.err, "error: there is no store at cache\n");
-    }
-    assert!(!space.path("cache").exists());
-}
 
 #[test]
 fn a_hidden_file_does_not_stop_a_folder_from_becoming_a_store() {

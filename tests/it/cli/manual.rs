@@ -1,8 +1,9 @@
 //! The manual: help of every verb, kinds, completions.
 
-use super::Space;
+use super::{GREETING, Said, Space};
 
-const VERBS: [&str; 27] = [
+const VERBS: [&str; 29] = [
+    "new",
     "check",
     "claims",
     "plan",
@@ -30,6 +31,7 @@ const VERBS: [&str; 27] = [
     "schema",
     "man",
     "completions",
+    "help",
 ];
 
 #[test]
@@ -132,16 +134,107 @@ fn completions_are_made_for_the_usual_shells() {
     for shell in ["bash", "zsh", "fish"] {
         let script = space.pipe(&["completions", shell]).ok().out;
         assert!(
-            script.contains("pipe") && script.contains("export"),
+            script.contains("PIPE_COMPLETE=") || script.contains("PIPE_COMPLETE "),
             "{script}"
         );
     }
     space.pipe(&["completions", "cmd.exe"]).ends(2);
-    let bash = space.pipe(&["completions", "bash"]).ok().out;
-    for name in pipe::kinds::REGISTRY.names() {
-        assert!(bash.contains(name), "{name} is completed");
+}
+
+#[test]
+fn verbs_kinds_nodes_runs_and_metrics_are_completed() {
+    let space = Space::with(GREETING);
+    space.pipe(&["run", "r.toml", "-q", "--store", "s"]).ok();
+    // As the script for bash asks: the line so far, and which word of it is begun.
+    let complete = |line: &[&str]| -> Vec<String> {
+        let output = space
+            .command(&[&["--", "pipe"][..], line].concat())
+            .env("PIPE_COMPLETE", "bash")
+            .env("_CLAP_COMPLETE_INDEX", line.len().to_string())
+            .env("_CLAP_IFS", "\n")
+            .output();
+        let said = Said::new(output.unwrap()).ok();
+        said.out.lines().map(String::from).collect()
+    };
+    assert_eq!(complete(&["sta"]), ["status"]);
+    assert!(complete(&["kinds", "world-"]).contains(&"world-prompts".to_string()));
+    assert_eq!(complete(&["run", "r.toml", "--only", "w"]), ["who"]);
+    assert_eq!(complete(&["show", "r.toml", "bo"]), ["both"]);
+    // A sweep on the line has nodes of its own.
+    let swept = [
+        "plan",
+        "r.toml",
+        "--matrix",
+        "vars.who=a,b",
+        "--only",
+        "who",
+    ];
+    assert_eq!(complete(&swept), ["who@vars.who=a", "who@vars.who=b"]);
+    let metrics = complete(&["table", "r.toml", "--metric", "refusal/harml"]);
+    assert_eq!(metrics, ["refusal/harmless"]);
+    let run = space
+        .pipe(&["ls", "--runs", "--json", "--store", "s"])
+        .ok()
+        .json();
+    let run = run["runs"][0]["run"].as_str().unwrap();
+    assert_eq!(complete(&["stop", "--store", "s", "2"]), [run]);
+    assert_eq!(complete(&["logs", "--store", "s", "hel"]), ["hello"]);
+    assert!(complete(&["stop", "2"]).is_empty(), "there is no store");
+    assert!(complete(&["run", "none.toml", "--only", ""]).is_empty());
+}
+
+/// Every verb stands in one group; a line is never broken inside a word, whatever the width.
+#[test]
+fn the_overview_has_five_groups_and_fits() {
+    let space = Space::shipped();
+    let mut words: Vec<Vec<String>> = vec![];
+    for columns in ["60", "80", "140"] {
+        let output = space.command(&["--help"]).env("COLUMNS", columns).output();
+        let overview = Said::new(output.unwrap()).ok().out;
+        let widest = overview.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(columns.parse().unwrap()), "{overview}");
+        for verb in VERBS {
+            let named = |line: &&str| line.starts_with(&format!("  {verb} "));
+            assert_eq!(
+                overview.lines().filter(named).count(),
+                1,
+                "{verb}\n{overview}"
+            );
+        }
+        let groups = overview
+            .lines()
+            .filter(|line| line.ends_with(':') && !line.starts_with(' '));
+        let groups: Vec<&str> = groups.collect();
+        assert_eq!(groups.len(), 6, "five, and the options: {groups:?}");
+        let all = overview.split_whitespace().map(String::from);
+        words.push(all.collect());
     }
-    assert!(!bash.contains("toy-"), "kinds of tests are not");
+    assert_eq!(words[0], words[1]);
+    assert_eq!(words[1], words[2]);
+}
+
+/// At a terminal nobody follows a link: its text is shown, in paragraphs, lists and tables. Blocks stay as they are.
+#[test]
+fn a_page_shows_the_text_of_its_links() {
+    let space = Space::shipped();
+    let mut links = 0;
+    for topic in pipe::cli::help::TOPICS {
+        let mut help = space.command(&["help", topic.name]);
+        let page = Said::new(help.env("COLUMNS", "80").output().unwrap()).ok();
+        links += topic.page.matches("](").count();
+        let raw = |line: &&str| line.contains("](") && !line.starts_with("    ");
+        let raw: Vec<&str> = page.out.lines().filter(raw).collect();
+        assert!(raw.is_empty(), "{}: {raw:?}", topic.name);
+    }
+    assert!(links >= 20, "{links} links are few");
+    let mut help = space.command(&["help", "claims"]);
+    let page = Said::new(help.env("COLUMNS", "80").output().unwrap()).ok();
+    assert!(
+        page.out.contains("\nmetrics lists the names."),
+        "{}",
+        page.out
+    );
+    assert!(page.out.contains("none with `than`"), "{}", page.out);
 }
 
 #[test]

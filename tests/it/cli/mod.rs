@@ -5,6 +5,7 @@ mod asking;
 mod background;
 mod check;
 mod clock;
+mod columns;
 mod comparing;
 mod fetch;
 mod hub;
@@ -14,10 +15,12 @@ mod keeping;
 mod keys;
 mod looking;
 mod manual;
+mod outside;
 mod preview;
 mod reading;
 mod reporting;
 mod run;
+mod serving;
 mod settling;
 mod several;
 mod shipped;
@@ -86,6 +89,7 @@ impl Space {
             .env_remove("PIPE_STORE")
             .env("HF_HUB_CACHE", self.dir.path().join("hub"))
             .env_remove("NO_COLOR")
+            .env_remove("COLUMNS")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

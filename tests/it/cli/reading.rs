@@ -29,16 +29,19 @@ in = { completions = "answers" }
 #[test]
 fn rows_metrics_models_and_the_study_are_shown() {
     let space = Space::with(WORLD);
+    space.file("cache/format", "1\n");
     let early = space.pipe(&["show", "r.toml", "answers"]).ends(2);
     assert!(
         early
             .err
-            .contains("`answers` has no artifact for this recipe as it stands"),
+            .contains("`answers` has no artifact for this recipe as it stands; `pipe run r.toml --only answers` makes it, `pipe why r.toml answers` says"),
         "{}",
         early.err
     );
     let ran = space.pipe(&["run", "r.toml"]).ok();
     assert!(ran.out.contains("measure [95 % interval]"), "{}", ran.out);
+    let next = "next:\n  pipe report r.toml\n";
+    assert!(ran.out.contains(next), "{}", ran.out);
 
     let rows = space
         .pipe(&["show", "r.toml", "prompts.eval", "-n", "2"])
@@ -131,15 +134,9 @@ fn ls_lists_records_and_runs() {
     let ends: Vec<&str> = runs
         .lines()
         .skip(1)
-        .map(|l| {
-            if l.contains("whole") {
-                "whole"
-            } else {
-                "failed"
-            }
-        })
+        .map(|l| if l.contains("done") { "done" } else { "failed" })
         .collect();
-    assert_eq!(ends, ["whole", "failed"], "{runs}");
+    assert_eq!(ends, ["done", "failed"], "{runs}");
     let json = space.pipe(&["ls", "--runs", "--json"]).ok().json();
     assert_eq!(json["runs"][1]["end"], "failed");
     assert_eq!(json["runs"][0]["nodes"], 3);

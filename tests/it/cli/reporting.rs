@@ -29,6 +29,12 @@ fn a_page_and_figures_are_written_where_they_are_asked_for() {
         std::fs::read_to_string(space.path("again.html")).unwrap(),
         page
     );
+    let figures = ["report", "r.toml", "--figures", "alone"];
+    let said = space.pipe(&figures).ok();
+    assert_eq!(said.out, "wrote alone/graph.svg\n");
+    let told = "figures only: `-o report.html` writes the page as well\n";
+    assert_eq!(said.err, told);
+    assert!(!space.path("report.html").exists());
     space.pipe(&["report", "r.toml"]).ok();
     assert!(
         space.path("report.html").exists(),
@@ -65,6 +71,20 @@ fn what_lacks_an_artifact_is_said_and_is_no_failure() {
     );
     let page = std::fs::read_to_string(space.path("report.html")).unwrap();
     assert!(page.contains("greeting lacks who, both"));
+    let elsewhere = ["--set", "vars.who=you", "--store", "an other"];
+    space
+        .pipe(&[&["run", "r.toml", "--only", "hello"], &elsewhere[..]].concat())
+        .ok();
+    let said = space
+        .pipe(&[&["report", "r.toml"], &elsewhere[..]].concat())
+        .ok();
+    let command = "pipe run r.toml --set vars.who=you --store 'an other'";
+    assert_eq!(
+        said.err,
+        format!("greeting lacks who, both; `{command}` makes it\n")
+    );
+    let page = std::fs::read_to_string(space.path("report.html")).unwrap();
+    assert!(page.contains("pipe run r.toml --set vars.who=you --store "));
 }
 
 #[test]
@@ -72,7 +92,7 @@ fn without_any_artifact_the_command_that_makes_them_is_named() {
     let space = Space::with(GREETING);
     let said = space.pipe(&["report", "r.toml"]).ends(3);
     assert!(
-        said.err.contains("`pipe run r.toml` makes it") && said.err.contains("no store"),
+        said.err.contains("`pipe run RECIPE` makes one") && said.err.contains("no store"),
         "{}",
         said.err
     );

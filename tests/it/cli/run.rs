@@ -11,8 +11,8 @@ fn a_plan_says_hit_run_and_maybe_with_the_changed_field() {
         "  node kind expected why\n\
          RUN hello toy-write never run\n\
          RUN who toy-write never run\n\
-         MAYBE both toy-join depends on what `hello`, `who` give\n\
-         0 of 3 are hits; 3 to run or decide, of unknown length"
+         RUN both toy-join never run\n\
+         0 of 3 are hits; 3 to run, of unknown length"
     );
     space.pipe(&["run", "r.toml"]).ok();
     let after = space.pipe(&["plan", "r.toml"]).ok().out;
@@ -30,7 +30,7 @@ fn a_plan_says_hit_run_and_maybe_with_the_changed_field() {
          HIT hello toy-write\n\
          RUN who toy-write T parameter `text`: \"world\" -> \"moon\"\n\
          MAYBE both toy-join T depends on what `who` gives\n\
-         1 of 3 are hits; 2 to run or decide, expected T"
+         1 of 3 is a hit; 2 to run or decide, expected T"
     );
     let json = space
         .pipe(&["plan", "r.toml", "--json", "--set", "vars.who=moon"])
@@ -59,7 +59,7 @@ fn a_second_run_is_all_hits_and_says_what_it_saved() {
     );
     assert_eq!(
         redact(&second.out, space.dir.path()),
-        "\n3 nodes: 3 hits (saved T); T in all\nrun R in DIR/cache"
+        "\n3 nodes: 3 hits (saved T); T in all\nrun R in cache"
     );
 }
 
@@ -110,6 +110,30 @@ fn threads_quiet_and_json_do_what_they_say() {
     assert_eq!(json["ok"], true);
     assert_eq!(json["nodes"][0]["hit"], true);
     assert!(json["nodes"][0]["outputs"]["out"]["digest"].is_string());
+}
+
+#[test]
+fn a_forced_node_is_told_with_what_it_took_this_time() {
+    let slow = |tick_ms: u32| {
+        format!(
+            "[node.slow]\nkind = \"toy-slow\"\nticks = 4\ntick_ms = {tick_ms}\ntick_dollars = 1.0\n"
+        )
+    };
+    let space = Space::with(&slow(1));
+    let took = |args: &[&str]| -> f64 {
+        let said = space.pipe(&[&["run", "r.toml", "--json"], args].concat());
+        let json = said.ok().json();
+        json["nodes"][0]["cost"]["seconds"].as_f64().unwrap()
+    };
+    let first = took(&[]);
+    std::fs::write(space.path("r.toml"), slow(100)).unwrap();
+    let (again, hit) = (took(&["--fresh", "slow"]), took(&[]));
+    assert!(again >= 0.4, "{again}");
+    assert_eq!(hit, first, "a hit is told with what it took to make");
+    let said = space.pipe(&["run", "r.toml"]).ok();
+    assert!(said.out.contains("1 hit (saved"), "{}", said.out);
+    let said = space.pipe(&["run", "r.toml", "--fresh", "slow"]).ok();
+    assert!(said.out.contains("$4"), "{}", said.out);
 }
 
 #[test]
@@ -196,6 +220,7 @@ fn why_names_the_parameter_the_source_and_the_root() {
          [node.k]\nkind = \"toy-join\"\nin = { a = \"j\" }\n",
     );
     space.file("data.txt", "old");
+    space.pipe(&["run", "r.toml", "--only", "s"]).ok();
     let never = space.pipe(&["why", "r.toml", "w"]).ok().out;
     assert_eq!(never, "`w` runs:\n  never run\n");
     space.pipe(&["run", "r.toml"]).ok();
@@ -249,5 +274,29 @@ fn a_node_that_never_ran_is_not_explained_by_another_of_its_kind() {
     assert_eq!(
         space.pipe(&["why", "r.toml", "who"]).ok().out,
         "`who` runs:\n  never run\n"
+    );
+}
+
+#[test]
+fn a_namesake_of_another_kind_is_a_stranger() {
+    let space = Space::with(GREETING);
+    space.pipe(&["run", "r.toml", "-q"]).ok();
+    space.file("other.toml", "[node.who]\nkind = \"toy-fail\"\n");
+    assert_eq!(
+        space.pipe(&["why", "other.toml", "who"]).ok().out,
+        "`who` runs:\n  never run\n"
+    );
+    let said = space.pipe(&["why", "other.toml", "nobody"]).ends(2);
+    assert_eq!(
+        said.err,
+        "error: the recipe has no node `nobody`; it has `who`\n"
+    );
+    let said = space
+        .pipe(&["check", "other.toml", "--set", "nobody.x=1"])
+        .ends(2);
+    assert!(
+        said.err.contains("= help: there are `who`\n"),
+        "{}",
+        said.err
     );
 }

@@ -139,3 +139,23 @@ fn recipes_of_one_name_and_files_named_twice() {
     let twice = space.pipe(&["check", "r.toml", "./r.toml"]).ok();
     assert_eq!(twice.out, "ok: `greeting` has 3 nodes\n");
 }
+
+#[test]
+fn a_node_is_known_by_the_name_that_it_has_beside_other_recipes() {
+    let space = space();
+    space.pipe(&["run", "r.toml", "-q", "--only", "hello"]).ok();
+    let both = ["r.toml", "moon.toml", "--matrix", "who=a,b"];
+    let plan = space.pipe(&[&["plan"], &both[..]].concat()).ok().out;
+    for named in ["who@moon", "who@moon,who=a"] {
+        let matrix: &[&str] = match named.contains(',') {
+            true => &["--matrix", "who=a,b"],
+            false => &[],
+        };
+        let args = [&["why", "moon.toml", named], matrix].concat();
+        let said = space.pipe(&args).ok().out;
+        assert!(said.contains(" runs:\n  never run\n"), "{said}\n{plan}");
+    }
+    // Of another recipe it is another node.
+    let said = space.pipe(&["why", "moon.toml", "who@greeting"]).ends(2);
+    assert!(said.err.contains("no node `who@greeting`"), "{}", said.err);
+}

@@ -30,6 +30,7 @@ epochs = 1
 #[test]
 fn what_is_missing_is_named_with_the_command_that_makes_it() {
     let space = Space::with(TRAINING);
+    space.file("cache/format", "1\n");
     let said = space
         .pipe(&[
             "show",
@@ -43,7 +44,7 @@ fn what_is_missing_is_named_with_the_command_that_makes_it() {
     assert_eq!(
         said.err,
         "error: `sft` takes in what is not made yet: `traces`, `model`; make it with `pipe run r.toml --set \
-         'traces.samples=3' --only traces --only model`\n"
+         traces.samples=3 --only traces --only model`\n"
     );
     space.file("toy.toml", GREETING);
     let said = space

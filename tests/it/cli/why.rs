@@ -145,6 +145,8 @@ fn money_is_kept_over_attempts_and_expected_for_what_is_left() {
     let unknown = space.pipe(&["plan", "r.toml"]).ok().out;
     assert!(!unknown.contains('$'), "{unknown}");
     let ran = space.pipe(&["run", "r.toml"]).ok().out;
+    assert!(ran.contains(", $5.00 in all\n"), "{ran}");
+    let ran = space.pipe(&["show", "r.toml"]).ok().out;
     let costs = |out: &str, node: &str| {
         let line = out.lines().find(|l| l.starts_with(node)).unwrap();
         line.split_whitespace().last().unwrap().to_string()
@@ -199,8 +201,10 @@ fn money_is_kept_over_attempts_and_expected_for_what_is_left() {
         "{why}"
     );
 
-    // Five ticks of the first attempt and six of the second were paid.
+    // Five ticks of the first attempt and six of the second were paid, these six in this run.
     let ran = space.pipe(&["run", "r.toml"]).ok().out;
+    assert!(ran.contains(", $3.00 in all\n"), "{ran}");
+    let ran = space.pipe(&["show", "r.toml"]).ok().out;
     assert_eq!(costs(&ran, "slow"), "$5.50", "{ran}");
     let shown = space.pipe(&["show", "r.toml", "slow"]).ok().out;
     assert!(shown.contains(", $5.50 (cpu"), "{shown}");
