@@ -460,7 +460,7 @@ fn a_comparison_reads_from_cause_to_effect() {
     let a = space.sides("base.toml", &[], |_, _| Some(measured(20, 12.0)));
     let b = space.sides("wide.toml", &[], |_, _| Some(measured(0, 13.5)));
     let found = one(&space, &a, &b);
-    let text = show::page(&found).text();
+    let text = show::page(&found, &show::Shown::All).text();
     assert_eq!(
         text,
         "\
@@ -482,7 +482,7 @@ cost
   only wide: 3 nodes, 16 s, $0.25 (cpu 31 s), at most 1.0 MB
 "
     );
-    let md = show::page(&found).markdown();
+    let md = show::page(&found, &show::Shown::All).markdown();
     assert!(
         md.contains("### changed\n\n- model (world-model): hidden_size: 16 -> 32\n"),
         "{md}"
@@ -507,4 +507,41 @@ fn one(space: &Space, a: &[Side], b: &[Side]) -> Comparison {
     let mut found = found.unwrap_or_else(|e| panic!("{e:#}"));
     assert_eq!(found.len(), 1);
     found.remove(0)
+}
+
+/// A node that measures nothing of what is shown has no heading, and its metrics are counted.
+#[test]
+fn what_is_not_shown_is_counted() {
+    let space = Space::new();
+    let measured = |a: f64| -> Rows {
+        let row = |i: usize| {
+            let values = vec![("defense", a), ("reasoning/harmful", 12.0 * a)];
+            (format!("p{i}"), values)
+        };
+        (0..20).map(row).collect()
+    };
+    let a = space.sides("base.toml", &[], |_, _| Some(measured(1.0)));
+    let b = space.sides("wide.toml", &[], |_, _| Some(measured(0.0)));
+    let mut found = one(&space, &a, &b);
+    let mut other = found.evaluations[0].clone();
+    (other.node, other.against_node) = ("rl".into(), "rl".into());
+    other.metrics.retain(|m| m.metric != "defense");
+    found.evaluations.push(other);
+    let text = |shown| show::page(&found, &shown).text();
+    let main = text(show::Shown::Main(Default::default()));
+    assert!(main.contains("defense success, harmful  20"), "{main}");
+    assert!(
+        !main.contains("reasoning words") && !main.contains("\nrl\n"),
+        "{main}"
+    );
+    assert!(main.contains("\n2 more metrics: `--all`\n"), "{main}");
+    // What a claim names belongs to it.
+    let named = text(show::Shown::Main(["reasoning/harmful".to_string()].into()));
+    assert!(
+        named.contains("\nrl\n") && !named.contains("--all"),
+        "{named}"
+    );
+    assert_eq!(named, text(show::Shown::All));
+    let only = text(show::Shown::Only(["defense".to_string()].into()));
+    assert!(!only.contains("\nrl\n"), "{only}");
 }

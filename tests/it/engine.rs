@@ -17,7 +17,7 @@ use pipe::engine::plan::why;
 use pipe::engine::plan::{self, Wanted};
 use pipe::engine::run::{self, Outcome, Settings, Stop};
 use pipe::engine::store::Store;
-use pipe::engine::store::record::Record;
+use pipe::engine::store::record::{Cost, Record};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -474,6 +474,67 @@ fn a_forced_node_that_gives_the_same_bytes_is_reproduced() {
         }
     )));
     assert_eq!(again.record("a").provenance.run, first.outcome.run);
+}
+
+#[test]
+fn what_a_run_spent_is_told_and_the_earlier_record_stays_as_it_is() {
+    let space = Space::new();
+    let slow = |tick_ms: i64| {
+        let node = toy(&crate::toys::SLOW, "slow").with("ticks", 6);
+        node.exec("tick_ms", tick_ms).exec("tick_dollars", 1.0)
+    };
+    let record = space.run(&[slow(1).exec("die_at", 3)]).record("slow");
+    assert_eq!((record.cost.attempts, record.cost.dollars), (2, 7.0));
+    let again = space.run_fresh(&[slow(100)], "slow");
+    assert_eq!(again.record("slow"), record);
+    let told = again.events.iter().find_map(|e| match e {
+        Event::Committed { cost, .. } => Some(cost),
+        _ => None,
+    });
+    let end = again.outcome.find("slow").unwrap();
+    assert_eq!((told, end.cost()), (Some(&end.spent), Some(&end.spent)));
+    assert_eq!((end.spent.attempts, end.spent.dollars), (1, 6.0));
+    assert!((0.6..6.0).contains(&end.spent.seconds), "{:?}", end.spent);
+    assert!(end.spent.started_ms > record.cost.started_ms);
+    let hit = space.run(&[slow(1)]);
+    let hit = hit.outcome.find("slow").unwrap();
+    assert_eq!(
+        (&hit.spent, hit.cost()),
+        (&Cost::default(), Some(&record.cost))
+    );
+}
+
+#[test]
+fn a_run_tells_what_it_spent_and_not_what_earlier_ones_did() {
+    let space = Space::new();
+    let (fails, goes_on) = (|s: &mut Settings| s.retries.most = 0, |_: &mut Settings| {});
+    let slow = toy(&crate::toys::SLOW, "slow").with("ticks", 6);
+    let slow = [slow.exec("tick_dollars", 1.0).exec("die_at", 3)];
+    let cut = space.run_with(&slow, fails, |_| {});
+    let end = cut.outcome.find("slow").unwrap();
+    assert_eq!((end.spent.attempts, end.spent.dollars), (1, 3.0));
+    assert_eq!(end.cost(), None);
+    let rest = space.run_with(&slow, goes_on, |_| {});
+    let end = rest.outcome.find("slow").unwrap();
+    assert_eq!((end.spent.attempts, end.spent.dollars), (1, 4.0));
+    let whole = rest.record("slow").cost;
+    assert_eq!((whole.attempts, whole.dollars), (2, 7.0));
+}
+
+#[test]
+fn a_forced_node_that_is_tried_again_goes_on_from_this_runs_work_alone() {
+    let space = Space::new();
+    let ticks = space.dir.path().join("ticks");
+    let slow = toy(&crate::toys::SLOW, "slow").with("ticks", 6);
+    let slow = [slow
+        .exec("count", ticks.to_str().unwrap())
+        .exec("die_at", 3)];
+    let walked = ["1", "2", "3", "3", "4", "5", "6"];
+    assert_eq!(space.run(&slow).states(), ["done"]);
+    assert_eq!(lines(&ticks), walked);
+    let again = space.run_fresh(&slow, "slow");
+    assert_eq!(lines(&ticks)[walked.len()..], walked);
+    assert_eq!(again.outcome.find("slow").unwrap().spent.attempts, 2);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod components;
 mod coverage;
 mod data;
 mod device;
+mod docs;
 mod drive;
 mod engine;
 mod exec_kind;

@@ -75,6 +75,18 @@ impl Study {
         ran
     }
 
+    /// What `pipe plan --json` says that a node's calls come to.
+    pub fn planned_calls(&self, recipe: &str, node: &str) -> Json {
+        self.file("planned.toml", recipe);
+        let mut command = std::process::Command::new(program());
+        command.args(["plan", "planned.toml", "--store", "store", "--json"]);
+        let out = command.current_dir(self.dir.path()).output().unwrap();
+        let plan: Json = serde_json::from_slice(&out.stdout).unwrap();
+        let nodes = plan["nodes"].as_array().unwrap().iter();
+        let mut of_node = nodes.filter(|n| n["node"] == node);
+        of_node.next().expect("the plan has the node")["expected_calls"].clone()
+    }
+
     pub fn try_run(&self, recipe: &str) -> Ran {
         self.run_with(recipe, |_| {}, |_| {})
     }
