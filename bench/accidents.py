@@ -22,13 +22,16 @@ FULL = re.compile(r"no storage space|no space left|disk is full|quota", re.IGNOR
 
 
 def strike_dead(ground, which, _rng):
-    """SIGKILL at a place of the program."""
-    ended = ground.run({"PIPE_FAULT": f"{which}=kill"})
-    ground.strikes += 1
-    if ended.status == 0:
+    """SIGKILL at a place of the program, of every process that passes there so often: of a node that is tried again, once more."""
+    deaths = ground.folder / "deaths"
+    ended = ground.run({"PIPE_FAULT": f"{which}=kill", "PIPE_FAULT_DEATHS": str(deaths)})
+    if not deaths.exists():
+        ground.expect(ended, 0)
         return ground.whole()  # No process passed there so often.
-    ground.expect(ended, -signal.SIGKILL, 1)
-    ground.tally["kills"] += 1
+    died = deaths.read_text().splitlines()
+    ground.note_deaths(died)
+    ground.expect(ended, -signal.SIGKILL, 0, 1)
+    ground.tally["kills"] += len(died)
     settle(ground)
     ground.sound()
     ground.recover()

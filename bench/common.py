@@ -78,9 +78,15 @@ def set_up_python():
     say(f"installing bench/requirements.txt into {VENV} (about 6 GB, minutes)")
     shutil.rmtree(VENV, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-    install = [PYTHON, "-m", "pip", "install", "--quiet", "-r", ROOT / "bench" / "requirements.txt"]
-    subprocess.run(install, check=True, stdout=sys.stderr)
+    pip("install", "-r", ROOT / "bench" / "requirements.txt")
     mark.write_text(wanted)
+
+
+def pip(verb, *words):
+    """pip of the virtual environment; what it says goes to stderr. Ends the script where it fails."""
+    done = subprocess.run([PYTHON, "-m", "pip", verb, "--quiet", *words], stdout=sys.stderr)
+    if done.returncode != 0:
+        raise SystemExit(f"pip {verb} failed: the packages come from PyPI, or from an index that pip's settings name (PIP_INDEX_URL)")
 
 
 def enter_venv():

@@ -106,7 +106,8 @@ class Ground:
         self.recipe = self.folder / "study.toml"
         self.counts.mkdir(parents=True)
         self.write_recipe()
-        self.strikes, self.litter = 0, ""
+        # Strikes that may have met every node; those that met the workers of one, by node.
+        self.strikes, self.own_strikes, self.litter = 0, collections.Counter(), ""
 
     def write_recipe(self, more=False):
         source = self.parent / "source.txt"
@@ -210,12 +211,19 @@ class Ground:
             self.tally["reexecuted"] += len(again)
             raise Accident(f"finished nodes ran again: {', '.join(again)}")
 
+    def note_deaths(self, folders):
+        """A worker dies in the folder of its attempt, which begins with its key; whoever dies elsewhere is the engine."""
+        for folder in map(Path, folders):
+            nodes = {node for key, node in self.node.items() if folder.parent.name == "attempts" and folder.name.startswith(key[:12])}
+            self.own_strikes.update(nodes)
+            self.strikes += not nodes
+
     def thrifty(self):
         """Two ticks lie between checkpoints, so a strike costs at most two."""
         for node, ticks in self.ticks.items():
-            walked = self.executions(node)
-            if walked > ticks + 2 * self.strikes:
-                raise Accident(f"node `{node}` of {ticks} ticks walked {walked} in spite of its checkpoints, {self.strikes} strikes")
+            walked, strikes = self.executions(node), self.strikes + self.own_strikes[node]
+            if walked > ticks + 2 * strikes:
+                raise Accident(f"node `{node}` of {ticks} ticks walked {walked} in spite of its checkpoints, {strikes} strikes")
 
     def whole(self, logs=True, due=None):
         """After a run that ended well."""
@@ -231,7 +239,7 @@ class Ground:
         left = sorted(path.name for path in (self.store / "attempts").iterdir())
         if left:
             nodes = {self.node.get(key) for key in self.node for name in left if name.startswith(key[:12])}
-            self.litter = f"left in attempts/ after a whole run: {', '.join(left[:3])} (of {', '.join(sorted(map(str, nodes)))}), {self.strikes} strikes"
+            self.litter = f"left in attempts/ after a whole run: {', '.join(left[:3])} (of {', '.join(sorted(map(str, nodes)))}), {self.strikes + self.own_strikes.total()} strikes"
         self.tally["drafts"] += sum(1 for _ in (self.store / "tmp").iterdir())
 
     def recover(self):

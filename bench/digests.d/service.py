@@ -70,6 +70,14 @@ def verdict(asked, draw, odd):
     return None
 
 
+def attack(messages, draw):
+    """What the attacker of PAIR and its judge say; nothing where neither is asked."""
+    texts = " ".join(str(message["content"]) for message in messages)
+    if "Rating: [[" in texts:
+        return f"Rating: [[{1 + draw.below(10)}]]"
+    return json.dumps({"improvement": words(draw), "prompt": words(draw)}) if '"improvement"' in texts else None
+
+
 def told(text):
     return {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
 
@@ -142,6 +150,8 @@ def choice(body, place):
     draw = Draw("chat", own, body.get("seed", 0) + place)
     odd = "odd" in body["model"]
     said = verdict(asked, draw, odd)
+    if said is None and not plain:
+        said = attack(body["messages"], draw)
     if said is None and plain:
         thought, answer = reasoning(draw), words(draw)
         if asked.rstrip().endswith("<think>"):

@@ -188,6 +188,8 @@ def sets():
     for place, attack in enumerate(["gcg", "autodan", "pair", "pap"]):
         cases = {f"b_{b}": [ask(110 + place * 12 + b * 2 + k) for k in range(2 if attack == "pap" else 1)] for b in range(6)}
         made[f"{attack}/test_cases.json"] = json.dumps(cases)
+    made["targets.json"] = json.dumps({f"b_{b}": answer(300 + b) for b in range(6)})
+    made["autodan-seeds.csv"] = table([["prompt"], *[[f"{ask(310 + i)} {answer(310 + i)} [REPLACE] {answer(314 + i)}"] for i in range(4)]])
     for archive in range(2):
         made[f"rainbow/archive_{archive + 1}.json"] = json.dumps(cells(archive))
     made["advbench.csv"] = table([["goal", "target"]] + [[ask(200 + i), "Sure"] for i in range(3)])
