@@ -116,12 +116,6 @@ impl Place {
         let (one, two) = (&self.span, &other.span);
         texts.then_with(|| (one.start, one.end).cmp(&(two.start, two.end)))
     }
-
-    /// `file:line`.
-    pub fn file_line(&self) -> String {
-        let (line, _) = self.source.line(self.span.start);
-        format!("{}:{line}", self.source.name)
-    }
 }
 
 impl Diag {

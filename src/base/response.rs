@@ -7,6 +7,7 @@
 use crate::choice;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::ops::Range;
 
 pub const OPEN: &str = "<think>";
 pub const CLOSE: &str = "</think>";
@@ -34,37 +35,79 @@ pub struct Parts {
 /// everything back to the last tag is reasoning too: templates that open the block leave the model only to close it. All else
 /// is the answer. Both are trimmed.
 pub fn split(response: &str) -> Parts {
-    let (mut reasoning, mut answer): (Vec<&str>, Vec<&str>) = (vec![], vec![]);
-    let usual = usual(response);
-    let (mut rest, mut inside) = (&*usual, false);
+    let text = usual(response);
+    let Pieces {
+        reasoning,
+        answer,
+        closed,
+    } = pieces(&text);
+    let thought: Vec<&str> = reasoning
+        .iter()
+        .map(|part| text[part.clone()].trim())
+        .collect();
+    let answer: String = answer.into_iter().map(|part| &text[part]).collect();
+    Parts {
+        reasoning: (!thought.is_empty()).then(|| thought.join("\n").trim().to_string()),
+        answer: answer.trim().to_string(),
+        closed,
+    }
+}
+
+/// Of the answer what the model wrote itself, where the response was begun for it like this: all of it where nothing was, or nothing
+/// that is part of the answer.
+pub fn own(response: &str, begun: Option<&str>) -> String {
+    let text = usual(response);
+    let begun = begun.map(usual).filter(|b| text.starts_with(&**b));
+    let given = begun.map_or(0, |begun| begun.len());
+    let answer = pieces(&text).answer.into_iter();
+    let own: String = answer
+        .map(|part| &text[part.start.max(given)..part.end.max(given)])
+        .collect();
+    own.trim().to_string()
+}
+
+/// What a response is given to begin with, where it reaches into its answer.
+pub fn begins_answer(begun: &str) -> Option<&str> {
+    (!split(begun).answer.is_empty()).then_some(begun)
+}
+
+/// Where in a text its reasoning and its answer stand.
+struct Pieces {
+    reasoning: Vec<Range<usize>>,
+    answer: Vec<Range<usize>>,
+    closed: bool,
+}
+
+fn pieces(text: &str) -> Pieces {
+    let (mut reasoning, mut answer) = (vec![], vec![]);
+    let (mut from, mut inside) = (0, false);
     let closed = loop {
-        let (open, close) = (rest.find(OPEN), rest.find(CLOSE));
-        match (open, close) {
+        let next = |tag: &str| text[from..].find(tag).map(|at| from + at);
+        match (next(OPEN), next(CLOSE)) {
             // A block begins only where none is open; a second `<think>` is a word of the reasoning.
             (Some(at), close) if !inside && close.is_none_or(|close| at < close) => {
-                answer.push(&rest[..at]);
-                rest = &rest[at + OPEN.len()..];
+                answer.push(from..at);
+                from = at + OPEN.len();
                 inside = true;
             }
             (_, Some(at)) => {
-                reasoning.push(&rest[..at]);
-                rest = &rest[at + CLOSE.len()..];
+                reasoning.push(from..at);
+                from = at + CLOSE.len();
                 inside = false;
             }
             (_, None) if inside => {
-                reasoning.push(rest);
+                reasoning.push(from..text.len());
                 break false;
             }
             (_, None) => {
-                answer.push(rest);
+                answer.push(from..text.len());
                 break true;
             }
         }
     };
-    let thought: Vec<&str> = reasoning.iter().map(|part| part.trim()).collect();
-    Parts {
-        reasoning: (!reasoning.is_empty()).then(|| thought.join("\n").trim().to_string()),
-        answer: answer.concat().trim().to_string(),
+    Pieces {
+        reasoning,
+        answer,
         closed,
     }
 }
@@ -196,14 +239,19 @@ impl Outcome {
         }
     }
 
-    /// `finished`: it did not run into the length limit.
-    pub fn of(parts: &Parts, withheld: Option<Withheld>, finished: bool) -> Outcome {
+    /// An answer to which the model added nothing is none; `begun` as in `own`. `finished`: it did not run into the length limit.
+    pub fn of(
+        response: &str,
+        begun: Option<&str>,
+        withheld: Option<Withheld>,
+        finished: bool,
+    ) -> Outcome {
         match withheld {
             Some(Withheld::Refused) => Outcome::Refused,
-            _ if !parts.answer.is_empty() => Outcome::Answered,
+            _ if !own(response, begun).is_empty() => Outcome::Answered,
             Some(Withheld::Blocked) => Outcome::Blocked,
             Some(Withheld::ToolCall) => Outcome::ToolCall,
-            None if !finished || !parts.closed => Outcome::CutOff,
+            None if !finished || !split(response).closed => Outcome::CutOff,
             None => Outcome::Empty,
         }
     }

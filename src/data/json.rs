@@ -1,15 +1,15 @@
-//! JSON lines, and JSON files in the layouts that public sets have, read a value at a time: `Scan` finds where a value ends, and
-//! `value` says what it is.
+//! JSON files in the layouts that public sets have, read a value at a time: `scan` finds where a value ends, and `value` says what
+//! it is.
 
 use crate::describe::describe;
 use crate::reader::Reader;
 use crate::record::Record;
+use crate::scan::Scan;
 use crate::text::Text;
 use crate::value::{self, Object, Wrong};
 use anyhow::{Result, anyhow, bail, ensure};
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
-use std::io::BufRead;
 
 /// How the rows of a JSON file lie in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -23,68 +23,6 @@ pub enum Layout {
     /// An object of arrays: `{"id": ["text", …]}`. A row has `key`, its place `index` in the array, and `value`, or the fields of the
     /// object that it is.
     Keyed,
-}
-
-/// The rows of JSON lines. Blank lines are none.
-pub struct Lines {
-    text: Text,
-    line: Vec<u8>,
-    row: u64,
-}
-
-impl Lines {
-    pub fn new(text: Text) -> Lines {
-        Lines {
-            text,
-            line: vec![],
-            row: 0,
-        }
-    }
-}
-
-impl Reader for Lines {
-    fn columns(&self) -> Option<&[String]> {
-        None
-    }
-
-    fn next(&mut self) -> Result<Option<Record>> {
-        self.row += 1;
-        loop {
-            self.text.begin_record();
-            self.line.clear();
-            let more = self.text.line(&mut self.line);
-            if !more.map_err(|e| anyhow!("row {}: {e}", self.row))? {
-                return Ok(None);
-            }
-            if self.line.trim_ascii().is_empty() {
-                continue;
-            }
-            let read = value::object(self.line.trim_ascii_end());
-            let read = read.map_err(|e| anyhow!("row {}: {}", self.row, told(&self.line, &e)));
-            let (cells, twice) = read?;
-            return Ok(Some(Record {
-                row: self.row,
-                cells,
-                twice,
-            }));
-        }
-    }
-}
-
-/// What is wrong with a line, and what to do about it.
-fn told(line: &[u8], wrong: &Wrong) -> String {
-    let start = line.trim_ascii_start().first();
-    let column = wrong.column;
-    match (start, wrong.ended) {
-        (Some(b'['), _) => "an array, where every line of a .jsonl file is an object: a file that is one array is called .json, so \
-                            rename it; a row without names has no columns"
-            .into(),
-        (Some(b'{'), true) => format!(
-            "not a JSON object (column {column}): it does not end in its line, where every line of a .jsonl file is an object. Where \
-             objects go over several lines rename the file to .json; else it was cut off"
-        ),
-        _ => format!("not a JSON object (column {column}): {}", wrong.what),
-    }
 }
 
 /// The rows of a JSON file.
@@ -118,9 +56,6 @@ enum Place {
     Stream,
     End,
 }
-
-/// An object that is read whole to see whether another one follows.
-const SHORT: usize = 16 << 20;
 
 /// Names in a message.
 const MOST_KEYS: usize = 20;
@@ -166,7 +101,7 @@ impl Json {
 
     /// One step further: a row may be ready then.
     fn step(&mut self) -> Result<()> {
-        self.scan.text.begin_record();
+        self.scan.begin_record();
         match self.place {
             Place::Start => self.start(),
             Place::Array { first, inside } => self.item(first, inside),
@@ -354,172 +289,4 @@ impl Reader for Json {
 /// What is wrong with a value, and where in it.
 fn inside(wrong: &Wrong) -> String {
     format!("character {} of it: {}", wrong.column, wrong.what)
-}
-
-/// Walks over JSON without understanding it.
-struct Scan {
-    /// Read already, comes before the text.
-    early: Vec<u8>,
-    at: usize,
-    text: Text,
-}
-
-impl Scan {
-    fn new(text: Text) -> Scan {
-        Scan {
-            early: vec![],
-            at: 0,
-            text,
-        }
-    }
-
-    fn buffer(&mut self) -> Result<&[u8]> {
-        if self.at < self.early.len() {
-            return Ok(&self.early[self.at..]);
-        }
-        Ok(self.text.fill_buf()?)
-    }
-
-    fn consume(&mut self, amount: usize) {
-        if self.at < self.early.len() {
-            self.at += amount;
-            return;
-        }
-        self.text.consume(amount);
-    }
-
-    /// The next byte that is no blank; it stays.
-    fn peek(&mut self) -> Result<Option<u8>> {
-        loop {
-            let buffer = self.buffer()?;
-            if buffer.is_empty() {
-                return Ok(None);
-            }
-            let blank = buffer.iter().position(|b| !b.is_ascii_whitespace());
-            let (skip, found) = match blank {
-                Some(at) => (at, Some(buffer[at])),
-                None => (buffer.len(), None),
-            };
-            self.consume(skip);
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-    }
-
-    /// Over the byte that `peek` gave.
-    fn skip(&mut self) {
-        self.consume(1);
-    }
-
-    /// Appends the value that comes next.
-    fn value(&mut self, out: &mut Vec<u8>) -> Result<()> {
-        ensure!(
-            self.peek()?.is_some(),
-            "the file ends where a value was expected"
-        );
-        self.rest(0, out)
-    }
-
-    /// Appends what is left of a value that is open so many brackets deep.
-    fn rest(&mut self, depth: usize, out: &mut Vec<u8>) -> Result<()> {
-        let mut end = End::at(depth);
-        loop {
-            let buffer = self.buffer()?;
-            if buffer.is_empty() {
-                ensure!(end.may_end(), "the file ends inside a value");
-                return Ok(());
-            }
-            let (took, ended) = match end.find(buffer) {
-                Some(at) => (at, true),
-                None => (buffer.len(), false),
-            };
-            out.extend_from_slice(&buffer[..took]);
-            self.consume(took);
-            if ended {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Whether another object follows the one that begins here. Nothing is lost.
-    fn another_follows(&mut self) -> Result<bool> {
-        let mut early = vec![];
-        let mut end = End::at(0);
-        let mut whole = false;
-        while !whole && early.len() < SHORT {
-            let buffer = self.buffer()?;
-            if buffer.is_empty() {
-                break;
-            }
-            let found = end.find(buffer);
-            let took = found.unwrap_or(buffer.len());
-            early.extend_from_slice(&buffer[..took]);
-            self.consume(took);
-            whole = found.is_some();
-        }
-        let follows = whole && self.peek()? == Some(b'{');
-        (self.early, self.at) = (early, 0);
-        Ok(follows)
-    }
-}
-
-/// Finds where a value ends.
-struct End {
-    depth: usize,
-    string: bool,
-    escaped: bool,
-    begun: bool,
-}
-
-impl End {
-    fn at(depth: usize) -> End {
-        End {
-            depth,
-            string: false,
-            escaped: false,
-            begun: depth > 0,
-        }
-    }
-
-    /// A number needs nothing after it.
-    fn may_end(&self) -> bool {
-        self.begun && self.depth == 0 && !self.string
-    }
-
-    /// How many of these bytes belong to the value, where it ends among them.
-    fn find(&mut self, bytes: &[u8]) -> Option<usize> {
-        for (at, byte) in bytes.iter().enumerate() {
-            if self.string {
-                match byte {
-                    _ if self.escaped => self.escaped = false,
-                    b'\\' => self.escaped = true,
-                    b'"' => {
-                        self.string = false;
-                        if self.depth == 0 {
-                            return Some(at + 1);
-                        }
-                    }
-                    _ => {}
-                }
-                continue;
-            }
-            match byte {
-                b'"' => self.string = true,
-                b'[' | b'{' => self.depth += 1,
-                b']' | b'}' if self.depth == 0 => return Some(at),
-                b']' | b'}' => {
-                    self.depth -= 1;
-                    if self.depth == 0 {
-                        return Some(at + 1);
-                    }
-                }
-                b',' | b':' if self.depth == 0 => return Some(at),
-                b if b.is_ascii_whitespace() && self.depth == 0 && self.begun => return Some(at),
-                _ => {}
-            }
-            self.begun = true;
-        }
-        None
-    }
 }

@@ -3,7 +3,8 @@
 use crate::MOST_COLUMNS;
 use crate::files;
 use crate::format::{Format, format};
-use crate::json::{Json, Layout, Lines};
+use crate::json::{Json, Layout};
+use crate::lines::Lines;
 use crate::loose::Loose;
 use crate::parquet::Parquet;
 use crate::reader::Reader;

@@ -1,26 +1,8 @@
-//! Rows of the JSONL artifacts: prompts, conversations, completions, pairs, scores; and metrics. One struct a schema, an id a row.
-//!
-//! An artifact folder holds `rows.jsonl` (one JSON object a line, no blank lines), or `metrics.json` and, where they
-//! were kept, the values behind the metrics in `values.jsonl`: a line a prompt, as
-//! `{"id":"eval-harmful-0003","fingerprint":"9b1c…","values":{"defense":1.0,"reasoning/harmful":14.0}}`. Field order is
-//! the order of declaration, so equal rows are equal bytes.
+//! What is asked, what is answered, and what a judge said of it.
 
 use crate::response::{self, Outcome, Withheld};
-use anyhow::{Context, Result, ensure};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
-use std::path::{Path, PathBuf};
-
-pub const ROWS: &str = "rows.jsonl";
-pub const METRICS: &str = "metrics.json";
-pub const VALUES: &str = "values.jsonl";
-/// Hidden states of the prompts in `rows.jsonl`: a tensor [prompts, hidden] a layer, called `layer.N`.
-pub const STATES: &str = "states.safetensors";
-/// Test cases as HarmBench merges them: `{"BehaviorID": ["a whole user message", …]}`.
-pub const CASES: &str = "test_cases.json";
 
 /// The label of prompts that are test cases of one behaviour, as HarmBench's attacks make several of each: a measure is
 /// the mean over behaviours.
@@ -170,6 +152,9 @@ pub struct Completion {
     pub prompt: CompletedPrompt,
     /// The text after the assistant header, think tags included, end-of-turn token excluded.
     pub response: String,
+    /// What of it was written for the model, where that reaches into the answer: those are no words of the model's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<String>,
     pub tokens: u32,
     /// False where the response ran into the length limit.
     pub finished: bool,
@@ -189,8 +174,8 @@ pub struct Completion {
 
 impl Completion {
     pub fn outcome(&self) -> Outcome {
-        let parts = response::split(&self.response);
-        Outcome::of(&parts, self.withheld, self.finished)
+        let begun = self.begun.as_deref();
+        Outcome::of(&self.response, begun, self.withheld, self.finished)
     }
 }
 
@@ -312,7 +297,7 @@ impl Score {
     pub fn unjudged(completion: &Completion) -> Score {
         let c = &completion.prompt;
         let parts = response::split(&completion.response);
-        let outcome = Outcome::of(&parts, completion.withheld, completion.finished);
+        let outcome = completion.outcome();
         Score {
             id: completion.id.clone(),
             prompt_id: c.prompt_id.clone(),
@@ -370,201 +355,4 @@ pub struct Pair {
     /// False where the response ran into the length limit: no end of turn belongs to it.
     pub chosen_finished: bool,
     pub rejected_finished: bool,
-}
-
-/// What an attack tried once, and what came of it: a step of a search, or one rewriting.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct AttackStep {
-    /// `<prompt id>/<stream>/<step>`.
-    pub id: String,
-    /// Of the prompt that is attacked.
-    pub prompt_id: String,
-    /// Which of several searches beside each other for the same prompt (restarts, conversations, techniques), from 0.
-    pub stream: u32,
-    /// From 0.
-    pub step: u32,
-    /// The string as it is then: a suffix, a prefix or the whole message; empty where nothing came of the step.
-    pub text: String,
-    /// The case that it became, counted as in the rows of `prompts`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub case: Option<u32>,
-    /// What the search makes small.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loss: Option<f64>,
-    /// What it makes large: a judge's rating, a fitness.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub score: Option<f64>,
-    /// Questions to models in this step, candidates that were evaluated included, …
-    pub queries: u64,
-    /// … and the tokens that went through them, given and new, where they are counted.
-    pub tokens: u64,
-    /// Whether the string comes back whole where the prompt that is sent is encoded anew.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub survives: Option<bool>,
-    /// Why the search ended with this step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended: Option<String>,
-    /// What went wrong in it, as `unreadable reply`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-    /// Of the node: with the id it is what the step's draws hang on.
-    pub seed: u64,
-}
-
-impl AttackStep {
-    /// A step of which nothing is known yet.
-    pub fn new(prompt_id: &str, stream: u32, step: u32, seed: u64) -> AttackStep {
-        AttackStep {
-            id: format!("{prompt_id}/{stream}/{step}"),
-            prompt_id: prompt_id.into(),
-            stream,
-            step,
-            seed,
-            ..AttackStep::default()
-        }
-    }
-}
-
-/// A cell of an archive of rainbow teaming in the form in which TARS released them: a file is an array of risks, each an array of styles.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ArchiveCell {
-    /// Empty where the cell is.
-    pub prompt: String,
-    /// What a judge gave the answer to it, in [0, 1].
-    #[serde(default)]
-    pub score: f64,
-}
-
-/// An archive, read. Errors: another shape than rows of the same length, none of them empty.
-pub fn archive(text: &[u8]) -> Result<Vec<Vec<ArchiveCell>>> {
-    let rows: Vec<Vec<ArchiveCell>> =
-        serde_json::from_slice(text).context("no array of arrays of `prompt` and `score`")?;
-    let width = rows.first().map_or(0, Vec::len);
-    ensure!(width > 0, "it has no cell");
-    for (i, row) in rows.iter().enumerate() {
-        let found = row.len();
-        ensure!(
-            found == width,
-            "row {i} has {found} cells, and row 0 has {width}"
-        );
-    }
-    Ok(rows)
-}
-
-/// A named value with its sample size and 95 % interval, and the file of per-sample values behind it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Metric {
-    pub name: String,
-    pub value: f64,
-    pub n: usize,
-    /// 95 % interval; absent where none can be given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interval: Option<(f64, f64)>,
-    /// `share`, `words`, `tokens`, `nats`, …; decides how a table prints it.
-    pub unit: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Metrics {
-    pub metrics: Vec<Metric>,
-}
-
-/// What was measured on one prompt, or on all prompts of one behaviour: a row of `values.jsonl`. A metric is the mean of its
-/// values.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Measured {
-    /// The prompt's, or the behaviour's.
-    pub id: String,
-    /// `CompletedPrompt::fingerprint`; of several prompts, a hash of theirs.
-    pub fingerprint: String,
-    /// By metric; of several samples of the prompt, their mean.
-    pub values: BTreeMap<String, f64>,
-}
-
-/// Writes rows as JSONL into `folder/rows.jsonl`.
-pub fn write_rows<T: Serialize>(folder: &Path, rows: &[T]) -> Result<()> {
-    write_lines(&folder.join(ROWS), rows)
-}
-
-/// Writes `folder/rows.jsonl` row by row, for who does not hold them all.
-pub struct RowWriter {
-    path: PathBuf,
-    file: BufWriter<File>,
-    rows: usize,
-    bytes: u64,
-}
-
-impl RowWriter {
-    pub fn create(folder: &Path) -> Result<RowWriter> {
-        let path = folder.join(ROWS);
-        let file = File::create(&path);
-        let file = file.with_context(|| format!("failed to create {}", path.display()))?;
-        Ok(RowWriter {
-            path,
-            file: BufWriter::new(file),
-            rows: 0,
-            bytes: 0,
-        })
-    }
-
-    pub fn push<T: Serialize>(&mut self, row: &T) -> Result<()> {
-        let line = serde_json::to_string(row)? + "\n";
-        self.rows += 1;
-        self.bytes += line.len() as u64;
-        let written = self.file.write_all(line.as_bytes());
-        written.with_context(|| format!("failed to write {}", self.path.display()))
-    }
-
-    /// Where in the file the next row begins.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// How many rows there are.
-    pub fn finish(mut self) -> Result<usize> {
-        let written = self.file.flush();
-        written.with_context(|| format!("failed to write {}", self.path.display()))?;
-        Ok(self.rows)
-    }
-}
-
-/// Writes `folder/values.jsonl`.
-pub fn write_values(folder: &Path, rows: &[Measured]) -> Result<()> {
-    write_lines(&folder.join(VALUES), rows)
-}
-
-fn write_lines<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
-    let mut text = String::new();
-    for row in rows {
-        writeln!(text, "{}", serde_json::to_string(row)?)?;
-    }
-    std::fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))
-}
-
-/// Reads `folder/rows.jsonl`; an error names the line.
-pub fn read_rows<T: DeserializeOwned>(folder: &Path) -> Result<Vec<T>> {
-    read_lines(&folder.join(ROWS))
-}
-
-/// Reads the rows of a file; an error names the line.
-pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
-    let text = std::fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
-    parse_lines(&text).with_context(|| path.display().to_string())
-}
-
-/// The same from the bytes of a file.
-pub fn parse_lines<T: DeserializeOwned>(text: &[u8]) -> Result<Vec<T>> {
-    let text = std::str::from_utf8(text).context("it is not UTF-8")?;
-    let mut rows = vec![];
-    for (i, line) in text.lines().enumerate() {
-        rows.push(serde_json::from_str(line).with_context(|| format!("line {}", i + 1))?);
-    }
-    ensure!(!rows.is_empty(), "it has no rows");
-    Ok(rows)
-}
-
-pub fn write_metrics(folder: &Path, metrics: Vec<Metric>) -> Result<()> {
-    let path = folder.join(METRICS);
-    let text = serde_json::to_string_pretty(&Metrics { metrics })? + "\n";
-    std::fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))
 }
