@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::config::{Config, Head};
 use crate::folders;
 use crate::tensors::{self, TensorFile, Tensors};
-use crate::weights::Weights;
+use crate::weights::{Layout, Weights};
 use base::bounded::{self, MOST_CONFIG};
 
 /// Weights of a Hugging Face folder (`config.json`, `model.safetensors` or `model.safetensors.index.json`).
@@ -116,17 +116,30 @@ pub fn load_config(folder: &Path) -> Result<Config> {
 
 /// Writes `config.json` and `model.safetensors` (f32) into an existing folder. Equal weights give equal bytes.
 pub fn save(weights: &Weights, folder: &Path) -> Result<()> {
+    save_parts(&weights.config, &weights.layout, &weights.data, folder)
+}
+
+/// The same of numbers that lie as those of a model of this configuration do.
+pub fn save_numbers(config: &Config, numbers: &[f32], folder: &Path) -> Result<()> {
+    let layout = Layout::new(config);
+    assert_eq!(
+        layout.len(),
+        numbers.len(),
+        "the numbers are those of a whole model"
+    );
+    save_parts(config, &layout, numbers, folder)
+}
+
+fn save_parts(config: &Config, layout: &Layout, numbers: &[f32], folder: &Path) -> Result<()> {
     let path = folder.join("config.json");
-    let mut text =
-        serde_json::to_string_pretty(&weights.config.to_json()).context("config to JSON")?;
+    let mut text = serde_json::to_string_pretty(&config.to_json()).context("config to JSON")?;
     text.push('\n');
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    let all: Tensors = weights
-        .layout
+    let all: Tensors = layout
         .params
         .iter()
         .map(|param| {
-            let data = &weights.data[param.range.clone()];
+            let data = &numbers[param.range.clone()];
             (param.name.as_str(), (param.shape.as_slice(), data))
         })
         .collect();

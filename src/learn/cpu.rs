@@ -107,6 +107,7 @@ impl Learner for Cpu {
         rows: &[Row],
         goal: &mut Goal,
         temperature: f32,
+        through: &mut dyn FnMut(usize),
     ) -> Result<Accumulated> {
         let trained = self.trained().len();
         assert_eq!(self.grads.len(), trained, "what is trained has a gradient");
@@ -125,6 +126,7 @@ impl Learner for Cpu {
             broken: None,
         };
         for range in micro_batches(rows, goal.unit()) {
+            through(range.start);
             let batch = Batch::pack(&rows[range.clone()]);
             sum.tokens += batch.ids.len();
             sum.loss += match goal {

@@ -13,6 +13,10 @@
 //!   nothing to learn. A run that did learn and now gets at least its best reward everywhere has not died, it has arrived:
 //!   those steps do not count.
 //!
+//! - **stale sampler**: rollouts come from a server whose log-probabilities are not those of the live weights. The mean gap
+//!   is above `sampler_gap` nats a token, or more than twice the gap to the weights that training began as, which are then
+//!   what the server still has, whatever it says of its version. Seen when rollouts come, before anything is made of them.
+//!
 //! Zero switches a guard off. Knows no files, no parameters' names beyond those in its advice, and no optimizer.
 
 use std::collections::VecDeque;
@@ -31,6 +35,35 @@ pub struct Limits {
     pub entropy: f64,
     pub entropy_steps: u64,
     pub flat_steps: u64,
+    /// In nats a token.
+    pub sampler_gap: f64,
+}
+
+/// How far a server's log-probabilities of its rollouts are from our own, in nats a token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gap {
+    /// Of absolute differences to the live weights.
+    pub mean: f64,
+    pub max: f64,
+    /// Of a few rollouts, where the weights that training began as are at hand and others: the mean to the live ones, and to those.
+    pub probe: Option<(f64, f64)>,
+}
+
+impl Gap {
+    /// Differences below this are those of two computations of one thing.
+    const NOISE: f64 = 1e-4;
+
+    /// What is wrong with rollouts that have it.
+    pub fn cause(&self, limit: f64) -> Option<Cause> {
+        let Gap { mean, probe, .. } = *self;
+        let old = probe.filter(|(live, start)| *live > 2.0 * start + Gap::NOISE);
+        let stale = limit > 0.0 && (old.is_some() || mean > limit || mean.is_nan());
+        stale.then_some(Cause::StaleSampler {
+            gap: old.map_or(mean, |(live, _)| live),
+            limit,
+            start: old.map(|(_, start)| start),
+        })
+    }
 }
 
 /// Why a run was stopped.
@@ -56,6 +89,12 @@ pub enum Cause {
         reward: f64,
         steps: u64,
     },
+    StaleSampler {
+        gap: f64,
+        limit: f64,
+        /// The gap to the weights that training began as, where the server has those.
+        start: Option<f64>,
+    },
 }
 
 /// The error of a run that a guard stopped: the weights are those before this step.
@@ -70,7 +109,7 @@ impl Tripped {
     pub fn good_before(&self) -> u64 {
         match &self.cause {
             Cause::NotFinite { .. } => self.step - 1,
-            Cause::ExplodingGradient { .. } => self.step,
+            Cause::ExplodingGradient { .. } | Cause::StaleSampler { .. } => self.step,
             // The weights of `n` steps are measured in step n + 1.
             Cause::EntropyCollapse { steps, .. } | Cause::DeadReward { steps, .. } => {
                 self.step - steps
@@ -125,6 +164,26 @@ impl fmt::Display for Tripped {
                  {step} (mean reward {reward:.4}), so there is nothing to learn; look at the rollouts with a `probe`, give \
                  a reward that they can earn in part, or raise `guard.flat_steps` (0 is off)"
             ),
+            Cause::StaleSampler { gap, limit, start } => {
+                write!(
+                    f,
+                    "stale sampler: the log-probabilities of the served rollouts are {gap:.2e} nats a token from those of the \
+                     weights at step {step}"
+                )?;
+                match start {
+                    Some(start) => write!(
+                        f,
+                        " and {start:.2e} from those that training began as: the server still has the old weights, \
+                         whatever version it says; look at its log, and start it anew"
+                    ),
+                    None => write!(
+                        f,
+                        ", beyond {limit:.2e}: it has other weights, or its log-probabilities are not at the sampling \
+                         temperature (vLLM: `--logprobs-mode processed_logprobs`), or it computes too coarsely: raise \
+                         `guard.sampler_gap` (0 is off)"
+                    ),
+                }
+            }
         }
     }
 }

@@ -64,12 +64,13 @@ pub trait Learner {
 
     /// Adds the gradient of a window to what the next update learns from. The objective is asked once for each of
     /// `batch::micro_batches`, in their order: how a window is cut is part of what some objectives mean, so that a learner
-    /// may compute several at once, but not merge them.
+    /// may compute several at once, but not merge them. `through` hears how many rows are through.
     fn accumulate(
         &mut self,
         rows: &[Row],
         goal: &mut Goal,
         temperature: f32,
+        through: &mut dyn FnMut(usize),
     ) -> Result<Accumulated>;
 
     /// Scales the accumulated gradient down to a global norm of at most `norm_max`, and gives its norm before.

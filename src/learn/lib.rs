@@ -36,6 +36,7 @@ mod turns;
 
 pub mod adapter;
 pub mod config;
+mod config_file;
 pub mod kernels;
 mod linear;
 pub mod weights;

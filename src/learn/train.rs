@@ -77,6 +77,9 @@ pub trait Watch {
         Ok(())
     }
 
+    /// In the course of a step: so many of its rows are through.
+    fn through(&mut self, _rows: usize, _of: usize) {}
+
     /// After every step. `false` stops the loop.
     fn step(&mut self, state: &State, report: Report) -> Result<bool>;
 }
@@ -137,7 +140,9 @@ fn step(
         loss,
         tokens,
         broken,
-    } = learner.accumulate(&rows, &mut goal, with.temperature)?;
+    } = learner.accumulate(&rows, &mut goal, with.temperature, &mut |n| {
+        watch.through(n, rows.len());
+    })?;
     let mut metrics = vec![("loss".to_string(), loss)];
     let of_goal = goal.metrics().into_iter();
     metrics.extend(of_goal.map(|(name, value)| (name.to_string(), value)));
