@@ -1,0 +1,135 @@
+//! A part of a remote's index: the records that somebody published in one go, whole. Its name is the hash of its bytes, so that it needs
+//! to come once, and cannot be another.
+//!
+//! ```text
+//! object = zstd of: magic, u32 n, n x (key, u32 offset, u32 length) by key, n entries
+//! entry  = u32 n, n x (signer, signature), record; texts with their lengths
+//! ```
+
+use anyhow::{Context, Result, ensure};
+use base::hash::Key;
+use engine::store::index::pack::{Pack as Packed, Unpack, raw};
+use engine::store::remote::{Signature, Signed};
+use std::collections::BTreeMap;
+use std::io::Read;
+
+const MAGIC: &[u8] = b"pipe pack 1\n";
+const ROW: usize = 32 + 4 + 4;
+
+/// The largest object, and what it may become.
+pub(crate) const MOST: u64 = 64 << 20;
+const MOST_UNPACKED: u64 = 512 << 20;
+
+/// Signatures of one record.
+const SIGNERS: usize = 64;
+
+/// Some records by key.
+pub struct Pack {
+    bytes: Vec<u8>,
+    rows: usize,
+}
+
+/// Records as an object, and its name.
+pub fn pack(records: &BTreeMap<Key, Signed>) -> Result<(String, Vec<u8>)> {
+    let mut head = Packed(MAGIC.to_vec());
+    head.u32(records.len());
+    let mut entries = Packed::default();
+    for (key, signed) in records {
+        let at = entries.0.len();
+        entries.u32(signed.signatures.len());
+        for signature in &signed.signatures {
+            entries.text(&signature.signer);
+            entries.text(&signature.text);
+        }
+        entries.text(&signed.text);
+        head.0
+            .extend(raw(key.as_str()).context("a key is hexadecimal")?);
+        head.u32(at);
+        head.u32(entries.0.len() - at);
+    }
+    head.0.extend(entries.0);
+    let bytes = zstd::encode_all(head.0.as_slice(), 3).context("packing records")?;
+    Ok((name(&bytes), bytes))
+}
+
+/// What an object with these bytes is called.
+pub(crate) fn name(bytes: &[u8]) -> String {
+    format!("{}.pack", &blake3::hash(bytes).to_hex()[..32])
+}
+
+impl Pack {
+    /// Refuses what is not a pack of this name.
+    pub fn read(called: &str, object: &[u8]) -> Result<Pack> {
+        ensure!(
+            name(object) == called,
+            "its bytes are not those of its name"
+        );
+        let mut bytes = vec![];
+        let mut unpacked = zstd::Decoder::new(object)?.take(MOST_UNPACKED + 1);
+        unpacked.read_to_end(&mut bytes)?;
+        ensure!(bytes.len() as u64 <= MOST_UNPACKED, "it has no end");
+        let mut head = Unpack(&bytes);
+        let magic = head.take(MAGIC.len());
+        ensure!(magic == Some(MAGIC), "it is no pack of records");
+        let rows = head.u32().context("it is cut off")?;
+        let table = rows.checked_mul(ROW);
+        ensure!(
+            table.is_some_and(|table| head.0.len() >= table),
+            "its table is cut off"
+        );
+        Ok(Pack { bytes, rows })
+    }
+
+    fn row(&self, i: usize) -> &[u8] {
+        let at = MAGIC.len() + 4 + i * ROW;
+        &self.bytes[at..at + ROW]
+    }
+
+    /// What it has of a key; nothing where it does not hold together.
+    pub fn find(&self, key: &Key) -> Option<Signed> {
+        let wanted = raw(key.as_str())?;
+        let (mut low, mut high) = (0, self.rows);
+        while low < high {
+            let middle = (low + high) / 2;
+            match self.row(middle)[..32].cmp(&wanted) {
+                std::cmp::Ordering::Equal => return self.entry(middle),
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        None
+    }
+
+    fn entry(&self, i: usize) -> Option<Signed> {
+        let mut row = Unpack(&self.row(i)[32..]);
+        let (at, length) = (row.u32()?, row.u32()?);
+        let entries = MAGIC.len() + 4 + self.rows * ROW;
+        let begin = entries.checked_add(at)?;
+        let mut entry = Unpack(self.bytes.get(begin..begin.checked_add(length)?)?);
+        let mut signatures = vec![];
+        for _ in 0..entry.u32().filter(|n| *n <= SIGNERS)? {
+            signatures.push(Signature {
+                signer: entry.text()?.to_string(),
+                text: entry.text()?.to_string(),
+            });
+        }
+        let text = entry.text()?.to_string();
+        Some(Signed { text, signatures })
+    }
+
+    /// All that holds together.
+    pub fn all(&self) -> impl Iterator<Item = (Key, Signed)> + '_ {
+        (0..self.rows).filter_map(|i| {
+            let key: [u8; 32] = self.row(i)[..32].try_into().ok()?;
+            Some((Key::from_bytes(&key), self.entry(i)?))
+        })
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+}

@@ -1,0 +1,213 @@
+//! How long a remote may keep one waiting: two seconds in all, and three failures in a row. Then it is left alone, which is told once.
+
+use anyhow::{Context, Result, anyhow};
+use object_store::Error;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// What waiting for nothing may cost in all.
+pub(crate) const MOST: Duration = Duration::from_secs(2);
+
+/// What one request is given at least, however much was waited before.
+const LEAST: Duration = Duration::from_millis(200);
+
+/// Failures in a row.
+const FAILURES: usize = 3;
+
+pub(crate) struct Patience {
+    closed: watch::Sender<bool>,
+    state: Mutex<State>,
+    /// Whatever is published: somebody waits for it on purpose.
+    endless: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    waited: Duration,
+    failures: usize,
+    remark: Option<String>,
+}
+
+/// Whether somebody waits.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Waiting {
+    /// A plan, or a node that is about to start.
+    Somebody,
+    /// It goes on beside the run, and may take so long.
+    Nobody(Duration),
+}
+
+/// What came of a request.
+pub(crate) enum Answer<T> {
+    Given(T),
+    /// The remote has answered that it cannot.
+    Refused(Error),
+}
+
+impl Patience {
+    pub fn new() -> Patience {
+        Patience {
+            closed: watch::Sender::new(false),
+            state: Mutex::default(),
+            endless: AtomicBool::new(false),
+        }
+    }
+
+    /// For who asked for the transfer and sees it: a remote that is slow is waited for.
+    pub fn have_more(&self) {
+        self.endless.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_open(&self) -> bool {
+        !*self.closed.borrow()
+    }
+
+    pub fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
+    pub fn remark(&self) -> Option<String> {
+        self.state().remark.take()
+    }
+
+    /// It is left alone from now on; why matters more than whatever else was to be told.
+    pub fn end(&self, why: String) {
+        self.state().remark = Some(why);
+        self.close();
+    }
+
+    /// To be told, beside what goes on.
+    pub fn say(&self, text: String) {
+        self.state().remark.get_or_insert(text);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is left.
+    pub fn left(&self) -> Duration {
+        match self.endless.load(Ordering::Relaxed) {
+            true => 15 * MOST,
+            false => MOST.saturating_sub(self.state().waited).max(LEAST),
+        }
+    }
+
+    /// A request, for as long as there is patience.
+    pub async fn ask<T>(
+        &self,
+        waiting: Waiting,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Answer<T>> {
+        let mut closed = self.closed.subscribe();
+        let left_alone = || anyhow!("the remote is left alone");
+        if *closed.borrow() {
+            return Err(left_alone());
+        }
+        let most = match waiting {
+            Waiting::Somebody => self.left(),
+            Waiting::Nobody(most) => most,
+        };
+        let began = Instant::now();
+        let answered = tokio::select! {
+            biased;
+            answered = tokio::time::timeout(most, request) => answered,
+            _ = closed.wait_for(|closed| *closed) => return Err(left_alone()),
+        };
+        let failed = match answered {
+            Ok(Ok(given)) => {
+                self.state().failures = 0;
+                return Ok(Answer::Given(given));
+            }
+            Ok(Err(error)) if answers(&error) => {
+                self.state().failures = 0;
+                return Ok(Answer::Refused(error));
+            }
+            Ok(Err(error)) => anyhow::Error::from(error),
+            Err(_) => anyhow!("no answer within {:.1} s", most.as_secs_f64()),
+        };
+        self.failed(&failed, began.elapsed(), waiting);
+        Err(failed)
+    }
+
+    /// It did not work, and took so long.
+    pub fn failed(&self, error: &anyhow::Error, took: Duration, waiting: Waiting) {
+        let mut state = self.state();
+        state.failures += 1;
+        if waiting == Waiting::Somebody && !self.endless.load(Ordering::Relaxed) {
+            state.waited += took;
+        }
+        if (state.failures >= FAILURES || state.waited >= MOST) && self.is_open() {
+            let told = innermost(error);
+            state.remark = Some(format!(
+                "it does not answer ({told}), and is left alone from now on"
+            ));
+            drop(state);
+            self.close();
+        }
+    }
+}
+
+/// The cause, without the ways that led there.
+pub(crate) fn innermost(error: &anyhow::Error) -> String {
+    let last = error.chain().last().map(ToString::to_string);
+    let text = last.unwrap_or_default();
+    let line = text.lines().next().unwrap_or_default();
+    line.chars().take(200).collect()
+}
+
+/// Whether an error shows that somebody is there, who means it.
+fn answers(error: &Error) -> bool {
+    match error {
+        Error::NotFound { .. }
+        | Error::AlreadyExists { .. }
+        | Error::Precondition { .. }
+        | Error::NotModified { .. }
+        | Error::NotSupported { .. }
+        | Error::NotImplemented { .. }
+        | Error::PermissionDenied { .. }
+        | Error::Unauthenticated { .. } => true,
+        error => of_the_disk(error).is_some(),
+    }
+}
+
+/// What a folder's file system says.
+pub(crate) fn of_the_disk(error: &(dyn std::error::Error + 'static)) -> Option<std::io::ErrorKind> {
+    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let mut at = Some(error);
+    while let Some(one) = at {
+        let kind = one.downcast_ref::<std::io::Error>().map(|e| e.kind());
+        let meant = [
+            PermissionDenied,
+            QuotaExceeded,
+            ReadOnlyFilesystem,
+            StorageFull,
+        ];
+        if let Some(kind) = kind.filter(|kind| meant.contains(kind)) {
+            return Some(kind);
+        }
+        at = one.source();
+    }
+    None
+}
+
+impl<T> Answer<T> {
+    /// Nothing where there is no such object.
+    pub fn found(self) -> Result<Option<T>> {
+        match self {
+            Answer::Given(given) => Ok(Some(given)),
+            Answer::Refused(Error::NotFound { .. }) => Ok(None),
+            Answer::Refused(error) => Err(error.into()),
+        }
+    }
+
+    pub fn given(self) -> Result<T> {
+        match self {
+            Answer::Given(given) => Ok(given),
+            Answer::Refused(error) => Err(error).context("the remote refuses it"),
+        }
+    }
+}
