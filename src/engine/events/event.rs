@@ -77,6 +77,19 @@ pub enum Event {
         #[serde(alias = "deed")]
         action: OrphanAction,
     },
+    /// Where a node is that is executed elsewhere.
+    Placed {
+        node: String,
+        /// The profile.
+        on: String,
+        /// What its scheduler calls the job.
+        job: Option<String>,
+        /// The machine it runs on; none while it waits for one.
+        host: Option<String>,
+        /// Why it waits, in the scheduler's words.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        word: String,
+    },
     /// A running node has said nothing for much longer than it used to.
     Silent {
         node: String,
@@ -102,6 +115,7 @@ impl Event {
             | Event::NotReproducible { node, .. }
             | Event::Retry { node, .. }
             | Event::Orphan { node, .. }
+            | Event::Placed { node, .. }
             | Event::Silent { node, .. } => Some(node),
         }
     }

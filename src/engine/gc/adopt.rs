@@ -127,8 +127,9 @@ fn fit(store: &Store, path: &Path) -> Result<(), Refusal> {
         )));
     }
     let whole = path.canonicalize().context("finding the path")?;
-    let root = store.root().canonicalize().context("finding the store")?;
-    if whole.starts_with(&root) || root.starts_with(&whole) {
+    // One that is not there yet holds nothing.
+    let root = store.root().canonicalize().ok();
+    if root.is_some_and(|root| whole.starts_with(&root) || root.starts_with(&whole)) {
         return Err(Refusal::No(format!(
             "{shown} is a part of the store, or holds it"
         )));

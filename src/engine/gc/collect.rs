@@ -67,7 +67,7 @@ impl Tier {
     }
 
     /// Where outputs of a type belong; nothing for what never goes.
-    fn of(ty: Type) -> Option<Tier> {
+    pub fn of(ty: Type) -> Option<Tier> {
         match ty {
             Type::Model | Type::RewardModel | Type::Adapter => Some(Tier::Weights),
             Type::Prompts

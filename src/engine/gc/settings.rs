@@ -14,6 +14,8 @@ const FILE: &str = "settings.toml";
 pub struct Settings {
     /// Bytes that the store may hold; a run that ends above collects.
     pub cap: Option<u64>,
+    /// The store that others share, as whoever knows remotes reads it.
+    pub remote: Option<toml::Table>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -21,6 +23,8 @@ pub struct Settings {
 struct Text {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cap: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    remote: Option<toml::Table>,
 }
 
 pub fn read(store: &Store) -> Result<Settings> {
@@ -36,6 +40,7 @@ pub fn read(store: &Store) -> Result<Settings> {
     });
     Ok(Settings {
         cap: cap.transpose().with_context(shown)?,
+        remote: text.remote,
     })
 }
 
@@ -44,6 +49,7 @@ pub fn write(store: &Store, settings: &Settings) -> Result<()> {
     let shown = || format!("writing {}", path.display());
     let text = Text {
         cap: settings.cap.map(|cap| format!("{cap}B")),
+        remote: settings.remote.clone(),
     };
     let text = toml::to_string(&text).with_context(shown)?;
     files::put(&store.tmp(), &path, text.as_bytes()).with_context(shown)

@@ -5,11 +5,12 @@ use crate::gc::collect::{self, Item, Policy, What};
 use crate::gc::inventory::{Inventory, blob};
 use crate::gc::roots::{Roots, Watch, keys_of};
 use crate::kind::attempt::Attempt;
+use crate::run::dispatch;
 use crate::store::Store;
 use crate::system::clock;
 use crate::system::fault;
-use crate::system::locks;
-use anyhow::{Context, Result};
+use crate::system::{host, locks};
+use anyhow::{Context, Result, bail};
 use base::hash::{Digest, Key};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -46,6 +47,9 @@ pub fn sweep(
     patience: Duration,
 ) -> Result<Swept> {
     store.prepare()?;
+    if let Some(told) = others(store, policy.now_ms)? {
+        bail!("{told}");
+    }
     let (mut inventory, mut watch) = (Inventory::default(), Watch::default());
     // The first look takes longest, so it is not under the lock.
     inventory.refresh(store)?;
@@ -72,6 +76,32 @@ pub fn sweep(
         sweep.portion(portion, &mut swept)?;
     }
     Ok(swept)
+}
+
+/// Who may count on blobs here without anybody on this machine seeing it, in words: where locks exclude no other machines, those that
+/// were at work lately.
+fn others(store: &Store, now_ms: u64) -> Result<Option<String>> {
+    if store.claims().lasts().is_none() {
+        return Ok(None);
+    }
+    let here = host();
+    for attempt in Attempt::all(store)? {
+        let engine = attempt.spec().ok().and_then(|spec| spec.engine);
+        let begun = dispatch::begun(&attempt).map(|begun| begun.host);
+        let there = begun.or_else(|| engine.map(|engine| engine.host));
+        let elsewhere = there.as_ref().is_none_or(|host| *host != here)
+            || dispatch::posted(&attempt).is_some() && attempt.conclusion().is_none();
+        let age = collect::newest(&attempt, now_ms);
+        if elsewhere && age.is_some_and(|age| age < collect::LITTER_AGE_MS) {
+            let there = there.unwrap_or_else(|| "another machine".into());
+            return Ok(Some(format!(
+                "the locks of this store exclude no other machines, and attempt {} of {there} is young: it may count on what would \
+                 go. Nothing was removed",
+                attempt.name()
+            )));
+        }
+    }
+    Ok(None)
 }
 
 fn alone(store: &Store, patience: Duration) -> Result<Option<File>> {

@@ -142,6 +142,8 @@ fn present(
                     bad.insert(blob.digest.clone(), problem);
                 }
                 None if store.objects().has(blob) => continue, // Come back since we looked.
+                // Logs of what was made elsewhere come when somebody reads them.
+                None if output.is_none() && store.found(&record.key).is_some() => {}
                 None => {
                     let mark = store.evicted(&record.key);
                     if !mark.is_some_and(|m| output.is_some_and(|name| m.outputs.contains(name))) {

@@ -6,10 +6,11 @@ use crate::graph::{Graph, NodeId};
 use crate::plan::verdict::Verdict;
 use crate::plan::{self, Wanted};
 use crate::store::Store;
+use crate::store::claims::Claim;
 use crate::store::paths::Absent;
 use anyhow::Result;
 use base::hash::{Key, PlanKey};
-use std::fs::File;
+use std::sync::Arc;
 
 /// Why there is no record.
 #[derive(Debug)]
@@ -40,14 +41,12 @@ pub(super) struct Open {
     pub manifest: Manifest,
     /// The earlier record of this node.
     pub compared: Option<Key>,
-    _lock: File,
+    _lock: Arc<dyn Claim>,
 }
 
 pub(super) fn open(store: &Store, graph: &Graph, id: NodeId) -> Result<Open, Refusal> {
     let name = &graph.node(id).name;
     let no = |message: String| Err(Refusal::No(message));
-    let prepared = store.prepare();
-    prepared.map_err(|failure| Refusal::World(anyhow::Error::new(failure)))?;
     let wanted = Wanted {
         only: vec![id],
         ..Wanted::default()
@@ -78,6 +77,9 @@ pub(super) fn open(store: &Store, graph: &Graph, id: NodeId) -> Result<Open, Ref
         }
     }
     let key = planned.key.clone().expect("a node that runs has a key");
+    // What is refused until here has made no store.
+    let prepared = store.prepare();
+    prepared.map_err(|failure| Refusal::World(anyhow::Error::new(failure)))?;
     let Some(lock) = store.try_lock(&key)? else {
         return no(format!("`{name}` is being executed at this moment"));
     };

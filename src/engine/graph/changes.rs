@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum Reason {
-    /// No node of this kind ran before.
+    /// There is no record of a node of this kind and name to compare with.
     NeverRun,
     Forced,
     /// Canonical texts; absent on one side: an optional parameter.

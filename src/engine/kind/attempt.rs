@@ -3,6 +3,7 @@
 
 use super::artifact::Type;
 use super::checkpoint;
+use super::conclusion::Conclusion;
 use super::messages::Progress;
 use crate::system::Process;
 use crate::system::files::names;
@@ -20,6 +21,10 @@ use std::path::PathBuf;
 
 /// Who the worker is.
 const WORKER: &str = "worker.json";
+
+/// How it ended elsewhere.
+const END: &str = "end.json";
+pub(crate) const USAGE: &str = "usage.json";
 
 /// Larger than any `attempt.json`.
 const MOST: u64 = 64 << 20;
@@ -67,7 +72,8 @@ fn of_older_versions(written: &mut Value) -> Result<()> {
     Ok(())
 }
 
-/// Seconds, money and memory of one worker, in `logs/usage.json`.
+/// Seconds, money and memory of one worker, in `logs/usage.json`. The file is written over while others read it, so its text has a seal
+/// behind it: half of one text and half of another may read well and say what was never so.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Usage {
     pub seconds: f64,
@@ -83,6 +89,23 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// A line with its numbers, and a line that says whether they belong together.
+    pub fn sealed(&self) -> Result<String> {
+        let text = serde_json::to_string(self).context("writing usage")?;
+        let seal = seal(&text);
+        Ok(format!("{text}\n{seal}\n"))
+    }
+
+    /// Nothing where it is being written. The text of older versions has no seal.
+    fn read(text: &str) -> Option<Usage> {
+        let (numbers, sealed) = match text.split_once('\n') {
+            Some((numbers, sealed)) => (numbers, sealed.trim()),
+            None => (text, ""),
+        };
+        let whole = sealed.is_empty() || sealed == seal(numbers);
+        whole.then(|| serde_json::from_str(numbers).ok()).flatten()
+    }
+
     /// Of this process and the children that it waited for.
     pub(crate) fn of_this_process() -> Usage {
         let taken = usage::of_this_process();
@@ -92,6 +115,10 @@ impl Usage {
             ..Usage::default()
         }
     }
+}
+
+fn seal(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex()[..16].to_string()
 }
 
 /// The folder of an attempt.
@@ -164,6 +191,21 @@ impl Attempt {
         self.dir.join("logs")
     }
 
+    /// What the worker says, where its engine is not its parent: lines as on its stdout.
+    pub fn messages(&self) -> PathBuf {
+        self.logs().join("messages.jsonl")
+    }
+
+    /// How it ended, by whoever attended to it elsewhere.
+    pub fn conclusion(&self) -> Option<Conclusion> {
+        let text = bounded::read(&self.dir.join(END), MOST).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    pub(crate) fn end_file(&self) -> PathBuf {
+        self.dir.join(END)
+    }
+
     /// What the worker writes to stderr, and what programs that it starts do.
     pub fn stderr(&self) -> PathBuf {
         self.logs().join("stderr.txt")
@@ -197,11 +239,22 @@ impl Attempt {
         progress.fraction()
     }
 
+    /// Goes up with everything that a later attempt gains from this one and those before it.
+    pub(crate) fn saved(&self, earlier: &[PathBuf]) -> u64 {
+        let mut dirs = vec![self.resume()];
+        dirs.extend(earlier.iter().map(|dir| dir.join("resume")));
+        let checkpoints = checkpoint::found(&dirs, "");
+        checkpoints.first().map_or(0, |newest| newest.sequence)
+    }
+
+    /// What its worker, which has ended, took.
     pub fn usage(&self) -> Usage {
-        fs::read(self.logs().join("usage.json"))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default()
+        self.usage_so_far().unwrap_or_default()
+    }
+
+    /// What its worker took so far; nothing where it said nothing yet, or says it right now.
+    pub fn usage_so_far(&self) -> Option<Usage> {
+        Usage::read(&fs::read_to_string(self.logs().join(USAGE)).ok()?)
     }
 
     /// Half an output is of no use to anyone, and may be what fills the disk. Journals and checkpoints stay.

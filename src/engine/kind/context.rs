@@ -182,6 +182,16 @@ impl NodeCtx {
         self.report(counted, &last.unit, &note(), None, Some(sampled));
     }
 
+    /// What is done now in the course of a unit of the progress that was last reported, which stands. Sent at once.
+    pub fn progress_part(&self, note: &str) {
+        let last = {
+            let mut reports = self.reports();
+            reports.sent = None;
+            reports.progress.clone()
+        };
+        self.report((last.done, last.total), &last.unit, note, None, None);
+    }
+
     /// Progress of what others are asked for. `made`: of what is done, what was not there at once; its pace is the node's.
     pub fn call_progress(&self, counted: (u64, u64), unit: &str, note: &str, made: u64) {
         self.report(counted, unit, note, Some(made), None);
@@ -399,9 +409,9 @@ impl NodeCtx {
             flop: reports.flop,
             ..Usage::of_this_process()
         };
-        let mut text = serde_json::to_vec(&usage).context("writing usage")?;
+        let mut text = usage.sealed()?.into_bytes();
         if reports.usage.is_none() {
-            let path = self.attempt.logs().join("usage.json");
+            let path = self.attempt.logs().join(attempt::USAGE);
             reports.usage = Some((File::create(path).context("creating usage.json")?, 0));
         }
         if let Some((file, longest)) = &mut reports.usage {

@@ -1,8 +1,9 @@
 //! Why a run or a node did not end well: the classes that a command line turns into exit codes, and those that decide whether a
 //! node is tried again. Judges what others observed; looks at nothing itself.
 
+pub use super::class::Class;
+use super::conclusion::{self, Conclusion};
 use base::text::bytes;
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Exit status of a worker that stopped because it was asked to, with its state saved.
@@ -60,43 +61,6 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// Why a node did not end well. Told apart because they call for different answers: a changed recipe, a larger machine, or just
-/// another try.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Class {
-    /// The node itself: it said so, panicked, or crashed. Another try would end in the same way.
-    #[default]
-    Error,
-    /// A signal from outside ended its worker.
-    Killed,
-    /// There was not enough memory, said the kernel or the worker.
-    OutOfMemory,
-    /// The disk is full or read-only, the store or the executor cannot be used.
-    Environment,
-    /// It may go better in a while: the worker said so, of an endpoint that was busy, say, or its machine is gone.
-    Transient,
-    /// Asked to stop; what it had saved is kept.
-    Interrupted,
-    /// It ended well, but its outputs are missing, incomplete or still being written to.
-    LostOutputs,
-}
-
-impl Class {
-    /// In a sentence that says how something failed.
-    pub fn words(self) -> &'static str {
-        match self {
-            Class::Error => "error",
-            Class::Killed => "killed",
-            Class::OutOfMemory => "out of memory",
-            Class::Environment => "environment",
-            Class::Transient => "transient",
-            Class::Interrupted => "interrupted",
-            Class::LostOutputs => "lost outputs",
-        }
-    }
-}
-
 /// How a worker ended, as its executor saw it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ending {
@@ -117,6 +81,14 @@ pub enum End {
     Lost(String),
     /// The executor itself does not work any more: why, in words.
     ExecutorFailed(String),
+    /// It was taken off its machine; how, in words.
+    Evicted(String),
+    /// It cannot be executed there: why, in words.
+    Unstartable(String),
+    /// Somebody cancelled it behind our back.
+    Cancelled(String),
+    /// Who attended to it where it ran has judged it, and committed it where it went well.
+    Attended(Box<Conclusion>),
 }
 
 /// The class of a worker's end that was no success, and the cause in words. `complaint`: what the worker said before, and its class;
@@ -127,6 +99,9 @@ pub fn classify(
     asked: bool,
 ) -> (Class, String) {
     let exited = matches!(ending.end, End::Exited(_));
+    if let End::Attended(conclusion) = &ending.end {
+        return judged(conclusion);
+    }
     // A worker that was asked to stop may die of the request before it can listen to it.
     if ending.end == End::Exited(EXIT_INTERRUPTED) || (asked && !exited) {
         return (Class::Interrupted, "interrupted".into());
@@ -150,12 +125,25 @@ pub fn classify(
         ),
         End::Signalled(signal) => (of_signal(*signal), signalled(*signal)),
         End::Lost(why) => (Class::Transient, format!("the worker was lost: {why}")),
-        End::ExecutorFailed(why) => (Class::Environment, why.clone()),
+        End::ExecutorFailed(why) | End::Unstartable(why) => (Class::Environment, why.clone()),
+        End::Evicted(how) => (Class::Evicted, format!("it was evicted: {how}")),
+        End::Cancelled(how) => (Class::Interrupted, how.clone()),
+        End::Attended(_) => unreachable!("it was judged where it ran"),
     };
     if let (Class::Killed, Some(peak)) = (class, peak) {
         told += &format!("; its peak was {peak}");
     }
     (class, told)
+}
+
+/// By whoever attended to it.
+fn judged(conclusion: &Conclusion) -> (Class, String) {
+    match &conclusion.result {
+        conclusion::Result::Failed { class, message } => (*class, message.clone()),
+        conclusion::Result::Committed { .. } | conclusion::Result::Hit => {
+            (Class::LostOutputs, "its record is not there".into())
+        }
+    }
 }
 
 /// Some signals come from outside, others from what the worker did.
@@ -214,7 +202,8 @@ impl Retries {
     /// failure. `saved`: a checkpoint is there to go on from. `salt` keeps nodes that failed together from coming back together.
     pub fn pause(&self, class: Class, before: usize, saved: bool, salt: &str) -> Option<Duration> {
         let most = match class {
-            Class::Transient => self.most,
+            // Of those in whose course nothing was saved: others are not counted.
+            Class::Transient | Class::Evicted => self.most,
             // Who kills a worker may have had a reason; once is an accident.
             Class::Killed if saved => self.most.min(1),
             _ => 0,

@@ -4,17 +4,22 @@
 pub mod artifact;
 pub mod attempt;
 pub mod checkpoint;
+pub mod class;
+pub mod conclusion;
 pub mod context;
 pub mod estimate;
 pub mod failure;
 mod inputs;
 pub mod messages;
 pub mod metric;
+mod needs;
+pub mod served;
 pub mod stop;
 
 pub use artifact::Type;
 pub use inputs::{Edge, Inputs, NodeId};
 pub use metric::MetricInfo;
+pub use needs::{Needs, Threads};
 
 use anyhow::{Result, bail};
 use base::calls::Calls;
@@ -24,6 +29,7 @@ use base::value::{self, Values};
 use context::NodeCtx;
 use estimate::{NodePreview, Work};
 use serde::Serialize;
+use served::Serves;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -207,33 +213,6 @@ pub struct OnlyWith {
     pub hint: &'static str,
 }
 
-/// What a node takes of an executor while it runs, besides memory, which its estimate tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Needs {
-    pub threads: Threads,
-    pub gpus: usize,
-}
-
-/// How many threads a node can use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Threads {
-    /// It waits for others: services, mostly.
-    None,
-    One,
-    /// As many as are free; the result does not depend on the number.
-    All,
-}
-
-impl Needs {
-    pub const WAITING: Needs = Needs::threads(Threads::None);
-    pub const ONE_THREAD: Needs = Needs::threads(Threads::One);
-    pub const ALL_THREADS: Needs = Needs::threads(Threads::All);
-
-    const fn threads(threads: Threads) -> Needs {
-        Needs { threads, gpus: 0 }
-    }
-}
-
 /// A typed node of a graph.
 #[derive(Clone)]
 pub struct Node {
@@ -248,11 +227,16 @@ pub struct Node {
 }
 
 impl Node {
-    /// What it takes of an executor.
+    /// What it takes of an executor: what its kind takes, and what was said of it.
     pub fn needs(&self) -> Needs {
         let mut all = (*self.params).clone();
         value::merge(&mut all, &self.exec);
-        (self.kind.needs)(&all)
+        (self.kind.needs)(&all).said(&self.exec)
+    }
+
+    /// The memory that was said to be needed, in bytes.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        needs::are_said(&self.exec).then(|| self.needs().memory)?
     }
 
     /// The name in its own recipe.
@@ -329,6 +313,8 @@ pub struct Kind {
     /// What it needs of this machine besides files and variables, and does not find: a sentence each. Gets identity and execution
     /// parameters and PATH; for kinds that run programs.
     pub preflight: Option<Preflight>,
+    /// The rewards that its nodes declare, for trainers of others; for kinds that have a reward table.
+    pub rewards: Option<Serves>,
     pub run: fn(&mut NodeCtx) -> Result<()>,
 }
 
@@ -359,11 +345,19 @@ impl Kind {
         count_calls: None,
         estimate: None,
         preflight: None,
+        rewards: None,
         run: |_| bail!("this kind has no `run`"),
     };
 
     pub fn port(&self, name: &str) -> Option<&Port> {
         self.inputs.iter().find(|p| p.name == name)
+    }
+
+    /// All its execution parameters: its own, and those of every kind.
+    pub fn execution(&self) -> Vec<ParamSpec> {
+        let mut specs = (self.exec)();
+        specs.extend(needs::specs());
+        specs
     }
 
     /// What a node with these identity parameters delivers.
@@ -413,13 +407,19 @@ impl Kind {
     /// What is wrong with identity and execution parameters that are all present and well typed: numbers out of bounds, and what the
     /// kind itself finds.
     pub fn problems(&self, values: &Values) -> Vec<Problem> {
-        let specs = (self.params)().into_iter().chain((self.exec)());
+        let specs = (self.params)().into_iter().chain(self.execution());
         let out = specs.flat_map(|spec| match value::at(values, spec.name) {
             Some(value) => spec.problems(value),
             None => vec![],
         });
-        let own = self.check.map_or(vec![], |check| check(values));
-        out.chain(own).collect()
+        out.chain(self.checked(values)).collect()
+    }
+
+    /// What is wrong with them beyond types and bounds: what the kind finds, and sizes that are none.
+    pub fn checked(&self, values: &Values) -> Vec<Problem> {
+        let mut found = self.check.map_or(vec![], |check| check(values));
+        found.extend(needs::problems(values));
+        found
     }
 
     pub fn output(&self, name: &str) -> Option<&Output> {

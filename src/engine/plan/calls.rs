@@ -1,8 +1,8 @@
 //! Which calls to services a node will make, counted by its inputs and the journal of calls: nobody is asked anything.
 
+use super::decision::{self, Decision};
 use super::estimate::{Basis, CallsEstimate};
 use super::layout::Layout;
-use super::planner::{self, Decision};
 use super::verdict::Verdict;
 use crate::graph::{Graph, NodeId};
 use crate::kind::CountCalls;
@@ -99,7 +99,7 @@ fn inputs(
 ) -> Result<(Inputs, Vec<String>)> {
     let (mut inputs, mut after) = (vec![], vec![]);
     for (port, edge) in &graph.node(id).inputs {
-        let above = planner::find(all, edge.node).expect("a plan holds what a node needs");
+        let above = decision::find(all, edge.node).expect("a plan holds what a node needs");
         let name = &graph.node(edge.node).name;
         match &above.verdict {
             Verdict::Hit(brief) if !brief.evicted => {

@@ -1,7 +1,7 @@
 //! What a node is expected to take, and how that is known: measured by an earlier record, by the formulas of its kind, or not at all.
 //! Estimates, never identity; nobody is asked.
 
-use super::planner::Decision;
+use super::decision::Decision;
 use super::verdict::Verdict;
 use crate::store::index::RecordSummary;
 use base::calls::Calls;
@@ -18,7 +18,7 @@ pub enum Basis {
     /// By an earlier record of the node itself.
     #[serde(rename = "record")]
     Measured,
-    /// By another node of its kind, or by itself when it did far less: that tells memory at best, not time or money.
+    /// By another node of its kind, or by itself when it did far less: that tells memory, not time or money.
     OfTheKind,
     /// By the formulas of its kind, from its parameters alone.
     Formula,
@@ -32,14 +32,15 @@ pub enum Basis {
 pub struct Estimate {
     /// How time and memory are known.
     pub basis: Basis,
+    /// This and the dollars: 0 where nobody can say.
     pub seconds: f64,
     pub dollars: f64,
     /// Highest resident memory.
     pub peak_bytes: u64,
     /// Its calls to services, for a node that has to run and may make any.
-    pub calls: Option<CallsEstimate>,
+    pub calls: Option<Box<CallsEstimate>>,
     /// By its parameters alone, for a node that has to run and of which anything can be told so.
-    pub formula: Option<Formula>,
+    pub formula: Option<Box<Formula>>,
 }
 
 /// Calls to services.
@@ -110,15 +111,19 @@ impl Estimate {
         let Some(earlier) = &decision.earlier else {
             return Estimate::default();
         };
-        Estimate {
-            basis: match earlier.own {
-                true => Basis::Measured,
-                false => Basis::OfTheKind,
-            },
-            seconds: earlier.seconds,
-            dollars: earlier.dollars,
+        let memory = Estimate {
+            basis: Basis::OfTheKind,
             peak_bytes: earlier.peak_bytes,
             ..Estimate::default()
+        };
+        match earlier.own {
+            true => Estimate {
+                basis: Basis::Measured,
+                seconds: earlier.seconds,
+                dollars: earlier.dollars,
+                ..memory
+            },
+            false => memory,
         }
     }
 
@@ -134,7 +139,7 @@ impl Estimate {
 
     /// Its calls are told. What is counted cannot cost more.
     pub(super) fn with_calls(&mut self, calls: CallsEstimate) {
-        self.calls = Some(calls);
+        self.calls = Some(Box::new(calls));
         if self.is_known() {
             self.dollars = self.at_most_counted(self.dollars);
         }
@@ -148,16 +153,24 @@ impl Estimate {
     /// What the formulas say counts where no record of the node itself does: a namesake that did far less is not the node, where
     /// its work is not put into relation (`scaled`).
     pub(super) fn with_formula(&mut self, formula: Formula, decision: &Decision, scaled: bool) {
-        let did = decision.earlier.clone().unwrap_or_default();
-        let far = !scaled && did.flop > 0.0 && formula.flop > FAR * did.flop;
-        if self.is_measured() && (far || formula.calls.is_some() && did.calls.is_zero()) {
+        let did = decision.earlier.as_deref();
+        let flop = did.map_or(0.0, |did| did.flop);
+        let far = !scaled && flop > 0.0 && formula.flop > FAR * flop;
+        let asked_nobody = did.is_none_or(|did| did.calls.is_zero());
+        if self.is_measured() && (far || formula.calls.is_some() && asked_nobody) {
             self.basis = Basis::OfTheKind;
+            (self.seconds, self.dollars) = (0.0, 0.0);
         }
         if let (Some(seconds), false) = (formula.seconds, self.is_measured()) {
             self.basis = Basis::Formula;
             self.seconds = seconds;
-            self.peak_bytes = formula.memory as u64;
+            let asked = formula.calls.unwrap_or_default();
+            self.dollars = self.at_most_counted(asked.dollars);
+            // Where the formulas say nothing of it, what a record says is better than nothing.
+            if formula.memory > 0.0 {
+                self.peak_bytes = formula.memory as u64;
+            }
         }
-        self.formula = (formula != Formula::default()).then_some(formula);
+        self.formula = (formula != Formula::default()).then(|| Box::new(formula));
     }
 }

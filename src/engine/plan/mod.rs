@@ -2,6 +2,7 @@
 //! run cannot disagree.
 
 mod calls;
+mod decision;
 pub mod estimate;
 pub mod history;
 pub mod layout;
@@ -16,8 +17,9 @@ use crate::graph::Graph;
 use crate::store::Store;
 use anyhow::Result;
 pub(crate) use calls::names_service;
+pub use decision::{Decision, Earlier, Outputs, find, outputs};
 pub use planned::{CallsTotal, Plan, Planned, PlannedNode};
-pub use planner::{Decision, Earlier, Outputs, Planner, Wanted, find, outputs};
+pub use planner::{Planner, Wanted};
 
 /// What would be done with every node, and what that takes, its calls to services counted.
 pub fn plan(store: &Store, graph: &Graph, wanted: &Wanted) -> Result<Plan> {

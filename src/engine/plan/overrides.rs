@@ -1,6 +1,7 @@
 //! Records that nobody executed, because somebody answers for them: accepted outputs and adopted files.
 
-use super::planned::Planned;
+use super::planned::{Planned, find};
+use super::verdict::Verdict;
 use crate::graph::{Graph, NodeId};
 use crate::store::Store;
 use crate::store::record::Record;
@@ -40,8 +41,12 @@ pub fn above(
     let above = graph.closure(&[id]).into_iter().rev().filter(|a| *a != id);
     above
         .filter_map(|above| {
-            let planned = &plan.iter().find(|p| p.decision.id == above)?.decision;
-            let record = store.record(&planned.key.clone()?).ok()??;
+            let decision = find(plan, above)?;
+            // Of thousands of hits, few are worth reading.
+            if matches!(&decision.verdict, Verdict::Hit(brief) if !brief.vouched) {
+                return None;
+            }
+            let record = store.record(decision.key.as_ref()?).ok()??;
             Some((graph.node(above).name.clone(), vouched(&record)?))
         })
         .collect()

@@ -1,12 +1,14 @@
 //! A plan: what is decided of every node, and what it is expected to take. Made whole by one call; nothing changes it.
 
 use super::calls;
+use super::decision::Decision;
 use super::estimate::{Basis, CallsEstimate, Estimate, Formula, Speed, speed};
-use super::planner::{Decision, Planner};
+use super::planner::Planner;
 use super::scale;
 use super::verdict::Verdict;
 use crate::graph::changes::Reason;
 use crate::graph::{Edge, Graph, Node, NodeId};
+use crate::kind::Needs;
 use crate::kind::estimate::{ArtifactEstimate, NodePreview, Work};
 use crate::store::Store;
 use crate::store::paths::located;
@@ -14,7 +16,7 @@ use anyhow::Result;
 use base::hash::Key;
 use base::value::Values;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// In graph order.
 pub struct Plan {
@@ -36,16 +38,20 @@ pub struct Planned {
 pub struct PlannedNode {
     pub node: String,
     pub kind: String,
-    /// `hit`, `run`, `resume` or `maybe`.
+    /// `hit`, `run`, `resume`, `maybe`, or `needs` where files that it names are not here.
     pub verdict: String,
     pub reasons: Vec<Reason>,
     pub key: Option<Key>,
     /// That it takes while it runs.
     #[serde(default, skip_serializing_if = "is_none")]
     pub gpus: usize,
-    /// From the nearest earlier record; what is left of it where an attempt goes on.
+    /// The nodes that it gets its inputs from, each once, in graph order; none of a hit, which waits for nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<String>,
+    /// By an earlier record of the node, put into relation to what there is to do by now, or by the formulas of its kind at a speed that
+    /// was recorded; what is left of it where an attempt goes on. 0 of a hit; absent where nobody can say.
     pub expected_seconds: Option<f64>,
-    /// Dollars, of the record that the seconds are of.
+    /// Known as the seconds are; where its calls were counted, no more than these cost.
     #[serde(default)]
     pub expected_dollars: Option<f64>,
     /// Its calls to services, where it makes any and they were counted: in `pipe plan`, and in a run that has a limit.
@@ -186,10 +192,36 @@ fn work<'g>(
 }
 
 impl Planned {
+    /// What the node needs: what was said of it, and else what is expected, with something to spare.
+    pub fn needs(&self, graph: &Graph) -> Needs {
+        const SPARE: f64 = 1.3;
+        const LEAST_MEMORY: u64 = 1 << 30;
+        const LEAST_HOURS: f64 = 0.25;
+        let mut needs = graph.node(self.decision.id).needs();
+        let estimate = &self.estimate;
+        let formula = estimate.formula.as_ref();
+        let peak = match estimate.is_measured() {
+            true => estimate.peak_bytes as f64,
+            false => formula.map_or(0.0, |f| f.memory),
+        };
+        if needs.memory.is_none() && peak > 0.0 {
+            needs.memory = Some(((peak * SPARE) as u64).max(LEAST_MEMORY));
+        }
+        // Another machine may be slower.
+        if needs.hours.is_none() && estimate.is_measured() {
+            needs.hours = Some((estimate.seconds * 2.0 / 3600.0).max(LEAST_HOURS));
+        }
+        needs
+    }
+
     pub fn line(&self, graph: &Graph) -> PlannedNode {
         let (decision, estimate) = (&self.decision, &self.estimate);
         let node = graph.node(decision.id);
         let known = estimate.is_known();
+        let waits = !matches!(decision.verdict, Verdict::Hit(_));
+        let above = node.inputs.values().filter(|_| waits);
+        let above: BTreeSet<NodeId> = above.map(|edge| edge.node).collect();
+        let above = above.into_iter().map(|id| graph.node(id).name.clone());
         PlannedNode {
             node: node.name.clone(),
             kind: node.kind.name.to_string(),
@@ -197,11 +229,18 @@ impl Planned {
             reasons: decision.verdict.reasons().to_vec(),
             key: decision.key.clone(),
             gpus: node.needs().gpus,
+            waits_for: above.collect(),
             expected_seconds: known.then_some(estimate.seconds),
             expected_dollars: known.then_some(estimate.dollars),
-            expected_calls: estimate.calls.clone(),
+            expected_calls: estimate.calls.as_deref().cloned(),
         }
     }
+}
+
+/// What is decided of this node, in a plan that has it.
+pub(super) fn find(plan: &[Planned], id: NodeId) -> Option<&Decision> {
+    let place = plan.binary_search_by_key(&id, |p| p.decision.id).ok()?;
+    Some(&plan[place].decision)
 }
 
 /// Sums over a plan.

@@ -1,6 +1,7 @@
 //! What is decided of a node, and why: asked once for all nodes by a plan, and again for one node by a run, as soon as its inputs are
 //! known.
 
+use super::decision::{Decision, Earlier, hit, nearest, place};
 use super::history::History;
 use super::verdict::Verdict;
 use crate::graph::changes::{Reason, changes};
@@ -9,11 +10,10 @@ use crate::graph::{Edge, Graph, Node, NodeId, PerNode};
 use crate::kind::attempt::Attempt;
 use crate::store::index::{Index, RecordSummary};
 use crate::store::paths::{self, Paths};
-use crate::store::record::{Cost, Record};
+use crate::store::record::Record;
 use crate::store::{Lookup, Store};
 use anyhow::{Context, Result};
-use base::calls::Calls;
-use base::hash::{Digest, Key, PlanKey};
+use base::hash::{Key, PlanKey};
 use std::cell::{OnceCell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,67 +26,6 @@ pub struct Wanted {
     pub fresh: BTreeSet<NodeId>,
 }
 
-/// What is decided of one node.
-pub struct Decision {
-    pub id: NodeId,
-    pub plan_key: PlanKey,
-    /// Known as soon as the content of every input is, as is the key, which is its hash.
-    pub manifest: Option<Manifest>,
-    pub key: Option<Key>,
-    pub verdict: Verdict,
-    /// The key of the earlier record that the reasons compare with.
-    pub compared: Option<Key>,
-    pub earlier: Option<Earlier>,
-}
-
-/// What the nearest earlier record took; of what is left, where an attempt goes on from a known place.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Earlier {
-    /// Of the node itself, else of another of its kind, whose calls say nothing.
-    pub own: bool,
-    /// The record, where it is of the node itself with other parameters or below others.
-    pub unlike: Option<Key>,
-    pub seconds: f64,
-    pub dollars: f64,
-    /// Highest resident memory.
-    pub peak_bytes: u64,
-    /// Floating-point operations, where they were counted.
-    pub flop: f64,
-    pub calls: Calls,
-}
-
-impl Earlier {
-    fn own(cost: &Cost) -> Earlier {
-        Earlier {
-            own: true,
-            unlike: None,
-            seconds: cost.seconds,
-            dollars: cost.dollars,
-            peak_bytes: cost.peak_bytes,
-            flop: cost.flop,
-            calls: cost.calls,
-        }
-    }
-
-    fn of_the_kind(cost: &Cost) -> Earlier {
-        Earlier {
-            own: false,
-            calls: Calls::default(),
-            ..Earlier::own(cost)
-        }
-    }
-
-    /// Of what is left when this share is done.
-    fn after(self, fraction: f64) -> Earlier {
-        let left = (1.0 - fraction).clamp(0.0, 1.0);
-        Earlier {
-            seconds: self.seconds * left,
-            dollars: self.dollars * left,
-            ..self
-        }
-    }
-}
-
 /// What the store has of a key.
 enum Found {
     Absent,
@@ -94,9 +33,6 @@ enum Found {
     Evicted(RecordSummary),
     Damaged(Vec<String>),
 }
-
-/// Digest by output.
-pub type Outputs = BTreeMap<String, Digest>;
 
 /// Decides, node by node.
 pub struct Planner<'a> {
@@ -207,6 +143,10 @@ impl<'a> Planner<'a> {
         self.lost.borrow_mut().insert(id);
     }
 
+    pub(crate) fn is_lost(&self, id: NodeId) -> bool {
+        self.lost.borrow().contains(&id)
+    }
+
     /// What went wrong with the remote when it was decided, once.
     pub(crate) fn take_remark(&self, id: NodeId) -> Option<String> {
         self.remarks.borrow_mut().remove(&id)
@@ -230,22 +170,21 @@ impl<'a> Planner<'a> {
         Ok(all)
     }
 
-    /// What runs needs the bytes of its inputs: those that were evicted are made again, and so on upwards. Whether a node that may
-    /// run needs them is seen when it is decided.
+    /// What runs needs the bytes of its inputs: those that were evicted are made again, and so on upwards. Whether a node of which it is
+    /// open needs them is seen when it is decided.
     fn rebuild_what_is_needed(&self, all: &mut [Decision]) -> Result<()> {
-        // What a remote may have is pulled; only when it could not be, it is made again.
-        if self.store.has_remote() {
-            return Ok(());
-        }
         // Records of hits that are none any more: what they say of their outputs stands.
         let mut were: PerNode<RecordSummary> = PerNode::default();
         for at in (0..all.len()).rev() {
-            if !matches!(all[at].verdict, Verdict::Run(_) | Verdict::Resume { .. }) {
+            if !all[at].verdict.runs() {
                 continue;
             }
             for edge in self.graph.node(all[at].id).inputs.values() {
                 let above = place(all, edge.node).expect("a plan holds what a node needs");
-                if matches!(&all[above].verdict, Verdict::Hit(brief) if brief.evicted) {
+                // What a remote may have is pulled; only when it could not be, it is made again.
+                let gone =
+                    |brief: &RecordSummary| brief.evicted && !self.store.may_pull(&brief.key);
+                if matches!(&all[above].verdict, Verdict::Hit(brief) if gone(brief)) {
                     self.need(edge.node);
                     let known = |id| hit(all, id).or_else(|| were.get(id));
                     let decision = self.decide(edge.node, &known)?;
@@ -303,7 +242,7 @@ impl<'a> Planner<'a> {
             key: None,
             verdict,
             compared: None,
-            earlier: self.earlier(node, id, &manifest),
+            earlier: self.earlier(node, id, &manifest).map(Box::new),
         })
     }
 
@@ -313,9 +252,9 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether its evicted blobs have to be made again. Where there is a remote, not before it could not give them.
-    fn rebuilds(&self, id: NodeId) -> bool {
-        let had = self.store.has_remote() && !self.lost.borrow().contains(&id);
-        self.needs(id) && !had
+    fn rebuilds(&self, id: NodeId, key: &Key) -> bool {
+        let may_pull = || !self.is_lost(id) && self.store.may_pull(key);
+        self.needs(id) && !may_pull()
     }
 
     /// Here, or else at the remote.
@@ -324,10 +263,14 @@ impl<'a> Planner<'a> {
         if !matches!(here, Lookup::Absent) {
             return here;
         }
-        self.store.find_remote(key).unwrap_or_else(|error| {
+        let found = self.store.find_remote(key).unwrap_or_else(|error| {
             self.remarks.borrow_mut().insert(id, format!("{error:#}"));
             Lookup::Absent
-        })
+        });
+        if let Some(text) = self.store.remote_remark() {
+            self.remarks.borrow_mut().insert(id, text);
+        }
+        found
     }
 
     /// What the store has, by the index; whose blobs are needed is looked at itself.
@@ -366,27 +309,28 @@ impl<'a> Planner<'a> {
         };
         let found = self.find(id, &key);
         if let Found::Whole(brief) | Found::Evicted(brief) = &found {
-            decision.earlier = Some(Earlier::own(&brief.cost));
+            decision.earlier = Some(Box::new(Earlier::own(&brief.cost)));
             decision.compared = Some(key.clone());
         }
         let reasons = match found {
             Found::Whole(_) | Found::Evicted(_) if self.forced(id) => vec![Reason::Forced],
-            Found::Evicted(_) if self.rebuilds(id) => vec![Reason::Evicted],
+            Found::Evicted(_) if self.rebuilds(id, &key) => vec![Reason::Evicted],
             Found::Whole(brief) | Found::Evicted(brief) => {
                 decision.verdict = Verdict::Hit(Box::new(brief));
+                (decision.manifest, decision.earlier) = (None, None);
                 return Ok(decision);
             }
             Found::Damaged(what) => {
                 decision.compared = Some(key.clone());
                 let record = self.store.record(&key).ok().flatten();
-                decision.earlier = record.map(|r| Earlier::own(&r.cost));
+                decision.earlier = record.map(|r| Box::new(Earlier::own(&r.cost)));
                 vec![Reason::Missing { what }]
             }
             Found::Absent => {
                 let text = decision.manifest.as_ref().map_or("", Manifest::text);
                 let history = self.history();
                 let own = history.nearest(node.kind.name, node.plain_name(), text);
-                decision.earlier = nearest(history, node, own.as_deref());
+                decision.earlier = nearest(history, node, own.as_deref()).map(Box::new);
                 decision.compared = own.as_ref().map(|r| r.key.clone());
                 against(own.as_deref(), text)
             }
@@ -405,7 +349,7 @@ impl<'a> Planner<'a> {
                 .filter_map(|a| a.fraction())
                 .max_by(f64::total_cmp);
             if let Some(fraction) = fraction {
-                decision.earlier = decision.earlier.map(|e| e.after(fraction));
+                decision.earlier = decision.earlier.map(|e| Box::new(e.after(fraction)));
             }
             Verdict::Resume { reasons, fraction }
         };
@@ -424,11 +368,9 @@ impl<'a> Planner<'a> {
         }
         let own = history.nearest(node.kind.name, node.plain_name(), manifest.text());
         let mut reasons = against(own.as_deref(), manifest.text());
+        // A namesake that differs in its inputs alone is one that it may have.
         reasons.retain(|reason| !matches!(reason, Reason::Input { .. }));
-        match reasons.is_empty() {
-            true => vec![Reason::NeverRun],
-            false => reasons,
-        }
+        reasons
     }
 
     /// For a node whose inputs are not known: what it took at this place, else what the nearest took.
@@ -441,16 +383,6 @@ impl<'a> Planner<'a> {
         let own = history.nearest(node.kind.name, node.plain_name(), manifest.text());
         nearest(history, node, own.as_deref())
     }
-}
-
-/// Another node of the same kind says how long it may take, but is no reason for anything.
-fn nearest(history: &History, node: &Node, own: Option<&Record>) -> Option<Earlier> {
-    let of_the_kind = || history.newest(node.kind.name);
-    let own = own.map(|r| Earlier {
-        unlike: Some(r.key.clone()),
-        ..Earlier::own(&r.cost)
-    });
-    own.or_else(|| of_the_kind().map(|b| Earlier::of_the_kind(&b.cost)))
 }
 
 /// What waits for files that are not on this machine does not run.
@@ -466,29 +398,6 @@ fn forget_reasons_below_absent(all: &mut [Decision]) {
         }
         stuck.insert(decision.id);
     }
-}
-
-/// The place of a node among decisions in graph order.
-fn place(all: &[Decision], id: NodeId) -> Option<usize> {
-    all.binary_search_by_key(&id, |d| d.id).ok()
-}
-
-/// The record of a node that is a hit.
-fn hit(all: &[Decision], id: NodeId) -> Option<&RecordSummary> {
-    match &find(all, id)?.verdict {
-        Verdict::Hit(brief) => Some(brief),
-        _ => None,
-    }
-}
-
-/// What is decided of this node.
-pub fn find(all: &[Decision], id: NodeId) -> Option<&Decision> {
-    Some(&all[place(all, id)?])
-}
-
-pub fn outputs(brief: &RecordSummary) -> Outputs {
-    let named = brief.outputs.iter();
-    named.map(|o| (o.name.clone(), o.digest.clone())).collect()
 }
 
 /// What is other than in the nearest earlier record of the node's kind. One of another kind under the same name is of another node.

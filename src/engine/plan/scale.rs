@@ -1,8 +1,9 @@
 //! What an earlier record says of a node whose parameters, or those above it, were others then: what it took, times what the formulas of
 //! its kind say of both. Formulas are upper bounds, and so is the answer only as far as their ratio is right.
 
+use super::decision::Decision;
 use super::estimate::Estimate;
-use super::planner::{Decision, Planner};
+use super::planner::Planner;
 use crate::graph::Node;
 use crate::graph::manifest::{facts, holds_paths};
 use crate::kind::estimate::Work;

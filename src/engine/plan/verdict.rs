@@ -39,6 +39,15 @@ impl Verdict {
         }
     }
 
+    /// Whether it will run, whatever the nodes above it give.
+    pub fn runs(&self) -> bool {
+        match self {
+            Verdict::Run(_) | Verdict::Resume { .. } => true,
+            Verdict::Maybe { reasons, .. } => !reasons.is_empty(),
+            Verdict::Hit(_) | Verdict::Needs { .. } => false,
+        }
+    }
+
     pub fn reasons(&self) -> &[Reason] {
         match self {
             Verdict::Run(reasons)

@@ -1,7 +1,8 @@
 //! Why a node runs or does not, as data for `pipe why`.
 
-use super::planned::{Plan, Planned};
-use super::planner::{Decision, Planner, Wanted};
+use super::decision::Decision;
+use super::planned::{Plan, Planned, find};
+use super::planner::{Planner, Wanted};
 use crate::graph::changes::Reason;
 use crate::graph::changes::changes;
 use crate::graph::manifest::facts;
@@ -14,10 +15,12 @@ use crate::store::Store;
 use crate::store::record::{Provenance, Record};
 use anyhow::Result;
 use base::hash::{Digest, Key};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub struct Why {
     pub planned: Planned,
+    /// The text behind its key, where that is known.
+    pub manifest: Option<String>,
     /// The record the reasons compare with, or the record that is the hit.
     pub record: Option<Made>,
     /// For inputs that changed, what changed above them: from the nearest cause to the root.
@@ -64,11 +67,10 @@ pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<
         .iter()
         .position(|p| p.decision.id == id)
         .expect("a plan holds what was asked for");
-    for above in graph.closure(&[id]).into_iter().rev().filter(|n| *n != id) {
+    let explaining = explaining(graph, id, &plan[at].decision, &plan);
+    for above in explaining.into_iter().rev().filter(|n| *n != id) {
         let decision = find(&plan, above).expect("a plan holds what a node needs");
-        if matters(graph, id, above, &plan[at].decision, &plan)
-            && !decision.verdict.reasons().is_empty()
-        {
+        if !decision.verdict.reasons().is_empty() {
             let reasons = decision.verdict.reasons().to_vec();
             let root = !reasons.iter().any(|r| matches!(r, Reason::Input { .. }));
             causes.push(Cause {
@@ -78,8 +80,10 @@ pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<
             });
         }
     }
-    if causes.is_empty() {
-        let reasons = plan[at].decision.verdict.reasons();
+    let reasons = plan[at].decision.verdict.reasons();
+    let by_input = reasons.iter().any(|r| matches!(r, Reason::Input { .. }));
+    // All records are read for it.
+    if causes.is_empty() && by_input {
         trace(graph, planner.history(), id, reasons, &mut causes);
     }
     let rests_on = overrides::above(store, graph, id, &plan);
@@ -89,6 +93,9 @@ pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<
         .clone()
         .and_then(|key| store.record(&key).ok()?);
     let planned = plan.swap_remove(at);
+    let manifest = planned.decision.manifest.as_ref();
+    let manifest = manifest.map(|m| m.text().to_string());
+    let manifest = manifest.or_else(|| own.as_ref().map(|record| record.manifest.clone()));
     let record = match (&planned.decision.verdict, &planned.decision.compared) {
         (Verdict::Hit(brief), _) => store.record(&brief.key)?.as_ref().map(made),
         (_, Some(key)) => store.record(key)?.as_ref().map(made),
@@ -96,6 +103,7 @@ pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<
     };
     Ok(Why {
         planned,
+        manifest,
         record,
         causes,
         vouched: own.as_ref().and_then(overrides::vouched),
@@ -103,38 +111,28 @@ pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<
     })
 }
 
-fn find(plan: &[Planned], id: NodeId) -> Option<&Decision> {
-    let found = plan.iter().find(|p| p.decision.id == id);
-    found.map(|p| &p.decision)
-}
-
-/// Only a node that waits for others is explained by what they do.
-fn matters(
+/// The nodes whose verdicts explain this one: of a node that waits for others, those and what they wait for. Below a node that is
+/// certainly reused, what its own inputs do has no effect.
+fn explaining(
     graph: &Graph,
     id: NodeId,
-    above: NodeId,
     decision: &Decision,
     plan: &[Planned],
-) -> bool {
+) -> BTreeSet<NodeId> {
     let Verdict::Maybe { after, .. } = &decision.verdict else {
-        return false;
+        return BTreeSet::new();
     };
-    // Below a node that is certainly reused, what its own inputs do has no effect.
     let mut open = after.clone();
-    let mut seen = vec![id];
+    let mut seen = BTreeSet::from([id]);
     while let Some(next) = open.pop() {
-        if next == above {
-            return true;
-        }
-        if seen.contains(&next) {
+        if !seen.insert(next) {
             continue;
         }
-        seen.push(next);
         if let Some(Verdict::Maybe { .. }) = find(plan, next).map(|d| &d.verdict) {
             open.extend(graph.node(next).inputs.values().map(|e| e.node));
         }
     }
-    false
+    seen
 }
 
 /// Follows changed inputs upwards through the records that made the old and the new content.

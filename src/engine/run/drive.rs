@@ -1,5 +1,6 @@
 //! The loop's decisions: states, verdicts, stopping, the end. Every node's state changes in `Exec::set` alone.
 
+use super::errands::Errand;
 use super::exec::{Exec, STOP_GRACE};
 use super::outcome::{NodeEnd, Outcome};
 use super::queue::Ready;
@@ -127,7 +128,10 @@ impl Exec<'_> {
             .values()
             .map(|edge| edge.node)
             // What a remote may have is pulled when this node starts.
-            .filter(|above| self.briefs[*above].evicted && !self.store.has_remote())
+            .filter(|above| {
+                let brief = &self.briefs[*above];
+                brief.evicted && !self.store.may_pull(&brief.key)
+            })
             .collect();
         if !evicted.is_empty() {
             return evicted.into_iter().for_each(|above| self.invalidate(above));
@@ -149,18 +153,10 @@ impl Exec<'_> {
         self.ready.insert(id, self.remaining[id], ready);
     }
 
-    /// A hit, once its bytes are here where somebody asked for them; where they cannot be had the node is decided anew, and will run.
-    fn use_hit(&mut self, id: NodeId, mut brief: RecordSummary) {
-        if brief.evicted && self.planner.needs(id) && self.store.has_remote() {
-            let record = self.store.record(&brief.key).ok().flatten();
-            let outputs = record.into_iter().flat_map(|r| r.outputs);
-            for (output, artifact) in outputs {
-                if !self.pull(id, &brief.key, &output, &artifact) {
-                    self.planner.lose(id);
-                    return self.decide(id);
-                }
-            }
-            brief.evicted = false;
+    /// A hit, once its bytes are here where somebody asked for them.
+    pub(super) fn use_hit(&mut self, id: NodeId, brief: RecordSummary) {
+        if brief.evicted && self.planner.needs(id) && self.store.may_pull(&brief.key) {
+            return self.errands.ask(Errand::Bytes(id, Box::new(brief)));
         }
         self.hit(id, brief);
     }
@@ -174,6 +170,9 @@ impl Exec<'_> {
     }
 
     pub(super) fn hit(&mut self, id: NodeId, brief: RecordSummary) {
+        if let Err(error) = self.store.keep([&brief.key].into_iter()) {
+            return self.give_up(id, &error);
+        }
         let plan_key = self.planner.plan_key(id);
         if !self.planner.index().remembers(plan_key, &brief.key) {
             self.store.remember(plan_key, &brief.key);
@@ -231,14 +230,16 @@ impl Exec<'_> {
             return;
         }
         let tasks = self.running.values().filter_map(|r| r.task.as_deref());
+        let there = self.settings.executor.elsewhere();
+        // Jobs have as long as their profile says; that is looked at where they are.
+        let late = |since: Instant| there.is_none() && since.elapsed() > STOP_GRACE;
         match self.stopping {
+            _ if self.settings.stop.leaves() => tasks.for_each(<dyn Task>::leave),
             None => {
                 tasks.for_each(<dyn Task>::stop);
                 self.stopping = Some(Instant::now());
             }
-            Some(since) if requests > 1 || since.elapsed() > STOP_GRACE => {
-                tasks.for_each(<dyn Task>::kill)
-            }
+            Some(since) if requests > 1 || late(since) => tasks.for_each(<dyn Task>::kill),
             Some(_) => {}
         }
     }

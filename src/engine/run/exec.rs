@@ -1,6 +1,7 @@
 //! A run that goes on: its nodes, what is free, what is waited for. How that changes is in the files of what happens: `drive` decides,
 //! `tokens` says who starts next, `lifecycle` is what happens to one node.
 
+use super::errands::{Back, Errands};
 use super::executor::{self, Resources, Task};
 use super::queue::Queue;
 use super::settings::Settings;
@@ -9,10 +10,12 @@ use crate::events::event::{Event, Holder, State};
 use crate::events::journal::Journal;
 use crate::graph::manifest::Manifest;
 use crate::graph::{Graph, NodeId, PerNode};
+use crate::kind::Needs;
 use crate::kind::attempt::{Attempt, Spec};
 use crate::kind::failure::Class;
 use crate::plan::{Decision, Planner};
 use crate::store::Store;
+use crate::store::claims::Claim;
 use crate::store::commit::{CommitError, Committed};
 use crate::store::index::RecordSummary;
 use crate::store::origin;
@@ -21,8 +24,7 @@ use anyhow::Result;
 use base::calls::Calls;
 use base::hash::Key;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// A worker that was asked to stop has this long to save its state.
@@ -48,8 +50,10 @@ pub(super) struct Limited {
 pub(super) enum News {
     Job(NodeId, executor::News),
     Committed(NodeId, Box<Result<Committed, CommitError>>),
-    /// The remote was given the record, or had it, or could not be.
-    Published(NodeId, Result<bool>),
+    /// The attempts of a key that was committed are gone, and its lock is free.
+    Swept(Key),
+    /// What was asked of a remote.
+    Back(Back),
 }
 
 /// A node whose worker runs, or whose outputs are being committed.
@@ -72,8 +76,8 @@ pub(super) struct Running {
     pub(super) calls: Calls,
     /// What it was let know, by the name of the variable: not to be repeated.
     pub(super) secrets: BTreeMap<String, String>,
-    /// Held until the record is there.
-    pub(super) lock: File,
+    /// Held until the record is there; by whoever attends to it, where that is elsewhere.
+    pub(super) lock: Option<Arc<dyn Claim>>,
 }
 
 pub(super) struct Exec<'a> {
@@ -101,9 +105,15 @@ pub(super) struct Exec<'a> {
     pub(super) briefs: PerNode<RecordSummary>,
     /// Keys executed in this run: a forced twin is satisfied by them.
     pub(super) made: BTreeSet<Key>,
+    /// Of these, those whose attempts are being removed under their lock.
+    pub(super) sweeping: BTreeSet<Key>,
     /// What the nodes that run leave of the capacity; memory is not counted here, as it is expected and not given.
     pub(super) free: Resources,
     pub(super) peaks: PerNode<u64>,
+    /// What is asked for a node that runs elsewhere.
+    pub(super) needs: PerNode<Needs>,
+    /// Of nodes that were evicted: what had been saved by then.
+    pub(super) saved: BTreeMap<NodeId, u64>,
     /// Nodes that wait for another try, until then.
     pub(super) later: BTreeMap<NodeId, Instant>,
     /// What the ended attempts of this run took.
@@ -119,7 +129,6 @@ pub(super) struct Exec<'a> {
     /// Asked for when the first node starts.
     pub(super) origin: Option<origin::Asked>,
     pub(super) stopping: Option<Instant>,
-    /// Records that are on their way to the remote.
-    pub(super) publishing: usize,
+    pub(super) errands: Errands,
     pub(super) limited: Limited,
 }

@@ -1,5 +1,8 @@
 //! The life of one executed node: lock, attempt, worker, commit, and what becomes of it when it does not end well.
 
+use super::delivery;
+use super::dispatch::{self, Terms};
+use super::errands::Errand;
 use super::exec::{Exec, News, Running};
 use super::secrets::{named_secrets, redact, redact_files};
 use super::watch::Watch;
@@ -7,21 +10,22 @@ use crate::events::event::{Event, State};
 use crate::graph::{Node, NodeId};
 use crate::kind::attempt;
 use crate::kind::attempt::{Attempt, Spec};
+use crate::kind::conclusion::{Conclusion, Result as Told};
 use crate::kind::failure;
 use crate::kind::failure::{Class, End};
 use crate::kind::messages::Message;
 use crate::plan;
-use crate::run::executor::{self, Executor, Job, Resources};
-use crate::store::commit::{self, CommitError, Committed, Delivery, Versus};
+use crate::run::executor::{self, Job, Place, Resources, Task};
+use crate::store::Lookup;
+use crate::store::claims::Claim;
+use crate::store::commit::{CommitError, Committed, Delivery, Versus};
 use crate::store::index::RecordSummary;
 use crate::store::origin::Asked;
 use crate::store::paths::{self, Paths};
 use crate::store::record::{Artifact, Origin, Provenance};
-use crate::store::{Lookup, Store};
 use crate::system::Process;
 use crate::system::clock;
 use crate::system::fault;
-use crate::system::files;
 use anyhow::Result;
 use base::calls::Calls;
 use base::hash::Key;
@@ -29,23 +33,35 @@ use base::threads;
 use std::sync::Arc;
 use std::thread::Scope;
 
+/// What a node that starts is made from.
+enum Inputs {
+    Whole(Vec<(&'static str, Artifact)>),
+    /// Some have to come from the remote once more.
+    OnTheirWay,
+    /// Some are gone, or are not what they were: the nodes that make them run again.
+    Gone,
+}
+
 impl<'a> Exec<'a> {
     pub(super) fn start(&mut self, id: NodeId, taken: Resources) -> Result<()> {
         let waiting = self.ready.get(id);
         let key = waiting.expect("only a ready node is started").key.clone();
         let twin = self.running.values().any(|r| r.key == key);
+        if !twin && self.take_up(id, &key)? {
+            return Ok(());
+        }
         let Some(lock) = (if twin {
             None
         } else {
             self.store.try_lock(&key)?
         }) else {
-            // What was made here is being swept.
-            let own = twin || self.made.contains(&key);
+            let own = twin || self.sweeping.contains(&key);
             self.wait_for_holder(id, key, own);
             return Ok(());
         };
         self.got_lock(id);
         let forced = self.planner.forced(id) && !self.made.contains(&key);
+        let settings = self.settings;
         let shared = self.store.sharing()?;
         match self.store.lookup(&key) {
             Lookup::Whole(record) if !forced => {
@@ -59,13 +75,14 @@ impl<'a> Exec<'a> {
             Lookup::Whole(_) | Lookup::Evicted(_) | Lookup::Absent => {}
         }
         drop(shared);
-        let Some(inputs) = self.inputs(id)? else {
-            self.ready.remove(id);
-            self.set(id, State::Waiting);
-            self.advance();
-            return Ok(());
+        let inputs = match self.inputs(id)? {
+            Inputs::Whole(inputs) => inputs,
+            Inputs::OnTheirWay => return Ok(()),
+            Inputs::Gone => {
+                self.wait_again(id);
+                return Ok(());
+            }
         };
-        let settings = self.settings;
         let mut earlier = Attempt::of(self.store, &key)?;
         if forced {
             // It is made from the beginning; what this run has of it already is no earlier work.
@@ -78,36 +95,88 @@ impl<'a> Exec<'a> {
         }
         self.origin
             .get_or_insert_with(|| Asked::new(&settings.program, settings.workspace.as_deref()));
+        let there = settings.executor.elsewhere();
+        let threads = there.map(|there| there.threads(&self.needs_there(id)));
         let given = Resources {
-            threads: taken.threads.max(1),
+            threads: threads.unwrap_or(taken.threads).max(1),
             ..taken
         };
         let (attempt, spec) = self.attempt(id, &key, given.threads, &earlier, &inputs)?;
         fault::point("attempt-made")?;
         let secrets = named_secrets(&self.graph.node(id).exec);
-        let sender = self.sender.clone();
-        let listener = Arc::new(move |news| {
-            let _ = sender.send(News::Job(id, news)); // The loop ends before this only when it panics.
-        });
+        let elsewhere = settings.executor.elsewhere().is_some();
+        if elsewhere {
+            self.write_terms(id, &attempt, forced)?;
+        }
         let job = Job {
             attempt: &attempt,
             program: &settings.program,
-            lock: &lock,
+            lock: lock.file(),
             given,
             secrets: &secrets,
         };
-        let task = settings.executor.start(&job, listener)?;
+        let task = settings.executor.start(&job, self.listener(id))?;
+        let lock = Some(lock).filter(|_| !elsewhere);
+        self.runs(id, taken, task, (attempt, spec), earlier, lock);
+        Ok(())
+    }
+
+    /// Whether an attempt goes on elsewhere that an engine submitted which is gone, or another one: then its news come here. Whoever
+    /// attends to it has the claim.
+    fn take_up(&mut self, id: NodeId, key: &Key) -> Result<bool> {
+        let settings = self.settings;
+        let forced = self.planner.forced(id) && !self.made.contains(key);
+        let Some(there) = settings.executor.elsewhere().filter(|_| !forced) else {
+            return Ok(false);
+        };
+        let mut earlier = Attempt::of(self.store, key)?;
+        if earlier.is_empty() {
+            return Ok(false);
+        }
+        let newest = earlier.remove(0);
+        let Some(task) = there.take_up(&newest, self.listener(id))? else {
+            return Ok(false);
+        };
+        self.got_lock(id);
+        self.log(id, format!("goes on with attempt {}", newest.name()));
+        let spec = newest.spec()?;
+        let taken = Resources::default();
+        self.runs(id, taken, task, (newest, spec), earlier, None);
+        Ok(true)
+    }
+
+    fn listener(&self, id: NodeId) -> executor::Listener {
+        let sender = self.sender.clone();
+        Arc::new(move |news| {
+            let _ = sender.send(News::Job(id, news)); // The loop ends before this only when it panics.
+        })
+    }
+
+    /// Of an attempt that was started.
+    fn runs(
+        &mut self,
+        id: NodeId,
+        taken: Resources,
+        task: Box<dyn Task>,
+        (attempt, spec): (Attempt, Spec),
+        earlier: Vec<Attempt>,
+        lock: Option<Arc<dyn Claim>>,
+    ) {
         let ready = self.ready.remove(id).expect("only a ready node is started");
+        let threads = match self.settings.executor.elsewhere() {
+            Some(_) => spec.threads,
+            None => taken.threads,
+        };
         self.set(
             id,
             State::Running {
                 attempt: attempt.name(),
-                threads: taken.threads,
+                threads,
             },
         );
         self.free.take(&taken);
         let running = Running {
-            key,
+            key: ready.key,
             taken,
             manifest: ready.manifest,
             attempt,
@@ -118,18 +187,36 @@ impl<'a> Exec<'a> {
             complaint: None,
             stop_requested: false,
             calls: Calls::default(),
-            secrets,
+            secrets: named_secrets(&self.graph.node(id).exec),
             lock,
         };
         self.running.insert(id, running);
-        Ok(())
     }
 
-    /// The artifacts that a node is made from, by port, their bytes looked at. Nothing where some are gone or are not what they
-    /// were: then the nodes that make them run again.
-    fn inputs(&mut self, id: NodeId) -> Result<Option<Vec<(&'static str, Artifact)>>> {
+    /// What has to be known to commit an attempt elsewhere.
+    fn write_terms(&self, id: NodeId, attempt: &Attempt, forced: bool) -> Result<()> {
+        let there = self.settings.executor.elsewhere();
+        let profile = there.expect("it is to run elsewhere").profile();
+        let ready = self.ready.get(id).expect("only a ready node is started");
+        let mut provenance = self.provenance(id);
+        let origin = self.origin.as_ref();
+        provenance.origin = origin.map(Asked::wait).unwrap_or_default();
+        let terms = Terms {
+            manifest: ready.manifest.text().to_string(),
+            provenance,
+            forced,
+            contents: self.planner.paths(id).contents.clone(),
+            needs: self.needs_there(id),
+            grace_seconds: profile.grace_seconds,
+            secrets_file: profile.secrets_file.clone(),
+        };
+        dispatch::put_terms(self.store, attempt, &terms)
+    }
+
+    /// The artifacts that a node is made from, by port, their bytes looked at.
+    fn inputs(&mut self, id: NodeId) -> Result<Inputs> {
         let mut inputs = vec![];
-        let mut whole = true;
+        let (mut whole, mut coming) = (true, false);
         let graph = self.graph;
         for (port, edge) in &graph.node(id).inputs {
             // Another node may have invalidated the one above since this one was ready.
@@ -137,11 +224,11 @@ impl<'a> Exec<'a> {
             let record = key.and_then(|key| self.store.record(&key).ok().flatten());
             let artifact = record.and_then(|mut r| Some((r.outputs.remove(edge.output)?, r.key)));
             match artifact {
-                Some((artifact, key))
-                    if self.store.sound(&artifact)?
-                        || self.pull(edge.node, &key, edge.output, &artifact) =>
-                {
+                Some((artifact, _)) if self.store.sound(&artifact)? => {
                     inputs.push((*port, artifact));
+                }
+                Some((_, key)) if self.store.may_pull(&key) && self.errands.again(id) => {
+                    coming = true;
                 }
                 _ => {
                     self.invalidate(edge.node);
@@ -149,24 +236,11 @@ impl<'a> Exec<'a> {
                 }
             }
         }
-        Ok(whole.then_some(inputs))
-    }
-
-    /// Whether the bytes of an output came from the remote. On the loop's own thread, like looking at inputs.
-    pub(super) fn pull(
-        &mut self,
-        id: NodeId,
-        key: &Key,
-        output: &str,
-        artifact: &Artifact,
-    ) -> bool {
-        match self.store.pull(key, output, artifact) {
-            Ok(pulled) => pulled,
-            Err(error) => {
-                self.log(id, format!("{error:#}; it is made here"));
-                false
-            }
-        }
+        Ok(match (whole, coming) {
+            (false, _) => Inputs::Gone,
+            (true, true) => Inputs::OnTheirWay,
+            (true, false) => Inputs::Whole(inputs),
+        })
     }
 
     fn attempt(
@@ -210,15 +284,28 @@ impl<'a> Exec<'a> {
     {
         match news {
             News::Job(id, executor::News::Message(message)) => self.handle_message(id, message),
+            News::Job(id, executor::News::Place(place)) => self.handle_place(id, place),
             News::Job(id, executor::News::Ended) => self.handle_end(id, scope),
             News::Committed(id, committed) => self.handle_commit(id, *committed),
-            News::Published(id, published) => {
-                self.publishing -= 1;
-                if let Err(error) = published {
-                    self.log(id, format!("{error:#}; it is in the store of this machine"));
-                }
+            News::Swept(key) => {
+                self.sweeping.remove(&key);
             }
+            News::Back(back) => self.back(back),
         }
+    }
+
+    fn handle_place(&mut self, id: NodeId, place: Place) {
+        if let Some(running) = self.running.get_mut(&id) {
+            running.watch.placed(place.host.is_some());
+        }
+        let node = self.name(id);
+        self.emit(Event::Placed {
+            node,
+            on: place.on,
+            job: place.job,
+            host: place.host,
+            word: place.word,
+        });
     }
 
     fn handle_message(&mut self, id: NodeId, message: Message) {
@@ -277,6 +364,11 @@ impl<'a> Exec<'a> {
         spent.follow(&running.attempt.usage(), spec.threads, spec.started_ms);
         let ending = task.end();
         running.watch.note_peak(ending.peak);
+        if let End::Attended(conclusion) = &ending.end
+            && !matches!(conclusion.result, Told::Failed { .. })
+        {
+            return self.handle_conclusion(id, conclusion);
+        }
         if ending.end != End::Exited(0) {
             let asked = self.stopping.is_some() || running.stop_requested;
             let (class, message) = failure::classify(&ending, running.complaint.as_ref(), asked);
@@ -298,37 +390,73 @@ impl<'a> Exec<'a> {
         self.commit(id, node, scope);
     }
 
-    /// On a thread of its own: hashing a model takes a while, and other workers want to be heard.
-    fn commit<'scope>(&mut self, id: NodeId, node: &'a Node, scope: &'scope Scope<'scope, '_>)
-    where
-        'a: 'scope,
-    {
-        let running = &self.running[&id];
+    /// Its origin is found out on the way.
+    fn provenance(&self, id: NodeId) -> Provenance {
+        let node = self.graph.node(id);
         let first = self.settings.recipes.first().map(|(name, _)| name.clone());
-        let mut provenance = Provenance {
-            recipe: self
-                .settings
-                .origins
-                .get(&node.name)
-                .cloned()
-                .or(first)
-                .unwrap_or_default(),
+        let named = self.settings.origins.get(&node.name).cloned();
+        Provenance {
+            recipe: named.or(first).unwrap_or_default(),
             node: node.plain_name().to_string(),
             run: self.run.clone(),
             version: self.settings.version.clone(),
             origin: Origin::default(),
             commits: self.planner.paths(id).commits.clone(),
+        }
+    }
+
+    /// It was judged where it ran, and its record is there.
+    fn handle_conclusion(&mut self, id: NodeId, conclusion: &Conclusion) {
+        let key = self.running[&id].key.clone();
+        let record = match self.store.record(&key) {
+            Ok(Some(record)) => record,
+            Ok(None) => return self.end_badly(id, Class::LostOutputs, "its record is gone".into()),
+            Err(error) => return self.end_badly(id, Class::Environment, format!("{error:#}")),
         };
+        match &conclusion.result {
+            Told::Committed {
+                same,
+                beaten,
+                different,
+            } => {
+                let versus = match (same, beaten) {
+                    _ if !different.is_empty() => Versus::Different(different.clone()),
+                    (true, _) => Versus::Same,
+                    (_, true) => Versus::Beaten,
+                    _ => Versus::Nothing,
+                };
+                self.handle_commit(id, Ok(Committed { record, versus }));
+            }
+            Told::Hit | Told::Failed { .. } => {
+                let running = self.running.remove(&id).expect("it ran until now");
+                self.free.give_back(&running.taken);
+                self.hit(id, RecordSummary::of(&record, false));
+                self.advance();
+            }
+        }
+        if let Ok(Some(_claim)) = self.store.try_lock(&key) {
+            delivery::sweep(self.store, &key);
+        }
+        self.sweeping.remove(&key);
+    }
+
+    /// On a thread of its own: hashing a model takes a while, and other workers want to be heard.
+    fn commit<'scope>(&mut self, id: NodeId, node: &'a Node, scope: &'scope Scope<'scope, '_>)
+    where
+        'a: 'scope,
+    {
+        let mut provenance = self.provenance(id);
+        let running = &self.running[&id];
         let (attempt, spec) = (running.attempt.clone(), running.spec.clone());
-        let lock = running.lock.try_clone().ok();
+        let lock = running.lock.clone();
         let (manifest, earlier) = (running.manifest.clone(), running.earlier.clone());
         let forced = self.planner.forced(id);
         let (store, sender) = (self.store, self.sender.clone());
-        let origin = self.origin.clone();
+        let (origin, gpus) = (self.origin.clone(), node.needs().gpus);
         let executor = &*self.settings.executor;
-        let stop = self.settings.stop.clone();
         let started = threads::start_in(scope, move || {
             provenance.origin = origin.map(|asked| asked.wait()).unwrap_or_default();
+            provenance.origin.gpus.truncate(gpus);
             let delivery = Delivery {
                 attempt: &attempt,
                 earlier: &earlier,
@@ -339,30 +467,19 @@ impl<'a> Exec<'a> {
                 forced,
                 adopted: None,
             };
-            let committed = at_rest(executor, &attempt);
-            let committed = committed.and_then(|()| commit::commit(store, &delivery));
-            let record = committed.as_ref().ok().filter(|_| store.has_remote());
-            let record = record.map(|c| c.record.clone());
+            let committed = delivery::deliver(store, executor, &delivery);
             // A try that comes after a failure wants the lock.
             let lock = lock.filter(|_| committed.is_ok());
-            if committed.is_ok() {
-                let _ = fault::point("committed"); // Only death matters here: the record is there.
-                unname_outputs(&attempt);
-            }
+            let made = committed.is_ok();
             let _ = sender.send(News::Committed(id, Box::new(committed))); // The loop waits for both.
             // Some file systems take longer for this than the node took, and nobody has to wait for it.
             if let Some(_lock) = lock {
-                sweep(store, &spec.key);
+                delivery::sweep(store, &spec.key);
             }
-            if store.has_remote() {
-                let published = record.map_or(Ok(false), |record| {
-                    // Who asks twice wants to be gone; after the first request it may end.
-                    store.publish(&record, &|| stop.requests() > 1)
-                });
-                let _ = sender.send(News::Published(id, published));
+            if made {
+                let _ = sender.send(News::Swept(spec.key.clone())); // As above; at the end nobody asks.
             }
         });
-        self.publishing += usize::from(store.has_remote() && started.is_ok());
         if let Err(error) = started {
             let failed = Err(CommitError::Store(error));
             let _ = self.sender.send(News::Committed(id, Box::new(failed)));
@@ -384,6 +501,8 @@ impl<'a> Exec<'a> {
             .remove(&id)
             .expect("only a running node is committed");
         self.free.give_back(&running.taken);
+        // Who sweeps has the lock as long as it takes.
+        drop(running);
         let (node, record) = (self.name(id), committed.record);
         let key = record.key.clone();
         if let Versus::Different(outputs) = &committed.versus {
@@ -395,8 +514,12 @@ impl<'a> Exec<'a> {
             });
         }
         self.made.insert(key.clone());
+        self.sweeping.insert(key.clone());
         self.store.remember(self.planner.plan_key(id), &key);
         let brief = RecordSummary::of(&record, false);
+        if self.store.has_remote() {
+            self.errands.ask(Errand::Publish(id, Box::new(record)));
+        }
         self.emit(Event::Committed {
             node,
             key: key.clone(),
@@ -412,7 +535,10 @@ impl<'a> Exec<'a> {
     fn end_badly(&mut self, id: NodeId, class: Class, message: String) {
         let running = self.running.remove(&id).expect("only a running node ends");
         self.free.give_back(&running.taken);
-        running.attempt.drop_outputs();
+        // Elsewhere that is done by whoever attends to it, who may still be at work.
+        if self.settings.executor.elsewhere().is_none() {
+            running.attempt.drop_outputs();
+        }
         if class == Class::Interrupted {
             self.set(id, State::Interrupted);
             return self.advance();
@@ -433,31 +559,4 @@ impl<'a> Exec<'a> {
         };
         self.fail(id, failed);
     }
-}
-
-/// Outputs that are in the store have another name there. To lose this one changes their times, by which they are known to whoever has
-/// read them: so it is lost before anybody may. Their folders, which may take longer, go with the attempt.
-fn unname_outputs(attempt: &Attempt) {
-    for (_, path) in files::walk(&attempt.outputs(), false).unwrap_or_default() {
-        let _ = std::fs::remove_file(path); // As in `sweep`.
-    }
-}
-
-/// Attempts of a committed key have served. Under its lock still, so none of them is alive; what cannot be removed is litter.
-fn sweep(store: &Store, key: &Key) {
-    for attempt in Attempt::of(store, key).unwrap_or_default() {
-        let _ = attempt.remove();
-    }
-    let _ = fault::point("swept"); // As after the commit.
-}
-
-/// Nobody may be able to write to the outputs any more: what is hashed now is to be what is kept.
-fn at_rest(executor: &dyn Executor, attempt: &Attempt) -> Result<(), CommitError> {
-    let writers = executor.writers(attempt);
-    let writers = writers.map_err(|error| CommitError::Outputs(format!("{error:#}")))?;
-    if writers.is_empty() {
-        return Ok(());
-    }
-    let told = format!("its outputs are not at rest: {}", writers.join(", "));
-    Err(CommitError::Outputs(told))
 }

@@ -1,15 +1,21 @@
 //! Runs a plan: `drive` decides and is the one door for states, `tokens` says who starts next, `lifecycle` is what happens to one node
 //! (lock, attempt, worker, commit), `supervise` looks after those that run and says whether one is tried again, `spending` after what
-//! they ask of services, `contention` after keys that somebody else has; `executor` is where they run. The verdicts come from
+//! they ask of services, `contention` after keys that somebody else has, `sharing` after what is asked of a remote; `executor` is where they run. The verdicts come from
 //! `plan::Planner`, node by node as inputs become known. What cannot run here is refused before anything starts: `limit`, `wanting`.
 
+pub mod attend;
+pub mod dispatch;
 pub mod executor;
 pub mod holder;
+pub mod profile;
 pub mod pulse;
+pub mod scheduler;
 pub mod worker;
 
 mod contention;
+mod delivery;
 mod drive;
+mod errands;
 mod exec;
 mod lifecycle;
 mod limit;
@@ -17,6 +23,7 @@ mod outcome;
 mod queue;
 pub mod secrets;
 mod settings;
+mod sharing;
 mod spending;
 mod supervise;
 mod tokens;
@@ -26,11 +33,14 @@ mod watch;
 use crate::events::event::{Event, State};
 use crate::events::journal::{Journal, RunInfo};
 use crate::graph::{Graph, NodeId, PerNode};
+use crate::kind::Needs;
 use crate::kind::failure::Failure;
 use crate::plan::estimate::Basis;
+use crate::plan::verdict::Verdict;
 use crate::plan::{Plan, Planned, Planner, Wanted};
 use crate::store::{Store, workspaces};
 use crate::system::{Process, clock};
+use errands::Errands;
 use exec::{Exec, Limited};
 use executor::Resources;
 pub use limit::Limit;
@@ -41,7 +51,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
-pub use wanting::{Wanting, too_large};
+pub use wanting::{Wanting, too_large, without_place};
 
 /// How often locks of others and the stop request are looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -78,14 +88,22 @@ pub fn run(
         return Err(Failure::Refused(refusal));
     }
     let lines: Vec<_> = plan.nodes.iter().map(|p| p.line(graph)).collect();
-    let wanting = Wanting::of(graph, &plan);
+    let elsewhere = settings.executor.elsewhere();
+    let wanting = match elsewhere {
+        None => Wanting::of(graph, &plan),
+        Some(there) => Wanting::elsewhere(graph, &plan, there.profile()),
+    };
     if !wanting.is_empty() {
         return Err(Failure::Environment(anyhow::anyhow!(
             "{}\nnothing was started",
             wanting.told()
         )));
     }
-    if let Some(told) = too_large(graph, &plan, &settings.capacity) {
+    let too_large = match elsewhere {
+        None => too_large(graph, &plan, &settings.capacity),
+        Some(there) => without_place(graph, &plan, there.profile()),
+    };
+    if let Some(told) = too_large {
         return Err(Failure::Environment(anyhow::anyhow!(
             "{told}\nnothing was started"
         )));
@@ -115,6 +133,11 @@ pub fn run(
     if let Some(folder) = &settings.workspace {
         workspaces::register(store, folder)?;
     }
+    let hits = plan.nodes.iter().filter_map(|p| match &p.decision.verdict {
+        Verdict::Hit(brief) => Some(&brief.key),
+        _ => None,
+    });
+    store.keep(hits)?;
     let journal = Journal::create(store, &info, &settings.recipes)?;
     thread::scope(|scope| {
         let (sender, news) = mpsc::channel();
@@ -133,7 +156,12 @@ pub fn run(
                 .map(|id| (*id, State::Waiting))
                 .collect(),
             remaining: remaining(graph, &plan),
-            peaks: peaks(&plan),
+            peaks: peaks(graph, &plan),
+            needs: match elsewhere {
+                None => PerNode::default(),
+                Some(_) => needs(graph, &plan),
+            },
+            saved: BTreeMap::new(),
             planned: plan
                 .nodes
                 .into_iter()
@@ -146,6 +174,7 @@ pub fn run(
             running: BTreeMap::new(),
             briefs: PerNode::with_capacity(graph.nodes().len()),
             made: BTreeSet::new(),
+            sweeping: BTreeSet::new(),
             free,
             later: BTreeMap::new(),
             spent: BTreeMap::new(),
@@ -156,7 +185,7 @@ pub fn run(
             trouble: None,
             origin: None,
             stopping: None,
-            publishing: 0,
+            errands: Errands::default(),
             limited: Limited::default(),
         };
         exec.emit(Event::RunStarted {
@@ -167,11 +196,12 @@ pub fn run(
         exec.journal.flush();
         exec.advance();
         drop(shared);
-        while exec.open > 0 || exec.publishing > 0 {
+        while exec.open > 0 || exec.errands.busy() {
             exec.check_stop();
             exec.check_limit();
             exec.poll_workers();
             exec.start_ready();
+            exec.send(scope);
             exec.journal.flush();
             match news.recv_timeout(TICK) {
                 Ok(news) => exec.handle(news, scope),
@@ -218,10 +248,17 @@ fn users(graph: &Graph, selected: &[NodeId]) -> PerNode<Vec<NodeId>> {
     users
 }
 
-/// What nodes are expected to take of the memory at most, by the nearest earlier records.
-fn peaks(plan: &Plan) -> PerNode<u64> {
+/// What is asked for nodes that run elsewhere.
+fn needs(graph: &Graph, plan: &Plan) -> PerNode<Needs> {
+    let each = plan.nodes.iter();
+    each.map(|p| (p.decision.id, p.needs(graph))).collect()
+}
+
+/// What nodes are expected to take of the memory at most: by what was said of them, else by the nearest earlier records.
+fn peaks(graph: &Graph, plan: &Plan) -> PerNode<u64> {
     let told = |p: &&Planned| p.estimate.basis != Basis::Unknown;
-    let told = plan.nodes.iter().filter(told);
-    told.map(|p| (p.decision.id, p.estimate.peak_bytes))
+    let said = |p: &Planned| graph.node(p.decision.id).memory();
+    let told = plan.nodes.iter().filter(|p| told(p) || said(p).is_some());
+    told.map(|p| (p.decision.id, said(p).unwrap_or(p.estimate.peak_bytes)))
         .collect()
 }

@@ -1,8 +1,11 @@
 //! Which environment variables a node's worker may see besides the ordinary ones, and that their values are written nowhere.
 
 use crate::plan::names_service;
+use anyhow::{Context, Result, ensure};
+use base::bounded;
 use base::value::{Value, Values};
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// How one gets out of here, for nodes that name a URL. They may hold a password.
@@ -16,6 +19,9 @@ const PROXIES: [&str; 8] = [
     "all_proxy",
     "no_proxy",
 ];
+
+/// Larger than any file of secrets.
+const MOST: u64 = 1 << 20;
 
 /// Shorter values are no secrets, and would blank half of what is said.
 const SHORTEST: usize = 6;
@@ -62,8 +68,16 @@ pub fn missing(exec: &Values) -> BTreeSet<String> {
     names
 }
 
-/// Secrets are named, not written: `key = { env = "NAME" }` or a parameter whose name ends in `_env`.
+/// Secrets are named, not written: `key = { env = "NAME" }` or a parameter whose name ends in `_env`. With their values here.
 pub(crate) fn named_secrets(exec: &Values) -> BTreeMap<String, String> {
+    let names = names(exec).into_iter();
+    names
+        .filter_map(|name| Some((name.clone(), value(&name)?)))
+        .collect()
+}
+
+/// All that a node may see.
+pub(super) fn names(exec: &Values) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (param, value) in exec {
         name_secrets(param, value, &mut names);
@@ -72,9 +86,29 @@ pub(crate) fn named_secrets(exec: &Values) -> BTreeMap<String, String> {
         names.extend(PROXIES.map(String::from));
     }
     names
-        .into_iter()
-        .filter_map(|name| Some((name.clone(), value(&name)?)))
-        .collect()
+}
+
+/// Those of these names that a file of `NAME=VALUE` lines has, which nobody else may read.
+pub(super) fn in_file(path: &Path, names: &BTreeSet<String>) -> Result<BTreeMap<String, String>> {
+    let shown = || format!("the file of secrets, {}", path.display());
+    let mode = std::fs::metadata(path).with_context(shown)?.mode();
+    ensure!(
+        mode & 0o077 == 0,
+        "{} may be read by others: `chmod 600` it",
+        shown()
+    );
+    let text = bounded::read_text(path, MOST).with_context(shown)?;
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'));
+    let pairs = lines.filter_map(|line| line.split_once('='));
+    let pairs = pairs.map(|(name, value)| {
+        let name = name.trim().trim_start_matches("export ").trim();
+        let value = value.trim();
+        let bare = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
+        (name.to_string(), bare.unwrap_or(value).to_string())
+    });
+    Ok(pairs.filter(|(name, _)| names.contains(name)).collect())
 }
 
 /// What the named secret is here; only a node that names it learns it.

@@ -90,6 +90,12 @@ impl Default for Orphans {
 #[derive(Clone, Default)]
 pub struct Stop {
     requests: Arc<AtomicUsize>,
+    /// Jobs elsewhere are to go on without this engine.
+    leave: Arc<AtomicBool>,
+    /// The first signal is a question, which somebody asks.
+    asks: Arc<AtomicBool>,
+    /// Signals.
+    heard: Arc<AtomicUsize>,
     /// Whether there is anything to end in good order: not while a plan is made, which may read large files.
     begun: Arc<AtomicBool>,
 }
@@ -103,7 +109,18 @@ impl Stop {
         self.requests.load(Ordering::Relaxed)
     }
 
-    pub(super) fn begin(&self) {
+    /// As `request`, but what runs elsewhere goes on there; another run takes it up.
+    pub fn leave(&self) {
+        self.leave.store(true, Ordering::Relaxed);
+        self.request();
+    }
+
+    pub fn leaves(&self) -> bool {
+        self.leave.load(Ordering::Relaxed)
+    }
+
+    /// From now on there is something to end in good order.
+    pub fn begin(&self) {
         self.begun.store(true, Ordering::Relaxed);
     }
 
@@ -112,7 +129,20 @@ impl Stop {
             // As if nobody listened. Where that does not end this process, the run ends as soon as it begins.
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
-        self.request();
+        let first = self.heard.fetch_add(1, Ordering::Relaxed) == 0;
+        if !(first && self.asks.load(Ordering::Relaxed)) {
+            self.request();
+        }
+    }
+
+    /// From now on the first signal requests nothing: who calls this looks at `heard`, and asks what is wanted.
+    pub fn ask_first(&self) {
+        self.asks.store(true, Ordering::Relaxed);
+    }
+
+    /// How many signals came.
+    pub fn heard(&self) -> usize {
+        self.heard.load(Ordering::Relaxed)
     }
 
     /// One that Ctrl-C and SIGTERM request, from now on.

@@ -51,10 +51,8 @@ impl Exec<'_> {
     /// What this run's attempts asked so far, those that go on included.
     fn asked(&mut self) -> Calls {
         for running in self.running.values_mut().filter(|r| r.task.is_some()) {
-            let now = running.attempt.usage().calls;
-            // While it is written it reads as nothing.
-            if now.made >= running.calls.made {
-                running.calls = now;
+            if let Some(now) = running.attempt.usage_so_far() {
+                running.calls = now.calls;
             }
         }
         let mut asked = Calls::default();

@@ -18,6 +18,12 @@ impl Exec<'_> {
         self.looked = Instant::now();
         let mut silent = vec![];
         for (id, running) in &mut self.running {
+            // Who cannot say that he lives has to end: somebody else may begin the same.
+            if let (Some(lock), Some(task)) = (&running.lock, &running.task)
+                && !lock.renew().unwrap_or(true)
+            {
+                task.kill();
+            }
             let Some(task) = &running.task else {
                 continue;
             };
@@ -42,6 +48,14 @@ impl Exec<'_> {
             return false;
         }
         let saved = running.attempt.resumable();
+        if class == Class::Evicted {
+            // What goes on is no try: only those that saved nothing new are counted.
+            let now = running.attempt.saved(&running.spec.earlier);
+            let before = self.saved.insert(id, now).unwrap_or_default();
+            if now > before {
+                self.tries.remove(&(id, class.words()));
+            }
+        }
         let tries = self.tries.entry((id, class.words())).or_default();
         let salt = format!("{} {}", self.run, running.spec.node);
         let Some(pause) = self.settings.retries.pause(class, *tries, saved, &salt) else {

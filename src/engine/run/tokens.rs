@@ -19,6 +19,9 @@ const ALIKE: f64 = 0.75;
 /// Nodes whose outputs are being committed at once, at most: a disk that is slower than the nodes is not to be buried.
 const COMMITTED: usize = 16;
 
+/// Nodes that are being committed, or whose attempts are being removed, at once: each has a thread and open files.
+const TRAILING: usize = 64;
+
 /// So many of the ready nodes are looked at in one round.
 const WINDOW: usize = 64;
 
@@ -55,7 +58,15 @@ impl Exec<'_> {
             if self.trouble.is_some() || self.halted.is_some() {
                 return;
             }
+            if self.looks_first(id) {
+                left -= 1;
+                continue;
+            }
             let needs = self.needs(id);
+            if self.settings.executor.elsewhere().is_some() {
+                self.start_elsewhere(id);
+                continue;
+            }
             if needs.gpus > self.settings.capacity.gpus {
                 self.refuse(id, needs.gpus);
                 left -= 1;
@@ -81,6 +92,24 @@ impl Exec<'_> {
         }
     }
 
+    /// What it takes there is no part of what there is here: as many at once as were allowed.
+    fn start_elsewhere(&mut self, id: NodeId) {
+        let most = self.settings.capacity.threads;
+        let most = self.settings.jobs.map_or(most, |jobs| jobs.min(most));
+        if self.running.len() >= most {
+            return;
+        }
+        if let Err(error) = self.start(id, Resources::default()) {
+            self.give_up(id, &error);
+        }
+    }
+
+    /// What is asked for a node that runs elsewhere: as it was planned; of a hit whose bytes are gone, what was said of it.
+    pub(super) fn needs_there(&self, id: NodeId) -> Needs {
+        let planned = self.needs.get(id).copied();
+        planned.unwrap_or_else(|| self.needs(id))
+    }
+
     /// One that could wait for ever: of those that were to run, `wanting` has refused it before; this was a hit whose bytes are gone.
     fn refuse(&mut self, id: NodeId, gpus: usize) {
         let needed = count(gpus as u64, "GPU", "GPUs");
@@ -98,13 +127,18 @@ impl Exec<'_> {
         self.graph.node(id).needs()
     }
 
-    /// Whether a node may run beside those that do. One that is alone may always, so none waits for ever.
+    /// Whether a node may run beside those that do. One that is alone may as soon as what was committed is put away, so none waits for
+    /// ever.
     fn has_room(&self, id: NodeId) -> bool {
+        let committed = self.running.values().filter(|r| r.task.is_none());
+        let committed = committed.count();
+        if self.sweeping.len() + committed >= TRAILING {
+            return false;
+        }
         if self.running.is_empty() {
             return true;
         }
-        let committed = self.running.values().filter(|r| r.task.is_none());
-        if committed.count() >= COMMITTED {
+        if committed >= COMMITTED {
             return false;
         }
         if self

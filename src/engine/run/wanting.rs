@@ -1,6 +1,7 @@
 //! What a plan needs of this machine and does not find: variables, files, programs, memory. Told all at once, before anything starts.
 
 use super::executor::Resources;
+use super::profile::Profile;
 use super::secrets;
 use crate::graph::Graph;
 use crate::plan::verdict::Verdict;
@@ -45,6 +46,19 @@ impl Wanting {
             if !files.is_empty() {
                 wanting.files.insert(node.name.clone(), files);
             }
+        }
+        wanting
+    }
+
+    /// What has to be here although the nodes run elsewhere: sources, whose contents are in keys, and variables, where they are handed
+    /// on from here. What the machines there lack is told by them.
+    pub fn elsewhere(graph: &Graph, plan: &Plan, profile: &Profile) -> Wanting {
+        let mut wanting = Wanting {
+            programs: BTreeMap::new(),
+            ..Wanting::of(graph, plan)
+        };
+        if profile.secrets_file.is_some() {
+            wanting.variables.clear();
         }
         wanting
     }
@@ -107,10 +121,11 @@ fn path() -> String {
 pub fn too_large(graph: &Graph, plan: &Plan, there: &Resources) -> Option<String> {
     let mut told = vec![];
     let gpus = lines(graph, plan, |planned| {
-        let node = graph.node(planned.decision.id);
-        let needed = node.needs().gpus;
-        let hit = matches!(planned.decision.verdict, Verdict::Hit(_));
-        (needed > there.gpus && !hit).then(|| needed.to_string())
+        if matches!(planned.decision.verdict, Verdict::Hit(_)) {
+            return None;
+        }
+        let needed = graph.node(planned.decision.id).needs().gpus;
+        (needed > there.gpus).then(|| needed.to_string())
     });
     if !gpus.is_empty() {
         let there = count(there.gpus as u64, "GPU there is", "GPUs there are");
@@ -131,6 +146,16 @@ pub fn too_large(graph: &Graph, plan: &Plan, there: &Resources) -> Option<String
         }
     }
     (!told.is_empty()).then(|| told.join("\n"))
+}
+
+/// Nodes that no partition of a profile is large enough for: a line each.
+pub fn without_place(graph: &Graph, plan: &Plan, profile: &Profile) -> Option<String> {
+    let told = lines(graph, plan, |planned| {
+        let hit = matches!(planned.decision.verdict, Verdict::Hit(_));
+        let place = profile.partition(&planned.needs(graph)).err();
+        place.filter(|_| !hit).map(|none| format!("{none:#}"))
+    });
+    (!told.is_empty()).then(|| format!("nodes have no place:{told}"))
 }
 
 /// `\n  NODE: WHAT` of every node of which there is something to say.

@@ -41,6 +41,16 @@ impl Watch {
         self.next = 0.0;
     }
 
+    /// Of a job elsewhere: nobody is silent before he has a machine.
+    pub(super) fn placed(&mut self, has_machine: bool) {
+        let now = self.since.elapsed().as_secs_f64();
+        self.pulse = Pulse::new(now);
+        self.next = match has_machine {
+            true => 0.0,
+            false => f64::INFINITY,
+        };
+    }
+
     pub(super) fn peak(&self) -> u64 {
         self.peak
     }

@@ -3,12 +3,12 @@
 use super::Store;
 use super::record::Artifact;
 use crate::kind::attempt::{Attempt, Spec};
-use crate::system::files::names;
+use crate::system::files::{self, names};
 use anyhow::{Context, Result};
 use base::bounded;
-use base::hash::Key;
+use base::hash::{Digest, Key};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 impl Attempt {
     /// A fresh folder, with its inputs laid out.
@@ -30,6 +30,26 @@ impl Attempt {
         let text = serde_json::to_vec_pretty(spec).with_context(made)?;
         fs::write(dir.join("attempt.json"), text).with_context(made)?;
         Ok(attempt)
+    }
+
+    /// What its worker reads, as it is on this machine: `spec`, and the links of its inputs, which lie in this store.
+    pub(crate) fn relink(&self, store: &Store, spec: &Spec) -> Result<()> {
+        let shown = || format!("laying out attempt {}", self.dir.display());
+        for port in spec.inputs.keys() {
+            for link in links(&self.input(port)).with_context(shown)? {
+                let to = fs::read_link(&link).with_context(shown)?;
+                let digest = to.file_name().and_then(|name| name.to_str());
+                let digest = digest.and_then(Digest::parse).with_context(shown)?;
+                let here = store.objects().path(&digest);
+                if here != to {
+                    fs::remove_file(&link).with_context(shown)?;
+                    std::os::unix::fs::symlink(here, &link).with_context(shown)?;
+                }
+            }
+        }
+        let text = serde_json::to_vec_pretty(spec).with_context(shown)?;
+        let path = self.dir.join("attempt.json");
+        files::put(&store.tmp(), &path, &text).with_context(shown)
     }
 
     /// The one that a journal calls so; none where that is no name, as in a journal that somebody has changed.
@@ -60,6 +80,22 @@ impl Attempt {
         found.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
         Ok(found.into_iter().map(|(_, attempt)| attempt).collect())
     }
+}
+
+/// What lies below a folder and is no folder.
+fn links(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = vec![];
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for name in names(&folder)? {
+            let path = folder.join(&name);
+            match fs::symlink_metadata(&path)?.is_dir() {
+                true => folders.push(path),
+                false => found.push(path),
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// A fresh folder. Numbers and not times say which attempt came later: the clock may have been set back.

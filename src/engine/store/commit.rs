@@ -103,8 +103,11 @@ fn store_record(
     merge_metrics(delivery)?;
     let mut logs = vec![];
     for (relative, path) in files::walk(&delivery.attempt.logs(), false)? {
-        // Progress and usage have served; most nodes say nothing on stderr.
-        let kept = !matches!(relative.as_str(), "progress.json" | "usage.json");
+        // Progress, usage and messages have served; most nodes say nothing on stderr.
+        let kept = !matches!(
+            relative.as_str(),
+            "progress.json" | "usage.json" | "messages.jsonl"
+        );
         if !kept || fs::metadata(&path).is_ok_and(|m| m.len() == 0) {
             continue;
         }

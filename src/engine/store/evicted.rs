@@ -57,14 +57,37 @@ impl Store {
         bytes: u64,
         reason: &str,
     ) -> Result<()> {
+        let mark = self.more_evicted(key, outputs, bytes, reason);
+        self.write_mark(key, &mark)
+    }
+
+    /// As `mark_evicted`, for many: durable once somebody has synced the store. The folder is there.
+    pub(crate) fn mark_evicted_soon(
+        &self,
+        key: &Key,
+        outputs: &BTreeSet<String>,
+        reason: &str,
+    ) -> Result<()> {
+        let shown = || format!("marking record {} as evicted", key.short());
+        let mark = self.more_evicted(key, outputs, 0, reason);
+        let text = serde_json::to_vec_pretty(&mark).with_context(shown)?;
+        files::replace(&self.tmp(), &self.mark_path(key), &text).with_context(shown)
+    }
+
+    fn more_evicted(
+        &self,
+        key: &Key,
+        outputs: &BTreeSet<String>,
+        bytes: u64,
+        reason: &str,
+    ) -> Evicted {
         let before = self.evicted(key).unwrap_or_default();
-        let mark = Evicted {
+        Evicted {
             at_ms: clock::now_ms(),
             bytes: before.bytes + bytes,
             reason: reason.to_string(),
             outputs: before.outputs.union(outputs).cloned().collect(),
-        };
-        self.write_mark(key, &mark)
+        }
     }
 
     fn write_mark(&self, key: &Key, mark: &Evicted) -> Result<()> {

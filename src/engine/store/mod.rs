@@ -6,10 +6,13 @@
 //! objects/ab/DIGEST            blobs, read-only
 //! actions/ab/KEY.json          records: the only commit point, create-only
 //! actions/ab/KEY.evicted       the blobs of this record were removed on purpose
+//! actions/ab/KEY.found         where this record was found, of one that was made elsewhere
 //! plans/ab/PLANKEY             hint: the key this place of a graph had last
 //! attempts/KEY12-N/            out/NAME/ in/PORT/ resume/ logs/ attempt.json
 //! runs/ID/                     recipes, events.jsonl
 //! locks/KEY                    flock of whoever executes this key; the file itself means nothing
+//! shared.toml                  claims are links: machines share this store whose locks do not exclude each other
+//! claims/KEY/N                 the claim of the N-th holder, in such a store
 //! memo/                        digests of source files and of used objects, the index: all rebuildable
 //! pins/NAME.json               records to be kept, named by somebody
 //! workspaces/ID.json           folders that runs were called in
@@ -18,6 +21,7 @@
 //! ```
 
 pub mod attempts;
+pub mod claims;
 pub mod commit;
 pub mod evicted;
 pub mod hub;
@@ -27,15 +31,19 @@ pub mod origin;
 pub mod paths;
 pub mod record;
 pub mod remote;
+mod second;
 mod shards;
 pub mod sources;
 mod transfer;
 pub mod workspaces;
 
+pub use second::Found;
+
 use crate::kind::failure::Failure;
+use crate::store::claims::{Claim, Claims};
 use crate::store::objects::Objects;
 use crate::store::record::{Artifact, Record};
-use crate::store::remote::Remote;
+use crate::store::second::Second;
 use crate::store::shards::Shards;
 use crate::store::sources::Sources;
 use crate::system::clock;
@@ -85,7 +93,8 @@ pub struct Store {
     actions: Shards,
     sources: Mutex<Sources>,
     seen: Mutex<Sources>,
-    remote: Option<Arc<dyn Remote>>,
+    claims: Box<dyn Claims>,
+    second: Option<Second>,
 }
 
 impl Store {
@@ -102,7 +111,7 @@ impl Store {
             found(&root).with_context(|| format!("cannot make a store at {}", root.display()))?;
         }
         check_format(&root)?;
-        Ok(Store::new(root))
+        Ok(Store::new(root)?)
     }
 
     /// For whoever only looks: a store that is not there yet holds nothing, and none is made.
@@ -113,18 +122,30 @@ impl Store {
             false => is_free(&root)
                 .with_context(|| format!("there can be no store at {}", root.display()))?,
         }
-        Ok(Store::new(root))
+        Ok(Store::new(root)?)
     }
 
-    fn new(root: PathBuf) -> Store {
-        Store {
+    fn new(root: PathBuf) -> Result<Store> {
+        Ok(Store {
             objects: Objects::new(&root),
             actions: Shards::new(root.join("actions")),
             sources: Mutex::new(Sources::open(root.join("memo/sources.json"))),
             seen: Mutex::new(Sources::open(root.join("memo/objects.json"))),
-            remote: None,
+            claims: claims::shared::of(&root)?,
+            second: None,
             root,
-        }
+        })
+    }
+
+    /// From now on, for this and for every engine that opens it, claims are links which last so long without a sign of life.
+    pub fn share(&mut self, lasts: Duration) -> Result<()> {
+        claims::shared::share(&self.root, lasts)?;
+        self.claims = claims::shared::of(&self.root)?;
+        Ok(())
+    }
+
+    pub fn claims(&self) -> &dyn Claims {
+        &*self.claims
     }
 
     pub fn root(&self) -> &Path {
@@ -190,10 +211,17 @@ impl Store {
     /// Drafts of engines that were killed. A draft is written and placed within moments; what cannot be removed is litter.
     fn clear_drafts(&self) {
         const OLD: Duration = Duration::from_secs(600);
+        /// What arrived of a blob is gone on with.
+        const PARTIAL: Duration = Duration::from_secs(86_400);
         let drafts = fs::read_dir(self.tmp()).into_iter().flatten().flatten();
         for draft in drafts {
             let changed = draft.metadata().and_then(|m| m.modified());
-            if changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > OLD)) {
+            let name = draft.file_name();
+            let most = match objects::is_partial(&name.to_string_lossy()) {
+                true => PARTIAL,
+                false => OLD,
+            };
+            if changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > most)) {
                 let _ = fs::remove_file(draft.path());
             }
         }
@@ -214,7 +242,7 @@ impl Store {
             .collect();
         if missing.is_empty() {
             Lookup::Whole(Box::new(record))
-        } else if self.is_evicted(key) {
+        } else if self.is_evicted(key) || !self.record_path(key).exists() {
             Lookup::Evicted(Box::new(record))
         } else {
             Lookup::Damaged(missing)
@@ -226,10 +254,10 @@ impl Store {
         self.record_path(key).with_extension(EVICTED).exists()
     }
 
-    /// The record of a key, whatever the state of its files.
+    /// The record of a key, whatever the state of its files: here, else as it was found at the remote.
     pub fn record(&self, key: &Key) -> Result<Option<Record>> {
         let Some(text) = self.record_text(key)? else {
-            return Ok(None);
+            return Ok(self.second.as_ref().and_then(|s| s.record(key)));
         };
         let record = Record::from_text(&text)
             .with_context(|| format!("record {} is not readable", key.short()))?;
@@ -269,13 +297,13 @@ impl Store {
     /// Create-only: false where a record of this key exists already. Everything it names is durable by now.
     pub fn add_record(&self, record: &Record) -> Result<bool> {
         let text = record.to_text()?;
-        self.add_text(&record.key, &text)
-    }
-
-    fn add_text(&self, key: &Key, text: &str) -> Result<bool> {
+        let key = &record.key;
         let shown = || format!("writing record {}", key.short());
         self.actions.ready(key.shard()).with_context(shown)?;
         let path = self.record_path(key);
+        if !path.exists() {
+            self.forget_found(key);
+        }
         fault::point("record-ready").with_context(shown)?;
         files::write_new(&self.tmp(), &path, text.as_bytes()).with_context(shown)
     }
@@ -287,6 +315,7 @@ impl Store {
             .join("quarantine")
             .join(format!("{key}-{}.json", clock::unique()));
         fault::point("record-retire")?;
+        self.forget_found(key);
         fs::rename(self.record_path(key), aside)
             .with_context(|| format!("moving record {} to quarantine", key.short()))
     }
@@ -354,21 +383,23 @@ impl Store {
             .and_then(|()| files::replace(&self.tmp(), &path, key.as_str().as_bytes()));
     }
 
-    /// The lock of a key, or nothing while someone else holds it. It is held as long as the file, or a copy of its
-    /// descriptor in a worker, is open.
-    pub fn try_lock(&self, key: &Key) -> Result<Option<File>> {
-        let file = self.open_lock(key.as_str())?;
-        let path = self.root.join("locks").join(key.as_str());
-        exclusive(&file, &path).map(|got| got.then_some(file))
+    /// The claim of a key, or nothing while someone else holds it. It is held as long as it lives; where it is a lock, as long as a
+    /// copy of its descriptor in a worker is open.
+    pub fn try_lock(&self, key: &Key) -> Result<Option<Arc<dyn Claim>>> {
+        self.claims.take(key)
     }
 
     /// Held while blobs are counted on that no record or run protects yet: while a commit goes on, while hits are decided. As long
     /// as anyone holds it, `alone` is refused.
     pub fn sharing(&self) -> Result<File> {
         let file = self.open_lock("sweep")?;
-        file.lock_shared()
-            .context("locking the store; its file system must support locks")?;
-        Ok(file)
+        match (file.lock_shared(), self.claims.lasts()) {
+            // `gc` knows that locks say little where claims are links.
+            (Ok(()), _) | (Err(_), Some(_)) => Ok(file),
+            (locked, None) => locked
+                .context("locking the store; its file system must support locks")
+                .map(|()| file),
+        }
     }
 
     /// For whoever removes blobs: nothing while somebody is `sharing`.

@@ -1,21 +1,34 @@
 //! Blobs and folders of blobs: hashing, putting files into `objects/`, laying them out again. Knows no nodes.
 
+use super::remote::Remote;
 use super::shards::Shards;
 use crate::system::files::{Blob, hash_file, sync_dir};
 use crate::system::{clock, fault};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use base::bounded;
 use base::hash::Digest;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Before the digest in the name of what has arrived of a blob.
+const PARTIAL: &str = "pull-";
+
+/// Whether a draft is a part of a blob that is on its way from a remote.
+pub(super) fn is_partial(draft: &str) -> bool {
+    draft.starts_with(PARTIAL)
+}
 
 /// The folder of blobs. `tmp` and `quarantine` are its neighbours on the same file system.
 pub struct Objects {
     shards: Shards,
     quarantine: PathBuf,
+    tmp: PathBuf,
+    /// Where blobs may be that are not here.
+    behind: Option<Arc<dyn Remote>>,
 }
 
 impl Objects {
@@ -23,7 +36,14 @@ impl Objects {
         Objects {
             shards: Shards::new(store.join("objects")),
             quarantine: store.join("quarantine"),
+            tmp: store.join("tmp"),
+            behind: None,
         }
+    }
+
+    /// From now on whoever reads a blob that is not here gets it from there.
+    pub(super) fn pull_from(&mut self, remote: Arc<dyn Remote>) {
+        self.behind = Some(remote);
     }
 
     pub fn path(&self, digest: &Digest) -> PathBuf {
@@ -50,6 +70,10 @@ impl Objects {
 
     /// Its bytes, for as long as they are those that were stored.
     pub fn read(&self, blob: &Blob) -> Result<Vec<u8>> {
+        if let Some(bytes) = self.afar(blob)? {
+            return Ok(bytes);
+        }
+        self.reach(blob)?;
         let path = self.path(&blob.digest);
         let bytes = fs::read(&path)
             .with_context(|| format!("reading `{}` at {}", blob.path, path.display()))?;
@@ -67,9 +91,16 @@ impl Objects {
     pub fn lines(&self, blob: &Blob, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
         /// The longest line, in bytes.
         const MOST: u64 = 256 << 20;
+        let held = self.afar(blob)?;
+        if held.is_none() {
+            self.reach(blob)?;
+        }
         let path = self.path(&blob.digest);
         let shown = || format!("reading `{}` at {}", blob.path, path.display());
-        let mut file = BufReader::new(File::open(&path).with_context(shown)?);
+        let mut file: Box<dyn BufRead> = match held {
+            Some(bytes) => Box::new(io::Cursor::new(bytes)),
+            None => Box::new(BufReader::new(File::open(&path).with_context(shown)?)),
+        };
         let mut hasher = blake3::Hasher::new();
         let (mut line, mut wrong) = (vec![], None);
         loop {
@@ -144,19 +175,130 @@ impl Objects {
             exec: before.permissions().mode() & 0o111 != 0,
             digest,
         };
-        let shard = self.shards.ready(blob.digest.shard());
-        let shard = shard.with_context(shown)?;
+        self.name(file, &blob, taken).with_context(shown)?;
+        Ok(blob)
+    }
+
+    /// Gives a durable file that has these bytes its name under `objects/`.
+    fn name(&self, file: &Path, blob: &Blob, taken: &mut Taken) -> Result<()> {
+        let shard = self.shards.ready(blob.digest.shard())?;
         let target = shard.join(blob.digest.as_str());
-        if target.exists() && !self.has(&blob) {
+        if target.exists() && !self.has(blob) {
             self.quarantine(&blob.digest)?;
         }
         match fs::hard_link(file, &target) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            other => other.with_context(shown)?,
+            other => other?,
         }
-        fault::point("object-linked").with_context(shown)?;
+        fault::point("object-linked")?;
         taken.folders.insert(shard);
-        Ok(blob)
+        Ok(())
+    }
+
+    /// The bytes of a small blob at the remote, looked at, where there is no store to lay it down: who only looks makes none.
+    fn afar(&self, blob: &Blob) -> Result<Option<Vec<u8>>> {
+        const MOST: u64 = 64 << 20;
+        let Some(remote) = self.behind.as_ref().filter(|r| r.is_open()) else {
+            return Ok(None);
+        };
+        if self.tmp.is_dir() || blob.size > MOST {
+            return Ok(None);
+        }
+        let mut bytes = vec![];
+        let shown = || format!("reading `{}` of {}", blob.path, remote.name());
+        if blob.size > 0 {
+            let mut take = |more: &[u8]| {
+                bytes.extend_from_slice(more);
+                ensure!(
+                    bytes.len() as u64 <= blob.size,
+                    "it has more bytes than its record says"
+                );
+                Ok(())
+            };
+            remote.pull(blob, 0, &mut take).with_context(shown)?;
+        }
+        let fits = Digest::new(blake3::hash(&bytes)) == blob.digest;
+        ensure!(
+            fits,
+            "{}: its bytes are not those of its name {}",
+            shown(),
+            blob.digest.short()
+        );
+        Ok(Some(bytes))
+    }
+
+    /// Makes sure that a blob is here, if it can be had; where it cannot, whoever reads it says so.
+    pub fn reach(&self, blob: &Blob) -> Result<()> {
+        if self.behind.is_some() && !self.has(blob) {
+            self.fetch(blob, &|| None)?;
+        }
+        Ok(())
+    }
+
+    /// Gets a blob from where others are, its bytes looked at on arrival; goes on with what arrived of it before. False where there
+    /// is no such place. `enough` says why to give up; what has arrived is kept then.
+    pub(super) fn fetch(
+        &self,
+        blob: &Blob,
+        enough: &dyn Fn() -> Option<&'static str>,
+    ) -> Result<bool> {
+        let Some(remote) = self.behind.as_ref().filter(|r| r.is_open()) else {
+            return Ok(false);
+        };
+        // Where there is no store yet, who only looks makes none.
+        if !self.tmp.is_dir() {
+            return Ok(false);
+        }
+        let fetched = self.fetch_from(remote.as_ref(), blob, enough);
+        fetched.with_context(|| format!("pulling `{}` from {}", blob.path, remote.name()))?;
+        Ok(true)
+    }
+
+    fn fetch_from(
+        &self,
+        remote: &dyn Remote,
+        blob: &Blob,
+        enough: &dyn Fn() -> Option<&'static str>,
+    ) -> Result<()> {
+        let mut partial = Partial::open(&self.tmp, blob)?;
+        let mut hasher = blake3::Hasher::new();
+        let mut have = io::copy(&mut partial.file, &mut hasher)?;
+        let arrived = have;
+        let mut take = |bytes: &[u8]| {
+            have += bytes.len() as u64;
+            ensure!(have <= blob.size, "it has more bytes than its record says");
+            hasher.update(bytes);
+            partial.file.write_all(bytes)?;
+            fault::point("pull-part")?;
+            match enough() {
+                Some(why) => bail!(why),
+                None => Ok(()),
+            }
+        };
+        let pulled = match arrived < blob.size {
+            true => remote.pull(blob, arrived, &mut take),
+            false => Ok(()),
+        };
+        if let Err(error) = pulled {
+            if have == 0 {
+                partial.remove();
+            }
+            return Err(error);
+        }
+        if have != blob.size || Digest::new(hasher.finalize()) != blob.digest {
+            partial.remove();
+            bail!(
+                "its bytes are not those of its name {}",
+                blob.digest.short()
+            );
+        }
+        partial.file.sync_all()?;
+        fs::set_permissions(&partial.path, fs::Permissions::from_mode(0o444))?;
+        let mut taken = Taken::default();
+        self.name(&partial.path, blob, &mut taken)?;
+        taken.settle()?;
+        partial.remove();
+        Ok(())
     }
 
     /// Lays a committed folder out as links to its blobs, which are read-only.
@@ -174,6 +316,7 @@ impl Objects {
     pub fn copy(&self, blobs: &[Blob], into: &Path) -> Result<()> {
         fs::create_dir_all(into).with_context(|| format!("creating {}", into.display()))?;
         for blob in blobs {
+            self.reach(blob)?;
             let at = place(into, blob)?;
             fs::copy(self.path(&blob.digest), &at)
                 .with_context(|| format!("writing {}", at.display()))?;
@@ -188,6 +331,43 @@ impl Objects {
             );
         }
         Ok(())
+    }
+}
+
+/// What has arrived of a blob. Kept when its way breaks off; of two who get the same blob at once, the second has one of its own.
+struct Partial {
+    path: PathBuf,
+    /// At its beginning.
+    file: File,
+}
+
+impl Partial {
+    fn open(tmp: &Path, blob: &Blob) -> io::Result<Partial> {
+        let path = tmp.join(format!("{PARTIAL}{}", blob.digest));
+        let open = |path: &Path| {
+            let mut options = File::options();
+            options.create(true).truncate(false).read(true).write(true);
+            options.open(path)
+        };
+        let file = open(&path);
+        if let Ok(file) = file
+            && file.try_lock().is_ok()
+            // Who had the lock may have removed it.
+            && fs::metadata(&path).is_ok_and(|m| file.metadata().is_ok_and(|f| f.ino() == m.ino()))
+        {
+            if file.metadata()?.len() > blob.size {
+                file.set_len(0)?;
+            }
+            return Ok(Partial { path, file });
+        }
+        let path = tmp.join(clock::unique());
+        let file = open(&path)?;
+        Ok(Partial { path, file })
+    }
+
+    /// It is not needed any more; what stays is litter.
+    fn remove(&self) {
+        let _ = fs::remove_file(&self.path);
     }
 }
 

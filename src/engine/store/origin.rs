@@ -1,8 +1,7 @@
 //! What made a record, besides its node: the binary, the state of the workspace, the processor. For people; never in a key.
 
 use crate::store::record::Origin;
-use crate::system;
-use crate::system::files;
+use crate::system::{self, Process, files, gpus};
 use base::threads;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -39,7 +38,7 @@ impl Asked {
     }
 }
 
-/// `program`: the worker's binary; `workspace`: the folder that the run is called in, whose repository's state is asked of `git`
+/// Its GPUs are all that the machine has. `program`: the worker's binary; `workspace`: the folder that the run is called in, whose repository's state is asked of `git`
 /// where there is one.
 pub fn of(program: &Path, workspace: Option<&Path>) -> Origin {
     let workspace = workspace.unwrap_or(Path::new("."));
@@ -58,6 +57,8 @@ pub fn of(program: &Path, workspace: Option<&Path>) -> Origin {
         cpu: system::processor(),
         features: features(),
         system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        host: Process::own().map(|own| own.host).unwrap_or_default(),
+        gpus: gpus::models(),
     }
 }
 

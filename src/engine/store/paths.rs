@@ -55,9 +55,14 @@ impl Absent {
 impl Paths {
     /// As it is now.
     pub fn of(store: &Store, node: &Node) -> Result<Paths> {
+        Paths::of_params(store, node.kind, &node.params)
+    }
+
+    /// The same of parameters that may be located already.
+    pub(crate) fn of_params(store: &Store, kind: &Kind, params: &Values) -> Result<Paths> {
         let mut found = Paths::default();
-        for spec in (node.kind.params)() {
-            let Some(value) = value::at(&node.params, spec.name) else {
+        for spec in (kind.params)() {
+            let Some(value) = value::at(params, spec.name) else {
                 continue;
             };
             if manifest::holds_paths(&spec.ty) {

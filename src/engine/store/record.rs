@@ -187,4 +187,10 @@ pub struct Origin {
     pub features: Vec<String>,
     /// Operating system and architecture.
     pub system: String,
+    /// Of the machine.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub host: String,
+    /// Those that the node was given, by model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
 }

@@ -1,22 +1,100 @@
-//! What a second tier behind the store has to do.
+//! What a second tier behind the store has to do, and who says whose records are believed.
 
 use crate::system::files::Blob;
 use anyhow::Result;
 use base::hash::Key;
 use std::path::Path;
 
-/// Where others' records and blobs are. It moves bytes and judges nothing. Called from several threads. One that cannot be reached
-/// has to say so soon, every time: a plan asks for each key that it does not know.
+/// A record as it lies at a remote: its text, byte for byte as in the store that made it, and who answers for it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Signed {
+    pub text: String,
+    pub signatures: Vec<Signature>,
+}
+
+/// A file beside a record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signature {
+    /// Its name: lower-case letters, digits and `-`.
+    pub signer: String,
+    /// One line.
+    pub text: String,
+}
+
+/// What became of a record that was given to a remote.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Published {
+    New,
+    /// It was there, byte for byte.
+    Same,
+    /// The key has another record there.
+    Other(Box<Signed>),
+}
+
+/// Where others' records and blobs are. It moves bytes and judges nothing. Called from several threads.
+///
+/// One that does not answer in time closes itself, and says so in `remark`: from then on it has nothing and takes nothing, at once.
 pub trait Remote: Send + Sync {
-    /// The text of a record; nothing where the key has none.
-    fn record(&self, key: &Key) -> Result<Option<String>>;
+    /// Its address.
+    fn name(&self) -> &str;
 
-    /// Create-only: false where the key has a record already. All blobs that it names were pushed before.
-    fn publish(&self, key: &Key, record: &str) -> Result<bool>;
+    fn is_open(&self) -> bool;
 
-    /// Writes the bytes of a blob to a new file.
-    fn pull(&self, blob: &Blob, to: &Path) -> Result<()>;
+    /// Whether it may be given something.
+    fn takes(&self) -> bool;
+
+    /// Bytes that came and went so far.
+    fn moved(&self) -> u64;
+
+    /// Ends what is under way, and whatever is asked of it later; whoever closes it tells why.
+    fn close(&self);
+
+    /// What is to be told of the remote as a whole, once.
+    fn remark(&self) -> Option<String>;
+
+    /// The record of a key by its index, which a few requests bring as a whole. A hint: a record that is not in it may be there.
+    fn known(&self, key: &Key) -> Option<Signed>;
+
+    /// The record of a key; nothing where it has none, or does not answer.
+    fn record(&self, key: &Key) -> Result<Option<Signed>>;
+
+    /// Create-only, but for a text under this name that is not `sound`. All blobs that it names were pushed before.
+    fn publish(
+        &self,
+        key: &Key,
+        record: &Signed,
+        sound: &dyn Fn(&str) -> bool,
+    ) -> Result<Published>;
+
+    /// Gives the bytes of a blob from this one on, in their order.
+    fn pull(&self, blob: &Blob, from: u64, into: &mut dyn FnMut(&[u8]) -> Result<()>)
+    -> Result<()>;
 
     /// Takes the bytes of a blob, unless it has them.
     fn push(&self, blob: &Blob, from: &Path) -> Result<()>;
+
+    /// Puts what was published since into the index.
+    fn settle(&self) -> Result<()>;
+}
+
+/// Whose records are believed, and what this identity signs with.
+pub trait Trust: Send + Sync {
+    /// Who of those that are trusted signed it, as people call him; none where nobody has to. An error says why it is not believed.
+    fn signer(&self, record: &Signed) -> Result<Option<String>>;
+
+    /// None where this identity has no key.
+    fn sign(&self, text: &str) -> Result<Option<Signature>>;
+}
+
+/// Believes whoever may write to the remote, and signs nothing.
+pub struct Anyone;
+
+impl Trust for Anyone {
+    fn signer(&self, _: &Signed) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    fn sign(&self, _: &str) -> Result<Option<Signature>> {
+        Ok(None)
+    }
 }

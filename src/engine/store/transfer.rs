@@ -2,134 +2,309 @@
 //! stays the truth of its machine. What comes from a remote is believed only after it was checked here, and what a remote cannot give
 //! is made here.
 //!
-//! A record that was found at a remote lies in the store like one whose blobs were evicted: its digests stand, its bytes are not here.
-//! They are pulled when a node that runs needs them. Only its logs come at once, since every record in the store has its logs.
-//!
-//! Answers of services (`calls/`) have no part in this: they stay on the machine that paid for them. Prompts and answers may be private,
-//! and that a call was made is agreed on by locks, which end at the machine. A node that runs on another machine asks, and pays, again;
-//! a node whose record is at the remote does not run.
+//! A record that was found at a remote is one whose blobs were evicted: its digests stand, its bytes are not here. Who only reads keeps
+//! it in memory; a run writes it down, and where it was found beside it. Bytes are pulled when a node that runs needs them, or
+//! somebody reads them.
 
-use super::remote::Remote;
+use super::remote::{Published, Remote, Signed, Trust};
+use super::second::{Found, Second, checked};
 use crate::store::record::{Artifact, Record};
 use crate::store::{Lookup, Store};
-use crate::system::clock;
-use crate::system::files;
-use crate::system::files::Blob;
-use anyhow::{Context, Result, bail, ensure};
+use crate::system::fault;
+use crate::system::files::{self, Blob};
+use anyhow::{Context, Result, ensure};
 use base::hash::Key;
+use base::threads;
 use std::collections::BTreeSet;
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Why a record has a mark of eviction that was never evicted here.
 const ELSEWHERE: &str = "made elsewhere";
 
+/// Ending of the file beside a record that was found at a remote.
+const FOUND: &str = "found";
+
+/// From so many records on, what is written is made durable together.
+const MANY: usize = 16;
+
+/// Records whose blobs have fewer bytes are pushed without a look at whether the remote has the record.
+const SMALL: u64 = 4 << 20;
+
 impl Store {
     /// This store with a second tier.
-    pub fn with_remote(mut self, remote: Arc<dyn Remote>) -> Store {
-        self.remote = Some(remote);
+    pub fn with_remote(mut self, remote: Arc<dyn Remote>, trust: Arc<dyn Trust>) -> Store {
+        self.objects.pull_from(remote.clone());
+        self.second = Some(Second::new(remote, trust));
         self
     }
 
+    /// The second tier, while it answers.
+    pub fn remote(&self) -> Option<&dyn Remote> {
+        let remote = &self.second.as_ref()?.remote;
+        remote.is_open().then_some(remote.as_ref())
+    }
+
     pub(crate) fn has_remote(&self) -> bool {
-        self.remote.is_some()
+        self.remote().is_some()
     }
 
-    /// Takes over the record of a key that has none here, and says what the store has of the key then; nothing where the remote has none,
-    /// or there is no remote. A record that is not what it should be is an error, and nothing of it stays.
+    /// What is to be told of the remote as a whole, once.
+    pub fn remote_remark(&self) -> Option<String> {
+        self.second.as_ref()?.remote.remark()
+    }
+
+    /// Whether bytes that are not here may be at the remote.
+    pub(crate) fn may_pull(&self, key: &Key) -> bool {
+        let Some(second) = self.second.as_ref().filter(|s| s.remote.is_open()) else {
+            return false;
+        };
+        second.one(key).is_some() || self.found(key).is_some() || second.remote.known(key).is_some()
+    }
+
+    /// The record of a key that has none here, by the remote's index; nothing where that has none, or there is no remote. A record
+    /// that is not what it should be is an error.
     pub fn find_remote(&self, key: &Key) -> Result<Lookup> {
-        let Some(remote) = &self.remote else {
-            return Ok(Lookup::Absent);
-        };
-        let shown = || format!("record {} of the remote", key.short());
-        let Some(text) = remote.record(key).with_context(shown)? else {
-            return Ok(Lookup::Absent);
-        };
-        let record = checked(&text, key).with_context(shown)?;
-        // Nobody may sweep its logs before the record protects them.
-        let _shared = self.sharing()?;
-        for log in &record.logs {
-            self.pull_blob(remote.as_ref(), log).with_context(shown)?;
+        match self.refused(key) {
+            true => Ok(Lookup::Absent),
+            false => self.take_from(key, |remote| Ok(remote.known(key))),
         }
-        // Before the record: without the mark its blobs would be missing.
-        let outputs: BTreeSet<String> = record.outputs.keys().cloned().collect();
-        self.mark_evicted(key, &outputs, 0, ELSEWHERE)?;
-        if self.add_text(key, &text)? {
-            return Ok(Lookup::Evicted(Box::new(record)));
-        }
-        // It was made here meanwhile, and that record counts.
-        let made = self.lookup(key);
-        if matches!(made, Lookup::Whole(_)) {
-            self.unevict(key)?;
-        }
-        Ok(made)
     }
 
-    /// Gets the bytes of an output that are not here, each blob checked on arrival. False where there is no remote.
-    pub fn pull(&self, key: &Key, output: &str, artifact: &Artifact) -> Result<bool> {
-        let Some(remote) = &self.remote else {
-            return Ok(false);
+    /// As `find_remote`, by asking the remote for this key: what the index has of it may be older, or of somebody else.
+    pub fn ask_remote(&self, key: &Key) -> Result<Lookup> {
+        let told = self.refused(key);
+        match self.take_from(key, |remote| remote.record(key)) {
+            Err(_) if told => Ok(Lookup::Absent),
+            asked => asked,
+        }
+    }
+
+    fn refused(&self, key: &Key) -> bool {
+        self.second.as_ref().is_some_and(|s| s.refused(key))
+    }
+
+    fn take_from(
+        &self,
+        key: &Key,
+        asked: impl Fn(&dyn Remote) -> Result<Option<Signed>>,
+    ) -> Result<Lookup> {
+        let Some(second) = self.second.as_ref().filter(|s| s.remote.is_open()) else {
+            return Ok(Lookup::Absent);
         };
+        let shown = || format!("record {} of {}", key.short(), second.remote.name());
+        let signed = asked(second.remote.as_ref()).with_context(shown)?;
+        let found = second.take(key, signed)?;
+        Ok(found.map_or(Lookup::Absent, |record| Lookup::Evicted(Box::new(record))))
+    }
+
+    /// Where a record was found, if it was not made here.
+    pub fn found(&self, key: &Key) -> Option<Found> {
+        let in_memory = self.second.as_ref().and_then(|s| s.one(key));
+        match in_memory {
+            Some(one) => Some(one.found.clone()),
+            None => serde_json::from_slice(&fs::read(self.found_path(key)).ok()?).ok(),
+        }
+    }
+
+    /// Writes down records that were found, durable when this returns: first their marks, as without them their blobs would be
+    /// missing, then they themselves. What was made here meanwhile counts.
+    pub fn keep<'k>(&self, keys: impl Iterator<Item = &'k Key>) -> Result<()> {
+        let Some(second) = &self.second else {
+            return Ok(());
+        };
+        let new = keys.filter_map(|key| second.one(key));
+        let new: Vec<_> = new
+            .filter(|one| !self.record_path(&one.record.key).exists())
+            .collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let many = new.len() >= MANY;
+        let shown = || format!("keeping records of {}", second.remote.name());
+        let _shared = self.sharing()?;
+        for one in &new {
+            let key = &one.record.key;
+            self.actions.ready(key.shard()).with_context(shown)?;
+            let outputs: BTreeSet<String> = one.record.outputs.keys().cloned().collect();
+            let found = serde_json::to_vec_pretty(&one.found).with_context(shown)?;
+            let at = self.found_path(key);
+            match many {
+                true => {
+                    files::replace(&self.tmp(), &at, &found).with_context(shown)?;
+                    self.mark_evicted_soon(key, &outputs, ELSEWHERE)?;
+                }
+                false => {
+                    files::put(&self.tmp(), &at, &found).with_context(shown)?;
+                    self.mark_evicted(key, &outputs, 0, ELSEWHERE)?;
+                }
+            }
+        }
+        fault::point("found-marked").with_context(shown)?;
+        if many {
+            files::sync_all_of(self.root()).with_context(shown)?;
+        }
+        for one in &new {
+            let (key, text) = (&one.record.key, one.text.as_bytes());
+            let added = match many {
+                true => files::add_new(&self.tmp(), &self.record_path(key), text),
+                false => files::write_new(&self.tmp(), &self.record_path(key), text),
+            };
+            // It was made here meanwhile.
+            if !added.with_context(shown)? {
+                let _ = fs::remove_file(self.found_path(key));
+                if matches!(self.lookup(key), Lookup::Whole(_)) {
+                    self.unevict(key)?;
+                }
+            }
+        }
+        fault::point("found-kept").with_context(shown)?;
+        if many {
+            files::sync_all_of(self.root()).with_context(shown)?;
+        }
+        Ok(())
+    }
+
+    /// Gets the bytes of an output that are not here, each blob checked on arrival. False where there is no remote. `enough` says why
+    /// to give up.
+    pub fn pull(
+        &self,
+        key: &Key,
+        output: &str,
+        artifact: &Artifact,
+        enough: &dyn Fn() -> Option<&'static str>,
+    ) -> Result<bool> {
+        if !self.has_remote() {
+            return Ok(false);
+        }
+        self.keep([key].into_iter())?;
         // Nobody may sweep what arrives before the mark says that it counts.
         let _shared = self.sharing()?;
         for blob in &artifact.files {
-            if !self.objects().has(blob) {
-                self.pull_blob(remote.as_ref(), blob)?;
+            if !self.objects().has(blob) && !self.objects().fetch(blob, enough)? {
+                return Ok(false);
             }
         }
         self.unmark(key, output)?;
         Ok(true)
     }
 
-    /// Gives a record to the remote, its blobs first. False where the remote has one of the key already, or there is no remote.
-    /// `stop` is asked before each blob: one that is under way is not broken off.
-    pub fn publish(&self, record: &Record, stop: &dyn Fn() -> bool) -> Result<bool> {
-        let Some(remote) = &self.remote else {
-            return Ok(false);
+    /// Makes sure that blobs are here as far as they can be had, several at once; who reads one that is not says so.
+    pub fn reach_all(&self, blobs: &[&Blob]) {
+        const AT_ONCE: usize = 8;
+        let missing = blobs.iter().filter(|blob| !self.objects().has(blob));
+        let missing: Vec<&&Blob> = match self.has_remote() {
+            true => missing.collect(),
+            false => return,
         };
-        let shown = || format!("publishing record {}", record.key.short());
-        if remote.record(&record.key).with_context(shown)?.is_some() {
-            return Ok(false);
-        }
-        for blob in record
-            .outputs
-            .values()
-            .flat_map(|a| &a.files)
-            .chain(&record.logs)
-        {
-            ensure!(!stop(), "{}: nobody waits for it any more", shown());
-            let from = self.objects().path(&blob.digest);
-            remote.push(blob, &from).with_context(shown)?;
-        }
-        let text = self.record_text(&record.key)?.with_context(shown)?;
-        remote.publish(&record.key, &text).with_context(shown)
+        let waiting = Mutex::new(missing.into_iter());
+        let next = || {
+            waiting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .next()
+        };
+        let work = || {
+            while let Some(blob) = next() {
+                let _ = self.objects().reach(blob);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..AT_ONCE {
+                // Where no thread is given, the others do its part.
+                let _ = threads::start_in(scope, work);
+            }
+            work();
+        });
     }
 
-    fn pull_blob(&self, remote: &dyn Remote, blob: &Blob) -> Result<()> {
-        let draft = self.tmp().join(clock::unique());
-        let pulled = || -> Result<()> {
-            remote.pull(blob, &draft)?;
-            let digest = files::hash_file(&draft)?;
-            ensure!(
-                digest == blob.digest,
-                "its bytes are not those of its name {}",
-                blob.digest.short()
-            );
-            self.objects().take(&draft, &blob.path)?;
-            Ok(())
+    /// Gives a record to the remote, its blobs first. Nothing where there is no remote that takes anything, or the record came from it.
+    /// `made`: its outputs were made here just now. A remote that has the record all the same may lack their bytes, which go there then.
+    /// `stop` is asked before each blob: one that is under way is not broken off.
+    pub fn publish(
+        &self,
+        record: &Record,
+        made: bool,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<Published>> {
+        let Some(second) = self.second.as_ref().filter(|s| s.remote.is_open()) else {
+            return Ok(None);
         };
-        let pulled = pulled().with_context(|| format!("pulling `{}`", blob.path));
-        let _ = fs::remove_file(&draft); // A leftover draft is litter; the object has a name of its own.
-        pulled
+        let (remote, key) = (second.remote.as_ref(), &record.key);
+        if !remote.takes() {
+            return Ok(None);
+        }
+        let shown = || format!("publishing record {}", key.short());
+        let came = self.found(key).is_some_and(|f| f.remote == remote.name());
+        if came && !made {
+            return Ok(None);
+        }
+        let text = self.record_text(key)?.with_context(shown)?;
+        let outputs: Vec<&Blob> = record.outputs.values().flat_map(|a| &a.files).collect();
+        let blobs: Vec<&Blob> = outputs.iter().copied().chain(&record.logs).collect();
+        let there = match remote.known(key) {
+            None if blobs.iter().map(|b| b.size).sum::<u64>() >= SMALL => {
+                remote.record(key).with_context(shown)?
+            }
+            known => known,
+        };
+        if let Some(there) = there.filter(|t| checked(&t.text, key).is_ok()) {
+            if made && same_outputs(record, &there.text) {
+                push_blobs(remote, self, &outputs, stop).with_context(shown)?;
+            }
+            return Ok(Some(match there.text == text {
+                true => Published::Same,
+                false => Published::Other(Box::new(there)),
+            }));
+        }
+        push_blobs(remote, self, &blobs, stop).with_context(shown)?;
+        let signature = second.trust.sign(&text).with_context(shown)?;
+        let signed = Signed {
+            text,
+            signatures: signature.into_iter().collect(),
+        };
+        fault::point("push-record").with_context(shown)?;
+        let sound = |text: &str| checked(text, key).is_ok();
+        let published = remote.publish(key, &signed, &sound);
+        fault::point("pushed").with_context(shown)?;
+        published.with_context(shown).map(Some)
+    }
+
+    /// Its record is of this machine from now on. What stays of the file says too much of a record's origin, and no more.
+    pub(super) fn forget_found(&self, key: &Key) {
+        if let Some(second) = &self.second {
+            second.forget(key);
+        }
+        let _ = fs::remove_file(self.found_path(key));
+    }
+
+    fn found_path(&self, key: &Key) -> std::path::PathBuf {
+        self.record_path(key).with_extension(FOUND)
     }
 }
 
-/// A record that was asked for by its key and came from who knows where.
-fn checked(text: &str, key: &Key) -> Result<Record> {
-    let record = Record::from_sealed(text)?;
-    ensure!(record.key == *key, "it is about another key");
-    match record.problem() {
-        Some(problem) => bail!(problem),
-        None => Ok(record),
+fn push_blobs(
+    remote: &dyn Remote,
+    store: &Store,
+    blobs: &[&Blob],
+    stop: &dyn Fn() -> bool,
+) -> Result<()> {
+    for blob in blobs {
+        ensure!(!stop(), "nobody waits for it any more");
+        fault::point("push-blob")?;
+        remote.push(blob, &store.objects().path(&blob.digest))?;
     }
+    Ok(())
+}
+
+fn same_outputs(record: &Record, there: &str) -> bool {
+    Record::from_text(there).is_ok_and(|there| {
+        let digests = |r: &Record| -> Vec<_> {
+            let outputs = r.outputs.iter();
+            outputs
+                .map(|(n, a)| (n.clone(), a.digest.clone()))
+                .collect()
+        };
+        digests(&there) == digests(record)
+    })
 }

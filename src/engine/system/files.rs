@@ -153,6 +153,31 @@ pub(crate) fn write_new(tmp: &Path, target: &Path, bytes: &[u8]) -> io::Result<b
     linked
 }
 
+/// As `write_new`, durable once somebody has synced the file system: for many.
+pub(crate) fn add_new(tmp: &Path, target: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let draft = tmp.join(clock::unique());
+    fs::write(&draft, bytes)?;
+    let linked = match fs::hard_link(&draft, target) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        other => other.map(|()| true),
+    };
+    let _ = fs::remove_file(&draft); // As in `write_new`.
+    linked
+}
+
+/// Makes everything durable that was written to the file system of this folder.
+pub(crate) fn sync_all_of(folder: &Path) -> io::Result<()> {
+    let folder = File::open(folder)?;
+    #[cfg(target_os = "linux")]
+    rustix::fs::syncfs(&folder)?;
+    #[cfg(not(target_os = "linux"))]
+    {
+        rustix::fs::sync();
+        folder.sync_all()?;
+    }
+    Ok(())
+}
+
 /// Makes a file appear under its final name, whole and durable, replacing what was there.
 pub fn put(tmp: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
     let draft = tmp.join(clock::unique());

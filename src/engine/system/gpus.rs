@@ -1,4 +1,4 @@
-//! How many GPUs this machine shows to its programs. Knows of none what it can do, nor whether somebody uses it.
+//! How many GPUs this machine shows to its programs, and what they are called. Knows of none whether somebody uses it.
 
 use std::fs;
 
@@ -15,6 +15,20 @@ pub fn count() -> usize {
         !["", "0"].contains(&id.trim())
     });
     nvidia.count() + amd.count()
+}
+
+/// Their models, as NVIDIA's driver tells them; of others nothing but that they are there.
+pub fn models() -> Vec<String> {
+    const DRIVER: &str = "/proc/driver/nvidia/gpus";
+    let told = names(DRIVER).filter_map(|name| {
+        let text = fs::read_to_string(format!("{DRIVER}/{name}/information")).ok()?;
+        let model = text.lines().find_map(|line| line.strip_prefix("Model:"))?;
+        Some(model.trim().to_string())
+    });
+    let mut models: Vec<String> = told.collect();
+    models.sort();
+    models.resize(models.len().max(count()), "GPU".into());
+    models
 }
 
 /// Names in a folder; none where it is not there.

@@ -72,6 +72,11 @@ impl std::fmt::Display for Process {
     }
 }
 
+/// The name of this machine.
+pub fn host() -> String {
+    place().1.clone()
+}
+
 /// Boot, host and namespace of this process, as they were when they were first asked for.
 fn place() -> &'static (String, String, String) {
     static PLACE: OnceLock<(String, String, String)> = OnceLock::new();

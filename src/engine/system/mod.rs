@@ -8,11 +8,18 @@ pub mod gpus;
 mod identity;
 pub mod locks;
 pub mod memory;
+pub mod probe;
+pub mod programs;
 pub mod strays;
 pub mod usage;
 pub mod writers;
 
-pub use identity::Process;
+pub use identity::{Process, host};
+
+/// The number of the user that this process belongs to.
+pub fn user() -> u32 {
+    rustix::process::getuid().as_raw()
+}
 
 /// The model of the processor, for people; empty where it is not told.
 pub fn processor() -> String {

@@ -1,11 +1,14 @@
 //! Where attempts are executed. The engine schedules, watches and commits; an executor starts the worker of an attempt somewhere,
 //! passes on what it says, and tells how it ended. What a process, a pipe or a job is, only the executor knows.
 
+pub mod away;
 pub mod local;
 
+use crate::kind::Needs;
 use crate::kind::attempt::Attempt;
 use crate::kind::failure::Ending;
 use crate::kind::messages::Message;
+use crate::run::profile::Profile;
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -46,9 +49,23 @@ pub struct Job<'a> {
     pub secrets: &'a BTreeMap<String, String>,
 }
 
+/// Where a job is that is executed elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The profile.
+    pub on: String,
+    /// What its scheduler calls it, once that is known.
+    pub job: Option<String>,
+    /// The machine it runs on; none while it waits for one.
+    pub host: Option<String>,
+    /// Why it waits, in the scheduler's words.
+    pub word: String,
+}
+
 /// What comes from a job, in order.
 pub enum News {
     Message(Message),
+    Place(Place),
     /// Nothing that belongs to the job runs any more; nothing follows.
     Ended,
 }
@@ -79,12 +96,35 @@ pub trait Executor: Send + Sync {
     fn writers(&self, _attempt: &Attempt) -> Result<Vec<String>> {
         Ok(vec![])
     }
+
+    /// Of an executor of other machines: its attempts are claimed, judged and committed where they run.
+    fn elsewhere(&self) -> Option<&dyn Elsewhere> {
+        None
+    }
+}
+
+/// An executor whose attempts run on machines that others schedule.
+pub trait Elsewhere {
+    /// What people call it.
+    fn profile(&self) -> &Profile;
+
+    /// An attempt that an engine submitted, this one or one that is gone, and that has not ended: from now on its news come here.
+    /// None: it is no such attempt.
+    fn take_up(&self, attempt: &Attempt, listener: Listener) -> Result<Option<Box<dyn Task>>>;
+
+    /// Threads that a node with these needs gets there.
+    fn threads(&self, needs: &Needs) -> usize;
 }
 
 /// A job that was started.
 pub trait Task {
     /// Asks it to save its state and end.
     fn stop(&self);
+
+    /// Of one that goes on without an engine: lets it.
+    fn leave(&self) {
+        self.stop();
+    }
 
     fn kill(&self);
 

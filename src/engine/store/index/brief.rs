@@ -19,6 +19,8 @@ pub struct RecordSummary {
     pub outputs: Vec<Part>,
     /// Its blobs were removed to make room; they are made again when they are needed.
     pub evicted: bool,
+    /// Nobody executed it: it was accepted or adopted.
+    pub vouched: bool,
 }
 
 /// An output.
@@ -56,6 +58,7 @@ impl RecordSummary {
                 })
                 .collect(),
             evicted,
+            vouched: record.accepted.is_some() || record.adopted.is_some(),
         }
     }
 
@@ -149,6 +152,7 @@ pub(crate) fn pack_rest(brief: &RecordSummary) -> Vec<u8> {
     out.u64(cost.started_ms);
     out.u32(cost.threads);
     out.u32(cost.attempts);
+    out.0.push(u8::from(brief.vouched));
     out.u32(brief.outputs.len());
     for part in &brief.outputs {
         out.text(&part.name);
@@ -181,6 +185,7 @@ fn read(entry: &Found) -> Option<RecordSummary> {
         threads: from.u32()?,
         attempts: from.u32()?,
     };
+    let vouched = from.take(1)? == [1];
     let mut outputs = vec![];
     for _ in 0..from.u32()? {
         let name = from.text()?.to_string();
@@ -205,5 +210,6 @@ fn read(entry: &Found) -> Option<RecordSummary> {
         cost,
         outputs,
         evicted: entry.evicted,
+        vouched,
     })
 }

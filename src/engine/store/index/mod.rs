@@ -12,7 +12,7 @@
 //! ```
 
 mod brief;
-mod pack;
+pub mod pack;
 mod scan;
 
 pub use brief::{PackedBlob, Part, RecordSummary};
@@ -28,7 +28,7 @@ use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-const MAGIC: &[u8; 12] = b"pipe index 3";
+const MAGIC: &[u8; 12] = b"pipe index 4";
 const SHARDS: usize = 256;
 const ENTRY: usize = 40;
 const TABLE: usize = 3 * SHARDS * ENTRY;

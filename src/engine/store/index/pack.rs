@@ -2,7 +2,7 @@
 
 /// Appends.
 #[derive(Default)]
-pub(crate) struct Pack(pub Vec<u8>);
+pub struct Pack(pub Vec<u8>);
 
 impl Pack {
     pub fn u32(&mut self, number: usize) {
@@ -25,7 +25,7 @@ impl Pack {
 }
 
 /// Reads from the front.
-pub(crate) struct Unpack<'a>(pub &'a [u8]);
+pub struct Unpack<'a>(pub &'a [u8]);
 
 impl<'a> Unpack<'a> {
     pub fn take(&mut self, n: usize) -> Option<&'a [u8]> {

@@ -1,0 +1,232 @@
+//! One attempt that is attended to: its claim, what it is laid out with, its commit.
+
+use crate::graph::manifest::Manifest;
+use crate::kind::attempt::{self, Attempt, Spec};
+use crate::kind::conclusion::Result as Ended;
+use crate::kind::failure::Class;
+use crate::kind::{Kind, Registry};
+use crate::run::dispatch::{self, Asked, Terms};
+use crate::run::executor::Executor;
+use crate::run::executor::local::Local;
+use crate::run::{delivery, secrets};
+use crate::store::claims::Claim;
+use crate::store::commit::{CommitError, Delivery, Versus};
+use crate::store::paths::{self, Paths};
+use crate::store::record::Origin;
+use crate::store::{Lookup, Store, origin};
+use crate::system::{Process, host};
+use anyhow::{Context, Result};
+use base::value::Values;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often the claim of somebody else is looked at.
+const TICK: Duration = Duration::from_millis(200);
+/// How long a claim of somebody else is waited for where claims do not run out.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One attempt.
+pub struct One<'a> {
+    pub store: &'a Store,
+    pub attempt: Attempt,
+    pub spec: Spec,
+    pub terms: Terms,
+    pub kind: &'static Kind,
+    pub exec: Values,
+    pub program: &'a Path,
+    pub evicted: &'a AtomicBool,
+}
+
+impl<'a> One<'a> {
+    pub fn open(
+        registry: &Registry,
+        store: &'a Store,
+        attempt: Attempt,
+        program: &'a Path,
+        evicted: &'a AtomicBool,
+    ) -> Result<One<'a>> {
+        let spec = attempt.spec()?;
+        let kind = registry
+            .get(&spec.kind)
+            .filter(|kind| kind.revision == spec.revision)
+            .with_context(|| format!("this binary has no kind `{}` of that revision", spec.kind))?;
+        let (terms, exec) = (
+            dispatch::terms(&attempt)?,
+            attempt::read_values(&spec.exec)?,
+        );
+        Ok(One {
+            store,
+            attempt,
+            spec,
+            terms,
+            kind,
+            exec,
+            program,
+            evicted,
+        })
+    }
+
+    /// The claim of the key; or how this ends without it.
+    pub fn claim(&self) -> Result<std::result::Result<Arc<dyn Claim>, Ended>> {
+        let since = Instant::now();
+        let patience = self.store.claims().lasts().map_or(PATIENCE, |l| l * 3);
+        loop {
+            if dispatch::asked(&self.attempt).is_some() {
+                return Ok(Err(failed(Class::Interrupted, "interrupted")));
+            }
+            if self.evicted.load(Ordering::Relaxed) {
+                return Ok(Err(failed(
+                    Class::Evicted,
+                    "it was asked to end before it began",
+                )));
+            }
+            let claim = self.store.try_lock(&self.spec.key)?;
+            let whole = matches!(self.store.lookup(&self.spec.key), Lookup::Whole(_));
+            if whole && !self.terms.forced {
+                return Ok(Err(Ended::Hit));
+            }
+            if let Some(claim) = claim {
+                return Ok(Ok(claim));
+            }
+            if since.elapsed() > patience {
+                let told = "another process executes this node, and did not end";
+                return Ok(Err(failed(Class::Transient, told)));
+            }
+            thread::sleep(TICK);
+        }
+    }
+
+    fn params(&self) -> Result<Values> {
+        attempt::read_values(&self.spec.params)
+    }
+
+    /// What stands for the contents of its sources now.
+    pub fn contents(&self) -> Result<BTreeMap<String, String>> {
+        let now = Paths::of_params(self.store, self.kind, &self.params()?)?;
+        Ok(now.contents)
+    }
+
+    /// What it needs of this machine and does not find, in words.
+    pub fn wants(&self) -> Option<String> {
+        let params = self.params().ok()?;
+        let mut wants: Vec<String> = match self.kind.preflight {
+            Some(look) => look(&params, &self.exec, &path()),
+            None => vec![],
+        };
+        let absent = paths::missing(&(self.kind.exec)(), &self.exec);
+        wants.extend(absent.iter().map(|absent| absent.told()));
+        let host = host();
+        (!wants.is_empty()).then(|| format!("on {host}: {}", wants.join("; ")))
+    }
+
+    /// Makes the attempt one of this process, with all paths as they are here, and clears what earlier ones left running. Returns
+    /// those earlier ones.
+    pub fn lay_out(&mut self) -> Result<Vec<Attempt>> {
+        let attempts = self.store.attempts();
+        let here = |dir: &PathBuf| dir.file_name().map(|name| attempts.join(name));
+        self.spec.earlier = self.spec.earlier.iter().filter_map(here).collect();
+        self.spec.calls = self.store.calls();
+        self.spec.engine = Process::own();
+        let earlier = self.spec.earlier.iter().cloned();
+        let earlier: Vec<Attempt> = earlier.map(|dir| Attempt { dir }).collect();
+        for old in &earlier {
+            local().kill_leftovers(old);
+            old.drop_outputs();
+        }
+        self.attempt.relink(self.store, &self.spec)?;
+        Ok(earlier)
+    }
+
+    /// What its worker may see, by name; only what its node names.
+    pub fn secrets(&self) -> Result<BTreeMap<String, String>> {
+        let names = secrets::names(&self.exec);
+        let mut found = dispatch::take_secrets(&self.attempt);
+        found.retain(|name, _| names.contains(name));
+        if let Some(file) = self
+            .terms
+            .secrets_file
+            .as_ref()
+            .filter(|_| !names.is_empty())
+        {
+            found.extend(secrets::in_file(file, &names)?);
+        }
+        Ok(found)
+    }
+
+    pub fn commit(&self, earlier: &[Attempt]) -> Ended {
+        let mut provenance = self.terms.provenance.clone();
+        let own = origin::of(self.program, Some(&self.attempt.dir));
+        provenance.origin = Origin {
+            commit: provenance.origin.commit,
+            dirty: provenance.origin.dirty,
+            ..own
+        };
+        provenance.origin.gpus.truncate(self.terms.needs.gpus);
+        let manifest = Manifest::from_text(&self.terms.manifest);
+        let params = match self.params() {
+            Ok(params) => params,
+            Err(error) => return failed(Class::Environment, &format!("{error:#}")),
+        };
+        let delivery = Delivery {
+            attempt: &self.attempt,
+            earlier,
+            spec: &self.spec,
+            manifest: &manifest,
+            types: self.kind.types(&params),
+            provenance,
+            forced: self.terms.forced,
+            adopted: None,
+        };
+        match delivery::deliver(self.store, local(), &delivery) {
+            Ok(committed) => Ended::Committed {
+                same: committed.versus == Versus::Same,
+                beaten: committed.versus == Versus::Beaten,
+                different: match committed.versus {
+                    Versus::Different(outputs) => outputs,
+                    _ => vec![],
+                },
+            },
+            Err(CommitError::Outputs(message)) => failed(Class::LostOutputs, &message),
+            Err(CommitError::Store(error)) => failed(Class::Environment, &format!("{error:#}")),
+        }
+    }
+
+    /// What is asked of it, by its engine or by whoever takes the machine away.
+    pub fn asked(&self) -> Option<(Asked, Why)> {
+        match dispatch::asked(&self.attempt) {
+            Some(asked) => Some((asked, Why::Engine)),
+            None if self.evicted.load(Ordering::Relaxed) => Some((Asked::Stop, Why::Scheduler)),
+            None => None,
+        }
+    }
+}
+
+/// Who wants a worker to end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Why {
+    Engine,
+    Scheduler,
+    /// The claim is somebody else's, or cannot be renewed.
+    Claim,
+}
+
+pub const LOST: &str = "its claim could not be kept: somebody else may execute this node by now";
+
+pub fn failed(class: Class, message: &str) -> Ended {
+    let message = message.to_string();
+    Ended::Failed { class, message }
+}
+
+pub fn local() -> &'static dyn Executor {
+    &Local
+}
+
+/// Where programs are looked for.
+#[allow(clippy::disallowed_methods)]
+fn path() -> String {
+    std::env::var("PATH").unwrap_or_default()
+}

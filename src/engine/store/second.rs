@@ -1,0 +1,132 @@
+//! What was found at a remote so far, and what makes it believed: it is whole, about the key that was asked for, and signed by
+//! somebody who is trusted.
+
+use super::record::Record;
+use super::remote::{Remote, Signed, Trust};
+use crate::system::clock;
+use anyhow::{Context, Result, bail, ensure};
+use base::hash::Key;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The second tier, and what was found there so far.
+pub(super) struct Second {
+    pub remote: Arc<dyn Remote>,
+    pub trust: Arc<dyn Trust>,
+    /// None for what was refused, which is told once.
+    found: Mutex<BTreeMap<Key, Option<Arc<Elsewhere>>>>,
+    /// Records that were whole, and whose signer nobody trusts.
+    distrusted: AtomicUsize,
+}
+
+/// So many of those are named: who trusts nobody yet meets a whole remote of them.
+const NAMED: usize = 3;
+
+pub(super) struct Elsewhere {
+    pub record: Record,
+    pub text: String,
+    pub found: Found,
+}
+
+/// Where a record was found: `actions/ab/KEY.found`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    pub remote: String,
+    /// Who of those that were trusted signed it; nobody where that was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
+    pub at_ms: u64,
+}
+
+impl Second {
+    pub fn new(remote: Arc<dyn Remote>, trust: Arc<dyn Trust>) -> Second {
+        Second {
+            remote,
+            trust,
+            found: Mutex::default(),
+            distrusted: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether what was found of a key was not believed.
+    pub fn refused(&self, key: &Key) -> bool {
+        self.found().get(key).is_some_and(Option::is_none)
+    }
+
+    pub fn forget(&self, key: &Key) {
+        self.found().remove(key);
+    }
+
+    fn found(&self) -> MutexGuard<'_, BTreeMap<Key, Option<Arc<Elsewhere>>>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was found of a key, if anything.
+    pub fn record(&self, key: &Key) -> Option<Record> {
+        self.one(key).map(|one| one.record.clone())
+    }
+
+    pub fn one(&self, key: &Key) -> Option<Arc<Elsewhere>> {
+        self.found().get(key).cloned().flatten()
+    }
+
+    /// Looks at what was found, and believes it or not.
+    pub fn take(&self, key: &Key, signed: Option<Signed>) -> Result<Option<Record>> {
+        let Some(signed) = signed else {
+            return Ok(None);
+        };
+        let believed = self.believed(key, &signed);
+        let shown = || format!("record {} of {}", key.short(), self.remote.name());
+        let (record, signer) = match believed.with_context(shown) {
+            Ok(Some(believed)) => believed,
+            Ok(None) => {
+                self.found().insert(key.clone(), None);
+                return Ok(None);
+            }
+            Err(error) => {
+                self.found().insert(key.clone(), None);
+                return Err(error);
+            }
+        };
+        let found = Found {
+            remote: self.remote.name().to_string(),
+            signer,
+            at_ms: clock::now_ms(),
+        };
+        let one = Elsewhere {
+            record: record.clone(),
+            text: signed.text,
+            found,
+        };
+        self.found().insert(key.clone(), Some(Arc::new(one)));
+        Ok(Some(record))
+    }
+
+    /// Whole, about this key, and signed by somebody who is trusted. Nothing for one that is not, when enough of them were named.
+    fn believed(&self, key: &Key, signed: &Signed) -> Result<Option<(Record, Option<String>)>> {
+        let record = checked(&signed.text, key)?;
+        let error = match self.trust.signer(signed) {
+            Ok(signer) => return Ok(Some((record, signer))),
+            Err(error) => error,
+        };
+        match self.distrusted.fetch_add(1, Ordering::Relaxed) + 1 {
+            n if n < NAMED => Err(error),
+            NAMED => bail!(
+                "{error:#} (others that are not believed are not named one by one: `pipe why RECIPE NODE` tells of each)"
+            ),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// A record that was asked for by its key and came from who knows where.
+pub(super) fn checked(text: &str, key: &Key) -> Result<Record> {
+    let record = Record::from_sealed(text)?;
+    ensure!(record.key == *key, "it is about another key");
+    match record.problem() {
+        Some(problem) => bail!(problem),
+        None => Ok(record),
+    }
+}
