@@ -1,4 +1,4 @@
-//! POSTs of JSON to one place of an endpoint, and what came of it. Connections are kept and used again; proxies of the environment
+//! Questions in JSON to one place of an endpoint, and what came of it. Connections are kept and used again; proxies of the environment
 //! (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) and certificates of `SSL_CERT_FILE` are honoured. Does not try again:
 //! that is `client`'s.
 
@@ -65,7 +65,16 @@ impl Http {
     pub async fn post(&self, body: &Value) -> Result<Value, Fault> {
         let bytes = serde_json::to_vec(body).expect("JSON always has a text");
         let request = self.client.post(self.url.clone());
-        let request = request.header(CONTENT_TYPE, "application/json").body(bytes);
+        self.send(request.header(CONTENT_TYPE, "application/json").body(bytes))
+            .await
+    }
+
+    /// The same of what is only looked at.
+    pub async fn get(&self) -> Result<Value, Fault> {
+        self.send(self.client.get(self.url.clone())).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value, Fault> {
         let request = match &self.key {
             Some((_, name, value)) => request.header(name, value),
             None => request,

@@ -22,4 +22,5 @@ pub mod journal;
 pub mod moderation;
 pub mod pace;
 pub mod protocol;
+pub mod rollouts;
 pub mod score;

@@ -112,6 +112,13 @@ impl<P: Protocol> Client<P> {
         each.collect::<Result<_>>().map_err(Stopped::Journal)
     }
 
+    /// Whether the journal has every answer already.
+    pub fn has_all(&mut self, asks: &[P::Ask]) -> Result<bool> {
+        self.journal.refresh()?;
+        let mut all = asks.iter().map(|ask| key(&self.protocol, ask));
+        Ok(all.all(|key| self.journal.has(&key)))
+    }
+
     /// Has every answer made without holding it: they lie in the journal, where `answer` finds them.
     pub fn fetch(
         &mut self,

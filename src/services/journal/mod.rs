@@ -15,6 +15,7 @@
 pub mod claims;
 mod entry;
 mod segment;
+pub mod shared;
 mod verify;
 mod writer;
 
