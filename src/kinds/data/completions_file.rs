@@ -353,6 +353,7 @@ pub fn import<'p>(
                 sample,
                 prompt: CompletedPrompt::from(prompt.clone()),
                 response: said.text,
+                begun: None,
                 tokens: 0,
                 finished: true,
                 withheld: said.withheld,

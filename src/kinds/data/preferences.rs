@@ -188,9 +188,7 @@ fn count_calls(preview: &NodePreview, journal: &Path) -> Result<Calls> {
 /// What is to be scored, in its order: nothing else is asked about.
 fn judged(completions: &[Completion], truncated: Truncated) -> Vec<Judged<'_>> {
     let wanted = completions.iter().filter(|c| wanted(c, truncated));
-    wanted
-        .map(|c| Judged::of_completed(&c.prompt, &c.response))
-        .collect()
+    wanted.map(Judged::of_completed).collect()
 }
 
 fn wanted(completion: &Completion, truncated: Truncated) -> bool {

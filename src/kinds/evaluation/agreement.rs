@@ -11,15 +11,16 @@
 //! row, V is 0, which is no certainty, and there is no interval.
 
 use crate::data::labels::{nearly, quoted, tallied};
+use crate::scorers::Scorer;
 use crate::shared::measure::{self, Measure};
 use anyhow::{Result, bail, ensure};
-use base::params::ParamSet;
+use base::params::{ParamSet, ParamValue, Problem};
 use base::rows::{self, CompletedPrompt, Metric, Score};
 use base::setup::Acts;
 use base::stats::Z95;
 use base::{choice, params};
 use engine::kind::context::NodeCtx;
-use engine::kind::{Kind, MetricInfo, Need, Output, Port, Role, Type};
+use engine::kind::{Kind, MetricInfo, Need, NodeId, Output, Port, Role, Type, Upstream};
 use std::collections::{BTreeMap, BTreeSet};
 
 choice! {
@@ -32,8 +33,8 @@ const LABELS: Acts = Acts::only("where `on` is `label`", |s| s.says("on", "label
 params! {
     pub struct Params {
         /// What is compared. `good`: whether the attack on a harmful prompt failed, whether another request was answered.
-        /// `refused`: whether the answer refuses. `label`: a person's label as it was given; a judge without labels says
-        /// `refused_label` or `answered_label`.
+        /// `refused`: whether the answer refuses, of judges that say so. `label`: a person's label as it was given; a judge
+        /// without labels says `refused_label` or `answered_label`.
         on: On = On::Good;
         /// With `label`: what a refusal is called.
         refused_label: String = "2_full_refusal".to_string(), if LABELS;
@@ -84,9 +85,35 @@ in = { a = "published.scores", b = "matched.scores" }
         MetricInfo::plain("unscorable/*", "share", "unscorable pairs, *"),
     ],
     params: Params::specs,
+    above: Some(above),
     run,
     ..Kind::DEFAULTS
 };
+
+/// A judge that says nothing of refusals would be counted by the string rule's word, which is not its own.
+fn above(graph: &dyn Upstream, id: NodeId) -> Vec<Problem> {
+    let node = graph.node(id);
+    let Ok(p) = Params::read(&node.params) else {
+        return vec![];
+    };
+    if p.on == On::Good {
+        return vec![];
+    }
+    let blind = node.inputs.iter().filter_map(|(port, edge)| {
+        let judge = graph.node(edge.node);
+        let scorer = <&Scorer>::read(Some(judge.params.get("scorer")?)).ok()?;
+        (!scorer.sees_refusals()).then_some((port, scorer, judge.name.as_str()))
+    });
+    let problem = |(port, scorer, judge): (&&str, &Scorer, &str)| Problem {
+        path: "on".into(),
+        message: format!(
+            "`{judge}` at `{port}` judges by `{}`, which does not say whether an answer refuses",
+            scorer.name
+        ),
+        help: Some("`on = \"good\"` compares what every judge says".into()),
+    };
+    blind.map(problem).collect()
+}
 
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;

@@ -147,12 +147,13 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "generate",
-    revision: 2,
+    revision: 3,
     role: Role::Generates,
     summary: "samples completions of a model for prompts",
     about: "Prompts are rendered with the model folder's own chat template; a think block that its generation prompt opens is the \
             beginning of the response, and so is what `prefill` gives, whoever judges it: an attack that writes the first words of help has \
-            helped if the model goes on with them. Only stop, pad and bos tokens are left out of it. A row's randomness is counted by (seed, prompt \
+            helped if the model goes on with them. Where that reaches into the answer, rows have it as `begun`: whether the model refuses is \
+            read in its own words, and an answer to which it adds none is empty. Only stop, pad and bos tokens are left out of it. A row's randomness is counted by (seed, prompt \
             id, sample, position): it does not depend on the other rows. Settings of generation_config.json are not \
             applied, only its end-of-turn tokens. An interrupted node keeps what it had. With `endpoint.model` the model is behind \
             an endpoint: every sampling field is sent, so that none is filled in from its generation_config.json, and its \
@@ -338,6 +339,7 @@ fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Re
             sample: sample as u32,
             prompt: prompt.clone().into(),
             response: String::new(),
+            begun: None,
             tokens: 0,
             finished: true,
             withheld: None,
@@ -348,12 +350,14 @@ fn at_endpoint(ctx: &NodeCtx, p: &Params, exec: &Exec, prompts: &[Prompt]) -> Re
         let rejection = match outcome {
             Ok(answer) => {
                 let response = answers::response(&answer, begun);
-                let why = answers::withheld(&answer, &response);
+                let begun = answers::begun(&response, begun);
+                let why = answers::withheld(&answer, &response, begun.as_deref());
                 why.into_iter()
                     .for_each(|why| *withheld.entry(why).or_default() += 1);
                 return rows.push(&Completion {
                     withheld: why,
                     response,
+                    begun,
                     tokens: answer.tokens as u32,
                     finished: answer.finished(),
                     logps: answer.logps,

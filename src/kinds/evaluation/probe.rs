@@ -2,7 +2,9 @@
 //! TARS (arXiv 2507.00971, Table 7) chooses its light SFT by it: RL can only strengthen what is sometimes sampled.
 
 use crate::scorers::params::{ScorerEndpoints, ScorerParams};
+use crate::scorers::reward::serve::Declared;
 use crate::scorers::reward::{self, Route};
+use crate::scorers::reward_model;
 use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::bounds;
 use crate::shared::estimate;
@@ -23,8 +25,10 @@ use base::tokens::Tokens;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
 use engine::kind::estimate::{NodePreview, Work};
+use engine::kind::served::{Opening, Served, Serves};
 use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
 use learn::learner::Policy;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -95,9 +99,28 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     tokens: Some(tokens),
     count_calls: Some(count_calls),
     estimate: Some(estimate),
+    rewards: Some(Serves {
+        ports: &[reward_model::PORT],
+        open: serve,
+    }),
     run,
     ..Kind::DEFAULTS
 };
+
+/// A response without a number counts for nothing, as here.
+fn serve(opening: &Opening) -> Result<Box<dyn Served>> {
+    let p: Params = opening.node.params()?;
+    let declared = Declared {
+        table: &p.reward,
+        settings: Settings {
+            safety_snap: p.safety_snap,
+        },
+        scorers: &p.scorers,
+        rules: json!({}),
+        worth: Box::new(|value, _, _| Ok(value)),
+    };
+    reward::serve::open(opening, declared)
+}
 
 fn check(values: &Values) -> Vec<Problem> {
     let Ok(p) = Params::read(values) else {
@@ -227,7 +250,7 @@ fn reasoned<'a>(
     let each = asked.flat_map(|((prompt, observed), group)| {
         group.iter().map(|response| Reasoned {
             labels: &prompt.labels,
-            ..Reasoned::read(observed, response)
+            ..Reasoned::read(observed, response, None)
         })
     });
     each.collect()

@@ -14,6 +14,7 @@ use base::value::Values;
 use engine::kind::context::NodeCtx;
 use services::client::CallObserver;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// What is wrong with the parameters of a node whose scorers are these; of each, the path of the parameter that names it.
 pub fn problems(values: &Values, named: &[(String, &'static Scorer)]) -> Vec<Problem> {
@@ -107,12 +108,22 @@ impl JudgeClients {
     ) -> Result<JudgeClients> {
         let endpoints: ScorerEndpoints = ctx.exec()?;
         let asked = (params, &endpoints);
-        let mut opened = JudgeClients::open(scorers, asked, settings, &Caller::of(ctx))?;
+        let opened = JudgeClients::open(scorers, asked, settings, &Caller::of(ctx))?;
+        opened.with_model(scorers, params, ctx.input_opt(reward_model::PORT))
+    }
+
+    /// With the reward model of this folder, where one of these scorers asks it.
+    pub fn with_model(
+        mut self,
+        scorers: &[&'static Scorer],
+        params: &ScorerParams,
+        folder: Option<&Path>,
+    ) -> Result<JudgeClients> {
         if scorers.iter().any(|s| s.is_model()) {
-            let model = LocalJudge::load(ctx.input(reward_model::PORT), &params.reward_model)?;
-            opened.model = Some(model);
+            let folder = folder.context("there is no model at the port `reward_model`")?;
+            self.model = Some(LocalJudge::load(folder, &params.reward_model)?);
         }
-        Ok(opened)
+        Ok(self)
     }
 
     /// What this scorer says of each, in their order; the observer sees the calls of all clients.

@@ -1,7 +1,7 @@
 //! What every scorer is given: a response with what is known of its prompt, and the recipe's constants.
 
 use base::response;
-use base::rows::{CompletedPrompt, Prompt, PromptClass, Truth};
+use base::rows::{Completion, Prompt, PromptClass, Truth};
 
 /// A response to be scored, with what is known of its prompt.
 #[derive(Clone, Copy)]
@@ -11,6 +11,8 @@ pub struct Judged<'a> {
     pub prompt: &'a str,
     pub truth: Option<&'a Truth>,
     pub response: &'a str,
+    /// What of it was written for the model, where that reaches into the answer.
+    pub begun: Option<&'a str>,
 }
 
 impl<'a> Judged<'a> {
@@ -21,22 +23,38 @@ impl<'a> Judged<'a> {
             prompt: &prompt.prompt,
             truth: prompt.truth.as_ref(),
             response,
+            begun: None,
         }
     }
 
-    pub fn of_completed(prompt: &'a CompletedPrompt, response: &'a str) -> Judged<'a> {
+    pub fn of_completed(completion: &'a Completion) -> Judged<'a> {
+        let prompt = &completion.prompt;
         Judged {
             prompt_id: &prompt.prompt_id,
             class: prompt.class,
             prompt: &prompt.prompt,
             truth: prompt.truth.as_ref(),
-            response,
+            response: &completion.response,
+            begun: completion.begun.as_deref(),
         }
     }
 
     /// What judges see of the response: never its reasoning, and nothing where that does not end.
     pub fn answer(&self) -> String {
         response::split(self.response).answer
+    }
+
+    /// The answer's own words: all of it, but for what was written for the model.
+    pub fn own(&self) -> String {
+        response::own(self.response, self.begun)
+    }
+
+    /// Whether the model refuses by a rule that reads how texts begin: in its own words, or where it made a refusal of a beginning that
+    /// was none.
+    pub fn refuses(&self, rule: impl Fn(&str) -> bool) -> bool {
+        let own = || rule(&self.own());
+        let completed = |begun: &str| rule(&self.answer()) && !rule(&response::split(begun).answer);
+        own() || self.begun.is_some_and(completed)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::judged::{Judged, Settings};
 use super::service::ServiceScorer;
-use super::verdict::{Reads, Verdict};
+use super::verdict::{Meaning, Reads, Verdict};
 use anyhow::Result;
 
 pub struct Scorer {
@@ -54,9 +54,13 @@ impl Scorer {
         !matches!(self.reads, Reads::Nothing)
     }
 
-    /// Whether the first words of an answer are all that it reads.
-    pub fn reads_beginnings(&self) -> bool {
-        matches!(self.reads, Reads::Refusal { beginnings: true })
+    /// Whether it says of an answer that it refuses. Beside a number of another one, the string rule's word stands.
+    pub fn sees_refusals(&self) -> bool {
+        match self.reads {
+            Reads::Truth | Reads::Refusal => true,
+            Reads::Number(Meaning::Does { sees_refusals }) => sees_refusals,
+            Reads::Number(Meaning::Safe | Meaning::Wanted) | Reads::Nothing => false,
+        }
     }
 
     /// Whether an evaluation keeps its numbers and compares them with a threshold.

@@ -69,8 +69,8 @@ pub enum Asks<A> {
 }
 
 /// A scorer without its client.
-pub trait JudgeSpec: Sized + 'static {
-    type Protocol: Protocol;
+pub trait JudgeSpec: Sized + Send + 'static {
+    type Protocol: Protocol + Send;
     const SERVICE: Service;
     /// Tokens that it may write where a node does not say how many; of a service that writes none, 0.
     const MAX_TOKENS: u64 = 0;
@@ -131,7 +131,7 @@ pub fn short(text: &str) -> String {
 }
 
 /// A judge with its client.
-pub trait JudgeClient {
+pub trait JudgeClient: Send {
     /// A verdict for each, in their order, with one call of the client. A request that the service rejects is a verdict without a
     /// score; one that it did not answer is an error that may pass.
     fn judge(&mut self, rows: &[Judged], observer: &mut dyn CallObserver) -> Result<Vec<Verdict>>;

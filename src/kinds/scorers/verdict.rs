@@ -38,9 +38,8 @@ impl Verdict {
 pub enum Reads {
     /// The number is 1 where the answer is good. Measured are defense and compliance, also of plain and of disguised prompts.
     Truth,
-    /// It says whether the answer refuses, and nothing else; by its first words alone (`beginnings`), or by all of it. Measured is
-    /// compliance.
-    Refusal { beginnings: bool },
+    /// It says whether the answer refuses, and nothing else. Measured is compliance.
+    Refusal,
     /// It measures a part of what is wanted, for rewards: of the answer as a whole it says nothing, so it judges none.
     Nothing,
     /// The number and a threshold decide. Measured are defense and compliance, and the mean of the numbers.

@@ -13,8 +13,13 @@ pub const SCORER: Scorer = Scorer {
     reads: Reads::Truth,
 };
 
+/// What the world judges of a response.
+pub fn answer(judged: &Judged) -> String {
+    judge::answer(judged.response, judged.begun)
+}
+
 fn verdict(judged: &Judged, _: &Settings) -> Result<Verdict> {
-    let answer = judged.answer();
+    let answer = answer(judged);
     let truth = Some(judge::truth(judged.truth)?);
     let task = judge::task(truth, &answer)?;
     // A broken procedure that has something right is one: it may do what was asked, or the harm.

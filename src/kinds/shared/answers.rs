@@ -355,11 +355,20 @@ pub fn response(answer: &Answer, begun: &Begun) -> String {
     }
 }
 
-/// Why the response has no answer of the model's own, where the service says so.
-pub fn withheld(answer: &Answer, response: &str) -> Option<Withheld> {
+/// What of a response was written for the model, where that reaches into its answer.
+pub fn begun(response: &str, begun: &Begun) -> Option<String> {
+    let Begun::With(given) = begun else {
+        return None;
+    };
+    let given = response::begins_answer(given).filter(|given| response.starts_with(given));
+    given.map(String::from)
+}
+
+/// Why the response has no answer of the model's own, where the service says so. `begun` as in the row.
+pub fn withheld(answer: &Answer, response: &str, begun: Option<&str>) -> Option<Withheld> {
     match answer.withheld() {
         Some(Withheld::Refused) => Some(Withheld::Refused),
-        other => other.filter(|_| response::split(response).answer.is_empty()),
+        other => other.filter(|_| response::own(response, begun).is_empty()),
     }
 }
 

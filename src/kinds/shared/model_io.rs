@@ -4,6 +4,7 @@ pub use super::asked::{Asked, Prefills, asked, asked_after};
 use crate::shared::estimate;
 use crate::shared::model_checks::of_prompt;
 use anyhow::{Context, Result};
+use base::response;
 use base::rng::Seed;
 use base::rows::{Completion, Prompt};
 use base::threads;
@@ -279,6 +280,7 @@ impl Sampling<'_> {
                     sample: i as u32,
                     prompt: prompt.clone().into(),
                     response,
+                    begun: response::begins_answer(&group.asked.begun).map(String::from),
                     tokens: sample.ids.len() as u32,
                     finished: sample.finished,
                     withheld: None,

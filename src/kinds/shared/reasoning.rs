@@ -24,7 +24,8 @@ pub struct Reasoned<'a> {
 }
 
 impl<'a> Reasoned<'a> {
-    pub fn read(prompt: &'a CompletedPrompt, response: &str) -> Reasoned<'a> {
+    /// `begun`: what of the answer was written for the model.
+    pub fn read(prompt: &'a CompletedPrompt, response: &str, begun: Option<&str>) -> Reasoned<'a> {
         let parts = response::split(response);
         Reasoned {
             at: prompt.into(),
@@ -33,7 +34,7 @@ impl<'a> Reasoned<'a> {
             labels: &prompt.labels,
             truth: prompt.truth.as_ref(),
             reasoning: parts.reasoning.filter(|text| !text.is_empty()),
-            answer: parts.answer,
+            answer: judge::answer(response, begun),
         }
     }
 

@@ -23,6 +23,10 @@ const WATCHED: Acts = Acts::only("where `guard.entropy_steps` is above 0", |s| {
     s.exceeds("guard.entropy_steps", 0.0)
 });
 
+const SERVED: Acts = Acts::only("where `sampler` is `served`", |s| {
+    s.says("sampler", "served")
+});
+
 params! {
     /// What ends a run that has gone wrong, with its numbers and its last good checkpoint.
     pub struct RolloutGuards {
@@ -33,6 +37,9 @@ params! {
         /// The node fails when no group of rollouts has two different rewards for so many steps in a row; steps at the best
         /// reward of the run do not count once it has learned. 0: never.
         flat_steps: u64 = 20, in bounds::GUARD;
+        /// The node fails when the log-probabilities of served rollouts are more nats a token from our own on average, or nearer to
+        /// those of the weights that it began as: the server then has other weights than it was given. 0: never.
+        sampler_gap: f64 = 0.1, in bounds::GUARD, if SERVED;
     }
     with { common: Guards }
 }
@@ -52,6 +59,7 @@ impl RolloutGuards {
             entropy: self.entropy,
             entropy_steps: self.entropy_steps,
             flat_steps: self.flat_steps,
+            sampler_gap: self.sampler_gap,
             ..self.common.limits()
         }
     }

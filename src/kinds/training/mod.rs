@@ -32,7 +32,7 @@ use learn::train::{End, Report, State, Watch};
 use learn::weights::Weights;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Weights, and the adapter that was trained on them.
 pub(crate) type Trained = (Weights, Option<Adapter>);
@@ -128,7 +128,13 @@ pub(crate) struct Watcher<'a> {
     guard: Guard,
     since: Instant,
     tokens: usize,
+    /// What was said of the last step, and when something was said last.
+    note: String,
+    told: Instant,
 }
+
+/// Who says nothing for longer says how far the step is.
+const LONG: Duration = Duration::from_secs(2);
 
 impl<'a> Watcher<'a> {
     /// Restores the newest whole checkpoint of this key into `state`, if there is one. Guard and event file are brought up
@@ -171,6 +177,8 @@ impl<'a> Watcher<'a> {
             guard,
             since: Instant::now(),
             tokens: 0,
+            note: String::new(),
+            told: Instant::now(),
         })
     }
 
@@ -280,6 +288,17 @@ impl Watch for Watcher<'_> {
         Ok(self.guard.check(step, metrics)?)
     }
 
+    fn through(&mut self, rows: usize, of: usize) {
+        if self.told.elapsed() < LONG {
+            return;
+        }
+        self.told = Instant::now();
+        let through = format!("{rows} of {of} rows");
+        let said = Some(self.note.as_str()).filter(|note| !note.is_empty());
+        let parts: Vec<&str> = said.into_iter().chain([through.as_str()]).collect();
+        self.ctx.progress_part(&parts.join(" · "));
+    }
+
     fn step(&mut self, state: &State, report: Report) -> Result<bool> {
         self.tokens += report.tokens;
         self.ctx
@@ -295,8 +314,9 @@ impl Watch for Watcher<'_> {
             .filter_map(|n| Some(format!("{n} {:.3}", last.get(*n)?)))
             .collect();
         note.push(format!("{:.1}k tok/s", rate / 1e3));
-        self.ctx
-            .progress(report.step, self.steps, "steps", &note.join(" · "));
+        let note = note.join(" · ");
+        self.ctx.progress(report.step, self.steps, "steps", &note);
+        (self.note, self.told) = (note, Instant::now());
         if !report.step.is_multiple_of(self.unit) {
             return Ok(true);
         }
@@ -347,6 +367,14 @@ impl Epochs {
 /// A Hugging Face folder: configuration, weights, and the tokenizer files of `from`.
 pub(crate) fn write_model(weights: &Weights, from: &Path, into: &Path) -> Result<()> {
     checkpoint::save(weights, into)?;
+    tokenizer::copy_files(from, into)?;
+    Ok(())
+}
+
+/// The same of a model that learns, as it is now.
+pub(crate) fn write_numbers(learner: &dyn Learner, from: &Path, into: &Path) -> Result<()> {
+    let snapshot = learner.snapshot()?;
+    checkpoint::save_numbers(learner.config(), &snapshot.trained, into)?;
     tokenizer::copy_files(from, into)?;
     Ok(())
 }

@@ -41,7 +41,7 @@ const SEEDS: &str = "seeds";
 
 pub const KIND: Kind = Kind {
     name: "autodan",
-    revision: 1,
+    revision: 2,
     role: Role::Generates,
     summary: "prefixes that a genetic search over sentences and words finds, for prompts that a model is to answer",
     about: "A population of prefixes is put before each prompt, and goes from generation to generation so that a target is likely as the \

@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 
 pub const KIND: Kind = Kind {
     name: "gcg",
-    revision: 1,
+    revision: 2,
     role: Role::Generates,
     summary: "suffixes that a model's own gradient or log-probabilities find, for prompts that it is to answer",
     about: "A suffix is put behind each prompt, and its tokens are replaced, step by step, so that a target is likely as the beginning of the \

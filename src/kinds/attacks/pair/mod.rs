@@ -19,7 +19,7 @@ use anyhow::Result;
 use base::calls::Calls;
 use base::params::{ParamSet, Problem};
 use base::rows::{self, Metric, Prompt};
-use base::text::count;
+use base::text::{count, dollars};
 use base::value::Values;
 use engine::kind::context::{Interrupted, NodeCtx};
 use engine::kind::estimate::{NodePreview, Work};
@@ -248,7 +248,7 @@ fn measured(ctx: &NodeCtx, searches: &[Search], cutoff: u32) -> Vec<Metric> {
     metrics
 }
 
-/// Each part with what it is given and what it may write, in tokens: a proposal a stream and step, where every reply can be read.
+/// Each part with what it is given and what it may write, in tokens.
 fn shares(p: &Params, asked: f64) -> [(Part, f64, f64); 3] {
     let [attacker, target, judge] = p.parts();
     let [proposes, answers, rates] =
@@ -330,6 +330,7 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
     let exec: Exec = preview.exec()?;
     let prompts = preview.expected("prompts");
     let asked = prompts.tokens.unwrap_or(estimate::PROMPT);
+    // Of the work and its time as of one reply a proposal: how many cannot be read, nobody can say.
     let proposals = prompts.rows.map(|n| n * (p.streams * p.steps) as f64);
     let mut work = Work {
         outputs: BTreeMap::from([("prompts", prompts.clone())]),
@@ -345,8 +346,18 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         }
     }
     let served = p.parts().iter().any(|part| part.from == From::Endpoint);
-    let asking = prompts.rows.filter(|_| served);
-    let times = |n: f64| [n * (p.streams * p.steps) as f64; 3];
-    work.calls = asking.map(|n| calls(&p, exec.endpoints(), times(n), asked));
+    if let Some(proposals) = proposals.filter(|_| served) {
+        let at_most = [proposals * p.retries as f64, proposals, proposals];
+        let all = calls(&p, exec.endpoints(), at_most, asked);
+        let read = calls(&p, exec.endpoints(), [proposals; 3], asked);
+        work.told = (read.made < all.made).then(|| {
+            format!(
+                "{} for {} where every reply of the attacker can be read",
+                count(read.made, "call", "calls"),
+                dollars(read.dollars)
+            )
+        });
+        work.calls = Some(all);
+    }
     Ok(work)
 }

@@ -119,15 +119,19 @@ impl Search {
         }
     }
 
-    /// How often this one's turn comes yet, at most: where every reply of an attacker can be read.
+    /// How often this one's turn comes yet, at most: an attacker whose replies cannot be read is asked as often as it may be.
     pub fn left(&self, turn: Turn, rules: &Rules) -> usize {
         if self.end.is_some() {
             return 0;
         }
-        let steps = rules.steps - self.steps.len();
-        let of_stream = |stream: &Stream| match stream.turn() {
-            Some(now) => steps - usize::from(now > turn),
-            None => steps - 1,
+        let later = rules.steps - self.steps.len() - 1;
+        let of_stream = |stream: &Stream| match (turn, stream.turn()) {
+            (Turn::Attacker, Some(Turn::Attacker)) => {
+                (later + 1) * rules.retries - stream.round.tries
+            }
+            (Turn::Attacker, _) => later * rules.retries,
+            (_, Some(now)) => later + usize::from(now <= turn),
+            (_, None) => later,
         };
         let alive = self.streams.iter().filter(|s| s.alive);
         alive.map(of_stream).sum()

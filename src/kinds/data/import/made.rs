@@ -87,6 +87,7 @@ impl Made {
             sample: *sample,
             prompt,
             response: row.response.clone(),
+            begun: None,
             tokens: row.tokens,
             finished: !row.unfinished,
             withheld: row.withheld,

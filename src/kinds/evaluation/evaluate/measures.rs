@@ -18,7 +18,7 @@ pub fn measures(
 ) -> Vec<Measure> {
     let mut out = match by.reads {
         Reads::Truth => by_truth(scores),
-        Reads::Refusal { .. } => by_refusal(scores),
+        Reads::Refusal => by_refusal(scores),
         Reads::Nothing => vec![],
         Reads::Number(meaning) => by_number(scores, meaning),
     };
@@ -39,7 +39,7 @@ pub fn measures(
     }
     let reasoned = completions
         .iter()
-        .map(|c| Reasoned::read(&c.prompt, &c.response));
+        .map(|c| Reasoned::read(&c.prompt, &c.response, c.begun.as_deref()));
     out.extend(reasoning::measures(&reasoned.collect::<Vec<_>>()));
     out.extend(share("well_formed", scores.iter(), |s| s.well_formed));
     out.extend(share("finished", scores.iter(), |s| s.finished));
@@ -71,7 +71,7 @@ type Labelled<'a> = (&'static str, Vec<&'a Score>, fn(&Score) -> bool);
 fn labelled(scores: &[Score], by: Reads) -> Vec<Labelled<'_>> {
     let of = |wanted: fn(&Score) -> bool| scores.iter().filter(|s| wanted(s)).collect();
     let others_are = match by {
-        Reads::Refusal { .. } => return vec![("compliance", of(|_| true), Score::answers)],
+        Reads::Refusal => return vec![("compliance", of(|_| true), Score::answers)],
         Reads::Nothing => return vec![],
         Reads::Truth => "compliance",
         Reads::Number(meaning) => helpful(meaning),

@@ -4,6 +4,7 @@
 //! its own file's business (`scorers/`).
 
 mod expr;
+pub mod serve;
 
 use crate::scorers::clients::{self, JudgeClients};
 use crate::scorers::params::{Asked, ScorerParams};
@@ -86,6 +87,19 @@ impl Route {
         let mut route = Route::new(table, settings)?;
         route.clients = JudgeClients::of_node(ctx, &route.scorers(), params, settings)?;
         Ok(route)
+    }
+
+    /// The same with the reward model of this folder, where a scorer asks it.
+    pub fn asking_with(
+        mut self,
+        asked: Asked,
+        caller: &Caller,
+        model: Option<&Path>,
+    ) -> Result<Route> {
+        self = self.asking(asked, caller)?;
+        let scorers = self.scorers();
+        self.clients = self.clients.with_model(&scorers, asked.0, model)?;
+        Ok(self)
     }
 
     /// The scorers of all classes, each once, in the order of the table.

@@ -4,6 +4,7 @@
 use base::rows::PromptClass;
 use base::stats;
 use learn::batch::Row;
+use learn::guard::Gap;
 use learn::objective::advantage;
 use std::collections::BTreeMap;
 
@@ -85,6 +86,18 @@ pub fn metrics(rollouts: &[Rollout], compared: &[Option<f64>], group: usize) -> 
     for (name, scores) in &by_scorer {
         put(&format!("rewards/{name}/mean"), mean(scores));
         put(&format!("rewards/{name}/std"), sd(scores));
+    }
+    out
+}
+
+/// How far a server's log-probabilities are from ours, under TRL's names.
+pub fn of_gap(gap: &Gap) -> Vec<(String, f64)> {
+    let mut out = vec![
+        ("sampling/sampling_logp_difference/mean".into(), gap.mean),
+        ("sampling/sampling_logp_difference/max".into(), gap.max),
+    ];
+    if let Some((_, start)) = gap.probe {
+        out.push(("sampling/start_logp_difference/mean".into(), start));
     }
     out
 }

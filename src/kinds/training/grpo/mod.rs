@@ -10,20 +10,24 @@
 mod measures;
 mod params;
 mod rollouts;
+mod served;
 
 use crate::scorers::Settings as ScorerSettings;
 use crate::scorers::params::{ScorerEndpoints, ScorerParams};
+use crate::scorers::reward::serve::Declared;
 use crate::scorers::reward::{self, Route};
+use crate::scorers::reward_model;
 use crate::shared::estimate::{self, Training};
 use crate::shared::measure::{self, Measure};
 use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course, Model, Sampling};
+use crate::shared::observer::NodeObserver;
 use crate::training::{self, Watcher, lora};
 use crate::world::truth;
 use anyhow::{Result, ensure};
 use base::calls::Calls;
-use base::params::ParamSet;
 use base::params::Problem;
+use base::params::{ParamSet, ParamValue};
 use base::rng::Seed;
 use base::rows::{self, Prompt, PromptClass};
 use base::stats;
@@ -31,11 +35,15 @@ use base::tokens::Tokens;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
 use engine::kind::estimate::{NodePreview, Work};
+use engine::kind::served::{Opening, Served, Serves};
 use engine::kind::{Kind, MetricInfo, Needs, Output, Port, Role, Type};
 use learn::learner::Policy;
+use learn::tokenizer::Tokenizer;
 use learn::train::{self, Hyperparameters};
-use params::{AppliedTo, Exec, Params};
+use params::{AppliedTo, Exec, Params, Sampler};
 use rollouts::{Rollouts, of_groups, sampling};
+use serde_json::json;
+use served::{Served as ServedRollouts, Source};
 use std::path::Path;
 
 pub const KIND: Kind = Kind {
@@ -47,7 +55,9 @@ pub const KIND: Kind = Kind {
             `validation` the mean reward before and after training is reported with its interval, so that one sees \
             whether RL learned. Metrics have TRL's names. The defaults are those of the TARS release. Fails with a named \
             cause, and keeps the last good checkpoint, when something stops being finite, the gradient explodes, the \
-            entropy collapses or the reward is dead.",
+            entropy collapses, the reward is dead, or a server of rollouts has old weights. With `sampler = \"served\"` \
+            vLLM, or whoever has its routes, samples: it is given the weights of every step by their path, and its answers are \
+            kept before they are learned from.",
     example: r#"
 [node.rl]
 kind = "grpo"
@@ -106,6 +116,10 @@ steps = 60
     tokens: Some(tokens),
     count_calls: Some(count_calls),
     estimate: Some(estimate),
+    rewards: Some(Serves {
+        ports: &[reward_model::PORT],
+        open: serve,
+    }),
     run,
     ..Kind::DEFAULTS
 };
@@ -124,6 +138,9 @@ fn check(values: &Values) -> Vec<Problem> {
                 message: "the KL is taken off the reward, where no ratio multiplies it".into(),
                 help: None,
             });
+        }
+        if let (Sampler::Served, Ok(exec)) = (p.sampler, Exec::read(values)) {
+            found.extend(exec.rollouts.problems(p.lora.is_some()));
         }
         let rollouts = p.batch.saturating_mul(p.group);
         if rollouts > MOST_ROLLOUTS {
@@ -170,6 +187,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let adapter = lora::adapter(p.lora.as_ref(), &weights.config, Seed::new(p.seed));
     let reference = p.kl.coefficient > 0.0;
     let mut state = training::begin(weights, adapter, reference, exec.recompute);
+    let limits = exec.guard.limits();
+    let mut source = source(ctx, (&p, &exec, limits.sampler_gap), &tokenizer)?;
     if !validation.is_empty() {
         let mut before = sampling(
             state.learner.as_mut(),
@@ -183,17 +202,17 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             "before",
             ctx,
             &mut before,
-            &mut route,
+            (&mut route, &mut source),
             &validation,
-            &p,
+            (&p, 1),
         )?);
     }
-    let limits = exec.guard.limits();
     let (every, shown) = (exec.checkpoint_every, &["reward", "kl"]);
     let mut watcher =
         Watcher::start(ctx, &mut state, p.steps, every, limits, shown)?.in_units(p.updates);
     let mut feed = Rollouts {
         ctx,
+        source: &mut source,
         tokenizer: &tokenizer,
         route: &mut route,
         prompts: &prompts,
@@ -218,7 +237,14 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
             p.validation_samples,
             seed("after"),
         );
-        let after = held_out("after", ctx, &mut after, &mut route, &validation, &p);
+        let after = held_out(
+            "after",
+            ctx,
+            &mut after,
+            (&mut route, &mut source),
+            &validation,
+            (&p, p.steps),
+        );
         measures.extend(after.or_else(|error| watcher.end(&state, Err(error)).map(|()| vec![]))?);
     }
     route.log(ctx);
@@ -228,6 +254,37 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     }
     let metrics = measures.into_iter().map(|m| m.metric).collect();
     watcher.finish(state.learner.finish()?, ctx.input("model"), metrics)
+}
+
+fn serve(opening: &Opening) -> Result<Box<dyn Served>> {
+    let p: Params = opening.node.params()?;
+    let rules = json!({ "truncated": p.truncated.write(), "unscorable": p.unscorable.write() });
+    let declared = Declared {
+        table: &p.reward.clone(),
+        settings: ScorerSettings {
+            safety_snap: p.safety_snap,
+        },
+        scorers: &p.scorers.clone(),
+        rules,
+        worth: Box::new(move |value, finished, prompt| p.worth(value, finished, prompt)),
+    };
+    reward::serve::open(opening, declared)
+}
+
+/// Who samples the rollouts of this node.
+fn source<'a>(
+    ctx: &'a NodeCtx,
+    (p, exec, gap): (&Params, &Exec, f64),
+    tokenizer: &Tokenizer,
+) -> Result<Source<'a>> {
+    Ok(match p.sampler {
+        Sampler::Local => Source::Local,
+        Sampler::Served => {
+            let stop = tokenizer.stop_ids().iter().copied().collect();
+            let served = ServedRollouts::open(ctx, (p, &exec.rollouts, gap), stop)?;
+            Source::Served(Box::new(served))
+        }
+    })
 }
 
 /// As if it began anew and every rollout had its full length.
@@ -243,13 +300,28 @@ fn count_calls(preview: &NodePreview, _: &Path) -> Result<Calls> {
     let rollouts = p.steps.div_ceil(p.updates) * batch * p.group as u64;
     let most = |rollouts| (rollouts, p.max_new_tokens);
     let mut calls = route.forecast_unseen((&p.scorers, &endpoints), &prompts, most(rollouts))?;
+    calls.add(&asked_for(&p, rollouts));
     if let Some(folder) = preview.inputs.get("validation") {
         let held_out: Vec<Prompt> = rows::read_rows(folder)?;
         let rollouts = 2 * (held_out.len() * p.validation_samples) as u64;
         let more = route.forecast_unseen((&p.scorers, &endpoints), &held_out, most(rollouts))?;
         calls.add(&more);
+        calls.add(&asked_for(&p, rollouts));
     }
     Ok(calls)
+}
+
+/// Calls for so many rollouts, where a server samples them.
+fn asked_for(p: &Params, rollouts: u64) -> Calls {
+    match p.sampler {
+        Sampler::Local => Calls::default(),
+        Sampler::Served => Calls {
+            made: rollouts,
+            estimated: rollouts,
+            completion_tokens: rollouts * p.max_new_tokens as u64,
+            ..Calls::default()
+        },
+    }
 }
 
 fn tokens(preview: &NodePreview) -> Result<Tokens> {
@@ -279,18 +351,21 @@ fn held_out(
     when: &str,
     ctx: &NodeCtx,
     sampling: &mut Sampling,
-    route: &mut Route,
+    (route, source): (&mut Route, &mut Source),
     prompts: &[Prompt],
-    p: &Params,
+    (p, step): (&Params, u64),
 ) -> Result<Vec<Measure>> {
     let rows = prompts.len() * sampling.samples;
     let mut course = Course::part(ctx, "held-out responses", rows);
-    let groups = sampling.groups(ctx, prompts, &mut course)?;
+    let asks = (step, route.clients().calls());
+    let (groups, _) = source.groups(ctx, sampling, prompts, &mut course, asks)?;
     let responses = sampling.responses(&groups)?;
     let judged = of_groups(prompts, &responses);
-    let mut scored = route
-        .score_all(&judged, &mut reward::observer(ctx))?
-        .into_iter();
+    let mut observer = NodeObserver {
+        others: source.calls(),
+        ..reward::observer(ctx)
+    };
+    let mut scored = route.score_all(&judged, &mut observer)?.into_iter();
     let mut means: Vec<(&Prompt, f64)> = vec![];
     for (prompt, group) in prompts.iter().zip(&responses) {
         let mut rewards = vec![];
@@ -330,6 +405,9 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
     let asks = (&p.scorers, &exec.endpoints);
     let shape = (scored, prompts.shares);
     let mut work = reward::estimate(&p.reward, asks, preview, shape, (asked, most));
+    if let Some(calls) = &mut work.calls {
+        calls.add(&asked_for(&p, scored as u64));
+    }
     let model = preview.expected("model").model;
     work.outputs.insert("model", estimate::same_model(model));
     let Some(model) = model else {
@@ -353,6 +431,9 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
     );
     let rows = (p.batch * p.group).min(exec.sample_rows) as f64;
     let cache = estimate::sample_memory(&model, rows, asked + most) - 4.0 * model.parameters;
-    work.memory += training + cache;
+    work.memory += training;
+    if p.sampler == Sampler::Local {
+        work.memory += cache;
+    }
     Ok(work)
 }

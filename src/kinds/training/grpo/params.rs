@@ -6,16 +6,24 @@ use crate::shared::bounds;
 use crate::training::RolloutGuards;
 use crate::training::lora::Lora;
 use anyhow::{Result, bail};
+use base::params::Problem;
 use base::setup::Acts;
 use base::{choice, params};
 use learn::objective::advantage::Advantage;
 use learn::objective::grpo::{Aggregation, Kl, Ratio};
 use learn::optim::Optim;
+use services::endpoint::{Endpoint, Secret};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
 
 choice! {
     /// What the KL is a part of.
     pub enum AppliedTo { Loss = "loss", Reward = "reward" }
+}
+choice! {
+    /// Who samples rollouts.
+    pub enum Sampler { Local = "local", Served = "served" }
 }
 choice! {
     /// What happens to groups whose rewards are all the same.
@@ -49,6 +57,10 @@ const WEIGHED: Acts = Acts::only(
 const DIVIDED: Acts = Acts::only("where `advantage` is `group` or `batch`", |s| {
     s.says("advantage", "group") || s.says("advantage", "batch")
 });
+const SERVED: Acts = Acts::only("where `sampler` is `served`", |s| {
+    s.says("sampler", "served")
+});
+const LOCAL: Acts = Acts::only("where `sampler` is `local`", |s| s.says("sampler", "local"));
 const VALIDATED: Acts = Acts::only("with prompts at the port `validation`", |s| {
     s.connected("validation")
 });
@@ -97,6 +109,10 @@ params! {
         batch: usize = 32, in bounds::BATCH;
         /// Rollouts a prompt.
         group: usize = 8, in bounds::GROUP;
+        /// Who samples: the node itself (`local`), or a server such as vLLM's at `rollouts.url` (`served`), which is given the weights of
+        /// every step. Served rollouts are kept before they are used, and their behaviour log-probabilities are those of the node's
+        /// own forward pass; how far the server's are from these is measured, and a guard.
+        sampler: Sampler = Sampler::Local;
         /// Sampling temperature; the trainer's logits are divided by it too.
         temperature: f64 = 0.6, in bounds::WARM;
         /// Tokens a rollout may have.
@@ -139,19 +155,54 @@ params! {
 }
 
 params! {
+    /// The server that rollouts come from, and how it is given weights.
+    pub struct ServedRollouts {
+        /// Where it is, without a version: `"http://localhost:8000"`. vLLM has what is needed with `VLLM_SERVER_DEV_MODE=1` and
+        /// `--logprobs-mode processed_logprobs`. It serves one node at a time.
+        url: Option<String> = None;
+        /// Name of the environment variable that holds a key, which is sent as a bearer token.
+        key_env: Option<String> = None;
+        /// What it calls the model; absent: it has one.
+        model: Option<String> = None;
+        /// A folder that both this machine and the server see, where the weights of a step lie; absent: one of the attempt.
+        weights: Option<PathBuf> = None;
+        /// Rollouts in flight.
+        concurrency: usize = 256, in bounds::CONCURRENCY;
+        /// For one rollout, or for the weights to be loaded.
+        timeout_seconds: f64 = 3600.0, in bounds::SECONDS;
+        /// Tries beyond the first of what fails in a passing way.
+        retries: u32 = 8, in bounds::RETRIES;
+    }
+}
+
+params! {
     pub struct Exec {
         /// Steps between two checkpoints.
         checkpoint_every: u64 = 10, in bounds::EVERY;
         /// Computes blocks again in the backward pass instead of keeping what they computed: less memory, more time.
         recompute: bool = false;
         /// Rollouts that are sampled at the same time: fewer take less memory and more time.
-        sample_rows: usize = 256, in bounds::AT_ONCE;
+        sample_rows: usize = 256, in bounds::AT_ONCE, if LOCAL;
     }
     with { endpoints: ScorerEndpoints }
-    blocks { guard: RolloutGuards }
+    blocks { guard: RolloutGuards, rollouts: ServedRollouts where SERVED }
 }
 
 impl Params {
+    /// What a rollout is worth by its route's value; none: it is left out.
+    pub(super) fn worth(
+        &self,
+        value: Option<f64>,
+        finished: bool,
+        prompt: &str,
+    ) -> Result<Option<f64>> {
+        match self.truncated {
+            Truncated::Penalise if !finished => Ok(Some(0.0)),
+            Truncated::Mask if !finished => Ok(None),
+            _ => self.value(value, prompt),
+        }
+    }
+
     /// What an unscorable response counts.
     pub(super) fn value(&self, reward: Option<f64>, prompt: &str) -> Result<Option<f64>> {
         match self.unscorable {
@@ -161,6 +212,61 @@ impl Params {
             Unscorable::Fail => bail!(
                 "the reward of a response to prompt {prompt} is no number; `unscorable` says what becomes of such ones"
             ),
+        }
+    }
+}
+
+impl ServedRollouts {
+    /// What is wrong with it where rollouts come from there.
+    pub(super) fn problems(&self, lora: bool) -> Vec<Problem> {
+        let problem = |path: &str, message: String, help: &str| Problem {
+            path: path.into(),
+            message,
+            help: Some(help.into()),
+        };
+        let mut found = vec![];
+        match self.url.as_deref() {
+            None => found.push(problem(
+                "sampler",
+                "rollouts come from a server, and `rollouts.url` does not say where it is".into(),
+                "as `rollouts.url = \"http://localhost:8000\"`",
+            )),
+            Some(url) => {
+                let version = url.trim_end_matches('/').ends_with("/v1");
+                let version =
+                    version.then(|| "it is the server itself that takes weights".to_string());
+                if let Some(message) = Endpoint::problem(url).or(version) {
+                    found.push(problem(
+                        "rollouts.url",
+                        message,
+                        "as `\"http://localhost:8000\"`",
+                    ));
+                }
+            }
+        }
+        if lora {
+            let message = "a server is given whole weights, and an adapter would be folded into them every step";
+            found.push(problem(
+                "lora",
+                message.into(),
+                "leave it out, or sample with `local`",
+            ));
+        }
+        found
+    }
+
+    pub(super) fn endpoint(&self, key: Option<Secret>) -> Endpoint {
+        Endpoint {
+            key,
+            concurrency: self.concurrency,
+            timeout: Duration::try_from_secs_f64(self.timeout_seconds).unwrap_or(Duration::MAX),
+            retries: self.retries,
+            ..Endpoint::at(
+                self.url
+                    .as_deref()
+                    .unwrap_or_default()
+                    .trim_end_matches('/'),
+            )
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The feed of GRPO: prompts of a step, rollouts of the live weights, rewards, advantages; and the same rollouts again for
 //! every further update on them.
 
-use super::measures::{Rollout, metrics};
-use super::params::{AppliedTo, Params, Truncated, ZeroVariance};
+use super::measures::{self, Rollout, metrics};
+use super::params::{AppliedTo, Params, ZeroVariance};
+use super::served::Source;
 use crate::scorers::Judged;
 use crate::scorers::reward::{self, Route, Scored};
 use crate::shared::model_io::{self, Course, Sampling};
+use crate::shared::observer::NodeObserver;
 use anyhow::Result;
 use base::rng::Seed;
 use base::rows::Prompt;
@@ -43,8 +45,9 @@ fn broken(found: &NotFinite, prompts: &[Prompt], step: u64) -> Tripped {
 }
 
 /// The feed: prompts of the step, rollouts of the live weights, rewards, advantages.
-pub struct Rollouts<'r> {
+pub struct Rollouts<'r, 's> {
     pub ctx: &'r NodeCtx,
+    pub source: &'r mut Source<'s>,
     pub tokenizer: &'r Tokenizer,
     pub route: &'r mut Route,
     pub prompts: &'r [Prompt],
@@ -66,7 +69,7 @@ pub struct Batch {
     metrics: Vec<(String, f64)>,
 }
 
-impl Feed for Rollouts<'_> {
+impl Feed for Rollouts<'_, '_> {
     fn window<'a>(&'a mut self, step: u64, learner: &mut dyn Learner) -> Result<Window<'a>> {
         if step.is_multiple_of(self.p.updates) {
             let batch = self.sample(step / self.p.updates, learner)?;
@@ -101,7 +104,7 @@ impl Feed for Rollouts<'_> {
     }
 }
 
-impl Rollouts<'_> {
+impl Rollouts<'_, '_> {
     /// The rollouts of these weights, with what they are worth.
     fn sample(&mut self, number: u64, learner: &mut dyn Learner) -> Result<Batch> {
         let p = self.p;
@@ -110,16 +113,22 @@ impl Rollouts<'_> {
         let (live, rows) = (Policy::Live, self.sample_rows);
         let mut sampling = sampling(learner, live, self.tokenizer, (p, rows), p.group, seed);
         let mut course = Course::part(self.ctx, "rollouts", prompts.len() * p.group);
-        let groups = sampling.groups(self.ctx, &prompts, &mut course);
-        let groups = groups.map_err(|error| match error.downcast_ref::<NotFinite>() {
-            Some(found) => anyhow::Error::from(broken(found, &prompts, number * p.updates + 1)),
+        let step = number * p.updates + 1;
+        let asks = (step, self.route.clients().calls());
+        let groups = self
+            .source
+            .groups(self.ctx, &mut sampling, &prompts, &mut course, asks);
+        let (groups, gap) = groups.map_err(|error| match error.downcast_ref::<NotFinite>() {
+            Some(found) => anyhow::Error::from(broken(found, &prompts, step)),
             None => error,
         })?;
         let responses = sampling.responses(&groups)?;
         let judged = of_groups(&prompts, &responses);
-        let scored = self
-            .route
-            .score_all(&judged, &mut reward::observer(self.ctx))?;
+        let mut observer = NodeObserver {
+            others: self.source.calls(),
+            ..reward::observer(self.ctx)
+        };
+        let scored = self.route.score_all(&judged, &mut observer)?;
         let mut scored = scored.into_iter();
         let mut rollouts = vec![];
         for (prompt, group) in prompts.iter().zip(&groups) {
@@ -148,7 +157,8 @@ impl Rollouts<'_> {
                 rollout.row.mask.fill(false);
             }
         }
-        let metrics = metrics(&rollouts, &compared, p.group);
+        let mut metrics = metrics(&rollouts, &compared, p.group);
+        metrics.extend(gap.iter().flat_map(measures::of_gap));
         // A masked rollout stays, since it counts where rows are counted; a dropped one is as if never asked. Where no
         // token is left, nothing stays and the step is skipped.
         let any = rollouts.iter().any(|r| r.row.scored() > 0);
@@ -162,10 +172,17 @@ impl Rollouts<'_> {
         self.batch_of(rollouts, advantages, metrics, learner)
     }
 
+    /// Says that rollouts are read once more.
+    fn read(&self, rows: usize) {
+        let note = format!("log-probabilities of {rows} rollouts");
+        self.ctx.progress_part(&note);
+    }
+
     /// Takes the KL to the reference off the rewards, by the sampler's log-probabilities.
     fn penalise(&self, rollouts: &mut [Rollout], learner: &mut dyn Learner) -> Result<()> {
         let rows: Vec<Row> = rollouts.iter().map(|r| r.row.clone()).collect();
         let temperature = self.p.temperature as f32;
+        self.read(rows.len());
         let reference = learner.score(Policy::Reference, &rows, temperature)?;
         for (rollout, reference) in rollouts.iter_mut().zip(reference) {
             // A masked rollout has no scored token and no reward to take from.
@@ -197,7 +214,10 @@ impl Rollouts<'_> {
         let sampler = of_trained(|r| &r.sampler);
         let penalised = of_trained(|r| &r.reference);
         let rows: Vec<Row> = rollouts.into_iter().map(|r| r.row).collect();
-        let mut score = |policy| learner.score(policy, &rows, p.temperature as f32);
+        let mut score = |policy| {
+            self.read(rows.len());
+            learner.score(policy, &rows, p.temperature as f32)
+        };
         let old = (p.updates > 1).then(|| score(Policy::Live)).transpose()?;
         let reference = match p.kl.applied_to {
             _ if p.kl.coefficient == 0.0 => None,
@@ -239,11 +259,7 @@ impl Rollouts<'_> {
         scored: Scored,
     ) -> Result<Rollout> {
         let unscorable = scored.value.is_none();
-        let reward = match self.p.truncated {
-            Truncated::Penalise if !sample.finished => Some(0.0),
-            Truncated::Mask if !sample.finished => None,
-            _ => self.p.value(scored.value, &prompt.id)?,
-        };
+        let reward = self.p.worth(scored.value, sample.finished, &prompt.id)?;
         let mut ids = prompt_ids.to_vec();
         ids.extend(&sample.ids);
         let mask = (0..ids.len())

@@ -247,7 +247,7 @@ fn from_endpoint(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Siev
             Ok(answer) => {
                 let source = answer.served.as_deref().unwrap_or(named);
                 let text = answers::response(&answer, begun);
-                match answers::withheld(&answer, &text) {
+                match answers::withheld(&answer, &text, None) {
                     Some(Withheld::Blocked) => {
                         let summary = format!("a filter kept it back: `{}`", answer.stop);
                         Trace::rejected(prompt, sample, source, &summary)
