@@ -1,7 +1,8 @@
 //! What a recipe's claims need of the recipes that they are against: the axes that reach those, and whether what the claims name is
 //! there. Knows no store.
 
-use crate::claims::{Written, WrittenCondition};
+use crate::claims::Written;
+use crate::condition::WrittenCondition;
 use crate::matrix::{self, Axis};
 use crate::measured::{unlabelled, unmeasured};
 use crate::{Loaded, Overrides};

@@ -1,6 +1,7 @@
 //! One written value against the shape a kind declares for it. Knows no graph.
 
 use crate::layer::Layer;
+use crate::place;
 use crate::tree::{Entry, Item, Shape};
 use crate::vars;
 use base::bounded;
@@ -30,9 +31,16 @@ impl Folders<'_> {
 
     fn absolute(&self, path: &str, written: &Place) -> std::io::Result<PathBuf> {
         let here = |l: &&Layer| Arc::ptr_eq(&l.source, &written.source);
-        let folder = match self.layers.iter().find(here) {
+        let layer = self.layers.iter().find(here);
+        let folder = match layer {
             Some(layer) => self.cwd.join(&layer.folder),
             None => self.cwd.into(),
+        };
+        // A recipe of the program lies in no folder: what is above it is beside the recipe that extends it.
+        let shipped = layer.and_then(|layer| layer.path.as_deref());
+        let path = match shipped.and_then(place::shipped_name) {
+            Some(_) => path.trim_start_matches("../"),
+            None => path,
         };
         std::path::absolute(folder.join(path))
     }

@@ -1,8 +1,9 @@
 //! Layers into one recipe: the child lies over the parent, `--set` over both. Says which names a child may bring. Knows
 //! no kinds: whether a parameter exists is checked where the kind is known.
 
+use crate::choices::Choice;
 use crate::layer::Layer;
-use crate::matrix::{Axis, Choice};
+use crate::matrix::{self, Axis};
 use crate::parse;
 use crate::tree::{Entry, Item, Shape, Table};
 use crate::vars::mentions;
@@ -238,7 +239,7 @@ pub fn axes(flags: &[String], diags: &mut Diags) -> Vec<Axis> {
             _ => vec![],
         };
         axes.push(Axis {
-            path: path.join("."),
+            path: matrix::spelled(&path.join(".")),
             at: whole,
             values,
         });

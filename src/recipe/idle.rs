@@ -46,7 +46,9 @@ pub fn look(folders: &Folders, draft: &Draft, node: &Node, seen: &mut IdleParams
         values: &values,
         ports: &ports,
     };
-    let specs = (draft.kind.params)().into_iter().chain((draft.kind.exec)());
+    let specs = (draft.kind.params)()
+        .into_iter()
+        .chain(draft.kind.execution());
     let changed = is_changed(&draft.entry.item);
     for (name, idle) in idle(specs, &setup) {
         let told = idle.map(|idle| {

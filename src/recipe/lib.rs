@@ -3,8 +3,10 @@
 
 pub mod against;
 pub mod check;
+pub mod choices;
 pub mod claims;
 pub mod compose;
+pub mod condition;
 mod draft;
 mod idle;
 pub mod layer;
@@ -30,9 +32,9 @@ use crate::compose::Merged;
 use crate::idle::IdleParams;
 use crate::layer::Layer;
 use crate::matrix::Axis;
-use crate::tree::{Entry, Item, Shape, Table};
+use crate::tree::{Shape, Table};
 use base::claim::{Axes, Claim, SEED};
-use base::diag::{Diag, Diags, Place, Source};
+use base::diag::{Diag, Diags, Source};
 use engine::graph::Graph;
 use engine::kind::Registry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,20 +72,11 @@ pub struct Loaded {
     pub notes: BTreeMap<String, String>,
     /// Every file that was read, the eldest first.
     pub files: Vec<Arc<Source>>,
-    origins: Vec<(String, Vec<(String, Place)>)>,
     /// Of the whole recipe, with its first choice.
     pub warnings: Diags,
 }
 
 impl Loaded {
-    /// Where a parameter was written, as `file:line`; a variable's value has the variable's line. `None` for a default. The parameter
-    /// `rank` in `[node.sft.lora]` is `lora.rank`.
-    pub fn origin(&self, node: &str, param: &str) -> Option<String> {
-        let (_, params) = self.origins.iter().find(|(name, _)| name == node)?;
-        let (_, place) = params.iter().find(|(name, _)| name == param)?;
-        Some(place.file_line())
-    }
-
     /// The graph as one recipe: nothing extended, no variables, no axes, defaults written out, paths absolute.
     pub fn resolved_text(&self) -> String {
         let description = self.description.as_deref();
@@ -177,7 +170,7 @@ fn finish(
         .collect();
     axes.extend(more);
     set_axes(&axes, &overrides.sets, &mut diags);
-    let choices = matrix::choices(&merged.matrix, &axes, &mut diags);
+    let choices = choices::choices(&merged.matrix, &axes, &mut diags);
     let recipe = Recipe {
         layers: &layers,
         overrides,
@@ -260,8 +253,11 @@ impl Recipe<'_> {
         };
         let mut nodes = merged.nodes;
         vars::expand(&mut nodes, &merged.vars, diags);
+        let youngest = &self.layers[self.layers.len() - 1];
         if nodes.entries().is_empty() && diags.is_empty() {
-            diags.push(Diag::plain("the recipe has no nodes"));
+            let message = format!("`{}` has no nodes", youngest.source.name);
+            let help = "a node is written `[node.NAME]` with its `kind`; `pipe kinds` lists them";
+            diags.push(Diag::plain(message).help(help));
         }
         let folders = Folders {
             layers: self.layers,
@@ -275,8 +271,7 @@ impl Recipe<'_> {
             axes: self.axes,
         };
         let graph = resolver.graph(&nodes, idle, diags);
-        let youngest = &self.layers[self.layers.len() - 1];
-        let known = claims::Known {
+        let known = condition::Known {
             from: youngest.path.as_deref(),
             folder: &self.overrides.cwd.join(&youngest.folder),
             nodes: &nodes,
@@ -299,7 +294,6 @@ impl Recipe<'_> {
             seed,
             notes,
             files: self.layers.iter().map(|l| l.source.clone()).collect(),
-            origins: origins(nodes),
             graph,
             warnings: Diags::default(),
         })
@@ -321,27 +315,6 @@ fn unused_vars(layers: &[Layer]) -> Diags {
         }
     }
     warnings
-}
-
-fn origins(nodes: Table) -> Vec<(String, Vec<(String, Place)>)> {
-    fn written(before: &str, item: Item, found: &mut Vec<(String, Place)>) {
-        if let Shape::Table(table) = item.shape {
-            for Entry { key, item, .. } in table.into_entries() {
-                let path = match before {
-                    "" => key,
-                    before => format!("{before}.{key}"),
-                };
-                found.push((path.clone(), item.origin().clone()));
-                written(&path, item, found);
-            }
-        }
-    }
-    let of_node = |node: Entry| {
-        let mut found = vec![];
-        written("", node.item, &mut found);
-        (node.key, found)
-    };
-    nodes.into_entries().into_iter().map(of_node).collect()
 }
 
 fn notes(nodes: &Table) -> BTreeMap<String, String> {

@@ -98,7 +98,10 @@ pub fn text(cwd: &Path, path: &Path, written: &Path) -> Result<String, Box<Diag>
         };
         let mut diag = Diag::plain(message);
         if error.kind() == ErrorKind::NotFound {
-            diag.help = near(cwd, path, written);
+            let bare = path.extension().is_none() && path.components().count() == 1;
+            let form = "a recipe is a file, as `study.toml`, or one that comes with the program, as `pipe:tars`; names of nodes \
+                        stand after it";
+            diag.help = near(cwd, path, written).or_else(|| bare.then(|| form.into()));
         }
         Box::new(diag)
     })
@@ -121,9 +124,13 @@ pub fn near(cwd: &Path, path: &Path, written: &Path) -> Option<String> {
     });
     let mut stems: Vec<String> = stems.collect();
     stems.sort();
-    let name = path.file_name()?.to_str()?;
-    let name = name.strip_suffix(".toml").unwrap_or(name);
-    if let Some(near) = did_you_mean(name, stems.iter().map(String::as_str)) {
+    let whole = path.file_name()?.to_str()?;
+    let name = whole.strip_suffix(".toml").unwrap_or(whole);
+    // What ends otherwise may end wrongly.
+    let stem = path.file_stem()?.to_str()?;
+    let alike = |name: &str| did_you_mean(name, stems.iter().map(String::as_str));
+    let same = stems.iter().find(|s| *s == stem).cloned();
+    if let Some(near) = same.or_else(|| alike(name)).or_else(|| alike(stem)) {
         return Some(meant(&written.with_file_name(format!("{near}.toml"))));
     }
     let tidy = tidy(path);

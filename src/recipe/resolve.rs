@@ -166,7 +166,7 @@ impl Resolver<'_> {
         let (identity, mut wrong) = self.half(draft, &shapes.0, diags);
         let (exec, wrong_exec) = self.half(draft, &shapes.1, diags);
         wrong.extend(wrong_exec);
-        if draft.kind.check.is_some() {
+        if draft.kind.check.is_some() || !exec.is_empty() {
             own_checks(draft, &identity, &exec, &wrong, diags);
         }
         (identity, exec, wrong.is_empty())
@@ -261,7 +261,7 @@ fn own_checks(
                 value::put(&mut all, spec.name, value);
             }
         }
-        draft.kind.check.map_or(vec![], |check| check(&all))
+        draft.kind.checked(&all)
     };
     let mut found = look(false);
     if !wrong.is_empty() {

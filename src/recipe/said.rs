@@ -4,9 +4,9 @@
 use crate::check;
 use crate::draft::{Draft, Spelled};
 use crate::older;
-use crate::tree::{Entry, Shape, Table};
+use crate::tree::{Entry, Item, Shape, Table};
 use base::diag::{Diag, Diags};
-use base::params::{self, Block, Default, ParamSpec};
+use base::params::{self, Block, Default, ParamSpec, Ty};
 use base::text::did_you_mean;
 use base::value::Values;
 use engine::kind::Kind;
@@ -74,13 +74,29 @@ impl<'d> Said<'d> {
     }
 }
 
+/// Parameters of a table that are offered for a value in its place.
+const MOST_MEANT: usize = 3;
+
+/// Whether a value is of a parameter's type.
+fn takes(spec: &ParamSpec, item: &Item) -> bool {
+    matches!(
+        (&spec.ty, &item.shape),
+        (Ty::Bool, Shape::Bool(_))
+            | (Ty::Int, Shape::Int(_))
+            | (Ty::Float, Shape::Int(_) | Shape::Float(_))
+            | (Ty::Str | Ty::Path | Ty::Choice(_), Shape::Str(_))
+            | (Ty::List(_), Shape::List(_))
+            | (Ty::Any, _)
+    )
+}
+
 /// `false` in the place of what a parent says.
 fn takes_back(entry: &Entry) -> bool {
     matches!(entry.item.shape, Shape::Bool(false))
 }
 
 impl Half {
-    fn of(specs: fn() -> Vec<ParamSpec>) -> Half {
+    fn of(specs: impl Fn() -> Vec<ParamSpec>) -> Half {
         let needs = |s: &ParamSpec| {
             matches!(s.default, Default::Required) && s.block.is_none_or(|block| !block.optional)
         };
@@ -98,7 +114,7 @@ impl Half {
 
 impl Shapes {
     pub fn of(kind: &Kind) -> Shapes {
-        Shapes(Half::of(kind.params), Half::of(kind.exec))
+        Shapes(Half::of(kind.params), Half::of(|| kind.execution()))
     }
 
     fn specs(&self) -> impl Iterator<Item = &ParamSpec> {
@@ -174,6 +190,36 @@ impl Shapes {
         None
     }
 
+    /// What somebody may have meant who wrote a value in the place of a table of these parameters.
+    fn meant(&self, draft: &Draft, entry: &Entry, fields: &[&ParamSpec]) -> String {
+        let (node, name) = (&draft.entry.key, fields[0].key());
+        // `true` says that there is to be one, and nothing of it.
+        let says = !matches!(entry.item.shape, Shape::Bool(_));
+        let fitting = fields.iter().filter(|s| says && takes(s, &entry.item));
+        let names: Vec<&str> = fitting.map(|s| s.name).take(MOST_MEANT).collect();
+        let first = names.first().copied().unwrap_or(fields[0].name);
+        if draft.is_axis(entry) {
+            return format!("an axis is `{node}.{first}`");
+        }
+        if draft.by_path(entry) {
+            return format!("as `{node}.{first}=VALUE`");
+        }
+        let value = match &entry.item.shape {
+            Shape::Str(text) => Some(format!("{text:?}")),
+            _ => entry.item.inline_text(),
+        };
+        let value = value.filter(|_| !names.is_empty());
+        let Some(value) = value else {
+            return format!("write `[node.{node}.{name}]`");
+        };
+        let each: Vec<String> = names.iter().map(|n| format!("`{n} = {value}`")).collect();
+        let kind = draft.kind.name;
+        format!(
+            "write what is meant, as {}; `pipe kinds {kind}.{name}` explains the table",
+            each.join(" or ")
+        )
+    }
+
     /// What stands in a block and is no parameter of it.
     fn block<'d>(
         &self,
@@ -200,20 +246,14 @@ impl Shapes {
             }
             _ => {
                 // The word of the table was a parameter's.
-                let before: Vec<&ParamSpec> =
-                    self.specs().filter(|s| s.was.contains(&name)).collect();
+                let before = self.specs().filter(|s| s.was.contains(&name));
+                let before: Vec<&ParamSpec> = before.filter(|s| takes(s, &entry.item)).collect();
                 if !before.is_empty() {
                     found.push(older::now(draft, entry, name, &before, diags));
                     return;
                 }
                 let diag = check::wrong("a table", name, &entry.item);
-                diags.push(diag.help(match draft.by_path(entry) {
-                    true if draft.is_axis(entry) => {
-                        format!("an axis is `{node}.{}`", fields[0].name)
-                    }
-                    true => format!("as `{node}.{}=VALUE`", fields[0].name),
-                    false => format!("write `[node.{node}.{name}]`"),
-                }));
+                diags.push(diag.help(self.meant(draft, entry, &fields)));
                 return;
             }
         };

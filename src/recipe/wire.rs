@@ -135,7 +135,8 @@ pub fn needed(draft: &Draft, node: &Node, diags: &mut Diags) {
     };
     for port in draft.kind.inputs {
         let conditional = matches!(port.need, Need::With { .. });
-        let there = written.is_some_and(|w| w.get(port.name).is_some());
+        let there = written.and_then(|w| w.get(port.name));
+        let there = there.is_some_and(|entry| !is_cut(&entry.item));
         if conditional && !there && port.need.of(&node.params) {
             diags.push(lacking(draft, port));
         }

@@ -289,7 +289,10 @@ fn is(kind: &Kind) -> Value {
 }
 
 fn specs(kind: &Kind) -> Vec<ParamSpec> {
-    (kind.params)().into_iter().chain((kind.exec)()).collect()
+    (kind.params)()
+        .into_iter()
+        .chain(kind.execution())
+        .collect()
 }
 
 fn port_doc(ty: &str, doc: &str) -> String {
