@@ -4,7 +4,7 @@
 
 use crate::metrics::{self, OUTCOME, UNREADABLE, unreadable_of};
 use base::rows::{ATTACK, Metric, PromptClass};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// A rate of whose answers more than this cannot be read says little.
@@ -212,40 +212,116 @@ fn find<'a>(name: &str, all: &'a [Metric]) -> Option<&'a Metric> {
     all.iter().find(|m| m.name == name)
 }
 
-/// What an evaluation's reader has to know before the numbers: that much of it cannot be read. `what` names it, as in
-/// `` `rl-eval` ``.
+/// What an evaluation's reader has to know before the numbers: that much of it cannot be read. Data has its text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Doubt {
+    /// Whose answers, as in `` `rl-eval` ``.
+    what: String,
+    unreadable: f64,
+    by_class: Vec<(&'static str, f64)>,
+    unfinished: Option<f64>,
+    /// The rates that say little.
+    rates: Vec<String>,
+}
+
+impl Doubt {
+    pub fn of(what: &str, all: &[Metric]) -> Option<Doubt> {
+        let of_class = |c: PromptClass| {
+            let found = find(&format!("{UNREADABLE}/{}", c.word()), all)?;
+            Some((c.word(), found.value))
+        };
+        let by_class: Vec<(&str, f64)> =
+            PromptClass::ALL.into_iter().filter_map(of_class).collect();
+        let unreadable = find(UNREADABLE, all)?.value;
+        let most = by_class.iter().map(|c| c.1).fold(unreadable, f64::max);
+        (most > MUCH).then(|| Doubt {
+            what: what.into(),
+            unreadable,
+            by_class,
+            unfinished: some(unfinished(all)),
+            rates: doubtful(all),
+        })
+    }
+
+    /// By itself.
+    pub fn text(&self) -> String {
+        let classes = self.by_class.iter();
+        let classes: Vec<String> = classes
+            .map(|(c, x)| format!("{c} {}", percent(*x)))
+            .collect();
+        let classes = match classes.len() {
+            0 | 1 => String::new(),
+            _ => format!(" ({})", classes.join(", ")),
+        };
+        let little = self
+            .rates()
+            .map(|(rates, say)| format!(": its {rates} {say} little"));
+        let mut text = format!(
+            "{} of the answers of {} are unreadable{classes}{}",
+            percent(self.unreadable),
+            self.what,
+            little.unwrap_or_default()
+        );
+        if let Some(share) = self.unfinished {
+            text += &format!("; {} did not finish within the limit", percent(share));
+        }
+        text
+    }
+
+    /// The rates in words, and their verb.
+    fn rates(&self) -> Option<(String, &'static str)> {
+        match self.rates.as_slice() {
+            [] => None,
+            [one] => Some((one.clone(), "says")),
+            [before @ .., last] => Some((format!("{} and {last}", before.join(", ")), "say")),
+        }
+    }
+
+    /// Among others of which the same is said.
+    fn short(&self) -> String {
+        let unfinished = self
+            .unfinished
+            .map(|x| format!(" ({} unfinished)", percent(x)));
+        let unfinished = unfinished.unwrap_or_default();
+        format!("{} {}{unfinished}", self.what, percent(self.unreadable))
+    }
+}
+
+impl Serialize for Doubt {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text())
+    }
+}
+
+/// What is to be said of several evaluations, each thing once.
+pub fn warnings(doubts: impl IntoIterator<Item = Doubt>) -> Vec<String> {
+    let mut alike: Vec<Vec<Doubt>> = vec![];
+    for doubt in doubts {
+        match alike.iter_mut().find(|group| group[0].rates == doubt.rates) {
+            Some(group) => group.push(doubt),
+            None => alike.push(vec![doubt]),
+        }
+    }
+    let told = |group: &Vec<Doubt>| {
+        let [one] = group.as_slice() else {
+            let rates = group[0].rates();
+            let little = rates.map(|(rates, say)| format!(", and their {rates} {say} little"));
+            let each: Vec<String> = group.iter().map(Doubt::short).collect();
+            return format!(
+                "many answers of {} evaluations are unreadable{}: {}",
+                group.len(),
+                little.unwrap_or_default(),
+                each.join(", ")
+            );
+        };
+        one.text()
+    };
+    alike.iter().map(told).collect()
+}
+
+/// What is to be said of one.
 pub fn warning(what: &str, all: &[Metric]) -> Option<String> {
-    let of_class = |c: PromptClass| {
-        let found = find(&format!("{UNREADABLE}/{}", c.word()), all)?;
-        Some((c.word(), found.value))
-    };
-    let by_class: Vec<(&str, f64)> = PromptClass::ALL.into_iter().filter_map(of_class).collect();
-    let total = find(UNREADABLE, all)?.value;
-    let most = by_class.iter().map(|c| c.1).fold(total, f64::max);
-    if most <= MUCH {
-        return None;
-    }
-    let classes: Vec<String> = by_class
-        .iter()
-        .map(|(class, share)| format!("{class} {}", percent(*share)))
-        .collect();
-    let classes = match classes.len() {
-        0 | 1 => String::new(),
-        _ => format!(" ({})", classes.join(", ")),
-    };
-    let little = doubtful(all);
-    let little: Vec<&str> = little.iter().map(String::as_str).collect();
-    let little = match little.as_slice() {
-        [] => String::new(),
-        [one] => format!(": its {one} says little"),
-        [before @ .., last] => format!(": its {} and {last} say little", before.join(", ")),
-    };
-    let unreadable = percent(total);
-    let mut text = format!("{unreadable} of the answers of {what} are unreadable{classes}{little}");
-    if let Some(share) = some(unfinished(all)) {
-        text += &format!("; {} did not finish within the limit", percent(share));
-    }
-    Some(text)
+    Doubt::of(what, all).map(|doubt| doubt.text())
 }
 
 /// The rates of which too much cannot be read, as people call them; where that is so of some of a rate's classes only, of these.

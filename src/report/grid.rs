@@ -2,7 +2,7 @@
 //! reader of records.
 
 use crate::asked::{self, Head};
-use crate::beside::{self, Beside};
+use crate::beside::{self, Beside, Doubt};
 use crate::metrics;
 use crate::missing;
 use crate::page::Page;
@@ -40,7 +40,7 @@ pub struct Row {
     /// Seeds without an artifact, and what makes it.
     pub missing: Vec<String>,
     /// That much of its answers cannot be read, over its seeds.
-    pub warning: Option<String>,
+    pub warning: Option<Doubt>,
     #[serde(skip)]
     keys: Vec<Key>,
 }
@@ -85,7 +85,7 @@ pub fn grid(store: &Store, sides: &[&Side], asked: &[String], nodes: &[String]) 
     let heads = asked::heads(&readings.collect::<Vec<_>>(), asked)?;
     let rows = measured.into_iter().map(|Measured { mut row, seeds, .. }| {
         let mean = beside::over_seeds(seeds.iter().map(|s| s.metrics.as_slice()));
-        row.warning = beside::warning(&format!("`{}` of `{}`", row.node, row.label()), &mean);
+        row.warning = Doubt::of(&format!("`{}` of `{}`", row.node, row.label()), &mean);
         let cells = heads.iter().map(|head| {
             let beside = beside::of(&head.metric, &mean);
             Some(cell(&seeds, &head.metric)?.with(beside))
@@ -230,9 +230,10 @@ fn texts<'a>(grid: &'a Grid, row: &'a Row) -> impl Iterator<Item = String> + 'a 
     })
 }
 
-fn warnings(grid: &Grid) -> impl Iterator<Item = String> + '_ {
-    let each = grid.rows.iter().filter_map(|r| r.warning.as_ref());
-    each.map(|text| format!("warning: {text}"))
+fn warnings(grid: &Grid) -> impl Iterator<Item = String> {
+    let each = grid.rows.iter().filter_map(|r| r.warning.clone());
+    let told = beside::warnings(each).into_iter();
+    told.map(|text| format!("warning: {text}"))
 }
 
 fn legend(grid: &Grid) -> Vec<&'static str> {

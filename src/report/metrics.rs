@@ -35,6 +35,11 @@ pub fn difference(unit: &str, difference: f64, interval: Option<(f64, f64)>) -> 
     with_interval(unit, difference, interval, "points", signed)
 }
 
+/// A value alone: `43.0 %`, `17.5`.
+pub fn one(unit: &str, value: f64) -> String {
+    with_interval(unit, value, None, "%", number)
+}
+
 fn with_interval(
     unit: &str,
     value: f64,

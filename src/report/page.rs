@@ -1,7 +1,7 @@
 //! Headings, lines and tables in a row, as plain text or as Markdown. Knows nothing of what they say.
 
 use crate::table::Table;
-use base::text::wrap;
+use crate::wrap::wrap;
 
 enum Block {
     Head(String),

@@ -106,6 +106,12 @@ impl Progress {
                 self.say(line.map(|l| painted(l, state, colour)));
             }
             Event::Progress { node, .. } => self.advance(at, node, colour),
+            Event::Placed { node, .. } => {
+                let place = self.telling.view.node(node).map(|n| n.place.clone());
+                if let (Some(bar), Some(place)) = (self.lines.get(node), place) {
+                    bar.set_message(place);
+                }
+            }
             Event::Silent { node, seconds } => {
                 if let Some(bar) = self.lines.get(node) {
                     bar.set_message(format!("silent for {}", duration(*seconds)));

@@ -35,6 +35,9 @@ impl Over {
     }
 }
 
+/// What a number may be off the mean of its values, of its size: some who write it round it to three digits.
+const ROUNDED: f64 = 5e-4;
+
 /// What one node measured.
 #[derive(Default)]
 pub struct Reading {
@@ -69,7 +72,7 @@ impl Reading {
     }
 
     /// By prompt, whose text is part of what it is called: two that share an id alone are two.
-    pub fn values(&self, name: &str) -> Option<Values> {
+    fn by_prompt(&self, name: &str) -> Option<Values> {
         let rows = self.values.as_ref()?.iter();
         let known = rows.filter_map(|row| {
             let prompt = format!("{} {}", row.id, row.fingerprint);
@@ -79,13 +82,23 @@ impl Reading {
         (!known.is_empty()).then_some(known)
     }
 
-    /// The values of which a metric is the mean. None where they are not kept, or are those of something else, which explain nothing of
-    /// it.
-    pub fn behind(&self, metric: &Metric) -> Option<Values> {
-        let values = self.values(&metric.name)?;
+    /// The values of which a metric is the mean; or why there are none: they are not kept, or are those of something else, which explain
+    /// nothing of it.
+    pub fn behind(&self, name: &str) -> Result<Values, String> {
+        let found = self.metric(name).zip(self.by_prompt(name));
+        let (metric, values) = found.ok_or("the values behind it were not kept")?;
         let mean = values.values().sum::<f64>() / values.len() as f64;
-        let same = (mean - metric.value).abs() <= 1e-9 * metric.value.abs().max(1.0);
-        same.then_some(values)
+        let size = match metric.unit.as_str() {
+            "share" => 1.0,
+            _ => metric.value.abs(),
+        };
+        match (mean - metric.value).abs() <= ROUNDED * size + 1e-12 {
+            true => Ok(values),
+            false => Err(format!(
+                "the values that were kept for it have the mean {mean}, and it is {}: they are those of something else",
+                metric.value
+            )),
+        }
     }
 }
 
@@ -143,8 +156,12 @@ pub fn mean_of<'a>(
         base::stats::mean(&values)
     });
     let each: Vec<f64> = each.collect::<Option<_>>()?;
-    let behind =
-        |i: usize| -> Option<Vec<Values>> { found.iter().map(|(r, m)| r.behind(m[i])).collect() };
+    let behind = |i: usize| -> Option<Vec<Values>> {
+        found
+            .iter()
+            .map(|(r, m)| r.behind(&m[i].name).ok())
+            .collect()
+    };
     let values: Option<Vec<Vec<Values>>> = (0..names.len()).map(behind).collect();
     let estimate = || -> Option<Estimate> {
         let by_means = || crossed::of_means(&each, n, range).filter(|_| each.len() > 1);

@@ -1,7 +1,7 @@
 //! One recipe under one choice of its axes, with what the store holds of it: what is compared, tabulated and reported.
 
+use crate::command;
 use base::claim::{Axes, Claim, SHIPPED};
-use base::text;
 use engine::graph::{Graph, NodeId};
 use engine::kind::Kind;
 use engine::store::record::Record;
@@ -82,7 +82,7 @@ impl Side {
             .flat_map(|node| ["--only".into(), node.to_string()]);
         let words = axes.chain(self.given.iter().cloned()).chain(only);
         let file = from_here(&self.file).display().to_string();
-        Some(text::command(
+        Some(command::command(
             ["run".to_string(), file].into_iter().chain(words),
         ))
     }

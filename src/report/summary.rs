@@ -1,13 +1,14 @@
 //! The table of a study: every evaluation a column, every measure a row; then what other nodes measured, and what all took.
 //! A reader of records.
 
-use crate::beside::{self, Beside};
+use crate::beside::{self, Beside, Doubt};
 use crate::metrics::{Row, rows};
 use crate::table::{Table, left, pieces, right};
+use crate::wrap::wrap;
 use anyhow::{Context, Result};
 use base::calls::Calls;
 use base::rows::{METRICS, Metric, Metrics};
-use base::text::{bytes, dollars, duration, thousands, width, wrap};
+use base::text::{bytes, dollars, duration, thousands, width};
 use engine::kind::{Kind, Role, Type};
 use engine::store::Store;
 use engine::store::index::RecordSummary;
@@ -85,7 +86,8 @@ pub fn text(store: &Store, items: &[Item], room: usize) -> Result<String> {
     out += &evaluations(&columns, room, |_| true);
     out += &remarks(&columns, prose);
     for item in others {
-        let mut shown = item.metrics(store)?;
+        let all = item.metrics(store)?;
+        let mut shown = all.clone();
         shown.retain(|m| m.interval.is_some());
         if shown.is_empty() {
             continue;
@@ -99,7 +101,11 @@ pub fn text(store: &Store, items: &[Item], room: usize) -> Result<String> {
             let cell = row.cells[0]
                 .as_ref()
                 .expect("the only column has every row");
+            let beside = beside::line(&[beside::of(&row.name, &all)], None);
             table.push([row.label, cell.n().to_string(), cell.text()]);
+            if let Some((label, shares)) = beside {
+                table.push([label, String::new(), shares.concat()]);
+            }
         }
         out += &table.fit(room);
         out += "\n";
@@ -238,10 +244,11 @@ pub fn evaluations(columns: &[Measured], room: usize, wanted: impl Fn(&Row) -> b
 }
 
 /// Of which evaluations much cannot be read.
-pub fn warnings<'a>(columns: &'a [Measured]) -> impl Iterator<Item = String> + 'a {
+pub fn warnings(columns: &[Measured]) -> impl Iterator<Item = String> {
     let each = columns.iter();
-    let each = each.filter_map(|(item, m)| beside::warning(&format!("`{}`", item.node), m));
-    each.map(|text| format!("warning: {text}"))
+    let each = each.filter_map(|(item, m)| Doubt::of(&format!("`{}`", item.node), m));
+    let told = beside::warnings(each).into_iter();
+    told.map(|text| format!("warning: {text}"))
 }
 
 /// The warnings, then what the recipe says of the evaluations.

@@ -1,7 +1,8 @@
 //! Plain-text tables: columns aligned by what a terminal shows, two spaces between them; made as narrow as asked, without ever breaking a
 //! number. Knows nothing of what is in the cells.
 
-use base::text::{width, wrap};
+use crate::wrap::wrap;
+use base::text::width;
 
 /// Columns between two columns.
 const GAP: usize = 2;

@@ -67,6 +67,10 @@ impl Telling {
                 holder,
                 action,
             } => grave(orphan(node, holder, *action)),
+            Event::Placed { node, .. } => {
+                let place = self.view.node(node).map(|n| n.place.clone());
+                plain(format!("  {node}: {}", place.unwrap_or_default()))
+            }
             Event::Silent { node, seconds } => {
                 plain(format!("? {node}  silent for {}", duration(*seconds)))
             }

@@ -1,6 +1,7 @@
 //! A run as its events tell it: where every node is, how far, since when. The same for a run that goes on, one that ended and one that
 //! was cut off; fed live or from `events.jsonl`. Knows no clock: the time comes with each event.
 
+use crate::remaining::{self, Open};
 use crate::words;
 use base::hash::Key;
 use engine::events::event::{Counts, End, Event, State};
@@ -35,6 +36,8 @@ pub struct NodeView {
     pub name: String,
     pub kind: String,
     pub expected_seconds: Option<f64>,
+    /// Names of the nodes that it gets its inputs from, where it did not wait for nobody.
+    pub waits_for: Vec<String>,
     pub state: State,
     /// When it came to this state.
     pub since: u64,
@@ -52,6 +55,8 @@ pub struct NodeView {
     /// How far sampling is.
     sampling: Option<(u64, Sampled)>,
     pulse: Option<Pulse>,
+    /// Of one that is executed elsewhere: its job and its machine, in words; else empty.
+    pub place: String,
     /// What went wrong on the way and was tried again.
     pub retries: Vec<(Class, String)>,
 }
@@ -107,8 +112,10 @@ impl RunView {
                 for planned in nodes {
                     self.places.insert(planned.node.clone(), self.nodes.len());
                     let (kind, expected) = (&planned.kind, planned.expected_seconds);
-                    self.nodes
-                        .push(NodeView::new(&planned.node, kind, expected, at));
+                    self.nodes.push(NodeView {
+                        waits_for: planned.waits_for.clone(),
+                        ..NodeView::new(&planned.node, kind, expected, at)
+                    });
                 }
             }
             Event::RunEnded {
@@ -177,21 +184,31 @@ impl RunView {
         some.map(|(n, word)| format!("{n} {word}")).collect()
     }
 
-    /// About how many seconds are left, and whether every node's share of them is known.
+    /// About how many seconds are left, if as many nodes work at once as do now and each begins when what it waits for is there; and
+    /// whether every node's share of them is known.
     pub fn left(&self, now: u64) -> (f64, bool) {
-        let (mut all, mut longest, mut known) = (0.0, 0.0_f64, true);
-        let open = self.nodes.iter().filter(|n| !n.state.is_final());
-        for node in open {
-            match node.left(now) {
-                Some(left) => {
-                    all += left;
-                    longest = longest.max(left);
-                }
-                None => known = false,
+        let mut known = true;
+        let mut open: Vec<Open> = vec![];
+        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+        for node in self.nodes.iter().filter(|n| !n.state.is_final()) {
+            let left = node.left(now);
+            known &= left.is_some();
+            let above = node.waits_for.iter();
+            let after: Vec<usize> = above
+                .filter_map(|name| places.get(name.as_str()).copied())
+                .collect();
+            let seconds = left.unwrap_or_default();
+            // A hit that was not looked at yet takes nothing, and nobody waits for it.
+            if seconds > 0.0 || !after.is_empty() || left.is_none() {
+                places.insert(&node.name, open.len());
+                open.push(Open {
+                    seconds,
+                    after,
+                    works: matches!(node.state, State::Running { .. }),
+                });
             }
         }
-        let at_once = self.count(|s| matches!(s, State::Running { .. })).max(1);
-        (longest.max(all / at_once as f64), known)
+        (remaining::seconds(&open), known)
     }
 }
 
@@ -207,6 +224,7 @@ impl NodeView {
             name: name.to_string(),
             kind: kind.to_string(),
             expected_seconds,
+            waits_for: vec![],
             state: State::Waiting,
             since: at,
             key: None,
@@ -217,6 +235,7 @@ impl NodeView {
             first: None,
             sampling: None,
             pulse: None,
+            place: String::new(),
             retries: vec![],
         }
     }
@@ -256,6 +275,17 @@ impl NodeView {
                 }
             }
             Event::Metric { .. } | Event::Log { .. } => self.beat(at),
+            Event::Placed {
+                on,
+                job,
+                host,
+                word,
+                ..
+            } => {
+                self.place = words::place(on, job.as_deref(), host.as_deref(), word);
+                // While it waits for a machine it has nothing to say.
+                self.pulse = host.is_some().then(|| Pulse::new(seconds(at)));
+            }
             Event::Retry { class, message, .. } => self.retries.push((*class, message.clone())),
             _ => {}
         }
@@ -283,6 +313,7 @@ impl NodeView {
                 self.running_since = Some(at);
                 self.pulse = Some(Pulse::new(seconds(at)));
                 (self.progress, self.first, self.sampling) = (None, None, None);
+                self.place.clear();
             }
             _ => {}
         }

@@ -224,3 +224,13 @@ pub fn expected_sum(sum: &CallsTotal) -> Option<String> {
     }
     Some(parts.join("; "))
 }
+
+/// Where a node is that is executed elsewhere: `job 4711 of lab on n2`, `job 4711 of lab waits (Priority)`.
+pub fn place(on: &str, job: Option<&str>, host: Option<&str>, word: &str) -> String {
+    let job = job.map_or_else(|| "a job".into(), |job| format!("job {job}"));
+    match (host, word) {
+        (Some(host), _) => format!("{job} of {on} on {host}"),
+        (None, "") => format!("{job} of {on} waits"),
+        (None, word) => format!("{job} of {on} waits ({word})"),
+    }
+}

@@ -2,13 +2,12 @@
 //! be looked up, say.
 
 use crate::beside::{self, Sided};
-use crate::compare::measures::{Compared, Each, Evaluation, Numbers, seed_of};
-use crate::reading::{self, Over, Reading, read};
+use crate::compare::measures::{Compared, Evaluation, seed_of};
+use crate::compare::numbers::{self, Seeded};
+use crate::reading::{Reading, read};
 use crate::side::Side;
 use anyhow::Result;
 use base::rows::Metric;
-use base::stats::crossed::{self, ALPHA, Estimate, Values};
-use base::stats::mean;
 use engine::kind::Kind;
 use engine::store::Store;
 use std::collections::BTreeSet;
@@ -93,20 +92,26 @@ fn compared(
     }
     let mut each = vec![];
     for (seed, reading) in readings {
-        match (reading.values(than), reading.values(metric)) {
-            (Some(first), Some(second)) => each.push((seed.clone(), first, second)),
-            _ => {
+        let of = |name: &str| {
+            let values = reading.behind(name);
+            values.map_err(|why| format!("`{name}`: {why}"))
+        };
+        match of(than).and_then(|first| Ok((first, of(metric)?))) {
+            Ok((first, second)) => each.push(Seeded {
+                seed: seed.clone(),
+                first,
+                second,
+            }),
+            Err(why) => {
                 let of = seed
                     .as_ref()
                     .map_or(String::new(), |s| format!(" (seed {s})"));
-                out.refused = Some(format!(
-                    "the values behind it and `{than}` were not kept{of}"
-                ));
+                out.refused = Some(why + &of);
                 return out;
             }
         }
     }
-    out.numbers = numbers(&out.unit, each);
+    out.numbers = numbers::apart(&out.unit, &each);
     out
 }
 
@@ -115,42 +120,5 @@ fn sided(metric: &str, than: &str, means: &[Metric]) -> Option<Sided> {
     (first.is_some() || second.is_some()).then(|| Sided {
         first: first.unwrap_or_default(),
         second: second.unwrap_or_default(),
-    })
-}
-
-/// A seed, and the values of both metrics by prompt.
-type Seeded = (Option<String>, Values, Values);
-
-fn numbers(unit: &str, seeds: Vec<Seeded>) -> Option<Numbers> {
-    let of = reading::range(unit);
-    let average = |values: &Values| mean(&values.values().copied().collect::<Vec<f64>>());
-    let each = seeds.iter().map(|(seed, first, second)| {
-        let own = crossed::contrast(vec![second.clone()], vec![first.clone()], of)?;
-        Some(Each {
-            seed: seed.clone(),
-            pairs: own.prompts,
-            first: average(first)?,
-            second: average(second)?,
-            difference: own.value,
-            interval: own.interval(ALPHA),
-        })
-    });
-    let each: Vec<Each> = each.collect::<Option<_>>()?;
-    let (firsts, seconds) = seeds.into_iter().map(|(_, a, b)| (a, b)).unzip();
-    let estimate: Estimate = crossed::contrast(seconds, firsts, of)?;
-    let over = |of: fn(&Each) -> f64| mean(&each.iter().map(of).collect::<Vec<f64>>());
-    Some(Numbers {
-        first: over(|e| e.first)?,
-        second: over(|e| e.second)?,
-        difference: estimate.value,
-        interval: estimate.interval(ALPHA),
-        over: Over::of(each.len()),
-        pairs: estimate.prompts,
-        seeds: estimate.seeds,
-        p: estimate.p(0.0),
-        detectable: estimate.detectable(ALPHA),
-        each,
-        estimate,
-        values: vec![],
     })
 }

@@ -1,18 +1,18 @@
 //! One evaluation on two sides, metric by metric, in pairs of prompts and over seeds; or why that would compare what is
 //! not comparable.
 
-use crate::beside::{self, Sided};
+use crate::beside::{self, Doubt, Sided};
+use crate::compare::numbers::{self, Numbers, Seeded};
 use crate::metrics;
 use crate::missing;
-use crate::reading::{self, Over, Reading, read};
+use crate::reading::{Reading, read};
 use crate::side::Side;
 use crate::words;
 use anyhow::Result;
 use base::claim::SEED;
 use base::hash::Key;
 use base::rows::{Measured, Metric};
-use base::stats::crossed::{self, ALPHA, Estimate, Range, Values};
-use base::stats::mean;
+use base::stats::crossed::Values;
 use engine::graph::changes::Reason;
 use engine::graph::changes::changes;
 use engine::kind::Kind;
@@ -61,50 +61,6 @@ pub struct Compared {
     pub unreadable: [Option<f64>; 2],
     #[serde(flatten)]
     pub numbers: Option<Numbers>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Numbers {
-    /// Means over seeds.
-    pub first: f64,
-    pub second: f64,
-    /// `second - first`.
-    pub difference: f64,
-    /// 95 %, over what `over` says.
-    pub interval: Option<(f64, f64)>,
-    pub over: Over,
-    /// Prompts in pairs, of the seed that has fewest; of two metrics of one node, prompts of the one that has fewer.
-    pub pairs: usize,
-    pub seeds: usize,
-    /// Two-sided, of no difference. It is above 0.05 where the interval holds 0: one test says both.
-    pub p: Option<f64>,
-    /// The difference that so many seeds and prompts tell from none in four of five studies.
-    pub detectable: Option<f64>,
-    pub each: Vec<Each>,
-    /// Of the difference.
-    #[serde(skip)]
-    pub estimate: Estimate,
-    /// Differences by seed and prompt.
-    #[serde(skip)]
-    pub values: Vec<Values>,
-}
-
-/// One seed's difference and its interval over prompts.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Each {
-    pub seed: Option<String>,
-    pub pairs: usize,
-    pub first: f64,
-    pub second: f64,
-    pub difference: f64,
-    pub interval: Option<(f64, f64)>,
-}
-
-impl Numbers {
-    /// More than noise.
-    pub fn clear(&self) -> bool {
-        self.p.is_some_and(|p| p <= ALPHA)
-    }
 }
 
 /// Compares a node of the first sides with one of the second. `only`: these metrics; empty: all.
@@ -169,8 +125,9 @@ pub fn evaluation(
     }
     let kind = sides.first().and_then(|(a, _)| a.kind(node));
     let measured_by = kind.map_or(Kind::DEFAULTS.measured_by, |k| k.measured_by);
-    let refused = |a, b| incomparable(a, b, measured_by);
-    if let Some(why) = readings.iter().find_map(|(_, a, b)| refused(a, b)) {
+    let mut each = readings.iter();
+    let why = each.find_map(|(_, a, b)| incomparable((a.0, &a.1), (b.0, &b.1), measured_by));
+    if let Some(why) = why {
         out.refused = Some(why);
         return Ok(out);
     }
@@ -215,7 +172,7 @@ fn single<'k>(what: &str, mut keys: impl Iterator<Item = &'k Key>) -> Option<Str
     })
 }
 
-/// That much cannot be read, a line a side. `all`: the variants that are compared, at least one pair.
+/// That much cannot be read, of a side or of both. `all`: the variants that are compared, at least one pair.
 fn warnings(
     nodes: [&str; 2],
     all: &[(&Side, &Side)],
@@ -228,19 +185,18 @@ fn warnings(
         false => labels.map(|label| format!("`{label}`")),
     };
     let named = nodes.into_iter().zip(of).zip(measured);
-    let each: Vec<Option<String>> = named
-        .map(|((node, of), metrics)| beside::warning(&format!("`{node}` of {of}"), metrics))
-        .collect();
-    each.into_iter().flatten()
+    let each =
+        named.filter_map(|((node, of), metrics)| Doubt::of(&format!("`{node}` of {of}"), metrics));
+    beside::warnings(each).into_iter()
 }
 
 /// A seed and what both sides measured.
 type Sides<'a> = (Option<&'a str>, &'a Reading, &'a Reading);
 
 /// Why two records do not measure the same: another judge, other prompts, no values.
-fn incomparable(
-    a: &(&Record, Reading),
-    b: &(&Record, Reading),
+pub fn incomparable(
+    a: (&Record, &Reading),
+    b: (&Record, &Reading),
     measured_by: fn(&str) -> bool,
 ) -> Option<String> {
     if a.0.key == b.0.key {
@@ -332,22 +288,13 @@ fn compared(kind: Option<&Kind>, name: &str, pairs: &[Sides]) -> Compared {
             }
         }
     }
-    out.numbers = numbers(&unit, &each);
+    out.numbers = numbers::paired(&unit, &each);
     out
-}
-
-/// One seed's values on both sides, of the same prompts.
-pub(crate) struct Seeded {
-    pub seed: Option<String>,
-    pub first: Values,
-    pub second: Values,
 }
 
 /// The values of both sides by prompt; the same prompts on both.
 fn paired_values(name: &str, a: &Reading, b: &Reading) -> Result<(Values, Values), String> {
-    let none = || "the values behind it were not kept".to_string();
-    let first = a.values(name).ok_or_else(none)?;
-    let second = b.values(name).ok_or_else(none)?;
+    let (first, second) = (a.behind(name)?, b.behind(name)?);
     let both = first.keys().filter(|id| second.contains_key(*id)).count();
     if both != first.len() || both != second.len() {
         return Err(format!(
@@ -357,97 +304,6 @@ fn paired_values(name: &str, a: &Reading, b: &Reading) -> Result<(Values, Values
         ));
     }
     Ok((first, second))
-}
-
-/// Which values a difference of this unit can have.
-pub fn range(unit: &str) -> Range {
-    match reading::range(unit) {
-        Range::Share => Range::Difference,
-        _ => Range::Free,
-    }
-}
-
-fn numbers(unit: &str, seeds: &[Seeded]) -> Option<Numbers> {
-    let range = range(unit);
-    let each = seeds.iter().map(|one| {
-        let values = difference(one);
-        let estimate = crossed::estimate(&[vec![values.clone()]], range)?;
-        let average = |values: &Values| mean(&values.values().copied().collect::<Vec<f64>>());
-        let each = Each {
-            seed: one.seed.clone(),
-            pairs: values.len(),
-            first: average(&one.first)?,
-            second: average(&one.second)?,
-            difference: estimate.value,
-            interval: estimate.interval(ALPHA),
-        };
-        Some((each, values))
-    });
-    let (each, values): (Vec<Each>, Vec<Values>) =
-        each.collect::<Option<Vec<_>>>()?.into_iter().unzip();
-    let estimate = crossed::estimate(std::slice::from_ref(&values), range)?;
-    let over = |of: fn(&Each) -> f64| mean(&each.iter().map(of).collect::<Vec<f64>>());
-    Some(Numbers {
-        first: over(|e| e.first)?,
-        second: over(|e| e.second)?,
-        difference: estimate.value,
-        interval: estimate.interval(ALPHA),
-        over: Over::of(each.len()),
-        pairs: estimate.prompts,
-        seeds: estimate.seeds,
-        p: estimate.p(0.0),
-        detectable: estimate.detectable(ALPHA),
-        each,
-        estimate,
-        values,
-    })
-}
-
-/// What the second has more, by prompt.
-fn difference(one: &Seeded) -> Values {
-    let both = one.second.iter();
-    both.filter_map(|(id, b)| Some((id.clone(), b - one.first.get(id)?)))
-        .collect()
-}
-
-/// Several metrics of one evaluation as one: the mean of them. The difference is of every seed's mean over metrics, each over its
-/// own prompts. None where they are not of one unit, or not of the same seeds.
-pub fn together(all: &[(&str, &Numbers)]) -> Option<Numbers> {
-    let (unit, head) = *all.first()?;
-    if all.iter().any(|(u, n)| *u != unit || n.seeds != head.seeds) {
-        return None;
-    }
-    let parts: Vec<Vec<Values>> = all.iter().map(|(_, n)| n.values.clone()).collect();
-    let estimate = crossed::estimate(&parts, range(unit))?;
-    let average = |of: &dyn Fn(&Numbers) -> f64| {
-        mean(&all.iter().map(|(_, n)| of(n)).collect::<Vec<f64>>()).unwrap_or_default()
-    };
-    let each = (0..head.each.len()).map(|i| {
-        let one: Vec<Vec<Values>> = parts.iter().map(|p| vec![p[i].clone()]).collect();
-        let own = crossed::estimate(&one, range(unit))?;
-        Some(Each {
-            seed: head.each[i].seed.clone(),
-            pairs: own.prompts,
-            first: average(&|n| n.each[i].first),
-            second: average(&|n| n.each[i].second),
-            difference: own.value,
-            interval: own.interval(ALPHA),
-        })
-    });
-    Some(Numbers {
-        first: average(&|n| n.first),
-        second: average(&|n| n.second),
-        difference: estimate.value,
-        interval: estimate.interval(ALPHA),
-        over: head.over,
-        pairs: estimate.prompts,
-        seeds: estimate.seeds,
-        p: estimate.p(0.0),
-        detectable: estimate.detectable(ALPHA),
-        each: each.collect::<Option<Vec<_>>>()?,
-        estimate,
-        values: vec![],
-    })
 }
 
 /// `seed` of a side, where it has one.

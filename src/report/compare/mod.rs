@@ -3,7 +3,9 @@
 
 pub mod contrast;
 pub mod measures;
+pub mod numbers;
 pub mod show;
+mod spent;
 pub mod structure;
 
 use crate::compare::measures::Evaluation;

@@ -1,16 +1,16 @@
 //! A comparison for reading: what was changed, what came of it and whether that is more than noise, what it cost.
 
 use crate::beside::{self, Beside};
-use crate::compare::measures::{Compared, Evaluation, Numbers};
+use crate::compare::measures::{Compared, Evaluation};
+use crate::compare::numbers::Numbers;
 use crate::compare::structure::{Change, Lone, Structure};
-use crate::compare::{Called, Comparison, Costs};
+use crate::compare::{Comparison, spent};
 use crate::page::Page;
 use crate::reading::Over;
 use crate::table::{Table, left, right};
 use crate::verdicts::show::p_value;
 use crate::{metrics, words};
-use base::calls::Calls;
-use base::text::{bytes, count, dollars, duration, tokens};
+use base::text::count;
 use std::collections::BTreeSet;
 
 /// More seeds than this are not shown one by one.
@@ -69,43 +69,64 @@ pub fn page(c: &Comparison, shown: &Shown) -> Page {
         return page;
     }
     changed(&mut page, &c.structure, (&first, &second));
-    let mut more = 0;
+    let mut left = Left::default();
     for evaluation in differing() {
         let (own, others): (Vec<_>, Vec<_>) = evaluation
             .metrics
             .iter()
             .cloned()
             .partition(|m| shown.has(&m.metric));
-        more += others.len();
         // A node without a metric that is shown has nothing to stand under its name.
-        if shown.any(evaluation) && (evaluation.refused.is_some() || !own.is_empty()) {
+        let heading = evaluation.refused.is_some() || !own.is_empty();
+        if heading && shown.any(evaluation) {
             let evaluation = Evaluation {
                 metrics: own,
                 ..evaluation.clone()
             };
             measured(&mut page, &evaluation, (&first, &second));
+        } else if evaluation.refused.is_some() {
+            left.refused.push(&evaluation.node);
         }
+        left.metrics += others.iter().filter(|m| says(m)).count();
     }
-    if more > 0 && matches!(shown, Shown::Main(_)) {
-        let metrics = count(more as u64, "more metric", "more metrics");
-        page.line(format!("{metrics}: `--all`"));
+    if matches!(shown, Shown::Main(_)) {
+        left.told(&mut page);
     }
     unmeasured(&mut page, c);
-    page.head("cost");
-    page.line(shared(&c.structure, c.pairs.len()));
-    for (name, costs) in [&first, &second].into_iter().zip(&c.costs) {
-        page.item(format!("only {name}: {}", cost(costs)));
-    }
-    for called in &c.called {
-        let side = |calls: &Option<Calls>| calls.as_ref().map_or("none".into(), words::calls_made);
-        let (one, other) = (side(&called.first), side(&called.second));
-        page.item(format!(
-            "calls of {}: {one} -> {other}{}",
-            called.node,
-            difference(called)
-        ));
-    }
+    spent::told(&mut page, c, (&first, &second));
     page
+}
+
+/// What is not shown where nobody asked for all.
+#[derive(Default)]
+struct Left<'a> {
+    metrics: usize,
+    /// Evaluations that are not compared.
+    refused: Vec<&'a str>,
+}
+
+impl Left<'_> {
+    fn told(&self, page: &mut Page) {
+        if self.metrics > 0 {
+            let metrics = count(self.metrics as u64, "more metric", "more metrics");
+            page.line(format!("{metrics}: `--all`"));
+        }
+        if !self.refused.is_empty() {
+            let refused = self.refused.join(", ");
+            page.line(format!(
+                "not compared, and of other metrics: {refused}: `--all`"
+            ));
+        }
+    }
+}
+
+/// Whether a metric has anything to say: numbers that are not idle, or why it has none.
+fn says(metric: &Compared) -> bool {
+    let idle = |n: &Numbers| metrics::idle(&metric.metric, [n.first, n.second].into_iter());
+    match &metric.numbers {
+        Some(numbers) => !idle(numbers),
+        None => metric.refused.is_some(),
+    }
 }
 
 fn title(c: &Comparison, first: &str, second: &str) -> String {
@@ -208,11 +229,9 @@ fn measured(page: &mut Page, e: &Evaluation, (first, second): (&str, &str)) {
     }
     let wide = columns.len();
     let mut table = Table::new(columns);
-    let shown: Vec<(&Compared, &Numbers)> = e
-        .metrics
-        .iter()
+    let said = e.metrics.iter().filter(|m| says(m));
+    let shown: Vec<(&Compared, &Numbers)> = said
         .filter_map(|m| Some((m, m.numbers.as_ref()?)))
-        .filter(|(m, n)| !metrics::idle(&m.metric, [n.first, n.second].into_iter()))
         .collect();
     for (i, (metric, numbers)) in shown.iter().enumerate() {
         let mut cells = row(metric, numbers);
@@ -233,10 +252,10 @@ fn measured(page: &mut Page, e: &Evaluation, (first, second): (&str, &str)) {
     for warning in &e.warnings {
         page.line(format!("warning: {warning}"));
     }
-    let several = shown.len();
+    let several = shown.iter().filter(|(_, n)| n.p.is_some()).count();
     if several >= MANY {
         page.line(format!(
-            "{several} measures: by chance alone about one in twenty is not within noise"
+            "{several} measures with a p: by chance alone about one in twenty is not within noise"
         ));
     }
     seeds(page, e);
@@ -265,10 +284,7 @@ fn uncertainty(e: &Evaluation) -> Option<String> {
 }
 
 fn row(metric: &Compared, n: &Numbers) -> Vec<String> {
-    let value = |x: f64| match metric.unit.as_str() {
-        "share" => format!("{} %", metrics::number("share", x)),
-        unit => metrics::number(unit, x),
-    };
+    let value = |x: f64| metrics::one(&metric.unit, x);
     vec![
         metric.label.clone(),
         n.pairs.to_string(),
@@ -337,65 +353,5 @@ fn unmeasured(page: &mut Page, c: &Comparison) {
             "without a partner of their name: {} (`--pair A=B` compares two)",
             c.lone_evaluations.join(", ")
         ));
-    }
-}
-
-fn shared(s: &Structure, seeds: usize) -> String {
-    let nodes = count(s.shared.len() as u64, "node", "nodes");
-    match s.shared.is_empty() {
-        true => "nothing is shared".into(),
-        false => {
-            let saved = words::cost(s.shared_seconds, s.shared_dollars);
-            match seeds {
-                1 => format!("{nodes} shared, which saves {saved}"),
-                _ => format!("{nodes} shared in every seed, which saves {saved} in the first"),
-            }
-        }
-    }
-}
-
-/// `(+400 calls, +1.0 M tokens, +$0.80)`, of what the second has more.
-fn difference(called: &Called) -> String {
-    let (Some(a), Some(b)) = (&called.first, &called.second) else {
-        return String::new();
-    };
-    let sign = |more: bool| if more { "+" } else { "-" };
-    let mut parts = vec![];
-    if a.made != b.made {
-        let calls = count(a.made.abs_diff(b.made), "call", "calls");
-        parts.push(format!("{}{calls}", sign(b.made > a.made)));
-    }
-    if a.tokens() != b.tokens() {
-        let more = tokens(a.tokens().abs_diff(b.tokens()));
-        parts.push(format!("{}{more}", sign(b.tokens() > a.tokens())));
-    }
-    if a.dollars != b.dollars {
-        let more = dollars((b.dollars - a.dollars).abs());
-        parts.push(format!("{}{more}", sign(b.dollars > a.dollars)));
-    }
-    match parts.is_empty() {
-        true => String::new(),
-        false => format!(" ({})", parts.join(", ")),
-    }
-}
-
-fn cost(costs: &Costs) -> String {
-    let nodes = count(costs.nodes as u64, "node", "nodes");
-    let unknown = match costs.unknown {
-        0 => String::new(),
-        n => format!("; {n} without an artifact"),
-    };
-    let asked = match costs.calls.is_zero() {
-        true => String::new(),
-        false => format!("; {}", words::calls_made(&costs.calls)),
-    };
-    match costs.nodes {
-        0 => format!("nothing{unknown}"),
-        _ => format!(
-            "{nodes}, {} (cpu {}), at most {}{asked}{unknown}",
-            words::cost(costs.seconds, costs.dollars),
-            duration(costs.cpu_seconds),
-            bytes(costs.peak_bytes)
-        ),
     }
 }

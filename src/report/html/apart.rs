@@ -1,7 +1,8 @@
 //! Where two recipes begin to differ: defense and compliance together by the values of a label, and in words from which value on the
 //! interval of the difference leaves 0 out.
 
-use crate::compare::measures::{self, Numbers};
+use crate::compare::measures::Evaluation;
+use crate::compare::numbers::{self, Numbers};
 use crate::compare::{Asked, compare};
 use crate::html::axis::Axis;
 use crate::html::frontier::{COMPLIANCE, DEFENSE, bars};
@@ -71,7 +72,7 @@ pub fn apart(
 struct Pair {
     /// `` `rl-eval`, tars against answers ``.
     what: String,
-    evaluation: measures::Evaluation,
+    evaluation: Evaluation,
 }
 
 /// All evaluations that both have; none where there are not two recipes whose variants pair.
@@ -118,7 +119,7 @@ impl Pair {
             let found = metric(name)?;
             Some((found.unit.as_str(), found.numbers.as_ref()?))
         });
-        measures::together(&parts.collect::<Option<Vec<_>>>()?)
+        numbers::together(&parts.collect::<Option<Vec<_>>>()?)
     }
 }
 

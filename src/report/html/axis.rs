@@ -138,10 +138,29 @@ impl Axis {
                 false => format!("{percent:.1} %"),
             };
         }
-        if value.abs() >= 10_000.0 {
-            return format!("{:.0}k", value / 1000.0);
+        // Five digits tell neighbours apart, whatever the size.
+        match value.abs() {
+            size if size >= 10_000.0 => format!("{}k", digits(value / 1000.0)),
+            size if size > 0.0 && size < 1e-3 => {
+                let text = format!("{value:.4e}");
+                let (number, power) = text.split_once('e').unwrap_or((text.as_str(), "0"));
+                format!("{}e{power}", trimmed(number))
+            }
+            _ => digits(value),
         }
-        let text = format!("{value:.4}");
-        text.trim_end_matches('0').trim_end_matches('.').to_string()
+    }
+}
+
+/// Five digits, without those at the end that say nothing.
+fn digits(value: f64) -> String {
+    let whole = value.abs().max(1e-3).log10().floor() as i32;
+    let places = usize::try_from(4 - whole).unwrap_or_default();
+    trimmed(&format!("{value:.places$}")).into()
+}
+
+fn trimmed(text: &str) -> &str {
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.'),
+        false => text,
     }
 }

@@ -1,10 +1,12 @@
 //! What the recipes claim of each other, and what the numbers say to it: the answers of `verdicts`, put for a reader.
 
+use crate::beside::Sided;
 use crate::metrics;
 use crate::side::Side;
 use crate::verdicts::decide::Verdict;
 use crate::verdicts::{self, Answer, Weighed, show};
 use anyhow::Result;
+use base::claim::Expect;
 use base::stats::crossed::ALPHA;
 use engine::store::Store;
 use serde::Serialize;
@@ -68,6 +70,8 @@ pub struct Part {
     pub label: String,
     pub own: String,
     pub other: String,
+    /// What stands beside the own value and the other one.
+    pub beside: [Option<String>; 2],
     pub difference: String,
 }
 
@@ -103,45 +107,53 @@ fn shown(answer: &Answer) -> Shown {
 }
 
 fn condition(c: &Weighed) -> Condition {
-    let share = c.unit == "share";
-    let value = |x: f64| {
-        let percent = if share { " %" } else { "" };
-        format!("{}{percent}", metrics::number(&c.unit, x))
-    };
+    let value = |x: f64| metrics::one(&c.unit, x);
     let difference = metrics::difference(&c.unit, c.numbers.difference, c.numbers.interval);
     let (difference, interval) = match difference.split_once(" [") {
         Some((value, interval)) => (value.to_string(), Some(format!("[{interval}"))),
         None => (difference, None),
     };
-    Condition {
+    let whole = Condition {
         expected: format!("{}: {}", c.label, show::expected(c)),
         p: c.p_verdict.map(show::p_value),
         parts: c.parts.iter().map(|part| part_of(c, part)).collect(),
         correlation: c.correlation.map(|r| format!("{r:.2}")),
         own: value(c.numbers.second),
         other: value(c.numbers.first),
-        beside: [
-            c.beside.and_then(|b| b.second.text()),
-            c.beside.and_then(|b| b.first.text()),
-        ],
+        beside: beside(c.beside),
         difference,
         interval,
         n: c.numbers.pairs,
         verdict: c.verdict.word(),
         doubtful: c.doubtful,
+    };
+    match c.asked {
+        // Several are looked at side by side, and their mean is nothing that was asked about.
+        Expect::Dominates => Condition {
+            own: String::new(),
+            other: String::new(),
+            difference: String::new(),
+            interval: None,
+            ..whole
+        },
+        _ => whole,
     }
 }
 
+/// In words, the own side first.
+fn beside(sided: Option<Sided>) -> [Option<String>; 2] {
+    let own = sided.and_then(|b| b.second.text());
+    [own, sided.and_then(|b| b.first.text())]
+}
+
 fn part_of(c: &Weighed, part: &verdicts::Part) -> Part {
-    let value = |x: f64| match c.unit.as_str() {
-        "share" => format!("{} %", metrics::number("share", x)),
-        unit => metrics::number(unit, x),
-    };
+    let value = |x: f64| metrics::one(&c.unit, x);
     let n = &part.numbers;
     Part {
         label: part.label.clone(),
         own: value(n.second),
         other: value(n.first),
+        beside: beside(part.beside),
         difference: metrics::difference(&c.unit, n.difference, n.interval),
     }
 }

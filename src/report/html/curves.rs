@@ -1,7 +1,8 @@
 //! Training curves from the `curve.jsonl` of training nodes: a chart a quantity, a line a method, thin lines its seeds.
 
 use crate::html::axis::Axis;
-use crate::html::plot::{Chart, Form, Mark, Series};
+use crate::html::lines::{self, Points, rounded};
+use crate::html::plot::{Chart, Form};
 use crate::html::runs::{self, Curve, Run};
 use crate::html::series::methods;
 use crate::html::source::Styles;
@@ -11,7 +12,7 @@ use engine::kind::Type;
 use engine::store::Store;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub const FILE: &str = "curve.jsonl";
 
@@ -38,7 +39,11 @@ const OTHERS: Quantities = &[
 #[derive(Serialize)]
 pub struct Curves {
     pub groups: Vec<Group>,
-    /// Every training by itself, for the view that compares them.
+    /// Some training wrote a curve.
+    pub some: bool,
+    /// There are too many runs for the view that compares them to have all quantities.
+    pub few: bool,
+    /// Every training by itself, for that view.
     #[serde(skip)]
     pub runs: Vec<Run>,
 }
@@ -57,64 +62,93 @@ pub struct Group {
 
 /// A metric's name, and what a reader calls it.
 type Quantities = &'static [(&'static str, &'static str)];
-/// A label, and the curves of its seeds.
-type Line = (String, Vec<Curve>);
+
+/// One training: the heading that it stands under, its line there, its place in `Study::items`.
+struct Trained {
+    title: String,
+    quantities: Quantities,
+    line: String,
+    item: usize,
+    curve: Curve,
+}
 
 pub fn is_training(item: &Item) -> bool {
     item.file(Type::Metrics, FILE).is_some()
 }
 
 pub fn curves(store: &Store, study: &Study, styles: &mut Styles) -> Result<Curves> {
-    let mut groups: Vec<(String, Quantities, Vec<Line>)> = vec![];
-    let (mut runs, axes) = (vec![], runs::axes(study));
-    for method in methods(study, is_training) {
-        for variant in method.news() {
-            let (mut curves, mut items) = (vec![], vec![]);
-            for item in &variant.items {
-                if let Some(curve) = load(store, &study.items[*item])? {
-                    curves.push(curve);
-                    items.push(*item);
-                }
-            }
-            let Some(first) = curves.first() else {
-                continue;
-            };
-            let item = &study.items[variant.items[0]];
-            let (title, quantities) = match first.contains_key("reward") {
-                true => (RL_TITLE.to_string(), RL),
-                false if item.name == item.node.kind.name => (item.name.to_string(), OTHERS),
-                false => (format!("{} ({})", item.name, item.node.kind.name), OTHERS),
-            };
-            let line = method.label_of(variant);
-            for (item, curve) in items.iter().zip(&curves) {
-                runs.push(Run {
-                    group: title.clone(),
-                    line: line.clone(),
-                    style: 0,
-                    recipe: study.recipes[study.items[*item].recipes[0]].name.into(),
-                    node: study.items[*item].name.into(),
-                    axes: axes[*item].clone(),
-                    curves: thinned(curve),
-                });
-            }
-            match groups.iter_mut().find(|g| g.0 == title) {
-                Some(group) => group.2.push((line, curves)),
-                None => groups.push((title, quantities, vec![(line, curves)])),
-            }
+    let mut all = trained(store, study)?;
+    // What is learned last is looked at first; otherwise as they come.
+    let mut titles: Vec<String> = vec![];
+    for one in &all {
+        if !titles.contains(&one.title) {
+            titles.push(one.title.clone());
         }
     }
-    // What is learned last is looked at first.
-    groups.sort_by_key(|(_, quantities, _)| quantities[0].0 != RL[0].0);
-    let place = |run: &Run| groups.iter().position(|g| g.0 == run.group);
-    runs.sort_by_key(place);
-    let groups = groups
-        .into_iter()
-        .map(|(title, quantities, lines)| group(title, quantities, &lines, styles));
-    let groups = groups.collect();
-    for run in &mut runs {
-        run.style = styles.of(&run.line);
+    titles.sort_by_key(|title| title != RL_TITLE);
+    all.sort_by_key(|one| titles.iter().position(|title| *title == one.title));
+    let (mut groups, mut runs, axes) = (vec![], vec![], runs::axes(study));
+    for own in all.chunk_by(|a, b| a.title == b.title) {
+        groups.push(group(own, styles));
+        let grids = grids(own);
+        runs.extend(own.iter().map(|one| {
+            let item = &study.items[one.item];
+            Run {
+                group: one.title.clone(),
+                line: one.line.clone(),
+                style: styles.of(&one.line),
+                recipes: (item.recipes.iter())
+                    .map(|r| study.recipes[*r].name.into())
+                    .collect(),
+                node: item.name.into(),
+                axes: axes[one.item].clone(),
+                curves: (one.curve.iter())
+                    .map(|(name, points)| {
+                        let wide = grids[name.as_str()];
+                        (name.clone(), (wide, thin(points, wide)))
+                    })
+                    .collect(),
+            }
+        }));
     }
-    Ok(Curves { groups, runs })
+    groups.retain(|g: &Group| !g.charts.is_empty());
+    Ok(Curves {
+        groups,
+        some: !runs.is_empty(),
+        few: runs::too_many(&runs),
+        runs,
+    })
+}
+
+fn trained(store: &Store, study: &Study) -> Result<Vec<Trained>> {
+    let mut all = vec![];
+    for method in methods(study, is_training) {
+        for variant in method.news() {
+            let mut own = vec![];
+            for item in &variant.items {
+                if let Some(curve) = load(store, &study.items[*item])? {
+                    own.push((*item, curve));
+                }
+            }
+            let rewarded = own.iter().any(|(_, curve)| curve.contains_key(RL[0].0));
+            all.extend(own.into_iter().map(|(at, curve)| {
+                let item = &study.items[at];
+                let (title, quantities) = match rewarded {
+                    true => (RL_TITLE.to_string(), RL),
+                    false if item.name == item.node.kind.name => (item.name.to_string(), OTHERS),
+                    false => (format!("{} ({})", item.name, item.node.kind.name), OTHERS),
+                };
+                Trained {
+                    title,
+                    quantities,
+                    line: method.label_of(variant),
+                    item: at,
+                    curve,
+                }
+            }));
+        }
+    }
+    Ok(all)
 }
 
 /// What a reader calls the quantities that the page draws.
@@ -122,16 +156,39 @@ pub fn named() -> Vec<(&'static str, &'static str)> {
     RL.iter().chain(OTHERS).copied().collect()
 }
 
-/// All quantities of a run, each by itself.
-fn thinned(curve: &Curve) -> BTreeMap<String, Vec<(f64, f64)>> {
-    let each = curve.iter().map(|(name, points)| {
-        let last = points.last().map_or(0, |p| p.0);
-        (
-            name.clone(),
-            thin(points, last.div_ceil(MOST_POINTS).max(1)),
-        )
-    });
-    each.collect()
+/// By quantity: steps behind a point, the same for all trainings of a group, so that their points stand at the same steps.
+fn grids(all: &[Trained]) -> BTreeMap<&str, u64> {
+    let names: BTreeSet<&str> = (all.iter())
+        .flat_map(|one| one.curve.keys().map(String::as_str))
+        .collect();
+    let of = |name| (name, grid(all, &[name], MOST_POINTS));
+    names.into_iter().map(of).collect()
+}
+
+/// Steps behind a point of these quantities: so many that there are no more than `most` points, and that who does not log every step has
+/// one in each.
+fn grid(all: &[Trained], names: &[&str], most: u64) -> u64 {
+    let curves = || {
+        let each = all
+            .iter()
+            .flat_map(|one| names.iter().filter_map(move |n| one.curve.get(*n)));
+        each.filter(|points| !points.is_empty())
+    };
+    let last = curves().map(|points| points[points.len() - 1].0).max();
+    let stride = curves().map(|points| stride(points)).max();
+    last.unwrap_or(0)
+        .div_ceil(most)
+        .max(stride.unwrap_or(1))
+        .max(1)
+}
+
+/// From one point to the next, mostly: the median.
+fn stride(points: &[(u64, f64)]) -> u64 {
+    let mut all: Vec<u64> = (points.windows(2))
+        .map(|pair| pair[1].0.saturating_sub(pair[0].0))
+        .collect();
+    all.sort_unstable();
+    all.get(all.len() / 2).copied().unwrap_or(1)
 }
 
 fn load(store: &Store, item: &Item) -> Result<Option<Curve>> {
@@ -154,17 +211,21 @@ fn load(store: &Store, item: &Item) -> Result<Option<Curve>> {
     Ok(Some(curve))
 }
 
-fn group(title: String, quantities: Quantities, lines: &[Line], styles: &mut Styles) -> Group {
-    let steps = lines
-        .iter()
-        .flat_map(|(_, curves)| curves)
-        .flat_map(BTreeMap::values);
-    let last = steps.filter_map(|points| points.last()).map(|p| p.0).max();
-    let most = match lines.len() {
+/// The charts of trainings under one heading, at least one.
+fn group(all: &[Trained], styles: &mut Styles) -> Group {
+    let (title, quantities) = (all[0].title.clone(), all[0].quantities);
+    let mut labels: Vec<&str> = vec![];
+    for one in all {
+        if !labels.contains(&one.line.as_str()) {
+            labels.push(&one.line);
+        }
+    }
+    let most = match labels.len() {
         n if n > MANY => MOST_AMONG_MANY,
         _ => MOST_POINTS,
     };
-    let wide = last.unwrap_or(0).div_ceil(most).max(1);
+    let names: Vec<&str> = quantities.iter().map(|(name, _)| *name).collect();
+    let wide = grid(all, &names, most);
     let slug: String = title
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
@@ -176,11 +237,12 @@ fn group(title: String, quantities: Quantities, lines: &[Line], styles: &mut Sty
     let mut charts = vec![];
     for (name, label) in quantities {
         let mut series = vec![];
-        for (name_of_line, curves) in lines {
-            let seeds = curves.iter().filter_map(|c| c.get(*name));
-            let seeds: Vec<Vec<(f64, f64)>> = seeds.map(|points| thin(points, wide)).collect();
+        for line in &labels {
+            let own = all.iter().filter(|one| one.line == *line);
+            let seeds = own.filter_map(|one| one.curve.get(*name));
+            let seeds: Vec<Points> = seeds.map(|points| thin(points, wide)).collect();
             if !seeds.is_empty() {
-                series.push(line(name_of_line, styles.of(name_of_line), seeds));
+                series.push(lines::mean(line, styles.of(line), seeds, lines::exactly));
             }
         }
         if !series.is_empty() {
@@ -195,21 +257,18 @@ fn group(title: String, quantities: Quantities, lines: &[Line], styles: &mut Sty
             });
         }
     }
+    let seeds = |line: &&str| all.iter().filter(|one| one.line == **line).count();
     Group {
         shared: charts.len() > 1,
-        title,
         charts,
         steps: wide,
-        seeds: lines
-            .iter()
-            .map(|(_, curves)| curves.len())
-            .max()
-            .unwrap_or(0),
+        seeds: labels.iter().map(seeds).max().unwrap_or(0),
+        title,
     }
 }
 
-/// Means of so many steps each, at the middle of their steps.
-fn thin(points: &[(u64, f64)], wide: u64) -> Vec<(f64, f64)> {
+/// Means of what so many steps logged, at their middle.
+fn thin(points: &[(u64, f64)], wide: u64) -> Points {
     let mut bins: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
     for (step, value) in points {
         let bin = bins.entry(step.saturating_sub(1) / wide).or_default();
@@ -220,31 +279,4 @@ fn thin(points: &[(u64, f64)], wide: u64) -> Vec<(f64, f64)> {
     bins.iter()
         .map(|(bin, (sum, n))| (middle(*bin), rounded(sum / n)))
         .collect()
-}
-
-/// Six digits: what a picture can show, and what a file need not be larger for.
-fn rounded(value: f64) -> f64 {
-    format!("{value:.5e}").parse().unwrap_or(value)
-}
-
-/// The mean over the seeds where all have a value.
-fn line(label: &str, style: usize, seeds: Vec<Vec<(f64, f64)>>) -> Series {
-    let points = seeds.iter().map(Vec::len).min().unwrap_or(0);
-    let mean = |i: usize| {
-        let sum: f64 = seeds.iter().map(|s| s[i].1).sum();
-        rounded(sum / seeds.len() as f64)
-    };
-    let marks = (0..points).map(|i| Mark {
-        x: seeds[0][i].0,
-        y: mean(i),
-        ..Mark::default()
-    });
-    Series {
-        label: label.into(),
-        style,
-        line: true,
-        dots: false,
-        marks: marks.collect(),
-        threads: if seeds.len() > 1 { seeds } else { vec![] },
-    }
 }

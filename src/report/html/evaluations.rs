@@ -24,6 +24,8 @@ pub struct Column {
     pub label: String,
     /// What the recipe says of the node.
     pub about: Option<String>,
+    /// What else it is, under other names.
+    pub also: Vec<String>,
     pub seeds: usize,
     /// Seeds without an artifact.
     pub missing: usize,
@@ -53,6 +55,7 @@ pub fn evaluations(study: &Study, methods: &[Method]) -> Evaluations {
             columns.push(Column {
                 label: method.label_of(variant),
                 about: study.items[variant.items[0]].about.map(String::from),
+                also: variant.also.clone(),
                 seeds: there,
                 missing: variant.items.len() - there,
             });

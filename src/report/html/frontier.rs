@@ -31,6 +31,9 @@ pub struct Point {
     pub lambda: Option<f64>,
     pub defense: Estimate,
     pub compliance: Estimate,
+    /// The first evaluation behind it, in `Study::items`.
+    #[serde(skip)]
+    pub item: usize,
 }
 
 pub fn frontier(study: &Study, evaluations: &[Method], styles: &mut Styles) -> Frontier {
@@ -78,6 +81,9 @@ pub fn frontier(study: &Study, evaluations: &[Method], styles: &mut Styles) -> F
                 lambda: variant.lambda,
                 defense,
                 compliance,
+                item: (variant.items.iter().copied())
+                    .find(|i| study.items[*i].metric(DEFENSE).is_some())
+                    .expect("the estimate is of some item"),
             });
         }
         if marks.is_empty() {

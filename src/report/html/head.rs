@@ -1,9 +1,10 @@
 //! The top of the page: which recipes, how much is there, what is missing and which command makes it. Says when things
 //! were made by their records; there is no clock.
 
+use crate::command::command;
 use crate::html::source::Source;
 use crate::html::study::Study;
-use base::text::{self, count, dollars, duration};
+use base::text::{count, dollars, duration};
 use serde::Serialize;
 use std::path::Path;
 
@@ -115,9 +116,9 @@ fn recipes(study: &Study, sources: &[Source]) -> Vec<Recipe> {
 
 /// A shared node is said to be missing once.
 fn missing(study: &Study, given: &[String]) -> Vec<Missing> {
-    let command = |recipe: &Path| {
+    let made = |recipe: &Path| {
         let words = ["run".to_string(), recipe.display().to_string()];
-        text::command(words.iter().chain(given))
+        command(words.iter().chain(given))
     };
     let of = |(at, recipe): (usize, &crate::html::study::Recipe)| {
         let own = study
@@ -133,7 +134,7 @@ fn missing(study: &Study, given: &[String]) -> Vec<Missing> {
         (!names.is_empty()).then(|| Missing {
             recipe: recipe.name.into(),
             nodes: names.join(", "),
-            command: command(recipe.file),
+            command: made(recipe.file),
         })
     };
     study.recipes.iter().enumerate().filter_map(of).collect()

@@ -2,9 +2,9 @@
 //! tokens with their log-probabilities. What is gone from the store is not shown; nothing hangs on it.
 
 use crate::html::study::{Item, Study};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use base::rows::{PromptClass, ROWS, Truth};
-use engine::kind::Type;
+use engine::kind::{Edge, Type};
 use engine::store::Store;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,8 +17,23 @@ pub struct Token(pub String, pub Option<f64>);
 #[derive(Default)]
 pub struct Kept {
     pub truth: Option<Truth>,
-    pub tokens: Vec<Token>,
+    pub tokens: Tokens,
 }
+
+/// Of a response, the first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tokens {
+    pub shown: Vec<Token>,
+    /// How many there are.
+    pub of: usize,
+}
+
+/// Tokens of one response that a page carries at most, and those of all.
+const MOST_OF_A_RESPONSE: usize = 2000;
+pub const MOST: usize = 300_000;
+
+/// A `tokenizer.json` that is larger is none.
+const LARGEST_TOKENIZER: u64 = 256 << 20;
 
 /// The fields of a row of completions that are read here.
 #[derive(Deserialize)]
@@ -32,12 +47,13 @@ struct Row {
     token_ids: Option<Vec<u32>>,
 }
 
-/// Of the completions that an evaluation judged, those with these ids.
+/// Of the completions that an evaluation judged, those with these ids; `room`: tokens that there is room for.
 pub fn of<'a>(
     store: &Store,
     study: &Study,
     evaluation: usize,
     ids: impl Iterator<Item = &'a str>,
+    room: &mut usize,
 ) -> Result<BTreeMap<String, Kept>> {
     let wanted: BTreeSet<&str> = ids.collect();
     let mut found = BTreeMap::new();
@@ -52,20 +68,20 @@ pub fn of<'a>(
         };
         let mut read: Vec<Row> = vec![];
         store.objects().lines(rows, &mut |line| {
-            let row: Row = serde_json::from_str(line)
-                .with_context(|| format!("the completions of `{}`", parent.name))?;
-            if wanted.contains(row.id.as_str()) {
-                read.push(row);
-            }
+            // A row that cannot be read shows no more than one that is gone.
+            let row = serde_json::from_str::<Row>(line).ok();
+            read.extend(row.filter(|row| wanted.contains(row.id.as_str())));
             Ok(())
         })?;
         let any = read.iter().any(|r| r.token_ids.is_some());
         let words = match any {
-            true => vocabulary(store, study, parent)?,
+            true => vocabulary(store, study, parent).unwrap_or_default(),
             false => Vocabulary::default(),
         };
         for row in read {
-            let tokens = words.tokens(row.token_ids, row.logps);
+            let most = MOST_OF_A_RESPONSE.min(*room);
+            let tokens = words.tokens(row.token_ids, row.logps, most);
+            *room -= tokens.shown.len();
             let truth = row.truth;
             found.insert(row.id, Kept { truth, tokens });
         }
@@ -110,8 +126,10 @@ pub fn why(class: PromptClass, truth: &Truth) -> String {
 struct Vocabulary(BTreeMap<u32, String>);
 
 impl Vocabulary {
-    fn tokens(&self, ids: Option<Vec<u32>>, logps: Option<Vec<f64>>) -> Vec<Token> {
+    /// At most so many; log-probabilities that are not as many as the tokens are those of something else.
+    fn tokens(&self, ids: Option<Vec<u32>>, logps: Option<Vec<f64>>, most: usize) -> Tokens {
         let ids = ids.unwrap_or_default();
+        let logps = logps.filter(|logps| logps.len() == ids.len());
         let logp = |i: usize| {
             let known = logps.as_ref()?.get(i)?;
             Some((known * 1e3).round() / 1e3)
@@ -120,8 +138,11 @@ impl Vocabulary {
             Some(text) => text.clone(),
             None => format!("#{id}"),
         };
-        let each = ids.iter().enumerate();
-        each.map(|(i, id)| Token(text(id), logp(i))).collect()
+        let each = ids.iter().enumerate().take(most);
+        Tokens {
+            shown: each.map(|(i, id)| Token(text(id), logp(i))).collect(),
+            of: ids.len(),
+        }
     }
 }
 
@@ -148,16 +169,26 @@ struct Model {
 
 const TOKENIZER: &str = "tokenizer.json";
 
-/// Of the model that sampled; empty where it is gone or behind a service.
-fn vocabulary(store: &Store, study: &Study, sampled: &Item) -> Result<Vocabulary> {
-    let models = sampled.parents.iter().map(|p| &study.items[*p]);
-    let mut files = models.filter_map(|m| m.file(Type::Model, TOKENIZER));
-    let Some(blob) = files.find(|blob| store.objects().has(blob)) else {
-        return Ok(Vocabulary::default());
+/// Of the model that sampled. None where it is gone or behind a service, where several could have sampled, and where its file is
+/// damaged: then tokens are shown by their ids.
+fn vocabulary(store: &Store, study: &Study, sampled: &Item) -> Option<Vocabulary> {
+    let node = sampled.node;
+    // The model that it cannot do without: any other port brings one for something else, as for its template.
+    let needed = node.inputs.iter().filter(|(name, _)| {
+        let port = node.kind.port(name);
+        port.is_some_and(|p| p.ty == Type::Model && p.need.of(&node.params))
+    });
+    let needed: Vec<&Edge> = needed.map(|(_, edge)| edge).collect();
+    let [edge] = needed.as_slice() else {
+        return None;
     };
-    let text = store.objects().read_text(blob)?;
-    let read: Tokenizer = serde_json::from_str(&text)
-        .with_context(|| format!("the tokenizer of the model that `{}` asked", sampled.name))?;
+    let model = &study.items[study.place(sampled.side, edge.node)];
+    let blob = model.file(Type::Model, TOKENIZER)?;
+    if blob.size > LARGEST_TOKENIZER || !store.objects().has(blob) {
+        return None;
+    }
+    let text = store.objects().read_text(blob).ok()?;
+    let read: Tokenizer = serde_json::from_str(&text).ok()?;
     let mut words = BTreeMap::new();
     match read.model.vocab {
         Value::Object(vocab) => {
@@ -177,7 +208,7 @@ fn vocabulary(store: &Store, study: &Study, sampled: &Item) -> Result<Vocabulary
     }
     let added = read.added_tokens.into_iter();
     words.extend(added.map(|a| (a.id, a.content)));
-    Ok(Vocabulary(words))
+    Some(Vocabulary(words))
 }
 
 /// A token as it is read: the signs by which vocabularies write spaces and ends of lines are these again. Bytes that are no text by

@@ -1,9 +1,10 @@
 //! Figures by the labels of the prompts: a chart a label, its values along an axis, a series an evaluation. Which labels there are is
 //! read from the names of metrics, as `defense/lookups/3`; every number is `reading`'s.
 
+use crate::beside;
 use crate::html::axis::Axis;
 use crate::html::plot::{Chart, Form, Mark, Series};
-use crate::html::series::{Method, Variant};
+use crate::html::series::{Method, Variant, shown, words};
 use crate::html::source::Styles;
 use crate::html::study::Study;
 use crate::reading::{Reading, mean_of};
@@ -193,22 +194,41 @@ fn marks(
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mean = mean_of(readings.iter().copied(), &names)?;
         seeds.push(mean.seeds);
+        let rate = figure.unit == "share";
+        let about = rate.then(|| {
+            let at = format!("{} {value}", label.name);
+            let beside = beside(readings, figure.of, &names);
+            format!("{at}: {}{beside}", words(&shown(mean.clone())))
+        });
         Some(match number(value).filter(|_| label.ordered) {
             Some(x) => Mark {
                 x,
                 y: mean.value,
                 y_interval: mean.interval,
+                about,
                 ..Mark::default()
             },
             None => Mark {
                 x: mean.value,
                 y: place as f64,
                 x_interval: mean.interval,
+                about,
                 ..Mark::default()
             },
         })
     });
     marks.collect()
+}
+
+/// Of the answers behind rates: `; defense: 3.0 % unreadable`.
+fn beside(readings: &[&Reading], of: &[&str], names: &[&str]) -> String {
+    let seeds = readings.iter().map(|r| r.metrics.as_slice());
+    let means = beside::over_seeds(seeds);
+    let each = of.iter().zip(names).filter_map(|(rate, name)| {
+        let text = beside::of(name, &means)?.text()?;
+        Some(format!("; {rate}: {text}"))
+    });
+    each.collect()
 }
 
 fn chart(

@@ -3,7 +3,8 @@
 
 use crate::html::axis::Axis;
 use crate::html::labels;
-use crate::html::plot::{Chart, Form, Mark, Series};
+use crate::html::lines::{self, Points};
+use crate::html::plot::{Chart, Form};
 use crate::html::series::methods;
 use crate::html::source::Styles;
 use crate::html::study::{Item, Study};
@@ -22,9 +23,7 @@ const SCORE: (&str, &str, Of) = ("score", "Score in the search by step", |step| 
 /// By search, which is a prompt and a stream: the best value until each step.
 type Searches = BTreeMap<(String, u32), Vec<(u32, f64)>>;
 
-/// The mean over searches by step; one that ended stays at what it reached.
-type Means = Vec<(f64, f64)>;
-
+/// Of every node that searches; a variant that another recipe has as well is a line of either, so that each finds its own in the legend.
 pub fn losses(
     store: &Store,
     study: &Study,
@@ -33,20 +32,20 @@ pub fn losses(
 ) -> Result<Vec<Chart>> {
     let mut charts: BTreeMap<(String, &str), Chart> = BTreeMap::new();
     for method in methods(study, is_search) {
-        for variant in method.news() {
+        for variant in &method.variants {
             let mut logs = vec![];
             for item in variant.items.iter().map(|i| &study.items[*i]) {
                 logs.extend(log(store, item)?);
             }
             for (what, title, of) in [LOSS, SCORE] {
                 let small = what == LOSS.0;
-                let seeds: Vec<Means> = logs.iter().map(|log| means(log, of, small)).collect();
-                let seeds: Vec<Means> = seeds.into_iter().filter(|s| s.len() > 1).collect();
+                let seeds: Vec<Points> = logs.iter().map(|log| means(log, of, small)).collect();
+                let seeds: Vec<Points> = seeds.into_iter().filter(|s| !s.is_empty()).collect();
                 if seeds.is_empty() {
                     continue;
                 }
                 let label = method.apart_of(variant);
-                let series = series(&label, styles.of(&label), seeds);
+                let series = lines::mean(&label, styles.of(&label), seeds, lines::until);
                 let place = (method.node.clone(), what);
                 let chart = charts.entry(place).or_insert_with(|| Chart {
                     name: labels::unused(
@@ -85,7 +84,8 @@ fn log(store: &Store, item: &Item) -> Result<Option<Vec<AttackStep>>> {
     Ok(Some(steps))
 }
 
-fn means(log: &[AttackStep], of: Of, small: bool) -> Means {
+/// The mean over searches by step; one that ended stays at what it reached.
+fn means(log: &[AttackStep], of: Of, small: bool) -> Points {
     let mut searches = Searches::new();
     for step in log {
         let Some(value) = of(step).filter(|v| v.is_finite()) else {
@@ -112,30 +112,4 @@ fn means(log: &[AttackStep], of: Of, small: bool) -> Means {
         (known.len() == searches.len()).then_some((f64::from(step), mean))
     };
     steps.into_iter().filter_map(at).collect()
-}
-
-fn series(label: &str, style: usize, seeds: Vec<Means>) -> Series {
-    let steps: BTreeSet<u64> = seeds.iter().flatten().map(|(x, _)| *x as u64).collect();
-    let at = |seed: &Means, x: f64| {
-        let until = seed.partition_point(|(at, _)| *at <= x);
-        Some(seed[until.checked_sub(1)?].1)
-    };
-    let marks = steps.into_iter().filter_map(|step| {
-        let x = step as f64;
-        let known: Option<Vec<f64>> = seeds.iter().map(|s| at(s, x)).collect();
-        let mean = base::stats::mean(&known?)?;
-        Some(Mark {
-            x,
-            y: mean,
-            ..Mark::default()
-        })
-    });
-    Series {
-        label: label.into(),
-        style,
-        line: true,
-        dots: false,
-        marks: marks.collect(),
-        threads: if seeds.len() > 1 { seeds } else { vec![] },
-    }
 }

@@ -13,7 +13,13 @@ use std::collections::BTreeMap;
 const NAME: &str = "page.html";
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+/// What the parts of the page share, then each of them, then what the address asks for.
+const SCRIPT: [&str; 4] = [
+    include_str!("page.js"),
+    include_str!("curves.js"),
+    include_str!("samples.js"),
+    "page.read();",
+];
 
 /// What follows a page that a server keeps up to date.
 const LIVE: &str = include_str!("live.js");
@@ -75,7 +81,7 @@ fn written(page: &Page, edition: Option<&str>) -> Result<String> {
             policy => safe(POLICY),
             edition => edition,
             style => safe(STYLE),
-            script => safe(SCRIPT),
+            script => safe(&SCRIPT.join("\n")),
             live => safe(LIVE),
         })
         .context("the page could not be written")

@@ -1,5 +1,6 @@
 //! The runs behind training curves as data for the view that compares them: every training by itself, with what it can be grouped by.
 
+use crate::html::lines::Points;
 use crate::html::study::Study;
 use base::claim::Axes;
 use serde_json::{Value, json};
@@ -19,33 +20,42 @@ pub struct Run {
     pub line: String,
     /// Of that line.
     pub style: usize,
-    pub recipe: String,
+    /// All that it is part of.
+    pub recipes: Vec<String>,
     pub node: String,
     /// The axes that it hangs on.
     pub axes: Axes,
-    /// Thinned, by quantity.
-    pub curves: BTreeMap<String, Vec<(f64, f64)>>,
+    /// Thinned, by quantity, with the steps behind a point, which all runs of a group share.
+    pub curves: BTreeMap<String, (u64, Points)>,
 }
 
-/// For the script. Names are in the order in which quantities are looked at; a run is group, line, recipe, node, axes, by quantity its steps and its values, and
-/// the style of its line.
+/// Whether only what the page draws anyway is carried.
+pub fn too_many(runs: &[Run]) -> bool {
+    let curves = runs.iter().flat_map(|r| r.curves.values());
+    curves.map(|(_, points)| points.len()).sum::<usize>() > MOST
+}
+
+/// For the script. Names are in the order in which quantities are looked at; a run is group, line, recipes, node, axes, by quantity the
+/// steps behind a point, its steps and its values, and the style of its line.
 pub fn compact(runs: &[Run], named: &[(&str, &str)]) -> Value {
-    let points: usize = runs
-        .iter()
-        .flat_map(|r| r.curves.values())
-        .map(Vec::len)
-        .sum();
-    let known = |name: &str| points <= MOST || named.iter().any(|(n, _)| *n == name);
+    let all = !too_many(runs);
+    let known = |name: &str| all || named.iter().any(|(n, _)| *n == name);
     let run = |run: &Run| {
         let curves = run.curves.iter().filter(|(name, _)| known(name));
-        let curves: BTreeMap<&str, [Vec<f64>; 2]> = curves
-            .map(|(name, points)| {
+        let curves: BTreeMap<&str, (u64, Vec<f64>, Vec<f64>)> = curves
+            .map(|(name, (wide, points))| {
                 let (steps, values) = points.iter().copied().unzip();
-                (name.as_str(), [steps, values])
+                (name.as_str(), (*wide, steps, values))
             })
             .collect();
         json!([
-            run.group, run.line, run.recipe, run.node, run.axes, curves, run.style
+            run.group,
+            run.line,
+            run.recipes,
+            run.node,
+            run.axes,
+            curves,
+            run.style
         ])
     };
     json!({ "names": named, "runs": runs.iter().map(run).collect::<Vec<_>>() })

@@ -1,7 +1,7 @@
 //! What the models said: scored answers, and those of them that the page carries. The choice of prompts is by their ids
 //! alone, so that all evaluations show the same ones.
 
-use crate::html::kept::{self, Token};
+use crate::html::kept::{self, Tokens};
 use crate::html::series::Method;
 use crate::html::study::Study;
 use anyhow::{Context, Result};
@@ -93,8 +93,8 @@ pub struct Answer {
     /// What else the judge said.
     pub scores: String,
     /// The tokens of the response, where they were kept.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tokens: Vec<Token>,
+    #[serde(skip)]
+    pub tokens: Tokens,
 }
 
 /// The scored answers of all evaluations that have some.
@@ -188,20 +188,27 @@ pub fn samples(
     }
     let of = order.len();
     let chosen = choose(&order, cap);
+    let mut room = kept::MOST;
     for (by, set) in sets.iter().enumerate() {
-        let own = || set.iter().filter(|r| chosen.contains(&name(r)));
-        let kept = kept::of(store, study, places[by], own().map(|r| r.id.as_str()))?;
-        for row in own() {
+        let mut of_prompt: BTreeMap<Name, usize> = BTreeMap::new();
+        let own = set.iter().filter(|r| chosen.contains(&name(r)));
+        let own = own.filter(|r| {
+            let n = of_prompt.entry(name(r)).or_default();
+            *n += 1;
+            *n <= MOST_OF_A_PROMPT
+        });
+        let own: Vec<&Row> = own.collect();
+        let ids = own.iter().map(|r| r.id.as_str());
+        let kept = kept::of(store, study, places[by], ids, &mut room)?;
+        for row in own {
             let prompt = prompts.get_mut(&name(row));
             let prompt = prompt.expect("every row has its prompt");
             let more = kept.get(&row.id);
             let why = || Some(kept::why(row.class, more?.truth.as_ref()?));
             prompt.why = prompt.why.take().or_else(why);
-            if prompt.answers.iter().filter(|a| a.by == by).count() < MOST_OF_A_PROMPT {
-                let mut answer = answer(by, row);
-                answer.tokens = more.map(|m| m.tokens.clone()).unwrap_or_default();
-                prompt.answers.push(answer);
-            }
+            let mut answer = answer(by, row);
+            answer.tokens = more.map(|m| m.tokens.clone()).unwrap_or_default();
+            prompt.answers.push(answer);
         }
     }
     let chosen = order.iter().filter(|(name, _)| chosen.contains(name));
@@ -269,7 +276,7 @@ fn answer(by: usize, row: &Row) -> Answer {
         answer: row.answer.clone(),
         good: row.good,
         scores: scores.join(" · "),
-        tokens: vec![],
+        tokens: Tokens::default(),
     }
 }
 
@@ -314,7 +321,7 @@ impl Samples {
     }
 
     /// For the script: rows without names. A prompt is id, class, labels, text, answers, why; an answer is evaluation, verdict,
-    /// reasoning, answer, scores, and where they were kept tokens, each its text and log-probability.
+    /// reasoning, answer, scores, and where they were kept how many tokens and the first of them, each its text and log-probability.
     pub fn compact(&self) -> Vec<Value> {
         let one = |a: &Answer| {
             let mut row = vec![
@@ -324,8 +331,8 @@ impl Samples {
                 json!(a.answer),
                 json!(a.scores),
             ];
-            if !a.tokens.is_empty() {
-                row.push(json!(a.tokens));
+            if a.tokens.of > 0 {
+                row.extend([json!(a.tokens.of), json!(a.tokens.shown)]);
             }
             Value::Array(row)
         };

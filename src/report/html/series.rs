@@ -33,6 +33,8 @@ pub struct Variant {
     pub items: Vec<usize>,
     /// An earlier method has all of it: it is a point of this line, and no news.
     pub repeats: bool,
+    /// Labels of later variants that are all of this one's.
+    pub also: Vec<String>,
 }
 
 /// A value with its uncertainty: over seeds and prompts where there are several seeds, else the measurement's own.
@@ -52,6 +54,16 @@ pub struct Estimate {
     pub said: Option<String>,
     /// More of the answers cannot be read than a rate bears.
     pub doubtful: bool,
+}
+
+impl Estimate {
+    /// The value with its interval, and what stands beside it: `43.0 % [37.4, 48.7] (2.0 % unreadable)`.
+    pub fn told(&self) -> String {
+        let interval = self.text.1.iter().map(|i| format!(" {i}"));
+        let said = self.said.iter().map(|said| format!(" ({said})"));
+        let more: String = interval.chain(said).collect();
+        format!("{}{more}", self.text.0)
+    }
 }
 
 impl Method {
@@ -128,11 +140,10 @@ pub fn shown(mean: Mean) -> Estimate {
     }
 }
 
-/// `43.0 % [37.4, 48.7], n 240, 3 seeds`.
+/// `43.0 % [37.4, 48.7] (2.0 % unreadable), n 240, 3 seeds`.
 pub fn words(e: &Estimate) -> String {
-    let interval = e.text.1.as_ref().map_or(String::new(), |i| format!(" {i}"));
     let seeds = count(e.seeds as u64, "seed", "seeds");
-    format!("{}{interval}, n {}, {seeds}", e.text.0, e.n)
+    format!("{}, n {}, {seeds}", e.told(), e.n)
 }
 
 /// The nodes that are wanted, as methods; what an earlier one holds is left out.
@@ -144,10 +155,22 @@ pub fn methods(study: &Study, wanted: impl Fn(&Item) -> bool) -> Vec<Method> {
         }
     }
     let sets: Vec<BTreeSet<usize>> = found.iter().map(|m| m.items().collect()).collect();
-    for (at, method) in found.iter_mut().enumerate() {
-        for variant in &mut method.variants {
+    for at in 0..found.len() {
+        for v in 0..found[at].variants.len() {
+            let variant = &found[at].variants[v];
             let within = |set: &BTreeSet<usize>| variant.items.iter().all(|i| set.contains(i));
-            variant.repeats = sets[..at].iter().any(within);
+            let repeats = sets[..at].iter().any(within);
+            let label = found[at].label_of(variant);
+            let twin = (found[..at].iter())
+                .position(|m| m.variants.iter().any(|w| w.items == variant.items));
+            let items = variant.items.clone();
+            found[at].variants[v].repeats = repeats;
+            if let Some(twin) = twin {
+                let mut known = found[twin].variants.iter_mut();
+                let first = known.find(|w| w.items == items);
+                let also = &mut first.expect("it was found").also;
+                also.extend(Some(label).filter(|l| !also.contains(l)));
+            }
         }
     }
     found.retain(|m| m.variants.iter().any(|v| !v.repeats));
@@ -200,6 +223,7 @@ fn of_node(study: &Study, recipe: usize, name: &str) -> Vec<Method> {
                 lambda,
                 items: vec![item],
                 repeats: false,
+                also: vec![],
             }),
         }
     }

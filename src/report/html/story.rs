@@ -1,18 +1,16 @@
-//! What the page says first, in words: how many claims hold, the largest difference that a claim found with its interval, and what
-//! the recipes differ by. Every number is `verdicts`', every difference of recipes `compare`'s.
+//! What the page says first, in words: how many claims hold, and the largest difference that a claim found with its interval. Every
+//! number is `verdicts`'.
 
-use crate::compare::measures::Numbers;
-use crate::compare::show::differences;
-use crate::compare::structure::structure;
+use crate::beside::{Beside, Sided};
+use crate::compare::measures::incomparable;
+use crate::compare::numbers::Numbers;
+use crate::html::differs::{Differs, differs};
 use crate::html::frontier::{Frontier, Point};
-use crate::html::series::Estimate;
-use crate::html::study::{Recipe, Study};
+use crate::html::study::Study;
 use crate::metrics;
-use crate::pairing;
-use crate::side::Side;
 use crate::verdicts::decide::Verdict;
-use crate::verdicts::{self, Answer, Weighed};
-use base::claim::{Axes, Expect};
+use crate::verdicts::{Answer, Weighed};
+use base::claim::Expect;
 use base::text::count;
 use serde::Serialize;
 
@@ -20,26 +18,15 @@ use serde::Serialize;
 pub struct Story {
     /// `5 of 8 claims are reproduced, 1 is contradicted, 2 are inconclusive.`
     pub headline: String,
-    /// The largest difference that a claim is about; of no claims, the ends of the frontier.
+    /// The largest difference that a claim with a verdict is about; without one, the ends of the frontier.
     pub main: Option<String>,
     pub differs: Vec<Differs>,
-}
-
-/// What makes a recipe another than the one that it is compared with.
-#[derive(Debug, PartialEq, Serialize)]
-pub struct Differs {
-    pub recipe: String,
-    pub from: String,
-    /// `rl (grpo): kl_coefficient: 0.001 -> 0.01`, `only in kl: rl-deeper (grpo)`.
-    pub lines: Vec<String>,
-    /// Nodes that are the same by themselves and have other inputs.
-    pub below: usize,
 }
 
 pub fn story(study: &Study, answers: &[Answer], frontier: &Frontier) -> Story {
     Story {
         headline: headline(answers),
-        main: main(answers).or_else(|| ends(&frontier.points)),
+        main: main(answers).or_else(|| ends(study, &frontier.points)),
         differs: differs(study),
     }
 }
@@ -71,167 +58,212 @@ fn headline(answers: &[Answer]) -> String {
             _ => format!("{n} {} {word}", is(*n)),
         })
         .collect();
-    format!("{}.", told.join(", "))
+    let doubtful = match answers.iter().filter(|a| a.doubtful()).count() {
+        0 => String::new(),
+        n => format!(
+            " {} on answers of which more than a tenth are unreadable.",
+            count(n as u64, "verdict rests", "verdicts rest")
+        ),
+    };
+    format!("{}.{doubtful}", told.join(", "))
 }
 
 /// A difference that a claim is about, of one metric or of the mean of several.
 struct Found<'a> {
     answer: &'a Answer,
-    unit: &'a str,
+    condition: &'a Weighed,
     label: &'a str,
-    /// The other metric, where two of one node are compared.
-    than: Option<&'a str>,
     numbers: &'a Numbers,
+    beside: Option<Sided>,
+    doubtful: bool,
 }
 
-/// Of what is settled before what is open, of what can be read before what cannot, of shares before other units: the largest.
+/// Of claims with a verdict that rests on answers which can be read, the largest difference that is one: of shares where there are some,
+/// since nothing is larger than what has another unit, and over seeds where there are some.
 fn main(answers: &[Answer]) -> Option<String> {
-    let found = answers
-        .iter()
-        .flat_map(|answer| answer.conditions.iter().map(move |c| (answer, c)));
+    let decided = |a: &&Answer| {
+        let open = matches!(a.verdict, None | Some(Verdict::Inconclusive));
+        !open && !a.doubtful()
+    };
+    let found = answers.iter().filter(decided);
+    let found = found.flat_map(|answer| answer.conditions.iter().map(move |c| (answer, c)));
     let found = found.filter(|(_, c)| c.asked != Expect::Within);
     let found = found.flat_map(|(answer, c)| parts(answer, c));
-    let rank = |f: &Found| {
-        let open = matches!(f.answer.verdict, None | Some(Verdict::Inconclusive));
-        let order = [open, f.answer.doubtful(), f.unit != "share"];
-        (order.map(|bad| !bad), f.numbers.difference.abs())
-    };
-    let found = found.max_by(|a, b| {
-        let (a, b) = (rank(a), rank(b));
-        // Of equals the first is taken.
-        let order = a.0.cmp(&b.0).then(a.1.total_cmp(&b.1));
-        order.then(std::cmp::Ordering::Greater)
+    let mut found: Vec<Found> = found.filter(|f| f.numbers.clear() && !f.doubtful).collect();
+    let wanted: [fn(&Found) -> bool; 2] = [|f| f.numbers.seeds > 1, |f| f.condition.unit == SHARE];
+    for better in wanted {
+        if found.iter().any(better) {
+            found.retain(better);
+        }
+    }
+    let unit = found.first()?.condition.unit.clone();
+    let found = found.into_iter().filter(|f| f.condition.unit == unit);
+    let size = |f: &Found| f.numbers.difference.abs();
+    // Of equals the first is taken.
+    let found = found.reduce(|a, b| match size(&b) > size(&a) {
+        true => b,
+        false => a,
     })?;
     Some(sentence(&found))
 }
 
-fn parts<'a>(answer: &'a Answer, c: &'a Weighed) -> Vec<Found<'a>> {
-    let found = |label, numbers| Found {
-        answer,
-        unit: &c.unit,
-        label,
-        than: c.than_label.as_deref(),
-        numbers,
-    };
+const SHARE: &str = "share";
+
+fn parts<'a>(answer: &'a Answer, condition: &'a Weighed) -> Vec<Found<'a>> {
+    let c = condition;
     match c.asked {
-        Expect::Dominates => {
-            let each = c.parts.iter();
-            each.map(|p| found(p.label.as_str(), &p.numbers)).collect()
-        }
-        _ => vec![found(&c.label, &c.numbers)],
+        Expect::Dominates => (c.parts.iter())
+            .map(|p| Found {
+                answer,
+                condition,
+                label: &p.label,
+                numbers: &p.numbers,
+                beside: p.beside,
+                doubtful: p.doubtful,
+            })
+            .collect(),
+        _ => vec![Found {
+            answer,
+            condition,
+            label: &c.label,
+            numbers: &c.numbers,
+            beside: c.beside,
+            doubtful: c.doubtful,
+        }],
     }
 }
 
 fn sentence(f: &Found) -> String {
-    let value = |x: f64| match f.unit {
-        "share" => format!("{} %", metrics::number("share", x)),
-        unit => metrics::number(unit, x),
+    let (c, n) = (f.condition, f.numbers);
+    let value = |x: f64, side: fn(&Sided) -> Beside| {
+        let beside = beside(f, side).map_or(String::new(), |text| format!(" ({text})"));
+        format!("{}{beside}", metrics::one(&c.unit, x))
     };
-    let n = f.numbers;
-    let (own, other) = match (f.than, f.answer.recipe == f.answer.against) {
-        (Some(than), _) => (String::new(), format!(" of {than}")),
-        (None, true) => (String::new(), String::new()),
-        (None, false) => (
-            format!(" in {}", f.answer.recipe),
-            format!(" in {}", f.answer.against),
+    let (own, other) = (value(n.second, |b| b.second), value(n.first, |b| b.first));
+    let [first, second] = &f.answer.sides;
+    let nodes = match c.node == c.against_node {
+        true => [String::new(), String::new()],
+        false => [&c.against_node, &c.node].map(|node| format!("`{node}` of ")),
+    };
+    let values = match &c.than_label {
+        Some(than) => format!("{} in {second} is {own}, {than} {other}", f.label),
+        None => format!(
+            "{} in {}{second} is {own}, in {}{first} {other}",
+            f.label, nodes[1], nodes[0]
         ),
     };
-    let difference = metrics::difference(f.unit, n.difference, None);
+    let difference = metrics::difference(&c.unit, n.difference, None);
     let interval = n.interval.map_or(String::new(), |interval| {
-        let whole = metrics::difference(f.unit, n.difference, Some(interval));
+        let whole = metrics::difference(&c.unit, n.difference, Some(interval));
         let interval = whole.split_once(" [").map_or("", |(_, rest)| rest);
         format!(", 95 % interval [{interval}")
     });
     let seeds = count(n.seeds as u64, "seed", "seeds");
     let prompts = count(n.pairs as u64, "prompt", "prompts");
+    let unit = match c.unit.as_str() {
+        SHARE => " in a share".into(),
+        "" => String::new(),
+        unit => format!(" in {unit}"),
+    };
     let verdict = f.answer.verdict.map_or("not answered", Verdict::word);
-    let doubt = match f.answer.doubtful() {
-        true => ", though more than a tenth of the answers behind it are unreadable",
-        false => "",
+    let one = match n.seeds {
+        1 => " One seed says nothing about training noise.",
+        _ => "",
     };
     format!(
-        "The largest difference that a claim is about: {}{own} is {}, {}{other}: {difference}{interval} ({seeds}, {prompts}). \
-         “{}” is {verdict}{doubt}.",
-        f.label,
-        value(n.second),
-        value(n.first),
+        "The largest difference{unit} that a claim with a verdict is about: {values}: {difference}{interval} ({seeds}, {prompts}). \
+         “{}” is {verdict}.{one}",
         f.answer.about.trim_end_matches('.'),
     )
 }
 
-/// Without claims: what defends best and what helps most.
-fn ends(points: &[Point]) -> Option<String> {
+/// Of the answers behind a side; of a mean, of each of its rates.
+fn beside(f: &Found, side: fn(&Sided) -> Beside) -> Option<String> {
+    let text = |b: &Sided| side(b).text();
+    if f.beside.is_some() || f.condition.asked == Expect::Dominates {
+        return text(f.beside.as_ref()?);
+    }
+    let parts = f.condition.parts.iter();
+    let each = parts.filter_map(|p| Some(format!("{}: {}", p.metric, text(p.beside.as_ref()?)?)));
+    let each: Vec<String> = each.collect();
+    (!each.is_empty()).then(|| each.join("; "))
+}
+
+/// Without such a difference: what defends best and what helps most, of what can be read and was measured in the same way on the same
+/// prompts as most.
+fn ends(study: &Study, points: &[Point]) -> Option<String> {
+    let read = |p: &&Point| !p.defense.doubtful && !p.compliance.doubtful;
+    let several = |p: &Point| points.iter().filter(|q| q.method == p.method).count() > 1;
+    // One evaluation may be a point of several methods.
+    let alike = |a: &Point, b: &Point| a.defense == b.defense && a.compliance == b.compliance;
+    let mut once: Vec<&Point> = vec![];
+    for point in points.iter().filter(read) {
+        if !once.iter().any(|other| alike(other, point)) {
+            once.push(point);
+        }
+    }
+    let once = alike_most(study, &once);
     let best = |of: fn(&Point) -> f64| {
-        points.iter().reduce(|a, b| match of(b) > of(a) {
+        let best = once.iter().copied().reduce(|a, b| match of(b) > of(a) {
             true => b,
             false => a,
-        })
+        })?;
+        Some((best, once.iter().filter(|p| of(p) == of(best)).count() - 1))
     };
-    let (safest, most) = (best(|p| p.defense.value)?, best(|p| p.compliance.value)?);
-    if points.len() < 2 {
+    let (safest, as_safe) = best(|p| p.defense.value)?;
+    let (most, as_much) = best(|p| p.compliance.value)?;
+    if once.len() < 2 {
         return None;
     }
-    let several = |p: &Point| points.iter().filter(|q| q.method == p.method).count() > 1;
     let name = |p: &Point| match p.lambda {
         Some(lambda) if several(p) => format!("{} (λ = {lambda})", p.method),
         _ => p.method.clone(),
     };
-    let shown = |e: &Estimate| match &e.text.1 {
-        Some(interval) => format!("{} {interval}", e.text.0),
-        None => e.text.0.clone(),
+    let name = |p: &Point, others: usize| match others {
+        0 => name(p),
+        n => format!(
+            "{} (and {} as much)",
+            name(p),
+            count(n as u64, "other", "others")
+        ),
     };
+    let (defense, compliance) = (safest.defense.told(), safest.compliance.told());
+    if std::ptr::eq(safest, most) && as_safe + as_much == 0 {
+        return Some(format!(
+            "{} defends best, {defense} of the harmful prompts, and complies most, with {compliance} of the others.",
+            name(safest, 0)
+        ));
+    }
     Some(format!(
-        "{} defends best, {} of the harmful prompts, and complies with {} of the others; {} complies most, with {}, and defends {}.",
-        name(safest),
-        shown(&safest.defense),
-        shown(&safest.compliance),
-        name(most),
-        shown(&most.compliance),
-        shown(&most.defense),
+        "{} defends best, {defense} of the harmful prompts, and complies with {compliance} of the others; {} complies most, with {}, \
+         and defends {}.",
+        name(safest, as_safe),
+        name(most, as_much),
+        most.compliance.told(),
+        most.defense.told(),
     ))
 }
 
-/// Of every recipe but the one that the others are compared with.
-fn differs(study: &Study) -> Vec<Differs> {
-    let own =
-        |recipe: &Recipe| -> Vec<&Side> { recipe.sides.iter().map(|s| &study.sides[*s]).collect() };
-    let mut found = vec![];
-    for (at, recipe) in study.recipes.iter().enumerate() {
-        let sides = own(recipe);
-        let Some(from) = against(study, &sides).or_else(|| (at > 0).then_some(0)) else {
-            continue;
-        };
-        if from == at {
-            continue;
+/// The most points that can be compared with one of them.
+fn alike_most<'a>(study: &Study, points: &[&'a Point]) -> Vec<&'a Point> {
+    let mut sorts: Vec<Vec<&Point>> = vec![];
+    for point in points {
+        let fits = |sort: &&mut Vec<&Point>| comparable(study, sort[0], point);
+        match sorts.iter_mut().find(fits) {
+            Some(sort) => sort.push(point),
+            None => sorts.push(vec![*point]),
         }
-        let others = own(&study.recipes[from]);
-        let none = Axes::new();
-        let pairing = pairing::pair(&others, &sides, &none, &none).ok();
-        let pair = pairing.and_then(|p| p.groups.first().map(|g| g.pairs[0]));
-        let (first, second) = pair.unwrap_or((others[0], sides[0]));
-        let structure = structure(first, second);
-        let names = (study.recipes[from].name, recipe.name);
-        found.push(Differs {
-            recipe: recipe.name.into(),
-            from: names.0.into(),
-            lines: differences(&structure, names),
-            below: structure.below.len(),
-        });
     }
-    found
+    let most = sorts.iter().map(Vec::len).max();
+    let first = sorts.into_iter().find(|sort| Some(sort.len()) == most);
+    first.unwrap_or_default()
 }
 
-/// The other recipe of this study that its first claim is against.
-fn against(study: &Study, sides: &[&Side]) -> Option<usize> {
-    let all: Vec<&Side> = study.sides.iter().collect();
-    sides[0].claims.iter().find_map(|claim| {
-        let other = verdicts::of_file(&all, claim.against.as_ref()?)
-            .into_iter()
-            .next()?;
-        let at = study
-            .recipes
-            .iter()
-            .position(|r| r.file == other.file.as_path() && r.name == other.recipe)?;
-        (other.file != sides[0].file).then_some(at)
-    })
+fn comparable(study: &Study, a: &Point, b: &Point) -> bool {
+    let [a, b] = [a, b].map(|point| &study.items[point.item]);
+    let (Some(one), Some(two)) = (a.record, b.record) else {
+        return false;
+    };
+    let by = a.node.kind.measured_by;
+    incomparable((one, &a.reading), (two, &b.reading), by).is_none()
 }

@@ -1,6 +1,6 @@
 //! How often each value of a label occurs. What a response came to is a label, whether its row says so or its text does.
 
-use base::response::{self, Outcome, Withheld};
+use base::response::{Outcome, Withheld};
 use base::text::thousands;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -68,7 +68,8 @@ pub fn outcome(row: &Map<String, Value>) -> Option<Value> {
     let finished = row.get("finished")?.as_bool()?;
     let withheld = row.get("withheld").cloned().unwrap_or_default();
     let withheld: Option<Withheld> = serde_json::from_value(withheld).ok()?;
-    let outcome = Outcome::of(&response::split(response), withheld, finished);
+    let begun = row.get("begun").and_then(Value::as_str);
+    let outcome = Outcome::of(response, begun, withheld, finished);
     Some(outcome.word().into())
 }
 

@@ -1,6 +1,7 @@
 //! What makes runs differ: the variance components of every metric of evaluations over crossed axes of seeds. A reader of records.
 
 use crate::asked::{self, Head};
+use crate::beside::{self, Beside};
 use crate::missing;
 use crate::reading::{self, Reading};
 use crate::side::{self, Side};
@@ -58,6 +59,8 @@ pub struct Cell {
     pub mean: f64,
     /// Prompts, of the run that has fewest.
     pub n: usize,
+    /// Of the answers behind it, where it is a rate: mean over runs.
+    pub beside: Option<Beside>,
     /// Between runs all of whose seeds differ.
     pub total: Part,
     pub axes: Vec<OfAxis>,
@@ -299,7 +302,7 @@ fn cell(row: &Row, runs: &[Reading], head: &Head) -> Option<Cell> {
     let metrics: Vec<_> = metrics.collect::<Option<_>>()?;
     let cells = runs.iter().zip(&metrics).map(|(run, m)| components::Cell {
         value: m.value,
-        values: run.behind(m),
+        values: run.behind(&m.name).ok(),
     });
     let cells: Vec<components::Cell> = cells.collect();
     let levels: Vec<usize> = row.seeds.iter().map(|s| s.values.len()).collect();
@@ -315,6 +318,10 @@ fn cell(row: &Row, runs: &[Reading], head: &Head) -> Option<Cell> {
     Some(Cell {
         mean: found.mean,
         n: metrics.iter().map(|m| m.n).min().unwrap_or_default(),
+        beside: beside::of(
+            &head.metric,
+            &beside::over_seeds(runs.iter().map(|run| run.metrics.as_slice())),
+        ),
         total: part(found.total, false),
         axes: axes
             .map(|(seeds, of)| OfAxis {

@@ -2,6 +2,7 @@
 
 use super::{Cell, Part, Row, Spread};
 use crate::asked::Head;
+use crate::beside;
 use crate::metrics;
 use crate::page::Page;
 use crate::table::{Table, left, right};
@@ -48,18 +49,29 @@ fn table(node: &str, head: &Head, cells: &[(&Row, &Cell)]) -> Table {
     if cells.is_empty() {
         return table;
     }
-    let mut push = |label: String, text: &dyn Fn(&Row, &Cell) -> String| {
-        let texts = cells.iter().map(|(row, cell)| text(row, cell));
+    let each = |text: &dyn Fn(&Row, &Cell) -> String| -> Vec<String> {
+        let cells = cells.iter();
+        cells.map(|(row, cell)| text(row, cell)).collect()
+    };
+    let mut push = |label: String, texts: Vec<String>| {
         table.push([label].into_iter().chain(texts));
     };
     let unit = head.unit.as_str();
     let part = |part: Option<&Part>| part.map_or(NOTHING.into(), |p| self::text(p, unit));
-    push("runs".into(), &|row, _| runs(row));
-    push("prompts a run".into(), &|_, cell| cell.n.to_string());
-    push("mean".into(), &|_, cell| metrics::number(unit, cell.mean));
-    push("between runs, sd".into(), &|_, cell| {
-        part(Some(&cell.total))
-    });
+    push("runs".into(), each(&|row, _| runs(row)));
+    push("prompts a run".into(), each(&|_, cell| cell.n.to_string()));
+    push(
+        "mean".into(),
+        each(&|_, cell| metrics::number(unit, cell.mean)),
+    );
+    let besides: Vec<_> = cells.iter().map(|(_, cell)| cell.beside).collect();
+    if let Some((label, shares)) = beside::line(&besides, None) {
+        push(label, shares);
+    }
+    push(
+        "between runs, sd".into(),
+        each(&|_, cell| part(Some(&cell.total))),
+    );
     let mut axes: Vec<&str> = vec![];
     for of in cells.iter().flat_map(|(_, cell)| &cell.axes) {
         if !axes.contains(&of.axis.as_str()) {
@@ -68,20 +80,28 @@ fn table(node: &str, head: &Head, cells: &[(&Row, &Cell)]) -> Table {
     }
     let find = |cell: &Cell, axis: &str| cell.axes.iter().find(|of| of.axis == axis).cloned();
     for axis in &axes {
-        push(format!("  {axis}"), &|_, cell| {
-            part(find(cell, axis).map(|of| of.alone).as_ref())
-        });
+        push(
+            format!("  {axis}"),
+            each(&|_, cell| part(find(cell, axis).map(|of| of.alone).as_ref())),
+        );
     }
     if cells.iter().any(|(_, cell)| cell.together.is_some()) {
-        push("  together".into(), &|_, cell| part(cell.together.as_ref()));
+        push(
+            "  together".into(),
+            each(&|_, cell| part(cell.together.as_ref())),
+        );
     }
-    push("  prompts".into(), &|_, cell| part(cell.prompts.as_ref()));
+    push(
+        "  prompts".into(),
+        each(&|_, cell| part(cell.prompts.as_ref())),
+    );
     // Of a single axis that is the total.
     if axes.len() > 1 {
         for axis in &axes {
-            push(format!("{axis} alone differs, sd"), &|_, cell| {
-                part(find(cell, axis).map(|of| of.only).as_ref())
-            });
+            push(
+                format!("{axis} alone differs, sd"),
+                each(&|_, cell| part(find(cell, axis).map(|of| of.only).as_ref())),
+            );
         }
     }
     table
@@ -205,6 +225,8 @@ pub fn csv(spread: &Spread) -> Result<String> {
         "low",
         "high",
         "share",
+        "unreadable",
+        "unfinished",
     ])?;
     for row in &spread.rows {
         let axes: Vec<String> = row.axes.iter().map(|(a, v)| format!("{a}={v}")).collect();
@@ -228,6 +250,8 @@ pub fn csv(spread: &Spread) -> Result<String> {
                     &end(of.interval.map(|i| i.0)),
                     &end(of.interval.map(|i| i.1)),
                     &end(of.share),
+                    &end(cell.beside.and_then(|b| b.unreadable)),
+                    &end(cell.beside.and_then(|b| b.unfinished)),
                 ])?;
             }
         }

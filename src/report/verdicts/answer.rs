@@ -2,7 +2,7 @@
 
 use super::decide::{self, Decision, Verdict, decide};
 use crate::beside::Sided;
-use crate::compare::measures::Numbers;
+use crate::compare::numbers::Numbers;
 use base::claim::Expect;
 use base::stats::crossed::Estimate;
 use serde::Serialize;
@@ -17,6 +17,9 @@ pub struct Answer {
     /// It compares metrics of one node of its own recipe.
     #[serde(skip)]
     pub within: bool,
+    /// What is compared, the other side first: recipes with their axes without the seed, as short as tells them apart.
+    #[serde(skip)]
+    pub sides: [String; 2],
     /// Pairs of trainings behind it.
     pub seeds: usize,
     /// Every seed was there, and they share what the claim is about.
@@ -83,6 +86,10 @@ pub struct Weighed {
 pub struct Part {
     pub metric: String,
     pub label: String,
+    /// Of the answers behind it, where it is a rate.
+    pub beside: Option<Sided>,
+    #[serde(skip)]
+    pub doubtful: bool,
     #[serde(flatten)]
     pub numbers: Numbers,
 }

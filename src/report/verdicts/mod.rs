@@ -15,7 +15,7 @@ use engine::store::Store;
 pub use family::{corrected, family};
 use std::path::{Path, PathBuf};
 pub use weigh::answer;
-use weigh::paired;
+pub(crate) use weigh::paired;
 
 /// Every claim of every recipe among `sides` whose name is wanted, in their order; what is answered is corrected together, and has a
 /// verdict where its p is at most `alpha`.

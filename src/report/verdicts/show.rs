@@ -1,7 +1,7 @@
 //! Verdicts for reading: the table of claims, the numbers behind each condition, and what would settle what is open.
 
-use crate::beside;
-use crate::compare::measures::Numbers;
+use crate::beside::{self, Sided};
+use crate::compare::numbers::Numbers;
 use crate::metrics;
 use crate::page::Page;
 use crate::table::{Table, left, right};
@@ -74,7 +74,7 @@ fn table(answers: &[Answer]) -> Table {
 
 fn numbers(answers: &[Answer]) -> Table {
     let numbered = numbered(answers);
-    let mut columns: Vec<_> = numbered.then(|| right("#")).into_iter().collect();
+    let mut columns: Vec<_> = numbered.then(|| left("#")).into_iter().collect();
     columns.extend([
         left("recipe"),
         left("condition"),
@@ -87,20 +87,23 @@ fn numbers(answers: &[Answer]) -> Table {
     let width = columns.len();
     let mut numbers = Table::new(columns);
     for (n, answer) in answers.iter().enumerate() {
-        let number = numbered.then(|| (n + 1).to_string());
-        for one in &answer.conditions {
-            for cells in condition(one) {
-                let named = number.clone().into_iter().chain([answer.recipe.clone()]);
+        let several = answer.conditions.len() > 1;
+        for (k, one) in answer.conditions.iter().enumerate() {
+            let number = match several {
+                true => format!("{}.{}", n + 1, k + 1),
+                false => (n + 1).to_string(),
+            };
+            for Line { cells, beside } in condition(one) {
+                let number = numbered.then(|| number.clone()).into_iter();
+                let named = number.chain([answer.recipe.clone()]);
                 numbers.push(named.chain(cells));
-            }
-            let own = one.beside.map(|b| [Some(b.second), Some(b.first)]);
-            if let Some((label, shares)) = own.and_then(|own| beside::line(&own, None)) {
-                let shares = shares.into_iter();
-                let unnamed = vec![String::new(); width - 6];
-                let mut cells: Vec<String> =
-                    unnamed.into_iter().chain([label]).chain(shares).collect();
-                cells.resize(width, String::new());
-                numbers.push(cells);
+                let own = beside.map(|b| [Some(b.second), Some(b.first)]);
+                if let Some((label, shares)) = own.and_then(|own| beside::line(&own, None)) {
+                    let unnamed = vec![String::new(); width - 6].into_iter();
+                    let mut cells: Vec<String> = unnamed.chain([label]).chain(shares).collect();
+                    cells.resize(width, String::new());
+                    numbers.push(cells);
+                }
             }
         }
     }
@@ -208,37 +211,48 @@ fn tells(answer: &Answer) -> Option<String> {
     }
 }
 
-/// What was expected, both values, the difference, p, the verdict; where both sides of a frontier are meant, a line for each of them.
-fn condition(c: &Weighed) -> Vec<[String; 6]> {
-    let value = |x: f64| match c.unit.as_str() {
-        "share" => format!("{} %", metrics::number("share", x)),
-        unit => metrics::number(unit, x),
-    };
+/// A line of numbers, and what stands beside its rates.
+struct Line {
+    cells: [String; 6],
+    beside: Option<Sided>,
+}
+
+/// What was expected, both values, the difference, p, the verdict; of several metrics, a line for each of them follows.
+fn condition(c: &Weighed) -> Vec<Line> {
     let p = c.p_verdict.map_or(String::new(), p_value);
     let verdict = marked(c.verdict.word(), c.doubtful);
     let line = |label: String, n: &Numbers, p: String, verdict: String| {
-        [
-            label,
-            value(n.second),
-            value(n.first),
-            metrics::difference(&c.unit, n.difference, n.interval),
-            p,
-            verdict,
-        ]
+        let values = [n.second, n.first].map(|x| metrics::one(&c.unit, x));
+        let [own, other] = values;
+        let difference = metrics::difference(&c.unit, n.difference, n.interval);
+        [label, own, other, difference, p, verdict]
     };
     let head = format!("{} {}", c.label, expected(c));
-    if c.asked != Expect::Dominates {
-        return vec![line(head, &c.numbers, p, verdict)];
-    }
-    let correlation = c
-        .correlation
-        .map_or(String::new(), |r| format!("r = {r:.2}"));
-    let empty = String::new;
-    let mut lines = vec![[head, empty(), empty(), correlation, p, verdict]];
-    let parts = c.parts.iter();
-    lines.extend(parts.map(|part| {
+    let head = match c.asked {
+        Expect::Dominates => {
+            let correlation = c.correlation.map(|r| format!("r = {r:.2}"));
+            let [own, other] = [String::new(), String::new()];
+            [
+                head,
+                own,
+                other,
+                correlation.unwrap_or_default(),
+                p,
+                verdict,
+            ]
+        }
+        _ => line(head, &c.numbers, p, verdict),
+    };
+    let mut lines = vec![Line {
+        cells: head,
+        beside: c.beside,
+    }];
+    lines.extend(c.parts.iter().map(|part| {
         let label = format!("  {}", part.label);
-        line(label, &part.numbers, empty(), empty())
+        Line {
+            cells: line(label, &part.numbers, String::new(), String::new()),
+            beside: part.beside,
+        }
     }));
     lines
 }

@@ -4,12 +4,13 @@ use super::answer::{Answer, Part, Weighed};
 use super::decide::Verdict;
 use crate::beside::{MUCH, Sided};
 use crate::compare::contrast;
-use crate::compare::measures::{self, Compared, Evaluation, Numbers};
+use crate::compare::measures::{self, Compared, Evaluation};
+use crate::compare::numbers::{self, Numbers};
 use crate::metrics;
 use crate::pairing;
 use crate::side::Side;
 use anyhow::Result;
-use base::claim::{Claim, Condition, Expect};
+use base::claim::{Claim, Condition, Expect, SEED};
 use base::stats::crossed::ALPHA;
 use base::text::{did_you_mean, listed};
 use engine::store::Store;
@@ -22,6 +23,7 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
         about: claim.about.clone(),
         against: own[0].recipe.clone(),
         within: claim.against.is_none(),
+        sides: [String::new(), own[0].recipe.clone()],
         seeds: 0,
         fixed: false,
         verdict: None,
@@ -44,6 +46,7 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
         return Ok(out);
     };
     out.against.clone_from(&other.recipe);
+    out.sides[0].clone_from(&other.recipe);
     let pairs = match paired(claim, own, others) {
         Ok(pairs) => pairs,
         Err(why) => {
@@ -51,6 +54,9 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
             return Ok(out);
         }
     };
+    if let Some((other, own)) = pairs.first() {
+        out.sides = called([*other, *own]);
+    }
     for condition in &claim.conditions {
         match weigh(store, condition, &pairs)? {
             Ok((weighed, Evaluation { notes, shared, .. }, unreadable)) => {
@@ -80,8 +86,20 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
     Ok(out)
 }
 
+/// Both sides by what is short and tells them apart: recipes, recipes with their axes, files; by their one recipe where nothing does.
+fn called(sides: [&Side; 2]) -> [String; 2] {
+    let ways: [fn(&Side) -> String; 3] = [
+        |side| side.recipe.clone(),
+        |side| side.label_without(SEED),
+        |side| side.file.display().to_string(),
+    ];
+    let each = ways.into_iter().map(|way| sides.map(way));
+    let apart = each.into_iter().find(|[other, own]| other != own);
+    apart.unwrap_or_else(|| sides.map(|side| side.recipe.clone()))
+}
+
 /// The pairs of variants that a claim compares, the other's first; or why there are none.
-pub(super) fn paired<'a>(
+pub(crate) fn paired<'a>(
     claim: &Claim,
     own: &[&'a Side],
     others: &[&'a Side],
@@ -133,7 +151,7 @@ fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weigh
     let units: Vec<(&str, &Numbers)> = found.iter().map(|(m, n)| (m.unit.as_str(), n)).collect();
     let numbers = match units.as_slice() {
         [(_, one)] => (*one).clone(),
-        several => match measures::together(several) {
+        several => match numbers::together(several) {
             Some(numbers) => numbers,
             None => {
                 let names = listed(c.metrics.iter().map(String::as_str));
@@ -180,6 +198,8 @@ fn weigh(store: &Store, c: &Condition, pairs: &[(&Side, &Side)]) -> Result<Weigh
         let parts = found.into_iter().map(|(m, numbers)| Part {
             metric: m.metric,
             label: m.label,
+            beside: m.beside,
+            doubtful: m.unreadable.iter().flatten().any(|x| *x > MUCH),
             numbers,
         });
         weighed.parts = parts.collect();
