@@ -5,6 +5,6 @@
 //! `ARCHITECTURE.md` has the map.
 
 pub use base::{self, choice, params};
-pub use {analysis, data, engine, kinds, learn, recipe, report, services, world};
+pub use {analysis, data, engine, kinds, learn, recipe, remote, report, services, world};
 
 pub mod cli;

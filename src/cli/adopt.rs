@@ -47,7 +47,7 @@ pub struct Adopt {
 pub fn run(args: &Adopt) -> Outcome {
     let reason = said(&args.reason)?;
     let study = study::load(&args.recipe)?;
-    let store = store::open(&args.store, args.json)?;
+    let store = store::to_write(&args.store, args.json)?;
     let id = study::node(&study, &args.node)?;
     let node = study.graph.node(id);
     let first = node.kind.delivered(&node.params).next();

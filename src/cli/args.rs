@@ -1,5 +1,6 @@
-//! Arguments that verbs share, and the environment.
+//! Arguments that verbs share.
 
+use super::offered;
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 #[derive(Args)]
 pub struct RecipeArgs {
     /// The recipe: a TOML file, or `pipe:NAME`, one that comes with the program (`pipe new --list`)
-    #[arg(value_hint = ValueHint::FilePath)]
+    #[arg(value_hint = ValueHint::FilePath, add = offered::recipes())]
     pub recipe: PathBuf,
     #[command(flatten)]
     pub changes: Changes,
@@ -17,7 +18,7 @@ pub struct RecipeArgs {
 #[derive(Args)]
 pub struct RecipesArgs {
     /// The recipes: TOML files, or `pipe:NAME` of those that come with the program (`pipe new --list`); what they share is one node
-    #[arg(required = true, value_name = "RECIPE", value_hint = ValueHint::FilePath)]
+    #[arg(required = true, value_name = "RECIPE", value_hint = ValueHint::FilePath, add = offered::recipes())]
     pub recipes: Vec<PathBuf>,
     #[command(flatten)]
     pub changes: Changes,
@@ -40,12 +41,6 @@ pub struct StoreArgs {
     pub store: Option<PathBuf>,
 }
 
-/// The one place where the environment is read.
-#[allow(clippy::disallowed_methods)]
-pub fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
 /// The folder of `pipe worker DIR`, which runs one attempt; started by `run`, and by nobody else.
 pub fn attempt() -> Option<PathBuf> {
     let mut words = std::env::args_os().skip(1);
@@ -53,4 +48,15 @@ pub fn attempt() -> Option<PathBuf> {
         (Some(verb), Some(folder), None) if verb == "worker" => Some(folder.into()),
         _ => None,
     }
+}
+
+/// Store and attempts of `pipe attend --store DIR ATTEMPT…`, which is the job that a scheduler was given; submitted by `run`, and by
+/// nobody else.
+pub fn attended() -> Option<(PathBuf, Vec<String>)> {
+    let mut words = std::env::args_os().skip(1);
+    let verb = words.next().is_some_and(|verb| verb == "attend");
+    let option = words.next().is_some_and(|word| word == "--store");
+    let store = words.next()?.into();
+    let attempts = words.map(|word| word.to_string_lossy().into_owned());
+    (verb && option).then(|| (store, attempts.collect()))
 }

@@ -2,7 +2,7 @@
 
 use super::args::StoreArgs;
 use super::complete;
-use super::output::{Error, Outcome, print, print_json, print_lines, room, versioned};
+use super::output::{Error, Outcome, complain, print, print_json, print_lines, room, versioned};
 use super::store;
 use base::text::{count, did_you_mean, dollars, duration, listed, thousands};
 use clap::Subcommand;
@@ -39,7 +39,7 @@ pub struct Calls {
     #[arg(long)]
     list: bool,
     /// How many answers `--list` shows; 0: all
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "list")]
     limit: usize,
     /// Print as JSON; of `--list`, an object a line
     #[arg(long)]
@@ -250,31 +250,29 @@ fn list(
         n => n,
     };
     let mut shown = 0;
-    if args.json {
-        return Ok(journal.each(&mut |key, entry| {
-            if by(&entry) {
-                print(&format!("{}\n", versioned(&data(key, &entry))));
-                shown += 1;
-            }
-            shown < most
-        })?);
-    }
     let names = names(store);
+    let told = |key: &CallKey, entry: &Entry| match args.json {
+        true => format!("{}\n", versioned(&data(key, entry))),
+        false => line(key, entry, &names),
+    };
     let mut more = false;
     journal.each(&mut |key, entry| {
         if by(&entry) {
             more = shown == most;
             if !more {
-                print(&line(key, &entry, &names));
+                print(&told(key, &entry));
                 shown += 1;
             }
         }
         !more
     })?;
-    if shown == 0 {
-        print_lines("no answers of services\n");
-    } else if more {
-        print_lines("and more; `--limit` shows them\n");
+    let rest = "and more; `--limit` shows them\n";
+    match (more, args.json) {
+        // Between objects a line of words would be in the way.
+        (true, true) => complain(rest),
+        (true, false) => print_lines(rest),
+        (false, false) if shown == 0 => print_lines("no answers of services\n"),
+        (false, _) => {}
     }
     Ok(())
 }

@@ -2,8 +2,8 @@
 
 use super::args::RecipesArgs;
 use super::output::{Error, Outcome, colour, complain, print, print_json, print_lines};
+use super::seeds::of_seed;
 use super::study;
-use base::claim::SEED;
 use base::text::count;
 use kinds::shared::leaks;
 use recipe::study::Study;
@@ -26,7 +26,7 @@ pub struct Check {
     #[arg(long)]
     json: bool,
     /// Print every variant with everything resolved: nothing extended, no variables, defaults written out
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     resolved: bool,
 }
 
@@ -83,8 +83,7 @@ pub fn run(args: &Check) -> Outcome {
 fn checked(args: &RecipesArgs) -> Result<Study, Error> {
     let study = study::load_all(&args.recipes, &args.changes)?;
     // Variants that the command line alone asks for are what a claim cannot know of: it is then not answered, and no error.
-    let seeds = |axis: &String| axis.split_once('=').is_some_and(|(name, _)| name == SEED);
-    if !args.changes.matrix.iter().all(seeds) {
+    if !args.changes.matrix.iter().all(|axis| of_seed(axis)) {
         return Ok(study);
     }
     if study.missing().is_empty() {

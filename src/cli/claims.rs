@@ -34,8 +34,8 @@ pub fn run(args: &Claims) -> Outcome {
     let changes = &args.recipes.changes;
     let mut files = args.recipes.recipes.clone();
     let asked = study::load_all(&files, changes)?;
-    files.extend(asked.missing());
-    let store = store::existing(&args.store)?;
+    files.extend(study::missing(&asked));
+    let store = store::reading(&args.store)?;
     let study = study::load_all(&files, changes)?;
     complain(&study.warnings.render(colour()));
     let sides = study::sides(&store, study)?;

@@ -6,7 +6,7 @@ use super::study;
 use anyhow::Result;
 use base::calls::Calls;
 use base::stats::crossed::ALPHA;
-use base::text::{bytes, count, duration, listed, wrap};
+use base::text::{bytes, count, duration, listed};
 use engine::events::event::State;
 use engine::graph::NodeId;
 use engine::kind::Role;
@@ -18,6 +18,7 @@ use report::side::Side;
 use report::summary::Item;
 use report::verdicts::{self, Answer, show};
 use report::words;
+use report::wrap::wrap;
 use std::collections::BTreeMap;
 
 pub struct Closing<'a> {
@@ -68,8 +69,14 @@ impl Closing<'_> {
         }
         let sides: Vec<&Side> = sides.iter().collect();
         let measured = match self.study.variants.len() {
-            1 => report::closing::one(self.store, self.items, room)?,
-            _ => report::closing::several(self.store, &sides, room)?,
+            1 => {
+                let whole = self.hint.command("show", &[]);
+                report::closing::one(self.store, self.items, room, &whole)?
+            }
+            _ => {
+                let whole = self.hint.command("table", &[]);
+                report::closing::several(self.store, &sides, room, &whole)?
+            }
         };
         if !measured.text.is_empty() {
             out += &format!("{}\n\n", measured.text.trim_end());

@@ -1,34 +1,24 @@
-//! What a shell completes that no list holds: nodes of the recipes on the line, runs of the store, metrics, kinds. Asked by the scripts
-//! of `pipe completions`; whatever goes wrong, nothing is offered.
+//! What a shell completes that no list holds: nodes of the recipes on the line, runs of the store, metrics. Asked by the scripts
+//! of `pipe completions`; whatever goes wrong, nothing is offered. What needs no study and no store: `offered`.
 
 use super::args::{Changes, StoreArgs};
+use super::offered::{self, offered};
 use super::registry::registry;
 use super::{store, study};
+use base::claim::SHIPPED;
 use clap::Command;
-use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
-use clap_complete::env::{CompleteEnv, Shells};
+use clap_complete::engine::ArgValueCompleter;
+use clap_complete::env::CompleteEnv;
 use engine::events::journal;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-/// The variable in which a shell says that it asks, and which shell it is.
-const VARIABLE: &str = "PIPE_COMPLETE";
-
 /// Answers a shell and ends, where one asks.
 pub fn answer(command: fn() -> Command) {
-    CompleteEnv::with_factory(command).var(VARIABLE).complete();
-}
-
-/// The script that makes a shell ask.
-pub fn script(shell: &str) -> anyhow::Result<Option<String>> {
-    let shells = Shells::builtins();
-    let Some(shell) = shells.completer(shell) else {
-        return Ok(None);
-    };
-    let mut script = vec![];
-    shell.write_registration(VARIABLE, "pipe", "pipe", "pipe", &mut script)?;
-    Ok(Some(String::from_utf8_lossy(&script).into_owned()))
+    CompleteEnv::with_factory(command)
+        .var(offered::VARIABLE)
+        .complete();
 }
 
 /// Of the recipes on the line.
@@ -51,32 +41,28 @@ pub fn metrics() -> ArgValueCompleter {
     ArgValueCompleter::new(|begun: &OsStr| offered(begun, metric_names()))
 }
 
-pub fn kinds() -> ArgValueCompleter {
-    let names = || registry().names().map(String::from).collect();
-    ArgValueCompleter::new(move |begun: &OsStr| offered(begun, names()))
-}
-
-fn offered(begun: &OsStr, all: Vec<String>) -> Vec<CompletionCandidate> {
-    let begun = begun.to_string_lossy();
-    let fit = all.into_iter().filter(|name| name.starts_with(&*begun));
-    fit.map(CompletionCandidate::new).collect()
-}
-
 /// The words on the line that is being written, after `pipe`.
 fn words() -> Vec<String> {
     let all = std::env::args_os().map(|w| w.to_string_lossy().into_owned());
     all.skip_while(|word| word != "--").skip(2).collect()
 }
 
-/// What was said with this flag.
+/// What was said with this flag: `--set a=1` or `--set=a=1`.
 fn said(words: &[String], flag: &str) -> Vec<String> {
-    let pairs = words.windows(2).filter(|pair| pair[0] == flag);
-    pairs.map(|pair| pair[1].clone()).collect()
+    let next = words.iter().skip(1).map(Some).chain([None]);
+    let each = words.iter().zip(next).filter_map(|(word, next)| {
+        let rest = word.strip_prefix(flag)?;
+        match rest.strip_prefix('=') {
+            Some(value) => Some(value.to_string()),
+            None => next.filter(|_| rest.is_empty()).cloned(),
+        }
+    });
+    each.collect()
 }
 
 fn study_on_the_line() -> Option<recipe::study::Study> {
     let words = words();
-    let recipe = |word: &&String| word.ends_with(".toml") || word.starts_with("pipe:");
+    let recipe = |word: &&String| word.ends_with(".toml") || word.starts_with(SHIPPED);
     let recipes: Vec<PathBuf> = words.iter().filter(recipe).map(PathBuf::from).collect();
     let changes = Changes {
         set: said(&words, "--set"),

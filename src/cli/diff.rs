@@ -5,6 +5,7 @@ use super::complete;
 use super::output::{Error, Outcome, colour, complain, print, print_json, room};
 use super::{past, store, study};
 use base::claim::Axes;
+use base::diag::Diags;
 use base::stats::crossed::ALPHA;
 use clap::ValueHint;
 use engine::store::Store;
@@ -72,11 +73,12 @@ pub fn run(args: &Diff) -> Outcome {
         first_at: axes(&args.at, "--at AXIS=VALUE")?,
         second_at: axes(&args.against_at, "--against-at AXIS=VALUE")?,
     };
-    let store = store::existing(&args.store)?;
-    let (first, second) = (
-        one(args, &store, &args.first)?,
-        one(args, &store, &args.second)?,
-    );
+    let store = store::reading(&args.store)?;
+    let mut warnings = Diags::default();
+    let first = one(args, &store, &args.first, &mut warnings)?;
+    let second = one(args, &store, &args.second, &mut warnings)?;
+    // Both may say the same of a file that they extend.
+    complain(&warnings.finish().render(colour()));
     let mut comparisons = vec![];
     for (a, b) in of_one_recipe(&first, &second)? {
         comparisons.extend(compare::compare(&store, &a, &b, &asked)?);
@@ -126,18 +128,15 @@ fn page(comparisons: &[Comparison], claims: &[Answer], shown: &Shown) -> Page {
 }
 
 /// The variants of a recipe, or what a run left.
-fn one(args: &Diff, store: &Store, what: &Path) -> Result<Vec<Side>, Error> {
+fn one(args: &Diff, store: &Store, what: &Path, warnings: &mut Diags) -> Result<Vec<Side>, Error> {
     if place::is_recipe(what) {
-        let study = study::load_all(&[what.to_path_buf()], &args.changes)?;
-        complain(&study.warnings.render(colour()));
+        let mut study = study::load_all(&[what.to_path_buf()], &args.changes)?;
+        warnings.extend(std::mem::take(&mut study.warnings));
         return study::sides(store, study);
     }
-    let name = what.to_string_lossy();
-    match past::find(store, &name)? {
+    match past::find(store, &what.to_string_lossy())? {
         Some(id) => past::sides(store, &id),
-        None => Err(Error::Usage(format!(
-            "`{name}` is no file, and no run of the store begins with it; `pipe ls --runs` lists them"
-        ))),
+        None => Err(past::neither(what)),
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Export {
 
 pub fn run(args: &Export) -> Outcome {
     let study = study::load(&args.recipe)?;
-    let store = store::existing(&args.store)?;
+    let store = store::reading(&args.store)?;
     let place = study::place(&study, &args.node)?;
     let hint = Hint {
         recipes: std::slice::from_ref(&args.recipe.recipe),
@@ -56,6 +56,11 @@ pub fn run(args: &Export) -> Outcome {
             "{shown} is not empty; `--force` writes into it all the same"
         )));
     }
+    // Where they are not here, and may be had.
+    artifact
+        .files
+        .iter()
+        .try_for_each(|blob| store.objects().reach(blob))?;
     let damaged = store.verify(&record)?;
     if !damaged.is_empty() {
         return Err(Error::World(anyhow!(

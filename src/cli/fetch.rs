@@ -1,6 +1,7 @@
 //! `pipe fetch`: what a recipe names on the Hugging Face hub and this machine does not have.
 
-use super::args::{RecipesArgs, environment};
+use super::args::RecipesArgs;
+use super::environment::variable;
 use super::output::{Error, Outcome, complain, print, print_json};
 use super::study;
 use base::text::{bytes, count};
@@ -55,7 +56,7 @@ pub fn run(args: &Fetch) -> Outcome {
         }
     }
     if !args.dry_run && !missing.is_empty() {
-        let endpoint = environment("HF_ENDPOINT");
+        let endpoint = variable("HF_ENDPOINT");
         let endpoint = endpoint.unwrap_or_else(|| "https://huggingface.co".into());
         let hub = Hub::new(&endpoint, token())?;
         let mut failed = vec![];
@@ -152,12 +153,12 @@ fn is_wanted(address: &Address, file: &str) -> bool {
 /// In HF_TOKEN, or in the file where the hub's own client keeps it.
 fn token() -> Option<Secret> {
     let file = || {
-        let home = environment("HF_HOME").map(PathBuf::from);
+        let home = variable("HF_HOME").map(PathBuf::from);
         let home =
-            home.or_else(|| Some(PathBuf::from(environment("HOME")?).join(".cache/huggingface")));
+            home.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".cache/huggingface")));
         std::fs::read_to_string(home?.join("token")).ok()
     };
-    let token = environment("HF_TOKEN").or_else(file)?;
+    let token = variable("HF_TOKEN").or_else(file)?;
     let token = token.trim();
     (!token.is_empty()).then(|| Secret::new("HF_TOKEN", token.to_string()))
 }

@@ -3,7 +3,7 @@
 use super::args::{Changes, StoreArgs};
 use super::output::Error;
 use super::past;
-use super::serve::Content;
+use super::serve::{Answer, Content};
 use super::{store, study};
 use engine::events::event::State;
 use engine::events::journal;
@@ -83,7 +83,7 @@ impl<'a> Following<'a> {
     }
 
     fn find(&self) -> Result<Found, Error> {
-        let store = store::existing(self.of.store).map_err(|error| match error {
+        let store = store::reading(self.of.store).map_err(|error| match error {
             Error::World(error) => Error::World(error.context(self.of.nothing.to_string())),
             other => other,
         })?;
@@ -151,6 +151,19 @@ impl<'a> Following<'a> {
 }
 
 impl Content for Following<'_> {
+    fn method(&self, path: &str) -> Option<&'static str> {
+        ["/", "/live"].contains(&path).then_some("GET")
+    }
+
+    fn answer(&self, path: &str, _: Vec<u8>) -> Answer {
+        match path {
+            "/live" => Answer::json("200 OK", self.live()),
+            _ => Answer::html(self.page()),
+        }
+    }
+}
+
+impl Following<'_> {
     fn page(&self) -> String {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         self.look(&mut seen, true);
@@ -159,6 +172,7 @@ impl Content for Following<'_> {
             .map_or(String::new(), |(_, html)| html.clone())
     }
 
+    /// What the page asks for again and again.
     fn live(&self) -> String {
         let (edition, trouble) = {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -173,7 +187,8 @@ impl Content for Following<'_> {
     }
 }
 
-/// Another wherever the page is another: of the recipes' words, and of which artifact every node has.
+/// Another wherever the page is another: of the recipes' words, of which artifact every node has, and of which outputs' blobs were removed
+/// to make room.
 fn edition(found: &Found) -> String {
     let mut hasher = DefaultHasher::new();
     for source in &found.sources {
@@ -182,7 +197,8 @@ fn edition(found: &Found) -> String {
     for side in &found.sides {
         side.label().hash(&mut hasher);
         for (id, record) in &side.records {
-            (id.0, record.key.to_string()).hash(&mut hasher);
+            let evicted = found.store.evicted(&record.key).map(|mark| mark.outputs);
+            (id.0, record.key.to_string(), evicted).hash(&mut hasher);
         }
     }
     format!("{:016x}", hasher.finish())

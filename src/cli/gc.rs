@@ -1,10 +1,11 @@
 //! `pipe gc`: what could go from the store, why, and what it would cost to make again; and making room.
 
 use super::args::StoreArgs;
+use super::gc_remote::{self, RemoteGc};
 use super::output::{Error, Outcome, print_json, print_lines, room};
 use super::store;
 use anyhow::anyhow;
-use base::text::{bytes, count, duration, parse_bytes, parse_duration};
+use base::text::{bytes, count, duration, parse_bytes};
 use engine::gc::collect::{self, Item, Policy, Proposal, SECONDS_PER_DOLLAR, Tier, What};
 use engine::gc::roots::LAST_RUNS;
 use engine::gc::settings::{self, Settings};
@@ -35,6 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Example: pipe gc --cap 200GB --apply
 ///
 /// Example: pipe gc --cap 200GB --keep
+///
+/// Example: pipe gc --remote --recent 180d
 #[derive(clap::Args)]
 pub struct Gc {
     #[command(flatten)]
@@ -55,6 +58,11 @@ pub struct Gc {
     /// How many of the last runs of a recipe protect what they made
     #[arg(long, value_name = "N", default_value_t = LAST_RUNS)]
     runs: usize,
+    /// Make room at the shared store instead of here. One maintainer does that; records stay there, too
+    #[arg(long, conflicts_with_all = ["cap", "keep", "older_than", "runs"])]
+    remote: bool,
+    #[command(flatten)]
+    there: RemoteGc,
     /// Print as JSON
     #[arg(long)]
     json: bool,
@@ -62,13 +70,25 @@ pub struct Gc {
 
 pub fn run(args: &Gc) -> Outcome {
     let asked = cap(args)?;
-    let older = args.older_than.as_deref().map(age).transpose()?;
+    let older = args
+        .older_than
+        .as_deref()
+        .map(|text| gc_remote::age("older-than", text));
+    let older = older.transpose()?;
+    if args.remote {
+        let store = store::look(&args.store)?;
+        return gc_remote::run(&store, &args.there, args.apply, args.json);
+    }
     let store = store::existing(&args.store)?;
     let kept = settings::read(&store)?;
     let cap = asked.unwrap_or(kept.cap);
     if args.keep {
         store.prepare()?;
-        settings::write(&store, &Settings { cap })?;
+        let kept = Settings {
+            cap,
+            ..kept.clone()
+        };
+        settings::write(&store, &kept)?;
     }
     let policy = Policy {
         now_ms: clock::now_ms(),
@@ -108,16 +128,6 @@ fn cap(args: &Gc) -> Result<Option<Option<u64>>, Error> {
             ))),
         },
     }
-}
-
-/// In milliseconds.
-fn age(text: &str) -> Result<u64, Error> {
-    let seconds = parse_duration(text).ok_or_else(|| {
-        Error::Usage(format!(
-            "`--older-than {text}` is not an age, as `30d`, `12h` or `90m`"
-        ))
-    })?;
-    Ok((seconds * 1e3) as u64)
 }
 
 pub(super) fn in_use(busy: &Busy) -> String {

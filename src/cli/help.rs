@@ -1,9 +1,14 @@
 //! `pipe help`: of a verb its arguments, of a topic the page of `docs/` that the repository shows, too.
 
+use super::offered::offered;
 use super::output::{Error, Outcome, colour_out, print, room};
+use super::overview;
 use super::page::fitted;
 use base::text::{did_you_mean, listed};
 use clap::Command;
+use clap_complete::engine::ArgValueCompleter;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 
 /// Explain a verb, or a topic of the manual; without a word, list both.
 ///
@@ -11,8 +16,17 @@ use clap::Command;
 #[derive(clap::Args)]
 pub struct Help {
     /// A verb, as `run` or `calls show`; or a topic, as `recipe` or `metrics`
-    #[arg(value_name = "VERB or TOPIC")]
+    #[arg(value_name = "VERB or TOPIC", add = names())]
     words: Vec<String>,
+}
+
+/// Verbs and topics, for a shell.
+fn names() -> ArgValueCompleter {
+    ArgValueCompleter::new(|begun: &OsStr| {
+        let topics = TOPICS.iter().map(|topic| topic.name);
+        let names: BTreeSet<&str> = overview::verbs().chain(topics).collect();
+        offered(begun, names.into_iter().map(String::from).collect())
+    })
 }
 
 /// A page of the manual.
@@ -38,8 +52,9 @@ macro_rules! topics {
 }
 
 pub const TOPICS: &[Topic] = topics![
-    "daily", "recipe", "claims", "report", "metrics", "training", "data", "services", "judges",
-    "attacks", "states", "spread", "store", "failures", "json", "paper", "results",
+    "daily", "recipe", "claims", "report", "metrics", "training", "trainers", "data", "services",
+    "judges", "attacks", "states", "spread", "store", "sharing", "cluster", "failures", "json",
+    "paper", "results",
 ];
 
 pub fn run(mut command: Command, args: &Help) -> Outcome {

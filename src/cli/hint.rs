@@ -1,7 +1,7 @@
 //! Commands that are advised: on the same study, with all that stood on the command line, as they are typed.
 
 use super::args::{Changes, StoreArgs};
-use base::text::command;
+use report::command::command;
 use std::path::PathBuf;
 
 /// Which study is meant.

@@ -10,6 +10,7 @@ use kinds::data::import::As;
 use kinds::data::import::found::{self, Found, Layout, Unit};
 use kinds::scorers::{self, Scorer};
 use kinds::shared::endpoint::Service;
+use report::command::command;
 use report::table::{Table, left, right};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,9 +69,12 @@ pub fn run(args: &Import) -> Outcome {
     for line in found.summary() {
         complain(&format!("{line}\n"));
     }
+    let mut scorers = args.scorer.clone();
+    let mut seen = BTreeSet::new();
+    scorers.retain(|scorer| seen.insert(scorer.clone()));
     let Found { units, passed } = found;
     let nodes = nodes(&units);
-    let text = recipe(args, &nodes)?;
+    let text = recipe(args, &nodes, &scorers)?;
     std::fs::write(&args.out, text).map_err(|e| {
         let out = args.out.display();
         anyhow::anyhow!("failed to write {out}: {e}")
@@ -96,7 +100,7 @@ pub fn run(args: &Import) -> Outcome {
         }));
         return Ok(());
     }
-    print_lines(&told(&nodes, passed.len(), &args.out, &args.scorer[0]));
+    print_lines(&told(&nodes, passed.len(), &args.out, &scorers[0]));
     match args.run {
         true => run_it(args),
         false => Ok(()),
@@ -135,8 +139,9 @@ fn nodes(units: &[Unit]) -> Vec<(String, &Unit)> {
     named.collect()
 }
 
-/// A text as the name of a node: letters, digits and single hyphens.
+/// A text as the name of a node: small letters, digits and single hyphens.
 fn slug(text: &str) -> String {
+    let text = text.to_ascii_lowercase();
     let words = text.split(|c: char| !c.is_ascii_alphanumeric());
     let words: Vec<&str> = words.filter(|w| !w.is_empty()).collect();
     match words.is_empty() {
@@ -183,26 +188,25 @@ fn told(nodes: &[(String, &Unit)], passed: usize, out: &Path, scorer: &str) -> S
         let files = count(passed as u64, "file is", "files are");
         let _ = writeln!(text, "{files} passed over, named above with the reason");
     }
-    let out = out.display();
-    let _ = writeln!(text, "\n{out} is written; `pipe run {out}` takes them in");
+    let out = out.display().to_string();
+    let run = command(["run", &out]);
+    let _ = writeln!(text, "\n{out} is written; `{run}` takes them in");
     if let [(first, _), (second, _), ..] = nodes {
-        let pair = format!("--pair {first}-{scorer}={second}-{scorer}");
-        let _ = writeln!(
-            text,
-            "then `pipe diff {out} {out} {pair}` compares two of them"
-        );
+        let pair = format!("{first}-{scorer}={second}-{scorer}");
+        let diff = command(["diff", &out, &out, "--pair", &pair]);
+        let _ = writeln!(text, "then `{diff}` compares two of them");
     }
     text
 }
 
 /// The recipe's text. Its paths are relative to it where they are below its folder.
-fn recipe(args: &Import, nodes: &[(String, &Unit)]) -> Result<String, Error> {
+fn recipe(args: &Import, nodes: &[(String, &Unit)], scorers: &[String]) -> Result<String, Error> {
     let name = slug(&found::stem(&args.out));
     let mut text = format!(
         "# Results that were made elsewhere, as `pipe import` found them.\n\nname = \"{name}\"\n\
          description = \"Imported results\"\n"
     );
-    text += &vars(&args.scorer);
+    text += &vars(scorers);
     for (name, unit) in nodes {
         let _ = write!(text, "\n[node.{name}]\nkind = \"import\"\n");
         let mut line = |key: &str, value: &str| {
@@ -224,7 +228,7 @@ fn recipe(args: &Import, nodes: &[(String, &Unit)]) -> Result<String, Error> {
                 let _ = writeln!(text, "# it has {}", listed(scores.iter().copied()));
             }
         }
-        for scorer in &args.scorer {
+        for scorer in scorers {
             let _ = write!(
                 text,
                 "\n[node.{name}-{scorer}]\nkind = \"evaluate\"\nin = {{ completions = \"{name}\" }}\nscorer = \"{scorer}\"\n{}",

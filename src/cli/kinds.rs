@@ -1,35 +1,39 @@
 //! `pipe kinds`: the manual of node kinds, from the table itself.
 
-use super::complete;
+use super::kind_page::{self, metrics_of, rendered, wrapped};
+use super::offered;
 use super::output::{Error, Outcome, print, print_json, room};
 use super::registry::registry;
-use base::params::{Default, ParamSpec};
-use base::text::{did_you_mean, thousands, width, wrap};
+use base::params::ParamSpec;
+use base::text::{did_you_mean, thousands};
 use data::schema::{self, Schema};
-use engine::kind::{Kind, Need};
+use engine::kind::Kind;
 use kinds::scorers;
 use report::table::{Table, left};
 use serde_json::{Value, json};
 
-/// List the node kinds; or show one with its ports, outputs and every parameter.
+/// List the node kinds; or show one with its ports, outputs and parameters, a line each; or explain a parameter.
 ///
-/// Example: pipe kinds grpo
+/// Example: pipe kinds grpo.reward
 #[derive(clap::Args)]
 pub struct Kinds {
-    /// A kind; `dataset.NAME` is a data set
-    #[arg(add = complete::kinds())]
+    /// A kind; of a kind a parameter or a table, as `grpo.kl`; `dataset.NAME` is a data set
+    #[arg(add = offered::kinds())]
     name: Option<String>,
+    /// All that is said of the kind, every parameter explained
+    #[arg(long, requires = "name")]
+    all: bool,
     /// List the scorers that reward expressions can name
-    #[arg(long)]
+    #[arg(long, group = "list", conflicts_with = "name")]
     scorers: bool,
     /// List the public data sets that the kind `dataset` reads
-    #[arg(long, conflicts_with = "scorers")]
+    #[arg(long, group = "list", conflicts_with = "name")]
     datasets: bool,
     /// What is in the key of a node of each kind and what is not, as a Markdown table
-    #[arg(long, conflicts_with_all = ["name", "scorers", "json"])]
+    #[arg(long, group = "list", conflicts_with_all = ["name", "json"])]
     keys: bool,
     /// What every kind measures: names, units, which direction is better
-    #[arg(long, conflicts_with_all = ["name", "scorers", "datasets", "keys", "json"])]
+    #[arg(long, group = "list", conflicts_with_all = ["name", "json"])]
     metrics: bool,
     /// Print as JSON
     #[arg(long)]
@@ -56,16 +60,20 @@ pub fn run(args: &Kinds) -> Outcome {
         let sets = schema::ALL.iter().map(|s| (s.name, s.summary));
         return list(args.json, "datasets", sets);
     }
-    if let Some(name) = args
+    let of_dataset = args
         .name
         .as_deref()
-        .and_then(|n| n.strip_prefix("dataset."))
-    {
+        .and_then(|n| n.strip_prefix("dataset."));
+    if let Some(name) = of_dataset.filter(|name| !is_parameter("dataset", name)) {
         return dataset(args.json, name);
     }
     let Some(name) = &args.name else {
         let visible = registry().iter();
         return list(args.json, "kinds", visible.map(|k| (k.name, k.summary)));
+    };
+    let (name, of_kind) = match name.split_once('.') {
+        Some((name, of_kind)) => (name, Some(of_kind)),
+        None => (name.as_str(), None),
     };
     let Some(kind) = registry().get(name) else {
         let near = did_you_mean(name, registry().names())
@@ -74,10 +82,35 @@ pub fn run(args: &Kinds) -> Outcome {
             });
         return Err(Error::Usage(format!("no kind `{name}`; {near}")));
     };
-    if args.json {
-        print_json(&as_json(kind));
-    } else {
-        print(&page(kind));
+    match (of_kind, args.json) {
+        (Some(path), _) => return explained(args.json, kind, path),
+        (None, true) => print_json(&kind_page::as_json(kind)),
+        (None, false) if args.all => print(&kind_page::whole(kind)),
+        (None, false) => print(&kind_page::short(kind)),
+    }
+    Ok(())
+}
+
+fn is_parameter(kind: &str, path: &str) -> bool {
+    let kind = registry().get(kind);
+    kind.is_some_and(|kind| !kind_page::Found::of(kind, path).is_empty())
+}
+
+/// A parameter of a kind, or all of a table.
+fn explained(as_json: bool, kind: &Kind, path: &str) -> Outcome {
+    let found = kind_page::Found::of(kind, path);
+    if found.is_empty() {
+        let names = offered::parameters(kind);
+        let near = did_you_mean(path, names.iter().copied());
+        let near = near.map_or(format!("`pipe kinds {}` lists them", kind.name), |n| {
+            format!("did you mean `{}.{n}`?", kind.name)
+        });
+        let message = format!("`{}` has no parameter `{path}`; {near}", kind.name);
+        return Err(Error::Usage(message));
+    }
+    match as_json {
+        true => print_json(&found.as_json(kind)),
+        false => print(&found.page()),
     }
     Ok(())
 }
@@ -124,55 +157,6 @@ pub fn keys() -> String {
         );
     }
     out
-}
-
-fn page(kind: &Kind) -> String {
-    let mut out = format!(
-        "{}\n{}",
-        hanging(&format!("{}: {}", kind.name, kind.summary)),
-        wrapped(kind.about, 0)
-    );
-    let mut section = |title: &str, text: String| {
-        if !text.is_empty() {
-            out += &format!("\n{title}\n{text}");
-        }
-    };
-    let mut ports = Table::new([left("port"), left("type"), left(""), left("")]);
-    for port in kind.inputs {
-        ports.push([
-            port.name.to_string(),
-            port.ty.word().to_string(),
-            port.need.word(),
-            port.doc.to_string(),
-        ]);
-    }
-    section("Inputs", rendered(&ports));
-    let mut outputs = Table::new([left("output"), left("type"), left("")]);
-    for output in kind.outputs {
-        outputs.push([output.name, output.ty.word(), output.doc]);
-    }
-    section("Outputs", rendered(&outputs));
-    section("Metrics", rendered(&metrics_of(kind, None)));
-    section("Parameters (part of the key)", params(&(kind.params)()));
-    section(
-        "Execution parameters (never part of the key)",
-        params(&(kind.exec)()),
-    );
-    out + &format!("\nExample\n{}", kind.example)
-}
-
-/// A row a name; of families that anything may belong to, a row a family. Without those that the other kind has.
-fn metrics_of(kind: &Kind, but: Option<&Kind>) -> Table {
-    let told = |name: &str| but.is_some_and(|b| b.metrics.iter().any(|m| m.name == name));
-    let mut table = Table::new([left("metric"), left("unit"), left(""), left("")]);
-    for metric in kind.metrics.iter().filter(|m| !told(m.name)) {
-        for name in metric.names() {
-            let label = kind.label(&name);
-            let words = metric.better.words().to_string();
-            table.push([name, metric.unit.to_string(), words, label]);
-        }
-    }
-    table
 }
 
 /// A table a kind; a blank line between two.
@@ -270,101 +254,5 @@ fn set_as_json(set: &Schema) -> Value {
         "forms": forms.map(|(word, doc)| json!({ "name": word, "doc": doc })).collect::<Vec<_>>(),
         "usual_split": set.usual, "splits": set.splits, "traps": set.traps,
         "published": rows.map(|(what, n, source)| json!({ "what": what, "rows": n, "source": source })).collect::<Vec<_>>(),
-    })
-}
-
-fn rendered(table: &Table) -> String {
-    match table.is_empty() {
-        true => String::new(),
-        false => table.fit(room()),
-    }
-}
-
-/// A line with name, shape and default, and the explanation below it; before the first of a block that block's.
-fn params(specs: &[ParamSpec]) -> String {
-    let mut out = String::new();
-    let mut block = None;
-    for spec in specs {
-        if let Some(own) = spec.block
-            && block != Some(own)
-        {
-            let there = match own.optional {
-                true => "absent unless it is written",
-                false => "always there",
-            };
-            out += &format!("  [{}]: a table, {there}\n", own.name);
-            if !own.doc.is_empty() {
-                out += &wrapped(own.doc, 6);
-            }
-        }
-        block = spec.block;
-        let default = match &spec.default {
-            Default::Required => "required".to_string(),
-            Default::Absent => "absent by default".to_string(),
-            Default::Value(value) => format!("default {}", value.canon()),
-        };
-        let shape = spec.ty.describe();
-        out += &hanging(&format!("  {}: {shape}, {default}", spec.name));
-        out += &wrapped(spec.doc, 6);
-    }
-    out
-}
-
-/// As `wrapped`, with lines after the first further in.
-fn hanging(text: &str) -> String {
-    wrap(text, room().min(100), 4).join("\n") + "\n"
-}
-
-/// Lines of at most 100 columns, each ended by a newline.
-fn wrapped(text: &str, indent: usize) -> String {
-    let room = room().min(100);
-    let space = " ".repeat(indent);
-    let mut lines = vec![space.clone()];
-    for word in text.split_whitespace() {
-        let last = lines.last_mut().expect("there is a first line");
-        if width(last) > indent && width(last) + 1 + width(word) > room {
-            lines.push(format!("{space}{word}"));
-        } else {
-            if width(last) > indent {
-                last.push(' ');
-            }
-            last.push_str(word);
-        }
-    }
-    lines.join("\n") + "\n"
-}
-
-/// The doc comment as one line.
-fn one_line(doc: &str) -> String {
-    doc.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn as_json(kind: &Kind) -> Value {
-    let specs = |specs: Vec<ParamSpec>| -> Value {
-        specs
-            .iter()
-            .map(|s| {
-                let default = match &s.default {
-                    Default::Value(value) => json!(value),
-                    _ => Value::Null,
-                };
-                let block = s.block.map(|b| json!({ "name": b.name, "doc": one_line(b.doc), "optional": b.optional }));
-                json!({
-                    "name": s.name, "block": block, "takes": s.ty.describe(), "doc": one_line(s.doc), "default": default,
-                    "required": matches!(s.default, Default::Required),
-                })
-            })
-            .collect()
-    };
-    let inputs = kind.inputs.iter();
-    let outputs = kind.outputs.iter();
-    json!({
-        "name": kind.name, "revision": kind.revision, "summary": kind.summary, "about": kind.about, "example": kind.example,
-        "inputs": inputs.map(|p| json!({ "name": p.name, "type": p.ty.word(), "required": matches!(p.need, Need::Always), "need": p.need.word(), "doc": p.doc }))
-            .collect::<Vec<_>>(),
-        "role": kind.role,
-        "metrics": kind.metrics,
-        "outputs": outputs.map(|o| json!({ "name": o.name, "type": o.ty.word(), "doc": o.doc })).collect::<Vec<_>>(),
-        "params": specs((kind.params)()), "exec": specs((kind.exec)()),
     })
 }

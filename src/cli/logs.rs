@@ -6,12 +6,13 @@ use super::output::{Error, Outcome, print, print_json, print_lines, room, versio
 use super::past::{self, Kept};
 use super::store;
 use base::hash::Key;
-use base::text::{did_you_mean, duration, wrap};
+use base::text::{did_you_mean, duration};
 use engine::events::event::{Event, State};
 use engine::events::journal::{self, Stamped};
 use engine::kind::attempt::Attempt;
 use engine::store::Store;
 use engine::system::clock;
+use report::wrap::wrap;
 use serde_json::json;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -49,7 +50,7 @@ struct Line {
 }
 
 pub fn run(args: &Logs) -> Outcome {
-    let store = store::existing(&args.store)?;
+    let store = store::reading(&args.store)?;
     let (id, node) = place(&store, args)?;
     let mut source = Source::new(&store, id, node);
     if args.follow {

@@ -1,10 +1,11 @@
 //! `pipe ls`: what the store holds.
 
 use super::args::StoreArgs;
-use super::complete;
-use super::output::{Outcome, print_json, print_lines, print_table, shown};
+use super::offered;
+use super::output::{Error, Outcome, print_json, print_lines, print_table, shown};
+use super::registry::registry;
 use super::{past, pin, size, store};
-use base::text::{bytes, count, duration};
+use base::text::{bytes, count, did_you_mean, duration};
 use engine::events::journal;
 use engine::store::record::Record;
 use engine::system::clock;
@@ -21,7 +22,7 @@ pub struct Ls {
     #[command(flatten)]
     store: StoreArgs,
     /// Only records of this kind
-    #[arg(long, value_name = "KIND", add = complete::kinds())]
+    #[arg(long, value_name = "KIND", conflicts_with_all = ["runs", "pins"], add = offered::kinds())]
     kind: Option<String>,
     /// List runs instead of records
     #[arg(long, group = "what")]
@@ -45,10 +46,13 @@ pub fn run(args: &Ls) -> Outcome {
     if args.pins {
         return pin::list(&store, args.json);
     }
+    let mut records = store.records()?;
+    if let Some(kind) = &args.kind {
+        known(kind, &records)?;
+    }
     if args.size {
         return size::list(&store, args.kind.as_deref(), args.json);
     }
-    let mut records = store.records()?;
     records.retain(|r| args.kind.as_ref().is_none_or(|k| *k == r.kind));
     records.sort_by_key(|r| r.cost.started_ms);
     if args.json {
@@ -93,6 +97,19 @@ pub fn run(args: &Ls) -> Outcome {
         shown(store.root())
     ));
     Ok(())
+}
+
+/// A kind that neither this program nor any record knows is a slip of the hand.
+fn known(kind: &str, records: &[Record]) -> Result<(), Error> {
+    let mut names = registry().names();
+    if names.any(|name| name == kind) || records.iter().any(|r| r.kind == kind) {
+        return Ok(());
+    }
+    let near = did_you_mean(kind, registry().names());
+    let near = near.map_or("`pipe kinds` lists them".into(), |n| {
+        format!("did you mean `{n}`?")
+    });
+    Err(Error::Usage(format!("no kind `{kind}`; {near}")))
 }
 
 fn runs(args: &Ls) -> Outcome {

@@ -1,6 +1,6 @@
 //! `pipe man` and `pipe completions`: what a shell and `man` know of the command line, made of the same arguments.
 
-use super::complete;
+use super::offered;
 use super::output::{Error, Outcome, print};
 use anyhow::Context;
 use clap::{Command, ValueHint};
@@ -49,7 +49,7 @@ pub struct Completions {
 
 pub fn completions(args: &Completions) -> Outcome {
     let shell = args.shell.to_string();
-    let script = complete::script(&shell)?;
+    let script = offered::script(&shell)?;
     let none = || Error::Usage(format!("nothing is known of the shell `{shell}`"));
     print(&script.ok_or_else(none)?);
     Ok(())

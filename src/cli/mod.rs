@@ -2,6 +2,7 @@
 
 mod accept;
 mod adopt;
+mod answers;
 mod args;
 mod calls;
 mod check;
@@ -10,28 +11,42 @@ mod closing;
 mod complete;
 mod detach;
 mod diff;
+mod doctor;
+mod environment;
 mod export;
 #[cfg(feature = "hub")]
 mod fetch;
 mod follow;
 mod gc;
+mod gc_remote;
 pub mod help;
 mod hint;
 mod import;
+mod keyring;
+mod keys;
+mod kind_page;
 mod kinds;
 mod logs;
 mod ls;
 mod man;
 mod new;
+mod offered;
+mod on;
 mod output;
 mod overview;
 mod page;
 mod past;
 mod pin;
+mod places;
 mod plan;
+mod profiles;
 mod provenance;
+mod pull;
+mod push;
 mod registry;
+mod remote;
 mod report;
+mod rewards;
 mod run;
 mod schema;
 mod seeds;
@@ -52,7 +67,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use engine::kind::Registry;
 use output::explain;
 
-const AFTER: &str = "Exit status: 0 done, 1 a node failed (of `diff`: something differs), 2 the recipe or the arguments are \
+const AFTER: &str = "Exit status: 0 done, 1 a node failed (of `diff` something differs, of `verify` something is bad), 2 the recipe or the arguments are \
 wrong, 3 the store or the machine cannot be used, or lacks what the run needs, 130 interrupted.\n\n`pipe help` lists the topics of the manual, as recipe, claims, metrics and json. The store is `--store`, else the environment variable PIPE_STORE, else the \
 nearest store called `cache` in the current folder or above it, else `cache` in the current folder, which the first run makes.\n\nExample: pipe run recipes/tars.toml";
 
@@ -70,12 +85,14 @@ enum Verb {
     Check(check::Check),
     Plan(plan::Plan),
     Run(run::Run),
+    Profiles(profiles::Profiles),
     Status(status::Status),
     Logs(logs::Logs),
     Stop(stop::Stop),
     Why(why::Why),
     Show(show::Show),
     Report(report::Report),
+    Serve(rewards::Serve),
     Diff(diff::Diff),
     Table(table::Table),
     Claims(claims::Claims),
@@ -85,12 +102,16 @@ enum Verb {
     Import(import::Import),
     #[cfg(feature = "hub")]
     Fetch(fetch::Fetch),
+    Push(push::Push),
+    Pull(pull::Pull),
+    Keys(keys::Keys),
     Accept(accept::Accept),
     Adopt(adopt::Adopt),
     Pin(pin::Pin),
     Unpin(pin::Unpin),
     Gc(gc::Gc),
     Verify(verify::Verify),
+    Doctor(doctor::Doctor),
     Kinds(kinds::Kinds),
     Schema(schema::Schema),
     Man(man::Man),
@@ -110,6 +131,10 @@ pub fn main(kinds: &'static Registry) -> i32 {
         base::memory::keep_freed();
         return engine::run::worker::main(kinds, &attempt);
     }
+    if let Some((store, attempts)) = args::attended() {
+        base::memory::keep_freed();
+        return engine::run::attend::main(kinds, &store, &attempts);
+    }
     registry::set(kinds);
     base::memory::keep_freed();
     complete::answer(command);
@@ -121,12 +146,14 @@ pub fn main(kinds: &'static Registry) -> i32 {
         Verb::Plan(args) => plan::run(&args),
         Verb::Run(args) if args.until_settled => settle::run(&args),
         Verb::Run(args) => run::run(&args),
+        Verb::Profiles(args) => profiles::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Logs(args) => logs::run(&args),
         Verb::Stop(args) => stop::run(&args),
         Verb::Why(args) => why::run(&args),
         Verb::Show(args) => show::run(&args),
         Verb::Report(args) => report::run(&args),
+        Verb::Serve(args) => rewards::run(&args),
         Verb::Diff(args) => diff::run(&args),
         Verb::Table(args) => table::run(&args),
         Verb::Claims(args) => claims::run(&args),
@@ -136,12 +163,16 @@ pub fn main(kinds: &'static Registry) -> i32 {
         Verb::Import(args) => import::run(&args),
         #[cfg(feature = "hub")]
         Verb::Fetch(args) => fetch::run(&args),
+        Verb::Push(args) => push::run(&args),
+        Verb::Pull(args) => pull::run(&args),
+        Verb::Keys(args) => keys::run(&args),
         Verb::Accept(args) => accept::run(&args),
         Verb::Adopt(args) => adopt::run(&args),
         Verb::Pin(args) => pin::run(&args),
         Verb::Unpin(args) => pin::take_back(&args),
         Verb::Gc(args) => gc::run(&args),
         Verb::Verify(args) => verify::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
         Verb::Kinds(args) => kinds::run(&args),
         Verb::Schema(args) => schema::run(&args),
         Verb::Man(args) => man::run(command(), &args),

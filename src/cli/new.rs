@@ -1,5 +1,6 @@
 //! `pipe new`: a folder to begin a study in.
 
+use super::offered;
 use super::output::{Error, Outcome, print, room};
 use super::registry::registry;
 use anyhow::Context;
@@ -8,6 +9,7 @@ use base::diag::Diags;
 use clap::ValueHint;
 use recipe::layer::{self, Layer};
 use recipe::{place, schema, shipped};
+use report::command::quoted;
 use report::table::{Table, left};
 use std::collections::BTreeSet;
 use std::fs;
@@ -35,7 +37,7 @@ pub struct New {
     #[arg(value_hint = ValueHint::DirPath, required_unless_present = "list")]
     dir: Option<PathBuf>,
     /// The recipe to begin with, by its name in `--list`
-    #[arg(long, value_name = "NAME", default_value = FIRST)]
+    #[arg(long, value_name = "NAME", default_value = FIRST, add = offered::shipped_recipes())]
     from: String,
     /// List the recipes that come with the program
     #[arg(long, exclusive = true)]
@@ -211,7 +213,10 @@ fn told(dir: &Path, path: &Path, names: &[&str]) -> String {
         false => (STUDY.into(), "what is there already does not run again"),
     };
     let mut next = vec![
-        (format!("cd {}", dir.display()), String::new()),
+        (
+            format!("cd {}", quoted(&dir.display().to_string())),
+            String::new(),
+        ),
         (format!("pipe plan {both}"), "what will run".into()),
         (format!("pipe run {both}"), takes.into()),
         (format!("pipe report {both}"), "a page of all of it".into()),

@@ -1,10 +1,10 @@
 //! What a command says, and how it ends.
 
-use super::args::environment;
+use super::environment::variable;
 use base::diag::Diags;
-use base::text::wrap;
 use engine::kind::failure::Failure;
 use report::table::Table;
+use report::wrap::wrap;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
@@ -92,7 +92,7 @@ pub fn print(text: &str) {
 pub fn room() -> usize {
     let seen = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
     let seen = seen.map(|size| usize::from(size.ws_col));
-    let said = || environment("COLUMNS")?.parse().ok();
+    let said = || variable("COLUMNS")?.parse().ok();
     let room = seen.filter(|n| *n > 0).or_else(said);
     room.filter(|n| *n > 0).unwrap_or(usize::MAX)
 }
@@ -141,10 +141,10 @@ pub fn versioned(value: &serde_json::Value) -> serde_json::Value {
 
 /// Whether stderr shows colours.
 pub fn colour() -> bool {
-    std::io::stderr().is_terminal() && environment("NO_COLOR").is_none()
+    std::io::stderr().is_terminal() && variable("NO_COLOR").is_none()
 }
 
 /// Whether stdout does.
 pub fn colour_out() -> bool {
-    std::io::stdout().is_terminal() && environment("NO_COLOR").is_none()
+    std::io::stdout().is_terminal() && variable("NO_COLOR").is_none()
 }

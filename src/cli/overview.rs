@@ -1,8 +1,9 @@
 //! `pipe --help`: the verbs in groups, by what one is about to do.
 
 use super::output::room;
-use base::text::{width, wrap};
+use base::text::width;
 use clap::Command;
+use report::wrap::wrap;
 
 /// What one is about to do, and the verbs for it. Every verb that help shows stands in one of them; held by a test.
 const GROUPS: [(&str, &[&str]); 5] = [
@@ -10,7 +11,10 @@ const GROUPS: [(&str, &[&str]); 5] = [
         "Write a study",
         &["new", "check", "kinds", "schema", "import"],
     ),
-    ("Run it", &["plan", "run", "status", "logs", "stop"]),
+    (
+        "Run it",
+        &["plan", "run", "status", "logs", "stop", "profiles"],
+    ),
     (
         "Read what came of it",
         &["show", "diff", "table", "claims", "report", "why"],
@@ -18,12 +22,22 @@ const GROUPS: [(&str, &[&str]); 5] = [
     (
         "Keep the store",
         &[
-            "ls", "pin", "unpin", "gc", "verify", "accept", "adopt", "calls",
+            "ls", "pin", "unpin", "gc", "verify", "doctor", "accept", "adopt", "calls",
         ],
     ),
     (
         "Share, look up",
-        &["export", "fetch", "help", "man", "completions"],
+        &[
+            "push",
+            "pull",
+            "keys",
+            "serve",
+            "export",
+            "fetch",
+            "help",
+            "man",
+            "completions",
+        ],
     ),
 ];
 
@@ -33,6 +47,10 @@ const TEMPLATE: &str =
 /// What help is wide at most, however wide the terminal is; and where nobody knows how wide that is.
 const WIDEST: usize = 110;
 const USUAL: usize = 100;
+
+pub fn verbs() -> impl Iterator<Item = &'static str> {
+    GROUPS.iter().flat_map(|(_, verbs)| verbs.iter().copied())
+}
 
 /// The command with this overview in place of one long list.
 pub fn grouped(command: Command) -> Command {

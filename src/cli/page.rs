@@ -1,8 +1,8 @@
 //! A page of the manual in the columns of a terminal: paragraphs are broken anew, tables are drawn, what stands in blocks is left as it
 //! is, of links only the text is shown. Knows as much of Markdown as `docs/` uses.
 
-use base::text::wrap;
 use report::table::{Table, left};
+use report::wrap::wrap;
 
 pub fn fitted(page: &str, room: usize) -> String {
     if room == usize::MAX {

@@ -11,10 +11,11 @@ use engine::events::event::{End, Event, State};
 use engine::events::journal::{self, Run, RunInfo};
 use engine::graph::union::{Part, union};
 use engine::store::{Lookup, Store};
-use recipe::{self, Loaded, Overrides};
+use recipe::{self, Loaded, Overrides, place};
 use report::side::Side;
 use report::view::RunView;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// The run whose id is or begins with this, where there is one; several are an error.
 pub fn find(store: &Store, beginning: &str) -> Result<Option<String>, Error> {
@@ -43,6 +44,16 @@ pub fn one(store: &Store, name: &str) -> Result<String, Error> {
             "there is no run `{name}`; `pipe ls --runs` lists them"
         ))
     })
+}
+
+/// That a word of the command line is no recipe and no run.
+pub fn neither(what: &Path) -> Error {
+    let near = place::near(Path::new("."), what, what);
+    Error::Usage(format!(
+        "`{}` is no file, and no run of the store begins with it; {}",
+        what.display(),
+        near.unwrap_or_else(|| "`pipe ls --runs` lists them".into())
+    ))
 }
 
 /// A run as it is now.

@@ -92,11 +92,7 @@ pub fn run(args: &Pin) -> Outcome {
         true => of_recipe(args, &store)?,
         false => match past::find(&store, &text)? {
             Some(id) => of_run(args, &store, &id)?,
-            None => {
-                return Err(Error::Usage(format!(
-                    "`{text}` is no file, and no run of the store begins with it; `pipe ls --runs` lists them"
-                )));
-            }
+            None => return Err(past::neither(&args.what)),
         },
     };
     if found.nodes.is_empty() {

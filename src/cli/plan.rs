@@ -3,7 +3,7 @@
 use super::args::{RecipesArgs, StoreArgs};
 use super::complete;
 use super::output::{Error, Outcome, colour, complain, print, print_json, print_lines, room};
-use super::{store, study};
+use super::{on, places, store, study};
 use base::calls::Calls;
 use base::stats::crossed::ALPHA;
 use base::text::{bytes, dollars, duration, thousands};
@@ -11,7 +11,7 @@ use engine::graph::Graph;
 use engine::plan::estimate::{Basis, CallsEstimate, Estimate, Formula};
 use engine::plan::verdict::Verdict;
 use engine::plan::{self, CallsTotal, Plan as Planned, Planned as Node};
-use engine::run::{Settings, Wanting, too_large};
+use engine::run::{Settings, Wanting, too_large, without_place};
 use engine::store::Store;
 use recipe::study::Study;
 use report::side::Side;
@@ -40,6 +40,9 @@ pub struct Plan {
     /// As if this node had no record. May be repeated
     #[arg(long, value_name = "NODE", add = complete::nodes())]
     fresh: Vec<String>,
+    /// Say where each node would be executed by this profile, a name of `pipe profiles` or a file, and how many GPU-hours that takes
+    #[arg(long, value_name = "PROFILE")]
+    on: Option<String>,
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
@@ -51,7 +54,12 @@ pub fn run(args: &Plan) -> Outcome {
     let graph = &study.graph;
     let wanted = study::wanted(&study, &args.only, &args.fresh)?;
     let plan = plan::plan(&store, graph, &wanted)?;
-    let wanting = Wanting::of(graph, &plan);
+    let profile = args.on.as_deref().map(on::profile).transpose()?;
+    let wanting = match &profile {
+        None => Wanting::of(graph, &plan),
+        Some(profile) => Wanting::elsewhere(graph, &plan, profile),
+    };
+    let places = profile.as_ref().map(|p| places::of(graph, &plan, p));
     if args.json {
         let lines = plan.nodes.iter().map(|p| line(graph, &plan, p));
         let lines: Vec<_> = lines.collect();
@@ -59,6 +67,7 @@ pub fn run(args: &Plan) -> Outcome {
         print_json(&json!({
             "recipes": study.names(), "store": store.root(), "nodes": lines, "claims": claims, "missing_variables": wanting.variables,
             "missing_files": wanting.files, "missing_programs": wanting.programs,
+            "on": profile.as_ref().map(|p| &p.name), "places": places.as_deref().map(places::json),
         }));
         return Ok(());
     }
@@ -66,8 +75,11 @@ pub fn run(args: &Plan) -> Outcome {
     if !wanting.is_empty() {
         complain(&format!("warning: {}\n", wanting.told()));
     }
-    let capacity = Settings::new()?.capacity;
-    if let Some(told) = too_large(graph, &plan, &capacity) {
+    let too_large = match &profile {
+        None => too_large(graph, &plan, &Settings::new()?.capacity),
+        Some(profile) => without_place(graph, &plan, profile),
+    };
+    if let Some(told) = too_large {
         complain(&format!("warning: {told}\n"));
     }
     for (id, remark) in &plan.remarks {
@@ -156,6 +168,9 @@ pub fn run(args: &Plan) -> Outcome {
     };
     let are = if hits == 1 { "is a hit" } else { "are hits" };
     print_lines(&format!("{hits} of {total} {are}; {rest}{asked}\n"));
+    if let (Some(places), Some(profile)) = (&places, &profile) {
+        print_lines(&places::text(places, profile));
+    }
     for answer in claims(&store, args, &study)? {
         if let Some(text) = show::open(&answer) {
             print_lines(&format!("{}: {}: {text}\n", answer.recipe, answer.about));
@@ -185,7 +200,7 @@ fn claims(store: &Store, args: &Plan, study: &Study) -> Result<Vec<Answer>, Erro
 fn shown_calls(estimate: &Estimate) -> Option<&CallsEstimate> {
     let by_formula = estimate.formula.as_ref().is_some_and(|f| f.calls.is_some());
     let in_table = by_formula && !estimate.is_measured();
-    let calls = estimate.calls.as_ref();
+    let calls = estimate.calls.as_deref();
     calls.filter(|c| !in_table || c.by != Basis::Unknown)
 }
 
@@ -193,7 +208,7 @@ fn shown_calls(estimate: &Estimate) -> Option<&CallsEstimate> {
 fn by_formula(graph: &Graph, plan: &Planned) -> String {
     let unmeasured = plan.nodes.iter().filter(|p| !p.estimate.is_measured());
     let formulas: Vec<_> = unmeasured
-        .filter_map(|p| Some((graph.node(p.decision.id), p.estimate.formula.as_ref()?)))
+        .filter_map(|p| Some((graph.node(p.decision.id), p.estimate.formula.as_deref()?)))
         .collect();
     if formulas.is_empty() {
         return String::new();

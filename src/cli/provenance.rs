@@ -2,13 +2,15 @@
 
 use base::text::{bytes, dollars, duration};
 use engine::graph::manifest::facts;
-use engine::store::record::Record;
+use engine::store::Found;
+use engine::store::record::{Origin, Record};
 use engine::system::clock;
 use report::words;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// A line a fact.
-pub fn page(record: &Record) -> String {
+pub fn page(record: &Record, found: Option<&Found>) -> String {
     let (made, cost) = (&record.provenance, &record.cost);
     let origin = &made.origin;
     let mut lines: Vec<(&str, String)> = vec![
@@ -20,6 +22,8 @@ pub fn page(record: &Record) -> String {
         ("version", made.version.clone()),
         ("binary", origin.build.clone()),
         ("commit", commit(record)),
+        ("machine", origin.host.clone()),
+        ("device", device(origin)),
         ("processor", origin.cpu.clone()),
         ("features", origin.features.join(", ")),
         ("system", origin.system.clone()),
@@ -30,6 +34,13 @@ pub fn page(record: &Record) -> String {
         ("peak memory", bytes(cost.peak_bytes)),
         ("paid", dollars(cost.dollars)),
     ];
+    if let Some(found) = found {
+        lines.push(("found at", found.remote.clone()));
+        let signer = found.signer.clone();
+        let nobody = || "nobody: this store believes whoever may write there".into();
+        lines.push(("signed by", signer.unwrap_or_else(nobody)));
+        lines.push(("found on", clock::stamp(found.at_ms)));
+    }
     if let Some(calls) = words::calls(&cost.calls) {
         lines.push(("calls", calls));
     }
@@ -58,16 +69,34 @@ pub fn page(record: &Record) -> String {
     out
 }
 
-pub fn data(record: &Record) -> Value {
+pub fn data(record: &Record, found: Option<&Found>) -> Value {
     json!({
         "schema": 1,
         "key": record.key,
         "kind": record.kind,
         "made_by": record.provenance,
+        "found": found,
         "cost": record.cost,
         "outputs": record.outputs,
         "manifest": record.manifest,
     })
+}
+
+/// What it computed on: the GPUs that it was given, or the processor.
+pub fn device(origin: &Origin) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for model in &origin.gpus {
+        *counts.entry(model).or_default() += 1;
+    }
+    let gpus = counts.into_iter().map(|(model, n)| match n {
+        1 => model.to_string(),
+        n => format!("{n} × {model}"),
+    });
+    let gpus: Vec<String> = gpus.collect();
+    match gpus.is_empty() {
+        true => origin.cpu.clone(),
+        false => gpus.join(", "),
+    }
 }
 
 fn commit(record: &Record) -> String {

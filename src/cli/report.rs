@@ -3,8 +3,9 @@
 use super::args::{Changes, StoreArgs};
 use super::follow::{Following, Of, sources};
 use super::hint::Hint;
+use super::offered;
 use super::output::{Error, Outcome, colour, complain, print, print_json};
-use super::serve::Server;
+use super::serve::{Place, Server};
 use super::{store, study};
 use anyhow::Context;
 use report::html::{self, Options, Page};
@@ -23,7 +24,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 pub struct Report {
     /// The recipes' TOML files
-    #[arg(required = true, value_name = "RECIPE")]
+    #[arg(required = true, value_name = "RECIPE", add = offered::recipes())]
     recipes: Vec<PathBuf>,
     #[command(flatten)]
     changes: Changes,
@@ -78,7 +79,7 @@ pub fn run(args: &Report) -> Outcome {
     if args.serve {
         return serve(args);
     }
-    let store = store::existing(&args.store)?;
+    let store = store::reading(&args.store)?;
     let study = study::load_all(&args.recipes, &args.changes)?;
     complain(&study.warnings.render(colour()));
     let sources = sources(&study);
@@ -125,19 +126,22 @@ pub fn run(args: &Report) -> Outcome {
 fn serve(args: &Report) -> Outcome {
     let study = study::load_all(&args.recipes, &args.changes)?;
     complain(&study.warnings.render(colour()));
-    let server = Server::bind(args.port)?;
+    let server = Server::bind(Place::here(args.port))?;
     print(&format!(
         "serving on {} (Ctrl-C ends it)\n",
         server.address()
     ));
     let nothing = args.nothing();
-    server.serve(&Following::new(Of {
+    let following = Following::new(Of {
         recipes: &args.recipes,
         changes: &args.changes,
         store: &args.store,
         options: args.options(),
         nothing: &nothing,
-    }))
+    });
+    // Ctrl-C ends the process: there is nothing to be saved.
+    server.serve(&following, &|| false);
+    Ok(())
 }
 
 fn write(file: &std::path::Path, text: &str) -> Result<(), Error> {

@@ -5,7 +5,8 @@ use super::closing::{self, Closing};
 use super::complete;
 use super::hint::Hint;
 use super::output::{Error, Outcome, colour, complain, print, print_json, print_lines, room};
-use super::{detach, gc, store, study};
+use super::remote::{self, Use};
+use super::{detach, gc, on, store, study};
 use base::text::parse_bytes;
 use base::threads;
 use engine::events::event::{Event, State};
@@ -90,6 +91,12 @@ pub struct Run {
     /// With `--until-settled`: as many seeds at most
     #[arg(long, value_name = "N", default_value_t = 10, requires = "until_settled", value_parser = clap::value_parser!(u64).range(2..=1000))]
     pub(super) max_seeds: u64,
+    /// Execute the nodes where this profile says, each as a job there: a name of `pipe profiles`, or a file
+    #[arg(long, value_name = "PROFILE")]
+    pub(super) on: Option<String>,
+    /// Take what the remote has, and give it nothing
+    #[arg(long)]
+    remote_only_read: bool,
     /// Run in the background: print the run's id and return once it has begun
     #[arg(long, short)]
     detach: bool,
@@ -115,16 +122,23 @@ pub fn run(args: &Run) -> Outcome {
         &args.recipes.recipes,
         &args.recipes.changes,
     )?);
-    if !args.quiet {
+    // Then the other process says all that is to be said.
+    let elsewhere = args.detach && args.as_run.is_none();
+    if !args.quiet && !elsewhere {
         complain(&study.warnings.render(colour()));
     }
-    let store = store::to_run(&args.store, args.quiet || args.json)?;
+    let store = store::to_write(&args.store, args.quiet || args.json || elsewhere)?;
+    let store = match &args.on {
+        Some(named) => on::shared(store, &on::profile(named)?)?,
+        None => store,
+    };
+    let store = remote::attach(store, args.with_remote())?;
     let graph = &study.graph;
     let wanted = study::wanted(&study, &args.only, &args.fresh)?;
-    if args.detach && args.as_run.is_none() {
+    if elsewhere {
         return detach::start(&store, args.json);
     }
-    let settings = settings(args, &study, Stop::on_signals()?)?;
+    let settings = settings(args, &store, &study, Stop::on_signals()?)?;
     let outcome = execute(args, &store, &study, &wanted, &settings)?;
     let outcome = ManuallyDrop::new(outcome);
 
@@ -195,6 +209,14 @@ pub fn run(args: &Run) -> Outcome {
 }
 
 impl Run {
+    pub(super) fn with_remote(&self) -> Use {
+        Use {
+            read_only: self.remote_only_read,
+            gives: true,
+            ..Use::default()
+        }
+    }
+
     fn hint(&self) -> Hint<'_> {
         Hint {
             recipes: &self.recipes.recipes,
@@ -237,9 +259,14 @@ pub(super) fn execute(
     };
     let mut progress = Progress::new(view);
     let over = Arc::new(AtomicBool::new(false));
-    announce_stop(settings.stop.clone(), over.clone(), progress.voice());
+    let jobs = settings.executor.elsewhere().is_some();
+    announce_stop(settings.stop.clone(), over.clone(), jobs, progress.voice());
     let ended = run::run(store, &study.graph, wanted, settings, &mut |event| {
         if let Event::RunStarted { nodes, .. } = event {
+            let kept = args.as_run.as_ref();
+            if let Some(Err(error)) = kept.map(|id| detach::keep_output(store, id)) {
+                complain(&format!("{error:#}\n"));
+            }
             uncounted(nodes);
         }
         progress.hear(event)
@@ -264,8 +291,16 @@ fn uncounted(nodes: &[PlannedNode]) {
     }
 }
 
-pub(super) fn settings(args: &Run, study: &Study, stop: Stop) -> Result<Settings, Error> {
-    let mut settings = Settings::new()?;
+pub(super) fn settings(
+    args: &Run,
+    store: &Store,
+    study: &Study,
+    stop: Stop,
+) -> Result<Settings, Error> {
+    let mut settings = match &args.on {
+        None => Settings::new()?,
+        Some(named) => Settings::on(on::executor(on::profile(named)?, store.root())?)?,
+    };
     settings.capacity.threads = args.threads.map_or(settings.capacity.threads, usize::from);
     settings.jobs = args.jobs.map(usize::from);
     settings.capacity.memory = args.memory.or(settings.capacity.memory);
@@ -284,7 +319,11 @@ pub(super) fn settings(args: &Run, study: &Study, stop: Stop) -> Result<Settings
     settings.recipes = texts
         .map(|v| (v.label(), v.loaded.resolved_text()))
         .collect();
-    settings.origins = study.origins();
+    // One variant is what the commits take where nothing else is said.
+    let several = study.variants.len() > 1 || study.variants.iter().any(|v| !v.axes().is_empty());
+    if several {
+        settings.origins = study.origins();
+    }
     settings.workspace = std::env::current_dir()
         .and_then(|folder| folder.canonicalize())
         .ok();
@@ -303,15 +342,38 @@ fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "a size is a number with kB, MB, GB, TB or KiB, MiB, GiB, TiB".into())
 }
 
+const CHOICE: &str = "`l` and Enter leaves the jobs running, Enter alone stops them: they save their state; so does another Ctrl-C";
+
 /// Says at once that a Ctrl-C was heard: saving the state of a large model takes a while.
-fn announce_stop(stop: Stop, over: Arc<AtomicBool>, say: impl Fn(&str) + Send + 'static) {
+fn announce_stop(
+    stop: Stop,
+    over: Arc<AtomicBool>,
+    jobs: bool,
+    say: impl Fn(&str) + Send + 'static,
+) {
+    let asks = jobs && std::io::stdin().is_terminal();
+    if asks {
+        stop.ask_first();
+    }
     // Without it the stop is heard all the same.
     let _ = threads::start(move || {
         while stop.requests() == 0 {
             if over.load(Ordering::Relaxed) {
                 return;
             }
+            if asks && stop.heard() > 0 {
+                say(CHOICE);
+                let mut answer = String::new();
+                let heard = std::io::stdin().read_line(&mut answer);
+                match heard.is_ok() && answer.trim().eq_ignore_ascii_case("l") {
+                    true => stop.leave(),
+                    false => stop.request(),
+                }
+            }
             std::thread::sleep(Duration::from_millis(50));
+        }
+        if stop.leaves() {
+            return say("the jobs go on; the same command takes them up");
         }
         say("stopping: the nodes at work save their state; Ctrl-C again kills them");
     });

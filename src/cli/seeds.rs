@@ -73,10 +73,10 @@ fn one_axis(
     Ok(found.map(|(_, seeds)| seeds))
 }
 
-fn of_seed(axis: &str) -> bool {
-    axis.split('=')
-        .next()
-        .is_some_and(|path| path.trim() == SEED)
+/// Whether an axis of the command line, as it is written there, is that of the seeds.
+pub fn of_seed(axis: &str) -> bool {
+    let path = axis.split('=').next().unwrap_or_default();
+    recipe::matrix::steps(path) == recipe::matrix::steps(SEED)
 }
 
 /// With these seeds instead of those of the command line; without seeds as the recipes are.

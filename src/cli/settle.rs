@@ -5,7 +5,7 @@ use super::args::Changes;
 use super::output::{Error, Outcome, colour, complain, print, print_json, print_lines, room};
 use super::run::{self, Run};
 use super::seeds::{first, under};
-use super::{gc, store, study};
+use super::{gc, on, remote, store, study};
 use base::calls::Calls;
 use base::claim::SEED;
 use base::text::count;
@@ -63,7 +63,7 @@ pub fn run(args: &Run) -> Outcome {
         .recipes
         .iter()
         .cloned()
-        .chain(asked.missing())
+        .chain(study::missing(&asked))
         .collect();
     let most = usize::try_from(args.max_seeds).unwrap_or(usize::MAX);
     let mut seeds = Seeds {
@@ -71,7 +71,12 @@ pub fn run(args: &Run) -> Outcome {
         of: BTreeMap::new(),
     };
     refuse_early(&files, changes, &seeds.all[..most], &names)?;
-    let store = store::open(&args.store, args.quiet || args.json)?;
+    let store = store::to_write(&args.store, args.quiet || args.json)?;
+    let store = match &args.on {
+        Some(named) => on::shared(store, &on::profile(named)?)?,
+        None => store,
+    };
+    let store = remote::attach(store, args.with_remote())?;
     let alpha = decide::look(most);
     let mut rounds: Vec<Round> = vec![];
     let mut open: Vec<Answer> = vec![];
@@ -84,7 +89,7 @@ pub fn run(args: &Run) -> Outcome {
             seeds.of.insert(file.clone(), n);
         }
         let study = ManuallyDrop::new(study::load_all(&part, &under(changes, &seeds.all[..n]))?);
-        let mut settings = run::settings(args, &study, stop.clone())?;
+        let mut settings = run::settings(args, &store, &study, stop.clone())?;
         // What one round has paid the next one cannot.
         let limit = &mut settings.limit;
         limit.dollars = limit.dollars.map(|most| (most - spent.dollars).max(0.0));

@@ -155,6 +155,7 @@ fn about(store: &Store, run: &Kept, node: &NodeView, now: u64) -> String {
     let mut parts = vec![];
     match &node.state {
         State::Running { .. } if run.alive => {
+            parts.push(node.place.clone());
             parts.extend(
                 node.silent(now)
                     .map(|s| format!("silent for {}", duration(s))),

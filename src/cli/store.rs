@@ -1,7 +1,9 @@
 //! Which store a command means, and what is said where there is none.
 
-use super::args::{StoreArgs, environment};
+use super::args::StoreArgs;
+use super::environment::variable;
 use super::output::{Error, complain};
+use super::remote::{self, Use};
 use anyhow::anyhow;
 use engine::store::Store;
 use std::fs;
@@ -41,7 +43,7 @@ fn meant(args: &StoreArgs) -> Meant {
 
 /// The store of who says nothing: of the environment, else the nearest upwards, as `git` finds its own, else here.
 pub fn unnamed() -> Meant {
-    if let Some(folder) = environment(VARIABLE) {
+    if let Some(folder) = variable(VARIABLE) {
         let folder = folder.into();
         let by = By::Variable;
         return Meant { folder, by };
@@ -73,17 +75,9 @@ fn ours(folder: &Path) -> bool {
     fs::metadata(folder).is_ok_and(|meta| meta.uid() == user)
 }
 
-/// For who writes: a store is made where there is none. One that was found elsewhere is named, unless somebody wants to hear of
-/// failures only.
-pub fn open(args: &StoreArgs, quiet: bool) -> Result<Store, Error> {
-    let meant = meant(args);
-    let store = Store::open(&meant.folder)?;
-    announce(&meant, quiet);
-    Ok(store)
-}
-
-/// For a run, which makes a store once something starts.
-pub fn to_run(args: &StoreArgs, quiet: bool) -> Result<Store, Error> {
+/// For who writes, and makes a store once there is something to write. One that was found elsewhere is named, unless somebody wants
+/// to hear of failures only.
+pub fn to_write(args: &StoreArgs, quiet: bool) -> Result<Store, Error> {
     let meant = meant(args);
     let store = Store::look(&meant.folder)?;
     announce(&meant, quiet);
@@ -101,9 +95,26 @@ fn announce(meant: &Meant, quiet: bool) {
     }
 }
 
-/// For who only looks, and can say something where there is none.
+/// For who only looks, and can say something where there is none: at what is here, and at the remote.
 pub fn look(args: &StoreArgs) -> Result<Store, Error> {
-    Ok(Store::look(&meant(args).folder)?)
+    remote::attach(Store::look(&meant(args).folder)?, Use::default())
+}
+
+/// For who reads artifacts, from wherever they are. What comes from a remote has to lie somewhere: a store is made for it.
+pub fn reading(args: &StoreArgs) -> Result<Store, Error> {
+    let meant = meant(args);
+    let store = Store::look(&meant.folder)?;
+    let store = match (Store::is_at(store.root()), remote::meant(&store)?) {
+        (true, _) => store,
+        (false, Some(_)) => Store::open(&meant.folder)?,
+        (false, None) => return Err(none(&meant)),
+    };
+    remote::attach(store, Use::default())
+}
+
+/// Where a store is, or would be.
+pub fn place(args: &StoreArgs) -> PathBuf {
+    meant(args).folder
 }
 
 /// For who only looks.

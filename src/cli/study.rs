@@ -2,13 +2,14 @@
 
 use super::args::{Changes, RecipeArgs};
 use super::hint::Hint;
-use super::output::Error;
+use super::output::{Error, shown};
 use super::registry::registry;
 use super::store;
 use anyhow::Context;
 use base::diag::{Diag, Diags};
 use base::text::{did_you_mean, listed, nearest};
 use engine::graph::{Graph, NodeId};
+use engine::kind::Type;
 use engine::kind::attempt::Attempt;
 use engine::plan;
 use engine::plan::verdict::Verdict;
@@ -20,7 +21,7 @@ use recipe::Overrides;
 use recipe::study::{Study, Variant};
 use report::side::Side;
 use report::verdicts;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 pub fn load(args: &RecipeArgs) -> Result<Study, Error> {
@@ -37,6 +38,12 @@ pub fn load_all(recipes: &[PathBuf], changes: &Changes) -> Result<Study, Error> 
     Ok(Study::load(recipes, &overrides, registry())?)
 }
 
+/// The recipes that claims of the study are against and that are not in it, as one would type them here.
+pub fn missing(study: &Study) -> Vec<PathBuf> {
+    let all = study.missing().into_iter();
+    all.map(|file| PathBuf::from(shown(&file))).collect()
+}
+
 /// The study with the recipes that its claims are against. None where the command line changes what only its own recipes have, so that
 /// those cannot be read under it.
 pub fn with_missing(
@@ -44,7 +51,7 @@ pub fn with_missing(
     changes: &Changes,
     study: &Study,
 ) -> Result<Option<Study>, Error> {
-    let files: Vec<PathBuf> = recipes.iter().cloned().chain(study.missing()).collect();
+    let files: Vec<PathBuf> = recipes.iter().cloned().chain(missing(study)).collect();
     match load_all(&files, changes) {
         Ok(whole) => Ok(Some(whole)),
         Err(Error::Author(_)) if !changes.set.is_empty() => Ok(None),
@@ -60,6 +67,14 @@ pub fn sides(store: &Store, study: Study) -> Result<Vec<Side>, Error> {
             records.insert(decision.id, record);
         }
     }
+    // What is compared comes at once, where it is not here.
+    let outputs = records.values().flat_map(|record| record.outputs.values());
+    let metrics = outputs.filter(|artifact| artifact.ty == Type::Metrics);
+    store.reach_all(
+        &metrics
+            .flat_map(|artifact| &artifact.files)
+            .collect::<Vec<_>>(),
+    );
     let given = given(store, &study)?;
     let mut sides = sides_with(&study, &records);
     for side in &mut sides {
@@ -190,12 +205,27 @@ pub fn nodes(study: &Study, names: &[String]) -> Result<Vec<NodeId>, Error> {
     Ok(found?.into_iter().flatten().collect())
 }
 
+/// `only`: these nodes and what they need; empty: all. What is to be fresh has to be among them.
 pub fn wanted(study: &Study, only: &[String], fresh: &[String]) -> Result<Wanted, Error> {
-    let fresh = nodes(study, fresh)?.into_iter().collect();
-    Ok(Wanted {
-        only: nodes(study, only)?,
-        fresh,
-    })
+    let only = nodes(study, only)?;
+    let selected = match only.is_empty() {
+        true => BTreeSet::new(),
+        false => study.graph.closure(&only).into_iter().collect(),
+    };
+    let mut wanted = Wanted {
+        only,
+        ..Wanted::default()
+    };
+    for name in fresh {
+        let called = nodes_called(study, name)?;
+        if !wanted.only.is_empty() && !called.iter().any(|id| selected.contains(id)) {
+            return Err(Error::Usage(format!(
+                "`--fresh {name}` does nothing here: no node that is asked for needs it"
+            )));
+        }
+        wanted.fresh.extend(called);
+    }
+    Ok(wanted)
 }
 
 /// A node, `NODE` or `NODE.OUTPUT`, and the output that is meant.
@@ -214,16 +244,19 @@ pub fn place(study: &Study, text: &str) -> Result<Place, Error> {
     };
     let id = node(study, name)?;
     if let Some(output) = output {
-        let kind = graph.node(id).kind;
-        if kind.output(output).is_none() {
-            let names: Vec<String> = kind
-                .outputs
-                .iter()
-                .map(|o| format!("`{}`", o.name))
-                .collect();
+        let node = graph.node(id);
+        let Some(known) = node.kind.output(output) else {
+            let names = node.kind.delivered(&node.params).map(|o| o.name);
             return Err(Error::Usage(format!(
                 "`{name}` has no output `{output}`; it has {}",
-                names.join(", ")
+                listed(names)
+            )));
+        };
+        let only = known.only_with.as_ref();
+        if let Some(only) = only.filter(|only| !(only.given)(&node.params)) {
+            return Err(Error::Usage(format!(
+                "`{name}` gives no `{output}` as it is set: {}",
+                only.hint
             )));
         }
     }

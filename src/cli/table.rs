@@ -48,7 +48,7 @@ pub struct Table {
 
 pub fn run(args: &Table) -> Outcome {
     let study = study::load_all(&args.recipes.recipes, &args.recipes.changes)?;
-    let store = store::existing(&args.store)?;
+    let store = store::reading(&args.store)?;
     let sides = study::sides(&store, study)?;
     let sides: Vec<&Side> = sides.iter().collect();
     if let Some(seeds) = &args.spread {

@@ -3,11 +3,12 @@
 use super::args::{RecipeArgs, StoreArgs};
 use super::complete;
 use super::output::{Outcome, print, print_json, print_lines};
-use super::{store, study};
+use super::{provenance, store, study};
 use base::text::duration;
 use engine::graph::{Graph, NodeId};
 use engine::plan::verdict::Verdict;
 use engine::plan::why::{self, Made, Why as Explained};
+use engine::store::{Found, Store};
 use engine::system::clock;
 use report::words;
 use serde_json::json;
@@ -41,12 +42,12 @@ pub struct Why {
 
 pub fn run(args: &Why) -> Outcome {
     let study = study::load(&args.recipe)?;
-    let store = store::existing(&args.store)?;
+    let store = store::reading(&args.store)?;
     let graph = &study.graph;
     let id = study::node(&study, &args.node)?;
-    let wanted = study::wanted(&study, &[], &args.fresh)?;
+    let wanted = study::wanted(&study, std::slice::from_ref(&args.node), &args.fresh)?;
     let why = why::why(&store, graph, id, &wanted)?;
-    let manifest = why.planned.decision.manifest.as_ref().map(|m| m.text());
+    let manifest = &why.manifest;
     if args.json {
         print_json(&json!({
             "node": args.node,
@@ -54,7 +55,7 @@ pub fn run(args: &Why) -> Outcome {
             "manifest": manifest,
             "record": why.record.as_ref().map(|r| json!({
                 "key": r.key, "made_by": r.provenance, "started_ms": r.started_ms, "seconds": r.seconds, "dollars": r.dollars,
-                "inputs": r.inputs,
+                "inputs": r.inputs, "found": store.found(&r.key),
             })),
             "vouched": why.vouched,
             "rests_on": why.rests_on.iter().map(|(node, v)| json!({ "node": node, "vouched": v })).collect::<Vec<_>>(),
@@ -64,7 +65,7 @@ pub fn run(args: &Why) -> Outcome {
         }));
         return Ok(());
     }
-    let mut out = answer(graph, id, &why);
+    let mut out = answer(&store, graph, id, &why);
     for cause in &why.causes {
         let root = if cause.root { " (the root)" } else { "" };
         out += &format!(
@@ -89,7 +90,7 @@ pub fn run(args: &Why) -> Outcome {
     Ok(())
 }
 
-fn answer(graph: &Graph, id: NodeId, why: &Explained) -> String {
+fn answer(store: &Store, graph: &Graph, id: NodeId, why: &Explained) -> String {
     let name = &graph.node(id).name;
     let compared = |made: &Made| {
         let took = words::cost(made.seconds, made.dollars);
@@ -106,6 +107,7 @@ fn answer(graph: &Graph, id: NodeId, why: &Explained) -> String {
                 let saves = words::cost(made.seconds, made.dollars);
                 out += &format!("  made {}; a hit saves {saves}\n", origin(made));
                 out += &made_from(graph, id, made);
+                out += &whence(made, store.found(&made.key).as_ref());
             }
             out
         }
@@ -162,6 +164,30 @@ fn origin(made: &Made) -> String {
         duration(age),
         made.provenance.node,
         made.provenance.recipe
+    )
+}
+
+/// Of what was made elsewhere: on which machine, and where it was found.
+fn whence(made: &Made, found: Option<&Found>) -> String {
+    let Some(found) = found else {
+        return String::new();
+    };
+    let origin = &made.provenance.origin;
+    let signed = found
+        .signer
+        .as_ref()
+        .map(|who| format!(", signed by {who}"));
+    let host = match origin.host.is_empty() {
+        true => "a machine that is not named",
+        false => &origin.host,
+    };
+    format!(
+        "  on {host} ({}, {}), by build {}\n  found at {}{}\n",
+        provenance::device(origin),
+        origin.system,
+        origin.build,
+        found.remote,
+        signed.unwrap_or_default()
     )
 }
 

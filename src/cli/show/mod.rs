@@ -81,8 +81,9 @@ impl Show {
 
 pub fn run(args: &Show) -> Outcome {
     let study = study::load(&args.recipe)?;
-    let store = store::existing(&args.store)?;
+    let store = store::reading(&args.store)?;
     let Some(node) = &args.node else {
+        no_rows(args, "the table of a study")?;
         return table(args, &study, &store);
     };
     if args.tokens {
@@ -91,9 +92,10 @@ pub fn run(args: &Show) -> Outcome {
     let place = study::place(&study, node)?;
     let record = study::record(&store, &study.graph, args.hint(), place.id)?;
     if args.provenance {
+        let found = store.found(&record.key);
         match args.json {
-            true => print_json(&provenance::data(&record)),
-            false => print_lines(&provenance::page(&record)),
+            true => print_json(&provenance::data(&record, found.as_ref())),
+            false => print_lines(&provenance::page(&record, found.as_ref())),
         }
         return Ok(());
     }
@@ -103,7 +105,13 @@ pub fn run(args: &Show) -> Outcome {
             let tokenizer = tokenizer::of(&store, &study.graph, place.id, name);
             rows_of(args, &store, blob, tokenizer)?
         }
-        None => files_of(&store, artifact, &record)?,
+        None => {
+            no_rows(
+                args,
+                &format!("`{node}`, whose `{name}` is of type {},", artifact.ty),
+            )?;
+            files_of(&store, artifact, &record)?
+        }
     };
     if !args.json {
         print_lines(&(header(&store, &record, name, artifact) + &told));
@@ -118,6 +126,16 @@ pub fn run(args: &Show) -> Outcome {
     }
     print_json(&all);
     Ok(())
+}
+
+/// What is said of rows where there are none would be passed over.
+fn no_rows(args: &Show, what: &str) -> Result<(), Error> {
+    match args.filter.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Usage(format!(
+            "`--where` chooses rows, and {what} has none"
+        ))),
+    }
 }
 
 /// Text and data.

@@ -70,6 +70,9 @@ pub fn row(row: &Map<String, Value>) -> String {
         if let Some(reasoning) = &parts.reasoning {
             say("reasoning", reasoning);
         }
+        if let Some(begun) = text("begun") {
+            say("begun", begun);
+        }
         say("answer", &parts.answer);
     }
     for field in ["reasoning", "answer"] {
@@ -82,6 +85,7 @@ pub fn row(row: &Map<String, Value>) -> String {
         "prompt",
         "messages",
         "response",
+        "begun",
         "reasoning",
         "answer",
         "truth",

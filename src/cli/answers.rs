@@ -1,0 +1,161 @@
+//! Answers of services that are shared through the remote, by choice: `pipe push --calls`, `pipe pull --calls`.
+
+use super::output::{Error, complain};
+use super::remote::{self, Use};
+use ::remote::Bucket;
+use anyhow::{Context, Result};
+use base::bounded;
+use engine::store::Store;
+use engine::store::remote::{Remote, Signature, Signed, Trust};
+use services::journal::{CallKey, Journal, shared};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+const FOLDER: &str = "calls";
+
+/// The largest segment that is taken, in bytes.
+const MOST: u64 = 1 << 30;
+const MOST_SIGNATURE: u64 = 4 << 10;
+
+/// Answers that moved, and segments that were not believed.
+#[derive(Default)]
+pub struct Moved {
+    pub answers: usize,
+    pub refused: Vec<String>,
+}
+
+struct Sharing<'a> {
+    store: &'a Store,
+    bucket: Bucket,
+    trust: Arc<dyn Trust>,
+    /// Keys of answers that went there or came from there, a line each; what is lost of it moves again.
+    memo: PathBuf,
+}
+
+pub fn push(store: &Store) -> Result<Moved, Error> {
+    let sharing = sharing(store)?;
+    let known = sharing.known();
+    let mut journal = Journal::open(&store.calls())?;
+    let mut moved = Moved::default();
+    let wanted = |key: &CallKey| !known.contains(&key.hex());
+    shared::give(&mut journal, &wanted, &mut |bytes, keys| {
+        let name = shared::name(&bytes);
+        if let Some(signature) = sharing.trust.sign(&signed_text(&name))? {
+            let path = format!("{FOLDER}/{name}.{}.sig", signature.signer);
+            sharing.bucket.write(&path, signature.text.into_bytes())?;
+        }
+        sharing.bucket.add(&format!("{FOLDER}/{name}"), bytes)?;
+        moved.answers += keys.len();
+        sharing.remember(keys.iter().map(CallKey::hex))
+    })?;
+    Ok(moved)
+}
+
+pub fn pull(store: &Store) -> Result<Moved, Error> {
+    let sharing = sharing(store)?;
+    let entries = sharing.bucket.entries(FOLDER)?;
+    let names: Vec<&str> = entries
+        .iter()
+        .filter_map(|entry| entry.path.strip_prefix("calls/"))
+        .collect();
+    let segments = names
+        .iter()
+        .filter(|name| name.ends_with(".calls") && bounded::is_name(name));
+    let mut moved = Moved::default();
+    for name in segments {
+        if shared::has(&store.calls(), name) {
+            continue;
+        }
+        match sharing.take(name, &names) {
+            Ok(answers) => moved.answers += answers,
+            Err(error) => moved.refused.push(format!("answers {name}: {error:#}")),
+        }
+    }
+    for line in &moved.refused {
+        complain(&format!("warning: {line}; they are left alone\n"));
+    }
+    Ok(moved)
+}
+
+fn sharing(store: &Store) -> Result<Sharing<'_>, Error> {
+    let patient = Use {
+        patient: true,
+        ..Use::default()
+    };
+    let meant = remote::needed(store)?;
+    let bucket = remote::bucket(store, &meant, patient);
+    let id = &blake3_of(bucket.name());
+    Ok(Sharing {
+        store,
+        trust: remote::trust(&meant)?,
+        memo: store.root().join(format!("memo/remote/{id}.calls")),
+        bucket,
+    })
+}
+
+/// A short name for an address.
+fn blake3_of(text: &str) -> String {
+    shared::name(text.as_bytes()).chars().take(16).collect()
+}
+
+/// What a signature of a segment is of.
+fn signed_text(name: &str) -> String {
+    format!("answers {name}")
+}
+
+impl Sharing<'_> {
+    fn known(&self) -> BTreeSet<String> {
+        let text = fs::read_to_string(&self.memo).unwrap_or_default();
+        text.lines().map(String::from).collect()
+    }
+
+    fn remember(&self, keys: impl Iterator<Item = String>) -> Result<()> {
+        let shown = || format!("writing {}", self.memo.display());
+        if let Some(folder) = self.memo.parent() {
+            fs::create_dir_all(folder).with_context(shown)?;
+        }
+        let mut options = fs::File::options();
+        let mut file = options
+            .create(true)
+            .append(true)
+            .open(&self.memo)
+            .with_context(shown)?;
+        let lines: String = keys.flat_map(|key| [key, "\n".into()]).collect();
+        file.write_all(lines.as_bytes()).with_context(shown)
+    }
+
+    /// Signed by somebody who is trusted, and whole.
+    fn take(&self, name: &str, names: &[&str]) -> Result<usize> {
+        let mut signatures = vec![];
+        for file in names.iter().filter(|file| file.ends_with(".sig")) {
+            let signer = file
+                .strip_prefix(name)
+                .and_then(|rest| rest.strip_prefix('.'));
+            let Some(signer) = signer.and_then(|rest| rest.strip_suffix(".sig")) else {
+                continue;
+            };
+            let bytes = self
+                .bucket
+                .read(&format!("{FOLDER}/{file}"), MOST_SIGNATURE)?;
+            let text = String::from_utf8(bytes.unwrap_or_default()).unwrap_or_default();
+            signatures.push(Signature {
+                signer: signer.into(),
+                text: text.trim_end().into(),
+            });
+        }
+        let text = signed_text(name);
+        self.trust.signer(&Signed { text, signatures })?;
+        let bytes = self.bucket.read(&format!("{FOLDER}/{name}"), MOST)?;
+        let bytes = bytes.context("it is gone")?;
+        let calls = self.store.calls();
+        let answers = shared::take(&calls, name, &bytes)?;
+        let keys = bytes
+            .split(|b| *b == b'\n')
+            .filter_map(|line| line.get(..32));
+        self.remember(keys.map(|key| String::from_utf8_lossy(key).into_owned()))?;
+        Ok(answers)
+    }
+}

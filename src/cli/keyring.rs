@@ -1,0 +1,194 @@
+//! Where the user's keys are: the private one in `key`, the public ones of others in `trusted`, both in the folder of his settings.
+
+use super::environment::variable;
+use super::output::Error;
+use ::remote::keys::{Identity, Keyring, Secret};
+use anyhow::{Context, Result, anyhow, ensure};
+use base::bounded;
+use engine::system::clock;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+const KEY: &str = "key";
+const TRUSTED: &str = "trusted";
+/// A list of some thousand people.
+const MOST: u64 = 1 << 20;
+
+/// The folder of the user's settings: `$PIPE_CONFIG`, else `pipe` in `$XDG_CONFIG_HOME`, else in `~/.config`.
+pub fn config() -> Result<PathBuf> {
+    let named = |name: &str, below: &str| variable(name).map(|f| PathBuf::from(f).join(below));
+    named("PIPE_CONFIG", "")
+        .or_else(|| named("XDG_CONFIG_HOME", "pipe"))
+        .or_else(|| named("HOME", ".config/pipe"))
+        .context("nobody says where your settings are: HOME is not set, nor are XDG_CONFIG_HOME and PIPE_CONFIG")
+}
+
+/// The user's own key, if there is one. One that others may read is refused: it may be theirs by now.
+pub fn own(folder: &Path) -> Result<Option<Secret>> {
+    let path = folder.join(KEY);
+    let shown = || format!("reading your private key {}", path.display());
+    let mode = match fs::metadata(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.with_context(shown)?.permissions().mode(),
+    };
+    ensure!(
+        mode & 0o077 == 0,
+        "others may read your private key {0}; if nobody did: chmod 600 {0}, else `pipe keys new --replace`",
+        path.display()
+    );
+    let text = bounded::read_text(&path, MOST).with_context(shown)?;
+    Secret::parse(&text).map(Some).with_context(shown)
+}
+
+/// Keeps a key under its name; an older one stays beside it, under the time at which it was replaced.
+pub fn keep(folder: &Path, secret: &Secret) -> Result<PathBuf> {
+    let path = folder.join(KEY);
+    let shown = || format!("writing your private key {}", path.display());
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(shown)?;
+    let draft = folder.join(format!(".{KEY}-{}", clock::unique()));
+    let written = || -> io::Result<()> {
+        // Nobody else can ever have read it: it has its mode from its first moment.
+        let mut file = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&draft)?;
+        writeln!(file, "{}", secret.line())?;
+        file.sync_all()?;
+        if path.exists() {
+            let stamp = clock::stamp(clock::now_ms());
+            fs::rename(&path, folder.join(format!("{KEY}-{stamp}")))?;
+        }
+        // Of two that are made at once, one stays.
+        fs::hard_link(&draft, &path)
+    };
+    let written = written();
+    let _ = fs::remove_file(&draft); // A leftover draft is as private as the key.
+    written.with_context(shown)?;
+    Ok(path)
+}
+
+pub fn own_path(folder: &Path) -> PathBuf {
+    folder.join(KEY)
+}
+
+/// The lines of `trusted`: comments and empty ones stay as they are.
+pub struct Trusted {
+    path: PathBuf,
+    lines: Vec<String>,
+}
+
+impl Trusted {
+    pub fn read(folder: &Path) -> Result<Trusted> {
+        let path = folder.join(TRUSTED);
+        let text = match bounded::read_text(&path, MOST) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
+            other => other.with_context(|| format!("reading {}", path.display()))?,
+        };
+        let lines = text.lines().map(String::from).collect();
+        let trusted = Trusted { path, lines };
+        trusted.all()?;
+        Ok(trusted)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whoever is in it. A line that cannot be read is an error: whose it was, nobody would hear.
+    pub fn all(&self) -> Result<Vec<Identity>> {
+        let numbered = self.lines.iter().zip(1..);
+        let said = numbered.filter(|(line, _)| says(line));
+        said.map(|(line, n)| {
+            Identity::parse(line).with_context(|| format!("{}:{n}", self.path.display()))
+        })
+        .collect()
+    }
+
+    pub fn add(&mut self, who: &Identity) -> Result<()> {
+        self.lines.push(who.to_string());
+        self.write()
+    }
+
+    /// Whoever is called so, or has this key; nothing where there is none.
+    pub fn remove(&mut self, named: &str) -> Result<Option<Identity>> {
+        let fits =
+            |who: &Identity| who.name == named || who.key() == named || who.to_string() == named;
+        let Some(gone) = self.all()?.into_iter().find(|who| fits(who)) else {
+            return Ok(None);
+        };
+        let stays = |line: &String| !says(line) || *line.trim() != gone.to_string();
+        self.lines.retain(stays);
+        self.write()?;
+        Ok(Some(gone))
+    }
+
+    fn write(&self) -> Result<()> {
+        let shown = || format!("writing {}", self.path.display());
+        let folder = self.path.parent().expect("it lies in a folder");
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .with_context(shown)?;
+        let draft = folder.join(format!(".{TRUSTED}-{}", clock::unique()));
+        let text: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
+        let written = fs::write(&draft, text).and_then(|()| fs::rename(&draft, &self.path));
+        if written.is_err() {
+            let _ = fs::remove_file(&draft); // The error that matters is in `written`.
+        }
+        written.with_context(shown)
+    }
+}
+
+fn says(line: &str) -> bool {
+    let line = line.trim();
+    !line.is_empty() && !line.starts_with('#')
+}
+
+/// Whom `[remote] trust` names: nobody, everybody, or these.
+enum Named {
+    All,
+    These(Vec<Identity>),
+}
+
+fn named(value: Option<&toml::Value>) -> Result<Named> {
+    let form = || {
+        anyhow!(
+            "`trust` of `[remote]` is a list of public keys, as `pipe keys show` prints them, or \"all\""
+        )
+    };
+    match value {
+        None => Ok(Named::These(vec![])),
+        Some(toml::Value::String(word)) if word == "all" => Ok(Named::All),
+        Some(toml::Value::Array(lines)) => {
+            let lines = lines.iter().map(|line| {
+                let line = line.as_str().with_context(form)?;
+                Identity::parse(line).context("`trust` of `[remote]`")
+            });
+            Ok(Named::These(lines.collect::<Result<_>>()?))
+        }
+        Some(_) => Err(form()),
+    }
+}
+
+/// Whose records a command takes: the user's own, of those in `trusted`, and of those whom `[remote] trust` names.
+pub fn keyring(value: Option<&toml::Value>) -> Result<Keyring, Error> {
+    let named = named(value)?;
+    // Where there is no folder there are no keys; what is named counts all the same.
+    let (own, mut trusted) = match config() {
+        Ok(folder) => (own(&folder)?, Trusted::read(&folder)?.all()?),
+        Err(_) => (None, vec![]),
+    };
+    let all = matches!(named, Named::All);
+    if let Named::These(more) = named {
+        trusted.extend(more);
+    }
+    Ok(Keyring::new(own, &trusted, all))
+}

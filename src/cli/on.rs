@@ -1,0 +1,87 @@
+//! `--on PROFILE`: where the profiles are, and the executor that one of them names.
+
+use super::environment::variable;
+use super::output::Error;
+use engine::run::executor::Executor;
+use engine::run::executor::away::Away;
+use engine::run::profile::{Locks, Profile};
+use engine::run::scheduler::open;
+use engine::store::Store;
+use engine::system::files::names;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+const VARIABLE: &str = "PIPE_PROFILES";
+
+/// Folders of profiles, the first counting most: that of `PIPE_PROFILES`, else that of the user.
+fn folder() -> Option<PathBuf> {
+    let own = |base: PathBuf| base.join("pipe").join("profiles");
+    variable(VARIABLE)
+        .map(PathBuf::from)
+        .or_else(|| Some(own(variable("XDG_CONFIG_HOME")?.into())))
+        .or_else(|| Some(own(PathBuf::from(variable("HOME")?).join(".config"))))
+}
+
+/// Names and files of all profiles there are.
+pub fn all() -> Vec<(String, PathBuf)> {
+    let Some(folder) = folder() else {
+        return vec![];
+    };
+    let names = names(&folder).unwrap_or_default().into_iter();
+    let profiles = names.filter_map(|name| {
+        let stem = name.strip_suffix(".toml")?.to_string();
+        Some((stem, folder.join(name)))
+    });
+    profiles.collect()
+}
+
+/// Where new ones are to be laid, in words.
+pub fn place() -> String {
+    folder().map_or_else(
+        || "the folder of `PIPE_PROFILES`".into(),
+        |f| f.display().to_string(),
+    )
+}
+
+/// The profile of this name, or in this file.
+pub fn profile(named: &str) -> Result<Profile, Error> {
+    let path = match named.contains('/') || named.ends_with(".toml") {
+        true => PathBuf::from(named),
+        false => {
+            let all = all();
+            let found = all.iter().find(|(name, _)| name == named);
+            let Some((_, path)) = found else {
+                let near = base::text::did_you_mean(named, all.iter().map(|(n, _)| n.as_str()));
+                let help = near.map_or_else(
+                    || format!("profiles are files in {}", place()),
+                    |n| format!("did you mean `{n}`?"),
+                );
+                return Err(Error::Usage(format!("no profile `{named}`; {help}")));
+            };
+            path.clone()
+        }
+    };
+    Profile::read(&path).map_err(|error| Error::Usage(format!("{error:#}")))
+}
+
+/// The store as machines share it that the profile sends nodes to.
+pub fn shared(store: Store, profile: &Profile) -> Result<Store, Error> {
+    let root = store.root().to_path_buf();
+    let mut store = store;
+    if profile.locks == Locks::Link {
+        store.prepare()?;
+        store.share(Duration::from_secs_f64(profile.claim_seconds))?;
+    }
+    debug_assert_eq!(store.root(), root);
+    Ok(store)
+}
+
+/// `root`: of the store that is shared.
+pub fn executor(profile: Profile, root: &Path) -> Result<Arc<dyn Executor>, Error> {
+    let there = profile.store.clone().unwrap_or_else(|| root.to_path_buf());
+    let scheduler = open::open(&profile, &there)?;
+    let pipe = std::env::current_exe().map_err(anyhow::Error::from)?;
+    let store = Store::open(root)?;
+    Ok(Arc::new(Away::new(profile, scheduler, store, pipe)?))
+}

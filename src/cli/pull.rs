@@ -1,0 +1,155 @@
+//! `pipe pull`: brings what others have made of a study, bytes and all.
+
+use super::answers::{self, Moved};
+use super::args::{RecipesArgs, StoreArgs};
+use super::output::{Error, Outcome, complain, print_json, print_lines};
+use super::remote::Use;
+use super::{complete, remote, store, study};
+use anyhow::anyhow;
+use base::hash::Key;
+use base::text::{bytes, count};
+use base::threads;
+use engine::kind::Type;
+use engine::plan;
+use engine::plan::verdict::Verdict;
+use engine::store::Store;
+use engine::store::record::Record;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use std::sync::{Mutex, PoisonError};
+
+/// Artifacts on their way at once.
+const AT_ONCE: usize = 4;
+
+/// Get the artifacts of a study that the remote has, with all their bytes.
+///
+/// Nobody has to: `plan`, `run`, `diff`, `table`, `claims` and `report` look at the remote by themselves, and bring only what they
+/// need. `pull` is for who wants to have it all, on a train say. Every byte is checked on arrival; what broke off is gone on with.
+///
+/// Example: pipe pull recipes/tars.toml --only rl
+#[derive(clap::Args)]
+pub struct Pull {
+    #[command(flatten)]
+    recipes: RecipesArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Only this node and what it needs. May be repeated
+    #[arg(long, value_name = "NODE", add = complete::nodes())]
+    only: Vec<String>,
+    /// Records, metrics and logs, and no other bytes
+    #[arg(long)]
+    records: bool,
+    /// The answers of services that somebody shared as well; a call that has one is never made
+    #[arg(long)]
+    calls: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Pull) -> Outcome {
+    let patient = Use {
+        read_only: true,
+        patient: true,
+        gives: false,
+    };
+    let study = study::load_all(&args.recipes.recipes, &args.recipes.changes)?;
+    let store = remote::required(store::to_write(&args.store, args.json)?, patient)?;
+    store.prepare()?;
+    // Whether it answers is known before anything is decided.
+    store.find_remote(&Key::from_bytes(&[0; 32]))?;
+    if store.remote().is_none() {
+        let why = store.remote_remark().unwrap_or_default();
+        return Err(Error::World(anyhow!(why)));
+    }
+    let wanted = study::wanted(&study, &args.only, &[])?;
+    let decisions = plan::decide(&store, &study.graph, &wanted)?;
+    let (mut keys, mut without) = (vec![], vec![]);
+    for decision in &decisions {
+        match &decision.verdict {
+            Verdict::Hit(brief) => keys.push(brief.key.clone()),
+            _ => without.push(study.graph.node(decision.id).name.clone()),
+        }
+    }
+    store.keep(keys.iter())?;
+    let mut records = vec![];
+    for key in &keys {
+        records.extend(store.record(key)?);
+    }
+    let failed = pull(&store, &records, args.records);
+    let calls = match args.calls {
+        true => answers::pull(&store)?,
+        false => Moved::default(),
+    };
+    let moved = store.remote().map_or(0, |remote| remote.moved());
+    let closed = store.remote_remark();
+    if args.json {
+        print_json(&json!({
+            "ok": failed.is_empty() && closed.is_none(), "records": records.len(), "missing": without, "failed": failed, "bytes": moved, "answers": calls.answers,
+        }));
+    } else {
+        let mut out = format!(
+            "{} here; {} moved\n",
+            count(records.len() as u64, "record is", "records are"),
+            bytes(moved)
+        );
+        if !without.is_empty() {
+            let n = count(without.len() as u64, "node has", "nodes have");
+            out += &format!("{n} no artifact, here or there: `pipe plan` says what would run\n");
+        }
+        if args.calls {
+            let came = count(calls.answers as u64, "answer", "answers");
+            out += &format!("{came} of services came\n");
+        }
+        print_lines(&out);
+    }
+    for line in failed.iter().chain(&closed) {
+        complain(&format!("error: {line}\n"));
+    }
+    match failed.is_empty() && closed.is_none() {
+        true => Ok(()),
+        false => Err(Error::World(anyhow!(
+            "not everything came; the same command goes on where it broke off"
+        ))),
+    }
+}
+
+/// What did not come, in words.
+fn pull(store: &Store, records: &[Record], small: bool) -> Vec<String> {
+    let bar = ProgressBar::new(records.len() as u64);
+    let style = ProgressStyle::with_template("pulling {wide_bar} {pos} of {len}");
+    bar.set_style(style.expect("the template is well formed"));
+    let waiting = Mutex::new(records.iter().rev().collect::<Vec<_>>());
+    let failed = Mutex::new(vec![]);
+    let work = || {
+        while let Some(record) = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            if let Err(error) = one(store, record, small) {
+                let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                failed.push(format!("`{}`: {error:#}", record.provenance.node));
+            }
+            bar.inc(1);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..AT_ONCE {
+            // Where no thread is given, the others do its part.
+            let _ = threads::start_in(scope, work);
+        }
+        work();
+    });
+    bar.finish_and_clear();
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn one(store: &Store, record: &Record, small: bool) -> anyhow::Result<()> {
+    for log in &record.logs {
+        store.objects().reach(log)?;
+    }
+    for (output, artifact) in &record.outputs {
+        let here = artifact.files.iter().all(|blob| store.objects().has(blob));
+        if !here && (!small || artifact.ty == Type::Metrics) {
+            store.pull(&record.key, output, artifact, &|| None)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! `pipe push`: gives the remote what this store has.
+
+use super::args::{Changes, StoreArgs};
+use super::output::{Error, Outcome, complain, print_json, print_lines};
+use super::remote::Use;
+use super::{answers, complete, remote, store, study};
+use anyhow::anyhow;
+use base::text::{bytes, count};
+use base::threads;
+use clap::ValueHint;
+use engine::plan;
+use engine::plan::verdict::Verdict;
+use engine::store::record::Record;
+use engine::store::remote::Published;
+use engine::store::{Lookup, Store};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+/// Records on their way at once.
+const AT_ONCE: usize = 8;
+
+/// Give the remote the artifacts that it lacks: of these recipes, or all that the store holds whole.
+///
+/// A run does this by itself with what it makes; `push` sends what was made before there was a remote, or could not be sent. Bytes
+/// go first, the record last, so that nobody sees half an artifact. What the remote has stays as it is.
+///
+/// Example: pipe push recipes/tars.toml
+#[derive(clap::Args)]
+pub struct Push {
+    /// Recipes, or `pipe:NAME` [default: every whole artifact of the store]
+    #[arg(value_name = "RECIPE", value_hint = ValueHint::FilePath)]
+    recipes: Vec<PathBuf>,
+    #[command(flatten)]
+    changes: Changes,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Only this node and what it needs. May be repeated
+    #[arg(long, value_name = "NODE", requires = "recipes", add = complete::nodes())]
+    only: Vec<String>,
+    /// The answers of services that the remote lacks, and nothing else. They hold prompts: who may read the remote may read them
+    #[arg(long, conflicts_with_all = ["recipes", "only"])]
+    calls: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What became of the records.
+#[derive(Default)]
+struct Pushed {
+    new: usize,
+    there: usize,
+    /// The remote has other bytes of these nodes.
+    differing: Vec<String>,
+    failed: Vec<String>,
+}
+
+pub fn run(args: &Push) -> Outcome {
+    if args.calls {
+        let moved = answers::push(&store::existing(&args.store)?)?;
+        match args.json {
+            true => print_json(&json!({ "ok": true, "answers": moved.answers })),
+            false => print_lines(&format!(
+                "{} pushed\n",
+                count(moved.answers as u64, "answer", "answers")
+            )),
+        }
+        return Ok(());
+    }
+    let patient = Use {
+        patient: true,
+        gives: true,
+        ..Use::default()
+    };
+    let store = remote::required(store::existing(&args.store)?, patient)?;
+    let (records, evicted) = records(args, &store)?;
+    let total = records.len();
+    let pushed = push(&store, records);
+    let remote = store.remote();
+    let sent = remote.map_or(0, |remote| remote.moved());
+    let settled = remote.map_or(Ok(()), |remote| remote.settle());
+    let closed = store.remote_remark();
+    if args.json {
+        print_json(&json!({
+            "ok": pushed.failed.is_empty() && settled.is_ok() && closed.is_none(),
+            "pushed": pushed.new, "there": pushed.there, "evicted": evicted, "failed": pushed.failed,
+            "differing": pushed.differing, "bytes": sent,
+        }));
+    } else {
+        let mut out = format!(
+            "{} pushed, {} there already; {} moved\n",
+            count(pushed.new as u64, "record", "records"),
+            pushed.there,
+            bytes(sent)
+        );
+        if evicted > 0 {
+            let were = count(evicted as u64, "record was", "records were");
+            out += &format!("{were} left out: their bytes are not here\n");
+        }
+        for node in &pushed.differing {
+            out +=
+                &format!("the remote has other bytes of `{node}`: the node is not reproducible\n");
+        }
+        print_lines(&out);
+    }
+    for line in pushed.failed.iter().chain(&closed) {
+        complain(&format!("error: {line}\n"));
+    }
+    if let Err(error) = settled {
+        return Err(Error::World(error));
+    }
+    match pushed.failed.is_empty() && closed.is_none() {
+        true => Ok(()),
+        false => {
+            let left = total - pushed.new - pushed.there - pushed.differing.len();
+            let left = count(left as u64, "record is", "records are");
+            Err(Error::World(anyhow!(
+                "{left} not at the remote; the same command goes on"
+            )))
+        }
+    }
+}
+
+/// Those to be given, and how many cannot be.
+fn records(args: &Push, store: &Store) -> Result<(Vec<Record>, usize), Error> {
+    let mut found: Vec<Record> = vec![];
+    if args.recipes.is_empty() {
+        found = store.records()?;
+    } else {
+        let study = study::load_all(&args.recipes, &args.changes)?;
+        let wanted = study::wanted(&study, &args.only, &[])?;
+        for decision in plan::decide(store, &study.graph, &wanted)? {
+            if let Verdict::Hit(brief) = &decision.verdict {
+                found.extend(store.record(&brief.key)?);
+            }
+        }
+    }
+    // What came from a remote is there.
+    found.retain(|record| store.found(&record.key).is_none());
+    let all = found.len();
+    found.retain(|record| matches!(store.lookup(&record.key), Lookup::Whole(_)));
+    let evicted = all - found.len();
+    Ok((found, evicted))
+}
+
+/// Several at once; the oldest first, so that who runs beside finds inputs before what was made of them.
+fn push(store: &Store, mut records: Vec<Record>) -> Pushed {
+    records.sort_by_key(|record| std::cmp::Reverse(record.cost.started_ms));
+    // Draws nothing where stderr is no terminal.
+    let bar = ProgressBar::new(records.len() as u64);
+    let style = ProgressStyle::with_template("pushing {wide_bar} {pos} of {len}");
+    bar.set_style(style.expect("the template is well formed"));
+    let (waiting, pushed) = (Mutex::new(records), Mutex::new(Pushed::default()));
+    let work = || {
+        while let Some(record) = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            let published = store.publish(&record, false, &|| false);
+            let name = record.provenance.node.clone();
+            let mut pushed = pushed.lock().unwrap_or_else(PoisonError::into_inner);
+            match published {
+                Ok(Some(Published::New)) => pushed.new += 1,
+                Ok(Some(Published::Same)) => pushed.there += 1,
+                Ok(Some(Published::Other(there))) => match same(&record, &there.text) {
+                    true => pushed.there += 1,
+                    false => pushed.differing.push(name),
+                },
+                // It takes nothing any more, which was told.
+                Ok(None) => {}
+                Err(error) => pushed.failed.push(format!("`{name}`: {error:#}")),
+            }
+            bar.inc(1);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..AT_ONCE {
+            // Where no thread is given, the others do its part.
+            let _ = threads::start_in(scope, work);
+        }
+        work();
+    });
+    bar.finish_and_clear();
+    pushed.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the record at the remote has the same bytes.
+fn same(record: &Record, there: &str) -> bool {
+    let there = Record::from_text(there).ok();
+    let digests = |r: &Record| -> Vec<_> {
+        let outputs = r.outputs.iter();
+        outputs
+            .map(|(name, a)| (name.clone(), a.digest.clone()))
+            .collect()
+    };
+    there.is_some_and(|there| digests(&there) == digests(record))
+}
