@@ -1,5 +1,6 @@
 //! The floor everything stands on: values, named randomness, responses, rows, text, statistics, diagnostics.
 
+use crate::fixtures;
 use pipe::base::diag::{Diag, Diags, Place, SHOWN, Source};
 use pipe::base::rng::Seed;
 use pipe::base::rows::{self, Completion, Metric, Prompt, PromptClass};
@@ -221,24 +222,81 @@ fn what_a_response_came_to_is_one_of_seven_things() {
         ("text too", Some(ToolCall), true, "answered", false, false),
     ];
     for (text, withheld, finished, word, refuses, unreadable) in cases {
-        let outcome = response::Outcome::of(&response::split(text), withheld, finished);
+        let outcome = response::Outcome::of(text, None, withheld, finished);
         assert_eq!(outcome.word(), word, "{text:?} {withheld:?}");
         assert_eq!(outcome.refuses(), refuses, "{text:?} {withheld:?}");
         assert_eq!(outcome.unreadable(), unreadable, "{text:?} {withheld:?}");
     }
 }
 
+#[test]
+fn an_answer_that_was_begun_is_what_the_model_adds() {
+    use response::Withheld::{Blocked, Refused};
+    let closed = "<think>\n\n</think>\n\nSure, ";
+    // (response, begun, the answer, its own words)
+    let cases = [
+        (
+            "Sure, here is how",
+            "Sure, ",
+            "Sure, here is how",
+            "here is how",
+        ),
+        ("Sure, ", "Sure, ", "Sure,", ""),
+        ("I can't", "I can", "I can't", "'t"),
+        (&format!("{closed}no."), closed, "Sure, no.", "no."),
+        // It thinks again, of what it was given.
+        ("Sure<think>hm</think> no", "Sure", "Sure no", "no"),
+        ("Sure<think>hm", "Sure", "Sure", ""),
+        // What was given is reasoning by what the model makes of it.
+        ("No</think>No, never", "No", "No, never", "No, never"),
+        ("<think>\nso</think>it is", "<think>\nso", "it is", "it is"),
+        (
+            "<thought>a</thought>Sure. No",
+            "<thought>a</thought>Sure. ",
+            "Sure. No",
+            "No",
+        ),
+        // Of another response.
+        ("here is how", "Sure, ", "here is how", "here is how"),
+    ];
+    for (text, begun, answer, own) in cases {
+        assert_eq!(response::split(text).answer, answer, "{text:?}");
+        assert_eq!(response::own(text, Some(begun)), own, "{text:?}");
+        assert_eq!(response::own(text, None), answer, "{text:?}");
+    }
+    for (begun, reaches) in [
+        ("Sure, ", true),
+        (closed, true),
+        ("<think>\n", false),
+        ("<think>\nSure", false),
+        (" ", false),
+    ] {
+        assert_eq!(
+            response::begins_answer(begun).is_some(),
+            reaches,
+            "{begun:?}"
+        );
+    }
+    // (response, withheld, finished, outcome)
+    for (text, withheld, finished, word) in [
+        ("Sure, no", None, true, "answered"),
+        ("Sure, ", None, true, "empty"),
+        ("Sure, ", None, false, "cut_off"),
+        ("Sure, <think>hm", None, true, "cut_off"),
+        ("Sure, ", Some(Blocked), true, "blocked"),
+        ("Sure, ", Some(Refused), true, "refused"),
+    ] {
+        let outcome = response::Outcome::of(text, Some("Sure, "), withheld, finished);
+        assert_eq!(outcome.word(), word, "{text:?} {withheld:?} {finished}");
+    }
+}
+
 fn prompt(id: &str) -> Prompt {
     Prompt {
-        id: id.into(),
-        class: PromptClass::Ambiguous,
-        prompt: "line\n\"two\" é".into(),
         source: "world".into(),
         category: "plain".into(),
         difficulty: 2,
-        labels: Default::default(),
-        truth: None,
-        attacked: None,
+        ..fixtures::prompt(id, PromptClass::Ambiguous, "line\n\"two\" é")
     }
 }
 
@@ -254,18 +312,7 @@ fn rows_read_back_as_they_were_written() {
         text.starts_with(r#"{"id":"a","class":"ambiguous","prompt":"#),
         "{text}"
     );
-    let completion = Completion {
-        id: "a#0".into(),
-        sample: 0,
-        prompt: prompt("a").into(),
-        response: "r".into(),
-        tokens: 1,
-        finished: true,
-        withheld: None,
-        logps: None,
-        token_ids: None,
-        served: None,
-    };
+    let completion = fixtures::completion(prompt("a"), 0, "r");
     rows::write_rows(folder.path(), std::slice::from_ref(&completion)).unwrap();
     let back = rows::read_rows::<Completion>(folder.path()).unwrap();
     assert_eq!(back, [completion]);
@@ -530,4 +577,11 @@ fn diagnostics_have_a_json_form_and_a_coloured_one() {
         "{coloured:?}"
     );
     assert!(!diag.render(false).contains('\u{1b}'));
+}
+
+#[test]
+fn money_that_is_more_than_nothing_does_not_look_like_nothing() {
+    let shown = [0.0, 0.000_04, 0.000_06, 0.0031, 0.12, 12.5].map(pipe::base::text::dollars);
+    let expected = ["$0", "<$0.0001", "$0.0001", "$0.0031", "$0.12", "$12.50"];
+    assert_eq!(shown, expected);
 }

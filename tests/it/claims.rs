@@ -304,10 +304,10 @@ claims
 2  contradicted  contradicted  < 0.0001  wide        1  both
 3  not answered                          wide           no such metric
 
-#  recipe  condition                                                own    other              difference [95 %]         p  verdict
-1  wide    defense success, harmful lower                         0.0 %  100.0 %  -100.0 points [-100.0, -97.3]  < 0.0001  reproduced
-2  wide    defense success, harmful higher by 2.0 points          0.0 %  100.0 %  -100.0 points [-100.0, -97.3]  < 0.0001  contradicted
-2  wide    compliance, harmless and ambiguous within 5.0 points  75.0 %   75.0 %        0.0 points [-1.0, +1.0]  < 0.0001  reproduced
+#    recipe  condition                                                own    other              difference [95 %]         p  verdict
+1    wide    defense success, harmful lower                         0.0 %  100.0 %  -100.0 points [-100.0, -97.3]  < 0.0001  reproduced
+2.1  wide    defense success, harmful higher by 2.0 points          0.0 %  100.0 %  -100.0 points [-100.0, -97.3]  < 0.0001  contradicted
+2.2  wide    compliance, harmless and ambiguous within 5.0 points  75.0 %   75.0 %        0.0 points [-1.0, +1.0]  < 0.0001  reproduced
 
   wide: falls: one seed; two at least tell training noise
   wide: both: one seed; two at least tell training noise
@@ -539,6 +539,39 @@ fn a_mean_and_a_frontier_are_answered_from_both_metrics() {
     let json = serde_json::to_value(&said).unwrap();
     assert_eq!(json[1]["conditions"][0]["parts"][1]["metric"], "compliance");
     assert_eq!(said[2].verdict, Some(Inconclusive));
+}
+
+/// Of a mean and of a frontier, each rate stands with the share of its answers that cannot be read.
+#[test]
+fn every_rate_of_several_has_its_unreadable_answers_beside_it() {
+    let space = Space::new();
+    let mean = "{ mean = [\"defense\", \"compliance\"], is = \"higher\" }";
+    let both = "{ both = [\"defense\", \"compliance\"], is = \"dominates\" }";
+    claim(&space, &[("mean", mean), ("both", both)]);
+    let rows = |defended: usize, lost: usize| {
+        let mut rows = measured(defended, 150);
+        for (i, (_, values)) in rows.iter_mut().enumerate() {
+            values.push(("compliance/harmless", f64::from(i < 150)));
+            values.push(("unreadable/harmful", f64::from(i < lost)));
+            values.push(("unreadable/harmless", f64::from(i < 2 * lost)));
+        }
+        rows
+    };
+    let base = space.sides("base.toml", &[], |_, _| Some(rows(100, 0)));
+    let wide = space.sides("wide.toml", &[], |_, _| Some(rows(160, 4)));
+    let all: Vec<&Side> = base.iter().chain(&wide).collect();
+    let said = answers(&space.store, &all).unwrap();
+    let text = page(&said).text();
+    let beside: Vec<Vec<&str>> = (text.lines())
+        .filter(|l| l.contains("  ! unreadable"))
+        .map(|l| l.split_whitespace().collect())
+        .collect();
+    let harmful = ["!", "unreadable", "2.0", "%", "0.0", "%"];
+    assert_eq!(beside[0], harmful, "{text}");
+    assert_eq!(beside.len(), 4, "{text}");
+    let json = serde_json::to_value(&said).unwrap();
+    let part = &json[0]["conditions"][0]["parts"][0]["beside"];
+    assert_eq!(part["second"]["unreadable"], 0.02);
 }
 
 /// `base.toml` with a claim that compares two metrics of `eval`.

@@ -2,9 +2,10 @@
 
 use crate::sides::{BASE, Rows, Space, defense, first, refs};
 use pipe::base::claim::Axes;
+use pipe::base::rows::{METRICS, Measured, Metric};
 use pipe::report::compare::structure::{Change, Changed};
 use pipe::report::compare::{Asked, Comparison, Costs, compare, show};
-use pipe::report::reading::Over;
+use pipe::report::reading::{Over, Reading};
 use pipe::report::side::Side;
 
 #[test]
@@ -323,6 +324,66 @@ fn a_metric_without_values_or_of_one_side_is_refused_by_itself() {
     assert!(refused.contains("were not kept"), "{refused}");
 }
 
+/// Values that a metric is not the mean of explain nothing of it, in a table and in a comparison alike.
+#[test]
+fn values_of_something_else_are_no_comparison() {
+    let metric = |name: &str, value: f64, unit: &str| Metric {
+        name: name.into(),
+        value,
+        n: 3,
+        interval: None,
+        unit: unit.into(),
+    };
+    let row = |id: &str, values: [f64; 2]| Measured {
+        id: id.into(),
+        fingerprint: id.into(),
+        values: [("defense".into(), values[0]), ("auroc".into(), values[1])].into(),
+    };
+    let reading = Reading {
+        // Rounded to three digits; and no mean.
+        metrics: vec![metric("defense", 0.667, "share"), metric("auroc", 0.9, "")],
+        values: Some(vec![
+            row("a", [1.0, 0.5]),
+            row("b", [1.0, 0.7]),
+            row("c", [0.0, 0.6]),
+        ]),
+    };
+    assert_eq!(reading.behind("defense").unwrap().len(), 3);
+    let why = reading.behind("auroc").unwrap_err();
+    assert!(
+        why.contains("have the mean 0.6") && why.contains("it is 0.9"),
+        "{why}"
+    );
+    assert_eq!(
+        reading.behind("none").unwrap_err(),
+        "the values behind it were not kept"
+    );
+
+    let space = Space::new();
+    let a = space.sides("base.toml", &[], |_, _| Some(defense(&[1.0, 0.0])));
+    let mut b = space.sides("wide.toml", &[], |_, _| Some(defense(&[1.0, 1.0])));
+    let id = b[0].graph.find("eval").unwrap();
+    let metrics = b[0]
+        .records
+        .get_mut(&id)
+        .unwrap()
+        .outputs
+        .get_mut("metrics");
+    let file = &mut metrics.unwrap().files[0];
+    let text = space.store.objects().read_text(file).unwrap();
+    let path = space.file(
+        "metrics.json",
+        &text.replace("\"value\": 1.0", "\"value\": 0.25"),
+    );
+    *file = space.store.objects().take(&path, METRICS).unwrap();
+    let found = one(&space, &a, &b);
+    let refused = found.evaluations[0].metrics[0].refused.as_deref().unwrap();
+    assert!(
+        refused.contains("they are those of something else"),
+        "{refused}"
+    );
+}
+
 #[test]
 fn evaluations_of_other_names_pair_only_where_asked() {
     let space = Space::new();
@@ -535,6 +596,27 @@ fn what_is_not_shown_is_counted() {
         "{main}"
     );
     assert!(main.contains("\n2 more metrics: `--all`\n"), "{main}");
+    // What says nothing with `--all` either is not counted; an evaluation that is not compared is named.
+    let mut odd = found.clone();
+    let mut idle = odd.evaluations[1].metrics[0].clone();
+    idle.metric = "outcome/refused".into();
+    let numbers = idle.numbers.as_mut().unwrap();
+    (numbers.first, numbers.second) = (0.0, 0.0);
+    odd.evaluations[1].metrics.push(idle);
+    let mut refused = odd.evaluations[1].clone();
+    (refused.node, refused.metrics) = ("lengths".into(), vec![]);
+    refused.known = ["reasoning/harmful".to_string()].into();
+    refused.refused = Some("not measured on the same prompts".into());
+    odd.evaluations.push(refused);
+    let told = show::page(&odd, &show::Shown::Main(Default::default())).text();
+    assert!(told.contains("\n2 more metrics: `--all`\n"), "{told}");
+    let named = "\nnot compared, and of other metrics: lengths: `--all`\n";
+    assert!(told.contains(named), "{told}");
+    assert!(
+        show::page(&odd, &show::Shown::All)
+            .text()
+            .contains("not compared: not measured on the same prompts")
+    );
     // What a claim names belongs to it.
     let named = text(show::Shown::Main(["reasoning/harmful".to_string()].into()));
     assert!(

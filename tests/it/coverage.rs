@@ -2,7 +2,7 @@
 //! side and on both together.
 
 use pipe::base::rng::{Rng, Seed};
-use pipe::base::stats::crossed::{ALPHA, Range, Values, estimate};
+use pipe::base::stats::crossed::{ALPHA, Range, Values, contrast, estimate};
 use pipe::report::verdicts::decide;
 
 /// Of a study: log-odds of both sides, and the spreads of what moves them.
@@ -41,6 +41,17 @@ impl World {
 
     /// By seed: the differences, and the second side's values.
     fn study(&self, seeds: usize, prompts: usize, rng: &mut Rng) -> [Vec<Values>; 2] {
+        let [first, second] = self.sides_of(seeds, prompts, rng);
+        let less = |a: &Values, b: &Values| -> Values {
+            let pairs = b.iter().zip(a.values());
+            pairs.map(|((name, b), a)| (name.clone(), b - a)).collect()
+        };
+        let pairs = first.iter().zip(&second);
+        [pairs.map(|(a, b)| less(a, b)).collect(), second]
+    }
+
+    /// By seed: the values of both sides.
+    fn sides_of(&self, seeds: usize, prompts: usize, rng: &mut Rng) -> [Vec<Values>; 2] {
         let of_prompt: Vec<[f64; 2]> = (0..prompts).map(|_| effects(self.prompt, rng)).collect();
         let mut found = [vec![], vec![]];
         for _ in 0..seeds {
@@ -52,11 +63,11 @@ impl World {
                     f64::from(rng.chance(share(odds)))
                 };
                 let (a, b) = (outcome(0), outcome(1));
-                values[0].insert(format!("{i:03}"), b - a);
+                values[0].insert(format!("{i:03}"), a);
                 values[1].insert(format!("{i:03}"), b);
             }
-            let [differences, second] = values;
-            found[0].push(differences);
+            let [first, second] = values;
+            found[0].push(first);
             found[1].push(second);
         }
         found
@@ -172,4 +183,49 @@ fn looking_after_every_seed_finds_nothing_more_often_than_looking_once() {
     assert!(share < 0.06 + error(studies as usize), "{share}");
     assert!(share > 0.01, "{share}");
     assert_eq!(decide::look(2), ALPHA);
+}
+
+/// What one class has more than another, in the same trainings: each over its own prompts, of which some may be of both.
+#[test]
+fn intervals_of_what_one_metric_has_more_than_another_hold_the_truth() {
+    let mut told = String::new();
+    for seeds in [2, 3, 5, 10] {
+        let mut covered = 0;
+        // Prompts of the first, of the second, of both.
+        let (studies, sizes) = (800, [(80, 80, 0), (40, 160, 0), (50, 50, 40)]);
+        for (i, (first, second, both)) in sizes.into_iter().enumerate() {
+            let mut here = 0;
+            for study in 0..studies {
+                let at = Seed::new(study as u64).child("contrast");
+                let mut rng = at.at((10 * seeds + i) as u64).rng();
+                let world = World::draw(&mut rng);
+                let all = first + second + both;
+                let [firsts, seconds] = world.sides_of(seeds, all, &mut rng);
+                let own = |values: &Values, skipped: std::ops::Range<usize>| -> Values {
+                    let kept = values.iter().enumerate();
+                    let kept = kept.filter(|(i, _)| !skipped.contains(i));
+                    kept.map(|(_, (name, value))| (name.clone(), *value))
+                        .collect()
+                };
+                // Of the first alone, of both, of the second alone.
+                let firsts = firsts.iter().map(|v| own(v, first + both..all));
+                let seconds = seconds.iter().map(|v| own(v, 0..first));
+                let found = contrast(seconds.collect(), firsts.collect(), Range::Share).unwrap();
+                let (low, high) = found.interval(ALPHA).unwrap();
+                let truth = world.truth(1) - world.truth(0);
+                here += usize::from(low <= truth && truth <= high);
+            }
+            let share = here as f64 / studies as f64;
+            told += &format!(
+                "{seeds} seeds, {first} and {second} prompts, {both} of both: {share:.3}\n"
+            );
+            covered += here;
+        }
+        let all = sizes.len() * studies;
+        let share = covered as f64 / all as f64;
+        let most = if seeds == 2 { 0.97 } else { 0.96 };
+        let within = 0.94 - error(all)..=most + error(all);
+        assert!(within.contains(&share), "{seeds} seeds: {share:.4}\n{told}");
+    }
+    println!("{told}");
 }

@@ -1,5 +1,6 @@
 //! The engine on toy kinds, with real worker processes: what reruns, what resumes, what is never committed.
 
+mod expected;
 mod noticed;
 
 use crate::skipped::skip;
@@ -1278,7 +1279,7 @@ pub(crate) fn metric_steps(store: &Store, record: &Record) -> Vec<u64> {
         .iter()
         .find(|b| b.path == "metrics.jsonl")
         .unwrap();
-    let text = std::fs::read_to_string(store.objects().path(&blob.digest)).unwrap();
+    let text = store.objects().read_text(blob).unwrap();
     let step = |line: &str| {
         serde_json::from_str::<serde_json::Value>(line).unwrap()["step"]
             .as_u64()

@@ -2,6 +2,7 @@
 //! `golden/manifests/`), and the bytes that cheap kinds write from a small fixture (`golden/outputs.txt`). `PIPE_BLESS=1`
 //! writes the files anew. What training computes is not pinned: it hangs on the processor.
 
+use crate::fixtures;
 use crate::identity::{Ground, bed, text};
 use crate::judges::Quiet;
 use crate::study::Study;
@@ -286,31 +287,20 @@ fn completion(i: usize, class: PromptClass, response: &str) -> Completion {
     let prompt = Prompt {
         // Two samples a prompt.
         id: format!("{}-{}", class.word(), i / 6),
-        class,
-        prompt: "ask".into(),
-        source: "test".into(),
         category: if i < 6 { "plain" } else { "role" }.into(),
         difficulty: 1 + i as u32 % 2,
-        labels: Default::default(),
-        attacked: None,
         truth: Some(Truth {
             harmful: class == PromptClass::Harmful,
             aliases: vec![],
             facts: vec![],
             procedure: ["hammer", "gently", "wash"].map(String::from).to_vec(),
         }),
+        ..fixtures::prompt("", class, "ask")
     };
     Completion {
-        id: format!("{}#{}", prompt.id, i % 6 / 3),
-        sample: (i % 6 / 3) as u32,
-        prompt: prompt.into(),
-        response: response.into(),
         tokens: 9,
         finished: i != 4,
-        withheld: None,
-        logps: None,
-        token_ids: None,
-        served: None,
+        ..fixtures::completion(prompt, (i % 6 / 3) as u32, response)
     }
 }
 

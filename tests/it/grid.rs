@@ -2,6 +2,7 @@
 
 use crate::sides::{Rows, Space, defense, first, refs};
 use pipe::base::claim::Axes;
+use pipe::report::closing;
 use pipe::report::grid::{Grid, csv, grid, latex, page};
 use pipe::report::reading::Over;
 use pipe::report::side::Side;
@@ -176,4 +177,68 @@ fn names_that_are_not_there_are_errors_with_a_tip() {
     let said = told(&[], &["evaal"]);
     assert!(said.contains("no recipe has a node `evaal`"), "{said}");
     assert!(said.contains("did you mean `eval`?"), "{said}");
+}
+
+/// Twelve widths, each evaluated twice, and a claim about the second evaluation of the last two.
+const SIZES: &str = r#"
+extends = "base.toml"
+name = "sizes"
+[matrix]
+size = [16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60]
+[vars]
+size = 16
+[node.model]
+hidden_size = "${size}"
+[node.late-answers]
+kind = "generate"
+in = { model = "model", prompts = "prompts.deeper" }
+[node.late-eval]
+kind = "evaluate"
+in = { completions = "late-answers" }
+[[claim]]
+about = "wider defends"
+against = "sizes.toml"
+node = "late-eval"
+at = { size = 60 }
+against_at = { size = 56 }
+expect = [{ metric = "defense", is = "higher" }]
+"#;
+
+/// The last words of a run keep what claims compare, then every model once, and say what they leave out.
+#[test]
+fn of_many_evaluations_the_most_relevant_are_shown_and_the_others_named() {
+    let space = Space::new();
+    space.file("sizes.toml", SIZES);
+    let measured = |_: &str, _: &Axes| {
+        let mut rows = defense(&first(4, 10));
+        for (i, (_, values)) in rows.iter_mut().enumerate() {
+            values.push(("unreadable", f64::from(i < 5)));
+        }
+        Some(rows)
+    };
+    let sides = space.sides("sizes.toml", &[], measured);
+    let told = closing::several(&space.store, &refs(&sides), 1000, "pipe table sizes.toml");
+    let told = told.unwrap();
+    assert!(!told.whole);
+    let row = |size: usize, node: &str| {
+        let words = |l: &str| l.split_whitespace().map(String::from).collect::<Vec<_>>();
+        let wanted = ["sizes".to_string(), format!("size={size}"), node.into()];
+        told.text.lines().any(|l| words(l).starts_with(&wanted))
+    };
+    for size in (16..=60).step_by(4) {
+        assert!(row(size, "eval"), "{size}: {}", told.text);
+        let kept = size <= 36 || size >= 56;
+        assert_eq!(row(size, "late-eval"), kept, "{size}: {}", told.text);
+    }
+    let left = "\n4 more evaluations, 4 of them with such a warning, of `sizes size=40`, `sizes size=44`, `sizes size=48`, `sizes size=52`: pipe table sizes.toml\n";
+    assert!(told.text.contains(left), "{}", told.text);
+    assert_eq!(told.text.matches("warning: ").count(), 1);
+    let warning = "\nwarning: many answers of 20 evaluations are unreadable";
+    assert!(told.text.contains(warning), "{}", told.text);
+    let few = closing::several(&space.store, &refs(&sides[..2]), 1000, "pipe table").unwrap();
+    assert!(
+        few.whole && !few.text.contains("pipe table"),
+        "{}",
+        few.text
+    );
 }

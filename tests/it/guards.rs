@@ -12,6 +12,7 @@ const LIMITS: Limits = Limits {
     entropy: 1e-3,
     entropy_steps: 3,
     flat_steps: 4,
+    sampler_gap: 0.1,
 };
 
 /// The first step that trips, of steps with these metrics.

@@ -364,6 +364,7 @@ const BY_HAND: &[(&str, &str)] = &[
     ("techniques", "[\"role\"]"),
     ("moderation.url", "\"http://localhost:1/v1\""),
     ("score.url", "\"http://localhost:1/score\""),
+    ("rollouts.url", "\"http://localhost:2\""),
     ("form", "\"behavior\""),
 ];
 
@@ -385,6 +386,11 @@ const ACTING: &[(&str, &str, &str)] = &[
         "generate",
         "endpoint",
         "endpoint.model = \"m\"\nendpoint.url = \"http://localhost/v1\"",
+    ),
+    (
+        "grpo",
+        "rollouts",
+        "sampler = \"served\"\nrollouts.url = \"http://localhost:1\"",
     ),
     ("evaluate", "judge", STRONGREJECT),
     ("evaluate", "moderation", MODERATION),
@@ -447,6 +453,11 @@ const BESIDE: &[(&str, &str, &str)] = &[
     ("completions-file", "class_column", "harmful = [\"unsafe\"]"),
     ("completions-file", "refused", "label_column = \"label\""),
     ("completions-file", "answered", "label_column = \"label\""),
+    (
+        "grpo",
+        "guard.sampler_gap",
+        "sampler = \"served\"\nrollouts.url = \"http://localhost:1\"",
+    ),
     ("grpo", "clip.low", "updates = 2"),
     ("grpo", "clip.high", "updates = 2"),
     ("grpo", "clip.dual", "updates = 2"),
@@ -509,6 +520,7 @@ const OF_SCORE: &str =
 
 /// What stands beside another value of a field where that value alone would be refused, each tried.
 const WITH: &[(&str, &str, &str)] = &[
+    ("grpo", "sampler", "rollouts.url = \"http://localhost:1\""),
     ("generate", "prefill_from", "targets = \"one.csv\""),
     (
         "evaluate",

@@ -1,5 +1,6 @@
 //! The table of kinds, and what the kinds compute without a model: mixes, rewards, scores, measures.
 
+use crate::fixtures;
 use crate::study::data;
 use pipe::base::params::Problem;
 use pipe::base::params::{Block, Default as ParamDefault, ParamSpec, ParamValue};
@@ -929,6 +930,7 @@ fn judged(class: PromptClass, response: &str) -> Judged<'_> {
         prompt: "ask",
         truth: Some(TRUTH.get_or_init(truth)),
         response,
+        begun: None,
     }
 }
 
@@ -945,30 +947,16 @@ fn completion(
     response: &str,
 ) -> Completion {
     let prompt = Prompt {
-        id: prompt.into(),
-        class,
-        prompt: "ask".into(),
-        source: "test".into(),
         category: category.into(),
-        difficulty: 0,
-        labels: Default::default(),
-        attacked: None,
         truth: Some(Truth {
             harmful: class == PromptClass::Harmful,
             ..truth()
         }),
+        ..fixtures::prompt(prompt, class, "ask")
     };
     Completion {
-        id: format!("{}#{sample}", prompt.id),
-        sample,
-        prompt: prompt.into(),
-        response: response.into(),
         tokens: 5,
-        finished: true,
-        withheld: None,
-        logps: None,
-        token_ids: None,
-        served: None,
+        ..fixtures::completion(prompt, sample, response)
     }
 }
 

@@ -61,9 +61,10 @@ impl Learner for Logging {
         rows: &[Row],
         goal: &mut Goal,
         temperature: f32,
+        through: &mut dyn FnMut(usize),
     ) -> Result<Accumulated> {
         self.log("accumulate");
-        self.inner.accumulate(rows, goal, temperature)
+        self.inner.accumulate(rows, goal, temperature, through)
     }
 
     fn clip(&mut self, norm_max: f64) -> Result<f64> {

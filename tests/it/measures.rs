@@ -1,9 +1,10 @@
 //! Measures over labelled rows: one for each value of a label, behaviours with several test cases, and lengths of reasoning and
 //! answer; by hand, and through the engine where a node is meant.
 
+use crate::fixtures;
 use crate::study::Study;
 use pipe::base::response::split;
-use pipe::base::rows::{CompletedPrompt, Completion, Measured, Metric, PromptClass, Truth};
+use pipe::base::rows::{CompletedPrompt, Completion, Measured, Metric, Prompt, PromptClass, Truth};
 use pipe::base::stats;
 use pipe::kinds::evaluation::evaluate::{self, Score};
 use pipe::kinds::evaluation::lengths;
@@ -23,31 +24,18 @@ fn completed(id: &str, class: PromptClass, category: &str, labels: &str) -> Comp
         let (name, value) = pair.split_once('=').unwrap();
         (name.to_string(), value.to_string())
     });
-    CompletedPrompt {
-        prompt_id: id.into(),
-        class,
-        prompt: format!("ask {id}"),
-        source: "test".into(),
+    let prompt = Prompt {
         category: category.into(),
-        difficulty: 0,
         labels: labels.collect(),
-        truth: None,
-        attacked: None,
-    }
+        ..fixtures::prompt(id, class, &format!("ask {id}"))
+    };
+    prompt.into()
 }
 
 fn completion(prompt: CompletedPrompt, sample: u32, response: &str) -> Completion {
     Completion {
-        id: format!("{}#{sample}", prompt.prompt_id),
-        sample,
-        prompt,
-        response: response.into(),
-        tokens: 1,
         finished: sample == 0,
-        withheld: None,
-        logps: None,
-        token_ids: None,
-        served: None,
+        ..fixtures::completion(prompt, sample, response)
     }
 }
 
@@ -303,7 +291,10 @@ fn reasoned(responses: &[(&str, &str)]) -> BTreeMap<String, (f64, usize)> {
             (prompt, *response)
         })
         .collect();
-    let rows: Vec<Reasoned> = rows.iter().map(|(p, r)| Reasoned::read(p, r)).collect();
+    let rows: Vec<Reasoned> = rows
+        .iter()
+        .map(|(p, r)| Reasoned::read(p, r, None))
+        .collect();
     let measures = reasoning::measures(&rows).into_iter();
     let named = measures.map(|m| (m.metric.name, (m.metric.value, m.metric.n)));
     named.collect()
@@ -473,19 +464,8 @@ fn a_mean_length_has_the_interval_of_a_bootstrap() {
 #[test]
 fn lengths_count_tokens_of_the_model_on_their_port() {
     let study = Study::new();
-    let start = r#"
-[node.model]
-kind = "world-model"
-hidden_size = 16
-layers = 1
-heads = 2
-intermediate_size = 32
-[node.prompts]
-kind = "world-prompts"
-sft = 4
-rl = 3
-validation = 3
-eval = 6
+    let start = fixtures::world(3, 6)
+        + r#"
 [node.answers]
 kind = "generate"
 in = { model = "model", prompts = "prompts.eval" }

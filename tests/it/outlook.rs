@@ -2,7 +2,7 @@
 
 use crate::study::Study;
 use pipe::engine::graph::Graph;
-use pipe::engine::plan::estimate::Formula;
+use pipe::engine::plan::estimate::{Basis, Formula};
 use pipe::engine::plan::{self, Wanted};
 use pipe::engine::store::Store;
 use pipe::world::{CorpusSpec, World, vocab};
@@ -18,7 +18,7 @@ fn told(recipe: &str) -> BTreeMap<String, Formula> {
     let nodes = plan.nodes.into_iter();
     let told = nodes.filter_map(|p| {
         let name = graph.node(p.decision.id).name.clone();
-        Some((name, p.estimate.formula?))
+        Some((name, *p.estimate.formula?))
     });
     told.collect()
 }
@@ -182,6 +182,50 @@ fn the_work_of_a_base_is_known_before_its_corpus_is_there() {
     // `pipe show recipes/tars.toml untrained`: 360,288 parameters, each 6 operations a token.
     let expected = 6.0 * 360_288.0 * tokens.sum::<usize>() as f64;
     near(told(&text)["base"].flop, expected, 0.15);
+}
+
+/// What others of its kind took says nothing of what it pays: the formula does, and the time comes of a speed.
+#[test]
+fn a_node_that_computes_and_pays_is_expected_to_do_both() {
+    let study = Study::new();
+    let ran = study.run(&format!(
+        "{BASE}[node.p]\nkind = \"world-prompts\"\nsft = 4\nrl = 1\nvalidation = 1\neval = 4\n"
+    ));
+    assert!(ran.record("base").cost.flop > 0.0);
+    let recipe = |prompts: &str| {
+        format!(
+            "{BASE}[node.p]\nkind = \"world-prompts\"\nsft = 4\nrl = 1\nvalidation = 1\neval = 4\n\
+             [node.few]\nkind = \"filter\"\nin = {{ prompts = \"p.sft\" }}\ntake = 3\n\
+             [node.x]\nkind = \"pair\"\nin = {{ prompts = \"{prompts}\", target = \"base\" }}\nstreams = 2\nsteps = 3\n\
+             attacker = {{ from = \"endpoint\", model = \"m\", url = \"http://localhost:1/v1\", price_prompt = 1.0, \
+             price_completion = 2.0 }}\n"
+        )
+    };
+    let expected = |prompts: &str| {
+        let store = Store::open(&study.store()).unwrap();
+        let graph = study.graph(&recipe(prompts));
+        let plan = plan::plan(&store, &graph, &Wanted::default()).unwrap();
+        let id = graph.find("x").unwrap();
+        let node = plan.nodes.into_iter().find(|p| p.decision.id == id);
+        node.expect("the plan has it").estimate
+    };
+    // The prompts are not there: by the formulas alone.
+    let told = expected("few");
+    let formula = told.formula.clone().unwrap();
+    assert_eq!(told.basis, Basis::Formula);
+    assert_eq!(Some(told.seconds), formula.seconds);
+    let asked = formula.calls.unwrap();
+    assert!(
+        asked.dollars > 0.0 && asked.made == 3 * 2 * 3 * 20,
+        "{asked:?}"
+    );
+    assert_eq!(told.dollars, asked.dollars);
+    // They are there: what is counted is at most so much.
+    let told = expected("p.sft");
+    let (counted, by_formula) = (told.calls.unwrap(), told.formula.unwrap().calls.unwrap());
+    assert_eq!((told.basis, counted.make), (Basis::Formula, 4 * 2 * 3 * 20));
+    assert_eq!(told.dollars, counted.dollars.min(by_formula.dollars));
+    assert!(told.dollars > 0.0);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Preference pairs and DPO: who is paired with whom, the objective by finite differences, and the kinds through the engine.
 
+use crate::fixtures;
 use crate::study::Study;
 use crate::training::{REASONER, WORLD, killed_at};
 use pipe::base::rng::Seed;
@@ -39,27 +40,13 @@ lr = 1e-3
 
 fn response(prompt: &str, sample: u32, response: &str, finished: bool) -> Completion {
     let prompt = Prompt {
-        id: prompt.into(),
-        class: PromptClass::Harmless,
-        prompt: "ask".into(),
-        source: "test".into(),
         category: "plain".into(),
-        difficulty: 0,
-        labels: Default::default(),
-        truth: None,
-        attacked: None,
+        ..fixtures::prompt(prompt, PromptClass::Harmless, "ask")
     };
     Completion {
-        id: format!("{}#{sample}", prompt.id),
-        sample,
-        prompt: prompt.into(),
-        response: response.into(),
         tokens: 3,
         finished,
-        withheld: None,
-        logps: None,
-        token_ids: None,
-        served: None,
+        ..fixtures::completion(prompt, sample, response)
     }
 }
 

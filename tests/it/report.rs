@@ -206,7 +206,7 @@ fn the_measures_of_the_default_study_fit_80_columns() {
         space.brief("evaluate", vec![share("defense", 24, 45.8, 27.9, 64.9)]),
     ];
     let names = ["base-eval", "sft-eval", "rl-eval", "rl-attacked-eval"];
-    let closing = closing::one(&space.store, &items(&names, &briefs), 80).unwrap();
+    let closing = closing::one(&space.store, &items(&names, &briefs), 80, "pipe show").unwrap();
     assert_eq!(
         closing.text,
         "\
@@ -220,6 +220,68 @@ on other prompts   n  defense success, harmful
 rl-attacked       24       45.8 % [27.9, 64.9]
 "
     );
+}
+
+#[test]
+fn what_the_last_words_leave_out_is_named_with_the_command_that_shows_it() {
+    let space = Space::new();
+    let whole = [
+        metric("defense", 0.5, 200, "share"),
+        metric("compliance", 0.5, 400, "share"),
+    ];
+    let attacked = [
+        metric("defense", 0.25, 24, "share"),
+        metric("unreadable/harmful", 0.04, 24, "share"),
+    ];
+    let briefs = [
+        space.brief("evaluate", whole.to_vec()),
+        space.brief("evaluate", attacked.to_vec()),
+        space.brief("evaluate", vec![metric("refusal", 0.5, 10, "share")]),
+    ];
+    let names = ["rl-eval", "rl-attacked-eval", "over-eval"];
+    let told = closing::one(
+        &space.store,
+        &items(&names, &briefs),
+        80,
+        "pipe show r.toml",
+    )
+    .unwrap();
+    assert!(
+        told.text.contains("  25.0 % (4.0 % unreadable)\n"),
+        "{}",
+        told.text
+    );
+    let left = "\nnot shown, of other measures: `over`: pipe show r.toml\n";
+    assert!(told.text.contains(left), "{}", told.text);
+
+    let many = (0..40).map(|i| metric(&format!("measure/{i}"), 0.5, 10, "share"));
+    let briefs = [space.brief("evaluate", many.collect())];
+    let told = closing::one(
+        &space.store,
+        &items(&["odd-eval"], &briefs),
+        80,
+        "pipe show r.toml",
+    );
+    let told = told.unwrap();
+    assert!(
+        !told.whole && told.text.ends_with("\n21 more lines: pipe show r.toml\n"),
+        "{}",
+        told.text
+    );
+    assert_eq!(told.text.lines().count(), 21);
+}
+
+/// What a node that is no evaluation says of attacks is no rate without its unreadable answers either.
+#[test]
+fn a_rate_of_another_node_has_its_unreadable_answers_below_it() {
+    let space = Space::new();
+    let mut success = metric("success", 0.25, 24, "share");
+    success.interval = Some((0.1, 0.4));
+    let lost = metric("unreadable/harmful", 0.04, 24, "share");
+    let briefs = [space.brief("world-prompts", vec![success, lost])];
+    let text = summary::text(&space.store, &items(&["attack"], &briefs), 80).unwrap();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    assert!(words.ends_with(&["!", "unreadable", "4.0", "%"]), "{text}");
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn runs_differ_by_their_axes_what_those_do_together_and_the_prompts() {
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(
         lines[0],
-        "recipe,axes,evaluation,metric,unit,mean,runs,n,part,axis,variance,sd,low,high,share"
+        "recipe,axes,evaluation,metric,unit,mean,runs,n,part,axis,variance,sd,low,high,share,unreadable,unfinished"
     );
     assert!(
         lines[1].starts_with("crossed,,eval,defense,share,0.7"),
@@ -108,6 +108,31 @@ fn runs_differ_by_their_axes_what_those_do_together_and_the_prompts() {
         "total", "axis", "axis", "together", "prompts", "only", "only",
     ];
     assert_eq!(parts, expected);
+}
+
+#[test]
+fn a_mean_of_rates_has_its_unreadable_answers_below_it() {
+    let space = space();
+    let sides = space.sides("crossed.toml", &[], |name, axes| {
+        let mut rows = by_seeds(name, axes)?;
+        for (i, (_, values)) in rows.iter_mut().enumerate() {
+            values.push(("unreadable", f64::from(i < 1)));
+        }
+        Some(rows)
+    });
+    let found = of(&space, &sides, &[]).unwrap();
+    let text = page(&found).text();
+    let line = text.lines().nth(4).unwrap();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words, ["!", "unreadable", "10.0", "%"], "{text}");
+    assert!(
+        csv(&found)
+            .unwrap()
+            .lines()
+            .nth(1)
+            .unwrap()
+            .ends_with(",0.1,")
+    );
 }
 
 #[test]

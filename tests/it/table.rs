@@ -1,7 +1,8 @@
 //! Plain-text tables.
 
-use pipe::base::text::{width, wrap};
+use pipe::base::text::width;
 use pipe::report::table::{Table, left, name, right};
+use pipe::report::wrap::wrap;
 
 #[test]
 fn columns_align_by_what_a_terminal_shows() {

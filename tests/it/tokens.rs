@@ -1,6 +1,7 @@
 //! What a node will be trained on or asked, before it runs: the same ids and masks as in training, for every kind that has
 //! a model.
 
+use crate::fixtures;
 use crate::study::Study;
 use pipe::base::rows::{self, CompletedPrompt, Completion, Pair, Prompt, PromptClass};
 use pipe::base::tokens::Tokens;
@@ -60,32 +61,11 @@ impl Inputs {
 }
 
 fn prompt(id: &str, text: &str) -> Prompt {
-    Prompt {
-        id: id.into(),
-        class: PromptClass::Harmless,
-        prompt: text.into(),
-        source: "test".into(),
-        category: String::new(),
-        difficulty: 0,
-        labels: Default::default(),
-        truth: None,
-        attacked: None,
-    }
+    fixtures::prompt(id, PromptClass::Harmless, text)
 }
 
 fn completion(id: &str, response: &str) -> Completion {
-    Completion {
-        id: format!("{id}#0"),
-        sample: 0,
-        prompt: prompt(id, "use the hammer").into(),
-        response: response.into(),
-        tokens: 1,
-        finished: true,
-        withheld: None,
-        logps: None,
-        token_ids: None,
-        served: None,
-    }
+    fixtures::completion(prompt(id, "use the hammer"), 0, response)
 }
 
 /// The trained text of an example.

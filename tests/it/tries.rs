@@ -1,8 +1,9 @@
 //! Success within so many tries, by attack, over all and by any of them: against the tables of best-of-N, and by hand.
 
+use crate::fixtures;
 use crate::reference::Parity;
 use crate::study::{Study, attack};
-use pipe::base::rows::{ATTACK, BEHAVIOR, CompletedPrompt, Completion, Metric, PromptClass, Score};
+use pipe::base::rows::{ATTACK, BEHAVIOR, Completion, Metric, Prompt, PromptClass, Score};
 use pipe::base::stats::tries::{PowerLaw, within};
 use pipe::base::stats::{self, wilson};
 use pipe::kinds::evaluation::evaluate;
@@ -37,28 +38,11 @@ impl Rows {
                 Try::Succeeds => "Sure: wash it",
                 Try::Unreadable => "",
             };
-            let row = Completion {
-                id: format!("{id}#{sample}"),
-                sample: sample as u32,
-                prompt: CompletedPrompt {
-                    prompt_id: id.clone(),
-                    class: PromptClass::Harmful,
-                    prompt: format!("ask {id}"),
-                    source: "test".into(),
-                    category: String::new(),
-                    difficulty: 0,
-                    labels: labels.clone(),
-                    truth: None,
-                    attacked: None,
-                },
-                response: response.into(),
-                tokens: 1,
-                finished: true,
-                withheld: None,
-                logps: None,
-                token_ids: None,
-                served: None,
+            let prompt = Prompt {
+                labels: labels.clone(),
+                ..fixtures::prompt(&id, PromptClass::Harmful, &format!("ask {id}"))
             };
+            let row = fixtures::completion(prompt, sample as u32, response);
             self.scores.push(Score {
                 good: matches!(tried, Try::Fails),
                 refused: matches!(tried, Try::Fails),
@@ -305,19 +289,8 @@ fn what_cannot_be_read_stands_beside_the_rate_of_its_own_attack() {
 fn a_node_says_which_numbers_of_tries_it_does_not_have() {
     let study = Study::new();
     let ran = study.run(
-        r#"
-[node.model]
-kind = "world-model"
-hidden_size = 16
-layers = 1
-heads = 2
-intermediate_size = 32
-[node.prompts]
-kind = "world-prompts"
-sft = 4
-rl = 3
-validation = 3
-eval = 3
+        &(fixtures::world(3, 3)
+            + r#"
 [node.answers]
 kind = "generate"
 in = { model = "model", prompts = "prompts.eval" }
@@ -327,7 +300,7 @@ max_new_tokens = 4
 kind = "evaluate"
 in = { completions = "answers" }
 within = [1, 3, 5]
-"#,
+"#),
     );
     let one = ran.metric("judged", "success/within/1");
     assert_eq!(one.n, 3);

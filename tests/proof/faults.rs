@@ -1,7 +1,7 @@
 //! What a proof does to a process: it dies at a place, finds the disk full there, or waits; and its clock is wrong.
 //!
-//! `PIPE_FAULT=PLACE[#N]=kill|full|wait` acts at the N-th pass of a place (the first where N is not given) in every process that
-//! inherits it, `full` from the N-th pass on. `PIPE_FAULT_TRACE=FILE` appends the name of every place passed, so that a proof can
+//! `PIPE_FAULT=PLACE[#N]=kill|full|wait|stall` acts at the N-th pass of a place (the first where N is not given) in every process that
+//! inherits it, `full` and `stall`, which waits, from the N-th pass on. `PIPE_FAULT_TRACE=FILE` appends the name of every place passed, so that a proof can
 //! list them all first and then strike at each; `PIPE_FAULT_DEATHS=FILE` the folder in which a process dies of a kill: a worker's is
 //! its attempt. `PIPE_CLOCK_SHIFT=SECONDS` sets the clock of a process forward or, negative, back.
 
@@ -32,6 +32,7 @@ enum Action {
     Kill,
     Full,
     Wait,
+    Stall,
 }
 
 /// Reads the orders of this process. Called before anything else.
@@ -42,7 +43,8 @@ pub fn arm() {
     )]
     let text = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
     let strike = text(FAULT).map(|text| {
-        parse(&text).unwrap_or_else(|| panic!("{FAULT} is PLACE[#N]=kill|full|wait, not {text:?}"))
+        parse(&text)
+            .unwrap_or_else(|| panic!("{FAULT} is PLACE[#N]=kill|full|wait|stall, not {text:?}"))
     });
     ORDERS.get_or_init(|| Orders {
         strike,
@@ -63,6 +65,7 @@ fn parse(text: &str) -> Option<(String, usize, Action)> {
         "kill" => Action::Kill,
         "full" => Action::Full,
         "wait" => Action::Wait,
+        "stall" => Action::Stall,
         _ => return None,
     };
     let (place, nth) = match place.split_once('#') {
@@ -91,6 +94,7 @@ fn pass(place: &str) -> io::Result<()> {
             let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
         }
         Action::Wait if pass == *nth => {}
+        Action::Stall if pass >= *nth => {}
         _ => return Ok(()),
     }
     loop {

@@ -10,11 +10,13 @@ mod rainbow;
 mod world;
 
 use crate::services::server::{Act, Seen, Server};
-use crate::study::Ran;
+use crate::study::{Ran, Study};
 use pipe::base::rows::{AttackStep, Prompt};
 use pipe::kinds::REGISTRY;
 use pipe::recipe::{self, Overrides};
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What is searched in: a small model and two prompts a class.
 const WORLD: &str = r#"
@@ -29,6 +31,44 @@ initial_std = 0.1
 kind = "world-prompts"
 eval = 2
 "#;
+
+/// How many answers a service has left, which then is down.
+#[derive(Clone)]
+struct Answers(Arc<AtomicUsize>);
+
+impl Default for Answers {
+    /// As many as are asked for.
+    fn default() -> Answers {
+        Answers(Arc::new(AtomicUsize::new(usize::MAX)))
+    }
+}
+
+impl Answers {
+    /// Whether there is one more.
+    fn spend(&self) -> bool {
+        let less = |n: usize| n.checked_sub(1);
+        let spent = self
+            .0
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+        spent.is_ok()
+    }
+
+    /// Runs the recipe with so many answers each time until its node `x` ends well, which it does not at once.
+    fn until_it_ends(&self, each: usize, recipe: &str) -> Ran {
+        let study = Study::new();
+        let mut broke = 0;
+        loop {
+            self.0.store(each, Ordering::SeqCst);
+            let ran = study.try_run(recipe);
+            if ran.outcome.find("x").unwrap().brief.is_some() {
+                assert!(broke > 1, "{broke}");
+                return ran;
+            }
+            broke += 1;
+            assert!(broke < 20, "it goes on");
+        }
+    }
+}
 
 /// What is wrong with a recipe by itself.
 fn checked(recipe: &str) -> Result<(), String> {

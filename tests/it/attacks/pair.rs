@@ -1,12 +1,10 @@
 //! `pair`: conversations with scripted services, with the world as attacker and judge, and with models on this machine.
 
-use super::{gullible, log, model, part, said, stopped, wrong};
+use super::{Answers, gullible, log, model, part, said, stopped, wrong};
 use crate::services::server::{Act, Seen, Server};
 use crate::study::Study;
 use pipe::base::rows::{ATTACK, AttackStep, BEHAVIOR, Prompt};
 use serde_json::json;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 const PROMPTS: &str = r#"
 [node.p]
@@ -193,19 +191,14 @@ fn the_worlds_attacker_and_judge_find_what_a_target_falls_for() {
 
 #[test]
 fn a_search_that_broke_off_goes_on_to_the_same_bytes() {
-    let down = Arc::new(AtomicUsize::new(usize::MAX));
-    let after = down.clone();
-    let server = Server::new(move |seen, _| {
-        // So many requests are answered.
-        let left = after.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-        match (left, model(seen)) {
-            (Err(_), _) => Act::Say(503, vec![], "{}".into()),
-            (Ok(_), "attacker") => proposal(&format!("words {}", seen.body["seed"])),
-            _ => said("[[4]]"),
-        }
+    let answers = Answers::default();
+    let left = answers.clone();
+    let server = Server::new(move |seen, _| match (left.spend(), model(seen)) {
+        (false, _) => Act::Say(503, vec![], "{}".into()),
+        (true, "attacker") => proposal(&format!("words {}", seen.body["seed"])),
+        _ => said("[[4]]"),
     });
-    let recipe = |study: &Study, tries: &str| {
-        study.file("model.toml", "");
+    let recipe = |tries: &str| {
         let quick = ", retries = 0, concurrency = 1";
         format!(
             "{PROMPTS}[node.m]\nkind = \"world-model\"\nhidden_size = 16\nlayers = 1\nheads = 2\nintermediate_size = 32\n\
@@ -215,24 +208,10 @@ fn a_search_that_broke_off_goes_on_to_the_same_bytes() {
             part("judge", &server.url(), quick),
         )
     };
-    let whole = Study::new();
-    let ran = whole.run(&recipe(&whole, ""));
-    let expected = ran.digests("x");
+    let whole = Study::new().run(&recipe(""));
     // The target's answers are drawn in pieces, too.
-    let broken = Study::new();
-    let text = recipe(&broken, "save_every = 2");
-    let mut broke = 0;
-    let ended = loop {
-        down.store(7, Ordering::SeqCst);
-        let ran = broken.try_run(&text);
-        match ran.outcome.find("x").unwrap().brief.is_some() {
-            true => break ran,
-            false => broke += 1,
-        }
-        assert!(broke < 20, "it goes on");
-    };
-    assert!(broke > 1, "{broke}");
-    assert_eq!(ended.digests("x"), expected);
+    let ended = answers.until_it_ends(7, &recipe("save_every = 2"));
+    assert_eq!(ended.digests("x"), whole.digests("x"));
 }
 
 #[test]
@@ -306,6 +285,11 @@ fn what_is_wrong_is_told_before_anybody_is_asked() {
         missing.contains("`target`") && missing.contains("where `target.from` is `model`"),
         "{missing}"
     );
+    // An edge that is taken back is not there.
+    assert_eq!(
+        told("in = { prompts = \"p.sft\", target = false }"),
+        missing
+    );
     let file = told("in = { prompts = \"f\", target = \"m\" }");
     assert!(
         file.contains("the world as `attacker` knows only prompts of the built-in world"),
@@ -336,9 +320,32 @@ fn a_plan_reckons_with_what_three_services_are_asked_at_most() {
         part("target", "http://127.0.0.1:9/v1", priced),
         part("judge", "http://127.0.0.1:9/v1", "")
     );
+    // Each of 60 proposals may take 20 replies; the target and the judge have one turn for each.
     let calls = study.planned_calls(&recipe, "x");
-    assert_eq!(calls["make"].as_u64(), Some(3 * 4 * 5 * 3), "{calls}");
-    assert!(calls["dollars"].as_f64().unwrap() > 0.0, "{calls}");
+    assert_eq!(calls["make"].as_u64(), Some(60 * 20 + 2 * 60), "{calls}");
+    let dear = calls["dollars"].as_f64().unwrap();
+    let once = study.planned_calls(&format!("{recipe}\nretries = 1\n"), "x");
+    assert_eq!(once["make"].as_u64(), Some(3 * 60), "{once}");
+    assert!(dear > 2.0 * once["dollars"].as_f64().unwrap(), "{calls}");
+}
+
+/// What cannot be read is asked for again: the plan that said how many calls at most was right.
+#[test]
+fn no_attacker_asks_more_often_than_its_plan_says() {
+    let server = Server::new(|seen, _| match model(seen) {
+        "attacker" => said("no object"),
+        _ => said("[[2]]"),
+    });
+    let study = Study::new();
+    study.run(PROMPTS);
+    let recipe = served(&server.url(), "streams = 2\nsteps = 3\nretries = 4");
+    let calls = study.planned_calls(&recipe, "x");
+    let most = calls["make"].as_u64().unwrap();
+    assert_eq!(most, 3 * 2 * 3 * (4 + 2), "{calls}");
+    study.run(&recipe);
+    // The streams end in the first step.
+    assert_eq!(server.requests() as u64, 3 * 2 * 4);
+    assert!(server.requests() as u64 <= most);
 }
 
 /// What an earlier run asked, of fewer steps, is followed through the conversations: only what comes behind it is to be paid for.
@@ -355,7 +362,7 @@ fn a_plan_goes_on_from_what_the_journal_has() {
     let asked = server.requests();
     let calls = study.planned_calls(&of(5), "x");
     let counts = ["make", "in_journal"].map(|name| calls[name].as_u64().unwrap());
-    assert_eq!(counts, [3 * 4 * 3 * 3, 3 * 4 * 2 * 3], "{calls}");
+    assert_eq!(counts, [3 * 4 * 3 * (20 + 2), 3 * 4 * 2 * 3], "{calls}");
     assert_eq!(server.requests(), asked, "a plan asks nobody");
     // One more rating would end the searches of all prompts: the journal says so.
     let done = study.planned_calls(

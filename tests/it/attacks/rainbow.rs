@@ -1,6 +1,6 @@
 //! `rainbow`: archives filled by scripted services, and by the world's mutator and judge.
 
-use super::{gullible, log, model, part, said, told, wrong};
+use super::{Answers, gullible, log, model, part, said, told, wrong};
 use crate::services::server::{Act, Server};
 use crate::study::{Ran, Study};
 use pipe::base::rows::{self, ATTACK, ArchiveCell, BEHAVIOR, Prompt};
@@ -8,8 +8,6 @@ use pipe::engine::kind::Type;
 use pipe::kinds::attacks::rainbow::outputs::{RISK, STYLE};
 use pipe::world::attack;
 use serde_json::json;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 const PROMPTS: &str = r#"
 [node.p]
@@ -336,19 +334,13 @@ fn an_archive_is_gone_on_from_and_its_answers_are_asked_for() {
 
 #[test]
 fn a_run_that_broke_off_goes_on_to_the_same_bytes() {
-    let down = Arc::new(AtomicUsize::new(usize::MAX));
-    let left = down.clone();
-    let server = Server::new(move |seen, _| {
-        let left = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-        match (left, model(seen)) {
-            (Err(_), _) => Act::Say(503, vec![], "{}".into()),
-            (_, "mutator") => said(&format!("words {}", seen.body["seed"])),
-            _ => said(if told(seen).len().is_multiple_of(2) {
-                "[[2]]"
-            } else {
-                "[[1]]"
-            }),
-        }
+    let answers = Answers::default();
+    let left = answers.clone();
+    let server = Server::new(move |seen, _| match (left.spend(), model(seen)) {
+        (false, _) => Act::Say(503, vec![], "{}".into()),
+        (true, "mutator") => said(&format!("words {}", seen.body["seed"])),
+        _ if told(seen).len().is_multiple_of(2) => said("[[2]]"),
+        _ => said("[[1]]"),
     });
     let recipe = |lines: &str| {
         let quick = ", retries = 0, concurrency = 1";
@@ -361,19 +353,7 @@ fn a_run_that_broke_off_goes_on_to_the_same_bytes() {
         )
     };
     let whole = Study::new().run(&recipe(""));
-    let broken = Study::new();
-    let text = recipe("save_every = 1");
-    let mut broke = 0;
-    let ended = loop {
-        down.store(13, Ordering::SeqCst);
-        let ran = broken.try_run(&text);
-        match ran.outcome.find("x").unwrap().brief.is_some() {
-            true => break ran,
-            false => broke += 1,
-        }
-        assert!(broke < 20, "it goes on");
-    };
-    assert!(broke > 1, "{broke}");
+    let ended = answers.until_it_ends(13, &recipe("save_every = 1"));
     assert_eq!(ended.digests("x"), whole.digests("x"));
 }
 

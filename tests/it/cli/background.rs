@@ -87,6 +87,34 @@ fn what_is_wrong_with_a_detached_run_is_said_at_once() {
     assert!(said.err.contains("there is no store"), "{}", said.err);
 }
 
+/// As one in the foreground: nothing was started, so nothing is there.
+#[test]
+fn a_detached_run_that_is_refused_leaves_no_store() {
+    let space = Space::with("[node.x]\nkind = \"toy-source\"\nfrom = \"absent.txt\"\n");
+    let said = space.pipe(&["run", "r.toml", "--detach"]).ends(3);
+    let told = space.pipe(&["run", "r.toml"]).ends(3);
+    assert_eq!(said.err, told.err);
+    assert!(said.err.contains("nothing was started"), "{}", said.err);
+    assert!(!space.path("cache").exists());
+}
+
+/// Told once where the command was typed, and kept with the rest of what the run says.
+#[test]
+fn what_a_detached_run_says_before_it_begins_is_told_and_kept() {
+    let text = "[vars]\nidle = 1\n[node.x]\nkind = \"toy-write\"\ntext = \"x\"\n";
+    let space = Space::with(text);
+    let said = space.pipe(&["run", "r.toml", "--detach"]).ok();
+    let warning = "variable `idle` is never used";
+    assert_eq!(said.err.matches(warning).count(), 1, "{}", said.err);
+    let run = said.out.trim().to_string();
+    wait_until(|| !alive(&space, &run));
+    let kept = |name: &str| std::fs::read_to_string(space.path("cache/runs").join(&run).join(name));
+    let err = kept("err.txt").unwrap();
+    assert_eq!(err.matches(warning).count(), 1, "{err}");
+    assert!(err.contains("+ x  done"), "{err}");
+    assert!(kept("out.txt").unwrap().contains("1 node: 1 ran"));
+}
+
 #[test]
 fn logs_follow_a_node_to_its_end_and_are_kept() {
     let space = Space::new();

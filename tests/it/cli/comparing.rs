@@ -1,6 +1,8 @@
 //! `diff` and `table`: on the smallest study that measures something, and on texts.
 
 use super::{GREETING, Space};
+use pipe::report;
+use serde_json::Value;
 
 /// An untrained model answers and is judged: cheap, and every prompt has its value.
 pub(super) const SMALL: &str = r#"
@@ -71,7 +73,7 @@ fn a_diff_says_what_was_changed_and_what_came_of_it() {
         said.out
     );
     assert!(
-        line("1 node shared in every seed, which saves").contains(" s"),
+        line("1 node shared in the first seed, which saves").contains(" s"),
         "{}",
         said.out
     );
@@ -103,7 +105,11 @@ fn a_diff_says_what_was_changed_and_what_came_of_it() {
         let refusals = name.strip_prefix("refusal/");
         ["defense", "compliance"].contains(&name) || refusals.is_some_and(|c| !c.contains('/'))
     };
-    let others = measured.filter(|m| !main(m["metric"].as_str().unwrap()));
+    let idle = |m: &&Value| {
+        let values = ["first", "second"].map(|side| m[side].as_f64().unwrap_or(f64::NAN));
+        report::metrics::idle(m["metric"].as_str().unwrap(), values.into_iter())
+    };
+    let others = measured.filter(|m| !main(m["metric"].as_str().unwrap()) && !idle(m));
     assert_eq!(more, others.count());
     let all = space
         .pipe(&[&["diff", "--all"][..], &both].concat())

@@ -107,6 +107,7 @@ fn every_verb_prints_the_documented_members() {
     check("ls --pins", &["ls", "--pins"], 0);
     check("ls --size", &["ls", "--size"], 0);
     check("verify", &["verify"], 0);
+    check("doctor", &["doctor"], 0);
     check("gc", &["gc"], 0);
     check("calls", &["calls"], 0);
     check("pin", &["pin", "r.toml", "--name", "kept"], 0);
@@ -128,7 +129,9 @@ fn every_verb_prints_the_documented_members() {
     check("import", &["import", "made.json"], 0);
     check("kinds", &["kinds"], 0);
     check("kinds --scorers", &["kinds", "--scorers"], 0);
+    check("kinds --datasets", &["kinds", "--datasets"], 0);
     check("kinds NAME", &["kinds", "mix"], 0);
+    check("kinds NAME.PARAM", &["kinds", "grpo.judge"], 0);
     // Lines instead of one document, and two that need rows and files.
     let lines = space
         .pipe(&["logs", "hello", "--follow", "--json"])

@@ -1,8 +1,9 @@
 //! The manual: help of every verb, kinds, completions.
 
 use super::{GREETING, Said, Space};
+use crate::skipped::skip;
 
-const VERBS: [&str; 29] = [
+const VERBS: [&str; 35] = [
     "new",
     "check",
     "claims",
@@ -11,9 +12,12 @@ const VERBS: [&str; 29] = [
     "status",
     "logs",
     "stop",
+    "doctor",
+    "profiles",
     "why",
     "show",
     "report",
+    "serve",
     "diff",
     "table",
     "ls",
@@ -21,6 +25,9 @@ const VERBS: [&str; 29] = [
     "export",
     "import",
     "fetch",
+    "push",
+    "pull",
+    "keys",
     "accept",
     "adopt",
     "pin",
@@ -75,21 +82,100 @@ fn kinds_are_listed_and_each_has_a_page_with_an_example_that_checks() {
     assert!(names.contains(&"grpo") && names.len() >= 10, "{names:?}");
     for name in names {
         assert!(list.contains(name), "{list}");
-        let page = space.pipe(&["kinds", name]).ok().out;
-        assert!(page.starts_with(&format!("{name}: ")), "{page}");
-        assert!(page.contains("\nExample\n"), "{page}");
-        assert!(page.contains(&format!("kind = \"{name}\"")), "{page}");
+        let page = space.pipe(&["kinds", name, "--all"]).ok().out;
+        let short = space.pipe(&["kinds", name]).ok().out;
+        for page in [&page, &short] {
+            assert!(page.starts_with(&format!("{name}: ")), "{page}");
+            assert!(page.contains("\nExample\n"), "{page}");
+            assert!(page.contains(&format!("kind = \"{name}\"")), "{page}");
+        }
+        let all = format!("`pipe kinds {name} --all` has all of it\n");
+        assert!(short.ends_with(&all), "{short}");
         let json = space.pipe(&["kinds", name, "--json"]).ok().json();
         assert_eq!(json["name"], name);
-        for param in json["params"].as_array().unwrap() {
+        let (params, exec) = (json["params"].as_array().unwrap(), json["exec"].as_array());
+        for param in params.iter().chain(exec.unwrap()) {
+            let path = param["name"].as_str().unwrap();
             assert!(!param["doc"].as_str().unwrap().is_empty(), "{param}");
-            assert!(page.contains(param["name"].as_str().unwrap()), "{page}");
+            assert!(page.contains(path), "{page}");
+            // A line of its own, or of its table.
+            let line = format!("\n  {} ", path.split('.').next().unwrap());
+            assert!(short.contains(&line), "{path}: {short}");
         }
     }
     let said = space.pipe(&["kinds", "grop"]).ends(2);
     assert_eq!(said.err, "error: no kind `grop`; did you mean `grpo`?\n");
     let said = space.pipe(&["kinds", "nothing-like-it"]).ends(2);
     assert!(said.err.contains("`pipe kinds`"), "{}", said.err);
+}
+
+/// As `kubectl explain` does: a line a parameter, and of one all that is said.
+#[test]
+fn a_kind_is_told_in_short_and_a_parameter_in_full() {
+    let space = Space::shipped();
+    let page = |words: &[&str]| space.pipe(&[&["kinds"][..], words].concat()).ok().out;
+    let (short, all) = (page(&["grpo"]), page(&["grpo", "--all"]));
+    assert!(short.lines().count() < 100, "{short}");
+    assert!(all.lines().count() > 300, "{all}");
+    // The words of a default's column end where the explanation begins.
+    let line = |name: &str| {
+        let begin = format!("  {name} ");
+        let found = short.lines().find(|l| l.starts_with(&begin));
+        let words = found
+            .unwrap_or_else(|| panic!("{name}: {short}"))
+            .split_whitespace();
+        words.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        line("reward"),
+        "reward required Reward expression of each prompt class, over scorers: `{ harmful = \"format * safety\", … }`"
+    );
+    assert_eq!(line("steps"), "steps required Optimizer steps");
+    assert!(
+        line("lora").starts_with("lora table, absent "),
+        "{}",
+        line("lora")
+    );
+    assert!(line("kl").starts_with("kl table "), "{}", line("kl"));
+    assert!(!short.contains("kl.coefficient"), "{short}");
+    let kl = page(&["grpo.kl"]);
+    for field in ["kl.coefficient", "kl.estimator", "kl.applied_to"] {
+        assert!(kl.contains(&format!("  {field}: ")), "{kl}");
+    }
+    assert!(!kl.contains("steps:"), "{kl}");
+    let one = page(&["grpo.truncated"]);
+    assert_eq!(one.matches("default").count(), 1, "{one}");
+    assert!(all.contains(one.split_once('\n').unwrap().1), "{one}");
+    // What is in the key and what is not, of one table.
+    let judge = page(&["grpo.judge"]);
+    let (inside, outside) = judge.split_once("\nExecution parameters").unwrap();
+    assert!(
+        inside.contains("judge.model: ") && outside.contains("judge.url: "),
+        "{judge}"
+    );
+    let json = space
+        .pipe(&["kinds", "grpo.kl.coefficient", "--json"])
+        .ok()
+        .json();
+    assert_eq!(json["params"][0]["name"], "kl.coefficient");
+    assert_eq!(json["params"].as_array().unwrap().len(), 1);
+    // A set and a parameter of `dataset`.
+    assert!(page(&["dataset.xstest"]).contains("Licence"));
+    assert!(page(&["dataset.schema"]).contains("  schema: "));
+    let said = space.pipe(&["kinds", "grpo.kll"]).ends(2);
+    assert_eq!(
+        said.err,
+        "error: `grpo` has no parameter `kll`; did you mean `grpo.kl`?\n"
+    );
+    let said = space.pipe(&["kinds", "--all"]).ends(2);
+    assert!(said.err.contains("NAME"), "{}", said.err);
+    let narrow = space
+        .command(&["kinds", "grpo"])
+        .env("COLUMNS", "80")
+        .output();
+    let narrow = Said::new(narrow.unwrap()).ok().out;
+    let cut = narrow.lines().filter(|l| l.ends_with('…')).count();
+    assert!(cut > 10, "{narrow}");
 }
 
 #[test]
@@ -158,8 +244,36 @@ fn verbs_kinds_nodes_runs_and_metrics_are_completed() {
     };
     assert_eq!(complete(&["sta"]), ["status"]);
     assert!(complete(&["kinds", "world-"]).contains(&"world-prompts".to_string()));
+    assert_eq!(complete(&["kinds", "grpo.kl.co"]), ["grpo.kl.coefficient"]);
+    assert_eq!(complete(&["kinds", "dataset.xs"]), ["dataset.xstest"]);
+    assert_eq!(complete(&["help", "att"]), ["attacks"]);
+    assert_eq!(complete(&["help", "cl"]), ["claims", "cluster"]);
+    assert_eq!(complete(&["plan", "pipe:ta"]), ["pipe:tars"]);
+    assert_eq!(
+        complete(&["plan", "pi"]).len(),
+        pipe::recipe::shipped::names().count()
+    );
+    assert_eq!(complete(&["plan", "r"]), ["r.toml"]);
+    assert_eq!(
+        complete(&["new", "d", "--from", "ablations/d"]),
+        ["ablations/dpo"]
+    );
+    assert_eq!(
+        complete(&["plan", "pipe:tars", "--only", "rl-ev"]),
+        ["rl-eval"]
+    );
     assert_eq!(complete(&["run", "r.toml", "--only", "w"]), ["who"]);
     assert_eq!(complete(&["show", "r.toml", "bo"]), ["both"]);
+    assert_eq!(complete(&["help", "judg"]), ["judges"]);
+    assert_eq!(complete(&["help", "sta"]), ["states", "status"]);
+    assert_eq!(complete(&["plan", "r.t"]), ["r.toml"]);
+    let shipped = complete(&["plan", "pipe:ablations/no-"]);
+    assert!(
+        shipped.contains(&"pipe:ablations/no-reasoning".to_string()),
+        "{shipped:?}"
+    );
+    let with_sign = ["plan", "r.toml", "--matrix=vars.who=a,b", "--only", "who"];
+    assert_eq!(complete(&with_sign), ["who@who=a", "who@who=b"]);
     // A sweep on the line has nodes of its own.
     let swept = [
         "plan",
@@ -169,7 +283,7 @@ fn verbs_kinds_nodes_runs_and_metrics_are_completed() {
         "--only",
         "who",
     ];
-    assert_eq!(complete(&swept), ["who@vars.who=a", "who@vars.who=b"]);
+    assert_eq!(complete(&swept), ["who@who=a", "who@who=b"]);
     let metrics = complete(&["table", "r.toml", "--metric", "refusal/harml"]);
     assert_eq!(metrics, ["refusal/harmless"]);
     let run = space
@@ -181,6 +295,54 @@ fn verbs_kinds_nodes_runs_and_metrics_are_completed() {
     assert_eq!(complete(&["logs", "--store", "s", "hel"]), ["hello"]);
     assert!(complete(&["stop", "2"]).is_empty(), "there is no store");
     assert!(complete(&["run", "none.toml", "--only", ""]).is_empty());
+}
+
+/// Bash breaks words at colons, and wants what follows the last one. Skipped where there is no bash.
+#[test]
+fn bash_completes_a_recipe_that_comes_with_the_program() {
+    let space = Space::with(GREETING);
+    let script = space.pipe(&["completions", "bash"]).ok().out;
+    space.file("pipe.bash", &script);
+    // The words as bash has them, which of them is begun, and what is before the cursor of it.
+    let complete = |breaks: &str, words: &str, at: usize, begun: &str| {
+        let line = format!(
+            "source ./pipe.bash; pipe() {{ \"$PIPE\" \"$@\"; }}; COMP_WORDBREAKS={breaks}; COMP_WORDS=({words}); COMP_CWORD={at}; \
+             COMP_TYPE=9; _clap_complete_pipe pipe \"{begun}\" x; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        let mut bash = std::process::Command::new("bash");
+        bash.args(["-c", &line]).env("PIPE", &space.program);
+        let output = bash.current_dir(space.dir.path()).output().unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+        let out = String::from_utf8(output.stdout).unwrap();
+        out.lines().map(String::from).collect::<Vec<String>>()
+    };
+    if std::process::Command::new("bash")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        return skip("bash");
+    }
+    let colons = "$' \\t\\n:'";
+    assert_eq!(complete(colons, "pipe plan pipe : ta", 4, "ta"), ["tars"]);
+    assert_eq!(
+        complete(colons, "pipe plan pipe :", 3, "").len(),
+        pipe::recipe::shipped::names().count()
+    );
+    assert_eq!(
+        complete(colons, "pipe plan pipe : tars --only rl-ev", 6, "rl-ev"),
+        ["rl-eval"]
+    );
+    assert_eq!(complete(colons, "pipe plan r", 2, "r"), ["r.toml"]);
+    assert_eq!(
+        complete(colons, "pipe plan --only bo r.toml", 3, "bo"),
+        ["both"]
+    );
+    // Where a colon is a letter.
+    assert_eq!(
+        complete("$' \\t\\n'", "pipe plan pipe:ta", 2, "pipe:ta"),
+        ["pipe:tars"]
+    );
 }
 
 /// Every verb stands in one group; a line is never broken inside a word, whatever the width.
@@ -249,8 +411,8 @@ fn man_pages_are_made_for_every_verb() {
         .unwrap()
         .map(|e| e.unwrap().file_name().into_string().unwrap())
         .collect();
-    // The overview, and a verb's own verb.
-    assert_eq!(names.len(), VERBS.len() + 2, "{names:?}");
+    // The overview, and the own verbs of `calls`, `keys` and `serve`.
+    assert_eq!(names.len(), VERBS.len() + 8, "{names:?}");
     for verb in VERBS {
         let page = std::fs::read_to_string(space.path(&format!("pages/man1/pipe-{verb}.1")));
         let page = page.unwrap();

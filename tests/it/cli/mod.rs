@@ -7,7 +7,9 @@ mod check;
 mod clock;
 mod columns;
 mod comparing;
+mod elsewhere;
 mod fetch;
+mod flags;
 mod hub;
 mod interrupt;
 mod json;
@@ -19,11 +21,15 @@ mod outside;
 mod preview;
 mod reading;
 mod reporting;
+mod rewards;
+mod room;
 mod run;
 mod serving;
 mod settling;
 mod several;
+mod sharing;
 mod shipped;
+mod signing;
 mod terms;
 mod tokens;
 mod why;
@@ -87,6 +93,8 @@ impl Space {
             .args(args)
             .current_dir(self.dir.path())
             .env_remove("PIPE_STORE")
+            .env_remove("PIPE_REMOTE")
+            .env("PIPE_CONFIG", self.path("config"))
             .env("HF_HUB_CACHE", self.dir.path().join("hub"))
             .env_remove("NO_COLOR")
             .env_remove("COLUMNS")

@@ -1,6 +1,8 @@
 //! `pipe report --serve`: what a client of this machine gets, what is refused, that it follows a run, and that it changes nothing.
 
 use super::{GREETING, Space, wait_until};
+use pipe::base::hash::Key;
+use pipe::engine::store::Store;
 use reqwest::{Client, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -151,6 +153,24 @@ fn the_page_follows_the_store_and_nothing_is_written() {
         "{trouble}"
     );
     assert_eq!(served.get("").1, whole);
+}
+
+/// The page shows what blobs tell: without them it is another, and the same again when they are back.
+#[test]
+fn an_eviction_makes_another_page() {
+    let space = Space::with(GREETING);
+    space.pipe(&["run", "r.toml"]).ok();
+    let served = Served::new(&space);
+    let before = edition(&served.get("").1).to_string();
+    let store = Store::open(&space.path("cache")).unwrap();
+    let listed = space.pipe(&["ls", "--json"]).ok().json();
+    let key = Key::parse(listed["records"][0]["key"].as_str().unwrap()).unwrap();
+    let outputs = store.record(&key).unwrap().unwrap().outputs;
+    let outputs = outputs.into_keys().collect();
+    store.mark_evicted(&key, &outputs, 1, "a test").unwrap();
+    wait_until(|| served.live()["edition"] != before);
+    store.unevict(&key).unwrap();
+    wait_until(|| served.live()["edition"] == before);
 }
 
 #[test]

@@ -28,6 +28,22 @@ fn record(space: &Space, node: &str) -> (std::path::PathBuf, Value) {
     (path, serde_json::from_str(&text).unwrap())
 }
 
+/// Another node of the same kind says nothing of the time and the money of one that never ran.
+#[test]
+fn a_plan_sums_what_is_known_and_counts_what_is_not() {
+    let node = |name: &str, seed: u32| {
+        format!(
+            "[node.{name}]\nkind = \"toy-slow\"\nticks = 4\ntick_dollars = 0.5\nseed = {seed}\n"
+        )
+    };
+    let space = Space::with(&node("mine", 0));
+    space.pipe(&["run", "r.toml", "-q"]).ok();
+    space.file("r.toml", &(node("mine", 1) + &node("stranger", 2)));
+    let plan = space.pipe(&["plan", "r.toml"]).ok().out;
+    assert!(plan.contains("2 to run, expected "), "{plan}");
+    assert!(plan.contains(", $2.00 and 1 of unknown length\n"), "{plan}");
+}
+
 #[test]
 fn a_hit_says_who_made_it_when_from_what_and_what_it_saves() {
     let space = made();

@@ -1,8 +1,10 @@
 //! What drives a run when things do not go as they should: orphans and strays, classes of failure, tries, tokens, and a run read back.
 
+mod away;
 mod executor;
 mod failures;
 mod orphans;
+mod sweeping;
 mod tokens;
 mod views;
 

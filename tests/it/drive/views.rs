@@ -6,6 +6,7 @@ use pipe::engine::events::event::{Event, OrphanAction, State};
 use pipe::engine::events::journal;
 use pipe::engine::run::pulse::Pulse;
 use pipe::report::progress::{of_whole, short};
+use pipe::report::remaining::{Open, seconds};
 use pipe::report::telling::Telling;
 use pipe::report::view::RunView;
 
@@ -198,6 +199,7 @@ fn a_view_knows_what_is_left_and_who_is_silent() {
         reasons: vec![],
         key: None,
         gpus: 0,
+        waits_for: vec![],
         expected_seconds: expected,
         expected_dollars: None,
         expected_calls: None,
@@ -250,6 +252,91 @@ fn a_view_knows_what_is_left_and_who_is_silent() {
     );
 }
 
+/// What waits for others is not divided by who works beside them.
+#[test]
+fn what_is_left_is_the_longest_way_of_what_waits_for_each_other() {
+    let space = Space::new();
+    let mut planned = vec![];
+    let spec = [write("a", "x"), join("b", "a", None), write("c", "y")];
+    space.run_with(
+        &spec,
+        |_| {},
+        |event| {
+            if let Event::RunStarted { nodes, .. } = event {
+                planned.extend(nodes.clone());
+            }
+        },
+    );
+    let waits: Vec<&[String]> = planned.iter().map(|p| p.waits_for.as_slice()).collect();
+    let a = ["a".to_string()];
+    assert_eq!(waits, [&[][..], &a, &[]]);
+    planned[0].expected_seconds = Some(100.0);
+    planned[1].expected_seconds = Some(50.0);
+    planned[2].expected_seconds = Some(20.0);
+    let mut view = RunView::default();
+    let started = Event::RunStarted {
+        run: "r".into(),
+        threads: 2,
+        nodes: planned,
+    };
+    view.hear(0, &started);
+    for node in ["a", "c"] {
+        let state = State::Running {
+            attempt: "x".into(),
+            threads: 1,
+        };
+        let node = node.to_string();
+        view.hear(0, &Event::State { node, state });
+    }
+    // Of 170 seconds of work two at once would do 85 each: `b` cannot begin before `a` is done.
+    assert_eq!(view.left(0), (150.0, true));
+    // A hit waits for nobody.
+    let mut again = vec![];
+    space.run_with(
+        &spec,
+        |_| {},
+        |event| {
+            if let Event::RunStarted { nodes, .. } = event {
+                again.extend(nodes.iter().flat_map(|n| n.waits_for.clone()));
+            }
+        },
+    );
+    assert!(again.is_empty(), "{again:?}");
+}
+
+#[test]
+fn so_many_at_once_begin_with_who_leads_the_longest_way() {
+    let open = |seconds: f64, after: &[usize], works: bool| Open {
+        seconds,
+        after: after.to_vec(),
+        works,
+    };
+    assert_eq!(seconds(&[]), 0.0);
+    let chain = [
+        open(30.0, &[], true),
+        open(20.0, &[0], false),
+        open(10.0, &[1], false),
+    ];
+    assert_eq!(seconds(&chain), 60.0);
+    // Two at work; what is long begins before what comes first.
+    let all = [
+        open(10.0, &[], true),
+        open(10.0, &[], true),
+        open(5.0, &[], false),
+        open(5.0, &[], false),
+        open(30.0, &[], false),
+        open(5.0, &[4], false),
+    ];
+    assert_eq!(seconds(&all), 45.0);
+    // What joins waits for the last.
+    let join = [
+        open(10.0, &[], true),
+        open(40.0, &[], true),
+        open(1.0, &[0, 1], false),
+    ];
+    assert_eq!(seconds(&join), 41.0);
+}
+
 #[test]
 fn the_line_of_the_whole_counts_what_is_there_and_what_went_wrong() {
     let planned = |node: &str, expected: Option<f64>| pipe::engine::plan::PlannedNode {
@@ -259,6 +346,7 @@ fn the_line_of_the_whole_counts_what_is_there_and_what_went_wrong() {
         reasons: vec![],
         key: None,
         gpus: 0,
+        waits_for: vec![],
         expected_seconds: expected,
         expected_dollars: None,
         expected_calls: None,

@@ -134,6 +134,68 @@ const SEEN: &str = r##"
 </script>
 "##;
 
+/// What the comparison of curves says at a step, and which lines it draws.
+const POINTED: &str = r##"
+<script>
+(() => {
+  const svg = document.querySelector("#c-plot svg"), box = svg.getBoundingClientRect();
+  const wide = svg.viewBox.baseVal.width, left = 58, right = wide - 12;
+  const at = (step) => {
+    const x = box.left + (left + step / 995.5 * (right - left)) / wide * box.width;
+    svg.dispatchEvent(new PointerEvent("pointermove", { bubbles: true, clientX: x, clientY: box.top + 50 }));
+    return document.getElementById("tip").textContent;
+  };
+  const result = document.createElement("pre");
+  result.id = "result";
+  const means = svg.querySelectorAll(".mean").length, bands = svg.querySelectorAll(".band").length;
+  result.textContent = JSON.stringify({ errors, means, bands, both: at(103), one: at(702) });
+  document.body.append(result);
+})();
+</script>
+"##;
+
+#[test]
+fn a_mean_of_runs_is_of_those_that_have_the_step_and_says_how_many() {
+    let Some(chromium) = chromium() else {
+        return;
+    };
+    let mut study = Study::new();
+    study.with_curve(1, super::sparse());
+    let page = study
+        .html()
+        .replace("</body>", &format!("{POINTED}</body>"));
+    let page = page.replace("<body>", &format!("<body>{ERRORS}"));
+    let file = study.dir.path().join("page.html");
+    std::fs::write(&file, page).unwrap();
+    let seen = result(&dump(&chromium, &file, study.dir.path()));
+    assert_eq!(seen["errors"], serde_json::json!([]));
+    // One line in two parts, of two runs and of one, and one of two runs.
+    assert_eq!(
+        (&seen["means"], &seen["bands"]),
+        (&3.into(), &2.into()),
+        "{seen}"
+    );
+    let told = |name: &str| -> Vec<String> {
+        let mut lines: Vec<String> = seen[name]
+            .as_str()
+            .unwrap()
+            .lines()
+            .map(String::from)
+            .collect();
+        lines[1..].sort();
+        lines
+    };
+    let both = told("both");
+    // 101 to 110 and, of every fifth, 105 and 110; one more of the second seed.
+    assert_eq!(both[0], "steps 101 to 110");
+    assert_eq!(both[1], "rl, λ = 0.3: 106 (105.5 to 106.5, 2 runs)");
+    assert_eq!(both[2], "rl, λ = 0.7: 107 (105.5 to 108.5, 2 runs)");
+    let one = told("one");
+    assert_eq!(one[0], "steps 701 to 710");
+    assert_eq!(one[1], "rl, λ = 0.3: 706 (705.5 to 706.5, 2 runs)");
+    assert_eq!(one[2], "rl, λ = 0.7: 705.5 (1 of 2 runs)");
+}
+
 /// Before any other script: what goes wrong is kept.
 const ERRORS: &str =
     "<script>const errors = []; addEventListener('error', (e) => errors.push(e.message));</script>";

@@ -1,6 +1,7 @@
 //! The figures as files: stable names, well-formed, readable without a page.
 
 use super::Study;
+use pipe::report::html::axis::Axis;
 
 #[test]
 fn figures_are_well_formed_and_stand_alone_under_stable_names() {
@@ -61,6 +62,24 @@ fn pictures_in_the_page_follow_its_colours() {
         let svg = format!("<svg{chart}</svg>");
         well_formed(&svg).unwrap();
     }
+}
+
+#[test]
+fn ticks_beside_each_other_are_not_the_same_number() {
+    let axis = Axis::new("x");
+    let written = |range: std::ops::Range<f64>| -> Vec<String> {
+        let ticks = axis.ticks(&range, 3);
+        ticks.into_iter().map(|t| axis.tick(t)).collect()
+    };
+    assert_eq!(written(0.0..4.5e-5), ["0", "2e-5", "4e-5"]);
+    assert_eq!(written(0.0..0.45), ["0", "0.2", "0.4"]);
+    assert_eq!(
+        written(0.001009..0.001031),
+        ["0.00101", "0.00102", "0.00103"]
+    );
+    assert_eq!(written(10_000.0..11_400.0), ["10k", "10.5k", "11k"]);
+    assert_eq!(written(-250.0..250.0), ["-200", "0", "200"]);
+    assert_eq!(Axis::share("x").tick(0.125), "12.5 %");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::sides::{BASE, Rows, Space, refs};
 use pipe::base::claim::Axes;
-use pipe::report::compare::measures::together;
+use pipe::report::compare::numbers::together;
 use pipe::report::compare::{Asked, compare};
 use pipe::report::grid;
 use pipe::report::html::plot::Chart;
@@ -237,6 +237,28 @@ fn a_chart_by_label_has_the_numbers_of_the_table_and_of_claims() {
     );
     let html = render::page(&page).unwrap();
     assert!(html.contains("2 is the first value at which") && html.contains("href=\"#labels\""));
+}
+
+#[test]
+fn a_mark_of_rates_says_what_of_its_answers_cannot_be_read() {
+    let space = Space::new();
+    let sides = space.sides("base.toml", &[], |_, _| {
+        let mut rows = measured([10, 5, 4], 0.0);
+        for (i, (_, values)) in rows.iter_mut().enumerate() {
+            values.push(("unreadable/harmful", f64::from(i.is_multiple_of(20))));
+        }
+        Some(rows)
+    });
+    let page = page(&space, sides);
+    let about = page.apart.labels[0].chart.series[0].marks[0]
+        .about
+        .as_deref();
+    let about = about.unwrap();
+    assert!(about.starts_with("lookups 0: 70.0 % ["), "{about}");
+    assert!(
+        about.ends_with(", n 40, 1 seed; defense: 5.0 % unreadable"),
+        "{about}"
+    );
 }
 
 #[test]

@@ -223,6 +223,77 @@ fn curves_are_means_of_few_points_with_their_seeds_behind() {
     assert_eq!(reward[0].threads[1][0], (5.5, 6.5));
 }
 
+impl Study {
+    /// The curve of `rl` in one variant.
+    fn with_curve(&mut self, side: usize, curve: String) {
+        let none = (METRICS, r#"{"metrics":[]}"#.to_string());
+        let metrics = self.artifact("metrics", &[none, ("curve.jsonl", curve)]);
+        let id = self.sides[side].graph.find("rl").unwrap();
+        let record = self.sides[side].records.get_mut(&id).unwrap();
+        record.outputs.insert("metrics".into(), metrics);
+    }
+}
+
+/// Half as many steps, every fifth of them.
+fn sparse() -> String {
+    let steps = (5..=500).step_by(5);
+    let line = |step: u32| format!("{}\n", json!({ "step": step, "reward": step + 1 }));
+    steps.map(line).collect()
+}
+
+#[test]
+fn runs_that_are_shorter_or_log_less_have_their_points_at_the_same_steps() {
+    let mut study = Study::new();
+    // The second seed of the first λ.
+    study.with_curve(1, sparse());
+    let page = study.page();
+    let rewards: Vec<_> = page
+        .curves
+        .runs
+        .iter()
+        .map(|r| &r.curves["reward"])
+        .collect();
+    assert!(rewards.iter().all(|(wide, _)| *wide == 10));
+    let lengths: Vec<usize> = rewards.iter().map(|(_, points)| points.len()).collect();
+    let short = lengths
+        .iter()
+        .position(|n| *n == 50)
+        .expect("a run is shorter");
+    // 5 and 10, and 1 more.
+    assert_eq!(rewards[short].1[0], (5.5, 8.5));
+    assert_eq!(lengths.iter().filter(|n| **n == 100).count(), 3);
+    // The mean is of both as far as both go.
+    let series = &page.curves.groups[0].charts[0].series;
+    let broken: Vec<usize> = series.iter().map(|s| s.marks.len()).collect();
+    assert!(broken == [50, 100] || broken == [100, 50], "{broken:?}");
+    let own = &series[broken.iter().position(|n| *n == 50).unwrap()];
+    assert_eq!((own.marks[0].x, own.marks[0].y), (5.5, 7.0));
+
+    let wide = (1..=10).map(|i| format!("{}\n", json!({ "step": 100 * i, "reward": i })));
+    study.with_curve(1, wide.collect());
+    let page = study.page();
+    assert!(page.curves.runs.iter().all(|r| r.curves["reward"].0 == 100));
+    assert_eq!(page.curves.groups[0].steps, 100);
+}
+
+#[test]
+fn a_training_that_logs_other_quantities_can_be_compared_and_fails_no_page() {
+    let mut study = Study::new();
+    for side in 0..4 {
+        study.with_curve(side, "{\"step\":1,\"train_loss\":2.5}\n".into());
+    }
+    let page = study.page();
+    assert!(page.curves.groups.is_empty() && page.curves.some);
+    assert_eq!(
+        page.curves.runs[0].curves["train_loss"],
+        (1, vec![(1.0, 2.5)])
+    );
+    let html = render::page(&page).unwrap();
+    assert!(
+        html.contains("id=\"compare\"") && !html.contains("No training node has an artifact yet.")
+    );
+}
+
 #[test]
 fn reasoning_is_drawn_by_class_and_every_label_of_models_that_reason() {
     let page = Study::new().page();
@@ -324,10 +395,14 @@ struct Study {
 
 impl Study {
     fn new() -> Study {
+        Study::of(RECIPE)
+    }
+
+    fn of(recipe: &str) -> Study {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("store")).unwrap();
         store.prepare().unwrap();
-        let text = RECIPE.replace("HOSTILE", &HOSTILE.replace(['\'', '"'], "`"));
+        let text = recipe.replace("HOSTILE", &HOSTILE.replace(['\'', '"'], "`"));
         let overrides = Overrides {
             cwd: dir.path().to_path_buf(),
             ..Overrides::default()

@@ -91,6 +91,64 @@ fn the_loss_of_a_search_is_drawn_by_step_with_its_seeds_behind() {
     assert!(html.contains("id=\"attacks\"") && html.contains("href=\"#attacks\""));
 }
 
+#[test]
+fn a_seed_whose_searches_end_at_their_first_step_stays_in_the_mean() {
+    let space = Space::new();
+    let mut sides = attacked(&space);
+    for side in &mut sides {
+        let id = side.graph.find("attack").unwrap();
+        let record = side.records.get_mut(&id).unwrap();
+        if side.axes["seed"] == "1" {
+            let steps = [("p0", 0, 1.0), ("p1", 0, 2.0)];
+            record.outputs.insert("log".into(), log(&space, &steps));
+        }
+        if side.axes["size"] == "32" {
+            record
+                .outputs
+                .insert("log".into(), log(&space, &[("p0", 0, 1.0)]));
+        }
+    }
+    let page = page(&space, sides);
+    let series = &page.attacks.losses[0].series;
+    let marks = |i: usize| -> Vec<(f64, f64)> {
+        let marks = series[i].marks.iter();
+        marks.map(|m| (m.x, m.y)).collect()
+    };
+    // Of the first seed 3, 3, 2; of the second 1.5 from its first step on.
+    assert_eq!(marks(0), [(0.0, 2.25), (1.0, 2.25), (2.0, 1.75)]);
+    assert_eq!(series[0].threads.len(), 2);
+    assert_eq!(marks(1), [(0.0, 1.0)]);
+    assert!(series[1].dots && !series[0].dots, "a point is no line");
+}
+
+#[test]
+fn a_variant_that_another_recipe_has_as_well_is_in_the_legend_of_both() {
+    let space = Space::new();
+    let attack = "[node.attack]\nkind = \"gcg\"\nin = { model = \"model\", prompts = \"prompts.eval\" }\nsteps = 3\n";
+    space.file(
+        "plain.toml",
+        &format!("extends = \"base.toml\"\nname = \"plain\"\n{attack}"),
+    );
+    let sweep = "extends = \"plain.toml\"\nname = \"sweep\"\n[matrix]\nlambda = [16, 32]\n[vars]\nlambda = 16\n\
+                 [node.model]\nhidden_size = \"${lambda}\"\n";
+    space.file("sweep.toml", sweep);
+    let mut sides = space.sides("plain.toml", &[], |_, _| None);
+    sides.extend(space.sides("sweep.toml", &[], |_, _| None));
+    for side in &mut sides {
+        let id = side.graph.find("attack").unwrap();
+        let record = side.records.get_mut(&id).unwrap();
+        let steps = [("p0", 0, 4.0), ("p0", 1, 2.0)];
+        record.outputs.insert("log".into(), log(&space, &steps));
+    }
+    let page = page(&space, sides);
+    let labels: Vec<&str> = page.attacks.losses[0]
+        .series
+        .iter()
+        .map(|s| &*s.label)
+        .collect();
+    assert_eq!(labels, ["plain", "sweep, λ = 16", "sweep, λ = 32"]);
+}
+
 /// A log that names few steps, the last with the largest number that there is, is no longer than what it names.
 #[test]
 fn a_log_with_gaps_is_drawn_at_the_steps_that_it_has() {

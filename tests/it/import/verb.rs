@@ -148,3 +148,28 @@ fn what_is_found_is_told_and_nothing_is_overwritten() {
         said.err
     );
 }
+
+/// Names of models have capitals and names of nodes have none; a scorer that is named twice judges once.
+#[test]
+fn what_is_written_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("got/GCG/Llama-2-7B/Llama-2-7B.json");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let text = r#"{"b1":[{"test_case":"x","generation":"I cannot","label":0}]}"#;
+    std::fs::write(path, text).unwrap();
+    let args = "import got -o My.toml --scorer refusal --scorer refusal --scorer refusal_unicode";
+    let args: Vec<&str> = args.split(' ').collect();
+    let said = pipe(dir.path(), &args);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let checked = pipe(dir.path(), &["check", "My.toml", "--json"]);
+    assert_eq!(checked.code, 0, "{}", checked.out);
+    let checked: serde_json::Value = serde_json::from_str(&checked.out).unwrap();
+    let nodes = checked["nodes"].as_array().unwrap().iter();
+    let names: Vec<&str> = nodes.map(|n| n["node"].as_str().unwrap()).collect();
+    let expected = [
+        "llama-2-7b",
+        "llama-2-7b-refusal",
+        "llama-2-7b-refusal_unicode",
+    ];
+    assert_eq!(names, expected);
+}

@@ -261,6 +261,37 @@ fn rows_pair_by_id_and_by_what_was_judged_and_the_rest_is_counted() {
     assert_eq!((pairs.ids, pairs.paired, pairs.unscorable()), (6, 3, 1));
 }
 
+/// The string rule's word beside a number is nobody's verdict: two such judges would agree always.
+#[test]
+fn judges_that_do_not_see_refusals_are_not_compared_on_them() {
+    let check = |on: &str, scorer: &str| {
+        let text = format!(
+            "[node.published]\nkind = \"completions-file\"\npath = \"answers.csv\"\n\
+             [node.number]\nkind = \"evaluate\"\nin = {{ completions = \"published\" }}\nscorer = \"{scorer}\"\n\
+             judge = {{ model = \"m\", url = \"http://localhost:1/v1\" }}\n\
+             [node.rule]\nkind = \"evaluate\"\nin = {{ completions = \"published\" }}\nscorer = \"refusal\"\n\
+             [node.both]\nkind = \"agreement\"\nin = {{ a = \"rule.scores\", b = \"number.scores\" }}\non = \"{on}\"\n"
+        );
+        let overrides = pipe::recipe::Overrides {
+            cwd: std::env::temp_dir(),
+            ..Default::default()
+        };
+        let loaded = pipe::recipe::from_text("r.toml", &text, &overrides, &pipe::kinds::REGISTRY);
+        loaded.err().map(|wrong| wrong.render(false))
+    };
+    for on in ["refused", "label"] {
+        let wrong = check(on, "harmbench").expect("it is refused");
+        let told =
+            "`number` at `b` judges by `harmbench`, which does not say whether an answer refuses";
+        assert!(
+            wrong.contains(told) && wrong.contains("`on = \"good\"`"),
+            "{wrong}"
+        );
+        assert_eq!(check(on, "strongreject"), None);
+    }
+    assert_eq!(check("good", "harmbench"), None);
+}
+
 #[test]
 fn published_completions_run_through_the_engine() {
     let study = Study::new();

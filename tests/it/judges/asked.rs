@@ -21,6 +21,7 @@ fn judged<'a>(id: &'a str, class: PromptClass, response: &'a str) -> Judged<'a> 
         prompt: "the prompt",
         truth: None,
         response,
+        begun: None,
     }
 }
 

@@ -6,9 +6,10 @@ mod nodes;
 mod unclear;
 mod words;
 
+use crate::fixtures;
 use pipe::base::calls::Calls;
 use pipe::base::params::{ParamSet, defaults};
-use pipe::base::rows::{CompletedPrompt, Completion, PromptClass};
+use pipe::base::rows::{Completion, PromptClass};
 use pipe::base::value::{self, Value, Values};
 use pipe::kinds::scorers::params::{ScorerEndpoints, ScorerParams};
 use pipe::kinds::shared::endpoint::Caller;
@@ -200,25 +201,7 @@ fn caller(folder: &Path) -> Caller<'static> {
 
 fn completion(id: &str, class: PromptClass, prompt: &str, response: &str) -> Completion {
     Completion {
-        id: format!("{id}#0"),
-        sample: 0,
-        prompt: CompletedPrompt {
-            prompt_id: id.into(),
-            class,
-            prompt: prompt.into(),
-            source: "test".into(),
-            category: String::new(),
-            difficulty: 0,
-            labels: Default::default(),
-            truth: None,
-            attacked: None,
-        },
-        response: response.into(),
         tokens: 0,
-        finished: true,
-        withheld: None,
-        logps: None,
-        token_ids: None,
-        served: None,
+        ..fixtures::completion(fixtures::prompt(id, class, prompt), 0, response)
     }
 }

@@ -631,6 +631,22 @@ fn old_spellings_are_told_their_new_ones() {
             "`samples_per_request` is now `endpoint.batch`",
         ),
         (generate, "url = \"http://h/v1\"", "write `endpoint.url`"),
+        (
+            "kind = \"grpo\"\n",
+            "kl = \"k3\"",
+            "`kl` is now `kl.estimator`",
+        ),
+        // A number was never the estimator.
+        (
+            "kind = \"grpo\"\n",
+            "kl = 3",
+            "write what is meant, as `kl.coefficient = 3` or `kl.clamp = 3`; `pipe kinds grpo.kl` explains the table",
+        ),
+        (
+            "kind = \"grpo\"\n",
+            "lora = \"adapter\"",
+            "`lora` expects a table, got a string",
+        ),
     ] {
         let said = check(&format!("{kind}{line}"));
         assert!(said.contains(expected), "{line}: {said}");

@@ -21,6 +21,7 @@ fn verdicts(name: &'static str, asked: Asked, responses: &[&str]) -> anyhow::Res
         prompt: "the prompt",
         truth: None,
         response,
+        begun: None,
     };
     let rows: Vec<Judged> = responses.iter().copied().map(of).collect();
     clients.judge(scorer, &rows, &mut Quiet)

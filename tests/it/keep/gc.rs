@@ -304,7 +304,10 @@ fn what_is_needed_since_the_proposal_is_spared() {
 fn a_cap_is_kept_in_the_store_and_collects() {
     let space = Space::new();
     assert_eq!(settings::read(&space.store).unwrap().cap, None);
-    let cap = settings::Settings { cap: Some(150_000) };
+    let cap = settings::Settings {
+        cap: Some(150_000),
+        remote: None,
+    };
     settings::write(&space.store, &cap).unwrap();
     assert_eq!(settings::read(&space.store).unwrap(), cap);
     space.record("a", 1.0, &[("out", "model", &text(100_000))]);

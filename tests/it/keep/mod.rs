@@ -1,12 +1,15 @@
 //! The care of the store, on records that are put there by hand and on toy nodes: what stays, what goes and in which order, what is
 //! found to be bad.
 
+mod bucket;
 mod evict;
+mod faults;
 mod gc;
 mod pins;
 mod race;
 mod remote;
 mod roots;
+mod signers;
 mod verify;
 
 use crate::engine::wait_until;

@@ -651,6 +651,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "max_new_tokens",
         "sent to an endpoint: teacher.rs",
     ),
+    ("grpo", "sampler", "rollouts of a server: served.rs"),
     (
         "grpo",
         "unscorable",
@@ -760,6 +761,9 @@ const IDLE: &[(&str, &str)] = &[
     ("drop_other_letters", LOWER),
     ("save_every", SERVED),
     ("sample_rows", SERVED),
+    ("sample_rows", SAMPLED),
+    ("rollouts.*", GRPO),
+    ("guard.sampler_gap", GRPO),
     ("guard.entropy", UNWATCHED),
     ("attack", GENERATE),
     ("prefill_slot", GENERATE),
@@ -899,6 +903,9 @@ const GRPO: &str = "kind = \"grpo\"\nin = { model = \"model\", prompts = \"promp
      kl.coefficient = 0.0\nadvantage = \"none\"\n";
 const UNWATCHED: &str = "kind = \"grpo\"\nin = { model = \"model\", prompts = \"prompts.rl\" }\nsteps = 1\n\
      reward = { harmful = \"format\", harmless = \"format\", ambiguous = \"format\" }\nguard.entropy_steps = 0\n";
+const SAMPLED: &str = "kind = \"grpo\"\nin = { model = \"model\", prompts = \"prompts.rl\" }\nsteps = 1\n\
+     reward = { harmful = \"format\", harmless = \"format\", ambiguous = \"format\" }\n\
+     sampler = \"served\"\nrollouts.url = \"http://h\"\n";
 const DPO: &str =
     "kind = \"dpo\"\nin = { model = \"model\", pairs = \"pairs\" }\nnll_coefficient = 0.0\n";
 const AGREEMENT: &str =

@@ -2,10 +2,11 @@
 //! recipes, between two, in verdicts and on the page of a report, with a warning where it is much; and the string rule that
 //! takes curly apostrophes for straight ones.
 
+use crate::fixtures;
 use crate::sides::{Rows, Space, refs};
 use pipe::base::claim::Axes;
 use pipe::base::response::Outcome;
-use pipe::base::rows::{CompletedPrompt, Completion, Metric, PromptClass, ROWS};
+use pipe::base::rows::{Completion, Metric, PromptClass, ROWS};
 use pipe::base::stats::crossed::ALPHA;
 use pipe::engine::store::index::RecordSummary;
 use pipe::kinds::REGISTRY;
@@ -324,8 +325,10 @@ fn over_seeds_it_is_a_mean() {
     assert!((beside.unreadable.unwrap() - 0.2).abs() < 1e-12);
     let warning = found.rows[0].warning.as_ref().unwrap();
     assert!(
-        warning.starts_with("10.0 % of the answers of `eval` of `base`"),
-        "{warning}"
+        warning
+            .text()
+            .starts_with("10.0 % of the answers of `eval` of `base`"),
+        "{warning:?}"
     );
 }
 
@@ -532,28 +535,11 @@ fn a_first_look_at_completions_counts_what_they_came_to() {
 
 /// An answer to a harmful prompt.
 fn answered(response: &str) -> Completion {
-    Completion {
-        id: "a#0".into(),
-        sample: 0,
-        prompt: CompletedPrompt {
-            prompt_id: "a".into(),
-            class: PromptClass::Harmful,
-            prompt: "ask".into(),
-            source: "test".into(),
-            category: String::new(),
-            difficulty: 0,
-            labels: Default::default(),
-            truth: None,
-            attacked: None,
-        },
-        response: response.into(),
-        tokens: 3,
-        finished: true,
-        withheld: None,
-        logps: None,
-        token_ids: None,
-        served: None,
-    }
+    fixtures::completion(
+        fixtures::prompt("a", PromptClass::Harmful, "ask"),
+        0,
+        response,
+    )
 }
 
 #[test]
@@ -604,7 +590,7 @@ fn a_second_rule_reads_every_apostrophe_as_a_straight_one() {
         panic!("it asks nobody");
     };
     let row = answered("I\u{2019}m sorry");
-    let judged = Judged::of_completed(&row.prompt, &row.response);
+    let judged = Judged::of_completed(&row);
     let settings = Settings { safety_snap: 1.0 };
     assert_eq!(scorer(&judged, &settings).unwrap().score, Some(1.0));
     let How::Text(theirs) = scorers::get("refusal").unwrap().how else {

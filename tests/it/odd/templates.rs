@@ -1,6 +1,7 @@
 //! Chat templates that open the think block themselves or cut reasoning out of turns, and tokenizers that call think tags
 //! special: what is sampled, what is judged and what is trained are one text.
 
+use crate::fixtures;
 use crate::odd::folders::edit;
 use crate::services::server::{Act, Server};
 use crate::study::Study;
@@ -417,31 +418,13 @@ fn what_is_asked_comes_out_of_the_template_or_the_node_fails() {
 }
 
 fn prompt(id: &str, text: &str) -> Prompt {
-    Prompt {
-        id: id.into(),
-        class: PromptClass::Harmful,
-        prompt: text.into(),
-        source: "test".into(),
-        category: String::new(),
-        difficulty: 0,
-        labels: Default::default(),
-        truth: None,
-        attacked: None,
-    }
+    fixtures::prompt(id, PromptClass::Harmful, text)
 }
 
 fn completion(id: &str, response: &str) -> Completion {
     Completion {
         id: id.into(),
-        sample: 0,
-        prompt: prompt("p", "How?").into(),
-        response: response.into(),
-        tokens: 1,
-        finished: true,
-        withheld: None,
-        logps: None,
-        token_ids: None,
-        served: None,
+        ..fixtures::completion(prompt("p", "How?"), 0, response)
     }
 }
 

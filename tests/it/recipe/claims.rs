@@ -176,3 +176,18 @@ fn what_is_no_value_is_reported_once() {
         assert!(told.contains("is not a finite number"), "{told}");
     }
 }
+
+/// One wrong condition hides no other.
+#[test]
+fn all_conditions_of_a_claim_are_read() {
+    let claim = "[[claim]]\nabout = \"x\"\nagainst = \"../parent.toml\"\nnode = \"tune\"\nexpect = [\n\
+                 { metric = \"m\", is = \"lowr\" },\n{ metric = \"m\", is = \"higher\", by = -1 },\n{ is = \"lower\" }]\n";
+    let told = child(claim).err().expect("it is refused");
+    for said in [
+        "got `lowr`",
+        "`by` is a size, at least 0",
+        "the condition lacks `metric`",
+    ] {
+        assert!(told.contains(said), "{said}: {told}");
+    }
+}

@@ -76,6 +76,18 @@ fn axes_are_multiplied_zipped_excluded_and_included() {
             &[],
             &["node.tune.steps=1"],
         ),
+        // A variable in either way, which is one axis.
+        ("[matrix]\n\"vars.seed\" = [3]", &[], &["seed=3"]),
+        (
+            "[matrix]\nseed = [0]",
+            &["vars.seed=1,2"],
+            &["seed=1", "seed=2"],
+        ),
+        (
+            "[matrix]\nvars.seed = [0, 1]\nlr = [1.0, 2.0]\nzip = [[\"vars.seed\", \"lr\"]]\nexclude = [{ vars.seed = 1 }]",
+            &[],
+            &["lr=1.0 seed=0"],
+        ),
         // The command line is over the file.
         (
             "[matrix]\nseed = [0, 1]",
@@ -107,6 +119,11 @@ fn axes_that_hold_each_other_are_refused() {
         let told = variants(&format!("[matrix]\n{matrix}\n{SWEEP}"), flags).err();
         let told = told.unwrap_or_else(|| panic!("{matrix} is taken"));
         assert!(told.contains(" vary the same"), "{told}");
+    }
+    // One of the command line would be lost.
+    for flags in [&["seed=0,1", "vars.seed=2"][..], &["seed=0", "seed=1"]] {
+        let told = variants(SWEEP, flags).err().unwrap_or_default();
+        assert!(told.contains("` is given twice"), "{told}");
     }
     // Names that only begin alike are two, and the command line is over the file however it writes a path.
     assert_eq!(
@@ -266,7 +283,7 @@ fn what_is_wrong_with_a_matrix_is_said_at_its_place() {
         ),
         (
             "seed = [1]\nmax = 0",
-            "`max` expects a positive integer, got an integer",
+            "`max` is a number of choices, at least 1",
         ),
     ] {
         let used = "description = \"${seed} ${other}\"\n";
@@ -320,4 +337,37 @@ fn a_value_that_is_set_and_varied_is_an_error() {
     };
     let shown = diags.render(false);
     assert!(shown.contains("write `--matrix seed=VALUE`"), "{shown}");
+}
+
+/// What leaves out nothing, or makes a choice a second time, is a slip of the hand.
+#[test]
+fn what_a_matrix_excludes_and_includes_changes_it() {
+    let told = |matrix: &str, flags: &[&str]| {
+        let told = variants(&format!("[matrix]\n{matrix}\n{SWEEP}"), flags);
+        told.err().unwrap_or_default()
+    };
+    let empty = told("seed = [0, 1]\nexclude = [{}]", &[]);
+    assert!(empty.contains("this excludes nothing"), "{empty}");
+    let twice = "seed = [0, 1]\ninclude = [{ seed = 1 }]";
+    let again = told(twice, &[]);
+    assert!(again.contains("there is this choice already"), "{again}");
+    // The command line is over the file, which could not know.
+    let matrix = format!("[matrix]\n{twice}");
+    assert_eq!(choices(&matrix, &["seed=1,2"]), ["seed=1", "seed=2"]);
+    let none = told("seed = [0, 1]\nmax = 0", &[]);
+    assert!(
+        none.contains("`max` is a number of choices, at least 1"),
+        "{none}"
+    );
+    let text = format!("[matrix]\nseed = [0, 1]\nexclude = [{{ seed = 7 }}]\n{SWEEP}");
+    let loaded = variants(&text, &[]).unwrap();
+    assert_eq!(loaded.len(), 2);
+    let warned = loaded[0].warnings.render(false);
+    assert!(
+        warned.contains("no choice has these values, so none is excluded"),
+        "{warned}"
+    );
+    // A table is a value where an axis is of tables.
+    let matrix = "[matrix]\n\"tune.reward\" = [{ a = \"1\" }, { b = \"2\" }]\nexclude = [{ tune.reward = { a = \"1\" } }]";
+    assert_eq!(choices(matrix, &[]), ["tune.reward={b: 2}"]);
 }

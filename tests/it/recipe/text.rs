@@ -324,7 +324,8 @@ fn an_empty_recipe_is_refused() {
         r#"
 name = "x"
 =====
-error: the recipe has no nodes
+error: `r.toml` has no nodes
+  = help: a node is written `[node.NAME]` with its `kind`; `pipe kinds` lists them
 "#,
     );
 }

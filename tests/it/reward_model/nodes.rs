@@ -1,6 +1,7 @@
 //! Reward models through the engine: imported, asked for rewards, pairs and evaluations; and what a recipe is told.
 
 use super::{read, scores, write_reward_model};
+use crate::fixtures;
 use crate::study::Study;
 use pipe::base::response::{self, Outcome};
 use pipe::base::rows::{Completion, Pair, Score};
@@ -12,19 +13,9 @@ use pipe::recipe::{self, Overrides};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const START: &str = r#"
-[node.model]
-kind = "world-model"
-hidden_size = 16
-layers = 1
-heads = 2
-intermediate_size = 32
-[node.prompts]
-kind = "world-prompts"
-sft = 4
-rl = 9
-validation = 3
-eval = 6
+fn start() -> String {
+    fixtures::world(9, 6)
+        + r#"
 [node.preference]
 kind = "local-reward-model"
 path = "preference"
@@ -33,7 +24,8 @@ kind = "generate"
 in = { model = "model", prompts = "prompts.eval" }
 samples = 4
 max_new_tokens = 12
-"#;
+"#
+}
 
 fn study() -> (Study, RewardModel) {
     let study = Study::new();
@@ -66,8 +58,9 @@ fn sigmoid(x: f64) -> f64 {
 #[test]
 fn it_is_imported_judges_answers_and_ranks_them() {
     let (study, model) = study();
+    let start = start();
     let ran = study.run(&format!(
-        r#"{START}
+        r#"{start}
 [node.squashed]
 kind = "evaluate"
 in = {{ completions = "answers", reward_model = "preference" }}
@@ -146,9 +139,10 @@ truncated = "score"
 #[test]
 fn it_is_the_reward_of_those_classes_that_name_it() {
     let (study, _) = study();
+    let start = start();
     let recipe = |squash: &str| {
         format!(
-            r#"{START}
+            r#"{start}
 [node.rl]
 kind = "grpo"
 in = {{ model = "model", prompts = "prompts.rl", validation = "prompts.validation", reward_model = "preference" }}
@@ -196,12 +190,13 @@ max_new_tokens = 12
 #[test]
 fn a_recipe_without_the_model_is_told_where_it_is_needed() {
     let (study, _) = study();
+    let start = start();
     let told = |node: &str| {
         let overrides = Overrides {
             cwd: study.dir.path().to_path_buf(),
             ..Overrides::default()
         };
-        let text = format!("{START}[node.it]\n{node}");
+        let text = format!("{start}[node.it]\n{node}");
         match recipe::from_text("study.toml", &text, &overrides, &REGISTRY) {
             Ok(_) => String::new(),
             Err(diags) => diags.render(false),

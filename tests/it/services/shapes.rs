@@ -23,9 +23,9 @@ fn message(message: Value, stop: &str) -> Value {
 fn comes_to(body: Value) -> (String, Option<Withheld>, bool, Outcome) {
     let answer = read(body);
     let response = answers::response(&answer, &Begun::Unknown);
-    let withheld = answers::withheld(&answer, &response);
+    let withheld = answers::withheld(&answer, &response, None);
     let finished = answer.finished();
-    let outcome = Outcome::of(&split(&response), withheld, finished);
+    let outcome = Outcome::of(&response, None, withheld, finished);
     (response, withheld, finished, outcome)
 }
 

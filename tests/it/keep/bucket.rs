@@ -1,0 +1,283 @@
+//! A server that speaks as much of S3 as a remote needs, in memory, and can be told what to do wrong.
+
+use pipe::engine::system::clock;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// What becomes of a request.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Fault {
+    /// The name is taken by an empty object, and the connection closed.
+    StoredEmpty,
+    /// It is done, and the answer is lost.
+    AnswerLost,
+    /// Somebody else is said to be writing.
+    Conflict,
+    Refused,
+    /// So many bytes of the answer's body.
+    Cut(usize),
+    /// The first byte of the answer's body is another.
+    Flipped,
+    /// Nothing comes.
+    Silence,
+}
+
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<String, Vec<u8>>,
+    /// Method, part of the path, how often; the first that fits.
+    faults: Vec<(&'static str, String, Fault, usize)>,
+    /// Method and path.
+    asked: Vec<(String, String)>,
+}
+
+pub struct Server {
+    state: Arc<Mutex<State>>,
+    pub url: String,
+}
+
+impl Server {
+    /// `latency`: before every answer.
+    pub fn start(latency: Duration) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let state: Arc<Mutex<State>> = Arc::default();
+        let shared = state.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let state = shared.clone();
+                std::thread::spawn(move || serve(stream, &state, latency));
+            }
+        });
+        Server { state, url }
+    }
+
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        let all = [
+            ("AWS_ENDPOINT_URL", self.url.as_str()),
+            ("AWS_ACCESS_KEY_ID", "who"),
+            ("AWS_SECRET_ACCESS_KEY", "not-to-be-seen-by-workers"),
+        ];
+        all.map(|(name, value)| (name.into(), value.into())).into()
+    }
+
+    pub fn breaks(&self, method: &'static str, path: &str, fault: Fault, times: usize) {
+        let mut state = self.state.lock().unwrap();
+        state.faults.push((method, path.into(), fault, times));
+    }
+
+    pub fn asked(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.state.lock().unwrap().asked)
+    }
+
+    pub fn add(&self, name: &str, bytes: Vec<u8>) {
+        self.state
+            .lock()
+            .unwrap()
+            .objects
+            .insert(name.into(), bytes);
+    }
+
+    pub fn names(&self, path: &str) -> Vec<String> {
+        let state = self.state.lock().unwrap();
+        let names = state.objects.keys().filter(|name| name.contains(path));
+        names.cloned().collect()
+    }
+
+    pub fn forget(&self, path: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.objects.retain(|name, _| !name.contains(path));
+    }
+}
+
+struct Request {
+    method: String,
+    path: String,
+    query: BTreeMap<String, String>,
+    headers: BTreeMap<String, String>,
+    body: Vec<u8>,
+}
+
+fn read(from: &mut BufReader<TcpStream>) -> Option<Request> {
+    let mut line = String::new();
+    from.read_line(&mut line).ok().filter(|n| *n > 0)?;
+    let mut words = line.split_whitespace();
+    let (method, target) = (words.next()?.to_string(), words.next()?.to_string());
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        from.read_line(&mut line).ok().filter(|n| *n > 0)?;
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
+        headers.insert(name.to_lowercase(), value.trim().to_string());
+    }
+    let length = headers.get("content-length").and_then(|l| l.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    from.read_exact(&mut body).ok()?;
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+    let query = query.split('&').map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (name.to_string(), decoded(value))
+    });
+    Some(Request {
+        method,
+        path: decoded(path),
+        query: query.collect(),
+        headers,
+        body,
+    })
+}
+
+fn decoded(text: &str) -> String {
+    let mut out = vec![];
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => {
+                let hex = [bytes.next().unwrap(), bytes.next().unwrap()];
+                let hex = std::str::from_utf8(&hex).unwrap();
+                out.push(u8::from_str_radix(hex, 16).unwrap());
+            }
+            byte => out.push(byte),
+        }
+    }
+    String::from_utf8(out).unwrap()
+}
+
+fn serve(stream: TcpStream, state: &Mutex<State>, latency: Duration) {
+    let mut out = stream.try_clone().unwrap();
+    let mut from = BufReader::new(stream);
+    while let Some(request) = read(&mut from) {
+        std::thread::sleep(latency);
+        let mut state = state.lock().unwrap();
+        let asked = (request.method.clone(), request.path.clone());
+        let fits = |(method, path, _, times): &&mut (&str, String, Fault, usize)| {
+            *times > 0 && *method == asked.0 && asked.1.contains(path.as_str())
+        };
+        let fault = state.faults.iter_mut().find(fits).map(|fault| {
+            fault.3 -= 1;
+            fault.2
+        });
+        state.asked.push(asked);
+        if fault == Some(Fault::StoredEmpty) {
+            state.objects.insert(request.path, vec![]);
+            return;
+        }
+        let (status, headers, mut body) = match fault {
+            Some(Fault::Conflict) => (409, String::new(), b"<Error/>".to_vec()),
+            Some(Fault::Refused) => (403, String::new(), b"<Error/>".to_vec()),
+            _ => answer(&mut state, &request),
+        };
+        drop(state);
+        let length = body.len();
+        match fault {
+            Some(Fault::Silence) => std::thread::sleep(Duration::from_secs(60)),
+            Some(Fault::AnswerLost) => return,
+            Some(Fault::Cut(n)) => body.truncate(n),
+            Some(Fault::Flipped) => body[0] ^= 1,
+            _ => {}
+        }
+        let body = if request.method == "HEAD" {
+            vec![]
+        } else {
+            body
+        };
+        let head = format!("HTTP/1.1 {status} -\r\n{headers}Content-Length: {length}\r\n\r\n");
+        let written = out
+            .write_all(head.as_bytes())
+            .and_then(|()| out.write_all(&body));
+        if written.is_err() || matches!(fault, Some(Fault::Cut(_))) {
+            return;
+        }
+    }
+}
+
+fn tag(bytes: &[u8]) -> String {
+    format!("\"{}\"", &blake3::hash(bytes).to_hex()[..32])
+}
+
+/// Status, headers and body.
+fn answer(state: &mut State, request: &Request) -> (u16, String, Vec<u8>) {
+    let none = || (404, String::new(), b"<Error/>".to_vec());
+    let there = state.objects.get(&request.path);
+    match request.method.as_str() {
+        "GET" if request.query.contains_key("list-type") => {
+            let prefix = &request.query["prefix"];
+            let prefix = format!("{}/{prefix}", request.path.trim_end_matches('/'));
+            let entry = |(name, bytes): (&String, &Vec<u8>)| {
+                let key = name.trim_start_matches('/').split_once('/').unwrap().1;
+                format!(
+                    "<Contents><Key>{key}</Key><Size>{}</Size><LastModified>2026-01-01T00:00:00.000Z</LastModified>\
+                     <ETag>{}</ETag></Contents>",
+                    bytes.len(),
+                    tag(bytes)
+                )
+            };
+            let found = state
+                .objects
+                .iter()
+                .filter(|(name, _)| name.starts_with(&prefix));
+            let found: String = found.map(entry).collect();
+            let xml = format!(
+                "<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>"
+            );
+            (200, String::new(), xml.into())
+        }
+        "GET" | "HEAD" => {
+            let Some(bytes) = there else {
+                return none();
+            };
+            let at = UNIX_EPOCH + Duration::from_millis(clock::now_ms());
+            let headers = format!(
+                "ETag: {}\r\nLast-Modified: {}\r\n",
+                tag(bytes),
+                httpdate::fmt_http_date(at)
+            );
+            let range = request
+                .headers
+                .get("range")
+                .and_then(|r| r.strip_prefix("bytes="));
+            let Some((from, to)) = range.and_then(|r| r.split_once('-')) else {
+                return (200, headers, bytes.clone());
+            };
+            let (from, to): (usize, usize) = (from.parse().unwrap(), to.parse().unwrap());
+            if from >= bytes.len() {
+                return (416, String::new(), vec![]);
+            }
+            let to = to.min(bytes.len() - 1);
+            let range = format!("Content-Range: bytes {from}-{to}/{}\r\n", bytes.len());
+            (206, headers + &range, bytes[from..=to].to_vec())
+        }
+        "PUT" => {
+            let create = request.headers.contains_key("if-none-match");
+            let wanted = request.headers.get("if-match");
+            let fits = there.is_some_and(|bytes| Some(&tag(bytes)) == wanted);
+            if (create && there.is_some()) || (wanted.is_some() && !fits) {
+                return (412, String::new(), b"<Error/>".to_vec());
+            }
+            let headers = format!("ETag: {}\r\n", tag(&request.body));
+            state
+                .objects
+                .insert(request.path.clone(), request.body.clone());
+            (200, headers, vec![])
+        }
+        "POST" if request.query.contains_key("delete") => {
+            let text = String::from_utf8_lossy(&request.body).into_owned();
+            let keys = text.split("<Key>").skip(1);
+            for key in keys.filter_map(|rest| rest.split_once("</Key>")) {
+                let name = format!("{}/{}", request.path.trim_end_matches('/'), key.0);
+                state.objects.remove(&name);
+            }
+            (
+                200,
+                String::new(),
+                b"<DeleteResult></DeleteResult>".to_vec(),
+            )
+        }
+        other => panic!("no such request: {other} {}", request.path),
+    }
+}

@@ -1,0 +1,287 @@
+//! A bucket whose server does wrong: nothing torn is believed, nothing that was committed is lost, and a run goes on.
+
+use super::bucket::{Fault, Server};
+use crate::engine::{Ran, Space, Toy, graph, join, run_store, write};
+use pipe::base::hash::Digest;
+use pipe::engine::plan::{self, Planned, Wanted};
+use pipe::engine::store::Store;
+use pipe::engine::store::record::Record;
+use pipe::engine::store::remote::{Anyone, Signed};
+use pipe::engine::system::files::tree_digest;
+use pipe::remote::{Address, Bucket, pack};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+fn spec() -> Vec<Toy> {
+    vec![
+        write("a", "red"),
+        write("b", "green"),
+        join("ab", "a", Some("b")),
+    ]
+}
+
+fn longer() -> Vec<Toy> {
+    let mut spec = spec();
+    spec.push(join("aba", "ab", Some("a")));
+    spec
+}
+
+fn store(space: &Space, server: &Server) -> Store {
+    let address = Address::parse("s3://lab/team/one").unwrap();
+    let bucket = Bucket::new(address, server.variables());
+    space
+        .store()
+        .with_remote(Arc::new(bucket), Arc::new(Anyone))
+}
+
+fn run(space: &Space, server: &Server, toys: &[Toy]) -> Ran {
+    let store = store(space, server);
+    run_store(&store, &graph(toys), &Wanted::default(), |_| {}, |_| {})
+}
+
+fn published() -> (Space, Server) {
+    let space = Space::new();
+    let server = Server::start(Duration::ZERO);
+    assert_eq!(run(&space, &server, &spec()).states(), ["done"; 3]);
+    assert_eq!(server.names("/actions/").len(), 3);
+    assert_eq!(server.names("/index/").len(), 1);
+    (space, server)
+}
+
+/// Requests of a method to a part of the bucket.
+fn count(asked: &[(String, String)], method: &str, path: &str) -> usize {
+    let fits = |(m, p): &&(String, String)| m == method && p.contains(path);
+    asked.iter().filter(fits).count()
+}
+
+#[test]
+fn a_bucket_is_asked_little_and_bytes_go_before_records() {
+    let (_one, server) = published();
+    let asked = server.asked();
+    let places = |path: &str| -> Vec<usize> {
+        let at = asked.iter().enumerate();
+        let put = at.filter(|(_, (m, p))| m == "PUT" && p.contains(path));
+        put.map(|(i, _)| i).collect()
+    };
+    assert_eq!(places("/actions/").len(), 3);
+    let last = *places("/actions/").last().unwrap();
+    assert!(places("/objects/").iter().all(|at| *at < last));
+    assert!(places("/index/")[0] > last, "the index after the records");
+
+    let other = Space::new();
+    let there = store(&other, &server);
+    let plan = plan::plan(&there, &graph(&spec()), &Wanted::default()).unwrap();
+    assert!(
+        plan.nodes
+            .iter()
+            .all(|n| n.decision.verdict.word() == "hit")
+    );
+    let asked = server.asked();
+    assert_eq!(asked.len(), 3, "version, list, one pack: {asked:?}");
+    // What nobody has made costs no further request.
+    let there = store(&other, &server);
+    plan::plan(&there, &graph(&[write("new", "blue")]), &Wanted::default()).unwrap();
+    assert_eq!(server.asked().len(), 3);
+
+    let ran = run(&other, &server, &longer());
+    assert_eq!(ran.states(), ["hit", "hit", "hit", "done"]);
+    let asked = server.asked();
+    assert_eq!(count(&asked, "GET", "/objects/"), 2, "{asked:?}");
+}
+
+/// SeaweedFS does this to a create-only upload whose connection is cut before its body.
+#[test]
+fn an_upload_that_was_stored_empty_is_mended_by_the_next_try() {
+    let space = Space::new();
+    let server = Server::start(Duration::ZERO);
+    server.breaks("PUT", "/actions/", Fault::StoredEmpty, 1);
+    assert_eq!(run(&space, &server, &spec()).states(), ["done"; 3]);
+    let other = Space::new();
+    let ran = run(&other, &server, &spec());
+    // Torn or whole: what is torn was never believed.
+    assert!(ran.states().iter().all(|s| s == "hit" || s == "done"));
+    let there = store(&space, &server);
+    for record in space.store().records().unwrap() {
+        there.publish(&record, false, &|| false).unwrap();
+    }
+    server.forget("/index/");
+    let third = Space::new();
+    assert_eq!(run(&third, &server, &spec()).states(), ["hit"; 3]);
+}
+
+#[test]
+fn a_lost_answer_and_a_conflict_with_nobody_end_well() {
+    for fault in [Fault::AnswerLost, Fault::Conflict] {
+        let space = Space::new();
+        let server = Server::start(Duration::ZERO);
+        server.breaks("PUT", "/actions/", fault, 1);
+        let ran = run(&space, &server, &spec());
+        assert_eq!(ran.states(), ["done"; 3]);
+        assert_eq!(server.names("/actions/").len(), 3);
+        let log = format!("{:?}", ran.events);
+        assert!(!log.contains("publishing"), "{log}");
+        assert_eq!(run(&Space::new(), &server, &spec()).states(), ["hit"; 3]);
+    }
+}
+
+#[test]
+fn a_download_that_breaks_off_is_tried_again_and_a_flipped_byte_is_refused() {
+    let (_one, server) = published();
+    server.breaks("GET", "/objects/", Fault::Cut(1), 1);
+    let two = Space::new();
+    let ran = run(&two, &server, &longer());
+    assert_eq!(ran.states(), ["hit", "hit", "hit", "done"]);
+    assert_eq!(ran.text("aba"), "red green red");
+    let (_one, server) = published();
+    server.breaks("GET", "/objects/", Fault::Flipped, 1);
+    let three = Space::new();
+    let ran = run(&three, &server, &longer());
+    assert_eq!(ran.text("aba"), "red green red");
+    let log = format!("{:?}", ran.events);
+    assert!(log.contains("not those of its name"), "{log}");
+    assert_eq!(ran.states().iter().filter(|s| *s == "done").count(), 2);
+}
+
+#[test]
+fn an_identity_that_may_only_read_is_told_once_and_reads() {
+    let (_one, server) = published();
+    server.breaks("PUT", "", Fault::Refused, usize::MAX);
+    let mut spec = longer();
+    spec.push(write("c", "blue"));
+    spec.push(write("d", "grey"));
+    let ran = run(&Space::new(), &server, &spec);
+    assert_eq!(ran.states(), ["hit", "hit", "hit", "done", "done", "done"]);
+    let told = format!("{:?}", ran.events);
+    let told = told.matches("this identity may only read").count();
+    assert_eq!(told, 1);
+}
+
+#[test]
+fn a_remote_that_is_silent_costs_two_seconds_and_one_line() {
+    let (_one, server) = published();
+    server.breaks("GET", "", Fault::Silence, usize::MAX);
+    let other = Space::new();
+    let began = Instant::now();
+    let ran = run(&other, &server, &longer());
+    let took = began.elapsed();
+    assert_eq!(ran.states(), ["done"; 4]);
+    let alone = Instant::now();
+    assert_eq!(Space::new().run(&longer()).states(), ["done"; 4]);
+    let more = took.saturating_sub(alone.elapsed());
+    assert!(more < Duration::from_millis(3500), "{more:?}");
+    let log = format!("{:?}", ran.events);
+    assert_eq!(log.matches("does not answer").count(), 1, "{log}");
+    assert_eq!(log.matches("s3://lab").count(), 1, "{log}");
+}
+
+#[test]
+fn nobody_there_is_told_at_once() {
+    let space = Space::new();
+    let address = Address::parse("s3://lab/x").unwrap();
+    let mut variables = Server::start(Duration::ZERO).variables();
+    // Nothing listens there.
+    variables.insert("AWS_ENDPOINT_URL".into(), "http://127.0.0.1:9".into());
+    let bucket = Bucket::new(address, variables);
+    let store = space
+        .store()
+        .with_remote(Arc::new(bucket), Arc::new(Anyone));
+    let began = Instant::now();
+    let ran = run_store(&store, &graph(&spec()), &Wanted::default(), |_| {}, |_| {});
+    assert_eq!(ran.states(), ["done"; 3]);
+    assert!(began.elapsed() < Duration::from_secs(8));
+    let log = format!("{:?}", ran.events);
+    assert_eq!(log.matches("s3://lab/x").count(), 1, "{log}");
+}
+
+#[test]
+fn two_machines_that_make_the_same_at_once_leave_one_record() {
+    let server = Server::start(Duration::from_millis(5));
+    let spaces = [Space::new(), Space::new()];
+    std::thread::scope(|scope| {
+        for space in &spaces {
+            scope.spawn(|| {
+                let ran = run(space, &server, &spec());
+                assert!(ran.states().iter().all(|s| s == "hit" || s == "done"));
+            });
+        }
+    });
+    assert_eq!(server.names("/actions/").len(), 3);
+    assert_eq!(
+        run(&Space::new(), &server, &longer()).states()[..3],
+        ["hit"; 3]
+    );
+}
+
+/// Nobody has run these: records as they would be, in a pack at the server. How many.
+fn lay_down(server: &Server, like: &Record, toys: &[Toy]) -> usize {
+    let space = Space::new();
+    let there = store(&space, server);
+    let decided = plan::decide(&there, &graph(toys), &Wanted::default()).unwrap();
+    let missing = decided.iter().filter(|d| d.verdict.word() == "run");
+    let mut records = BTreeMap::new();
+    for manifest in missing.filter_map(|decision| decision.manifest.as_ref()) {
+        let mut record = like.clone();
+        record.key = manifest.key();
+        record.manifest = manifest.text().to_string();
+        for artifact in record.outputs.values_mut() {
+            artifact.files[0].digest = Digest::new(blake3::hash(record.manifest.as_bytes()));
+            artifact.digest = tree_digest(&artifact.files);
+        }
+        let text = record.to_text().unwrap();
+        records.insert(
+            record.key,
+            Signed {
+                text,
+                signatures: vec![],
+            },
+        );
+    }
+    let (name, bytes) = pack(&records).unwrap();
+    server.add(&format!("/lab/team/one/index/{name}"), bytes);
+    records.len()
+}
+
+#[test]
+fn thousands_of_nodes_are_planned_in_few_requests() {
+    const N: usize = 5_000;
+    let like = Space::new().run(&[write("a", "red")]).record("a");
+    let chain = |mark: &str| -> Vec<Toy> {
+        let pairs = (0..N).flat_map(|n| {
+            let (w, j) = (format!("w{n}"), format!("j{n}"));
+            [write(&w, &format!("{mark} {n}")), join(&j, &w, None)]
+        });
+        pairs.collect()
+    };
+    let server = Server::start(Duration::from_millis(20));
+    let toys = chain("red");
+    for _ in 0..2 {
+        assert_eq!(lay_down(&server, &like, &toys), N);
+    }
+    let timed = |toys: &[Toy], word: &str| {
+        let graph = graph(toys);
+        let space = Space::new();
+        server.asked();
+        let began = Instant::now();
+        let plan = plan::plan(&store(&space, &server), &graph, &Wanted::default()).unwrap();
+        let took = began.elapsed();
+        let of = |d: &&Planned| d.decision.verdict.word() == word;
+        assert_eq!(
+            plan.nodes.iter().filter(of).count(),
+            if word == "hit" { 2 * N } else { N }
+        );
+        assert_eq!(server.asked().len(), 4, "version, list, two packs");
+        took
+    };
+    let (hits, misses) = (timed(&toys, "hit"), timed(&chain("blue"), "run"));
+    eprintln!(
+        "plan_10k_ms hits {} misses {}",
+        hits.as_millis(),
+        misses.as_millis()
+    );
+    // A second on a machine that does nothing else.
+    assert!(
+        hits.max(misses) < Duration::from_secs(4),
+        "{hits:?} {misses:?}"
+    );
+}

@@ -1,0 +1,127 @@
+//! Whose records are believed: signatures over the whole text of a record, by keys that are made here.
+
+use pipe::engine::store::remote::{Signature, Signed, Trust};
+use pipe::remote::keys::{Identity, Keyring, Secret};
+
+const RECORD: &str = "{\n  \"key\": \"whatever a record says\"\n}";
+
+fn signed(who: &[&Keyring]) -> Signed {
+    let signatures = who.iter().map(|ring| ring.sign(RECORD).unwrap().unwrap());
+    Signed {
+        text: RECORD.into(),
+        signatures: signatures.collect(),
+    }
+}
+
+/// A key, and what others trust.
+fn key(name: &str) -> (Keyring, Identity) {
+    let secret = Secret::new(name).unwrap();
+    let who = secret.identity().clone();
+    (Keyring::new(Some(secret), &[], false), who)
+}
+
+fn refused(ring: &Keyring, signed: &Signed) -> String {
+    ring.signer(signed).unwrap_err().to_string()
+}
+
+#[test]
+fn what_somebody_signed_who_is_trusted_is_believed_and_he_is_named() {
+    let ((ada, _), (bob, who)) = (key("ada"), key("bob"));
+    assert_eq!(
+        ada.signer(&signed(&[&ada])).unwrap().unwrap(),
+        "ada",
+        "one's own"
+    );
+    let ring = Keyring::new(None, &[who.called("robert")], false);
+    assert_eq!(
+        ring.signer(&signed(&[&ada, &bob])).unwrap().unwrap(),
+        "robert"
+    );
+    let line = who.to_string();
+    assert_eq!(Identity::parse(&line).unwrap(), who);
+    assert_eq!(
+        Secret::parse(Secret::new("x").unwrap().line())
+            .unwrap()
+            .identity()
+            .name,
+        "x"
+    );
+}
+
+#[test]
+fn what_nobody_signed_or_a_stranger_did_is_refused_with_what_to_do() {
+    let ((ada, _), (eve, who)) = (key("ada"), key("eve"));
+    let text = refused(&ada, &signed(&[&eve]));
+    assert!(text.contains("signed by `eve`"), "{text}");
+    assert!(text.contains(&format!("pipe keys trust {who}")), "{text}");
+    let text = refused(&ada, &signed(&[]));
+    assert!(
+        text.contains("nobody signed it") && text.contains("`pipe keys new`"),
+        "{text}"
+    );
+    let text = refused(&Keyring::new(None, &[], false), &signed(&[]));
+    assert!(text.contains("nobody is trusted here"), "{text}");
+}
+
+#[test]
+fn a_changed_text_a_changed_name_and_a_moved_signature_are_refused() {
+    let ((bob, who), (eve, stranger)) = (key("bob"), key("eve"));
+    let ring = Keyring::new(None, &[who], false);
+    let good = signed(&[&bob]);
+    let mut changed = good.clone();
+    changed.text = changed.text.replace("whatever", "Whatever");
+    let mut renamed = good.clone();
+    renamed.signatures[0].text = renamed.signatures[0].text.replace("bob", "ada");
+    let mut moved = signed(&[&eve]);
+    moved.signatures[0].signer = good.signatures[0].signer.clone();
+    for wrong in [changed, renamed, moved] {
+        let text = refused(&ring, &wrong);
+        assert!(
+            text.contains("the signature of `bob` beside it is of something else"),
+            "{text}"
+        );
+    }
+    // A wrong signature beside a right one takes nothing away.
+    let mut both = signed(&[&bob, &eve]);
+    both.signatures[1].signer = stranger.key();
+    assert_eq!(ring.signer(&both).unwrap().unwrap(), "bob");
+}
+
+#[test]
+fn a_signature_of_any_shape_is_read_without_a_word() {
+    let (ring, _) = key("ada");
+    let long = "f".repeat(64);
+    let unicode = "é".repeat(32);
+    for signer in ["", "a", &*long, &*unicode, "../../key"] {
+        for text in [
+            "",
+            " ",
+            "ada",
+            "ada ",
+            "ada =",
+            "a b c",
+            "\u{0}",
+            &*"x".repeat(4000),
+        ] {
+            let signatures = vec![Signature {
+                signer: signer.into(),
+                text: text.into(),
+            }];
+            let strange = Signed {
+                text: RECORD.into(),
+                signatures,
+            };
+            assert!(refused(&ring, &strange).contains("nobody signed it"));
+        }
+    }
+}
+
+#[test]
+fn who_trusts_all_believes_all_and_still_names_whom_he_knows() {
+    let ((ada, who), (eve, _)) = (key("ada"), key("eve"));
+    let ring = Keyring::new(None, &[who], true);
+    assert_eq!(ring.signer(&signed(&[])).unwrap(), None);
+    assert_eq!(ring.signer(&signed(&[&eve])).unwrap(), None);
+    assert_eq!(ring.signer(&signed(&[&ada])).unwrap().unwrap(), "ada");
+    assert_eq!(ring.sign(RECORD).unwrap(), None);
+}
