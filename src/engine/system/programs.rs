@@ -1,4 +1,5 @@
-//! Programs that are asked something: run with a bound on their time and on what they print, and ended with whatever they started.
+//! Programs that are asked something: run with a bound on their time and on what they print. One that takes longer is ended with whatever
+//! it started; what one leaves behind that ended by itself may be the very job it was asked for, and stays.
 
 use anyhow::{Context, Result, ensure};
 use base::threads;
@@ -70,10 +71,11 @@ pub fn run(command: &mut Command, patience: Duration) -> Result<Said, Unheard> {
     let spawned = spawned.with_context(|| format!("starting `{name}`"));
     let mut child = spawned.map_err(Unheard::NotStarted)?;
     let heard = hear(&mut child, &name, patience);
-    // What it started goes with it, and lets go of the pipes.
-    let group = Pid::from_raw(child.id() as i32).expect("a process id is not zero");
-    let _ = kill_process_group(group, Signal::KILL);
-    let _ = child.wait(); // It has ended, or just been killed.
+    if heard.is_err() {
+        let group = Pid::from_raw(child.id() as i32).expect("a process id is not zero");
+        let _ = kill_process_group(group, Signal::KILL);
+        let _ = child.wait(); // It has ended, or just been killed.
+    }
     heard.map_err(Unheard::Lost)
 }
 

@@ -21,7 +21,7 @@ gpus = 4
 gpu_memory = "80GB"
 
 [command]
-submit = "echo {name} {partition} >>asked; setsid sh {script} </dev/null >{folder}/job.out 2>&1 & sleep 0.3; echo $!"
+submit = "echo {name} {partition} >>asked; setsid sh {script} </dev/null >{folder}/job.out 2>&1 & echo $!"
 look = "for j in {jobs}; do if kill -0 $j 2>/dev/null; then echo $j running n1; else echo $j failed 1; fi; done"
 cancel = "kill {job}"
 "#;

@@ -104,16 +104,22 @@ fn a_submission_that_nobody_can_look_for_is_refused_and_else_it_is_doubtful() {
 }
 
 #[test]
-fn a_program_that_leaves_something_behind_is_not_waited_for() {
+fn what_a_program_leaves_behind_is_not_waited_for_and_stays() {
     let dir = tempfile::tempdir().unwrap();
-    let lab = lab(dir.path(), "setsid sleep 100 & echo 9", "");
+    let lab = lab(dir.path(), "sleep 100 & echo $!", "");
     let started = Instant::now();
-    assert_eq!(lab.submit(&order(dir.path(), "k-1")).unwrap(), id("9"));
+    let left = lab.submit(&order(dir.path(), "k-1")).unwrap();
     assert!(
         started.elapsed() < Duration::from_secs(20),
         "{:?}",
         started.elapsed()
     );
+    // It is the job: ending it is done by nobody but who cancels it.
+    let ended = std::process::Command::new("kill")
+        .arg(&left.0)
+        .status()
+        .unwrap();
+    assert!(ended.success(), "{left:?} was there");
 }
 
 #[test]

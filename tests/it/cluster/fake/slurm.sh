@@ -25,7 +25,6 @@ esac
 
 # start ID TASK: runs the script of a job as slurmd does, its status kept.
 start() {
-  tries=0
   d="$F/jobs/$1"
   setsid env -i PATH="$PATH" HOME="$HOME" SLURM_JOB_ID="$1" SLURM_ARRAY_TASK_ID="$2" SLURMD_NODENAME=n1 sh -c '
     cd "$(cat "$0/chdir")" || exit 1
@@ -34,8 +33,6 @@ start() {
     wait $!
     echo $? > "$0/exit.new" && mv "$0/exit.new" "$0/exit"
   ' "$d" < /dev/null > /dev/null 2>&1 &
-  # Whoever asked may end what is left of this process group as soon as it has its answer, and a job is not part of it only then.
-  until [ -e "$d/pid" ] || [ $((tries = tries + 1)) -gt 1000 ]; do sleep 0.01; done
 }
 
 make() {
