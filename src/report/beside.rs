@@ -283,7 +283,19 @@ impl Doubt {
             .unfinished
             .map(|x| format!(" ({} unfinished)", percent(x)));
         let unfinished = unfinished.unwrap_or_default();
-        format!("{} {}{unfinished}", self.what, percent(self.unreadable))
+        // Where all together are readable enough it is a class that is not.
+        let classes = self
+            .by_class
+            .iter()
+            .filter(|(_, x)| self.unreadable <= MUCH && *x > MUCH);
+        let classes: String = classes
+            .map(|(c, x)| format!(", {c} {}", percent(*x)))
+            .collect();
+        format!(
+            "{} {}{classes}{unfinished}",
+            self.what,
+            percent(self.unreadable)
+        )
     }
 }
 

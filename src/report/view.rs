@@ -198,13 +198,14 @@ impl RunView {
                 .filter_map(|name| places.get(name.as_str()).copied())
                 .collect();
             let seconds = left.unwrap_or_default();
+            let works = matches!(node.state, State::Running { .. });
             // A hit that was not looked at yet takes nothing, and nobody waits for it.
-            if seconds > 0.0 || !after.is_empty() || left.is_none() {
+            if works || seconds > 0.0 || !after.is_empty() || left.is_none() {
                 places.insert(&node.name, open.len());
                 open.push(Open {
                     seconds,
                     after,
-                    works: matches!(node.state, State::Running { .. }),
+                    works,
                 });
             }
         }

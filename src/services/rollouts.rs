@@ -28,6 +28,8 @@ pub struct Rollouts {
     pub max_tokens: usize,
     /// Ids that end a rollout, the last of its ids.
     pub stop: Vec<u32>,
+    /// Ids that the model has a row for; no part of what is asked.
+    pub vocabulary: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -122,12 +124,15 @@ impl Protocol for Rollouts {
                 "it has no `{what}`: is it a server that gives token ids?"
             ))
         };
-        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+        let id = |value: &Value| {
+            let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
+            id.filter(|id| (*id as usize) < self.vocabulary)
+        };
         let ids: Option<Vec<u32>> = list(&choice["token_ids"], "token_ids")?
             .iter()
             .map(id)
             .collect();
-        let ids = ids.ok_or("a token id is none")?;
+        let ids = ids.ok_or("a token id is none, or not one of the model's")?;
         let logps = list(&choice["logprobs"]["token_logprobs"], "logprobs")?;
         let logp = |value: &Value| value.as_f64().filter(|p| p.is_finite()).map(|p| p as f32);
         let logps: Option<Vec<f32>> = logps.iter().map(logp).collect();
@@ -193,9 +198,9 @@ impl Control {
     /// Lets the server load these weights, and holds it to it: afterwards it says that it has this version, and nothing that was
     /// computed with others is kept.
     pub fn load(&self, folder: &str, version: &str) -> Result<(), Stopped> {
-        self.ask("pause?mode=wait", Some(&json!({})))?;
-        let replaced = self.replace(folder, version);
-        // One that stays paused would answer nobody any more.
+        let paused = self.ask("pause?mode=wait", Some(&json!({})));
+        let replaced = paused.and_then(|_| self.replace(folder, version));
+        // One that stays paused would answer nobody any more; it may have heard what we had no reply to.
         let resumed = self.ask("resume", Some(&json!({})));
         replaced?;
         resumed.map(drop)

@@ -404,6 +404,12 @@ fn lengths_are_means_over_prompts_with_their_groups() {
         .iter()
         .map(|c| lengths::Measured::of(c, &words).unwrap())
         .collect();
+    // What was given is not the model's.
+    let given = Completion {
+        begun: Some("yes indeed".into()),
+        ..completion(completed("d", Harmless, "", ""), 0, "yes indeed it is so")
+    };
+    assert_eq!(lengths::Measured::of(&given, &words).unwrap().answer, 3);
     let measures = lengths::measures(&measured, "words");
     let all = metrics(&measures);
     let expected = [

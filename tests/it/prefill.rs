@@ -488,3 +488,31 @@ fn a_search_has_not_won_where_the_model_refuses_after_its_beginning() {
     assert_eq!(why("half").as_deref(), Some("refusal"));
     assert_eq!(why("begun").as_deref(), Some("steps"));
 }
+
+/// Rows that were written by `generate` and come back as a file.
+#[test]
+fn rows_that_are_read_back_keep_what_was_given() {
+    let study = Study::new();
+    let row = |id: &str, begun: &str| {
+        let response = format!("i can help with that . {REFUSES}");
+        json!({ "id": id, "prompt": format!("how {id}"), "response": response, "begun": begun })
+    };
+    let rows = [
+        row("a", "i can help with that . "),
+        row("b", "of another text"),
+    ];
+    let rows: Vec<String> = rows.iter().map(Value::to_string).collect();
+    study.file("rows.jsonl", rows.join("\n"));
+    let ran = study.run(
+        "[node.rows]\nkind = \"completions-file\"\npath = \"rows.jsonl\"\nclass = \"harmful\"\n\
+         [node.rule]\nkind = \"evaluate\"\nin = { completions = \"rows\" }\nscorer = \"refusal\"\n",
+    );
+    // The rule reads how an answer begins: of the first in the model's own words, of the second in all.
+    assert_eq!(ran.metric("rule", "compliance/harmful").value, 0.5);
+    let rows = ran.text("rows", "completions", "rows.jsonl");
+    let begun: Vec<Value> = rows
+        .lines()
+        .map(|l| serde_json::from_str::<Value>(l).unwrap()["begun"].take())
+        .collect();
+    assert_eq!(begun, [json!("i can help with that . "), Value::Null]);
+}

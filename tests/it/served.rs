@@ -11,6 +11,8 @@ use pipe::learn::sample::choose::Choice;
 use pipe::learn::sample::{Options, Request, sample};
 use pipe::learn::weights::Weights;
 use pipe::recipe::{self, Overrides};
+use pipe::services::protocol::Protocol;
+use pipe::services::rollouts::{Ask, Rollouts, Weights as Served};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -347,4 +349,34 @@ fn what_a_recipe_has_to_say_of_a_server() {
         let said = told(extra);
         assert!(said.contains(says), "{extra}: {said}");
     }
+}
+
+#[test]
+fn an_id_that_the_model_has_no_row_for_is_no_answer() {
+    let rollouts = Rollouts {
+        model: None,
+        temperature: 1.0,
+        max_tokens: 4,
+        stop: vec![2],
+        vocabulary: 8,
+    };
+    let ask = Ask {
+        weights: Served {
+            digest: "d".into(),
+            refused: 0,
+        },
+        prompt: Arc::new(vec![1]),
+        seed: 3,
+    };
+    let said = |id: u64| {
+        let choice = json!({
+            "finish_reason": "stop", "token_ids": [5, id], "prompt_token_ids": [1],
+            "logprobs": { "token_logprobs": [-0.5, -0.25] },
+        });
+        rollouts.read(&[&ask], &json!({ "choices": [choice] }))
+    };
+    let reply = said(7).unwrap().answers.remove(0).unwrap();
+    assert_eq!((reply.ids, reply.logps), (vec![5, 7], vec![-0.5, -0.25]));
+    let refused = said(8).map(|_| ()).unwrap_err();
+    assert!(refused.contains("not one of the model's"), "{refused}");
 }

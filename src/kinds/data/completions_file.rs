@@ -75,7 +75,7 @@ fn words(list: &[&str]) -> Vec<String> {
 
 pub const KIND: Kind = Kind {
     name: "completions-file",
-    revision: 2,
+    revision: 3,
     role: Role::Imports,
     summary: "imports completions, and people's labels of them, from a CSV, TSV, JSONL, JSON or Parquet file",
     about: "Identity is the file's content, not its path. The defaults fit XSTest's completion files, with `harmful = \
@@ -315,6 +315,8 @@ pub fn import<'p>(
         };
         let (answers, mut own) = (Answers::read(&record, &columns).with_context(here)?, 0);
         written.see(record.get(&[&columns.completion])?);
+        let begun = record.text(&["begun"]).with_context(here)?.into_owned();
+        let begun = response::begins_answer(&begun).filter(|_| !begun.is_empty());
         let mut prompt = Prompt {
             id: match &columns.id {
                 Some(_) => cell(&columns.id)?,
@@ -352,8 +354,8 @@ pub fn import<'p>(
                 id: format!("{}#{sample}", prompt.id),
                 sample,
                 prompt: CompletedPrompt::from(prompt.clone()),
+                begun: begun.filter(|b| said.text.starts_with(b)).map(String::from),
                 response: said.text,
-                begun: None,
                 tokens: 0,
                 finished: true,
                 withheld: said.withheld,

@@ -28,7 +28,7 @@ params! {
 
 pub const KIND: Kind = Kind {
     name: "lengths",
-    revision: 2,
+    revision: 3,
     role: Role::Measures,
     summary: "lengths of reasoning and answer, overall and by class, category and label",
     about: "`reasoning/tokens` and `answer/tokens` are means over prompts with bootstrap intervals, then `…/CLASS`, \
@@ -135,7 +135,10 @@ impl<'a> Measured<'a> {
         Ok(Measured {
             prompt: &completion.prompt,
             reasoning: length(parts.reasoning.as_deref().unwrap_or(""))?,
-            answer: length(&parts.answer)?,
+            answer: length(&response::own(
+                &completion.response,
+                completion.begun.as_deref(),
+            ))?,
             finished: completion.finished,
             closed: parts.closed && parts.reasoning.is_some(),
         })

@@ -290,6 +290,18 @@ fn what_is_left_is_the_longest_way_of_what_waits_for_each_other() {
     }
     // Of 170 seconds of work two at once would do 85 each: `b` cannot begin before `a` is done.
     assert_eq!(view.left(0), (150.0, true));
+    // One at work that has nothing left to do still works.
+    let progress = Event::Progress {
+        node: "c".into(),
+        done: 1,
+        total: 1,
+        unit: "steps".into(),
+        note: String::new(),
+        made: None,
+        sampled: None,
+    };
+    view.hear(0, &progress);
+    assert_eq!(view.left(0), (150.0, true));
     // A hit waits for nobody.
     let mut again = vec![];
     space.run_with(

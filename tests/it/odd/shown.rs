@@ -174,6 +174,17 @@ fn a_warning_begins_above_a_tenth_of_a_class() {
         "40.0 % of the answers of `e` are unreadable (harmful 20.0 %, harmless 60.0 %): its defense success and compliance say little"
     );
     assert_eq!(beside::warning("`e`", &[metric("defense", 1.0, 10)]), None);
+    // Of several the one that is readable in all, and not in a class, says in which.
+    let all = |harmful: f64| {
+        [
+            metric("defense", 0.5, 10),
+            metric("unreadable", harmful / 4.0, 40),
+            metric("unreadable/harmful", harmful, 10),
+        ]
+    };
+    let doubts = ["`a`", "`b`"].map(|name| beside::Doubt::of(name, &all(0.12)).unwrap());
+    let told = beside::warnings(doubts);
+    assert!(told[0].contains("`a` 3.0 %, harmful 12.0 %"), "{told:?}");
 }
 
 #[test]

@@ -184,11 +184,16 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         .unwrap_or_default();
     let seed = |when: &str| Seed::new(p.seed).child("validation").child(when);
     let mut measures = vec![];
+    let vocabulary = weights.config.vocab_size;
     let adapter = lora::adapter(p.lora.as_ref(), &weights.config, Seed::new(p.seed));
     let reference = p.kl.coefficient > 0.0;
     let mut state = training::begin(weights, adapter, reference, exec.recompute);
     let limits = exec.guard.limits();
-    let mut source = source(ctx, (&p, &exec, limits.sampler_gap), &tokenizer)?;
+    let mut source = source(
+        ctx,
+        (&p, &exec, limits.sampler_gap),
+        (&tokenizer, vocabulary),
+    )?;
     if !validation.is_empty() {
         let mut before = sampling(
             state.learner.as_mut(),
@@ -275,13 +280,13 @@ fn serve(opening: &Opening) -> Result<Box<dyn Served>> {
 fn source<'a>(
     ctx: &'a NodeCtx,
     (p, exec, gap): (&Params, &Exec, f64),
-    tokenizer: &Tokenizer,
+    (tokenizer, vocabulary): (&Tokenizer, usize),
 ) -> Result<Source<'a>> {
     Ok(match p.sampler {
         Sampler::Local => Source::Local,
         Sampler::Served => {
             let stop = tokenizer.stop_ids().iter().copied().collect();
-            let served = ServedRollouts::open(ctx, (p, &exec.rollouts, gap), stop)?;
+            let served = ServedRollouts::open(ctx, (p, &exec.rollouts, gap), (stop, vocabulary))?;
             Source::Served(Box::new(served))
         }
     })

@@ -2,8 +2,9 @@
 //!
 //! What is asked for is a call as any other: in the journal before it is used, and never asked for again, so that a run that goes on
 //! learns from the very rollouts that it had. A call holds the digest of the weights. The server is believed in nothing: it has to say
-//! before and after that it has these weights, and its log-probabilities have to be those that our own forward pass finds, which
-//! alone enter the objective. Answers that fail this are refused by a mark beside the checkpoints, and asked for anew next time.
+//! before and after that it has these weights, unless all answers are in the journal already, and its log-probabilities have to be those
+//! that our own forward pass finds, which alone enter the objective. Answers that fail this are refused by a mark beside the checkpoints,
+//! and asked for anew next time.
 
 use super::params::{Params, ServedRollouts};
 use crate::shared::model_io::{Course, Group, Sampling, asked_after};
@@ -91,7 +92,7 @@ impl<'a> Served<'a> {
     pub fn open(
         ctx: &'a NodeCtx,
         (p, server, limit): (&Params, &ServedRollouts, f64),
-        stop: Vec<u32>,
+        (stop, vocabulary): (Vec<u32>, usize),
     ) -> Result<Served<'a>> {
         let key = server.key_env.as_deref().map(|name| {
             let key = ctx.secret(name)?;
@@ -103,6 +104,7 @@ impl<'a> Served<'a> {
             temperature: p.temperature,
             max_tokens: p.max_new_tokens,
             stop,
+            vocabulary,
         };
         let (calls, by) = (ctx.calls_dir(), ctx.key());
         let client = Client::new(protocol, endpoint.clone(), calls, by, Amount::default());
@@ -110,7 +112,7 @@ impl<'a> Served<'a> {
             Some(shared) => shared.join(ctx.key()),
             None => ctx.folder().join("weights"),
         };
-        // Nobody else has this key, so what an earlier attempt left is nobody's.
+        // In a shared folder nobody else has this key, so what an earlier attempt left is nobody's.
         if folder.exists() {
             let gone = fs::remove_dir_all(&folder);
             gone.with_context(|| format!("failed to empty {}", folder.display()))?;
@@ -297,7 +299,7 @@ impl<'a> Served<'a> {
 
 impl Drop for Served<'_> {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder); // An attempt that comes empties it.
+        let _ = fs::remove_dir_all(&self.folder); // What stays goes with the attempt, or the next one empties it.
     }
 }
 
