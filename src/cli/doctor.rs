@@ -41,8 +41,8 @@ const ASK_EVERY: Duration = Duration::from_secs(10);
 /// Example: pipe doctor /mnt/a/shared /mnt/b/shared
 #[derive(clap::Args)]
 pub struct Doctor {
-    /// The folder as the one side calls it, and as the other does [default: the store's, for both]
-    #[arg(num_args = 2, value_names = ["FOLDER", "SAME"], value_hint = ValueHint::DirPath)]
+    /// The folder as the one side calls it, and as the other does, where that is another name [default: the store's]
+    #[arg(num_args = 1..=2, value_names = ["FOLDER", "SAME"], value_hint = ValueHint::DirPath)]
     folders: Vec<PathBuf>,
     #[command(flatten)]
     store: StoreArgs,
@@ -52,7 +52,7 @@ pub struct Doctor {
     /// GPUs that the job asks for
     #[arg(long, value_name = "N", default_value_t = 0, requires = "on")]
     gpus: usize,
-    /// A variable that has to be set there; of its value nothing is told. May be repeated
+    /// A variable that has to be set there, as by lines of `setup`; of its value nothing is told. What nodes name comes to them by itself. May be repeated
     #[arg(long, value_name = "NAME")]
     variable: Vec<String>,
     /// Print as JSON
@@ -153,6 +153,7 @@ pub fn run(args: &Doctor) -> Outcome {
         return Ok(probe::answer(folder, VERSION, PATIENCE)?);
     }
     let (here, there) = match &args.folders[..] {
+        [folder] => (folder.clone(), folder.clone()),
         [here, there] => (here.clone(), there.clone()),
         _ => {
             let folder = existing(&store::place(&args.store));
@@ -173,7 +174,7 @@ pub fn run(args: &Doctor) -> Outcome {
             "findings": examined.findings,
             "may_not": examined.may_not,
             "usable": examined.usable,
-            "locks": examined.locks,
+            "locks": (!alone).then_some(examined.locks),
         })),
         false => print(&text(&here, &there, &examined)),
     }
@@ -299,7 +300,7 @@ fn text(here: &Path, there: &Path, examined: &Examined) -> String {
             after += &format!("- {sentence}\n");
         }
     }
-    if examined.usable {
+    if examined.usable && !examined.alone() {
         after += &format!("In a profile of this store: locks = {:?}\n", examined.locks);
     }
     text + &in_room(&after)

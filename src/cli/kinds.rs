@@ -21,7 +21,7 @@ pub struct Kinds {
     #[arg(add = offered::kinds())]
     name: Option<String>,
     /// All that is said of the kind, every parameter explained
-    #[arg(long, requires = "name")]
+    #[arg(long, requires = "name", conflicts_with = "list")]
     all: bool,
     /// List the scorers that reward expressions can name
     #[arg(long, group = "list", conflicts_with = "name")]
@@ -105,6 +105,11 @@ fn explained(as_json: bool, kind: &Kind, path: &str) -> Outcome {
         let near = near.map_or(format!("`pipe kinds {}` lists them", kind.name), |n| {
             format!("did you mean `{}.{n}`?", kind.name)
         });
+        let needs = path.split('.').next() == Some("needs");
+        let near = match needs {
+            true => "`needs` stands with any node: `pipe help cluster`".into(),
+            false => near,
+        };
         let message = format!("`{}` has no parameter `{path}`; {near}", kind.name);
         return Err(Error::Usage(message));
     }

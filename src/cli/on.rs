@@ -2,6 +2,8 @@
 
 use super::environment::variable;
 use super::output::Error;
+use anyhow::Context;
+use base::text::listed;
 use engine::run::executor::Executor;
 use engine::run::executor::away::Away;
 use engine::run::profile::{Locks, Profile};
@@ -54,7 +56,15 @@ pub fn profile(named: &str) -> Result<Profile, Error> {
             let Some((_, path)) = found else {
                 let near = base::text::did_you_mean(named, all.iter().map(|(n, _)| n.as_str()));
                 let help = near.map_or_else(
-                    || format!("profiles are files in {}", place()),
+                    || match all.is_empty() {
+                        true => format!(
+                            "profiles are files in {}; `pipe help cluster` shows some",
+                            place()
+                        ),
+                        false => {
+                            format!("there are {}", listed(all.iter().map(|(n, _)| n.as_str())))
+                        }
+                    },
                     |n| format!("did you mean `{n}`?"),
                 );
                 return Err(Error::Usage(format!("no profile `{named}`; {help}")));
@@ -67,13 +77,11 @@ pub fn profile(named: &str) -> Result<Profile, Error> {
 
 /// The store as machines share it that the profile sends nodes to.
 pub fn shared(store: Store, profile: &Profile) -> Result<Store, Error> {
-    let root = store.root().to_path_buf();
     let mut store = store;
     if profile.locks == Locks::Link {
         store.prepare()?;
         store.share(Duration::from_secs_f64(profile.claim_seconds))?;
     }
-    debug_assert_eq!(store.root(), root);
     Ok(store)
 }
 
@@ -81,6 +89,11 @@ pub fn shared(store: Store, profile: &Profile) -> Result<Store, Error> {
 pub fn executor(profile: Profile, root: &Path) -> Result<Arc<dyn Executor>, Error> {
     let there = profile.store.clone().unwrap_or_else(|| root.to_path_buf());
     let scheduler = open::open(&profile, &there)?;
+    // Jobs that nobody can be asked for would be waited for in silence.
+    scheduler.check().with_context(|| {
+        let name = &profile.name;
+        format!("profile `{name}`: its scheduler does not answer; `pipe profiles --check {name}` asks it again")
+    })?;
     let pipe = std::env::current_exe().map_err(anyhow::Error::from)?;
     let store = Store::open(root)?;
     Ok(Arc::new(Away::new(profile, scheduler, store, pipe)?))

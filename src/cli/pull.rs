@@ -55,17 +55,20 @@ pub fn run(args: &Pull) -> Outcome {
     };
     let study = study::load_all(&args.recipes.recipes, &args.recipes.changes)?;
     let store = remote::required(store::to_write(&args.store, args.json)?, patient)?;
-    store.prepare()?;
-    // Whether it answers is known before anything is decided.
+    // Whether it answers is known before anything is decided or made.
     store.find_remote(&Key::from_bytes(&[0; 32]))?;
     if store.remote().is_none() {
         let why = store.remote_remark().unwrap_or_default();
         return Err(Error::World(anyhow!(why)));
     }
+    store.prepare()?;
     let wanted = study::wanted(&study, &args.only, &[])?;
-    let decisions = plan::decide(&store, &study.graph, &wanted)?;
+    let plan = plan::plan(&store, &study.graph, &wanted)?;
+    let remarks = plan.remarks.iter();
+    let remarks = remarks.map(|(id, remark)| format!("`{}`: {remark}", study.graph.node(*id).name));
+    let refused: Vec<String> = remarks.collect();
     let (mut keys, mut without) = (vec![], vec![]);
-    for decision in &decisions {
+    for decision in plan.nodes.iter().map(|planned| &planned.decision) {
         match &decision.verdict {
             Verdict::Hit(brief) => keys.push(brief.key.clone()),
             _ => without.push(study.graph.node(decision.id).name.clone()),
@@ -85,7 +88,7 @@ pub fn run(args: &Pull) -> Outcome {
     let closed = store.remote_remark();
     if args.json {
         print_json(&json!({
-            "ok": failed.is_empty() && closed.is_none(), "records": records.len(), "missing": without, "failed": failed, "bytes": moved, "answers": calls.answers,
+            "ok": failed.is_empty() && refused.is_empty() && closed.is_none(), "records": records.len(), "missing": without, "refused": refused, "failed": failed, "bytes": moved, "answers": calls.answers,
         }));
     } else {
         let mut out = format!(
@@ -95,7 +98,11 @@ pub fn run(args: &Pull) -> Outcome {
         );
         if !without.is_empty() {
             let n = count(without.len() as u64, "node has", "nodes have");
-            out += &format!("{n} no artifact, here or there: `pipe plan` says what would run\n");
+            let there = match refused.is_empty() {
+                true => "here or there",
+                false => "here, or none there that is believed",
+            };
+            out += &format!("{n} no artifact, {there}: `pipe plan` says what would run\n");
         }
         if args.calls {
             let came = count(calls.answers as u64, "answer", "answers");
@@ -103,12 +110,15 @@ pub fn run(args: &Pull) -> Outcome {
         }
         print_lines(&out);
     }
-    for line in failed.iter().chain(&closed) {
+    for line in failed.iter().chain(&refused).chain(&closed) {
         complain(&format!("error: {line}\n"));
     }
-    match failed.is_empty() && closed.is_none() {
-        true => Ok(()),
-        false => Err(Error::World(anyhow!(
+    match (failed.is_empty() && closed.is_none(), refused.is_empty()) {
+        (true, true) => Ok(()),
+        (true, false) => Err(Error::World(anyhow!(
+            "not everything that is there is believed"
+        ))),
+        (false, _) => Err(Error::World(anyhow!(
             "not everything came; the same command goes on where it broke off"
         ))),
     }

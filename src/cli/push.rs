@@ -5,6 +5,7 @@ use super::output::{Error, Outcome, complain, print_json, print_lines};
 use super::remote::Use;
 use super::{answers, complete, remote, store, study};
 use anyhow::anyhow;
+use base::hash::Key;
 use base::text::{bytes, count};
 use base::threads;
 use clap::ValueHint;
@@ -75,6 +76,11 @@ pub fn run(args: &Push) -> Outcome {
         ..Use::default()
     };
     let store = remote::required(store::existing(&args.store)?, patient)?;
+    store.find_remote(&Key::from_bytes(&[0; 32]))?;
+    if store.remote().is_none() {
+        let why = store.remote_remark().unwrap_or_default();
+        return Err(Error::World(anyhow!(why)));
+    }
     let (records, evicted) = records(args, &store)?;
     let total = records.len();
     let pushed = push(&store, records);

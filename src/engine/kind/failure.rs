@@ -100,7 +100,13 @@ pub fn classify(
 ) -> (Class, String) {
     let exited = matches!(ending.end, End::Exited(_));
     if let End::Attended(conclusion) = &ending.end {
-        return judged(conclusion);
+        return match judged(conclusion) {
+            // Several engines may wait for one attempt.
+            (Class::Interrupted, _) if !asked => {
+                (Class::Evicted, "another engine had it stopped".into())
+            }
+            judged => judged,
+        };
     }
     // A worker that was asked to stop may die of the request before it can listen to it.
     if ending.end == End::Exited(EXIT_INTERRUPTED) || (asked && !exited) {

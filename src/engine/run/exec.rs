@@ -3,6 +3,7 @@
 
 use super::errands::{Back, Errands};
 use super::executor::{self, Resources, Task};
+use super::keeper::Keeper;
 use super::queue::Queue;
 use super::settings::Settings;
 use super::watch::Watch;
@@ -78,6 +79,8 @@ pub(super) struct Running {
     pub(super) secrets: BTreeMap<String, String>,
     /// Held until the record is there; by whoever attends to it, where that is elsewhere.
     pub(super) lock: Option<Arc<dyn Claim>>,
+    /// Renews it.
+    pub(super) keeper: Option<Keeper>,
 }
 
 pub(super) struct Exec<'a> {

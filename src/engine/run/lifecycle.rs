@@ -4,6 +4,7 @@ use super::delivery;
 use super::dispatch::{self, Terms};
 use super::errands::Errand;
 use super::exec::{Exec, News, Running};
+use super::keeper::{Keeper, LOST};
 use super::secrets::{named_secrets, redact, redact_files};
 use super::watch::Watch;
 use crate::events::event::{Event, State};
@@ -60,6 +61,10 @@ impl<'a> Exec<'a> {
             return Ok(());
         };
         self.got_lock(id);
+        // Another engine may have submitted it between the question and the lock.
+        if self.take_up(id, &key)? {
+            return Ok(());
+        }
         let forced = self.planner.forced(id) && !self.made.contains(&key);
         let settings = self.settings;
         let shared = self.store.sharing()?;
@@ -116,8 +121,12 @@ impl<'a> Exec<'a> {
             secrets: &secrets,
         };
         let task = settings.executor.start(&job, self.listener(id))?;
-        let lock = Some(lock).filter(|_| !elsewhere);
-        self.runs(id, taken, task, (attempt, spec), earlier, lock);
+        let lasts = self.store.claims().lasts();
+        let keeper = match elsewhere {
+            true => None,
+            false => Some((lock.clone(), Keeper::new(lock, lasts)?)),
+        };
+        self.runs(id, taken, task, (attempt, spec), earlier, keeper);
         Ok(())
     }
 
@@ -160,8 +169,9 @@ impl<'a> Exec<'a> {
         task: Box<dyn Task>,
         (attempt, spec): (Attempt, Spec),
         earlier: Vec<Attempt>,
-        lock: Option<Arc<dyn Claim>>,
+        held: Option<(Arc<dyn Claim>, Keeper)>,
     ) {
+        let (lock, keeper) = held.unzip();
         let ready = self.ready.remove(id).expect("only a ready node is started");
         let threads = match self.settings.executor.elsewhere() {
             Some(_) => spec.threads,
@@ -189,6 +199,7 @@ impl<'a> Exec<'a> {
             calls: Calls::default(),
             secrets: named_secrets(&self.graph.node(id).exec),
             lock,
+            keeper,
         };
         self.running.insert(id, running);
     }
@@ -368,6 +379,9 @@ impl<'a> Exec<'a> {
             && !matches!(conclusion.result, Told::Failed { .. })
         {
             return self.handle_conclusion(id, conclusion);
+        }
+        if ending.end != End::Exited(0) && running.keeper.as_ref().is_some_and(Keeper::lost) {
+            return self.end_badly(id, Class::Evicted, LOST.into());
         }
         if ending.end != End::Exited(0) {
             let asked = self.stopping.is_some() || running.stop_requested;

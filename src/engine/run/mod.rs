@@ -17,6 +17,7 @@ mod delivery;
 mod drive;
 mod errands;
 mod exec;
+mod keeper;
 mod lifecycle;
 mod limit;
 mod outcome;

@@ -2,6 +2,7 @@
 //! a recipe: what a node needs stands there, and what a site calls it stands here.
 
 use crate::kind::Needs;
+use crate::store::claims::SECONDS;
 use anyhow::{Context, Result, ensure};
 use base::bounded;
 use base::text::{listed, parse_bytes};
@@ -205,6 +206,12 @@ impl Profile {
                 "`{name}` is {seconds}, and is between 0 and 86400"
             );
         }
+        ensure!(
+            SECONDS.contains(&self.claim_seconds),
+            "`claim_seconds` is {}, and is at least {}",
+            self.claim_seconds,
+            SECONDS.start()
+        );
         ensure!(self.jobs > 0, "`jobs` is 0: nothing could run");
         Ok(())
     }

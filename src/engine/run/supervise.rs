@@ -1,6 +1,7 @@
 //! Watches nodes that run, and says whether another try of one is worth it.
 
 use super::exec::{Exec, Running};
+use super::keeper::Keeper;
 use super::queue::Ready;
 use crate::events::event::{Event, State};
 use crate::graph::NodeId;
@@ -19,14 +20,12 @@ impl Exec<'_> {
         let mut silent = vec![];
         for (id, running) in &mut self.running {
             // Who cannot say that he lives has to end: somebody else may begin the same.
-            if let (Some(lock), Some(task)) = (&running.lock, &running.task)
-                && !lock.renew().unwrap_or(true)
-            {
-                task.kill();
-            }
             let Some(task) = &running.task else {
                 continue;
             };
+            if running.keeper.as_ref().is_some_and(Keeper::lost) {
+                task.kill();
+            }
             running.watch.note_peak(task.peak());
             silent.extend(running.watch.silence().map(|seconds| (*id, seconds)));
         }

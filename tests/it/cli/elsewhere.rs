@@ -181,3 +181,21 @@ fn a_size_that_is_none_is_the_recipe_s_mistake() {
     let said = space.pipe(&["check", "r.toml"]).ends(2);
     assert!(said.err.contains("gpu"), "{}", said.err);
 }
+
+#[test]
+fn what_a_job_printed_before_it_could_begin_is_told() {
+    let space = space();
+    let profile = PROFILE.replacen(
+        "grace_seconds",
+        "setup = [\"echo no such module; exit 127\"]\ngrace_seconds",
+        1,
+    );
+    space.file("lab.toml", &profile);
+    let said = run(&space, &["--retries", "0"]).ends(1);
+    assert!(
+        said.err
+            .contains("left no word of how (failed 1): no such module"),
+        "{}",
+        said.err
+    );
+}

@@ -1,6 +1,6 @@
 //! What `--json` prints has the members that `pipe help json` lists, verb by verb, with the version of their shape first.
 
-use super::{GREETING, Space};
+use super::{GREETING, Said, Space};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -132,6 +132,35 @@ fn every_verb_prints_the_documented_members() {
     check("kinds --datasets", &["kinds", "--datasets"], 0);
     check("kinds NAME", &["kinds", "mix"], 0);
     check("kinds NAME.PARAM", &["kinds", "grpo.judge"], 0);
+    let remote = space.path("team");
+    std::fs::create_dir(&remote).unwrap();
+    space.file(
+        "profiles/lab.toml",
+        "executor = \"command\"\n[command]\nsubmit = \"true\"\nlook = \"true\"\ncancel = \"true\"\n",
+    );
+    let mut ben = space.command(&["keys", "new", "--name", "ben"]);
+    ben.env("PIPE_CONFIG", space.path("ben"));
+    let line = Said::new(ben.output().unwrap()).ok().out;
+    let line = line.lines().next().unwrap().to_string();
+    let mut check = |section: &str, args: &[&str]| {
+        let mut command = space.command(&[args, &["--json"]].concat());
+        command.env("PIPE_REMOTE", &remote);
+        command.env("PIPE_PROFILES", space.path("profiles"));
+        let said = Said::new(command.output().unwrap()).ends(0);
+        hold(&all[section], &said.json(), &args.join(" "));
+        held.insert(section.to_string());
+    };
+    check("profiles", &["profiles"]);
+    check("profiles --check", &["profiles", "--check", "lab"]);
+    check("keys new", &["keys", "new", "--name", "anna"]);
+    check("keys show", &["keys", "show"]);
+    check("keys list", &["keys", "list"]);
+    check("keys trust", &["keys", "trust", line.trim()]);
+    check("keys untrust", &["keys", "untrust", "ben"]);
+    check("push", &["push", "r.toml"]);
+    check("push --calls", &["push", "--calls"]);
+    check("pull", &["pull", "r.toml"]);
+    check("gc --remote", &["gc", "--remote"]);
     // Lines instead of one document, and two that need rows and files.
     let lines = space
         .pipe(&["logs", "hello", "--follow", "--json"])

@@ -226,3 +226,30 @@ fn no_worker_sees_who_one_is_at_the_remote() {
     }
     assert!(looked > 0, "the node wrote what it saw");
 }
+
+#[test]
+fn what_is_there_and_not_believed_is_not_said_to_be_nowhere() {
+    let (_one, remote) = made();
+    let stranger = Space::with(CHAIN);
+    let mut command = stranger.command(&["pull", "r.toml"]);
+    command.env("PIPE_REMOTE", &remote);
+    let said = Said::new(command.output().unwrap()).ends(3);
+    assert!(
+        said.out.contains("none there that is believed"),
+        "{}",
+        said.out
+    );
+    assert!(said.err.contains("whom nobody here trusts"), "{}", said.err);
+    assert!(
+        said.err
+            .contains("not everything that is there is believed"),
+        "{}",
+        said.err
+    );
+    // And of what is not there at all nothing is made.
+    let empty = Space::with(CHAIN);
+    let mut command = empty.command(&["pull", "r.toml", "--store", "new"]);
+    command.env("PIPE_REMOTE", empty.path("nowhere"));
+    Said::new(command.output().unwrap()).ends(3);
+    assert!(!empty.path("new").exists());
+}

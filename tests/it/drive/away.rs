@@ -531,6 +531,39 @@ fn a_claim_that_is_a_link_is_one_machine_s_until_it_is_given_back_or_stands_stil
     );
 }
 
+/// Who renews by a longer time is not robbed by a profile that says a shorter one.
+#[test]
+fn how_long_claims_last_only_grows() {
+    let space = Space::new();
+    let mut store = linked(&space, 60.0);
+    let lasts = |store: &Store| store.claims().lasts().map(|lasts| lasts.as_secs());
+    store.share(Duration::from_secs(5)).unwrap();
+    assert_eq!(lasts(&space.store()), Some(60));
+    store.share(Duration::from_secs(90)).unwrap();
+    assert_eq!(lasts(&space.store()), Some(90));
+    let never = store.share(Duration::from_secs(200_000)).unwrap_err();
+    assert!(never.to_string().contains("86400"), "{never}");
+    assert_eq!(lasts(&space.store()), Some(90), "the store can be opened");
+}
+
+#[test]
+fn a_job_that_is_never_taken_ends_its_node_with_what_was_heard() {
+    let space = Space::new();
+    let played = played(|p| {
+        p.full = true;
+        p.lost_replies = 100.into();
+    });
+    let spec = [write("a", "x")];
+    let ran = space.run_with(&spec, on(&space, &played), |_| {});
+    let (class, message) = failed(&ran, "a");
+    assert_eq!(class, Class::Environment);
+    assert!(
+        message.contains("lab did not take it in 5 tries: no reply"),
+        "{message}"
+    );
+    assert_eq!(played.submitted.load(Ordering::SeqCst), 6);
+}
+
 #[test]
 fn of_many_who_want_a_claim_at_once_one_gets_it() {
     let space = Space::new();
@@ -573,5 +606,10 @@ fn a_profile_that_is_wrong_says_where() {
         "{told}"
     );
     assert!(wrong("executor = \"ray\"\n").contains("needs an `address`"));
+    let told = wrong("executor = \"slurm\"\nclaim_seconds = 0\n");
+    assert!(
+        told.contains("`claim_seconds` is 0, and is at least 0.1"),
+        "{told}"
+    );
     assert!(Path::new("/dev/null").exists());
 }

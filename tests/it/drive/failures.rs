@@ -3,6 +3,7 @@
 use super::{fail, failed, retries, slow, text};
 use crate::engine::{Space, join, lines, write};
 use pipe::engine::events::event::State;
+use pipe::engine::kind::conclusion::{Conclusion, Result as Told};
 use pipe::engine::kind::failure::{Class, End, Ending, Retries, classify};
 use pipe::engine::run::Settings;
 use pipe::engine::run::executor::local::memory::Evidence;
@@ -163,6 +164,23 @@ fn the_end_of_a_worker_is_classed_by_what_was_seen() {
             "{end:?}"
         );
     }
+    // Of one attempt that two engines wait for, each takes it as it asked.
+    let stopped = Conclusion {
+        result: Told::Failed {
+            class: Class::Interrupted,
+            message: "interrupted".into(),
+        },
+        host: "n1".into(),
+        job: None,
+        claim: 1,
+        seconds: 1.0,
+        peak_bytes: None,
+    };
+    let stopped = || ended(End::Attended(Box::new(stopped.clone())));
+    assert_eq!(classify(&stopped(), None, true).0, Class::Interrupted);
+    let (class, message) = classify(&stopped(), None, false);
+    assert_eq!(class, Class::Evicted);
+    assert_eq!(message, "another engine had it stopped");
     let said = ("CUDA_ERROR_OUT_OF_MEMORY".to_string(), Class::Error);
     let device = classify(&ended(End::Exited(1)), Some(&said), true);
     assert_eq!(device.0, Class::OutOfMemory);

@@ -2,12 +2,12 @@
 //! worker, passes on what that says, commits, and links `end.json` last. What is done to the worker and to its outputs is what any
 //! engine does on its own machine.
 
-mod keeper;
 mod one;
 mod words;
 mod work;
 
 use super::dispatch::{self, Begun};
+use super::keeper::{Keeper, LOST};
 use crate::kind::Registry;
 use crate::kind::attempt::Attempt;
 use crate::kind::conclusion::{Conclusion, Result as Ended};
@@ -16,8 +16,7 @@ use crate::store::claims::Claim;
 use crate::store::{Lookup, Store};
 use crate::system::{Process, clock, host};
 use anyhow::{Context, Result};
-use keeper::Keeper;
-use one::{LOST, One, failed};
+use one::{One, failed};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -67,7 +66,8 @@ fn attend(mut one: One) -> Result<()> {
         Ok(Some(result)) => result,
         // Somebody else attends to it, and will say how it ends.
         Ok(None) => return Ok(()),
-        Err(error) => failed(Class::Environment, &format!("{error:#}")),
+        // What went wrong with this machine need not with the next one.
+        Err(error) => failed(Class::Transient, &format!("{error:#}")),
     };
     if matches!(result, Ended::Failed { .. }) {
         one.attempt.drop_outputs();

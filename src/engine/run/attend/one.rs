@@ -214,8 +214,6 @@ pub enum Why {
     Claim,
 }
 
-pub const LOST: &str = "its claim could not be kept: somebody else may execute this node by now";
-
 pub fn failed(class: Class, message: &str) -> Ended {
     let message = message.to_string();
     Ended::Failed { class, message }

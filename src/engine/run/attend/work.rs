@@ -1,7 +1,7 @@
 //! The worker of an attempt that is attended to: started, heard, stopped.
 
-use super::keeper::Keeper;
-use super::one::{LOST, One, Why, failed, local};
+use super::super::keeper::{Keeper, LOST};
+use super::one::{One, Why, failed, local};
 use super::words::Words;
 use crate::kind::conclusion::Result as Ended;
 use crate::kind::failure::{self, Class, End};

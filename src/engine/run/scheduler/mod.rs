@@ -16,6 +16,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A job as it is asked for.
 #[derive(Clone, Debug)]
@@ -80,14 +81,21 @@ pub enum Refusal {
     Doubtful(anyhow::Error),
 }
 
+/// So long one round of submissions may go on: others wait to be heard.
+pub const ROUND: Duration = Duration::from_secs(5);
+
 /// Runs jobs elsewhere. All methods are called by one thread at a time; each may take seconds, and none may take minutes.
 pub trait Scheduler: Send + Sync {
     /// Submits a job that runs `script(…)` once: it is never requeued by the scheduler itself.
     fn submit(&self, order: &Order) -> Result<JobId, Refusal>;
 
-    /// Several at once, by order; a scheduler with arrays has something to save here.
-    fn submit_all(&self, orders: &[Order]) -> Vec<Result<JobId, Refusal>> {
-        orders.iter().map(|order| self.submit(order)).collect()
+    /// Several at once, by order; a scheduler with arrays has something to save here. Nothing where it did not come to one in the time that
+    /// a round may take.
+    fn submit_all(&self, orders: &[Order]) -> Vec<Option<Result<JobId, Refusal>>> {
+        let began = Instant::now();
+        let each = orders.iter();
+        each.map(|order| (began.elapsed() < ROUND).then(|| self.submit(order)))
+            .collect()
     }
 
     /// Where these jobs are, by one question. A job that is absent is not known (any more). `Err`: no news of any.

@@ -4,7 +4,7 @@
 //! another form from version to version; fields of text are the same in all.
 
 use super::place::{failed, patience, there, write_script};
-use super::{Cause, JobId, Look, Order, Refusal, Scheduler, quoted, script};
+use super::{Cause, JobId, Look, Order, ROUND, Refusal, Scheduler, quoted, script};
 use crate::run::profile::Profile;
 use crate::system::programs::{self, Said, Unheard};
 use crate::system::user;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A submission may wait for a controller that is busy.
 const SUBMITTED_WITHIN: Duration = Duration::from_secs(60);
@@ -246,13 +246,17 @@ impl Scheduler for Slurm {
     }
 
     /// Those of equal needs share an array.
-    fn submit_all(&self, orders: &[Order]) -> Vec<Result<JobId, Refusal>> {
+    fn submit_all(&self, orders: &[Order]) -> Vec<Option<Result<JobId, Refusal>>> {
+        let began = Instant::now();
         let mut groups: BTreeMap<Vec<String>, Vec<usize>> = BTreeMap::new();
         for (i, order) in orders.iter().enumerate() {
             groups.entry(self.asked(order)).or_default().push(i);
         }
         let mut all: Vec<_> = orders.iter().map(|_| None).collect();
         for places in groups.values().flat_map(|places| places.chunks(ARRAY)) {
+            if began.elapsed() >= ROUND {
+                break;
+            }
             let group: Vec<&Order> = places.iter().map(|i| &orders[*i]).collect();
             let submitted = match group.len() {
                 1 => self.submit(group[0]).map(|id| vec![id]),
@@ -266,8 +270,7 @@ impl Scheduler for Slurm {
                 });
             }
         }
-        let answered = |answer: Option<_>| answer.expect("every order is in one group");
-        all.into_iter().map(answered).collect()
+        all
     }
 
     fn look(&self, jobs: &[JobId]) -> Result<BTreeMap<JobId, Look>> {

@@ -130,6 +130,10 @@ impl Claims for Link {
             file: Mutex::new((file.with_context(shown)?, 0)),
             folder,
         };
+        // A listing that was out of date when it was made free may have hidden later holders.
+        if !held.is_mine() {
+            return Ok(None);
+        }
         for old in 1..number {
             let _ = fs::remove_file(held.folder.join(old.to_string())); // Litter.
         }
@@ -163,9 +167,8 @@ impl Held {
 
     /// Whether nobody took it over.
     fn is_mine(&self) -> bool {
-        let next = self.folder.join((self.number + 1).to_string());
-        let own = self.folder.join(self.number.to_string());
-        !next.exists() && own.exists()
+        let newest = newest(&self.folder).ok().flatten();
+        newest.is_some_and(|(number, _)| number == self.number)
     }
 }
 

@@ -6,6 +6,8 @@ mod flock;
 mod link;
 pub(super) mod shared;
 
+pub use shared::SECONDS;
+
 use anyhow::Result;
 use base::hash::Key;
 use std::fs::File;

@@ -3,17 +3,20 @@
 use super::Claims;
 use super::flock::Flock;
 use super::link::Link;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use base::bounded;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
 /// In the store: how machines that share it exclude each other. Absent where one machine uses it, or where file locks do.
 const SHARED: &str = "shared.toml";
 const MOST: u64 = 1 << 16;
+/// How long claims may last.
+pub const SECONDS: RangeInclusive<f64> = 0.1..=86_400.0;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,8 +45,8 @@ fn shared(root: &Path) -> Result<Option<Duration>> {
     };
     let text = String::from_utf8_lossy(&text);
     let shared: Shared = toml::from_str(&text).with_context(shown)?;
-    anyhow::ensure!(
-        shared.claims == "link" && (0.1..=86_400.0).contains(&shared.seconds),
+    ensure!(
+        shared.claims == "link" && SECONDS.contains(&shared.seconds),
         "{}: `claims` is \"link\", and `seconds` is between 0.1 and 86400",
         path.display()
     );
@@ -53,9 +56,16 @@ fn shared(root: &Path) -> Result<Option<Duration>> {
 /// From now on the claims of this store are links.
 pub fn share(root: &Path, lasts: Duration) -> Result<()> {
     let path = root.join(SHARED);
-    if shared(root)? == Some(lasts) {
+    // Holders go on renewing by what they read: whoever waits longer takes nothing from them.
+    if shared(root)?.is_some_and(|there| there >= lasts) {
         return Ok(());
     }
+    ensure!(
+        SECONDS.contains(&lasts.as_secs_f64()),
+        "claims last between {} and {} seconds",
+        SECONDS.start(),
+        SECONDS.end()
+    );
     let shared = Shared {
         claims: "link".into(),
         seconds: lasts.as_secs_f64(),

@@ -8,6 +8,9 @@ use crate::run::profile::Profile;
 use crate::run::scheduler::Cause;
 use crate::store::{Lookup, Store};
 use base::text::duration;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub fn end(profile: &Profile, store: &Store, watched: &mut Watched) -> Option<End> {
@@ -37,7 +40,7 @@ pub fn end(profile: &Profile, store: &Store, watched: &mut Watched) -> Option<En
             if since.elapsed() < patience {
                 return None;
             }
-            let end = of(*cause, word);
+            let end = of(watched, *cause, word, begun.is_some());
             return Some(committed(store, watched).unwrap_or(end));
         }
         (Some(Life::Still(stood)), None) => {
@@ -103,6 +106,8 @@ fn life(store: &Store, watched: &mut Watched) -> Life {
         // Whoever executes it holds the lock, wherever that is.
         None => match store.try_lock(&watched.key) {
             Ok(Some(_)) => None,
+            // Of locks that do not work the scheduler's word is left.
+            Err(_) if watched.over.is_some() => None,
             _ => return Life::Lives,
         },
     };
@@ -123,13 +128,35 @@ fn life(store: &Store, watched: &mut Watched) -> Life {
 const FREE: Duration = Duration::from_secs(10);
 
 /// What its scheduler says, where nobody else says anything.
-fn of(cause: Cause, word: &str) -> End {
+fn of(watched: &Watched, cause: Cause, word: &str, begun: bool) -> End {
     let told = |text: &str| format!("{text} ({word})");
+    let last =
+        || last_words(&watched.order.folder).map_or(String::new(), |words| format!(": {words}"));
     match cause {
         Cause::OutOfMemory => End::OutOfMemory(told("its scheduler ended it")),
         Cause::Evicted => End::Evicted(word.into()),
         Cause::Cancelled => End::Cancelled(told("its job was cancelled")),
         Cause::Unstartable => End::Unstartable(told("its job could not be started")),
-        Cause::Whole | Cause::Failed(_) => End::Lost(told("its job ended and left no word of how")),
+        // No such program, or one that refuses to begin.
+        Cause::Failed(3 | 126 | 127) if !begun => {
+            End::Unstartable(told("its job did not begin") + &last())
+        }
+        Cause::Whole | Cause::Failed(_) => {
+            End::Lost(told("its job ended and left no word of how") + &last())
+        }
     }
+}
+
+/// What its job printed last.
+fn last_words(folder: &Path) -> Option<String> {
+    const MOST: u64 = 16 << 10;
+    let mut file = File::open(folder.join("job.out")).ok()?;
+    let from = file.metadata().ok()?.len().saturating_sub(MOST);
+    file.seek(SeekFrom::Start(from)).ok()?;
+    let mut bytes = vec![];
+    file.take(MOST).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines: Vec<&str> = text.trim().lines().rev().take(5).collect();
+    lines.reverse();
+    (!lines.is_empty()).then(|| lines.join(" / "))
 }

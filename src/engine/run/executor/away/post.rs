@@ -18,6 +18,10 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(100);
 /// A job whose submission is doubtful and that is not found so often was not submitted.
 const MISSED: usize = 3;
+/// A job that was submitted so often, each time with no reply and no trace of it, will not be.
+const DOUBTS: usize = 5;
+/// A cancel that failed is tried again after this.
+const AGAIN: Duration = Duration::from_secs(5);
 /// So many jobs are submitted in one round.
 const BATCH: usize = 256;
 /// After a kill nobody waits longer than this for the scheduler to confirm it.
@@ -103,23 +107,38 @@ impl Post {
         let asked: Vec<Order> = orders.iter().map(|(_, order)| order.clone()).collect();
         let replies = self.scheduler.submit_all(&asked);
         for ((name, _), reply) in orders.into_iter().zip(replies) {
+            // The next round comes to it.
+            let Some(reply) = reply else { continue };
             match reply {
                 Ok(job) => self.submitted(&name, job),
                 Err(Refusal::Refused(why)) => {
                     let on = &self.profile.name;
                     self.end(&name, End::Unstartable(format!("{on} refuses it: {why:#}")));
                 }
-                Err(Refusal::Doubtful(why)) => {
-                    let mut jobs = self.jobs();
-                    if let Some(watched) = jobs.get_mut(&name) {
-                        watched.says(format!(
-                            "its submission is doubtful, and is looked for: {why:#}"
-                        ));
-                        watched.stage = self.doubtful(0);
-                    }
-                }
+                Err(Refusal::Doubtful(why)) => self.doubt(&name, &why),
             }
         }
+    }
+
+    /// It may have been submitted, and is looked for. One that was submitted so often and never found is not taken.
+    fn doubt(&self, name: &str, why: &anyhow::Error) {
+        let mut jobs = self.jobs();
+        let Some(watched) = jobs.get_mut(name) else {
+            return;
+        };
+        watched.doubts += 1;
+        if watched.doubts > DOUBTS {
+            drop(jobs);
+            let told = format!(
+                "{} did not take it in {DOUBTS} tries: {why:#}",
+                self.profile.name
+            );
+            return self.end(name, End::Unstartable(told));
+        }
+        watched.says(format!(
+            "its submission is doubtful, and is looked for: {why:#}"
+        ));
+        watched.stage = self.doubtful(0);
     }
 
     fn doubtful(&self, missed: usize) -> Stage {
@@ -146,6 +165,7 @@ impl Post {
         }
         watched.tell(self.place(Some(&job), None, ""));
         watched.stage = Stage::Submitted(job);
+        watched.doubts = 0;
     }
 
     fn place(&self, job: Option<&JobId>, host: Option<String>, word: &str) -> Place {
@@ -174,7 +194,8 @@ impl Post {
             match self.scheduler.find(&called) {
                 Ok(Some(job)) => self.submitted(&name, job),
                 found => {
-                    // No answer is no news.
+                    // No answer is no news, and the others will have none either.
+                    let unheard = found.is_err();
                     if let Some(watched) = self.jobs().get_mut(&name) {
                         // One that has begun is there, whatever it is called.
                         let begun = dispatch::begun(&watched.attempt);
@@ -187,6 +208,9 @@ impl Post {
                             true => Stage::New,
                             false => self.doubtful(missed),
                         };
+                    }
+                    if unheard {
+                        break;
                     }
                 }
             }
@@ -220,9 +244,18 @@ impl Post {
             let begun = dispatch::begun(&watched.attempt).is_some();
             let late = since.elapsed() > self.profile.grace();
             let due = watched.cancelled.is_none() && (ask == Ask::Kill || late || !begun);
+            let due = due && watched.again.is_none_or(|at| at <= Instant::now());
             if let Some(job) = watched.job().filter(|_| due).cloned() {
                 watched.cancelled = Some(Instant::now());
                 cancel.push(job);
+            }
+            let doubtful = matches!(watched.stage, Stage::Doubtful { .. }) && !begun;
+            if doubtful && (late || ask == Ask::Kill) {
+                ended.push((
+                    name.clone(),
+                    "nobody knows whether it was submitted; if so, it ends at once",
+                ));
+                continue;
             }
             let killed = ask == Ask::Kill && since.elapsed() > KILLED;
             if killed && watched.attempt.conclusion().is_none() {
@@ -236,7 +269,10 @@ impl Post {
             for watched in self.jobs().values_mut() {
                 if watched.job().is_some_and(|job| cancel.contains(job)) {
                     watched.cancelled = None;
-                    watched.says(format!("it could not be cancelled: {error:#}"));
+                    if watched.again.is_none() {
+                        watched.says(format!("it could not be cancelled: {error:#}"));
+                    }
+                    watched.again = Some(Instant::now() + AGAIN);
                 }
             }
         }
@@ -283,7 +319,6 @@ impl Post {
                 None => watched.over.take(),
                 Some(_) => None,
             };
-            watched.look = look;
         }
     }
 

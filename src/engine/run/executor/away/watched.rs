@@ -4,7 +4,7 @@ use super::super::{Listener, News, Place};
 use crate::kind::attempt::{Attempt, Spec};
 use crate::kind::failure::End;
 use crate::kind::messages::Message;
-use crate::run::scheduler::{Cause, JobId, Look, Order};
+use crate::run::scheduler::{Cause, JobId, Order};
 use base::hash::Key;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -61,13 +61,16 @@ pub struct Watched {
     /// Bytes of its messages that were passed on.
     offset: u64,
     told: Option<Place>,
-    /// The scheduler's last word, and since when it says that it is over or that it does not know it.
-    pub look: Option<Look>,
+    /// How often its submission was doubtful.
+    pub doubts: usize,
+    /// Since when its scheduler says that it is over, and how, or that it does not know it.
     pub over: Option<(Instant, Cause, String)>,
     pub unknown: Option<Instant>,
     /// What is asked of it, since when, and whether the scheduler was told.
     pub asked: Option<(Ask, Instant)>,
     pub cancelled: Option<Instant>,
+    /// When the scheduler is asked again to cancel it.
+    pub again: Option<Instant>,
     /// Of the claim of its key: what was seen, and since when.
     pub sign: Option<(String, Instant)>,
     /// Since when there is an end whose record is not to be seen yet.
@@ -100,11 +103,12 @@ impl Watched {
             ended: Ended::default(),
             offset: 0,
             told: None,
-            look: None,
+            doubts: 0,
             over: None,
             unknown: None,
             asked: None,
             cancelled: None,
+            again: None,
             sign: None,
             unseen: None,
         }
@@ -147,7 +151,11 @@ impl Watched {
             .iter()
             .rposition(|b| *b == b'\n')
             .map_or(0, |at| at + 1);
-        self.offset += whole as u64;
+        // A line that is longer than all that is read at once is nobody's.
+        self.offset += match (whole, bytes.len() as u64) {
+            (0, MOST) => MOST,
+            _ => whole as u64,
+        };
         for line in bytes[..whole]
             .split(|b| *b == b'\n')
             .filter(|l| !l.is_empty())

@@ -5,13 +5,17 @@ use anyhow::Result;
 use base::threads;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_millis(50);
 
-/// Renews as long as it lives.
+/// What is told of a worker that was ended with its claim.
+pub const LOST: &str = "its claim could not be kept: somebody else may execute this node by now";
+
+/// Renews as long as it lives. When it is gone, nobody holds the claim by it any more.
 pub struct Keeper {
-    shared: Option<Arc<Shared>>,
+    at_work: Option<(Arc<Shared>, JoinHandle<()>)>,
 }
 
 struct Shared {
@@ -26,7 +30,7 @@ impl Keeper {
     /// `lasts`: how long the claim counts without a renewal; none: as long as its holder lives.
     pub fn new(claim: Arc<dyn Claim>, lasts: Option<Duration>) -> Result<Keeper> {
         let Some(lasts) = lasts else {
-            return Ok(Keeper { shared: None });
+            return Ok(Keeper { at_work: None });
         };
         let shared = Arc::new(Shared {
             claim,
@@ -36,15 +40,15 @@ impl Keeper {
             over: AtomicBool::new(false),
         });
         let own = shared.clone();
-        threads::start(move || own.keep())?;
+        let thread = threads::start(move || own.keep())?;
         Ok(Keeper {
-            shared: Some(shared),
+            at_work: Some((shared, thread)),
         })
     }
 
     /// Whether somebody else may have it: taken over, or not renewed for so long that it may be at any moment.
     pub fn lost(&self) -> bool {
-        self.shared.as_ref().is_some_and(|shared| {
+        self.at_work.as_ref().is_some_and(|(shared, _)| {
             let late = shared.since_renewal() > shared.lasts.mul_f64(0.8);
             late || shared.lost.load(Ordering::Relaxed)
         })
@@ -58,19 +62,22 @@ impl Shared {
     }
 
     fn keep(&self) {
+        let mut tried: Option<Instant> = None;
         while !self.over.load(Ordering::Relaxed) {
-            std::thread::sleep(TICK);
-            if self.since_renewal() < self.lasts / 5 {
+            std::thread::park_timeout(TICK);
+            // The disk may come back before it is too late.
+            let again = tried.is_none_or(|at| at.elapsed() >= self.lasts / 20);
+            if self.since_renewal() < self.lasts / 5 || !again {
                 continue;
             }
             match self.claim.renew() {
                 Ok(true) => {
+                    tried = None;
                     let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
                     *renewed = Instant::now();
                 }
                 Ok(false) => return self.lost.store(true, Ordering::Relaxed),
-                // The disk may come back before it is too late.
-                Err(_) => std::thread::sleep(self.lasts / 20),
+                Err(_) => tried = Some(Instant::now()),
             }
         }
     }
@@ -78,8 +85,10 @@ impl Shared {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        if let Some(shared) = &self.shared {
+        if let Some((shared, thread)) = self.at_work.take() {
             shared.over.store(true, Ordering::Relaxed);
+            thread.thread().unpark();
+            let _ = thread.join(); // One that panicked keeps nothing either.
         }
     }
 }
