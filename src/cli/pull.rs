@@ -12,8 +12,8 @@ use base::threads;
 use engine::kind::Type;
 use engine::plan;
 use engine::plan::verdict::Verdict;
-use engine::store::Store;
 use engine::store::record::Record;
+use engine::store::{Lookup, Store};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::sync::{Mutex, PoisonError};
@@ -63,7 +63,20 @@ pub fn run(args: &Pull) -> Outcome {
     }
     store.prepare()?;
     let wanted = study::wanted(&study, &args.only, &[])?;
-    let plan = plan::plan(&store, &study.graph, &wanted)?;
+    let mut plan = plan::plan(&store, &study.graph, &wanted)?;
+    // What the index does not have yet is asked for by its key; whose key hangs on it is known then.
+    loop {
+        let open = plan.nodes.iter().map(|planned| &planned.decision);
+        let open = open.filter(|d| !matches!(d.verdict, Verdict::Hit(_)));
+        let mut found = false;
+        for key in open.filter_map(|d| d.key.as_ref()) {
+            found |= matches!(store.ask_remote(key), Ok(Lookup::Evicted(_)));
+        }
+        if !found {
+            break;
+        }
+        plan = plan::plan(&store, &study.graph, &wanted)?;
+    }
     let remarks = plan.remarks.iter();
     let remarks = remarks.map(|(id, remark)| format!("`{}`: {remark}", study.graph.node(*id).name));
     let refused: Vec<String> = remarks.collect();

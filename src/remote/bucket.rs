@@ -4,7 +4,7 @@
 //! format                   the version of this layout
 //! objects/ab/DIGEST        blobs
 //! actions/ab/KEY.json      records, create-only
-//! sigs/ab/KEY/SIGNER.sig   who answers for a record, a file each; there before the record
+//! sigs/ab/KEY/SIGNER.TEXT.sig   who answers for a record of these bytes, a file each; there before the record
 //! index/NAME.pack          records and signatures of several keys: a hint
 //! calls/NAME               answers of services, where somebody shares them
 //! ```
@@ -20,18 +20,22 @@ use base::hash::Key;
 use engine::store::remote::{Published, Remote, Signature, Signed};
 use engine::system::clock;
 use engine::system::files::Blob;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use object_store::Error;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 /// The largest record and the largest signature.
 const MOST_RECORD: u64 = 16 << 20;
 const MOST_SIGNATURE: u64 = 4 << 10;
 const SIGNERS: usize = 64;
+
+/// Records that are read at once.
+const AT_ONCE: usize = 16;
 
 /// A blob with fewer bytes is written again rather than looked for.
 const SMALL: u64 = 1 << 20;
@@ -114,6 +118,26 @@ impl Bucket {
     pub fn read(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>> {
         let place = self.place()?;
         Ok(place.block_on(place.get(path, most))?.map(|got| got.bytes))
+    }
+
+    /// What lies there now.
+    pub fn entry(&self, path: &str) -> Result<Option<Entry>> {
+        let place = self.place()?;
+        place.block_on(place.head(path))
+    }
+
+    /// Several, by their order.
+    pub fn read_all(&self, paths: &[String], most: u64) -> Result<Vec<Option<Vec<u8>>>> {
+        let place = self.place()?;
+        place.block_on(async {
+            let each = stream::iter(paths).map(|path| place.get(path, most));
+            let mut coming = each.buffered(AT_ONCE);
+            let mut all = vec![];
+            while let Some(got) = coming.next().await {
+                all.push(got?.map(|got| got.bytes));
+            }
+            Ok(all)
+        })
     }
 
     /// Create-only: false where there is something of this name.
@@ -243,6 +267,7 @@ impl Bucket {
             let Some(signer) = name.strip_suffix(".sig") else {
                 continue;
             };
+            let signer = signer.split('.').next().unwrap_or_default();
             let Some(got) = place
                 .get(&format!("{folder}/{name}"), MOST_SIGNATURE)
                 .await?
@@ -268,7 +293,9 @@ impl Bucket {
     ) -> Result<Published> {
         self.mark(place).await?;
         for signature in &record.signatures {
-            let path = format!("{}/{}.sig", signature_folder(key), signature.signer);
+            // By its text: another record of the key, made by the same hand elsewhere, keeps its own.
+            let of = &blake3::hash(record.text.as_bytes()).to_hex()[..16];
+            let path = format!("{}/{}.{of}.sig", signature_folder(key), signature.signer);
             let bytes = format!("{}\n", signature.text).into_bytes();
             let answer = place.put(&path, bytes, Put::Over).await;
             self.given(answer)?.given()?;
@@ -361,19 +388,22 @@ impl Remote for Bucket {
         Some(format!("the remote {}: {text}", self.address.text()))
     }
 
-    fn known(&self, key: &Key) -> Option<Signed> {
-        if !self.is_open() {
-            return None;
+    fn known(&self, key: &Key) -> Vec<Signed> {
+        match self.catalogue() {
+            Ok(catalogue) if self.is_open() => catalogue.find(key),
+            _ => vec![],
         }
-        self.catalogue().ok()?.find(key)
     }
 
     fn record(&self, key: &Key) -> Result<Option<Signed>> {
         let Ok(place) = self.place() else {
             return Ok(None);
         };
+        let began = Instant::now();
+        let found = place.block_on(self.look_signed(place, key));
+        self.patience.took(began.elapsed());
         // What went wrong is told when it is too much.
-        Ok(place.block_on(self.look_signed(place, key)).unwrap_or(None))
+        Ok(found.unwrap_or(None))
     }
 
     fn publish(
@@ -392,8 +422,9 @@ impl Remote for Bucket {
             }
             Published::Other(_) => true,
         };
-        if !settled {
-            self.settle()?;
+        // The record is there; the index is a hint, and is asked for again.
+        if !settled && let Err(error) = self.settle() {
+            self.say(&format!("{error:#}"));
         }
         Ok(published)
     }

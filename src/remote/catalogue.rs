@@ -7,9 +7,11 @@ use anyhow::{Result, ensure};
 use base::hash::Key;
 use engine::store::remote::Signed;
 use futures_util::{StreamExt, stream};
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 pub(crate) const FOLDER: &str = "index";
 
@@ -33,6 +35,7 @@ pub(crate) type Remark = Option<String>;
 impl Catalogue {
     /// In the time that patience leaves. `cache`: the folder of packs that came before.
     pub async fn load(place: &Place, cache: Option<&Path>) -> Result<(Catalogue, Remark)> {
+        let (began, left) = (Instant::now(), place.patience.left());
         let (format, listed) = tokio::join!(
             place.get("format", 64),
             place.list(FOLDER, Waiting::Somebody)
@@ -61,12 +64,16 @@ impl Catalogue {
         let (mut came, mut wrong) = (0, None);
         let all = async {
             while let Some((name, got)) = coming.next().await {
-                // One that is gone is part of another by now.
-                let Some(got) = got? else {
-                    came += 1;
-                    continue;
-                };
                 came += 1;
+                let got = match got {
+                    Ok(Some(got)) => got,
+                    // One that is gone is part of another by now.
+                    Ok(None) => continue,
+                    Err(error) => {
+                        wrong = Some(format!("part {name} of its index did not come: {error:#}"));
+                        continue;
+                    }
+                };
                 match Pack::read(&name, &got.bytes) {
                     Ok(pack) => {
                         keep(cache, &name, &got.bytes);
@@ -77,14 +84,12 @@ impl Catalogue {
                     }
                 }
             }
-            anyhow::Ok(())
         };
-        let in_time = tokio::time::timeout(place.patience.left(), all).await;
+        // One clock for all of it, which ends before that of a single request does.
+        let left = left.saturating_sub(began.elapsed()).mul_f64(0.9);
+        let in_time = tokio::time::timeout(left, all).await;
         let remark = match in_time {
-            Ok(all) => {
-                all?;
-                wrong
-            }
+            Ok(()) => wrong,
             Err(_) => Some(format!(
                 "its index is slow: {came} of {asked} new parts came in time; the others come next time"
             )),
@@ -92,17 +97,47 @@ impl Catalogue {
         Ok((catalogue, remark))
     }
 
-    pub fn find(&self, key: &Key) -> Option<Signed> {
-        self.packs.values().find_map(|pack| pack.find(key))
+    /// What the packs have of a key: mostly one text, with all that answer for it. Anybody who may write to the index may have put
+    /// another beside it.
+    pub fn find(&self, key: &Key) -> Vec<Signed> {
+        let mut found: Vec<Signed> = vec![];
+        for signed in self.packs.values().filter_map(|pack| pack.find(key)) {
+            match found.iter_mut().find(|other| other.text == signed.text) {
+                Some(other) => add(other, signed),
+                None => found.push(signed),
+            }
+        }
+        found
     }
 
     /// The packs that are to be one, where they are many: their names, and all that they have.
     pub fn crowded(&self) -> Option<(Vec<String>, BTreeMap<Key, Signed>)> {
         (self.packs.len() >= MANY).then(|| {
             let names = self.packs.keys().cloned().collect();
-            let all = self.packs.values().flat_map(Pack::all).collect();
+            let mut all: BTreeMap<Key, Signed> = BTreeMap::new();
+            let mut doubtful = BTreeSet::new();
+            for (key, signed) in self.packs.values().flat_map(Pack::all) {
+                match all.entry(key) {
+                    Entry::Vacant(free) => drop(free.insert(signed)),
+                    Entry::Occupied(mut there) if there.get().text == signed.text => {
+                        add(there.get_mut(), signed);
+                    }
+                    // Which one stands is asked for by the key.
+                    Entry::Occupied(there) => drop(doubtful.insert(there.key().clone())),
+                }
+            }
+            all.retain(|key, _| !doubtful.contains(key));
             (names, all)
         })
+    }
+}
+
+/// Who answers for the same text.
+fn add(to: &mut Signed, more: Signed) {
+    for signature in more.signatures {
+        if !to.signatures.contains(&signature) {
+            to.signatures.push(signature);
+        }
     }
 }
 

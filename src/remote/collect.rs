@@ -14,7 +14,6 @@ use engine::gc::inventory::words;
 use engine::gc::pins::Pin;
 use engine::graph::manifest::facts;
 use engine::store::record::Record;
-use engine::store::remote::Remote;
 use engine::system::{clock, fault};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -168,7 +167,7 @@ impl Eye {
 
     /// Reads the records that are new.
     fn refresh(&mut self, bucket: &Bucket) -> Result<bool> {
-        let mut more = false;
+        let mut new = vec![];
         for entry in bucket.entries("actions")? {
             let name = entry.path.rsplit('/').next().unwrap_or_default();
             let Some(key) = name.strip_suffix(".json").and_then(Key::parse) else {
@@ -177,12 +176,14 @@ impl Eye {
             if self.published_ms.insert(key.clone(), entry.modified_ms) == Some(entry.modified_ms) {
                 continue;
             }
-            more = true;
-            // By the index where it is there: a record is written once.
-            let text = match bucket.known(&key) {
-                Some(signed) => signed.text.into_bytes(),
-                None => bucket.read(&entry.path, MOST)?.unwrap_or_default(),
-            };
+            new.push((key, entry.path));
+        }
+        // Not by the index: whoever may write to that could say of a record that it names nothing.
+        let paths: Vec<String> = new.iter().map(|(_, path)| path.clone()).collect();
+        let texts = bucket.read_all(&paths, MOST)?;
+        let more = !new.is_empty();
+        for ((key, _), text) in new.into_iter().zip(texts) {
+            let text = text.unwrap_or_default();
             let record = std::str::from_utf8(&text).ok();
             let record = record.and_then(|text| Record::from_text(text).ok());
             match record.filter(|record| record.key == key) {
@@ -440,6 +441,12 @@ pub fn sweep(lock: &Lock, policy: &Policy, items: &[Item]) -> Result<Swept> {
             };
             let age = lock.at_ms.saturating_sub(blob.modified_ms);
             if needed.contains(digest) || age < policy.grace_ms {
+                swept.spared += 1;
+                continue;
+            }
+            // Whoever pushes it writes an old one again first.
+            let now = bucket.entry(&blob.path)?;
+            if now.is_none_or(|now| now.modified_ms != blob.modified_ms) {
                 swept.spared += 1;
                 continue;
             }

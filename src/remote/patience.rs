@@ -14,6 +14,9 @@ pub(crate) const MOST: Duration = Duration::from_secs(2);
 /// What one request is given at least, however much was waited before.
 const LEAST: Duration = Duration::from_millis(200);
 
+/// An answer that took so long was quick; what is beyond it was waited for.
+const QUICK: Duration = Duration::from_millis(300);
+
 /// Failures in a row.
 const FAILURES: usize = 3;
 
@@ -131,6 +134,20 @@ impl Patience {
         };
         self.failed(&failed, began.elapsed(), waiting);
         Err(failed)
+    }
+
+    /// Somebody waited so long for an answer that came: what is slow each time is left alone in the end as well.
+    pub fn took(&self, long: Duration) {
+        if self.endless.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut state = self.state();
+        state.waited += long.saturating_sub(QUICK);
+        if state.waited >= MOST && self.is_open() {
+            state.remark = Some("it is too slow, and is left alone from now on".into());
+            drop(state);
+            self.close();
+        }
     }
 
     /// It did not work, and took so long.

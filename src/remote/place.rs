@@ -39,7 +39,8 @@ const MOST_ENTRIES: usize = 10_000_000;
 pub(crate) struct Place {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
-    runtime: tokio::runtime::Runtime,
+    /// Until it is dropped.
+    runtime: Option<tokio::runtime::Runtime>,
     pub patience: Arc<Patience>,
     moved: Arc<AtomicU64>,
 }
@@ -68,6 +69,15 @@ pub(crate) enum Put {
     Instead(UpdateVersion),
 }
 
+/// What a folder's server does not answer hangs on a thread, and nobody waits for that.
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 impl Place {
     pub fn new(
         address: &Address,
@@ -84,7 +94,7 @@ impl Place {
         Ok(Place {
             store: address.client(variables)?,
             prefix: address.prefix().clone(),
-            runtime,
+            runtime: Some(runtime),
             patience,
             moved,
         })
@@ -99,7 +109,10 @@ impl Place {
     }
 
     pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
-        self.runtime.block_on(work)
+        let runtime = self.runtime.as_ref();
+        runtime
+            .expect("it is there until this is dropped")
+            .block_on(work)
     }
 
     /// A whole object of so many bytes at most; nothing where there is none.
@@ -154,14 +167,15 @@ impl Place {
             let mut found = vec![];
             while let Some(meta) = listed.try_next().await? {
                 found.push(self.entry(&meta));
-                if found.len() >= MOST_ENTRIES {
-                    break;
+                if found.len() > MOST_ENTRIES {
+                    return Ok(None);
                 }
             }
-            Ok(found)
+            Ok(Some(found))
         };
         let answer = self.patience.ask(waiting, request).await?;
-        Ok(answer.found()?.unwrap_or_default())
+        let found = answer.found()?.unwrap_or(Some(vec![]));
+        found.with_context(|| format!("`{below}` has more than {MOST_ENTRIES} entries"))
     }
 
     /// An error of the outer kind: nobody answers; of the inner: it is refused.
@@ -267,7 +281,8 @@ impl Place {
                 Err(_) if tried < TRIES && self.patience.is_open() => {
                     // Of what is shorter than it should be a server gives no range; that says nothing about the way there.
                     let head = self.store.head(path);
-                    if let Ok(Answer::Given(meta)) = self.patience.ask(in_background(0), head).await
+                    if let Ok(Answer::Given(meta)) =
+                        self.patience.ask(Waiting::Somebody, head).await
                         && meta.size < range.end
                     {
                         bail!(

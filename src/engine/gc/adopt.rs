@@ -83,9 +83,7 @@ pub fn adopt(
     // Under its lock still: none of the key's attempts is of use any more, or of use to anyone but us.
     match &committed {
         Ok(_) => {
-            for attempt in Attempt::of(store, &open.key).unwrap_or_default() {
-                let _ = attempt.remove(); // What stays is litter.
-            }
+            Attempt::sweep(store, &open.key);
             store.remember(&open.plan_key, &open.key);
         }
         Err(_) => {

@@ -264,13 +264,22 @@ impl<'a> Planner<'a> {
             return here;
         }
         let found = self.store.find_remote(key).unwrap_or_else(|error| {
-            self.remarks.borrow_mut().insert(id, format!("{error:#}"));
+            self.remark(id, format!("{error:#}"));
             Lookup::Absent
         });
         if let Some(text) = self.store.remote_remark() {
-            self.remarks.borrow_mut().insert(id, text);
+            self.remark(id, text);
         }
         found
+    }
+
+    fn remark(&self, id: NodeId, text: String) {
+        let mut remarks = self.remarks.borrow_mut();
+        let said = remarks.entry(id).or_default();
+        *said = match said.is_empty() {
+            true => text,
+            false => format!("{said}; {text}"),
+        };
     }
 
     /// What the store has, by the index; whose blobs are needed is looked at itself.

@@ -40,10 +40,8 @@ fn unname_outputs(attempt: &Attempt) {
     }
 }
 
-/// Attempts of a committed key have served. Under its claim still, so none of them is alive; what cannot be removed is litter.
+/// What was of use until the commit.
 pub(super) fn sweep(store: &Store, key: &Key) {
-    for attempt in Attempt::of(store, key).unwrap_or_default() {
-        let _ = attempt.remove();
-    }
+    Attempt::sweep(store, key);
     let _ = fault::point("swept"); // As after the commit.
 }

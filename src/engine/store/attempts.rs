@@ -3,6 +3,7 @@
 use super::Store;
 use super::record::Artifact;
 use crate::kind::attempt::{Attempt, Spec};
+use crate::system::fault;
 use crate::system::files::{self, names};
 use anyhow::{Context, Result};
 use base::bounded;
@@ -27,6 +28,7 @@ impl Attempt {
                 .objects()
                 .link(&artifact.files, &attempt.input(port))?;
         }
+        fault::point("attempt-folder")?;
         let text = serde_json::to_vec_pretty(spec).with_context(made)?;
         fs::write(dir.join("attempt.json"), text).with_context(made)?;
         Ok(attempt)
@@ -79,6 +81,21 @@ impl Attempt {
             .collect();
         found.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
         Ok(found.into_iter().map(|(_, attempt)| attempt).collect())
+    }
+
+    /// Attempts of a committed key have served. Under its claim, so none of them is alive; what cannot be removed is litter. An engine
+    /// that ended while it laid one out has left a folder that does not say whose it is: whoever has the claim of a key is the only one
+    /// who makes folders that are called like it.
+    pub fn sweep(store: &Store, key: &Key) {
+        for (_, name) in numbered(store, key).unwrap_or_default() {
+            let attempt = Attempt {
+                dir: store.attempts().join(name),
+            };
+            let unsaid = !attempt.dir.join("attempt.json").exists();
+            if unsaid || attempt.spec().is_ok_and(|spec| spec.key == *key) {
+                let _ = attempt.remove();
+            }
+        }
     }
 }
 

@@ -52,8 +52,9 @@ pub trait Remote: Send + Sync {
     /// What is to be told of the remote as a whole, once.
     fn remark(&self) -> Option<String>;
 
-    /// The record of a key by its index, which a few requests bring as a whole. A hint: a record that is not in it may be there.
-    fn known(&self, key: &Key) -> Option<Signed>;
+    /// The record of a key by its index, which a few requests bring as a whole; several, where somebody put another beside it. A hint: a
+    /// record that is not in it may be there.
+    fn known(&self, key: &Key) -> Vec<Signed>;
 
     /// The record of a key; nothing where it has none, or does not answer.
     fn record(&self, key: &Key) -> Result<Option<Signed>>;

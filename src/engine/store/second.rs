@@ -72,12 +72,23 @@ impl Second {
         self.found().get(key).cloned().flatten()
     }
 
-    /// Looks at what was found, and believes it or not.
-    pub fn take(&self, key: &Key, signed: Option<Signed>) -> Result<Option<Record>> {
-        let Some(signed) = signed else {
+    /// Looks at what was found, and believes the first that can be.
+    pub fn take(&self, key: &Key, signed: Vec<Signed>) -> Result<Option<Record>> {
+        let (mut believed, mut of) = (Ok(None), None);
+        for one in signed {
+            let first = of.is_none();
+            let judged = self.believed(key, &one);
+            let found = matches!(judged, Ok(Some(_)));
+            if first || found {
+                (believed, of) = (judged, Some(one));
+            }
+            if found {
+                break;
+            }
+        }
+        let Some(signed) = of else {
             return Ok(None);
         };
-        let believed = self.believed(key, &signed);
         let shown = || format!("record {} of {}", key.short(), self.remote.name());
         let (record, signer) = match believed.with_context(shown) {
             Ok(Some(believed)) => believed,

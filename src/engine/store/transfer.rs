@@ -59,7 +59,9 @@ impl Store {
         let Some(second) = self.second.as_ref().filter(|s| s.remote.is_open()) else {
             return false;
         };
-        second.one(key).is_some() || self.found(key).is_some() || second.remote.known(key).is_some()
+        second.one(key).is_some()
+            || self.found(key).is_some()
+            || !second.remote.known(key).is_empty()
     }
 
     /// The record of a key that has none here, by the remote's index; nothing where that has none, or there is no remote. A record
@@ -74,7 +76,8 @@ impl Store {
     /// As `find_remote`, by asking the remote for this key: what the index has of it may be older, or of somebody else.
     pub fn ask_remote(&self, key: &Key) -> Result<Lookup> {
         let told = self.refused(key);
-        match self.take_from(key, |remote| remote.record(key)) {
+        let asked = |remote: &dyn Remote| Ok(remote.record(key)?.into_iter().collect());
+        match self.take_from(key, asked) {
             Err(_) if told => Ok(Lookup::Absent),
             asked => asked,
         }
@@ -87,7 +90,7 @@ impl Store {
     fn take_from(
         &self,
         key: &Key,
-        asked: impl Fn(&dyn Remote) -> Result<Option<Signed>>,
+        asked: impl Fn(&dyn Remote) -> Result<Vec<Signed>>,
     ) -> Result<Lookup> {
         let Some(second) = self.second.as_ref().filter(|s| s.remote.is_open()) else {
             return Ok(Lookup::Absent);
@@ -242,13 +245,22 @@ impl Store {
         let text = self.record_text(key)?.with_context(shown)?;
         let outputs: Vec<&Blob> = record.outputs.values().flat_map(|a| &a.files).collect();
         let blobs: Vec<&Blob> = outputs.iter().copied().chain(&record.logs).collect();
-        let there = match remote.known(key) {
-            None if blobs.iter().map(|b| b.size).sum::<u64>() >= SMALL => {
-                remote.record(key).with_context(shown)?
-            }
-            known => known,
-        };
-        if let Some(there) = there.filter(|t| checked(&t.text, key).is_ok()) {
+        let mut known = remote.known(key);
+        if known.is_empty() && blobs.iter().map(|b| b.size).sum::<u64>() >= SMALL {
+            known.extend(remote.record(key).with_context(shown)?);
+        }
+        let signature = second.trust.sign(&text).with_context(shown)?;
+        // Ours, where it is there; else what is whole.
+        known.retain(|there| checked(&there.text, key).is_ok());
+        let own = known.iter().position(|there| there.text == text);
+        let there = (!known.is_empty()).then(|| known.swap_remove(own.unwrap_or(0)));
+        let unsigned = there.as_ref().is_some_and(|there| {
+            let signed = |own: &super::remote::Signature| {
+                there.signatures.iter().any(|s| s.signer == own.signer)
+            };
+            there.text == text && !signature.as_ref().is_none_or(signed)
+        });
+        if let Some(there) = there.filter(|_| !unsigned) {
             if made && same_outputs(record, &there.text) {
                 push_blobs(remote, self, &outputs, stop).with_context(shown)?;
             }
@@ -257,8 +269,9 @@ impl Store {
                 false => Published::Other(Box::new(there)),
             }));
         }
-        push_blobs(remote, self, &blobs, stop).with_context(shown)?;
-        let signature = second.trust.sign(&text).with_context(shown)?;
+        if !unsigned || made {
+            push_blobs(remote, self, &blobs, stop).with_context(shown)?;
+        }
         let signed = Signed {
             text,
             signatures: signature.into_iter().collect(),

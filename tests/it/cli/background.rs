@@ -112,7 +112,8 @@ fn what_a_detached_run_says_before_it_begins_is_told_and_kept() {
     let err = kept("err.txt").unwrap();
     assert_eq!(err.matches(warning).count(), 1, "{err}");
     assert!(err.contains("+ x  done"), "{err}");
-    assert!(kept("out.txt").unwrap().contains("1 node: 1 ran"));
+    // A run has ended when its nodes have; what it says of them comes after.
+    wait_until(|| kept("out.txt").is_ok_and(|out| out.contains("1 node: 1 ran")));
 }
 
 #[test]

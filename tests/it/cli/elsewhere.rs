@@ -22,7 +22,7 @@ gpu_memory = "80GB"
 
 [command]
 submit = "echo {name} {partition} >>asked; setsid sh {script} </dev/null >{folder}/job.out 2>&1 & echo $!"
-look = "for j in {jobs}; do if kill -0 $j 2>/dev/null; then echo $j running n1; else echo $j failed 1; fi; done"
+look = "for j in {jobs}; do if grep -qs '^State:.[^ZX]' /proc/$j/status; then echo $j running n1; else echo $j failed 1; fi; done"
 cancel = "kill {job}"
 "#;
 

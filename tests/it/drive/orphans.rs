@@ -71,6 +71,23 @@ fn actions(events: &[Event]) -> Vec<OrphanAction> {
 }
 
 #[test]
+fn a_folder_whose_engine_died_before_it_was_laid_out_goes_with_the_commit() {
+    let space = Space::new();
+    let nodes = [write("a", "x")];
+    let ran = space.run(&nodes);
+    let key = ran.record("a").key.clone();
+    let store = space.store();
+    let other = format!("{}-9", "0".repeat(12));
+    for name in [format!("{}-1", key.short()), other.clone()] {
+        std::fs::create_dir_all(store.attempts().join(name).join("out")).unwrap();
+    }
+    store.retire_record(&key).unwrap();
+    assert_eq!(space.run(&nodes).states(), ["done"]);
+    let left = pipe::engine::system::files::names(&store.attempts()).unwrap();
+    assert_eq!(left, [other], "what is called like no key of the run stays");
+}
+
+#[test]
 fn an_orphan_that_does_not_stop_is_seen_and_killed_and_its_checkpoints_count() {
     if is_engine(true) {
         return;

@@ -94,7 +94,7 @@ impl Remote for Watched {
         self.bucket.remark()
     }
 
-    fn known(&self, key: &Key) -> Option<Signed> {
+    fn known(&self, key: &Key) -> Vec<Signed> {
         self.bucket.known(key)
     }
 
