@@ -26,7 +26,7 @@ pub fn idle(
         let Some(acts) = spec.acts.filter(|_| spec.is_set(setup.values)) else {
             continue;
         };
-        let idle = (!(acts.given)(setup)).then(|| Idle {
+        let idle = (!acts.is_met(setup)).then(|| Idle {
             problem: Problem {
                 path: spec.name.into(),
                 message: format!(

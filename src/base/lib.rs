@@ -3,6 +3,7 @@
 pub mod bounded;
 pub mod calls;
 pub mod claim;
+pub mod device;
 pub mod diag;
 pub mod hash;
 pub mod idle;

@@ -71,6 +71,11 @@ pub struct Acts {
 }
 
 impl Acts {
+    /// Whether it does here.
+    pub fn is_met(&self, setup: &Setup) -> bool {
+        (self.given)(setup)
+    }
+
     pub const fn only(when: &'static str, given: fn(&Setup) -> bool) -> Acts {
         let refused = true;
         Acts {

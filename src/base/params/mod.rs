@@ -11,7 +11,7 @@ use crate::value::{self, Value, Values};
 pub use bounds::{Bounds, Problem};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-pub use values::{ParamValue, Ty};
+pub use values::{ParamValue, Pattern, Ty};
 
 pub enum Default {
     Required,

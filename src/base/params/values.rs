@@ -14,6 +14,8 @@ pub enum Ty {
     Str,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// A word of this form.
+    Pattern(&'static Pattern),
     List(Box<Ty>),
     /// A table from any name to this type.
     Map(Box<Ty>),
@@ -21,6 +23,16 @@ pub enum Ty {
     Path,
     /// Whatever a recipe can hold, for those whose parameters are not ours.
     Any,
+}
+
+/// Words that are too many for a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pattern {
+    /// As JSON Schema has them: what it takes in all.
+    pub regex: &'static str,
+    /// As in "expected {}".
+    pub told: &'static str,
+    pub examples: [&'static str; 2],
 }
 
 impl Ty {
@@ -32,6 +44,7 @@ impl Ty {
             Ty::Int => Value::Int((low as i64 + 1 + which as i64).min(high as i64)),
             Ty::Float => Value::Float(low + (high - low).min(1.0) / (2 + which) as f64),
             Ty::Choice(words) => Value::Str(words[which % words.len()].to_string()),
+            Ty::Pattern(pattern) => Value::Str(pattern.examples[which % 2].into()),
             Ty::List(_) => Value::List(vec![]),
             Ty::Map(_) => Value::Table(BTreeMap::new()),
             Ty::Str | Ty::Path => Value::Str(["/a", "/b"][which % 2].into()),
@@ -46,6 +59,7 @@ impl Ty {
             Ty::Float => "a number".into(),
             Ty::Str => "a string".into(),
             Ty::Choice(words) => Ty::describe_words(words),
+            Ty::Pattern(pattern) => pattern.told.into(),
             Ty::List(of) => format!("an array, each item {}", of.describe()),
             Ty::Map(of) => format!("a table, each value {}", of.describe()),
             Ty::Path => "a path".into(),
