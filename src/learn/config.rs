@@ -83,6 +83,15 @@ impl Config {
         self.q_width() + 2 * self.kv_width()
     }
 
+    /// Fails for a model whose head predicts no words.
+    pub(crate) fn expect_language_head(&self) -> Result<()> {
+        ensure!(
+            !matches!(self.head, Head::Score { .. }),
+            "a sequence classifier has no language head to sample from"
+        );
+        Ok(())
+    }
+
     /// Parameters of its matrices; norms and biases are left out.
     pub fn parameters(&self) -> u128 {
         let wide = |n: usize| n as u128;

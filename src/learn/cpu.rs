@@ -5,12 +5,14 @@ use crate::batch::{Batch, Row, micro_batches};
 use crate::config::Config;
 use crate::decoder::{self, Keep, Workspace};
 use crate::decoder_backward::{self, Upstream};
+use crate::labels;
 use crate::learner::{Accumulated, Broken, Learner, Policy, Snapshot};
 use crate::objective::rerouting::{StateObjective, States};
 use crate::objective::{Goal, Objective, Scored};
 use crate::optim::{self, AdamW, Moments};
 use crate::sample::forecast::Tally;
 use crate::sample::{self, Options, Request, Sample};
+use crate::states::{self, Wanted};
 use crate::weights::Weights;
 use anyhow::{Result, ensure};
 use std::borrow::Cow;
@@ -171,6 +173,27 @@ impl Learner for Cpu {
         sample::sample(self.net(policy), requests, options, on_progress, stop)
     }
 
+    fn states(
+        &mut self,
+        policy: Policy,
+        prompts: &[Vec<u32>],
+        wanted: Wanted,
+        at_once: usize,
+        done: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Vec<Vec<f32>>>> {
+        let net = self.net(policy);
+        Ok(states::of_prompts(net, prompts, wanted, at_once, done))
+    }
+
+    fn labels(
+        &mut self,
+        sequences: &[&[u32]],
+        done: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Vec<f32>>> {
+        let net = self.net(Policy::Live);
+        Ok(labels::of_sequences(net, sequences, done))
+    }
+
     fn snapshot(&self) -> Result<Snapshot<'_>> {
         Ok(Snapshot {
             trained: Cow::Borrowed(self.trained()),
@@ -256,15 +279,7 @@ impl Pass<'_> {
             entropy: &tape.entropy,
             greedy_hit: &tape.greedy_hit,
         };
-        let first = rows.start;
-        let at = tape.logp.iter().position(|logp| !logp.is_finite());
-        let broken = at.map(|at| {
-            let row = batch.bounds.partition_point(|&start| start <= at) - 1;
-            Broken {
-                row: first + row,
-                token: batch.scored[at] - batch.starts[row],
-            }
-        });
+        let broken = Broken::of(&tape.logp, batch, rows.start);
         let share = objective.share(rows, &batch.bounds, scored);
         if share.loss.is_finite() {
             let dentropy = share.dentropy.as_deref();

@@ -1,15 +1,16 @@
 //! A model that learns, wherever its numbers are: what the training loop and the kinds ask of it. Rows of token ids go in;
 //! log-probabilities, samples and losses come out; arrays of weights leave it in snapshots and at the end only.
 //!
-//! `cpu::Cpu` is the one that computes on this machine's cores.
+//! `cpu::Cpu` is the one that computes on this machine's cores, `device::learner::Device` the one on a GPU.
 
 use crate::adapter::Adapter;
-use crate::batch::Row;
+use crate::batch::{Batch, Row};
 use crate::config::Config;
 use crate::objective::Goal;
 use crate::optim::AdamW;
 use crate::sample::forecast::Tally;
 use crate::sample::{Options, Request, Sample};
+use crate::states::Wanted;
 use crate::weights::Weights;
 use anyhow::Result;
 use std::borrow::Cow;
@@ -40,6 +41,18 @@ pub struct Broken {
     pub token: usize,
 }
 
+impl Broken {
+    /// The first one of a micro-batch that begins with row `first` of its window.
+    pub fn of(logp: &[f32], batch: &Batch, first: usize) -> Option<Broken> {
+        let at = logp.iter().position(|logp| !logp.is_finite())?;
+        let row = batch.bounds.partition_point(|&start| start <= at) - 1;
+        Some(Broken {
+            row: first + row,
+            token: batch.scored[at] - batch.starts[row],
+        })
+    }
+}
+
 /// Everything that training has changed of a model, in memory of the host: a learner of the same model goes on from it exactly.
 pub struct Snapshot<'a> {
     /// The adapter's numbers, or all weights.
@@ -50,7 +63,7 @@ pub struct Snapshot<'a> {
     pub updates: u64,
 }
 
-pub trait Learner {
+pub trait Learner: Send {
     fn config(&self) -> &Config;
 
     /// Whether an adapter is trained, and the weights below it are frozen.
@@ -88,6 +101,23 @@ pub trait Learner {
         on_progress: &mut (dyn FnMut(&Tally) + Send),
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Vec<Vec<Sample>>>;
+
+    /// Hidden states of prompts (see `states::of_prompts`).
+    fn states(
+        &mut self,
+        policy: Policy,
+        prompts: &[Vec<u32>],
+        wanted: Wanted,
+        at_once: usize,
+        done: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Vec<Vec<f32>>>>;
+
+    /// What a score head with one label makes of each sequence (see `labels::of_sequences`).
+    fn labels(
+        &mut self,
+        sequences: &[&[u32]],
+        done: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Vec<f32>>>;
 
     fn snapshot(&self) -> Result<Snapshot<'_>>;
 

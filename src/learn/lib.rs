@@ -57,7 +57,7 @@ mod workspace;
 
 pub mod device;
 
-pub mod reward;
+pub mod labels;
 pub mod states;
 
 pub mod batch;
@@ -66,6 +66,8 @@ pub mod guard;
 pub mod learner;
 pub mod objective;
 pub mod optim;
+pub mod placed;
+pub mod reward;
 pub mod sample;
 pub mod train;
 

@@ -42,6 +42,10 @@ impl<'n> Before<'n> {
         }
     }
 
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
     /// Hands the buffers back.
     pub fn recycle(self, workspace: &mut Workspace) {
         self.tape.recycle(workspace);

@@ -7,15 +7,14 @@
 //! ```ignore
 //! let frame = Frame::new(&tokenizer, "how do i heat it ?", Some("<think>\n"))?;
 //! let allowed = Allowed::new(&tokenizer, config.vocab_size, Characters::PrintableAscii)?;
-//! let before = gradient::Before::new(net, &frame.before, &mut workspace);
-//! let slope = before.slope(&suffix, &frame.after, &target, Loss::CrossEntropy, &mut workspace);
+//! let slope = victim.slope([&frame.before, &suffix, &frame.after], &target, Loss::CrossEntropy)?;
 //! let top = search::most_negative(&slope.gradient, vocabulary, topk, &allowed);
 //! let candidates = search::replaced(&suffix, &top, &search::even(suffix.len(), width), &picks);
 //! let kept = candidates.iter().map(|c| frame.survival(c)).collect::<Result<Vec<_>>>()?;
-//! let scores = scorer.score(&prompts, Wanted::Target(&target), &options)?;
+//! let scores = victim.score(&prompts, Wanted::Target(&target), &options)?;
 //! ```
 //!
-//! `frame` renders the chat around the suffix and says whether a suffix comes out of the tokenizer as it went in, `allowed` which
+//! `victim` is the model that is attacked, wherever its numbers are. `frame` renders the chat around the suffix and says whether a suffix comes out of the tokenizer as it went in, `allowed` which
 //! tokens it may have, `gradient` and `score` are the two costs of a step, `search` is what is drawn, chosen and kept. Knows no
 //! kinds, no files and no clock.
 
@@ -24,3 +23,4 @@ pub mod frame;
 pub mod gradient;
 pub mod score;
 pub mod search;
+pub mod victim;

@@ -39,7 +39,7 @@ impl Loss {
     }
 
     /// Mellowmax of raw logits.
-    pub(super) fn of_logits(self, logits: &[f32]) -> f64 {
+    pub(crate) fn of_logits(self, logits: &[f32]) -> f64 {
         assert_eq!(self, Loss::Mellowmax, "a likelihood is not of logits alone");
         let negative = logits.iter().map(|&z| -f64::from(z));
         let top = negative.clone().fold(f64::NEG_INFINITY, f64::max);
@@ -58,14 +58,14 @@ pub enum Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    fn tokens(self) -> &'a [u32] {
+    pub(crate) fn tokens(self) -> &'a [u32] {
         match self {
             Wanted::Target(tokens) | Wanted::First(tokens) => tokens,
         }
     }
 
     /// Tokens that follow the prompt before the last logits.
-    fn given(self) -> &'a [u32] {
+    pub(crate) fn given(self) -> &'a [u32] {
         match self {
             Wanted::Target(tokens) => &tokens[..tokens.len() - 1],
             Wanted::First(_) => &[],

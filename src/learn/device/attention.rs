@@ -6,7 +6,7 @@
 use candle_core::{D, Result, Tensor};
 
 use crate::device::ops::product;
-use crate::device::ragged::{Group, QUERIES, Ragged};
+use crate::device::ragged::{Group, Ragged};
 use crate::kernels::attention::Heads;
 
 /// `qkv` [rows, width] to the heads' outputs side by side [rows, out_width].
@@ -15,7 +15,7 @@ pub fn forward(shape: Heads, qkv: &Tensor, ragged: &Ragged) -> Result<Tensor> {
     for group in &ragged.groups {
         let view = View::new(shape, qkv, ragged, group)?;
         let mut blocks = Vec::new();
-        for first in (0..group.longest).step_by(QUERIES) {
+        for first in (0..group.longest).step_by(ragged.queries) {
             let block = view.block(first)?;
             let out = product(&block.p, &block.values)?;
             blocks.push(out.reshape((view.batch, view.group, block.n, shape.dim))?);
@@ -38,7 +38,7 @@ pub fn backward(shape: Heads, qkv: &Tensor, dout: &Tensor, ragged: &Ragged) -> R
         let dout = dout.reshape((view.batch, view.group, group.longest, shape.dim))?;
         let mut dqueries = Vec::new();
         let mut sums: Option<(Tensor, Tensor)> = None;
-        for first in (0..group.longest).step_by(QUERIES) {
+        for first in (0..group.longest).step_by(ragged.queries) {
             let block = view.block(first)?;
             let dout = view.queries_of(&dout, first, block.n)?;
             let dvalues = product(&block.p.t()?, &dout)?;
@@ -132,7 +132,7 @@ impl<'a> View<'a> {
     }
 
     fn block(&self, first: usize) -> Result<Block> {
-        let n = QUERIES.min(self.longest - first);
+        let n = self.ragged.queries.min(self.longest - first);
         let seen = first + n;
         let queries = self.queries_of(&self.queries, first, n)?;
         let keys = self.keys.narrow(1, 0, seen)?.contiguous()?;

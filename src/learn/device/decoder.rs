@@ -4,52 +4,25 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::config::{Config, Head};
-use crate::decoder::{Packed, Scores};
+use crate::decoder::{Keep, Packed, Scores};
 use crate::device::attention;
-use crate::device::head;
+use crate::device::block::{self, LayerTape, heads};
+use crate::device::head::{self, HeadTape};
+use crate::device::net::Net;
 use crate::device::ops;
-use crate::device::parts::DeviceWeights;
 use crate::device::ragged::{Ragged, Workspace};
 use crate::head::Request;
-use crate::kernels::attention::Heads;
-use crate::weights::LayerSpans;
-
-/// Heads before their norm [rows, heads, head_dim], and r of that norm [rows, heads, 1].
-#[derive(Debug)]
-pub(super) struct RawHeads {
-    pub x: Tensor,
-    pub r: Tensor,
-}
-
-/// What one block keeps of a forward pass.
-#[derive(Debug)]
-pub(super) struct LayerTape {
-    /// The block's input [rows, hidden], and r of its first norm [rows, 1].
-    pub h: Tensor,
-    pub r_in: Tensor,
-    /// q, k (rotated), v [rows, q + 2 kv].
-    pub qkv: Tensor,
-    /// Of q and of k, where the model norms them.
-    pub raw: Option<[RawHeads; 2]>,
-    /// Output of attention [rows, q].
-    pub mixed: Tensor,
-    /// Hidden state between attention and MLP [rows, hidden], and r of its norm.
-    pub middle: Tensor,
-    pub r_post: Tensor,
-    /// [rows, 2 intermediate].
-    pub gate_up: Tensor,
-}
 
 /// A forward pass: its results, and what `backward` needs.
 #[derive(Debug)]
 pub struct Tape {
     pub scores: Scores,
     pub(super) ragged: Ragged,
-    pub(super) layers: Vec<LayerTape>,
-    /// Output of the last block [rows, hidden].
-    last: Tensor,
-    pub(super) head: head::HeadTape,
+    /// What each block keeps; None where the backward pass computes it again (`Keep::States`).
+    pub(super) layers: Vec<Option<LayerTape>>,
+    /// Embeddings, then the output of every block (before the final norm) [rows, hidden].
+    pub(super) hidden: Vec<Tensor>,
+    pub(super) head: HeadTape,
 }
 
 impl Tape {
@@ -59,146 +32,155 @@ impl Tape {
 
     /// Hidden state i [rows, hidden]: 0 the embeddings, i the output of block i, before the final norm.
     pub fn hidden(&self, i: usize) -> &Tensor {
-        assert!(i <= self.layers.len(), "a state per block and one");
-        self.layers.get(i).map_or(&self.last, |layer| &layer.h)
+        &self.hidden[i]
     }
 }
 
 /// Log-probabilities of the tokens `scored` at this temperature; the rules are those of `learn::decoder::forward`, and
 /// the batch has a token.
-pub fn forward(
-    weights: &DeviceWeights,
+pub fn forward<'a>(
+    net: impl Into<Net<'a>>,
     batch: Packed,
     scored: &[usize],
     temperature: f32,
+    keep: Keep,
     workspace: &mut Workspace,
 ) -> Result<Tape> {
-    let mut layers = Vec::with_capacity(weights.config.layers);
-    let run = Run::new(weights, batch, workspace)?;
-    let last = run.all(|layer| layers.push(layer))?;
+    let run = Run::new(net.into(), batch, workspace)?;
+    let blocks = run.net.config().layers;
+    let mut hidden = vec![run.embed()?];
+    let mut layers = Vec::with_capacity(blocks);
+    for layer in 0..blocks {
+        let (out, tape) = run.layer(layer, &hidden[layer])?;
+        layers.push((keep == Keep::All).then_some(tape));
+        hidden.push(out);
+    }
     let request = Request::new(batch, scored, temperature);
-    let (scores, head) = head::forward(weights, &last, request, workspace.logits_at_once)?;
+    let at_once = workspace.logits_at_once;
+    let (scores, head) = head::forward(run.net.weights, &hidden[blocks], request, at_once)?;
     Ok(Tape {
         scores,
         ragged: run.ragged,
         layers,
-        last,
+        hidden,
         head,
     })
 }
 
 /// Log-probabilities without a tape, so without a gradient: for reference and old log-probabilities.
-pub fn score(
-    weights: &DeviceWeights,
+pub fn score<'a>(
+    net: impl Into<Net<'a>>,
     batch: Packed,
     scored: &[usize],
     temperature: f32,
     workspace: &mut Workspace,
 ) -> Result<Scores> {
-    let last = Run::new(weights, batch, workspace)?.all(drop)?;
+    let net = net.into();
+    let last = last_hidden(net, batch, workspace, |_, _| Ok(()))?;
     let request = Request::new(batch, scored, temperature);
-    let (scores, _) = head::forward(weights, &last, request, workspace.logits_at_once)?;
+    let at_once = workspace.logits_at_once;
+    let (scores, _) = head::forward(net.weights, &last, request, at_once)?;
     Ok(scores)
 }
 
-pub(super) fn heads(config: &Config) -> Heads {
-    Heads {
-        heads: config.heads,
-        kv_heads: config.kv_heads,
-        dim: config.head_dim,
+/// Shows hidden states [tokens, hidden] one after the other with their number, as transformers counts them: 0 the embeddings,
+/// i the output of block i, the last one after the final norm.
+pub fn each_state<'a>(
+    net: impl Into<Net<'a>>,
+    batch: Packed,
+    workspace: &mut Workspace,
+    mut look: impl FnMut(usize, &Tensor) -> Result<()>,
+) -> Result<()> {
+    let net = net.into();
+    let layers = net.config().layers;
+    let last = last_hidden(net, batch, workspace, |layer, h| {
+        if layer < layers {
+            look(layer, h)?;
+        }
+        Ok(())
+    })?;
+    look(layers, &normed(net, &last)?)
+}
+
+/// The head on these rows: logits [rows, vocabulary], or label scores [rows, labels] of a sequence classifier.
+pub fn logits_at<'a>(
+    net: impl Into<Net<'a>>,
+    batch: Packed,
+    rows: &[usize],
+    workspace: &mut Workspace,
+) -> Result<Tensor> {
+    let net = net.into();
+    let last = last_hidden(net, batch, workspace, |_, _| Ok(()))?;
+    let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
+    let rows = Tensor::from_slice(&rows, rows.len(), net.device())?;
+    head::logits(
+        net.weights,
+        &normed(net, &last.index_select(&rows, 0)?)?,
+        1.0,
+    )
+}
+
+/// Rows after the final norm.
+pub fn normed(net: Net, rows: &Tensor) -> Result<Tensor> {
+    let weights = net.weights;
+    let norm = weights.at(&weights.layout().final_norm);
+    Ok(ops::norm(rows, norm, net.config().rms_norm_eps)?.0)
+}
+
+/// Rows of token embeddings [ids, hidden].
+pub(super) fn embed(net: Net, ids: &[u32]) -> Result<Tensor> {
+    let weights = net.weights;
+    let table = weights.at(&weights.layout().embed);
+    table.index_select(&Tensor::from_slice(ids, ids.len(), net.device())?, 0)
+}
+
+/// The output of the last block; `look` sees the embeddings (0) and the output of every block on the way.
+pub(super) fn last_hidden(
+    net: Net,
+    batch: Packed,
+    workspace: &mut Workspace,
+    mut look: impl FnMut(usize, &Tensor) -> Result<()>,
+) -> Result<Tensor> {
+    let run = Run::new(net, batch, workspace)?;
+    let mut h = run.embed()?;
+    look(0, &h)?;
+    for layer in 0..net.config().layers {
+        h = run.layer(layer, &h)?.0;
+        look(layer + 1, &h)?;
     }
+    Ok(h)
 }
 
 /// One pass over a batch.
 struct Run<'a> {
-    weights: &'a DeviceWeights,
+    net: Net<'a>,
     ragged: Ragged,
 }
 
 impl<'a> Run<'a> {
-    fn new(
-        weights: &'a DeviceWeights,
-        batch: Packed,
-        workspace: &mut Workspace,
-    ) -> Result<Run<'a>> {
+    fn new(net: Net<'a>, batch: Packed, workspace: &mut Workspace) -> Result<Run<'a>> {
         assert!(!batch.ids.is_empty(), "a batch has a token");
-        assert!(
-            !matches!(weights.config.head, Head::Score { .. }),
-            "log-probabilities need a language head"
-        );
-        let ragged = Ragged::new(batch, &weights.config, workspace, &weights.device)?;
-        Ok(Run { weights, ragged })
+        let ragged = Ragged::new(batch, net.config(), workspace, net.device())?;
+        Ok(Run { net, ragged })
     }
 
-    /// Embeddings and all blocks; `keep` gets what each of them would need on the way back.
-    fn all(&self, mut keep: impl FnMut(LayerTape)) -> Result<Tensor> {
-        let layout = self.weights.layout();
-        let table = self.weights.at(&layout.embed);
-        let mut h = table.index_select(&self.ragged.ids, 0)?;
-        for spans in &layout.layers {
-            let (out, tape) = self.layer(spans, h)?;
-            keep(tape);
-            h = out;
-        }
-        Ok(h)
+    fn embed(&self) -> Result<Tensor> {
+        embed(self.net, &self.ragged.ids)
     }
 
-    fn layer(&self, spans: &LayerSpans, h: Tensor) -> Result<(Tensor, LayerTape)> {
-        let (weights, config) = (self.weights, &self.weights.config);
-        let eps = config.rms_norm_eps;
-        let (x, r_in) = ops::norm(&h, weights.at(&spans.input_norm), eps)?;
-        let mut qkv = ops::linear(weights, &spans.qkv, &x)?;
-        if let Some(bias) = &spans.qkv_bias {
-            qkv = qkv.broadcast_add(weights.at(bias))?;
-        }
-        let (qkv, raw) = self.turn(spans, &qkv)?;
-        let mixed = attention::forward(heads(config), &qkv, &self.ragged)?;
-        let middle = (&h + ops::linear(weights, &spans.o, &mixed)?)?;
-        let (x, r_post) = ops::norm(&middle, weights.at(&spans.post_norm), eps)?;
-        let gate_up = ops::linear(weights, &spans.gate_up, &x)?;
-        let act = ops::swiglu(&gate_up)?;
-        let out = (&middle + ops::linear(weights, &spans.down, &act)?)?;
-        let tape = LayerTape {
-            h,
-            r_in,
-            qkv,
-            raw,
-            mixed,
-            middle,
-            r_post,
-            gate_up,
-        };
-        Ok((out, tape))
-    }
-
-    /// Norm of each head of q and k where the model has one, then rotation.
-    fn turn(&self, spans: &LayerSpans, qkv: &Tensor) -> Result<(Tensor, Option<[RawHeads; 2]>)> {
-        let config = &self.weights.config;
-        let rows = self.ragged.rows;
-        let (mut q, mut k, v) = split(config, qkv)?;
-        let mut raw = None;
-        if let (Some(q_norm), Some(k_norm)) = (&spans.q_norm, &spans.k_norm) {
-            let eps = config.rms_norm_eps;
-            let (normed_q, q_r) = ops::norm(&q, self.weights.at(q_norm), eps)?;
-            let (normed_k, k_r) = ops::norm(&k, self.weights.at(k_norm), eps)?;
-            raw = Some([RawHeads { x: q, r: q_r }, RawHeads { x: k, r: k_r }]);
-            (q, k) = (normed_q, normed_k);
-        }
-        let (cos, sin) = (&self.ragged.cos, &self.ragged.sin);
-        let q = ops::rotate(&q, cos, sin)?.reshape((rows, config.q_width()))?;
-        let k = ops::rotate(&k, cos, sin)?.reshape((rows, config.kv_width()))?;
-        Ok((Tensor::cat(&[q, k, v], 1)?, raw))
+    fn layer(&self, layer: usize, h: &Tensor) -> Result<(Tensor, LayerTape)> {
+        again(self.net, layer, h, &self.ragged)
     }
 }
 
-/// q and k by head [rows, heads, head_dim], v as it lies [rows, kv].
-pub(super) fn split(config: &Config, qkv: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
-    let rows = qkv.dim(0)?;
-    let (q, kv, dim) = (config.q_width(), config.kv_width(), config.head_dim);
-    Ok((
-        qkv.narrow(1, 0, q)?.reshape((rows, config.heads, dim))?,
-        qkv.narrow(1, q, kv)?
-            .reshape((rows, config.kv_heads, dim))?,
-        qkv.narrow(1, q + kv, kv)?,
-    ))
+/// A block on a batch, with what its way back needs.
+pub(super) fn again(
+    net: Net,
+    layer: usize,
+    h: &Tensor,
+    ragged: &Ragged,
+) -> Result<(Tensor, LayerTape)> {
+    block::forward(net, layer, h, &ragged.angles, |qkv| {
+        attention::forward(heads(net.config()), qkv, ragged)
+    })
 }

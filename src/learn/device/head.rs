@@ -4,9 +4,11 @@
 
 use candle_core::{DType, Result, Tensor};
 
+use crate::config::Head;
 use crate::decoder::Scores;
-use crate::device::ops;
-use crate::device::parts::{DeviceWeights, Parts};
+use crate::device::net::DeviceWeights;
+use crate::device::ops::{self, product};
+use crate::device::parts::Parts;
 use crate::head::Request;
 
 #[derive(Debug)]
@@ -63,6 +65,10 @@ pub fn forward(
         };
         return Ok((scores, tape));
     }
+    assert!(
+        !matches!(weights.config.head, Head::Score { .. }),
+        "log-probabilities need a language head"
+    );
     let layout = weights.layout();
     let rows: Vec<u32> = tape.rows.iter().map(|&row| row as u32).collect();
     let last = last.index_select(&Tensor::from_vec(rows, n, last.device())?, 0)?;
@@ -146,8 +152,10 @@ pub fn backward(
         let targets = of_chunk(&kept.targets)?;
         let dz = minus.neg()?.scatter_add(&targets, &dlogp, 1)?;
         let dz = (dz * tape.scale)?;
-        let grads = grads.as_deref_mut();
-        parts.push(ops::linear_backward(weights, &layout.head, &x, &dz, grads)?);
+        if let Some(grads) = grads.as_deref_mut() {
+            grads.add(&layout.head, &product(&dz.t()?, &x)?)?;
+        }
+        parts.push(product(&dz, weights.at(&layout.head))?);
     }
     let dnormed = Tensor::cat(&parts, 0)?;
     let final_norm = weights.at(&layout.final_norm);
@@ -165,8 +173,8 @@ pub fn backward(
     Tensor::cat(&[dlast, zero], 0)?.index_select(&own, 0)
 }
 
-/// Logits over the temperature [rows, vocabulary] of rows after the final norm.
-fn logits(weights: &DeviceWeights, normed: &Tensor, scale: f64) -> Result<Tensor> {
-    let z = ops::linear(weights, &weights.layout().head, normed)?;
+/// Logits over the temperature [rows, vocabulary], or label scores, of rows after the final norm.
+pub fn logits(weights: &DeviceWeights, normed: &Tensor, scale: f64) -> Result<Tensor> {
+    let z = product(normed, &weights.at(&weights.layout().head).t()?)?;
     if scale == 1.0 { Ok(z) } else { z * scale }
 }

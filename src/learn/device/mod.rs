@@ -6,50 +6,71 @@
 //! `cuda` is built in.
 //!
 //! ```ignore
-//! let mut trainer = Trainer::new(&weights, &moments, &device::cuda()?)?;
-//! for micro in window {
-//!     trainer.add_gradient(batch, &scored, temperature, |scored| Ok(objective.share(rows, bounds, scored)))?;
-//! }
-//! let grad_norm = trainer.clip(1.0)?;
-//! trainer.update(&AdamW::default(), schedule.at(step))?;
-//! let (weights, moments) = trainer.download()?;           // for a checkpoint, or for the sampler
+//! let learner = device::open("cuda:0", weights, adapter, reference, Keep::States)?;
+//! train(&mut State { learner, skipped: 0 }, feed, with, watch)?;
 //! ```
 //!
-//! `decoder::{forward, score}` and `backward::{backward, backward_from}` are what it is made of.
+//! `learner::Device` is the whole of a `learner::Learner`; `decoder::{forward, score}`, `backward::{backward, backward_from}`
+//! and `sample::sample` are what it is made of.
 //!
-//! `Trainer` is the greater part of a `learner::Learner`: `score`, `clip` and `update` are that trait's, `accumulate` is
-//! `add_gradient` for each of `batch::micro_batches`, `snapshot` and `finish` are `download`, `restore` is `new`. What the trait
-//! asks beyond is not here yet: an adapter, hidden states and their gradient (`Goal::States`), a copy of the weights that
-//! training began as (`Policy::Reference`), a sampler. Until then no kind uses it.
-//!
-//! Nothing is written in place, so a tensor may be kept as long as it is wanted. What is cut into parts (queries, rows of
-//! logits) is cut by sizes alone. Unlike the kernels', bytes are not promised: they are those of the device's library.
+//! What is cut into parts (queries, rows of logits) is cut by sizes alone, and no two threads of a device add to one place: a
+//! device gives the same bytes for the same work. It gives others than the kernels, and than another device.
 
+pub mod attack;
 mod attention;
 pub mod backward;
+mod block;
 pub mod decoder;
+pub mod fused;
 mod head;
-mod ops;
+pub mod kernels;
+pub mod learner;
+pub mod ledger;
+mod linear;
+pub mod net;
+pub mod ops;
 pub mod optim;
 pub mod parts;
+mod pass;
+mod place;
 mod ragged;
-mod trainer;
+pub mod room;
+pub mod sample;
+mod states;
 
-pub use parts::{DeviceWeights, Parts};
+pub use net::{DeviceAdapter, DeviceWeights, Net};
+pub use parts::Parts;
+pub use place::{place, supports};
 pub use ragged::Workspace;
-pub use trainer::Trainer;
+pub use room::sizes;
 
-use anyhow::{Context, Result, ensure};
-use candle_core::Device;
+use crate::adapter::Adapter;
+use crate::attack::victim::Victim;
+use crate::decoder::Keep;
+use crate::learner::Learner;
+use crate::weights::Weights;
+use anyhow::Result;
 
-/// The first GPU. Errors: a binary without the feature, a machine without a usable GPU.
-pub fn cuda() -> Result<Device> {
-    ensure!(
-        candle_core::utils::cuda_is_available(),
-        "this binary computes on the CPU only: build it with `cargo build --release --features cuda`, which needs CUDA's \
-         compiler (bench/cuda does it without an installed one)"
-    );
-    Device::new_cuda(0).context(
-        "CUDA is built in, but its first GPU cannot be used; does `nvidia-smi` list one here?",
-    )
+/// A learner on the device of this name: `candle` for candle's tensors on this machine's cores, `cuda:N` for its GPU number N.
+/// It trains the adapter on frozen weights, or all weights where there is none; with `reference` the weights that it begins as
+/// stay at hand. A model that is only asked takes no room for a gradient.
+///
+/// Errors: a name that is none, a GPU that cannot be used, too little memory on it, a model that it does not support.
+pub fn open(
+    name: &str,
+    weights: Weights,
+    adapter: Option<Adapter>,
+    reference: bool,
+    keep: Keep,
+) -> Result<Box<dyn Learner>> {
+    supports(&weights.config)?;
+    let device = place(name)?;
+    let learner = learner::Device::new(&weights, adapter.as_ref(), reference, keep, &device)?;
+    Ok(Box::new(learner))
+}
+
+/// A model that is attacked, on the device of this name. Errors: as `open`.
+pub fn victim(name: &str, weights: &Weights) -> Result<Box<dyn Victim>> {
+    supports(&weights.config)?;
+    Ok(Box::new(attack::There::new(weights, &place(name)?)?))
 }

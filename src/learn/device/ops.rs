@@ -1,42 +1,30 @@
 //! The row-wise arithmetic of the decoder on candle's tensors, forward and backward. Formulas are those of `kernels/`.
 //!
-//! Rows are [rows, width] unless said. Knows the layout of the weights and nothing of sequences.
-
-use std::ops::Range;
+//! Rows are [rows, width] unless said. Knows no weights and no sequences.
 
 use candle_core::{D, Result, Tensor};
 
-use crate::device::parts::{DeviceWeights, Parts};
+use crate::device::fused::{self, Fused};
 
-/// a b, of matrices or of batches of them. CUDA multiplies only what lies without gaps by rows or by columns, candle's CPU
-/// anything: holding both to the narrower rule lets the tests on the CPU speak for CUDA.
+/// a b, of matrices or of batches [n, .., ..] of them. CUDA multiplies only matrices that lie without gaps by rows or by
+/// columns, candle's CPU any: holding both to the narrower rule lets the tests on the CPU speak for CUDA.
 pub fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     for factor in [a, b] {
-        assert!(
-            factor.is_contiguous() || factor.t()?.is_contiguous(),
-            "a product's factors lie without gaps"
-        );
+        assert!(gapless(factor), "a product's factors lie without gaps");
     }
     a.matmul(b)
 }
 
-/// y = x W^T: the one place where the decoder multiplies by its weights.
-pub fn linear(weights: &DeviceWeights, span: &Range<usize>, x: &Tensor) -> Result<Tensor> {
-    product(x, &weights.at(span).t()?)
-}
-
-/// dx = dy W, and dW += dy^T x where gradients are wanted.
-pub(crate) fn linear_backward(
-    weights: &DeviceWeights,
-    span: &Range<usize>,
-    x: &Tensor,
-    dy: &Tensor,
-    grads: Option<&mut Parts>,
-) -> Result<Tensor> {
-    if let Some(grads) = grads {
-        grads.add(span, &product(&dy.t()?, x)?)?;
-    }
-    product(dy, weights.at(span))
+/// Whether each matrix of a batch lies without gaps, by rows or by columns; what lies between two of them does not matter.
+fn gapless(t: &Tensor) -> bool {
+    let dense = |outer: (usize, usize), inner: (usize, usize)| {
+        (inner.1 == 1 || inner.0 == 1) && (outer.1 == inner.0 || outer.0 == 1)
+    };
+    let axes = t.dims().iter().copied().zip(t.stride().iter().copied());
+    let [.., rows, columns] = axes.collect::<Vec<_>>()[..] else {
+        return false;
+    };
+    t.rank() <= 3 && (dense(rows, columns) || dense(columns, rows))
 }
 
 /// Sum over the rows: [rows, n] to [n]. A product with ones, since candle is slow at sums over rows.
@@ -84,20 +72,43 @@ pub fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
 }
 
 /// act = silu(gate) up: [rows, 2 f] to [rows, f].
-pub fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
-    let (gate, up) = halves(gate_up)?;
-    (&gate * sigmoid(&gate)?)? * up
+pub struct SwiGlu;
+
+impl Fused for SwiGlu {
+    const NAME: &'static str = "swiglu";
+
+    fn plain(&self, inputs: &[Tensor]) -> Result<Tensor> {
+        let (gate, up) = halves(&inputs[0])?;
+        (&gate * sigmoid(&gate)?)? * up
+    }
 }
 
-/// From dact [rows, f] to d(gate_up) [rows, 2 f]: with s = sigmoid(gate), d gate = dact up s (1 + gate (1 - s)) and
-/// d up = dact gate s.
+/// From gate_up [rows, 2 f] and dact [rows, f] to d(gate_up): with s = sigmoid(gate), d gate = dact up s (1 + gate (1 - s))
+/// and d up = dact gate s.
+pub struct SwiGluBackward;
+
+impl Fused for SwiGluBackward {
+    const NAME: &'static str = "swiglu backward";
+
+    fn plain(&self, inputs: &[Tensor]) -> Result<Tensor> {
+        let [gate_up, dact] = inputs else {
+            candle_core::bail!("{} has two inputs", Self::NAME)
+        };
+        let (gate, up) = halves(gate_up)?;
+        let s = sigmoid(&gate)?;
+        let dup = (dact * (&gate * &s)?)?;
+        let slope = (((gate * (1.0 - &s)?)? + 1.0)? * s)?;
+        let dgate = ((dact * up)? * slope)?;
+        Tensor::cat(&[dgate, dup], 1)
+    }
+}
+
+pub(crate) fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
+    fused::run(SwiGlu, &[gate_up])
+}
+
 pub(crate) fn swiglu_backward(gate_up: &Tensor, dact: &Tensor) -> Result<Tensor> {
-    let (gate, up) = halves(gate_up)?;
-    let s = sigmoid(&gate)?;
-    let dup = (dact * (&gate * &s)?)?;
-    let slope = (((gate * (1.0 - &s)?)? + 1.0)? * s)?;
-    let dgate = ((dact * up)? * slope)?;
-    Tensor::cat(&[dgate, dup], 1)
+    fused::run(SwiGluBackward, &[gate_up, dact])
 }
 
 fn halves(gate_up: &Tensor) -> Result<(Tensor, Tensor)> {

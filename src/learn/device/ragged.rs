@@ -3,14 +3,15 @@
 //! Rows travel by gathers in both directions: no two ever write one place, so the order of sums is fixed. Padding lies on
 //! the right, where a causal mask hides it from every real query. Knows no weights.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 use crate::config::Config;
 use crate::decoder::Packed;
 use crate::kernels::rope::{self, Rope};
 
-/// Queries whose scores are held at once, per head and sequence.
-pub(crate) const QUERIES: usize = 512;
+/// Queries whose scores are held at once, per head and sequence; and scores at most, as candle's kernels count them in 32 bits.
+pub(super) const QUERIES: usize = 512;
+pub(super) const SCORES: usize = 1 << 31;
 
 /// What lives from step to step, and how much memory a step may use. It does not change results beyond rounding.
 #[derive(Debug)]
@@ -26,6 +27,9 @@ impl Default for Workspace {
     }
 }
 
+/// Logits on a GPU: 512 MB, and a few times that while they are computed with. Far fewer than candle's kernels count in 32 bits.
+pub(super) const GPU_LOGITS: usize = 1 << 27;
+
 /// Cosines and sines of the positions 0..`len` on the device, each [len, head_dim / 2].
 #[derive(Debug)]
 struct Table {
@@ -36,12 +40,37 @@ struct Table {
 }
 
 impl Workspace {
+    /// What suits this device.
+    pub fn of(device: &Device) -> Workspace {
+        match device {
+            Device::Cpu => Workspace::default(),
+            _ => Workspace::new(GPU_LOGITS),
+        }
+    }
+
     /// The head holds that many logits (numbers, not rows) at once; a row is never cut.
     pub fn new(logits_at_once: usize) -> Workspace {
         Workspace {
             logits_at_once,
             table: None,
         }
+    }
+
+    /// Cosines and sines of these positions.
+    pub(super) fn angles(
+        &mut self,
+        positions: Vec<u32>,
+        config: &Config,
+        device: &Device,
+    ) -> Result<Angles> {
+        let (rows, longest) = (positions.len(), positions.iter().max());
+        let table = self.table(config, longest.map_or(0, |&p| p as usize + 1), device)?;
+        let at = Tensor::from_vec(positions, rows, device)?;
+        let of = |table: &Tensor| table.index_select(&at, 0)?.unsqueeze(1);
+        Ok(Angles {
+            cos: of(&table.cos)?,
+            sin: of(&table.sin)?,
+        })
     }
 
     fn table(&mut self, config: &Config, len: usize, device: &Device) -> Result<&Table> {
@@ -68,6 +97,13 @@ impl Workspace {
         };
         Ok(self.table.insert(table))
     }
+}
+
+/// Of every row's position [rows, 1, head_dim / 2].
+#[derive(Debug)]
+pub(super) struct Angles {
+    pub cos: Tensor,
+    pub sin: Tensor,
 }
 
 /// Sequences of similar length.
@@ -111,15 +147,14 @@ impl Group {
 #[derive(Debug)]
 pub(crate) struct Ragged {
     pub rows: usize,
-    /// Token ids [rows].
-    pub ids: Tensor,
-    /// Of every row's position [rows, 1, head_dim / 2].
-    pub cos: Tensor,
-    pub sin: Tensor,
+    pub ids: Vec<u32>,
+    pub angles: Angles,
     pub groups: Vec<Group>,
     /// Where each packed row lies among the padded rows of all groups [rows].
     pub place: Tensor,
-    /// For the queries `QUERIES * i ..` of the longest sequence: 0 where a key is seen, -inf where not [queries, keys].
+    /// Queries of a block.
+    pub queries: usize,
+    /// For the queries `queries * i ..` of the longest sequence: 0 where a key is seen, -inf where not [queries, keys].
     masks: Vec<Tensor>,
 }
 
@@ -133,13 +168,8 @@ impl Ragged {
         let positions = batch.positions(config.vocab_size);
         let rows = positions.len();
         let longest = positions.iter().max().map_or(0, |&p| p as usize + 1);
-        let table = workspace.table(config, longest, device)?;
-        let at = Tensor::from_vec(positions, rows, device)?;
-        let (cos, sin) = (
-            table.cos.index_select(&at, 0)?.unsqueeze(1)?,
-            table.sin.index_select(&at, 0)?.unsqueeze(1)?,
-        );
-        let mut groups = Vec::new();
+        let angles = workspace.angles(positions, config, device)?;
+        let (mut groups, mut widest) = (Vec::new(), 1);
         let mut place = vec![0u32; rows];
         let mut padded = 0;
         for group in similar(batch.starts) {
@@ -158,6 +188,7 @@ impl Ragged {
             }
             let n = pick.len();
             padded += n;
+            widest = widest.max(n);
             groups.push(Group {
                 sequences: group.len(),
                 longest,
@@ -165,20 +196,21 @@ impl Ragged {
                 real: Tensor::from_vec(real, (n, 1), device)?,
             });
         }
+        let queries = QUERIES.min(SCORES / (config.heads * widest)).max(1);
         Ok(Ragged {
             rows,
-            ids: Tensor::from_slice(batch.ids, rows, device)?,
-            cos,
-            sin,
+            ids: batch.ids.to_vec(),
+            angles,
             groups,
             place: Tensor::from_vec(place, rows, device)?,
-            masks: masks(longest, device)?,
+            queries,
+            masks: masks(longest, queries, device)?,
         })
     }
 
-    /// The mask of `n` queries from `first` (a multiple of `QUERIES`) on: [n, first + n].
+    /// The mask of `n` queries from `first` (a multiple of `queries`) on: [n, first + n].
     pub fn mask(&self, first: usize, n: usize) -> Result<Tensor> {
-        self.masks[first / QUERIES]
+        self.masks[first / self.queries]
             .narrow(0, 0, n)?
             .narrow(1, 0, first + n)
     }
@@ -200,16 +232,23 @@ fn similar(starts: &[usize]) -> Vec<Vec<usize>> {
     groups
 }
 
-fn masks(longest: usize, device: &Device) -> Result<Vec<Tensor>> {
+/// A block of queries sees all keys before it, and of its own keys those up to the query's: every block's mask ends in the
+/// same triangle.
+fn masks(longest: usize, queries: usize, device: &Device) -> Result<Vec<Tensor>> {
+    let own = queries.min(longest);
+    let mut triangle = vec![0.0f32; own * own];
+    for (i, row) in triangle.chunks_exact_mut(own).enumerate() {
+        row[i + 1..].fill(f32::NEG_INFINITY);
+    }
+    let triangle = Tensor::from_vec(triangle, (own, own), device)?;
     let mut masks = Vec::new();
-    for first in (0..longest).step_by(QUERIES) {
-        let n = QUERIES.min(longest - first);
-        let seen = first + n;
-        let mut mask = vec![0.0f32; n * seen];
-        for (i, row) in mask.chunks_exact_mut(seen).enumerate() {
-            row[first + i + 1..].fill(f32::NEG_INFINITY);
-        }
-        masks.push(Tensor::from_vec(mask, (n, seen), device)?);
+    for first in (0..longest).step_by(queries) {
+        let n = queries.min(longest - first);
+        let own = triangle.narrow(0, 0, n)?.narrow(1, 0, n)?;
+        masks.push(match first {
+            0 => own,
+            _ => Tensor::cat(&[Tensor::zeros((n, first), DType::F32, device)?, own], 1)?,
+        });
     }
     Ok(masks)
 }

@@ -61,6 +61,11 @@ impl Choice {
         Ok(())
     }
 
+    /// Whether all tokens may be drawn, by their own probabilities.
+    pub(crate) fn whole(&self) -> bool {
+        self.top_p == 1.0 && self.top_k == 0 && self.min_p == 0.0 && !self.penalises()
+    }
+
     /// Whether tokens that occurred matter.
     pub(crate) fn penalises(&self) -> bool {
         self.repetition_penalty != 1.0
@@ -72,8 +77,7 @@ impl Choice {
     pub fn pick(&self, logits: &mut [f32], seen: &[u32], unit: f64) -> (u32, f32) {
         let scale = self.scale();
         let lse = log_sum_exp(logits, scale);
-        let plain = self.top_p == 1.0 && self.top_k == 0 && self.min_p == 0.0 && !self.penalises();
-        if plain {
+        if self.whole() {
             let token = match self.temperature {
                 0.0 => first_max(logits),
                 _ => draw(logits, scale, lse, unit),
@@ -115,7 +119,8 @@ impl Choice {
         }
     }
 
-    fn scale(&self) -> f32 {
+    /// What logits are multiplied by.
+    pub(crate) fn scale(&self) -> f32 {
         match self.temperature {
             0.0 => 1.0,
             temperature => 1.0 / temperature,
@@ -186,32 +191,45 @@ fn first_max(logits: &[f32]) -> usize {
 /// The token at which the cumulative probability passes `unit`. Blocks of weights are summed first, so that the walk
 /// is short; the sums are f64 and their order is fixed.
 fn draw(logits: &[f32], scale: f32, lse: f32, unit: f64) -> usize {
-    let sums = block_sums(logits, scale, lse);
+    let (block, left) = block_at(&block_sums(logits, scale, lse), unit);
+    let first = block * BLOCK;
+    let chosen = vector(
+        #[inline(always)]
+        || {
+            let weights = logits[first..].iter();
+            within(weights.map(|&z| f64::from(weight(z, scale, lse))), left)
+        },
+    );
+    // Rounding may walk past the end of a last block without weight.
+    chosen.map_or_else(|| first_max(logits), |i| first + i)
+}
+
+/// The block of tokens in which the cumulative weight passes `unit` of the whole, and how much of it is left there. The last
+/// one, where rounding walks past all.
+pub(crate) fn block_at(sums: &[f64], unit: f64) -> (usize, f64) {
     let mut left = unit * sums.iter().sum::<f64>();
     let mut block = 0;
     while block + 1 < sums.len() && left >= sums[block] {
         left -= sums[block];
         block += 1;
     }
-    let chosen = vector(
-        #[inline(always)]
-        || {
-            let mut chosen = None;
-            for (i, &z) in logits.iter().enumerate().skip(block * BLOCK) {
-                let w = f64::from(weight(z, scale, lse));
-                if w > 0.0 {
-                    chosen = Some(i);
-                    if left < w {
-                        break;
-                    }
-                    left -= w;
-                }
+    (block, left)
+}
+
+/// The token at which the cumulative weight passes `left`, or the last one with a weight, if any has one.
+#[inline(always)]
+pub(crate) fn within(weights: impl Iterator<Item = f64>, mut left: f64) -> Option<usize> {
+    let mut chosen = None;
+    for (i, w) in weights.enumerate() {
+        if w > 0.0 {
+            chosen = Some(i);
+            if left < w {
+                break;
             }
-            chosen
-        },
-    );
-    // Rounding may walk past the end of a last block without weight.
-    chosen.unwrap_or_else(|| first_max(logits))
+            left -= w;
+        }
+    }
+    chosen
 }
 
 #[inline(always)]

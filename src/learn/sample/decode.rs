@@ -5,7 +5,7 @@
 //! choosing tokens.
 
 use crate::adapter::Net;
-use crate::config::{Config, Head};
+use crate::config::Config;
 use crate::kernels::rope::{self, Rope, Turn};
 use crate::kernels::rows::span;
 use crate::kernels::{norm, swiglu};
@@ -15,7 +15,7 @@ use crate::sample::in_place::InPlace;
 use crate::sample::panels::{Into, Panels};
 use crate::sample::team::Team;
 use crate::weights::Weights;
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use std::ops::Range;
 
 /// The weights laid out for decoding.
@@ -72,10 +72,7 @@ impl<'a> Decoder<'a> {
     pub fn new(net: Net<'a>, length: usize) -> Result<Decoder<'a>> {
         let weights = net.weights;
         let config = &weights.config;
-        ensure!(
-            !matches!(config.head, Head::Score { .. }),
-            "a sequence classifier has no language head to sample from"
-        );
+        config.expect_language_head()?;
         let (d, f) = (config.hidden_size, config.intermediate_size);
         let layers = (0..config.layers)
             .map(|layer| {

@@ -129,7 +129,7 @@ pub fn sample<'n>(
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<Vec<Sample>>> {
     let net = net.into();
-    check(net.weights, requests, options)?;
+    check(net.config(), requests, options)?;
     let decoder = Decoder::new(net, longest(requests) + options.max_new_tokens)?;
     run(&decoder, requests, options, on_progress, stop)
 }
@@ -142,7 +142,7 @@ pub fn sample_alone(
     on_progress: &mut (dyn FnMut(&Tally) + Send),
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<Vec<Sample>>> {
-    check(weights, requests, options)?;
+    check(&weights.config, requests, options)?;
     if !InPlace::possible(weights) {
         return sample(&*weights, requests, options, on_progress, stop);
     }
@@ -216,7 +216,7 @@ fn run(
 }
 
 /// What tokens of this model cost: the head is computed for tokens that are sampled, and every earlier token is attended to.
-fn costs(config: &Config) -> Costs {
+pub(crate) fn costs(config: &Config) -> Costs {
     let head = (config.vocab_size * config.hidden_size) as f64;
     let attention = (config.qkv_width() + config.q_width()) * config.hidden_size;
     let feed_forward = 3 * config.hidden_size * config.intermediate_size;
@@ -228,11 +228,13 @@ fn costs(config: &Config) -> Costs {
     }
 }
 
-fn check(weights: &Weights, requests: &[Request], options: &Options) -> Result<()> {
+/// Errors: options out of range, a prompt that is none, a model that writes nothing.
+pub(crate) fn check(config: &Config, requests: &[Request], options: &Options) -> Result<()> {
+    config.expect_language_head()?;
     options.choice.check()?;
     ensure!(options.max_new_tokens > 0, "max_new_tokens is zero");
     ensure!(options.batch_rows > 0, "batch_rows is zero");
-    let vocabulary = weights.config.vocab_size;
+    let vocabulary = config.vocab_size;
     for (i, request) in requests.iter().enumerate() {
         ensure!(!request.prompt.is_empty(), "prompt {i} has no tokens");
         if let Some(id) = request.prompt.iter().find(|&&id| id as usize >= vocabulary) {
