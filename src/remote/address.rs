@@ -1,5 +1,6 @@
 //! Where a remote is: `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, `az://CONTAINER/PREFIX`, `file:///FOLDER`, or a path.
 
+use crate::clock::Clock;
 use anyhow::{Context, Result, bail, ensure};
 use base::text::did_you_mean;
 use object_store::ClientOptions;
@@ -10,7 +11,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,6 +85,11 @@ impl Address {
         &self.text
     }
 
+    /// One that knows no versions of what lies in it.
+    pub(crate) fn is_folder(&self) -> bool {
+        matches!(self.kind, Kind::Folder(_))
+    }
+
     /// Below which everything lies.
     pub(crate) fn prefix(&self) -> &Path {
         &self.prefix
@@ -99,10 +105,19 @@ impl Address {
         }
     }
 
-    /// A client, which has connected to nothing yet.
+    /// The folder, where it is one.
+    pub(crate) fn folder(&self) -> Option<&FilePath> {
+        match &self.kind {
+            Kind::Folder(folder) => Some(folder),
+            _ => None,
+        }
+    }
+
+    /// A client, which has connected to nothing yet. `clock`: hears what time it is there.
     pub(crate) fn client(
         &self,
         variables: &BTreeMap<String, String>,
+        clock: &Clock,
     ) -> Result<Arc<dyn ObjectStore>> {
         // Another client of this process may have been faster.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -118,8 +133,9 @@ impl Address {
                         builder = builder.with_config(key, value);
                     }
                 }
-                let plain = endpoint(variables).is_some_and(|url| url.starts_with("http://"));
-                let builder = builder.with_client_options(client_options(plain));
+                let options = client_options(is_plain(variables, &S3_SERVERS));
+                let builder = builder.with_client_options(options);
+                let builder = builder.with_http_connector(clock.clone());
                 Arc::new(builder.with_retry(retries()).build().with_context(shown)?)
             }
             Kind::Google { bucket } => {
@@ -129,17 +145,26 @@ impl Address {
                         builder = builder.with_config(key, value);
                     }
                 }
-                let builder = builder.with_client_options(client_options(false));
+                let options = client_options(is_plain(variables, &GOOGLE_SERVERS));
+                let builder = builder.with_client_options(options);
+                let builder = builder.with_http_connector(clock.clone());
                 Arc::new(builder.with_retry(retries()).build().with_context(shown)?)
             }
             Kind::Azure { container } => {
+                let emulated = variables.contains_key("AZURE_STORAGE_USE_EMULATOR");
+                ensure!(
+                    emulated || variables.contains_key(AZURE_ACCOUNT),
+                    "{AZURE_ACCOUNT} says whose container `{container}` is, and is not set"
+                );
                 let mut builder = MicrosoftAzureBuilder::new().with_container_name(container);
                 for (name, value) in options {
                     if let Ok(key) = name.parse() {
                         builder = builder.with_config(key, value);
                     }
                 }
-                let builder = builder.with_client_options(client_options(false));
+                let options = client_options(is_plain(variables, &AZURE_SERVERS));
+                let builder = builder.with_client_options(options);
+                let builder = builder.with_http_connector(clock.clone());
                 Arc::new(builder.with_retry(retries()).build().with_context(shown)?)
             }
             Kind::Folder(folder) => {
@@ -160,9 +185,16 @@ fn forms() -> String {
         .into()
 }
 
-fn endpoint(variables: &BTreeMap<String, String>) -> Option<&String> {
-    let names = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
-    names.iter().find_map(|name| variables.get(*name))
+/// Variables that name another server than the usual one.
+const S3_SERVERS: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
+const GOOGLE_SERVERS: [&str; 1] = ["GOOGLE_BASE_URL"];
+const AZURE_ACCOUNT: &str = "AZURE_STORAGE_ACCOUNT_NAME";
+const AZURE_SERVERS: [&str; 2] = ["AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"];
+
+/// Whether a server is named that speaks without encryption, as those of a machine's own do.
+fn is_plain(variables: &BTreeMap<String, String>, servers: &[&str]) -> bool {
+    let mut named = servers.iter().filter_map(|name| variables.get(*name));
+    named.next().is_some_and(|url| url.starts_with("http://"))
 }
 
 /// How long anything may take is `patience`'s.

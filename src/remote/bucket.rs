@@ -7,35 +7,27 @@
 //! sigs/ab/KEY/SIGNER.TEXT.sig   who answers for a record of these bytes, a file each; there before the record
 //! index/NAME.pack          records and signatures of several keys: a hint
 //! calls/NAME               answers of services, where somebody shares them
+//! leases/ab/KEY            who makes what right now
 //! ```
 
 use crate::address::Address;
 use crate::catalogue::{self, Catalogue};
+use crate::leases::{self, Written};
 use crate::pack;
-use crate::patience::{Answer, Patience, Waiting, innermost, of_the_disk};
-use crate::place::{Entry, Got, Place, Put, at_leisure};
-use anyhow::{Context, Result, anyhow, bail};
-use base::bounded;
-use base::hash::Key;
-use engine::store::remote::{Published, Remote, Signature, Signed};
-use engine::system::clock;
+use crate::patience::{Patience, Waiting, innermost};
+use crate::place::{Entry, Place, Put};
+use anyhow::{Context, Result, anyhow};
+use base::hash::{Digest, Key};
+use engine::store::remote::{Leased, Published, Remote, Signed, Terms, Version, Wait};
 use engine::system::files::Blob;
-use futures_util::{StreamExt, stream};
-use object_store::Error;
-use std::collections::BTreeMap;
+use futures_util::StreamExt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
-
-/// The largest record and the largest signature.
-const MOST_RECORD: u64 = 16 << 20;
-const MOST_SIGNATURE: u64 = 4 << 10;
-const SIGNERS: usize = 64;
-
-/// Records that are read at once.
-const AT_ONCE: usize = 16;
 
 /// A blob with fewer bytes is written again rather than looked for.
 const SMALL: u64 = 1 << 20;
@@ -43,27 +35,32 @@ const SMALL: u64 = 1 << 20;
 /// One that is older is written again, so that whoever makes room there sees that it is in use.
 const OLD_MS: u64 = 7 * 86_400_000;
 
+/// From so many blobs on, whether they are there is seen in lists.
+const LISTED: usize = 1000;
+
 /// So many records wait for the index at most.
 const UNSETTLED: usize = 256;
 
-/// Pushes that fail, in a row, before nothing more is pushed.
-const FAILURES: usize = 3;
-
 pub struct Bucket {
-    address: Address,
+    pub(crate) address: Address,
     variables: BTreeMap<String, String>,
     cache: Option<PathBuf>,
     patience: Arc<Patience>,
     moved: Arc<AtomicU64>,
-    /// Made when it is first asked; none where it could not be.
-    place: OnceLock<Option<Place>>,
+    /// Made when it is first asked; or why it could not be.
+    place: OnceLock<Result<Place, String>>,
     catalogue: OnceLock<Catalogue>,
     /// Published, and in no pack yet.
     unsettled: Mutex<BTreeMap<Key, Signed>>,
     /// Nothing is given to it.
-    closed_to_us: AtomicBool,
-    failures: AtomicUsize,
-    marked: AtomicBool,
+    pub(crate) closed_to_us: AtomicBool,
+    pub(crate) failures: AtomicUsize,
+    pub(crate) marked: AtomicBool,
+    /// How keys are leased; nothing where nobody wants that.
+    terms: Option<Terms>,
+    /// It takes no leases from us, and whether that was told.
+    no_leases: AtomicBool,
+    no_leases_told: AtomicBool,
 }
 
 impl Bucket {
@@ -81,6 +78,9 @@ impl Bucket {
             closed_to_us: AtomicBool::new(false),
             failures: AtomicUsize::new(0),
             marked: AtomicBool::new(false),
+            terms: Some(Terms::default()),
+            no_leases: AtomicBool::new(false),
+            no_leases_told: AtomicBool::new(false),
         }
     }
 
@@ -97,6 +97,11 @@ impl Bucket {
         self
     }
 
+    /// How keys are leased; nothing: not at all.
+    pub fn with_leases(self, terms: Option<Terms>) -> Bucket {
+        Bucket { terms, ..self }
+    }
+
     /// To be told beside what goes on.
     pub fn say(&self, text: &str) {
         self.patience.say(text.into());
@@ -108,70 +113,18 @@ impl Bucket {
         self
     }
 
-    /// Everything below a folder; for who looks after the remote itself.
-    pub fn entries(&self, folder: &str) -> Result<Vec<Entry>> {
-        let place = self.place()?;
-        place.block_on(place.list(folder, at_leisure()))
-    }
-
-    /// Of so many bytes at most; nothing where there is none.
-    pub fn read(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>> {
-        let place = self.place()?;
-        Ok(place.block_on(place.get(path, most))?.map(|got| got.bytes))
-    }
-
-    /// What lies there now.
-    pub fn entry(&self, path: &str) -> Result<Option<Entry>> {
-        let place = self.place()?;
-        place.block_on(place.head(path))
-    }
-
-    /// Several, by their order.
-    pub fn read_all(&self, paths: &[String], most: u64) -> Result<Vec<Option<Vec<u8>>>> {
-        let place = self.place()?;
-        place.block_on(async {
-            let each = stream::iter(paths).map(|path| place.get(path, most));
-            let mut coming = each.buffered(AT_ONCE);
-            let mut all = vec![];
-            while let Some(got) = coming.next().await {
-                all.push(got?.map(|got| got.bytes));
-            }
-            Ok(all)
-        })
-    }
-
-    /// Create-only: false where there is something of this name.
-    pub fn add(&self, path: &str, bytes: Vec<u8>) -> Result<bool> {
-        let place = self.place()?;
-        match place.block_on(place.put(path, bytes, Put::New))? {
-            Answer::Given(()) => Ok(true),
-            Answer::Refused(Error::AlreadyExists { .. }) => Ok(false),
-            Answer::Refused(error) => Err(error.into()),
-        }
-    }
-
-    pub fn write(&self, path: &str, bytes: Vec<u8>) -> Result<()> {
-        let place = self.place()?;
-        let answer = place.block_on(place.put(path, bytes, Put::Over))?;
-        answer.given()
-    }
-
-    pub fn remove(&self, path: &str) -> Result<()> {
-        let place = self.place()?;
-        place.block_on(place.remove(path))
-    }
-
-    fn place(&self) -> Result<&Place> {
+    pub(crate) fn place(&self) -> Result<&Place> {
         let make = || {
             let (patience, moved) = (self.patience.clone(), self.moved.clone());
             let made = Place::new(&self.address, &self.variables, patience, moved);
             made.map_err(|error| {
-                self.patience.end(format!("it is left alone: {error:#}"));
+                let why = format!("{error:#}");
+                self.patience.end(format!("it is left alone: {why}"));
+                why
             })
-            .ok()
         };
         let place = self.place.get_or_init(make).as_ref();
-        place.ok_or_else(|| anyhow!("{} is left alone", self.address.text()))
+        place.map_err(|why| anyhow!("{} is left alone: {why}", self.address.text()))
     }
 
     fn catalogue(&self) -> Result<&Catalogue> {
@@ -202,163 +155,23 @@ impl Bucket {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What became of something that was given to it.
-    fn given<T>(&self, answer: Result<Answer<T>>) -> Result<Answer<T>> {
-        match &answer {
-            Ok(Answer::Given(_)) => self.failures.store(0, Ordering::Relaxed),
-            Ok(Answer::Refused(error)) => {
-                if let Some(why) = refuses(error) {
-                    self.closed_to_us.store(true, Ordering::Relaxed);
-                    bail!("{} takes nothing: {why}", self.address.text());
-                }
-            }
-            Err(_) => {
-                let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-                if failures >= FAILURES {
-                    self.closed_to_us.store(true, Ordering::Relaxed);
-                }
-            }
+    /// Something that is asked of leases.
+    fn timed<'a, T, F: Future<Output = Result<T>>>(
+        &'a self,
+        wait: Wait,
+        ask: impl FnOnce(&'a Place, Waiting) -> F,
+    ) -> Result<T> {
+        let place = self.place()?;
+        let waiting = match wait {
+            Wait::Node => Waiting::Somebody,
+            Wait::Aside(most) => Waiting::Aside(most),
+        };
+        let began = Instant::now();
+        let answer = place.block_on(ask(place, waiting));
+        if wait == Wait::Node {
+            self.patience.took(began.elapsed());
         }
         answer
-    }
-
-    /// The version of the layout is there before anything else.
-    async fn mark(&self, place: &Place) -> Result<()> {
-        if self.marked.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        let answer = place.put("format", catalogue::format(), Put::New).await;
-        match self.given(answer)? {
-            Answer::Given(()) => {}
-            Answer::Refused(Error::AlreadyExists { .. }) => {
-                let there = place.get("format", 64).await?;
-                if there.is_none_or(|got| catalogue::is_torn(&got.bytes)) {
-                    let answer = place.put("format", catalogue::format(), Put::Over).await;
-                    self.given(answer)?.given()?;
-                }
-            }
-            Answer::Refused(error) => return Err(error.into()),
-        }
-        self.marked.store(true, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// The text that the key has at the remote, and which version of it that is.
-    async fn look(&self, place: &Place, key: &Key) -> Result<Option<(String, Got)>> {
-        let got = place.get(&record_path(key), MOST_RECORD).await?;
-        Ok(got.map(|got| (String::from_utf8_lossy(&got.bytes).into_owned(), got)))
-    }
-
-    /// With who answers for it.
-    async fn look_signed(&self, place: &Place, key: &Key) -> Result<Option<Signed>> {
-        let Some((text, _)) = self.look(place, key).await? else {
-            return Ok(None);
-        };
-        let signatures = self.signatures(place, key).await?;
-        Ok(Some(Signed { text, signatures }))
-    }
-
-    async fn signatures(&self, place: &Place, key: &Key) -> Result<Vec<Signature>> {
-        let folder = signature_folder(key);
-        let listed = place.list(&folder, Waiting::Somebody).await?;
-        let mut found = vec![];
-        for entry in listed.iter().take(SIGNERS) {
-            let name = entry.path.rsplit('/').next().unwrap_or_default();
-            let Some(signer) = name.strip_suffix(".sig") else {
-                continue;
-            };
-            let signer = signer.split('.').next().unwrap_or_default();
-            let Some(got) = place
-                .get(&format!("{folder}/{name}"), MOST_SIGNATURE)
-                .await?
-            else {
-                continue;
-            };
-            if let (Ok(text), true) = (String::from_utf8(got.bytes), is_signer(signer)) {
-                found.push(Signature {
-                    signer: signer.to_string(),
-                    text: text.trim_end().to_string(),
-                });
-            }
-        }
-        Ok(found)
-    }
-
-    async fn publish_at(
-        &self,
-        place: &Place,
-        key: &Key,
-        record: &Signed,
-        sound: &dyn Fn(&str) -> bool,
-    ) -> Result<Published> {
-        self.mark(place).await?;
-        for signature in &record.signatures {
-            // By its text: another record of the key, made by the same hand elsewhere, keeps its own.
-            let of = &blake3::hash(record.text.as_bytes()).to_hex()[..16];
-            let path = format!("{}/{}.{of}.sig", signature_folder(key), signature.signer);
-            let bytes = format!("{}\n", signature.text).into_bytes();
-            let answer = place.put(&path, bytes, Put::Over).await;
-            self.given(answer)?.given()?;
-        }
-        let path = record_path(key);
-        let mut how = Put::New;
-        // A conflict may be reported where nothing is, and what is torn may be mended by somebody else meanwhile.
-        for _ in 0..4 {
-            let bytes = record.text.clone().into_bytes();
-            let refused = match self.given(place.put(&path, bytes, how).await) {
-                Ok(Answer::Given(())) => None,
-                Ok(Answer::Refused(error)) => Some(error),
-                // The answer may have been lost, and not the record.
-                Err(error) => match self.look(place, key).await {
-                    Ok(Some((there, _))) if there == record.text => None,
-                    _ => return Err(error),
-                },
-            };
-            let Some((there, got)) = self.look(place, key).await? else {
-                how = Put::New;
-                continue;
-            };
-            if there == record.text {
-                return Ok(match refused {
-                    None => Published::New,
-                    Some(_) => Published::Same,
-                });
-            }
-            if sound(&there) {
-                let signatures = self.signatures(place, key).await?;
-                let text = there;
-                return Ok(Published::Other(Box::new(Signed { text, signatures })));
-            }
-            how = match refused {
-                // A folder knows no versions.
-                Some(Error::NotImplemented { .. } | Error::NotSupported { .. }) => {
-                    place.remove(&path).await?;
-                    Put::New
-                }
-                _ => Put::Instead(got.version),
-            };
-        }
-        bail!("what was written under {path} is not what is read there")
-    }
-
-    /// Packs that have become many are made one; who may not remove them leaves them.
-    async fn gather(&self, place: &Place, catalogue: &Catalogue) -> Result<()> {
-        let Some((names, all)) = catalogue.crowded() else {
-            return Ok(());
-        };
-        let (name, bytes) = pack::pack(&all)?;
-        if bytes.len() as u64 > pack::MOST {
-            return Ok(());
-        }
-        let path = format!("{}/{name}", catalogue::FOLDER);
-        self.given(place.put(&path, bytes, Put::Over).await)?
-            .given()?;
-        for old in names.iter().filter(|old| **old != name) {
-            place
-                .remove(&format!("{}/{old}", catalogue::FOLDER))
-                .await?;
-        }
-        Ok(())
     }
 }
 
@@ -422,6 +235,11 @@ impl Remote for Bucket {
             }
             Published::Other(_) => true,
         };
+        // One that takes nothing at all says so itself.
+        let no_leases = self.no_leases.load(Ordering::Relaxed);
+        if no_leases && !self.no_leases_told.swap(true, Ordering::Relaxed) {
+            self.say("it takes records and no leases (below `leases/`), so two machines may make the same at once");
+        }
         // The record is there; the index is a hint, and is asked for again.
         if !settled && let Err(error) = self.settle() {
             self.say(&format!("{error:#}"));
@@ -453,7 +271,8 @@ impl Remote for Bucket {
             self.mark(place).await?;
             if blob.size >= SMALL {
                 let there = place.head(&path).await?;
-                let young = |e: &Entry| clock::now_ms().saturating_sub(e.modified_ms) < OLD_MS;
+                let now_ms = place.now_ms().await?;
+                let young = |e: &Entry| now_ms.saturating_sub(e.modified_ms) < OLD_MS;
                 if there.is_some_and(|e| e.size == blob.size && young(&e)) {
                     return Ok(());
                 }
@@ -464,6 +283,17 @@ impl Remote for Bucket {
             let pushing = || format!("pushing `{}`", blob.path);
             self.given(answer).with_context(pushing)?.given()
         })
+    }
+
+    fn lacking(&self, blobs: &[&Blob]) -> Result<BTreeSet<Digest>> {
+        let place = self.place()?;
+        let sizes = match blobs.len() > LISTED {
+            true => place.block_on(self.sizes_by_list(place, blobs))?,
+            false => place.block_on(self.sizes_by_name(place, blobs))?,
+        };
+        let lacks = |blob: &&&Blob| sizes.get(&blob.digest) != Some(&blob.size);
+        let lacking = blobs.iter().filter(lacks);
+        Ok(lacking.map(|blob| blob.digest.clone()).collect())
     }
 
     fn settle(&self) -> Result<()> {
@@ -491,34 +321,45 @@ impl Remote for Bucket {
         }
         settled
     }
-}
 
-fn record_path(key: &Key) -> String {
-    format!("actions/{}/{key}.json", key.shard())
-}
-
-fn signature_folder(key: &Key) -> String {
-    format!("sigs/{}/{key}", key.shard())
-}
-
-fn object_path(blob: &Blob) -> String {
-    format!("objects/{}/{}", blob.digest.shard(), blob.digest)
-}
-
-/// What may be the name of a signature.
-fn is_signer(name: &str) -> bool {
-    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    name.len() <= SIGNERS && bounded::is_name(name) && name.bytes().all(fits)
-}
-
-/// Why it takes nothing from us, where that will not pass.
-fn refuses(error: &Error) -> Option<String> {
-    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
-    match (error, of_the_disk(error)) {
-        (Error::PermissionDenied { .. }, _) => Some("this identity may only read".into()),
-        (Error::Unauthenticated { .. }, _) => Some("it does not know who is asking".into()),
-        (_, Some(PermissionDenied | ReadOnlyFilesystem)) => Some("it may only be read".into()),
-        (_, Some(_)) => Some("it is full".into()),
-        _ => None,
+    fn terms(&self) -> Option<Terms> {
+        let takes = self.takes() && !self.no_leases.load(Ordering::Relaxed);
+        self.terms.filter(|_| takes)
     }
+
+    fn lease(&self, key: &Key, wait: Wait) -> Result<Option<Leased>> {
+        self.timed(wait, |place, waiting| async move {
+            match self.address.is_folder() {
+                true => leases::read_file(place, key, waiting).await,
+                false => leases::read(place, key, waiting).await,
+            }
+        })
+    }
+
+    fn put_lease(
+        &self,
+        key: &Key,
+        text: &str,
+        over: Option<&Version>,
+        wait: Wait,
+    ) -> Result<Option<Version>> {
+        let written = self.timed(wait, |place, waiting| async move {
+            match self.address.is_folder() {
+                true => leases::write_file(place, key, text, over, waiting).await,
+                false => leases::write(place, key, text, over, waiting).await,
+            }
+        })?;
+        match written {
+            Written::Is(version) => Ok(Some(version)),
+            Written::Not => Ok(None),
+            Written::Refused(error) => {
+                self.no_leases.store(true, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+}
+
+pub(crate) fn object_path(blob: &Blob) -> String {
+    format!("objects/{}/{}", blob.digest.shard(), blob.digest)
 }

@@ -1,30 +1,27 @@
-//! Room at a remote: which blobs may go, and taking them away. Records, signatures, logs and metrics stay, so that what is known of a
-//! key stays known.
+//! Room at a remote: which blobs may go. Records, signatures, logs and metrics stay, so that what is known of a key stays known.
 //!
-//! One maintainer at a time, held by `gc/lock`. What stays: the outputs of pinned and of recent records, and of all records that those
+//! What stays: the outputs of pinned and of recent records, and of all records that those
 //! were made from; blobs younger than a grace, since somebody may be about to publish the record that names them (a push writes a blob
 //! again that is nearly as old). Ages are by the clock of the remote. What cannot be read makes this keep more, never less.
 
 use crate::bucket::Bucket;
 use crate::place::Entry;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use base::hash::{Digest, Key};
 use engine::gc::collect::Tier;
 use engine::gc::inventory::words;
 use engine::gc::pins::Pin;
 use engine::graph::manifest::facts;
 use engine::store::record::Record;
-use engine::system::{clock, fault};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A push believes that a blob stays which is younger than a week; what is older it writes again.
 pub const LEAST_GRACE_MS: u64 = 8 * DAY_MS;
 pub const DAY_MS: u64 = 86_400_000;
-const LOCK: &str = "gc/lock";
 const PINS: &str = "pins";
 /// The largest record, pin or lock that is read.
-const MOST: u64 = 16 << 20;
+pub(crate) const MOST: u64 = 16 << 20;
 
 /// What the maintainer wants.
 #[derive(Clone, Debug)]
@@ -76,17 +73,8 @@ impl Proposal {
     }
 }
 
-/// What became of it.
-#[derive(Default)]
-pub struct Swept {
-    pub blobs: u64,
-    pub bytes: u64,
-    /// Needed, or written again, since the proposal.
-    pub spared: u64,
-}
-
 /// All that lies at the remote, as it was listed.
-struct Eye {
+pub(crate) struct Eye {
     now_ms: u64,
     records: BTreeMap<Key, Record>,
     published_ms: BTreeMap<Key, u64>,
@@ -98,13 +86,14 @@ struct Eye {
     careful: Vec<String>,
 }
 
-/// Looks only. `now_ms`: by the clock of the remote where it is known, else by one's own.
-pub fn propose(bucket: &Bucket, policy: &Policy, now_ms: u64) -> Result<Proposal> {
+/// Looks only. `at_ms`: by the clock of the remote, which is asked where it is not known.
+pub fn propose(bucket: &Bucket, policy: &Policy, at_ms: Option<u64>) -> Result<Proposal> {
     ensure!(
         policy.grace_ms >= LEAST_GRACE_MS,
         "the grace is at least {} days: a push counts on blobs that are younger than a week",
         LEAST_GRACE_MS / DAY_MS
     );
+    let now_ms = at_ms.map_or_else(|| bucket.now_ms(), Ok)?;
     let eye = Eye::open(bucket, policy, now_ms)?;
     let blobs = blobs(bucket.entries("objects")?);
     let held_bytes = blobs.values().map(|blob| blob.size).sum();
@@ -128,7 +117,7 @@ pub fn propose(bucket: &Bucket, policy: &Policy, now_ms: u64) -> Result<Proposal
 }
 
 /// By digest; what is not called so is somebody else's and none of ours.
-fn blobs(entries: Vec<Entry>) -> BTreeMap<Digest, Entry> {
+pub(crate) fn blobs(entries: Vec<Entry>) -> BTreeMap<Digest, Entry> {
     let named = entries.into_iter().filter_map(|entry| {
         let name = entry.path.rsplit('/').next()?;
         Some((Digest::parse(name)?, entry))
@@ -137,7 +126,7 @@ fn blobs(entries: Vec<Entry>) -> BTreeMap<Digest, Entry> {
 }
 
 impl Eye {
-    fn open(bucket: &Bucket, policy: &Policy, now_ms: u64) -> Result<Eye> {
+    pub(crate) fn open(bucket: &Bucket, policy: &Policy, now_ms: u64) -> Result<Eye> {
         let mut eye = Eye {
             now_ms,
             records: BTreeMap::new(),
@@ -152,7 +141,7 @@ impl Eye {
         Ok(eye)
     }
 
-    fn find_roots(&mut self, bucket: &Bucket, policy: &Policy) -> Result<()> {
+    pub(crate) fn find_roots(&mut self, bucket: &Bucket, policy: &Policy) -> Result<()> {
         (self.roots, self.careful) = Default::default();
         self.pinned(bucket, policy)?;
         for (key, at_ms) in &self.published_ms {
@@ -166,7 +155,7 @@ impl Eye {
     }
 
     /// Reads the records that are new.
-    fn refresh(&mut self, bucket: &Bucket) -> Result<bool> {
+    pub(crate) fn refresh(&mut self, bucket: &Bucket) -> Result<bool> {
         let mut new = vec![];
         for entry in bucket.entries("actions")? {
             let name = entry.path.rsplit('/').next().unwrap_or_default();
@@ -248,7 +237,7 @@ impl Eye {
     }
 
     /// Blobs that stay whatever their age. A pin that cannot be read may be of any record.
-    fn needed(&self) -> BTreeSet<Digest> {
+    pub(crate) fn needed(&self) -> BTreeSet<Digest> {
         let mut needed = self.doubtful.clone();
         for record in self.records.values() {
             let root = self.roots.contains_key(&record.key) || !self.careful.is_empty();
@@ -337,124 +326,4 @@ fn inputs(manifest: &str) -> Vec<Digest> {
     inputs
         .filter_map(|(_, content)| Digest::parse(content.rsplit(' ').next()?))
         .collect()
-}
-
-/// Who makes room, as it stands in `gc/lock`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Holder {
-    pub who: String,
-    /// By its own clock.
-    pub since_ms: u64,
-    /// No two are the same.
-    pub nonce: String,
-}
-
-/// The right to remove, given back when it is dropped.
-pub struct Lock<'a> {
-    bucket: &'a Bucket,
-    text: Vec<u8>,
-    /// By the clock of the remote, when it was taken.
-    pub at_ms: u64,
-}
-
-/// What was said where somebody else has it.
-pub enum Taken<'a> {
-    Ours(Lock<'a>),
-    By(Holder),
-}
-
-/// `over`: whoever has it is known to be gone.
-pub fn lock<'a>(bucket: &'a Bucket, who: &str, over: bool) -> Result<Taken<'a>> {
-    let holder = Holder {
-        who: who.into(),
-        since_ms: clock::now_ms(),
-        nonce: clock::unique(),
-    };
-    let text = serde_json::to_vec_pretty(&holder).context("writing a lock")?;
-    if over {
-        bucket.remove(LOCK)?;
-    }
-    if !bucket.add(LOCK, text.clone())? {
-        let there = bucket.read(LOCK, MOST)?.unwrap_or_default();
-        // A create whose answer was lost is ours.
-        if there != text {
-            let by = serde_json::from_slice(&there);
-            return Ok(Taken::By(by.unwrap_or_else(|_| Holder {
-                who: "somebody whose lock cannot be read".into(),
-                since_ms: 0,
-                nonce: String::new(),
-            })));
-        }
-    }
-    let own = bucket
-        .entries("gc")?
-        .into_iter()
-        .find(|entry| entry.path == LOCK);
-    let at_ms = own
-        .context("the lock that was just taken is not there")?
-        .modified_ms;
-    Ok(Taken::Ours(Lock {
-        bucket,
-        text,
-        at_ms,
-    }))
-}
-
-impl Lock<'_> {
-    fn held(&self) -> Result<()> {
-        match self.bucket.read(LOCK, MOST)? {
-            Some(there) if there == self.text => Ok(()),
-            _ => bail!("somebody has taken over the lock {LOCK}; what is left stays"),
-        }
-    }
-}
-
-impl Drop for Lock<'_> {
-    fn drop(&mut self) {
-        // One that stays says who left it.
-        if self.held().is_ok() {
-            let _ = self.bucket.remove(LOCK);
-        }
-    }
-}
-
-/// Removes what was proposed under this lock, a shard of blobs at a time; before each looks again at what has come to be needed.
-pub fn sweep(lock: &Lock, policy: &Policy, items: &[Item]) -> Result<Swept> {
-    let bucket = lock.bucket;
-    let mut going: BTreeMap<&str, BTreeSet<&Digest>> = BTreeMap::new();
-    for digest in items.iter().flat_map(|item| &item.blobs) {
-        going.entry(digest.shard()).or_default().insert(digest);
-    }
-    let mut eye = Eye::open(bucket, policy, lock.at_ms)?;
-    let mut needed = eye.needed();
-    let mut swept = Swept::default();
-    for (shard, digests) in going {
-        lock.held()?;
-        if eye.refresh(bucket)? {
-            eye.find_roots(bucket, policy)?;
-            needed = eye.needed();
-        }
-        let there = blobs(bucket.entries(&format!("objects/{shard}"))?);
-        for digest in digests {
-            let Some(blob) = there.get(digest) else {
-                continue;
-            };
-            let age = lock.at_ms.saturating_sub(blob.modified_ms);
-            if needed.contains(digest) || age < policy.grace_ms {
-                swept.spared += 1;
-                continue;
-            }
-            // Whoever pushes it writes an old one again first.
-            let now = bucket.entry(&blob.path)?;
-            if now.is_none_or(|now| now.modified_ms != blob.modified_ms) {
-                swept.spared += 1;
-                continue;
-            }
-            fault::point("remote-remove")?;
-            bucket.remove(&blob.path)?;
-            swept.blobs += 1;
-            swept.bytes += blob.size;
-        }
-    }
-    Ok(swept)
 }

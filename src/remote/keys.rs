@@ -10,7 +10,7 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use std::collections::BTreeMap;
 
 const PUBLIC: &str = "ed25519:";
-const SECRET: &str = "ed25519-secret:";
+pub(crate) const SECRET: &str = "ed25519-secret:";
 const LONGEST_NAME: usize = 64;
 /// Signatures of strangers that are looked at to name one of them.
 const STRANGERS: usize = 4;

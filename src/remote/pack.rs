@@ -48,12 +48,17 @@ pub fn pack(records: &BTreeMap<Key, Signed>) -> Result<(String, Vec<u8>)> {
         head.u32(entries.0.len() - at);
     }
     head.0.extend(entries.0);
-    let bytes = zstd::encode_all(head.0.as_slice(), 3).context("packing records")?;
+    sealed(&head.0)
+}
+
+/// An object with this in it, and its name.
+pub fn sealed(unpacked: &[u8]) -> Result<(String, Vec<u8>)> {
+    let bytes = zstd::encode_all(unpacked, 3).context("packing records")?;
     Ok((name(&bytes), bytes))
 }
 
 /// What an object with these bytes is called.
-pub(crate) fn name(bytes: &[u8]) -> String {
+pub fn name(bytes: &[u8]) -> String {
     format!("{}.pack", &blake3::hash(bytes).to_hex()[..32])
 }
 

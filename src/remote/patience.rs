@@ -41,6 +41,8 @@ pub(crate) enum Waiting {
     Somebody,
     /// It goes on beside the run, and may take so long.
     Nobody(Duration),
+    /// As that; and where it fails, the remote is not left alone for it.
+    Aside(Duration),
 }
 
 /// What came of a request.
@@ -112,7 +114,7 @@ impl Patience {
         }
         let most = match waiting {
             Waiting::Somebody => self.left(),
-            Waiting::Nobody(most) => most,
+            Waiting::Nobody(most) | Waiting::Aside(most) => most,
         };
         let began = Instant::now();
         let answered = tokio::select! {
@@ -130,9 +132,11 @@ impl Patience {
                 return Ok(Answer::Refused(error));
             }
             Ok(Err(error)) => anyhow::Error::from(error),
-            Err(_) => anyhow!("no answer within {:.1} s", most.as_secs_f64()),
+            Err(_) => no_answer(most),
         };
-        self.failed(&failed, began.elapsed(), waiting);
+        if !matches!(waiting, Waiting::Aside(_)) {
+            self.failed(&failed, began.elapsed(), waiting);
+        }
         Err(failed)
     }
 
@@ -168,12 +172,43 @@ impl Patience {
     }
 }
 
-/// The cause, without the ways that led there.
+pub(crate) fn no_answer(most: Duration) -> anyhow::Error {
+    anyhow!("no answer within {:.1} s", most.as_secs_f64())
+}
+
+/// The cause, in words where it has some, else without the ways that led there.
 pub(crate) fn innermost(error: &anyhow::Error) -> String {
+    let known = error.chain().find_map(|cause| match cause.downcast_ref()? {
+        Error::PermissionDenied { .. } => Some("this identity may not read it"),
+        Error::Unauthenticated { .. } => Some("it does not know who is asking"),
+        // Of a list, of which nothing more is told.
+        error @ Error::Generic { .. } => {
+            let text = source_of(error);
+            let codes = [
+                ("404", "there is no such bucket"),
+                ("403", "this identity may not read it"),
+                ("401", "it does not know who is asking"),
+            ];
+            let mut fits = codes
+                .iter()
+                .filter(|(code, _)| text.contains(&format!("status code: {code} ")));
+            fits.next().map(|(_, words)| *words)
+        }
+        _ => None,
+    });
+    if let Some(known) = known {
+        return known.into();
+    }
     let last = error.chain().last().map(ToString::to_string);
     let text = last.unwrap_or_default();
     let line = text.lines().next().unwrap_or_default();
     line.chars().take(200).collect()
+}
+
+/// All that an error says of its causes.
+fn source_of(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.map(|cause| format!("{cause}\n")).collect()
 }
 
 /// Whether an error shows that somebody is there, who means it.

@@ -1,10 +1,12 @@
 //! Single requests to where a remote is, each with a limit to its time and to its size.
 
 use crate::address::Address;
-use crate::patience::{Answer, Patience, Waiting};
+use crate::clock::Clock;
+use crate::patience::{Answer, Patience, Waiting, no_answer};
 use anyhow::{Context, Result, bail, ensure};
 use base::threads;
 use bytes::Bytes;
+use engine::system::clock;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{
@@ -15,9 +17,13 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::Read;
 use std::ops::Range;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
 /// Bytes that come in one request, and requests that are ahead of what is written.
 const PIECE: u64 = 4 << 20;
@@ -40,9 +46,14 @@ pub(crate) struct Place {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
     /// Until it is dropped.
-    runtime: Option<tokio::runtime::Runtime>,
+    runtime: Option<Arc<Runtime>>,
+    /// A thread that moves bytes while those who asked for them look at what came; ends when the sender is gone.
+    mover: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     pub patience: Arc<Patience>,
     moved: Arc<AtomicU64>,
+    clock: Clock,
+    /// Where it is, if it is a folder.
+    folder: Option<PathBuf>,
 }
 
 /// What lies at a remote.
@@ -72,7 +83,11 @@ pub(crate) enum Put {
 /// What a folder's server does not answer hangs on a thread, and nobody waits for that.
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
+        if let Some((stop, thread)) = self.mover.take() {
+            drop(stop);
+            let _ = thread.join(); // It does nothing of its own that could fail.
+        }
+        if let Some(runtime) = self.runtime.take().and_then(Arc::into_inner) {
             runtime.shutdown_background();
         }
     }
@@ -85,18 +100,33 @@ impl Place {
         patience: Arc<Patience>,
         moved: Arc<AtomicU64>,
     ) -> Result<Place> {
-        // Names are looked up on a thread, and where none is given that is a panic.
-        let _ = threads::start(|| {})?.join();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("preparing for the network")?;
+        let runtime = Arc::new(runtime);
+        let clock = Clock::default();
+        let (whose, variables, hears) = (address.clone(), variables.clone(), clock.clone());
+        let (give, taken) = mpsc::channel();
+        // On a thread, as the server of a folder may not answer, and as names are looked up on one: where none is given, that is a panic.
+        threads::start(move || {
+            let _ = give.send(whose.client(&variables, &hears)); // Nobody waits for it any more.
+        })?;
+        let most = patience.left();
+        let made = taken.recv_timeout(most);
+        let store = made.map_err(|_| no_answer(most))??;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let moved_on = runtime.clone();
+        let mover = threads::start(move || drop(moved_on.block_on(stopped)))?;
         Ok(Place {
-            store: address.client(variables)?,
+            store,
             prefix: address.prefix().clone(),
             runtime: Some(runtime),
+            mover: Some((stop, mover)),
             patience,
             moved,
+            clock,
+            folder: address.folder().map(PathBuf::from),
         })
     }
 
@@ -117,6 +147,10 @@ impl Place {
 
     /// A whole object of so many bytes at most; nothing where there is none.
     pub async fn get(&self, below: &str, most: u64) -> Result<Option<Got>> {
+        self.get_in(Waiting::Somebody, below, most).await
+    }
+
+    pub async fn get_in(&self, waiting: Waiting, below: &str, most: u64) -> Result<Option<Got>> {
         let path = self.path(below);
         let request = async {
             let given = self.store.get_opts(&path, GetOptions::default()).await?;
@@ -126,7 +160,7 @@ impl Place {
             }
             Ok((meta, Some(given.bytes().await?)))
         };
-        let answer = self.patience.ask(Waiting::Somebody, request).await?;
+        let answer = self.patience.ask(waiting, request).await?;
         let Some((meta, bytes)) = answer.found()? else {
             return Ok(None);
         };
@@ -140,6 +174,24 @@ impl Place {
             bytes: bytes.into(),
             version,
         }))
+    }
+
+    /// What time it is there. A folder's file system is asked by a file that goes at once; one's own clock counts only where nobody
+    /// tells.
+    pub async fn now_ms(&self) -> Result<u64> {
+        match self.folder.clone() {
+            _ if self.clock.now_ms().is_some() => {}
+            None => drop(self.head("format").await?),
+            Some(folder) => {
+                let written = tokio::task::spawn_blocking(move || written_now(&folder));
+                let asked = async { Ok(written.await.ok().flatten()) };
+                let answer = self.patience.ask(in_background(0), asked).await?;
+                if let Some(there_ms) = answer.given()? {
+                    self.clock.hear(there_ms);
+                }
+            }
+        }
+        Ok(self.clock.now_ms().unwrap_or_else(clock::now_ms))
     }
 
     pub async fn head(&self, below: &str) -> Result<Option<Entry>> {
@@ -180,6 +232,21 @@ impl Place {
 
     /// An error of the outer kind: nobody answers; of the inner: it is refused.
     pub async fn put(&self, below: &str, bytes: Vec<u8>, how: Put) -> Result<Answer<()>> {
+        let waiting = in_background(bytes.len() as u64);
+        Ok(match self.put_in(waiting, below, bytes, how).await? {
+            Answer::Given(_) => Answer::Given(()),
+            Answer::Refused(error) => Answer::Refused(error),
+        })
+    }
+
+    /// As `put`; which version it is.
+    pub async fn put_in(
+        &self,
+        waiting: Waiting,
+        below: &str,
+        bytes: Vec<u8>,
+        how: Put,
+    ) -> Result<Answer<UpdateVersion>> {
         let path = self.path(below);
         let size = bytes.len() as u64;
         let options = PutOptions {
@@ -192,10 +259,10 @@ impl Place {
         };
         let payload = PutPayload::from_bytes(Bytes::from(bytes));
         let request = self.store.put_opts(&path, payload, options);
-        let answer = self.patience.ask(in_background(size), request).await?;
+        let answer = self.patience.ask(waiting, request).await?;
         self.moved.fetch_add(size, Ordering::Relaxed);
         Ok(match answer {
-            Answer::Given(_) => Answer::Given(()),
+            Answer::Given(put) => Answer::Given(put.into()),
             Answer::Refused(error) => Answer::Refused(error),
         })
     }
@@ -250,9 +317,13 @@ impl Place {
     }
 
     pub async fn remove(&self, below: &str) -> Result<()> {
+        self.remove_in(in_background(0), below).await
+    }
+
+    pub async fn remove_in(&self, waiting: Waiting, below: &str) -> Result<()> {
         let path = self.path(below);
         let request = self.store.delete(&path);
-        let answer = self.patience.ask(in_background(0), request).await?;
+        let answer = self.patience.ask(waiting, request).await?;
         answer.found().map(drop)
     }
 
@@ -334,6 +405,16 @@ impl Place {
         }
         Ok(bytes.into())
     }
+}
+
+/// When a file was written that is written now, in milliseconds; nothing where none may be.
+fn written_now(folder: &std::path::Path) -> Option<u64> {
+    let probe = folder.join(format!(".clock-{}", clock::unique()));
+    let file = std::fs::File::create_new(&probe).ok()?;
+    let written = file.metadata().and_then(|meta| meta.modified());
+    let _ = std::fs::remove_file(&probe); // What stays is empty, and nobody's name.
+    let since = written.ok()?.duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
 }
 
 /// Nobody waits for it: it may take as long as the slowest upload that is any use.

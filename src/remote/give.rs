@@ -1,0 +1,256 @@
+//! How records are given to a bucket, and what is there of them already. Who gives was there before the record: its blobs, and who answers
+//! for it.
+
+use crate::bucket::{Bucket, object_path};
+use crate::catalogue::{self, Catalogue};
+use crate::pack;
+use crate::patience::{Answer, Waiting, of_the_disk};
+use crate::place::{Got, Place, Put, at_leisure};
+use anyhow::{Result, bail};
+use base::bounded;
+use base::hash::{Digest, Key};
+use engine::store::remote::{Published, Signature, Signed};
+use engine::system::files::Blob;
+use futures_util::{StreamExt, stream};
+use object_store::Error;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+
+/// The largest record and the largest signature.
+const MOST_RECORD: u64 = 16 << 20;
+const MOST_SIGNATURE: u64 = 4 << 10;
+const SIGNERS: usize = 64;
+
+/// Blobs that are asked for at once.
+const AT_ONCE: usize = 16;
+
+/// Pushes that fail, in a row, before nothing more is pushed.
+const FAILURES: usize = 3;
+
+impl Bucket {
+    /// What became of something that was given to it.
+    pub(crate) fn given<T>(&self, answer: Result<Answer<T>>) -> Result<Answer<T>> {
+        match &answer {
+            Ok(Answer::Given(_)) => self.failures.store(0, Ordering::Relaxed),
+            Ok(Answer::Refused(error)) => {
+                if let Some(why) = refuses(error) {
+                    self.closed_to_us.store(true, Ordering::Relaxed);
+                    bail!("{} takes nothing: {why}", self.address.text());
+                }
+            }
+            Err(_) => {
+                let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+                if failures >= FAILURES {
+                    self.closed_to_us.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        answer
+    }
+
+    /// The version of the layout is there before anything else.
+    pub(crate) async fn mark(&self, place: &Place) -> Result<()> {
+        if self.marked.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let answer = place.put("format", catalogue::format(), Put::New).await;
+        match self.given(answer)? {
+            Answer::Given(()) => {}
+            Answer::Refused(Error::AlreadyExists { .. }) => {
+                let there = place.get("format", 64).await?;
+                if there.is_none_or(|got| catalogue::is_torn(&got.bytes)) {
+                    let answer = place.put("format", catalogue::format(), Put::Over).await;
+                    self.given(answer)?.given()?;
+                }
+            }
+            Answer::Refused(error) => return Err(error.into()),
+        }
+        self.marked.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The text that the key has at the remote, and which version of it that is.
+    async fn look(&self, place: &Place, key: &Key) -> Result<Option<(String, Got)>> {
+        let got = place.get(&record_path(key), MOST_RECORD).await?;
+        Ok(got.map(|got| (String::from_utf8_lossy(&got.bytes).into_owned(), got)))
+    }
+
+    /// With who answers for it.
+    pub(crate) async fn look_signed(&self, place: &Place, key: &Key) -> Result<Option<Signed>> {
+        let Some((text, _)) = self.look(place, key).await? else {
+            return Ok(None);
+        };
+        let signatures = self.signatures(place, key).await?;
+        Ok(Some(Signed { text, signatures }))
+    }
+
+    async fn signatures(&self, place: &Place, key: &Key) -> Result<Vec<Signature>> {
+        let folder = signature_folder(key);
+        let listed = place.list(&folder, Waiting::Somebody).await?;
+        let mut found = vec![];
+        for entry in listed.iter().take(SIGNERS) {
+            let name = entry.path.rsplit('/').next().unwrap_or_default();
+            let Some(signer) = name.strip_suffix(".sig") else {
+                continue;
+            };
+            let signer = signer.split('.').next().unwrap_or_default();
+            let Some(got) = place
+                .get(&format!("{folder}/{name}"), MOST_SIGNATURE)
+                .await?
+            else {
+                continue;
+            };
+            if let (Ok(text), true) = (String::from_utf8(got.bytes), is_signer(signer)) {
+                found.push(Signature {
+                    signer: signer.to_string(),
+                    text: text.trim_end().to_string(),
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    pub(crate) async fn publish_at(
+        &self,
+        place: &Place,
+        key: &Key,
+        record: &Signed,
+        sound: &dyn Fn(&str) -> bool,
+    ) -> Result<Published> {
+        self.mark(place).await?;
+        for signature in &record.signatures {
+            // By its text: another record of the key, made by the same hand elsewhere, keeps its own.
+            let of = &blake3::hash(record.text.as_bytes()).to_hex()[..16];
+            let path = format!("{}/{}.{of}.sig", signature_folder(key), signature.signer);
+            let bytes = format!("{}\n", signature.text).into_bytes();
+            let answer = place.put(&path, bytes, Put::Over).await;
+            self.given(answer)?.given()?;
+        }
+        let path = record_path(key);
+        let mut how = Put::New;
+        // A conflict may be reported where nothing is, and what is torn may be mended by somebody else meanwhile.
+        for _ in 0..4 {
+            let bytes = record.text.clone().into_bytes();
+            let refused = match self.given(place.put(&path, bytes, how).await) {
+                Ok(Answer::Given(())) => None,
+                Ok(Answer::Refused(error)) => Some(error),
+                // The answer may have been lost, and not the record.
+                Err(error) => match self.look(place, key).await {
+                    Ok(Some((there, _))) if there == record.text => None,
+                    _ => return Err(error),
+                },
+            };
+            let Some((there, got)) = self.look(place, key).await? else {
+                how = Put::New;
+                continue;
+            };
+            if there == record.text {
+                return Ok(match refused {
+                    None => Published::New,
+                    Some(_) => Published::Same,
+                });
+            }
+            if sound(&there) {
+                let signatures = self.signatures(place, key).await?;
+                let text = there;
+                return Ok(Published::Other(Box::new(Signed { text, signatures })));
+            }
+            how = match refused {
+                // A folder knows no versions.
+                Some(Error::NotImplemented { .. } | Error::NotSupported { .. }) => {
+                    place.remove(&path).await?;
+                    Put::New
+                }
+                _ => Put::Instead(got.version),
+            };
+        }
+        bail!("what was written under {path} is not what is read there")
+    }
+
+    /// Packs that have become many are made one; who may not remove them leaves them.
+    pub(crate) async fn gather(&self, place: &Place, catalogue: &Catalogue) -> Result<()> {
+        let Some((names, all)) = catalogue.crowded() else {
+            return Ok(());
+        };
+        let (name, bytes) = pack::pack(&all)?;
+        if bytes.len() as u64 > pack::MOST {
+            return Ok(());
+        }
+        let path = format!("{}/{name}", catalogue::FOLDER);
+        self.given(place.put(&path, bytes, Put::Over).await)?
+            .given()?;
+        for old in names.iter().filter(|old| **old != name) {
+            place
+                .remove(&format!("{}/{old}", catalogue::FOLDER))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Of those of these blobs that are there, asked for one by one.
+    pub(crate) async fn sizes_by_name(
+        &self,
+        place: &Place,
+        blobs: &[&Blob],
+    ) -> Result<BTreeMap<Digest, u64>> {
+        let each = stream::iter(blobs).map(|blob| async move {
+            let there = place.head(&object_path(blob)).await?;
+            Ok::<_, anyhow::Error>(there.map(|entry| (blob.digest.clone(), entry.size)))
+        });
+        let mut coming = each.buffer_unordered(AT_ONCE);
+        let mut sizes = BTreeMap::new();
+        while let Some(there) = coming.next().await {
+            sizes.extend(there?);
+        }
+        Ok(sizes)
+    }
+
+    /// Of all blobs that lie in the folders of these.
+    pub(crate) async fn sizes_by_list(
+        &self,
+        place: &Place,
+        blobs: &[&Blob],
+    ) -> Result<BTreeMap<Digest, u64>> {
+        let shards: BTreeSet<&str> = blobs.iter().map(|blob| blob.digest.shard()).collect();
+        let each = stream::iter(shards).map(|shard| async move {
+            let folder = format!("objects/{shard}");
+            place.list(&folder, at_leisure()).await
+        });
+        let mut coming = each.buffer_unordered(AT_ONCE);
+        let mut sizes = BTreeMap::new();
+        while let Some(listed) = coming.next().await {
+            let named = listed?.into_iter().filter_map(|entry| {
+                let name = entry.path.rsplit('/').next()?;
+                Some((Digest::parse(name)?, entry.size))
+            });
+            sizes.extend(named);
+        }
+        Ok(sizes)
+    }
+}
+
+fn record_path(key: &Key) -> String {
+    format!("actions/{}/{key}.json", key.shard())
+}
+
+fn signature_folder(key: &Key) -> String {
+    format!("sigs/{}/{key}", key.shard())
+}
+
+/// What may be the name of a signature.
+fn is_signer(name: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    name.len() <= SIGNERS && bounded::is_name(name) && name.bytes().all(fits)
+}
+
+/// Why it takes nothing from us, where that will not pass.
+fn refuses(error: &Error) -> Option<String> {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    match (error, of_the_disk(error)) {
+        (Error::PermissionDenied { .. }, _) => Some("this identity may only read".into()),
+        (Error::Unauthenticated { .. }, _) => Some("it does not know who is asking".into()),
+        (_, Some(PermissionDenied | ReadOnlyFilesystem)) => Some("it may only be read".into()),
+        (_, Some(_)) => Some("it is full".into()),
+        _ => None,
+    }
+}
