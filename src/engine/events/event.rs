@@ -5,6 +5,7 @@ use crate::kind::failure::Class;
 use crate::kind::messages::{Metric, Sampled};
 use crate::plan::PlannedNode;
 use crate::store::record::Cost;
+use base::device::Moved;
 use base::hash::{Digest, Key};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -61,6 +62,13 @@ pub enum Event {
         key: Key,
         outputs: Vec<String>,
     },
+    /// The same, and no wonder: it was computed on something else.
+    OtherDevice {
+        node: String,
+        key: Key,
+        outputs: Vec<String>,
+        moved: Moved,
+    },
     /// A node failed in a way that may not come again: it will be tried once more, after a pause. `attempt`: the number of tries so far.
     Retry {
         node: String,
@@ -113,6 +121,7 @@ impl Event {
             | Event::Log { node, .. }
             | Event::Committed { node, .. }
             | Event::NotReproducible { node, .. }
+            | Event::OtherDevice { node, .. }
             | Event::Retry { node, .. }
             | Event::Orphan { node, .. }
             | Event::Placed { node, .. }
@@ -148,6 +157,9 @@ pub struct Holder {
     pub since_ms: u64,
     /// Whether its engine is gone: it was told to save its state and end, and nobody will commit what it does.
     pub orphan: bool,
+    /// Where its lease was seen, of one that has another store; then nothing is known of its attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
 }
 
 /// In journals of older versions it is a number, `pid`: workers were processes of their host.

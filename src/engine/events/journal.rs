@@ -1,5 +1,5 @@
-//! A run on disk: what was asked (`run.json`, recipes) and what happened (`events.jsonl`), readable back
-//! whatever killed the writer. Times of events live here.
+//! A run on disk: what was asked (`run.json`, recipes), what happened (`events.jsonl`), readable back whatever killed the writer, and
+//! of one that came to its end what that journal was (`seal.json`). Times of events live here.
 
 use crate::events::event::{Counts, Event};
 use crate::plan::PlannedNode;
@@ -14,13 +14,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Larger than the events of any run.
 const MOST: u64 = 1 << 30;
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 const ALIVE: &str = "alive";
+const SEAL: &str = "seal.json";
 
 /// `run.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,7 +68,8 @@ pub struct Run {
 /// The writer. After a write failed it stays silent and says so at the end: a full disk must not end a run that can
 /// still commit.
 pub struct Journal {
-    file: BufWriter<File>,
+    dir: PathBuf,
+    file: Sealing,
     /// Locked as long as this engine lives: who finds it free knows that the run is over.
     _alive: File,
     progress_at: BTreeMap<String, Instant>,
@@ -94,7 +96,12 @@ impl Journal {
             .open(dir.join("events.jsonl"))
             .with_context(shown)?;
         Ok(Journal {
-            file: BufWriter::new(file),
+            dir,
+            file: Sealing {
+                file: BufWriter::new(file),
+                bytes: 0,
+                hash: blake3::Hasher::new(),
+            },
             _alive: alive,
             progress_at: BTreeMap::new(),
             trouble: None,
@@ -129,8 +136,13 @@ impl Journal {
                 ..Counts::default()
             };
             if *counts != hits {
-                let synced = self.file.get_ref().sync_all();
+                let synced = self.file.file.get_ref().sync_all();
                 self.note(synced);
+                // Of what may be lost with the power nothing is promised.
+                if self.trouble.is_none() {
+                    let sealed = put_seal(&self.dir, &self.file.seal());
+                    self.note(sealed);
+                }
             }
         }
     }
@@ -153,6 +165,61 @@ impl Journal {
     pub fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
     }
+}
+
+/// Counts and hashes what is written.
+struct Sealing {
+    file: BufWriter<File>,
+    bytes: u64,
+    hash: blake3::Hasher,
+}
+
+impl Write for Sealing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let n = self.file.write(bytes)?;
+        self.bytes += n as u64;
+        self.hash.update(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Sealing {
+    fn seal(&self) -> Seal {
+        Seal {
+            bytes: self.bytes,
+            blake3: self.hash.finalize().to_hex().to_string(),
+        }
+    }
+}
+
+/// What the journal of a run was when the run ended: nothing is written to it afterwards.
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Seal {
+    bytes: u64,
+    blake3: String,
+}
+
+fn put_seal(dir: &Path, seal: &Seal) -> std::io::Result<()> {
+    fs::write(dir.join(SEAL), serde_json::to_vec(seal)?)
+}
+
+/// Whether this, the journal of the run in `dir`, is other than it was when the run ended; nobody knows of a run that was killed.
+pub fn is_changed(dir: &Path, journal: &[u8]) -> bool {
+    let seal: Option<Seal> = json(dir.join(SEAL)).ok();
+    seal.is_some_and(|seal| {
+        let blake3 = blake3::hash(journal).to_hex().to_string();
+        let bytes = journal.len() as u64;
+        seal != Seal { bytes, blake3 }
+    })
+}
+
+/// The journal has become another, and that has been told.
+pub fn unseal(dir: &Path) {
+    let _ = fs::remove_file(dir.join(SEAL)); // What stays is told again.
 }
 
 /// Ids of all runs, oldest first. A folder in which no run has begun yet is none.

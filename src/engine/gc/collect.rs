@@ -8,6 +8,7 @@ use crate::gc::roots::{Roots, Rules, Watch, Why, keys_of, locked};
 use crate::gc::sizes;
 use crate::kind::Type;
 use crate::kind::attempt::Attempt;
+use crate::run::dispatch;
 use crate::store::Store;
 use crate::system::files::names;
 use anyhow::Result;
@@ -388,7 +389,7 @@ fn useless_attempts(store: &Store, inventory: &Inventory, policy: &Policy) -> Re
             Some(key) => vec![key.clone()],
             None => keys_of(store, &name)?,
         };
-        if maybe.iter().any(|key| locked(store, key)) {
+        if maybe.iter().any(|key| locked(store, key)) || dispatch::is_outstanding(&attempt) {
             continue;
         }
         let why = match &key {

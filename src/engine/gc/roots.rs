@@ -9,6 +9,7 @@ use crate::events::journal::{self, RunInfo, Stamped};
 use crate::gc::inventory::{Inventory, words};
 use crate::gc::pins;
 use crate::kind::attempt::Attempt;
+use crate::run::dispatch;
 use crate::store::Store;
 use crate::store::workspaces;
 use crate::system::files::names;
@@ -215,7 +216,7 @@ fn names_of(info: &RunInfo) -> Vec<String> {
     }
 }
 
-/// Attempts under a lock that somebody holds, and what they read.
+/// Attempts under a lock that somebody holds, or whose jobs have not ended, and what they read.
 fn attempts(store: &Store, roots: &mut Roots) -> Result<()> {
     for name in names(&store.attempts())? {
         let attempt = Attempt {
@@ -224,7 +225,7 @@ fn attempts(store: &Store, roots: &mut Roots) -> Result<()> {
         let Ok(spec) = attempt.spec() else {
             continue; // Just being made, or cut off while it was: the sweep goes by its age.
         };
-        if !locked(store, &spec.key) {
+        if !locked(store, &spec.key) && !dispatch::is_outstanding(&attempt) {
             continue;
         }
         roots.add(&spec.key, &Why::Live);

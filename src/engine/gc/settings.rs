@@ -7,6 +7,7 @@ use base::text::parse_bytes;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 
 const FILE: &str = "settings.toml";
 
@@ -27,8 +28,12 @@ struct Text {
     remote: Option<toml::Table>,
 }
 
+pub fn path(store: &Store) -> PathBuf {
+    store.root().join(FILE)
+}
+
 pub fn read(store: &Store) -> Result<Settings> {
-    let path = store.root().join(FILE);
+    let path = path(store);
     let shown = || format!("reading {}", path.display());
     let text = match fs::read_to_string(&path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Settings::default()),
@@ -45,7 +50,7 @@ pub fn read(store: &Store) -> Result<Settings> {
 }
 
 pub fn write(store: &Store, settings: &Settings) -> Result<()> {
-    let path = store.root().join(FILE);
+    let path = path(store);
     let shown = || format!("writing {}", path.display());
     let text = Text {
         cap: settings.cap.map(|cap| format!("{cap}B")),

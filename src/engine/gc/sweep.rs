@@ -89,17 +89,23 @@ fn others(store: &Store, now_ms: u64) -> Result<Option<String>> {
         let engine = attempt.spec().ok().and_then(|spec| spec.engine);
         let begun = dispatch::begun(&attempt).map(|begun| begun.host);
         let there = begun.or_else(|| engine.map(|engine| engine.host));
-        let elsewhere = there.as_ref().is_none_or(|host| *host != here)
-            || dispatch::posted(&attempt).is_some() && attempt.conclusion().is_none();
+        let elsewhere = there.as_ref().is_none_or(|host| *host != here);
         let age = collect::newest(&attempt, now_ms);
-        if elsewhere && age.is_some_and(|age| age < collect::LITTER_AGE_MS) {
-            let there = there.unwrap_or_else(|| "another machine".into());
-            return Ok(Some(format!(
-                "the locks of this store exclude no other machines, and attempt {} of {there} is young: it may count on what would \
-                 go. Nothing was removed",
-                attempt.name()
-            )));
-        }
+        let young = age.is_some_and(|age| age < collect::LITTER_AGE_MS);
+        let is = match dispatch::is_outstanding(&attempt) {
+            true => "has a job that did not end yet",
+            false if elsewhere && young => "is young",
+            false => continue,
+        };
+        let whose = there.map_or_else(
+            || "does not say whose it is, and".into(),
+            |there| format!("of {there}"),
+        );
+        return Ok(Some(format!(
+            "the locks of this store exclude no other machines, and attempt {} {whose} {is}: it may count on what would go. \
+             Nothing was removed",
+            attempt.name()
+        )));
     }
     Ok(None)
 }

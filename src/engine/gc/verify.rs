@@ -8,6 +8,7 @@ use crate::gc::roots::locked;
 use crate::gc::{pins, settings};
 use crate::kind::attempt::Attempt;
 use crate::kind::checkpoint;
+use crate::run::dispatch;
 use crate::store::Store;
 use crate::store::record::Record;
 use crate::system::clock;
@@ -269,6 +270,8 @@ fn checkpoints(store: &Store, checked: &mut Checked) -> Result<()> {
         let spec = match attempt.spec() {
             Ok(spec) if locked(store, &spec.key) => continue,
             Ok(spec) => spec,
+            // The folder of a job that several share.
+            Err(_) if dispatch::is_outstanding(&attempt) => continue,
             Err(error) => {
                 let young = age(&attempt.dir, clock::now_ms()).is_none_or(|a| a < LITTER_AGE_MS);
                 if attempt.dir.join("attempt.json").exists() || !young {
@@ -351,11 +354,17 @@ fn runs(store: &Store, checked: &mut Checked) -> Result<()> {
         let (good, broken): (Vec<&[u8]>, Vec<&[u8]>) = lines.partition(|line| {
             line.len() == 1 || serde_json::from_slice::<serde_json::Value>(line).is_ok()
         });
-        if !broken.is_empty() {
-            aside(store, &path, &format!("run-{id}-events"))?;
+        if !broken.is_empty() || journal::is_changed(&dir, &text) {
+            if path.exists() {
+                aside(store, &path, &format!("run-{id}-events"))?;
+            }
             files::put(&store.tmp(), &path, &good.concat())
                 .with_context(|| format!("writing {}", path.display()))?;
-            bad.problem = format!("{} of its journal cannot be read", lines_word(broken.len()));
+            journal::unseal(&dir);
+            bad.problem = match broken.len() {
+                0 => "its journal is not what it was when the run ended".into(),
+                n => format!("{} of its journal cannot be read", lines_word(n)),
+            };
             bad.then = "the other lines stay; what it made is still there".into();
             checked.bad.push(bad);
         }

@@ -11,6 +11,7 @@ use crate::system::usage;
 use anyhow::{Context, Result, bail, ensure};
 use base::bounded;
 use base::calls::Calls;
+use base::device::DeviceUsed;
 use base::hash::Key;
 use base::value::Values;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ const WORKER: &str = "worker.json";
 /// How it ended elsewhere.
 const END: &str = "end.json";
 pub(crate) const USAGE: &str = "usage.json";
+
+/// What it computed on, where that was not the processor alone.
+pub(crate) const DEVICES: &str = "devices.json";
 
 /// Larger than any `attempt.json`.
 const MOST: u64 = 64 << 20;
@@ -189,6 +193,25 @@ impl Attempt {
 
     pub fn logs(&self) -> PathBuf {
         self.dir.join("logs")
+    }
+
+    /// The worker says what it computes on.
+    pub(crate) fn note_device(&self, used: &DeviceUsed) -> Result<()> {
+        let mut all = self.devices();
+        if all.contains(used) {
+            return Ok(());
+        }
+        all.push(used.clone());
+        let path = self.logs().join(DEVICES);
+        fs::write(&path, serde_json::to_vec(&all)?)
+            .with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// What it computed on; nothing: the processor, or not at all.
+    pub fn devices(&self) -> Vec<DeviceUsed> {
+        let text = bounded::read(&self.logs().join(DEVICES), MOST).ok();
+        text.and_then(|text| serde_json::from_slice(&text).ok())
+            .unwrap_or_default()
     }
 
     /// What the worker says, where its engine is not its parent: lines as on its stdout.

@@ -2,6 +2,7 @@
 //! record it is what is believed of an attempt.
 
 use super::class::Class;
+use base::device::Moved;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub enum Result {
         beaten: bool,
         #[serde(default)]
         different: Vec<String>,
+        /// They were computed on something else than before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        moved: Option<Moved>,
     },
     /// There was a record already; nothing was executed.
     Hit,

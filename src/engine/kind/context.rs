@@ -3,10 +3,13 @@
 use crate::kind::attempt;
 use crate::kind::attempt::{Attempt, Spec, Usage};
 use crate::kind::checkpoint;
+use crate::kind::device;
 use crate::kind::messages::{Message, Metric, Progress, Sampled, send};
 use crate::kind::stop::{Saving, Stop};
+use crate::system::gpus::{self, Card};
 use anyhow::{Context, Result, anyhow};
 use base::calls::Calls;
+use base::device::{DeviceName, DeviceUsed};
 use base::params::ParamSet;
 use base::value::{Value, Values};
 use std::collections::BTreeMap;
@@ -19,6 +22,9 @@ use std::time::{Duration, Instant};
 
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 const USAGE_EVERY: Duration = Duration::from_millis(20);
+/// How often a GPU that somebody else has is asked for, and how often it is said that the node waits for it.
+const CARD_EVERY: Duration = Duration::from_millis(200);
+const WAITING_EVERY: Duration = Duration::from_secs(60);
 const PROGRESS_FILE_EVERY: Duration = Duration::from_secs(1);
 
 /// Returned by `run` when it stopped because it was asked to, with its state saved: the attempt is resumable.
@@ -56,6 +62,8 @@ pub struct NodeCtx {
     stop: Arc<Stop>,
     started: Instant,
     reports: Mutex<Reports>,
+    /// The GPUs that it has, until it ends.
+    cards: Mutex<BTreeMap<String, Card>>,
 }
 
 /// What was reported so far. Behind a lock, so that a kind may report from any of its threads.
@@ -129,6 +137,68 @@ impl NodeCtx {
 
     pub fn threads(&self) -> usize {
         self.spec.threads
+    }
+
+    /// What is to compute its models.
+    pub fn device(&self) -> DeviceName {
+        device::of(&self.exec)
+    }
+
+    /// Whether an execution parameter is a switch that is on.
+    pub(crate) fn is_on(&self, name: &str) -> bool {
+        self.exec.get(name) == Some(&Value::Bool(true))
+    }
+
+    /// Waits until the node has its device to itself, and has it until it ends; then says what it computes on. A processor is shared.
+    pub fn take_device(&self) -> Result<()> {
+        match self.device() {
+            DeviceName::Cpu | DeviceName::Candle => Ok(()),
+            device @ DeviceName::Cuda(number) => {
+                self.take_card(&device.to_string(), &gpus::card(number))
+            }
+        }
+    }
+
+    /// The same of the GPUs that a list as that of `CUDA_VISIBLE_DEVICES` names, for programs that a kind starts. In one order, so that no
+    /// two wait for each other.
+    pub fn take_cards(&self, list: &str) -> Result<()> {
+        for (shown, card) in gpus::cards(list) {
+            self.take_card(&format!("GPU {shown}"), &card)?;
+        }
+        Ok(())
+    }
+
+    fn take_card(&self, called: &str, card: &str) -> Result<()> {
+        let mut cards = self
+            .cards
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        if cards.contains_key(card) {
+            return Ok(());
+        }
+        let mut said: Option<Instant> = None;
+        loop {
+            let holder = match gpus::take(card)? {
+                Ok(taken) => {
+                    cards.insert(card.to_string(), taken);
+                    return Ok(());
+                }
+                Err(holder) => holder,
+            };
+            if self.stop() {
+                return Err(Interrupted.into());
+            }
+            if said.is_none_or(|when| when.elapsed() >= WAITING_EVERY) {
+                said = Some(Instant::now());
+                self.log(&format!("waits for {called}: {holder}"));
+            }
+            std::thread::sleep(CARD_EVERY);
+        }
+    }
+
+    /// What a device turned out to be that the node computes on, for its record.
+    pub fn computes_on(&self, used: &DeviceUsed) -> Result<()> {
+        self.attempt.note_device(used)
     }
 
     /// Asked to stop: save what is worth it and return `Interrupted`. A loop that has nothing to save need not ask: it is ended
@@ -387,6 +457,7 @@ impl NodeCtx {
                 written: None,
                 usage: None,
             }),
+            cards: Mutex::default(),
             attempt,
             spec,
         })

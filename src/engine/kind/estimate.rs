@@ -1,7 +1,9 @@
 //! A node before it runs, and what can be told of it then: by its parameters alone, or with the folders of its inputs.
 
+use super::device;
 use anyhow::{Result, anyhow};
 use base::calls::Calls;
+use base::device::DeviceName;
 use base::params::ParamSet;
 use base::value::Values;
 use std::collections::BTreeMap;
@@ -43,6 +45,11 @@ impl<'a> NodePreview<'a> {
         P::read(self.exec).map_err(|e| anyhow!("parameter {e}"))
     }
 
+    /// What is to compute its models.
+    pub fn device(&self) -> DeviceName {
+        device::of(self.exec)
+    }
+
     /// Folder of a required input.
     pub fn input(&self, port: &str) -> &Path {
         self.inputs
@@ -79,6 +86,20 @@ pub struct ModelSize {
     pub cache: f64,
     /// Elements that one layer keeps of a token for the way back.
     pub kept: f64,
+    /// Heads of queries, the width of them all, and that between the matrices of a block's MLP.
+    pub heads: f64,
+    pub queries: f64,
+    pub intermediate: f64,
+    /// Heads are normed.
+    pub normed: bool,
+}
+
+/// What a node holds on the device that it names, at its peak.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceMemory {
+    pub bytes: f64,
+    /// When that is, and what it is made of.
+    pub told: String,
 }
 
 /// What a node is expected to take and to give.
@@ -95,6 +116,8 @@ pub struct Work {
     pub amount: f64,
     /// Bytes that it needs at its peak; 0: not known.
     pub memory: f64,
+    /// Of the device, where it names one.
+    pub device_memory: Option<DeviceMemory>,
     /// What there is to do, in the words of its kind: `11,520 candidates: 12 searches × 20 steps × 48`.
     pub told: Option<String>,
 }

@@ -83,6 +83,8 @@ pub enum End {
     ExecutorFailed(String),
     /// It was taken off its machine; how, in words.
     Evicted(String),
+    /// The job that it was in ended before it was its turn; how, in words. Nothing happened to it.
+    Unreached(String),
     /// It cannot be executed there: why, in words.
     Unstartable(String),
     /// Somebody cancelled it behind our back.
@@ -113,8 +115,7 @@ pub fn classify(
         return (Class::Interrupted, "interrupted".into());
     }
     if let Some((message, class)) = complaint {
-        let memory = message.to_lowercase();
-        let memory = memory.contains("out of memory") || memory.contains("out_of_memory");
+        let memory = is_of_memory(message);
         let class = if memory { Class::OutOfMemory } else { *class };
         return (class, message.clone());
     }
@@ -133,6 +134,7 @@ pub fn classify(
         End::Lost(why) => (Class::Transient, format!("the worker was lost: {why}")),
         End::ExecutorFailed(why) | End::Unstartable(why) => (Class::Environment, why.clone()),
         End::Evicted(how) => (Class::Evicted, format!("it was evicted: {how}")),
+        End::Unreached(how) => (Class::Evicted, how.clone()),
         End::Cancelled(how) => (Class::Interrupted, how.clone()),
         End::Attended(_) => unreachable!("it was judged where it ran"),
     };
@@ -140,6 +142,12 @@ pub fn classify(
         told += &format!("; its peak was {peak}");
     }
     (class, told)
+}
+
+/// Whether there was not enough memory, by the words of who asked for it.
+pub(crate) fn is_of_memory(message: &str) -> bool {
+    let message = message.to_lowercase();
+    message.contains("out of memory") || message.contains("out_of_memory")
 }
 
 /// By whoever attended to it.

@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod class;
 pub mod conclusion;
 pub mod context;
+pub mod device;
 pub mod estimate;
 pub mod failure;
 mod inputs;
@@ -17,12 +18,14 @@ pub mod served;
 pub mod stop;
 
 pub use artifact::Type;
+pub use device::Computes;
 pub use inputs::{Edge, Inputs, NodeId};
 pub use metric::MetricInfo;
 pub use needs::{Needs, Threads};
 
 use anyhow::{Result, bail};
 use base::calls::Calls;
+use base::device::DeviceName;
 use base::params::{ParamSpec, Problem};
 use base::tokens::Tokens;
 use base::value::{self, Values};
@@ -231,7 +234,24 @@ impl Node {
     pub fn needs(&self) -> Needs {
         let mut all = (*self.params).clone();
         value::merge(&mut all, &self.exec);
-        (self.kind.needs)(&all).said(&self.exec)
+        let mut needs = (self.kind.needs)(&all);
+        if device::of(&self.exec).is_gpu() && self.device().is_some() {
+            needs.gpus = needs.gpus.max(1);
+        }
+        needs.said(&self.exec)
+    }
+
+    /// What computes, where the node computes with a model.
+    pub fn device(&self) -> Option<DeviceName> {
+        let ports: Vec<&'static str> = self.inputs.keys().copied().collect();
+        let computes = self.kind.computes.as_ref()?;
+        computes.device(&self.params, &self.exec, &ports)
+    }
+
+    /// What is lacking of its device here.
+    pub(crate) fn lacks(&self) -> Option<String> {
+        let (computes, device) = (self.kind.computes.as_ref()?, self.device()?);
+        (computes.lacks)(device)
     }
 
     /// The memory that was said to be needed, in bytes.
@@ -301,6 +321,8 @@ pub struct Kind {
     pub check: Option<fn(&Values) -> Vec<Problem>>,
     /// Checks of what stands above it in the graph; for kinds that only certain inputs fit.
     pub above: Option<Above>,
+    /// On what it computes with a model; for kinds that do, which have the parameter `device`.
+    pub computes: Option<Computes>,
     /// Of all its parameters, those of execution too; asked through `Node::needs`.
     pub needs: fn(&Values) -> Needs,
     /// What its model will be trained on or asked, made by the functions that `run` uses; for kinds that have a model.
@@ -340,6 +362,7 @@ impl Kind {
         relabels: false,
         check: None,
         above: None,
+        computes: None,
         needs: |_| Needs::ONE_THREAD,
         tokens: None,
         count_calls: None,
@@ -353,9 +376,16 @@ impl Kind {
         self.inputs.iter().find(|p| p.name == name)
     }
 
+    /// Its own execution parameters, `device` among them where it computes with a model.
+    pub fn own_execution(&self) -> Vec<ParamSpec> {
+        let mut specs = (self.exec)();
+        specs.extend(self.computes.iter().flat_map(Computes::specs));
+        specs
+    }
+
     /// All its execution parameters: its own, and those of every kind.
     pub fn execution(&self) -> Vec<ParamSpec> {
-        let mut specs = (self.exec)();
+        let mut specs = self.own_execution();
         specs.extend(needs::specs());
         specs
     }
@@ -419,6 +449,8 @@ impl Kind {
     pub fn checked(&self, values: &Values) -> Vec<Problem> {
         let mut found = self.check.map_or(vec![], |check| check(values));
         found.extend(needs::problems(values));
+        let computes = self.computes.iter();
+        found.extend(computes.flat_map(|c| c.problems(self.name, values)));
         found
     }
 

@@ -3,6 +3,7 @@
 
 use super::decision::Decision;
 use super::verdict::Verdict;
+use crate::kind::estimate::DeviceMemory;
 use crate::store::index::RecordSummary;
 use base::calls::Calls;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,8 @@ pub struct Formula {
     pub flop: f64,
     /// Bytes at the peak; 0: not known.
     pub memory: f64,
+    /// Of the device that the node names.
+    pub device_memory: Option<DeviceMemory>,
     /// At a speed that was recorded here.
     pub seconds: Option<f64>,
     /// What there is to do, in the kind's own words.

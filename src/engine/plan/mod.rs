@@ -3,6 +3,7 @@
 
 mod calls;
 mod decision;
+mod devices;
 pub mod estimate;
 pub mod history;
 pub mod layout;
@@ -18,6 +19,7 @@ use crate::store::Store;
 use anyhow::Result;
 pub(crate) use calls::names_service;
 pub use decision::{Decision, Earlier, Outputs, find, outputs};
+pub(crate) use planned::SLACK;
 pub use planned::{CallsTotal, Plan, Planned, PlannedNode};
 pub use planner::{Planner, Wanted};
 
@@ -29,10 +31,15 @@ pub fn plan(store: &Store, graph: &Graph, wanted: &Wanted) -> Result<Plan> {
     plan.remarks = remarks
         .filter_map(|id| Some((*id, planner.take_remark(*id)?)))
         .collect();
+    plan.moved = devices::moved(store, graph, &plan.nodes);
     Ok(plan)
 }
 
-/// What would be done with every node, in graph order; for who asks no more than that.
+/// What would be done with every node, in graph order; for who asks no more than that. What went wrong with the remote is among the
+/// store's remarks.
 pub fn decide(store: &Store, graph: &Graph, wanted: &Wanted) -> Result<Vec<Decision>> {
-    Planner::new(store, graph, wanted)?.decide_all()
+    let planner = Planner::new(store, graph, wanted)?;
+    let decided = planner.decide_all();
+    planner.leave_remarks();
+    decided
 }

@@ -13,6 +13,7 @@ use crate::kind::estimate::{ArtifactEstimate, NodePreview, Work};
 use crate::store::Store;
 use crate::store::paths::located;
 use anyhow::Result;
+use base::device::Moved;
 use base::hash::Key;
 use base::value::Values;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,8 @@ pub struct Plan {
     pub speeds: BTreeMap<String, Speed>,
     /// What went wrong with the remote, by node, in a plan that nobody runs: a run tells it where it decides.
     pub remarks: BTreeMap<NodeId, String>,
+    /// Nodes that are made again on another device than before, in a plan that nobody runs.
+    pub moved: BTreeMap<NodeId, Moved>,
 }
 
 /// One node of a plan.
@@ -109,6 +112,7 @@ impl Plan {
             nodes: nodes.collect(),
             speeds,
             remarks: BTreeMap::new(),
+            moved: BTreeMap::new(),
         })
     }
 }
@@ -158,6 +162,7 @@ fn by_formula(
                 calls: work.calls.filter(|c| !c.is_zero()),
                 flop: work.flop,
                 memory: work.memory,
+                device_memory: work.device_memory,
                 seconds: speed.map(|s| work.flop / s.flop_per_second),
                 told: work.told,
             };
@@ -191,12 +196,18 @@ fn work<'g>(
     node.kind.estimate?(&preview).ok()
 }
 
+/// So many times what it took: another machine may be slower.
+pub(crate) const SLACK: f64 = 2.0;
+
 impl Planned {
     /// What the node needs: what was said of it, and else what is expected, with something to spare.
     pub fn needs(&self, graph: &Graph) -> Needs {
         const SPARE: f64 = 1.3;
-        const LEAST_MEMORY: u64 = 1 << 30;
-        const LEAST_HOURS: f64 = 0.25;
+        // What libraries and the device's own allocator take besides.
+        const DEVICE_SPARE: f64 = 1.1;
+        // In steps, so that nodes that are alike ask for the same.
+        const MEMORY: u64 = 1 << 30;
+        const HOURS: f64 = 0.25;
         let mut needs = graph.node(self.decision.id).needs();
         let estimate = &self.estimate;
         let formula = estimate.formula.as_ref();
@@ -205,11 +216,18 @@ impl Planned {
             false => formula.map_or(0.0, |f| f.memory),
         };
         if needs.memory.is_none() && peak > 0.0 {
-            needs.memory = Some(((peak * SPARE) as u64).max(LEAST_MEMORY));
+            needs.memory = Some(((peak * SPARE) as u64).next_multiple_of(MEMORY));
         }
-        // Another machine may be slower.
+        if let Some(device) = formula.and_then(|f| f.device_memory.as_ref())
+            && needs.gpus > 0
+            && needs.gpu_memory.is_none()
+        {
+            let bytes = (device.bytes * DEVICE_SPARE) as u64;
+            needs.gpu_memory = Some(bytes.next_multiple_of(MEMORY));
+        }
         if needs.hours.is_none() && estimate.is_measured() {
-            needs.hours = Some((estimate.seconds * 2.0 / 3600.0).max(LEAST_HOURS));
+            let hours = estimate.seconds * SLACK / 3600.0;
+            needs.hours = Some((hours / HOURS).ceil().max(1.0) * HOURS);
         }
         needs
     }

@@ -152,6 +152,14 @@ impl<'a> Planner<'a> {
         self.remarks.borrow_mut().remove(&id)
     }
 
+    /// All of it, for who reads through the store.
+    pub(crate) fn leave_remarks(&self) {
+        for (id, text) in std::mem::take(&mut *self.remarks.borrow_mut()) {
+            let node = &self.graph.node(id).name;
+            self.store.remark(format!("`{node}`: {text}"));
+        }
+    }
+
     /// From now on an evicted or damaged artifact of this node is a reason to run it.
     pub fn need(&self, id: NodeId) {
         self.needed.borrow_mut().insert(id);

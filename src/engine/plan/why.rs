@@ -62,6 +62,7 @@ pub fn why(store: &Store, graph: &Graph, id: NodeId, wanted: &Wanted) -> Result<
     };
     let planner = Planner::new(store, graph, &wanted)?;
     let mut plan = Plan::with_calls_of(store, graph, &planner, id)?.nodes;
+    planner.leave_remarks();
     let mut causes = vec![];
     let at = plan
         .iter()

@@ -25,6 +25,8 @@ const STOP: &str = "stop";
 const SECRETS: &str = "secrets.json";
 /// The folder for what the scheduler writes.
 const FOLDER: &str = "job";
+/// After this no job is waited for any more.
+const LONGEST_MS: u64 = 14 * 86_400_000;
 /// Larger than any of these.
 const MOST: u64 = 16 << 20;
 
@@ -45,12 +47,36 @@ pub struct Terms {
     pub secrets_file: Option<PathBuf>,
 }
 
-/// Written before the job is submitted, and again when its id is known.
+/// Written before the job is submitted, and again when its id is known. Of a job that attempts share, the id stands in its own folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Posted {
     pub profile: String,
     pub id: Option<JobId>,
     pub at_ms: u64,
+    /// The attempt that the job is called after; absent in attempts of older versions, which have a job each.
+    #[serde(default)]
+    pub(super) first: Option<String>,
+    /// What it attends to, one after the other, once that is settled.
+    #[serde(default)]
+    pub attempts: Vec<String>,
+}
+
+impl Posted {
+    pub fn new(profile: &str, first: String) -> Posted {
+        Posted {
+            profile: profile.into(),
+            id: None,
+            at_ms: clock::now_ms(),
+            first: Some(first),
+            attempts: vec![],
+        }
+    }
+
+    /// The attempt that the job of this one is called after.
+    pub fn first_of(&self, attempt: &Attempt) -> String {
+        let named = self.first.as_deref().filter(|name| bounded::is_name(name));
+        named.map_or_else(|| attempt.name(), String::from)
+    }
 }
 
 /// Who attends to it; linked once, under the claim of the key.
@@ -79,18 +105,47 @@ pub fn terms(attempt: &Attempt) -> Result<Terms> {
     read(&attempt.dir.join(TERMS))
 }
 
-pub fn post(store: &Store, attempt: &Attempt, profile: &str, id: Option<&JobId>) -> Result<()> {
-    let posted = Posted {
-        profile: profile.into(),
-        id: id.cloned(),
-        at_ms: clock::now_ms(),
-    };
-    write(store, &attempt.dir.join(JOB), &posted)
+pub(super) fn post(store: &Store, attempt: &Attempt, posted: &Posted) -> Result<()> {
+    write(store, &attempt.dir.join(JOB), posted)
 }
 
 /// None: it is an attempt of an engine's own machine.
 pub fn posted(attempt: &Attempt) -> Option<Posted> {
-    read(&attempt.dir.join(JOB)).ok()
+    let own: Posted = read(&attempt.dir.join(JOB)).ok()?;
+    if own.id.is_some() {
+        return Some(own);
+    }
+    let shared = attempt.dir.with_file_name(shared(&own.first_of(attempt)));
+    let shared = read::<Posted>(&shared.join(JOB)).ok();
+    let there = shared.filter(|shared| shared.attempts.contains(&attempt.name()));
+    Some(there.unwrap_or(own))
+}
+
+/// Whether a job may still come to it, which waits in a queue for as long as its scheduler likes: of an attempt, or of the folder of a job
+/// that attempts share.
+pub fn is_outstanding(attempt: &Attempt) -> bool {
+    let young = |posted: Posted| clock::now_ms().saturating_sub(posted.at_ms) < LONGEST_MS;
+    posted(attempt).is_some_and(young) && attempt.conclusion().is_none() && asked(attempt).is_none()
+}
+
+/// The folder of a job that attempts share, beside theirs: they come and go, and it stays as long as the job does.
+fn shared(first: &str) -> String {
+    format!("job-{first}")
+}
+
+/// Says what a job attends to, in a folder of its own; the folder.
+pub(super) fn post_shared(store: &Store, posted: &Posted) -> Result<PathBuf> {
+    let first = posted.first.as_deref().unwrap_or_default();
+    assert!(bounded::is_name(first), "an attempt has a name");
+    let folder = store.attempts().join(shared(first));
+    fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    write(store, &folder.join(JOB), posted)?;
+    Ok(folder)
+}
+
+pub(super) fn remove_shared(store: &Store, first: &str) {
+    assert!(bounded::is_name(first), "an attempt has a name");
+    let _ = fs::remove_dir_all(store.attempts().join(shared(first))); // What stays is litter.
 }
 
 /// False: somebody has begun it before.
@@ -98,7 +153,22 @@ pub(super) fn begin(store: &Store, attempt: &Attempt, begun: &Begun) -> Result<b
     let path = attempt.dir.join(BEGUN);
     let text = serde_json::to_vec(begun)?;
     let linked = files::write_new(&store.tmp(), &path, &text);
-    linked.with_context(|| format!("writing {}", path.display()))
+    let linked = linked.with_context(|| format!("writing {}", path.display()))?;
+    beckon(attempt);
+    Ok(linked)
+}
+
+/// An empty line among what its worker says: who watches from elsewhere looks at the rest only when that has grown.
+fn beckon(attempt: &Attempt) {
+    let open = File::options()
+        .create(true)
+        .append(true)
+        .open(attempt.messages());
+    // Where it cannot be said, it is found out a little later.
+    let _ = open.and_then(|mut file| {
+        file.write_all(b"\n")?;
+        file.sync_data()
+    });
 }
 
 pub fn begun(attempt: &Attempt) -> Option<Begun> {
@@ -110,7 +180,9 @@ pub(super) fn conclude(store: &Store, attempt: &Attempt, conclusion: &Conclusion
     let path = attempt.end_file();
     let text = serde_json::to_vec_pretty(conclusion)?;
     let linked = files::write_new(&store.tmp(), &path, &text);
-    linked.with_context(|| format!("writing {}", path.display()))
+    let linked = linked.with_context(|| format!("writing {}", path.display()))?;
+    beckon(attempt);
+    Ok(linked)
 }
 
 pub fn ask(store: &Store, attempt: &Attempt, what: Asked) -> Result<()> {

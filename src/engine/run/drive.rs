@@ -14,7 +14,10 @@ use crate::run::executor::Task;
 use crate::store::index::{Index, RecordSummary};
 use base::hash::Key;
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// What giving up the last leases may take.
+const LEASES: Duration = Duration::from_secs(2);
 
 impl Exec<'_> {
     /// The one door for state changes.
@@ -265,6 +268,7 @@ impl Exec<'_> {
     }
 
     pub(super) fn finish(mut self, started: Instant) -> Outcome {
+        self.leasing.end();
         self.sweep_leftovers();
         self.store.sources().save(&self.store.tmp());
         self.store.seen().save(&self.store.tmp());
@@ -317,6 +321,7 @@ impl Exec<'_> {
         if outcome.trouble.is_none() {
             outcome.trouble = self.journal.trouble().map(str::to_string);
         }
+        self.store.settle_leases(LEASES);
         outcome
     }
 }

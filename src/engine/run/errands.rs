@@ -2,16 +2,26 @@
 //! `sharing`'s.
 
 use crate::graph::NodeId;
+use crate::run::leases::Answer;
+use crate::store::claims::lease::Tenant;
 use crate::store::index::RecordSummary;
 use crate::store::record::Record;
 use crate::store::remote::Published;
 use anyhow::Result;
+use base::hash::Key;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 pub(super) enum Errand {
     /// A node is about to start.
     Before(NodeId),
+    /// A node that could start now asks for its lease.
+    Lease {
+        id: NodeId,
+        key: Key,
+        run: String,
+        node: String,
+    },
     /// Somebody wants the bytes of a hit.
     Bytes(NodeId, Box<RecordSummary>),
     Publish(NodeId, Box<Record>),
@@ -22,6 +32,7 @@ pub(super) enum Errand {
 /// What came of an errand.
 pub(super) enum Back {
     Before(NodeId, Fetched),
+    Lease(NodeId, Answer),
     Bytes(NodeId, Box<RecordSummary>, Fetched),
     Published(NodeId, Box<Record>, Result<Option<Published>>),
     Settled(Result<()>),
@@ -32,6 +43,8 @@ pub(super) enum Back {
 pub(super) struct Fetched {
     /// Somebody made it.
     pub(super) found: Option<Box<RecordSummary>>,
+    /// Another machine makes it right now.
+    pub(super) theirs: Option<Tenant>,
     /// Nodes whose bytes the remote could not give.
     pub(super) lost: BTreeSet<NodeId>,
     /// What went wrong, by the node that it is of.
@@ -41,6 +54,8 @@ pub(super) struct Fetched {
 #[derive(Default)]
 pub(super) struct Errands {
     pub(super) waiting: VecDeque<Errand>,
+    /// Of nodes whose room is kept for them: they wait for nobody.
+    pub(super) first: VecDeque<Errand>,
     pub(super) under_way: usize,
     pub(super) publishing: usize,
     /// Nodes that are asked for.
@@ -62,7 +77,8 @@ impl Errands {
     }
 
     pub fn busy(&self) -> bool {
-        self.under_way > 0 || !self.waiting.is_empty() || self.unsettled > 0
+        let waits = !self.waiting.is_empty() || !self.first.is_empty();
+        self.under_way > 0 || waits || self.unsettled > 0
     }
 
     /// To fetch the inputs of a node once more, unless that was done.

@@ -4,6 +4,7 @@
 use super::errands::{Back, Errands};
 use super::executor::{self, Resources, Task};
 use super::keeper::Keeper;
+use super::leases::{Lease, Leasing};
 use super::queue::Queue;
 use super::settings::Settings;
 use super::watch::Watch;
@@ -55,6 +56,8 @@ pub(super) enum News {
     Swept(Key),
     /// What was asked of a remote.
     Back(Back),
+    /// Who took over its lease has a record of it, and nothing is committed here.
+    Beaten(NodeId, Box<RecordSummary>),
 }
 
 /// A node whose worker runs, or whose outputs are being committed.
@@ -71,6 +74,8 @@ pub(super) struct Running {
     pub(super) watch: Watch,
     /// What the worker said before it failed.
     pub(super) complaint: Option<(String, Class)>,
+    /// The job that it was in never came to it.
+    pub(super) unreached: bool,
     /// The limit of the run was reached.
     pub(super) stop_requested: bool,
     /// What it has asked so far, where there is a limit.
@@ -81,6 +86,10 @@ pub(super) struct Running {
     pub(super) lock: Option<Arc<dyn Claim>>,
     /// Renews it.
     pub(super) keeper: Option<Keeper>,
+    /// Its lease at the remote, until the record is there.
+    pub(super) lease: Lease,
+    /// When it was asked to stop because that is somebody else's.
+    pub(super) left: Option<Instant>,
 }
 
 pub(super) struct Exec<'a> {
@@ -115,6 +124,10 @@ pub(super) struct Exec<'a> {
     pub(super) peaks: PerNode<u64>,
     /// What is asked for a node that runs elsewhere.
     pub(super) needs: PerNode<Needs>,
+    /// How many seconds a node is expected to take, where that is known.
+    pub(super) lengths: PerNode<f64>,
+    /// Of the nodes that ran elsewhere, by kind: the longest, in seconds.
+    pub(super) longest: BTreeMap<&'static str, f64>,
     /// Of nodes that were evicted: what had been saved by then.
     pub(super) saved: BTreeMap<NodeId, u64>,
     /// Nodes that wait for another try, until then.
@@ -132,6 +145,9 @@ pub(super) struct Exec<'a> {
     /// Asked for when the first node starts.
     pub(super) origin: Option<origin::Asked>,
     pub(super) stopping: Option<Instant>,
+    /// Nodes of which it was said that another one of this run has their GPU.
+    pub(super) without_card: BTreeSet<NodeId>,
     pub(super) errands: Errands,
+    pub(super) leasing: Leasing,
     pub(super) limited: Limited,
 }

@@ -26,6 +26,7 @@ pub fn find(store: &Store, executor: &dyn Executor, key: &Key) -> Option<Holder>
             .unwrap_or_else(|| engine.to_string()),
         since_ms: spec.started_ms,
         orphan,
+        remote: None,
     })
 }
 

@@ -1,28 +1,21 @@
-//! The life of one executed node: lock, attempt, worker, commit, and what becomes of it when it does not end well.
+//! The life of one executed node until its worker has ended: lock, attempt, worker, what it says. What comes then is `ending`'s.
 
-use super::delivery;
 use super::dispatch::{self, Terms};
-use super::errands::Errand;
 use super::exec::{Exec, News, Running};
-use super::keeper::{Keeper, LOST};
-use super::secrets::{named_secrets, redact, redact_files};
+use super::keeper::Keeper;
+use super::secrets::{named_secrets, redact};
 use super::watch::Watch;
 use crate::events::event::{Event, State};
-use crate::graph::{Node, NodeId};
+use crate::graph::NodeId;
 use crate::kind::attempt;
 use crate::kind::attempt::{Attempt, Spec};
-use crate::kind::conclusion::{Conclusion, Result as Told};
-use crate::kind::failure;
-use crate::kind::failure::{Class, End};
 use crate::kind::messages::Message;
-use crate::plan;
 use crate::run::executor::{self, Job, Place, Resources, Task};
 use crate::store::Lookup;
 use crate::store::claims::Claim;
-use crate::store::commit::{CommitError, Committed, Delivery, Versus};
 use crate::store::index::RecordSummary;
 use crate::store::origin::Asked;
-use crate::store::paths::{self, Paths};
+use crate::store::paths;
 use crate::store::record::{Artifact, Origin, Provenance};
 use crate::system::Process;
 use crate::system::clock;
@@ -30,7 +23,6 @@ use crate::system::fault;
 use anyhow::Result;
 use base::calls::Calls;
 use base::hash::Key;
-use base::threads;
 use std::sync::Arc;
 use std::thread::Scope;
 
@@ -47,15 +39,17 @@ impl<'a> Exec<'a> {
     pub(super) fn start(&mut self, id: NodeId, taken: Resources) -> Result<()> {
         let waiting = self.ready.get(id);
         let key = waiting.expect("only a ready node is started").key.clone();
-        let twin = self.running.values().any(|r| r.key == key);
+        let given = self.leasing.take(id);
+        let twin = self.running.values().any(|r| r.key == key) || self.leasing.has_key(&key);
         if !twin && self.take_up(id, &key)? {
             return Ok(());
         }
-        let Some(lock) = (if twin {
-            None
-        } else {
-            self.store.try_lock(&key)?
-        }) else {
+        let (lock, lease) = match given {
+            Some((lock, lease)) => (Some(lock), Some(lease)),
+            None if twin => (None, None),
+            None => (self.store.try_lock(&key)?, None),
+        };
+        let Some(lock) = lock else {
             let own = twin || self.sweeping.contains(&key);
             self.wait_for_holder(id, key, own);
             return Ok(());
@@ -88,6 +82,10 @@ impl<'a> Exec<'a> {
                 return Ok(());
             }
         };
+        let Some(lease) = lease.or_else(|| (!self.wants_lease(id)).then_some(None)) else {
+            self.ask_lease(id, lock, taken);
+            return Ok(());
+        };
         let mut earlier = Attempt::of(self.store, &key)?;
         if forced {
             // It is made from the beginning; what this run has of it already is no earlier work.
@@ -116,9 +114,10 @@ impl<'a> Exec<'a> {
         let job = Job {
             attempt: &attempt,
             program: &settings.program,
-            lock: lock.file(),
+            lock: lock.file().expect("claims of a store are files"),
             given,
             secrets: &secrets,
+            expected: self.expected(id),
         };
         let task = settings.executor.start(&job, self.listener(id))?;
         let lasts = self.store.claims().lasts();
@@ -127,6 +126,9 @@ impl<'a> Exec<'a> {
             false => Some((lock.clone(), Keeper::new(lock, lasts)?)),
         };
         self.runs(id, taken, task, (attempt, spec), earlier, keeper);
+        if let Some(running) = self.running.get_mut(&id) {
+            running.lease = lease;
+        }
         Ok(())
     }
 
@@ -195,11 +197,14 @@ impl<'a> Exec<'a> {
             task: Some(task),
             watch: Watch::new(),
             complaint: None,
+            unreached: false,
             stop_requested: false,
             calls: Calls::default(),
             secrets: named_secrets(&self.graph.node(id).exec),
             lock,
             keeper,
+            lease: None,
+            left: None,
         };
         self.running.insert(id, running);
     }
@@ -302,6 +307,7 @@ impl<'a> Exec<'a> {
                 self.sweeping.remove(&key);
             }
             News::Back(back) => self.back(back),
+            News::Beaten(id, brief) => self.beaten(id, *brief),
         }
     }
 
@@ -360,52 +366,8 @@ impl<'a> Exec<'a> {
         self.emit(event);
     }
 
-    fn handle_end<'scope>(&mut self, id: NodeId, scope: &'scope Scope<'scope, '_>)
-    where
-        'a: 'scope,
-    {
-        let running = self
-            .running
-            .get_mut(&id)
-            .expect("only a running worker ends");
-        let task = running.task.take().expect("a worker ends once");
-        redact_files(&running.attempt.logs(), &running.secrets);
-        let spec = &running.spec;
-        let spent = self.spent.entry(id).or_default();
-        spent.follow(&running.attempt.usage(), spec.threads, spec.started_ms);
-        let ending = task.end();
-        running.watch.note_peak(ending.peak);
-        if let End::Attended(conclusion) = &ending.end
-            && !matches!(conclusion.result, Told::Failed { .. })
-        {
-            return self.handle_conclusion(id, conclusion);
-        }
-        if ending.end != End::Exited(0) && running.keeper.as_ref().is_some_and(Keeper::lost) {
-            return self.end_badly(id, Class::Evicted, LOST.into());
-        }
-        if ending.end != End::Exited(0) {
-            let asked = self.stopping.is_some() || running.stop_requested;
-            let (class, message) = failure::classify(&ending, running.complaint.as_ref(), asked);
-            return self.end_badly(id, class, message);
-        }
-        let node = self.graph.node(id);
-        match Paths::of(self.store, node) {
-            Ok(now) if now == *self.planner.paths(id) => {}
-            Ok(_) => {
-                let message = "a source file changed while the node ran".into();
-                return self.end_badly(id, Class::Error, message);
-            }
-            Err(error) => return self.end_badly(id, Class::Error, format!("{error:#}")),
-        }
-        // What is committed computes next to nothing: the next node need not wait for the disk.
-        if let Some(running) = self.running.get_mut(&id) {
-            self.free.give_back(&std::mem::take(&mut running.taken));
-        }
-        self.commit(id, node, scope);
-    }
-
     /// Its origin is found out on the way.
-    fn provenance(&self, id: NodeId) -> Provenance {
+    pub(super) fn provenance(&self, id: NodeId) -> Provenance {
         let node = self.graph.node(id);
         let first = self.settings.recipes.first().map(|(name, _)| name.clone());
         let named = self.settings.origins.get(&node.name).cloned();
@@ -417,160 +379,5 @@ impl<'a> Exec<'a> {
             origin: Origin::default(),
             commits: self.planner.paths(id).commits.clone(),
         }
-    }
-
-    /// It was judged where it ran, and its record is there.
-    fn handle_conclusion(&mut self, id: NodeId, conclusion: &Conclusion) {
-        let key = self.running[&id].key.clone();
-        let record = match self.store.record(&key) {
-            Ok(Some(record)) => record,
-            Ok(None) => return self.end_badly(id, Class::LostOutputs, "its record is gone".into()),
-            Err(error) => return self.end_badly(id, Class::Environment, format!("{error:#}")),
-        };
-        match &conclusion.result {
-            Told::Committed {
-                same,
-                beaten,
-                different,
-            } => {
-                let versus = match (same, beaten) {
-                    _ if !different.is_empty() => Versus::Different(different.clone()),
-                    (true, _) => Versus::Same,
-                    (_, true) => Versus::Beaten,
-                    _ => Versus::Nothing,
-                };
-                self.handle_commit(id, Ok(Committed { record, versus }));
-            }
-            Told::Hit | Told::Failed { .. } => {
-                let running = self.running.remove(&id).expect("it ran until now");
-                self.free.give_back(&running.taken);
-                self.hit(id, RecordSummary::of(&record, false));
-                self.advance();
-            }
-        }
-        if let Ok(Some(_claim)) = self.store.try_lock(&key) {
-            delivery::sweep(self.store, &key);
-        }
-        self.sweeping.remove(&key);
-    }
-
-    /// On a thread of its own: hashing a model takes a while, and other workers want to be heard.
-    fn commit<'scope>(&mut self, id: NodeId, node: &'a Node, scope: &'scope Scope<'scope, '_>)
-    where
-        'a: 'scope,
-    {
-        let mut provenance = self.provenance(id);
-        let running = &self.running[&id];
-        let (attempt, spec) = (running.attempt.clone(), running.spec.clone());
-        let lock = running.lock.clone();
-        let (manifest, earlier) = (running.manifest.clone(), running.earlier.clone());
-        let forced = self.planner.forced(id);
-        let (store, sender) = (self.store, self.sender.clone());
-        let (origin, gpus) = (self.origin.clone(), node.needs().gpus);
-        let executor = &*self.settings.executor;
-        let started = threads::start_in(scope, move || {
-            provenance.origin = origin.map(|asked| asked.wait()).unwrap_or_default();
-            provenance.origin.gpus.truncate(gpus);
-            let delivery = Delivery {
-                attempt: &attempt,
-                earlier: &earlier,
-                spec: &spec,
-                manifest: &manifest,
-                types: node.kind.types(&node.params),
-                provenance,
-                forced,
-                adopted: None,
-            };
-            let committed = delivery::deliver(store, executor, &delivery);
-            // A try that comes after a failure wants the lock.
-            let lock = lock.filter(|_| committed.is_ok());
-            let made = committed.is_ok();
-            let _ = sender.send(News::Committed(id, Box::new(committed))); // The loop waits for both.
-            // Some file systems take longer for this than the node took, and nobody has to wait for it.
-            if let Some(_lock) = lock {
-                delivery::sweep(store, &spec.key);
-            }
-            if made {
-                let _ = sender.send(News::Swept(spec.key.clone())); // As above; at the end nobody asks.
-            }
-        });
-        if let Err(error) = started {
-            let failed = Err(CommitError::Store(error));
-            let _ = self.sender.send(News::Committed(id, Box::new(failed)));
-        }
-    }
-
-    fn handle_commit(&mut self, id: NodeId, committed: Result<Committed, CommitError>) {
-        let committed = match committed {
-            Ok(committed) => committed,
-            Err(CommitError::Outputs(message)) => {
-                return self.end_badly(id, Class::LostOutputs, message);
-            }
-            Err(CommitError::Store(error)) => {
-                return self.end_badly(id, Class::Environment, format!("{error:#}"));
-            }
-        };
-        let running = self
-            .running
-            .remove(&id)
-            .expect("only a running node is committed");
-        self.free.give_back(&running.taken);
-        // Who sweeps has the lock as long as it takes.
-        drop(running);
-        let (node, record) = (self.name(id), committed.record);
-        let key = record.key.clone();
-        if let Versus::Different(outputs) = &committed.versus {
-            let outputs = outputs.clone();
-            self.emit(Event::NotReproducible {
-                node: node.clone(),
-                key: key.clone(),
-                outputs,
-            });
-        }
-        self.made.insert(key.clone());
-        self.sweeping.insert(key.clone());
-        self.store.remember(self.planner.plan_key(id), &key);
-        let brief = RecordSummary::of(&record, false);
-        if self.store.has_remote() {
-            self.errands.ask(Errand::Publish(id, Box::new(record)));
-        }
-        self.emit(Event::Committed {
-            node,
-            key: key.clone(),
-            outputs: plan::outputs(&brief),
-            cost: self.spent.get(&id).cloned().unwrap_or_default(),
-            reproduced: committed.versus == Versus::Same,
-        });
-        self.briefs.insert(id, brief);
-        self.set(id, State::Done { key });
-        self.advance();
-    }
-
-    fn end_badly(&mut self, id: NodeId, class: Class, message: String) {
-        let running = self.running.remove(&id).expect("only a running node ends");
-        self.free.give_back(&running.taken);
-        // Elsewhere that is done by whoever attends to it, who may still be at work.
-        if self.settings.executor.elsewhere().is_none() {
-            running.attempt.drop_outputs();
-        }
-        if class == Class::Interrupted {
-            self.set(id, State::Interrupted);
-            return self.advance();
-        }
-        if class == Class::Environment {
-            self.trouble
-                .get_or_insert_with(|| format!("node `{}`: {message}", running.spec.node));
-        }
-        if self.try_again(id, &running, class, &message) {
-            return;
-        }
-        let tail = running.attempt.stderr_tail();
-        let failed = State::Failed {
-            message,
-            tail,
-            class,
-            peak_bytes: Some(running.watch.peak()).filter(|peak| *peak > 0),
-        };
-        self.fail(id, failed);
     }
 }

@@ -1,7 +1,8 @@
 //! Runs a plan: `drive` decides and is the one door for states, `tokens` says who starts next, `lifecycle` is what happens to one node
-//! (lock, attempt, worker, commit), `supervise` looks after those that run and says whether one is tried again, `spending` after what
-//! they ask of services, `contention` after keys that somebody else has, `sharing` after what is asked of a remote; `executor` is where they run. The verdicts come from
-//! `plan::Planner`, node by node as inputs become known. What cannot run here is refused before anything starts: `limit`, `wanting`.
+//! (lock, attempt, worker), `ending` what becomes of it (commit, failure), `supervise` looks after those that run and says whether one is
+//! tried again, `spending` after what they ask of services, `contention` after keys that somebody else has, `sharing` after what is asked
+//! of a remote, `leasing` after what other machines make; `executor` is where they run. The verdicts come from `plan::Planner`, node by
+//! node as inputs become known. What cannot run here is refused before anything starts: `limit`, `wanting`.
 
 pub mod attend;
 pub mod dispatch;
@@ -15,9 +16,12 @@ pub mod worker;
 mod contention;
 mod delivery;
 mod drive;
+mod ending;
 mod errands;
 mod exec;
 mod keeper;
+mod leases;
+mod leasing;
 mod lifecycle;
 mod limit;
 mod outcome;
@@ -44,6 +48,7 @@ use crate::system::{Process, clock};
 use errands::Errands;
 use exec::{Exec, Limited};
 use executor::Resources;
+use leases::Leasing;
 pub use limit::Limit;
 pub use outcome::{NodeEnd, Outcome};
 use queue::Queue;
@@ -162,6 +167,8 @@ pub fn run(
                 None => PerNode::default(),
                 Some(_) => needs(graph, &plan),
             },
+            lengths: lengths(&plan),
+            longest: BTreeMap::new(),
             saved: BTreeMap::new(),
             planned: plan
                 .nodes
@@ -186,7 +193,9 @@ pub fn run(
             trouble: None,
             origin: None,
             stopping: None,
+            without_card: BTreeSet::new(),
             errands: Errands::default(),
+            leasing: Leasing::default(),
             limited: Limited::default(),
         };
         exec.emit(Event::RunStarted {
@@ -253,6 +262,15 @@ fn users(graph: &Graph, selected: &[NodeId]) -> PerNode<Vec<NodeId>> {
 fn needs(graph: &Graph, plan: &Plan) -> PerNode<Needs> {
     let each = plan.nodes.iter();
     each.map(|p| (p.decision.id, p.needs(graph))).collect()
+}
+
+/// How long nodes will take, in seconds, where that can be told.
+fn lengths(plan: &Plan) -> PerNode<f64> {
+    let known = plan.nodes.iter().filter(|p| {
+        // What a hit took whose bytes are gone says nothing of it.
+        p.estimate.is_known() && !matches!(p.decision.verdict, Verdict::Hit(_))
+    });
+    known.map(|p| (p.decision.id, p.estimate.seconds)).collect()
 }
 
 /// What nodes are expected to take of the memory at most: by what was said of them, else by the nearest earlier records.

@@ -3,9 +3,9 @@
 
 use crate::kind::Needs;
 use crate::store::claims::SECONDS;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, anyhow, ensure};
 use base::bounded;
-use base::text::{listed, parse_bytes};
+use base::text::{did_you_mean, listed, parse_bytes};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -51,9 +51,15 @@ pub struct Profile {
     pub address: Option<String>,
     /// `command`: what submits, asks and ends jobs.
     pub command: Option<Command>,
-    /// Jobs that are there at once, at most.
+    /// Jobs that are there at once, at most; an element of an array is a job.
     #[serde(default = "many")]
     pub jobs: usize,
+    /// Nodes of equal needs that are expected to take no longer than this, one after the other, share a job; 0: each has its own.
+    #[serde(default = "pack")]
+    pub pack_seconds: f64,
+    /// How long a submission may wait for others that can share a job or an array with it.
+    #[serde(default = "gather")]
+    pub gather_seconds: f64,
     /// How long a job that is asked to stop has to save its state, before the scheduler is asked to end it; and how long before its
     /// time limit it is asked.
     #[serde(default = "grace")]
@@ -71,6 +77,8 @@ pub struct Profile {
     /// After how long without a sign of life a claim counts as given up.
     #[serde(default = "claim")]
     pub claim_seconds: f64,
+    /// The store that others share, as whoever knows remotes reads it.
+    pub remote: Option<toml::Value>,
 }
 
 /// Who schedules.
@@ -150,6 +158,14 @@ fn many() -> usize {
     64
 }
 
+fn pack() -> f64 {
+    120.0
+}
+
+fn gather() -> f64 {
+    2.0
+}
+
 fn grace() -> f64 {
     90.0
 }
@@ -173,12 +189,28 @@ fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     parse_bytes(&text).map(Some).ok_or_else(wrong)
 }
 
+/// What is wrong with a text, in a sentence: its parser draws it on several lines, and names all that it knows where one is near.
+fn wrong(error: &toml::de::Error, text: &str) -> Error {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+    let message = error.message().trim().replace('\n', "; ");
+    let named = message.strip_prefix("unknown field `");
+    let named = named.and_then(|rest| rest.split_once("`, expected one of "));
+    let near = named.and_then(|(name, known)| {
+        let known = known.split(", ").map(|word| word.trim_matches('`'));
+        let near = did_you_mean(name, known)?;
+        Some(format!("unknown field `{name}`; did you mean `{near}`?"))
+    });
+    anyhow!("line {line}: {}", near.unwrap_or(message))
+}
+
 impl Profile {
     pub fn read(path: &Path) -> Result<Profile> {
         let shown = || format!("profile {}", path.display());
         let text = bounded::read(path, MOST).with_context(shown)?;
         let text = String::from_utf8(text).with_context(shown)?;
-        let mut profile: Profile = toml::from_str(&text).with_context(shown)?;
+        let read = toml::from_str(&text).map_err(|error| wrong(&error, &text));
+        let mut profile: Profile = read.with_context(shown)?;
         let stem = path.file_stem().unwrap_or_default();
         profile.name = stem.to_string_lossy().into_owned();
         profile.sound().with_context(shown)?;
@@ -196,6 +228,8 @@ impl Profile {
             "`executor = \"ray\"` needs an `address`, as \"http://127.0.0.1:8265\""
         );
         for (name, seconds) in [
+            ("pack_seconds", self.pack_seconds),
+            ("gather_seconds", self.gather_seconds),
             ("grace_seconds", self.grace_seconds),
             ("ask_seconds", self.ask_seconds),
             ("settle_seconds", self.settle_seconds),
@@ -230,6 +264,10 @@ impl Profile {
                 names()
             )
         })
+    }
+
+    pub fn gather(&self) -> Duration {
+        Duration::from_secs_f64(self.gather_seconds)
     }
 
     pub fn grace(&self) -> Duration {

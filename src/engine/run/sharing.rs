@@ -3,6 +3,8 @@
 
 use super::errands::{Back, Errand, Fetched};
 use super::exec::{Exec, News};
+use super::leases::Answer;
+use super::leasing;
 use crate::events::event::State;
 use crate::graph::NodeId;
 use crate::store::index::RecordSummary;
@@ -10,6 +12,7 @@ use crate::store::record::{Artifact, Record};
 use crate::store::remote::Published;
 use crate::store::{Lookup, Store};
 use anyhow::Result;
+use base::device::Moved;
 use base::hash::Key;
 use base::text::count;
 use base::threads;
@@ -38,7 +41,7 @@ struct Wanted {
 impl<'a> Exec<'a> {
     /// Whether the remote is to be asked before this node starts, or is being asked.
     pub(super) fn looks_first(&mut self, id: NodeId) -> bool {
-        if self.errands.before.contains(&id) {
+        if self.errands.before.contains(&id) || self.leasing.is_asked(id) {
             return true;
         }
         if self.errands.asked.contains_key(&id) || !self.store.has_remote() {
@@ -58,6 +61,10 @@ impl<'a> Exec<'a> {
         'a: 'scope,
     {
         self.check_end();
+        while let Some(errand) = self.errands.first.pop_front() {
+            self.errands.under_way += 1;
+            self.go(errand, scope);
+        }
         let mut later = VecDeque::new();
         while self.errands.under_way < AT_ONCE
             && let Some(errand) = self.errands.waiting.pop_front()
@@ -98,14 +105,32 @@ impl<'a> Exec<'a> {
             Errand::Bytes(id, _) => Some(*id),
             _ => None,
         };
+        let lease_of = match &errand {
+            Errand::Lease { id, .. } => Some(*id),
+            _ => None,
+        };
+        // What another machine makes needs no inputs here.
+        let look = match &errand {
+            Errand::Before(id) => {
+                (self.is_theirs(*id) || !wanted.is_empty()) && self.wants_lease(*id)
+            }
+            _ => false,
+        };
         let run = move || {
             let stopped = || stop.requests() > 0;
             let back = match errand {
                 Errand::Before(id) => {
-                    Back::Before(id, fetch(store, id, ask.as_ref(), &wanted, &stopped))
+                    let asked = Asked {
+                        key: ask.as_ref(),
+                        look,
+                    };
+                    Back::Before(id, fetch(store, id, asked, &wanted, &stopped))
+                }
+                Errand::Lease { id, key, run, node } => {
+                    Back::Lease(id, leasing::ask(store, &key, &run, &node))
                 }
                 Errand::Bytes(id, brief) => {
-                    let fetched = fetch(store, id, None, &wanted, &stopped);
+                    let fetched = fetch(store, id, Asked::default(), &wanted, &stopped);
                     Back::Bytes(id, brief, fetched)
                 }
                 Errand::Publish(id, record) => {
@@ -125,6 +150,9 @@ impl<'a> Exec<'a> {
             self.errands.before.clear();
             if let Some(id) = of {
                 self.set(id, State::Interrupted);
+            }
+            if let Some(id) = lease_of {
+                self.leased(id, Answer::Unknown);
             }
             self.trouble.get_or_insert_with(|| format!("{error:#}"));
         }
@@ -154,7 +182,7 @@ impl<'a> Exec<'a> {
                 });
                 wanted.into_iter().collect()
             }
-            Errand::Publish(..) | Errand::Settle => vec![],
+            Errand::Lease { .. } | Errand::Publish(..) | Errand::Settle => vec![],
         }
     }
 
@@ -169,6 +197,7 @@ impl<'a> Exec<'a> {
         self.errands.under_way -= 1;
         match back {
             Back::Before(id, fetched) => self.before_start(id, fetched),
+            Back::Lease(id, answer) => self.leased(id, answer),
             Back::Bytes(id, brief, fetched) => self.bytes_came(id, brief, fetched),
             Back::Published(id, record, published) => self.published(id, &record, published),
             Back::Settled(settled) => {
@@ -188,8 +217,12 @@ impl<'a> Exec<'a> {
             self.log(node, text);
         }
         // It was stopped meanwhile.
-        if self.ready.get(id).is_none() {
+        let Some(ready) = self.ready.get(id) else {
             return;
+        };
+        if let Some(tenant) = fetched.theirs {
+            let key = ready.key.clone();
+            return self.others_make(id, key, tenant);
         }
         if let Some(brief) = fetched.found {
             self.ready.remove(id);
@@ -237,6 +270,7 @@ impl<'a> Exec<'a> {
 
     fn published(&mut self, id: NodeId, record: &Record, published: Result<Option<Published>>) {
         self.errands.publishing -= 1;
+        self.leasing.published(id);
         match published {
             Ok(Some(Published::Other(there))) => {
                 if let Some(text) = differs(record, &there.text) {
@@ -309,16 +343,25 @@ impl<'a> Exec<'a> {
     }
 }
 
+/// What is asked of a node.
+#[derive(Default)]
+struct Asked<'a> {
+    /// Whether somebody has made what has this key.
+    key: Option<&'a Key>,
+    /// Whether somebody makes it now.
+    look: bool,
+}
+
 /// Whether somebody has made the node meanwhile; else the bytes of its inputs.
 fn fetch(
     store: &Store,
     id: NodeId,
-    ask: Option<&Key>,
+    asked: Asked,
     wanted: &[Wanted],
     stopped: &dyn Fn() -> bool,
 ) -> Fetched {
     let mut fetched = Fetched::default();
-    if let Some(key) = ask {
+    if let Some(key) = asked.key {
         match store.ask_remote(key) {
             Ok(Lookup::Evicted(record)) => {
                 fetched.found = Some(Box::new(RecordSummary::of(&record, true)));
@@ -328,6 +371,12 @@ fn fetch(
             Err(error) => fetched
                 .told
                 .push((id, format!("{error:#}; it is made here"))),
+        }
+        if let Some((leases, _)) = store.leases().filter(|_| asked.look) {
+            fetched.theirs = leases.tenant(key);
+        }
+        if fetched.theirs.is_some() {
+            return fetched;
         }
     }
     for one in wanted {
@@ -382,8 +431,16 @@ fn differs(record: &Record, there: &str) -> Option<String> {
     let others: Vec<String> = record.outputs.iter().filter_map(other).collect();
     (!others.is_empty()).then(|| {
         let made = &there.provenance;
+        let [own, its] = [record, &there].map(|r| &r.provenance.origin.devices[..]);
+        let why = match Moved::between(its, own) {
+            None => "the node is not reproducible".to_string(),
+            Some(moved) => format!(
+                "they are of another device: {} there, {} here",
+                moved.before, moved.now
+            ),
+        };
         format!(
-            "the remote has other bytes of {}, made by run {} of `{}`: the node is not reproducible",
+            "the remote has other bytes of {}, made by run {} of `{}`: {why}",
             others.join(", "),
             made.run,
             made.recipe

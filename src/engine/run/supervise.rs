@@ -17,6 +17,7 @@ impl Exec<'_> {
             return;
         }
         self.looked = Instant::now();
+        self.stop_left();
         let mut silent = vec![];
         for (id, running) in &mut self.running {
             // Who cannot say that he lives has to end: somebody else may begin the same.
@@ -55,9 +56,18 @@ impl Exec<'_> {
                 self.tries.remove(&(id, class.words()));
             }
         }
-        let tries = self.tries.entry((id, class.words())).or_default();
+        // Nothing happened to one whose job never came to it. The next job is its own, so that this is said once.
+        let counted = match running.unreached {
+            true => "unreached",
+            false => class.words(),
+        };
+        let tries = self.tries.entry((id, counted)).or_default();
         let salt = format!("{} {}", self.run, running.spec.node);
-        let Some(pause) = self.settings.retries.pause(class, *tries, saved, &salt) else {
+        let pause = match running.unreached {
+            true => Some(Duration::ZERO),
+            false => self.settings.retries.pause(class, *tries, saved, &salt),
+        };
+        let Some(pause) = pause else {
             return false;
         };
         *tries += 1;

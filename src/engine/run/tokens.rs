@@ -5,7 +5,8 @@ use crate::events::event::State;
 use crate::graph::NodeId;
 use crate::kind::failure::Class;
 use crate::kind::{Needs, Threads};
-use crate::run::executor::Resources;
+use crate::plan::SLACK;
+use crate::run::executor::{Elsewhere, Expected, Resources};
 use base::text::count;
 use std::time::Instant;
 
@@ -30,6 +31,16 @@ impl Exec<'_> {
     /// but none gets fewer than `FEW`: a long node keeps what it was given, so it had better wait for enough. Unless many
     /// long ones are ready: then a thread each.
     pub(super) fn start_ready(&mut self) {
+        let before = self.running.len();
+        self.start_due();
+        if let Some(there) = self.settings.executor.elsewhere()
+            && self.running.len() == before
+        {
+            there.at_rest();
+        }
+    }
+
+    fn start_due(&mut self) {
         if self.ready.len() == 0 {
             return;
         }
@@ -63,8 +74,8 @@ impl Exec<'_> {
                 continue;
             }
             let needs = self.needs(id);
-            if self.settings.executor.elsewhere().is_some() {
-                self.start_elsewhere(id);
+            if let Some(there) = self.settings.executor.elsewhere() {
+                self.start_elsewhere(there, id);
                 continue;
             }
             if needs.gpus > self.settings.capacity.gpus {
@@ -81,6 +92,10 @@ impl Exec<'_> {
             if threads > self.free.threads || needs.gpus > self.free.gpus || !self.has_room(id) {
                 continue;
             }
+            if let Some(other) = self.has_its_card(id) {
+                self.wait_for_card(id, other);
+                continue;
+            }
             let taken = Resources {
                 threads,
                 gpus: needs.gpus,
@@ -92,11 +107,12 @@ impl Exec<'_> {
         }
     }
 
-    /// What it takes there is no part of what there is here: as many at once as were allowed.
-    fn start_elsewhere(&mut self, id: NodeId) {
+    /// What it takes there is no part of what there is here: as many jobs at once as were allowed.
+    fn start_elsewhere(&mut self, there: &dyn Elsewhere, id: NodeId) {
         let most = self.settings.capacity.threads;
         let most = self.settings.jobs.map_or(most, |jobs| jobs.min(most));
-        if self.running.len() >= most {
+        let most = most.saturating_sub(self.leasing.count());
+        if !there.has_room(&self.needs_there(id), self.expected(id), most) {
             return;
         }
         if let Err(error) = self.start(id, Resources::default()) {
@@ -108,6 +124,22 @@ impl Exec<'_> {
     pub(super) fn needs_there(&self, id: NodeId) -> Needs {
         let planned = self.needs.get(id).copied();
         planned.unwrap_or_else(|| self.needs(id))
+    }
+
+    /// How long a node will take, for others that would share a job with it: as it was planned, else as the longest of its kind took in
+    /// this run. None of one that was tried before: it may be what ended its job.
+    pub(super) fn expected(&self, id: NodeId) -> Option<Expected> {
+        let mut tried = self.tries.range((id, "")..);
+        if tried.next().is_some_and(|((of, _), _)| *of == id) {
+            return None;
+        }
+        let node = self.graph.node(id);
+        let planned = self.lengths.get(id).copied();
+        let seconds = planned.or_else(|| self.longest.get(node.kind.name).copied())?;
+        let said = node.needs().hours;
+        let limited = self.needs_there(id).hours.is_some();
+        let hours = said.or(limited.then_some(seconds * SLACK / 3600.0));
+        Some(Expected { seconds, hours })
     }
 
     /// One that could wait for ever: of those that were to run, `wanting` has refused it before; this was a hit whose bytes are gone.
@@ -123,6 +155,25 @@ impl Exec<'_> {
         self.fail(id, failed);
     }
 
+    /// The node of this run that computes on the GPU of this one. What other runs have is seen by workers.
+    fn has_its_card(&self, id: NodeId) -> Option<NodeId> {
+        let device = self.graph.node(id).device().filter(|d| d.is_gpu())?;
+        let mut works = self.running.iter().filter(|(_, r)| r.task.is_some());
+        let other = works.find(|(other, _)| self.graph.node(**other).device() == Some(device));
+        other.map(|(other, _)| *other)
+    }
+
+    fn wait_for_card(&mut self, id: NodeId, other: NodeId) {
+        if self.without_card.insert(id) {
+            let device = self.graph.node(id).device().unwrap_or_default();
+            let other = self.name(other);
+            self.log(
+                id,
+                format!("waits for {device}, which `{other}` computes on"),
+            );
+        }
+    }
+
     fn needs(&self, id: NodeId) -> Needs {
         self.graph.node(id).needs()
     }
@@ -135,7 +186,7 @@ impl Exec<'_> {
         if self.sweeping.len() + committed >= TRAILING {
             return false;
         }
-        if self.running.is_empty() {
+        if self.running.is_empty() && self.leasing.count() == 0 {
             return true;
         }
         if committed >= COMMITTED {
@@ -144,7 +195,7 @@ impl Exec<'_> {
         if self
             .settings
             .jobs
-            .is_some_and(|most| self.running.len() >= most)
+            .is_some_and(|most| self.running.len() + self.leasing.count() >= most)
         {
             return false;
         }
@@ -153,7 +204,8 @@ impl Exec<'_> {
         let taken = self
             .running
             .iter()
-            .map(|(id, r)| expected(id).max(r.watch.peak()));
+            .map(|(id, r)| expected(id).max(r.watch.peak()))
+            .chain(self.leasing.asked.keys().map(expected));
         let taken: u64 = taken.sum();
         let wanted = expected(&id);
         wanted == 0

@@ -20,6 +20,8 @@ pub struct Wanting {
     pub files: BTreeMap<String, Vec<Absent>>,
     /// Programs, in sentences.
     pub programs: BTreeMap<String, Vec<String>>,
+    /// What is lacking of the device that it computes on, in a sentence.
+    pub devices: BTreeMap<String, String>,
 }
 
 impl Wanting {
@@ -43,6 +45,10 @@ impl Wanting {
             if let Some(programs) = programs.filter(|all| !all.is_empty()) {
                 wanting.programs.insert(node.name.clone(), programs);
             }
+            let lacks = node.lacks();
+            wanting
+                .devices
+                .extend(lacks.map(|lacks| (node.name.clone(), lacks)));
             if !files.is_empty() {
                 wanting.files.insert(node.name.clone(), files);
             }
@@ -55,6 +61,7 @@ impl Wanting {
     pub fn elsewhere(graph: &Graph, plan: &Plan, profile: &Profile) -> Wanting {
         let mut wanting = Wanting {
             programs: BTreeMap::new(),
+            devices: BTreeMap::new(),
             ..Wanting::of(graph, plan)
         };
         if profile.secrets_file.is_some() {
@@ -64,7 +71,13 @@ impl Wanting {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.variables.is_empty() && self.files.is_empty() && self.programs.is_empty()
+        let Wanting {
+            variables,
+            files,
+            programs,
+            devices,
+        } = self;
+        variables.is_empty() && files.is_empty() && programs.is_empty() && devices.is_empty()
     }
 
     /// A line a thing, and the nodes that want it: several nodes often want the same.
@@ -79,6 +92,8 @@ impl Wanting {
         let variables = self.variables.iter();
         let variables = variables
             .flat_map(|(node, names)| names.iter().map(move |n| (node.as_str(), n.clone())));
+        let devices = self.devices.iter();
+        let devices = devices.map(|(node, lacks)| (node.as_str(), lacks.clone()));
         let hub = self.files.values().flatten().any(|f| f.get.is_some());
         let hub = match hub && cfg!(feature = "hub") {
             true => "\n  `pipe fetch RECIPE` downloads those on the hub",
@@ -87,6 +102,7 @@ impl Wanting {
         [
             ("files that are not on this machine", by_thing(files) + hub),
             ("programs that are not here", by_thing(programs)),
+            ("devices that are not here", by_thing(devices)),
             (
                 "environment variables that are not set here",
                 by_thing(variables),
@@ -124,8 +140,9 @@ pub fn too_large(graph: &Graph, plan: &Plan, there: &Resources) -> Option<String
         if matches!(planned.decision.verdict, Verdict::Hit(_)) {
             return None;
         }
-        let needed = graph.node(planned.decision.id).needs().gpus;
-        (needed > there.gpus).then(|| needed.to_string())
+        let node = graph.node(planned.decision.id);
+        let needed = node.needs().gpus;
+        (needed > there.gpus && node.lacks().is_none()).then(|| needed.to_string())
     });
     if !gpus.is_empty() {
         let there = count(there.gpus as u64, "GPU there is", "GPUs there are");

@@ -10,6 +10,9 @@ pub(super) struct Watch {
     pulse: Pulse,
     /// How many answers of others it had.
     answers: Option<(u64, u64)>,
+    /// How much was done when it first said so, and whether it is more by now.
+    from: Option<u64>,
+    moved: bool,
     /// When its silence is said again.
     next: f64,
     peak: u64,
@@ -21,6 +24,8 @@ impl Watch {
             since: Instant::now(),
             pulse: Pulse::new(0.0),
             answers: None,
+            from: None,
+            moved: false,
             next: 0.0,
             peak: 0,
         }
@@ -36,6 +41,9 @@ impl Watch {
             && self.answers.replace((*done, *made)) == Some((*done, *made))
         {
             return;
+        }
+        if let Message::Progress { done, .. } = message {
+            self.moved |= *self.from.get_or_insert(*done) != *done;
         }
         self.pulse.beat(self.since.elapsed().as_secs_f64());
         self.next = 0.0;
@@ -61,7 +69,8 @@ impl Watch {
 
     /// How long it has been silent, if that is to be said now: when it begins to be long, and whenever it has doubled.
     pub(super) fn silence(&mut self) -> Option<f64> {
-        let silence = self.pulse.silent(self.since.elapsed().as_secs_f64())?;
+        let now = self.since.elapsed().as_secs_f64();
+        let silence = self.pulse.worth_saying(now, !self.moved)?;
         if silence < self.next {
             return None;
         }

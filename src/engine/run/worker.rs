@@ -2,12 +2,14 @@
 //! the key and is never read.
 
 use super::executor::local;
-use crate::kind::Registry;
 use crate::kind::context::{Interrupted, NodeCtx, Transient};
-use crate::kind::failure::{Class, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TRANSIENT};
+use crate::kind::failure::{self, Class, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TRANSIENT};
 use crate::kind::messages::{Message, send};
+use crate::kind::{Kind, Registry};
 use crate::system::usage::is_environment;
 use anyhow::anyhow;
+use base::device::{DeviceName, OutOfMemory};
+use base::text::bytes;
 use std::path::Path;
 
 /// The hidden verb `worker DIR`: runs one attempt and returns the process's exit status.
@@ -24,6 +26,10 @@ pub fn main(registry: &Registry, dir: &Path) -> i32 {
                 )
             })?;
         let outcome = (kind.run)(&mut ctx);
+        let outcome = outcome.map_err(|error| match said_memory(&error) {
+            true => memory(&ctx, kind, error),
+            false => error,
+        });
         ctx.write_usage().and(outcome)
     });
     match outcome {
@@ -34,6 +40,7 @@ pub fn main(registry: &Registry, dir: &Path) -> i32 {
             let class = match &error {
                 e if e.chain().any(is_environment) => Class::Environment,
                 e if e.chain().any(|cause| cause.is::<Transient>()) => Class::Transient,
+                e if said_memory(e) => Class::OutOfMemory,
                 _ => Class::Error,
             };
             send(&Message::Failed {
@@ -46,4 +53,43 @@ pub fn main(registry: &Registry, dir: &Path) -> i32 {
             }
         }
     }
+}
+
+/// Whether there was no room, on this machine or on a device.
+fn said_memory(error: &anyhow::Error) -> bool {
+    failure::is_of_memory(&format!("{error:#}"))
+}
+
+/// Execution parameters by which a model takes less, and what to do with them.
+const LESS: [(&str, &str); 3] = [
+    ("recompute", "`recompute = true`"),
+    ("sample_rows", "a smaller `sample_rows`"),
+    ("rows", "smaller `rows`"),
+];
+
+/// With what its device has, and what of the node makes it take less; none of these is in its key.
+fn memory(ctx: &NodeCtx, kind: &Kind, error: anyhow::Error) -> anyhow::Error {
+    let device = ctx.device();
+    if kind.computes.is_none() || device == DeviceName::Cpu {
+        return error;
+    }
+    let computes = kind.computes.as_ref();
+    let there = computes.and_then(|computes| (computes.memory)(device));
+    let told = error.chain().any(|cause| cause.is::<OutOfMemory>());
+    let there = there
+        .filter(|_| !told)
+        .map_or(String::new(), |(free, total)| {
+            format!("; {} of {} are free", bytes(free), bytes(total))
+        });
+    let specs = kind.own_execution();
+    let known = |name: &str| specs.iter().any(|spec| spec.name == name);
+    let less = LESS
+        .iter()
+        .filter(|(name, _)| known(name) && !ctx.is_on(name));
+    let less: Vec<&str> = less.map(|(_, what)| *what).collect();
+    let less = match less.is_empty() {
+        true => String::new(),
+        false => format!("; it takes less with {}", less.join(" or ")),
+    };
+    anyhow!("{error:#}{there}{less}")
 }

@@ -1,37 +1,48 @@
-//! The attempts in a store: a fresh one, all of a key. Their numbers count up and are given once.
+//! The attempts in a store: a fresh one, all of a key. Their numbers count up and are given once. One is under its name when all of it
+//! is there, so that every folder here says whose it is.
 
 use super::Store;
 use super::record::Artifact;
 use crate::kind::attempt::{Attempt, Spec};
+use crate::system::clock;
 use crate::system::fault;
 use crate::system::files::{self, names};
 use anyhow::{Context, Result};
 use base::bounded;
 use base::hash::{Digest, Key};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 impl Attempt {
     /// A fresh folder, with its inputs laid out.
     pub fn create(store: &Store, spec: &Spec, inputs: &[(&str, Artifact)]) -> Result<Attempt> {
-        let dir = next(store, &spec.key)?;
-        let made = || format!("creating attempt {}", dir.display());
-        let attempt = Attempt { dir: dir.clone() };
+        let draft = Attempt {
+            dir: store.tmp().join(clock::unique()),
+        };
+        let made = draft
+            .lay_out(store, spec, inputs)
+            .and_then(|()| named(store, &draft.dir, &spec.key));
+        if made.is_err() {
+            let _ = draft.remove(); // What stays is a draft that grows old.
+        }
+        Ok(Attempt { dir: made? })
+    }
+
+    fn lay_out(&self, store: &Store, spec: &Spec, inputs: &[(&str, Artifact)]) -> Result<()> {
+        let made = || format!("laying out attempt {}", self.dir.display());
         for part in ["in", "out", "resume", "logs"] {
-            fs::create_dir(dir.join(part)).with_context(made)?;
+            fs::create_dir_all(self.dir.join(part)).with_context(made)?;
         }
         for name in &spec.outputs {
-            fs::create_dir(attempt.output(name)).with_context(made)?;
+            fs::create_dir(self.output(name)).with_context(made)?;
         }
         for (port, artifact) in inputs {
-            store
-                .objects()
-                .link(&artifact.files, &attempt.input(port))?;
+            store.objects().link(&artifact.files, &self.input(port))?;
         }
         fault::point("attempt-folder")?;
         let text = serde_json::to_vec_pretty(spec).with_context(made)?;
-        fs::write(dir.join("attempt.json"), text).with_context(made)?;
-        Ok(attempt)
+        fs::write(self.dir.join("attempt.json"), text).with_context(made)
     }
 
     /// What its worker reads, as it is on this machine: `spec`, and the links of its inputs, which lie in this store.
@@ -83,16 +94,14 @@ impl Attempt {
         Ok(found.into_iter().map(|(_, attempt)| attempt).collect())
     }
 
-    /// Attempts of a committed key have served. Under its claim, so none of them is alive; what cannot be removed is litter. An engine
-    /// that ended while it laid one out has left a folder that does not say whose it is: whoever has the claim of a key is the only one
-    /// who makes folders that are called like it.
+    /// Attempts of a committed key have served. Under its claim, so none of them is alive; what cannot be removed is litter. Whoever has
+    /// the claim of a key is the only one who makes folders that are called like it, so one that does not say whose it is goes as well.
     pub fn sweep(store: &Store, key: &Key) {
         for (_, name) in numbered(store, key).unwrap_or_default() {
             let attempt = Attempt {
                 dir: store.attempts().join(name),
             };
-            let unsaid = !attempt.dir.join("attempt.json").exists();
-            if unsaid || attempt.spec().is_ok_and(|spec| spec.key == *key) {
+            if attempt.spec().map_or(true, |spec| spec.key == *key) {
                 let _ = attempt.remove();
             }
         }
@@ -115,14 +124,18 @@ fn links(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// A fresh folder. Numbers and not times say which attempt came later: the clock may have been set back.
-fn next(store: &Store, key: &Key) -> Result<PathBuf> {
+/// Gives a folder the next name of the key's attempts. Numbers and not times say which came later: the clock may have been set back.
+fn named(store: &Store, draft: &Path, key: &Key) -> Result<PathBuf> {
     let last = numbered(store, key)?.into_iter().map(|(n, _)| n).max();
     for number in last.unwrap_or(0) + 1.. {
         let dir = store.attempts().join(format!("{}-{number}", key.short()));
-        match fs::create_dir(&dir) {
+        match fs::rename(draft, &dir) {
             // Another key with the same first digits took it.
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty
+                ) => {}
             other => {
                 other.with_context(|| format!("creating attempt {}", dir.display()))?;
                 return Ok(dir);

@@ -7,13 +7,14 @@
 
 use crate::graph::manifest::Manifest;
 use crate::kind::Type;
-use crate::kind::attempt::{Attempt, Spec};
+use crate::kind::attempt::{self, Attempt, Spec};
 use crate::store::objects::Taken;
 use crate::store::record::{Adopted, Artifact, Cost, Provenance, Record};
 use crate::store::{Lookup, Store};
 use crate::system::fault;
 use crate::system::files;
 use anyhow::{Context, Result};
+use base::device::{DeviceUsed, Moved};
 use base::hash::Digest;
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,6 +35,8 @@ pub enum Versus {
     Beaten,
     /// Other bytes: the outputs that differ, by name. The old record is in quarantine.
     Different(Vec<String>),
+    /// The same, and no wonder: they were computed on something else.
+    OtherDevice(Vec<String>, Moved),
 }
 
 /// Why there is no record.
@@ -106,7 +109,7 @@ fn store_record(
         // Progress, usage and messages have served; most nodes say nothing on stderr.
         let kept = !matches!(
             relative.as_str(),
-            "progress.json" | "usage.json" | "messages.jsonl"
+            "progress.json" | "usage.json" | "messages.jsonl" | attempt::DEVICES
         );
         if !kept || fs::metadata(&path).is_ok_and(|m| m.len() == 0) {
             continue;
@@ -122,7 +125,7 @@ fn store_record(
         manifest: delivery.manifest.text().to_string(),
         outputs,
         cost: cost(delivery),
-        provenance: delivery.provenance.clone(),
+        provenance: provenance(delivery),
         logs,
         accepted: None,
         adopted: delivery.adopted.clone(),
@@ -161,12 +164,14 @@ fn settle(store: &Store, record: Record, forced: bool) -> Result<Committed> {
                 versus: Versus::Beaten,
             });
         }
+        let [before, now] = [old, &record].map(|r| &r.provenance.origin.devices[..]);
+        let versus = match Moved::between(before, now) {
+            Some(moved) => Versus::OtherDevice(different, moved),
+            None => Versus::Different(different),
+        };
         store.retire_record(key)?;
         store.add_record(&record)?;
-        return Ok(Committed {
-            record,
-            versus: Versus::Different(different),
-        });
+        return Ok(Committed { record, versus });
     }
     store.retire_record(key)?;
     store.add_record(&record)?;
@@ -189,6 +194,30 @@ fn differing(old: &BTreeMap<&str, &Digest>, new: &BTreeMap<&str, &Digest>) -> Ve
         .filter(|(name, d)| old.get(*name) != Some(d))
         .map(|(name, _)| name.to_string())
         .collect()
+}
+
+/// With what it was computed on, from the first attempt whose work is in it.
+fn provenance(delivery: &Delivery) -> Provenance {
+    let mut provenance = delivery.provenance.clone();
+    let earlier = delivery.earlier.iter().rev().filter(|a| a.resumable());
+    let each = earlier.chain([delivery.attempt]).map(Attempt::devices);
+    let each: Vec<Vec<DeviceUsed>> = each.collect();
+    if each.iter().all(Vec::is_empty) {
+        return provenance;
+    }
+    let devices = &mut provenance.origin.devices;
+    for used in each {
+        let used = match used.is_empty() {
+            true => vec![DeviceUsed::cpu()],
+            false => used,
+        };
+        for one in used {
+            if !devices.contains(&one) {
+                devices.push(one);
+            }
+        }
+    }
+    provenance
 }
 
 fn cost(delivery: &Delivery) -> Cost {

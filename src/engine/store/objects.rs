@@ -2,20 +2,24 @@
 
 use super::remote::Remote;
 use super::shards::Shards;
-use crate::system::files::{Blob, hash_file, sync_dir};
+use crate::system::files::{Blob, hash_file, link_new, sync_dir};
 use crate::system::{clock, fault};
 use anyhow::{Context, Result, bail, ensure};
 use base::bounded;
 use base::hash::Digest;
+use base::threads;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 /// Before the digest in the name of what has arrived of a blob.
 const PARTIAL: &str = "pull-";
+
+/// Bytes that arrive before the disk is asked to write them down.
+const STRIDE: u64 = 32 << 20;
 
 /// Whether a draft is a part of a blob that is on its way from a remote.
 pub(super) fn is_partial(draft: &str) -> bool {
@@ -186,10 +190,7 @@ impl Objects {
         if target.exists() && !self.has(blob) {
             self.quarantine(&blob.digest)?;
         }
-        match fs::hard_link(file, &target) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            other => other?,
-        }
+        link_new(file, &target)?;
         fault::point("object-linked")?;
         taken.folders.insert(shard);
         Ok(())
@@ -264,21 +265,39 @@ impl Objects {
         let mut hasher = blake3::Hasher::new();
         let mut have = io::copy(&mut partial.file, &mut hasher)?;
         let arrived = have;
-        let mut take = |bytes: &[u8]| {
-            have += bytes.len() as u64;
-            ensure!(have <= blob.size, "it has more bytes than its record says");
-            hasher.update(bytes);
-            partial.file.write_all(bytes)?;
-            fault::point("pull-part")?;
-            match enough() {
-                Some(why) => bail!(why),
-                None => Ok(()),
+        let file = partial.file.try_clone()?;
+        let pulled = std::thread::scope(|scope| {
+            // What has arrived goes to the disk while more arrives.
+            let (tell, told) = mpsc::sync_channel::<()>(1);
+            if blob.size > STRIDE {
+                // Where no thread is given, all of it goes at the end; so does what cannot, which is told then.
+                let _ = threads::start_in(scope, move || {
+                    while told.recv().is_ok() {
+                        let _ = file.sync_data();
+                    }
+                });
             }
-        };
-        let pulled = match arrived < blob.size {
-            true => remote.pull(blob, arrived, &mut take),
-            false => Ok(()),
-        };
+            let mut settled = have;
+            let mut take = |bytes: &[u8]| {
+                have += bytes.len() as u64;
+                ensure!(have <= blob.size, "it has more bytes than its record says");
+                hasher.update(bytes);
+                partial.file.write_all(bytes)?;
+                if have - settled >= STRIDE {
+                    settled = have;
+                    let _ = tell.try_send(()); // It is at work on what came before.
+                }
+                fault::point("pull-part")?;
+                match enough() {
+                    Some(why) => bail!(why),
+                    None => Ok(()),
+                }
+            };
+            match arrived < blob.size {
+                true => remote.pull(blob, arrived, &mut take),
+                false => Ok(()),
+            }
+        });
         if let Err(error) = pulled {
             if have == 0 {
                 partial.remove();

@@ -59,6 +59,7 @@ pub fn of(program: &Path, workspace: Option<&Path>) -> Origin {
         system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         host: Process::own().map(|own| own.host).unwrap_or_default(),
         gpus: gpus::models(),
+        devices: vec![],
     }
 }
 

@@ -11,6 +11,7 @@ use crate::system::files::{self, Blob};
 use anyhow::{Context, Result, ensure};
 use base::bounded;
 use base::calls::Calls;
+use base::device::DeviceUsed;
 use base::hash::{Digest, Key};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -193,4 +194,7 @@ pub struct Origin {
     /// Those that the node was given, by model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<String>,
+    /// What it computed on with its models, attempts that it goes on from included; none: the processor, in single precision.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceUsed>,
 }

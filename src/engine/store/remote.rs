@@ -2,8 +2,10 @@
 
 use crate::system::files::Blob;
 use anyhow::Result;
-use base::hash::Key;
+use base::hash::{Digest, Key};
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 /// A record as it lies at a remote: its text, byte for byte as in the store that made it, and who answers for it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,6 +31,47 @@ pub enum Published {
     Same,
     /// The key has another record there.
     Other(Box<Signed>),
+}
+
+/// How keys are leased at a remote.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Terms {
+    /// Nodes that are expected to take less have no lease: making them twice is cheaper than asking.
+    pub least_seconds: f64,
+    /// After so long without a sign of life a lease is given up.
+    pub lasts: Duration,
+}
+
+impl Default for Terms {
+    fn default() -> Terms {
+        Terms {
+            least_seconds: 30.0,
+            lasts: Duration::from_secs(90),
+        }
+    }
+}
+
+/// A lease as it lies at a remote.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leased {
+    pub text: String,
+    pub version: Version,
+}
+
+/// Which of the texts it is that a lease has had; what that is called is the remote's.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Version {
+    pub tag: Option<String>,
+    pub number: Option<String>,
+}
+
+/// How long a request may take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Wait {
+    /// A node waits for it: as long as there is patience.
+    Node,
+    /// It goes on beside a node, and what goes wrong with it says nothing about the remote.
+    Aside(Duration),
 }
 
 /// Where others' records and blobs are. It moves bytes and judges nothing. Called from several threads.
@@ -74,8 +117,26 @@ pub trait Remote: Send + Sync {
     /// Takes the bytes of a blob, unless it has them.
     fn push(&self, blob: &Blob, from: &Path) -> Result<()>;
 
+    /// Those of these blobs that are not there, or not in their size.
+    fn lacking(&self, blobs: &[&Blob]) -> Result<BTreeSet<Digest>>;
+
     /// Puts what was published since into the index.
     fn settle(&self) -> Result<()>;
+
+    /// How keys are leased; none where it is given nothing, or nobody wants leases.
+    fn terms(&self) -> Option<Terms>;
+
+    /// Nothing where the key was never leased.
+    fn lease(&self, key: &Key, wait: Wait) -> Result<Option<Leased>>;
+
+    /// Writes a lease in place of that version, or where there is none. Returns which version it is; nothing where another one is there.
+    fn put_lease(
+        &self,
+        key: &Key,
+        text: &str,
+        over: Option<&Version>,
+        wait: Wait,
+    ) -> Result<Option<Version>>;
 }
 
 /// Whose records are believed, and what this identity signs with.

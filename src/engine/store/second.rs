@@ -1,6 +1,7 @@
 //! What was found at a remote so far, and what makes it believed: it is whole, about the key that was asked for, and signed by
 //! somebody who is trusted.
 
+use super::claims::lease::Leases;
 use super::record::Record;
 use super::remote::{Remote, Signed, Trust};
 use crate::system::clock;
@@ -15,10 +16,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) struct Second {
     pub remote: Arc<dyn Remote>,
     pub trust: Arc<dyn Trust>,
+    pub leases: Leases,
     /// None for what was refused, which is told once.
     found: Mutex<BTreeMap<Key, Option<Arc<Elsewhere>>>>,
     /// Records that were whole, and whose signer nobody trusts.
     distrusted: AtomicUsize,
+    remarks: Mutex<Remarks>,
+}
+
+/// What went wrong, for who reads through the store and keeps no journal.
+#[derive(Default)]
+struct Remarks {
+    all: Vec<String>,
+    told: usize,
 }
 
 /// So many of those are named: who trusts nobody yet meets a whole remote of them.
@@ -43,11 +53,34 @@ pub struct Found {
 impl Second {
     pub fn new(remote: Arc<dyn Remote>, trust: Arc<dyn Trust>) -> Second {
         Second {
+            leases: Leases::new(remote.clone()),
             remote,
             trust,
             found: Mutex::default(),
             distrusted: AtomicUsize::new(0),
+            remarks: Mutex::default(),
         }
+    }
+
+    pub fn remark(&self, text: String) {
+        self.remarks().all.push(text);
+    }
+
+    /// Those that were not told before.
+    pub fn new_remarks(&self) -> Vec<String> {
+        let mut remarks = self.remarks();
+        remarks.all.extend(self.remote.remark());
+        let new = remarks.all[remarks.told..].to_vec();
+        remarks.told = remarks.all.len();
+        new
+    }
+
+    pub fn all_remarks(&self) -> Vec<String> {
+        self.remarks().all.clone()
+    }
+
+    fn remarks(&self) -> MutexGuard<'_, Remarks> {
+        self.remarks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether what was found of a key was not believed.

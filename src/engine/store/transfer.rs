@@ -6,7 +6,8 @@
 //! it in memory; a run writes it down, and where it was found beside it. Bytes are pulled when a node that runs needs them, or
 //! somebody reads them.
 
-use super::remote::{Published, Remote, Signed, Trust};
+use super::claims::lease::Leases;
+use super::remote::{Published, Remote, Signed, Terms, Trust};
 use super::second::{Found, Second, checked};
 use crate::store::record::{Artifact, Record};
 use crate::store::{Lookup, Store};
@@ -18,6 +19,7 @@ use base::threads;
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Why a record has a mark of eviction that was never evicted here.
 const ELSEWHERE: &str = "made elsewhere";
@@ -49,9 +51,41 @@ impl Store {
         self.remote().is_some()
     }
 
+    /// The leases that are held there, and on which terms; nothing where keys are not leased.
+    pub(crate) fn leases(&self) -> Option<(&Leases, Terms)> {
+        let leases = &self.second.as_ref()?.leases;
+        Some((leases, leases.terms()?))
+    }
+
+    /// Waits until the leases that were held are given up; not for long.
+    pub(crate) fn settle_leases(&self, most: Duration) {
+        if let Some(second) = &self.second {
+            second.leases.settle(most);
+        }
+    }
+
     /// What is to be told of the remote as a whole, once.
     pub fn remote_remark(&self) -> Option<String> {
         self.second.as_ref()?.remote.remark()
+    }
+
+    /// Something went wrong with the remote: for `new_remarks`.
+    pub(crate) fn remark(&self, text: String) {
+        if let Some(second) = &self.second {
+            second.remark(text);
+        }
+    }
+
+    /// What went wrong with the remote since this was last asked, for who reads through this store and keeps no journal.
+    pub fn new_remarks(&self) -> Vec<String> {
+        let second = self.second.as_ref();
+        second.map_or_else(Vec::new, Second::new_remarks)
+    }
+
+    /// What was told of the remote.
+    pub fn remarks(&self) -> Vec<String> {
+        let second = self.second.as_ref();
+        second.map_or_else(Vec::new, Second::all_remarks)
     }
 
     /// Whether bytes that are not here may be at the remote.
@@ -222,12 +256,12 @@ impl Store {
     }
 
     /// Gives a record to the remote, its blobs first. Nothing where there is no remote that takes anything, or the record came from it.
-    /// `made`: its outputs were made here just now. A remote that has the record all the same may lack their bytes, which go there then.
-    /// `stop` is asked before each blob: one that is under way is not broken off.
+    /// `bytes`: whether those of its outputs go there although the remote has the record, which may lack them. A record that came from
+    /// there is signed by who made it, and by nobody else. `stop` is asked before each blob: one that is under way is not broken off.
     pub fn publish(
         &self,
         record: &Record,
-        made: bool,
+        bytes: bool,
         stop: &dyn Fn() -> bool,
     ) -> Result<Option<Published>> {
         let Some(second) = self.second.as_ref().filter(|s| s.remote.is_open()) else {
@@ -239,7 +273,7 @@ impl Store {
         }
         let shown = || format!("publishing record {}", key.short());
         let came = self.found(key).is_some_and(|f| f.remote == remote.name());
-        if came && !made {
+        if came && !bytes {
             return Ok(None);
         }
         let text = self.record_text(key)?.with_context(shown)?;
@@ -249,7 +283,13 @@ impl Store {
         if known.is_empty() && blobs.iter().map(|b| b.size).sum::<u64>() >= SMALL {
             known.extend(remote.record(key).with_context(shown)?);
         }
-        let signature = second.trust.sign(&text).with_context(shown)?;
+        if came && known.is_empty() {
+            return Ok(None);
+        }
+        let signature = match came {
+            true => None,
+            false => second.trust.sign(&text).with_context(shown)?,
+        };
         // Ours, where it is there; else what is whole.
         known.retain(|there| checked(&there.text, key).is_ok());
         let own = known.iter().position(|there| there.text == text);
@@ -261,7 +301,7 @@ impl Store {
             there.text == text && !signature.as_ref().is_none_or(signed)
         });
         if let Some(there) = there.filter(|_| !unsigned) {
-            if made && same_outputs(record, &there.text) {
+            if bytes && same_outputs(record, &there.text) {
                 push_blobs(remote, self, &outputs, stop).with_context(shown)?;
             }
             return Ok(Some(match there.text == text {
@@ -269,7 +309,7 @@ impl Store {
                 false => Published::Other(Box::new(there)),
             }));
         }
-        if !unsigned || made {
+        if !unsigned || bytes {
             push_blobs(remote, self, &blobs, stop).with_context(shown)?;
         }
         let signed = Signed {

@@ -136,15 +136,23 @@ pub fn names(dir: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Gives a file one more name, unless somebody has it: then false. Not every file system has a word for that (SFTP answers "not
+/// permitted"), so after any other error the name itself says whether it is taken.
+pub(crate) fn link_new(file: &Path, name: &Path) -> io::Result<bool> {
+    match fs::hard_link(file, name) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(_) if fs::symlink_metadata(name).is_ok() => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
 /// Makes a file appear under its final name, whole and durable, unless the name is taken: then false. `tmp` is a folder
 /// on the same file system.
 pub(crate) fn write_new(tmp: &Path, target: &Path, bytes: &[u8]) -> io::Result<bool> {
     let draft = tmp.join(clock::unique());
     let written = write_synced(&draft, bytes).and_then(|()| fault::point("record-drafted"));
-    let linked = written.and_then(|()| match fs::hard_link(&draft, target) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        other => other.map(|()| true),
-    });
+    let linked = written.and_then(|()| link_new(&draft, target));
     let _ = fs::remove_file(&draft); // A leftover draft is only litter; the error that matters is in `linked`.
     if let (Ok(true), Some(dir)) = (&linked, target.parent()) {
         fault::point("record-linked")?;
@@ -157,10 +165,7 @@ pub(crate) fn write_new(tmp: &Path, target: &Path, bytes: &[u8]) -> io::Result<b
 pub(crate) fn add_new(tmp: &Path, target: &Path, bytes: &[u8]) -> io::Result<bool> {
     let draft = tmp.join(clock::unique());
     fs::write(&draft, bytes)?;
-    let linked = match fs::hard_link(&draft, target) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        other => other.map(|()| true),
-    };
+    let linked = link_new(&draft, target);
     let _ = fs::remove_file(&draft); // As in `write_new`.
     linked
 }

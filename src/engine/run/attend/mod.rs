@@ -16,32 +16,63 @@ use crate::store::claims::Claim;
 use crate::store::{Lookup, Store};
 use crate::system::{Process, clock, host};
 use anyhow::{Context, Result};
-use one::{One, failed};
+use one::{One, Taken, failed};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-/// Attends to these attempts, one after the other, and returns the process's exit status: 0 where all of them have an end.
+/// Attends to these attempts, one after the other, and returns the process's exit status: 0 where all of them have an end. What goes
+/// wrong with one is no matter of the others.
 pub fn main(registry: &Registry, root: &Path, attempts: &[String]) -> i32 {
     let outcome = signals().and_then(|evicted| {
-        let store = Store::open(root)?;
         let program = std::env::current_exe().context("finding the path of this binary")?;
-        for name in attempts {
+        Ok((Store::open(root)?, program, evicted))
+    });
+    let (store, program, evicted) = match outcome {
+        Ok(all) => all,
+        Err(error) => return complain(&error),
+    };
+    let mut status = 0;
+    let mut one = |name: &String, patient: bool| -> Attended {
+        let attend = || {
             let attempt = Attempt::called(&store, name);
             let attempt = attempt.with_context(|| format!("{name:?} is no attempt"))?;
-            let one = One::open(registry, &store, attempt, &program, &evicted)?;
-            attend(one)?;
-        }
-        Ok(())
-    });
-    match outcome {
-        Ok(()) => 0,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            3
-        }
+            // Nobody waits for one that is gone: its key has a record.
+            if attempts.len() > 1 && !attempt.dir.exists() {
+                return Ok(Attended::Over);
+            }
+            attend(
+                One::open(registry, &store, attempt, &program, &evicted)?,
+                patient,
+            )
+        };
+        attend().unwrap_or_else(|error| {
+            status = complain(&error.context(format!("attending to {name}")));
+            Attended::Over
+        })
+    };
+    let alone = attempts.len() == 1;
+    let mut busy: Vec<&String> = attempts.iter().collect();
+    busy.retain(|name| one(name, alone) == Attended::Busy);
+    // Those that somebody else executes are waited for when there is nothing else to do.
+    for name in busy {
+        one(name, true);
     }
+    status
+}
+
+fn complain(error: &anyhow::Error) -> i32 {
+    eprintln!("error: {error:#}");
+    3
+}
+
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attended {
+    Over,
+    /// Somebody else executes its key, and it was not to be waited for.
+    Busy,
 }
 
 /// Set by whoever takes the machine away: a scheduler that preempts, or whose limit is near.
@@ -54,18 +85,20 @@ fn signals() -> Result<Arc<AtomicBool>> {
     Ok(evicted)
 }
 
-fn attend(mut one: One) -> Result<()> {
+/// `patient`: waits for whoever else executes the key.
+fn attend(mut one: One, patient: bool) -> Result<Attended> {
     if one.attempt.conclusion().is_some() {
-        return Ok(());
+        return Ok(Attended::Over);
     }
     let started = Instant::now();
     let mut course = Course::default();
     // The claim is held until the end is told.
     let mut held = None;
-    let result = match run(&mut one, &mut held, &mut course) {
+    let result = match run(&mut one, patient, &mut held, &mut course) {
         Ok(Some(result)) => result,
         // Somebody else attends to it, and will say how it ends.
-        Ok(None) => return Ok(()),
+        Ok(None) if course.busy => return Ok(Attended::Busy),
+        Ok(None) => return Ok(Attended::Over),
         // What went wrong with this machine need not with the next one.
         Err(error) => failed(Class::Transient, &format!("{error:#}")),
     };
@@ -81,19 +114,25 @@ fn attend(mut one: One) -> Result<()> {
         seconds: started.elapsed().as_secs_f64(),
         peak_bytes: course.peak,
     };
-    dispatch::conclude(one.store, &one.attempt, &conclusion).map(drop)
+    dispatch::conclude(one.store, &one.attempt, &conclusion)?;
+    Ok(Attended::Over)
 }
 
 fn run(
     one: &mut One,
+    patient: bool,
     held: &mut Option<Arc<dyn Claim>>,
     course: &mut Course,
 ) -> Result<Option<Ended>> {
     one.store.prepare()?;
-    let claim = match one.claim()? {
-        Ok(claim) => claim,
-        Err(_) if dispatch::begun(&one.attempt).is_some() => return Ok(None),
-        Err(ended) => return Ok(Some(ended)),
+    let claim = match one.claim(patient)? {
+        Taken::Claim(claim) => claim,
+        Taken::Ended(_) if dispatch::begun(&one.attempt).is_some() => return Ok(None),
+        Taken::Ended(ended) => return Ok(Some(ended)),
+        Taken::Busy => {
+            course.busy = true;
+            return Ok(None);
+        }
     };
     course.claim = claim.number();
     *held = Some(claim.clone());
@@ -134,6 +173,7 @@ fn run(
 /// What was found out on the way to an end.
 #[derive(Default)]
 struct Course {
+    busy: bool,
     claim: u64,
     peak: Option<u64>,
 }

@@ -17,6 +17,7 @@ use crate::store::{Lookup, Store, origin};
 use crate::system::{Process, host};
 use anyhow::{Context, Result};
 use base::value::Values;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use std::time::{Duration, Instant};
 
 /// How often the claim of somebody else is looked at.
 const TICK: Duration = Duration::from_millis(200);
+/// How often the engine's requests are looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long a claim of somebody else is waited for where claims do not run out.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -39,6 +42,17 @@ pub struct One<'a> {
     pub exec: Values,
     pub program: &'a Path,
     pub evicted: &'a AtomicBool,
+    /// When its folder was looked into for a request, and what was there.
+    looked: Cell<(Option<Instant>, Option<Asked>)>,
+}
+
+/// The claim of a key, or why there is none.
+pub enum Taken {
+    Claim(Arc<dyn Claim>),
+    /// It is not needed: this is how the attempt ends.
+    Ended(Ended),
+    /// Somebody else has it.
+    Busy,
 }
 
 impl<'a> One<'a> {
@@ -67,34 +81,36 @@ impl<'a> One<'a> {
             exec,
             program,
             evicted,
+            looked: Cell::default(),
         })
     }
 
-    /// The claim of the key; or how this ends without it.
-    pub fn claim(&self) -> Result<std::result::Result<Arc<dyn Claim>, Ended>> {
+    /// The claim of the key; or how this ends without it. `patient`: waits for whoever has it.
+    pub fn claim(&self, patient: bool) -> Result<Taken> {
         let since = Instant::now();
         let patience = self.store.claims().lasts().map_or(PATIENCE, |l| l * 3);
         loop {
             if dispatch::asked(&self.attempt).is_some() {
-                return Ok(Err(failed(Class::Interrupted, "interrupted")));
+                return Ok(Taken::Ended(failed(Class::Interrupted, "interrupted")));
             }
             if self.evicted.load(Ordering::Relaxed) {
-                return Ok(Err(failed(
-                    Class::Evicted,
-                    "it was asked to end before it began",
-                )));
+                let told = "it was asked to end before it began";
+                return Ok(Taken::Ended(failed(Class::Evicted, told)));
             }
             let claim = self.store.try_lock(&self.spec.key)?;
             let whole = matches!(self.store.lookup(&self.spec.key), Lookup::Whole(_));
             if whole && !self.terms.forced {
-                return Ok(Err(Ended::Hit));
+                return Ok(Taken::Ended(Ended::Hit));
             }
             if let Some(claim) = claim {
-                return Ok(Ok(claim));
+                return Ok(Taken::Claim(claim));
+            }
+            if !patient {
+                return Ok(Taken::Busy);
             }
             if since.elapsed() > patience {
                 let told = "another process executes this node, and did not end";
-                return Ok(Err(failed(Class::Transient, told)));
+                return Ok(Taken::Ended(failed(Class::Transient, told)));
             }
             thread::sleep(TICK);
         }
@@ -117,10 +133,21 @@ impl<'a> One<'a> {
             Some(look) => look(&params, &self.exec, &path()),
             None => vec![],
         };
+        wants.extend(self.lacks(&params));
         let absent = paths::missing(&(self.kind.exec)(), &self.exec);
         wants.extend(absent.iter().map(|absent| absent.told()));
         let host = host();
         (!wants.is_empty()).then(|| format!("on {host}: {}", wants.join("; ")))
+    }
+
+    /// What is lacking of its device here.
+    fn lacks(&self, params: &Values) -> Option<String> {
+        let computes = self.kind.computes.as_ref()?;
+        let ports = self.kind.inputs.iter().map(|port| port.name);
+        let ports = ports.filter(|port| self.spec.inputs.contains_key(*port));
+        let ports: Vec<&'static str> = ports.collect();
+        let device = computes.device(params, &self.exec, &ports)?;
+        (computes.lacks)(device)
     }
 
     /// Makes the attempt one of this process, with all paths as they are here, and clears what earlier ones left running. Returns
@@ -185,8 +212,12 @@ impl<'a> One<'a> {
             Ok(committed) => Ended::Committed {
                 same: committed.versus == Versus::Same,
                 beaten: committed.versus == Versus::Beaten,
+                moved: match &committed.versus {
+                    Versus::OtherDevice(_, moved) => Some(moved.clone()),
+                    _ => None,
+                },
                 different: match committed.versus {
-                    Versus::Different(outputs) => outputs,
+                    Versus::Different(outputs) | Versus::OtherDevice(outputs, _) => outputs,
                     _ => vec![],
                 },
             },
@@ -195,9 +226,15 @@ impl<'a> One<'a> {
         }
     }
 
-    /// What is asked of it, by its engine or by whoever takes the machine away.
+    /// What is asked of it, by its engine or by whoever takes the machine away. The folder is shared: it is looked into now and then.
     pub fn asked(&self) -> Option<(Asked, Why)> {
-        match dispatch::asked(&self.attempt) {
+        let (looked, known) = self.looked.get();
+        let mut asked = known;
+        if looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+            asked = dispatch::asked(&self.attempt);
+            self.looked.set((Some(Instant::now()), asked));
+        }
+        match asked {
             Some(asked) => Some((asked, Why::Engine)),
             None if self.evicted.load(Ordering::Relaxed) => Some((Asked::Stop, Why::Scheduler)),
             None => None,

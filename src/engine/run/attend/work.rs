@@ -37,13 +37,14 @@ pub(super) fn work(
     let job = Job {
         attempt: &one.attempt,
         program: one.program,
-        lock: claim.file(),
+        lock: claim.file().expect("claims of a store are files"),
         given: Resources {
             threads: one.spec.threads,
             gpus: one.terms.needs.gpus,
             memory: None,
         },
         secrets,
+        expected: None,
     };
     let task = local().start(&job, listener)?;
     let why = watch(one, &*task, &news, keeper, &mut words);

@@ -47,6 +47,16 @@ pub struct Job<'a> {
     pub given: Resources,
     /// Variables that the worker may see besides the ordinary ones, by name.
     pub secrets: &'a BTreeMap<String, String>,
+    /// None: it is to be executed by itself.
+    pub expected: Option<Expected>,
+}
+
+/// How long an attempt will take, where that is known well enough to let others wait for it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Expected {
+    pub seconds: f64,
+    /// What it adds to the time that is asked for; none: no limit is asked for.
+    pub hours: Option<f64>,
 }
 
 /// Where a job is that is executed elsewhere.
@@ -114,6 +124,12 @@ pub trait Elsewhere {
 
     /// Threads that a node with these needs gets there.
     fn threads(&self, needs: &Needs) -> usize;
+
+    /// Whether one more attempt with these needs can be started, where `most` jobs may be there at once: attempts may share one.
+    fn has_room(&self, needs: &Needs, expected: Option<Expected>, most: usize) -> bool;
+
+    /// All that could be started was started: what was, waits for nothing else.
+    fn at_rest(&self);
 }
 
 /// A job that was started.

@@ -21,13 +21,13 @@ use std::time::{Duration, Instant};
 /// A job as it is asked for.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// Unique in the store, and the attempt's: a letter, digits and `-`. The job carries it as its name, so that it is found by it.
+    /// Unique in the store, after its first attempt: a letter, digits and `-`. The job carries it as its name, so that it is found by it.
     pub name: String,
     /// The attempts that it attends to, one after the other. Those of an order share their needs.
     pub attempts: Vec<String>,
     /// What has to be executed, as it is there: `pipe attend …`.
     pub words: Vec<String>,
-    /// Where the script and what the scheduler itself writes may lie: exists, is seen there and here, and goes with the attempt.
+    /// Where the script and what the scheduler itself writes may lie: exists, is seen there and here, and stays as long as the job.
     pub folder: PathBuf,
     pub cpus: usize,
     pub needs: Needs,
@@ -103,6 +103,15 @@ pub trait Scheduler: Send + Sync {
 
     /// The job of this name that has not ended, or did so lately.
     fn find(&self, name: &str) -> Result<Option<JobId>>;
+
+    /// The jobs of these names; a scheduler that tells of all at once has something to save here.
+    fn find_all(&self, names: &[&str]) -> Result<BTreeMap<String, JobId>> {
+        let mut found = BTreeMap::new();
+        for name in names {
+            found.extend(self.find(name)?.map(|job| (name.to_string(), job)));
+        }
+        Ok(found)
+    }
 
     /// Ends jobs: those that wait at once, those that run by SIGTERM and soon SIGKILL. One that is gone is no error.
     fn cancel(&self, jobs: &[JobId]) -> Result<()>;

@@ -18,8 +18,10 @@ use std::time::{Duration, Instant};
 /// A submission may wait for a controller that is busy.
 const SUBMITTED_WITHIN: Duration = Duration::from_secs(60);
 
-/// So many jobs share an array: the comment of each names all.
+/// So many jobs share an array at most: the comment of each names all.
 const ARRAY: usize = 64;
+/// Bytes of a comment; slurmctld calls a job that has more a path that is too long.
+const COMMENT: usize = 1024;
 /// So many are named on a command line.
 const NAMED: usize = 500;
 /// Slurm counts seconds before the end of a job in sixteen bits.
@@ -61,7 +63,8 @@ const DOUBTS: [&str; 12] = [
     "Slurm backup controller",
 ];
 /// What it says where there surely is no job.
-const REFUSALS: [&str; 12] = [
+const REFUSALS: [&str; 13] = [
+    "too long",
     "nvalid",
     "not available",
     "not permitted",
@@ -173,15 +176,15 @@ impl Slurm {
     }
 
     /// Where the output and the working folder of an order are, as its node calls them.
-    fn places(&self, order: &Order, output: &str) -> [String; 2] {
+    fn places(&self, order: &Order) -> [String; 2] {
         let folder = there(&order.folder, &self.store);
         let folder = folder.to_string_lossy();
-        let output = match output.starts_with('/') {
-            true => output.to_string(),
-            // A percent sign stands for something.
-            false => format!("{}/{output}", folder.replace('%', "%%")),
-        };
-        [format!("--output={output}"), format!("--chdir={folder}")]
+        // A percent sign stands for something.
+        let output = folder.replace('%', "%%");
+        [
+            format!("--output={output}/job.out"),
+            format!("--chdir={folder}"),
+        ]
     }
 
     /// Orders of equal needs as one array. Each runs its own script, as if it had been submitted alone.
@@ -206,7 +209,9 @@ impl Slurm {
         words.push(format!("--array=0-{}", orders.len() - 1));
         words.push(format!("--job-name=array-{}", first.name));
         words.push(format!("--comment={}", names.join(",")));
-        words.extend(self.places(first, "/dev/null"));
+        // The folder of one may be gone before another begins.
+        words.push("--output=/dev/null".into());
+        words.push(format!("--chdir={}", self.store.join("attempts").display()));
         let id = self.sbatch(&words, &path)?;
         Ok((0..orders.len())
             .map(|i| JobId(format!("{id}_{i}")))
@@ -240,8 +245,11 @@ impl Scheduler for Slurm {
         // Of two by mistake, the second begins when the first is over, and finds its work done.
         words.push("--dependency=singleton".into());
         words.push(format!("--job-name={}", order.name));
-        words.push(format!("--comment={}", order.attempts.join(",")));
-        words.extend(self.places(order, "job.out"));
+        // For people; of very many the last are left out.
+        let attempts = order.attempts.join(",");
+        let attempts: String = attempts.chars().take(COMMENT).collect();
+        words.push(format!("--comment={attempts}"));
+        words.extend(self.places(order));
         self.sbatch(&words, &path).map(JobId)
     }
 
@@ -253,7 +261,9 @@ impl Scheduler for Slurm {
             groups.entry(self.asked(order)).or_default().push(i);
         }
         let mut all: Vec<_> = orders.iter().map(|_| None).collect();
-        for places in groups.values().flat_map(|places| places.chunks(ARRAY)) {
+        let longest = orders.iter().map(|order| order.name.len() + 1).max();
+        let most = (COMMENT / longest.unwrap_or(1)).clamp(1, ARRAY);
+        for places in groups.values().flat_map(|places| places.chunks(most)) {
             if began.elapsed() >= ROUND {
                 break;
             }
@@ -310,7 +320,12 @@ impl Scheduler for Slurm {
     }
 
     fn find(&self, name: &str) -> Result<Option<JobId>> {
-        let mut found = None;
+        Ok(self.find_all(&[name])?.remove(name))
+    }
+
+    fn find_all(&self, names: &[&str]) -> Result<BTreeMap<String, JobId>> {
+        // By name, and whether it is over.
+        let mut found: BTreeMap<String, (JobId, bool)> = BTreeMap::new();
         for cells in self.squeue(&["JobArrayID", "State", "Name", "Comment"])? {
             let [id, state, called, comment] = &cells[..] else {
                 continue;
@@ -319,20 +334,22 @@ impl Scheduler for Slurm {
             let number = id
                 .split_once('_')
                 .and_then(|(_, n)| n.parse::<usize>().ok());
-            let own = match number {
-                Some(n) => comment.split(',').nth(n) == Some(name),
-                None => called == name,
+            let name = match number {
+                Some(n) => comment.split(',').nth(n).unwrap_or_default(),
+                None => called,
             };
-            if own {
-                let over = matches!(read(state, "", "", false, ""), Look::Ended { .. });
-                found = match found {
-                    // One that is not over comes first.
-                    Some((_, false)) if over => found,
-                    _ => Some((JobId(id.clone()), over)),
-                };
+            if !names.contains(&name) {
+                continue;
+            }
+            let over = matches!(read(state, "", "", false, ""), Look::Ended { .. });
+            // One that is not over comes first.
+            let before = found.get(name).is_some_and(|(_, over)| !over);
+            if !(before && over) {
+                found.insert(name.to_string(), (JobId(id.clone()), over));
             }
         }
-        Ok(found.map(|(id, _)| id))
+        let found = found.into_iter();
+        Ok(found.map(|(name, (id, _))| (name, id)).collect())
     }
 
     fn cancel(&self, jobs: &[JobId]) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Claims as locks of files, which the kernel gives back when the last process that has one open ends: the engine, or its worker.
 
-use super::{Claim, Claims};
+use super::{Claim, Claims, Whose};
 use anyhow::{Context, Result};
 use base::hash::Key;
 use std::fs::{File, TryLockError};
@@ -58,7 +58,7 @@ fn open(path: &Path) -> Result<File> {
 }
 
 impl Claims for Flock {
-    fn take(&self, key: &Key) -> Result<Option<Arc<dyn Claim>>> {
+    fn take(&self, key: &Key, _: Whose) -> Result<Option<Arc<dyn Claim>>> {
         let file = self.lock(key)?;
         Ok(file.map(|file| Arc::new(Held { file }) as Arc<dyn Claim>))
     }
@@ -81,7 +81,7 @@ impl Claim for Held {
         Ok(true)
     }
 
-    fn file(&self) -> &File {
-        &self.file
+    fn file(&self) -> Option<&File> {
+        Some(&self.file)
     }
 }

@@ -4,7 +4,7 @@
 //! machines are never compared. The lock of the key's file is asked for as well: on one machine it is sooner known that a holder died.
 
 use super::flock::Flock;
-use super::{Claim, Claims};
+use super::{Claim, Claims, Whose};
 use crate::system::files::{self, names};
 use crate::system::{Process, clock};
 use anyhow::{Context, Result};
@@ -98,7 +98,7 @@ fn newest(folder: &Path) -> Result<Option<(u64, String)>> {
 }
 
 impl Claims for Link {
-    fn take(&self, key: &Key) -> Result<Option<Arc<dyn Claim>>> {
+    fn take(&self, key: &Key, _: Whose) -> Result<Option<Arc<dyn Claim>>> {
         let Some(lock) = self.locks.hint(key)? else {
             return Ok(None);
         };
@@ -131,7 +131,7 @@ impl Claims for Link {
             folder,
         };
         // A listing that was out of date when it was made free may have hidden later holders.
-        if !held.is_mine() {
+        if !held.is_mine().with_context(shown)? {
             return Ok(None);
         }
         for old in 1..number {
@@ -165,10 +165,14 @@ impl Held {
         Ok(file.sync_data()?)
     }
 
-    /// Whether nobody took it over.
-    fn is_mine(&self) -> bool {
-        let newest = newest(&self.folder).ok().flatten();
-        newest.is_some_and(|(number, _)| number == self.number)
+    /// Whether nobody took it over; nor had it as well, where a link replaces what another machine has just made.
+    fn is_mine(&self) -> Result<bool> {
+        let Some((number, text)) = newest(&self.folder)? else {
+            return Ok(false);
+        };
+        let sign = serde_json::from_str::<Sign>(text.trim_end());
+        let another = sign.is_ok_and(|sign| sign.nonce != self.nonce);
+        Ok(number == self.number && !another)
     }
 }
 
@@ -178,18 +182,18 @@ impl Claim for Held {
     }
 
     fn renew(&self) -> Result<bool> {
-        if !self.is_mine() {
+        if !self.is_mine()? {
             return Ok(false);
         }
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.1 += 1;
         self.write(&file.0, file.1, false)
             .context("renewing a claim")?;
-        Ok(self.is_mine())
+        self.is_mine()
     }
 
-    fn file(&self) -> &File {
-        &self.lock
+    fn file(&self) -> Option<&File> {
+        Some(&self.lock)
     }
 }
 
@@ -198,7 +202,7 @@ impl Drop for Held {
         let file = self.file.get_mut().unwrap_or_else(PoisonError::into_inner);
         let (file, beat) = (file.0.try_clone(), file.1);
         // Where it cannot be said, it is given up when it has lasted.
-        if let (true, Ok(file)) = (self.is_mine(), file) {
+        if let (Ok(true), Ok(file)) = (self.is_mine(), file) {
             let _ = self.write(&file, beat + 1, true);
         }
     }

@@ -114,6 +114,8 @@ pub(super) fn race(folder: &Path, taking: Taking, own: &str) -> Result<Vec<usize
                 thread::sleep(BREATH);
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            // Not every file system has a word for that.
+            Err(_) if fs::symlink_metadata(&name).is_ok() => {}
             Err(error) => return Err(error).with_context(|| format!("making {}", name.display())),
         }
         if since.elapsed() > LONGEST {

@@ -25,8 +25,8 @@ pub struct Examined {
     pub may_not: Vec<String>,
     /// Whether a store can be there at all.
     pub usable: bool,
-    /// How claims exclude there: `flock` or `link`.
-    pub locks: &'static str,
+    /// How claims exclude there: `flock` or `link`. None where one machine's locks exclude each other, which says nothing of two's.
+    pub locks: Option<&'static str>,
 }
 
 impl Examined {
@@ -331,7 +331,13 @@ fn conclude(here: Side, there: Side, findings: Vec<Finding>) -> Examined {
         "nodes may not be sent there before both have the same pipe",
     );
     let usable = holds("link") && holds("rename");
-    let locks = if holds("flock") { "flock" } else { "link" };
+    let alone = here.boot == there.boot;
+    let locks = match (holds("flock"), alone) {
+        // As with two mounts of one file system: where they exclude nobody here, they do not between machines.
+        (false, _) => Some("link"),
+        (true, false) => Some("flock"),
+        (true, true) => None,
+    };
     let late = duration(CLOCK);
     not(
         holds("clock"),

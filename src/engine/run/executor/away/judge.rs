@@ -1,5 +1,6 @@
 //! How a job has ended, if it has: its record and `end.json` first; else its claim, and only then what its scheduler says.
 
+use super::posting::Posting;
 use super::watched::{Ask, Watched};
 use crate::kind::conclusion::{Conclusion, Result as Told};
 use crate::kind::failure::End;
@@ -13,10 +14,23 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-pub fn end(profile: &Profile, store: &Store, watched: &mut Watched) -> Option<End> {
+pub fn end(
+    profile: &Profile,
+    store: &Store,
+    job: &mut Posting,
+    watched: &mut Watched,
+) -> Option<End> {
     let settle = Duration::from_secs_f64(profile.settle_seconds);
+    if !watched.begun && dispatch::begun(&watched.attempt).is_some() {
+        watched.begun = true;
+        job.lives();
+    }
     if let Some(conclusion) = watched.attempt.conclusion() {
+        job.alive = Instant::now();
         let failed = matches!(conclusion.result, Told::Failed { .. });
+        if !failed {
+            job.lives();
+        }
         if failed || has_record(store, watched) {
             return Some(End::Attended(Box::new(conclusion)));
         }
@@ -24,48 +38,63 @@ pub fn end(profile: &Profile, store: &Store, watched: &mut Watched) -> Option<En
         let told = "its record was committed, and is not to be seen here";
         return (since.elapsed() > settle).then(|| End::Lost(told.into()));
     }
-    let begun = dispatch::begun(&watched.attempt);
-    let life = begun.is_some().then(|| life(store, watched));
+    let life = watched.begun.then(|| life(store, job, watched));
     let cancelled =
-        watched.cancelled.is_some() || matches!(watched.asked, Some((Ask::Stop | Ask::Kill, _)));
-    match (life, &watched.over) {
+        job.cancelled.is_some() || matches!(watched.asked, Some((Ask::Stop | Ask::Kill, _)));
+    match (life, &job.over) {
         // Whatever its scheduler says.
-        (Some(Life::Lives), _) => return None,
+        (Some(Life::Lives), _) => {
+            job.alive = Instant::now();
+            return None;
+        }
         (_, Some((since, cause, word))) => {
-            // One that never began has nothing to tell.
-            let patience = match begun.is_none() && cancelled {
-                true => Duration::ZERO,
-                false => settle,
+            let (patience, quiet) = match watched.begun {
+                true => (settle, since.elapsed()),
+                // One that never began has nothing to tell.
+                false if cancelled => (Duration::ZERO, since.elapsed()),
+                // As long as one before it lives, its turn may come.
+                false => (settle, since.elapsed().min(job.alive.elapsed())),
             };
-            if since.elapsed() < patience {
+            if quiet < patience {
                 return None;
             }
-            let end = of(watched, *cause, word, begun.is_some());
-            return Some(committed(store, watched).unwrap_or(end));
+            let end = of(job, watched, *cause, word);
+            return Some(committed(store, job, watched).unwrap_or(end));
         }
         (Some(Life::Still(stood)), None) => {
             let stood = duration(stood.as_secs_f64());
-            let told = format!("it gave no sign of life for {stood}");
-            return Some(committed(store, watched).unwrap_or(End::Evicted(told)));
+            return Some(give_up(
+                store,
+                job,
+                watched,
+                format!("it gave no sign of life for {stood}"),
+            ));
         }
         (Some(Life::Gone(since)), None) if since > settle.max(FREE) => {
             let told = "whoever attended to it is gone, and left no word".to_string();
-            return Some(committed(store, watched).unwrap_or(End::Evicted(told)));
+            return Some(give_up(store, job, watched, told));
         }
         (Some(Life::Gone(_)) | None, None) => {}
     }
-    let unknown = watched
-        .unknown
-        .is_some_and(|since| since.elapsed() > settle);
-    if unknown && begun.is_none() {
-        let told = format!("{} does not know its job", profile.name);
-        let end = match cancelled {
-            true => End::Cancelled("it was cancelled".into()),
-            false => End::Lost(told),
-        };
-        return Some(committed(store, watched).unwrap_or(end));
+    // Nothing is to be seen of any attempt in the job.
+    let quiet = job.alive.elapsed() > settle;
+    let unknown = job.unknown.is_some_and(|since| since.elapsed() > settle);
+    if !quiet || watched.begun {
+        return None;
     }
-    None
+    let end = match &job.given_up {
+        Some(why) => End::Evicted(why.clone()),
+        None if !unknown => return None,
+        None if cancelled => End::Cancelled("it was cancelled".into()),
+        None => End::Lost(format!("{} does not know its job", profile.name)),
+    };
+    Some(committed(store, job, watched).unwrap_or(end))
+}
+
+/// An attempt is taken for evicted, and nothing more is expected of whoever attended to it.
+fn give_up(store: &Store, job: &mut Posting, watched: &Watched, told: String) -> End {
+    job.given_up = Some(told.clone());
+    committed(store, job, watched).unwrap_or(End::Evicted(told))
 }
 
 fn has_record(store: &Store, watched: &Watched) -> bool {
@@ -76,13 +105,13 @@ fn has_record(store: &Store, watched: &Watched) -> bool {
 
 /// Who attended to it may have died between the record and the word of it. One that was made although there is a record says nothing
 /// by it.
-fn committed(store: &Store, watched: &Watched) -> Option<End> {
+fn committed(store: &Store, job: &Posting, watched: &Watched) -> Option<End> {
     let forced = dispatch::terms(&watched.attempt).is_ok_and(|terms| terms.forced);
     let whole = matches!(store.lookup(&watched.key), Lookup::Whole(_));
     let conclusion = Conclusion {
         result: Told::Hit,
         host: dispatch::begun(&watched.attempt).map_or(String::new(), |b| b.host),
-        job: watched.job().map(|job| job.0.clone()),
+        job: job.job().map(|job| job.0.clone()),
         claim: 0,
         seconds: 0.0,
         peak_bytes: None,
@@ -99,7 +128,7 @@ enum Life {
     Gone(Duration),
 }
 
-fn life(store: &Store, watched: &mut Watched) -> Life {
+fn life(store: &Store, job: &Posting, watched: &mut Watched) -> Life {
     let claims = store.claims();
     let sign = match claims.lasts() {
         Some(_) => claims.sign(&watched.key),
@@ -107,7 +136,7 @@ fn life(store: &Store, watched: &mut Watched) -> Life {
         None => match store.try_lock(&watched.key) {
             Ok(Some(_)) => None,
             // Of locks that do not work the scheduler's word is left.
-            Err(_) if watched.over.is_some() => None,
+            Err(_) if job.over.is_some() => None,
             _ => return Life::Lives,
         },
     };
@@ -128,17 +157,21 @@ fn life(store: &Store, watched: &mut Watched) -> Life {
 const FREE: Duration = Duration::from_secs(10);
 
 /// What its scheduler says, where nobody else says anything.
-fn of(watched: &Watched, cause: Cause, word: &str, begun: bool) -> End {
+fn of(job: &Posting, watched: &Watched, cause: Cause, word: &str) -> End {
     let told = |text: &str| format!("{text} ({word})");
-    let last =
-        || last_words(&watched.order.folder).map_or(String::new(), |words| format!(": {words}"));
+    let folder = job.order.as_ref().map(|order| order.folder.clone());
+    let folder = folder.or_else(|| dispatch::folder(&watched.attempt).ok());
+    let last = || {
+        let words = folder.as_deref().and_then(last_words);
+        words.map_or(String::new(), |words| format!(": {words}"))
+    };
     match cause {
         Cause::OutOfMemory => End::OutOfMemory(told("its scheduler ended it")),
         Cause::Evicted => End::Evicted(word.into()),
         Cause::Cancelled => End::Cancelled(told("its job was cancelled")),
         Cause::Unstartable => End::Unstartable(told("its job could not be started")),
         // No such program, or one that refuses to begin.
-        Cause::Failed(3 | 126 | 127) if !begun => {
+        Cause::Failed(3 | 126 | 127) if !watched.begun => {
             End::Unstartable(told("its job did not begin") + &last())
         }
         Cause::Whole | Cause::Failed(_) => {

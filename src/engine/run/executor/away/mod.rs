@@ -1,22 +1,35 @@
-//! Attempts on machines that somebody else schedules: a job each, which `attend`s to it there. This end submits, passes on what is
-//! said, and finds out how it ended: by the record, by `end.json`, by the claim; the scheduler's word only says when to look.
+//! Attempts on machines that somebody else schedules, in jobs that `attend` to them there: each in its own, or several short ones in
+//! one. This end submits, passes on what is said, and finds out how each ended: by the record, by `end.json`, by the claim; the
+//! scheduler's word only says when to look.
+//!
+//! `board` holds what is waited for; `submit`, `heed` and `look` are what the thread of `post` does with it, round after round.
 
+mod board;
+mod heed;
 mod judge;
+mod look;
+mod pack;
 mod post;
+mod posting;
+mod submit;
 mod watched;
 
-use super::{Elsewhere, Executor, Job, Listener, Resources, Task};
+pub mod pace;
+
+use super::{Elsewhere, Executor, Expected, Job, Listener, Resources, Task};
 use crate::kind::attempt::Attempt;
 use crate::kind::failure::{End, Ending};
 use crate::kind::{Needs, Threads};
 use crate::run::dispatch;
 use crate::run::profile::Profile;
-use crate::run::scheduler::{JobId, Order, Scheduler};
+use crate::run::scheduler::Scheduler;
 use crate::store::Store;
 use anyhow::{Context, Result};
-use post::Post;
+use board::Post;
+use pack::Load;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use watched::{Ask, Ended, Watched};
 
 /// Threads of a node that can use many, where its partition does not say how many there are.
@@ -24,10 +37,6 @@ const MANY: usize = 4;
 
 pub struct Away {
     post: Arc<Post>,
-    /// This binary as it lies there.
-    pipe: PathBuf,
-    /// The store as it lies there.
-    store: PathBuf,
 }
 
 impl Away {
@@ -38,58 +47,25 @@ impl Away {
         store: Store,
         pipe: PathBuf,
     ) -> Result<Away> {
-        Ok(Away {
-            pipe: profile.pipe.clone().unwrap_or(pipe),
-            store: profile
-                .store
-                .clone()
-                .unwrap_or_else(|| store.root().to_path_buf()),
-            post: Post::open(profile, scheduler, store)?,
-        })
+        let post = post::open(Post::new(profile, store, scheduler, pipe))?;
+        Ok(Away { post })
     }
 
-    fn order(&self, attempt: &Attempt) -> Result<Order> {
-        let (spec, terms) = (attempt.spec()?, dispatch::terms(attempt)?);
-        let name = attempt.name();
-        let store = self.store.as_os_str().as_encoded_bytes();
-        let store = blake3::hash(store).to_hex();
-        let words = [
-            self.pipe.display().to_string(),
-            "attend".into(),
-            "--store".into(),
-            self.store.display().to_string(),
-            name.clone(),
-        ];
-        Ok(Order {
-            attempts: vec![name.clone()],
-            // Jobs of all stores have their names in one place, and a name begins with a letter.
-            name: format!("pipe-{}-{name}", &store[..8]),
-            words: words.to_vec(),
-            folder: dispatch::folder(attempt)?,
-            cpus: spec.threads,
-            partition: self.profile().partition(&terms.needs)?.cloned(),
-            needs: terms.needs,
-        })
-    }
-
-    fn watch(
-        &self,
-        attempt: &Attempt,
-        job: Option<JobId>,
-        doubtful: bool,
-        listener: Listener,
-    ) -> Result<Box<dyn Task>> {
-        let spec = attempt.spec()?;
+    /// An attempt as it is watched, and as whoever waits for it does.
+    fn watch(&self, attempt: &Attempt, listener: Listener) -> Result<(Watched, Box<dyn Task>)> {
         let ended = Ended::default();
-        let order = self.order(attempt)?;
-        let watched = Watched::new(attempt.clone(), &spec, order, job, doubtful, listener);
-        self.post
-            .add(attempt.name(), watched.ending(ended.clone()))?;
-        Ok(Box::new(AwayTask {
+        let watched = Watched::new(attempt.clone(), &attempt.spec()?, ended.clone(), listener);
+        let task = AwayTask {
             post: self.post.clone(),
             name: attempt.name(),
             ended,
-        }))
+        };
+        Ok((watched, Box::new(task)))
+    }
+
+    fn load(&self, attempt: &Attempt, expected: Option<Expected>) -> Result<Load> {
+        let (spec, terms) = (attempt.spec()?, dispatch::terms(attempt)?);
+        Load::new(self.profile(), terms.needs, spec.threads, expected)
     }
 }
 
@@ -108,8 +84,9 @@ impl Executor for Away {
         if self.profile().secrets_file.is_none() && !job.secrets.is_empty() {
             dispatch::put_secrets(attempt, job.secrets)?;
         }
-        dispatch::post(&self.post.store, attempt, &self.profile().name, None)?;
-        self.watch(attempt, None, false, listener)
+        let (watched, task) = self.watch(attempt, listener)?;
+        self.post.add(watched, self.load(attempt, job.expected)?)?;
+        Ok(task)
     }
 
     fn name(&self, attempt: &Attempt) -> Option<String> {
@@ -146,10 +123,11 @@ impl Elsewhere for Away {
         if attempt.conclusion().is_some() || dispatch::asked(attempt).is_some() {
             return Ok(None);
         }
-        let doubtful = posted.id.is_none();
-        let task = self.watch(attempt, posted.id, doubtful, listener);
         let shown = || format!("taking up attempt {}", attempt.name());
-        task.with_context(shown).map(Some)
+        let load = self.load(attempt, None).with_context(shown)?;
+        let (watched, task) = self.watch(attempt, listener).with_context(shown)?;
+        self.post.take_up(watched, load, posted);
+        Ok(Some(task))
     }
 
     fn threads(&self, needs: &Needs) -> usize {
@@ -160,9 +138,19 @@ impl Elsewhere for Away {
             Threads::All => cpus.unwrap_or(MANY),
         }
     }
+
+    fn has_room(&self, needs: &Needs, expected: Option<Expected>, most: usize) -> bool {
+        let load = Load::new(self.profile(), *needs, self.threads(needs), expected);
+        // What has no place is told when it is started.
+        load.map_or(true, |load| self.post.has_room(&load, most))
+    }
+
+    fn at_rest(&self) {
+        self.post.resting.store(true, Ordering::Relaxed);
+    }
 }
 
-/// A job that was submitted, or will be.
+/// An attempt whose job was submitted, or will be.
 struct AwayTask {
     post: Arc<Post>,
     name: String,

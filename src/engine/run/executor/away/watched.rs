@@ -1,10 +1,11 @@
-//! What one knows of a job from here: whether it was submitted, what its scheduler said last, what its worker said so far.
+//! What one knows from here of an attempt that a job attends to: what its worker said so far, what the engine wants of it.
 
 use super::super::{Listener, News, Place};
+use super::pace::Pace;
 use crate::kind::attempt::{Attempt, Spec};
 use crate::kind::failure::End;
 use crate::kind::messages::Message;
-use crate::run::scheduler::{Cause, JobId, Order};
+use crate::run::dispatch::Asked;
 use base::hash::Key;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -14,7 +15,7 @@ use std::time::Instant;
 /// Of the words of a worker, read at once.
 const MOST: u64 = 4 << 20;
 
-/// How a job ended, for whoever waits for it.
+/// How an attempt ended, for whoever waits for it.
 #[derive(Clone, Default)]
 pub struct Ended(Arc<Mutex<Option<End>>>);
 
@@ -38,39 +39,26 @@ pub enum Ask {
     Leave,
 }
 
-/// How far its submission is.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Stage {
-    /// To be submitted.
-    New,
-    /// It may have been: it is looked for from then on; so often it was not found.
-    Doubtful {
-        at: Instant,
-        missed: usize,
-    },
-    Submitted(JobId),
-}
-
 pub struct Watched {
     pub attempt: Attempt,
     pub key: Key,
-    pub order: Order,
-    pub stage: Stage,
+    /// Of its job: the name of the first attempt in it.
+    pub job: String,
     listener: Listener,
     ended: Ended,
     /// Bytes of its messages that were passed on.
     offset: u64,
     told: Option<Place>,
-    /// How often its submission was doubtful.
-    pub doubts: usize,
-    /// Since when its scheduler says that it is over, and how, or that it does not know it.
-    pub over: Option<(Instant, Cause, String)>,
-    pub unknown: Option<Instant>,
-    /// What is asked of it, since when, and whether the scheduler was told.
+    /// Whoever attends to it has begun.
+    pub begun: bool,
+    /// All before it in its job are over.
+    pub turn: bool,
+    /// When it is looked at next, and when also at what changes seldom.
+    pub pace: Pace,
+    pub closely: Instant,
+    /// What is asked of it, since when; and what its attendant was told of that.
     pub asked: Option<(Ask, Instant)>,
-    pub cancelled: Option<Instant>,
-    /// When the scheduler is asked again to cancel it.
-    pub again: Option<Instant>,
+    pub marked: Option<Asked>,
     /// Of the claim of its key: what was seen, and since when.
     pub sign: Option<(String, Instant)>,
     /// Since when there is an end whose record is not to be seen yet.
@@ -78,50 +66,24 @@ pub struct Watched {
 }
 
 impl Watched {
-    pub fn new(
-        attempt: Attempt,
-        spec: &Spec,
-        order: Order,
-        job: Option<JobId>,
-        doubtful: bool,
-        listener: Listener,
-    ) -> Watched {
-        let stage = match (job, doubtful) {
-            (Some(job), _) => Stage::Submitted(job),
-            (None, true) => Stage::Doubtful {
-                at: Instant::now(),
-                missed: 0,
-            },
-            (None, false) => Stage::New,
-        };
+    pub fn new(attempt: Attempt, spec: &Spec, ended: Ended, listener: Listener) -> Watched {
+        let now = Instant::now();
         Watched {
+            job: attempt.name(),
             attempt,
             key: spec.key.clone(),
-            order,
-            stage,
             listener,
-            ended: Ended::default(),
+            ended,
             offset: 0,
             told: None,
-            doubts: 0,
-            over: None,
-            unknown: None,
+            begun: false,
+            turn: false,
+            pace: Pace::new(now),
+            closely: now,
             asked: None,
-            cancelled: None,
-            again: None,
+            marked: None,
             sign: None,
             unseen: None,
-        }
-    }
-
-    pub fn ending(self, ended: Ended) -> Watched {
-        Watched { ended, ..self }
-    }
-
-    pub fn job(&self) -> Option<&JobId> {
-        match &self.stage {
-            Stage::Submitted(job) => Some(job),
-            _ => None,
         }
     }
 
@@ -137,10 +99,14 @@ impl Watched {
         }
     }
 
-    /// Passes on what its worker said since. The file is opened anew each time: shared folders show then what others wrote.
-    pub fn pass_on(&mut self) {
+    /// Passes on what its worker said since; whether anything was. The file is opened anew each time: shared folders show then what
+    /// others wrote.
+    pub fn pass_on(&mut self) -> bool {
         let read = || -> std::io::Result<Vec<u8>> {
             let mut file = File::open(self.attempt.messages())?;
+            if file.metadata()?.len() <= self.offset {
+                return Ok(vec![]);
+            }
             file.seek(SeekFrom::Start(self.offset))?;
             let mut bytes = vec![];
             file.take(MOST).read_to_end(&mut bytes)?;
@@ -162,6 +128,7 @@ impl Watched {
         {
             (self.listener)(News::Message(Message::read(line)));
         }
+        !bytes.is_empty()
     }
 
     /// The last that is heard of it.

@@ -35,7 +35,7 @@ use std::thread;
 use std::time::Duration;
 
 /// What a worker may see of the environment, apart from the secrets its node names.
-const ENVIRONMENT: [&str; 12] = [
+const ENVIRONMENT: [&str; 13] = [
     "PATH",
     "HOME",
     "USER",
@@ -43,7 +43,8 @@ const ENVIRONMENT: [&str; 12] = [
     "LANG",
     "LC_ALL",
     "LD_LIBRARY_PATH",
-    "CUDA_VISIBLE_DEVICES",
+    gpus::VISIBLE,
+    gpus::ORDER,
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "RUST_BACKTRACE",
@@ -129,6 +130,9 @@ fn spawn(job: &Job) -> Result<Child> {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }
+    }
+    if std::env::var_os(gpus::ORDER).is_none() {
+        command.env(gpus::ORDER, gpus::BY_BUS);
     }
     let lock = job.lock.try_clone().context("handing over the lock")?;
     command

@@ -1,0 +1,47 @@
+//! Nodes that are to be made again on another device than before: the bytes will be others, and what was made from them is no hit any more.
+
+use super::decision::Decision;
+use super::planned::Planned;
+use crate::graph::{Graph, NodeId};
+use crate::store::Store;
+use crate::system::gpus;
+use base::device::{self, DeviceName, DeviceUsed, Moved};
+use std::collections::BTreeMap;
+
+/// By node, of those that run although they have a record: what that was computed on, and what is to compute.
+pub(super) fn moved(store: &Store, graph: &Graph, plan: &[Planned]) -> BTreeMap<NodeId, Moved> {
+    let each = plan.iter().map(|planned| &planned.decision);
+    each.filter_map(|decision| Some((decision.id, of(store, graph, decision)?)))
+        .collect()
+}
+
+fn of(store: &Store, graph: &Graph, decision: &Decision) -> Option<Moved> {
+    let node = graph.node(decision.id);
+    let device = node.device()?;
+    let key = decision.key.as_ref().filter(|_| decision.verdict.runs())?;
+    let record = store.record(key).ok().flatten()?;
+    // What somebody answers for was computed by nobody of ours.
+    if record.accepted.is_some() || record.adopted.is_some() {
+        return None;
+    }
+    let before = &record.provenance.origin.devices;
+    let same = match before.as_slice() {
+        [] => device == DeviceName::Cpu,
+        all => all.iter().all(|used| is_like(used, device)),
+    };
+    (!same).then(|| Moved {
+        before: device::told(before),
+        now: device.to_string(),
+    })
+}
+
+/// Whether this device of this machine is such a one, as far as can be told before it is used.
+fn is_like(used: &DeviceUsed, device: DeviceName) -> bool {
+    match (DeviceName::parse(&used.name), device) {
+        (Some(DeviceName::Cuda(_)), DeviceName::Cuda(_)) => {
+            let here = gpus::models();
+            here.is_empty() || used.model.is_empty() || here.contains(&used.model)
+        }
+        (named, device) => named == Some(device),
+    }
+}

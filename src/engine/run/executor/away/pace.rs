@@ -1,0 +1,65 @@
+//! How often one looks at what an attempt elsewhere has written: every look is a question to a file server that thousands of others
+//! ask as well. Where something moved one looks again soon, where nothing does less and less often, and all together no more often
+//! than a server bears.
+
+use std::time::{Duration, Instant};
+
+/// As soon as this, where few are looked at.
+const SOON: Duration = Duration::from_millis(100);
+/// All together, looks in a second.
+const LOOKS: u32 = 200;
+/// As late as this: at one whose worker is at work; at one that is the next of its job; at one that has others before it.
+const AT_WORK: Duration = Duration::from_secs(2);
+const NEXT: Duration = Duration::from_secs(5);
+const LATER: Duration = Duration::from_secs(30);
+
+/// After a kill nobody waits longer than this for the scheduler to confirm it.
+pub const KILLED: Duration = Duration::from_secs(20);
+
+/// What is known of an attempt when it was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It is about to end, or something moved: it may be over any moment.
+    Moving,
+    AtWork,
+    Next,
+    Later,
+}
+
+#[derive(Clone, Debug)]
+pub struct Pace {
+    due: Instant,
+    pause: Duration,
+}
+
+impl Pace {
+    pub fn new(now: Instant) -> Pace {
+        Pace {
+            due: now,
+            pause: SOON,
+        }
+    }
+
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.due <= now
+    }
+
+    /// Something is known to have happened.
+    pub fn hurry(&mut self, now: Instant) {
+        (self.due, self.pause) = (now, SOON);
+    }
+
+    /// `all`: how many are looked at besides.
+    pub fn looked(&mut self, now: Instant, seen: Seen, all: usize) {
+        let share = Duration::from_secs(1) * all as u32 / LOOKS;
+        let least = SOON.max(share);
+        let most = match seen {
+            Seen::Moving => least,
+            Seen::AtWork => AT_WORK,
+            Seen::Next => NEXT,
+            Seen::Later => LATER,
+        };
+        self.pause = (2 * self.pause).min(most).max(least);
+        self.due = now + self.pause;
+    }
+}
