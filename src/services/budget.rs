@@ -2,19 +2,19 @@
 //! and what it may cost at most, stay within the limits.
 
 use crate::endpoint::{Limits, Prices};
+pub use crate::ledger::Amount;
+use crate::ledger::Ledger;
 use crate::protocol::Usage;
+use anyhow::Result;
+use std::path::Path;
 
 pub struct Budget {
     limits: Limits,
     prices: Prices,
     spent: Amount,
     reserved: Amount,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Amount {
-    pub dollars: f64,
-    pub tokens: u64,
+    /// Where several processes have it together, theirs counts.
+    ledger: Option<Ledger>,
 }
 
 /// What becomes of a request.
@@ -28,6 +28,23 @@ pub enum Leave {
     Over,
 }
 
+impl Limits {
+    fn leave(&self, spent: Amount, reserved: Amount, wanted: Amount) -> Leave {
+        let fits = |mut taken: Amount| {
+            taken.add(wanted);
+            let within = |limit: f64| taken.dollars <= limit * (1.0 + 1e-9);
+            self.dollars.is_none_or(within) && self.tokens.is_none_or(|limit| taken.tokens <= limit)
+        };
+        let mut with_reserved = spent;
+        with_reserved.add(reserved);
+        match (fits(with_reserved), fits(spent)) {
+            (true, _) => Leave::Go(wanted),
+            (false, true) => Leave::Wait,
+            (false, false) => Leave::Over,
+        }
+    }
+}
+
 impl Budget {
     /// `spent`: earlier, by the same node.
     pub fn new(limits: Limits, prices: Prices, spent: Amount) -> Budget {
@@ -36,47 +53,74 @@ impl Budget {
             prices,
             spent,
             reserved: Amount::default(),
+            ledger: None,
         }
     }
 
-    pub fn ask(&mut self, most: &Usage) -> Leave {
-        let wanted = Amount {
-            dollars: self.prices.of(most),
-            tokens: most.prompt + most.completion,
-        };
-        let fits = |taken: Amount| {
-            let dollars = taken.dollars + wanted.dollars;
-            let within = |limit: f64| dollars <= limit * (1.0 + 1e-9);
-            let tokens = taken.tokens + wanted.tokens;
-            self.limits.dollars.is_none_or(within)
-                && self.limits.tokens.is_none_or(|limit| tokens <= limit)
-        };
-        let with_reserved = Amount {
-            dollars: self.spent.dollars + self.reserved.dollars,
-            tokens: self.spent.tokens + self.reserved.tokens,
-        };
-        if fits(with_reserved) {
-            self.reserved.dollars += wanted.dollars;
-            self.reserved.tokens += wanted.tokens;
-            return Leave::Go(wanted);
+    /// From now on it is one with that of every process that says the same `who`.
+    pub fn share(&mut self, folder: &Path, who: &str) -> Result<()> {
+        if self.limits != Limits::default() {
+            self.ledger = Some(Ledger::open(folder, who, self.spent)?);
         }
-        match fits(self.spent) {
-            true => Leave::Wait,
-            false => Leave::Over,
+        Ok(())
+    }
+
+    /// Nothing is in flight: what is set aside is for requests that were given up.
+    pub fn clear(&mut self) -> Result<()> {
+        self.reserved = Amount::default();
+        match &self.ledger {
+            Some(ledger) => ledger.with(|sums| ledger.give_all_back(sums)),
+            None => Ok(()),
         }
+    }
+
+    pub fn ask(&mut self, most: &Usage) -> Result<Leave> {
+        let wanted = self.amount(most);
+        let Some(ledger) = &self.ledger else {
+            let leave = self.limits.leave(self.spent, self.reserved, wanted);
+            if let Leave::Go(wanted) = leave {
+                self.reserved.add(wanted);
+            }
+            return Ok(leave);
+        };
+        let limits = self.limits;
+        let (leave, spent) = ledger.with(|sums| -> Result<(Leave, Amount)> {
+            let mut leave = limits.leave(sums.spent, sums.reserved(), wanted);
+            if leave == Leave::Wait && ledger.bury_dead(sums)? {
+                leave = limits.leave(sums.spent, sums.reserved(), wanted);
+            }
+            if let Leave::Go(wanted) = leave {
+                ledger.set_aside(sums, wanted);
+            }
+            Ok((leave, sums.spent))
+        })??;
+        self.spent = spent;
+        Ok(leave)
     }
 
     /// A request is back, with what it cost; nothing where it failed without a bill that is known.
-    pub fn settle(&mut self, reserved: Amount, usage: Option<&Usage>) {
-        self.reserved.dollars = (self.reserved.dollars - reserved.dollars).max(0.0);
-        self.reserved.tokens = self.reserved.tokens.saturating_sub(reserved.tokens);
-        // Sums of fractions do not come back to zero by themselves, and somebody may wait for just that.
-        if self.reserved.tokens == 0 {
-            self.reserved.dollars = 0.0;
+    pub fn settle(&mut self, reserved: Amount, usage: Option<&Usage>) -> Result<()> {
+        let cost = usage.map_or(Amount::default(), |usage| self.amount(usage));
+        match &self.ledger {
+            None => {
+                self.reserved.take(reserved);
+                self.spent.add(cost);
+            }
+            Some(ledger) => {
+                self.spent = ledger.with(|sums| {
+                    ledger.give_back(sums, reserved);
+                    sums.spent.add(cost);
+                    sums.spent
+                })?;
+            }
         }
-        if let Some(usage) = usage {
-            self.spent.dollars += self.prices.of(usage);
-            self.spent.tokens += usage.prompt + usage.completion;
+        Ok(())
+    }
+
+    fn amount(&self, usage: &Usage) -> Amount {
+        Amount {
+            dollars: self.prices.of(usage),
+            tokens: usage.prompt + usage.completion,
         }
     }
 

@@ -19,6 +19,7 @@ pub mod http;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod journal;
+mod ledger;
 pub mod moderation;
 pub mod pace;
 pub mod protocol;

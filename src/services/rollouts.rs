@@ -34,18 +34,12 @@ pub struct Rollouts {
 
 #[derive(Clone, Debug)]
 pub struct Ask {
-    pub weights: Weights,
+    /// Which weights answer: a digest of them.
+    pub weights: Arc<str>,
+    /// How often an answer that was said to be theirs was refused.
+    pub refused: u32,
     pub prompt: Arc<Vec<u32>>,
     pub seed: u64,
-}
-
-/// Which weights answer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Weights {
-    /// What they are.
-    pub digest: Arc<str>,
-    /// How often what a server said to be them was refused.
-    pub refused: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,8 +63,8 @@ impl Protocol for Rollouts {
 
     fn identity(&self, ask: &Ask) -> Value {
         json!({
-            "weights": &*ask.weights.digest,
-            "refused": ask.weights.refused,
+            "weights": &*ask.weights,
+            "refused": ask.refused,
             "prompt": *ask.prompt,
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,

@@ -95,8 +95,9 @@ pub(crate) struct Flight<'a, P: Protocol> {
     pub(super) allowed: usize,
     /// Asks that a request may hold: one where the service turned out to answer only one.
     pub(super) most: usize,
-    /// The budget has to be asked again only when something came back.
-    pub(super) short: bool,
+    /// When the budget did not cover what would leave. It is asked again when something came back; after a while, too, where others have
+    /// it together with this client.
+    pub(super) short: Option<Instant>,
     pub(super) over: Option<(Stopped, Instant)>,
     pub(super) asked_to_stop: Option<Instant>,
     pub(super) done: usize,
@@ -142,7 +143,7 @@ impl<'a, P: Protocol> Flight<'a, P> {
             quiet_until: Instant::now(),
             allowed: endpoint.concurrency,
             most: protocol.most(),
-            short: false,
+            short: None,
             over: None,
             asked_to_stop: None,
             done: 0,
@@ -213,7 +214,7 @@ impl<'a, P: Protocol> Flight<'a, P> {
         let contested = self.contested.iter().map(|(due, _)| *due);
         let due = match &self.waiting {
             Some(request) => Some(request.due),
-            None if self.short => None,
+            None if self.short.is_some() => None,
             None => self.again.iter().map(|r| r.due).chain(contested).min(),
         };
         let due = due.map_or(TICK, |due| {
@@ -242,7 +243,7 @@ impl<'a, P: Protocol> Flight<'a, P> {
                     self.waiting = Some(request);
                     return;
                 }
-                None if self.short => return,
+                None if self.short.is_some_and(|since| now < since + CONTESTED) => return,
                 None => {}
             }
             let due = self.again.iter().position(|r| r.due <= now);
@@ -341,10 +342,14 @@ impl<'a, P: Protocol> Flight<'a, P> {
 
     /// Within the budget and the limits a minute, at once or when it is due.
     fn leave(&mut self, mut request: Request) {
-        match self.budget.ask(&request.most) {
+        let leave = match self.budget.ask(&request.most) {
+            Ok(leave) => leave,
+            Err(error) => return self.end(Stopped::Journal(error)),
+        };
+        match leave {
             Leave::Go(reserved) => request.reserved = reserved,
             Leave::Wait => {
-                self.short = true;
+                self.short = Some(Instant::now());
                 return self.again.push(request);
             }
             Leave::Over => {

@@ -25,7 +25,7 @@ impl<P: Protocol> Flight<'_, P> {
             paid,
             seconds,
         } = landed;
-        self.short = false;
+        self.short = None;
         let usage = match &reply {
             Ok(reply) => Some(reply.usage.unwrap_or(Usage {
                 estimated: true,
@@ -33,7 +33,9 @@ impl<P: Protocol> Flight<'_, P> {
             })),
             Err(_) => paid,
         };
-        self.budget.settle(request.reserved, usage.as_ref());
+        if let Err(error) = self.budget.settle(request.reserved, usage.as_ref()) {
+            self.end(Stopped::Journal(error));
+        }
         let tokens = usage.map_or(0, |u| u.prompt + u.completion);
         if let Err(error) = self.pace.settle(request.expected, tokens) {
             self.end(Stopped::Journal(error));
@@ -357,7 +359,7 @@ impl<P: Protocol> Flight<'_, P> {
 }
 
 #[allow(clippy::disallowed_methods)] // When an answer came; it decides nothing.
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |d| d.as_millis() as u64)
 }

@@ -10,7 +10,7 @@ use crate::endpoint::{Endpoint, Limits};
 use crate::fault::{Rejection, Stopped};
 use crate::http::Http;
 use crate::journal::claims::Claims;
-use crate::journal::{CallKey, Journal};
+use crate::journal::{CallKey, Journal, refused};
 use crate::pace::Pace;
 use crate::protocol::Protocol;
 use anyhow::{Context, Result};
@@ -92,6 +92,13 @@ impl<P: Protocol> Client<P> {
         })
     }
 
+    /// Others of this name may ask at the same time: they have one budget together. `folder`: of the journal.
+    pub fn sharing_budget(mut self, folder: &Path) -> Result<Client<P>> {
+        let who = format!("{} {}", self.by, self.protocol.api());
+        self.budget.share(folder, &who)?;
+        Ok(self)
+    }
+
     pub fn protocol(&self) -> &P {
         &self.protocol
     }
@@ -117,6 +124,36 @@ impl<P: Protocol> Client<P> {
         self.journal.refresh()?;
         let mut all = asks.iter().map(|ask| key(&self.protocol, ask));
         Ok(all.all(|key| self.journal.has(&key)))
+    }
+
+    /// Whether somebody found that the journal's answer to this is not what was asked for.
+    pub fn refused(&mut self, ask: &P::Ask) -> Result<bool> {
+        self.journal.refresh()?;
+        let call = key(&self.protocol, ask);
+        Ok(self.journal.has(&refused::key(&call)))
+    }
+
+    /// The answers that the journal has to these are not what was asked for: durable when this returns.
+    pub fn refuse(&mut self, asks: &[P::Ask]) -> Result<()> {
+        self.journal.refresh()?;
+        let mut written = vec![];
+        for ask in asks {
+            let call = key(&self.protocol, ask);
+            let key = refused::key(&call);
+            if self.journal.has(&key) || !self.journal.has(&call) {
+                continue;
+            }
+            let entry = refused::entry(&call, self.endpoint.host(), &self.by, landing::now_ms());
+            written.push(self.journal.writer()?.append(&key, &entry));
+        }
+        let runtime = self
+            .runtime
+            .as_ref()
+            .expect("it is there until it is dropped");
+        for one in written {
+            runtime.block_on(one)?;
+        }
+        self.journal.refresh()
     }
 
     /// Has every answer made without holding it: they lie in the journal, where `answer` finds them.
@@ -146,6 +183,7 @@ impl<P: Protocol> Client<P> {
         let there = keys.iter().filter(|key| self.journal.has(key)).count();
         observer.progress(there, asks.len(), &self.calls);
         if let Some(runtime) = self.runtime.as_ref().filter(|_| !missing.is_empty()) {
+            self.budget.clear().map_err(Stopped::Journal)?;
             let flight = Flight::new(
                 &self.protocol,
                 &self.endpoint,

@@ -5,6 +5,7 @@
 //!     <unique>.calls   segments, appended to by one process at a time, a line an answer
 //!     claims           byte-range locks: who is making which call right now
 //!     pace/            limits that processes share (`services::pace`)
+//!     budgets/         what processes spend of one budget (`services::ledger`)
 //!
 //! A line is `KEY CHECK JSON`: 32 hexadecimal digits of the call's key, 16 of a blake3 over key and JSON, the entry. An empty one
 //! follows, so that a line's end that turns into another byte does not cost the next line. An answer is durable before it is
@@ -14,6 +15,7 @@
 
 pub mod claims;
 mod entry;
+pub mod refused;
 mod segment;
 pub mod shared;
 mod verify;

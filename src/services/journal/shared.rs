@@ -51,6 +51,9 @@ pub fn give(journal: &mut Journal, wanted: &dyn Fn(&CallKey) -> bool, each: Taki
 /// Lays a segment of this name beside those that are there; each of its lines has to check. How many answers it has.
 pub fn take(dir: &Path, called: &str, bytes: &[u8]) -> Result<usize> {
     ensure!(name(bytes) == called, "its bytes are not those of its name");
+    // The journal would pass over the last line for ever.
+    let whole = bytes.last().is_none_or(|last| *last == b'\n');
+    ensure!(whole, "its last line is cut off");
     let mut answers = 0;
     for line in bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
         ensure!(parse(line).is_some(), "a line of it is no answer");
