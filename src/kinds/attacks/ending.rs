@@ -13,9 +13,9 @@ use base::setup::{Acts, Setup};
 use base::{choice, params};
 use learn::attack::frame::Frame;
 use learn::attack::search::due;
-use learn::sample::{self, Request};
+use learn::attack::victim::Victim;
+use learn::sample::Request;
 use learn::tokenizer::Tokenizer;
-use learn::weights::Weights;
 use world::judge;
 
 choice! {
@@ -68,6 +68,13 @@ pub struct Standing<'s> {
     pub greedy: bool,
 }
 
+/// Whom a search asks, and by what chat.
+pub struct Asked<'s, 'm> {
+    pub victim: &'s mut (dyn Victim + 'm),
+    pub tokenizer: &'m Tokenizer,
+    pub frame: &'s Frame<'m>,
+}
+
 impl Ending {
     /// Why a search ends here, checks aside.
     pub fn why(&self, at: &Standing, steps: usize) -> Option<&'static str> {
@@ -91,8 +98,8 @@ impl Ending {
     /// The word for the log, where it succeeds.
     pub fn success(
         &self,
-        (weights, tokenizer): (&Weights, &Tokenizer),
-        (prompt, frame): (&Prompt, &Frame),
+        asked: Asked,
+        prompt: &Prompt,
         at: &Standing,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Option<&'static str>> {
@@ -102,6 +109,11 @@ impl Ending {
             Check::Refusal => "refusal",
             Check::World => "world",
         };
+        let Asked {
+            victim,
+            tokenizer,
+            frame,
+        } = asked;
         let request = Request {
             prompt: frame.sent(at.text)?,
             samples: 1,
@@ -109,8 +121,8 @@ impl Ending {
             seed: Seed::new(0),
         };
         let options = model_io::plain(tokenizer, 0.0, self.check_tokens);
-        let samples = sample::sample(weights, &[request], &options, &mut |_| {}, stop)?;
-        let said = tokenizer.response(&samples[0][0].ids)?;
+        let samples = victim.sample(request, &options, stop)?;
+        let said = tokenizer.response(&samples[0].ids)?;
         let response = frame.begun.clone() + &said;
         let judged = Judged {
             begun: response::begins_answer(&frame.begun),

@@ -1,7 +1,7 @@
 //! The course of searches that make a target likely, prompt by prompt and case by case: steps, checks, progress, what is saved in between and
 //! gone on from. How a step is taken is the search's own.
 
-use super::ending::{Ending, Standing};
+use super::ending::{Asked, Ending, Standing};
 use super::saved::{self, Ended, Underway};
 use crate::shared::cases::{self, CaseWriter, Made};
 use crate::shared::estimate;
@@ -11,10 +11,7 @@ use base::stats;
 use base::text::count;
 use engine::kind::MetricInfo;
 use engine::kind::context::{Interrupted, NodeCtx};
-use learn::attack::frame::Frame;
 use learn::sample::Stopped;
-use learn::tokenizer::Tokenizer;
-use learn::weights::Weights;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -43,8 +40,7 @@ pub trait Search<'m> {
         why: &str,
     ) -> (String, Vec<AttackStep>, Self::End);
 
-    fn asked(&self) -> (&'m Weights, &'m Tokenizer);
-    fn frame(&self) -> &Frame<'m>;
+    fn asked(&mut self) -> Asked<'_, 'm>;
     /// Tokens that went through the model, either way.
     fn computed(&self) -> usize;
 }
@@ -137,7 +133,7 @@ impl Searches<'_> {
                 let spent = search.computed();
                 let stepped = search.step(case, &mut state);
                 let spent = search.computed() - spent;
-                let config = &search.asked().0.config;
+                let config = search.asked().victim.config();
                 ctx.record_flops(estimate::sampling(config, spent));
                 halted = matches!(&stepped, Err(error) if error.is::<Stopped>());
                 if !halted {
@@ -161,7 +157,7 @@ impl Searches<'_> {
 
     fn why<'m, S: Search<'m>>(
         &self,
-        search: &S,
+        search: &mut S,
         prompt: &Prompt,
         at: &Standing,
     ) -> Result<Option<&'static str>> {
@@ -173,9 +169,8 @@ impl Searches<'_> {
         if why.is_some_and(|why| why != "steps") || !self.ending.tries(at, round, rounds) {
             return Ok(why);
         }
-        let of = (prompt, search.frame());
         let stop = || self.ctx.stop();
-        let success = self.ending.success(search.asked(), of, at, &stop);
+        let success = self.ending.success(search.asked(), prompt, at, &stop);
         Ok(asked_to_stop(success)?.or(why))
     }
 

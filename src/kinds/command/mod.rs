@@ -251,6 +251,9 @@ fn variable(name: &str) -> Option<String> {
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let exec: Exec = ctx.exec()?;
+    if let Some(list) = &exec.gpus {
+        ctx.take_cards(list)?;
+    }
     let sandbox = Sandbox::create(ctx, KIND.inputs, &p, &exec)?;
     let done = run_in(ctx, &p, &exec, &sandbox);
     if done.is_err() {

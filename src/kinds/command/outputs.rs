@@ -39,7 +39,7 @@ pub fn take(ctx: &NodeCtx, p: &Params, sandbox: &Sandbox, curve: &Curve) -> Resu
             Type::Model => model_checks::check_folder(from)
                 .and_then(|parameters| model_files(from, &to, sandbox, parameters)),
             Type::RewardModel => RewardModel::load(from)
-                .and_then(|m| model_files(from, &to, sandbox, m.weights.data.len())),
+                .and_then(|m| model_files(from, &to, sandbox, m.parameters())),
             Type::Adapter => adapter(ctx, from, &to),
             Type::Archives => archives(from, &to, sandbox),
             Type::States => states(from, &to, sandbox),

@@ -5,7 +5,7 @@
 //! that another reward never samples again and a teacher's responses serve as well.
 
 use crate::data::labels::quoted;
-use crate::scorers::params::{ScorerEndpoints, ScorerParams};
+use crate::scorers::params::{JUDGES, ScorerEndpoints, ScorerParams};
 use crate::scorers::reward::{self, Route};
 use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::bounds;
@@ -98,6 +98,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     exec: ScorerEndpoints::specs,
     check: Some(check),
     above: Some(|graph, id| truth::reward_problems(graph, id, "completions")),
+    computes: Some(JUDGES),
     needs,
     count_calls: Some(count_calls),
     estimate: Some(estimate),

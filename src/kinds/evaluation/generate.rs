@@ -5,6 +5,7 @@ use crate::shared::aim::{Aim, Aims};
 use crate::shared::answers::{self, Asking, Draw, Rejected, Served, ServedExec};
 use crate::shared::bounds;
 use crate::shared::cases;
+use crate::shared::devices;
 use crate::shared::estimate;
 use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course, Prefills, Sampling};
@@ -190,6 +191,7 @@ temperature = 0.7
     check: Some(check),
     above: Some(above),
     adds,
+    computes: Some(devices::anywhere(SAMPLED)),
     needs,
     tokens: Some(tokens),
     count_calls: Some(count_calls),
@@ -257,7 +259,7 @@ fn in_process(
     prompts: &[Prompt],
 ) -> Result<Vec<Completion>> {
     model_io::use_threads(ctx)?;
-    let (mut learner, tokenizer) = model_io::open(ctx.input("model"))?;
+    let (mut learner, tokenizer) = model_io::open(ctx, ctx.input("model"))?;
     let prefills = p.prefills(prompts)?;
     let mut sampling = Sampling {
         learner: learner.as_mut(),
@@ -453,7 +455,12 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
     } else if let Some(model) = preview.expected("model").model {
         let rows = answers.unwrap_or(f64::MAX);
         let rows = rows.min(preview.exec::<Exec>()?.sample_rows as f64);
-        work.memory = estimate::sample_memory(&model, rows, asked + most);
+        let rows = estimate::device::Rows {
+            rows,
+            prompt: asked,
+            written: most,
+        };
+        estimate::device::sample(&mut work, preview, &model, rows);
         let tokens = answers.unwrap_or(0.0) * (asked + most);
         work.flop = estimate::sample_flop(&model, tokens);
     }

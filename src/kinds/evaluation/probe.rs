@@ -7,6 +7,7 @@ use crate::scorers::reward::{self, Route};
 use crate::scorers::reward_model;
 use crate::scorers::{Judged, Scorer, Settings};
 use crate::shared::bounds;
+use crate::shared::devices;
 use crate::shared::estimate;
 use crate::shared::measure::{self, Measure};
 use crate::shared::model_checks;
@@ -95,6 +96,7 @@ reward = { harmful = "format * safety", harmless = "format * task", ambiguous = 
     exec: ScorerEndpoints::specs,
     check: Some(check),
     above: Some(|graph, id| truth::reward_problems(graph, id, "prompts")),
+    computes: Some(devices::ANYWHERE),
     needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
     count_calls: Some(count_calls),
@@ -170,7 +172,7 @@ fn count_calls(preview: &NodePreview, _: &Path) -> Result<Calls> {
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     model_io::use_threads(ctx)?;
-    let (mut learner, tokenizer) = model_io::open(ctx.input("model"))?;
+    let (mut learner, tokenizer) = model_io::open(ctx, ctx.input("model"))?;
     let pool: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
     let snap = Settings {
         safety_snap: p.safety_snap,
@@ -283,8 +285,12 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
     let mut work = reward::estimate(&p.reward, asks, preview, shape, (asked, most));
     if let Some(model) = preview.expected("model").model {
         work.flop += estimate::sample_flop(&model, n * (asked + most));
-        work.memory +=
-            estimate::sample_memory(&model, n.min(model_io::BATCH_ROWS as f64), asked + most);
+        let rows = estimate::device::Rows {
+            rows: n.min(model_io::BATCH_ROWS as f64),
+            prompt: asked,
+            written: most,
+        };
+        estimate::device::sample(&mut work, preview, &model, rows);
     }
     Ok(work)
 }

@@ -47,7 +47,7 @@ path = "models/GRM-llama3-8B-distill"
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let from = ctx.params::<Params>()?.path;
     let model = RewardModel::load(&from)?;
-    ctx.log(&format!("{} parameters", model.weights.data.len()));
+    ctx.log(&format!("{} parameters", model.parameters()));
     model_io::copy_files(&from, &ctx.output("reward_model"))
 }
 

@@ -2,9 +2,10 @@
 //! (arXiv 2507.00971) and of the circuit breakers (arXiv 2406.04313) argue with them.
 
 use crate::shared::bounds;
+use crate::shared::devices;
 use crate::shared::estimate;
 use crate::shared::model_checks;
-use crate::shared::model_io::{self, Model, Prefills};
+use crate::shared::model_io::{self, Prefills};
 use crate::shared::states::{self, Layers, Taken};
 use anyhow::{Context, Result, ensure};
 use base::params;
@@ -14,7 +15,8 @@ use base::tokens::Tokens;
 use engine::kind::context::{Interrupted, NodeCtx};
 use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, Needs, Output, Port, Role, Type};
-use learn::states::{Position, Wanted, of_prompts};
+use learn::learner::Policy;
+use learn::states::{Position, Wanted};
 
 params! {
     pub struct Params {
@@ -61,6 +63,7 @@ in = { model = "rl", prompts = "prompts.eval" }
     )],
     params: Params::specs,
     exec: Exec::specs,
+    computes: Some(devices::ANYWHERE),
     needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
     estimate: Some(estimate),
@@ -72,9 +75,10 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     let exec: Exec = ctx.exec()?;
     model_io::use_threads(ctx)?;
-    let Model { weights, tokenizer } = Model::load(ctx.input("model"))?;
+    let (mut learner, tokenizer) = model_io::open(ctx, ctx.input("model"))?;
+    let config = learner.config().clone();
     let prompts: Vec<Prompt> = rows::read_rows(ctx.input("prompts"))?;
-    let layers = chosen(&p.layers, weights.config.layers)?;
+    let layers = chosen(&p.layers, config.layers)?;
     let prefills = Prefills::same(p.prefill.clone());
     model_checks::say_reach(ctx, &tokenizer, &prompts, Some(&prefills), 0)?;
     let ids = prompts
@@ -95,13 +99,12 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         ctx.progress(n as u64, total, "prompts", "");
         !ctx.stop()
     };
-    let Some(found) = of_prompts(&weights, &ids, wanted, exec.rows, &mut done) else {
-        return Err(Interrupted.into());
-    };
+    let found = learner.states(Policy::Live, &ids, wanted, exec.rows, &mut done)?;
+    let found = found.ok_or(Interrupted)?;
     let tokens = ids.iter().map(Vec::len).sum();
-    ctx.record_flops(estimate::sampling(&weights.config, tokens));
+    ctx.record_flops(estimate::sampling(&config, tokens));
     let layers = Layers {
-        width: weights.config.hidden_size,
+        width: config.hidden_size,
         numbers: &layers,
         states: &found,
     };

@@ -5,6 +5,7 @@ use super::params::{Asked, ScorerEndpoints, ScorerParams};
 use super::reward_model::{self, LocalJudge};
 use super::service::{JudgeClient, ServiceScorer};
 use super::{How, Judged, Scorer, Settings, Verdict};
+use crate::shared::devices;
 use crate::shared::endpoint::{Caller, Service};
 use anyhow::{Context, Result};
 use base::calls::Calls;
@@ -12,6 +13,8 @@ use base::params::{ParamSet, Problem};
 use base::text::count;
 use base::value::Values;
 use engine::kind::context::NodeCtx;
+use learn::learner::Learner;
+use learn::weights::Weights;
 use services::client::CallObserver;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -109,19 +112,23 @@ impl JudgeClients {
         let endpoints: ScorerEndpoints = ctx.exec()?;
         let asked = (params, &endpoints);
         let opened = JudgeClients::open(scorers, asked, settings, &Caller::of(ctx))?;
-        opened.with_model(scorers, params, ctx.input_opt(reward_model::PORT))
+        let folder = ctx.input_opt(reward_model::PORT);
+        opened.with_model(scorers, params, folder, |weights| {
+            devices::asked(ctx, weights)
+        })
     }
 
-    /// With the reward model of this folder, where one of these scorers asks it.
+    /// With the reward model of this folder, where one of these scorers asks it; computed wherever `open` puts its weights.
     pub fn with_model(
         mut self,
         scorers: &[&'static Scorer],
         params: &ScorerParams,
         folder: Option<&Path>,
+        open: impl FnOnce(Weights) -> Result<Box<dyn Learner>>,
     ) -> Result<JudgeClients> {
         if scorers.iter().any(|s| s.is_model()) {
             let folder = folder.context("there is no model at the port `reward_model`")?;
-            self.model = Some(LocalJudge::load(folder, &params.reward_model)?);
+            self.model = Some(LocalJudge::load(folder, &params.reward_model, open)?);
         }
         Ok(self)
     }

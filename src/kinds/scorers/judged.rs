@@ -39,9 +39,18 @@ impl<'a> Judged<'a> {
         }
     }
 
-    /// What judges see of the response: never its reasoning, and nothing where that does not end.
+    /// What judges see of the response: never its reasoning, and nothing where that does not end, or where all of the answer was written
+    /// for the model.
     pub fn answer(&self) -> String {
-        response::split(self.response).answer
+        match self.adds_nothing() {
+            true => String::new(),
+            false => response::split(self.response).answer,
+        }
+    }
+
+    /// The answer was begun for the model, and it wrote nothing more.
+    pub fn adds_nothing(&self) -> bool {
+        self.begun.is_some() && self.own().is_empty()
     }
 
     /// The answer's own words: all of it, but for what was written for the model.

@@ -2,9 +2,11 @@
 
 use super::named::names;
 use crate::shared::bounds;
+use crate::shared::devices;
 use crate::shared::endpoint::{EndpointParams, Service};
 use base::setup::Acts;
 use base::{choice, params};
+use engine::kind::Computes;
 use std::path::PathBuf;
 
 choice! {
@@ -38,6 +40,9 @@ const SCORED: Acts = Acts::only("where `score` judges", |s| names(s, asking(Serv
 const READ: Acts = Acts::only("where the reward model judges", |s| {
     names(s, &["reward_model"])
 });
+
+/// Of a node whose only model is the one that judges.
+pub const JUDGES: Computes = devices::anywhere(READ);
 
 params! {
     /// The model that `strongreject`, `harmbench` or `rubric` asks; a node has one.

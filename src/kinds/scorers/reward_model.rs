@@ -16,7 +16,9 @@ use anyhow::{Context, Result, ensure};
 use base::stats;
 use base::text::count;
 use engine::kind::context::Interrupted;
+use learn::learner::Learner;
 use learn::reward::{Read, RewardModel};
+use learn::weights::Weights;
 use std::path::Path;
 
 pub const SCORER: Scorer = Scorer {
@@ -52,8 +54,12 @@ pub struct Tally {
 }
 
 impl LocalJudge {
-    pub fn load(folder: &Path, params: &RewardModelParams) -> Result<LocalJudge> {
-        let model = RewardModel::load(folder)?;
+    pub fn load(
+        folder: &Path,
+        params: &RewardModelParams,
+        open: impl FnOnce(Weights) -> Result<Box<dyn Learner>>,
+    ) -> Result<LocalJudge> {
+        let model = RewardModel::load_with(folder, open)?;
         let most = params.max_tokens.unwrap_or(MAX_TOKENS);
         Ok(LocalJudge {
             squash: params.squashes(),
@@ -78,7 +84,7 @@ impl LocalJudge {
             read.push(row.with_context(|| format!("prompt {}", judged.prompt_id))?);
             controls.push(of_prompt + of_answer);
         }
-        let numbers = self.model.scores(&read, done).ok_or(Interrupted)?;
+        let numbers = self.model.scores(&read, done)?.ok_or(Interrupted)?;
         for (judged, number) in rows.iter().zip(&numbers) {
             ensure!(
                 number.is_finite(),

@@ -15,7 +15,10 @@ pub const SCORER: Scorer = Scorer {
 
 /// What the world judges of a response.
 pub fn answer(judged: &Judged) -> String {
-    judge::answer(judged.response, judged.begun)
+    match judged.adds_nothing() {
+        true => String::new(),
+        false => judge::answer(judged.response, judged.begun),
+    }
 }
 
 fn verdict(judged: &Judged, _: &Settings) -> Result<Verdict> {

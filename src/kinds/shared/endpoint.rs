@@ -220,8 +220,12 @@ impl EndpointParams {
             ..self.endpoint()
         };
         let host = endpoint.host();
-        Client::new(protocol, endpoint, &caller.folder, &caller.by, caller.spent)
-            .with_context(|| format!("preparing to ask {host}"))
+        let client = Client::new(protocol, endpoint, &caller.folder, &caller.by, caller.spent);
+        let client = client.and_then(|client| match caller.beside {
+            true => client.sharing_budget(&caller.folder),
+            false => Ok(client),
+        });
+        client.with_context(|| format!("preparing to ask {host}"))
     }
 }
 
@@ -236,6 +240,8 @@ pub struct Caller<'a> {
     pub by: String,
     /// By earlier attempts.
     pub spent: Amount,
+    /// Others of this name may ask at the same time.
+    pub beside: bool,
     /// The key in a variable that the node names.
     pub secret: Box<Keys<'a>>,
 }
@@ -250,6 +256,7 @@ impl<'a> Caller<'a> {
                 dollars: before.dollars,
                 tokens: before.tokens(),
             },
+            beside: false,
             secret: Box::new(|name| Ok(Secret::new(name, ctx.secret(name)?))),
         }
     }

@@ -5,6 +5,7 @@ pub mod answers;
 pub mod asked;
 pub mod bounds;
 pub mod cases;
+pub mod devices;
 pub mod endpoint;
 pub mod estimate;
 pub mod leaks;

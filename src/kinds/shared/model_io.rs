@@ -1,6 +1,7 @@
 //! What the kinds that use a model share: loading and copying a folder, rendering prompts, sampling responses as rows.
 
 pub use super::asked::{Asked, Prefills, asked, asked_after};
+use crate::shared::devices;
 use crate::shared::estimate;
 use crate::shared::model_checks::of_prompt;
 use anyhow::{Context, Result};
@@ -12,7 +13,6 @@ use base::tokens::Tokens;
 use engine::kind::context::{Interrupted, NodeCtx};
 use engine::kind::messages::Sampled;
 use learn::checkpoint;
-use learn::cpu::Cpu;
 use learn::learner::{Learner, Policy};
 use learn::sample::choose::Choice;
 use learn::sample::forecast::Tally;
@@ -40,10 +40,10 @@ impl Model {
     }
 }
 
-/// The model of a folder, to be asked and not trained.
-pub fn open(folder: &Path) -> Result<(Box<dyn Learner>, Tokenizer)> {
+/// The model of a folder on the node's device, to be asked and not trained.
+pub fn open(ctx: &NodeCtx, folder: &Path) -> Result<(Box<dyn Learner>, Tokenizer)> {
     let Model { weights, tokenizer } = Model::load(folder)?;
-    Ok((Box::new(Cpu::frozen(weights, None)), tokenizer))
+    Ok((devices::asked(ctx, weights)?, tokenizer))
 }
 
 /// Samples of one prompt.

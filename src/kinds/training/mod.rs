@@ -9,6 +9,7 @@ pub mod curve;
 mod examples;
 mod guards;
 
+use crate::shared::devices;
 use crate::shared::estimate;
 use crate::shared::model_checks;
 use anyhow::{Context, Result, bail, ensure};
@@ -22,7 +23,6 @@ use learn::adapter::Adapter;
 use learn::batch::Row;
 use learn::checkpoint;
 use learn::config::Config;
-use learn::cpu::Cpu;
 use learn::decoder::Keep;
 use learn::guard::{Guard, Limits, Tripped};
 use learn::learner::{Learner, Snapshot};
@@ -37,19 +37,24 @@ use std::time::{Duration, Instant};
 /// Weights, and the adapter that was trained on them.
 pub(crate) type Trained = (Weights, Option<Adapter>);
 
-/// A run that has not begun. It trains the adapter, or all weights where there is none; with `reference` the weights that it
-/// begins as stay at hand.
+/// A run that has not begun, on the node's device. It trains the adapter, or all weights where there is none; with `reference` the
+/// weights that it begins as stay at hand.
 pub fn begin(
+    ctx: &NodeCtx,
     weights: Weights,
     adapter: Option<Adapter>,
     reference: bool,
     recompute: bool,
-) -> State {
+) -> Result<State> {
     let keep = match recompute {
         true => Keep::States,
         false => Keep::All,
     };
-    State::new(Cpu::new(weights, adapter, reference, keep))
+    let learner = devices::trained(ctx, weights, adapter, reference, keep)?;
+    Ok(State {
+        learner,
+        skipped: 0,
+    })
 }
 
 /// The file of a checkpoint, and the name of its folder before the step.

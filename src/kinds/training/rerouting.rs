@@ -1,6 +1,7 @@
 //! Circuit breakers by representation rerouting: a baseline that bends hidden states of harmful text away.
 
 use crate::shared::bounds;
+use crate::shared::devices;
 use crate::shared::measure;
 use crate::shared::model_io::{self, Model};
 use crate::training::{self, Epochs, Examples, Guards, Watcher};
@@ -123,6 +124,7 @@ layers = [2]
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),
+    computes: Some(devices::ANYWHERE),
     needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
     estimate: Some(estimate),
@@ -210,7 +212,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         true => model.weights.first_blocks(last),
         false => model.weights.clone(),
     };
-    let mut state = training::begin(trained, Some(adapter), false, exec.recompute);
+    let mut state = training::begin(ctx, trained, Some(adapter), false, exec.recompute)?;
     let with = Hyperparameters {
         optim: p.optim.clone(),
         steps: p.steps,

@@ -1,6 +1,7 @@
 //! Supervised fine-tuning on conversations: of a base model on teacher traces, and of an untrained one on its corpus.
 
 use crate::shared::bounds;
+use crate::shared::devices;
 use crate::shared::estimate::{self, Training};
 use crate::shared::measure;
 use crate::shared::model_io::{self, Model};
@@ -94,6 +95,7 @@ epochs = 3
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),
+    computes: Some(devices::ANYWHERE),
     needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
     estimate: Some(estimate),
@@ -133,7 +135,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     };
     let config = &model.weights.config;
     let adapter = lora::adapter(p.lora.as_ref(), config, Seed::new(p.seed));
-    let mut state = training::begin(model.weights, adapter, false, exec.recompute);
+    let mut state = training::begin(ctx, model.weights, adapter, false, exec.recompute)?;
     let limits = exec.guard.limits();
     let every = exec.checkpoint_every;
     let mut watcher = Watcher::start(ctx, &mut state, steps, every, limits, &["loss"])?;
@@ -260,8 +262,9 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         recompute: exec.recompute,
         reference: false,
         longest,
+        entropy: false,
     };
-    work.memory = estimate::train_memory(&model, &how);
+    estimate::device::train(&mut work, preview, &model, &how, None);
     if let (Some(rows), Some(tokens)) = (given.rows, given.tokens) {
         let seen = rows * tokens.min(p.max_tokens as f64) * p.epochs;
         work.flop = estimate::train_flop(&model, p.lora.is_some(), seen);

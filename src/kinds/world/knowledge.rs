@@ -2,6 +2,7 @@
 //! rule, references and whole requests, answered greedily. Where a model cannot, reasoning cannot pay.
 
 use crate::shared::bounds;
+use crate::shared::devices;
 use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course};
 use crate::world::truth;
@@ -55,6 +56,7 @@ in = { model = "base" }
     metrics: &[MetricInfo::higher("knows/*", "share", "knows, *")],
     params: Params::specs,
     above: Some(|graph, id| truth::one_world(graph, id, "world").into_iter().collect()),
+    computes: Some(devices::ANYWHERE),
     estimate: Some(estimate),
     run,
     ..Kind::DEFAULTS
@@ -74,7 +76,7 @@ const MAX_NEW_TOKENS: usize = 56;
 fn run(ctx: &mut NodeCtx) -> Result<()> {
     let p: Params = ctx.params()?;
     model_io::use_threads(ctx)?;
-    let (mut learner, tokenizer) = model_io::open(ctx.input("model"))?;
+    let (mut learner, tokenizer) = model_io::open(ctx, ctx.input("model"))?;
     let mut questions = World::new(p.world).knowledge(p.n, p.depth + 1, p.seed);
     let mut met = BTreeSet::new();
     questions.retain(|q| met.insert(q.messages[0].content.clone()));

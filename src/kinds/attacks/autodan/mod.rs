@@ -7,10 +7,11 @@ mod search;
 mod seeds;
 pub mod words;
 
-use super::ending::{Check, Standing};
+use super::ending::{Asked, Check, Standing};
 use super::searches::{self, Search, Searches};
 use crate::shared::aim::Aims;
 use crate::shared::cases;
+use crate::shared::devices;
 use crate::shared::estimate;
 use crate::shared::model_io::{self, Model};
 use crate::world::truth::{self, Needed};
@@ -25,9 +26,8 @@ use engine::kind::context::NodeCtx;
 use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, MetricInfo, Needs, NodeId, Port, Role, Type, Upstream};
 use learn::attack::frame::Frame;
-use learn::attack::score::{Options, Scorer};
+use learn::attack::score::Options;
 use learn::tokenizer::Tokenizer;
-use learn::weights::Weights;
 use params::{Exec, Params};
 use search::{Attacked, Individual, State};
 use seeds::Seeds;
@@ -93,6 +93,7 @@ slot = "reasoning"
     params: Params::specs,
     exec: Exec::specs,
     above: Some(above),
+    computes: Some(devices::ANYWHERE),
     needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
     estimate: Some(estimate),
@@ -170,9 +171,8 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let (seeds, synonyms) = material(&p, ctx.input_opt(SEEDS))?;
     let cases = Case::all(&model.tokenizer, &p, &prompts)?;
     let mut attacked = Attacked {
-        weights: &model.weights,
         tokenizer: &model.tokenizer,
-        scorer: Scorer::new(&model.weights)?,
+        victim: devices::victim(ctx, &model.weights)?,
     };
     let searches = Searches {
         ctx,
@@ -286,16 +286,16 @@ impl<'m> Search<'m> for OfPrompt<'_, 'm> {
         (state.message, log, end)
     }
 
-    fn asked(&self) -> (&'m Weights, &'m Tokenizer) {
-        (self.model.weights, self.model.tokenizer)
-    }
-
-    fn frame(&self) -> &Frame<'m> {
-        &self.case.frame
+    fn asked(&mut self) -> Asked<'_, 'm> {
+        Asked {
+            victim: self.model.victim.as_mut(),
+            tokenizer: self.model.tokenizer,
+            frame: &self.case.frame,
+        }
     }
 
     fn computed(&self) -> usize {
-        self.model.scorer.computed()
+        self.model.victim.computed()
     }
 }
 

@@ -9,9 +9,9 @@ use anyhow::{Result, ensure};
 use base::rng::{Rng, Seed};
 use base::rows::AttackStep;
 use learn::attack::frame::Frame;
-use learn::attack::score::{Loss, Options, Scorer, Wanted};
+use learn::attack::score::{Loss, Options, Wanted};
+use learn::attack::victim::Victim;
 use learn::tokenizer::Tokenizer;
-use learn::weights::Weights;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,9 +21,8 @@ const PLACE: &str = "[REPLACE]";
 
 /// The model that is attacked.
 pub struct Attacked<'m> {
-    pub weights: &'m Weights,
     pub tokenizer: &'m Tokenizer,
-    pub scorer: Scorer<'m>,
+    pub victim: Box<dyn Victim + 'm>,
 }
 
 /// A prefix, and what is known of it.
@@ -262,13 +261,13 @@ impl Search<'_, '_> {
             .par_iter()
             .map(|text| frame.sent(&message(p, text, asked)));
         let prompts = prompts.collect::<Result<Vec<_>>>()?;
-        let computed = self.model.scorer.computed();
+        let computed = self.model.victim.computed();
         // All that the prompts of a case share, whatever is asked about them: no loss hangs on another candidate.
-        self.model.scorer.rebase(&self.frame.before)?;
+        self.model.victim.rebase(&self.frame.before)?;
         let wanted = Wanted::Target(self.target);
-        let scores = self.model.scorer.score(&prompts, wanted, self.options)?;
+        let scores = self.model.victim.score(&prompts, wanted, self.options)?;
         log.queries = new.len() as u64;
-        log.tokens = (self.model.scorer.computed() - computed) as u64;
+        log.tokens = (self.model.victim.computed() - computed) as u64;
         for (text, score) in new.into_iter().zip(scores) {
             known.insert(text, (Loss::CrossEntropy.of(&score), score.greedy));
         }

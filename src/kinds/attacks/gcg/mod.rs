@@ -6,10 +6,11 @@ mod params;
 mod search;
 mod suffix;
 
-use super::ending::{Check, Standing};
+use super::ending::{Asked, Check, Standing};
 use super::searches::{self, Search, Searches};
 use crate::shared::aim::Aims;
 use crate::shared::cases;
+use crate::shared::devices;
 use crate::shared::estimate;
 use crate::shared::model_io::{self, Model};
 use crate::world::truth::{self, Needed};
@@ -24,12 +25,9 @@ use engine::kind::context::NodeCtx;
 use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Kind, MetricInfo, Needs, NodeId, Port, Role, Type, Upstream};
 use learn::attack::frame::Frame;
-use learn::attack::gradient::Before;
-use learn::attack::score::{Options, Scorer};
+use learn::attack::score::Options;
 use learn::checkpoint;
-use learn::decoder::Workspace;
 use learn::tokenizer::Tokenizer;
-use learn::weights::Weights;
 use params::{Exec, Method, Params};
 use search::{Attacked, Found, State};
 use serde::{Deserialize, Serialize};
@@ -81,6 +79,7 @@ slot = "reasoning"
     params: Params::specs,
     exec: Exec::specs,
     above: Some(above),
+    computes: Some(devices::ANYWHERE),
     needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
     estimate: Some(estimate),
@@ -168,11 +167,9 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
         ));
     }
     let mut attacked = Attacked {
-        weights: &model.weights,
         tokenizer: &model.tokenizer,
         allowed,
-        scorer: Scorer::new(&model.weights)?,
-        workspace: Workspace::new(),
+        victim: devices::victim(ctx, &model.weights)?,
         back: 0,
     };
     let searches = Searches {
@@ -186,24 +183,17 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let stop = || ctx.stop();
     let ended = searches.all(&prompts, |(i, prompt), resumed| {
         let case = &cases[i];
-        let before = (p.search == Method::Gradient)
-            .then(|| Before::new(&model.weights, &case.frame.before, &mut attacked.workspace));
         let mut search = OfPrompt {
             model: &mut attacked,
             p: &p,
             prompt,
             case,
-            before,
             options: Options {
                 tokens: exec.at_once,
                 stop: &stop,
             },
         };
-        let of_prompt = searches.prompt((i, prompt), &mut search, resumed)?;
-        if let Some(before) = search.before {
-            before.recycle(&mut attacked.workspace);
-        }
-        Ok(of_prompt)
+        searches.prompt((i, prompt), &mut search, resumed)
     })?;
     let _writing = ctx.finishing();
     let mut metrics = searches::write(ctx, p.attack(), &prompts, &ended)?.metrics();
@@ -231,7 +221,6 @@ struct OfPrompt<'s, 'm> {
     p: &'s Params,
     prompt: &'s Prompt,
     case: &'s Case<'m>,
-    before: Option<Before<'m>>,
     options: Options<'s>,
 }
 
@@ -245,7 +234,6 @@ impl<'m> OfPrompt<'_, 'm> {
             frame: &self.case.frame,
             target: &self.case.target,
             first: &self.case.first,
-            before: self.before.as_ref(),
             options: self.options,
             seed: seed.child(&self.prompt.id).at(case as u64),
             log: AttackStep::new(&self.prompt.id, case as u32, 0, self.p.seed),
@@ -295,16 +283,16 @@ impl<'m> Search<'m> for OfPrompt<'_, 'm> {
         (self.case.frame.message(&end.found.text), log, end)
     }
 
-    fn asked(&self) -> (&'m Weights, &'m Tokenizer) {
-        (self.model.weights, self.model.tokenizer)
-    }
-
-    fn frame(&self) -> &Frame<'m> {
-        &self.case.frame
+    fn asked(&mut self) -> Asked<'_, 'm> {
+        Asked {
+            victim: self.model.victim.as_mut(),
+            tokenizer: self.model.tokenizer,
+            frame: &self.case.frame,
+        }
     }
 
     fn computed(&self) -> usize {
-        self.model.scorer.computed() + self.model.back
+        self.model.victim.computed() + self.model.back
     }
 }
 

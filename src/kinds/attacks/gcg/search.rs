@@ -8,22 +8,18 @@ use base::rng::Seed;
 use base::rows::AttackStep;
 use learn::attack::allowed::Allowed;
 use learn::attack::frame::Frame;
-use learn::attack::gradient::Before;
-use learn::attack::score::{Loss, Options, Score, Scorer, Wanted};
+use learn::attack::score::{Loss, Options, Score, Wanted};
 use learn::attack::search::{self as rules, Buffer};
-use learn::decoder::Workspace;
+use learn::attack::victim::Victim;
 use learn::tokenizer::Tokenizer;
-use learn::weights::Weights;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// The model that is attacked.
 pub struct Attacked<'m> {
-    pub weights: &'m Weights,
     pub tokenizer: &'m Tokenizer,
     pub allowed: Allowed,
-    pub scorer: Scorer<'m>,
-    pub workspace: Workspace,
+    pub victim: Box<dyn Victim + 'm>,
     /// Tokens of gradients, each counted once for either direction.
     pub back: usize,
 }
@@ -80,8 +76,6 @@ pub struct Search<'s, 'm> {
     pub target: &'s [u32],
     /// The target's first token, with and without a space before it.
     pub first: &'s [u32],
-    /// What comes before the suffix, where a gradient is asked for.
-    pub before: Option<&'s Before<'m>>,
     pub options: Options<'s>,
     /// Of this case.
     pub seed: Seed,
@@ -99,8 +93,8 @@ impl Search<'_, '_> {
             begun.push(suffix::drawn(p, self.frame, allowed, seed)?);
         }
         // Not what another case left: the last bits of a loss hang on the base.
-        self.model.scorer.rebase(&self.frame.before)?;
-        let tokens = self.model.scorer.computed();
+        self.model.victim.rebase(&self.frame.before)?;
+        let tokens = self.model.victim.computed();
         let found = self.look(&begun, 0)?;
         let entries = found.iter().map(|f| (f.loss, f.clone())).collect();
         let buffer = Buffer::new(self.size(), entries);
@@ -112,7 +106,7 @@ impl Search<'_, '_> {
             text: first.text.clone(),
             loss: Some(first.loss),
             queries: found.len() as u64,
-            tokens: (self.model.scorer.computed() - tokens) as u64,
+            tokens: (self.model.victim.computed() - tokens) as u64,
             survives: Some(first.survives),
             note,
             ..self.log.clone()
@@ -143,7 +137,7 @@ impl Search<'_, '_> {
         let number = state.step + 1;
         let seed = self.seed.at(number as u64);
         let from = state.entries[0].clone();
-        let (computed, back) = (self.model.scorer.computed(), self.model.back);
+        let (computed, back) = (self.model.victim.computed(), self.model.back);
         let tried = match self.p.search {
             Method::Gradient => self.by_gradient(&from, number, seed)?,
             Method::Random => self.at_random(&from, number, seed)?,
@@ -154,7 +148,7 @@ impl Search<'_, '_> {
         state.survived += tried.survived;
         let mut log = AttackStep {
             queries: tried.queries as u64,
-            tokens: (self.model.scorer.computed() - computed + self.model.back - back) as u64,
+            tokens: (self.model.victim.computed() - computed + self.model.back - back) as u64,
             ..AttackStep::new(
                 &self.log.prompt_id,
                 self.log.stream,
@@ -193,16 +187,16 @@ impl Search<'_, '_> {
 
     fn by_gradient(&mut self, from: &Found, step: usize, seed: Seed) -> Result<Tried> {
         let (p, model) = (self.p, &mut *self.model);
-        let before = self.before.expect("a gradient has a beginning");
         let (target, loss) = aim(p, self.target);
         let after = &self.frame.after;
-        let slope = before.slope(&from.ids, after, target, loss, &mut model.workspace);
+        let around = [&self.frame.before[..], &from.ids, after];
+        let slope = model.victim.slope(around, target, loss)?;
         ensure!(
             slope.loss.is_finite() && slope.gradient.iter().all(|g| g.is_finite()),
             "the gradient at the suffix is no number: the model overflows or its weights are broken"
         );
         model.back += 2 * (from.ids.len() + after.len() + target.len());
-        let vocabulary = model.weights.config.vocab_size;
+        let vocabulary = model.victim.config().vocab_size;
         let top = rules::most_negative(&slope.gradient, vocabulary, p.topk, &model.allowed);
         let positions = match (p.positions, p.replace) {
             (Positions::Even, 1) => rules::even(from.ids.len(), p.width),
@@ -223,7 +217,7 @@ impl Search<'_, '_> {
         let kept = candidates.into_iter().zip(survival);
         let kept: Vec<_> = kept.filter(|(_, s)| keeps(p.filter, *s)).collect();
         let prompts: Vec<Vec<u32>> = kept.iter().map(|(c, _)| self.frame.whole(c)).collect();
-        model.scorer.rebase(&self.frame.whole(&from.ids))?;
+        model.victim.rebase(&self.frame.whole(&from.ids))?;
         let scores = self.scores(&prompts)?;
         let losses: Vec<f64> = scores.iter().map(|s| self.loss(s)).collect();
         let least = rules::least(&losses, &vec![true; losses.len()]);
@@ -260,7 +254,7 @@ impl Search<'_, '_> {
             let new: Vec<u32> = (0..change).map(|_| *rng.pick(allowed)).collect();
             proposals.push(rules::laid_over(&from.ids, at, &new));
         }
-        self.model.scorer.rebase(&self.frame.sent(&from.text)?)?;
+        self.model.victim.rebase(&self.frame.sent(&from.text)?)?;
         let found = self.look(&proposals, step)?;
         let survived = found.iter().filter(|f| f.survives).count();
         let losses: Vec<f64> = found.iter().map(|f| f.loss).collect();
@@ -311,7 +305,7 @@ impl Search<'_, '_> {
             true => Wanted::First(self.first),
             false => Wanted::Target(target),
         };
-        self.model.scorer.score(prompts, wanted, self.options)
+        self.model.victim.score(prompts, wanted, self.options)
     }
 
     fn loss(&self, score: &Score) -> f64 {

@@ -11,6 +11,7 @@ pub mod told;
 use super::part::params::{From, Part};
 use super::part::{self, Recorded, Speakers, Unheard};
 use crate::shared::cases::{self, CaseWriter};
+use crate::shared::devices;
 use crate::shared::endpoint::EndpointParams;
 use crate::shared::estimate;
 use crate::shared::model_io::BATCH_ROWS;
@@ -96,6 +97,7 @@ steps = 3
     exec: Exec::specs,
     check: Some(check),
     above: Some(above),
+    computes: Some(devices::anywhere(params::LOCAL)),
     needs,
     count_calls: Some(count_calls),
     estimate: Some(estimate),
@@ -340,7 +342,12 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         let model = preview.expected(part.block).model;
         if let (From::Model, Some(model)) = (part.from, model) {
             let rows = proposals.unwrap_or(f64::MAX).min(BATCH_ROWS as f64);
-            work.memory += estimate::sample_memory(&model, rows, given + written);
+            let rows = estimate::device::Rows {
+                rows,
+                prompt: given,
+                written,
+            };
+            estimate::device::sample(&mut work, preview, &model, rows);
             let tokens = proposals.unwrap_or(0.0) * (given + written);
             work.flop += estimate::sample_flop(&model, tokens);
         }

@@ -24,7 +24,7 @@ const BUILT_IN: Acts = Acts::only("where `attacker.from` is `world`", |s| {
 const BEGUN: Acts = Acts::only("where `attacker.from` is `model`", |s| {
     s.says("attacker.from", "model")
 });
-const LOCAL: Acts = Acts::only("where a model on this machine has a part", |s| {
+pub const LOCAL: Acts = Acts::only("where a model on this machine has a part", |s| {
     ["attacker", "target", "judge"]
         .iter()
         .any(|part| s.says(&format!("{part}.from"), "model"))

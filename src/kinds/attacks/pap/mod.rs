@@ -10,6 +10,7 @@ use super::quotes;
 use crate::scorers::refusal;
 use crate::scorers::wording::{Place, Wording};
 use crate::shared::cases::{self, CaseWriter, Labels};
+use crate::shared::devices;
 use crate::shared::estimate;
 use crate::shared::model_io::Course;
 use crate::world::truth;
@@ -74,6 +75,7 @@ top = 5
     exec: Exec::specs,
     check: Some(check),
     above: Some(above),
+    computes: Some(devices::anywhere(params::LOCAL)),
     needs,
     count_calls: Some(count_calls),
     estimate: Some(estimate),
@@ -301,7 +303,12 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
             if let Some(model) = preview.expected("attacker").model {
                 let rows = rewritings.unwrap_or(f64::MAX);
                 let at_once = rows.min(crate::shared::model_io::BATCH_ROWS as f64);
-                work.memory = estimate::sample_memory(&model, at_once, asked + most);
+                let rows = estimate::device::Rows {
+                    rows: at_once,
+                    prompt: asked,
+                    written: most,
+                };
+                estimate::device::sample(&mut work, preview, &model, rows);
                 let tokens = rewritings.unwrap_or(0.0) * (asked + most);
                 work.flop = estimate::sample_flop(&model, tokens);
             }

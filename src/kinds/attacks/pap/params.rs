@@ -16,7 +16,7 @@ const UNNAMED: Acts = Acts::only("where `techniques` names none", |s| !s.given("
 const BUILT_IN: Acts = Acts::only("where `attacker.from` is `world`", |s| {
     s.says("attacker.from", "world")
 });
-const LOCAL: Acts = Acts::only("where `attacker.from` is `model`", |s| {
+pub const LOCAL: Acts = Acts::only("where `attacker.from` is `model`", |s| {
     s.says("attacker.from", "model")
 });
 const DRAWN: Acts = Acts::draws("where replies are drawn", |s| {

@@ -62,7 +62,7 @@ impl Local {
             )),
             None => {
                 model_io::use_threads(ctx)?;
-                let (learner, tokenizer) = model_io::open(folder)?;
+                let (learner, tokenizer) = model_io::open(ctx, folder)?;
                 models.push(Opened {
                     learner,
                     tokenizer,

@@ -12,6 +12,7 @@ mod told;
 use super::part::params::{From, Part};
 use super::part::{self, Recorded, Speakers, Unheard};
 use crate::shared::cases::{self, CaseWriter};
+use crate::shared::devices;
 use crate::shared::endpoint::EndpointParams;
 use crate::shared::estimate;
 use crate::world::truth;
@@ -109,6 +110,7 @@ iterations = 500
     exec: Exec::specs,
     check: Some(check),
     above: Some(above),
+    computes: Some(devices::anywhere(params::COMPUTED)),
     needs,
     count_calls: Some(count_calls),
     estimate: Some(estimate),
@@ -336,7 +338,12 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         let model = preview.expected(part.block).model;
         if let (From::Model, Some(model)) = (part.from, model) {
             let rows = times * p.archives as f64;
-            work.memory += estimate::sample_memory(&model, rows, given + written);
+            let rows = estimate::device::Rows {
+                rows,
+                prompt: given,
+                written,
+            };
+            estimate::device::sample(&mut work, preview, &model, rows);
             work.flop += estimate::sample_flop(&model, times * mutants * (given + written));
         }
     }

@@ -27,6 +27,15 @@ const CONTINUES: Acts = Acts::only("where `mutator.from` is `model` or `endpoint
     !s.says("mutator.from", "world")
 });
 
+pub const COMPUTED: Acts = Acts::only(
+    "where `mutator.from`, `target.from` or `judge.from` is `model`",
+    |s| {
+        ["mutator.from", "target.from", "judge.from"]
+            .into_iter()
+            .any(|from| s.says(from, "model"))
+    },
+);
+
 part! {
     /// Who writes new prompts of those there are.
     pub struct Mutator in "mutator", served MUTATOR_SERVED, from From::World, temperature 1.0, max_tokens 500, told {

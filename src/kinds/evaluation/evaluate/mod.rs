@@ -5,7 +5,7 @@ mod measures;
 mod tries;
 
 use crate::scorers::clients::{self, JudgeClients};
-use crate::scorers::params::{ScorerEndpoints, ScorerParams};
+use crate::scorers::params::{JUDGES, ScorerEndpoints, ScorerParams};
 use crate::scorers::reward_model::{self, Squash};
 use crate::scorers::{
     Judged, Meaning, Reads, Scorer, Settings, Verdict, refusal, world as by_world,
@@ -141,6 +141,7 @@ scorer = "world"
         let problem = needing.and_then(|name| truth::scorer_problem(graph, id, name));
         problem.into_iter().collect()
     }),
+    computes: Some(JUDGES),
     needs,
     count_calls: Some(count_calls),
     estimate: Some(estimate),

@@ -14,6 +14,7 @@ use crate::shared::estimate;
 use crate::shared::observer::NodeObserver;
 use anyhow::{Context, Result, bail};
 use base::calls::Calls;
+use base::device::DeviceName;
 use base::params::ParamValue;
 use base::params::Problem;
 use base::rows::{Metric, Prompt, PromptClass};
@@ -23,6 +24,7 @@ use base::value::Values;
 use engine::kind::context::NodeCtx;
 use engine::kind::estimate::{NodePreview, Work};
 use engine::kind::{Port, Type};
+use learn::placed;
 use services::client::{CallObserver, NoObserver};
 use services::journal::Journal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,7 +91,7 @@ impl Route {
         Ok(route)
     }
 
-    /// The same with the reward model of this folder, where a scorer asks it.
+    /// The same with the reward model of this folder on the processor, where a scorer asks it.
     pub fn asking_with(
         mut self,
         asked: Asked,
@@ -98,7 +100,8 @@ impl Route {
     ) -> Result<Route> {
         self = self.asking(asked, caller)?;
         let scorers = self.scorers();
-        self.clients = self.clients.with_model(&scorers, asked.0, model)?;
+        let here = |weights| placed::asked(DeviceName::Cpu, weights);
+        self.clients = self.clients.with_model(&scorers, asked.0, model, here)?;
         Ok(self)
     }
 

@@ -130,6 +130,7 @@ pub fn open(opening: &Opening, declared: Declared) -> Result<Box<dyn Served>> {
         folder: opening.calls.to_path_buf(),
         by: opening.by.to_string(),
         spent: spent(opening.calls, opening.by, &endpoints)?,
+        beside: true,
         secret: Box::new(|name| Ok(Secret::new(name, (opening.secret)(name)?))),
     };
     let model = opening.node.inputs.get(reward_model::PORT);

@@ -4,6 +4,7 @@
 //! A token costs 2 operations a parameter on the way through, 4 on the way back (2 for what flows through frozen weights, 2 for
 //! the gradient of weights that are trained); attention is left out (Kaplan et al. 2020, arXiv 2001.08361, §2.1).
 
+pub(crate) mod device;
 mod public;
 
 use anyhow::Result;
@@ -41,6 +42,10 @@ pub fn size_of(config: &Config) -> ModelSize {
         kept: normed * float(config.qkv_width())
             + float(config.q_width() + config.heads + config.hidden_size + 2)
             + float(2 * config.intermediate_size),
+        heads: float(config.heads),
+        queries: float(config.q_width()),
+        intermediate: float(config.intermediate_size),
+        normed: config.qk_norm(),
     }
 }
 
@@ -91,16 +96,25 @@ pub struct Training {
     pub reference: bool,
     /// Longest sequence; where one is longer than what goes through at once, it goes through alone.
     pub longest: f64,
+    /// The objective has a slope by the entropy.
+    pub entropy: bool,
+}
+
+impl Training {
+    /// Numbers that are trained.
+    fn trained(&self, model: &ModelSize) -> f64 {
+        // An adapter on every linear layer has about this many numbers: in and out of each, times the rank.
+        let adapter = self.rank as f64 * model.layers * 2.0 * (model.kept + 2.0 * model.hidden);
+        match self.rank {
+            0 => model.parameters,
+            _ => adapter,
+        }
+    }
 }
 
 /// Bytes: weights, gradient and AdamW's two moments of what is trained, and what a pass keeps.
 pub(crate) fn train_memory(model: &ModelSize, how: &Training) -> f64 {
-    // An adapter on every linear layer has about this many numbers: in and out of each, times the rank.
-    let adapter = how.rank as f64 * model.layers * 2.0 * (model.kept + 2.0 * model.hidden);
-    let trained = match how.rank {
-        0 => model.parameters,
-        _ => adapter,
-    };
+    let trained = how.trained(model);
     let frozen = match (how.rank, how.reference) {
         (0, false) => 0.0,
         _ => model.parameters,

@@ -8,6 +8,7 @@
 mod dataset;
 
 use crate::shared::bounds;
+use crate::shared::devices;
 use crate::shared::estimate::{self, Training};
 use crate::shared::measure;
 use crate::shared::model_io::{self, Model};
@@ -98,6 +99,7 @@ nll_coefficient = 3.0
     params: Params::specs,
     exec: Exec::specs,
     check: Some(check),
+    computes: Some(devices::ANYWHERE),
     needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
     estimate: Some(estimate),
@@ -132,7 +134,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     training::say_reach(ctx, &model.weights.config, "answers", &dataset.rows);
     let config = &model.weights.config;
     let adapter = lora::adapter(p.lora.as_ref(), config, Seed::new(p.seed));
-    let mut state = training::begin(model.weights, adapter, false, exec.recompute);
+    let mut state = training::begin(ctx, model.weights, adapter, false, exec.recompute)?;
     let reference = reference(ctx, state.learner.as_mut(), &dataset)?;
     let n = dataset.rows.len() / 2;
     let steps = ((n as f64 * p.epochs / p.batch as f64).round() as u64).max(1);
@@ -230,15 +232,14 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         return Ok(work);
     };
     let tokens = pairs.tokens.unwrap_or(0.0).min(p.max_tokens as f64);
-    work.memory = estimate::train_memory(
-        &model,
-        &Training {
-            rank: p.lora.as_ref().map_or(0, |l| l.rank),
-            recompute: exec.recompute,
-            reference: false,
-            longest: 2.0 * tokens,
-        },
-    );
+    let how = Training {
+        rank: p.lora.as_ref().map_or(0, |l| l.rank),
+        recompute: exec.recompute,
+        reference: false,
+        longest: 2.0 * tokens,
+        entropy: false,
+    };
+    estimate::device::train(&mut work, preview, &model, &how, None);
     let seen = 2.0 * pairs.rows.unwrap_or(0.0) * tokens;
     let frozen = p.lora.is_some();
     work.flop =

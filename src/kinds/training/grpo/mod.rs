@@ -17,6 +17,7 @@ use crate::scorers::params::{ScorerEndpoints, ScorerParams};
 use crate::scorers::reward::serve::Declared;
 use crate::scorers::reward::{self, Route};
 use crate::scorers::reward_model;
+use crate::shared::devices;
 use crate::shared::estimate::{self, Training};
 use crate::shared::measure::{self, Measure};
 use crate::shared::model_checks;
@@ -112,6 +113,7 @@ steps = 60
         }
         found
     }),
+    computes: Some(devices::ANYWHERE),
     needs: |_| Needs::ALL_THREADS,
     tokens: Some(tokens),
     count_calls: Some(count_calls),
@@ -187,7 +189,7 @@ fn run(ctx: &mut NodeCtx) -> Result<()> {
     let vocabulary = weights.config.vocab_size;
     let adapter = lora::adapter(p.lora.as_ref(), &weights.config, Seed::new(p.seed));
     let reference = p.kl.coefficient > 0.0;
-    let mut state = training::begin(weights, adapter, reference, exec.recompute);
+    let mut state = training::begin(ctx, weights, adapter, reference, exec.recompute)?;
     let limits = exec.guard.limits();
     let mut source = source(
         ctx,
@@ -425,20 +427,18 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
     work.flop += estimate::sample_flop(&model, (scored - rollouts) * (asked + most));
     let frozen = p.lora.is_some();
     work.flop += estimate::train_flop(&model, frozen, p.updates as f64 * tokens);
-    let training = estimate::train_memory(
-        &model,
-        &Training {
-            rank: p.lora.as_ref().map_or(0, |l| l.rank),
-            recompute: exec.recompute,
-            reference: reference && !frozen,
-            longest: asked + most,
-        },
-    );
-    let rows = (p.batch * p.group).min(exec.sample_rows) as f64;
-    let cache = estimate::sample_memory(&model, rows, asked + most) - 4.0 * model.parameters;
-    work.memory += training;
-    if p.sampler == Sampler::Local {
-        work.memory += cache;
-    }
+    let how = Training {
+        rank: p.lora.as_ref().map_or(0, |l| l.rank),
+        recompute: exec.recompute,
+        reference: reference && !frozen,
+        longest: asked + most,
+        entropy: p.entropy_coefficient > 0.0,
+    };
+    let rollouts = (p.sampler == Sampler::Local).then_some(estimate::device::Rows {
+        rows: (p.batch * p.group).min(exec.sample_rows) as f64,
+        prompt: asked,
+        written: most,
+    });
+    estimate::device::train(&mut work, preview, &model, &how, rollouts);
     Ok(work)
 }

@@ -3,8 +3,8 @@
 //! What is asked for is a call as any other: in the journal before it is used, and never asked for again, so that a run that goes on
 //! learns from the very rollouts that it had. A call holds the digest of the weights. The server is believed in nothing: it has to say
 //! before and after that it has these weights, unless all answers are in the journal already, and its log-probabilities have to be those
-//! that our own forward pass finds, which alone enter the objective. Answers that fail this are refused by a mark beside the checkpoints,
-//! and asked for anew next time.
+//! that our own forward pass finds, which alone enter the objective. Answers that fail this are refused in the journal, and whoever would
+//! be given them, in this node or another, asks anew.
 
 use super::params::{Params, ServedRollouts};
 use crate::shared::model_io::{Course, Group, Sampling, asked_after};
@@ -21,7 +21,7 @@ use learn::sample::Sample;
 use services::budget::Amount;
 use services::client::Client;
 use services::endpoint::Secret;
-use services::rollouts::{Ask, Control, Rollouts, Weights};
+use services::rollouts::{Ask, Control, Rollouts};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,9 +79,6 @@ pub struct Served<'a> {
     reference: bool,
 }
 
-/// Beside the checkpoints: a line of digest for every time that answers of such weights were refused.
-const REFUSED: &str = "refused-rollouts.txt";
-
 /// Rollouts that are looked at under the weights that training began as.
 const PROBED: usize = 64;
 
@@ -136,11 +133,7 @@ impl<'a> Served<'a> {
         step: u64,
         others: Calls,
     ) -> Result<(Vec<Group>, Gap)> {
-        let digest = digest(sampling.learner)?;
-        let weights = Weights {
-            refused: self.refused(&digest)?,
-            digest,
-        };
+        let weights = digest(sampling.learner)?;
         let mut groups = vec![];
         let mut asks = vec![];
         for prompt in prompts {
@@ -148,11 +141,14 @@ impl<'a> Served<'a> {
             let asked = asked.with_context(|| format!("prompt {}", prompt.id))?;
             let ids = Arc::new(asked.ids.clone());
             let seed = sampling.seed.child(&prompt.id);
-            asks.extend((0..sampling.samples as u64).map(|sample| Ask {
-                weights: weights.clone(),
-                prompt: ids.clone(),
-                seed: seed.at(sample).rng().next_u64(),
-            }));
+            for sample in 0..sampling.samples as u64 {
+                asks.push(self.unrefused(Ask {
+                    weights: weights.clone(),
+                    refused: 0,
+                    prompt: ids.clone(),
+                    seed: seed.at(sample).rng().next_u64(),
+                })?);
+            }
             let samples = vec![];
             groups.push(Group { asked, samples });
         }
@@ -185,7 +181,7 @@ impl<'a> Served<'a> {
         };
         let gap = Gap { mean, max, probe };
         if let Some(cause) = gap.cause(self.limit) {
-            self.refuse(&weights)?;
+            self.client.refuse(&asks)?;
             return Err(Tripped { step, cause }.into());
         }
         let mut samples = answers.into_iter().zip(own);
@@ -205,7 +201,7 @@ impl<'a> Served<'a> {
     fn answers(
         &mut self,
         asks: &[Ask],
-        weights: &Weights,
+        weights: &Arc<str>,
         learner: &dyn Learner,
         others: Calls,
     ) -> Result<Vec<(Vec<u32>, Vec<f32>)>> {
@@ -222,8 +218,8 @@ impl<'a> Served<'a> {
         let outcomes = outcomes.map_err(observer::stopped)?;
         if asked {
             let now = self.control.version().map_err(observer::stopped)?;
-            if now != version(&weights.digest) {
-                self.refuse(weights)?;
+            if now != version(weights) {
+                self.client.refuse(asks)?;
                 self.loaded = None;
                 let error = anyhow!(
                     "the server of rollouts had other weights before all of them came ({now:?}): somebody else uses it"
@@ -245,11 +241,11 @@ impl<'a> Served<'a> {
     }
 
     /// Gives the server these weights, unless it has them.
-    fn load(&mut self, weights: &Weights, learner: &dyn Learner) -> Result<()> {
-        if self.loaded.as_ref() == Some(&weights.digest) {
+    fn load(&mut self, weights: &Arc<str>, learner: &dyn Learner) -> Result<()> {
+        if self.loaded.as_ref() == Some(weights) {
             return Ok(());
         }
-        let version = version(&weights.digest);
+        let version = version(weights);
         let at = self.folder.join(version);
         if !at.exists() {
             let part = self.folder.join("part");
@@ -267,33 +263,19 @@ impl<'a> Served<'a> {
         self.control
             .load(path, version)
             .map_err(observer::stopped)?;
-        self.loaded = Some(weights.digest.clone());
+        self.loaded = Some(weights.clone());
         if let Some(before) = before {
             let _ = fs::remove_dir_all(self.folder.join(self::version(&before))); // What stays goes with the folder.
         }
         Ok(())
     }
 
-    fn refused(&self, digest: &str) -> Result<u32> {
-        let mut refused = 0;
-        let own = std::iter::once(self.ctx.resume_dir());
-        for folder in own.chain(self.ctx.earlier().iter().map(PathBuf::as_path)) {
-            let path = folder.join(REFUSED);
-            match fs::read_to_string(&path) {
-                Ok(text) => refused += text.lines().filter(|line| *line == digest).count() as u32,
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
-            }
+    /// The ask whose answer, if there is one, nobody has refused.
+    fn unrefused(&mut self, mut ask: Ask) -> Result<Ask> {
+        while self.client.refused(&ask)? {
+            ask.refused += 1;
         }
-        Ok(refused)
-    }
-
-    /// Answers of these weights are not to be believed, and not to be taken from the journal.
-    fn refuse(&self, weights: &Weights) -> Result<()> {
-        let path = self.ctx.resume_dir().join(REFUSED);
-        let mut text = fs::read_to_string(&path).unwrap_or_default();
-        text += &format!("{}\n", weights.digest);
-        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+        Ok(ask)
     }
 }
 

@@ -9,6 +9,7 @@ mod params;
 
 use crate::data::likeness::normal;
 use crate::shared::answers::{self, Asking, Draw, Rejected, ServedExec};
+use crate::shared::devices;
 use crate::shared::estimate;
 use crate::shared::model_checks;
 use crate::shared::model_io::{self, Course, Sampling};
@@ -99,6 +100,7 @@ budget_dollars = 20.0
     exec: ServedExec::specs,
     check: Some(check),
     above: Some(above),
+    computes: Some(devices::anywhere(params::LOCAL)),
     needs,
     count_calls: Some(count_calls),
     estimate: Some(estimate),
@@ -262,7 +264,7 @@ fn from_endpoint(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Siev
 
 fn from_model(ctx: &NodeCtx, prompts: &[Prompt], p: &Params, sieve: &mut Sieve) -> Result<()> {
     model_io::use_threads(ctx)?;
-    let (mut learner, tokenizer) = model_io::open(ctx.input("model"))?;
+    let (mut learner, tokenizer) = model_io::open(ctx, ctx.input("model"))?;
     let mut sampling = Sampling {
         learner: learner.as_mut(),
         policy: Policy::Live,
@@ -307,11 +309,12 @@ fn estimate(preview: &NodePreview) -> Result<Work> {
         }
         (From::Model, Some(model)) => {
             let rows = traces.unwrap_or(f64::MAX);
-            work.memory = estimate::sample_memory(
-                &model,
-                rows.min(model_io::BATCH_ROWS as f64),
-                asked + most,
-            );
+            let rows = estimate::device::Rows {
+                rows: rows.min(model_io::BATCH_ROWS as f64),
+                prompt: asked,
+                written: most,
+            };
+            estimate::device::sample(&mut work, preview, &model, rows);
             let tokens = traces.unwrap_or(0.0) * (asked + most);
             work.flop = estimate::sample_flop(&model, tokens);
         }

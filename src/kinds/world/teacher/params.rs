@@ -28,6 +28,7 @@ const DRAWN: Acts = Acts::only(
         drawn && answers::is_sent(s, "top_p")
     },
 );
+pub const LOCAL: Acts = Acts::only("where `from` is `model`", |s| s.says("from", "model"));
 const BUILT_IN: Acts = Acts::only("where `from` is `world`", |s| s.says("from", "world"));
 const REASONED: Acts = Acts::only("where `from` is `world` and `reasoning` is on", |s| {
     s.says("from", "world") && s.is_on("reasoning")
