@@ -122,7 +122,7 @@ impl Reading<'_> {
             (Ty::Int, Shape::Int(i)) => Some(Value::Int(*i)),
             (Ty::Float, Shape::Float(f)) => Some(Value::Float(*f)),
             (Ty::Float, Shape::Int(i)) => self.whole(*i, item, name),
-            (Ty::Str, Shape::Str(s)) => Some(Value::Str(s.clone())),
+            (Ty::Str | Ty::Pattern(_), Shape::Str(s)) => Some(Value::Str(s.clone())),
             (Ty::Choice(words), Shape::Str(s)) => self.choice(words, s, item, name),
             (Ty::Path, Shape::Str(s)) => self.path(s, item),
             (Ty::List(of), Shape::List(items)) => self.list(of, items, name),

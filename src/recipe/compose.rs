@@ -20,6 +20,16 @@ pub fn by_flag(at: &Place) -> bool {
     [SET, MATRIX].contains(&&*at.source.name)
 }
 
+/// Stands for every node that has the parameter.
+const EVERY: &str = "*";
+
+/// Whether this was written on the command line for every node that has it: `--set '*.device=cuda:0'`.
+pub fn for_every_node(at: &Place) -> bool {
+    let path = at.source.text.trim_start();
+    let path = path.strip_prefix("node.").unwrap_or(path);
+    &*at.source.name == SET && path.starts_with("*.")
+}
+
 /// All layers in one, variables not yet replaced.
 #[derive(Clone, Default)]
 pub struct Merged {
@@ -148,13 +158,43 @@ fn argument(text: &str, merged: &Merged, diags: &mut Diags) -> Option<(Table, Ta
         });
         return None;
     }
+    let at = usize::from(path[0] == "node");
+    if path.get(at) == Some(&EVERY) && path.len() > at + 1 {
+        return every(&steps[at..], &item, merged, diags);
+    }
     inside(&steps, item, &whole, diags)
 }
+
+/// The same of every node: which of them have the parameter is known where their kinds are.
+fn every(
+    steps: &[(String, Place)],
+    item: &Item,
+    merged: &Merged,
+    diags: &mut Diags,
+) -> Option<(Table, Table)> {
+    let (_, place) = &steps[0];
+    let (name, at) = &steps[1];
+    if OWN.contains(&name.as_str()) {
+        let message = format!("`{name}` is every node's own: `*` sets parameters");
+        diags.push(Diag::at(at, message));
+        return None;
+    }
+    let nodes = merged.nodes.keys().map(|node| Entry {
+        key: node.to_string(),
+        key_at: place.clone(),
+        item: Item::new(Shape::Table(nest(&steps[1..], item.clone())), place.clone()),
+    });
+    Some((Table::default(), Table::new(nodes.collect())))
+}
+
+/// What stands in a node besides its parameters.
+pub const OWN: [&str; 3] = ["kind", "in", "description"];
 
 /// As deep as TOML itself goes.
 const DEEPEST: usize = 80;
 
-const FORMS: &str = "write `vars.NAME`, `node.NAME.PARAM` or `NAME.PARAM`";
+const FORMS: &str =
+    "write `vars.NAME`, `node.NAME.PARAM`, `NAME.PARAM` or, for every node that has it, `*.PARAM`";
 
 /// `path=value` of the command line: the steps of the path, the value, the place of the whole path.
 type Flag = (Vec<(String, Place)>, Item, Place);

@@ -37,8 +37,14 @@ impl IdleParams {
     }
 }
 
-/// Notes which parameters and edges of a node do nothing.
-pub fn look(folders: &Folders, draft: &Draft, node: &Node, seen: &mut IdleParams) {
+/// Notes which parameters and edges of a node do nothing. Gives those that do nothing here and were set at every node that has them: they
+/// are as if nobody had said anything.
+pub fn look(
+    folders: &Folders,
+    draft: &Draft,
+    node: &Node,
+    seen: &mut IdleParams,
+) -> Vec<&'static str> {
     let mut values = (*node.params).clone();
     value::merge(&mut values, &node.exec);
     let ports: Vec<&'static str> = node.inputs.keys().copied().collect();
@@ -50,8 +56,11 @@ pub fn look(folders: &Folders, draft: &Draft, node: &Node, seen: &mut IdleParams
         .into_iter()
         .chain(draft.kind.execution());
     let changed = is_changed(&draft.entry.item);
+    let mut unsaid = vec![];
     for (name, idle) in idle(specs, &setup) {
-        let told = idle.map(|idle| {
+        let everywhere = compose::for_every_node(draft.locate(name));
+        unsaid.extend((everywhere && idle.is_some()).then_some(name));
+        let told = idle.filter(|_| !everywhere).map(|idle| {
             // What a parent or the file wrote cannot be taken back by who only changes what it hangs on.
             let at = draft.locate(name);
             let elder = folders.is_elder(at) || (changed && !compose::by_flag(at));
@@ -61,7 +70,7 @@ pub fn look(folders: &Folders, draft: &Draft, node: &Node, seen: &mut IdleParams
     }
     // All that a program is given stands in its job file, too: what it reads of that, nobody knows.
     if draft.kind.role == Role::Runs {
-        return;
+        return unsaid;
     }
     for port in draft.kind.inputs {
         let Need::With { when, .. } = port.need else {
@@ -78,6 +87,7 @@ pub fn look(folders: &Folders, draft: &Draft, node: &Node, seen: &mut IdleParams
             seen.see(&node.name, port.name, unread.then_some((diag, false)));
         }
     }
+    unsaid
 }
 
 /// Whether the command line says anything in here.

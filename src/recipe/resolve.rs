@@ -2,6 +2,7 @@
 //! reported in one pass; knows no kind by name.
 
 use crate::check::{self, Folders};
+use crate::compose;
 use crate::draft::Draft;
 use crate::idle::{self, IdleParams};
 use crate::matrix::Axis;
@@ -55,6 +56,7 @@ impl Resolver<'_> {
                 .spelled(draft, diags);
             sound.push(diags.len() == before);
         }
+        had_somewhere(&drafts, &shapes, diags);
         let wiring = Wiring {
             drafts: &drafts,
             nodes,
@@ -75,7 +77,10 @@ impl Resolver<'_> {
                 inputs,
             });
             if right {
-                idle::look(self.folders, draft, &built[built.len() - 1], idle);
+                let last = built.len() - 1;
+                for name in idle::look(self.folders, draft, &built[last], idle) {
+                    shapes[draft.kind.name].unsay(name, &mut built[last]);
+                }
             }
         }
         for ((draft, node), sound) in drafts.iter().zip(&built).zip(&mut sound) {
@@ -240,6 +245,24 @@ impl Resolver<'_> {
                 Err(Reported)
             }
         }
+    }
+}
+
+/// Reports what the command line sets at every node that has it, where none has.
+fn had_somewhere(drafts: &[Draft], shapes: &BTreeMap<&str, Shapes>, diags: &mut Diags) {
+    let mut set: BTreeMap<&str, (&Place, bool)> = BTreeMap::new();
+    for draft in drafts {
+        let shapes = &shapes[draft.kind.name];
+        let entries = draft.table.entries().iter();
+        for entry in entries.filter(|e| compose::for_every_node(&e.key_at)) {
+            let (_, had) = set.entry(&entry.key).or_insert((&entry.key_at, false));
+            *had |= shapes.has(&entry.key);
+        }
+    }
+    for (name, (at, _)) in set.into_iter().filter(|(_, (_, had))| !had) {
+        let diag = Diag::at(at, format!("no node has a parameter `{name}`"));
+        let known = shapes.values().flat_map(Shapes::keys);
+        diags.push(diag.suggest(did_you_mean(name, known)));
     }
 }
 

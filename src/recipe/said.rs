@@ -2,18 +2,17 @@
 //! no parameters; whether a value is right is not known here.
 
 use crate::check;
+use crate::compose::{self, OWN};
 use crate::draft::{Draft, Spelled};
 use crate::older;
 use crate::tree::{Entry, Item, Shape, Table};
 use base::diag::{Diag, Diags};
 use base::params::{self, Block, Default, ParamSpec, Ty};
 use base::text::did_you_mean;
-use base::value::Values;
+use base::value::{self, Values};
+use engine::graph::Node;
 use engine::kind::Kind;
 use std::sync::Arc;
-
-/// Keys of a node that are no parameters.
-const OWN: [&str; 3] = ["kind", "in", "description"];
 
 /// The parameters of a kind: (identity, execution).
 pub struct Shapes(pub Half, pub Half);
@@ -84,7 +83,10 @@ fn takes(spec: &ParamSpec, item: &Item) -> bool {
         (Ty::Bool, Shape::Bool(_))
             | (Ty::Int, Shape::Int(_))
             | (Ty::Float, Shape::Int(_) | Shape::Float(_))
-            | (Ty::Str | Ty::Path | Ty::Choice(_), Shape::Str(_))
+            | (
+                Ty::Str | Ty::Path | Ty::Choice(_) | Ty::Pattern(_),
+                Shape::Str(_)
+            )
             | (Ty::List(_), Shape::List(_))
             | (Ty::Any, _)
     )
@@ -117,6 +119,26 @@ impl Shapes {
         Shapes(Half::of(kind.params), Half::of(|| kind.execution()))
     }
 
+    /// Whether it has a parameter or a block of this name.
+    pub fn has(&self, key: &str) -> bool {
+        self.0.has(key) || self.1.has(key)
+    }
+
+    /// Makes a parameter of a node what it is where nothing is said of it.
+    pub fn unsay(&self, name: &str, node: &mut Node) {
+        for (half, values) in [(&self.0, &mut node.params), (&self.1, &mut node.exec)] {
+            let spec = half.specs.iter().find(|spec| spec.name == name);
+            if let Some(Default::Value(value)) = spec.map(|spec| &spec.default) {
+                value::put(Arc::make_mut(values), name, value.clone());
+            }
+        }
+    }
+
+    /// The names of its parameters and blocks.
+    pub fn keys(&self) -> impl Iterator<Item = &'static str> {
+        self.specs().map(ParamSpec::key)
+    }
+
     fn specs(&self) -> impl Iterator<Item = &ParamSpec> {
         self.0.specs.iter().chain(&self.1.specs)
     }
@@ -130,6 +152,8 @@ impl Shapes {
                 continue;
             }
             match self.specs().find(|s| s.key() == key) {
+                // Whether any node has it is looked at where all are known.
+                None if compose::for_every_node(&entry.key_at) => {}
                 None => found.extend(self.stranger(draft, entry, diags)),
                 Some(ParamSpec {
                     block: Some(block), ..

@@ -321,6 +321,7 @@ fn plain(ty: &Ty) -> Value {
         Ty::Float => json!({ "type": "number" }),
         Ty::Str | Ty::Path => json!({ "type": "string" }),
         Ty::Choice(words) => json!({ "enum": words }),
+        Ty::Pattern(p) => json!({ "type": "string", "examples": p.examples }),
         Ty::List(of) => json!({ "type": "array", "items": plain(of) }),
         Ty::Map(of) => json!({ "type": "object", "additionalProperties": plain(of) }),
         Ty::Any => json!({}),
@@ -332,6 +333,7 @@ fn strict(ty: &Ty) -> Value {
     match ty {
         Ty::Str | Ty::Path | Ty::Any => plain(ty),
         Ty::Choice(words) => word(words),
+        Ty::Pattern(p) => unless_variable(json!({ "pattern": p.regex })),
         Ty::List(of) => or_variable(json!({ "type": "array", "items": strict(of) })),
         Ty::Map(of) => or_variable(json!({ "type": "object", "additionalProperties": strict(of) })),
         Ty::Bool | Ty::Int | Ty::Float => or_variable(plain(ty)),
@@ -357,5 +359,9 @@ fn or_false(mut shape: Value) -> Value {
 }
 
 fn word(words: &[&str]) -> Value {
-    json!({ "type": "string", "if": { "not": { "pattern": WITH_VARIABLE } }, "then": { "enum": words } })
+    unless_variable(json!({ "enum": words }))
+}
+
+fn unless_variable(then: Value) -> Value {
+    json!({ "type": "string", "if": { "not": { "pattern": WITH_VARIABLE } }, "then": then })
 }
