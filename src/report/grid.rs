@@ -3,6 +3,7 @@
 
 use crate::asked::{self, Head};
 use crate::beside::{self, Beside, Doubt};
+use crate::devices;
 use crate::metrics;
 use crate::missing;
 use crate::page::Page;
@@ -16,6 +17,7 @@ use engine::graph::Node;
 use engine::kind::Kind;
 use engine::store::Store;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Grid {
@@ -23,6 +25,9 @@ pub struct Grid {
     pub rows: Vec<Row>,
     /// What has no artifact, and what makes it: a line a recipe.
     pub missing: Vec<String>,
+    /// That rows were computed under different numerics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numerics: Option<String>,
 }
 
 /// An evaluation of a recipe under one choice of its axes, all seeds together.
@@ -43,6 +48,8 @@ pub struct Row {
     pub warning: Option<Doubt>,
     #[serde(skip)]
     keys: Vec<Key>,
+    #[serde(skip)]
+    numerics: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -83,6 +90,7 @@ pub fn grid(store: &Store, sides: &[&Side], asked: &[String], nodes: &[String]) 
     let readings = measured.iter();
     let readings = readings.flat_map(|m| m.seeds.iter().map(|seed| (m.kind, seed)));
     let heads = asked::heads(&readings.collect::<Vec<_>>(), asked)?;
+    let numerics = apart(measured.iter().map(|m| &m.row));
     let rows = measured.into_iter().map(|Measured { mut row, seeds, .. }| {
         let mean = beside::over_seeds(seeds.iter().map(|s| s.metrics.as_slice()));
         row.warning = Doubt::of(&format!("`{}` of `{}`", row.node, row.label()), &mean);
@@ -97,6 +105,7 @@ pub fn grid(store: &Store, sides: &[&Side], asked: &[String], nodes: &[String]) 
         rows: rows.collect(),
         metrics: heads,
         missing: missing::lines(&lacking),
+        numerics,
     })
 }
 
@@ -124,6 +133,7 @@ fn row<'a>(
         missing: vec![],
         warning: None,
         keys: vec![],
+        numerics: BTreeSet::new(),
     };
     let mut seeds = vec![];
     for side in variants {
@@ -136,6 +146,7 @@ fn row<'a>(
             Some(record) if row.keys.contains(&record.key) => {}
             Some(record) => {
                 row.keys.push(record.key.clone());
+                row.numerics.extend(devices::numerics(side, node));
                 seeds.push(reading::read(store, record)?);
             }
         }
@@ -143,6 +154,16 @@ fn row<'a>(
     row.seeds = seeds.len();
     row.keys.sort();
     Ok(Measured { row, seeds, kind })
+}
+
+/// The first two rows that were not computed alike.
+fn apart<'r>(rows: impl Iterator<Item = &'r Row>) -> Option<String> {
+    let told = |row: &Row| format!("`{}` of `{}`", row.node, row.label());
+    let rows: Vec<&Row> = rows.filter(|row| !row.numerics.is_empty()).collect();
+    let (first, rest) = rows.split_first()?;
+    rest.iter().find_map(|row| {
+        devices::apart((&told(first), &first.numerics), (&told(row), &row.numerics))
+    })
 }
 
 /// Of the seeds that have this metric.
@@ -233,6 +254,7 @@ fn texts<'a>(grid: &'a Grid, row: &'a Row) -> impl Iterator<Item = String> + 'a 
 fn warnings(grid: &Grid) -> impl Iterator<Item = String> {
     let each = grid.rows.iter().filter_map(|r| r.warning.clone());
     let told = beside::warnings(each).into_iter();
+    let told = told.chain(grid.numerics.clone());
     told.map(|text| format!("warning: {text}"))
 }
 

@@ -5,6 +5,7 @@ use base::text::{bytes, count, duration, listed, thousands};
 use engine::events::event::Holder;
 use engine::events::event::{Event, OrphanAction, State};
 use engine::events::journal::Stamped;
+use engine::system::clock;
 use std::collections::BTreeMap;
 
 /// How far a node is is said no more often than this, in milliseconds.
@@ -44,6 +45,17 @@ impl Telling {
             Event::NotReproducible { node, outputs, .. } => grave(format!(
                 "! {node}: {} came out other than before; the earlier record is in quarantine",
                 listed(outputs.iter().map(String::as_str))
+            )),
+            Event::OtherDevice {
+                node,
+                outputs,
+                moved,
+                ..
+            } => plain(format!(
+                "  {node}: {} came out other than before, on another device: {} before, {} now; the earlier record is in quarantine",
+                listed(outputs.iter().map(String::as_str)),
+                moved.before,
+                moved.now
             )),
             Event::Committed {
                 node,
@@ -222,6 +234,13 @@ pub fn holder(by: Option<&Holder>) -> String {
         Some(h) if h.orphan => format!(
             "held by {} on {}, whose run {} is gone",
             h.worker, h.host, h.run
+        ),
+        Some(h) if h.remote.is_some() => format!(
+            "another machine makes it: {}, {} of run {}, since {}",
+            h.host,
+            h.worker,
+            h.run,
+            clock::stamp(h.since_ms)
         ),
         Some(h) => format!(
             "another run makes it: {}, {} on {}",

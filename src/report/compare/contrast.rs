@@ -25,6 +25,7 @@ pub fn evaluation(
         refused: None,
         one_artifact: false,
         shared: None,
+        numerics: None,
         seeds: 0,
         notes: vec![],
         metrics: vec![],

@@ -3,6 +3,7 @@
 
 use crate::beside::{self, Doubt, Sided};
 use crate::compare::numbers::{self, Numbers, Seeded};
+use crate::devices;
 use crate::metrics;
 use crate::missing;
 use crate::reading::{Reading, read};
@@ -34,6 +35,9 @@ pub struct Evaluation {
     /// That one artifact stands on a side of all seeds.
     #[serde(skip)]
     pub shared: Option<String>,
+    /// That both sides were computed under different numerics.
+    #[serde(skip)]
+    pub numerics: Option<String>,
     /// Pairs of trainings that were compared.
     pub seeds: usize,
     /// What there is to be said of seeds that are not among them.
@@ -76,6 +80,7 @@ pub fn evaluation(
         refused: None,
         one_artifact: false,
         shared: None,
+        numerics: None,
         seeds: 0,
         notes: vec![],
         metrics: vec![],
@@ -149,6 +154,14 @@ pub fn evaluation(
     let seconds = beside::over_seeds(pairs.iter().map(|p| p.2.metrics.as_slice()));
     out.warnings = warnings([node, against], sides, [&firsts, &seconds]).collect();
     out.warnings.extend(out.shared.clone());
+    out.numerics = devices::apart(
+        (&of(node, a), &under(sides.iter().map(|(a, _)| (*a, node)))),
+        (
+            &of(against, b),
+            &under(sides.iter().map(|(_, b)| (*b, against))),
+        ),
+    );
+    out.warnings.extend(out.numerics.clone());
     for name in order(&pairs) {
         if only.is_empty() || only.iter().any(|n| n == name) {
             let numbers = compared(kind, name, &pairs);
@@ -160,6 +173,13 @@ pub fn evaluation(
         }
     }
     Ok(out)
+}
+
+/// The numerics of all that stands on a side.
+fn under<'a>(nodes: impl Iterator<Item = (&'a Side, &'a str)>) -> BTreeSet<String> {
+    nodes
+        .flat_map(|(side, node)| devices::numerics(side, node))
+        .collect()
 }
 
 /// That one artifact stands on a side of every pair, so that pairs are no seeds of that side.

@@ -1,4 +1,5 @@
-//! Training curves from the `curve.jsonl` of training nodes: a chart a quantity, a line a method, thin lines its seeds.
+//! Training curves from the `curve.jsonl` of training nodes: a chart a quantity, a line a method, thin lines its seeds. A curve that
+//! cannot be read costs its lines, not the page.
 
 use crate::html::axis::Axis;
 use crate::html::lines::{self, Points, rounded};
@@ -7,14 +8,12 @@ use crate::html::runs::{self, Curve, Run};
 use crate::html::series::methods;
 use crate::html::source::Styles;
 use crate::html::study::{Item, Study};
-use anyhow::{Context, Result};
+use crate::steps::{FILE, Lines};
 use engine::kind::Type;
 use engine::store::Store;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-
-pub const FILE: &str = "curve.jsonl";
 
 /// Points a line has at most; each is the mean of its steps. Among many lines fewer, as what moves less is easier to follow.
 const MOST_POINTS: u64 = 100;
@@ -43,6 +42,8 @@ pub struct Curves {
     pub some: bool,
     /// There are too many runs for the view that compares them to have all quantities.
     pub few: bool,
+    /// What could not be read of them.
+    pub remarks: Vec<String>,
     /// Every training by itself, for that view.
     #[serde(skip)]
     pub runs: Vec<Run>,
@@ -55,8 +56,10 @@ pub struct Group {
     pub charts: Vec<Chart>,
     /// Several quantities of the same lines, which share a legend.
     pub shared: bool,
-    /// Steps behind a point, at most.
-    pub steps: u64,
+    /// Of each chart, steps behind a point.
+    pub steps: Vec<u64>,
+    /// The same in words.
+    pub points: String,
     pub seeds: usize,
 }
 
@@ -76,8 +79,9 @@ pub fn is_training(item: &Item) -> bool {
     item.file(Type::Metrics, FILE).is_some()
 }
 
-pub fn curves(store: &Store, study: &Study, styles: &mut Styles) -> Result<Curves> {
-    let mut all = trained(store, study)?;
+pub fn curves(store: &Store, study: &Study, styles: &mut Styles) -> Curves {
+    let mut remarks = vec![];
+    let mut all = trained(store, study, &mut remarks);
     // What is learned last is looked at first; otherwise as they come.
     let mut titles: Vec<String> = vec![];
     for one in &all {
@@ -112,21 +116,22 @@ pub fn curves(store: &Store, study: &Study, styles: &mut Styles) -> Result<Curve
         }));
     }
     groups.retain(|g: &Group| !g.charts.is_empty());
-    Ok(Curves {
+    Curves {
         groups,
         some: !runs.is_empty(),
         few: runs::too_many(&runs),
+        remarks,
         runs,
-    })
+    }
 }
 
-fn trained(store: &Store, study: &Study) -> Result<Vec<Trained>> {
+fn trained(store: &Store, study: &Study, remarks: &mut Vec<String>) -> Vec<Trained> {
     let mut all = vec![];
     for method in methods(study, is_training) {
         for variant in method.news() {
             let mut own = vec![];
             for item in &variant.items {
-                if let Some(curve) = load(store, &study.items[*item])? {
+                if let Some(curve) = load(store, &study.items[*item], remarks) {
                     own.push((*item, curve));
                 }
             }
@@ -148,7 +153,7 @@ fn trained(store: &Store, study: &Study) -> Result<Vec<Trained>> {
             }));
         }
     }
-    Ok(all)
+    all
 }
 
 /// What a reader calls the quantities that the page draws.
@@ -161,17 +166,15 @@ fn grids(all: &[Trained]) -> BTreeMap<&str, u64> {
     let names: BTreeSet<&str> = (all.iter())
         .flat_map(|one| one.curve.keys().map(String::as_str))
         .collect();
-    let of = |name| (name, grid(all, &[name], MOST_POINTS));
+    let of = |name| (name, grid(all, name, MOST_POINTS));
     names.into_iter().map(of).collect()
 }
 
-/// Steps behind a point of these quantities: so many that there are no more than `most` points, and that who does not log every step has
+/// Steps behind a point of this quantity: so many that there are no more than `most` points, and that who does not log it every step has
 /// one in each.
-fn grid(all: &[Trained], names: &[&str], most: u64) -> u64 {
+fn grid(all: &[Trained], name: &str, most: u64) -> u64 {
     let curves = || {
-        let each = all
-            .iter()
-            .flat_map(|one| names.iter().filter_map(move |n| one.curve.get(*n)));
+        let each = all.iter().filter_map(|one| one.curve.get(name));
         each.filter(|points| !points.is_empty())
     };
     let last = curves().map(|points| points[points.len() - 1].0).max();
@@ -191,14 +194,21 @@ fn stride(points: &[(u64, f64)]) -> u64 {
     all.get(all.len() / 2).copied().unwrap_or(1)
 }
 
-fn load(store: &Store, item: &Item) -> Result<Option<Curve>> {
-    let Some(blob) = item.file(Type::Metrics, FILE) else {
-        return Ok(None);
-    };
+fn load(store: &Store, item: &Item, remarks: &mut Vec<String>) -> Option<Curve> {
+    let blob = item.file(Type::Metrics, FILE)?;
     let mut curve = Curve::new();
-    for line in store.objects().read_text(blob)?.lines() {
-        let object: Map<String, Value> = serde_json::from_str(line)
-            .with_context(|| format!("failed to parse the curve of `{}`", item.name))?;
+    let text = match store.objects().read_text(blob) {
+        Ok(text) => text,
+        Err(error) => {
+            remarks.push(format!("`{}`: {FILE} cannot be read: {error:#}", item.name));
+            return None;
+        }
+    };
+    let mut lines = Lines::default();
+    for line in text.lines() {
+        let Some(object) = lines.object(line) else {
+            continue;
+        };
         let Some(step) = object.get("step").and_then(Value::as_u64) else {
             continue;
         };
@@ -208,7 +218,12 @@ fn load(store: &Store, item: &Item) -> Result<Option<Curve>> {
             }
         }
     }
-    Ok(Some(curve))
+    remarks.extend(
+        lines
+            .remark()
+            .map(|text| format!("`{}`: {text}", item.name)),
+    );
+    Some(curve)
 }
 
 /// The charts of trainings under one heading, at least one.
@@ -224,8 +239,6 @@ fn group(all: &[Trained], styles: &mut Styles) -> Group {
         n if n > MANY => MOST_AMONG_MANY,
         _ => MOST_POINTS,
     };
-    let names: Vec<&str> = quantities.iter().map(|(name, _)| *name).collect();
-    let wide = grid(all, &names, most);
     let slug: String = title
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
@@ -234,8 +247,9 @@ fn group(all: &[Trained], styles: &mut Styles) -> Group {
         true => "rl",
         false => slug.trim_matches('-'),
     };
-    let mut charts = vec![];
+    let (mut charts, mut steps) = (vec![], vec![]);
     for (name, label) in quantities {
+        let wide = grid(all, name, most);
         let mut series = vec![];
         for line in &labels {
             let own = all.iter().filter(|one| one.line == *line);
@@ -246,6 +260,7 @@ fn group(all: &[Trained], styles: &mut Styles) -> Group {
             }
         }
         if !series.is_empty() {
+            steps.push((*label, wide));
             charts.push(Chart {
                 name: format!("curve-{slug}-{}", name.replace('/', "-")),
                 title: format!("{label}: {title}"),
@@ -261,9 +276,29 @@ fn group(all: &[Trained], styles: &mut Styles) -> Group {
     Group {
         shared: charts.len() > 1,
         charts,
-        steps: wide,
+        points: points(&steps),
+        steps: steps.into_iter().map(|(_, wide)| wide).collect(),
         seeds: labels.iter().map(seeds).max().unwrap_or(0),
         title,
+    }
+}
+
+/// What a point of each chart is.
+fn points(steps: &[(&str, u64)]) -> String {
+    let alike = steps.windows(2).all(|pair| pair[0].1 == pair[1].1);
+    match steps {
+        [(_, 1), ..] if alike => "A point is a step.".into(),
+        [(_, wide), ..] if alike => format!("A point is the mean of what {wide} steps logged."),
+        _ => {
+            let each: Vec<String> = steps
+                .iter()
+                .map(|(label, wide)| format!("{wide} of {label}"))
+                .collect();
+            format!(
+                "A point is the mean of what so many steps logged: {}.",
+                each.join("; ")
+            )
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! What the completions behind scored answers keep: the truth of the built-in world, from which it is said why a prompt is harmful, and
-//! tokens with their log-probabilities. What is gone from the store is not shown; nothing hangs on it.
+//! What the completions behind scored answers keep: the truth of the built-in world, from which it is said why a prompt is harmful, what
+//! of an answer was written for the model, and tokens with their log-probabilities. What is gone from the store is not shown; nothing hangs on it.
 
 use crate::html::study::{Item, Study};
 use anyhow::Result;
@@ -17,6 +17,7 @@ pub struct Token(pub String, pub Option<f64>);
 #[derive(Default)]
 pub struct Kept {
     pub truth: Option<Truth>,
+    pub begun: Option<String>,
     pub tokens: Tokens,
 }
 
@@ -41,6 +42,8 @@ struct Row {
     id: String,
     #[serde(default)]
     truth: Option<Truth>,
+    #[serde(default)]
+    begun: Option<String>,
     #[serde(default)]
     logps: Option<Vec<f64>>,
     #[serde(default)]
@@ -82,8 +85,12 @@ pub fn of<'a>(
             let most = MOST_OF_A_RESPONSE.min(*room);
             let tokens = words.tokens(row.token_ids, row.logps, most);
             *room -= tokens.shown.len();
-            let truth = row.truth;
-            found.insert(row.id, Kept { truth, tokens });
+            let kept = Kept {
+                truth: row.truth,
+                begun: row.begun,
+                tokens,
+            };
+            found.insert(row.id, kept);
         }
     }
     Ok(found)

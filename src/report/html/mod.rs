@@ -115,7 +115,7 @@ impl Page {
             attacks,
             reasoning: reasoning::reasoning(&study, &evaluated, &counted, &mut styles),
             representations: representations::representations(store, &study)?,
-            curves: curves::curves(store, &study, &mut styles)?,
+            curves: curves::curves(store, &study, &mut styles),
             claims,
             evaluations: evaluations::evaluations(&study, &evaluated),
             samples: samples::samples(store, &study, &rows, &evaluated, options.samples)?,

@@ -5,7 +5,7 @@ use crate::html::kept::{self, Tokens};
 use crate::html::series::Method;
 use crate::html::study::Study;
 use anyhow::{Context, Result};
-use base::response::Outcome;
+use base::response::{self, Outcome};
 use base::rows::{PromptClass, ROWS};
 use engine::kind::Type;
 use engine::store::Store;
@@ -95,6 +95,22 @@ pub struct Answer {
     /// The tokens of the response, where they were kept.
     #[serde(skip)]
     pub tokens: Tokens,
+}
+
+impl Answer {
+    /// Says what of it is not the model's.
+    fn note(&mut self, begun: Option<&str>) {
+        const MOST: usize = 200;
+        let Some(begun) = begun.map(|begun| response::split(begun).answer) else {
+            return;
+        };
+        let cut: String = begun.chars().take(MOST).collect();
+        let more = if cut.len() < begun.len() { "…" } else { "" };
+        let note = format!("begun for it: “{cut}{more}”");
+        let all = [note, std::mem::take(&mut self.scores)];
+        let all = all.into_iter().filter(|text| !text.is_empty());
+        self.scores = all.collect::<Vec<_>>().join(" · ");
+    }
 }
 
 /// The scored answers of all evaluations that have some.
@@ -208,6 +224,7 @@ pub fn samples(
             prompt.why = prompt.why.take().or_else(why);
             let mut answer = answer(by, row);
             answer.tokens = more.map(|m| m.tokens.clone()).unwrap_or_default();
+            answer.note(more.and_then(|m| m.begun.as_deref()));
             prompt.answers.push(answer);
         }
     }

@@ -6,6 +6,7 @@ use crate::compare::numbers::Numbers;
 use base::claim::Expect;
 use base::stats::crossed::Estimate;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// What the records say to a claim.
 #[derive(Clone, Debug, Serialize)]
@@ -44,6 +45,9 @@ pub struct Answer {
     pub notes: Vec<String>,
     /// That so many of the answers behind a verdict cannot be read that it says little.
     pub warnings: Vec<String>,
+    /// Those of the warnings that say of an evaluation what its own numbers say as well: how much of it cannot be read.
+    #[serde(skip)]
+    pub doubts: BTreeSet<String>,
     pub conditions: Vec<Weighed>,
 }
 

@@ -23,13 +23,18 @@ pub fn page(answers: &[Answer]) -> Page {
     page
 }
 
-/// The verdicts, and what would settle those that are open.
+/// The verdicts, and what would settle those that are open. Above numbers that say themselves how much of an evaluation cannot be read:
+/// here a mark does.
 pub fn verdicts(answers: &[Answer]) -> Page {
     let mut page = Page::default();
     page.table(table(answers));
+    if answers.iter().any(Answer::doubtful) {
+        page.item("(!): more than a tenth of the answers behind it are unreadable, so that it says little");
+    }
     for answer in answers {
         let about = format!("{}: {}", answer.recipe, answer.about);
-        for warning in &answer.warnings {
+        let others = answer.warnings.iter();
+        for warning in others.filter(|w| !answer.doubts.contains(*w)) {
             page.item(format!("warning: {about}: {warning}"));
         }
         if let Some(text) = open(answer) {

@@ -36,6 +36,7 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
         unanswered: None,
         notes: vec![],
         warnings: vec![],
+        doubts: BTreeSet::new(),
         conditions: vec![],
     };
     let Some(other) = others.first() else {
@@ -59,13 +60,21 @@ pub fn answer(store: &Store, claim: &Claim, own: &[&Side], others: &[&Side]) -> 
     }
     for condition in &claim.conditions {
         match weigh(store, condition, &pairs)? {
-            Ok((weighed, Evaluation { notes, shared, .. }, unreadable)) => {
+            Ok((weighed, evaluation, unreadable)) => {
+                let Evaluation {
+                    notes,
+                    shared,
+                    numerics,
+                    ..
+                } = evaluation;
                 out.fixed |= notes.is_empty() && weighed.numbers.seeds < pairs.len();
                 out.notes.extend(notes);
                 let recipes = [&other.recipe, &out.recipe];
                 let warnings = warnings(&weighed, recipes, unreadable);
+                out.doubts.extend(warnings.iter().cloned());
                 out.warnings.extend(warnings);
                 out.warnings.extend(shared);
+                out.warnings.extend(numerics);
                 out.conditions.push(weighed);
             }
             Err(why) => {
