@@ -1,6 +1,6 @@
 //! Answers of services that are shared through the remote, by choice: `pipe push --calls`, `pipe pull --calls`.
 
-use super::output::{Error, complain};
+use super::output::Error;
 use super::remote::{self, Use};
 use ::remote::Bucket;
 use anyhow::{Context, Result};
@@ -35,8 +35,10 @@ struct Sharing<'a> {
     memo: PathBuf,
 }
 
-pub fn push(store: &Store) -> Result<Moved, Error> {
-    let sharing = sharing(store)?;
+pub fn push(store: &Store, on: Option<&str>) -> Result<Moved, Error> {
+    let sharing = sharing(store, on, true)?;
+    // A remote that is not there is an error, though there be nothing to give.
+    sharing.bucket.entries(FOLDER)?;
     let known = sharing.known();
     let mut journal = Journal::open(&store.calls())?;
     let mut moved = Moved::default();
@@ -54,8 +56,8 @@ pub fn push(store: &Store) -> Result<Moved, Error> {
     Ok(moved)
 }
 
-pub fn pull(store: &Store) -> Result<Moved, Error> {
-    let sharing = sharing(store)?;
+pub fn pull(store: &Store, on: Option<&str>) -> Result<Moved, Error> {
+    let sharing = sharing(store, on, false)?;
     let entries = sharing.bucket.entries(FOLDER)?;
     let names: Vec<&str> = entries
         .iter()
@@ -71,26 +73,25 @@ pub fn pull(store: &Store) -> Result<Moved, Error> {
         }
         match sharing.take(name, &names) {
             Ok(answers) => moved.answers += answers,
-            Err(error) => moved.refused.push(format!("answers {name}: {error:#}")),
+            Err(error) => moved
+                .refused
+                .push(format!("answers {name}: {error:#}; they are left alone")),
         }
-    }
-    for line in &moved.refused {
-        complain(&format!("warning: {line}; they are left alone\n"));
     }
     Ok(moved)
 }
 
-fn sharing(store: &Store) -> Result<Sharing<'_>, Error> {
+fn sharing<'a>(store: &'a Store, on: Option<&str>, gives: bool) -> Result<Sharing<'a>, Error> {
     let patient = Use {
         patient: true,
         ..Use::default()
     };
-    let meant = remote::needed(store)?;
+    let meant = remote::needed(store, on)?;
     let bucket = remote::bucket(store, &meant, patient);
     let id = &blake3_of(bucket.name());
     Ok(Sharing {
         store,
-        trust: remote::trust(&meant)?,
+        trust: remote::trust(&meant, gives)?,
         memo: store.root().join(format!("memo/remote/{id}.calls")),
         bucket,
     })

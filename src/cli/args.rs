@@ -26,7 +26,7 @@ pub struct RecipesArgs {
 
 #[derive(Args)]
 pub struct Changes {
-    /// Change a value for this command: `vars.NAME=VALUE`, `NODE.PARAM=VALUE`. May be repeated
+    /// Change a value for this command: `vars.NAME=VALUE`, `NODE.PARAM=VALUE`, or `'*.PARAM=VALUE'` at every node that has it. May be repeated
     #[arg(long, value_name = "PATH=VALUE")]
     pub set: Vec<String>,
     /// An axis for this command, over that of `[matrix]`: `seed=0,1,2`, `rl.lr=1e-4,2e-4`. May be repeated

@@ -12,7 +12,7 @@ use engine::store::index::Index;
 use engine::system::clock;
 use report::table::{Table, left, right};
 use serde_json::{Value, json};
-use services::journal::{CallKey, Entry, Journal};
+use services::journal::{CallKey, Entry, Journal, refused};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Read the journal of calls: how many answers of which services are kept, and what they cost.
@@ -161,8 +161,11 @@ fn sums(
     as_json: bool,
 ) -> Outcome {
     let mut sums: BTreeMap<Service, Sum> = BTreeMap::new();
+    let mut refusals = 0;
     journal.each(&mut |_, entry| {
-        if by(&entry) {
+        if by(&entry) && entry.api == refused::API {
+            refusals += 1;
+        } else if by(&entry) {
             let service = (model(&entry), entry.host.clone(), entry.api.clone());
             sums.entry(service).or_default().add(entry);
         }
@@ -179,12 +182,18 @@ fn sums(
             })
         });
         let services: Vec<Value> = services.collect();
-        print_json(
-            &json!({ "store": store.root(), "services": services, "damaged_lines": damaged }),
-        );
+        print_json(&json!({
+            "store": store.root(), "services": services, "refused": refusals, "damaged_lines": damaged,
+        }));
         return Ok(());
     }
     print_lines(&text(&sums));
+    if refusals > 0 {
+        let answers = count(refusals, "answer was", "answers were");
+        print_lines(&format!(
+            "{answers} refused by whoever asked: not what was asked for\n"
+        ));
+    }
     if damaged > 0 {
         let lines = count(
             damaged,
@@ -257,7 +266,7 @@ fn list(
     };
     let mut more = false;
     journal.each(&mut |key, entry| {
-        if by(&entry) {
+        if by(&entry) && entry.api != refused::API {
             more = shown == most;
             if !more {
                 print(&told(key, &entry));
@@ -328,10 +337,15 @@ fn show(store: &Store, named: &str, as_json: bool) -> Outcome {
             key.hex()
         )));
     };
-    match as_json {
-        true => print_json(&data(&key, &entry)),
-        false => print(&page(&key, &entry, &names(store))),
+    if as_json {
+        print_json(&data(&key, &entry));
+        return Ok(());
     }
+    let mut text = page(&key, &entry, &names(store));
+    if journal.has(&refused::key(&key)) {
+        text += "\nrefused by whoever asked: not what was asked for\n";
+    }
+    print(&text);
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! `pipe claims`: what recipes expect of each other, and what came of it.
 
 use super::args::{RecipesArgs, StoreArgs};
-use super::output::{Outcome, colour, complain, print, print_json, print_lines, room};
-use super::{store, study};
+use super::output::{Outcome, colour, complain, print, print_lines, room};
+use super::{remote, store, study};
 use base::stats::crossed::ALPHA;
 use report::side::Side;
 use report::verdicts::{self, show};
@@ -46,9 +46,10 @@ pub fn run(args: &Claims) -> Outcome {
         let family = verdicts::family(&answers);
         let family = family.map(|a| json!({ "recipe": a.recipe, "about": a.about }));
         let family: Vec<_> = family.collect();
-        print_json(&json!({ "claims": answers, "family": family }));
+        remote::answer(&store, json!({ "claims": answers, "family": family }));
         return Ok(());
     }
+    remote::tell(&store);
     if answers.is_empty() {
         print_lines(&format!("{}\n", study::claims_nothing(&names)));
         return Ok(());

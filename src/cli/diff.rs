@@ -2,8 +2,8 @@
 
 use super::args::{Changes, StoreArgs};
 use super::complete;
-use super::output::{Error, Outcome, colour, complain, print, print_json, room};
-use super::{past, store, study};
+use super::output::{Error, Outcome, colour, complain, print, room};
+use super::{past, remote, store, study};
 use base::claim::Axes;
 use base::diag::Diags;
 use base::stats::crossed::ALPHA;
@@ -86,8 +86,10 @@ pub fn run(args: &Diff) -> Outcome {
     let claims = claims(&store, &first, &second)?;
     let same = comparisons.iter().all(|c| c.same && c.alone.is_empty());
     if args.json {
-        print_json(&json!({ "same": same, "comparisons": comparisons, "claims": claims }));
+        let answer = json!({ "same": same, "comparisons": comparisons, "claims": claims });
+        remote::answer(&store, answer);
     } else {
+        remote::tell(&store);
         let page = page(&comparisons, &claims, &args.shown(&claims));
         print(&if args.md {
             page.markdown()

@@ -84,7 +84,8 @@ impl Drop for Beside {
 }
 
 impl Beside {
-    fn still(&self, waited: Duration) -> Result<()> {
+    /// Errors: it is over, or has said nothing for too long.
+    fn check_alive(&self, waited: Duration) -> Result<()> {
         let ended = self.0.borrow_mut().try_wait()?;
         // What it said last may not be seen yet.
         if ended.is_some() && waited > Duration::from_secs(10) {
@@ -120,7 +121,8 @@ impl Drop for Job {
 }
 
 impl Job {
-    fn still(&self, waited: Duration) -> Result<()> {
+    /// Errors: it is over, or has said nothing for too long.
+    fn check_alive(&self, waited: Duration) -> Result<()> {
         let (asked, runs) = self.seen.get();
         if asked.elapsed() >= ASK_EVERY {
             self.seen.set((Instant::now(), runs));
@@ -174,7 +176,7 @@ pub fn run(args: &Doctor) -> Outcome {
             "findings": examined.findings,
             "may_not": examined.may_not,
             "usable": examined.usable,
-            "locks": (!alone).then_some(examined.locks),
+            "locks": examined.locks,
         })),
         false => print(&text(&here, &there, &examined)),
     }
@@ -213,7 +215,7 @@ fn beside(args: &Doctor, here: &Path, there: &Path) -> Result<Examined> {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
     let other = Beside(RefCell::new(child.context("starting the other side")?));
     probe::examine(&place.0, VERSION, &args.variable, &|waited| {
-        other.still(waited)
+        other.check_alive(waited)
     })
 }
 
@@ -265,7 +267,7 @@ fn by_job(args: &Doctor, named: &str, here: &Path) -> Result<Examined, Error> {
         seen: Cell::new((Instant::now(), false)),
     };
     let examined = probe::examine(&place.0, VERSION, &args.variable, &|waited| {
-        job.still(waited)
+        job.check_alive(waited)
     });
     drop(job);
     drop(place);
@@ -300,8 +302,8 @@ fn text(here: &Path, there: &Path, examined: &Examined) -> String {
             after += &format!("- {sentence}\n");
         }
     }
-    if examined.usable && !examined.alone() {
-        after += &format!("In a profile of this store: locks = {:?}\n", examined.locks);
+    if let Some(locks) = examined.locks.filter(|_| examined.usable) {
+        after += &format!("In a profile of this store: locks = {locks:?}\n");
     }
     text + &in_room(&after)
 }

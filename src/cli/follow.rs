@@ -1,7 +1,7 @@
 //! `pipe report --serve`: the page as it is now, made anew when the store or the recipes have changed, and how far runs are.
 
 use super::args::{Changes, StoreArgs};
-use super::output::Error;
+use super::output::{Error, complain};
 use super::past;
 use super::serve::{Answer, Content};
 use super::{store, study};
@@ -13,6 +13,7 @@ use recipe::study::Study;
 use report::html::{Options, Page, Source, render};
 use report::side::Side;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -51,6 +52,8 @@ struct Seen {
     page: Option<(String, String)>,
     /// The edition of which no page could be made, and why.
     broken: Option<(String, String)>,
+    /// What was told of the remote.
+    told: BTreeSet<String>,
 }
 
 impl Seen {
@@ -110,6 +113,11 @@ impl<'a> Following<'a> {
             Ok(found) => found,
             Err(error) => return seen.stay(text(&error)),
         };
+        for text in found.store.new_remarks() {
+            if seen.told.insert(text.clone()) {
+                complain(&format!("warning: {text}\n"));
+            }
+        }
         let edition = edition(&found);
         let broken = seen.broken.as_ref().filter(|(b, _)| *b == edition);
         match broken.map(|(_, why)| why.clone()) {

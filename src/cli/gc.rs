@@ -76,7 +76,7 @@ pub fn run(args: &Gc) -> Outcome {
         .map(|text| gc_remote::age("older-than", text));
     let older = older.transpose()?;
     if args.remote {
-        let store = store::look(&args.store)?;
+        let store = store::look(&args.store, args.there.on.as_deref())?;
         return gc_remote::run(&store, &args.there, args.apply, args.json);
     }
     let store = store::existing(&args.store)?;

@@ -4,9 +4,8 @@ use super::keyring;
 use super::output::{Error, Outcome, print_json, print_lines, room};
 use super::remote::{self, Use};
 use ::remote::Bucket;
-use ::remote::collect::{
-    self, DAY_MS, Holder, Item, LEAST_GRACE_MS, Policy, Proposal, Swept, Taken,
-};
+use ::remote::collect::{self, DAY_MS, Item, LEAST_GRACE_MS, Policy, Proposal};
+use ::remote::sweep::{self, Holder, Swept, Taken};
 use anyhow::anyhow;
 use base::hash::Key;
 use base::text::{bytes, count, duration, parse_duration};
@@ -34,6 +33,9 @@ pub struct RemoteGc {
     /// Of the shared store: go on in place of a maintainer who left his lock
     #[arg(long, requires = "remote")]
     take_over: bool,
+    /// The shared store of this profile, a name of `pipe profiles` or a file, rather than of the store's settings
+    #[arg(long, value_name = "PROFILE", requires = "remote")]
+    pub(super) on: Option<String>,
 }
 
 pub fn run(store: &Store, args: &RemoteGc, apply: bool, as_json: bool) -> Outcome {
@@ -53,20 +55,20 @@ pub fn run(store: &Store, args: &RemoteGc, apply: bool, as_json: bool) -> Outcom
     let how = Use {
         read_only: !apply,
         patient: true,
-        gives: false,
+        ..Use::default()
     };
-    let bucket = &remote::bucket(store, &remote::needed(store)?, how);
+    let bucket = &remote::bucket(store, &remote::needed(store, args.on.as_deref())?, how);
     if !apply {
-        let proposal = collect::propose(bucket, &policy, clock::now_ms())?;
+        let proposal = collect::propose(bucket, &policy, None)?;
         tell(bucket, &proposal, None, as_json);
         return Ok(());
     }
-    let lock = match collect::lock(bucket, &maintainer(), args.take_over)? {
+    let lock = match sweep::lock(bucket, &maintainer(), args.take_over)? {
         Taken::Ours(lock) => lock,
         Taken::By(holder) => return Err(Error::World(anyhow!(held(&holder)))),
     };
-    let proposal = collect::propose(bucket, &policy, lock.at_ms)?;
-    let swept = collect::sweep(&lock, &policy, &proposal.items)?;
+    let proposal = collect::propose(bucket, &policy, Some(lock.at_ms))?;
+    let swept = sweep::sweep(&lock, &policy, &proposal.items)?;
     tell(bucket, &proposal, Some(&swept), as_json);
     Ok(())
 }
@@ -113,6 +115,7 @@ fn tell(bucket: &Bucket, proposal: &Proposal, swept: Option<&Swept>, as_json: bo
             "bytes": swept.map_or(proposal.bytes(), |s| s.bytes),
             "blobs": swept.map_or_else(|| blobs(&proposal.items), |s| s.blobs),
             "spared": swept.map_or(0, |s| s.spared),
+            "leases": swept.map_or(0, |s| s.leases),
             "items": proposal.items,
             "kept": proposal.kept,
             "careful": proposal.careful,
@@ -131,8 +134,12 @@ fn tell(bucket: &Bucket, proposal: &Proposal, swept: Option<&Swept>, as_json: bo
     }
     out += &match swept {
         Some(swept) => {
+            let leases = match swept.leases {
+                0 => String::new(),
+                n => format!(", and {} that nobody holds", count(n, "lease", "leases")),
+            };
             let gone = format!(
-                "removed {}, {}\n",
+                "removed {}, {}{leases}\n",
                 count(swept.blobs, "blob", "blobs"),
                 bytes(swept.bytes)
             );

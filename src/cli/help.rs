@@ -52,9 +52,9 @@ macro_rules! topics {
 }
 
 pub const TOPICS: &[Topic] = topics![
-    "daily", "recipe", "claims", "report", "metrics", "training", "trainers", "data", "services",
-    "judges", "attacks", "states", "spread", "store", "sharing", "cluster", "failures", "json",
-    "paper", "results",
+    "daily", "recipe", "claims", "report", "metrics", "training", "devices", "trainers", "data",
+    "services", "judges", "attacks", "states", "spread", "store", "sharing", "cluster", "failures",
+    "json", "paper", "results",
 ];
 
 pub fn run(mut command: Command, args: &Help) -> Outcome {

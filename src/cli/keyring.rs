@@ -3,7 +3,8 @@
 use super::environment::variable;
 use super::output::Error;
 use ::remote::keys::{Identity, Keyring, Secret};
-use anyhow::{Context, Result, anyhow, ensure};
+use ::remote::settings::Believed;
+use anyhow::{Context, Result, ensure};
 use base::bounded;
 use engine::system::clock;
 use std::fs::{self, DirBuilder, File};
@@ -62,8 +63,9 @@ pub fn keep(folder: &Path, secret: &Secret) -> Result<PathBuf> {
         writeln!(file, "{}", secret.line())?;
         file.sync_all()?;
         if path.exists() {
-            let stamp = clock::stamp(clock::now_ms());
-            fs::rename(&path, folder.join(format!("{KEY}-{stamp}")))?;
+            // At no moment is there none, and no older one is written over.
+            fs::hard_link(&path, folder.join(format!("{KEY}-{}", clock::unique())))?;
+            return fs::rename(&draft, &path);
         }
         // Of two that are made at once, one stays.
         fs::hard_link(&draft, &path)
@@ -152,43 +154,19 @@ fn says(line: &str) -> bool {
     !line.is_empty() && !line.starts_with('#')
 }
 
-/// Whom `[remote] trust` names: nobody, everybody, or these.
-enum Named {
-    All,
-    These(Vec<Identity>),
-}
-
-fn named(value: Option<&toml::Value>) -> Result<Named> {
-    let form = || {
-        anyhow!(
-            "`trust` of `[remote]` is a list of public keys, as `pipe keys show` prints them, or \"all\""
-        )
-    };
-    match value {
-        None => Ok(Named::These(vec![])),
-        Some(toml::Value::String(word)) if word == "all" => Ok(Named::All),
-        Some(toml::Value::Array(lines)) => {
-            let lines = lines.iter().map(|line| {
-                let line = line.as_str().with_context(form)?;
-                Identity::parse(line).context("`trust` of `[remote]`")
-            });
-            Ok(Named::These(lines.collect::<Result<_>>()?))
-        }
-        Some(_) => Err(form()),
-    }
-}
-
 /// Whose records a command takes: the user's own, of those in `trusted`, and of those whom `[remote] trust` names.
-pub fn keyring(value: Option<&toml::Value>) -> Result<Keyring, Error> {
-    let named = named(value)?;
+pub fn keyring(believed: &Believed) -> Result<Keyring, Error> {
     // Where there is no folder there are no keys; what is named counts all the same.
     let (own, mut trusted) = match config() {
         Ok(folder) => (own(&folder)?, Trusted::read(&folder)?.all()?),
         Err(_) => (None, vec![]),
     };
-    let all = matches!(named, Named::All);
-    if let Named::These(more) = named {
-        trusted.extend(more);
-    }
+    let all = match believed {
+        Believed::All => true,
+        Believed::These(more) => {
+            trusted.extend_from_slice(more);
+            false
+        }
+    };
     Ok(Keyring::new(own, &trusted, all))
 }

@@ -10,7 +10,7 @@ use report::table::{Table, left};
 use serde_json::json;
 use std::path::Path;
 
-/// Keys: who made what lies in a shared store, and whose records are taken from it.
+/// Make and show your key, and say whom you trust: whose records are taken from a shared store.
 ///
 /// What a run or `pipe push` gives to a shared store is signed by your key, and a record from there is taken only if you signed it or
 /// somebody whom you trust did. What was made on this machine needs no signature.
@@ -61,7 +61,7 @@ enum What {
     },
     /// Trust somebody: records that they signed are taken from a shared store.
     ///
-    /// Ask them for the line that `pipe keys show` prints, on a way on which you know that it is them.
+    /// Ask them for the line that `pipe keys show` prints, in a way by which you know that it is them.
     ///
     /// Example: pipe keys trust ada=ed25519:GYnO…
     Trust {

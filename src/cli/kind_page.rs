@@ -42,7 +42,7 @@ pub(super) fn short(kind: &Kind) -> String {
         },
     );
     section(PARAMETERS, lines(&(kind.params)()));
-    section(EXECUTION, lines(&(kind.exec)()));
+    section(EXECUTION, lines(&kind.own_execution()));
     out += &format!("\nExample\n{}", kind.example);
     let name = kind.name;
     out.push('\n');
@@ -68,7 +68,7 @@ pub(super) fn whole(kind: &Kind) -> String {
     section("Outputs", rendered(&outputs(kind)));
     section("Metrics", rendered(&metrics_of(kind, None)));
     section(PARAMETERS, params(&(kind.params)()));
-    section(EXECUTION, params(&(kind.exec)()));
+    section(EXECUTION, params(&kind.own_execution()));
     out + &format!("\nExample\n{}", kind.example)
 }
 
@@ -123,7 +123,7 @@ impl Found {
         let of = |specs: Vec<ParamSpec>| specs.into_iter().filter(means).collect();
         Found {
             params: of((kind.params)()),
-            exec: of((kind.exec)()),
+            exec: of(kind.own_execution()),
         }
     }
 
@@ -312,7 +312,7 @@ pub(super) fn as_json(kind: &Kind) -> Value {
         "role": kind.role,
         "metrics": kind.metrics,
         "outputs": outputs.map(|o| json!({ "name": o.name, "type": o.ty.word(), "doc": o.doc })).collect::<Vec<_>>(),
-        "params": specs_as_json(&(kind.params)()), "exec": specs_as_json(&(kind.exec)()),
+        "params": specs_as_json(&(kind.params)()), "exec": specs_as_json(&kind.own_execution()),
     })
 }
 

@@ -158,7 +158,7 @@ pub fn keys() -> String {
             kind.name,
             kind.revision,
             within.join(" "),
-            names((kind.exec)())
+            names(kind.own_execution())
         );
     }
     out

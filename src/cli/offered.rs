@@ -61,7 +61,7 @@ fn kind_names(begun: &str) -> Vec<String> {
 
 /// The parameters and tables of a kind, each once; then what the tables hold.
 pub fn parameters(kind: &Kind) -> Vec<&'static str> {
-    let specs = (kind.params)().into_iter().chain((kind.exec)());
+    let specs = (kind.params)().into_iter().chain(kind.own_execution());
     let specs: Vec<ParamSpec> = specs.collect();
     let mut names: Vec<&str> = vec![];
     let inner = specs.iter().filter(|s| s.block.is_some());

@@ -1,7 +1,7 @@
 //! `--on PROFILE`: where the profiles are, and the executor that one of them names.
 
 use super::environment::variable;
-use super::output::Error;
+use super::output::{Error, in_room};
 use anyhow::Context;
 use base::text::listed;
 use engine::run::executor::Executor;
@@ -46,9 +46,9 @@ pub fn place() -> String {
     )
 }
 
-/// The profile of this name, or in this file.
-pub fn profile(named: &str) -> Result<Profile, Error> {
-    let path = match named.contains('/') || named.ends_with(".toml") {
+/// The file of the profile of this name, or this file.
+pub fn file(named: &str) -> Result<PathBuf, Error> {
+    Ok(match named.contains('/') || named.ends_with(".toml") {
         true => PathBuf::from(named),
         false => {
             let all = all();
@@ -71,8 +71,16 @@ pub fn profile(named: &str) -> Result<Profile, Error> {
             };
             path.clone()
         }
-    };
-    Profile::read(&path).map_err(|error| Error::Usage(format!("{error:#}")))
+    })
+}
+
+/// The profile of this name, or in this file.
+pub fn profile(named: &str) -> Result<Profile, Error> {
+    let path = file(named)?;
+    Profile::read(&path).map_err(|error| {
+        let told = in_room(&format!("{error:#}"));
+        Error::Usage(told.trim_end().to_string())
+    })
 }
 
 /// The store as machines share it that the profile sends nodes to.

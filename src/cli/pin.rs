@@ -4,7 +4,7 @@ use super::args::{Changes, StoreArgs};
 use super::complete;
 use super::hint::Hint;
 use super::output::{Error, Outcome, print_json, print_lines, print_table};
-use super::{past, store, study};
+use super::{past, remote, store, study};
 use base::text::{count, did_you_mean, duration, listed};
 use clap::ValueHint;
 use engine::gc::inventory::age_ms;
@@ -151,6 +151,7 @@ fn of_recipe(args: &Pin, store: &Store) -> Result<Found, Error> {
         ..Wanted::default()
     };
     let decisions = plan::decide(store, &study.graph, &only)?;
+    remote::tell(store);
     let (mut nodes, mut missing) = (vec![], vec![]);
     for decision in decisions {
         if !wanted.is_empty() && !wanted.contains(&decision.id) {

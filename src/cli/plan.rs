@@ -3,7 +3,7 @@
 use super::args::{RecipesArgs, StoreArgs};
 use super::complete;
 use super::output::{Error, Outcome, colour, complain, print, print_json, print_lines, room};
-use super::{on, places, store, study};
+use super::{on, places, remote, store, study};
 use base::calls::Calls;
 use base::stats::crossed::ALPHA;
 use base::text::{bytes, dollars, duration, thousands};
@@ -50,7 +50,7 @@ pub struct Plan {
 
 pub fn run(args: &Plan) -> Outcome {
     let study = study::load_all(&args.recipes.recipes, &args.recipes.changes)?;
-    let store = store::look(&args.store)?;
+    let store = store::look(&args.store, args.on.as_deref())?;
     let graph = &study.graph;
     let wanted = study::wanted(&study, &args.only, &args.fresh)?;
     let plan = plan::plan(&store, graph, &wanted)?;
@@ -66,7 +66,7 @@ pub fn run(args: &Plan) -> Outcome {
         let claims = claims(&store, args, &study)?;
         print_json(&json!({
             "recipes": study.names(), "store": store.root(), "nodes": lines, "claims": claims, "missing_variables": wanting.variables,
-            "missing_files": wanting.files, "missing_programs": wanting.programs,
+            "missing_files": wanting.files, "missing_programs": wanting.programs, "missing_devices": wanting.devices,
             "on": profile.as_ref().map(|p| &p.name), "places": places.as_deref().map(places::json),
         }));
         return Ok(());
@@ -85,6 +85,14 @@ pub fn run(args: &Plan) -> Outcome {
     for (id, remark) in &plan.remarks {
         let node = &graph.node(*id).name;
         complain(&format!("warning: `{node}`: {remark}\n"));
+    }
+    for (id, moved) in &plan.moved {
+        let node = &graph.node(*id).name;
+        complain(&format!(
+            "warning: `{node}` was computed on {}, and is to be made again on {}: its bytes will be others, and what was made from them is \
+             made again, too\n",
+            moved.before, moved.now
+        ));
     }
     let mut table = Table::new([
         left(""),
@@ -142,6 +150,18 @@ pub fn run(args: &Plan) -> Outcome {
     }
     print(&table.fit(room()));
     print_lines(&by_formula(graph, &plan));
+    for Node { decision, estimate } in &plan.nodes {
+        let formula = estimate.formula.as_ref();
+        if let Some(device) = formula.and_then(|f| f.device_memory.as_ref()) {
+            let node = graph.node(decision.id);
+            let name = node.device().unwrap_or_default();
+            let most = bytes(device.bytes as u64);
+            print_lines(&format!(
+                "{}: up to {most} of {name} ({})\n",
+                node.name, device.told
+            ));
+        }
+    }
     let mut asked = CallsTotal::default();
     for Node { decision, estimate } in &plan.nodes {
         if let Some(calls) = shown_calls(estimate) {
@@ -189,6 +209,7 @@ fn claims(store: &Store, args: &Plan, study: &Study) -> Result<Vec<Answer>, Erro
         return Ok(vec![]);
     };
     let sides = study::sides(store, whole)?;
+    remote::tell(store);
     let sides: Vec<&Side> = sides.iter().collect();
     let names = study.names();
     let mut answers = verdicts::answers(store, &sides, ALPHA, |recipe| names.contains(&recipe))?;
@@ -273,12 +294,18 @@ fn line(graph: &Graph, plan: &Planned, planned: &Node) -> Value {
     if let Some(remark) = plan.remarks.get(&planned.decision.id) {
         line["remark"] = json!(remark);
     }
+    if let Some(moved) = plan.moved.get(&planned.decision.id) {
+        line["moved"] = json!(moved);
+    }
     if let Some(formula) = &planned.estimate.formula {
         let calls = formula.calls.unwrap_or_default();
         line["outlook"] = json!({
             "calls": calls.made, "tokens": calls.tokens(), "dollars": calls.dollars, "memory_bytes": formula.memory as u64,
             "flop": formula.flop, "seconds": formula.seconds, "told": formula.told,
         });
+        if let Some(device) = &formula.device_memory {
+            line["outlook"]["device_bytes"] = json!(device.bytes as u64);
+        }
     }
     line
 }

@@ -1,17 +1,20 @@
 //! `pipe profiles`: where nodes may be executed that do not run on this machine.
 
-use super::on;
-use super::output::{Error, Outcome, print, print_json, print_lines, room};
+use super::output::{Error, Outcome, print, print_json, print_lines, room, shown};
+use super::{on, remote};
+use ::remote::settings::{Table as Remote, Url};
+use anyhow::anyhow;
+use base::text::duration;
 use engine::run::profile::Profile;
 use engine::run::scheduler::open;
-use report::table::{Table, left, name};
+use report::table::{Table, left, name, right};
 use serde_json::json;
 use std::path::Path;
 
 /// List the profiles that `run --on` and `plan --on` take, or check one of them.
 ///
-/// A profile is a TOML file of yours that says who schedules the machines of a site and how one gets there; `pipe help cluster` has
-/// them explained. What a node needs stands in the recipe.
+/// A profile is a TOML file of yours that says who schedules the machines of a site and how one gets there, and which store they share;
+/// `pipe help cluster` and `pipe help sharing` have them explained. What a node needs stands in the recipe.
 ///
 /// Example: pipe profiles
 ///
@@ -35,13 +38,12 @@ pub fn run(args: &Profiles) -> Outcome {
 
 fn list(as_json: bool) -> Outcome {
     let all = on::all().into_iter();
-    let all: Vec<_> = all
-        .map(|(name, path)| (name, Profile::read(&path), path))
-        .collect();
+    let all: Vec<_> = all.map(|(name, path)| (name, whole(&path), path)).collect();
     if as_json {
         let each = all.iter().map(|(name, profile, path)| {
             json!({
-                "profile": name, "file": path, "executor": profile.as_ref().ok().map(|p| p.executor.word()),
+                "profile": name, "file": path, "executor": profile.as_ref().ok().map(|p| p.0.executor.word()),
+                "remote": profile.as_ref().ok().and_then(|p| shared(p.1.as_ref())),
                 "problem": profile.as_ref().err().map(|e| format!("{e:#}")),
             })
         });
@@ -55,16 +57,65 @@ fn list(as_json: bool) -> Outcome {
         ));
         return Ok(());
     }
-    let mut table = Table::new([name("profile"), left("executor"), left("sends nodes to")]);
-    for (name, profile, _) in &all {
-        let [executor, to] = match profile {
-            Ok(profile) => [profile.executor.word().to_string(), places(profile)],
-            Err(error) => ["?".to_string(), format!("{error:#}").replace('\n', " ")],
+    let mut table = Table::new([
+        name("profile"),
+        left("executor"),
+        left("sends nodes to"),
+        right("jobs"),
+        left("short nodes share"),
+        left("remote"),
+    ]);
+    let mut wrong = String::new();
+    for (name, profile, path) in &all {
+        let cells = match profile {
+            Ok((profile, remote)) => [
+                profile.executor.word().to_string(),
+                places(profile),
+                profile.jobs.to_string(),
+                packed(profile),
+                shared(remote.as_ref()).unwrap_or_default(),
+            ],
+            Err(error) => {
+                let told = error.root_cause().to_string();
+                wrong += &format!("\n{}:\n  {told}\n", shown(path));
+                let nowhere = "nothing: its file is wrong";
+                ["?", nowhere, "", "", ""].map(String::from)
+            }
         };
-        table.push([name.clone(), executor, to]);
+        let [executor, to, jobs, short, remote] = cells;
+        table.push([name.clone(), executor, to, jobs, short, remote]);
     }
     print(&table.fit(room()));
+    print_lines(&wrong);
     Ok(())
+}
+
+/// All of it, or what is wrong.
+fn whole(path: &Path) -> anyhow::Result<(Profile, Option<Remote>)> {
+    let profile = Profile::read(path)?;
+    match remote::of_file(path, false) {
+        Ok(remote) => Ok((profile, remote)),
+        Err(Error::Author(diags)) => Err(diags.into()),
+        Err(Error::World(error)) => Err(error),
+        Err(_) => Err(anyhow!("its `[remote]` cannot be read")),
+    }
+}
+
+/// Where its remote is, if it says so.
+fn shared(remote: Option<&Remote>) -> Option<String> {
+    match &remote?.url {
+        Some(Url::At(address)) => Some(address.text().to_string()),
+        Some(Url::Nowhere) => Some("none".into()),
+        None => None,
+    }
+}
+
+/// How much of a job short nodes have together.
+fn packed(profile: &Profile) -> String {
+    match profile.pack_seconds > 0.0 {
+        true => duration(profile.pack_seconds),
+        false => "nothing".into(),
+    }
 }
 
 /// Its partitions, with what they have.
@@ -82,6 +133,7 @@ fn places(profile: &Profile) -> String {
 
 fn check(named: &str, as_json: bool) -> Outcome {
     let profile = on::profile(named)?;
+    remote::of_file(&on::file(named)?, false)?;
     let there = profile.store.clone();
     let scheduler = open::open(&profile, there.as_deref().unwrap_or(Path::new(".")))?;
     let lines = scheduler.check();

@@ -1,5 +1,6 @@
 //! `pipe show NODE --provenance`: everything that is known of how an artifact came to be.
 
+use base::device;
 use base::text::{bytes, dollars, duration};
 use engine::graph::manifest::facts;
 use engine::store::Found;
@@ -34,6 +35,18 @@ pub fn page(record: &Record, found: Option<&Found>) -> String {
         ("peak memory", bytes(cost.peak_bytes)),
         ("paid", dollars(cost.dollars)),
     ];
+    for used in &origin.devices {
+        let libraries = used.libraries.iter();
+        let libraries: Vec<String> = libraries.map(|(name, v)| format!("{name} {v}")).collect();
+        let each = [
+            ("numerics", used.numerics.clone()),
+            ("capability", used.capability.clone()),
+            ("driver", used.driver.clone()),
+            ("libraries", libraries.join(", ")),
+            ("kernels", used.kernels.clone()),
+        ];
+        lines.extend(each.into_iter().filter(|(_, value)| !value.is_empty()));
+    }
     if let Some(found) = found {
         lines.push(("found at", found.remote.clone()));
         let signer = found.signer.clone();
@@ -82,8 +95,11 @@ pub fn data(record: &Record, found: Option<&Found>) -> Value {
     })
 }
 
-/// What it computed on: the GPUs that it was given, or the processor.
+/// What it computed on: the devices that it named, the GPUs that it was given, or the processor.
 pub fn device(origin: &Origin) -> String {
+    if !origin.devices.is_empty() {
+        return device::told(&origin.devices);
+    }
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for model in &origin.gpus {
         *counts.entry(model).or_default() += 1;

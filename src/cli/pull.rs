@@ -24,7 +24,7 @@ const AT_ONCE: usize = 4;
 /// Get the artifacts of a study that the remote has, with all their bytes.
 ///
 /// Nobody has to: `plan`, `run`, `diff`, `table`, `claims` and `report` look at the remote by themselves, and bring only what they
-/// need. `pull` is for who wants to have it all, on a train say. Every byte is checked on arrival; what broke off is gone on with.
+/// need. `pull` is for whoever wants all of it here, as before a journey. Every byte is checked on arrival; what broke off is gone on with.
 ///
 /// Example: pipe pull recipes/tars.toml --only rl
 #[derive(clap::Args)]
@@ -36,6 +36,9 @@ pub struct Pull {
     /// Only this node and what it needs. May be repeated
     #[arg(long, value_name = "NODE", add = complete::nodes())]
     only: Vec<String>,
+    /// The remote of this profile, a name of `pipe profiles` or a file, rather than of the store's settings
+    #[arg(long, value_name = "PROFILE")]
+    on: Option<String>,
     /// Records, metrics and logs, and no other bytes
     #[arg(long)]
     records: bool,
@@ -49,6 +52,7 @@ pub struct Pull {
 
 pub fn run(args: &Pull) -> Outcome {
     let patient = Use {
+        on: args.on.as_deref(),
         read_only: true,
         patient: true,
         gives: false,
@@ -79,7 +83,7 @@ pub fn run(args: &Pull) -> Outcome {
     }
     let remarks = plan.remarks.iter();
     let remarks = remarks.map(|(id, remark)| format!("`{}`: {remark}", study.graph.node(*id).name));
-    let refused: Vec<String> = remarks.collect();
+    let mut refused: Vec<String> = remarks.collect();
     let (mut keys, mut without) = (vec![], vec![]);
     for decision in plan.nodes.iter().map(|planned| &planned.decision) {
         match &decision.verdict {
@@ -94,9 +98,10 @@ pub fn run(args: &Pull) -> Outcome {
     }
     let failed = pull(&store, &records, args.records);
     let calls = match args.calls {
-        true => answers::pull(&store)?,
+        true => answers::pull(&store, args.on.as_deref())?,
         false => Moved::default(),
     };
+    refused.extend(calls.refused);
     let moved = store.remote().map_or(0, |remote| remote.moved());
     let closed = store.remote_remark();
     if args.json {

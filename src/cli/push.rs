@@ -5,7 +5,8 @@ use super::output::{Error, Outcome, complain, print_json, print_lines};
 use super::remote::Use;
 use super::{answers, complete, remote, store, study};
 use anyhow::anyhow;
-use base::hash::Key;
+use base::device::Moved;
+use base::hash::{Digest, Key};
 use base::text::{bytes, count};
 use base::threads;
 use clap::ValueHint;
@@ -14,18 +15,21 @@ use engine::plan::verdict::Verdict;
 use engine::store::record::Record;
 use engine::store::remote::Published;
 use engine::store::{Lookup, Store};
+use engine::system::files::Blob;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-/// Records on their way at once.
-const AT_ONCE: usize = 8;
+/// Records on their way at once: small ones are four requests each, one after the other.
+const AT_ONCE: usize = 32;
 
 /// Give the remote the artifacts that it lacks: of these recipes, or all that the store holds whole.
 ///
 /// A run does this by itself with what it makes; `push` sends what was made before there was a remote, or could not be sent. Bytes
-/// go first, the record last, so that nobody sees half an artifact. What the remote has stays as it is.
+/// go first, the record last, so that nobody sees half an artifact. What the remote has stays as it is; bytes that it lost, or that
+/// somebody removed there, come back.
 ///
 /// Example: pipe push recipes/tars.toml
 #[derive(clap::Args)]
@@ -40,6 +44,9 @@ pub struct Push {
     /// Only this node and what it needs. May be repeated
     #[arg(long, value_name = "NODE", requires = "recipes", add = complete::nodes())]
     only: Vec<String>,
+    /// The remote of this profile, a name of `pipe profiles` or a file, rather than of the store's settings
+    #[arg(long, value_name = "PROFILE")]
+    on: Option<String>,
     /// The answers of services that the remote lacks, and nothing else. They hold prompts: who may read the remote may read them
     #[arg(long, conflicts_with_all = ["recipes", "only"])]
     calls: bool,
@@ -53,14 +60,18 @@ pub struct Push {
 struct Pushed {
     new: usize,
     there: usize,
+    /// Of those, whose bytes the remote lacked.
+    restored: usize,
     /// The remote has other bytes of these nodes.
     differing: Vec<String>,
+    /// Of these, what they were computed on there and here, where that is not the same.
+    moved: BTreeMap<String, Moved>,
     failed: Vec<String>,
 }
 
 pub fn run(args: &Push) -> Outcome {
     if args.calls {
-        let moved = answers::push(&store::existing(&args.store)?)?;
+        let moved = answers::push(&store::existing(&args.store)?, args.on.as_deref())?;
         match args.json {
             true => print_json(&json!({ "ok": true, "answers": moved.answers })),
             false => print_lines(&format!(
@@ -71,6 +82,7 @@ pub fn run(args: &Push) -> Outcome {
         return Ok(());
     }
     let patient = Use {
+        on: args.on.as_deref(),
         patient: true,
         gives: true,
         ..Use::default()
@@ -81,9 +93,12 @@ pub fn run(args: &Push) -> Outcome {
         let why = store.remote_remark().unwrap_or_default();
         return Err(Error::World(anyhow!(why)));
     }
-    let (records, evicted) = records(args, &store)?;
+    let (mut records, evicted) = records(args, &store)?;
+    let lacking = lacking(&store, &records)?;
+    // What came from there is there, but for bytes that it lost.
+    records.retain(|record| store.found(&record.key).is_none() || lacks(record, &lacking));
     let total = records.len();
-    let pushed = push(&store, records);
+    let pushed = push(&store, records, &lacking);
     let remote = store.remote();
     let sent = remote.map_or(0, |remote| remote.moved());
     let settled = remote.map_or(Ok(()), |remote| remote.settle());
@@ -91,7 +106,7 @@ pub fn run(args: &Push) -> Outcome {
     if args.json {
         print_json(&json!({
             "ok": pushed.failed.is_empty() && settled.is_ok() && closed.is_none(),
-            "pushed": pushed.new, "there": pushed.there, "evicted": evicted, "failed": pushed.failed,
+            "pushed": pushed.new, "there": pushed.there, "restored": pushed.restored, "evicted": evicted, "failed": pushed.failed,
             "differing": pushed.differing, "bytes": sent,
         }));
     } else {
@@ -101,13 +116,23 @@ pub fn run(args: &Push) -> Outcome {
             pushed.there,
             bytes(sent)
         );
+        if pushed.restored > 0 {
+            let of = count(pushed.restored as u64, "record", "records");
+            out += &format!("the bytes of {of} that it lacked are back\n");
+        }
         if evicted > 0 {
             let were = count(evicted as u64, "record was", "records were");
             out += &format!("{were} left out: their bytes are not here\n");
         }
         for node in &pushed.differing {
-            out +=
-                &format!("the remote has other bytes of `{node}`: the node is not reproducible\n");
+            let why = match pushed.moved.get(node) {
+                None => "the node is not reproducible".to_string(),
+                Some(moved) => format!(
+                    "they are of another device: {} there, {} here",
+                    moved.before, moved.now
+                ),
+            };
+            out += &format!("the remote has other bytes of `{node}`: {why}\n");
         }
         print_lines(&out);
     }
@@ -137,22 +162,41 @@ fn records(args: &Push, store: &Store) -> Result<(Vec<Record>, usize), Error> {
     } else {
         let study = study::load_all(&args.recipes, &args.changes)?;
         let wanted = study::wanted(&study, &args.only, &[])?;
-        for decision in plan::decide(store, &study.graph, &wanted)? {
+        let decided = plan::decide(store, &study.graph, &wanted)?;
+        remote::tell(store);
+        for decision in decided {
             if let Verdict::Hit(brief) = &decision.verdict {
                 found.extend(store.record(&brief.key)?);
             }
         }
     }
-    // What came from a remote is there.
-    found.retain(|record| store.found(&record.key).is_none());
-    let all = found.len();
-    found.retain(|record| matches!(store.lookup(&record.key), Lookup::Whole(_)));
-    let evicted = all - found.len();
+    let here = store.remote().map(|remote| remote.name().to_string());
+    let mut evicted = 0;
+    found.retain(|record| {
+        let came = store.found(&record.key);
+        let whole = matches!(store.lookup(&record.key), Lookup::Whole(_));
+        evicted += usize::from(came.is_none() && !whole);
+        // What came from another remote is of those who give to that.
+        whole && came.is_none_or(|came| Some(came.remote) == here)
+    });
     Ok((found, evicted))
 }
 
+/// Blobs of their outputs that the remote does not have.
+fn lacking(store: &Store, records: &[Record]) -> Result<BTreeSet<Digest>, Error> {
+    let outputs = records.iter().flat_map(|record| record.outputs.values());
+    let blobs: Vec<&Blob> = outputs.flat_map(|artifact| &artifact.files).collect();
+    let lacking = store.remote().map(|remote| remote.lacking(&blobs));
+    Ok(lacking.transpose()?.unwrap_or_default())
+}
+
+fn lacks(record: &Record, lacking: &BTreeSet<Digest>) -> bool {
+    let mut files = record.outputs.values().flat_map(|artifact| &artifact.files);
+    files.any(|blob| lacking.contains(&blob.digest))
+}
+
 /// Several at once; the oldest first, so that who runs beside finds inputs before what was made of them.
-fn push(store: &Store, mut records: Vec<Record>) -> Pushed {
+fn push(store: &Store, mut records: Vec<Record>, lacking: &BTreeSet<Digest>) -> Pushed {
     records.sort_by_key(|record| std::cmp::Reverse(record.cost.started_ms));
     // Draws nothing where stderr is no terminal.
     let bar = ProgressBar::new(records.len() as u64);
@@ -161,16 +205,32 @@ fn push(store: &Store, mut records: Vec<Record>) -> Pushed {
     let (waiting, pushed) = (Mutex::new(records), Mutex::new(Pushed::default()));
     let work = || {
         while let Some(record) = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop() {
-            let published = store.publish(&record, false, &|| false);
+            let lacks = lacks(&record, lacking);
+            let published = store.publish(&record, lacks, &|| false);
             let name = record.provenance.node.clone();
             let mut pushed = pushed.lock().unwrap_or_else(PoisonError::into_inner);
             match published {
                 Ok(Some(Published::New)) => pushed.new += 1,
-                Ok(Some(Published::Same)) => pushed.there += 1,
-                Ok(Some(Published::Other(there))) => match same(&record, &there.text) {
-                    true => pushed.there += 1,
-                    false => pushed.differing.push(name),
-                },
+                Ok(Some(Published::Other(there))) => {
+                    let there = Record::from_text(&there.text).ok();
+                    match there.as_ref().is_some_and(|there| same(&record, there)) {
+                        true => {
+                            pushed.there += 1;
+                            pushed.restored += usize::from(lacks);
+                        }
+                        false => {
+                            let moved = there.and_then(|there| moved(&there, &record));
+                            pushed
+                                .moved
+                                .extend(moved.map(|moved| (name.clone(), moved)));
+                            pushed.differing.push(name);
+                        }
+                    }
+                }
+                Ok(Some(Published::Same)) => {
+                    pushed.there += 1;
+                    pushed.restored += usize::from(lacks);
+                }
                 // It takes nothing any more, which was told.
                 Ok(None) => {}
                 Err(error) => pushed.failed.push(format!("`{name}`: {error:#}")),
@@ -190,13 +250,17 @@ fn push(store: &Store, mut records: Vec<Record>) -> Pushed {
 }
 
 /// Whether the record at the remote has the same bytes.
-fn same(record: &Record, there: &str) -> bool {
-    let there = Record::from_text(there).ok();
+fn same(record: &Record, there: &Record) -> bool {
     let digests = |r: &Record| -> Vec<_> {
         let outputs = r.outputs.iter();
         outputs
             .map(|(name, a)| (name.clone(), a.digest.clone()))
             .collect()
     };
-    there.is_some_and(|there| digests(&there) == digests(record))
+    digests(there) == digests(record)
+}
+
+fn moved(there: &Record, here: &Record) -> Option<Moved> {
+    let [there, here] = [there, here].map(|r| &r.provenance.origin.devices[..]);
+    Moved::between(there, here)
 }

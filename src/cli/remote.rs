@@ -1,23 +1,34 @@
-//! The remote that a store has: which one is meant, who one is there, and whose records are believed.
+//! The remote that a command means: where it is named, who one is there, whose records are believed; and what is told of it.
 
 use super::environment::{variable, variables};
-use super::keyring;
-use super::output::Error;
-use ::remote::settings::Table;
+use super::output::{Error, complain, print_json};
+use super::{keyring, on};
+use ::remote::keys::Keyring;
+use ::remote::settings::{Believed, Table, Url};
 use ::remote::{Address, Bucket};
+use anyhow::{Context, anyhow};
+use base::bounded;
 use engine::gc::settings;
 use engine::store::Store;
 use engine::store::remote::{Remote, Trust};
+use serde_json::{Value, json};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 const VARIABLE: &str = "PIPE_REMOTE";
 
-/// What stands for no remote.
-const NONE: &str = "none";
+/// Of the user, in the folder of his settings.
+const SETTINGS: &str = "settings.toml";
+
+/// Larger than any settings.
+const MOST: u64 = 1 << 20;
 
 /// How a remote is used.
 #[derive(Clone, Copy, Default)]
-pub struct Use {
+pub struct Use<'a> {
+    /// The profile that was named.
+    pub on: Option<&'a str>,
     /// Nothing is given to it.
     pub read_only: bool,
     /// It may take its time: somebody asked for nothing else.
@@ -26,38 +37,58 @@ pub struct Use {
     pub gives: bool,
 }
 
-/// What is said of the remote, for this store.
+/// What is said of the remote.
 pub struct Meant {
     address: Address,
     table: Table,
 }
 
-/// The one of the environment, else of the store's settings; none where nobody names one.
-pub fn meant(store: &Store) -> Result<Option<Meant>, Error> {
-    let table = table(store)?;
-    let (url, by) = match variable(VARIABLE) {
-        Some(url) => (Some(url), VARIABLE),
-        None => (table.url.clone(), "`[remote]` of the store's settings"),
+/// The one of the environment, else of the first of these that has a `[remote]`: the profile that was named, the settings of the store,
+/// those of the user. None where nobody names one.
+pub fn meant(store: &Store, on: Option<&str>) -> Result<Option<Meant>, Error> {
+    let mut table = table(store, on)?.unwrap_or_default();
+    let url = match variable(VARIABLE) {
+        None => table.url.take(),
+        Some(text) => {
+            let url = Url::parse(&text);
+            let url = url.map_err(|error| Error::Usage(format!("{VARIABLE}: {error:#}")))?;
+            // Who may write there is known of the address beside it, and of no other.
+            if table.url.as_ref().is_some_and(|own| *own != url) && table.trust == Believed::All {
+                table.trust = Believed::These(vec![]);
+            }
+            Some(url)
+        }
     };
-    let Some(url) = url.filter(|url| url != NONE) else {
-        return Ok(None);
-    };
-    let address = Address::parse(&url);
-    let address = address.map_err(|error| Error::Usage(format!("{by}: {error:#}")))?;
-    Ok(Some(Meant { address, table }))
+    Ok(match url {
+        None | Some(Url::Nowhere) => None,
+        Some(Url::At(address)) => Some(Meant { address, table }),
+    })
 }
 
-fn table(store: &Store) -> Result<Table, Error> {
-    match settings::read(store)?.remote {
-        None => Ok(Table::default()),
-        Some(table) => {
-            let read = toml::Value::Table(table).try_into();
-            read.map_err(|error| {
-                let file = store.root().join("settings.toml");
-                Error::Usage(format!("`[remote]` in {}: {error}", file.display()))
-            })
-        }
+fn table(store: &Store, on: Option<&str>) -> Result<Option<Table>, Error> {
+    if let Some(named) = on
+        && let Some(table) = of_file(&on::file(named)?, false)?
+    {
+        return Ok(Some(table));
     }
+    if let Some(table) = of_file(&settings::path(store), false)? {
+        return Ok(Some(table));
+    }
+    // What else is in them may be a `[remote]` that is misspelt.
+    settings::read(store)?;
+    match keyring::config() {
+        Ok(folder) => of_file(&folder.join(SETTINGS), true),
+        Err(_) => Ok(None),
+    }
+}
+
+/// `[remote]` of a file; nothing where there is none, or no file. `alone`: nothing else may stand there.
+pub fn of_file(path: &Path, alone: bool) -> Result<Option<Table>, Error> {
+    let text = match bounded::read_text(path, MOST) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.with_context(|| format!("reading {}", path.display()))?,
+    };
+    Ok(Table::read(&path.display().to_string(), &text, alone)?)
 }
 
 /// The remote itself, which connects to nothing until it is asked.
@@ -74,25 +105,20 @@ pub fn bucket(store: &Store, meant: &Meant, how: Use) -> Bucket {
     if how.patient {
         bucket = bucket.patiently();
     }
-    bucket
+    bucket.with_leases(meant.table.lease)
 }
 
 /// The store with its remote, where it has one.
 pub fn attach(store: Store, how: Use) -> Result<Store, Error> {
-    let Some(meant) = meant(&store)? else {
+    let Some(meant) = meant(&store, how.on)? else {
         return Ok(store);
     };
     let mut bucket = bucket(&store, &meant, how);
-    let keyring = keyring::keyring(meant.table.trust.as_ref())?;
+    let keyring = keyring::keyring(&meant.table.trust)?;
     // Nobody would take what nobody signed.
     if how.gives && bucket.takes() && !keyring.signs() {
-        const NO_KEY: &str =
-            "you have no key, so nothing is given to it; `pipe keys new` makes one";
         if how.patient {
-            return Err(Error::Usage(format!(
-                "the remote {}: {NO_KEY}",
-                bucket.name()
-            )));
+            return Err(no_key(&meant));
         }
         bucket = bucket.read_only();
         bucket.say(NO_KEY);
@@ -102,22 +128,49 @@ pub fn attach(store: Store, how: Use) -> Result<Store, Error> {
 
 /// As `attach`, for a verb that does nothing else: without a remote there is nothing to do.
 pub fn required(store: Store, how: Use) -> Result<Store, Error> {
-    needed(&store)?;
+    needed(&store, how.on)?;
     attach(store, how)
 }
 
 /// As `meant`, where there is nothing to do without one.
-pub fn needed(store: &Store) -> Result<Meant, Error> {
-    match meant(store)? {
+pub fn needed(store: &Store, on: Option<&str>) -> Result<Meant, Error> {
+    match meant(store, on)? {
         Some(meant) => Ok(meant),
-        None => Err(Error::Usage(format!(
+        None => Err(Error::World(anyhow!(
             "this store has no remote: set {VARIABLE}, or `url` under `[remote]` in {}; `pipe help sharing` tells more",
-            store.root().join("settings.toml").display()
+            settings::path(store).display()
         ))),
     }
 }
 
-/// Whose records are believed.
-pub fn trust(meant: &Meant) -> Result<Arc<dyn Trust>, Error> {
-    Ok(Arc::new(keyring::keyring(meant.table.trust.as_ref())?))
+/// Whose records are believed; and who signs, for one who gives.
+pub fn trust(meant: &Meant, gives: bool) -> Result<Arc<dyn Trust>, Error> {
+    let keyring: Keyring = keyring::keyring(&meant.table.trust)?;
+    match gives && !keyring.signs() {
+        true => Err(no_key(meant)),
+        false => Ok(Arc::new(keyring)),
+    }
+}
+
+const NO_KEY: &str = "you have no key, so nothing is given to it; `pipe keys new` makes one";
+
+fn no_key(meant: &Meant) -> Error {
+    Error::World(anyhow!("the remote {}: {NO_KEY}", meant.address.text()))
+}
+
+/// Tells what went wrong with the remote since it was last told. For who reads: a run has a journal.
+pub fn tell(store: &Store) {
+    for text in store.new_remarks() {
+        complain(&format!("warning: {text}\n"));
+    }
+}
+
+/// The answer of a verb that reads, and in it what was told of the remote.
+pub fn answer(store: &Store, mut answer: Value) {
+    tell(store);
+    let remarks = store.remarks();
+    if !remarks.is_empty() {
+        answer["remarks"] = json!(remarks);
+    }
+    print_json(&answer);
 }

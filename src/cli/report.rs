@@ -4,9 +4,9 @@ use super::args::{Changes, StoreArgs};
 use super::follow::{Following, Of, sources};
 use super::hint::Hint;
 use super::offered;
-use super::output::{Error, Outcome, colour, complain, print, print_json};
+use super::output::{Error, Outcome, colour, complain, print};
 use super::serve::{Place, Server};
-use super::{store, study};
+use super::{remote, store, study};
 use anyhow::Context;
 use report::html::{self, Options, Page};
 use serde_json::json;
@@ -84,6 +84,7 @@ pub fn run(args: &Report) -> Outcome {
     complain(&study.warnings.render(colour()));
     let sources = sources(&study);
     let sides = study::sides(&store, study)?;
+    remote::tell(&store);
     if sides.iter().all(|s| s.records.is_empty()) {
         return Err(Error::Usage(args.nothing()));
     }
@@ -104,9 +105,11 @@ pub fn run(args: &Report) -> Outcome {
         wrote.push(file);
     }
     if args.json {
-        print_json(&json!({ "store": store.root(), "wrote": wrote, "report": page }));
+        let answer = json!({ "store": store.root(), "wrote": wrote, "report": page });
+        remote::answer(&store, answer);
         return Ok(());
     }
+    remote::tell(&store);
     for file in &wrote {
         print(&format!("wrote {}\n", file.display()));
     }

@@ -7,7 +7,7 @@ use super::hint::Hint;
 use super::output::{Error, Outcome, colour, complain, print};
 use super::registry::registry;
 use super::serve::{Answer, Content, Place, Server};
-use super::{store, study};
+use super::{remote, store, study};
 use anyhow::{Context, anyhow};
 use base::text::{count, listed};
 use base::threads;
@@ -181,6 +181,7 @@ fn open(
         ..Wanted::default()
     };
     let decided = plan::decide(store, &study.graph, &wanted)?;
+    remote::tell(store);
     let decision = decided.into_iter().find(|decision| decision.id == id);
     let decision = decision.expect("a plan holds what was asked for");
     let params = located(node.kind, &node.params);

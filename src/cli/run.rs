@@ -7,12 +7,13 @@ use super::hint::Hint;
 use super::output::{Error, Outcome, colour, complain, print, print_json, print_lines, room};
 use super::remote::{self, Use};
 use super::{detach, gc, on, store, study};
-use base::text::parse_bytes;
+use base::text::{duration, parse_bytes};
 use base::threads;
 use engine::events::event::{Event, State};
 use engine::kind::failure::Failure;
 use engine::kind::failure::Retries;
 use engine::plan::{PlannedNode, Wanted};
+use engine::run::executor::away::pace::KILLED;
 use engine::run::{self, Limit, Orphans, Outcome as Ended, Settings, Stop};
 use engine::store::Store;
 use recipe::study::Study;
@@ -209,8 +210,9 @@ pub fn run(args: &Run) -> Outcome {
 }
 
 impl Run {
-    pub(super) fn with_remote(&self) -> Use {
+    pub(super) fn with_remote(&self) -> Use<'_> {
         Use {
+            on: self.on.as_deref(),
             read_only: self.remote_only_read,
             gives: true,
             ..Use::default()
@@ -259,8 +261,9 @@ pub(super) fn execute(
     };
     let mut progress = Progress::new(view);
     let over = Arc::new(AtomicBool::new(false));
-    let jobs = settings.executor.elsewhere().is_some();
-    announce_stop(settings.stop.clone(), over.clone(), jobs, progress.voice());
+    let there = settings.executor.elsewhere();
+    let grace = there.map(|there| there.profile().grace());
+    announce_stop(settings.stop.clone(), over.clone(), grace, progress.voice());
     let ended = run::run(store, &study.graph, wanted, settings, &mut |event| {
         if let Event::RunStarted { nodes, .. } = event {
             let kept = args.as_run.as_ref();
@@ -344,37 +347,72 @@ fn size(text: &str) -> Result<u64, String> {
 
 const CHOICE: &str = "`l` and Enter leaves the jobs running, Enter alone stops them: they save their state; so does another Ctrl-C";
 
-/// Says at once that a Ctrl-C was heard: saving the state of a large model takes a while.
+/// Says at once that a Ctrl-C was heard, and what is waited for: saving the state of a large model takes a while, as do schedulers.
+/// `grace`: how long jobs elsewhere have for it.
 fn announce_stop(
     stop: Stop,
     over: Arc<AtomicBool>,
-    jobs: bool,
+    grace: Option<Duration>,
     say: impl Fn(&str) + Send + 'static,
 ) {
-    let asks = jobs && std::io::stdin().is_terminal();
+    let asks = grace.is_some() && std::io::stdin().is_terminal();
     if asks {
         stop.ask_first();
     }
     // Without it the stop is heard all the same.
     let _ = threads::start(move || {
-        while stop.requests() == 0 {
-            if over.load(Ordering::Relaxed) {
-                return;
+        let ended = || over.load(Ordering::Relaxed);
+        let until = |done: &dyn Fn() -> bool| {
+            while !done() && !ended() {
+                std::thread::sleep(Duration::from_millis(50));
             }
-            if asks && stop.heard() > 0 {
+        };
+        if asks {
+            until(&|| stop.heard() > 0 || stop.requests() > 0);
+            if stop.requests() == 0 && !ended() {
                 say(CHOICE);
-                let mut answer = String::new();
-                let heard = std::io::stdin().read_line(&mut answer);
-                match heard.is_ok() && answer.trim().eq_ignore_ascii_case("l") {
-                    true => stop.leave(),
-                    false => stop.request(),
-                }
+                ask(stop.clone());
             }
-            std::thread::sleep(Duration::from_millis(50));
+        }
+        until(&|| stop.requests() > 0);
+        if ended() {
+            return;
         }
         if stop.leaves() {
             return say("the jobs go on; the same command takes them up");
         }
-        say("stopping: the nodes at work save their state; Ctrl-C again kills them");
+        say(&match grace {
+            None => "stopping: the nodes at work save their state; Ctrl-C again kills them".into(),
+            Some(grace) => format!(
+                "stopping: jobs at work have {} to save their state, those that wait are cancelled; Ctrl-C again kills all of them",
+                duration(grace.as_secs_f64())
+            ),
+        });
+        until(&|| stop.requests() > 1);
+        if ended() {
+            return;
+        }
+        say(&match grace {
+            None => "killing the nodes at work; what they had saved is kept".into(),
+            Some(_) => format!(
+                "killing: the scheduler is asked to cancel all jobs, and has {} to confirm it; what they had saved is kept",
+                duration(KILLED.as_secs_f64())
+            ),
+        });
+    });
+}
+
+/// Waits for the answer, which may never come: a signal is one as well.
+fn ask(stop: Stop) {
+    let _ = threads::start(move || {
+        let mut answer = String::new();
+        let heard = std::io::stdin().read_line(&mut answer);
+        if stop.requests() > 0 {
+            return;
+        }
+        match heard.is_ok() && answer.trim().eq_ignore_ascii_case("l") {
+            true => stop.leave(),
+            false => stop.request(),
+        }
     });
 }

@@ -221,6 +221,7 @@ fn answers(
     let most = seeds.of.values().copied().max().unwrap_or_default();
     let study = study::load_all(files, &under(changes, &seeds.all[..most]))?;
     let sides = study::sides(store, study)?;
+    remote::tell(store);
     let had = |side: &&Side| {
         let n = seeds.of.get(&side.file).copied().unwrap_or_default();
         side.axes

@@ -95,16 +95,20 @@ fn announce(meant: &Meant, quiet: bool) {
     }
 }
 
-/// For who only looks, and can say something where there is none: at what is here, and at the remote.
-pub fn look(args: &StoreArgs) -> Result<Store, Error> {
-    remote::attach(Store::look(&meant(args).folder)?, Use::default())
+/// For who only looks, and can say something where there is none: at what is here, and at the remote. `on`: the profile that was named.
+pub fn look(args: &StoreArgs, on: Option<&str>) -> Result<Store, Error> {
+    let how = Use {
+        on,
+        ..Use::default()
+    };
+    remote::attach(Store::look(&meant(args).folder)?, how)
 }
 
 /// For who reads artifacts, from wherever they are. What comes from a remote has to lie somewhere: a store is made for it.
 pub fn reading(args: &StoreArgs) -> Result<Store, Error> {
     let meant = meant(args);
     let store = Store::look(&meant.folder)?;
-    let store = match (Store::is_at(store.root()), remote::meant(&store)?) {
+    let store = match (Store::is_at(store.root()), remote::meant(&store, None)?) {
         (true, _) => store,
         (false, Some(_)) => Store::open(&meant.folder)?,
         (false, None) => return Err(none(&meant)),

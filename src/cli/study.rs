@@ -4,7 +4,7 @@ use super::args::{Changes, RecipeArgs};
 use super::hint::Hint;
 use super::output::{Error, shown};
 use super::registry::registry;
-use super::store;
+use super::{remote, store};
 use anyhow::Context;
 use base::diag::{Diag, Diags};
 use base::text::{did_you_mean, listed, nearest};
@@ -294,6 +294,7 @@ pub fn found(store: &Store, graph: &Graph, id: NodeId) -> Result<Result<Record, 
         ..Wanted::default()
     };
     let all = plan::decide(store, graph, &wanted)?;
+    remote::tell(store);
     let decision = all.into_iter().find(|decision| decision.id == id);
     let decision = decision.expect("a plan holds what was asked for");
     Ok(kept(store, &decision).ok_or(decision))

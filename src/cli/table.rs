@@ -2,8 +2,8 @@
 
 use super::args::{RecipesArgs, StoreArgs};
 use super::complete;
-use super::output::{Outcome, print, print_json, room};
-use super::{store, study};
+use super::output::{Outcome, print, room};
+use super::{remote, store, study};
 use report::grid::{self, grid};
 use report::side::Side;
 use report::spread::{show, spread};
@@ -54,9 +54,13 @@ pub fn run(args: &Table) -> Outcome {
     if let Some(seeds) = &args.spread {
         let found = spread(&store, &sides, seeds, &args.metrics, &args.nodes)?;
         if args.json {
-            print_json(&serde_json::to_value(&found).map_err(anyhow::Error::from)?);
+            remote::answer(
+                &store,
+                serde_json::to_value(&found).map_err(anyhow::Error::from)?,
+            );
             return Ok(());
         }
+        remote::tell(&store);
         print(&match (args.md, args.csv) {
             (true, _) => show::page(&found).markdown(),
             (_, true) => show::csv(&found)?,
@@ -66,9 +70,13 @@ pub fn run(args: &Table) -> Outcome {
     }
     let found = grid(&store, &sides, &args.metrics, &args.nodes)?;
     if args.json {
-        print_json(&serde_json::to_value(&found).map_err(anyhow::Error::from)?);
+        remote::answer(
+            &store,
+            serde_json::to_value(&found).map_err(anyhow::Error::from)?,
+        );
         return Ok(());
     }
+    remote::tell(&store);
     print(&match (args.md, args.csv, args.latex) {
         (true, _, _) => grid::page(&found).markdown(),
         (_, true, _) => grid::csv(&found)?,

@@ -2,8 +2,9 @@
 
 use super::args::{RecipeArgs, StoreArgs};
 use super::complete;
-use super::output::{Outcome, print, print_json, print_lines};
-use super::{provenance, store, study};
+use super::output::{Outcome, print, print_lines};
+use super::{provenance, remote, store, study};
+use base::device;
 use base::text::duration;
 use engine::graph::{Graph, NodeId};
 use engine::plan::verdict::Verdict;
@@ -49,7 +50,7 @@ pub fn run(args: &Why) -> Outcome {
     let why = why::why(&store, graph, id, &wanted)?;
     let manifest = &why.manifest;
     if args.json {
-        print_json(&json!({
+        let answer = json!({
             "node": args.node,
             "planned": why.planned.line(graph),
             "manifest": manifest,
@@ -62,9 +63,11 @@ pub fn run(args: &Why) -> Outcome {
             "causes": why.causes.iter().map(|c| json!({
                 "node": c.node, "reasons": c.reasons, "root": c.root,
             })).collect::<Vec<_>>(),
-        }));
+        });
+        remote::answer(&store, answer);
         return Ok(());
     }
+    remote::tell(&store);
     let mut out = answer(&store, graph, id, &why);
     for cause in &why.causes {
         let root = if cause.root { " (the root)" } else { "" };
@@ -156,11 +159,16 @@ fn answer(store: &Store, graph: &Graph, id: NodeId, why: &Explained) -> String {
     }
 }
 
-/// When and by whom.
+/// When, by whom, and on what where that was not the processor.
 fn origin(made: &Made) -> String {
     let age = clock::now_ms().saturating_sub(made.started_ms) as f64 / 1e3;
+    let devices = &made.provenance.origin.devices;
+    let on = match devices.is_empty() {
+        true => String::new(),
+        false => format!(" on {}", device::told(devices)),
+    };
     format!(
-        "{} ago by node `{}` of `{}`",
+        "{} ago by node `{}` of `{}`{on}",
         duration(age),
         made.provenance.node,
         made.provenance.recipe

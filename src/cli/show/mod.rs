@@ -6,8 +6,8 @@ mod tokenizer;
 use super::args::{RecipeArgs, StoreArgs};
 use super::complete;
 use super::hint::Hint;
-use super::output::{Error, Outcome, print, print_json, print_lines, room};
-use super::{provenance, store, study, tokens};
+use super::output::{Error, Outcome, print, print_lines, room};
+use super::{provenance, remote, store, study, tokens};
 use anyhow::Context;
 use base::rows::{METRICS, Metric, ROWS};
 use base::text::{bytes, count, duration, listed};
@@ -20,15 +20,13 @@ use engine::system::files::Blob;
 use recipe::study::Study;
 use report::preview::spark::Curves;
 use report::preview::{self, Measure, Preview};
+use report::steps::{self, Lines};
 use report::summary::{self, Item};
 use report::table::{Table, left, right};
 use report::{beside, metrics, model, words};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use tokenizer::ByTokenizer;
-
-/// Of a training node, a line of JSON a step.
-const CURVE: &str = "curve.jsonl";
 
 /// A longer text is not shown.
 const MOST_TEXT: u64 = 4096;
@@ -94,7 +92,7 @@ pub fn run(args: &Show) -> Outcome {
     if args.provenance {
         let found = store.found(&record.key);
         match args.json {
-            true => print_json(&provenance::data(&record, found.as_ref())),
+            true => remote::answer(&store, provenance::data(&record, found.as_ref())),
             false => print_lines(&provenance::page(&record, found.as_ref())),
         }
         return Ok(());
@@ -114,6 +112,7 @@ pub fn run(args: &Show) -> Outcome {
         }
     };
     if !args.json {
+        remote::tell(&store);
         print_lines(&(header(&store, &record, name, artifact) + &told));
         return Ok(());
     }
@@ -124,7 +123,7 @@ pub fn run(args: &Show) -> Outcome {
     if let Value::Object(all) = &mut all {
         all.extend(data);
     }
-    print_json(&all);
+    remote::answer(&store, all);
     Ok(())
 }
 
@@ -222,13 +221,19 @@ fn files_of(store: &Store, artifact: &Artifact, record: &Record) -> Result<Told,
     for file in files {
         text += &format!("  {:>10}  {}\n", bytes(file.size), file.path);
     }
-    if let Some(blob) = artifact.files.iter().find(|f| f.path == CURVE) {
-        let mut curves = Curves::default();
+    if let Some(blob) = artifact.files.iter().find(|f| f.path == steps::FILE) {
+        let (mut curves, mut lines) = (Curves::default(), Lines::default());
         store.objects().lines(blob, &mut |line| {
-            curves.push(&serde_json::from_str(line).context("failed to parse a step")?);
+            if let Some(step) = lines.object(line) {
+                curves.push(&step);
+            }
             Ok(())
         })?;
         text += &format!("\n{}", curves.text(room()));
+        if let Some(remark) = lines.remark() {
+            text += &format!("{remark}\n");
+            data.insert("curve_remark".into(), json!(remark));
+        }
         data.insert("curve".into(), curves.json());
     }
     if let Some(about) = model::about(store, artifact)? {
@@ -262,6 +267,7 @@ fn values(node: &str, all: &[Metric]) -> String {
 fn table(args: &Show, study: &Study, store: &Store) -> Outcome {
     let graph = &study.graph;
     let decisions = plan::decide(store, graph, &plan::Wanted::default())?;
+    remote::tell(store);
     let notes = study.notes();
     let items: Vec<Item> = decisions
         .iter()
@@ -278,7 +284,7 @@ fn table(args: &Show, study: &Study, store: &Store) -> Outcome {
         })
         .collect();
     if args.json {
-        print_json(&json!({ "nodes": summary::json(store, &items)? }));
+        remote::answer(store, json!({ "nodes": summary::json(store, &items)? }));
         return Ok(());
     }
     print(&summary::text(store, &items, room())?);
