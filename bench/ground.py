@@ -99,8 +99,7 @@ class Ground:
 
     def clear(self):
         """A new store, a new recipe file, no executions counted."""
-        while os.path.ismount(self.folder / "store"):
-            subprocess.run(["umount", "--lazy", self.folder / "store"], check=True)
+        self.unmount()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.store, self.counts = self.folder / "store", self.folder / "counts"
         self.recipe = self.folder / "study.toml"
@@ -108,6 +107,10 @@ class Ground:
         self.write_recipe()
         # Strikes that may have met every node; those that met the workers of one, by node.
         self.strikes, self.own_strikes, self.litter = 0, collections.Counter(), ""
+
+    def unmount(self):
+        while os.path.ismount(self.folder / "store"):
+            subprocess.run(["umount", "--lazy", self.folder / "store"], check=True)
 
     def write_recipe(self, more=False):
         source = self.parent / "source.txt"

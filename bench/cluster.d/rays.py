@@ -28,11 +28,20 @@ class Ray:
             subprocess.run([self.venv / "bin" / "pip", "install", "--quiet", PACKAGE], check=True)
         self.start()
 
-    def environment(self):
+    def own_environment(self):
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         return {**kept, "RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_DOCKER_CPU_WARNING": "1", "RAY_raylet_start_wait_time_s": "180"}
 
     def start(self):
+        """On a machine that is busy it may take several tries: the head gives up by itself when its own processes are late."""
+        for left in (2, 1, 0):
+            told = self.start_once()
+            if told is None:
+                return self.wait()
+            if not left:
+                raise RuntimeError(f"ray did not start:\n{told}")
+
+    def start_once(self):
         # What an earlier one left holds its ports.
         self.kill_head()
         time.sleep(1)
@@ -44,10 +53,8 @@ class Ray:
             "--ray-client-server-port=20001", "--dashboard-agent-listen-port=25365", "--dashboard-host=127.0.0.1",
             f"--dashboard-port={self.port}", f"--temp-dir={self.at}", "--disable-usage-stats", "--object-store-memory=100000000",
         ]  # fmt: skip
-        started = subprocess.run(words, env=self.environment(), capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/")
-        if started.returncode != 0:
-            raise SystemExit(f"ray did not start:\n{started.stdout[-2000:]}{started.stderr[-2000:]}")
-        self.wait()
+        started = subprocess.run(words, env=self.own_environment(), capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/")
+        return (started.stdout + started.stderr)[-2000:] if started.returncode else None
 
     def wait(self, seconds=120):
         until = time.monotonic() + seconds
@@ -58,7 +65,7 @@ class Ray:
                 return
             except (OSError, ValueError):
                 time.sleep(0.5)
-        raise SystemExit(f"no Ray at {self.address} within {seconds} s")
+        raise RuntimeError(f"no Ray at {self.address} within {seconds} s")
 
     def get(self, path, patience=10):
         with urllib.request.urlopen(self.address + path, timeout=patience) as answer:

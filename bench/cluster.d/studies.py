@@ -1,20 +1,18 @@
 """Studies that are sent to a cluster, and what must hold of them afterwards.
 
-Knows neither Slurm nor Ray: a site tells its profile and its environment.
+Knows neither Slurm nor Ray: a site tells its profile, its environment and its machines.
 """
 
 import collections
+import contextlib
 import json
 import os
-import random
 import signal
 import subprocess
 import time
 from pathlib import Path
 
-import common
-
-TICKS, TICK_MS = 160, 50
+TICK_MS = 50
 PATIENCE = 400
 # A checkpoint is saved every second tick; so many are lost where one dies between two, and one more where it is stopped in the next.
 INTERVAL = 3
@@ -29,30 +27,56 @@ class Toys:
 
     def __init__(self, site, pipe, folder):
         self.site, self.pipe, self.folder = site, pipe, folder
-        self.store, self.counts = folder / "store", folder / "counts"
+        self.counts = folder / "counts"
         self.counts.mkdir(parents=True)
-        self.engines = []
-        nodes = {f"s{i}": f'kind = "toy-slow"\nticks = {TICKS}\nseed = {i}\ntick_ms = {TICK_MS}' for i in range(2)}
+        self.store = site.place(folder)
+        self.engines, self.struck = [], collections.Counter()
+        self.lay()
+        self.tell(site.profile())
+
+    def lay(self, ticks=None, hours=None):
+        """The recipe: long nodes of so many ticks, which ask for so many hours."""
+        self.all_ticks = ticks = ticks or self.site.ticks
+        long = f'kind = "toy-slow"\nticks = {ticks}\ntick_ms = {TICK_MS}\n'
+        long += f"needs = {{ hours = {hours} }}\n" if hours else ""
+        nodes = {f"s{i}": f"{long}seed = {i}" for i in range(2)}
         nodes |= {f"w{i}": f'kind = "toy-write"\ntext = "text {i}"' for i in range(6)}
         nodes |= {"j0": 'kind = "toy-join"\nin = { a = "s0", b = "w0" }', "j1": 'kind = "toy-join"\nin = { a = "s1", b = "j0" }'}
         self.nodes = list(nodes)
         text = "".join(f'[node.{name}]\n{body}\ncount = "{self.counts / name}"\n\n' for name, body in nodes.items())
-        self.recipe = folder / "r.toml"
+        self.recipe = self.folder / "r.toml"
         self.recipe.write_text(text)
-        profiles = folder / "profiles"
-        profiles.mkdir()
-        (profiles / "lab.toml").write_text(site.profile())
+
+    def tell(self, profile):
+        profiles = self.folder / "profiles"
+        profiles.mkdir(exist_ok=True)
+        (profiles / "lab.toml").write_text(profile)
+
+    def short(self, nodes, jobs):
+        """So many short nodes besides, for so few jobs at once that they share some."""
+        names = [f"p{i}" for i in range(nodes)]
+        each = (f'[node.{n}]\nkind = "toy-write"\ntext = "{n}"\nwait_ms = 200\ncount = "{self.counts / n}"\n\n' for n in names)
+        self.recipe.write_text(self.recipe.read_text() + "".join(each))
+        self.nodes += names
+        profile = self.folder / "profiles" / "lab.toml"
+        profile.write_text(f"jobs = {jobs}\n{profile.read_text()}")
 
     def environment(self):
         return {**self.site.environment(), "PIPE_PROFILES": str(self.folder / "profiles")}
 
-    def start(self, *more):
-        """An engine."""
+    def start(self, *more, machine=0, on=("--on", "lab")):
+        """An engine on a machine of the site; without `on` its nodes run there too."""
         log = (self.folder / f"engine-{len(self.engines)}.txt").open("w")
-        words = [self.pipe, "run", self.recipe, "--store", self.store, "--on", "lab", *more]
+        words = [*self.site.enter(machine), self.pipe, "run", self.recipe, "--store", self.store, *on, *more]
         engine = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment(), start_new_session=True)
         self.engines.append(engine)
         return engine
+
+    def say(self, *words, machine=0):
+        """What another verb says: status, output."""
+        words = [*self.site.enter(machine), self.pipe, *words]
+        said = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=self.environment(), timeout=PATIENCE)
+        return said.returncode, said.stdout + said.stderr
 
     def finish(self, engine=None):
         engine = engine or self.engines[-1]
@@ -64,11 +88,20 @@ class Toys:
             text = (self.folder / f"engine-{self.engines.index(engine)}.txt").read_text()
             raise Lost(f"exit status {engine.returncode}: {' / '.join(text.strip().splitlines()[-4:])}")
 
+    def must(self, holds, told):
+        if not holds:
+            raise Lost(told)
+
     def ticks(self, node="s0"):
         return lines(self.counts / node)
 
-    def after(self, ticks, node="s0"):
-        self.until(lambda: self.ticks(node) >= ticks, f"{ticks} ticks of {node}")
+    def after(self, share, node="s0"):
+        """When a long node has done so much of its ticks."""
+        ticks = share * self.all_ticks
+        self.until(lambda: self.ticks(node) >= ticks, f"{ticks:.0f} ticks of {node}")
+
+    def further(self, share, node="s0"):
+        self.after(self.ticks(node) / self.all_ticks + share, node)
 
     def until(self, what, told, seconds=150):
         until = time.monotonic() + seconds
@@ -92,12 +125,11 @@ class Toys:
         return max(found)[1] if found else None
 
     def worker(self, node):
-        return json.loads((self.attempt(node) / "worker.json").read_text())["pid"]
+        return seen(json.loads((self.attempt(node) / "worker.json").read_text()))
 
     def attendant(self, node):
         """The parent of the worker."""
-        stat = Path(f"/proc/{self.worker(node)}/stat").read_text()
-        return int(stat.rsplit(")", 1)[1].split()[1])
+        return parent(self.worker(node))
 
     def judge(self):
         """After the run: what was lost, executed twice, or came out otherwise."""
@@ -110,30 +142,32 @@ class Toys:
         verified = subprocess.run([self.pipe, "verify", "--store", self.store], capture_output=True, text=True)
         if verified.returncode != 0:
             raise Lost(f"the store is not sound: {verified.stdout[-300:]}")
-        again = self.retries()
+        again = retries(self.store)
+        tried = again + self.struck
         twice, wasted = 0, 0
         for node in self.nodes:
-            seen, allowed = lines(self.counts / node), 1 + again[node]
+            count = lines(self.counts / node)
             if node.startswith("s"):
-                wasted += seen - TICKS
-                twice += seen - TICKS > again[node] * INTERVAL
+                wasted += count - self.all_ticks
+                twice += count - self.all_ticks > tried[node] * INTERVAL
             else:
-                twice += seen > allowed
+                twice += count > 1 + tried[node]
         differ = sum(here[node] != there[node] for node in here)
-        return {"executed_twice": twice, "digests_differ": differ, "wasted_ticks": wasted, "evicted": sum(again.values())}
+        return {"executed_twice": twice, "digests_differ": differ, "wasted_ticks": wasted, "retries": sum(again.values())}
 
-    def retries(self):
-        """By node, how often an attempt of it ended otherwise than well, in all runs together."""
-        found = collections.Counter()
-        for journal in (self.store / "runs").glob("*/events.jsonl"):
-            for line in journal.read_text().splitlines():
-                event = json.loads(line)["event"] if '"retry"' in line else {}
-                if event.get("is") == "retry":
-                    found[event["node"]] += 1
-        return found
+    def classes(self):
+        """Of the retries, the classes of failures."""
+        return collections.Counter(event["class"] for event in events(self.store, "retry"))
 
     def outputs(self, store):
-        return digests(self.pipe, store)
+        """By node and output; every node has one record."""
+        found = {}
+        for record in records_of(self.pipe, store):
+            node = record["made_by"]["node"]
+            if node in found:
+                raise Lost(f"two records of `{node}`")
+            found[node] = digests(record)
+        return found
 
     def local(self):
         """The digests that a run on this machine gives; counted in another place."""
@@ -148,20 +182,55 @@ class Toys:
     def end(self):
         for engine in self.engines:
             if engine.poll() is None:
-                os.killpg(engine.pid, signal.SIGKILL)
-                engine.wait()
+                end(engine)
 
 
-def digests(pipe, store):
-    """By node and output; every node has one record."""
+def end(engine):
+    """With whatever entered a machine for it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(engine.pid, signal.SIGKILL)
+    engine.wait()
+
+
+def seen(process):
+    """The id of a process as it is seen from here, where it may live in a namespace of its own."""
+    if process["namespace"] == os.readlink("/proc/self/ns/pid"):
+        return process["pid"]
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError, StopIteration):
+            if entry.name.isdigit() and os.readlink(entry / "ns/pid") == process["namespace"]:
+                line = next(line for line in (entry / "status").read_text().splitlines() if line.startswith("NSpid:"))
+                if int(line.split()[-1]) == process["pid"]:
+                    return int(entry.name)
+    raise ProcessLookupError(f"no process {process['pid']} in {process['namespace']}")
+
+
+def parent(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def events(store, kind):
+    """All of a kind, of all runs."""
+    for journal in (store / "runs").glob("*/events.jsonl"):
+        for line in journal.read_text().splitlines():
+            with contextlib.suppress(ValueError):
+                event = json.loads(line)["event"] if f'"{kind}"' in line else {}
+                if event.get("is") == kind:
+                    yield event
+
+
+def retries(store):
+    """By node, how often an attempt of it ended otherwise than well, in all runs together."""
+    return collections.Counter(event["node"] for event in events(store, "retry"))
+
+
+def records_of(pipe, store):
     said = subprocess.run([pipe, "ls", "--json", "--store", store], capture_output=True, text=True, check=True)
-    found = {}
-    for record in json.loads(said.stdout)["records"]:
-        node = record["made_by"]["node"]
-        if node in found:
-            raise Lost(f"two records of `{node}`")
-        found[node] = {name: output["digest"] for name, output in record["outputs"].items()}
-    return found
+    return json.loads(said.stdout)["records"]
+
+
+def digests(record):
+    return {name: output["digest"] for name, output in record["outputs"].items()}
 
 
 def lines(path):
@@ -169,65 +238,3 @@ def lines(path):
         return path.read_text().count("\n")
     except FileNotFoundError:
         return 0
-
-
-def under_kills(site, pipe, folder, options):
-    """A real study on the cluster, while workers, attendants and engines are killed at random; then the same on this machine."""
-    rng = random.Random(options.seed)
-    profiles = folder / "profiles"
-    profiles.mkdir(exist_ok=True)
-    (profiles / "lab.toml").write_text(site.profile())
-    environment = {**site.environment(), "PIPE_PROFILES": str(profiles)}
-    sets = [word for value in options.set for word in ("--set", value)]
-    store, tally = folder / "store", collections.Counter()
-    log = (folder / "study.txt").open("w")
-
-    def engine():
-        words = [pipe, "run", options.study, *sets, "--store", store, "--on", "lab"]
-        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True)
-
-    running, started, left = engine(), time.monotonic(), options.kills
-    due = started + options.every * rng.uniform(0.5, 1.5)
-    while True:
-        time.sleep(0.5)
-        if running.poll() is not None:
-            break
-        if left and time.monotonic() > due:
-            due = time.monotonic() + options.every * rng.uniform(0.5, 1.5)
-            what = rng.choice(["worker", "attendant", "attendant", "engine"])
-            if what == "engine":
-                running.kill()
-                running.wait()
-                running = engine()
-            else:
-                victim = random_process(store, what, rng)
-                if victim is None:
-                    continue
-                os.kill(victim, signal.SIGKILL)
-            left -= 1
-            tally[what] += 1
-            common.say(f"{time.monotonic() - started:7.0f} s  killed: {what}")
-    seconds = time.monotonic() - started
-    if running.returncode != 0:
-        print(f"the study ended with status {running.returncode}; see {log.name}")
-    local = folder / "local"
-    began = time.monotonic()
-    subprocess.run([pipe, "run", options.study, *sets, "--store", local, "-q"], check=True, stdin=subprocess.DEVNULL)
-    here, there = digests(pipe, store), digests(pipe, local)
-    differ = sum(here.get(node) != outputs for node, outputs in there.items())
-    lost = len(set(there) - set(here))
-    told = {"nodes": len(there), "kills": dict(tally), "seconds": round(seconds), "local_seconds": round(time.monotonic() - began)}
-    common.finish({"cases": 1, "lost": lost, "executed_twice": 0, "digests_differ": differ, **told})
-    return 1 if lost or differ or running.returncode else 0
-
-
-def random_process(store, what, rng):
-    found = []
-    for path in (store / "attempts").glob("*/worker.json"):
-        try:
-            worker = json.loads(path.read_text())["pid"]
-            stat = Path(f"/proc/{worker}/stat").read_text()
-        except (OSError, ValueError, KeyError):
-            continue
-        found.append(worker if what == "worker" else int(stat.rsplit(")", 1)[1].split()[1]))
-    return rng.choice([pid for pid in found if pid > 1] or [None])

@@ -4,8 +4,10 @@ Every case begins before an empty place of the remote. A name is `KIND` or `KIND
 """
 
 import json
+import os
 import signal
 import time
+from pathlib import Path
 
 import closure
 import servers
@@ -86,6 +88,13 @@ def third(lab, name="cleo"):
     return machine
 
 
+def another(lab, name):
+    """One more, who has a key and gives what he makes."""
+    machine = third(lab, name)
+    machine.name_key()
+    return machine
+
+
 def none_executed(machine, but=()):
     again = {node: n for node, n in machine.executed().items() if node not in but}
     if again:
@@ -152,8 +161,10 @@ def stall(lab, which):
     lab.proxy.set(how="stall", verb=verb, path=path)
     ended = bob.run()
     bob.whole(ended)
-    on_time(lab, ended, 2.0 if not verb else 8.0)
     one_line(ended)
+    # Two seconds; and two at the end of a run that has something to give and can ask for what is there.
+    gives = verb == "put" or path == "objects"
+    on_time(lab, ended, again=lambda n: another(lab, f"again{n}").run(), more=4.0 if gives else 2.0)
 
 
 def offline(lab, which):
@@ -165,7 +176,7 @@ def offline(lab, which):
     try:
         ended = ada.run()
         ada.whole(ended)
-        on_time(lab, ended, 2.0)
+        on_time(lab, ended, again=lambda n: another(lab, f"again{n}").run(), more=2.0)
         one_line(ended)
     finally:
         if which == "gone":
@@ -204,11 +215,18 @@ def full(lab, _which):
     lab.remote_sound()
 
 
-def on_time(lab, ended, more):
-    """The whole study's own time, some for a busy machine, and what the remote may cost."""
-    most = 3 * lab.seconds + 1.0 + more
-    if ended.seconds > most:
-        raise Accident(f"the run took {ended.seconds:.1f} s where {most:.1f} s are most (without a remote {lab.seconds:.1f} s): {ended.last()}")
+def on_time(lab, ended, again, more):
+    """The study's own time and what the remote may cost. A machine that is busy with something else gets another try, a remote that costs more does not."""
+    times = []
+    for n in range(3):
+        most = 1.5 * lab.seconds + 0.5 + more
+        times.append(ended.seconds)
+        if ended.seconds <= most:
+            return
+        lab.seconds = lab.alone()
+        ended = again(n)
+    shown = ", ".join(f"{seconds:.1f}" for seconds in times)
+    raise Accident(f"the runs took {shown} s where {most:.1f} s are most (without a remote {lab.seconds:.1f} s): {ended.last()}")
 
 
 def one_line(ended):
@@ -453,7 +471,213 @@ def swept_lock(lab, _which):
         raise Accident("the lock stays behind")
 
 
+MONTHS = 200  # Days after which nothing is recent or young any more.
+
+
+def aged(lab, recent="j2"):
+    """A remote of which one record is recent, and all else old."""
+    ada, bob = lab.fresh("ada", "bob")
+    ada.whole(ada.run())
+    lab.age("objects", MONTHS)
+    lab.age("actions", MONTHS)
+    lab.age(lab.record_name(recent), 3)
+    return ada, bob
+
+
+def kept(lab, node="j2"):
+    """What a recent record names and was made from is at the remote."""
+    due, there = [node], lab.names("objects/")
+    inputs = {}
+    for text in lab.published().values():
+        record = json.loads(text)
+        own = [artifact["digest"] for artifact in record["outputs"].values()]
+        inputs[record["provenance"]["node"]] = (own, [line.split()[-1] for line in record["manifest"].splitlines() if line.startswith("input ")])
+    seen = set()
+    while due:
+        name = due.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        due += [other for other, (own, _) in inputs.items() if set(own) & set(inputs[name][1])]
+        if lab.blob_name(name) not in there:
+            raise Lost(f"the bytes of `{name}` are gone, and `{node}`, which is recent, needs them")
+
+
+def kill_gc(lab, which):
+    """SIGKILL of a maintainer at a place of his work: what is recent has its bytes, the next goes on, and a push brings the rest back."""
+    ada, bob = aged(lab)
+    ada.expect(ada.pipe("gc", "--remote", "--apply", env={"PIPE_FAULT": f"{which}=kill"}), 0, -signal.SIGKILL)
+    kept(lab)
+    if "gc/lock" in lab.names():
+        ended = bob.pipe("gc", "--remote", "--apply")
+        bob.expect(ended, 3)
+    bob.ok("gc", "--remote", "--apply", "--take-over")
+    kept(lab)
+    bob.whole(bob.run(more=True), more=True)
+    ada.ok("push")
+    lab.all_there()
+    lab.remote_sound()
+
+
+def gc_race(lab, which):
+    """Somebody makes room while somebody else takes and gives."""
+    ada, bob = aged(lab)
+    run = bob.start("run", bob.recipe(more=True))
+    time.sleep(int(which) * 0.05)
+    while run.poll() is None:
+        ada.ok("gc", "--remote", "--apply")
+        kept(lab)
+    bob.whole(bob.end(run), more=True)
+    for machine in (ada, bob):
+        machine.ok("push")
+    lab.all_there(more=True)
+    lab.remote_sound()
+
+
+# Leases.
+
+
+LASTS = 3.0
+TICKS = 60
+
+
+def leased(lab, _which):
+    """Two machines want what takes long at the same time: one makes it, the other waits and takes it."""
+    ada, bob = lab.fresh("ada", "bob")
+    recipes = [long_node(machine) for machine in (ada, bob)]
+    processes = [machine.start("run", recipe) for machine, recipe in zip((ada, bob), recipes)]
+    for machine, process in zip((ada, bob), processes):
+        machine.expect(machine.end(process), 0)
+        machine.sound()
+    ticks = made(ada) + made(bob)
+    if ticks != TICKS:
+        raise Accident(f"{ticks} ticks were made where {TICKS} are the node")
+    same_record(ada, bob)
+    given_up(lab)
+    lab.remote_sound()
+
+
+def leased_paused(lab, _which):
+    """Whoever makes it is halted, engine and worker, for longer than its lease lasts: the other goes on, and it stops when it wakes up."""
+    ada, bob = lab.fresh("ada", "bob")
+    recipes = [long_node(machine) for machine in (ada, bob)]
+    first = ada.start("run", recipes[0])
+    until(lambda: made(ada) >= 4)
+    halted = [first.pid, *children(first.pid)]
+    for pid in halted:
+        os.kill(pid, signal.SIGSTOP)
+    at = made(ada)
+    try:
+        bob.expect(bob.pipe("run", recipes[1]), 0)
+    finally:
+        for pid in reversed(halted):
+            os.kill(pid, signal.SIGCONT)
+    ended = ada.end(first)
+    ada.expect(ended, 0)
+    for machine in (ada, bob):
+        machine.sound()
+    if made(bob) != TICKS:
+        raise Accident(f"bob made {made(bob)} of {TICKS} ticks")
+    # Seen within a third of the lease, said to the worker within a second.
+    most = at + (LASTS / 3 + 2.5) / 0.05
+    if made(ada) > min(most, TICKS - 1):
+        raise Accident(f"ada went on for {made(ada) - at} ticks after she woke up")
+    if "another machine has it" not in ended.out + ended.err:
+        raise Accident(f"why it stopped is not said: {ended.last()}")
+    same_record(ada, bob)
+    given_up(lab)
+    lab.remote_sound()
+
+
+def leased_dead(lab, which):
+    """Whoever makes it dies: the other takes over when the lease has lasted, and a torn lease is in nobody's way."""
+    ada, bob = lab.fresh("ada", "bob")
+    ada.has_host()
+    recipes = [long_node(machine) for machine in (ada, bob)]
+    first = ada.start("run", recipes[0])
+    until(lambda: made(ada) >= 4)
+    first.kill()
+    first.wait()
+    until(lambda: not made_lately(ada))
+    if which == "torn":
+        for name in lab.names("leases/"):
+            lab.write(name, b"")
+    began = time.monotonic()
+    bob.expect(bob.pipe("run", recipes[1]), 0)
+    bob.sound()
+    seconds = time.monotonic() - began
+    if not (0.1 if which else LASTS) + TICKS * 0.05 < seconds < 3 * LASTS + TICKS * 0.05 + 4:
+        raise Accident(f"bob took {seconds:.1f} s")
+    ada.expect(ada.pipe("run", recipes[0]), 0)
+    same_record(ada, bob)
+    given_up(lab)
+    lab.remote_sound()
+
+
+def long_node(machine):
+    """A recipe of some seconds of ticks, which are leased for some seconds."""
+    machine.store.mkdir(parents=True, exist_ok=True)
+    if not (machine.store / "format").exists():
+        machine.ok("run", machine.recipe(), "--only", "w1", remote=False)
+    (machine.store / "settings.toml").write_text(f"[remote]\nlease = {{ from = 0, lasts = {LASTS} }}\n")
+    path = machine.home / "long.toml"
+    path.write_text(f'[node.slow]\nkind = "toy-slow"\nticks = {TICKS}\nseed = 5\ntick_ms = 50\ncount = "{machine.home / "ticks"}"\n')
+    return path
+
+
+def made(machine):
+    path = machine.home / "ticks"
+    return path.read_text().count("\n") if path.exists() else 0
+
+
+def made_lately(machine):
+    before = made(machine)
+    time.sleep(0.3)
+    return made(machine) != before
+
+
+def until(holds, patience=30):
+    end = time.monotonic() + patience
+    while not holds():
+        if time.monotonic() > end:
+            raise Accident("it never came")
+        time.sleep(0.02)
+
+
+def children(pid):
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(path.parent.name))
+    return found
+
+
+def slow_key(machine):
+    records = closure.records(machine.store)
+    return next(key for key, record in records.items() if record["kind"] == "toy-slow" and f"ticks = {TICKS}" in record["manifest"])
+
+
+def same_record(*machines):
+    texts = {(machine.store / "actions" / key[:2] / f"{key}.json").read_text() for machine in machines for key in (slow_key(machine),)}
+    if len(texts) != 1:
+        raise Accident("they have other records of one node")
+
+
+def given_up(lab):
+    """Nobody holds a lease any more."""
+    for name in lab.names("leases/"):
+        if not json.loads(lab.read(name))["released"]:
+            raise Accident(f"{name} is still held")
+
+
 ALL = {
+    "leased": leased,
+    "leased-paused": leased_paused,
+    "leased-dead": leased_dead,
     "kill-push": kill_push,
     "kill-pull": kill_pull,
     "moments": moments,
@@ -476,13 +700,23 @@ ALL = {
     "clock": clock,
     "swept-young": swept_young,
     "swept-lock": swept_lock,
+    "kill-gc": kill_gc,
+    "gc-race": gc_race,
 }
+
+# What needs something between a machine and the remote, or two identities of one server.
+NETWORK = ("cut-upload", "lost-answer", "cut-download", "flip-on-the-way", "stall", "offline", "slow", "full", "read-only")
+# What needs a remote whose contents can be made old.
+OLD = ("kill-gc", "gc-race")
 
 
 def names(lab, struck, short):
     """All cases. `struck`: places by the kind of run that passes them."""
     wrong = ("empty", "half", "garbage", "huge", "other", "flipped", "resealed")
     known = {
+        "leased": range(1 if short else 3),
+        "leased-paused": ("",),
+        "leased-dead": ("", "torn"),
         "moments": range(2 if short else 12),
         "race": range(1 if short else 8),
         "cut-upload": (0, 1, 100, 900) if not short else (0, 100),
@@ -503,6 +737,10 @@ def names(lab, struck, short):
         "clock": (str(HOUR), str(-HOUR), str(24 * HOUR)),
         "swept-young": ("",),
         "swept-lock": ("",),
+        "kill-gc": [f"{place}#{i}" for place, n in (("remote-locked", 1), ("remote-remove", 3), ("remote-removed", 3), ("remote-swept", 1)) for i in range(1, n + 1)],
+        "gc-race": range(1 if short else 6),
         **struck,
     }
+    for kind in OLD if lab.server.network else NETWORK:
+        known[kind] = ()
     return [f"{kind}:{which}" for kind in ALL for which in known.get(kind, ())]

